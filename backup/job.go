@@ -1,0 +1,74 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Job copies several sources into one snapshot of one or several
+// repositories.
+type Job struct {
+	// Name groups the snapshots: lower-case letters, digits, '-', '_', '.'.
+	Name string
+	// Repositories come from one Create (or Open of each of its stores): they
+	// share id and master key, and receive the same bytes.
+	Repositories []*Repository
+	// Sources are read one after the other, in this order. Database first,
+	// files after, so that no row points at a file that the backup lacks.
+	Sources []Source
+	// Positions are read around the sources and go into the manifest.
+	Positions Positions
+	// KeyCopy returns nil only when a verified key copy covers the position.
+	// It may make that copy. Required when Positions.Keys is set.
+	KeyCopy func(ctx context.Context, position []byte) error
+	// Generations counts sealed values by tenant and key generation in what
+	// the sources hold. It is asked before and after the sources are read and
+	// the union counts. nil says that nothing is sealed.
+	Generations func(ctx context.Context) (map[string]map[uint32]int64, error)
+	// App and Schema are the application's version and its schema's.
+	App, Schema string
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Observe receives measurements; nil is silence.
+	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
+}
+
+// Positions are heads of other packages, opaque here. Each must be text; nil
+// funcs leave the member out of the manifest.
+type Positions struct {
+	Keys   func(ctx context.Context) ([]byte, error) // read after the sources: vault.Position
+	Ledger func(ctx context.Context) ([]byte, error) // read before the sources: desk.LedgerHead
+	Trail  func(ctx context.Context) ([]byte, error) // read before the sources: trail.Checkpoint
+}
+
+// Result is what a run did. Keep Snapshot and Manifest outside the
+// repository, in the audit trail for instance: only there does the loss of a
+// whole snapshot show.
+type Result struct {
+	Snapshot string // id, 64 hex digits
+	Manifest string // SHA-256 of the manifest, hex
+	Files    int    // files read
+	Bytes    int64  // bytes read
+	Added    int64  // bytes of new files in each store
+	Started  time.Time
+	Took     time.Duration
+	Stores   []StoreResult // one a repository, in the job's order
+}
+
+// StoreResult is what one store received.
+type StoreResult struct {
+	Store  string
+	Files  int   // new files, the snapshot's included
+	Bytes  int64 // their size
+	Copied int   // files it lacked and got from another store
+	Err    error // nil: this store holds the snapshot
+}
+
+// RunOnce reads the sources and commits one snapshot. When some stores failed
+// and others hold the snapshot it returns the result and an error that wraps
+// ErrStore; in every other case of an error there is no snapshot.
+func (j *Job) RunOnce(ctx context.Context) (*Result, error) {
+	return nil, errors.ErrUnsupported
+}
