@@ -1,0 +1,83 @@
+package accesscontrol
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+)
+
+// Config is what [Load] and [Policy.Reload] need. Files or Texts hold the
+// policy; Tables says what the records of the policy are called in calls and
+// where they stand in the database.
+type Config struct {
+	// Files is read whole, sub-folders included: every *.cedar file is policy
+	// text, the one *.cedarschema file is the schema. Other files are ignored.
+	Files fs.FS
+	// Texts maps a file name to its text, beside Files or instead of them.
+	Texts map[string]string
+	// Tables binds Cedar entity types to names in calls and to SQL.
+	Tables []Table
+	// Find fetches the record for [Policy.Allower], which is given only a type
+	// and an id. Nil means that such a record has no attributes: a policy
+	// that reads one does not permit.
+	Find func(ctx context.Context, tenant, kind, id string) (Record, error)
+	// Observe gets the measurements named in the package comment; nil is
+	// silence.
+	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
+}
+
+// Table binds one Cedar entity type.
+type Table struct {
+	// Record is the name in calls, such as "contact".
+	Record string
+	// Entity is the Cedar entity type, such as "Contact" or "CRM::Contact".
+	Entity string
+	// Name is the SQL table. Empty means that records of this type are only
+	// checked, never filtered: then policies about them may use all of Cedar.
+	Name string
+	// Key is the column of the record's id. IntegerKey says that it holds an
+	// integer, whose decimal form is the id.
+	Key        string
+	IntegerKey bool
+	// Tenant is the column of the tenant, or OnlyTenant is the one tenant to
+	// whom the whole table belongs. Exactly one of the two stands.
+	Tenant     string
+	OnlyTenant string
+	// Columns binds the attributes. An attribute of the schema that has no
+	// column may not stand in a condition.
+	Columns []Column
+	// Read, Create, Update and Delete name the actions that [Policy.Fields]
+	// and [Policy.CheckChange] ask about. An empty one is refused when needed.
+	Read, Create, Update, Delete string
+	// Groups are fields that take an action of their own to be read.
+	Groups []Group
+}
+
+// Column binds one attribute, or one field that policies never see.
+type Column struct {
+	// Attr is the attribute in the schema and the name of the field.
+	Attr string
+	// Name is the SQL column; empty means the same as Attr.
+	Name string
+	// Required says that the column is NOT NULL. It must agree with the
+	// schema: a required attribute has a NOT NULL column, an optional one has
+	// not. [Policy.CheckSchema] compares it with the live table.
+	Required bool
+	// Opaque says that the column holds sealed bytes. A policy that reads it
+	// is refused: comparing ciphertext is false without an error.
+	Opaque bool
+	// Integer says that the column of an entity reference holds an integer,
+	// whose decimal form is the id.
+	Integer bool
+}
+
+// Group is a set of fields that take one more action to be read, such as
+// "contact.read.pii" for e-mail and phone.
+type Group struct {
+	// Name is for people and reports.
+	Name string
+	// Action is asked beside the table's Read action.
+	Action string
+	// Fields are names of fields; those that no Column names are added.
+	Fields []string
+}

@@ -1,0 +1,2 @@
+// Package accesscontrol decides who may do what, from one Cedar policy.
+package accesscontrol

@@ -1,0 +1,149 @@
+package accesscontrol
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Sentinels; the package comment says what to do about each.
+var (
+	// ErrDenied is matched by every [*Denied].
+	ErrDenied = errors.New("accesscontrol: denied")
+	// ErrPolicy is matched by every [*PolicyError]: the policy set was refused.
+	ErrPolicy = errors.New("accesscontrol: policy set refused")
+	// ErrRequest is matched by every [*RequestError]: the question was wrong.
+	ErrRequest = errors.New("accesscontrol: bad request")
+	// ErrTenant says that a tenant is missing. It also matches ErrRequest.
+	ErrTenant = fmt.Errorf("%w: tenant is empty", ErrRequest)
+	// ErrTooLarge says that a filter needs more bind values than
+	// [MaxArgs]; nothing is ever cut off.
+	ErrTooLarge = errors.New("accesscontrol: filter needs too many values")
+	// ErrSchema is matched by every [*SchemaError]: the live tables are not
+	// those of the binding.
+	ErrSchema = errors.New("accesscontrol: live schema does not fit the binding")
+)
+
+// Reason is why a request was denied, as a code that may be shown and logged.
+type Reason string
+
+// The reasons.
+const (
+	// Forbidden: a forbid applied.
+	Forbidden Reason = "forbidden"
+	// NotPermitted: no permit applied.
+	NotPermitted Reason = "not_permitted"
+	// ForbidFailed: a forbid could not be evaluated, which denies.
+	ForbidFailed Reason = "forbid_failed"
+	// OtherTenant: the record belongs to another tenant.
+	OtherTenant Reason = "other_tenant"
+	// HiddenField: the change touches a field that the principal may not read.
+	HiddenField Reason = "hidden_field"
+	// Moved: the change would give the record another type, id or tenant.
+	Moved Reason = "moved"
+)
+
+// Denied is the answer no. It holds no personal data: ids of policies, names
+// of actions and attributes, never ids or values of people and records. It is
+// still sensitive: show the reason code to users, the rest to administrators.
+type Denied struct {
+	// Action and Record (its type) are what was asked.
+	Action, Record string
+	// Fields are the names that mattered when Reason is HiddenField.
+	Fields []string
+	Decision
+}
+
+// Error gives the reason, the determining policies and the nearest permit.
+func (d *Denied) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "accesscontrol: denied: %s on %s: %s", d.Action, d.Record, d.Reason)
+	if len(d.Policies) > 0 {
+		fmt.Fprintf(&b, " by %s", strings.Join(d.Policies, ", "))
+	}
+	if len(d.Fields) > 0 {
+		fmt.Fprintf(&b, ": %s", strings.Join(d.Fields, ", "))
+	}
+	if d.Nearest.Policy != "" {
+		fmt.Fprintf(&b, " (nearest permit %s", d.Nearest.Policy)
+		if d.Nearest.Condition != "" {
+			fmt.Fprintf(&b, " needs %s", d.Nearest.Condition)
+		}
+		b.WriteString(")")
+	}
+	return b.String()
+}
+
+// Is makes errors.Is(err, ErrDenied) true.
+func (d *Denied) Is(target error) bool { return target == ErrDenied }
+
+// Problem is one fault of a policy set.
+type Problem struct {
+	// Policy is the id, empty where the fault is not in one policy.
+	Policy string
+	// Position is file:line:column of the policy or of the fault.
+	Position string
+	// Text says what is wrong.
+	Text string
+}
+
+// String is the problem in one line.
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.Position != "" {
+		b.WriteString(p.Position + ": ")
+	}
+	if p.Policy != "" {
+		b.WriteString("policy " + p.Policy + ": ")
+	}
+	b.WriteString(p.Text)
+	return b.String()
+}
+
+// PolicyError lists everything that keeps a policy set from being used, each
+// fault once.
+type PolicyError struct{ Problems []Problem }
+
+// Error lists the problems, one a line.
+func (e *PolicyError) Error() string {
+	lines := make([]string, 0, len(e.Problems))
+	for _, p := range e.Problems {
+		lines = append(lines, p.String())
+	}
+	return ErrPolicy.Error() + ": " + strings.Join(lines, "\n")
+}
+
+// Is makes errors.Is(err, ErrPolicy) true.
+func (e *PolicyError) Is(target error) bool { return target == ErrPolicy }
+
+// RequestError says what was wrong with a question: never a value, only names.
+type RequestError struct {
+	// Part is principal, record, context, action or entity.
+	Part string
+	// Name is the attribute, action or type.
+	Name string
+	// Text says what is wrong with it.
+	Text string
+}
+
+// Error names part, name and fault.
+func (e *RequestError) Error() string {
+	if e.Name == "" {
+		return fmt.Sprintf("%s: %s: %s", ErrRequest, e.Part, e.Text)
+	}
+	return fmt.Sprintf("%s: %s %s: %s", ErrRequest, e.Part, e.Name, e.Text)
+}
+
+// Is makes errors.Is(err, ErrRequest) true.
+func (e *RequestError) Is(target error) bool { return target == ErrRequest }
+
+// SchemaError lists where the live tables differ from the binding.
+type SchemaError struct{ Problems []string }
+
+// Error lists the differences, one a line.
+func (e *SchemaError) Error() string {
+	return ErrSchema.Error() + ": " + strings.Join(e.Problems, "\n")
+}
+
+// Is makes errors.Is(err, ErrSchema) true.
+func (e *SchemaError) Is(target error) bool { return target == ErrSchema }

@@ -1,0 +1,99 @@
+package accesscontrol
+
+// Principal is who acts, for one tenant, as the application knows them now.
+// Nothing is kept between calls, so a role that is taken away is gone with the
+// next call.
+type Principal struct {
+	// Tenant is for whom they act; empty is refused.
+	Tenant string
+	// Type is the Cedar entity type; empty means "User".
+	Type string
+	// ID is the opaque id.
+	ID string
+	// Attrs are the attributes of the schema: string, bool, int64 (or int),
+	// []string, []int64, Ref, []Ref, map[string]any. A string stands for a
+	// reference where the schema says so. A name that the schema does not know
+	// is refused.
+	Attrs map[string]any
+	// Parents are the groups: roles, teams, units, direct or not.
+	Parents []Ref
+	// Entities are further entities that policies reach from the principal,
+	// such as the team with its region, or the units below a unit.
+	Entities []Entity
+	// Context is what policies see as context: purpose, time, network. A name
+	// that no action declares is refused; one that another action declares is
+	// left out.
+	Context map[string]any
+}
+
+// Ref names an entity.
+type Ref struct {
+	// Type is the Cedar entity type.
+	Type string
+	// ID is the opaque id.
+	ID string
+}
+
+// Entity is an entity that policies reach from the principal.
+type Entity struct {
+	// Type and ID name it.
+	Type, ID string
+	// Attrs and Parents are as in [Principal].
+	Attrs   map[string]any
+	Parents []Ref
+}
+
+// Record is what is acted upon.
+type Record struct {
+	// Type is the Record name of a [Table], such as "contact".
+	Type string
+	// ID is the opaque id; integers as decimal text.
+	ID string
+	// Tenant is to whom it belongs; another tenant's record is denied whatever
+	// the policies say.
+	Tenant string
+	// Attrs are the attributes by name; missing and nil mean NULL. Fields of
+	// opaque columns may stand here and are not looked at, except by
+	// [Policy.CheckChange]. A name that neither schema nor binding knows is
+	// refused.
+	Attrs map[string]any
+}
+
+// Request is the long form of a check.
+type Request struct {
+	// Principal acts.
+	Principal Principal
+	// Action is the id of a Cedar action, such as "contact.update".
+	Action string
+	// Record is acted upon.
+	Record Record
+}
+
+// Decision is the outcome of [Policy.Decide].
+type Decision struct {
+	// Allowed is the answer.
+	Allowed bool
+	// Reason says why not; empty when allowed.
+	Reason Reason
+	// Policies are the ids that determined it, sorted: permits when allowed,
+	// forbids when forbidden, erroring forbids when one could not be
+	// evaluated.
+	Policies []string
+	// Failed are the ids of all policies that could not be evaluated, sorted.
+	// A failed permit does not permit; a failed forbid denies.
+	Failed []string
+	// Nearest is the permit that came nearest when no permit applied, with the
+	// first condition that was not met. Literals are left out.
+	Nearest Nearest
+	// PolicySet is the hash of the policy set that decided.
+	PolicySet string
+}
+
+// Nearest names a permit that nearly applied.
+type Nearest struct {
+	// Policy is its id, empty when no permit is about this principal and action.
+	Policy string
+	// Condition is the first condition that was not met, such as
+	// `resource.owner == principal`, with every literal as `…`.
+	Condition string
+}
