@@ -1,0 +1,90 @@
+package encryption
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/tink"
+)
+
+// The defaults of a Config.
+const (
+	DefaultLease              = 5 * time.Second  // how long a process may trust what it has read
+	DefaultLongestTransaction = 30 * time.Second // how long a sealed value may wait for its commit
+	DefaultCacheKeys          = 100_000          // owners whose keys stay in memory
+	DefaultKEK                = "kek-1"          // name of the first KEK
+)
+
+// Config is what a Vault needs. Keys and KEK are mandatory.
+type Config struct {
+	// Keys is the key store.
+	Keys KeyStore
+	// KEK returns the key encryption key of that name: the KMS key, or a key
+	// from a file (insecurekeys.KEK). The tenant is "" for the keysets of the
+	// installation.
+	KEK func(ctx context.Context, tenant, kek string) (tink.AEADWithContext, error)
+	// NewKEK is the name of the first KEK, used by Create only; "" is DefaultKEK.
+	NewKEK string
+	// Lease is how long other processes may go on after an erasure, and how
+	// old what this one trusts may be; 0 is DefaultLease. All processes that
+	// share a key store use the same one.
+	Lease time.Duration
+	// LongestTransaction bounds the time between sealing a value and the
+	// commit of its transaction; 0 is DefaultLongestTransaction.
+	LongestTransaction time.Duration
+	// CacheKeys bounds the owners whose keys stay in memory; 0 is DefaultCacheKeys.
+	CacheKeys int
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Wait waits; nil waits for real. Tests move their clock here.
+	Wait func(ctx context.Context, d time.Duration) error
+	// Observe receives figures; nil is silence. The names are in the package comment.
+	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
+}
+
+func (c Config) complete() (Config, error) {
+	if c.Keys == nil {
+		return c, fmt.Errorf("%w: Config.Keys is nil", ErrDefinition)
+	}
+	if c.KEK == nil {
+		return c, fmt.Errorf("%w: Config.KEK is nil", ErrDefinition)
+	}
+	if c.Lease < 0 || c.LongestTransaction < 0 || c.CacheKeys < 0 {
+		return c, fmt.Errorf("%w: a negative duration or size in Config", ErrDefinition)
+	}
+	if c.NewKEK == "" {
+		c.NewKEK = DefaultKEK
+	}
+	if c.Lease == 0 {
+		c.Lease = DefaultLease
+	}
+	if c.LongestTransaction == 0 {
+		c.LongestTransaction = DefaultLongestTransaction
+	}
+	if c.CacheKeys == 0 {
+		c.CacheKeys = DefaultCacheKeys
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Wait == nil {
+		c.Wait = wait
+	}
+	if c.Observe == nil {
+		c.Observe = func(context.Context, string, float64, ...slog.Attr) {}
+	}
+	return c, nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,147 @@
+package encryption
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The errors that callers decide by. The package comment says for each one
+// whether it is temporary and what the operator does.
+var (
+	// ErrErased says that the person, or the owner of the record, was erased.
+	ErrErased = errors.New("encryption: erased")
+	// ErrDestroyed says that the key generation of the value was destroyed.
+	ErrDestroyed = errors.New("encryption: key generation destroyed")
+	// ErrNoKey says that the key store has no such key although nobody was
+	// erased and the generation exists, or never existed.
+	ErrNoKey = errors.New("encryption: no key")
+	// ErrOpen is the one answer to bytes that do not open: forged, damaged, or
+	// sealed for another tenant, owner, table, column or row.
+	ErrOpen = errors.New("encryption: value does not open")
+	// ErrKEK says that a keyset could not be unwrapped or wrapped by the KEK.
+	ErrKEK = errors.New("encryption: key encryption key")
+	// ErrKeyset says that a keyset is not what formats.md demands: RAW,
+	// CRUNCHY or LEGACY keys, another algorithm, key id 0.
+	ErrKeyset = errors.New("encryption: keyset refused")
+	// ErrStore says that the key store could not be read or written.
+	ErrStore = errors.New("encryption: key store")
+	// ErrRewound says that the key store went back to an earlier state, or was
+	// replaced by another one, while this vault was open.
+	ErrRewound = errors.New("encryption: key store is older than what this process has seen")
+	// ErrEmpty says that the key store holds nothing: call Create for a new
+	// installation, RestoreCopy after a loss.
+	ErrEmpty = errors.New("encryption: key store is empty")
+	// ErrNotEmpty says that Create or RestoreCopy met a key store in use.
+	ErrNotEmpty = errors.New("encryption: key store is not empty")
+	// ErrTenant says that the tenant is unknown (AddTenant) or the empty string.
+	ErrTenant = errors.New("encryption: tenant")
+	// ErrID says that an id is empty, too long, not UTF-8, holds NUL or is reserved.
+	ErrID = errors.New("encryption: id refused")
+	// ErrDefinition says that a table, column or index is not declared so.
+	ErrDefinition = errors.New("encryption: definition")
+	// ErrLease says that a Writer is older than the lease: take a new one.
+	ErrLease = errors.New("encryption: lease has passed")
+	// ErrMerged says that the person was merged into another and seals no more.
+	ErrMerged = errors.New("encryption: person was merged into another")
+	// ErrInUse says that a key generation is still needed.
+	ErrInUse = errors.New("encryption: key generation is still in use")
+	// ErrGeneration says that a generation is not in the state the call needs.
+	ErrGeneration = errors.New("encryption: key generation state")
+	// ErrEpoch says that an epoch cannot be closed so.
+	ErrEpoch = errors.New("encryption: epoch")
+	// ErrCopy says that a key copy is damaged, forged or missing.
+	ErrCopy = errors.New("encryption: key copy")
+	// ErrNotCovered says that a key copy is older than, or foreign to, a position.
+	ErrNotCovered = errors.New("encryption: key copy does not cover the position")
+	// ErrStream says that a stream does not open, is cut or has another size.
+	ErrStream = errors.New("encryption: stream does not open")
+	// ErrTag says that a tag does not verify.
+	ErrTag = errors.New("encryption: tag does not verify")
+	// ErrTooLarge says that a field is larger than 16 MiB: use a stream.
+	ErrTooLarge = errors.New("encryption: value is too large for a field")
+)
+
+// KeyError is the detail behind a sentinel: where it happened, never a value
+// and never a person.
+type KeyError struct {
+	Op         string // "open", "seal", "lookup", …
+	Table      string // logical table, or the purpose of a person sealer
+	Column     string // logical column or index
+	Generation uint32 // key generation, 0 when none is known
+	Err        error  // the sentinel, or what wraps it
+}
+
+// Error names what failed and where.
+func (e *KeyError) Error() string {
+	text := e.Err.Error()
+	if e.Op != "" {
+		text += ": " + e.Op
+	}
+	if e.Table != "" {
+		text += " " + e.Table
+	}
+	if e.Column != "" {
+		text += "." + e.Column
+	}
+	if e.Generation != 0 {
+		text += fmt.Sprintf(" (generation %08x)", e.Generation)
+	}
+	return text
+}
+
+// Unwrap returns the sentinel.
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// KEKError names the KEK that did not serve, and the remedy.
+type KEKError struct {
+	Tenant  string // "" for the keysets of the installation
+	Purpose string // which keyset
+	KEK     string // its stored name
+	Err     error  // what the KEK answered
+}
+
+// Error names keyset, KEK and remedy.
+func (e *KEKError) Error() string {
+	of := "tenant " + fmt.Sprintf("%q", e.Tenant)
+	if e.Tenant == "" {
+		of = "the installation"
+	}
+	return fmt.Sprintf("%v %q does not open keyset %q of %s: hand in the KEK of that name (was it replaced, or its epoch closed?); nothing was changed: %v", ErrKEK, e.KEK, e.Purpose, of, e.Err)
+}
+
+// Unwrap returns ErrKEK and the cause.
+func (e *KEKError) Unwrap() []error { return []error{ErrKEK, e.Err} }
+
+// InUseError names what still needs a key generation.
+type InUseError struct {
+	Generation uint32 // the generation that was to be destroyed
+	Count      int    // how many values or snapshots need it
+	Where      string // as the holder named it
+}
+
+// Error names generation, holder and count.
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("%v: generation %08x, %d in %s", ErrInUse, e.Generation, e.Count, e.Where)
+}
+
+// Unwrap returns ErrInUse.
+func (e *InUseError) Unwrap() error { return ErrInUse }
+
+// RowsError says which rows OpenAll could not open; all others are open.
+type RowsError struct {
+	Rows map[int]error // index in the slice -> why
+}
+
+// Error counts the rows.
+func (e *RowsError) Error() string {
+	return fmt.Sprintf("encryption: %d rows did not open", len(e.Rows))
+}
+
+// Unwrap returns the reasons.
+func (e *RowsError) Unwrap() []error {
+	out := make([]error, 0, len(e.Rows))
+	for _, err := range e.Rows {
+		out = append(out, err)
+	}
+	return out
+}

@@ -1,0 +1,224 @@
+package encryption
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// Level says what a sealed value is bound to besides its tenant, table and
+// column.
+type Level byte
+
+// The binding levels; the numbers are part of the format.
+const (
+	LevelTenant Level = 1 // tenant, table and column only; the tenant's own data (owner t:)
+	LevelOwner  Level = 2 // and the owner: the default
+	LevelRow    Level = 3 // and the row
+)
+
+// Padme pads a column to its Padmé length: lengths leak at most log log n bits.
+const Padme = -1
+
+// Table declares which columns of a table are sealed. Name and the names of
+// columns and indexes are logical: they are frozen, because they are part of
+// every sealed value. Renaming in SQL changes only the SQL members.
+type Table struct {
+	// Name is the logical name.
+	Name string
+	// SQL is the name in the database; "" is Name.
+	SQL string
+	// Key is the primary key column, text or integer; "" is "id".
+	Key string
+	// Owner is the column that holds the owner of the row's keys: a person, or
+	// r:<uuid> for a record of several persons; "" is "person".
+	Owner string
+	// Shared says that there is no owner column: the tenant's own data.
+	Shared bool
+	// Tenant is the column that holds the tenant; "" says that the table
+	// holds one tenant, the one that calls name.
+	Tenant string
+	// Level binds the columns that state none; 0 is LevelOwner.
+	Level Level
+	// Columns are the sealed columns.
+	Columns []Column
+}
+
+// Column declares one sealed column.
+type Column struct {
+	// Name is the logical name.
+	Name string
+	// SQL is the name in the database; "" is Name.
+	SQL string
+	// Level overrides the level of the table.
+	Level Level
+	// Text stores the text form (cg1.…) instead of bytes.
+	Text bool
+	// Pad hides lengths: values are padded to a multiple of Pad bytes, or to
+	// their Padmé length with Padme. 0 pads nothing.
+	Pad int
+	// Stream says that the column is a file or blob outside the row, sealed by
+	// SealStream.
+	Stream bool
+	// Index lists the lookup indexes over this column.
+	Index []Index
+}
+
+// Normaliser names a rule that turns a value into what is indexed. Any change
+// of a rule is a new name.
+type Normaliser string
+
+// The normalisers.
+const (
+	Email Normaliser = "email/1" // trim space, tab, CR, LF; NFC; A-Z to a-z; nothing else
+	Exact Normaliser = "exact/1" // the bytes as they are
+)
+
+// Index declares one version of a lookup index over a column. A new width,
+// normaliser or root is a new version in a column of its own; both stand in
+// the definition until the old one is retired.
+type Index struct {
+	// Column is the SQL column that holds the value: BIGINT up to 63 bits,
+	// otherwise bytes.
+	Column string
+	// Name is the logical name, shared by the versions; "" is Column.
+	Name string
+	// Version counts from 1; 0 is 1.
+	Version uint32
+	// As is the normaliser.
+	As Normaliser
+	// Bits is the width: 8 to 63, or 64 to 256 in multiples of 8.
+	Bits int
+	// Existing says that rows without this index exist: it is asked only after
+	// RebuildIndexes has passed. Versions above 1 always start so.
+	Existing bool
+}
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?$`)
+
+// SealedTable is a declared table of a vault: it writes, reads, finds,
+// reseals and counts sealed values. It is safe for concurrent use.
+type SealedTable struct {
+	vault   *Vault
+	def     Table
+	columns map[string]int // logical name -> index in def.Columns
+	indexes []tableIndex
+}
+
+type tableIndex struct {
+	Index
+	column int
+}
+
+// Table checks a definition and returns the table. Nothing is read or
+// written; the same definition may be declared more than once.
+func (v *Vault) Table(def Table) (*SealedTable, error) {
+	t := &SealedTable{vault: v, columns: map[string]int{}}
+	if def.SQL == "" {
+		def.SQL = def.Name
+	}
+	if def.Key == "" {
+		def.Key = "id"
+	}
+	if def.Owner == "" && !def.Shared {
+		def.Owner = "person"
+	}
+	if def.Level == 0 {
+		def.Level = LevelOwner
+	}
+	if err := checkID(def.Name); err != nil {
+		return nil, fmt.Errorf("%w: table name: %w", ErrDefinition, err)
+	}
+	for _, name := range []string{def.SQL, def.Key, def.Owner, def.Tenant} {
+		if name != "" && !identifier.MatchString(name) {
+			return nil, fmt.Errorf("%w: table %s: %q is no SQL name", ErrDefinition, def.Name, name)
+		}
+	}
+	def.Columns = append([]Column(nil), def.Columns...)
+	for i := range def.Columns {
+		if err := t.addColumn(&def, i); err != nil {
+			return nil, err
+		}
+	}
+	if len(def.Columns) == 0 {
+		return nil, fmt.Errorf("%w: table %s has no columns", ErrDefinition, def.Name)
+	}
+	t.def = def
+	return t, nil
+}
+
+func (t *SealedTable) addColumn(def *Table, i int) error {
+	col := &def.Columns[i]
+	fail := func(what string) error {
+		return fmt.Errorf("%w: %s.%s: %s", ErrDefinition, def.Name, col.Name, what)
+	}
+	if err := checkID(col.Name); err != nil {
+		return fail("the name is refused")
+	}
+	if _, twice := t.columns[col.Name]; twice {
+		return fail("declared twice")
+	}
+	if col.SQL == "" {
+		col.SQL = col.Name
+	}
+	if !col.Stream && !identifier.MatchString(col.SQL) {
+		return fail("no SQL name")
+	}
+	if col.Level == 0 {
+		col.Level = def.Level
+	}
+	if col.Stream {
+		col.Level = LevelRow
+	}
+	if col.Level < LevelTenant || col.Level > LevelRow {
+		return fail("levels are 1, 2 and 3")
+	}
+	if col.Pad < Padme || col.Pad > maxField || (col.Stream && (col.Pad != 0 || len(col.Index) > 0 || col.Text)) {
+		return fail("padding, or a stream with padding, text form or index")
+	}
+	t.columns[col.Name] = i
+	for _, index := range col.Index {
+		if err := t.addIndex(def, i, index); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *SealedTable) addIndex(def *Table, column int, index Index) error {
+	if index.Name == "" {
+		index.Name = index.Column
+	}
+	if index.Version == 0 {
+		index.Version = 1
+	}
+	fail := func(what string) error {
+		return fmt.Errorf("%w: index %s.%s: %s", ErrDefinition, def.Name, index.Name, what)
+	}
+	if checkID(index.Name) != nil || !identifier.MatchString(index.Column) {
+		return fail("the name is refused")
+	}
+	if _, known := normalise(index.As, ""); !known {
+		return fail("unknown normaliser")
+	}
+	if index.Bits < 8 || index.Bits > 256 || (index.Bits > 63 && index.Bits%8 != 0) {
+		return fail("bits are 8 to 63, or 64 to 256 in multiples of 8")
+	}
+	for _, other := range t.indexes {
+		if other.Column == index.Column || (other.Name == index.Name && (other.Version == index.Version || other.column != column)) {
+			return fail("column, version or name is taken by another index")
+		}
+	}
+	t.indexes = append(t.indexes, tableIndex{Index: index, column: column})
+	return nil
+}
+
+// Name returns the logical name of the table.
+func (t *SealedTable) Name() string { return t.def.Name }
+
+func (t *SealedTable) column(name string) (*Column, error) {
+	i, ok := t.columns[name]
+	if !ok {
+		return nil, &KeyError{Op: "column is not declared", Table: t.def.Name, Column: name, Err: ErrDefinition}
+	}
+	return &t.def.Columns[i], nil
+}

@@ -1,0 +1,115 @@
+package encryption
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+)
+
+// Sealed is the value of a sealed column on its way to or from the database.
+// It fits database/sql, sqlc overrides and pgx (driver.Valuer, sql.Scanner).
+// A Sealed that could not be made fails when the statement is executed, so an
+// unread error never becomes a NULL.
+type Sealed struct {
+	cell []byte // binary form; nil is NULL
+	text bool
+	err  error
+}
+
+// Value returns the stored form: bytes, text for text columns, or nil.
+func (s Sealed) Value() (driver.Value, error) {
+	switch {
+	case s.err != nil:
+		return nil, s.err
+	case s.cell == nil:
+		return nil, nil
+	case s.text:
+		return FormatText(s.cell)
+	}
+	return s.cell, nil
+}
+
+// Scan takes bytes, the text form or NULL.
+func (s *Sealed) Scan(src any) error {
+	cell, text, err := cellOf(src)
+	if err != nil {
+		return err
+	}
+	*s = Sealed{cell: cell, text: text}
+	return nil
+}
+
+// Bytes returns the binary form, nil for NULL: what a row seal covers.
+func (s Sealed) Bytes() []byte { return s.cell }
+
+// IsNull reports whether the column is NULL.
+func (s Sealed) IsNull() bool { return s.cell == nil && s.err == nil }
+
+// Err returns why the value could not be sealed.
+func (s Sealed) Err() error { return s.err }
+
+// String never shows the bytes.
+func (s Sealed) String() string {
+	switch {
+	case s.err != nil:
+		return "sealed(failed)"
+	case s.cell == nil:
+		return "sealed(null)"
+	}
+	return fmt.Sprintf("sealed(%d bytes)", len(s.cell))
+}
+
+// cellOf turns a database value into the binary form. Bytes that start like
+// the text form are text (MySQL and some drivers hand text over as bytes).
+func cellOf(src any) (cell []byte, text bool, err error) {
+	switch v := src.(type) {
+	case nil:
+		return nil, false, nil
+	case []byte:
+		if len(v) >= len(textPrefix) && string(v[:len(textPrefix)]) == textPrefix {
+			cell, err = ParseText(string(v))
+			return cell, true, err
+		}
+		return append(make([]byte, 0, len(v)), v...), false, nil
+	case string:
+		cell, err = ParseText(v)
+		return cell, true, err
+	}
+	return nil, false, errors.New("encryption: a sealed column holds neither bytes nor text")
+}
+
+// IndexValue is the value of an index column: an integer up to 63 bits, wider
+// ones bytes, or NULL. Like Sealed it fails late rather than turning into NULL.
+type IndexValue struct {
+	wide   []byte
+	narrow int64
+	set    bool
+	err    error
+}
+
+// Value returns int64, bytes or nil.
+func (x IndexValue) Value() (driver.Value, error) {
+	switch {
+	case x.err != nil:
+		return nil, x.err
+	case !x.set:
+		return nil, nil
+	case x.wide != nil:
+		return x.wide, nil
+	}
+	return x.narrow, nil
+}
+
+// Int64 returns the integer and whether there is one.
+func (x IndexValue) Int64() (int64, bool) {
+	return x.narrow, x.set && x.wide == nil && x.err == nil
+}
+
+// Bytes returns the bytes of a wide value, nil otherwise.
+func (x IndexValue) Bytes() []byte { return x.wide }
+
+// IsNull reports whether nothing is indexed.
+func (x IndexValue) IsNull() bool { return !x.set && x.err == nil }
+
+// Err returns why there is no value.
+func (x IndexValue) Err() error { return x.err }
