@@ -1,0 +1,120 @@
+package audit
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+// The sides of a commitment.
+const (
+	sideOld   byte = 0
+	sideNew   byte = 1
+	sideOther byte = 2 // an undeclared path
+)
+
+// b64 is the one binary encoding in JSON; strict, so that a value has one text.
+var b64 = base64.RawURLEncoding.Strict()
+
+// salt derives the salt of one field side from the seed of (event, owner).
+func salt(seed []byte, path string, side byte) []byte {
+	mac := hmac.New(sha256.New, seed)
+	mac.Write(append(frame.Join("crmguard/audit/salt/v1", path), side))
+	return mac.Sum(nil)
+}
+
+// commitment hides a value in the log: without the seed nobody can guess it,
+// with the seed nobody can open it to another value.
+func commitment(seed []byte, event [16]byte, path string, side byte, v frame.Value) [32]byte {
+	buf := frame.Append(nil, "crmguard/audit/commit/v1")
+	buf = append(buf, salt(seed, path, side)...)
+	buf = frame.Append(buf, event[:])
+	buf = frame.Append(buf, path)
+	buf = append(buf, side)
+	return sha256.Sum256(v.Append(buf))
+}
+
+func commit(seed []byte, event [16]byte, path string, side byte, v frame.Value) string {
+	c := commitment(seed, event, path, side, v)
+	return b64.EncodeToString(c[:])
+}
+
+// toValue encodes a value of a Change.
+func toValue(v any) (frame.Value, error) {
+	var (
+		out frame.Value
+		err error
+	)
+	switch x := v.(type) {
+	case Absent:
+		return frame.Value{Type: frame.Absent}, nil
+	case frame.Value:
+		return frame.Value{}, invalid("a change has a value of an unknown type")
+	case JSON:
+		out, err = frame.OfJSON(x)
+	case Decimal:
+		if x == "" {
+			return frame.Value{}, invalid("a change has an empty decimal")
+		}
+		out, err = frame.OfDecimal(string(x))
+	case Date:
+		out, err = frame.OfDate(string(x))
+	default:
+		out, err = frame.Of(v)
+	}
+	if err != nil {
+		return frame.Value{}, fmt.Errorf("%w: a change: %w", ErrInvalid, err)
+	}
+	return out, nil
+}
+
+// fromValue is the Go value of stored bytes, as [Change] would take it.
+func fromValue(v frame.Value) (any, error) {
+	switch v.Type {
+	case frame.Absent:
+		return Absent{}, empty(v)
+	case frame.Null:
+		return nil, empty(v)
+	case frame.Text:
+		return string(v.Data), nil
+	case frame.Bytes:
+		return append([]byte{}, v.Data...), nil
+	case frame.JSON:
+		return JSON(append([]byte{}, v.Data...)), nil
+	case frame.Decimal:
+		return Decimal(v.Data), nil
+	case frame.Date:
+		return Date(v.Data), nil
+	case frame.Boolean:
+		if len(v.Data) != 1 || v.Data[0] > 1 {
+			return nil, malformed("boolean value")
+		}
+		return v.Data[0] == 1, nil
+	}
+	if len(v.Data) != 8 {
+		return nil, malformed("value of type %d", v.Type)
+	}
+	n := binary.BigEndian.Uint64(v.Data)
+	switch v.Type {
+	case frame.Integer:
+		return int64(n), nil
+	case frame.Time:
+		return time.UnixMicro(int64(n)).UTC(), nil
+	case frame.Float:
+		return math.Float64frombits(n), nil
+	}
+	return nil, malformed("value of type %d", v.Type)
+}
+
+func empty(v frame.Value) error {
+	if len(v.Data) != 0 {
+		return malformed("value of type %d", v.Type)
+	}
+	return nil
+}

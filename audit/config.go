@@ -1,0 +1,127 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/crmguard/crmguard/internal/sqlschema"
+)
+
+// Tx is the caller's transaction: *sql.Tx, and what wraps one.
+type Tx = interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// ErrSchema says that the tables are older than this library needs.
+type ErrSchema = sqlschema.VersionError //nolint:errname // the name is the same in every package of the library
+
+// Store is the database of a trail; sqltrail has one over database/sql.
+type Store interface {
+	// Check reports whether the tables are recent enough.
+	Check(ctx context.Context) error
+	// Begin starts a transaction of the trail's own, for writing.
+	Begin(ctx context.Context) (*sql.Tx, error)
+	// Bind rewrites the placeholders `?` of a statement for the database.
+	Bind(query string) string
+	// QueryContext reads outside any transaction.
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// Sink is where the log is published; tilesink has a folder.
+type Sink interface {
+	// ReadFile returns a published file, or an error that is fs.ErrNotExist.
+	ReadFile(ctx context.Context, name string) ([]byte, error)
+	// WriteFile stores a file atomically; when it returns nil the file
+	// survives a power cut. An existing file of that name is replaced.
+	WriteFile(ctx context.Context, name string, data []byte) error
+}
+
+// Remover is a Sink that can drop a folder of partial tiles once the full tile
+// is published.
+type Remover interface {
+	// RemoveAll removes a folder and what it holds; absent is fine.
+	RemoveAll(ctx context.Context, name string) error
+}
+
+// Sealer seals openings under the key of a person; person "" is the tenant's
+// own data, about nobody.
+type Sealer interface {
+	// Seal encrypts plaintext under the person's key, bound to ad.
+	Seal(ctx context.Context, tenant, person string, plaintext, ad []byte) ([]byte, error)
+	// Open undoes Seal.
+	Open(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error)
+}
+
+// Tagger authenticates queued events under a key of the tenant that the
+// database administrator does not hold.
+type Tagger interface {
+	// Tag returns an authentication tag of data.
+	Tag(ctx context.Context, tenant string, data []byte) ([]byte, error)
+	// Verify returns nil when tag is a tag of data.
+	Verify(ctx context.Context, tenant string, data, tag []byte) error
+}
+
+// Config says how a trail works. Name, Tenant, Sign, Key, Sink, Seal and Tag
+// are needed; the rest may stay zero.
+type Config struct {
+	// Name is the log without its counter, "crm.example/audit"; the origin is
+	// Name/Recoveries.
+	Name string
+	// Recoveries counts the times that a lost or forked log was started anew.
+	Recoveries int
+	// Tenant is the tenant under which the trail files its own events
+	// (recovery).
+	Tenant string
+	// Sign signs checkpoints; its name is the origin.
+	Sign note.Signer
+	// Key is the verifier key of Sign in the text form of golang.org/x/mod/sumdb/note.
+	Key string
+	// Sink receives the published log.
+	Sink Sink
+	// Seal seals openings.
+	Seal Sealer
+	// Tag authenticates queued events.
+	Tag Tagger
+	// Prepare fetches the keys of persons before a transaction begins, so
+	// that sealing inside it needs no connection; nil: nothing to fetch.
+	Prepare func(ctx context.Context, tenant string, persons ...string) error
+	// Fields are the declared field names by object kind ("" for events
+	// without an object); other paths are committed.
+	Fields map[string][]string
+	// From returns the request id of a context; nil means none.
+	From func(ctx context.Context) string
+	// Kept returns the checkpoint kept in another administrative domain, nil
+	// bytes if there is none yet; a nil func means that none is kept.
+	Kept func(ctx context.Context) ([]byte, error)
+	// Heads are the other stores that a beat anchors.
+	Heads Heads
+	// BeatEvery is the longest time between two beats while anything happens;
+	// 0 means a minute.
+	BeatEvery time.Duration
+	// Interval is the pause of Run between two passes; 0 means a second.
+	Interval time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Observe receives the figures listed in the package comment; nil is
+	// silence.
+	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
+}
+
+// Heads are funcs that name the newest state of other stores, so that one
+// checkpoint kept outside anchors all of them. Each may be nil.
+type Heads struct {
+	// Ledger is the head of the erasure ledger; see [HeadOf].
+	Ledger func(ctx context.Context) (n int64, hash []byte, err error)
+	// Keys is the position of the key store; see [HeadOf].
+	Keys func(ctx context.Context) (n int64, hash []byte, err error)
+	// Seals is the root over the row seals: an HMAC, never a hash of rows.
+	Seals func(ctx context.Context) ([]byte, error)
+	// Snapshots is the digest of the list of backup snapshots.
+	Snapshots func(ctx context.Context) ([]byte, error)
+}

@@ -1,0 +1,37 @@
+package audit
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+)
+
+// Diff lists the fields that differ between two rows as changes about one
+// person ("" for nobody), sorted by path. A nil map is a row that does not
+// exist (insert, delete): its fields are [Absent]. A value of a type that has
+// no encoding counts as changed, so that recording reports it.
+func Diff(who string, before, after map[string]any) []Change {
+	paths := slices.AppendSeq(slices.Collect(maps.Keys(before)), maps.Keys(after))
+	slices.Sort(paths)
+	var out []Change
+	for _, path := range slices.Compact(paths) {
+		c := Change{Path: path, Who: who, Old: side(before, path), New: side(after, path)}
+		if !equal(c.Old, c.New) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func side(row map[string]any, path string) any {
+	if v, ok := row[path]; ok {
+		return v
+	}
+	return Absent{}
+}
+
+func equal(a, b any) bool {
+	x, err1 := toValue(a)
+	y, err2 := toValue(b)
+	return err1 == nil && err2 == nil && x.Type == y.Type && bytes.Equal(x.Data, y.Data)
+}

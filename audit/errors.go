@@ -1,0 +1,89 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The sentinels of the package; the package comment says what to do about each.
+var (
+	// ErrInvalid is wrapped by every error about an event, a configuration or
+	// a query that is not well formed. Permanent: the caller must change.
+	ErrInvalid = errors.New("audit: invalid")
+	// ErrNoTransaction refuses what can begin a transaction but is none (a
+	// bare *sql.DB): the event would not commit with the business change.
+	ErrNoTransaction = errors.New("audit: record needs a transaction, not a database or a connection")
+	// ErrTooLarge refuses a leaf above 65,535 bytes, more than 500 persons or
+	// an opening above 16 MiB: split the event, the parts sharing For.
+	ErrTooLarge = errors.New("audit: event too large")
+	// ErrConflict is wrapped by a [ConflictError].
+	ErrConflict = errors.New("audit: another event has this id")
+	// ErrNotFound says that no event has this id.
+	ErrNotFound = errors.New("audit: no such event")
+	// ErrNotPublished says that no published checkpoint covers the event yet,
+	// or that there is no checkpoint at all. Temporary: run the sequencer.
+	ErrNotPublished = errors.New("audit: not in a published checkpoint yet")
+	// ErrMalformed is wrapped by every error about bytes (leaf, opening,
+	// proof, checkpoint) that are not in their format.
+	ErrMalformed = errors.New("audit: malformed")
+	// ErrTampered says that stored bytes do not match what was signed.
+	ErrTampered = errors.New("audit: log does not match its checkpoint")
+	// ErrForked says that two checkpoints of one log exclude each other.
+	ErrForked = errors.New("audit: log has forked")
+	// ErrRolledBack says that the published log is older than the kept
+	// checkpoint.
+	ErrRolledBack = errors.New("audit: published log is behind the kept checkpoint")
+	// ErrBehind is wrapped by a [BehindError].
+	ErrBehind = errors.New("audit: database is behind the published log")
+	// ErrLogLost says that this trail has published before, but that the sink
+	// holds no checkpoint any more: bring the folder back.
+	ErrLogLost = errors.New("audit: published log is gone")
+	// ErrOrigin says that the tables, the key or the published log belong to
+	// another log than the configuration names.
+	ErrOrigin = errors.New("audit: another log")
+	// ErrHead says that a head for a beat could not be read; sequencing and
+	// publishing went on without the beat.
+	ErrHead = errors.New("audit: beat left out, a head could not be read")
+	// ErrErased says that the values were erased, by a sequenced erasure.
+	ErrErased = errors.New("audit: values erased")
+)
+
+// ConflictError says that an event with this id is recorded already and is
+// not the same event, or that it is too old to be compared.
+type ConflictError struct {
+	ID      string // event id
+	Expired bool   // the retry tag was dropped (24 hours after sequencing, or by an erasure)
+}
+
+// Error names the event and whether a comparison was possible.
+func (e *ConflictError) Error() string {
+	if e.Expired {
+		return fmt.Sprintf("audit: event %s is recorded, and too old to tell whether this is the same", e.ID)
+	}
+	return fmt.Sprintf("audit: event %s is recorded with another content", e.ID)
+}
+
+// Unwrap makes errors.Is(err, ErrConflict) true.
+func (e *ConflictError) Unwrap() error { return ErrConflict }
+
+// BehindError says that the published log is ahead of the database: it was
+// restored from a backup. Nothing is sequenced or signed until CatchUp.
+type BehindError struct {
+	Database, Published int64 // entries in each
+}
+
+// Error names both sizes and the remedy.
+func (e *BehindError) Error() string {
+	return fmt.Sprintf("audit: database has %d entries, the published log %d: call CatchUp", e.Database, e.Published)
+}
+
+// Unwrap makes errors.Is(err, ErrBehind) true.
+func (e *BehindError) Unwrap() error { return ErrBehind }
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+}
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)
+}

@@ -1,0 +1,192 @@
+package audit
+
+import (
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// Event is what happened, as the application says it. Only codes, random ids
+// and field names of it reach the log in the clear; persons appear under
+// surrogates, values only as commitments.
+type Event struct {
+	// ID is a UUID that the caller may choose ([NewID]), so that a retry is
+	// recognised and a row can name the event that made it; "" makes one.
+	ID string
+	// Tenant is mandatory.
+	Tenant string
+	// Actor is who acts: an opaque id of a principal, never a name.
+	Actor string
+	// Action is a code such as "contact.update".
+	Action string
+	// Outcome is ok (also ""), denied, failed or partial.
+	Outcome string
+	// Object is what was acted on: [Ref] or [PersonRef].
+	Object Object
+	// Persons are the ids of all people the event is about (at most 500,
+	// those of Object and Changes included).
+	Persons []string
+	// Reason is a code, never free text.
+	Reason string
+	// Request is the id of the request; "" asks Config.From.
+	Request string
+	// Policy is the SHA-256 of the policy set that allowed it, 64 hex digits.
+	Policy string
+	// For is the id of the event that this one belongs to (a batch, an order).
+	For string
+	// Prior is the id of the event that came before it in the same matter.
+	Prior string
+	// Changes are the field values before and after.
+	Changes []Change
+}
+
+// Object names what an event acted on.
+type Object struct {
+	Kind   string // a code such as "deal"
+	ID     string // a row id, or a person id where Person is set
+	Person bool   // the object is a person: the log shows the surrogate
+}
+
+// Ref names an object that is not a person. Where id is one of the event's
+// Persons the log shows the surrogate nevertheless.
+func Ref(kind, id string) Object { return Object{Kind: kind, ID: id} }
+
+// PersonRef names an object that is itself a person, by its person id.
+func PersonRef(kind, person string) Object { return Object{Kind: kind, ID: person, Person: true} }
+
+// About asks [Trail.History] for everything about a person, whatever the
+// object. It is no object of an event.
+func About(person string) Object { return Object{ID: person, Person: true} }
+
+// Change is one field of the object before and after.
+type Change struct {
+	// Path is the field. A name declared in Config.Fields for the object's
+	// kind stands in the log; any other is committed like a value.
+	Path string
+	// Who is the id of the person the value is about; "" means nobody.
+	Who string
+	// Old and New are string, integer, bool, []byte, time.Time, float64, nil
+	// (null), [JSON], [Decimal], [Date] or [Absent].
+	Old, New any
+}
+
+// Absent is the value of a field that does not exist on that side.
+type Absent struct{}
+
+// JSON is a JSON document as a field value.
+type JSON []byte
+
+// Decimal is a decimal number at its declared scale, as a field value.
+type Decimal string
+
+// Date is a calendar date YYYY-MM-DD, as a field value.
+type Date string
+
+// The outcomes of an event.
+const (
+	OutcomeOK      = "ok"
+	OutcomeDenied  = "denied"
+	OutcomeFailed  = "failed"
+	OutcomePartial = "partial"
+)
+
+// The kinds of a leaf.
+const (
+	KindEvent   = "event"   // something the application recorded
+	KindErase   = "erase"   // a person's openings and surrogate were erased
+	KindPrune   = "prune"   // old leaf bodies were dropped
+	KindKey     = "key"     // the signing key changed
+	KindRecover = "recover" // a restored database was caught up from the published log
+	KindGap     = "gap"     // events are known to be missing
+	KindBeat    = "beat"    // the heads of other stores, at least once a minute while anything happens
+)
+
+const (
+	maxLeaf    = 65535
+	maxPersons = 500
+	maxOpening = 16 << 20
+)
+
+// NewID makes an event id, a UUIDv7.
+func NewID() (string, error) {
+	id, err := uuid.NewV7()
+	return id.String(), err
+}
+
+var (
+	codes  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$`)
+	fields = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,99}$`)
+	digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// validID reports whether s is an opaque id: 1 to 255 bytes of UTF-8, no NUL.
+func validID(s string) bool {
+	return s != "" && len(s) <= 255 && utf8.ValidString(s) && !strings.Contains(s, "\x00")
+}
+
+// ownID reports whether s may be an id given by a caller: reserved forms
+// ("s:…", "t:", "r:…") have a colon in second place.
+func ownID(s string) bool { return validID(s) && (len(s) < 2 || s[1] != ':') }
+
+// parseID returns the 16 bytes of an event id in its one text form.
+func parseID(s string) ([16]byte, error) {
+	id, err := uuid.Parse(s)
+	if err != nil || id.String() != s {
+		return id, invalid("event id is no lower-case UUID")
+	}
+	return id, nil
+}
+
+// check validates everything but the values.
+func (e *Event) check() error {
+	switch {
+	case !validID(e.Tenant):
+		return invalid("event without a tenant")
+	case !ownID(e.Actor):
+		return invalid("event without an actor, or with a reserved one")
+	case !codes.MatchString(e.Action):
+		return invalid("action is no code")
+	case e.Reason != "" && !codes.MatchString(e.Reason):
+		return invalid("reason is no code")
+	case e.Request != "" && !validID(e.Request):
+		return invalid("request id")
+	case e.Policy != "" && !digest.MatchString(e.Policy):
+		return invalid("policy is no SHA-256 in hex")
+	}
+	switch e.Outcome {
+	case "", OutcomeOK, OutcomeDenied, OutcomeFailed, OutcomePartial:
+	default:
+		return invalid("outcome is none of ok, denied, failed, partial")
+	}
+	for _, id := range []string{e.ID, e.For, e.Prior} {
+		if id == "" {
+			continue
+		}
+		if _, err := parseID(id); err != nil {
+			return err
+		}
+	}
+	return e.checkNames()
+}
+
+func (e *Event) checkNames() error {
+	if e.Object != (Object{}) && (!codes.MatchString(e.Object.Kind) || !ownID(e.Object.ID)) {
+		return invalid("object")
+	}
+	for _, p := range e.Persons {
+		if !ownID(p) {
+			return invalid("person id is empty, too long or reserved")
+		}
+	}
+	for _, c := range e.Changes {
+		if !validID(c.Path) {
+			return invalid("path of a change")
+		}
+		if c.Who != "" && !ownID(c.Who) {
+			return invalid("person id of a change is too long or reserved")
+		}
+	}
+	return nil
+}

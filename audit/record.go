@@ -1,0 +1,324 @@
+package audit
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+// Record writes an event into the caller's transaction: it commits with the
+// business change, or not at all. A second call with the same id and the same
+// event changes nothing; with another event it is a [ConflictError]. It uses
+// no connection but tx's; call [Trail.Prepare] before the transaction, and
+// Record after the business statements, so that events stand in the order of
+// the commits.
+func (t *Trail) Record(ctx context.Context, tx Tx, e Event) error {
+	if err := transaction(tx); err != nil {
+		return err
+	}
+	return t.record(ctx, tx, KindEvent, e)
+}
+
+// Note records an event in a transaction of its own: for what has no business
+// change, such as reading, refusing or exporting.
+func (t *Trail) Note(ctx context.Context, e Event) error {
+	if err := t.Prepare(ctx, e.Tenant, people(e)...); err != nil {
+		return err
+	}
+	return t.within(ctx, func(tx Tx) error { return t.record(ctx, tx, KindEvent, e) })
+}
+
+// draft is an event on its way into the log.
+type draft struct {
+	event    Event
+	id       [16]byte
+	leaf     Leaf
+	given    []byte // canonical JSON of the event as given
+	values   [][2]frame.Value
+	openings map[string]*opening // by person id, "" for nobody
+}
+
+func (t *Trail) record(ctx context.Context, tx Tx, kind string, e Event) error {
+	d, err := t.draft(ctx, kind, e)
+	if err != nil {
+		return err
+	}
+	surrogates, err := t.surrogates(ctx, tx, e.Tenant, people(e))
+	if err != nil {
+		return err
+	}
+	if err := t.fill(d, surrogates); err != nil {
+		return err
+	}
+	inserted, err := t.insert(ctx, tx, d)
+	if err != nil || !inserted {
+		return err
+	}
+	return t.insertOpenings(ctx, tx, d, surrogates)
+}
+
+// people are all persons an event names, sorted and unique.
+func people(e Event) []string {
+	out := slices.Clone(e.Persons)
+	for _, c := range e.Changes {
+		if c.Who != "" {
+			out = append(out, c.Who)
+		}
+	}
+	if e.Object.Person {
+		out = append(out, e.Object.ID)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// draft checks the event and encodes its values; nothing is written yet.
+func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	if n := len(people(e)); n > maxPersons {
+		return nil, fmt.Errorf("%w: %d persons", ErrTooLarge, n)
+	}
+	if e.Outcome == "" {
+		e.Outcome = OutcomeOK
+	}
+	e.Changes = slices.Clone(e.Changes)
+	slices.SortFunc(e.Changes, func(a, b Change) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Who, b.Who)) })
+	d := &draft{event: e, values: make([][2]frame.Value, len(e.Changes))}
+	for i, c := range e.Changes {
+		if i > 0 && e.Changes[i-1].Path == c.Path && e.Changes[i-1].Who == c.Who {
+			return nil, invalid("two changes of one path")
+		}
+		for side, v := range []any{c.Old, c.New} {
+			value, err := toValue(v)
+			if err != nil {
+				return nil, err
+			}
+			d.values[i][side] = value
+		}
+	}
+	if d.event.ID == "" {
+		id, err := NewID()
+		if err != nil {
+			return nil, err
+		}
+		d.event.ID = id
+	}
+	var err error
+	if d.given, err = d.canonical(); err != nil {
+		return nil, err
+	}
+	if d.id, err = parseID(d.event.ID); err != nil {
+		return nil, err
+	}
+	d.leaf = Leaf{
+		ID: d.event.ID, Kind: kind, At: t.now(), Tenant: e.Tenant, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome,
+		Reason: e.Reason, Request: e.Request, Policy: e.Policy, For: e.For, Prior: e.Prior,
+	}
+	if d.leaf.Request == "" && t.config.From != nil {
+		if d.leaf.Request = t.config.From(ctx); d.leaf.Request != "" && !validID(d.leaf.Request) {
+			return nil, invalid("request id of the context")
+		}
+	}
+	return d, nil
+}
+
+// fill puts surrogates and commitments into the leaf and values into openings.
+func (t *Trail) fill(d *draft, surrogates map[string]string) error {
+	for _, s := range surrogates {
+		d.leaf.Persons = append(d.leaf.Persons, s)
+	}
+	slices.Sort(d.leaf.Persons)
+	d.leaf.Object = d.event.Object
+	if s, ok := surrogates[d.event.Object.ID]; ok {
+		d.leaf.Object = Object{Kind: d.event.Object.Kind, ID: s}
+	}
+	d.leaf.Object.Person = false
+	d.openings = make(map[string]*opening)
+	for i, c := range d.event.Changes {
+		o := d.openings[c.Who]
+		if o == nil {
+			o = &opening{seed: make([]byte, 32)}
+			if err := t.random(o.seed); err != nil {
+				return err
+			}
+			d.openings[c.Who] = o
+		}
+		path := c.Path
+		if !t.declared(d.event.Object.Kind, path) {
+			name := frame.Value{Type: frame.Text, Data: []byte(path)}
+			o.fields = append(o.fields, opened{path, sideOther, name})
+			path = "c:" + commit(o.seed, d.id, c.Path, sideOther, name)
+		}
+		before, after := d.values[i][0], d.values[i][1]
+		o.fields = append(o.fields, opened{c.Path, sideOld, before}, opened{c.Path, sideNew, after})
+		d.leaf.Changes = append(d.leaf.Changes, LeafChange{
+			Path: path, Who: surrogates[c.Who],
+			Old: commit(o.seed, d.id, c.Path, sideOld, before), New: commit(o.seed, d.id, c.Path, sideNew, after),
+		})
+	}
+	slices.SortFunc(d.leaf.Changes, func(a, b LeafChange) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Who, b.Who)) })
+	return nil
+}
+
+// surrogates returns the surrogate of each person, made on first use. The
+// insert comes first: it takes SQLite's write lock at once, and in PostgreSQL
+// it waits for another transaction that makes the same one.
+func (t *Trail) surrogates(ctx context.Context, tx Tx, tenant string, persons []string) (map[string]string, error) {
+	out := make(map[string]string, len(persons))
+	for _, person := range persons {
+		fresh := make([]byte, 16)
+		if err := t.random(fresh); err != nil {
+			return nil, err
+		}
+		if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_surrogates (tenant, person, surrogate) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+			tenant, person, "s:"+b64.EncodeToString(fresh)); err != nil {
+			return nil, err
+		}
+		var s string
+		found, err := t.one(ctx, tx, []any{&s}, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			return nil, fmt.Errorf("audit: record: a surrogate vanished: %w", sql.ErrNoRows)
+		}
+		out[person] = s
+	}
+	return out, nil
+}
+
+// insert queues the leaf, or compares it with the one that has this id.
+func (t *Trail) insert(ctx context.Context, tx Tx, d *draft) (bool, error) {
+	leaf, err := d.leaf.encode()
+	if err != nil {
+		return false, err
+	}
+	tenant := d.event.Tenant
+	tag, err := t.config.Tag.Tag(ctx, tenant, queueData(tenant, leaf))
+	if err != nil {
+		return false, fmt.Errorf("audit: record: tag: %w", err)
+	}
+	retry, err := t.config.Tag.Tag(ctx, tenant, retryData(tenant, d.given))
+	if err != nil {
+		return false, fmt.Errorf("audit: record: tag: %w", err)
+	}
+	n, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, retry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		d.leaf.ID, tenant, d.leaf.Kind, d.leaf.Object.Kind, d.leaf.Object.ID, d.leaf.At.UnixMicro(), leaf, tag, retry)
+	if err != nil {
+		return false, err
+	}
+	if n == 0 {
+		return false, t.same(ctx, tx, d)
+	}
+	return true, t.index(ctx, tx, &d.leaf)
+}
+
+// index remembers which surrogates an event names; it can be rebuilt from the
+// leaves and is not protected.
+func (t *Trail) index(ctx context.Context, tx Tx, leaf *Leaf) error {
+	for _, s := range leaf.Persons {
+		if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_persons (tenant, surrogate, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, leaf.Tenant, s, leaf.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// same answers a retry: nil if the event recorded under this id is this one.
+func (t *Trail) same(ctx context.Context, tx Tx, d *draft) error {
+	var (
+		tenant string
+		retry  []byte
+	)
+	if _, err := t.one(ctx, tx, []any{&tenant, &retry}, `SELECT tenant, retry FROM crmguard_audit_events WHERE id = ?`, d.leaf.ID); err != nil {
+		return err
+	}
+	if tenant != d.event.Tenant {
+		return &ConflictError{ID: d.leaf.ID}
+	}
+	if retry == nil {
+		return &ConflictError{ID: d.leaf.ID, Expired: true}
+	}
+	if t.config.Tag.Verify(ctx, tenant, retryData(tenant, d.given), retry) != nil {
+		return &ConflictError{ID: d.leaf.ID}
+	}
+	return nil
+}
+
+func (t *Trail) insertOpenings(ctx context.Context, tx Tx, d *draft, surrogates map[string]string) error {
+	for person, o := range d.openings {
+		plain, err := o.encode()
+		if err != nil {
+			return err
+		}
+		sealed, err := t.config.Seal.Seal(ctx, d.event.Tenant, person, plain, openingAD(d.id))
+		if err != nil {
+			return fmt.Errorf("audit: record: seal: %w", err)
+		}
+		if bytes.Equal(sealed, plain) {
+			return fmt.Errorf("%w: the sealer returned the plaintext", ErrInvalid)
+		}
+		owner := ownerOf(surrogates[person])
+		if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_openings (event, owner, tenant, sealed) VALUES (?, ?, ?, ?)`, d.leaf.ID, owner, d.event.Tenant, sealed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func queueData(tenant string, leaf []byte) []byte {
+	return append(frame.Join("crmguard/audit/queue/v1", tenant), leaf...)
+}
+
+func retryData(tenant string, given []byte) []byte {
+	return append(frame.Join("crmguard/audit/retry/v1", tenant), given...)
+}
+
+type givenJSON struct {
+	Action  string        `json:"action"`
+	Actor   string        `json:"actor"`
+	Changes []givenChange `json:"changes,omitempty"`
+	For     string        `json:"for,omitempty"`
+	ID      string        `json:"id"`
+	Object  []string      `json:"object,omitempty"`
+	Outcome string        `json:"outcome"`
+	Persons []string      `json:"persons,omitempty"`
+	Policy  string        `json:"policy,omitempty"`
+	Prior   string        `json:"prior,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+	Request string        `json:"request,omitempty"`
+	Tenant  string        `json:"tenant"`
+	V       int           `json:"v"`
+}
+
+type givenChange struct {
+	New  []any  `json:"new"`
+	Old  []any  `json:"old"`
+	Path string `json:"path"`
+	Who  string `json:"who,omitempty"`
+}
+
+// canonical is the event as given, without time: what a retry is compared by.
+func (d *draft) canonical() ([]byte, error) {
+	e := d.event
+	out := givenJSON{
+		Action: e.Action, Actor: e.Actor, For: e.For, ID: e.ID, Outcome: e.Outcome, Persons: people(e),
+		Policy: e.Policy, Prior: e.Prior, Reason: e.Reason, Request: e.Request, Tenant: e.Tenant, V: 1,
+	}
+	if e.Object != (Object{}) {
+		out.Object = []string{e.Object.Kind, e.Object.ID}
+	}
+	typed := func(v frame.Value) []any { return []any{int(v.Type), b64.EncodeToString(v.Data)} }
+	for i, c := range e.Changes {
+		out.Changes = append(out.Changes, givenChange{New: typed(d.values[i][1]), Old: typed(d.values[i][0]), Path: c.Path, Who: c.Who})
+	}
+	return canon.Marshal(out)
+}

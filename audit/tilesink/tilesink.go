@@ -1,0 +1,151 @@
+// Package tilesink publishes an audit log into a folder.
+//
+// The folder is a C2SP tlog-tiles log: checkpoint, tile/entries/…,
+// tile/<level>/…; serve it as static files, or mirror it anywhere. A file is
+// written under a temporary name, synced, renamed, and its folder synced, so
+// that after a power cut it is there in full or not at all. Files are readable
+// by all (0644): they hold no personal values.
+//
+// A Dir is safe for concurrent use by several processes: all write the same
+// bytes under the same names, and the trail decides under its own lock who
+// replaces the checkpoint. Leftovers named .tmp-* after a crash may be deleted.
+package tilesink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+
+	"github.com/crmguard/crmguard/audit"
+)
+
+// Dir is a folder that receives the published log.
+type Dir struct{ root string }
+
+var (
+	_ audit.Sink    = (*Dir)(nil)
+	_ audit.Remover = (*Dir)(nil)
+)
+
+// Open makes the folder if it is missing.
+func Open(dir string) (*Dir, error) {
+	if dir == "" {
+		return nil, errors.New("tilesink: open: no folder")
+	}
+	if err := makeAll(dir); err != nil {
+		return nil, fmt.Errorf("tilesink: open: %w", err)
+	}
+	return &Dir{root: dir}, nil
+}
+
+// FS returns the folder for reading, for [audit.VerifyLog] and others.
+func (d *Dir) FS() fs.FS { return os.DirFS(d.root) }
+
+// ReadFile returns a published file.
+func (d *Dir) ReadFile(ctx context.Context, name string) ([]byte, error) {
+	file, err := d.file(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+}
+
+// WriteFile stores a file atomically and durably.
+func (d *Dir) WriteFile(ctx context.Context, name string, data []byte) error {
+	file, err := d.file(ctx, name)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(file)
+	if err := makeAll(dir); err != nil {
+		return fmt.Errorf("tilesink: write: %w", err)
+	}
+	temp, err := writeTemp(dir, data)
+	if err != nil {
+		return fmt.Errorf("tilesink: write: %w", err)
+	}
+	if err := os.Rename(temp, file); err != nil {
+		return fmt.Errorf("tilesink: write: %w", errors.Join(err, os.Remove(temp)))
+	}
+	return syncDir(dir)
+}
+
+// RemoveAll removes a folder of partial tiles.
+func (d *Dir) RemoveAll(ctx context.Context, name string) error {
+	file, err := d.file(ctx, name)
+	if err != nil {
+		return err
+	}
+	if file == d.root {
+		return errors.New("tilesink: remove: the log itself is never removed")
+	}
+	if err := os.RemoveAll(file); err != nil {
+		return fmt.Errorf("tilesink: remove: %w", err)
+	}
+	return nil
+}
+
+func (d *Dir) file(ctx context.Context, name string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	if !fs.ValidPath(name) || path.Clean(name) != name || !filepath.IsLocal(filepath.FromSlash(name)) {
+		return "", &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	return filepath.Join(d.root, filepath.FromSlash(name)), nil
+}
+
+func writeTemp(dir string, data []byte) (string, error) {
+	f, err := os.CreateTemp(dir, ".tmp-*")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return f.Name(), nil
+}
+
+// makeAll is os.MkdirAll that syncs each parent it adds a folder to.
+func makeAll(dir string) error {
+	if info, err := os.Stat(dir); err == nil {
+		if !info.IsDir() {
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: fs.ErrExist}
+		}
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+// syncDir makes renames in a folder durable; Windows has no such call.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
