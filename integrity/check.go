@@ -1,0 +1,180 @@
+package integrity
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// blank reports whether a value counts as not there.
+func blank(v any) bool {
+	switch x := v.(type) {
+	case nil:
+		return true
+	case string:
+		return strings.TrimSpace(x) == ""
+	}
+	return false
+}
+
+// check applies the rules of a field to a value that is there.
+func (p *plan) check(value any, record map[string]any) Code {
+	code := Code("")
+	switch {
+	case p.Type.isText():
+		text, ok := value.(string)
+		if !ok {
+			return CodeType
+		}
+		code = p.checkText(text)
+	case p.Type == Integer:
+		code = checkInteger(value)
+	case p.Type == Decimal:
+		code = p.checkDecimal(value)
+	case p.Type == Boolean:
+		if _, ok := value.(bool); !ok {
+			code = CodeBoolean
+		}
+	case p.Type == Date:
+		code = checkDate(value)
+	case p.Type == Time:
+		code = checkTime(value)
+	}
+	if code == "" && p.Check != nil {
+		code = p.Check(value, record)
+	}
+	return code
+}
+
+func (p *plan) checkText(s string) Code {
+	if code := checkPlain(s); code != "" {
+		return code
+	}
+	if p.MinLen > 0 || p.MaxLen > 0 {
+		n := utf8.RuneCountInString(s)
+		if n < p.MinLen {
+			return CodeMinLength
+		}
+		if p.MaxLen > 0 && n > p.MaxLen {
+			return CodeMaxLength
+		}
+	}
+	if p.choices != nil {
+		if _, ok := p.choices[s]; !ok {
+			return CodeOneOf
+		}
+	}
+	if p.pattern != nil && !p.pattern.MatchString(s) {
+		return CodePattern
+	}
+	return checkForm(p.Type, s)
+}
+
+// checkPlain refuses what no field may hold.
+func checkPlain(s string) Code {
+	if strings.IndexByte(s, 0) >= 0 {
+		return CodeNUL
+	}
+	if !utf8.ValidString(s) {
+		return CodeUTF8
+	}
+	return ""
+}
+
+func checkForm(t Type, s string) Code {
+	switch t {
+	case Email:
+		return unless(isEmail(s), CodeEmail)
+	case Phone:
+		return unless(isPhone(s), CodePhone)
+	case URL:
+		return unless(isURL(s), CodeURL)
+	case Country:
+		return unless(isCountry(s), CodeCountry)
+	case Language:
+		return unless(isLanguage(s), CodeLanguage)
+	case Card:
+		return unless(isCard(s), CodeCard)
+	}
+	return ""
+}
+
+func unless(ok bool, code Code) Code {
+	if ok {
+		return ""
+	}
+	return code
+}
+
+func checkInteger(value any) Code {
+	switch x := value.(type) {
+	case int, int64, int32, int16, int8, uint32, uint16, uint8:
+		return ""
+	case uint:
+		return unless(uint64(x) <= math.MaxInt64, CodeInteger)
+	case uint64:
+		return unless(x <= math.MaxInt64, CodeInteger)
+	case float64: // as encoding/json decodes a number
+		return unless(x == math.Trunc(x) && math.Abs(x) < 1<<53, CodeInteger)
+	case json.Number:
+		_, err := x.Int64()
+		return unless(err == nil, CodeInteger)
+	}
+	return CodeType
+}
+
+func (p *plan) checkDecimal(value any) Code {
+	switch x := value.(type) {
+	case string:
+		return unless(isDecimal(x, p.Scale), CodeDecimal)
+	case json.Number:
+		return unless(isDecimal(string(x), p.Scale), CodeDecimal)
+	case float64, float32:
+		return CodeType // money in floats has lost its cents already
+	}
+	return checkInteger(value)
+}
+
+// isDecimal accepts an optional minus, digits, and at most scale digits after
+// a point.
+func isDecimal(s string, scale int) bool {
+	s = strings.TrimPrefix(s, "-")
+	whole, fraction, point := strings.Cut(s, ".")
+	if point && (fraction == "" || len(fraction) > scale) {
+		return false
+	}
+	return whole != "" && len(whole) <= 40 && digits(whole) && digits(fraction)
+}
+
+func digits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func checkDate(value any) Code {
+	switch x := value.(type) {
+	case time.Time:
+		return ""
+	case string:
+		_, err := time.Parse(time.DateOnly, x)
+		return unless(err == nil, CodeDate)
+	}
+	return CodeType
+}
+
+func checkTime(value any) Code {
+	switch x := value.(type) {
+	case time.Time:
+		return ""
+	case string:
+		_, err := time.Parse(time.RFC3339Nano, x)
+		return unless(err == nil, CodeTime)
+	}
+	return CodeType
+}

@@ -1,0 +1,76 @@
+// Package integrity keeps wrong data out and finds data that was changed
+// behind the application's back.
+//
+// # What it does
+//
+// A [Schema] validates records and says what is wrong in codes. [Import] takes
+// rows, from [CSV] or any other sequence, through a schema: a fault in a
+// required field rejects the row, a fault in an optional field drops that
+// value alone, good rows go on. A [Sealer] puts a keyed seal on each stored
+// row, [Sealer.Sweep] verifies a table and computes [Roots], whose head is
+// anchored elsewhere (the beat of the audit trail). Package reconcile compares
+// two sequences row by row.
+//
+// # What it promises
+//
+//   - No violation, fault, report, finding, error or reject file contains a
+//     value of a record.
+//   - Read = accepted + rejected, whatever a file contains.
+//   - A changed field, key, tenant, table, version or schema id breaks a seal.
+//   - A row put back with its old seal, and a deleted row, change the roots.
+//
+// # What it does not promise
+//
+// A seal alone does not find a deleted row, nor an old row put back together
+// with its old seal: compare the roots with anchored ones. Roots find changes
+// since they were anchored, the application's own included, and name buckets,
+// not rows. Whoever holds the seal key can seal anything. An e-mail address
+// that passes is well formed; whether anyone reads it is another question. The
+// built-in [Phone] rule looks at the shape only; hand in a [Field.Check] for
+// numbering plans. A duplicate is found within one import, not against the
+// database.
+//
+// # Which call first
+//
+// [NewSchema], then [Schema.Validate] for forms and [Import] with
+// [KnownHeaders] for files. [NewSealer], then [Sealer.Seal] in the transaction
+// that writes the row, [Sealer.Sweep] at night, [Roots.Head] to the anchor.
+//
+// # Concurrency
+//
+// [Schema], [Sealer] and [Roots] do not change after they are made and are
+// safe for concurrent use. A sequence of rows is used once, by one goroutine.
+// Nothing starts a goroutine. Memory: [Import] holds one batch and, for each
+// unique field, about 40 bytes an accepted row; a sweep about 80 bytes a row.
+//
+// # Errors
+//
+//	sentinel          kind       what to do
+//	ErrConfig         permanent  fix the schema, layout or options; nothing ran
+//	ErrSource         permanent  the file as a whole is unreadable; *SourceError has line and code
+//	ErrRow            permanent  the caller's row or reference is not what its layout says
+//	ErrTampered       permanent  the row is not what was sealed: look at the audit trail, restore the row
+//	ErrNoSeal         permanent  as above; before the first sealing run, seal the row
+//	ErrUnknownKey     permanent  the keyset lost the key of this seal: restore the keyset
+//	ErrUnknownSchema  permanent  register the layout of this schema id
+//	ErrRoots          permanent  not a roots file, or roots that cannot be compared
+//	other             temporary  the tagger, the sequence or the writer failed; try again
+//
+// # Format and compatibility
+//
+// The row seal is a keyed tag over
+//
+//	LP("crmguard/seal/v1") ‖ LP(tenant) ‖ LP(table) ‖ LP(key) ‖ row version (8) ‖
+//	LP(schema id) ‖ LP(event id) ‖ n (4) ‖ n × (LP(name) ‖ type ‖ LP(value))
+//
+// where LP is a 4-byte big-endian length and the bytes, and fields stand in
+// the order of their names' bytes. A bucket of the roots is a keyed tag over
+//
+//	LP("crmguard/roots/v1") ‖ LP(tenant) ‖ LP(table) ‖ bucket (1) ‖ rows (8) ‖
+//	the sorted SHA-256(LP(key) ‖ row version (8) ‖ LP(seal))
+//
+// and a row is in the bucket that the first byte of
+// SHA-256(LP("crmguard/roots/bucket/v1") ‖ LP(tenant) ‖ LP(table) ‖ LP(key))
+// names. Roots are stored as RFC 8785 JSON. Samples in testdata open for ever.
+// Codes, verdicts and outcomes are kept like API. Stability: settling.
+package integrity

@@ -1,0 +1,210 @@
+package integrity
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"strconv"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// take judges one element of the sequence.
+func (r *importRun) take(ctx context.Context, row Row, err error) error {
+	if err != nil {
+		fault, lost := errors.AsType[Fault](err)
+		if !lost {
+			return err
+		}
+		fault.Field = ""
+		if fault.Outcome != ColumnRenamed {
+			fault.Outcome = RowRejected
+			r.report.Read++
+			r.report.Rejected++
+		}
+		return r.tell(fault)
+	}
+	r.report.Read++
+	for _, name := range row.Dropped {
+		r.report.ColumnsDropped[name]++
+	}
+	judged := r.judge(row)
+	if judged.rejected {
+		r.report.Rejected++
+	}
+	for _, fault := range judged.faults {
+		if err := r.tell(fault); err != nil {
+			if !judged.rejected {
+				r.report.Rejected++ // it will not be accepted any more
+			}
+			return err
+		}
+	}
+	if judged.rejected {
+		return nil
+	}
+	return r.accept(ctx, Accepted{Line: row.Line, Values: judged.values, Custom: judged.custom, Faults: judged.faults})
+}
+
+type judgement struct {
+	values, custom map[string]any
+	faults         []Fault
+	rejected       bool
+	line           int
+}
+
+// judge sorts a row into typed values, custom values and faults.
+func (r *importRun) judge(row Row) *judgement {
+	j := &judgement{values: make(map[string]any, len(row.Values)), custom: map[string]any{}, line: row.Line}
+	s := r.Schema
+	broken := make(map[int]Fault) // by index of the field
+	for _, f := range row.Faults {
+		f.Line = row.Line
+		if i, known := s.index[f.Field]; known {
+			broken[i] = f
+			continue
+		}
+		f.Field, f.Outcome = "", FieldDropped
+		j.faults = append(j.faults, f)
+	}
+	for name, value := range row.Values {
+		i, known := s.index[name]
+		switch {
+		case blank(value):
+		case !known:
+			j.custom[name] = value
+		default:
+			p := &s.fields[i]
+			typed, code := p.convert(value, r.Dates)
+			if code != "" {
+				broken[i] = Fault{Line: row.Line, Field: name, Code: code, Params: p.params(code)}
+				continue
+			}
+			j.values[name] = typed
+		}
+	}
+	j.check(s, broken)
+	if !j.rejected {
+		r.checkUnique(j)
+	}
+	if j.rejected {
+		j.faults = rejecting(j.faults)
+	}
+	return j
+}
+
+// check applies the rules to the typed values, in the order of the fields.
+func (j *judgement) check(s *Schema, broken map[int]Fault) {
+	var present uint64
+	for i := range s.fields {
+		p := &s.fields[i]
+		value, there := j.values[p.Name]
+		fault, bad := broken[i]
+		if there && !bad {
+			if code := p.check(value, j.values); code != "" {
+				fault, bad = Fault{Line: j.line, Field: p.Name, Code: code, Params: p.params(code)}, true
+			}
+		}
+		switch {
+		case bad:
+			delete(j.values, p.Name)
+			j.add(fault, p.Required)
+		case there:
+			present |= p.group
+		case p.Required:
+			j.add(Fault{Line: j.line, Field: p.Name, Code: CodeRequired}, true)
+		}
+	}
+	for i := range s.groups {
+		if present&(1<<i) == 0 {
+			v := s.groupViolation(i)
+			j.add(Fault{Line: j.line, Field: s.fields[s.groups[i].first].Name, Code: v.Code, Params: v.Params}, true)
+		}
+	}
+}
+
+func (j *judgement) add(f Fault, rejects bool) {
+	f.Outcome = FieldDropped
+	if rejects {
+		f.Outcome = RowRejected
+		j.rejected = true
+	}
+	j.faults = append(j.faults, f)
+}
+
+// rejecting keeps the faults that rejected the row: where the row is left out,
+// saying that a value was dropped from it would be untrue.
+func rejecting(faults []Fault) []Fault {
+	kept := faults[:0]
+	for _, f := range faults {
+		if f.Outcome == RowRejected {
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}
+
+// uniqueField remembers the values of a field as salted digests, so that the
+// memory is small and holds no addresses.
+type uniqueField struct {
+	name string
+	salt [16]byte
+	seen map[[16]byte]int // digest to line
+}
+
+func newUniqueField(name string) uniqueField {
+	u := uniqueField{name: name, seen: map[[16]byte]int{}}
+	_, _ = rand.Read(u.salt[:]) // never fails
+	return u
+}
+
+func (u *uniqueField) digest(value any) [16]byte {
+	text, ok := value.(string)
+	if !ok {
+		text = canonicalText(value)
+	}
+	sum := sha256.Sum256(append(u.salt[:len(u.salt):len(u.salt)], fold(text)...))
+	return [16]byte(sum[:16])
+}
+
+// fold is what two spellings of one address have in common.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, norm.NFC.String(strings.TrimSpace(s)))
+}
+
+// checkUnique rejects a row whose unique value stood in an accepted one, and
+// otherwise remembers its values.
+func (r *importRun) checkUnique(j *judgement) {
+	digests := make([][16]byte, len(r.unique))
+	for i := range r.unique {
+		u := &r.unique[i]
+		value, there := j.values[u.name]
+		if !there {
+			continue
+		}
+		digests[i] = u.digest(value)
+		if line, taken := u.seen[digests[i]]; taken {
+			j.add(Fault{Line: j.line, Field: u.name, Code: CodeDuplicate, Params: []Param{{"line", strconv.Itoa(line)}}}, true)
+		}
+	}
+	if j.rejected {
+		return
+	}
+	for i := range r.unique {
+		if _, there := j.values[r.unique[i].name]; there {
+			r.unique[i].seen[digests[i]] = j.line
+		}
+	}
+}
+
+func compareCounts(a, b FaultCount) int {
+	return cmp.Or(cmp.Compare(a.Place, b.Place), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Outcome, b.Outcome))
+}

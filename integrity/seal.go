@@ -1,0 +1,258 @@
+package integrity
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+// Tagger makes and checks keyed tags of a tenant; the tagger of a vault of
+// package encryption, for the purpose "seal", is one. A tag made under an
+// older key must verify as long as the keyset holds that key. Verify answers
+// an error that wraps [fs.ErrNotExist] when the key of the tag is not there.
+type Tagger interface {
+	// Tag returns the tag of data.
+	Tag(ctx context.Context, tenant string, data []byte) ([]byte, error)
+	// Verify returns nil only for a tag of data.
+	Verify(ctx context.Context, tenant string, data, tag []byte) error
+}
+
+// Layout says which columns a seal covers. It is frozen once a row was sealed
+// under its id: another set of columns is a new id beside it.
+type Layout struct {
+	// ID is stored beside the seal, such as "contact/1".
+	ID string
+	// Columns are what the seal covers: the stored bytes of sealed columns,
+	// never a lookup index, the seal itself or its schema id.
+	Columns []Column
+}
+
+// Ref names a row and its version. All of it enters the seal.
+type Ref struct {
+	// Tenant, Table and Key name the row.
+	Tenant, Table, Key string
+	// Version is the row's version column, raised by every change; 0 only
+	// where there is none. Then a row put back with its old seal is found by
+	// the roots only.
+	Version int64
+	// SchemaID names the layout.
+	SchemaID string
+	// Event is the UUID of the audit event that made this version, "" for none.
+	Event string
+}
+
+// SealedRow is a row as it stands in its table.
+type SealedRow struct {
+	// Ref names it.
+	Ref Ref
+	// Values are exactly the columns of its layout.
+	Values map[string]any
+	// Seal is what stands beside it; nil or empty is none.
+	Seal []byte
+}
+
+// Sealer seals rows and verifies them.
+type Sealer struct {
+	tagger  Tagger
+	layouts map[string][]Column // sorted by name bytes
+}
+
+const maxID = 255
+
+// NewSealer returns a sealer that knows these layouts. Keep old layouts as
+// long as rows are sealed under them.
+func NewSealer(tagger Tagger, layouts ...Layout) (*Sealer, error) {
+	if tagger == nil {
+		return nil, configErr("sealer: no tagger")
+	}
+	if len(layouts) == 0 {
+		return nil, configErr("sealer: no layout")
+	}
+	s := &Sealer{tagger: tagger, layouts: map[string][]Column{}}
+	for _, l := range layouts {
+		if err := checkID("schema id", l.ID); err != nil {
+			return nil, configErr("layout: %w", err)
+		}
+		if _, twice := s.layouts[l.ID]; twice || len(l.Columns) == 0 {
+			return nil, configErr("layout %q stands twice or has no columns", l.ID)
+		}
+		columns := slices.Clone(l.Columns)
+		slices.SortFunc(columns, func(a, b Column) int { return strings.Compare(a.Name, b.Name) })
+		for i, c := range columns {
+			if err := checkColumn(c); err != nil {
+				return nil, configErr("layout %q: %w", l.ID, err)
+			}
+			if i > 0 && columns[i-1].Name == c.Name {
+				return nil, configErr("layout %q: column %q stands twice", l.ID, c.Name)
+			}
+		}
+		s.layouts[l.ID] = columns
+	}
+	return s, nil
+}
+
+func checkColumn(c Column) error {
+	switch {
+	case checkID("column", c.Name) != nil:
+		return checkID("column", c.Name)
+	case !c.Type.known():
+		return fmt.Errorf("column %q: unknown type", c.Name)
+	case c.Scale < 0 || c.Scale > maxScale || c.Scale > 0 && c.Type != Decimal:
+		return fmt.Errorf("column %q: scale %d of type %s", c.Name, c.Scale, c.Type)
+	}
+	return nil
+}
+
+func checkID(kind, id string) error {
+	if id == "" || len(id) > maxID || !utf8.ValidString(id) || strings.IndexByte(id, 0) >= 0 {
+		return fmt.Errorf("%s is empty, longer than %d bytes, not UTF-8 or holds NUL", kind, maxID)
+	}
+	return nil
+}
+
+// Seal returns the seal of a row that is about to be stored. values must be
+// exactly the columns of the layout. Call it in the transaction that writes
+// the row.
+func (s *Sealer) Seal(ctx context.Context, ref Ref, values map[string]any) ([]byte, error) {
+	input, err := s.input(ref, values)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := s.tagger.Tag(ctx, ref.Tenant, input)
+	if err != nil {
+		return nil, fmt.Errorf("integrity: seal: %w", err)
+	}
+	return tag, nil
+}
+
+// Verify returns nil when the row is the one that was sealed, and otherwise
+// [ErrTampered], [ErrNoSeal], [ErrUnknownKey], [ErrUnknownSchema], [ErrRow]
+// (a column is missing or too many: the caller's fault) or, for a tagger that
+// does not work at the moment, its error.
+func (s *Sealer) Verify(ctx context.Context, row SealedRow) error {
+	if len(row.Seal) == 0 {
+		return ErrNoSeal
+	}
+	input, err := s.input(row.Ref, row.Values)
+	if _, value := errors.AsType[*valueError](err); value {
+		return ErrTampered // what was sealed had an encoding
+	}
+	if err != nil {
+		return err
+	}
+	err = s.tagger.Verify(ctx, row.Ref.Tenant, input, row.Seal)
+	if err == nil {
+		return nil
+	}
+	return s.verdict(ctx, row.Ref.Tenant, err)
+}
+
+// verdict tells a forged seal from a tagger that does not work: a working one
+// makes and verifies a tag of its own.
+func (s *Sealer) verdict(ctx context.Context, tenant string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrUnknownKey
+	}
+	probe := frame.Join("crmguard/seal/probe/v1", tenant)
+	tag, broken := s.tagger.Tag(ctx, tenant, probe)
+	if broken == nil {
+		broken = s.tagger.Verify(ctx, tenant, probe, tag)
+	}
+	if broken != nil {
+		return fmt.Errorf("integrity: verify: %w", broken)
+	}
+	return ErrTampered
+}
+
+// Reseal verifies a row as it stands and returns the seal of what it is about
+// to become: never the other way round, so that a tampered row is not blessed.
+func (s *Sealer) Reseal(ctx context.Context, before SealedRow, ref Ref, values map[string]any) ([]byte, error) {
+	if before.Ref.Tenant != ref.Tenant || before.Ref.Table != ref.Table || before.Ref.Key != ref.Key {
+		return nil, rowErr("reseal: not the same row")
+	}
+	if ref.Version < before.Ref.Version {
+		return nil, rowErr("reseal: version %d after %d", ref.Version, before.Ref.Version)
+	}
+	if err := s.Verify(ctx, before); err != nil {
+		return nil, err
+	}
+	return s.Seal(ctx, ref, values)
+}
+
+// Columns lists the columns of a layout in the order of their names, nil for
+// an unknown id: what a sweep has to read for rows under that id.
+func (s *Sealer) Columns(schemaID string) []Column { return slices.Clone(s.layouts[schemaID]) }
+
+// input is what is tagged.
+func (s *Sealer) input(ref Ref, values map[string]any) ([]byte, error) {
+	columns, known := s.layouts[ref.SchemaID]
+	if !known {
+		return nil, ErrUnknownSchema
+	}
+	event, err := ref.check()
+	if err != nil {
+		return nil, err
+	}
+	if len(values) != len(columns) {
+		return nil, rowErr("layout %q has %d columns, the row %d", ref.SchemaID, len(columns), len(values))
+	}
+	in := make([]byte, 0, 512)
+	for _, part := range []string{"crmguard/seal/v1", ref.Tenant, ref.Table, ref.Key} {
+		in = frame.Append(in, part)
+	}
+	in = binary.BigEndian.AppendUint64(in, uint64(ref.Version))
+	in = frame.Append(frame.Append(in, ref.SchemaID), event)
+	in = binary.BigEndian.AppendUint32(in, uint32(len(columns)))
+	for _, c := range columns {
+		raw, there := values[c.Name]
+		if !there {
+			return nil, rowErr("layout %q: the row lacks column %q", ref.SchemaID, c.Name)
+		}
+		v, err := c.value(raw)
+		if err != nil {
+			return nil, err
+		}
+		in = v.Append(frame.Append(in, c.Name))
+	}
+	return in, nil
+}
+
+// check refuses a reference that is not one, and returns the event's 16 bytes.
+func (r Ref) check() ([]byte, error) {
+	if err := errors.Join(checkID("tenant", r.Tenant), checkID("table", r.Table)); err != nil {
+		return nil, rowErr("%w", err)
+	}
+	if err := checkID("key", r.Key); err != nil {
+		return nil, &valueError{err.Error()}
+	}
+	if r.Version < 0 {
+		return nil, &valueError{"a version below 0"}
+	}
+	if r.Event == "" {
+		return nil, nil
+	}
+	event, ok := parseUUID(r.Event)
+	if !ok {
+		return nil, &valueError{"event is not a lower-case UUID"}
+	}
+	return event, nil
+}
+
+func parseUUID(s string) ([]byte, bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' || s != strings.ToLower(s) {
+		return nil, false
+	}
+	id, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	return id, err == nil && len(id) == 16
+}
