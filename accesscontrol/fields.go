@@ -1,6 +1,11 @@
 package accesscontrol
 
-import "context"
+import (
+	"context"
+	"maps"
+	"reflect"
+	"slices"
+)
 
 // Visibility is what a principal may see of a field. The zero value hides.
 type Visibility uint8
@@ -13,18 +18,179 @@ const (
 	Readable
 )
 
+// String is "hidden" or "readable".
+func (v Visibility) String() string { return either(v == Readable, "readable", "hidden") }
+
 // Fields is the visibility of each declared field of one record. A name that
 // is not in it is hidden.
 type Fields map[string]Visibility
 
-// Fields says for each declared field whether the principal may read it in
-// this record. If the record itself may not be read, every field is hidden.
-func (p *Policy) Fields(_ context.Context, _ Principal, _ Record) (Fields, error) {
-	return nil, ErrRequest
-}
-
 // Readable lists the readable fields, sorted.
-func (f Fields) Readable() []string { return nil }
+func (f Fields) Readable() []string { return f.with(Readable) }
 
 // Hidden lists the hidden fields, sorted.
-func (f Fields) Hidden() []string { return nil }
+func (f Fields) Hidden() []string { return f.with(Hidden) }
+
+func (f Fields) with(v Visibility) []string {
+	out := []string{}
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if f[name] == v {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// Fields says for each declared field whether the principal may read it in
+// this record: the table's Read action for all of them, and the group's action
+// beside it for those of a group. If the record itself may not be read, every
+// field is hidden.
+func (p *Policy) Fields(ctx context.Context, principal Principal, record Record) (Fields, error) {
+	s := p.current.Load()
+	a, err := s.actor(principal)
+	if err != nil {
+		return nil, err
+	}
+	return s.fields(ctx, a, record)
+}
+
+func (s *snapshot) fields(ctx context.Context, a *actor, record Record) (Fields, error) {
+	t, err := s.bound(record.Type)
+	if err != nil {
+		return nil, err
+	}
+	answers := map[string]bool{}
+	ask := func(action string) (bool, error) {
+		if answer, asked := answers[action]; asked {
+			return answer, nil
+		}
+		d, err := s.decide(ctx, a, action, record)
+		answers[action] = d.Allowed
+		return d.Allowed, err
+	}
+	if t.Read == "" {
+		return nil, &RequestError{Part: "record", Name: record.Type, Text: "the binding names no Read action"}
+	}
+	readable, err := ask(t.Read)
+	if err != nil {
+		return nil, err
+	}
+	out := make(Fields, len(t.fields))
+	for name, actions := range t.fields {
+		out[name] = Readable
+		if !readable {
+			out[name] = Hidden
+			continue
+		}
+		for _, action := range actions {
+			allowed, err := ask(action)
+			if err != nil {
+				return nil, err
+			}
+			if !allowed {
+				out[name] = Hidden
+			}
+		}
+	}
+	return out, nil
+}
+
+func (s *snapshot) bound(record string) (*table, error) {
+	if t := s.tables[record]; t != nil {
+		return t, nil
+	}
+	return nil, &RequestError{Part: "record", Name: record, Text: "no table of this name is bound"}
+}
+
+// CheckChange checks both sides of a change: the Update action on the record
+// before and on the record after, no other type, id or tenant, and no changed
+// field that the principal may not read on either side. With a zero before it
+// checks Create, with a zero after Delete.
+func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, after Record) error {
+	s := p.current.Load()
+	a, err := s.actor(principal)
+	if err != nil {
+		return err
+	}
+	sides := []Record{before, after}
+	switch {
+	case isZero(before):
+		sides = sides[1:]
+	case isZero(after):
+		sides = sides[:1]
+	}
+	t, err := s.bound(sides[0].Type)
+	if err != nil {
+		return err
+	}
+	action := t.Update
+	switch {
+	case len(sides) == 1 && isZero(before):
+		action = t.Create
+	case len(sides) == 1:
+		action = t.Delete
+	case before.Type != after.Type || before.ID != after.ID || before.Tenant != after.Tenant:
+		return &Denied{Action: action, Record: before.Type, Decision: Decision{Reason: Moved, PolicySet: s.hash}}
+	}
+	if action == "" {
+		return &RequestError{Part: "record", Name: sides[0].Type, Text: "the binding names no action for this change"}
+	}
+	for _, side := range sides {
+		d, err := s.decide(ctx, a, action, side)
+		if err != nil {
+			return err
+		}
+		if !d.Allowed {
+			return &Denied{Action: action, Record: side.Type, Decision: d}
+		}
+	}
+	if len(sides) == 1 {
+		return nil
+	}
+	return s.checkFields(ctx, a, action, before, after)
+}
+
+// checkFields refuses a change of fields that are hidden before or after.
+func (s *snapshot) checkFields(ctx context.Context, a *actor, action string, before, after Record) error {
+	changed := changedFields(before, after)
+	if len(changed) == 0 {
+		return nil
+	}
+	var hidden []string
+	for _, side := range []Record{before, after} {
+		fields, err := s.fields(ctx, a, side)
+		if err != nil {
+			return err
+		}
+		for _, name := range changed {
+			if fields[name] != Readable && !slices.Contains(hidden, name) {
+				hidden = append(hidden, name)
+			}
+		}
+	}
+	if len(hidden) > 0 {
+		slices.Sort(hidden)
+		return &Denied{Action: action, Record: after.Type, Fields: hidden, Decision: Decision{Reason: HiddenField, PolicySet: s.hash}}
+	}
+	return nil
+}
+
+func isZero(r Record) bool {
+	return r.Type == "" && r.ID == "" && r.Tenant == "" && len(r.Attrs) == 0
+}
+
+// changedFields lists the names whose values differ; absent and nil are equal.
+func changedFields(before, after Record) []string {
+	var out []string
+	for name := range before.Attrs {
+		if !reflect.DeepEqual(before.Attrs[name], after.Attrs[name]) {
+			out = append(out, name)
+		}
+	}
+	for name := range after.Attrs {
+		if _, known := before.Attrs[name]; !known && after.Attrs[name] != nil {
+			out = append(out, name)
+		}
+	}
+	return out
+}

@@ -2,14 +2,14 @@ package accesscontrol
 
 import (
 	"context"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 )
 
 // Policy answers from one policy set at a time. It is safe for concurrent use;
 // [Policy.Reload] changes the set for all at once.
 type Policy struct{ current atomic.Pointer[snapshot] }
-
-type snapshot struct{ config Config }
 
 // Load reads, validates and binds a policy set. A set with any fault is
 // refused as a [*PolicyError] that lists all of them.
@@ -23,39 +23,70 @@ func Load(ctx context.Context, config Config) (*Policy, error) {
 
 // Reload replaces the policy set, all or nothing: calls that have begun end
 // with the old set, later ones see the new one. On an error the old set stays.
-func (p *Policy) Reload(_ context.Context, config Config) error {
-	p.current.Store(&snapshot{config: config})
+func (p *Policy) Reload(ctx context.Context, config Config) error {
+	s, err := build(ctx, config)
+	if err != nil {
+		return err
+	}
+	p.current.Store(s)
+	s.observe(ctx, "accesscontrol.reload", float64(len(s.rules.policies)), slog.String("policyset", s.hash))
 	return nil
 }
 
-// Hash is the SHA-256 of the policy set in lower-case hex, for audit entries.
-func (p *Policy) Hash() string { return "" }
+// Hash is the SHA-256 of the policy set in lower-case hex, for audit entries:
+// over LP("crmguard/policyset/v1"), then LP(kind) and LP(text) of each file,
+// kind "policy" or "schema", sorted by kind and text, where LP is a 4-byte
+// big-endian length and the bytes. File names do not enter.
+func (p *Policy) Hash() string { return p.current.Load().hash }
 
 // Check answers nil for yes and an error otherwise: a [*Denied] for no, or
 // another error when the question could not be answered, which is a no too.
 func (p *Policy) Check(ctx context.Context, principal Principal, action string, record Record) error {
-	_, err := p.Decide(ctx, Request{principal, action, record})
-	return err
+	d, err := p.Decide(ctx, Request{Principal: principal, Action: action, Record: record})
+	if err != nil {
+		return err
+	}
+	if !d.Allowed {
+		return &Denied{Action: action, Record: record.Type, Decision: d}
+	}
+	return nil
 }
 
 // Decide answers with the determining policies. The error is about the
 // question; a denial is not an error here.
-func (p *Policy) Decide(_ context.Context, _ Request) (Decision, error) {
-	return Decision{}, ErrRequest
+func (p *Policy) Decide(ctx context.Context, r Request) (Decision, error) {
+	s := p.current.Load()
+	a, err := s.actor(r.Principal)
+	if err != nil {
+		return Decision{}, err
+	}
+	return s.decide(ctx, a, r.Action, r.Record)
 }
 
-// CheckChange checks both sides of a change and the fields it touches: the
-// Update action before and after, no change of type, id or tenant, and no
-// field that the principal may not read on either side. With a zero before it
-// checks Create, with a zero after Delete.
-func (p *Policy) CheckChange(_ context.Context, _ Principal, _, _ Record) error {
-	return ErrRequest
-}
-
-// Allower binds a principal to Check, in words of the standard library.
-// The resource is "type/id" or just "type".
+// Allower binds a principal to Check, in words of the standard library. The
+// resource is "type/id"; without an id it is the principal's tenant itself, as
+// a record of that type. The record comes from [Config.Find]; without it, a
+// record has no attributes.
 func (p *Policy) Allower(principal Principal) func(ctx context.Context, action, resource string) error {
 	return func(ctx context.Context, action, resource string) error {
-		return p.Check(ctx, principal, action, Record{Type: resource})
+		kind, id, _ := strings.Cut(resource, "/")
+		if id == "" {
+			id = principal.Tenant
+		}
+		record := Record{Type: kind, ID: id, Tenant: principal.Tenant}
+		if find := p.current.Load().config.Find; find != nil {
+			found, err := find(ctx, principal.Tenant, kind, id)
+			if err != nil {
+				return err
+			}
+			record = found
+		}
+		return p.Check(ctx, principal, action, record)
+	}
+}
+
+func (s *snapshot) observe(ctx context.Context, name string, value float64, attrs ...slog.Attr) {
+	if s.config.Observe != nil {
+		s.config.Observe(ctx, name, value, attrs...)
 	}
 }

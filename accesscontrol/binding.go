@@ -1,0 +1,166 @@
+package accesscontrol
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/cedar-policy/cedar-go"
+
+	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+)
+
+// identifier is what a name of the binding may look like in SQL. Names are
+// quoted as well; this keeps quotes and folding out of the question.
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
+
+// table is a Table that was checked against the schema.
+type table struct {
+	Table
+	entity  cedar.EntityType
+	attrs   cedarx.Attributes
+	columns map[string]column
+	// fields maps each declared field to the group actions that it takes.
+	fields map[string][]string
+}
+
+// column is one bound attribute. kind 0 means that the schema does not know
+// the attribute: it is a field only.
+type column struct {
+	attr, name string
+	typ        cedarx.Type
+	opaque     bool
+	integer    bool
+	required   bool
+}
+
+// binder collects the faults of a binding.
+type binder struct {
+	schema   *cedarx.Schema
+	actions  map[string]cedarx.Action
+	problems []Problem
+}
+
+func (b *binder) problem(format string, args ...any) {
+	b.problems = append(b.problems, Problem{Text: fmt.Sprintf(format, args...)})
+}
+
+// bind checks all tables. Each is known by its record name.
+func (b *binder) bind(tables []Table) map[string]*table {
+	out := make(map[string]*table, len(tables))
+	entities := map[string]bool{}
+	for _, source := range tables {
+		t := &table{Table: source, entity: cedar.EntityType(source.Entity), columns: map[string]column{}, fields: map[string][]string{}}
+		attrs, known := b.schema.Entities[t.entity]
+		switch {
+		case source.Record == "":
+			b.problem("a table has no record name")
+			continue
+		case out[source.Record] != nil:
+			b.problem("table %s stands twice", source.Record)
+			continue
+		case !known:
+			b.problem("table %s: the schema has no entity type %s", source.Record, source.Entity)
+			continue
+		case entities[source.Entity]:
+			b.problem("table %s: entity type %s is bound twice", source.Record, source.Entity)
+			continue
+		}
+		entities[source.Entity] = true
+		t.attrs = attrs
+		b.names(t)
+		b.columns(t)
+		b.groups(t)
+		out[source.Record] = t
+	}
+	return out
+}
+
+func (b *binder) names(t *table) {
+	for _, action := range []string{t.Read, t.Create, t.Update, t.Delete} {
+		if action != "" {
+			b.action(t, action)
+		}
+	}
+	if t.Name == "" {
+		return
+	}
+	for what, name := range map[string]string{"name": t.Name, "key": t.Key} {
+		if !identifier.MatchString(name) {
+			b.problem("table %s: %s is not a plain SQL identifier", t.Record, what)
+		}
+	}
+	switch {
+	case (t.Tenant == "") == (t.OnlyTenant == ""):
+		b.problem("table %s: exactly one of Tenant and OnlyTenant must stand", t.Record)
+	case t.Tenant != "" && !identifier.MatchString(t.Tenant):
+		b.problem("table %s: tenant is not a plain SQL identifier", t.Record)
+	}
+}
+
+func (b *binder) action(t *table, id string) {
+	action, known := b.actions[id]
+	switch {
+	case !known:
+		b.problem("table %s: the schema has no action %s", t.Record, id)
+	case !slices.Contains(action.Resources, t.entity):
+		b.problem("table %s: action %s does not apply to %s", t.Record, id, t.entity)
+	}
+}
+
+func (b *binder) columns(t *table) {
+	for _, source := range t.Columns {
+		if source.Attr == "" {
+			b.problem("table %s: a column has no attribute", t.Record)
+			continue
+		}
+		if _, twice := t.columns[source.Attr]; twice {
+			b.problem("table %s: attribute %s is bound twice", t.Record, source.Attr)
+			continue
+		}
+		c := column{attr: source.Attr, name: source.Name, opaque: source.Opaque, integer: source.Integer, required: source.Required}
+		if c.name == "" {
+			c.name = c.attr
+		}
+		if t.Name != "" && !identifier.MatchString(c.name) {
+			b.problem("table %s: the column of attribute %s is not a plain SQL identifier", t.Record, c.attr)
+		}
+		attr, known := t.attrs[c.attr]
+		if known {
+			c.typ = attr.Type
+		}
+		if known && attr.Required != c.required {
+			b.problem("table %s: attribute %s is %s in the schema, and its column is declared %s",
+				t.Record, c.attr, either(attr.Required, "required", "optional"), either(c.required, "NOT NULL", "NULL"))
+		}
+		if c.integer && c.typ.Kind != cedarx.EntityRef {
+			b.problem("table %s: attribute %s is no entity reference, so Integer means nothing", t.Record, c.attr)
+		}
+		t.columns[c.attr] = c
+		t.fields[c.attr] = nil
+	}
+	for name := range t.attrs {
+		if _, bound := t.fields[name]; !bound {
+			t.fields[name] = nil
+		}
+	}
+}
+
+func (b *binder) groups(t *table) {
+	for _, g := range t.Groups {
+		b.action(t, g.Action)
+		if len(g.Fields) == 0 {
+			b.problem("table %s: group %s has no fields", t.Record, g.Name)
+		}
+		for _, f := range g.Fields {
+			t.fields[f] = append(t.fields[f], g.Action)
+		}
+	}
+}
+
+func either(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
+}

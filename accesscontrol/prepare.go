@@ -1,0 +1,187 @@
+package accesscontrol
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/cedar-policy/cedar-go"
+
+	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+)
+
+// actor is a principal that was checked against the schema.
+type actor struct {
+	tenant   string
+	uid      cedar.EntityUID
+	groups   []cedar.EntityUID
+	entities cedar.EntityMap // the principal and what it brings along
+	context  map[string]any
+}
+
+// actor checks a principal. Whatever does not fit the schema is refused: the
+// validation of the policies holds only for entities that do.
+func (s *snapshot) actor(p Principal) (*actor, error) {
+	if p.Tenant == "" {
+		return nil, ErrTenant
+	}
+	if !plainID(p.Tenant) {
+		return nil, &RequestError{Part: "principal", Text: "tenant holds NUL, is not UTF-8 or too long"}
+	}
+	kind := p.Type
+	if kind == "" {
+		kind = "User"
+	}
+	if err := s.contextNames(p.Context); err != nil {
+		return nil, err
+	}
+	a := &actor{
+		tenant: p.Tenant, uid: cedar.NewEntityUID(cedar.EntityType(kind), cedar.String(p.ID)),
+		entities: make(cedar.EntityMap, 1+len(p.Entities)), context: p.Context,
+	}
+	if err := s.addEntity(a.entities, "principal", Entity{Type: kind, ID: p.ID, Attrs: p.Attrs, Parents: p.Parents}); err != nil {
+		return nil, err
+	}
+	for _, e := range p.Entities {
+		if err := s.addEntity(a.entities, "entity", e); err != nil {
+			return nil, err
+		}
+	}
+	a.groups = closure(a.entities, a.uid)
+	return a, nil
+}
+
+func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {
+	fault := func(name, text string) error { return &RequestError{Part: part, Name: name, Text: text} }
+	kind := cedar.EntityType(e.Type)
+	attrs, known := s.schema.Entities[kind]
+	if !known {
+		return fault(e.Type, "the schema has no such entity type")
+	}
+	if !plainID(e.ID) {
+		return fault(e.Type, "id is empty, too long, holds NUL or is not UTF-8")
+	}
+	record, name, err := attributesOf(attrs, e.Attrs)
+	if err == nil && !plain(record) {
+		name, err = e.Type, errText
+	}
+	if err != nil {
+		return fault(name, err.Error())
+	}
+	parents := make([]cedar.EntityUID, 0, len(e.Parents))
+	for _, p := range e.Parents {
+		if !s.schema.MayBeIn(kind, cedar.EntityType(p.Type)) {
+			return fault(p.Type, "the schema does not let "+e.Type+" be in it")
+		}
+		if !plainID(p.ID) {
+			return fault(p.Type, "id is empty, too long, holds NUL or is not UTF-8")
+		}
+		parents = append(parents, cedar.NewEntityUID(cedar.EntityType(p.Type), cedar.String(p.ID)))
+	}
+	uid := cedar.NewEntityUID(kind, cedar.String(e.ID))
+	if _, twice := to[uid]; twice {
+		return fault(e.Type, "the same entity is given twice")
+	}
+	to[uid] = cedar.Entity{UID: uid, Attributes: record, Parents: cedar.NewEntityUIDSet(parents...)}
+	return nil
+}
+
+// contextNames refuses a name that no action declares: misspelt, it would
+// leave a forbid without its ground.
+func (s *snapshot) contextNames(context map[string]any) error {
+	for name := range context {
+		declared := false
+		for _, action := range s.actions {
+			_, known := action.Context[name]
+			declared = declared || known
+		}
+		if !declared {
+			return &RequestError{Part: "context", Name: name, Text: "no action declares it"}
+		}
+	}
+	return nil
+}
+
+// question is one action on one table by one actor.
+type question struct {
+	*actor
+	action  cedarx.Action
+	table   *table
+	context cedar.Record
+}
+
+func (s *snapshot) question(a *actor, actionID, record string) (*question, error) {
+	action, known := s.actions[actionID]
+	if !known {
+		return nil, &RequestError{Part: "action", Name: actionID, Text: "the schema has no such action"}
+	}
+	t := s.tables[record]
+	switch {
+	case t == nil:
+		return nil, &RequestError{Part: "record", Name: record, Text: "no table of this name is bound"}
+	case !slices.Contains(action.Resources, t.entity):
+		return nil, &RequestError{Part: "action", Name: actionID, Text: "does not apply to records of type " + record}
+	case !slices.Contains(action.Principals, a.uid.Type):
+		return nil, &RequestError{Part: "action", Name: actionID, Text: "does not apply to principals of type " + string(a.uid.Type)}
+	}
+	given := maps.Clone(a.context)
+	maps.DeleteFunc(given, func(name string, _ any) bool {
+		_, declared := action.Context[name]
+		return !declared
+	})
+	context, name, err := attributesOf(action.Context, given)
+	if err == nil && !plain(context) {
+		err = errText
+	}
+	if err != nil {
+		return nil, &RequestError{Part: "context", Name: name, Text: err.Error()}
+	}
+	return &question{actor: a, action: action, table: t, context: context}, nil
+}
+
+// env is what conditions that do not look at the record are evaluated in.
+func (s *snapshot) env(q *question) *cedarx.Env {
+	return &cedarx.Env{
+		Entities: layered{q.entities, s.actionEntities}, Principal: q.uid, Action: q.action.UID, Context: q.context,
+	}
+}
+
+// resource turns a record into an entity.
+func (t *table) resource(r Record) (cedar.Entity, error) {
+	if !plainID(r.ID) {
+		return cedar.Entity{}, &RequestError{Part: "record", Name: r.Type, Text: "id is empty, too long, holds NUL or is not UTF-8"}
+	}
+	values := make(map[string]any, len(r.Attrs))
+	for name, v := range r.Attrs {
+		if _, known := t.attrs[name]; known && !t.columns[name].opaque {
+			values[name] = v
+		} else if _, field := t.fields[name]; !field {
+			return cedar.Entity{}, &RequestError{Part: "record", Name: name, Text: errUnknown.Error()}
+		}
+	}
+	attrs := t.attrs
+	if slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Opaque }) {
+		attrs = maps.Clone(attrs)
+		maps.DeleteFunc(attrs, func(name string, _ cedarx.Attribute) bool { return t.columns[name].opaque })
+	}
+	record, name, err := attributesOf(attrs, values)
+	if err != nil {
+		return cedar.Entity{}, &RequestError{Part: "record", Name: name, Text: err.Error()}
+	}
+	return cedar.Entity{UID: cedar.NewEntityUID(t.entity, cedar.String(r.ID)), Attributes: record}, nil
+}
+
+var errSame = errors.New("the record is an entity of the principal, with other attributes")
+
+// layered looks an entity up in several maps, first come first served.
+type layered []cedar.EntityMap
+
+// Get finds an entity.
+func (l layered) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
+	for _, m := range l {
+		if e, known := m[uid]; known {
+			return e, true
+		}
+	}
+	return cedar.Entity{}, false
+}

@@ -1,0 +1,186 @@
+package accesscontrol
+
+import (
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/cedar-policy/cedar-go"
+
+	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+)
+
+// ruleset is the policies of a set, sorted by id, behind an index by action
+// and principal: what a check costs depends on the policies that are about
+// this principal and this action, not on how many there are.
+type ruleset struct {
+	policies  []*cedarx.Policy
+	byID      map[cedar.PolicyID]*cedarx.Policy
+	byAction  map[cedar.EntityUID]*bucket
+	anyAction *bucket
+}
+
+type bucket struct {
+	anyone   []int
+	byType   map[cedar.EntityType][]int
+	byEntity map[cedar.EntityUID][]int
+}
+
+func newBucket() *bucket {
+	return &bucket{byType: map[cedar.EntityType][]int{}, byEntity: map[cedar.EntityUID][]int{}}
+}
+
+func (b *bucket) add(i int, principal cedarx.Scope) {
+	switch principal.Kind {
+	case cedarx.ScopeEq, cedarx.ScopeIn, cedarx.ScopeIsIn:
+		for _, e := range principal.Entities {
+			b.byEntity[e] = append(b.byEntity[e], i)
+		}
+	case cedarx.ScopeIs:
+		b.byType[principal.Type] = append(b.byType[principal.Type], i)
+	default:
+		b.anyone = append(b.anyone, i)
+	}
+}
+
+// collect appends the policies whose scope may be about the principal.
+func (b *bucket) collect(dst []int, principal cedar.EntityUID, groups []cedar.EntityUID) []int {
+	dst = append(dst, b.anyone...)
+	dst = append(dst, b.byType[principal.Type]...)
+	dst = append(dst, b.byEntity[principal]...)
+	for _, g := range groups {
+		dst = append(dst, b.byEntity[g]...)
+	}
+	return dst
+}
+
+func newRuleset(policies []*cedarx.Policy) *ruleset {
+	policies = slices.Clone(policies)
+	slices.SortStableFunc(policies, func(a, b *cedarx.Policy) int { return strings.Compare(a.ID, b.ID) })
+	r := &ruleset{
+		policies: policies, byID: make(map[cedar.PolicyID]*cedarx.Policy, len(policies)),
+		byAction: map[cedar.EntityUID]*bucket{}, anyAction: newBucket(),
+	}
+	for i, p := range policies {
+		r.byID[cedar.PolicyID(p.ID)] = p
+		if p.Action.Kind != cedarx.ScopeEq && p.Action.Kind != cedarx.ScopeIn {
+			r.anyAction.add(i, p.Principal)
+			continue
+		}
+		for _, action := range p.Action.Entities {
+			b := r.byAction[action]
+			if b == nil {
+				b = newBucket()
+				r.byAction[action] = b
+			}
+			b.add(i, p.Principal)
+		}
+	}
+	return r
+}
+
+// about gives the positions of all policies that may be about the action and
+// the principal, ascending, each once. It may give too many: the scope is
+// evaluated again. It never gives too few.
+func (r *ruleset) about(action cedar.EntityUID, actionGroups []cedar.EntityUID, principal cedar.EntityUID, groups []cedar.EntityUID) []int {
+	out := r.anyAction.collect(nil, principal, groups)
+	if b := r.byAction[action]; b != nil {
+		out = b.collect(out, principal, groups)
+	}
+	for _, g := range actionGroups {
+		if b := r.byAction[g]; b != nil {
+			out = b.collect(out, principal, groups)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// selection is a part of a ruleset as cedar-go wants it.
+type selection struct {
+	rules  *ruleset
+	picked []int
+}
+
+// All yields the picked policies.
+func (s selection) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		for _, i := range s.picked {
+			p := s.rules.policies[i]
+			if !yield(cedar.PolicyID(p.ID), p.Compiled) {
+				return
+			}
+		}
+	}
+}
+
+// verdict is what the policies say, before the rules of this package.
+type verdict struct {
+	allowed bool
+	// reasons and failed are sorted ids; forbidFailed are those of failed that
+	// are forbids.
+	reasons, failed, forbidFailed []string
+}
+
+// decide evaluates the policies that are about the request, exactly as Cedar
+// does: a policy that fails is skipped. Callers who enforce use forbidFailed
+// as well.
+func (r *ruleset) decide(entities cedar.EntityGetter, request cedar.Request, picked []int) verdict {
+	decision, diagnostic := cedar.Authorize(selection{r, picked}, entities, request)
+	v := verdict{allowed: decision == cedar.Allow}
+	for _, reason := range diagnostic.Reasons {
+		v.reasons = append(v.reasons, string(reason.PolicyID))
+	}
+	for _, failure := range diagnostic.Errors {
+		id := string(failure.PolicyID)
+		v.failed = append(v.failed, id)
+		if !r.byID[failure.PolicyID].Permit {
+			v.forbidFailed = append(v.forbidFailed, id)
+		}
+	}
+	slices.Sort(v.reasons)
+	slices.Sort(v.failed)
+	slices.Sort(v.forbidFailed)
+	return v
+}
+
+// closure lists the ancestors of an entity, itself not included.
+func closure(entities cedar.EntityGetter, uid cedar.EntityUID) []cedar.EntityUID {
+	var out []cedar.EntityUID
+	seen := map[cedar.EntityUID]bool{uid: true}
+	next := []cedar.EntityUID{uid}
+	for len(next) > 0 {
+		entity, known := entities.Get(next[0])
+		next = next[1:]
+		if !known {
+			continue
+		}
+		for parent := range entity.Parents.All() {
+			if !seen[parent] {
+				seen[parent] = true
+				out = append(out, parent)
+				next = append(next, parent)
+			}
+		}
+	}
+	return out
+}
+
+// inScope says whether an entity with these ancestors is within a scope.
+func inScope(s cedarx.Scope, uid cedar.EntityUID, groups []cedar.EntityUID) bool {
+	within := func() bool {
+		return slices.ContainsFunc(s.Entities, func(e cedar.EntityUID) bool { return e == uid || slices.Contains(groups, e) })
+	}
+	switch s.Kind {
+	case cedarx.ScopeEq:
+		return uid == s.Entities[0]
+	case cedarx.ScopeIn:
+		return within()
+	case cedarx.ScopeIs:
+		return uid.Type == s.Type
+	case cedarx.ScopeIsIn:
+		return uid.Type == s.Type && within()
+	default:
+		return true
+	}
+}

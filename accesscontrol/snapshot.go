@@ -1,0 +1,213 @@
+package accesscontrol
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/cedar-policy/cedar-go"
+
+	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+// snapshot is one policy set with everything computed from it. It never
+// changes.
+type snapshot struct {
+	rules   *ruleset
+	schema  *cedarx.Schema
+	actions map[string]cedarx.Action
+	// actionEntities lets `action in` see the groups of the schema.
+	actionEntities cedar.EntityMap
+	tables         map[string]*table
+	hash           string
+	config         Config
+}
+
+// policyID is what @id may look like: it goes into audit entries and reasons.
+var policyID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
+
+type text struct{ name, body string }
+
+func build(ctx context.Context, config Config) (*snapshot, error) {
+	policyTexts, schemaTexts, err := readTexts(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if len(schemaTexts) != 1 {
+		return nil, &PolicyError{[]Problem{{Text: either(len(schemaTexts) == 0, "there is no .cedarschema file", "there is more than one .cedarschema file")}}}
+	}
+	schema, err := cedarx.ParseSchema(schemaTexts[0].name, []byte(schemaTexts[0].body))
+	if err != nil {
+		return nil, &PolicyError{[]Problem{{Position: schemaTexts[0].name, Text: err.Error()}}}
+	}
+	s := &snapshot{schema: schema, actions: map[string]cedarx.Action{}, actionEntities: cedar.EntityMap{}, config: config, hash: hashOf(policyTexts, schemaTexts)}
+	b := &binder{schema: schema, actions: s.actions}
+	for uid, action := range schema.Actions {
+		if _, twice := s.actions[string(uid.ID)]; twice {
+			b.problem("action %s stands in two namespaces", uid.ID)
+		}
+		s.actions[string(uid.ID)] = action
+		s.actionEntities[uid] = cedar.Entity{UID: uid, Parents: cedar.NewEntityUIDSet(action.Ancestors...)}
+	}
+	s.tables = b.bind(config.Tables)
+	policies, problems := parsePolicies(policyTexts, schema)
+	problems = append(b.problems, problems...)
+	if len(b.problems) == 0 {
+		problems = append(problems, s.translatable(policies)...)
+	}
+	if len(problems) > 0 {
+		return nil, &PolicyError{sortProblems(problems)}
+	}
+	s.rules = newRuleset(policies)
+	return s, nil
+}
+
+// readTexts collects the texts of a config, each kind sorted by name.
+func readTexts(ctx context.Context, config Config) (policies, schemas []text, err error) {
+	add := func(name, body string) bool {
+		switch {
+		case strings.HasSuffix(name, ".cedar"):
+			policies = append(policies, text{name, body})
+		case strings.HasSuffix(name, ".cedarschema"):
+			schemas = append(schemas, text{name, body})
+		default:
+			return false
+		}
+		return true
+	}
+	for name, body := range config.Texts {
+		if !add(name, body) { // left out silently, a forbid would not forbid
+			return nil, nil, &PolicyError{[]Problem{{Position: name, Text: "a text is neither .cedar nor .cedarschema"}}}
+		}
+	}
+	if config.Files != nil {
+		err = fs.WalkDir(config.Files, ".", func(path string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if entry.IsDir() || !strings.HasSuffix(path, ".cedar") && !strings.HasSuffix(path, ".cedarschema") {
+				return nil
+			}
+			body, err := fs.ReadFile(config.Files, path)
+			if err != nil {
+				return err
+			}
+			add(path, string(body))
+			return nil
+		})
+	}
+	if err != nil {
+		return nil, nil, &readError{err}
+	}
+	byName := func(a, b text) int { return strings.Compare(a.name, b.name) }
+	slices.SortFunc(policies, byName)
+	slices.SortFunc(schemas, byName)
+	return policies, schemas, nil
+}
+
+// readError keeps the cause of files that cannot be read.
+type readError struct{ err error }
+
+func (e *readError) Error() string { return "accesscontrol: read policy files: " + e.err.Error() }
+
+func (e *readError) Unwrap() error { return e.err }
+
+// hashOf names a policy set: SHA-256 over LP("crmguard/policyset/v1"), then
+// LP(kind) and LP(text) of each text, sorted by kind and text. File names do
+// not enter, so moving a file changes nothing.
+func hashOf(policies, schemas []text) string {
+	var parts []string
+	for _, t := range policies {
+		parts = append(parts, string(frame.Join("policy", t.body)))
+	}
+	for _, t := range schemas {
+		parts = append(parts, string(frame.Join("schema", t.body)))
+	}
+	slices.SortFunc(parts, compareFramed)
+	sum := sha256.Sum256([]byte(string(frame.Join("crmguard/policyset/v1")) + strings.Join(parts, "")))
+	return hex.EncodeToString(sum[:])
+}
+
+// compareFramed compares two LP(kind) ‖ LP(text) by kind, then by the bytes of
+// the text and not by its length.
+func compareFramed(a, b string) int {
+	const prefix = 4 + len("policy") // both kinds have six letters
+	if c := strings.Compare(a[:prefix], b[:prefix]); c != 0 {
+		return c
+	}
+	return strings.Compare(a[prefix+4:], b[prefix+4:])
+}
+
+func parsePolicies(texts []text, schema *cedarx.Schema) (policies []*cedarx.Policy, problems []Problem) {
+	at := map[string]string{}
+	for _, t := range texts {
+		parsed, err := cedarx.Parse(t.name, []byte(t.body))
+		if err != nil {
+			problems = append(problems, Problem{Position: t.name, Text: err.Error()})
+			continue
+		}
+		for _, p := range parsed {
+			switch first, twice := at[p.ID]; {
+			case p.ID == "":
+				problems = append(problems, Problem{Position: p.Position, Text: "policy has no @id"})
+			case !policyID.MatchString(p.ID):
+				problems = append(problems, Problem{Position: p.Position, Text: "@id may hold letters, digits and . _ : / - only, at most 128"})
+			case twice:
+				problems = append(problems, Problem{Policy: p.ID, Position: p.Position, Text: "@id stands already at " + first})
+			}
+			if at[p.ID] == "" {
+				at[p.ID] = p.Position
+			}
+			for _, fault := range schema.Validate(p) {
+				problems = append(problems, Problem{Policy: p.ID, Position: p.Position, Text: fault})
+			}
+			policies = append(policies, p)
+		}
+	}
+	return policies, problems
+}
+
+// translatable compiles each policy for each table that can be filtered, with
+// everything but the resource left open. What passes here can be compiled for
+// every principal.
+func (s *snapshot) translatable(policies []*cedarx.Policy) (problems []Problem) {
+	for _, p := range policies {
+		for _, t := range s.tables {
+			if t.Name == "" || !s.concerns(p, t) {
+				continue
+			}
+			_, err := (&compiler{table: t}).policy(p)
+			var refused *untranslatable
+			if errors.As(err, &refused) {
+				problems = append(problems, Problem{Policy: p.ID, Position: p.Position, Text: refused.text + ", on records of type " + t.Record})
+			}
+		}
+	}
+	return problems
+}
+
+// concerns says whether some action of the policy applies to the table.
+func (s *snapshot) concerns(p *cedarx.Policy, t *table) bool {
+	for _, action := range s.schema.Actions {
+		if slices.Contains(action.Resources, t.entity) && inScope(p.Action, action.UID, action.Ancestors) {
+			return true
+		}
+	}
+	return false
+}
+
+func sortProblems(problems []Problem) []Problem {
+	slices.SortFunc(problems, func(a, b Problem) int {
+		return strings.Compare(a.Position+"\x00"+a.Policy+"\x00"+a.Text, b.Position+"\x00"+b.Policy+"\x00"+b.Text)
+	})
+	return slices.Compact(problems)
+}
