@@ -2,8 +2,8 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"regexp"
 	"time"
 )
 
@@ -70,5 +70,71 @@ type StoreResult struct {
 // and others hold the snapshot it returns the result and an error that wraps
 // ErrStore; in every other case of an error there is no snapshot.
 func (j *Job) RunOnce(ctx context.Context) (*Result, error) {
-	return nil, errors.ErrUnsupported
+	if err := j.validate(); err != nil {
+		return nil, err
+	}
+	r := &run{job: j, started: j.now().UTC(), fan: &fanout{}}
+	for _, repo := range j.Repositories {
+		r.fan.targets = append(r.fan.targets, &target{repo: repo, result: StoreResult{Store: repo.Name()}})
+	}
+	result, err := r.do(ctx)
+	for _, t := range r.fan.targets {
+		if t.failed() != nil {
+			j.observe(ctx, "backup.store.failed", 1, slog.String("store", t.repo.Name()))
+		}
+	}
+	if result == nil {
+		return nil, err
+	}
+	result.Took = j.now().Sub(r.started)
+	j.observe(ctx, "backup.run.seconds", result.Took.Seconds(), slog.String("job", j.Name))
+	j.observe(ctx, "backup.run.files", float64(result.Files), slog.String("job", j.Name))
+	j.observe(ctx, "backup.run.bytes", float64(result.Bytes), slog.String("job", j.Name))
+	j.observe(ctx, "backup.run.added", float64(result.Added), slog.String("job", j.Name))
+	return result, err
+}
+
+var jobName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
+// validate refuses what would fail late or mean something else than it says.
+func (j *Job) validate() error {
+	if !jobName.MatchString(j.Name) {
+		return badConfig("Job.Name is 1 to 64 lower-case letters, digits, '.', '_', '-'")
+	}
+	if len(j.Repositories) == 0 || len(j.Sources) == 0 {
+		return badConfig("a job needs at least one repository and one source")
+	}
+	stores := map[string]bool{}
+	for _, r := range j.Repositories {
+		if r == nil || r.cfg.Manifests == nil {
+			return badConfig("a job's repositories are opened with Config.Manifests")
+		}
+		if !r.sharesKey(j.Repositories[0]) {
+			return badConfig("a job's repositories share one id and master key: make them with one Create, or Mirror")
+		}
+		if r.config.Version != writeVersion {
+			return ErrVersion
+		}
+		if stores[r.Name()] {
+			return badConfig("a job's repositories are in different stores")
+		}
+		stores[r.Name()] = true
+	}
+	names := map[string]bool{}
+	for _, s := range j.Sources {
+		if s == nil || !sourceName.MatchString(s.Name()) || names[s.Name()] || s.Kind() == "" || s.Kind() == KindTable {
+			return badConfig("a source has a bad name or kind, or a name twice")
+		}
+		names[s.Name()] = true
+	}
+	if (j.Positions.Keys == nil) != (j.KeyCopy == nil) {
+		return badConfig("Positions.Keys and KeyCopy go together: a position that no key copy covers restores nothing")
+	}
+	return nil
+}
+
+func (j *Job) now() time.Time { return Config{Now: j.Now}.now() }
+
+func (j *Job) observe(ctx context.Context, name string, value float64, attrs ...slog.Attr) {
+	Config{Observe: j.Observe}.observe(ctx, name, value, attrs...)
 }

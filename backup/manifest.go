@@ -1,5 +1,18 @@
 package backup
 
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
 // Manifest is .crmguard/manifest.json of a snapshot: what was read, what it
 // must equal, and which keys it needs.
 type Manifest struct {
@@ -14,7 +27,7 @@ type Manifest struct {
 	Chunker         ManifestChunker   `json:"chunker"`
 	App             string            `json:"app,omitempty"`
 	Schema          string            `json:"schema,omitempty"`
-	MAC             string            `json:"mac"` // base64url, tag over everything else
+	MAC             string            `json:"mac,omitempty"` // base64url, tag over everything else
 }
 
 // ManifestSource is one source, or one table inside a source.
@@ -42,4 +55,109 @@ type ManifestChunker struct {
 	Min    int    `json:"min"`
 	Normal int    `json:"normal"`
 	Max    int    `json:"max"`
+}
+
+// KindTable is the kind of the entry of one table inside a source.
+const KindTable = "table"
+
+const (
+	ownFolder    = ".crmguard"
+	manifestFile = "manifest.json"
+	maxManifest  = 16 << 20
+)
+
+// timeFormat is RFC 3339 with exactly six digits.
+const timeFormat = "2006-01-02T15:04:05.000000Z"
+
+// tagDigest tags the SHA-256 of rows or files.
+func tagDigest(ctx context.Context, tagger Tagger, sum [32]byte) (string, error) {
+	tag, err := tagger.Tag(ctx, digestInput(sum))
+	if err != nil {
+		return "", fmt.Errorf("tag a digest: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(tag), nil
+}
+
+func digestInput(sum [32]byte) []byte {
+	return append(frame.Append(nil, "crmguard/manifest/rows/v1"), sum[:]...)
+}
+
+// VerifyDigest compares the SHA-256 of a source's or table's content with its
+// entry in the manifest. It returns nil or ErrManifest.
+func (s ManifestSource) VerifyDigest(ctx context.Context, tagger Tagger, sum [32]byte) error {
+	tag, err := base64.RawURLEncoding.Strict().DecodeString(s.Digest)
+	if err != nil || tagger.Verify(ctx, digestInput(sum), tag) != nil {
+		return fmt.Errorf("%w: the content of %q is not what was backed up", ErrManifest, s.Name)
+	}
+	return nil
+}
+
+func manifestInput(canonical []byte) []byte {
+	return append(frame.Append(nil, "crmguard/manifest/v1"), canonical...)
+}
+
+// encode tags the manifest and returns its canonical bytes.
+func (m *Manifest) encode(ctx context.Context, tagger Tagger) ([]byte, error) {
+	m.MAC = ""
+	plain, err := canon.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := tagger.Tag(ctx, manifestInput(plain))
+	if err != nil {
+		return nil, fmt.Errorf("tag the manifest: %w", err)
+	}
+	m.MAC = base64.RawURLEncoding.EncodeToString(tag)
+	return canon.Marshal(m)
+}
+
+// DecodeManifest reads .crmguard/manifest.json and verifies its mac over the
+// received bytes; nil as tagger leaves the mac unverified. Members that this
+// version does not know are kept out of the way but verified.
+func DecodeManifest(ctx context.Context, data []byte, tagger Tagger) (*Manifest, error) {
+	var m Manifest
+	if err := canon.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("%w: not canonical JSON", ErrManifest)
+	}
+	if m.V != 1 {
+		return nil, fmt.Errorf("%w: version %d", ErrManifest, m.V)
+	}
+	if _, err := time.Parse(timeFormat, m.Started); err != nil {
+		return nil, fmt.Errorf("%w: start time", ErrManifest)
+	}
+	if tagger == nil {
+		return &m, nil
+	}
+	plain, err := withoutMAC(data)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := base64.RawURLEncoding.Strict().DecodeString(m.MAC)
+	if err != nil || tagger.Verify(ctx, manifestInput(plain), tag) != nil {
+		return nil, fmt.Errorf("%w: its mac does not verify", ErrManifest)
+	}
+	return &m, nil
+}
+
+// withoutMAC returns the canonical bytes that the mac covers.
+func withoutMAC(data []byte) ([]byte, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		return nil, fmt.Errorf("%w: not canonical JSON", ErrManifest)
+	}
+	delete(members, "mac")
+	// Members are canonical already; put together without re-encoding any.
+	names := slices.Sorted(maps.Keys(members))
+	out := []byte{'{'}
+	for i, name := range names {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		quoted, err := canon.Marshal(name)
+		if err != nil {
+			return nil, fmt.Errorf("%w: not canonical JSON", ErrManifest)
+		}
+		out = append(append(append(out, quoted...), ':'), members[name]...)
+	}
+	return append(out, '}'), nil
 }

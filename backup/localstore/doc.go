@@ -1,9 +1,25 @@
-// Package localstore keeps a backup repository in a folder of the disk.
+// Package localstore keeps a backup repository in a folder of a local disk.
+//
+// What it does: one file of the repository is one file below the folder, in
+// the layout that the restic program expects of a local repository.
+//
+// It promises: once Put returns nil the file survives a crash of the machine,
+// whole and under its name; before, it is there whole or not at all. Files
+// appear by temporary file, fsync, link, and fsync of the folder. Leftovers
+// of an interrupted Put (tmp-…) are never listed or read. Folders have mode
+// 0700, files 0400. Names cannot leave the folder, not even through symbolic
+// links.
+//
+// It does not promise: anything about disks that acknowledge a flush and
+// forget it, and nothing on network file systems that do so. On Windows
+// folders cannot be flushed.
+//
+// Which call first: [Open], then backup.Create or backup.Open.
+//
+// Concurrency: any number of goroutines and processes.
+//
+// Errors: fs.ErrExist from Put and fs.ErrNotExist from Read and Delete, as
+// backup.Store asks for; everything else comes from the operating system.
+//
+// Format and compatibility: restic's local layout.
 package localstore
-
-import (
-	"github.com/crmguard/crmguard/backup"
-)
-
-// Open opens the folder, which is made when missing (mode 0700).
-func Open(dir string) (backup.Store, error) { return nil, nil }

@@ -1,30 +1,32 @@
-// Package sqlitesource backs up a SQLite database.
+// Package sqlitesource backs up a SQLite database through its *sql.DB.
+//
+// What it does: VACUUM INTO makes a private, transaction-consistent copy; the
+// declared lookup index columns are set to NULL in that copy, which is then
+// vacuumed into a second one; integrity_check reads that one; the manifest
+// gets a keyed digest of every table; the file goes into the snapshot.
+//
+// It promises: the snapshot holds no free page and no value of a stripped
+// column, neither in rows, nor in indexes, nor in statistics. Triggers do not
+// run while columns are stripped. The live database is only read.
+//
+// It does not promise: to hide the private copy from who reads the staging
+// folder while the job runs. It has mode 0700 and is removed on every path
+// out of the run; a killed process leaves it behind. Put Config.Staging on
+// the disk where the database is.
+//
+// Which call first: [New]; [VerifyRows] is the first step of a restore.
+//
+// Concurrency: a source belongs to one job at a time. It takes one connection
+// of the pool, for the time of the copy.
+//
+// Errors: they come wrapped in backup.ErrSource; nothing was committed, run
+// the job again. [ErrStrip] is permanent: a declared column does not exist,
+// or cannot be NULL. [ErrIntegrity] is permanent: the database is damaged.
+//
+// Format and compatibility: one SQLite file; digests as in formats.md,
+// section 9. A row's key is its primary key as text (integers in decimal,
+// blobs in lower-case hex, compound keys escaped and joined by '/'), or its
+// rowid where none is declared. The fields are all columns but the stripped
+// ones, under their SQLite storage class; text that is not valid UTF-8 counts
+// as bytes.
 package sqlitesource
-
-import (
-	"database/sql"
-
-	"github.com/crmguard/crmguard/backup"
-)
-
-// Config describes a database to back up.
-type Config struct {
-	// Name is the source's folder in the snapshot, and File the database
-	// file in it: "db" and "crm.db".
-	Name, File string
-	// DB is the live database.
-	DB *sql.DB
-	// Strip names, by table, the lookup index columns that are set to NULL in
-	// the copy.
-	Strip map[string][]string
-	// Staging is the folder in which the private copy is made; "" means the
-	// system's temporary folder. The copy holds what the database holds.
-	Staging string
-}
-
-// New makes a source.
-func New(cfg Config) (backup.Source, error) { return nil, nil }
-
-// VerifyRows is a restore step that compares every table of the restored
-// database with the manifest: put it first.
-func VerifyRows(manifests backup.Tagger) backup.Step { return backup.Step{} }

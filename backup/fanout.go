@@ -1,0 +1,126 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+)
+
+// fanout writes the same files to several stores. A store that fails once
+// gets nothing more: its index must never name a pack that it lacks.
+type fanout struct {
+	targets []*target
+}
+
+// target is one store of a run.
+type target struct {
+	repo   *Repository
+	lock   *lock
+	result StoreResult
+	data   map[blobID]int64 // packs it held when the run began
+	mu     sync.Mutex       // guards result.Err, which the lock's refresher may set
+}
+
+func (t *target) fail(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.result.Err == nil {
+		t.result.Err = err
+	}
+}
+
+func (t *target) failed() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.result.Err
+}
+
+// alive returns the stores that have not failed.
+func (f *fanout) alive() []*target {
+	var alive []*target
+	for _, t := range f.targets {
+		if t.failed() == nil {
+			alive = append(alive, t)
+		}
+	}
+	return alive
+}
+
+// errs joins what the stores failed with.
+func (f *fanout) errs() error {
+	errs := make([]error, 0, len(f.targets))
+	for _, t := range f.targets {
+		if err := t.failed(); err != nil {
+			errs = append(errs, asStoreError(t.repo.store, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func asStoreError(s Store, err error) error {
+	if _, ok := errors.AsType[*StoreError](err); ok {
+		return err
+	}
+	return &StoreError{Store: s.Name(), Err: err}
+}
+
+// each runs do for every store that has not failed, at the same time. It
+// returns an error when none is left.
+func (f *fanout) each(ctx context.Context, do func(t *target) error) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	var all sync.WaitGroup
+	for _, t := range f.alive() {
+		all.Go(func() {
+			if err := do(t); err != nil {
+				t.fail(err)
+			}
+		})
+	}
+	all.Wait()
+	if len(f.alive()) == 0 {
+		return f.errs()
+	}
+	return nil
+}
+
+// putFile writes a file that is named by its hash and returns the hash.
+func (f *fanout) putFile(ctx context.Context, folder string, data []byte) (blobID, error) {
+	id := hashOf(data)
+	return id, f.put(ctx, fileName(folder, id), data, nil)
+}
+
+// putPack writes a pack and reads its header back: a damaged one passes
+// restic's plain check and restore, and would be found too late.
+func (f *fanout) putPack(ctx context.Context, pack indexedPack, data []byte) error {
+	name := fileName(dataFolder, pack.id)
+	size := packHeaderSize(pack.blobs)
+	return f.put(ctx, name, data, func(s Store) error {
+		tail, err := s.Read(ctx, name, int64(len(data))-size, size+1)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(tail, data[int64(len(data))-size:]) {
+			return &FileError{Store: s.Name(), File: name, Err: corrupt("the pack that was written reads back differently")}
+		}
+		return nil
+	})
+}
+
+func (f *fanout) put(ctx context.Context, name string, data []byte, verify func(s Store) error) error {
+	return f.each(ctx, func(t *target) error {
+		if err := t.repo.store.Put(ctx, name, data); err != nil {
+			return err
+		}
+		if verify != nil {
+			if err := verify(t.repo.store); err != nil {
+				return err
+			}
+		}
+		t.result.Files++
+		t.result.Bytes += int64(len(data))
+		return nil
+	})
+}

@@ -1,0 +1,130 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+)
+
+// Folder is a source of the regular files and folders below a directory. It
+// holds nothing open between runs. Symbolic links, devices and sockets are
+// refused, because what they stand for is not in the snapshot. A file that
+// changes while it is read makes the snapshot impossible: that shows in its
+// size, its modification time or its replacement by another file.
+func Folder(name, dir string) Source { return &folder{name: name, dir: dir} }
+
+type folder struct{ name, dir string }
+
+func (f *folder) Name() string { return f.name }
+func (f *folder) Kind() string { return "folder" }
+
+func (f *folder) Snapshot(ctx context.Context, w *Writer) error {
+	root, err := os.OpenRoot(f.dir)
+	if err != nil {
+		return &SourceError{Source: f.name, Err: err}
+	}
+	defer root.Close()
+	files, err := f.scan(ctx, root, w, ".", nil)
+	if err != nil {
+		return err
+	}
+	slices.Sort(files)
+	for _, path := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f.file(root, w, path); err != nil {
+			return &SourceError{Source: f.name, Path: path, Err: err}
+		}
+	}
+	return nil
+}
+
+// scan lists the files below dir and stores the folders.
+func (f *folder) scan(ctx context.Context, root *os.Root, w *Writer, dir string, files []string) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	handle, err := root.Open(dir)
+	if err != nil {
+		return nil, &SourceError{Source: f.name, Path: dir, Err: err}
+	}
+	entries, err := handle.ReadDir(-1)
+	if err = errors.Join(err, handle.Close()); err != nil {
+		return nil, &SourceError{Source: f.name, Path: dir, Err: err}
+	}
+	for _, entry := range entries {
+		path := entry.Name()
+		if dir != "." {
+			path = dir + "/" + path
+		}
+		switch {
+		case entry.Type().IsRegular():
+			files = append(files, path)
+		case entry.IsDir():
+			info, err := entry.Info()
+			if err == nil {
+				err = w.Dir(path, info)
+			}
+			if err != nil {
+				return nil, &SourceError{Source: f.name, Path: path, Err: changed(err)}
+			}
+			if files, err = f.scan(ctx, root, w, path, files); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, &SourceError{Source: f.name, Path: path, Err: errNotRegular}
+		}
+	}
+	return files, nil
+}
+
+var errNotRegular = errors.New("an entry is neither a regular file nor a folder")
+
+func (f *folder) file(root *os.Root, w *Writer, path string) error {
+	before, err := root.Lstat(path)
+	if err != nil {
+		return changed(err)
+	}
+	if !before.Mode().IsRegular() {
+		return errNotRegular
+	}
+	file, err := root.Open(path)
+	if err != nil {
+		return changed(err)
+	}
+	defer file.Close()
+	opened, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if !sameState(before, opened) {
+		return ErrChanged
+	}
+	if err := w.File(path, opened, file); err != nil {
+		return err
+	}
+	after, err := root.Lstat(path)
+	if err != nil {
+		return changed(err)
+	}
+	if !sameState(opened, after) {
+		return ErrChanged
+	}
+	return nil
+}
+
+// sameState says whether nothing shows that the file changed in between.
+func sameState(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode()
+}
+
+// changed takes a file that has gone since it was listed as a change.
+func changed(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(ErrChanged, err)
+	}
+	return err
+}

@@ -1,0 +1,84 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+)
+
+// Manifest reads the manifest of a snapshot, verified when the repository
+// was opened with a tagger. id is an id, the beginning of one, or [Latest].
+func (r *Repository) Manifest(ctx context.Context, id string) (*Manifest, error) {
+	s, index, err := r.findWithIndex(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return r.manifest(ctx, index, s)
+}
+
+func (r *Repository) manifest(ctx context.Context, index *blobIndex, s Snapshot) (*Manifest, error) {
+	fsys := r.snapshotFS(ctx, index, s)
+	name := ownFolder + "/" + manifestFile
+	n, err := fsys.find(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: snapshot %s has none", ErrManifest, short(s.ID))
+	} else if err != nil {
+		return nil, err
+	}
+	var data []byte
+	if n.Type == nodeFile {
+		if data, err = io.ReadAll(io.LimitReader(&openFile{fsys: fsys, node: n}, maxManifest+1)); err != nil {
+			return nil, err
+		}
+	}
+	if n.Type != nodeFile || len(data) > maxManifest {
+		return nil, fmt.Errorf("%w: that of snapshot %s is no plain file", ErrManifest, short(s.ID))
+	}
+	m, err := DecodeManifest(ctx, data, r.cfg.Manifests)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", short(s.ID), err)
+	}
+	return m, nil
+}
+
+// short is the beginning of an id that people read.
+func short(id string) string { return id[:8] }
+
+// KeyHolders counts and names the snapshots that hold values sealed under a
+// key generation. It is what DestroyGeneration of package encryption asks
+// before it destroys one. A snapshot without a readable manifest is an error:
+// nobody knows what it needs.
+func (r *Repository) KeyHolders(ctx context.Context, tenant string, generation uint32) (count int, where string, err error) {
+	if tenant == "" {
+		return 0, "", badConfig("an empty tenant")
+	}
+	snapshots, err := r.Snapshots(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	index, err := r.index(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	var names []string
+	for _, s := range snapshots {
+		m, err := r.manifest(ctx, index, s)
+		if err != nil {
+			return 0, "", err
+		}
+		for _, g := range m.Generations {
+			if g.Tenant == tenant && g.Generation == generation {
+				count++
+				names = append(names, fmt.Sprintf("%s (%s)", short(s.ID), s.Time.UTC().Format("2006-01-02 15:04")))
+				break
+			}
+		}
+	}
+	if count == 0 {
+		return 0, "", nil
+	}
+	return count, fmt.Sprintf("snapshots %s in %s", strings.Join(names, ", "), r.Name()), nil
+}

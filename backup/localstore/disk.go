@@ -1,0 +1,69 @@
+package localstore
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// disk is what Put does to a file system, small enough to be replaced by one
+// that forgets whatever was not flushed.
+type disk interface {
+	create(name string) (file, error) // a new file, mode 0400
+	link(from, to string) error       // refuses when to exists
+	rename(from, to string) error
+	remove(name string) error
+	mkdir(name string) error
+	exists(name string) bool
+	syncFolder(name string) error
+}
+
+type file interface {
+	io.WriteCloser
+	Sync() error
+}
+
+type osDisk struct{ root *os.Root }
+
+func (d osDisk) create(name string) (file, error) {
+	f, err := d.root.OpenFile(filepath.FromSlash(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if runtime.GOOS != "windows" { // a read-only file cannot be deleted there
+		if err := f.Chmod(0o400); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return f, nil
+}
+
+func (d osDisk) link(from, to string) error {
+	return d.root.Link(filepath.FromSlash(from), filepath.FromSlash(to))
+}
+
+func (d osDisk) rename(from, to string) error {
+	return d.root.Rename(filepath.FromSlash(from), filepath.FromSlash(to))
+}
+
+func (d osDisk) remove(name string) error { return d.root.Remove(filepath.FromSlash(name)) }
+
+func (d osDisk) mkdir(name string) error { return d.root.Mkdir(filepath.FromSlash(name), 0o700) }
+
+func (d osDisk) exists(name string) bool {
+	_, err := d.root.Lstat(filepath.FromSlash(name))
+	return err == nil
+}
+
+func (d osDisk) syncFolder(name string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := d.root.Open(filepath.FromSlash(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

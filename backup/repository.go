@@ -1,0 +1,265 @@
+package backup
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Config says how a repository is opened.
+type Config struct {
+	// Key opens the repository.
+	Key Key
+	// Manifests authenticates manifests. Without one, jobs are refused and a
+	// restore is not proved against its manifest (and takes no steps).
+	Manifests Tagger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Observe receives measurements of restores and checks; nil is silence.
+	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
+}
+
+// Repository is an opened repository in one store.
+type Repository struct {
+	store  Store
+	cfg    Config
+	config configJSON
+	master *masterKey
+	unpack *unpacker
+
+	mu     sync.Mutex
+	cached *blobIndex
+}
+
+// configJSON is the file config. Sealed, never compressed, and the only file
+// that is not named by its hash.
+type configJSON struct {
+	Version    int    `json:"version"`
+	ID         string `json:"id"`
+	Polynomial string `json:"chunker_polynomial"`
+}
+
+const writeVersion = 2
+
+// Create makes a repository in each store, which must hold none. All share
+// one id and one master key, and receive the same bytes for ever after. The
+// config is written last: a store without one holds no repository.
+func Create(ctx context.Context, cfg Config, stores ...Store) ([]*Repository, error) {
+	if cfg.Key == nil || len(stores) == 0 {
+		return nil, badConfig("Create needs a Key and at least one store")
+	}
+	master, err := randomMasterKey()
+	if err != nil {
+		return nil, err
+	}
+	key, err := encodeKeyFile(master, cfg.Key, cfg.now())
+	if err != nil {
+		return nil, err
+	}
+	var id blobID
+	_, _ = rand.Read(id[:]) // never fails
+	config := configJSON{Version: writeVersion, ID: id.String(), Polynomial: randomPolynomial().String()}
+	raw, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	sealed := master.seal(nil, raw)
+	for _, store := range stores {
+		if err := clearForCreate(ctx, store); err != nil {
+			return nil, err
+		}
+	}
+	repos := make([]*Repository, 0, len(stores))
+	for _, store := range stores {
+		if err := store.Put(ctx, fileName(keyFolder, hashOf(key)), key); err != nil {
+			return nil, &StoreError{Store: store.Name(), Err: err}
+		}
+		if err := store.Put(ctx, configFile, sealed); err != nil {
+			return nil, &StoreError{Store: store.Name(), Err: err}
+		}
+		repos = append(repos, &Repository{store: store, cfg: cfg, config: config, master: master, unpack: newUnpacker(master)})
+	}
+	return repos, nil
+}
+
+// clearForCreate refuses a store with a repository, and removes the key file
+// that an interrupted Create left: it belongs to a master key that nothing
+// was sealed with.
+func clearForCreate(ctx context.Context, store Store) error {
+	if _, err := store.Read(ctx, configFile, 0, 1); err == nil {
+		return &FileError{Store: store.Name(), File: configFile, Err: ErrExists}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return &StoreError{Store: store.Name(), Err: err}
+	}
+	for _, folder := range []string{dataFolder, indexFolder, snapFolder} {
+		for _, err := range store.List(ctx, folder) {
+			if err != nil {
+				return &StoreError{Store: store.Name(), Err: err}
+			}
+			return &FileError{Store: store.Name(), File: folder, Err: ErrExists}
+		}
+	}
+	keys, err := listIDs(ctx, store, keyFolder)
+	if err != nil {
+		return err
+	}
+	for id := range keys {
+		if err := store.Delete(ctx, fileName(keyFolder, id)); err != nil {
+			return &StoreError{Store: store.Name(), Err: err}
+		}
+	}
+	return nil
+}
+
+// Mirror makes a repository with the same id, master key and key files in
+// another store, which must hold none. The next run of a [Job] that has both
+// copies the data.
+func (r *Repository) Mirror(ctx context.Context, store Store) (*Repository, error) {
+	if err := clearForCreate(ctx, store); err != nil {
+		return nil, err
+	}
+	keys, err := listIDs(ctx, r.store, keyFolder)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(keys)+1)
+	for id := range keys {
+		names = append(names, fileName(keyFolder, id))
+	}
+	for _, name := range append(names, configFile) {
+		data, err := readFile(ctx, r.store, name, maxSmallFile)
+		if err != nil {
+			return nil, err
+		}
+		if err := store.Put(ctx, name, data); err != nil {
+			return nil, &StoreError{Store: store.Name(), Err: err}
+		}
+	}
+	return Open(ctx, store, r.cfg)
+}
+
+// Open opens the repository in a store. It changes nothing there.
+func Open(ctx context.Context, store Store, cfg Config) (*Repository, error) {
+	if cfg.Key == nil || store == nil {
+		return nil, badConfig("Open needs a store and a Key")
+	}
+	sealed, err := readFile(ctx, store, configFile, maxSmallFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &FileError{Store: store.Name(), File: configFile, Err: ErrNoRepository}
+	} else if err != nil {
+		return nil, err
+	}
+	masters, err := openKeys(ctx, store, cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	for _, master := range masters {
+		raw, err := master.open(append([]byte(nil), sealed...))
+		if err != nil {
+			continue // a key file of an interrupted Create
+		}
+		r := &Repository{store: store, cfg: cfg, master: master, unpack: newUnpacker(master)}
+		if err := r.config.decode(raw); err != nil {
+			return nil, &FileError{Store: store.Name(), File: configFile, Err: err}
+		}
+		return r, nil
+	}
+	return nil, &FileError{Store: store.Name(), File: configFile, Err: corrupt("authentication failed")}
+}
+
+func (c *configJSON) decode(raw []byte) error {
+	if err := json.Unmarshal(raw, c); err != nil {
+		return corrupt("a config of another shape")
+	}
+	if c.Version != 1 && c.Version != writeVersion {
+		return ErrVersion
+	}
+	if _, err := parseID(c.ID); err != nil {
+		return err
+	}
+	_, err := parsePolynomial(c.Polynomial)
+	return err
+}
+
+// openKeys returns the master key of every key file that the key opens.
+func openKeys(ctx context.Context, store Store, key Key) ([]*masterKey, error) {
+	files, err := listIDs(ctx, store, keyFolder)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 || len(files) > maxKeyFiles {
+		return nil, &FileError{Store: store.Name(), File: keyFolder, Err: corrupt("%d key files", len(files))}
+	}
+	password, _ := key.secret()
+	var masters []*masterKey
+	var damaged error
+	for id := range files {
+		master, err := openKey(ctx, store, id, password)
+		switch {
+		case err == nil:
+			masters = append(masters, master)
+		case errors.Is(err, errOtherPassword):
+		case errors.Is(err, ErrCorrupt):
+			damaged = err // another key file may open
+		default:
+			return nil, err
+		}
+	}
+	switch {
+	case len(masters) > 0:
+		return masters, nil
+	case damaged != nil:
+		return nil, damaged
+	}
+	return nil, &FileError{Store: store.Name(), File: keyFolder, Err: ErrPassword}
+}
+
+func openKey(ctx context.Context, store Store, id blobID, password string) (*masterKey, error) {
+	name := fileName(keyFolder, id)
+	data, err := readFile(ctx, store, name, maxKeyContent)
+	if err != nil {
+		return nil, err
+	}
+	err = checkHash(data, id)
+	var f *keyFile
+	if err == nil {
+		f, err = decodeKeyFile(data)
+	}
+	var master *masterKey
+	if err == nil {
+		master, err = f.open(password)
+	}
+	if err != nil {
+		return nil, &FileError{Store: store.Name(), File: name, Err: err}
+	}
+	return master, nil
+}
+
+// ID returns the id of the repository, 64 hex digits; mirrors share it.
+func (r *Repository) ID() string { return r.config.ID }
+
+// Name returns the name of the repository's store.
+func (r *Repository) Name() string { return r.store.Name() }
+
+func (c Config) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
+
+func (c Config) observe(ctx context.Context, name string, value float64, attrs ...slog.Attr) {
+	if c.Observe != nil {
+		c.Observe(ctx, name, value, attrs...)
+	}
+}
+
+// sharesKey says whether two repositories are mirrors of each other.
+func (r *Repository) sharesKey(other *Repository) bool {
+	return r.config == other.config && r.master.encrypt == other.master.encrypt && r.master.k == other.master.k && r.master.r == other.master.r
+}

@@ -1,0 +1,92 @@
+package backup_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/backup"
+)
+
+// The foreign program agrees: what we write, restic checks and restores.
+func TestResticChecksAndRestoresWhatWeWrite(t *testing.T) {
+	source, a, b := t.TempDir(), filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
+	oddTree(t, source)
+	key := backup.NewMachineKey()
+	repos := create(t, key, a, b)
+	first := mustRun(t, nightly(repos, backup.Folder("files", source)))
+	write(t, filepath.Join(source, "later"), []byte("later"))
+	mustRun(t, nightly(repos, backup.Folder("files", source)))
+
+	require.Equal(t, tree(t, a), tree(t, b), "mirrored stores have identical bytes")
+	for _, dir := range []string{a, b} {
+		out := restic(t, dir, key.Password(), "check", "--read-data")
+		require.Contains(t, out, "no errors were found")
+		target := t.TempDir()
+		restic(t, dir, key.Password(), "restore", "latest", "--target", target)
+		require.Equal(t, tree(t, source), tree(t, filepath.Join(target, "files")))
+		require.Contains(t, restic(t, dir, key.Password(), "dump", "latest", "/.crmguard/manifest.json"), `"job":"nightly"`)
+		require.Contains(t, restic(t, dir, key.Password(), "snapshots", "--tag", "job:nightly"), first.Snapshot[:8])
+
+		restored := filepath.Join(t.TempDir(), "restored")
+		store, err := backup.Open(t.Context(), localStore(t, dir), config(key))
+		require.NoError(t, err)
+		report, err := store.Restore(t.Context(), backup.Latest, restored)
+		require.NoError(t, err)
+		require.True(t, report.Verified)
+		require.Equal(t, tree(t, source), tree(t, filepath.Join(restored, "files")))
+		require.NoError(t, backup.Opened(restored))
+	}
+	// restic maintains our repository, and we still read it.
+	restic(t, a, key.Password(), "forget", "--keep-last", "1", "--prune")
+	restic(t, a, key.Password(), "rebuild-index")
+	repo, err := backup.Open(t.Context(), localStore(t, a), config(key))
+	require.NoError(t, err)
+	report, err := repo.Check(t.Context(), backup.ReadAll)
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Snapshots)
+}
+
+func TestWeReadWhatResticWrote(t *testing.T) {
+	const password = "a password of a person"
+	source, dir := t.TempDir(), filepath.Join(t.TempDir(), "r")
+	oddTree(t, source)
+	require.NoError(t, os.Symlink("empty", filepath.Join(source, "link")))
+	for _, version := range []string{"1", "2"} {
+		dir := dir + version
+		restic(t, dir, password, "init", "--repository-version", version)
+		restic(t, dir, password, "backup", source)
+
+		repo, err := backup.Open(t.Context(), localStore(t, dir), backup.Config{Key: backup.Passphrase(password)})
+		require.NoError(t, err)
+		report, err := repo.Check(t.Context(), backup.ReadAll)
+		require.NoError(t, err)
+		require.Positive(t, report.Blobs)
+		target := filepath.Join(t.TempDir(), "restored")
+		restored, err := repo.Restore(t.Context(), backup.Latest, target)
+		require.NoError(t, err)
+		require.False(t, restored.Verified, "there is no manifest to verify against")
+		require.Equal(t, tree(t, source), tree(t, filepath.Join(target, source)))
+	}
+}
+
+func TestResticAndWeShareARepository(t *testing.T) {
+	const password = "another password"
+	source, dir := t.TempDir(), filepath.Join(t.TempDir(), "r")
+	write(t, filepath.Join(source, "f"), noise(3, 5<<20))
+	restic(t, dir, password, "init")
+	restic(t, dir, password, "backup", source)
+	repo, err := backup.Open(t.Context(), localStore(t, dir), config(backup.Passphrase(password)))
+	require.NoError(t, err)
+	mustRun(t, nightly([]*backup.Repository{repo}, backup.Folder("files", source)))
+	restic(t, dir, password, "backup", source)
+	require.Contains(t, restic(t, dir, password, "check", "--read-data"), "no errors were found")
+	snapshots, err := repo.Snapshots(t.Context())
+	require.NoError(t, err)
+	require.Len(t, snapshots, 3)
+	report, err := repo.Check(t.Context(), backup.ReadAll)
+	require.NoError(t, err)
+	require.Len(t, report.NotRead, 2, "snapshots of another program have no manifest, and that is said")
+}
