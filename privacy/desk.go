@@ -1,0 +1,193 @@
+package privacy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// Desk is where requests of persons are answered: find, export, erase, and
+// erase again after a restore. It is safe for concurrent use, in several
+// processes too.
+type Desk struct {
+	cfg       Config
+	executing sync.Mutex // one Execute or Replay at a time in this process
+}
+
+// ErrID is wrapped where a tenant, a person or a principal is no id.
+var ErrID = errors.New("privacy: ids are 1 to 255 bytes of UTF-8 without NUL; tenant is never empty")
+
+// StoreError says which store failed at what. Its text leaves the cause out,
+// because database drivers quote values; Unwrap gives it.
+type StoreError struct {
+	Store string
+	Op    string // find, export, erase, left, flush, people
+	Err   error
+}
+
+// Error names store and operation.
+func (e *StoreError) Error() string {
+	switch {
+	case errors.Is(e.Err, ErrLater):
+		return "privacy: store " + e.Store + ": " + e.Op + ": not finished yet"
+	case errors.Is(e.Err, context.Canceled), errors.Is(e.Err, context.DeadlineExceeded):
+		return "privacy: store " + e.Store + ": " + e.Op + ": stopped"
+	}
+	return "privacy: store " + e.Store + ": " + e.Op + " failed"
+}
+
+// Unwrap returns the store's own error.
+func (e *StoreError) Unwrap() error { return e.Err }
+
+// stateError is a failure of the desk's own tables or hand-ins, likewise mute.
+type stateError struct {
+	op  string
+	err error
+}
+
+func (e *stateError) Error() string { return "privacy: " + e.op + " failed" }
+func (e *stateError) Unwrap() error { return e.err }
+
+func mute(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &stateError{op, err}
+}
+
+// Open checks the configuration and the desk's tables. It does not touch the
+// ledger, so that an application starts far enough to ask [Desk.Current].
+func Open(ctx context.Context, cfg Config) (*Desk, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if err := schema().Check(ctx, cfg.DB); err != nil {
+		return nil, err
+	}
+	cfg.Stores = slices.Clone(cfg.Stores)
+	return &Desk{cfg: cfg}, nil
+}
+
+func (d *Desk) now() time.Time {
+	if d.cfg.Now != nil {
+		return d.cfg.Now().UTC().Truncate(time.Microsecond)
+	}
+	return time.Now().UTC().Truncate(time.Microsecond)
+}
+
+func (d *Desk) observe(ctx context.Context, name string, value float64, attrs ...slog.Attr) {
+	if d.cfg.Observe != nil {
+		d.cfg.Observe(ctx, name, value, attrs...)
+	}
+}
+
+func (d *Desk) allow(ctx context.Context, action, person string) error {
+	if d.cfg.Allow == nil {
+		return nil
+	}
+	return d.cfg.Allow(ctx, action, person)
+}
+
+func validID(ids ...string) error {
+	for _, id := range ids {
+		if id == "" || len(id) > 255 || !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
+			return ErrID
+		}
+	}
+	return nil
+}
+
+// persons returns the person and everyone merged into it.
+func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, error) {
+	persons := []string{person}
+	if d.cfg.Aliases == nil {
+		return persons, nil
+	}
+	aliases, err := d.cfg.Aliases(ctx, tenant, person)
+	if err != nil {
+		return nil, mute("asking for aliases", err)
+	}
+	if err := validID(aliases...); err != nil {
+		return nil, err
+	}
+	slices.Sort(aliases)
+	for _, alias := range slices.Compact(aliases) {
+		if alias != person {
+			persons = append(persons, alias)
+		}
+	}
+	return persons, nil
+}
+
+// Find locates everything about the person and those merged into it, in every
+// store: keys and what an erasure would do, never values.
+func (d *Desk) Find(ctx context.Context, tenant, person string) ([]Row, error) {
+	if err := validID(tenant, person); err != nil {
+		return nil, err
+	}
+	persons, err := d.persons(ctx, tenant, person)
+	if err != nil {
+		return nil, err
+	}
+	return d.find(ctx, Scope{Tenant: tenant, Now: d.now()}, persons)
+}
+
+func (d *Desk) find(ctx context.Context, scope Scope, persons []string) ([]Row, error) {
+	var all []Row
+	for _, store := range d.cfg.Stores {
+		for _, person := range persons {
+			scope.Person = person
+			rows, err := store.Find(ctx, scope)
+			if err != nil {
+				return nil, &StoreError{store.Name(), "find", err}
+			}
+			for _, r := range rows {
+				r.Store = store.Name()
+				all = append(all, r)
+			}
+		}
+	}
+	return all, nil
+}
+
+// Count says how many records of one table have one fate.
+type Count struct {
+	Store   string    `json:"store"`
+	Table   string    `json:"table"`
+	Class   Class     `json:"class"`
+	Rows    int       `json:"rows"`
+	Until   time.Time `json:"until,omitzero"`
+	Because string    `json:"because,omitempty"`
+}
+
+// Sum counts rows by store, table, class, date and obligation, in order of
+// their names.
+func Sum(rows []Row) []Count {
+	counts := map[Count]int{}
+	for _, r := range rows {
+		counts[Count{Store: r.Store, Table: r.Table, Class: r.Class, Until: r.Until, Because: r.Because}]++
+	}
+	list := make([]Count, 0, len(counts))
+	for c, n := range counts {
+		c.Rows = n
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b Count) int {
+		return strings.Compare(a.order(), b.order())
+	})
+	return list
+}
+
+func (c Count) order() string {
+	return fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s", c.Store, c.Table, c.Class, c.Until.Format(timeLayout), c.Because)
+}
+
+// LedgerHead returns the head of the verified ledger, canonical JSON
+// {"hash","n"}: for backup manifests, the audit trail and the key store.
+func (d *Desk) LedgerHead(ctx context.Context) ([]byte, error) { return d.cfg.Ledger.Head(ctx) }

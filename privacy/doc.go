@@ -1,0 +1,89 @@
+// Package privacy answers the requests of persons: find, export, erase; and
+// keeps an erasure true after a backup has been restored.
+//
+// One data map ([Map]) says which tables and columns hold personal data, how
+// each leads to a person and what an erasure does to it. Stores ([Store], the
+// sub-package sqlstore, [Func] for keys, openings, files) carry it out. Plans
+// are stored, approved by a second principal and executed by id.
+//
+// # Promises
+//
+//   - The intent of an erasure stands in a ledger outside the database before
+//     the first store is touched; Execute may be interrupted between any two
+//     steps and called again.
+//   - Done means: every store erased, everything was read back by the keys
+//     found before and by a fresh search, and the lease of cached keys is over.
+//     What is left makes the outcome Partial, what answers later Waiting; both
+//     are no errors, and neither is certified.
+//   - After a restore the boot gate ([Desk.Current]) refuses until
+//     [Desk.Replay] has erased again whom the ledger names, by random person
+//     id and only records created before the erasure, so that a new record
+//     with the same e-mail address stays.
+//   - A ledger that is shorter than a head kept elsewhere, holds an entry that
+//     this system did not write, or belongs to another system is refused with
+//     a typed error, and the folder stays as it was.
+//   - Certificates list each class under its true name, what was not covered,
+//     and two dates: unreadable in the live system, final in key copies.
+//   - No error, ledger line, plan or certificate holds personal data. The
+//     random person id stands in a plan row until the plan is done or
+//     cancelled, and afterwards only in columns that the map retains.
+//
+// # Does not promise
+//
+//   - To reach what no store declares: server logs, replicas, mail already
+//     sent, disk blocks. Config.NotCovered puts them on the certificate.
+//   - To notice that database and ledger were rolled back together, unless a
+//     head is kept elsewhere ([Anchor]); [Desk.Gate] then says Unanchored.
+//   - To unlink the row of a record kept by law from its random person id,
+//     where the map retains that column.
+//   - The salt of a certificate, when the process dies between the last commit
+//     and the return of Execute: the certificate stands, and whose it is can
+//     no longer be shown from it.
+//
+// # First call
+//
+// [Install] makes the desk's tables, [NewLedger] and once [Ledger.Create] the
+// ledger, [Open] the desk; at every start [Desk.Current], and only then serve.
+//
+// # Concurrency
+//
+// Desk and Ledger are safe for concurrent use, in several processes. One
+// process at a time writes the ledger (a lock file). While one process erases,
+// another may meet ErrBehind for the moment between ledger and database; it
+// calls again.
+//
+// # Errors
+//
+//	sentinel              lasts      what the operator does
+//	ErrLedgerUnreachable  temporary  make the folder readable; bring back its newest copy, never an empty one
+//	ErrLedgerRewound      permanent  bring back the newest copy, then Replay
+//	ErrLedgerForged       permanent  bring back the newest copy that verifies; look for who wrote
+//	ErrLedgerForeign      permanent  point to this system's own ledger, or hand in its roots
+//	ErrLedgerBusy         temporary  call again
+//	ErrClock              temporary  set the clock right
+//	ErrBehind             permanent  keep readers out and call Replay
+//	ErrReplayLimit        permanent  look at the report of a dry run, then set Config.AllowReplay
+//	ErrReplayLeft         temporary  see the StoreError, mend the store, Replay again
+//	ErrNoPeople           permanent  give one store the People method
+//	ErrNotApproved, ErrTooEarly, ErrTooMany  temporary  approve; wait
+//	ErrPlanChanged        permanent  plan and approve anew
+//	ErrPlanForged         permanent  someone wrote to the plan table: find out who, plan anew
+//	ErrSelfApproval, ErrCancelled, ErrNoPlan, ErrReason, ErrRecipient, ErrID, ErrConfig, ErrMap  permanent  mend the call
+//	ErrCertificate, ErrManifest  permanent  do not trust the file
+//	ErrLater              temporary  (from stores) the outcome is Waiting; execute again
+//	*StoreError           as its cause  the text names store and operation only; Unwrap gives the cause
+//	*ErrSchema            permanent  call Install, or apply Migrations
+//
+// # Observations
+//
+// privacy.planned (rows), privacy.erased, privacy.partial, privacy.replayed
+// (persons), privacy.exported (bytes), privacy.ledger_unreachable,
+// privacy.unflushed.
+//
+// # Format and compatibility
+//
+// The ledger is canonical JSON lines, chained and authenticated (section 8 of
+// the formats, version 1); certificates are in-toto statements in a DSSE
+// envelope, Ed25519 (section 10); exports are a ZIP in an age file. Samples of
+// each are frozen in testdata and open for ever. Stability: settling.
+package privacy

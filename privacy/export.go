@@ -1,0 +1,268 @@
+package privacy
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"filippo.io/age"
+	"github.com/google/uuid"
+
+	"github.com/crmguard/crmguard/internal/canon"
+)
+
+// ErrRecipient says that the recipient is no age X25519 recipient. A secret
+// identity is refused too: the desk has no use for it.
+var ErrRecipient = errors.New("privacy: recipient is no age X25519 recipient (age1…)")
+
+const maxInteger = 1<<53 - 1
+
+// Bundle is one person's data, encrypted for its recipient.
+type Bundle struct {
+	Name     string   // file name without anything about the person: "export-<id>.zip.age"
+	Data     []byte   // age file; inside a ZIP with NDJSON files, manifest.json and index.html
+	SHA256   string   // hex, of Data
+	Manifest Manifest // what is inside
+}
+
+// Export collects everything about the person and those merged into it, opens
+// what is sealed, and encrypts the whole for the recipient. The person's data
+// is held in memory once. Nothing is exported when one value does not open.
+func (d *Desk) Export(ctx context.Context, tenant, person, recipient string) (*Bundle, error) {
+	if err := validID(tenant, person); err != nil {
+		return nil, err
+	}
+	to, err := age.ParseX25519Recipient(recipient)
+	if err != nil {
+		return nil, ErrRecipient
+	}
+	if err := d.allow(ctx, "privacy.export", person); err != nil {
+		return nil, err
+	}
+	collected, err := d.collect(ctx, tenant, person)
+	if err != nil {
+		return nil, err
+	}
+	inner, manifest, err := pack(d.cfg.Map, collected, tenant, d.now())
+	if err != nil {
+		return nil, err
+	}
+	data, err := encrypt(inner, to)
+	if err != nil {
+		return nil, mute("encrypting the export", err)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, mute("drawing an id", err)
+	}
+	sum := sha256.Sum256(data)
+	b := &Bundle{Name: "export-" + id.String() + ".zip.age", Data: data, SHA256: hex.EncodeToString(sum[:]), Manifest: manifest}
+	if d.cfg.Note != nil {
+		err := d.cfg.Note(ctx, tenant, "privacy.export", slog.String("id", id.String()), slog.String("sha256", b.SHA256), slog.Int("files", len(manifest.Files)))
+		if err != nil {
+			return nil, mute("recording privacy.export", err)
+		}
+	}
+	d.observe(ctx, "privacy.exported", float64(len(data)))
+	return b, nil
+}
+
+func encrypt(data []byte, to age.Recipient) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := age.Encrypt(&out, to)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(data); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// sheet is the exported rows of one table.
+type sheet struct {
+	table   string
+	schema  string
+	columns []string // in order of first appearance
+	rows    []shownRow
+	files   []namedFile
+	left    map[string]withheld // column -> why, how many
+}
+
+type shownRow struct {
+	key    string
+	values map[string]any
+}
+
+type namedFile struct {
+	path string
+	data []byte
+}
+
+type withheld struct {
+	reason string
+	count  int
+}
+
+// collect reads all stores and opens what is sealed.
+func (d *Desk) collect(ctx context.Context, tenant, person string) ([]*sheet, error) {
+	persons, err := d.persons(ctx, tenant, person)
+	if err != nil {
+		return nil, err
+	}
+	sheets := map[string]*sheet{}
+	for _, store := range d.cfg.Stores {
+		for _, p := range persons {
+			for record, err := range store.Export(ctx, tenant, p) {
+				if err != nil {
+					return nil, &StoreError{store.Name(), "export", err}
+				}
+				if err := d.add(ctx, sheets, tenant, p, record); err != nil {
+					return nil, &StoreError{store.Name(), "export", err}
+				}
+			}
+		}
+	}
+	var list []*sheet
+	for _, s := range sheets {
+		slices.SortStableFunc(s.rows, func(a, b shownRow) int { return strings.Compare(a.key, b.key) })
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *sheet) int { return strings.Compare(a.table, b.table) })
+	return list, nil
+}
+
+func (d *Desk) add(ctx context.Context, sheets map[string]*sheet, tenant, person string, r Record) error {
+	if !identifier.MatchString(r.Table) {
+		return errors.New("a table name that cannot be a file name")
+	}
+	s := sheets[r.Table]
+	if s == nil {
+		s = &sheet{table: r.Table, schema: r.Schema, left: map[string]withheld{}}
+		if s.schema == "" {
+			s.schema = r.Table + "/1"
+		}
+		sheets[r.Table] = s
+	}
+	row := shownRow{key: r.Key, values: map[string]any{}}
+	for _, f := range r.Fields {
+		if f.Withhold != "" {
+			s.left[f.Name] = withheld{f.Withhold, s.left[f.Name].count + 1}
+			continue
+		}
+		v, err := d.value(ctx, tenant, person, r, f)
+		if err != nil {
+			return err
+		}
+		row.values[f.Name] = v
+		if !slices.Contains(s.columns, f.Name) {
+			s.columns = append(s.columns, f.Name)
+		}
+	}
+	for _, f := range r.Files {
+		path := fmt.Sprintf("files/%s/%04d%s", r.Table, len(s.files)+1, extension(f.Name))
+		s.files = append(s.files, namedFile{path, f.Data})
+		row.values["_files"] = append(asList(row.values["_files"]), path)
+	}
+	s.rows = append(s.rows, row)
+	return nil
+}
+
+func asList(v any) []any {
+	list, _ := v.([]any)
+	return list
+}
+
+// extension keeps a harmless file extension and nothing else of the name.
+func extension(name string) string {
+	i := strings.LastIndexByte(name, '.')
+	if i < 0 || len(name)-i > 9 || len(name)-i < 2 {
+		return ""
+	}
+	ext := strings.ToLower(name[i:])
+	for _, c := range ext[1:] {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return ""
+		}
+	}
+	return ext
+}
+
+// value opens a sealed field and makes it JSON.
+func (d *Desk) value(ctx context.Context, tenant, person string, r Record, f Field) (any, error) {
+	v := f.Value
+	if f.Sealed && v != nil {
+		sealed, ok := v.([]byte)
+		if text, is := v.(string); is {
+			sealed, ok = []byte(text), true
+		}
+		if !ok || d.cfg.Open == nil {
+			return nil, errors.New("a sealed column without sealed bytes, or no Open")
+		}
+		owner := person
+		if r.Owner != "" {
+			owner = r.Owner
+		}
+		var err error
+		if v, err = d.cfg.Open(ctx, tenant, owner, r.Table, f.Name, r.Key, sealed); err != nil {
+			return nil, err
+		}
+	}
+	return jsonValue(v)
+}
+
+// jsonValue makes a value that encodes the same everywhere: bytes that are
+// text become text, other bytes base64url, times RFC 3339.
+func jsonValue(v any) (any, error) {
+	switch x := v.(type) {
+	case nil, bool, float64, json.RawMessage:
+		return x, nil
+	case int64:
+		if x > maxInteger || x < -maxInteger {
+			return strconv.FormatInt(x, 10), nil // beyond what JSON readers keep exactly
+		}
+		return x, nil
+	case string:
+		if utf8.ValidString(x) {
+			return x, nil
+		}
+		return map[string]any{"base64url": b64([]byte(x))}, nil
+	case []byte:
+		if utf8.Valid(x) {
+			return string(x), nil
+		}
+		return map[string]any{"base64url": b64(x)}, nil
+	case time.Time:
+		return stamp(x), nil
+	}
+	raw, err := json.Marshal(v)
+	return json.RawMessage(raw), err
+}
+
+// line is one NDJSON line: RFC 8785, so that equal data gives equal bytes.
+func (r shownRow) line() ([]byte, error) {
+	raw, err := json.Marshal(r.values)
+	if err != nil {
+		return nil, mute("encoding a row", err)
+	}
+	data, err := canon.Transform(raw)
+	return append(data, '\n'), mute("encoding a row", err)
+}
+
+// OpenExport checks the inner ZIP of a bundle, after decryption: every file
+// that the manifest names is there with its digest and line count, and no other.
+func OpenExport(r io.ReaderAt, size int64) (*Manifest, error) { return checkZIP(r, size) }

@@ -1,0 +1,73 @@
+package privacy
+
+import (
+	"context"
+	"iter"
+)
+
+// Func describes a store that is a few functions: person keys, audit
+// openings, attachments, a search index, a cache.
+type Func struct {
+	Name  string // unique among the stores
+	Class Class  // the true name of what Erase does
+	// Erase erases the person and is idempotent. Required.
+	Erase func(ctx context.Context, tenant, person string) error
+	// Left counts what still answers for the person. Nil: the store cannot be
+	// read back, and every certificate says so.
+	Left func(ctx context.Context, tenant, person string) (int, error)
+	// Export yields the person's records; nil means that there is nothing to
+	// give (keys, indexes).
+	Export func(ctx context.Context, tenant, person string) iter.Seq2[Record, error]
+	// People lists the persons of whom the store holds anything; may be nil.
+	People func(ctx context.Context) iter.Seq2[Person, error]
+}
+
+// Store makes the store.
+func (f Func) Store() Store {
+	if f.People != nil {
+		return peopleFunc{funcStore{f}}
+	}
+	return funcStore{f}
+}
+
+type funcStore struct{ f Func }
+
+type peopleFunc struct{ funcStore }
+
+func (s peopleFunc) People(ctx context.Context) iter.Seq2[Person, error] { return s.f.People(ctx) }
+
+func (s funcStore) Name() string { return s.f.Name }
+
+// Find reports one row for all that the functions count.
+func (s funcStore) Find(ctx context.Context, scope Scope) ([]Row, error) {
+	if s.f.Left == nil {
+		return nil, nil
+	}
+	n, err := s.f.Left(ctx, scope.Tenant, scope.Person)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	rows := make([]Row, n)
+	for i := range rows {
+		rows[i] = Row{Table: s.f.Name, Class: s.f.Class}
+	}
+	return rows, nil
+}
+
+func (s funcStore) Export(ctx context.Context, tenant, person string) iter.Seq2[Record, error] {
+	if s.f.Export == nil {
+		return func(func(Record, error) bool) {}
+	}
+	return s.f.Export(ctx, tenant, person)
+}
+
+func (s funcStore) Erase(ctx context.Context, scope Scope) error {
+	return s.f.Erase(ctx, scope.Tenant, scope.Person)
+}
+
+func (s funcStore) Left(ctx context.Context, scope Scope, _ []Row) (int, error) {
+	if s.f.Left == nil {
+		return 0, nil
+	}
+	return s.f.Left(ctx, scope.Tenant, scope.Person)
+}

@@ -1,0 +1,87 @@
+package privacy
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// ErrBehind says that the ledger knows erasures that this database has not
+// seen: it was restored, by whatever tool. Remedy: call Replay.
+var ErrBehind = errors.New("privacy: database is behind the erasure ledger")
+
+// GateError carries both positions of a refusal to serve.
+type GateError struct {
+	Mark int64 // entries that the database has seen
+	Head int64 // entries that the ledger has
+	Err  error
+}
+
+// Error names the remedy.
+func (e *GateError) Error() string {
+	return fmt.Sprintf("%v: the database has seen %d of %d entries; remedy: keep readers out and call Replay", e.Err, e.Mark, e.Head)
+}
+
+// Unwrap returns the sentinel.
+func (e *GateError) Unwrap() error { return e.Err }
+
+// Gate is what the boot gate found when it let the application serve.
+type Gate struct {
+	Entries    int64     // entries of the ledger that this database has seen
+	Unanchored bool      // no head kept elsewhere agreed: a roll-back of database and ledger together would go unnoticed
+	Warning    string    // empty, or why the gate could not look
+	Until      time.Time // with a Warning: the gate refuses from then on
+}
+
+// Current is the boot gate: nil means that every erasure of the ledger has
+// been carried out in this database. It refuses with ErrBehind after a
+// restore, and with a ledger error when the ledger itself is wrong. See
+// [Desk.Gate] for what a nil leaves open.
+func (d *Desk) Current(ctx context.Context) error {
+	_, err := d.Gate(ctx)
+	return err
+}
+
+// Gate is Current with its findings.
+func (d *Desk) Gate(ctx context.Context) (Gate, error) {
+	m, set, err := d.loadMark(ctx)
+	if err != nil {
+		return Gate{}, err
+	}
+	heads, err := d.cfg.Ledger.anchored(ctx)
+	asked := err == nil // an anchor that does not answer anchors nothing
+	c, err := d.cfg.Ledger.load(ctx, append(slices.Clone(heads), m.named()))
+	if errors.Is(err, ErrLedgerUnreachable) && set {
+		return d.unreachable(ctx, m, heads, err)
+	}
+	if err != nil {
+		return Gate{}, err
+	}
+	if c.head().N > m.head.N {
+		return Gate{}, &GateError{Mark: m.head.N, Head: c.head().N, Err: ErrBehind}
+	}
+	if err := d.inTx(ctx, func(tx *sql.Tx) error { return d.raise(ctx, tx, c.head()) }); err != nil {
+		return Gate{}, err
+	}
+	return Gate{Entries: c.head().N, Unanchored: len(heads) == 0 || !asked}, nil
+}
+
+// unreachable lets a database serve that shows no sign of a restore, for the
+// grace time after the ledger was last seen. A head kept elsewhere that is
+// ahead of the database is such a sign.
+func (d *Desk) unreachable(ctx context.Context, m mark, heads []namedHead, cause error) (Gate, error) {
+	for _, h := range heads {
+		if h.head.N > m.head.N {
+			return Gate{}, errors.Join(&GateError{Mark: m.head.N, Head: h.head.N, Err: ErrBehind}, cause)
+		}
+	}
+	until := m.seen.Add(d.cfg.grace())
+	if now := d.now(); !now.Before(until) || now.Before(m.seen) {
+		return Gate{}, cause
+	}
+	d.observe(ctx, "privacy.ledger_unreachable", 1)
+	return Gate{Entries: m.head.N, Unanchored: true, Warning: cause.Error(), Until: until}, nil
+}

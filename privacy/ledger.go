@@ -1,0 +1,386 @@
+package privacy
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Files of a ledger folder.
+const (
+	ledgerFile = "ledger.jsonl"
+	lockFile   = "ledger.lock"
+)
+
+// Anchor is a place outside the ledger that keeps a head of it: the audit
+// trail, the newest backup manifest, the key store, another administrative
+// domain.
+type Anchor struct {
+	Name string
+	// Head answers a head as LedgerHead gave it, or nil when none was kept yet.
+	Head func(ctx context.Context) ([]byte, error)
+}
+
+// LedgerConfig says where the ledger is and which keys authenticate it.
+type LedgerConfig struct {
+	// Dir is a folder outside everything that backups of the database cover.
+	Dir string
+	// Digests answers, for each ledger root, newest first, its id and
+	// HMAC-SHA256(HKDF-SHA256(root, LP(label)), data).
+	Digests func(ctx context.Context, label string, data []byte) (roots []uint32, digests [][]byte, err error)
+	// Anchors are heads kept elsewhere. Without one, a ledger that was rolled
+	// back together with the database is not noticed.
+	Anchors []Anchor
+}
+
+// Ledger is the file-backed erasure ledger: one line an entry, chained,
+// authenticated, keyed digests only. It reads the file anew for each call, so
+// that several processes may share it; one of them writes at a time.
+type Ledger struct {
+	cfg     LedgerConfig
+	digests digester
+}
+
+// NewLedger returns a ledger without touching the folder.
+func NewLedger(cfg LedgerConfig) (*Ledger, error) {
+	if cfg.Dir == "" || cfg.Digests == nil {
+		return nil, errors.New("privacy: ledger: Dir and Digests are needed")
+	}
+	return &Ledger{cfg: cfg, digests: cfg.Digests}, nil
+}
+
+func (l *Ledger) path() string { return filepath.Join(l.cfg.Dir, ledgerFile) }
+
+// Create makes the folder and an empty ledger, once in the life of a system.
+// It refuses where a ledger stands already, and where an anchor remembers one.
+func (l *Ledger) Create(ctx context.Context) error {
+	heads, err := l.anchored(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range heads {
+		if a.head.N > 0 {
+			return l.fail(ErrLedgerRewound, 0, a.name+" remembers entries", remedyRewind)
+		}
+	}
+	if err := os.MkdirAll(l.cfg.Dir, 0o700); err != nil {
+		return l.unreachable(err)
+	}
+	f, err := os.OpenFile(l.path(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("privacy: ledger: %s: %w", l.path(), fs.ErrExist)
+	}
+	if err != nil {
+		return l.unreachable(err)
+	}
+	if err := errors.Join(f.Sync(), f.Close(), syncDir(l.cfg.Dir)); err != nil {
+		return l.unreachable(err)
+	}
+	return nil
+}
+
+// Head returns the canonical JSON {"hash","n"} of the last entry after
+// verifying the whole ledger: what audit trail, backup manifest and key store
+// keep.
+func (l *Ledger) Head(ctx context.Context) ([]byte, error) {
+	c, err := l.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.head().bytes()
+}
+
+// Verify checks form, chain, authenticity and every anchored head.
+func (l *Ledger) Verify(ctx context.Context) error {
+	_, err := l.read(ctx)
+	return err
+}
+
+// chain is a verified ledger.
+type chain struct {
+	entries []entry
+	hashes  []string // of entry i+1
+	torn    []byte   // bytes after the last newline
+	size    int64    // bytes up to there
+	open    bool     // the last entry is whole but lost its newline
+}
+
+func (c *chain) head() head {
+	if len(c.entries) == 0 {
+		return emptyHead()
+	}
+	return head{N: int64(len(c.entries)), Hash: c.hashes[len(c.hashes)-1]}
+}
+
+// at returns the head after n entries.
+func (c *chain) at(n int64) (head, bool) {
+	switch {
+	case n == 0:
+		return emptyHead(), true
+	case n < 0 || n > int64(len(c.hashes)):
+		return head{}, false
+	}
+	return head{N: n, Hash: c.hashes[n-1]}, true
+}
+
+// plan returns the entries of a plan, oldest first.
+func (c *chain) plan(id string) []entry {
+	var found []entry
+	for _, e := range c.entries {
+		if e.Plan == id {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// namedHead is a head and where it was kept.
+type namedHead struct {
+	name string
+	head head
+}
+
+// anchored asks all anchors. The heads that were answered come with the error
+// about those that were not.
+func (l *Ledger) anchored(ctx context.Context) (heads []namedHead, failed error) {
+	for _, a := range l.cfg.Anchors {
+		data, err := a.Head(ctx)
+		if err == nil && len(data) == 0 {
+			continue
+		}
+		var h head
+		if err == nil {
+			h, err = parseHead(data)
+		}
+		if err != nil {
+			failed = &anchorError{a.Name, err}
+			continue
+		}
+		heads = append(heads, namedHead{a.Name, h})
+	}
+	return heads, failed
+}
+
+type anchorError struct {
+	name string
+	err  error
+}
+
+func (e *anchorError) Error() string {
+	return "privacy: ledger: anchor " + strconv.Quote(e.name) + " gave no head"
+}
+func (e *anchorError) Unwrap() error { return e.err }
+
+// read loads and verifies the ledger against all anchors and more heads.
+func (l *Ledger) read(ctx context.Context, more ...namedHead) (*chain, error) {
+	heads, err := l.anchored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.load(ctx, append(heads, more...))
+}
+
+func (l *Ledger) load(ctx context.Context, heads []namedHead) (*chain, error) {
+	data, err := os.ReadFile(l.path())
+	if err != nil {
+		return nil, l.unreachable(err)
+	}
+	c, err := l.parse(ctx, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.adopt(ctx, c, heads); err != nil {
+		return nil, err
+	}
+	for _, h := range heads {
+		if err := l.compare(c, h); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// adopt takes bytes after the last newline for what they are when a head kept
+// elsewhere names them: a whole entry that lost its newline. Other such bytes
+// are a torn write, which the next append cuts off.
+func (l *Ledger) adopt(ctx context.Context, c *chain, heads []namedHead) error {
+	next := head{N: int64(len(c.entries)) + 1, Hash: lineHash(c.torn)}
+	if len(c.torn) == 0 || !slices.ContainsFunc(heads, func(h namedHead) bool { return h.head == next }) {
+		return nil
+	}
+	e, err := l.check(ctx, c.torn, next.N, c.head().Hash)
+	if err != nil {
+		return err
+	}
+	c.entries, c.hashes = append(c.entries, e), append(c.hashes, next.Hash)
+	c.size, c.torn, c.open = c.size+int64(len(c.torn)), nil, true
+	return nil
+}
+
+// compare checks one head kept elsewhere.
+func (l *Ledger) compare(c *chain, kept namedHead) error {
+	have, ok := c.at(kept.head.N)
+	if !ok {
+		detail := fmt.Sprintf("%d entries, but %s knows %d", len(c.entries), kept.name, kept.head.N)
+		return l.fail(ErrLedgerRewound, 0, detail, remedyRewind)
+	}
+	if have.Hash != kept.head.Hash {
+		return l.fail(ErrLedgerForged, kept.head.N, "differs from the head kept in "+kept.name, remedyForged)
+	}
+	return nil
+}
+
+func (l *Ledger) parse(ctx context.Context, data []byte) (*chain, error) {
+	end := bytes.LastIndexByte(data, '\n') + 1
+	c := &chain{torn: data[end:], size: int64(end)}
+	prev := emptyHead().Hash
+	for rest := data[:end]; len(rest) > 0; {
+		line, tail, _ := bytes.Cut(rest, []byte{'\n'})
+		rest = tail
+		e, err := l.check(ctx, line, int64(len(c.entries))+1, prev)
+		if err != nil {
+			return nil, err
+		}
+		prev = lineHash(line)
+		c.entries, c.hashes = append(c.entries, e), append(c.hashes, prev)
+	}
+	return c, nil
+}
+
+// check verifies one line at its place in the chain.
+func (l *Ledger) check(ctx context.Context, line []byte, n int64, prev string) (entry, error) {
+	e, covered, err := parseEntry(line)
+	if err != nil {
+		return entry{}, l.fail(ErrLedgerForged, n, err.Error(), remedyForged)
+	}
+	root, err := e.root()
+	if err != nil {
+		return entry{}, l.fail(ErrLedgerForged, n, "a key id that is no number", remedyForged)
+	}
+	want, known, err := l.digests.under(ctx, root, labelMAC, covered)
+	if err != nil {
+		return entry{}, err
+	}
+	if !known {
+		return entry{}, l.fail(ErrLedgerForeign, n, "written with root "+e.KeyID, remedyOther)
+	}
+	if got, err := unb64(e.MAC); err != nil || !hmac.Equal(got, want) {
+		return entry{}, l.fail(ErrLedgerForged, n, "its mac does not verify", remedyForged)
+	}
+	if e.N != n || e.Prev != prev {
+		return entry{}, l.fail(ErrLedgerForged, n, "it does not follow the entry before it", remedyForged)
+	}
+	return e, nil
+}
+
+func (l *Ledger) fail(sentinel error, line int64, detail, remedy string) error {
+	return &LedgerError{File: l.path(), Line: line, Detail: detail, Remedy: remedy, Err: sentinel}
+}
+
+func (l *Ledger) unreachable(err error) error {
+	detail := "cannot be read or written"
+	if errors.Is(err, fs.ErrNotExist) {
+		detail = "does not exist"
+	}
+	return l.fail(ErrLedgerUnreachable, 0, detail, remedyReach)
+}
+
+// append adds one entry under the lock and returns the chain with it. fill
+// sees the chain as it is then and may decline with ok = false.
+func (l *Ledger) append(ctx context.Context, now time.Time, mark namedHead, fill func(*chain) (entry, bool, error)) (*chain, error) {
+	if _, err := l.read(ctx, mark); err != nil {
+		return nil, err // before the lock file is touched
+	}
+	unlock, err := l.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	c, err := l.read(ctx, mark)
+	if err != nil {
+		return nil, err
+	}
+	e, ok, err := fill(c)
+	if err != nil || !ok {
+		return c, err
+	}
+	if n := len(c.entries); n > 0 {
+		if last, err := c.entries[n-1].time(); err != nil || now.Truncate(time.Microsecond).Before(last) {
+			return nil, l.fail(ErrClock, int64(n), "", remedyClock)
+		}
+	}
+	e.V, e.N, e.Prev = 1, c.head().N+1, c.head().Hash
+	e.At, e.Scope = now.UTC().Format(timeLayout), "person"
+	line, err := e.sign(ctx, l.digests)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.write(c, line); err != nil {
+		return nil, l.unreachable(err)
+	}
+	return l.read(ctx, mark, namedHead{"the entry just written", head{Hash: lineHash(line), N: e.N}})
+}
+
+// write cuts a torn write off and appends the line, both durable on return.
+// A torn write that an anchored head names has been refused before.
+func (l *Ledger) write(c *chain, line []byte) (err error) {
+	f, err := os.OpenFile(l.path(), os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if len(c.torn) > 0 {
+		if err := errors.Join(f.Truncate(c.size), f.Sync()); err != nil {
+			return err
+		}
+	}
+	if _, err := f.Seek(c.size, io.SeekStart); err != nil {
+		return err
+	}
+	if c.open {
+		line = append([]byte{'\n'}, line...)
+	}
+	if _, err := f.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func (l *Ledger) lock(ctx context.Context) (func(), error) {
+	f, err := os.OpenFile(filepath.Join(l.cfg.Dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, l.unreachable(err)
+	}
+	for range 200 {
+		if err = tryLock(f); err == nil {
+			return func() { _ = errors.Join(unlock(f), f.Close()) }, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil, errors.Join(l.fail(ErrLedgerBusy, 0, "", remedyBusy), f.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
+		err = nil // Windows does not sync folders
+	}
+	return errors.Join(err, d.Close())
+}

@@ -1,0 +1,165 @@
+package privacy
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+)
+
+// ErrMap is wrapped by every error about a data map that cannot be true.
+var ErrMap = errors.New("privacy: data map")
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
+
+// Validate reports everything that is wrong with the map, joined: a personal
+// column that no person reaches, an edge into nothing, an action that is
+// missing or cannot be carried out.
+func (m *Map) Validate() error {
+	var all []error
+	bad := func(table, format string, args ...any) {
+		all = append(all, fmt.Errorf("%w: table %s: %s", ErrMap, table, fmt.Sprintf(format, args...)))
+	}
+	seen := map[string]bool{}
+	for _, t := range m.Tables {
+		if seen[t.Name] {
+			bad(t.Name, "listed twice")
+		}
+		seen[t.Name] = true
+		t.checkNames(bad)
+		m.checkEdges(t, bad)
+		t.checkActions(bad)
+	}
+	if len(m.Tables) == 0 {
+		all = append(all, fmt.Errorf("%w: no table", ErrMap))
+	}
+	return errors.Join(all...)
+}
+
+type complain func(table, format string, args ...any)
+
+func (t Table) checkNames(bad complain) {
+	names := slices.Concat([]string{t.Name}, t.Key)
+	for _, optional := range []string{t.Tenant, t.Person, t.Created} {
+		if optional != "" {
+			names = append(names, optional)
+		}
+	}
+	if t.Ref != nil {
+		names = append(names, t.Ref.Column, t.Ref.Table)
+	}
+	if j := t.Joint; j != nil {
+		names = append(names, j.Table, j.Record, j.Person)
+	}
+	if t.Keep != nil {
+		names = append(names, t.Keep.From)
+	}
+	seen := map[string]bool{}
+	for _, c := range t.Columns {
+		names = append(names, c.Name)
+		if seen[c.Name] {
+			bad(t.Name, "column %s is listed twice", c.Name)
+		}
+		seen[c.Name] = true
+		if slices.Contains(t.Key, c.Name) && c.personal() {
+			bad(t.Name, "key column %s is personal data; keys are random ids or numbers", c.Name)
+		}
+	}
+	for _, name := range names {
+		if !identifier.MatchString(name) {
+			bad(t.Name, "%q is no column or table name", name)
+		}
+	}
+	if len(t.Key) == 0 && t.Reaches() {
+		bad(t.Name, "no key columns, so its rows cannot be erased or read back one by one")
+	}
+}
+
+func (m *Map) checkEdges(t Table, bad complain) {
+	edges := 0
+	for _, has := range []bool{t.Person != "", t.Ref != nil, t.Joint != nil} {
+		if has {
+			edges++
+		}
+	}
+	if edges > 1 {
+		bad(t.Name, "Person, Ref and Joint exclude each other")
+	}
+	if edges == 0 {
+		for _, c := range t.Columns {
+			if c.personal() {
+				bad(t.Name, "column %s holds personal data, but no person reaches the table", c.Name)
+			}
+		}
+		return
+	}
+	path := m.Path(t)
+	last := path[len(path)-1]
+	switch {
+	case len(path) > len(m.Tables):
+		bad(t.Name, "its Refs go in a circle")
+	case last.Ref != nil:
+		bad(t.Name, "Ref to table %s, which is not in the map", last.Ref.Table)
+	case last.Person == "" && last.Joint == nil:
+		bad(t.Name, "its Refs end at %s, which leads to no person", last.Name)
+	case last.Tenant == "" && m.Tenant == "":
+		bad(t.Name, "no tenant column, and the map names no tenant")
+	}
+	for _, next := range path[1:] {
+		if len(next.Key) != 1 {
+			bad(t.Name, "Ref to table %s, whose key is not a single column", next.Name)
+		}
+		if next.Joint != nil {
+			bad(t.Name, "Ref to joint table %s; give it a Joint of its own", next.Name)
+		}
+	}
+	if t.Joint != nil && len(t.Key) != 1 {
+		bad(t.Name, "a joint record needs a single key column")
+	}
+}
+
+func (t Table) checkActions(bad complain) {
+	if !t.Reaches() {
+		return
+	}
+	switch t.Erase {
+	case Delete, Null, Redact, Shred:
+	default:
+		bad(t.Name, "Erase %q: say delete, null, redact or shred", t.Erase)
+	}
+	if t.Keep != nil && (t.Keep.Because == "" || t.Keep.Years <= 0) {
+		bad(t.Name, "Keep needs a named obligation and its years")
+	}
+	if t.Joint != nil && t.Keep != nil {
+		bad(t.Name, "Keep on a joint record is not possible")
+	}
+	if t.Joint != nil && t.Erase != Delete {
+		bad(t.Name, "Erase of a joint record is delete (of the record whose last person goes)")
+	}
+	if t.Erase == Delete && t.Keep == nil {
+		return
+	}
+	if _, said := t.Column(t.Person); t.Person != "" && !said {
+		bad(t.Name, "rows can stay: list person column %s with Erase null or retain", t.Person)
+	}
+	for _, c := range t.Columns {
+		t.checkColumn(c, bad)
+	}
+}
+
+func (t Table) checkColumn(c Column, bad complain) {
+	action := t.Stays()[c.Name]
+	switch {
+	case c.Name == t.Person && action != Null && action != Retain:
+		bad(t.Name, "person column %s of rows that stay: Erase null or retain", c.Name)
+	case c.Name == t.Person, !c.personal():
+	case t.Keep != nil && c.Erase == "":
+		bad(t.Name, "column %s: under Keep every personal column says what happens to it", c.Name)
+	case action == Retain && t.Keep == nil:
+		bad(t.Name, "column %s: retain needs the table's Keep", c.Name)
+	case action == Shred && !c.Sealed:
+		bad(t.Name, "column %s: shred needs a sealed column", c.Name)
+	case action == Delete, action == "":
+		bad(t.Name, "column %s: say null, redact, shred or retain", c.Name)
+	}
+}

@@ -1,0 +1,338 @@
+package privacy
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+// Refusals about plans.
+var (
+	ErrNoPlan       = errors.New("privacy: no such plan")
+	ErrCancelled    = errors.New("privacy: the plan was cancelled")
+	ErrPlanForged   = errors.New("privacy: the stored plan or its approval is not what this system wrote")
+	ErrPlanChanged  = errors.New("privacy: what the plan covers has changed: plan and approve anew")
+	ErrNotApproved  = errors.New("privacy: the plan is not approved")
+	ErrSelfApproval = errors.New("privacy: whoever asked for the erasure cannot approve it")
+	ErrTooEarly     = errors.New("privacy: the plan may not be executed yet")
+	ErrTooMany      = errors.New("privacy: more erasures in 24 hours than allowed")
+	ErrReason       = errors.New("privacy: the reason is a code of a-z, 0-9 and ._:/-, at most 64 characters")
+)
+
+var reasonCode = regexp.MustCompile(`^[A-Za-z0-9._:/-]{1,64}$`)
+
+// Request asks for an erasure.
+type Request struct {
+	Tenant string
+	Person string
+	Reason string // a code such as "gdpr-17/2026-0113", never free text
+	By     string // the principal who asks; cannot approve
+}
+
+// Plan is an erasure that is planned: a dry run that is stored.
+type Plan struct {
+	ID         string
+	Tenant     string
+	Person     string
+	Aliases    []string // persons merged into this one, erased with it
+	Reason     string
+	By         string
+	Created    time.Time
+	NotBefore  time.Time
+	ApprovedBy string
+	State      string  // planned, approved, running, done or cancelled
+	Counts     []Count // what happens to how many records, and what is kept, why, until when
+
+	rows []Row
+}
+
+// planBody is what the plan table stores under a keyed tag.
+type planBody struct {
+	Aliases   []string   `json:"aliases,omitempty"`
+	By        string     `json:"by"`
+	Created   string     `json:"created"`
+	ID        string     `json:"id"`
+	NotBefore string     `json:"not_before"`
+	Person    string     `json:"person"`
+	Reason    string     `json:"reason"`
+	Rows      []planLine `json:"rows,omitempty"`
+	Tenant    string     `json:"tenant"`
+	V         int        `json:"v"`
+}
+
+type planLine struct {
+	Because string `json:"because,omitempty"`
+	Class   string `json:"class"`
+	Created string `json:"created,omitempty"`
+	Joint   bool   `json:"joint"`
+	Key     string `json:"key"`
+	Store   string `json:"store"`
+	Table   string `json:"table"`
+	Until   string `json:"until,omitempty"`
+}
+
+type approval struct {
+	At  string `json:"at"`
+	By  string `json:"by"`
+	Tag string `json:"tag"`
+}
+
+// PlanErasure finds everything about the person, stores what an erasure would
+// do to it, and changes nothing else.
+func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
+	if err := validID(r.Tenant, r.Person, r.By); err != nil {
+		return nil, err
+	}
+	if !reasonCode.MatchString(r.Reason) {
+		return nil, ErrReason
+	}
+	if err := d.allow(ctx, "privacy.plan", r.Person); err != nil {
+		return nil, err
+	}
+	persons, err := d.persons(ctx, r.Tenant, r.Person)
+	if err != nil {
+		return nil, err
+	}
+	now := d.now()
+	rows, err := d.find(ctx, Scope{Tenant: r.Tenant, Now: now}, persons)
+	if err != nil {
+		return nil, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, mute("drawing an id", err)
+	}
+	p := &Plan{
+		ID: id.String(), Tenant: r.Tenant, Person: r.Person, Aliases: persons[1:], Reason: r.Reason, By: r.By,
+		Created: now, NotBefore: now.Add(d.cfg.delay()), State: statePlanned, Counts: Sum(rows), rows: rows,
+	}
+	body, err := canon.Marshal(p.body())
+	if err != nil {
+		return nil, mute("encoding the plan", err)
+	}
+	tag, err := d.cfg.Ledger.digests.tag(ctx, labelPlan, body)
+	if err != nil {
+		return nil, err
+	}
+	err = d.inTx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO crmguard_privacy_plan (id, tenant, state, body, tag, changed) VALUES (?, ?, ?, ?, ?, ?)`,
+			p.ID, p.Tenant, p.State, body, tag, now.UnixMicro()); err != nil {
+			return mute("storing the plan", err)
+		}
+		return d.record(ctx, tx, p.Tenant, "privacy.plan", slog.String("plan", p.ID), slog.String("reason", p.Reason))
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.observe(ctx, "privacy.planned", float64(len(rows)))
+	return p, nil
+}
+
+// record writes an audit event with a fresh id in the transaction.
+func (d *Desk) record(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return mute("drawing an id", err)
+	}
+	return d.recordAs(ctx, tx, id.String(), tenant, action, attrs...)
+}
+
+func (d *Desk) recordAs(ctx context.Context, tx Tx, id, tenant, action string, attrs ...slog.Attr) error {
+	if d.cfg.Record == nil {
+		return nil
+	}
+	return mute("recording "+action, d.cfg.Record(ctx, tx, tenant, action, append(attrs, slog.String("id", id))...))
+}
+
+func (p *Plan) body() planBody {
+	b := planBody{
+		Aliases: p.Aliases, By: p.By, Created: stamp(p.Created), ID: p.ID, NotBefore: stamp(p.NotBefore),
+		Person: p.Person, Reason: p.Reason, Tenant: p.Tenant, V: 1,
+	}
+	for _, r := range p.rows {
+		b.Rows = append(b.Rows, planLine{
+			Because: r.Because, Class: string(r.Class), Created: stamp(r.Created), Joint: r.Joint,
+			Key: r.Key, Store: r.Store, Table: r.Table, Until: stamp(r.Until),
+		})
+	}
+	return b
+}
+
+// stamp writes a time as the formats want it; zero is left out.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(timeLayout)
+}
+
+func unstamp(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	return time.Parse(timeLayout, s)
+}
+
+// Plan returns a stored plan. A plan that is done or cancelled has forgotten
+// its person.
+func (d *Desk) Plan(ctx context.Context, id string) (*Plan, error) {
+	row, err := d.loadPlan(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return d.open(ctx, row)
+}
+
+// open verifies and decodes a plan row.
+func (d *Desk) open(ctx context.Context, row planRow) (*Plan, error) {
+	if row.state == stateDone || row.state == stateCancelled {
+		return &Plan{ID: row.id, Tenant: row.tenant, State: row.state}, nil
+	}
+	genuine, err := d.cfg.Ledger.digests.verifyTag(ctx, labelPlan, row.body, row.tag)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parsePlan(row.body)
+	if err != nil || !genuine || p.ID != row.id || p.Tenant != row.tenant {
+		return nil, ErrPlanForged
+	}
+	p.State = row.state
+	if len(row.approval) == 0 {
+		return p, nil
+	}
+	var a approval
+	if err := canon.Unmarshal(row.approval, &a); err != nil {
+		return nil, ErrPlanForged
+	}
+	genuine, err = d.cfg.Ledger.digests.verifyTag(ctx, labelApproval, approvalInput(row.body, a.By, a.At), []byte(a.Tag))
+	if err != nil {
+		return nil, err
+	}
+	if !genuine || a.By == p.By {
+		return nil, ErrPlanForged
+	}
+	p.ApprovedBy = a.By
+	return p, nil
+}
+
+func parsePlan(body []byte) (*Plan, error) {
+	var b planBody
+	if err := canon.Unmarshal(body, &b); err != nil {
+		return nil, err
+	}
+	created, err1 := unstamp(b.Created)
+	notBefore, err2 := unstamp(b.NotBefore)
+	if err := errors.Join(err1, err2); err != nil || b.V != 1 {
+		return nil, ErrPlanForged
+	}
+	p := &Plan{
+		ID: b.ID, Tenant: b.Tenant, Person: b.Person, Aliases: b.Aliases, Reason: b.Reason, By: b.By,
+		Created: created, NotBefore: notBefore,
+	}
+	for _, l := range b.Rows {
+		created, err1 := unstamp(l.Created)
+		until, err2 := unstamp(l.Until)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, ErrPlanForged
+		}
+		p.rows = append(p.rows, Row{
+			Store: l.Store, Table: l.Table, Key: l.Key, Created: created,
+			Class: Class(l.Class), Until: until, Because: l.Because, Joint: l.Joint,
+		})
+	}
+	p.Counts = Sum(p.rows)
+	return p, nil
+}
+
+func approvalInput(body []byte, by, at string) []byte {
+	sum := sha256.Sum256(body)
+	return frame.Join(sum[:], []byte(by), []byte(at))
+}
+
+// Approve approves a plan as it is stored. by differs from who asked.
+func (d *Desk) Approve(ctx context.Context, planID, by string) error {
+	if err := validID(by); err != nil {
+		return err
+	}
+	row, err := d.loadPlan(ctx, planID)
+	if err != nil {
+		return err
+	}
+	p, err := d.open(ctx, row)
+	switch {
+	case err != nil:
+		return err
+	case p.State == stateCancelled:
+		return ErrCancelled
+	case p.State != statePlanned:
+		return nil // approved already
+	case by == p.By:
+		return ErrSelfApproval
+	}
+	if err := d.allow(ctx, "privacy.approve", p.Person); err != nil {
+		return err
+	}
+	at := stamp(d.now())
+	tag, err := d.cfg.Ledger.digests.tag(ctx, labelApproval, approvalInput(row.body, by, at))
+	if err != nil {
+		return err
+	}
+	data, err := canon.Marshal(approval{At: at, By: by, Tag: string(tag)})
+	if err != nil {
+		return mute("encoding the approval", err)
+	}
+	return d.inTx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan SET state = ?, approval = ?, changed = ? WHERE id = ? AND state = ?`,
+			stateApproved, data, d.now().UnixMicro(), planID, statePlanned); err != nil {
+			return mute("storing the approval", err)
+		}
+		return d.record(ctx, tx, p.Tenant, "privacy.approve", slog.String("plan", p.ID))
+	})
+}
+
+// Cancel withdraws a plan that is not running yet and forgets its person.
+func (d *Desk) Cancel(ctx context.Context, planID string) error {
+	row, err := d.loadPlan(ctx, planID)
+	if err != nil {
+		return err
+	}
+	if row.state == stateCancelled {
+		return nil
+	}
+	return d.inTx(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan
+			SET state = ?, body = NULL, tag = NULL, approval = NULL, changed = ? WHERE id = ? AND state IN (?, ?)`,
+			stateCancelled, d.now().UnixMicro(), planID, statePlanned, stateApproved)
+		if err != nil {
+			return mute("cancelling the plan", err)
+		}
+		if n, err := result.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(ErrPlanChanged, mute("counting", err))
+		}
+		return d.record(ctx, tx, row.tenant, "privacy.cancel", slog.String("plan", planID))
+	})
+}
+
+// content lists what an approval was for. Stores that only count (keys,
+// openings) change with every use of the system and do not enter.
+func content(rows []Row) []string {
+	var list []string
+	for _, r := range rows {
+		if r.Key != "" {
+			list = append(list, strings.Join([]string{r.Store, r.Table, r.Key, string(r.Class)}, "\x00"))
+		}
+	}
+	slices.Sort(list)
+	return list
+}

@@ -1,0 +1,23 @@
+// Package sqlstore finds, exports, erases and reads back the rows of a data
+// map in a database/sql database: a privacy.Store.
+//
+// It promises that one Erase is one transaction, that it may be called again,
+// that Left looks by the keys found before and by a fresh search, and that
+// nothing inside the transaction uses another connection.
+//
+// It does not search free text, does not know replicas, server logs or
+// backups, and erases only what the map declares: run [CheckSchema] in a test
+// of the application, so that a new column cannot be forgotten.
+//
+// Call [Open] first, after privacy.Install. A Store is safe for concurrent use.
+//
+// Errors: a [*DatabaseError] names operation and table; its text leaves out
+// what the driver said, which may quote values. It is temporary or permanent
+// as its cause is. An error that wraps privacy.ErrLater is temporary: readers
+// are in the way of a checkpoint, or a joint record changed meanwhile.
+//
+// SQL is what SQLite, PostgreSQL and MySQL share; CheckSchema and Flush know
+// SQLite only and answer errors.ErrUnsupported, or nothing to do, elsewhere.
+// On SQLite, open the database with secure_delete=ON before its first row.
+// Stability: settling.
+package sqlstore

@@ -1,0 +1,227 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// batch is how many rows one DELETE names.
+const batch = 100
+
+// Erase erases what Find locates, in one transaction. Redactions of joint
+// records are prepared before it, key owners that they retire are destroyed
+// after it; what an interruption leaves of that, the next Erase does.
+func (s *Store) Erase(ctx context.Context, scope privacy.Scope) error {
+	prepared, err := s.prepare(ctx, scope)
+	if err != nil {
+		return err
+	}
+	tx, err := s.cfg.DB.BeginTx(ctx, nil)
+	if err != nil {
+		return dbError("erase", "(transaction)", err)
+	}
+	if err := s.eraseIn(ctx, tx, scope, prepared); err != nil {
+		_ = tx.Rollback() // the cause is what the caller needs
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return dbError("erase", "(transaction)", err)
+	}
+	return s.retire(ctx, scope.Tenant)
+}
+
+// prepare asks the application how each joint record is to be redacted, while
+// connections may still be used freely.
+func (s *Store) prepare(ctx context.Context, scope privacy.Scope) (map[string]Redaction, error) {
+	found, err := s.locateAll(ctx, s.cfg.DB, scope)
+	if err != nil {
+		return nil, err
+	}
+	prepared := map[string]Redaction{}
+	for _, l := range found {
+		if !l.others || !scope.Covers(l.row) {
+			continue
+		}
+		r, err := s.cfg.Redact(ctx, JointRow{scope.Tenant, scope.Person, l.row.Table, l.row.Key, l.owner})
+		if err != nil {
+			return nil, dbError("redact", l.row.Table, err)
+		}
+		prepared[l.row.Table+"\x00"+l.row.Key] = r
+	}
+	return prepared, nil
+}
+
+func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, prepared map[string]Redaction) error {
+	found, err := s.locateAll(ctx, tx, scope)
+	if err != nil {
+		return err
+	}
+	gone := map[string][]located{}
+	for _, l := range found {
+		if !scope.Covers(l.row) || l.row.Clean {
+			continue
+		}
+		switch {
+		case l.others:
+			r, ok := prepared[l.row.Table+"\x00"+l.row.Key]
+			if !ok {
+				return fmt.Errorf("sqlstore: erase: a joint record of table %s came meanwhile: %w", l.row.Table, privacy.ErrLater)
+			}
+			err = s.redact(ctx, tx, scope, l, r)
+		case l.actions != nil:
+			err = s.update(ctx, tx, l)
+		default:
+			gone[l.row.Table] = append(gone[l.row.Table], l)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, t := range s.tables {
+		if err := s.delete(ctx, tx, scope, t, gone[t.Name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// redact applies a prepared redaction and removes the person's link.
+func (s *Store) redact(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l located, r Redaction) error {
+	if r.Apply != nil {
+		if err := r.Apply(ctx, tx); err != nil {
+			return dbError("redact", l.row.Table, err)
+		}
+	}
+	j := l.table.Joint
+	query := fmt.Sprintf("DELETE FROM %s WHERE %s = ? AND %s = ?", quote(j.Table), quote(j.Record), quote(j.Person))
+	if _, err := tx.ExecContext(ctx, query, l.key[0], scope.Person); err != nil {
+		return dbError("redact", j.Table, err)
+	}
+	return s.remember(ctx, tx, scope.Tenant, r.Retire)
+}
+
+// update does to each column of a row that stays what the map says.
+func (s *Store) update(ctx context.Context, tx *sql.Tx, l located) error {
+	var sets []string
+	var args []any
+	names := make([]string, 0, len(l.actions))
+	for name := range l.actions {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		switch l.actions[name] {
+		case privacy.Null:
+			sets = append(sets, quote(name)+" = NULL")
+		case privacy.Redact:
+			sets, args = append(sets, quote(name)+" = ?"), append(args, privacy.RedactedText)
+		}
+	}
+	if len(sets) == 0 {
+		return nil
+	}
+	where, keys := keyEquals(l)
+	query := fmt.Sprintf("UPDATE %s SET %s WHERE %s", quote(l.table.Name), strings.Join(sets, ", "), where)
+	_, err := tx.ExecContext(ctx, query, append(args, keys...)...)
+	return dbError("erase", l.table.Name, err)
+}
+
+func keyEquals(l located) (string, []any) {
+	parts := make([]string, len(l.key))
+	for i, k := range l.table.Key {
+		parts[i] = quote(k) + " = ?"
+	}
+	return strings.Join(parts, " AND "), l.key
+}
+
+// delete removes rows, links of joint records first.
+func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t privacy.Table, rows []located) error {
+	if j := t.Joint; j != nil {
+		for _, l := range rows {
+			if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s = ?", quote(j.Table), quote(j.Record)), l.key[0]); err != nil {
+				return dbError("erase", j.Table, err)
+			}
+			if len(l.owner) > 2 && l.owner[:2] == "r:" {
+				if err := s.remember(ctx, tx, scope.Tenant, []string{l.owner}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if len(t.Key) > 1 {
+		for _, l := range rows {
+			where, args := keyEquals(l)
+			if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), args...); err != nil {
+				return dbError("erase", t.Name, err)
+			}
+		}
+		return nil
+	}
+	for chunk := range slices.Chunk(rows, batch) {
+		var args []any
+		for _, l := range chunk {
+			args = append(args, l.key[0])
+		}
+		query := fmt.Sprintf("DELETE FROM %s WHERE %s IN (%s)", quote(t.Name), quote(t.Key[0]), marks(len(args)))
+		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+			return dbError("erase", t.Name, err)
+		}
+	}
+	return nil
+}
+
+const retiredTable = "crmguard_privacy_retired"
+
+// remember notes key owners that must be destroyed, in the same transaction
+// as the change that retires them.
+func (s *Store) remember(ctx context.Context, tx *sql.Tx, tenant string, owners []string) error {
+	for _, owner := range owners {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM crmguard_privacy_retired WHERE tenant = ? AND owner = ?`, tenant, owner); err != nil {
+			return dbError("erase", retiredTable, err)
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO crmguard_privacy_retired (tenant, owner) VALUES (?, ?)`, tenant, owner); err != nil {
+			return dbError("erase", retiredTable, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) retired(ctx context.Context, tenant string) ([]string, error) {
+	if !s.joint() {
+		return nil, nil
+	}
+	rows, err := s.cfg.DB.QueryContext(ctx, `SELECT owner FROM crmguard_privacy_retired WHERE tenant = ? ORDER BY owner`, tenant)
+	if err != nil {
+		return nil, dbError("left", retiredTable, err)
+	}
+	return texts(rows, "left", retiredTable)
+}
+
+func (s *Store) joint() bool {
+	return slices.ContainsFunc(s.tables, func(t privacy.Table) bool { return t.Joint != nil })
+}
+
+// retire destroys the noted owners' keys, then forgets the note.
+func (s *Store) retire(ctx context.Context, tenant string) error {
+	owners, err := s.retired(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	for _, owner := range owners {
+		if s.cfg.EraseOwner == nil {
+			return dbError("erase", retiredTable, fmt.Errorf("EraseOwner is needed"))
+		}
+		if err := s.cfg.EraseOwner(ctx, tenant, owner); err != nil {
+			return dbError("erase", retiredTable, err)
+		}
+		if _, err := s.cfg.DB.ExecContext(ctx, `DELETE FROM crmguard_privacy_retired WHERE tenant = ? AND owner = ?`, tenant, owner); err != nil {
+			return dbError("erase", retiredTable, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// Export yields the person's rows table by table. A table's rows are read
+// before the first is yielded, so that whoever opens values may use the pool.
+func (s *Store) Export(ctx context.Context, tenant, person string) iter.Seq2[privacy.Record, error] {
+	return func(yield func(privacy.Record, error) bool) {
+		for _, t := range s.tables {
+			records, err := s.records(ctx, t, privacy.Scope{Tenant: tenant, Person: person})
+			if err != nil {
+				yield(privacy.Record{}, err)
+				return
+			}
+			for _, r := range records {
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+const otherPersons = "also concerns other persons"
+
+func (s *Store) records(ctx context.Context, t privacy.Table, scope privacy.Scope) ([]privacy.Record, error) {
+	joins, where, args, ok := s.where(t, scope)
+	if !ok {
+		return nil, nil
+	}
+	columns := exported(t)
+	quoted := make([]string, len(columns))
+	for i, c := range columns {
+		quoted[i] = "t0." + quote(c.Name)
+	}
+	list := strings.Join(quoted, ", ")
+	if j := t.Joint; j != nil {
+		owner := "''"
+		if j.Owner != "" {
+			owner = "t0." + quote(j.Owner)
+		}
+		list += fmt.Sprintf(", %s, (SELECT COUNT(*) FROM %s o WHERE o.%s = t0.%s AND o.%s <> ?)",
+			owner, quote(j.Table), quote(j.Record), quote(t.Key[0]), quote(j.Person))
+		args = append([]any{scope.Person}, args...)
+	}
+	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", list, quote(t.Name), joins, where, strings.Join(quoted[:len(t.Key)], ", "))
+	rows, err := s.cfg.DB.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, dbError("export", t.Name, err)
+	}
+	var records []privacy.Record
+	for rows.Next() {
+		r, err := record(rows, t, columns)
+		if err != nil {
+			return nil, dbError("export", t.Name, errors.Join(err, rows.Close()))
+		}
+		records = append(records, r)
+	}
+	return records, dbError("export", t.Name, errors.Join(rows.Err(), rows.Close()))
+}
+
+// exported lists key columns, then the columns of the map.
+func exported(t privacy.Table) []privacy.Column {
+	var columns []privacy.Column
+	for _, k := range t.Key {
+		c, ok := t.Column(k)
+		if !ok {
+			c = privacy.Column{Name: k, Joint: true}
+		}
+		columns = append(columns, c)
+	}
+	for _, c := range t.Columns {
+		if !slices.Contains(t.Key, c.Name) {
+			columns = append(columns, c)
+		}
+	}
+	return columns
+}
+
+func record(rows *sql.Rows, t privacy.Table, columns []privacy.Column) (privacy.Record, error) {
+	n := len(columns)
+	if t.Joint != nil {
+		n += 2
+	}
+	values, pointers := make([]any, n), make([]any, n)
+	for i := range values {
+		pointers[i] = &values[i]
+	}
+	if err := rows.Scan(pointers...); err != nil {
+		return privacy.Record{}, err
+	}
+	r := privacy.Record{Table: t.Name, Schema: t.SchemaID()}
+	var err error
+	if r.Key, err = joinKey(values[:len(t.Key)]); err != nil {
+		return privacy.Record{}, err
+	}
+	shared := false
+	if t.Joint != nil {
+		r.Owner = asText(values[n-2])
+		shared = asText(values[n-1]) != "0"
+	}
+	for i, c := range columns {
+		f := privacy.Field{Name: c.Name, Value: values[i], Sealed: c.Sealed, Withhold: c.Withhold}
+		if f.Withhold == "" && shared && !c.Joint && c.Category != "" {
+			f.Withhold = otherPersons
+		}
+		if f.Withhold != "" {
+			f.Value = nil
+		}
+		r.Fields = append(r.Fields, f)
+	}
+	return r, nil
+}
+
+// People lists the persons of every table that names them, page by page, so
+// that no connection is held between two persons.
+func (s *Store) People(ctx context.Context) iter.Seq2[privacy.Person, error] {
+	return func(yield func(privacy.Person, error) bool) {
+		for _, t := range s.tables {
+			if t.Ref != nil {
+				continue
+			}
+			if !s.peopleOf(ctx, t, yield) {
+				return
+			}
+		}
+	}
+}
+
+const page = 1000
+
+func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privacy.Person, error) bool) bool {
+	tenants := []string{s.cfg.Map.Tenant}
+	if t.Tenant != "" {
+		rows, err := s.cfg.DB.QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT %s FROM %s ORDER BY 1", quote(t.Tenant), quote(t.Name)))
+		if err == nil {
+			tenants, err = texts(rows, "people", t.Name)
+		}
+		if err != nil {
+			return yield(privacy.Person{}, dbError("people", t.Name, err)) && false
+		}
+	}
+	for _, tenant := range tenants {
+		for after, more := "", true; more; {
+			persons, err := s.personsAfter(ctx, t, tenant, after)
+			if err != nil {
+				yield(privacy.Person{}, err)
+				return false
+			}
+			for _, p := range persons {
+				if !yield(privacy.Person{Tenant: tenant, ID: p}, nil) {
+					return false
+				}
+				after = p
+			}
+			more = len(persons) == page
+		}
+	}
+	return true
+}
+
+func (s *Store) personsAfter(ctx context.Context, t privacy.Table, tenant, after string) ([]string, error) {
+	column, from := "t0."+quote(t.Person), quote(t.Name)+" t0"
+	if j := t.Joint; j != nil {
+		column = "l." + quote(j.Person)
+		from += fmt.Sprintf(" JOIN %s l ON l.%s = t0.%s", quote(j.Table), quote(j.Record), quote(t.Key[0]))
+	}
+	where, args := column+" > ?", []any{after}
+	if t.Tenant != "" {
+		where, args = where+" AND t0."+quote(t.Tenant)+" = ?", append(args, tenant)
+	}
+	query := fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s ORDER BY 1 LIMIT %d", column, from, where, page)
+	rows, err := s.cfg.DB.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, dbError("people", t.Name, err)
+	}
+	return texts(rows, "people", t.Name)
+}
+
+// texts reads a result of one text column.
+func texts(rows *sql.Rows, op, table string) ([]string, error) {
+	var list []string
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, dbError(op, table, errors.Join(err, rows.Close()))
+		}
+		list = append(list, text)
+	}
+	return list, dbError(op, table, errors.Join(rows.Err(), rows.Close()))
+}

@@ -1,0 +1,215 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// Kinds of a finding.
+const (
+	UnclassifiedTable  = "unclassified table"  // in the database, not in the map
+	UnclassifiedColumn = "unclassified column" // in the database, not in the map
+	MissingTable       = "missing table"       // in the map, not in the database
+	MissingColumn      = "missing column"      // in the map, not in the database
+	EdgeWithoutIndex   = "edge without index"  // finding a person scans the table
+	OpenEdge           = "undeclared edge"     // a foreign key to a table of persons that the map does not follow
+)
+
+// Finding is one difference between the map and the live schema.
+type Finding struct {
+	Kind   string
+	Table  string
+	Column string
+}
+
+// String is the finding as one line.
+func (f Finding) String() string {
+	if f.Column == "" {
+		return f.Kind + " " + f.Table
+	}
+	return f.Kind + " " + f.Table + "." + f.Column
+}
+
+// CheckSchema compares the map with the live schema. In a test of the
+// application it must find nothing, so that no new column is forgotten.
+// Tables of crmguard itself are left out. SQLite only; other databases answer
+// errors.ErrUnsupported.
+func CheckSchema(ctx context.Context, db *sql.DB, m *privacy.Map) ([]Finding, error) {
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	if !isSQLite(ctx, db) {
+		return nil, fmt.Errorf("sqlstore: check schema: %w", errors.ErrUnsupported)
+	}
+	live, err := liveSchema(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	var findings []Finding
+	links := map[string][]string{}
+	for _, t := range m.Tables {
+		findings = append(findings, compare(t, live[t.Name])...)
+		if j := t.Joint; j != nil {
+			links[j.Table] = []string{j.Record, j.Person}
+		}
+	}
+	for name, l := range live {
+		_, mapped := m.Table(name)
+		link, isLink := links[name]
+		switch {
+		case isLink:
+			findings = append(findings, l.link(name, link)...)
+		case !mapped:
+			findings = append(findings, Finding{UnclassifiedTable, name, ""})
+		}
+	}
+	findings = append(findings, openEdges(m, live)...)
+	slices.SortFunc(findings, func(a, b Finding) int { return strings.Compare(a.String(), b.String()) })
+	return findings, nil
+}
+
+// liveTable is what the database says about a table.
+type liveTable struct {
+	columns []string
+	indexed map[string]bool // columns that lead an index
+	foreign map[string]string
+}
+
+func liveSchema(ctx context.Context, db *sql.DB) (map[string]*liveTable, error) {
+	rows, err := db.QueryContext(ctx, `SELECT name FROM sqlite_master WHERE type = 'table'`)
+	if err != nil {
+		return nil, dbError("check schema", "sqlite_master", err)
+	}
+	names, err := texts(rows, "check schema", "sqlite_master")
+	if err != nil {
+		return nil, err
+	}
+	live := map[string]*liveTable{}
+	for _, name := range names {
+		if strings.HasPrefix(name, "crmguard_") || strings.HasPrefix(name, "sqlite_") {
+			continue
+		}
+		l := &liveTable{indexed: map[string]bool{}, foreign: map[string]string{}}
+		if l.columns, err = column(ctx, db, `SELECT name FROM pragma_table_info(?)`, name); err != nil {
+			return nil, err
+		}
+		leading, err := column(ctx, db, `SELECT i.name FROM pragma_index_list(?) l JOIN pragma_index_info(l.name) i WHERE i.seqno = 0 AND i.name IS NOT NULL
+			UNION SELECT name FROM pragma_table_info(?) WHERE pk = 1`, name, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range leading {
+			l.indexed[c] = true
+		}
+		foreign, err := column(ctx, db, `SELECT "from" || '>' || "table" FROM pragma_foreign_key_list(?)`, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, edge := range foreign {
+			from, to, _ := strings.Cut(edge, ">")
+			l.foreign[from] = to
+		}
+		live[name] = l
+	}
+	return live, nil
+}
+
+func column(ctx context.Context, db *sql.DB, query string, args ...any) ([]string, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, dbError("check schema", "(schema)", err)
+	}
+	return texts(rows, "check schema", "(schema)")
+}
+
+// compare finds what is classified on one side only.
+func compare(t privacy.Table, l *liveTable) []Finding {
+	if l == nil {
+		return []Finding{{MissingTable, t.Name, ""}}
+	}
+	classified := slices.Clone(t.Key)
+	for _, name := range []string{t.Tenant, t.Person, t.Created} {
+		if name != "" {
+			classified = append(classified, name)
+		}
+	}
+	edges := []string{}
+	if t.Person != "" {
+		edges = append(edges, t.Person)
+	}
+	if t.Ref != nil {
+		classified, edges = append(classified, t.Ref.Column), append(edges, t.Ref.Column)
+	}
+	if t.Joint != nil && t.Joint.Owner != "" {
+		classified = append(classified, t.Joint.Owner)
+	}
+	if t.Keep != nil {
+		classified = append(classified, t.Keep.From)
+	}
+	for _, c := range t.Columns {
+		classified = append(classified, c.Name)
+	}
+	slices.Sort(classified)
+	classified = slices.Compact(classified)
+	var findings []Finding
+	for _, c := range l.columns {
+		if !slices.Contains(classified, c) {
+			findings = append(findings, Finding{UnclassifiedColumn, t.Name, c})
+		}
+	}
+	for _, c := range classified {
+		if !slices.Contains(l.columns, c) {
+			findings = append(findings, Finding{MissingColumn, t.Name, c})
+		}
+	}
+	return append(findings, l.unindexed(t.Name, edges)...)
+}
+
+func (l *liveTable) unindexed(table string, edges []string) []Finding {
+	var findings []Finding
+	for _, c := range edges {
+		if slices.Contains(l.columns, c) && !l.indexed[c] {
+			findings = append(findings, Finding{EdgeWithoutIndex, table, c})
+		}
+	}
+	return findings
+}
+
+// link checks a link table: its two columns, both leading an index.
+func (l *liveTable) link(table string, columns []string) []Finding {
+	var findings []Finding
+	for _, c := range l.columns {
+		if !slices.Contains(columns, c) {
+			findings = append(findings, Finding{UnclassifiedColumn, table, c})
+		}
+	}
+	for _, c := range columns {
+		if !slices.Contains(l.columns, c) {
+			findings = append(findings, Finding{MissingColumn, table, c})
+		}
+	}
+	return append(findings, l.unindexed(table, columns)...)
+}
+
+// openEdges proposes foreign keys to tables of persons that no edge follows.
+func openEdges(m *privacy.Map, live map[string]*liveTable) []Finding {
+	var findings []Finding
+	for _, t := range m.Tables {
+		l := live[t.Name]
+		if l == nil || t.Reaches() {
+			continue
+		}
+		for from, to := range l.foreign {
+			if target, ok := m.Table(to); ok && target.Reaches() {
+				findings = append(findings, Finding{OpenEdge, t.Name, from})
+			}
+		}
+	}
+	return findings
+}

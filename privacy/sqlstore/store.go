@@ -1,0 +1,187 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// Config says which database and which map.
+type Config struct {
+	Name string       // name of the store; empty means "database"
+	DB   *sql.DB      // required
+	Map  *privacy.Map // required
+	// Redact prepares the redaction of a record of several persons, outside of
+	// the transaction. Required where the map has joint tables.
+	Redact func(ctx context.Context, r JointRow) (Redaction, error)
+	// EraseOwner destroys the key of a record owner that a redaction retired;
+	// idempotent. Required where a joint table names an Owner column.
+	EraseOwner func(ctx context.Context, tenant, owner string) error
+}
+
+// JointRow is a record of several persons, of whom one is erased.
+type JointRow struct {
+	Tenant string
+	Person string // who is erased
+	Table  string
+	Key    string
+	Owner  string // key owner as stored; empty where the map names no Owner column
+}
+
+// Redaction is a prepared change of one joint record: without what is about
+// the erased person, sealed under a new owner whose keys exist already.
+type Redaction struct {
+	// Apply writes the redacted record. The link of the erased person is
+	// removed by the store.
+	Apply func(ctx context.Context, tx privacy.Tx) error
+	// Retire lists key owners to be destroyed once the change has committed:
+	// the record's old owner.
+	Retire []string
+}
+
+// Store is a privacy.Store over one database.
+type Store struct {
+	cfg    Config
+	tables []privacy.Table // that lead to persons, children first
+	sqlite bool
+}
+
+// DatabaseError says which operation failed on which table.
+type DatabaseError struct {
+	Op    string
+	Table string
+	Err   error
+}
+
+// Error leaves out what the driver said; Unwrap gives it.
+func (e *DatabaseError) Error() string {
+	return fmt.Sprintf("sqlstore: %s: table %s: database error", e.Op, e.Table)
+}
+
+// Unwrap returns the driver's error.
+func (e *DatabaseError) Unwrap() error { return e.Err }
+
+func dbError(op, table string, err error) error {
+	if err == nil || errors.Is(err, privacy.ErrLater) {
+		return err
+	}
+	return &DatabaseError{op, table, err}
+}
+
+// Open checks map and hand-ins. The tables of privacy.Install must be in the
+// same database.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.DB == nil || cfg.Map == nil {
+		return nil, errors.New("sqlstore: DB and Map are needed")
+	}
+	if err := cfg.Map.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Name == "" {
+		cfg.Name = "database"
+	}
+	s := &Store{cfg: cfg, sqlite: isSQLite(ctx, cfg.DB)}
+	for _, t := range cfg.Map.Tables {
+		if t.Joint != nil && cfg.Redact == nil {
+			return nil, fmt.Errorf("sqlstore: table %s is joint: Redact is needed", t.Name)
+		}
+		if t.Joint != nil && t.Joint.Owner != "" && cfg.EraseOwner == nil {
+			return nil, fmt.Errorf("sqlstore: table %s has key owners: EraseOwner is needed", t.Name)
+		}
+	}
+	s.tables = childrenFirst(cfg.Map)
+	return s, nil
+}
+
+// childrenFirst orders the tables so that a row goes before the row that its
+// Ref points to.
+func childrenFirst(m *privacy.Map) []privacy.Table {
+	var ordered []privacy.Table
+	for depth := len(m.Tables); depth > 0; depth-- {
+		for _, t := range m.Tables {
+			if t.Reaches() && len(m.Path(t)) == depth {
+				ordered = append(ordered, t)
+			}
+		}
+	}
+	return ordered
+}
+
+func isSQLite(ctx context.Context, db *sql.DB) bool {
+	var version string
+	return db.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&version) == nil
+}
+
+// Name returns the configured name.
+func (s *Store) Name() string { return s.cfg.Name }
+
+// Find locates the rows that lead to the person, in every table of the map.
+func (s *Store) Find(ctx context.Context, scope privacy.Scope) ([]privacy.Row, error) {
+	found, err := s.locateAll(ctx, s.cfg.DB, scope)
+	if err != nil {
+		return nil, err
+	}
+	var rows []privacy.Row
+	for _, l := range found {
+		if scope.Covers(l.row) {
+			rows = append(rows, l.row)
+		}
+	}
+	return rows, nil
+}
+
+// Left counts rows that still hold what should be gone: by the keys found
+// before, by a fresh search, and key owners not yet destroyed.
+func (s *Store) Left(ctx context.Context, scope privacy.Scope, found []privacy.Row) (int, error) {
+	fresh, err := s.locateAll(ctx, s.cfg.DB, scope)
+	if err != nil {
+		return 0, err
+	}
+	left := map[string]bool{}
+	for _, l := range fresh {
+		if scope.Covers(l.row) && !l.row.Clean {
+			left[l.row.Table+"\x00"+l.row.Key] = true
+		}
+	}
+	for _, row := range found {
+		t, ok := s.cfg.Map.Table(row.Table)
+		if !ok || row.Joint || left[row.Table+"\x00"+row.Key] {
+			continue
+		}
+		still, err := s.byKey(ctx, t, row.Key, scope)
+		if err != nil {
+			return 0, err
+		}
+		if still {
+			left[row.Table+"\x00"+row.Key] = true
+		}
+	}
+	retired, err := s.retired(ctx, scope.Tenant)
+	return len(left) + len(retired), err
+}
+
+// Flush truncates SQLite's write-ahead log, which still holds the pages as
+// they were. Open readers delay it: the error then wraps privacy.ErrLater.
+func (s *Store) Flush(ctx context.Context) error {
+	if !s.sqlite {
+		return nil
+	}
+	var busy, log, done int
+	if err := s.cfg.DB.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &log, &done); err != nil {
+		return dbError("flush", "(write-ahead log)", err)
+	}
+	if busy != 0 {
+		return fmt.Errorf("sqlstore: flush: readers are in the way of the checkpoint: %w", privacy.ErrLater)
+	}
+	return nil
+}
+
+// quote writes an identifier; the map has checked its letters.
+func quote(name string) string { return `"` + name + `"` }
+
+// marks writes n placeholders.
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }

@@ -1,0 +1,116 @@
+package privacy
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// States of a plan.
+const (
+	statePlanned   = "planned"
+	stateApproved  = "approved"
+	stateRunning   = "running" // its intent stands in the ledger
+	stateDone      = "done"
+	stateCancelled = "cancelled"
+)
+
+// planRow is a plan as the table holds it.
+type planRow struct {
+	id, tenant, state   string
+	body, tag, approval []byte
+	erased              sql.NullInt64
+	outcome             []byte
+	certificate         []byte
+}
+
+const planColumns = `id, tenant, state, body, tag, approval, erased, outcome, certificate`
+
+func scanPlan(row interface{ Scan(...any) error }) (planRow, error) {
+	var p planRow
+	err := row.Scan(&p.id, &p.tenant, &p.state, &p.body, &p.tag, &p.approval, &p.erased, &p.outcome, &p.certificate)
+	return p, err
+}
+
+func (d *Desk) loadPlan(ctx context.Context, id string) (planRow, error) {
+	p, err := scanPlan(d.cfg.DB.QueryRowContext(ctx, `SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE id = ?`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return planRow{}, ErrNoPlan
+	}
+	return p, mute("reading the plan", err)
+}
+
+// openPlans lists the plans that still hold a person id.
+func (d *Desk) openPlans(ctx context.Context) ([]planRow, error) {
+	rows, err := d.cfg.DB.QueryContext(ctx, `SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE state IN (?, ?, ?) ORDER BY id`,
+		statePlanned, stateApproved, stateRunning)
+	if err != nil {
+		return nil, mute("reading the plans", err)
+	}
+	var plans []planRow
+	for rows.Next() {
+		p, err := scanPlan(rows)
+		if err != nil {
+			return nil, mute("reading the plans", errors.Join(err, rows.Close()))
+		}
+		plans = append(plans, p)
+	}
+	return plans, mute("reading the plans", errors.Join(rows.Err(), rows.Close()))
+}
+
+// scrub takes the person out of a plan row: only its id, tenant, state,
+// counts and certificate stay.
+func (d *Desk) scrub(ctx context.Context, tx Tx, id, state string, outcome, certificate []byte) error {
+	_, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan
+		SET state = ?, body = NULL, tag = NULL, approval = NULL, outcome = ?, certificate = ?, changed = ? WHERE id = ?`,
+		state, outcome, certificate, d.now().UnixMicro(), id)
+	return mute("scrubbing the plan", err)
+}
+
+// inTx runs f in a transaction of the application's database.
+func (d *Desk) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := d.cfg.DB.BeginTx(ctx, nil)
+	if err != nil {
+		return mute("beginning a transaction", err)
+	}
+	if err := f(tx); err != nil {
+		_ = tx.Rollback() // the cause is what the caller needs
+		return err
+	}
+	return mute("committing", tx.Commit())
+}
+
+// mark is the high-water mark inside the database: the ledger head up to which
+// every erasure has been carried out in this database.
+type mark struct {
+	head head
+	seen time.Time // when the ledger last verified
+}
+
+func (m mark) named() namedHead { return namedHead{"the application database", m.head} }
+
+// loadMark returns the mark; ok is false where none was ever set.
+func (d *Desk) loadMark(ctx context.Context) (m mark, ok bool, err error) {
+	var seen int64
+	row := d.cfg.DB.QueryRowContext(ctx, `SELECT n, hash, seen FROM crmguard_privacy_mark WHERE id = 1`)
+	err = row.Scan(&m.head.N, &m.head.Hash, &seen)
+	if errors.Is(err, sql.ErrNoRows) {
+		return mark{head: emptyHead()}, false, nil
+	}
+	m.seen = time.UnixMicro(seen).UTC()
+	return m, err == nil, mute("reading the high-water mark", err)
+}
+
+// raise sets the mark to h; it never lowers it.
+func (d *Desk) raise(ctx context.Context, tx Tx, h head) error {
+	var n int64
+	err := tx.QueryRowContext(ctx, `SELECT n FROM crmguard_privacy_mark WHERE id = 1`).Scan(&n)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		_, err = tx.ExecContext(ctx, `INSERT INTO crmguard_privacy_mark (id, n, hash, seen) VALUES (1, ?, ?, ?)`, h.N, h.Hash, d.now().UnixMicro())
+	case err == nil:
+		_, err = tx.ExecContext(ctx, `UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ? WHERE id = 1 AND n <= ?`, h.N, h.Hash, d.now().UnixMicro(), h.N)
+	}
+	return mute("raising the high-water mark", err)
+}

@@ -1,0 +1,128 @@
+package privacy
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"iter"
+	"time"
+)
+
+// Tx is what the desk and its stores use of a transaction: *sql.Tx fits.
+type Tx = interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// ErrLater is wrapped by a store's error when the erasure is under way but
+// not finished: the outcome is then Waiting instead of Partial.
+var ErrLater = errors.New("privacy: not finished yet")
+
+// Class is the true name of what happened to data.
+type Class string
+
+// The classes of a certificate.
+const (
+	Deleted       Class = "deleted"       // the record is gone
+	Shredded      Class = "shredded"      // the bytes stay, their key is destroyed
+	Pseudonymised Class = "pseudonymised" // content is gone, the random person id stays
+	Redacted      Class = "redacted"      // the record stays without what was about the person
+	Kept          Class = "kept"          // stays until a date because of a named obligation
+)
+
+// Scope says whose data, and which of it.
+type Scope struct {
+	Tenant string
+	Person string
+	// Before leaves alone what was created at or after it. Zero: everything.
+	Before time.Time
+	// Known reports whether a row is known to have existed at Before although
+	// its creation time is unknown; nil means that none is.
+	Known func(table, key string) bool
+	// Now decides which obligations still run.
+	Now time.Time
+}
+
+// Covers reports whether an erasure in this scope may touch the row.
+func (s Scope) Covers(r Row) bool {
+	switch {
+	case s.Before.IsZero():
+		return true
+	case !r.Created.IsZero():
+		return r.Created.Before(s.Before)
+	}
+	return s.Known != nil && s.Known(r.Table, r.Key)
+}
+
+// Row is one located record. It holds keys, never values.
+type Row struct {
+	Store   string    // name of the store; filled in by the desk
+	Table   string    // table, bucket, index: the store's own word
+	Key     string    // primary key, compound keys joined by "/"
+	Created time.Time // zero means unknown
+	Class   Class     // what an erasure does to it
+	Until   time.Time // for Kept
+	Because string    // for Kept: the obligation
+	Joint   bool      // concerns other persons too
+	Clean   bool      // stays by the map, and nothing is left to be done to it
+}
+
+// Record is one row of an export, with stored values.
+type Record struct {
+	Table  string
+	Schema string // schema id; empty means Table + "/1"
+	Key    string
+	Owner  string  // key owner of sealed values; empty means the person
+	Fields []Field // in order
+	Files  []File
+}
+
+// Field is one value of a [Record]: string, integer, float, bool, []byte,
+// time.Time or nil, as stored.
+type Field struct {
+	Name     string
+	Value    any
+	Sealed   bool   // Value is sealed bytes; the desk opens them with Config.Open
+	Withhold string // why the value is left out; Value is nil then
+}
+
+// File is an attachment of a [Record].
+type File struct {
+	Name string // as uploaded; only its extension is used for the path
+	Data []byte
+}
+
+// Store is one place that holds personal data. Every method is safe to call
+// again: an Erase of what is gone is no error.
+type Store interface {
+	// Name is unique among the stores and never changes.
+	Name() string
+	// Find locates everything in the scope.
+	Find(ctx context.Context, scope Scope) ([]Row, error)
+	// Export yields the person's records with their stored values.
+	Export(ctx context.Context, tenant, person string) iter.Seq2[Record, error]
+	// Erase erases what Find locates in the scope.
+	Erase(ctx context.Context, scope Scope) error
+	// Left reads back: how many of the rows found before, and how many that a
+	// fresh search finds in the scope, still hold what should be gone.
+	Left(ctx context.Context, scope Scope, found []Row) (int, error)
+}
+
+// People is an optional method of a [Store]: the persons of whom it holds
+// anything, in any order. A replay needs at least one store that has it.
+type People interface {
+	People(ctx context.Context) iter.Seq2[Person, error]
+}
+
+// Flusher is an optional method of a [Store]: write out and truncate what the
+// database holds back, such as a write-ahead log. It answers an error that
+// wraps [ErrLater] while readers are in the way.
+type Flusher interface {
+	Flush(ctx context.Context) error
+}
+
+// Person names one person of one tenant.
+type Person struct {
+	Tenant, ID string
+}
