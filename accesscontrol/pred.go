@@ -170,21 +170,42 @@ func (n negation) write(w *sqlWriter) {
 
 type choice struct{ test, yes, no pred }
 
+// The form CASE x WHEN … writes the test once, so that nested ones do not
+// double the text; a NULL test is equal to neither and gives NULL.
 func (c choice) write(w *sqlWriter) {
-	w.raw("CASE WHEN ")
+	w.raw("CASE (")
 	c.test.write(w)
-	w.raw(" THEN ")
+	w.raw(") WHEN TRUE THEN ")
 	c.yes.write(w)
-	w.raw(" WHEN NOT (")
-	c.test.write(w)
-	w.raw(") THEN ")
+	w.raw(" WHEN FALSE THEN ")
 	c.no.write(w)
 	w.raw(" END")
 }
 
+// mayFail says whether an error of Cedar's can stand in a condition. Columns
+// never bring one in: the validator lets an optional attribute be read only
+// where it is present.
+func mayFail(p pred) bool {
+	switch p := p.(type) {
+	case constant:
+		return p == constNull
+	case both:
+		return mayFail(p.left) || mayFail(p.right)
+	case oneOf:
+		return mayFail(p.left) || mayFail(p.right)
+	case negation:
+		return mayFail(p.inner)
+	case choice:
+		return mayFail(p.test) || mayFail(p.yes) || mayFail(p.no)
+	default:
+		return false
+	}
+}
+
 // and, or, not and ifThenElse fold what is known, in Cedar's order of
 // evaluation: an error on the left is an error of the whole, an error on the
-// right only where the left does not decide.
+// right only where the left does not decide. SQL has no such order, NULL OR
+// TRUE is TRUE, so a left side that may fail is written as CASE.
 func and(left, right pred) pred {
 	switch left {
 	case constTrue:
@@ -192,8 +213,11 @@ func and(left, right pred) pred {
 	case constFalse, constNull:
 		return left
 	}
-	if right == constTrue {
+	switch {
+	case right == constTrue:
 		return left
+	case mayFail(left):
+		return choice{left, right, constFalse}
 	}
 	return both{left, right}
 }
@@ -205,8 +229,11 @@ func or(left, right pred) pred {
 	case constTrue, constNull:
 		return left
 	}
-	if right == constFalse {
+	switch {
+	case right == constFalse:
 		return left
+	case mayFail(left):
+		return choice{left, constTrue, right}
 	}
 	return oneOf{left, right}
 }

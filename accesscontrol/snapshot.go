@@ -44,7 +44,7 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	}
 	schema, err := cedarx.ParseSchema(schemaTexts[0].name, []byte(schemaTexts[0].body))
 	if err != nil {
-		return nil, &PolicyError{[]Problem{{Position: schemaTexts[0].name, Text: err.Error()}}}
+		return nil, &PolicyError{[]Problem{syntaxProblem(schemaTexts[0].name, err)}}
 	}
 	s := &snapshot{schema: schema, actions: map[string]cedarx.Action{}, actionEntities: cedar.EntityMap{}, config: config, hash: hashOf(policyTexts, schemaTexts)}
 	b := &binder{schema: schema, actions: s.actions}
@@ -147,12 +147,27 @@ func compareFramed(a, b string) int {
 	return strings.Compare(a[prefix+4:], b[prefix+4:])
 }
 
+// position finds file:line:column of a name that a parser put into its text.
+var position = regexp.MustCompile(`:\d+:\d+`)
+
+func syntaxProblem(name string, err error) Problem {
+	fault := err.Error()
+	p := Problem{Position: name, Text: fault}
+	if before, after, found := strings.Cut(fault, name); found {
+		if at := position.FindStringIndex(after); at != nil && at[0] == 0 {
+			p.Position = name + after[:at[1]]
+			p.Text = strings.TrimSpace(before + strings.TrimPrefix(after[at[1]:], ":"))
+		}
+	}
+	return p
+}
+
 func parsePolicies(texts []text, schema *cedarx.Schema) (policies []*cedarx.Policy, problems []Problem) {
 	at := map[string]string{}
 	for _, t := range texts {
 		parsed, err := cedarx.Parse(t.name, []byte(t.body))
 		if err != nil {
-			problems = append(problems, Problem{Position: t.name, Text: err.Error()})
+			problems = append(problems, syntaxProblem(t.name, err))
 			continue
 		}
 		for _, p := range parsed {

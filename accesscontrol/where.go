@@ -120,24 +120,36 @@ func (w Where) render(out *sqlWriter) (string, []any) {
 	}
 	if !w.everything {
 		out.raw(" AND (")
-		for i, p := range w.permits {
-			if i > 0 {
-				out.raw(" OR ")
-			}
-			writeTest(out, p, " IS TRUE")
-		}
+		writeTests(out, w.permits, "IS TRUE", " OR ")
 		out.raw(")")
 	}
-	for _, f := range w.forbids {
+	if len(w.forbids) > 0 {
 		out.raw(" AND ")
-		writeTest(out, f, " IS FALSE")
+		writeTests(out, w.forbids, "IS FALSE", " AND ")
 	}
 	out.raw(")")
 	return out.text.String(), out.args
 }
 
-func writeTest(w *sqlWriter, p pred, test string) {
-	w.raw("((")
-	p.write(w)
-	w.raw(")" + test + ")")
+// writeTests joins the tests of policies. Many are written as a tree of
+// halves: SQLite parses at most 1,000 levels, and a plain row is a level each.
+func writeTests(w *sqlWriter, preds []pred, test, word string) {
+	const plain = 64
+	if len(preds) > plain {
+		half := len(preds) / 2
+		w.raw("(")
+		writeTests(w, preds[:half], test, word)
+		w.raw(")" + word + "(")
+		writeTests(w, preds[half:], test, word)
+		w.raw(")")
+		return
+	}
+	for i, p := range preds {
+		if i > 0 {
+			w.raw(word)
+		}
+		w.raw("(")
+		p.write(w)
+		w.raw(") " + test)
+	}
 }

@@ -1,0 +1,219 @@
+package accesscontrol_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/accesscontrol"
+)
+
+func TestEachRoleSeesTheSameByChecksAndByFilter(t *testing.T) {
+	db := openDB(t, crmDDL)
+	db.SetMaxOpenConns(1)
+	policy := loadCRM(t)
+	require.NoError(t, policy.CheckSchema(t.Context(), db))
+	want := map[string][]string{
+		"sales":    {"c1", "c2"}, // c4 is blocked, c6 another tenant's
+		"manager":  {"c1", "c5"},
+		"support":  {"c1", "c2", "c3", "c5"},
+		"auditor":  {"c1", "c2", "c3", "c4", "c5"},
+		"outsider": {},
+	}
+	all, err := contacts(t.Context(), db)
+	require.NoError(t, err)
+	for role, principal := range crmPeople() {
+		byCheck := []string{}
+		for _, r := range all {
+			err := policy.Check(t.Context(), principal, "contact.read", r)
+			if err == nil {
+				byCheck = append(byCheck, r.ID)
+			} else {
+				require.ErrorIs(t, err, accesscontrol.ErrDenied)
+			}
+		}
+		where, err := policy.Filter(t.Context(), principal, "contact.read", "contact")
+		require.NoError(t, err)
+		byFilter, err := selected(t.Context(), db, "contacts", where)
+		require.NoError(t, err)
+		require.Equal(t, want[role], byCheck, role)
+		require.Equal(t, want[role], byFilter, role)
+		require.Equal(t, role == "outsider", where.Nothing())
+	}
+}
+
+func TestDealsWithIntegerKeysAndLimits(t *testing.T) {
+	db := openDB(t, crmDDL)
+	policy := loadCRM(t)
+	ann := crmPeople()["sales"]
+	where, err := policy.Filter(t.Context(), ann, "deal.close", "deal")
+	require.NoError(t, err)
+	ids, err := selected(t.Context(), db, "deals", where)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1"}, ids, "2 is won, 3 is above the limit, 4 is not hers")
+	where, err = policy.Filter(t.Context(), ann, "deal.read", "deal")
+	require.NoError(t, err)
+	ids, err = selected(t.Context(), db, "deals", where)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1", "2", "3", "4"}, ids)
+}
+
+func TestReasons(t *testing.T) {
+	db := openDB(t, crmDDL)
+	policy := loadCRM(t)
+	people := crmPeople()
+	decide := func(who, action, id string) accesscontrol.Decision {
+		d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: people[who], Action: action, Record: contact(t, db, id)})
+		require.NoError(t, err)
+		require.Equal(t, policy.Hash(), d.PolicySet)
+		return d
+	}
+	d := decide("sales", "contact.read", "c1")
+	require.True(t, d.Allowed)
+	require.Equal(t, []string{"sales-accounts", "sales-own"}, d.Policies, "both determine, in order")
+	require.Empty(t, d.Reason)
+
+	d = decide("sales", "contact.read", "c4")
+	require.Equal(t, accesscontrol.Forbidden, d.Reason)
+	require.Equal(t, []string{"blocked"}, d.Policies)
+
+	d = decide("sales", "contact.update", "c2")
+	require.Equal(t, accesscontrol.NotPermitted, d.Reason)
+	require.Empty(t, d.Policies)
+	require.Equal(t, accesscontrol.Nearest{Policy: "sales-own", Condition: "resource.owner == principal"}, d.Nearest)
+
+	d = decide("outsider", "contact.read", "c1")
+	require.Equal(t, accesscontrol.NotPermitted, d.Reason)
+	require.Empty(t, d.Nearest.Policy, "no permit is about someone without a role")
+
+	d = decide("auditor", "contact.read", "c6")
+	require.Equal(t, accesscontrol.OtherTenant, d.Reason)
+	require.False(t, d.Allowed)
+}
+
+func TestDenialHoldsNoPersonalData(t *testing.T) {
+	policy := loadCRM(t)
+	principal := crmUser("sales", "canary-principal")
+	principal.Attrs["accounts"] = []string{"canary-account"}
+	record := accesscontrol.Record{
+		Type: "contact", ID: "canary-id", Tenant: "main",
+		Attrs: map[string]any{"owner": "canary-owner", "country": "canary-country", "blocked": false, "email": "canary-mail"},
+	}
+	err := policy.Check(t.Context(), principal, "contact.update", record)
+	var denied *accesscontrol.Denied
+	require.ErrorAs(t, err, &denied)
+	require.Equal(t, "accesscontrol: denied: contact.update on contact: not_permitted (nearest permit sales-own needs resource.owner == principal)", err.Error())
+
+	record.Attrs["blocked"] = "canary-flag"
+	err = policy.Check(t.Context(), principal, "contact.update", record)
+	require.ErrorIs(t, err, accesscontrol.ErrRequest)
+	require.NotErrorIs(t, err, accesscontrol.ErrDenied)
+	require.NotContains(t, err.Error(), "canary")
+}
+
+func TestRefusedQuestions(t *testing.T) {
+	policy := loadCRM(t)
+	good := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
+	ann := crmPeople()["sales"]
+	require.NoError(t, policy.Check(t.Context(), ann, "contact.read", good))
+
+	type question struct {
+		principal accesscontrol.Principal
+		action    string
+		record    accesscontrol.Record
+	}
+	for name, change := range map[string]func(q *question){
+		"unknown action":            func(q *question) { q.action = "contact.fly" },
+		"action of another type":    func(q *question) { q.action = "deal.read" },
+		"unknown record type":       func(q *question) { q.record.Type = "lead" },
+		"unknown principal type":    func(q *question) { q.principal.Type = "Robot" },
+		"principal of wrong type":   func(q *question) { q.principal = accesscontrol.Principal{Tenant: "main", Type: "Team", ID: "t"} },
+		"no principal id":           func(q *question) { q.principal.ID = "" },
+		"no record id":              func(q *question) { q.record.ID = "" },
+		"NUL in principal id":       func(q *question) { q.principal.ID = "a\x00n" },
+		"NUL in principal attr":     func(q *question) { q.principal.Attrs["countries"] = []string{"D\x00"} },
+		"not UTF-8 in principal":    func(q *question) { q.principal.Attrs["countries"] = []string{"\xff"} },
+		"missing principal attr":    func(q *question) { delete(q.principal.Attrs, "accounts") },
+		"misspelt principal attr":   func(q *question) { q.principal.Attrs["limitt"] = 1 },
+		"misspelt record attr":      func(q *question) { q.record.Attrs["blockd"] = true },
+		"missing required attr":     func(q *question) { delete(q.record.Attrs, "owner") },
+		"wrong type of record attr": func(q *question) { q.record.Attrs["country"] = 7 },
+		"flag that is no flag":      func(q *question) { q.record.Attrs["blocked"] = int64(2) },
+		"parent of wrong type":      func(q *question) { q.principal.Parents = []accesscontrol.Ref{{Type: "Account", ID: "a"}} },
+		"parent without id":         func(q *question) { q.principal.Parents = []accesscontrol.Ref{{Type: "Role"}} },
+		"unknown context":           func(q *question) { q.principal.Context = map[string]any{"now": 1} },
+		"unknown entity":            func(q *question) { q.principal.Entities = []accesscontrol.Entity{{Type: "Unit", ID: "u"}} },
+		"entity twice": func(q *question) {
+			q.principal.Entities = []accesscontrol.Entity{{Type: "Team", ID: "t"}, {Type: "Team", ID: "t"}}
+		},
+		"no tenant":           func(q *question) { q.principal.Tenant = "" },
+		"NUL in tenant":       func(q *question) { q.principal.Tenant = "m\x00" },
+		"no tenant of record": func(q *question) { q.record.Tenant = "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := question{crmPeople()["sales"], "contact.read", good}
+			q.record.Attrs = map[string]any{"owner": "ann"}
+			change(&q)
+			err := policy.Check(t.Context(), q.principal, q.action, q.record)
+			require.ErrorIs(t, err, accesscontrol.ErrRequest)
+			require.NotErrorIs(t, err, accesscontrol.ErrDenied)
+			if name == "no tenant" || name == "no tenant of record" {
+				require.ErrorIs(t, err, accesscontrol.ErrTenant)
+			}
+		})
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, policy.Check(cancelled, ann, "contact.read", good), context.Canceled)
+	_, err := policy.Filter(cancelled, ann, "contact.read", "contact")
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestFilterRefusesWhatItCannotAnswer(t *testing.T) {
+	policy := loadCRM(t)
+	aud := crmPeople()["auditor"]
+	for _, c := range []struct{ action, record string }{{"audit.read", "audit"}, {"contact.fly", "contact"}, {"contact.read", "lead"}} {
+		where, err := policy.Filter(t.Context(), aud, c.action, c.record)
+		require.ErrorIs(t, err, accesscontrol.ErrRequest)
+		sql, args := where.Marks("c")
+		require.Equal(t, "(1 = 0)", sql, "even the ignored error selects nothing")
+		require.Empty(t, args)
+	}
+	aud.Tenant = ""
+	_, err := policy.Filter(t.Context(), aud, "contact.read", "contact")
+	require.ErrorIs(t, err, accesscontrol.ErrTenant)
+	ann := crmPeople()["sales"]
+	many := make([]int, accesscontrol.MaxArgs+1)
+	accounts := make([]string, 0, len(many))
+	for i := range many {
+		accounts = append(accounts, "acct-"+string(rune('a'+i%26))+string(rune('0'+i/26%10))+string(rune('A'+i/260%26))+string(rune(0x4e00+i/6760)))
+	}
+	ann.Attrs["accounts"] = accounts
+	_, err = policy.Filter(t.Context(), ann, "contact.read", "contact")
+	require.ErrorIs(t, err, accesscontrol.ErrTooLarge)
+}
+
+func TestAllower(t *testing.T) {
+	config := crmConfig()
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	people := crmPeople()
+	allow := policy.Allower(people["auditor"])
+	require.NoError(t, allow(t.Context(), "audit.read", "audit"))
+	require.NoError(t, allow(t.Context(), "audit.read", "audit/log"))
+	require.ErrorIs(t, policy.Allower(people["sales"])(t.Context(), "audit.read", "audit"), accesscontrol.ErrDenied)
+	require.ErrorIs(t, allow(t.Context(), "contact.read", "contact/c1"), accesscontrol.ErrRequest, "without Find the record is incomplete")
+
+	gone := errors.New("gone")
+	config.Find = func(_ context.Context, tenant, kind, id string) (accesscontrol.Record, error) {
+		if id != "c1" {
+			return accesscontrol.Record{}, gone
+		}
+		return accesscontrol.Record{Type: kind, ID: id, Tenant: tenant, Attrs: map[string]any{"owner": "ann"}}, nil
+	}
+	require.NoError(t, policy.Reload(t.Context(), config))
+	require.NoError(t, policy.Allower(people["sales"])(t.Context(), "contact.read", "contact/c1"))
+	require.ErrorIs(t, policy.Allower(people["sales"])(t.Context(), "contact.read", "contact/c2"), gone)
+}

@@ -1,0 +1,247 @@
+package accesscontrol_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/accesscontrol"
+)
+
+// insertItems writes n rows on the edges, some of them of another tenant.
+func insertItems(t testing.TB, db *sql.DB, r *rand.Rand, n int) {
+	t.Helper()
+	orNull := func(v any) any {
+		if r.IntN(3) == 0 {
+			return nil
+		}
+		return v
+	}
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	for i := range n {
+		tenant := "main"
+		if r.IntN(10) == 0 {
+			tenant = pick(r, []string{"Main", "other"})
+		}
+		_, err := tx.ExecContext(t.Context(), "INSERT INTO items (id, tenant, owner, `order`, backup, stage, region, amount, score, flag, blocked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			"i"+strconv.Itoa(i), tenant, pick(r, users), orNull(pick(r, teams)), orNull(pick(r, users)), pick(r, edgeTexts), orNull(pick(r, edgeTexts)),
+			pick(r, edgeInts), orNull(pick(r, edgeInts)), r.IntN(2), orNull(r.IntN(2)))
+		require.NoError(t, err)
+	}
+	require.NoError(t, tx.Commit())
+}
+
+func items(ctx context.Context, db *sql.DB) ([]accesscontrol.Record, error) {
+	rows, err := db.QueryContext(ctx, "SELECT id, tenant, owner, `order`, backup, stage, region, amount, score, flag, blocked FROM items")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	names := []string{"owner", "team", "backup", "stage", "region", "amount", "score", "flag", "blocked"}
+	var out []accesscontrol.Record
+	for rows.Next() {
+		r := accesscontrol.Record{Type: "item", Attrs: map[string]any{}}
+		values := make([]any, len(names))
+		into := []any{&r.ID, &r.Tenant}
+		for i := range values {
+			into = append(into, &values[i])
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		for i, name := range names {
+			r.Attrs[name] = values[i]
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// outcome evaluates the condition of a filter as a value for every row: it is
+// 1 or 0, and never NULL.
+func outcome(ctx context.Context, db *sql.DB, where accesscontrol.Where) (map[string]sql.NullInt64, error) {
+	condition, args := where.Marks("c")
+	rows, err := db.QueryContext(ctx, "SELECT c.id, "+condition+" FROM items AS c", args...)
+	if err != nil {
+		return nil, fmt.Errorf("%w in %s", err, condition)
+	}
+	defer rows.Close()
+	out := map[string]sql.NullInt64{}
+	for rows.Next() {
+		var id string
+		var v sql.NullInt64
+		if err := rows.Scan(&id, &v); err != nil {
+			return nil, err
+		}
+		out[id] = v
+	}
+	return out, rows.Err()
+}
+
+// fixedText is all that may stand in a filter: words and operators, quoted
+// names of the binding, placeholders.
+var fixedText = regexp.MustCompile("^(?:TRUE|FALSE|NULL(?:::boolean)?|IS|NOT|IN|AND|OR|CASE|WHEN|THEN|ELSE|END|[ (),.]|<=|>=|<>|=|<|>|\\?|\\$[0-9]+|[01]\\b|[`\"](?:c|tenant|id|owner|order|backup|stage|region|amount|score|flag|blocked)[`\"])*$")
+
+// The heart of the package: the filter selects exactly the rows for which a
+// check answers yes. 200 valid policy sets x 200 rows x 3 principals.
+func TestFilterEqualsChecks(t *testing.T) {
+	seed := uint64(20261122)
+	if s := os.Getenv("CRMGUARD_SEED"); s != "" {
+		var err error
+		seed, err = strconv.ParseUint(s, 10, 64)
+		require.NoError(t, err)
+	}
+	g := generator{rand.New(rand.NewPCG(seed, 1))}
+	db := openDB(t, itemDDL)
+	db.SetMaxOpenConns(1)
+	insertItems(t, db, g.Rand, 200)
+	records, err := items(t.Context(), db)
+	require.NoError(t, err)
+
+	sets, refused, comparisons, differences, allowed, failing, nothing := 0, 0, 0, 0, 0, 0, 0
+	for sets < 200 {
+		text := g.policies()
+		policy, err := accesscontrol.Load(t.Context(), itemConfig(text))
+		if err != nil {
+			require.ErrorIs(t, err, accesscontrol.ErrPolicy)
+			require.Contains(t, err.Error(), "optional attribute", "the generator writes nothing else that is refused:\n%s", text)
+			refused++
+			continue
+		}
+		sets++
+		if sets == 1 {
+			require.NoError(t, policy.CheckSchema(t.Context(), db))
+		}
+		for _, principal := range itemPrincipals() {
+			where, err := policy.Filter(t.Context(), principal, "read", "item")
+			require.NoError(t, err, text)
+			for _, sqlText := range []string{first(where.Marks("c")), first(where.Postgres("c", 3))} {
+				require.Regexp(t, fixedText, sqlText)
+			}
+			if where.Nothing() {
+				nothing++
+			}
+			bySQL, err := outcome(t.Context(), db, where)
+			require.NoError(t, err, text)
+			for _, r := range records {
+				d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: principal, Action: "read", Record: r})
+				require.NoError(t, err, text)
+				comparisons++
+				if d.Allowed {
+					allowed++
+				}
+				if d.Reason == accesscontrol.ForbidFailed {
+					failing++
+				}
+				if got := bySQL[r.ID]; !got.Valid || (got.Int64 == 1) != d.Allowed {
+					if differences++; differences == 1 {
+						t.Errorf("first difference: check %v %v, SQL %v, row %v, principal %s\n%s\n%s", d.Allowed, d.Reason, got, r.Attrs, principal.ID, text, first(where.Marks("c")))
+					}
+				}
+			}
+		}
+	}
+	t.Logf("seed %d: %d valid sets, %d refused, %d comparisons, %d allowed, %d denied by a failing forbid, %d filters select nothing", seed, sets, refused, comparisons, allowed, failing, nothing)
+	require.Zero(t, differences)
+	require.Equal(t, 200*200*3, comparisons)
+	require.Greater(t, allowed, comparisons/10, "the generator must permit enough to prove anything")
+	require.Greater(t, failing, 100)
+	require.Greater(t, refused, 5)
+}
+
+func first(s string, _ []any) string { return s }
+
+// With thousands of rows, the filter is the same text: it holds no row.
+func TestFilterHoldsNoRowAndNoLiteral(t *testing.T) {
+	db := openDB(t, itemDDL)
+	g := generator{rand.New(rand.NewPCG(3, 3))}
+	policy, err := accesscontrol.Load(t.Context(), itemConfig(`
+@id("p") permit (principal, action, resource) when { resource.stage == "canary-literal" && resource.owner == principal && principal.tags.contains(resource.stage) };
+@id("f") forbid (principal, action, resource) when { resource == Item::"canary-row" || (resource has region && resource.region == principal.region) };`))
+	require.NoError(t, err)
+	principal := itemPrincipals()[0]
+	principal.ID = "canary-principal"
+	principal.Attrs["region"] = "canary-region"
+	principal.Attrs["tags"] = []string{"canary-tag"}
+	before, err := policy.Filter(t.Context(), principal, "read", "item")
+	require.NoError(t, err)
+	insertItems(t, db, g.Rand, 50)
+	after, err := policy.Filter(t.Context(), principal, "read", "item")
+	require.NoError(t, err)
+	require.Equal(t, first(before.Marks("c")), first(after.Marks("c")))
+	for _, render := range []func() (string, []any){
+		func() (string, []any) { return after.Marks("c") },
+		func() (string, []any) { return after.Postgres("c", 3) },
+	} {
+		text, args := render()
+		require.NotContains(t, text, "canary")
+		require.NotContains(t, text, "main")
+		require.Equal(t, []any{"main", "canary-literal", "canary-principal", "canary-tag", "canary-row", "canary-region"}, args)
+	}
+	text, _ := after.Postgres("c", 3)
+	require.Contains(t, text, `"c"."tenant" = $3`)
+	require.Contains(t, text, "$8")
+	require.NotContains(t, text, "$9")
+}
+
+// An alias is quoted, whatever it holds, and may be empty.
+func TestAliasCannotBreakOut(t *testing.T) {
+	policy, err := accesscontrol.Load(t.Context(), itemConfig(`@id("p") permit (principal, action, resource) when { resource.flag };`))
+	require.NoError(t, err)
+	where, err := policy.Filter(t.Context(), itemPrincipals()[0], "read", "item")
+	require.NoError(t, err)
+	text, _ := where.Postgres(`c" OR 1=1 --`, 1)
+	require.True(t, strings.HasPrefix(text, `("c"" OR 1=1 --"."tenant" = $1`), text)
+	text, _ = where.Marks("")
+	require.Equal(t, "(`tenant` = ? AND ((CASE `flag` WHEN 1 THEN 1 WHEN 0 THEN 0 END) IS TRUE))", text)
+	db := openDB(t, itemDDL)
+	_, args := where.Marks("")
+	_, err = db.ExecContext(t.Context(), "DELETE FROM items WHERE "+text, args...)
+	require.NoError(t, err)
+}
+
+// A forbid that fails denies: in a check, and in SQL.
+func TestFailingForbidDenies(t *testing.T) {
+	db := openDB(t, itemDDL)
+	insertItems(t, db, rand.New(rand.NewPCG(5, 5)), 20)
+	records, err := items(t.Context(), db)
+	require.NoError(t, err)
+	neil := itemPrincipals()[1] // level is the largest integer, and no lead
+	for name, condition := range map[string]string{
+		"overflow":       `principal.level + 1 > 0`,
+		"missing entity": `principal.lead.active`,
+		"after a column": `resource.flag && principal.level + 1 > 0`,
+	} {
+		policy, err := accesscontrol.Load(t.Context(), itemConfig(`@id("all") permit (principal, action, resource); @id("broken") forbid (principal, action, resource) when { `+condition+` };`))
+		require.NoError(t, err)
+		where, err := policy.Filter(t.Context(), neil, "read", "item")
+		require.NoError(t, err)
+		bySQL, err := outcome(t.Context(), db, where)
+		require.NoError(t, err)
+		for _, r := range records {
+			d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: neil, Action: "read", Record: r})
+			require.NoError(t, err)
+			if name == "after a column" && r.Attrs["flag"] == int64(0) {
+				require.Equal(t, r.Tenant == "main", d.Allowed, "the forbid does not get as far as the failing part")
+			} else if r.Tenant == "main" {
+				require.False(t, d.Allowed, name)
+				require.Equal(t, accesscontrol.ForbidFailed, d.Reason)
+				require.Equal(t, []string{"broken"}, d.Policies)
+				require.Equal(t, []string{"broken"}, d.Failed)
+				err = policy.Check(t.Context(), neil, "read", r)
+				require.True(t, errors.Is(err, accesscontrol.ErrDenied))
+			}
+			require.Equal(t, sql.NullInt64{Int64: map[bool]int64{true: 1}[d.Allowed], Valid: true}, bySQL[r.ID], name)
+		}
+	}
+}
