@@ -23,7 +23,7 @@ type Columns struct {
 // call returns a copy of its own to change. The field names are first_name,
 // last_name, email, phone, mobile_phone, street, city, state, postal_code,
 // country, language, company, job_title, title, middle_initial, gender,
-// birthday, website, username, national_id, card_number, card_type,
+// birthday, website, domain, username, national_id, card_number, card_type,
 // card_expires, owner and created.
 func KnownHeaders() Columns {
 	return Columns{
@@ -45,7 +45,8 @@ func KnownHeaders() Columns {
 			"middle_initial": {"MiddleInitial", "Middle Name"},
 			"gender":         {"Gender", "性别"},
 			"birthday":       {"Birthday", "Birthdate", "Date of Birth", "生日"},
-			"website":        {"Website", "Website URL", "Domain"},
+			"website":        {"Website", "Website URL"},
+			"domain":         {"Domain", "Company Domain Name"},
 			"username":       {"Username", "User Name"},
 			"national_id":    {"NationalID"},
 			"card_number":    {"CCNumber", "Card Number", "Credit Card Number"},

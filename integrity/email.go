@@ -73,7 +73,7 @@ func isWide(r rune) bool {
 // isQuoted checks a quoted string of RFC 5321: printable ASCII or characters
 // beyond it, with backslash pairs.
 func isQuoted(s string) bool {
-	if len(s) < 3 || s[len(s)-1] != '"' {
+	if len(s) < 2 || s[len(s)-1] != '"' {
 		return false
 	}
 	escaped := false

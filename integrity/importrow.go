@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -121,7 +122,18 @@ func (j *judgement) check(s *Schema, broken map[int]Fault) {
 	for i := range s.groups {
 		if present&(1<<i) == 0 {
 			v := s.groupViolation(i)
+			j.blame(s.groups[i].names)
 			j.add(Fault{Line: j.line, Field: s.fields[s.groups[i].first].Name, Code: v.Code, Params: v.Params}, true)
+		}
+	}
+}
+
+// blame says that the faults of these fields reject the row: they left their
+// group empty.
+func (j *judgement) blame(names []string) {
+	for i := range j.faults {
+		if slices.Contains(names, j.faults[i].Field) {
+			j.faults[i].Outcome = RowRejected
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package integrity
 
 import (
+	"cmp"
 	"strings"
 
 	"golang.org/x/text/language"
@@ -104,7 +105,8 @@ func pick(lang string) int {
 
 func (s *Schema) label(lang, name string) string {
 	if i, known := s.index[name]; known {
-		if label := s.fields[i].Label[lang]; label != "" {
+		base, _, _ := strings.Cut(lang, "-")
+		if label := cmp.Or(s.fields[i].Label[lang], s.fields[i].Label[base]); label != "" {
 			return label
 		}
 	}

@@ -88,12 +88,13 @@ func keyID(tag []byte) []byte {
 	return nil
 }
 
-// Head is a short digest of the roots, to be anchored where an attacker on
-// the database cannot write, such as the beat of the audit trail.
-func (r *Roots) Head() string { return JointHead(r) }
+// Head is a digest of the roots, 32 bytes, to be anchored where an attacker on
+// the database cannot write, such as the beat of the audit trail. It is a hash
+// over keyed tags, so it says nothing about the rows.
+func (r *Roots) Head() []byte { return JointHead(r) }
 
 // JointHead is one head for the roots of several tables, in any order.
-func JointHead(roots ...*Roots) string {
+func JointHead(roots ...*Roots) []byte {
 	sorted := slices.Clone(roots)
 	slices.SortFunc(sorted, func(a, b *Roots) int {
 		return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.table, b.table))
@@ -104,7 +105,7 @@ func JointHead(roots ...*Roots) string {
 		in = frame.Append(in, r.text)
 	}
 	sum := sha256.Sum256(in)
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	return sum[:]
 }
 
 type rootsJSON struct {
