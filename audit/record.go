@@ -197,28 +197,33 @@ func (t *Trail) surrogates(ctx context.Context, tx Tx, tenant string, persons []
 
 // insert queues the leaf, or compares it with the one that has this id.
 func (t *Trail) insert(ctx context.Context, tx Tx, d *draft) (bool, error) {
-	leaf, err := d.leaf.encode()
-	if err != nil {
-		return false, err
-	}
-	tenant := d.event.Tenant
-	tag, err := t.config.Tag.Tag(ctx, tenant, queueData(tenant, leaf))
+	retry, err := t.config.Tag.Tag(ctx, d.event.Tenant, retryData(d.event.Tenant, d.given))
 	if err != nil {
 		return false, fmt.Errorf("audit: record: tag: %w", err)
 	}
-	retry, err := t.config.Tag.Tag(ctx, tenant, retryData(tenant, d.given))
+	inserted, err := t.enqueue(ctx, tx, &d.leaf, retry)
+	if err != nil || inserted {
+		return inserted, err
+	}
+	return false, t.same(ctx, tx, d)
+}
+
+// enqueue inserts a tagged leaf, unless its id is taken.
+func (t *Trail) enqueue(ctx context.Context, tx Tx, leaf *Leaf, retry []byte) (bool, error) {
+	data, err := leaf.encode()
+	if err != nil {
+		return false, err
+	}
+	tag, err := t.config.Tag.Tag(ctx, leaf.Tenant, queueData(leaf.Tenant, data))
 	if err != nil {
 		return false, fmt.Errorf("audit: record: tag: %w", err)
 	}
 	n, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, retry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		d.leaf.ID, tenant, d.leaf.Kind, d.leaf.Object.Kind, d.leaf.Object.ID, d.leaf.At.UnixMicro(), leaf, tag, retry)
-	if err != nil {
+		leaf.ID, leaf.Tenant, leaf.Kind, leaf.Object.Kind, leaf.Object.ID, leaf.At.UnixMicro(), data, tag, retry)
+	if err != nil || n == 0 {
 		return false, err
 	}
-	if n == 0 {
-		return false, t.same(ctx, tx, d)
-	}
-	return true, t.index(ctx, tx, &d.leaf)
+	return true, t.index(ctx, tx, leaf)
 }
 
 // index remembers which surrogates an event names; it can be rebuilt from the

@@ -49,5 +49,6 @@ CREATE TABLE crmguard_audit_state (
 	root BLOB NOT NULL,
 	published INTEGER NOT NULL,
 	beat INTEGER NOT NULL,
+	beat_size INTEGER NOT NULL,
 	drains INTEGER NOT NULL
 ) STRICT;

@@ -1,0 +1,223 @@
+package audit_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/sumdb/note"
+	_ "modernc.org/sqlite"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/audittest"
+	"github.com/crmguard/crmguard/audit/sqltrail"
+)
+
+const pragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
+
+// bench is a trail over a file of SQLite and a sink in memory.
+type bench struct {
+	t      *testing.T
+	db     *sql.DB
+	file   string
+	sink   *audittest.Sink
+	keys   *audittest.Keys
+	config audit.Config
+	trail  *audit.Trail
+	clock  atomic.Int64
+}
+
+func openDB(t *testing.T, file string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+file+pragmas)
+	require.NoError(t, err)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, file: filepath.Join(t.TempDir(), "crm.db"), sink: &audittest.Sink{}, keys: audittest.NewKeys()}
+	b.clock.Store(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).UnixMicro())
+	skey, vkey, err := audit.GenerateKey("crm.example/audit", 0)
+	require.NoError(t, err)
+	signer, err := note.NewSigner(skey)
+	require.NoError(t, err)
+	b.config = audit.Config{
+		Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: vkey, Sink: b.sink, Seal: b.keys, Tag: b.keys,
+		Fields: map[string][]string{"contact": {"email", "stage", "phone"}, "deal": {"stage", "amount"}},
+		Now:    func() time.Time { return time.UnixMicro(b.clock.Load()) },
+	}
+	b.db = openDB(t, b.file)
+	require.NoError(t, sqltrail.Install(t.Context(), b.db))
+	_, err = b.db.ExecContext(t.Context(), `CREATE TABLE contacts (id TEXT PRIMARY KEY, email TEXT) STRICT`)
+	require.NoError(t, err)
+	b.open()
+	return b
+}
+
+func (b *bench) open() {
+	b.t.Helper()
+	store, err := sqltrail.Open(b.t.Context(), b.db)
+	require.NoError(b.t, err)
+	b.trail, err = audit.Open(b.t.Context(), store, b.config)
+	require.NoError(b.t, err)
+}
+
+func (b *bench) advance(d time.Duration) { b.clock.Add(d.Microseconds()) }
+
+func (b *bench) trust() audit.Trust { return audit.Trust{Key: b.config.Key} }
+
+// in runs fn in a transaction and commits.
+func (b *bench) in(fn func(tx *sql.Tx) error) error {
+	tx, err := b.db.BeginTx(b.t.Context(), nil)
+	require.NoError(b.t, err)
+	if err := fn(tx); err != nil {
+		require.NoError(b.t, tx.Rollback())
+		return err
+	}
+	return tx.Commit()
+}
+
+func (b *bench) record(e audit.Event) string {
+	b.t.Helper()
+	if e.ID == "" {
+		id, err := audit.NewID()
+		require.NoError(b.t, err)
+		e.ID = id
+	}
+	require.NoError(b.t, b.in(func(tx *sql.Tx) error { return b.trail.Record(b.t.Context(), tx, e) }))
+	return e.ID
+}
+
+// update is an event with changes about one person.
+func update(person string, n int) audit.Event {
+	return audit.Event{
+		Tenant: "main", Actor: "u-1", Action: "contact.update", Object: audit.PersonRef("contact", person), Persons: []string{person},
+		Changes: []audit.Change{
+			{Path: "email", Who: person, Old: fmt.Sprintf("old%d@canary.example", n), New: fmt.Sprintf("new%d@canary.example", n)},
+			{Path: "stage", Old: "lead", New: "customer"},
+		},
+	}
+}
+
+// fill records n events about persons p0, p1, p2 in turn and returns their ids.
+func (b *bench) fill(n int) []string {
+	b.t.Helper()
+	ids := make([]string, 0, n)
+	require.NoError(b.t, b.in(func(tx *sql.Tx) error {
+		for i := range n {
+			e := update(fmt.Sprintf("p%d", i%3), i)
+			id, err := audit.NewID()
+			require.NoError(b.t, err)
+			e.ID = id
+			ids = append(ids, id)
+			if err := b.trail.Record(b.t.Context(), tx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	return ids
+}
+
+func (b *bench) run() audit.Result {
+	b.t.Helper()
+	r, err := b.trail.RunOnce(b.t.Context())
+	require.NoError(b.t, err)
+	return r
+}
+
+func (b *bench) checkpoint() []byte {
+	b.t.Helper()
+	c, err := b.trail.Checkpoint(b.t.Context())
+	require.NoError(b.t, err)
+	return c
+}
+
+func (b *bench) verifyStore(kept []byte) audit.StoreReport {
+	b.t.Helper()
+	r, err := b.trail.VerifyStore(b.t.Context(), kept)
+	require.NoError(b.t, err)
+	return r
+}
+
+func (b *bench) verifyLog(kept []byte) audit.Report {
+	b.t.Helper()
+	trust := b.trust()
+	trust.Kept = kept
+	r, err := audit.VerifyLog(b.t.Context(), b.sink.FS(), trust)
+	require.NoError(b.t, err)
+	return r
+}
+
+func (b *bench) exec(query string, args ...any) int64 {
+	b.t.Helper()
+	result, err := b.db.ExecContext(b.t.Context(), query, args...)
+	require.NoError(b.t, err)
+	n, err := result.RowsAffected()
+	require.NoError(b.t, err)
+	return n
+}
+
+func (b *bench) count(query string, args ...any) int {
+	b.t.Helper()
+	var n int
+	require.NoError(b.t, b.db.QueryRowContext(b.t.Context(), query, args...).Scan(&n))
+	return n
+}
+
+// leaves reads the published log.
+func (b *bench) leaves() []audit.Leaf {
+	b.t.Helper()
+	var out []audit.Leaf
+	for e, err := range audit.Entries(b.t.Context(), b.sink.FS()) {
+		require.NoError(b.t, err)
+		leaf, err := audit.ParseLeaf(e.Leaf)
+		require.NoError(b.t, err)
+		require.Equal(b.t, int64(len(out)), e.Index)
+		out = append(out, leaf)
+	}
+	return out
+}
+
+func (b *bench) history(of audit.Object) []audit.Entry {
+	b.t.Helper()
+	var out []audit.Entry
+	for e, err := range b.trail.History(b.t.Context(), "main", of, audit.Page{Size: 1000}) {
+		require.NoError(b.t, err)
+		out = append(out, e)
+	}
+	return out
+}
+
+type ctx = context.Context
+
+// poolTagger needs a connection of the same pool for each call while db is set.
+type poolTagger struct {
+	audit.Tagger
+	db *sql.DB
+}
+
+func (p *poolTagger) Tag(ctx context.Context, tenant string, data []byte) ([]byte, error) {
+	if p.db != nil {
+		if err := p.db.PingContext(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p.Tagger.Tag(ctx, tenant, data)
+}
+
+func (p *poolTagger) Verify(ctx context.Context, tenant string, data, tag []byte) error {
+	if p.db != nil {
+		if err := p.db.PingContext(ctx); err != nil {
+			return err
+		}
+	}
+	return p.Tagger.Verify(ctx, tenant, data, tag)
+}

@@ -1,0 +1,113 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Trust is what a verifier needs, and all that it trusts.
+type Trust struct {
+	Key  string // verifier key of the log; its name is the origin
+	Kept []byte // a checkpoint kept in another administrative domain, nil if there is none
+}
+
+// resolve reads the key and the kept checkpoint.
+func (t Trust) resolve() (policy torchwood.Policy, origin string, kept *tlog.Tree, err error) {
+	verifier, err := note.NewVerifier(t.Key)
+	if err != nil {
+		return nil, "", nil, invalid("trust: key: %w", err)
+	}
+	policy = policyOf(verifier)
+	if t.Kept == nil {
+		return policy, verifier.Name(), nil, nil
+	}
+	tree, err := openCheckpoint(policy, t.Kept)
+	if err != nil {
+		return nil, "", nil, invalid("trust: kept checkpoint: %w", err)
+	}
+	return policy, verifier.Name(), &tree, nil
+}
+
+// Leaf returns the exact bytes of a recorded event: what [Verify] takes.
+func (t *Trail) Leaf(ctx context.Context, id string) ([]byte, error) {
+	leaf, _, err := t.entry(ctx, id)
+	return leaf, err
+}
+
+func (t *Trail) entry(ctx context.Context, id string) (leaf []byte, index sql.NullInt64, err error) {
+	found, err := t.one(ctx, t.store, []any{&leaf, &index}, `SELECT leaf, idx FROM crmguard_audit_events WHERE id = ?`, id)
+	if err == nil && !found {
+		err = ErrNotFound
+	}
+	return leaf, index, err
+}
+
+// Proof returns the proof that an event is in the published log, in the format
+// c2sp.org/tlog-proof. It holds for ever, whatever is erased later.
+func (t *Trail) Proof(ctx context.Context, id string) ([]byte, error) {
+	leaf, index, err := t.entry(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	signed, head, _, err := t.checkpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !index.Valid || index.Int64 >= head.N {
+		return nil, ErrNotPublished
+	}
+	s, err := t.state(ctx, t.store)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.guard(ctx, s, head); err != nil {
+		return nil, err
+	}
+	hashes, err := tlog.ProveRecord(head.N, index.Int64, t.rows(t.store).reader(ctx, s.Tree))
+	if err != nil {
+		return nil, err
+	}
+	if err := tlog.CheckRecord(hashes, head.N, head.Hash, index.Int64, tlog.RecordHash(leaf)); err != nil {
+		return nil, fmt.Errorf("%w: entry %d: %w", ErrTampered, index.Int64, err)
+	}
+	return torchwood.FormatProof(index.Int64, hashes, signed), nil
+}
+
+// Verify checks offline, without any store, that leaf is in the log that trust
+// names, and returns what it says. A wrong leaf, proof or signature is
+// ErrTampered, bytes of another format ErrMalformed. A proof whose checkpoint
+// has the size of the kept one and another root is ErrForked; other sizes
+// cannot be compared by one proof, use [VerifyLog].
+func Verify(trust Trust, leaf, proof []byte) (Leaf, error) {
+	policy, _, kept, err := trust.resolve()
+	if err != nil {
+		return Leaf{}, err
+	}
+	if err := torchwood.VerifyProof(policy, tlog.RecordHash(leaf), proof); err != nil {
+		var record *torchwood.VerifyRecordError
+		var unverified *note.UnverifiedNoteError
+		var signature *note.InvalidSignatureError
+		if errors.As(err, &record) || errors.As(err, &unverified) || errors.As(err, &signature) {
+			return Leaf{}, fmt.Errorf("%w: proof: %w", ErrTampered, err)
+		}
+		return Leaf{}, fmt.Errorf("%w: proof: %w", ErrMalformed, err)
+	}
+	if kept != nil {
+		_, signed, _ := bytes.Cut(proof, []byte("\n\n"))
+		tree, err := openCheckpoint(policy, signed)
+		if err != nil {
+			return Leaf{}, err
+		}
+		if tree.N == kept.N && tree.Hash != kept.Hash {
+			return Leaf{}, fmt.Errorf("%w: two checkpoints of %d entries", ErrForked, tree.N)
+		}
+	}
+	return ParseLeaf(leaf)
+}

@@ -1,0 +1,207 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// checkpointFile is the name of the signed tree head in a published log.
+const checkpointFile = "checkpoint"
+
+// checkpoint reads and verifies the published checkpoint; found is false where
+// there is none.
+func (t *Trail) checkpoint(ctx context.Context) (signed []byte, tree tlog.Tree, found bool, err error) {
+	signed, err = t.config.Sink.ReadFile(ctx, checkpointFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, tlog.Tree{}, false, nil
+	}
+	if err != nil {
+		return nil, tlog.Tree{}, false, fmt.Errorf("audit: read checkpoint: %w", err)
+	}
+	tree, err = openCheckpoint(t.policy, signed)
+	return signed, tree, true, err
+}
+
+func (t *Trail) head(ctx context.Context) (tlog.Tree, error) {
+	_, tree, _, err := t.checkpoint(ctx)
+	return tree, err
+}
+
+func openCheckpoint(policy torchwood.Policy, signed []byte) (tlog.Tree, error) {
+	c, _, err := torchwood.VerifyCheckpoint(signed, policy)
+	if err != nil {
+		return tlog.Tree{}, fmt.Errorf("%w: checkpoint: %w", ErrTampered, err)
+	}
+	return c.Tree, nil
+}
+
+// Checkpoint returns the newest published checkpoint, a signed note. Keep it
+// in another administrative domain: it is what shows later that entries were
+// cut off or the log rewritten.
+func (t *Trail) Checkpoint(ctx context.Context) ([]byte, error) {
+	signed, _, found, err := t.checkpoint(ctx)
+	if err == nil && !found {
+		err = ErrNotPublished
+	}
+	return signed, err
+}
+
+// publish writes what the sink lacks of the committed tree, then signs, then
+// replaces the checkpoint. Each step can be repeated by anyone.
+func (t *Trail) publish(ctx context.Context, r *Result) error {
+	head, err := t.head(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := t.state(ctx, t.store) // after the head: it is never behind in a sound system
+	if err != nil {
+		return err
+	}
+	r.Size, r.Published = s.N, head.N
+	if err := t.guard(ctx, s, head); err != nil {
+		return err
+	}
+	if s.N == head.N {
+		return nil
+	}
+	if err := t.writeTiles(ctx, s.Tree, head.N); err != nil {
+		return fmt.Errorf("audit: publish: %w", err)
+	}
+	signed, err := t.sign(s.Tree)
+	if err != nil {
+		return fmt.Errorf("audit: publish: %w", err)
+	}
+	if err := t.replace(ctx, s.Tree, signed, r); err != nil {
+		return fmt.Errorf("audit: publish: %w", err)
+	}
+	return t.dropPartial(ctx, head.N, s.N)
+}
+
+func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) error {
+	reader := t.rows(t.store).reader(ctx, tree)
+	for n := from / torchwood.TileWidth; n*torchwood.TileWidth < tree.N; n++ {
+		tile := tlog.Tile{H: torchwood.TileHeight, L: -1, N: n, W: int(min(torchwood.TileWidth, tree.N-n*torchwood.TileWidth))}
+		data, err := t.bundle(ctx, tile, reader)
+		if err != nil {
+			return err
+		}
+		if err := t.config.Sink.WriteFile(ctx, torchwood.TilePath(tile), data); err != nil {
+			return err
+		}
+	}
+	for _, tile := range tlog.NewTiles(torchwood.TileHeight, from, tree.N) {
+		data, err := tlog.ReadTileData(tile, reader)
+		if err != nil {
+			return err
+		}
+		if err := t.config.Sink.WriteFile(ctx, torchwood.TilePath(tile), data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bundle reads the leaves of an entry bundle and checks each against the tree:
+// what was changed in the database after sequencing is never published.
+func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashReader) ([]byte, error) {
+	first := tile.N * torchwood.TileWidth
+	indexes := make([]int64, tile.W)
+	for i := range indexes {
+		indexes[i] = tlog.StoredHashIndex(0, first+int64(i))
+	}
+	hashes, err := reader.ReadHashes(indexes)
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	next := first
+	err = t.query(ctx, t.store, func(rows *sql.Rows) error {
+		var (
+			index int64
+			leaf  []byte
+		)
+		if err := rows.Scan(&index, &leaf); err != nil {
+			return err
+		}
+		if index != next || tlog.RecordHash(leaf) != hashes[index-first] {
+			return fmt.Errorf("%w: entry %d was changed in the database before it was published", ErrTampered, next)
+		}
+		next++
+		out, err = torchwood.AppendTileEntry(out, leaf)
+		return err
+	}, `SELECT idx, leaf FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
+	if err == nil && next != first+int64(tile.W) {
+		err = fmt.Errorf("%w: entry %d is gone from the database before it was published", ErrTampered, next)
+	}
+	return out, err
+}
+
+// sign makes a checkpoint of a committed tree and reads it back.
+func (t *Trail) sign(tree tlog.Tree) ([]byte, error) {
+	c := torchwood.Checkpoint{Origin: t.origin, Tree: tree}
+	signed, err := note.Sign(&note.Note{Text: c.String()}, t.config.Sign)
+	if err != nil {
+		return nil, err
+	}
+	back, err := openCheckpoint(t.policy, signed)
+	if err == nil && back != tree {
+		err = fmt.Errorf("%w: the signer signed another tree", ErrTampered)
+	}
+	return signed, err
+}
+
+// replace puts the checkpoint into the sink under the lock, unless a larger one
+// is there: it never goes backwards.
+func (t *Trail) replace(ctx context.Context, tree tlog.Tree, signed []byte, r *Result) error {
+	return t.locked(ctx, func(tx Tx, s state) error {
+		head, err := t.head(ctx)
+		if err != nil {
+			return err
+		}
+		r.Published = head.N
+		if s.N < tree.N {
+			return &BehindError{Database: s.N, Published: tree.N}
+		}
+		if head.N >= tree.N {
+			return nil
+		}
+		if err := t.config.Sink.WriteFile(ctx, checkpointFile, signed); err != nil {
+			return err
+		}
+		r.Published = tree.N
+		_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_state SET published = ? WHERE id = 1`, tree.N)
+		return err
+	})
+}
+
+// dropPartial removes the partial versions of tiles that are full now; a
+// reader with an older checkpoint takes the full one instead.
+func (t *Trail) dropPartial(ctx context.Context, before, after int64) error {
+	remover, ok := t.config.Sink.(Remover)
+	if !ok {
+		return nil
+	}
+	for _, tile := range tlog.NewTiles(torchwood.TileHeight, before, after) {
+		if tile.W < torchwood.TileWidth || tile.N != before>>(torchwood.TileHeight*(tile.L+1)) {
+			continue
+		}
+		names := []string{torchwood.TilePath(tile) + ".p"}
+		if tile.L == 0 {
+			tile.L = -1
+			names = append(names, torchwood.TilePath(tile)+".p")
+		}
+		for _, name := range names {
+			if err := remover.RemoveAll(ctx, name); err != nil {
+				return fmt.Errorf("audit: publish: %w", err)
+			}
+		}
+	}
+	return nil
+}

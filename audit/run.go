@@ -1,0 +1,73 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Run repeats [Trail.RunOnce] every Config.Interval until the context ends, or
+// until the log may not go on: then the error says what the operator must do.
+// What may pass (a locked database, a full disk) is observed and tried again.
+func (t *Trail) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+		if _, err := t.RunOnce(ctx); err != nil {
+			if permanent(err) {
+				return err
+			}
+			if ctx.Err() == nil {
+				t.observe(ctx, "audit.run.failed", 1, slog.Bool("beat", errors.Is(err, ErrHead)))
+			}
+		}
+		timer.Reset(t.config.Interval)
+	}
+}
+
+func permanent(err error) bool {
+	for _, sentinel := range []error{ErrForked, ErrRolledBack, ErrBehind, ErrLogLost, ErrTampered, ErrOrigin, ErrInvalid} {
+		if errors.Is(err, sentinel) {
+			return true
+		}
+	}
+	return false
+}
+
+// Status is the state of a trail for health pages.
+type Status struct {
+	Size      int64     // entries in the log
+	Published int64     // entries under the published checkpoint
+	Queued    int64     // events that wait for the sequencer
+	Oldest    time.Time // when the oldest of them was recorded; zero if none
+	Beat      time.Time // when the newest beat was made; zero if none
+}
+
+// Status reads the state.
+func (t *Trail) Status(ctx context.Context) (Status, error) {
+	s, err := t.state(ctx, t.store)
+	if err != nil {
+		return Status{}, err
+	}
+	head, err := t.head(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	out := Status{Size: s.N, Published: head.N}
+	if s.beat > 0 {
+		out.Beat = time.UnixMicro(s.beat).UTC()
+	}
+	var oldest sql.NullInt64
+	_, err = t.one(ctx, t.store, []any{&out.Queued, &oldest}, `SELECT COUNT(*), MIN(recorded) FROM crmguard_audit_events WHERE idx IS NULL`)
+	if oldest.Valid {
+		out.Oldest = time.UnixMicro(oldest.Int64).UTC()
+	}
+	return out, err
+}

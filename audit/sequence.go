@@ -1,0 +1,224 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Result is what one pass of the sequencer did.
+type Result struct {
+	Sequenced int       // events that got their place in the log
+	Refused   []Refused // queued rows without a valid tag; they stay where they are
+	Beat      bool      // a beat was added
+	Size      int64     // entries in the log
+	Published int64     // entries under the newest published checkpoint
+}
+
+// Refused is a queued row that the sequencer did not let into the log: it was
+// changed or inserted by someone without the key of the tags.
+type Refused struct {
+	Event string // its id column, as found
+	What  string // why
+}
+
+// batch is the most rows that one transaction sequences.
+const batch = 1000
+
+// retryKept is how long after sequencing a retry can still be compared.
+const retryKept = 24 * time.Hour
+
+// queued is a row that waits for its place.
+type queued struct {
+	seq        int64
+	id, tenant string
+	leaf, tag  []byte
+}
+
+// RunOnce gives every queued event its place in the log and publishes it. It
+// may run in several processes at once; each event gets one place. A pass that
+// was interrupted anywhere is completed by the next.
+func (t *Trail) RunOnce(ctx context.Context) (Result, error) {
+	var r Result
+	head, err := t.head(ctx)
+	if err != nil {
+		return r, err
+	}
+	s, err := t.state(ctx, t.store)
+	if err != nil {
+		return r, err
+	}
+	if err := t.guard(ctx, s, head); err != nil {
+		return r, err
+	}
+	beatErr := t.drain(ctx, s, head, &r)
+	if beatErr != nil && !errors.Is(beatErr, ErrHead) {
+		return r, beatErr
+	}
+	if err := t.publish(ctx, &r); err != nil {
+		return r, err
+	}
+	t.report(ctx, r)
+	return r, beatErr
+}
+
+func (t *Trail) report(ctx context.Context, r Result) {
+	t.observe(ctx, "audit.sequenced", float64(r.Sequenced))
+	t.observe(ctx, "audit.refused", float64(len(r.Refused)))
+	t.observe(ctx, "audit.published", float64(r.Published))
+}
+
+// drain walks the queue once. It looks for rows without an index, from the
+// lowest on: a mark of the highest one seen would lose rows for ever whose
+// transaction committed late.
+func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) error {
+	var (
+		cursor  int64
+		beatErr error
+	)
+	for {
+		rows, seen, err := t.waiting(ctx, &cursor, r)
+		if err != nil {
+			return err
+		}
+		due := !r.Beat && beatErr == nil && t.beatDue(s, len(rows)+r.Sequenced)
+		if len(rows) > 0 || due {
+			var b *beat
+			if due {
+				var heads *LeafHeads
+				if heads, beatErr = t.heads(ctx); beatErr == nil {
+					b = &beat{heads: *heads}
+				}
+			}
+			if err := t.sequence(ctx, head, rows, b, r); err != nil {
+				return err
+			}
+		}
+		if seen < batch {
+			return beatErr
+		}
+	}
+}
+
+// waiting reads the next queued rows and checks their tags, outside any
+// transaction: the key of the tags may need a connection.
+func (t *Trail) waiting(ctx context.Context, cursor *int64, r *Result) (good []queued, seen int, err error) {
+	var all []queued
+	err = t.query(ctx, t.store, func(rows *sql.Rows) error {
+		var q queued
+		err := rows.Scan(&q.seq, &q.id, &q.tenant, &q.leaf, &q.tag)
+		all = append(all, q)
+		return err
+	}, `SELECT seq, id, tenant, leaf, tag FROM crmguard_audit_events WHERE idx IS NULL AND seq > ? ORDER BY seq LIMIT ?`, *cursor, batch)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, q := range all {
+		*cursor = q.seq
+		what := t.refusal(ctx, q)
+		if err := ctx.Err(); err != nil {
+			return nil, 0, err
+		}
+		if what == "" {
+			good = append(good, q)
+			continue
+		}
+		r.Refused = append(r.Refused, Refused{Event: q.id, What: what})
+		t.observe(ctx, "audit.refused.row", 1, slog.String("why", what))
+	}
+	return good, len(all), nil
+}
+
+// refusal says why a queued row may not enter the log, "" if it may.
+func (t *Trail) refusal(ctx context.Context, q queued) string {
+	if t.config.Tag.Verify(ctx, q.tenant, queueData(q.tenant, q.leaf), q.tag) != nil {
+		return "no valid tag"
+	}
+	leaf, err := ParseLeaf(q.leaf)
+	switch {
+	case err != nil:
+		return "leaf is malformed"
+	case leaf.Kind == KindBeat:
+		return "beats are never queued"
+	case leaf.ID != q.id || leaf.Tenant != q.tenant:
+		return "leaf of another row"
+	}
+	return ""
+}
+
+// sequence appends verified rows, and a beat if one is given and still due, in one
+// transaction under the lock.
+func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []queued, b *beat, r *Result) error {
+	now := t.now()
+	added, beaten := 0, false
+	err := t.locked(ctx, func(tx Tx, s state) error {
+		if s.N < head.N {
+			return &BehindError{Database: s.N, Published: head.N}
+		}
+		g, err := grow(ctx, t.rows(tx), s)
+		if err != nil {
+			return err
+		}
+		for _, q := range rows {
+			n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, sequenced = ? WHERE seq = ? AND idx IS NULL AND id = ? AND tenant = ? AND leaf = ?`,
+				g.size, now.UnixMicro(), q.seq, q.id, q.tenant, q.leaf)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				continue // another sequencer was first, or the row was changed since its tag was checked
+			}
+			if err := g.append(tlog.RecordHash(q.leaf)); err != nil {
+				return err
+			}
+			added++
+		}
+		if b != nil && (b.forced || t.beatDue(s, added)) {
+			if err := t.appendBeat(ctx, tx, g, b.heads, now); err != nil {
+				return err
+			}
+			beaten = true
+		}
+		if g.size == g.old {
+			return nil
+		}
+		return t.save(ctx, tx, g)
+	})
+	if err != nil {
+		return fmt.Errorf("audit: sequence: %w", err)
+	}
+	r.Sequenced += added
+	r.Beat = r.Beat || beaten
+	return nil
+}
+
+// appendBeat adds a beat leaf at the end and, since it comes by at least once
+// a minute, drops the retry tags that have served their time.
+func (t *Trail) appendBeat(ctx context.Context, tx Tx, g *growth, heads LeafHeads, now time.Time) error {
+	id, err := NewID()
+	if err != nil {
+		return err
+	}
+	leaf := Leaf{ID: id, Kind: KindBeat, At: now, Size: g.size, Heads: heads}
+	data, err := leaf.encode()
+	if err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, '', ?, '', '', ?, ?, ?, ?, ?)`,
+		id, KindBeat, now.UnixMicro(), data, []byte{}, g.size, now.UnixMicro()); err != nil {
+		return err
+	}
+	if err := g.append(tlog.RecordHash(data)); err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET beat = ?, beat_size = ? WHERE id = 1`, now.UnixMicro(), g.size); err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = NULL WHERE retry IS NOT NULL AND sequenced < ?`, now.Add(-retryKept).UnixMicro())
+	return err
+}

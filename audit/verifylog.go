@@ -1,0 +1,149 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"strings"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// VerifyLog reads a published log, and nothing else, from the first entry to
+// the last: every entry, every hash tile, the signature, and the history
+// against the kept checkpoint. What is wrong is in the report; the error says
+// that trust is unusable or that the context ended (the report then says
+// Incomplete). Without a kept checkpoint it cannot notice that the newest
+// entries were cut off, nor that someone with the signing key rewrote it all.
+func VerifyLog(ctx context.Context, fsys fs.FS, trust Trust) (Report, error) {
+	return verifyLog(ctx, readFS(fsys), trust, nil)
+}
+
+func verifyLog(ctx context.Context, read readFunc, trust Trust, begin func(w *walker)) (Report, error) {
+	policy, origin, kept, err := trust.resolve()
+	if err != nil {
+		return Report{}, err
+	}
+	r := Report{Log: OK, Origin: origin}
+	if kept != nil {
+		r.Kept, r.KeptSize = Incomplete, kept.N
+	}
+	signed, err := read(ctx, checkpointFile)
+	if err != nil {
+		r.add(Fault{Verdict: Incomplete, Index: -1, File: checkpointFile, What: "the checkpoint cannot be read"})
+		r.Verdict = worst(r.Log, r.Kept)
+		return r, ctx.Err()
+	}
+	tree, err := openCheckpoint(policy, signed)
+	if err != nil {
+		r.add(Fault{Verdict: Tampered, Index: -1, File: checkpointFile, What: "the checkpoint is not signed by the key of this log"})
+		r.Verdict = worst(r.Log, r.Kept)
+		return r, nil
+	}
+	r.Size, r.Root = tree.N, tree.Hash
+	w := &walker{read: read, tree: tree, report: &r, kept: kept}
+	if begin != nil {
+		begin(w)
+	}
+	if err = w.run(ctx); err != nil {
+		r.add(Fault{Verdict: Incomplete, Index: r.Verified, What: "the verification was interrupted"})
+	}
+	w.anchor()
+	r.Verdict = worst(r.Log, r.Kept)
+	return r, err
+}
+
+// anchor compares with the kept checkpoint what the walk could not.
+func (w *walker) anchor() {
+	switch k := w.kept; {
+	case k == nil:
+	case k.N > w.tree.N:
+		w.report.Kept = RolledBack
+	case k.N == 0:
+		w.report.Kept = OK
+	case k.N == w.tree.N && k.Hash != w.tree.Hash:
+		w.report.Kept = Forked
+	}
+}
+
+// LogEntry is one entry of a published folder.
+type LogEntry struct {
+	Index int64
+	Leaf  []byte // exact bytes
+}
+
+// Entries yields all entries of a published log as they lie there, for search
+// and export. It verifies neither signature nor hashes: see [VerifyLog].
+func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
+	return func(yield func(LogEntry, error) bool) {
+		read := readFS(fsys)
+		signed, err := read(ctx, checkpointFile)
+		if err != nil {
+			yield(LogEntry{}, fmt.Errorf("audit: entries: %w", err))
+			return
+		}
+		text, _, _ := strings.Cut(string(signed), "\n\n")
+		c, err := torchwood.ParseCheckpoint(text + "\n")
+		if err != nil {
+			yield(LogEntry{}, malformed("entries: checkpoint"))
+			return
+		}
+		for e, err := range entries(ctx, read, 0, c.N) {
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// entries yields the entries from up to to.
+func entries(ctx context.Context, read readFunc, from, to int64) iter.Seq2[LogEntry, error] {
+	return func(yield func(LogEntry, error) bool) {
+		for n := from / torchwood.TileWidth; n*torchwood.TileWidth < to; n++ {
+			width := int(min(torchwood.TileWidth, to-n*torchwood.TileWidth))
+			data, name, err := read.tile(ctx, tlog.Tile{H: torchwood.TileHeight, L: -1, N: n, W: width})
+			if err != nil {
+				yield(LogEntry{}, fmt.Errorf("audit: entries: %s: %w", name, err))
+				return
+			}
+			for i := range width {
+				var raw []byte
+				if raw, data, err = torchwood.ReadTileEntry(data); err != nil {
+					yield(LogEntry{}, malformed("entries: %s ends too early", name))
+					return
+				}
+				index := n*torchwood.TileWidth + int64(i)
+				if index >= from && !yield(LogEntry{Index: index, Leaf: raw}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// maxFile bounds a published file: a bundle of 256 entries of the largest size.
+const maxFile = torchwood.TileWidth * (maxLeaf + 2)
+
+var errFileSize = errors.New("audit: published file is larger than any can be")
+
+func readFS(fsys fs.FS) readFunc {
+	return func(ctx context.Context, name string) (data []byte, err error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		f, err := fsys.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+		if err == nil && len(data) > maxFile {
+			err = errFileSize
+		}
+		return data, err
+	}
+}

@@ -1,0 +1,215 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// edge is the right edge of a growing tree: perfect subtrees, largest first.
+type edge []struct {
+	size int64
+	hash tlog.Hash
+}
+
+func (e *edge) push(h tlog.Hash) {
+	*e = append(*e, struct {
+		size int64
+		hash tlog.Hash
+	}{1, h})
+	for s := *e; len(s) > 1 && s[len(s)-1].size == s[len(s)-2].size; s = *e {
+		last, left := s[len(s)-1], &s[len(s)-2]
+		left.size, left.hash = 2*left.size, tlog.NodeHash(left.hash, last.hash)
+		*e = s[:len(s)-1]
+	}
+}
+
+// root folds the edge; ok is false for the empty tree.
+func (e edge) root() (h tlog.Hash, ok bool) {
+	for i := len(e) - 1; i >= 0; i-- {
+		if i == len(e)-1 {
+			h = e[i].hash
+		} else {
+			h = tlog.NodeHash(e[i].hash, h)
+		}
+	}
+	return h, len(e) > 0
+}
+
+// walker reads a published log from the first entry to the last, computes
+// every hash tile from the entries and compares it with the published one.
+type walker struct {
+	read   readFunc
+	tree   tlog.Tree
+	report *Report
+	kept   *tlog.Tree
+	each   func(index int64, raw []byte, leaf *Leaf) error // nil: no one listens
+	levels [][]byte                                        // the unfinished tile of each level
+	done   []int64                                         // finished tiles of each level
+	edge   edge
+	broken bool // from here on no hash is known
+}
+
+func (w *walker) run(ctx context.Context) error {
+	for n := int64(0); n*torchwood.TileWidth < w.tree.N && !w.broken; n++ {
+		width := int(min(torchwood.TileWidth, w.tree.N-n*torchwood.TileWidth))
+		if err := w.bundle(ctx, n, width); err != nil {
+			return err
+		}
+	}
+	if w.broken {
+		return nil
+	}
+	for level, data := range w.levels {
+		if len(data) > 0 {
+			if err := w.compare(ctx, level, data); err != nil {
+				return err
+			}
+		}
+	}
+	if root, ok := w.edge.root(); ok && root != w.tree.Hash {
+		w.fault(Tampered, -1, checkpointFile, "the entries do not give the signed root")
+	}
+	return nil
+}
+
+func (w *walker) fault(v Verdict, index int64, file, what string) {
+	w.report.add(Fault{Verdict: v, Index: index, File: file, What: what})
+}
+
+// bundle reads the entries of one bundle; where they are missing or damaged
+// the hash tile stands in, so that one hole does not hide the rest.
+func (w *walker) bundle(ctx context.Context, n int64, width int) error {
+	tile := tlog.Tile{H: torchwood.TileHeight, L: -1, N: n, W: width}
+	data, name, err := w.read.tile(ctx, tile)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	exact, missing := name == torchwood.TilePath(tile), err != nil
+	if missing {
+		w.fault(Incomplete, n*torchwood.TileWidth, name, "the entries cannot be read")
+	}
+	tile.L = 0
+	hashes, hashErr := w.read.hashes(ctx, tile)
+	if missing && hashErr != nil {
+		w.broken = true
+		w.fault(Incomplete, n*torchwood.TileWidth, torchwood.TilePath(tile), "neither entries nor their hashes can be read; the rest was not checked")
+		return nil
+	}
+	for i := range width {
+		index := n*torchwood.TileWidth + int64(i)
+		var known *tlog.Hash
+		if hashErr == nil {
+			h := tlog.Hash(hashes[i*tlog.HashSize : (i+1)*tlog.HashSize])
+			known = &h
+		}
+		if !missing {
+			var raw []byte
+			if raw, data, err = torchwood.ReadTileEntry(data); err != nil {
+				w.fault(Tampered, index, name, "the bundle ends too early")
+				missing = true
+			} else if known, err = w.entry(index, name, raw, known); err != nil {
+				return err
+			}
+		}
+		if known == nil {
+			w.broken = true
+			return nil
+		}
+		if err := w.push(ctx, *known); err != nil {
+			return err
+		}
+	}
+	if !missing && exact && len(data) != 0 {
+		w.fault(Tampered, -1, name, "bytes after the last entry")
+	}
+	return nil
+}
+
+// entry checks one entry and returns the hash to go on with: the tile's, where
+// they differ, so that the root tells which of them was changed.
+func (w *walker) entry(index int64, file string, raw []byte, known *tlog.Hash) (*tlog.Hash, error) {
+	h := tlog.RecordHash(raw)
+	w.report.Verified++
+	if known != nil && *known != h {
+		w.fault(Tampered, index, file, "the entry does not match its hash")
+		return known, nil
+	}
+	leaf, err := ParseLeaf(raw)
+	if err != nil {
+		w.fault(Tampered, index, file, "the entry is no leaf: "+err.Error())
+		return &h, nil
+	}
+	if leaf.Kind == KindBeat {
+		w.report.Beats++
+		if leaf.Size != index {
+			w.fault(Tampered, index, file, fmt.Sprintf("the beat was made after %d entries", leaf.Size))
+		}
+	}
+	if w.each != nil {
+		return &h, w.each(index, raw, &leaf)
+	}
+	return &h, nil
+}
+
+// push adds a leaf hash to the tree and compares each tile that it completes.
+func (w *walker) push(ctx context.Context, h tlog.Hash) error {
+	w.edge.push(h)
+	if w.kept != nil && w.kept.N == w.size() {
+		root, _ := w.edge.root()
+		w.report.Kept = OK
+		if root != w.kept.Hash {
+			w.report.Kept = Forked
+		}
+	}
+	for level := 0; ; level++ {
+		if level == len(w.levels) {
+			w.levels, w.done = append(w.levels, nil), append(w.done, 0)
+		}
+		w.levels[level] = append(w.levels[level], h[:]...)
+		if len(w.levels[level]) < torchwood.TileWidth*tlog.HashSize {
+			return nil
+		}
+		data := w.levels[level]
+		if err := w.compare(ctx, level, data); err != nil {
+			return err
+		}
+		var full edge
+		for i := range torchwood.TileWidth {
+			full.push(tlog.Hash(data[i*tlog.HashSize : (i+1)*tlog.HashSize]))
+		}
+		h, _ = full.root()
+		w.levels[level] = data[:0]
+		w.done[level]++
+	}
+}
+
+func (w *walker) size() int64 {
+	var n int64
+	for _, s := range w.edge {
+		n += s.size
+	}
+	return n
+}
+
+// compare reads a published hash tile and compares it with the computed one.
+func (w *walker) compare(ctx context.Context, level int, want []byte) error {
+	tile := tlog.Tile{H: torchwood.TileHeight, L: level, N: w.done[level], W: len(want) / tlog.HashSize}
+	got, name, err := w.read.tile(ctx, tile)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, fs.ErrNotExist):
+		w.fault(Incomplete, -1, name, "the hash tile is missing")
+	case err != nil:
+		w.fault(Incomplete, -1, name, "the hash tile cannot be read")
+	case len(got) < len(want) || !bytes.Equal(got[:len(want)], want) || (name == torchwood.TilePath(tile) && len(got) != len(want)):
+		w.fault(Tampered, -1, name, "the hash tile does not match the entries")
+	}
+	return nil
+}
