@@ -4,6 +4,14 @@ import (
 	"context"
 	"io/fs"
 	"log/slog"
+	"slices"
+	"strings"
+)
+
+// The endings of the two kinds of text.
+const (
+	policySuffix = ".cedar"
+	schemaSuffix = ".cedarschema"
 )
 
 // Config is what [Load] and [Policy.Reload] need. Files or Texts hold the
@@ -80,4 +88,31 @@ type Group struct {
 	Action string
 	// Fields are names of fields; those that no Column names are added.
 	Fields []string
+}
+
+// Replaced is the config with its policies replaced by one text. Schema and
+// tables stay. It serves tests and shadow runs.
+func (c Config) Replaced(policies string) Config {
+	texts := map[string]string{"replaced.cedar": policies}
+	for name, body := range c.Texts {
+		if strings.HasSuffix(name, schemaSuffix) {
+			texts[name] = body
+		}
+	}
+	c.Texts = texts
+	if c.Files != nil {
+		c.Files = schemaOnly{c.Files}
+	}
+	return c
+}
+
+// schemaOnly shows the folders and schemas of a file system.
+type schemaOnly struct{ fs.FS }
+
+// ReadDir lists what is not policy text.
+func (s schemaOnly) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(s.FS, name)
+	return slices.DeleteFunc(slices.Clone(entries), func(e fs.DirEntry) bool {
+		return !e.IsDir() && strings.HasSuffix(e.Name(), policySuffix)
+	}), err
 }

@@ -72,9 +72,9 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 func readTexts(ctx context.Context, config Config) (policies, schemas []text, err error) {
 	add := func(name, body string) bool {
 		switch {
-		case strings.HasSuffix(name, ".cedar"):
+		case strings.HasSuffix(name, policySuffix):
 			policies = append(policies, text{name, body})
-		case strings.HasSuffix(name, ".cedarschema"):
+		case strings.HasSuffix(name, schemaSuffix):
 			schemas = append(schemas, text{name, body})
 		default:
 			return false
@@ -94,7 +94,7 @@ func readTexts(ctx context.Context, config Config) (policies, schemas []text, er
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if entry.IsDir() || !strings.HasSuffix(path, ".cedar") && !strings.HasSuffix(path, ".cedarschema") {
+			if entry.IsDir() || !strings.HasSuffix(path, policySuffix) && !strings.HasSuffix(path, schemaSuffix) {
 				return nil
 			}
 			body, err := fs.ReadFile(config.Files, path)
@@ -156,7 +156,7 @@ func syntaxProblem(name string, err error) Problem {
 	if before, after, found := strings.Cut(fault, name); found {
 		if at := position.FindStringIndex(after); at != nil && at[0] == 0 {
 			p.Position = name + after[:at[1]]
-			p.Text = strings.TrimSpace(before + strings.TrimPrefix(after[at[1]:], ":"))
+			p.Text = strings.TrimSpace(strings.TrimSuffix(before, " at ") + strings.TrimPrefix(after[at[1]:], ":"))
 		}
 	}
 	return p

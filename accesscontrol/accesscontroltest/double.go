@@ -1,0 +1,33 @@
+// Package accesscontroltest holds doubles for the tests of applications that
+// take an [accesscontrol.Policy].
+package accesscontroltest
+
+import (
+	"testing"
+
+	"github.com/crmguard/crmguard/accesscontrol"
+)
+
+// AllowAll is a policy with the schema and the tables of config that permits
+// every declared action on every record of the principal's own tenant. The
+// policies of config are left out. What is asked must still make sense:
+// unknown actions, attributes and types are errors, as they are in production.
+func AllowAll(t testing.TB, config accesscontrol.Config) *accesscontrol.Policy {
+	t.Helper()
+	return load(t, config, `@id("allow-all") permit (principal, action, resource);`)
+}
+
+// DenyAll is AllowAll's opposite: no policy permits anything.
+func DenyAll(t testing.TB, config accesscontrol.Config) *accesscontrol.Policy {
+	t.Helper()
+	return load(t, config, "")
+}
+
+func load(t testing.TB, config accesscontrol.Config, text string) *accesscontrol.Policy {
+	t.Helper()
+	policy, err := accesscontrol.Load(t.Context(), config.Replaced(text))
+	if err != nil {
+		t.Fatalf("accesscontroltest: schema and tables must load: %v", err)
+	}
+	return policy
+}

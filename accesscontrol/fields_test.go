@@ -1,0 +1,114 @@
+package accesscontrol_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/accesscontrol"
+)
+
+func TestFields(t *testing.T) {
+	db := openDB(t, crmDDL)
+	policy := loadCRM(t)
+	people := crmPeople()
+	all := []string{"account", "blocked", "country", "email", "first_name", "language", "owner", "phone"}
+	open := []string{"account", "blocked", "country", "language", "owner"}
+	for _, c := range []struct {
+		who, id  string
+		readable []string
+	}{
+		{"sales", "c1", all},
+		{"sales", "c3", []string{}},
+		{"manager", "c1", all},
+		{"support", "c1", open},
+		{"support", "c4", []string{}},
+		{"auditor", "c4", open},
+		{"auditor", "c6", []string{}},
+		{"outsider", "c1", []string{}},
+	} {
+		fields, err := policy.Fields(t.Context(), people[c.who], contact(t, db, c.id))
+		require.NoError(t, err)
+		require.Equal(t, c.readable, fields.Readable(), "%s on %s", c.who, c.id)
+		require.Len(t, fields.Hidden(), len(all)-len(c.readable))
+		require.Equal(t, accesscontrol.Hidden, fields["unheard_of"])
+	}
+	require.Equal(t, "readable hidden", accesscontrol.Readable.String()+" "+accesscontrol.Hidden.String())
+
+	_, err := policy.Fields(t.Context(), people["sales"], accesscontrol.Record{Type: "lead"})
+	require.ErrorIs(t, err, accesscontrol.ErrRequest)
+	_, err = policy.Fields(t.Context(), accesscontrol.Principal{}, contact(t, db, "c1"))
+	require.ErrorIs(t, err, accesscontrol.ErrTenant)
+	fields, err := policy.Fields(t.Context(), people["sales"], accesscontrol.Record{Type: "contact", ID: "x", Tenant: "main"})
+	require.ErrorIs(t, err, accesscontrol.ErrRequest, "an incomplete record")
+	require.Equal(t, accesscontrol.Hidden, fields["email"], "an error hides")
+}
+
+func TestCheckChange(t *testing.T) {
+	policy := loadCRM(t)
+	people := crmPeople()
+	record := func(attrs map[string]any) accesscontrol.Record {
+		return accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: attrs}
+	}
+	mine := record(map[string]any{"owner": "ann", "country": "DE"})
+	french := record(map[string]any{"owner": "ann", "country": "FR"})
+	given := record(map[string]any{"owner": "bob", "country": "DE"})
+	none := accesscontrol.Record{}
+	reason := func(who string, before, after accesscontrol.Record) accesscontrol.Reason {
+		err := policy.CheckChange(t.Context(), people[who], before, after)
+		if err == nil {
+			return ""
+		}
+		var denied *accesscontrol.Denied
+		require.ErrorAs(t, err, &denied, "%v", err)
+		return denied.Reason
+	}
+	require.Empty(t, reason("sales", mine, french))
+	require.Equal(t, accesscontrol.NotPermitted, reason("sales", mine, given), "a record cannot be given away out of one's own reach")
+	require.Equal(t, accesscontrol.NotPermitted, reason("sales", given, mine), "nor taken")
+	require.Empty(t, reason("manager", mine, given))
+	require.Equal(t, accesscontrol.NotPermitted, reason("manager", mine, french), "out of the region")
+	require.Empty(t, reason("sales", none, mine))
+	require.Equal(t, accesscontrol.NotPermitted, reason("sales", none, given))
+	require.Equal(t, accesscontrol.NotPermitted, reason("sales", mine, none))
+	require.Empty(t, reason("manager", mine, none))
+
+	for _, moved := range []accesscontrol.Record{
+		{Type: "deal", ID: "c1", Tenant: "main"}, {Type: "contact", ID: "c2", Tenant: "main"}, {Type: "contact", ID: "c1", Tenant: "other"},
+	} {
+		require.Equal(t, accesscontrol.Moved, reason("sales", mine, moved))
+	}
+	err := policy.CheckChange(t.Context(), people["sales"], none, none)
+	require.ErrorIs(t, err, accesscontrol.ErrRequest)
+	err = policy.CheckChange(t.Context(), people["sales"], none, accesscontrol.Record{Type: "deal", ID: "1", Tenant: "main"})
+	require.ErrorIs(t, err, accesscontrol.ErrRequest, "the binding of deals names no Create action")
+	err = policy.CheckChange(t.Context(), accesscontrol.Principal{}, mine, french)
+	require.ErrorIs(t, err, accesscontrol.ErrTenant)
+	err = policy.CheckChange(t.Context(), people["sales"], record(nil), mine)
+	require.ErrorIs(t, err, accesscontrol.ErrRequest)
+}
+
+// Someone who may update, but not read the fields that identify the person,
+// cannot overwrite them unseen.
+func TestHiddenFieldsCannotBeChanged(t *testing.T) {
+	config := crmConfig()
+	config.Texts["clerk.cedar"] = `@id("clerk") permit (principal in Role::"clerk", action in [Action::"contact.read", Action::"contact.update"], resource is Contact);`
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	clerk := crmUser("clerk", "cal")
+	change := func(field string, before, after any) error {
+		return policy.CheckChange(t.Context(), clerk,
+			accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", field: before}},
+			accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", field: after}})
+	}
+	require.NoError(t, change("language", "de", "fr"))
+	require.NoError(t, change("email", []byte("same"), []byte("same")))
+	for _, sides := range [][2]any{{[]byte("x"), []byte("y")}, {nil, []byte("y")}, {[]byte("x"), nil}} {
+		err = change("email", sides[0], sides[1])
+		var denied *accesscontrol.Denied
+		require.ErrorAs(t, err, &denied)
+		require.Equal(t, accesscontrol.HiddenField, denied.Reason)
+		require.Equal(t, []string{"email"}, denied.Fields)
+		require.Equal(t, "accesscontrol: denied: contact.update on contact: hidden_field: email", err.Error())
+	}
+}

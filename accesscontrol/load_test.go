@@ -1,0 +1,193 @@
+package accesscontrol_test
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/accesscontrol"
+)
+
+// problems loads a config that must be refused.
+func problems(t *testing.T, config accesscontrol.Config) []string {
+	t.Helper()
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.Nil(t, policy)
+	require.ErrorIs(t, err, accesscontrol.ErrPolicy)
+	var refused *accesscontrol.PolicyError
+	require.ErrorAs(t, err, &refused)
+	var out []string
+	for _, p := range refused.Problems {
+		out = append(out, p.String())
+		require.Contains(t, err.Error(), p.String())
+	}
+	return out
+}
+
+func TestConditionsThatCannotBecomeSQLAreRefusedAtLoad(t *testing.T) {
+	for condition, want := range map[string]string{
+		`resource.stage like "won*"`:                                          `cannot become SQL: like(resource.stage): like is not translated`,
+		`resource.amount + 1 > 5`:                                             `cannot become SQL: +(resource.amount, …): + is not translated`,
+		`resource.amount * 2 > 5`:                                             `* is not translated`,
+		`-(resource.amount) > 5`:                                              `- is not translated`,
+		`resource has secret && resource.secret == "x"`:                       `cannot become SQL: resource has secret: attribute secret is sealed, so it cannot be compared`,
+		`resource has secret`:                                                 `attribute secret is sealed`,
+		`resource has email`:                                                  `attribute email is sealed`,
+		`resource has unmapped && resource.unmapped == "x"`:                   `attribute unmapped has no column in the binding`,
+		`resource has labels && resource.labels.contains("x")`:                `a column cannot be searched as a set`,
+		`resource has labels && resource.labels == ["x"]`:                     `its type is not one that a column can hold`,
+		`resource has due && resource.due < principal.clock`:                  `its type is not one that a column can hold`,
+		`resource.owner.level > 3`:                                            `only attributes of the record itself are columns`,
+		`resource.owner has nick`:                                             `only attributes of the record itself are columns`,
+		`resource.owner.active`:                                               `only attributes of the record itself are columns`,
+		`resource.owner in resource.owner.teams`:                              `only one side of in can be a column`,
+		`[resource.stage, "x"].contains(principal.region)`:                    `a column cannot be searched as a set`,
+		`principal.tags.containsAll([resource.stage])`:                        `containsAll is not translated`,
+		`(if resource.flag then resource.stage else "x") == "y"`:              `only attributes of the record itself are columns`,
+		`[true].contains(resource.flag)`:                                      `a yes or no is compared with ==`,
+		`resource.stage == "a\0b"`:                                            `a text holds NUL`,
+		`["a\0b"].contains(resource.stage)`:                                   `a text holds NUL`,
+		`principal.active && !(resource.stage like "*")`:                      `like is not translated`,
+		`principal.active || (if true then resource.owner.active else false)`: `only attributes of the record itself are columns`,
+	} {
+		t.Run(condition, func(t *testing.T) {
+			found := problems(t, itemConfig("@id(\"ok\") permit (principal, action, resource);\n\n  @id(\"bad\") forbid (principal, action, resource)\nwhen { "+condition+" };"))
+			require.Len(t, found, 1)
+			require.True(t, strings.HasPrefix(found[0], "item.cedar:3:3: policy bad: "), found[0])
+			require.Contains(t, found[0], want)
+			require.Contains(t, found[0], "on records of type item")
+			require.NotContains(t, found[0], "won*", "literals stay out")
+		})
+	}
+	found := problems(t, itemConfig(`@id("bad") permit (principal, action, resource in Team::"t1");`))
+	require.Contains(t, strings.Join(found, "\n"), "policy bad")
+}
+
+func TestWhatDoesNotLookAtARowMayUseAllOfCedar(t *testing.T) {
+	_, err := accesscontrol.Load(t.Context(), itemConfig(`
+@id("a") permit (principal, action, resource) when { principal.region like "Z*" && principal.level * 2 < 100 && principal.tags.containsAny(["x"]) };
+@id("b") permit (principal, action, resource) when { resource.amount < principal.level - 5 && resource is Item && !(resource is Team) };
+@id("c") permit (principal, action, resource) when { resource is Team && resource.nothing like "x" };`))
+	require.NoError(t, err)
+}
+
+func TestOnlyStrictlyValidPoliciesLoad(t *testing.T) {
+	for condition, want := range map[string]string{
+		`resource.region == "x"`:           "unable to guarantee safety of access to optional attribute `region` on entity type `Item`",
+		`resource.reigon == "x"`:           "attribute `reigon` on entity type `Item` not found",
+		`resource.stage in ["x"]`:          "unexpected type",
+		`resource.amount == "5"`:           "types Long and String are not compatible",
+		`principal.nick == "x"`:            "optional attribute `nick`",
+		`context.purpose == "x"`:           "optional attribute `purpose`",
+		`resource.stage`:                   "unexpected type: expected Bool",
+		`resource.owner == User::"x" || 1`: "unexpected type",
+	} {
+		found := problems(t, itemConfig(`@id("bad") permit (principal, action, resource) when { `+condition+` };`))
+		require.Contains(t, strings.Join(found, "\n"), "item.cedar:1:1: policy bad: ")
+		require.Contains(t, strings.Join(found, "\n"), want, condition)
+	}
+	found := problems(t, itemConfig(`@id("bad") permit (principal, action == Action::"fly", resource);`))
+	require.Contains(t, strings.Join(found, "\n"), "unrecognized action")
+}
+
+func TestFaultsAreListedOnceAndTogether(t *testing.T) {
+	found := problems(t, itemConfig(`
+@id("one") permit (principal, action, resource) when { resource.region == "x" || resource.region == "y" };
+@id("two") forbid (principal, action, resource) when { resource.stage like "x" };
+permit (principal, action, resource);
+@id("one") permit (principal, action, resource);
+@id("not an id") permit (principal, action, resource);
+`))
+	require.Equal(t, []string{
+		"item.cedar:2:1: policy one: unable to guarantee safety of access to optional attribute `region` on entity type `Item`",
+		"item.cedar:3:1: policy two: cannot become SQL: like(resource.stage): like is not translated, on records of type item",
+		"item.cedar:4:1: policy has no @id",
+		"item.cedar:5:1: policy one: @id stands already at item.cedar:2:1",
+		"item.cedar:6:1: @id may hold letters, digits and . _ : / - only, at most 128",
+	}, found, "the validator repeats the fault of `one` for each action")
+}
+
+func TestFilesOfAPolicySet(t *testing.T) {
+	tables := []accesscontrol.Table{itemTable()}
+	good := fstest.MapFS{
+		"schema.cedarschema": {Data: []byte(itemSchema)}, "a.cedar": {Data: []byte(`@id("a") permit (principal, action, resource);`)},
+		"sub/b.cedar": {Data: []byte(`@id("b") forbid (principal, action, resource);`)}, "README.md": {Data: []byte("not policy")},
+	}
+	policy, err := accesscontrol.Load(t.Context(), accesscontrol.Config{Files: good, Tables: tables})
+	require.NoError(t, err)
+	where, err := policy.Filter(t.Context(), itemPrincipals()[0], "read", "item")
+	require.NoError(t, err)
+	require.True(t, where.Nothing(), "sub/b.cedar forbids")
+
+	require.Equal(t, []string{"there is no .cedarschema file"}, problems(t, accesscontrol.Config{}))
+	require.Equal(t, []string{"there is more than one .cedarschema file"},
+		problems(t, accesscontrol.Config{Files: good, Texts: map[string]string{"x.cedarschema": ""}}))
+	require.Equal(t, []string{"policy.txt: a text is neither .cedar nor .cedarschema"},
+		problems(t, accesscontrol.Config{Files: good, Texts: map[string]string{"policy.txt": ""}}))
+	require.Equal(t, []string{`s.cedarschema:1:8: expected identifier, got "="`},
+		problems(t, accesscontrol.Config{Texts: map[string]string{"s.cedarschema": "entity = ;"}}))
+	require.Contains(t, problems(t, accesscontrol.Config{Texts: map[string]string{"s.cedarschema": "entity A in [B];"}})[0], `undefined entity type "B"`)
+	found := problems(t, accesscontrol.Config{Files: good, Tables: tables, Texts: map[string]string{"broken.cedar": "permit (principal"}})
+	require.Len(t, found, 1)
+	require.Contains(t, found[0], "broken.cedar:1:18: parse error ")
+	require.Contains(t, problems(t, accesscontrol.Config{Texts: map[string]string{
+		"s.cedarschema": `namespace A { entity U; action "x" appliesTo { principal: U, resource: U }; } namespace B { entity U; action "x" appliesTo { principal: U, resource: U }; }`,
+	}})[0], "action x stands in two namespaces")
+
+	_, err = accesscontrol.Load(t.Context(), accesscontrol.Config{Files: failingFS{}})
+	require.ErrorIs(t, err, errBroken)
+}
+
+var errBroken = errors.New("broken disk")
+
+type failingFS struct{}
+
+func (failingFS) Open(string) (fs.File, error) { return nil, errBroken }
+
+func TestFaultsOfTheBinding(t *testing.T) {
+	for want, change := range map[string]func(b *accesscontrol.Table){
+		"a table has no record name":                                                                func(b *accesscontrol.Table) { b.Record = "" },
+		"table item: the schema has no entity type Thing":                                           func(b *accesscontrol.Table) { b.Entity = "Thing" },
+		"table item: name is not a plain SQL identifier":                                            func(b *accesscontrol.Table) { b.Name = "items; DROP TABLE x" },
+		"table item: key is not a plain SQL identifier":                                             func(b *accesscontrol.Table) { b.Key = "" },
+		"table item: tenant is not a plain SQL identifier":                                          func(b *accesscontrol.Table) { b.Tenant = `t"` },
+		"table item: exactly one of Tenant and OnlyTenant must stand":                               func(b *accesscontrol.Table) { b.Tenant = "" },
+		"table item: the schema has no action fly":                                                  func(b *accesscontrol.Table) { b.Delete = "fly" },
+		"table item: action any does not apply to Item":                                             func(b *accesscontrol.Table) { b.Read = "any" },
+		"table item: group pii has no fields":                                                       func(b *accesscontrol.Table) { b.Groups = []accesscontrol.Group{{Name: "pii", Action: "read"}} },
+		"table item: a column has no attribute":                                                     func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{}) },
+		"table item: attribute stage is bound twice":                                                func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{Attr: "stage"}) },
+		"table item: the column of attribute x y is not a plain SQL identifier":                     func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{Attr: "x y"}) },
+		"table item: attribute owner is required in the schema, and its column is declared NULL":    func(b *accesscontrol.Table) { b.Columns[0].Required = false },
+		"table item: attribute team is optional in the schema, and its column is declared NOT NULL": func(b *accesscontrol.Table) { b.Columns[1].Required = true },
+		"table item: attribute stage is no entity reference, so Integer means nothing":              func(b *accesscontrol.Table) { b.Columns[3].Integer = true },
+	} {
+		config := itemConfig(`@id("a") permit (principal, action, resource);`)
+		change(&config.Tables[0])
+		require.Equal(t, []string{want}, problems(t, config))
+	}
+	config := itemConfig("")
+	config.Tables = append(config.Tables, itemTable(), accesscontrol.Table{Record: "other", Entity: "Item"})
+	require.Equal(t, []string{"table item stands twice", "table other: entity type Item is bound twice"}, problems(t, config))
+}
+
+// One fault more than the parser would tell: what a table without SQL is
+// bound to may use all of Cedar.
+func TestTableWithoutSQLIsOnlyChecked(t *testing.T) {
+	config := itemConfig(`@id("a") permit (principal, action, resource) when { resource.stage like "w*" && resource.amount + 1 > 5 };`)
+	config.Tables = []accesscontrol.Table{{Record: "item", Entity: "Item"}}
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	record := accesscontrol.Record{Type: "item", ID: "i1", Tenant: "main", Attrs: map[string]any{"owner": "x", "stage": "won", "amount": 9, "flag": true, "labels": []string{"a"}, "due": "2026-01-01"}}
+	require.NoError(t, policy.Check(t.Context(), itemPrincipals()[0], "read", record))
+	record.Attrs["stage"] = "lost"
+	require.ErrorIs(t, policy.Check(t.Context(), itemPrincipals()[0], "read", record), accesscontrol.ErrDenied)
+	_, err = policy.Filter(t.Context(), itemPrincipals()[0], "read", "item")
+	require.ErrorIs(t, err, accesscontrol.ErrRequest)
+	_, err = policy.Fields(t.Context(), itemPrincipals()[0], record)
+	require.ErrorIs(t, err, accesscontrol.ErrRequest, "no Read action is named")
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package accesscontrol
+
+const raceEnabled = true
