@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -34,6 +35,7 @@ func (s *side) advance() error {
 	if err != nil {
 		return fmt.Errorf("integrity/reconcile: sequence %s: %w", s.name, err)
 	}
+	row.Key = slices.Clone(row.Key)
 	key, err := encodeKey(row.Key)
 	if err != nil {
 		return fmt.Errorf("%w: row %d of %s", err, s.n+1, s.name)
@@ -52,6 +54,7 @@ func (s *side) advance() error {
 	return nil
 }
 
+// encodeKey encodes the parts and puts copies of its own in place of bytes.
 func encodeKey(parts []any) ([]frame.Value, error) {
 	if len(parts) == 0 {
 		return nil, fmt.Errorf("%w: no parts", ErrKey)
@@ -63,7 +66,8 @@ func encodeKey(parts []any) ([]frame.Value, error) {
 			return nil, fmt.Errorf("%w: part %d is neither text, integer nor bytes", ErrKey, i+1)
 		}
 		if v.Type == frame.Bytes {
-			v.Data = bytes.Clone(v.Data) // drivers reuse their buffers
+			v.Data = bytes.Clone(v.Data) // drivers use their buffers again
+			parts[i] = v.Data
 		}
 		key[i] = v
 	}

@@ -1,0 +1,325 @@
+package reconcile_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/crmguard/crmguard/integrity"
+	"github.com/crmguard/crmguard/integrity/reconcile"
+)
+
+func seq(rows ...reconcile.Row) iter.Seq2[reconcile.Row, error] {
+	return func(yield func(reconcile.Row, error) bool) {
+		for _, row := range rows {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+func row(key any, values map[string]any) reconcile.Row {
+	parts, several := key.([]any)
+	if !several {
+		parts = []any{key}
+	}
+	return reconcile.Row{Key: parts, Values: values}
+}
+
+func run(t testing.TB, a, b iter.Seq2[reconcile.Row, error], options reconcile.Options) ([]reconcile.Difference, reconcile.Counts, error) {
+	t.Helper()
+	var counts reconcile.Counts
+	options.Counts = &counts
+	var out []reconcile.Difference
+	for d, err := range reconcile.Diff(context.Background(), a, b, options) {
+		if err != nil {
+			return out, counts, err
+		}
+		out = append(out, d)
+	}
+	return out, counts, nil
+}
+
+type m = map[string]any
+
+func TestMissingExtraChanged(t *testing.T) {
+	a := seq(row("a", m{"x": 1}), row("b", m{"x": 1, "y": "s"}), row("c", m{"x": 1}), row("e", m{"x": 1}))
+	b := seq(row("b", m{"x": 2, "y": nil}), row("c", m{"x": 1}), row("d", m{"x": 1}), row("f", m{}))
+	got, counts, err := run(t, a, b, reconcile.Options{})
+	require.NoError(t, err)
+	require.Equal(t, []reconcile.Difference{
+		{Kind: reconcile.Missing, Key: []any{"a"}},
+		{Kind: reconcile.Changed, Key: []any{"b"}, Fields: []string{"x", "y"}},
+		{Kind: reconcile.Extra, Key: []any{"d"}},
+		{Kind: reconcile.Missing, Key: []any{"e"}},
+		{Kind: reconcile.Extra, Key: []any{"f"}},
+	}, got)
+	require.Equal(t, reconcile.Counts{A: 4, B: 4, Same: 1, Missing: 2, Extra: 2, Changed: 1}, counts)
+}
+
+func TestFiveKindsOfNothingDiffer(t *testing.T) {
+	kinds := []m{{"x": "0"}, {"x": 0}, {"x": nil}, {"x": ""}, {}, {"x": false}, {"x": []byte("0")}, {"x": 0.0}, {"x": time.UnixMicro(0)}}
+	for i, a := range kinds {
+		for j, b := range kinds {
+			got, _, err := run(t, seq(row(1, a)), seq(row(1, b)), reconcile.Options{})
+			require.NoError(t, err)
+			require.Equal(t, i == j, len(got) == 0, "%v %v", a, b)
+		}
+	}
+}
+
+func TestDeclaredColumnsCompareWhatTheyMean(t *testing.T) {
+	options := reconcile.Options{Columns: []integrity.Column{
+		{Name: "active", Type: integrity.Boolean}, {Name: "revenue", Type: integrity.Decimal, Scale: 2}, {Name: "born", Type: integrity.Date}, {Name: "extra", Type: integrity.JSON},
+	}}
+	a := seq(row(1, m{"active": true, "revenue": "1.50", "born": "2026-01-02", "extra": `{"a":1}`, "ignored": 1}))
+	b := seq(row(1, m{"active": int64(1), "revenue": []byte("1.5"), "born": time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), "extra": []byte(`{ "a": 1.0 }`)}))
+	got, counts, err := run(t, a, b, options)
+	require.NoError(t, err)
+	require.Empty(t, got)
+	require.Equal(t, int64(1), counts.Same)
+
+	got, _, err = run(t, seq(row(1, m{"revenue": "1.50", "born": nil})), seq(row(1, m{"revenue": "1.51"})), options)
+	require.NoError(t, err)
+	require.Equal(t, []string{"born", "revenue"}, got[0].Fields)
+}
+
+func TestWhatCannotBeComparedIsAnErrorWithoutTheValue(t *testing.T) {
+	for _, tc := range []struct {
+		value   any
+		options reconcile.Options
+	}{
+		{math.NaN(), reconcile.Options{}},
+		{struct{ X string }{"Canary"}, reconcile.Options{}},
+		{"Canary\xff", reconcile.Options{}},
+		{"Canary", reconcile.Options{Columns: []integrity.Column{{Name: "x", Type: integrity.Integer}}}},
+	} {
+		_, _, err := run(t, seq(row(1, m{"x": 1})), seq(row(1, m{"x": tc.value})), tc.options)
+		require.ErrorIs(t, err, reconcile.ErrValue)
+		require.NotContains(t, err.Error(), "Canary")
+	}
+}
+
+func TestOrderIsDemanded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		keys      []any
+		duplicate bool
+	}{
+		"descending":         {[]any{"b", "a"}, false},
+		"twice":              {[]any{"a", "a"}, true},
+		"collated":           {[]any{"a", "B"}, false}, // a locale's order is not the order of bytes
+		"number as number":   {[]any{10, 9}, false},
+		"negative":           {[]any{1, -1}, false},
+		"composite":          {[]any{[]any{"a", 2}, []any{"a", 1}}, false},
+		"continued":          {[]any{[]any{"a", 1}, []any{"a"}}, false},
+		"composite twice":    {[]any{[]any{"a", 1}, []any{"a", 1}}, true},
+		"different widths":   {[]any{int64(2), int8(1)}, false},
+		"bytes":              {[]any{[]byte{2}, []byte{1, 2}}, false},
+		"bytes of one twice": {[]any{[]byte{2}, []byte{2}}, true},
+	} {
+		rows := []reconcile.Row{row(tc.keys[0], nil), row(tc.keys[1], nil)}
+		for side, seqs := range map[string][2]iter.Seq2[reconcile.Row, error]{"a": {seq(rows...), seq()}, "b": {seq(), seq(rows...)}} {
+			_, _, err := run(t, seqs[0], seqs[1], reconcile.Options{})
+			require.ErrorIs(t, err, reconcile.ErrOrder, name)
+			order, ok := errors.AsType[*reconcile.OrderError](err)
+			require.True(t, ok)
+			require.Equal(t, reconcile.OrderError{Side: side, Row: 2, Duplicate: tc.duplicate}, *order, name)
+			require.NotEmpty(t, order.Error())
+		}
+	}
+}
+
+func TestKeysInOrderPass(t *testing.T) {
+	rows := seq(row([]any{"a"}, nil), row([]any{"a", -5}, nil), row([]any{"a", -1}, nil), row([]any{"a", 0}, nil), row([]any{"a", 10}, nil), row([]any{"a", 10, "x"}, nil), row([]any{"aa", 1}, nil), row([]any{"é", 1}, nil))
+	got, counts, err := run(t, rows, rows, reconcile.Options{})
+	require.NoError(t, err)
+	require.Empty(t, got)
+	require.Equal(t, int64(8), counts.Same)
+}
+
+func TestUnusableKeys(t *testing.T) {
+	for name, bad := range map[string][]any{"none": {}, "null": {nil}, "float": {1.5}, "bool": {true}, "invalid": {"\xff"}} {
+		_, _, err := run(t, seq(reconcile.Row{Key: bad}), seq(), reconcile.Options{})
+		require.ErrorIs(t, err, reconcile.ErrKey, name)
+	}
+	_, _, err := run(t, seq(row(1, nil)), seq(row("1", nil)), reconcile.Options{})
+	require.ErrorIs(t, err, reconcile.ErrKey, "two types of key")
+	_, _, err = run(t, seq(row(1, nil), row("1", nil)), seq(), reconcile.Options{})
+	require.ErrorIs(t, err, reconcile.ErrKey, "two types of key on one side")
+	_, _, err = run(t, nil, seq(), reconcile.Options{})
+	require.ErrorIs(t, err, reconcile.ErrKey)
+}
+
+// Drivers hand out one buffer again and again.
+func TestABufferThatIsUsedAgainIsNoTrap(t *testing.T) {
+	shared := func(yield func(reconcile.Row, error) bool) {
+		buf := make([]byte, 1)
+		for i := range 5 {
+			buf[0] = byte('a' + i)
+			if !yield(reconcile.Row{Key: []any{buf}}, nil) {
+				return
+			}
+		}
+	}
+	got, counts, err := run(t, shared, shared, reconcile.Options{})
+	require.NoError(t, err)
+	require.Empty(t, got)
+	require.Equal(t, int64(5), counts.Same)
+
+	got, _, err = run(t, shared, seq(), reconcile.Options{})
+	require.NoError(t, err)
+	require.Equal(t, []any{[]byte("a")}, got[0].Key)
+	require.Equal(t, []any{[]byte("e")}, got[4].Key)
+}
+
+func TestASequenceThatFailsEndsTheDiff(t *testing.T) {
+	broken := errors.New("broken")
+	failing := func(after int) iter.Seq2[reconcile.Row, error] {
+		return func(yield func(reconcile.Row, error) bool) {
+			for i := range after {
+				if !yield(row(i, nil), nil) {
+					return
+				}
+			}
+			yield(reconcile.Row{}, broken)
+		}
+	}
+	long := seq(row(0, nil), row(1, nil), row(2, nil), row(3, nil))
+	for after := range 3 {
+		_, _, err := run(t, failing(after), long, reconcile.Options{})
+		require.ErrorIs(t, err, broken)
+		_, _, err = run(t, long, failing(after), reconcile.Options{})
+		require.ErrorIs(t, err, broken)
+	}
+	_, _, err := run(t, failing(2), seq(), reconcile.Options{})
+	require.ErrorIs(t, err, broken)
+	_, _, err = run(t, seq(), failing(2), reconcile.Options{})
+	require.ErrorIs(t, err, broken)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range reconcile.Diff(ctx, long, long, reconcile.Options{}) {
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	n := 0
+	for range reconcile.Diff(t.Context(), long, seq(), reconcile.Options{}) {
+		if n++; n == 2 {
+			break
+		}
+	}
+	require.Equal(t, 2, n)
+}
+
+// The streaming merge says what a comparison of two maps says.
+func TestDiffAgreesWithAMapModel(t *testing.T) {
+	key := rapid.Custom(func(t *rapid.T) [2]int {
+		return [2]int{rapid.IntRange(-3, 3).Draw(t, "k1"), rapid.IntRange(-3, 3).Draw(t, "k2")}
+	})
+	value := rapid.SampledFrom([]any{nil, "", "0", 0, 1, true, "a"})
+	values := rapid.MapOf(rapid.SampledFrom([]string{"x", "y", "z"}), value)
+	side := rapid.MapOf(key, values)
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := side.Draw(t, "a"), side.Draw(t, "b")
+		var want []reconcile.Difference
+		for _, k := range sortedKeys(a, b) {
+			x, inA := a[k]
+			y, inB := b[k]
+			d := reconcile.Difference{Key: []any{k[0], int64(k[1])}}
+			switch {
+			case !inB:
+				d.Kind = reconcile.Missing
+			case !inA:
+				d.Kind = reconcile.Extra
+			default:
+				d.Kind = reconcile.Changed
+				for _, name := range []string{"x", "y", "z"} {
+					v, inX := x[name]
+					w, inY := y[name]
+					if inX != inY || !reflect.DeepEqual(v, w) {
+						d.Fields = append(d.Fields, name)
+					}
+				}
+				if d.Fields == nil {
+					continue
+				}
+			}
+			want = append(want, d)
+		}
+		var got []reconcile.Difference
+		counts := reconcile.Counts{}
+		for d, err := range reconcile.Diff(context.Background(), ordered(a), ordered(b), reconcile.Options{Counts: &counts}) {
+			require.NoError(t, err)
+			got = append(got, d)
+		}
+		require.Equal(t, want, got)
+		require.Equal(t, int64(len(a)), counts.A)
+		require.Equal(t, int64(len(b)), counts.B)
+		require.Equal(t, counts.A, counts.Same+counts.Changed+counts.Missing)
+		require.Equal(t, counts.B, counts.Same+counts.Changed+counts.Extra)
+	})
+}
+
+func sortedKeys(sides ...map[[2]int]map[string]any) (keys [][2]int) {
+	for _, s := range sides {
+		for k := range s {
+			if !slices.Contains(keys, k) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	slices.SortFunc(keys, func(a, b [2]int) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	return keys
+}
+
+func ordered(side map[[2]int]map[string]any) iter.Seq2[reconcile.Row, error] {
+	return func(yield func(reconcile.Row, error) bool) {
+		for _, k := range sortedKeys(side) {
+			if !yield(reconcile.Row{Key: []any{k[0], int64(k[1])}, Values: side[k]}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// The order of keys is that of their bytes, whatever stands in them.
+func FuzzKeyOrder(f *testing.F) {
+	f.Add([]byte("a"), []byte("b"), int64(1), int64(-1))
+	f.Add([]byte(""), []byte("\x00"), int64(0), int64(0))
+	f.Fuzz(func(t *testing.T, x, y []byte, n, k int64) {
+		want := cmp.Or(bytes.Compare(x, y), cmp.Compare(n, k))
+		rows := seq(row([]any{x, n}, nil), row([]any{y, k}, nil))
+		_, _, err := run(t, rows, seq(), reconcile.Options{})
+		require.Equal(t, want < 0, err == nil, fmt.Sprint(want, err))
+	})
+}
+
+func ExampleDiff() {
+	before := seq(row(1, m{"name": "Ann", "active": true}), row(2, m{"name": "Bob", "active": true}))
+	after := seq(row(1, m{"name": "Ann", "active": int64(1)}), row(2, m{"name": "Rob", "active": int64(1)}), row(3, m{"name": "Eve", "active": int64(0)}))
+	var counts reconcile.Counts
+	options := reconcile.Options{Counts: &counts, Columns: []integrity.Column{{Name: "name"}, {Name: "active", Type: integrity.Boolean}}}
+	for d, err := range reconcile.Diff(context.Background(), before, after, options) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(d.Kind, d.Key, d.Fields)
+	}
+	fmt.Printf("%+v\n", counts)
+	// Output:
+	// changed [2] [name]
+	// extra [3] []
+	// {A:2 B:3 Same:1 Missing:0 Extra:1 Changed:1}
+}
