@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/crmguard/crmguard/backup"
+	"github.com/crmguard/crmguard/backup/localstore"
+)
+
+// A saver backs up a tree into a repository of its own making.
+type saver struct {
+	name string
+	role role
+	// prepare makes an empty repository, save backs up into it, restore
+	// brings the tree back and says where it stands.
+	prepare func(dir string) error
+	save    func(dir string) error
+	restore func(dir, target string) (string, error)
+}
+
+func backupContests(ctx context.Context, p *bench) ([]contest, error) {
+	source, err := p.folder("source")
+	if err != nil {
+		return nil, err
+	}
+	size := 128 << 20
+	if p.small {
+		size = 2 << 20
+	}
+	if err := growTree(source, size); err != nil {
+		return nil, err
+	}
+	want, err := digestTree(os.DirFS(source))
+	if err != nil {
+		return nil, err
+	}
+	savers, err := backupSavers(ctx, p, source)
+	if err != nil {
+		return nil, err
+	}
+	out := contest{
+		Package: "backup", What: fmt.Sprintf("back up %d MiB of files, first time", size>>20), BenchTime: "1x",
+		Note: "40 files, two fifths of the bytes random, the rest CSV; a new repository each time, made before the clock starts. Everyone opens the repository, derives its key, and is done when the snapshot is on the disk; before and after the rounds everyone's repository is restored with its own tool and equals the source. restic runs as the program it is, its start included, without a cache; its B and allocs are those of the process that waits for it. Once it works on a repository that crmguard made for a machine key, so that both pay the same for deriving keys, once on its own.",
+	}
+	for _, s := range savers {
+		out.Contestants = append(out.Contestants, contestant{
+			Name: s.name, Role: s.role,
+			Answer: func() (string, error) { return s.answer(p, want) },
+			Bench: func(b *testing.B) error {
+				for range b.N {
+					b.StopTimer()
+					dir, err := s.fresh(p)
+					if err != nil {
+						return err
+					}
+					b.StartTimer()
+					err = s.save(dir)
+					b.StopTimer()
+					if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+		})
+	}
+	return []contest{out}, nil
+}
+
+func (s saver) fresh(p *bench) (string, error) {
+	dir, err := p.folder("repository")
+	if err != nil {
+		return "", err
+	}
+	return dir, s.prepare(dir)
+}
+
+// answer is the digest of what comes back.
+func (s saver) answer(p *bench, want string) (string, error) {
+	dir, err := s.fresh(p)
+	if err != nil {
+		return "", err
+	}
+	if err := s.save(dir); err != nil {
+		return "", err
+	}
+	target, err := p.folder("restored")
+	if err != nil {
+		return "", err
+	}
+	restored, err := s.restore(dir, target)
+	if err != nil {
+		return "", err
+	}
+	got, err := digestTree(os.DirFS(restored))
+	if err != nil {
+		return "", err
+	}
+	if got != want {
+		return "", fmt.Errorf("restored %s, the source is %s", got, want)
+	}
+	return got, errors.Join(os.RemoveAll(dir), os.RemoveAll(target))
+}
+
+func backupSavers(ctx context.Context, p *bench, source string) ([]saver, error) {
+	key := backup.NewMachineKey()
+	tagger, err := manifestTagger()
+	if err != nil {
+		return nil, err
+	}
+	config := backup.Config{Key: key, Manifests: tagger}
+	create := func(dir string) error {
+		store, err := localstore.Open(dir)
+		if err != nil {
+			return err
+		}
+		_, err = backup.Create(ctx, config, store)
+		return err
+	}
+	savers := []saver{{
+		name: "Job.RunOnce", role: ours, prepare: create,
+		save: func(dir string) error {
+			repo, err := openRepository(ctx, dir, config)
+			if err != nil {
+				return err
+			}
+			job := backup.Job{Name: "nightly", Repositories: []*backup.Repository{repo}, Sources: []backup.Source{backup.Folder("files", source)}}
+			_, err = job.RunOnce(ctx)
+			return err
+		},
+		restore: func(dir, target string) (string, error) {
+			repo, err := openRepository(ctx, dir, config)
+			if err != nil {
+				return "", err
+			}
+			_, err = repo.Restore(ctx, "latest", target)
+			return filepath.Join(target, "files"), err
+		},
+	}}
+	if _, err := exec.LookPath("restic"); err == nil {
+		savers = append(
+			savers,
+			resticSaver(ctx, "restic, repository by crmguard: equal key derivation", source, key.Password(), create),
+			resticSaver(ctx, "restic, repository by restic init", source, "a password", func(dir string) error {
+				return restic(ctx, dir, "a password", "init", "--repository-version", "2")
+			}),
+		)
+	}
+	return append(savers, tarSaver(source)), nil
+}
+
+func openRepository(ctx context.Context, dir string, config backup.Config) (*backup.Repository, error) {
+	store, err := localstore.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return backup.Open(ctx, store, config)
+}
+
+func resticSaver(ctx context.Context, name, source, password string, prepare func(dir string) error) saver {
+	return saver{
+		name: name, role: peer, prepare: prepare,
+		save: func(dir string) error { return restic(ctx, dir, password, "backup", "--quiet", source) },
+		restore: func(dir, target string) (string, error) {
+			err := restic(ctx, dir, password, "restore", "latest", "--target", target)
+			return filepath.Join(target, source), err
+		},
+	}
+}
+
+func restic(ctx context.Context, repository, password string, args ...string) error {
+	command := exec.CommandContext(ctx, "restic", append([]string{"--no-cache", "--repo", repository}, args...)...)
+	command.Env = append(os.Environ(), "RESTIC_PASSWORD="+password, "RESTIC_PROGRESS_FPS=0")
+	if text, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("restic %s: %w: %s", args[0], err, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
+
+// regular lists the regular files below a folder.
+func regular(dir string) ([]string, error) {
+	var names []string
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			names = append(names, name)
+		}
+		return err
+	})
+	return names, err
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A contest is one thing measured: ours, the others that do the same, and the
+// floor, which is what the work costs when nothing is promised.
+type contest struct {
+	Package string // the room of the library that is measured
+	What    string // one line, the same in every run
+	Note    string // what a reader must know to judge the figures
+	// BenchTime overrides the runner's, such as "1x" for a long run.
+	BenchTime   string
+	Contestants []contestant // ours first
+}
+
+// A contestant is one way to do the work.
+type contestant struct {
+	Name string
+	Role role
+	// Answer does the work once, in the open, and says what came out. All
+	// contestants of a contest must say the same: a benchmark of a wrong
+	// answer does not count. It is asked before the first and after the last
+	// round.
+	Answer func() (string, error)
+	// Bench does the work b.N times. An error voids the contest.
+	Bench func(b *testing.B) error
+}
+
+type role string
+
+const (
+	ours  role = "ours"
+	peer  role = "peer"
+	floor role = "floor"
+)
+
+// A bench is the place in which contests are set up.
+type bench struct {
+	dir     string // temporary, for databases and repositories
+	small   bool   // tests want a run that is right, not one that tells much
+	folders int
+	closers []func() error
+}
+
+func newBench(small bool) (*bench, error) {
+	dir, err := os.MkdirTemp("", "crmguard-peers-")
+	if err != nil {
+		return nil, err
+	}
+	p := &bench{dir: dir, small: small}
+	p.atEnd(func() error { return os.RemoveAll(dir) })
+	return p, nil
+}
+
+// folder makes a new empty folder.
+func (p *bench) folder(name string) (string, error) {
+	p.folders++
+	dir := filepath.Join(p.dir, fmt.Sprintf("%03d-%s", p.folders, name))
+	return dir, os.Mkdir(dir, 0o700)
+}
+
+func (p *bench) atEnd(f func() error) { p.closers = append(p.closers, f) }
+
+func (p *bench) close() error {
+	var first error
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		if err := p.closers[i](); err != nil && first == nil {
+			first = err
+		}
+	}
+	p.closers = nil
+	return first
+}
+
+// A stage sets up contests that share their material.
+type stage struct {
+	Package string
+	Set     func(ctx context.Context, p *bench) ([]contest, error)
+}
+
+// stages are in the order of the report.
+func stages() []stage {
+	return []stage{
+		{"encryption", encryptionContests},
+		{"accesscontrol", accesscontrolContests},
+		{"audit", auditContests},
+		{"backup", backupContests},
+		{"integrity", integrityContests},
+		{"privacy", privacyContests},
+	}
+}
+
+// agree asks every contestant for its answer and compares them.
+func (c contest) agree() error {
+	want := ""
+	for i, one := range c.Contestants {
+		got, err := one.Answer()
+		if err != nil {
+			return fmt.Errorf("%s, %s: %s: %w", c.Package, c.What, one.Name, err)
+		}
+		if got == "" {
+			return fmt.Errorf("%s, %s: %s gives no answer", c.Package, c.What, one.Name)
+		}
+		if i == 0 {
+			want = got
+		}
+		if got != want {
+			return fmt.Errorf("%s, %s: %s answers %q, %s answers %q", c.Package, c.What, c.Contestants[0].Name, want, one.Name, got)
+		}
+	}
+	return nil
+}
