@@ -1,0 +1,211 @@
+// Package encryptiontest helps to test what uses package encryption: Vault
+// gives a vault that lives in memory, Keys a key store in memory, and Run
+// judges other key stores.
+//
+// Nothing here protects anything: keys are lost with the process. It is safe
+// for concurrent use.
+package encryptiontest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/crmguard/crmguard/encryption"
+)
+
+// Memory is a key store in memory. Fail, when set, is asked before each
+// operation and makes it fail with what it answers.
+type Memory struct {
+	// Fail is called with the name of the operation.
+	Fail func(operation string) error
+
+	mu   sync.Mutex
+	now  content
+	asks map[string]int
+}
+
+type content struct {
+	state       encryption.StoreState
+	keysets     map[[2]string]encryption.KeysetRow
+	generations map[genID]encryption.GenerationRow
+	owners      map[[2]string]encryption.OwnerRow
+	keys        map[keyID]encryption.KeyRow
+	aliases     map[[2]string]encryption.AliasRow
+	indexes     map[indexID]encryption.IndexRow
+}
+
+type genID struct {
+	tenant     string
+	generation uint32
+}
+
+type keyID struct {
+	tenant, owner string
+	generation    uint32
+}
+
+type indexID struct {
+	tenant, table, index string
+	version              uint32
+}
+
+// Keys returns an empty key store in memory.
+func Keys() *Memory {
+	return &Memory{asks: map[string]int{}, now: content{
+		keysets: map[[2]string]encryption.KeysetRow{}, generations: map[genID]encryption.GenerationRow{}, owners: map[[2]string]encryption.OwnerRow{},
+		keys: map[keyID]encryption.KeyRow{}, aliases: map[[2]string]encryption.AliasRow{}, indexes: map[indexID]encryption.IndexRow{},
+	}}
+}
+
+func (c content) clone() content {
+	return content{
+		c.state, maps.Clone(c.keysets), maps.Clone(c.generations), maps.Clone(c.owners), maps.Clone(c.keys), maps.Clone(c.aliases), maps.Clone(c.indexes),
+	}
+}
+
+// Asked returns how often an operation was called: "State", "Tenant",
+// "Owners", "Update", "Snapshot".
+func (m *Memory) Asked(operation string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asks[operation]
+}
+
+func (m *Memory) begin(operation string) error {
+	m.mu.Lock()
+	m.asks[operation]++
+	m.mu.Unlock()
+	if m.Fail != nil {
+		return m.Fail(operation)
+	}
+	return nil
+}
+
+func (m *Memory) view() content {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now.clone()
+}
+
+// State reads the state row.
+func (m *Memory) State(context.Context) (encryption.StoreState, error) {
+	if err := m.begin("State"); err != nil {
+		return encryption.StoreState{}, err
+	}
+	return m.view().state, nil
+}
+
+// Tenant returns keysets, generations and index versions of one tenant.
+func (m *Memory) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
+	if err := m.begin("Tenant"); err != nil {
+		return encryption.Rows{}, err
+	}
+	c := m.view()
+	return (&memoryTx{now: &c}).Tenant(ctx, tenant)
+}
+
+// Owners returns owner rows, key rows and aliases of the owners.
+func (m *Memory) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
+	if err := m.begin("Owners"); err != nil {
+		return encryption.Rows{}, err
+	}
+	c := m.view()
+	return (&memoryTx{now: &c}).Owners(ctx, tenant, owners)
+}
+
+// Update runs f over a copy that replaces the content when f succeeds.
+func (m *Memory) Update(_ context.Context, f func(encryption.KeyTx) error) (encryption.StoreState, error) {
+	if err := m.begin("Update"); err != nil {
+		return encryption.StoreState{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := m.now.clone()
+	next.state.Sequence++
+	tx := &memoryTx{now: &next, write: true}
+	if err := f(tx); err != nil {
+		return encryption.StoreState{}, err
+	}
+	if tx.wrote {
+		m.now = next
+	}
+	return m.now.state, nil
+}
+
+// Snapshot runs f over one unchanging view.
+func (m *Memory) Snapshot(_ context.Context, f func(encryption.KeyTx) error) error {
+	if err := m.begin("Snapshot"); err != nil {
+		return err
+	}
+	c := m.view()
+	return f(&memoryTx{now: &c})
+}
+
+type memoryTx struct {
+	now          *content
+	write, wrote bool
+}
+
+func (t *memoryTx) State(context.Context) (encryption.StoreState, error) { return t.now.state, nil }
+
+func (t *memoryTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
+	var out encryption.Rows
+	for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindGeneration, encryption.KindIndex} {
+		rows, err := t.Page(ctx, encryption.Page{Kind: kind, Tenant: tenant, Limit: len(t.now.keysets) + len(t.now.generations) + len(t.now.indexes)})
+		if err != nil {
+			return out, err
+		}
+		for _, row := range rows.Keysets {
+			if row.Tenant == tenant { // a page for "" lists every tenant
+				out.Keysets = append(out.Keysets, row)
+			}
+		}
+		if tenant != "" {
+			out.Generations, out.Indexes = append(out.Generations, rows.Generations...), append(out.Indexes, rows.Indexes...)
+		}
+	}
+	return out, nil
+}
+
+func (t *memoryTx) Owners(_ context.Context, tenant string, owners []string) (encryption.Rows, error) {
+	var out encryption.Rows
+	for _, owner := range slices.Compact(slices.Sorted(slices.Values(owners))) {
+		row, ok := t.now.owners[[2]string{tenant, owner}]
+		if !ok {
+			continue
+		}
+		out.Owners = append(out.Owners, row)
+		if alias, ok := t.now.aliases[[2]string{tenant, owner}]; ok {
+			out.Aliases = append(out.Aliases, alias)
+		}
+		for _, g := range t.now.generations {
+			if key, ok := t.now.keys[keyID{tenant, owner, g.Generation}]; ok && g.Tenant == tenant {
+				out.Keys = append(out.Keys, key)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (t *memoryTx) Merged(_ context.Context, tenant, owner string) ([]encryption.AliasRow, error) {
+	var out []encryption.AliasRow
+	for _, row := range t.now.aliases {
+		if row.Tenant == tenant && row.Owner == owner {
+			out = append(out, row)
+		}
+	}
+	slices.SortFunc(out, func(a, b encryption.AliasRow) int { return compare([]any{a.Alias}, []any{b.Alias}) })
+	return out, nil
+}
+
+func (t *memoryTx) Write(_ context.Context, change encryption.Change) error {
+	if !t.write {
+		return errors.New("encryptiontest: a snapshot is not written")
+	}
+	t.wrote = true
+	t.now.apply(change)
+	return nil
+}

@@ -1,0 +1,131 @@
+package encryptiontest
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/crmguard/crmguard/encryption"
+)
+
+func (c *content) apply(change encryption.Change) {
+	for _, r := range change.Remove.Keysets {
+		delete(c.keysets, [2]string{r.Tenant, r.Purpose})
+	}
+	for _, r := range change.Remove.Generations {
+		delete(c.generations, genID{r.Tenant, r.Generation})
+	}
+	for _, r := range change.Remove.Owners {
+		delete(c.owners, [2]string{r.Tenant, r.Owner})
+	}
+	for _, r := range change.Remove.Keys {
+		delete(c.keys, keyID{r.Tenant, r.Owner, r.Generation})
+	}
+	for _, r := range change.Remove.Aliases {
+		delete(c.aliases, [2]string{r.Tenant, r.Alias})
+	}
+	for _, r := range change.Remove.Indexes {
+		delete(c.indexes, indexID{r.Tenant, r.Table, r.Index, r.Version})
+	}
+	c.put(change.Put)
+	if s := change.Store; s != nil {
+		sequence := c.state.Sequence
+		if s.Sequence != 0 {
+			sequence = s.Sequence
+		}
+		c.state = encryption.StoreState{Store: s.Store, Epoch: s.Epoch, Sequence: sequence, Barrier: c.state.Barrier, KEK: s.KEK, Closing: s.Closing}
+	}
+	if change.Narrows {
+		c.state.Barrier = c.state.Sequence
+	}
+}
+
+func (c *content) put(rows encryption.Rows) {
+	for _, r := range rows.Keysets {
+		c.keysets[[2]string{r.Tenant, r.Purpose}] = r
+	}
+	for _, r := range rows.Generations {
+		c.generations[genID{r.Tenant, r.Generation}] = r
+	}
+	for _, r := range rows.Owners {
+		c.owners[[2]string{r.Tenant, r.Owner}] = r
+	}
+	for _, r := range rows.Keys {
+		c.keys[keyID{r.Tenant, r.Owner, r.Generation}] = r
+	}
+	for _, r := range rows.Aliases {
+		c.aliases[[2]string{r.Tenant, r.Alias}] = r
+	}
+	for _, r := range rows.Indexes {
+		c.indexes[indexID{r.Tenant, r.Table, r.Index, r.Version}] = r
+	}
+}
+
+// Page returns rows of one kind in the order of their primary key.
+func (t *memoryTx) Page(_ context.Context, page encryption.Page) (encryption.Rows, error) {
+	var out encryption.Rows
+	switch page.Kind {
+	case encryption.KindKeyset:
+		out.Keysets = select1(t.now.keysets, page, func(r encryption.KeysetRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Purpose} })
+	case encryption.KindGeneration:
+		out.Generations = select1(t.now.generations, page, func(r encryption.GenerationRow) (string, []any) {
+			return r.Tenant, []any{r.Tenant, int64(r.Generation)}
+		})
+	case encryption.KindOwner:
+		out.Owners = select1(t.now.owners, page, func(r encryption.OwnerRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Owner} })
+	case encryption.KindKey:
+		keys := t.now.keys
+		if page.Generation != 0 {
+			keys = maps.Clone(keys)
+			maps.DeleteFunc(keys, func(id keyID, _ encryption.KeyRow) bool { return id.generation != page.Generation })
+		}
+		out.Keys = select1(keys, page, func(r encryption.KeyRow) (string, []any) {
+			return r.Tenant, []any{r.Tenant, r.Owner, int64(r.Generation)}
+		})
+	case encryption.KindAlias:
+		out.Aliases = select1(t.now.aliases, page, func(r encryption.AliasRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Alias} })
+	case encryption.KindIndex:
+		out.Indexes = select1(t.now.indexes, page, func(r encryption.IndexRow) (string, []any) {
+			return r.Tenant, []any{r.Tenant, r.Table, r.Index, int64(r.Version)}
+		})
+	}
+	return out, nil
+}
+
+// select1 sorts the rows of one kind and cuts the page out of them.
+func select1[K comparable, R any](rows map[K]R, page encryption.Page, key func(R) (string, []any)) []R {
+	var out []R
+	for _, row := range rows {
+		tenant, primary := key(row)
+		if (page.Tenant == "" || page.Tenant == tenant) && (len(page.After) == 0 || compare(primary, page.After) > 0) {
+			out = append(out, row)
+		}
+	}
+	slices.SortFunc(out, func(a, b R) int {
+		_, ka := key(a)
+		_, kb := key(b)
+		return compare(ka, kb)
+	})
+	return out[:min(len(out), page.Limit)]
+}
+
+func compare(a, b []any) int {
+	for i := range a {
+		order := 0
+		switch x := a[i].(type) {
+		case string:
+			y, _ := b[i].(string)
+			order = cmp.Compare(x, y)
+		case int64:
+			y, _ := b[i].(int64)
+			order = cmp.Compare(x, y)
+		}
+		if order != 0 {
+			return order
+		}
+	}
+	return 0
+}
+
+var _ encryption.KeyStore = (*Memory)(nil)

@@ -1,0 +1,230 @@
+package encryption
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Receipt says what an erasure did in the key store.
+type Receipt struct {
+	Tenant     string    // whose
+	Owners     int       // owners that are tombstones now: the person and who was merged into it
+	Keys       int       // key rows that this call deleted
+	Sequence   int64     // of the newest tombstone
+	Epoch      int64     // older key copies stay readable until this epoch is closed
+	At         time.Time // of the tombstone; zero when it was there before
+	Unreadable time.Time // from then on no process opens or seals; zero when it was so before
+	Scrubbed   bool      // the store's own files hold no deleted bytes any more
+}
+
+// Erase destroys the keys of a person and of everyone merged into that
+// person, for ever: tombstones stay, and no key can be made under them. It
+// returns when no process opens or seals for them any more, a lease later.
+// It is idempotent; a person without keys gets a tombstone too.
+//
+// What the keys sealed is then unreadable in the database and in its backups.
+// Key copies stay readable until the epoch is closed; clear and index columns
+// are not reached (ClearRows).
+func (v *Vault) Erase(ctx context.Context, tenant, person string) (Receipt, error) {
+	if err := checkPerson(person); err != nil {
+		return Receipt{}, err
+	}
+	return v.erase(ctx, tenant, person)
+}
+
+// EraseRecord destroys the keys of a record owner r:<uuid>.
+func (v *Vault) EraseRecord(ctx context.Context, tenant, owner string) (Receipt, error) {
+	if err := checkRecordOwner(owner); err != nil {
+		return Receipt{}, err
+	}
+	return v.erase(ctx, tenant, owner)
+}
+
+// Eraser returns Erase in the shape that the erasure of a whole application
+// takes.
+func (v *Vault) Eraser() func(ctx context.Context, tenant, person string) error {
+	return func(ctx context.Context, tenant, person string) error {
+		_, err := v.Erase(ctx, tenant, person)
+		return err
+	}
+}
+
+func (v *Vault) erase(ctx context.Context, tenant, owner string) (Receipt, error) {
+	if err := checkTenant(tenant); err != nil {
+		return Receipt{}, err
+	}
+	if _, err := v.tenant(ctx, tenant); err != nil && !errors.Is(err, ErrKEK) {
+		return Receipt{}, err
+	}
+	receipt := Receipt{Tenant: tenant}
+	state, err := v.update(ctx, func(tx KeyTx) error {
+		receipt = Receipt{Tenant: tenant}
+		return bury(ctx, tx, tenant, owner, &receipt)
+	})
+	if err != nil {
+		return Receipt{}, err
+	}
+	receipt.Epoch = state.Epoch
+	v.drop() // this process stops at once, what it has handed out within the lease
+	if !v.settled(receipt.Sequence) {
+		receipt.At = v.cfg.Now().UTC()
+		receipt.Unreadable = receipt.At.Add(v.cfg.Lease)
+		if err := v.cfg.Wait(ctx, v.cfg.Lease); err != nil {
+			return receipt, fmt.Errorf("encryption: erase: the keys are gone, but the lease of other processes is not over: %w", err)
+		}
+	}
+	if receipt.Scrubbed, err = v.scrub(ctx); err != nil {
+		return receipt, err
+	}
+	v.cfg.Observe(ctx, "encryption.erased", float64(receipt.Keys), slog.Int("owners", receipt.Owners))
+	return receipt, nil
+}
+
+// scrub asks the store to forget deleted bytes, a few times while others read.
+func (v *Vault) scrub(ctx context.Context) (bool, error) {
+	scrubber, ok := v.cfg.Keys.(Scrubber)
+	if !ok {
+		return false, nil
+	}
+	for range 5 {
+		clean, err := scrubber.Scrub(ctx)
+		if err != nil || clean {
+			return clean, storeError(err)
+		}
+		if err := v.cfg.Wait(ctx, 20*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// bury makes tombstones of the owner and of everyone merged into it, and
+// deletes their key rows, in one transaction.
+func bury(ctx context.Context, tx KeyTx, tenant, owner string, receipt *Receipt) error {
+	state, err := tx.State(ctx)
+	if err != nil {
+		return err
+	}
+	closure, err := aliasClosure(ctx, tx, tenant, owner)
+	if err != nil {
+		return err
+	}
+	have, err := tx.Owners(ctx, tenant, closure)
+	if err != nil {
+		return err
+	}
+	var put []OwnerRow
+	for _, o := range closure {
+		i := slices.IndexFunc(have.Owners, func(row OwnerRow) bool { return row.Owner == o })
+		if i >= 0 && have.Owners[i].State == Tombstone {
+			receipt.Sequence = max(receipt.Sequence, have.Owners[i].Sequence)
+			continue
+		}
+		receipt.Sequence = state.Sequence
+		put = append(put, OwnerRow{Tenant: tenant, Owner: o, State: Tombstone, Sequence: state.Sequence})
+	}
+	receipt.Owners, receipt.Keys = len(closure), len(have.Keys)
+	if len(put) == 0 && len(have.Keys) == 0 {
+		return nil
+	}
+	return tx.Write(ctx, Change{Put: Rows{Owners: put}, Remove: Rows{Keys: have.Keys}, Narrows: true})
+}
+
+// aliasClosure lists the owner and everyone merged into it, directly or not.
+func aliasClosure(ctx context.Context, tx KeyTx, tenant, owner string) ([]string, error) {
+	out := []string{owner}
+	for i := 0; i < len(out); i++ {
+		merged, err := tx.Merged(ctx, tenant, out[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range merged {
+			if !slices.Contains(out, row.Alias) {
+				out = append(out, row.Alias)
+			}
+		}
+	}
+	return out, nil
+}
+
+// AddAlias says that a person was merged into another: from keeps its keys,
+// which old snapshots need, and seals no more; erasing into erases both. The
+// application reseals the fields of from under into in its own transaction
+// (a Reader for from, a Writer for into). It is idempotent.
+func (v *Vault) AddAlias(ctx context.Context, tenant, from, into string) error {
+	if err := checkTenant(tenant); err != nil {
+		return err
+	}
+	if checkPerson(from) != nil || checkPerson(into) != nil || from == into {
+		return fmt.Errorf("%w: merge of a person into another", ErrID)
+	}
+	if _, err := v.tenant(ctx, tenant); err != nil {
+		return err
+	}
+	_, err := v.update(ctx, func(tx KeyTx) error { return putAlias(ctx, tx, tenant, from, into) })
+	return err
+}
+
+func putAlias(ctx context.Context, tx KeyTx, tenant, from, into string) error {
+	state, err := tx.State(ctx)
+	if err != nil {
+		return err
+	}
+	have, err := tx.Owners(ctx, tenant, []string{from, into})
+	if err != nil {
+		return err
+	}
+	for _, row := range have.Aliases {
+		if row.Alias == from && row.Owner == into {
+			return nil
+		}
+		return fmt.Errorf("%w: one of the two is part of another merge", ErrMerged)
+	}
+	closure, err := aliasClosure(ctx, tx, tenant, from)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(closure, into) {
+		return fmt.Errorf("%w: a circle", ErrMerged)
+	}
+	put := Rows{Aliases: []AliasRow{{Tenant: tenant, Alias: from, Owner: into}}}
+	for _, owner := range []string{from, into} {
+		i := slices.IndexFunc(have.Owners, func(row OwnerRow) bool { return row.Owner == owner })
+		switch {
+		case i < 0:
+			put.Owners = append(put.Owners, OwnerRow{Tenant: tenant, Owner: owner, State: Live, Sequence: state.Sequence})
+		case have.Owners[i].State != Live:
+			return fmt.Errorf("%w: one of the two", ErrErased)
+		}
+	}
+	return tx.Write(ctx, Change{Put: put, Narrows: true})
+}
+
+// WrappedKeys returns the wrapped key rows (65 bytes each) of a person and of
+// everyone merged into that person: what a search for remains looks for in
+// every file after the erasure. They are useless without the KEK.
+func (v *Vault) WrappedKeys(ctx context.Context, tenant, person string) ([][]byte, error) {
+	if err := checkTenant(tenant); err != nil {
+		return nil, err
+	}
+	if err := checkOwner(person); err != nil {
+		return nil, err
+	}
+	var out [][]byte
+	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+		closure, err := aliasClosure(ctx, tx, tenant, person)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.Owners(ctx, tenant, closure)
+		for _, key := range rows.Keys {
+			out = append(out, key.Wrapped)
+		}
+		return err
+	})
+	return out, storeError(err)
+}

@@ -1,0 +1,305 @@
+package encryption
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+// normalise applies a rule; false says that the rule is unknown.
+func normalise(as Normaliser, value string) (string, bool) {
+	switch as {
+	case Exact:
+		return value, true
+	case Email:
+		value = norm.NFC.String(strings.Trim(value, " \t\r\n"))
+		if strings.IndexFunc(value, func(r rune) bool { return r >= 'A' && r <= 'Z' }) < 0 {
+			return value, true
+		}
+		lower := []byte(value)
+		for i, c := range lower {
+			if c >= 'A' && c <= 'Z' {
+				lower[i] = c + 'a' - 'A'
+			}
+		}
+		return string(lower), true
+	}
+	return "", false
+}
+
+// indexKey derives the key of one index version.
+func indexKey(root []byte, tenant, table, index string, version uint32, as Normaliser, bits int) ([]byte, error) {
+	info := frame.Join(indexDomain, tenant, table, index)
+	info = binary.BigEndian.AppendUint32(info, version)
+	info = frame.Append(info, as)
+	info = binary.BigEndian.AppendUint16(info, uint16(bits))
+	return derive(root, info)
+}
+
+// indexValue computes the value of normalised parts: the leftmost bits.
+func indexValue(key []byte, bits int, parts ...string) IndexValue {
+	mac := hmac.New(sha256.New, key)
+	for _, part := range parts {
+		mac.Write(frame.Join(part))
+	}
+	sum := mac.Sum(nil)
+	if bits <= 63 {
+		return IndexValue{set: true, narrow: int64(binary.BigEndian.Uint64(sum) >> (64 - bits))}
+	}
+	return IndexValue{set: true, wide: sum[:bits/8]}
+}
+
+// tenantIndexes holds the keys and states of a table's index versions in one
+// tenant.
+type tenantIndexes struct {
+	keys   [][]byte // by position in SealedTable.indexes; nil when retired
+	states []IndexState
+}
+
+// tenantIndexes returns the keys of all declared index versions, registering
+// those that the tenant does not have yet.
+func (t *SealedTable) tenantIndexes(ctx context.Context, tenant string) (*tenantIndexes, error) {
+	for range 5 {
+		k, err := t.vault.tenant(ctx, tenant)
+		if err != nil {
+			return nil, err
+		}
+		open, err := t.vault.keysetOf(ctx, k, purposeIndex)
+		if err != nil {
+			return nil, err
+		}
+		out, missing, err := t.derived(tenant, k.rows.Indexes, open)
+		if err != nil || len(missing) == 0 {
+			return out, err
+		}
+		if err := t.register(ctx, tenant, missing, open); err != nil && !errors.Is(err, errStale) {
+			return nil, err
+		}
+		if _, err := t.vault.loadTenant(ctx, tenant); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w: index versions change all the time", ErrStore)
+}
+
+func (t *SealedTable) derived(tenant string, rows []IndexRow, open *openKeyset) (*tenantIndexes, []tableIndex, error) {
+	out := &tenantIndexes{keys: make([][]byte, len(t.indexes)), states: make([]IndexState, len(t.indexes))}
+	var missing []tableIndex
+	for i, index := range t.indexes {
+		at := slices.IndexFunc(rows, func(r IndexRow) bool {
+			return r.Table == t.def.Name && r.Index == index.Name && r.Version == index.Version
+		})
+		if at < 0 {
+			missing = append(missing, index)
+			continue
+		}
+		row := rows[at]
+		if row.Normaliser != string(index.As) || row.Bits != index.Bits {
+			return nil, nil, &KeyError{Op: "another normaliser or width is a new version", Table: t.def.Name, Column: index.Name, Err: ErrDefinition}
+		}
+		out.states[i] = row.State
+		if row.State == IndexRetired {
+			continue
+		}
+		root, ok := open.root(row.Root)
+		if !ok {
+			return nil, nil, &KeyError{Op: "root of the index", Table: t.def.Name, Column: index.Name, Err: ErrNoKey}
+		}
+		key, err := indexKey(root, tenant, t.def.Name, index.Name, index.Version, index.As, index.Bits)
+		if err != nil {
+			return nil, nil, err
+		}
+		out.keys[i] = key
+	}
+	return out, missing, nil
+}
+
+// register inserts version rows under the primary root. A first version is
+// live at once unless rows without it exist.
+func (t *SealedTable) register(ctx context.Context, tenant string, missing []tableIndex, open *openKeyset) error {
+	_, err := t.vault.update(ctx, func(tx KeyTx) error {
+		now, err := tx.Tenant(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		var put Rows
+		for _, index := range missing {
+			if slices.ContainsFunc(now.Indexes, func(r IndexRow) bool {
+				return r.Table == t.def.Name && r.Index == index.Name && r.Version == index.Version
+			}) {
+				return errStale
+			}
+			state := IndexLive
+			if index.Existing || index.Version > 1 {
+				state = IndexBuilding
+			}
+			put.Indexes = append(put.Indexes, IndexRow{
+				Tenant: tenant, Table: t.def.Name, Index: index.Name, Version: index.Version,
+				Root: open.primary(), Normaliser: string(index.As), Bits: index.Bits, State: state,
+			})
+		}
+		return tx.Write(ctx, Change{Put: put, Narrows: true})
+	})
+	return err
+}
+
+// value computes what index i holds for an opened value: NULL when it
+// normalises to empty or the version is retired.
+func (x *tenantIndexes) value(t *SealedTable, i int, value string) IndexValue {
+	normal, _ := normalise(t.indexes[i].As, value)
+	if normal == "" || x.keys[i] == nil {
+		return IndexValue{}
+	}
+	return indexValue(x.keys[i], t.indexes[i].Bits, normal)
+}
+
+// Index returns the value for an index column (its SQL name). A value that
+// normalises to empty is NULL, and so is a retired version.
+func (w *Writer) Index(index, value string) IndexValue {
+	i := slices.IndexFunc(w.table.indexes, func(x tableIndex) bool { return x.Column == index })
+	if i < 0 {
+		return IndexValue{err: &KeyError{Op: "index is not declared", Table: w.table.def.Name, Column: index, Err: ErrDefinition}}
+	}
+	return w.indexKeys.value(w.table, i, value)
+}
+
+// Int64 is Index for widths up to 63 bits; a wider one fails.
+func (w *Writer) Int64(index, value string) IndexValue {
+	x := w.Index(index, value)
+	if x.wide != nil {
+		return IndexValue{err: &KeyError{Op: "the index is wider than 63 bits", Table: w.table.def.Name, Column: index, Err: ErrDefinition}}
+	}
+	return x
+}
+
+// Probe is one value to look for.
+type Probe struct {
+	Column  string     // SQL column
+	Version uint32     // of the index
+	Value   IndexValue // to compare with
+}
+
+// Probes is one Probe for each live version of an index.
+type Probes []Probe
+
+// Where returns "(alias.column = ? OR …)" and its arguments; alias may be "".
+func (p Probes) Where(alias string) (where string, args []any) {
+	parts := make([]string, 0, len(p))
+	for _, probe := range p {
+		column := probe.Column
+		if alias != "" {
+			column = alias + "." + column
+		}
+		parts = append(parts, column+" = ?")
+		args = append(args, probe.Value)
+	}
+	return "(" + strings.Join(parts, " OR ") + ")", args
+}
+
+// Lookup returns what to search for: one value for each live version of the
+// index, which is named by its logical name or by one of its columns. Narrow
+// indexes collide on purpose: open what is found and compare it with Match.
+// No live version is an error (ErrDefinition), and so is a value that
+// normalises to empty: both would find nothing and look like an answer.
+func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (Probes, error) {
+	if err := checkTenant(tenant); err != nil {
+		return nil, err
+	}
+	name := t.indexName(index)
+	if name == "" {
+		return nil, &KeyError{Op: "index is not declared", Table: t.def.Name, Column: index, Err: ErrDefinition}
+	}
+	keys, err := t.tenantIndexes(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	var out Probes
+	for i, x := range t.indexes {
+		if x.Name != name || keys.states[i] != IndexLive {
+			continue
+		}
+		v := keys.value(t, i, value)
+		if v.IsNull() {
+			return nil, &KeyError{Op: "lookup of a value that normalises to empty", Table: t.def.Name, Column: index, Err: ErrDefinition}
+		}
+		out = append(out, Probe{Column: x.Column, Version: x.Version, Value: v})
+	}
+	if len(out) == 0 {
+		return nil, &KeyError{Op: "no version of the index is live: RebuildIndexes", Table: t.def.Name, Column: index, Err: ErrDefinition}
+	}
+	return out, nil
+}
+
+func (t *SealedTable) indexName(index string) string {
+	for _, x := range t.indexes {
+		if x.Name == index || x.Column == index {
+			return x.Name
+		}
+	}
+	return ""
+}
+
+// Match reports whether an opened value is what was looked for: the
+// confirmation after a Lookup, by the rule of the index.
+func (t *SealedTable) Match(index, opened, wanted string) bool {
+	name := t.indexName(index)
+	for _, x := range t.indexes {
+		if x.Name == name {
+			a, _ := normalise(x.As, opened)
+			b, _ := normalise(x.As, wanted)
+			return a == b && a != ""
+		}
+	}
+	return false
+}
+
+// RetireIndex retires a version of an index: it is neither written nor asked
+// any more. Another version must be live.
+func (t *SealedTable) RetireIndex(ctx context.Context, tenant, index string, version uint32) error {
+	return t.setIndexStates(ctx, tenant, func(rows []IndexRow) ([]IndexRow, error) {
+		name := t.indexName(index)
+		var put []IndexRow
+		live := false
+		for _, row := range rows {
+			switch {
+			case row.Table != t.def.Name || row.Index != name:
+			case row.Version == version:
+				row.State = IndexRetired
+				put = append(put, row)
+			case row.State == IndexLive:
+				live = true
+			}
+		}
+		if len(put) == 0 || !live {
+			return nil, &KeyError{Op: "retire: unknown version, or no other one is live", Table: t.def.Name, Column: index, Err: ErrDefinition}
+		}
+		return put, nil
+	})
+}
+
+func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next func([]IndexRow) ([]IndexRow, error)) error {
+	if err := checkTenant(tenant); err != nil {
+		return err
+	}
+	_, err := t.vault.update(ctx, func(tx KeyTx) error {
+		now, err := tx.Tenant(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		put, err := next(now.Indexes)
+		if err != nil || len(put) == 0 {
+			return err
+		}
+		return tx.Write(ctx, Change{Put: Rows{Indexes: put}, Narrows: true})
+	})
+	return err
+}

@@ -1,0 +1,366 @@
+package encryption
+
+import (
+	"context"
+	"crypto/cipher"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// personKey is one key of one owner and generation, unwrapped.
+type personKey struct {
+	raw   [keySize]byte
+	gcm   cipher.AEAD
+	err   error // the row is there but does not unwrap
+	seals atomic.Uint64
+}
+
+// ownerKeys is what the store knows about an owner. It is never changed
+// after it was put into the cache.
+type ownerKeys struct {
+	state  OwnerState
+	merged bool
+	keys   map[uint32]*personKey
+	loaded time.Time // before the read
+}
+
+// maxOwners bounds the owners of one query.
+const maxOwners = 1000
+
+// lookup returns what is known about the owners, from memory where the lease
+// allows it, otherwise with one query for all that are missing. Unknown
+// owners are left out. The returned moment begins the lease of the answer.
+func (v *Vault) lookup(ctx context.Context, tenant string, owners []string, early bool) (map[string]*ownerKeys, time.Time, error) {
+	granted, err := v.fresh(ctx, early)
+	if err != nil {
+		return nil, granted, err
+	}
+	out := make(map[string]*ownerKeys, len(owners))
+	var missing []string
+	v.mu.RLock()
+	for _, owner := range owners {
+		if known := v.owners[ownerID{tenant, owner}]; known != nil {
+			out[owner] = known
+		} else if !slices.Contains(missing, owner) {
+			missing = append(missing, owner)
+		}
+	}
+	v.mu.RUnlock()
+	for chunk := range slices.Chunk(missing, maxOwners) {
+		found, err := v.fetch(ctx, tenant, chunk)
+		if err != nil {
+			return nil, granted, err
+		}
+		for owner, keys := range found {
+			out[owner] = keys
+		}
+	}
+	return out, granted, nil
+}
+
+// fetch reads owners afresh, in one query, and caches them.
+func (v *Vault) fetch(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, error) {
+	v.mu.RLock()
+	flush := v.flush
+	v.mu.RUnlock()
+	loaded := v.cfg.Now()
+	rows, err := v.cfg.Keys.Owners(ctx, tenant, owners)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	v.cfg.Observe(ctx, "encryption.keys.fetched", float64(len(rows.Keys)))
+	out := make(map[string]*ownerKeys, len(rows.Owners))
+	for _, row := range rows.Owners {
+		out[row.Owner] = &ownerKeys{state: row.State, keys: map[uint32]*personKey{}, loaded: loaded}
+	}
+	for _, row := range rows.Aliases {
+		if o := out[row.Alias]; o != nil {
+			o.merged = true
+		}
+	}
+	for _, row := range rows.Keys {
+		o := out[row.Owner]
+		if o == nil || o.state == Tombstone {
+			continue // no key opens under a tombstone, whoever put it there
+		}
+		if o.keys[row.Generation], err = v.unwrap(ctx, row); err != nil {
+			return nil, err
+		}
+	}
+	v.remember(tenant, out, flush)
+	return out, nil
+}
+
+// remember puts owners into the cache unless it was dropped meanwhile.
+func (v *Vault) remember(tenant string, found map[string]*ownerKeys, flush uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.flush != flush {
+		return
+	}
+	for owner, keys := range found {
+		if len(v.owners) >= v.cfg.CacheKeys {
+			for id := range v.owners { // any one goes: map order is random enough
+				delete(v.owners, id)
+				break
+			}
+		}
+		v.owners[ownerID{tenant, owner}] = keys
+	}
+}
+
+// unwrap opens a key row; a wrap id that is unknown here makes it read the
+// tenant's keyset afresh once. A row that does not unwrap stays apart from
+// the owner's other keys.
+func (v *Vault) unwrap(ctx context.Context, row KeyRow) (*personKey, error) {
+	wrap, err := v.keyset(ctx, row.Tenant, purposeWrap)
+	if err != nil {
+		return nil, err
+	}
+	raw, known, err := wrap.unwrapKey(row)
+	if !known {
+		k, loadErr := v.loadTenant(ctx, row.Tenant)
+		if loadErr != nil {
+			return nil, loadErr
+		}
+		if wrap, err = v.keysetOf(ctx, k, purposeWrap); err != nil {
+			return nil, err
+		}
+		raw, _, err = wrap.unwrapKey(row)
+	}
+	if err != nil {
+		return &personKey{err: err}, nil
+	}
+	gcm, err := newGCM(raw)
+	if err != nil {
+		return nil, err
+	}
+	key := &personKey{gcm: gcm}
+	copy(key.raw[:], raw)
+	return key, nil
+}
+
+// openKey finds the one key that opens a value of this owner and generation:
+// an exact lookup, one fresh read on a miss, never another owner, alias or
+// generation.
+func (v *Vault) openKey(ctx context.Context, tenant, owner string, generation uint32) (*personKey, time.Time, error) {
+	found, granted, err := v.lookup(ctx, tenant, []string{owner}, false)
+	if err != nil {
+		return nil, granted, err
+	}
+	if key := found[owner].key(generation); key != nil {
+		return key, granted, key.err
+	}
+	if o := found[owner]; o == nil || o.state != Tombstone {
+		if found, err = v.fetch(ctx, tenant, []string{owner}); err != nil {
+			return nil, granted, err
+		}
+		if key := found[owner].key(generation); key != nil {
+			return key, granted, key.err
+		}
+	}
+	return nil, granted, v.whyMissing(ctx, tenant, found[owner], generation)
+}
+
+func (o *ownerKeys) key(generation uint32) *personKey {
+	if o == nil {
+		return nil
+	}
+	return o.keys[generation]
+}
+
+func (v *Vault) whyMissing(ctx context.Context, tenant string, o *ownerKeys, generation uint32) error {
+	if o != nil && o.state == Tombstone {
+		return &KeyError{Op: "open", Generation: generation, Err: ErrErased}
+	}
+	k, err := v.loadTenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	if g, ok := k.generations[generation]; ok && g.State == Destroyed {
+		return &KeyError{Op: "open", Generation: generation, Err: ErrDestroyed}
+	}
+	return &KeyError{Op: "open", Generation: generation, Err: ErrNoKey}
+}
+
+// sealable returns why an owner seals no more, or nil.
+func (o *ownerKeys) sealable() error {
+	switch {
+	case o == nil:
+		return nil
+	case o.state != Live:
+		return &KeyError{Op: "seal", Err: ErrErased}
+	case o.merged:
+		return &KeyError{Op: "seal", Err: ErrMerged}
+	}
+	return nil
+}
+
+// sealKeys returns the owners' keys of the active generation, creating those
+// that do not exist. Owners that seal no more make it fail, after the others
+// got their keys.
+func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, time.Time, error) {
+	for range 5 {
+		found, granted, err := v.lookup(ctx, tenant, owners, true)
+		if err != nil {
+			return nil, 0, granted, err
+		}
+		k, err := v.tenant(ctx, tenant)
+		if err != nil {
+			return nil, 0, granted, err
+		}
+		missing, refused := lacking(found, owners, k.active)
+		if len(missing) == 0 {
+			return found, k.active, granted, refused
+		}
+		if err := v.createKeys(ctx, tenant, missing); err != nil && !errors.Is(err, errStale) {
+			return nil, 0, granted, err
+		}
+	}
+	return nil, 0, time.Time{}, fmt.Errorf("%w: keysets or generations change all the time", ErrStore)
+}
+
+// lacking lists the owners without a key of the generation, and why others
+// will not get one.
+func lacking(found map[string]*ownerKeys, owners []string, generation uint32) (missing []string, refused error) {
+	for _, owner := range owners {
+		o := found[owner]
+		if err := o.sealable(); err != nil {
+			refused = err
+			continue
+		}
+		key := o.key(generation)
+		if key == nil {
+			missing = append(missing, owner)
+		} else if key.err != nil {
+			refused = key.err
+		}
+	}
+	return missing, refused
+}
+
+// createKeys creates the keys of the active generation for the owners, then
+// reads back what the store really holds: the one key of an owner and
+// generation is the one that was committed first, whoever made it.
+func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string) error {
+	v.create.Lock()
+	defer v.create.Unlock()
+	for chunk := range slices.Chunk(owners, pageSize) {
+		if err := v.createSome(ctx, tenant, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *Vault) createSome(ctx context.Context, tenant string, owners []string) error {
+	k, err := v.tenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	found, err := v.fetch(ctx, tenant, owners)
+	if err != nil {
+		return err
+	}
+	if owners, _ = lacking(found, owners, k.active); len(owners) == 0 {
+		return nil // another goroutine was here first
+	}
+	wrap, err := v.keysetOf(ctx, k, purposeWrap)
+	if err != nil {
+		return err
+	}
+	fresh, err := freshKeys(wrap, tenant, owners, k.active)
+	if err != nil {
+		return err
+	}
+	_, err = v.update(ctx, func(tx KeyTx) error { return putKeys(ctx, tx, tenant, k.active, wrap.row.Version, fresh) })
+	if errors.Is(err, errStale) {
+		v.drop()
+		if _, err := v.loadTenant(ctx, tenant); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	v.cfg.Observe(ctx, "encryption.keys.created", float64(len(owners)), slog.Int("owners", len(owners)))
+	_, err = v.fetch(ctx, tenant, owners)
+	return err
+}
+
+func freshKeys(wrap *openKeyset, tenant string, owners []string, generation uint32) ([]KeyRow, error) {
+	rows := make([]KeyRow, 0, len(owners))
+	for _, owner := range owners {
+		raw, err := randomKey()
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, KeyRow{Tenant: tenant, Owner: owner, Generation: generation, Wrapped: wrap.wrapKey(raw, tenant, owner, generation)})
+	}
+	return rows, nil
+}
+
+// putKeys inserts keys where none is, under owners that are live, while the
+// generation is active and the wrap key current.
+func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, version int64, fresh []KeyRow) error {
+	state, err := tx.State(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := tx.Tenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	current := slices.ContainsFunc(now.Keysets, func(k KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == version })
+	active := slices.ContainsFunc(now.Generations, func(g GenerationRow) bool { return g.Generation == generation && g.State == Active })
+	if !current || !active {
+		return errStale
+	}
+	owners := make([]string, len(fresh))
+	for i, row := range fresh {
+		owners[i] = row.Owner
+	}
+	have, err := tx.Owners(ctx, tenant, owners)
+	if err != nil {
+		return err
+	}
+	var put Rows
+	for _, row := range fresh {
+		i := slices.IndexFunc(have.Owners, func(o OwnerRow) bool { return o.Owner == row.Owner })
+		switch {
+		case i < 0:
+			put.Owners = append(put.Owners, OwnerRow{Tenant: tenant, Owner: row.Owner, State: Live, Sequence: state.Sequence})
+		case have.Owners[i].State != Live:
+			continue // erased meanwhile: the caller finds the tombstone when it reads back
+		case slices.ContainsFunc(have.Aliases, func(a AliasRow) bool { return a.Alias == row.Owner }):
+			continue
+		case slices.ContainsFunc(have.Keys, func(k KeyRow) bool { return k.Owner == row.Owner && k.Generation == generation }):
+			continue
+		}
+		put.Keys = append(put.Keys, row)
+	}
+	if len(put.Keys) == 0 {
+		return nil
+	}
+	return tx.Write(ctx, Change{Put: put})
+}
+
+// Ensure fetches or creates the keys of many persons in few transactions:
+// before an import, and before a transaction in which keys must not be
+// fetched.
+func (v *Vault) Ensure(ctx context.Context, tenant string, persons ...string) error {
+	if err := checkTenant(tenant); err != nil {
+		return err
+	}
+	for _, person := range persons {
+		if err := checkPerson(person); err != nil {
+			return err
+		}
+	}
+	_, _, _, err := v.sealKeys(ctx, tenant, persons)
+	return err
+}

@@ -1,0 +1,148 @@
+package encryption
+
+import (
+	"context"
+	"fmt"
+	"iter"
+)
+
+// PersonSealer seals bytes that other packages hold (audit openings, undo
+// pre-images, journals) under the key of the person they are about. It is
+// safe for concurrent use.
+type PersonSealer struct {
+	vault   *Vault
+	purpose string
+}
+
+// PersonSealer returns the sealer for a purpose, a frozen name that is part
+// of every value: "opening", "undo", "journal", ….
+func (v *Vault) PersonSealer(purpose string) PersonSealer {
+	return PersonSealer{vault: v, purpose: purpose}
+}
+
+// Ensure fetches or creates the keys of these persons, so that Seal needs no
+// connection for half a lease: call it before the transaction. The person ""
+// stands for the tenant's own data.
+func (s PersonSealer) Ensure(ctx context.Context, tenant string, persons ...string) error {
+	owners := make([]string, 0, len(persons)+1)
+	for _, person := range append([]string{""}, persons...) {
+		owner, err := s.owner(tenant, person)
+		if err != nil {
+			return err
+		}
+		owners = append(owners, owner)
+	}
+	_, _, _, err := s.vault.sealKeys(ctx, tenant, owners)
+	return err
+}
+
+func (s PersonSealer) owner(tenant, person string) (string, error) {
+	if err := checkID(s.purpose); err != nil {
+		return "", fmt.Errorf("%w: purpose of a person sealer", ErrDefinition)
+	}
+	if err := checkTenant(tenant); err != nil {
+		return "", err
+	}
+	if person == "" {
+		return tenantOwner, nil
+	}
+	return person, checkPerson(person)
+}
+
+// Seal seals under the person's key of the active generation; the person ""
+// is the tenant's own data. ad must be given again to open.
+func (s PersonSealer) Seal(ctx context.Context, tenant, person string, plaintext, ad []byte) ([]byte, error) {
+	owner, err := s.owner(tenant, person)
+	if err != nil {
+		return nil, err
+	}
+	if len(plaintext) > maxField {
+		return nil, &KeyError{Op: "seal", Table: s.purpose, Err: ErrTooLarge}
+	}
+	key, generation, err := s.vault.cachedSealKey(ctx, tenant, owner)
+	if err != nil {
+		return nil, err
+	}
+	return key.appendSeal(make([]byte, 0, len(plaintext)+overhead), generation, plaintext, personSealAD(s.purpose, tenant, owner, ad)), nil
+}
+
+// cachedSealKey answers from memory while the lease runs, so that it may be
+// called inside a transaction after Ensure.
+func (v *Vault) cachedSealKey(ctx context.Context, tenant, owner string) (*personKey, uint32, error) {
+	if v.cfg.Now().Sub(v.lastCheck()) < v.cfg.Lease {
+		v.mu.RLock()
+		k, o, flush := v.tenants[tenant], v.owners[ownerID{tenant, owner}], v.flush
+		v.mu.RUnlock()
+		if k != nil && k.flush == flush && o != nil && o.sealable() == nil {
+			if key := o.key(k.active); key != nil && key.err == nil {
+				return key, k.active, nil
+			}
+		}
+	}
+	found, generation, _, err := v.sealKeys(ctx, tenant, []string{owner})
+	if err != nil {
+		return nil, 0, err
+	}
+	return found[owner].key(generation), generation, nil
+}
+
+// Open opens what Seal has sealed for the same purpose, tenant, person and ad.
+func (s PersonSealer) Open(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+	owner, err := s.owner(tenant, person)
+	if err != nil {
+		return nil, err
+	}
+	generation, err := GenerationOf(sealed)
+	if err != nil || sealed[0] != fieldMark || len(sealed) < overhead {
+		return nil, &KeyError{Op: "open", Table: s.purpose, Err: ErrOpen}
+	}
+	key, _, err := s.vault.openKey(ctx, tenant, owner, generation)
+	if err != nil {
+		return nil, err
+	}
+	plaintext, err := key.gcm.Open(nil, nil, sealed[prefixSize:], personSealAD(s.purpose, tenant, owner, ad))
+	if err != nil {
+		return nil, &KeyError{Op: "open", Table: s.purpose, Generation: generation, Err: ErrOpen}
+	}
+	return plaintext, nil
+}
+
+// Reseal returns the value sealed under the active generation, and whether it
+// differs from the one given. The holder stores it only over the bytes it has
+// read.
+func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed, ad []byte) (resealed []byte, changed bool, err error) {
+	generation, err := GenerationOf(sealed)
+	if err != nil {
+		return nil, false, &KeyError{Op: "reseal", Table: s.purpose, Err: ErrOpen}
+	}
+	k, err := s.vault.tenant(ctx, tenant)
+	if err != nil {
+		return nil, false, err
+	}
+	if generation == k.active {
+		return sealed, false, nil
+	}
+	plaintext, err := s.Open(ctx, tenant, person, sealed, ad)
+	if err != nil {
+		return nil, false, err
+	}
+	resealed, err = s.Seal(ctx, tenant, person, plaintext, ad)
+	return resealed, err == nil, err
+}
+
+// Census counts sealed values by generation: what a holder answers before a
+// generation is destroyed. A value that is not sealed is ErrOpen.
+func (s PersonSealer) Census(cells iter.Seq2[[]byte, error]) (map[uint32]int64, error) {
+	out := map[uint32]int64{}
+	for cell, err := range cells {
+		if err != nil {
+			return nil, err
+		}
+		generation, err := GenerationOf(cell)
+		if err != nil {
+			return nil, &KeyError{Op: "census", Table: s.purpose, Err: ErrOpen}
+		}
+		out[generation]++
+	}
+	return out, nil
+}

@@ -1,0 +1,229 @@
+package sqlkeys
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/crmguard/crmguard/encryption"
+)
+
+// querier is what *sql.DB and *sql.Tx share.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// keyTx is the inside of one transaction.
+type keyTx struct {
+	tx    *sql.Tx
+	write bool
+	wrote bool
+}
+
+func (t *keyTx) exec(ctx context.Context, query string, args ...any) error {
+	if _, err := t.tx.ExecContext(ctx, query, args...); err != nil {
+		return fmt.Errorf("sqlkeys: write: %w", err)
+	}
+	return nil
+}
+
+// State reads the state row.
+func (t *keyTx) State(ctx context.Context) (encryption.StoreState, error) {
+	return readState(ctx, t.tx)
+}
+
+func readState(ctx context.Context, q querier) (encryption.StoreState, error) {
+	var s encryption.StoreState
+	var closing int
+	err := q.QueryRowContext(ctx, `SELECT store, epoch, sequence, barrier, kek, closing FROM crmguard_encryption_store WHERE one = 1`).
+		Scan(&s.Store, &s.Epoch, &s.Sequence, &s.Barrier, &s.KEK, &closing)
+	if err != nil {
+		return s, fmt.Errorf("sqlkeys: read state: %w", err)
+	}
+	s.Closing = closing != 0
+	return s, nil
+}
+
+// Tenant returns keysets, generations and index versions of one tenant.
+func (t *keyTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
+	var out encryption.Rows
+	for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindGeneration, encryption.KindIndex} {
+		if err := readRows(ctx, t.tx, &out, kind, ` WHERE tenant = ?`, tenant); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// Owners returns owner rows, key rows and aliases of the owners in one query.
+func (t *keyTx) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
+	return readOwners(ctx, t.tx, tenant, owners)
+}
+
+func readOwners(ctx context.Context, q querier, tenant string, owners []string) (out encryption.Rows, err error) {
+	if len(owners) == 0 {
+		return out, nil
+	}
+	args := []any{tenant}
+	for _, owner := range owners {
+		args = append(args, owner)
+	}
+	rows, err := q.QueryContext(ctx, `SELECT o.owner, o.state, o.sequence, a.owner, k.generation, k.wrapped
+		FROM crmguard_encryption_owner o
+		LEFT JOIN crmguard_encryption_alias a ON a.tenant = o.tenant AND a.alias = o.owner
+		LEFT JOIN crmguard_encryption_key k ON k.tenant = o.tenant AND k.owner = o.owner
+		WHERE o.tenant = ? AND o.owner IN (`+marks(len(owners))+`) ORDER BY o.owner, k.generation`, args...)
+	if err != nil {
+		return out, fmt.Errorf("sqlkeys: read owners: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		o := encryption.OwnerRow{Tenant: tenant}
+		var into sql.NullString
+		var generation sql.NullInt64
+		var wrapped []byte
+		if err := rows.Scan(&o.Owner, &o.State, &o.Sequence, &into, &generation, &wrapped); err != nil {
+			return out, fmt.Errorf("sqlkeys: read owners: %w", err)
+		}
+		if n := len(out.Owners); n == 0 || out.Owners[n-1].Owner != o.Owner {
+			out.Owners = append(out.Owners, o)
+			if into.Valid {
+				out.Aliases = append(out.Aliases, encryption.AliasRow{Tenant: tenant, Alias: o.Owner, Owner: into.String})
+			}
+		}
+		if generation.Valid {
+			out.Keys = append(out.Keys, encryption.KeyRow{Tenant: tenant, Owner: o.Owner, Generation: uint32(generation.Int64), Wrapped: wrapped})
+		}
+	}
+	return out, rows.Err()
+}
+
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
+
+// Merged returns the aliases that point to the owner.
+func (t *keyTx) Merged(ctx context.Context, tenant, owner string) ([]encryption.AliasRow, error) {
+	var out encryption.Rows
+	err := readRows(ctx, t.tx, &out, encryption.KindAlias, ` WHERE tenant = ? AND owner = ?`, tenant, owner)
+	return out.Aliases, err
+}
+
+// table describes one kind of rows: its columns in the order of encode, the
+// primary key first.
+type table struct {
+	name    string
+	key     []string
+	columns []string
+}
+
+func tableOf(kind encryption.Kind) (table, bool) {
+	switch kind {
+	case encryption.KindKeyset:
+		return table{"crmguard_encryption_keyset", []string{"tenant", "purpose"}, []string{"tenant", "purpose", "epoch", "kek", "version", "former", "wrapped"}}, true
+	case encryption.KindGeneration:
+		return table{"crmguard_encryption_generation", []string{"tenant", "generation"}, []string{"tenant", "generation", "state", "created"}}, true
+	case encryption.KindOwner:
+		return table{"crmguard_encryption_owner", []string{"tenant", "owner"}, []string{"tenant", "owner", "state", "sequence"}}, true
+	case encryption.KindKey:
+		return table{"crmguard_encryption_key", []string{"tenant", "owner", "generation"}, []string{"tenant", "owner", "generation", "wrapped"}}, true
+	case encryption.KindAlias:
+		return table{"crmguard_encryption_alias", []string{"tenant", "alias"}, []string{"tenant", "alias", "owner"}}, true
+	case encryption.KindIndex:
+		return table{"crmguard_encryption_index", []string{"tenant", "tab", "idx", "version"}, []string{"tenant", "tab", "idx", "version", "root", "normaliser", "bits", "state"}}, true
+	}
+	return table{}, false
+}
+
+// Page returns rows of one kind in the order of their primary key.
+func (t *keyTx) Page(ctx context.Context, page encryption.Page) (encryption.Rows, error) {
+	var out encryption.Rows
+	tab, ok := tableOf(page.Kind)
+	if !ok {
+		return out, fmt.Errorf("sqlkeys: unknown kind of rows")
+	}
+	var where []string
+	var args []any
+	if page.Tenant != "" {
+		where, args = append(where, "tenant = ?"), append(args, page.Tenant)
+	}
+	if page.Generation != 0 && page.Kind == encryption.KindKey {
+		where, args = append(where, "generation = ?"), append(args, int64(page.Generation))
+	}
+	if len(page.After) == len(tab.key) {
+		where, args = append(where, "("+strings.Join(tab.key, ", ")+") > ("+marks(len(tab.key))+")"), append(args, page.After...)
+	}
+	clause := ""
+	if len(where) > 0 {
+		clause = " WHERE " + strings.Join(where, " AND ")
+	}
+	args = append(args, page.Limit)
+	err := readRows(ctx, t.tx, &out, page.Kind, clause+" ORDER BY "+strings.Join(tab.key, ", ")+" LIMIT ?", args...)
+	return out, err
+}
+
+func readRows(ctx context.Context, q querier, out *encryption.Rows, kind encryption.Kind, clause string, args ...any) (err error) {
+	tab, _ := tableOf(kind)
+	rows, err := q.QueryContext(ctx, `SELECT `+strings.Join(tab.columns, ", ")+` FROM `+tab.name+clause, args...)
+	if err != nil {
+		return fmt.Errorf("sqlkeys: read %s: %w", kind, err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := scan(rows, out, kind); err != nil {
+			return fmt.Errorf("sqlkeys: read %s: %w", kind, err)
+		}
+	}
+	return rows.Err()
+}
+
+func scan(rows *sql.Rows, out *encryption.Rows, kind encryption.Kind) error {
+	switch kind {
+	case encryption.KindKeyset:
+		var r encryption.KeysetRow
+		var former []byte
+		if err := rows.Scan(&r.Tenant, &r.Purpose, &r.Epoch, &r.KEK, &r.Version, &former, &r.Wrapped); err != nil {
+			return err
+		}
+		for ; len(former) >= 4; former = former[4:] {
+			r.Former = append(r.Former, binary.BigEndian.Uint32(former))
+		}
+		out.Keysets = append(out.Keysets, r)
+	case encryption.KindGeneration:
+		var r encryption.GenerationRow
+		var created int64
+		if err := rows.Scan(&r.Tenant, &r.Generation, &r.State, &created); err != nil {
+			return err
+		}
+		r.Created = time.UnixMicro(created).UTC()
+		out.Generations = append(out.Generations, r)
+	case encryption.KindOwner:
+		var r encryption.OwnerRow
+		if err := rows.Scan(&r.Tenant, &r.Owner, &r.State, &r.Sequence); err != nil {
+			return err
+		}
+		out.Owners = append(out.Owners, r)
+	case encryption.KindKey:
+		var r encryption.KeyRow
+		if err := rows.Scan(&r.Tenant, &r.Owner, &r.Generation, &r.Wrapped); err != nil {
+			return err
+		}
+		out.Keys = append(out.Keys, r)
+	case encryption.KindAlias:
+		var r encryption.AliasRow
+		if err := rows.Scan(&r.Tenant, &r.Alias, &r.Owner); err != nil {
+			return err
+		}
+		out.Aliases = append(out.Aliases, r)
+	case encryption.KindIndex:
+		var r encryption.IndexRow
+		if err := rows.Scan(&r.Tenant, &r.Table, &r.Index, &r.Version, &r.Root, &r.Normaliser, &r.Bits, &r.State); err != nil {
+			return err
+		}
+		out.Indexes = append(out.Indexes, r)
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package encryption
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
+
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+// StreamRef says what a stream belongs to. All of it is bound into the
+// stream: a file put in another row's place does not open.
+type StreamRef struct {
+	Tenant string // its tenant
+	Owner  string // person, record owner r:<uuid>, or t:
+	Column string // logical column, declared as Stream
+	Row    string // key of the row it belongs to
+}
+
+const (
+	segmentSize   = 64 << 10
+	maxStreamName = 1024
+)
+
+// streamPrimitive is Tink's AES256-CTR-HMAC-SHA256 stream under the key that
+// is derived from a person key.
+func streamPrimitive(personKey []byte) (*subtle.AESCTRHMAC, error) {
+	key, err := derive(personKey, frame.Join(streamKeyDomain))
+	if err != nil {
+		return nil, err
+	}
+	primitive, err := subtle.NewAESCTRHMAC(key, "SHA256", keySize, "SHA256", keySize, segmentSize, 0)
+	if err != nil {
+		return nil, fmt.Errorf("encryption: stream: %w", err)
+	}
+	return primitive, nil
+}
+
+func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
+	col, err := t.column(ref.Column)
+	if err != nil {
+		return nil, err
+	}
+	if !col.Stream {
+		return nil, &KeyError{Op: "the column is not declared as Stream", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
+	}
+	if err := checkTenant(ref.Tenant); err != nil {
+		return nil, err
+	}
+	if err := checkOwner(ref.Owner); err != nil {
+		return nil, err
+	}
+	if err := checkID(ref.Row); err != nil {
+		return nil, err
+	}
+	return streamAD(ref.Tenant, t.def.Name, col.Name, ref.Owner, ref.Row), nil
+}
+
+// SealStream seals size bytes of src under the owner's key into dst, without
+// holding them in memory. The name travels sealed. When it fails, what dst
+// has received is incomplete and does not open: remove it.
+func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamRef, name string, size int64, src io.Reader) error {
+	ad, err := t.checkStream(ref)
+	if err != nil {
+		return err
+	}
+	if size < 0 || len(name) > maxStreamName || !utf8.ValidString(name) {
+		return &KeyError{Op: "size or name of a stream", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
+	}
+	key, generation, err := t.vault.cachedSealKey(ctx, ref.Tenant, ref.Owner)
+	if err != nil {
+		return t.detail(err, ref.Column)
+	}
+	primitive, err := streamPrimitive(key.raw[:])
+	if err != nil {
+		return err
+	}
+	key.seals.Add(1)
+	if _, err := dst.Write(binary.BigEndian.AppendUint32([]byte{streamMark}, generation)); err != nil {
+		return fmt.Errorf("encryption: write stream: %w", err)
+	}
+	w, err := primitive.NewEncryptingWriter(dst, ad)
+	if err != nil {
+		return fmt.Errorf("encryption: write stream: %w", err)
+	}
+	head := frame.Append(binary.BigEndian.AppendUint64(nil, uint64(size)), name)
+	if _, err := w.Write(head); err != nil {
+		return fmt.Errorf("encryption: write stream: %w", err)
+	}
+	n, err := io.Copy(w, io.LimitReader(contextReader{ctx, src}, size+1))
+	if err != nil {
+		return fmt.Errorf("encryption: write stream: %w", err)
+	}
+	if n != size {
+		return fmt.Errorf("%w: the source does not have the size that was announced", ErrStream)
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("encryption: write stream: %w", err)
+	}
+	return nil
+}
+
+// contextReader stops a long copy when its context ends.
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // lives as long as one copy
+	src io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.src.Read(p)
+}
+
+// Stream is an opened stream. Read answers ErrStream when a segment does not
+// open, the stream was cut, or the size is not the one that was sealed; only
+// after io.EOF is everything that was read known to be complete.
+type Stream struct {
+	Name string // file name as sealed
+	Size int64  // bytes that Read gives
+	left int64
+	src  io.Reader
+}
+
+// OpenStream opens a stream that SealStream has sealed for the same ref. A
+// stream that is being read may be read to its end, also past the lease.
+func (t *SealedTable) OpenStream(ctx context.Context, src io.Reader, ref StreamRef) (*Stream, error) {
+	ad, err := t.checkStream(ref)
+	if err != nil {
+		return nil, err
+	}
+	var prefix [prefixSize]byte
+	if _, err := io.ReadFull(src, prefix[:]); err != nil || prefix[0] != streamMark {
+		return nil, fmt.Errorf("%w: no stream begins here", ErrStream)
+	}
+	generation := binary.BigEndian.Uint32(prefix[1:])
+	key, _, err := t.vault.openKey(ctx, ref.Tenant, ref.Owner, generation)
+	if err != nil {
+		return nil, t.detail(err, ref.Column)
+	}
+	primitive, err := streamPrimitive(key.raw[:])
+	if err != nil {
+		return nil, err
+	}
+	r, err := primitive.NewDecryptingReader(contextReader{ctx, src}, ad)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its beginning does not open", ErrStream)
+	}
+	return openStream(r)
+}
+
+// openStream reads size and name.
+func openStream(r io.Reader) (*Stream, error) {
+	var head [12]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, fmt.Errorf("%w: its beginning does not open", ErrStream)
+	}
+	size := binary.BigEndian.Uint64(head[:8])
+	length := binary.BigEndian.Uint32(head[8:])
+	if length > maxStreamName || size > 1<<62 {
+		return nil, fmt.Errorf("%w: its beginning is damaged", ErrStream)
+	}
+	name := make([]byte, length)
+	if _, err := io.ReadFull(r, name); err != nil {
+		return nil, fmt.Errorf("%w: its beginning does not open", ErrStream)
+	}
+	return &Stream{Name: string(name), Size: int64(size), left: int64(size), src: r}, nil
+}
+
+// Read reads the content.
+func (s *Stream) Read(p []byte) (int, error) {
+	n, err := s.src.Read(p)
+	s.left -= int64(n)
+	switch {
+	case s.left < 0:
+		return 0, fmt.Errorf("%w: longer than its size", ErrStream)
+	case err == nil:
+		return n, nil
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return n, err
+	case !errors.Is(err, io.EOF):
+		return n, fmt.Errorf("%w: a segment is damaged or missing", ErrStream)
+	case s.left != 0:
+		return n, fmt.Errorf("%w: shorter than its size", ErrStream)
+	}
+	return n, io.EOF
+}
+
+// ResealStream copies a stream, sealed under the active generation. Replace
+// the old file only after it returned nil.
+func (t *SealedTable) ResealStream(ctx context.Context, dst io.Writer, src io.Reader, ref StreamRef) error {
+	opened, err := t.OpenStream(ctx, src, ref)
+	if err != nil {
+		return err
+	}
+	return t.SealStream(ctx, dst, ref, opened.Name, opened.Size, opened)
+}

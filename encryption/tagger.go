@@ -1,0 +1,148 @@
+package encryption
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/mac"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+func newMAC(handle *keyset.Handle) (tink.MAC, error) { return mac.New(handle) }
+
+// Tagger makes and verifies tags with a keyset of the tenant: Tink
+// HMAC-SHA256, 37 bytes. It is safe for concurrent use.
+type Tagger struct {
+	vault   *Vault
+	purpose string
+}
+
+// Tagger returns the tagger for a purpose: "seal" (row seals, votes) or "log"
+// (the audit queue). Another purpose fails at its first use with ErrKeyset.
+func (v *Vault) Tagger(purpose string) Tagger { return Tagger{vault: v, purpose: purpose} }
+
+// Tag returns the tag of data.
+func (t Tagger) Tag(ctx context.Context, tenant string, data []byte) ([]byte, error) {
+	k, err := t.keyset(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	return tagWith(k, data)
+}
+
+// Verify returns nil if tag is the tag of data, ErrTag otherwise.
+func (t Tagger) Verify(ctx context.Context, tenant string, data, tag []byte) error {
+	k, err := t.keyset(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	return verifyWith(k, data, tag)
+}
+
+func (t Tagger) keyset(ctx context.Context, tenant string) (*openKeyset, error) {
+	if t.purpose != purposeSeal && t.purpose != purposeLog {
+		return nil, fmt.Errorf("%w: no tagger has this purpose", ErrKeyset)
+	}
+	if err := checkTenant(tenant); err != nil {
+		return nil, err
+	}
+	return t.vault.keyset(ctx, tenant, t.purpose)
+}
+
+// ManifestTagger makes and verifies tags with the installation's manifest
+// keyset. It is safe for concurrent use.
+type ManifestTagger struct{ vault *Vault }
+
+// ManifestTagger returns the tagger for backup manifests.
+func (v *Vault) ManifestTagger() ManifestTagger { return ManifestTagger{vault: v} }
+
+// Tag returns the tag of data.
+func (t ManifestTagger) Tag(ctx context.Context, data []byte) ([]byte, error) {
+	k, err := t.vault.keyset(ctx, "", purposeManifest)
+	if err != nil {
+		return nil, err
+	}
+	return tagWith(k, data)
+}
+
+// Verify returns nil if tag is the tag of data, ErrTag otherwise.
+func (t ManifestTagger) Verify(ctx context.Context, data, tag []byte) error {
+	k, err := t.vault.keyset(ctx, "", purposeManifest)
+	if err != nil {
+		return err
+	}
+	return verifyWith(k, data, tag)
+}
+
+func tagWith(k *openKeyset, data []byte) ([]byte, error) {
+	tag, err := k.mac.ComputeMAC(data)
+	if err != nil {
+		return nil, fmt.Errorf("encryption: tag: %w", err)
+	}
+	return tag, nil
+}
+
+func verifyWith(k *openKeyset, data, tag []byte) error {
+	if k.mac.VerifyMAC(tag, data) != nil {
+		return ErrTag
+	}
+	return nil
+}
+
+// Digests returns a func that computes keyed digests under every root of a
+// tenant's keyset, the primary first, the others newest first. The only
+// purpose is "suppression"; another one fails at the first use.
+//
+// A digest is HMAC-SHA256(HKDF(root, LP(label)), data); roots are Tink key ids.
+func (v *Vault) Digests(purpose string) func(ctx context.Context, tenant, label string, data []byte) (roots []uint32, digests [][]byte, err error) {
+	return func(ctx context.Context, tenant, label string, data []byte) ([]uint32, [][]byte, error) {
+		if purpose != purposeSuppression {
+			return nil, nil, fmt.Errorf("%w: no digests have this purpose", ErrKeyset)
+		}
+		if err := checkTenant(tenant); err != nil {
+			return nil, nil, err
+		}
+		return v.digests(ctx, tenant, purpose, label, data)
+	}
+}
+
+// LedgerDigests returns the digests of the installation's ledger keyset, in
+// the form of Digests.
+func (v *Vault) LedgerDigests() func(ctx context.Context, label string, data []byte) (roots []uint32, digests [][]byte, err error) {
+	return func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
+		return v.digests(ctx, "", purposeLedger, label, data)
+	}
+}
+
+func (v *Vault) digests(ctx context.Context, tenant, purpose, label string, data []byte) ([]uint32, [][]byte, error) {
+	k, err := v.keyset(ctx, tenant, purpose)
+	if err != nil {
+		return nil, nil, err
+	}
+	roots := make([]uint32, 0, len(k.roots))
+	digests := make([][]byte, 0, len(k.roots))
+	for _, r := range k.roots {
+		digest, err := digest(r.key, label, data)
+		if err != nil {
+			return nil, nil, err
+		}
+		roots = append(roots, r.id)
+		digests = append(digests, digest)
+	}
+	return roots, digests, nil
+}
+
+func digest(root []byte, label string, data []byte) ([]byte, error) {
+	key, err := derive(root, frame.Join(label))
+	if err != nil {
+		return nil, err
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(data)
+	return mac.Sum(nil), nil
+}

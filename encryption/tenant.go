@@ -1,0 +1,220 @@
+package encryption
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// tenantKeys is what the store knows about a tenant; keysets are unwrapped
+// when first needed, and again only when their bytes have changed: one KEK
+// call a keyset, not one a lease.
+type tenantKeys struct {
+	tenant      string
+	rows        Rows
+	flush       uint64
+	active      uint32
+	generations map[uint32]GenerationRow
+
+	mu   sync.Mutex
+	open map[string]*openKeyset
+}
+
+// AddTenant makes the keysets and the first key generation of a tenant. It is
+// idempotent. An unknown tenant is an error everywhere else, so that a
+// misspelt name never becomes a tenant.
+func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
+	if err := checkTenant(tenant); err != nil {
+		return err
+	}
+	if _, err := v.tenant(ctx, tenant); err == nil || !errors.Is(err, ErrTenant) {
+		return err
+	}
+	state, err := v.cfg.Keys.State(ctx)
+	if err != nil {
+		return storeError(err)
+	}
+	keysets, err := v.newKeysets(ctx, tenant, state.KEK, state.Epoch)
+	if err != nil {
+		return err
+	}
+	generation, err := newKeyID()
+	if err != nil {
+		return err
+	}
+	_, err = v.update(ctx, func(tx KeyTx) error {
+		now, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		have, err := tx.Tenant(ctx, tenant)
+		if err != nil || len(have.Keysets) > 0 {
+			return err
+		}
+		if now.KEK != state.KEK {
+			return errStale
+		}
+		return tx.Write(ctx, Change{Narrows: true, Put: Rows{
+			Keysets:     keysets,
+			Generations: []GenerationRow{{Tenant: tenant, Generation: generation, State: Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}},
+			Owners:      []OwnerRow{{Tenant: tenant, Owner: tenantOwner, State: Live, Sequence: now.Sequence}},
+		}})
+	})
+	if errors.Is(err, errStale) {
+		return v.AddTenant(ctx, tenant)
+	}
+	return err
+}
+
+// newKeysets makes one fresh, wrapped keyset for each purpose.
+func (v *Vault) newKeysets(ctx context.Context, tenant, kek string, epoch int64) ([]KeysetRow, error) {
+	var rows []KeysetRow
+	for _, purpose := range purposesOf(tenant) {
+		handle, err := newKeyset(purpose)
+		if err != nil {
+			return nil, err
+		}
+		wrapped, err := v.wrapKeyset(ctx, tenant, purpose, kek, handle)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, KeysetRow{Tenant: tenant, Purpose: purpose, Epoch: epoch, KEK: kek, Version: 1, Wrapped: wrapped})
+	}
+	return rows, nil
+}
+
+// Tenants lists the tenants of the key store in the order of their bytes.
+func (v *Vault) Tenants(ctx context.Context) ([]string, error) {
+	var out []string
+	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+		return eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, func(rows Rows) error {
+			for _, row := range rows.Keysets {
+				if row.Tenant != "" && (len(out) == 0 || out[len(out)-1] != row.Tenant) {
+					out = append(out, row.Tenant)
+				}
+			}
+			return nil
+		})
+	})
+	return out, storeError(err)
+}
+
+const pageSize = 500
+
+// eachPage calls f for every page of rows.
+func eachPage(ctx context.Context, tx KeyTx, page Page, f func(Rows) error) error {
+	for {
+		rows, err := tx.Page(ctx, page)
+		if err != nil {
+			return err
+		}
+		page.After = rows.After(page.Kind)
+		if page.After == nil {
+			return nil
+		}
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+}
+
+// tenant returns what is known about a tenant, no older than the lease.
+func (v *Vault) tenant(ctx context.Context, tenant string) (*tenantKeys, error) {
+	if _, err := v.fresh(ctx, false); err != nil {
+		return nil, err
+	}
+	v.mu.RLock()
+	known, flush := v.tenants[tenant], v.flush
+	v.mu.RUnlock()
+	if known != nil && known.flush == flush {
+		return known, nil
+	}
+	return v.loadTenant(ctx, tenant)
+}
+
+// loadTenant reads a tenant afresh.
+func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, error) {
+	v.mu.RLock()
+	old, flush := v.tenants[tenant], v.flush
+	v.mu.RUnlock()
+	rows, err := v.cfg.Keys.Tenant(ctx, tenant)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if len(rows.Keysets) == 0 {
+		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
+	}
+	k := &tenantKeys{tenant: tenant, rows: rows, flush: flush, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}}
+	for _, g := range rows.Generations {
+		k.generations[g.Generation] = g
+		if g.State == Active {
+			k.active = g.Generation
+		}
+	}
+	if old != nil {
+		old.mu.Lock()
+		for _, row := range rows.Keysets {
+			if o := old.open[row.Purpose]; o != nil && bytes.Equal(o.row.Wrapped, row.Wrapped) {
+				reused := *o
+				reused.row = row
+				k.open[row.Purpose] = &reused
+			}
+		}
+		old.mu.Unlock()
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tenants[tenant] = k
+	return k, nil
+}
+
+// keyset returns an unwrapped keyset of a tenant or, for "", the installation.
+func (v *Vault) keyset(ctx context.Context, tenant, purpose string) (*openKeyset, error) {
+	k, err := v.tenant(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	return v.keysetOf(ctx, k, purpose)
+}
+
+func (v *Vault) keysetOf(ctx context.Context, k *tenantKeys, purpose string) (*openKeyset, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if open := k.open[purpose]; open != nil {
+		return open, nil
+	}
+	i := slices.IndexFunc(k.rows.Keysets, func(row KeysetRow) bool { return row.Purpose == purpose })
+	if i < 0 {
+		return nil, fmt.Errorf("%w: purpose %s is missing", ErrKeyset, purpose)
+	}
+	open, err := v.unwrapKeyset(ctx, k.rows.Keysets[i])
+	if err != nil {
+		return nil, err
+	}
+	k.open[purpose] = open
+	return open, nil
+}
+
+// errStale says that what a change was prepared from is no longer so: the
+// caller reads afresh and prepares again.
+var errStale = errors.New("encryption: prepared from an older state")
+
+// storeError marks what the key store itself answered; errors of ours pass.
+func storeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, ours := range []error{
+		ErrErased, ErrDestroyed, ErrNoKey, ErrOpen, ErrKEK, ErrKeyset, ErrStore, ErrEmpty, ErrNotEmpty, ErrTenant, ErrID,
+		ErrMerged, ErrInUse, ErrGeneration, ErrEpoch, ErrCopy, ErrNotCovered, errStale,
+	} {
+		if errors.Is(err, ours) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrStore, err)
+}
