@@ -221,3 +221,8 @@ func (p *poolTagger) Verify(ctx context.Context, tenant string, data, tag []byte
 	}
 	return p.Tagger.Verify(ctx, tenant, data, tag)
 }
+
+func contextCanceled(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithCancel(t.Context())
+}

@@ -1,0 +1,348 @@
+package audit_test
+
+import (
+	"bytes"
+	"io/fs"
+	"path/filepath"
+	"testing"
+	"testing/fstest"
+
+	"filippo.io/torchwood"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/audittest"
+)
+
+// split cuts a bundle into its entries.
+func split(t *testing.T, data []byte) (out [][]byte) {
+	t.Helper()
+	for len(data) > 0 {
+		entry, rest, err := torchwood.ReadTileEntry(data)
+		require.NoError(t, err)
+		out, data = append(out, entry), rest
+	}
+	return out
+}
+
+func join(t *testing.T, entries [][]byte) (out []byte) {
+	t.Helper()
+	for _, e := range entries {
+		var err error
+		out, err = torchwood.AppendTileEntry(out, e)
+		require.NoError(t, err)
+	}
+	return out
+}
+
+const firstBundle, lastBundle = "tile/entries/000", "tile/entries/001.p/45"
+
+func TestTamperedFolder(t *testing.T) {
+	b := newBench(t)
+	b.fill(300)
+	b.run()
+	kept := b.checkpoint()
+	change := func(name string, with func([]byte) []byte) func(*testing.T, fstest.MapFS) {
+		return func(t *testing.T, files fstest.MapFS) {
+			require.NotNil(t, files[name], name)
+			files[name].Data = with(bytes.Clone(files[name].Data))
+		}
+	}
+	for name, c := range map[string]struct {
+		damage func(*testing.T, fstest.MapFS)
+		want   audit.Verdict
+	}{
+		"entry changed": {change(firstBundle, func(d []byte) []byte { return bytes.Replace(d, []byte("u-1"), []byte("u-2"), 1) }), audit.Tampered},
+		"entry dropped": {func(t *testing.T, f fstest.MapFS) {
+			e := split(t, f[firstBundle].Data)
+			f[firstBundle].Data = join(t, append(e[:100:100], e[101:]...))
+		}, audit.Tampered},
+		"entry dropped at the end": {func(t *testing.T, f fstest.MapFS) {
+			e := split(t, f[lastBundle].Data)
+			f[lastBundle].Data = join(t, e[:len(e)-1])
+		}, audit.Tampered},
+		"entry inserted": {func(t *testing.T, f fstest.MapFS) {
+			e := split(t, f[firstBundle].Data)
+			f[firstBundle].Data = join(t, append(e, e[0]))
+		}, audit.Tampered},
+		"entries exchanged": {func(t *testing.T, f fstest.MapFS) {
+			e := split(t, f[firstBundle].Data)
+			e[3], e[4] = e[4], e[3]
+			f[firstBundle].Data = join(t, e)
+		}, audit.Tampered},
+		"bundles exchanged":            {func(t *testing.T, f fstest.MapFS) { f[firstBundle], f[lastBundle] = f[lastBundle], f[firstBundle] }, audit.Tampered},
+		"hash tile changed":            {change("tile/0/000", func(d []byte) []byte { d[40] ^= 1; return d }), audit.Tampered},
+		"partial hash tile changed":    {change("tile/0/001.p/45", func(d []byte) []byte { d[40] ^= 1; return d }), audit.Tampered},
+		"upper hash tile changed":      {change("tile/1/000.p/1", func(d []byte) []byte { d[0] ^= 1; return d }), audit.Tampered},
+		"hash tile longer":             {change("tile/1/000.p/1", func(d []byte) []byte { return append(d, d...) }), audit.Tampered},
+		"hash tile shorter":            {change("tile/1/000.p/1", func(d []byte) []byte { return d[:31] }), audit.Tampered},
+		"bytes after the last entry":   {change(lastBundle, func(d []byte) []byte { return append(d, 0, 0) }), audit.Tampered},
+		"entry and its hash changed":   {entryAndHash, audit.Tampered},
+		"checkpoint changed":           {change("checkpoint", func(d []byte) []byte { return bytes.Replace(d, []byte("\n301\n"), []byte("\n300\n"), 1) }), audit.Tampered},
+		"checkpoint of another key":    {otherKey, audit.Tampered},
+		"checkpoint empty":             {change("checkpoint", func([]byte) []byte { return nil }), audit.Tampered},
+		"checkpoint missing":           {func(_ *testing.T, f fstest.MapFS) { delete(f, "checkpoint") }, audit.Incomplete},
+		"bundle missing":               {func(_ *testing.T, f fstest.MapFS) { delete(f, firstBundle) }, audit.Incomplete},
+		"hash tile missing":            {func(_ *testing.T, f fstest.MapFS) { delete(f, "tile/0/000") }, audit.Incomplete},
+		"bundle and hash tile missing": {func(_ *testing.T, f fstest.MapFS) { delete(f, "tile/0/000"); delete(f, firstBundle) }, audit.Incomplete},
+		"nothing there":                {func(_ *testing.T, f fstest.MapFS) { clear(f) }, audit.Incomplete},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := b.sink.FS()
+			c.damage(t, files)
+			trust := b.trust()
+			r, err := audit.VerifyLog(t.Context(), files, trust)
+			require.NoError(t, err)
+			require.Equal(t, c.want, r.Verdict, "%+v", r.Faults)
+			require.NotEmpty(t, r.Faults)
+			trust.Kept = kept
+			r, err = audit.VerifyLog(t.Context(), files, trust)
+			require.NoError(t, err)
+			require.NotEqual(t, audit.OK, r.Verdict)
+		})
+	}
+	require.Equal(t, audit.OK, b.verifyLog(kept).Verdict, "the control")
+}
+
+func entryAndHash(t *testing.T, f fstest.MapFS) {
+	e := split(t, f[firstBundle].Data)
+	e[9] = bytes.Replace(e[9], []byte("u-1"), []byte("u-2"), 1)
+	f[firstBundle].Data = join(t, e)
+	h := tlog.RecordHash(e[9])
+	copy(f["tile/0/000"].Data[9*32:], h[:])
+}
+
+func otherKey(t *testing.T, f fstest.MapFS) {
+	skey, _, err := audit.GenerateKey("crm.example/audit", 0)
+	require.NoError(t, err)
+	signer, err := note.NewSigner(skey)
+	require.NoError(t, err)
+	text, _, _ := bytes.Cut(f["checkpoint"].Data, []byte("\n\n"))
+	f["checkpoint"].Data, err = note.Sign(&note.Note{Text: string(text) + "\n"}, signer)
+	require.NoError(t, err)
+}
+
+func TestFaultsNameTheEntry(t *testing.T) {
+	b := newBench(t)
+	b.fill(300)
+	b.run()
+	files := b.sink.FS()
+	e := split(t, files[firstBundle].Data)
+	e[77] = bytes.Replace(e[77], []byte("u-1"), []byte("u-2"), 1)
+	files[firstBundle].Data = join(t, e)
+	r, err := audit.VerifyLog(t.Context(), files, b.trust())
+	require.NoError(t, err)
+	require.Len(t, r.Faults, 1, "one entry was changed, one is named: %+v", r.Faults)
+	require.Equal(t, int64(77), r.Faults[0].Index)
+	require.Equal(t, firstBundle, r.Faults[0].File)
+}
+
+// The newest entries cut off, with the signed checkpoint of that time: only
+// the kept checkpoint tells.
+func TestCutOffIsFoundByTheKeptCheckpointOnly(t *testing.T) {
+	b := newBench(t)
+	b.fill(20)
+	b.run()
+	old := b.sink.FS()
+	b.fill(20)
+	b.run()
+	kept := b.checkpoint()
+	b.sink.Set(old)
+	require.Equal(t, audit.OK, b.verifyLog(nil).Verdict)
+	r := b.verifyLog(kept)
+	require.Equal(t, audit.RolledBack, r.Verdict)
+	require.Equal(t, audit.OK, r.Log)
+	require.Equal(t, int64(41), r.KeptSize)
+	require.Equal(t, int64(21), r.Size)
+
+	b.config.Kept = func(ctx) ([]byte, error) { return kept, nil }
+	b.open()
+	require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrRolledBack)
+}
+
+// Log, database and checkpoint rewritten together with the real signing key:
+// only the kept checkpoint tells.
+func TestARewriteWithTheRealKeyIsFoundByTheKeptCheckpointOnly(t *testing.T) {
+	b := newBench(t)
+	b.fill(20)
+	b.run()
+	kept := b.checkpoint()
+
+	b.db.Close()
+	b.file = filepath.Join(t.TempDir(), "rewritten.db")
+	evil := newBench(t)
+	evil.config.Sign, evil.config.Key = b.config.Sign, b.config.Key
+	evil.sink = &audittest.Sink{}
+	evil.config.Sink = evil.sink
+	evil.open()
+	evil.fill(25)
+	evil.run()
+
+	require.Equal(t, audit.OK, evil.verifyLog(nil).Verdict)
+	require.Equal(t, audit.OK, evil.verifyStore(nil).Verdict)
+	r := evil.verifyLog(kept)
+	require.Equal(t, audit.Forked, r.Verdict)
+	require.Equal(t, audit.OK, r.Log)
+	require.Equal(t, audit.Forked, evil.verifyStore(kept).Verdict)
+	evil.config.Kept = func(ctx) ([]byte, error) { return kept, nil }
+	evil.open()
+	require.ErrorIs(t, evil.trail.CatchUp(t.Context()), audit.ErrForked)
+
+	same := newBench(t) // a fork of the very same size
+	same.config.Sign, same.config.Key = b.config.Sign, b.config.Key
+	same.open()
+	ids := same.fill(20)
+	same.run()
+	require.Equal(t, audit.Forked, same.verifyLog(kept).Verdict)
+	proof, err := same.trail.Proof(t.Context(), ids[0])
+	require.NoError(t, err)
+	raw, err := same.trail.Leaf(t.Context(), ids[0])
+	require.NoError(t, err)
+	trust := b.trust()
+	_, err = audit.Verify(trust, raw, proof)
+	require.NoError(t, err)
+	trust.Kept = kept
+	_, err = audit.Verify(trust, raw, proof)
+	require.ErrorIs(t, err, audit.ErrForked)
+}
+
+func TestTamperedDatabase(t *testing.T) {
+	for name, c := range map[string]struct {
+		damage string
+		stops  bool // the sequencer itself must refuse to go on
+	}{
+		"entry changed":      {`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 3`, false},
+		"entry dropped":      {`DELETE FROM crmguard_audit_events WHERE idx = 3`, false},
+		"newest dropped":     {`DELETE FROM crmguard_audit_events WHERE idx = (SELECT MAX(idx) FROM crmguard_audit_events)`, false},
+		"entries exchanged":  {`UPDATE crmguard_audit_events SET idx = CASE idx WHEN 3 THEN -4 WHEN 4 THEN -3 END WHERE idx IN (3, 4); UPDATE crmguard_audit_events SET idx = -idx WHERE idx < 0`, false},
+		"index beyond":       {`UPDATE crmguard_audit_events SET idx = 1000 WHERE idx = 3`, false},
+		"object changed":     {`UPDATE crmguard_audit_events SET object_id = 'x' WHERE idx = 3`, false},
+		"tenant changed":     {`UPDATE crmguard_audit_events SET tenant = 'x' WHERE idx = 3`, false},
+		"kind changed":       {`UPDATE crmguard_audit_events SET kind = 'gap' WHERE idx = 3`, false},
+		"tile changed":       {`UPDATE crmguard_audit_tiles SET data = zeroblob(length(data))`, true},
+		"tile dropped":       {`DELETE FROM crmguard_audit_tiles`, true},
+		"root changed":       {`UPDATE crmguard_audit_state SET root = zeroblob(32)`, true},
+		"state row dropped":  {`DELETE FROM crmguard_audit_state`, true},
+		"size set back to 0": {`UPDATE crmguard_audit_state SET size = 0`, true},
+		"size set forward":   {`UPDATE crmguard_audit_state SET size = size + 1`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.fill(10)
+			b.run()
+			for _, s := range bytes.Split([]byte(c.damage), []byte("; ")) {
+				require.Positive(t, b.exec(string(s)))
+			}
+			r := b.verifyStore(nil)
+			require.NotEqual(t, audit.OK, r.Verdict)
+			require.Equal(t, audit.OK, r.Log.Verdict, "the folder is untouched")
+			require.NotEmpty(t, r.Faults)
+			if c.stops {
+				before := b.sink.FS()
+				b.exec(`INSERT INTO contacts (id, email) VALUES ('c', 'x')`)
+				_, err := b.trail.RunOnce(t.Context())
+				require.Error(t, err)
+				require.Equal(t, before, b.sink.FS(), "nothing is signed over it")
+			}
+		})
+	}
+}
+
+// Between sequencing and publishing the database is the only copy: a change
+// there is never published.
+func TestTamperedBeforePublishing(t *testing.T) {
+	for name, damage := range map[string]string{
+		"changed": `UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 15`,
+		"dropped": `DELETE FROM crmguard_audit_events WHERE idx = 15`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.fill(10)
+			b.run()
+			b.sink.Fail = func(op, name string) error {
+				if op == "write" {
+					return fs.ErrPermission
+				}
+				return nil
+			}
+			b.fill(10)
+			_, err := b.trail.RunOnce(t.Context())
+			require.ErrorIs(t, err, fs.ErrPermission)
+			require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+			b.sink.Fail = nil
+			require.Positive(t, b.exec(damage))
+			require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
+			_, err = b.trail.RunOnce(t.Context())
+			require.ErrorIs(t, err, audit.ErrTampered)
+			require.Len(t, b.leaves(), 11, "the published log is as it was")
+		})
+	}
+}
+
+func TestADatabaseAdministratorAtTheQueue(t *testing.T) {
+	b := newBench(t)
+	b.fill(3)
+	b.run()
+	good := b.fill(2)
+	b.exec(`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE id = ?`, good[0])
+	forged := `{"action":"export","actor":"u-9","at":"2026-11-22T09:00:00.000000Z","id":"019aaaaa-0000-7000-8000-000000000009","kind":"event","outcome":"ok","tenant":"main","v":1}`
+	insert := `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag) VALUES (?, ?, 'event', '', '', 1, ?, ?)`
+	tag, err := b.keys.Tag(t.Context(), "t2", []byte("x"))
+	require.NoError(t, err)
+	b.exec(insert, "019aaaaa-0000-7000-8000-000000000009", "main", []byte(forged), tag)
+	// a leaf with its true tag, under another id: the same event twice
+	b.exec(insert, "019aaaaa-0000-7000-8000-000000000008", "main", b.blob(`SELECT leaf FROM crmguard_audit_events WHERE id = ?`, good[1]), b.blob(`SELECT tag FROM crmguard_audit_events WHERE id = ?`, good[1]))
+	// a true row moved to another tenant
+	moved := b.fill(1)
+	b.exec(`UPDATE crmguard_audit_events SET tenant = 't2' WHERE id = ?`, moved[0])
+
+	require.Equal(t, int64(4), b.verifyStore(nil).Refused)
+	for range 2 {
+		r, err := b.trail.RunOnce(t.Context())
+		require.NoError(t, err)
+		require.Len(t, r.Refused, 4, "reported every time: %+v", r.Refused)
+	}
+	var ids []string
+	for _, leaf := range b.leaves() {
+		ids = append(ids, leaf.ID)
+		require.NotEqual(t, "u-2", leaf.Actor)
+		require.NotEqual(t, "u-9", leaf.Actor)
+	}
+	require.Contains(t, ids, good[1], "the good one behind it went in")
+	require.NotContains(t, ids, good[0])
+	require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
+}
+
+func (b *bench) blob(query string, args ...any) (out []byte) {
+	b.t.Helper()
+	require.NoError(b.t, b.db.QueryRowContext(b.t.Context(), query, args...).Scan(&out))
+	return out
+}
+
+func TestAnInterruptedVerificationIsIncomplete(t *testing.T) {
+	b := newBench(t)
+	b.fill(10)
+	b.run()
+	done, cancel := contextCanceled(t)
+	cancel()
+	r, err := audit.VerifyLog(done, b.sink.FS(), b.trust())
+	require.Error(t, err)
+	require.Equal(t, audit.Incomplete, r.Verdict)
+	_, err = audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: "x"})
+	require.ErrorIs(t, err, audit.ErrInvalid)
+	_, err = audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: b.config.Key, Kept: []byte("x")})
+	require.ErrorIs(t, err, audit.ErrInvalid)
+}
+
+func TestAHugeFileIsNotRead(t *testing.T) {
+	b := newBench(t)
+	b.fill(3)
+	b.run()
+	files := b.sink.FS()
+	files["tile/entries/000.p/4"].Data = make([]byte, 256*65537+1)
+	r, err := audit.VerifyLog(t.Context(), files, b.trust())
+	require.NoError(t, err)
+	require.Equal(t, audit.Incomplete, r.Verdict)
+}
