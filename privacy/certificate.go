@@ -34,7 +34,6 @@ var ErrCertificate = errors.New("privacy: certificate does not verify")
 // Certificate is what a verified erasure certificate says.
 type Certificate struct {
 	Name             string // "erasure/<n>", n the number of the intent in the ledger
-	Plan             string
 	Classes          []CertifiedClass
 	NotCovered       []string
 	UnreadableLiveAt time.Time // nothing in the live system opens the data from then on
@@ -72,7 +71,6 @@ type predicate struct {
 	Classes          []CertifiedClass `json:"classes"`
 	FinalAt          string           `json:"final_at"`
 	NotCovered       []string         `json:"not_covered"`
-	Plan             string           `json:"plan"`
 	UnreadableLiveAt string           `json:"unreadable_live_at"`
 }
 
@@ -109,7 +107,7 @@ func (d *Desk) certify(ctx context.Context, p *Plan, o Outcome, n int64, unreada
 			Digest: map[string]string{"sha256": hex.EncodeToString(PersonCommitment(salt, p.Tenant, p.Person))},
 		}},
 		Predicate: predicate{
-			AuditEvent: event, Classes: classes(p.Counts), NotCovered: append([]string{}, o.NotCovered...), Plan: p.ID,
+			AuditEvent: event, Classes: classes(p.Counts), NotCovered: append([]string{}, o.NotCovered...),
 			UnreadableLiveAt: stamp(unreadable), FinalAt: stamp(unreadable.Add(d.cfg.window())),
 		},
 	})
@@ -188,7 +186,7 @@ func readStatement(payload []byte) (*Certificate, error) {
 	}
 	sum := sha256.Sum256(payload)
 	return &Certificate{
-		Name: s.Subject[0].Name, Plan: s.Predicate.Plan, Classes: s.Predicate.Classes,
+		Name: s.Subject[0].Name, Classes: s.Predicate.Classes,
 		NotCovered: s.Predicate.NotCovered, UnreadableLiveAt: unreadable, FinalAt: final,
 		AuditEvent: s.Predicate.AuditEvent, Digest: sum[:], person: s.Subject[0].Digest["sha256"],
 	}, nil

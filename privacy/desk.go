@@ -188,6 +188,17 @@ func (c Count) order() string {
 	return fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s", c.Store, c.Table, c.Class, c.Until.Format(timeLayout), c.Because)
 }
 
-// LedgerHead returns the head of the verified ledger, canonical JSON
-// {"hash","n"}: for backup manifests, the audit trail and the key store.
-func (d *Desk) LedgerHead(ctx context.Context) ([]byte, error) { return d.cfg.Ledger.Head(ctx) }
+// LedgerHead returns the head of the ledger, verified against the database's
+// mark too, as canonical JSON {"hash","n"}: for backup manifests, the audit
+// trail and the key store.
+func (d *Desk) LedgerHead(ctx context.Context) ([]byte, error) {
+	m, _, err := d.loadMark(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.cfg.Ledger.read(ctx, m.named())
+	if err != nil {
+		return nil, err
+	}
+	return c.head().bytes()
+}

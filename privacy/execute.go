@@ -146,14 +146,15 @@ func (x *execution) intend(ctx context.Context) error {
 			return err
 		}
 	}
-	x.chain, err = x.d.cfg.Ledger.append(ctx, x.d.now(), m.named(), func(c *chain) (entry, bool, error) {
+	now := x.d.now()
+	x.chain, err = x.d.cfg.Ledger.append(ctx, now, m.named(), func(c *chain) (entry, bool, error) {
 		if err := x.d.behind(c, m, x.plan.ID); err != nil || begun(c) {
 			return entry{}, false, err
 		}
 		if err := x.d.capped(c); err != nil {
 			return entry{}, false, err
 		}
-		e, err := x.intent(ctx)
+		e, err := x.intent(ctx, now)
 		return e, err == nil, err
 	})
 	if err != nil {
@@ -222,9 +223,9 @@ func (d *Desk) capped(c *chain) error {
 }
 
 // intent is the entry that begins the erasure: digests under the newest root.
-// It names rows that a replay could not date: joint ones and those without a
-// creation time.
-func (x *execution) intent(ctx context.Context) (entry, error) {
+// It names rows that a replay could not date: joint ones and those without an
+// earlier creation time.
+func (x *execution) intent(ctx context.Context, now time.Time) (entry, error) {
 	e := entry{Op: opIntent, Plan: x.plan.ID}
 	digests := x.d.cfg.Ledger.digests
 	var root uint32
@@ -251,7 +252,7 @@ func (x *execution) intent(ctx context.Context) (entry, error) {
 		e.Aliases = append(e.Aliases, digest)
 	}
 	for _, r := range x.plan.rows {
-		if r.Key == "" || (!r.Joint && !r.Created.IsZero()) {
+		if r.Key == "" || (!r.Joint && !r.Created.IsZero() && r.Created.Before(now)) {
 			continue
 		}
 		digest, err := one(refInput(x.plan.Tenant, r.Table, r.Key))

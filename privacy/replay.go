@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 )
@@ -204,13 +205,13 @@ func (r *replay) scope(t target) Scope {
 	return Scope{Tenant: t.person.Tenant, Person: t.person.ID, Before: t.at, Now: r.d.now()}
 }
 
-// known prepares Scope.Known: the rows without creation time that the intent
-// names. It is computed from found rows, so that no store needs the keys.
+// known prepares Scope.Known: the rows without an earlier creation time that
+// the intent names. It is computed from found rows, so that no store needs the keys.
 func (r *replay) known(ctx context.Context, t target, rows []Row) (func(table, key string) bool, error) {
 	type ref struct{ table, key string }
 	refs := map[ref]bool{}
 	for _, row := range rows {
-		if row.Key == "" || !row.Created.IsZero() {
+		if row.Key == "" || (!row.Created.IsZero() && row.Created.Before(t.at)) {
 			continue
 		}
 		keys, err := r.d.keys(ctx, refInput(t.person.Tenant, row.Table, row.Key))
@@ -276,8 +277,8 @@ func (r *replay) erase(ctx context.Context) error {
 		if scope.Known, err = r.known(ctx, t, t.rows); err != nil {
 			return err
 		}
-		for _, err := range r.d.eraseAll(ctx, scope, []string{t.person.ID}) {
-			return err
+		if failed := r.d.eraseAll(ctx, scope, []string{t.person.ID}); len(failed) > 0 {
+			return errors.Join(slices.Collect(maps.Values(failed))...)
 		}
 		for _, store := range r.d.cfg.Stores {
 			left, err := r.d.left(ctx, store, scope, []string{t.person.ID}, t.rows)

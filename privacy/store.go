@@ -38,7 +38,8 @@ type Scope struct {
 	// Before leaves alone what was created at or after it. Zero: everything.
 	Before time.Time
 	// Known reports whether a row is known to have existed at Before although
-	// its creation time is unknown; nil means that none is.
+	// its creation time is unknown or later (a clock that is ahead); nil means
+	// that none is.
 	Known func(table, key string) bool
 	// Now decides which obligations still run.
 	Now time.Time
@@ -46,11 +47,8 @@ type Scope struct {
 
 // Covers reports whether an erasure in this scope may touch the row.
 func (s Scope) Covers(r Row) bool {
-	switch {
-	case s.Before.IsZero():
+	if s.Before.IsZero() || (!r.Created.IsZero() && r.Created.Before(s.Before)) {
 		return true
-	case !r.Created.IsZero():
-		return r.Created.Before(s.Before)
 	}
 	return s.Known != nil && s.Known(r.Table, r.Key)
 }

@@ -1,0 +1,236 @@
+package privacy_test
+
+import (
+	"context"
+	"iter"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// The old database file comes back: only the erased person goes again.
+func TestReplayAfterARestore(t *testing.T) {
+	s := newSystem(t)
+	ann, bob := s.contact("ann@a.example"), s.contact("bob@b.example")
+	both := s.activity("call of "+ann+" with "+bob, ann, bob)
+	kept := s.invoice(ann, s.now.AddDate(-1, 0, 0))
+	backup := s.snapshot()
+	s.erase(ann)
+	require.NoError(t, s.desk.Current(t.Context()))
+
+	s.restore(backup)
+	require.Equal(t, 2, s.count(`SELECT COUNT(*) FROM contacts`), "the backup brought the person back")
+	s.now = s.now.Add(time.Hour)
+	again := s.contact("ann@a.example") // a new sign-up with the same address
+	later := newID()
+	// a record of the old id, created after the erasure
+	s.exec(`INSERT INTO contacts VALUES (?, ?, 'CH', NULL, x'00', 7, ?)`, later, ann, s.now.UnixMicro())
+
+	var gate *privacy.GateError
+	require.ErrorAs(t, s.desk.Current(t.Context()), &gate)
+	require.ErrorIs(t, gate, privacy.ErrBehind)
+	require.Equal(t, int64(2), gate.Head)
+
+	r, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, r.Erased)
+	require.Equal(t, 3, r.People)
+	require.Equal(t, 1, r.Entries)
+	require.Len(t, r.Newer, 1)
+	require.Equal(t, later, r.Newer[0].Key)
+	require.NoError(t, s.desk.Current(t.Context()), "the gate opens")
+
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann), "only the later record")
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, bob))
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, again), "the same e-mail is another person")
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM activity_persons WHERE activity_id = ?`, both))
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices WHERE id = ? AND phone IS NULL`, kept))
+	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM crmguard_privacy_plan WHERE body IS NOT NULL`))
+
+	r, err = s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 0, r.Erased, "a second replay has nothing to do")
+}
+
+// A row without creation time goes only when the intent names it.
+func TestReplayOfUndatedRows(t *testing.T) {
+	s := newSystem(t)
+	ann := s.contact("ann@a.example")
+	var contact string
+	require.NoError(t, s.db.QueryRow(`SELECT id FROM contacts`).Scan(&contact))
+	backup := s.snapshot()
+	s.erase(ann)
+	s.restore(backup)
+	s.exec(`INSERT INTO notes (id, contact_id, body) VALUES (99, ?, x'00')`, contact)
+	s.exec(`UPDATE contacts SET created = NULL`)
+	r, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, r.Erased)
+	tables := map[string]int{}
+	for _, row := range r.Undated {
+		tables[row.Table]++
+	}
+	require.Equal(t, map[string]int{"contacts": 1, "notes": 1}, tables, "listed, not erased")
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM notes`), "the note that the intent names is gone")
+}
+
+// Rows that were deleted before the erasure stand in older backups.
+func TestReplayFindsWhatWasDeletedBeforeTheErasure(t *testing.T) {
+	s := newSystem(t)
+	ann := s.contact("ann@a.example")
+	s.activity("old text about "+ann, ann)
+	backup := s.snapshot()
+	s.exec(`DELETE FROM activity_persons`)
+	s.exec(`DELETE FROM activities`)
+	s.erase(ann)
+	s.restore(backup)
+	_, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM activities`))
+}
+
+func TestReplayStopsAboveTheLimit(t *testing.T) {
+	s := newSystem(t)
+	s.cfg.Delay, s.cfg.Lease = -1, -1
+	s.reopen()
+	var people []string
+	for range 11 {
+		people = append(people, s.contact("a@a.example"))
+	}
+	backup := s.snapshot()
+	for _, person := range people {
+		p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: "user/1"})
+		require.NoError(t, err)
+		require.NoError(t, s.desk.Approve(t.Context(), p.ID, "user/2"))
+		o, err := s.desk.Execute(t.Context(), p.ID)
+		require.NoError(t, err)
+		require.Equal(t, privacy.Done, o.State)
+	}
+	s.restore(backup)
+	_, err := s.desk.Replay(t.Context())
+	require.ErrorIs(t, err, privacy.ErrReplayLimit)
+	require.Equal(t, 11, s.count(`SELECT COUNT(*) FROM contacts`))
+	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	s.cfg.AllowReplay = func(_ context.Context, erase, people int) error {
+		require.Equal(t, 11, erase)
+		require.Equal(t, 11, people)
+		return nil
+	}
+	s.reopen()
+	r, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 11, r.Erased)
+	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts`))
+}
+
+func TestAReplayThatLeavesSomethingKeepsTheGateShut(t *testing.T) {
+	s := newSystem(t)
+	ann := s.contact("ann@a.example")
+	backup := s.snapshot()
+	s.erase(ann)
+	s.restore(backup)
+	s.cfg.Stores[0] = lazyPeople{lazy{s.cfg.Stores[0]}}
+	s.reopen()
+	_, err := s.desk.Replay(t.Context())
+	require.ErrorIs(t, err, privacy.ErrReplayLeft)
+	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	s.cfg.Stores = s.cfg.Stores[1:]
+	s.reopen()
+	_, err = s.desk.Replay(t.Context())
+	require.ErrorIs(t, err, privacy.ErrNoPeople)
+}
+
+type lazyPeople struct{ lazy }
+
+func (l lazyPeople) People(ctx context.Context) iter.Seq2[privacy.Person, error] {
+	return l.Store.(privacy.People).People(ctx)
+}
+
+// Failing at every place, a replay never opens the gate early, and the next
+// one finishes.
+func TestACrashAtEveryStepOfAReplay(t *testing.T) {
+	for n := 1; ; n++ {
+		s := newSystem(t)
+		ann, bob := s.contact("ann@a.example"), s.contact("bob@b.example")
+		s.activity("both "+ann, ann, bob)
+		backup := s.snapshot()
+		s.erase(ann)
+		s.restore(backup)
+		s.fuse.left = n
+		_, err := s.desk.Replay(t.Context())
+		crashed := s.fuse.left == 0
+		s.fuse.left = 0
+		if err != nil {
+			require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind, "after a crash at call %d", n)
+		}
+		s.open()
+		_, err = s.desk.Replay(t.Context())
+		require.NoError(t, err, "after a crash at call %d", n)
+		require.NoError(t, s.desk.Current(t.Context()))
+		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`))
+		require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM activity_persons WHERE person = ?`, ann))
+		if !crashed {
+			require.Greater(t, n, 10)
+			return
+		}
+	}
+}
+
+// An intent that was never done counts too.
+func TestReplayOfAnUnfinishedErasure(t *testing.T) {
+	s := newSystem(t)
+	ann := s.contact("ann@a.example")
+	backup := s.snapshot()
+	p := s.approved(ann)
+	_, err := s.desk.Execute(t.Context(), p.ID) // waits for the lease
+	require.NoError(t, err)
+	s.restore(backup)
+	r, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, r.Erased)
+	require.Equal(t, 1, r.Open)
+}
+
+func TestTheGate(t *testing.T) {
+	s := newSystem(t)
+	g, err := s.desk.Gate(t.Context())
+	require.NoError(t, err)
+	require.True(t, g.Unanchored)
+	s.erase(s.contact("ann@a.example"))
+	s.anchor, err = s.desk.LedgerHead(t.Context())
+	require.NoError(t, err)
+	g, err = s.desk.Gate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, privacy.Gate{Entries: 2}, g)
+
+	require.NoError(t, os.Rename(s.ledgerDir(), s.ledgerDir()+".away"))
+	s.now = s.now.Add(23 * time.Hour)
+	g, err = s.desk.Gate(t.Context())
+	require.NoError(t, err, "unreachable without any sign of a restore: a warning")
+	require.Contains(t, g.Warning, s.ledgerPath())
+	s.now = g.Until
+	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrLedgerUnreachable, "for a stated time only")
+	require.NoError(t, os.Rename(s.ledgerDir()+".away", s.ledgerDir()))
+	require.NoError(t, s.desk.Current(t.Context()))
+
+	s.exec(`UPDATE crmguard_privacy_mark SET n = 0, hash = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'`)
+	require.NoError(t, os.Rename(s.ledgerDir(), s.ledgerDir()+".away"))
+	err = s.desk.Current(t.Context())
+	require.ErrorIs(t, err, privacy.ErrBehind, "a head kept elsewhere is ahead: a restore")
+	require.ErrorIs(t, err, privacy.ErrLedgerUnreachable)
+}
+
+// A new database beside an old ledger is a restore, too.
+func TestADatabaseWithoutAMark(t *testing.T) {
+	s := newSystem(t)
+	s.erase(s.contact("ann@a.example"))
+	s.exec(`DELETE FROM crmguard_privacy_mark`)
+	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	_, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.desk.Current(t.Context()))
+}
