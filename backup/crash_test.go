@@ -1,0 +1,198 @@
+package backup_test
+
+import (
+	"context"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/backup"
+	"github.com/crmguard/crmguard/backup/backuptest"
+)
+
+// content reads a whole snapshot through Files.
+func content(t testing.TB, repo *backup.Repository, id string) map[string]string {
+	t.Helper()
+	fsys, err := repo.Files(t.Context(), id)
+	require.NoError(t, err)
+	out := map[string]string{}
+	require.NoError(t, fs.WalkDir(fsys, ".", func(path string, d fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		if !d.IsDir() && !strings.HasPrefix(path, ".crmguard/") {
+			data, err := fs.ReadFile(fsys, path)
+			require.NoError(t, err)
+			out[path] = string(data)
+		}
+		return nil
+	}))
+	return out
+}
+
+// withoutLocks drops what a crashed run may leave without harm.
+func withoutLocks(files map[string][]byte) map[string][]byte {
+	maps.DeleteFunc(files, func(name string, _ []byte) bool { return strings.HasPrefix(name, "locks/") })
+	return files
+}
+
+func memoryRepos(t testing.TB, key backup.Key, stores ...backup.Store) []*backup.Repository {
+	t.Helper()
+	repos, err := backup.Create(t.Context(), config(key), stores...)
+	require.NoError(t, err)
+	return repos
+}
+
+func reopen(t testing.TB, key backup.Key, store backup.Store) *backup.Repository {
+	t.Helper()
+	repo, err := backup.Open(t.Context(), store, config(key))
+	require.NoError(t, err)
+	return repo
+}
+
+func smallTree(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a"), []byte("first"))
+	write(t, filepath.Join(dir, "sub", "b"), noise(7, 2<<20))
+	return dir
+}
+
+// A crash at every operation of a store: old snapshots stay bit for bit, and
+// a run that says it made a snapshot made it.
+func TestCrashAtEveryStoreOperation(t *testing.T) {
+	key, dir, before := backup.NewMachineKey(), smallTree(t), backuptest.NewMemory("a")
+	repos := memoryRepos(t, key, before)
+	old := mustRun(t, nightly(repos, backup.Folder("files", dir)))
+	oldContent := content(t, repos[0], old.Snapshot)
+	write(t, filepath.Join(dir, "sub", "b"), noise(8, 3<<20))
+	write(t, filepath.Join(dir, "c"), noise(9, 2<<20))
+	snapshots := 0
+	for _, mode := range []backuptest.Mode{backuptest.Once, backuptest.Crash, backuptest.Lost} {
+		for at := 1; ; at++ {
+			memory := before.Clone()
+			faulty := &backuptest.Faulty{Store: memory}
+			repo := reopen(t, key, faulty)
+			faulty.At, faulty.Mode = faulty.Operations()+at, mode
+			result, err := nightly([]*backup.Repository{repo}, backup.Folder("files", dir)).RunOnce(t.Context())
+			repo = reopen(t, key, memory)
+			require.Equal(t, oldContent, content(t, repo, old.Snapshot), "mode %d, operation %d", mode, at)
+			_, checkErr := repo.Check(t.Context(), backup.ReadAll, old.Snapshot)
+			require.NoError(t, checkErr, "mode %d, operation %d", mode, at)
+			if result != nil && result.Stores[0].Err == nil {
+				snapshots++
+				require.Len(t, content(t, repo, result.Snapshot), 3)
+			}
+			if faulty.Operations() < faulty.At {
+				require.NoError(t, err)
+				break
+			}
+			require.Error(t, err, "a fault is never hidden: mode %d, operation %d", mode, at)
+			// The next run works and completes what is missing.
+			job := nightly([]*backup.Repository{repo}, backup.Folder("files", dir))
+			require.Len(t, content(t, repo, mustRun(t, job).Snapshot), 3)
+		}
+	}
+	require.GreaterOrEqual(t, snapshots, 3)
+}
+
+// One of two stores fails at every operation: the other holds the snapshot,
+// the failure is reported, and the next run makes both equal again.
+func TestAFailedMirrorIsReportedAndCatchesUp(t *testing.T) {
+	key, dir := backup.NewMachineKey(), smallTree(t)
+	a, b := backuptest.NewMemory("a"), backuptest.NewMemory("b")
+	mustRun(t, nightly(memoryRepos(t, key, a, b), backup.Folder("files", dir)))
+	require.Equal(t, a.Files(), b.Files())
+	write(t, filepath.Join(dir, "c"), noise(9, 1<<20))
+	for _, mode := range []backuptest.Mode{backuptest.Once, backuptest.Crash, backuptest.Lost} {
+		for at := 1; ; at++ {
+			a, b := a.Clone(), b.Clone()
+			faulty := &backuptest.Faulty{Store: b}
+			repos := []*backup.Repository{reopen(t, key, a), reopen(t, key, faulty)}
+			faulty.At, faulty.Mode = faulty.Operations()+at, mode
+			result, err := nightly(repos, backup.Folder("files", dir)).RunOnce(t.Context())
+			require.NotNil(t, result, "the other store holds the snapshot")
+			require.NoError(t, result.Stores[0].Err)
+			require.Len(t, content(t, reopen(t, key, a), result.Snapshot), 3)
+			if faulty.Operations() < faulty.At {
+				require.NoError(t, err)
+				require.Equal(t, a.Files(), b.Files())
+				break
+			}
+			require.ErrorIs(t, err, backup.ErrStore)
+			job := nightly([]*backup.Repository{reopen(t, key, a), reopen(t, key, b)}, backup.Folder("files", dir))
+			job.Now = func() time.Time { return time.Now().Add(time.Hour) } // a crashed lock is stale by then
+			mustRun(t, job)
+			require.Equal(t, a.Files(), b.Files(), "mode %d, operation %d", mode, at)
+			_, err = reopen(t, key, b).Check(t.Context(), backup.ReadAll)
+			require.NoError(t, err)
+		}
+	}
+}
+
+func TestMirrorJoinsLater(t *testing.T) {
+	key, dir := backup.NewMachineKey(), smallTree(t)
+	a, b := backuptest.NewMemory("a"), backuptest.NewMemory("b")
+	repo := memoryRepos(t, key, a)[0]
+	mustRun(t, nightly([]*backup.Repository{repo}, backup.Folder("files", dir)))
+	mirror, err := repo.Mirror(t.Context(), b)
+	require.NoError(t, err)
+	require.Equal(t, repo.ID(), mirror.ID())
+	_, err = repo.Mirror(t.Context(), b)
+	require.ErrorIs(t, err, backup.ErrExists)
+	result := mustRun(t, nightly([]*backup.Repository{repo, mirror}, backup.Folder("files", dir)))
+	require.Positive(t, result.Stores[1].Copied)
+	require.Equal(t, a.Files(), b.Files())
+}
+
+// A damaged copy must not spread, and deduplication must not lean on it.
+func TestADamagedStoreGetsNothingNew(t *testing.T) {
+	key, dir := backup.NewMachineKey(), smallTree(t)
+	a, b := backuptest.NewMemory("a"), backuptest.NewMemory("b")
+	repos := memoryRepos(t, key, a, b)
+	mustRun(t, nightly(repos, backup.Folder("files", dir)))
+	whole := b.Clone()
+	for name, data := range b.Files() {
+		if strings.HasPrefix(name, "data/") {
+			b.Set(name, data[:len(data)-1])
+		}
+	}
+	result, err := nightly(repos, backup.Folder("files", dir)).RunOnce(t.Context())
+	require.ErrorIs(t, err, backup.ErrStore)
+	require.ErrorIs(t, result.Stores[1].Err, backup.ErrCorrupt)
+	require.NoError(t, result.Stores[0].Err)
+	_, err = reopen(t, key, a).Check(t.Context(), backup.ReadAll)
+	require.NoError(t, err)
+
+	// A store of its own, with a pack gone: no snapshot on sand.
+	for name := range whole.Files() {
+		if strings.HasPrefix(name, "data/") {
+			whole.Set(name, nil)
+			break
+		}
+	}
+	result, err = nightly([]*backup.Repository{reopen(t, key, whole)}, backup.Folder("files", dir)).RunOnce(t.Context())
+	require.Nil(t, result)
+	require.ErrorIs(t, err, backup.ErrCorrupt)
+}
+
+func TestCreateInterrupted(t *testing.T) {
+	key := backup.NewMachineKey()
+	for at := 1; ; at++ {
+		memory := backuptest.NewMemory("a")
+		faulty := &backuptest.Faulty{Store: memory, At: at, Mode: backuptest.Crash}
+		_, err := backup.Create(t.Context(), config(key), faulty)
+		if err == nil {
+			break
+		}
+		_, err = backup.Open(t.Context(), memory, config(key))
+		require.ErrorIs(t, err, backup.ErrNoRepository)
+		memoryRepos(t, key, memory)
+		reopen(t, key, memory)
+		_, err = backup.Create(context.Background(), config(key), memory)
+		require.ErrorIs(t, err, backup.ErrExists)
+	}
+}
