@@ -60,7 +60,9 @@ type StoreState struct {
 	Sequence int64  // of the last change
 	Barrier  int64  // sequence of the last change that took something away: caches are dropped when it moves
 	KEK      string // name of the KEK for new keysets
-	Closing  bool   // an epoch is being closed
+	// Retiring names the KEKs that go once the epoch is closed; it is empty
+	// except while an epoch is being closed.
+	Retiring []string
 }
 
 // KeysetRow is one wrapped Tink keyset. Primary key: tenant, purpose.

@@ -107,7 +107,7 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 
 // contextReader stops a long copy when its context ends.
 type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one copy
+	ctx context.Context // lives as long as one copy
 	src io.Reader
 }
 

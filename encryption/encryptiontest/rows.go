@@ -34,7 +34,7 @@ func (c *content) apply(change encryption.Change) {
 		if s.Sequence != 0 {
 			sequence = s.Sequence
 		}
-		c.state = encryption.StoreState{Store: s.Store, Epoch: s.Epoch, Sequence: sequence, Barrier: c.state.Barrier, KEK: s.KEK, Closing: s.Closing}
+		c.state = encryption.StoreState{Store: s.Store, Epoch: s.Epoch, Sequence: sequence, Barrier: c.state.Barrier, KEK: s.KEK, Retiring: s.Retiring}
 	}
 	if change.Narrows {
 		c.state.Barrier = c.state.Sequence

@@ -39,13 +39,15 @@ func (t *keyTx) State(ctx context.Context) (encryption.StoreState, error) {
 
 func readState(ctx context.Context, q querier) (encryption.StoreState, error) {
 	var s encryption.StoreState
-	var closing int
-	err := q.QueryRowContext(ctx, `SELECT store, epoch, sequence, barrier, kek, closing FROM crmguard_encryption_store WHERE one = 1`).
-		Scan(&s.Store, &s.Epoch, &s.Sequence, &s.Barrier, &s.KEK, &closing)
+	var retiring string
+	err := q.QueryRowContext(ctx, `SELECT store, epoch, sequence, barrier, kek, retiring FROM crmguard_encryption_store WHERE one = 1`).
+		Scan(&s.Store, &s.Epoch, &s.Sequence, &s.Barrier, &s.KEK, &retiring)
 	if err != nil {
 		return s, fmt.Errorf("sqlkeys: read state: %w", err)
 	}
-	s.Closing = closing != 0
+	if retiring != "" {
+		s.Retiring = strings.Split(retiring, "\n")
+	}
 	return s, nil
 }
 

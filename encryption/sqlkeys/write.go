@@ -24,11 +24,7 @@ func (t *keyTx) Write(ctx context.Context, change encryption.Change) error {
 		return err
 	}
 	if s := change.Store; s != nil {
-		closing := 0
-		if s.Closing {
-			closing = 1
-		}
-		if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET store = ?, epoch = ?, kek = ?, closing = ? WHERE one = 1`, s.Store, s.Epoch, s.KEK, closing); err != nil {
+		if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET store = ?, epoch = ?, kek = ?, retiring = ? WHERE one = 1`, s.Store, s.Epoch, s.KEK, strings.Join(s.Retiring, "\n")); err != nil {
 			return err
 		}
 		if s.Sequence != 0 {

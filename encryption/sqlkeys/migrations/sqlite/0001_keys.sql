@@ -1,7 +1,7 @@
 CREATE TABLE crmguard_encryption_store (
 	one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), store TEXT NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
-	barrier INTEGER NOT NULL, kek TEXT NOT NULL, closing INTEGER NOT NULL) STRICT;
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, barrier, kek, closing) VALUES (1, '', 0, 0, 0, '', 0);
+	barrier INTEGER NOT NULL, kek TEXT NOT NULL, retiring TEXT NOT NULL) STRICT;
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, barrier, kek, retiring) VALUES (1, '', 0, 0, 0, '', '');
 CREATE TABLE crmguard_encryption_keyset (
 	tenant TEXT NOT NULL, purpose TEXT NOT NULL, epoch INTEGER NOT NULL, kek TEXT NOT NULL, version INTEGER NOT NULL,
 	former BLOB NOT NULL, wrapped BLOB NOT NULL, PRIMARY KEY (tenant, purpose)) STRICT, WITHOUT ROWID;

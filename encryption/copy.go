@@ -1,0 +1,303 @@
+package encryption
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+// Copy is a verified key copy.
+type Copy struct {
+	Path     string    // of the file
+	Store    string    // id of the key store
+	Epoch    int64     // of the key store
+	Sequence int64     // of the last change it holds
+	Written  time.Time // when
+	Rows     int       // rows it holds
+}
+
+// Position returns the key position of the copy, in the form of
+// Vault.Position.
+func (c Copy) Position() ([]byte, error) { return marshalPosition(c.Store, c.Epoch, c.Sequence) }
+
+// Covers returns nil when a data snapshot of this key position can be read
+// with the copy: the store is the same and the sequence not lower. Otherwise
+// it answers ErrNotCovered.
+func (c Copy) Covers(position []byte) error {
+	p, err := parsePosition(position)
+	if err != nil {
+		return err
+	}
+	if p.Store != c.Store {
+		return fmt.Errorf("%w: it is of another key store", ErrNotCovered)
+	}
+	if c.Sequence < p.Sequence {
+		return fmt.Errorf("%w: the copy ends at sequence %d, %d is needed", ErrNotCovered, c.Sequence, p.Sequence)
+	}
+	return nil
+}
+
+const (
+	copyPattern = "keys-*.jsonl"
+	timeFormat  = "2006-01-02T15:04:05.000000Z"
+)
+
+// copyHeader is the first line of a key copy.
+type copyHeader struct {
+	V        int      `json:"v"`
+	Store    string   `json:"store"`
+	Epoch    int64    `json:"epoch"`
+	Sequence int64    `json:"sequence"`
+	Written  string   `json:"written"`
+	KEK      string   `json:"kek"`                // for new keysets
+	Retiring []string `json:"retiring,omitempty"` // while an epoch is being closed
+}
+
+// copyRow is a line between the first and the last.
+type copyRow struct {
+	Kind       Kind     `json:"kind"`
+	Tenant     string   `json:"tenant"`
+	Purpose    string   `json:"purpose,omitempty"`
+	Epoch      int64    `json:"epoch,omitzero"`
+	KEK        string   `json:"kek,omitempty"`
+	Version    int64    `json:"version,omitzero"`
+	Former     []uint32 `json:"former,omitempty"`
+	Wrapped    string   `json:"wrapped,omitempty"`
+	Generation uint32   `json:"generation,omitzero"`
+	State      string   `json:"state,omitempty"`
+	Created    string   `json:"created,omitempty"`
+	Owner      string   `json:"owner,omitempty"`
+	Sequence   int64    `json:"sequence,omitzero"`
+	Alias      string   `json:"alias,omitempty"`
+	Table      string   `json:"table,omitempty"`
+	Index      string   `json:"index,omitempty"`
+	Root       uint32   `json:"root,omitzero"`
+	Normaliser string   `json:"normaliser,omitempty"`
+	Bits       int      `json:"bits,omitzero"`
+}
+
+// copyEnd is the last line; its mac is over the line without it.
+type copyEnd struct {
+	Count  int    `json:"count"`
+	SHA256 string `json:"sha256"`
+	MAC    string `json:"mac,omitempty"`
+}
+
+func encode64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+func decode64(s string) ([]byte, error) { return base64.RawURLEncoding.Strict().DecodeString(s) }
+
+// copyRows turns rows into lines.
+func copyRows(rows Rows) []copyRow {
+	var out []copyRow
+	for _, r := range rows.Keysets {
+		out = append(out, copyRow{Kind: KindKeyset, Tenant: r.Tenant, Purpose: r.Purpose, Epoch: r.Epoch, KEK: r.KEK, Version: r.Version, Former: r.Former, Wrapped: encode64(r.Wrapped)})
+	}
+	for _, r := range rows.Generations {
+		out = append(out, copyRow{Kind: KindGeneration, Tenant: r.Tenant, Generation: r.Generation, State: string(r.State), Created: r.Created.UTC().Format(timeFormat)})
+	}
+	for _, r := range rows.Owners {
+		out = append(out, copyRow{Kind: KindOwner, Tenant: r.Tenant, Owner: r.Owner, State: string(r.State), Sequence: r.Sequence})
+	}
+	for _, r := range rows.Keys {
+		out = append(out, copyRow{Kind: KindKey, Tenant: r.Tenant, Owner: r.Owner, Generation: r.Generation, Wrapped: encode64(r.Wrapped)})
+	}
+	for _, r := range rows.Aliases {
+		out = append(out, copyRow{Kind: KindAlias, Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner})
+	}
+	for _, r := range rows.Indexes {
+		out = append(out, copyRow{Kind: KindIndex, Tenant: r.Tenant, Table: r.Table, Index: r.Index, Version: int64(r.Version), Root: r.Root, Normaliser: r.Normaliser, Bits: r.Bits, State: string(r.State)})
+	}
+	return out
+}
+
+// WriteCopy writes a key copy into a folder, latest only: the file is
+// complete and on disk before it gets its name, it is verified in full, and
+// only then older copies in the folder are deleted. The folder is a place of
+// its own, apart from data backups, without versions of old files.
+func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
+	manifest, err := v.keyset(ctx, "", purposeManifest)
+	if err != nil {
+		return Copy{}, err
+	}
+	temp, err := os.CreateTemp(dir, ".keys-*.tmp")
+	if err != nil {
+		return Copy{}, fmt.Errorf("%w: write: %w", ErrCopy, err)
+	}
+	name, err := v.fillCopy(ctx, temp, manifest)
+	if err != nil {
+		return Copy{}, errors.Join(err, os.Remove(temp.Name()))
+	}
+	path := filepath.Join(dir, name)
+	if err := os.Rename(temp.Name(), path); err != nil {
+		return Copy{}, errors.Join(fmt.Errorf("%w: write: %w", ErrCopy, err), os.Remove(temp.Name()))
+	}
+	if err := syncDir(dir); err != nil {
+		return Copy{}, err
+	}
+	written, err := v.VerifyCopy(ctx, path)
+	if err != nil {
+		return Copy{}, err
+	}
+	v.cfg.Observe(ctx, "encryption.copy.rows", float64(written.Rows), slog.Int64("sequence", written.Sequence))
+	return written, deleteOlder(dir, path)
+}
+
+// fillCopy writes all lines, syncs and closes the file.
+func (v *Vault) fillCopy(ctx context.Context, file *os.File, manifest *openKeyset) (name string, err error) {
+	w := &copyWriter{out: bufio.NewWriter(file), sum: sha256.New()}
+	err = v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		name = fmt.Sprintf("keys-%020d.jsonl", state.Sequence)
+		err = w.line(copyHeader{V: 1, Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, Written: v.cfg.Now().UTC().Format(timeFormat), KEK: state.KEK, Retiring: state.Retiring})
+		if err != nil {
+			return err
+		}
+		for _, kind := range []Kind{KindKeyset, KindGeneration, KindOwner, KindKey, KindAlias, KindIndex} {
+			if err := eachPage(ctx, tx, Page{Kind: kind, Limit: pageSize}, w.rows); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = w.end(manifest)
+	}
+	if err == nil {
+		err = errors.Join(w.out.Flush(), file.Sync())
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return "", fmt.Errorf("%w: write: %w", ErrCopy, err)
+	}
+	return name, nil
+}
+
+type copyWriter struct {
+	out   *bufio.Writer
+	sum   hash.Hash
+	count int
+}
+
+func (w *copyWriter) line(v any) error {
+	data, err := canon.Marshal(v)
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	w.sum.Write(data)
+	_, err = w.out.Write(data)
+	return err
+}
+
+func (w *copyWriter) rows(rows Rows) error {
+	for _, row := range copyRows(rows) {
+		if err := w.line(row); err != nil {
+			return err
+		}
+		w.count++
+	}
+	return nil
+}
+
+func (w *copyWriter) end(manifest *openKeyset) error {
+	end := copyEnd{Count: w.count, SHA256: encode64(w.sum.Sum(nil))}
+	input, err := end.authenticated()
+	if err != nil {
+		return err
+	}
+	tag, err := tagWith(manifest, input)
+	if err != nil {
+		return err
+	}
+	end.MAC = encode64(tag)
+	return w.line(end)
+}
+
+// authenticated returns what the mac of the last line is over.
+func (e copyEnd) authenticated() ([]byte, error) {
+	e.MAC = ""
+	line, err := canon.Marshal(e)
+	return append(frame.Join(copyDomain), line...), err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("%w: sync folder: %w", ErrCopy, err)
+	}
+	// Some systems cannot sync a folder; the file itself is synced.
+	_ = d.Sync()
+	return d.Close()
+}
+
+func deleteOlder(dir, keep string) error {
+	files, err := filepath.Glob(filepath.Join(dir, copyPattern))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	for _, file := range files {
+		if filepath.Base(file) != filepath.Base(keep) {
+			err = errors.Join(err, os.Remove(file))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: an older copy is still there: %w", ErrCopy, err)
+	}
+	return syncDir(dir)
+}
+
+// NewestCopy returns the path of the newest key copy in a folder, by name;
+// VerifyCopy says whether it is good.
+func NewestCopy(dir string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, copyPattern))
+	if err != nil || len(files) == 0 {
+		return "", fmt.Errorf("%w: none in the folder %s", ErrCopy, strings.TrimSuffix(filepath.Base(dir), "/"))
+	}
+	return slices.Max(files), nil
+}
+
+// Copier returns a func that writes a verified key copy into the folder: what
+// Epoch.Copy takes.
+func (v *Vault) Copier(dir string) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := v.WriteCopy(ctx, dir)
+		return err
+	}
+}
+
+// KeyCopy returns a func that answers nil once a verified key copy in the
+// folder covers the position; it writes a copy when the newest one does not.
+// A data snapshot commits only after it.
+func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) error {
+	return func(ctx context.Context, position []byte) error {
+		if _, err := parsePosition(position); err != nil {
+			return err
+		}
+		if path, err := NewestCopy(dir); err == nil {
+			if have, err := v.VerifyCopy(ctx, path); err == nil && have.Covers(position) == nil {
+				return nil
+			}
+		}
+		written, err := v.WriteCopy(ctx, dir)
+		if err != nil {
+			return err
+		}
+		return written.Covers(position)
+	}
+}

@@ -1,0 +1,324 @@
+package encryption
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/crmguard/crmguard/internal/canon"
+)
+
+// maxCopyLine bounds a line of a key copy.
+const maxCopyLine = 1 << 20
+
+// scanCopy reads the lines of a key copy: canonical, in order, complete. It
+// calls visit for every row and returns header, last line and the digest that
+// the last line must name (and does).
+func scanCopy(src io.Reader, visit func(copyRow) error) (copyHeader, copyEnd, error) {
+	var header copyHeader
+	var end copyEnd
+	s := &copyScanner{lines: bufio.NewScanner(src), sum: sha256.New()}
+	s.lines.Buffer(make([]byte, 0, 64<<10), maxCopyLine)
+	s.lines.Split(wholeLines)
+	line, err := s.next()
+	if err != nil {
+		return header, end, err
+	}
+	if err := canon.Unmarshal(line, &header); err != nil {
+		return header, end, fmt.Errorf("%w: header: %w", ErrCopy, err)
+	}
+	if header.V != 1 || header.Store == "" || header.Sequence < 1 {
+		return header, end, fmt.Errorf("%w: header of another version, or incomplete", ErrCopy)
+	}
+	before, count := []byte(nil), 0
+	s.sum.Write(append(line, '\n'))
+	for {
+		if line, err = s.next(); err != nil {
+			return header, end, err
+		}
+		if !bytes.Contains(line, []byte(`"kind":`)) {
+			break
+		}
+		var row copyRow
+		if err := canon.Unmarshal(line, &row); err != nil {
+			return header, end, fmt.Errorf("%w: row %d: %w", ErrCopy, count+1, err)
+		}
+		order, err := row.order()
+		if err != nil {
+			return header, end, err
+		}
+		if bytes.Compare(order, before) <= 0 {
+			return header, end, fmt.Errorf("%w: row %d is out of order or twice there", ErrCopy, count+1)
+		}
+		before = order
+		s.sum.Write(append(line, '\n'))
+		count++
+		if err := visit(row); err != nil {
+			return header, end, err
+		}
+	}
+	if err := canon.Unmarshal(line, &end); err != nil {
+		return header, end, fmt.Errorf("%w: last line: %w", ErrCopy, err)
+	}
+	if end.Count != count || end.SHA256 != encode64(s.sum.Sum(nil)) {
+		return header, end, fmt.Errorf("%w: count or digest differ from the last line", ErrCopy)
+	}
+	if s.lines.Scan() || s.lines.Err() != nil {
+		return header, end, fmt.Errorf("%w: something follows the last line", ErrCopy)
+	}
+	return header, end, nil
+}
+
+type copyScanner struct {
+	lines *bufio.Scanner
+	sum   interface {
+		io.Writer
+		Sum(b []byte) []byte
+	}
+}
+
+// wholeLines splits at newlines and refuses a last line without one.
+func wholeLines(data []byte, atEOF bool) (int, []byte, error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF && len(data) > 0 {
+		return 0, nil, errors.New("no newline at the end")
+	}
+	return 0, nil, nil
+}
+
+func (s *copyScanner) next() ([]byte, error) {
+	if s.lines.Scan() {
+		return bytes.Clone(s.lines.Bytes()), nil
+	}
+	return nil, fmt.Errorf("%w: it is cut off, or a line is too long", ErrCopy)
+}
+
+// order returns bytes that sort as the lines must: kind by kind, then by
+// primary key.
+func (r copyRow) order() ([]byte, error) {
+	kinds := []Kind{KindKeyset, KindGeneration, KindOwner, KindKey, KindAlias, KindIndex}
+	kind := slices.Index(kinds, r.Kind)
+	if kind < 0 {
+		return nil, fmt.Errorf("%w: a row of an unknown kind", ErrCopy)
+	}
+	out := append([]byte{byte(kind + 1)}, r.Tenant...)
+	out = append(out, 0) // ids hold no NUL, so shorter ids sort first
+	for _, part := range []string{r.Purpose, r.keyOwner(), r.Alias, r.Table, r.Index} {
+		out = append(append(out, part...), 0)
+	}
+	return fmt.Appendf(out, "%010d.%010d", r.Generation, r.keyVersion()), nil
+}
+
+func (r copyRow) keyOwner() string {
+	if r.Kind == KindAlias {
+		return "" // not part of its primary key
+	}
+	return r.Owner
+}
+
+func (r copyRow) keyVersion() int64 {
+	if r.Kind == KindIndex {
+		return r.Version
+	}
+	return 0
+}
+
+// rows turns a line into a row.
+func (r copyRow) rows() (Rows, error) {
+	wrapped, err := decode64(r.Wrapped)
+	if err != nil {
+		return Rows{}, fmt.Errorf("%w: wrapped bytes", ErrCopy)
+	}
+	switch r.Kind {
+	case KindKeyset:
+		return Rows{Keysets: []KeysetRow{{Tenant: r.Tenant, Purpose: r.Purpose, Epoch: r.Epoch, KEK: r.KEK, Version: r.Version, Former: r.Former, Wrapped: wrapped}}}, nil
+	case KindGeneration:
+		created, err := time.Parse(timeFormat, r.Created)
+		if err != nil {
+			return Rows{}, fmt.Errorf("%w: time of a generation", ErrCopy)
+		}
+		return Rows{Generations: []GenerationRow{{Tenant: r.Tenant, Generation: r.Generation, State: GenerationState(r.State), Created: created}}}, nil
+	case KindOwner:
+		return Rows{Owners: []OwnerRow{{Tenant: r.Tenant, Owner: r.Owner, State: OwnerState(r.State), Sequence: r.Sequence}}}, nil
+	case KindKey:
+		return Rows{Keys: []KeyRow{{Tenant: r.Tenant, Owner: r.Owner, Generation: r.Generation, Wrapped: wrapped}}}, nil
+	case KindAlias:
+		return Rows{Aliases: []AliasRow{{Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner}}}, nil
+	case KindIndex:
+		return Rows{Indexes: []IndexRow{{Tenant: r.Tenant, Table: r.Table, Index: r.Index, Version: uint32(r.Version), Root: r.Root, Normaliser: r.Normaliser, Bits: r.Bits, State: IndexState(r.State)}}}, nil
+	}
+	return Rows{}, fmt.Errorf("%w: a row of an unknown kind", ErrCopy)
+}
+
+// copyVerifier opens what a copy holds while its lines go by.
+type copyVerifier struct {
+	vault   *Vault
+	keysets map[[2]string]*openKeyset
+	owners  map[ownerID]OwnerState
+}
+
+func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
+	rows, err := line.rows()
+	if err != nil {
+		return err
+	}
+	for _, row := range rows.Keysets {
+		open, err := c.vault.openedOrUnwrap(ctx, row)
+		if err != nil {
+			return err
+		}
+		c.keysets[[2]string{row.Tenant, row.Purpose}] = open
+	}
+	for _, row := range rows.Owners {
+		c.owners[ownerID{row.Tenant, row.Owner}] = row.State
+	}
+	for _, row := range rows.Keys {
+		wrap := c.keysets[[2]string{row.Tenant, purposeWrap}]
+		if wrap == nil {
+			return fmt.Errorf("%w: a key row without its tenant's keyset", ErrCopy)
+		}
+		if state := c.owners[ownerID{row.Tenant, row.Owner}]; state == "" || state == Tombstone {
+			return fmt.Errorf("%w: a key row under a tombstone, or without owner", ErrCopy)
+		}
+		if _, _, err := wrap.unwrapKey(row); err != nil {
+			return fmt.Errorf("%w: a key row does not unwrap", ErrCopy)
+		}
+	}
+	return nil
+}
+
+// openedOrUnwrap spares a call of the KEK when this vault has opened the very
+// same bytes.
+func (v *Vault) openedOrUnwrap(ctx context.Context, row KeysetRow) (*openKeyset, error) {
+	v.mu.RLock()
+	k := v.tenants[row.Tenant]
+	v.mu.RUnlock()
+	if k != nil {
+		k.mu.Lock()
+		open := k.open[row.Purpose]
+		k.mu.Unlock()
+		if open != nil && bytes.Equal(open.row.Wrapped, row.Wrapped) {
+			return open, nil
+		}
+	}
+	return v.unwrapKeyset(ctx, row)
+}
+
+// VerifyCopy reads a key copy in full: canonical lines in order, count,
+// digest, mac, every keyset opened by its KEK and every key row by its
+// keyset. A damaged or forged one is ErrCopy, a KEK that does not serve ErrKEK.
+func (v *Vault) VerifyCopy(ctx context.Context, path string) (Copy, error) {
+	out, err := v.verifyCopy(ctx, path)
+	if err != nil {
+		return Copy{}, err
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if v.state.Store != "" && v.state.Store != out.Store {
+		return Copy{}, fmt.Errorf("%w: it is of another key store", ErrCopy)
+	}
+	return out.Copy, nil
+}
+
+// verifiedCopy is a Copy with what RestoreCopy compares and writes.
+type verifiedCopy struct {
+	Copy
+	header copyHeader
+	digest string
+}
+
+func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return out, fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	c := &copyVerifier{vault: v, keysets: map[[2]string]*openKeyset{}, owners: map[ownerID]OwnerState{}}
+	header, end, err := scanCopy(file, func(row copyRow) error { return c.visit(ctx, row) })
+	if err != nil {
+		return out, err
+	}
+	manifest := c.keysets[[2]string{"", purposeManifest}]
+	if manifest == nil {
+		return out, fmt.Errorf("%w: the installation's keysets are missing", ErrCopy)
+	}
+	input, err := end.authenticated()
+	if err != nil {
+		return out, err
+	}
+	tag, err := decode64(end.MAC)
+	if err != nil || verifyWith(manifest, input, tag) != nil {
+		return out, fmt.Errorf("%w: its mac does not verify", ErrCopy)
+	}
+	written, err := time.Parse(timeFormat, header.Written)
+	if err != nil {
+		return out, fmt.Errorf("%w: time", ErrCopy)
+	}
+	return verifiedCopy{
+		Copy:   Copy{Path: path, Store: header.Store, Epoch: header.Epoch, Sequence: header.Sequence, Written: written, Rows: end.Count},
+		header: header, digest: end.SHA256,
+	}, nil
+}
+
+// RestoreCopy verifies a key copy, loads it into an empty key store in one
+// transaction and opens the vault. need are the key positions of the data
+// snapshots that are to be read: a copy that does not cover one of them is
+// refused (ErrNotCovered). The store keeps its id, so keep one store only:
+// what was left of the lost one must not be used beside it.
+func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (*Vault, error) {
+	v, state, err := prepare(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if state.Store != "" {
+		return nil, ErrNotEmpty
+	}
+	verified, err := v.verifyCopy(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	for _, position := range need {
+		if err := verified.Covers(position); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := v.cfg.Keys.Update(ctx, func(tx KeyTx) error { return loadCopy(ctx, tx, verified) }); err != nil {
+		return nil, storeError(err)
+	}
+	return Open(ctx, cfg)
+}
+
+func loadCopy(ctx context.Context, tx KeyTx, verified verifiedCopy) (err error) {
+	if state, err := tx.State(ctx); err != nil || state.Store != "" {
+		return errors.Join(err, ErrNotEmpty)
+	}
+	file, err := os.Open(verified.Path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	h := verified.header
+	_, end, err := scanCopy(file, func(line copyRow) error {
+		rows, err := line.rows()
+		if err != nil {
+			return err
+		}
+		return tx.Write(ctx, Change{Put: rows})
+	})
+	if err != nil {
+		return err
+	}
+	if end.SHA256 != verified.digest {
+		return fmt.Errorf("%w: the file changed while it was read", ErrCopy)
+	}
+	return tx.Write(ctx, Change{Narrows: true, Store: &StoreState{Store: h.Store, Epoch: h.Epoch, Sequence: h.Sequence, KEK: h.KEK, Retiring: h.Retiring}})
+}

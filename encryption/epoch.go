@@ -1,0 +1,387 @@
+package encryption
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tink-crypto/tink-go/v2/keyset"
+)
+
+// Epoch says how an epoch is closed.
+type Epoch struct {
+	// KEK is the name of the new KEK; the KEK func must already answer to it,
+	// and to the old names until the epoch is closed.
+	KEK string
+	// Copy writes a verified key copy and deletes older ones: Vault.Copier.
+	Copy func(ctx context.Context) error
+	// Destroy destroys an old KEK that no keyset names any more; it must bear
+	// being called again. nil leaves it to the caller (EpochReport.Old).
+	Destroy func(ctx context.Context, kek string) error
+}
+
+// EpochReport says what CloseEpoch did.
+type EpochReport struct {
+	Epoch     int64    // the number of the new epoch
+	Rewrapped int      // key rows wrapped anew by this call
+	Old       []string // names of the KEKs that nothing needs any more: destroy them
+}
+
+// CloseEpoch makes every older key copy useless: each tenant gets a new wrap
+// key, every key row is wrapped anew (the keys themselves, and every sealed
+// byte, stay as they are), a key copy is written, the old wrap keys are
+// removed and all keysets wrapped under the new KEK, a second key copy
+// replaces the first, and the old KEK goes. Do it at least once a window W:
+// an erasure is final in key copies only then.
+//
+// It covers all tenants and the installation. It may be interrupted anywhere
+// and called again with the same KEK name; another name is refused (ErrEpoch)
+// until it is done, and so is a name that is already in use.
+func (v *Vault) CloseEpoch(ctx context.Context, epoch Epoch) (EpochReport, error) {
+	var report EpochReport
+	if epoch.Copy == nil || checkID(epoch.KEK) != nil || strings.Contains(epoch.KEK, "\n") {
+		return report, fmt.Errorf("%w: needs the name of a new KEK and Copy", ErrEpoch)
+	}
+	state, err := v.beginEpoch(ctx, epoch.KEK)
+	if err != nil {
+		return report, err
+	}
+	report.Epoch = state.Epoch
+	tenants, err := v.Tenants(ctx)
+	if err != nil {
+		return report, err
+	}
+	for _, tenant := range tenants { // (a)
+		if err := v.retry(func() error { return v.newWrapKey(ctx, tenant, epoch.KEK, state.Epoch) }); err != nil {
+			return report, err
+		}
+	}
+	for _, tenant := range tenants { // (b), (c)
+		n, err := v.rewrap(ctx, tenant)
+		report.Rewrapped += n
+		if err != nil {
+			return report, err
+		}
+	}
+	if err := epoch.Copy(ctx); err != nil { // (d)
+		return report, fmt.Errorf("encryption: close epoch: first key copy: %w", err)
+	}
+	for _, tenant := range append([]string{""}, tenants...) { // (e)
+		if err := v.retry(func() error { return v.changeKEK(ctx, tenant, epoch.KEK, state.Epoch) }); err != nil {
+			return report, err
+		}
+	}
+	if _, err := v.scrub(ctx); err != nil {
+		return report, err
+	}
+	if err := epoch.Copy(ctx); err != nil { // (f)
+		return report, fmt.Errorf("encryption: close epoch: second key copy: %w", err)
+	}
+	report.Old, err = v.endEpoch(ctx, epoch) // (g)
+	v.cfg.Observe(ctx, "encryption.epoch.rewrapped", float64(report.Rewrapped))
+	return report, err
+}
+
+// retry repeats what was prepared from an older state.
+func (v *Vault) retry(f func() error) error {
+	for range 5 {
+		err := f()
+		if !errors.Is(err, errStale) {
+			return err
+		}
+		v.drop()
+	}
+	return fmt.Errorf("%w: keysets change all the time", ErrStore)
+}
+
+// beginEpoch marks the closing, or finds the mark of an interrupted one. The
+// new KEK is tried before anything changes.
+func (v *Vault) beginEpoch(ctx context.Context, name string) (StoreState, error) {
+	if err := v.tryKEK(ctx, name); err != nil {
+		return StoreState{}, err
+	}
+	var out StoreState
+	_, err := v.update(ctx, func(tx KeyTx) error {
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		out = state
+		if len(state.Retiring) > 0 {
+			if state.KEK != name {
+				return fmt.Errorf("%w: its closing under KEK %q is not finished; call CloseEpoch with that name first", ErrEpoch, state.KEK)
+			}
+			return nil
+		}
+		names, err := kekNames(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(names, name) || state.KEK == name {
+			return fmt.Errorf("%w: the KEK %q is in use; a new epoch needs a new one", ErrEpoch, name)
+		}
+		out.Epoch, out.KEK, out.Retiring = state.Epoch+1, name, names
+		next := out
+		next.Sequence = 0
+		return tx.Write(ctx, Change{Store: &next, Narrows: true})
+	})
+	return out, err
+}
+
+func (v *Vault) tryKEK(ctx context.Context, name string) error {
+	kek, err := v.kek(ctx, "", "epoch", name)
+	if err != nil {
+		return err
+	}
+	probe, ad := []byte("crmguard"), []byte("crmguard/keyset/try/v1")
+	sealed, err := kek.EncryptWithContext(ctx, probe, ad)
+	if err == nil {
+		var opened []byte
+		if opened, err = kek.DecryptWithContext(ctx, sealed, ad); err == nil && !bytes.Equal(opened, probe) {
+			err = errors.New("it does not open what it sealed")
+		}
+	}
+	if err != nil {
+		return &KEKError{Purpose: "epoch", KEK: name, Err: err}
+	}
+	return nil
+}
+
+// kekNames lists the KEKs that wrap keysets.
+func kekNames(ctx context.Context, tx KeyTx) ([]string, error) {
+	var names []string
+	err := eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, func(rows Rows) error {
+		for _, row := range rows.Keysets {
+			if !slices.Contains(names, row.KEK) {
+				names = append(names, row.KEK)
+			}
+		}
+		return nil
+	})
+	slices.Sort(names)
+	return names, err
+}
+
+// newWrapKey gives the tenant's wrap keyset a second key, as primary, under
+// an id it never had. A keyset that has two, or is under the new KEK, is past
+// this step.
+func (v *Vault) newWrapKey(ctx context.Context, tenant, kek string, epoch int64) error {
+	k, err := v.loadTenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	open, err := v.keysetOf(ctx, k, purposeWrap)
+	if err != nil || open.row.KEK == kek || len(open.roots) > 1 {
+		return err
+	}
+	manager := keyset.NewManagerFromHandle(open.handle)
+	id, err := addKey(manager, purposeWrap, append(slices.Clone(open.row.Former), open.primary())...)
+	if err == nil {
+		err = manager.SetPrimary(id)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrKeyset, err)
+	}
+	row, err := v.rewrapped(ctx, open.row, manager, open.row.KEK, epoch)
+	if err != nil {
+		return err
+	}
+	return v.swapKeysets(ctx, tenant, []KeysetRow{row})
+}
+
+// rewrapped returns the row of a changed keyset.
+func (v *Vault) rewrapped(ctx context.Context, row KeysetRow, manager *keyset.Manager, kek string, epoch int64) (KeysetRow, error) {
+	handle, err := manager.Handle()
+	if err != nil {
+		return row, fmt.Errorf("%w: %w", ErrKeyset, err)
+	}
+	row.Wrapped, err = v.wrapKeyset(ctx, row.Tenant, row.Purpose, kek, handle)
+	row.KEK, row.Epoch = kek, epoch
+	row.Version++
+	return row, err
+}
+
+// swapKeysets replaces keysets whose version is the one that was read.
+func (v *Vault) swapKeysets(ctx context.Context, tenant string, rows []KeysetRow) error {
+	_, err := v.update(ctx, func(tx KeyTx) error {
+		now, err := tx.Tenant(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if !slices.ContainsFunc(now.Keysets, func(have KeysetRow) bool { return have.Purpose == row.Purpose && have.Version == row.Version-1 }) {
+				return errStale
+			}
+		}
+		return tx.Write(ctx, Change{Put: Rows{Keysets: rows}, Narrows: true})
+	})
+	return err
+}
+
+// rewrap wraps every key row of the tenant with the primary wrap key, until a
+// whole pass finds none of another.
+func (v *Vault) rewrap(ctx context.Context, tenant string) (int, error) {
+	total := 0
+	for range 5 {
+		n, err := v.rewrapPass(ctx, tenant)
+		total += n
+		if err != nil || n == 0 {
+			return total, err
+		}
+	}
+	return total, fmt.Errorf("%w: key rows keep appearing under the old wrap key", ErrEpoch)
+}
+
+func (v *Vault) rewrapPass(ctx context.Context, tenant string) (int, error) {
+	open, err := v.keyset(ctx, tenant, purposeWrap)
+	if err != nil {
+		return 0, err
+	}
+	page := Page{Kind: KindKey, Tenant: tenant, Limit: pageSize}
+	changed := 0
+	for {
+		var rows Rows
+		err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) (err error) {
+			rows, err = tx.Page(ctx, page)
+			return err
+		})
+		if err != nil {
+			return changed, storeError(err)
+		}
+		if page.After = rows.After(KindKey); page.After == nil {
+			return changed, nil
+		}
+		var swap []swapKey
+		for _, row := range rows.Keys {
+			if wrapID(row.Wrapped) == open.primary() {
+				continue
+			}
+			raw, _, err := open.unwrapKey(row)
+			if err != nil {
+				return changed, err
+			}
+			swap = append(swap, swapKey{row, open.wrapKey(raw, row.Tenant, row.Owner, row.Generation)})
+		}
+		if len(swap) == 0 {
+			continue
+		}
+		if _, err := v.update(ctx, func(tx KeyTx) error { return swapKeys(ctx, tx, tenant, swap) }); err != nil {
+			return changed, err
+		}
+		changed += len(swap)
+	}
+}
+
+// swapKey replaces the wrapped bytes of a key row, if they are still the same.
+type swapKey struct {
+	old     KeyRow
+	wrapped []byte
+}
+
+func swapKeys(ctx context.Context, tx KeyTx, tenant string, swap []swapKey) error {
+	var owners []string
+	for _, s := range swap {
+		if !slices.Contains(owners, s.old.Owner) {
+			owners = append(owners, s.old.Owner)
+		}
+	}
+	now, err := tx.Owners(ctx, tenant, owners)
+	if err != nil {
+		return err
+	}
+	have := map[ownerID]map[uint32][]byte{}
+	for _, row := range now.Keys {
+		id := ownerID{row.Tenant, row.Owner}
+		if have[id] == nil {
+			have[id] = map[uint32][]byte{}
+		}
+		have[id][row.Generation] = row.Wrapped
+	}
+	var put []KeyRow
+	for _, s := range swap {
+		if bytes.Equal(have[ownerID{tenant, s.old.Owner}][s.old.Generation], s.old.Wrapped) {
+			s.old.Wrapped = s.wrapped
+			put = append(put, s.old)
+		}
+	}
+	if len(put) == 0 {
+		return nil
+	}
+	return tx.Write(ctx, Change{Put: Rows{Keys: put}})
+}
+
+// changeKEK removes old wrap keys and wraps all keysets of a tenant (or of
+// the installation) under the new KEK.
+func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64) error {
+	k, err := v.loadTenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	var rows []KeysetRow
+	for _, row := range k.rows.Keysets {
+		if row.KEK == kek {
+			continue
+		}
+		open, err := v.keysetOf(ctx, k, row.Purpose)
+		if err != nil {
+			return err
+		}
+		manager := keyset.NewManagerFromHandle(open.handle)
+		if row.Purpose == purposeWrap {
+			row.Former = slices.Clone(row.Former)
+			for _, r := range open.roots[1:] {
+				if err := manager.Delete(r.id); err != nil {
+					return fmt.Errorf("%w: %w", ErrKeyset, err)
+				}
+				row.Former = append(row.Former, r.id)
+			}
+		}
+		if row, err = v.rewrapped(ctx, row, manager, kek, epoch); err != nil {
+			return err
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return v.swapKeysets(ctx, tenant, rows)
+}
+
+// endEpoch destroys the KEKs that no keyset names, and takes the mark away.
+func (v *Vault) endEpoch(ctx context.Context, epoch Epoch) ([]string, error) {
+	var retiring, names []string
+	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		retiring = state.Retiring
+		names, err = kekNames(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return nil, storeError(err)
+	}
+	for _, old := range retiring {
+		if slices.Contains(names, old) {
+			return nil, fmt.Errorf("%w: a keyset still names KEK %q", ErrEpoch, old)
+		}
+		if epoch.Destroy != nil {
+			if err := epoch.Destroy(ctx, old); err != nil {
+				return nil, fmt.Errorf("encryption: close epoch: destroy KEK %q: %w", old, err)
+			}
+		}
+	}
+	_, err = v.update(ctx, func(tx KeyTx) error {
+		state, err := tx.State(ctx)
+		if err != nil || len(state.Retiring) == 0 {
+			return err
+		}
+		state.Retiring, state.Sequence = nil, 0
+		return tx.Write(ctx, Change{Store: &state})
+	})
+	return retiring, err
+}
