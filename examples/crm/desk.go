@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
+)
+
+// openDesk ties the desk to every store that holds anything about people. The
+// order is that of an erasure: files while their rows still name them, the
+// database while the keys still open a shared note, then the values that the
+// audit trail holds, and the person's keys last.
+func (c *crm) openDesk(ctx context.Context, l *live) (*privacy.Desk, error) {
+	database, err := sqlstore.Open(ctx, sqlstore.Config{DB: l.db, Map: dataMap(), Redact: c.redactActivity, EraseOwner: c.eraseRecordKey})
+	if err != nil {
+		return nil, err
+	}
+	files := privacy.Func{Name: "attachments", Class: privacy.Deleted, Erase: c.eraseFiles, Left: c.filesLeft, Export: c.exportFiles}
+	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Erase: l.trail.Eraser(), Left: l.openingsLeft}
+	keys := privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: c.vault.Eraser(), Left: c.keysLeft}
+	stores := []privacy.Store{files.Store(), database, openings.Store(), keys.Store()}
+	if c.settings.mutant == breakErase {
+		nothing := func(context.Context, string, string) error { return nil }
+		files.Erase, openings.Erase, keys.Erase = nothing, nothing, nothing
+		stores = []privacy.Store{files.Store(), lazyDatabase{database}, openings.Store(), keys.Store()}
+	}
+	return privacy.Open(ctx, privacy.Config{
+		Map: dataMap(), DB: l.db, Ledger: c.ledger, Stores: stores, Sign: c.certKey,
+		Record: l.trail.Recorder("privacy-desk"), Note: l.trail.Noter("privacy-desk"), Open: c.openForExport,
+		NotCovered: []string{"file-system snapshots and remapped disk blocks", "swap and core dumps", "mail that was sent"},
+		Delay:      erasureDelay, Lease: encryption.DefaultLease, Window: window, Now: c.clock.now,
+	})
+}
+
+// lazyDatabase says it erased, and does nothing: the mutant of -break erase.
+type lazyDatabase struct{ *sqlstore.Store }
+
+// Erase does nothing.
+func (lazyDatabase) Erase(context.Context, privacy.Scope) error { return nil }
+
+// openForExport opens one sealed value for the person who asked for their data.
+func (c *crm) openForExport(ctx context.Context, tenant, owner, table, column, row string, sealed []byte) (any, error) {
+	declared := map[string]*encryption.SealedTable{"contacts": c.contacts, "deals": c.deals, "activities": c.activities}[table]
+	if declared == nil {
+		return nil, fmt.Errorf("table %s holds nothing sealed", table)
+	}
+	reader, err := declared.Reader(ctx, tenant, owner)
+	if err != nil {
+		return nil, err
+	}
+	return reader.Text(ctx, owner, row, column, sealed)
+}
+
+// redactActivity writes a note about several persons anew, without the one who
+// is erased, under a new key; the old key is destroyed afterwards, so that the
+// old text is gone from backups too.
+func (c *crm) redactActivity(ctx context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error) {
+	var sealed []byte
+	if err := c.live.db.QueryRowContext(ctx, `SELECT body FROM activities WHERE tenant = ? AND id = ?`, r.Tenant, r.Key).Scan(&sealed); err != nil {
+		return sqlstore.Redaction{}, err
+	}
+	keyOwner, err := encryption.NewRecordOwner()
+	if err != nil {
+		return sqlstore.Redaction{}, err
+	}
+	w, err := c.activities.RecordWriter(ctx, r.Tenant, keyOwner)
+	if err != nil {
+		return sqlstore.Redaction{}, err
+	}
+	body := w.Text("body", "Meeting; one participant was erased on request")
+	return sqlstore.Redaction{
+		Apply: func(ctx context.Context, tx privacy.Tx) error {
+			_, err := tx.ExecContext(ctx, `UPDATE activities SET key_owner = ?, body = ? WHERE tenant = ? AND id = ?`, keyOwner, body, r.Tenant, r.Key)
+			return err
+		},
+		Retire: []string{r.Owner},
+	}, nil
+}
+
+func (c *crm) eraseRecordKey(ctx context.Context, tenant, owner string) error {
+	_, err := c.vault.EraseRecord(ctx, tenant, owner)
+	return err
+}
+
+func (c *crm) eraseFiles(ctx context.Context, _, person string) error {
+	files, err := c.attachmentFiles(ctx, person)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.Remove(f.path(c.live.dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// filesLeft counts the person's files, and files that no row names any more.
+func (c *crm) filesLeft(ctx context.Context, _, person string) (int, error) {
+	files, err := c.attachmentFiles(ctx, "")
+	if err != nil {
+		return 0, err
+	}
+	named := map[string]bool{}
+	for _, f := range files {
+		named[f.id] = f.person != person
+	}
+	entries, err := os.ReadDir((attachment{}).path(c.live.dir))
+	left := 0
+	for _, e := range entries {
+		if !named[e.Name()] {
+			left++
+		}
+	}
+	return left, err
+}
+
+func (c *crm) exportFiles(ctx context.Context, _, person string) iter.Seq2[privacy.Record, error] {
+	return func(yield func(privacy.Record, error) bool) {
+		files, err := c.attachmentFiles(ctx, person)
+		if err != nil {
+			yield(privacy.Record{}, err)
+			return
+		}
+		for _, f := range files {
+			name, content, err := c.readStream(ctx, f)
+			if err != nil {
+				yield(privacy.Record{}, err)
+				return
+			}
+			record := privacy.Record{Table: "files", Key: f.id, Fields: []privacy.Field{{Name: "name", Value: name}}, Files: []privacy.File{{Name: name, Data: content}}}
+			if !yield(record, nil) {
+				return
+			}
+		}
+	}
+}
+
+// openingsLeft counts what the audit trail still opens or names of a person.
+func (l *live) openingsLeft(ctx context.Context, tenant, person string) (int, error) {
+	var left int
+	err := l.db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?) + (SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND owner = ?)`,
+		tenant, person, tenant, person).Scan(&left)
+	return left, err
+}
+
+func (c *crm) keysLeft(ctx context.Context, tenant, person string) (int, error) {
+	keys, err := c.vault.WrappedKeys(ctx, tenant, person)
+	return len(keys), err
+}
+
+// anchoredLedgerHead reads the newest ledger head that the published audit log
+// anchors. A ledger that knows less was rolled back.
+func (c *crm) anchoredLedgerHead(ctx context.Context) ([]byte, error) {
+	log := os.DirFS(c.path("audit", "log"))
+	if _, err := fs.Stat(log, "checkpoint"); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var newest *audit.LeafHead
+	for entry, err := range audit.Entries(ctx, log) {
+		if err != nil {
+			return nil, err
+		}
+		leaf, err := audit.ParseLeaf(entry.Leaf)
+		if err != nil {
+			return nil, err
+		}
+		if leaf.Kind == audit.KindBeat && leaf.Heads.Ledger != nil {
+			newest = leaf.Heads.Ledger
+		}
+	}
+	if newest == nil {
+		return nil, nil
+	}
+	if _, err := base64.RawURLEncoding.DecodeString(newest.Hash); err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, `{"hash":%q,"n":%d}`, newest.Hash, newest.N), nil
+}

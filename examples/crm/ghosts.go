@@ -1,0 +1,428 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"filippo.io/age"
+
+	"github.com/crmguard/crmguard/encryption"
+)
+
+// sightings is what a hunt found: how often each needle, and where last.
+type sightings struct {
+	files, snapshots int
+	count            map[string]int // by what was found
+	where            map[string]string
+}
+
+func (s *sightings) total() int {
+	n := 0
+	for _, count := range s.count {
+		n += count
+	}
+	return n
+}
+
+// ghostNeedles is all that must not be found of who is forgotten: values that
+// no other record has, in every likely form, the planted canaries, free text
+// about them alone, and the wrapped bytes of their keys.
+func (c *crm) ghostNeedles() *needles {
+	n := newNeedles()
+	for name, value := range c.uniqueValues(c.gone) {
+		n.addAllForms(name, value)
+	}
+	for i, canary := range c.canaries {
+		n.addAllForms(canaryNames()[i], canary)
+	}
+	for _, text := range c.gone.texts {
+		if !isShared(text, c) {
+			n.addAllForms("free text", text)
+		}
+	}
+	for _, key := range c.wrapped {
+		n.add("wrapped key", key)
+		n.add("wrapped key, hex", []byte(hex.EncodeToString(key)))
+		for offset := range 3 {
+			for _, alphabet := range base64Alphabets() {
+				n.add("wrapped key, base64", base64At(alphabet, key, offset))
+			}
+		}
+	}
+	return n
+}
+
+// canaryNames says where each canary was planted.
+func canaryNames() []string {
+	return []string{"canary in a custom field", "canary in a note", "canary in an attachment", "canary in the change history"}
+}
+
+// hunt searches everything below the folder of the run: raw files, what is
+// inside containers, every value that a database gives, and every sealed value
+// that any existing key opens.
+func (c *crm) hunt(ctx context.Context) (*sightings, error) {
+	h := &hunt{c: c, found: &sightings{count: map[string]int{}, where: map[string]string{}}}
+	if _, err := c.live.db.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+		return nil, err
+	}
+	if err := h.files(ctx, c.dir); err != nil {
+		return nil, err
+	}
+	if err := h.sealed(ctx, c.live.db, c.live.dir, "live"); err != nil {
+		return nil, err
+	}
+	for i, repo := range c.repos {
+		for blob, err := range repo.Blobs(ctx) {
+			if err != nil {
+				return nil, err
+			}
+			h.bytes(blob.Data, fmt.Sprintf("a blob of store %c", 'a'+i))
+		}
+		snapshots, err := repo.Snapshots(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range snapshots {
+			if err := h.snapshot(ctx, i, s.ID); err != nil {
+				return nil, err
+			}
+			h.found.snapshots++
+		}
+	}
+	return h.found, nil
+}
+
+type hunt struct {
+	c     *crm
+	found *sightings
+}
+
+func (h *hunt) note(where string) func(needle) {
+	return func(n needle) {
+		what, _, _ := strings.Cut(n.label, ",")
+		h.found.count[what]++
+		h.found.where[what] = where
+	}
+}
+
+func (h *hunt) bytes(data []byte, where string) { h.c.ghosts.scan(data, h.note(where)) }
+
+// files reads every file raw, and opens those that are containers.
+func (h *hunt) files(ctx context.Context, dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		where, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		h.found.files++
+		if err := h.c.ghosts.scanReader(file, h.note(where)); err != nil {
+			return err
+		}
+		switch {
+		case strings.HasSuffix(path, ".zip.age"):
+			return h.export(path, where)
+		case strings.HasSuffix(path, ".db"):
+			return h.database(ctx, path, where)
+		}
+		return nil
+	})
+}
+
+// export decrypts an export and searches each file of its ZIP.
+func (h *hunt) export(path, where string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	plain, err := age.Decrypt(file, h.c.exportKey)
+	if err != nil {
+		return err
+	}
+	data, err := io.ReadAll(plain)
+	if err != nil {
+		return err
+	}
+	archive, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return err
+	}
+	for _, entry := range archive.File {
+		r, err := entry.Open()
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(h.c.ghosts.scanReader(r, h.note(where+"!"+entry.Name)), r.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// database asks SQL for every value of every table: a long value may lie on
+// several pages and escape the raw search.
+func (h *hunt) database(ctx context.Context, path, where string) error {
+	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return h.everyValue(ctx, db, where)
+}
+
+func (h *hunt) everyValue(ctx context.Context, db *sql.DB, where string) error {
+	tables, err := texts(ctx, db, `SELECT name FROM sqlite_master WHERE type = 'table'`)
+	if err != nil {
+		return err
+	}
+	for _, table := range tables {
+		rows, err := db.QueryContext(ctx, `SELECT * FROM "`+table+`"`)
+		if err != nil {
+			return err
+		}
+		columns, err := rows.Columns()
+		if err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		cells := make([]sql.RawBytes, len(columns))
+		into := make([]any, len(columns))
+		for i := range cells {
+			into[i] = &cells[i]
+		}
+		for rows.Next() {
+			if err := rows.Scan(into...); err != nil {
+				return errors.Join(err, rows.Close())
+			}
+			for i, cell := range cells {
+				h.bytes(cell, where+", "+table+"."+columns[i])
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func texts(ctx context.Context, db *sql.DB, query string) ([]string, error) {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
+// snapshot takes the files of a snapshot out of the repository, without the
+// steps of a restore, as a thief would, and searches them like the live ones.
+func (h *hunt) snapshot(ctx context.Context, store int, id string) error {
+	where := fmt.Sprintf("snapshot %s of store %c", id[:8], 'a'+store)
+	dir, err := os.MkdirTemp("", "crm-snapshot-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	files, err := h.c.repos[store].Files(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(dir, files); err != nil {
+		return err
+	}
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		h.bytes(data, where)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	db, err := openDatabase(filepath.Join(dir, "db", "crm.db"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := h.everyValue(ctx, db, where); err != nil {
+		return err
+	}
+	return h.sealed(ctx, db, dir, where)
+}
+
+// sealed opens every sealed value of a database with the key of its owner, as
+// long as there is one, and searches the plaintext.
+func (h *hunt) sealed(ctx context.Context, db *sql.DB, dir, where string) error {
+	if err := h.columns(ctx, db, h.c.contacts, "id", sealedFields(), where); err != nil {
+		return err
+	}
+	if err := h.columns(ctx, db, h.c.deals, "person", []string{"subject"}, where); err != nil {
+		return err
+	}
+	if err := h.columns(ctx, db, h.c.activities, "key_owner", []string{"body"}, where); err != nil {
+		return err
+	}
+	if err := h.streams(ctx, db, dir, where); err != nil {
+		return err
+	}
+	return h.openings(ctx, db, where)
+}
+
+// columns opens sealed columns. What belongs to an erased owner does not open:
+// that is what the hunt is about, and any other error stops it.
+func (h *hunt) columns(ctx context.Context, db *sql.DB, table *encryption.SealedTable, owner string, columns []string, where string) error {
+	rows, err := db.QueryContext(ctx, `SELECT id, `+owner+`, `+strings.Join(columns, ", ")+` FROM `+table.Name())
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	type row struct {
+		id, owner string
+		cells     [][]byte
+	}
+	var all []row
+	for rows.Next() {
+		r := row{cells: make([][]byte, len(columns))}
+		into := []any{&r.id, &r.owner}
+		for i := range r.cells {
+			into = append(into, &r.cells[i])
+		}
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		all = append(all, r)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(all, 200) {
+		var owners []string
+		for _, r := range chunk {
+			owners = append(owners, r.owner)
+		}
+		reader, err := table.Reader(ctx, tenant, owners...)
+		if err != nil {
+			return err
+		}
+		for _, r := range chunk {
+			for i, cell := range r.cells {
+				if cell == nil {
+					continue
+				}
+				plain, err := reader.Open(ctx, r.owner, r.id, columns[i], cell)
+				if errors.Is(err, encryption.ErrErased) {
+					continue
+				}
+				if err != nil {
+					return fmt.Errorf("%s, %s.%s: %w", where, table.Name(), columns[i], err)
+				}
+				h.bytes(plain, where+", opened "+table.Name()+"."+columns[i])
+			}
+		}
+	}
+	return nil
+}
+
+// streams opens the attachments that lie in dir.
+func (h *hunt) streams(ctx context.Context, db *sql.DB, dir, where string) error {
+	entries, err := os.ReadDir((attachment{}).path(dir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var person string
+		err := db.QueryRowContext(ctx, `SELECT person FROM attachments WHERE file = ?`, e.Name()).Scan(&person)
+		if err != nil {
+			return fmt.Errorf("an attachment without a row in %s: %w", where, err)
+		}
+		sealed, err := os.ReadFile(attachment{id: e.Name()}.path(dir))
+		if err != nil {
+			return err
+		}
+		stream, err := h.c.attachments.OpenStream(ctx, bytes.NewReader(sealed), streamRef(person, e.Name()))
+		if errors.Is(err, encryption.ErrErased) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		h.bytes([]byte(stream.Name), where+", name of an attachment")
+		if err := h.c.ghosts.scanReader(stream, h.note(where+", attachment")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openings opens what the audit trail keeps of values: canonical JSON in which
+// each value stands in base64.
+func (h *hunt) openings(ctx context.Context, db *sql.DB, where string) error {
+	rows, err := db.QueryContext(ctx, `SELECT event, owner, sealed FROM crmguard_audit_openings WHERE tenant = ?`, tenant)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	sealer := h.c.vault.PersonSealer("audit")
+	for rows.Next() {
+		var event, owner string
+		var sealed []byte
+		if err := rows.Scan(&event, &owner, &sealed); err != nil {
+			return err
+		}
+		ad, err := openingAD(event)
+		if err != nil {
+			return err
+		}
+		plain, err := sealer.Open(ctx, tenant, strings.TrimSuffix(owner, "t:"), sealed, ad)
+		if errors.Is(err, encryption.ErrErased) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("an opening in %s: %w", where, err)
+		}
+		h.bytes(plain, where+", change history")
+	}
+	return rows.Err()
+}
+
+// openingAD is the associated data of an opening, as published.
+func openingAD(event string) ([]byte, error) {
+	id, err := hex.DecodeString(strings.ReplaceAll(event, "-", ""))
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	for _, part := range [][]byte{[]byte("crmguard/opening/v1"), id} {
+		out = append(binary.BigEndian.AppendUint32(out, uint32(len(part))), part...)
+	}
+	return out, nil
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+
+	"github.com/crmguard/crmguard/integrity"
+)
+
+// memory is what the tour keeps in its head, never in the folder: what was
+// imported, to compare with what is read later. A CRM has no such thing.
+type memory struct {
+	people    []*person
+	byID      map[string]*person
+	accounts  map[string]string            // name -> id
+	counts    map[string]int               // rows by table
+	roots     *integrity.Roots             // of contacts, anchored in the newest beat
+	oldRow    *contact                     // the first version of a contact
+	olderLog  map[string][]byte            // the published log after the import
+	snapshot  string                       // id of the snapshot of step 8
+	snapshots []string                     // ids of all snapshots
+	held      map[string]map[string]string // opened values of everyone at snapshot time, see everything
+	oldCopy   []byte                       // the key copy of that day
+	gone      *person                      // who asked to be forgotten
+	partner   *person                      // who shares an activity with them
+	canaries  []string                     // planted in custom field, activity, attachment, audit diff
+	ghosts    *needles                     // what must not be found of them
+	before    *sightings                   // what the search found before the erasure
+	after     *sightings                   // and at the end
+	wrapped   [][]byte                     // the wrapped keys of who is forgotten
+}
+
+// person is one accepted row of the import.
+type person struct {
+	id     string
+	line   int
+	values map[string]string // by field, "custom" as JSON
+	user   string            // who looks after them
+	texts  []string          // free text and files about them
+}
+
+// sealsHead is what a beat anchors of the row seals.
+func (c *crm) sealsHead(context.Context) ([]byte, error) {
+	if c.roots == nil {
+		return nil, nil
+	}
+	return c.roots.Head(), nil
+}
+
+// snapshotsHead is a digest of the list of snapshots: one that vanishes shows.
+func (c *crm) snapshotsHead(context.Context) ([]byte, error) {
+	sum := sha256.New()
+	for _, id := range c.snapshots {
+		sum.Write([]byte(id))
+	}
+	return sum.Sum(nil), nil
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"strings"
+
+	"github.com/crmguard/crmguard/accesscontrol"
+)
+
+//go:embed policy.cedar policy.cedarschema
+var policyFiles embed.FS
+
+// policyConfig binds the policy to the tables. Fields that identify a person
+// take an action of their own.
+func policyConfig() accesscontrol.Config {
+	var columns []accesscontrol.Column
+	for _, name := range sealedFields() {
+		columns = append(columns, accesscontrol.Column{Attr: name, Opaque: true})
+	}
+	columns = append(
+		columns,
+		accesscontrol.Column{Attr: "owner", Required: true}, accesscontrol.Column{Attr: "region", Required: true},
+		accesscontrol.Column{Attr: "country"}, accesscontrol.Column{Attr: "hold"},
+		accesscontrol.Column{Attr: "account"}, accesscontrol.Column{Attr: "language"},
+	)
+	return accesscontrol.Config{
+		Files: policyFiles,
+		Tables: []accesscontrol.Table{{
+			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant", Columns: columns,
+			Read: "contact.read", Create: "contact.create", Update: "contact.update", Delete: "contact.delete",
+			Groups: []accesscontrol.Group{{Name: "personal details", Action: "contact.read.pii", Fields: sealedFields()}},
+		}},
+	}
+}
+
+// principal is a user as the policy sees them.
+func principal(u user) accesscontrol.Principal {
+	return accesscontrol.Principal{
+		Tenant: tenant, ID: u.id, Attrs: map[string]any{"region": u.region},
+		Parents: []accesscontrol.Ref{{Type: "Role", ID: u.role}},
+	}
+}
+
+// accessRecord is a contact as the policy sees it.
+func (row *contact) accessRecord() accesscontrol.Record {
+	attrs := map[string]any{"owner": row.owner, "region": row.region}
+	if row.country.Valid {
+		attrs["country"] = row.country.String
+	}
+	if row.hold.Valid {
+		attrs["hold"] = row.hold.Int64
+	}
+	if row.account.Valid {
+		attrs["account"] = row.account.String
+	}
+	if row.language.Valid {
+		attrs["language"] = row.language.String
+	}
+	return accesscontrol.Record{Type: "contact", ID: row.id, Tenant: tenant, Attrs: attrs}
+}
+
+// whoSeesWhat asks one policy in two ways, row by row and as SQL, for one user
+// of each role: the answers must be the same rows.
+func whoSeesWhat(ctx context.Context, c *crm) error {
+	if err := c.policy.CheckSchema(ctx, c.live.db); err != nil {
+		return err
+	}
+	// Some contacts are under a legal hold, some are known not to be, for most
+	// nobody has looked: NULL is where filters and checks usually part.
+	rows, err := collect(contactsWhere(ctx, c.live.db, "c.tenant = ?", tenant))
+	if err != nil {
+		return err
+	}
+	comparisons, differences := 0, 0
+	for _, u := range onePerRole() {
+		bySQL, where, err := c.visibleBySQL(ctx, u)
+		if err != nil {
+			return err
+		}
+		seen := 0
+		for _, row := range rows {
+			err := c.policy.Check(ctx, principal(u), "contact.read", row.accessRecord())
+			if err != nil && !errors.Is(err, accesscontrol.ErrDenied) {
+				return err
+			}
+			comparisons++
+			if err == nil {
+				seen++
+			}
+			if (err == nil) != bySQL[row.id] {
+				differences++
+			}
+		}
+		if strings.Contains(where, rows[0].id) {
+			return expectThat(false, "a filter without row ids", "one in the SQL for %s", u.role)
+		}
+		c.out.say("  %-9s sees %5s of %s contacts, by checks and by SQL", u.role, thousands(seen), thousands(len(rows)))
+	}
+	c.figures["comparisons"], c.figures["differences"] = comparisons, differences
+	if err := expect("differences between checks and filter", 0, differences); err != nil {
+		return err
+	}
+	return c.showOneRecord(ctx, rows)
+}
+
+// onePerRole is the first user of each role.
+func onePerRole() []user {
+	var out []user
+	seen := map[string]bool{}
+	for _, u := range users() {
+		if !seen[u.role] {
+			seen[u.role] = true
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// visibleBySQL lets the database answer: one query, values only as arguments.
+func (c *crm) visibleBySQL(ctx context.Context, u user) (visible map[string]bool, text string, err error) {
+	filter, err := c.policy.Filter(ctx, principal(u), "contact.read", "contact")
+	if err != nil {
+		return nil, "", err
+	}
+	text, args := filter.Marks("c")
+	rows, err := c.live.db.QueryContext(ctx, `SELECT c.id FROM contacts AS c WHERE `+text, args...)
+	if err != nil {
+		return nil, "", err
+	}
+	defer rows.Close()
+	visible = map[string]bool{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, "", err
+		}
+		visible[id] = true
+	}
+	return visible, text, rows.Err()
+}
+
+// showOneRecord shows one record as two roles see it, and one refusal with
+// its reason.
+func (c *crm) showOneRecord(ctx context.Context, rows []*contact) error {
+	var row *contact
+	for _, candidate := range rows {
+		if candidate.region == "west" {
+			row = candidate
+			break
+		}
+	}
+	if row == nil {
+		row = rows[0]
+	}
+	for _, u := range onePerRole() {
+		if u.role != "manager" && u.role != "support" {
+			continue
+		}
+		fields, err := c.policy.Fields(ctx, principal(u), row.accessRecord())
+		if err != nil {
+			return err
+		}
+		c.out.say("  one record for %s: %d fields readable, %d hidden", u.role, len(fields.Readable()), len(fields.Hidden()))
+	}
+	outsider := onePerRole()[len(onePerRole())-1]
+	err := c.policy.Check(ctx, principal(outsider), "contact.read", row.accessRecord())
+	denied, ok := errors.AsType[*accesscontrol.Denied](err)
+	if err := expectThat(ok, "a refusal with its reason for an outsider", "%v", err); err != nil {
+		return err
+	}
+	c.out.say("an outsider asks for it: %s", denied.Reason)
+	return nil
+}

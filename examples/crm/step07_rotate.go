@@ -1,0 +1,364 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+
+	"github.com/crmguard/crmguard/encryption"
+)
+
+// rotate gives every sealed byte a new key while people go on reading,
+// searching and writing, and destroys the old keys once nothing needs them.
+func rotate(ctx context.Context, c *crm) error {
+	before, err := c.activeGeneration(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := c.vault.NewGeneration(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	traffic := c.startTraffic(ctx)
+	err = c.resealAll(ctx)
+	c.figures["reads"], c.figures["failures"], c.figures["writes"] = traffic.stop()
+	if err := errors.Join(err, traffic.err()); err != nil {
+		return err
+	}
+	left, err := c.census(ctx)
+	if err != nil {
+		return err
+	}
+	c.figures["old_generation"], c.figures["new_generation"] = int(left[before]), int(left[after])
+	c.out.say("meanwhile %s reads and searches, %d failures, %d changes written", thousands(c.figures["reads"]), c.figures["failures"], c.figures["writes"])
+	c.out.say("census by ciphertext prefix: old generation %d, new generation %s", left[before], thousands(int(left[after])))
+	if err := expectThat(c.figures["reads"] > 0, "reads while the keys changed", "none"); err != nil {
+		return err
+	}
+	if err := expect("failed reads while the keys changed", 0, c.figures["failures"]); err != nil {
+		return err
+	}
+	if err := expect("values under the old generation", int64(0), left[before]); err != nil {
+		return err
+	}
+	if err := c.everyoneReadable(ctx, "after the rotation"); err != nil {
+		return err
+	}
+	if err := c.vault.DestroyGeneration(ctx, tenant, before, c.holders(true)...); err != nil {
+		return err
+	}
+	c.out.say("the old generation is destroyed; everyone is still readable")
+	if err := c.everyoneReadable(ctx, "after the old generation was destroyed"); err != nil {
+		return err
+	}
+	if err := c.live.trail.Noter("u-manager-1")(ctx, tenant, "keys.rotate"); err != nil {
+		return err
+	}
+	return c.anchor(ctx) // every seal is new, and so are the roots
+}
+
+// activeGeneration is the generation that seals.
+func (c *crm) activeGeneration(ctx context.Context) (uint32, error) {
+	generations, err := c.vault.Generations(ctx, tenant)
+	if err != nil {
+		return 0, err
+	}
+	i := slices.IndexFunc(generations, func(g encryption.GenerationRow) bool { return g.State == encryption.Active })
+	if i < 0 {
+		return 0, errors.New("no active key generation")
+	}
+	return generations[i].Generation, nil
+}
+
+// resealAll rewrites all that is sealed: columns, files, and the openings of
+// the audit trail.
+func (c *crm) resealAll(ctx context.Context) error {
+	total := len(c.people)
+	_, err := c.contacts.Reseal(ctx, c.live.db, tenant, encryption.ResealOptions{
+		BeforeRow: c.verifyInTx, AfterRow: c.sealInTx,
+		Progress: func(r encryption.ResealReport) { c.out.progress("contacts resealed,", r.Rows, total) },
+	})
+	if err != nil {
+		return err
+	}
+	for _, table := range []*encryption.SealedTable{c.deals, c.activities} {
+		if _, err := table.Reseal(ctx, c.live.db, tenant, encryption.ResealOptions{}); err != nil {
+			return err
+		}
+	}
+	if err := c.resealAttachments(ctx); err != nil {
+		return err
+	}
+	sealer := c.vault.PersonSealer("audit")
+	_, err = c.live.trail.ResealOpenings(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+		resealed, _, err := sealer.Reseal(ctx, tenant, person, sealed, ad)
+		return resealed, err
+	})
+	return err
+}
+
+// verifyInTx refuses to bless a tampered row: its old seal must hold before
+// it gets a new one.
+func (c *crm) verifyInTx(ctx context.Context, tx *sql.Tx, _, key string) error {
+	rows, err := collect(contactsWhere(ctx, tx, "c.tenant = ? AND c.id = ?", tenant, key))
+	if err != nil || len(rows) != 1 {
+		return errors.Join(err, fmt.Errorf("%d rows for one contact", len(rows)))
+	}
+	return c.sealer.Verify(ctx, rows[0].sealedRow())
+}
+
+// sealInTx seals the row over its new bytes; version and event stay, for the
+// contact itself has not changed.
+func (c *crm) sealInTx(ctx context.Context, tx *sql.Tx, _, key string) error {
+	rows, err := collect(contactsWhere(ctx, tx, "c.tenant = ? AND c.id = ?", tenant, key))
+	if err != nil || len(rows) != 1 {
+		return errors.Join(err, fmt.Errorf("%d rows for one contact", len(rows)))
+	}
+	seal, err := c.sealer.Seal(ctx, rows[0].ref(), rows[0].values())
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE contacts SET seal = ? WHERE tenant = ? AND id = ?`, seal, tenant, key)
+	return err
+}
+
+func (c *crm) resealAttachments(ctx context.Context) error {
+	files, err := c.attachmentFiles(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		sealed, err := os.ReadFile(f.path(c.live.dir))
+		if err != nil {
+			return err
+		}
+		var resealed bytes.Buffer
+		if err := c.attachments.ResealStream(ctx, &resealed, bytes.NewReader(sealed), streamRef(f.person, f.id)); err != nil {
+			return err
+		}
+		if err := replaceFile(f.path(c.live.dir), resealed.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attachment is a row of attachments.
+type attachment struct{ id, person string }
+
+func (f attachment) path(dir string) string { return filepath.Join(dir, "attachments", f.id) }
+
+// attachmentFiles lists the attachments of a person, or of all.
+func (c *crm) attachmentFiles(ctx context.Context, person string) ([]attachment, error) {
+	rows, err := c.live.db.QueryContext(ctx, `SELECT file, person FROM attachments WHERE tenant = ? AND (? = '' OR person = ?) ORDER BY id`, tenant, person, person)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []attachment
+	for rows.Next() {
+		var f attachment
+		if err := rows.Scan(&f.id, &f.person); err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, rows.Err()
+}
+
+// replaceFile swaps a file for another one that is on disk in full before the
+// old one goes.
+func replaceFile(path string, data []byte) error {
+	file, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(data)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}
+
+// readStream opens an attachment.
+func (c *crm) readStream(ctx context.Context, f attachment) (name string, content []byte, err error) {
+	sealed, err := os.Open(f.path(c.live.dir))
+	if err != nil {
+		return "", nil, err
+	}
+	defer sealed.Close()
+	stream, err := c.attachments.OpenStream(ctx, sealed, streamRef(f.person, f.id))
+	if err != nil {
+		return "", nil, err
+	}
+	content, err = io.ReadAll(stream)
+	return stream.Name, content, err
+}
+
+// census counts every sealed value of the live system by key generation.
+func (c *crm) census(ctx context.Context) (map[uint32]int64, error) {
+	generations, err := c.vault.Generations(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	out := map[uint32]int64{}
+	for _, g := range generations {
+		for _, holder := range c.holders(false) {
+			n, _, err := holder(ctx, tenant, g.Generation)
+			if err != nil {
+				return nil, err
+			}
+			out[g.Generation] += int64(n)
+		}
+	}
+	return out, nil
+}
+
+// holders are all that may need a key generation; with the snapshots, before
+// one is destroyed.
+func (c *crm) holders(snapshots bool) []encryption.Holder {
+	db := c.live.db
+	out := []encryption.Holder{c.contacts.Holder(db), c.deals.Holder(db), c.activities.Holder(db), c.attachmentHolder, c.live.trail.OpeningHolders}
+	if snapshots {
+		for _, repo := range c.repos {
+			out = append(out, repo.KeyHolders)
+		}
+	}
+	return out
+}
+
+// attachmentHolder counts the attachments under a generation: it stands in
+// the first five bytes of each file.
+func (c *crm) attachmentHolder(ctx context.Context, _ string, generation uint32) (count int, where string, err error) {
+	files, err := c.attachmentFiles(ctx, "")
+	if err != nil {
+		return 0, "", err
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f.path(c.live.dir))
+		if err != nil {
+			return 0, "", err
+		}
+		g, err := encryption.GenerationOf(data)
+		if err != nil {
+			return 0, "", err
+		}
+		if g == generation {
+			count++
+		}
+	}
+	return count, "attachments", nil
+}
+
+// traffic is what users do while the keys change.
+type traffic struct {
+	cancel                  context.CancelFunc
+	done                    chan struct{}
+	reads, failures, writes atomic.Int64
+	firstErr                atomic.Pointer[error]
+}
+
+// startTraffic reads and searches in one goroutine, and changes a contact now
+// and then, some of them between the rewriter's reading and its writing.
+func (c *crm) startTraffic(ctx context.Context) *traffic {
+	ctx, cancel := context.WithCancel(ctx)
+	t := &traffic{cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(t.done)
+		for i := 0; ctx.Err() == nil; i++ {
+			p := c.people[(i*13)%len(c.people)]
+			ids, err := c.lookUp(ctx, p.values["email"])
+			if ctx.Err() != nil {
+				return
+			}
+			t.reads.Add(1)
+			if err != nil || len(ids) != 1 || ids[0] != p.id {
+				t.fail(fmt.Errorf("search while the keys changed: %d found: %w", len(ids), err))
+			}
+			if i%5 != 0 {
+				continue
+			}
+			// The change is finished even when the rotation ends meanwhile.
+			if err := c.update(context.WithoutCancel(ctx), p, "job_title", fmt.Sprintf("Changed during the rotation, %d", i)); err != nil {
+				t.fail(err)
+				continue
+			}
+			t.writes.Add(1)
+		}
+	}()
+	return t
+}
+
+func (t *traffic) fail(err error) {
+	t.failures.Add(1)
+	t.firstErr.CompareAndSwap(nil, &err)
+}
+
+func (t *traffic) stop() (reads, failures, writes int) {
+	t.cancel()
+	<-t.done
+	return int(t.reads.Load()), int(t.failures.Load()), int(t.writes.Load())
+}
+
+func (t *traffic) err() error {
+	if first := t.firstErr.Load(); first != nil {
+		return *first
+	}
+	return nil
+}
+
+// everyoneReadable opens every contact and compares it with what was put in.
+func (c *crm) everyoneReadable(ctx context.Context, when string) error {
+	opened, err := c.openEveryone(ctx, c.live.db)
+	if err != nil {
+		return err
+	}
+	wrong := 0
+	for _, p := range c.people {
+		if !p.sameAs(opened[p.id]) {
+			wrong++
+		}
+	}
+	return expectThat(wrong == 0, "every contact as it was written "+when, "%d that differ", wrong)
+}
+
+// openEveryone opens all contacts of a database, by person.
+func (c *crm) openEveryone(ctx context.Context, db *sql.DB) (map[string]map[string]string, error) {
+	rows, err := collect(contactsWhere(ctx, db, "c.tenant = ?", tenant))
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]map[string]string, len(rows))
+	for chunk := range slices.Chunk(rows, 200) {
+		opened, err := c.open(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range opened {
+			values := map[string]string{}
+			for name, text := range row.text {
+				values[name] = *text
+			}
+			out[row.id] = values
+		}
+	}
+	return out, nil
+}
+
+// sameAs compares the sealed fields with what was opened.
+func (p *person) sameAs(opened map[string]string) bool {
+	for _, name := range sealedFields() {
+		if p.values[name] != opened[name] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/crmguard/crmguard/backup"
+	"github.com/crmguard/crmguard/backup/sqlitesource"
+	"github.com/crmguard/crmguard/encryption"
+)
+
+// backUp copies database, attachments and configuration into one snapshot in
+// two stores, once a verified copy of the keys covers it, and reads both back
+// in full. Then the keys change again: the generation that the snapshot needs
+// cannot be destroyed.
+func backUp(ctx context.Context, c *crm) error {
+	configuration, err := os.MkdirTemp("", "crm-config-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(configuration)
+	if err := os.CopyFS(configuration, policyFiles); err != nil { // what a new machine needs besides the data
+		return err
+	}
+	database, err := sqlitesource.New(sqlitesource.Config{
+		Name: "db", File: "crm.db", DB: c.live.db, Strip: map[string][]string{"contacts": {"email_index"}}, Staging: c.path("backup"),
+	})
+	if err != nil {
+		return err
+	}
+	job := backup.Job{
+		Name: "nightly", Repositories: c.repos,
+		Sources:   []backup.Source{database, backup.Folder("attachments", c.path("live", "attachments")), backup.Folder("config", configuration)},
+		Positions: backup.Positions{Keys: c.vault.Position, Ledger: c.live.desk.LedgerHead, Trail: c.live.trail.Checkpoint},
+		KeyCopy:   c.vault.KeyCopy(c.path("keycopy")), Generations: c.generationsInUse, App: "examples/crm", Schema: schemaID, Now: c.clock.now,
+	}
+	if err := c.publish(ctx); err != nil {
+		return err
+	}
+	taken, err := job.RunOnce(ctx)
+	if err != nil {
+		return err
+	}
+	c.snapshot, c.snapshots = taken.Snapshot, append(c.snapshots, taken.Snapshot)
+	if c.held, err = c.everything(ctx); err != nil {
+		return err
+	}
+	c.out.say("snapshot %s: %d files, %s read, %s new in each of 2 stores", taken.Snapshot[:8], taken.Files, size(taken.Bytes), size(taken.Added))
+	if err := c.readBack(ctx); err != nil {
+		return err
+	}
+	if err := c.keepOldKeyCopy(); err != nil {
+		return err
+	}
+	return c.rotateAgain(ctx)
+}
+
+// generationsInUse counts what the snapshot's sources hold by generation.
+func (c *crm) generationsInUse(ctx context.Context) (map[string]map[uint32]int64, error) {
+	counts, err := c.census(ctx)
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(counts, func(_ uint32, n int64) bool { return n == 0 })
+	return map[string]map[uint32]int64{tenant: counts}, nil
+}
+
+// readBack reads every byte of both stores, and compares them.
+func (c *crm) readBack(ctx context.Context) error {
+	for i, repo := range c.repos {
+		report, err := repo.Check(ctx, backup.ReadAll, c.snapshots...)
+		if err != nil {
+			return err
+		}
+		c.out.say("store %c read back in full: %d packs, %d blobs, %s, %d problems", 'a'+i, report.Packs, report.Blobs, size(report.Bytes), len(report.Problems))
+		if err := expect("problems in the store", 0, len(report.Problems)); err != nil {
+			return err
+		}
+	}
+	a, err := folderDigest(c.path("backup", "a"))
+	if err != nil {
+		return err
+	}
+	b, err := folderDigest(c.path("backup", "b"))
+	if err != nil {
+		return err
+	}
+	c.out.say("both stores hold identical bytes; a verified key copy stands in a place of its own")
+	return expect("the bytes of store b", a, b)
+}
+
+// folderDigest is one digest over the names and contents of a folder.
+func folderDigest(dir string) (string, error) {
+	sum := sha256.New()
+	fsys := os.DirFS(dir)
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(fsys, name)
+		fmt.Fprintf(sum, "%s %d\n%s", name, len(data), data)
+		return err
+	})
+	return fmt.Sprintf("%x", sum.Sum(nil)), err
+}
+
+// keepOldKeyCopy plays the attacker who made away with the key copy of this
+// day; step 9 must make it worthless.
+func (c *crm) keepOldKeyCopy() error {
+	path, err := encryption.NewestCopy(c.path("keycopy"))
+	if err != nil {
+		return err
+	}
+	c.oldCopy, err = os.ReadFile(path)
+	return err
+}
+
+// rotateAgain changes the keys after the backup. Destroying the generation
+// that the snapshot needs must be refused, naming the snapshot.
+func (c *crm) rotateAgain(ctx context.Context) error {
+	needed, err := c.activeGeneration(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := c.vault.NewGeneration(ctx, tenant); err != nil {
+		return err
+	}
+	if err := c.resealAll(ctx); err != nil {
+		return err
+	}
+	if err := c.anchor(ctx); err != nil {
+		return err
+	}
+	if c.settings.mutant == breakGeneration {
+		return c.vault.DestroyGeneration(ctx, tenant, needed, c.holders(false)...)
+	}
+	err = c.vault.DestroyGeneration(ctx, tenant, needed, c.holders(true)...)
+	refused, ok := errors.AsType[*encryption.InUseError](err)
+	if err := expectThat(ok, "the destruction of a generation that a snapshot needs refused", "%v", err); err != nil {
+		return err
+	}
+	c.out.say("keys changed again; destroying the generation of the snapshot was refused: %s", refused.Where)
+	return nil
+}
+
+// everything holds the opened values of all people, for the comparison after
+// the disaster. Only the tour does this; it never goes to the folder.
+func (c *crm) everything(ctx context.Context) (map[string]map[string]string, error) {
+	opened, err := c.openEveryone(ctx, c.live.db)
+	if err != nil {
+		return nil, err
+	}
+	for _, texts := range []struct{ table, column, owner string }{{"deals", "subject", "person"}, {"activities", "body", "key_owner"}} {
+		if err := c.openTexts(ctx, texts.table, texts.column, texts.owner, opened); err != nil {
+			return nil, err
+		}
+	}
+	files, err := c.attachmentFiles(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		name, content, err := c.readStream(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		opened["attachment/"+f.id] = map[string]string{"person": f.person, "name": name, "content": string(content)}
+	}
+	return opened, nil
+}
+
+// openTexts adds the opened free texts of a table.
+func (c *crm) openTexts(ctx context.Context, table, column, ownerColumn string, into map[string]map[string]string) error {
+	rows, err := c.live.db.QueryContext(ctx, `SELECT id, `+ownerColumn+`, `+column+` FROM `+table+` WHERE tenant = ?`, tenant)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	type text struct {
+		id, owner string
+		sealed    []byte
+	}
+	var texts []text
+	for rows.Next() {
+		var t text
+		if err := rows.Scan(&t.id, &t.owner, &t.sealed); err != nil {
+			return err
+		}
+		texts = append(texts, t)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	sealed := map[string]*encryption.SealedTable{"deals": c.deals, "activities": c.activities}[table]
+	for chunk := range slices.Chunk(texts, 200) {
+		var owners []string
+		for _, t := range chunk {
+			owners = append(owners, t.owner)
+		}
+		reader, err := sealed.Reader(ctx, tenant, owners...)
+		if err != nil {
+			return err
+		}
+		for _, t := range chunk {
+			value, err := reader.Text(ctx, t.owner, t.id, column, t.sealed)
+			if err != nil {
+				return err
+			}
+			into[table+"/"+t.id] = map[string]string{"owner": t.owner, "text": value}
+		}
+	}
+	return nil
+}

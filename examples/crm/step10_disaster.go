@@ -1,0 +1,268 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/backup"
+	"github.com/crmguard/crmguard/backup/localstore"
+	"github.com/crmguard/crmguard/backup/sqlitesource"
+)
+
+// disaster deletes the live folder and comes back from the snapshot that was
+// taken before the erasure. The boot gate stays closed until the lookup index
+// is rebuilt, the audit trail caught up and the erasure ledger replayed.
+func disaster(ctx context.Context, c *crm) error {
+	if err := c.live.db.Close(); err != nil {
+		return err
+	}
+	c.live = nil
+	if err := os.RemoveAll(c.path("live")); err != nil {
+		return err
+	}
+	if c.settings.mutant == breakLedger {
+		if err := os.RemoveAll(c.path("ledger")); err != nil {
+			return err
+		}
+	}
+	c.out.say("live/ is deleted: database, attachments, all of it")
+
+	began := time.Now()
+	store, err := localstore.Open(c.path("backup", "b"))
+	if err != nil {
+		return err
+	}
+	repo, err := backup.Open(ctx, store, c.repositoryConfig())
+	if err != nil {
+		return err
+	}
+	staging := c.path("staging")
+	restored, err := repo.Restore(ctx, c.snapshot, staging, c.restoreSteps()...)
+	if err != nil {
+		return err
+	}
+	if err := c.moveIn(ctx, staging); err != nil {
+		return err
+	}
+	recovery := time.Since(began)
+	c.figures["recovery_ms"] = int(recovery.Milliseconds())
+	c.out.say("back in service after %s: %d files, %s; boot gate open", duration(recovery), restored.Files, size(restored.Bytes))
+	if err := c.compareWithSnapshot(ctx); err != nil {
+		return err
+	}
+	return c.dataLossWindow(ctx, restored.Manifest)
+}
+
+// restoreSteps are run in the staging folder, in this order, before anybody
+// may read it.
+func (c *crm) restoreSteps() []backup.Step {
+	steps := []backup.Step{
+		sqlitesource.VerifyRows("sqlite", c.vault.ManifestTagger()),
+		{Name: "open staging", Run: c.openStaging},
+		{Name: "rebuild lookup indexes", Run: func(ctx context.Context, _ string) error {
+			return c.contacts.RebuildIndexes(c.live.db, tenant)(ctx)
+		}},
+		{Name: "gate after indexes", Run: c.gateStaysClosed("after the indexes were rebuilt")},
+		{Name: "catch up the audit trail", Run: func(ctx context.Context, _ string) error { return c.live.trail.CatchUp(ctx) }},
+		{Name: "gate after audit", Run: c.gateStaysClosed("after the audit trail caught up")},
+		{Name: "replay the erasure ledger", Run: c.replay},
+		{Name: "verify row seals", Run: c.verifyRestoredSeals},
+		{Name: "boot gate", Run: func(ctx context.Context, _ string) error { return c.bootGate(ctx) }},
+	}
+	if c.settings.mutant == breakReplay {
+		steps = slices.DeleteFunc(steps, func(s backup.Step) bool { return s.Name == "replay the erasure ledger" })
+	}
+	return steps
+}
+
+// openStaging opens the restored database. Its rows equal what the manifest
+// says; the gate refuses it all the same.
+func (c *crm) openStaging(ctx context.Context, dir string) error {
+	db, err := openDatabase(filepath.Join(dir, "db", "crm.db"))
+	if err != nil {
+		return err
+	}
+	if c.live, err = c.serve(ctx, dir, db); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	c.out.say("staged: every row equals the manifest's digest; boot gate closed: %s", c.whyClosed(ctx))
+	return c.gateStaysClosed("right after the restore")(ctx, dir)
+}
+
+// gateStaysClosed wants the boot gate to refuse.
+func (c *crm) gateStaysClosed(when string) func(context.Context, string) error {
+	return func(ctx context.Context, _ string) error {
+		return expectThat(c.bootGate(ctx) != nil, "the boot gate closed "+when, "open")
+	}
+}
+
+// bootGate is what a server of this CRM asks before it serves.
+func (c *crm) bootGate(ctx context.Context) error {
+	var missing int
+	if err := c.live.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM contacts WHERE email IS NOT NULL AND email_index IS NULL`).Scan(&missing); err != nil {
+		return err
+	}
+	if missing > 0 {
+		return fmt.Errorf("%d contacts are not in the lookup index: rebuild it", missing)
+	}
+	status, err := c.live.trail.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if status.Published > status.Size {
+		return audit.ErrBehind
+	}
+	return c.live.desk.Current(ctx)
+}
+
+func (c *crm) whyClosed(ctx context.Context) string {
+	if err := c.bootGate(ctx); err != nil {
+		return err.Error()
+	}
+	return "not at all"
+}
+
+// replay erases again whoever was erased after the snapshot.
+func (c *crm) replay(ctx context.Context, _ string) error {
+	replayed, err := c.live.desk.Replay(ctx)
+	if err != nil {
+		return err
+	}
+	c.out.say("ledger replayed: %d erasure known, %d person found in the restored data and erased again", replayed.Entries, replayed.Erased)
+	return expect("persons erased again", 1, replayed.Erased)
+}
+
+func (c *crm) verifyRestoredSeals(ctx context.Context, _ string) error {
+	swept, err := c.sweep(ctx, c.live.db, nil)
+	if err != nil {
+		return err
+	}
+	c.roots = swept.Roots
+	return expectThat(swept.OK(), "every restored row as it was sealed", "%v", swept.Counts)
+}
+
+// moveIn puts the opened staging folder where the CRM lives.
+func (c *crm) moveIn(ctx context.Context, staging string) error {
+	if err := backup.Opened(staging); err != nil {
+		return err
+	}
+	if err := c.live.db.Close(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.path("live"), 0o700); err != nil {
+		return err
+	}
+	for from, to := range map[string]string{filepath.Join("db", "crm.db"): "crm.db", "attachments": "attachments"} {
+		if err := os.Rename(filepath.Join(staging, from), c.path("live", to)); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(staging); err != nil {
+		return err
+	}
+	db, err := openDatabase(c.path("live", "crm.db"))
+	if err != nil {
+		return err
+	}
+	if c.live, err = c.serve(ctx, c.path("live"), db); err != nil {
+		return err
+	}
+	if err := c.bootGate(ctx); err != nil {
+		return err
+	}
+	return c.anchor(ctx)
+}
+
+// compareWithSnapshot wants everyone but the erased person exactly as they
+// were when the snapshot was taken, and the erased person gone.
+func (c *crm) compareWithSnapshot(ctx context.Context) error {
+	now, err := c.everything(ctx)
+	if err != nil {
+		return err
+	}
+	about := map[string]bool{c.gone.id: true}
+	for key, values := range c.held {
+		if values["owner"] == c.gone.id || values["person"] == c.gone.id || isShared(values["text"], c) {
+			about[key] = true
+		}
+	}
+	equal, wrong := 0, 0
+	for key, values := range c.held {
+		switch {
+		case about[key]:
+		case maps.Equal(values, now[key]):
+			equal++
+		default:
+			wrong++
+		}
+	}
+	for key, values := range now {
+		if key == c.gone.id || values["owner"] == c.gone.id || values["person"] == c.gone.id {
+			return expectThat(false, "nothing of the erased person after the replay", "one of their records")
+		}
+	}
+	c.out.say("%s records of everyone else equal what was held at snapshot time, %d differ; the erased person is gone", thousands(equal), wrong)
+	for _, p := range c.people {
+		if p != c.gone {
+			for name, value := range now[p.id] {
+				p.values[name] = value
+			}
+		}
+	}
+	return expect("restored records that differ", 0, wrong)
+}
+
+// isShared names the note about the erased person and another one.
+func isShared(text string, c *crm) bool {
+	return text != "" && text == fmt.Sprintf("Meeting with %s and %s", c.gone.fullName(), c.partner.fullName())
+}
+
+// dataLossWindow lists what was done after the snapshot: the audit trail knows
+// although the database forgot.
+func (c *crm) dataLossWindow(ctx context.Context, m *backup.Manifest) error {
+	size, err := checkpointSize([]byte(m.AuditCheckpoint))
+	if err != nil {
+		return err
+	}
+	lost := map[string]int{}
+	var first, last time.Time
+	for entry, err := range audit.Entries(ctx, os.DirFS(c.path("audit", "log"))) {
+		if err != nil {
+			return err
+		}
+		leaf, err := audit.ParseLeaf(entry.Leaf)
+		if err != nil {
+			return err
+		}
+		if entry.Index < size || leaf.Kind != audit.KindEvent || leaf.Action != "contact.update" {
+			continue
+		}
+		if first.IsZero() {
+			first = leaf.At
+		}
+		last = leaf.At
+		lost[leaf.Action]++
+	}
+	c.figures["lost_changes"] = lost["contact.update"]
+	c.out.say("measured data loss: %d changes of contacts, made in %s after the snapshot; the audit trail names each", lost["contact.update"], duration(last.Sub(first)))
+	return expect("changes made after the snapshot", 5, lost["contact.update"])
+}
+
+// checkpointSize reads the size line of a checkpoint (C2SP tlog-checkpoint).
+func checkpointSize(checkpoint []byte) (int64, error) {
+	lines := bytes.Split(checkpoint, []byte("\n"))
+	if len(lines) < 3 {
+		return 0, errors.New("the manifest names no checkpoint")
+	}
+	var size int64
+	_, err := fmt.Sscan(string(lines[1]), &size)
+	return size, err
+}

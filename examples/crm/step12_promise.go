@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"os"
+)
+
+// promise says what was shown, and how to check it without this program.
+func promise(_ context.Context, c *crm) error {
+	c.out.say("Found of the forgotten person: %d in %d files, %d snapshots", c.after.total(), c.after.files, c.after.snapshots)
+	c.out.say("")
+	for _, line := range [][2]string{
+		{"copied database", "0 sealed values in the raw files"},
+		{"wrong eyes", "checks = SQL filter, 0 differences"},
+		{"no trace of who did it", "one event a change, Merkle log verified"},
+		{"tampering", "9 attacks, 9 found"},
+		{"old keys", "rotated under load, old ones destroyed"},
+		{"lost data", "2 stores read back, restored and compared"},
+		{"right to be forgotten", "erased, certified, gone after the restore"},
+	} {
+		c.out.say("%-24s %s", line[0], line[1])
+	}
+	c.out.say("")
+	if c.settings.dir == "" {
+		c.out.say("Try it yourself: run again with -dir DIR, and read DIR/README.txt")
+	} else {
+		c.out.say("Try it yourself, in %s (README.txt has more):", c.settings.dir)
+	}
+	for _, command := range foreignCommands()[:4] {
+		c.out.say("  %s", command)
+	}
+	c.out.say("Not covered: remapped disk blocks, file-system snapshots, swap, memory, replicas, server logs.")
+	return os.WriteFile(c.path("README.txt"), []byte(leftover()), 0o600)
+}
+
+// foreignCommands open the artefacts with programs that know nothing of ours.
+func foreignCommands() []string {
+	return []string{
+		"restic -r ./backup/a -p keys/repository-password check --read-data",
+		"age -d -i keys/export-identity.txt -o export.zip export/*.zip.age",
+		"sqlite3 live/crm.db 'SELECT hex(email) FROM contacts LIMIT 3'",
+		"head -4 audit/log/checkpoint; diff kept/checkpoint audit/log/checkpoint",
+	}
+}
+
+// leftover is README.txt of the folder.
+func leftover() string {
+	text := `What is here, and which foreign program opens it.
+
+live/crm.db              SQLite; personal columns are sealed       sqlite3
+live/attachments/        sealed streams, Tink AES-CTR-HMAC         any Tink
+keys/                    key store and, FOR THIS DEMONSTRATION ONLY, the KEK, the
+                         repository password and the export identity beside the data
+keycopy/                 the latest copy of the key store          any text viewer
+audit/log/               C2SP tlog-tiles log, signed checkpoint    tessera fsck, torchwood
+audit/log.vkey           its verifier key; its name is the origin
+kept/checkpoint          stands for another administrative domain
+backup/a, backup/b       restic repositories, identical bytes      restic
+export/                  one person's data, ZIP in age             age, unzip
+ledger/                  erasure ledger, keyed digests only        any text viewer
+rejected.csv             what the import refused, without values   any spreadsheet
+certificate.dsse.json    erasure certificate, in-toto in DSSE      any DSSE verifier, openssl
+certificate.pub.pem      its public key
+report.json              figures of the run
+
+`
+	for _, command := range foreignCommands() {
+		text += "  " + command + "\n"
+	}
+	return text + `  restic -r ./backup/b -p keys/repository-password restore latest --target restored
+  unzip -l export.zip
+
+To verify the certificate with openssl (DSSE pre-authentication encoding):
+  python3 - <<'END'
+  import json, base64
+  e = json.load(open("certificate.dsse.json"))
+  p, t = base64.b64decode(e["payload"]), e["payloadType"].encode()
+  open("pae", "wb").write(b"DSSEv1 %d %s %d %s" % (len(t), t, len(p), p))
+  open("sig", "wb").write(base64.b64decode(e["signatures"][0]["sig"]))
+  END
+  openssl pkeyutl -verify -pubin -inkey certificate.pub.pem -rawin -in pae -sigfile sig
+`
+}
