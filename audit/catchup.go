@@ -94,7 +94,7 @@ func (t *Trail) compareKept(ctx context.Context, read readFunc, head tlog.Tree) 
 // readBack takes the published entries from up to to into the database, in one
 // transaction.
 func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashReader, size, from, to int64, first bool) error {
-	leaves, err := proven(ctx, read, reader, from, to)
+	leaves, err := proven(ctx, read, reader, from, to, size)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (t *Trail) recordRecovery(ctx context.Context, tx Tx, from, to int64) error
 }
 
 // proven reads published entries and proves each against the signed root.
-func proven(ctx context.Context, read readFunc, reader tlog.HashReader, from, to int64) ([][]byte, error) {
+func proven(ctx context.Context, read readFunc, reader tlog.HashReader, from, to, size int64) ([][]byte, error) {
 	indexes := make([]int64, 0, to-from)
 	for i := from; i < to; i++ {
 		indexes = append(indexes, tlog.StoredHashIndex(0, i))
@@ -148,7 +148,7 @@ func proven(ctx context.Context, read readFunc, reader tlog.HashReader, from, to
 		return nil, err
 	}
 	var out [][]byte
-	for e, err := range entries(ctx, read, from, to) {
+	for e, err := range entries(ctx, read, from, to, size) {
 		if err != nil {
 			return nil, err
 		}

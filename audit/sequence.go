@@ -45,6 +45,7 @@ type queued struct {
 // was interrupted anywhere is completed by the next.
 func (t *Trail) RunOnce(ctx context.Context) (Result, error) {
 	var r Result
+	defer func() { t.report(ctx, r) }()
 	head, err := t.head(ctx)
 	if err != nil {
 		return r, err
@@ -63,7 +64,6 @@ func (t *Trail) RunOnce(ctx context.Context) (Result, error) {
 	if err := t.publish(ctx, &r); err != nil {
 		return r, err
 	}
-	t.report(ctx, r)
 	return r, beatErr
 }
 

@@ -92,7 +92,7 @@ func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 			yield(LogEntry{}, malformed("entries: checkpoint"))
 			return
 		}
-		for e, err := range entries(ctx, read, 0, c.N) {
+		for e, err := range entries(ctx, read, 0, c.N, c.N) {
 			if !yield(e, err) {
 				return
 			}
@@ -100,11 +100,11 @@ func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 	}
 }
 
-// entries yields the entries from up to to.
-func entries(ctx context.Context, read readFunc, from, to int64) iter.Seq2[LogEntry, error] {
+// entries yields the entries from up to to of a log of size entries.
+func entries(ctx context.Context, read readFunc, from, to, size int64) iter.Seq2[LogEntry, error] {
 	return func(yield func(LogEntry, error) bool) {
 		for n := from / torchwood.TileWidth; n*torchwood.TileWidth < to; n++ {
-			width := int(min(torchwood.TileWidth, to-n*torchwood.TileWidth))
+			width := int(min(torchwood.TileWidth, size-n*torchwood.TileWidth))
 			data, name, err := read.tile(ctx, tlog.Tile{H: torchwood.TileHeight, L: -1, N: n, W: width})
 			if err != nil {
 				yield(LogEntry{}, fmt.Errorf("audit: entries: %s: %w", name, err))
@@ -117,7 +117,7 @@ func entries(ctx context.Context, read readFunc, from, to int64) iter.Seq2[LogEn
 					return
 				}
 				index := n*torchwood.TileWidth + int64(i)
-				if index >= from && !yield(LogEntry{Index: index, Leaf: raw}, nil) {
+				if index >= from && index < to && !yield(LogEntry{Index: index, Leaf: raw}, nil) {
 					return
 				}
 			}

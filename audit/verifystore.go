@@ -20,6 +20,7 @@ func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, erro
 	if err != nil && !errors.Is(err, ErrTampered) {
 		return c.report, err
 	}
+	c.size = s.N
 	if err != nil {
 		c.fault(Tampered, -1, "", "crmguard_audit_state", "the state row is gone or damaged")
 	}
@@ -51,6 +52,7 @@ type comparison struct {
 	report StoreReport
 	ev     *evidence
 	walker *walker
+	size   int64 // entries that the database has
 	page   []row // rows read ahead
 	next   int64 // index after the page
 }
@@ -99,6 +101,8 @@ func (c *comparison) published(ctx context.Context) func(int64, []byte, *Leaf) e
 		switch {
 		case err != nil:
 			return err
+		case r == nil && index >= c.size:
+			return nil // the database is behind, which is reported once
 		case r == nil:
 			c.fault(Tampered, index, leaf.ID, eventsTable, "the row is gone")
 			return nil
@@ -121,17 +125,17 @@ func (c *comparison) columns(r *row, leaf *Leaf) {
 // unpublished compares the rows that are sequenced but not under the published
 // checkpoint yet: their tags, and together the root of the database's tree.
 func (c *comparison) unpublished(ctx context.Context, s state) error {
-	size := c.report.Log.Size
-	if s.N < size {
-		c.fault(RolledBack, -1, "", "crmguard_audit_state", "the database is behind the published log: call CatchUp")
-		return nil
-	}
 	var extra int64
 	if _, err := c.trail.one(ctx, c.trail.store, []any{&extra}, `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= ? OR idx < 0`, s.N); err != nil {
 		return err
 	}
 	if extra > 0 {
 		c.fault(Tampered, s.N, "", eventsTable, "rows have an index beyond the log")
+	}
+	size := c.report.Log.Size
+	if s.N < size {
+		c.fault(RolledBack, -1, "", "crmguard_audit_state", "the database is behind the published log: call CatchUp")
+		return nil
 	}
 	for index := size; index < s.N; index++ {
 		r, err := c.at(ctx, index)
@@ -210,12 +214,12 @@ func (c *comparison) orphans(ctx context.Context) error {
 // openings judges the opening of each (event, owner) that the published
 // entries commit to.
 func (c *comparison) openings(ctx context.Context, read readFunc) error {
-	for e, err := range entries(ctx, read, 0, c.report.Log.Size) {
+	for e, err := range entries(ctx, read, 0, c.report.Log.Size, c.report.Log.Size) {
 		if err != nil {
 			return ctx.Err() // the walk has reported it
 		}
 		leaf, err := ParseLeaf(e.Leaf)
-		if err != nil || len(leaf.Changes) == 0 {
+		if err != nil || len(leaf.Changes) == 0 || e.Index >= c.size {
 			continue
 		}
 		sealed, err := c.trail.sealed(ctx, &leaf)
