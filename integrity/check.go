@@ -97,8 +97,9 @@ func checkForm(t Type, s string) Code {
 		return unless(isLanguage(s), CodeLanguage)
 	case Card:
 		return unless(isCard(s), CodeCard)
+	default:
+		return ""
 	}
-	return ""
 }
 
 func unless(ok bool, code Code) Code {

@@ -84,12 +84,25 @@ type Violation struct {
 // None means valid.
 type Violations []Violation
 
-// Error lists codes and paths. A nil Violations is not an error; use
-// [Violations.Err].
-func (v Violations) Error() string {
+// Err returns the violations as a [*RecordError], nil when there are none.
+func (v Violations) Err() error {
+	if len(v) == 0 {
+		return nil
+	}
+	return &RecordError{Violations: v}
+}
+
+// RecordError is an error made of violations.
+type RecordError struct {
+	// Violations are at least one.
+	Violations Violations
+}
+
+// Error lists codes and paths.
+func (e *RecordError) Error() string {
 	var b strings.Builder
 	b.WriteString("integrity: record breaks its schema:")
-	for i, one := range v {
+	for i, one := range e.Violations {
 		if i > 0 {
 			b.WriteByte(',')
 		}
@@ -98,17 +111,7 @@ func (v Violations) Error() string {
 	return b.String()
 }
 
-// Err returns v as an error, nil when there is no violation.
-func (v Violations) Err() error {
-	if len(v) == 0 {
-		return nil
-	}
-	return v
-}
-
-// Fault is what was wrong with a row of a file, and what became of it. A
-// sequence of rows yields it as its error where a row is lost and the next
-// one can still be read.
+// Fault is what was wrong with a row of a file, and what became of it.
 type Fault struct {
 	// Line is where the row begins, from 1; 0 where the source has no lines.
 	Line int
@@ -125,11 +128,6 @@ type Fault struct {
 	Params []Param
 }
 
-// Error names line, place, code and outcome.
-func (f Fault) Error() string {
-	return fmt.Sprintf("integrity: line %d: %s%s: %s", f.Line, prefixed(f.Place()), f.Code, f.Outcome)
-}
-
 // Place names the field, or else the column by its number.
 func (f Fault) Place() string {
 	switch {
@@ -139,6 +137,19 @@ func (f Fault) Place() string {
 		return fmt.Sprintf("column %d", f.Column)
 	}
 	return ""
+}
+
+// RowError is what a sequence of rows yields as its error where one row is
+// lost and the next can still be read. [Import] counts it and goes on.
+type RowError struct {
+	// Fault says which row and why.
+	Fault Fault
+}
+
+// Error names line, place, code and outcome.
+func (e *RowError) Error() string {
+	f := e.Fault
+	return fmt.Sprintf("integrity: line %d: %s%s: %s", f.Line, prefixed(f.Place()), f.Code, f.Outcome)
 }
 
 func prefixed(place string) string {

@@ -212,6 +212,7 @@ func blob(t Type, value any) (frame.Value, bool) {
 	case Sealed:
 		raw, ok := sealedBytes(value)
 		return frame.Value{Type: frame.Bytes, Data: raw}, ok
+	default: // all other types have their own encoders
 	}
 	return frame.Value{}, false
 }

@@ -40,8 +40,9 @@ func (p *plan) convert(value any, dates []string) (any, Code) {
 	case Time:
 		t, err := time.Parse(time.RFC3339Nano, text)
 		return t, unless(err == nil, CodeTime)
+	default:
+		return text, ""
 	}
-	return text, ""
 }
 
 // unify gives Go values that are right for the field the one form that
@@ -62,6 +63,7 @@ func (p *plan) unify(value any) (any, Code) {
 		if t, ok := value.(time.Time); ok {
 			return t.Format(time.DateOnly), ""
 		}
+	default: // the value is what it should be, or the check says so
 	}
 	return value, ""
 }

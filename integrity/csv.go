@@ -66,8 +66,9 @@ func (o CSVOptions) check() (CSVOptions, error) {
 //
 //   - a [Row] for each record, without the cells that cannot be read (NUL, not
 //     UTF-8, too large), which its Faults name;
-//   - a [Fault] as error for each record that is lost (columns missing or too
-//     many, broken quotes); reading goes on with the next line;
+//   - a [*RowError] for each record that is lost (columns missing or too many,
+//     broken quotes), and for a heading that stands twice; reading goes on with
+//     the next line;
 //   - a [*SourceError] as the last error when the file as a whole cannot be
 //     read: empty, not UTF-8, no known heading, reader failed. An io error
 //     keeps its cause.
@@ -95,7 +96,7 @@ func CSV(r io.Reader, options CSVOptions) iter.Seq2[Row, error] {
 			return
 		}
 		for _, notice := range head.notices {
-			if !yield(Row{Line: notice.Line}, notice) {
+			if !yield(Row{}, &RowError{Fault: notice}) {
 				return
 			}
 		}
@@ -110,14 +111,14 @@ func (p *parser) rows(head *header, yield func(Row, error) bool) {
 			return
 		}
 		if err != nil {
-			fault, lost := errors.AsType[Fault](err)
-			if !yield(Row{Line: fault.Line}, err) || !lost {
+			_, lost := errors.AsType[*RowError](err)
+			if !yield(Row{}, err) || !lost {
 				return
 			}
 			continue
 		}
 		if have, want := len(rec.cells), len(head.columns); have != want {
-			if !yield(Row{Line: rec.line}, columnFault(rec.line, have, want)) {
+			if !yield(Row{}, &RowError{Fault: columnFault(rec.line, have, want)}) {
 				return
 			}
 			continue

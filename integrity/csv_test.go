@@ -23,21 +23,21 @@ type fileRun struct {
 	faults  []integrity.Fault
 }
 
-func importFile(t testing.TB, file string, change ...func(*integrity.CSVOptions, *integrity.ImportOptions)) fileRun {
-	t.Helper()
+func importFile(tb testing.TB, file string, change ...func(*integrity.CSVOptions, *integrity.ImportOptions)) fileRun {
+	tb.Helper()
 	var run fileRun
 	var rejects bytes.Buffer
 	csv := integrity.CSVOptions{Columns: integrity.KnownHeaders()}
 	options := integrity.ImportOptions{
-		Schema: contactSchema(t), Unique: []string{"email"}, Rejects: &rejects,
+		Schema: contactSchema(tb), Unique: []string{"email"}, Rejects: &rejects,
 		Fault: func(f integrity.Fault) error { run.faults = append(run.faults, f); return nil },
 	}
 	for _, c := range change {
 		c(&csv, &options)
 	}
-	run.report, run.err = integrity.Import(t.Context(), integrity.CSV(strings.NewReader(file), csv), options, collect(&run.rows))
+	run.report, run.err = integrity.Import(tb.Context(), integrity.CSV(strings.NewReader(file), csv), options, collect(&run.rows))
 	run.rejects = rejects.String()
-	require.Equal(t, run.report.Read, run.report.Accepted+run.report.Rejected, "read = accepted + rejected")
+	require.Equal(tb, run.report.Read, run.report.Accepted+run.report.Rejected, "read = accepted + rejected")
 	return run
 }
 
@@ -126,10 +126,10 @@ func TestAFileThatCannotBeReadSaysWhyAndWhere(t *testing.T) {
 	}
 }
 
-func emailOnly(t testing.TB) *integrity.Schema {
-	t.Helper()
+func emailOnly(tb testing.TB) *integrity.Schema {
+	tb.Helper()
 	schema, err := integrity.NewSchema("s", integrity.Field{Name: "email", Type: integrity.Email})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return schema
 }
 
@@ -178,7 +178,7 @@ func TestWithoutATableHeadingsStandAsTheyAre(t *testing.T) {
 	var rows []integrity.Row
 	for row, err := range integrity.CSV(strings.NewReader("b;a;a\n1;2;3\n"), integrity.CSVOptions{Comma: ';'}) {
 		if err != nil {
-			fault, ok := errors.AsType[integrity.Fault](err)
+			fault, ok := errors.AsType[*integrity.RowError](err)
 			require.True(t, ok)
 			require.Equal(t, "integrity: line 1: column 3: header_duplicate: column_renamed", fault.Error())
 			continue

@@ -31,8 +31,8 @@ func (p *parser) header(columns Columns) (*header, error) {
 	if errors.Is(err, io.EOF) {
 		return nil, &SourceError{Line: p.line, Code: CodeEmptyFile}
 	}
-	if fault, lost := errors.AsType[Fault](err); lost {
-		return nil, &SourceError{Line: fault.Line, Code: CodeHeaderInvalid}
+	if broken, lost := errors.AsType[*RowError](err); lost {
+		return nil, &SourceError{Line: broken.Fault.Line, Code: CodeHeaderInvalid}
 	}
 	if err != nil {
 		return nil, err

@@ -68,7 +68,7 @@ func (p *parser) skipMark() error {
 	return nil
 }
 
-// next returns the next record, a Fault for one that is lost, io.EOF at the
+// next returns the next record, a RowError for one that is lost, io.EOF at the
 // end, or the SourceError of the reader.
 func (p *parser) next() (record, error) {
 	for {
@@ -130,7 +130,7 @@ func (p *parser) rewind(code Code) error {
 		p.line = p.first
 	}
 	p.held = nil
-	return Fault{Line: p.first, Code: code, Outcome: RowRejected}
+	return &RowError{Fault: Fault{Line: p.first, Code: code, Outcome: RowRejected}}
 }
 
 // feed parses one line. more says that the record goes on in the next one.

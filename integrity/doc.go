@@ -48,12 +48,15 @@
 //	sentinel          kind       what to do
 //	ErrConfig         permanent  fix the schema, layout or options; nothing ran
 //	ErrSource         permanent  the file as a whole is unreadable; *SourceError has line and code
+//	                             (code read: the reader failed, perhaps temporary)
 //	ErrRow            permanent  the caller's row or reference is not what its layout says
 //	ErrTampered       permanent  the row is not what was sealed: look at the audit trail, restore the row
 //	ErrNoSeal         permanent  as above; before the first sealing run, seal the row
 //	ErrUnknownKey     permanent  the keyset lost the key of this seal: restore the keyset
 //	ErrUnknownSchema  permanent  register the layout of this schema id
 //	ErrRoots          permanent  not a roots file, or roots that cannot be compared
+//	*RowError         permanent  one row of a sequence is lost; Import reports it and goes on
+//	*RecordError      permanent  a record breaks its schema; show [Schema.Explain]
 //	other             temporary  the tagger, the sequence or the writer failed; try again
 //
 // # Format and compatibility

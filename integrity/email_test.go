@@ -14,10 +14,10 @@ import (
 	"github.com/crmguard/crmguard/integrity"
 )
 
-func emailSchema(t testing.TB) *integrity.Schema {
-	t.Helper()
+func emailSchema(tb testing.TB) *integrity.Schema {
+	tb.Helper()
 	schema, err := integrity.NewSchema("e", integrity.Field{Name: "e", Type: integrity.Email, Required: true})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return schema
 }
 

@@ -127,6 +127,7 @@ func (p *plan) params(code Code) []Param {
 		return []Param{{"scale", strconv.Itoa(p.Scale)}}
 	case CodeType:
 		return []Param{{"type", p.Type.String()}}
+	default:
+		return nil
 	}
-	return nil
 }

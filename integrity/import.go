@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 )
@@ -225,9 +226,7 @@ func (r *importRun) tell(f Fault) error {
 func (r *importRun) snapshot() Report {
 	report := r.report
 	report.ColumnsDropped = map[string]int{}
-	for name, n := range r.report.ColumnsDropped {
-		report.ColumnsDropped[name] = n
-	}
+	maps.Copy(report.ColumnsDropped, r.report.ColumnsDropped)
 	report.Faults = nil
 	for key, n := range r.counts {
 		key.Count = n

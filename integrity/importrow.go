@@ -16,10 +16,11 @@ import (
 // take judges one element of the sequence.
 func (r *importRun) take(ctx context.Context, row Row, err error) error {
 	if err != nil {
-		fault, lost := errors.AsType[Fault](err)
+		broken, lost := errors.AsType[*RowError](err)
 		if !lost {
 			return err
 		}
+		fault := broken.Fault
 		fault.Field = ""
 		if fault.Outcome != ColumnRenamed {
 			fault.Outcome = RowRejected

@@ -11,21 +11,21 @@ import (
 )
 
 // parseAll returns the records as text and the faults.
-func parseAll(t testing.TB, data string, o CSVOptions) (records [][]string, faults []Fault) {
-	t.Helper()
+func parseAll(tb testing.TB, data string, o CSVOptions) (records [][]string, faults []Fault) {
+	tb.Helper()
 	o, err := o.check()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	p := newParser(strings.NewReader(data), o)
 	for {
 		rec, err := p.next()
 		if errors.Is(err, io.EOF) {
 			return records, faults
 		}
-		if fault, lost := errors.AsType[Fault](err); lost {
-			faults = append(faults, fault)
+		if fault, lost := errors.AsType[*RowError](err); lost {
+			faults = append(faults, fault.Fault)
 			continue
 		}
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		var cells []string
 		for _, c := range rec.cells {
 			cells = append(cells, c.text)

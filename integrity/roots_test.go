@@ -57,21 +57,21 @@ type sampleRow struct {
 	Seal   string        `json:"seal"`
 }
 
-func sampleSealer(t testing.TB) *integrity.Sealer {
-	t.Helper()
+func sampleSealer(tb testing.TB) *integrity.Sealer {
+	tb.Helper()
 	sealer, err := integrity.NewSealer(tink{}, integrity.Layout{ID: "contact/1", Columns: []integrity.Column{
 		{Name: "email", Type: integrity.Sealed}, {Name: "city"}, {Name: "active", Type: integrity.Boolean},
 	}})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return sealer
 }
 
-func (r sampleRow) sealed(t testing.TB) integrity.SealedRow {
-	t.Helper()
+func (r sampleRow) sealed(tb testing.TB) integrity.SealedRow {
+	tb.Helper()
 	seal, err := hex.DecodeString(r.Seal)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	email, err := hex.DecodeString(r.Email)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	values := map[string]any{"email": email, "city": nil, "active": r.Active}
 	if r.City != nil {
 		values["city"] = *r.City

@@ -1,6 +1,7 @@
 package integrity
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,9 +84,7 @@ func (s *Schema) collectGroups() error {
 
 func cloneMap(m map[string]string) map[string]string {
 	out := make(map[string]string, len(m))
-	for k, v := range m {
-		out[k] = v
-	}
+	maps.Copy(out, m)
 	return out
 }
 

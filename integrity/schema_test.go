@@ -33,10 +33,10 @@ func contactFields() []integrity.Field {
 	}
 }
 
-func contactSchema(t testing.TB) *integrity.Schema {
-	t.Helper()
+func contactSchema(tb testing.TB) *integrity.Schema {
+	tb.Helper()
 	schema, err := integrity.NewSchema("contact", contactFields()...)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return schema
 }
 
@@ -220,7 +220,7 @@ func TestNoViolationHoldsTheValue(t *testing.T) {
 	got := schema.Validate(record)
 	require.GreaterOrEqual(t, len(got), len(record)-1)
 	for _, v := range got {
-		for _, text := range []string{fmt.Sprintf("%#v", v), schema.Explain("en", v), schema.Explain("zh", v), got.Error(), got.Err().Error()} {
+		for _, text := range []string{fmt.Sprintf("%#v", v), schema.Explain("en", v), schema.Explain("zh", v), got.Err().Error()} {
 			require.NotContains(t, text, "Canary")
 		}
 	}

@@ -86,11 +86,11 @@ func contactRef() integrity.Ref {
 	return integrity.Ref{Tenant: "t1", Table: "contacts", Key: "r1", Version: 7, SchemaID: "contact/1", Event: "01890a5d-ac96-774b-bcce-b302099a8057"}
 }
 
-func newSealer(t testing.TB, more ...integrity.Layout) (*integrity.Sealer, *integritytest.Tagger) {
-	t.Helper()
+func newSealer(tb testing.TB, more ...integrity.Layout) (*integrity.Sealer, *integritytest.Tagger) {
+	tb.Helper()
 	tagger := &integritytest.Tagger{}
 	sealer, err := integrity.NewSealer(tagger, append([]integrity.Layout{contactLayout()}, more...)...)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return sealer, tagger
 }
 

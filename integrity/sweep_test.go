@@ -20,20 +20,20 @@ func cityLayout() integrity.Layout {
 }
 
 // table makes n sealed rows of tenant t1, table cities.
-func table(t testing.TB, sealer *integrity.Sealer, n int) []integrity.SealedRow {
-	t.Helper()
+func table(tb testing.TB, sealer *integrity.Sealer, n int) []integrity.SealedRow {
+	tb.Helper()
 	rows := make([]integrity.SealedRow, n)
 	for i := range rows {
-		rows[i] = cityRow(t, sealer, fmt.Sprintf("r%d", i), 1, fmt.Sprintf("city %d", i))
+		rows[i] = cityRow(tb, sealer, fmt.Sprintf("r%d", i), 1, fmt.Sprintf("city %d", i))
 	}
 	return rows
 }
 
-func cityRow(t testing.TB, sealer *integrity.Sealer, key string, version int64, city string) integrity.SealedRow {
-	t.Helper()
+func cityRow(tb testing.TB, sealer *integrity.Sealer, key string, version int64, city string) integrity.SealedRow {
+	tb.Helper()
 	row := integrity.SealedRow{Ref: integrity.Ref{Tenant: "t1", Table: "cities", Key: key, Version: version, SchemaID: "city/1"}, Values: map[string]any{"city": city}}
 	seal, err := sealer.Seal(context.Background(), row.Ref, row.Values)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	row.Seal = seal
 	return row
 }
@@ -48,11 +48,11 @@ func all(rows []integrity.SealedRow) iter.Seq2[integrity.SealedRow, error] {
 	}
 }
 
-func citySealer(t testing.TB) (*integrity.Sealer, *integritytest.Tagger) {
-	t.Helper()
+func citySealer(tb testing.TB) (*integrity.Sealer, *integritytest.Tagger) {
+	tb.Helper()
 	tagger := &integritytest.Tagger{}
 	sealer, err := integrity.NewSealer(tagger, cityLayout())
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return sealer, tagger
 }
 
@@ -60,10 +60,10 @@ func cities() integrity.SweepOptions {
 	return integrity.SweepOptions{Tenant: "t1", Table: "cities"}
 }
 
-func sweep(t testing.TB, sealer *integrity.Sealer, rows []integrity.SealedRow, options integrity.SweepOptions) integrity.SweepReport {
-	t.Helper()
+func sweep(tb testing.TB, sealer *integrity.Sealer, rows []integrity.SealedRow, options integrity.SweepOptions) integrity.SweepReport {
+	tb.Helper()
 	report, err := sealer.Sweep(context.Background(), all(rows), options)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return report
 }
 

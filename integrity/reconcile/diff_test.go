@@ -38,8 +38,8 @@ func row(key any, values map[string]any) reconcile.Row {
 	return reconcile.Row{Key: parts, Values: values}
 }
 
-func run(t testing.TB, a, b iter.Seq2[reconcile.Row, error], options reconcile.Options) ([]reconcile.Difference, reconcile.Counts, error) {
-	t.Helper()
+func run(tb testing.TB, a, b iter.Seq2[reconcile.Row, error], options reconcile.Options) ([]reconcile.Difference, reconcile.Counts, error) {
+	tb.Helper()
 	var counts reconcile.Counts
 	options.Counts = &counts
 	var out []reconcile.Difference
