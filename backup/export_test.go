@@ -1,0 +1,96 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// PutSnapshot writes a snapshot of whatever listings the test makes: an
+// attacker with the password.
+func PutSnapshot(ctx context.Context, r *Repository, build func(save func(content string, tree bool) string) (root string)) (string, error) {
+	fan := &fanout{targets: []*target{{repo: r}}}
+	index, err := r.index(ctx)
+	if err != nil {
+		return "", err
+	}
+	pipe, err := newPipeline(ctx, fan, r.master, index)
+	if err != nil {
+		return "", err
+	}
+	defer pipe.close()
+	root := build(func(content string, tree bool) string {
+		id, _ := pipe.save(pipe.own, []byte(content), tree)
+		return id.String()
+	})
+	if err := pipe.finish(); err != nil {
+		return "", err
+	}
+	tree, err := parseID(root)
+	if err != nil {
+		return "", err
+	}
+	document, err := json.Marshal(snapshotJSON{Time: time.Now(), Tree: &tree, Paths: []string{"/x"}, Hostname: "h"})
+	if err != nil {
+		return "", err
+	}
+	id, err := fan.putFile(ctx, snapFolder, pipe.own.file(document))
+	return id.String(), err
+}
+
+// PutLock writes a lock as another program would.
+func PutLock(ctx context.Context, r *Repository, exclusive bool, host string, at time.Time) error {
+	document, err := json.Marshal(lockJSON{Time: at, Exclusive: exclusive, Hostname: host, PID: 1})
+	if err != nil {
+		return err
+	}
+	p, err := newPacker(r.master)
+	if err != nil {
+		return err
+	}
+	sealed := p.file(document)
+	return r.store.Put(ctx, fileName(lockFolder, hashOf(sealed)), sealed)
+}
+
+// IVs returns the IV of everything sealed with the master key.
+func IVs(ctx context.Context, r *Repository) (ivs []string, err error) {
+	for _, folder := range []string{indexFolder, snapFolder} {
+		files, err := listIDs(ctx, r.store, folder)
+		if err != nil {
+			return nil, err
+		}
+		for id := range files {
+			data, err := readFile(ctx, r.store, fileName(folder, id), maxSmallFile)
+			if err != nil {
+				return nil, err
+			}
+			ivs = append(ivs, string(data[:ivSize]))
+		}
+	}
+	config, err := readFile(ctx, r.store, configFile, maxSmallFile)
+	if err != nil {
+		return nil, err
+	}
+	ivs = append(ivs, string(config[:ivSize]))
+	packs, err := listIDs(ctx, r.store, dataFolder)
+	if err != nil {
+		return nil, err
+	}
+	for id := range packs {
+		pack, err := readFile(ctx, r.store, fileName(dataFolder, id), maxPackFile)
+		if err != nil {
+			return nil, err
+		}
+		blobs, err := openPack(pack, r.master)
+		if err != nil {
+			return nil, err
+		}
+		end := uint32(0)
+		for _, b := range blobs {
+			ivs = append(ivs, string(pack[b.offset:b.offset+ivSize]))
+			end = b.offset + b.length
+		}
+		ivs = append(ivs, string(pack[end:end+ivSize]))
+	}
+	return ivs, nil
+}
