@@ -2,7 +2,9 @@ package backup_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,4 +91,66 @@ func TestResticAndWeShareARepository(t *testing.T) {
 	report, err := repo.Check(t.Context(), backup.ReadAll)
 	require.NoError(t, err)
 	require.Len(t, report.NotRead, 2, "snapshots of another program have no manifest, and that is said")
+}
+
+// The program that we did not write respects our lock, and we leave none.
+func TestResticHonoursOurLock(t *testing.T) {
+	source, dir := smallTree(t), filepath.Join(t.TempDir(), "r")
+	key := backup.NewMachineKey()
+	repos := create(t, key, dir)
+	mustRun(t, nightly(repos, backup.Folder("files", source)))
+	restic(t, dir, key.Password(), "prune")
+	mustRun(t, nightly(repos, &holding{backup.Folder("files", source), func() {
+		cmd := exec.CommandContext(t.Context(), "restic", "-r", dir, "--no-cache", "prune")
+		cmd.Env = append(os.Environ(), "RESTIC_PASSWORD="+key.Password())
+		out, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		require.Contains(t, string(out), "already locked")
+	}}))
+	restic(t, dir, key.Password(), "prune")
+}
+
+// frozen copies the repository of testdata, which must open for ever.
+func frozen(t *testing.T) (dir string, key backup.MachineKey) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "frozen")
+	require.NoError(t, os.CopyFS(dir, os.DirFS("testdata/repository")))
+	password, err := os.ReadFile("testdata/repository-password")
+	require.NoError(t, err)
+	key, err = backup.ParseMachineKey(strings.TrimSpace(string(password)))
+	require.NoError(t, err)
+	return dir, key
+}
+
+func TestFrozenRepositoryOpens(t *testing.T) {
+	dir, key := frozen(t)
+	before := tree(t, dir)
+	repo, err := backup.Open(t.Context(), localStore(t, dir), backup.Config{Key: key, Manifests: tagger{"k"}})
+	require.NoError(t, err)
+	report, err := repo.Check(t.Context(), backup.ReadAll, "d4f909085103d2b08c9b2d078217a2b3afd973e94bf0da8c5ff7c2384d72fa1c")
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 2}, []int{report.Snapshots, report.Packs})
+	target := filepath.Join(t.TempDir(), "x")
+	restored, err := repo.Restore(t.Context(), "d4f909085103", target)
+	require.NoError(t, err)
+	require.True(t, restored.Verified)
+	require.Equal(t, before, tree(t, dir), "reading changes nothing")
+	note, err := os.ReadFile(filepath.Join(target, "files", "客户", "note <1>.txt"))
+	require.NoError(t, err)
+	require.Equal(t, "Grüße\n", string(note))
+	m := restored.Manifest
+	require.Equal(t, "crm.example/audit/1\n7\nAAAA\n\n— crm.example/audit/1 AAAA\n", m.AuditCheckpoint)
+	// Digests computed by a Python program.
+	require.Equal(t, "bnsEZL439FTjN0miko17JStFGZlJZJ964y95o5p-R8Y", m.Sources[1].Digest)
+	require.Equal(t, "CBjzESFdMUcL_wy2vhM7aZJyOIy7_lQ8IBOr3988sPY", m.Sources[2].Digest)
+	require.Equal(t, "om4szJl74ACwAy8DJG6E9QMZA149nLjteFBXUL9KvL4", m.Sources[3].Digest)
+	count, _, err := repo.KeyHolders(t.Context(), "main", 0x01020304)
+	require.NoError(t, err)
+	require.Equal(t, 1, count)
+
+	require.Contains(t, restic(t, dir, key.Password(), "check", "--read-data"), "no errors were found")
+	// What is written today still dedupes against it and lives beside it.
+	mustRun(t, nightly([]*backup.Repository{repo}, backup.Folder("files", filepath.Join(target, "files"))))
+	_, err = repo.Check(t.Context(), backup.ReadAll)
+	require.NoError(t, err)
 }

@@ -224,3 +224,22 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	require.ErrorIs(t, sqlitesource.VerifyRows("sqlite", nil).Run(t.Context(), t.TempDir()), backup.ErrConfig)
 	require.ErrorIs(t, sqlitesource.VerifyRows("sqlite", tagger{}).Run(t.Context(), t.TempDir()), backup.ErrManifest)
 }
+
+// The frozen repository of the parent package: digests of rows must mean the
+// same for ever.
+func TestFrozenRowsVerify(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "frozen")
+	require.NoError(t, os.CopyFS(dir, os.DirFS("../testdata/repository")))
+	password, err := os.ReadFile("../testdata/repository-password")
+	require.NoError(t, err)
+	key, err := backup.ParseMachineKey(strings.TrimSpace(string(password)))
+	require.NoError(t, err)
+	store, err := localstore.Open(dir)
+	require.NoError(t, err)
+	repo, err := backup.Open(t.Context(), store, backup.Config{Key: key, Manifests: tagger{}})
+	require.NoError(t, err)
+	target := filepath.Join(t.TempDir(), "x")
+	_, err = repo.Restore(t.Context(), backup.Latest, target, sqlitesource.VerifyRows("sqlite", tagger{}))
+	require.NoError(t, err)
+	require.NoError(t, backup.Opened(target))
+}
