@@ -1,3 +1,98 @@
 // Package audit records who did what in the same transaction as the change
-// itself and keeps the events in a Merkle log that anyone can verify.
+// itself, and keeps the events in a Merkle log that anyone can verify.
+//
+// An event is queued in the caller's transaction: it commits with the business
+// row, or not at all. A sequencer gives each queued event its place, and
+// publishes the log as static files in the C2SP tlog-tiles format with a
+// signed checkpoint, so that tools we did not write (tessera's fsck, torchwood,
+// any witness) read it. Values before and after are in the log as salted
+// commitments only; what opens them is sealed under the key of the person they
+// are about, in a row that can be erased. People appear under random
+// surrogates.
+//
+// # Promises
+//
+//   - An event that committed is sequenced exactly once, by any number of
+//     processes; a rolled-back one never is. A retry with the same id changes
+//     nothing.
+//   - A change, loss, insertion or exchange of sequenced entries, in the
+//     published files or in the database, is found by [VerifyLog] and
+//     [Trail.VerifyStore]; against a checkpoint kept elsewhere also a cut at
+//     the end, and a rewrite by someone who holds the signing key.
+//   - A queued row that was changed or inserted without the key of the tags
+//     never enters the log and is reported by every pass.
+//   - Erasing a person changes no leaf, hash or proof. "Erased" cannot be
+//     forged by deleting: it needs a sequenced erasure that names the
+//     surrogate.
+//   - Nothing is signed before its transaction has committed, no checkpoint
+//     goes backwards, and a database that is behind the published log signs
+//     nothing until [Trail.CatchUp].
+//   - Nothing inside the caller's transaction uses another connection, if
+//     [Trail.Prepare] was called before it began.
+//
+// # Not promised
+//
+//   - Until an event is sequenced, someone who may delete rows can delete it
+//     unnoticed; until its checkpoint is outside the host, someone who owns the
+//     host can rewrite everything. Keep checkpoints in another administrative
+//     domain.
+//   - Surrogates, field names, times, actors and object ids stay in the log for
+//     ever, also after an erasure. An object id that is not a person's is not
+//     hidden: never use one that says something.
+//   - Times are the application's clock.
+//   - Values cannot be computed from the log once seed and opening are gone;
+//     whoever copied an opening and its key before keeps both.
+//   - Whether a store really deletes is its own matter: on SQLite set
+//     secure_delete before the first row.
+//
+// # Which call first
+//
+// sqltrail.Install and sqltrail.Open over the database, tilesink.Open over a
+// folder, [GenerateKey] once, then [Open]. [Trail.Prepare] before a
+// transaction, [Trail.Record] as its last statement, [Trail.Run] in the
+// background of any process. [Trail.Proof] and [Verify] for one event,
+// [VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
+// [Trail.History] for screens.
+//
+// # Concurrency
+//
+// A [Trail] is safe for concurrent use and in several processes. Sequencers
+// exclude each other by a row lock; keys are used, and heads are read, outside
+// the locked transaction. No goroutine is started.
+//
+// # Errors
+//
+//	ErrInvalid        permanent   correct the event, query or configuration
+//	ErrNoTransaction  permanent   pass the *sql.Tx of the business change
+//	ErrTooLarge       permanent   split the event, parts sharing For
+//	ErrConflict       permanent   the id belongs to another event (ConflictError)
+//	ErrNotFound       permanent   no such event
+//	ErrNotPublished   temporary   wait for the next pass of the sequencer
+//	ErrMalformed      permanent   these bytes are no leaf, opening, proof or head
+//	ErrTampered       permanent   stop; verify, compare with the kept checkpoint
+//	ErrForked         permanent   stop; two histories exist, find out which is true
+//	ErrRolledBack     permanent   bring back the published folder that was kept
+//	ErrBehind         permanent   the database is an old one: CatchUp (BehindError)
+//	ErrLogLost        permanent   bring back the published folder
+//	ErrOrigin         permanent   key, tables or folder belong to another log
+//	ErrHead           temporary   a store named in Heads does not answer
+//	ErrErased         -           for callers' own use: the values are gone on purpose
+//	ErrSchema         permanent   call sqltrail.Install, or apply its migrations
+//
+// Errors of the database, the sink, the sealer and the tagger are wrapped.
+//
+// # Observation
+//
+// audit.sequenced, audit.refused, audit.published (one each a pass),
+// audit.refused.row (why), audit.run.failed (beat), audit.caught_up.
+//
+// # Format and compatibility
+//
+// Leaves, commitments, openings and tags are version 1 of the library's
+// formats document, frozen in testdata; they open for ever. The published
+// folder is C2SP tlog-tiles v1 with entry bundles, the checkpoint a C2SP
+// signed note, proofs c2sp.org/tlog-proof@v1. An undeclared path appears as
+// "c:" and a commitment of side 2 over the path itself; a recover event names
+// the entries it read back as the object ["entries", "first/end"]. Settling:
+// the bytes are final, the Go API may still change before 1.0.
 package audit

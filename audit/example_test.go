@@ -1,0 +1,369 @@
+package audit_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/audittest"
+	"github.com/crmguard/crmguard/audit/sqltrail"
+	"github.com/crmguard/crmguard/audit/tilesink"
+)
+
+// shop is a small application with a trail, for the examples below.
+type shop struct {
+	dir    string
+	db     *sql.DB
+	keys   *audittest.Keys // stands for vault.PersonSealer("audit") and vault.Tagger("log")
+	sink   *tilesink.Dir
+	vkey   string
+	config audit.Config
+	trail  *audit.Trail
+}
+
+func openShop(ctx context.Context) *shop {
+	s, err := newShop(ctx)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func newShop(ctx context.Context) (s *shop, err error) {
+	s = &shop{keys: audittest.NewKeys()}
+	if s.dir, err = os.MkdirTemp("", "audit"); err != nil {
+		return nil, err
+	}
+	if s.db, err = sql.Open("sqlite", "file:"+filepath.Join(s.dir, "crm.db")+pragmas); err != nil {
+		return nil, err
+	}
+	if _, err = s.db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, email TEXT) STRICT`); err != nil {
+		return nil, err
+	}
+	if err = sqltrail.Install(ctx, s.db); err != nil {
+		return nil, err
+	}
+	if s.sink, err = tilesink.Open(filepath.Join(s.dir, "log")); err != nil {
+		return nil, err
+	}
+	skey, vkey, err := audit.GenerateKey("crm.example/audit", 0)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := note.NewSigner(skey)
+	if err != nil {
+		return nil, err
+	}
+	s.vkey = vkey
+	s.config = audit.Config{
+		Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: vkey,
+		Sink: s.sink, Seal: s.keys, Tag: s.keys,
+		Fields: map[string][]string{"contact": {"email"}},
+	}
+	return s, s.reopen(ctx)
+}
+
+func (s *shop) close() {
+	s.db.Close()
+	os.RemoveAll(s.dir)
+}
+
+// change is the business change of the examples: one row and its event.
+func (s *shop) change(ctx context.Context, person, email string) (id string, err error) {
+	if err := s.trail.Prepare(ctx, "main", person); err != nil { // before the transaction
+		return "", err
+	}
+	if id, err = audit.NewID(); err != nil {
+		return "", err
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return "", err
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	if _, err := tx.ExecContext(ctx, `INSERT INTO contacts (id, email) VALUES (?, ?)`, person, email); err != nil {
+		return "", err
+	}
+	err = s.trail.Record(ctx, tx, audit.Event{
+		ID: id, Tenant: "main", Actor: "u-1", Action: "contact.create", Object: audit.PersonRef("contact", person),
+		Changes: audit.Diff(person, nil, map[string]any{"email": email}),
+	})
+	if err != nil {
+		return "", err
+	}
+	return id, tx.Commit()
+}
+
+func ExampleTrail_Record() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	if _, err := s.change(ctx, "p-1", "ann@b.example"); err != nil {
+		fmt.Println(err)
+	}
+	err := s.trail.Record(ctx, s.db, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.create"})
+	fmt.Println(errors.Is(err, audit.ErrNoTransaction))
+	// Output: true
+}
+
+func ExampleTrail_RunOnce() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	result, err := s.trail.RunOnce(ctx)
+	fmt.Println(result.Sequenced, result.Beat, result.Published, len(result.Refused), err)
+	// Output: 1 true 2 0 <nil>
+}
+
+func ExampleTrail_Run() {
+	s := openShop(context.Background())
+	defer s.close()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- s.trail.Run(ctx) }() // in any process, in several
+	stop()
+	fmt.Println(<-done)
+	// Output: context canceled
+}
+
+func ExampleVerify() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	id, _ := s.change(ctx, "p-1", "ann@b.example")
+	s.trail.RunOnce(ctx)
+	leaf, _ := s.trail.Leaf(ctx, id)
+	proof, _ := s.trail.Proof(ctx, id)
+
+	// Elsewhere, years later, with nothing but the key:
+	event, err := audit.Verify(audit.Trust{Key: s.vkey}, leaf, proof)
+	fmt.Println(event.Action, event.Actor, err)
+	// Output: contact.create u-1 <nil>
+}
+
+func ExampleVerifyLog() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	s.trail.RunOnce(ctx)
+	kept, _ := s.trail.Checkpoint(ctx) // mail it, print it, give it to a customer
+	report, err := audit.VerifyLog(ctx, s.sink.FS(), audit.Trust{Key: s.vkey, Kept: kept})
+	fmt.Println(report.Verdict, report.Verified, err)
+
+	entries, _ := os.ReadFile(filepath.Join(s.dir, "log/tile/entries/000.p/2"))
+	entries[60] ^= 1
+	os.WriteFile(filepath.Join(s.dir, "log/tile/entries/000.p/2"), entries, 0o600)
+	report, _ = audit.VerifyLog(ctx, s.sink.FS(), audit.Trust{Key: s.vkey})
+	fmt.Println(report.Verdict, report.Faults[0].Index, report.Faults[0].What)
+	// Output:
+	// ok 2 <nil>
+	// tampered 0 the entry does not match its hash
+}
+
+func ExampleEntries() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	s.trail.RunOnce(ctx)
+	for entry, err := range audit.Entries(ctx, s.sink.FS()) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		leaf, err := audit.ParseLeaf(entry.Leaf)
+		fmt.Println(entry.Index, leaf.Kind, err)
+	}
+	// Output:
+	// 0 event <nil>
+	// 1 beat <nil>
+}
+
+func ExampleTrail_History() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	for entry, err := range s.trail.History(ctx, "main", audit.PersonRef("contact", "p-1"), audit.Page{Size: 50}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, c := range entry.Changes {
+			fmt.Println(entry.Leaf.Action, c.Path, c.Old, c.New, c.Verdict)
+		}
+	}
+	// Output: contact.create email {} ann@b.example ok
+}
+
+func ExampleTrail_Erase() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	id, _ := s.change(ctx, "p-1", "ann@b.example")
+	s.trail.RunOnce(ctx)
+	proof, _ := s.trail.Proof(ctx, id)
+
+	fmt.Println(s.trail.Erase(ctx, "main", "p-1")) // or Eraser, as a func
+	s.trail.RunOnce(ctx)
+	leaf, _ := s.trail.Leaf(ctx, id)
+	_, err := audit.Verify(audit.Trust{Key: s.vkey}, leaf, proof)
+	fmt.Println("proof:", err)
+	report, _ := s.trail.VerifyStore(ctx, nil)
+	fmt.Println(report.Verdict, report.Openings[audit.OpeningErased])
+	// Output:
+	// <nil>
+	// proof: <nil>
+	// ok 1
+}
+
+func ExampleTrail_Eraser() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	var erase func(ctx context.Context, tenant, person string) error = s.trail.Eraser()
+	fmt.Println(erase(ctx, "main", "nobody we know"))
+	// Output: <nil>
+}
+
+func ExampleTrail_VerifyStore() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	s.trail.RunOnce(ctx)
+	s.db.ExecContext(ctx, `DELETE FROM crmguard_audit_openings`)
+	report, err := s.trail.VerifyStore(ctx, nil)
+	fmt.Println(report.Verdict, report.Openings[audit.OpeningMissing], err)
+	fmt.Println(report.Faults[0].What)
+	// Output:
+	// tampered 1 <nil>
+	// opening missing: no erasure, recovery or retention in the log explains it
+}
+
+func ExampleTrail_Recorder() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	record := s.trail.Recorder("u-7") // what privacy, approvals and undo take
+	tx, _ := s.db.BeginTx(ctx, nil)
+	fmt.Println(record(ctx, tx, "main", "privacy.plan", slog.String("object", "plan/9"), slog.String("person", "p-1"), slog.String("reason", "art17")))
+	fmt.Println(record(ctx, tx, "main", "privacy.plan", slog.String("email", "ann@b.example")))
+	tx.Commit()
+	// Output:
+	// <nil>
+	// audit: invalid: an attribute of a key that is not on the list of Recorder
+}
+
+func ExampleTrail_Noter() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	noted := s.trail.Noter("backup") // what backups, drills and key work take
+	fmt.Println(noted(ctx, "main", "backup.done", slog.String("object", "snapshot/4f2a"), slog.Int("count", 3000)))
+	// Output: <nil>
+}
+
+func ExampleTrail_Note() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	fmt.Println(s.trail.Note(ctx, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.export", Outcome: audit.OutcomeDenied, Reason: "no-grant"}))
+	// Output: <nil>
+}
+
+func ExampleTrail_Beat() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	fmt.Println(s.trail.Beat(ctx)) // before a checkpoint is handed to another domain
+	status, err := s.trail.Status(ctx)
+	fmt.Println(status.Size, status.Published, err)
+	// Output:
+	// <nil>
+	// 1 1 <nil>
+}
+
+func ExampleTrail_CatchUp() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	s.trail.RunOnce(ctx)
+	backup := filepath.Join(s.dir, "backup.db")
+	s.db.ExecContext(ctx, `VACUUM INTO ?`, backup)
+	s.change(ctx, "p-2", "bob@b.example")
+	s.trail.RunOnce(ctx)
+
+	s.db.Close() // the database is lost; an older one comes back
+	s.db, _ = sql.Open("sqlite", "file:"+backup+pragmas)
+	if err := s.reopen(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err := s.trail.RunOnce(ctx)
+	fmt.Println(err)
+	fmt.Println(s.trail.CatchUp(ctx))
+	result, err := s.trail.RunOnce(ctx)
+	fmt.Println(result.Sequenced, err)
+	// Output:
+	// audit: database has 2 entries, the published log 3: call CatchUp
+	// <nil>
+	// 1 <nil>
+}
+
+func ExampleTrail_ResealOpenings() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	old := s.keys.Rotate()
+	report, err := s.trail.ResealOpenings(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+		plain, err := s.keys.Open(ctx, tenant, person, sealed, ad)
+		if err != nil {
+			return nil, err
+		}
+		return s.keys.Seal(ctx, tenant, person, plain, ad)
+	})
+	fmt.Println(report.Resealed, err)
+	count, where, err := s.trail.OpeningHolders(ctx, "main", old)
+	fmt.Println(count, where, err)
+	// Output:
+	// 1 <nil>
+	// 0 crmguard_audit_openings <nil>
+}
+
+func ExampleDiff() {
+	before := map[string]any{"email": "ann@b.example", "stage": "lead"}
+	after := map[string]any{"email": "ann@b.example", "stage": "customer"}
+	for _, c := range audit.Diff("p-1", before, after) {
+		fmt.Println(c.Path, c.Old, c.New)
+	}
+	// Output: stage lead customer
+}
+
+func ExampleHeadOf() {
+	position := func(context.Context) ([]byte, error) { return []byte(`{"epoch":2,"sequence":41,"store":"k"}`), nil }
+	n, hash, err := audit.HeadOf(position)(context.Background())
+	fmt.Println(n, len(hash), err)
+	// Output: 41 32 <nil>
+}
+
+// reopen opens the trail over another database.
+func (s *shop) reopen(ctx context.Context) error {
+	store, err := sqltrail.Open(ctx, s.db)
+	if err != nil {
+		return err
+	}
+	s.trail, err = audit.Open(ctx, store, s.config)
+	return err
+}
