@@ -31,7 +31,9 @@ type Config struct {
 	// Sign signs certificates; an Ed25519 key (a KMS fits). Required.
 	Sign crypto.Signer
 	// Record writes an audit event in the desk's transaction; nil: no trail.
-	// The attribute "id" is a fresh UUIDv7 that the certificate names.
+	// Its attributes are id (a fresh UUIDv7, which the certificate names), object
+	// ("plan/<id>"), reason, outcome, digest (of a certificate or an export, or
+	// the ledger's head) and count; never the person.
 	Record func(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error
 	// Note writes an audit event of its own, for exports; nil: no trail.
 	Note func(ctx context.Context, tenant, action string, attrs ...slog.Attr) error

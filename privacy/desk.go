@@ -21,7 +21,7 @@ type Desk struct {
 }
 
 // ErrID is wrapped where a tenant, a person or a principal is no id.
-var ErrID = errors.New("privacy: ids are 1 to 255 bytes of UTF-8 without NUL; tenant is never empty")
+var ErrID = errors.New("privacy: ids are 1 to 255 bytes of UTF-8 without NUL, a person's second byte is no colon, tenant is never empty")
 
 // StoreError says which store failed at what. Its text leaves the cause out,
 // because database drivers quote values; Unwrap gives it.
@@ -103,6 +103,16 @@ func validID(ids ...string) error {
 	return nil
 }
 
+// validPerson refuses the ids that name key owners, too ("r:…", "t:").
+func validPerson(ids ...string) error {
+	for _, id := range ids {
+		if len(id) > 1 && id[1] == ':' {
+			return ErrID
+		}
+	}
+	return validID(ids...)
+}
+
 // persons returns the person and everyone merged into it.
 func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, error) {
 	persons := []string{person}
@@ -113,7 +123,7 @@ func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, er
 	if err != nil {
 		return nil, mute("asking for aliases", err)
 	}
-	if err := validID(aliases...); err != nil {
+	if err := validPerson(aliases...); err != nil {
 		return nil, err
 	}
 	slices.Sort(aliases)
@@ -128,7 +138,7 @@ func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, er
 // Find locates everything about the person and those merged into it, in every
 // store: keys and what an erasure would do, never values.
 func (d *Desk) Find(ctx context.Context, tenant, person string) ([]Row, error) {
-	if err := validID(tenant, person); err != nil {
+	if err := errors.Join(validID(tenant), validPerson(person)); err != nil {
 		return nil, err
 	}
 	persons, err := d.persons(ctx, tenant, person)
@@ -171,7 +181,7 @@ type Count struct {
 func Sum(rows []Row) []Count {
 	counts := map[Count]int{}
 	for _, r := range rows {
-		counts[Count{Store: r.Store, Table: r.Table, Class: r.Class, Until: r.Until, Because: r.Because}]++
+		counts[Count{Store: r.Store, Table: r.Table, Class: r.Class, Until: r.Until, Because: r.Because}] += max(1, r.Count)
 	}
 	list := make([]Count, 0, len(counts))
 	for c, n := range counts {

@@ -94,12 +94,12 @@ func (d *Desk) Execute(ctx context.Context, planID string) (Outcome, error) {
 	return x.conclude(ctx)
 }
 
+// doneOutcome answers for a plan that is done. After the restore of an older
+// database the ledger knows that it is; counts and certificate are not here.
 func (d *Desk) doneOutcome(row planRow) (Outcome, error) {
-	o := Outcome{State: Done, Plan: row.id, Certificate: row.certificate, NotCovered: d.notCovered()}
-	if err := json.Unmarshal(row.outcome, &o.Counts); err != nil {
-		return Outcome{}, ErrPlanForged
-	}
-	return o, nil
+	var p Plan
+	err := row.stays(&p)
+	return Outcome{State: Done, Plan: row.id, Counts: p.Counts, Certificate: row.certificate, NotCovered: d.notCovered()}, err
 }
 
 // notCovered adds to the configured list the stores that cannot be read back.
@@ -172,13 +172,8 @@ func (x *execution) intend(ctx context.Context) error {
 		if n, err := result.RowsAffected(); err != nil || n == 0 {
 			return mute("counting", err) // running already
 		}
-		return x.d.record(ctx, tx, x.plan.Tenant, "privacy.erase.begin", x.attrs()...)
+		return x.d.recordHead(ctx, tx, x.chain.head(), x.plan.Tenant, "privacy.erase.begin", planAttr(x.plan.ID))
 	})
-}
-
-func (x *execution) attrs() []slog.Attr {
-	h := x.chain.head()
-	return []slog.Attr{slog.String("plan", x.plan.ID), slog.Int64("ledger_n", h.N), slog.String("ledger_hash", h.Hash)}
 }
 
 func (x *execution) persons() []string { return append([]string{x.plan.Person}, x.plan.Aliases...) }
@@ -379,7 +374,7 @@ func (x *execution) partial(ctx context.Context) (Outcome, error) {
 		if err := x.d.raise(ctx, tx, x.chain.head()); err != nil {
 			return err
 		}
-		return x.d.record(ctx, tx, x.plan.Tenant, "privacy.erase.partial", x.attrs()...)
+		return x.d.recordHead(ctx, tx, x.chain.head(), x.plan.Tenant, "privacy.erase.partial", planAttr(x.plan.ID), slog.String("outcome", "partial"))
 	})
 	if err != nil {
 		return Outcome{}, err
@@ -424,7 +419,7 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 	if err := x.enter(ctx, x.follow(opDone, b64(cert.digest))); err != nil {
 		return Outcome{}, err
 	}
-	counts, err := json.Marshal(x.plan.Counts)
+	stays, err := json.Marshal(remains{ApprovedBy: x.plan.ApprovedBy, By: x.plan.By, Counts: x.plan.Counts, Reason: x.plan.Reason})
 	if err != nil {
 		return Outcome{}, mute("encoding the outcome", err)
 	}
@@ -438,14 +433,16 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 				return err
 			}
 		}
-		if err := x.d.scrub(ctx, tx, x.plan.ID, stateDone, counts, cert.envelope); err != nil {
+		if err := x.d.scrub(ctx, tx, x.plan.ID, stateDone, stays, cert.envelope); err != nil {
 			return err
 		}
 		if err := x.d.raise(ctx, tx, x.chain.head()); err != nil {
 			return err
 		}
-		attrs := append(x.attrs(), slog.String("certificate", b64(cert.digest)))
-		return x.d.recordAs(ctx, tx, eventID, x.plan.Tenant, "privacy.erase.done", attrs...)
+		if err := x.d.recordAs(ctx, tx, eventID, x.plan.Tenant, "privacy.erase.done", planAttr(x.plan.ID), slog.String("digest", b64(cert.digest))); err != nil {
+			return err
+		}
+		return x.d.recordHead(ctx, tx, x.chain.head(), x.plan.Tenant, "privacy.ledger", planAttr(x.plan.ID))
 	})
 	if err != nil {
 		return Outcome{}, err

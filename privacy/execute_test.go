@@ -62,6 +62,12 @@ func TestAnErasureFromPlanToCertificate(t *testing.T) {
 	require.Equal(t, o.Certificate, again.Certificate)
 	require.Nil(t, again.Salt, "the salt is given once")
 	require.Equal(t, o.Counts, again.Counts)
+	shown, err := s.desk.Plan(t.Context(), o.Plan)
+	require.NoError(t, err)
+	require.Equal(t, privacy.Plan{ID: o.Plan, Tenant: "main", By: "user/1", ApprovedBy: "user/2", Reason: "gdpr-17", State: "done", Counts: o.Counts}, *shown)
+	head, err := s.desk.LedgerHead(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM events WHERE action = 'privacy.ledger' AND attrs LIKE ?`, "%"+string(head)+"%"), "the head goes into the trail")
 }
 
 func TestNothingKeepsThePersonID(t *testing.T) {

@@ -40,7 +40,7 @@ type Bundle struct {
 // what is sealed, and encrypts the whole for the recipient. The person's data
 // is held in memory once. Nothing is exported when one value does not open.
 func (d *Desk) Export(ctx context.Context, tenant, person, recipient string) (*Bundle, error) {
-	if err := validID(tenant, person); err != nil {
+	if err := errors.Join(validID(tenant), validPerson(person)); err != nil {
 		return nil, err
 	}
 	to, err := age.ParseX25519Recipient(recipient)
@@ -69,7 +69,7 @@ func (d *Desk) Export(ctx context.Context, tenant, person, recipient string) (*B
 	sum := sha256.Sum256(data)
 	b := &Bundle{Name: "export-" + id.String() + ".zip.age", Data: data, SHA256: hex.EncodeToString(sum[:]), Manifest: manifest}
 	if d.cfg.Note != nil {
-		err := d.cfg.Note(ctx, tenant, "privacy.export", slog.String("id", id.String()), slog.String("sha256", b.SHA256), slog.Int("files", len(manifest.Files)))
+		err := d.cfg.Note(ctx, tenant, "privacy.export", slog.String("id", id.String()), slog.String("digest", b.SHA256), slog.Int("count", len(manifest.Files)))
 		if err != nil {
 			return nil, mute("recording privacy.export", err)
 		}

@@ -4,8 +4,11 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"html"
 	"io"
 	"iter"
 	"os"
@@ -86,6 +89,11 @@ func TestExport(t *testing.T) {
 	for _, load := range []string{"src=\"", "href=", "url(", "@import"} {
 		require.NotContains(t, page, load, "nothing is loaded")
 	}
+
+	_, style, _ := strings.Cut(page, "<style>")
+	style, _, _ = strings.Cut(style, "</style>")
+	sum := sha256.Sum256([]byte(style))
+	require.Contains(t, html.UnescapeString(page), "style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'", "the policy allows this very style")
 
 	again, err := s.desk.Export(t.Context(), "main", ann, id.Recipient().String())
 	require.NoError(t, err)
@@ -238,4 +246,18 @@ func TestAnExportThatWasTouched(t *testing.T) {
 	same := rewrite(func(n string, d []byte) (string, []byte) { return n, d })
 	_, err = privacy.OpenExport(bytes.NewReader(same), int64(len(same)))
 	require.NoError(t, err)
+}
+
+func TestFrozenExport(t *testing.T) {
+	sealed, err := os.ReadFile("testdata/export.zip.age")
+	require.NoError(t, err)
+	text, err := os.ReadFile("testdata/export.identity.txt")
+	require.NoError(t, err)
+	id, err := age.ParseX25519Identity(strings.TrimSpace(string(text)))
+	require.NoError(t, err)
+	data := inner(t, &privacy.Bundle{Data: sealed}, id)
+	m, err := privacy.OpenExport(bytes.NewReader(data), int64(len(data)))
+	require.NoError(t, err)
+	require.Equal(t, "2026-11-22T12:00:00.000000Z", m.Made)
+	require.Contains(t, zipFile(t, data, "data/contacts.ndjson"), `"email":"ann@a.example"`)
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -284,6 +285,9 @@ func (s *system) record(ctx context.Context, tx privacy.Tx, tenant, action strin
 	var text []string
 	id := ""
 	for _, a := range attrs {
+		if !slices.Contains([]string{"id", "object", "reason", "outcome", "digest", "count"}, a.Key) {
+			return errors.New("an attribute that a trail refuses")
+		}
 		text = append(text, a.String())
 		if a.Key == "id" {
 			id = a.Value.String()

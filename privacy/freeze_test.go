@@ -23,9 +23,13 @@ func TestFreeze(t *testing.T) {
 	bob := s.contact("bob@b.example")
 	s.contactOf("p1", newID(), "ann@a.example")
 	s.activity("p1 and another", "p1", bob)
+	id := identity(t)
+	b, err := s.desk.Export(t.Context(), "main", "p1", id.Recipient().String())
+	require.NoError(t, err)
+	export := inner(t, b, id)
 	s.keys.broken = true
 	p := s.approved("p1")
-	_, err := s.desk.Execute(t.Context(), p.ID) // partial
+	_, err = s.desk.Execute(t.Context(), p.ID) // partial
 	require.NoError(t, err)
 	s.keys.broken = false
 	_, err = s.desk.Execute(t.Context(), p.ID)
@@ -41,6 +45,7 @@ func TestFreeze(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"ledger/ledger.jsonl": ledger, "ledger/head.json": head,
 		"certificate.dsse.json": o.Certificate, "certificate.pub.pem": publicPEM(t, s.public()),
+		"export.zip": export, "export.zip.age": b.Data, "export.identity.txt": []byte(id.String() + "\n"),
 		"certificate.salt.hex": []byte(hex.EncodeToString(o.Salt) + "\n"),
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join("testdata", name), data, 0o644))

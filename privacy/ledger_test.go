@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/privacy"
 )
@@ -250,6 +251,48 @@ func TestANewRootReadsWhatTheOldOneWrote(t *testing.T) {
 	r, err := s.desk.Replay(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 1, r.Erased)
+}
+
+// Members that a later version may add are kept and authenticated; hold and
+// void keep an erasure from being replayed.
+func TestEntriesOfOtherWriters(t *testing.T) {
+	for op, held := range map[string]int{"hold": 1, "void": 0} {
+		s := newSystem(t)
+		ann := s.contact("ann@a.example")
+		p := s.approved(ann)
+		s.keys.broken = true
+		_, err := s.desk.Execute(t.Context(), p.ID)
+		require.NoError(t, err)
+		all := lines(t, s.ledgerPath())
+		sum := sha256.Sum256([]byte(strings.TrimSuffix(all[1]+"", "\n")))
+		var e map[string]any
+		require.NoError(t, json.Unmarshal([]byte(all[1]), &e))
+		delete(e, "mac")
+		e["op"], e["n"], e["prev"], e["note"] = op, 3, base64.RawURLEncoding.EncodeToString(sum[:]), "<later>"
+		covered := canonical(t, e)
+		_, macs, err := digestsOf(s.roots...)(t.Context(), "crmguard/ledger/mac/v1", covered)
+		require.NoError(t, err)
+		e["mac"] = base64.RawURLEncoding.EncodeToString(macs[0])
+		line := canonical(t, e)
+		require.NoError(t, os.WriteFile(s.ledgerPath(), append([]byte(strings.Join(all, "")+"\n"), append(line, '\n')...), 0o600))
+		require.NoError(t, s.ledger.Verify(t.Context()))
+		s.contact("ann@a.example")
+		s.exec(`INSERT INTO contacts VALUES ('old', ?, 'CH', NULL, x'00', 7, 1)`, ann)
+		r, err := s.desk.Replay(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, held, r.Held)
+		require.Equal(t, 0, r.Erased)
+		require.Equal(t, 0, r.Entries)
+		forged := strings.Replace(string(line), "later", "never", 1)
+		require.NoError(t, os.WriteFile(s.ledgerPath(), append([]byte(strings.Join(all, "")+"\n"), append([]byte(forged), '\n')...), 0o600))
+		require.ErrorIs(t, s.ledger.Verify(t.Context()), privacy.ErrLedgerForged)
+	}
+}
+
+func canonical(t *testing.T, v any) []byte {
+	data, err := canon.Marshal(v)
+	require.NoError(t, err)
+	return data
 }
 
 func TestCreateOnce(t *testing.T) {

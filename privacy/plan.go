@@ -27,16 +27,16 @@ var (
 	ErrSelfApproval = errors.New("privacy: whoever asked for the erasure cannot approve it")
 	ErrTooEarly     = errors.New("privacy: the plan may not be executed yet")
 	ErrTooMany      = errors.New("privacy: more erasures in 24 hours than allowed")
-	ErrReason       = errors.New("privacy: the reason is a code of a-z, 0-9 and ._:/-, at most 64 characters")
+	ErrReason       = errors.New("privacy: the reason is a code of letters, digits and ._:-, at most 64 characters")
 )
 
-var reasonCode = regexp.MustCompile(`^[A-Za-z0-9._:/-]{1,64}$`)
+var reasonCode = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$`)
 
 // Request asks for an erasure.
 type Request struct {
 	Tenant string
 	Person string
-	Reason string // a code such as "gdpr-17/2026-0113", never free text
+	Reason string // a code such as "gdpr-17:2026-0113", never free text
 	By     string // the principal who asks; cannot approve
 }
 
@@ -74,6 +74,7 @@ type planBody struct {
 type planLine struct {
 	Because string `json:"because,omitempty"`
 	Class   string `json:"class"`
+	Count   int    `json:"count,omitzero"`
 	Created string `json:"created,omitempty"`
 	Joint   bool   `json:"joint"`
 	Key     string `json:"key"`
@@ -91,7 +92,7 @@ type approval struct {
 // PlanErasure finds everything about the person, stores what an erasure would
 // do to it, and changes nothing else.
 func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
-	if err := validID(r.Tenant, r.Person, r.By); err != nil {
+	if err := errors.Join(validID(r.Tenant, r.By), validPerson(r.Person)); err != nil {
 		return nil, err
 	}
 	if !reasonCode.MatchString(r.Reason) {
@@ -130,13 +131,30 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 			p.ID, p.Tenant, p.State, body, tag, now.UnixMicro()); err != nil {
 			return mute("storing the plan", err)
 		}
-		return d.record(ctx, tx, p.Tenant, "privacy.plan", slog.String("plan", p.ID), slog.String("reason", p.Reason))
+		return d.record(ctx, tx, p.Tenant, "privacy.plan", planAttr(p.ID), slog.String("reason", p.Reason))
 	})
 	if err != nil {
 		return nil, err
 	}
 	d.observe(ctx, "privacy.planned", float64(len(rows)))
 	return p, nil
+}
+
+func planAttr(id string) slog.Attr { return slog.String("object", "plan/"+id) }
+
+// headAttrs put the ledger's head into the trail.
+func headAttrs(h head) ([]slog.Attr, error) {
+	data, err := h.bytes()
+	return []slog.Attr{slog.String("digest", string(data)), slog.Int64("count", h.N)}, mute("encoding the ledger's head", err)
+}
+
+// recordHead writes an audit event that carries the ledger's head.
+func (d *Desk) recordHead(ctx context.Context, tx Tx, h head, tenant, action string, attrs ...slog.Attr) error {
+	more, err := headAttrs(h)
+	if err != nil {
+		return err
+	}
+	return d.record(ctx, tx, tenant, action, append(attrs, more...)...)
 }
 
 // record writes an audit event with a fresh id in the transaction.
@@ -163,7 +181,7 @@ func (p *Plan) body() planBody {
 	for _, r := range p.rows {
 		b.Rows = append(b.Rows, planLine{
 			Because: r.Because, Class: string(r.Class), Created: stamp(r.Created), Joint: r.Joint,
-			Key: r.Key, Store: r.Store, Table: r.Table, Until: stamp(r.Until),
+			Key: r.Key, Store: r.Store, Table: r.Table, Until: stamp(r.Until), Count: r.Count,
 		})
 	}
 	return b
@@ -185,7 +203,7 @@ func unstamp(s string) (time.Time, error) {
 }
 
 // Plan returns a stored plan. A plan that is done or cancelled has forgotten
-// its person.
+// its person; of one that is done, who asked, who approved, why and the counts stay.
 func (d *Desk) Plan(ctx context.Context, id string) (*Plan, error) {
 	row, err := d.loadPlan(ctx, id)
 	if err != nil {
@@ -197,7 +215,8 @@ func (d *Desk) Plan(ctx context.Context, id string) (*Plan, error) {
 // open verifies and decodes a plan row.
 func (d *Desk) open(ctx context.Context, row planRow) (*Plan, error) {
 	if row.state == stateDone || row.state == stateCancelled {
-		return &Plan{ID: row.id, Tenant: row.tenant, State: row.state}, nil
+		p := &Plan{ID: row.id, Tenant: row.tenant, State: row.state}
+		return p, row.stays(p)
 	}
 	genuine, err := d.cfg.Ledger.digests.verifyTag(ctx, labelPlan, row.body, row.tag)
 	if err != nil {
@@ -248,7 +267,7 @@ func parsePlan(body []byte) (*Plan, error) {
 		}
 		p.rows = append(p.rows, Row{
 			Store: l.Store, Table: l.Table, Key: l.Key, Created: created,
-			Class: Class(l.Class), Until: until, Because: l.Because, Joint: l.Joint,
+			Class: Class(l.Class), Until: until, Because: l.Because, Joint: l.Joint, Count: l.Count,
 		})
 	}
 	p.Counts = Sum(p.rows)
@@ -297,7 +316,7 @@ func (d *Desk) Approve(ctx context.Context, planID, by string) error {
 			stateApproved, data, d.now().UnixMicro(), planID, statePlanned); err != nil {
 			return mute("storing the approval", err)
 		}
-		return d.record(ctx, tx, p.Tenant, "privacy.approve", slog.String("plan", p.ID))
+		return d.record(ctx, tx, p.Tenant, "privacy.approve", planAttr(p.ID))
 	})
 }
 
@@ -320,7 +339,7 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 		if n, err := result.RowsAffected(); err != nil || n != 1 {
 			return errors.Join(ErrPlanChanged, mute("counting", err))
 		}
-		return d.record(ctx, tx, row.tenant, "privacy.cancel", slog.String("plan", planID))
+		return d.record(ctx, tx, row.tenant, "privacy.cancel", planAttr(planID))
 	})
 }
 

@@ -1,10 +1,10 @@
 package privacy
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
-	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -43,6 +43,7 @@ type target struct {
 // the erasure only. It refuses when the ledger is behind a head kept
 // elsewhere, reads everything back, and only then raises the high-water mark.
 // It may be called again at any time; where nothing came back it does nothing.
+// Called now and then, it also finishes what an obligation kept until its end.
 func (d *Desk) Replay(ctx context.Context) (Replayed, error) {
 	d.executing.Lock()
 	defer d.executing.Unlock()
@@ -308,8 +309,8 @@ func (r *replay) finish(ctx context.Context) error {
 	r.report.Plans = len(plans)
 	h := r.chain.head()
 	err = r.d.inTx(ctx, func(tx *sql.Tx) error {
-		for _, id := range plans {
-			if err := r.d.scrub(ctx, tx, id, stateCancelled, nil, nil); err != nil {
+		for id, state := range plans {
+			if err := r.d.scrub(ctx, tx, id, state, nil, nil); err != nil {
 				return err
 			}
 		}
@@ -317,8 +318,7 @@ func (r *replay) finish(ctx context.Context) error {
 			return err
 		}
 		for _, tenant := range r.tenants() {
-			if err := r.d.record(ctx, tx, tenant, "privacy.replay",
-				slog.Int64("ledger_n", h.N), slog.String("ledger_hash", h.Hash), slog.Int("erased", r.report.Erased)); err != nil {
+			if err := r.d.recordHead(ctx, tx, h, tenant, "privacy.replay"); err != nil {
 				return err
 			}
 		}
@@ -342,19 +342,21 @@ func (r *replay) tenants() []string {
 	return slices.Compact(list)
 }
 
-// forgotten lists the open plans of persons whose erasure is done.
-func (r *replay) forgotten(ctx context.Context) ([]string, error) {
-	done := map[string]bool{}
+// forgotten lists the open plans of persons whose erasure is done, and the
+// state in which they end: done those of the ledger, cancelled any other.
+func (r *replay) forgotten(ctx context.Context) (map[string]string, error) {
+	done, plans := map[string]bool{}, map[string]string{}
 	for _, e := range r.chain.entries {
 		if e.Op == opDone {
 			done[digestKey(e.KeyID, e.Person)] = true
+			plans[e.Plan] = stateDone
 		}
 	}
 	rows, err := r.d.openPlans(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
+	ended := map[string]string{}
 	for _, row := range rows {
 		p, err := parsePlan(row.body)
 		if err != nil {
@@ -365,8 +367,8 @@ func (r *replay) forgotten(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		if slices.ContainsFunc(keys, func(k string) bool { return done[k] }) {
-			ids = append(ids, row.id)
+			ended[row.id] = cmp.Or(plans[row.id], stateCancelled)
 		}
 	}
-	return ids, nil
+	return ended, nil
 }

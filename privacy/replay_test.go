@@ -234,3 +234,52 @@ func TestADatabaseWithoutAMark(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.desk.Current(t.Context()))
 }
+
+// What a law kept is erased by a replay after the obligation's end.
+func TestWhatWasKeptGoesWhenTheObligationEnds(t *testing.T) {
+	s := newSystem(t)
+	ann := s.contact("ann@a.example")
+	kept := s.invoice(ann, s.now.AddDate(-1, 0, 0))
+	o := s.erase(ann)
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices WHERE id = ?`, kept))
+	r, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 0, r.Erased)
+	for _, c := range o.Counts {
+		if c.Class == privacy.Kept {
+			s.now = c.Until
+		}
+	}
+	r, err = s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, r.Erased)
+	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM invoices WHERE id = ?`, kept))
+}
+
+// A plan that stands in the backup ends as the ledger says.
+func TestPlansInARestoredDatabase(t *testing.T) {
+	s := newSystem(t)
+	ann := s.contact("ann@a.example")
+	twin, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: ann, Reason: "twin", By: "user/1"})
+	require.NoError(t, err)
+	p := s.approved(ann)
+	backup := s.snapshot()
+	for range 2 {
+		_, err := s.desk.Execute(t.Context(), p.ID)
+		require.NoError(t, err)
+		s.now = s.now.Add(time.Minute)
+	}
+	s.restore(backup)
+	r, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 2, r.Plans)
+	for id, state := range map[string]string{p.ID: "done", twin.ID: "cancelled"} {
+		shown, err := s.desk.Plan(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, state, shown.State)
+		require.Empty(t, shown.Person)
+	}
+	o, err := s.desk.Execute(t.Context(), p.ID)
+	require.NoError(t, err)
+	require.Equal(t, privacy.Done, o.State)
+}

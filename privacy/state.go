@@ -3,6 +3,7 @@ package privacy
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"time"
 )
@@ -41,6 +42,28 @@ func (d *Desk) loadPlan(ctx context.Context, id string) (planRow, error) {
 	return p, mute("reading the plan", err)
 }
 
+// remains is what stays of a plan that is done.
+type remains struct {
+	ApprovedBy string  `json:"approved_by"`
+	By         string  `json:"by"`
+	Counts     []Count `json:"counts"`
+	Reason     string  `json:"reason"`
+}
+
+// stays reads the remains into p. There are none of a plan that was cancelled,
+// or done before this database was restored.
+func (row planRow) stays(p *Plan) error {
+	if len(row.outcome) == 0 {
+		return nil
+	}
+	var r remains
+	if err := json.Unmarshal(row.outcome, &r); err != nil {
+		return ErrPlanForged
+	}
+	p.ApprovedBy, p.By, p.Counts, p.Reason = r.ApprovedBy, r.By, r.Counts, r.Reason
+	return nil
+}
+
 // openPlans lists the plans that still hold a person id.
 func (d *Desk) openPlans(ctx context.Context) ([]planRow, error) {
 	rows, err := d.cfg.DB.QueryContext(ctx, `SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE state IN (?, ?, ?) ORDER BY id`,
@@ -60,7 +83,7 @@ func (d *Desk) openPlans(ctx context.Context) ([]planRow, error) {
 }
 
 // scrub takes the person out of a plan row: only its id, tenant, state,
-// counts and certificate stay.
+// remains and certificate stay.
 func (d *Desk) scrub(ctx context.Context, tx Tx, id, state string, outcome, certificate []byte) error {
 	_, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan
 		SET state = ?, body = NULL, tag = NULL, approval = NULL, outcome = ?, certificate = ?, changed = ? WHERE id = ?`,

@@ -63,6 +63,7 @@ type Row struct {
 	Until   time.Time // for Kept
 	Because string    // for Kept: the obligation
 	Joint   bool      // concerns other persons too
+	Count   int       // records that a row without Key stands for; 0 means 1
 	Clean   bool      // stays by the map, and nothing is left to be done to it
 }
 

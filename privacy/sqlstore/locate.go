@@ -192,7 +192,11 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 	if t.Joint != nil && t.Joint.Owner != "" {
 		l.owner = asText(next())
 	}
-	l.fate(from, scope.Now)
+	now := scope.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	l.fate(from, now)
 	l.row.Clean = l.actions != nil
 	for _, name := range sel.stays {
 		v := next()

@@ -1,0 +1,190 @@
+package privacy_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
+)
+
+// exampleMap says that contacts lead to persons and go with them.
+func exampleMap() *privacy.Map {
+	return &privacy.Map{Tenant: "main", Tables: []privacy.Table{{
+		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
+		Columns: []privacy.Column{
+			{Name: "name", Category: "contact.name", Purpose: "sales", Basis: "contract"},
+			{Name: "country", Category: "contact.country", Shared: true},
+		},
+	}}}
+}
+
+// exampleDesk is what an application sets up once, here in a folder that is
+// removed at the end, with a clock of its own.
+func exampleDesk(ctx context.Context, dir string, now *time.Time) (*privacy.Desk, ed25519.PublicKey, error) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+"?_pragma=journal_mode(WAL)&_pragma=secure_delete(1)")
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, name TEXT, country TEXT, created INTEGER) STRICT;
+		CREATE INDEX contacts_person ON contacts (person);
+		INSERT INTO contacts VALUES ('c1', 'p1', 'Ann Example', 'CH', 0), ('c2', 'p2', 'Bob Example', 'CH', 0)`); err != nil {
+		return nil, nil, err
+	}
+	if err := privacy.Install(ctx, db); err != nil {
+		return nil, nil, err
+	}
+	store, err := sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: exampleMap()})
+	if err != nil {
+		return nil, nil, err
+	}
+	ledger, err := privacy.NewLedger(privacy.LedgerConfig{
+		Dir:     filepath.Join(dir, "ledger"),
+		Digests: digestsOf(root{1, make([]byte, 32)}), // vault.LedgerDigests()
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := ledger.Create(ctx); err != nil {
+		return nil, nil, err
+	}
+	seed := sha256.Sum256([]byte("example"))
+	key := ed25519.NewKeyFromSeed(seed[:])
+	desk, err := privacy.Open(ctx, privacy.Config{
+		Map: exampleMap(), DB: db, Ledger: ledger, Stores: []privacy.Store{store}, Sign: key,
+		NotCovered: []string{"mail already sent"}, Now: func() time.Time { return *now },
+	})
+	return desk, key.Public().(ed25519.PublicKey), err
+}
+
+func exampleDir() (string, func()) {
+	dir, err := os.MkdirTemp("", "desk")
+	if err != nil {
+		return "", func() {}
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }
+}
+
+func ExampleDesk_Execute() {
+	ctx := context.Background()
+	dir, remove := exampleDir()
+	defer remove()
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	desk, public, err := exampleDesk(ctx, dir, &now)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	plan, err := desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: "p1", Reason: "gdpr-17", By: "user/1"})
+	fmt.Println(plan.Counts[0].Table, plan.Counts[0].Rows, plan.Counts[0].Class, err)
+	fmt.Println(desk.Approve(ctx, plan.ID, "user/1"))
+	fmt.Println(desk.Approve(ctx, plan.ID, "user/2"))
+	_, err = desk.Execute(ctx, plan.ID)
+	fmt.Println(err)
+
+	now = plan.NotBefore
+	outcome, err := desk.Execute(ctx, plan.ID)
+	fmt.Println(outcome.State, err) // another process may still hold a cached key
+	now = outcome.Until
+	outcome, err = desk.Execute(ctx, plan.ID)
+	fmt.Println(outcome.State, err)
+
+	certificate, err := privacy.VerifyCertificate(ctx, outcome.Certificate, public)
+	fmt.Println(certificate.Name, certificate.NotCovered, certificate.Concerns(outcome.Salt, "main", "p1"), err)
+	// Output:
+	// contacts 1 deleted <nil>
+	// privacy: whoever asked for the erasure cannot approve it
+	// <nil>
+	// privacy: the plan may not be executed yet
+	// waiting <nil>
+	// done <nil>
+	// erasure/1 [mail already sent] true <nil>
+}
+
+func ExampleDesk_Export() {
+	ctx := context.Background()
+	dir, remove := exampleDir()
+	defer remove()
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	desk, _, err := exampleDesk(ctx, dir, &now)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	identity, err := age.GenerateX25519Identity() // the person's own
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	bundle, err := desk.Export(ctx, "main", "p1", identity.Recipient().String())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, file := range bundle.Manifest.Files {
+		fmt.Println(file.Name, file.Count)
+	}
+	// Output:
+	// data/contacts.ndjson 1
+	// index.html 0
+}
+
+func ExampleDesk_Current() {
+	ctx := context.Background()
+	dir, remove := exampleDir()
+	defer remove()
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	desk, _, err := exampleDesk(ctx, dir, &now)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := desk.Current(ctx); err != nil { // at every start; ErrBehind: keep closed and Replay
+		fmt.Println(err)
+		return
+	}
+	replayed, err := desk.Replay(ctx) // a step of every restore
+	fmt.Println(replayed.Entries, replayed.Erased, err)
+	head, err := desk.LedgerHead(ctx) // for the backup manifest
+	fmt.Println(len(head) > 0, err)
+	// Output:
+	// 0 0 <nil>
+	// true <nil>
+}
+
+func ExampleDesk_Find() {
+	ctx := context.Background()
+	dir, remove := exampleDir()
+	defer remove()
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	desk, _, err := exampleDesk(ctx, dir, &now)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	rows, err := desk.Find(ctx, "main", "p2")
+	fmt.Println(rows[0].Store, rows[0].Table, rows[0].Key, rows[0].Class, err)
+	plan, err := desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: "p2", Reason: "gdpr-17", By: "user/1"})
+	fmt.Println(plan.State, desk.Cancel(ctx, plan.ID), err)
+	// Output:
+	// database contacts c2 deleted <nil>
+	// planned <nil> <nil>
+}
+
+func ExampleMap_Validate() {
+	m := exampleMap()
+	fmt.Println(m.Validate())
+	m.Tables[0].Person = ""
+	fmt.Println(m.Validate())
+	// Output:
+	// <nil>
+	// privacy: data map: table contacts: column name holds personal data, but no person reaches the table
+}

@@ -1,0 +1,186 @@
+// Package privacytest judges implementations of privacy.Store.
+//
+// It promises that a store which passes [Run] finds, exports, erases and reads
+// back what was planted, again and again, for one person and one tenant at a
+// time. It does not judge speed, nor places that the store does not report.
+//
+// Call [Run] from a test of the store; each subtest opens a fresh one. The
+// stores of one run are used by one goroutine. There are no errors: each
+// failure names the broken rule. Stability: settling.
+package privacytest
+
+import (
+	"testing"
+
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// Fixture is a fresh, empty store and the way to put data into it.
+type Fixture struct {
+	Store privacy.Store
+	// Tenants are two tenants that the store knows; a store of one tenant
+	// leaves the second empty.
+	Tenants [2]string
+	// Plant puts at least one record about the person into the store.
+	Plant func(t *testing.T, tenant, person string)
+}
+
+// Run judges a store.
+func Run(t *testing.T, open func(t *testing.T) Fixture) {
+	t.Helper()
+	for name, rule := range map[string]func(*testing.T, Fixture){
+		"name": name, "empty": empty, "find": find, "export": export, "erase": erase, "again": again, "tenants": tenants, "people": people,
+	} {
+		t.Run(name, func(t *testing.T) { rule(t, open(t)) })
+	}
+}
+
+const one, other = "01900000-0000-7000-8000-000000000001", "01900000-0000-7000-8000-000000000002"
+
+func (f Fixture) scope(person string) privacy.Scope {
+	return privacy.Scope{Tenant: f.Tenants[0], Person: person}
+}
+
+func (f Fixture) found(t *testing.T, tenant, person string) []privacy.Row {
+	t.Helper()
+	rows, err := f.Store.Find(t.Context(), privacy.Scope{Tenant: tenant, Person: person})
+	if err != nil {
+		t.Fatalf("Find: %v", err)
+	}
+	return rows
+}
+
+func (f Fixture) left(t *testing.T, person string, rows []privacy.Row) int {
+	t.Helper()
+	n, err := f.Store.Left(t.Context(), f.scope(person), rows)
+	if err != nil {
+		t.Fatalf("Left: %v", err)
+	}
+	return n
+}
+
+func name(t *testing.T, f Fixture) {
+	if f.Store.Name() == "" || f.Store.Name() != f.Store.Name() {
+		t.Error("Name must be a constant that is not empty: outcomes and plans refer to it")
+	}
+}
+
+func empty(t *testing.T, f Fixture) {
+	if rows := f.found(t, f.Tenants[0], one); len(rows) != 0 {
+		t.Errorf("Find in an empty store gave %d rows", len(rows))
+	}
+	if err := f.Store.Erase(t.Context(), f.scope(one)); err != nil {
+		t.Errorf("Erase of nothing gave %v; erasing what is gone is no error", err)
+	}
+	if n := f.left(t, one, nil); n != 0 {
+		t.Errorf("Left in an empty store gave %d", n)
+	}
+}
+
+func find(t *testing.T, f Fixture) {
+	f.Plant(t, f.Tenants[0], one)
+	rows := f.found(t, f.Tenants[0], one)
+	if len(rows) == 0 {
+		t.Fatal("Find did not find what was planted")
+	}
+	for _, r := range rows {
+		if r.Table == "" || r.Class == "" {
+			t.Errorf("a row without table or class (%q, %q): plans and certificates name both", r.Table, r.Class)
+		}
+	}
+	if n := f.left(t, one, rows); n == 0 {
+		t.Error("Left found nothing before the erasure: a read-back that cannot find proves nothing")
+	}
+	if rows := f.found(t, f.Tenants[0], other); len(rows) != 0 {
+		t.Error("Find gave rows of another person")
+	}
+}
+
+func export(t *testing.T, f Fixture) {
+	f.Plant(t, f.Tenants[0], one)
+	for record, err := range f.Store.Export(t.Context(), f.Tenants[0], one) {
+		if err != nil {
+			t.Fatalf("Export: %v", err)
+		}
+		if record.Table == "" {
+			t.Error("a record without table")
+		}
+	}
+	for range f.Store.Export(t.Context(), f.Tenants[0], other) {
+		t.Error("Export gave a record of another person")
+	}
+	for range f.Store.Export(t.Context(), f.Tenants[0], one) {
+		break // a sequence may be left early
+	}
+}
+
+func erase(t *testing.T, f Fixture) {
+	f.Plant(t, f.Tenants[0], one)
+	f.Plant(t, f.Tenants[0], other)
+	rows := f.found(t, f.Tenants[0], one)
+	before := len(f.found(t, f.Tenants[0], other))
+	if err := f.Store.Erase(t.Context(), f.scope(one)); err != nil {
+		t.Fatalf("Erase: %v", err)
+	}
+	if n := f.left(t, one, rows); n != 0 {
+		t.Errorf("%d rows are left after Erase", n)
+	}
+	if n := len(f.found(t, f.Tenants[0], other)); n != before {
+		t.Errorf("Erase of one person left %d rows of %d of another", n, before)
+	}
+}
+
+func again(t *testing.T, f Fixture) {
+	f.Plant(t, f.Tenants[0], one)
+	for range 3 {
+		if err := f.Store.Erase(t.Context(), f.scope(one)); err != nil {
+			t.Fatalf("Erase again gave %v; it must be idempotent", err)
+		}
+	}
+	if n := f.left(t, one, nil); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
+}
+
+func tenants(t *testing.T, f Fixture) {
+	if f.Tenants[1] == "" {
+		f.Plant(t, f.Tenants[0], one)
+		if rows := f.found(t, "another tenant", one); len(rows) != 0 {
+			t.Error("Find gave rows to a tenant that the store does not know")
+		}
+		return
+	}
+	f.Plant(t, f.Tenants[0], one)
+	f.Plant(t, f.Tenants[1], one) // equal ids in two tenants are two persons
+	before := len(f.found(t, f.Tenants[1], one))
+	if err := f.Store.Erase(t.Context(), f.scope(one)); err != nil {
+		t.Fatalf("Erase: %v", err)
+	}
+	if n := len(f.found(t, f.Tenants[1], one)); n != before {
+		t.Errorf("Erase in one tenant left %d rows of %d in the other", n, before)
+	}
+}
+
+func people(t *testing.T, f Fixture) {
+	lister, ok := f.Store.(privacy.People)
+	if !ok {
+		return // optional
+	}
+	f.Plant(t, f.Tenants[0], one)
+	f.Plant(t, f.Tenants[0], other)
+	seen := map[privacy.Person]bool{}
+	for p, err := range lister.People(t.Context()) {
+		if err != nil {
+			t.Fatalf("People: %v", err)
+		}
+		seen[p] = true
+	}
+	for _, id := range []string{one, other} {
+		if !seen[privacy.Person{Tenant: f.Tenants[0], ID: id}] {
+			t.Error("People left a person out: a replay would not find them")
+		}
+	}
+	for range lister.People(t.Context()) {
+		break // a sequence may be left early
+	}
+}

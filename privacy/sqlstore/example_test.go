@@ -1,0 +1,60 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
+)
+
+func ExampleCheckSchema() {
+	ctx := context.Background()
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	_, err = db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, birthday TEXT)`)
+	findings, checked := sqlstore.CheckSchema(ctx, db, &privacy.Map{Tenant: "main", Tables: []privacy.Table{
+		{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: privacy.Delete},
+	}})
+	fmt.Println(findings, err, checked)
+	// Output: [edge without index contacts.person unclassified column contacts.birthday] <nil> <nil>
+}
+
+func ExampleOpen() {
+	ctx := context.Background()
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	_, err = db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT); INSERT INTO contacts VALUES ('c1', 'p1')`)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	store, err := sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: &privacy.Map{Tenant: "main", Tables: []privacy.Table{
+		{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: privacy.Delete},
+	}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	scope := privacy.Scope{Tenant: "main", Person: "p1"}
+	rows, err := store.Find(ctx, scope)
+	fmt.Println(len(rows), err)
+	fmt.Println(store.Erase(ctx, scope))
+	left, err := store.Left(ctx, scope, rows)
+	fmt.Println(left, err)
+	// Output:
+	// 1 <nil>
+	// <nil>
+	// 0 <nil>
+}

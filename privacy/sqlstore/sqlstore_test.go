@@ -1,0 +1,335 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/privacytest"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
+)
+
+const ddl = `
+CREATE TABLE people (tenant TEXT, id TEXT, person TEXT, name TEXT, note TEXT, mail BLOB, created INTEGER, PRIMARY KEY (tenant, id)) STRICT;
+CREATE INDEX people_person ON people (person);
+CREATE TABLE cases (id INTEGER PRIMARY KEY, tenant TEXT, person TEXT, created TEXT) STRICT;
+CREATE INDEX cases_person ON cases (person);
+CREATE TABLE steps (id INTEGER PRIMARY KEY, case_id INTEGER REFERENCES cases(id), text TEXT) STRICT;
+CREATE INDEX steps_case ON steps (case_id);
+CREATE TABLE marks (id INTEGER PRIMARY KEY, step_id INTEGER REFERENCES steps(id)) STRICT;
+CREATE INDEX marks_step ON marks (step_id);
+CREATE TABLE meetings (id TEXT PRIMARY KEY, tenant TEXT, text TEXT) STRICT;
+CREATE TABLE meeting_people (meeting TEXT, person TEXT, PRIMARY KEY (meeting, person)) STRICT;
+CREATE INDEX meeting_people_person ON meeting_people (person);
+`
+
+func dataMap() *privacy.Map {
+	return &privacy.Map{Tables: []privacy.Table{
+		{
+			Name: "people", Key: []string{"tenant", "id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: privacy.Null,
+			Columns: []privacy.Column{
+				{Name: "person", Category: "id", Erase: privacy.Retain},
+				{Name: "name", Category: "name"},
+				{Name: "note", Category: "text", Erase: privacy.Redact},
+				{Name: "mail", Category: "mail", Sealed: true, Erase: privacy.Shred},
+			},
+		},
+		{Name: "cases", Key: []string{"id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: privacy.Delete},
+		{Name: "steps", Key: []string{"id"}, Ref: &privacy.Ref{Column: "case_id", Table: "cases"}, Erase: privacy.Delete, Columns: []privacy.Column{{Name: "text", Category: "text"}}},
+		{Name: "marks", Key: []string{"id"}, Ref: &privacy.Ref{Column: "step_id", Table: "steps"}, Erase: privacy.Delete},
+		{
+			Name: "meetings", Key: []string{"id"}, Tenant: "tenant", Erase: privacy.Delete,
+			Joint:   &privacy.Joint{Table: "meeting_people", Record: "meeting", Person: "person"},
+			Columns: []privacy.Column{{Name: "text", Category: "text"}},
+		},
+	}}
+}
+
+func openDB(t *testing.T) *sql.DB {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "x.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(50)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)")
+	require.NoError(t, err)
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { _ = db.Close() })
+	_, err = db.ExecContext(t.Context(), ddl)
+	require.NoError(t, err)
+	require.NoError(t, privacy.Install(t.Context(), db))
+	return db
+}
+
+func redact(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
+	return sqlstore.Redaction{}, nil
+}
+
+func open(t *testing.T, db *sql.DB, m *privacy.Map) *sqlstore.Store {
+	s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: m, Redact: redact})
+	require.NoError(t, err)
+	return s
+}
+
+func exec(t *testing.T, db *sql.DB, query string, args ...any) {
+	_, err := db.ExecContext(t.Context(), query, args...)
+	require.NoError(t, err)
+}
+
+func count(t *testing.T, db *sql.DB, query string, args ...any) int {
+	var n int
+	require.NoError(t, db.QueryRowContext(t.Context(), query, args...).Scan(&n))
+	return n
+}
+
+func plant(db *sql.DB) func(t *testing.T, tenant, person string) {
+	n := 0
+	return func(t *testing.T, tenant, person string) {
+		n++
+		exec(t, db, `INSERT INTO people VALUES (?, ?, ?, 'Ann', 'met Ann', x'01', 5)`, tenant, "a/b%"+uuid.NewString(), person)
+		exec(t, db, `INSERT INTO cases VALUES (?, ?, ?, '2026-01-02T03:04:05Z')`, n, tenant, person)
+		exec(t, db, `INSERT INTO steps VALUES (?, ?, 'called')`, n, n)
+		exec(t, db, `INSERT INTO marks VALUES (?, ?)`, n, n)
+		id := uuid.Must(uuid.NewV7()).String()
+		exec(t, db, `INSERT INTO meetings VALUES (?, ?, 'text')`, id, tenant)
+		exec(t, db, `INSERT INTO meeting_people VALUES (?, ?)`, id, person)
+	}
+}
+
+func of(rows []privacy.Row, table string) privacy.Row {
+	for _, r := range rows {
+		if r.Table == table {
+			return r
+		}
+	}
+	return privacy.Row{}
+}
+
+func TestJudge(t *testing.T) {
+	t.Run("tenants", func(t *testing.T) {
+		privacytest.Run(t, func(t *testing.T) privacytest.Fixture {
+			db := openDB(t)
+			return privacytest.Fixture{Store: open(t, db, dataMap()), Tenants: [2]string{"t1", "t2"}, Plant: plant(db)}
+		})
+	})
+	one := dataMap()
+	for i := range one.Tables {
+		one.Tables[i].Tenant = ""
+	}
+	one.Tenant = "t1"
+	t.Run("one tenant", func(t *testing.T) {
+		privacytest.Run(t, func(t *testing.T) privacytest.Fixture {
+			db := openDB(t)
+			return privacytest.Fixture{Store: open(t, db, one), Tenants: [2]string{"t1"}, Plant: plant(db)}
+		})
+	})
+}
+
+func TestRowsThatStay(t *testing.T) {
+	db := openDB(t)
+	s := open(t, db, dataMap())
+	plant(db)(t, "t1", "p1")
+	scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+	rows, err := s.Find(t.Context(), scope)
+	require.NoError(t, err)
+	classes := map[string]privacy.Class{}
+	for _, r := range rows {
+		classes[r.Table] = r.Class
+		require.False(t, r.Clean)
+	}
+	require.Equal(t, map[string]privacy.Class{"people": privacy.Shredded, "cases": privacy.Deleted, "steps": privacy.Deleted, "marks": privacy.Deleted, "meetings": privacy.Deleted}, classes)
+	require.Equal(t, time.UnixMicro(5).UTC(), of(rows, "people").Created)
+	require.Equal(t, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), of(rows, "cases").Created)
+	require.WithinDuration(t, time.Now(), of(rows, "meetings").Created, time.Hour, "the time in the UUIDv7")
+	require.NoError(t, s.Erase(t.Context(), scope))
+	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM people WHERE person = 'p1' AND name IS NULL AND note = '[redacted]' AND mail = x'01'`))
+	require.Equal(t, 0, count(t, db, `SELECT (SELECT COUNT(*) FROM cases) + (SELECT COUNT(*) FROM steps) + (SELECT COUNT(*) FROM marks) + (SELECT COUNT(*) FROM meetings) + (SELECT COUNT(*) FROM meeting_people)`))
+	left, err := s.Left(t.Context(), scope, rows)
+	require.NoError(t, err)
+	require.Zero(t, left)
+	rows, err = s.Find(t.Context(), scope)
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	require.True(t, rows[0].Clean, "nothing is left to do to it")
+	exec(t, db, `UPDATE people SET name = 'Ann'`)
+	left, err = s.Left(t.Context(), scope, nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, left, "a fresh search sees what came back")
+}
+
+// A row that lost its edge is not found by a search, but by its key.
+func TestLeftLooksByKey(t *testing.T) {
+	db := openDB(t)
+	s := open(t, db, dataMap())
+	plant(db)(t, "t1", "p1")
+	scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+	rows, err := s.Find(t.Context(), scope)
+	require.NoError(t, err)
+	exec(t, db, `UPDATE cases SET person = NULL`)
+	exec(t, db, `UPDATE people SET person = NULL`)
+	require.NoError(t, s.Erase(t.Context(), scope))
+	left, err := s.Left(t.Context(), scope, rows)
+	require.NoError(t, err)
+	require.Equal(t, 4, left, "case, step, mark and the person's row")
+	fresh, err := s.Left(t.Context(), scope, nil)
+	require.NoError(t, err)
+	require.Zero(t, fresh)
+	_, err = s.Left(t.Context(), scope, []privacy.Row{{Table: "people", Key: "one part"}})
+	require.Error(t, err)
+}
+
+func TestPseudonymisedAndRedacted(t *testing.T) {
+	db := openDB(t)
+	m := dataMap()
+	m.Tables[0].Columns[3].Erase = privacy.Null
+	plant(db)(t, "t1", "p1")
+	rows, err := open(t, db, m).Find(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+	require.NoError(t, err)
+	require.Equal(t, privacy.Pseudonymised, of(rows, "people").Class)
+	m.Tables[0].Columns[0].Erase = privacy.Null
+	s := open(t, db, m)
+	rows, err = s.Find(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+	require.NoError(t, err)
+	require.Equal(t, privacy.Redacted, of(rows, "people").Class)
+	require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM people WHERE person IS NULL AND mail IS NULL`))
+}
+
+func TestBefore(t *testing.T) {
+	db := openDB(t)
+	s := open(t, db, dataMap())
+	plant(db)(t, "t1", "p1")
+	scope := privacy.Scope{Tenant: "t1", Person: "p1", Before: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	rows, err := s.Find(t.Context(), scope)
+	require.NoError(t, err)
+	require.Len(t, rows, 1, "only people is older; steps and marks have no time")
+	scope.Before = time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+	scope.Known = func(table, key string) bool { return (table == "steps" || table == "marks") && key == "1" }
+	require.NoError(t, s.Erase(t.Context(), scope))
+	require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM cases`))
+	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM meetings`), "made after the date")
+	left, err := s.Left(t.Context(), scope, nil)
+	require.NoError(t, err)
+	require.Zero(t, left)
+}
+
+func TestEraseIsOneTransaction(t *testing.T) {
+	db := openDB(t)
+	s := open(t, db, dataMap())
+	plant(db)(t, "t1", "p1")
+	exec(t, db, `CREATE TRIGGER no BEFORE DELETE ON cases BEGIN SELECT RAISE(ABORT, 'secret words'); END`)
+	err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+	var detail *sqlstore.DatabaseError
+	require.ErrorAs(t, err, &detail)
+	require.Equal(t, "cases", detail.Table)
+	require.NotContains(t, err.Error(), "secret words")
+	require.ErrorContains(t, errors.Unwrap(detail), "secret words")
+	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM marks`), "nothing happened")
+}
+
+func TestManyRows(t *testing.T) {
+	db := openDB(t)
+	s := open(t, db, dataMap())
+	p := plant(db)
+	for range 250 {
+		p(t, "t1", "p1")
+	}
+	require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+	require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM steps`))
+	exec(t, db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO cases SELECT i + 1000, 't1', 'q' || i, NULL FROM n`)
+	seen := map[string]bool{}
+	for person, err := range s.People(t.Context()) {
+		require.NoError(t, err)
+		seen[person.ID] = true
+		require.Equal(t, 2500, count(t, db, `SELECT COUNT(*) FROM cases`), "the one connection is free between two persons")
+	}
+	require.Len(t, seen, 2501, "over several pages, with the bare row")
+}
+
+func TestOpenRefusals(t *testing.T) {
+	db := openDB(t)
+	m := dataMap()
+	_, err := sqlstore.Open(t.Context(), sqlstore.Config{})
+	require.Error(t, err)
+	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: &privacy.Map{}})
+	require.ErrorIs(t, err, privacy.ErrMap)
+	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: m})
+	require.ErrorContains(t, err, "Redact is needed")
+	m.Tables[4].Joint.Owner = "owner"
+	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: m, Redact: redact})
+	require.ErrorContains(t, err, "EraseOwner is needed")
+	s := open(t, db, dataMap())
+	require.Equal(t, "database", s.Name())
+	_, err = s.Find(t.Context(), privacy.Scope{Person: "p1"})
+	require.ErrorIs(t, err, privacy.ErrID)
+}
+
+func TestFlushWaitsForReaders(t *testing.T) {
+	db := openDB(t)
+	s := open(t, db, dataMap())
+	require.NoError(t, s.Flush(t.Context()))
+	var file string
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT file FROM pragma_database_list`).Scan(&file))
+	reader, err := sql.Open("sqlite", "file:"+file)
+	require.NoError(t, err)
+	defer reader.Close()
+	tx, err := reader.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	var n int
+	require.NoError(t, tx.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM cases`).Scan(&n))
+	plant(db)(t, "t1", "p1")
+	require.ErrorIs(t, s.Flush(t.Context()), privacy.ErrLater)
+	require.NoError(t, tx.Rollback())
+	require.NoError(t, s.Flush(t.Context()))
+}
+
+func TestErrorsOfAClosedDatabase(t *testing.T) {
+	db := openDB(t)
+	s := open(t, db, dataMap())
+	require.NoError(t, db.Close())
+	scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+	_, err := s.Find(t.Context(), scope)
+	require.Error(t, err)
+	require.Error(t, s.Erase(t.Context(), scope))
+	_, err = s.Left(t.Context(), scope, nil)
+	require.Error(t, err)
+	require.Error(t, s.Flush(t.Context()))
+	for _, err := range s.Export(t.Context(), "t1", "p1") {
+		require.Error(t, err)
+	}
+	for _, err := range s.People(t.Context()) {
+		require.Error(t, err)
+	}
+	_, err = sqlstore.CheckSchema(t.Context(), db, dataMap())
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+}
+
+func TestARedactionThatFails(t *testing.T) {
+	db := openDB(t)
+	plant(db)(t, "t1", "p1")
+	exec(t, db, `INSERT INTO meeting_people SELECT id, 'p2' FROM meetings`)
+	for _, r := range []func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error){
+		func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
+			return sqlstore.Redaction{}, errors.New("secret words")
+		},
+		func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
+			return sqlstore.Redaction{Apply: func(context.Context, privacy.Tx) error { return errors.New("secret words") }}, nil
+		},
+		func(ctx context.Context, j sqlstore.JointRow) (sqlstore.Redaction, error) {
+			return sqlstore.Redaction{Retire: []string{"r:old"}}, nil // nobody destroys it
+		},
+	} {
+		s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: dataMap(), Redact: r})
+		require.NoError(t, err)
+		err = s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		require.Error(t, err)
+		require.False(t, strings.Contains(err.Error(), "secret"))
+	}
+	left, err := open(t, db, dataMap()).Left(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, left, "the owner that nobody destroyed")
+}
