@@ -3,7 +3,6 @@ package backup_test
 import (
 	"context"
 	"io/fs"
-	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,16 +15,16 @@ import (
 )
 
 // content reads a whole snapshot through Files.
-func content(t testing.TB, repo *backup.Repository, id string) map[string]string {
-	t.Helper()
-	fsys, err := repo.Files(t.Context(), id)
-	require.NoError(t, err)
+func content(tb testing.TB, repo *backup.Repository, id string) map[string]string {
+	tb.Helper()
+	fsys, err := repo.Files(tb.Context(), id)
+	require.NoError(tb, err)
 	out := map[string]string{}
-	require.NoError(t, fs.WalkDir(fsys, ".", func(path string, d fs.DirEntry, err error) error {
-		require.NoError(t, err)
+	require.NoError(tb, fs.WalkDir(fsys, ".", func(path string, d fs.DirEntry, err error) error {
+		require.NoError(tb, err)
 		if !d.IsDir() && !strings.HasPrefix(path, ".crmguard/") {
 			data, err := fs.ReadFile(fsys, path)
-			require.NoError(t, err)
+			require.NoError(tb, err)
 			out[path] = string(data)
 		}
 		return nil
@@ -33,31 +32,25 @@ func content(t testing.TB, repo *backup.Repository, id string) map[string]string
 	return out
 }
 
-// withoutLocks drops what a crashed run may leave without harm.
-func withoutLocks(files map[string][]byte) map[string][]byte {
-	maps.DeleteFunc(files, func(name string, _ []byte) bool { return strings.HasPrefix(name, "locks/") })
-	return files
-}
-
-func memoryRepos(t testing.TB, key backup.Key, stores ...backup.Store) []*backup.Repository {
-	t.Helper()
-	repos, err := backup.Create(t.Context(), config(key), stores...)
-	require.NoError(t, err)
+func memoryRepos(tb testing.TB, key backup.Key, stores ...backup.Store) []*backup.Repository {
+	tb.Helper()
+	repos, err := backup.Create(tb.Context(), config(key), stores...)
+	require.NoError(tb, err)
 	return repos
 }
 
-func reopen(t testing.TB, key backup.Key, store backup.Store) *backup.Repository {
-	t.Helper()
-	repo, err := backup.Open(t.Context(), store, config(key))
-	require.NoError(t, err)
+func reopen(tb testing.TB, key backup.Key, store backup.Store) *backup.Repository {
+	tb.Helper()
+	repo, err := backup.Open(tb.Context(), store, config(key))
+	require.NoError(tb, err)
 	return repo
 }
 
-func smallTree(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "a"), []byte("first"))
-	write(t, filepath.Join(dir, "sub", "b"), noise(7, 2<<20))
+func smallTree(tb testing.TB) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	write(tb, filepath.Join(dir, "a"), []byte("first"))
+	write(tb, filepath.Join(dir, "sub", "b"), noise(7, 2<<20))
 	return dir
 }
 

@@ -15,17 +15,17 @@ import (
 )
 
 // tinyRepo is a repository of a few kilobytes with every kind of file.
-func tinyRepo(t testing.TB) (*backuptest.Memory, backup.MachineKey, *backup.Result) {
-	t.Helper()
-	key, dir, memory := backup.NewMachineKey(), t.TempDir(), backuptest.NewMemory("a")
-	write(t, filepath.Join(dir, "a"), []byte("first"))
-	write(t, filepath.Join(dir, "sub", "b"), noise(7, 300))
-	repos := memoryRepos(t, key, memory)
-	mustRun(t, nightly(repos, backup.Folder("files", dir)))
-	write(t, filepath.Join(dir, "c"), []byte("third"))
+func tinyRepo(tb testing.TB) (*backuptest.Memory, backup.MachineKey, *backup.Result) {
+	tb.Helper()
+	key, dir, memory := backup.NewMachineKey(), tb.TempDir(), backuptest.NewMemory("a")
+	write(tb, filepath.Join(dir, "a"), []byte("first"))
+	write(tb, filepath.Join(dir, "sub", "b"), noise(7, 300))
+	repos := memoryRepos(tb, key, memory)
+	mustRun(tb, nightly(repos, backup.Folder("files", dir)))
+	write(tb, filepath.Join(dir, "c"), []byte("third"))
 	// A lock of another run that is under way.
 	locks := map[string][]byte{}
-	result := mustRun(t, nightly(repos, &holding{backup.Folder("files", dir), func() {
+	result := mustRun(tb, nightly(repos, &holding{backup.Folder("files", dir), func() {
 		for name, data := range memory.Files() {
 			if strings.HasPrefix(name, "locks/") {
 				locks[name] = data
@@ -58,7 +58,7 @@ func TestEverySingleBitFlipIsFound(t *testing.T) {
 		for _, name := range names {
 			whole := memory.Files()[name]
 			step := max(1, len(whole)/40)
-			for i := 0; i < len(whole); i++ {
+			for i := range whole {
 				if i%step != 0 && i >= 4 && i < len(whole)-4 {
 					continue
 				}

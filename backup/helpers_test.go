@@ -44,22 +44,22 @@ func config(key backup.Key) backup.Config {
 	return backup.Config{Key: key, Manifests: testTagger}
 }
 
-func localStore(t testing.TB, dir string) *localstore.Store {
-	t.Helper()
+func localStore(tb testing.TB, dir string) *localstore.Store {
+	tb.Helper()
 	store, err := localstore.Open(dir)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return store
 }
 
 // create makes a repository in each of the folders.
-func create(t testing.TB, key backup.Key, dirs ...string) []*backup.Repository {
-	t.Helper()
+func create(tb testing.TB, key backup.Key, dirs ...string) []*backup.Repository {
+	tb.Helper()
 	stores := make([]backup.Store, 0, len(dirs))
 	for _, dir := range dirs {
-		stores = append(stores, localStore(t, dir))
+		stores = append(stores, localStore(tb, dir))
 	}
-	repos, err := backup.Create(t.Context(), config(key), stores...)
-	require.NoError(t, err)
+	repos, err := backup.Create(tb.Context(), config(key), stores...)
+	require.NoError(tb, err)
 	return repos
 }
 
@@ -67,10 +67,10 @@ func nightly(repos []*backup.Repository, sources ...backup.Source) *backup.Job {
 	return &backup.Job{Name: "nightly", Repositories: repos, Sources: sources, App: "1.0", Schema: "7"}
 }
 
-func mustRun(t testing.TB, job *backup.Job) *backup.Result {
-	t.Helper()
-	result, err := job.RunOnce(t.Context())
-	require.NoError(t, err)
+func mustRun(tb testing.TB, job *backup.Job) *backup.Result {
+	tb.Helper()
+	result, err := job.RunOnce(tb.Context())
+	require.NoError(tb, err)
 	return result
 }
 
@@ -82,53 +82,53 @@ func noise(seed uint64, n int) []byte {
 	return out
 }
 
-func write(t testing.TB, path string, data []byte) {
-	t.Helper()
-	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
-	require.NoError(t, os.WriteFile(path, data, 0o600))
+func write(tb testing.TB, path string, data []byte) {
+	tb.Helper()
+	require.NoError(tb, os.MkdirAll(filepath.Dir(path), 0o700))
+	require.NoError(tb, os.WriteFile(path, data, 0o600))
 }
 
 // oddTree fills dir with the files that break careless writers.
-func oddTree(t testing.TB, dir string) {
-	t.Helper()
-	write(t, filepath.Join(dir, "empty"), nil)
-	write(t, filepath.Join(dir, "zero.bin"), make([]byte, 3<<20))
-	write(t, filepath.Join(dir, "big.bin"), noise(1, 20<<20))
-	write(t, filepath.Join(dir, "copy of big.bin"), noise(1, 20<<20))
-	write(t, filepath.Join(dir, "text.csv"), bytes.Repeat([]byte("Müller;Zürich;+41 44 668 18 00\r\n"), 40_000))
+func oddTree(tb testing.TB, dir string) {
+	tb.Helper()
+	write(tb, filepath.Join(dir, "empty"), nil)
+	write(tb, filepath.Join(dir, "zero.bin"), make([]byte, 3<<20))
+	write(tb, filepath.Join(dir, "big.bin"), noise(1, 20<<20))
+	write(tb, filepath.Join(dir, "copy of big.bin"), noise(1, 20<<20))
+	write(tb, filepath.Join(dir, "text.csv"), bytes.Repeat([]byte("Müller;Zürich;+41 44 668 18 00\r\n"), 40_000))
 	for i := range 300 {
-		write(t, filepath.Join(dir, "small", strings.Repeat("x", i%40)+string(rune('a'+i%26)), "f"+time.Duration(i).String()), noise(uint64(i), i))
+		write(tb, filepath.Join(dir, "small", strings.Repeat("x", i%40)+string(rune('a'+i%26)), "f"+time.Duration(i).String()), noise(uint64(i), i))
 	}
 	for _, name := range []string{
 		"客户 资料.txt", "naïve", "nai\u0308ve", "new\nline", `quote"back\slash`, "<html>&amp;", " leading", "trailing ",
 		"-dash", "a", "a-b", "a.b", "tab\tbell\a", "\u2028", "emoji 👩‍👩‍👧", "percent%2F", "*?[]", "invalid\xff\xfeutf8",
 	} {
-		write(t, filepath.Join(dir, "odd", name, "inner"), []byte(name))
-		write(t, filepath.Join(dir, "odd", name+".f"), []byte(name))
+		write(tb, filepath.Join(dir, "odd", name, "inner"), []byte(name))
+		write(tb, filepath.Join(dir, "odd", name+".f"), []byte(name))
 	}
-	write(t, filepath.Join(dir, "deep", strings.Repeat("d/", 60), "bottom"), []byte("deep"))
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, "void", "nothing"), 0o750))
+	write(tb, filepath.Join(dir, "deep", strings.Repeat("d/", 60), "bottom"), []byte("deep"))
+	require.NoError(tb, os.MkdirAll(filepath.Join(dir, "void", "nothing"), 0o750))
 }
 
 // tree reads a folder of the disk: path to content, folders with a slash.
-func tree(t testing.TB, dir string) map[string]string {
-	t.Helper()
+func tree(tb testing.TB, dir string) map[string]string {
+	tb.Helper()
 	out := map[string]string{}
-	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		require.NoError(t, err)
+	require.NoError(tb, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		require.NoError(tb, err)
 		rel, err := filepath.Rel(dir, path)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		switch {
 		case d.IsDir():
 			out[rel+"/"] = ""
 		case d.Type().IsRegular():
 			data, err := os.ReadFile(path)
-			require.NoError(t, err)
+			require.NoError(tb, err)
 			sum := sha256.Sum256(data)
 			out[rel] = string(sum[:])
 		default:
 			target, err := os.Readlink(path)
-			require.NoError(t, err)
+			require.NoError(tb, err)
 			out[rel] = "-> " + target
 		}
 		return nil
@@ -137,15 +137,15 @@ func tree(t testing.TB, dir string) map[string]string {
 }
 
 // restic runs the restic program, or skips the test when there is none.
-func restic(t testing.TB, repo, password string, args ...string) string {
-	t.Helper()
+func restic(tb testing.TB, repo, password string, args ...string) string {
+	tb.Helper()
 	program, err := exec.LookPath("restic")
 	if err != nil {
-		t.Skip("SKIPPED: the restic program is not installed, so nobody else agrees with our format here")
+		tb.Skip("SKIPPED: the restic program is not installed, so nobody else agrees with our format here")
 	}
-	cmd := exec.CommandContext(t.Context(), program, append([]string{"-r", repo, "--no-cache"}, args...)...)
-	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD="+password, "RESTIC_CACHE_DIR="+t.TempDir())
+	cmd := exec.CommandContext(tb.Context(), program, append([]string{"-r", repo, "--no-cache"}, args...)...)
+	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD="+password, "RESTIC_CACHE_DIR="+tb.TempDir())
 	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "restic %v: %s", args, out)
+	require.NoError(tb, err, "restic %v: %s", args, out)
 	return string(out)
 }

@@ -60,10 +60,10 @@ func (i info) Sys() any           { return nil }
 
 var fixedKey = backup.MachineKey{1, 2, 3}
 
-func memoryRepo(t testing.TB) (*backup.Repository, *backuptest.Memory) {
-	t.Helper()
+func memoryRepo(tb testing.TB) (*backup.Repository, *backuptest.Memory) {
+	tb.Helper()
 	memory := backuptest.NewMemory("a")
-	return memoryRepos(t, fixedKey, memory)[0], memory
+	return memoryRepos(tb, fixedKey, memory)[0], memory
 }
 
 func requireNothing(t *testing.T, repo *backup.Repository, memory *backuptest.Memory) {

@@ -12,8 +12,8 @@ var frozenChunks = []int{
 	1410187, 1251251, 1146525, 1070950, 635887, 1066701, 1111322, 1273376, 1116685,
 }
 
-func allocated(t testing.TB) uint64 {
-	t.Helper()
+func allocated(tb testing.TB) uint64 {
+	tb.Helper()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc

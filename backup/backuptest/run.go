@@ -60,6 +60,7 @@ func names(t *testing.T, s backup.Store, folder string) []string {
 }
 
 func putThenRead(t *testing.T, s backup.Store) {
+	t.Helper()
 	want := bytes.Repeat([]byte{0, 1, 0xff}, 100_000)
 	buffer := slices.Clone(want)
 	put(t, s, pack, buffer)
@@ -74,6 +75,7 @@ func putThenRead(t *testing.T, s backup.Store) {
 }
 
 func createOnly(t *testing.T, s backup.Store) {
+	t.Helper()
 	put(t, s, pack, []byte("first"))
 	if err := s.Put(t.Context(), pack, []byte("other")); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("Put of a name that exists gave %v; it must give fs.ErrExist", err)
@@ -84,6 +86,7 @@ func createOnly(t *testing.T, s backup.Store) {
 }
 
 func ranges(t *testing.T, s backup.Store) {
+	t.Helper()
 	put(t, s, pack, []byte("0123456789"))
 	for _, c := range []struct {
 		offset, limit int64
@@ -99,6 +102,7 @@ func ranges(t *testing.T, s backup.Store) {
 }
 
 func missing(t *testing.T, s backup.Store) {
+	t.Helper()
 	if _, err := s.Read(t.Context(), pack, 0, 1); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Read of an absent file gave %v; it must give fs.ErrNotExist", err)
 	}
@@ -111,6 +115,7 @@ func missing(t *testing.T, s backup.Store) {
 }
 
 func list(t *testing.T, s backup.Store) {
+	t.Helper()
 	put(t, s, pack, []byte("a"))
 	put(t, s, pack2, []byte("bc"))
 	put(t, s, index, nil)
@@ -126,6 +131,7 @@ func list(t *testing.T, s backup.Store) {
 }
 
 func remove(t *testing.T, s backup.Store) {
+	t.Helper()
 	put(t, s, pack, []byte("a"))
 	put(t, s, pack2, []byte("b"))
 	if err := s.Delete(t.Context(), pack); err != nil {
@@ -138,6 +144,7 @@ func remove(t *testing.T, s backup.Store) {
 }
 
 func cancelled(t *testing.T, s backup.Store) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Put(ctx, pack, []byte("a")); !errors.Is(err, context.Canceled) {
@@ -157,6 +164,7 @@ func cancelled(t *testing.T, s backup.Store) {
 }
 
 func concurrent(t *testing.T, s backup.Store) {
+	t.Helper()
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
@@ -176,6 +184,7 @@ func concurrent(t *testing.T, s backup.Store) {
 }
 
 func oneWins(t *testing.T, s backup.Store) {
+	t.Helper()
 	var all sync.WaitGroup
 	wins := make(chan byte, 20)
 	for i := range 20 {
@@ -197,6 +206,7 @@ func oneWins(t *testing.T, s backup.Store) {
 }
 
 func named(t *testing.T, s backup.Store) {
+	t.Helper()
 	if s.Name() == "" {
 		t.Error("a store has a name for reports")
 	}

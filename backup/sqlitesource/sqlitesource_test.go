@@ -87,7 +87,7 @@ func live(t *testing.T) *sql.DB {
 	return db
 }
 
-func run(t *testing.T, cfg sqlitesource.Config) (*backup.Repository, *backup.Result, error) {
+func run(t *testing.T, cfg sqlitesource.Config) (*backup.Repository, error) {
 	t.Helper()
 	source, err := sqlitesource.New(cfg)
 	require.NoError(t, err)
@@ -96,8 +96,8 @@ func run(t *testing.T, cfg sqlitesource.Config) (*backup.Repository, *backup.Res
 	repos, err := backup.Create(t.Context(), backup.Config{Key: backup.NewMachineKey(), Manifests: tagger{}}, store)
 	require.NoError(t, err)
 	job := backup.Job{Name: "db", Repositories: repos, Sources: []backup.Source{source}}
-	result, err := job.RunOnce(t.Context())
-	return repos[0], result, err
+	_, err = job.RunOnce(t.Context())
+	return repos[0], err
 }
 
 func strip() map[string][]string {
@@ -106,7 +106,7 @@ func strip() map[string][]string {
 
 func TestSnapshotHoldsRowsButNeitherIndexValuesNorDeletedRows(t *testing.T) {
 	db := live(t)
-	repo, _, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: db, Strip: strip(), Staging: t.TempDir()})
+	repo, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: db, Strip: strip(), Staging: t.TempDir()})
 	require.NoError(t, err)
 	dir := filepath.Join(t.TempDir(), "restored")
 	report, err := repo.Restore(t.Context(), backup.Latest, dir, sqlitesource.VerifyRows("sqlite", tagger{}))
@@ -137,7 +137,7 @@ func TestSnapshotHoldsRowsButNeitherIndexValuesNorDeletedRows(t *testing.T) {
 // Without the stripping the needle is found by the same search: a search that
 // cannot find proves nothing.
 func TestTheSearchForIndexValuesCanFind(t *testing.T) {
-	repo, _, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: live(t)})
+	repo, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: live(t)})
 	require.NoError(t, err)
 	found := false
 	for b, err := range repo.Blobs(t.Context()) {
@@ -148,7 +148,7 @@ func TestTheSearchForIndexValuesCanFind(t *testing.T) {
 }
 
 func TestVerifyRowsFindsEveryChange(t *testing.T) {
-	repo, _, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: live(t), Strip: strip()})
+	repo, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: live(t), Strip: strip()})
 	require.NoError(t, err)
 	for name, change := range map[string]string{
 		"value": `UPDATE contacts SET score = 2 WHERE id = 'b1'`, "row gone": `DELETE FROM contacts WHERE id = 'b1'`,
@@ -184,7 +184,7 @@ func TestAFailingSourceLeavesNoSnapshotAndNoCopy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg.Name, cfg.File, cfg.DB, cfg.Staging = "db", "crm.db", db, staging
-			repo, _, err := run(t, cfg)
+			repo, err := run(t, cfg)
 			require.ErrorIs(t, err, backup.ErrSource)
 			require.ErrorIs(t, err, sqlitesource.ErrStrip)
 			snapshots, err := repo.Snapshots(t.Context())
@@ -194,7 +194,7 @@ func TestAFailingSourceLeavesNoSnapshotAndNoCopy(t *testing.T) {
 	}
 	closed := open(t, filepath.Join(t.TempDir(), "x.db"))
 	require.NoError(t, closed.Close())
-	_, _, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: closed, Staging: staging})
+	_, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: closed, Staging: staging})
 	require.ErrorIs(t, err, backup.ErrSource)
 	left, err := os.ReadDir(staging)
 	require.NoError(t, err)
@@ -210,7 +210,7 @@ func TestADamagedDatabaseIsNotBackedUp(t *testing.T) {
 	require.NoError(t, err)
 	_, err = db.ExecContext(t.Context(), `INSERT INTO t VALUES (1, 'secret value too long')`)
 	require.NoError(t, err)
-	_, _, err = run(t, sqlitesource.Config{Name: "db", File: "x.db", DB: db})
+	_, err = run(t, sqlitesource.Config{Name: "db", File: "x.db", DB: db})
 	require.ErrorIs(t, err, sqlitesource.ErrIntegrity)
 	require.NotContains(t, err.Error(), "secret")
 }
