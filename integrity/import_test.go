@@ -185,12 +185,13 @@ func TestOnlyAcceptedRowsClaimAUniqueValue(t *testing.T) {
 		map[string]any{"email": "A@B.example", "n": 1},       // claims both
 		map[string]any{"email": "a@b.example ", "n": 2},      // the same address
 		map[string]any{"email": "c@b.example", "n": 1},       // the same number
+		map[string]any{"email": "c@b.example", "n": 9},       // the rejected row claimed nothing
 		map[string]any{"n": 3}, map[string]any{"n": int8(4)}, // no address twice is no duplicate
 		map[string]any{"email": "jose\u0301@b.example", "n": 5},
 		map[string]any{"email": "josé@b.example", "n": 6},
 	), integrity.ImportOptions{Schema: schema, Unique: []string{"email", "n"}}, collect(&rows))
 	require.NoError(t, err)
-	require.Equal(t, 4, report.Accepted)
+	require.Equal(t, 5, report.Accepted)
 	require.Equal(t, []integrity.FaultCount{
 		{Place: "email", Code: integrity.CodeDuplicate, Outcome: integrity.RowRejected, Count: 2},
 		{Place: "n", Code: integrity.CodeDuplicate, Outcome: integrity.RowRejected, Count: 1},

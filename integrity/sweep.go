@@ -55,6 +55,9 @@ type SweepOptions struct {
 type SweepReport struct {
 	// Rows counts all rows, Verified those whose seal holds.
 	Rows, Verified int64
+	// Unversioned counts the rows of version 0. Of those a roll-back is found
+	// only by the event in the seal, or by anchored roots.
+	Unversioned int64
 	// Counts counts the findings by verdict.
 	Counts map[Verdict]int64
 	// Findings are the first 1,000 of them.
@@ -117,6 +120,9 @@ func (s *sweep) take(ctx context.Context, row SealedRow) error {
 		return rowErr("sweep of %q: a row of another tenant or table", s.Table)
 	}
 	s.report.Rows++
+	if row.Ref.Version == 0 {
+		s.report.Unversioned++
+	}
 	bucket := BucketOf(s.Tenant, s.Table, row.Ref.Key)
 	s.digest[bucket] = append(s.digest[bucket], rowDigest(row))
 	name := sha256.Sum256([]byte(row.Ref.Key))

@@ -78,6 +78,8 @@ func TestASweepFindsWhatIsWrong(t *testing.T) {
 	require.Equal(t, int64(2500), clean.Verified)
 	require.Equal(t, int64(2500), clean.Roots.Rows())
 	require.Equal(t, []int64{1000, 2000}, progress)
+	require.Zero(t, clean.Unversioned)
+	require.Equal(t, int64(1), sweep(t, sealer, []integrity.SealedRow{cityRow(t, sealer, "r0", 0, "Bern")}, cities()).Unversioned)
 
 	rows[3].Values = map[string]any{"city": "Canary"}
 	rows[4].Values = map[string]any{"city": 7}
