@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,16 +21,19 @@ action "contact.read", "contact.update", "contact.delete", "contact.export"
 	appliesTo { principal: [User], resource: [Contact] };
 `
 
-// policyText is one forbid and otherwise permits, each for one role and one
-// action, as roles of a CRM are written down.
-func policyText(policies int) string {
-	var b strings.Builder
-	b.WriteString("@id(\"blocked\")\nforbid (principal, action, resource) when { resource has blocked && resource.blocked };\n")
-	for i := range policies - 1 {
-		role, action := roleName(i/len(actionNames)), actionNames[i%len(actionNames)]
-		fmt.Fprintf(&b, "@id(\"%s-%s\")\npermit (principal in Role::%q, action == Action::%q, resource)\nwhen { resource.owner == principal || resource.team == principal.team };\n", role, action, role, action)
+// policyTexts is one forbid and otherwise permits, each for one role and one
+// action, as roles of a CRM are written down, in files of 100 policies.
+func policyTexts(policies int) map[string]string {
+	texts := map[string]string{}
+	for i := range policies {
+		text := "@id(\"blocked\")\nforbid (principal, action, resource)\nwhen { resource has blocked && resource.blocked };\n"
+		if i > 0 {
+			role, action := roleName((i-1)/len(actionNames)), actionNames[(i-1)%len(actionNames)]
+			text = fmt.Sprintf("@id(\"%s-%s\")\npermit (principal in Role::%q, action == Action::%q, resource)\nwhen { resource.owner == principal || resource.team == principal.team };\n", role, action, role, action)
+		}
+		texts[fmt.Sprintf("%02d.cedar", i/100)] += text
 	}
-	return b.String()
+	return texts
 }
 
 var actionNames = [...]string{"contact.read", "contact.update", "contact.delete", "contact.export"}
@@ -122,8 +127,10 @@ func checks(name string, kind role, n int, ask func(i int) (bool, error)) contes
 }
 
 func ourPolicy(ctx context.Context, policies int, asked []question) (func(int) (bool, error), error) {
+	texts := policyTexts(policies)
+	texts["crm.cedarschema"] = policySchema
 	policy, err := accesscontrol.Load(ctx, accesscontrol.Config{
-		Texts: map[string]string{"crm.cedar": policyText(policies), "crm.cedarschema": policySchema},
+		Texts: texts,
 		Tables: []accesscontrol.Table{{
 			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", OnlyTenant: "main", Read: "contact.read",
 			Columns: []accesscontrol.Column{
@@ -161,7 +168,8 @@ func ourPolicy(ctx context.Context, policies int, asked []question) (func(int) (
 // cedarPolicy asks the engine itself, with entities made beforehand and made
 // at each call.
 func cedarPolicy(policies int, asked []question) (ready, fresh func(int) (bool, error), err error) {
-	set, err := cedar.NewPolicySetFromBytes("crm.cedar", []byte(policyText(policies)))
+	all := strings.Join(slices.Collect(maps.Values(policyTexts(policies))), "")
+	set, err := cedar.NewPolicySetFromBytes("crm.cedar", []byte(all))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -203,7 +211,7 @@ func cedarQuestion(q *question) (cedar.EntityMap, cedar.Request) {
 
 type grant struct{ role, action string }
 
-// goMaps is the rule of policyText as a programmer would write it down.
+// goMaps is the rule of policyTexts as a programmer would write it down.
 func goMaps(policies int, asked []question) func(int) (bool, error) {
 	grants := map[grant]bool{}
 	for i := range policies - 1 {
