@@ -57,7 +57,7 @@ func TestEverySingleBitFlipIsFound(t *testing.T) {
 	for kind, names := range all {
 		for _, name := range names {
 			whole := memory.Files()[name]
-			step := max(1, len(whole)/40)
+			step := max(1, len(whole)/25)
 			for i := range whole {
 				if i%step != 0 && i >= 4 && i < len(whole)-4 {
 					continue

@@ -192,7 +192,7 @@ func TestBombsAreBounded(t *testing.T) {
 	key := testKey(t)
 	enc, err := zstd.NewWriter(nil)
 	require.NoError(t, err)
-	bomb := enc.EncodeAll(make([]byte, 200<<20), nil)
+	bomb := enc.EncodeAll(make([]byte, 100<<20), nil)
 	sealed := key.seal(nil, bomb)
 	u := newUnpacker(key)
 	before := allocated(t)
