@@ -145,11 +145,13 @@ func (c *crm) exportFiles(ctx context.Context, _, person string) iter.Seq2[priva
 	}
 }
 
-// openingsLeft counts what the audit trail still opens or names of a person.
+// openingsLeft counts what the audit trail still names or opens of a person:
+// the surrogate, and openings whose surrogate leads to nobody.
 func (l *live) openingsLeft(ctx context.Context, tenant, person string) (int, error) {
 	var left int
-	err := l.db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?) + (SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND owner = ?)`,
-		tenant, person, tenant, person).Scan(&left)
+	err := l.db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?) +
+		(SELECT COUNT(*) FROM crmguard_audit_openings AS o WHERE o.tenant = ? AND o.owner <> 't:' AND NOT EXISTS
+			(SELECT 1 FROM crmguard_audit_surrogates AS s WHERE s.tenant = o.tenant AND s.surrogate = o.owner))`, tenant, person, tenant).Scan(&left)
 	return left, err
 }
 

@@ -26,6 +26,7 @@ type sightings struct {
 	files, snapshots int
 	count            map[string]int // by what was found
 	where            map[string]string
+	places           map[string]map[string]bool // by what was found: "live", "snapshot …", files
 }
 
 func (s *sightings) total() int {
@@ -41,11 +42,11 @@ func (s *sightings) total() int {
 // about them alone, and the wrapped bytes of their keys.
 func (c *crm) ghostNeedles() *needles {
 	n := newNeedles()
-	for name, value := range c.uniqueValues(c.gone) {
-		n.addAllForms(name, value)
-	}
 	for i, canary := range c.canaries {
 		n.addAllForms(canaryNames()[i], canary)
+	}
+	for name, value := range c.uniqueValues(c.gone) {
+		n.addAllForms(name, value)
 	}
 	for _, text := range c.gone.texts {
 		if !isShared(text, c) {
@@ -73,7 +74,7 @@ func canaryNames() []string {
 // inside containers, every value that a database gives, and every sealed value
 // that any existing key opens.
 func (c *crm) hunt(ctx context.Context) (*sightings, error) {
-	h := &hunt{c: c, found: &sightings{count: map[string]int{}, where: map[string]string{}}}
+	h := &hunt{c: c, found: &sightings{count: map[string]int{}, where: map[string]string{}, places: map[string]map[string]bool{}}}
 	if _, err := c.live.db.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
 		return nil, err
 	}
@@ -114,6 +115,11 @@ func (h *hunt) note(where string) func(needle) {
 		what, _, _ := strings.Cut(n.label, ",")
 		h.found.count[what]++
 		h.found.where[what] = where
+		if h.found.places[what] == nil {
+			h.found.places[what] = map[string]bool{}
+		}
+		place, _, _ := strings.Cut(where, ",")
+		h.found.places[what][place] = true
 	}
 }
 
@@ -297,8 +303,7 @@ func (h *hunt) sealed(ctx context.Context, db *sql.DB, dir, where string) error 
 	return h.openings(ctx, db, where)
 }
 
-// columns opens sealed columns. What belongs to an erased owner does not open:
-// that is what the hunt is about, and any other error stops it.
+// columns opens sealed columns, as far as a key exists.
 func (h *hunt) columns(ctx context.Context, db *sql.DB, table *encryption.SealedTable, owner string, columns []string, where string) error {
 	rows, err := db.QueryContext(ctx, `SELECT id, `+owner+`, `+strings.Join(columns, ", ")+` FROM `+table.Name())
 	if err != nil {
@@ -339,7 +344,7 @@ func (h *hunt) columns(ctx context.Context, db *sql.DB, table *encryption.Sealed
 					continue
 				}
 				plain, err := reader.Open(ctx, r.owner, r.id, columns[i], cell)
-				if errors.Is(err, encryption.ErrErased) {
+				if noKeyOpens(err) {
 					continue
 				}
 				if err != nil {
@@ -350,6 +355,12 @@ func (h *hunt) columns(ctx context.Context, db *sql.DB, table *encryption.Sealed
 		}
 	}
 	return nil
+}
+
+// noKeyOpens says that the key of a value is gone for ever: its owner was
+// erased, or its generation destroyed. Any other error stops the hunt.
+func noKeyOpens(err error) bool {
+	return errors.Is(err, encryption.ErrErased) || errors.Is(err, encryption.ErrDestroyed)
 }
 
 // streams opens the attachments that lie in dir.
@@ -369,7 +380,7 @@ func (h *hunt) streams(ctx context.Context, db *sql.DB, dir, where string) error
 			return err
 		}
 		stream, err := h.c.attachments.OpenStream(ctx, bytes.NewReader(sealed), streamRef(person, e.Name()))
-		if errors.Is(err, encryption.ErrErased) {
+		if noKeyOpens(err) {
 			continue
 		}
 		if err != nil {
@@ -386,24 +397,27 @@ func (h *hunt) streams(ctx context.Context, db *sql.DB, dir, where string) error
 // openings opens what the audit trail keeps of values: canonical JSON in which
 // each value stands in base64.
 func (h *hunt) openings(ctx context.Context, db *sql.DB, where string) error {
-	rows, err := db.QueryContext(ctx, `SELECT event, owner, sealed FROM crmguard_audit_openings WHERE tenant = ?`, tenant)
+	// Openings lie under surrogates. Where the surrogate leads to nobody any
+	// more, the forgotten person's key is tried.
+	rows, err := db.QueryContext(ctx, `SELECT o.event, CASE o.owner WHEN 't:' THEN '' ELSE COALESCE(s.person, ?) END, o.sealed FROM crmguard_audit_openings AS o
+		LEFT JOIN crmguard_audit_surrogates AS s ON s.tenant = o.tenant AND s.surrogate = o.owner WHERE o.tenant = ?`, h.c.gone.id, tenant)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	sealer := h.c.vault.PersonSealer("audit")
 	for rows.Next() {
-		var event, owner string
+		var event, person string
 		var sealed []byte
-		if err := rows.Scan(&event, &owner, &sealed); err != nil {
+		if err := rows.Scan(&event, &person, &sealed); err != nil {
 			return err
 		}
 		ad, err := openingAD(event)
 		if err != nil {
 			return err
 		}
-		plain, err := sealer.Open(ctx, tenant, strings.TrimSuffix(owner, "t:"), sealed, ad)
-		if errors.Is(err, encryption.ErrErased) {
+		plain, err := sealer.Open(ctx, tenant, person, sealed, ad)
+		if noKeyOpens(err) {
 			continue
 		}
 		if err != nil {

@@ -36,6 +36,8 @@ type person struct {
 	line   int
 	values map[string]string // by field, "custom" as JSON
 	user   string            // who looks after them
+	custom map[string]string // the columns that nobody knew, one by one
+	former []string          // values that were changed since
 	texts  []string          // free text and files about them
 }
 

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"iter"
+	"strings"
 
 	"github.com/crmguard/crmguard/encryption"
 )
@@ -47,20 +50,48 @@ func (c *crm) chooseWhoLeaves() {
 	c.gone, c.partner = c.people[len(c.people)-1], c.people[0]
 }
 
-// uniqueValues are the values of at least 8 bytes of a person that no other
-// accepted record has.
-func (c *crm) uniqueValues(p *person) map[string]string {
-	out := map[string]string{}
-	for name, value := range p.values {
-		if len(value) >= shortest && !clearField(name) {
-			out[name] = value
+// sealedValues yields what was sealed of a person: each field, the custom
+// fields together and one by one, and what a field held before it changed.
+func (p *person) sealedValues() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for name, value := range p.values {
+			if !clearField(name) && !yield(name, value) {
+				return
+			}
+		}
+		for name, value := range p.custom {
+			if !yield("custom "+name, value) {
+				return
+			}
+		}
+		for i, value := range p.former {
+			if !yield(fmt.Sprintf("former value %d", i+1), value) {
+				return
+			}
 		}
 	}
+}
+
+// uniqueValues are the values of at least 8 bytes of a person that stand in no
+// other accepted record, not even as a part of a longer value.
+func (c *crm) uniqueValues(p *person) map[string]string {
+	var others strings.Builder
 	for _, other := range c.people {
-		for name, value := range out {
-			if other != p && other.values[name] == value {
-				delete(out, name)
-			}
+		if other == p {
+			continue
+		}
+		for _, value := range other.sealedValues() {
+			others.WriteString(value + "\x00")
+		}
+		for _, text := range other.texts {
+			others.WriteString(text + "\x00")
+		}
+	}
+	everyoneElse := others.String()
+	out := map[string]string{}
+	for name, value := range p.sealedValues() {
+		if len(value) >= shortest && !strings.Contains(everyoneElse, value) {
+			out[name] = value
 		}
 	}
 	return out

@@ -177,7 +177,7 @@ func (c *crm) newPerson(row integrity.Accepted) (*person, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &person{id: id.String(), line: row.Line, values: map[string]string{}}
+	p := &person{id: id.String(), line: row.Line, values: map[string]string{}, custom: map[string]string{}}
 	for name, value := range row.Values {
 		p.values[name] = fmt.Sprint(value)
 	}
@@ -187,6 +187,9 @@ func (c *crm) newPerson(row integrity.Accepted) (*person, error) {
 			return nil, err
 		}
 		p.values["custom"] = string(custom)
+		for name, value := range row.Custom {
+			p.custom[name] = fmt.Sprint(value)
+		}
 	}
 	sales := users()[:4]
 	p.user = sales[int(id[15])%len(sales)].id

@@ -20,10 +20,8 @@ func sealedScan(ctx context.Context, c *crm) error {
 	}
 	values := newNeedles()
 	for _, p := range c.people {
-		for name, value := range p.values {
-			if !clearField(name) {
-				values.add(name, []byte(value))
-			}
+		for name, value := range p.sealedValues() {
+			values.add(name, []byte(value))
 		}
 		for _, text := range p.texts {
 			values.add("free text", []byte(text))

@@ -24,7 +24,7 @@ func work(ctx context.Context, c *crm) error {
 	changes := min(400, 2*len(c.people))
 	for i := range changes {
 		p := c.people[(i*7)%len(c.people)]
-		if err := c.update(ctx, p, "job_title", fmt.Sprintf("%s, changed %d", orElse(p.values["job_title"], "Contact"), i+1)); err != nil {
+		if err := c.update(ctx, p, "job_title", fmt.Sprintf("%s, changed %05d", orElse(p.values["job_title"], "Contact"), i+1)); err != nil {
 			return err
 		}
 		c.out.progress("changes,", i+1, changes)
@@ -137,6 +137,7 @@ func (c *crm) update(ctx context.Context, p *person, field, value string) error 
 	if err := tx.Commit(); err != nil {
 		return err
 	}
+	p.former = append(p.former, p.values[field])
 	p.values[field] = value
 	return nil
 }

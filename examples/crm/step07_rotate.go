@@ -287,7 +287,7 @@ func (c *crm) startTraffic(ctx context.Context) *traffic {
 				continue
 			}
 			// The change is finished even when the rotation ends meanwhile.
-			if err := c.update(context.WithoutCancel(ctx), p, "job_title", fmt.Sprintf("Changed during the rotation, %d", i)); err != nil {
+			if err := c.update(context.WithoutCancel(ctx), p, "job_title", fmt.Sprintf("Changed during the rotation, %05d", i)); err != nil {
 				t.fail(err)
 				continue
 			}

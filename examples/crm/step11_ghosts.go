@@ -27,6 +27,13 @@ func searchForGhosts(ctx context.Context, c *crm) error {
 			blind = append(blind, what)
 		}
 	}
+	for _, what := range canaryNames() {
+		for _, place := range []string{"live", "snapshot " + c.snapshot[:8] + " of store a", "snapshot " + c.snapshot[:8] + " of store b"} {
+			if !c.before.places[what][place] {
+				blind = append(blind, what+" in "+place)
+			}
+		}
+	}
 	if err := expectThat(len(blind) == 0, "the search before the erasure to find everything that it searches", "nothing of: %s", strings.Join(blind, ", ")); err != nil {
 		return err
 	}
