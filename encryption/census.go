@@ -39,20 +39,20 @@ func (t *SealedTable) countColumn(ctx context.Context, db *sql.DB, tenant string
 		size = textHead
 	}
 	where, args := t.ofTenant(tenant)
-	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT substr(%s, 1, %d) AS head, COUNT(*) FROM %s WHERE %s GROUP BY head`, col.SQL, size, t.def.SQL, where), args...)
+	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT substr(%s, 1, %d) AS head, COUNT(*), COUNT(%s) FROM %s WHERE %s GROUP BY head`, col.SQL, size, col.SQL, t.def.SQL, where), args...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var head []byte
-		var count int64
-		if err := rows.Scan(&head, &count); err != nil {
+		var count, present int64
+		if err := rows.Scan(&head, &count, &present); err != nil {
 			return err
 		}
 		generation, err := GenerationOf(head)
 		switch {
-		case head == nil:
+		case present == 0:
 			out.Null += count
 		case err != nil || (col.Text != (len(head) == textHead)) || head[0] == streamMark:
 			out.Unsealed += count

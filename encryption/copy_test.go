@@ -1,0 +1,328 @@
+package encryption_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/encryptiontest"
+)
+
+func TestKeyCopyRestores(t *testing.T) {
+	e := newEnv(t, 1)
+	for _, p := range []string{"p1", "p2", "p3"} {
+		e.insert(t, "c"+p, p)
+	}
+	e.rotate(t)
+	e.insert(t, "c4", "p1")
+	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "p3", "p2"))
+	dir := t.TempDir()
+	position, err := e.vault.Position(t.Context())
+	require.NoError(t, err)
+	first, err := e.vault.WriteCopy(t.Context(), dir)
+	require.NoError(t, err)
+	require.NoError(t, first.Covers(position))
+	same, err := first.Position()
+	require.NoError(t, err)
+	require.Equal(t, string(position), string(same))
+
+	_, err = e.vault.Erase(t.Context(), tenant, "p2")
+	require.NoError(t, err)
+	later, err := e.vault.Position(t.Context())
+	require.NoError(t, err)
+	require.ErrorIs(t, first.Covers(later), encryption.ErrNotCovered)
+	require.ErrorIs(t, first.Covers([]byte(`{"epoch":1,"sequence":1,"store":"other"}`)), encryption.ErrNotCovered)
+	require.ErrorIs(t, first.Covers([]byte(`{}`)), encryption.ErrNotCovered)
+	require.ErrorIs(t, first.Covers(nil), encryption.ErrNotCovered)
+
+	require.NoError(t, e.vault.KeyCopy(dir)(t.Context(), later))
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, files, 1, "latest only")
+	path, err := encryption.NewestCopy(dir)
+	require.NoError(t, err)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NoError(t, e.vault.KeyCopy(dir)(t.Context(), position))
+	unchanged, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, info.ModTime(), unchanged.ModTime(), "a copy that covers is not written again")
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NotContains(t, string(data), `"kind":"key","owner":"p2"`)
+	require.Contains(t, string(data), `"state":"tombstone"`)
+
+	cfg := e.cfg
+	cfg.Keys = encryptiontest.Keys()
+	_, err = encryption.RestoreCopy(t.Context(), e.cfg, path)
+	require.ErrorIs(t, err, encryption.ErrNotEmpty)
+	future := bytes.Replace(later, []byte(`"sequence":`), []byte(`"sequence":9`), 1)
+	_, err = encryption.RestoreCopy(t.Context(), cfg, path, later, future)
+	require.ErrorIs(t, err, encryption.ErrNotCovered)
+	restored, err := encryption.RestoreCopy(t.Context(), cfg, path, later)
+	require.NoError(t, err)
+	again, err := restored.Position(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, string(later), string(again))
+	rows := e.read(t)
+	err = encryption.OpenAll(t.Context(), e.table(t, restored, contactsTable), tenant, rows)
+	failed, ok := errors.AsType[*encryption.RowsError](err)
+	require.True(t, ok)
+	require.Len(t, failed.Rows, 2, "p2, and p3 who was merged into p2")
+	probes, err := e.table(t, restored, contactsTable).Lookup(t.Context(), tenant, "email_idx", "p1@b.example")
+	require.NoError(t, err)
+	live, err := e.contacts.Lookup(t.Context(), tenant, "email_idx", "p1@b.example")
+	require.NoError(t, err)
+	require.Equal(t, live, probes)
+	// The copy of the restored store is the copy, but for the time.
+	e.clock.Move(time.Hour)
+	twin, err := restored.WriteCopy(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	other, err := os.ReadFile(twin.Path)
+	require.NoError(t, err)
+	require.Equal(t, middle(data), middle(other))
+}
+
+// middle cuts the header and the last line off.
+func middle(data []byte) string {
+	_, rest, _ := strings.Cut(string(data), "\n")
+	return rest[:strings.LastIndex(strings.TrimSuffix(rest, "\n"), "\n")]
+}
+
+func TestDamagedKeyCopiesAreRefused(t *testing.T) {
+	e := newEnv(t, 1)
+	e.insert(t, "c1", "p1")
+	e.insert(t, "c2", "p2")
+	written, err := e.vault.WriteCopy(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	good, err := os.ReadFile(written.Path)
+	require.NoError(t, err)
+	bad := filepath.Join(t.TempDir(), "keys-1.jsonl")
+	verify := func(data []byte) error {
+		require.NoError(t, os.WriteFile(bad, data, 0o600))
+		_, err := e.vault.VerifyCopy(t.Context(), bad)
+		return err
+	}
+	require.NoError(t, verify(good))
+	for i := 0; i < len(good); i += 7 {
+		flipped := bytes.Clone(good)
+		flipped[i] ^= 0x04
+		require.Error(t, verify(flipped), "byte %d", i)
+	}
+	for n := 0; n < len(good); n += 31 {
+		require.ErrorIs(t, verify(good[:n]), encryption.ErrCopy, "cut at %d", n)
+	}
+	require.ErrorIs(t, verify(append(bytes.Clone(good), "{}\n"...)), encryption.ErrCopy)
+	lines := bytes.SplitAfter(good, []byte("\n"))
+	dropped := bytes.Join(append(append([][]byte{}, lines[:4]...), lines[5:]...), nil)
+	require.ErrorIs(t, verify(dropped), encryption.ErrCopy)
+	swapped := append([][]byte{}, lines...)
+	swapped[2], swapped[3] = swapped[3], swapped[2]
+	require.ErrorIs(t, verify(bytes.Join(swapped, nil)), encryption.ErrCopy)
+	_, err = e.vault.VerifyCopy(t.Context(), filepath.Join(t.TempDir(), "none"))
+	require.ErrorIs(t, err, encryption.ErrCopy)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = encryption.NewestCopy(t.TempDir())
+	require.ErrorIs(t, err, encryption.ErrCopy)
+
+	// Another installation's copy is complete and authentic, and refused.
+	other := newEnv(t, 1)
+	theirs, err := other.vault.WriteCopy(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	_, err = e.vault.VerifyCopy(t.Context(), theirs.Path)
+	require.Error(t, err)
+	cfg := e.cfg
+	cfg.Keys, cfg.KEK = encryptiontest.Keys(), other.kms.get
+	_, err = encryption.RestoreCopy(t.Context(), cfg, written.Path)
+	require.ErrorIs(t, err, encryption.ErrKEK)
+	state, err := cfg.Keys.State(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, state.Store, "nothing was written")
+}
+
+// The previous copy stays until the new one is verified.
+func TestAFailingCopyLeavesTheOldOne(t *testing.T) {
+	e := newEnv(t, 1)
+	e.insert(t, "c1", "p1")
+	dir := t.TempDir()
+	first, err := e.vault.WriteCopy(t.Context(), dir)
+	require.NoError(t, err)
+	e.insert(t, "c2", "p2")
+	_, err = e.keysDB.ExecContext(t.Context(), `UPDATE crmguard_encryption_key SET wrapped = x'00' WHERE owner = 'p2'`)
+	require.NoError(t, err)
+	_, err = e.vault.WriteCopy(t.Context(), dir)
+	require.ErrorIs(t, err, encryption.ErrCopy)
+	_, err = e.vault.VerifyCopy(t.Context(), first.Path)
+	require.NoError(t, err)
+	_, err = e.vault.WriteCopy(t.Context(), filepath.Join(dir, "missing"))
+	require.ErrorIs(t, err, encryption.ErrCopy)
+}
+
+// open restores a copy with a KMS and opens what was read then.
+func openWith(t *testing.T, e *env, kms *keks, path string, rows []*contact) error {
+	t.Helper()
+	cfg := e.cfg
+	cfg.Keys, cfg.KEK = encryptiontest.Keys(), kms.get
+	vault, err := encryption.RestoreCopy(t.Context(), cfg, path)
+	if err != nil {
+		return err
+	}
+	return encryption.OpenAll(t.Context(), e.table(t, vault, contactsTable), tenant, rows)
+}
+
+func TestCloseEpochEndsOldKeyCopies(t *testing.T) {
+	for _, conns := range []int{1, 4} {
+		e := newEnv(t, conns)
+		require.NoError(t, e.vault.AddTenant(t.Context(), "t2"))
+		for _, p := range []string{"p1", "p2", "p3"} {
+			e.insert(t, "c"+p, p)
+		}
+		old, _ := e.rotate(t)
+		e.insert(t, "c4", "p1")
+		dir := t.TempDir()
+		written, err := e.vault.WriteCopy(t.Context(), dir)
+		require.NoError(t, err)
+		kept := filepath.Join(t.TempDir(), "kept.jsonl")
+		data, err := os.ReadFile(written.Path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(kept, data, 0o600))
+		oldKMS := &keks{keys: map[string][]byte{}, gone: map[string]bool{}}
+		for name, key := range e.kms.keys {
+			oldKMS.keys[name] = key
+		}
+		wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+		require.Len(t, wrapped, 2)
+		before := e.digest(t)
+		tag, err := e.vault.Tagger("seal").Tag(t.Context(), tenant, []byte("row"))
+		require.NoError(t, err)
+
+		_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-1", Copy: e.vault.Copier(dir)})
+		require.ErrorIs(t, err, encryption.ErrEpoch, "the same KEK is no new epoch")
+		_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2"})
+		require.ErrorIs(t, err, encryption.ErrEpoch)
+		report, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+		require.NoError(t, err)
+		require.Equal(t, encryption.EpochReport{Epoch: 2, Rewrapped: 4, Old: []string{"kek-1"}}, report)
+
+		require.Equal(t, before, e.digest(t), "not one sealed byte changes")
+		e.requireOpens(t, e.contacts)
+		e.requireOpens(t, e.table(t, e.another(t), contactsTable))
+		require.NoError(t, e.vault.Tagger("seal").Verify(t.Context(), tenant, []byte("row"), tag))
+		require.Zero(t, e.remains(t, wrapped), "the old wrapped bytes are gone")
+		again, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+		require.Len(t, again, 2, "every generation, %d too", old)
+		status, err := e.vault.Status(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "kek-2", status.KEK)
+		require.False(t, status.Closing)
+		require.Equal(t, []string{"kek-2"}, status.Tenants[0].KEKs)
+
+		// The old copy with the KEKs of today opens nothing …
+		require.ErrorIs(t, openWith(t, e, e.kms, kept, e.read(t)), encryption.ErrKEK)
+		// … nor do its key rows under today's keyset …
+		_, err = e.keysDB.ExecContext(t.Context(), `UPDATE crmguard_encryption_key SET wrapped = ? WHERE owner = 'p1' AND generation = ?`, wrapped[0], int64(generationOf(t, e, "cp1")))
+		require.NoError(t, err)
+		r, err := e.table(t, e.another(t), contactsTable).Reader(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+		_, err = r.Open(t.Context(), "p1", "", "email", e.read(t)[1].email.Bytes())
+		require.ErrorIs(t, err, encryption.ErrNoKey)
+		// … but with the kept old KEK it does: the copy is good, the epoch
+		// is what makes it useless.
+		require.NoError(t, openWith(t, e, oldKMS, kept, e.read(t)))
+	}
+}
+
+func generationOf(t *testing.T, e *env, id string) uint32 {
+	t.Helper()
+	var cell []byte
+	require.NoError(t, e.db.QueryRowContext(t.Context(), `SELECT email FROM contacts WHERE id = ?`, id).Scan(&cell))
+	generation, err := encryption.GenerationOf(cell)
+	require.NoError(t, err)
+	return generation
+}
+
+// failing is a key store whose Nth Update fails, as if the process died.
+type failing struct {
+	encryption.KeyStore
+	left int
+}
+
+var errKilled = errors.New("killed")
+
+func (f *failing) Update(ctx context.Context, do func(encryption.KeyTx) error) (encryption.StoreState, error) {
+	if f.left == 0 {
+		return encryption.StoreState{}, errKilled
+	}
+	f.left--
+	return f.KeyStore.Update(ctx, do)
+}
+
+func TestCloseEpochResumesAnywhere(t *testing.T) {
+	for left := range 8 {
+		e := newEnv(t, 1)
+		for _, p := range []string{"p1", "p2", "p3"} {
+			e.insert(t, "c"+p, p)
+		}
+		before := e.digest(t)
+		dir := t.TempDir()
+		cfg := e.cfg
+		cfg.Keys = &failing{KeyStore: e.store, left: left}
+		dying, err := encryption.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		epoch := encryption.Epoch{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}
+		_, err = dying.CloseEpoch(t.Context(), epoch)
+		if err != nil {
+			require.ErrorIs(t, err, errKilled)
+			// Life goes on in the half closed epoch.
+			e.clock.Move(encryption.DefaultLease)
+			e.insert(t, "c9", "p9")
+			e.requireOpens(t, e.contacts)
+			before = e.digest(t)
+			if left > 0 {
+				_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-3", Copy: e.vault.Copier(dir)})
+				require.ErrorIs(t, err, encryption.ErrEpoch, "finish the first one first")
+				status, err := e.vault.Status(t.Context())
+				require.NoError(t, err)
+				require.True(t, status.Closing)
+				require.NotEmpty(t, status.Warnings)
+			}
+			epoch.Copy = e.vault.Copier(dir)
+			report, err := e.vault.CloseEpoch(t.Context(), epoch)
+			require.NoError(t, err, "resumed after %d updates", left)
+			require.Equal(t, []string{"kek-1"}, report.Old)
+			require.Equal(t, int64(2), report.Epoch)
+		}
+		e.clock.Move(encryption.DefaultLease)
+		e.requireOpens(t, e.contacts)
+		require.Equal(t, before, e.digest(t))
+		path, err := encryption.NewestCopy(dir)
+		require.NoError(t, err)
+		require.NoError(t, openWith(t, e, e.kms, path, e.read(t)))
+		var rows, old int
+		require.NoError(t, e.keysDB.QueryRowContext(t.Context(), `SELECT COUNT(*), COUNT(DISTINCT substr(wrapped, 1, 5)) FROM crmguard_encryption_key WHERE tenant = ?`, tenant).Scan(&rows, &old))
+		require.Equal(t, 1, old, "one wrap id over %d rows", rows)
+	}
+}
+
+func TestAMissingNewKEKChangesNothing(t *testing.T) {
+	e := newEnv(t, 1)
+	e.insert(t, "c1", "p1")
+	position, err := e.vault.Position(t.Context())
+	require.NoError(t, err)
+	e.kms.gone["kek-2"] = true
+	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	require.ErrorIs(t, err, encryption.ErrKEK)
+	after, err := e.vault.Position(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, position, after)
+}
