@@ -305,3 +305,30 @@ func TestBadImportOptionsAreErrors(t *testing.T) {
 		require.ErrorIs(t, err, integrity.ErrConfig, name)
 	}
 }
+
+// A sequence of somebody else may name what is none of our fields.
+func TestAForeignRowErrorIsCountedAndNotQuoted(t *testing.T) {
+	var rejects bytes.Buffer
+	report, err := integrity.Import(t.Context(), func(yield func(integrity.Row, error) bool) {
+		_ = yield(integrity.Row{}, fmt.Errorf("page 2: %w", &integrity.RowError{Fault: integrity.Fault{Line: 3, Field: "Canary", Code: integrity.CodeType}})) &&
+			yield(integrity.Row{Line: 4, Values: map[string]any{"email": "a@b.example"}, Faults: []integrity.Fault{{Field: "Canary", Code: integrity.CodeNUL}}}, nil)
+	}, integrity.ImportOptions{Schema: emailOnly(t), Rejects: &rejects, ReportOnly: true}, nil)
+	require.NoError(t, err)
+	require.Equal(t, 2, report.Read)
+	require.Equal(t, 1, report.Rejected)
+	require.Equal(t, "line,field,code,outcome\n3,,type,row_rejected\n4,,nul,field_dropped\n", rejects.String())
+}
+
+func TestNothingIsHandedOverAfterTheContextIsDone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	report, err := integrity.Import(ctx, func(yield func(integrity.Row, error) bool) {
+		yield(integrity.Row{Values: map[string]any{"email": "a@b.example"}}, nil)
+		cancel()
+	}, integrity.ImportOptions{Schema: emailOnly(t)}, func(context.Context, []integrity.Accepted) error {
+		t.Error("handed over after the end")
+		return nil
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, 1, report.Accepted)
+	require.Zero(t, report.Delivered)
+}
