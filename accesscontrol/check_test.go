@@ -3,6 +3,9 @@ package accesscontrol_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -216,4 +219,58 @@ func TestAllower(t *testing.T) {
 	require.NoError(t, policy.Reload(t.Context(), config))
 	require.NoError(t, policy.Allower(people["sales"])(t.Context(), "contact.read", "contact/c1"))
 	require.ErrorIs(t, policy.Allower(people["sales"])(t.Context(), "contact.read", "contact/c2"), gone)
+}
+
+func TestObservation(t *testing.T) {
+	config := crmConfig()
+	var seen []string
+	config.Observe = func(_ context.Context, name string, value float64, attrs ...slog.Attr) {
+		var line strings.Builder
+		fmt.Fprint(&line, name, " ", value)
+		for _, a := range attrs {
+			if a.Key != "policyset" {
+				line.WriteString(" " + a.String())
+			}
+		}
+		seen = append(seen, line.String())
+	}
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	ann := crmPeople()["sales"]
+	record := accesscontrol.Record{Type: "contact", ID: "canary", Tenant: "main", Attrs: map[string]any{"owner": "canary"}}
+	require.Error(t, policy.Check(t.Context(), ann, "contact.read", record))
+	_, err = policy.Filter(t.Context(), ann, "contact.read", "contact")
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"accesscontrol.reload 9",
+		"accesscontrol.check 0 action=contact.read record=contact reason=not_permitted",
+		"accesscontrol.filter 3 action=contact.read record=contact",
+	}, seen)
+}
+
+// The record may be the principal, or one of the entities brought along: then
+// both must say the same, or check and filter would not.
+func TestRecordThatIsThePrincipal(t *testing.T) {
+	config := accesscontrol.Config{
+		Texts: map[string]string{
+			"s.cedarschema": `entity User = { city: String, nick?: String }; action "user.read" appliesTo { principal: User, resource: User };`,
+			"p.cedar":       `@id("self") permit (principal, action, resource) when { resource == principal && principal.city == "Bern" };`,
+		},
+		Tables: []accesscontrol.Table{{
+			Record: "user", Entity: "User", Name: "users", Key: "id", Tenant: "tenant",
+			Columns: []accesscontrol.Column{{Attr: "city", Required: true}, {Attr: "nick"}},
+		}},
+	}
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	principal := accesscontrol.Principal{Tenant: "main", ID: "u1", Attrs: map[string]any{"city": "Bern"}}
+	record := accesscontrol.Record{Type: "user", ID: "u1", Tenant: "main", Attrs: map[string]any{"city": "Bern"}}
+	require.NoError(t, policy.Check(t.Context(), principal, "user.read", record))
+	where, err := policy.Filter(t.Context(), principal, "user.read", "user")
+	require.NoError(t, err)
+	require.Equal(t, "(`u`.`tenant` = ? AND ((`u`.`id` = ?) IS TRUE))", first(where.Marks("u")))
+	record.Attrs["city"] = "Basel"
+	require.ErrorIs(t, policy.Check(t.Context(), principal, "user.read", record), accesscontrol.ErrRequest)
+	record.ID = "u2"
+	require.ErrorIs(t, policy.Check(t.Context(), principal, "user.read", record), accesscontrol.ErrDenied)
 }

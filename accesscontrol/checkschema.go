@@ -96,7 +96,7 @@ func checkTable(ctx context.Context, db querier, t *table) (problems []string, e
 		case !want.required && got.required:
 			report("column %s is NOT NULL, but %s is optional", want.name, want.attr)
 		}
-		if expected := want.sqliteType(); expected != "" && got.kind != expected && !(expected == "INTEGER" && got.kind == "INT") {
+		if expected := want.sqliteType(); expected != "" && got.kind != expected && (expected != "INTEGER" || got.kind != "INT") {
 			report("column %s is %s, %s needs %s", want.name, got.kind, want.attr, expected)
 			continue
 		}

@@ -62,11 +62,12 @@ func (c *compiler) scope(s cedarx.Scope) (pred, error) {
 		return truth(s.Type == c.table.entity), nil
 	case cedarx.ScopeEq:
 		return c.compare("=", operand{column: c.key()}, operand{known: s.Entities[0]})
+	default:
+		if s.Kind == cedarx.ScopeIsIn && s.Type != c.table.entity {
+			return constFalse, nil
+		}
+		return nil, &untranslatable{"cannot become SQL: resource in …: records have no parents here; compare an attribute instead"}
 	}
-	if s.Kind == cedarx.ScopeIsIn && s.Type != c.table.entity {
-		return constFalse, nil
-	}
-	return nil, &untranslatable{"cannot become SQL: resource in …: records have no parents here; compare an attribute instead"}
 }
 
 // key is the column of the id, as a reference to the record itself.

@@ -72,14 +72,14 @@ INSERT INTO contacts VALUES
 INSERT INTO deals VALUES (1, 'main', 'ann', NULL, 'open', 5000), (2, 'main', 'ann', NULL, 'won', 100), (3, 'main', 'ann', NULL, 'open', 5001), (4, 'main', 'bob', 'acme', 'open', 1);
 `
 
-func openDB(t testing.TB, ddl string) *sql.DB {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "test.db")
+func openDB(tb testing.TB, ddl string) *sql.DB {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "test.db")
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
 	_, err = db.ExecContext(context.Background(), ddl)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return db
 }
 
@@ -105,10 +105,10 @@ func crmPeople() map[string]accesscontrol.Principal {
 	}
 }
 
-func loadCRM(t testing.TB) *accesscontrol.Policy {
-	t.Helper()
-	policy, err := accesscontrol.Load(t.Context(), crmConfig())
-	require.NoError(t, err)
+func loadCRM(tb testing.TB) *accesscontrol.Policy {
+	tb.Helper()
+	policy, err := accesscontrol.Load(tb.Context(), crmConfig())
+	require.NoError(tb, err)
 	return policy
 }
 
@@ -138,16 +138,16 @@ func contacts(ctx context.Context, db *sql.DB) ([]accesscontrol.Record, error) {
 	return out, rows.Err()
 }
 
-func contact(t testing.TB, db *sql.DB, id string) accesscontrol.Record {
-	t.Helper()
-	all, err := contacts(t.Context(), db)
-	require.NoError(t, err)
+func contact(tb testing.TB, db *sql.DB, id string) accesscontrol.Record {
+	tb.Helper()
+	all, err := contacts(tb.Context(), db)
+	require.NoError(tb, err)
 	for _, r := range all {
 		if r.ID == id {
 			return r
 		}
 	}
-	t.Fatalf("no contact %s", id)
+	tb.Fatalf("no contact %s", id)
 	return accesscontrol.Record{}
 }
 

@@ -18,27 +18,27 @@ import (
 )
 
 // insertItems writes n rows on the edges, some of them of another tenant.
-func insertItems(t testing.TB, db *sql.DB, r *rand.Rand, n int) {
-	t.Helper()
+func insertItems(tb testing.TB, db *sql.DB, r *rand.Rand, n int) {
+	tb.Helper()
 	orNull := func(v any) any {
 		if r.IntN(3) == 0 {
 			return nil
 		}
 		return v
 	}
-	tx, err := db.BeginTx(t.Context(), nil)
-	require.NoError(t, err)
+	tx, err := db.BeginTx(tb.Context(), nil)
+	require.NoError(tb, err)
 	for i := range n {
 		tenant := "main"
 		if r.IntN(10) == 0 {
 			tenant = pick(r, []string{"Main", "other"})
 		}
-		_, err := tx.ExecContext(t.Context(), "INSERT INTO items (id, tenant, owner, `order`, backup, stage, region, amount, score, flag, blocked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		_, err := tx.ExecContext(tb.Context(), "INSERT INTO items (id, tenant, owner, `order`, backup, stage, region, amount, score, flag, blocked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			"i"+strconv.Itoa(i), tenant, pick(r, users), orNull(pick(r, teams)), orNull(pick(r, users)), pick(r, edgeTexts), orNull(pick(r, edgeTexts)),
 			pick(r, edgeInts), orNull(pick(r, edgeInts)), r.IntN(2), orNull(r.IntN(2)))
-		require.NoError(t, err)
+		require.NoError(tb, err)
 	}
-	require.NoError(t, tx.Commit())
+	require.NoError(tb, tx.Commit())
 }
 
 func items(ctx context.Context, db *sql.DB) ([]accesscontrol.Record, error) {

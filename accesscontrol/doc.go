@@ -1,2 +1,87 @@
-// Package accesscontrol decides who may do what, from one Cedar policy.
+// Package accesscontrol decides who may do what, from one policy written in
+// Cedar (https://www.cedarpolicy.com), and gives four answers from it: the
+// decision about one record, the reason, the SQL condition that selects the
+// permitted rows of a table, and the fields of a record that may be read.
+//
+// # Promises
+//
+//   - The condition of [Policy.Filter] selects exactly the rows for which
+//     [Policy.Check] answers nil. It is never NULL, so its negation selects
+//     exactly the others. A condition that cannot be written in SQL is an
+//     error of [Load] that names policy and position; nothing is ever filtered
+//     after the query.
+//   - Nothing but names of the binding, fixed words and placeholders stands in
+//     the SQL text. Values are bind arguments, always.
+//   - Only policies that pass Cedar's strict validation load. Every policy has
+//     an @id, and no id stands twice.
+//   - Without a permit the answer is no. A forbid that cannot be evaluated
+//     denies, in a check and in SQL. Whatever cannot be answered is an error,
+//     and only nil is a yes.
+//   - The tenant is compared outside the policies, and no policy can lift that.
+//   - Sealed columns cannot stand in a condition: comparing ciphertext would
+//     be false without an error, and a forbid would not forbid.
+//   - A change of policy or of the principal's rights holds from the next call
+//     on: decisions are not cached. A reload is seen by checks and filters at
+//     the same moment.
+//   - What a check costs does not grow with the number of policies, only with
+//     those about this principal and this action.
+//
+// # Not promised
+//
+//   - That the principal is who they claim to be, or that the attributes and
+//     groups given here are true. They are taken from the application.
+//   - Agreement between filter and checks on tables that [Policy.CheckSchema]
+//     refuses: a nullable column where the schema requires a value, a
+//     collation that takes different texts for equal.
+//   - That nothing changes between a check and a later write. Repeat the
+//     filter in the UPDATE or DELETE.
+//   - That a hidden field does not leak through sorting, searching or counting
+//     by it: do not let people do that with a field that [Policy.Fields] hides.
+//   - Secrecy of reasons: they hold no personal data, but show an outsider only
+//     the [Reason].
+//   - like, arithmetic on columns, sets and dates in columns, attributes of
+//     entities behind the record, and tags are not translated. On records
+//     without a table all of Cedar works.
+//
+// # First calls
+//
+// [Load] once at start, [Policy.CheckSchema] after migrations. Then
+// [Policy.Check] before a change, [Policy.Filter] in every list,
+// [Policy.Fields] before showing a record, [Policy.CheckChange] before storing
+// one. [Policy.Decide] is for the curious and for shadow runs.
+//
+// # Concurrency
+//
+// A [Policy] may be used by any number of goroutines while [Policy.Reload]
+// replaces its set: each call works on one whole set, readers never wait. A
+// [Where] is a value. No goroutine is started, nothing is kept between calls.
+//
+// # Errors
+//
+//	ErrDenied    permanent  the answer is no; *Denied has the reason
+//	ErrRequest   permanent  the question is wrong: unknown action, missing
+//	                        attribute, wrong type; a fault of the caller
+//	ErrTenant    permanent  a tenant is missing; also ErrRequest
+//	ErrTooLarge  permanent  the principal brings along more than MaxArgs values;
+//	                        use a group or an attribute instead of a list
+//	ErrPolicy    permanent  the policy set was refused; *PolicyError lists why;
+//	                        the set before it stays in force
+//	ErrSchema    permanent  live tables differ from the binding; *SchemaError
+//	                        lists where; migrate, or correct the binding
+//	other        temporary  the context ended, the files cannot be read, the
+//	                        database failed
+//
+// # Observation
+//
+// [Config.Observe] gets accesscontrol.check (1 allowed, 0 denied; action,
+// record, reason), accesscontrol.filter (number of bind values; action,
+// record) and accesscontrol.reload (number of policies; policyset). The names
+// are kept like API, and none of the attributes is about a person.
+//
+// # Format and compatibility
+//
+// Policies and schema are Cedar text, *.cedar and *.cedarschema, and work with
+// any Cedar engine; the tenant rule and failing forbids are ours and stricter.
+// [Policy.Hash] is fixed for ever. The SQL of a filter may change between
+// versions of the library, its meaning may not. Stability: settling.
 package accesscontrol

@@ -232,7 +232,7 @@ func (g generator) atom() string {
 	case 17:
 		return g.guarded("backup", "resource.backup "+g.equal()+" "+pick(g.Rand, []string{"resource.owner", g.user()}))
 	case 18:
-		return g.guarded("team", "principal in resource.team")
+		return g.guarded("team", pick(g.Rand, []string{"principal in resource.team", "principal is User in resource.team", "principal.lead is User in resource.team", "principal.lead is Team in resource.team", g.team() + " in resource.team"}))
 	case 19:
 		return g.guarded("team", pick(g.Rand, []string{"principal.teams.contains(resource.team)", "resource.team in " + g.team(), "resource.team == " + g.team()}))
 	case 20:
@@ -269,11 +269,12 @@ func (g generator) policy(i int) string {
 	principal := pick(g.Rand, []string{"principal", "principal", "principal is User", "principal in Team::\"t1\"", "principal == User::\"ann\"", "principal is User in Team::\"t2\""})
 	action := pick(g.Rand, []string{"action", "action == Action::\"read\"", "action in Action::\"any\"", "action in [Action::\"read\", Action::\"write\"]"})
 	resource := pick(g.Rand, []string{"resource", "resource", "resource is Item", "resource == Item::\"i3\""})
-	text := fmt.Sprintf("@id(\"p%d\")\n%s (%s, %s, %s)", i, effect, principal, action, resource)
+	var text strings.Builder
+	fmt.Fprintf(&text, "@id(\"p%d\")\n%s (%s, %s, %s)", i, effect, principal, action, resource)
 	for range 1 + g.IntN(2) {
-		text += "\n" + pick(g.Rand, []string{"when", "when", "unless"}) + " { " + g.condition(g.IntN(3)) + " }"
+		text.WriteString("\n" + pick(g.Rand, []string{"when", "when", "unless"}) + " { " + g.condition(g.IntN(3)) + " }")
 	}
-	return text + ";\n"
+	return text.String() + ";\n"
 }
 
 func (g generator) policies() string {

@@ -2,6 +2,7 @@ package accesscontrol_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -140,6 +141,7 @@ func TestFilesOfAPolicySet(t *testing.T) {
 
 	_, err = accesscontrol.Load(t.Context(), accesscontrol.Config{Files: failingFS{}})
 	require.ErrorIs(t, err, errBroken)
+	require.ErrorContains(t, err, "accesscontrol: read policy files: ")
 }
 
 var errBroken = errors.New("broken disk")
@@ -190,4 +192,53 @@ func TestTableWithoutSQLIsOnlyChecked(t *testing.T) {
 	require.ErrorIs(t, err, accesscontrol.ErrRequest)
 	_, err = policy.Fields(t.Context(), itemPrincipals()[0], record)
 	require.ErrorIs(t, err, accesscontrol.ErrRequest, "no Read action is named")
+}
+
+// A text nested from end to end is refused or loaded; it does not end the
+// process, as it does without a bound on the size.
+func TestNestedTextDoesNotOverflowTheStack(t *testing.T) {
+	const size = 128 << 10
+	head, tail := `@id("a") permit (principal, action, resource) when { `, ` };`
+	room := size - len(head) - len(tail)
+	for _, unit := range []string{"(", "!", "[", "{a:", "if true then ", "a("} {
+		body := head + strings.Repeat(unit, room/len(unit)) + tail
+		_, err := accesscontrol.Load(t.Context(), itemConfig(body))
+		require.ErrorIs(t, err, accesscontrol.ErrPolicy, unit)
+	}
+	for _, text := range []string{strings.Repeat("!resource.flag||", room/16-1) + "true", "[" + strings.Repeat("resource.amount+", 300) + "1" + "].contains(1)"} {
+		found := problems(t, itemConfig(head+text+tail))
+		require.Equal(t, []string{"item.cedar:1:1: policy a: a condition is nested deeper than 250 levels; a set with contains is flat"}, found)
+	}
+	for _, open := range []string{"Set<", "{a:"} {
+		_, err := accesscontrol.Load(t.Context(), accesscontrol.Config{Texts: map[string]string{"s.cedarschema": "entity A = {b:" + strings.Repeat(open, (size-20)/len(open))}})
+		require.ErrorIs(t, err, accesscontrol.ErrPolicy)
+	}
+	found := problems(t, itemConfig(head+strings.Repeat("(", size)+tail))
+	require.Equal(t, []string{"item.cedar: the file is larger than 128 KiB; split it"}, found)
+}
+
+// What loads, SQLite takes: the longest condition and many policies at once.
+func TestLargeFiltersRun(t *testing.T) {
+	db := openDB(t, itemDDL)
+	_, err := db.ExecContext(t.Context(), "INSERT INTO items (id, tenant, owner, stage, amount, flag) VALUES ('i', 'main', 'ann', 's', 5, 1)")
+	require.NoError(t, err)
+	var text strings.Builder
+	text.WriteString(`@id("deep") permit (principal, action, resource) when { ` + strings.Repeat("resource.amount == 4 || (resource.flag && principal.level + 9223372036854775807 < 0) || ", 100) + `resource.amount == 5 };`)
+	for i := range 700 {
+		fmt.Fprintf(&text, "@id(\"p%d\") permit (principal, action, resource) when { resource.amount == %d };\n@id(\"f%d\") forbid (principal, action, resource) when { resource.amount == %d };\n", i, i+100, i, i+100)
+	}
+	policy, err := accesscontrol.Load(t.Context(), itemConfig(text.String()))
+	require.NoError(t, err)
+	ann := itemPrincipals()[0]
+	for level, want := range map[int][]string{
+		-1: {"i"}, // -1 + the largest integer is not below 0; the last part permits
+		7:  {},    // 7 + the largest integer fails, and the last part is never reached
+	} {
+		ann.Attrs["level"] = level
+		where, err := policy.Filter(t.Context(), ann, "read", "item")
+		require.NoError(t, err)
+		ids, err := selected(t.Context(), db, "items", where)
+		require.NoError(t, err)
+		require.Equal(t, want, ids)
+	}
 }

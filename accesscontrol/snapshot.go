@@ -68,6 +68,15 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	return s, nil
 }
 
+// maxText bounds a file. The parser descends as deep as the text is nested,
+// and a stack that overflows ends the process: a text of this size, brackets
+// from end to end, does not. Larger sets are several files.
+const maxText = 128 << 10
+
+// maxDepth bounds a condition: SQLite parses 1,000 levels, and && of many
+// parts is a level each.
+const maxDepth = 250
+
 // readTexts collects the texts of a config, each kind sorted by name.
 func readTexts(ctx context.Context, config Config) (policies, schemas []text, err error) {
 	add := func(name, body string) bool {
@@ -107,6 +116,11 @@ func readTexts(ctx context.Context, config Config) (policies, schemas []text, er
 	}
 	if err != nil {
 		return nil, nil, &readError{err}
+	}
+	for _, t := range slices.Concat(policies, schemas) {
+		if len(t.body) > maxText {
+			return nil, nil, &PolicyError{[]Problem{{Position: t.name, Text: "the file is larger than 128 KiB; split it"}}}
+		}
 	}
 	byName := func(a, b text) int { return strings.Compare(a.name, b.name) }
 	slices.SortFunc(policies, byName)
@@ -181,6 +195,10 @@ func parsePolicies(texts []text, schema *cedarx.Schema) (policies []*cedarx.Poli
 			}
 			if at[p.ID] == "" {
 				at[p.ID] = p.Position
+			}
+			if p.Depth() > maxDepth {
+				problems = append(problems, Problem{Policy: p.ID, Position: p.Position, Text: "a condition is nested deeper than 250 levels; a set with contains is flat"})
+				continue
 			}
 			for _, fault := range schema.Validate(p) {
 				problems = append(problems, Problem{Policy: p.ID, Position: p.Position, Text: fault})

@@ -12,22 +12,22 @@ import (
 // every declared action on every record of the principal's own tenant. The
 // policies of config are left out. What is asked must still make sense:
 // unknown actions, attributes and types are errors, as they are in production.
-func AllowAll(t testing.TB, config accesscontrol.Config) *accesscontrol.Policy {
-	t.Helper()
-	return load(t, config, `@id("allow-all") permit (principal, action, resource);`)
+func AllowAll(tb testing.TB, config accesscontrol.Config) *accesscontrol.Policy {
+	tb.Helper()
+	return load(tb, config, `@id("allow-all") permit (principal, action, resource);`)
 }
 
 // DenyAll is AllowAll's opposite: no policy permits anything.
-func DenyAll(t testing.TB, config accesscontrol.Config) *accesscontrol.Policy {
-	t.Helper()
-	return load(t, config, "")
+func DenyAll(tb testing.TB, config accesscontrol.Config) *accesscontrol.Policy {
+	tb.Helper()
+	return load(tb, config, "")
 }
 
-func load(t testing.TB, config accesscontrol.Config, text string) *accesscontrol.Policy {
-	t.Helper()
-	policy, err := accesscontrol.Load(t.Context(), config.Replaced(text))
+func load(tb testing.TB, config accesscontrol.Config, text string) *accesscontrol.Policy {
+	tb.Helper()
+	policy, err := accesscontrol.Load(tb.Context(), config.Replaced(text))
 	if err != nil {
-		t.Fatalf("accesscontroltest: schema and tables must load: %v", err)
+		tb.Fatalf("accesscontroltest: schema and tables must load: %v", err)
 	}
 	return policy
 }

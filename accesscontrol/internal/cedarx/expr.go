@@ -47,6 +47,7 @@ type Expr struct {
 	Type cedar.EntityType
 	// UsesResource and UsesVariable say what the value depends on.
 	UsesResource, UsesVariable bool
+	depth                      int
 	raw                        ast.IsNode
 }
 
@@ -78,6 +79,7 @@ func expression(node ast.IsNode) *Expr {
 		e.Type = n.EntityType
 	}
 	for _, a := range e.Args {
+		e.depth = max(e.depth, 1+a.depth)
 		e.UsesResource = e.UsesResource || a.UsesResource
 		e.UsesVariable = e.UsesVariable || a.UsesVariable
 	}
@@ -200,7 +202,13 @@ func (e *Expr) String() string {
 		return e.operand(0) + " has " + e.Name
 	case Access:
 		return e.operand(0) + "." + e.Name
+	default:
+		return e.call()
 	}
+}
+
+// call words everything that has no form of its own.
+func (e *Expr) call() string {
 	parts := make([]string, 0, len(e.Args))
 	for _, a := range e.Args {
 		parts = append(parts, a.String())
@@ -215,14 +223,14 @@ func (e *Expr) String() string {
 func (e *Expr) operand(i int) string {
 	arg := e.Args[i]
 	switch arg.Op {
-	case Literal, Variable, Access, Contains, Other:
+	case Literal, Variable, Access, Contains, Other, Not:
 		return arg.String()
 	case And, Or:
 		if arg.Op == e.Op {
 			return arg.String()
 		}
-	case Eq, Ne, Lt, Le, Gt, Ge, Has, Is, In:
-		if e.Op == And || e.Op == Or {
+	default:
+		if arg.Op != If && (e.Op == And || e.Op == Or) {
 			return arg.String()
 		}
 	}

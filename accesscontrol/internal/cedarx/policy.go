@@ -109,3 +109,12 @@ func scope(node ast.IsScopeNode) Scope {
 		return Scope{Kind: ScopeAll}
 	}
 }
+
+// Depth is how deep the conditions are nested.
+func (p *Policy) Depth() int {
+	deepest := 0
+	for _, c := range p.Conditions {
+		deepest = max(deepest, c.Body.depth)
+	}
+	return deepest
+}
