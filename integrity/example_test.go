@@ -143,3 +143,30 @@ func ExampleParseRoots() {
 	// Output:
 	// contacts 0 true <nil>
 }
+
+func ExampleSealer_Reseal() {
+	ctx := context.Background()
+	sealer, _ := integrity.NewSealer(&integritytest.Tagger{}, integrity.Layout{ID: "contact/1", Columns: []integrity.Column{{Name: "city"}}})
+	before := integrity.SealedRow{Ref: integrity.Ref{Tenant: "main", Table: "contacts", Key: "r1", Version: 1, SchemaID: "contact/1"}, Values: map[string]any{"city": "Bern"}}
+	before.Seal, _ = sealer.Seal(ctx, before.Ref, before.Values)
+
+	next := before.Ref
+	next.Version = 2
+	_, err := sealer.Reseal(ctx, before, next, map[string]any{"city": "Basel"})
+	fmt.Println(err)
+
+	before.Values["city"] = "Basel" // changed behind the application's back: not to be blessed
+	_, err = sealer.Reseal(ctx, before, next, map[string]any{"city": "Basel"})
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// integrity: row is not what was sealed
+}
+
+func ExampleSchema_Explain() {
+	schema, _ := integrity.NewSchema("contact", integrity.Field{Name: "city", MaxLen: 3, Label: map[string]string{"zh-Hans": "城市"}})
+	v := schema.Validate(map[string]any{"city": "Bern"})[0]
+	fmt.Println(schema.Explain("en-GB", v), schema.Explain("zh-CN", v))
+	// Output:
+	// city is longer than 3 characters. 城市超过 3 个字符。
+}
