@@ -1,0 +1,79 @@
+package crmguard_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"log/slog"
+	"testing"
+
+	"github.com/crmguard/crmguard/accesscontrol"
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/backup"
+	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/integrity"
+	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
+)
+
+// TestWhatIsOfferedFitsWhereItIsTaken is proved by the compiler: the six
+// packages never import each other, so nothing else tells that a func of one
+// still fits the field of another. The func is never called.
+func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
+	_ = func(ctx context.Context, vault *encryption.Vault, table *encryption.SealedTable, policy *accesscontrol.Policy, who accesscontrol.Principal, trail *audit.Trail, repo *backup.Repository, desk *privacy.Desk, ledger *privacy.Ledger) error {
+		// encryption -> audit
+		sealer := vault.PersonSealer("audit")
+		_ = audit.Config{
+			Seal: sealer, Prepare: sealer.Ensure, Tag: vault.Tagger("log"),
+			Heads: audit.Heads{Ledger: audit.HeadOf(desk.LedgerHead), Keys: audit.HeadOf(vault.Position)},
+		}
+		_, _ = trail.ResealOpenings(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+			resealed, _, err := sealer.Reseal(ctx, tenant, person, sealed, ad)
+			return resealed, err
+		})
+
+		// encryption -> integrity
+		_, _ = integrity.NewSealer(vault.Tagger("seal"))
+
+		// encryption, audit, privacy -> backup
+		_ = backup.Config{Manifests: vault.ManifestTagger()}
+		_ = backup.Job{
+			Positions: backup.Positions{Keys: vault.Position, Ledger: desk.LedgerHead, Trail: trail.Checkpoint},
+			KeyCopy:   vault.KeyCopy("keycopy"), Generations: encryption.Counts(nil, "main", table),
+		}
+		_ = []backup.Step{
+			{Name: "indexes", Run: func(ctx context.Context, _ string) error { return table.RebuildIndexes(nil, "main")(ctx) }},
+			{Name: "audit", Run: func(ctx context.Context, _ string) error { return trail.CatchUp(ctx) }},
+			{Name: "erasures", Run: func(ctx context.Context, _ string) error { _, err := desk.Replay(ctx); return err }},
+			{Name: "gate", Run: func(ctx context.Context, _ string) error { return desk.Current(ctx) }},
+		}
+
+		// audit, backup -> encryption: what may still need a key generation
+		if err := vault.DestroyGeneration(ctx, "main", 1, table.Holder(nil), trail.OpeningHolders, repo.KeyHolders); err != nil {
+			return err
+		}
+
+		// encryption, audit, accesscontrol -> privacy
+		_ = privacy.LedgerConfig{Digests: vault.LedgerDigests()}
+		_ = privacy.Func{Erase: vault.Eraser()}
+		_ = privacy.Func{Erase: trail.Eraser()}
+		_ = privacy.Config{
+			Record: trail.Recorder("desk"), Note: trail.Noter("desk"), Allow: policy.Allower(who),
+			Sign: crypto.Signer(ed25519.PrivateKey{}), Ledger: ledger,
+		}
+		_ = sqlstore.Config{EraseOwner: func(ctx context.Context, tenant, owner string) error {
+			_, err := vault.EraseRecord(ctx, tenant, owner)
+			return err
+		}}
+
+		// one shape of observation everywhere
+		var observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
+		_ = encryption.Config{Observe: observe}
+		_ = accesscontrol.Config{Observe: observe}
+		_ = audit.Config{Observe: observe}
+		_ = backup.Config{Observe: observe}
+		_ = backup.Job{Observe: observe}
+		_ = privacy.Config{Observe: observe}
+		return nil
+	}
+}
