@@ -23,6 +23,7 @@ import (
 func (s *system) public() ed25519.PublicKey { return s.key.Public().(ed25519.PublicKey) }
 
 func publicPEM(t *testing.T, key ed25519.PublicKey) []byte {
+	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(key)
 	require.NoError(t, err)
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})

@@ -72,7 +72,7 @@ type Config struct {
 }
 
 // ErrSchema says that the desk's tables are older than this library needs.
-type ErrSchema = sqlschema.VersionError
+type ErrSchema = sqlschema.VersionError //nolint:errname // one name in all packages
 
 // ErrConfig is wrapped by every refusal of [Open].
 var ErrConfig = errors.New("privacy: configuration")

@@ -24,12 +24,14 @@ import (
 )
 
 func identity(t *testing.T) *age.X25519Identity {
+	t.Helper()
 	id, err := age.GenerateX25519Identity()
 	require.NoError(t, err)
 	return id
 }
 
 func inner(t *testing.T, b *privacy.Bundle, id age.Identity) []byte {
+	t.Helper()
 	r, err := age.Decrypt(bytes.NewReader(b.Data), id)
 	require.NoError(t, err)
 	data, err := io.ReadAll(r)

@@ -356,21 +356,21 @@ func (l *Ledger) write(c *chain, line []byte) (err error) {
 }
 
 func (l *Ledger) lock(ctx context.Context) (func(), error) {
-	f, err := os.OpenFile(filepath.Join(l.cfg.Dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, l.unreachable(err)
-	}
 	for range 200 {
-		if err = tryLock(f); err == nil {
-			return func() { _ = errors.Join(unlock(f), f.Close()) }, nil
+		release, busy, err := lockFolder(filepath.Join(l.cfg.Dir, lockFile))
+		switch {
+		case err == nil:
+			return release, nil
+		case !busy:
+			return nil, l.unreachable(err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
+			return nil, ctx.Err()
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return nil, errors.Join(l.fail(ErrLedgerBusy, 0, "", remedyBusy), f.Close())
+	return nil, l.fail(ErrLedgerBusy, 0, "", remedyBusy)
 }
 
 func syncDir(dir string) error {

@@ -341,3 +341,34 @@ func script(t *testing.T, name string, args ...string) {
 	out, err := exec.CommandContext(t.Context(), "python3", append([]string{filepath.Join("testdata", name)}, args...)...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
+
+// One writer at a time; several processes wait for each other.
+func TestTheLedgerHasOneWriter(t *testing.T) {
+	s := newSystem(t)
+	s.cfg.Delay, s.cfg.Lease = -1, -1
+	s.reopen()
+	p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: s.contact("ann@a.example"), Reason: "r", By: "user/1"})
+	require.NoError(t, err)
+	require.NoError(t, s.desk.Approve(t.Context(), p.ID, "user/2"))
+	other := exec.CommandContext(t.Context(), "python3", "-c", `import fcntl, sys
+f = open(sys.argv[1], "w"); fcntl.flock(f, fcntl.LOCK_EX); print("held", flush=True); sys.stdin.read()`, filepath.Join(s.ledgerDir(), "ledger.lock"))
+	in, err := other.StdinPipe()
+	require.NoError(t, err)
+	out, err := other.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, other.Start())
+	_, err = out.Read(make([]byte, 4))
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	_, err = s.desk.Execute(ctx, p.ID)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = s.desk.Execute(t.Context(), p.ID)
+	require.ErrorIs(t, err, privacy.ErrLedgerBusy)
+	require.Empty(t, lines(t, s.ledgerPath()))
+	require.NoError(t, in.Close())
+	require.NoError(t, other.Wait())
+	o, err := s.desk.Execute(t.Context(), p.ID)
+	require.NoError(t, err)
+	require.Equal(t, privacy.Done, o.State)
+}

@@ -1,15 +1,22 @@
 package privacy
 
 import (
-	"os"
-
-	"golang.org/x/sys/windows"
+	"errors"
+	"syscall"
 )
 
-func tryLock(f *os.File) error {
-	return windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{})
-}
+const sharingViolation = syscall.Errno(32)
 
-func unlock(f *os.File) error {
-	return windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &windows.Overlapped{})
+// lockFolder opens the lock file without sharing it; Windows closes it with
+// the process.
+func lockFolder(path string) (release func(), busy bool, err error) {
+	name, err := syscall.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, false, err
+	}
+	h, err := syscall.CreateFile(name, syscall.GENERIC_WRITE, 0, nil, syscall.OPEN_ALWAYS, syscall.FILE_ATTRIBUTE_NORMAL, 0)
+	if err != nil {
+		return nil, errors.Is(err, sharingViolation), err
+	}
+	return func() { _ = syscall.CloseHandle(h) }, false, nil
 }

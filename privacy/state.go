@@ -71,15 +71,16 @@ func (d *Desk) openPlans(ctx context.Context) ([]planRow, error) {
 	if err != nil {
 		return nil, mute("reading the plans", err)
 	}
+	defer func() { _ = rows.Close() }() // Err has said what there is to say
 	var plans []planRow
 	for rows.Next() {
 		p, err := scanPlan(rows)
 		if err != nil {
-			return nil, mute("reading the plans", errors.Join(err, rows.Close()))
+			return nil, mute("reading the plans", err)
 		}
 		plans = append(plans, p)
 	}
-	return plans, mute("reading the plans", errors.Join(rows.Err(), rows.Close()))
+	return plans, mute("reading the plans", rows.Err())
 }
 
 // scrub takes the person out of a plan row: only its id, tenant, state,

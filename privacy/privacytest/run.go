@@ -37,8 +37,8 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 
 const one, other = "01900000-0000-7000-8000-000000000001", "01900000-0000-7000-8000-000000000002"
 
-func (f Fixture) scope(person string) privacy.Scope {
-	return privacy.Scope{Tenant: f.Tenants[0], Person: person}
+func (f Fixture) scope() privacy.Scope {
+	return privacy.Scope{Tenant: f.Tenants[0], Person: one}
 }
 
 func (f Fixture) found(t *testing.T, tenant, person string) []privacy.Row {
@@ -50,9 +50,9 @@ func (f Fixture) found(t *testing.T, tenant, person string) []privacy.Row {
 	return rows
 }
 
-func (f Fixture) left(t *testing.T, person string, rows []privacy.Row) int {
+func (f Fixture) left(t *testing.T, rows []privacy.Row) int {
 	t.Helper()
-	n, err := f.Store.Left(t.Context(), f.scope(person), rows)
+	n, err := f.Store.Left(t.Context(), f.scope(), rows)
 	if err != nil {
 		t.Fatalf("Left: %v", err)
 	}
@@ -60,24 +60,28 @@ func (f Fixture) left(t *testing.T, person string, rows []privacy.Row) int {
 }
 
 func name(t *testing.T, f Fixture) {
-	if f.Store.Name() == "" || f.Store.Name() != f.Store.Name() {
+	t.Helper()
+	first := f.Store.Name()
+	if second := f.Store.Name(); first == "" || second != first {
 		t.Error("Name must be a constant that is not empty: outcomes and plans refer to it")
 	}
 }
 
 func empty(t *testing.T, f Fixture) {
+	t.Helper()
 	if rows := f.found(t, f.Tenants[0], one); len(rows) != 0 {
 		t.Errorf("Find in an empty store gave %d rows", len(rows))
 	}
-	if err := f.Store.Erase(t.Context(), f.scope(one)); err != nil {
+	if err := f.Store.Erase(t.Context(), f.scope()); err != nil {
 		t.Errorf("Erase of nothing gave %v; erasing what is gone is no error", err)
 	}
-	if n := f.left(t, one, nil); n != 0 {
+	if n := f.left(t, nil); n != 0 {
 		t.Errorf("Left in an empty store gave %d", n)
 	}
 }
 
 func find(t *testing.T, f Fixture) {
+	t.Helper()
 	f.Plant(t, f.Tenants[0], one)
 	rows := f.found(t, f.Tenants[0], one)
 	if len(rows) == 0 {
@@ -88,7 +92,7 @@ func find(t *testing.T, f Fixture) {
 			t.Errorf("a row without table or class (%q, %q): plans and certificates name both", r.Table, r.Class)
 		}
 	}
-	if n := f.left(t, one, rows); n == 0 {
+	if n := f.left(t, rows); n == 0 {
 		t.Error("Left found nothing before the erasure: a read-back that cannot find proves nothing")
 	}
 	if rows := f.found(t, f.Tenants[0], other); len(rows) != 0 {
@@ -97,6 +101,7 @@ func find(t *testing.T, f Fixture) {
 }
 
 func export(t *testing.T, f Fixture) {
+	t.Helper()
 	f.Plant(t, f.Tenants[0], one)
 	for record, err := range f.Store.Export(t.Context(), f.Tenants[0], one) {
 		if err != nil {
@@ -106,23 +111,27 @@ func export(t *testing.T, f Fixture) {
 			t.Error("a record without table")
 		}
 	}
-	for range f.Store.Export(t.Context(), f.Tenants[0], other) {
-		t.Error("Export gave a record of another person")
+	for _, err := range f.Store.Export(t.Context(), f.Tenants[0], other) {
+		t.Errorf("Export gave a record of another person, or the error %v", err)
 	}
-	for range f.Store.Export(t.Context(), f.Tenants[0], one) {
+	for _, err := range f.Store.Export(t.Context(), f.Tenants[0], one) {
+		if err != nil {
+			t.Errorf("Export again gave %v", err)
+		}
 		break // a sequence may be left early
 	}
 }
 
 func erase(t *testing.T, f Fixture) {
+	t.Helper()
 	f.Plant(t, f.Tenants[0], one)
 	f.Plant(t, f.Tenants[0], other)
 	rows := f.found(t, f.Tenants[0], one)
 	before := len(f.found(t, f.Tenants[0], other))
-	if err := f.Store.Erase(t.Context(), f.scope(one)); err != nil {
+	if err := f.Store.Erase(t.Context(), f.scope()); err != nil {
 		t.Fatalf("Erase: %v", err)
 	}
-	if n := f.left(t, one, rows); n != 0 {
+	if n := f.left(t, rows); n != 0 {
 		t.Errorf("%d rows are left after Erase", n)
 	}
 	if n := len(f.found(t, f.Tenants[0], other)); n != before {
@@ -131,18 +140,20 @@ func erase(t *testing.T, f Fixture) {
 }
 
 func again(t *testing.T, f Fixture) {
+	t.Helper()
 	f.Plant(t, f.Tenants[0], one)
 	for range 3 {
-		if err := f.Store.Erase(t.Context(), f.scope(one)); err != nil {
+		if err := f.Store.Erase(t.Context(), f.scope()); err != nil {
 			t.Fatalf("Erase again gave %v; it must be idempotent", err)
 		}
 	}
-	if n := f.left(t, one, nil); n != 0 {
+	if n := f.left(t, nil); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
 }
 
 func tenants(t *testing.T, f Fixture) {
+	t.Helper()
 	if f.Tenants[1] == "" {
 		f.Plant(t, f.Tenants[0], one)
 		if rows := f.found(t, "another tenant", one); len(rows) != 0 {
@@ -153,7 +164,7 @@ func tenants(t *testing.T, f Fixture) {
 	f.Plant(t, f.Tenants[0], one)
 	f.Plant(t, f.Tenants[1], one) // equal ids in two tenants are two persons
 	before := len(f.found(t, f.Tenants[1], one))
-	if err := f.Store.Erase(t.Context(), f.scope(one)); err != nil {
+	if err := f.Store.Erase(t.Context(), f.scope()); err != nil {
 		t.Fatalf("Erase: %v", err)
 	}
 	if n := len(f.found(t, f.Tenants[1], one)); n != before {
@@ -162,6 +173,7 @@ func tenants(t *testing.T, f Fixture) {
 }
 
 func people(t *testing.T, f Fixture) {
+	t.Helper()
 	lister, ok := f.Store.(privacy.People)
 	if !ok {
 		return // optional
@@ -180,7 +192,10 @@ func people(t *testing.T, f Fixture) {
 			t.Error("People left a person out: a replay would not find them")
 		}
 	}
-	for range lister.People(t.Context()) {
+	for _, err := range lister.People(t.Context()) {
+		if err != nil {
+			t.Errorf("People again gave %v", err)
+		}
 		break // a sequence may be left early
 	}
 }

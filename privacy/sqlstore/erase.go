@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -120,6 +121,7 @@ func (s *Store) update(ctx context.Context, tx *sql.Tx, l located) error {
 			sets = append(sets, quote(name)+" = NULL")
 		case privacy.Redact:
 			sets, args = append(sets, quote(name)+" = ?"), append(args, privacy.RedactedText)
+		default: // retained, or another store destroys its key
 		}
 	}
 	if len(sets) == 0 {
@@ -214,7 +216,7 @@ func (s *Store) retire(ctx context.Context, tenant string) error {
 	}
 	for _, owner := range owners {
 		if s.cfg.EraseOwner == nil {
-			return dbError("erase", retiredTable, fmt.Errorf("EraseOwner is needed"))
+			return dbError("erase", retiredTable, errors.New("EraseOwner is needed"))
 		}
 		if err := s.cfg.EraseOwner(ctx, tenant, owner); err != nil {
 			return dbError("erase", retiredTable, err)

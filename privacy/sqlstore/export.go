@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -58,15 +57,16 @@ func (s *Store) records(ctx context.Context, t privacy.Table, scope privacy.Scop
 	if err != nil {
 		return nil, dbError("export", t.Name, err)
 	}
+	defer func() { _ = rows.Close() }() // Err has said what there is to say
 	var records []privacy.Record
 	for rows.Next() {
 		r, err := record(rows, t, columns)
 		if err != nil {
-			return nil, dbError("export", t.Name, errors.Join(err, rows.Close()))
+			return nil, dbError("export", t.Name, err)
 		}
 		records = append(records, r)
 	}
-	return records, dbError("export", t.Name, errors.Join(rows.Err(), rows.Close()))
+	return records, dbError("export", t.Name, rows.Err())
 }
 
 // exported lists key columns, then the columns of the map.
@@ -189,13 +189,14 @@ func (s *Store) personsAfter(ctx context.Context, t privacy.Table, tenant, after
 
 // texts reads a result of one text column.
 func texts(rows *sql.Rows, op, table string) ([]string, error) {
+	defer func() { _ = rows.Close() }() // Err has said what there is to say
 	var list []string
 	for rows.Next() {
 		var text string
 		if err := rows.Scan(&text); err != nil {
-			return nil, dbError(op, table, errors.Join(err, rows.Close()))
+			return nil, dbError(op, table, err)
 		}
 		list = append(list, text)
 	}
-	return list, dbError(op, table, errors.Join(rows.Err(), rows.Close()))
+	return list, dbError(op, table, rows.Err())
 }

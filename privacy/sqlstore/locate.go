@@ -145,15 +145,16 @@ func (s *Store) scan(ctx context.Context, q querier, sel selection, scope privac
 	if err != nil {
 		return nil, dbError("find", sel.table.Name, err)
 	}
+	defer func() { _ = rows.Close() }() // Err has said what there is to say
 	var found []located
 	for rows.Next() {
 		l, err := sel.read(rows, scope)
 		if err != nil {
-			return nil, dbError("find", sel.table.Name, errors.Join(err, rows.Close()))
+			return nil, dbError("find", sel.table.Name, err)
 		}
 		found = append(found, l)
 	}
-	return found, dbError("find", sel.table.Name, errors.Join(rows.Err(), rows.Close()))
+	return found, dbError("find", sel.table.Name, rows.Err())
 }
 
 // read takes one row apart in the order of selectionOf.
@@ -252,8 +253,9 @@ func clean(action privacy.Action, v any) bool {
 		return v == nil
 	case privacy.Redact:
 		return v == nil || asText(v) == privacy.RedactedText
+	default:
+		return true // retained, or unreadable without the key
 	}
-	return true
 }
 
 func asText(v any) string {
