@@ -202,32 +202,37 @@ func (h *hunt) everyValue(ctx context.Context, db *sql.DB, where string) error {
 		return err
 	}
 	for _, table := range tables {
-		rows, err := db.QueryContext(ctx, `SELECT * FROM "`+table+`"`)
-		if err != nil {
-			return err
-		}
-		columns, err := rows.Columns()
-		if err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		cells := make([]sql.RawBytes, len(columns))
-		into := make([]any, len(columns))
-		for i := range cells {
-			into[i] = &cells[i]
-		}
-		for rows.Next() {
-			if err := rows.Scan(into...); err != nil {
-				return errors.Join(err, rows.Close())
-			}
-			for i, cell := range cells {
-				h.bytes(cell, where+", "+table+"."+columns[i])
-			}
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		if err := h.everyCell(ctx, db, table, where+", "+table); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (h *hunt) everyCell(ctx context.Context, db *sql.DB, table, where string) error {
+	rows, err := db.QueryContext(ctx, `SELECT * FROM "`+table+`"`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	cells := make([]sql.RawBytes, len(columns))
+	into := make([]any, len(columns))
+	for i := range cells {
+		into[i] = &cells[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		for i, cell := range cells {
+			h.bytes(cell, where+"."+columns[i])
+		}
+	}
+	return rows.Err()
 }
 
 func texts(ctx context.Context, db *sql.DB, query string) ([]string, error) {

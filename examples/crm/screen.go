@@ -58,7 +58,7 @@ func (s *screen) progress(what string, done, total int) {
 
 // failed says which promise broke, what was expected and what was found.
 func (s *screen) failed(err error) {
-	broken, ok := errors.AsType[*brokenPromise](err)
+	broken, ok := errors.AsType[*promiseError](err)
 	if !ok {
 		fmt.Fprintf(s.out, "\n%s %v\n", s.paint("31;1", "FAILED"), err)
 		return

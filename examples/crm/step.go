@@ -38,10 +38,10 @@ func steps() []step {
 	}
 }
 
-// brokenPromise is why a step failed.
-type brokenPromise struct{ step, expected, found string }
+// promiseError is why a step failed.
+type promiseError struct{ step, expected, found string }
 
-func (b *brokenPromise) Error() string {
+func (b *promiseError) Error() string {
 	return fmt.Sprintf("step %s: expected %s, found %s", b.step, b.expected, b.found)
 }
 
@@ -50,7 +50,7 @@ func expect[T any](what string, want, got T) error {
 	if reflect.DeepEqual(want, got) {
 		return nil
 	}
-	return &brokenPromise{expected: fmt.Sprintf("%s: %v", what, want), found: fmt.Sprint(got)}
+	return &promiseError{expected: fmt.Sprintf("%s: %v", what, want), found: fmt.Sprint(got)}
 }
 
 // expectThat is for what no single figure says.
@@ -58,7 +58,7 @@ func expectThat(holds bool, expected, found string, args ...any) error {
 	if holds {
 		return nil
 	}
-	return &brokenPromise{expected: expected, found: fmt.Sprintf(found, args...)}
+	return &promiseError{expected: expected, found: fmt.Sprintf(found, args...)}
 }
 
 // report is report.json.
@@ -104,11 +104,11 @@ func tour(ctx context.Context, s settings, dir string, out *screen) error {
 
 // nameStep turns any error into a broken promise of the step.
 func nameStep(name string, err error) error {
-	if broken, ok := errors.AsType[*brokenPromise](err); ok {
+	if broken, ok := errors.AsType[*promiseError](err); ok {
 		broken.step = name
 		return err
 	}
-	return &brokenPromise{step: name, expected: "no error", found: err.Error()}
+	return &promiseError{step: name, expected: "no error", found: err.Error()}
 }
 
 func writeReport(dir string, r report) error {

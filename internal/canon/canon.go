@@ -111,6 +111,7 @@ func checkToken(dec *jsontext.Decoder, tok jsontext.Token) error {
 		if kind, n := dec.StackIndex(dec.StackDepth()); kind == '{' && n%2 == 1 {
 			return checkName(tok.String())
 		}
+	default: // true, false and brackets are as they must be
 	}
 	return nil
 }
