@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cedar-policy/cedar-go"
+
 	"github.com/crmguard/crmguard/accesscontrol"
 )
 
@@ -104,7 +105,7 @@ func checks(name string, kind role, n int, ask func(i int) (bool, error)) contes
 				if yes {
 					allowed++
 				}
-				fmt.Fprintf(hash, "%v", yes)
+				_, _ = fmt.Fprintf(hash, "%v", yes)
 			}
 			if allowed == 0 || allowed == n {
 				return "", errors.New("the questions tell nothing apart")
@@ -112,6 +113,7 @@ func checks(name string, kind role, n int, ask func(i int) (bool, error)) contes
 			return fmt.Sprintf("%d of %d allowed, %x", allowed, n, hash.Sum(nil)[:8]), nil
 		},
 		Bench: func(b *testing.B) error {
+			b.Helper()
 			i := 0
 			for b.Loop() {
 				if _, err := ask(i); err != nil {

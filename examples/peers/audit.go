@@ -8,11 +8,12 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/audit/tilesink"
 	"github.com/crmguard/crmguard/encryption"
-	"golang.org/x/mod/sumdb/note"
 )
 
 const logName = "peers.crm.example/audit"
@@ -57,6 +58,7 @@ func auditContests(ctx context.Context, p *bench) ([]contest, error) {
 			Name: j.name, Role: j.role,
 			Answer: func() (string, error) { return j.answer(ctx) },
 			Bench: func(b *testing.B) error {
+				b.Helper()
 				for i := 0; b.Loop(); i++ {
 					if err := j.change(ctx, i, nil); err != nil {
 						return err

@@ -44,7 +44,7 @@ func backupContests(ctx context.Context, p *bench) ([]contest, error) {
 	if err != nil {
 		return nil, err
 	}
-	savers, err := backupSavers(ctx, p, source)
+	savers, err := backupSavers(ctx, source)
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +62,7 @@ func saving(p *bench, savers []saver, want, what, note string) contest {
 			Name: cmp.Or(s.name, "Job.RunOnce"), Role: s.role,
 			Answer: func() (string, error) { return s.answer(p, want) },
 			Bench: func(b *testing.B) error {
+				b.Helper()
 				for range b.N {
 					b.StopTimer()
 					dir, err := s.fresh(p)
@@ -117,6 +118,7 @@ func restoring(p *bench, savers []saver, want, what, note string) contest {
 				return got, err
 			},
 			Bench: func(b *testing.B) error {
+				b.Helper()
 				for range b.N {
 					b.StartTimer()
 					if err := restore(func(string) error {
@@ -168,7 +170,7 @@ func (s saver) answer(p *bench, want string) (string, error) {
 	return got, errors.Join(os.RemoveAll(dir), os.RemoveAll(target))
 }
 
-func backupSavers(ctx context.Context, p *bench, source string) ([]saver, error) {
+func backupSavers(ctx context.Context, source string) ([]saver, error) {
 	key := backup.NewMachineKey()
 	tagger, err := manifestTagger()
 	if err != nil {

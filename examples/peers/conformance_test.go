@@ -17,8 +17,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crmguard/crmguard/audit"
-	"github.com/crmguard/crmguard/encryption"
 	"github.com/stretchr/testify/require"
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera/api"
@@ -26,6 +24,9 @@ import (
 	"github.com/transparency-dev/tessera/fsck"
 	"golang.org/x/mod/sumdb/note"
 	"k8s.io/klog/v2"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/encryption"
 )
 
 // These tests let programs that are not ours judge what the packages write.

@@ -15,11 +15,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crmguard/crmguard/encryption"
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/prf"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
+
+	"github.com/crmguard/crmguard/encryption"
 )
 
 const (
@@ -59,7 +60,8 @@ func encryptionContests(ctx context.Context, p *bench) ([]contest, error) {
 	}
 	note := "A value of 32 bytes, a ring of 10 keys. Building the associated data of formats.md section 1 is included everywhere; Tink and the floor build it into a buffer that they keep, which is the fair way. "
 	return []contest{
-		{Package: "encryption", What: "seal a field of 32 bytes", Note: note + "Ours and the floor append to a buffer that is used again.", Contestants: contestantsOf(fields, "Writer.AppendSeal", func(f fieldRival, b *testing.B) error {
+		{Package: "encryption", What: "seal a field of 32 bytes", Note: note + "Ours and the floor append to a buffer that is used again.", Contestants: contestantsOf(fields, "Writer.AppendSeal", func(b *testing.B, f fieldRival) error {
+			b.Helper()
 			for b.Loop() {
 				if _, err := f.seal(fieldValue); err != nil {
 					return err
@@ -67,7 +69,8 @@ func encryptionContests(ctx context.Context, p *bench) ([]contest, error) {
 			}
 			return nil
 		})},
-		{Package: "encryption", What: "open a field of 32 bytes", Note: note + "The key is in the ring already.", Contestants: contestantsOf(fields, "Reader.AppendOpen", func(f fieldRival, b *testing.B) error {
+		{Package: "encryption", What: "open a field of 32 bytes", Note: note + "The key is in the ring already.", Contestants: contestantsOf(fields, "Reader.AppendOpen", func(b *testing.B, f fieldRival) error {
+			b.Helper()
 			sealed, err := f.seal(fieldValue)
 			if err != nil {
 				return err
@@ -93,13 +96,16 @@ type fieldRival struct {
 }
 
 // contestantsOf lets every rival do the work; call is what ours is called by.
-func contestantsOf(rivals []fieldRival, call string, work func(fieldRival, *testing.B) error) []contestant {
+func contestantsOf(rivals []fieldRival, call string, work func(*testing.B, fieldRival) error) []contestant {
 	var out []contestant
 	for _, r := range rivals {
 		out = append(out, contestant{
 			Name: cmp.Or(r.name, call), Role: r.role,
 			Answer: r.answer,
-			Bench:  func(b *testing.B) error { return work(r, b) },
+			Bench: func(b *testing.B) error {
+				b.Helper()
+				return work(b, r)
+			},
 		})
 	}
 	return out
@@ -176,7 +182,7 @@ func fieldRivals(ctx context.Context, table *encryption.SealedTable) ([]fieldRiv
 			"cipher.NewGCMWithRandomNonce, buffers reused", floor,
 			func(v []byte) ([]byte, error) {
 				ad = appendAD(ad[:0])
-				out = raw.Seal(out[:0], nil, v, ad)
+				out = raw.Seal(out[:0], nil, v, ad) //nolint:gosec // it draws the nonce itself
 				return out, nil
 			},
 			func(s []byte) (_ []byte, err error) {
@@ -299,6 +305,7 @@ func indexRival(name string, kind role, value func(string) (int64, error)) conte
 			return fmt.Sprintf("the same address: %v, another: %v", values[0] == values[1], values[0] == values[2]), nil
 		},
 		Bench: func(b *testing.B) error {
+			b.Helper()
 			for b.Loop() {
 				if _, err := value(address); err != nil {
 					return err

@@ -10,8 +10,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/crmguard/crmguard/integrity"
 	"github.com/go-playground/validator/v10"
+
+	"github.com/crmguard/crmguard/integrity"
 )
 
 // contact is the record as a Go struct, for those who validate structs.
@@ -122,6 +123,7 @@ func validation(what, note string, c *contact, judges []judge) contest {
 			Name: j.name, Role: j.role,
 			Answer: func() (string, error) { return verdicts(j), nil },
 			Bench: func(b *testing.B) error {
+				b.Helper()
 				for b.Loop() {
 					if got := j.count(prepared); got != want {
 						return fmt.Errorf("found %d broken fields, not %d", got, want)

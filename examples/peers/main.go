@@ -12,7 +12,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -54,10 +53,10 @@ func measureAll(ctx context.Context, r *runner, only, out, commit string) error 
 		outcomes = append(outcomes, some...)
 	}
 	took := time.Since(begun)
-	fmt.Fprintf(r.progress, "%d contests in %s\n", len(outcomes), took.Round(time.Second))
+	r.say("%d contests in %s\n", len(outcomes), took.Round(time.Second))
 	if only != "" {
-		_, err := io.WriteString(r.progress, "a part only: RESULTS.md and results.json stay as they are\n")
-		return err
+		r.say("a part only: RESULTS.md and results.json stay as they are\n")
+		return nil
 	}
 	return writeResults(out, outcomes, provenanceOf(r, commit, took))
 }

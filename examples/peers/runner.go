@@ -36,7 +36,7 @@ type outcome struct {
 // run interleaves the contestants, so that whatever slows the machine down
 // for a while slows all of them, and starts each round with another one.
 func (r *runner) run(c contest) (outcome, error) {
-	fmt.Fprintf(r.progress, "%s: %s\n", c.Package, c.What)
+	r.say("%s: %s\n", c.Package, c.What)
 	if err := c.agree(); err != nil {
 		return outcome{}, err
 	}
@@ -62,16 +62,21 @@ func (r *runner) run(c contest) (outcome, error) {
 	for i, one := range c.Contestants {
 		f := summarise(one, results[i])
 		out.Figures = append(out.Figures, f)
-		fmt.Fprintf(r.progress, "  %-5s %-58s %12s %10.0f B %6.0f allocs  %s\n",
+		r.say("  %-5s %-58s %12s %10.0f B %6.0f allocs  %s\n",
 			f.Role, f.Name, duration(f.Nanos), f.Bytes, f.Allocs, out.ratioText(i))
 	}
 	return out, nil
+}
+
+func (r *runner) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(r.progress, format, args...) // figures go into the files
 }
 
 func measure(c contestant) (testing.BenchmarkResult, error) {
 	runtime.GC() // what one contestant leaves behind is not paid for by the next
 	var failed error
 	result := testing.Benchmark(func(b *testing.B) {
+		b.Helper()
 		b.ReportAllocs()
 		if err := c.Bench(b); err != nil {
 			failed = err

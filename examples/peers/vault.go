@@ -6,13 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 
-	"github.com/crmguard/crmguard/encryption"
-	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/mac"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
 // A kek is a key encryption key in memory; an application has a KMS.
