@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"sync"
 
 	"github.com/crmguard/crmguard/integrity"
 )
@@ -10,6 +11,8 @@ import (
 // memory is what the tour keeps in its head, never in the folder: what was
 // imported, to compare with what is read later. A CRM has no such thing.
 type memory struct {
+	mu        sync.Mutex // guards the values of people while users work beside the tour
+	changes   int        // of contacts since the snapshot
 	people    []*person
 	byID      map[string]*person
 	accounts  map[string]string            // name -> id
@@ -39,6 +42,22 @@ type person struct {
 	custom map[string]string // the columns that nobody knew, one by one
 	former []string          // values that were changed since
 	texts  []string          // free text and files about them
+}
+
+// remember notes that a field of a person was changed.
+func (m *memory) remember(p *person, field, value string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p.former = append(p.former, p.values[field])
+	p.values[field] = value
+	m.changes++
+}
+
+// valueOf is what the tour remembers of a field.
+func (m *memory) valueOf(p *person, field string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return p.values[field]
 }
 
 // sealsHead is what a beat anchors of the row seals.

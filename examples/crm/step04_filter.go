@@ -141,6 +141,13 @@ func (c *crm) visibleBySQL(ctx context.Context, u user) (visible map[string]bool
 	return visible, text, rows.Err()
 }
 
+func visibility(v accesscontrol.Visibility) string {
+	if v == accesscontrol.Readable {
+		return "readable"
+	}
+	return "hidden"
+}
+
 // showOneRecord shows one record as two roles see it, and one refusal with
 // its reason.
 func (c *crm) showOneRecord(ctx context.Context, rows []*contact) error {
@@ -154,15 +161,18 @@ func (c *crm) showOneRecord(ctx context.Context, rows []*contact) error {
 	if row == nil {
 		row = rows[0]
 	}
+	fields := map[string]accesscontrol.Fields{}
 	for _, u := range onePerRole() {
-		if u.role != "manager" && u.role != "support" {
-			continue
-		}
-		fields, err := c.policy.Fields(ctx, principal(u), row.accessRecord())
+		visible, err := c.policy.Fields(ctx, principal(u), row.accessRecord())
 		if err != nil {
 			return err
 		}
-		c.out.say("  one record for %s: %d fields readable, %d hidden", u.role, len(fields.Readable()), len(fields.Hidden()))
+		fields[u.role] = visible
+	}
+	c.out.say("one record, side by side:")
+	c.out.say("  %-12s %-10s %-10s %-10s", "field", "manager", "support", "outsider")
+	for _, name := range []string{"country", "region", "first_name", "email", "phone", "street"} {
+		c.out.say("  %-12s %-10s %-10s %-10s", name, visibility(fields["manager"][name]), visibility(fields["support"][name]), visibility(fields["outsider"][name]))
 	}
 	outsider := onePerRole()[len(onePerRole())-1]
 	err := c.policy.Check(ctx, principal(outsider), "contact.read", row.accessRecord())

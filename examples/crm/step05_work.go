@@ -124,7 +124,7 @@ func (c *crm) update(ctx context.Context, p *person, field, value string) error 
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	err = c.changeRow(ctx, tx, p.id, "contact.update", []audit.Change{{Path: field, Who: p.id, Old: orAbsent(p.values, field), New: value}}, func(row *contact) error {
+	err = c.changeRow(ctx, tx, p.id, "contact.update", []audit.Change{{Path: field, Who: p.id, Old: orAbsent(c.valueOf(p, field)), New: value}}, func(row *contact) error {
 		if err := c.policy.Check(ctx, principal(userOf(row.owner)), "contact.update", row.accessRecord()); err != nil {
 			return err
 		}
@@ -137,16 +137,15 @@ func (c *crm) update(ctx context.Context, p *person, field, value string) error 
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	p.former = append(p.former, p.values[field])
-	p.values[field] = value
+	c.remember(p, field, value)
 	return nil
 }
 
-func orAbsent(values map[string]string, field string) any {
-	if value, there := values[field]; there {
-		return value
+func orAbsent(value string) any {
+	if value == "" {
+		return audit.Absent{}
 	}
-	return nil
+	return value
 }
 
 func userOf(id string) user {

@@ -37,7 +37,7 @@ func rotate(ctx context.Context, c *crm) error {
 		return err
 	}
 	c.figures["old_generation"], c.figures["new_generation"] = int(left[before]), int(left[after])
-	c.out.say("meanwhile %s reads and searches, %d failures, %d changes written", thousands(c.figures["reads"]), c.figures["failures"], c.figures["writes"])
+	c.out.say("meanwhile %s reads and searches, %d failures, %d changes written, %d of them between the rewriter's reading and its writing", thousands(c.figures["reads"]), c.figures["failures"], c.figures["writes"], c.figures["conflicts"])
 	c.out.say("census by ciphertext prefix: old generation %d, new generation %s", left[before], thousands(int(left[after])))
 	if err := expectThat(c.figures["reads"] > 0, "reads while the keys changed", "none"); err != nil {
 		return err
@@ -81,13 +81,21 @@ func (c *crm) activeGeneration(ctx context.Context) (uint32, error) {
 // the audit trail.
 func (c *crm) resealAll(ctx context.Context) error {
 	total := len(c.people)
-	_, err := c.contacts.Reseal(ctx, c.live.db, tenant, encryption.ResealOptions{
-		BeforeRow: c.verifyInTx, AfterRow: c.sealInTx,
+	between, err := c.changeInBetween(ctx)
+	if err != nil {
+		return err
+	}
+	done, err := c.contacts.Reseal(ctx, c.live.db, tenant, encryption.ResealOptions{
+		BeforeRow: between, AfterRow: c.sealInTx,
 		Progress: func(r encryption.ResealReport) { c.out.progress("contacts resealed,", r.Rows, total) },
 	})
 	if err != nil {
 		return err
 	}
+	if err := expectThat(done.Conflicts > 0, "a change between the rewriter's reading and its writing noticed", "none"); err != nil {
+		return err
+	}
+	c.figures["conflicts"] += done.Conflicts
 	for _, table := range []*encryption.SealedTable{c.deals, c.activities} {
 		if _, err := table.Reseal(ctx, c.live.db, tenant, encryption.ResealOptions{}); err != nil {
 			return err
@@ -102,6 +110,40 @@ func (c *crm) resealAll(ctx context.Context) error {
 		return resealed, err
 	})
 	return err
+}
+
+// changeInBetween verifies each row before it is resealed, and, at the first
+// one, changes a contact of the same batch that the rewriter has read already
+// and not yet written: the change must survive.
+func (c *crm) changeInBetween(ctx context.Context) (encryption.RowHook, error) {
+	rows, err := collect(contactsWhere(ctx, c.live.db, "c.tenant = ? ORDER BY c.id LIMIT 10", tenant))
+	if err != nil {
+		return nil, err
+	}
+	p := c.byID[rows[len(rows)-1].id]
+	w, err := c.contacts.Writer(ctx, tenant, p.id) // keys are fetched before the transaction
+	if err != nil {
+		return nil, err
+	}
+	value := "Changed between reading and writing"
+	sealed, err := w.Seal("city", []byte(value))
+	if err != nil {
+		return nil, err
+	}
+	changed := false
+	return func(ctx context.Context, tx *sql.Tx, tenant, key string) error {
+		if !changed {
+			changed = true
+			c.remember(p, "city", value)
+			if err := c.changeRow(ctx, tx, p.id, "contact.update", nil, func(row *contact) error {
+				row.sealed["city"] = sealed
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return c.verifyInTx(ctx, tx, tenant, key)
+	}, nil
 }
 
 // verifyInTx refuses to bless a tampered row: its old seal must hold before
@@ -275,7 +317,7 @@ func (c *crm) startTraffic(ctx context.Context) *traffic {
 		defer close(t.done)
 		for i := 0; ctx.Err() == nil; i++ {
 			p := c.people[(i*13)%len(c.people)]
-			ids, err := c.lookUp(ctx, p.values["email"])
+			ids, err := c.lookUp(ctx, c.valueOf(p, "email"))
 			if ctx.Err() != nil {
 				return
 			}

@@ -47,7 +47,7 @@ func backUp(ctx context.Context, c *crm) error {
 	if err != nil {
 		return err
 	}
-	c.snapshot, c.snapshots = taken.Snapshot, append(c.snapshots, taken.Snapshot)
+	c.snapshot, c.snapshots, c.changes = taken.Snapshot, append(c.snapshots, taken.Snapshot), 0
 	if c.held, err = c.everything(ctx); err != nil {
 		return err
 	}
