@@ -65,16 +65,6 @@ func TestBeats(t *testing.T) {
 	}
 }
 
-func TestABeatThatLiesIsFound(t *testing.T) {
-	b := newBench(t)
-	b.fill(2)
-	leaf := `{"at":"2026-11-22T09:00:00.000000Z","heads":{},"id":"019aaaaa-0000-7000-8000-000000000001","kind":"beat","size":7,"v":1}`
-	tag, err := b.keys.Tag(t.Context(), "main", []byte("x"))
-	require.NoError(t, err)
-	b.exec(`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag) VALUES ('019aaaaa-0000-7000-8000-000000000001', 'main', 'beat', '', '', 1, ?, ?)`, []byte(leaf), tag)
-	require.Len(t, b.run().Refused, 1)
-}
-
 func TestRecorderAndNoter(t *testing.T) {
 	b := newBench(t)
 	b.config.From = func(ctx) string { return "req-7" }

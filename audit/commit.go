@@ -96,7 +96,13 @@ func fromValue(v frame.Value) (any, error) {
 			return nil, malformed("boolean value")
 		}
 		return v.Data[0] == 1, nil
+	default:
+		return fromEight(v)
 	}
+}
+
+// fromEight decodes the types that take 8 bytes.
+func fromEight(v frame.Value) (any, error) {
 	if len(v.Data) != 8 {
 		return nil, malformed("value of type %d", v.Type)
 	}
@@ -108,8 +114,9 @@ func fromValue(v frame.Value) (any, error) {
 		return time.UnixMicro(int64(n)).UTC(), nil
 	case frame.Float:
 		return math.Float64frombits(n), nil
+	default:
+		return nil, malformed("value of type %d", v.Type)
 	}
-	return nil, malformed("value of type %d", v.Type)
 }
 
 func empty(v frame.Value) error {

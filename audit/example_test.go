@@ -87,7 +87,7 @@ func (s *shop) change(ctx context.Context, person, email string) (id string, err
 	if err != nil {
 		return "", err
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	defer tx.Rollback()
 	if _, err := tx.ExecContext(ctx, `INSERT INTO contacts (id, email) VALUES (?, ?)`, person, email); err != nil {
 		return "", err
 	}
@@ -230,7 +230,7 @@ func ExampleTrail_Eraser() {
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
-	var erase func(ctx context.Context, tenant, person string) error = s.trail.Eraser()
+	erase := s.trail.Eraser() // func(ctx, tenant, person string) error
 	fmt.Println(erase(ctx, "main", "nobody we know"))
 	// Output: <nil>
 }

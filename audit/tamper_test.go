@@ -46,6 +46,7 @@ func TestTamperedFolder(t *testing.T) {
 	kept := b.checkpoint()
 	change := func(name string, with func([]byte) []byte) func(*testing.T, fstest.MapFS) {
 		return func(t *testing.T, files fstest.MapFS) {
+			t.Helper()
 			require.NotNil(t, files[name], name)
 			files[name].Data = with(bytes.Clone(files[name].Data))
 		}
@@ -56,18 +57,22 @@ func TestTamperedFolder(t *testing.T) {
 	}{
 		"entry changed": {change(firstBundle, func(d []byte) []byte { return bytes.Replace(d, []byte("u-1"), []byte("u-2"), 1) }), audit.Tampered},
 		"entry dropped": {func(t *testing.T, f fstest.MapFS) {
+			t.Helper()
 			e := split(t, f[firstBundle].Data)
 			f[firstBundle].Data = join(t, append(e[:100:100], e[101:]...))
 		}, audit.Tampered},
 		"entry dropped at the end": {func(t *testing.T, f fstest.MapFS) {
+			t.Helper()
 			e := split(t, f[lastBundle].Data)
 			f[lastBundle].Data = join(t, e[:len(e)-1])
 		}, audit.Tampered},
 		"entry inserted": {func(t *testing.T, f fstest.MapFS) {
+			t.Helper()
 			e := split(t, f[firstBundle].Data)
 			f[firstBundle].Data = join(t, append(e, e[0]))
 		}, audit.Tampered},
 		"entries exchanged": {func(t *testing.T, f fstest.MapFS) {
+			t.Helper()
 			e := split(t, f[firstBundle].Data)
 			e[3], e[4] = e[4], e[3]
 			f[firstBundle].Data = join(t, e)
@@ -107,6 +112,7 @@ func TestTamperedFolder(t *testing.T) {
 }
 
 func entryAndHash(t *testing.T, f fstest.MapFS) {
+	t.Helper()
 	e := split(t, f[firstBundle].Data)
 	e[9] = bytes.Replace(e[9], []byte("u-1"), []byte("u-2"), 1)
 	f[firstBundle].Data = join(t, e)
@@ -115,6 +121,7 @@ func entryAndHash(t *testing.T, f fstest.MapFS) {
 }
 
 func otherKey(t *testing.T, f fstest.MapFS) {
+	t.Helper()
 	skey, _, err := audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
 	signer, err := note.NewSigner(skey)
@@ -226,13 +233,15 @@ func TestTamperedDatabase(t *testing.T) {
 		"root changed":       {`UPDATE crmguard_audit_state SET root = zeroblob(32)`, true},
 		"state row dropped":  {`DELETE FROM crmguard_audit_state`, true},
 		"size set back to 0": {`UPDATE crmguard_audit_state SET size = 0`, true},
+		"row beyond the log": {`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx) VALUES ('x', 'main', 'event', '', '', 1, x'00', x'00', 1000)`, false},
+		"id of a beat":       {`UPDATE crmguard_audit_events SET id = 'x' WHERE kind = 'beat'`, false},
 		"size set forward":   {`UPDATE crmguard_audit_state SET size = size + 1`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.fill(10)
 			b.run()
-			for _, s := range bytes.Split([]byte(c.damage), []byte("; ")) {
+			for s := range bytes.SplitSeq([]byte(c.damage), []byte("; ")) {
 				require.Positive(t, b.exec(string(s)))
 			}
 			r := b.verifyStore(nil)
@@ -256,6 +265,7 @@ func TestTamperedBeforePublishing(t *testing.T) {
 	for name, damage := range map[string]string{
 		"changed": `UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 15`,
 		"dropped": `DELETE FROM crmguard_audit_events WHERE idx = 15`,
+		"newest":  `DELETE FROM crmguard_audit_events WHERE idx = 20`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)

@@ -251,6 +251,7 @@ func (c *comparison) count(index int64, event string, j judged) {
 		verdict = RolledBack
 	case OpeningPending:
 		verdict = Incomplete
+	case OpeningOK, OpeningErased, OpeningLost:
 	}
 	if verdict != OK {
 		c.fault(verdict, index, event, "crmguard_audit_openings", "opening "+string(j.verdict)+": "+j.why)

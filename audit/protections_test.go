@@ -1,0 +1,201 @@
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"testing"
+	"testing/fstest"
+
+	"filippo.io/torchwood"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+// hookTagger does something after a tag was checked and found good.
+type hookTagger struct {
+	audit.Tagger
+	after func()
+}
+
+func (h *hookTagger) Verify(ctx context.Context, tenant string, data, tag []byte) error {
+	err := h.Tagger.Verify(ctx, tenant, data, tag)
+	if err == nil && h.after != nil {
+		h.after()
+	}
+	return err
+}
+
+// A row that is changed between the check of its tag and its sequencing stays
+// out; so does a whole pass over a database that went back in between.
+func TestNothingSlipsInAfterTheTagWasChecked(t *testing.T) {
+	b := newBench(t)
+	b.fill(3)
+	b.run()
+	hook := &hookTagger{Tagger: b.keys}
+	b.config.Tag = hook
+	b.open()
+	id := b.record(update("p1", 1))
+	hook.after = func() {
+		b.exec(`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE id = ?`, id)
+	}
+	require.Zero(t, b.run().Sequenced)
+	hook.after = nil
+	require.Len(t, b.run().Refused, 1)
+	require.Len(t, b.leaves(), 4)
+
+	b.fill(1)
+	hook.after = func() { b.exec(`UPDATE crmguard_audit_state SET size = 0`) }
+	_, err := b.trail.RunOnce(t.Context())
+	require.ErrorIs(t, err, audit.ErrBehind)
+}
+
+func TestABeatIsNeverQueued(t *testing.T) {
+	b := newBench(t)
+	b.fill(2)
+	leaf := `{"at":"2026-11-22T09:00:00.000000Z","heads":{},"id":"019aaaaa-0000-7000-8000-000000000001","kind":"beat","size":2,"v":1}`
+	tag, err := b.keys.Tag(t.Context(), "", append(frame.Join("crmguard/audit/queue/v1", ""), leaf...))
+	require.NoError(t, err)
+	b.exec(`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag) VALUES ('019aaaaa-0000-7000-8000-000000000001', '', 'beat', '', '', 1, ?, ?)`, []byte(leaf), tag)
+	r := b.run()
+	require.Len(t, r.Refused, 1)
+	require.Equal(t, "beats are never queued", r.Refused[0].What)
+}
+
+// Someone who can seal puts another value into an opening: the commitment tells.
+func TestAForgedOpeningIsFound(t *testing.T) {
+	b := newBench(t)
+	id := b.record(update("p1", 1))
+	b.run()
+	raw := uuid.MustParse(id)
+	ad := frame.Join([]byte("crmguard/opening/v1"), raw[:])
+	sealed := b.blob(`SELECT sealed FROM crmguard_audit_openings WHERE event = ? AND owner <> 't:'`, id)
+	plain, err := b.keys.Open(t.Context(), "main", "p1", sealed, ad)
+	require.NoError(t, err)
+	text := func(s string) []byte { return []byte(base64.RawURLEncoding.EncodeToString([]byte(s))) }
+	forged := bytes.Replace(plain, text("new1@canary.example"), text("new2@canary.example"), 1)
+	require.NotEqual(t, plain, forged)
+	sealed, err = b.keys.Seal(t.Context(), "main", "p1", forged, ad)
+	require.NoError(t, err)
+	b.exec(`UPDATE crmguard_audit_openings SET sealed = ? WHERE event = ? AND owner <> 't:'`, sealed, id)
+	r := b.verifyStore(nil)
+	require.Equal(t, audit.Tampered, r.Verdict)
+	require.Equal(t, int64(1), r.Openings[audit.OpeningAltered])
+	past := b.history(audit.About("p1"))[0]
+	require.Equal(t, audit.OpeningAltered, past.Changes[0].Verdict)
+	require.Nil(t, past.Changes[0].New, "a value that does not match is not shown")
+}
+
+// A rewrite of an opening that another process rewrote meanwhile is dropped.
+func TestResealComparesBeforeItSwaps(t *testing.T) {
+	b := newBench(t)
+	id := b.record(audit.Event{Tenant: "main", Actor: "u", Action: "a", Changes: []audit.Change{{Path: "x", New: 1}}})
+	other := []byte("\x01\x00\x00\x00\x09 by another process")
+	r, err := b.trail.ResealOpenings(t.Context(), func(ctx, string, string, []byte, []byte) ([]byte, error) {
+		b.exec(`UPDATE crmguard_audit_openings SET sealed = ?`, other)
+		return []byte("\x01\x00\x00\x00\x09 by this one"), nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, audit.ResealReport{Seen: 1, Raced: 1}, r)
+	require.Equal(t, other, b.blob(`SELECT sealed FROM crmguard_audit_openings WHERE event = ?`, id))
+}
+
+// signedLog publishes entries by hand, under a root of the caller's choice.
+func signedLog(t *testing.T, b *bench, spoil bool, leaves ...string) fstest.MapFS {
+	t.Helper()
+	var hashes []tlog.Hash
+	var bundle, tile []byte
+	reader := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+		out := make([]tlog.Hash, len(indexes))
+		for i, index := range indexes {
+			out[i] = hashes[index]
+		}
+		return out, nil
+	})
+	for i, leaf := range leaves {
+		more, err := tlog.StoredHashes(int64(i), []byte(leaf), reader)
+		require.NoError(t, err)
+		hashes = append(hashes, more...)
+		tile = append(tile, more[0][:]...)
+		bundle, err = torchwood.AppendTileEntry(bundle, []byte(leaf))
+		require.NoError(t, err)
+	}
+	n := int64(len(leaves))
+	root, err := tlog.TreeHash(n, reader)
+	require.NoError(t, err)
+	if spoil {
+		root[0] ^= 1
+	}
+	c := torchwood.Checkpoint{Origin: "crm.example/audit/0", Tree: tlog.Tree{N: n, Hash: root}}
+	signed, err := note.Sign(&note.Note{Text: c.String()}, b.config.Sign)
+	require.NoError(t, err)
+	return fstest.MapFS{
+		"checkpoint": {Data: signed},
+		torchwood.TilePath(tlog.Tile{H: 8, L: 0, W: len(leaves)}):  {Data: tile},
+		torchwood.TilePath(tlog.Tile{H: 8, L: -1, W: len(leaves)}): {Data: bundle},
+	}
+}
+
+// Whoever holds the key can sign anything; what the entries say must still fit.
+func TestASignedLogMustStillMakeSense(t *testing.T) {
+	b := newBench(t)
+	event := `{"action":"a","actor":"u","at":"2026-11-22T08:30:00.000001Z","id":"019aaaaa-0000-7000-8000-000000000001","kind":"event","outcome":"ok","tenant":"main","v":1}`
+	beat := func(size string) string {
+		return `{"at":"2026-11-22T09:00:00.000000Z","heads":{},"id":"019aaaaa-0000-7000-8000-000000000002","kind":"beat","size":` + size + `,"v":1}`
+	}
+	for name, c := range map[string]struct {
+		files fstest.MapFS
+		want  audit.Verdict
+	}{
+		"control":    {signedLog(t, b, false, event, beat("1")), audit.OK},
+		"root":       {signedLog(t, b, true, event, beat("1")), audit.Tampered},
+		"beat":       {signedLog(t, b, false, event, beat("7")), audit.Tampered},
+		"no leaf":    {signedLog(t, b, false, event, "hello"), audit.Tampered},
+		"empty leaf": {signedLog(t, b, false, event, ""), audit.Tampered},
+	} {
+		r, err := audit.VerifyLog(t.Context(), c.files, b.trust())
+		require.NoError(t, err)
+		require.Equal(t, c.want, r.Verdict, "%s: %+v", name, r.Faults)
+	}
+}
+
+func TestWhatAnErasureCovers(t *testing.T) {
+	b := newBench(t)
+	first := b.record(update("p1", 1))
+	var surrogate string
+	require.NoError(t, b.db.QueryRowContext(t.Context(), `SELECT surrogate FROM crmguard_audit_surrogates`).Scan(&surrogate))
+	b.run()
+	require.Positive(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE retry IS NOT NULL`))
+	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
+	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE id = ? AND retry IS NOT NULL`, first), "a retry tag is made of the values")
+	b.run()
+	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+
+	// A restored row of the surrogate, even without any opening.
+	b.exec(`INSERT INTO crmguard_audit_surrogates (tenant, person, surrogate) VALUES ('main', 'p1', ?)`, surrogate)
+	require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict, "an opening is gone, and its surrogate is not: not an erasure")
+	quiet := newBench(t) // a person whose events have no values
+	quiet.record(audit.Event{Tenant: "main", Actor: "u", Action: "contact.read", Persons: []string{"p1"}})
+	require.NoError(t, quiet.db.QueryRowContext(t.Context(), `SELECT surrogate FROM crmguard_audit_surrogates`).Scan(&surrogate))
+	require.NoError(t, quiet.trail.Erase(t.Context(), "main", "p1"))
+	quiet.run()
+	require.Equal(t, audit.OK, quiet.verifyStore(nil).Verdict)
+	quiet.exec(`INSERT INTO crmguard_audit_surrogates (tenant, person, surrogate) VALUES ('main', 'p1', ?)`, surrogate)
+	require.Equal(t, audit.RolledBack, quiet.verifyStore(nil).Verdict)
+	require.NoError(t, b.db.QueryRowContext(t.Context(), `SELECT surrogate FROM crmguard_audit_surrogates`).Scan(&surrogate))
+
+	// An erasure does not cover what came after it.
+	b.record(update("p1", 2))
+	b.run()
+	b.exec(`DELETE FROM crmguard_audit_openings WHERE owner = ?`, surrogate)
+	b.exec(`DELETE FROM crmguard_audit_surrogates`)
+	r := b.verifyStore(nil)
+	require.Equal(t, audit.Tampered, r.Verdict)
+	require.Equal(t, int64(1), r.Openings[audit.OpeningMissing])
+	require.Equal(t, int64(1), r.Openings[audit.OpeningErased])
+}
