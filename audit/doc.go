@@ -76,7 +76,6 @@
 //	ErrLogLost        permanent   bring back the published folder
 //	ErrOrigin         permanent   key, tables or folder belong to another log
 //	ErrHead           temporary   a store named in Heads does not answer
-//	ErrErased         -           for callers' own use: the values are gone on purpose
 //	ErrSchema         permanent   call sqltrail.Install, or apply its migrations
 //
 // Errors of the database, the sink, the sealer and the tagger are wrapped.

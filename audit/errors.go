@@ -44,8 +44,6 @@ var (
 	// ErrHead says that a head for a beat could not be read; sequencing and
 	// publishing went on without the beat.
 	ErrHead = errors.New("audit: beat left out, a head could not be read")
-	// ErrErased says that the values were erased, by a sequenced erasure.
-	ErrErased = errors.New("audit: values erased")
 )
 
 // ConflictError says that an event with this id is recorded already and is

@@ -77,7 +77,7 @@ func TestTamperedFolder(t *testing.T) {
 			e[3], e[4] = e[4], e[3]
 			f[firstBundle].Data = join(t, e)
 		}, audit.Tampered},
-		"bundles exchanged":            {func(t *testing.T, f fstest.MapFS) { f[firstBundle], f[lastBundle] = f[lastBundle], f[firstBundle] }, audit.Tampered},
+		"bundles exchanged":            {func(_ *testing.T, f fstest.MapFS) { f[firstBundle], f[lastBundle] = f[lastBundle], f[firstBundle] }, audit.Tampered},
 		"hash tile changed":            {change("tile/0/000", func(d []byte) []byte { d[40] ^= 1; return d }), audit.Tampered},
 		"partial hash tile changed":    {change("tile/0/001.p/45", func(d []byte) []byte { d[40] ^= 1; return d }), audit.Tampered},
 		"upper hash tile changed":      {change("tile/1/000.p/1", func(d []byte) []byte { d[0] ^= 1; return d }), audit.Tampered},
