@@ -158,10 +158,11 @@ func TestNothingIsWrittenOutsideTheTarget(t *testing.T) {
 		"twice":             `{"name":"a","type":"file","content":[]},{"name":"a","type":"file","content":[]}`,
 		"link then through": `{"name":"l","type":"symlink","linktarget":"../outside"},{"name":"l","type":"dir","subtree":"$"}`,
 		"device":            `{"name":"d","type":"chardev"}`,
+		"mark of an opened": `{"name":".crmguard","type":"dir","subtree":"$"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			id, err := backup.PutSnapshot(t.Context(), repo, func(save func(string, bool) string) string {
-				sub := save(`{"nodes":[{"name":"inner","type":"file","content":[]}]}`, true)
+				sub := save(`{"nodes":[{"name":"opened.json","type":"file","content":[]}]}`, true)
 				return save(`{"nodes":[`+strings.ReplaceAll(nodes, "$", sub)+`]}`, true)
 			})
 			require.NoError(t, err)
