@@ -86,7 +86,7 @@ func unpack(archive, target string) error {
 			return err
 		}
 		if err := writeFile(path, func(w io.Writer) error {
-			_, err := io.Copy(w, r) //nolint:gosec // the archive is our own
+			_, err := io.Copy(w, r)
 			return err
 		}); err != nil {
 			return err

@@ -51,7 +51,7 @@ func privacyContests(ctx context.Context, p *bench) ([]contest, error) {
 	if p.small {
 		earlier = 2
 	}
-	grown, err := erasures(ctx, p, fmt.Sprintf("the same when %d and more were erased before", earlier), note+"Here the databases are kept for all rounds, and with them the ledger, which ours reads and verifies whole.", earlier)
+	grown, err := erasures(ctx, p, fmt.Sprintf("erase one person when %d and more were erased before", earlier), note+"Here the databases are kept for all rounds, and with them the ledger, which ours reads and verifies whole.", earlier)
 	return []contest{young, grown}, err
 }
 

@@ -113,11 +113,10 @@ func writeResults(dir string, outcomes []outcome, p provenance) error {
 	if err != nil {
 		return err
 	}
-	//nolint:gosec // both files are for everyone
 	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(text, '\n'), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "RESULTS.md"), []byte(markdown(outcomes, p)), 0o644) //nolint:gosec // as above
+	return os.WriteFile(filepath.Join(dir, "RESULTS.md"), []byte(markdown(outcomes, p)), 0o644)
 }
 
 func markdown(outcomes []outcome, p provenance) string {

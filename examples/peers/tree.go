@@ -21,7 +21,7 @@ func newChance(seed byte) (chance, error) {
 	if err != nil {
 		return chance{}, err
 	}
-	return chance{cipher.NewCTR(block, make([]byte, aes.BlockSize))}, nil //nolint:gosec // not for secrecy
+	return chance{cipher.NewCTR(block, make([]byte, aes.BlockSize))}, nil
 }
 
 func (c chance) Read(p []byte) (int, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
@@ -71,6 +72,9 @@ func openVault(ctx context.Context, p *bench) (*encryption.Vault, encryption.Key
 	vault, err := encryption.Create(ctx, encryption.Config{
 		Keys: store,
 		KEK:  func(context.Context, string, string) (tink.AEADWithContext, error) { return key, nil },
+		// A writer is good for one lease, 5 s by default: an application makes
+		// one a request. Here one writer serves all rounds.
+		Lease: time.Hour,
 	})
 	if err != nil {
 		return nil, nil, nil, err
