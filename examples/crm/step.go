@@ -75,17 +75,23 @@ type stepReport struct {
 	Figures map[string]int `json:"figures"`
 }
 
-// tour walks the steps in dir and leaves report.json, also when one fails.
+// tour sets an installation up in dir and walks all steps.
 func tour(ctx context.Context, s settings, dir string, out *screen) error {
-	began := time.Now()
 	c, err := newCRM(ctx, s, dir, out)
 	if err != nil {
 		return err
 	}
+	return errors.Join(c.walk(ctx), c.close())
+}
+
+// walk takes the steps one by one and leaves report.json, also when one fails.
+func (c *crm) walk(ctx context.Context) error {
+	began := time.Now()
+	var err error
 	all := steps()
 	result := report{OK: true}
 	for i, st := range all {
-		out.heading(i+1, len(all), st.title, st.risk)
+		c.out.heading(i+1, len(all), st.title, st.risk)
 		c.figures = map[string]int{}
 		started := time.Now()
 		err = st.run(ctx, c)
@@ -96,10 +102,10 @@ func tour(ctx context.Context, s settings, dir string, out *screen) error {
 			result.OK = false
 			break
 		}
-		out.done(took)
+		c.out.done(took)
 	}
 	result.Seconds = time.Since(began).Seconds()
-	return errors.Join(err, writeReport(dir, result), c.close())
+	return errors.Join(err, writeReport(c.dir, result))
 }
 
 // nameStep turns any error into a broken promise of the step.
