@@ -162,7 +162,9 @@ func TestAFailureAtEveryStepRecovers(t *testing.T) {
 		require.Equal(t, audit.OK, r.Verdict, "step %d: %+v", step, r.Faults)
 		require.Equal(t, int64(271), r.Size)
 		require.Equal(t, audit.OK, b.verifyStore(kept).Verdict)
-		unmodifiedClient(t, b)
+		if step%5 == 1 {
+			unmodifiedClient(t, b)
+		}
 	}
 }
 
@@ -232,7 +234,7 @@ func unmodifiedClient(t *testing.T, b *bench) {
 }
 
 func TestAnUnmodifiedClientReadsTheLog(t *testing.T) {
-	for _, n := range []int{1, 255, 256, 600} {
+	for _, n := range []int{1, 255, 256, 300} {
 		b := newBench(t)
 		b.fill(n / 2)
 		b.run()
@@ -265,9 +267,9 @@ func TestPartialTilesGoWhenTheFullOneIsPublished(t *testing.T) {
 
 func TestMoreThanOneBatch(t *testing.T) {
 	b := newBench(t)
-	b.fill(2300)
+	b.fill(1100)
 	r := b.run()
-	require.Equal(t, 2300, r.Sequenced)
+	require.Equal(t, 1100, r.Sequenced)
 	require.Equal(t, audit.OK, b.verifyLog(nil).Verdict)
 	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
 	b.fill(1)
