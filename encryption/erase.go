@@ -2,7 +2,6 @@ package encryption
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -57,19 +56,21 @@ func (v *Vault) erase(ctx context.Context, tenant, owner string) (Receipt, error
 	if err := checkTenant(tenant); err != nil {
 		return Receipt{}, err
 	}
-	if _, err := v.tenant(ctx, tenant); err != nil && !errors.Is(err, ErrKEK) {
+	if _, err := v.tenant(ctx, tenant); err != nil {
 		return Receipt{}, err
 	}
 	receipt := Receipt{Tenant: tenant}
-	state, err := v.update(ctx, func(tx KeyTx) error {
+	var closure []string
+	state, err := v.update(ctx, func(tx KeyTx) (err error) {
 		receipt = Receipt{Tenant: tenant}
-		return bury(ctx, tx, tenant, owner, &receipt)
+		closure, err = bury(ctx, tx, tenant, owner, &receipt)
+		return err
 	})
 	if err != nil {
 		return Receipt{}, err
 	}
 	receipt.Epoch = state.Epoch
-	v.drop() // this process stops at once, what it has handed out within the lease
+	v.evict(tenant, closure) // this process stops at once, what it has handed out within the lease
 	if !v.settled(receipt.Sequence) {
 		receipt.At = v.cfg.Now().UTC()
 		receipt.Unreadable = receipt.At.Add(v.cfg.Lease)
@@ -104,18 +105,18 @@ func (v *Vault) scrub(ctx context.Context) (bool, error) {
 
 // bury makes tombstones of the owner and of everyone merged into it, and
 // deletes their key rows, in one transaction.
-func bury(ctx context.Context, tx KeyTx, tenant, owner string, receipt *Receipt) error {
+func bury(ctx context.Context, tx KeyTx, tenant, owner string, receipt *Receipt) ([]string, error) {
 	state, err := tx.State(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	closure, err := aliasClosure(ctx, tx, tenant, owner)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	have, err := tx.Owners(ctx, tenant, closure)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var put []OwnerRow
 	for _, o := range closure {
@@ -129,9 +130,9 @@ func bury(ctx context.Context, tx KeyTx, tenant, owner string, receipt *Receipt)
 	}
 	receipt.Owners, receipt.Keys = len(closure), len(have.Keys)
 	if len(put) == 0 && len(have.Keys) == 0 {
-		return nil
+		return closure, nil
 	}
-	return tx.Write(ctx, Change{Put: Rows{Owners: put}, Remove: Rows{Keys: have.Keys}, Narrows: true})
+	return closure, tx.Write(ctx, Change{Put: Rows{Owners: put}, Remove: Rows{Keys: have.Keys}, Narrows: true})
 }
 
 // aliasClosure lists the owner and everyone merged into it, directly or not.

@@ -26,6 +26,8 @@ type ownerKeys struct {
 	merged bool
 	keys   map[uint32]*personKey
 	loaded time.Time // before the read
+	flush  uint64    // of the vault, before the read
+	active uint32    // the generation that sealed then
 }
 
 // maxOwners bounds the owners of one query.
@@ -41,11 +43,13 @@ func (v *Vault) lookup(ctx context.Context, tenant string, owners []string, earl
 	}
 	out := make(map[string]*ownerKeys, len(owners))
 	var missing []string
+	asked := map[string]bool{}
 	v.mu.RLock()
 	for _, owner := range owners {
-		if known := v.owners[ownerID{tenant, owner}]; known != nil {
+		if known := v.owners[ownerID{tenant, owner}]; known != nil && known.flush == v.flush {
 			out[owner] = known
-		} else if !slices.Contains(missing, owner) {
+		} else if !asked[owner] {
+			asked[owner] = true
 			missing = append(missing, owner)
 		}
 	}
@@ -75,7 +79,7 @@ func (v *Vault) fetch(ctx context.Context, tenant string, owners []string) (map[
 	v.cfg.Observe(ctx, "encryption.keys.fetched", float64(len(rows.Keys)))
 	out := make(map[string]*ownerKeys, len(rows.Owners))
 	for _, row := range rows.Owners {
-		out[row.Owner] = &ownerKeys{state: row.State, keys: map[uint32]*personKey{}, loaded: loaded}
+		out[row.Owner] = &ownerKeys{state: row.State, keys: map[uint32]*personKey{}, loaded: loaded, flush: flush}
 	}
 	for _, row := range rows.Aliases {
 		if o := out[row.Alias]; o != nil {
@@ -91,18 +95,25 @@ func (v *Vault) fetch(ctx context.Context, tenant string, owners []string) (map[
 			return nil, err
 		}
 	}
-	v.remember(tenant, out, flush)
+	k, err := v.tenant(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range out {
+		o.active = k.active
+	}
+	v.remember(tenant, out)
 	return out, nil
 }
 
-// remember puts owners into the cache unless it was dropped meanwhile.
-func (v *Vault) remember(tenant string, found map[string]*ownerKeys, flush uint64) {
+// remember puts owners into the cache unless something newer is there.
+func (v *Vault) remember(tenant string, found map[string]*ownerKeys) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.flush != flush {
-		return
-	}
 	for owner, keys := range found {
+		if known := v.owners[ownerID{tenant, owner}]; known != nil && known.flush > keys.flush {
+			continue
+		}
 		if len(v.owners) >= v.cfg.CacheKeys {
 			for id := range v.owners { // any one goes: map order is random enough
 				delete(v.owners, id)
@@ -148,6 +159,9 @@ func (v *Vault) unwrap(ctx context.Context, row KeyRow) (*personKey, error) {
 // an exact lookup, one fresh read on a miss, never another owner, alias or
 // generation.
 func (v *Vault) openKey(ctx context.Context, tenant, owner string, generation uint32) (*personKey, time.Time, error) {
+	if key := v.leasedKey(tenant, owner, generation); key != nil && key.err == nil {
+		return key, v.lastCheck(), nil
+	}
 	found, granted, err := v.lookup(ctx, tenant, []string{owner}, false)
 	if err != nil {
 		return nil, granted, err
@@ -164,6 +178,19 @@ func (v *Vault) openKey(ctx context.Context, tenant, owner string, generation ui
 		}
 	}
 	return nil, granted, v.whyMissing(ctx, tenant, found[owner], generation)
+}
+
+// leasedKey answers from memory alone while the lease of the entry runs, also
+// when the barrier has moved: inside a transaction nothing is fetched.
+func (v *Vault) leasedKey(tenant, owner string, generation uint32) *personKey {
+	now := v.cfg.Now()
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	o := v.owners[ownerID{tenant, owner}]
+	if o == nil || !v.leasedLocked(o.flush, o.loaded, now) {
+		return nil
+	}
+	return o.key(generation)
 }
 
 func (o *ownerKeys) key(generation uint32) *personKey {
@@ -361,6 +388,18 @@ func (v *Vault) Ensure(ctx context.Context, tenant string, persons ...string) er
 			return err
 		}
 	}
-	_, _, _, err := v.sealKeys(ctx, tenant, persons)
-	return err
+	return v.ensure(ctx, tenant, persons)
+}
+
+// ensure makes the keys of owners and the keysets of the taggers ready.
+func (v *Vault) ensure(ctx context.Context, tenant string, owners []string) error {
+	if _, _, _, err := v.sealKeys(ctx, tenant, owners); err != nil {
+		return err
+	}
+	for _, purpose := range []string{purposeSeal, purposeLog} {
+		if _, err := v.keyset(ctx, tenant, purpose); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -20,8 +20,9 @@ func (v *Vault) PersonSealer(purpose string) PersonSealer {
 	return PersonSealer{vault: v, purpose: purpose}
 }
 
-// Ensure fetches or creates the keys of these persons, so that Seal needs no
-// connection for half a lease: call it before the transaction. The person ""
+// Ensure fetches or creates the keys of these persons, and the keysets of the
+// taggers, so that Seal, Open and Tag need no connection for half a lease:
+// call it before the transaction. The person ""
 // stands for the tenant's own data.
 func (s PersonSealer) Ensure(ctx context.Context, tenant string, persons ...string) error {
 	owners := make([]string, 0, len(persons)+1)
@@ -32,8 +33,7 @@ func (s PersonSealer) Ensure(ctx context.Context, tenant string, persons ...stri
 		}
 		owners = append(owners, owner)
 	}
-	_, _, _, err := s.vault.sealKeys(ctx, tenant, owners)
-	return err
+	return s.vault.ensure(ctx, tenant, owners)
 }
 
 func (s PersonSealer) owner(tenant, person string) (string, error) {
@@ -69,21 +69,34 @@ func (s PersonSealer) Seal(ctx context.Context, tenant, person string, plaintext
 // cachedSealKey answers from memory while the lease runs, so that it may be
 // called inside a transaction after Ensure.
 func (v *Vault) cachedSealKey(ctx context.Context, tenant, owner string) (*personKey, uint32, error) {
-	if v.cfg.Now().Sub(v.lastCheck()) < v.cfg.Lease {
-		v.mu.RLock()
-		k, o, flush := v.tenants[tenant], v.owners[ownerID{tenant, owner}], v.flush
-		v.mu.RUnlock()
-		if k != nil && k.flush == flush && o != nil && o.sealable() == nil {
-			if key := o.key(k.active); key != nil && key.err == nil {
-				return key, k.active, nil
-			}
-		}
+	if key, generation := v.leasedSealKey(tenant, owner); key != nil {
+		return key, generation, nil
 	}
 	found, generation, _, err := v.sealKeys(ctx, tenant, []string{owner})
 	if err != nil {
 		return nil, 0, err
 	}
 	return found[owner].key(generation), generation, nil
+}
+
+func (v *Vault) leasedSealKey(tenant, owner string) (*personKey, uint32) {
+	now := v.cfg.Now()
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	k, o := v.tenants[tenant], v.owners[ownerID{tenant, owner}]
+	if k == nil || o == nil || !v.leasedLocked(k.flush, k.loaded, now) || !v.leasedLocked(o.flush, o.loaded, now) {
+		return nil, 0
+	}
+	if o.sealable() != nil {
+		return nil, 0
+	}
+	// A generation that began meanwhile may wait for the lease's end.
+	for _, generation := range []uint32{k.active, o.active} {
+		if key := o.key(generation); key != nil && key.err == nil {
+			return key, generation
+		}
+	}
+	return nil, 0
 }
 
 // Open opens what Seal has sealed for the same purpose, tenant, person and ad.
@@ -126,8 +139,15 @@ func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed,
 	if err != nil {
 		return nil, false, err
 	}
-	resealed, err = s.Seal(ctx, tenant, person, plaintext, ad)
-	return resealed, err == nil, err
+	owner, err := s.owner(tenant, person)
+	if err != nil {
+		return nil, false, err
+	}
+	found, generation, _, err := s.vault.sealKeys(ctx, tenant, []string{owner})
+	if err != nil {
+		return nil, false, err
+	}
+	return found[owner].key(generation).appendSeal(nil, generation, plaintext, personSealAD(s.purpose, tenant, owner, ad)), true, nil
 }
 
 // Census counts sealed values by generation: what a holder answers before a

@@ -72,10 +72,11 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 	if size < 0 || len(name) > maxStreamName || !utf8.ValidString(name) {
 		return &KeyError{Op: "size or name of a stream", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
 	}
-	key, generation, err := t.vault.cachedSealKey(ctx, ref.Tenant, ref.Owner)
+	found, generation, _, err := t.vault.sealKeys(ctx, ref.Tenant, []string{ref.Owner})
 	if err != nil {
 		return t.detail(err, ref.Column)
 	}
+	key := found[ref.Owner].key(generation)
 	primitive, err := streamPrimitive(key.raw[:])
 	if err != nil {
 		return err

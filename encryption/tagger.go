@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
@@ -41,6 +42,20 @@ func (t Tagger) Verify(ctx context.Context, tenant string, data, tag []byte) err
 	if err != nil {
 		return err
 	}
+	if verifyWith(k, data, tag) == nil {
+		return nil
+	}
+	if k.has(tag) {
+		return ErrTag
+	}
+	// Made by a key that this process has not seen yet: read afresh once.
+	fresh, err := t.vault.loadTenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	if k, err = t.vault.keysetOf(ctx, fresh, t.purpose); err != nil {
+		return err
+	}
 	return verifyWith(k, data, tag)
 }
 
@@ -51,7 +66,7 @@ func (t Tagger) keyset(ctx context.Context, tenant string) (*openKeyset, error) 
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
-	return t.vault.keyset(ctx, tenant, t.purpose)
+	return t.vault.knownKeyset(ctx, tenant, t.purpose)
 }
 
 // ManifestTagger makes and verifies tags with the installation's manifest
@@ -63,7 +78,7 @@ func (v *Vault) ManifestTagger() ManifestTagger { return ManifestTagger{vault: v
 
 // Tag returns the tag of data.
 func (t ManifestTagger) Tag(ctx context.Context, data []byte) ([]byte, error) {
-	k, err := t.vault.keyset(ctx, "", purposeManifest)
+	k, err := t.vault.knownKeyset(ctx, "", purposeManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -72,11 +87,20 @@ func (t ManifestTagger) Tag(ctx context.Context, data []byte) ([]byte, error) {
 
 // Verify returns nil if tag is the tag of data, ErrTag otherwise.
 func (t ManifestTagger) Verify(ctx context.Context, data, tag []byte) error {
-	k, err := t.vault.keyset(ctx, "", purposeManifest)
+	k, err := t.vault.knownKeyset(ctx, "", purposeManifest)
 	if err != nil {
 		return err
 	}
 	return verifyWith(k, data, tag)
+}
+
+// has reports whether the keyset has the key that the tag names.
+func (k *openKeyset) has(tag []byte) bool {
+	if len(tag) < prefixSize {
+		return true // no tag at all: nothing to read afresh for
+	}
+	_, ok := k.root(binary.BigEndian.Uint32(tag[1:prefixSize]))
+	return ok
 }
 
 func tagWith(k *openKeyset, data []byte) ([]byte, error) {

@@ -17,6 +17,7 @@ type tenantKeys struct {
 	tenant      string
 	rows        Rows
 	flush       uint64
+	loaded      time.Time
 	active      uint32
 	generations map[uint32]GenerationRow
 
@@ -141,6 +142,7 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	v.mu.RLock()
 	old, flush := v.tenants[tenant], v.flush
 	v.mu.RUnlock()
+	loaded := v.cfg.Now()
 	rows, err := v.cfg.Keys.Tenant(ctx, tenant)
 	if err != nil {
 		return nil, storeError(err)
@@ -148,7 +150,7 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
-	k := &tenantKeys{tenant: tenant, rows: rows, flush: flush, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}}
+	k := &tenantKeys{tenant: tenant, rows: rows, flush: flush, loaded: loaded, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}}
 	for _, g := range rows.Generations {
 		k.generations[g.Generation] = g
 		if g.State == Active {
@@ -179,6 +181,23 @@ func (v *Vault) keyset(ctx context.Context, tenant, purpose string) (*openKeyset
 		return nil, err
 	}
 	return v.keysetOf(ctx, k, purpose)
+}
+
+// knownKeyset returns a keyset from memory, however old: tags are not taken
+// back by an erasure, and a tag is made inside transactions.
+func (v *Vault) knownKeyset(ctx context.Context, tenant, purpose string) (*openKeyset, error) {
+	v.mu.RLock()
+	k := v.tenants[tenant]
+	v.mu.RUnlock()
+	if k != nil {
+		k.mu.Lock()
+		open := k.open[purpose]
+		k.mu.Unlock()
+		if open != nil {
+			return open, nil
+		}
+	}
+	return v.keyset(ctx, tenant, purpose)
 }
 
 func (v *Vault) keysetOf(ctx context.Context, k *tenantKeys, purpose string) (*openKeyset, error) {

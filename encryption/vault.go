@@ -3,6 +3,7 @@ package encryption
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -24,13 +25,20 @@ type Vault struct {
 	mu      sync.RWMutex
 	state   StoreState
 	checked time.Time // no narrowing change before this moment is unknown here
-	flush   uint64    // raised when the caches are dropped
+	flush   uint64    // raised when the barrier moves: older entries are read afresh …
+	eras    []era     // … but serve transactions that began before, while their lease runs
 	seen    []sighting
 	tenants map[string]*tenantKeys
 	owners  map[ownerID]*ownerKeys
 }
 
 type ownerID struct{ tenant, owner string }
+
+// era remembers until when entries of an earlier flush were known to be good.
+type era struct {
+	flush   uint64
+	checked time.Time
+}
 
 // sighting remembers when a sequence was known to be committed.
 type sighting struct {
@@ -168,6 +176,7 @@ func (v *Vault) observed(state StoreState, start time.Time) {
 	if start.After(v.checked) {
 		v.checked = start
 	}
+	v.sweepLocked(now)
 	// Of the sightings older than the lease only the last one matters.
 	for len(v.seen) > 1 && now.Sub(v.seen[1].at) >= v.cfg.Lease {
 		v.seen = v.seen[1:]
@@ -189,8 +198,47 @@ func (v *Vault) drop() {
 }
 
 func (v *Vault) dropLocked() {
+	v.eras = append(v.eras, era{v.flush, v.checked})
 	v.flush++
-	clear(v.owners)
+}
+
+// evict forgets owners at once: they were erased here.
+func (v *Vault) evict(tenant string, owners []string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, owner := range owners {
+		delete(v.owners, ownerID{tenant, owner})
+	}
+}
+
+// sweepLocked forgets the eras whose lease is over, and their keys.
+func (v *Vault) sweepLocked(now time.Time) {
+	n := len(v.eras)
+	for len(v.eras) > 0 && now.Sub(v.eras[0].checked) >= v.cfg.Lease {
+		v.eras = v.eras[1:]
+	}
+	if len(v.eras) == n {
+		return
+	}
+	oldest := v.flush
+	if len(v.eras) > 0 {
+		oldest = v.eras[0].flush
+	}
+	maps.DeleteFunc(v.owners, func(_ ownerID, o *ownerKeys) bool { return o.flush < oldest && now.Sub(o.loaded) >= v.cfg.Lease })
+}
+
+// leasedLocked reports whether what was read in an era still runs its lease.
+func (v *Vault) leasedLocked(flush uint64, loaded, now time.Time) bool {
+	granted := loaded
+	if flush == v.flush && v.checked.After(granted) {
+		granted = v.checked
+	}
+	for _, e := range v.eras {
+		if e.flush == flush && e.checked.After(granted) {
+			granted = e.checked
+		}
+	}
+	return now.Sub(granted) < v.cfg.Lease
 }
 
 // update runs f in a transaction of the key store and takes note of the

@@ -1,0 +1,232 @@
+package encryptiontest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crmguard/crmguard/encryption"
+)
+
+// Run judges a key store. open returns a fresh, empty one each time.
+func Run(t *testing.T, open func(t *testing.T) encryption.KeyStore) {
+	t.Helper()
+	for name, rule := range map[string]func(t *testing.T, s encryption.KeyStore){
+		"empty": emptyStore, "round trip": roundTrip, "failed update": failedUpdate, "update without write": idleUpdate,
+		"pages": pages, "serial sequence": serialSequence, "barrier": barrier, "snapshot": snapshot, "replace and remove": replaceAndRemove,
+	} {
+		t.Run(name, func(t *testing.T) { rule(t, open(t)) })
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("unexpected error: %v", err)
+	}
+}
+
+func write(t *testing.T, s encryption.KeyStore, change encryption.Change) encryption.StoreState {
+	t.Helper()
+	state, err := s.Update(t.Context(), func(tx encryption.KeyTx) error { return tx.Write(t.Context(), change) })
+	must(t, err)
+	return state
+}
+
+func sample() encryption.Rows {
+	return encryption.Rows{
+		Keysets:     []encryption.KeysetRow{{Tenant: "t", Purpose: "wrap", Epoch: 1, KEK: "k", Version: 2, Former: []uint32{7, 0xffffffff}, Wrapped: []byte{0, 1}}},
+		Generations: []encryption.GenerationRow{{Tenant: "t", Generation: 0xffffffff, State: encryption.Active, Created: time.UnixMicro(1763800000123456).UTC()}},
+		Owners:      []encryption.OwnerRow{{Tenant: "t", Owner: "p", State: encryption.Live, Sequence: 1}},
+		Keys:        []encryption.KeyRow{{Tenant: "t", Owner: "p", Generation: 0xffffffff, Wrapped: []byte{1, 2, 3}}},
+		Aliases:     []encryption.AliasRow{{Tenant: "t", Alias: "p", Owner: "q"}},
+		Indexes:     []encryption.IndexRow{{Tenant: "t", Table: "contacts", Index: "email", Version: 1, Root: 0xffffffff, Normaliser: "email/1", Bits: 32, State: encryption.IndexLive}},
+	}
+}
+
+func emptyStore(t *testing.T, s encryption.KeyStore) {
+	state, err := s.State(t.Context())
+	must(t, err)
+	if state.Store != "" || state.Sequence != 0 {
+		t.Errorf("a fresh store has state %+v; it must have no id and sequence 0", state)
+	}
+	rows, err := s.Owners(t.Context(), "t", []string{"p"})
+	must(t, err)
+	if len(rows.Owners) != 0 {
+		t.Error("an unknown owner was returned; it must be left out")
+	}
+}
+
+func roundTrip(t *testing.T, s encryption.KeyStore) {
+	state := write(t, s, encryption.Change{Put: sample(), Store: &encryption.StoreState{Store: "id", Epoch: 3, KEK: "k", Retiring: []string{"a", "b"}}})
+	if state.Sequence != 1 || state.Store != "id" || state.Epoch != 3 || len(state.Retiring) != 2 {
+		t.Errorf("Update answered %+v; it must answer the state that it left", state)
+	}
+	tenant, err := s.Tenant(t.Context(), "t")
+	must(t, err)
+	owner, err := s.Owners(t.Context(), "t", []string{"p", "unknown", "p"})
+	must(t, err)
+	want := sample()
+	got := encryption.Rows{Keysets: tenant.Keysets, Generations: tenant.Generations, Indexes: tenant.Indexes, Owners: owner.Owners, Keys: owner.Keys, Aliases: owner.Aliases}
+	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+		t.Errorf("rows came back as\n%+v\nwant\n%+v", got, want)
+	}
+	other, err := s.Owners(t.Context(), "u", []string{"p"})
+	must(t, err)
+	if len(other.Owners)+len(other.Keys) != 0 {
+		t.Error("an owner of another tenant was returned")
+	}
+}
+
+func failedUpdate(t *testing.T, s encryption.KeyStore) {
+	boom := errors.New("boom")
+	_, err := s.Update(t.Context(), func(tx encryption.KeyTx) error {
+		must(t, tx.Write(t.Context(), encryption.Change{Put: sample()}))
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Errorf("Update answered %v; it must answer the error of its func", err)
+	}
+	emptyStore(t, s)
+}
+
+func idleUpdate(t *testing.T, s encryption.KeyStore) {
+	state, err := s.Update(t.Context(), func(encryption.KeyTx) error { return nil })
+	must(t, err)
+	if state.Sequence != 0 {
+		t.Errorf("an update that writes nothing raised the sequence to %d", state.Sequence)
+	}
+	emptyStore(t, s)
+}
+
+func pages(t *testing.T, s encryption.KeyStore) {
+	var rows encryption.Rows
+	for _, tenant := range []string{"a", "b"} {
+		rows.Generations = append(rows.Generations, encryption.GenerationRow{Tenant: tenant, Generation: 1}, encryption.GenerationRow{Tenant: tenant, Generation: 2})
+		for i := range 10 {
+			owner := fmt.Sprintf("p%d", i)
+			rows.Owners = append(rows.Owners, encryption.OwnerRow{Tenant: tenant, Owner: owner, State: encryption.Live})
+			for g := range uint32(2) {
+				rows.Keys = append(rows.Keys, encryption.KeyRow{Tenant: tenant, Owner: owner, Generation: g + 1, Wrapped: []byte{1}})
+			}
+		}
+	}
+	write(t, s, encryption.Change{Put: rows})
+	for _, c := range []struct {
+		page encryption.Page
+		want int
+	}{
+		{encryption.Page{Kind: encryption.KindKey, Limit: 7}, 40},
+		{encryption.Page{Kind: encryption.KindKey, Tenant: "a", Limit: 7}, 20},
+		{encryption.Page{Kind: encryption.KindKey, Tenant: "b", Generation: 2, Limit: 3}, 10},
+		{encryption.Page{Kind: encryption.KindOwner, Limit: 20}, 20},
+		{encryption.Page{Kind: encryption.KindAlias, Limit: 5}, 0},
+	} {
+		seen, last := 0, ""
+		must(t, s.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
+			for {
+				got, err := tx.Page(t.Context(), c.page)
+				if err != nil {
+					return err
+				}
+				after := got.After(c.page.Kind)
+				if after == nil {
+					return nil
+				}
+				seen += len(got.Keys) + len(got.Owners)
+				if now := fmt.Sprint(after...); now <= last {
+					t.Errorf("page %+v: %q follows %q; pages are in the order of the primary key", c.page, now, last)
+				} else {
+					last = now
+				}
+				c.page.After = after
+			}
+		}))
+		if seen != c.want {
+			t.Errorf("pages of %+v gave %d rows, want %d", c.page, seen, c.want)
+		}
+	}
+}
+
+func serialSequence(t *testing.T, s encryption.KeyStore) {
+	var mu sync.Mutex
+	seen := map[int64]bool{}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			var inside int64
+			state, err := s.Update(t.Context(), func(tx encryption.KeyTx) error {
+				now, err := tx.State(t.Context())
+				inside = now.Sequence
+				if err != nil {
+					return err
+				}
+				return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Owners: []encryption.OwnerRow{{Tenant: "t", Owner: fmt.Sprint(i), State: encryption.Live, Sequence: now.Sequence}}}})
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || state.Sequence != inside || seen[inside] {
+				t.Errorf("update saw sequence %d, answered %d (%v); each change has one of its own, known inside", inside, state.Sequence, err)
+			}
+			seen[inside] = true
+		})
+	}
+	wg.Wait()
+	if len(seen) != 8 || !seen[1] || !seen[8] {
+		t.Errorf("eight changes had the sequences %v; they must be 1 to 8", seen)
+	}
+}
+
+func barrier(t *testing.T, s encryption.KeyStore) {
+	if state := write(t, s, encryption.Change{Put: sample()}); state.Barrier != 0 {
+		t.Errorf("a change that narrows nothing moved the barrier to %d", state.Barrier)
+	}
+	if state := write(t, s, encryption.Change{Remove: encryption.Rows{Keys: sample().Keys}, Narrows: true}); state.Barrier != 2 {
+		t.Errorf("the barrier is %d after a narrowing change of sequence 2", state.Barrier)
+	}
+	state := write(t, s, encryption.Change{Store: &encryption.StoreState{Store: "id", Sequence: 40}, Narrows: true})
+	if state.Sequence != 40 || state.Barrier != 40 {
+		t.Errorf("a restored state row gave %+v; sequence and barrier must be 40", state)
+	}
+}
+
+func snapshot(t *testing.T, s encryption.KeyStore) {
+	err := s.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
+		if tx.Write(t.Context(), encryption.Change{Put: sample()}) == nil {
+			t.Error("a snapshot took a write")
+		}
+		return nil
+	})
+	must(t, err)
+	emptyStore(t, s)
+}
+
+func replaceAndRemove(t *testing.T, s encryption.KeyStore) {
+	write(t, s, encryption.Change{Put: sample()})
+	changed := sample()
+	changed.Keys[0].Wrapped = []byte{9}
+	changed.Owners[0].State = encryption.Tombstone
+	write(t, s, encryption.Change{Put: changed})
+	rows, err := s.Owners(t.Context(), "t", []string{"p"})
+	must(t, err)
+	if len(rows.Keys) != 1 || !bytes.Equal(rows.Keys[0].Wrapped, []byte{9}) || rows.Owners[0].State != encryption.Tombstone {
+		t.Errorf("a put did not replace the row of the same key: %+v", rows)
+	}
+	write(t, s, encryption.Change{Remove: sample()})
+	must(t, s.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
+		for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindGeneration, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex} {
+			rows, err := tx.Page(t.Context(), encryption.Page{Kind: kind, Limit: 10})
+			if err != nil || rows.After(kind) != nil {
+				t.Errorf("rows of kind %s stayed after their removal (%v)", kind, err)
+			}
+		}
+		merged, err := tx.Merged(t.Context(), "t", "q")
+		if err != nil || len(merged) != 0 {
+			t.Errorf("an alias stayed after its removal (%v)", err)
+		}
+		return nil
+	}))
+}

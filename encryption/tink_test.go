@@ -1,0 +1,281 @@
+package encryption
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
+	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
+	"github.com/tink-crypto/tink-go/v2/key"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/mac/hmac"
+	"github.com/tink-crypto/tink-go/v2/prf"
+	"github.com/tink-crypto/tink-go/v2/prf/hkdfprf"
+	"github.com/tink-crypto/tink-go/v2/secretdata"
+	"github.com/tink-crypto/tink-go/v2/streamingaead"
+	"github.com/tink-crypto/tink-go/v2/streamingaead/aesctrhmac"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/internal/frame"
+)
+
+func secret(b []byte) secretdata.Bytes {
+	return secretdata.NewBytesFromData(b, insecuresecretdataaccess.Token{})
+}
+
+func handleOf(t testing.TB, k key.Key) *keyset.Handle {
+	t.Helper()
+	manager := keyset.NewManager()
+	id, err := manager.AddKey(k)
+	require.NoError(t, err)
+	require.NoError(t, manager.SetPrimary(id))
+	handle, err := manager.Handle()
+	require.NoError(t, err)
+	return handle
+}
+
+func tinkGCM(t testing.TB, raw []byte, id uint32, variant aesgcm.Variant) *keyset.Handle {
+	t.Helper()
+	params, err := aesgcm.NewParameters(aesgcm.ParametersOpts{KeySizeInBytes: len(raw), IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: variant})
+	require.NoError(t, err)
+	k, err := aesgcm.NewKey(secret(raw), id, params)
+	require.NoError(t, err)
+	return handleOf(t, k)
+}
+
+func newPersonKey(t testing.TB, raw []byte) *personKey {
+	t.Helper()
+	gcm, err := newGCM(raw)
+	require.NoError(t, err)
+	k := &personKey{gcm: gcm}
+	copy(k.raw[:], raw)
+	return k
+}
+
+// publishedAD is the associated data as a foreign program would write it from
+// formats.md, without any code of ours.
+func publishedAD(level byte, parts ...string) []byte {
+	lp := func(s string) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(len(s))), s...) }
+	out := append(lp("crmguard/field/v1"), level)
+	for _, p := range parts {
+		out = append(out, lp(p)...)
+	}
+	return out
+}
+
+// Plain Tink opens what we seal and seals what we open.
+func TestPlainTinkOpensAField(t *testing.T) {
+	raw, generation := counting(32), uint32(0x01020304)
+	plain, err := aead.New(tinkGCM(t, raw, generation, aesgcm.VariantTink))
+	require.NoError(t, err)
+	ours := newPersonKey(t, raw)
+	ad := appendFieldAD(nil, LevelOwner, false, "t1", "contacts", "email", "p1", "")
+	opened, err := plain.Decrypt(ours.appendSeal(nil, generation, []byte("ann@b.example"), ad), publishedAD(2, "t1", "contacts", "email", "p1", ""))
+	require.NoError(t, err)
+	require.Equal(t, "ann@b.example", string(opened))
+
+	theirs, err := plain.Encrypt([]byte("bob@b.example"), ad)
+	require.NoError(t, err)
+	named, err := GenerationOf(theirs)
+	require.NoError(t, err)
+	require.Equal(t, generation, named)
+	opened, err = ours.gcm.Open(nil, nil, theirs[prefixSize:], ad)
+	require.NoError(t, err)
+	require.Equal(t, "bob@b.example", string(opened))
+	require.Len(t, theirs, len("bob@b.example")+overhead)
+}
+
+// Plain Tink unwraps a person key with the wrap keyset.
+func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
+	handle, err := newKeyset(purposeWrap)
+	require.NoError(t, err)
+	open, err := openedKeyset(KeysetRow{Tenant: "t1", Purpose: purposeWrap}, handle)
+	require.NoError(t, err)
+	wrapped := open.wrapKey(counting(32), "t1", "p1", 0x01020304)
+	require.Len(t, wrapped, 65)
+	plain, err := aead.New(handle)
+	require.NoError(t, err)
+	raw, err := plain.Decrypt(wrapped, personKeyAD("t1", "p1", 0x01020304))
+	require.NoError(t, err)
+	require.Equal(t, counting(32), raw)
+}
+
+func TestPlainTinkReadsAStream(t *testing.T) {
+	personKey := counting(32)
+	primitive, err := streamPrimitive(personKey)
+	require.NoError(t, err)
+	ad := streamAD("t1", "files", "content", "p1", "r1")
+	var sealed bytes.Buffer
+	w, err := primitive.NewEncryptingWriter(&sealed, ad)
+	require.NoError(t, err)
+	content := bytes.Repeat([]byte("content "), 20_000)
+	_, err = w.Write(content)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+
+	params, err := aesctrhmac.NewParameters(aesctrhmac.ParametersOpts{
+		KeySizeInBytes: 32, DerivedKeySizeInBytes: 32, HkdfHashType: aesctrhmac.SHA256, HmacHashType: aesctrhmac.SHA256, HmacTagSizeInBytes: 32, SegmentSizeInBytes: 64 << 10,
+	})
+	require.NoError(t, err)
+	derived, err := derive(personKey, frame.Join(streamKeyDomain))
+	require.NoError(t, err)
+	k, err := aesctrhmac.NewKey(params, secret(derived))
+	require.NoError(t, err)
+	plain, err := streamingaead.New(handleOf(t, k))
+	require.NoError(t, err)
+	r, err := plain.NewDecryptingReader(bytes.NewReader(sealed.Bytes()), append(frame.Join("crmguard/streamad/v1"), publishedAD(3, "t1", "files", "content", "p1", "r1")...))
+	require.NoError(t, err)
+	got, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Equal(t, content, got)
+}
+
+// Tink's own PRF gives the keys that digests and indexes are made with.
+func TestPlainTinkDerivesIndexKeys(t *testing.T) {
+	handle, err := newKeyset(purposeIndex)
+	require.NoError(t, err)
+	open, err := openedKeyset(KeysetRow{Purpose: purposeIndex}, handle)
+	require.NoError(t, err)
+	set, err := prf.NewPRFSet(handle)
+	require.NoError(t, err)
+	info := frame.Join("crmguard/test/v1")
+	want, err := set.ComputePrimaryPRF(info, 32)
+	require.NoError(t, err)
+	got, err := derive(open.roots[0].key, info)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	require.Equal(t, set.PrimaryID, open.primary())
+}
+
+// RAW keys would be tried one by one, CRUNCHY and LEGACY are history, other
+// sizes and algorithms are not what the bytes say.
+func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
+	mac := func(variant hmac.Variant, size, tag int, hash hmac.HashType) *keyset.Handle {
+		params, err := hmac.NewParameters(hmac.ParametersOpts{KeySizeInBytes: size, TagSizeInBytes: tag, HashType: hash, Variant: variant})
+		require.NoError(t, err)
+		id := uint32(7)
+		if variant == hmac.VariantNoPrefix {
+			id = 0
+		}
+		k, err := hmac.NewKey(secret(counting(size)), params, id)
+		require.NoError(t, err)
+		return handleOf(t, k)
+	}
+	root := func(size int, hash hkdfprf.HashType, salt []byte) *keyset.Handle {
+		params, err := hkdfprf.NewParameters(size, hash, salt)
+		require.NoError(t, err)
+		k, err := hkdfprf.NewKey(secret(counting(size)), params)
+		require.NoError(t, err)
+		return handleOf(t, k)
+	}
+	good := map[string]*keyset.Handle{
+		purposeWrap: tinkGCM(t, counting(32), 7, aesgcm.VariantTink), purposeSeal: mac(hmac.VariantTink, 32, 32, hmac.SHA256), purposeLog: mac(hmac.VariantTink, 32, 32, hmac.SHA256),
+		purposeManifest: mac(hmac.VariantTink, 32, 32, hmac.SHA256), purposeIndex: root(32, hkdfprf.SHA256, nil), purposeLedger: root(32, hkdfprf.SHA256, nil), purposeSuppression: root(32, hkdfprf.SHA256, nil),
+	}
+	for purpose, handle := range good {
+		_, err := openedKeyset(KeysetRow{Purpose: purpose}, handle)
+		require.NoError(t, err, purpose)
+	}
+	bad := map[string][]*keyset.Handle{
+		purposeWrap: {
+			tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix), tinkGCM(t, counting(32), 7, aesgcm.VariantCrunchy), tinkGCM(t, counting(16), 7, aesgcm.VariantTink),
+			tinkGCM(t, counting(32), 0, aesgcm.VariantTink), good[purposeSeal], good[purposeIndex],
+		},
+		purposeSeal: {
+			mac(hmac.VariantNoPrefix, 32, 32, hmac.SHA256), mac(hmac.VariantCrunchy, 32, 32, hmac.SHA256), mac(hmac.VariantLegacy, 32, 32, hmac.SHA256),
+			mac(hmac.VariantTink, 32, 16, hmac.SHA256), mac(hmac.VariantTink, 64, 32, hmac.SHA256), mac(hmac.VariantTink, 32, 32, hmac.SHA512), good[purposeWrap],
+		},
+		purposeIndex:    {root(64, hkdfprf.SHA256, nil), root(32, hkdfprf.SHA512, nil), root(32, hkdfprf.SHA256, []byte("salt")), good[purposeSeal]},
+		"other purpose": {good[purposeWrap]},
+	}
+	bad[purposeLog], bad[purposeManifest], bad[purposeLedger] = bad[purposeSeal], bad[purposeSeal], bad[purposeIndex]
+	for purpose, handles := range bad {
+		for i, handle := range handles {
+			_, err := openedKeyset(KeysetRow{Purpose: purpose}, handle)
+			require.ErrorIs(t, err, ErrKeyset, "%s %d", purpose, i)
+		}
+	}
+}
+
+type noKeys struct{ KeyStore }
+
+// kekOf turns a local AEAD into a KEK.
+type kekOf struct{ tink.AEAD }
+
+func (k kekOf) EncryptWithContext(_ context.Context, plaintext, ad []byte) ([]byte, error) {
+	return k.Encrypt(plaintext, ad)
+}
+
+func (k kekOf) DecryptWithContext(_ context.Context, ciphertext, ad []byte) ([]byte, error) {
+	return k.Decrypt(ciphertext, ad)
+}
+
+// A RAW keyset that someone put into the store, wrapped by the real KEK, is
+// refused where it is read.
+func TestAPlantedRawKeysetIsRefused(t *testing.T) {
+	plain, err := aead.New(tinkGCM(t, counting(32), 9, aesgcm.VariantTink))
+	require.NoError(t, err)
+	cfg, err := Config{Keys: noKeys{}, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return kekOf{plain}, nil }}.complete()
+	require.NoError(t, err)
+	v := &Vault{cfg: cfg}
+	wrapped, err := v.wrapKeyset(t.Context(), "t1", purposeWrap, "k", tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix))
+	require.NoError(t, err)
+	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
+	require.ErrorIs(t, err, ErrKeyset)
+	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t2", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
+	require.ErrorIs(t, err, ErrKEK, "a keyset is bound to its tenant")
+	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeSeal, KEK: "k", Wrapped: wrapped})
+	require.ErrorIs(t, err, ErrKEK, "and to its purpose")
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	_, err = v.unwrapKeyset(ctx, KeysetRow{Tenant: "t2", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
+	require.True(t, errors.Is(err, context.Canceled), "an interruption stays recognisable")
+}
+
+func FuzzOpenKeyRow(f *testing.F) {
+	handle, err := newKeyset(purposeWrap)
+	require.NoError(f, err)
+	open, err := openedKeyset(KeysetRow{Tenant: "t1", Purpose: purposeWrap}, handle)
+	require.NoError(f, err)
+	good := open.wrapKey(counting(32), "t1", "p1", 1)
+	f.Add(good)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, wrapped []byte) {
+		raw, _, err := open.unwrapKey(KeyRow{Tenant: "t1", Owner: "p1", Generation: 1, Wrapped: wrapped})
+		if err == nil && !bytes.Equal(wrapped, good) {
+			t.Fatalf("forged: %x", raw)
+		}
+	})
+}
+
+func FuzzScanCopy(f *testing.F) {
+	f.Add([]byte(`{"epoch":1,"kek":"k","sequence":1,"store":"s","v":1,"written":"x"}` + "\n" + `{"count":0,"sha256":""}` + "\n"))
+	f.Add([]byte(`{"kind":"key"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rows := 0
+		_, end, err := scanCopy(bytes.NewReader(data), func(row copyRow) error {
+			rows++
+			_, err := row.rows()
+			return err
+		})
+		if err == nil {
+			require.Equal(t, rows, end.Count)
+		}
+	})
+}
+
+func FuzzPosition(f *testing.F) {
+	f.Add([]byte(`{"epoch":1,"sequence":1,"store":"s"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := parsePosition(data)
+		if err == nil {
+			require.NotEmpty(t, p.Store)
+		}
+	})
+}
