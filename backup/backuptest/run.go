@@ -125,7 +125,10 @@ func list(t *testing.T, s backup.Store) {
 	if got, want := names(t, s, "index"), []string{index + " 0"}; !slices.Equal(got, want) {
 		t.Errorf("List of index gave %v, not %v", got, want)
 	}
-	for range s.List(t.Context(), "data") {
+	for _, err := range s.List(t.Context(), "data") {
+		if err != nil {
+			t.Errorf("List of data failed at its first file: %v", err)
+		}
 		break // must not panic when the caller stops early
 	}
 }

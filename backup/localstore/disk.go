@@ -10,7 +10,7 @@ import (
 
 // disk is what Put does to a file system, small enough to be replaced by one
 // that forgets whatever was not flushed.
-type disk interface {
+type disk interface { //nolint:interfacebloat // unexported: what a file system does, in one place
 	create(name string) (file, error) // a new file, mode 0400
 	link(from, to string) error       // refuses when to exists
 	rename(from, to string) error

@@ -131,10 +131,11 @@ func pragmaText(ctx context.Context, db *sql.DB, pragma string) error {
 	if err != nil {
 		return fmt.Errorf("sqlitesource: pragma %s: %w", pragma, err)
 	}
+	defer rows.Close()
 	for rows.Next() {
 		continue
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	return rows.Err()
 }
 
 // connector opens a private database through the driver of the live one.
