@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -195,9 +196,7 @@ func TestCloseEpochEndsOldKeyCopies(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(kept, data, 0o600))
 		oldKMS := &keks{keys: map[string][]byte{}, gone: map[string]bool{}}
-		for name, key := range e.kms.keys {
-			oldKMS.keys[name] = key
-		}
+		maps.Copy(oldKMS.keys, e.kms.keys)
 		wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 		require.NoError(t, err)
 		require.Len(t, wrapped, 2)

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"slices"
@@ -78,10 +79,7 @@ func scanCopy(src io.Reader, visit func(copyRow) error) (copyHeader, copyEnd, er
 
 type copyScanner struct {
 	lines *bufio.Scanner
-	sum   interface {
-		io.Writer
-		Sum(b []byte) []byte
-	}
+	sum   hash.Hash
 }
 
 // wholeLines splits at newlines and refuses a last line without one.

@@ -1,3 +1,100 @@
 // Package encryption seals the fields of an application under keys of the
-// persons they are about.
+// persons they are about, so that a copied database shows nothing, values are
+// still found by index, keys rotate while everyone works, and erasing a
+// person is the destruction of one small key.
+//
+// KEK (in your KMS, per tenant, handed in) -> keysets of a tenant (Tink) ->
+// one random key per person and generation -> fields, streams, and what other
+// packages seal for a person.
+//
+// # What it promises
+//
+//   - A sealed field is a Tink AES-256-GCM ciphertext whose associated data is
+//     published (formats.md): Tink in any language opens it with the key.
+//   - A value opens only in its tenant, table and column, for its owner and,
+//     where declared, in its row; RAW keysets and trial decryption do not exist.
+//   - Erase is for ever: a tombstone stays, nothing makes a key under it, and
+//     when it returns no process that shares the key store opens or seals for
+//     the person any more (Config.Lease, 5 s). Backups of the data become
+//     unreadable with it.
+//   - After CloseEpoch every older key copy opens nothing, although not one
+//     sealed byte has changed.
+//   - Reseal never overwrites a concurrent change, and DestroyGeneration
+//     refuses while a declared holder needs the keys.
+//   - Between Ensure, Writer or Reader and the end of the lease, sealing,
+//     opening and tagging use no connection: they are safe in a transaction.
+//
+// # What it does not
+//
+//   - An attacker on the application's host reads what the application reads.
+//     Go cannot promise that a key is wiped from memory.
+//   - Lengths show unless a column is padded; index columns show equality and
+//     frequency, and are not shredded by Erase: clear them (ClearRows).
+//   - A cell may be replaced by its own older ciphertext unnoticed; that is
+//     what a row seal (package integrity) finds.
+//   - A key copy with its KEK opens who was erased since, until the epoch is
+//     closed. A census counts the declared columns and the holders it was
+//     told of, nothing else. Disks, swap and replicas are out of reach.
+//   - The bound of AES-GCM, 2^32 seals a key, is counted by process only
+//     (Status warns at 2^31).
+//   - The library uses algorithms that FIPS 140 approves; it is not validated.
+//
+// # Which call first
+//
+// Once: sqlkeys.Install, then Create and AddTenant. At every start: Open, then
+// Vault.Table for each table. To write: SealedTable.Writer before the
+// transaction, Writer.Text in it. To read a page: OpenAll. To search: Lookup,
+// then Match on what was opened. Vault.Ensure comes before an import.
+//
+// # Concurrency
+//
+// A Vault, a SealedTable, a PersonSealer and the taggers are safe for
+// concurrent use, a Writer and a Reader are for one goroutine. Several
+// processes may share a key store.
+//
+// # Errors
+//
+//	sentinel       lasts      what to do
+//	ErrErased      for ever   show "erased"; never retry
+//	ErrDestroyed   for ever   the generation is gone; restore newer data
+//	ErrNoKey       until fix  the key store lacks a key: was an old one restored?
+//	ErrOpen        for ever   forged, damaged or moved bytes: look into it
+//	ErrKEK         until fix  hand in the KEK that the error names
+//	ErrKeyset      until fix  a keyset was planted or comes from elsewhere
+//	ErrStore       temporary  the database of the keys: retry
+//	ErrRewound     until fix  an older key store was put in place: stop, restore
+//	ErrEmpty       until fix  a lost key file: RestoreCopy; or first start: Create
+//	ErrNotEmpty    until fix  Create or RestoreCopy wants an empty store
+//	ErrTenant      until fix  empty or unknown: AddTenant
+//	ErrID          until fix  the id breaks the rules or is reserved
+//	ErrDefinition  until fix  a table, column or index is declared otherwise
+//	ErrLease       temporary  take a new Writer
+//	ErrMerged      for ever   write for the person merged into
+//	ErrInUse       until fix  reseal, or wait until the named snapshot is gone
+//	ErrGeneration  until fix  the generation is active, or unknown
+//	ErrEpoch       until fix  finish the half closed epoch, or name a new KEK
+//	ErrCopy        until fix  the key copy is damaged: write a new one
+//	ErrNotCovered  temporary  write a key copy, or bring a newer one
+//	ErrStream      for ever   as ErrOpen, for a stream
+//	ErrTag         for ever   the tag is not of this data
+//	ErrTooLarge    until fix  seal it as a stream
+//
+// KeyError, KEKError, InUseError, RowsError and RedactedError carry the
+// details: tables, columns and generations, never values or persons.
+//
+// # Observation
+//
+// Config.Observe receives encryption.kek.calls, encryption.keys.fetched,
+// encryption.keys.created, encryption.erased, encryption.reseal.rows,
+// encryption.reseal.conflicts, encryption.index.rows,
+// encryption.generation.destroyed, encryption.copy.rows and
+// encryption.epoch.rewrapped.
+//
+// # Format and compatibility
+//
+// Formats are final: what is sealed today opens with every later version; the
+// files in testdata are opened by a test for ever. The Go API is settling. The
+// SQL of sealed tables is the part that SQLite, PostgreSQL and MySQL share,
+// written with question marks; SQLite is what is tested today. Columns in the
+// text form need a binary collation.
 package encryption

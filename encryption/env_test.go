@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -80,12 +81,12 @@ func (k *keks) destroy(_ context.Context, name string) error {
 	return nil
 }
 
-func openDB(t testing.TB, path string, conns int) *sql.DB {
-	t.Helper()
+func openDB(tb testing.TB, path string, conns int) *sql.DB {
+	tb.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+sqlites)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	db.SetMaxOpenConns(conns)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
 	return db
 }
 
@@ -114,52 +115,52 @@ var contactsTable = encryption.Table{
 const contactsSQL = `CREATE TABLE contacts (id TEXT NOT NULL PRIMARY KEY, person TEXT NOT NULL, email BLOB, note BLOB, phone TEXT, email_idx INTEGER, mac BLOB) STRICT`
 
 // newEnv makes an installation; conns is the size of both pools.
-func newEnv(t testing.TB, conns int) *env {
-	t.Helper()
+func newEnv(tb testing.TB, conns int) *env {
+	tb.Helper()
 	e := &env{kms: &keks{keys: map[string][]byte{}, gone: map[string]bool{}}, clock: &clock{t: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}}
-	dir := t.TempDir()
+	dir := tb.TempDir()
 	e.keysPath = filepath.Join(dir, "keys.db")
-	e.keysDB = openDB(t, e.keysPath, conns)
-	require.NoError(t, sqlkeys.Install(t.Context(), e.keysDB))
+	e.keysDB = openDB(tb, e.keysPath, conns)
+	require.NoError(tb, sqlkeys.Install(tb.Context(), e.keysDB))
 	var err error
-	e.store, err = sqlkeys.Open(t.Context(), e.keysDB)
-	require.NoError(t, err)
+	e.store, err = sqlkeys.Open(tb.Context(), e.keysDB)
+	require.NoError(tb, err)
 	e.cfg = encryption.Config{Keys: e.store, KEK: e.kms.get, Now: e.clock.Now, Wait: e.clock.Wait}
-	e.vault, err = encryption.Create(t.Context(), e.cfg)
-	require.NoError(t, err)
-	require.NoError(t, e.vault.AddTenant(t.Context(), tenant))
-	e.db = openDB(t, filepath.Join(dir, "app.db"), conns)
-	_, err = e.db.ExecContext(t.Context(), contactsSQL)
-	require.NoError(t, err)
-	e.contacts = e.table(t, e.vault, contactsTable)
+	e.vault, err = encryption.Create(tb.Context(), e.cfg)
+	require.NoError(tb, err)
+	require.NoError(tb, e.vault.AddTenant(tb.Context(), tenant))
+	e.db = openDB(tb, filepath.Join(dir, "app.db"), conns)
+	_, err = e.db.ExecContext(tb.Context(), contactsSQL)
+	require.NoError(tb, err)
+	e.contacts = e.table(tb, e.vault, contactsTable)
 	return e
 }
 
-func (e *env) table(t testing.TB, vault *encryption.Vault, def encryption.Table) *encryption.SealedTable {
-	t.Helper()
+func (e *env) table(tb testing.TB, vault *encryption.Vault, def encryption.Table) *encryption.SealedTable {
+	tb.Helper()
 	table, err := vault.Table(def)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return table
 }
 
 // another opens a second vault over the same key store: another process.
-func (e *env) another(t testing.TB) *encryption.Vault {
-	t.Helper()
-	vault, err := encryption.Open(t.Context(), e.cfg)
-	require.NoError(t, err)
+func (e *env) another(tb testing.TB) *encryption.Vault {
+	tb.Helper()
+	vault, err := encryption.Open(tb.Context(), e.cfg)
+	require.NoError(tb, err)
 	return vault
 }
 
 // insert writes a contact of a person; every value names the person.
-func (e *env) insert(t testing.TB, id, person string) {
-	t.Helper()
-	w, err := e.contacts.Writer(t.Context(), tenant, person)
-	require.NoError(t, err)
+func (e *env) insert(tb testing.TB, id, person string) {
+	tb.Helper()
+	w, err := e.contacts.Writer(tb.Context(), tenant, person)
+	require.NoError(tb, err)
 	w, err = w.Row(id)
-	require.NoError(t, err)
-	_, err = e.db.ExecContext(t.Context(), `INSERT INTO contacts (id, person, email, note, phone, email_idx) VALUES (?, ?, ?, ?, ?, ?)`,
+	require.NoError(tb, err)
+	_, err = e.db.ExecContext(tb.Context(), `INSERT INTO contacts (id, person, email, note, phone, email_idx) VALUES (?, ?, ?, ?, ?, ?)`,
 		id, person, w.Text("email", person+"@b.example"), w.Text("note", "note of "+person), w.Text("phone", "+41 "+person), w.Int64("email_idx", person+"@b.example"))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 }
 
 // contact is how an application would read a row.
@@ -175,37 +176,37 @@ func (c *contact) SealedCells() (owner, row string, cells []encryption.Cell) {
 	}
 }
 
-func (e *env) read(t testing.TB) []*contact {
-	t.Helper()
-	rows, err := e.db.QueryContext(t.Context(), `SELECT id, person, email, note, phone FROM contacts ORDER BY id`)
-	require.NoError(t, err)
+func (e *env) read(tb testing.TB) []*contact {
+	tb.Helper()
+	rows, err := e.db.QueryContext(tb.Context(), `SELECT id, person, email, note, phone FROM contacts ORDER BY id`)
+	require.NoError(tb, err)
 	defer rows.Close()
 	var out []*contact
 	for rows.Next() {
 		c := &contact{}
-		require.NoError(t, rows.Scan(&c.ID, &c.Person, &c.email, &c.note, &c.phone))
+		require.NoError(tb, rows.Scan(&c.ID, &c.Person, &c.email, &c.note, &c.phone))
 		out = append(out, c)
 	}
-	require.NoError(t, rows.Err())
+	require.NoError(tb, rows.Err())
 	return out
 }
 
 // requireOpens checks that every contact opens to what insert wrote.
-func (e *env) requireOpens(t testing.TB, table *encryption.SealedTable) {
-	t.Helper()
-	rows := e.read(t)
-	require.NoError(t, encryption.OpenAll(t.Context(), table, tenant, rows))
+func (e *env) requireOpens(tb testing.TB, table *encryption.SealedTable) {
+	tb.Helper()
+	rows := e.read(tb)
+	require.NoError(tb, encryption.OpenAll(tb.Context(), table, tenant, rows))
 	for _, c := range rows {
-		require.Equal(t, []string{c.Person + "@b.example", "note of " + c.Person, "+41 " + c.Person}, []string{c.Email, c.Note, c.Phone})
+		require.Equal(tb, []string{c.Person + "@b.example", "note of " + c.Person, "+41 " + c.Person}, []string{c.Email, c.Note, c.Phone})
 	}
 }
 
 // digest reads all sealed bytes of the contacts: equal means unchanged.
-func (e *env) digest(t testing.TB) string {
-	t.Helper()
-	all := ""
-	for _, c := range e.read(t) {
-		all += fmt.Sprintf("%s %s %x %x %x\n", c.ID, c.Person, c.email.Bytes(), c.note.Bytes(), c.phone.Bytes())
+func (e *env) digest(tb testing.TB) string {
+	tb.Helper()
+	var all strings.Builder
+	for _, c := range e.read(tb) {
+		fmt.Fprintf(&all, "%s %s %x %x %x\n", c.ID, c.Person, c.email.Bytes(), c.note.Bytes(), c.phone.Bytes())
 	}
-	return all
+	return all.String()
 }

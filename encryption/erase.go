@@ -179,10 +179,10 @@ func putAlias(ctx context.Context, tx KeyTx, tenant, from, into string) error {
 	if err != nil {
 		return err
 	}
-	for _, row := range have.Aliases {
-		if row.Alias == from && row.Owner == into {
-			return nil
-		}
+	if slices.Contains(have.Aliases, AliasRow{Tenant: tenant, Alias: from, Owner: into}) {
+		return nil
+	}
+	if len(have.Aliases) > 0 {
 		return fmt.Errorf("%w: one of the two is part of another merge", ErrMerged)
 	}
 	closure, err := aliasClosure(ctx, tx, tenant, from)

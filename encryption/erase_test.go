@@ -3,6 +3,7 @@ package encryption_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -54,7 +55,7 @@ func TestErasedIsErasedForEver(t *testing.T) {
 
 		rows := e.read(t)
 		err = encryption.OpenAll(t.Context(), e.contacts, tenant, rows)
-		failed, ok := err.(*encryption.RowsError)
+		failed, ok := errors.AsType[*encryption.RowsError](err)
 		require.True(t, ok)
 		require.Len(t, failed.Rows, 2)
 		require.ErrorIs(t, failed.Rows[0], encryption.ErrErased)
@@ -160,6 +161,7 @@ func TestErasingFollowsAliases(t *testing.T) {
 	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "p18", "p17"))
 	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "p17", "p12"))
 	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "p17", "p12"), "idempotent")
+	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "p18", "p17"), "idempotent in a chain")
 	require.ErrorIs(t, e.vault.AddAlias(t.Context(), tenant, "p12", "p18"), encryption.ErrMerged, "a circle")
 	require.ErrorIs(t, e.vault.AddAlias(t.Context(), tenant, "p17", "p18"), encryption.ErrMerged)
 	require.ErrorIs(t, e.vault.AddAlias(t.Context(), tenant, "p1", "p1"), encryption.ErrID)
@@ -193,7 +195,7 @@ func TestOnlyTheWrappedKeyBringsAPersonBack(t *testing.T) {
 	_, err = e.keysDB.ExecContext(t.Context(), `DELETE FROM crmguard_encryption_key WHERE owner = 'p1'`)
 	require.NoError(t, err)
 	err = encryption.OpenAll(t.Context(), e.table(t, e.another(t), contactsTable), tenant, snapshot)
-	failed, ok := err.(*encryption.RowsError)
+	failed, ok := errors.AsType[*encryption.RowsError](err)
 	require.True(t, ok)
 	require.Len(t, failed.Rows, 1)
 	require.ErrorIs(t, failed.Rows[0], encryption.ErrNoKey)

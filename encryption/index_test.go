@@ -65,7 +65,6 @@ func TestRebuildIndexes(t *testing.T) {
 	}
 	_, err := e.vault.Erase(t.Context(), tenant, "p07")
 	require.NoError(t, err)
-	want := map[string]any{}
 	read := func() map[string]any {
 		rows, err := e.db.QueryContext(t.Context(), `SELECT id, email_idx FROM contacts`)
 		require.NoError(t, err)
@@ -80,7 +79,7 @@ func TestRebuildIndexes(t *testing.T) {
 		require.NoError(t, rows.Err())
 		return out
 	}
-	want = read()
+	want := read()
 	for i := 7; i < 450; i += 20 {
 		want[fmt.Sprintf("c%03d", i)] = nil
 	}

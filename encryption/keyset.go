@@ -298,7 +298,7 @@ func (k *openKeyset) wrapKey(key []byte, tenant, owner string, generation uint32
 	out := make([]byte, 0, overhead+keySize)
 	out = append(out, fieldMark)
 	out = binary.BigEndian.AppendUint32(out, k.primary())
-	return k.gcm[k.primary()].Seal(out, nil, key, personKeyAD(tenant, owner, generation))
+	return k.gcm[k.primary()].Seal(out, nil, key, personKeyAD(tenant, owner, generation)) //nolint:gosec // the AEAD draws its nonce itself
 }
 
 // wrapID returns the wrap key id that 65 wrapped bytes name.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -59,9 +60,7 @@ func (v *Vault) lookup(ctx context.Context, tenant string, owners []string, earl
 		if err != nil {
 			return nil, granted, err
 		}
-		for owner, keys := range found {
-			out[owner] = keys
-		}
+		maps.Copy(out, found)
 	}
 	return out, granted, nil
 }

@@ -15,14 +15,14 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 )
 
-func (e *env) rotate(t testing.TB) (old, active uint32) {
-	t.Helper()
-	generations, err := e.vault.Generations(t.Context(), tenant)
-	require.NoError(t, err)
+func (e *env) rotate(tb testing.TB) (old, active uint32) {
+	tb.Helper()
+	generations, err := e.vault.Generations(tb.Context(), tenant)
+	require.NoError(tb, err)
 	old = generations[len(generations)-1].Generation
 	e.clock.Move(time.Second)
-	active, err = e.vault.NewGeneration(t.Context(), tenant)
-	require.NoError(t, err)
+	active, err = e.vault.NewGeneration(tb.Context(), tenant)
+	require.NoError(tb, err)
 	return old, active
 }
 
@@ -86,14 +86,14 @@ func TestResealCensusDestroy(t *testing.T) {
 	}
 }
 
-func (e *env) requireOpensBut(t testing.TB, nulled string) {
-	t.Helper()
-	rows := e.read(t)
-	require.NoError(t, encryption.OpenAll(t.Context(), e.contacts, tenant, rows))
+func (e *env) requireOpensBut(tb testing.TB, nulled string) {
+	tb.Helper()
+	rows := e.read(tb)
+	require.NoError(tb, encryption.OpenAll(tb.Context(), e.contacts, tenant, rows))
 	for _, c := range rows {
-		require.Equal(t, c.Person+"@b.example", c.Email)
+		require.Equal(tb, c.Person+"@b.example", c.Email)
 		if c.ID != nulled {
-			require.Equal(t, "note of "+c.Person, c.Note)
+			require.Equal(tb, "note of "+c.Person, c.Note)
 		}
 	}
 }

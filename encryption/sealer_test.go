@@ -281,6 +281,7 @@ func TestKeyStores(t *testing.T) {
 	})
 	t.Run("SQLite", func(t *testing.T) {
 		encryptiontest.Run(t, func(t *testing.T) encryption.KeyStore {
+			t.Helper()
 			db := openDB(t, filepath.Join(t.TempDir(), "keys.db"), 1)
 			require.NoError(t, sqlkeys.Install(t.Context(), db))
 			store, err := sqlkeys.Open(t.Context(), db)

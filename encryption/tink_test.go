@@ -29,30 +29,30 @@ func secret(b []byte) secretdata.Bytes {
 	return secretdata.NewBytesFromData(b, insecuresecretdataaccess.Token{})
 }
 
-func handleOf(t testing.TB, k key.Key) *keyset.Handle {
-	t.Helper()
+func handleOf(tb testing.TB, k key.Key) *keyset.Handle {
+	tb.Helper()
 	manager := keyset.NewManager()
 	id, err := manager.AddKey(k)
-	require.NoError(t, err)
-	require.NoError(t, manager.SetPrimary(id))
+	require.NoError(tb, err)
+	require.NoError(tb, manager.SetPrimary(id))
 	handle, err := manager.Handle()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return handle
 }
 
-func tinkGCM(t testing.TB, raw []byte, id uint32, variant aesgcm.Variant) *keyset.Handle {
-	t.Helper()
+func tinkGCM(tb testing.TB, raw []byte, id uint32, variant aesgcm.Variant) *keyset.Handle {
+	tb.Helper()
 	params, err := aesgcm.NewParameters(aesgcm.ParametersOpts{KeySizeInBytes: len(raw), IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: variant})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	k, err := aesgcm.NewKey(secret(raw), id, params)
-	require.NoError(t, err)
-	return handleOf(t, k)
+	require.NoError(tb, err)
+	return handleOf(tb, k)
 }
 
-func newPersonKey(t testing.TB, raw []byte) *personKey {
-	t.Helper()
+func newPersonKey(tb testing.TB, raw []byte) *personKey {
+	tb.Helper()
 	gcm, err := newGCM(raw)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	k := &personKey{gcm: gcm}
 	copy(k.raw[:], raw)
 	return k

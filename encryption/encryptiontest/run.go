@@ -48,6 +48,7 @@ func sample() encryption.Rows {
 }
 
 func emptyStore(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
 	state, err := s.State(t.Context())
 	must(t, err)
 	if state.Store != "" || state.Sequence != 0 {
@@ -61,6 +62,7 @@ func emptyStore(t *testing.T, s encryption.KeyStore) {
 }
 
 func roundTrip(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
 	state := write(t, s, encryption.Change{Put: sample(), Store: &encryption.StoreState{Store: "id", Epoch: 3, KEK: "k", Retiring: []string{"a", "b"}}})
 	if state.Sequence != 1 || state.Store != "id" || state.Epoch != 3 || len(state.Retiring) != 2 {
 		t.Errorf("Update answered %+v; it must answer the state that it left", state)
@@ -82,6 +84,7 @@ func roundTrip(t *testing.T, s encryption.KeyStore) {
 }
 
 func failedUpdate(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
 	boom := errors.New("boom")
 	_, err := s.Update(t.Context(), func(tx encryption.KeyTx) error {
 		must(t, tx.Write(t.Context(), encryption.Change{Put: sample()}))
@@ -94,6 +97,7 @@ func failedUpdate(t *testing.T, s encryption.KeyStore) {
 }
 
 func idleUpdate(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
 	state, err := s.Update(t.Context(), func(encryption.KeyTx) error { return nil })
 	must(t, err)
 	if state.Sequence != 0 {
@@ -103,6 +107,7 @@ func idleUpdate(t *testing.T, s encryption.KeyStore) {
 }
 
 func pages(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
 	var rows encryption.Rows
 	for _, tenant := range []string{"a", "b"} {
 		rows.Generations = append(rows.Generations, encryption.GenerationRow{Tenant: tenant, Generation: 1}, encryption.GenerationRow{Tenant: tenant, Generation: 2})
@@ -152,6 +157,7 @@ func pages(t *testing.T, s encryption.KeyStore) {
 }
 
 func serialSequence(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
 	var mu sync.Mutex
 	seen := map[int64]bool{}
 	var wg sync.WaitGroup
@@ -181,6 +187,7 @@ func serialSequence(t *testing.T, s encryption.KeyStore) {
 }
 
 func barrier(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
 	if state := write(t, s, encryption.Change{Put: sample()}); state.Barrier != 0 {
 		t.Errorf("a change that narrows nothing moved the barrier to %d", state.Barrier)
 	}
@@ -194,6 +201,7 @@ func barrier(t *testing.T, s encryption.KeyStore) {
 }
 
 func snapshot(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
 	err := s.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
 		if tx.Write(t.Context(), encryption.Change{Put: sample()}) == nil {
 			t.Error("a snapshot took a write")
@@ -205,6 +213,7 @@ func snapshot(t *testing.T, s encryption.KeyStore) {
 }
 
 func replaceAndRemove(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
 	write(t, s, encryption.Change{Put: sample()})
 	changed := sample()
 	changed.Keys[0].Wrapped = []byte{9}

@@ -13,9 +13,9 @@ import (
 
 // Vault returns a real vault that lives in memory, with the tenants named. It
 // does not wait for leases.
-func Vault(t testing.TB, tenants ...string) *encryption.Vault {
-	t.Helper()
-	vault, err := encryption.Create(t.Context(), encryption.Config{
+func Vault(tb testing.TB, tenants ...string) *encryption.Vault {
+	tb.Helper()
+	vault, err := encryption.Create(tb.Context(), encryption.Config{
 		Keys: Keys(),
 		KEK: func(context.Context, string, string) (tink.AEADWithContext, error) {
 			return insecurekeys.KEK(make([]byte, 32))
@@ -23,11 +23,11 @@ func Vault(t testing.TB, tenants ...string) *encryption.Vault {
 		Wait: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 	})
 	if err != nil {
-		t.Fatalf("encryptiontest: create: %v", err)
+		tb.Fatalf("encryptiontest: create: %v", err)
 	}
 	for _, tenant := range tenants {
-		if err := vault.AddTenant(t.Context(), tenant); err != nil {
-			t.Fatalf("encryptiontest: add tenant: %v", err)
+		if err := vault.AddTenant(tb.Context(), tenant); err != nil {
+			tb.Fatalf("encryptiontest: add tenant: %v", err)
 		}
 	}
 	return vault

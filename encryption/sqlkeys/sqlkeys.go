@@ -36,7 +36,7 @@ var migrations embed.FS
 
 // ErrSchema is returned by Open when the tables are older than the library
 // needs: call Install, or apply Migrations.
-type ErrSchema = sqlschema.VersionError
+type ErrSchema = sqlschema.VersionError //nolint:errname // every storing package calls it so
 
 // ErrSecureDelete says that the SQLite connection would leave deleted keys in
 // free pages.
