@@ -69,7 +69,7 @@ type Keep struct {
 
 // Column describes one column.
 type Column struct {
-	Name     string
+	Name     string // the SQL name
 	Category string // kind of personal data, such as "contact.email"; empty means not personal
 	Purpose  string // what it is used for
 	Basis    string // legal basis
