@@ -30,11 +30,13 @@ func must[T any](v T, err error) T {
 
 // kekFor stands for a KMS.
 func kekFor(_ context.Context, tenant, kek string) (tink.AEADWithContext, error) {
-	return insecurekeys.KEK([]byte(fmt.Sprintf("%-32.32s", tenant+"/"+kek)))
+	return insecurekeys.KEK(fmt.Appendf(nil, "%-32.32s", tenant+"/"+kek))
 }
 
+// exampleVault does not wait for leases: nobody else uses its keys.
 func exampleVault() *encryption.Vault {
-	vault := must(encryption.Create(context.Background(), encryption.Config{Keys: encryptiontest.Keys(), KEK: kekFor, Lease: time.Millisecond, LongestTransaction: time.Millisecond}))
+	noWait := func(context.Context, time.Duration) error { return nil }
+	vault := must(encryption.Create(context.Background(), encryption.Config{Keys: encryptiontest.Keys(), KEK: kekFor, Wait: noWait}))
 	if err := vault.AddTenant(context.Background(), "main"); err != nil {
 		log.Fatal(err)
 	}
@@ -68,9 +70,9 @@ func Example() {
 	}
 	store := must(sqlkeys.Open(ctx, db))
 	config := encryption.Config{Keys: store, KEK: kekFor}
-	vault, err := encryption.Open(ctx, config)
+	_, err := encryption.Open(ctx, config)
 	fmt.Println(errors.Is(err, encryption.ErrEmpty)) // a lost file must not become a new installation
-	vault = must(encryption.Create(ctx, config))
+	vault := must(encryption.Create(ctx, config))
 	fmt.Println(vault.AddTenant(ctx, "main"))
 	_, err = encryption.Open(ctx, config)
 	fmt.Println(err)

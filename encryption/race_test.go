@@ -1,0 +1,169 @@
+package encryption_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/encryption"
+)
+
+// intruder acts once, just before an update of this process: what it does is
+// committed between the preparation of a change and the change.
+type intruder struct {
+	encryption.KeyStore
+	act func()
+}
+
+func (i *intruder) Update(ctx context.Context, f func(encryption.KeyTx) error) (encryption.StoreState, error) {
+	if act := i.act; act != nil {
+		i.act = nil
+		act()
+	}
+	return i.KeyStore.Update(ctx, f)
+}
+
+func (e *env) intruded(t *testing.T) (*intruder, *encryption.SealedTable) {
+	t.Helper()
+	store := &intruder{KeyStore: e.store}
+	cfg := e.cfg
+	cfg.Keys = store
+	vault, err := encryption.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	_, err = e.contacts.Lookup(t.Context(), tenant, "email_idx", "x@y") // registers the index
+	require.NoError(t, err)
+	return store, e.table(t, vault, contactsTable)
+}
+
+func TestAnErasureBetweenPreparationAndInsertWins(t *testing.T) {
+	e := newEnv(t, 4)
+	store, contacts := e.intruded(t)
+	store.act = func() {
+		_, err := e.vault.Erase(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+	}
+	_, err := contacts.Writer(t.Context(), tenant, "p1")
+	require.ErrorIs(t, err, encryption.ErrErased)
+	var n int
+	require.NoError(t, e.keysDB.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM crmguard_encryption_key WHERE owner = 'p1'`).Scan(&n))
+	require.Zero(t, n, "no key stands under a tombstone")
+}
+
+func TestAnEpochBetweenPreparationAndInsertIsNoticed(t *testing.T) {
+	e := newEnv(t, 4)
+	store, contacts := e.intruded(t)
+	store.act = func() {
+		_, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+		require.NoError(t, err)
+	}
+	w, err := contacts.Writer(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	sealed, err := w.Seal("email", []byte("x"))
+	require.NoError(t, err)
+	r, err := e.table(t, e.another(t), contactsTable).Reader(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	_, err = r.Open(t.Context(), "p1", "", "email", sealed)
+	require.NoError(t, err, "the key was wrapped by the wrap key of today")
+}
+
+func TestARotationBetweenPreparationAndInsertIsNoticed(t *testing.T) {
+	e := newEnv(t, 4)
+	store, contacts := e.intruded(t)
+	var active uint32
+	store.act = func() { _, active = e.rotate(t) }
+	w, err := contacts.Writer(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	sealed, err := w.Seal("email", []byte("x"))
+	require.NoError(t, err)
+	generation, err := encryption.GenerationOf(sealed)
+	require.NoError(t, err)
+	require.Equal(t, active, generation, "no key is made in a retired generation")
+}
+
+// Rewrapping does not bring back a key that was erased meanwhile.
+func TestAnErasureDuringAnEpochWins(t *testing.T) {
+	e := newEnv(t, 4)
+	e.insert(t, "c1", "p1")
+	e.insert(t, "c2", "p2")
+	store := &intruder{KeyStore: e.store}
+	cfg := e.cfg
+	cfg.Keys = store
+	vault, err := encryption.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	copies := 0
+	epoch := encryption.Epoch{KEK: "kek-2", Copy: func(ctx context.Context) error { copies++; return vault.Copier(dir)(ctx) }}
+	left := 2 // begin, new wrap key, then the rewrapping
+	var count func()
+	count = func() {
+		if left--; left >= 0 {
+			store.act = count
+			return
+		}
+		_, err := e.vault.Erase(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+	}
+	store.act = count
+	_, err = vault.CloseEpoch(t.Context(), epoch)
+	require.NoError(t, err)
+	require.Equal(t, 2, copies)
+	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	require.Empty(t, wrapped)
+}
+
+// Whoever rewrites a key copy can make count and digest agree, not the mac.
+func TestAForgedKeyCopyIsRefused(t *testing.T) {
+	e := newEnv(t, 1)
+	e.insert(t, "c1", "p1")
+	_, err := e.vault.Erase(t.Context(), tenant, "p9")
+	require.NoError(t, err)
+	written, err := e.vault.WriteCopy(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	data, err := os.ReadFile(written.Path)
+	require.NoError(t, err)
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	var kept [][]byte
+	for _, line := range lines[:len(lines)-2] {
+		if !bytes.Contains(line, []byte(`"state":"tombstone"`)) {
+			kept = append(kept, line)
+		}
+	}
+	require.Len(t, kept, len(lines)-3, "the tombstone is left out")
+	body := bytes.Join(kept, nil)
+	sum := sha256.Sum256(body)
+	last := lines[len(lines)-2]
+	mac := last[bytes.Index(last, []byte(`"mac":"`))+7:]
+	mac = mac[:bytes.IndexByte(mac, '"')]
+	forged := fmt.Appendf(body, `{"count":%d,"mac":"%s","sha256":"%s"}`+"\n", len(kept)-1, mac, base64.RawURLEncoding.EncodeToString(sum[:]))
+	path := filepath.Join(t.TempDir(), "keys-1.jsonl")
+	require.NoError(t, os.WriteFile(path, forged, 0o600))
+	_, err = e.vault.VerifyCopy(t.Context(), path)
+	require.ErrorIs(t, err, encryption.ErrCopy)
+	require.ErrorContains(t, err, "mac")
+}
+
+// Without a Wait of one's own, Erase really waits for the lease.
+func TestEraseWaits(t *testing.T) {
+	e := newEnv(t, 1)
+	cfg := e.cfg
+	cfg.Now, cfg.Wait, cfg.Lease = nil, nil, 20*time.Millisecond
+	vault, err := encryption.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	start := time.Now()
+	_, err = vault.Erase(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, time.Since(start), 20*time.Millisecond)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	_, err = vault.Erase(ctx, tenant, "p2")
+	require.ErrorIs(t, err, context.Canceled)
+}
