@@ -126,7 +126,7 @@ func markdown(outcomes []outcome, p provenance) string {
 	line("")
 	line("Written by `examples/peers/run`; do not edit. All contestants of a table ran in one process, taken in turns over %d rounds (a round: %s, or the count given with the table). A figure is the median of the rounds, in brackets the fastest and the slowest. `ours / this` is our time as a part of theirs: below 1 we are faster. Before the first and after the last round all contestants of a table gave the same answer. Nothing is demanded yet: each ratio is printed as it came.", p.Rounds, p.BenchTime)
 	line("")
-	line("**Two shared cores: a time may be off by 25 %% either way, so a ratio between 0.8 and 1.25 says nothing.** Allocations are exact. *Floor* is the same work with nothing promised; it is there to show the distance, not to be beaten.")
+	line("**Two shared cores: a time may be off by 25 %% either way, so a ratio between 0.8 and 1.25 says nothing.** Allocations are steadier: exact where the work is small. *Floor* is the same work with nothing promised; it is there to show the distance, not to be beaten.")
 	line("")
 	line("- date: %s, commit %s, whole run %s", p.Date.Format("2006-01-02"), p.Commit, p.Took.Round(time.Second))
 	line("- machine: %s, %d cores, %s, %s", p.CPU, p.Cores, p.OS, p.Go)
