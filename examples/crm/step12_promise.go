@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"strings"
 )
 
 // promise says what was shown, and how to check it without this program.
@@ -64,10 +65,8 @@ certificate.pub.pem      its public key
 report.json              figures of the run
 
 `
-	for _, command := range foreignCommands() {
-		text += "  " + command + "\n"
-	}
-	return text + `  restic -r ./backup/b -p keys/repository-password restore latest --target restored
+	commands := "  " + strings.Join(foreignCommands(), "\n  ") + "\n"
+	return text + commands + `  restic -r ./backup/b -p keys/repository-password restore latest --target restored
   unzip -l export.zip
 
 To verify the certificate with openssl (DSSE pre-authentication encoding):
