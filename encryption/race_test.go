@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/encryptiontest"
 )
 
 // intruder acts once, just before an update of this process: what it does is
@@ -85,7 +86,10 @@ func TestARotationBetweenPreparationAndInsertIsNoticed(t *testing.T) {
 	require.NoError(t, err)
 	generation, err := encryption.GenerationOf(sealed)
 	require.NoError(t, err)
-	require.Equal(t, active, generation, "no key is made in a retired generation")
+	require.Equal(t, active, generation)
+	keys, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	require.Len(t, keys, 1, "no key is made in a retired generation")
 }
 
 // Rewrapping does not bring back a key that was erased meanwhile.
@@ -166,4 +170,64 @@ func TestEraseWaits(t *testing.T) {
 	stop()
 	_, err = vault.Erase(ctx, tenant, "p2")
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// Of two processes that create the installation at once, one loses.
+func TestTwoCreations(t *testing.T) {
+	e := newEnv(t, 1)
+	memory := encryptiontest.Keys()
+	cfg := e.cfg
+	store := &intruder{KeyStore: memory}
+	cfg.Keys = store
+	first := cfg
+	first.Keys = memory
+	store.act = func() {
+		_, err := encryption.Create(t.Context(), first)
+		require.NoError(t, err)
+	}
+	_, err := encryption.Create(t.Context(), cfg)
+	require.ErrorIs(t, err, encryption.ErrNotEmpty)
+	_, err = encryption.Open(t.Context(), first)
+	require.NoError(t, err)
+}
+
+// A wrap key id is never used again: the row remembers those that are gone.
+func TestWrapIDsAreRemembered(t *testing.T) {
+	e := newEnv(t, 1)
+	e.insert(t, "c1", "p1")
+	var gone []uint32
+	for n := range 3 {
+		wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+		id, err := encryption.GenerationOf(wrapped[0]) // the same prefix
+		require.NoError(t, err)
+		gone = append(gone, id)
+		_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: fmt.Sprint("kek-", n+2), Copy: e.vault.Copier(t.TempDir())})
+		require.NoError(t, err)
+	}
+	rows, err := e.store.Tenant(t.Context(), tenant)
+	require.NoError(t, err)
+	for _, row := range rows.Keysets {
+		if row.Purpose == "wrap" {
+			require.Equal(t, gone, row.Former)
+			require.Equal(t, int64(4), row.Epoch)
+		}
+	}
+}
+
+// A key row that someone put under a tombstone does not get into a copy.
+func TestACopyRefusesKeysUnderTombstones(t *testing.T) {
+	e := newEnv(t, 1)
+	e.insert(t, "c1", "p1")
+	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	_, err = e.vault.Erase(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	require.NoError(t, putBack(t, e, wrapped[0]))
+	_, err = e.vault.WriteCopy(t.Context(), t.TempDir())
+	require.ErrorIs(t, err, encryption.ErrCopy)
+	_, err = e.vault.Erase(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	_, err = e.vault.WriteCopy(t.Context(), t.TempDir())
+	require.NoError(t, err)
 }
