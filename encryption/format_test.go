@@ -47,7 +47,7 @@ func TestVectors(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, int64(748043624), n)
 
-	ledger, err := digest(counting(32), "crmguard/ledger/digest/v1", frame.Join("crmguard/ledger/v1", "person", "t1", "p1"))
+	ledger, err := digest(counting(32), frame.Join("crmguard/ledger/digest/v1"), frame.Join("crmguard/ledger/v1", "person", "t1", "p1"))
 	require.NoError(t, err)
 	require.Equal(t, "619ffcbbd503b050676d1c8b4ebce9b8bbb798c8cfc3728f5ce6104f43677d46", hex.EncodeToString(ledger))
 }

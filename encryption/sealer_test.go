@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -159,11 +160,13 @@ func TestTaggersAndDigests(t *testing.T) {
 	require.ErrorIs(t, e.vault.Tagger("seal").Verify(t.Context(), "t2", data, tag), encryption.ErrTag)
 	require.ErrorIs(t, e.vault.Tagger("log").Verify(t.Context(), tenant, data, tag), encryption.ErrTag)
 	require.ErrorIs(t, e.vault.Tagger("log").Verify(t.Context(), tenant, data, nil), encryption.ErrTag)
+	require.ErrorIs(t, e.vault.Tagger("log").Verify(t.Context(), tenant, data, tag), fs.ErrNotExist, "the key that the tag names is of another keyset")
+	require.NotErrorIs(t, e.vault.Tagger("seal").Verify(t.Context(), tenant, []byte("raw"), tag), fs.ErrNotExist)
 	for _, purpose := range []string{"wrap", "ledger", "manifest", ""} {
 		_, err := e.vault.Tagger(purpose).Tag(t.Context(), tenant, data)
 		require.ErrorIs(t, err, encryption.ErrKeyset)
 		require.ErrorIs(t, e.vault.Tagger(purpose).Verify(t.Context(), tenant, data, tag), encryption.ErrKeyset)
-		_, _, err = e.vault.Digests(purpose)(t.Context(), tenant, "x", data)
+		_, _, err = e.vault.Digests(purpose)(t.Context(), tenant, []byte("x"), data)
 		require.ErrorIs(t, err, encryption.ErrKeyset)
 	}
 	_, err = e.vault.Tagger("seal").Tag(t.Context(), "", data)
@@ -186,12 +189,12 @@ func TestTaggersAndDigests(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, digests, other)
 	suppress := e.vault.Digests("suppression")
-	_, a, err := suppress(t.Context(), tenant, "x", data)
+	_, a, err := suppress(t.Context(), tenant, []byte("x"), data)
 	require.NoError(t, err)
-	_, b, err := suppress(t.Context(), "t2", "x", data)
+	_, b, err := suppress(t.Context(), "t2", []byte("x"), data)
 	require.NoError(t, err)
 	require.NotEqual(t, a, b)
-	_, _, err = suppress(t.Context(), "", "x", data)
+	_, _, err = suppress(t.Context(), "", []byte("x"), data)
 	require.ErrorIs(t, err, encryption.ErrTenant)
 }
 

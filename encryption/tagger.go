@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io/fs"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/mac"
@@ -36,7 +37,8 @@ func (t Tagger) Tag(ctx context.Context, tenant string, data []byte) ([]byte, er
 	return tagWith(k, data)
 }
 
-// Verify returns nil if tag is the tag of data, ErrTag otherwise.
+// Verify returns nil if tag is the tag of data, ErrTag otherwise; where the
+// keyset lacks the key that the tag names, the error is fs.ErrNotExist too.
 func (t Tagger) Verify(ctx context.Context, tenant string, data, tag []byte) error {
 	k, err := t.keyset(ctx, tenant)
 	if err != nil {
@@ -85,7 +87,8 @@ func (t ManifestTagger) Tag(ctx context.Context, data []byte) ([]byte, error) {
 	return tagWith(k, data)
 }
 
-// Verify returns nil if tag is the tag of data, ErrTag otherwise.
+// Verify returns nil if tag is the tag of data, ErrTag otherwise; where the
+// keyset lacks the key that the tag names, the error is fs.ErrNotExist too.
 func (t ManifestTagger) Verify(ctx context.Context, data, tag []byte) error {
 	k, err := t.vault.knownKeyset(ctx, "", purposeManifest)
 	if err != nil {
@@ -112,38 +115,42 @@ func tagWith(k *openKeyset, data []byte) ([]byte, error) {
 }
 
 func verifyWith(k *openKeyset, data, tag []byte) error {
-	if k.mac.VerifyMAC(tag, data) != nil {
-		return ErrTag
+	if k.mac.VerifyMAC(tag, data) == nil {
+		return nil
 	}
-	return nil
+	if !k.has(tag) {
+		return fmt.Errorf("%w: the keyset lacks the key that it names: %w", ErrTag, fs.ErrNotExist)
+	}
+	return ErrTag
 }
 
 // Digests returns a func that computes keyed digests under every root of a
 // tenant's keyset, the primary first, the others newest first. The only
 // purpose is "suppression"; another one fails at the first use.
 //
-// A digest is HMAC-SHA256(HKDF(root, LP(label)), data); roots are Tink key ids.
-func (v *Vault) Digests(purpose string) func(ctx context.Context, tenant, label string, data []byte) (roots []uint32, digests [][]byte, err error) {
-	return func(ctx context.Context, tenant, label string, data []byte) ([]uint32, [][]byte, error) {
+// A digest is HMAC-SHA256(HKDF(root, info), data), where info is LP encoded by
+// the caller (formats.md 11 has four parts); roots are Tink key ids.
+func (v *Vault) Digests(purpose string) func(ctx context.Context, tenant string, info, data []byte) (roots []uint32, digests [][]byte, err error) {
+	return func(ctx context.Context, tenant string, info, data []byte) ([]uint32, [][]byte, error) {
 		if purpose != purposeSuppression {
 			return nil, nil, fmt.Errorf("%w: no digests have this purpose", ErrKeyset)
 		}
 		if err := checkTenant(tenant); err != nil {
 			return nil, nil, err
 		}
-		return v.digests(ctx, tenant, purpose, label, data)
+		return v.digests(ctx, tenant, purpose, info, data)
 	}
 }
 
 // LedgerDigests returns the digests of the installation's ledger keyset, in
-// the form of Digests.
+// the form of Digests with the info LP(label).
 func (v *Vault) LedgerDigests() func(ctx context.Context, label string, data []byte) (roots []uint32, digests [][]byte, err error) {
 	return func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
-		return v.digests(ctx, "", purposeLedger, label, data)
+		return v.digests(ctx, "", purposeLedger, frame.Join(label), data)
 	}
 }
 
-func (v *Vault) digests(ctx context.Context, tenant, purpose, label string, data []byte) ([]uint32, [][]byte, error) {
+func (v *Vault) digests(ctx context.Context, tenant, purpose string, info, data []byte) ([]uint32, [][]byte, error) {
 	k, err := v.keyset(ctx, tenant, purpose)
 	if err != nil {
 		return nil, nil, err
@@ -151,7 +158,7 @@ func (v *Vault) digests(ctx context.Context, tenant, purpose, label string, data
 	roots := make([]uint32, 0, len(k.roots))
 	digests := make([][]byte, 0, len(k.roots))
 	for _, r := range k.roots {
-		digest, err := digest(r.key, label, data)
+		digest, err := digest(r.key, info, data)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -161,8 +168,8 @@ func (v *Vault) digests(ctx context.Context, tenant, purpose, label string, data
 	return roots, digests, nil
 }
 
-func digest(root []byte, label string, data []byte) ([]byte, error) {
-	key, err := derive(root, frame.Join(label))
+func digest(root, info, data []byte) ([]byte, error) {
+	key, err := derive(root, info)
 	if err != nil {
 		return nil, err
 	}
