@@ -1,0 +1,1 @@
+"""A second program for crmguard's formats, by the chapters of formats.md."""

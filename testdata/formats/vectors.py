@@ -1,0 +1,56 @@
+"""Every vector of formats.md, recomputed."""
+
+from .base import ABSENT, BOOLEAN, INTEGER, NULL, TEXT, Refused, lp, mac, sha256
+from .fields import field_ad, index_value, stream_key
+from .keys import keyset_ad, personkey_ad
+from .log import commitment
+from .records import ledger_digest, seal_input
+
+ROOT = bytes(range(32))
+
+
+def same(name, got, want):
+    got = got.hex() if isinstance(got, bytes) else got
+    if got != want:
+        raise Refused("%s: %s instead of %s" % (name, got, want))
+    print("agrees: " + name)
+
+
+def run():
+    keys_and_fields()
+    commitments()
+    same("row seal", mac(ROOT, seal_input("t1", "contacts", "r1", 7, "contact/1", b"", [("city", TEXT, "Bern")])), "16c10f26123d9f4b8f18015971702e7494f5beee6dc2c390f5b2df5a5ecd178e")
+    same("ledger digest", ledger_digest(ROOT, "person", "t1", "p1"), "619ffcbbd503b050676d1c8b4ebce9b8bbb798c8cfc3728f5ce6104f43677d46")
+
+
+def keys_and_fields():
+    same("keyset associated data", sha256(keyset_ad("t1", "wrap")), "6055f18668ae6c85afa2a5b70c4329c09cff5cceb19661274bda51af7d3dcc96")
+    level3 = field_ad(3, "t1", "contacts", "email", "p1", "r1")
+    level2 = field_ad(2, "t1", "contacts", "email", "p1", "r1")
+    same("field, level 3, size", len(level3), 61)
+    same("field, level 3", sha256(level3), "e9c5e8941c7a99fcbb1127f37ac4d27a205357a6348316cb311bf2ca8799f962")
+    same("field, level 2, size", len(level2), 59)
+    same("field, level 2", sha256(level2), "7ee18d1ee7dae646745d7ff6dba4cd18dfdfa2bc94df10e2b28dd6cc4ea6af6d")
+    if field_ad(2, "ab", "c", "x") == field_ad(2, "a", "bc", "x") or field_ad(3, "t", "c", "x", "p") == field_ad(2, "t", "c", "x", "p"):
+        raise Refused("two fields share their associated data")
+    same("wrapped person key", sha256(personkey_ad("t1", "p1", 0x01020304)), "96231f177c28e9657f1cd620a4a40883fccb72085806d768dd6ef3be8a3d0ccc")
+    same("stream key", stream_key(ROOT), "82d8994b9b78ea1eecefc0e85cd9acfa376a75f31685e84b9e8995004f63f1d7")
+    value = index_value(ROOT, "t1", "contacts", "email_index", 1, "email/1", 32, "a@b.example")
+    same("lookup index", value, 0x2C963D68)
+    same("lookup index, decimal", value, 748043624)
+
+
+def commitments():
+    event = bytes(range(16))
+    salt, text = commitment(ROOT, event, "email", 1, TEXT, "a@b.example")
+    same("commitment, salt", salt, "244303c20ef2a1290e83ebc6c255829a0d2bc5d3d42a48b0b7faf62c483b25bf")
+    same("commitment, text", text, "fa7faecbb34a54a5b4f063268d4f09c82a32e48bde225133acf9d8fefc6c5081")
+    for name, kind, value, want in [
+        ("absent", ABSENT, b"", "6cb7f34920a2a27828661225ff7d8fbc8ddcb3c07be4cbaf0e6f9beffa50955e"),
+        ("null", NULL, b"", "d0a6c71ae081485329be76a7e69c6322f8c127ee7bbae28d8a05b5369af475c1"),
+        ("empty text", TEXT, b"", "e63920b3b915688ee4eafaca97dbbcb4f2f0f9442fd06c2eff2f25e895f9730d"),
+        ("integer 0", INTEGER, bytes(8), "3f3bd894bb55ffd6e7de3dccd2c3971c4069a47139d6fe03c6e74a8f375bc1f5"),
+        ("text 0", TEXT, b"0", "74fc4c9e02a246c7840d59c95801b999a3b9840586eedba8a55607e7c6699cff"),
+        ("true", BOOLEAN, b"\x01", "ba9276e9d98ee1c55ed8290e3f2378a64387f83b85a80d1c96ac81ef45ca408a"),
+    ]:
+        same("commitment, " + name, commitment(ROOT, event, "email", 1, kind, value)[1], want)
