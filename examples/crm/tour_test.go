@@ -100,19 +100,22 @@ func TestTheTourWith3000ContactsOfOthers_SharedData(t *testing.T) {
 	if folder == "" {
 		t.Skip("CRMGUARD_TESTDATA is not set: the data by others is not here")
 	}
-	dir, output, code := tourOf(t, "-contacts", filepath.Join(folder, "contacts", "fake_name_generator_3000.csv"))
+	data, err := os.ReadFile(filepath.Join(folder, "contacts", "fake_name_generator_3000.csv"))
+	require.NoError(t, err)
+	lines := bytes.SplitAfter(data, []byte("\n")) // no cell of this file holds a line end
+	path := filepath.Join(t.TempDir(), "contacts.csv")
+	require.NoError(t, os.WriteFile(path, bytes.Join(lines[:contactsOfOthers+1], nil), 0o600))
+
+	dir, output, code := tourOf(t, "-contacts", path)
 	require.Zero(t, code, output)
 	r := readReport(t, dir)
-	require.Equal(t, map[string]int{"read": 3000, "accepted": 3000, "rejected": 0}, figures(t, r, "import"))
-	require.Contains(t, output, "3,000 rows: card_number, card, field_dropped")
+	require.Equal(t, map[string]int{"read": contactsOfOthers, "accepted": contactsOfOthers, "rejected": 0}, figures(t, r, "import"))
+	require.Contains(t, output, thousands(contactsOfOthers)+" rows: card_number, card, field_dropped")
 	require.Zero(t, figures(t, r, "search")["found_after"])
 
 	line := figures(t, r, "erasure")["erased_line"]
-	data, err := os.ReadFile(filepath.Join(folder, "contacts", "fake_name_generator_3000.csv"))
-	require.NoError(t, err)
-	rows, err := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))).ReadAll()
-	require.NoError(t, err)
-	require.Equal(t, line-1, atoi(t, rows[line-1][0]), "the erased line names the row of that number")
+	number, _, _ := bytes.Cut(lines[line-1], []byte(","))
+	require.Equal(t, line-1, atoi(t, string(number)), "the erased line names the row of that number")
 }
 
 func atoi(t *testing.T, s string) (n int) {

@@ -1,0 +1,7 @@
+//go:build race
+
+package main
+
+// contactsOfOthers is how many of the 3,000 contacts the tour takes in this
+// build: the race detector makes the database twenty times slower.
+const contactsOfOthers = 200
