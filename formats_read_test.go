@@ -62,6 +62,14 @@ func cardsOfFormats() encryption.Table {
 	}}
 }
 
+func settingsOfFormats() encryption.Table {
+	return encryption.Table{Name: "settings", Shared: true, Level: encryption.LevelTenant, Columns: []encryption.Column{{Name: "signature"}}}
+}
+
+func meetingsOfFormats() encryption.Table {
+	return encryption.Table{Name: "meetings", Columns: []encryption.Column{{Name: "body"}}}
+}
+
 func filesOfFormats() encryption.Table {
 	return encryption.Table{Name: "files", Columns: []encryption.Column{{Name: "content", Stream: true}}}
 }
@@ -156,7 +164,7 @@ func newInstallation(t *testing.T) *installation {
 	for _, person := range []*string{&in.first, &in.second, &in.erased} {
 		*person = newUUID(t)
 	}
-	in.index = map[string]any{"tenant": formatTenant, "kek": hex.EncodeToString(in.kek), "database": "crm.db"}
+	in.index = map[string]any{"tenant": formatTenant, "first": in.first, "second": in.second, "kek": hex.EncodeToString(in.kek), "database": "crm.db"}
 	in.openKeys(t)
 	in.openDatabase(t)
 	in.sealContacts(t)
@@ -297,10 +305,11 @@ func (in *installation) sealFields(t *testing.T) {
 		field(w, "cards", "story", in.first, 0x12, 0, string(bytes.Repeat([]byte("s"), size)))
 	}
 	field(w, "cards", "memo", in.first, 3, 0, "a memo")
-	settings := must(in.vault.Table(encryption.Table{Name: "settings", Shared: true, Level: encryption.LevelTenant, Columns: []encryption.Column{{Name: "signature"}}}))(t)
+	settings := must(in.vault.Table(settingsOfFormats()))(t)
 	field(must(settings.TenantWriter(ctx, formatTenant))(t), "settings", "signature", "t:", 1, 0, "the tenant's own")
-	meetings := must(in.vault.Table(encryption.Table{Name: "meetings", Columns: []encryption.Column{{Name: "body"}}}))(t)
+	meetings := must(in.vault.Table(meetingsOfFormats()))(t)
 	owner := must(encryption.NewRecordOwner())(t)
+	in.index["record"] = owner
 	field(must(meetings.RecordWriter(ctx, formatTenant, owner))(t), "meetings", "body", owner, 2, 0, "with two persons")
 
 	for owner, person := range map[string]string{in.first: in.first, "t:": ""} {
@@ -415,5 +424,5 @@ func (in *installation) copyKeys(t *testing.T) {
 	t.Helper()
 	path := must(encryption.NewestCopy(in.path("keys")))(t)
 	in.index["copy"] = "keys/" + filepath.Base(path)
-	in.index["keys"] = map[string]any{"live": in.first, "erased": in.erased}
+	in.index["erased"] = in.erased
 }

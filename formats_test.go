@@ -26,7 +26,7 @@ func python(t *testing.T, args ...string) string {
 	}
 	script, err := filepath.Abs(filepath.Join("testdata", "formats.py"))
 	require.NoError(t, err)
-	out, err := exec.CommandContext(t.Context(), interpreter, append([]string{script}, args...)...).CombinedOutput() //nolint:gosec // G204: the interpreter of whoever runs the tests
+	out, err := exec.CommandContext(t.Context(), interpreter, append([]string{script}, args...)...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return string(out)
 }

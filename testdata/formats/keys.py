@@ -116,7 +116,7 @@ class Installation:
             plain = AESGCM(kek).decrypt(wrapped[:12], wrapped[12:], keyset_ad(row["tenant"], row["purpose"]))
             self.keysets[row["tenant"], row["purpose"]] = Keyset(plain, row["purpose"])
         self._check_end()
-        self.person_keys = {key: self.unwrap(key, row) for key, row in self._key_rows()}
+        self.person_keys = {key: self._unwrap(key, row) for key, row in self._key_rows()}
 
     def of(self, kind):
         return [row for row in self.rows if row["kind"] == kind]
@@ -142,7 +142,7 @@ class Installation:
             require((row["tenant"], row["owner"]) not in tombstones, "a key under a tombstone")
             yield (row["tenant"], row["owner"], row["generation"]), row
 
-    def unwrap(self, key, row):
+    def _unwrap(self, key, row):
         wrapped = unb64(row["wrapped"])
         require(len(wrapped) == 65, "a key row has 65 bytes")
         plain = self.keysets[row["tenant"], "wrap"].open(wrapped, personkey_ad(*key))
