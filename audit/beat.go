@@ -42,6 +42,9 @@ func (t *Trail) Beat(ctx context.Context) error {
 	if err := t.guard(ctx, s, head); err != nil {
 		return err
 	}
+	if err := t.anchoredOnce(ctx, head); err != nil {
+		return err
+	}
 	heads, err := t.heads(ctx)
 	if err != nil {
 		return err

@@ -59,6 +59,20 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 	return t.guard(ctx, s, head)
 }
 
+// anchoredOnce compares the published log with the kept checkpoint before this
+// process signs for the first time: a database and a folder that went back
+// together agree with each other.
+func (t *Trail) anchoredOnce(ctx context.Context, head tlog.Tree) error {
+	if t.anchored.Load() {
+		return nil
+	}
+	if err := t.compareKept(ctx, readFunc(t.config.Sink.ReadFile), head); err != nil {
+		return err
+	}
+	t.anchored.Store(true)
+	return nil
+}
+
 // compareKept compares the published log with the checkpoint kept elsewhere.
 func (t *Trail) compareKept(ctx context.Context, read readFunc, head tlog.Tree) error {
 	if t.config.Kept == nil {

@@ -57,6 +57,9 @@ func (t *Trail) RunOnce(ctx context.Context) (Result, error) {
 	if err := t.guard(ctx, s, head); err != nil {
 		return r, err
 	}
+	if err := t.anchoredOnce(ctx, head); err != nil {
+		return r, err
+	}
 	beatErr := t.drain(ctx, s, head, &r)
 	if beatErr != nil && !errors.Is(beatErr, ErrHead) {
 		return r, beatErr

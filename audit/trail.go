@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/torchwood"
@@ -24,6 +25,8 @@ type Trail struct {
 	policy torchwood.Policy
 	fields map[string]map[string]bool
 	random func([]byte) error
+
+	anchored atomic.Bool // the log was compared with the kept checkpoint
 }
 
 // Open checks the tables and the configuration and claims the log: the first

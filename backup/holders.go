@@ -55,9 +55,16 @@ func (r *Repository) KeyHolders(ctx context.Context, tenant string, generation u
 	if tenant == "" {
 		return 0, "", badConfig("an empty tenant")
 	}
+	locks, err := listIDs(ctx, r.store, lockFolder) // before the snapshots: one that commits meanwhile is seen as either
+	if err != nil {
+		return 0, "", err
+	}
 	snapshots, err := r.Snapshots(ctx)
 	if err != nil {
 		return 0, "", err
+	}
+	if len(locks) > 0 {
+		return len(locks), "a backup that is running (or a lock left behind) in " + r.Name(), nil
 	}
 	index, err := r.index(ctx)
 	if err != nil {

@@ -34,12 +34,8 @@ func (t *SealedTable) Census(ctx context.Context, db *sql.DB, tenant string) (Ce
 }
 
 func (t *SealedTable) countColumn(ctx context.Context, db *sql.DB, tenant string, col *Column, out *Census) (err error) {
-	size := prefixSize
-	if col.Text {
-		size = textHead
-	}
 	where, args := t.ofTenant(tenant)
-	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT substr(%s, 1, %d) AS head, COUNT(*), COUNT(%s) FROM %s WHERE %s GROUP BY head`, col.SQL, size, col.SQL, t.def.SQL, where), args...)
+	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT CASE WHEN substr(%[1]s, 1, 4) IN ('cg1.', x'6367312e') THEN substr(%[1]s, 1, %[2]d) ELSE substr(%[1]s, 1, %[3]d) END AS head, COUNT(*), COUNT(%[1]s) FROM %[4]s WHERE %[5]s GROUP BY head`, col.SQL, textHead, prefixSize, t.def.SQL, where), args...)
 	if err != nil {
 		return err
 	}
@@ -54,7 +50,7 @@ func (t *SealedTable) countColumn(ctx context.Context, db *sql.DB, tenant string
 		switch {
 		case present == 0:
 			out.Null += count
-		case err != nil || (col.Text != (len(head) == textHead)) || head[0] == streamMark:
+		case err != nil || head[0] == streamMark:
 			out.Unsealed += count
 		default:
 			out.Generations[generation] += count

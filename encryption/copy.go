@@ -141,6 +141,9 @@ func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
 	if err != nil {
 		return Copy{}, errors.Join(err, os.Remove(temp.Name()))
 	}
+	if _, err := v.VerifyCopy(ctx, temp.Name()); err != nil {
+		return Copy{}, errors.Join(err, os.Remove(temp.Name()))
+	}
 	path := filepath.Join(dir, name)
 	if err := os.Rename(temp.Name(), path); err != nil {
 		return Copy{}, errors.Join(fmt.Errorf("%w: write: %w", ErrCopy, err), os.Remove(temp.Name()))
@@ -153,7 +156,11 @@ func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
 		return Copy{}, err
 	}
 	v.cfg.Observe(ctx, "encryption.copy.rows", float64(written.Rows), slog.Int64("sequence", written.Sequence))
-	return written, deleteOlder(dir, path)
+	newest, err := NewestCopy(dir) // another writer's, where this one was slower
+	if err != nil {
+		return Copy{}, err
+	}
+	return written, deleteOlder(dir, newest)
 }
 
 // fillCopy writes all lines, syncs and closes the file.

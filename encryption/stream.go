@@ -103,6 +103,23 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("encryption: write stream: %w", err)
 	}
+	// It may have taken longer than a lease: what is returned as good must be
+	// under the generation that is active now, and its owner not erased.
+	v := t.vault
+	k, err := v.loadTenant(ctx, ref.Tenant)
+	if err != nil {
+		return err
+	}
+	now, err := v.fetch(ctx, ref.Tenant, []string{ref.Owner})
+	if err != nil {
+		return err
+	}
+	if err := now[ref.Owner].sealable(); err != nil {
+		return t.detail(err, ref.Column)
+	}
+	if k.active != generation {
+		return &KeyError{Op: "seal: the key generation changed meanwhile; seal again", Table: t.def.Name, Column: ref.Column, Err: ErrLease}
+	}
 	return nil
 }
 

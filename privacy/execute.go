@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -151,6 +152,9 @@ func (x *execution) intend(ctx context.Context) error {
 		if err := x.d.behind(c, m, x.plan.ID); err != nil || begun(c) {
 			return entry{}, false, err
 		}
+		if row, err := x.d.loadPlan(ctx, x.plan.ID); err != nil || row.state == stateCancelled {
+			return entry{}, false, cmp.Or(err, ErrCancelled) // Cancel holds the same lock
+		}
 		if err := x.d.capped(c); err != nil {
 			return entry{}, false, err
 		}
@@ -166,9 +170,8 @@ func (x *execution) intend(ctx context.Context) error {
 		if err != nil {
 			return mute("storing the plan's state", err)
 		}
-		if err := x.d.raise(ctx, tx, x.chain.head()); err != nil {
-			return err
-		}
+		// The mark follows once the stores have erased: a snapshot taken before
+		// that must be found behind the ledger.
 		if n, err := result.RowsAffected(); err != nil || n == 0 {
 			return mute("counting", err) // running already
 		}
@@ -341,6 +344,9 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 		case s.Err != nil:
 			later = true
 		}
+	}
+	if err := x.d.inTx(ctx, func(tx *sql.Tx) error { return x.d.raise(ctx, tx, x.chain.head()) }); err != nil {
+		return Outcome{}, err
 	}
 	if later {
 		x.outcome.State, x.outcome.Until = Waiting, x.d.now()

@@ -312,9 +312,13 @@ func (d *Desk) Approve(ctx context.Context, planID, by string) error {
 		return mute("encoding the approval", err)
 	}
 	return d.inTx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan SET state = ?, approval = ?, changed = ? WHERE id = ? AND state = ?`,
-			stateApproved, data, d.now().UnixMicro(), planID, statePlanned); err != nil {
+		result, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan SET state = ?, approval = ?, changed = ? WHERE id = ? AND state = ?`,
+			stateApproved, data, d.now().UnixMicro(), planID, statePlanned)
+		if err != nil {
 			return mute("storing the approval", err)
+		}
+		if n, err := result.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(ErrPlanChanged, mute("counting", err))
 		}
 		return d.record(ctx, tx, p.Tenant, "privacy.approve", planAttr(p.ID))
 	})
@@ -329,6 +333,22 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 	if row.state == stateCancelled {
 		return nil
 	}
+	m, _, err := d.loadMark(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = d.cfg.Ledger.append(ctx, d.now(), m.named(), func(c *chain) (entry, bool, error) {
+		if len(c.plan(planID)) > 0 {
+			return entry{}, false, ErrPlanChanged // its intent stands in the ledger
+		}
+		return entry{}, false, d.cancel(ctx, row)
+	})
+	return err
+}
+
+// cancel runs under the lock of the ledger, so that no execution begins meanwhile.
+func (d *Desk) cancel(ctx context.Context, row planRow) error {
+	planID := row.id
 	return d.inTx(ctx, func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan
 			SET state = ?, body = NULL, tag = NULL, approval = NULL, changed = ? WHERE id = ? AND state IN (?, ?)`,

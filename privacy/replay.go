@@ -256,7 +256,7 @@ func (r *replay) locate(ctx context.Context) error {
 func (r *replay) limit(ctx context.Context) error {
 	erase := 0
 	for _, t := range r.targets {
-		if len(t.rows) > 0 {
+		if len(t.rows) > 0 || r.blind() {
 			erase++
 		}
 	}
@@ -267,6 +267,18 @@ func (r *replay) limit(ctx context.Context) error {
 		return ErrReplayLimit
 	}
 	return r.d.cfg.AllowReplay(ctx, erase, r.report.People)
+}
+
+// blind reports whether a store erases what nobody can count: then everyone
+// who is matched counts.
+func (r *replay) blind() bool {
+	return slices.ContainsFunc(r.d.cfg.Stores, func(s Store) bool {
+		if p, is := s.(peopleFunc); is {
+			s = p.funcStore
+		}
+		f, is := s.(funcStore)
+		return is && f.f.Left == nil
+	})
 }
 
 // erase erases every matched person again and reads back.
@@ -348,8 +360,14 @@ func (r *replay) forgotten(ctx context.Context) (map[string]string, error) {
 	done, plans := map[string]bool{}, map[string]string{}
 	for _, e := range r.chain.entries {
 		if e.Op == opDone {
-			done[digestKey(e.KeyID, e.Person)] = true
 			plans[e.Plan] = stateDone
+		}
+	}
+	for _, e := range r.chain.entries {
+		if plans[e.Plan] == stateDone {
+			for _, digest := range append([]string{e.Person}, e.Aliases...) {
+				done[digestKey(e.KeyID, digest)] = true
+			}
 		}
 	}
 	rows, err := r.d.openPlans(ctx)

@@ -75,7 +75,7 @@ func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, pr
 			}
 			err = s.redact(ctx, tx, scope, l, r)
 		case l.actions != nil:
-			err = s.update(ctx, tx, l)
+			err = s.update(ctx, tx, scope, l)
 		default:
 			gone[l.row.Table] = append(gone[l.row.Table], l)
 		}
@@ -107,7 +107,7 @@ func (s *Store) redact(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l l
 }
 
 // update does to each column of a row that stays what the map says.
-func (s *Store) update(ctx context.Context, tx *sql.Tx, l located) error {
+func (s *Store) update(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l located) error {
 	var sets []string
 	var args []any
 	names := make([]string, 0, len(l.actions))
@@ -127,18 +127,21 @@ func (s *Store) update(ctx context.Context, tx *sql.Tx, l located) error {
 	if len(sets) == 0 {
 		return nil
 	}
-	where, keys := keyEquals(l)
+	where, keys := keyEquals(l, scope.Tenant)
 	query := fmt.Sprintf("UPDATE %s SET %s WHERE %s", quote(l.table.Name), strings.Join(sets, ", "), where)
 	_, err := tx.ExecContext(ctx, query, append(args, keys...)...)
 	return dbError("erase", l.table.Name, err)
 }
 
-func keyEquals(l located) (string, []any) {
+func keyEquals(l located, tenant string) (string, []any) {
 	parts := make([]string, len(l.key))
 	for i, k := range l.table.Key {
 		parts[i] = quote(k) + " = ?"
 	}
-	return strings.Join(parts, " AND "), l.key
+	if l.table.Tenant == "" {
+		return strings.Join(parts, " AND "), l.key
+	}
+	return strings.Join(append(parts, quote(l.table.Tenant)+" = ?"), " AND "), append(slices.Clone(l.key), any(tenant))
 }
 
 // delete removes rows, links of joint records first.
@@ -157,7 +160,7 @@ func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t p
 	}
 	if len(t.Key) > 1 {
 		for _, l := range rows {
-			where, args := keyEquals(l)
+			where, args := keyEquals(l, scope.Tenant)
 			if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), args...); err != nil {
 				return dbError("erase", t.Name, err)
 			}
@@ -170,6 +173,9 @@ func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t p
 			args = append(args, l.key[0])
 		}
 		query := fmt.Sprintf("DELETE FROM %s WHERE %s IN (%s)", quote(t.Name), quote(t.Key[0]), marks(len(args)))
+		if t.Tenant != "" {
+			query, args = query+" AND "+quote(t.Tenant)+" = ?", append(args, scope.Tenant)
+		}
 		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
 			return dbError("erase", t.Name, err)
 		}

@@ -85,6 +85,12 @@ func (s *Store) where(t privacy.Table, scope privacy.Scope) (joins, where string
 	case s.cfg.Map.Tenant != scope.Tenant:
 		return "", "", nil, false // this database has one tenant, and it is another
 	}
+	for i, on := range path[:len(path)-1] { // row keys may be unique within a tenant only
+		if on.Tenant != "" {
+			where += fmt.Sprintf(" AND t%d.%s = ?", i, quote(on.Tenant))
+			args = append(args, scope.Tenant)
+		}
+	}
 	return joins, where, args, true
 }
 
@@ -130,6 +136,9 @@ func (s *Store) byKey(ctx context.Context, t privacy.Table, key string, scope pr
 	var args []any
 	for i, k := range t.Key {
 		where, args = append(where, "t0."+quote(k)+" = ?"), append(args, parts[i])
+	}
+	if t.Tenant != "" {
+		where, args = append(where, "t0."+quote(t.Tenant)+" = ?"), append(args, scope.Tenant)
 	}
 	columns := strings.Join(sel.columns, ", ")
 	if t.Joint != nil {
