@@ -39,7 +39,7 @@ import (
 const (
 	formatTenant = "main"
 	formatSQL    = `CREATE TABLE contacts (id TEXT NOT NULL PRIMARY KEY, person TEXT NOT NULL, city TEXT, email BLOB, note TEXT, email_index INTEGER, email_wide BLOB,
-		version INTEGER NOT NULL, event TEXT NOT NULL, schema_id TEXT NOT NULL, seal BLOB NOT NULL, created INTEGER NOT NULL) STRICT;
+		version INTEGER NOT NULL, event TEXT NOT NULL, schema_id TEXT NOT NULL, seal BLOB NOT NULL, created INTEGER) STRICT;
 		CREATE INDEX contacts_person ON contacts (person);
 		CREATE TABLE links (a TEXT NOT NULL, b INTEGER NOT NULL, weight REAL, raw BLOB, PRIMARY KEY (a, b)) STRICT;
 		INSERT INTO links VALUES ('x/y', -1, 1.5, x''), ('x%', 10, NULL, x'00ff'), ('x%', 9, -0.0, NULL)`
@@ -110,7 +110,7 @@ type installation struct {
 	repo   *backup.Repository
 	key    backup.MachineKey
 
-	first, second, erased string // persons
+	first, second, erased, merged string // persons
 }
 
 func (in *installation) now() time.Time { return time.Now().Add(time.Duration(in.skew.Load())) }
@@ -161,7 +161,7 @@ func newInstallation(t *testing.T) *installation {
 	in := &installation{dir: t.TempDir(), kek: make([]byte, 32), key: backup.NewMachineKey()}
 	_, err := rand.Read(in.kek)
 	require.NoError(t, err)
-	for _, person := range []*string{&in.first, &in.second, &in.erased} {
+	for _, person := range []*string{&in.first, &in.second, &in.erased, &in.merged} {
 		*person = newUUID(t)
 	}
 	in.index = map[string]any{"tenant": formatTenant, "first": in.first, "second": in.second, "kek": hex.EncodeToString(in.kek), "database": "crm.db"}
@@ -234,11 +234,18 @@ func (in *installation) openDesk(t *testing.T) {
 	in.desk = must(privacy.Open(t.Context(), privacy.Config{
 		Map: formatMap(), DB: in.db, Ledger: in.ledger, Stores: []privacy.Store{database, openings.Store(), keys.Store()}, Sign: private,
 		Record: in.trail.Recorder("desk"), Delay: -1, Lease: -1, Now: in.now, NotCovered: []string{"mail already sent"},
+		Aliases: func(_ context.Context, _, person string) ([]string, error) {
+			if person == in.erased {
+				return []string{in.merged}, nil
+			}
+			return nil, nil
+		},
 	}))(t)
 }
 
-// sealContacts stores three rows, the second and third under a new key
-// generation, each with event and seal.
+// sealContacts stores three rows with event and seal. The second and third are
+// under a new key generation, and nobody knows when they were created: an
+// erasure has to name them.
 func (in *installation) sealContacts(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
@@ -259,7 +266,7 @@ func (in *installation) sealContacts(t *testing.T) {
 		}
 		seal := must(in.sealer.Seal(ctx, ref, map[string]any{"email": sealed, "note": text, "city": city}))(t)
 		_, err := tx.ExecContext(ctx, `INSERT INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			id, person, city, sealed, text, w.Int64("email_index", email), w.Index("email_wide", email), ref.Version, ref.Event, ref.SchemaID, seal, in.now().UnixMicro())
+			id, person, city, sealed, text, w.Int64("email_index", email), w.Index("email_wide", email), ref.Version, ref.Event, ref.SchemaID, seal, sql.NullInt64{Int64: in.now().UnixMicro(), Valid: i == 0})
 		require.NoError(t, err)
 		require.NoError(t, in.trail.Record(ctx, tx, audit.Event{
 			ID: event, Tenant: formatTenant, Actor: "u-1", Action: "contact.create", Object: audit.PersonRef("contact", person), Reason: "import",
@@ -355,7 +362,7 @@ func (in *installation) erase(t *testing.T) {
 	require.Equal(t, privacy.Done, outcome.State)
 	in.write(t, "certificate.dsse.json", outcome.Certificate)
 	in.index["certificate"] = map[string]any{"file": "certificate.dsse.json", "public": encode(in.public), "salt": encode(outcome.Salt), "person": in.erased}
-	in.index["ledger"] = map[string]any{"file": "ledger/ledger.jsonl", "person": in.erased, "head": string(must(in.ledger.Head(ctx))(t))}
+	in.index["ledger"] = map[string]any{"file": "ledger/ledger.jsonl", "person": in.erased, "alias": in.merged, "row": "r3", "head": string(must(in.ledger.Head(ctx))(t))}
 }
 
 // publish sequences all events and sweeps the rows.

@@ -219,6 +219,10 @@ class Reading:
             root = keyset.keys[int(entry["keyid"])]
             require(unb64(entry["person"]) == records.ledger_digest(root, "person", self.tenant, want["person"]), "the person's digest")
             require(unb64(entry["tenant"]) == records.ledger_digest(root, "tenant", self.tenant, self.tenant), "the tenant's digest")
+        root = keyset.keys[int(entries[0]["keyid"])]
+        alias = records.ledger_digest(root, "person", self.tenant, want["alias"])
+        ref = records.ledger_digest(root, "ref", self.tenant, records.ref_id("contacts", want["row"]))
+        require(entries[0]["aliases"] == [b64(alias)] and b64(ref) in entries[0]["refs"], "aliases or refs")
         return "ledger"
 
     def certificate(self):

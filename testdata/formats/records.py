@@ -61,13 +61,19 @@ def read_ledger(keyset, data):
     return entries, canonical({"hash": b64(previous), "n": len(entries)})
 
 
-def append_intent(keyset, data, at, tenant, person, plan):
-    """The ledger with one more intent about a person."""
+def ref_id(table, row):
+    """The id of a digest of kind ref."""
+    return lp(table, row)
+
+
+def append_intent(keyset, data, at, tenant, person, plan, refs):
+    """The ledger with one more intent about a person; refs are (table, row)."""
     root = keyset.keys[keyset.primary]
     lines = data.splitlines()
     entry = {
         "at": at, "keyid": str(keyset.primary), "n": len(lines) + 1, "op": "intent", "plan": plan, "scope": "person", "v": 1,
         "person": b64(ledger_digest(root, "person", tenant, person)), "tenant": b64(ledger_digest(root, "tenant", tenant, tenant)),
+        "refs": sorted(b64(ledger_digest(root, "ref", tenant, ref_id(*ref))) for ref in refs),
         "prev": b64(sha256(lines[-1]) if lines else bytes(32)),
     }
     entry["mac"] = b64(_ledger_mac(root, entry))

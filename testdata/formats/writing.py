@@ -150,9 +150,9 @@ class Writing(Reading):
         return {"copy": {"file": name, "tombstone": tomb, "person": person, "sealed": b64(sealed), "plain": EMAIL}}
 
     def ledger(self):
-        """8: one more intent."""
+        """8: one more intent, which names a row that has no creation time."""
         keyset, data = self.keys.keysets["", "ledger"], self.file(self.index["ledger"]["file"])
-        data = records.append_intent(keyset, data, log.now(), self.tenant, self.index["second"], str(uuid.uuid4()))
+        data = records.append_intent(keyset, data, log.now(), self.tenant, self.index["second"], str(uuid.uuid4()), [("contacts", "r2")])
         return {"ledger": {"file": self.store("python/ledger/ledger.jsonl", data), "head": records.read_ledger(keyset, data)[1].decode()}}
 
     def certificate(self):
