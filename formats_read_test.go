@@ -32,6 +32,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
 	"github.com/crmguard/crmguard/integrity"
+	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
@@ -350,6 +351,17 @@ func (in *installation) tag(t *testing.T) {
 	}
 	tag := must(in.vault.ManifestTagger().Tag(t.Context(), data))(t)
 	in.add("tags", map[string]any{"tenant": "", "purpose": "manifest", "data": encode(data), "tag": encode(tag)})
+	roots, digests := in.suppressed(t, "ann@b.example")
+	in.index["suppression"] = map[string]any{"channel": "e-mail", "normaliser": "email/1", "value": "ann@b.example", "root": roots[0], "digest": encode(digests[0])}
+}
+
+// suppressed are the digests of an address that gets no mail, under every root.
+func (in *installation) suppressed(t *testing.T, value string) ([]uint32, [][]byte) {
+	t.Helper()
+	info := frame.Join("crmguard/suppression/v1", formatTenant, "e-mail", "email/1")
+	roots, digests, err := in.vault.Digests("suppression")(t.Context(), formatTenant, info, frame.Join(value))
+	require.NoError(t, err)
+	return roots, digests
 }
 
 // erase forgets the third person: ledger, certificate, tombstone.

@@ -53,6 +53,11 @@ type foreign struct {
 		Tenant, Purpose string
 		Data, Tag       binary
 	}
+	Suppression struct {
+		Value  string
+		Root   uint32
+		Digest binary
+	}
 	Contact struct{ Row, Person, Email, Note, Event string }
 	Log     struct {
 		Folder, Key string
@@ -85,6 +90,7 @@ func TestGoReadsWhatPythonWrites(t *testing.T) {
 	t.Run("person-sealed bytes", func(t *testing.T) { in.opensBlobs(t, out) })
 	t.Run("streams", func(t *testing.T) { in.opensStreams(t, out) })
 	t.Run("tags", func(t *testing.T) { in.verifiesTags(t, out) })
+	t.Run("suppression", func(t *testing.T) { in.findsTheSuppressed(t, out) })
 	t.Run("contact", func(t *testing.T) { in.findsAndOpensTheContact(t, out) })
 	t.Run("event", func(t *testing.T) { in.sequencesAndOpensTheEvent(t, out) })
 	t.Run("log", func(t *testing.T) { in.verifiesTheLog(t, out) })
@@ -181,6 +187,15 @@ func (in *installation) verifiesTags(t *testing.T, out foreign) {
 			return in.vault.Tagger(tag.Purpose).Verify(t.Context(), tag.Tenant, tag.Data, candidate)
 		})
 	}
+}
+
+func (in *installation) findsTheSuppressed(t *testing.T, out foreign) {
+	t.Helper()
+	roots, digests := in.suppressed(t, out.Suppression.Value)
+	require.Equal(t, []uint32{out.Suppression.Root}, roots)
+	requireOnly(t, out.Suppression.Digest, func(digest []byte) error {
+		return different(string(digest), string(digests[0]), nil)
+	})
 }
 
 // findsAndOpensTheContact asks for the row by both of its index values, opens

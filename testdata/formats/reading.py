@@ -12,7 +12,7 @@ import sqlite3
 import uuid
 
 from . import fields, log, records, restic
-from .base import Refused, b64, bit_flips, parse, require, sha256, unb64, unstd64
+from .base import Refused, b64, bit_flips, equal, parse, require, sha256, unb64, unstd64
 from .keys import Installation, personkey_ad
 
 def refuses(what, read, data, places=24):
@@ -164,6 +164,17 @@ class Reading:
             refuses("tag", lambda data, keyset=keyset, tag=tag: keyset.verify(unb64(tag["data"]), data, "a tag"), unb64(tag["tag"]), 37)
         return "tags"
 
+    def suppression(self):
+        """11: the digest is stored with the id of its root."""
+        want = self.index["suppression"]
+        root = self.keyset("suppression").keys[want["root"]]
+
+        def check(value):
+            equal(unb64(want["digest"]), records.suppression(root, self.tenant, want["channel"], want["normaliser"], value), "a digest")
+
+        refuses("suppression", check, want["value"].encode())
+        return "suppression"
+
     def audit_queue(self):
         """6: every event in the database, queued or sequenced, carries its tag."""
         database, found = self.database(), 0
@@ -277,7 +288,7 @@ def run(path):
     reading = Reading(path)
     for chapter in (
         reading.key_copy, reading.person_keys, reading.sealed_fields, reading.person_sealed, reading.streams, reading.lookup_indexes,
-        reading.row_seals, reading.tags, reading.audit_queue, reading.audit_log, reading.audit_openings, reading.ledger,
-        reading.certificate, reading.repository, reading.manifest,
+        reading.row_seals, reading.tags, reading.suppression, reading.audit_queue, reading.audit_log, reading.audit_openings,
+        reading.ledger, reading.certificate, reading.repository, reading.manifest,
     ):
         print("agrees: " + chapter())

@@ -1,4 +1,4 @@
-"""Row seals and roots, the erasure ledger and signed statements (formats.md 7, 8 and 10)."""
+"""Row seals and roots, the erasure ledger and statements, suppression (formats.md 7, 8, 10, 11)."""
 
 import json
 
@@ -78,6 +78,11 @@ def append_intent(keyset, data, at, tenant, person, plan, refs):
     }
     entry["mac"] = b64(_ledger_mac(root, entry))
     return data + canonical(entry) + b"\n"
+
+
+def suppression(root, tenant, channel, normaliser, value):
+    """Section 11."""
+    return mac(hkdf(root, lp("crmguard/suppression/v1", tenant, channel, normaliser)), lp(value))
 
 
 def person_commitment(salt, tenant, person):

@@ -82,6 +82,12 @@ class Writing(Reading):
         tags = [b64(self.keys.keysets[place].tag(b"foreign")) for place in places]
         return {"tags": [{"tenant": tenant, "purpose": purpose, "data": b64(b"foreign"), "tag": tag} for (tenant, purpose), tag in zip(places, tags)]}
 
+    def suppression(self):
+        """11: an entry of a list that Go must find."""
+        keyset = self.keyset("suppression")
+        digest = records.suppression(keyset.keys[keyset.primary], self.tenant, "e-mail", "email/1", "bob@b.example")
+        return {"suppression": {"value": "bob@b.example", "root": keyset.primary, "digest": b64(digest)}}
+
     def contact(self):
         """5, 6 and 7: a row, its index values, its seal, its event and the opening, in one transaction."""
         person, event = self.index["first"], uuid.UUID(bytes=os.urandom(16), version=4)
@@ -188,8 +194,8 @@ def run(path):
     writing = Writing(path)
     written = {}
     for chapter in (
-        writing.sealed_fields, writing.person_sealed, writing.stream, writing.tags, writing.contact, writing.audit_log,
-        writing.key_copy, writing.ledger, writing.certificate, writing.snapshots,
+        writing.sealed_fields, writing.person_sealed, writing.stream, writing.tags, writing.suppression, writing.contact,
+        writing.audit_log, writing.key_copy, writing.ledger, writing.certificate, writing.snapshots,
     ):
         written.update(chapter())
     with open(writing.path("written.json"), "w", encoding="utf-8") as file:
