@@ -11,8 +11,9 @@ import (
 // memory is what the tour keeps in its head, never in the folder: what was
 // imported, to compare with what is read later. A CRM has no such thing.
 type memory struct {
-	mu        sync.Mutex // guards the values of people while users work beside the tour
-	changes   int        // of contacts since the snapshot
+	mu        sync.Mutex                // guards the values of people while users work beside the tour
+	changes   int                       // of contacts since the snapshot
+	all       map[string]map[string]int // figures by step
 	people    []*person
 	byID      map[string]*person
 	accounts  map[string]string            // name -> id
@@ -23,6 +24,7 @@ type memory struct {
 	snapshot  string                       // id of the snapshot of step 8
 	snapshots []string                     // ids of all snapshots
 	held      map[string]map[string]string // opened values of everyone at snapshot time, see everything
+	goneEmail []byte                       // sealed, as the snapshot of step 8 holds it
 	oldCopy   []byte                       // the key copy of that day
 	gone      *person                      // who asked to be forgotten
 	partner   *person                      // who shares an activity with them
@@ -59,6 +61,9 @@ func (m *memory) valueOf(p *person, field string) string {
 	defer m.mu.Unlock()
 	return p.values[field]
 }
+
+// shown is a figure of an earlier step.
+func (m *memory) shown(step, figure string) int { return m.all[step][figure] }
 
 // sealsHead is what a beat anchors of the row seals.
 func (c *crm) sealsHead(context.Context) ([]byte, error) {

@@ -89,10 +89,12 @@ func (c *crm) walk(ctx context.Context) error {
 	began := time.Now()
 	var err error
 	all := steps()
+	c.all = map[string]map[string]int{}
 	result := report{OK: true}
 	for i, st := range all {
 		c.out.heading(i+1, len(all), st.title, st.risk)
 		c.figures = map[string]int{}
+		c.all[st.name] = c.figures
 		started := time.Now()
 		err = st.run(ctx, c)
 		took := time.Since(started)

@@ -55,7 +55,7 @@ func backUp(ctx context.Context, c *crm) error {
 	if err := c.readBack(ctx); err != nil {
 		return err
 	}
-	if err := c.keepOldKeyCopy(); err != nil {
+	if err := c.keepOldKeyCopy(ctx); err != nil {
 		return err
 	}
 	return c.rotateAgain(ctx)
@@ -111,8 +111,12 @@ func folderDigest(dir string) (string, error) {
 }
 
 // keepOldKeyCopy plays the attacker who made away with the key copy of this
-// day; step 9 must make it worthless.
-func (c *crm) keepOldKeyCopy() error {
+// day, and with a sealed value of the snapshot; step 9 must make both
+// worthless.
+func (c *crm) keepOldKeyCopy(ctx context.Context) error {
+	if err := c.live.db.QueryRowContext(ctx, `SELECT email FROM contacts WHERE id = ?`, c.gone.id).Scan(&c.goneEmail); err != nil {
+		return err
+	}
 	path, err := encryption.NewestCopy(c.path("keycopy"))
 	if err != nil {
 		return err

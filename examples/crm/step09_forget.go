@@ -159,6 +159,13 @@ func (c *crm) partnerKeepsTheNote(ctx context.Context) error {
 // key wrapped anew, a new KEK, the old one destroyed. The key copy that was
 // stolen in step 8 then opens nothing with the keys that remain.
 func (c *crm) closeEpoch(ctx context.Context) error {
+	opens, err := c.stolenKeyOpens(ctx)
+	if err != nil {
+		return err
+	}
+	if err := expectThat(opens, "the stolen key to open something before the epoch is closed: otherwise the check after it proves nothing", "nothing"); err != nil {
+		return err
+	}
 	c.clock.skip(window)
 	if err := c.keks.create("kek-2"); err != nil {
 		return err
@@ -172,11 +179,17 @@ func (c *crm) closeEpoch(ctx context.Context) error {
 		return err
 	}
 	c.out.say("epoch closed: %s keys wrapped anew, new KEK, key copy renewed", thousands(closed.Rewrapped))
-	opens, err := c.stolenCopyOpens(ctx)
+	opens, err = c.stolenCopyOpens(ctx)
 	if err != nil {
 		return err
 	}
 	if err := expectThat(!opens, "the stolen key copy of step 8 worthless with the keys that remain", "it opens"); err != nil {
+		return err
+	}
+	if opens, err = c.stolenKeyOpens(ctx); err != nil {
+		return err
+	}
+	if err := expectThat(!opens, "the stolen key of the erased person worthless in the key store of today", "it opens their e-mail"); err != nil {
 		return err
 	}
 	c.out.say("the key copy of step 8 opens nothing with the keys that remain")
@@ -219,6 +232,58 @@ func (c *crm) stolenCopyOpens(ctx context.Context) (bool, error) {
 	}
 	keys, err := vault.WrappedKeys(ctx, tenant, c.gone.id)
 	return len(keys) > 0, err
+}
+
+// stolenKeyOpens puts the erased person's wrapped key out of the stolen copy
+// into a copy of the key store of today, and tries to open the e-mail address
+// that the snapshot of step 8 holds.
+func (c *crm) stolenKeyOpens(ctx context.Context) (bool, error) {
+	dir, err := os.MkdirTemp("", "crm-stolen-")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
+	if _, err := c.keyDB.ExecContext(ctx, `VACUUM INTO ?`, filepath.Join(dir, "keys.db")); err != nil {
+		return false, err
+	}
+	db, err := openDatabase(filepath.Join(dir, "keys.db"))
+	if err != nil {
+		return false, err
+	}
+	defer db.Close()
+	generation, err := encryption.GenerationOf(c.goneEmail)
+	if err != nil {
+		return false, err
+	}
+	if _, err := db.ExecContext(ctx, `UPDATE crmguard_encryption_owner SET state = 'live' WHERE tenant = ? AND owner = ?`, tenant, c.gone.id); err != nil {
+		return false, err
+	}
+	store, err := sqlkeys.Open(ctx, db)
+	if err != nil {
+		return false, err
+	}
+	for _, wrapped := range c.wrapped {
+		if _, err := db.ExecContext(ctx, `INSERT OR REPLACE INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, ?, ?, ?)`, tenant, c.gone.id, int64(generation), wrapped); err != nil {
+			return false, err
+		}
+		vault, err := encryption.Open(ctx, c.vaultConfig(store))
+		if err != nil {
+			return false, err
+		}
+		table, err := vault.Table(encryption.Table{Name: "contacts", Owner: "id", Tenant: "tenant", Columns: []encryption.Column{{Name: "email"}}})
+		if err != nil {
+			return false, err
+		}
+		reader, err := table.Reader(ctx, tenant, c.gone.id)
+		if err != nil {
+			continue // the key does not unwrap
+		}
+		email, err := reader.Text(ctx, c.gone.id, c.gone.id, "email", c.goneEmail)
+		if err == nil && email == c.gone.values["email"] {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // everyoneElseReadable opens every contact but the erased one.

@@ -71,6 +71,7 @@ func (c *crm) restoreSteps() []backup.Step {
 			return c.contacts.RebuildIndexes(c.live.db, tenant)(ctx)
 		}},
 		{Name: "gate after indexes", Run: c.gateStaysClosed("after the indexes were rebuilt")},
+		{Name: "refuse an older log", Run: c.refusesOlderLog},
 		{Name: "catch up the audit trail", Run: func(ctx context.Context, _ string) error { return c.live.trail.CatchUp(ctx) }},
 		{Name: "gate after audit", Run: c.gateStaysClosed("after the audit trail caught up")},
 		{Name: "replay the erasure ledger", Run: c.replay},
@@ -128,6 +129,25 @@ func (c *crm) whyClosed(ctx context.Context) string {
 		return err.Error()
 	}
 	return "not at all"
+}
+
+// refusesOlderLog shows the restored database an older published log, valid in
+// itself: only the checkpoint kept elsewhere tells that it is not the newest.
+func (c *crm) refusesOlderLog(ctx context.Context, _ string) error {
+	dir, err := os.MkdirTemp("", "crm-older-log-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := cutLog(ctx, c, &crimeScene{log: dir}); err != nil {
+		return err
+	}
+	trail, err := c.openTrail(ctx, c.live.db, dir)
+	if err != nil {
+		return err
+	}
+	err = trail.CatchUp(ctx)
+	return expectThat(errors.Is(err, audit.ErrRolledBack), "an older log refused against the kept checkpoint", "%v", err)
 }
 
 // replay erases again whoever was erased after the snapshot.
@@ -209,6 +229,7 @@ func (c *crm) compareWithSnapshot(ctx context.Context) error {
 			return expectThat(false, "nothing of the erased person after the replay", "one of their records")
 		}
 	}
+	c.figures["equal"] = equal
 	c.out.say("%s records of everyone else equal what was held at snapshot time, %d differ; the erased person is gone", thousands(equal), wrong)
 	for _, p := range c.people {
 		if p != c.gone {

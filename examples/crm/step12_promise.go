@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
+	"time"
 )
 
 // promise says what was shown, and how to check it without this program.
@@ -11,13 +13,13 @@ func promise(_ context.Context, c *crm) error {
 	c.out.say("Found of the forgotten person: %d in %d files, %d snapshots", c.after.total(), c.after.files, c.after.snapshots)
 	c.out.say("")
 	for _, line := range [][2]string{
-		{"copied database", "0 sealed values in the raw files"},
-		{"wrong eyes", "checks = SQL filter, 0 differences"},
-		{"no trace of who did it", "one event a change, Merkle log verified"},
-		{"tampering", "9 attacks, 9 found"},
-		{"old keys", "rotated under load, old ones destroyed"},
-		{"lost data", "2 stores read back, restored and compared"},
-		{"right to be forgotten", "erased, certified, gone after the restore"},
+		{"copied database", fmt.Sprintf("%d of %s sealed values in the raw files", c.shown("seal", "found"), thousands(c.shown("seal", "values")))},
+		{"wrong eyes", fmt.Sprintf("%s checks = SQL filter, %d differences", thousands(c.shown("filter", "comparisons")), c.shown("filter", "differences"))},
+		{"no trace of who did it", fmt.Sprintf("%s entries of a Merkle log verified", thousands(c.shown("work", "entries")))},
+		{"tampering", fmt.Sprintf("%d attacks, %d found", c.shown("tamper", "attacks"), c.shown("tamper", "caught"))},
+		{"old keys", fmt.Sprintf("rotated during %s reads, %d failures", thousands(c.shown("rotation", "reads")), c.shown("rotation", "failures"))},
+		{"lost data", fmt.Sprintf("restored in %s, %s records equal", duration(time.Duration(c.shown("disaster", "recovery_ms"))*time.Millisecond), thousands(c.shown("disaster", "equal")))},
+		{"right to be forgotten", fmt.Sprintf("found %s times before, %d times now", thousands(c.shown("search", "found_before")), c.shown("search", "found_after"))},
 	} {
 		c.out.say("%-24s %s", line[0], line[1])
 	}
