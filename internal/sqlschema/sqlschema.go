@@ -66,6 +66,9 @@ func (s Set) version(ctx context.Context, q Querier) (int, error) {
 // Install applies the migrations that are missing, each in a transaction of
 // its own. It may be called at every start.
 func (s Set) Install(ctx context.Context, db *sql.DB) error {
+	if db == nil {
+		return fmt.Errorf("%s: install: no database was handed in", s.Package)
+	}
 	files, err := s.files()
 	if err != nil {
 		return err

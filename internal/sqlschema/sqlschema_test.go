@@ -48,6 +48,10 @@ func TestAFailedMigrationLeavesNothing(t *testing.T) {
 	require.Error(t, set.Check(t.Context(), db))
 }
 
+func TestNoDatabaseIsAnErrorNotAPanic(t *testing.T) {
+	require.ErrorContains(t, sqlschema.Set{Package: "demo", Migrations: fstest.MapFS{}}.Install(t.Context(), nil), "no database")
+}
+
 func TestMigrationsAreNumbered(t *testing.T) {
 	set := sqlschema.Set{Package: "demo", Migrations: fstest.MapFS{"0002_a.sql": {}}}
 	require.ErrorContains(t, set.Check(t.Context(), nil), "number 1")
