@@ -24,6 +24,9 @@ func python(t *testing.T, args ...string) string {
 	if err := exec.CommandContext(t.Context(), interpreter, "-c", "import cryptography, sqlite3").Run(); err != nil {
 		t.Skipf("%s with the modules cryptography and sqlite3 is not installed", interpreter)
 	}
+	if _, err := exec.LookPath("zstd"); err != nil {
+		t.Skip("zstd is not installed")
+	}
 	script, err := filepath.Abs(filepath.Join("testdata", "formats.py"))
 	require.NoError(t, err)
 	out, err := exec.CommandContext(t.Context(), interpreter, append([]string{script}, args...)...).CombinedOutput()

@@ -82,7 +82,7 @@ func TestCommandsOfTheReadmeExist(t *testing.T) {
 	require.NotEmpty(t, commands)
 	require.Contains(t, commands[0], "go run ./examples/crm\n")
 	require.Contains(t, commands[0], "go test ./...\n")
-	for _, path := range regexp.MustCompile(`(?:\./|`+"`"+`|\]\()((?:examples|testdata)/[A-Za-z0-9_./-]+|[a-z]+\)|[A-Z]+\.md)`).FindAllStringSubmatch(text, -1) {
+	for _, path := range regexp.MustCompile(`(?:\./|`+"`"+`|\]\()((?:examples|testdata)/[A-Za-z0-9_./-]+|[a-z_]+(?:\.md|\.go)?\)|[A-Z]+\.md)`).FindAllStringSubmatch(text, -1) {
 		_, err := os.Stat(filepath.FromSlash(strings.TrimSuffix(path[1], ")")))
 		require.NoError(t, err, "the README names something that is not there")
 	}

@@ -22,3 +22,19 @@ func mutants() []string {
 		breakErase, breakReplay, breakLedger, breakGeneration, breakKeyCopy,
 	}
 }
+
+// takenOut says in words what a mutant does.
+func takenOut(mutant string) string {
+	return map[string]string{
+		breakRow:        "a contact was changed behind the application's back",
+		breakOldRow:     "a contact was put back to an earlier version, with its old seal",
+		breakLogDrop:    "an entry of the published log was dropped",
+		breakLogReorder: "two entries of the published log changed places",
+		breakLogCut:     "the newest entries were cut off, with an older valid checkpoint",
+		breakErase:      "every store said that it erased, and did nothing",
+		breakReplay:     "the erasure ledger was not replayed after the restore",
+		breakLedger:     "the erasure ledger was lost with everything else",
+		breakGeneration: "a key generation was destroyed although a snapshot needs it",
+		breakKeyCopy:    "the key copy of the old epoch was kept, and its KEK too",
+	}[mutant]
+}

@@ -92,7 +92,7 @@ func (c *crm) forget(ctx context.Context) error {
 	if _, err := desk.Execute(ctx, plan.ID); !errors.Is(err, privacy.ErrTooEarly) {
 		return expectThat(false, "execution before its time refused", "%v", err)
 	}
-	c.out.say("planned: %d records in %d places; the requester could not approve it, and it could not run for %s", rows, len(plan.Counts), erasureDelay)
+	c.out.say("planned: %d records in %d places; the requester could not approve it, and it could not run for %d hours (the tour moves its clock past that, and past leases and the %d days of the key copy)", rows, len(plan.Counts), int(erasureDelay.Hours()), int(window.Hours()/24))
 	c.clock.skip(erasureDelay)
 	outcome, err := desk.Execute(ctx, plan.ID)
 	if err != nil {

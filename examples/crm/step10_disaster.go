@@ -105,14 +105,11 @@ func (c *crm) gateStaysClosed(when string) func(context.Context, string) error {
 	}
 }
 
-// bootGate is what a server of this CRM asks before it serves.
+// bootGate is what a server of this CRM asks before it serves: are all
+// erasures carried out here, is the audit trail level, is the index whole.
 func (c *crm) bootGate(ctx context.Context) error {
-	var missing int
-	if err := c.live.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM contacts WHERE email IS NOT NULL AND email_index IS NULL`).Scan(&missing); err != nil {
+	if err := c.live.desk.Current(ctx); err != nil {
 		return err
-	}
-	if missing > 0 {
-		return fmt.Errorf("%d contacts are not in the lookup index: rebuild it", missing)
 	}
 	status, err := c.live.trail.Status(ctx)
 	if err != nil {
@@ -121,7 +118,14 @@ func (c *crm) bootGate(ctx context.Context) error {
 	if status.Published > status.Size {
 		return audit.ErrBehind
 	}
-	return c.live.desk.Current(ctx)
+	var missing int
+	if err := c.live.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM contacts WHERE email IS NOT NULL AND email_index IS NULL`).Scan(&missing); err != nil {
+		return err
+	}
+	if missing > 0 {
+		return fmt.Errorf("%d contacts are not in the lookup index: rebuild it", missing)
+	}
+	return nil
 }
 
 func (c *crm) whyClosed(ctx context.Context) string {

@@ -42,7 +42,7 @@ func foreignCommands() []string {
 		"restic -r ./backup/a -p keys/repository-password check --read-data",
 		"age -d -i keys/export-identity.txt -o export.zip export/*.zip.age",
 		"sqlite3 live/crm.db 'SELECT hex(email) FROM contacts LIMIT 3'",
-		"head -4 audit/log/checkpoint; diff kept/checkpoint audit/log/checkpoint",
+		"head -4 audit/log/checkpoint; cmp kept/checkpoint audit/log/checkpoint && echo equal",
 	}
 }
 
@@ -71,14 +71,19 @@ report.json              figures of the run
 	return text + commands + `  restic -r ./backup/b -p keys/repository-password restore latest --target restored
   unzip -l export.zip
 
-To verify the certificate with openssl (DSSE pre-authentication encoding):
-  python3 - <<'END'
-  import json, base64
-  e = json.load(open("certificate.dsse.json"))
-  p, t = base64.b64decode(e["payload"]), e["payloadType"].encode()
-  open("pae", "wb").write(b"DSSEv1 %d %s %d %s" % (len(t), t, len(p), p))
-  open("sig", "wb").write(base64.b64decode(e["signatures"][0]["sig"]))
-  END
-  openssl pkeyutl -verify -pubin -inkey certificate.pub.pem -rawin -in pae -sigfile sig
+To verify the certificate with openssl (DSSE pre-authentication encoding), paste:
+
+python3 - <<'END'
+import json, base64
+e = json.load(open("certificate.dsse.json"))
+p, t = base64.b64decode(e["payload"]), e["payloadType"].encode()
+open("pae", "wb").write(b"DSSEv1 %d %s %d %s" % (len(t), t, len(p), p))
+open("sig", "wb").write(base64.b64decode(e["signatures"][0]["sig"]))
+END
+openssl pkeyutl -verify -pubin -inkey certificate.pub.pem -rawin -in pae -sigfile sig
+
+To check the audit log with tessera's fsck (eight workers: with one it waits for ever on a fault):
+
+go run github.com/transparency-dev/tessera/cmd/fsck@v1.0.4 --storage_url=file://$PWD/audit/log/ --public_key=audit/log.vkey --ui=false -N 8
 `
 }
