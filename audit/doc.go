@@ -38,7 +38,9 @@
 //     domain.
 //   - Surrogates, field names, times, actors and object ids stay in the log for
 //     ever, also after an erasure. An object id that is not a person's is not
-//     hidden: never use one that says something.
+//     hidden: never use one that says something. What looks like a name or an
+//     address is refused as either; what only the application understands
+//     cannot be.
 //   - Times are the application's clock.
 //   - Values cannot be computed from the log once seed and opening are gone;
 //     whoever copied an opening and its key before keeps both.

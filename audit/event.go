@@ -2,7 +2,9 @@ package audit
 
 import (
 	"regexp"
+	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -17,7 +19,9 @@ type Event struct {
 	ID string
 	// Tenant is mandatory.
 	Tenant string
-	// Actor is who acts: an opaque id of a principal, never a name.
+	// Actor is who acts: an opaque id of a principal, never a name or an
+	// address: it stays in the log for ever. White space, control characters,
+	// '@', '<' and '>' are refused.
 	Actor string
 	// Action is a code such as "contact.update".
 	Action string
@@ -49,8 +53,9 @@ type Object struct {
 	Person bool   // the object is a person: the log shows the surrogate
 }
 
-// Ref names an object that is not a person. Where id is one of the event's
-// Persons the log shows the surrogate nevertheless.
+// Ref names an object that is not a person. Its id stays in the log for ever
+// and is refused where it looks like a name or an address, as an actor's is.
+// Where id is one of the event's Persons the log shows the surrogate instead.
 func Ref(kind, id string) Object { return Object{Kind: kind, ID: id} }
 
 // PersonRef names an object that is itself a person, by its person id.
@@ -130,6 +135,14 @@ func validID(s string) bool {
 // ("s:…", "t:", "r:…") have a colon in second place.
 func ownID(s string) bool { return validID(s) && (len(s) < 2 || s[1] != ':') }
 
+// opaque reports whether s can be no name and no address: those have white
+// space or one of @ < >.
+func opaque(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return r == '@' || r == '<' || r == '>' || unicode.IsSpace(r) || unicode.IsControl(r)
+	})
+}
+
 // parseID returns the 16 bytes of an event id in its one text form.
 func parseID(s string) ([16]byte, error) {
 	id, err := uuid.Parse(s)
@@ -143,50 +156,66 @@ func parseID(s string) ([16]byte, error) {
 func (e *Event) check() error {
 	switch {
 	case !validID(e.Tenant):
-		return invalid("event without a tenant")
+		return invalid("the event has no Tenant, or one that is too long")
 	case !ownID(e.Actor):
-		return invalid("event without an actor, or with a reserved one")
+		return invalid("the event has no Actor, or one that is too long or in a reserved form (a colon in second place)")
+	case !opaque(e.Actor):
+		return invalid("actor is an opaque id, never a name or an address: it stays in the log for ever")
 	case !codes.MatchString(e.Action):
-		return invalid("action is no code")
+		return invalid("Action is no code such as contact.update: letters, digits and _ . : - only")
 	case e.Reason != "" && !codes.MatchString(e.Reason):
-		return invalid("reason is no code")
+		return invalid("Reason is no code: letters, digits and _ . : - only, never free text")
 	case e.Request != "" && !validID(e.Request):
-		return invalid("request id")
+		return invalid("Request is longer than 255 bytes, not UTF-8 or holds NUL")
 	case e.Policy != "" && !digest.MatchString(e.Policy):
-		return invalid("policy is no SHA-256 in hex")
+		return invalid("Policy is no SHA-256 in 64 lower-case hex digits")
 	}
 	switch e.Outcome {
 	case "", OutcomeOK, OutcomeDenied, OutcomeFailed, OutcomePartial:
 	default:
-		return invalid("outcome is none of ok, denied, failed, partial")
+		return invalid("Outcome is none of ok, denied, failed, partial")
 	}
-	for _, id := range []string{e.ID, e.For, e.Prior} {
-		if id == "" {
+	for _, id := range [][2]string{{"ID", e.ID}, {"For", e.For}, {"Prior", e.Prior}} {
+		if id[1] == "" {
 			continue
 		}
-		if _, err := parseID(id); err != nil {
-			return err
+		if _, err := parseID(id[1]); err != nil {
+			return invalid("%s is no event id: a UUID in lower case", id[0])
 		}
 	}
 	return e.checkNames()
 }
 
 func (e *Event) checkNames() error {
-	if e.Object != (Object{}) && (!codes.MatchString(e.Object.Kind) || !ownID(e.Object.ID)) {
-		return invalid("object")
+	if err := e.checkObject(); err != nil {
+		return err
 	}
 	for _, p := range e.Persons {
 		if !ownID(p) {
-			return invalid("person id is empty, too long or reserved")
+			return invalid("a person id in Persons is empty, too long or in a reserved form (a colon in second place)")
 		}
 	}
-	for _, c := range e.Changes {
+	for i, c := range e.Changes {
 		if !validID(c.Path) {
-			return invalid("path of a change")
+			return invalid("change %d has no Path, or one that is longer than 255 bytes, not UTF-8 or holds NUL", i+1)
 		}
 		if c.Who != "" && !ownID(c.Who) {
-			return invalid("person id of a change is too long or reserved")
+			return invalid("change %d: Who is no person id: too long, or in a reserved form (a colon in second place)", i+1)
 		}
+	}
+	return nil
+}
+
+func (e *Event) checkObject() error {
+	o := e.Object
+	switch {
+	case o == Object{}:
+	case !codes.MatchString(o.Kind):
+		return invalid("Object.Kind is no code such as deal: letters, digits and _ . : - only")
+	case !ownID(o.ID):
+		return invalid("Object.ID is empty, too long or in a reserved form (a colon in second place)")
+	case !opaque(o.ID) && !slices.Contains(people(*e), o.ID):
+		return invalid("Object.ID is an opaque id, never a name or an address: it stays in the log for ever")
 	}
 	return nil
 }

@@ -1,21 +1,48 @@
 // Package sqltrail is the database of an audit trail over database/sql.
 //
 // It installs and checks the tables and hands out transactions; the trail
-// itself is [github.com/crmguard/crmguard/audit.Trail]. SQLite for now; the
-// columns are such that PostgreSQL and MySQL fit later.
-//
-// Tables: crmguard_audit_events (leaves, one row an event, never deleted),
+// itself is [github.com/crmguard/crmguard/audit.Trail]. Tables:
+// crmguard_audit_events (leaves, one row an event, never deleted),
 // crmguard_audit_tiles and crmguard_audit_state (the tree),
 // crmguard_audit_persons (which surrogate is in which event). Two are
 // erasable, and only these hold what belongs to a person:
 // crmguard_audit_openings (sealed values) and crmguard_audit_surrogates
 // (person id to surrogate).
 //
-// SQLite must be opened with journal_mode(WAL), synchronous(FULL),
-// busy_timeout and, before the first row, secure_delete(1): a deleted opening
-// otherwise stays on its page.
+// # Promises
 //
-// A Store is safe for concurrent use. It does not close the database.
+// A connection of SQLite without secure_delete is refused, because a deleted
+// opening would stay on its page.
+//
+// # Not promised
+//
+// Any database but SQLite: the columns are such that PostgreSQL and MySQL fit
+// later. Only one connection of the pool is asked, so put all pragmas into the
+// data source name, and secure_delete there before the first row:
+//
+//	file:crm.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)
+//
+// # Which call first
+//
+// [Install] at every start, or [Migrations] with a tool of your own, then
+// [Open], whose Store audit.Open takes.
+//
+// # Concurrency
+//
+// A [Store] is safe for concurrent use, in several processes. It does not
+// close the database.
+//
+// # Errors
+//
+//	ErrSecureDelete   permanent   open SQLite with secure_delete(1)
+//	audit.ErrSchema   permanent   call Install, or apply Migrations
+//
+// All others are the driver's, wrapped or as they are.
+//
+// # Format and compatibility
+//
+// Migrations are numbered, only ever added, and the tables only grow.
+// Settling: the tables are final, the Go API may still change before 1.0.
 package sqltrail
 
 import (
@@ -23,6 +50,7 @@ import (
 	"database/sql"
 	"embed"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/crmguard/crmguard/audit"
@@ -37,6 +65,10 @@ const (
 	OpeningsTable   = "crmguard_audit_openings"
 	SurrogatesTable = "crmguard_audit_surrogates"
 )
+
+// ErrSecureDelete says that the SQLite connection would leave deleted openings
+// in free pages.
+var ErrSecureDelete = errors.New("sqltrail: SQLite is opened without secure_delete: add _pragma=secure_delete(1) to the data source name")
 
 // Store is a database with the tables of a trail.
 type Store struct{ db *sql.DB }
@@ -56,15 +88,35 @@ func set() sqlschema.Set { return sqlschema.Set{Package: "audit", Migrations: Mi
 
 // Install applies the migrations that are missing; it may be called at every
 // start.
-func Install(ctx context.Context, db *sql.DB) error { return set().Install(ctx, db) }
+func Install(ctx context.Context, db *sql.DB) error {
+	if err := checkSecureDelete(ctx, db); err != nil {
+		return err
+	}
+	return set().Install(ctx, db)
+}
 
-// Open checks the tables of db; too old a version is an [audit.ErrSchema].
+// Open checks the connection ([ErrSecureDelete]) and the tables of db; too old
+// a version is an [audit.ErrSchema].
 func Open(ctx context.Context, db *sql.DB) (*Store, error) {
-	if db == nil {
-		return nil, errors.New("sqltrail: open: no database")
+	if err := checkSecureDelete(ctx, db); err != nil {
+		return nil, err
 	}
 	s := &Store{db: db}
 	return s, s.Check(ctx)
+}
+
+func checkSecureDelete(ctx context.Context, db *sql.DB) error {
+	if db == nil {
+		return errors.New("sqltrail: no database was handed in")
+	}
+	var on int
+	if err := db.QueryRowContext(ctx, `PRAGMA secure_delete`).Scan(&on); err != nil {
+		return fmt.Errorf("sqltrail: read secure_delete: %w", err)
+	}
+	if on != 1 {
+		return ErrSecureDelete
+	}
+	return nil
 }
 
 // Check reports whether the tables are recent enough.
