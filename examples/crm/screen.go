@@ -72,7 +72,7 @@ func (s *screen) wrapped(text, code string) {
 	const indent = "       "
 	for paragraph := range strings.SplitSeq(text, "\n") {
 		for _, line := range wrap(paragraph, width-len(indent)) {
-			fmt.Fprintln(s.out, indent+s.paint(code, line))
+			fmt.Fprintln(s.out, indent+s.paint(code, strings.TrimRight(line, " ")))
 		}
 	}
 }
@@ -129,6 +129,14 @@ func size(bytes int64) string {
 		return fmt.Sprintf("%.1f KiB", float64(bytes)/(1<<10))
 	}
 	return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+}
+
+// count is "1 row" or "2 rows".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return thousands(n) + " " + noun + "s"
 }
 
 func thousands(n int) string {

@@ -56,7 +56,7 @@ func importContacts(ctx context.Context, c *crm) error {
 	c.figures["read"], c.figures["accepted"], c.figures["rejected"] = done.Read, done.Accepted, done.Rejected
 	c.out.say("%s: %s rows read = %s accepted + %s rejected", name, thousands(done.Read), thousands(done.Accepted), thousands(done.Rejected))
 	for _, f := range done.Faults {
-		c.out.say("  %s rows: %s, %s, %s", thousands(f.Count), orRow(f.Place), f.Code, f.Outcome)
+		c.out.say("  %s in %s: %s, %s", orRow(f.Place), count(f.Count, "row"), f.Code, f.Outcome)
 	}
 	for heading, count := range done.ColumnsDropped {
 		c.out.say("  column %s: %s values never entered", heading, thousands(count))

@@ -160,7 +160,7 @@ func (c *crm) replay(ctx context.Context, _ string) error {
 	if err != nil {
 		return err
 	}
-	c.out.say("ledger replayed: %d erasure known, %d person found in the restored data and erased again", replayed.Entries, replayed.Erased)
+	c.out.say("ledger replayed: %s known, %s found in the restored data and erased again", count(replayed.Entries, "erasure"), count(replayed.Erased, "person"))
 	return expect("persons erased again", 1, replayed.Erased)
 }
 
