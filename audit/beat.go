@@ -31,6 +31,9 @@ type beat struct {
 // checkpoint is taken to another domain it then anchors the newest state of
 // all stores.
 func (t *Trail) Beat(ctx context.Context) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
 	head, err := t.head(ctx)
 	if err != nil {
 		return err

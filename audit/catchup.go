@@ -19,6 +19,9 @@ import (
 // A database that is level or ahead is left alone. It can be interrupted and
 // repeated.
 func (t *Trail) CatchUp(ctx context.Context) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
 	_, head, found, err := t.checkpoint(ctx)
 	if err != nil {
 		return err

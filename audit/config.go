@@ -71,7 +71,7 @@ type Tagger interface {
 // are needed; the rest may stay zero.
 type Config struct {
 	// Name is the log without its counter, "crm.example/audit"; the origin is
-	// Name/Recoveries.
+	// Name/Recoveries. It holds neither white space nor '+'.
 	Name string
 	// Recoveries counts the times that a lost or forked log was started anew.
 	Recoveries int
@@ -80,7 +80,8 @@ type Config struct {
 	Tenant string
 	// Sign signs checkpoints; its name is the origin.
 	Sign note.Signer
-	// Key is the verifier key of Sign in the text form of golang.org/x/mod/sumdb/note.
+	// Key is the verifier key of Sign, the second result of [GenerateKey], in
+	// the text form of golang.org/x/mod/sumdb/note.
 	Key string
 	// Sink receives the published log.
 	Sink Sink

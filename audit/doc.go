@@ -72,6 +72,8 @@
 //	ErrNotPublished   temporary   wait for the next pass of the sequencer
 //	ErrMalformed      permanent   these bytes are no leaf, opening, proof or head
 //	ErrTampered       permanent   stop; verify, compare with the kept checkpoint
+//	ErrNotSigned      permanent   take the verifier key of this log; ErrTampered too
+//	ErrNotOpen        permanent   take the Trail that Open returned
 //	ErrForked         permanent   stop; two histories exist, find out which is true
 //	ErrRolledBack     permanent   bring back the published folder that was kept
 //	ErrBehind         permanent   the database is an old one: CatchUp (BehindError)

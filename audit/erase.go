@@ -18,8 +18,14 @@ const itself = "crmguard/audit"
 // It erases what was committed before it: hold back or repeat it where a
 // transaction that records about the person may still be open.
 func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
-	if !validID(tenant) || !ownID(person) {
-		return invalid("erase: tenant or person")
+	if err := t.ready(); err != nil {
+		return err
+	}
+	if !validID(tenant) {
+		return invalid("erase: the tenant is empty or too long")
+	}
+	if !ownID(person) {
+		return invalid("erase: the person id is empty, too long or in a reserved form (a colon in second place)")
 	}
 	if _, err := t.config.Tag.Tag(ctx, tenant, queueData(tenant, nil)); err != nil {
 		return fmt.Errorf("audit: erase: tag: %w", err) // the key is fetched here, not inside the transaction

@@ -3,6 +3,8 @@ package audit
 import (
 	"errors"
 	"fmt"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // The sentinels of the package; the package comment says what to do about each.
@@ -28,6 +30,12 @@ var (
 	ErrMalformed = errors.New("audit: malformed")
 	// ErrTampered says that stored bytes do not match what was signed.
 	ErrTampered = errors.New("audit: log does not match its checkpoint")
+	// ErrNotSigned says that a checkpoint bears no signature of this key: it is
+	// the wrong verifier key, or a checkpoint of another log. Errors that wrap
+	// it wrap ErrTampered too.
+	ErrNotSigned = errors.New("audit: not signed by this key")
+	// ErrNotOpen says that a Trail was not made by [Open].
+	ErrNotOpen = errors.New("audit: the trail is not open: a Trail comes from audit.Open")
 	// ErrForked says that two checkpoints of one log exclude each other.
 	ErrForked = errors.New("audit: log has forked")
 	// ErrRolledBack says that the published log is older than the kept
@@ -77,6 +85,23 @@ func (e *BehindError) Error() string {
 
 // Unwrap makes errors.Is(err, ErrBehind) true.
 func (e *BehindError) Unwrap() error { return ErrBehind }
+
+// unsignedError is a checkpoint that this key did not sign.
+type unsignedError struct{}
+
+func (unsignedError) Error() string {
+	return ErrNotSigned.Error() + ": the wrong verifier key, or a checkpoint of another log"
+}
+func (unsignedError) Unwrap() []error { return []error{ErrNotSigned, ErrTampered} }
+
+// signature tells a checkpoint that this key did not sign from one whose text
+// or signature was changed.
+func signature(err error) error {
+	if _, ok := errors.AsType[*note.UnverifiedNoteError](err); ok {
+		return unsignedError{}
+	}
+	return fmt.Errorf("%w: checkpoint: %w", ErrTampered, err)
+}
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)

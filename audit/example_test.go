@@ -261,7 +261,7 @@ func ExampleTrail_Recorder() {
 	tx.Commit()
 	// Output:
 	// <nil>
-	// audit: invalid: an attribute of a key that is not on the list of Recorder
+	// audit: invalid: an attribute has a key that is none of object, person, persons, reason, outcome, for, prior, policy, request, id, digest, count
 }
 
 func ExampleTrail_Noter() {

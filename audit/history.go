@@ -59,8 +59,20 @@ type pastRow struct {
 const pageMost = 1000
 
 func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (out []pastRow, err error) {
-	if !validID(tenant) || !validID(of.ID) || (of.Kind == "" && !of.Person) || page.Size < 0 || page.Size > pageMost || page.Before < 0 {
-		return nil, invalid("history: tenant, object or page")
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
+	switch {
+	case !validID(tenant):
+		return nil, invalid("history: the tenant is empty or too long")
+	case !validID(of.ID):
+		return nil, invalid("history: the object or person has no id, or one that is too long")
+	case of.Kind == "" && !of.Person:
+		return nil, invalid("history: the object has no kind; About names a person whatever the object")
+	case page.Size < 0 || page.Size > pageMost:
+		return nil, invalid("history: Page.Size is %d, allowed are 0 (for 50) to %d", page.Size, pageMost)
+	case page.Before < 0:
+		return nil, invalid("history: Page.Before is below 0; it is the Cursor of an entry")
 	}
 	if page.Size == 0 {
 		page.Size = 50

@@ -22,7 +22,7 @@ type Trust struct {
 func (t Trust) resolve() (policy torchwood.Policy, origin string, kept *tlog.Tree, err error) {
 	verifier, err := note.NewVerifier(t.Key)
 	if err != nil {
-		return nil, "", nil, invalid("trust: key: %w", err)
+		return nil, "", nil, invalid("trust: Key: %w", keyFault(t.Key, err))
 	}
 	policy = policyOf(verifier)
 	if t.Kept == nil {
@@ -30,13 +30,16 @@ func (t Trust) resolve() (policy torchwood.Policy, origin string, kept *tlog.Tre
 	}
 	tree, err := openCheckpoint(policy, t.Kept)
 	if err != nil {
-		return nil, "", nil, invalid("trust: kept checkpoint: %w", err)
+		return nil, "", nil, invalid("trust: Kept: %w", err)
 	}
 	return policy, verifier.Name(), &tree, nil
 }
 
 // Leaf returns the exact bytes of a recorded event: what [Verify] takes.
 func (t *Trail) Leaf(ctx context.Context, id string) ([]byte, error) {
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
 	leaf, _, err := t.entry(ctx, id)
 	return leaf, err
 }
@@ -52,6 +55,9 @@ func (t *Trail) entry(ctx context.Context, id string) (leaf []byte, index sql.Nu
 // Proof returns the proof that an event is in the published log, in the format
 // c2sp.org/tlog-proof. It holds for ever, whatever is erased later.
 func (t *Trail) Proof(ctx context.Context, id string) ([]byte, error) {
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
 	leaf, index, err := t.entry(ctx, id)
 	if err != nil {
 		return nil, err
@@ -82,7 +88,8 @@ func (t *Trail) Proof(ctx context.Context, id string) ([]byte, error) {
 
 // Verify checks offline, without any store, that leaf is in the log that trust
 // names, and returns what it says. A wrong leaf, proof or signature is
-// ErrTampered, bytes of another format ErrMalformed. A proof whose checkpoint
+// ErrTampered, a signature of another key besides ErrNotSigned, bytes of
+// another format ErrMalformed. A proof whose checkpoint
 // has the size of the kept one and another root is ErrForked; other sizes
 // cannot be compared by one proof, use [VerifyLog].
 func Verify(trust Trust, leaf, proof []byte) (Leaf, error) {
@@ -94,7 +101,10 @@ func Verify(trust Trust, leaf, proof []byte) (Leaf, error) {
 		var record *torchwood.VerifyRecordError
 		var unverified *note.UnverifiedNoteError
 		var signature *note.InvalidSignatureError
-		if errors.As(err, &record) || errors.As(err, &unverified) || errors.As(err, &signature) {
+		if errors.As(err, &unverified) {
+			return Leaf{}, unsignedError{}
+		}
+		if errors.As(err, &record) || errors.As(err, &signature) {
 			return Leaf{}, fmt.Errorf("%w: proof: %w", ErrTampered, err)
 		}
 		return Leaf{}, fmt.Errorf("%w: proof: %w", ErrMalformed, err)

@@ -37,7 +37,7 @@ func (t *Trail) head(ctx context.Context) (tlog.Tree, error) {
 func openCheckpoint(policy torchwood.Policy, signed []byte) (tlog.Tree, error) {
 	c, _, err := torchwood.VerifyCheckpoint(signed, policy)
 	if err != nil {
-		return tlog.Tree{}, fmt.Errorf("%w: checkpoint: %w", ErrTampered, err)
+		return tlog.Tree{}, signature(err)
 	}
 	return c.Tree, nil
 }
@@ -46,6 +46,9 @@ func openCheckpoint(policy torchwood.Policy, signed []byte) (tlog.Tree, error) {
 // in another administrative domain: it is what shows later that entries were
 // cut off or the log rewritten.
 func (t *Trail) Checkpoint(ctx context.Context) ([]byte, error) {
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
 	signed, _, found, err := t.checkpoint(ctx)
 	if err == nil && !found {
 		err = ErrNotPublished

@@ -19,6 +19,9 @@ import (
 // Record after the business statements, so that events stand in the order of
 // the commits.
 func (t *Trail) Record(ctx context.Context, tx Tx, e Event) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
 	if err := transaction(tx); err != nil {
 		return err
 	}
@@ -94,7 +97,7 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 	d := &draft{event: e, values: make([][2]frame.Value, len(e.Changes))}
 	for i, c := range e.Changes {
 		if i > 0 && e.Changes[i-1].Path == c.Path && e.Changes[i-1].Who == c.Who {
-			return nil, invalid("two changes of one path")
+			return nil, invalid("two changes have one Path and one Who")
 		}
 		for side, v := range []any{c.Old, c.New} {
 			value, err := toValue(v)
@@ -124,7 +127,7 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 	}
 	if d.leaf.Request == "" && t.config.From != nil {
 		if d.leaf.Request = t.config.From(ctx); d.leaf.Request != "" && !validID(d.leaf.Request) {
-			return nil, invalid("request id of the context")
+			return nil, invalid("Config.From returned a request id that is longer than 255 bytes, not UTF-8 or holds NUL")
 		}
 	}
 	return d, nil

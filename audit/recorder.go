@@ -9,9 +9,9 @@ import (
 // Recorder returns a func that records in the caller's transaction on behalf
 // of actor, in words of the standard library only: what other packages take.
 //
-// Attributes: object ("kind/id"), persons (a person id or []string), reason,
-// outcome, for, prior, policy, request, id, and digest and count, which become
-// changes about nobody. Any other key is refused, for a value under it would
+// Attributes: object ("kind/id"), person and persons (both take a person id or
+// a []string, and add up), reason, outcome, for, prior, policy, request, id,
+// and digest and count, which become changes about nobody. Any other key is refused, for a value under it would
 // stand in the log for ever.
 func (t *Trail) Recorder(actor string) func(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error {
 	return func(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error {
@@ -77,7 +77,7 @@ func (e *Event) attribute(key string, value slog.Value) error {
 		}
 		e.Changes = append(e.Changes, Change{Path: key, Old: Absent{}, New: value.Int64()})
 	default:
-		return invalid("an attribute of a key that is not on the list of Recorder")
+		return invalid("an attribute has a key that is none of object, person, persons, reason, outcome, for, prior, policy, request, id, digest, count")
 	}
 	return nil
 }

@@ -12,8 +12,11 @@ import (
 // generation, by the first 5 bytes of the sealed form: a holder in the sense
 // of vault.DestroyGeneration.
 func (t *Trail) OpeningHolders(ctx context.Context, tenant string, generation uint32) (count int, where string, err error) {
+	if err := t.ready(); err != nil {
+		return 0, "", err
+	}
 	if !validID(tenant) {
-		return 0, "", invalid("holders: no tenant")
+		return 0, "", invalid("holders: the tenant is empty or too long")
 	}
 	prefix := binary.BigEndian.AppendUint32([]byte{1}, generation)
 	_, err = t.one(ctx, t.store, []any{&count}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND SUBSTR(sealed, 1, 5) = ?`, tenant, prefix)
@@ -37,6 +40,12 @@ func (t *Trail) ResealOpenings(ctx context.Context, reseal func(ctx context.Cont
 		r    ResealReport
 		last sealedRow
 	)
+	if err := t.ready(); err != nil {
+		return r, err
+	}
+	if reseal == nil {
+		return r, invalid("reseal: no func was handed in")
+	}
 	for {
 		page, err := t.sealedAfter(ctx, last)
 		if err != nil || len(page) == 0 {

@@ -12,6 +12,9 @@ import (
 // until the log may not go on: then the error says what the operator must do.
 // What may pass (a locked database, a full disk) is observed and tried again.
 func (t *Trail) Run(ctx context.Context) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -33,7 +36,7 @@ func (t *Trail) Run(ctx context.Context) error {
 }
 
 func permanent(err error) bool {
-	for _, sentinel := range []error{ErrForked, ErrRolledBack, ErrBehind, ErrLogLost, ErrTampered, ErrOrigin, ErrInvalid} {
+	for _, sentinel := range []error{ErrForked, ErrRolledBack, ErrBehind, ErrLogLost, ErrTampered, ErrOrigin, ErrInvalid, ErrNotOpen} {
 		if errors.Is(err, sentinel) {
 			return true
 		}
@@ -52,6 +55,9 @@ type Status struct {
 
 // Status reads the state.
 func (t *Trail) Status(ctx context.Context) (Status, error) {
+	if err := t.ready(); err != nil {
+		return Status{}, err
+	}
 	s, err := t.state(ctx, t.store)
 	if err != nil {
 		return Status{}, err

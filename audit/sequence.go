@@ -45,6 +45,9 @@ type queued struct {
 // was interrupted anywhere is completed by the next.
 func (t *Trail) RunOnce(ctx context.Context) (Result, error) {
 	var r Result
+	if err := t.ready(); err != nil {
+		return r, err
+	}
 	defer func() { t.report(ctx, r) }()
 	head, err := t.head(ctx)
 	if err != nil {

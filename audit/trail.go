@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
@@ -52,21 +55,29 @@ func readRandom(b []byte) error {
 
 func (t *Trail) configure() error {
 	c := &t.config
-	switch {
-	case t.store == nil, c.Sign == nil, c.Sink == nil, c.Seal == nil, c.Tag == nil:
-		return invalid("open: store, Sign, Sink, Seal and Tag are needed")
-	case c.Name == "" || c.Recoveries < 0:
-		return invalid("open: Name is needed, Recoveries is never negative")
-	case !validID(c.Tenant):
-		return invalid("open: Tenant is needed")
+	if names := t.missing(); len(names) > 0 {
+		return invalid("open: missing: %s", strings.Join(names, ", "))
+	}
+	if err := checkName(c.Name, c.Recoveries); err != nil {
+		return invalid("open: %w", err)
+	}
+	if !validID(c.Tenant) {
+		return invalid("open: Tenant is longer than 255 bytes, not UTF-8 or holds NUL")
 	}
 	t.origin = Origin(c.Name, c.Recoveries)
 	verifier, err := note.NewVerifier(c.Key)
 	if err != nil {
-		return invalid("open: Key: %w", err)
+		return invalid("open: Key: %w", keyFault(c.Key, err))
 	}
-	if verifier.Name() != t.origin || c.Sign.Name() != t.origin || c.Sign.KeyHash() != verifier.KeyHash() {
-		return fmt.Errorf("%w: the key belongs to %q, this log is %q", ErrOrigin, verifier.Name(), t.origin)
+	switch {
+	case verifier.Name() != t.origin && verifier.Name() == c.Name:
+		return fmt.Errorf("%w: Name is without the counter: the key belongs to %q, and Name and Recoveries make %q", ErrOrigin, verifier.Name(), t.origin)
+	case verifier.Name() != t.origin:
+		return fmt.Errorf("%w: Key belongs to %q, this log is %q", ErrOrigin, verifier.Name(), t.origin)
+	case c.Sign.Name() != t.origin:
+		return fmt.Errorf("%w: Sign signs for %q, this log is %q", ErrOrigin, c.Sign.Name(), t.origin)
+	case c.Sign.KeyHash() != verifier.KeyHash():
+		return fmt.Errorf("%w: Sign and Key are not of one pair", ErrOrigin)
 	}
 	t.policy = policyOf(verifier)
 	if c.Now == nil {
@@ -79,6 +90,61 @@ func (t *Trail) configure() error {
 		c.BeatEvery = time.Minute
 	}
 	return t.declare()
+}
+
+// missing names what a trail cannot do without and was not given.
+func (t *Trail) missing() (names []string) {
+	c := &t.config
+	for _, m := range []struct {
+		name string
+		is   bool
+	}{
+		{"the store", t.store == nil},
+		{"Name", c.Name == ""},
+		{"Tenant", c.Tenant == ""},
+		{"Sign", c.Sign == nil},
+		{"Key (the second result of GenerateKey)", c.Key == ""},
+		{"Sink", c.Sink == nil},
+		{"Seal", c.Seal == nil},
+		{"Tag", c.Tag == nil},
+	} {
+		if m.is {
+			names = append(names, m.name)
+		}
+	}
+	return names
+}
+
+// keyFault says what may be wrong with the text of a verifier key.
+func keyFault(key string, err error) error {
+	switch {
+	case key == "":
+		return errors.New("it is empty: it is the second result of GenerateKey")
+	case strings.HasPrefix(key, "PRIVATE+KEY+"):
+		return errors.New("it is the signing key: the verifier key is the second result of GenerateKey")
+	}
+	return err
+}
+
+// checkName refuses what cannot be the name of a signer.
+func checkName(name string, recoveries int) error {
+	switch {
+	case name == "":
+		return errors.New("the name of the log is empty")
+	case !utf8.ValidString(name) || strings.Contains(name, "+") || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+		return errors.New("the name of the log holds '+', white space or control characters, or is not UTF-8")
+	case recoveries < 0:
+		return errors.New("the number of recoveries is below 0")
+	}
+	return nil
+}
+
+// ready refuses a Trail that did not come from Open.
+func (t *Trail) ready() error {
+	if t == nil || t.store == nil {
+		return ErrNotOpen
+	}
+	return nil
 }
 
 func (t *Trail) declare() error {
@@ -106,19 +172,31 @@ func Origin(name string, recoveries int) string { return name + "/" + strconv.It
 
 // GenerateKey makes the signing key of a log and its verifier key, both in the
 // text form of golang.org/x/mod/sumdb/note. A key in a KMS is a [note.Signer]
-// of the same name instead.
+// of the same name instead. name is Config.Name, without the counter.
 func GenerateKey(name string, recoveries int) (signer, verifier string, err error) {
+	if err := checkName(name, recoveries); err != nil {
+		return "", "", invalid("generate key: %w", err)
+	}
 	return note.GenerateKey(rand.Reader, Origin(name, recoveries))
 }
 
-// Origin returns the name of this log in its checkpoints.
-func (t *Trail) Origin() string { return t.origin }
+// Origin returns the name of this log in its checkpoints, "" for a Trail that
+// did not come from [Open].
+func (t *Trail) Origin() string {
+	if t == nil {
+		return ""
+	}
+	return t.origin
+}
 
 // Prepare fetches what recording about these persons needs, so that [Trail.Record]
 // finds it without a connection. Call it before the transaction begins.
 func (t *Trail) Prepare(ctx context.Context, tenant string, persons ...string) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
 	if !validID(tenant) {
-		return invalid("prepare: no tenant")
+		return invalid("the tenant is empty, longer than 255 bytes, not UTF-8 or holds NUL")
 	}
 	if t.config.Prepare != nil {
 		if err := t.config.Prepare(ctx, tenant, persons...); err != nil {

@@ -20,6 +20,9 @@ import (
 // Incomplete). Without a kept checkpoint it cannot notice that the newest
 // entries were cut off, nor that someone with the signing key rewrote it all.
 func VerifyLog(ctx context.Context, fsys fs.FS, trust Trust) (Report, error) {
+	if fsys == nil {
+		return Report{}, errNoFS
+	}
 	return verifyLog(ctx, readFS(fsys), trust, nil)
 }
 
@@ -40,7 +43,11 @@ func verifyLog(ctx context.Context, read readFunc, trust Trust, begin func(w *wa
 	}
 	tree, err := openCheckpoint(policy, signed)
 	if err != nil {
-		r.add(Fault{Verdict: Tampered, Index: -1, File: checkpointFile, What: "the checkpoint is not signed by the key of this log"})
+		what := "the checkpoint was changed: this key did not sign what it says"
+		if errors.Is(err, ErrNotSigned) {
+			what = "the checkpoint is not signed by this key: the wrong verifier key, or another log"
+		}
+		r.add(Fault{Verdict: Tampered, Index: -1, File: checkpointFile, What: what})
 		r.Verdict = worst(r.Log, r.Kept)
 		return r, nil
 	}
@@ -80,6 +87,10 @@ type LogEntry struct {
 // and export. It verifies neither signature nor hashes: see [VerifyLog].
 func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 	return func(yield func(LogEntry, error) bool) {
+		if fsys == nil {
+			yield(LogEntry{}, errNoFS)
+			return
+		}
 		read := readFS(fsys)
 		signed, err := read(ctx, checkpointFile)
 		if err != nil {
@@ -127,6 +138,8 @@ func entries(ctx context.Context, read readFunc, from, to, size int64) iter.Seq2
 
 // maxFile bounds a published file: a bundle of 256 entries of the largest size.
 const maxFile = torchwood.TileWidth * (maxLeaf + 2)
+
+var errNoFS = invalid("verify: no file system was handed in")
 
 var errFileSize = errors.New("audit: published file is larger than any can be")
 

@@ -16,6 +16,10 @@ import (
 // an erasure that is not published yet makes the report Incomplete.
 func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, error) {
 	c := &comparison{trail: t, ev: newEvidence(), report: StoreReport{Verdict: OK, Openings: make(map[OpeningVerdict]int64)}}
+	if err := t.ready(); err != nil {
+		c.report.Verdict = Incomplete
+		return c.report, err
+	}
 	s, err := t.state(ctx, t.store)
 	if err != nil && !errors.Is(err, ErrTampered) {
 		return c.report, err
