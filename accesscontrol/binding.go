@@ -85,8 +85,11 @@ func (b *binder) names(t *table) {
 	if t.Name == "" {
 		return
 	}
+	if t.Key == "" {
+		b.problem("table %s: Key is empty: it names the column of the record's id", t.Record)
+	}
 	for what, name := range map[string]string{"name": t.Name, "key": t.Key} {
-		if !identifier.MatchString(name) {
+		if name != "" && !identifier.MatchString(name) {
 			b.problem("table %s: %s is not a plain SQL identifier", t.Record, what)
 		}
 	}

@@ -27,11 +27,17 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 },
 ) error {
+	s, err := p.snapshot()
+	if err != nil {
+		return err
+	}
+	if handle, ok := db.(*sql.DB); db == nil || ok && handle == nil {
+		return fmt.Errorf("%w: check schema: no database was handed in", ErrRequest)
+	}
 	var version string
 	if err := one(ctx, db, &version, `SELECT sqlite_version()`); err != nil {
 		return fmt.Errorf("accesscontrol: check schema of anything but SQLite: %w", errors.Join(errors.ErrUnsupported, ctx.Err()))
 	}
-	s := p.current.Load()
 	var problems []string
 	for _, name := range slices.Sorted(maps.Keys(s.tables)) {
 		t := s.tables[name]

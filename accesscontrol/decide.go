@@ -2,6 +2,7 @@ package accesscontrol
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 
@@ -20,7 +21,7 @@ func (s *snapshot) decide(ctx context.Context, a *actor, action string, r Record
 		return Decision{}, err
 	}
 	if r.Tenant == "" {
-		return Decision{}, ErrTenant
+		return Decision{}, fmt.Errorf("%w: Record.Tenant, the record's", ErrTenant)
 	}
 	resource, err := q.table.resource(r)
 	if err != nil {

@@ -62,6 +62,7 @@
 //	ErrRequest   permanent  the question is wrong: unknown action, missing
 //	                        attribute, wrong type; a fault of the caller
 //	ErrTenant    permanent  a tenant is missing; also ErrRequest
+//	ErrNotLoaded permanent  take the Policy that Load returned
 //	ErrTooLarge  permanent  the principal brings along more than MaxArgs values;
 //	                        use a group or an attribute instead of a list
 //	ErrPolicy    permanent  the policy set was refused; *PolicyError lists why;

@@ -15,10 +15,14 @@ var (
 	// ErrRequest is matched by every [*RequestError]: the question was wrong.
 	ErrRequest = errors.New("accesscontrol: bad request")
 	// ErrTenant says that a tenant is missing. It also matches ErrRequest.
+	// The text around it says whose.
 	ErrTenant = fmt.Errorf("%w: tenant is empty", ErrRequest)
 	// ErrTooLarge says that a filter needs more bind values than
 	// [MaxArgs]; nothing is ever cut off.
 	ErrTooLarge = errors.New("accesscontrol: filter needs too many values")
+	// ErrNotLoaded says that a Policy has no policy set: it did not come from
+	// [Load].
+	ErrNotLoaded = errors.New("accesscontrol: no policy is loaded: a Policy comes from accesscontrol.Load")
 	// ErrSchema is matched by every [*SchemaError]: the live tables are not
 	// those of the binding.
 	ErrSchema = errors.New("accesscontrol: live schema does not fit the binding")

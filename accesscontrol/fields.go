@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Visibility is what a principal may see of a field. The zero value hides.
@@ -46,7 +47,10 @@ func (f Fields) with(v Visibility) []string {
 // beside it for those of a group. If the record itself may not be read, every
 // field is hidden.
 func (p *Policy) Fields(ctx context.Context, principal Principal, record Record) (Fields, error) {
-	s := p.current.Load()
+	s, err := p.snapshot()
+	if err != nil {
+		return nil, err
+	}
 	a, err := s.actor(principal)
 	if err != nil {
 		return nil, err
@@ -99,7 +103,7 @@ func (s *snapshot) bound(record string) (*table, error) {
 	if t := s.tables[record]; t != nil {
 		return t, nil
 	}
-	return nil, &RequestError{Part: "record", Name: record, Text: "no table of this name is bound"}
+	return nil, &RequestError{Part: "record", Name: record, Text: "no table of this name is bound; bound are " + strings.Join(slices.Sorted(maps.Keys(s.tables)), ", ")}
 }
 
 // CheckChange checks both sides of a change: the Update action on the record
@@ -107,7 +111,10 @@ func (s *snapshot) bound(record string) (*table, error) {
 // field that the principal may not read on either side. With a zero before it
 // checks Create, with a zero after Delete.
 func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, after Record) error {
-	s := p.current.Load()
+	s, err := p.snapshot()
+	if err != nil {
+		return err
+	}
 	a, err := s.actor(principal)
 	if err != nil {
 		return err

@@ -124,9 +124,8 @@ func TestFilesOfAPolicySet(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, where.Nothing(), "sub/b.cedar forbids")
 
-	require.Equal(t, []string{"there is no .cedarschema file"}, problems(t, accesscontrol.Config{}))
 	require.Equal(t, []string{"there is more than one .cedarschema file"},
-		problems(t, accesscontrol.Config{Files: good, Texts: map[string]string{"x.cedarschema": ""}}))
+		problems(t, accesscontrol.Config{Files: good, Tables: tables, Texts: map[string]string{"x.cedarschema": ""}}))
 	require.Equal(t, []string{"policy.txt: a text is neither .cedar nor .cedarschema"},
 		problems(t, accesscontrol.Config{Files: good, Texts: map[string]string{"policy.txt": ""}}))
 	require.Equal(t, []string{`s.cedarschema:1:8: expected identifier, got "="`},
@@ -155,7 +154,7 @@ func TestFaultsOfTheBinding(t *testing.T) {
 		"a table has no record name":                                                                func(b *accesscontrol.Table) { b.Record = "" },
 		"table item: the schema has no entity type Thing":                                           func(b *accesscontrol.Table) { b.Entity = "Thing" },
 		"table item: name is not a plain SQL identifier":                                            func(b *accesscontrol.Table) { b.Name = "items; DROP TABLE x" },
-		"table item: key is not a plain SQL identifier":                                             func(b *accesscontrol.Table) { b.Key = "" },
+		"table item: Key is empty: it names the column of the record's id":                                             func(b *accesscontrol.Table) { b.Key = "" },
 		"table item: tenant is not a plain SQL identifier":                                          func(b *accesscontrol.Table) { b.Tenant = `t"` },
 		"table item: exactly one of Tenant and OnlyTenant must stand":                               func(b *accesscontrol.Table) { b.Tenant = "" },
 		"table item: the schema has no action fly":                                                  func(b *accesscontrol.Table) { b.Delete = "fly" },

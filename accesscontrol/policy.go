@@ -24,6 +24,9 @@ func Load(ctx context.Context, config Config) (*Policy, error) {
 // Reload replaces the policy set, all or nothing: calls that have begun end
 // with the old set, later ones see the new one. On an error the old set stays.
 func (p *Policy) Reload(ctx context.Context, config Config) error {
+	if p == nil {
+		return ErrNotLoaded
+	}
 	s, err := build(ctx, config)
 	if err != nil {
 		return err
@@ -37,7 +40,24 @@ func (p *Policy) Reload(ctx context.Context, config Config) error {
 // over LP("crmguard/policyset/v1"), then LP(kind) and LP(text) of each file,
 // kind "policy" or "schema", sorted by kind and text, where LP is a 4-byte
 // big-endian length and the bytes. File names do not enter.
-func (p *Policy) Hash() string { return p.current.Load().hash }
+// A Policy that did not come from [Load] has "".
+func (p *Policy) Hash() string {
+	s, err := p.snapshot()
+	if err != nil {
+		return ""
+	}
+	return s.hash
+}
+
+// snapshot is the set in force.
+func (p *Policy) snapshot() (*snapshot, error) {
+	if p != nil {
+		if s := p.current.Load(); s != nil {
+			return s, nil
+		}
+	}
+	return nil, ErrNotLoaded
+}
 
 // Check answers nil for yes and an error otherwise: a [*Denied] for no, or
 // another error when the question could not be answered, which is a no too.
@@ -55,7 +75,10 @@ func (p *Policy) Check(ctx context.Context, principal Principal, action string, 
 // Decide answers with the determining policies. The error is about the
 // question; a denial is not an error here.
 func (p *Policy) Decide(ctx context.Context, r Request) (Decision, error) {
-	s := p.current.Load()
+	s, err := p.snapshot()
+	if err != nil {
+		return Decision{}, err
+	}
 	a, err := s.actor(r.Principal)
 	if err != nil {
 		return Decision{}, err
@@ -74,7 +97,11 @@ func (p *Policy) Allower(principal Principal) func(ctx context.Context, action, 
 			id = principal.Tenant
 		}
 		record := Record{Type: kind, ID: id, Tenant: principal.Tenant}
-		if find := p.current.Load().config.Find; find != nil {
+		s, err := p.snapshot()
+		if err != nil {
+			return err
+		}
+		if find := s.config.Find; find != nil {
 			found, err := find(ctx, principal.Tenant, kind, id)
 			if err != nil {
 				return err

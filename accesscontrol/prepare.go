@@ -2,6 +2,7 @@ package accesscontrol
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -23,7 +24,7 @@ type actor struct {
 // validation of the policies holds only for entities that do.
 func (s *snapshot) actor(p Principal) (*actor, error) {
 	if p.Tenant == "" {
-		return nil, ErrTenant
+		return nil, fmt.Errorf("%w: Principal.Tenant, the principal's", ErrTenant)
 	}
 	if !plainID(p.Tenant) {
 		return nil, &RequestError{Part: "principal", Text: "tenant holds NUL, is not UTF-8 or too long"}
@@ -115,10 +116,10 @@ func (s *snapshot) question(a *actor, actionID, record string) (*question, error
 	if !known {
 		return nil, &RequestError{Part: "action", Name: actionID, Text: "the schema has no such action"}
 	}
-	t := s.tables[record]
+	t, err := s.bound(record)
 	switch {
-	case t == nil:
-		return nil, &RequestError{Part: "record", Name: record, Text: "no table of this name is bound"}
+	case err != nil:
+		return nil, err
 	case !slices.Contains(action.Resources, t.entity):
 		return nil, &RequestError{Part: "action", Name: actionID, Text: "does not apply to records of type " + record}
 	case !slices.Contains(action.Principals, a.uid.Type):

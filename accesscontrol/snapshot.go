@@ -39,8 +39,9 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	missing := missingParts(policyTexts, schemaTexts, config.Tables)
 	if len(schemaTexts) != 1 {
-		return nil, &PolicyError{[]Problem{{Text: either(len(schemaTexts) == 0, "there is no .cedarschema file", "there is more than one .cedarschema file")}}}
+		return nil, &PolicyError{sortProblems(missing)}
 	}
 	schema, err := cedarx.ParseSchema(schemaTexts[0].name, []byte(schemaTexts[0].body))
 	if err != nil {
@@ -57,7 +58,7 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	}
 	s.tables = b.bind(config.Tables)
 	policies, problems := parsePolicies(policyTexts, schema)
-	problems = append(b.problems, problems...)
+	problems = append(append(problems, missing...), b.problems...)
 	if len(b.problems) == 0 {
 		problems = append(problems, s.translatable(policies)...)
 	}
@@ -66,6 +67,21 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	}
 	s.rules = newRuleset(policies)
 	return s, nil
+}
+
+// missingParts says what a policy set cannot do without and was not given. A
+// set that permits nothing is an empty .cedar text, never a forgotten one.
+func missingParts(policies, schemas []text, tables []Table) (problems []Problem) {
+	say := func(is bool, text string) {
+		if is {
+			problems = append(problems, Problem{Text: text})
+		}
+	}
+	say(len(schemas) == 0, "there is no .cedarschema file")
+	say(len(schemas) > 1, "there is more than one .cedarschema file")
+	say(len(policies) == 0, "there is no .cedar file: Files and Texts hold no policy; to permit nothing, hand in an empty one")
+	say(len(tables) == 0, "there is no table: Tables binds what may be asked about")
+	return problems
 }
 
 // maxText bounds a file. The parser descends as deep as the text is nested,

@@ -28,7 +28,10 @@ func (p *Policy) Filter(ctx context.Context, principal Principal, action, record
 	if err := ctx.Err(); err != nil {
 		return Where{}, err
 	}
-	s := p.current.Load()
+	s, err := p.snapshot()
+	if err != nil {
+		return Where{}, err
+	}
 	a, err := s.actor(principal)
 	if err != nil {
 		return Where{}, err

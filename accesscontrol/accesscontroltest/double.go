@@ -1,5 +1,32 @@
 // Package accesscontroltest holds doubles for the tests of applications that
 // take an [accesscontrol.Policy].
+//
+// # Promises
+//
+// A double answers as a policy would that was loaded from the same schema and
+// tables: unknown actions, attributes and types are errors, and the tenant is
+// compared.
+//
+// # Not promised
+//
+// Anything about the policies of the application: test those themselves.
+//
+// # Which call first
+//
+// [AllowAll] or [DenyAll], with the Config of the application.
+//
+// # Concurrency
+//
+// What they return is an [accesscontrol.Policy], safe for concurrent use.
+//
+// # Errors
+//
+// A schema or tables that do not load end the test through tb.Fatalf; all else
+// is as in package accesscontrol.
+//
+// # Format and compatibility
+//
+// None of its own. Settling: the Go API may still change before 1.0.
 package accesscontroltest
 
 import (
