@@ -100,7 +100,7 @@ func (d *Desk) certify(ctx context.Context, p *Plan, o Outcome, n int64, unreada
 	if _, err := rand.Read(salt); err != nil {
 		return issued{}, mute("drawing a salt", err)
 	}
-	return certify(ctx, d.cfg.Sign, salt, statement{
+	return certify(ctx, d.sign(), salt, statement{
 		Type: statementType, PredicateType: predicateType,
 		Subject: []statementSubject{{
 			Name:   fmt.Sprintf("erasure/%d", n),

@@ -71,6 +71,13 @@ type Config struct {
 	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
 }
 
+// Format prints the type only, whatever the verb: Sign may be a key in memory.
+// A Config in an unexported field of a struct is beyond its reach.
+func (c Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("privacy.Config")) }
+
+// LogValue is the type only.
+func (c Config) LogValue() slog.Value { return slog.StringValue("privacy.Config") }
+
 // ErrSchema says that the desk's tables are older than this library needs.
 type ErrSchema = sqlschema.VersionError //nolint:errname // one name in all packages
 

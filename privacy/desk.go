@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -17,11 +19,16 @@ import (
 // processes too.
 type Desk struct {
 	cfg       Config
-	executing sync.Mutex // one Execute or Replay at a time in this process
+	sign      func() crypto.Signer // behind a func, where formatting a Desk does not reach it
+	executing sync.Mutex           // one Execute or Replay at a time in this process
 }
 
-// ErrID is wrapped where a tenant, a person or a principal is no id.
-var ErrID = errors.New("privacy: ids are 1 to 255 bytes of UTF-8 without NUL, a person's second byte is no colon, tenant is never empty")
+// Refusals of ids. A principal comes from the session of whoever is signed in,
+// never from a form: whoever types their name may spell it in several ways.
+var (
+	ErrID        = errors.New("privacy: ids are 1 to 255 bytes of UTF-8 without NUL, a person's second byte is no colon, tenant is never empty")
+	ErrPrincipal = errors.New("privacy: a principal has no white space around it and no control or invisible characters: hand in the id of the signed-in account, not what someone typed")
+)
 
 // StoreError says which store failed at what. Its text leaves the cause out,
 // because database drivers quote values; Unwrap gives it.
@@ -71,8 +78,16 @@ func Open(ctx context.Context, cfg Config) (*Desk, error) {
 		return nil, err
 	}
 	cfg.Stores = slices.Clone(cfg.Stores)
-	return &Desk{cfg: cfg}, nil
+	key := cfg.Sign
+	cfg.Sign = nil
+	return &Desk{cfg: cfg, sign: func() crypto.Signer { return key }}, nil
 }
+
+// Format prints the type only, whatever the verb: a desk holds a signing key.
+func (d *Desk) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("privacy.Desk")) }
+
+// LogValue is the type only.
+func (d *Desk) LogValue() slog.Value { return slog.StringValue("privacy.Desk") }
 
 func (d *Desk) now() time.Time {
 	if d.cfg.Now != nil {
@@ -112,6 +127,24 @@ func validPerson(ids ...string) error {
 	}
 	return validID(ids...)
 }
+
+// validPrincipal refuses the spellings that look like another principal.
+func validPrincipal(by string) error {
+	if err := validID(by); err != nil {
+		return err
+	}
+	hidden := func(r rune) bool {
+		return r != ' ' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Z,
+			unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	}
+	if strings.TrimSpace(by) != by || strings.ContainsFunc(by, hidden) {
+		return ErrPrincipal
+	}
+	return nil
+}
+
+// samePrincipal compares without regard to case: "Ann" is "ann".
+func samePrincipal(a, b string) bool { return strings.EqualFold(a, b) }
 
 // persons returns the person and everyone merged into it.
 func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, error) {

@@ -15,6 +15,8 @@
 //     found before and by a fresh search, and the lease of cached keys is over.
 //     What is left makes the outcome Partial, what answers later Waiting; both
 //     are no errors, and neither is certified.
+//   - A copy of the database that was taken before every store had erased is
+//     behind the ledger, also one taken while an outcome was Partial.
 //   - After a restore the boot gate ([Desk.Current]) refuses until
 //     [Desk.Replay] has erased again whom the ledger names, by random person
 //     id and only records created before the erasure, so that a new record
@@ -34,6 +36,12 @@
 //     sent, disk blocks. Config.NotCovered puts them on the certificate.
 //   - To notice that database and ledger were rolled back together, unless a
 //     head is kept elsewhere ([Anchor]); [Desk.Gate] then says Unanchored.
+//   - To know who someone is. Who asks and who approves are compared as the
+//     session names them, without regard to case; a person with two accounts
+//     is two principals.
+//   - To tell tenants apart in the link table of joint records ([Joint]),
+//     which has no tenant column: the ids of such records must be unique in
+//     the whole database (UUIDs are).
 //   - To unlink the row of a record kept by law from its random person id,
 //     where the map retains that column.
 //   - The salt of a certificate, when the process dies between the last commit
@@ -61,14 +69,14 @@
 //	ErrLedgerForeign      permanent  point to this system's own ledger, or hand in its roots
 //	ErrLedgerBusy         temporary  call again
 //	ErrClock              temporary  set the clock right
-//	ErrBehind             permanent  keep readers out and call Replay
+//	ErrBehind             permanent  keep readers out and call Replay; where an erasure was begun and not finished, Execute it again
 //	ErrReplayLimit        permanent  look at the report of a dry run, then set Config.AllowReplay
 //	ErrReplayLeft         temporary  see the StoreError, mend the store, Replay again
 //	ErrNoPeople           permanent  give one store the People method
 //	ErrNotApproved, ErrTooEarly, ErrTooMany  temporary  approve; wait
 //	ErrPlanChanged        permanent  plan and approve anew
 //	ErrPlanForged         permanent  someone wrote to the plan table: find out who, plan anew
-//	ErrSelfApproval, ErrCancelled, ErrNoPlan, ErrReason, ErrRecipient, ErrID, ErrConfig, ErrMap  permanent  mend the call
+//	ErrSelfApproval, ErrCancelled, ErrNoPlan, ErrReason, ErrRecipient, ErrID, ErrPrincipal, ErrConfig, ErrMap  permanent  mend the call
 //	ErrCertificate, ErrManifest  permanent  do not trust the file
 //	ErrLater              temporary  (from stores) the outcome is Waiting; execute again
 //	*StoreError           as its cause  the text names store and operation only; Unwrap gives the cause

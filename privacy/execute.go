@@ -1,7 +1,6 @@
 package privacy
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -118,17 +117,6 @@ func (d *Desk) notCovered() []string {
 	return list
 }
 
-// behind reports entries after the mark that belong to other plans: then this
-// database has not seen them, and raising its mark would hide that.
-func (d *Desk) behind(c *chain, m mark, plan string) error {
-	for _, e := range c.entries[min(m.head.N, int64(len(c.entries))):] {
-		if e.Plan != plan {
-			return &GateError{Mark: m.head.N, Head: c.head().N, Err: ErrBehind}
-		}
-	}
-	return nil
-}
-
 // intend writes the intent, unless an earlier call did.
 func (x *execution) intend(ctx context.Context) error {
 	m, _, err := x.d.loadMark(ctx)
@@ -149,7 +137,7 @@ func (x *execution) intend(ctx context.Context) error {
 	}
 	now := x.d.now()
 	x.chain, err = x.d.cfg.Ledger.append(ctx, now, m.named(), func(c *chain) (entry, bool, error) {
-		if err := x.d.behind(c, m, x.plan.ID); err != nil || begun(c) {
+		if err := x.d.behind(ctx, c, m, x.plan.ID); err != nil || begun(c) {
 			return entry{}, false, err
 		}
 		if row, err := x.d.loadPlan(ctx, x.plan.ID); err != nil || row.state == stateCancelled {
@@ -345,18 +333,21 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 			later = true
 		}
 	}
-	if err := x.d.inTx(ctx, func(tx *sql.Tx) error { return x.d.raise(ctx, tx, x.chain.head()) }); err != nil {
+	if !later && !x.row.erased.Valid {
+		x.row.erased = sql.NullInt64{Int64: x.d.now().UnixMicro(), Valid: true}
+	}
+	err := x.d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := x.d.setErased(ctx, tx, x.plan.ID, x.row.erased); err != nil {
+			return err
+		}
+		return x.d.settle(ctx, tx, x.chain, x.plan.ID)
+	})
+	if err != nil {
 		return Outcome{}, err
 	}
 	if later {
 		x.outcome.State, x.outcome.Until = Waiting, x.d.now()
 		return x.outcome, nil
-	}
-	if !x.row.erased.Valid {
-		x.row.erased = sql.NullInt64{Int64: x.d.now().UnixMicro(), Valid: true}
-		if _, err := x.d.cfg.DB.ExecContext(ctx, `UPDATE crmguard_privacy_plan SET erased = ? WHERE id = ?`, x.row.erased.Int64, x.plan.ID); err != nil {
-			return Outcome{}, mute("storing the plan's state", err)
-		}
 	}
 	unreadable := time.UnixMicro(x.row.erased.Int64).UTC().Add(x.d.cfg.lease())
 	if x.d.now().Before(unreadable) {
@@ -366,18 +357,26 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 	return x.done(ctx, unreadable)
 }
 
-// partial says so in the ledger, once in a row.
+// partial says so in the ledger, once in a row. It does not raise the mark:
+// what is left now may be erased later without another entry, and a copy of
+// the database taken before that must be found behind the ledger.
 func (x *execution) partial(ctx context.Context) (Outcome, error) {
 	x.outcome.State = Partial
-	entries := x.chain.plan(x.plan.ID)
-	if entries[len(entries)-1].Op == opPartial {
-		return x.outcome, nil
-	}
-	if err := x.enter(ctx, x.follow(opPartial, "")); err != nil {
+	m, _, err := x.d.loadMark(ctx)
+	if err != nil {
 		return Outcome{}, err
 	}
-	err := x.d.inTx(ctx, func(tx *sql.Tx) error {
-		if err := x.d.raise(ctx, tx, x.chain.head()); err != nil {
+	entries := x.chain.plan(x.plan.ID)
+	last := entries[len(entries)-1]
+	said := last.Op == opPartial && m.head.N < last.N
+	if !said {
+		if err := x.enter(ctx, x.follow(opPartial, "")); err != nil {
+			return Outcome{}, err
+		}
+	}
+	err = x.d.inTx(ctx, func(tx *sql.Tx) error {
+		// The lease begins anew when nothing is left.
+		if err := x.d.setErased(ctx, tx, x.plan.ID, sql.NullInt64{}); err != nil || said {
 			return err
 		}
 		return x.d.recordHead(ctx, tx, x.chain.head(), x.plan.Tenant, "privacy.erase.partial", planAttr(x.plan.ID), slog.String("outcome", "partial"))
@@ -385,7 +384,9 @@ func (x *execution) partial(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	x.d.observe(ctx, "privacy.partial", 1)
+	if !said {
+		x.d.observe(ctx, "privacy.partial", 1)
+	}
 	return x.outcome, nil
 }
 
@@ -396,7 +397,7 @@ func (x *execution) enter(ctx context.Context, e entry) error {
 		return err
 	}
 	x.chain, err = x.d.cfg.Ledger.append(ctx, x.d.now(), m.named(), func(c *chain) (entry, bool, error) {
-		return e, true, x.d.behind(c, m, x.plan.ID)
+		return e, true, x.d.behind(ctx, c, m, x.plan.ID)
 	})
 	return err
 }
@@ -435,14 +436,15 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 	}
 	err = x.d.inTx(ctx, func(tx *sql.Tx) error {
 		for _, id := range others {
-			if err := x.d.scrub(ctx, tx, id, stateCancelled, nil, nil); err != nil {
+			err := cmp.Or(x.d.setErased(ctx, tx, id, x.row.erased), x.d.scrub(ctx, tx, id, stateCancelled, nil, nil))
+			if err != nil {
 				return err
 			}
 		}
 		if err := x.d.scrub(ctx, tx, x.plan.ID, stateDone, stays, cert.envelope); err != nil {
 			return err
 		}
-		if err := x.d.raise(ctx, tx, x.chain.head()); err != nil {
+		if err := x.d.settle(ctx, tx, x.chain, x.plan.ID); err != nil {
 			return err
 		}
 		if err := x.d.recordAs(ctx, tx, eventID, x.plan.Tenant, "privacy.erase.done", planAttr(x.plan.ID), slog.String("digest", b64(cert.digest))); err != nil {
@@ -467,23 +469,4 @@ func (d *Desk) flush(ctx context.Context) {
 			d.observe(ctx, "privacy.unflushed", 1, slog.String("store", store.Name()))
 		}
 	}
-}
-
-// plansOf lists the open plans, this one included, that hold one of the persons.
-func (d *Desk) plansOf(ctx context.Context, tenant string, persons []string) ([]string, error) {
-	rows, err := d.openPlans(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, row := range rows {
-		if row.tenant != tenant || !bytes.Contains(row.body, []byte(`"person"`)) {
-			continue
-		}
-		p, err := parsePlan(row.body)
-		if err == nil && slices.Contains(persons, p.Person) {
-			ids = append(ids, row.id)
-		}
-	}
-	return ids, nil
 }

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// ErrBehind says that the ledger knows erasures that this database has not
-// seen: it was restored, by whatever tool. Remedy: call Replay.
+// ErrBehind says that the ledger knows erasures that have not been carried out
+// in this database: it was restored, by whatever tool, or a process ended with
+// an erasure begun or Partial. Remedy: call Replay, or Execute what was begun.
 var ErrBehind = errors.New("privacy: database is behind the erasure ledger")
 
 // GateError carries both positions of a refusal to serve.

@@ -132,6 +132,9 @@ func (c *chain) at(n int64) (head, bool) {
 	return head{N: n, Hash: c.hashes[n-1]}, true
 }
 
+// after returns the entries that follow the first n.
+func (c *chain) after(n int64) []entry { return c.entries[min(max(n, 0), int64(len(c.entries))):] }
+
 // plan returns the entries of a plan, oldest first.
 func (c *chain) plan(id string) []entry {
 	var found []entry

@@ -53,6 +53,8 @@ type Ref struct {
 // Joint says that a record concerns several persons, listed in a link table.
 // When one of several is erased, their link goes and the record is redacted by
 // the application; when the last one is erased, the table's Erase applies.
+// The link table has no tenant column, so that the keys of such records must
+// be unique across tenants.
 type Joint struct {
 	Table  string // link table, not listed in Map.Tables
 	Record string // its column with the (single-column) key of the record

@@ -37,7 +37,7 @@ type Request struct {
 	Tenant string
 	Person string
 	Reason string // a code such as "gdpr-17:2026-0113", never free text
-	By     string // the principal who asks; cannot approve
+	By     string // the principal who asks, from the session and not from a form; cannot approve
 }
 
 // Plan is an erasure that is planned: a dry run that is stored.
@@ -92,7 +92,7 @@ type approval struct {
 // PlanErasure finds everything about the person, stores what an erasure would
 // do to it, and changes nothing else.
 func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
-	if err := errors.Join(validID(r.Tenant, r.By), validPerson(r.Person)); err != nil {
+	if err := errors.Join(validID(r.Tenant), validPrincipal(r.By), validPerson(r.Person)); err != nil {
 		return nil, err
 	}
 	if !reasonCode.MatchString(r.Reason) {
@@ -238,7 +238,7 @@ func (d *Desk) open(ctx context.Context, row planRow) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !genuine || a.By == p.By {
+	if !genuine || validPrincipal(a.By) != nil || samePrincipal(a.By, p.By) {
 		return nil, ErrPlanForged
 	}
 	p.ApprovedBy = a.By
@@ -279,9 +279,11 @@ func approvalInput(body []byte, by, at string) []byte {
 	return frame.Join(sum[:], []byte(by), []byte(at))
 }
 
-// Approve approves a plan as it is stored. by differs from who asked.
+// Approve approves a plan as it is stored. by differs from who asked, by more
+// than upper and lower case; like Request.By it comes from the session of
+// whoever is signed in, in the one spelling that the session knows.
 func (d *Desk) Approve(ctx context.Context, planID, by string) error {
-	if err := validID(by); err != nil {
+	if err := validPrincipal(by); err != nil {
 		return err
 	}
 	row, err := d.loadPlan(ctx, planID)
@@ -296,7 +298,7 @@ func (d *Desk) Approve(ctx context.Context, planID, by string) error {
 		return ErrCancelled
 	case p.State != statePlanned:
 		return nil // approved already
-	case by == p.By:
+	case samePrincipal(by, p.By):
 		return ErrSelfApproval
 	}
 	if err := d.allow(ctx, "privacy.approve", p.Person); err != nil {

@@ -283,3 +283,74 @@ func TestPlansInARestoredDatabase(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, privacy.Done, o.State)
 }
+
+// A store that counts nothing hides no mass erasure from the limit.
+func TestReplayLimitCountsPeopleWhereNoRowsAreCounted(t *testing.T) {
+	s := newSystem(t)
+	s.cfg.Delay, s.cfg.Lease = -1, -1
+	var people []privacy.Person
+	erased := 0
+	s.cfg.Stores = []privacy.Store{privacy.Func{
+		Name: "keys", Class: privacy.Shredded,
+		Erase: func(context.Context, string, string) error { erased++; return nil },
+		People: func(context.Context) iter.Seq2[privacy.Person, error] {
+			return func(yield func(privacy.Person, error) bool) {
+				for _, p := range people {
+					if !yield(p, nil) {
+						return
+					}
+				}
+			}
+		},
+	}.Store()}
+	s.reopen()
+	for range 11 {
+		person := newID()
+		people = append(people, privacy.Person{Tenant: "main", ID: person})
+		p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: "user/1"})
+		require.NoError(t, err)
+		require.NoError(t, s.desk.Approve(t.Context(), p.ID, "user/2"))
+		o, err := s.desk.Execute(t.Context(), p.ID)
+		require.NoError(t, err)
+		require.Equal(t, privacy.Done, o.State)
+	}
+	erased = 0
+	_, err := s.desk.Replay(t.Context())
+	require.ErrorIs(t, err, privacy.ErrReplayLimit)
+	require.Zero(t, erased)
+	s.cfg.AllowReplay = func(_ context.Context, erase, _ int) error {
+		require.Equal(t, 11, erase)
+		return nil
+	}
+	s.reopen()
+	_, err = s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 11, erased)
+}
+
+// A plan about a person that was erased as an alias of another forgets them too.
+func TestPlansOfAliasesInARestoredDatabase(t *testing.T) {
+	s := newSystem(t)
+	ann, merged := s.contact("ann@a.example"), s.contact("ann.old@a.example")
+	s.cfg.Aliases = func(_ context.Context, _, person string) ([]string, error) {
+		if person == ann {
+			return []string{merged}, nil
+		}
+		return nil, nil
+	}
+	s.reopen()
+	own, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: merged, Reason: "r", By: "user/1"})
+	require.NoError(t, err)
+	backup := s.snapshot()
+	s.erase(ann)
+	s.restore(backup)
+	named := func() int {
+		return s.count(`SELECT COUNT(*) FROM crmguard_privacy_plan WHERE CAST(body AS TEXT) LIKE ?`, "%"+merged+"%")
+	}
+	require.Equal(t, 1, named(), "the backup brought the plan back")
+	r, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, r.Plans)
+	require.Zero(t, named())
+	require.Equal(t, "cancelled", s.state(own.ID))
+}

@@ -1,11 +1,12 @@
 package privacy
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"time"
+	"slices"
 )
 
 // States of a plan.
@@ -83,6 +84,30 @@ func (d *Desk) openPlans(ctx context.Context) ([]planRow, error) {
 	return plans, mute("reading the plans", rows.Err())
 }
 
+// plansOf lists the open plans, this one included, that hold one of the
+// persons. One that is running and erases others too goes on.
+func (d *Desk) plansOf(ctx context.Context, tenant string, persons []string) ([]string, error) {
+	rows, err := d.openPlans(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, row := range rows {
+		if row.tenant != tenant || !bytes.Contains(row.body, []byte(`"person"`)) {
+			continue
+		}
+		p, err := parsePlan(row.body)
+		if err != nil || !slices.Contains(persons, p.Person) {
+			continue
+		}
+		more := slices.ContainsFunc(p.Aliases, func(alias string) bool { return !slices.Contains(persons, alias) })
+		if row.state != stateRunning || !more {
+			ids = append(ids, row.id)
+		}
+	}
+	return ids, nil
+}
+
 // scrub takes the person out of a plan row: only its id, tenant, state,
 // remains and certificate stay.
 func (d *Desk) scrub(ctx context.Context, tx Tx, id, state string, outcome, certificate []byte) error {
@@ -103,38 +128,4 @@ func (d *Desk) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
 		return err
 	}
 	return mute("committing", tx.Commit())
-}
-
-// mark is the high-water mark inside the database: the ledger head up to which
-// every erasure has been carried out in this database.
-type mark struct {
-	head head
-	seen time.Time // when the ledger last verified
-}
-
-func (m mark) named() namedHead { return namedHead{"the application database", m.head} }
-
-// loadMark returns the mark; ok is false where none was ever set.
-func (d *Desk) loadMark(ctx context.Context) (m mark, ok bool, err error) {
-	var seen int64
-	row := d.cfg.DB.QueryRowContext(ctx, `SELECT n, hash, seen FROM crmguard_privacy_mark WHERE id = 1`)
-	err = row.Scan(&m.head.N, &m.head.Hash, &seen)
-	if errors.Is(err, sql.ErrNoRows) {
-		return mark{head: emptyHead()}, false, nil
-	}
-	m.seen = time.UnixMicro(seen).UTC()
-	return m, err == nil, mute("reading the high-water mark", err)
-}
-
-// raise sets the mark to h; it never lowers it.
-func (d *Desk) raise(ctx context.Context, tx Tx, h head) error {
-	var n int64
-	err := tx.QueryRowContext(ctx, `SELECT n FROM crmguard_privacy_mark WHERE id = 1`).Scan(&n)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		_, err = tx.ExecContext(ctx, `INSERT INTO crmguard_privacy_mark (id, n, hash, seen) VALUES (1, ?, ?, ?)`, h.N, h.Hash, d.now().UnixMicro())
-	case err == nil:
-		_, err = tx.ExecContext(ctx, `UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ? WHERE id = 1 AND n <= ?`, h.N, h.Hash, d.now().UnixMicro(), h.N)
-	}
-	return mute("raising the high-water mark", err)
 }

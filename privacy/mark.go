@@ -1,0 +1,112 @@
+package privacy
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// mark is the high-water mark inside the database: the ledger head up to which
+// every erasure has been carried out in this database.
+type mark struct {
+	head head
+	seen time.Time // when the ledger last verified
+}
+
+func (m mark) named() namedHead { return namedHead{"the application database", m.head} }
+
+// loadMark returns the mark; ok is false where none was ever set.
+func (d *Desk) loadMark(ctx context.Context) (m mark, ok bool, err error) {
+	var seen int64
+	row := d.cfg.DB.QueryRowContext(ctx, `SELECT n, hash, seen FROM crmguard_privacy_mark WHERE id = 1`)
+	err = row.Scan(&m.head.N, &m.head.Hash, &seen)
+	if errors.Is(err, sql.ErrNoRows) {
+		return mark{head: emptyHead()}, false, nil
+	}
+	m.seen = time.UnixMicro(seen).UTC()
+	return m, err == nil, mute("reading the high-water mark", err)
+}
+
+// raise sets the mark to h; it never lowers it.
+func (d *Desk) raise(ctx context.Context, tx Tx, h head) error {
+	var n int64
+	err := tx.QueryRowContext(ctx, `SELECT n FROM crmguard_privacy_mark WHERE id = 1`).Scan(&n)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		_, err = tx.ExecContext(ctx, `INSERT INTO crmguard_privacy_mark (id, n, hash, seen) VALUES (1, ?, ?, ?)`, h.N, h.Hash, d.now().UnixMicro())
+	case err == nil:
+		_, err = tx.ExecContext(ctx, `UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ? WHERE id = 1 AND n <= ?`, h.N, h.Hash, d.now().UnixMicro(), h.N)
+	}
+	return mute("raising the high-water mark", err)
+}
+
+// settle raises the mark over the entries of plans that have been carried out
+// in this database, and stops before the first of one that has not. plan is
+// the one whose stores have just erased.
+func (d *Desk) settle(ctx context.Context, tx Tx, c *chain, plan string) error {
+	var n int64
+	err := tx.QueryRowContext(ctx, `SELECT n FROM crmguard_privacy_mark WHERE id = 1`).Scan(&n)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return mute("reading the high-water mark", err)
+	}
+	for _, e := range c.after(n) {
+		if e.Plan != plan {
+			_, settled, err := d.progress(ctx, tx, e)
+			if err != nil {
+				return err
+			}
+			if !settled {
+				break
+			}
+		}
+		n = e.N
+	}
+	if h, ok := c.at(n); ok {
+		return d.raise(ctx, tx, h)
+	}
+	return nil
+}
+
+// behind reports entries after the mark that this database knows nothing of:
+// it was restored, and erasing on would hide that. What it began itself and
+// has not finished yet is no such sign: the mark stays before that.
+func (d *Desk) behind(ctx context.Context, c *chain, m mark, plan string) error {
+	for _, e := range c.after(m.head.N) {
+		if e.Plan == plan {
+			continue
+		}
+		begun, settled, err := d.progress(ctx, d.cfg.DB, e)
+		if err != nil {
+			return err
+		}
+		if !begun && !settled {
+			return &GateError{Mark: m.head.N, Head: c.head().N, Err: ErrBehind}
+		}
+	}
+	return nil
+}
+
+// progress says whether this database has begun the plan of an entry, and
+// whether every store has erased. It has done neither with a plan that is done
+// in the ledger while it runs here.
+func (d *Desk) progress(ctx context.Context, q Tx, e entry) (begun, settled bool, err error) {
+	var state string
+	var erased sql.NullInt64
+	err = q.QueryRowContext(ctx, `SELECT state, erased FROM crmguard_privacy_plan WHERE id = ?`, e.Plan).Scan(&state, &erased)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return false, false, nil
+	case err != nil:
+		return false, false, mute("reading the plan", err)
+	case state == stateRunning:
+		return e.Op != opDone, e.Op != opDone && erased.Valid, nil
+	}
+	return false, state == stateDone || erased.Valid, nil
+}
+
+// setErased notes when every store had erased, or that it is not so.
+func (d *Desk) setErased(ctx context.Context, tx Tx, id string, at sql.NullInt64) error {
+	_, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan SET erased = ? WHERE id = ?`, at, id)
+	return mute("storing the plan's state", err)
+}

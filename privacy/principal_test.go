@@ -1,0 +1,85 @@
+package privacy_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// Spellings that a form lets through and that a reader takes for "ann".
+var disguises = map[string]string{
+	"trailing space":           "ann ",
+	"leading space":            " ann",
+	"trailing no-break space":  "ann\u00a0",
+	"inner no-break space":     "a\u00a0nn",
+	"tab":                      "an\tn",
+	"line break":               "ann\n",
+	"delete":                   "ann\x7f",
+	"zero-width space":         "\u200bann",
+	"zero-width joiner":        "an\u200dn",
+	"byte order mark":          "\ufeffann",
+	"soft hyphen":              "an\u00adn",
+	"direction override":       "\u202eann",
+	"invisible filler":         "ann\u3164",
+	"combining grapheme joint": "an\u034fn",
+	"variation selector":       "ann\ufe0f",
+}
+
+func TestOneSpellingOfAPrincipal(t *testing.T) {
+	s := newSystem(t)
+	person := s.contact("a@a.example")
+	p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: "ann"})
+	require.NoError(t, err)
+	for name, by := range disguises {
+		require.ErrorIs(t, s.desk.Approve(t.Context(), p.ID, by), privacy.ErrPrincipal, name)
+		_, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: by})
+		require.ErrorIs(t, err, privacy.ErrPrincipal, name)
+		require.NotContains(t, err.Error(), by, name)
+	}
+	for _, by := range []string{"", "ann\xff", "ann\x00"} {
+		require.ErrorIs(t, s.desk.Approve(t.Context(), p.ID, by), privacy.ErrID)
+		_, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: by})
+		require.ErrorIs(t, err, privacy.ErrID)
+	}
+	for _, by := range []string{"ann", "Ann", "ANN"} {
+		require.ErrorIs(t, s.desk.Approve(t.Context(), p.ID, by), privacy.ErrSelfApproval, by)
+	}
+	require.Equal(t, "planned", s.state(p.ID))
+	require.NoError(t, s.desk.Approve(t.Context(), p.ID, "Zoë van der Berg"), "letters of any script and single spaces are names")
+}
+
+// An approval that carries a genuine tag is measured again where it is read:
+// an older program may have written it.
+func TestAStoredApprovalByTheRequesterIsNotExecuted(t *testing.T) {
+	s := newSystem(t)
+	digests := digestsOf(s.roots...)
+	approve := func(plan, by string) {
+		var body []byte
+		require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM crmguard_privacy_plan WHERE id = ?`, plan).Scan(&body))
+		at, sum := s.now.Format("2006-01-02T15:04:05.000000Z"), sha256.Sum256(body)
+		ids, tags, err := digests(t.Context(), "crmguard/privacy/approval/v1", frame.Join(sum[:], []byte(by), []byte(at)))
+		require.NoError(t, err)
+		tag := fmt.Sprintf("%d.%s", ids[0], base64.RawURLEncoding.EncodeToString(tags[0]))
+		s.exec(`UPDATE crmguard_privacy_plan SET state = 'approved', approval = ? WHERE id = ?`, canonical(t, map[string]string{"at": at, "by": by, "tag": tag}), plan)
+	}
+	ann := s.contact("ann@a.example")
+	p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: ann, Reason: "r", By: "user/1"})
+	require.NoError(t, err)
+	s.now = s.now.Add(25 * time.Hour)
+	for _, by := range []string{"user/1", "USER/1", "user/1 ", "user/\u200b1"} {
+		approve(p.ID, by)
+		_, err := s.desk.Execute(t.Context(), p.ID)
+		require.ErrorIs(t, err, privacy.ErrPlanForged, "%q", by)
+	}
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`))
+	approve(p.ID, "user/2")
+	_, err = s.desk.Execute(t.Context(), p.ID)
+	require.NoError(t, err, "the same tag by someone else")
+}
