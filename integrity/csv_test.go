@@ -96,8 +96,8 @@ func TestAFileThatCannotBeReadSaysWhyAndWhere(t *testing.T) {
 		line int
 		code integrity.Code
 	}{
-		"empty":            {strings.NewReader(""), 0, integrity.CodeEmptyFile},
-		"only a mark":      {strings.NewReader("\xef\xbb\xbf"), 0, integrity.CodeEmptyFile},
+		"empty":            {strings.NewReader(""), 1, integrity.CodeEmptyFile},
+		"only a mark":      {strings.NewReader("\xef\xbb\xbf"), 1, integrity.CodeEmptyFile},
 		"only empty lines": {strings.NewReader("\n\r\n"), 2, integrity.CodeEmptyFile},
 		"no known heading": {strings.NewReader("\nfoo,bar\n1,2\n"), 2, integrity.CodeHeaderUnknown},
 		"header quote":     {strings.NewReader("e\"mail,x\n"), 1, integrity.CodeHeaderInvalid},

@@ -1,6 +1,7 @@
 package integrity
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -29,10 +30,10 @@ func (p *parser) header(columns Columns) (*header, error) {
 	}
 	rec, err := p.next()
 	if errors.Is(err, io.EOF) {
-		return nil, &SourceError{Line: p.line, Code: CodeEmptyFile}
+		return nil, &SourceError{Line: max(p.line, 1), Code: CodeEmptyFile}
 	}
 	if broken, lost := errors.AsType[*RowError](err); lost {
-		return nil, &SourceError{Line: broken.Fault.Line, Code: CodeHeaderInvalid}
+		return nil, &SourceError{Line: broken.Fault.Line, Code: CodeHeaderInvalid, Comma: p.otherComma(p.buf)}
 	}
 	if err != nil {
 		return nil, err
@@ -42,7 +43,11 @@ func (p *parser) header(columns Columns) (*header, error) {
 		return nil, &SourceError{Line: rec.line, Code: CodeHeaderInvalid}
 	}
 	if !h.assign(rec, known, drop) && len(known) > 0 {
-		return nil, &SourceError{Line: rec.line, Code: CodeHeaderUnknown}
+		fault := &SourceError{Line: rec.line, Code: CodeHeaderUnknown}
+		if len(rec.cells) == 1 {
+			fault.Comma = p.otherComma([]byte(rec.cells[0].text))
+		}
+		return nil, fault
 	}
 	for i, cell := range rec.cells {
 		if cell.code != "" && !h.columns[i].dropped {
@@ -50,6 +55,19 @@ func (p *parser) header(columns Columns) (*header, error) {
 		}
 	}
 	return h, nil
+}
+
+// otherComma guesses what separates the headings of a line in one piece.
+func (p *parser) otherComma(line []byte) byte {
+	if bytes.IndexByte(line, p.options.Comma) >= 0 {
+		return 0
+	}
+	for _, c := range []byte{';', '\t', '|', ','} {
+		if bytes.IndexByte(line, c) >= 0 {
+			return c
+		}
+	}
+	return 0
 }
 
 // assign gives each column its name and reports whether any heading is known.

@@ -27,12 +27,18 @@ type SourceError struct {
 	Code Code
 	// Err is the error of the underlying reader, if it failed.
 	Err error
+	// Comma is what the only heading seems to be separated by, such as ';' or
+	// a tab, where that is not [CSVOptions.Comma]; 0 otherwise.
+	Comma byte
 }
 
 // Error names line and code.
 func (e *SourceError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("%v: line %d: %s: %v", ErrSource, e.Line, e.Code, e.Err)
+	}
+	if e.Comma != 0 {
+		return fmt.Sprintf("%v: line %d: %s: the headings seem to be separated by %q: set CSVOptions.Comma", ErrSource, e.Line, e.Code, e.Comma)
 	}
 	return fmt.Sprintf("%v: line %d: %s", ErrSource, e.Line, e.Code)
 }

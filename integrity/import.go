@@ -21,7 +21,9 @@ type ImportOptions struct {
 	// BatchSize is the number of rows handed over at once; 0 means 500.
 	BatchSize int
 	// Dates are the layouts (package time) that dates may come in, tried in
-	// their order; nil means YYYY-MM-DD only.
+	// their order; nil means YYYY-MM-DD only. A layout must tell day, month and
+	// all four digits of the year, or it is refused: two digits say 2050 of
+	// somebody born in 1950.
 	Dates []string
 	// Rejects, if set, gets a CSV file: line, field, code, outcome. It never
 	// holds a value and is safe to open in a spreadsheet.
@@ -132,6 +134,11 @@ func newImport(o ImportOptions, rows iter.Seq2[Row, error], deliver func(context
 	if len(o.Dates) == 0 {
 		o.Dates = []string{time.DateOnly}
 	}
+	for _, layout := range o.Dates {
+		if err := checkDates(layout); err != nil {
+			return nil, err
+		}
+	}
 	run := &importRun{ImportOptions: o, deliver: deliver, counts: map[FaultCount]int{}}
 	run.report.ColumnsDropped, run.report.ReportOnly = map[string]int{}, o.ReportOnly
 	for _, name := range o.Unique {
@@ -144,6 +151,22 @@ func newImport(o ImportOptions, rows iter.Seq2[Row, error], deliver func(context
 		run.rejects = newRejectWriter(o.Rejects)
 	}
 	return run, nil
+}
+
+// checkDates refuses a layout that does not give back the date it was given:
+// one of another language (YYYY-MM-DD) or without a day, month or full year.
+func checkDates(layout string) error {
+	for _, day := range []time.Time{
+		time.Date(1950, time.December, 31, 0, 0, 0, 0, time.UTC),
+		time.Date(2001, time.February, 3, 0, 0, 0, 0, time.UTC),
+		time.Date(2024, time.February, 29, 0, 0, 0, 0, time.UTC),
+	} {
+		back, code := parseDate(day.Format(layout), []string{layout})
+		if code != "" || back != day.Format(time.DateOnly) {
+			return configErr("import: Dates: layout %q loses part of a date; write 2 January 2006 as the dates in the file are written, such as 02.01.2006", layout)
+		}
+	}
+	return nil
 }
 
 func (r *importRun) all(ctx context.Context, rows iter.Seq2[Row, error]) error {

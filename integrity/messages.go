@@ -2,6 +2,7 @@ package integrity
 
 import (
 	"cmp"
+	"strconv"
 	"strings"
 
 	"golang.org/x/text/language"
@@ -53,6 +54,12 @@ var messages = map[Code][2]string{
 	"":                  {"{label} is not accepted ({code}).", "{label}不被接受（{code}）。"},
 }
 
+// commaHints follow the sentence about a header in one piece, by language.
+var commaHints = [2]string{
+	" The headings seem to be separated by {comma}; read the file with that as its Comma.",
+	"表头似乎以 {comma} 分隔，请将其设为分隔符（Comma）后重新读取。",
+}
+
 // Explain returns a sentence for people about a violation, in the language
 // that fits best of English and simplified Chinese, with the label of the
 // field. It holds no value of the record.
@@ -68,7 +75,12 @@ func (s *Schema) ExplainFault(lang string, f Fault) string {
 
 // Explain returns a sentence for people about a file that cannot be read.
 func (e *SourceError) Explain(lang string) string {
-	return fill(template(pick(lang), e.Code), nil)
+	at := pick(lang)
+	sentence := fill(template(at, e.Code), nil)
+	if e.Comma != 0 {
+		sentence += fill(commaHints[at], []Param{{"comma", strconv.QuoteRune(rune(e.Comma))}})
+	}
+	return sentence
 }
 
 func (s *Schema) sentence(lang, name string, code Code, params []Param) string {

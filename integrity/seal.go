@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -122,6 +123,9 @@ func checkID(kind, id string) error {
 // exactly the columns of the layout. Call it in the transaction that writes
 // the row.
 func (s *Sealer) Seal(ctx context.Context, ref Ref, values map[string]any) ([]byte, error) {
+	if names := ref.missing(); len(names) > 0 {
+		return nil, rowErr("seal: the Ref lacks %s", strings.Join(names, ", "))
+	}
 	input, err := s.input(ref, values)
 	if err != nil {
 		return nil, err
@@ -198,14 +202,17 @@ func (s *Sealer) Columns(schemaID string) []Column { return slices.Clone(s.layou
 func (s *Sealer) input(ref Ref, values map[string]any) ([]byte, error) {
 	columns, known := s.layouts[ref.SchemaID]
 	if !known {
+		if ref.SchemaID == "" {
+			return nil, fmt.Errorf("%w: the Ref lacks %s", ErrUnknownSchema, strings.Join(ref.missing(), ", "))
+		}
 		return nil, ErrUnknownSchema
 	}
 	event, err := ref.check()
 	if err != nil {
 		return nil, err
 	}
-	if len(values) != len(columns) {
-		return nil, rowErr("layout %q has %d columns, the row %d", ref.SchemaID, len(columns), len(values))
+	if err := fits(ref.SchemaID, columns, values); err != nil {
+		return nil, err
 	}
 	in := make([]byte, 0, 512)
 	for _, part := range []string{"crmguard/seal/v1", ref.Tenant, ref.Table, ref.Key} {
@@ -215,17 +222,51 @@ func (s *Sealer) input(ref Ref, values map[string]any) ([]byte, error) {
 	in = frame.Append(frame.Append(in, ref.SchemaID), event)
 	in = binary.BigEndian.AppendUint32(in, uint32(len(columns)))
 	for _, c := range columns {
-		raw, there := values[c.Name]
-		if !there {
-			return nil, rowErr("layout %q: the row lacks column %q", ref.SchemaID, c.Name)
-		}
-		v, err := c.value(raw)
+		v, err := c.value(values[c.Name])
 		if err != nil {
 			return nil, err
 		}
 		in = v.Append(frame.Append(in, c.Name))
 	}
 	return in, nil
+}
+
+// fits names the columns that are missing or too many: names of the layout and
+// of the caller, never values.
+func fits(layout string, columns []Column, values map[string]any) error {
+	var lacks, foreign []string
+	for _, c := range columns {
+		if _, there := values[c.Name]; !there {
+			lacks = append(lacks, strconv.Quote(c.Name))
+		}
+	}
+	if len(lacks) == 0 && len(values) == len(columns) {
+		return nil
+	}
+	for name := range values {
+		if !slices.ContainsFunc(columns, func(c Column) bool { return c.Name == name }) {
+			foreign = append(foreign, strconv.Quote(name))
+		}
+	}
+	slices.Sort(foreign)
+	var faults []string
+	if len(lacks) > 0 {
+		faults = append(faults, "the row lacks "+strings.Join(lacks, ", "))
+	}
+	if len(foreign) > 0 {
+		faults = append(faults, "the layout does not have "+strings.Join(foreign, ", "))
+	}
+	return rowErr("layout %q: %s", layout, strings.Join(faults, "; "))
+}
+
+// missing names the members that are empty and must not be.
+func (r Ref) missing() (names []string) {
+	for _, m := range [][2]string{{"Tenant", r.Tenant}, {"Table", r.Table}, {"Key", r.Key}, {"SchemaID", r.SchemaID}} {
+		if m[1] == "" {
+			names = append(names, m[0])
+		}
+	}
+	return names
 }
 
 // check refuses a reference that is not one, and returns the event's 16 bytes.

@@ -1,9 +1,34 @@
 // Package integritytest helps the tests of those who use package integrity,
-// and judges what they hand in.
+// and judges what they hand in: [Tagger] is a double that keeps its keys in
+// memory and fails on cue, [Run] the judge of an [integrity.Tagger].
 //
-// [Tagger] is a double that keeps its keys in memory and fails on cue. [Run] is
-// the judge of an [integrity.Tagger]: call it with your own. Nothing here is
-// for production. Stability: settling.
+// # Promises
+//
+// The double passes its own judge, and gives the same tags in every run.
+//
+// # Not promised
+//
+// Any secrecy: the keys of the double stand in the source. Nothing here is for
+// production.
+//
+// # Which call first
+//
+// The zero [Tagger] is ready; [Run] in a test of your own Tagger.
+//
+// # Concurrency
+//
+// A [Tagger] is safe for concurrent use.
+//
+// # Errors
+//
+// Those of Fail as they were handed in; a key that Forget lost is
+// fs.ErrNotExist. The judge reports through testing.T.
+//
+// # Format and compatibility
+//
+// Tags have the form of Tink's: 0x01, the id of the key, 32 bytes. Judges may
+// become stricter where the seam always asked for it. Settling: the Go API may
+// still change before 1.0.
 package integritytest
 
 import (
