@@ -154,7 +154,7 @@ func TestFaultsOfTheBinding(t *testing.T) {
 		"a table has no record name":                                                                func(b *accesscontrol.Table) { b.Record = "" },
 		"table item: the schema has no entity type Thing":                                           func(b *accesscontrol.Table) { b.Entity = "Thing" },
 		"table item: name is not a plain SQL identifier":                                            func(b *accesscontrol.Table) { b.Name = "items; DROP TABLE x" },
-		"table item: Key is empty: it names the column of the record's id":                                             func(b *accesscontrol.Table) { b.Key = "" },
+		"table item: Key is empty: it names the column of the record's id":                          func(b *accesscontrol.Table) { b.Key = "" },
 		"table item: tenant is not a plain SQL identifier":                                          func(b *accesscontrol.Table) { b.Tenant = `t"` },
 		"table item: exactly one of Tenant and OnlyTenant must stand":                               func(b *accesscontrol.Table) { b.Tenant = "" },
 		"table item: the schema has no action fly":                                                  func(b *accesscontrol.Table) { b.Delete = "fly" },

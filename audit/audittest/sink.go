@@ -1,6 +1,37 @@
 // Package audittest has the judge of the audit package's seam for published
 // logs, and doubles for tests: a sink in memory that fails on cue, and keys in
 // memory that seal, tag and can be erased.
+//
+// # Promises
+//
+// The doubles behave as the real ones do: what was erased does not open, what
+// was changed does not verify, an absent file is fs.ErrNotExist. [Sink] passes
+// its own judge.
+//
+// # Not promised
+//
+// Anything that outlives the process. Nothing here is for production.
+//
+// # Which call first
+//
+// [NewKeys] and a zero [Sink] for an audit.Config; [Run] in a test of your own
+// audit.Sink.
+//
+// # Concurrency
+//
+// [Keys] and [Sink] are safe for concurrent use; set Sink.Fail before it is
+// used.
+//
+// # Errors
+//
+// Those of Sink.Fail as they were handed in; the judge reports through
+// testing.T and says what each fault would break.
+//
+// # Format and compatibility
+//
+// Sealed bytes begin as the real ones do, with 0x01 and the generation, and
+// are not kept. Judges may become stricter where the seam always asked for it.
+// Settling: the Go API may still change before 1.0.
 package audittest
 
 import (

@@ -1,14 +1,41 @@
-// Package tilesink publishes an audit log into a folder.
+// Package tilesink publishes an audit log into a folder: checkpoint,
+// tile/entries/…, tile/<level>/…; serve it as static files, or mirror it
+// anywhere.
 //
-// The folder is a C2SP tlog-tiles log: checkpoint, tile/entries/…,
-// tile/<level>/…; serve it as static files, or mirror it anywhere. A file is
-// written under a temporary name, synced, renamed, and its folder synced, so
-// that after a power cut it is there in full or not at all. Files are readable
-// by all (0644): they hold no personal values.
+// # Promises
 //
-// A Dir is safe for concurrent use by several processes: all write the same
+// A file is written under a temporary name, synced, renamed, and its folder
+// synced: after a power cut it is there in full or not at all. A name never
+// leads out of the folder.
+//
+// # Not promised
+//
+// Secrecy: files are readable by all (0644), for they hold no personal values.
+// Protection against whoever owns the folder: that is what verification and a
+// checkpoint kept elsewhere are for. Leftovers named .tmp-* after a crash may
+// be deleted.
+//
+// # Which call first
+//
+// [Open], whose Dir goes into audit.Config.Sink; [Dir.FS] is what
+// audit.VerifyLog reads.
+//
+// # Concurrency
+//
+// A [Dir] is safe for concurrent use by several processes: all write the same
 // bytes under the same names, and the trail decides under its own lock who
-// replaces the checkpoint. Leftovers named .tmp-* after a crash may be deleted.
+// replaces the checkpoint.
+//
+// # Errors
+//
+// Those of package os, wrapped: an absent file is fs.ErrNotExist, a bad name
+// fs.ErrInvalid. Full disks and the like are temporary, and the trail tries
+// again.
+//
+// # Format and compatibility
+//
+// The folder is a C2SP tlog-tiles v1 log. Settling: the files are final, the
+// Go API may still change before 1.0.
 package tilesink
 
 import (
