@@ -1,0 +1,103 @@
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/crmguard/crmguard/audit"
+)
+
+func ExampleTrail_Prepare() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.config.Prepare = func(_ context.Context, tenant string, persons ...string) error { // vault.PersonSealer("audit").Ensure
+		fmt.Println("keys of", tenant, persons)
+		return nil
+	}
+	s.reopen(ctx)
+	fmt.Println(s.trail.Prepare(ctx, "main", "p-1", "p-2")) // before BeginTx: Record inside needs no connection of its own
+	// Output:
+	// keys of main [p-1 p-2]
+	// <nil>
+}
+
+func ExampleTrail_Proof() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	id, _ := s.change(ctx, "p-1", "ann@b.example")
+	_, err := s.trail.Proof(ctx, id)
+	fmt.Println(errors.Is(err, audit.ErrNotPublished)) // wait for the next pass
+	s.trail.RunOnce(ctx)
+	proof, err := s.trail.Proof(ctx, id)
+	fmt.Println(string(bytes.SplitN(proof, []byte("\n"), 2)[0]), err)
+	// Output:
+	// true
+	// c2sp.org/tlog-proof@v1 <nil>
+}
+
+func ExampleTrail_Checkpoint() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	s.trail.RunOnce(ctx)
+	kept, err := s.trail.Checkpoint(ctx) // mail it, print it, store it at another provider
+	lines := bytes.Split(kept, []byte("\n"))
+	fmt.Printf("%s, %s entries, %v\n", lines[0], lines[1], err)
+	report, err := audit.VerifyLog(ctx, s.sink.FS(), audit.Trust{Key: s.vkey, Kept: kept})
+	fmt.Println(report.Kept, err)
+	// Output:
+	// crm.example/audit/0, 2 entries, <nil>
+	// ok <nil>
+}
+
+func ExampleTrail_Status() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	status, err := s.trail.Status(ctx)
+	fmt.Println(status.Size, status.Published, status.Queued, err)
+	s.trail.RunOnce(ctx)
+	status, err = s.trail.Status(ctx) // the event and the beat that anchors the other stores
+	fmt.Println(status.Size, status.Published, status.Queued, err)
+	// Output:
+	// 0 0 1 <nil>
+	// 2 2 0 <nil>
+}
+
+func ExampleParseLeaf() {
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	s.trail.RunOnce(ctx)
+	for e, err := range audit.Entries(ctx, s.sink.FS()) { // what anyone sees who reads the folder
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		leaf, err := audit.ParseLeaf(e.Leaf)
+		fmt.Println(e.Index, leaf.Kind, leaf.Action, len(leaf.Persons), len(leaf.Changes), err)
+	}
+	_, err := audit.ParseLeaf([]byte(`{"v": 1}`))
+	fmt.Println(errors.Is(err, audit.ErrMalformed))
+	// Output:
+	// 0 event contact.create 1 1 <nil>
+	// 1 beat  0 0 <nil>
+	// true
+}
+
+func ExampleGenerateKey() {
+	signer, verifier, err := audit.GenerateKey("crm.example/audit", 0) // the name is without the counter
+	fmt.Println(signer[:32], verifier[:19], err)                       // the first is secret, the second goes to every auditor
+	_, _, err = audit.GenerateKey("our audit log", 0)
+	fmt.Println(err)
+	// Output:
+	// PRIVATE+KEY+crm.example/audit/0+ crm.example/audit/0 <nil>
+	// audit: invalid: generate key: the name of the log holds '+', white space or control characters, or is not UTF-8
+}
