@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/audittest"
 )
 
 // backup copies the database as a backup does.
@@ -184,6 +185,46 @@ func TestCatchUpRefuses(t *testing.T) {
 		require.NoError(t, b.trail.CatchUp(t.Context()))
 		require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE kind = 'recover'`))
 	})
+}
+
+// Database and published log restored to the same earlier moment agree with
+// each other. Whoever signs on forks the log that others have seen: the kept
+// checkpoint is asked before the first signature of a process.
+func TestNothingIsSignedBehindTheKeptCheckpoint(t *testing.T) {
+	b := newBench(t)
+	b.fill(10)
+	b.run()
+	file, folder := b.backup(), b.sink.FS()
+	b.fill(5)
+	b.run()
+	kept := b.checkpoint()
+	asked := 0
+	b.config.Kept = func(ctx) ([]byte, error) { asked++; return kept, nil }
+
+	b.sink = &audittest.Sink{}
+	b.sink.Set(folder)
+	b.config.Sink = b.sink
+	b.restore(file)
+	b.fill(7)
+	_, err := b.trail.RunOnce(t.Context())
+	require.ErrorIs(t, err, audit.ErrRolledBack)
+	require.ErrorIs(t, b.trail.Beat(t.Context()), audit.ErrRolledBack)
+	require.Equal(t, folder, b.sink.FS(), "no second history stands under the same origin")
+	require.Equal(t, audit.RolledBack, b.verifyLog(kept).Verdict)
+
+	// A process whose log is the kept one signs, and asks once.
+	sound := newBench(t)
+	sound.fill(3)
+	sound.run()
+	kept, asked = sound.checkpoint(), 0
+	sound.config.Kept = b.config.Kept
+	sound.open()
+	sound.fill(3)
+	sound.run()
+	require.NoError(t, sound.trail.Beat(t.Context()))
+	sound.run()
+	require.Equal(t, 1, asked)
+	require.Equal(t, audit.OK, sound.verifyLog(kept).Verdict)
 }
 
 // An empty database, everything lost but the published log.

@@ -130,7 +130,7 @@ func (c *checker) checkKeys(ctx context.Context) error {
 			if err := c.damage(err); err != nil {
 				return err
 			}
-		case master.encrypt != c.repo.master.encrypt || master.k != c.repo.master.k || master.r != c.repo.master.r:
+		case !master.equal(c.repo.master):
 			c.fileProblem(fileName(keyFolder, id), corrupt("a key file of another repository"))
 		}
 		c.report.Bytes += size

@@ -157,9 +157,9 @@ func TestWrongKeyAndDamageChangeNothing(t *testing.T) {
 	before := tree(t, dir)
 	require.ErrorIs(t, open(backup.NewMachineKey()), backup.ErrPassword)
 	require.ErrorContains(t, open(backup.NewMachineKey()), dir, "the error names the place")
-	require.ErrorIs(t, open(backup.Passphrase("wrong")), backup.ErrPassword)
+	require.ErrorIs(t, open(backup.NewPassphrase("wrong")), backup.ErrPassword)
 	require.ErrorIs(t, open(nil), backup.ErrConfig)
-	require.NoError(t, open(backup.Passphrase(key.Password())), "the digits are the password")
+	require.NoError(t, open(backup.NewPassphrase(key.Password())), "the digits are the password")
 	require.Equal(t, before, tree(t, dir))
 
 	keys, err := os.ReadDir(filepath.Join(dir, "keys"))

@@ -198,6 +198,12 @@ func ExampleParseMachineKey() {
 	// Output: backup: bad configuration: a machine key is 64 lower-case hex digits
 }
 
+func ExampleNewPassphrase() {
+	key := backup.NewPassphrase("correct horse battery staple")
+	fmt.Println(key)
+	// Output: backup.Passphrase(hidden)
+}
+
 func ExampleFolder() {
 	source := backup.Folder("attachments", "/srv/crm/attachments")
 	fmt.Println(source.Name(), source.Kind())

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// MasterKey returns the key that all data is sealed with.
+func MasterKey(r *Repository) []byte { return r.master.parts().encrypt[:] }
+
 // PutSnapshot writes a snapshot of whatever listings the test makes: an
 // attacker with the password.
 func PutSnapshot(ctx context.Context, r *Repository, build func(save func(content string, tree bool) string) (root string)) (string, error) {

@@ -83,7 +83,7 @@ func FuzzTree(f *testing.F) {
 }
 
 func FuzzKeyFile(f *testing.F) {
-	data, err := encodeKeyFile(testKey(f), MachineKey{1}, time.Unix(0, 0))
+	data, err := encodeKeyFile(testKey(f), NewMachineKey(), time.Unix(0, 0))
 	require.NoError(f, err)
 	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -58,7 +58,7 @@ func (i info) ModTime() time.Time { return time.Unix(1, 0) }
 func (i info) IsDir() bool        { return i.mode.IsDir() }
 func (i info) Sys() any           { return nil }
 
-var fixedKey = backup.MachineKey{1, 2, 3}
+var fixedKey, _ = backup.ParseMachineKey("010203" + strings.Repeat("00", 29))
 
 func memoryRepo(tb testing.TB) (*backup.Repository, *backuptest.Memory) {
 	tb.Helper()
@@ -299,6 +299,36 @@ func TestManifest(t *testing.T) {
 	}
 	_, _, err = repo.KeyHolders(t.Context(), "", 7)
 	require.ErrorIs(t, err, backup.ErrConfig)
+}
+
+// A generation that is asked for while a backup runs: the values may be read
+// already, although no snapshot says so yet. Its destruction must wait.
+func TestARunningBackupHoldsEveryGeneration(t *testing.T) {
+	repo, _ := memoryRepo(t)
+	generations := map[string]map[uint32]int64{"main": {7: 3}}
+	ask := func(generation uint32) (int, string) {
+		count, where, err := repo.KeyHolders(context.Background(), "main", generation)
+		require.NoError(t, err)
+		return count, where
+	}
+	job := nightly([]*backup.Repository{repo}, script{"s", func(context.Context, *backup.Writer) error {
+		generations = map[string]map[uint32]int64{"main": {8: 3}} // all was resealed meanwhile
+		count, where := ask(7)
+		require.Equal(t, 1, count)
+		require.Contains(t, where, "running")
+		return nil
+	}})
+	job.Generations = func(context.Context) (map[string]map[uint32]int64, error) { return generations, nil }
+	count, _ := ask(7)
+	require.Zero(t, count, "nothing runs yet")
+	mustRun(t, job)
+	for _, generation := range []uint32{7, 8} {
+		count, where := ask(generation)
+		require.Equal(t, 1, count, "the snapshot holds both")
+		require.Contains(t, where, "snapshots")
+	}
+	count, _ = ask(9)
+	require.Zero(t, count)
 }
 
 func TestManifestsOfOthersAreRefused(t *testing.T) {

@@ -12,36 +12,44 @@ type Key interface {
 	secret() (password string, cost scryptCost)
 }
 
+const machineKeySize = 32
+
 // MachineKey is 256 random bits, the key for programs. The restic program
 // takes its [MachineKey.Password] as the password. Only because nobody can
 // guess 256 bits are its key files derived with light scrypt parameters.
 //
-// It prints as a constant. Note that package fmt cannot honour that for an
-// unexported field of another struct: keep keys out of printed structs.
-type MachineKey [32]byte
+// It prints as a constant, and where package fmt does not ask for that (an
+// unexported field of a struct) as an address: never as the key. Keys are
+// compared by their Password. The zero value is no key.
+type MachineKey struct {
+	raw func() []byte // fmt follows pointers, too, for verbs that do not suit them
+}
 
 // NewMachineKey draws a key. Keep it where the backups are not: without it
 // no snapshot opens.
 func NewMachineKey() MachineKey {
-	var k MachineKey
-	_, _ = rand.Read(k[:]) // never fails
-	return k
+	raw := make([]byte, machineKeySize)
+	_, _ = rand.Read(raw) // never fails
+	return MachineKey{func() []byte { return raw }}
 }
 
 // ParseMachineKey reads the 64 hex digits that [MachineKey.Password] gives.
 func ParseMachineKey(password string) (MachineKey, error) {
-	var k MachineKey
 	raw, err := hex.DecodeString(password)
-	if err != nil || len(raw) != len(k) || hex.EncodeToString(raw) != password {
+	if err != nil || len(raw) != machineKeySize || hex.EncodeToString(raw) != password {
 		return MachineKey{}, badConfig("a machine key is 64 lower-case hex digits")
 	}
-	copy(k[:], raw)
-	return k, nil
+	return MachineKey{func() []byte { return raw }}, nil
 }
 
 // Password returns the 64 hex digits that open the repository with the
 // restic program. It is the secret itself.
-func (k MachineKey) Password() string { return hex.EncodeToString(k[:]) }
+func (k MachineKey) Password() string {
+	if k.raw == nil {
+		return ""
+	}
+	return hex.EncodeToString(k.raw())
+}
 
 func (k MachineKey) secret() (string, scryptCost) { return k.Password(), lightCost }
 
@@ -58,10 +66,19 @@ func (MachineKey) LogValue() slog.Value { return slog.StringValue("hidden") }
 func (MachineKey) MarshalText() ([]byte, error) { return nil, errNoExport }
 
 // Passphrase is a password that a person thought of, or that another program
-// gave to restic. New key files for it cost at least N=32768, r=8, p=6.
-type Passphrase string
+// gave to restic. New key files for it cost at least N=32768, r=8, p=6. It prints as
+// little as a [MachineKey].
+type Passphrase struct{ text func() string }
 
-func (p Passphrase) secret() (string, scryptCost) { return string(p), heavyCost }
+// NewPassphrase returns the key that a password is.
+func NewPassphrase(password string) Passphrase { return Passphrase{func() string { return password }} }
+
+func (p Passphrase) secret() (string, scryptCost) {
+	if p.text == nil {
+		return "", heavyCost
+	}
+	return p.text(), heavyCost
+}
 
 // String hides the passphrase.
 func (Passphrase) String() string { return "backup.Passphrase(hidden)" }

@@ -73,7 +73,8 @@ func encodeKeyFile(master *masterKey, key Key, created time.Time) ([]byte, error
 		return nil, err
 	}
 	var plain masterJSON
-	plain.MAC.K, plain.MAC.R, plain.Encrypt = master.k[:], master.r[:], master.encrypt[:]
+	parts := master.parts()
+	plain.MAC.K, plain.MAC.R, plain.Encrypt = parts.k[:], parts.r[:], parts.encrypt[:]
 	raw, err := json.Marshal(plain)
 	if err != nil {
 		return nil, err

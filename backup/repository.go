@@ -148,6 +148,9 @@ func Open(ctx context.Context, store Store, cfg Config) (*Repository, error) {
 	if cfg.Key == nil || store == nil {
 		return nil, badConfig("Open needs a store and a Key")
 	}
+	if password, _ := cfg.Key.secret(); password == "" {
+		return nil, badConfig("an empty password")
+	}
 	sealed, err := readFile(ctx, store, configFile, maxSmallFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &FileError{Store: store.Name(), File: configFile, Err: ErrNoRepository}
@@ -261,5 +264,5 @@ func (c Config) observe(ctx context.Context, name string, value float64, attrs .
 
 // sharesKey says whether two repositories are mirrors of each other.
 func (r *Repository) sharesKey(other *Repository) bool {
-	return r.config == other.config && r.master.encrypt == other.master.encrypt && r.master.k == other.master.k && r.master.r == other.master.r
+	return r.config == other.config && r.master.equal(other.master)
 }

@@ -61,7 +61,7 @@ func TestWeReadWhatResticWrote(t *testing.T) {
 		restic(t, dir, password, "init", "--repository-version", version)
 		restic(t, dir, password, "backup", source)
 
-		repo, err := backup.Open(t.Context(), localStore(t, dir), backup.Config{Key: backup.Passphrase(password)})
+		repo, err := backup.Open(t.Context(), localStore(t, dir), backup.Config{Key: backup.NewPassphrase(password)})
 		require.NoError(t, err)
 		report, err := repo.Check(t.Context(), backup.ReadAll)
 		require.NoError(t, err)
@@ -80,7 +80,7 @@ func TestResticAndWeShareARepository(t *testing.T) {
 	write(t, filepath.Join(source, "f"), noise(3, 5<<20))
 	restic(t, dir, password, "init")
 	restic(t, dir, password, "backup", source)
-	repo, err := backup.Open(t.Context(), localStore(t, dir), config(backup.Passphrase(password)))
+	repo, err := backup.Open(t.Context(), localStore(t, dir), config(backup.NewPassphrase(password)))
 	require.NoError(t, err)
 	mustRun(t, nightly([]*backup.Repository{repo}, backup.Folder("files", source)))
 	restic(t, dir, password, "backup", source)

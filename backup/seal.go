@@ -47,32 +47,41 @@ const (
 )
 
 // masterKey is the key of a repository, or the one that a password derives.
+// Its bytes stay in a func: a verb of package fmt that does not suit a pointer
+// (%s) prints what it points at.
 type masterKey struct {
+	parts func() *keyParts
+	block cipher.Block // AES-256 with encrypt
+	nonce cipher.Block // AES-128 with k
+}
+
+type keyParts struct {
 	encrypt [32]byte
 	k, r    [16]byte
-	block   cipher.Block // AES-256 with encrypt
-	nonce   cipher.Block // AES-128 with k
 }
 
 // newMasterKey takes encrypt ‖ k ‖ r, the order in which scrypt gives them.
 func newMasterKey(raw []byte) (*masterKey, error) {
-	m := &masterKey{}
-	if len(raw) != len(m.encrypt)+len(m.k)+len(m.r) {
+	p := &keyParts{}
+	m := &masterKey{parts: func() *keyParts { return p }}
+	if len(raw) != len(p.encrypt)+len(p.k)+len(p.r) {
 		return nil, corrupt("a key of %d bytes", len(raw))
 	}
-	copy(m.encrypt[:], raw)
-	copy(m.k[:], raw[32:])
-	copy(m.r[:], raw[48:])
-	if m.encrypt == [32]byte{} || m.k == [16]byte{} || m.r == [16]byte{} {
+	copy(p.encrypt[:], raw)
+	copy(p.k[:], raw[32:])
+	copy(p.r[:], raw[48:])
+	if p.encrypt == [32]byte{} || p.k == [16]byte{} || p.r == [16]byte{} {
 		return nil, corrupt("a key of zeros")
 	}
 	var err error
-	if m.block, err = aes.NewCipher(m.encrypt[:]); err != nil {
+	if m.block, err = aes.NewCipher(p.encrypt[:]); err != nil {
 		return nil, err
 	}
-	m.nonce, err = aes.NewCipher(m.k[:])
+	m.nonce, err = aes.NewCipher(p.k[:])
 	return m, err
 }
+
+func (m *masterKey) equal(other *masterKey) bool { return *m.parts() == *other.parts() }
 
 func randomMasterKey() (*masterKey, error) {
 	raw := make([]byte, 64)
@@ -83,13 +92,14 @@ func randomMasterKey() (*masterKey, error) {
 // chunkerKey makes every writer of the repository cut alike, and no two
 // repositories.
 func (m *masterKey) chunkerKey() ([]byte, error) {
-	secret := append(append(append([]byte(nil), m.encrypt[:]...), m.k[:]...), m.r[:]...)
+	p := m.parts()
+	secret := append(append(append([]byte(nil), p.encrypt[:]...), p.k[:]...), p.r[:]...)
 	return hkdf.Key(sha256.New, secret, nil, "crmguard/backup/cdc/v1", 32)
 }
 
 func (m *masterKey) oneTime(iv []byte) *[32]byte {
 	var key [32]byte
-	copy(key[:16], m.r[:])
+	copy(key[:16], m.parts().r[:])
 	m.nonce.Encrypt(key[16:], iv)
 	return &key
 }

@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,8 +54,10 @@ func (c Copy) Covers(position []byte) error {
 }
 
 const (
-	copyPattern = "keys-*.jsonl"
-	timeFormat  = "2006-01-02T15:04:05.000000Z"
+	copyPattern  = "keys-*.jsonl"
+	tempPattern  = ".keys-*.tmp" // until it is complete
+	copyAttempts = 5
+	timeFormat   = "2006-01-02T15:04:05.000000Z"
 )
 
 // copyHeader is the first line of a key copy.
@@ -125,42 +130,66 @@ func copyRows(rows Rows) []copyRow {
 }
 
 // WriteCopy writes a key copy into a folder, latest only: the file is
-// complete and on disk before it gets its name, it is verified in full, and
-// only then older copies in the folder are deleted. The folder is a place of
-// its own, apart from data backups, without versions of old files.
+// complete, on disk and verified in full before it gets its name, and only
+// then all others in the folder are deleted: older copies, and what writers
+// that were killed left unfinished (.keys-*.tmp). When it returns, the folder
+// holds no older key copy, and no writer that began earlier can bring one: it
+// finds its file gone and starts again. It returns the copy that stays, which
+// is another writer's where that one is newer. The folder is a place of its
+// own, apart from data backups, without versions of old files.
 func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
 	manifest, err := v.keyset(ctx, "", purposeManifest)
 	if err != nil {
 		return Copy{}, err
 	}
-	temp, err := os.CreateTemp(dir, ".keys-*.tmp")
+	var written Copy
+	for range copyAttempts {
+		if written, err = v.writeCopy(ctx, dir, manifest); !errors.Is(err, errOvertaken) {
+			break
+		}
+	}
+	if err != nil {
+		return Copy{}, err
+	}
+	v.cfg.Observe(ctx, "encryption.copy.rows", float64(written.Rows), slog.Int64("sequence", written.Sequence))
+	return written, nil
+}
+
+// errOvertaken is not exported: another writer was faster and took the
+// unfinished file away.
+var errOvertaken = errors.New("other writers keep finishing first")
+
+func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *openKeyset) (Copy, error) {
+	temp, err := os.CreateTemp(dir, tempPattern)
 	if err != nil {
 		return Copy{}, fmt.Errorf("%w: write: %w", ErrCopy, err)
 	}
 	name, err := v.fillCopy(ctx, temp, manifest)
 	if err != nil {
-		return Copy{}, errors.Join(err, os.Remove(temp.Name()))
+		return Copy{}, discard(err, temp.Name())
 	}
-	if _, err := v.VerifyCopy(ctx, temp.Name()); err != nil {
-		return Copy{}, errors.Join(err, os.Remove(temp.Name()))
+	written, err := v.VerifyCopy(ctx, temp.Name())
+	if err != nil {
+		return Copy{}, discard(err, temp.Name())
 	}
-	path := filepath.Join(dir, name)
-	if err := os.Rename(temp.Name(), path); err != nil {
-		return Copy{}, errors.Join(fmt.Errorf("%w: write: %w", ErrCopy, err), os.Remove(temp.Name()))
+	written.Path = filepath.Join(dir, name)
+	if err := os.Rename(temp.Name(), written.Path); err != nil {
+		return Copy{}, discard(fmt.Errorf("%w: write: %w", ErrCopy, err), temp.Name())
 	}
 	if err := syncDir(dir); err != nil {
 		return Copy{}, err
 	}
-	written, err := v.VerifyCopy(ctx, path)
-	if err != nil {
-		return Copy{}, err
+	return v.keepNewest(ctx, dir, written)
+}
+
+// discard removes an unfinished file; one that is not there any more was
+// taken away by another writer.
+func discard(err error, path string) error {
+	gone := os.Remove(path)
+	if errors.Is(gone, fs.ErrNotExist) {
+		gone = errOvertaken
 	}
-	v.cfg.Observe(ctx, "encryption.copy.rows", float64(written.Rows), slog.Int64("sequence", written.Sequence))
-	newest, err := NewestCopy(dir) // another writer's, where this one was slower
-	if err != nil {
-		return Copy{}, err
-	}
-	return written, deleteOlder(dir, newest)
+	return errors.Join(err, gone)
 }
 
 // fillCopy writes all lines, syncs and closes the file.
@@ -171,7 +200,7 @@ func (v *Vault) fillCopy(ctx context.Context, file *os.File, manifest *openKeyse
 		if err != nil {
 			return err
 		}
-		name = fmt.Sprintf("keys-%020d.jsonl", state.Sequence)
+		name = copyName(state.Sequence)
 		err = w.line(copyHeader{V: 1, Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, Written: v.cfg.Now().UTC().Format(timeFormat), KEK: state.KEK, Retiring: state.Retiring})
 		if err != nil {
 			return err
@@ -253,30 +282,80 @@ func syncDir(dir string) error {
 	return d.Close()
 }
 
-func deleteOlder(dir, keep string) error {
-	files, err := filepath.Glob(filepath.Join(dir, copyPattern))
+// keepNewest deletes all copies in the folder but the newest good one. It
+// deletes only what stood there when it began: whoever brings a file later
+// tidies up after itself.
+func (v *Vault) keepNewest(ctx context.Context, dir string, written Copy) (Copy, error) {
+	files, err := copiesIn(dir)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCopy, err)
+		return Copy{}, err
 	}
-	for _, file := range files {
-		if filepath.Base(file) != filepath.Base(keep) {
-			err = errors.Join(err, os.Remove(file))
+	for _, name := range slices.Backward(files) {
+		if name <= filepath.Base(written.Path) || !isCopyName(name) {
+			continue
+		}
+		newer, err := v.VerifyCopy(ctx, filepath.Join(dir, name))
+		if err == nil {
+			written = newer // of another writer, where this one was slower
+			break
+		}
+		if !errors.Is(err, ErrCopy) {
+			return Copy{}, err // it may be good
+		}
+	}
+	for _, name := range files {
+		if name == filepath.Base(written.Path) {
+			continue
+		}
+		if gone := os.Remove(filepath.Join(dir, name)); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%w: an older copy is still there: %w", ErrCopy, err)
+		return Copy{}, fmt.Errorf("%w: an older copy is still there: %w", ErrCopy, err)
 	}
-	return syncDir(dir)
+	return written, syncDir(dir)
+}
+
+// copiesIn lists the key copies of a folder, unfinished and misnamed ones
+// too, by name.
+func copiesIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	var names []string
+	for _, entry := range entries {
+		if !entry.IsDir() && (matches(copyPattern, entry.Name()) || matches(tempPattern, entry.Name())) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
+func copyName(sequence int64) string { return fmt.Sprintf("keys-%020d.jsonl", sequence) }
+
+// isCopyName says whether WriteCopy could have given this name.
+func isCopyName(name string) bool {
+	digits := strings.TrimSuffix(strings.TrimPrefix(name, "keys-"), ".jsonl")
+	sequence, err := strconv.ParseInt(digits, 10, 64)
+	return err == nil && name == copyName(sequence)
+}
+
+func matches(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
 }
 
 // NewestCopy returns the path of the newest key copy in a folder, by name;
-// VerifyCopy says whether it is good.
+// VerifyCopy says whether it is good, and its name true.
 func NewestCopy(dir string) (string, error) {
-	files, err := filepath.Glob(filepath.Join(dir, copyPattern))
+	files, err := copiesIn(dir)
+	files = slices.DeleteFunc(files, func(name string) bool { return !isCopyName(name) })
 	if err != nil || len(files) == 0 {
 		return "", fmt.Errorf("%w: none in the folder %s", ErrCopy, strings.TrimSuffix(filepath.Base(dir), "/"))
 	}
-	return slices.Max(files), nil
+	return filepath.Join(dir, slices.Max(files)), nil
 }
 
 // Copier returns a func that writes a verified key copy into the folder: what

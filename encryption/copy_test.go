@@ -106,7 +106,7 @@ func TestDamagedKeyCopiesAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	good, err := os.ReadFile(written.Path)
 	require.NoError(t, err)
-	bad := filepath.Join(t.TempDir(), "keys-1.jsonl")
+	bad := filepath.Join(t.TempDir(), "copy.jsonl")
 	verify := func(data []byte) error {
 		require.NoError(t, os.WriteFile(bad, data, 0o600))
 		_, err := e.vault.VerifyCopy(t.Context(), bad)
@@ -264,6 +264,32 @@ func (f *failing) Update(ctx context.Context, do func(encryption.KeyTx) error) (
 	}
 	f.left--
 	return f.KeyStore.Update(ctx, do)
+}
+
+// The wrapped key that an old copy holds of someone erased since opens nothing
+// after the epoch, even where an intruder takes the tombstone away, too.
+func TestAKeyRowOfAClosedEpochOpensNothing(t *testing.T) {
+	e := newEnv(t, 4)
+	e.insert(t, "c1", "p1")
+	rows := e.read(t)
+	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	_, err = e.vault.Erase(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	bring := func() error {
+		_, err := e.keysDB.ExecContext(t.Context(), `UPDATE crmguard_encryption_owner SET state = 'live' WHERE owner = 'p1'`)
+		require.NoError(t, err)
+		require.NoError(t, putBack(t, e, wrapped[0]))
+		return encryption.OpenAll(t.Context(), e.table(t, e.another(t), contactsTable), tenant, rows)
+	}
+	require.NoError(t, bring(), "before, it opens: the epoch is what ends it")
+	_, err = e.keysDB.ExecContext(t.Context(), `DELETE FROM crmguard_encryption_key WHERE owner = 'p1'`)
+	require.NoError(t, err)
+	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir()), Destroy: e.kms.destroy})
+	require.NoError(t, err)
+	failed, ok := errors.AsType[*encryption.RowsError](bring())
+	require.True(t, ok)
+	require.ErrorIs(t, failed.Rows[0], encryption.ErrNoKey)
 }
 
 func TestCloseEpochResumesAnywhere(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -213,7 +214,9 @@ func (v *Vault) openedOrUnwrap(ctx context.Context, row KeysetRow) (*openKeyset,
 
 // VerifyCopy reads a key copy in full: canonical lines in order, count,
 // digest, mac, every keyset opened by its KEK and every key row by its
-// keyset. A damaged or forged one is ErrCopy, a KEK that does not serve ErrKEK.
+// keyset. A damaged or forged one is ErrCopy, and so is one that is named
+// keys-*.jsonl after another sequence than it holds: an old copy must not
+// pass for the newest. A KEK that does not serve is ErrKEK.
 func (v *Vault) VerifyCopy(ctx context.Context, path string) (Copy, error) {
 	out, err := v.verifyCopy(ctx, path)
 	if err != nil {
@@ -244,6 +247,9 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 	header, end, err := scanCopy(file, func(row copyRow) error { return c.visit(ctx, row) })
 	if err != nil {
 		return out, err
+	}
+	if base := filepath.Base(path); matches(copyPattern, base) && base != copyName(header.Sequence) {
+		return out, fmt.Errorf("%w: it is not the copy that its name says", ErrCopy)
 	}
 	manifest := c.keysets[[2]string{"", purposeManifest}]
 	if manifest == nil {

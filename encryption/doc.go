@@ -19,6 +19,9 @@
 //     unreadable with it.
 //   - After CloseEpoch every older key copy opens nothing, although not one
 //     sealed byte has changed.
+//   - A folder of key copies holds the newest only. What a killed writer left
+//     unfinished (.keys-*.tmp) holds wrapped keys, too, and goes with the next
+//     copy: with those of CloseEpoch at the latest.
 //   - Reseal never overwrites a concurrent change, and DestroyGeneration
 //     refuses while a declared holder needs the keys.
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,
@@ -50,7 +53,7 @@
 //
 // A Vault, a SealedTable, a PersonSealer and the taggers are safe for
 // concurrent use, a Writer and a Reader are for one goroutine. Several
-// processes may share a key store.
+// processes may share a key store, and write key copies into one folder.
 //
 // # Errors
 //

@@ -11,7 +11,7 @@ import (
 // Receipt says what an erasure did in the key store.
 type Receipt struct {
 	Tenant     string    // whose
-	Owners     int       // owners that are tombstones now: the person and who was merged into it
+	Owners     int       // owners that are tombstones now: the person and everyone of the same merges
 	Keys       int       // key rows that this call deleted
 	Sequence   int64     // of the newest tombstone
 	Epoch      int64     // older key copies stay readable until this epoch is closed
@@ -20,10 +20,11 @@ type Receipt struct {
 	Scrubbed   bool      // the store's own files hold no deleted bytes any more
 }
 
-// Erase destroys the keys of a person and of everyone merged into that
-// person, for ever: tombstones stay, and no key can be made under them. It
-// returns when no process opens or seals for them any more, a lease later.
-// It is idempotent; a person without keys gets a tombstone too.
+// Erase destroys the keys of a person for ever: tombstones stay, and no key
+// can be made under them. Merged ids are one person: whichever of them is
+// named, all of them go (Aliases lists them). It returns when no process opens
+// or seals for them any more, a lease later. It is idempotent; a person
+// without keys gets a tombstone too.
 //
 // What the keys sealed is then unreadable in the database and in its backups.
 // Key copies stay readable until the epoch is closed; clear and index columns
@@ -103,14 +104,14 @@ func (v *Vault) scrub(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// bury makes tombstones of the owner and of everyone merged into it, and
-// deletes their key rows, in one transaction.
+// bury makes tombstones of all owners of the merge set, and deletes their key
+// rows, in one transaction.
 func bury(ctx context.Context, tx KeyTx, tenant, owner string, receipt *Receipt) ([]string, error) {
 	state, err := tx.State(ctx)
 	if err != nil {
 		return nil, err
 	}
-	closure, err := aliasClosure(ctx, tx, tenant, owner)
+	closure, err := mergeSet(ctx, tx, tenant, owner)
 	if err != nil {
 		return nil, err
 	}
@@ -135,6 +136,28 @@ func bury(ctx context.Context, tx KeyTx, tenant, owner string, receipt *Receipt)
 	return closure, tx.Write(ctx, Change{Put: Rows{Owners: put}, Remove: Rows{Keys: have.Keys}, Narrows: true})
 }
 
+// mergeSet lists everyone who is one person with the owner, the owner too. It
+// climbs to whom the owner was merged into, for that is where the data went,
+// and takes the closure from there.
+func mergeSet(ctx context.Context, tx KeyTx, tenant, owner string) ([]string, error) {
+	climbed := []string{owner}
+	for {
+		have, err := tx.Owners(ctx, tenant, climbed[len(climbed)-1:])
+		if err != nil {
+			return nil, err
+		}
+		if len(have.Aliases) == 0 {
+			break
+		}
+		into := have.Aliases[0].Owner
+		if slices.Contains(climbed, into) {
+			break // AddAlias makes no circles; whoever did, its closure is the circle
+		}
+		climbed = append(climbed, into)
+	}
+	return aliasClosure(ctx, tx, tenant, climbed[len(climbed)-1])
+}
+
 // aliasClosure lists the owner and everyone merged into it, directly or not.
 func aliasClosure(ctx context.Context, tx KeyTx, tenant, owner string) ([]string, error) {
 	out := []string{owner}
@@ -153,7 +176,7 @@ func aliasClosure(ctx context.Context, tx KeyTx, tenant, owner string) ([]string
 }
 
 // AddAlias says that a person was merged into another: from keeps its keys,
-// which old snapshots need, and seals no more; erasing into erases both. The
+// which old snapshots need, and seals no more; erasing either erases both. The
 // application reseals the fields of from under into in its own transaction
 // (a Reader for from, a Writer for into). It is idempotent.
 func (v *Vault) AddAlias(ctx context.Context, tenant, from, into string) error {
@@ -205,8 +228,35 @@ func putAlias(ctx context.Context, tx KeyTx, tenant, from, into string) error {
 	return tx.Write(ctx, Change{Put: put, Narrows: true})
 }
 
+// Aliases lists the other ids of the same person: everyone that was merged
+// with it, directly or not, into it or it into them, sorted. An erasure covers
+// all of them, so whoever searches or clears rows for a person does it for
+// these, too. The list stays after the erasure.
+func (v *Vault) Aliases(ctx context.Context, tenant, person string) ([]string, error) {
+	if err := checkTenant(tenant); err != nil {
+		return nil, err
+	}
+	if err := checkPerson(person); err != nil {
+		return nil, err
+	}
+	if _, err := v.tenant(ctx, tenant); err != nil {
+		return nil, err
+	}
+	var all []string
+	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) (err error) {
+		all, err = mergeSet(ctx, tx, tenant, person)
+		return err
+	})
+	if err != nil {
+		return nil, storeError(err)
+	}
+	all = slices.DeleteFunc(all, func(id string) bool { return id == person })
+	slices.Sort(all)
+	return all, nil
+}
+
 // WrappedKeys returns the wrapped key rows (65 bytes each) of a person and of
-// everyone merged into that person: what a search for remains looks for in
+// everyone merged with that person: what a search for remains looks for in
 // every file after the erasure. They are useless without the KEK.
 func (v *Vault) WrappedKeys(ctx context.Context, tenant, person string) ([][]byte, error) {
 	if err := checkTenant(tenant); err != nil {
@@ -217,7 +267,7 @@ func (v *Vault) WrappedKeys(ctx context.Context, tenant, person string) ([][]byt
 	}
 	var out [][]byte
 	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
-		closure, err := aliasClosure(ctx, tx, tenant, person)
+		closure, err := mergeSet(ctx, tx, tenant, person)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -179,6 +180,82 @@ func TestErasingFollowsAliases(t *testing.T) {
 	require.Zero(t, e.remains(t, wrapped))
 	require.ErrorIs(t, encryption.OpenAll(t.Context(), e.contacts, tenant, e.read(t)), encryption.ErrErased)
 	require.ErrorIs(t, e.vault.AddAlias(t.Context(), tenant, "p3", "p12"), encryption.ErrErased)
+}
+
+// Merged ids are one person: after a merge the data stands under the id that
+// stayed, and a request may come under any of them.
+func TestErasingOneIDOfAMergeErasesAll(t *testing.T) {
+	all := []string{"p12", "p17", "p18", "p19"}
+	for _, conns := range []int{1, 4} {
+		for _, named := range all {
+			e := newEnv(t, conns)
+			for _, p := range append(all, "p20") {
+				e.insert(t, "c"+p, p)
+			}
+			for _, merge := range [][2]string{{"p18", "p17"}, {"p19", "p12"}, {"p17", "p12"}} {
+				require.NoError(t, e.vault.AddAlias(t.Context(), tenant, merge[0], merge[1]))
+			}
+			for _, p := range all {
+				others, err := e.vault.Aliases(t.Context(), tenant, p)
+				require.NoError(t, err)
+				require.Equal(t, slices.DeleteFunc(slices.Clone(all), func(id string) bool { return id == p }), others)
+			}
+			wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, named)
+			require.NoError(t, err)
+			require.Len(t, wrapped, 4, "what to search for is what is erased")
+
+			receipt, err := e.vault.Erase(t.Context(), tenant, named)
+			require.NoError(t, err)
+			require.Equal(t, 4, receipt.Owners)
+			require.Equal(t, 4, receipt.Keys)
+			require.Zero(t, e.remains(t, wrapped))
+			rows := e.read(t)
+			failed, ok := errors.AsType[*encryption.RowsError](encryption.OpenAll(t.Context(), e.contacts, tenant, rows))
+			require.True(t, ok)
+			require.Len(t, failed.Rows, 4)
+			require.Equal(t, "p20@b.example", rows[4].Email, "nobody else")
+
+			for _, p := range all { // in any order, and again
+				again, err := e.vault.Erase(t.Context(), tenant, p)
+				require.NoError(t, err)
+				require.Equal(t, 4, again.Owners)
+				require.Zero(t, again.Keys)
+				require.Equal(t, receipt.Sequence, again.Sequence)
+			}
+			others, err := e.vault.Aliases(t.Context(), tenant, "p12")
+			require.NoError(t, err)
+			require.Len(t, others, 3, "the list stays, for what else is cleared by it")
+		}
+	}
+}
+
+func TestAliases(t *testing.T) {
+	e := newEnv(t, 1)
+	for _, p := range []string{"never seen", "p1"} {
+		others, err := e.vault.Aliases(t.Context(), tenant, p)
+		require.NoError(t, err)
+		require.Empty(t, others)
+	}
+	_, err := e.vault.Aliases(t.Context(), "", "p1")
+	require.ErrorIs(t, err, encryption.ErrTenant)
+	_, err = e.vault.Aliases(t.Context(), "nobody", "p1")
+	require.ErrorIs(t, err, encryption.ErrTenant)
+	_, err = e.vault.Aliases(t.Context(), tenant, "r:x")
+	require.ErrorIs(t, err, encryption.ErrID)
+
+	// A circle, which AddAlias refuses, ends the search and not the process.
+	for _, merge := range [][2]string{{"a", "b"}, {"b", "c"}, {"c", "a"}} {
+		_, err = e.keysDB.ExecContext(t.Context(), `INSERT INTO crmguard_encryption_owner (tenant, owner, state, sequence) VALUES (?, ?, 'live', 1)`, tenant, merge[0])
+		require.NoError(t, err)
+		_, err = e.keysDB.ExecContext(t.Context(), `INSERT INTO crmguard_encryption_alias (tenant, alias, owner) VALUES (?, ?, ?)`, tenant, merge[0], merge[1])
+		require.NoError(t, err)
+	}
+	others, err := e.vault.Aliases(t.Context(), tenant, "a")
+	require.NoError(t, err)
+	require.Equal(t, []string{"b", "c"}, others)
+	receipt, err := e.vault.Erase(t.Context(), tenant, "b")
+	require.NoError(t, err)
+	require.Equal(t, 3, receipt.Owners)
 }
 
 // The promise of crypto-shredding: with the KEK, all keysets and an old data

@@ -189,6 +189,19 @@ func ExampleVault_AddAlias() {
 	// 2
 }
 
+func ExampleVault_Aliases() {
+	ctx := context.Background()
+	vault := exampleVault()
+	fmt.Println(vault.AddAlias(ctx, "main", "p17", "p12"), vault.AddAlias(ctx, "main", "p18", "p12"))
+	fmt.Println(must(vault.Aliases(ctx, "main", "p17")))
+	receipt := must(vault.Erase(ctx, "main", "p17"))
+	fmt.Println(receipt.Owners)
+	// Output:
+	// <nil> <nil>
+	// [p12 p18]
+	// 3
+}
+
 func ExampleVault_CloseEpoch() {
 	ctx := context.Background()
 	vault := exampleVault()

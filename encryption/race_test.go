@@ -148,7 +148,7 @@ func TestAForgedKeyCopyIsRefused(t *testing.T) {
 	mac := last[bytes.Index(last, []byte(`"mac":"`))+7:]
 	mac = mac[:bytes.IndexByte(mac, '"')]
 	forged := fmt.Appendf(body, `{"count":%d,"mac":"%s","sha256":"%s"}`+"\n", len(kept)-1, mac, base64.RawURLEncoding.EncodeToString(sum[:]))
-	path := filepath.Join(t.TempDir(), "keys-1.jsonl")
+	path := filepath.Join(t.TempDir(), "copy.jsonl")
 	require.NoError(t, os.WriteFile(path, forged, 0o600))
 	_, err = e.vault.VerifyCopy(t.Context(), path)
 	require.ErrorIs(t, err, encryption.ErrCopy)

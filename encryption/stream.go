@@ -62,8 +62,10 @@ func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
 }
 
 // SealStream seals size bytes of src under the owner's key into dst, without
-// holding them in memory. The name travels sealed. When it fails, what dst
-// has received is incomplete and does not open: remove it.
+// holding them in memory. The name travels sealed. When it fails, remove what
+// dst has received: it is incomplete, or, where it took so long that the owner
+// was erased (ErrErased) or the generation changed (ErrLease) meanwhile, under
+// a key that goes.
 func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamRef, name string, size int64, src io.Reader) error {
 	ad, err := t.checkStream(ref)
 	if err != nil {

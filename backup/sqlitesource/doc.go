@@ -11,8 +11,12 @@
 //
 // It does not promise: to hide the private copy from who reads the staging
 // folder while the job runs. It has mode 0700 and is removed on every path
-// out of the run; a killed process leaves it behind. Put Config.Staging on
-// the disk where the database is.
+// out of the run. A killed process leaves it behind; the next job with the
+// same Config.Staging removes it, once nobody has kept it alive for 30
+// minutes (by its modification time, which a running job refreshes). In the
+// system's temporary folder nobody looks for it: set Config.Staging, to a
+// folder on the disk where the database is, before which others have no
+// access.
 //
 // Which call first: [New]; [VerifyRows] is the first step of a restore.
 //

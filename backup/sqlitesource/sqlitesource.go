@@ -33,7 +33,8 @@ type Config struct {
 	// the copy. They must be nullable. A restore rebuilds them.
 	Strip map[string][]string
 	// Staging is the folder in which the private copy is made; "" means the
-	// system's temporary folder. The copy holds what the database holds.
+	// system's temporary folder. The copy holds what the database holds. Name
+	// a folder: only there is found again what a killed job left behind.
 	Staging string
 }
 
@@ -61,11 +62,17 @@ func (s *Source) Kind() string { return Kind }
 
 // Snapshot copies the database, strips and proves the copy, and writes it.
 func (s *Source) Snapshot(ctx context.Context, w *backup.Writer) (err error) {
-	dir, err := os.MkdirTemp(s.cfg.Staging, "crmguard-backup-")
+	if s.cfg.Staging != "" {
+		if err := removeLeft(s.cfg.Staging); err != nil {
+			return err
+		}
+	}
+	dir, err := os.MkdirTemp(s.cfg.Staging, stagingPrefix)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer keepAlive(dir, stagingRefresh)()
 	if strings.ContainsAny(dir, "?#%") {
 		return fmt.Errorf("sqlitesource: Staging must not contain '?', '#' or '%%': %w", backup.ErrConfig)
 	}

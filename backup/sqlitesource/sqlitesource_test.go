@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
@@ -199,6 +200,26 @@ func TestAFailingSourceLeavesNoSnapshotAndNoCopy(t *testing.T) {
 	left, err := os.ReadDir(staging)
 	require.NoError(t, err)
 	require.Empty(t, left, "the private copy is removed on every path")
+}
+
+// A process that is killed between the copy and the stripping leaves a copy
+// with all index values: the next job removes it, and nothing else.
+func TestTheCopyOfAKilledJobGoesWithTheNextJob(t *testing.T) {
+	staging := t.TempDir()
+	long := time.Now().Add(-time.Hour)
+	leave := func(name string, age time.Time) string {
+		file := filepath.Join(staging, name, "live.db")
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
+		require.NoError(t, os.WriteFile(file, []byte(indexNeedle), 0o600))
+		require.NoError(t, os.Chtimes(filepath.Dir(file), age, age))
+		return file
+	}
+	left, running, foreign := leave("crmguard-backup-123", long), leave("crmguard-backup-456", time.Now()), leave("others", long)
+	_, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: live(t), Strip: strip(), Staging: staging})
+	require.NoError(t, err)
+	require.NoDirExists(t, filepath.Dir(left))
+	require.FileExists(t, running, "another job works there")
+	require.FileExists(t, foreign)
 }
 
 func TestADamagedDatabaseIsNotBackedUp(t *testing.T) {
