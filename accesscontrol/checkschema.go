@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -31,7 +32,7 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 	if err != nil {
 		return err
 	}
-	if handle, ok := db.(*sql.DB); db == nil || ok && handle == nil {
+	if v := reflect.ValueOf(db); db == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Errorf("%w: check schema: no database was handed in", ErrRequest)
 	}
 	var version string

@@ -12,7 +12,8 @@ import (
 type Policy struct{ current atomic.Pointer[snapshot] }
 
 // Load reads, validates and binds a policy set. A set with any fault is
-// refused as a [*PolicyError] that lists all of them.
+// refused as a [*PolicyError] that lists all of them; so is one without any
+// policy text, schema or table.
 func Load(ctx context.Context, config Config) (*Policy, error) {
 	p := new(Policy)
 	if err := p.Reload(ctx, config); err != nil {

@@ -29,6 +29,8 @@ func TestOpenNamesWhatIsMissing(t *testing.T) {
 	b := newBench(t)
 	store, err := sqltrail.Open(t.Context(), b.db)
 	require.NoError(t, err)
+	_, err = audit.Open(t.Context(), (*sqltrail.Store)(nil), b.config) // the error of sqltrail.Open was not looked at
+	require.ErrorContains(t, err, "no database")
 	_, err = audit.Open(t.Context(), nil, audit.Config{})
 	require.ErrorIs(t, err, audit.ErrInvalid)
 	require.EqualError(t, err, "audit: invalid: open: missing: the store, Name, Tenant, Sign, Key (the second result of GenerateKey), Sink, Seal, Tag")

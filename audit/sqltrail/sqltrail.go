@@ -70,6 +70,8 @@ const (
 // in free pages.
 var ErrSecureDelete = errors.New("sqltrail: SQLite is opened without secure_delete: add _pragma=secure_delete(1) to the data source name")
 
+var errNoDatabase = errors.New("sqltrail: no database was handed in")
+
 // Store is a database with the tables of a trail.
 type Store struct{ db *sql.DB }
 
@@ -107,7 +109,7 @@ func Open(ctx context.Context, db *sql.DB) (*Store, error) {
 
 func checkSecureDelete(ctx context.Context, db *sql.DB) error {
 	if db == nil {
-		return errors.New("sqltrail: no database was handed in")
+		return errNoDatabase
 	}
 	var on int
 	if err := db.QueryRowContext(ctx, `PRAGMA secure_delete`).Scan(&on); err != nil {
@@ -120,7 +122,12 @@ func checkSecureDelete(ctx context.Context, db *sql.DB) error {
 }
 
 // Check reports whether the tables are recent enough.
-func (s *Store) Check(ctx context.Context) error { return set().Check(ctx, s.db) }
+func (s *Store) Check(ctx context.Context) error {
+	if s == nil || s.db == nil {
+		return errNoDatabase
+	}
+	return set().Check(ctx, s.db)
+}
 
 // Begin starts a transaction for writing.
 func (s *Store) Begin(ctx context.Context) (*sql.Tx, error) { return s.db.BeginTx(ctx, nil) }
