@@ -57,6 +57,7 @@ func TestFormattingDoesNotReachTheSigningKey(t *testing.T) {
 			require.False(t, found(fmt.Sprintf(verb, value)), "%s of %s", verb, name)
 		}
 	}
+	require.Equal(t, "privacy.Desk privacy.Config", fmt.Sprintf("%+v %#v", s.desk, s.cfg), "nor anything else that they hold")
 	for _, handler := range []func(*bytes.Buffer) slog.Handler{
 		func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
 		func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
