@@ -59,6 +59,8 @@
 // process at a time writes the ledger (a lock file). While one process erases,
 // another may meet ErrBehind for the moment between ledger and database; it
 // calls again.
+// While an outcome is Partial, a process that starts meets ErrBehind; those that
+// serve go on erasing others.
 //
 // # Errors
 //

@@ -44,10 +44,12 @@ type LedgerConfig struct {
 
 // Ledger is the file-backed erasure ledger: one line an entry, chained,
 // authenticated, keyed digests only. It reads the file anew for each call, so
-// that several processes may share it; one of them writes at a time.
+// that several processes may share it; one of them writes at a time. Bytes
+// that it has verified before, under the same roots, it does not verify again.
 type Ledger struct {
 	cfg     LedgerConfig
 	digests digester
+	seen    verified
 }
 
 // NewLedger returns a ledger without touching the folder.
@@ -244,9 +246,17 @@ func (l *Ledger) compare(c *chain, kept namedHead) error {
 
 func (l *Ledger) parse(ctx context.Context, data []byte) (*chain, error) {
 	end := bytes.LastIndexByte(data, '\n') + 1
-	c := &chain{torn: data[end:], size: int64(end)}
-	prev := emptyHead().Hash
-	for rest := data[:end]; len(rest) > 0; {
+	if end == 0 {
+		return &chain{torn: data}, nil
+	}
+	roots, err := l.rootsNow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := l.seen.recall(data[:end], roots)
+	rest := data[c.size:end]
+	prev := c.head().Hash
+	for len(rest) > 0 {
 		line, tail, _ := bytes.Cut(rest, []byte{'\n'})
 		rest = tail
 		e, err := l.check(ctx, line, int64(len(c.entries))+1, prev)
@@ -256,6 +266,8 @@ func (l *Ledger) parse(ctx context.Context, data []byte) (*chain, error) {
 		prev = lineHash(line)
 		c.entries, c.hashes = append(c.entries, e), append(c.hashes, prev)
 	}
+	c.size, c.torn = int64(end), data[end:]
+	l.seen.keep(data[:end], roots, c)
 	return c, nil
 }
 

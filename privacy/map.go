@@ -38,7 +38,7 @@ type Table struct {
 	Person  string   // column with the random person id
 	Ref     *Ref     // edge to the table whose row leads to the person
 	Joint   *Joint   // link table of a record that concerns several persons
-	Created string   // column with the creation time; empty means the UUIDv7 time of Key
+	Created string   // column with the creation time, INTEGER microseconds since 1970 UTC or RFC 3339 text; empty means the UUIDv7 time of Key
 	Erase   Action   // Delete, or what happens to the personal columns of rows that stay
 	Keep    *Keep    // the obligation that beats Erase while it runs
 	Columns []Column // every other column, and the person column where rows can stay
@@ -65,7 +65,7 @@ type Joint struct {
 // Keep is a named obligation that beats erasure until it ends.
 type Keep struct {
 	Because string // name of the obligation, such as "DE-HGB-257"
-	From    string // time column where the period starts
+	From    string // time column where the period starts: INTEGER microseconds since 1970 UTC, or RFC 3339 text
 	Years   int    // calendar years
 }
 

@@ -197,7 +197,9 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 	}
 	var from time.Time
 	if t.Keep != nil {
-		from = asTime(next())
+		if from = asTime(next()); !from.IsZero() && (from.Year() < 1990 || from.Year() > 2200) {
+			return located{}, fmt.Errorf("%w: %s.%s", ErrNotMicroseconds, t.Name, t.Keep.From)
+		}
 	}
 	if t.Joint != nil && t.Joint.Owner != "" {
 		l.owner = asText(next())
@@ -280,6 +282,11 @@ func asText(v any) string {
 	}
 	return fmt.Sprint(v)
 }
+
+// ErrNotMicroseconds says that a column named by Keep.From holds a number that
+// is no time in microseconds since 1970; seconds would delete what the law
+// wants kept. Permanent: store microseconds, or RFC 3339 text.
+var ErrNotMicroseconds = errors.New("sqlstore: an obligation's date is no time in microseconds since 1970; are these seconds?")
 
 // asTime reads microseconds since 1970, a time or RFC 3339 text.
 func asTime(v any) time.Time {
