@@ -79,6 +79,11 @@ func (d *Desk) unreachable(ctx context.Context, m mark, heads []namedHead, cause
 			return Gate{}, errors.Join(&GateError{Mark: m.head.N, Head: h.head.N, Err: ErrBehind}, cause)
 		}
 	}
+	// A ledger that is not there at all is how a restored machine begins. It is
+	// waited for only where a head kept elsewhere says that nothing is missing.
+	if len(heads) == 0 && d.cfg.Ledger.missing() {
+		return Gate{}, cause
+	}
 	until := m.seen.Add(d.cfg.grace())
 	if now := d.now(); !now.Before(until) || now.Before(m.seen) {
 		return Gate{}, cause

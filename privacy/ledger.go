@@ -309,6 +309,12 @@ func (l *Ledger) unreachable(err error) error {
 	return l.fail(ErrLedgerUnreachable, 0, detail, remedyReach)
 }
 
+// missing reports whether there is no ledger file.
+func (l *Ledger) missing() bool {
+	_, err := os.Stat(l.path())
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // append adds one entry under the lock and returns the chain with it. fill
 // sees the chain as it is then and may decline with ok = false.
 func (l *Ledger) append(ctx context.Context, now time.Time, mark namedHead, fill func(*chain) (entry, bool, error)) (*chain, error) {

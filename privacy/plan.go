@@ -27,6 +27,7 @@ var (
 	ErrSelfApproval = errors.New("privacy: whoever asked for the erasure cannot approve it")
 	ErrTooEarly     = errors.New("privacy: the plan may not be executed yet")
 	ErrTooMany      = errors.New("privacy: more erasures in 24 hours than allowed")
+	ErrNobody       = errors.New("privacy: nothing is held about this id in this tenant: a person id is no e-mail address; set Request.Empty for a certificate that says so")
 	ErrReason       = errors.New("privacy: the reason is a code of letters, digits and ._:-, at most 64 characters")
 )
 
@@ -38,6 +39,9 @@ type Request struct {
 	Person string
 	Reason string // a code such as "gdpr-17:2026-0113", never free text
 	By     string // the principal who asks, from the session and not from a form; cannot approve
+	// Empty plans also where nothing is held about the person, for a
+	// certificate that says so; otherwise that is ErrNobody.
+	Empty bool
 }
 
 // Plan is an erasure that is planned: a dry run that is stored.
@@ -109,6 +113,9 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 	rows, err := d.find(ctx, Scope{Tenant: r.Tenant, Now: now}, persons)
 	if err != nil {
 		return nil, err
+	}
+	if len(rows) == 0 && !r.Empty {
+		return nil, ErrNobody
 	}
 	id, err := uuid.NewV7()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // The old database file comes back: only the erased person goes again.
@@ -103,7 +104,7 @@ func TestReplayStopsAboveTheLimit(t *testing.T) {
 	}
 	backup := s.snapshot()
 	for _, person := range people {
-		p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: "user/1"})
+		p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: "user/1", Empty: true})
 		require.NoError(t, err)
 		require.NoError(t, s.desk.Approve(t.Context(), p.ID, "user/2"))
 		o, err := s.desk.Execute(t.Context(), p.ID)
@@ -224,6 +225,37 @@ func TestTheGate(t *testing.T) {
 	require.ErrorIs(t, err, privacy.ErrLedgerUnreachable)
 }
 
+// A restored machine often starts before the volume of the ledger is there.
+func TestAMissingLedgerIsNoWarningWhereNothingElseKnowsItsHead(t *testing.T) {
+	s := newSystem(t)
+	s.erase(s.contact("ann@a.example"))
+	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, os.Rename(s.ledgerDir(), s.ledgerDir()+".away"))
+	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrLedgerUnreachable)
+	require.NoError(t, os.Rename(s.ledgerDir()+".away", s.ledgerDir()))
+	require.NoError(t, s.desk.Current(t.Context()))
+}
+
+// A certificate of nothing would comfort a person who was not found.
+func TestNobodyIsPlannedOnlyOnPurpose(t *testing.T) {
+	s := newSystem(t)
+	request := privacy.Request{Tenant: "main", Person: newID(), Reason: "r", By: "user/1"}
+	_, err := s.desk.PlanErasure(t.Context(), request)
+	require.ErrorIs(t, err, privacy.ErrNobody)
+	request.Empty = true
+	_, err = s.desk.PlanErasure(t.Context(), request)
+	require.NoError(t, err)
+}
+
+// Seconds read as microseconds would end every obligation in January 1970.
+func TestAnObligationDatedInSecondsIsRefused(t *testing.T) {
+	s := newSystem(t)
+	person := s.contact("ann@a.example")
+	s.invoice(person, time.UnixMicro(s.now.Unix()))
+	_, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: "user/1"})
+	require.ErrorIs(t, err, sqlstore.ErrNotMicroseconds)
+}
+
 // A new database beside an old ledger is a restore, too.
 func TestADatabaseWithoutAMark(t *testing.T) {
 	s := newSystem(t)
@@ -307,7 +339,7 @@ func TestReplayLimitCountsPeopleWhereNoRowsAreCounted(t *testing.T) {
 	for range 11 {
 		person := newID()
 		people = append(people, privacy.Person{Tenant: "main", ID: person})
-		p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: "user/1"})
+		p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: "user/1", Empty: true})
 		require.NoError(t, err)
 		require.NoError(t, s.desk.Approve(t.Context(), p.ID, "user/2"))
 		o, err := s.desk.Execute(t.Context(), p.ID)
