@@ -51,7 +51,7 @@ func TestKeysDoNotPrint(t *testing.T) {
 	for _, secret := range [][]byte{raw, []byte(words), backup.MasterKey(created[0])} {
 		for _, form := range []string{
 			string(secret), hex.EncodeToString(secret), strings.ToUpper(hex.EncodeToString(secret)), hex.EncodeToString([]byte(hex.EncodeToString(secret))),
-			strings.Trim(fmt.Sprint(secret[:8]), "[]"),                                             // decimal
+			strings.Trim(fmt.Sprintf("%d", secret[:8]), "[]"),                                      // decimal
 			strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret[:8]), "[]byte{"), "}"), // 0x74, 0x68, …
 			strings.Trim(fmt.Sprintf("%o", secret[:8]), "[]"), strings.Trim(fmt.Sprintf("%b", secret[:8]), "[]"),
 		} {

@@ -169,7 +169,7 @@ func (w *Writer) Index(index, value string) IndexValue {
 	if i < 0 {
 		return IndexValue{err: &KeyError{Op: "index is not declared", Table: w.table.def.Name, Column: index, Err: ErrDefinition}}
 	}
-	return w.indexKeys.value(w.table, i, value)
+	return w.indexKeys().value(w.table, i, value)
 }
 
 // Int64 is Index for widths up to 63 bits; a wider one fails.

@@ -147,6 +147,29 @@ func TestErrorsCarryNoPersonalData(t *testing.T) {
 	require.Contains(t, errs[0].Error(), "contacts.email (generation ")
 }
 
+// No verb of package fmt prints key bytes: neither those that it knows for a
+// type nor those that vet refuses, for which it follows pointers.
+func TestKeysDoNotPrint(t *testing.T) {
+	e := newEnv(t, 1)
+	e.insert(t, "c1", "p1")
+	w, err := e.contacts.Writer(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	r, err := e.contacts.Reader(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	kek, err := insecurekeys.KEK([]byte("thirty-two bytes: a machine key!"))
+	require.NoError(t, err)
+	type holder struct{ v any } // fmt asks no methods of what it holds
+	for _, v := range []any{kek, w, *w, r, e.contacts, e.vault.PersonSealer("opening"), e.vault.Tagger("seal"), e.vault.ManifestTagger()} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+			for _, printed := range []any{v, holder{v}, &holder{v}} {
+				out := fmt.Sprintf(verb, printed)
+				require.NotRegexp(t, `([0-9]+[ ,]+){7}`, out, "%T: seven numbers in a row", v)
+				require.NotRegexp(t, `(0x[0-9a-f]+, ){7}`, out, "%T", v)
+			}
+		}
+	}
+}
+
 func TestDoublesAndKEKs(t *testing.T) {
 	vault := encryptiontest.Vault(t, "a", "b")
 	tenants, err := vault.Tenants(t.Context())

@@ -15,10 +15,13 @@ type Writer struct {
 	owner      string
 	row        string
 	generation uint32
-	key        *personKey
 	until      time.Time
 	ads        [][]byte // by column, made when first needed
-	indexKeys  *tenantIndexes
+
+	// Behind funcs: package fmt prints what a pointer points at for a verb
+	// that does not suit it (%s).
+	key       func() *personKey
+	indexKeys func() *tenantIndexes
 }
 
 // Writer returns a writer for a person, creating the person's key when there
@@ -53,14 +56,17 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 	if err != nil {
 		return nil, err
 	}
+	key := found[owner].key(generation)
 	w := &Writer{
-		table: t, tenant: tenant, owner: owner, generation: generation, key: found[owner].key(generation),
+		table: t, tenant: tenant, owner: owner, generation: generation, key: func() *personKey { return key },
 		until: granted.Add(t.vault.cfg.Lease), ads: make([][]byte, len(t.def.Columns)),
 	}
 	if len(t.indexes) > 0 {
-		if w.indexKeys, err = t.tenantIndexes(ctx, tenant); err != nil {
+		keys, err := t.tenantIndexes(ctx, tenant)
+		if err != nil {
 			return nil, err
 		}
+		w.indexKeys = func() *tenantIndexes { return keys }
 	}
 	return w, nil
 }
@@ -128,7 +134,7 @@ func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte
 	if p := w.table.def.Columns[i].Pad; p != 0 {
 		plaintext = pad(nil, plaintext, p)
 	}
-	return w.key.appendSeal(dst, w.generation, plaintext, ad), nil
+	return w.key().appendSeal(dst, w.generation, plaintext, ad), nil
 }
 
 // appendSeal appends mark ‖ generation ‖ IV ‖ ciphertext ‖ tag.
