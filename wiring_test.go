@@ -58,7 +58,7 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 		_ = privacy.Func{Erase: vault.Eraser()}
 		_ = privacy.Func{Erase: trail.Eraser()}
 		_ = privacy.Config{
-			Record: trail.Recorder("desk"), Note: trail.Noter("desk"), Allow: policy.Allower(who),
+			Record: trail.Recorder("desk"), Note: trail.Noter("desk"), Allow: policy.Allower(who), Aliases: vault.Aliases,
 			Sign: crypto.Signer(ed25519.PrivateKey{}), Ledger: ledger,
 		}
 		_ = sqlstore.Config{EraseOwner: func(ctx context.Context, tenant, owner string) error {

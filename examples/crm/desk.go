@@ -35,7 +35,7 @@ func (c *crm) openDesk(ctx context.Context, l *live) (*privacy.Desk, error) {
 	}
 	return privacy.Open(ctx, privacy.Config{
 		Map: dataMap(), DB: l.db, Ledger: c.ledger, Stores: stores, Sign: c.certKey,
-		Record: l.trail.Recorder("privacy-desk"), Note: l.trail.Noter("privacy-desk"), Open: c.openForExport,
+		Record: l.trail.Recorder("privacy-desk"), Note: l.trail.Noter("privacy-desk"), Open: c.openForExport, Aliases: c.vault.Aliases,
 		NotCovered: []string{"file-system snapshots and remapped disk blocks", "swap and core dumps", "mail that was sent"},
 		Delay:      erasureDelay, Lease: encryption.DefaultLease, Window: window, Now: c.clock.now,
 	})
