@@ -198,3 +198,11 @@ func FuzzEmail(f *testing.F) {
 		require.Equal(t, once, twice, "normalising twice changes nothing")
 	})
 }
+
+// A capital and its small letter may differ in what composes: both spellings
+// of an address must meet.
+func TestBothCasesOfAComposedLetterMeet(t *testing.T) {
+	capital, _ := normalise(Email, "T\u0308om@b.example")
+	small, _ := normalise(Email, "\u1e97om@b.example")
+	require.Equal(t, small, capital)
+}

@@ -31,7 +31,9 @@ func normalise(as Normaliser, value string) (string, bool) {
 				lower[i] = c + 'a' - 'A'
 			}
 		}
-		return string(lower), true
+		// A small letter may compose with a mark where the capital does not
+		// (T and U+0308 against U+1E97): only now are both spellings one.
+		return norm.NFC.String(string(lower)), true
 	}
 	return "", false
 }

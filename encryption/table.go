@@ -69,7 +69,7 @@ type Normaliser string
 
 // The normalisers.
 const (
-	Email Normaliser = "email/1" // trim space, tab, CR, LF; NFC; A-Z to a-z; nothing else
+	Email Normaliser = "email/1" // trim space, tab, CR, LF; NFC; A-Z to a-z; NFC; nothing else
 	Exact Normaliser = "exact/1" // the bytes as they are
 )
 

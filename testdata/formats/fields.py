@@ -141,7 +141,8 @@ def normalise(rule, value):
         return value
     require(rule == "email/1", "an unknown normaliser")
     value = unicodedata.normalize("NFC", value.strip(" \t\r\n"))
-    return "".join(c.lower() if "A" <= c <= "Z" else c for c in value)
+    lower = "".join(c.lower() if "A" <= c <= "Z" else c for c in value)
+    return unicodedata.normalize("NFC", lower)
 
 
 def index_value(root, tenant, table, index, version, rule, bits, *parts):
