@@ -23,6 +23,8 @@
 //     to be forgotten. Data map, export, erasure with a read-back and a signed
 //     certificate, a ledger that every restore replays. Settling.
 //
-// Settling means: the formats are final, the Go API may still change in a
-// minor version before 1.0.
+// Nothing is released yet. Settling means: formats and Go API may change until
+// the tag v0.1.0, each change recorded in DESIGN.md and formats.md, and no
+// reader of earlier bytes is kept. Data that must outlive that tag does not
+// belong in this library before it.
 package crmguard

@@ -35,7 +35,8 @@ func try[T any](value T, err error) T {
 }
 
 // A field is sealed under the key of the person it is about. Erasing the
-// person is destroying that key, in every copy of the data at once.
+// person destroys that key, so that every copy of the data stops opening at
+// once. Copies of the keys end with the next CloseEpoch.
 func Example() {
 	ctx, vault := openVault()
 	contacts := try(vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{{Name: "email"}}}))
@@ -43,7 +44,7 @@ func Example() {
 	sealed := try(ann.Seal("email", []byte("ann@post.example"))) // store these bytes
 	reader := try(contacts.Reader(ctx, "main", "person-17"))
 	fmt.Println(try(reader.Text(ctx, "person-17", "row-1", "email", sealed)))
-	try(vault.Erase(ctx, "main", "person-17")) // the key is gone, for every copy of the data
+	try(vault.Erase(ctx, "main", "person-17")) // destroys the key: what it sealed opens nowhere, in no copy of the data
 	reader = try(contacts.Reader(ctx, "main", "person-17"))
 	_, err := reader.Text(ctx, "person-17", "row-1", "email", sealed)
 	fmt.Println(errors.Is(err, encryption.ErrErased))

@@ -83,6 +83,7 @@
 //
 // Policies and schema are Cedar text, *.cedar and *.cedarschema, and work with
 // any Cedar engine; the tenant rule and failing forbids are ours and stricter.
-// [Policy.Hash] is fixed for ever. The SQL of a filter may change between
-// versions of the library, its meaning may not. Stability: settling.
+// [Policy.Hash] may change until v0.1.0, as everything here, and not after.
+// The SQL of a filter may change between versions of the library, its meaning
+// may not. Stability: settling.
 package accesscontrol

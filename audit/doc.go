@@ -92,10 +92,10 @@
 // # Format and compatibility
 //
 // Leaves, commitments, openings and tags are version 1 of the library's
-// formats document, frozen in testdata; they open for ever. The published
+// formats document, frozen in testdata. The published
 // folder is C2SP tlog-tiles v1 with entry bundles, the checkpoint a C2SP
 // signed note, proofs c2sp.org/tlog-proof@v1. An undeclared path appears as
 // "c:" and a commitment of side 2 over the path itself; a recover event names
 // the entries it read back as the object ["entries", "first/end"]. Settling:
-// the bytes are final, the Go API may still change before 1.0.
+// bytes and Go API may change until v0.1.0.
 package audit

@@ -69,7 +69,8 @@
 //
 // Format and compatibility: restic repository format 2 as published; format 1
 // is read, never written. Chunker, manifest and key derivation are those of
-// formats.md, section 9. testdata/ holds a repository that opens for ever.
+// formats.md, section 9, and may change until v0.1.0. testdata/ holds a frozen
+// repository.
 //
 // Observed names: backup.run.seconds, backup.run.files, backup.run.bytes,
 // backup.run.added, backup.store.failed, backup.restore.seconds,

@@ -110,7 +110,7 @@ func TestResticHonoursOurLock(t *testing.T) {
 	restic(t, dir, key.Password(), "prune")
 }
 
-// frozen copies the repository of testdata, which must open for ever.
+// frozen copies the repository of testdata, which must open.
 func frozen(t *testing.T) (dir string, key backup.MachineKey) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "frozen")

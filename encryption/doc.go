@@ -95,9 +95,8 @@
 //
 // # Format and compatibility
 //
-// Formats are final: what is sealed today opens with every later version; the
-// files in testdata are opened by a test for ever. The Go API is settling. The
-// SQL of sealed tables is the part that SQLite, PostgreSQL and MySQL share,
-// written with question marks; SQLite is what is tested today. Columns in the
-// text form need a binary collation.
+// Formats and Go API may change until v0.1.0 (formats.md says how); a sample of
+// each format is frozen in testdata and opened by a test. The SQL of sealed
+// tables is written with question marks and was run on SQLite only; it fails
+// on PostgreSQL. Columns in the text form need a binary collation.
 package encryption

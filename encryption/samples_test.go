@@ -19,7 +19,7 @@ func text(n int64) string { return strconv.FormatInt(n, 10) }
 
 // TestWriteSamples wrote the files of testdata once. Their KEK is 32 bytes of
 // value 7. It runs only when the folder CRMGUARD_WRITE_SAMPLES is named, so
-// that nobody replaces what must open for ever.
+// that nobody replaces a frozen sample by accident.
 func TestWriteSamples(t *testing.T) {
 	dir := os.Getenv("CRMGUARD_WRITE_SAMPLES")
 	if dir == "" {

@@ -294,9 +294,9 @@ func TestKeyStores(t *testing.T) {
 	})
 }
 
-// The sample files are frozen: they must open for ever. samples_test.go says
+// The sample files are frozen: they must open. samples_test.go says
 // how they were made.
-func TestSamplesOpenForEver(t *testing.T) {
+func TestFrozenSamplesOpen(t *testing.T) {
 	kms := &keks{keys: map[string][]byte{}, gone: map[string]bool{}}
 	for _, name := range []string{"\x00kek-1", "t1\x00kek-1"} {
 		kms.keys[name] = slices.Repeat([]byte{7}, 32)

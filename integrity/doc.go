@@ -74,6 +74,7 @@
 //
 // and a row is in the bucket that the first byte of
 // SHA-256(LP("crmguard/roots/bucket/v1") ‖ LP(tenant) ‖ LP(table) ‖ LP(key))
-// names. Roots are stored as RFC 8785 JSON. Samples in testdata open for ever.
-// Codes, verdicts and outcomes are kept like API. Stability: settling.
+// names. Roots are stored as RFC 8785 JSON. Samples are frozen in testdata.
+// Bytes and Go API may change until v0.1.0; codes, verdicts and outcomes are
+// kept like API. Stability: settling.
 package integrity

@@ -107,7 +107,7 @@ func makeSample(t *testing.T) (sample, []byte) {
 	return s, text
 }
 
-// The samples were written by version 1 and must open for ever.
+// The samples were written by version 1 and must open.
 func TestFrozenSealsAndRoots(t *testing.T) {
 	seals, rootsFile := filepath.Join("testdata", "seal-v1.json"), filepath.Join("testdata", "roots-v1.json")
 	if *update {

@@ -72,7 +72,7 @@
 //	ErrLedgerBusy         temporary  call again
 //	ErrClock              temporary  set the clock right
 //	ErrBehind             permanent  keep readers out and call Replay; where an erasure was begun and not finished, Execute it again
-//	ErrReplayLimit        permanent  look at the report of a dry run, then set Config.AllowReplay
+//	ErrReplayLimit        permanent  compare the ledger with what was restored, then set Config.AllowReplay, which is told both counts
 //	ErrReplayLeft         temporary  see the StoreError, mend the store, Replay again
 //	ErrNoPeople           permanent  give one store the People method
 //	ErrNotApproved, ErrTooEarly, ErrTooMany  temporary  approve; wait
@@ -95,5 +95,6 @@
 // The ledger is canonical JSON lines, chained and authenticated (section 8 of
 // the formats, version 1); certificates are in-toto statements in a DSSE
 // envelope, Ed25519 (section 10); exports are a ZIP in an age file. Samples of
-// each are frozen in testdata and open for ever. Stability: settling.
+// each are frozen in testdata. Bytes and Go API may change until v0.1.0.
+// Stability: settling.
 package privacy

@@ -13,7 +13,7 @@ import (
 
 var update = flag.Bool("update", false, "write the samples in testdata anew; never for a released format")
 
-// TestFreeze writes the samples that the TestFrozen… tests open for ever.
+// TestFreeze writes the samples that the TestFrozen… tests open.
 func TestFreeze(t *testing.T) {
 	if !*update {
 		return

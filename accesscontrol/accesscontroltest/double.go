@@ -26,7 +26,7 @@
 //
 // # Format and compatibility
 //
-// None of its own. Settling: the Go API may still change before 1.0.
+// None of its own. Settling: the Go API may change until v0.1.0.
 package accesscontroltest
 
 import (

@@ -31,7 +31,7 @@
 //
 // Sealed bytes begin as the real ones do, with 0x01 and the generation, and
 // are not kept. Judges may become stricter where the seam always asked for it.
-// Settling: the Go API may still change before 1.0.
+// Settling: the Go API may change until v0.1.0.
 package audittest
 
 import (

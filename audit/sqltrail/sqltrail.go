@@ -16,8 +16,7 @@
 //
 // # Not promised
 //
-// Any database but SQLite: the columns are such that PostgreSQL and MySQL fit
-// later. Only one connection of the pool is asked, so put all pragmas into the
+// Any database but SQLite, which is the only one that it was run on. Only one connection of the pool is asked, so put all pragmas into the
 // data source name, and secure_delete there before the first row:
 //
 //	file:crm.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)
@@ -42,7 +41,7 @@
 // # Format and compatibility
 //
 // Migrations are numbered, only ever added, and the tables only grow.
-// Settling: the tables are final, the Go API may still change before 1.0.
+// Settling: tables and Go API may change until v0.1.0.
 package sqltrail
 
 import (

@@ -34,8 +34,8 @@
 //
 // # Format and compatibility
 //
-// The folder is a C2SP tlog-tiles v1 log. Settling: the files are final, the
-// Go API may still change before 1.0.
+// The folder is a C2SP tlog-tiles v1 log. Settling: the Go API may
+// change until v0.1.0.
 package tilesink
 
 import (

@@ -247,7 +247,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 }
 
 // The frozen repository of the parent package: digests of rows must mean the
-// same for ever.
+// same in every version.
 func TestFrozenRowsVerify(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "frozen")
 	require.NoError(t, os.CopyFS(dir, os.DirFS("../testdata/repository")))

@@ -1,10 +1,9 @@
 // Package sqlkeys keeps the keys of package encryption in a SQL database.
 //
 // Give it a database of its own: key copies, restores and the erasure of
-// keys follow other rules than the data that the keys protect. Today the
-// database is SQLite (any driver of database/sql); the statements are the
-// part that SQLite, PostgreSQL and MySQL share, and only the migrations
-// differ.
+// keys follow other rules than the data that the keys protect. The database is
+// SQLite, through any driver of database/sql; on another one Install fails at
+// its first statement.
 //
 // SQLite must be opened with secure_delete before the first row, because a
 // deleted key must not stay in a free page; Open refuses otherwise. A file
@@ -16,7 +15,7 @@
 // A Store is safe for concurrent use and for several processes. Every change
 // raises the one sequence in its own transaction, first, so that changes are
 // serial. Errors are those of the driver; ErrSchema and ErrSecureDelete come
-// from Open. Stability: settling; the tables only ever grow.
+// from Open. Stability: settling; tables may change until v0.1.0.
 package sqlkeys
 
 import (

@@ -9,9 +9,8 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 )
 
-// Write removes and puts rows. A put is a removal and an insertion: the one
-// form of "replace" that SQLite, PostgreSQL and MySQL share; the transaction
-// is serial, so nothing comes between.
+// Write removes and puts rows. A put is a removal and an insertion, which every
+// SQL database knows; the transaction is serial, so nothing comes between.
 func (t *keyTx) Write(ctx context.Context, change encryption.Change) error {
 	if !t.write {
 		return errors.New("sqlkeys: a snapshot is not written")

@@ -28,7 +28,7 @@
 //
 // Tags have the form of Tink's: 0x01, the id of the key, 32 bytes. Judges may
 // become stricter where the seam always asked for it. Settling: the Go API may
-// still change before 1.0.
+// change until v0.1.0.
 package integritytest
 
 import (

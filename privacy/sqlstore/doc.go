@@ -16,8 +16,7 @@
 // as its cause is. An error that wraps privacy.ErrLater is temporary: readers
 // are in the way of a checkpoint, or a joint record changed meanwhile.
 //
-// SQL is what SQLite, PostgreSQL and MySQL share; CheckSchema and Flush know
-// SQLite only and answer errors.ErrUnsupported, or nothing to do, elsewhere.
-// On SQLite, open the database with secure_delete=ON before its first row.
+// The SQL was run on SQLite only. CheckSchema and Flush know no other database
+// and answer errors.ErrUnsupported, or nothing to do, elsewhere. On SQLite, open the database with secure_delete=ON before its first row.
 // Stability: settling.
 package sqlstore
