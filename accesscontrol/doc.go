@@ -26,6 +26,9 @@
 //   - What a check costs does not grow with the number of policies, only with
 //     those about this principal and this action.
 //
+// SECURITY.md, "Known faults", lists what is known to break these promises
+// today.
+//
 // # Not promised
 //
 //   - That the principal is who they claim to be, or that the attributes and

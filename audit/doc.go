@@ -30,6 +30,9 @@
 //   - Nothing inside the caller's transaction uses another connection, if
 //     [Trail.Prepare] was called before it began.
 //
+// SECURITY.md, "Known faults", lists what is known to break these promises
+// today.
+//
 // # Not promised
 //
 //   - Until an event is sequenced, someone who may delete rows can delete it

@@ -27,6 +27,9 @@
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,
 //     opening and tagging use no connection: they are safe in a transaction.
 //
+// SECURITY.md, "Known faults", lists what is known to break these promises
+// today.
+//
 // # What it does not
 //
 //   - An attacker on the application's host reads what the application reads.

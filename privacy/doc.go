@@ -30,6 +30,9 @@
 //     random person id stands in a plan row until the plan is done or
 //     cancelled, and afterwards only in columns that the map retains.
 //
+// SECURITY.md, "Known faults", lists what is known to break these promises
+// today.
+//
 // # Does not promise
 //
 //   - To reach what no store declares: server logs, replicas, mail already
