@@ -20,9 +20,9 @@ import (
 type saver struct {
 	name string // "" is the call
 	role role
-	// prepare makes an empty repository, save backs up into it, restore
-	// brings the tree back and says where it stands.
-	prepare func(dir string) error
+	// empty is where an empty repository lies, save backs up into a copy of
+	// it, restore brings the tree back and says where it stands.
+	empty   string
 	save    func(dir string) error
 	restore func(dir, target string) (string, error)
 }
@@ -43,7 +43,7 @@ func backupContests(ctx context.Context, p *bench) ([]contest, error) {
 	if err != nil {
 		return nil, err
 	}
-	savers, err := backupSavers(ctx, source)
+	savers, err := backupSavers(ctx, p, source)
 	if err != nil {
 		return nil, err
 	}
@@ -118,12 +118,13 @@ func restoring(p *bench, savers []saver, want, what, note string) contest {
 	return out
 }
 
+// fresh copies the empty repository, since it takes a second to make one.
 func (s saver) fresh(p *bench) (string, error) {
 	dir, err := p.folder("repository")
 	if err != nil {
 		return "", err
 	}
-	return dir, s.prepare(dir)
+	return dir, os.CopyFS(dir, os.DirFS(s.empty))
 }
 
 // answer is the digest of what comes back from a new repository.
@@ -174,23 +175,26 @@ func removeAll(dirs []string) (err error) {
 	return err
 }
 
-func backupSavers(ctx context.Context, source string) ([]saver, error) {
+func backupSavers(ctx context.Context, p *bench, source string) ([]saver, error) {
 	key := backup.NewMachineKey()
 	tagger, err := manifestTagger()
 	if err != nil {
 		return nil, err
 	}
 	config := backup.Config{Key: key, Manifests: tagger}
-	create := func(dir string) error {
-		store, err := localstore.Open(dir)
-		if err != nil {
-			return err
-		}
-		_, err = backup.Create(ctx, config, store)
-		return err
+	machine, err := p.folder("empty")
+	if err != nil {
+		return nil, err
+	}
+	store, err := localstore.Open(machine)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := backup.Create(ctx, config, store); err != nil {
+		return nil, err
 	}
 	savers := []saver{{
-		role: ours, prepare: create,
+		role: ours, empty: machine,
 		save: func(dir string) error {
 			repo, err := openRepository(ctx, dir, config)
 			if err != nil {
@@ -210,15 +214,22 @@ func backupSavers(ctx context.Context, source string) ([]saver, error) {
 		},
 	}}
 	if _, err := exec.LookPath("restic"); err == nil {
+		const password = "a password"
+		own, err := p.folder("empty")
+		if err != nil {
+			return nil, err
+		}
+		if err := restic(ctx, own, password, "init", "--repository-version", "2"); err != nil {
+			return nil, err
+		}
 		savers = append(
 			savers,
-			resticSaver(ctx, "restic, repository by crmguard: equal key derivation", source, key.Password(), create),
-			resticSaver(ctx, "restic, repository by restic init", source, "a password", func(dir string) error {
-				return restic(ctx, dir, "a password", "init", "--repository-version", "2")
-			}),
+			resticSaver(ctx, "restic, repository by crmguard: equal key derivation", source, key.Password(), machine),
+			resticSaver(ctx, "restic, repository by restic init", source, password, own),
 		)
 	}
-	return append(savers, tarSaver(source)), nil
+	none, err := p.folder("empty")
+	return append(savers, tarSaver(source, none)), err
 }
 
 func openRepository(ctx context.Context, dir string, config backup.Config) (*backup.Repository, error) {
@@ -229,9 +240,9 @@ func openRepository(ctx context.Context, dir string, config backup.Config) (*bac
 	return backup.Open(ctx, store, config)
 }
 
-func resticSaver(ctx context.Context, name, source, password string, prepare func(dir string) error) saver {
+func resticSaver(ctx context.Context, name, source, password, empty string) saver {
 	return saver{
-		name: name, role: peer, prepare: prepare,
+		name: name, role: peer, empty: empty,
 		save: func(dir string) error { return restic(ctx, dir, password, "backup", "--quiet", source) },
 		restore: func(dir, target string) (string, error) {
 			err := restic(ctx, dir, password, "restore", "latest", "--target", target)

@@ -191,15 +191,15 @@ func markdown(r *runner, outcomes []outcome, p provenance) (string, error) {
 	line("")
 	line("Written by `examples/peers/run`; do not edit. Before the first and after the last round all contestants of a table gave the same answer.")
 	line("")
-	line("**How a ratio is made.** In one process the contestants of a table take turns, in blocks of work that are calibrated to last %s at most; where one run of anybody is longer, all go run by run. A round is one block of each, and gives a pair of times: `ours / this` is our time for one run as a part of theirs, so below 1 we are faster. Printed is the median of the pairs, %d of them, or as many as begin within %s where a run is longer than a block (%d at most, and a row says so where they are fewer than %d). Every second round has a random order and the next one its mirror image, so that who comes first and a machine that changes its speed cancel out.", r.block, r.pairs, r.limit, r.runs, r.wanted)
+	line("**How a ratio is made.** In one process the contestants of a table take turns, in blocks of work that are calibrated to last %s at most; where one run of anybody is longer, all go run by run. A round is one block of each, and gives a pair of times: `ours / this` is our time for one run as a part of theirs, so below 1 we are faster. Printed is the median of the pairs, %d of them, or as many as begin within %s where a run is longer than a block (%d at most, and a row says so where they are fewer than %d). Every second round has a random order and the next one its mirror image, so that who comes first and a machine that changes its speed cancel out.", r.block, r.pairs, seconds(r.limit), r.runs, r.wanted)
 	line("")
-	line("**What the brackets say.** They hold the true median in 95 of 100 cases, if pairs are independent of each other: an interval between two order statistics, from the binomial distribution, which assumes nothing about the shape of the noise (W. R. Thompson, Annals of Mathematical Statistics 7, 1936, pages 122-128). A demand is met only when the whole interval meets it. They speak of this machine on this day and of nothing else.")
+	line("**What the brackets say.** They hold the true median in at least 95 of 100 cases, if pairs are independent of each other: an interval between two order statistics, from the binomial distribution, which assumes nothing about the shape of the noise (W. R. Thompson, Annals of Mathematical Statistics 7, 1936, pages 122-128). A demand is met only when the whole interval meets it. They speak of this machine on this day and of nothing else.")
 	line("")
-	line("Times are the median of all blocks, in brackets the middle half. The garbage collector stays on, and its work falls into whichever block it meets, so times lean a little towards those who allocate; run by run, it is called before each run, off the clock. B and allocs are those of the whole process, per run, from a block off the clock. Looking at the clock costs %d ns a block, and no block was shorter than a hundred times that. *Floor* is the same work with nothing promised; it is there to show the distance, not to be beaten.", p.Tick.Nanoseconds())
+	line("Times are the median of all blocks, in brackets the middle half. The garbage collector stays on, and its work falls into whichever block it meets, so times lean a little towards those who allocate; run by run, it is called before each run, off the clock. B and allocs are those of the whole process, per run, from a block off the clock. Looking at the clock costs %d ns a block; blocks that do not last a hundred times as long stop the run. *Floor* is the same work with nothing promised; it is there to show the distance, not to be beaten.", p.Tick.Nanoseconds())
 	line("")
 	line("- date: %s, commit %s, whole run %s", p.Date.Format("2006-01-02"), p.Commit, p.Took.Round(time.Second))
 	line("- machine: %s, %d cores, %s, %s", p.CPU, p.Cores, p.OS, p.Go)
-	line("- load average of the last minute: %s before this run, of others alone; %s at its end", p.Load[0], p.Load[1])
+	line("- load average of the last minute: %s when this run began, %s at its end", p.Load[0], p.Load[1])
 	for _, text := range append(p.Modules, p.Programs...) {
 		line("- %s", text)
 	}
@@ -231,7 +231,7 @@ func table(line func(format string, args ...any), r *runner, o outcome) error {
 	}
 	pairs := strconv.Itoa(len(o.Figures[0].Times))
 	if o.Short {
-		pairs = fmt.Sprintf("**only %s** of the %d wanted in %s", pairs, r.wanted, r.limit)
+		pairs = fmt.Sprintf("**only %s** of the %d wanted in %s", pairs, r.wanted, seconds(r.limit))
 	}
 	for i, f := range o.Figures {
 		sorted := slices.Sorted(slices.Values(f.Times))
@@ -271,6 +271,8 @@ func number(v float64) string {
 		return fmt.Sprintf("%.3g", v)
 	}
 }
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()) }
 
 func duration(nanos float64) string {
 	switch {
