@@ -118,7 +118,7 @@ func (r *runner) fit(c contestant) (int, error) {
 	for n := 1; ; n *= 2 {
 		best := time.Duration(0)
 		for try := range 3 {
-			took, err := r.time(c, n)
+			took, err := r.time(c, n, false)
 			if err != nil {
 				return 0, err
 			}
@@ -133,8 +133,8 @@ func (r *runner) fit(c contestant) (int, error) {
 			return 0, nil
 		}
 		if best >= r.block/4 || n >= 1<<24 {
-			a := float64(best) / float64(n)
-			return max(1, int(0.8*float64(r.block)/max(a, 1))), nil
+			one := max(float64(best)/float64(n), 1)
+			return max(1, int(0.8*float64(r.block)/one)), nil
 		}
 	}
 }
@@ -157,10 +157,7 @@ func (r *runner) rounds(o *outcome, sizes []int, slow bool, begun time.Time) err
 			break
 		}
 		for _, i := range order.next() {
-			if slow {
-				runtime.GC() // what one leaves behind is not paid for by the next
-			}
-			took, err := r.time(o.Contestants[i], sizes[i])
+			took, err := r.time(o.Contestants[i], sizes[i], slow)
 			if err != nil {
 				return err
 			}
@@ -209,9 +206,13 @@ func (t *turns) next() []int {
 	return t.order
 }
 
-// time measures one block. What comes before and after is not on the clock.
-func (r *runner) time(c contestant, n int) (took time.Duration, err error) {
+// time measures one block. What comes before and after is not on the clock,
+// nor is the collection of what others left behind, where it is wanted.
+func (r *runner) time(c contestant, n int, collect bool) (took time.Duration, err error) {
 	err = c.block(n, func() error {
+		if collect {
+			runtime.GC()
+		}
 		begun := r.now()
 		err := c.Run(n)
 		took = r.now().Sub(begun)
