@@ -13,7 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/internal/frame"
@@ -25,7 +24,7 @@ type Trail struct {
 	store  Store
 	config Config
 	origin string
-	policy torchwood.Policy
+	key    note.Verifier // its name is the origin
 	fields map[string]map[string]bool
 	random func([]byte) error
 
@@ -79,7 +78,7 @@ func (t *Trail) configure() error {
 	case c.Sign.KeyHash() != verifier.KeyHash():
 		return fmt.Errorf("%w: Sign and Key are not of one pair", ErrOrigin)
 	}
-	t.policy = policyOf(verifier)
+	t.key = verifier
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -230,8 +229,4 @@ func (t *Trail) within(ctx context.Context, fn func(tx Tx) error) error {
 		return fmt.Errorf("audit: commit: %w", err)
 	}
 	return nil
-}
-
-func policyOf(v note.Verifier) torchwood.Policy {
-	return torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(v.Name()), torchwood.SingleVerifierPolicy(v))
 }
