@@ -87,6 +87,10 @@ func (l *Ledger) Create(ctx context.Context) error {
 			return l.fail(ErrLedgerRewound, 0, a.name+" remembers entries", remedyRewind)
 		}
 	}
+	flush := []string{l.cfg.Dir}
+	if _, err := os.Stat(l.cfg.Dir); errors.Is(err, fs.ErrNotExist) {
+		flush = append(flush, filepath.Dir(l.cfg.Dir))
+	}
 	if err := os.MkdirAll(l.cfg.Dir, 0o700); err != nil {
 		return l.unreachable(err)
 	}
@@ -97,7 +101,11 @@ func (l *Ledger) Create(ctx context.Context) error {
 	if err != nil {
 		return l.unreachable(err)
 	}
-	if err := errors.Join(f.Sync(), f.Close(), disk.SyncFolder(l.cfg.Dir), disk.SyncFolder(filepath.Dir(l.cfg.Dir))); err != nil {
+	err = errors.Join(f.Sync(), f.Close())
+	for _, folder := range flush {
+		err = errors.Join(err, disk.SyncFolder(folder))
+	}
+	if err != nil {
 		return l.unreachable(errors.Join(err, os.Remove(l.path()))) // empty still: Create may be called again
 	}
 	return nil
