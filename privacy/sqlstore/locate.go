@@ -195,11 +195,9 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 	} else if len(l.key) == 1 {
 		l.row.Created = uuidTime(key)
 	}
-	var from time.Time
+	var start any
 	if t.Keep != nil {
-		if from = asTime(next()); !from.IsZero() && (from.Year() < 1990 || from.Year() > 2200) {
-			return located{}, fmt.Errorf("%w: %s.%s", ErrNotMicroseconds, t.Name, t.Keep.From)
-		}
+		start = next()
 	}
 	if t.Joint != nil && t.Joint.Owner != "" {
 		l.owner = asText(next())
@@ -208,7 +206,7 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 	if now.IsZero() {
 		now = time.Now()
 	}
-	l.fate(from, now)
+	l.fate(start, now)
 	l.row.Clean = l.actions != nil
 	for _, name := range sel.stays {
 		v := next()
@@ -225,14 +223,22 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 }
 
 // fate decides what happens to the row: by the table's Erase, or by the
-// obligation while it runs. Without a date the obligation has not begun.
-func (l *located) fate(from, now time.Time) {
+// obligation while it runs. Without a date (NULL) the obligation has not begun;
+// with one that cannot be read it has no end.
+func (l *located) fate(start any, now time.Time) {
 	t := l.table
-	until := time.Time{}
-	if t.Keep != nil && !from.IsZero() {
-		until = from.AddDate(t.Keep.Years, 0, 0)
+	held, until, because := false, time.Time{}, ""
+	if t.Keep != nil {
+		from, begun, known := startDate(start)
+		because = t.Keep.Because
+		switch {
+		case !known:
+			held, because = true, because+" ("+t.Keep.From+" holds no date that can be read)"
+		case begun:
+			until = from.AddDate(t.Keep.Years, 0, 0)
+			held = until.After(now)
+		}
 	}
-	held := until.After(now)
 	if t.Erase == privacy.Delete && !held {
 		return
 	}
@@ -248,7 +254,7 @@ func (l *located) fate(from, now time.Time) {
 	}
 	switch {
 	case kept:
-		l.row.Class, l.row.Until, l.row.Because = privacy.Kept, until, t.Keep.Because
+		l.row.Class, l.row.Until, l.row.Because = privacy.Kept, until, because
 	case shredded:
 		l.row.Class = privacy.Shredded
 	case t.Person != "" && l.actions[t.Person] == privacy.Retain:
@@ -282,11 +288,6 @@ func asText(v any) string {
 	}
 	return fmt.Sprint(v)
 }
-
-// ErrNotMicroseconds says that a column named by Keep.From holds a number that
-// is no time in microseconds since 1970; seconds would delete what the law
-// wants kept. Permanent: store microseconds, or RFC 3339 text.
-var ErrNotMicroseconds = errors.New("sqlstore: an obligation's date is no time in microseconds since 1970; are these seconds?")
 
 // asTime reads microseconds since 1970, a time or RFC 3339 text.
 func asTime(v any) time.Time {
