@@ -71,27 +71,25 @@ func (s *Store) where(t privacy.Table, scope privacy.Scope) (joins, where string
 		joins += fmt.Sprintf(" JOIN %s t%d ON t%d.%s = t%d.%s", quote(next.Name), i+1, i, quote(path[i].Ref.Column), i+1, quote(next.Key[0]))
 	}
 	last, alias := path[len(path)-1], fmt.Sprintf("t%d", len(path)-1)
+	person := alias + "." + quote(last.Person)
 	if j := last.Joint; j != nil {
 		joins += fmt.Sprintf(" JOIN %s l ON l.%s = %s.%s", quote(j.Table), quote(j.Record), alias, quote(last.Key[0]))
-		where = "l." + quote(j.Person) + " = ?"
-	} else {
-		where = alias + "." + quote(last.Person) + " = ?"
+		person = "l." + quote(j.Person)
 	}
-	args = []any{scope.Person}
+	var c condition
+	s.is(&c, person, scope.Person)
 	switch {
 	case last.Tenant != "":
-		where += " AND " + alias + "." + quote(last.Tenant) + " = ?"
-		args = append(args, scope.Tenant)
+		s.is(&c, alias+"."+quote(last.Tenant), scope.Tenant)
 	case s.cfg.Map.Tenant != scope.Tenant:
 		return "", "", nil, false // this database has one tenant, and it is another
 	}
 	for i, on := range path[:len(path)-1] { // row keys may be unique within a tenant only
 		if on.Tenant != "" {
-			where += fmt.Sprintf(" AND t%d.%s = ?", i, quote(on.Tenant))
-			args = append(args, scope.Tenant)
+			s.is(&c, fmt.Sprintf("t%d.%s", i, quote(on.Tenant)), scope.Tenant)
 		}
 	}
-	return joins, where, args, true
+	return joins, c.String(), c.args, true
 }
 
 func (s *Store) locateAll(ctx context.Context, q querier, scope privacy.Scope) ([]located, error) {
@@ -117,9 +115,9 @@ func (s *Store) locate(ctx context.Context, q querier, t privacy.Table, scope pr
 	sel := selectionOf(t)
 	columns := strings.Join(sel.columns, ", ")
 	if j := t.Joint; j != nil {
-		columns += fmt.Sprintf(", (SELECT COUNT(*) FROM %s o WHERE o.%s = t0.%s AND o.%s <> ?)",
-			quote(j.Table), quote(j.Record), quote(t.Key[0]), quote(j.Person))
-		args = append([]any{scope.Person}, args...)
+		others := s.others(t, scope.Person)
+		columns += ", " + others.String()
+		args = append(others.args, args...)
 	}
 	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", columns, quote(t.Name), joins, where, strings.Join(sel.columns[:len(t.Key)], ", "))
 	return s.scan(ctx, q, sel, scope, query, args)
@@ -127,26 +125,30 @@ func (s *Store) locate(ctx context.Context, q querier, t privacy.Table, scope pr
 
 // byKey reports whether the row of that key still holds what should be gone.
 func (s *Store) byKey(ctx context.Context, t privacy.Table, key string, scope privacy.Scope) (bool, error) {
+	found, err := s.rowsOf(ctx, t, key, scope)
+	return len(found) > 0 && !found[0].row.Clean, err
+}
+
+// rowsOf reads the row of that key, if it is there.
+func (s *Store) rowsOf(ctx context.Context, t privacy.Table, key string, scope privacy.Scope) ([]located, error) {
 	parts := splitKey(key, len(t.Key))
 	if len(parts) != len(t.Key) {
-		return false, dbError("left", t.Name, errors.New("a key of another shape"))
+		return nil, dbError("left", t.Name, errors.New("a key of another shape"))
 	}
 	sel := selectionOf(t)
-	var where []string
-	var args []any
+	var where condition
 	for i, k := range t.Key {
-		where, args = append(where, "t0."+quote(k)+" = ?"), append(args, parts[i])
+		s.is(&where, "t0."+quote(k), parts[i])
 	}
 	if t.Tenant != "" {
-		where, args = append(where, "t0."+quote(t.Tenant)+" = ?"), append(args, scope.Tenant)
+		s.is(&where, "t0."+quote(t.Tenant), scope.Tenant)
 	}
 	columns := strings.Join(sel.columns, ", ")
 	if t.Joint != nil {
 		columns += ", 0"
 	}
-	query := fmt.Sprintf("SELECT %s FROM %s t0 WHERE %s", columns, quote(t.Name), strings.Join(where, " AND "))
-	found, err := s.scan(ctx, s.cfg.DB, sel, scope, query, args)
-	return len(found) > 0 && !found[0].row.Clean, err
+	query := fmt.Sprintf("SELECT %s FROM %s t0 WHERE %s", columns, quote(t.Name), where)
+	return s.scan(ctx, s.cfg.DB, sel, scope, query, where.args)
 }
 
 func (s *Store) scan(ctx context.Context, q querier, sel selection, scope privacy.Scope, query string, args []any) ([]located, error) {

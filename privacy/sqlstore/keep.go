@@ -1,0 +1,169 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// CascadeError says that erasing rows of one table makes the database delete
+// rows of another, which the map keeps. Permanent: take ON DELETE CASCADE off
+// that foreign key (SET NULL or RESTRICT keeps the row), or let the map delete
+// both.
+type CascadeError struct {
+	Deleted string // the table that the map deletes from
+	Kept    string // the table whose rows would go with it
+}
+
+// Error names both tables.
+func (e *CascadeError) Error() string {
+	return fmt.Sprintf("sqlstore: deleting from %s makes the database delete from %s (ON DELETE CASCADE), whose rows the map keeps: take the cascade off the foreign key", e.Deleted, e.Kept)
+}
+
+// Is makes errors.Is(err, privacy.ErrMap) true.
+func (e *CascadeError) Is(target error) bool { return target == privacy.ErrMap }
+
+// LostError says that an erasure was taken back, because in its transaction a
+// row disappeared that the map keeps: by a cascade or a trigger. Permanent
+// until the schema is mended; nothing has been erased.
+type LostError struct {
+	Table string // whose row was kept
+}
+
+// Error names the table.
+func (e *LostError) Error() string {
+	return fmt.Sprintf("sqlstore: erase: a row of table %s, which the map keeps, was deleted with others (a cascade or a trigger): nothing was erased", e.Table)
+}
+
+// staysInPlace reports whether rows of the table may outlive the erasure of a
+// person whom they are about.
+func staysInPlace(t privacy.Table) bool {
+	return t.Reaches() && (t.Erase != privacy.Delete || t.Keep != nil || t.Joint != nil)
+}
+
+// cascade is a foreign key that deletes.
+type cascade struct{ child, column, parent string }
+
+// cascades reads the foreign keys of SQLite's schema that delete, by names in
+// lower case.
+func cascades(ctx context.Context, db *sql.DB) (edges []cascade, err error) {
+	rows, err := db.QueryContext(ctx, `SELECT lower(m.name), f."from", lower(f."table") FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+		WHERE m.type = 'table' AND upper(f.on_delete) = 'CASCADE' ORDER BY 1, 2`)
+	if err != nil {
+		return nil, dbError("check schema", "(schema)", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var e cascade
+		if err := rows.Scan(&e.child, &e.column, &e.parent); err != nil {
+			return nil, dbError("check schema", "(schema)", err)
+		}
+		edges = append(edges, e)
+	}
+	return edges, dbError("check schema", "(schema)", rows.Err())
+}
+
+// broken lists the cascades of the schema that reach a table whose rows the
+// map keeps, from one that it deletes from: directly, or over others. They
+// count whether foreign keys are enforced now or not, which each connection
+// says for itself.
+func broken(m *privacy.Map, edges []cascade) []brokenCascade {
+	keeps := map[string]string{}
+	for _, t := range m.Tables {
+		if staysInPlace(t) {
+			keeps[strings.ToLower(t.Name)] = t.Name
+		}
+	}
+	var found []brokenCascade
+	for _, t := range m.Tables {
+		sources := []string{t.Name}
+		if t.Joint != nil {
+			sources = append(sources, t.Joint.Table)
+		}
+		if !t.Reaches() || t.Erase != privacy.Delete {
+			continue
+		}
+		for _, source := range sources {
+			reached := []string{strings.ToLower(source)}
+			for i := 0; i < len(reached); i++ {
+				for _, e := range edges {
+					if e.parent != reached[i] {
+						continue
+					}
+					if kept, ok := keeps[e.child]; ok {
+						found = append(found, brokenCascade{CascadeError{Deleted: source, Kept: kept}, e.column})
+					}
+					if !slices.Contains(reached, e.child) {
+						reached = append(reached, e.child)
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+// brokenCascade is a cascade with the column that carries it.
+type brokenCascade struct {
+	CascadeError
+	column string
+}
+
+// checkKept refuses a schema that would delete what the map keeps.
+func (s *Store) checkKept(ctx context.Context) error {
+	if !s.sqlite {
+		return nil // there the transaction of an erasure finds it
+	}
+	edges, err := cascades(ctx, s.cfg.DB)
+	if err != nil {
+		return err
+	}
+	if found := broken(s.cfg.Map, edges); len(found) > 0 {
+		return &found[0].CascadeError
+	}
+	return nil
+}
+
+// stillThere checks within the transaction that no row disappeared but those
+// that were to go.
+func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, scope privacy.Scope, found []located) error {
+	for _, l := range found {
+		if l.actions == nil && !l.others {
+			continue
+		}
+		where := s.this(l, scope.Tenant)
+		var n int
+		query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", quote(l.table.Name), where)
+		if err := tx.QueryRowContext(ctx, query, where.args...).Scan(&n); err != nil {
+			return dbError("erase", l.table.Name, err)
+		}
+		if n == 0 {
+			return &LostError{l.table.Name}
+		}
+	}
+	return nil
+}
+
+// Missing answers which of the rows are not there any more, by their keys.
+func (s *Store) Missing(ctx context.Context, scope privacy.Scope, rows []privacy.Row) ([]privacy.Row, error) {
+	var missing []privacy.Row
+	for _, row := range rows {
+		t, ok := s.cfg.Map.Table(row.Table)
+		if ok {
+			found, err := s.rowsOf(ctx, t, row.Key, scope)
+			if err != nil {
+				return nil, err
+			}
+			ok = len(found) > 0
+		}
+		if !ok {
+			missing = append(missing, row)
+		}
+	}
+	return missing, nil
+}
