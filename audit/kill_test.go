@@ -137,11 +137,13 @@ func recordUntilKilled(t *testing.T, dir string) {
 			}
 		})
 	}
-	wg.Go(func() {
-		for stop.Err() == nil {
-			_ = retryBusy(func() error { _, err := l.trail.RunOnce(stop); return err }) // the parent looks at what comes of it
-		}
-	})
+	for range 2 {
+		wg.Go(func() {
+			for stop.Err() == nil {
+				_ = retryBusy(func() error { _, err := l.trail.RunOnce(stop); return err }) // the parent looks at what comes of it
+			}
+		})
+	}
 	wg.Wait()
 }
 

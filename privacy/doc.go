@@ -80,7 +80,7 @@
 //	ErrLedgerForeign      permanent  point to this system's own ledger, or hand in its roots
 //	ErrLedgerBusy         temporary  call again
 //	ErrClock              temporary  set the clock right
-//	ErrBehind             permanent  keep readers out and call Replay; where an erasure was begun and not finished, Execute it again
+//	ErrBehind             permanent  keep readers out and call Replay, again while a store is down; where an erasure was begun and not finished, Execute it again
 //	ErrReplayLimit        permanent  compare the ledger with what was restored, then set Config.AllowReplay, which is told both counts
 //	ErrReplayLeft         temporary  see the StoreError, mend the store, Replay again
 //	ErrNoPeople           permanent  give one store the People method

@@ -163,7 +163,7 @@ func executePlans(t *testing.T, dir string) {
 	plans, err := os.ReadFile(filepath.Join(dir, "plans"))
 	require.NoError(t, err)
 	killtest.Say("open")
-	for _, plan := range strings.Fields(string(plans)) {
+	for plan := range strings.FieldsSeq(string(plans)) {
 		outcome, err := o.desk.Execute(t.Context(), plan)
 		require.NoError(t, err)
 		require.Equal(t, privacy.Done, outcome.State)
