@@ -157,12 +157,18 @@ func (o *office) begun() []string {
 	return plans
 }
 
-// executePlans executes all plans in their order, as a worker would.
-func executePlans(t *testing.T, dir string) {
+// work is what the child does: it executes all plans in their order, or, where
+// there are none, it replays.
+func work(t *testing.T, dir string) {
 	o := openOffice(t, dir)
-	plans, err := os.ReadFile(filepath.Join(dir, "plans"))
-	require.NoError(t, err)
 	killtest.Say("open")
+	plans, err := os.ReadFile(filepath.Join(dir, "plans"))
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err := o.desk.Replay(t.Context())
+		require.NoError(t, err)
+		return
+	}
+	require.NoError(t, err)
 	for plan := range strings.FieldsSeq(string(plans)) {
 		outcome, err := o.desk.Execute(t.Context(), plan)
 		require.NoError(t, err)
@@ -171,106 +177,146 @@ func executePlans(t *testing.T, dir string) {
 	}
 }
 
-// Whenever the process is killed, also again and again: the gate opens only
-// when nothing is left of anybody whose erasure stands in the ledger; the next
-// process finishes, by executing or by replaying; no byte of the erased is
-// found in the files of the database, everybody else is complete, what the law
-// keeps is there, and the ledger verifies.
+// cohort is the people of a round: some are erased, the others stay.
+type cohort struct {
+	gone, stay []string
+	plans      []string
+	of         map[string]string // person by plan
+}
+
+func (o *office) found() cohort {
+	t := o.t
+	require.NoError(t, o.ledger.Create(t.Context()))
+	o.exec(`CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email TEXT, created INTEGER)`)
+	o.exec(`CREATE TABLE notes (id INTEGER PRIMARY KEY, contact TEXT REFERENCES contacts(id), body TEXT)`)
+	o.exec(`CREATE TABLE invoices (id TEXT PRIMARY KEY, person TEXT, amount INTEGER, phone TEXT, issued INTEGER, created INTEGER)`)
+	c := cohort{gone: []string{newID(), newID(), newID()}, stay: []string{newID(), newID()}, of: map[string]string{}}
+	for _, person := range slices.Concat(c.stay, c.gone) {
+		o.add(person)
+	}
+	for _, person := range c.gone {
+		p, err := o.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"})
+		require.NoError(t, err)
+		require.NoError(t, o.desk.Approve(t.Context(), p.ID, "user/2"))
+		c.plans, c.of[p.ID] = append(c.plans, p.ID), person
+	}
+	return c
+}
+
+// safe requires that the gate is shut while anything is left of anybody whose
+// erasure stands in the ledger, and that nobody else misses anything. It
+// reports whether the gate is shut.
+func (o *office) safe(c cohort) bool {
+	o.t.Helper()
+	for _, person := range c.stay {
+		o.complete(person)
+	}
+	gate := o.desk.Current(o.t.Context())
+	if gate != nil {
+		require.ErrorIs(o.t, gate, privacy.ErrBehind)
+		return true
+	}
+	for _, plan := range o.begun() {
+		require.False(o.t, o.left(c.of[plan]), "the gate is open")
+	}
+	return false
+}
+
+// erased requires that the gate is open, nothing is left of the erased, not
+// even in the bytes of the database's files, and everything of the others and
+// what the law keeps is there.
+func (o *office) erased(c cohort) {
+	t := o.t
+	t.Helper()
+	require.False(t, o.safe(c))
+	require.NoError(t, o.ledger.Verify(t.Context()))
+	require.Len(t, o.begun(), len(c.gone), "one intent each")
+	for _, person := range c.gone {
+		require.False(t, o.left(person))
+		require.Equal(t, 1, o.count(`SELECT COUNT(*) FROM invoices WHERE person = ? AND amount = 100`, person))
+	}
+	for _, file := range []string{"crm.db", "crm.db-wal"} {
+		data, err := os.ReadFile(filepath.Join(o.dir, file))
+		require.True(t, err == nil || errors.Is(err, fs.ErrNotExist))
+		for _, person := range c.gone {
+			require.False(t, bytes.Contains(data, []byte("-of-"+person)), "%s holds what was erased", file)
+			require.False(t, bytes.Contains(data, []byte("c-"+person)), "%s holds what was erased", file)
+		}
+		require.Equal(t, file == "crm.db", bytes.Contains(data, []byte("mail-of-"+c.stay[0])), "the search finds what is there, and the log is empty")
+	}
+}
+
+// Whenever the process is killed, also again and again, while it executes
+// erasures or replays them after a restore: the gate opens only when nothing
+// is left of anybody whose erasure stands in the ledger; the next process
+// finishes, by executing or by replaying; no byte of the erased is found in
+// the files of the database, everybody else is complete, what the law keeps is
+// there, and the ledger verifies.
 func TestKilledWhileErasing(t *testing.T) {
 	if dir := killtest.Dir(); dir != "" {
-		executePlans(t, dir)
+		work(t, dir)
 		return
 	}
 	rounds, moments := killtest.Rounds(t)
-	landed, behind := 0, 0
+	landed, shut := 0, 0
 	for round := range rounds {
 		dir := t.TempDir()
 		require.NoError(t, os.Mkdir(filepath.Join(dir, "keys"), 0o700))
 		o := openOffice(t, dir)
-		require.NoError(t, o.ledger.Create(t.Context()))
-		o.exec(`CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email TEXT, created INTEGER)`)
-		o.exec(`CREATE TABLE notes (id INTEGER PRIMARY KEY, contact TEXT REFERENCES contacts(id), body TEXT)`)
-		o.exec(`CREATE TABLE invoices (id TEXT PRIMARY KEY, person TEXT, amount INTEGER, phone TEXT, issued INTEGER, created INTEGER)`)
-		gone, stay := []string{newID(), newID(), newID()}, []string{newID(), newID()}
-		of := map[string]string{} // person by plan
-		var plans []string
-		for _, person := range slices.Concat(stay, gone) {
-			o.add(person)
-		}
-		for _, person := range gone {
-			p, err := o.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"})
-			require.NoError(t, err)
-			require.NoError(t, o.desk.Approve(t.Context(), p.ID, "user/2"))
-			plans, of[p.ID] = append(plans, p.ID), person
-		}
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "plans"), []byte(strings.Join(plans, "\n")), 0o600))
+		c := o.found()
 		o.close()
-
-		for range 1 + moments.IntN(3) {
-			_, killed := killtest.Kill(t, dir, 1+moments.IntN(40), time.Duration(moments.IntN(2000))*time.Microsecond)
-			if killed {
-				landed++
-			}
-			o = openOffice(t, dir)
-			gate := o.desk.Current(t.Context())
-			if gate == nil {
-				for _, plan := range o.begun() {
-					require.False(t, o.left(of[plan]), "round %d: the gate is open", round)
+		snapshot, err := os.ReadFile(filepath.Join(dir, "crm.db"))
+		require.NoError(t, err)
+		plans := filepath.Join(dir, "plans")
+		require.NoError(t, os.WriteFile(plans, []byte(strings.Join(c.plans, "\n")), 0o600))
+		kill := func(times, steps int) {
+			for range times {
+				if _, killed := killtest.Kill(t, dir, 1+moments.IntN(steps), time.Duration(moments.IntN(2000))*time.Microsecond); killed {
+					landed++
 				}
-			} else {
-				require.ErrorIs(t, gate, privacy.ErrBehind, "round %d", round)
-				behind++
+				o := openOffice(t, dir)
+				if o.safe(c) {
+					shut++
+				}
+				o.close()
 			}
-			for _, person := range stay {
-				o.complete(person)
-			}
-			o.close()
 		}
 
+		kill(1+moments.IntN(2), 40)
 		o = openOffice(t, dir)
-		if round%2 == 0 { // whoever restarts may replay before executing
+		replayed := round%2 == 0 // whoever restarts may replay before executing
+		if replayed {
 			_, err := o.desk.Replay(t.Context())
 			require.NoError(t, err)
-			require.NoError(t, o.desk.Current(t.Context()))
-			for _, plan := range o.begun() {
-				require.False(t, o.left(of[plan]), "round %d: replayed", round)
-			}
+			require.False(t, o.safe(c))
 		}
-		for _, plan := range plans {
+		for _, plan := range c.plans {
 			outcome, err := o.desk.Execute(t.Context(), plan)
-			require.NoError(t, err, "round %d", round)
-			require.Equal(t, privacy.Done, outcome.State, "round %d: %+v", round, outcome.Stores)
-			if round%2 == 1 { // a replay that has erased leaves no certificate behind
+			require.NoError(t, err)
+			require.Equal(t, privacy.Done, outcome.State, "%+v", outcome.Stores)
+			if !replayed { // a replay ends the plans that the ledger knows as done, and their certificates with them
 				certificate, err := privacy.VerifyCertificate(t.Context(), outcome.Certificate, officeKey().Public().(ed25519.PublicKey))
 				require.NoError(t, err)
 				require.Contains(t, classesOf(certificate.Classes), "invoices kept")
 			}
 		}
-		require.NoError(t, o.desk.Current(t.Context()))
-		require.NoError(t, o.ledger.Verify(t.Context()))
-		require.Len(t, o.begun(), len(gone), "one intent each")
-		for _, person := range gone {
-			require.False(t, o.left(person))
-			require.Equal(t, 1, o.count(`SELECT COUNT(*) FROM invoices WHERE person = ? AND amount = 100`, person))
+		o.erased(c)
+		o.close()
+
+		// The snapshot comes back, with the keys.
+		require.NoError(t, os.Remove(plans))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "crm.db"), snapshot, 0o600))
+		for _, person := range c.gone {
+			require.NoError(t, os.WriteFile(o.keyFile(person), []byte("key of "+person), 0o600))
 		}
-		for _, person := range stay {
-			o.complete(person)
-		}
-		for _, file := range []string{"crm.db", "crm.db-wal"} {
-			data, err := os.ReadFile(filepath.Join(dir, file))
-			require.True(t, err == nil || errors.Is(err, fs.ErrNotExist))
-			for _, person := range gone {
-				for _, needle := range []string{"mail-of-" + person, "-of-" + person, "c-" + person} {
-					require.False(t, bytes.Contains(data, []byte(needle)), "round %d: %s holds what was erased", round, file)
-				}
-			}
-			if file == "crm.db" {
-				require.True(t, bytes.Contains(data, []byte("mail-of-"+stay[0])), "the search finds what is there")
-			}
-		}
+		kill(1+moments.IntN(2), 16)
+		o = openOffice(t, dir)
+		_, err = o.desk.Replay(t.Context())
+		require.NoError(t, err)
+		o.erased(c)
 		o.close()
 	}
-	t.Logf("%d kills in the middle, %d times the gate was shut", landed, behind)
+	t.Logf("%d kills in the middle, %d times the gate was shut", landed, shut)
 	require.NotZero(t, landed)
-	require.NotZero(t, behind)
+	require.NotZero(t, shut)
 }

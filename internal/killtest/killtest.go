@@ -9,7 +9,7 @@ package killtest
 import (
 	"bufio"
 	"fmt"
-	"math/rand/v2"
+	"math/rand/v2" //nolint:depguard // moments, no secrets
 	"os"
 	"os/exec"
 	"runtime"
@@ -37,7 +37,7 @@ func Say(step string) { _, _ = fmt.Fprintln(os.Stdout, mark+step) } // a parent 
 // logged.
 func Rounds(t *testing.T) (rounds int, moments *rand.Rand) {
 	t.Helper()
-	rounds, seed := 30, rand.Uint64() //nolint:gosec // moments, no secrets
+	rounds, seed := 30, rand.Uint64()
 	for name, set := range map[string]func(string) error{
 		roundsVariable: func(text string) (err error) { rounds, err = strconv.Atoi(text); return err },
 		seedVariable:   func(text string) (err error) { seed, err = strconv.ParseUint(text, 10, 64); return err },
@@ -49,7 +49,7 @@ func Rounds(t *testing.T) (rounds int, moments *rand.Rand) {
 		}
 	}
 	t.Logf("%d rounds, %s=%d", rounds, seedVariable, seed)
-	return rounds, rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // moments, no secrets
+	return rounds, rand.New(rand.NewPCG(seed, 1))
 }
 
 // Kill runs the calling test in a child process and kills it a pause after its
@@ -61,7 +61,7 @@ func Kill(t *testing.T, dir string, n int, pause time.Duration) (said []string, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.timeout=2m") //nolint:gosec // this very program
+	child := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.timeout=2m")
 	child.Env = append(os.Environ(), dirVariable+"="+dir)
 	out, err := child.StdoutPipe()
 	if err != nil {

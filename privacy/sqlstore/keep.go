@@ -68,39 +68,35 @@ func cascades(ctx context.Context, db *sql.DB) (edges []cascade, err error) {
 	return edges, dbError("check schema", "(schema)", rows.Err())
 }
 
-// broken lists the cascades of the schema that reach a table whose rows the
-// map keeps, from one that it deletes from: directly, or over others. They
-// count whether foreign keys are enforced now or not, which each connection
-// says for itself.
-func broken(m *privacy.Map, edges []cascade) []brokenCascade {
+// loss is a cascade that deletes what the map keeps.
+type loss struct {
+	deleted, kept string // tables of the map
+	column        string // of the kept one, with the foreign key
+}
+
+// losses lists the cascades that reach a table whose rows the map keeps, from
+// one that it deletes from: directly, or over others. They count whether
+// foreign keys are enforced now or not, which each connection says for itself.
+func losses(m *privacy.Map, edges []cascade) []loss {
 	keeps := map[string]string{}
 	for _, t := range m.Tables {
 		if staysInPlace(t) {
 			keeps[strings.ToLower(t.Name)] = t.Name
 		}
 	}
-	var found []brokenCascade
-	for _, t := range m.Tables {
-		sources := []string{t.Name}
-		if t.Joint != nil {
-			sources = append(sources, t.Joint.Table)
-		}
-		if !t.Reaches() || t.Erase != privacy.Delete {
-			continue
-		}
-		for _, source := range sources {
-			reached := []string{strings.ToLower(source)}
-			for i := 0; i < len(reached); i++ {
-				for _, e := range edges {
-					if e.parent != reached[i] {
-						continue
-					}
-					if kept, ok := keeps[e.child]; ok {
-						found = append(found, brokenCascade{CascadeError{Deleted: source, Kept: kept}, e.column})
-					}
-					if !slices.Contains(reached, e.child) {
-						reached = append(reached, e.child)
-					}
+	var found []loss
+	for _, deleted := range deletedFrom(m) {
+		reached := []string{strings.ToLower(deleted)}
+		for i := 0; i < len(reached); i++ {
+			for _, e := range edges {
+				if e.parent != reached[i] {
+					continue
+				}
+				if kept, ok := keeps[e.child]; ok {
+					found = append(found, loss{deleted, kept, e.column})
+				}
+				if !slices.Contains(reached, e.child) {
+					reached = append(reached, e.child)
 				}
 			}
 		}
@@ -108,10 +104,18 @@ func broken(m *privacy.Map, edges []cascade) []brokenCascade {
 	return found
 }
 
-// brokenCascade is a cascade with the column that carries it.
-type brokenCascade struct {
-	CascadeError
-	column string
+// deletedFrom lists the tables of which an erasure deletes rows.
+func deletedFrom(m *privacy.Map) []string {
+	var names []string
+	for _, t := range m.Tables {
+		if t.Reaches() && t.Erase == privacy.Delete {
+			names = append(names, t.Name)
+		}
+		if t.Joint != nil {
+			names = append(names, t.Joint.Table)
+		}
+	}
+	return names
 }
 
 // checkKept refuses a schema that would delete what the map keeps.
@@ -123,8 +127,8 @@ func (s *Store) checkKept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if found := broken(s.cfg.Map, edges); len(found) > 0 {
-		return &found[0].CascadeError
+	if found := losses(s.cfg.Map, edges); len(found) > 0 {
+		return &CascadeError{Deleted: found[0].deleted, Kept: found[0].kept}
 	}
 	return nil
 }

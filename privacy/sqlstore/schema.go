@@ -75,8 +75,8 @@ func CheckSchema(ctx context.Context, db *sql.DB, m *privacy.Map) ([]Finding, er
 	if err != nil {
 		return nil, err
 	}
-	for _, b := range broken(m, edges) {
-		findings = append(findings, Finding{CascadeIntoKept, b.Kept, b.column})
+	for _, l := range losses(m, edges) {
+		findings = append(findings, Finding{CascadeIntoKept, l.kept, l.column})
 	}
 	slices.SortFunc(findings, func(a, b Finding) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(findings), nil
