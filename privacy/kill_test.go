@@ -116,14 +116,17 @@ func (o *office) count(query string, args ...any) (n int) {
 	return n
 }
 
-// add puts a person into every store.
-func (o *office) add(person string) {
+// add puts a person into every store, with an invoice where asked: a record
+// that the law keeps, so that the database goes on listing the person.
+func (o *office) add(person string, invoice bool) {
 	now := time.Now().Add(-time.Hour).UnixMicro()
 	o.exec(`INSERT INTO contacts VALUES (?, ?, ?, ?)`, "c-"+person, person, "mail-of-"+person+"@needle.example", now)
 	for i := range 5 {
 		o.exec(`INSERT INTO notes (contact, body) VALUES (?, ?)`, "c-"+person, fmt.Sprintf("needle-note-%d-of-%s", i, person))
 	}
-	o.exec(`INSERT INTO invoices VALUES (?, ?, 100, ?, ?, ?)`, "i-"+person, person, "needle-phone-of-"+person, now, now)
+	if invoice {
+		o.exec(`INSERT INTO invoices VALUES (?, ?, 100, ?, ?, ?)`, "i-"+person, person, "needle-phone-of-"+person, now, now)
+	}
 	require.NoError(o.t, os.WriteFile(o.keyFile(person), []byte("key of "+person), 0o600))
 }
 
@@ -191,16 +194,21 @@ func (o *office) found() cohort {
 	o.exec(`CREATE TABLE notes (id INTEGER PRIMARY KEY, contact TEXT REFERENCES contacts(id), body TEXT)`)
 	o.exec(`CREATE TABLE invoices (id TEXT PRIMARY KEY, person TEXT, amount INTEGER, phone TEXT, issued INTEGER, created INTEGER)`)
 	c := cohort{gone: []string{newID(), newID(), newID()}, stay: []string{newID(), newID()}, of: map[string]string{}}
-	for _, person := range slices.Concat(c.stay, c.gone) {
-		o.add(person)
+	for i, person := range slices.Concat(c.stay, c.gone) {
+		o.add(person, i <= len(c.stay)) // of the gone, the first only
 	}
+	return c
+}
+
+// plan plans and approves the erasures.
+func (o *office) plan(c *cohort) {
+	t := o.t
 	for _, person := range c.gone {
 		p, err := o.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"})
 		require.NoError(t, err)
 		require.NoError(t, o.desk.Approve(t.Context(), p.ID, "user/2"))
 		c.plans, c.of[p.ID] = append(c.plans, p.ID), person
 	}
-	return c
 }
 
 // safe requires that the gate is shut while anything is left of anybody whose
@@ -233,8 +241,8 @@ func (o *office) erased(c cohort) {
 	require.Len(t, o.begun(), len(c.gone), "one intent each")
 	for _, person := range c.gone {
 		require.False(t, o.left(person))
-		require.Equal(t, 1, o.count(`SELECT COUNT(*) FROM invoices WHERE person = ? AND amount = 100`, person))
 	}
+	require.Equal(t, 1, o.count(`SELECT COUNT(*) FROM invoices WHERE person = ? AND amount = 100`, c.gone[0]))
 	for _, file := range []string{"crm.db", "crm.db-wal"} {
 		data, err := os.ReadFile(filepath.Join(o.dir, file))
 		require.True(t, err == nil || errors.Is(err, fs.ErrNotExist))
@@ -267,6 +275,9 @@ func TestKilledWhileErasing(t *testing.T) {
 		o.close()
 		snapshot, err := os.ReadFile(filepath.Join(dir, "crm.db"))
 		require.NoError(t, err)
+		o = openOffice(t, dir)
+		o.plan(&c)
+		o.close()
 		plans := filepath.Join(dir, "plans")
 		require.NoError(t, os.WriteFile(plans, []byte(strings.Join(c.plans, "\n")), 0o600))
 		kill := func(times, steps int) {
@@ -294,7 +305,7 @@ func TestKilledWhileErasing(t *testing.T) {
 			outcome, err := o.desk.Execute(t.Context(), plan)
 			require.NoError(t, err)
 			require.Equal(t, privacy.Done, outcome.State, "%+v", outcome.Stores)
-			if !replayed { // a replay ends the plans that the ledger knows as done, and their certificates with them
+			if !replayed && plan == c.plans[0] { // a replay ends the plans that the ledger knows as done, and their certificates with them
 				certificate, err := privacy.VerifyCertificate(t.Context(), outcome.Certificate, officeKey().Public().(ed25519.PublicKey))
 				require.NoError(t, err)
 				require.Contains(t, classesOf(certificate.Classes), "invoices kept")
