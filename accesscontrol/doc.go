@@ -18,6 +18,8 @@
 //     denies, in a check and in SQL. Whatever cannot be answered is an error,
 //     and only nil is a yes.
 //   - The tenant is compared outside the policies, and no policy can lift that.
+//     [Policy.Allower] guesses no tenant: a resource with an id is judged as the
+//     record that [Config.Find] answers, or refused.
 //   - Sealed columns cannot stand in a condition: comparing ciphertext would
 //     be false without an error, and a forbid would not forbid.
 //   - A change of policy or of the principal's rights holds from the next call

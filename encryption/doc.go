@@ -21,7 +21,8 @@
 //     sealed byte has changed.
 //   - A folder of key copies holds the newest only. What a killed writer left
 //     unfinished (.keys-*.tmp) holds wrapped keys, too, and goes with the next
-//     copy: with those of CloseEpoch at the latest.
+//     copy: with those of CloseEpoch at the latest. None is deleted before its
+//     successor is on disk under its name.
 //   - Reseal never overwrites a concurrent change, and DestroyGeneration
 //     refuses while a declared holder needs the keys.
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,

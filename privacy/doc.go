@@ -20,7 +20,10 @@
 //   - After a restore the boot gate ([Desk.Current]) refuses until
 //     [Desk.Replay] has erased again whom the ledger names, by random person
 //     id and only records created before the erasure, so that a new record
-//     with the same e-mail address stays.
+//     with the same e-mail address stays. While a store is down, in a replay or
+//     in an erasure, it goes on refusing, also in the next process.
+//   - What a certificate calls kept was there when everything was read back. An
+//     obligation whose date cannot be read keeps its row.
 //   - A ledger that is shorter than a head kept elsewhere, holds an entry that
 //     this system did not write, or belongs to another system is refused with
 //     a typed error, and the folder stays as it was.
@@ -28,7 +31,8 @@
 //     and two dates: unreadable in the live system, final in key copies.
 //   - No error, ledger line, plan or certificate holds personal data. The
 //     random person id stands in a plan row until the plan is done or
-//     cancelled, and afterwards only in columns that the map retains.
+//     cancelled, in the list of pending persons until a replay has got through,
+//     and afterwards only in columns that the map retains.
 //
 // SECURITY.md, "Known faults", lists what is known to break these promises
 // today.
@@ -45,6 +49,8 @@
 //   - To tell tenants apart in the link table of joint records ([Joint]),
 //     which has no tenant column: the ids of such records must be unique in
 //     the whole database (UUIDs are).
+//   - To find in a restored store a person whom no store lists ([People]), no
+//     plan of the restored database names and no replay has begun with.
 //   - To unlink the row of a record kept by law from its random person id,
 //     where the map retains that column.
 //   - The salt of a certificate, when the process dies between the last commit
@@ -74,7 +80,7 @@
 //	ErrLedgerForeign      permanent  point to this system's own ledger, or hand in its roots
 //	ErrLedgerBusy         temporary  call again
 //	ErrClock              temporary  set the clock right
-//	ErrBehind             permanent  keep readers out and call Replay; where an erasure was begun and not finished, Execute it again
+//	ErrBehind             permanent  keep readers out and call Replay, again while a store is down; where an erasure was begun and not finished, Execute it again
 //	ErrReplayLimit        permanent  compare the ledger with what was restored, then set Config.AllowReplay, which is told both counts
 //	ErrReplayLeft         temporary  see the StoreError, mend the store, Replay again
 //	ErrNoPeople           permanent  give one store the People method
