@@ -1,0 +1,84 @@
+package crmguard_test
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/alone"
+)
+
+type (
+	aloneTag     struct{ Tenant, Purpose, Data, Tag string }
+	aloneOpening struct{ Tenant, Person, AD, Plain, Sealed string }
+	aloneDigest  struct {
+		Label, Data, Digest string
+		Root                uint32
+	}
+	aloneSample struct {
+		Tags     []aloneTag
+		Openings []aloneOpening
+		Digests  []aloneDigest
+	}
+)
+
+// TestPythonAndGoShareStandAloneKeys begins with a new secret in a file. Each
+// program takes what the other made of it, and refuses it with a bit turned.
+func TestPythonAndGoShareStandAloneKeys(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "crm.secret")
+	require.NoError(t, alone.Create(path))
+	secret := must(alone.Read(path))(t)
+	made := must(json.Marshal(makeAlone(t, secret)))(t)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "made.json"), made, 0o600))
+	requireAgreement(t, python(t, "alone", dir), "stand-alone keys")
+
+	var written aloneSample
+	require.NoError(t, json.Unmarshal(must(os.ReadFile(filepath.Join(dir, "written.json")))(t), &written))
+	require.Len(t, written.Tags, 3)
+	for _, v := range written.Tags {
+		requireOnly(t, unhex(t, v.Tag), func(tag []byte) error {
+			if v.Tenant == "" {
+				return secret.Manifests().Verify(t.Context(), unhex(t, v.Data), tag)
+			}
+			return secret.Tagger(v.Purpose).Verify(t.Context(), v.Tenant, unhex(t, v.Data), tag)
+		})
+	}
+	require.Len(t, written.Openings, 2)
+	for _, v := range written.Openings {
+		requireOnly(t, unhex(t, v.Sealed), func(sealed []byte) error {
+			plain, err := secret.Sealer(alone.PurposeAudit).Open(t.Context(), v.Tenant, v.Person, sealed, unhex(t, v.AD))
+			return different(hex.EncodeToString(plain), v.Plain, err)
+		})
+	}
+	require.Equal(t, makeAlone(t, secret).Digests, written.Digests)
+}
+
+func makeAlone(t *testing.T, secret alone.Secret) (s aloneSample) {
+	t.Helper()
+	data := []byte("tagged")
+	for _, purpose := range []string{alone.PurposeSeal, alone.PurposeLog} {
+		tag := must(secret.Tagger(purpose).Tag(t.Context(), "t1", data))(t)
+		s.Tags = append(s.Tags, aloneTag{"t1", purpose, hex.EncodeToString(data), hex.EncodeToString(tag)})
+	}
+	tag := must(secret.Manifests().Tag(t.Context(), data))(t)
+	s.Tags = append(s.Tags, aloneTag{"", alone.PurposeManifest, hex.EncodeToString(data), hex.EncodeToString(tag)})
+	for _, person := range []string{"p1", ""} {
+		sealed := must(secret.Sealer(alone.PurposeAudit).Seal(t.Context(), "t1", person, []byte("an opening"), []byte("ad")))(t)
+		s.Openings = append(s.Openings, aloneOpening{"t1", person, hex.EncodeToString([]byte("ad")), hex.EncodeToString([]byte("an opening")), hex.EncodeToString(sealed)})
+	}
+	label := "crmguard/ledger/digest/v1"
+	roots, digests, err := secret.Digests(alone.PurposeLedger)(t.Context(), label, []byte("p1"))
+	require.NoError(t, err)
+	s.Digests = []aloneDigest{{label, hex.EncodeToString([]byte("p1")), hex.EncodeToString(digests[0]), roots[0]}}
+	return s
+}
+
+func unhex(t *testing.T, text string) []byte {
+	t.Helper()
+	return must(hex.DecodeString(text))(t)
+}
