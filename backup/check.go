@@ -280,6 +280,10 @@ func (c *checker) checkSnapshots(ctx context.Context) error {
 				c.notRead("no manifest in snapshot %s, which another program made", short(s.ID))
 				continue
 			}
+			if c.repo.cfg.ofKey && errors.Is(err, fs.ErrNotExist) {
+				c.notRead("mac of the manifest of snapshot %s: it was tagged under another key", short(s.ID))
+				continue
+			}
 			if err := c.damage(err); err != nil {
 				return err
 			}

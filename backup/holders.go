@@ -24,7 +24,7 @@ func (r *Repository) manifest(ctx context.Context, index *blobIndex, s Snapshot)
 	name := ownFolder + "/" + manifestFile
 	n, err := fsys.find(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: snapshot %s has none", ErrManifest, short(s.ID))
+		return nil, fmt.Errorf("%w: snapshot %s has none: %w", ErrManifest, short(s.ID), fs.ErrNotExist)
 	} else if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -133,7 +135,13 @@ func DecodeManifest(ctx context.Context, data []byte, tagger Tagger) (*Manifest,
 		return nil, err
 	}
 	tag, err := base64.RawURLEncoding.Strict().DecodeString(m.MAC)
-	if err != nil || tagger.Verify(ctx, manifestInput(plain), tag) != nil {
+	if err == nil {
+		err = tagger.Verify(ctx, manifestInput(plain), tag)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: it was tagged under another key: %w", ErrManifest, fs.ErrNotExist)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: its mac does not verify", ErrManifest)
 	}
 	return &m, nil

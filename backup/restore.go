@@ -59,8 +59,9 @@ type opened struct {
 // error dir stays closed, see [Opened]; the report says how far it came.
 //
 // A repository that was opened without Config.Manifests restores snapshots of
-// any program: unverified against a manifest, and without steps. Owners are
-// not restored, and what comes back can be read and written by its owner.
+// any program: unverified against a manifest, and without steps, unless the
+// manifest was tagged with the Key. Owners are not restored, and what comes
+// back can be read and written by its owner.
 func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step) (*RestoreReport, error) {
 	for _, s := range steps {
 		if s.Name == "" || s.Run == nil {
@@ -68,7 +69,7 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 		}
 	}
 	if len(steps) > 0 && r.cfg.Manifests == nil {
-		return nil, badConfig("steps run only on verified data: open the repository with Config.Manifests")
+		return nil, badConfig("steps run only on verified data: open the repository with Config.Manifests or a MachineKey")
 	}
 	started := r.cfg.now()
 	s, index, err := r.findWithIndex(ctx, id)
@@ -78,7 +79,9 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 	report := &RestoreReport{Snapshot: s.ID}
 	defer func() { report.Took = r.cfg.now().Sub(started) }()
 	if r.cfg.Manifests != nil {
-		if report.Manifest, err = r.manifest(ctx, index, s); err != nil {
+		report.Manifest, err = r.manifest(ctx, index, s)
+		foreign := r.cfg.ofKey && errors.Is(err, fs.ErrNotExist) // of another program or tagger
+		if err != nil && (!foreign || len(steps) > 0) {
 			return report, err
 		}
 	}
