@@ -9,7 +9,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/backup"
+	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/internal/alone"
+	"github.com/crmguard/crmguard/privacy"
 )
 
 type (
@@ -56,6 +60,25 @@ func TestPythonAndGoShareStandAloneKeys(t *testing.T) {
 		})
 	}
 	require.Equal(t, makeAlone(t, secret).Digests, written.Digests)
+}
+
+// TestEachPackageDerivesForItsPurpose holds what the packages offer against the
+// vectors of formats.md.
+func TestEachPackageDerivesForItsPurpose(t *testing.T) {
+	ctx, data := t.Context(), []byte("tagged")
+	secret := unhex(t, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
+	trail := must(audit.KeysFrom(secret))(t)
+	require.NoError(t, trail.Verify(ctx, "t1", data, unhex(t, "0192fa947799dd96060194a2ca6da633c397d9fdfe77ac35614dbfc315595de4f1fa1eff5d")))
+	sealed := unhex(t, "016283e3fa000102030405060708090a0be66c7e900658ff6b6f5739efd71c5a3d3039b3669c81be2ab319")
+	require.Equal(t, "an opening", string(must(trail.Open(ctx, "t1", "p1", sealed, []byte("ad")))(t)))
+	seals := must(integrity.KeysFrom(secret))(t)
+	require.NoError(t, seals.Verify(ctx, "t1", data, unhex(t, "01578d2ab5dfb11f9dfc3e9eeee2aa3905d2c488a6d89bd4ffd1d369be42333a2a2a287102")))
+	manifests := must(backup.ParseMachineKey(hex.EncodeToString(secret)))(t).Manifests()
+	require.NoError(t, manifests.Verify(ctx, data, unhex(t, "019810e2cde3433143f17e687f32cf01c0ca50f4205d23da35cfc0a985a31c46fb35d6ce34")))
+	roots, digests, err := must(privacy.KeysFrom(secret))(t)(ctx, "crmguard/ledger/digest/v1", []byte("p1"))
+	require.NoError(t, err)
+	require.Equal(t, []uint32{0xfbc3607e}, roots)
+	require.Equal(t, [][]byte{unhex(t, "f321601b6c60cef29dbd2db2e31e4ff3eeb7e8b55d8b6b8a3724fc49e728689f")}, digests)
 }
 
 func makeAlone(t *testing.T, secret alone.Secret) (s aloneSample) {

@@ -114,7 +114,9 @@ func TestTheCertificateNamesWhatOlderBackupsKeep(t *testing.T) {
 			s.cfg.Stores = append(s.cfg.Stores[:1:1], want.stores...)
 			s.cfg.NotCovered = nil
 			s.reopen()
-			o := s.erase(s.contact("ann@a.example"))
+			ann := s.contact("ann@a.example")
+			s.invoice(ann, s.now) // is kept, and its class says so
+			o := s.erase(ann)
 			c, err := privacy.VerifyCertificate(t.Context(), o.Certificate, s.public())
 			require.NoError(t, err)
 			var lines []string

@@ -249,6 +249,14 @@ func TestKeysDoNotServeEachOther(t *testing.T) {
 	require.ErrorIs(t, err, errTag)
 	require.NotErrorIs(t, err, fs.ErrNotExist, "forged, and not made under another key")
 
+	tag, err = other.Tagger(PurposeSeal).Tag(ctx, "t1", []byte("x"))
+	require.NoError(t, err)
+	for _, none := range [][]byte{tag[:36], tag[:5], tag[:4], append([]byte{0}, tag[1:]...), append(tag, 0)} {
+		err = s.Tagger(PurposeSeal).Verify(ctx, "t1", []byte("x"), none)
+		require.ErrorIs(t, err, errTag)
+		require.NotErrorIs(t, err, fs.ErrNotExist, "what is no tag names no key")
+	}
+
 	sealer := s.Sealer(PurposeAudit)
 	sealed, err := sealer.Seal(ctx, "t1", "p1", []byte("x"), []byte("ad"))
 	require.NoError(t, err)
