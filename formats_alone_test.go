@@ -95,7 +95,7 @@ func makeAlone(t *testing.T, secret alone.Secret) (s aloneSample) {
 		s.Openings = append(s.Openings, aloneOpening{"t1", person, hex.EncodeToString([]byte("ad")), hex.EncodeToString([]byte("an opening")), hex.EncodeToString(sealed)})
 	}
 	label := "crmguard/ledger/digest/v1"
-	roots, digests, err := secret.Digests(alone.PurposeLedger)(t.Context(), label, []byte("p1"))
+	roots, digests, err := secret.LedgerDigests(t.Context(), label, []byte("p1"))
 	require.NoError(t, err)
 	s.Digests = []aloneDigest{{label, hex.EncodeToString([]byte("p1")), hex.EncodeToString(digests[0]), roots[0]}}
 	return s

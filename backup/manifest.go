@@ -68,6 +68,12 @@ const (
 	maxManifest  = 16 << 20
 )
 
+// What no repository can verify that tags with its own key (Config.ofKey).
+var (
+	errOtherTagger = fmt.Errorf("%w: it was tagged under another key", ErrManifest)
+	errNoManifest  = fmt.Errorf("%w: there is none", ErrManifest)
+)
+
 // timeFormat is RFC 3339 with exactly six digits.
 const timeFormat = "2006-01-02T15:04:05.000000Z"
 
@@ -139,7 +145,7 @@ func DecodeManifest(ctx context.Context, data []byte, tagger Tagger) (*Manifest,
 		err = tagger.Verify(ctx, manifestInput(plain), tag)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: it was tagged under another key: %w", ErrManifest, fs.ErrNotExist)
+		return nil, errOtherTagger
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: its mac does not verify", ErrManifest)

@@ -79,9 +79,7 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 	report := &RestoreReport{Snapshot: s.ID}
 	defer func() { report.Took = r.cfg.now().Sub(started) }()
 	if r.cfg.Manifests != nil {
-		report.Manifest, err = r.manifest(ctx, index, s)
-		foreign := r.cfg.ofKey && errors.Is(err, fs.ErrNotExist) // of another program or tagger
-		if err != nil && (!foreign || len(steps) > 0) {
+		if report.Manifest, err = r.proof(ctx, index, s, len(steps) > 0); err != nil {
 			return report, err
 		}
 	}
@@ -117,6 +115,19 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 	r.cfg.observe(ctx, "backup.restore.seconds", r.cfg.now().Sub(started).Seconds())
 	r.cfg.observe(ctx, "backup.restore.bytes", float64(report.Bytes))
 	return report, nil
+}
+
+// proof returns the verified manifest of a snapshot. Where the tagger came from
+// the Key, and no step needs it, what another program or tagger made has none.
+func (r *Repository) proof(ctx context.Context, index *blobIndex, s Snapshot, needed bool) (*Manifest, error) {
+	m, verified, err := r.manifest(ctx, index, s)
+	if err == nil && !verified {
+		m, err = nil, fmt.Errorf("snapshot %s: %w", short(s.ID), errOtherTagger)
+	}
+	if r.cfg.ofKey && !needed && (errors.Is(err, errOtherTagger) || errors.Is(err, errNoManifest)) {
+		return nil, nil
+	}
+	return m, err
 }
 
 // emptyFolder opens dir for a restore.

@@ -76,8 +76,9 @@
 // # First call
 //
 // [Install] makes the desk's tables; without a vault of package encryption
-// [NewKeysFile] once and [KeysFile] give the ledger its keys; [NewLedger] and once [Ledger.Create] the
-// ledger, [Open] the desk; at every start [Desk.Current], and only then serve.
+// [NewKeysFile] once and [KeysFile] give the ledger its keys; [NewLedger] and
+// once [Ledger.Create] the ledger, [Open] the desk; at every start
+// [Desk.Current], and only then serve.
 //
 // # Concurrency
 //

@@ -33,7 +33,7 @@ func KeysFrom(secret []byte) (Digests, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: keys: %w", ErrConfig, err)
 	}
-	return root.Digests(alone.PurposeLedger), nil
+	return root.LedgerDigests, nil
 }
 
 // KeysFile is [KeysFrom] the secret in a file that [NewKeysFile] has made, or
@@ -44,7 +44,7 @@ func KeysFile(path string) (Digests, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: keys: %w", ErrConfig, err)
 	}
-	return root.Digests(alone.PurposeLedger), nil
+	return root.LedgerDigests, nil
 }
 
 // NewKeysFile draws a secret and stores it in a file, once: where the file

@@ -37,11 +37,11 @@ import (
 
 // The purposes, in the words of package encryption.
 const (
-	PurposeSeal     = "seal"     // row seals
-	PurposeLog      = "log"      // the queue of the audit trail
-	PurposeAudit    = "audit"    // openings of the audit trail
-	PurposeManifest = "manifest" // backup manifests
-	PurposeLedger   = "ledger"   // the erasure ledger
+	PurposeSeal     = "seal"     // row seals, a key a tenant
+	PurposeLog      = "log"      // the queue of the audit trail, a key a tenant
+	PurposeAudit    = "audit"    // openings of the audit trail, a key a tenant
+	PurposeManifest = "manifest" // backup manifests, one key
+	PurposeLedger   = "ledger"   // the erasure ledger, one root
 )
 
 const (
@@ -63,10 +63,13 @@ var (
 	errPerson = errors.New("stand-alone keys: a person id is at most 255 bytes of UTF-8 without NUL, and has no colon in second place")
 )
 
-// another says that key id and secret do not belong together.
-func another(err error) error {
-	return fmt.Errorf("%w: it was made under another key than this secret gives: %w", err, fs.ErrNotExist)
+// otherKeyError says that key id and secret do not belong together.
+type otherKeyError struct{ err error }
+
+func (e otherKeyError) Error() string {
+	return e.err.Error() + ": made under another key than this secret gives"
 }
+func (e otherKeyError) Unwrap() []error { return []error{e.err, fs.ErrNotExist} }
 
 // Secret is the root of all stand-alone keys of an application. It sits behind
 // a func, because package fmt prints what a pointer points at for some verbs.
@@ -94,7 +97,10 @@ type derived struct {
 }
 
 // derive returns the key of a purpose and, where there is one, a tenant.
-func (s Secret) derive(purposeAndTenant ...string) (derived, error) {
+func (s Secret) derive(ctx context.Context, purposeAndTenant ...string) (derived, error) {
+	if err := ctx.Err(); err != nil {
+		return derived{}, err
+	}
 	expand := func(label string) ([]byte, error) {
 		return hkdf.Expand(sha256.New, s.root(), string(frame.Join(append([]string{label}, purposeAndTenant...)...)), keySize)
 	}
@@ -125,7 +131,7 @@ func (k derived) verify(data, tag []byte) error {
 	case len(tag) != tagSize || tag[0] != 1:
 		return errTag
 	case binary.BigEndian.Uint32(tag[1:]) != k.id:
-		return another(errTag)
+		return otherKeyError{errTag}
 	case !hmac.Equal(tag, k.tag(data)):
 		return errTag
 	}
@@ -180,8 +186,8 @@ func (s Secret) Manifests() Manifests { return Manifests{s} }
 
 // Tag returns the tag of data.
 func (m Manifests) Tag(ctx context.Context, data []byte) ([]byte, error) {
-	k, err := m.secret.derive(PurposeManifest)
-	if err := errors.Join(ctx.Err(), err); err != nil {
+	k, err := m.secret.derive(ctx, PurposeManifest)
+	if err != nil {
 		return nil, err
 	}
 	return k.tag(data), nil
@@ -190,8 +196,8 @@ func (m Manifests) Tag(ctx context.Context, data []byte) ([]byte, error) {
 // Verify returns nil if tag is the tag of data. A tag under another key is
 // [fs.ErrNotExist].
 func (m Manifests) Verify(ctx context.Context, data, tag []byte) error {
-	k, err := m.secret.derive(PurposeManifest)
-	if err := errors.Join(ctx.Err(), err); err != nil {
+	k, err := m.secret.derive(ctx, PurposeManifest)
+	if err != nil {
 		return err
 	}
 	return k.verify(data, tag)
@@ -230,7 +236,7 @@ func (s Sealer) Open(ctx context.Context, tenant, person string, sealed, ad []by
 		return nil, errOpen
 	}
 	if binary.BigEndian.Uint32(sealed[1:]) != k.id {
-		return nil, another(errOpen)
+		return nil, otherKeyError{errOpen}
 	}
 	gcm, err := k.gcm()
 	if err != nil {
@@ -259,32 +265,27 @@ func (s Sealer) prepare(ctx context.Context, tenant, person string, ad []byte) (
 	return k, frame.Append(frame.Join(labelSeal, s.purpose, tenant, owner), ad), nil
 }
 
-// Digests answers the root's id and HMAC-SHA256(HKDF(root, LP(label)), data):
-// what the erasure ledger asks of its keys.
-func (s Secret) Digests(purpose string) func(ctx context.Context, label string, data []byte) (roots []uint32, digests [][]byte, err error) {
-	return func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
-		root, err := s.derive(purpose)
-		if err := errors.Join(ctx.Err(), err); err != nil {
-			return nil, nil, err
-		}
-		key, err := hkdf.Key(sha256.New, root.key, nil, string(frame.Join(label)), keySize)
-		if err != nil {
-			return nil, nil, fmt.Errorf("stand-alone keys: %w", err)
-		}
-		mac := hmac.New(sha256.New, key)
-		mac.Write(data)
-		return []uint32{root.id}, [][]byte{mac.Sum(nil)}, nil
+// LedgerDigests answers the root's id and HMAC-SHA256(HKDF(root, LP(label)),
+// data): what the erasure ledger asks of its keys.
+func (s Secret) LedgerDigests(ctx context.Context, label string, data []byte) (roots []uint32, digests [][]byte, err error) {
+	root, err := s.derive(ctx, PurposeLedger)
+	if err != nil {
+		return nil, nil, err
 	}
+	key, err := hkdf.Key(sha256.New, root.key, nil, string(frame.Join(label)), keySize)
+	if err != nil {
+		return nil, nil, fmt.Errorf("stand-alone keys: %w", err)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(data)
+	return []uint32{root.id}, [][]byte{mac.Sum(nil)}, nil
 }
 
 func (s Secret) ofTenant(ctx context.Context, purpose, tenant string) (derived, error) {
-	if err := ctx.Err(); err != nil {
-		return derived{}, err
-	}
 	if !validID(tenant) {
 		return derived{}, errTenant
 	}
-	return s.derive(purpose, tenant)
+	return s.derive(ctx, purpose, tenant)
 }
 
 func validID(id string) bool {

@@ -56,7 +56,7 @@ func TestKeysAndIDsAreThePublishedOnes(t *testing.T) {
 		{[]string{"manifest"}, 0x9810e2cd, "b9d9238f52b628e9d8cec6eb0e25edf1f20c42fa32af6625143ec8005938ce33"},
 		{[]string{"ledger"}, 0xfbc3607e, "c4a6825cfdec63d3a7abd6fdc12a69de73955bf7a1f214d06086a97000a0e652"},
 	} {
-		k, err := s.derive(v.parts...)
+		k, err := s.derive(t.Context(), v.parts...)
 		require.NoError(t, err)
 		require.Equal(t, v.key, hex.EncodeToString(k.key), v.parts)
 		require.Equal(t, v.id, k.id, v.parts)
@@ -109,7 +109,7 @@ func TestWhatWasMadeOnceStaysGood(t *testing.T) {
 	}
 	require.Len(t, f.Digests, 1)
 	for _, v := range f.Digests {
-		roots, digests, err := s.Digests(PurposeLedger)(t.Context(), v.Label, unhex(t, v.Data))
+		roots, digests, err := s.LedgerDigests(t.Context(), v.Label, unhex(t, v.Data))
 		require.NoError(t, err)
 		require.Equal(t, []uint32{v.Root}, roots)
 		require.Equal(t, v.Digest, hex.EncodeToString(digests[0]))
@@ -159,7 +159,7 @@ func TestTinkVerifiesTagsAndWeVerifyTinks(t *testing.T) {
 	params, err := tinkhmac.NewParameters(tinkhmac.ParametersOpts{KeySizeInBytes: 32, TagSizeInBytes: 32, HashType: tinkhmac.SHA256, Variant: tinkhmac.VariantTink})
 	require.NoError(t, err)
 	tink := func(parts ...string) (compute func([]byte) []byte, verify func(tag, data []byte) error) {
-		k, err := s.derive(parts...)
+		k, err := s.derive(t.Context(), parts...)
 		require.NoError(t, err)
 		made, err := tinkhmac.NewKey(tinkSecret(k), params, k.id)
 		primitive, err := mac.New(tinkKeyset(t, made, err))
@@ -191,7 +191,7 @@ func TestTinkOpensSealedBytesAndWeOpenTinks(t *testing.T) {
 	s := secretOf(t, counting())
 	params, err := tinkgcm.NewParameters(tinkgcm.ParametersOpts{KeySizeInBytes: 32, IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: tinkgcm.VariantTink})
 	require.NoError(t, err)
-	k, err := s.derive(PurposeAudit, "t1")
+	k, err := s.derive(t.Context(), PurposeAudit, "t1")
 	require.NoError(t, err)
 	made, err := tinkgcm.NewKey(tinkSecret(k), k.id, params)
 	primitive, err := aead.New(tinkKeyset(t, made, err))
@@ -214,7 +214,7 @@ func TestTinkOpensSealedBytesAndWeOpenTinks(t *testing.T) {
 // Tink has the ledger's derivation as a PRF, whose output is the HMAC's key.
 func TestTinkDerivesTheLedgersKeys(t *testing.T) {
 	s := secretOf(t, counting())
-	root, err := s.derive(PurposeLedger)
+	root, err := s.derive(t.Context(), PurposeLedger)
 	require.NoError(t, err)
 	params, err := hkdfprf.NewParameters(keySize, hkdfprf.SHA256, nil)
 	require.NoError(t, err)
@@ -224,7 +224,7 @@ func TestTinkDerivesTheLedgersKeys(t *testing.T) {
 	expanded, err := set.ComputePrimaryPRF(frame.Join("crmguard/ledger/digest/v1"), keySize)
 	require.NoError(t, err)
 	want := derived{key: expanded}.tag([]byte("data"))[prefixSize:]
-	roots, digests, err := s.Digests(PurposeLedger)(t.Context(), "crmguard/ledger/digest/v1", []byte("data"))
+	roots, digests, err := s.LedgerDigests(t.Context(), "crmguard/ledger/digest/v1", []byte("data"))
 	require.NoError(t, err)
 	require.Equal(t, [][]byte{want}, digests)
 	require.Equal(t, []uint32{root.id}, roots)
@@ -300,7 +300,7 @@ func TestAContextThatEndedIsAnError(t *testing.T) {
 	_, err = s.Manifests().Tag(ctx, nil)
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, s.Manifests().Verify(ctx, nil, nil), context.Canceled)
-	_, _, err = s.Digests(PurposeLedger)(ctx, "label", nil)
+	_, _, err = s.LedgerDigests(ctx, "label", nil)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -309,7 +309,7 @@ func TestAContextThatEndedIsAnError(t *testing.T) {
 func TestASecretDoesNotPrint(t *testing.T) {
 	secret := []byte("\xb1r4ndom-bytes-as-a-marker-32-long"[:keySize])
 	s := secretOf(t, secret)
-	k, err := s.derive(PurposeSeal, "t1")
+	k, err := s.derive(t.Context(), PurposeSeal, "t1")
 	require.NoError(t, err)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		text := fmt.Sprintf(verb, struct {
