@@ -70,7 +70,7 @@ func TestExamplesSayWhereTheirHelpersStand(t *testing.T) {
 			for _, example := range testFuncs(s, "Example") {
 				seen++
 				first := firstLine(s, example)
-				for helper, file := range names.usedBy(s, example, map[types.Object]bool{}) {
+				for file, helper := range names.usedBy(s, example, map[types.Object]bool{}) {
 					if shown := file == path.Base(s.path) && shownWhole(s); !shown && !strings.Contains(first, file) {
 						t.Errorf("%s: %s begins with no comment such as // %s stands in %s.", s.at(example.Pos()), example.Name.Name, helper, file)
 					}
@@ -109,7 +109,8 @@ func resolve(name string, files []source) names {
 	return names{info.Uses, pkg, funcs}
 }
 
-// usedBy lists what of the package a body uses, with the file of each.
+// usedBy lists the files of the package that a body needs, each with one name
+// from it.
 func (n names) usedBy(s source, fn *ast.FuncDecl, done map[types.Object]bool) map[string]string {
 	found := map[string]string{}
 	ast.Inspect(fn.Body, func(node ast.Node) bool {
@@ -121,7 +122,7 @@ func (n names) usedBy(s source, fn *ast.FuncDecl, done map[types.Object]bool) ma
 		}
 		done[object] = true
 		file := path.Base(filepath.ToSlash(s.fset.Position(object.Pos()).Filename))
-		found[object.Name()] = file
+		found[file] = object.Name()
 		if helper := n.funcs[object]; helper != nil && file == path.Base(s.path) {
 			maps.Copy(found, n.usedBy(s, helper, done))
 		}
