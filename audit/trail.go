@@ -54,6 +54,12 @@ func readRandom(b []byte) error {
 
 func (t *Trail) configure() error {
 	c := &t.config
+	if c.Keys != nil {
+		if c.Seal != nil || c.Tag != nil {
+			return invalid("open: Keys stands for Seal and Tag: set either")
+		}
+		c.Seal, c.Tag = c.Keys, c.Keys
+	}
 	if names := t.missing(); len(names) > 0 {
 		return invalid("open: missing: %s", strings.Join(names, ", "))
 	}
@@ -104,8 +110,7 @@ func (t *Trail) missing() (names []string) {
 		{"Sign", c.Sign == nil},
 		{"Key (the second result of GenerateKey)", c.Key == ""},
 		{"Sink", c.Sink == nil},
-		{"Seal", c.Seal == nil},
-		{"Tag", c.Tag == nil},
+		{"Keys (or Seal and Tag)", c.Seal == nil || c.Tag == nil},
 	} {
 		if m.is {
 			names = append(names, m.name)

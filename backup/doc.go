@@ -1,6 +1,18 @@
 // Package backup copies databases, attachments and configuration into
 // repositories of the restic format, version 2, and brings them back.
 //
+// The first lines; must stands for what is done about an error, and the example
+// FirstLines has what stands around them:
+//
+//	key := must(backup.ParseMachineKey(password)) // the restic program takes the same password
+//	a, b := must(localstore.Open(diskA)), must(localstore.Open(diskB))
+//	repos := must(backup.Create(ctx, backup.Config{Key: key}, a, b)) // once; Open at every other start
+//	job := backup.Job{Name: "nightly", Repositories: repos, Sources: []backup.Source{backup.Folder("attachments", attachments)}}
+//	result := must(job.RunOnce(ctx)) // keep result.Snapshot elsewhere
+//	problems := must(repos[1].Check(ctx, backup.ReadAll, result.Snapshot)).Problems
+//	report := must(repos[1].Restore(ctx, result.Snapshot, staging, backup.Step{Name: "replay erasures", Run: replay}))
+//	fmt.Println(len(problems), report.Verified, backup.Opened(staging) == nil)
+//
 // What it does. A [Job] reads several sources (a SQLite database through
 // sub-package sqlitesource, folders of files through [Folder]), and commits
 // them as ONE snapshot to one or several stores. Data is cut by a keyed
@@ -25,6 +37,8 @@
 //     without this library.
 //
 // It does not promise:
+//   - that an erasure reaches older snapshots: what was not sealed under a key
+//     of the person stays readable in them.
 //   - to hide sizes: chunk lengths are harder to link to known files than
 //     with a public polynomial, which is all that keyed chunking is good for.
 //   - that a deleted or rolled-back snapshot is noticed from the repository
@@ -37,7 +51,8 @@
 //   - to expire old snapshots; `restic forget` and `restic prune` do that, to
 //     every store alike.
 //
-// Which call first: [NewMachineKey], [Create] for the stores, then
+// Which call first: [NewMachineKey] (which gives manifests their key, too,
+// where no vault of package encryption does), [Create] for the stores, then
 // [Job.RunOnce]; in another process [Open]. After a disaster [Open] and
 // [Repository.Restore].
 //

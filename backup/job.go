@@ -107,7 +107,7 @@ func (j *Job) validate() error {
 	stores := map[string]bool{}
 	for _, r := range j.Repositories {
 		if r == nil || r.cfg.Manifests == nil {
-			return badConfig("a job's repositories are opened with Config.Manifests")
+			return badConfig("a job's repositories are opened with Config.Manifests or a MachineKey")
 		}
 		if !r.sharesKey(j.Repositories[0]) {
 			return badConfig("a job's repositories share one id and master key: make them with one Create, or Mirror")

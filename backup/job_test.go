@@ -373,7 +373,7 @@ func TestAManifestKeepsUnknownMembersVerified(t *testing.T) {
 func TestJobRefusesWhatItCannotKeep(t *testing.T) {
 	repo, _ := memoryRepo(t)
 	other, _ := memoryRepo(t)
-	bare, err := backup.Create(t.Context(), backup.Config{Key: backup.NewMachineKey()}, backuptest.NewMemory("bare"))
+	bare, err := backup.Create(t.Context(), backup.Config{Key: backup.NewPassphrase("nobody derives a tagger from this")}, backuptest.NewMemory("bare"))
 	require.NoError(t, err)
 	folder := backup.Folder("files", smallTree(t))
 	repos := []*backup.Repository{repo}

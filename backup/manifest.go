@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -64,6 +66,12 @@ const (
 	ownFolder    = ".crmguard"
 	manifestFile = "manifest.json"
 	maxManifest  = 16 << 20
+)
+
+// What no repository can verify that tags with its own key (Config.ofKey).
+var (
+	errOtherTagger = fmt.Errorf("%w: it was tagged under another key", ErrManifest)
+	errNoManifest  = fmt.Errorf("%w: there is none", ErrManifest)
 )
 
 // timeFormat is RFC 3339 with exactly six digits.
@@ -133,7 +141,13 @@ func DecodeManifest(ctx context.Context, data []byte, tagger Tagger) (*Manifest,
 		return nil, err
 	}
 	tag, err := base64.RawURLEncoding.Strict().DecodeString(m.MAC)
-	if err != nil || tagger.Verify(ctx, manifestInput(plain), tag) != nil {
+	if err == nil {
+		err = tagger.Verify(ctx, manifestInput(plain), tag)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errOtherTagger
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: its mac does not verify", ErrManifest)
 	}
 	return &m, nil

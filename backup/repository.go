@@ -15,9 +15,13 @@ import (
 type Config struct {
 	// Key opens the repository.
 	Key Key
-	// Manifests authenticates manifests. Without one, jobs are refused and a
-	// restore is not proved against its manifest (and takes no steps).
+	// Manifests authenticates manifests. Nil means those of the Key, if it is a
+	// [MachineKey] (see [MachineKey.Manifests]). A [Passphrase] has none: jobs
+	// are refused then, and a restore is not proved against its manifest (and
+	// takes no steps).
 	Manifests Tagger
+	// ofKey says that Manifests came from Key.
+	ofKey bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Observe receives measurements of restores and checks; nil is silence.
@@ -53,6 +57,7 @@ func Create(ctx context.Context, cfg Config, stores ...Store) ([]*Repository, er
 	if cfg.Key == nil || len(stores) == 0 {
 		return nil, badConfig("Create needs a Key and at least one store")
 	}
+	cfg = cfg.withManifests()
 	master, err := randomMasterKey()
 	if err != nil {
 		return nil, err
@@ -151,6 +156,7 @@ func Open(ctx context.Context, store Store, cfg Config) (*Repository, error) {
 	if password, _ := cfg.Key.secret(); password == "" {
 		return nil, badConfig("an empty password")
 	}
+	cfg = cfg.withManifests()
 	sealed, err := readFile(ctx, store, configFile, maxSmallFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &FileError{Store: store.Name(), File: configFile, Err: ErrNoRepository}
@@ -248,6 +254,15 @@ func (r *Repository) ID() string { return r.config.ID }
 
 // Name returns the name of the repository's store.
 func (r *Repository) Name() string { return r.store.Name() }
+
+// withManifests takes the manifests' key from Key where none was handed in.
+func (c Config) withManifests() Config {
+	if key, ok := c.Key.(MachineKey); ok && c.Manifests == nil {
+		c.Manifests = key.Manifests()
+		c.ofKey = c.Manifests != nil
+	}
+	return c
+}
 
 func (c Config) now() time.Time {
 	if c.Now != nil {

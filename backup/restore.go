@@ -59,8 +59,9 @@ type opened struct {
 // error dir stays closed, see [Opened]; the report says how far it came.
 //
 // A repository that was opened without Config.Manifests restores snapshots of
-// any program: unverified against a manifest, and without steps. Owners are
-// not restored, and what comes back can be read and written by its owner.
+// any program: unverified against a manifest, and without steps, unless the
+// manifest was tagged with the Key. Owners are not restored, and what comes
+// back can be read and written by its owner.
 func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step) (*RestoreReport, error) {
 	for _, s := range steps {
 		if s.Name == "" || s.Run == nil {
@@ -68,7 +69,7 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 		}
 	}
 	if len(steps) > 0 && r.cfg.Manifests == nil {
-		return nil, badConfig("steps run only on verified data: open the repository with Config.Manifests")
+		return nil, badConfig("steps run only on verified data: open the repository with Config.Manifests or a MachineKey")
 	}
 	started := r.cfg.now()
 	s, index, err := r.findWithIndex(ctx, id)
@@ -78,7 +79,7 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 	report := &RestoreReport{Snapshot: s.ID}
 	defer func() { report.Took = r.cfg.now().Sub(started) }()
 	if r.cfg.Manifests != nil {
-		if report.Manifest, err = r.manifest(ctx, index, s); err != nil {
+		if report.Manifest, err = r.proof(ctx, index, s, len(steps) > 0); err != nil {
 			return report, err
 		}
 	}
@@ -114,6 +115,19 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 	r.cfg.observe(ctx, "backup.restore.seconds", r.cfg.now().Sub(started).Seconds())
 	r.cfg.observe(ctx, "backup.restore.bytes", float64(report.Bytes))
 	return report, nil
+}
+
+// proof returns the verified manifest of a snapshot. Where the tagger came from
+// the Key, and no step needs it, what another program or tagger made has none.
+func (r *Repository) proof(ctx context.Context, index *blobIndex, s Snapshot, needed bool) (*Manifest, error) {
+	m, verified, err := r.manifest(ctx, index, s)
+	if err == nil && !verified {
+		m, err = nil, fmt.Errorf("snapshot %s: %w", short(s.ID), errOtherTagger)
+	}
+	if r.cfg.ofKey && !needed && (errors.Is(err, errOtherTagger) || errors.Is(err, errNoManifest)) {
+		return nil, nil
+	}
+	return m, err
 }
 
 // emptyFolder opens dir for a restore.

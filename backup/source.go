@@ -31,7 +31,8 @@ type Source interface {
 }
 
 // Tagger authenticates manifests with an installation key:
-// vault.ManifestTagger() of package encryption is one.
+// vault.ManifestTagger() of package encryption is one, and without a vault
+// [MachineKey.Manifests].
 type Tagger interface {
 	// Tag returns an authentication tag over data.
 	Tag(ctx context.Context, data []byte) ([]byte, error)

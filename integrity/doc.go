@@ -1,6 +1,28 @@
 // Package integrity keeps wrong data out and finds data that was changed
 // behind the application's back.
 //
+// The first lines; must stands for what is done about an error, and the example
+// FirstLines has what stands around them:
+//
+//	schema := must(integrity.NewSchema("contact",
+//		integrity.Field{Name: "email", Type: integrity.Email, Required: true},
+//		integrity.Field{Name: "stage", OneOf: []string{"lead", "customer"}}))
+//	for _, v := range schema.Validate(map[string]any{"email": "ann at shop", "stage": "won"}) {
+//		fmt.Println(v.Path, v.Code, schema.Explain("zh", v))
+//	}
+//	report := must(integrity.Import(ctx, integrity.CSV(file, integrity.CSVOptions{Columns: integrity.KnownHeaders()}),
+//		integrity.ImportOptions{Schema: schema, Unique: []string{"email"}}, store))
+//
+//	sealer := must(integrity.NewSealer(must(integrity.KeysFile(secret)), // or the tagger of a vault
+//		integrity.Layout{ID: "contact/1", Columns: []integrity.Column{{Name: "email"}, {Name: "stage"}}}))
+//	row := integrity.SealedRow{
+//		Ref:    integrity.Ref{Tenant: "main", Table: "contacts", Key: "c-1", Version: 1, SchemaID: "contact/1"},
+//		Values: map[string]any{"email": "ann@a.example", "stage": "lead"},
+//	}
+//	row.Seal = must(sealer.Seal(ctx, row.Ref, row.Values)) // stored beside the row
+//	row.Values["stage"] = "customer"                       // by somebody who cannot seal
+//	fmt.Println(sealer.Verify(ctx, row))
+//
 // # What it does
 //
 // A [Schema] validates records and says what is wrong in codes. [Import] takes
@@ -33,7 +55,8 @@
 // # Which call first
 //
 // [NewSchema], then [Schema.Validate] for forms and [Import] with
-// [KnownHeaders] for files. [NewSealer], then [Sealer.Seal] in the transaction
+// [KnownHeaders] for files. Without a vault of package encryption [NewKeysFile]
+// once and [KeysFile]; [NewSealer], then [Sealer.Seal] in the transaction
 // that writes the row, [Sealer.Sweep] at night, [Roots.Head] to the anchor.
 //
 // # Concurrency

@@ -16,9 +16,10 @@ import (
 )
 
 // Tagger makes and checks keyed tags of a tenant; the tagger of a vault of
-// package encryption, for the purpose "seal", is one. A tag made under an
-// older key must verify as long as the keyset holds that key. Verify answers
-// an error that wraps [fs.ErrNotExist] when the key of the tag is not there.
+// package encryption, for the purpose "seal", is one, [KeysFrom] makes another.
+// A tag made under an older key must verify as long as the keyset holds that
+// key. Verify answers an error that wraps [fs.ErrNotExist] when the key of the
+// tag is not there.
 type Tagger interface {
 	// Tag returns the tag of data.
 	Tag(ctx context.Context, tenant string, data []byte) ([]byte, error)

@@ -31,6 +31,7 @@ func exampleSweep(table string, cities map[string]string) (*integrity.Sealer, *i
 }
 
 func ExampleSealer_Verify() {
+	// exampleSweep stands in verbs_example_test.go.
 	ctx := context.Background()
 	sealer, _ := exampleSweep("contacts", nil)
 	row := integrity.SealedRow{Ref: integrity.Ref{Tenant: "main", Table: "contacts", Key: "r1", Version: 1, SchemaID: "contact/1"}, Values: map[string]any{"city": "Bern"}}
@@ -49,6 +50,7 @@ func ExampleSealer_Verify() {
 }
 
 func ExampleRoots_Diff() {
+	// exampleSweep stands in verbs_example_test.go.
 	_, before := exampleSweep("contacts", map[string]string{"r1": "Bern", "r2": "Genf"})
 	_, after := exampleSweep("contacts", map[string]string{"r1": "Bern"}) // r2 was deleted
 	diff, err := before.Diff(after)
@@ -59,6 +61,7 @@ func ExampleRoots_Diff() {
 }
 
 func ExampleJointHead() {
+	// exampleSweep stands in verbs_example_test.go.
 	_, contacts := exampleSweep("contacts", map[string]string{"r1": "Bern"})
 	_, deals := exampleSweep("deals", nil)
 	head := integrity.JointHead(contacts, deals) // audit.Heads.Seals of the beat

@@ -1,6 +1,26 @@
 // Package privacy answers the requests of persons: find, export, erase; and
 // keeps an erasure true after a backup has been restored.
 //
+// The first lines; must and check stand for what is done about an error, and
+// the example FirstLines has what stands around them:
+//
+//	dataMap := &privacy.Map{Tenant: "main", Tables: []privacy.Table{{
+//		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
+//		Columns: []privacy.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
+//	}}}
+//	check(privacy.Install(ctx, db))
+//	ledger := must(privacy.NewLedger(privacy.LedgerConfig{Dir: outside, Digests: must(privacy.KeysFile(secret))}))
+//	check(ledger.Create(ctx)) // once in the life of the system
+//	desk := must(privacy.Open(ctx, privacy.Config{
+//		Map: dataMap, DB: db, Ledger: ledger, Sign: certKey,
+//		Stores: []privacy.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
+//	}))
+//	check(desk.Current(ctx)) // at every start, before serving
+//	bundle := must(desk.Export(ctx, "main", person, recipient))
+//	plan := must(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"}))
+//	check(desk.Approve(ctx, plan.ID, "user/2"))
+//	outcome, err := desk.Execute(ctx, plan.ID) // ErrTooEarly before plan.NotBefore; then Waiting, then Done
+//
 // One data map ([Map]) says which tables and columns hold personal data, how
 // each leads to a person and what an erasure does to it. Stores ([Store], the
 // sub-package sqlstore, [Func] for keys, openings, files) carry it out. Plans
@@ -28,7 +48,9 @@
 //     this system did not write, or belongs to another system is refused with
 //     a typed error, and the folder stays as it was.
 //   - Certificates list each class under its true name, what was not covered,
-//     and two dates: unreadable in the live system, final in key copies.
+//     what backups from before the erasure keep readable (all of it where no
+//     key of the person was destroyed, see [KeysFrom] and [Func].Sealed), and
+//     two dates: unreadable in the live system, final in key copies.
 //   - No error, ledger line, plan or certificate holds personal data. The
 //     random person id stands in a plan row until the plan is done or
 //     cancelled, in the list of pending persons until a replay has got through,
@@ -59,8 +81,10 @@
 //
 // # First call
 //
-// [Install] makes the desk's tables, [NewLedger] and once [Ledger.Create] the
-// ledger, [Open] the desk; at every start [Desk.Current], and only then serve.
+// [Install] makes the desk's tables; without a vault of package encryption
+// [NewKeysFile] once and [KeysFile] give the ledger its keys; [NewLedger] and
+// once [Ledger.Create] the ledger, [Open] the desk; at every start
+// [Desk.Current], and only then serve.
 //
 // # Concurrency
 //

@@ -85,7 +85,7 @@ func (d *Desk) Execute(ctx context.Context, planID string) (Outcome, error) {
 	if err := d.allow(ctx, "privacy.execute", x.plan.Person); err != nil {
 		return Outcome{}, err
 	}
-	x.outcome = Outcome{Plan: planID, Counts: x.plan.Counts, NotCovered: append(d.notCovered(), x.unshown()...)}
+	x.outcome = Outcome{Plan: planID, Counts: x.plan.Counts, NotCovered: append(d.notCovered(x.plan.Counts), x.unshown()...)}
 	if err := x.intend(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -100,22 +100,7 @@ func (d *Desk) Execute(ctx context.Context, planID string) (Outcome, error) {
 func (d *Desk) doneOutcome(row planRow) (Outcome, error) {
 	var p Plan
 	err := row.stays(&p)
-	return Outcome{State: Done, Plan: row.id, Counts: p.Counts, Certificate: row.certificate, NotCovered: d.notCovered()}, err
-}
-
-// notCovered adds to the configured list the stores that cannot be read back.
-func (d *Desk) notCovered() []string {
-	list := slices.Clone(d.cfg.NotCovered)
-	for _, s := range d.cfg.Stores {
-		f, ok := s.(funcStore)
-		if p, is := s.(peopleFunc); is {
-			f, ok = p.funcStore, true
-		}
-		if ok && f.f.Left == nil {
-			list = append(list, "store "+s.Name()+" was erased but cannot be read back")
-		}
-	}
-	return list
+	return Outcome{State: Done, Plan: row.id, Counts: p.Counts, Certificate: row.certificate, NotCovered: d.notCovered(p.Counts)}, err
 }
 
 // intend writes the intent, unless an earlier call did.

@@ -36,9 +36,8 @@ type Anchor struct {
 type LedgerConfig struct {
 	// Dir is a folder outside everything that backups of the database cover.
 	Dir string
-	// Digests answers, for each ledger root, newest first, its id and
-	// HMAC-SHA256(HKDF-SHA256(root, LP(label)), data).
-	Digests func(ctx context.Context, label string, data []byte) (roots []uint32, digests [][]byte, err error)
+	// Digests are the ledger's keys: those of a vault, or of [KeysFrom].
+	Digests Digests
 	// Anchors are heads kept elsewhere. Without one, a ledger that was rolled
 	// back together with the database is not noticed.
 	Anchors []Anchor

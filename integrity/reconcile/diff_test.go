@@ -306,6 +306,7 @@ func FuzzKeyOrder(f *testing.F) {
 }
 
 func ExampleDiff() {
+	// seq, row and m stand in diff_test.go.
 	before := seq(row(1, m{"name": "Ann", "active": true}), row(2, m{"name": "Bob", "active": true}))
 	after := seq(row(1, m{"name": "Ann", "active": int64(1)}), row(2, m{"name": "Rob", "active": int64(1)}), row(3, m{"name": "Eve", "active": int64(0)}))
 	var counts reconcile.Counts

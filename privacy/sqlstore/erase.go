@@ -16,7 +16,9 @@ const batch = 100
 
 // Erase erases what Find locates, in one transaction. Redactions of joint
 // records are prepared before it, key owners that they retire are destroyed
-// after it; what an interruption leaves of that, the next Erase does.
+// after it; what an interruption leaves of that, the next Erase does. Backups
+// from before it keep deleted rows: readable, but for the columns that were
+// sealed under keys of the person which another store has destroyed.
 func (s *Store) Erase(ctx context.Context, scope privacy.Scope) error {
 	prepared, err := s.prepare(ctx, scope)
 	if err != nil {
