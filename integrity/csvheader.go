@@ -41,10 +41,9 @@ func (p *parser) header(columns Columns) (*header, error) {
 	case rec.count > maxColumns:
 		return nil, &SourceError{Line: rec.line, Code: CodeHeaderInvalid}
 	}
+	p.keep = 0
 	if p.resume = p.options.ResumeAfterQuote; p.resume {
 		p.keep = p.options.MaxRecord
-	} else {
-		p.keep = 0
 	}
 	h := &header{columns: make([]column, len(rec.cells)), places: map[string]int{}}
 	if !h.assign(rec, known, drop) && len(known) > 0 {

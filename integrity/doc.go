@@ -66,8 +66,8 @@
 //   - A quote mark where none may stand, and a cell that the end of the file
 //     finds open, end the file with a [SourceError].
 //
-// Where encoding/csv reads a file without an error and without a lone CR, the
-// records are the same.
+// Within the limits, and without a lone CR, the records are those of
+// encoding/csv, and so is what ends a file.
 //
 // # Concurrency
 //

@@ -21,7 +21,8 @@ var (
 // SourceError says why a file as a whole cannot be read. It wraps
 // [ErrSource], and the reader's own error where there is one.
 type SourceError struct {
-	// Line is where reading stopped, from 1.
+	// Line is where reading stopped, or where the quote stands that was never
+	// closed, from 1.
 	Line int
 	// Code is why.
 	Code Code
