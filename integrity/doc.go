@@ -37,7 +37,8 @@
 // are of the alphabet that they seem to be of, is another question. The
 // built-in [Phone] rule looks at the shape only; hand in a [Field.Check] for
 // numbering plans. A duplicate is found within one import, not against the
-// database.
+// database. A reader that hangs holds up its import: the context is looked at
+// between rows.
 //
 // # Which call first
 //

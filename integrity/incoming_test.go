@@ -60,7 +60,8 @@ func TestANoteDoesNotPlantARow(t *testing.T) {
 			source, ok := errors.AsType[*integrity.SourceError](err)
 			require.True(t, ok)
 			require.Equal(t, tc.end, source.Code)
-			require.GreaterOrEqual(t, source.Line, 3)
+			require.Equal(t, 3, source.Line)
+			require.ErrorContains(t, err, "mend the line and read the file again")
 		})
 	}
 }
