@@ -181,7 +181,7 @@ func (p *parser) plain(b []byte) (n int, done, broken bool) {
 	case p.returns > 0 && p.lineEnd == 0: // no line feed follows the first line end of the file
 		p.endLine('\r', p.returns)
 		return 0, true, false
-	case p.at == inPlain && c == '"', p.at == atQuote && (p.returns > 0 || c != '"' && c != p.comma):
+	case p.at == inPlain && c == '"', p.at == atQuote && c != '"' && c != p.comma:
 		return 0, false, true
 	case p.returns > 0:
 		p.lose(CodeLineEnd)

@@ -131,6 +131,7 @@ func TestTheFirstLineEndDecides(t *testing.T) {
 		"a,b\rc,d\ne,f\rg,h\r":      {[][]string{{"a", "b"}, {"g", "h"}}, []Fault{lostAt(2, CodeLineEnd)}},
 		"a,b\nc,d\re,f\ng,h\n":      {[][]string{{"a", "b"}, {"g", "h"}}, []Fault{lostAt(2, CodeLineEnd)}},
 		"a,b\r\nc,d\re,f\r\ng,h\r":  {[][]string{{"a", "b"}, {"g", "h"}}, []Fault{lostAt(2, CodeLineEnd)}},
+		"a,b\n\"c\"\r,\"d\n\"\ne,f": {[][]string{{"a", "b"}, {"e", "f"}}, []Fault{lostAt(2, CodeLineEnd)}},
 		"a,b\n\r\rc,d\ne,f":         {[][]string{{"a", "b"}, {"e", "f"}}, []Fault{lostAt(2, CodeLineEnd)}},
 		"a\r\r\nb\r\r\n\"c\"\r\r\n": {[][]string{{"a"}, {"b"}, {"c"}}, nil},
 		"\"a\r\nb\rc\"\rd":          {[][]string{{"a\nb\rc"}, {"d"}}, nil},
@@ -145,6 +146,17 @@ func TestTheFirstLineEndDecides(t *testing.T) {
 }
 
 var loneReturn = regexp.MustCompile(`\r[^\n]`)
+
+// A line of commas is counted and not stored.
+func TestCellsBeyondTheLimitAreCountedOnly(t *testing.T) {
+	o, err := CSVOptions{}.check()
+	require.NoError(t, err)
+	rec, more, err := newParser(strings.NewReader(strings.Repeat("x,", 70_000)+"\n"), o).next()
+	require.NoError(t, err)
+	require.True(t, more)
+	require.Equal(t, 70_001, rec.count)
+	require.Len(t, rec.cells, maxColumns)
+}
 
 // judgeAgainstTheLibrary holds the parser to encoding/csv, where the two are
 // to agree: in all but lone carriage returns and cells that no text may be.
