@@ -38,6 +38,14 @@
 //   - No violation, fault, report, finding, error or reject file contains a
 //     value of a record.
 //   - Read = accepted + rejected, whatever a file contains.
+//   - No row is made of the inside of a cell, whatever a cell contains, unless
+//     [CSVOptions.ResumeAfterQuote] asks to go on after a broken quote.
+//   - Only io.EOF itself ends a file; an error that wraps it is a failure.
+//   - Rejects are written before the batch that follows them is handed over.
+//   - [Field.Check] sees the same Go types in a form, a struct and an import.
+//   - Text that shows nothing is not there; text of one line holds no line
+//     break, control or direction character (see [Field.FreeText]).
+//   - Nil and zero arguments are errors, and without a schema nothing is valid.
 //   - A changed field, key, tenant, table, version or schema id breaks a seal.
 //   - A row put back with its old seal, and a deleted row, change the roots.
 //
@@ -47,10 +55,12 @@
 // with its old seal: compare the roots with anchored ones. Roots find changes
 // since they were anchored, the application's own included, and name buckets,
 // not rows. Whoever holds the seal key can seal anything. An e-mail address
-// that passes is well formed; whether anyone reads it is another question. The
+// that passes is well formed; whether anyone reads it, and whether its letters
+// are of the alphabet that they seem to be of, is another question. The
 // built-in [Phone] rule looks at the shape only; hand in a [Field.Check] for
 // numbering plans. A duplicate is found within one import, not against the
-// database.
+// database. A reader that hangs holds up its import: the context is looked at
+// between rows.
 //
 // # Which call first
 //
@@ -59,18 +69,43 @@
 // once and [KeysFile]; [NewSealer], then [Sealer.Seal] in the transaction
 // that writes the row, [Sealer.Sweep] at night, [Roots.Head] to the anchor.
 //
+// # Grammar of CSV
+//
+// RFC 4180, read strictly: the first record is the header; cells are separated
+// by the comma; a cell that begins with a quote mark goes to the next quote
+// mark that is not doubled, line ends included, and behind it stands a comma or
+// a line end; no other cell holds a quote mark. Beyond the RFC:
+//
+//   - A UTF-8 byte-order mark may stand first, then a line "sep=" and the comma.
+//   - The first line end decides. In a file of LF or CRLF (several CR before an
+//     LF count as one) a lone CR outside of quotes sets its record aside with
+//     the code line_end; where CR alone ends the header it ends every record,
+//     and a lone LF sets its record aside.
+//   - Between quotes CRLF becomes LF. Empty lines are no records. The last line
+//     needs no line end.
+//   - A cell above [CSVOptions.MaxField], with NUL or without UTF-8 is left out;
+//     a record above [CSVOptions.MaxRecord] or with another number of cells than
+//     the header is set aside. Both are passed over to their true end: quotes
+//     are followed through what is not stored.
+//   - A quote mark where none may stand, and a cell that the end of the file
+//     finds open, end the file with a [SourceError].
+//
+// Within the limits, and without a lone CR, the records are those of
+// encoding/csv, and so is what ends a file.
+//
 // # Concurrency
 //
 // [Schema], [Sealer] and [Roots] do not change after they are made and are
 // safe for concurrent use. A sequence of rows is used once, by one goroutine.
-// Nothing starts a goroutine. Memory: [Import] holds one batch and, for each
-// unique field, about 40 bytes an accepted row; a sweep about 80 bytes a row.
+// Nothing starts a goroutine. Memory: [CSV] holds one record, [Import]
+// one batch and, for each unique field, about 40 bytes an accepted row; a sweep about 80 bytes a row.
 //
 // # Errors
 //
 //	sentinel          kind       what to do
 //	ErrConfig         permanent  fix the schema, layout or options; nothing ran
-//	ErrSource         permanent  the file as a whole is unreadable; *SourceError has line and code
+//	ErrSource         permanent  the file is unreadable, or from the line on that *SourceError has
+//	                             beside the code: mend the line and import the file again
 //	                             (code read: the reader failed, perhaps temporary)
 //	ErrRow            permanent  the caller's row or reference is not what its layout says
 //	ErrTampered       permanent  the row is not what was sealed: look at the audit trail, restore the row

@@ -50,7 +50,7 @@ func contactRules() (*integrity.Schema, error) {
 		text("gender", "Gender", "性别", 40),
 		integrity.Field{Name: "phone", Label: label("Phone", "电话"), Type: integrity.Phone},
 		integrity.Field{Name: "mobile_phone", Label: label("Mobile", "手机"), Type: integrity.Phone},
-		text("street", "Street", "街道", 200),
+		integrity.Field{Name: "street", Label: label("Street", "街道"), MaxLen: 200, FreeText: true}, // exports break its lines
 		text("city", "City", "城市", 100),
 		text("state", "State", "省/州", 100),
 		text("postal_code", "Postal code", "邮政编码", 20),
