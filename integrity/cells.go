@@ -13,9 +13,10 @@ import (
 //
 // The sign does nothing but keep the driver from making a time of a text, or a
 // boolean of a number, because of the declared type of the column: two values
-// that SQLite compares as different would come back as one. Read a column that
-// the driver filled from a time.Time without it, or store such times as
-// integers.
+// that SQLite compares as different would come back as one. A column that the
+// driver filled from a time.Time is read without it (or such times stored as
+// integers), and an option of the driver that makes times of all text, such as
+// _texttotime, does not go with it.
 func SQLiteColumns(columns []Column) string {
 	parts := make([]string, len(columns))
 	for i, c := range columns {
