@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -18,11 +19,21 @@ type side struct {
 	key   []frame.Value
 	there bool
 	n     int64
+	wants []integrity.Column // that no row had so far
 }
 
-func newSide(name string, rows iter.Seq2[Row, error]) (*side, func()) {
+func newSide(name string, rows iter.Seq2[Row, error], columns []integrity.Column) (*side, func()) {
 	next, stop := iter.Pull2(rows)
-	return &side{name: name, next: next}, stop
+	return &side{name: name, next: next, wants: slices.Clone(columns)}, stop
+}
+
+// unseen refuses columns that no row had: a name that is misspelt would compare
+// nothing, or everything as changed.
+func (s *side) unseen() error {
+	if s.n == 0 || len(s.wants) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: no row of %s has the column %q", ErrOptions, s.name, s.wants[0].Name)
 }
 
 // advance fetches the next row and checks that it comes after the last one.
@@ -50,6 +61,10 @@ func (s *side) advance() error {
 			return &OrderError{Side: s.name, Row: s.n, Duplicate: order == 0}
 		}
 	}
+	s.wants = slices.DeleteFunc(s.wants, func(c integrity.Column) bool {
+		_, has := row.Values[c.Name]
+		return has
+	})
 	s.row, s.key, s.there = row, key, true
 	return nil
 }
@@ -79,7 +94,7 @@ func encodeKey(parts []any) ([]frame.Value, error) {
 func compareKeys(a, b []frame.Value) (int, error) {
 	for i := range min(len(a), len(b)) {
 		if a[i].Type != b[i].Type {
-			return 0, fmt.Errorf("%w: part %d has two types", ErrKey, i+1)
+			return 0, fmt.Errorf("%w: part %d has two types (text, bytes and integers have no common order)", ErrKey, i+1)
 		}
 		x, y := a[i].Data, b[i].Data
 		if a[i].Type == frame.Integer && x[0]>>7 != y[0]>>7 {
