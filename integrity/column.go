@@ -65,7 +65,7 @@ func (c Column) plain(value any) (any, error) {
 		return nil, c.refuse(value)
 	}
 	if raw, isBytes := plain.([]byte); isBytes && raw == nil {
-		return nil, nil //nolint:nilnil // database/sql stores nil bytes as NULL
+		return nil, nil // database/sql stores nil bytes as NULL
 	}
 	return plain, nil
 }

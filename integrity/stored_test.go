@@ -201,7 +201,7 @@ func TestSQLiteColumnsAreColumns(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"a`b", "Mixed Case"}, names)
 	require.NoError(t, rows.Close())
-	rows, err = db.QueryContext(t.Context(), "SELECT "+integrity.SQLiteColumns([]integrity.Column{{Name: "mxied"}})+" FROM x") //nolint:sqlclosecheck // there are none
+	rows, err = db.QueryContext(t.Context(), "SELECT "+integrity.SQLiteColumns([]integrity.Column{{Name: "mxied"}})+" FROM x")
 	require.Error(t, err)
 	require.Nil(t, rows)
 }

@@ -229,8 +229,15 @@ func TestASweepThatEndsEarlyIsNotOK(t *testing.T) {
 	}, cities(), context.Canceled)
 	run(ctx, all(rows), cities(), context.Canceled)
 
+	plain, err := integrity.NewSealer(bare(root()), cityLayout()) // a tagger that does not look at ctx
+	require.NoError(t, err)
+	ctx, cancel = context.WithCancel(t.Context())
+	report, err := plain.Sweep(ctx, func(func(integrity.SealedRow, error) bool) { cancel() }, cities())
+	require.ErrorIs(t, err, context.Canceled)
+	require.False(t, report.OK())
+
 	tagger.Fail(broken)
-	report := run(t.Context(), all(rows), cities(), broken)
+	report = run(t.Context(), all(rows), cities(), broken)
 	require.Empty(t, report.Findings, "a key store that is down is no tampering")
 	run(t.Context(), all(nil), cities(), broken)
 }

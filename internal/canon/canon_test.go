@@ -66,7 +66,7 @@ func TestNumbersKeepAllTheirDigits(t *testing.T) {
 		"9007199254740993": "9007199254740993", "-9007199254740993": "-9007199254740993", "18446744073709551616": "18446744073709551616",
 		"12345678901234567.89": "12345678901234567.89", "333333333.33333329": "333333333.33333329",
 		"0.1000000000000000055511151231257827": "0.1000000000000000055511151231257827",
-		"1": "1", "1.0": "1", "1.00": "1", "1E0": "1", "10e-1": "1", "0.01E+2": "1", "1e2": "100", "1E+2": "100", "100.00": "100", "1.50": "1.5",
+		"1":                                    "1", "1.0": "1", "1.00": "1", "1E0": "1", "10e-1": "1", "0.01E+2": "1", "1e2": "100", "1E+2": "100", "100.00": "100", "1.50": "1.5",
 		"0": "0", "0.0": "0", "0e5": "0", "0e99999999999": "0", "-0": "-0", "-0.0": "-0", "-0e1": "-0",
 		"1e400": "1e+400", "1" + strings.Repeat("0", 400): "1e+400", "1e-400": "1e-400", "0." + strings.Repeat("0", 399) + "1": "1e-400",
 		"1e20": "100000000000000000000", "1e21": "1e+21", "123e19": "1.23e+21", "1e-6": "0.000001", "1e-7": "1e-7", "12e-8": "1.2e-7", "-1.5e-9": "-1.5e-9",
@@ -157,5 +157,25 @@ func FuzzCheck(f *testing.F) {
 		}
 		require.NoError(t, err)
 		require.Equal(t, string(in), string(again))
+	})
+}
+
+// What is canonical once is canonical for good, and says what the document says.
+func FuzzTransform(f *testing.F) {
+	for _, seed := range []string{`{"n":[1.50,1E2,-0,1e400,9007199254740993],"a":"\u00fc"}`, `0.000000e-7`, `-12345678901234567890.5E+3`, `1e2147483647`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		once, err := canon.Transform(in)
+		if err != nil {
+			require.ErrorIs(t, err, canon.ErrCanonical)
+			return
+		}
+		twice, err := canon.Transform(once)
+		require.NoError(t, err)
+		require.Equal(t, string(once), string(twice))
+		if typed, err := canon.Typed(in); err == nil {
+			require.Equal(t, string(once), string(typed))
+		}
 	})
 }
