@@ -145,7 +145,7 @@ func (s *sweep) take(ctx context.Context, row SealedRow, found error) error {
 	s.digest[bucket] = append(s.digest[bucket], rowDigest(row))
 	name := sha256.Sum256([]byte(row.Ref.Key))
 	short := [16]byte(name[:16])
-	if _, twice := s.seen[short]; twice {
+	if _, twice := s.seen[short]; twice && row.Ref.Key != "" { // without one a row is tampered as it is
 		if err := s.found(row.Ref, DuplicateKey, "", bucket); err != nil {
 			return err
 		}
