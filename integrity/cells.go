@@ -32,9 +32,9 @@ func SQLiteColumns(columns []Column) string {
 // bytes of "1", which SQL compares as different.
 //
 // The first columns of the query go to into instead, in order: pointers to
-// string, int64, []byte or any. A string and bytes may be NULL, which leaves
-// them empty. Anything else than such a value is an error that wraps
-// [ErrTampered]; a sweep counts the row as tampered and goes on:
+// string, int64 or []byte, or to any, which takes all. A string and bytes may
+// be NULL, which leaves them empty. Anything else than such a value is an error
+// that wraps [ErrTampered]; a sweep counts the row as tampered and goes on:
 //
 //	row.Values, err = integrity.Cells(rows, &row.Ref.Key, &row.Ref.Version, &row.Ref.SchemaID, &row.Seal)
 //	if !yield(row, err) {

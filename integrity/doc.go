@@ -16,37 +16,37 @@
 //   - No violation, fault, report, finding, error or reject file contains a
 //     value of a record.
 //   - Read = accepted + rejected, whatever a file contains.
-//   - A changed field, key, tenant, table, version or schema id breaks a seal,
-//     and changed is whatever a WHERE compares as different: another number of
-//     a JSON document, a blob or a text in place of a number, NULL in place of
-//     an empty value. What a database only keeps in another way, such as 12.50
-//     as 12.5, breaks none. [Sealer.Seal] lists what each type takes.
+//   - A changed field, key, tenant, table, version or schema id breaks a seal.
+//   - A row put back with its old seal, and a deleted row, change the roots.
+//   - What a WHERE compares as different is never one behind a seal: another
+//     number of a JSON document, a blob or a text in place of a number, NULL in
+//     place of an empty value. What a database only keeps in another way, such
+//     as 12.50 as 12.5, breaks none. [Sealer.Seal] lists what each type takes.
 //   - A sweep that did not reach the end is not OK, whatever it found; one row
 //     that cannot be read does not end it.
-//   - A row put back with its old seal, and a deleted row, change the roots.
 //
 // # What it does not promise
 //
 // A seal alone does not find a deleted row, nor an old row put back together
 // with its old seal: compare the roots with anchored ones. Roots find changes
 // since they were anchored, the application's own included, and name buckets,
-// not rows. Whoever holds the seal key can seal anything. A seal sees what it is
-// given: read rows with [Cells], SQLite with [SQLiteColumns] too, because a Scan
-// into a typed variable, or a driver that makes times of text, shows two stored
-// values as one. It does not cover the schema: who may declare another type or
-// collation, or put a view in place of the table, changes what a query finds
-// without touching a row. An e-mail address
+// not rows. Whoever holds the seal key can seal anything. An e-mail address
 // that passes is well formed; whether anyone reads it is another question. The
 // built-in [Phone] rule looks at the shape only; hand in a [Field.Check] for
 // numbering plans. A duplicate is found within one import, not against the
 // database.
 //
+// A seal sees what it is given: read rows with [Cells], SQLite with
+// [SQLiteColumns] too, because a Scan into a typed variable, or a driver that
+// makes times of text, shows two stored values as one. It does not cover the
+// schema: who may declare another type or collation, or put a view in place of
+// the table, changes what a query finds without touching a row.
+//
 // # Which call first
 //
 // [NewSchema], then [Schema.Validate] for forms and [Import] with
 // [KnownHeaders] for files. [NewSealer], then [Sealer.Seal] in the transaction
-// that writes the row, [Sealer.Sweep] at night over rows that [Cells] reads,
-// [Roots.Head] to the anchor.
+// that writes the row, [Sealer.Sweep] at night, [Roots.Head] to the anchor.
 //
 // # Concurrency
 //
@@ -61,10 +61,10 @@
 //	ErrConfig         permanent  fix the schema, layout or options; nothing ran
 //	ErrSource         permanent  the file as a whole is unreadable; *SourceError has line and code
 //	                             (code read: the reader failed, perhaps temporary)
-//	ErrRow            permanent  the caller's row or reference is not what its layout says; the column is named
+//	ErrRow            permanent  the caller's row or reference is not what its layout says
 //	ErrTampered       permanent  the row is not what was sealed: look at the audit trail, restore the row
-//	                             (names the column where one holds another class of value; all rows at
-//	                             once: the layout does not say what the driver gives, see [Cells])
+//	                             (names the column that holds another class of value; if all rows do,
+//	                             the layout is not what the driver gives: see [Cells])
 //	ErrNoSeal         permanent  as above; before the first sealing run, seal the row
 //	ErrUnknownKey     permanent  the keyset lost the key of this seal: restore the keyset
 //	ErrUnknownSchema  permanent  register the layout of this schema id
@@ -82,7 +82,8 @@
 //
 // where LP is a 4-byte big-endian length and the bytes, and fields stand in
 // the order of their names' bytes. JSON enters as RFC 8785, but with all digits
-// of its numbers instead of the nearest float64. A bucket of the roots is a keyed tag over
+// of its numbers instead of the nearest float64. A bucket of the roots is a
+// keyed tag over
 //
 //	LP("crmguard/roots/v1") ‖ LP(tenant) ‖ LP(table) ‖ bucket (1) ‖ rows (8) ‖
 //	the sorted SHA-256(LP(key) ‖ row version (8) ‖ LP(seal))
