@@ -132,7 +132,7 @@ func (c Column) refuse(value any) error {
 	case Date:
 		want = "date YYYY-MM-DD or a time at midnight"
 	case Time:
-		want = "time in microseconds"
+		want = "time in whole microseconds (Truncate(time.Microsecond))"
 	default:
 	}
 	hint := ""

@@ -118,8 +118,8 @@ func checkID(kind, id string) error {
 //     float64, as SQLite keeps numeric(12,2)
 //   - Boolean: bool, int64 0 and 1
 //   - Date: string YYYY-MM-DD, time.Time at midnight of its own zone
-//   - Time: time.Time without nanoseconds (databases round or cut them), int64
-//     microseconds since 1970
+//   - Time: time.Time in whole microseconds (databases round or cut what is
+//     finer: Truncate it before), int64 microseconds since 1970
 //   - Bytes: []byte
 //   - JSON: string with one JSON document
 //   - Float: float64, int64 that a float64 holds; 0 and -0 are one

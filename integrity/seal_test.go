@@ -234,6 +234,19 @@ func TestWhatIsOfAnotherClassIsRefused(t *testing.T) {
 	}
 }
 
+// Databases cut or round what is finer than microseconds, so that the row would
+// look tampered later: the caller is told at once, and what to do.
+func TestATimeFinerThanMicrosecondsIsToBeTruncated(t *testing.T) {
+	sealer, _ := newSealer(t)
+	row := contactRow()
+	row["seen"] = time.Unix(0, 1234567891)
+	_, err := sealer.Seal(t.Context(), contactRef(), row)
+	require.ErrorContains(t, err, "Truncate(time.Microsecond)")
+	row["seen"] = time.Unix(0, 1234567891).Truncate(time.Microsecond)
+	_, err = sealer.Seal(t.Context(), contactRef(), row)
+	require.NoError(t, err)
+}
+
 // The binary form and the text form of a sealed field are two things to SQL,
 // to the count of the generations among others.
 func TestTheFormOfASealedFieldIsSealed(t *testing.T) {
