@@ -44,7 +44,8 @@ func (e *OrderError) Unwrap() error { return ErrOrder }
 
 // Row is one row of a sequence.
 type Row struct {
-	// Key is its key, one part or several: string, []byte or a Go integer.
+	// Key is its key, one part or several: string, []byte or a Go integer. A
+	// row without such a key is an outcome of its own.
 	Key []any
 	// Values are the fields to compare.
 	Values map[string]any
@@ -58,7 +59,7 @@ const (
 	Missing    Kind = "missing"    // in a, not in b
 	Extra      Kind = "extra"      // in b, not in a
 	Changed    Kind = "changed"    // in both, and not the same
-	Unreadable Kind = "unreadable" // in both, and a value has no canonical form: nobody knows whether they are the same
+	Unreadable Kind = "unreadable" // a value or the key is not what it must be: nobody knows whether there is another like it
 )
 
 // Difference is one row that is not the same on both sides. It holds no value.
@@ -71,7 +72,8 @@ type Difference struct {
 	// Unreadable.
 	Fields []string
 	// Unreadable are the values that are not what their column says, such as a
-	// date 0000-00-00, for Unreadable.
+	// date 0000-00-00, for Unreadable. A key that is NULL, a float or nothing
+	// makes a row of its own.
 	Unreadable []Cell
 }
 
@@ -79,7 +81,7 @@ type Difference struct {
 type Cell struct {
 	// Side is "a" or "b".
 	Side string
-	// Field is the name of the field.
+	// Field is the name of the field, "" for the key.
 	Field string
 }
 
@@ -218,78 +220,78 @@ func (m *merge) run(ctx context.Context, take func(Difference) bool) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		d, err := m.step()
-		if err != nil {
-			return err
-		}
-		if d.Kind != "" && !take(d) {
+		order := m.compare()
+		if d := m.judge(order); d.Kind != "" && !take(d) {
 			return nil
 		}
-		if err := m.pull(d.Kind); err != nil {
-			return err
+		if order <= 0 {
+			if err := m.left.advance(); err != nil {
+				return err
+			}
+		}
+		if order >= 0 {
+			if err := m.right.advance(); err != nil {
+				return err
+			}
 		}
 	}
-	if err := errors.Join(ctx.Err(), m.left.unseen(), m.right.unseen()); err != nil {
+	if err := errors.Join(ctx.Err(), checkKeys(m.left, m.right), m.left.unseen(), m.right.unseen()); err != nil {
 		return err // a query that was cancelled may end like one that is through
 	}
 	m.Counts.Complete = true
 	return nil
 }
 
-// step judges the rows at hand; a kind of "" says that they are the same.
-func (m *merge) step() (d Difference, err error) {
-	order, err := m.compare()
+// compare says whose row is to be judged: below 0 that of a, above 0 that of b,
+// 0 both, which have one key.
+func (m *merge) compare() int {
 	switch {
-	case err != nil:
-		return d, err
+	case !m.right.there, m.left.there && m.left.odd:
+		return -1
+	case !m.left.there, m.right.odd:
+		return 1
+	}
+	return compareKeys(m.left.key, m.right.key)
+}
+
+// judge says what is to be said about the rows at hand; a kind of "" is that
+// they are the same.
+func (m *merge) judge(order int) Difference {
+	var d Difference
+	switch {
 	case order < 0:
 		m.Counts.A++
-		m.Counts.Missing++
-		return Difference{Kind: Missing, Key: m.left.row.Key}, nil
+		d = m.left.alone(Missing)
 	case order > 0:
 		m.Counts.B++
-		m.Counts.Extra++
-		return Difference{Kind: Extra, Key: m.right.row.Key}, nil
+		d = m.right.alone(Extra)
+	default:
+		m.Counts.A++
+		m.Counts.B++
+		d = m.fields(m.left.row.Values, m.right.row.Values)
+		d.Key = m.left.row.Key
 	}
-	m.Counts.A++
-	m.Counts.B++
-	d = m.fields(m.left.row.Values, m.right.row.Values)
-	switch {
-	case len(d.Unreadable) > 0:
-		d.Kind = Unreadable
-		m.Counts.Unreadable++
-	case len(d.Fields) > 0:
-		d.Kind = Changed
+	switch d.Kind {
+	case Missing:
+		m.Counts.Missing++
+	case Extra:
+		m.Counts.Extra++
+	case Changed:
 		m.Counts.Changed++
+	case Unreadable:
+		m.Counts.Unreadable++
 	default:
 		m.Counts.Same++
 	}
-	d.Key = m.left.row.Key
-	return d, nil
+	return d
 }
 
-// pull moves on the side, or both sides, that were judged.
-func (m *merge) pull(judged Kind) error {
-	if judged == Missing {
-		return m.left.advance()
+// alone is a row without one of its key on the other side, or without a key.
+func (s *side) alone(kind Kind) Difference {
+	if s.odd {
+		return Difference{Kind: Unreadable, Key: s.row.Key, Unreadable: []Cell{{Side: s.name}}}
 	}
-	if judged == Extra {
-		return m.right.advance()
-	}
-	if err := m.left.advance(); err != nil {
-		return err
-	}
-	return m.right.advance()
-}
-
-func (m *merge) compare() (int, error) {
-	switch {
-	case !m.right.there:
-		return -1, nil
-	case !m.left.there:
-		return 1, nil
-	}
-	return compareKeys(m.left.key, m.right.key)
+	return Difference{Kind: kind, Key: s.row.Key}
 }
 
 // fields compares two rows of one key.
@@ -307,6 +309,12 @@ func (m *merge) fields(a, b map[string]any) (d Difference) {
 				d.Fields = append(d.Fields, name)
 			}
 		}
+	}
+	switch {
+	case len(d.Unreadable) > 0:
+		d.Kind = Unreadable
+	case len(d.Fields) > 0:
+		d.Kind = Changed
 	}
 	slices.Sort(d.Fields)
 	slices.SortFunc(d.Unreadable, func(x, y Cell) int { return cmp.Or(cmp.Compare(x.Field, y.Field), cmp.Compare(x.Side, y.Side)) })

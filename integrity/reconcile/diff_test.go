@@ -137,15 +137,54 @@ func TestKeysInOrderPass(t *testing.T) {
 	require.Equal(t, int64(8), counts.Same)
 }
 
-func TestUnusableKeys(t *testing.T) {
-	for name, bad := range map[string][]any{"none": {}, "null": {nil}, "float": {1.5}, "bool": {true}, "invalid": {"\xff"}} {
-		_, _, err := run(t, seq(reconcile.Row{Key: bad}), seq(), byType)
-		require.ErrorIs(t, err, reconcile.ErrKey, name)
+// One row without a usable key is an outcome of its own, and the others are
+// compared; a side that has no other is an error.
+func TestARowWithoutAUsableKeyIsOneDifference(t *testing.T) {
+	buffer := []byte("k")
+	for name, bad := range map[string][]any{"none": {}, "null": {nil}, "float": {1.5}, "bool": {true}, "half": {1, nil}, "huge": {uint64(1 << 63)}, "half of bytes": {buffer, nil}} {
+		good := []reconcile.Row{row(1, m{"x": 1}), row(2, m{"x": 1}), row(3, m{"x": 1})}
+		with := slices.Insert(slices.Clone(good), 1, reconcile.Row{Key: bad, Values: m{"x": 1}})
+		for side, sides := range map[string][2][]reconcile.Row{"a": {with, good}, "b": {good, with}} {
+			got, counts, err := run(t, seq(sides[0]...), seq(sides[1]...), byType)
+			require.NoError(t, err, name)
+			require.Equal(t, []reconcile.Difference{{Kind: reconcile.Unreadable, Key: bad, Unreadable: []reconcile.Cell{{Side: side}}}}, got, name)
+			require.Equal(t, int64(3), counts.Same)
+			require.Equal(t, int64(1), counts.Unreadable)
+			require.Equal(t, int64(7), counts.A+counts.B)
+			require.False(t, counts.Equal())
+		}
+		for _, sides := range [][2][]reconcile.Row{{{{Key: bad}}, good}, {good, {{Key: bad}}}, {{{Key: bad}}, nil}} {
+			got, counts, err := run(t, seq(sides[0]...), seq(sides[1]...), byType)
+			require.ErrorIs(t, err, reconcile.ErrKey, name)
+			require.Empty(t, got)
+			require.False(t, counts.Complete)
+		}
 	}
-	_, _, err := run(t, seq(row(1, nil)), seq(row("1", nil)), byType)
-	require.ErrorIs(t, err, reconcile.ErrKey, "two types of key")
-	_, _, err = run(t, seq(row(1, nil), row("1", nil)), seq(), byType)
-	require.ErrorIs(t, err, reconcile.ErrKey, "two types of key on one side")
+	after := seq(row("a", nil), reconcile.Row{Key: []any{nil}}, row("a", nil))
+	_, _, err := run(t, after, seq(), byType)
+	require.ErrorIs(t, err, reconcile.ErrOrder, "the order is that of the rows around it")
+}
+
+// Text, integers and bytes are never the same key. One row of another type is
+// missing here and extra there; where all are, the sides keep their keys
+// differently.
+func TestKeysOfTwoTypes(t *testing.T) {
+	got, _, err := run(t, seq(row(1, nil), row("1", nil), row("2", nil), row([]byte("3"), nil)), seq(row("1", nil), row("2", nil), row("3", nil), row("\xff", nil)), byType)
+	require.NoError(t, err)
+	require.Equal(t, []reconcile.Difference{
+		{Kind: reconcile.Missing, Key: []any{1}},
+		{Kind: reconcile.Extra, Key: []any{"3"}},
+		{Kind: reconcile.Extra, Key: []any{"\xff"}},
+		{Kind: reconcile.Missing, Key: []any{[]byte("3")}},
+	}, got)
+	for _, sides := range [][2]any{{1, "1"}, {"1", []byte("1")}, {[]any{1, "1"}, []any{1, 1}}, {[]any{1, 1}, 1}} {
+		got, counts, err := run(t, seq(row(sides[0], nil)), seq(row(sides[1], nil)), byType)
+		require.ErrorIs(t, err, reconcile.ErrKey)
+		require.Empty(t, got)
+		require.False(t, counts.Complete)
+	}
+	_, _, err = run(t, seq(row("1", nil), row(1, nil)), seq(), byType)
+	require.ErrorIs(t, err, reconcile.ErrOrder, "integers are before text, as SQLite has it")
 }
 
 // Drivers hand out one buffer again and again.

@@ -14,8 +14,8 @@
 // different values never compare as equal: text "0", bytes "0", integer 0,
 // NULL, the empty text and a missing field are six things, and so are the JSON
 // numbers 9007199254740993 and 9007199254740992. A value that is not what its
-// column says, such as a date 0000-00-00, is an outcome of its own row, and the
-// rows behind it are compared. Nothing is yielded before both sides have ended
+// column says, such as a date 0000-00-00, is an outcome of its own row, so is a
+// key that is NULL, and the rows behind it are compared. Nothing is yielded before both sides have ended
 // and were in order, so that a side in another order never looks like missing
 // rows. Columns that no row has, and none at all, are an error, never equality.
 // No difference and no error holds a value. Memory is one row a side and the
@@ -38,8 +38,8 @@
 // # Order of keys
 //
 // Keys are compared part by part: text and bytes by their bytes (ORDER BY under
-// COLLATE "C", utf8mb4_bin, BINARY), integers by number. A row is before
-// another whose key continues it.
+// COLLATE "C", utf8mb4_bin, BINARY), integers by number and before text, text
+// before bytes. A row is before another whose key continues it.
 //
 // # Concurrency
 //
@@ -50,7 +50,7 @@
 //	sentinel    kind       what to do
 //	ErrOptions  permanent  no columns, misspelt ones, or a sequence is nil: nothing was compared
 //	ErrOrder    permanent  *OrderError has side and row: sort the query by the bytes of the key
-//	ErrKey      permanent  a key is empty or has a part of another type: fix the sequence
+//	ErrKey      permanent  no key of a side can be used, or the sides keep them in two types: fix the sequence
 //	ErrLimit    permanent  there are more differences than Options.Limit, which were yielded
 //	other       temporary  a sequence failed
 //
