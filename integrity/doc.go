@@ -48,6 +48,12 @@
 //   - Nil and zero arguments are errors, and without a schema nothing is valid.
 //   - A changed field, key, tenant, table, version or schema id breaks a seal.
 //   - A row put back with its old seal, and a deleted row, change the roots.
+//   - What a WHERE compares as different is never one behind a seal: another
+//     number of a JSON document, a blob or a text in place of a number, NULL in
+//     place of an empty value. What a database only keeps in another way, such
+//     as 12.50 as 12.5, breaks none. [Sealer.Seal] lists what each type takes.
+//   - A sweep that did not reach the end is not OK, whatever it found; one row
+//     that cannot be read does not end it.
 //
 // # What it does not promise
 //
@@ -61,6 +67,12 @@
 // numbering plans. A duplicate is found within one import, not against the
 // database. A reader that hangs holds up its import: the context is looked at
 // between rows.
+//
+// A seal sees what it is given: read rows with [Cells], SQLite with
+// [SQLiteColumns] too, because a Scan into a typed variable, or a driver that
+// makes times of text, shows two stored values as one. It does not cover the
+// schema: who may declare another type or collation, or put a view in place of
+// the table, changes what a query finds without touching a row.
 //
 // # Which call first
 //
@@ -109,6 +121,8 @@
 //	                             (code read: the reader failed, perhaps temporary)
 //	ErrRow            permanent  the caller's row or reference is not what its layout says
 //	ErrTampered       permanent  the row is not what was sealed: look at the audit trail, restore the row
+//	                             (names the column that holds another class of value; if all rows do,
+//	                             the layout is not what the driver gives: see [Cells])
 //	ErrNoSeal         permanent  as above; before the first sealing run, seal the row
 //	ErrUnknownKey     permanent  the keyset lost the key of this seal: restore the keyset
 //	ErrUnknownSchema  permanent  register the layout of this schema id
@@ -125,7 +139,9 @@
 //	LP(schema id) ‖ LP(event id) ‖ n (4) ‖ n × (LP(name) ‖ type ‖ LP(value))
 //
 // where LP is a 4-byte big-endian length and the bytes, and fields stand in
-// the order of their names' bytes. A bucket of the roots is a keyed tag over
+// the order of their names' bytes. JSON enters as RFC 8785, but with all digits
+// of its numbers instead of the nearest float64. A bucket of the roots is a
+// keyed tag over
 //
 //	LP("crmguard/roots/v1") ‖ LP(tenant) ‖ LP(table) ‖ bucket (1) ‖ rows (8) ‖
 //	the sorted SHA-256(LP(key) ‖ row version (8) ‖ LP(seal))

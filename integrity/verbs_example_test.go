@@ -64,9 +64,14 @@ func ExampleJointHead() {
 	// exampleSweep stands in verbs_example_test.go.
 	_, contacts := exampleSweep("contacts", map[string]string{"r1": "Bern"})
 	_, deals := exampleSweep("deals", nil)
-	head := integrity.JointHead(contacts, deals) // audit.Heads.Seals of the beat
-	fmt.Println(len(head), slices.Equal(head, integrity.JointHead(deals, contacts)), slices.Equal(head, contacts.Head()))
-	// Output: 32 true false
+	head, err := integrity.JointHead(contacts, deals) // audit.Heads.Seals of the beat
+	other, _ := integrity.JointHead(deals, contacts)
+	fmt.Println(len(head), slices.Equal(head, other), slices.Equal(head, contacts.Head()), err)
+	_, err = integrity.JointHead(contacts, contacts)
+	fmt.Println(err)
+	// Output:
+	// 32 true false <nil>
+	// integrity: not usable as roots: two of one tenant and table
 }
 
 func ExampleKnownHeaders() {

@@ -1,7 +1,7 @@
 """Every vector of formats.md, recomputed."""
 
 from .alone import Key, opening_ad
-from .base import ABSENT, BOOLEAN, INTEGER, NULL, TEXT, Refused, lp, mac, sha256
+from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, json_value, lp, mac, sha256
 from .fields import field_ad, index_value, stream_key
 from .keys import keyset_ad, personkey_ad
 from .log import commitment
@@ -22,6 +22,10 @@ def run():
     commitments()
     sealed = seal_input("t1", "contacts", "r1", 7, "contact/1", b"", [("city", TEXT, "Bern")])
     same("row seal", mac(ROOT, sealed), "16c10f26123d9f4b8f18015971702e7494f5beee6dc2c390f5b2df5a5ecd178e")
+    document = json_value('{"n": [1.50, 1E2, -0.000001, 1e400], "id": 9007199254740993, "a": "\\u00fc\\u000b"}')
+    same("JSON", document, '{"a":"ü\\u000b","id":9007199254740993,"n":[1.5,100,-0.000001,1e+400]}'.encode().hex())
+    sealed = seal_input("t1", "contacts", "r1", 7, "contact/1", b"", [("extra", JSON, document)])
+    same("row seal, JSON", mac(ROOT, sealed), "1b59788c4e0a291ccb650d5f8cfb5faac5147a0128951ffcef270ba62895b107")
     same("ledger digest", ledger_digest(ROOT, "person", "t1", "p1"), "619ffcbbd503b050676d1c8b4ebce9b8bbb798c8cfc3728f5ce6104f43677d46")
     stand_alone()
 
