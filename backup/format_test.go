@@ -74,7 +74,7 @@ func TestChunksAreFrozen(t *testing.T) {
 		id := hashOf([]byte{byte(i), byte(i >> 8), byte(i >> 16)})
 		data = append(data, id[:]...)
 	}
-	pipe, err := newPipeline(t.Context(), &fanout{}, key, newBlobIndex(nil))
+	pipe, err := newPipeline(t.Context(), &fanout{}, key, nil)
 	require.NoError(t, err)
 	defer pipe.close()
 	var sizes []int

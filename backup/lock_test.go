@@ -1,0 +1,237 @@
+package backup_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/backup"
+	"github.com/crmguard/crmguard/backup/backuptest"
+)
+
+// pausing is a store that does something before one of its operations.
+type pausing struct {
+	backup.Store
+	at int
+	do func()
+
+	mu sync.Mutex
+	n  int
+}
+
+func (p *pausing) step() {
+	p.mu.Lock()
+	p.n++
+	now := p.n == p.at
+	p.mu.Unlock()
+	if now {
+		p.do()
+	}
+}
+
+func (p *pausing) Put(ctx context.Context, name string, data []byte) error {
+	p.step()
+	return p.Store.Put(ctx, name, data)
+}
+
+func (p *pausing) Read(ctx context.Context, name string, offset, limit int64) ([]byte, error) {
+	p.step()
+	return p.Store.Read(ctx, name, offset, limit)
+}
+
+func (p *pausing) List(ctx context.Context, folder string) iter.Seq2[backup.Info, error] {
+	p.step()
+	return p.Store.List(ctx, folder)
+}
+
+func (p *pausing) Delete(ctx context.Context, name string) error {
+	p.step()
+	return p.Store.Delete(ctx, name)
+}
+
+// A process that is stopped for longer than a lock lives, between any two of
+// its steps, while another job takes its lock for stale and a prune removes
+// the packs that no snapshot needs yet: it commits nothing that they broke,
+// and what it says it committed is there.
+func TestAJobThatWasSuspendedBreaksNothing(t *testing.T) {
+	key, dir, elsewhere := backup.NewMachineKey(), smallTree(t), smallTree(t)
+	write(t, filepath.Join(elsewhere, "other"), []byte("other"))
+	for _, pruned := range []bool{true, false} {
+		before, mirror := backuptest.NewMemory("a"), backuptest.NewMemory("b")
+		mustRun(t, nightly(memoryRepos(t, key, before, mirror), backup.Folder("files", dir)))
+		write(t, filepath.Join(dir, "new"), noise(21, 1000))
+		lost, done := 0, 0
+		for at := 1; ; at++ {
+			memory, b := before.Clone(), mirror.Clone()
+			var asleep atomic.Int64
+			now := func() time.Time { return time.Now().Add(time.Duration(asleep.Load())) }
+			paused := &pausing{Store: memory, do: func() {
+				asleep.Store(int64(31 * time.Minute))
+				if pruned {
+					repo := reopen(t, key, memory)
+					other := nightly([]*backup.Repository{repo}, backup.Folder("files", elsewhere))
+					other.Now = now
+					mustRun(t, other)
+					require.NoError(t, backup.Prune(t.Context(), repo))
+				}
+			}}
+			repos := []*backup.Repository{reopen(t, key, paused), reopen(t, key, b)}
+			paused.at = paused.n + at
+			job := nightly(repos, backup.Folder("files", dir))
+			job.Now = now
+			result, err := job.RunOnce(t.Context())
+			if paused.n < paused.at {
+				require.NoError(t, err)
+				break
+			}
+			repo := reopen(t, key, memory)
+			_, checkErr := repo.Check(t.Context(), backup.ReadAll)
+			require.NoError(t, checkErr, "operation %d", at)
+			_, checkErr = reopen(t, key, b).Check(t.Context(), backup.ReadAll)
+			require.NoError(t, checkErr, "operation %d", at)
+			snapshots, listErr := repo.Snapshots(t.Context())
+			require.NoError(t, listErr)
+			want := 1
+			if pruned {
+				want++
+			}
+			if err != nil {
+				lost++
+				require.ErrorIs(t, err, backup.ErrLockLost, "operation %d", at)
+			}
+			if result != nil && result.Stores[0].Err == nil {
+				done++
+				want++
+				require.Len(t, content(t, repo, result.Snapshot), 3)
+			}
+			require.Len(t, snapshots, want, "operation %d: %v", at, err)
+			job = nightly([]*backup.Repository{repo}, backup.Folder("files", dir))
+			job.Now = now
+			require.Len(t, content(t, repo, mustRun(t, job).Snapshot), 3)
+			_, checkErr = repo.Check(t.Context(), backup.ReadAll)
+			require.NoError(t, checkErr, "operation %d", at)
+		}
+		require.Greater(t, lost, 5)
+		require.Positive(t, done, "a lock that is lost after the commit costs nothing")
+	}
+}
+
+// A lock that somebody removed, of one store or of both.
+func TestARemovedLockMakesNoSnapshot(t *testing.T) {
+	for name, removed := range map[string][]bool{"first": {true, false}, "second": {false, true}, "both": {true, true}} {
+		t.Run(name, func(t *testing.T) {
+			stores := []*backuptest.Memory{backuptest.NewMemory("a"), backuptest.NewMemory("b")}
+			repos := memoryRepos(t, fixedKey, stores[0], stores[1])
+			result, err := nightly(repos, script{"s", func(context.Context, *backup.Writer) error {
+				for i, store := range stores {
+					for _, lock := range kinds(store)["locks"] {
+						if removed[i] {
+							store.Set(lock, nil)
+						}
+					}
+				}
+				return nil
+			}}).RunOnce(t.Context())
+			require.ErrorIs(t, err, backup.ErrLockLost)
+			require.Equal(t, removed[0] && removed[1], result == nil)
+			for i, store := range stores {
+				if removed[i] {
+					require.Empty(t, kinds(store)["snapshots"])
+					require.Empty(t, kinds(store)["index"], "nor an index of what nobody holds")
+				} else {
+					require.NoError(t, result.Stores[i].Err)
+					require.Len(t, kinds(store)["snapshots"], 1)
+				}
+				require.Empty(t, kinds(store)["locks"])
+			}
+			mustRun(t, nightly(repos, script{"s", func(context.Context, *backup.Writer) error { return nil }}))
+			require.Equal(t, stores[0].Files(), stores[1].Files())
+		})
+	}
+}
+
+// refresher is a store that takes one lock, and does something else with
+// every later one.
+type refresher struct {
+	*backuptest.Memory
+	locks atomic.Int32
+	later func(ctx context.Context) error
+}
+
+func (r *refresher) Put(ctx context.Context, name string, data []byte) error {
+	if strings.HasPrefix(name, "locks/") && r.locks.Add(1) > 1 {
+		return r.later(ctx)
+	}
+	return r.Memory.Put(ctx, name, data)
+}
+
+// A lock that is not renewed is lost, also when the clock was set back by
+// almost as much. The other store keeps its lock.
+func TestALockThatCannotBeRenewedIsLost(t *testing.T) {
+	for name, later := range map[string]func(ctx context.Context) error{
+		"hangs": func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
+		"fails": func(context.Context) error { return errors.New("no space") },
+		"takes an hour": func(ctx context.Context) error {
+			time.Sleep(time.Hour)
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				good, bad := backuptest.NewMemory("good"), &refresher{Memory: backuptest.NewMemory("bad"), later: later}
+				repos := memoryRepos(t, fixedKey, bad, good)
+				started := time.Now()
+				job := nightly(repos, script{"s", func(ctx context.Context, _ *backup.Writer) error {
+					time.Sleep(40 * time.Minute)
+					return ctx.Err()
+				}})
+				job.Now = func() time.Time {
+					if time.Since(started) > 10*time.Minute {
+						return time.Now().Add(-20 * time.Minute) // set back
+					}
+					return time.Now()
+				}
+				result, err := job.RunOnce(t.Context())
+				require.ErrorIs(t, err, backup.ErrLockLost)
+				require.ErrorIs(t, result.Stores[0].Err, backup.ErrLockLost)
+				require.NoError(t, result.Stores[1].Err)
+				require.Empty(t, kinds(bad.Memory)["snapshots"])
+				require.Len(t, kinds(good)["snapshots"], 1)
+				require.Empty(t, kinds(good)["locks"])
+			})
+		})
+	}
+}
+
+// Without any store there is nothing to read for: the sources are stopped.
+func TestARunEndsOnceEveryLockIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := &refresher{Memory: backuptest.NewMemory("bad"), later: func(context.Context) error { return errors.New("no space") }}
+		started := time.Now()
+		result, err := nightly(memoryRepos(t, fixedKey, bad), script{"s", func(ctx context.Context, _ *backup.Writer) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(10 * time.Hour):
+				return nil
+			}
+		}}).RunOnce(t.Context())
+		require.Nil(t, result)
+		require.ErrorIs(t, err, backup.ErrLockLost)
+		require.Less(t, time.Since(started), time.Hour)
+		require.Empty(t, kinds(bad.Memory)["snapshots"])
+		require.Empty(t, kinds(bad.Memory)["locks"])
+	})
+}
