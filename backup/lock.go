@@ -216,14 +216,11 @@ func (l *lock) release(ctx context.Context) error {
 	defer cancel()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var errs []error
+	var err error
 	for _, name := range append(l.strays, l.name) {
-		if name == "" {
-			continue
-		}
-		if err := l.repo.store.Delete(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, &StoreError{Store: l.repo.store.Name(), Err: err})
+		if name != "" {
+			err = errors.Join(err, remove(ctx, l.repo.store, name))
 		}
 	}
-	return errors.Join(errs...)
+	return err
 }

@@ -3,10 +3,8 @@ package backup_test
 import (
 	"context"
 	"errors"
-	"iter"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,46 +15,6 @@ import (
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/backup/backuptest"
 )
-
-// pausing is a store that does something before one of its operations.
-type pausing struct {
-	backup.Store
-	at int
-	do func()
-
-	mu sync.Mutex
-	n  int
-}
-
-func (p *pausing) step() {
-	p.mu.Lock()
-	p.n++
-	now := p.n == p.at
-	p.mu.Unlock()
-	if now {
-		p.do()
-	}
-}
-
-func (p *pausing) Put(ctx context.Context, name string, data []byte) error {
-	p.step()
-	return p.Store.Put(ctx, name, data)
-}
-
-func (p *pausing) Read(ctx context.Context, name string, offset, limit int64) ([]byte, error) {
-	p.step()
-	return p.Store.Read(ctx, name, offset, limit)
-}
-
-func (p *pausing) List(ctx context.Context, folder string) iter.Seq2[backup.Info, error] {
-	p.step()
-	return p.Store.List(ctx, folder)
-}
-
-func (p *pausing) Delete(ctx context.Context, name string) error {
-	p.step()
-	return p.Store.Delete(ctx, name)
-}
 
 // A process that is stopped for longer than a lock lives, between any two of
 // its steps, while another job takes its lock for stale and a prune removes
@@ -74,7 +32,7 @@ func TestAJobThatWasSuspendedBreaksNothing(t *testing.T) {
 			memory, b := before.Clone(), mirror.Clone()
 			var asleep atomic.Int64
 			now := func() time.Time { return time.Now().Add(time.Duration(asleep.Load())) }
-			paused := &pausing{Store: memory, do: func() {
+			paused := &pausing{Store: memory, steps: &steps{do: func() {
 				asleep.Store(int64(31 * time.Minute))
 				if pruned {
 					repo := reopen(t, key, memory)
@@ -83,7 +41,7 @@ func TestAJobThatWasSuspendedBreaksNothing(t *testing.T) {
 					mustRun(t, other)
 					require.NoError(t, backup.Prune(t.Context(), repo))
 				}
-			}}
+			}}}
 			repos := []*backup.Repository{reopen(t, key, paused), reopen(t, key, b)}
 			paused.at = paused.n + at
 			job := nightly(repos, backup.Folder("files", dir))

@@ -138,10 +138,10 @@ func TestLevellingMeetsAnotherJob(t *testing.T) {
 	for _, second := range []bool{false, true} {
 		for at := 1; ; at++ {
 			a, b := before.Clone(), mirror.Clone()
-			paused := &pausing{Store: a, do: func() {
+			paused := &pausing{Store: a, steps: &steps{do: func() {
 				repo := []*backup.Repository{reopen(t, key, a)}
 				mustRun(t, nightly(repo, backup.Folder("files", elsewhere)))
-			}}
+			}}}
 			repos := []*backup.Repository{reopen(t, key, paused), reopen(t, key, b)}
 			if second {
 				repos[0], repos[1] = repos[1], repos[0]

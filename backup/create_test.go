@@ -1,0 +1,231 @@
+package backup_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/backup"
+	"github.com/crmguard/crmguard/backup/backuptest"
+)
+
+// A Create that fails at any operation of one of its stores leaves nothing
+// that stands in the way: a store without config is made by the next Create,
+// and where there is one it opens and is mirrored to the others.
+func TestACreateThatWasInterruptedIsFinished(t *testing.T) {
+	key := backup.NewMachineKey()
+	for _, mode := range []backuptest.Mode{backuptest.Once, backuptest.Crash, backuptest.Lost} {
+		for at := 1; ; at++ {
+			stores := []*backuptest.Memory{backuptest.NewMemory("a"), backuptest.NewMemory("b")}
+			faulty := &backuptest.Faulty{Store: stores[1], At: at, Mode: mode}
+			_, err := backup.Create(t.Context(), config(key), faulty, stores[0])
+			if faulty.Operations() < at {
+				require.NoError(t, err)
+				break
+			}
+			if len(stores[0].Files()) == 0 {
+				require.Error(t, err)
+				memoryRepos(t, key, stores[0], stores[1])
+			} else if err != nil { // the first store was made
+				require.ErrorContains(t, err, "Open it", "the error says what to do")
+				_, err = backup.Create(t.Context(), config(key), stores[0], stores[1])
+				require.ErrorIs(t, err, backup.ErrExists)
+				require.ErrorContains(t, err, "Mirror")
+				repo := reopen(t, key, stores[0])
+				if _, err := backup.Open(t.Context(), stores[1], config(key)); err != nil {
+					require.ErrorIs(t, err, backup.ErrNoRepository, "mode %d, operation %d", mode, at)
+					_, err = repo.Mirror(t.Context(), stores[1])
+					require.NoError(t, err)
+				}
+			}
+			require.Equal(t, stores[0].Files(), stores[1].Files(), "mode %d, operation %d", mode, at)
+			require.Len(t, stores[0].Files(), 2, "one key file and the config")
+			mustCheck(t, reopen(t, key, stores[0]))
+			_, err = backup.Create(t.Context(), config(key), stores[0])
+			require.ErrorIs(t, err, backup.ErrExists)
+		}
+	}
+}
+
+// Two that create in the same stores, named in another order, interleaved at
+// every pair of operations: one gets all, the other a clear error, and
+// nothing of it stays.
+func TestTwoCreatesAtOnce(t *testing.T) {
+	one, other := config(backup.NewMachineKey()), config(backup.NewMachineKey())
+	for first := 1; ; first++ {
+		second, done := 1, false
+		for ; !done; second++ {
+			a, b := backuptest.NewMemory("a"), backuptest.NewMemory("b")
+			outer, inner := &steps{at: first}, &steps{at: second}
+			reached, finish, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+			inner.do = func() {
+				close(reached)
+				<-finish
+			}
+			outer.do = func() {
+				go func() {
+					_, err := backup.Create(t.Context(), other, &pausing{b, inner}, &pausing{a, inner})
+					if inner.n < second {
+						close(reached)
+					}
+					ended <- err
+				}()
+				<-reached
+			}
+			_, err := backup.Create(t.Context(), one, &pausing{a, outer}, &pausing{b, outer})
+			if outer.n < first {
+				require.NoError(t, err)
+				return
+			}
+			close(finish)
+			otherErr := <-ended
+			done = inner.n < second
+			winner, lost := one, otherErr
+			if err != nil {
+				winner, lost = other, err
+				require.NoError(t, otherErr, "operations %d and %d: one of two gets the stores", first, second)
+			}
+			require.ErrorIs(t, lost, backup.ErrExists)
+			require.Equal(t, a.Files(), b.Files(), "operations %d and %d", first, second)
+			require.Len(t, a.Files(), 2, "operations %d and %d: one key file and the config", first, second)
+			repo, err := backup.Open(t.Context(), a, winner)
+			require.NoError(t, err)
+			mustCheck(t, repo)
+		}
+	}
+}
+
+// Stores that only partly overlap: whoever gets nil can open all of its own.
+func TestCreatesOfOverlappingStores(t *testing.T) {
+	key := backup.NewMachineKey()
+	for range 50 {
+		stores := []*backuptest.Memory{backuptest.NewMemory("a"), backuptest.NewMemory("b"), backuptest.NewMemory("c")}
+		var all sync.WaitGroup
+		for _, wanted := range [][]*backuptest.Memory{{stores[0], stores[1]}, {stores[2], stores[1]}, {stores[2], stores[0]}} {
+			all.Go(func() {
+				repos, err := backup.Create(t.Context(), config(key), wanted[0], wanted[1])
+				if err != nil {
+					if !errors.Is(err, backup.ErrExists) {
+						t.Errorf("a lost race gave %v", err)
+					}
+					return
+				}
+				if _, err := nightly(repos, script{"s", func(context.Context, *backup.Writer) error { return nil }}).RunOnce(t.Context()); err != nil {
+					t.Errorf("a repository that was made does not take a snapshot: %v", err)
+				}
+				for i, store := range wanted {
+					if repo, err := backup.Open(t.Context(), store, config(key)); err != nil || repo.ID() != repos[i].ID() {
+						t.Errorf("a repository that was made does not open: %v", err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		for _, store := range stores {
+			if repo, err := backup.Open(t.Context(), store, config(key)); err == nil {
+				mustCheck(t, repo)
+			} else {
+				require.ErrorIs(t, err, backup.ErrNoRepository)
+			}
+		}
+	}
+}
+
+// child is this test once more, in a process of its own, which does what it
+// does with every line it reads and answers with one.
+type child struct {
+	in  io.WriteCloser
+	out *bufio.Scanner
+}
+
+const childEnv = "CRMGUARD_BACKUP_TEST_CHILD"
+
+// asChild returns false in the parent. In a child it answers until its input
+// ends.
+func asChild(answer func(line string) error) bool {
+	if os.Getenv(childEnv) == "" {
+		return false
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		fmt.Printf("answer: %q\n", fmt.Sprint(answer(lines.Text())))
+	}
+	return true
+}
+
+func startChild(t *testing.T) *child {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), childEnv+"=1")
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+	})
+	return &child{in: in, out: bufio.NewScanner(out)}
+}
+
+func (c *child) tell(t *testing.T, line string) {
+	t.Helper()
+	_, err := io.WriteString(c.in, line+"\n")
+	require.NoError(t, err)
+}
+
+func (c *child) answer(t *testing.T) string {
+	t.Helper()
+	for c.out.Scan() {
+		if text, ok := strings.CutPrefix(c.out.Text(), "answer: "); ok {
+			return text
+		}
+	}
+	require.FailNow(t, "the other process ended")
+	return ""
+}
+
+// Two processes that start at a time on an empty place, as two replicas of a
+// program do.
+func TestTwoProcessesCreateAtOnce(t *testing.T) {
+	if asChild(func(dir string) error {
+		_, err := backup.Create(context.Background(), config(fixedKey), localStore(t, filepath.Join(dir, "b")), localStore(t, filepath.Join(dir, "a")))
+		if errors.Is(err, backup.ErrExists) {
+			return backup.ErrExists
+		}
+		return err
+	}) {
+		return
+	}
+	children := []*child{startChild(t), startChild(t)}
+	for range 30 {
+		dir := t.TempDir()
+		answers := map[string]int{}
+		for _, c := range children {
+			c.tell(t, dir)
+		}
+		for _, c := range children {
+			answers[c.answer(t)]++
+		}
+		require.Equal(t, map[string]int{`"<nil>"`: 1, fmt.Sprintf("%q", backup.ErrExists.Error()): 1}, answers)
+		for _, name := range []string{"a", "b"} {
+			repo, err := backup.Open(t.Context(), localStore(t, filepath.Join(dir, name)), config(fixedKey))
+			require.NoError(t, err)
+			mustCheck(t, repo)
+		}
+		keys, err := fs.Glob(os.DirFS(dir), "*/keys/*")
+		require.NoError(t, err)
+		require.Len(t, keys, 2)
+	}
+}
