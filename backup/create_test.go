@@ -1,16 +1,12 @@
 package backup_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -140,60 +136,6 @@ func TestCreatesOfOverlappingStores(t *testing.T) {
 			}
 		}
 	}
-}
-
-// child is this test once more, in a process of its own, which does what it
-// does with every line it reads and answers with one.
-type child struct {
-	in  io.WriteCloser
-	out *bufio.Scanner
-}
-
-const childEnv = "CRMGUARD_BACKUP_TEST_CHILD"
-
-// asChild returns false in the parent. In a child it answers until its input
-// ends.
-func asChild(answer func(line string) error) bool {
-	if os.Getenv(childEnv) == "" {
-		return false
-	}
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		fmt.Printf("answer: %q\n", fmt.Sprint(answer(lines.Text())))
-	}
-	return true
-}
-
-func startChild(t *testing.T) *child {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), childEnv+"=1")
-	in, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-	})
-	return &child{in: in, out: bufio.NewScanner(out)}
-}
-
-func (c *child) tell(t *testing.T, line string) {
-	t.Helper()
-	_, err := io.WriteString(c.in, line+"\n")
-	require.NoError(t, err)
-}
-
-func (c *child) answer(t *testing.T) string {
-	t.Helper()
-	for c.out.Scan() {
-		if text, ok := strings.CutPrefix(c.out.Text(), "answer: "); ok {
-			return text
-		}
-	}
-	require.FailNow(t, "the other process ended")
-	return ""
 }
 
 // Two processes that start at a time on an empty place, as two replicas of a
