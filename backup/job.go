@@ -72,7 +72,8 @@ type StoreResult struct {
 
 // RunOnce reads the sources and commits one snapshot. When some stores failed
 // and others hold the snapshot it returns the result and an error that wraps
-// ErrStore; in every other case of an error there is no snapshot.
+// ErrStore; in every other case of an error there is no snapshot, unless the
+// error says that one could not be removed.
 func (j *Job) RunOnce(ctx context.Context) (*Result, error) {
 	if err := j.validate(); err != nil {
 		return nil, err

@@ -193,3 +193,29 @@ func TestARunEndsOnceEveryLockIsLost(t *testing.T) {
 		require.Empty(t, kinds(bad.Memory)["locks"])
 	})
 }
+
+// slowReader is a store that takes its time once to read a lock.
+type slowReader struct {
+	*backuptest.Memory
+	slow atomic.Bool
+}
+
+func (s *slowReader) Read(ctx context.Context, name string, offset, limit int64) ([]byte, error) {
+	if strings.HasPrefix(name, "locks/") && s.slow.CompareAndSwap(true, false) {
+		time.Sleep(6 * time.Minute)
+	}
+	return s.Memory.Read(ctx, name, offset, limit)
+}
+
+// A lock that is renewed while a commit looks for it was not removed.
+func TestALockThatIsRenewedWhileItIsLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowReader{Memory: backuptest.NewMemory("a")}
+		mustRun(t, nightly(memoryRepos(t, fixedKey, store), script{"s", func(context.Context, *backup.Writer) error {
+			store.slow.Store(true)
+			return nil
+		}}))
+		require.False(t, store.slow.Load())
+		require.Empty(t, kinds(store.Memory)["locks"])
+	})
+}
