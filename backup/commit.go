@@ -22,7 +22,9 @@ func (t *target) commit(ctx context.Context, name string, data []byte, packs []i
 	if err == nil {
 		return nil
 	}
-	return errors.Join(err, t.takeBack(context.WithoutCancel(ctx), name, packs))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockRefresh)
+	defer cancel()
+	return errors.Join(err, t.takeBack(ctx, name, packs))
 }
 
 // takeBack removes what commit wrote without a lock. An index whose packs are
@@ -35,7 +37,7 @@ func (t *target) takeBack(ctx context.Context, name string, packs []indexedPack)
 			return nil
 		}
 	}
-	if err := t.repo.store.Delete(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := remove(ctx, t.repo.store, name); err != nil {
 		return &FileError{Store: t.repo.store.Name(), File: name, Err: errors.Join(errNotTakenBack, err)}
 	}
 	return nil

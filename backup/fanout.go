@@ -18,7 +18,7 @@ type target struct {
 	repo   *Repository
 	lock   *lock
 	result StoreResult
-	mu     sync.Mutex // guards result.Err, which the lock's refresher may set
+	mu     sync.Mutex // guards result, which the refresher of the lock may fail
 
 	held    map[string]map[blobID]int64 // files it held when levelling began, by folder
 	index   *blobIndex                  // as it was then
@@ -33,14 +33,18 @@ func (t *target) fail(err error) {
 	}
 }
 
-func (t *target) failed() error {
+func (t *target) failed() error { return t.report().Err }
+
+func (t *target) report() StoreResult {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.result.Err
+	return t.result
 }
 
 // count adds a new file to the result.
 func (t *target) count(data []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.result.Files++
 	t.result.Bytes += int64(len(data))
 }

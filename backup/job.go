@@ -85,10 +85,11 @@ func (j *Job) RunOnce(ctx context.Context) (*Result, error) {
 	}
 	result, err := r.do(ctx)
 	for _, t := range r.fan.targets {
-		if t.failed() != nil {
+		store := t.report()
+		if store.Err != nil {
 			j.observe(ctx, "backup.store.failed", 1, slog.String("store", t.repo.Name()))
 		}
-		if n := len(t.result.Problems); n > 0 {
+		if n := len(store.Problems); n > 0 {
 			j.observe(ctx, "backup.store.problems", float64(n), slog.String("store", t.repo.Name()))
 		}
 	}

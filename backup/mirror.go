@@ -56,7 +56,8 @@ func (f *fanout) levelFolder(ctx context.Context, folder string) error {
 		}
 	}
 	for id, from := range holders {
-		if len(from) == len(f.targets) || (folder == dataFolder && !f.indexed(id)) {
+		lacks := func(t *target) bool { return !slices.Contains(from, t) }
+		if !slices.ContainsFunc(f.alive(), lacks) || (folder == dataFolder && !f.indexed(id)) {
 			continue
 		}
 		if err := f.levelFile(ctx, folder, id, from); err != nil {
@@ -95,10 +96,16 @@ func (f *fanout) levelFile(ctx context.Context, folder string, id blobID, from [
 // operator, and deduplication must not lean on it.
 func (t *target) blame(folder string, id blobID, err error) {
 	if errors.Is(err, ErrCorrupt) && (folder != dataFolder || !t.index.names(id)) {
-		t.result.Problems = append(t.result.Problems, err)
+		t.problem(err)
 		return
 	}
 	t.fail(err)
+}
+
+func (t *target) problem(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.result.Problems = append(t.result.Problems, err)
 }
 
 // original is a file as it is stored, and what it says.
@@ -173,7 +180,7 @@ func (t *target) accept(ctx context.Context, folder string, id blobID, file *ori
 			return err
 		}
 		if len(t.checker.report.Problems) > 0 {
-			t.result.Problems = append(t.result.Problems, &FileError{
+			t.problem(&FileError{
 				Store: t.repo.store.Name(), File: name,
 				Err: corrupt("a snapshot of another store was not copied: %w", t.checker.report.Problems[0]),
 			})
@@ -181,10 +188,13 @@ func (t *target) accept(ctx context.Context, folder string, id blobID, file *ori
 		}
 		err = t.commit(ctx, name, file.sealed, nil)
 	}
-	if err == nil {
-		t.result.Copied++
+	if err != nil {
+		return err
 	}
-	return err
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.result.Copied++
+	return nil
 }
 
 // prepareCheck loads the index as it is once packs and indexes were copied.

@@ -1,10 +1,13 @@
 package backup_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -126,8 +129,9 @@ func TestASnapshotWithoutItsDataIsNotCopied(t *testing.T) {
 	mustCheck(t, reopen(t, fixedKey, a), result.Snapshot)
 }
 
-// Another job that writes to one of the stores only, at any moment of a run
-// that levels both: nobody fails, and each store restores what it lists.
+// Another job that writes to one of the stores only, or levels both, at any
+// moment of a run that levels both: nobody fails, and each store restores what
+// it lists.
 func TestLevellingMeetsAnotherJob(t *testing.T) {
 	key, dir, elsewhere := backup.NewMachineKey(), smallTree(t), t.TempDir()
 	write(t, filepath.Join(elsewhere, "other"), noise(31, 1000))
@@ -135,15 +139,18 @@ func TestLevellingMeetsAnotherJob(t *testing.T) {
 	mustRun(t, nightly(memoryRepos(t, key, before, mirror), backup.Folder("files", dir)))
 	// What the other job brings is new to this one as well.
 	write(t, filepath.Join(dir, "other"), noise(31, 1000))
-	for _, second := range []bool{false, true} {
+	for _, c := range []struct{ second, both bool }{{false, false}, {true, false}, {false, true}} {
 		for at := 1; ; at++ {
 			a, b := before.Clone(), mirror.Clone()
 			paused := &pausing{Store: a, steps: &steps{do: func() {
-				repo := []*backup.Repository{reopen(t, key, a)}
-				mustRun(t, nightly(repo, backup.Folder("files", elsewhere)))
+				repos := []*backup.Repository{reopen(t, key, a)}
+				if c.both {
+					repos = append(repos, reopen(t, key, b))
+				}
+				mustRun(t, nightly(repos, backup.Folder("files", elsewhere)))
 			}}}
 			repos := []*backup.Repository{reopen(t, key, paused), reopen(t, key, b)}
-			if second {
+			if c.second {
 				repos[0], repos[1] = repos[1], repos[0]
 			}
 			paused.at = paused.n + at
@@ -164,6 +171,36 @@ func TestLevellingMeetsAnotherJob(t *testing.T) {
 			require.Equal(t, a.Files(), b.Files(), "operation %d", at)
 		}
 	}
+}
+
+// A store that fails costs the others no reading of what they all have.
+func TestAFailedStoreDoesNotMakeTheOthersReadEverything(t *testing.T) {
+	stores := []*backuptest.Memory{backuptest.NewMemory("a"), backuptest.NewMemory("b"), backuptest.NewMemory("c")}
+	repos := memoryRepos(t, fixedKey, stores[0], stores[1], stores[2])
+	dir := smallTree(t)
+	mustRun(t, nightly(repos, backup.Folder("files", dir)))
+	counting := &reads{Memory: stores[0]}
+	faulty := &backuptest.Faulty{Store: stores[2], Mode: backuptest.Crash}
+	repos[0], repos[2] = reopen(t, fixedKey, counting), reopen(t, fixedKey, faulty)
+	faulty.At = faulty.Operations() + 1
+	result, err := nightly(repos, backup.Folder("files", dir)).RunOnce(t.Context())
+	require.ErrorIs(t, err, backup.ErrStore)
+	require.Error(t, result.Stores[2].Err)
+	require.NoError(t, result.Stores[0].Err)
+	require.EqualValues(t, 2, counting.packs.Load(), "the headers of the two new packs")
+}
+
+// reads counts the packs that are read.
+type reads struct {
+	*backuptest.Memory
+	packs atomic.Int32
+}
+
+func (r *reads) Read(ctx context.Context, name string, offset, limit int64) ([]byte, error) {
+	if strings.HasPrefix(name, "data/") {
+		r.packs.Add(1)
+	}
+	return r.Memory.Read(ctx, name, offset, limit)
 }
 
 // The foreign program finds nothing to say about a store that was filled by

@@ -37,7 +37,7 @@ func (r *run) do(ctx context.Context) (result *Result, err error) {
 	defer func() { err = errors.Join(err, r.unlock(ctx)) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if err := r.checkClock(Snapshot{}); err != nil {
+	if err := r.checkClock(); err != nil {
 		return nil, err
 	}
 	if err := r.fan.each(ctx, func(t *target) (err error) {
@@ -105,6 +105,7 @@ func (r *run) unlock(ctx context.Context) error {
 // snapshot of any. Stores that are not whole fail.
 func (r *run) load(ctx context.Context) (known []*blobIndex, err error) {
 	var newest Snapshot
+	var holder *target
 	for _, t := range r.fan.alive() {
 		snapshots, err := t.repo.Snapshots(ctx)
 		var index *blobIndex
@@ -122,13 +123,13 @@ func (r *run) load(ctx context.Context) (known []*blobIndex, err error) {
 			known = append(known, index)
 		}
 		if n := len(snapshots); n > 0 && snapshots[n-1].Time.After(newest.Time) {
-			newest = snapshots[n-1]
+			newest, holder = snapshots[n-1], t
 		}
 	}
 	if len(known) == 0 {
 		return nil, r.fan.errs()
 	}
-	return known, r.checkClock(newest)
+	return known, r.checkNewest(newest, holder)
 }
 
 // read asks for the heads and runs the sources, in the order that makes the
@@ -248,7 +249,7 @@ func (r *run) commit(ctx context.Context) (*Result, error) {
 			return nil, fmt.Errorf("%w: %w", ErrKeyCopy, err)
 		}
 	}
-	if err := r.checkClock(Snapshot{}); err != nil {
+	if err := r.checkClock(); err != nil {
 		return nil, err
 	}
 	document, err := r.snapshot(tree)
@@ -268,11 +269,11 @@ func (r *run) commit(ctx context.Context) (*Result, error) {
 		Snapshot: id.String(), Manifest: hex.EncodeToString(digest[:]), Files: r.files, Bytes: r.bytes, Started: r.started,
 	}
 	for _, t := range r.fan.targets {
-		t.result.Err = t.failed()
-		if t.result.Err == nil {
-			result.Added = t.result.Bytes
+		store := t.report()
+		if store.Err == nil {
+			result.Added = store.Bytes
 		}
-		result.Stores = append(result.Stores, t.result)
+		result.Stores = append(result.Stores, store)
 	}
 	return result, r.fan.errs()
 }
