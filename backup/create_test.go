@@ -17,41 +17,56 @@ import (
 )
 
 // A Create that fails at any operation of one of its stores leaves nothing
-// that stands in the way: a store without config is made by the next Create,
-// and where there is one it opens and is mirrored to the others.
+// that stands in the way: where there is no config yet the next Create makes
+// all, and otherwise the store that has one is opened and mirrored to the
+// other.
 func TestACreateThatWasInterruptedIsFinished(t *testing.T) {
 	key := backup.NewMachineKey()
 	for _, mode := range []backuptest.Mode{backuptest.Once, backuptest.Crash, backuptest.Lost} {
-		for at := 1; ; at++ {
-			stores := []*backuptest.Memory{backuptest.NewMemory("a"), backuptest.NewMemory("b")}
-			faulty := &backuptest.Faulty{Store: stores[1], At: at, Mode: mode}
-			_, err := backup.Create(t.Context(), config(key), faulty, stores[0])
-			if faulty.Operations() < at {
-				require.NoError(t, err)
-				break
+		for _, bad := range []string{"a", "b"} {
+			for at := 1; interruptCreate(t, key, mode, bad, at); at++ {
 			}
-			if len(stores[0].Files()) == 0 {
-				require.Error(t, err)
-				memoryRepos(t, key, stores[0], stores[1])
-			} else if err != nil { // the first store was made
-				require.ErrorContains(t, err, "Open it", "the error says what to do")
-				_, err = backup.Create(t.Context(), config(key), stores[0], stores[1])
-				require.ErrorIs(t, err, backup.ErrExists)
-				require.ErrorContains(t, err, "Mirror")
-				repo := reopen(t, key, stores[0])
-				if _, err := backup.Open(t.Context(), stores[1], config(key)); err != nil {
-					require.ErrorIs(t, err, backup.ErrNoRepository, "mode %d, operation %d", mode, at)
-					_, err = repo.Mirror(t.Context(), stores[1])
-					require.NoError(t, err)
-				}
-			}
-			require.Equal(t, stores[0].Files(), stores[1].Files(), "mode %d, operation %d", mode, at)
-			require.Len(t, stores[0].Files(), 2, "one key file and the config")
-			mustCheck(t, reopen(t, key, stores[0]))
-			_, err = backup.Create(t.Context(), config(key), stores[0])
-			require.ErrorIs(t, err, backup.ErrExists)
 		}
 	}
+}
+
+// interruptCreate returns false when a Create has fewer operations.
+func interruptCreate(t *testing.T, key backup.Key, mode backuptest.Mode, bad string, at int) bool {
+	t.Helper()
+	a, b := backuptest.NewMemory("a"), backuptest.NewMemory("b")
+	faulty := &backuptest.Faulty{Store: a, At: at, Mode: mode}
+	stores := []backup.Store{b, faulty}
+	if bad == "b" {
+		faulty.Store, stores[0] = b, a
+	}
+	_, err := backup.Create(t.Context(), config(key), stores...)
+	if faulty.Operations() < at {
+		require.NoError(t, err)
+		return false
+	}
+	if a.Files()["config"] == nil && b.Files()["config"] == nil {
+		require.Error(t, err)
+		memoryRepos(t, key, a, b)
+	} else if err != nil {
+		_, again := backup.Create(t.Context(), config(key), a, b)
+		require.ErrorIs(t, again, backup.ErrExists)
+		for _, err := range []error{err, again} {
+			if b.Files()["config"] != nil || !errors.Is(err, backup.ErrStore) {
+				require.ErrorContains(t, err, "Open it", "the error says what to do")
+			}
+		}
+		repo := reopen(t, key, a) // the first by name
+		if b.Files()["config"] == nil {
+			_, err = repo.Mirror(t.Context(), b)
+			require.NoError(t, err)
+		}
+	}
+	require.Equal(t, a.Files(), b.Files(), "mode %d, operation %d of %s", mode, at, bad)
+	require.Len(t, a.Files(), 2, "one key file and the config")
+	mustCheck(t, reopen(t, key, a))
+	_, err = backup.Create(t.Context(), config(key), a)
+	require.ErrorIs(t, err, backup.ErrExists)
+	return true
 }
 
 // Two that create in the same stores, named in another order, interleaved at

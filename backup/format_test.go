@@ -280,6 +280,12 @@ func TestIndexDecoderRefuses(t *testing.T) {
 		_, err := decodeIndex([]byte(`{"packs":[{"id":"` + id + `","blobs":[` + blob + `]}]}`))
 		require.ErrorIs(t, err, ErrCorrupt, blob)
 	}
+	for _, other := range []string{`{}`, `{"packs":null}`, `{"time":"2026-11-22T00:02:03Z","tree":"` + id + `"}`} {
+		_, err := decodeIndex([]byte(other))
+		require.ErrorIs(t, err, ErrCorrupt, "what is no index is no empty one")
+	}
+	_, err := decodeIndex([]byte(`{"packs":[]}`))
+	require.NoError(t, err)
 }
 
 func TestObservation(t *testing.T) {
