@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"sync"
 )
 
@@ -123,7 +124,9 @@ func (f *fanout) putPack(ctx context.Context, pack indexedPack, data []byte) err
 			return err
 		}
 		tail, err := s.Read(ctx, name, int64(len(data))-size, size+1)
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) { // removed by somebody for whom our lock was stale?
+			return errors.Join(err, t.lock.held(ctx))
+		} else if err != nil {
 			return err
 		}
 		if !bytes.Equal(tail, data[int64(len(data))-size:]) {

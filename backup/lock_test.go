@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -218,4 +219,44 @@ func TestALockThatIsRenewedWhileItIsLookedAt(t *testing.T) {
 		require.False(t, store.slow.Load())
 		require.Empty(t, kinds(store.Memory)["locks"])
 	})
+}
+
+// afterPack is a store that does something once it has taken a pack.
+type afterPack struct {
+	backup.Store
+	once sync.Once
+	do   func()
+}
+
+func (a *afterPack) Put(ctx context.Context, name string, data []byte) error {
+	err := a.Store.Put(ctx, name, data)
+	if strings.HasPrefix(name, "data/") {
+		a.once.Do(a.do)
+	}
+	return err
+}
+
+// The same with the program that prunes in earnest: it removes a pack of a
+// run that was suspended, and finds nothing to say about what is left.
+func TestResticPrunesUnderASuspendedJob(t *testing.T) {
+	key, dir := backup.NewMachineKey(), filepath.Join(t.TempDir(), "a")
+	repos := create(t, key, dir)
+	mustRun(t, nightly(repos, backup.Folder("files", smallTree(t))))
+	source := t.TempDir()
+	write(t, filepath.Join(source, "big"), noise(61, 20<<20))
+	store := &afterPack{Store: localStore(t, dir), do: func() {
+		other := nightly(repos, oneFile("other"))
+		other.Now = func() time.Time { return time.Now().Add(31 * time.Minute) }
+		mustRun(t, other)
+		restic(t, dir, key.Password(), "prune", "--max-unused", "0")
+	}}
+	suspended := nightly([]*backup.Repository{reopen(t, key, store)}, backup.Folder("files", source))
+	_, err := suspended.RunOnce(t.Context())
+	require.ErrorIs(t, err, backup.ErrLockLost)
+	next := nightly(repos, backup.Folder("files", source))
+	next.Now = func() time.Time { return time.Now().Add(32 * time.Minute) }
+	mustRun(t, next)
+	require.Len(t, times(t, repos[0]), 3)
+	mustCheck(t, repos[0])
+	require.Contains(t, restic(t, dir, key.Password(), "check", "--read-data"), "no errors were found")
 }
