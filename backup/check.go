@@ -292,9 +292,6 @@ func (c *checker) checkSnapshots(ctx context.Context) error {
 	return nil
 }
 
-// maxDepth of folders: deeper ones are an attack on the stack.
-const maxDepth = 1000
-
 func (c *checker) walk(ctx context.Context, id blobID, depth int) error {
 	if c.trees[id] {
 		return nil

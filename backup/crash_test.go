@@ -1,7 +1,6 @@
 package backup_test
 
 import (
-	"context"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -170,22 +169,4 @@ func TestADamagedStoreGetsNothingNew(t *testing.T) {
 	result, err = nightly([]*backup.Repository{reopen(t, key, whole)}, backup.Folder("files", dir)).RunOnce(t.Context())
 	require.Nil(t, result)
 	require.ErrorIs(t, err, backup.ErrCorrupt)
-}
-
-func TestCreateInterrupted(t *testing.T) {
-	key := backup.NewMachineKey()
-	for at := 1; ; at++ {
-		memory := backuptest.NewMemory("a")
-		faulty := &backuptest.Faulty{Store: memory, At: at, Mode: backuptest.Crash}
-		_, err := backup.Create(t.Context(), config(key), faulty)
-		if err == nil {
-			break
-		}
-		_, err = backup.Open(t.Context(), memory, config(key))
-		require.ErrorIs(t, err, backup.ErrNoRepository)
-		memoryRepos(t, key, memory)
-		reopen(t, key, memory)
-		_, err = backup.Create(context.Background(), config(key), memory)
-		require.ErrorIs(t, err, backup.ErrExists)
-	}
 }

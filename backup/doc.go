@@ -24,11 +24,20 @@
 //
 // It promises:
 //   - A snapshot exists only when every source was read without a fault, the
-//     key copy covers it, and all packs and indexes are durable. A crash at
-//     any moment leaves all earlier snapshots as they were.
+//     key copy covers it, all packs and indexes are durable, and the job's
+//     own lock was in the store and fresh all the time: a run that was
+//     suspended for longer commits nothing. A crash at any moment leaves all
+//     earlier snapshots as they were.
+//   - It carries the time at which its run began. A clock that contradicts
+//     the newest snapshot by more than half an hour makes none.
+//   - Nothing is committed that this package would not read back: names of at
+//     most 255 bytes, folders 1000 deep, a folder listing of 128 MiB (about
+//     half a million files), a manifest of 16 MiB.
 //   - Several stores receive the same bytes under the same names. A store
 //     that fails is reported, never hidden; the next run brings it up to
-//     date with copies of what it lacks.
+//     date with copies of what it lacks. Only what authenticates and is
+//     complete is copied, so a mirror changes nothing in another store.
+//   - Of several that call [Create] for one store at a time one succeeds.
 //   - All that is read is authenticated, bounded in size and hashed again.
 //   - Each snapshot carries .crmguard/manifest.json: what was read, how many
 //     rows and files, keyed digests of them, the key generations and the key
@@ -49,7 +58,12 @@
 //   - that `restic restore` by hand keeps a forgotten person forgotten: it
 //     returns their clear columns. Restore through this package, with steps.
 //   - to expire old snapshots; `restic forget` and `restic prune` do that, to
-//     every store alike.
+//     every store alike: a snapshot that one store still has comes back to
+//     the others, with its data.
+//   - to copy keys and config between stores: add or remove a key in each.
+//   - that a clock which runs ahead is noticed by the run itself. The next
+//     one, with the clock set right, names the snapshot; remove it before
+//     anything expires snapshots by age.
 //
 // Which call first: [NewMachineKey] (which gives manifests their key, too,
 // where no vault of package encryption does), [Create] for the stores, then
@@ -60,20 +74,25 @@
 // jobs and the restic program may write to one repository at a time: each
 // holds a shared lock file while it writes, and an exclusive lock of another
 // program stops a job before it begins. Reading takes no lock. No goroutine
-// outlives the call that started it.
+// outlives the call that started it; a store that does not return when its
+// context ends therefore holds up the run. A panic of a source or of another
+// func of the [Job] reaches the caller of RunOnce, without a snapshot.
 //
 // Errors, for [errors.Is]:
 //
 //	ErrPassword      permanent  no key file opens with this key: hand in the right one
 //	ErrNoRepository  permanent  the store holds no repository: check its place, or Create
-//	ErrExists        permanent  the store holds a repository already: Open it
+//	ErrExists        permanent  the store holds a repository already: Open it, and Mirror it to stores that lack it
 //	ErrCorrupt       permanent  a file is damaged, missing or foreign (*FileError): restore it from a mirror, run Check
 //	ErrVersion       permanent  the repository has another format version: use the program that wrote it
 //	ErrLocked        temporary  another program works exclusively: wait; after a crash of it `restic unlock`
+//	ErrLockLost      temporary  the job was suspended, or its lock removed or not renewed, nothing was committed: run again
 //	ErrNoSnapshot    permanent  no snapshot has this id, or several begin with it: list Snapshots
 //	ErrSource        temporary  a source failed (*SourceError), nothing was committed: mend it, run again
 //	ErrChanged       temporary  a file changed while it was read, nothing was committed: run again
 //	ErrKeyCopy       temporary  no verified key copy covers the snapshot, nothing was committed: copy keys, run again
+//	ErrLimit         permanent  more than a repository holds (a path, name, folder or manifest), nothing was committed: split the source
+//	ErrClock         permanent  the clock is wrong, or the newest snapshot is (*FileError): set the clock, or remove that snapshot everywhere
 //	ErrStore         temporary  a store failed (*StoreError); see Result.Stores for those that did not
 //	ErrManifest      permanent  manifest missing, forged, or the data differs from it: take another snapshot
 //	ErrTarget        permanent  the restore target is not an empty folder: choose another
@@ -88,6 +107,6 @@
 // repository.
 //
 // Observed names: backup.run.seconds, backup.run.files, backup.run.bytes,
-// backup.run.added, backup.store.failed, backup.restore.seconds,
-// backup.restore.bytes, backup.check.problems.
+// backup.run.added, backup.store.failed, backup.store.problems,
+// backup.restore.seconds, backup.restore.bytes, backup.check.problems.
 package backup

@@ -5,9 +5,6 @@ import (
 	"math"
 )
 
-// maxIndexBlobs keeps an index file below restic's 8 MiB.
-const maxIndexBlobs = 40_000
-
 // indexJSON is index/…: which blob is where.
 type indexJSON struct {
 	Supersedes []blobID   `json:"supersedes,omitempty"`
@@ -63,7 +60,7 @@ func encodeIndex(packs []indexedPack) ([]byte, error) {
 
 func decodeIndex(document []byte) ([]indexedPack, error) {
 	var in indexJSON
-	if err := json.Unmarshal(document, &in); err != nil {
+	if err := json.Unmarshal(document, &in); err != nil || in.Packs == nil {
 		return nil, corrupt("an index of another shape")
 	}
 	packs := make([]indexedPack, 0, len(in.Packs))
@@ -118,6 +115,26 @@ func (x *blobIndex) add(p indexedPack) {
 			x.blobs[b.blobKey] = place{pack: n, offset: b.offset, length: b.length, plain: b.plain}
 		}
 	}
+}
+
+func (x *blobIndex) has(key blobKey) bool {
+	_, ok := x.blobs[key]
+	return ok
+}
+
+func (x *blobIndex) names(pack blobID) bool {
+	_, ok := x.sizes[pack]
+	return ok
+}
+
+// missing returns a pack that is not among files in full length, or ok.
+func (x *blobIndex) missing(files map[blobID]int64) (pack blobID, ok bool) {
+	for _, pack := range x.packs {
+		if size, there := files[pack]; !there || size != x.sizes[pack] {
+			return pack, false
+		}
+	}
+	return pack, true
 }
 
 func (x *blobIndex) find(key blobKey) (pack blobID, b packedBlob, ok bool) {

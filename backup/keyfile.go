@@ -21,11 +21,9 @@ var (
 )
 
 const (
-	saltSize      = 64 // restic takes no other
-	maxKDFMemory  = 512 << 20
-	maxKDFWork    = 16 << 30 // memory times passes
-	maxKeyFiles   = 32
-	maxKeyContent = 64 << 10
+	saltSize     = 64 // restic takes no other
+	maxKDFMemory = 512 << 20
+	maxKDFWork   = 16 << 30 // memory times passes
 	// nobody stands where restic writes the names of host and user.
 	nobody = "crmguard"
 )

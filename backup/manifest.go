@@ -65,7 +65,6 @@ const KindTable = "table"
 const (
 	ownFolder    = ".crmguard"
 	manifestFile = "manifest.json"
-	maxManifest  = 16 << 20
 )
 
 // What no repository can verify that tags with its own key (Config.ofKey).
@@ -109,14 +108,21 @@ func (m *Manifest) encode(ctx context.Context, tagger Tagger) ([]byte, error) {
 	m.MAC = ""
 	plain, err := canon.Marshal(m)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
 	tag, err := tagger.Tag(ctx, manifestInput(plain))
 	if err != nil {
 		return nil, fmt.Errorf("tag the manifest: %w", err)
 	}
 	m.MAC = base64.RawURLEncoding.EncodeToString(tag)
-	return canon.Marshal(m)
+	data, err := canon.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
+	}
+	if len(data) > maxManifest {
+		return nil, tooLarge("a manifest", len(data), maxManifest, "bytes")
+	}
+	return data, nil
 }
 
 // DecodeManifest reads .crmguard/manifest.json and verifies its mac over the

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -51,8 +52,10 @@ type configJSON struct {
 const writeVersion = 2
 
 // Create makes a repository in each store, which must hold none. All share
-// one id and one master key, and receive the same bytes for ever after. The
-// config is written last: a store without one holds no repository.
+// one id and one master key, and receive the same bytes for ever after. Of
+// several that create in one store at a time one succeeds; the others get
+// ErrExists. When Create fails after some stores were made its error names
+// them: Open one and [Repository.Mirror] it to the others.
 func Create(ctx context.Context, cfg Config, stores ...Store) ([]*Repository, error) {
 	if cfg.Key == nil || len(stores) == 0 {
 		return nil, badConfig("Create needs a Key and at least one store")
@@ -73,31 +76,32 @@ func Create(ctx context.Context, cfg Config, stores ...Store) ([]*Repository, er
 	if err != nil {
 		return nil, err
 	}
-	sealed := master.seal(nil, raw)
 	for _, store := range stores {
 		if err := clearForCreate(ctx, store); err != nil {
 			return nil, err
 		}
 	}
+	files := founding{keys: map[string][]byte{fileName(keyFolder, hashOf(key)): key}, config: master.seal(nil, raw)}
+	if err := files.occupyAll(ctx, stores); err != nil {
+		return nil, err
+	}
 	repos := make([]*Repository, 0, len(stores))
 	for _, store := range stores {
-		if err := store.Put(ctx, fileName(keyFolder, hashOf(key)), key); err != nil {
-			return nil, &StoreError{Store: store.Name(), Err: err}
+		repo, err := Open(ctx, store, cfg) // whoever gets nil can open it
+		if err != nil {
+			return nil, fmt.Errorf("%w; the repository was made in every store: Open it", err)
 		}
-		if err := store.Put(ctx, configFile, sealed); err != nil {
-			return nil, &StoreError{Store: store.Name(), Err: err}
-		}
-		repos = append(repos, &Repository{store: store, cfg: cfg, config: config, master: master, unpack: newUnpacker(master)})
+		repos = append(repos, repo)
 	}
 	return repos, nil
 }
 
-// clearForCreate refuses a store with a repository, and removes the key file
-// that an interrupted Create left: it belongs to a master key that nothing
-// was sealed with.
+// clearForCreate refuses a store with a repository. Key files are no
+// repository: a Create that was interrupted leaves one, and one that is under
+// way in another process needs it.
 func clearForCreate(ctx context.Context, store Store) error {
 	if _, err := store.Read(ctx, configFile, 0, 1); err == nil {
-		return &FileError{Store: store.Name(), File: configFile, Err: ErrExists}
+		return existsError(store)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return &StoreError{Store: store.Name(), Err: err}
 	}
@@ -106,16 +110,7 @@ func clearForCreate(ctx context.Context, store Store) error {
 			if err != nil {
 				return &StoreError{Store: store.Name(), Err: err}
 			}
-			return &FileError{Store: store.Name(), File: folder, Err: ErrExists}
-		}
-	}
-	keys, err := listIDs(ctx, store, keyFolder)
-	if err != nil {
-		return err
-	}
-	for id := range keys {
-		if err := store.Delete(ctx, fileName(keyFolder, id)); err != nil {
-			return &StoreError{Store: store.Name(), Err: err}
+			return &FileError{Store: store.Name(), File: folder, Err: fmt.Errorf("%w, without its config: bring that back, or choose another place", ErrExists)}
 		}
 	}
 	return nil
@@ -132,18 +127,18 @@ func (r *Repository) Mirror(ctx context.Context, store Store) (*Repository, erro
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, 0, len(keys)+1)
+	files := founding{keys: map[string][]byte{}}
 	for id := range keys {
-		names = append(names, fileName(keyFolder, id))
-	}
-	for _, name := range append(names, configFile) {
-		data, err := readFile(ctx, r.store, name, maxSmallFile)
-		if err != nil {
+		name := fileName(keyFolder, id)
+		if files.keys[name], err = readFile(ctx, r.store, name, maxKeyContent); err != nil {
 			return nil, err
 		}
-		if err := store.Put(ctx, name, data); err != nil {
-			return nil, &StoreError{Store: store.Name(), Err: err}
-		}
+	}
+	if files.config, err = readFile(ctx, r.store, configFile, maxSmallFile); err != nil {
+		return nil, err
+	}
+	if err := files.occupyAll(ctx, []Store{store}); err != nil {
+		return nil, err
 	}
 	return Open(ctx, store, r.cfg)
 }
