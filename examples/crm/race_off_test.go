@@ -5,3 +5,6 @@ package main
 // contactsOfOthers is how many of the 3,000 contacts the tour takes in this
 // build.
 const contactsOfOthers = 3000
+
+// shapesStride says that every so many shapes of files are tried.
+const shapesStride = 1

@@ -7,8 +7,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"github.com/mattn/go-isatty"
 )
 
 // width is that of a plain terminal; no line is longer.
@@ -19,12 +17,20 @@ type screen struct {
 	out      io.Writer
 	colour   bool
 	terminal bool
+	spoke    time.Time // when something was printed last
 }
 
 func newScreen(out io.Writer) *screen {
 	file, ok := out.(*os.File)
-	terminal := ok && isatty.IsTerminal(file.Fd())
-	return &screen{out: out, terminal: terminal, colour: terminal && os.Getenv("NO_COLOR") == ""}
+	terminal := ok && isTerminal(file)
+	return &screen{out: out, terminal: terminal, spoke: time.Now(), colour: terminal && os.Getenv("NO_COLOR") == ""}
+}
+
+// isTerminal says that somebody may be looking: a terminal is a character
+// device. So is the null device, where colour hurts nobody.
+func isTerminal(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func (s *screen) paint(code, text string) string {
@@ -43,17 +49,63 @@ func (s *screen) heading(number, count int, title, risk string) {
 // say prints one finding of a step, wrapped under its heading.
 func (s *screen) say(format string, args ...any) { s.wrapped(fmt.Sprintf(format, args...), "") }
 
-// done closes a step with the time it took.
-func (s *screen) done(took time.Duration) {
-	fmt.Fprintf(s.out, "       %s\n", s.paint("32", "holds, "+duration(took)))
+// done closes a step with what became of it and the time it took.
+func (s *screen) done(o outcome, took time.Duration) {
+	code := "32"
+	if o != holds {
+		code = "33"
+	}
+	s.line(s.paint(code, string(o)+", "+duration(took)))
 }
 
-// progress shows how far a long step is; only where a person looks, and on
-// one line that the next one overwrites.
-func (s *screen) progress(what string, done, total int) {
-	if s.terminal {
-		fmt.Fprintf(s.out, "\r       %s %s of %s\x1b[K\r", what, thousands(done), thousands(total))
+// summary counts the steps at the end.
+func (s *screen) summary(r report) {
+	var whole, notAtAll, inPart []string
+	for _, st := range r.Steps {
+		switch st.Outcome {
+		case holds:
+			whole = append(whole, st.Name)
+		case holdsInPart:
+			inPart = append(inPart, st.Name)
+		case couldNotShow:
+			notAtAll = append(notAtAll, st.Name)
+		case failedToHold:
+		}
 	}
+	counts := []string{fmt.Sprintf("%d of %d steps hold", len(whole), len(r.Steps))}
+	for _, group := range []struct {
+		names []string
+		what  string
+	}{{inPart, "hold in part"}, {notAtAll, "not shown"}} {
+		if len(group.names) > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s (%s)", len(group.names), group.what, strings.Join(group.names, ", ")))
+		}
+	}
+	fmt.Fprintln(s.out)
+	for _, line := range wrap(strings.Join(counts, "; ")+".", width) {
+		fmt.Fprintln(s.out, line)
+	}
+}
+
+// quiet is how long a step may work without a sign of life.
+const quiet = 10 * time.Second
+
+// progress shows how far a long step is: on one line that the next one
+// overwrites where a person looks, and elsewhere once in a while on a line of
+// its own.
+func (s *screen) progress(what string, done, total int) {
+	switch {
+	case s.terminal:
+		fmt.Fprintf(s.out, "\r       %s %s of %s\x1b[K\r", what, thousands(done), thousands(total))
+	case time.Since(s.spoke) > quiet:
+		s.line(fmt.Sprintf("  ... %s %s of %s", what, thousands(done), thousands(total)))
+	}
+}
+
+// line prints one line of a step.
+func (s *screen) line(text string) {
+	s.spoke = time.Now()
+	fmt.Fprintln(s.out, "       "+text)
 }
 
 // failed says which promise broke, what was expected and what was found.
@@ -69,10 +121,10 @@ func (s *screen) failed(err error) {
 }
 
 func (s *screen) wrapped(text, code string) {
-	const indent = "       "
+	const indent = 7
 	for paragraph := range strings.SplitSeq(text, "\n") {
-		for _, line := range wrap(paragraph, width-len(indent)) {
-			fmt.Fprintln(s.out, indent+s.paint(code, strings.TrimRight(line, " ")))
+		for _, line := range wrap(paragraph, width-indent) {
+			s.line(s.paint(code, strings.TrimRight(line, " ")))
 		}
 	}
 }
