@@ -104,10 +104,10 @@ func fileTraced(search map[string]int) bool { return search["from_file"] > 0 }
 // unwrapped is the text without its line breaks and indents.
 func unwrapped(output string) string { return strings.Join(strings.Fields(output), " ") }
 
-// A large file goes through as a small one does. The default is small; the
-// figures in CRM_ROWS ("3000" or "100000") come from a run by hand.
+// A large file goes through as a small one does. CRM_ROWS asks for more
+// rows than fit in a run of all tests, such as 3000 or 100000.
 func TestTheTourWithAsManyRowsAsAreAskedFor(t *testing.T) {
-	rows := 150
+	rows := manyRows
 	if asked := os.Getenv("CRM_ROWS"); asked != "" {
 		var err error
 		rows, err = strconv.Atoi(asked)

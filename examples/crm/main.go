@@ -9,9 +9,16 @@
 // part; nothing is simulated. Each step checks itself: the program exits 1
 // and names the step as soon as one does not hold.
 //
+// Any CSV file can be brought that has a heading for e-mail addresses or names
+// (English, Chinese or German) and two contacts: UTF-8, or UTF-16 with its
+// mark, separated by comma, semicolon, tab or bar. What a step cannot show with
+// so little it says, and counts as not shown: in the table at the end, in
+// report.json and in the last line. A file that cannot be shown at all is
+// refused with exit code 2, before anything is written.
+//
 // The files read from top to bottom: main.go, then step01_import.go to
 // step12_promise.go, one step a file. app.go is the CRM itself, schema.go its
-// tables.
+// tables, source.go and layout.go read the file of contacts.
 package main
 
 import (

@@ -6,5 +6,9 @@ package main
 // build.
 const contactsOfOthers = 3000
 
-// shapesStride says that every so many shapes of files are tried.
-const shapesStride = 1
+// shapesStride says that every so many shapes of files are tried, and manyRows
+// how many rows the large file has unless more are asked for.
+const (
+	shapesStride = 1
+	manyRows     = 150
+)

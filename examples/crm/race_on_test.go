@@ -6,5 +6,9 @@ package main
 // build: the race detector makes the database twenty times slower.
 const contactsOfOthers = 200
 
-// shapesStride says that every so many shapes of files are tried.
-const shapesStride = 7
+// shapesStride says that every so many shapes of files are tried, and manyRows
+// how many rows the large file has unless more are asked for.
+const (
+	shapesStride = 15
+	manyRows     = 20
+)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,7 +18,8 @@ type screen struct {
 	out      io.Writer
 	colour   bool
 	terminal bool
-	spoke    time.Time // when something was printed last
+	mu       sync.Mutex // a sign of life comes from beside
+	spoke    time.Time  // when something was printed last
 }
 
 func newScreen(out io.Writer) *screen {
@@ -42,7 +44,7 @@ func (s *screen) paint(code, text string) string {
 
 // heading opens a step: its number, its title and the risk it answers.
 func (s *screen) heading(number, count int, title, risk string) {
-	fmt.Fprintf(s.out, "\n%s\n", s.paint("1", fmt.Sprintf("%2d/%d  %s", number, count, title)))
+	s.print("\n" + s.paint("1", fmt.Sprintf("%2d/%d  %s", number, count, title)) + "\n")
 	s.wrapped("Risk: "+risk, "2")
 }
 
@@ -81,9 +83,9 @@ func (s *screen) summary(r report) {
 			counts = append(counts, fmt.Sprintf("%d %s (%s)", len(group.names), group.what, strings.Join(group.names, ", ")))
 		}
 	}
-	fmt.Fprintln(s.out)
+	s.print("\n")
 	for _, line := range wrap(strings.Join(counts, "; ")+".", width) {
-		fmt.Fprintln(s.out, line)
+		s.print(line + "\n")
 	}
 }
 
@@ -94,28 +96,65 @@ const quiet = 10 * time.Second
 // overwrites where a person looks, and elsewhere once in a while on a line of
 // its own.
 func (s *screen) progress(what string, done, total int) {
+	text := fmt.Sprintf("%s %s of %s", what, thousands(done), thousands(total))
 	switch {
 	case s.terminal:
-		fmt.Fprintf(s.out, "\r       %s %s of %s\x1b[K\r", what, thousands(done), thousands(total))
-	case time.Since(s.spoke) > quiet:
-		s.line(fmt.Sprintf("  ... %s %s of %s", what, thousands(done), thousands(total)))
+		s.print("\r       " + text + "\x1b[K\r")
+	case s.silent():
+		s.line("  ... " + text)
 	}
 }
 
+// alive says once in a while that a step is still at work, until it is told
+// to stop.
+func (s *screen) alive() (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	began := time.Now()
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(quiet)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if s.silent() {
+					s.line("  ... at work for " + duration(time.Since(began).Round(time.Second)))
+				}
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+func (s *screen) silent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.spoke) >= quiet
+}
+
 // line prints one line of a step.
-func (s *screen) line(text string) {
+func (s *screen) line(text string) { s.print("       " + text + "\n") }
+
+func (s *screen) print(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.spoke = time.Now()
-	fmt.Fprintln(s.out, "       "+text)
+	fmt.Fprint(s.out, text)
 }
 
 // failed says which promise broke, what was expected and what was found.
 func (s *screen) failed(err error) {
 	broken, ok := errors.AsType[*promiseError](err)
 	if !ok {
-		fmt.Fprintf(s.out, "\n%s %v\n", s.paint("31;1", "FAILED"), err)
+		s.print(fmt.Sprintf("\n%s %v\n", s.paint("31;1", "FAILED"), err))
 		return
 	}
-	fmt.Fprintf(s.out, "\n%s at step %s\n", s.paint("31;1", "FAILED"), broken.step)
+	s.print(fmt.Sprintf("\n%s at step %s\n", s.paint("31;1", "FAILED"), broken.step))
 	s.wrapped("expected: "+broken.expected, "")
 	s.wrapped("found:    "+broken.found, "")
 }

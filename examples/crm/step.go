@@ -137,7 +137,9 @@ func (c *crm) walk(ctx context.Context) error {
 		c.out.heading(i+1, len(all), st.title, st.risk)
 		c.figures, c.missing = map[string]int{}, nil
 		started := time.Now()
+		stop := c.out.alive()
 		err = st.run(ctx, c)
+		stop()
 		done := stepReport{Name: st.name, Outcome: outcomeOf(st.name, c.missing), OK: err == nil, Seconds: time.Since(started).Seconds(), Figures: c.figures, NotShown: c.missing}
 		if err != nil {
 			err = nameStep(st.name, err)

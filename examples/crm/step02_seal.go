@@ -25,7 +25,7 @@ func sealedScan(ctx context.Context, c *crm) error {
 	total, own, leftOut, found, files := 0, 0, 0, 0, 0
 	var where string
 	for people := range slices.Chunk(c.people, scanAtOnce) {
-		values := valuesOf(people)
+		values, tooShort := valuesOf(people)
 		// What a clear column or the machinery says anyway ("Anderson" in the
 		// name of a company) proves nothing about the seal.
 		excused := map[string]bool{}
@@ -35,7 +35,7 @@ func sealedScan(ctx context.Context, c *crm) error {
 				own++
 			}
 		}
-		total, leftOut, files = total+len(values.patterns)-len(excused), leftOut+len(excused), 0
+		total, leftOut, files = total+len(values.patterns)-len(excused), leftOut+len(excused)+tooShort, 0
 		err := eachFile(c.live.dir, func(path string, file *os.File) error {
 			files++
 			return values.scanReader(file, func(n needle) {
@@ -52,7 +52,7 @@ func sealedScan(ctx context.Context, c *crm) error {
 	}
 	c.figures["values"], c.figures["left_out"], c.figures["found"], c.figures["from_file"] = total, leftOut, found, own
 	c.out.say("sealed under each person's own key: %s contacts, %s deals, %s activities, %s attachments", thousands(len(c.people)), thousands(c.counts["deals"]), thousands(c.counts["activities"]), thousands(c.counts["attachments"]))
-	c.out.say("raw scan of %d live files for %s sealed values of 8 bytes or more: %d found (%s left out, because a clear column or the machinery says the same)", files, thousands(total), found, thousands(leftOut))
+	c.out.say("raw scan of %d live files for %s sealed values of 8 bytes or more: %d found (%s left out, because a clear column or the machinery says the same, or chance would write it)", files, thousands(total), found, thousands(leftOut))
 	if own == 0 {
 		c.partNotShown("seal", "values", "no sealed value of the file is long and distinct enough to be searched in raw bytes; only the notes about people were")
 	}
@@ -64,21 +64,25 @@ const (
 	freeText   = "free text"
 )
 
-// valuesOf are the sealed values of people that chance does not write. Eleven
-// hexadecimal digits do not come up in the random ids of a large CRM.
-func valuesOf(people []*person) *needles {
-	values := newNeedles()
+// valuesOf are the sealed values of people that chance does not write: up to
+// ten hexadecimal digits come up in the random ids of a large CRM. It counts
+// those that it leaves out.
+func valuesOf(people []*person) (values *needles, tooShort int) {
+	values = newNeedles()
 	for _, p := range people {
 		for name, value := range p.sealedValues() {
-			if len(value) > 10 || strings.Trim(value, "0123456789abcdefABCDEF-") != "" {
+			switch {
+			case len(value) > 10 || strings.Trim(value, "0123456789abcdefABCDEF-") != "":
 				values.add(name, []byte(value))
+			case len(value) >= shortest:
+				tooShort++
 			}
 		}
 		for _, text := range p.texts {
 			values.add(freeText, []byte(text))
 		}
 	}
-	return values
+	return values, tooShort
 }
 
 // eachFile opens every file below a folder.
