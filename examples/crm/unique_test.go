@@ -134,3 +134,15 @@ func TestTheCoreOfACutFormIsWhatItTells(t *testing.T) {
 		}
 	}
 }
+
+// A thief's search is for values that only a leak can write.
+func TestOnlyValuesThatChanceDoesNotWriteAreSearchedInRawBytes(t *testing.T) {
+	p := &person{values: map[string]string{"phone": "12345678", "mobile_phone": "2025550107", "email": "x@post.example", "city": "Bern"}, texts: []string{"a note about them"}}
+	values, tooShort := valuesOf([]*person{p})
+	require.Equal(t, 2, tooShort)
+	var labels []string
+	for _, n := range values.patterns {
+		labels = append(labels, n.label)
+	}
+	require.ElementsMatch(t, []string{"email", freeText}, labels)
+}
