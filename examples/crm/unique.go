@@ -104,24 +104,16 @@ func (f *filter) add(owner int, label, value string) {
 
 // drop takes out the forms that somebody's texts produce, but for their own.
 func (f *filter) drop(owner int, texts iter.Seq[string]) {
-	var joined, digits strings.Builder
+	var joined strings.Builder
 	joined.WriteString("\x00\x00\x00\x00\x00\x00\x00\x00") // so that the shortest name is searched too
 	for text := range texts {
 		joined.WriteString(text + "\x00")
-		if number := digitsOnly(text); number != "" {
-			digits.WriteString(number + "\x00")
-		}
 	}
 	for spelling := range spellings(joined.String()) {
-		f.dropSpelling(owner, spelling)
-	}
-	f.dropSpelling(owner, digits.String())
-}
-
-func (f *filter) dropSpelling(owner int, spelling string) {
-	f.cores.places([]byte(spelling), f.dropping(owner, f.byCore))
-	for form := range encodings(spelling) {
-		f.forms.places(form.bytes, f.dropping(owner, f.byForm))
+		f.cores.places([]byte(spelling), f.dropping(owner, f.byCore))
+		for form := range encodings(spelling) {
+			f.forms.places(form.bytes, f.dropping(owner, f.byForm))
+		}
 	}
 }
 
