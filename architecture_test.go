@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"internal":       {},
 	"examples/crm": {
 		module, "modernc.org/sqlite", "github.com/tink-crypto/tink-go/v2", "golang.org/x/mod/sumdb/note",
-		"github.com/google/uuid", "filippo.io/age", "github.com/mattn/go-isatty", "golang.org/x/text",
+		"github.com/google/uuid", "filippo.io/age", "golang.org/x/text",
 	},
 }
 

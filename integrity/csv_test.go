@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -151,11 +153,30 @@ func TestHeadingsAreRecognised(t *testing.T) {
 		"Salesforce":        "FirstName,LastName,Email,Phone,MailingCountryCode",
 		"ours":              "first_name,last_name,email,phone,country",
 		"Chinese":           "名,姓,邮箱,电话,国家",
+		"Chinese variants":  "名,姓氏,电子邮箱,联系电话,国家",
+		"German":            "Vorname,Nachname,E-Mail-Adresse,Telefonnummer,Land",
 	} {
 		run := importFile(t, "\xef\xbb\xbf"+header+"\nAnn,A,a@a.example,12345,ch\n")
 		require.NoError(t, run.err, export)
 		require.Equal(t, map[string]any{"first_name": "Ann", "last_name": "A", "email": "a@a.example", "phone": "12345", "country": "CH"}, run.rows[0].Values, export)
 		require.Empty(t, run.rows[0].Custom)
+	}
+}
+
+// Whole names, notes and addresses have headings of their own in each
+// language; a bare "Name" stays a column that nobody knows.
+func TestHeadingsOfWholeNamesAndNotesAreRecognised(t *testing.T) {
+	for header, want := range map[string][]string{
+		"姓名,手机号码,地址,公司,备注":                             {"full_name", "mobile_phone", "street", "company", "note"},
+		"联系人,手机,联系地址,单位,说明":                            {"full_name", "mobile_phone", "street", "company", "note"},
+		"Ansprechpartner,Handy,Straße,Firma,Bemerkung": {"full_name", "mobile_phone", "street", "company", "note"},
+		"Full Name,Mobile,Address,Company,Notes":       {"full_name", "mobile_phone", "street", "company", "note"},
+		"Name,PLZ,Ort,Postleitzahl,email":              {"Name", "postal_code", "city", "Postleitzahl", "email"},
+	} {
+		for row, err := range integrity.CSV(strings.NewReader(header+"\na,b,c,d,e\n"), integrity.CSVOptions{Columns: integrity.KnownHeaders()}) {
+			require.NoError(t, err)
+			require.ElementsMatch(t, want, slices.Collect(maps.Keys(row.Values)), header)
+		}
 	}
 }
 

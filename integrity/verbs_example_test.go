@@ -78,8 +78,8 @@ func ExampleKnownHeaders() {
 	columns := integrity.KnownHeaders()
 	columns.Known["shoe_size"] = []string{"Shoe Size", "Schuhgrösse"} // a copy of one's own
 	columns.Drop = append(columns.Drop, "PIN")
-	fmt.Println(columns.Known["mobile_phone"], columns.Drop, len(integrity.KnownHeaders().Drop))
-	// Output: [Mobile MobilePhone Mobile Phone Number 手机] [Password CVV2 CVV CVC PIN] 4
+	fmt.Println(columns.Known["gender"], columns.Drop, len(integrity.KnownHeaders().Drop))
+	// Output: [Gender 性别 Geschlecht] [Password CVV2 CVV CVC PIN] 4
 }
 
 func ExampleSchema_Unknown() {
