@@ -43,6 +43,10 @@ func TestASnapshotCarriesTheTimeOfItsRun(t *testing.T) {
 	job, clock := timed(t, []*backup.Repository{repo})
 	mustRun(t, job)
 	clock.at = november.Add(-29 * time.Minute)
+	job.Sources = append(job.Sources, script{"slow", func(context.Context, *backup.Writer) error {
+		clock.at = clock.at.Add(5 * time.Minute)
+		return nil
+	}})
 	second := mustRun(t, job)
 	require.Equal(t, []time.Time{november.Add(-29 * time.Minute), november}, times(t, repo))
 	m, err := repo.Manifest(t.Context(), second.Snapshot)

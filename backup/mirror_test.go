@@ -129,6 +129,22 @@ func TestASnapshotWithoutItsDataIsNotCopied(t *testing.T) {
 	mustCheck(t, reopen(t, fixedKey, a), result.Snapshot)
 }
 
+// An index whose packs are gone is not carried to another store either.
+func TestAnIndexWithoutItsPacksIsNotCopied(t *testing.T) {
+	a, b := backuptest.NewMemory("a"), backuptest.NewMemory("b")
+	repos := memoryRepos(t, fixedKey, a, b)
+	mustRun(t, nightly(repos[1:], backup.Folder("files", smallTree(t))))
+	for _, pack := range kinds(b)["data"] {
+		b.Set(pack, nil)
+	}
+	result, err := nightly(repos, backup.Folder("files", smallTree(t))).RunOnce(t.Context())
+	require.ErrorIs(t, err, backup.ErrStore)
+	require.ErrorIs(t, result.Stores[1].Err, backup.ErrCorrupt)
+	require.NoError(t, result.Stores[0].Err)
+	require.Len(t, kinds(a)["index"], 1)
+	mustCheck(t, reopen(t, fixedKey, a), result.Snapshot)
+}
+
 // Another job that writes to one of the stores only, or levels both, at any
 // moment of a run that levels both: nobody fails, and each store restores what
 // it lists.
