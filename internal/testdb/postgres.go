@@ -82,7 +82,7 @@ func startPostgres() (dsn string, err error) {
 		return "", errors.Join(err, s.remove())
 	}
 	err = s.start("QUIT", filepath.Join(bin, "postgres"), "-D", data, "-k", s.dir,
-		"-c", "listen_addresses=", "-c", "max_connections=200", "-c", "max_prepared_transactions=0", "-c", "log_statement=none")
+		"-c", "listen_addresses=", "-c", "max_connections=200", "-c", "deadlock_timeout=50ms") // a second by default, which tests of deadlocks would wait each time
 	if err != nil {
 		return "", errors.Join(err, s.remove())
 	}
