@@ -70,14 +70,14 @@ func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// Snapshot runs f over one unchanging view of the database. f may be called
-// again, as with Write.
+// Snapshot runs f, once, over one unchanging view of the database. No database
+// ends a transaction that only reads for the sake of another one.
 func (db *DB) Snapshot(ctx context.Context, f func(tx *sql.Tx) error) error {
 	options := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 	if db.Kind == SQLite {
 		options = nil // a reader of a write-ahead log sees one state; ReadOnly would need a connection of that kind
 	}
-	return db.retry(ctx, func() error { return db.inTx(ctx, options, f) })
+	return db.inTx(ctx, options, f)
 }
 
 func (db *DB) inTx(ctx context.Context, options *sql.TxOptions, f func(tx *sql.Tx) error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -64,7 +65,7 @@ func (d Dialect) insertText(in Insert, rows int) string {
 	b.WriteString(strings.TrimSuffix(strings.Repeat(row+", ", rows), ", "))
 	set := []string{}
 	for _, column := range in.Columns {
-		if in.Replace && !contains(in.Key, column) {
+		if in.Replace && !slices.Contains(in.Key, column) {
 			set = append(set, column+" = "+d.inserted(column))
 		}
 	}
@@ -90,11 +91,24 @@ func (d Dialect) inserted(column string) string {
 	return "excluded." + column
 }
 
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
+// Delete deletes rows by their key, each the values of the key's columns in
+// their order.
+func (d Dialect) Delete(ctx context.Context, e Execer, table string, key []string, rows [][]any) error {
+	for len(rows) > 0 {
+		n := min(len(rows), rowsAStatement, d.placeholders()/len(key))
+		args := make([]any, 0, n*len(key))
+		for _, row := range rows[:n] {
+			args = append(args, row...)
 		}
+		list := strings.TrimSuffix(strings.Repeat("("+Marks(len(key))+"), ", n), ", ")
+		if d.Kind == SQLite { // takes row values from a query only
+			list = "VALUES " + list
+		}
+		query := "DELETE FROM " + table + " WHERE (" + strings.Join(key, ", ") + ") IN (" + list + ")"
+		if _, err := e.ExecContext(ctx, d.Bind(query), args...); err != nil {
+			return err
+		}
+		rows = rows[n:]
 	}
-	return false
+	return nil
 }
