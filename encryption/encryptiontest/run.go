@@ -162,7 +162,7 @@ func pages(t *testing.T, s encryption.KeyStore) {
 func keysAreBytes(t *testing.T, s encryption.KeyStore) {
 	t.Helper()
 	ids := []string{"b", "A", "a", "B", "\u00e4", "a\u0308", "_x", "Z", "1-2", "12", "p1", "p1 ", "P1", "\ufb01", "fi", "00", "0", "\u0130", "i"}
-	var put encryption.Rows
+	put := encryption.Rows{Generations: []encryption.GenerationRow{{Tenant: "t", Generation: 1, State: encryption.Active, Created: time.UnixMicro(1).UTC()}}}
 	for i, id := range ids {
 		put.Owners = append(put.Owners, encryption.OwnerRow{Tenant: "t", Owner: id, State: encryption.Live, Sequence: int64(i)})
 		put.Keys = append(put.Keys, encryption.KeyRow{Tenant: "t", Owner: id, Generation: 1, Wrapped: []byte{byte(i)}})
