@@ -31,7 +31,22 @@ type Dialect struct {
 // A Querier asks: *sql.DB, *sql.Conn and *sql.Tx are one.
 type Querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// One reads one row into dest; sql.ErrNoRows says that there is none.
+func One(ctx context.Context, q Querier, dest []any, query string, args ...any) (err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if !rows.Next() {
+		return errors.Join(rows.Err(), sql.ErrNoRows)
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return err
+	}
+	return rows.Err()
 }
 
 // The oldest versions whose words are used here: ON CONFLICT with a row value
@@ -46,17 +61,17 @@ func Ask(ctx context.Context, q Querier) (Dialect, error) {
 	// PostgreSQL, MariaDB and MySQL know version(). SQLite does not, and a
 	// failed statement harms nothing there.
 	var text string
-	err := q.QueryRowContext(ctx, `SELECT version()`).Scan(&text)
+	err := One(ctx, q, []any{&text}, `SELECT version()`)
 	if err == nil {
 		return dialectOf(text)
 	}
 	if unreachable(ctx, err) {
 		return Dialect{}, fmt.Errorf("sqldb: the database does not answer: %w", err)
 	}
-	if q.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&text) == nil {
+	if One(ctx, q, []any{&text}, `SELECT sqlite_version()`) == nil {
 		return supported(SQLite, text, text)
 	}
-	if q.QueryRowContext(ctx, `SELECT @@VERSION`).Scan(&text) == nil {
+	if One(ctx, q, []any{&text}, `SELECT @@VERSION`) == nil {
 		return Dialect{}, unsupported(text)
 	}
 	return Dialect{}, unsupported("a database that names no version")

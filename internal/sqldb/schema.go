@@ -59,7 +59,7 @@ func (s Schema) Check(ctx context.Context, db *DB) error {
 
 func (s Schema) version(ctx context.Context, d Dialect, q Querier) (int, error) {
 	var version sql.NullInt64
-	err := q.QueryRowContext(ctx, d.Bind(`SELECT MAX(version) FROM crmguard_schema WHERE package = ?`), s.Package).Scan(&version)
+	err := One(ctx, q, []any{&version}, d.Bind(`SELECT MAX(version) FROM crmguard_schema WHERE package = ?`), s.Package)
 	return int(version.Int64), err
 }
 
