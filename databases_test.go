@@ -53,9 +53,9 @@ func proofs() map[string]map[string]proof {
 		"encryption": encryptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL,
 		"backup": backupOfSQLite, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}, "PostgreSQL": {
-		"audit": auditOnSQL, "integrity": integrityOnSQL,
+		"accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL,
 	}, "MariaDB": {
-		"integrity": integrityOnSQL,
+		"accesscontrol": accesscontrolOnSQL, "integrity": integrityOnSQL,
 	}}
 }
 
@@ -66,7 +66,7 @@ func opened(t *testing.T, name testdb.Name) *sql.DB {
 	db := testdb.New(t, name).Open(t)
 	table := map[testdb.Name]string{
 		testdb.SQLite: `(id TEXT PRIMARY KEY, tenant TEXT NOT NULL, person TEXT NOT NULL, city TEXT NOT NULL, email BLOB, email_idx INTEGER, created INTEGER NOT NULL, seal BLOB) STRICT`,
-		testdb.MariaDB: `(id VARCHAR(36) PRIMARY KEY, tenant VARCHAR(36) NOT NULL, person VARCHAR(36) NOT NULL, city VARCHAR(80) NOT NULL,
+		testdb.MariaDB: `(id VARBINARY(36) PRIMARY KEY, tenant VARBINARY(36) NOT NULL, person VARBINARY(36) NOT NULL, city VARBINARY(80) NOT NULL,
 			email BLOB, email_idx BIGINT, created BIGINT NOT NULL, seal BLOB)`,
 	}
 	table[testdb.PostgresC] = `(id text PRIMARY KEY, tenant text NOT NULL, person text NOT NULL, city text NOT NULL, email bytea, email_idx bigint, created bigint NOT NULL, seal bytea)`
@@ -160,6 +160,9 @@ func accesscontrolOnSQL(t *testing.T, db *sql.DB) {
 	require.NoError(t, policy.CheckSchema(ctx, db))
 	where := try(policy.Filter(ctx, accesscontrol.Principal{Type: "User", ID: "ann", Tenant: "main"}, "contact.read", "contact"))
 	condition, args := where.Marks("c")
+	if try(sqldb.Ask(ctx, db)).Kind == sqldb.Postgres {
+		condition, args = where.Postgres("c", 1)
+	}
 	count := func() (n int) {
 		require.NoError(t, db.QueryRowContext(ctx, `SELECT count(*) FROM contacts c WHERE `+condition, args...).Scan(&n))
 		return n

@@ -16,9 +16,10 @@
 //
 // # Not promised
 //
-// On PostgreSQL and MariaDB the tables install and open; of the trail's own
-// statements only those of PostgreSQL are understood yet. On SQLite only one connection of the pool is asked, so put all pragmas into the
-// data source name, and secure_delete there before the first row:
+// On MariaDB the tables install and open, and the trail's own statements are
+// not understood yet. On SQLite only one connection of the pool is asked, so
+// put all pragmas into the data source name, and secure_delete there before
+// the first row:
 //
 //	file:crm.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)
 //
