@@ -225,13 +225,18 @@ func integrityOnSQL(t *testing.T, db *sql.DB) {
 		integrity.Layout{ID: "contact/1", Columns: []integrity.Column{{Name: "city"}, {Name: "created", Type: integrity.Integer}}}))
 	ref := integrity.Ref{Tenant: "main", Table: "contacts", Key: "c1", SchemaID: "contact/1"}
 	seal := try(sealer.Seal(ctx, ref, map[string]any{"city": "Bern", "created": int64(0)}))
-	_, err := db.ExecContext(ctx, try(sqldb.Ask(ctx, db)).Bind(`UPDATE contacts SET seal = ?`), seal)
+	dialect := try(sqldb.Ask(ctx, db))
+	_, err := db.ExecContext(ctx, dialect.Bind(`UPDATE contacts SET seal = ?`), seal)
 	require.NoError(t, err)
 	verify := func() error {
 		var city, created any
 		var stored []byte
 		require.NoError(t, db.QueryRowContext(ctx, `SELECT city, created, seal FROM contacts WHERE id = 'c1'`).Scan(&city, &created, &stored))
-		return sealer.Verify(ctx, integrity.SealedRow{Ref: ref, Values: map[string]any{"city": city, "created": created}, Seal: stored})
+		values := map[string]any{"city": city, "created": created}
+		if dialect.Kind == sqldb.MariaDB { // its driver hands out text as bytes
+			integrity.TextFromBytes(sealer.Columns("contact/1"), values)
+		}
+		return sealer.Verify(ctx, integrity.SealedRow{Ref: ref, Values: values, Seal: stored})
 	}
 	require.NoError(t, verify())
 	_, err = db.ExecContext(ctx, `UPDATE contacts SET city = 'Basel'`)
