@@ -39,22 +39,22 @@ func (db *DB) aloneOn(ctx context.Context, conn *sql.Conn, f func(conn *sql.Conn
 	}
 	for _, statement := range begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
-			return errors.Join(err, rollback(conn))
+			return errors.Join(err, rollback(ctx, conn))
 		}
 	}
 	if err := f(conn); err != nil {
-		return errors.Join(err, rollback(conn))
+		return errors.Join(err, rollback(ctx, conn))
 	}
 	if _, err := conn.ExecContext(ctx, `COMMIT`); err != nil {
-		return errors.Join(fmt.Errorf("commit: %w", err), rollback(conn))
+		return errors.Join(fmt.Errorf("commit: %w", err), rollback(ctx, conn))
 	}
 	return nil
 }
 
 // rollback ends whatever transaction the connection is in. The caller's
 // context may be over already; what cannot be rolled back is thrown away.
-func rollback(conn *sql.Conn) error {
-	ctx, cancel := context.WithTimeout(context.Background(), pauseForRollback)
+func rollback(ctx context.Context, conn *sql.Conn) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pauseForRollback)
 	defer cancel()
 	if _, err := conn.ExecContext(ctx, `ROLLBACK`); err != nil {
 		return discard(conn)
@@ -73,7 +73,7 @@ func named(ctx context.Context, conn *sql.Conn, f func(conn *sql.Conn) error) er
 		return errors.New("another process has been installing tables for a minute")
 	}
 	err := f(conn)
-	cleanup, cancel := context.WithTimeout(context.Background(), pauseForRollback)
+	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), pauseForRollback)
 	defer cancel()
 	if _, release := conn.ExecContext(cleanup, `DO RELEASE_LOCK(CONCAT('crmguard ', SHA1(DATABASE())))`); release != nil {
 		return errors.Join(err, discard(conn)) // a lock goes with its connection

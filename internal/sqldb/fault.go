@@ -49,7 +49,7 @@ func numberOf(err error) string {
 			return "mysql " + strconv.FormatUint(n.Uint(), 10)
 		}
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the tree is walked here
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
 			if number := numberOf(one); number != "" {
 				return number

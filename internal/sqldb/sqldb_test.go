@@ -245,8 +245,9 @@ func TestAStepThatFailsIsRepeatedWhole(t *testing.T) {
 		_, err := handle.ExecContext(t.Context(), `CREATE TABLE crmguard_demo_word (wrong INTEGER)`)
 		require.NoError(t, err)
 		err = demo(2).Install(t.Context(), handle)
-		if d.Name == testdb.MariaDB { // IF NOT EXISTS cannot tell whose table it is
-			t.Skip("a foreign table of this name is not noticed")
+		if d.Name == testdb.MariaDB {
+			require.NoError(t, err, "a statement that may be repeated cannot tell whose table it finds")
+			return
 		}
 		require.ErrorContains(t, err, "demo: install: ")
 		_, err = handle.ExecContext(t.Context(), `DROP TABLE crmguard_demo_word`)

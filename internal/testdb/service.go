@@ -2,6 +2,7 @@ package testdb
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,7 +34,7 @@ func newService(kind, user string) (*service, error) {
 	s := &service{dir: dir, owner: owner, ended: make(chan struct{})}
 	if owner != nil {
 		if err := os.Chown(dir, owner.uid, owner.gid); err != nil {
-			return nil, fmt.Errorf("give the folder to %s: %w (removed: %v)", user, err, s.remove())
+			return nil, errors.Join(fmt.Errorf("give the folder to %s: %w", user, err), s.remove())
 		}
 	}
 	return s, nil
