@@ -50,12 +50,12 @@ func (d Dialect) behind(key []string, after []any) (condition string, args []any
 		if i > 0 {
 			condition += " OR "
 		}
-		equal := ""
+		var equal strings.Builder
 		for j := range i {
-			equal += key[j] + " = ? AND "
+			equal.WriteString(key[j] + " = ? AND ")
 			args = append(args, after[j])
 		}
-		condition += "(" + equal + column + " > ?)"
+		condition += "(" + equal.String() + column + " > ?)"
 		args = append(args, after[i])
 	}
 	return condition + ")", args
