@@ -216,6 +216,7 @@ func shapesOfFiles() []shape {
 		{"lone carriage returns", 12, 0, noCountry, after(usual(';', german), withCR)},
 		{"lone carriage returns, mark and sep= line", 12, 0, noCountry, after(usual('\t', english), func(file []byte) []byte { return withMark(withCR(append([]byte("sep=\t\n"), file...))) })},
 		{"lone carriage returns, quoted headings and cells", 12, 0, noCountry, after(usual(',', english), func(file []byte) []byte { return withCR(quoteAll(file)) })},
+		{"lone carriage returns, one column", 12, 0, noCountry, after(table(',', list("Email"), func(_ *rand.Rand, p invented, _ int) []string { return []string{p.email} }), withCR)},
 		{"no line end at the end", 12, 0, noCountry, after(usual(',', english), bytes.TrimSpace)},
 		{"empty lines and rows of commas", 12, 0, noCountry, after(usual(',', english), func(file []byte) []byte {
 			return append(append([]byte("\n\n"), file...), []byte(strings.Repeat("\n,,,,,,,,\n", 4))...)
