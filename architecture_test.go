@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"accesscontrol":   {"github.com/cedar-policy/cedar-go"},
 	"audit":           {"golang.org/x/mod", "github.com/google/uuid"},
 	"backup":          {"golang.org/x/crypto", "github.com/klauspost/compress", "github.com/PlakarKorp/go-cdc-chunkers", "github.com/google/uuid"},
-	"integrity":       {"golang.org/x/text"},
+	"integrity":       {"golang.org/x/net/idna", "golang.org/x/text"},
 	"privacy":         {"filippo.io/age", "github.com/secure-systems-lab/go-securesystemslib/dsse", "github.com/google/uuid"},
 	"internal/canon":  {"github.com/go-json-experiment/json"},
 	"internal/testdb": {"github.com/jackc/pgx/v5", "github.com/lib/pq", "github.com/go-sql-driver/mysql", "modernc.org/sqlite"},

@@ -89,7 +89,7 @@ func (c Column) meant(value any) any {
 			return d
 		}
 	case Time:
-		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		if at, ok := parseTime(text); ok {
 			return at.Truncate(time.Microsecond)
 		}
 	case Sealed:

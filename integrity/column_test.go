@@ -73,7 +73,7 @@ func TestWhatMeansNothingIsRefused(t *testing.T) {
 		integrity.Decimal: {"1.505", "NaN", "1E+2", "", math.NaN(), []byte("1.50"), true},
 		integrity.Boolean: {"t", "1", 2, 1.0, []byte("1")},
 		integrity.Date:    {"0000-00-00", "2026-02-30", "2026-01-02 00:00:00", time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC), 7},
-		integrity.Time:    {"infinity", "2026-01-02 03:04:05", "2026-01-02", time.Unix(1<<60, 0), 1.0},
+		integrity.Time:    {"infinity", "2026-01-02 03:04:05", "2026-01-02", time.Unix(1<<60, 0), 1.0, "2026-01-02T03:04:05,5Z", "2026-01-02T3:04:05Z", "2026-01-02T03:04:05+24:00", "0000-01-02T03:04:05Z", "2026-01-02T03:04:60Z"},
 		integrity.JSON:    {`{"a":1,"a":2}`, `{"n":-0}`, `{Canary`, []byte(`{}`), ``, "\"\xff\""},
 		integrity.Float:   {math.NaN(), math.Inf(1), "1.5", true},
 		integrity.Bytes:   {"Canary", 7},

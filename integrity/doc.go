@@ -62,7 +62,10 @@
 // since they were anchored, the application's own included, and name buckets,
 // not rows. Whoever holds the seal key can seal anything. An e-mail address
 // that passes is well formed; whether anyone reads it, and whether its letters
-// are of the alphabet that they seem to be of, is another question. The
+// are of the alphabet that they seem to be of, is another question. Hosts beyond
+// ASCII pass as IDNA 2008 has them, in any case and normal form, stored as they
+// came; full width, symbols, and capitals that software maps in two ways (ẞ, İ)
+// do not. The
 // built-in [Phone] rule looks at the shape only; hand in a [Field.Check] for
 // numbering plans. A duplicate is found within one import, not against the
 // database. A reader that hangs holds up its import: the context is looked at

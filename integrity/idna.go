@@ -5,16 +5,18 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/secure/bidirule"
+	"golang.org/x/net/idna"
 	"golang.org/x/text/secure/precis"
-	"golang.org/x/text/unicode/bidi"
 	"golang.org/x/text/unicode/norm"
 )
 
-// The classes of RFC 8264 stand for the tables of IDNA 2008, which rest on the
-// same properties: letters, marks and digits in names of hosts, joiners where
-// a script needs them; and nothing invisible, unassigned or private elsewhere.
+// The strict profile of IDNA 2008 judges names of hosts, but lets symbols pass
+// and does not ask where a middle dot stands. The classes of RFC 8264 rest on
+// the same properties and do. Hyphens are looked at here: the profiles refuse
+// r3---sn.example, which is in common use.
 var (
+	registered  = idna.New(idna.ValidateForRegistration(), idna.CheckHyphens(false))
+	lookedUp    = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(false))
 	hostLetters = precis.NewIdentifier()
 	mailLetters = precis.NewFreeform()
 )
@@ -31,57 +33,64 @@ func isDomain(s string) bool {
 	if len(s) > 4*maxDomain {
 		return false
 	}
-	rtl := !isASCII(s) && bidirule.DirectionString(s) == bidi.RightToLeft
-	labels, size, last := 0, -1, ""
-	for rest, more := s, true; more; labels++ {
-		last, rest, more = strings.Cut(rest, ".")
-		n := labelSize(last)
-		if n < 1 || n > maxLabel || rtl && !bidirule.ValidString(last) {
+	if !isASCII(s) || strings.Contains(strings.ToLower(s), prefix) {
+		ascii, ok := inASCII(s)
+		if !ok {
 			return false
 		}
-		size += n + 1
-	}
-	return labels >= 2 && size <= maxDomain && strings.ContainsFunc(last, func(r rune) bool { return !unicode.IsDigit(r) })
-}
-
-// labelSize is the number of bytes of a label in the DNS, 0 for none.
-func labelSize(s string) int {
-	if s == "" || len(s) > 4*maxLabel || s[0] == '-' || s[len(s)-1] == '-' {
-		return 0
-	}
-	ascii := true
-	for i := range len(s) {
-		if s[i] < utf8.RuneSelf && !isHostByte(s[i]) {
-			return 0
+		var err error
+		if s, err = registered.ToUnicode(ascii); err != nil {
+			return false
 		}
-		ascii = ascii && s[i] < utf8.RuneSelf
+	} else if len(s) > maxDomain {
+		return false
 	}
-	if ascii {
-		if len(s) > 4 && strings.EqualFold(s[:4], prefix) && !isALabel(strings.ToLower(s[4:])) {
-			return 0
+	labels, last := 0, ""
+	for rest, more := s, true; more; labels++ {
+		last, rest, more = strings.Cut(rest, ".")
+		if !isLabel(last) {
+			return false
 		}
-		return len(s)
 	}
-	u := norm.NFC.String(strings.ToLower(norm.NFC.String(s)))
-	if !isULabel(u) {
-		return 0
-	}
-	return len(prefix) + len(punycode(u))
+	return labels >= 2 && strings.ContainsFunc(last, func(r rune) bool { return !unicode.IsDigit(r) })
 }
 
-func isALabel(code string) bool {
-	u, ok := unpunycode(code)
-	return ok && punycode(u) == code && !isASCII(u) && norm.NFC.IsNormalString(u) && strings.ToLower(u) == u && isULabel(u)
+// inASCII writes a name in A-labels. It takes no name that software looks up as
+// another one than its small letters are registered as, such as one with full
+// width, an ideographic dot, a soft hyphen or one of the capitals ẞ and İ.
+func inASCII(s string) (ascii string, ok bool) {
+	ascii, err := registered.ToASCII(smallLetters(s))
+	if err != nil {
+		return "", false
+	}
+	mapped, err := lookedUp.ToASCII(s)
+	return ascii, err == nil && mapped == ascii
 }
 
-// isULabel checks a label beyond ASCII (RFC 5891, 4.2.3).
-func isULabel(s string) bool {
-	runes := []rune(s)
-	if unicode.IsMark(runes[0]) || len(runes) > 3 && runes[2] == '-' && runes[3] == '-' {
+// isLabel checks a label of ASCII, and of others what the profile left open.
+func isLabel(s string) bool {
+	if s == "" || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	if isASCII(s) {
+		return len(s) <= maxLabel && !strings.ContainsFunc(s, func(r rune) bool { return !isHostByte(byte(r)) })
+	}
+	if runes := []rune(s); len(runes) > 3 && runes[2] == '-' && runes[3] == '-' {
 		return false
 	}
 	_, err := hostLetters.String(s)
-	return err == nil && (bidirule.DirectionString(s) == bidi.LeftToRight || bidirule.ValidString(s))
+	return err == nil
+}
+
+// smallLetters is the form in which a name is registered: small letters, in
+// normal form C. Cherokee is registered in its capitals, the older letters.
+func smallLetters(s string) string {
+	return norm.NFC.String(strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cherokee, r) {
+			return unicode.ToUpper(r)
+		}
+		return unicode.ToLower(r)
+	}, s))
 }
 
 func isHostByte(c byte) bool {

@@ -134,6 +134,7 @@ func TestAFileThatCannotBeShownIsRefusedAndNothingIsWritten(t *testing.T) {
 		"blank lines":          {[]byte("\r\n\n  \n"), []string{"it is empty"}},
 		"a mark alone":         {[]byte("\ufeff"), []string{"it is empty"}},
 		"headings alone":       {[]byte("Email,First Name\n"), []string{"0 rows read, 0 can be used", "at least 2 contacts"}},
+		"carriage returns":     {[]byte("Email\rx@post.example\r"), []string{"1 row read, 1 can be used", "at least 2 contacts"}},
 		"one row":              {[]byte("Email,First Name\nx@post.example,X\n"), []string{"1 row read, 1 can be used", "at least 2 contacts"}},
 		"one usable row":       {[]byte("Email\nx@post.example\nnobody\n,\n"), []string{"1 can be used", "1 row: email", "1 row: too_many_columns", "at least 2 contacts"}},
 		"one person twice":     {[]byte("Email,Name\nx@post.example,X\nX@post.example,X\n"), []string{"2 rows are about one person"}},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/csv"
 	"errors"
@@ -32,19 +31,19 @@ func nameFields() []string { return []string{"full_name", "first_name", "last_na
 // separators, the one that makes the most headings known. A first line that
 // says "sep=;", as Excel writes it, decides.
 func detect(file io.Reader) (layout, error) {
-	data, declared, err := skipSeparatorLine(file)
-	if err != nil {
-		return layout{}, err
-	}
 	head := make([]byte, headSize)
-	n, err := io.ReadFull(data, head)
+	n, err := io.ReadFull(file, head)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return layout{}, err
 	}
 	head = bytes.TrimPrefix(head[:n], []byte("\ufeff"))
+	for _, lineEnd := range []string{"\r\n", "\r"} {
+		head = bytes.ReplaceAll(head, []byte(lineEnd), []byte("\n"))
+	}
+	head = bytes.TrimLeft(head, "\n")
 	candidates := []byte{',', ';', '\t', '|'}
-	if declared != 0 {
-		candidates = []byte{declared}
+	if comma, rest := declared(head); comma != 0 {
+		candidates, head = []byte{comma}, rest
 	}
 	var best layout
 	for _, comma := range candidates {
@@ -58,7 +57,7 @@ func detect(file io.Reader) (layout, error) {
 
 // check refuses a file without a column that can tell people apart.
 func (l *layout) check(head []byte) error {
-	line, _, _ := bytes.Cut(bytes.TrimLeft(head, "\r\n"), []byte("\n"))
+	line, _, _ := bytes.Cut(head, []byte("\n"))
 	switch {
 	case len(bytes.TrimSpace(head)) == 0:
 		return &unusableError{found: "it is empty", needed: needFile, cause: &integrity.SourceError{Line: 1, Code: integrity.CodeEmptyFile}}
@@ -72,24 +71,15 @@ func (l *layout) check(head []byte) error {
 	return nil
 }
 
-// skipSeparatorLine takes Excel's first line "sep=;" off. An empty line stands
-// in its place, so that lines keep their numbers.
-func skipSeparatorLine(file io.Reader) (rest io.Reader, declared byte, err error) {
-	in := bufio.NewReader(file)
-	start, err := in.Peek(16)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, 0, err
-	}
-	line, _, found := bytes.Cut(start, []byte("\n"))
-	if !found {
-		return in, 0, nil
-	}
-	text := strings.Trim(strings.TrimRight(strings.TrimPrefix(string(line), "\ufeff"), "\r"), `"`)
+// declared is the separator that a first line "sep=;" names, and what follows
+// the line. Whoever reads the rows passes over it too.
+func declared(head []byte) (comma byte, rest []byte) {
+	line, rest, _ := bytes.Cut(head, []byte("\n"))
+	text := strings.Trim(string(line), `"`)
 	if len(text) != len("sep=;") || !strings.EqualFold(text[:4], "sep=") {
-		return in, 0, nil
+		return 0, head
 	}
-	_, err = in.Discard(len(line))
-	return in, text[4], err
+	return text[4], rest
 }
 
 // firstRecord reads the headings, be they quoted, over several lines or none.

@@ -98,6 +98,9 @@ func withMark(file []byte) []byte { return append([]byte("\ufeff"), file...) }
 
 func withCRLF(file []byte) []byte { return bytes.ReplaceAll(file, []byte("\n"), []byte("\r\n")) }
 
+// withCR ends lines as the oldest Macs did, and some spreadsheets still do.
+func withCR(file []byte) []byte { return bytes.ReplaceAll(file, []byte("\n"), []byte("\r")) }
+
 func quoteAll(file []byte) []byte {
 	rows, err := csv.NewReader(bytes.NewReader(file)).ReadAll()
 	if err != nil {
@@ -209,6 +212,11 @@ func shapesOfFiles() []shape {
 		{"UTF-16 big endian", 12, 0, noCountry, after(usual(',', english), inUTF16(binary.BigEndian))},
 		{"sep= line", 12, 0, noCountry, after(usual(';', english), func(file []byte) []byte { return append([]byte("sep=;\r\n"), withCRLF(file)...) })},
 		{"sep= line after a byte-order mark", 12, 0, noCountry, after(usual(',', english), func(file []byte) []byte { return withMark(append([]byte("sep=,\n"), file...)) })},
+		{"sep= line with another separator", 12, 0, noCountry, after(usual('^', english), func(file []byte) []byte { return append([]byte("\"sep=^\"\n"), file...) })},
+		{"lone carriage returns", 12, 0, noCountry, after(usual(';', german), withCR)},
+		{"lone carriage returns, mark and sep= line", 12, 0, noCountry, after(usual('\t', english), func(file []byte) []byte { return withMark(withCR(append([]byte("sep=\t\n"), file...))) })},
+		{"lone carriage returns, quoted headings and cells", 12, 0, noCountry, after(usual(',', english), func(file []byte) []byte { return withCR(quoteAll(file)) })},
+		{"lone carriage returns, one column", 12, 0, noCountry, after(table(',', list("Email"), func(_ *rand.Rand, p invented, _ int) []string { return []string{p.email} }), withCR)},
 		{"no line end at the end", 12, 0, noCountry, after(usual(',', english), bytes.TrimSpace)},
 		{"empty lines and rows of commas", 12, 0, noCountry, after(usual(',', english), func(file []byte) []byte {
 			return append(append([]byte("\n\n"), file...), []byte(strings.Repeat("\n,,,,,,,,\n", 4))...)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,9 +132,8 @@ func (s *source) text() (*textFile, error) {
 
 // rows reads the file as its layout says. Some programs leave empty cells at
 // the end of a row out.
-func (s *source) rows(file io.Reader) (func(yield func(integrity.Row, error) bool), error) {
-	data, _, err := skipSeparatorLine(file)
-	return integrity.CSV(data, integrity.CSVOptions{Columns: s.layout.columns, Comma: s.layout.comma, ShortRows: true}), err
+func (s *source) rows(file io.Reader) iter.Seq2[integrity.Row, error] {
+	return integrity.CSV(file, integrity.CSVOptions{Columns: s.layout.columns, Comma: s.layout.comma, ShortRows: true})
 }
 
 // options say how rows become contacts.
@@ -212,10 +212,6 @@ func (s *source) count(ctx context.Context) error {
 		return err
 	}
 	defer file.Close()
-	rows, err := s.rows(file)
-	if err != nil {
-		return err
-	}
 	s.survey, s.dropped = survey{names: map[string]bool{}}, 0
 	last := 0
 	options.Fault = func(f integrity.Fault) error {
@@ -225,7 +221,7 @@ func (s *source) count(ctx context.Context) error {
 		}
 		return nil
 	}
-	s.survey.Report, err = integrity.Import(ctx, rows, options, func(_ context.Context, batch []integrity.Accepted) error {
+	s.survey.Report, err = integrity.Import(ctx, s.rows(file), options, func(_ context.Context, batch []integrity.Accepted) error {
 		for _, row := range batch {
 			s.survey.add(row)
 		}

@@ -34,13 +34,9 @@ func importContacts(ctx context.Context, c *crm) error {
 		return err
 	}
 	defer file.Close()
-	rows, err := source.rows(file)
-	if err != nil {
-		return err
-	}
 	options.Rejects = rejected
 	options.Progress = func(r integrity.Report) { c.out.progress("rows read,", r.Read, source.survey.Read) }
-	done, err := integrity.Import(ctx, rows, options, c.storeContacts)
+	done, err := integrity.Import(ctx, source.rows(file), options, c.storeContacts)
 	if err != nil {
 		return fmt.Errorf("%s: %w", source.name, err)
 	}
