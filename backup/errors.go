@@ -20,6 +20,7 @@ var (
 	ErrChanged      = errors.New("backup: a file changed while it was read")
 	ErrKeyCopy      = errors.New("backup: no verified key copy covers the snapshot, none was made")
 	ErrStore        = errors.New("backup: a store failed")
+	ErrGone         = errors.New("backup: the place of the store has vanished: mount it; only Create makes one")
 	ErrManifest     = errors.New("backup: manifest is missing, forged or does not fit the data")
 	ErrTarget       = errors.New("backup: restore target is not an empty folder")
 	ErrUnsafeName   = errors.New("backup: snapshot holds an unsafe name")

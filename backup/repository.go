@@ -91,6 +91,9 @@ func Create(ctx context.Context, cfg Config, stores ...Store) ([]*Repository, er
 // that an interrupted Create left: it belongs to a master key that nothing
 // was sealed with.
 func clearForCreate(ctx context.Context, store Store) error {
+	if err := makePlace(ctx, store); err != nil {
+		return err
+	}
 	if _, err := store.Read(ctx, configFile, 0, 1); err == nil {
 		return &FileError{Store: store.Name(), File: configFile, Err: ErrExists}
 	} else if !errors.Is(err, fs.ErrNotExist) {
