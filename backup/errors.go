@@ -85,6 +85,29 @@ func (e *StepError) Error() string {
 // Unwrap returns ErrStep and the cause.
 func (e *StepError) Unwrap() []error { return []error{ErrStep, e.Err} }
 
+// LossError says what a restore could not bring back, because the data of the
+// snapshot itself is damaged. File names can be personal data, so Error leaves
+// them out.
+type LossError struct {
+	Snapshot string // its id
+	Files    []LostFile
+}
+
+// LostFile is a file that a restore could not bring back.
+type LostFile struct {
+	Path string // in the snapshot; with a slash at the end, a folder and all below it
+	Err  error  // what is damaged: wraps ErrCorrupt
+}
+
+// Error counts what is lost and names the damage behind the first.
+func (e *LossError) Error() string {
+	return fmt.Sprintf("%v: %d files or folders of snapshot %s are lost (Files names them), the rest is in the target, which stays closed; the first: %v",
+		ErrCorrupt, len(e.Files), short(e.Snapshot), e.Files[0].Err)
+}
+
+// Unwrap returns ErrCorrupt and the damage behind the first.
+func (e *LossError) Unwrap() []error { return []error{ErrCorrupt, e.Files[0].Err} }
+
 // withoutPath drops the file name that package os puts into its errors.
 func withoutPath(err error) error {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"encoding/json"
+	"testing"
 	"time"
 )
 
@@ -116,4 +117,23 @@ func SwapPlaces(ctx context.Context, r *Repository, a, b string) error {
 	x, y := blobKey{id: one}, blobKey{id: other}
 	index.blobs[x], index.blobs[y] = index.blobs[y], index.blobs[x]
 	return nil
+}
+
+// HashName is the name of a file with this content.
+func HashName(data []byte) string { return hashOf(data).String() }
+
+// CostlyKeyFile is a well-formed key file of somebody else, which costs as
+// much to try as any may.
+func CostlyKeyFile(tb testing.TB, salt byte) []byte {
+	tb.Helper()
+	f := keyFile{KDF: "scrypt", N: maxKDFMemory / 128 / 8, R: 8, P: maxKDFWork / maxKDFMemory, Salt: make([]byte, saltSize), Data: make([]byte, 100)}
+	f.Salt[0] = salt
+	data, err := json.Marshal(f)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := decodeKeyFile(data); err != nil {
+		tb.Fatal(err)
+	}
+	return data
 }

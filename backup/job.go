@@ -63,7 +63,10 @@ type StoreResult struct {
 	Files  int   // new files, the snapshot's included
 	Bytes  int64 // their size
 	Copied int   // files it lacked and got from another store
-	Err    error // nil: this store holds the snapshot
+	// Damaged names what was found damaged or missing on the way (*FileError):
+	// the new snapshot does not lean on it, older ones may. Run Check.
+	Damaged []error
+	Err     error // nil: this store holds the snapshot
 }
 
 // RunOnce reads the sources and commits one snapshot. When some stores failed
@@ -81,6 +84,9 @@ func (j *Job) RunOnce(ctx context.Context) (*Result, error) {
 	for _, t := range r.fan.targets {
 		if t.failed() != nil {
 			j.observe(ctx, "backup.store.failed", 1, slog.String("store", t.repo.Name()))
+		}
+		if n := len(t.result.Damaged); n > 0 {
+			j.observe(ctx, "backup.store.damaged", float64(n), slog.String("store", t.repo.Name()))
 		}
 	}
 	if result == nil {

@@ -61,6 +61,8 @@ func (l *lock) look(ctx context.Context) error {
 		document, err := l.repo.loadFile(ctx, lockFolder, id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // released meanwhile
+		} else if errors.Is(err, ErrCorrupt) {
+			continue // nobody's: a lock that holds is written whole. Check names it
 		} else if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 )
 
 // level brings stores that missed earlier runs up to date, in an order that
@@ -90,18 +91,30 @@ func (f *fanout) levelFile(ctx context.Context, folder string, id blobID, from [
 	})
 }
 
-// whole compares the packs that the index names with those that are there:
-// deduplication against a pack that is gone would make a snapshot that does
-// not restore.
-func (t *target) whole(index *blobIndex) error {
-	for _, pack := range index.packs {
-		size, ok := t.data[pack]
-		if !ok || size != index.sizes[pack] {
-			return &FileError{
-				Store: t.repo.store.Name(), File: fileName(dataFolder, pack),
-				Err: corrupt("the pack is missing or cut; bring it back from a mirror, or run restic rebuild-index"),
-			}
+// whole compares the packs that the index names with those that are there,
+// and returns the blobs that are sure to be: deduplication against a pack that
+// is gone would make a snapshot that does not restore. What is damaged is
+// stored anew, if a source still has it, and reported. An index file that the
+// store does not give is another matter: it may be whole.
+func (t *target) whole(index *blobIndex) (*blobIndex, error) {
+	for _, err := range index.damaged {
+		if !errors.Is(err, ErrCorrupt) {
+			return nil, err
 		}
 	}
-	return nil
+	t.result.Damaged = append(t.result.Damaged, index.damaged...)
+	bad := map[blobID]bool{}
+	for _, pack := range index.packs {
+		if size, ok := t.data[pack]; (!ok || size != index.sizes[pack]) && !bad[pack] {
+			bad[pack] = true
+			t.result.Damaged = append(t.result.Damaged, &FileError{
+				Store: t.repo.store.Name(), File: fileName(dataFolder, pack),
+				Err: corrupt("the pack is missing or cut; bring it back from a mirror, or run restic rebuild-index"),
+			})
+		}
+	}
+	if len(bad) == 0 {
+		return index, nil
+	}
+	return index.leanOn(func(pack blobID) bool { return !bad[pack] }), nil
 }

@@ -131,7 +131,7 @@ func TestFrozenRepositoryOpens(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 2}, []int{report.Snapshots, report.Packs})
 	target := filepath.Join(t.TempDir(), "x")
-	restored, err := repo.Restore(t.Context(), "d4f909085103", target)
+	restored, err := repo.Restore(t.Context(), "d4f909085103", target, meeting()...)
 	require.NoError(t, err)
 	require.True(t, restored.Verified)
 	require.Equal(t, before, tree(t, dir), "reading changes nothing")

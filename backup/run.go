@@ -94,7 +94,7 @@ func (r *run) unlock(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// load reads the index of a store that is whole. Stores that are not, fail.
+// load reads the index: the blobs that every store is sure to have.
 func (r *run) load(ctx context.Context) (index *blobIndex, newest time.Time, err error) {
 	for _, t := range r.fan.alive() {
 		snapshots, err := t.repo.Snapshots(ctx)
@@ -103,11 +103,14 @@ func (r *run) load(ctx context.Context) (index *blobIndex, newest time.Time, err
 			x, err = t.repo.index(ctx)
 		}
 		if err == nil {
-			err = t.whole(x)
+			x, err = t.whole(x)
 		}
 		if err != nil {
 			t.fail(err)
 			continue
+		}
+		if index != nil {
+			x = index.common(x)
 		}
 		if index = x; len(snapshots) > 0 {
 			newest = snapshots[len(snapshots)-1].Time
