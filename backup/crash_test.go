@@ -183,6 +183,30 @@ func TestADamagedStoreGetsNothingNew(t *testing.T) {
 	}
 }
 
+// One of two stores has an index file that it cannot read: what only that one
+// names is stored again, in both, and both restore the new snapshot.
+func TestStoresLeanOnlyOnWhatAllOfThemKnow(t *testing.T) {
+	key, dir := backup.NewMachineKey(), smallTree(t)
+	for damaged := range 2 {
+		stores := []*backuptest.Memory{backuptest.NewMemory("a"), backuptest.NewMemory("b")}
+		repos := memoryRepos(t, key, stores[0], stores[1])
+		mustRun(t, nightly(repos, backup.Folder("files", dir)))
+		for name, data := range stores[damaged].Files() {
+			if strings.HasPrefix(name, "index/") {
+				stores[damaged].Set(name, noise(3, len(data)))
+			}
+		}
+		repos = []*backup.Repository{reopen(t, key, stores[0]), reopen(t, key, stores[1])}
+		result := mustRun(t, nightly(repos, backup.Folder("files", dir)))
+		require.Len(t, result.Stores[damaged].Damaged, 1)
+		require.Empty(t, result.Stores[1-damaged].Damaged)
+		for _, repo := range repos {
+			_, err := repo.Restore(t.Context(), result.Snapshot, filepath.Join(t.TempDir(), "x"))
+			require.NoError(t, err)
+		}
+	}
+}
+
 func TestCreateInterrupted(t *testing.T) {
 	key := backup.NewMachineKey()
 	for at := 1; ; at++ {
