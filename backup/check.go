@@ -310,7 +310,9 @@ func (c *checker) checkSnapshots(ctx context.Context) error {
 				c.notRead("no manifest in snapshot %s, which another program made", short(s.ID))
 				continue
 			}
-			if err := c.damage(err); err != nil {
+			if errors.Is(err, ErrManifest) {
+				c.fileProblem(snapFolder+"/"+s.ID, err)
+			} else if err := c.damage(err); err != nil {
 				return err
 			}
 		}

@@ -108,6 +108,19 @@ func (e *LossError) Error() string {
 // Unwrap returns ErrCorrupt and the damage behind the first.
 func (e *LossError) Unwrap() []error { return []error{ErrCorrupt, e.Files[0].Err} }
 
+// EntryError says at which file or folder of a snapshot a restore ended. File
+// names can be personal data, so Error leaves Path out.
+type EntryError struct {
+	Path string // in the snapshot
+	Err  error
+}
+
+// Error is that of the cause.
+func (e *EntryError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *EntryError) Unwrap() error { return e.Err }
+
 // withoutPath drops the file name that package os puts into its errors.
 func withoutPath(err error) error {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {

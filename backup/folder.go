@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"syscall"
 )
 
 // Folder is a source of the regular files and folders below a directory. It
@@ -91,7 +92,7 @@ func (f *folder) file(root *os.Root, w *Writer, path string) error {
 	if !before.Mode().IsRegular() {
 		return errNotRegular
 	}
-	file, err := root.Open(path)
+	file, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that has just taken the file's place must not block
 	if err != nil {
 		return changed(err)
 	}

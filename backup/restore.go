@@ -176,25 +176,36 @@ func (w *restorer) folder(ctx context.Context, id blobID, dir string, depth int)
 	}
 	for _, n := range nodes {
 		path := filepath.Join(dir, n.Name)
-		if path == filepath.Join(ownFolder, openedFile) {
-			return fmt.Errorf("%w: the mark of an opened restore", ErrUnsafeName)
-		}
-		switch {
-		case n.Type == nodeDir:
-			err = w.subfolder(ctx, n, path, depth)
-		case n.Type == nodeFile:
-			err = w.file(ctx, n, path)
-		case n.Type == nodeLink && w.repo.cfg.Manifests == nil:
-			w.pending = append(w.pending, link{path: path, target: n.LinkTarget})
-		default:
-			// No source of ours writes such an entry.
-			return fmt.Errorf("%w: an entry that is neither a file nor a folder", ErrUnsafeName)
-		}
-		if err != nil {
-			return err
+		if err := w.entry(ctx, n, path, depth); err != nil {
+			return atEntry(path, err)
 		}
 	}
 	return w.sync(dir)
+}
+
+func (w *restorer) entry(ctx context.Context, n *node, path string, depth int) error {
+	if path == filepath.Join(ownFolder, openedFile) {
+		return fmt.Errorf("%w: the mark of an opened restore", ErrUnsafeName)
+	}
+	switch {
+	case n.Type == nodeDir:
+		return w.subfolder(ctx, n, path, depth)
+	case n.Type == nodeFile:
+		return w.file(ctx, n, path)
+	case n.Type == nodeLink && w.repo.cfg.Manifests == nil:
+		w.pending = append(w.pending, link{path: path, target: n.LinkTarget})
+		return nil
+	}
+	// No source of ours writes such an entry.
+	return fmt.Errorf("%w: an entry that is neither a file nor a folder", ErrUnsafeName)
+}
+
+// atEntry keeps the innermost path.
+func atEntry(path string, err error) error {
+	if _, ok := errors.AsType[*EntryError](err); ok {
+		return err
+	}
+	return &EntryError{Path: filepath.ToSlash(path), Err: err}
 }
 
 func (w *restorer) subfolder(ctx context.Context, n *node, path string, depth int) error {
@@ -258,7 +269,7 @@ func (w *restorer) finish(n *node, path string, perm fs.FileMode) error {
 func (w *restorer) links() error {
 	for _, l := range w.pending {
 		if err := w.root.Symlink(l.target, l.path); err != nil {
-			return w.diskError(err)
+			return atEntry(l.path, w.diskError(err))
 		}
 	}
 	return nil

@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/backup"
+	"github.com/crmguard/crmguard/backup/backuptest"
 )
 
 // stray is something that stands in a repository and should not.
@@ -295,4 +297,82 @@ func TestJunkAmongTheKeysNeitherBlocksNorDelaysOpening(t *testing.T) {
 	}
 	_, err = backup.Open(t.Context(), store, config(key))
 	require.NoError(t, err)
+}
+
+// A disk that is unmounted under a running job, or before one: an error
+// everywhere, and nothing comes to be where it was.
+func TestAVanishedStoreIsAnErrorEverywhere(t *testing.T) {
+	for what, mountPoint := range map[string]bool{"no folder": false, "an empty mount point": true} {
+		t.Run(what, func(t *testing.T) {
+			dir, key := filepath.Join(t.TempDir(), "disk"), backup.NewMachineKey()
+			repo := create(t, key, dir)[0]
+			first := mustRun(t, nightly([]*backup.Repository{repo}, backup.Folder("files", smallTree(t))))
+			unmount := func() {
+				require.NoError(t, os.Rename(dir, dir+".unmounted"))
+				if mountPoint {
+					require.NoError(t, os.Mkdir(dir, 0o700))
+				}
+			}
+			result, err := nightly([]*backup.Repository{repo}, &holding{backup.Folder("files", smallTree(t)), unmount}).RunOnce(t.Context())
+			require.Nil(t, result)
+			require.ErrorIs(t, err, backup.ErrGone)
+			for what, do := range map[string]func() error{
+				"run": func() error {
+					_, err := nightly([]*backup.Repository{repo}, backup.Folder("files", smallTree(t))).RunOnce(t.Context())
+					return err
+				},
+				"open":      func() error { _, err := backup.Open(t.Context(), localStore(t, dir), config(key)); return err },
+				"list":      func() error { _, err := repo.Snapshots(t.Context()); return err },
+				"holders":   func() error { _, _, err := repo.KeyHolders(t.Context(), "main", 1); return err },
+				"check":     func() error { _, err := repo.Check(t.Context(), backup.Structure); return err },
+				"by id":     func() error { _, err := repo.Manifest(t.Context(), first.Snapshot); return err },
+				"latest":    func() error { _, err := repo.Manifest(t.Context(), backup.Latest); return err },
+				"mirror of": func() error { _, err := repo.Mirror(t.Context(), backuptest.NewMemory("b")); return err },
+			} {
+				require.ErrorIs(t, do(), backup.ErrGone, what)
+			}
+			left, err := os.ReadDir(dir)
+			require.Empty(t, left)
+			require.Equal(t, mountPoint, err == nil)
+			_, err = backup.Open(t.Context(), localStore(t, dir), config(key))
+			require.ErrorIs(t, err, backup.ErrNoRepository)
+
+			require.NoError(t, os.RemoveAll(dir))
+			require.NoError(t, os.Rename(dir+".unmounted", dir))
+			_, err = repo.Restore(t.Context(), first.Snapshot, filepath.Join(t.TempDir(), "x"))
+			require.NoError(t, err)
+			mustRun(t, nightly([]*backup.Repository{repo}, backup.Folder("files", smallTree(t))))
+		})
+	}
+}
+
+// A pipe that takes the place of a file between the look and the open stops
+// the snapshot; it must not hang it.
+func TestAPipeInThePlaceOfAFileDoesNotHang(t *testing.T) {
+	repo, _ := memoryRepo(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	swap := make(chan struct{})
+	var swapping sync.WaitGroup
+	swapping.Go(func() {
+		for {
+			select {
+			case <-swap:
+				return
+			default:
+				_ = os.Remove(path)
+				_ = syscall.Mkfifo(path, 0o600)
+				_ = os.Remove(path)
+				_ = os.WriteFile(path, []byte("x"), 0o600)
+			}
+		}
+	})
+	for range 60 { // each would wait for a writer for ever
+		_, err := nightly([]*backup.Repository{repo}, backup.Folder("f", dir)).RunOnce(t.Context())
+		if err != nil {
+			require.ErrorIs(t, err, backup.ErrSource)
+		}
+	}
+	close(swap)
+	swapping.Wait()
 }
