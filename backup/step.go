@@ -174,7 +174,7 @@ func Opened(dir string) error {
 	} else if err != nil {
 		return fmt.Errorf("%w: its manifest: %w", ErrClosed, withoutPath(err))
 	}
-	m, err := DecodeManifest(context.Background(), data, nil)
+	m, err := parseManifest(data)
 	if err == nil {
 		err = m.unmet(mark.Met)
 	}
