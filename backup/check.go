@@ -275,7 +275,7 @@ func (c *checker) checkPacks(ctx context.Context) error {
 func (c *checker) readPack(ctx context.Context, id blobID, size int64) error {
 	want, indexed := c.packs[id]
 	n := 0
-	for b, err := range c.repo.packBlobs(ctx, id) {
+	for b, err := range c.repo.packBlobs(ctx, id, size) {
 		if err != nil {
 			return c.damage(err)
 		}

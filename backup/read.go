@@ -195,8 +195,8 @@ func (r *Repository) Blobs(ctx context.Context) iter.Seq2[Blob, error] {
 			yield(Blob{}, err)
 			return
 		}
-		for id := range packs {
-			for b, err := range r.packBlobs(ctx, id) {
+		for id, size := range packs {
+			for b, err := range r.packBlobs(ctx, id, size) {
 				if !yield(b, err) || err != nil {
 					return
 				}
@@ -205,10 +205,14 @@ func (r *Repository) Blobs(ctx context.Context) iter.Seq2[Blob, error] {
 	}
 }
 
-// packBlobs reads one pack whole.
-func (r *Repository) packBlobs(ctx context.Context, id blobID) iter.Seq2[Blob, error] {
+// packBlobs reads one pack whole, which has the listed size.
+func (r *Repository) packBlobs(ctx context.Context, id blobID, size int64) iter.Seq2[Blob, error] {
 	name := fileName(dataFolder, id)
 	return func(yield func(Blob, error) bool) {
+		if size > maxPackFile { // not even read
+			yield(Blob{}, &FileError{Store: r.store.Name(), File: name, Err: corrupt("a file of %d bytes", size)})
+			return
+		}
 		pack, err := readFile(ctx, r.store, name, maxPackFile)
 		if err != nil {
 			yield(Blob{}, err)

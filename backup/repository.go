@@ -136,6 +136,9 @@ func (r *Repository) Mirror(ctx context.Context, store Store) (*Repository, erro
 	}
 	names := make([]string, 0, len(keys)+1)
 	for id := range keys {
+		if _, err := loadKeyFile(ctx, r.store, id); errors.Is(err, ErrCorrupt) {
+			continue // opens nothing here, and would open nothing there
+		}
 		names = append(names, fileName(keyFolder, id))
 	}
 	for _, name := range append(names, configFile) {

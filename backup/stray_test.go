@@ -105,6 +105,9 @@ func TestStrayFilesCostNothing(t *testing.T) {
 					require.Equal(t, "nightly", newest.Job)
 					require.Zero(t, count, where)
 				}
+				mirror, err := repo.Mirror(t.Context(), localStore(t, filepath.Join(t.TempDir(), "mirror")))
+				require.NoError(t, err)
+				require.Equal(t, repo.ID(), mirror.ID())
 				third := mustRun(t, nightly([]*backup.Repository{repo}, backup.Folder("files", source)))
 				require.Zero(t, third.Files-1)
 				for _, depth := range []backup.Depth{backup.Structure, backup.ReadAll} {

@@ -32,7 +32,7 @@ func makeStaging(parent string) (dir string, release func() error, err error) {
 		if err != nil {
 			return "", nil, err
 		}
-		lock, err := hold(dir)
+		letGo, err := hold(dir)
 		if errors.Is(err, filelock.ErrSwept) {
 			continue
 		}
@@ -42,13 +42,16 @@ func makeStaging(parent string) (dir string, release func() error, err error) {
 		stop := keepAlive(dir, stagingRefresh)
 		return dir, func() error {
 			stop()
-			return errors.Join(os.RemoveAll(dir), lock.Close())
+			return errors.Join(os.RemoveAll(dir), letGo())
 		}, nil
 	}
 }
 
 // hold locks a folder that was just made.
-func hold(dir string) (*os.File, error) {
+func hold(dir string) (letGo func() error, err error) {
+	if runtime.GOOS == "windows" { // no locks, and an open folder cannot be removed
+		return func() error { return nil }, nil
+	}
 	lock, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, filelock.ErrSwept
@@ -56,17 +59,17 @@ func hold(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = filelock.Hold(lock, func() (os.FileInfo, error) { return os.Lstat(dir) })
-	if err != nil || runtime.GOOS == "windows" { // where an open folder cannot be removed
-		err = errors.Join(err, lock.Close())
+	if err := filelock.Hold(lock, func() (os.FileInfo, error) { return os.Lstat(dir) }); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
-	return lock, err
+	return lock.Close, nil
 }
 
 // removeLeft removes the folders of jobs that were killed: they may hold the
 // copy from which nothing was stripped yet. try is filelock.Try.
 func removeLeft(staging string, try func(*os.File) (held bool, err error)) error {
-	entries, err := os.ReadDir(cmp.Or(staging, os.TempDir()))
+	parent := cmp.Or(staging, os.TempDir())
+	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return fmt.Errorf("sqlitesource: look for what killed jobs left: %w", err)
 	}
@@ -74,7 +77,7 @@ func removeLeft(staging string, try func(*os.File) (held bool, err error)) error
 		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), stagingPrefix) {
 			continue
 		}
-		err := removeUnheld(filepath.Join(cmp.Or(staging, os.TempDir()), entry.Name()), try)
+		err := removeUnheld(filepath.Join(parent, entry.Name()), try)
 		if err != nil && staging != "" { // in the system's folder it may be anybody's
 			return fmt.Errorf("sqlitesource: remove what a killed job left: %w", err)
 		}
