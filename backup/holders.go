@@ -11,8 +11,8 @@ import (
 )
 
 // Manifest reads the manifest of a snapshot, verified when the repository
-// was opened with a tagger. id is an id, the
-// beginning of one, [Latest], or [LatestOf] a job.
+// was opened with a tagger. id is an id, the beginning of one, [Latest], or
+// [LatestOf] a job.
 func (r *Repository) Manifest(ctx context.Context, id string) (*Manifest, error) {
 	s, index, err := r.findWithIndex(ctx, id)
 	if err != nil {
