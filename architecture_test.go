@@ -30,7 +30,7 @@ var rooms = []string{"encryption", "accesscontrol", "audit", "backup", "integrit
 var allowed = map[string][]string{
 	"encryption":     {"github.com/tink-crypto/tink-go/v2", "golang.org/x/text/unicode/norm", "github.com/google/uuid"},
 	"accesscontrol":  {"github.com/cedar-policy/cedar-go"},
-	"audit":          {"golang.org/x/mod", "filippo.io/torchwood", "github.com/google/uuid"},
+	"audit":          {"golang.org/x/mod", "github.com/google/uuid"},
 	"backup":         {"golang.org/x/crypto", "github.com/klauspost/compress", "github.com/PlakarKorp/go-cdc-chunkers", "github.com/google/uuid"},
 	"integrity":      {"golang.org/x/text"},
 	"privacy":        {"filippo.io/age", "github.com/secure-systems-lab/go-securesystemslib/dsse", "github.com/google/uuid"},
@@ -38,14 +38,14 @@ var allowed = map[string][]string{
 	"internal":       {},
 	"examples/crm": {
 		module, "modernc.org/sqlite", "github.com/tink-crypto/tink-go/v2", "golang.org/x/mod/sumdb/note",
-		"github.com/google/uuid", "filippo.io/age", "github.com/mattn/go-isatty", "golang.org/x/text",
+		"github.com/google/uuid", "filippo.io/age", "golang.org/x/text",
 	},
 }
 
 // testModules may stand in any test file.
 var testModules = []string{
 	"github.com/stretchr/testify", "modernc.org/sqlite", "pgregory.net/rapid", "github.com/gowebpki/jcs",
-	"github.com/tink-crypto/tink-go/v2", "golang.org/x/mod", "filippo.io/age", "filippo.io/torchwood", "golang.org/x/crypto", "github.com/google/uuid",
+	"github.com/tink-crypto/tink-go/v2", "golang.org/x/mod", "filippo.io/age", "golang.org/x/crypto", "github.com/google/uuid",
 }
 
 type source struct {

@@ -227,7 +227,7 @@ func (in *installation) openDesk(t *testing.T) {
 	require.NoError(t, err)
 	in.public = public
 	database := must(sqlstore.Open(t.Context(), sqlstore.Config{DB: in.db, Map: formatMap()}))(t)
-	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Erase: in.trail.Eraser()}
+	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Sealed: true, Erase: in.trail.Eraser()}
 	keys := privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: in.vault.Eraser(), Left: func(ctx context.Context, tenant, person string) (int, error) {
 		left, err := in.vault.WrappedKeys(ctx, tenant, person)
 		return len(left), err

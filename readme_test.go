@@ -2,10 +2,7 @@ package crmguard_test
 
 import (
 	"bytes"
-	"go/ast"
 	"go/format"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,34 +40,24 @@ func TestGoBlocksOfTheReadmeAreBodiesOfExamples(t *testing.T) {
 }
 
 // exampleBodies are the bodies of all Example functions, without the output
-// comment and one level of indent.
-func exampleBodies(t *testing.T) map[string]bool {
+// comment and one level of indent, each with its folder.
+func exampleBodies(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob("*/example*_test.go")
-	require.NoError(t, err)
-	nested, err := filepath.Glob("*/*/example*_test.go")
-	require.NoError(t, err)
-	root, err := filepath.Glob("example*_test.go")
-	require.NoError(t, err)
-	out := map[string]bool{}
-	for _, path := range append(append(root, files...), nested...) {
-		source, err := os.ReadFile(path)
+	out := map[string]string{}
+	for _, s := range sources(t) {
+		if !s.isTest() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.FromSlash(s.path))
 		require.NoError(t, err)
-		fset := token.NewFileSet()
-		file, err := parser.ParseFile(fset, path, source, parser.ParseComments)
-		require.NoError(t, err)
-		for _, decl := range file.Decls {
-			fn, ok := decl.(*ast.FuncDecl)
-			if !ok || !strings.HasPrefix(fn.Name.Name, "Example") {
-				continue
-			}
-			body := source[fset.Position(fn.Body.Lbrace).Offset+1 : fset.Position(fn.Body.Rbrace).Offset]
+		for _, fn := range testFuncs(s, "Example") {
+			body := text[s.fset.Position(fn.Body.Lbrace).Offset+1 : s.fset.Position(fn.Body.Rbrace).Offset]
 			if i := bytes.Index(body, []byte("\n\t// Output:")); i >= 0 {
 				body = body[:i+1]
 			}
 			text, err := format.Source(bytes.TrimSpace(body))
 			require.NoError(t, err)
-			out[string(text)+"\n"] = true
+			out[string(text)+"\n"] = s.dir()
 		}
 	}
 	return out

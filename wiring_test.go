@@ -56,7 +56,7 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 		// encryption, audit, accesscontrol -> privacy
 		_ = privacy.LedgerConfig{Digests: vault.LedgerDigests()}
 		_ = privacy.Func{Erase: vault.Eraser()}
-		_ = privacy.Func{Erase: trail.Eraser()}
+		_ = privacy.Func{Erase: trail.Eraser(), Sealed: true}
 		_ = privacy.Config{
 			Record: trail.Recorder("desk"), Note: trail.Noter("desk"), Allow: policy.Allower(who), Aliases: vault.Aliases,
 			Sign: crypto.Signer(ed25519.PrivateKey{}), Ledger: ledger,

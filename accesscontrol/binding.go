@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/cedar-policy/cedar-go"
 
@@ -55,6 +56,9 @@ func (b *binder) bind(tables []Table) map[string]*table {
 		switch {
 		case source.Record == "":
 			b.problem("a table has no record name")
+			continue
+		case strings.Contains(source.Record, "/"):
+			b.problem("table %s: a record name holds no slash, which ends it in a resource", source.Record)
 			continue
 		case out[source.Record] != nil:
 			b.problem("table %s stands twice", source.Record)

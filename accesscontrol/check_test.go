@@ -198,27 +198,87 @@ func TestFilterRefusesWhatItCannotAnswer(t *testing.T) {
 	require.ErrorIs(t, err, accesscontrol.ErrTooLarge)
 }
 
+// A resource with an id is judged by the tenant of its record, never by the
+// principal's: where nothing looks it up, or what was found is not it, the
+// answer is an error and no yes.
 func TestAllower(t *testing.T) {
-	config := crmConfig()
-	policy, err := accesscontrol.Load(t.Context(), config)
-	require.NoError(t, err)
-	people := crmPeople()
-	allow := policy.Allower(people["auditor"])
-	require.NoError(t, allow(t.Context(), "audit.read", "audit"))
-	require.NoError(t, allow(t.Context(), "audit.read", "audit/log"))
-	require.ErrorIs(t, policy.Allower(people["sales"])(t.Context(), "audit.read", "audit"), accesscontrol.ErrDenied)
-	require.ErrorIs(t, allow(t.Context(), "contact.read", "contact/c1"), accesscontrol.ErrRequest, "without Find the record is incomplete")
-
+	config := crmConfig().Replaced(`@id("all") permit (principal, action, resource);`)
+	records := map[string]accesscontrol.Record{
+		"c1":       {Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}},
+		"a/b":      {Type: "contact", ID: "a/b", Tenant: "main", Attrs: map[string]any{"owner": "ann"}},
+		"c6":       {Type: "contact", ID: "c6", Tenant: "other", Attrs: map[string]any{"owner": "ann"}},
+		"bare":     {Type: "contact", ID: "bare", Attrs: map[string]any{"owner": "ann"}},
+		"twin":     {Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}},
+		"log":      {Type: "audit", ID: "log", Tenant: "main"},
+		"main":     {Type: "audit", ID: "main", Tenant: "main"},
+		"nothing":  {},
+		"mistaken": {Type: "audit", ID: "mistaken", Tenant: "main"},
+	}
 	gone := errors.New("gone")
-	config.Find = func(_ context.Context, tenant, kind, id string) (accesscontrol.Record, error) {
-		if id != "c1" {
+	asked := 0
+	find := func(_ context.Context, tenant, _, id string) (accesscontrol.Record, error) {
+		asked++
+		require.Equal(t, "main", tenant)
+		r, ok := records[id]
+		if !ok {
 			return accesscontrol.Record{}, gone
 		}
-		return accesscontrol.Record{Type: kind, ID: id, Tenant: tenant, Attrs: map[string]any{"owner": "ann"}}, nil
+		return r, nil
 	}
-	require.NoError(t, policy.Reload(t.Context(), config))
-	require.NoError(t, policy.Allower(people["sales"])(t.Context(), "contact.read", "contact/c1"))
-	require.ErrorIs(t, policy.Allower(people["sales"])(t.Context(), "contact.read", "contact/c2"), gone)
+	ask := func(resource string, find func(context.Context, string, string, string) (accesscontrol.Record, error), p accesscontrol.Principal) error {
+		config.Find = find
+		policy, err := accesscontrol.Load(t.Context(), config)
+		require.NoError(t, err)
+		action := "contact.read"
+		if strings.HasPrefix(resource, "audit") {
+			action = "audit.read"
+		}
+		return policy.Allower(p)(t.Context(), action, resource)
+	}
+	ann := crmPeople()["sales"]
+	for _, c := range []struct {
+		resource      string
+		without, with error // nil: allowed
+	}{
+		{"audit", nil, nil},
+		{"audit/log", accesscontrol.ErrRequest, nil},
+		{"contact/c1", accesscontrol.ErrRequest, nil},
+		{"contact/a/b", accesscontrol.ErrRequest, nil},
+		{"contact/c6", accesscontrol.ErrRequest, accesscontrol.ErrDenied},
+		{"contact/bare", accesscontrol.ErrRequest, accesscontrol.ErrTenant},
+		{"contact/twin", accesscontrol.ErrRequest, accesscontrol.ErrRequest},
+		{"contact/nothing", accesscontrol.ErrRequest, accesscontrol.ErrRequest},
+		{"contact/mistaken", accesscontrol.ErrRequest, accesscontrol.ErrRequest},
+		{"contact/unknown", accesscontrol.ErrRequest, gone},
+	} {
+		for found, want := range map[bool]error{false: c.without, true: c.with} {
+			by := find
+			if !found {
+				by = nil
+			}
+			err := ask(c.resource, by, ann)
+			if want == nil {
+				require.NoError(t, err, "%s, Find %v", c.resource, found)
+			} else {
+				require.ErrorIs(t, err, want, "%s, Find %v", c.resource, found)
+			}
+		}
+	}
+	require.ErrorContains(t, ask("contact/c1", nil, ann), "set Config.Find")
+	for _, resource := range []string{"contact/twin", "contact/nothing", "contact/mistaken"} {
+		require.ErrorContains(t, ask(resource, find, ann), "another record")
+	}
+	asked = 0
+	for _, resource := range []string{"contact/", "contact/\x00", "contact/" + strings.Repeat("x", 1<<16), "contact/\xff", "", "/", "/c1", "person-7f3a", "nobody/c1", "Contact/c1"} {
+		for _, by := range []func(context.Context, string, string, string) (accesscontrol.Record, error){nil, find} {
+			err := ask(resource, by, ann)
+			require.ErrorIs(t, err, accesscontrol.ErrRequest, "%.20q", resource)
+			require.NotContains(t, err.Error(), "person-7f3a", "a bare id may be a person's")
+		}
+	}
+	ann.Tenant = ""
+	require.ErrorIs(t, ask("contact/c1", find, ann), accesscontrol.ErrTenant)
+	require.Zero(t, asked, "what is wrong in itself is not looked up, and nothing without a tenant")
 }
 
 func TestObservation(t *testing.T) {

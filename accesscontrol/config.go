@@ -26,8 +26,8 @@ type Config struct {
 	// Tables binds Cedar entity types to names in calls and to SQL.
 	Tables []Table
 	// Find fetches the record for [Policy.Allower], which is given only a type
-	// and an id. Nil means that such a record has no attributes: a policy
-	// that reads one does not permit.
+	// and an id, with the tenant that the record truly belongs to; an error of
+	// it refuses. Nil means that Allower refuses every resource with an id.
 	Find func(ctx context.Context, tenant, kind, id string) (Record, error)
 	// Observe gets the measurements named in the package comment; nil is
 	// silence.

@@ -3,6 +3,7 @@ package accesscontrol_test
 import (
 	"context"
 	"database/sql"
+	"log"
 	"os"
 	"path/filepath"
 	"testing"
@@ -81,6 +82,27 @@ func openDB(tb testing.TB, ddl string) *sql.DB {
 	_, err = db.ExecContext(context.Background(), ddl)
 	require.NoError(tb, err)
 	return db
+}
+
+// exampleCRM has the files of testdata as an application has them: policy, schema, tables.
+func exampleCRM() (context.Context, *accesscontrol.Policy, *sql.DB, func()) {
+	ctx := context.Background()
+	policy, err := accesscontrol.Load(ctx, crmConfig())
+	if err != nil {
+		log.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "accesscontrol")
+	if err != nil {
+		log.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+dir+"/crm.db")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.ExecContext(ctx, crmDDL); err != nil {
+		log.Fatal(err)
+	}
+	return ctx, policy, db, func() { _ = db.Close(); _ = os.RemoveAll(dir) }
 }
 
 func crmUser(role, id string) accesscontrol.Principal {

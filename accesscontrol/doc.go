@@ -3,6 +3,24 @@
 // decision about one record, the reason, the SQL condition that selects the
 // permitted rows of a table, and the fields of a record that may be read.
 //
+// The first lines; must stands for what is done about an error, and the example
+// FirstLines has what stands around them:
+//
+//	policy := must(accesscontrol.Load(ctx, accesscontrol.Config{
+//		Texts: map[string]string{ // or Files, an embed.FS
+//			"crm.cedarschema": `entity User; entity Contact = { owner: User }; action "contact.read" appliesTo { principal: User, resource: Contact };`,
+//			"crm.cedar":       `@id("own") permit (principal, action == Action::"contact.read", resource) when { resource.owner == principal };`,
+//		},
+//		Tables: []accesscontrol.Table{{
+//			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
+//			Columns: []accesscontrol.Column{{Attr: "owner", Required: true}},
+//		}},
+//	}))
+//	ann := accesscontrol.Principal{Type: "User", ID: "ann", Tenant: "main"}
+//	err := policy.Check(ctx, ann, "contact.read", contact) // nil, or why not
+//	where := must(policy.Filter(ctx, ann, "contact.read", "contact"))
+//	condition, args := where.Postgres("c", 1) // or Marks, for ?
+//
 // # Promises
 //
 //   - The condition of [Policy.Filter] selects exactly the rows for which
@@ -18,6 +36,8 @@
 //     denies, in a check and in SQL. Whatever cannot be answered is an error,
 //     and only nil is a yes.
 //   - The tenant is compared outside the policies, and no policy can lift that.
+//     [Policy.Allower] guesses no tenant: a resource with an id is judged as the
+//     record that [Config.Find] answers, or refused.
 //   - Sealed columns cannot stand in a condition: comparing ciphertext would
 //     be false without an error, and a forbid would not forbid.
 //   - A change of policy or of the principal's rights holds from the next call

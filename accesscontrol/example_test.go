@@ -2,40 +2,18 @@ package accesscontrol_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log"
-	"os"
 	"strings"
 
 	"github.com/crmguard/crmguard/accesscontrol"
 )
 
-// The files of testdata as an application has them: policy, schema, tables.
-func exampleCRM() (context.Context, *accesscontrol.Policy, *sql.DB, func()) {
-	ctx := context.Background()
-	policy, err := accesscontrol.Load(ctx, crmConfig())
-	if err != nil {
-		log.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("", "accesscontrol")
-	if err != nil {
-		log.Fatal(err)
-	}
-	db, err := sql.Open("sqlite", "file:"+dir+"/crm.db")
-	if err != nil {
-		log.Fatal(err)
-	}
-	if _, err := db.ExecContext(ctx, crmDDL); err != nil {
-		log.Fatal(err)
-	}
-	return ctx, policy, db, func() { _ = db.Close(); _ = os.RemoveAll(dir) }
-}
-
 // Rows by checks are rows by filter, for each role, and one record side by
 // side as each of them sees it.
 func Example() {
+	// exampleCRM, contacts, crmPeople and selected stand in crm_test.go.
 	ctx, policy, db, done := exampleCRM()
 	defer done()
 	records, err := contacts(ctx, db)
@@ -97,6 +75,7 @@ func ExampleLoad() {
 }
 
 func ExamplePolicy_Check() {
+	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
 	contact := accesscontrol.Record{Type: "contact", ID: "c2", Tenant: "main", Attrs: map[string]any{"owner": "bob", "account": "acme"}}
@@ -109,6 +88,7 @@ func ExamplePolicy_Check() {
 }
 
 func ExamplePolicy_Decide() {
+	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
 	contact := accesscontrol.Record{Type: "contact", ID: "c4", Tenant: "main", Attrs: map[string]any{"owner": "ann", "blocked": true}}
@@ -118,6 +98,7 @@ func ExamplePolicy_Decide() {
 }
 
 func ExamplePolicy_Filter() {
+	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, db, done := exampleCRM()
 	defer done()
 	where, err := policy.Filter(ctx, crmPeople()["manager"], "contact.read", "contact")
@@ -132,6 +113,7 @@ func ExamplePolicy_Filter() {
 }
 
 func ExampleWhere_Postgres() {
+	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
 	where, err := policy.Filter(ctx, crmPeople()["manager"], "contact.read", "contact")
@@ -149,6 +131,7 @@ func ExampleWhere_Postgres() {
 }
 
 func ExampleWhere_Marks() {
+	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, db, done := exampleCRM()
 	defer done()
 	// The filter stands in the statement that writes: nothing can change
@@ -168,6 +151,7 @@ func ExampleWhere_Marks() {
 }
 
 func ExamplePolicy_Fields() {
+	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
 	contact := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}}
@@ -177,6 +161,7 @@ func ExamplePolicy_Fields() {
 }
 
 func ExamplePolicy_CheckChange() {
+	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
 	before := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}}
@@ -188,6 +173,7 @@ func ExamplePolicy_CheckChange() {
 }
 
 func ExamplePolicy_Allower() {
+	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
 	// A func in words of the standard library, for packages that must ask.
@@ -197,6 +183,7 @@ func ExamplePolicy_Allower() {
 }
 
 func ExamplePolicy_Reload() {
+	// exampleCRM and crmConfig stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
 	config := crmConfig()
@@ -211,6 +198,7 @@ func ExamplePolicy_Reload() {
 }
 
 func ExamplePolicy_CheckSchema() {
+	// exampleCRM stands in crm_test.go.
 	ctx, policy, db, done := exampleCRM()
 	defer done()
 	fmt.Println(policy.CheckSchema(ctx, db))
@@ -224,6 +212,7 @@ func ExamplePolicy_CheckSchema() {
 }
 
 func ExamplePolicy_Hash() {
+	// exampleCRM stands in crm_test.go.
 	_, policy, _, done := exampleCRM()
 	defer done()
 	fmt.Println(len(policy.Hash()), "hex digits, for the policy member of an audit entry")
@@ -231,6 +220,7 @@ func ExamplePolicy_Hash() {
 }
 
 func ExampleConfig_Replaced() {
+	// crmConfig and crmPeople stand in crm_test.go.
 	ctx := context.Background()
 	policy, err := accesscontrol.Load(ctx, crmConfig().Replaced(`@id("all") permit (principal, action, resource);`))
 	if err != nil {

@@ -172,8 +172,10 @@ func TestFaultsOfTheBinding(t *testing.T) {
 		require.Equal(t, []string{want}, problems(t, config))
 	}
 	config := itemConfig("")
-	config.Tables = append(config.Tables, itemTable(), accesscontrol.Table{Record: "other", Entity: "Item"})
-	require.Equal(t, []string{"table item stands twice", "table other: entity type Item is bound twice"}, problems(t, config))
+	config.Tables = append(config.Tables, itemTable(), accesscontrol.Table{Record: "other", Entity: "Item"}, accesscontrol.Table{Record: "item/part", Entity: "Item"})
+	require.Equal(t, []string{
+		"table item stands twice", "table item/part: a record name holds no slash, which ends it in a resource", "table other: entity type Item is bound twice",
+	}, problems(t, config))
 }
 
 // One fault more than the parser would tell: what a table without SQL is

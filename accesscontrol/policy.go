@@ -63,7 +63,19 @@ func (p *Policy) snapshot() (*snapshot, error) {
 // Check answers nil for yes and an error otherwise: a [*Denied] for no, or
 // another error when the question could not be answered, which is a no too.
 func (p *Policy) Check(ctx context.Context, principal Principal, action string, record Record) error {
-	d, err := p.Decide(ctx, Request{Principal: principal, Action: action, Record: record})
+	s, err := p.snapshot()
+	if err != nil {
+		return err
+	}
+	a, err := s.actor(principal)
+	if err != nil {
+		return err
+	}
+	return s.check(ctx, a, action, record)
+}
+
+func (s *snapshot) check(ctx context.Context, a *actor, action string, record Record) error {
+	d, err := s.decide(ctx, a, action, record)
 	if err != nil {
 		return err
 	}
@@ -88,29 +100,57 @@ func (p *Policy) Decide(ctx context.Context, r Request) (Decision, error) {
 }
 
 // Allower binds a principal to Check, in words of the standard library. The
-// resource is "type/id"; without an id it is the principal's tenant itself, as
-// a record of that type. The record comes from [Config.Find]; without it, a
-// record has no attributes.
+// resource is "type/id": [Config.Find] fetches that record. Without Find such
+// a resource is refused as a [*RequestError], for nothing says to whom the
+// record belongs; so is what Find answers when it is not the record of that
+// type and id. A resource that is a type alone, such as "export", is the
+// principal's tenant itself as a record of that type; without Find it has no
+// attributes.
 func (p *Policy) Allower(principal Principal) func(ctx context.Context, action, resource string) error {
 	return func(ctx context.Context, action, resource string) error {
-		kind, id, _ := strings.Cut(resource, "/")
-		if id == "" {
-			id = principal.Tenant
-		}
-		record := Record{Type: kind, ID: id, Tenant: principal.Tenant}
 		s, err := p.snapshot()
 		if err != nil {
 			return err
 		}
-		if find := s.config.Find; find != nil {
-			found, err := find(ctx, principal.Tenant, kind, id)
-			if err != nil {
-				return err
-			}
-			record = found
+		a, err := s.actor(principal)
+		if err != nil {
+			return err
 		}
-		return p.Check(ctx, principal, action, record)
+		record, err := s.named(ctx, a.tenant, resource)
+		if err != nil {
+			return err
+		}
+		return s.check(ctx, a, action, record)
 	}
+}
+
+// named is the record that a resource of [Policy.Allower] names.
+func (s *snapshot) named(ctx context.Context, tenant, resource string) (Record, error) {
+	kind, id, one := strings.Cut(resource, "/")
+	if s.tables[kind] == nil {
+		// Not repeated: whoever hands in a bare id may hand in an address.
+		return Record{}, &RequestError{Part: "record", Text: `the resource is no bound type, nor "type/id" of one`}
+	}
+	fault := func(text string) (Record, error) {
+		return Record{}, &RequestError{Part: "record", Name: kind, Text: text}
+	}
+	find := s.config.Find
+	switch {
+	case one && !plainID(id):
+		return fault("the id behind the slash is empty, too long, holds NUL or is not UTF-8")
+	case one && find == nil:
+		return fault("the resource names an id, and nothing can look it up: set Config.Find, or call Check with the record")
+	case !one:
+		id = tenant
+	}
+	if find == nil {
+		return Record{Type: kind, ID: id, Tenant: tenant}, nil
+	}
+	found, err := find(ctx, tenant, kind, id)
+	if err == nil && (found.Type != kind || found.ID != id) {
+		return fault("Config.Find answered another record than it was asked for")
+	}
+	return found, err
 }
 
 func (s *snapshot) observe(ctx context.Context, name string, value float64, attrs ...slog.Attr) {

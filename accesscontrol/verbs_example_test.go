@@ -3,6 +3,7 @@ package accesscontrol_test
 import "fmt"
 
 func ExampleWhere_Nothing() {
+	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
 	for _, role := range []string{"sales", "outsider"} {

@@ -266,6 +266,35 @@ func TestDiff(t *testing.T) {
 	require.Len(t, audit.Diff("", map[string]any{"a": struct{}{}}, map[string]any{"a": struct{}{}}), 1, "what cannot be encoded is reported when it is recorded")
 }
 
+// A JSON number is the number that it is, in the diff and in the commitment: a
+// float64 would make one of two.
+func TestNumbersOfJSONAreExact(t *testing.T) {
+	for _, pair := range [][2]string{
+		{`{"account_id":9007199254740992}`, `{"account_id":9007199254740993}`},
+		{`{"n":123456789012345678901}`, `{"n":123456789012345678902}`},
+		{`{"n":1e-400}`, `{"n":0}`},
+		{`{"n":-0}`, `{"n":0}`},
+		{`{"n":0.1}`, `{"n":0.1000000000000000055}`},
+	} {
+		changes := audit.Diff("", map[string]any{"j": audit.JSON(pair[0])}, map[string]any{"j": audit.JSON(pair[1])})
+		require.Len(t, changes, 1, pair)
+	}
+	require.Empty(t, audit.Diff("", map[string]any{"j": audit.JSON(`{"b":1E2,"a":1.50}`)}, map[string]any{"j": audit.JSON(`{ "a": 1.5, "b": 100 }`)}))
+
+	b := newBench(t)
+	event := update("p1", 1)
+	event.Changes = []audit.Change{{Path: "email", Old: audit.JSON(`9007199254740993`), New: audit.JSON(`1e400`)}}
+	b.record(event)
+	b.run()
+	entries := b.history(event.Object)
+	require.Len(t, entries, 1)
+	change := entries[0].Changes[0]
+	require.Equal(t, []any{audit.JSON(`9007199254740993`), audit.JSON(`1e+400`), audit.OpeningOK}, []any{change.Old, change.New, change.Verdict})
+	event.Changes[0].New = audit.JSON(`-0`)
+	err := b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, event) })
+	require.ErrorIs(t, err, audit.ErrInvalid)
+}
+
 func TestResealAndHolders(t *testing.T) {
 	b := newBench(t)
 	b.fill(1200)

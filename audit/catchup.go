@@ -88,7 +88,7 @@ func (t *Trail) compareKept(ctx context.Context, read readFunc, head tlog.Tree) 
 	if signed == nil {
 		return nil
 	}
-	kept, err := openCheckpoint(t.policy, signed)
+	kept, err := openCheckpoint(t.key, signed)
 	if err != nil {
 		return fmt.Errorf("audit: kept checkpoint: %w", err)
 	}

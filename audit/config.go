@@ -67,8 +67,8 @@ type Tagger interface {
 	Verify(ctx context.Context, tenant string, data, tag []byte) error
 }
 
-// Config says how a trail works. Name, Tenant, Sign, Key, Sink, Seal and Tag
-// are needed; the rest may stay zero.
+// Config says how a trail works. Name, Tenant, Sign, Key, Sink, and Keys or
+// Seal and Tag are needed; the rest may stay zero.
 type Config struct {
 	// Name is the log without its counter, "crm.example/audit"; the origin is
 	// Name/Recoveries. It holds neither white space nor '+'.
@@ -85,6 +85,8 @@ type Config struct {
 	Key string
 	// Sink receives the published log.
 	Sink Sink
+	// Keys is Seal and Tag in one value, such as [KeysFrom] makes it; set either.
+	Keys Keys
 	// Seal seals openings.
 	Seal Sealer
 	// Tag authenticates queued events.

@@ -9,7 +9,9 @@ import (
 // Diff lists the fields that differ between two rows as changes about one
 // person ("" for nobody), sorted by path. A nil map is a row that does not
 // exist (insert, delete): its fields are [Absent]. A value of a type that has
-// no encoding counts as changed, so that recording reports it.
+// no encoding counts as changed, so that recording reports it. [JSON] compares
+// by what it says, its numbers by their exact values: 1 and 1.0 are one,
+// 9007199254740993 and 9007199254740992 two; -0 has no encoding.
 func Diff(who string, before, after map[string]any) []Change {
 	paths := slices.AppendSeq(slices.Collect(maps.Keys(before)), maps.Keys(after))
 	slices.Sort(paths)

@@ -1,6 +1,26 @@
 // Package audit records who did what in the same transaction as the change
 // itself, and keeps the events in a Merkle log that anyone can verify.
 //
+// The first lines; must and check stand for what is done about an error, and
+// the example FirstLines has what stands around them:
+//
+//	check(sqltrail.Install(ctx, db))
+//	trail := must(audit.Open(ctx, must(sqltrail.Open(ctx, db)), audit.Config{
+//		Name: "crm.example/audit", Tenant: "main", Fields: map[string][]string{"contact": {"email"}},
+//		Sign: must(note.NewSigner(signer)), Key: verifier, // both from GenerateKey
+//		Sink: must(tilesink.Open(folder)), Keys: must(audit.KeysFile(secret)), // or Seal and Tag of a vault
+//	}))
+//	check(trail.Prepare(ctx, "main", person)) // before BEGIN
+//	tx := must(db.BeginTx(ctx, nil))
+//	must(tx.ExecContext(ctx, `UPDATE contacts SET email = ? WHERE id = ?`, after["email"], person))
+//	check(trail.Record(ctx, tx, audit.Event{
+//		Tenant: "main", Actor: "user-7", Action: "contact.update",
+//		Object: audit.PersonRef("contact", person), Changes: audit.Diff(person, before, after),
+//	}))
+//	check(tx.Commit())
+//	must(trail.RunOnce(ctx)) // or go trail.Run(ctx), in any process
+//	report := must(audit.VerifyLog(ctx, os.DirFS(folder), audit.Trust{Key: verifier}))
+//
 // An event is queued in the caller's transaction: it commits with the business
 // row, or not at all. A sequencer gives each queued event its place, and
 // publishes the log as static files in the C2SP tlog-tiles format with a
@@ -45,6 +65,9 @@
 //     address is refused as either; what only the application understands
 //     cannot be.
 //   - Times are the application's clock.
+//   - With the keys of [KeysFrom] or [KeysFile] no person has a key of their
+//     own: an erasure deletes openings, and backups from before keep them
+//     readable to whoever holds the secret.
 //   - Values cannot be computed from the log once seed and opening are gone;
 //     whoever copied an opening and its key before keeps both.
 //   - Whether a store really deletes is its own matter: on SQLite set
@@ -53,7 +76,8 @@
 // # Which call first
 //
 // sqltrail.Install and sqltrail.Open over the database, tilesink.Open over a
-// folder, [GenerateKey] once, then [Open]. [Trail.Prepare] before a
+// folder, [GenerateKey] and, without a vault of package encryption,
+// [NewKeysFile] once, then [Open]. [Trail.Prepare] before a
 // transaction, [Trail.Record] as its last statement, [Trail.Run] in the
 // background of any process. [Trail.Proof] and [Verify] for one event,
 // [VerifyLog] for the folder, [Trail.VerifyStore] for all of it,

@@ -15,6 +15,10 @@ const itself = "crmguard/audit"
 // erase that names the surrogate and nothing else. Leaves, hashes and proofs
 // stay as they are. Calling it again finds nothing and records nothing.
 //
+// Backups from before it become unreadable once the person's key is destroyed,
+// which is not done here; where no person has a key ([KeysFrom]) they stay
+// readable.
+//
 // It erases what was committed before it: hold back or repeat it where a
 // transaction that records about the person may still be open.
 func (t *Trail) Erase(ctx context.Context, tenant, person string) error {

@@ -17,6 +17,8 @@ import (
 	"github.com/crmguard/crmguard/audit/tilesink"
 )
 
+const shopPragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
+
 // shop is a small application with a trail, for the examples below.
 type shop struct {
 	dir    string
@@ -41,7 +43,7 @@ func newShop(ctx context.Context) (s *shop, err error) {
 	if s.dir, err = os.MkdirTemp("", "audit"); err != nil {
 		return nil, err
 	}
-	if s.db, err = sql.Open("sqlite", "file:"+filepath.Join(s.dir, "crm.db")+pragmas); err != nil {
+	if s.db, err = sql.Open("sqlite", "file:"+filepath.Join(s.dir, "crm.db")+shopPragmas); err != nil {
 		return nil, err
 	}
 	if _, err = s.db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, email TEXT) STRICT`); err != nil {
@@ -102,6 +104,7 @@ func (s *shop) change(ctx context.Context, person, email string) (id string, err
 }
 
 func ExampleTrail_Record() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -114,6 +117,7 @@ func ExampleTrail_Record() {
 }
 
 func ExampleTrail_RunOnce() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -124,6 +128,7 @@ func ExampleTrail_RunOnce() {
 }
 
 func ExampleTrail_Run() {
+	// openShop stands in example_test.go.
 	s := openShop(context.Background())
 	defer s.close()
 	ctx, stop := context.WithCancel(context.Background())
@@ -135,6 +140,7 @@ func ExampleTrail_Run() {
 }
 
 func ExampleVerify() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -150,6 +156,7 @@ func ExampleVerify() {
 }
 
 func ExampleVerifyLog() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -170,6 +177,7 @@ func ExampleVerifyLog() {
 }
 
 func ExampleEntries() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -189,6 +197,7 @@ func ExampleEntries() {
 }
 
 func ExampleTrail_History() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -206,6 +215,7 @@ func ExampleTrail_History() {
 }
 
 func ExampleTrail_Erase() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -227,6 +237,7 @@ func ExampleTrail_Erase() {
 }
 
 func ExampleTrail_Eraser() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -236,6 +247,7 @@ func ExampleTrail_Eraser() {
 }
 
 func ExampleTrail_VerifyStore() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -251,6 +263,7 @@ func ExampleTrail_VerifyStore() {
 }
 
 func ExampleTrail_Recorder() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -265,6 +278,7 @@ func ExampleTrail_Recorder() {
 }
 
 func ExampleTrail_Noter() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -274,6 +288,7 @@ func ExampleTrail_Noter() {
 }
 
 func ExampleTrail_Note() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -282,6 +297,7 @@ func ExampleTrail_Note() {
 }
 
 func ExampleTrail_Beat() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -294,6 +310,7 @@ func ExampleTrail_Beat() {
 }
 
 func ExampleTrail_CatchUp() {
+	// openShop and shopPragmas stand in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -305,7 +322,7 @@ func ExampleTrail_CatchUp() {
 	s.trail.RunOnce(ctx)
 
 	s.db.Close() // the database is lost; an older one comes back
-	s.db, _ = sql.Open("sqlite", "file:"+backup+pragmas)
+	s.db, _ = sql.Open("sqlite", "file:"+backup+shopPragmas)
 	if err := s.reopen(ctx); err != nil {
 		fmt.Println(err)
 		return
@@ -322,6 +339,7 @@ func ExampleTrail_CatchUp() {
 }
 
 func ExampleTrail_ResealOpenings() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()

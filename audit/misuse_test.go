@@ -33,7 +33,7 @@ func TestOpenNamesWhatIsMissing(t *testing.T) {
 	require.ErrorContains(t, err, "no database")
 	_, err = audit.Open(t.Context(), nil, audit.Config{})
 	require.ErrorIs(t, err, audit.ErrInvalid)
-	require.EqualError(t, err, "audit: invalid: open: missing: the store, Name, Tenant, Sign, Key (the second result of GenerateKey), Sink, Seal, Tag")
+	require.EqualError(t, err, "audit: invalid: open: missing: the store, Name, Tenant, Sign, Key (the second result of GenerateKey), Sink, Keys (or Seal and Tag)")
 	for want, change := range map[string]func(c *audit.Config){
 		"missing: Sink":                           func(c *audit.Config) { c.Sink = nil },
 		"missing: Key (the second result":         func(c *audit.Config) { c.Key = "" },

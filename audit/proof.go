@@ -1,15 +1,15 @@
 package audit
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
 // Trust is what a verifier needs, and all that it trusts.
@@ -19,20 +19,19 @@ type Trust struct {
 }
 
 // resolve reads the key and the kept checkpoint.
-func (t Trust) resolve() (policy torchwood.Policy, origin string, kept *tlog.Tree, err error) {
-	verifier, err := note.NewVerifier(t.Key)
+func (t Trust) resolve() (key note.Verifier, kept *tlog.Tree, err error) {
+	key, err = note.NewVerifier(t.Key)
 	if err != nil {
-		return nil, "", nil, invalid("trust: Key: %w", keyFault(t.Key, err))
+		return nil, nil, invalid("trust: Key: %w", keyFault(t.Key, err))
 	}
-	policy = policyOf(verifier)
 	if t.Kept == nil {
-		return policy, verifier.Name(), nil, nil
+		return key, nil, nil
 	}
-	tree, err := openCheckpoint(policy, t.Kept)
+	tree, err := openCheckpoint(key, t.Kept)
 	if err != nil {
-		return nil, "", nil, invalid("trust: Kept: %w", err)
+		return nil, nil, invalid("trust: Kept: %w", err)
 	}
-	return policy, verifier.Name(), &tree, nil
+	return key, &tree, nil
 }
 
 // Leaf returns the exact bytes of a recorded event: what [Verify] takes.
@@ -83,7 +82,7 @@ func (t *Trail) Proof(ctx context.Context, id string) ([]byte, error) {
 	if err := tlog.CheckRecord(hashes, head.N, head.Hash, index.Int64, tlog.RecordHash(leaf)); err != nil {
 		return nil, fmt.Errorf("%w: entry %d: %w", ErrTampered, index.Int64, err)
 	}
-	return torchwood.FormatProof(index.Int64, hashes, signed), nil
+	return c2sp.FormatProof(index.Int64, hashes, signed), nil
 }
 
 // Verify checks offline, without any store, that leaf is in the log that trust
@@ -93,31 +92,24 @@ func (t *Trail) Proof(ctx context.Context, id string) ([]byte, error) {
 // has the size of the kept one and another root is ErrForked; other sizes
 // cannot be compared by one proof, use [VerifyLog].
 func Verify(trust Trust, leaf, proof []byte) (Leaf, error) {
-	policy, _, kept, err := trust.resolve()
+	key, kept, err := trust.resolve()
 	if err != nil {
 		return Leaf{}, err
 	}
-	if err := torchwood.VerifyProof(policy, tlog.RecordHash(leaf), proof); err != nil {
-		var record *torchwood.VerifyRecordError
+	tree, err := c2sp.VerifyProof(key, tlog.RecordHash(leaf), proof)
+	if err != nil {
 		var unverified *note.UnverifiedNoteError
 		var signature *note.InvalidSignatureError
 		if errors.As(err, &unverified) {
 			return Leaf{}, unsignedError{}
 		}
-		if errors.As(err, &record) || errors.As(err, &signature) {
+		if errors.Is(err, c2sp.ErrRecord) || errors.As(err, &signature) {
 			return Leaf{}, fmt.Errorf("%w: proof: %w", ErrTampered, err)
 		}
 		return Leaf{}, fmt.Errorf("%w: proof: %w", ErrMalformed, err)
 	}
-	if kept != nil {
-		_, signed, _ := bytes.Cut(proof, []byte("\n\n"))
-		tree, err := openCheckpoint(policy, signed)
-		if err != nil {
-			return Leaf{}, err
-		}
-		if tree.N == kept.N && tree.Hash != kept.Hash {
-			return Leaf{}, fmt.Errorf("%w: two checkpoints of %d entries", ErrForked, tree.N)
-		}
+	if kept != nil && tree.N == kept.N && tree.Hash != kept.Hash {
+		return Leaf{}, fmt.Errorf("%w: two checkpoints of %d entries", ErrForked, tree.N)
 	}
 	return ParseLeaf(leaf)
 }

@@ -7,13 +7,13 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"filippo.io/torchwood"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -122,7 +122,7 @@ func signedLog(t *testing.T, b *bench, spoil bool, leaves ...string) fstest.MapF
 		require.NoError(t, err)
 		hashes = append(hashes, more...)
 		tile = append(tile, more[0][:]...)
-		bundle, err = torchwood.AppendTileEntry(bundle, []byte(leaf))
+		bundle, err = c2sp.AppendEntry(bundle, []byte(leaf))
 		require.NoError(t, err)
 	}
 	n := int64(len(leaves))
@@ -131,13 +131,13 @@ func signedLog(t *testing.T, b *bench, spoil bool, leaves ...string) fstest.MapF
 	if spoil {
 		root[0] ^= 1
 	}
-	c := torchwood.Checkpoint{Origin: "crm.example/audit/0", Tree: tlog.Tree{N: n, Hash: root}}
-	signed, err := note.Sign(&note.Note{Text: c.String()}, b.config.Sign)
+	text := c2sp.FormatCheckpoint("crm.example/audit/0", tlog.Tree{N: n, Hash: root})
+	signed, err := note.Sign(&note.Note{Text: text}, b.config.Sign)
 	require.NoError(t, err)
 	return fstest.MapFS{
 		"checkpoint": {Data: signed},
-		torchwood.TilePath(tlog.Tile{H: 8, L: 0, W: len(leaves)}):  {Data: tile},
-		torchwood.TilePath(tlog.Tile{H: 8, L: -1, W: len(leaves)}): {Data: bundle},
+		c2sp.TilePath(c2sp.Tile(0, 0, len(leaves))):  {Data: tile},
+		c2sp.TilePath(c2sp.Tile(-1, 0, len(leaves))): {Data: bundle},
 	}
 }
 

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
 // checkpointFile is the name of the signed tree head in a published log.
@@ -25,7 +26,7 @@ func (t *Trail) checkpoint(ctx context.Context) (signed []byte, tree tlog.Tree, 
 	if err != nil {
 		return nil, tlog.Tree{}, false, fmt.Errorf("audit: read checkpoint: %w", err)
 	}
-	tree, err = openCheckpoint(t.policy, signed)
+	tree, err = openCheckpoint(t.key, signed)
 	return signed, tree, true, err
 }
 
@@ -34,12 +35,12 @@ func (t *Trail) head(ctx context.Context) (tlog.Tree, error) {
 	return tree, err
 }
 
-func openCheckpoint(policy torchwood.Policy, signed []byte) (tlog.Tree, error) {
-	c, _, err := torchwood.VerifyCheckpoint(signed, policy)
+func openCheckpoint(key note.Verifier, signed []byte) (tlog.Tree, error) {
+	tree, err := c2sp.OpenCheckpoint(signed, key)
 	if err != nil {
 		return tlog.Tree{}, signature(err)
 	}
-	return c.Tree, nil
+	return tree, nil
 }
 
 // Checkpoint returns the newest published checkpoint, a signed note. Keep it
@@ -89,22 +90,22 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 
 func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) error {
 	reader := t.rows(t.store).reader(ctx, tree)
-	for n := from / torchwood.TileWidth; n*torchwood.TileWidth < tree.N; n++ {
-		tile := tlog.Tile{H: torchwood.TileHeight, L: -1, N: n, W: int(min(torchwood.TileWidth, tree.N-n*torchwood.TileWidth))}
+	for n := from / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
+		tile := c2sp.Tile(-1, n, int(min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)))
 		data, err := t.bundle(ctx, tile, reader)
 		if err != nil {
 			return err
 		}
-		if err := t.config.Sink.WriteFile(ctx, torchwood.TilePath(tile), data); err != nil {
+		if err := t.config.Sink.WriteFile(ctx, c2sp.TilePath(tile), data); err != nil {
 			return err
 		}
 	}
-	for _, tile := range tlog.NewTiles(torchwood.TileHeight, from, tree.N) {
+	for _, tile := range tlog.NewTiles(c2sp.TileHeight, from, tree.N) {
 		data, err := tlog.ReadTileData(tile, reader)
 		if err != nil {
 			return err
 		}
-		if err := t.config.Sink.WriteFile(ctx, torchwood.TilePath(tile), data); err != nil {
+		if err := t.config.Sink.WriteFile(ctx, c2sp.TilePath(tile), data); err != nil {
 			return err
 		}
 	}
@@ -114,7 +115,7 @@ func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) erro
 // bundle reads the leaves of an entry bundle and checks each against the tree:
 // what was changed in the database after sequencing is never published.
 func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashReader) ([]byte, error) {
-	first := tile.N * torchwood.TileWidth
+	first := tile.N * c2sp.TileWidth
 	indexes := make([]int64, tile.W)
 	for i := range indexes {
 		indexes[i] = tlog.StoredHashIndex(0, first+int64(i))
@@ -137,7 +138,7 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 			return fmt.Errorf("%w: entry %d was changed in the database before it was published", ErrTampered, next)
 		}
 		next++
-		out, err = torchwood.AppendTileEntry(out, leaf)
+		out, err = c2sp.AppendEntry(out, leaf)
 		return err
 	}, `SELECT idx, leaf FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
 	if err == nil && next != first+int64(tile.W) {
@@ -148,12 +149,11 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 
 // sign makes a checkpoint of a committed tree and reads it back.
 func (t *Trail) sign(tree tlog.Tree) ([]byte, error) {
-	c := torchwood.Checkpoint{Origin: t.origin, Tree: tree}
-	signed, err := note.Sign(&note.Note{Text: c.String()}, t.config.Sign)
+	signed, err := note.Sign(&note.Note{Text: c2sp.FormatCheckpoint(t.origin, tree)}, t.config.Sign)
 	if err != nil {
 		return nil, err
 	}
-	back, err := openCheckpoint(t.policy, signed)
+	back, err := openCheckpoint(t.key, signed)
 	if err == nil && back != tree {
 		err = fmt.Errorf("%w: the signer signed another tree", ErrTampered)
 	}
@@ -191,14 +191,14 @@ func (t *Trail) dropPartial(ctx context.Context, before, after int64) error {
 	if !ok {
 		return nil
 	}
-	for _, tile := range tlog.NewTiles(torchwood.TileHeight, before, after) {
-		if tile.W < torchwood.TileWidth || tile.N != before>>(torchwood.TileHeight*(tile.L+1)) {
+	for _, tile := range tlog.NewTiles(c2sp.TileHeight, before, after) {
+		if tile.W < c2sp.TileWidth || tile.N != before>>(c2sp.TileHeight*(tile.L+1)) {
 			continue
 		}
-		names := []string{torchwood.TilePath(tile) + ".p"}
+		names := []string{c2sp.TilePath(tile) + ".p"}
 		if tile.L == 0 {
 			tile.L = -1
-			names = append(names, torchwood.TilePath(tile)+".p")
+			names = append(names, c2sp.TilePath(tile)+".p")
 		}
 		for _, name := range names {
 			if err := remover.RemoveAll(ctx, name); err != nil {

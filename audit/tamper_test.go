@@ -7,20 +7,20 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"filippo.io/torchwood"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/audittest"
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
 // split cuts a bundle into its entries.
 func split(t *testing.T, data []byte) (out [][]byte) {
 	t.Helper()
 	for len(data) > 0 {
-		entry, rest, err := torchwood.ReadTileEntry(data)
+		entry, rest, err := c2sp.ReadEntry(data)
 		require.NoError(t, err)
 		out, data = append(out, entry), rest
 	}
@@ -31,7 +31,7 @@ func join(t *testing.T, entries [][]byte) (out []byte) {
 	t.Helper()
 	for _, e := range entries {
 		var err error
-		out, err = torchwood.AppendTileEntry(out, e)
+		out, err = c2sp.AppendEntry(out, e)
 		require.NoError(t, err)
 	}
 	return out

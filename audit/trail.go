@@ -13,7 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/internal/frame"
@@ -25,7 +24,7 @@ type Trail struct {
 	store  Store
 	config Config
 	origin string
-	policy torchwood.Policy
+	key    note.Verifier // its name is the origin
 	fields map[string]map[string]bool
 	random func([]byte) error
 
@@ -55,6 +54,12 @@ func readRandom(b []byte) error {
 
 func (t *Trail) configure() error {
 	c := &t.config
+	if c.Keys != nil {
+		if c.Seal != nil || c.Tag != nil {
+			return invalid("open: Keys stands for Seal and Tag: set either")
+		}
+		c.Seal, c.Tag = c.Keys, c.Keys
+	}
 	if names := t.missing(); len(names) > 0 {
 		return invalid("open: missing: %s", strings.Join(names, ", "))
 	}
@@ -79,7 +84,7 @@ func (t *Trail) configure() error {
 	case c.Sign.KeyHash() != verifier.KeyHash():
 		return fmt.Errorf("%w: Sign and Key are not of one pair", ErrOrigin)
 	}
-	t.policy = policyOf(verifier)
+	t.key = verifier
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -105,8 +110,7 @@ func (t *Trail) missing() (names []string) {
 		{"Sign", c.Sign == nil},
 		{"Key (the second result of GenerateKey)", c.Key == ""},
 		{"Sink", c.Sink == nil},
-		{"Seal", c.Seal == nil},
-		{"Tag", c.Tag == nil},
+		{"Keys (or Seal and Tag)", c.Seal == nil || c.Tag == nil},
 	} {
 		if m.is {
 			names = append(names, m.name)
@@ -230,8 +234,4 @@ func (t *Trail) within(ctx context.Context, fn func(tx Tx) error) error {
 		return fmt.Errorf("audit: commit: %w", err)
 	}
 	return nil
-}
-
-func policyOf(v note.Verifier) torchwood.Policy {
-	return torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(v.Name()), torchwood.SingleVerifierPolicy(v))
 }

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
 // state is the tree as the database has it.
@@ -85,26 +86,28 @@ func (t *Trail) locked(ctx context.Context, fn func(tx Tx, s state) error) error
 // tileSource reads one tile, or the part of it that a tree of some size has.
 type tileSource func(ctx context.Context, tile tlog.Tile) ([]byte, error)
 
-// ReadTiles makes a tileSource a torchwood.TileReader.
-func (f tileSource) ReadTiles(ctx context.Context, tiles []tlog.Tile) ([][]byte, error) {
+// tileReader makes a tileSource a [tlog.TileReader] for one call.
+type tileReader struct {
+	read  func(tlog.Tile) ([]byte, error)
+	cause error // what kept a tile from being read
+}
+
+// Height is the one height of all our tiles.
+func (r *tileReader) Height() int { return c2sp.TileHeight }
+
+// ReadTiles reads tiles one by one.
+func (r *tileReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	out := make([][]byte, len(tiles))
 	for i, tile := range tiles {
-		data, err := f(ctx, tile)
-		if err != nil {
-			return nil, err
+		if out[i], r.cause = r.read(tile); r.cause != nil {
+			return nil, r.cause
 		}
-		out[i] = data
 	}
 	return out, nil
 }
 
-// SaveTiles does nothing.
-func (f tileSource) SaveTiles([]tlog.Tile, [][]byte) {}
-
-// ReadEndpoint is not needed by what uses a tileSource.
-func (f tileSource) ReadEndpoint(context.Context, string) ([]byte, error) {
-	return nil, errors.ErrUnsupported
-}
+// SaveTiles does nothing: what was proved is not kept.
+func (r *tileReader) SaveTiles([]tlog.Tile, [][]byte) {}
 
 // reader reads hashes of a tree and proves each against its root. Tiles that
 // do not give the root are ErrTampered; what kept a tile from being read stays
@@ -114,14 +117,9 @@ func (f tileSource) reader(ctx context.Context, tree tlog.Tree) tlog.HashReader 
 		if len(indexes) == 0 {
 			return nil, nil
 		}
-		var cause error
-		source := tileSource(func(ctx context.Context, tile tlog.Tile) (data []byte, err error) {
-			data, err = f(ctx, tile)
-			cause = err
-			return data, err
-		})
-		hashes, err := torchwood.TileHashReaderWithContext(ctx, tree, source).ReadHashes(indexes)
-		if err != nil && cause == nil {
+		tiles := &tileReader{read: func(tile tlog.Tile) ([]byte, error) { return f(ctx, tile) }}
+		hashes, err := tlog.TileHashReader(tree, tiles).ReadHashes(indexes)
+		if err != nil && tiles.cause == nil {
 			err = fmt.Errorf("%w: %w", ErrTampered, err)
 		}
 		return hashes, err
@@ -148,12 +146,12 @@ type readFunc func(ctx context.Context, name string) ([]byte, error)
 // published reads a tile or entry bundle; where the partial file is gone the
 // full one, which begins with the same bytes, stands for it.
 func (read readFunc) tile(ctx context.Context, tile tlog.Tile) ([]byte, string, error) {
-	name := torchwood.TilePath(tile)
+	name := c2sp.TilePath(tile)
 	data, err := read(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) && tile.W < torchwood.TileWidth {
-		tile.W = torchwood.TileWidth
-		if full, err := read(ctx, torchwood.TilePath(tile)); err == nil {
-			return full, torchwood.TilePath(tile), nil
+	if errors.Is(err, fs.ErrNotExist) && tile.W < c2sp.TileWidth {
+		tile.W = c2sp.TileWidth
+		if full, err := read(ctx, c2sp.TilePath(tile)); err == nil {
+			return full, c2sp.TilePath(tile), nil
 		}
 	}
 	return data, name, err
@@ -181,7 +179,7 @@ type growth struct {
 
 func grow(ctx context.Context, source tileSource, s state) (*growth, error) {
 	g := &growth{old: s.N, size: s.N, fresh: make(map[int64]tlog.Hash), base: source.reader(ctx, s.Tree)}
-	edge := torchwood.RightEdge(s.N)
+	edge := c2sp.RightEdge(s.N)
 	hashes, err := g.base.ReadHashes(edge)
 	if err != nil {
 		return nil, err
@@ -233,7 +231,7 @@ func (t *Trail) save(ctx context.Context, tx Tx, g *growth) error {
 	if err != nil {
 		return err
 	}
-	for _, tile := range tlog.NewTiles(torchwood.TileHeight, g.old, g.size) {
+	for _, tile := range tlog.NewTiles(c2sp.TileHeight, g.old, g.size) {
 		data, err := tlog.ReadTileData(tile, g)
 		if err != nil {
 			return err

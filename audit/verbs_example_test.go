@@ -10,6 +10,7 @@ import (
 )
 
 func ExampleTrail_Prepare() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -25,6 +26,7 @@ func ExampleTrail_Prepare() {
 }
 
 func ExampleTrail_Proof() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -40,6 +42,7 @@ func ExampleTrail_Proof() {
 }
 
 func ExampleTrail_Checkpoint() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -56,6 +59,7 @@ func ExampleTrail_Checkpoint() {
 }
 
 func ExampleTrail_Status() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -71,6 +75,7 @@ func ExampleTrail_Status() {
 }
 
 func ExampleParseLeaf() {
+	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()

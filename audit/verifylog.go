@@ -9,8 +9,7 @@ import (
 	"iter"
 	"strings"
 
-	"filippo.io/torchwood"
-	"golang.org/x/mod/sumdb/tlog"
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
 // VerifyLog reads a published log, and nothing else, from the first entry to
@@ -27,11 +26,11 @@ func VerifyLog(ctx context.Context, fsys fs.FS, trust Trust) (Report, error) {
 }
 
 func verifyLog(ctx context.Context, read readFunc, trust Trust, begin func(w *walker)) (Report, error) {
-	policy, origin, kept, err := trust.resolve()
+	key, kept, err := trust.resolve()
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{Log: OK, Origin: origin}
+	r := Report{Log: OK, Origin: key.Name()}
 	if kept != nil {
 		r.Kept, r.KeptSize = Incomplete, kept.N
 	}
@@ -41,7 +40,7 @@ func verifyLog(ctx context.Context, read readFunc, trust Trust, begin func(w *wa
 		r.Verdict = worst(r.Log, r.Kept)
 		return r, ctx.Err()
 	}
-	tree, err := openCheckpoint(policy, signed)
+	tree, err := openCheckpoint(key, signed)
 	if err != nil {
 		what := "the checkpoint was changed: this key did not sign what it says"
 		if errors.Is(err, ErrNotSigned) {
@@ -98,12 +97,12 @@ func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 			return
 		}
 		text, _, _ := strings.Cut(string(signed), "\n\n")
-		c, err := torchwood.ParseCheckpoint(text + "\n")
+		_, tree, err := c2sp.ParseCheckpoint(text + "\n")
 		if err != nil {
 			yield(LogEntry{}, malformed("entries: checkpoint"))
 			return
 		}
-		for e, err := range entries(ctx, read, 0, c.N, c.N) {
+		for e, err := range entries(ctx, read, 0, tree.N, tree.N) {
 			if !yield(e, err) {
 				return
 			}
@@ -114,20 +113,20 @@ func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 // entries yields the entries from up to to of a log of size entries.
 func entries(ctx context.Context, read readFunc, from, to, size int64) iter.Seq2[LogEntry, error] {
 	return func(yield func(LogEntry, error) bool) {
-		for n := from / torchwood.TileWidth; n*torchwood.TileWidth < to; n++ {
-			width := int(min(torchwood.TileWidth, size-n*torchwood.TileWidth))
-			data, name, err := read.tile(ctx, tlog.Tile{H: torchwood.TileHeight, L: -1, N: n, W: width})
+		for n := from / c2sp.TileWidth; n*c2sp.TileWidth < to; n++ {
+			width := int(min(c2sp.TileWidth, size-n*c2sp.TileWidth))
+			data, name, err := read.tile(ctx, c2sp.Tile(-1, n, width))
 			if err != nil {
 				yield(LogEntry{}, fmt.Errorf("audit: entries: %s: %w", name, err))
 				return
 			}
 			for i := range width {
 				var raw []byte
-				if raw, data, err = torchwood.ReadTileEntry(data); err != nil {
+				if raw, data, err = c2sp.ReadEntry(data); err != nil {
 					yield(LogEntry{}, malformed("entries: %s ends too early", name))
 					return
 				}
-				index := n*torchwood.TileWidth + int64(i)
+				index := n*c2sp.TileWidth + int64(i)
 				if index >= from && index < to && !yield(LogEntry{Index: index, Leaf: raw}, nil) {
 					return
 				}
@@ -137,7 +136,7 @@ func entries(ctx context.Context, read readFunc, from, to, size int64) iter.Seq2
 }
 
 // maxFile bounds a published file: a bundle of 256 entries of the largest size.
-const maxFile = torchwood.TileWidth * (maxLeaf + 2)
+const maxFile = c2sp.TileWidth * (maxLeaf + 2)
 
 var errNoFS = invalid("verify: no file system was handed in")
 

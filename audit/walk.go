@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
 // edge is the right edge of a growing tree: perfect subtrees, largest first.
@@ -56,8 +57,8 @@ type walker struct {
 }
 
 func (w *walker) run(ctx context.Context) error {
-	for n := int64(0); n*torchwood.TileWidth < w.tree.N && !w.broken; n++ {
-		width := int(min(torchwood.TileWidth, w.tree.N-n*torchwood.TileWidth))
+	for n := int64(0); n*c2sp.TileWidth < w.tree.N && !w.broken; n++ {
+		width := int(min(c2sp.TileWidth, w.tree.N-n*c2sp.TileWidth))
 		if err := w.bundle(ctx, n, width); err != nil {
 			return err
 		}
@@ -85,24 +86,24 @@ func (w *walker) fault(v Verdict, index int64, file, what string) {
 // bundle reads the entries of one bundle; where they are missing or damaged
 // the hash tile stands in, so that one hole does not hide the rest.
 func (w *walker) bundle(ctx context.Context, n int64, width int) error {
-	tile := tlog.Tile{H: torchwood.TileHeight, L: -1, N: n, W: width}
+	tile := c2sp.Tile(-1, n, width)
 	data, name, err := w.read.tile(ctx, tile)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	exact, missing := name == torchwood.TilePath(tile), err != nil
+	exact, missing := name == c2sp.TilePath(tile), err != nil
 	if missing {
-		w.fault(Incomplete, n*torchwood.TileWidth, name, "the entries cannot be read")
+		w.fault(Incomplete, n*c2sp.TileWidth, name, "the entries cannot be read")
 	}
 	tile.L = 0
 	hashes, hashErr := w.read.hashes(ctx, tile)
 	if missing && hashErr != nil {
 		w.broken = true
-		w.fault(Incomplete, n*torchwood.TileWidth, torchwood.TilePath(tile), "neither entries nor their hashes can be read; the rest was not checked")
+		w.fault(Incomplete, n*c2sp.TileWidth, c2sp.TilePath(tile), "neither entries nor their hashes can be read; the rest was not checked")
 		return nil
 	}
 	for i := range width {
-		index := n*torchwood.TileWidth + int64(i)
+		index := n*c2sp.TileWidth + int64(i)
 		var known *tlog.Hash
 		if hashErr == nil {
 			h := tlog.Hash(hashes[i*tlog.HashSize : (i+1)*tlog.HashSize])
@@ -110,7 +111,7 @@ func (w *walker) bundle(ctx context.Context, n int64, width int) error {
 		}
 		if !missing {
 			var raw []byte
-			if raw, data, err = torchwood.ReadTileEntry(data); err != nil {
+			if raw, data, err = c2sp.ReadEntry(data); err != nil {
 				w.fault(Tampered, index, name, "the bundle ends too early")
 				missing = true
 			} else if known, err = w.entry(index, name, raw, known); err != nil {
@@ -172,7 +173,7 @@ func (w *walker) push(ctx context.Context, h tlog.Hash) error {
 			w.levels, w.done = append(w.levels, nil), append(w.done, 0)
 		}
 		w.levels[level] = append(w.levels[level], h[:]...)
-		if len(w.levels[level]) < torchwood.TileWidth*tlog.HashSize {
+		if len(w.levels[level]) < c2sp.TileWidth*tlog.HashSize {
 			return nil
 		}
 		data := w.levels[level]
@@ -180,7 +181,7 @@ func (w *walker) push(ctx context.Context, h tlog.Hash) error {
 			return err
 		}
 		var full edge
-		for i := range torchwood.TileWidth {
+		for i := range c2sp.TileWidth {
 			full.push(tlog.Hash(data[i*tlog.HashSize : (i+1)*tlog.HashSize]))
 		}
 		h, _ = full.root()
@@ -199,7 +200,7 @@ func (w *walker) size() int64 {
 
 // compare reads a published hash tile and compares it with the computed one.
 func (w *walker) compare(ctx context.Context, level int, want []byte) error {
-	tile := tlog.Tile{H: torchwood.TileHeight, L: level, N: w.done[level], W: len(want) / tlog.HashSize}
+	tile := c2sp.Tile(level, w.done[level], len(want)/tlog.HashSize)
 	got, name, err := w.read.tile(ctx, tile)
 	switch {
 	case ctx.Err() != nil:
@@ -208,7 +209,7 @@ func (w *walker) compare(ctx context.Context, level int, want []byte) error {
 		w.fault(Incomplete, -1, name, "the hash tile is missing")
 	case err != nil:
 		w.fault(Incomplete, -1, name, "the hash tile cannot be read")
-	case len(got) < len(want) || !bytes.Equal(got[:len(want)], want) || (name == torchwood.TilePath(tile) && len(got) != len(want)):
+	case len(got) < len(want) || !bytes.Equal(got[:len(want)], want) || (name == c2sp.TilePath(tile) && len(got) != len(want)):
 		w.fault(Tampered, -1, name, "the hash tile does not match the entries")
 	}
 	return nil

@@ -35,8 +35,12 @@ func (p *packer) blob(dst, plain []byte, key blobKey) ([]byte, packedBlob) {
 }
 
 // file seals the JSON of an index, snapshot or lock.
-func (p *packer) file(document []byte) []byte {
-	return p.key.seal(nil, p.zstd.EncodeAll(document, []byte{compressedFile}))
+func (p *packer) file(document []byte) ([]byte, error) {
+	sealed := p.key.seal(nil, p.zstd.EncodeAll(document, []byte{compressedFile}))
+	if n := max(len(document), len(sealed)); n > maxSmallFile {
+		return nil, tooLarge("an index or snapshot", n, maxSmallFile, "bytes")
+	}
+	return sealed, nil
 }
 
 // compressedFile is the first byte of a sealed file that is compressed.

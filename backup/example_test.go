@@ -32,6 +32,7 @@ func workspace() (dir string, done func()) {
 
 // One snapshot into two stores, and back.
 func Example() {
+	// workspace stands in example_test.go.
 	ctx := context.Background()
 	dir, done := workspace()
 	defer done()
@@ -39,7 +40,7 @@ func Example() {
 	a, _ := localstore.Open(filepath.Join(dir, "backup", "a"))
 	b, _ := localstore.Open(filepath.Join(dir, "backup", "b"))
 	key := backup.NewMachineKey() // key.Password() opens both stores with the restic program
-	repos, err := backup.Create(ctx, backup.Config{Key: key, Manifests: testTagger}, a, b)
+	repos, err := backup.Create(ctx, backup.Config{Key: key}, a, b)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -66,7 +67,7 @@ func Example() {
 func exampleRepository(ctx context.Context) (*backup.Repository, *backup.Result) {
 	dir, done := workspace()
 	defer done()
-	repos, err := backup.Create(ctx, backup.Config{Key: fixedKey, Manifests: testTagger}, backuptest.NewMemory("memory"))
+	repos, err := backup.Create(ctx, backup.Config{Key: backup.NewMachineKey()}, backuptest.NewMemory("memory"))
 	if err != nil {
 		fmt.Println(err)
 	}
@@ -84,6 +85,7 @@ func exampleRepository(ctx context.Context) (*backup.Repository, *backup.Result)
 }
 
 func ExampleJob_RunOnce() {
+	// exampleRepository stands in example_test.go.
 	_, result := exampleRepository(context.Background())
 	fmt.Println(result.Files, "files,", result.Bytes, "bytes,", "failed store:", result.Stores[0].Err)
 	// Output: 2 files, 16 bytes, failed store: <nil>
@@ -110,6 +112,7 @@ func ExampleOpen() {
 }
 
 func ExampleRepository_Mirror() {
+	// exampleRepository stands in example_test.go.
 	ctx := context.Background()
 	repo, _ := exampleRepository(ctx)
 	mirror, err := repo.Mirror(ctx, backuptest.NewMemory("second"))
@@ -118,6 +121,7 @@ func ExampleRepository_Mirror() {
 }
 
 func ExampleRepository_Check() {
+	// exampleRepository stands in example_test.go.
 	ctx := context.Background()
 	repo, result := exampleRepository(ctx)
 	report, err := repo.Check(ctx, backup.ReadAll, result.Snapshot)
@@ -126,6 +130,7 @@ func ExampleRepository_Check() {
 }
 
 func ExampleRepository_Restore() {
+	// workspace and exampleRepository stand in example_test.go.
 	ctx := context.Background()
 	dir, done := workspace()
 	defer done()
@@ -142,6 +147,7 @@ func ExampleRepository_Restore() {
 }
 
 func ExampleRepository_Snapshots() {
+	// exampleRepository stands in example_test.go.
 	ctx := context.Background()
 	repo, _ := exampleRepository(ctx)
 	snapshots, err := repo.Snapshots(ctx)
@@ -150,6 +156,7 @@ func ExampleRepository_Snapshots() {
 }
 
 func ExampleRepository_Manifest() {
+	// exampleRepository stands in example_test.go.
 	ctx := context.Background()
 	repo, _ := exampleRepository(ctx)
 	m, err := repo.Manifest(ctx, backup.Latest)
@@ -185,6 +192,7 @@ func ExampleLatestOf() {
 }
 
 func ExampleRepository_Files() {
+	// exampleRepository stands in example_test.go.
 	ctx := context.Background()
 	repo, _ := exampleRepository(ctx)
 	fsys, _ := repo.Files(ctx, backup.Latest)
@@ -194,6 +202,7 @@ func ExampleRepository_Files() {
 }
 
 func ExampleRepository_Blobs() {
+	// exampleRepository stands in example_test.go.
 	ctx := context.Background()
 	repo, _ := exampleRepository(ctx)
 	content, listings := 0, 0
@@ -212,6 +221,7 @@ func ExampleRepository_Blobs() {
 }
 
 func ExampleRepository_KeyHolders() {
+	// exampleRepository stands in example_test.go.
 	ctx := context.Background()
 	repo, result := exampleRepository(ctx)
 	count, where, err := repo.KeyHolders(ctx, "main", 16909060)
@@ -243,7 +253,7 @@ func ExampleOpened() {
 }
 
 func ExampleDecodeManifest() {
-	_, err := backup.DecodeManifest(context.Background(), []byte(`{"v": 1}`), testTagger)
+	_, err := backup.DecodeManifest(context.Background(), []byte(`{"v": 1}`), backup.NewMachineKey().Manifests())
 	fmt.Println(err)
 	// Output: backup: manifest is missing, forged or does not fit the data: not canonical JSON
 }

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 )
@@ -13,12 +14,17 @@ func MasterKey(r *Repository) []byte { return r.master.parts().encrypt[:] }
 // PutSnapshot writes a snapshot of whatever listings the test makes: an
 // attacker with the password.
 func PutSnapshot(ctx context.Context, r *Repository, build func(save func(content string, tree bool) string) (root string)) (string, error) {
-	fan := &fanout{targets: []*target{{repo: r}}}
+	held, err := acquire(ctx, r, time.Now)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = held.release(ctx) }()
+	fan := &fanout{targets: []*target{{repo: r, lock: held}}}
 	index, err := r.index(ctx)
 	if err != nil {
 		return "", err
 	}
-	pipe, err := newPipeline(ctx, fan, r.master, index)
+	pipe, err := newPipeline(ctx, fan, r.master, []*blobIndex{index})
 	if err != nil {
 		return "", err
 	}
@@ -38,7 +44,11 @@ func PutSnapshot(ctx context.Context, r *Repository, build func(save func(conten
 	if err != nil {
 		return "", err
 	}
-	id, err := fan.putFile(ctx, snapFolder, pipe.own.file(document))
+	sealed, err := pipe.own.file(document)
+	if err != nil {
+		return "", err
+	}
+	id, err := fan.commit(ctx, snapFolder, sealed, nil)
 	return id.String(), err
 }
 
@@ -52,7 +62,10 @@ func PutLock(ctx context.Context, r *Repository, exclusive bool, host string, at
 	if err != nil {
 		return err
 	}
-	sealed := p.file(document)
+	sealed, err := p.file(document)
+	if err != nil {
+		return err
+	}
 	return r.store.Put(ctx, fileName(lockFolder, hashOf(sealed)), sealed)
 }
 
@@ -136,4 +149,84 @@ func CostlyKeyFile(tb testing.TB, salt byte) []byte {
 		tb.Fatal(err)
 	}
 	return data
+}
+
+// Prune does what `restic prune` does: it keeps the packs that a snapshot
+// needs, names them in one new index, and removes everything else.
+func Prune(ctx context.Context, r *Repository) error {
+	snapshots, err := r.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	files, err := listIDs(ctx, r.store, indexFolder)
+	if err != nil {
+		return err
+	}
+	index, err := r.index(ctx)
+	if err != nil {
+		return err
+	}
+	used := map[blobID]bool{}
+	use := func(key blobKey) {
+		for _, at := range index.find(key) {
+			used[at.pack] = true
+		}
+	}
+	var walk func(id blobID) error
+	walk = func(id blobID) error {
+		use(blobKey{id: id, tree: true})
+		nodes, err := r.loadTree(ctx, index, id)
+		if err != nil {
+			return err
+		}
+		for _, n := range nodes {
+			for _, content := range n.Content {
+				use(blobKey{id: content})
+			}
+			if n.Subtree != nil {
+				err = errors.Join(err, walk(*n.Subtree))
+			}
+		}
+		return err
+	}
+	for _, s := range snapshots {
+		if err := walk(s.tree); err != nil {
+			return err
+		}
+	}
+	var kept []indexedPack
+	for id := range files {
+		packs, err := r.loadIndex(ctx, id)
+		if err != nil {
+			return err
+		}
+		for _, p := range packs {
+			if used[p.id] {
+				kept = append(kept, p)
+			}
+		}
+	}
+	document, err := encodeIndex(kept)
+	if err != nil {
+		return err
+	}
+	p, err := newPacker(r.master)
+	if err != nil {
+		return err
+	}
+	sealed, err := p.file(document)
+	if err != nil {
+		return err
+	}
+	err = r.store.Put(ctx, fileName(indexFolder, hashOf(sealed)), sealed)
+	for id := range files {
+		err = errors.Join(err, r.store.Delete(ctx, fileName(indexFolder, id)))
+	}
+	packs, listErr := listIDs(ctx, r.store, dataFolder)
+	for id := range packs {
+		if !used[id] {
+			err = errors.Join(err, r.store.Delete(ctx, fileName(dataFolder, id)))
+		}
+	}
+	return errors.Join(err, listErr)
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
+	"slices"
 	"sync"
 )
 
@@ -18,8 +20,12 @@ type target struct {
 	repo   *Repository
 	lock   *lock
 	result StoreResult
-	data   map[blobID]int64 // packs it held when the run began
-	mu     sync.Mutex       // guards result.Err, which the lock's refresher may set
+	mu     sync.Mutex // guards result, which the refresher of the lock may fail
+
+	held    map[string]map[blobID]int64 // files it held when levelling began, by folder
+	index   *blobIndex                  // as it was then
+	checker *checker                    // of snapshots that come from other stores
+	lost    map[blobID]bool             // packs that its index names and it does not hold whole
 }
 
 func (t *target) fail(err error) {
@@ -30,10 +36,31 @@ func (t *target) fail(err error) {
 	}
 }
 
-func (t *target) failed() error {
+// problem notes what is wrong with a file, once.
+func (t *target) problem(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.result.Err
+	file, ok := errors.AsType[*FileError](err)
+	known := func(err error) bool { f, same := errors.AsType[*FileError](err); return same && f.File == file.File }
+	if !ok || !slices.ContainsFunc(t.result.Problems, known) {
+		t.result.Problems = append(t.result.Problems, err)
+	}
+}
+
+func (t *target) failed() error { return t.report().Err }
+
+func (t *target) report() StoreResult {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.result
+}
+
+// count adds a new file to the result.
+func (t *target) count(data []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.result.Files++
+	t.result.Bytes += int64(len(data))
 }
 
 // alive returns the stores that have not failed.
@@ -86,10 +113,17 @@ func (f *fanout) each(ctx context.Context, do func(t *target) error) error {
 	return nil
 }
 
-// putFile writes a file that is named by its hash and returns the hash.
-func (f *fanout) putFile(ctx context.Context, folder string, data []byte) (blobID, error) {
+// commit writes an index or a snapshot, named by its hash, and returns the
+// hash.
+func (f *fanout) commit(ctx context.Context, folder string, data []byte, packs []indexedPack) (blobID, error) {
 	id := hashOf(data)
-	return id, f.put(ctx, fileName(folder, id), data, nil)
+	return id, f.each(ctx, func(t *target) error {
+		if err := t.commit(ctx, fileName(folder, id), data, packs); err != nil {
+			return err
+		}
+		t.count(data)
+		return nil
+	})
 }
 
 // putPack writes a pack and reads its header back: a damaged one passes
@@ -97,30 +131,21 @@ func (f *fanout) putFile(ctx context.Context, folder string, data []byte) (blobI
 func (f *fanout) putPack(ctx context.Context, pack indexedPack, data []byte) error {
 	name := fileName(dataFolder, pack.id)
 	size := packHeaderSize(pack.blobs)
-	return f.put(ctx, name, data, func(s Store) error {
+	return f.each(ctx, func(t *target) error {
+		s := t.repo.store
+		if err := s.Put(ctx, name, data); err != nil {
+			return err
+		}
 		tail, err := s.Read(ctx, name, int64(len(data))-size, size+1)
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) { // removed by somebody for whom our lock was stale?
+			return errors.Join(err, t.lock.held(ctx))
+		} else if err != nil {
 			return err
 		}
 		if !bytes.Equal(tail, data[int64(len(data))-size:]) {
 			return &FileError{Store: s.Name(), File: name, Err: corrupt("the pack that was written reads back differently")}
 		}
-		return nil
-	})
-}
-
-func (f *fanout) put(ctx context.Context, name string, data []byte, verify func(s Store) error) error {
-	return f.each(ctx, func(t *target) error {
-		if err := t.repo.store.Put(ctx, name, data); err != nil {
-			return err
-		}
-		if verify != nil {
-			if err := verify(t.repo.store); err != nil {
-				return err
-			}
-		}
-		t.result.Files++
-		t.result.Bytes += int64(len(data))
+		t.count(data)
 		return nil
 	})
 }

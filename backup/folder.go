@@ -27,7 +27,11 @@ func (f *folder) Snapshot(ctx context.Context, w *Writer) error {
 		return &SourceError{Source: f.name, Err: err}
 	}
 	defer root.Close()
-	files, err := f.scan(ctx, root, w, ".", nil)
+	top, err := root.Stat(".")
+	if err != nil {
+		return &SourceError{Source: f.name, Err: err}
+	}
+	files, err := f.scan(ctx, root, w, ".", top, nil)
 	if err != nil {
 		return err
 	}
@@ -43,17 +47,14 @@ func (f *folder) Snapshot(ctx context.Context, w *Writer) error {
 	return nil
 }
 
-// scan lists the files below dir and stores the folders.
-func (f *folder) scan(ctx context.Context, root *os.Root, w *Writer, dir string, files []string) ([]string, error) {
+// scan lists the files below dir, which was listed as info, and stores the
+// folders.
+func (f *folder) scan(ctx context.Context, root *os.Root, w *Writer, dir string, info fs.FileInfo, files []string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	handle, err := root.Open(dir)
+	entries, err := readFolder(root, dir, info)
 	if err != nil {
-		return nil, &SourceError{Source: f.name, Path: dir, Err: err}
-	}
-	entries, err := handle.ReadDir(-1)
-	if err = errors.Join(err, handle.Close()); err != nil {
 		return nil, &SourceError{Source: f.name, Path: dir, Err: err}
 	}
 	for _, entry := range entries {
@@ -72,7 +73,7 @@ func (f *folder) scan(ctx context.Context, root *os.Root, w *Writer, dir string,
 			if err != nil {
 				return nil, &SourceError{Source: f.name, Path: path, Err: changed(err)}
 			}
-			if files, err = f.scan(ctx, root, w, path, files); err != nil {
+			if files, err = f.scan(ctx, root, w, path, info, files); err != nil {
 				return nil, err
 			}
 		default:
@@ -84,6 +85,32 @@ func (f *folder) scan(ctx context.Context, root *os.Root, w *Writer, dir string,
 
 var errNotRegular = errors.New("an entry is neither a regular file nor a folder")
 
+// open opens an entry that was listed as before, and nothing else that stands
+// in its place by now. A pipe does not keep it waiting.
+func open(root *os.Root, path string, before fs.FileInfo) (*os.File, fs.FileInfo, error) {
+	file, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, changed(err)
+	}
+	opened, err := file.Stat()
+	if err == nil && (!os.SameFile(before, opened) || before.Mode() != opened.Mode()) {
+		err = ErrChanged
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return file, opened, nil
+}
+
+func readFolder(root *os.Root, dir string, before fs.FileInfo) ([]fs.DirEntry, error) {
+	handle, _, err := open(root, dir, before)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := handle.ReadDir(-1)
+	return entries, errors.Join(err, handle.Close())
+}
+
 func (f *folder) file(root *os.Root, w *Writer, path string) error {
 	before, err := root.Lstat(path)
 	if err != nil {
@@ -92,15 +119,11 @@ func (f *folder) file(root *os.Root, w *Writer, path string) error {
 	if !before.Mode().IsRegular() {
 		return errNotRegular
 	}
-	file, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that has just taken the file's place must not block
-	if err != nil {
-		return changed(err)
-	}
-	defer file.Close()
-	opened, err := file.Stat()
+	file, opened, err := open(root, path, before)
 	if err != nil {
 		return err
 	}
+	defer file.Close()
 	if !sameState(before, opened) {
 		return ErrChanged
 	}

@@ -74,7 +74,7 @@ func TestChunksAreFrozen(t *testing.T) {
 		id := hashOf([]byte{byte(i), byte(i >> 8), byte(i >> 16)})
 		data = append(data, id[:]...)
 	}
-	pipe, err := newPipeline(t.Context(), &fanout{}, key, newBlobIndex(nil))
+	pipe, err := newPipeline(t.Context(), &fanout{}, key, nil)
 	require.NoError(t, err)
 	defer pipe.close()
 	var sizes []int
@@ -280,6 +280,12 @@ func TestIndexDecoderRefuses(t *testing.T) {
 		_, err := decodeIndex([]byte(`{"packs":[{"id":"` + id + `","blobs":[` + blob + `]}]}`))
 		require.ErrorIs(t, err, ErrCorrupt, blob)
 	}
+	for _, other := range []string{`{}`, `{"packs":null}`, `{"time":"2026-11-22T00:02:03Z","tree":"` + id + `"}`} {
+		_, err := decodeIndex([]byte(other))
+		require.ErrorIs(t, err, ErrCorrupt, "what is no index is no empty one")
+	}
+	_, err := decodeIndex([]byte(`{"packs":[]}`))
+	require.NoError(t, err)
 }
 
 func TestObservation(t *testing.T) {

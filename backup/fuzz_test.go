@@ -107,7 +107,9 @@ func FuzzSealedFile(f *testing.F) {
 	f.Add([]byte(`{"a":1}`))
 	f.Add([]byte{compressedFile, 0x28, 0xb5, 0x2f, 0xfd})
 	f.Fuzz(func(t *testing.T, plain []byte) {
-		got, err := u.file(p.file(plain))
+		sealed, err := p.file(plain)
+		require.NoError(t, err)
+		got, err := u.file(sealed)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(plain, got))
 		_, _ = u.file(key.seal(nil, plain)) // whatever encoding the bytes claim

@@ -11,42 +11,46 @@ import (
 )
 
 // Manifest reads the manifest of a snapshot, verified when the repository
-// was opened with a tagger. id is an id, the beginning of one, [Latest], or
-// [LatestOf] a job.
+// was opened with a tagger, or when it was tagged with the Key. id is an id,
+// the beginning of one, [Latest], or [LatestOf] a job.
 func (r *Repository) Manifest(ctx context.Context, id string) (*Manifest, error) {
 	s, index, err := r.findWithIndex(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return r.manifest(ctx, index, s)
+	m, _, err := r.manifest(ctx, index, s)
+	return m, err
 }
 
-func (r *Repository) manifest(ctx context.Context, index *blobIndex, s Snapshot) (*Manifest, error) {
+func (r *Repository) manifest(ctx context.Context, index *blobIndex, s Snapshot) (m *Manifest, verified bool, err error) {
 	fsys := r.snapshotFS(ctx, index, s)
 	name := ownFolder + "/" + manifestFile
 	n, err := fsys.find(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: snapshot %s", errNoManifest, short(s.ID))
+		return nil, false, fmt.Errorf("snapshot %s: %w", short(s.ID), errNoManifest)
 	} else if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var data []byte
 	if n.Type == nodeFile {
 		if data, err = io.ReadAll(io.LimitReader(&openFile{fsys: fsys, node: n}, maxManifest+1)); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	if n.Type != nodeFile || len(data) > maxManifest {
-		return nil, fmt.Errorf("%w: that of snapshot %s is no plain file", ErrManifest, short(s.ID))
+		return nil, false, fmt.Errorf("%w: that of snapshot %s is no plain file", ErrManifest, short(s.ID))
 	}
-	m, err := DecodeManifest(ctx, data, r.cfg.Manifests)
+	tagger := r.cfg.Manifests
+	m, err = DecodeManifest(ctx, data, tagger)
+	if r.cfg.ofKey && errors.Is(err, errOtherTagger) { // nobody demanded that it verifies
+		tagger = nil
+		m, err = DecodeManifest(ctx, data, nil)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("snapshot %s: %w", short(s.ID), err)
+		return nil, false, fmt.Errorf("snapshot %s: %w", short(s.ID), err)
 	}
-	return m, nil
+	return m, tagger != nil, nil
 }
-
-var errNoManifest = fmt.Errorf("%w: there is none", ErrManifest)
 
 // short is the beginning of an id that people read.
 func short(id string) string { return id[:8] }
@@ -80,7 +84,7 @@ func (r *Repository) KeyHolders(ctx context.Context, tenant string, generation u
 		names = append(names, unreadable(err))
 	}
 	for _, s := range snapshots {
-		m, err := r.manifest(ctx, index, s)
+		m, _, err := r.manifest(ctx, index, s)
 		switch {
 		case errors.Is(err, ErrCorrupt) || errors.Is(err, ErrManifest) || errors.Is(err, ErrUnsafeName):
 			names = append(names, fmt.Sprintf("%s (%s)", short(s.ID), unreadable(err)))

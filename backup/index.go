@@ -2,12 +2,8 @@ package backup
 
 import (
 	"encoding/json"
-	"maps"
 	"math"
 )
-
-// maxIndexBlobs keeps an index file below restic's 8 MiB.
-const maxIndexBlobs = 40_000
 
 // indexJSON is index/…: which blob is where.
 type indexJSON struct {
@@ -64,7 +60,7 @@ func encodeIndex(packs []indexedPack) ([]byte, error) {
 
 func decodeIndex(document []byte) ([]indexedPack, error) {
 	var in indexJSON
-	if err := json.Unmarshal(document, &in); err != nil {
+	if err := json.Unmarshal(document, &in); err != nil || in.Packs == nil {
 		return nil, corrupt("an index of another shape")
 	}
 	packs := make([]indexedPack, 0, len(in.Packs))
@@ -126,6 +122,27 @@ func (x *blobIndex) add(p indexedPack) {
 	}
 }
 
+func (x *blobIndex) has(key blobKey) bool {
+	_, ok := x.blobs[key]
+	return ok
+}
+
+func (x *blobIndex) names(pack blobID) bool {
+	_, ok := x.sizes[pack]
+	return ok
+}
+
+// missing returns the packs that are not among files in full length.
+func (x *blobIndex) missing(files map[blobID]int64) []blobID {
+	var packs []blobID
+	for pack, want := range x.sizes {
+		if size, ok := files[pack]; !ok || size != want {
+			packs = append(packs, pack)
+		}
+	}
+	return packs
+}
+
 // located is a blob in a pack.
 type located struct {
 	pack blobID
@@ -146,31 +163,20 @@ func (x *blobIndex) find(key blobKey) []located {
 	return found
 }
 
-// leanOn returns the blobs that stand in at least one of the good packs.
-func (x *blobIndex) leanOn(good func(pack blobID) bool) *blobIndex {
+// without returns the blobs that stand in at least one pack that is not lost.
+func (x *blobIndex) without(lost map[blobID]bool) *blobIndex {
+	if len(lost) == 0 {
+		return x
+	}
 	out := newBlobIndex(x.files)
-	out.packs, out.sizes = x.packs, x.sizes
+	out.damaged, out.packs, out.sizes = x.damaged, x.packs, x.sizes
 	for key, at := range x.blobs {
 		for _, at := range append([]place{at}, x.more[key]...) {
-			if good(x.packs[at.pack]) {
+			if !lost[x.packs[at.pack]] {
 				out.blobs[key] = at
 				break
 			}
 		}
 	}
 	return out
-}
-
-// common returns the blobs that both know, with the places of x.
-func (x *blobIndex) common(other *blobIndex) *blobIndex {
-	lacks := func(key blobKey, _ place) bool { _, ok := other.blobs[key]; return !ok }
-	for key, at := range x.blobs {
-		if lacks(key, at) {
-			out := newBlobIndex(x.files)
-			out.packs, out.sizes, out.blobs = x.packs, x.sizes, maps.Clone(x.blobs)
-			maps.DeleteFunc(out.blobs, lacks)
-			return out
-		}
-	}
-	return x
 }

@@ -63,36 +63,43 @@ type StoreResult struct {
 	Files  int   // new files, the snapshot's included
 	Bytes  int64 // their size
 	Copied int   // files it lacked and got from another store
-	// Damaged names what was found damaged or missing on the way (*FileError):
-	// the new snapshot does not lean on it, older ones may. Run Check.
-	Damaged []error
-	Err     error // nil: this store holds the snapshot
+	// Problems are what was found damaged or missing on the way (*FileError),
+	// and snapshots of another store that could not be copied whole. All of it
+	// was left alone. The new snapshot leans on nothing of it, older ones may:
+	// run Check.
+	Problems []error
+	// Err is nil when this store holds the snapshot. A store that lost packs
+	// fails as long as another one is whole.
+	Err error
 }
 
 // RunOnce reads the sources and commits one snapshot. When some stores failed
 // and others hold the snapshot it returns the result and an error that wraps
-// ErrStore; in every other case of an error there is no snapshot.
+// ErrStore; in every other case of an error there is no snapshot, unless the
+// error says that one could not be removed.
 func (j *Job) RunOnce(ctx context.Context) (*Result, error) {
 	if err := j.validate(); err != nil {
 		return nil, err
 	}
-	r := &run{job: j, started: j.now().UTC(), fan: &fanout{}}
+	started := j.now()
+	r := &run{job: j, started: started.UTC().Round(0), mono: time.Now(), fan: &fanout{}}
 	for _, repo := range j.Repositories {
 		r.fan.targets = append(r.fan.targets, &target{repo: repo, result: StoreResult{Store: repo.Name()}})
 	}
 	result, err := r.do(ctx)
 	for _, t := range r.fan.targets {
-		if t.failed() != nil {
+		store := t.report()
+		if store.Err != nil {
 			j.observe(ctx, "backup.store.failed", 1, slog.String("store", t.repo.Name()))
 		}
-		if n := len(t.result.Damaged); n > 0 {
-			j.observe(ctx, "backup.store.damaged", float64(n), slog.String("store", t.repo.Name()))
+		if n := len(store.Problems); n > 0 {
+			j.observe(ctx, "backup.store.problems", float64(n), slog.String("store", t.repo.Name()))
 		}
 	}
 	if result == nil {
 		return nil, err
 	}
-	result.Took = j.now().Sub(r.started)
+	result.Took = j.now().Sub(started)
 	j.observe(ctx, "backup.run.seconds", result.Took.Seconds(), slog.String("job", j.Name))
 	j.observe(ctx, "backup.run.files", float64(result.Files), slog.String("job", j.Name))
 	j.observe(ctx, "backup.run.bytes", float64(result.Bytes), slog.String("job", j.Name))
@@ -113,7 +120,7 @@ func (j *Job) validate() error {
 	stores := map[string]bool{}
 	for _, r := range j.Repositories {
 		if r == nil || r.cfg.Manifests == nil {
-			return badConfig("a job's repositories are opened with Config.Manifests")
+			return badConfig("a job's repositories are opened with Config.Manifests or a MachineKey")
 		}
 		if !r.sharesKey(j.Repositories[0]) {
 			return badConfig("a job's repositories share one id and master key: make them with one Create, or Mirror")

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+
+	"github.com/crmguard/crmguard/internal/alone"
 )
 
 // Key opens a repository. There are two kinds: [MachineKey] and [Passphrase].
@@ -49,6 +51,29 @@ func (k MachineKey) Password() string {
 		return ""
 	}
 	return hex.EncodeToString(k.raw())
+}
+
+// Manifests returns the tagger of manifests whose key derives from this one:
+// what a repository uses where Config.Manifests is nil, and what restore steps
+// that verify rows take. A MachineKey of one byte repeated has none, nil.
+//
+// Whoever opens the repository with this key can make manifests, too; who has
+// another password of it only, cannot. Nothing is under a key of a person: who
+// was erased stays readable in every older snapshot, until that is forgotten
+// and pruned.
+//
+// To move on to the tagger of a vault, hand in as Config.Manifests a tagger
+// that tags with the vault's and, where the vault's Verify answers
+// fs.ErrNotExist, asks this one. Without it, older snapshots are refused.
+func (k MachineKey) Manifests() Tagger {
+	if k.raw == nil {
+		return nil
+	}
+	root, err := alone.From(k.raw())
+	if err != nil {
+		return nil
+	}
+	return root.Manifests()
 }
 
 func (k MachineKey) secret() (string, scryptCost) { return k.Password(), lightCost }

@@ -21,11 +21,10 @@ var (
 )
 
 const (
-	saltSize      = 64 // restic takes no other
-	maxKDFMemory  = 512 << 20
-	maxKDFWork    = 16 << 30       // memory times passes
-	maxOpenWork   = 2 * maxKDFWork // for all key files together, when a repository is opened
-	maxKeyContent = 64 << 10
+	saltSize     = 64 // restic takes no other
+	maxKDFMemory = 512 << 20
+	maxKDFWork   = 16 << 30       // memory times passes
+	maxOpenWork  = 2 * maxKDFWork // for all key files together, when a repository is opened
 	// nobody stands where restic writes the names of host and user.
 	nobody = "crmguard"
 )

@@ -163,7 +163,7 @@ func TestKilledJobsLoseNothing(t *testing.T) {
 		}
 		result, err := b.run(t, round*1000+999, at(float64(round)+0.6))
 		require.NoError(t, err, "round %d: the next job", round)
-		require.Empty(t, result.Stores[0].Damaged)
+		require.Empty(t, result.Stores[0].Problems)
 		committed = append(committed, result.Snapshot)
 		require.Empty(t, below(t, b.path("staging"), ""), "round %d: copies of the database", round)
 		for _, store := range b.stores() {

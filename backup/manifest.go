@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -63,7 +65,12 @@ const KindTable = "table"
 const (
 	ownFolder    = ".crmguard"
 	manifestFile = "manifest.json"
-	maxManifest  = 16 << 20
+)
+
+// What no repository can verify that tags with its own key (Config.ofKey).
+var (
+	errOtherTagger = fmt.Errorf("%w: it was tagged under another key", ErrManifest)
+	errNoManifest  = fmt.Errorf("%w: there is none", ErrManifest)
 )
 
 // timeFormat is RFC 3339 with exactly six digits.
@@ -101,14 +108,21 @@ func (m *Manifest) encode(ctx context.Context, tagger Tagger) ([]byte, error) {
 	m.MAC = ""
 	plain, err := canon.Marshal(m)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
 	tag, err := tagger.Tag(ctx, manifestInput(plain))
 	if err != nil {
 		return nil, fmt.Errorf("tag the manifest: %w", err)
 	}
 	m.MAC = base64.RawURLEncoding.EncodeToString(tag)
-	return canon.Marshal(m)
+	data, err := canon.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
+	}
+	if len(data) > maxManifest {
+		return nil, tooLarge("a manifest", len(data), maxManifest, "bytes")
+	}
+	return data, nil
 }
 
 // DecodeManifest reads .crmguard/manifest.json and verifies its mac over the
@@ -124,7 +138,13 @@ func DecodeManifest(ctx context.Context, data []byte, tagger Tagger) (*Manifest,
 		return nil, err
 	}
 	tag, err := base64.RawURLEncoding.Strict().DecodeString(m.MAC)
-	if err != nil || tagger.Verify(ctx, manifestInput(plain), tag) != nil {
+	if err == nil {
+		err = tagger.Verify(ctx, manifestInput(plain), tag)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errOtherTagger
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: its mac does not verify", ErrManifest)
 	}
 	return m, nil

@@ -9,12 +9,8 @@ import (
 // 4 little-endian bytes. The header lists the blobs in order; offsets follow
 // from their lengths.
 const (
-	packTarget    = 16 << 20 // a pack is closed once it is this long
-	maxPackHeader = 16 << 20
-	maxPackFile   = 512 << 20 // restic's largest is 128 MiB
-	maxBlobSize   = 128 << 20
-	rawEntry      = 1 + 4 + 32
-	packedEntry   = rawEntry + 4
+	rawEntry    = 1 + 4 + 32
+	packedEntry = rawEntry + 4
 )
 
 // Types of a header entry; the second bit says compressed.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 
 	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
@@ -30,7 +31,7 @@ type pipeline struct {
 	cancel context.CancelCauseFunc
 	fan    *fanout
 	master *masterKey
-	known  *blobIndex
+	known  []*blobIndex // of each store: a blob is known when all are sure to have it
 	chunk  *chunkers.Chunker
 	source *failReader
 
@@ -75,7 +76,7 @@ func (f *failReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func newPipeline(ctx context.Context, fan *fanout, master *masterKey, known *blobIndex) (*pipeline, error) {
+func newPipeline(ctx context.Context, fan *fanout, master *masterKey, known []*blobIndex) (*pipeline, error) {
 	key, err := master.chunkerKey()
 	if err != nil {
 		return nil, err
@@ -178,6 +179,9 @@ func (p *pipeline) work(packer *packer) {
 
 // save stores a blob unless the repository has it.
 func (p *pipeline) save(packer *packer, plain []byte, tree bool) (blobID, error) {
+	if len(plain) > maxPlainBlob {
+		return blobID{}, tooLarge("a folder listing", len(plain), maxPlainBlob, "bytes")
+	}
 	key := blobKey{id: sha256.Sum256(plain), tree: tree}
 	if err := context.Cause(p.ctx); err != nil {
 		return key.id, err
@@ -196,7 +200,8 @@ func (p *pipeline) save(packer *packer, plain []byte, tree bool) (blobID, error)
 
 // claim says whether the caller is the first to bring this blob.
 func (p *pipeline) claim(key blobKey) bool {
-	if _, ok := p.known.blobs[key]; ok {
+	unknown := func(x *blobIndex) bool { return !x.has(key) }
+	if len(p.known) > 0 && !slices.ContainsFunc(p.known, unknown) {
 		return false
 	}
 	p.mu.Lock()
@@ -219,7 +224,7 @@ func (p *pipeline) place(sealed []byte, b packedBlob) *packBuilder {
 	b.offset = uint32(len(builder.buf))
 	builder.buf = append(builder.buf, sealed...)
 	builder.blobs = append(builder.blobs, b)
-	if len(builder.buf) < packTarget {
+	if len(builder.buf) < packTarget && len(builder.blobs) < maxPackBlobs {
 		return nil
 	}
 	full := *builder
@@ -286,7 +291,11 @@ func (p *pipeline) finish() error {
 		if err != nil {
 			return err
 		}
-		if _, err := p.fan.putFile(p.ctx, indexFolder, p.own.file(document)); err != nil {
+		sealed, err := p.own.file(document)
+		if err != nil {
+			return err
+		}
+		if _, err := p.fan.commit(p.ctx, indexFolder, sealed, p.packs[start:end]); err != nil {
 			return err
 		}
 		start = end

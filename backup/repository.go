@@ -19,9 +19,13 @@ import (
 type Config struct {
 	// Key opens the repository.
 	Key Key
-	// Manifests authenticates manifests. Without one, jobs are refused and a
-	// restore is not proved against its manifest (and takes no steps).
+	// Manifests authenticates manifests. Nil means those of the Key, if it is a
+	// [MachineKey] (see [MachineKey.Manifests]). A [Passphrase] has none: jobs
+	// are refused then, and a restore is not proved against its manifest (and
+	// takes no steps).
 	Manifests Tagger
+	// ofKey says that Manifests came from Key.
+	ofKey bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Observe receives measurements of restores and checks; nil is silence.
@@ -51,12 +55,15 @@ type configJSON struct {
 const writeVersion = 2
 
 // Create makes a repository in each store, which must hold none. All share
-// one id and one master key, and receive the same bytes for ever after. The
-// config is written last: a store without one holds no repository.
+// one id and one master key, and receive the same bytes for ever after. Of
+// several that create in one store at a time one succeeds; the others get
+// ErrExists. When Create fails after some stores were made its error names
+// them: Open one and [Repository.Mirror] it to the others.
 func Create(ctx context.Context, cfg Config, stores ...Store) ([]*Repository, error) {
 	if cfg.Key == nil || len(stores) == 0 {
 		return nil, badConfig("Create needs a Key and at least one store")
 	}
+	cfg = cfg.withManifests()
 	master, err := randomMasterKey()
 	if err != nil {
 		return nil, err
@@ -72,34 +79,35 @@ func Create(ctx context.Context, cfg Config, stores ...Store) ([]*Repository, er
 	if err != nil {
 		return nil, err
 	}
-	sealed := master.seal(nil, raw)
 	for _, store := range stores {
 		if err := clearForCreate(ctx, store); err != nil {
 			return nil, err
 		}
 	}
+	files := founding{keys: map[string][]byte{fileName(keyFolder, hashOf(key)): key}, config: master.seal(nil, raw)}
+	if err := files.occupyAll(ctx, stores); err != nil {
+		return nil, err
+	}
 	repos := make([]*Repository, 0, len(stores))
 	for _, store := range stores {
-		if err := store.Put(ctx, fileName(keyFolder, hashOf(key)), key); err != nil {
-			return nil, &StoreError{Store: store.Name(), Err: err}
+		repo, err := Open(ctx, store, cfg) // whoever gets nil can open it
+		if err != nil {
+			return nil, fmt.Errorf("%w; the repository was made in every store: Open it", err)
 		}
-		if err := store.Put(ctx, configFile, sealed); err != nil {
-			return nil, &StoreError{Store: store.Name(), Err: err}
-		}
-		repos = append(repos, &Repository{store: store, cfg: cfg, config: config, master: master, unpack: newUnpacker(master)})
+		repos = append(repos, repo)
 	}
 	return repos, nil
 }
 
-// clearForCreate refuses a store with a repository, and removes the key file
-// that an interrupted Create left: it belongs to a master key that nothing
-// was sealed with.
+// clearForCreate refuses a store with a repository. Key files are no
+// repository: a Create that was interrupted leaves one, and one that is under
+// way in another process needs it.
 func clearForCreate(ctx context.Context, store Store) error {
 	if err := makePlace(ctx, store); err != nil {
 		return err
 	}
 	if _, err := store.Read(ctx, configFile, 0, 1); err == nil {
-		return &FileError{Store: store.Name(), File: configFile, Err: ErrExists}
+		return existsError(store)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return &StoreError{Store: store.Name(), Err: err}
 	}
@@ -108,16 +116,7 @@ func clearForCreate(ctx context.Context, store Store) error {
 			if err != nil {
 				return &StoreError{Store: store.Name(), Err: err}
 			}
-			return &FileError{Store: store.Name(), File: folder, Err: ErrExists}
-		}
-	}
-	keys, err := listIDs(ctx, store, keyFolder)
-	if err != nil {
-		return err
-	}
-	for id := range keys {
-		if err := store.Delete(ctx, fileName(keyFolder, id)); err != nil {
-			return &StoreError{Store: store.Name(), Err: err}
+			return &FileError{Store: store.Name(), File: folder, Err: fmt.Errorf("%w, without its config: bring that back, or choose another place", ErrExists)}
 		}
 	}
 	return nil
@@ -127,28 +126,28 @@ func clearForCreate(ctx context.Context, store Store) error {
 // another store, which must hold none. The next run of a [Job] that has both
 // copies the data.
 func (r *Repository) Mirror(ctx context.Context, store Store) (*Repository, error) {
-	if err := clearForCreate(ctx, store); err != nil {
-		return nil, err
-	}
 	keys, err := listIDs(ctx, r.store, keyFolder)
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, 0, len(keys)+1)
+	files := founding{keys: map[string][]byte{}}
 	for id := range keys {
-		if _, err := loadKeyFile(ctx, r.store, id); errors.Is(err, ErrCorrupt) {
+		_, data, err := loadKeyFile(ctx, r.store, id)
+		if errors.Is(err, ErrCorrupt) {
 			continue // opens nothing here, and would open nothing there
-		}
-		names = append(names, fileName(keyFolder, id))
-	}
-	for _, name := range append(names, configFile) {
-		data, err := readFile(ctx, r.store, name, maxSmallFile)
-		if err != nil {
+		} else if err != nil {
 			return nil, err
 		}
-		if err := store.Put(ctx, name, data); err != nil {
-			return nil, &StoreError{Store: store.Name(), Err: err}
-		}
+		files.keys[fileName(keyFolder, id)] = data
+	}
+	if files.config, err = readFile(ctx, r.store, configFile, maxSmallFile); err != nil {
+		return nil, err
+	}
+	if err := clearForCreate(ctx, store); err != nil {
+		return nil, err
+	}
+	if err := files.occupyAll(ctx, []Store{store}); err != nil {
+		return nil, err
 	}
 	return Open(ctx, store, r.cfg)
 }
@@ -161,6 +160,7 @@ func Open(ctx context.Context, store Store, cfg Config) (*Repository, error) {
 	if password, _ := cfg.Key.secret(); password == "" {
 		return nil, badConfig("an empty password")
 	}
+	cfg = cfg.withManifests()
 	sealed, err := readFile(ctx, store, configFile, maxSmallFile)
 	if errors.Is(err, ErrGone) {
 		return nil, &FileError{Store: store.Name(), File: configFile, Err: fmt.Errorf("%w: %w", ErrNoRepository, ErrGone)}
@@ -217,7 +217,7 @@ func openKeys(ctx context.Context, store Store, key Key, use func(master *master
 	var found []foundKey
 	var damaged error
 	for id := range files {
-		f, err := loadKeyFile(ctx, store, id)
+		f, _, err := loadKeyFile(ctx, store, id)
 		if ctx.Err() != nil || errors.Is(err, ErrGone) {
 			return err
 		}
@@ -267,21 +267,19 @@ type foundKey struct {
 	file *keyFile
 }
 
-func loadKeyFile(ctx context.Context, store Store, id blobID) (*keyFile, error) {
+// loadKeyFile reads a key file, and returns it as it is stored as well.
+func loadKeyFile(ctx context.Context, store Store, id blobID) (f *keyFile, data []byte, err error) {
 	name := fileName(keyFolder, id)
-	data, err := readFile(ctx, store, name, maxKeyContent)
-	if err != nil {
-		return nil, err
+	if data, err = readFile(ctx, store, name, maxKeyContent); err != nil {
+		return nil, nil, err
 	}
-	err = checkHash(data, id)
-	var f *keyFile
-	if err == nil {
+	if err = checkHash(data, id); err == nil {
 		f, err = decodeKeyFile(data)
 	}
 	if err != nil {
-		return nil, &FileError{Store: store.Name(), File: name, Err: err}
+		return nil, nil, &FileError{Store: store.Name(), File: name, Err: err}
 	}
-	return f, nil
+	return f, data, nil
 }
 
 // ID returns the id of the repository, 64 hex digits; mirrors share it.
@@ -289,6 +287,15 @@ func (r *Repository) ID() string { return r.config.ID }
 
 // Name returns the name of the repository's store.
 func (r *Repository) Name() string { return r.store.Name() }
+
+// withManifests takes the manifests' key from Key where none was handed in.
+func (c Config) withManifests() Config {
+	if key, ok := c.Key.(MachineKey); ok && c.Manifests == nil {
+		c.Manifests = key.Manifests()
+		c.ofKey = c.Manifests != nil
+	}
+	return c
+}
 
 func (c Config) now() time.Time {
 	if c.Now != nil {

@@ -18,7 +18,7 @@ import (
 // RestoreReport is what a restore did.
 type RestoreReport struct {
 	Snapshot string
-	Manifest *Manifest // nil when the snapshot has none
+	Manifest *Manifest // nil when the snapshot has none that verifies
 	Verified bool      // the files on disk equal the manifest's digests
 	Files    int
 	Bytes    int64
@@ -39,8 +39,10 @@ type RestoreReport struct {
 // [LossError] names the files that are lost.
 //
 // A repository that was opened without Config.Manifests restores snapshots of
-// any program: unverified against a manifest, and without steps. Owners are
-// not restored, and what comes back can be read and written by its owner.
+// any program: unverified against a manifest, and without steps, unless the
+// manifest was tagged with the Key. A manifest of another tagger that needs
+// steps needs that tagger, too. Owners are not restored, and what comes back
+// can be read and written by its owner.
 func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step) (*RestoreReport, error) {
 	for _, s := range steps {
 		if err := s.validate(); err != nil {
@@ -48,7 +50,7 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 		}
 	}
 	if len(steps) > 0 && r.cfg.Manifests == nil {
-		return nil, badConfig("steps run only on verified data: open the repository with Config.Manifests")
+		return nil, badConfig("steps run only on verified data: open the repository with Config.Manifests or a MachineKey")
 	}
 	started := r.cfg.now()
 	s, index, err := r.findWithIndex(ctx, id)
@@ -57,26 +59,17 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 	}
 	report := &RestoreReport{Snapshot: s.ID}
 	defer func() { report.Took = r.cfg.now().Sub(started) }()
-	manifest, lost := r.manifest(ctx, index, s)
-	switch {
-	case errors.Is(lost, errNoManifest) && r.cfg.Manifests == nil: // another program's
-		lost = nil
-	case lost != nil && !errors.Is(lost, ErrCorrupt):
+	manifest, lost := r.proof(ctx, index, s, steps)
+	if lost != nil && !errors.Is(lost, ErrCorrupt) {
 		return report, lost
-	case lost == nil:
-		if err := manifest.unmet(metBy(steps)); err != nil {
-			return report, err
-		}
 	}
-	if r.cfg.Manifests != nil {
-		report.Manifest = manifest
-	}
+	report.Manifest = manifest
 	root, err := emptyFolder(dir)
 	if err != nil {
 		return report, err
 	}
 	defer root.Close()
-	w := &restorer{repo: r, index: index, root: root, report: report}
+	w := &restorer{repo: r, index: index, root: root, report: report, foreign: manifest == nil && lost == nil}
 	if err := w.all(ctx, s); err != nil {
 		return report, err
 	}
@@ -104,6 +97,29 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 	r.cfg.observe(ctx, "backup.restore.seconds", r.cfg.now().Sub(started).Seconds())
 	r.cfg.observe(ctx, "backup.restore.bytes", float64(report.Bytes))
 	return report, nil
+}
+
+// proof returns the verified manifest of a snapshot, whose needs the steps
+// meet. Where nobody demands one, because there is no tagger, or it came from
+// the Key and no step needs it, what another program or tagger made has none.
+func (r *Repository) proof(ctx context.Context, index *blobIndex, s Snapshot, steps []Step) (*Manifest, error) {
+	demanded := len(steps) > 0 || (r.cfg.Manifests != nil && !r.cfg.ofKey)
+	m, verified, err := r.manifest(ctx, index, s)
+	switch {
+	case errors.Is(err, errNoManifest) && !demanded:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !verified && demanded:
+		return nil, fmt.Errorf("snapshot %s: %w", short(s.ID), errOtherTagger)
+	}
+	if err := m.unmet(metBy(steps)); err != nil { // verified or not: what it asks for was not done
+		return nil, err
+	}
+	if !verified {
+		return nil, nil
+	}
+	return m, nil
 }
 
 // emptyFolder opens dir for a restore.
@@ -137,6 +153,7 @@ type restorer struct {
 	index   *blobIndex
 	root    *os.Root
 	report  *RestoreReport
+	foreign bool // no manifest of ours: links are restored
 	pending []link
 	lost    []LostFile
 }
@@ -192,7 +209,7 @@ func (w *restorer) entry(ctx context.Context, n *node, path string, depth int) e
 		return w.subfolder(ctx, n, path, depth)
 	case n.Type == nodeFile:
 		return w.file(ctx, n, path)
-	case n.Type == nodeLink && w.repo.cfg.Manifests == nil:
+	case n.Type == nodeLink && w.foreign:
 		w.pending = append(w.pending, link{path: path, target: n.LinkTarget})
 		return nil
 	}

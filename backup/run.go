@@ -19,7 +19,8 @@ import (
 // run is one RunOnce.
 type run struct {
 	job     *Job
-	started time.Time
+	started time.Time // by the job's clock
+	mono    time.Time // the same moment by a clock that nobody sets
 	fan     *fanout
 	pipe    *pipeline
 
@@ -34,53 +35,59 @@ type run struct {
 // packs that nothing names.
 func (r *run) do(ctx context.Context) (result *Result, err error) {
 	defer func() { err = errors.Join(err, r.unlock(ctx)) }()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if err := r.checkClock(); err != nil {
+		return nil, err
+	}
 	if err := r.fan.each(ctx, func(t *target) (err error) {
 		t.lock, err = acquire(ctx, t.repo, r.job.now)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	defer r.keepLocks(ctx)()
+	defer r.keepLocks(ctx, cancel)()
 	if err := r.fan.level(ctx); err != nil {
 		return nil, err
 	}
-	index, newest, err := r.load(ctx)
+	known, err := r.load(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if r.pipe, err = newPipeline(ctx, r.fan, r.fan.targets[0].repo.master, index); err != nil {
+	if r.pipe, err = newPipeline(ctx, r.fan, r.fan.targets[0].repo.master, known); err != nil {
 		return nil, err
 	}
 	defer r.pipe.close()
 	if err := r.read(ctx); err != nil {
+		if len(r.fan.alive()) == 0 {
+			err = r.fan.errs() // that is why the sources were stopped
+		}
 		return nil, err
 	}
-	return r.commit(ctx, newest)
+	return r.commit(ctx)
 }
 
-// keepLocks refreshes the locks until the returned func is called.
-func (r *run) keepLocks(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var done sync.WaitGroup
-	done.Go(func() {
-		ticker := time.NewTicker(lockRefresh)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
+// keepLocks refreshes the locks until the returned func is called, each by
+// itself: a store that hangs must not cost another one its lock. A store whose
+// lock is not renewed fails, and without any store the run is cancelled.
+func (r *run) keepLocks(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
+	ctx, done := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	for _, t := range r.fan.alive() {
+		all.Go(func() {
+			err := t.lock.keepFresh(ctx)
+			if ctx.Err() != nil {
 				return
-			case <-ticker.C:
 			}
-			for _, t := range r.fan.alive() {
-				if err := t.lock.refresh(ctx); err != nil && ctx.Err() == nil {
-					t.fail(err)
-				}
+			t.fail(err)
+			if len(r.fan.alive()) == 0 {
+				cancel(r.fan.errs())
 			}
-		}
-	})
+		})
+	}
 	return func() {
-		cancel()
-		done.Wait()
+		done()
+		all.Wait()
 	}
 }
 
@@ -94,32 +101,43 @@ func (r *run) unlock(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// load reads the index: the blobs that every store is sure to have.
-func (r *run) load(ctx context.Context) (index *blobIndex, newest time.Time, err error) {
+// load reads the snapshots and indexes of the stores, and returns for each the
+// blobs that it is sure to have. A store that lost packs fails as long as
+// another one is whole: to store its share again would make that one grow.
+// Where none is whole all go on, and lean on nothing that is damaged.
+func (r *run) load(ctx context.Context) (known []*blobIndex, err error) {
+	var newest Snapshot
+	var holder *target
+	sure := map[*target]*blobIndex{}
+	whole := false
 	for _, t := range r.fan.alive() {
-		snapshots, err := t.repo.Snapshots(ctx)
-		var x *blobIndex
+		snapshots, damaged, err := t.repo.readSnapshots(ctx)
 		if err == nil {
-			x, err = t.repo.index(ctx)
-		}
-		if err == nil {
-			x, err = t.whole(x)
+			sure[t], err = t.sure(ctx)
 		}
 		if err != nil {
 			t.fail(err)
 			continue
 		}
-		if index != nil {
-			x = index.common(x)
+		for _, err := range damaged {
+			t.problem(err)
 		}
-		if index = x; len(snapshots) > 0 {
-			newest = snapshots[len(snapshots)-1].Time
+		whole = whole || len(t.lost) == 0
+		if n := len(snapshots); n > 0 && snapshots[n-1].Time.After(newest.Time) {
+			newest, holder = snapshots[n-1], t
 		}
 	}
-	if index == nil {
-		return nil, newest, r.fan.errs()
+	for _, t := range r.fan.alive() {
+		if whole && len(t.lost) > 0 {
+			t.fail(corrupt("%d packs are missing, cut or damaged (Problems names them): remove what is damaged, and the next run brings back what another store holds; for the rest run restic rebuild-index", len(t.lost)))
+			continue
+		}
+		known = append(known, sure[t])
 	}
-	return index, newest, nil
+	if len(known) == 0 {
+		return nil, r.fan.errs()
+	}
+	return known, r.checkNewest(newest, holder)
 }
 
 // read asks for the heads and runs the sources, in the order that makes the
@@ -219,8 +237,11 @@ func generationList(counts map[string]map[uint32]int64) []GenerationCount {
 
 // commit writes the manifest, what is left of the packs, the indexes, and at
 // last the snapshot, once a key copy covers it.
-func (r *run) commit(ctx context.Context, newest time.Time) (*Result, error) {
+func (r *run) commit(ctx context.Context) (*Result, error) {
 	manifest, err := r.manifest.encode(ctx, r.tagger())
+	if err == nil {
+		_, err = DecodeManifest(ctx, manifest, r.tagger()) // what our own reader refuses restores nothing
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -236,11 +257,18 @@ func (r *run) commit(ctx context.Context, newest time.Time) (*Result, error) {
 			return nil, fmt.Errorf("%w: %w", ErrKeyCopy, err)
 		}
 	}
-	document, err := r.snapshot(tree, newest)
+	if err := r.checkClock(); err != nil {
+		return nil, err
+	}
+	document, err := r.snapshot(tree)
 	if err != nil {
 		return nil, err
 	}
-	id, err := r.fan.putFile(ctx, snapFolder, r.pipe.own.file(document))
+	sealed, err := r.pipe.own.file(document)
+	if err != nil {
+		return nil, err
+	}
+	id, err := r.fan.commit(ctx, snapFolder, sealed, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -249,11 +277,11 @@ func (r *run) commit(ctx context.Context, newest time.Time) (*Result, error) {
 		Snapshot: id.String(), Manifest: hex.EncodeToString(digest[:]), Files: r.files, Bytes: r.bytes, Started: r.started,
 	}
 	for _, t := range r.fan.targets {
-		t.result.Err = t.failed()
-		if t.result.Err == nil {
-			result.Added = t.result.Bytes
+		store := t.report()
+		if store.Err == nil {
+			result.Added = store.Bytes
 		}
-		result.Stores = append(result.Stores, t.result)
+		result.Stores = append(result.Stores, store)
 	}
 	return result, r.fan.errs()
 }
@@ -276,21 +304,15 @@ func (r *run) saveTop(manifest []byte) (blobID, error) {
 	return r.pipe.saveTree(r.top)
 }
 
-// snapshot is later than every other one: "latest" is by time, and a clock
-// that was set back must not hide a new snapshot. The manifest keeps the
-// clock's own word.
-func (r *run) snapshot(tree blobID, newest time.Time) ([]byte, error) {
-	at := r.started
-	if !at.After(newest) {
-		at = newest.UTC().Add(time.Microsecond)
-	}
+// snapshot carries the time at which the run began, as the manifest does.
+func (r *run) snapshot(tree blobID) ([]byte, error) {
 	paths := make([]string, 0, len(r.top))
 	for name := range r.top {
 		paths = append(paths, "/"+name)
 	}
 	slices.Sort(paths)
 	return json.Marshal(snapshotJSON{
-		Time: at, Tree: &tree, Paths: paths, Hostname: nobody, Username: nobody,
+		Time: r.started, Tree: &tree, Paths: paths, Hostname: nobody, Username: nobody,
 		UID: uint32(max(os.Getuid(), 0)), GID: uint32(max(os.Getgid(), 0)), Tags: []string{ownTag, jobTag + r.job.Name},
 	})
 }

@@ -31,7 +31,8 @@ type Source interface {
 }
 
 // Tagger authenticates manifests with an installation key:
-// vault.ManifestTagger() of package encryption is one.
+// vault.ManifestTagger() of package encryption is one, and without a vault
+// [MachineKey.Manifests].
 type Tagger interface {
 	// Tag returns an authentication tag over data.
 	Tag(ctx context.Context, data []byte) ([]byte, error)
@@ -51,6 +52,7 @@ type Table struct {
 // Snapshot returns.
 type Writer struct {
 	pipe     *pipeline
+	name     string // of the source
 	root     *folderNode
 	last     string
 	files    int
@@ -79,8 +81,8 @@ var errDone = errors.New("backup: the writer of a source was used after Snapshot
 
 var sourceName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$`)
 
-func newWriter(pipe *pipeline) *Writer {
-	return &Writer{pipe: pipe, root: newFolderNode(), sum: sha256.New()}
+func newWriter(pipe *pipeline, name string) *Writer {
+	return &Writer{pipe: pipe, name: name, root: newFolderNode(), sum: sha256.New()}
 }
 
 func newFolderNode() *folderNode {
@@ -91,7 +93,7 @@ func newFolderNode() *folderNode {
 // and come in ascending order of their bytes. Exactly info.Size() bytes must
 // follow; fewer or more mean that the file changed while it was read.
 func (w *Writer) File(path string, info fs.FileInfo, content io.Reader) error {
-	parent, name, err := w.folder(path)
+	parent, name, err := w.folder(path, 0)
 	if err == nil && (!info.Mode().IsRegular() || info.Size() < 0) {
 		err = errors.New("neither a regular file nor a folder")
 	}
@@ -107,7 +109,8 @@ func (w *Writer) File(path string, info fs.FileInfo, content io.Reader) error {
 	size := info.Size()
 	w.last = path
 	writeFileHead(w.sum, path, size)
-	counted := &countReader{r: io.TeeReader(content, w.sum)}
+	// One byte more shows a file that grew; one without end is not read on.
+	counted := &countReader{r: io.TeeReader(io.LimitReader(content, max(size, size+1)), w.sum)}
 	ids, err := w.pipe.stream(counted, &w.pending)
 	if err != nil {
 		return w.fail(err)
@@ -142,7 +145,7 @@ func (c *countReader) Read(p []byte) (int, error) {
 // Dir stores a folder, so that empty ones come back too. Folders that hold
 // files need no Dir.
 func (w *Writer) Dir(path string, info fs.FileInfo) error {
-	parent, name, err := w.folder(path)
+	parent, name, err := w.folder(path, 1)
 	if err == nil && parent.files[name] != nil {
 		err = errors.New("two entries with one name")
 	}
@@ -177,16 +180,23 @@ func (w *Writer) fail(err error) error {
 	return err
 }
 
-// folder finds the folder of a path and makes those on the way.
-func (w *Writer) folder(path string) (*folderNode, string, error) {
+// folder finds the folder of a path and makes those on the way; below is how
+// many folders the path's last name adds.
+func (w *Writer) folder(path string, below int) (*folderNode, string, error) {
 	if w.done {
 		return nil, "", errDone
 	}
 	at := w.root
 	parts := strings.Split(path, "/")
+	if n := len(parts) + below; n > maxDepth { // the source's own folder included
+		return nil, "", tooLarge("a path", n, maxDepth, "folders")
+	}
 	for i, part := range parts {
 		if !safeName(part) {
 			return nil, "", ErrUnsafeName
+		}
+		if len(part) > maxName {
+			return nil, "", tooLarge("a name", len(part), maxName, "bytes")
 		}
 		if i == len(parts)-1 {
 			break
@@ -212,10 +222,10 @@ func (w *Writer) close() (*node, error) {
 	if err := context.Cause(w.pipe.ctx); err != nil {
 		return nil, err
 	}
-	return w.saveFolder(w.root)
+	return w.saveFolder(w.root, "")
 }
 
-func (w *Writer) saveFolder(f *folderNode) (*node, error) {
+func (w *Writer) saveFolder(f *folderNode, path string) (*node, error) {
 	nodes := make(map[string]*node, len(f.files)+len(f.folders))
 	var newest time.Time
 	for name, file := range f.files {
@@ -229,14 +239,16 @@ func (w *Writer) saveFolder(f *folderNode) (*node, error) {
 		}
 	}
 	for name, sub := range f.folders {
-		n, err := w.saveFolder(sub)
+		n, err := w.saveFolder(sub, strings.TrimPrefix(path+"/"+name, "/"))
 		if err != nil {
 			return nil, err
 		}
 		nodes[name] = n
 	}
 	id, err := w.pipe.saveTree(nodes)
-	if err != nil {
+	if errors.Is(err, ErrLimit) {
+		return nil, &SourceError{Source: w.name, Path: path, Err: err}
+	} else if err != nil {
 		return nil, err
 	}
 	perm := fs.FileMode(0o700)
@@ -263,7 +275,7 @@ func newNode(kind string, mode fs.FileMode, modified time.Time) *node {
 
 // readSource runs one source and returns its folder and manifest entries.
 func readSource(ctx context.Context, s Source, pipe *pipeline, tagger Tagger) (*Writer, *node, []ManifestSource, error) {
-	w := newWriter(pipe)
+	w := newWriter(pipe, s.Name())
 	err := s.Snapshot(ctx, w)
 	n, closeErr := w.close()
 	if err == nil {

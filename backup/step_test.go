@@ -40,7 +40,7 @@ func TestARestoreWithoutAStepThatItsManifestNeedsIsRefused(t *testing.T) {
 	m, err := repo.Manifest(t.Context(), result.Snapshot)
 	require.NoError(t, err)
 	require.Equal(t, []backup.Need{backup.NeedKeys, backup.NeedIndexes, backup.NeedTrail, backup.NeedLedger}, m.Needs())
-	without, err := backup.Open(t.Context(), memory, backup.Config{Key: fixedKey})
+	without, err := backup.Open(t.Context(), memory, backup.Config{Key: backup.NewPassphrase(fixedKey.Password())})
 	require.NoError(t, err)
 	all := meeting()
 	for i, lacking := range all {
@@ -80,6 +80,29 @@ func TestARestoreWithoutAStepThatItsManifestNeedsIsRefused(t *testing.T) {
 	look := filepath.Join(t.TempDir(), "look")
 	require.NoError(t, os.CopyFS(look, files))
 	require.ErrorIs(t, backup.Opened(look), backup.ErrClosed)
+}
+
+// A manifest of another tagger is read where only the Key is at hand, and
+// nothing vouches for it. What it asks for must be done all the same, with that
+// tagger.
+func TestAManifestOfAnotherTaggerStillNeedsItsSteps(t *testing.T) {
+	memory, vault := backuptest.NewMemory("a"), backup.NewMachineKey().Manifests()
+	repos, err := backup.Create(t.Context(), backup.Config{Key: fixedKey, Manifests: vault}, memory)
+	require.NoError(t, err)
+	mustRun(t, needy(repos, backup.Folder("files", smallTree(t))))
+	alone := open(t, memory, backup.Config{Key: fixedKey})
+	_, err = restore(t, alone)
+	var need *backup.NeedError
+	require.ErrorAs(t, err, &need)
+	require.Len(t, need.Needs, 4)
+	_, err = restore(t, alone, meeting()...)
+	require.ErrorIs(t, err, backup.ErrManifest)
+	m, err := alone.Manifest(t.Context(), backup.Latest) // names the key copy that the vault needs
+	require.NoError(t, err)
+	require.Equal(t, "key 7", m.KeyPosition)
+	report, err := restore(t, open(t, memory, backup.Config{Key: fixedKey, Manifests: vault}), meeting()...)
+	require.NoError(t, err)
+	require.True(t, report.Verified)
 }
 
 // The mark is judged by the manifest beside it, not by its being there.

@@ -56,13 +56,12 @@ type Info struct {
 
 // The folders of a repository; "config" is a file.
 const (
-	configFile   = "config"
-	keyFolder    = "keys"
-	dataFolder   = "data"
-	indexFolder  = "index"
-	snapFolder   = "snapshots"
-	lockFolder   = "locks"
-	maxSmallFile = 64 << 20 // no config, key, index, snapshot or lock is longer
+	configFile  = "config"
+	keyFolder   = "keys"
+	dataFolder  = "data"
+	indexFolder = "index"
+	snapFolder  = "snapshots"
+	lockFolder  = "locks"
 )
 
 // fileName is the place of a file that is named by its hash.

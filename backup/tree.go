@@ -94,5 +94,5 @@ func decodeTree(document []byte) ([]*node, error) {
 
 // safeName refuses everything that is not the plain name of one entry.
 func safeName(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) <= 4096 && !strings.ContainsAny(name, "/\x00")
+	return name != "" && name != "." && name != ".." && len(name) <= maxForeign && !strings.ContainsAny(name, "/\x00")
 }

@@ -131,12 +131,15 @@ func copyRows(rows Rows) []copyRow {
 
 // WriteCopy writes a key copy into a folder, latest only: the file is
 // complete, on disk and verified in full before it gets its name, and only
-// then all others in the folder are deleted: older copies, and what writers
-// that were killed left unfinished (.keys-*.tmp). When it returns, the folder
+// when the name is on disk, too, all others in the folder are deleted: older
+// copies, and what writers that were killed left unfinished (.keys-*.tmp). A
+// disk that fails on the way costs no older copy. When it returns, the folder
 // holds no older key copy, and no writer that began earlier can bring one: it
 // finds its file gone and starts again. It returns the copy that stays, which
 // is another writer's where that one is newer. The folder is a place of its
-// own, apart from data backups, without versions of old files.
+// own, apart from data backups, without versions of old files. Where folders
+// cannot be flushed (Windows, some network mounts) a power cut may still lose
+// the name.
 func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
 	manifest, err := v.keyset(ctx, "", purposeManifest)
 	if err != nil {
@@ -160,32 +163,29 @@ func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
 var errOvertaken = errors.New("other writers keep finishing first")
 
 func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *openKeyset) (Copy, error) {
-	temp, err := os.CreateTemp(dir, tempPattern)
+	temp, err := v.disk.create(dir)
 	if err != nil {
 		return Copy{}, fmt.Errorf("%w: write: %w", ErrCopy, err)
 	}
 	name, err := v.fillCopy(ctx, temp, manifest)
 	if err != nil {
-		return Copy{}, discard(err, temp.Name())
+		return Copy{}, v.discard(err, temp.Name())
 	}
 	written, err := v.VerifyCopy(ctx, temp.Name())
 	if err != nil {
-		return Copy{}, discard(err, temp.Name())
+		return Copy{}, v.discard(err, temp.Name())
 	}
 	written.Path = filepath.Join(dir, name)
-	if err := os.Rename(temp.Name(), written.Path); err != nil {
-		return Copy{}, discard(fmt.Errorf("%w: write: %w", ErrCopy, err), temp.Name())
-	}
-	if err := syncDir(dir); err != nil {
-		return Copy{}, err
+	if err := v.disk.rename(temp.Name(), written.Path); err != nil {
+		return Copy{}, v.discard(fmt.Errorf("%w: write: %w", ErrCopy, err), temp.Name())
 	}
 	return v.keepNewest(ctx, dir, written)
 }
 
 // discard removes an unfinished file; one that is not there any more was
 // taken away by another writer.
-func discard(err error, path string) error {
-	gone := os.Remove(path)
+func (v *Vault) discard(err error, path string) error {
+	gone := v.disk.remove(path)
 	if errors.Is(gone, fs.ErrNotExist) {
 		gone = errOvertaken
 	}
@@ -193,7 +193,7 @@ func discard(err error, path string) error {
 }
 
 // fillCopy writes all lines, syncs and closes the file.
-func (v *Vault) fillCopy(ctx context.Context, file *os.File, manifest *openKeyset) (name string, err error) {
+func (v *Vault) fillCopy(ctx context.Context, file copyFile, manifest *openKeyset) (name string, err error) {
 	w := &copyWriter{out: bufio.NewWriter(file), sum: sha256.New()}
 	err = v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
 		state, err := tx.State(ctx)
@@ -272,19 +272,19 @@ func (e copyEnd) authenticated() ([]byte, error) {
 	return append(frame.Join(copyDomain), line...), err
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
+// syncFolder makes names in the folder durable. An error of it says that the
+// disk may yet lose a copy that got its name, or bring back one that was
+// deleted.
+func (v *Vault) syncFolder(dir string) error {
+	if err := v.disk.syncFolder(dir); err != nil {
 		return fmt.Errorf("%w: sync folder: %w", ErrCopy, err)
 	}
-	// Some systems cannot sync a folder; the file itself is synced.
-	_ = d.Sync()
-	return d.Close()
+	return nil
 }
 
-// keepNewest deletes all copies in the folder but the newest good one. It
-// deletes only what stood there when it began: whoever brings a file later
-// tidies up after itself.
+// keepNewest deletes all copies in the folder but the newest good one, once
+// that one is durable under its name. It deletes only what stood there when it
+// began: whoever brings a file later tidies up after itself.
 func (v *Vault) keepNewest(ctx context.Context, dir string, written Copy) (Copy, error) {
 	files, err := copiesIn(dir)
 	if err != nil {
@@ -303,18 +303,22 @@ func (v *Vault) keepNewest(ctx context.Context, dir string, written Copy) (Copy,
 			return Copy{}, err // it may be good
 		}
 	}
+	// After the look around, so that it covers another writer's copy too.
+	if err := v.syncFolder(dir); err != nil {
+		return Copy{}, err
+	}
 	for _, name := range files {
 		if name == filepath.Base(written.Path) {
 			continue
 		}
-		if gone := os.Remove(filepath.Join(dir, name)); !errors.Is(gone, fs.ErrNotExist) {
+		if gone := v.disk.remove(filepath.Join(dir, name)); !errors.Is(gone, fs.ErrNotExist) {
 			err = errors.Join(err, gone)
 		}
 	}
 	if err != nil {
 		return Copy{}, fmt.Errorf("%w: an older copy is still there: %w", ErrCopy, err)
 	}
-	return written, syncDir(dir)
+	return written, v.syncFolder(dir)
 }
 
 // copiesIn lists the key copies of a folder, unfinished and misnamed ones
@@ -367,18 +371,16 @@ func (v *Vault) Copier(dir string) func(ctx context.Context) error {
 	}
 }
 
-// KeyCopy returns a func that answers nil once a verified key copy in the
-// folder covers the position; it writes a copy when the newest one does not.
-// A data snapshot commits only after it.
+// KeyCopy returns a func that answers nil once a verified and durable key copy
+// in the folder covers the position, and no other copy is left there; it writes
+// a copy where that is not so yet. A data snapshot commits only after it.
 func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) error {
 	return func(ctx context.Context, position []byte) error {
 		if _, err := parsePosition(position); err != nil {
 			return err
 		}
-		if path, err := NewestCopy(dir); err == nil {
-			if have, err := v.VerifyCopy(ctx, path); err == nil && have.Covers(position) == nil {
-				return nil
-			}
+		if v.covered(ctx, dir, position) {
+			return v.syncFolder(dir) // whoever wrote the copy may have failed at that
 		}
 		written, err := v.WriteCopy(ctx, dir)
 		if err != nil {
@@ -386,4 +388,20 @@ func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) e
 		}
 		return written.Covers(position)
 	}
+}
+
+// covered reports whether the newest copy of the folder is good and covers the
+// position, and no run that failed has left an older one.
+func (v *Vault) covered(ctx context.Context, dir string, position []byte) bool {
+	path, err := NewestCopy(dir)
+	if err != nil {
+		return false
+	}
+	files, err := copiesIn(dir)
+	older := func(name string) bool { return matches(copyPattern, name) && name != filepath.Base(path) }
+	if err != nil || slices.ContainsFunc(files, older) {
+		return false
+	}
+	have, err := v.VerifyCopy(ctx, path)
+	return err == nil && have.Covers(position) == nil
 }

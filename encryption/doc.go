@@ -3,6 +3,25 @@
 // still found by index, keys rotate while everyone works, and erasing a
 // person is the destruction of one small key.
 //
+// The first lines; must and check stand for what is done about an error, and
+// the example FirstLines has what stands around them:
+//
+//	check(sqlkeys.Install(ctx, keyDB))
+//	vault := must(encryption.Create(ctx, encryption.Config{Keys: must(sqlkeys.Open(ctx, keyDB)), KEK: kekFor})) // once; Open at every other start
+//	check(vault.AddTenant(ctx, "main"))
+//	contacts := must(vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{
+//		{Name: "email", Index: []encryption.Index{{Column: "email_idx", As: encryption.Email, Bits: 32}}},
+//		{Name: "notes"},
+//	}}))
+//	w := must(contacts.Writer(ctx, "main", person)) // before BEGIN; good for 5 s
+//	must(db.ExecContext(ctx, `INSERT INTO contacts (id, person, email, email_idx) VALUES (?, ?, ?, ?)`,
+//		id, person, w.Text("email", mail), w.Int64("email_idx", mail)))
+//	where, args := must(contacts.Lookup(ctx, "main", "email_idx", "ANN@b.example")).Where("")
+//	var email encryption.Sealed
+//	check(db.QueryRowContext(ctx, `SELECT id, person, email FROM contacts WHERE `+where, args...).Scan(&id, &person, &email))
+//	mail = must(must(contacts.Reader(ctx, "main", person)).Text(ctx, person, id, "email", email.Bytes()))
+//	must(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
+//
 // KEK (in your KMS, per tenant, handed in) -> keysets of a tenant (Tink) ->
 // one random key per person and generation -> fields, streams, and what other
 // packages seal for a person.
@@ -21,7 +40,8 @@
 //     sealed byte has changed.
 //   - A folder of key copies holds the newest only. What a killed writer left
 //     unfinished (.keys-*.tmp) holds wrapped keys, too, and goes with the next
-//     copy: with those of CloseEpoch at the latest.
+//     copy: with those of CloseEpoch at the latest. None is deleted before its
+//     successor is on disk under its name.
 //   - Reseal never overwrites a concurrent change, and DestroyGeneration
 //     refuses while a declared holder needs the keys.
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,

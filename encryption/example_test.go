@@ -21,11 +21,19 @@ import (
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
+const examplePragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		log.Fatal(err)
 	}
 	return v
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
 }
 
 // kekFor stands for a KMS.
@@ -52,17 +60,49 @@ func exampleContacts(vault *encryption.Vault) *encryption.SealedTable {
 
 func exampleDB() (*sql.DB, func()) {
 	dir := must(os.MkdirTemp("", "example"))
-	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+sqlites))
+	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+examplePragmas))
 	must(db.Exec(`CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT NOT NULL, email BLOB, notes BLOB, email_idx INTEGER) STRICT`))
 	return db, func() { _ = db.Close(); _ = os.RemoveAll(dir) }
 }
 
+// Seal a row, find it, open it, and forget the person. must and check stand
+// for what an application does about an error; kekFor for its KMS.
+func Example_firstLines() {
+	// exampleDB, check, must and kekFor stand in example_test.go.
+	ctx := context.Background()
+	db, closeDB := exampleDB() // with the table contacts
+	defer closeDB()
+	keyDB, closeKeys := exampleDB() // a database of their own for the keys
+	defer closeKeys()
+	id, person, mail := "c1", "p1", "Ann@b.example"
+
+	check(sqlkeys.Install(ctx, keyDB))
+	vault := must(encryption.Create(ctx, encryption.Config{Keys: must(sqlkeys.Open(ctx, keyDB)), KEK: kekFor})) // once; Open at every other start
+	check(vault.AddTenant(ctx, "main"))
+	contacts := must(vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{
+		{Name: "email", Index: []encryption.Index{{Column: "email_idx", As: encryption.Email, Bits: 32}}},
+		{Name: "notes"},
+	}}))
+	w := must(contacts.Writer(ctx, "main", person)) // before BEGIN; good for 5 s
+	must(db.ExecContext(ctx, `INSERT INTO contacts (id, person, email, email_idx) VALUES (?, ?, ?, ?)`,
+		id, person, w.Text("email", mail), w.Int64("email_idx", mail)))
+	where, args := must(contacts.Lookup(ctx, "main", "email_idx", "ANN@b.example")).Where("")
+	var email encryption.Sealed
+	check(db.QueryRowContext(ctx, `SELECT id, person, email FROM contacts WHERE `+where, args...).Scan(&id, &person, &email))
+	mail = must(must(contacts.Reader(ctx, "main", person)).Text(ctx, person, id, "email", email.Bytes()))
+	must(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
+
+	fmt.Println(mail)
+	// Output: Ann@b.example
+}
+
 // The first start of an installation, and every other one.
 func Example() {
+	// must, examplePragmas and kekFor stand in example_test.go.
 	ctx := context.Background()
 	dir := must(os.MkdirTemp("", "keys"))
 	defer func() { _ = os.RemoveAll(dir) }()
-	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "keys.db")+sqlites))
+	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "keys.db")+examplePragmas))
 	defer func() { _ = db.Close() }()
 
 	if err := sqlkeys.Install(ctx, db); err != nil {
@@ -83,6 +123,7 @@ func Example() {
 }
 
 func ExampleSealedTable_Writer() {
+	// exampleVault, exampleContacts, exampleDB and must stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
 	contacts := exampleContacts(vault)
@@ -110,6 +151,7 @@ func ExampleSealedTable_Writer() {
 }
 
 func ExampleOpenAll() {
+	// exampleVault, exampleContacts, row and must stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
 	contacts := exampleContacts(vault)
@@ -139,6 +181,7 @@ func (r *row) SealedCells() (owner, id string, cells []encryption.Cell) {
 }
 
 func ExampleSealedTable_Reseal() {
+	// exampleVault, exampleContacts, exampleDB and must stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
 	contacts := exampleContacts(vault)
@@ -162,6 +205,7 @@ func ExampleSealedTable_Reseal() {
 }
 
 func ExampleVault_Erase() {
+	// exampleVault, exampleContacts and must stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
 	contacts := exampleContacts(vault)
@@ -179,6 +223,7 @@ func ExampleVault_Erase() {
 }
 
 func ExampleVault_AddAlias() {
+	// exampleVault and must stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
 	fmt.Println(vault.AddAlias(ctx, "main", "p17", "p12"))
@@ -190,6 +235,7 @@ func ExampleVault_AddAlias() {
 }
 
 func ExampleVault_Aliases() {
+	// exampleVault and must stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
 	fmt.Println(vault.AddAlias(ctx, "main", "p17", "p12"), vault.AddAlias(ctx, "main", "p18", "p12"))
@@ -203,6 +249,7 @@ func ExampleVault_Aliases() {
 }
 
 func ExampleVault_CloseEpoch() {
+	// exampleVault, exampleContacts, must and kekFor stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
 	contacts := exampleContacts(vault)
@@ -225,6 +272,7 @@ func ExampleVault_CloseEpoch() {
 }
 
 func ExampleSealedTable_SealStream() {
+	// must and exampleVault stand in example_test.go.
 	ctx := context.Background()
 	files := must(exampleVault().Table(encryption.Table{Name: "attachments", Columns: []encryption.Column{{Name: "content", Stream: true}}}))
 	ref := encryption.StreamRef{Tenant: "main", Owner: "p1", Column: "content", Row: "f1"}
@@ -239,6 +287,7 @@ func ExampleSealedTable_SealStream() {
 }
 
 func ExampleVault_PersonSealer() {
+	// exampleVault and must stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
 	sealer := vault.PersonSealer("opening")
@@ -251,6 +300,7 @@ func ExampleVault_PersonSealer() {
 }
 
 func ExampleVault_Tagger() {
+	// exampleVault and must stand in example_test.go.
 	ctx := context.Background()
 	seal := exampleVault().Tagger("seal")
 	tag := must(seal.Tag(ctx, "main", []byte("row")))
@@ -259,6 +309,7 @@ func ExampleVault_Tagger() {
 }
 
 func ExampleSealedTable_RebuildIndexes() {
+	// exampleVault, exampleContacts, exampleDB and must stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
 	contacts := exampleContacts(vault)
@@ -275,6 +326,7 @@ func ExampleSealedTable_RebuildIndexes() {
 }
 
 func ExampleSealedTable_Redact() {
+	// exampleVault, exampleContacts, exampleDB and must stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
 	contacts := exampleContacts(vault)
@@ -305,6 +357,7 @@ func ExampleGenerationOf() {
 }
 
 func ExampleVault_LedgerDigests() {
+	// exampleVault stands in example_test.go.
 	roots, digests, err := exampleVault().LedgerDigests()(context.Background(), "crmguard/ledger/digest/v1", []byte("id"))
 	fmt.Println(len(roots), len(digests[0]), err)
 	// Output: 1 32 <nil>

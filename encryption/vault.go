@@ -17,7 +17,8 @@ import (
 // does the work of the key lifecycle. It is safe for concurrent use; several
 // processes may each have one over the same key store.
 type Vault struct {
-	cfg Config
+	cfg  Config
+	disk copyDisk
 
 	check  sync.Mutex // one freshness check at a time
 	create sync.Mutex // one creation of keys at a time: the second caller finds them
@@ -106,7 +107,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, StoreState, error) {
 	if err != nil {
 		return nil, StoreState{}, err
 	}
-	v := &Vault{cfg: cfg, tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}}
+	v := &Vault{cfg: cfg, disk: osCopyDisk{}, tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}}
 	start := cfg.Now()
 	state, err := cfg.Keys.State(ctx)
 	if err != nil {

@@ -1,6 +1,7 @@
 package integrity
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"strings"
@@ -8,49 +9,35 @@ import (
 	"unicode/utf8"
 )
 
-// blank reports whether a value counts as not there.
-func blank(v any) bool {
-	switch x := v.(type) {
-	case nil:
-		return true
-	case string:
-		return strings.TrimSpace(x) == ""
-	}
-	return false
-}
-
-// check applies the rules of a field to a value that is there.
-func (p *plan) check(value any, record map[string]any) Code {
-	code := Code("")
+// check applies the rules of a field, all but its own Check, to a value that
+// is there.
+func (p *plan) check(value any) Code {
 	switch {
 	case p.Type.isText():
 		text, ok := value.(string)
 		if !ok {
 			return CodeType
 		}
-		code = p.checkText(text)
+		return p.checkText(text)
 	case p.Type == Integer:
-		code = checkInteger(value)
+		return checkInteger(value)
 	case p.Type == Decimal:
-		code = p.checkDecimal(value)
+		return p.checkDecimal(value)
 	case p.Type == Boolean:
-		if _, ok := value.(bool); !ok {
-			code = CodeBoolean
-		}
+		_, ok := value.(bool)
+		return unless(ok, CodeBoolean)
 	case p.Type == Date:
-		code = checkDate(value)
-	case p.Type == Time:
-		code = checkTime(value)
+		return checkDate(value)
+	default:
+		return checkTime(value)
 	}
-	if code == "" && p.Check != nil {
-		code = p.Check(value, record)
-	}
-	return code
 }
 
 func (p *plan) checkText(s string) Code {
-	if code := checkPlain(s); code != "" {
-		return code
+	if !printable(s) {
+		if code := cmp.Or(checkPlain(s), checkHygiene(s, p.FreeText)); code != "" {
+			return code
+		}
 	}
 	if p.MinLen > 0 || p.MaxLen > 0 {
 		n := utf8.RuneCountInString(s)
@@ -66,7 +53,7 @@ func (p *plan) checkText(s string) Code {
 			return CodeOneOf
 		}
 	}
-	if p.pattern != nil && !p.pattern.MatchString(s) {
+	if p.pattern != nil && (len(s) > maxPatternText || !p.pattern.MatchString(s)) {
 		return CodePattern
 	}
 	return checkForm(p.Type, s)
@@ -161,10 +148,10 @@ func digits(s string) bool {
 func checkDate(value any) Code {
 	switch x := value.(type) {
 	case time.Time:
-		return ""
+		return unless(inYears(x), CodeDate)
 	case string:
-		_, err := time.Parse(time.DateOnly, x)
-		return unless(err == nil, CodeDate)
+		t, err := time.Parse(time.DateOnly, x)
+		return unless(err == nil && inYears(t), CodeDate)
 	}
 	return CodeType
 }
@@ -172,10 +159,25 @@ func checkDate(value any) Code {
 func checkTime(value any) Code {
 	switch x := value.(type) {
 	case time.Time:
-		return ""
+		return unless(inYears(x), CodeTime)
 	case string:
-		_, err := time.Parse(time.RFC3339Nano, x)
-		return unless(err == nil, CodeTime)
+		_, ok := parseTime(x)
+		return unless(ok, CodeTime)
 	}
 	return CodeType
 }
+
+// parseTime reads RFC 3339 as it is written there. Package time is more
+// lenient: an hour of one digit, a comma, an offset of a day. A leap second is
+// a time that neither Go nor a database can hold.
+func parseTime(s string) (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || s[13] != ':' || s[19] == ',' || !inYears(t) {
+		return time.Time{}, false
+	}
+	return t, s[len(s)-1] == 'Z' || s[len(s)-5:len(s)-3] < "24"
+}
+
+// inYears holds for the years that a date is written with, which databases
+// share: 1 to 9999.
+func inYears(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }

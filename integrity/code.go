@@ -32,6 +32,8 @@ const (
 	CodeCard         Code = "card"          // not a card number
 	CodeUTF8         Code = "invalid_utf8"  // bytes that are not UTF-8
 	CodeNUL          Code = "nul"           // a NUL character
+	CodeControl      Code = "control"       // a character that acts on what surrounds it; see Field.FreeText
+	CodeNoSchema     Code = "no_schema"     // no rules to judge by
 )
 
 // The codes of a file or an import.
@@ -40,6 +42,7 @@ const (
 	CodeTooManyColumns  Code = "too_many_columns" // more cells than the header
 	CodeQuote           Code = "quote"            // a quote mark where none may stand
 	CodeQuoteOpen       Code = "quote_open"       // a quote that is never closed
+	CodeLineEnd         Code = "line_end"         // a lone carriage return, or a lone line feed where carriage returns end lines
 	CodeFieldTooLarge   Code = "field_too_large"  // a cell above the limit
 	CodeRecordTooLarge  Code = "record_too_large" // a record above the limit
 	CodeDuplicate       Code = "duplicate"        // the value of a unique field stood in an earlier row

@@ -1,241 +1,282 @@
 package integrity
 
 import (
-	"bytes"
 	"database/sql/driver"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
 // Column is one stored column: what a seal covers and what reconcile compares.
-// The type says what the stored value means, so that the same row seals and
-// compares alike whether a driver returns true or 1, text or bytes, a date or
-// a time.
+// The type says what the database holds, so that the same row seals alike
+// whether a driver returns true or 1, a date or a time.
 type Column struct {
 	// Name is the logical name, frozen once a row was sealed under it.
 	Name string
-	// Type is what the column holds. Email, Phone and the other types of text
-	// are Text here.
+	// Type is what the database holds. Email, Phone and the other types of
+	// text are Text here, and so is everything that is to be sealed letter by
+	// letter, such as a time that stands in a column of text.
 	Type Type
 	// Scale is the number of digits after the point of a Decimal.
 	Scale int
 }
 
-// Canonical returns type ‖ LP(value), the canonical bytes of a stored value.
-// Accepted are, besides nil (NULL) and any [driver.Valuer]:
-//
-//   - text types: string, []byte with UTF-8
-//   - Integer: Go integers, decimal text
-//   - Decimal: decimal text, Go integers; at most Scale digits after the point
-//   - Boolean: bool, integers 0 and 1
-//   - Date: YYYY-MM-DD, time.Time
-//   - Time: time.Time, int64 microseconds since 1970, RFC 3339; finer than
-//     microseconds is cut
-//   - Bytes: []byte
-//   - JSON: string or []byte with a JSON document
-//   - Float: float64, float32
-//   - Sealed: []byte in binary form, or text in the form cg1.…; both give the
-//     same bytes
+// stored encodes a value for a seal; [Sealer.Seal] says which are taken.
+func (c Column) stored(value any) (frame.Value, error) {
+	plain, err := c.plain(value)
+	if err != nil {
+		return frame.Value{}, err
+	}
+	return c.value(plain)
+}
+
+// Canonical returns type ‖ LP(value), the canonical bytes of what a value
+// means: two systems that keep it differently compare as equal. It takes what
+// a seal takes (see [Sealer.Seal]) and, beyond it, other spellings of the same
+// value: integers in decimal text, decimals with more or fewer zeros, times in
+// RFC 3339 (finer than microseconds is cut), and sealed fields of either form
+// give the same bytes. JSON compares as RFC 8785, by the exact values of its
+// numbers: 1, 1.0 and 1E0 are one, 9007199254740993 and 9007199254740992 two.
 //
 // Anything else is an error that wraps [ErrRow] and does not show the value.
 func (c Column) Canonical(value any) ([]byte, error) {
-	v, err := c.value(value)
+	plain, err := c.plain(value)
+	if err != nil {
+		return nil, err
+	}
+	v, err := c.value(c.meant(plain))
 	if err != nil {
 		return nil, err
 	}
 	return v.Append(nil), nil
 }
 
-func (c Column) value(value any) (frame.Value, error) {
-	if valuer, ok := value.(driver.Valuer); ok {
-		plain, err := valuer.Value()
-		if err != nil {
-			return frame.Value{}, c.refuse()
-		}
-		value = plain
+// plain is what database/sql would hand to a driver: nil, int64, float64, bool,
+// []byte, string or time.Time.
+func (c Column) plain(value any) (any, error) {
+	plain, err := driver.DefaultParameterConverter.ConvertValue(value)
+	if err != nil {
+		return nil, c.refuse(value)
 	}
-	if value == nil {
-		return frame.Value{Type: frame.Null}, nil
+	if raw, isBytes := plain.([]byte); isBytes && raw == nil {
+		return nil, nil // database/sql stores nil bytes as NULL
 	}
-	v, ok := c.encode(value)
-	if !ok {
-		return frame.Value{}, c.refuse()
-	}
-	return v, nil
+	return plain, nil
 }
 
-func (c Column) refuse() error {
-	return &valueError{fmt.Sprintf("column %q: value is not a %s", c.Name, c.Type)}
+// meant puts the one spelling that a seal takes in place of others.
+func (c Column) meant(value any) any {
+	if at, isTime := value.(time.Time); isTime && c.Type == Time {
+		return at.Truncate(time.Microsecond)
+	}
+	text, isText := value.(string)
+	if !isText {
+		return value
+	}
+	switch c.Type {
+	case Integer:
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
+			return n
+		}
+	case Decimal:
+		if d, ok := scaled(text, c.Scale); ok {
+			return d
+		}
+	case Time:
+		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+			return at.Truncate(time.Microsecond)
+		}
+	case Sealed:
+		if raw, ok := openText(text); ok {
+			return raw
+		}
+	default: // all other types have one spelling only
+	}
+	return value
+}
+
+// CheckColumns refuses columns without a name, of an unknown type or scale, and
+// names that stand twice, with an error that wraps [ErrConfig].
+func CheckColumns(columns ...Column) error {
+	seen := map[string]bool{}
+	for _, c := range columns {
+		if err := checkID("column", c.Name); err != nil {
+			return configErr("%w", err)
+		}
+		if seen[c.Name] {
+			return configErr("column %q stands twice", c.Name)
+		}
+		seen[c.Name] = true
+		if !c.Type.known() {
+			return configErr("column %q: unknown type", c.Name)
+		}
+		if c.Scale < 0 || c.Scale > maxScale || c.Scale > 0 && c.Type != Decimal {
+			return configErr("column %q: scale %d of type %s", c.Name, c.Scale, c.Type)
+		}
+	}
+	return nil
+}
+
+// refuse names the column, what it holds and the Go type of what came instead.
+func (c Column) refuse(value any) error {
+	want := c.Type.String()
+	switch c.Type {
+	case Decimal:
+		want = fmt.Sprintf("decimal with %d digits after the point", c.Scale)
+	case Date:
+		want = "date YYYY-MM-DD or a time at midnight"
+	case Time:
+		want = "time in whole microseconds (Truncate(time.Microsecond))"
+	default:
+	}
+	hint := ""
+	if _, isBytes := value.([]byte); isBytes {
+		hint = " (bytes are text only where the database says so, see TextFromBytes)"
+	}
+	return &valueError{column: c.Name, what: fmt.Sprintf("column %q: a %T that is no %s%s", c.Name, value, want, hint)}
 }
 
 // valueError is about what stands in the row, not about how it was handed in.
 // A row that was sealed had an encoding once: behind a seal it is tampering.
-type valueError struct{ what string }
+type valueError struct{ column, what string }
 
 func (e *valueError) Error() string { return ErrRow.Error() + ": " + e.what }
 func (e *valueError) Unwrap() error { return ErrRow }
 
-func (c Column) encode(value any) (frame.Value, bool) {
-	if raw, ok := value.([]byte); ok && raw == nil {
-		return frame.Value{Type: frame.Null}, true
+// tamperError is a row that holds what its layout rules out.
+type tamperError struct{ column, what string }
+
+func (e *tamperError) Error() string { return ErrTampered.Error() + ": " + e.what }
+func (e *tamperError) Unwrap() error { return ErrTampered }
+
+// value encodes a plain value as it stands.
+func (c Column) value(plain any) (frame.Value, error) {
+	if plain == nil {
+		return frame.Value{Type: frame.Null}, nil
 	}
+	v, err := c.encode(plain)
+	if err != nil {
+		return frame.Value{}, c.refuse(plain)
+	}
+	return v, nil
+}
+
+// errClass says that a type does not take a Go type; refuse says which.
+var errClass = errors.New("of another class")
+
+func (c Column) encode(plain any) (frame.Value, error) {
+	switch x := plain.(type) {
+	case string:
+		return c.ofText(x)
+	case []byte:
+		if c.Type == Bytes || c.Type == Sealed && isSealed(x) {
+			return frame.Of(x)
+		}
+	case int64:
+		return c.ofInteger(x)
+	case float64:
+		return c.ofFloat(x)
+	case bool:
+		if c.Type == Boolean {
+			return frame.Of(x)
+		}
+	case time.Time:
+		return c.ofTime(x)
+	}
+	return frame.Value{}, errClass
+}
+
+func (c Column) ofText(text string) (frame.Value, error) {
 	switch {
 	case c.Type.isText():
-		text, ok := asText(value)
-		return framed(text, ok)
-	case c.Type == Integer:
-		n, ok := asStoredInteger(value)
-		return frame.OfInt(frame.Integer, n), ok
+		return frame.Of(text)
 	case c.Type == Decimal:
-		return c.decimal(value)
-	case c.Type == Boolean:
-		return boolean(value)
+		if d, ok := scaled(text, c.Scale); ok && d == text {
+			return frame.OfDecimal(text)
+		}
 	case c.Type == Date:
-		return date(value)
-	case c.Type == Time:
-		return point(value)
-	}
-	return blob(c.Type, value)
-}
-
-func framed(value any, ok bool) (frame.Value, bool) {
-	if !ok {
-		return frame.Value{}, false
-	}
-	v, err := frame.Of(value)
-	return v, err == nil
-}
-
-func asText(value any) (string, bool) {
-	switch x := value.(type) {
-	case string:
-		return x, true
-	case []byte:
-		return string(x), true
-	}
-	return "", false
-}
-
-func asStoredInteger(value any) (int64, bool) {
-	if _, float := value.(float64); float {
-		return 0, false
-	}
-	if n, ok := asInteger(value); ok {
-		return n, true
-	}
-	text, ok := asText(value)
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	return n, err == nil && strconv.FormatInt(n, 10) == text
-}
-
-func (c Column) decimal(value any) (frame.Value, bool) {
-	text, ok := asText(value)
-	if !ok {
-		n, whole := asStoredInteger(value)
-		text, ok = strconv.FormatInt(n, 10), whole
-	}
-	if !ok {
-		return frame.Value{}, false
-	}
-	canonical, ok := scaled(text, c.Scale)
-	if !ok {
-		return frame.Value{}, false
-	}
-	v, err := frame.OfDecimal(canonical)
-	return v, err == nil
-}
-
-func boolean(value any) (frame.Value, bool) {
-	if b, ok := value.(bool); ok {
-		return framed(b, true)
-	}
-	n, ok := asStoredInteger(value)
-	return must(frame.Of(n == 1)), ok && (n == 0 || n == 1)
-}
-
-// must drops the error of an encoding that cannot fail.
-func must(v frame.Value, _ error) frame.Value { return v }
-
-func date(value any) (frame.Value, bool) {
-	text, ok := asText(value)
-	if t, isTime := value.(time.Time); isTime {
-		text, ok = t.Format(time.DateOnly), true
-	}
-	if !ok {
-		return frame.Value{}, false
-	}
-	v, err := frame.OfDate(text)
-	return v, err == nil
-}
-
-func point(value any) (frame.Value, bool) {
-	switch x := value.(type) {
-	case time.Time:
-		return framed(x, true)
-	case string, []byte:
-		text, _ := asText(x)
-		t, err := time.Parse(time.RFC3339Nano, text)
-		return framed(t, err == nil)
-	}
-	n, ok := asStoredInteger(value)
-	return frame.OfInt(frame.Time, n), ok
-}
-
-func blob(t Type, value any) (frame.Value, bool) {
-	switch t {
-	case Bytes:
-		raw, ok := value.([]byte)
-		return frame.Value{Type: frame.Bytes, Data: raw}, ok
-	case JSON:
-		text, ok := asText(value)
-		if !ok {
-			return frame.Value{}, false
+		return frame.OfDate(text)
+	case c.Type == JSON:
+		return frame.OfJSON([]byte(text))
+	case c.Type == Sealed:
+		if _, ok := openText(text); ok {
+			return frame.Of(text)
 		}
-		v, err := frame.OfJSON([]byte(text))
-		return v, err == nil
+	}
+	return frame.Value{}, errClass
+}
+
+func (c Column) ofInteger(n int64) (frame.Value, error) {
+	switch c.Type {
+	case Integer:
+		return frame.OfInt(frame.Integer, n), nil
+	case Time:
+		return frame.OfInt(frame.Time, n), nil
+	case Boolean:
+		if n == 0 || n == 1 {
+			return frame.Of(n == 1)
+		}
+	case Decimal: // SQLite keeps 12.00 as 12
+		return c.ofNumber(strconv.FormatInt(n, 10))
+	case Float: // SQLite keeps 3.0 as 3, where the column is numeric
+		if x := float64(n); x < 1<<63 && int64(x) == n {
+			return frame.Of(x)
+		}
+	default:
+	}
+	return frame.Value{}, errClass
+}
+
+func (c Column) ofFloat(x float64) (frame.Value, error) {
+	switch c.Type {
 	case Float:
-		switch x := value.(type) {
-		case float64:
-			return framed(x, !math.IsNaN(x))
-		case float32:
-			return framed(float64(x), true)
-		}
-	case Sealed:
-		raw, ok := sealedBytes(value)
-		return frame.Value{Type: frame.Bytes, Data: raw}, ok
-	default: // all other types have their own encoders
+		return frame.Of(x)
+	case Decimal: // SQLite keeps 12.50 as 12.5
+		return c.ofNumber(strconv.FormatFloat(x, 'f', -1, 64))
+	default:
+		return frame.Value{}, errClass
 	}
-	return frame.Value{}, false
 }
 
-// sealedBytes is the binary form of a sealed field: 0x01, generation, IV,
-// ciphertext and tag. The text form is cg1., the generation in 8 hex digits, a
-// dot, and the binary form in base64url.
-func sealedBytes(value any) ([]byte, bool) {
-	const head, least = len("cg1.01234567."), 1 + 4 + 12 + 16
-	text, isString := value.(string)
-	raw, isBytes := value.([]byte)
-	if isBytes && !bytes.HasPrefix(raw, []byte("cg1.")) {
-		return raw, len(raw) >= least && raw[0] == 1
+// ofNumber is a decimal that the database keeps as a number.
+func (c Column) ofNumber(text string) (frame.Value, error) {
+	d, ok := scaled(text, c.Scale)
+	if !ok {
+		return frame.Value{}, errClass
 	}
-	if isBytes {
-		text, isString = string(raw), true
+	return frame.OfDecimal(d)
+}
+
+func (c Column) ofTime(at time.Time) (frame.Value, error) {
+	hour, minute, second := at.Clock()
+	switch {
+	case c.Type == Time && at.Nanosecond()%1000 == 0:
+		return frame.Of(at)
+	case c.Type == Date && hour == 0 && minute == 0 && second == 0 && at.Nanosecond() == 0:
+		return frame.OfDate(at.Format(time.DateOnly))
 	}
-	if !isString || len(text) < head || text[:4] != "cg1." || text[head-1] != '.' {
+	return frame.Value{}, errClass
+}
+
+// The binary form of a sealed field is 0x01, generation, IV, ciphertext and
+// tag. The text form is cg1., the generation in 8 hex digits, a dot, and the
+// binary form in base64url.
+func isSealed(raw []byte) bool {
+	const least = 1 + 4 + 12 + 16
+	return len(raw) >= least && raw[0] == 1
+}
+
+func openText(text string) ([]byte, bool) {
+	_, body, _ := strings.Cut(strings.TrimPrefix(text, "cg1."), ".")
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(body)
+	if err != nil || !isSealed(raw) {
 		return nil, false
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text[head:])
-	if err != nil || len(raw) < least || raw[0] != 1 || hex.EncodeToString(raw[1:5]) != text[4:head-1] {
-		return nil, false
-	}
-	return raw, true
+	return raw, text == "cg1."+hex.EncodeToString(raw[1:5])+"."+body
 }

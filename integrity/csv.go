@@ -5,6 +5,7 @@ import (
 	"io"
 	"iter"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Row is one row of a source.
@@ -19,21 +20,35 @@ type Row struct {
 	Faults []Fault
 	// Dropped names the declared columns whose value was left out.
 	Dropped []string
+
+	places map[string]int // columns of the values by name, from 1
 }
 
-// CSVOptions says how to read a CSV file. The zero value reads RFC 4180.
+// CSVOptions says how to read a CSV file. The zero value reads the grammar of
+// the package comment.
 type CSVOptions struct {
 	// Columns is the mapping of headings to fields, often [KnownHeaders].
 	Columns Columns
-	// Comma is the byte between cells; 0 means ','.
+	// Comma is the byte between cells; 0 means the one that a first line "sep=;"
+	// names, and else ','.
 	Comma byte
 	// MaxField is the largest cell in bytes; 0 means 1 MiB. A larger one is
 	// left out, and the row goes on without it.
 	MaxField int
-	// MaxRecord is the largest record in bytes; 0 means 16 MiB. It bounds the
-	// memory that a quote which is never closed can take, together with a
-	// limit of 65,536 lines a record.
+	// MaxRecord is the largest record in bytes, quotes and line end included; 0
+	// means 16 MiB. A larger one is passed over to its end and lost as one row.
 	MaxRecord int
+	// ShortRows accepts records with fewer cells than the header has: those
+	// that lack are blank. Spreadsheets leave trailing blanks out; a file that
+	// was cut off does so too, so it is not the default.
+	ShortRows bool
+	// ResumeAfterQuote goes on after a broken quote with the line after the one
+	// in which the broken record begins, so that the quote costs one row and
+	// not the rest of the file. Lines that were inside a cell of that record
+	// are then read as rows: whoever could write a note into the source can
+	// plant rows. Set it only for a file whose every cell is trusted. A broken
+	// record above MaxRecord ends the file all the same.
+	ResumeAfterQuote bool
 }
 
 const (
@@ -43,9 +58,6 @@ const (
 )
 
 func (o CSVOptions) check() (CSVOptions, error) {
-	if o.Comma == 0 {
-		o.Comma = ','
-	}
 	if o.MaxField == 0 {
 		o.MaxField = defaultMaxField
 	}
@@ -53,7 +65,7 @@ func (o CSVOptions) check() (CSVOptions, error) {
 		o.MaxRecord = max(defaultMaxRecord, o.MaxField)
 	}
 	switch {
-	case o.Comma == '"' || o.Comma == '\r' || o.Comma == '\n' || o.Comma >= 0x80:
+	case o.Comma != 0 && !isComma(o.Comma):
 		return o, configErr("csv: comma is a quote, a line end or not ASCII")
 	case o.MaxField < 1 || o.MaxRecord < o.MaxField:
 		return o, configErr("csv: limits of %d bytes a field, %d a record", o.MaxField, o.MaxRecord)
@@ -61,23 +73,24 @@ func (o CSVOptions) check() (CSVOptions, error) {
 	return o, nil
 }
 
-// CSV reads rows from r, which needs a header line. The sequence can be used
-// once. It yields
+func isComma(c byte) bool { return c != 0 && c != '"' && c != '\r' && c != '\n' && c < utf8.RuneSelf }
+
+// CSV reads rows from r, which needs a header line, by the grammar of the
+// package comment. The sequence can be used once. It yields
 //
 //   - a [Row] for each record, without the cells that cannot be read (NUL, not
 //     UTF-8, too large), which its Faults name;
 //   - a [*RowError] for each record that is lost (columns missing or too many,
-//     broken quotes), and for a heading that stands twice; reading goes on with
-//     the next line;
-//   - a [*SourceError] as the last error when the file as a whole cannot be
-//     read: empty, not UTF-8, no known heading, reader failed. An io error
-//     keeps its cause.
+//     too large, a line end of the other kind), and for a heading that stands
+//     twice; reading goes on with the next record;
+//   - a [*SourceError] as the last error when the file cannot be read, or no
+//     further: empty, not UTF-8, no known heading, broken quotes, reader failed.
+//     An io error keeps its cause. The rows before it are good.
 //
-// A byte-order mark, LF and CRLF line ends, quotes over several lines and
-// empty lines are taken as they come. After a broken quote reading resumes at
-// the line that follows the beginning of the broken record, so that a quote
-// which is never closed costs one row and not the rest of the file; lines that
-// were inside that record are then read as rows of their own.
+// No row is ever made of the inside of a cell: after a quote that is not where
+// the grammar has it nobody can say which line begins a record, so that the
+// file ends there with the line in the error, unless
+// [CSVOptions.ResumeAfterQuote] asks to go on.
 func CSV(r io.Reader, options CSVOptions) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		o, err := options.check()
@@ -106,19 +119,16 @@ func CSV(r io.Reader, options CSVOptions) iter.Seq2[Row, error] {
 
 func (p *parser) rows(head *header, yield func(Row, error) bool) {
 	for {
-		rec, err := p.next()
-		if errors.Is(err, io.EOF) {
+		rec, more, err := p.next()
+		if !more {
 			return
+		}
+		if want := len(head.columns); err == nil && (rec.count > want || rec.count < want && !p.options.ShortRows) {
+			err = &RowError{Fault: columnFault(rec.line, rec.count, want)}
 		}
 		if err != nil {
 			_, lost := errors.AsType[*RowError](err)
 			if !yield(Row{}, err) || !lost {
-				return
-			}
-			continue
-		}
-		if have, want := len(rec.cells), len(head.columns); have != want {
-			if !yield(Row{}, &RowError{Fault: columnFault(rec.line, have, want)}) {
 				return
 			}
 			continue

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
 )
 
@@ -16,7 +16,8 @@ type column struct {
 
 type header struct {
 	columns []column
-	notices []Fault // headings that stand twice
+	places  map[string]int // of the columns that are not dropped, from 1
+	notices []Fault        // headings that stand twice
 }
 
 // header reads the first record and maps its headings.
@@ -28,20 +29,23 @@ func (p *parser) header(columns Columns) (*header, error) {
 	if err := p.skipMark(); err != nil {
 		return nil, err
 	}
-	rec, err := p.next()
-	if errors.Is(err, io.EOF) {
-		return nil, &SourceError{Line: max(p.line, 1), Code: CodeEmptyFile}
+	rec, more, err := p.next()
+	if err == nil && p.separator(rec) {
+		rec, more, err = p.next()
 	}
-	if broken, lost := errors.AsType[*RowError](err); lost {
-		return nil, &SourceError{Line: broken.Fault.Line, Code: CodeHeaderInvalid, Comma: p.otherComma(p.buf)}
-	}
-	if err != nil {
-		return nil, err
-	}
-	h := &header{columns: make([]column, len(rec.cells))}
-	if len(rec.cells) > maxColumns {
+	switch {
+	case !more:
+		return nil, &SourceError{Line: max(p.line-1, 1), Code: CodeEmptyFile}
+	case err != nil:
+		return nil, p.headerError(err)
+	case rec.count > maxColumns:
 		return nil, &SourceError{Line: rec.line, Code: CodeHeaderInvalid}
 	}
+	p.keep = 0
+	if p.resume = p.options.ResumeAfterQuote; p.resume {
+		p.keep = p.options.MaxRecord
+	}
+	h := &header{columns: make([]column, len(rec.cells)), places: map[string]int{}}
 	if !h.assign(rec, known, drop) && len(known) > 0 {
 		fault := &SourceError{Line: rec.line, Code: CodeHeaderUnknown}
 		if len(rec.cells) == 1 {
@@ -50,16 +54,54 @@ func (p *parser) header(columns Columns) (*header, error) {
 		return nil, fault
 	}
 	for i, cell := range rec.cells {
-		if cell.code != "" && !h.columns[i].dropped {
+		if h.columns[i].dropped {
+			continue
+		}
+		if cell.code != "" || checkHygiene(cell.text, true) != "" {
 			return nil, &SourceError{Line: rec.line, Code: CodeHeaderInvalid}
 		}
+		h.places[h.columns[i].name] = i + 1
 	}
 	return h, nil
 }
 
+// separator reports whether rec is the line in which spreadsheets say what
+// separates the cells, and believes it where the options do not say.
+func (p *parser) separator(rec record) bool {
+	if rec.count < 1 || rec.count > 2 || len(rec.cells[0].text) < 4 || !strings.EqualFold(rec.cells[0].text[:4], "sep=") {
+		return false
+	}
+	named := rec.cells[0].text[4:]
+	if rec.count == 2 { // the line says what the options say, or what is the default
+		return named == "" && rec.cells[1] == cell{}
+	}
+	if len(named) != 1 || !isComma(named[0]) {
+		return false
+	}
+	if p.options.Comma == 0 {
+		p.comma = named[0]
+	}
+	return true
+}
+
+// headerError says why there is no header.
+func (p *parser) headerError(err error) error {
+	source, _ := errors.AsType[*SourceError](err)
+	if source != nil && source.Code == CodeRead {
+		return err
+	}
+	line := p.raw
+	if source != nil { // it ended in the middle of a line
+		rest, _ := p.window()
+		line = slices.Concat(line, rest)
+	}
+	line, _, _ = bytes.Cut(line, []byte("\n"))
+	return &SourceError{Line: p.first, Code: CodeHeaderInvalid, Comma: p.otherComma(line)}
+}
+
 // otherComma guesses what separates the headings of a line in one piece.
 func (p *parser) otherComma(line []byte) byte {
-	if bytes.IndexByte(line, p.options.Comma) >= 0 {
+	if bytes.IndexByte(line, p.comma) >= 0 {
 		return 0
 	}
 	for _, c := range []byte{';', '\t', '|', ','} {
@@ -110,9 +152,9 @@ func freeName(name string, i int, taken map[string]bool) string {
 	return free
 }
 
-// row makes the row of a record that has as many cells as the header.
+// row makes the row of a record that has no more cells than the header.
 func (h *header) row(rec record) Row {
-	row := Row{Line: rec.line, Values: make(map[string]any, len(rec.cells))}
+	row := Row{Line: rec.line, Values: make(map[string]any, len(rec.cells)), places: h.places}
 	for i, cell := range rec.cells {
 		column := h.columns[i]
 		switch {

@@ -1,6 +1,28 @@
 // Package integrity keeps wrong data out and finds data that was changed
 // behind the application's back.
 //
+// The first lines; must stands for what is done about an error, and the example
+// FirstLines has what stands around them:
+//
+//	schema := must(integrity.NewSchema("contact",
+//		integrity.Field{Name: "email", Type: integrity.Email, Required: true},
+//		integrity.Field{Name: "stage", OneOf: []string{"lead", "customer"}}))
+//	for _, v := range schema.Validate(map[string]any{"email": "ann at shop", "stage": "won"}) {
+//		fmt.Println(v.Path, v.Code, schema.Explain("zh", v))
+//	}
+//	report := must(integrity.Import(ctx, integrity.CSV(file, integrity.CSVOptions{Columns: integrity.KnownHeaders()}),
+//		integrity.ImportOptions{Schema: schema, Unique: []string{"email"}}, store))
+//
+//	sealer := must(integrity.NewSealer(must(integrity.KeysFile(secret)), // or the tagger of a vault
+//		integrity.Layout{ID: "contact/1", Columns: []integrity.Column{{Name: "email"}, {Name: "stage"}}}))
+//	row := integrity.SealedRow{
+//		Ref:    integrity.Ref{Tenant: "main", Table: "contacts", Key: "c-1", Version: 1, SchemaID: "contact/1"},
+//		Values: map[string]any{"email": "ann@a.example", "stage": "lead"},
+//	}
+//	row.Seal = must(sealer.Seal(ctx, row.Ref, row.Values)) // stored beside the row
+//	row.Values["stage"] = "customer"                       // by somebody who cannot seal
+//	fmt.Println(sealer.Verify(ctx, row))
+//
 // # What it does
 //
 // A [Schema] validates records and says what is wrong in codes. [Import] takes
@@ -16,8 +38,22 @@
 //   - No violation, fault, report, finding, error or reject file contains a
 //     value of a record.
 //   - Read = accepted + rejected, whatever a file contains.
+//   - No row is made of the inside of a cell, whatever a cell contains, unless
+//     [CSVOptions.ResumeAfterQuote] asks to go on after a broken quote.
+//   - Only io.EOF itself ends a file; an error that wraps it is a failure.
+//   - Rejects are written before the batch that follows them is handed over.
+//   - [Field.Check] sees the same Go types in a form, a struct and an import.
+//   - Text that shows nothing is not there; text of one line holds no line
+//     break, control or direction character (see [Field.FreeText]).
+//   - Nil and zero arguments are errors, and without a schema nothing is valid.
 //   - A changed field, key, tenant, table, version or schema id breaks a seal.
 //   - A row put back with its old seal, and a deleted row, change the roots.
+//   - What a WHERE compares as different is never one behind a seal: another
+//     number of a JSON document, a blob or a text in place of a number, NULL in
+//     place of an empty value. What a database only keeps in another way, such
+//     as 12.50 as 12.5, breaks none. [Sealer.Seal] lists what each type takes.
+//   - A sweep that did not reach the end is not OK, whatever it found; one row
+//     that cannot be read does not end it.
 //
 // # What it does not promise
 //
@@ -25,32 +61,68 @@
 // with its old seal: compare the roots with anchored ones. Roots find changes
 // since they were anchored, the application's own included, and name buckets,
 // not rows. Whoever holds the seal key can seal anything. An e-mail address
-// that passes is well formed; whether anyone reads it is another question. The
+// that passes is well formed; whether anyone reads it, and whether its letters
+// are of the alphabet that they seem to be of, is another question. The
 // built-in [Phone] rule looks at the shape only; hand in a [Field.Check] for
 // numbering plans. A duplicate is found within one import, not against the
-// database.
+// database. A reader that hangs holds up its import: the context is looked at
+// between rows.
+//
+// A seal sees what it is given: read rows with [Cells], SQLite with
+// [SQLiteColumns] too, because a Scan into a typed variable, or a driver that
+// makes times of text, shows two stored values as one. It does not cover the
+// schema: who may declare another type or collation, or put a view in place of
+// the table, changes what a query finds without touching a row.
 //
 // # Which call first
 //
 // [NewSchema], then [Schema.Validate] for forms and [Import] with
-// [KnownHeaders] for files. [NewSealer], then [Sealer.Seal] in the transaction
+// [KnownHeaders] for files. Without a vault of package encryption [NewKeysFile]
+// once and [KeysFile]; [NewSealer], then [Sealer.Seal] in the transaction
 // that writes the row, [Sealer.Sweep] at night, [Roots.Head] to the anchor.
+//
+// # Grammar of CSV
+//
+// RFC 4180, read strictly: the first record is the header; cells are separated
+// by the comma; a cell that begins with a quote mark goes to the next quote
+// mark that is not doubled, line ends included, and behind it stands a comma or
+// a line end; no other cell holds a quote mark. Beyond the RFC:
+//
+//   - A UTF-8 byte-order mark may stand first, then a line "sep=" and the comma.
+//   - The first line end decides. In a file of LF or CRLF (several CR before an
+//     LF count as one) a lone CR outside of quotes sets its record aside with
+//     the code line_end; where CR alone ends the header it ends every record,
+//     and a lone LF sets its record aside.
+//   - Between quotes CRLF becomes LF. Empty lines are no records. The last line
+//     needs no line end.
+//   - A cell above [CSVOptions.MaxField], with NUL or without UTF-8 is left out;
+//     a record above [CSVOptions.MaxRecord] or with another number of cells than
+//     the header is set aside. Both are passed over to their true end: quotes
+//     are followed through what is not stored.
+//   - A quote mark where none may stand, and a cell that the end of the file
+//     finds open, end the file with a [SourceError].
+//
+// Within the limits, and without a lone CR, the records are those of
+// encoding/csv, and so is what ends a file.
 //
 // # Concurrency
 //
 // [Schema], [Sealer] and [Roots] do not change after they are made and are
 // safe for concurrent use. A sequence of rows is used once, by one goroutine.
-// Nothing starts a goroutine. Memory: [Import] holds one batch and, for each
-// unique field, about 40 bytes an accepted row; a sweep about 80 bytes a row.
+// Nothing starts a goroutine. Memory: [CSV] holds one record, [Import]
+// one batch and, for each unique field, about 40 bytes an accepted row; a sweep about 80 bytes a row.
 //
 // # Errors
 //
 //	sentinel          kind       what to do
 //	ErrConfig         permanent  fix the schema, layout or options; nothing ran
-//	ErrSource         permanent  the file as a whole is unreadable; *SourceError has line and code
+//	ErrSource         permanent  the file is unreadable, or from the line on that *SourceError has
+//	                             beside the code: mend the line and import the file again
 //	                             (code read: the reader failed, perhaps temporary)
 //	ErrRow            permanent  the caller's row or reference is not what its layout says
 //	ErrTampered       permanent  the row is not what was sealed: look at the audit trail, restore the row
+//	                             (names the column that holds another class of value; if all rows do,
+//	                             the layout is not what the driver gives: see [Cells])
 //	ErrNoSeal         permanent  as above; before the first sealing run, seal the row
 //	ErrUnknownKey     permanent  the keyset lost the key of this seal: restore the keyset
 //	ErrUnknownSchema  permanent  register the layout of this schema id
@@ -67,7 +139,9 @@
 //	LP(schema id) ‖ LP(event id) ‖ n (4) ‖ n × (LP(name) ‖ type ‖ LP(value))
 //
 // where LP is a 4-byte big-endian length and the bytes, and fields stand in
-// the order of their names' bytes. A bucket of the roots is a keyed tag over
+// the order of their names' bytes. JSON enters as RFC 8785, but with all digits
+// of its numbers instead of the nearest float64. A bucket of the roots is a
+// keyed tag over
 //
 //	LP("crmguard/roots/v1") ‖ LP(tenant) ‖ LP(table) ‖ bucket (1) ‖ rows (8) ‖
 //	the sorted SHA-256(LP(key) ‖ row version (8) ‖ LP(seal))

@@ -9,7 +9,6 @@ import (
 
 const (
 	maxLocal   = 64
-	maxDomain  = 253
 	maxAddress = 254
 )
 
@@ -25,6 +24,11 @@ func isEmail(s string) bool {
 		return false
 	}
 	local, domain := s[:at], s[at+1:]
+	if !isASCII(local) {
+		if _, err := mailLetters.String(local); err != nil {
+			return false
+		}
+	}
 	if local[0] == '"' {
 		if !isQuoted(local) {
 			return false
@@ -64,11 +68,9 @@ func isAtomRune(r rune) bool {
 	return isWide(r)
 }
 
-// isWide accepts characters beyond ASCII that are neither controls nor spaces
-// nor invalid.
-func isWide(r rune) bool {
-	return r != utf8.RuneError && !unicode.IsControl(r) && !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r) || r == '\u200c' || r == '\u200d'
-}
+// isWide accepts characters beyond ASCII that are no spaces; mailLetters has
+// judged the rest.
+func isWide(r rune) bool { return r != utf8.RuneError && !unicode.IsSpace(r) }
 
 // isQuoted checks a quoted string of RFC 5321: printable ASCII or characters
 // beyond it, with backslash pairs.
@@ -93,37 +95,6 @@ func isQuoted(s string) bool {
 		}
 	}
 	return !escaped
-}
-
-// isDomain checks at least two labels of letters, digits and inner hyphens.
-func isDomain(s string) bool {
-	if len(s) > maxDomain {
-		return false
-	}
-	labels, last := 0, ""
-	for rest, more := s, true; more; labels++ {
-		last, rest, more = strings.Cut(rest, ".")
-		if !isLabel(last) {
-			return false
-		}
-	}
-	return labels >= 2 && !digits(last)
-}
-
-func isLabel(s string) bool {
-	if s == "" || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
-		return false
-	}
-	for _, r := range s {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-':
-		case r >= utf8.RuneSelf && r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r)):
-		case r == '\u00b7' || r == '\u200c' || r == '\u200d' || r == '\u30fb':
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // isLiteral checks [192.0.2.1] and [IPv6:2001:db8::1].

@@ -21,7 +21,8 @@ var (
 // SourceError says why a file as a whole cannot be read. It wraps
 // [ErrSource], and the reader's own error where there is one.
 type SourceError struct {
-	// Line is where reading stopped, from 1.
+	// Line is where reading stopped, or where the quote stands that was never
+	// closed, from 1.
 	Line int
 	// Code is why.
 	Code Code
@@ -32,13 +33,16 @@ type SourceError struct {
 	Comma byte
 }
 
-// Error names line and code.
+// Error names line and code, and what to do.
 func (e *SourceError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("%v: line %d: %s: %v", ErrSource, e.Line, e.Code, e.Err)
 	}
 	if e.Comma != 0 {
 		return fmt.Sprintf("%v: line %d: %s: the headings seem to be separated by %q: set CSVOptions.Comma", ErrSource, e.Line, e.Code, e.Comma)
+	}
+	if e.Code == CodeQuote || e.Code == CodeQuoteOpen {
+		return fmt.Sprintf("%v: line %d: %s: what follows may be the inside of a cell; mend the line and read the file again, or see CSVOptions.ResumeAfterQuote", ErrSource, e.Line, e.Code)
 	}
 	return fmt.Sprintf("%v: line %d: %s", ErrSource, e.Line, e.Code)
 }

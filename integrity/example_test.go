@@ -38,7 +38,7 @@ func ExampleSchema_Extend() {
 	fmt.Println(err)
 	// Output:
 	// [email shoe_size] [email] <nil>
-	// integrity: bad definition: field "code": error parsing regexp: missing closing ): `\A(?:()\z`
+	// integrity: bad definition: field "code": pattern: error parsing regexp: missing closing ): `(`
 }
 
 func ExampleImport() {
@@ -61,11 +61,11 @@ func ExampleImport() {
 	})
 	fmt.Println(report.Read, "=", report.Accepted, "+", report.Rejected, report.ColumnsDropped, err)
 	// Output:
-	// store line 2 2 fields 1 custom
 	// line,field,code,outcome
 	// 2,card_number,card,field_dropped
 	// 3,email,email,row_rejected
 	// 4,email,duplicate,row_rejected
+	// store line 2 2 fields 1 custom
 	// 3 = 1 + 2 map[Password:1] <nil>
 }
 

@@ -4,7 +4,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // Field is one field of a record and its rules. The zero rules accept any
@@ -18,7 +17,8 @@ type Field struct {
 	Label map[string]string
 	// Type is the kind of value; the zero value is Text.
 	Type Type
-	// Required refuses a record without it. Text that is blank is not there.
+	// Required refuses a record without it. Text in which nothing can be seen
+	// and the zero time are not there.
 	Required bool
 	// Group names a set of fields of which at least one must be there.
 	Group string
@@ -27,20 +27,29 @@ type Field struct {
 	MinLen, MaxLen int
 	// OneOf lists the only values allowed, for types of text.
 	OneOf []string
-	// Pattern is a regular expression (RE2) that the whole text must match.
+	// Pattern is a regular expression (RE2) that the whole text must match. It
+	// has at most 1,000 bytes and 2,000 instructions, and no text above 10,000
+	// bytes matches, so that whoever wrote it cannot hold up a process.
 	Pattern string
+	// FreeText allows line breaks, tabs, and what opens and closes a direction
+	// of writing, as in notes; for Text alone. Without it a text is one line and
+	// holds none of them, so that a name cannot add a line to what it is printed
+	// in. Other controls and direction overrides are refused in both.
+	FreeText bool
 	// Scale is the number of digits after the point of a Decimal, at most 18.
 	Scale int
 	// Check is the application's own rule, asked after all others for values
-	// that are there. It returns "" for yes and else a code. The record is
-	// for reading only; a phone number needs its country.
+	// that are there and keep them. It returns "" for yes and else a code. Value
+	// and record hold the Go types that [Type] names, in a form, a struct and an
+	// import alike. The record has the fields of the schema that are there and
+	// keep the other rules; it is for reading only. A phone number needs its
+	// country.
 	Check func(value any, record map[string]any) Code
 }
 
 const (
-	maxName    = 128
-	maxPattern = 1000
-	maxScale   = 18
+	maxName  = 128
+	maxScale = 18
 )
 
 // plan is a compiled field.
@@ -63,17 +72,22 @@ func compile(f Field) (plan, error) {
 	if len(f.OneOf) > 0 {
 		p.choices = make(map[string]struct{}, len(f.OneOf))
 		for _, choice := range f.OneOf {
+			if !isLine(choice) {
+				return plan{}, configErr("field %q: a choice is empty or not plain text of one line", f.Name)
+			}
 			p.choices[choice] = struct{}{}
 		}
 		if len(p.choices) != len(f.OneOf) {
 			return plan{}, configErr("field %q: a choice stands twice", f.Name)
 		}
 	}
-	if f.Pattern != "" {
-		if len(f.Pattern) > maxPattern {
-			return plan{}, configErr("field %q: pattern is longer than %d bytes", f.Name, maxPattern)
+	for lang, label := range f.Label {
+		if !isLine(label) {
+			return plan{}, configErr("field %q: label %q is empty or not plain text of one line", f.Name, lang)
 		}
-		re, err := regexp.Compile(`\A(?:` + f.Pattern + `)\z`)
+	}
+	if f.Pattern != "" {
+		re, err := compilePattern(f.Pattern)
 		if err != nil {
 			return plan{}, configErr("field %q: %w", f.Name, err)
 		}
@@ -90,6 +104,8 @@ func checkRules(f Field) error {
 		return configErr("field %q: lengths %d to %d", f.Name, f.MinLen, f.MaxLen)
 	case !f.Type.isText() && (f.MinLen > 0 || f.MaxLen > 0 || len(f.OneOf) > 0 || f.Pattern != ""):
 		return configErr("field %q: lengths, choices and patterns are for text, not for %s", f.Name, f.Type)
+	case f.FreeText && f.Type != Text:
+		return configErr("field %q: free text of type %s", f.Name, f.Type)
 	case f.Scale < 0 || f.Scale > maxScale || f.Scale > 0 && f.Type != Decimal:
 		return configErr("field %q: scale %d of type %s", f.Name, f.Scale, f.Type)
 	}
@@ -97,13 +113,16 @@ func checkRules(f Field) error {
 }
 
 func checkName(kind, name string) error {
-	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, isControl) {
+	if len(name) > maxName || !isLine(name) {
 		return configErr("%s name is empty, longer than %d bytes or not plain text", kind, maxName)
 	}
 	return nil
 }
 
-func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
+// isLine holds for what people may be shown in one line.
+func isLine(s string) bool {
+	return checkPlain(s) == "" && checkHygiene(s, false) == "" && !blank(s, false)
+}
 
 // pointer escapes a name for a JSON Pointer (RFC 6901).
 func pointer(name string) string {

@@ -2,7 +2,9 @@ package integrity
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/language"
 )
@@ -59,7 +61,7 @@ func isCard(s string) bool {
 }
 
 // isURL accepts http and https with a host, without user name or password, and
-// without spaces or control characters.
+// without spaces, controls or anything that cannot be seen.
 func isURL(s string) bool {
 	rest, ok := cutFold(s, "https://")
 	if !ok {
@@ -67,7 +69,7 @@ func isURL(s string) bool {
 			return false
 		}
 	}
-	if strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' || r == '"' || r == '<' || r == '>' }) {
+	if strings.ContainsFunc(rest, notInURL) {
 		return false
 	}
 	host := rest
@@ -75,6 +77,15 @@ func isURL(s string) bool {
 		host = rest[:i]
 	}
 	return isHost(host)
+}
+
+// notInURL holds for what would end or hide a part of an address; the joiners
+// are letters of Persian and of the languages of India.
+func notInURL(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r <= ' ' || r == 0x7f || r == '\\' || r == '"' || r == '<' || r == '>'
+	}
+	return forbidden(r, false) || invisible(r) && r != '\u200c' && r != '\u200d'
 }
 
 func cutFold(s, prefix string) (string, bool) {
@@ -91,7 +102,7 @@ func isHost(host string) bool {
 			return false
 		}
 		ip, err := netip.ParseAddr(host[1:end])
-		return err == nil && ip.Is6() && isPort(host[end+1:])
+		return err == nil && ip.Is6() && ip.Zone() == "" && isPort(host[end+1:])
 	}
 	name, port := host, ""
 	if i := strings.IndexByte(host, ':'); i >= 0 {
@@ -107,8 +118,13 @@ func isHost(host string) bool {
 	return err == nil && ip.Is4()
 }
 
+// isPort accepts nothing, or a colon and 1 to 65535.
 func isPort(s string) bool {
-	return s == "" || s[0] == ':' && len(s) >= 2 && len(s) <= 6 && digits(s[1:])
+	if s == "" {
+		return true
+	}
+	n, err := strconv.ParseUint(s[1:], 10, 16)
+	return s[0] == ':' && err == nil && n > 0
 }
 
 var (

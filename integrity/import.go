@@ -23,10 +23,12 @@ type ImportOptions struct {
 	// Dates are the layouts (package time) that dates may come in, tried in
 	// their order; nil means YYYY-MM-DD only. A layout must tell day, month and
 	// all four digits of the year, or it is refused: two digits say 2050 of
-	// somebody born in 1950.
+	// somebody born in 1950. Two layouts that read one text as two dates are
+	// refused too.
 	Dates []string
 	// Rejects, if set, gets a CSV file: line, field, code, outcome. It never
-	// holds a value and is safe to open in a spreadsheet.
+	// holds a value and is safe to open in a spreadsheet. Import writes and does
+	// not sync: where a power cut is to lose no line, hand in a writer that does.
 	Rejects io.Writer
 	// Fault, if set, is told each fault as it happens. An error ends the import.
 	Fault func(Fault) error
@@ -91,10 +93,20 @@ const (
 // writer of rejects fails; the report then counts what was read so far, and
 // rows accepted but not delivered were not stored.
 //
-// Before the check, outer space is cut from every field that is not plain
-// Text, country codes become upper case, and text becomes the type of its
-// field.
+// Before the check, space and characters that show nothing are cut off both
+// ends of every field that is not plain Text, country codes become upper case,
+// phone numbers lose what address books and spreadsheets put into them (format
+// characters, hyphens and spaces of other kinds, full-width digits, a leading
+// apostrophe), and text becomes the type of its field. Rules and conversions
+// are those of [Schema.Validate]. Columns that the schema does not have are
+// held to what [Field.FreeText] may hold.
+//
+// Rejects that are known when a batch is handed over have been written before,
+// so that a crash in between loses none of them.
 func Import(ctx context.Context, rows iter.Seq2[Row, error], options ImportOptions, deliver func(ctx context.Context, batch []Accepted) error) (Report, error) {
+	if ctx == nil {
+		return Report{ReportOnly: options.ReportOnly}, configErr("import: no context")
+	}
 	run, err := newImport(options, rows, deliver)
 	if err != nil {
 		return Report{ReportOnly: options.ReportOnly}, err
@@ -119,7 +131,7 @@ type importRun struct {
 
 func newImport(o ImportOptions, rows iter.Seq2[Row, error], deliver func(context.Context, []Accepted) error) (*importRun, error) {
 	switch {
-	case o.Schema == nil:
+	case o.Schema.empty():
 		return nil, configErr("import: no schema")
 	case rows == nil:
 		return nil, configErr("import: no rows")
@@ -134,8 +146,8 @@ func newImport(o ImportOptions, rows iter.Seq2[Row, error], deliver func(context
 	if len(o.Dates) == 0 {
 		o.Dates = []string{time.DateOnly}
 	}
-	for _, layout := range o.Dates {
-		if err := checkDates(layout); err != nil {
+	for i, layout := range o.Dates {
+		if err := checkDates(layout, o.Dates[:i]); err != nil {
 			return nil, err
 		}
 	}
@@ -154,8 +166,14 @@ func newImport(o ImportOptions, rows iter.Seq2[Row, error], deliver func(context
 }
 
 // checkDates refuses a layout that does not give back the date it was given:
-// one of another language (YYYY-MM-DD) or without a day, month or full year.
-func checkDates(layout string) error {
+// one of another language (YYYY-MM-DD) or without a day, month or full year. It
+// also refuses one that reads as another date what an earlier one reads, such
+// as 03/04/2026: which of the two was meant is not in the file.
+func checkDates(layout string, earlier []string) error {
+	spring := time.Date(2026, time.March, 4, 0, 0, 0, 0, time.UTC)
+	if other, code := parseDate(spring.Format(layout), earlier); code == "" && other != spring.Format(time.DateOnly) {
+		return configErr("import: Dates: layout %q reads as one date what an earlier layout reads as another; keep the one that the file is written in", layout)
+	}
 	for _, day := range []time.Time{
 		time.Date(1950, time.December, 31, 0, 0, 0, 0, time.UTC),
 		time.Date(2001, time.February, 3, 0, 0, 0, 0, time.UTC),
@@ -204,6 +222,11 @@ func (r *importRun) flush(ctx context.Context) error {
 	r.batch = nil
 	if len(batch) == 0 || r.ReportOnly {
 		return nil
+	}
+	if r.rejects != nil {
+		if err := r.rejects.flush(); err != nil {
+			return err
+		}
 	}
 	if err := r.deliver(ctx, batch); err != nil {
 		return err

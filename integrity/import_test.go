@@ -94,7 +94,9 @@ func TestNoOutputHoldsACell(t *testing.T) {
 		fmt.Fprintf(&file, "canary%d@canary.example,Canary,Canary%s,Canary,Canary,Canary,Canary%s,=Canary\n", i%3, end, end)
 	}
 	file.WriteString("\"Canary never closed")
-	run := importFile(t, file.String(), func(o *integrity.CSVOptions, _ *integrity.ImportOptions) { o.MaxField = 100 })
+	run := importFile(t, file.String(), func(o *integrity.CSVOptions, _ *integrity.ImportOptions) {
+		o.MaxField, o.ResumeAfterQuote = 100, true
+	})
 	require.NoError(t, run.err)
 	require.Positive(t, run.report.Rejected)
 	require.Positive(t, run.report.Accepted)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -75,19 +76,23 @@ func (r *importRun) judge(row Row) *judgement {
 	for name, value := range row.Values {
 		i, known := s.index[name]
 		switch {
-		case blank(value):
 		case !known:
-			j.custom[name] = value
+			j.keep(row, name, value)
+		case blank(value, s.fields[i].FreeText):
 		default:
 			p := &s.fields[i]
-			typed, code := p.convert(value, r.Dates)
-			if code != "" {
-				broken[i] = Fault{Line: row.Line, Field: name, Code: code, Params: p.params(code)}
-				continue
+			read, code := p.read(value, r.Dates)
+			if code == "" {
+				code = p.check(read)
 			}
-			j.values[name] = typed
+			if code != "" {
+				broken[i] = j.fault(p, code)
+			} else if _, bad := broken[i]; !bad {
+				j.values[name] = p.typed(read)
+			}
 		}
 	}
+	slices.SortFunc(j.faults, func(a, b Fault) int { return cmp.Compare(a.Column, b.Column) })
 	j.check(s, broken)
 	if !j.rejected {
 		r.checkUnique(j)
@@ -98,18 +103,34 @@ func (r *importRun) judge(row Row) *judgement {
 	return j
 }
 
-// check applies the rules to the typed values, in the order of the fields.
+// keep takes a value that the schema does not know, unless no text may hold
+// what it holds.
+func (j *judgement) keep(row Row, name string, value any) {
+	if blank(value, true) {
+		return
+	}
+	text, _ := value.(string)
+	if code := cmp.Or(checkPlain(text), checkHygiene(text, true)); code != "" {
+		j.add(Fault{Line: row.Line, Column: row.places[name], Code: code}, false)
+		return
+	}
+	j.custom[name] = value
+}
+
+func (j *judgement) fault(p *plan, code Code) Fault {
+	return Fault{Line: j.line, Field: p.Name, Code: code, Params: p.params(code)}
+}
+
+// check drops what breaks a rule, in the order of the fields.
 func (j *judgement) check(s *Schema, broken map[int]Fault) {
+	for i, code := range s.ask(j.values) {
+		broken[i] = j.fault(&s.fields[i], code)
+	}
 	var present uint64
 	for i := range s.fields {
 		p := &s.fields[i]
-		value, there := j.values[p.Name]
 		fault, bad := broken[i]
-		if there && !bad {
-			if code := p.check(value, j.values); code != "" {
-				fault, bad = Fault{Line: j.line, Field: p.Name, Code: code, Params: p.params(code)}, true
-			}
-		}
+		_, there := j.values[p.Name]
 		switch {
 		case bad:
 			delete(j.values, p.Name)
@@ -117,7 +138,7 @@ func (j *judgement) check(s *Schema, broken map[int]Fault) {
 		case there:
 			present |= p.group
 		case p.Required:
-			j.add(Fault{Line: j.line, Field: p.Name, Code: CodeRequired}, true)
+			j.add(j.fault(p, CodeRequired), true)
 		}
 	}
 	for i := range s.groups {
@@ -186,11 +207,14 @@ func (u *uniqueField) digest(value any) [16]byte {
 // fold is what two spellings of one address have in common.
 func fold(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
+		switch {
+		case r >= 'A' && r <= 'Z':
 			return r + 'a' - 'A'
+		case invisible(r) && !unicode.IsSpace(r):
+			return -1
 		}
 		return r
-	}, norm.NFC.String(strings.TrimSpace(s)))
+	}, norm.NFC.String(strings.TrimFunc(s, invisible)))
 }
 
 // checkUnique rejects a row whose unique value stood in an accepted one, and

@@ -38,10 +38,13 @@ var messages = map[Code][2]string{
 	CodeCard:            {"{label} is not a card number.", "{label}不是有效的卡号。"},
 	CodeUTF8:            {"{label} holds bytes that are not text (UTF-8).", "{label}包含不是 UTF-8 文本的字节。"},
 	CodeNUL:             {"{label} holds a NUL character.", "{label}包含 NUL 字符。"},
+	CodeControl:         {"{label} holds a line break, a control or a direction character that may not stand there.", "{label}包含不允许的换行符、控制字符或文字方向字符。"},
+	CodeNoSchema:        {"There are no rules to judge this by.", "没有可用于检验的规则。"},
 	CodeTooFewColumns:   {"The line has {have} cells, the header {want}.", "该行有 {have} 列，表头有 {want} 列。"},
 	CodeTooManyColumns:  {"The line has {have} cells, the header {want}.", "该行有 {have} 列，表头有 {want} 列。"},
 	CodeQuote:           {"A quote mark stands where none may stand.", "引号出现在不允许的位置。"},
 	CodeQuoteOpen:       {"A quote is never closed.", "引号没有闭合。"},
+	CodeLineEnd:         {"The line holds a line end of another kind than the file's.", "该行包含与文件不同的换行符。"},
 	CodeFieldTooLarge:   {"{label} is larger than the limit.", "{label}超过大小限制。"},
 	CodeRecordTooLarge:  {"The record is larger than the limit.", "该记录超过大小限制。"},
 	CodeDuplicate:       {"{label} stands in line {line} already.", "{label}已在第 {line} 行出现。"},
@@ -83,9 +86,12 @@ func (e *SourceError) Explain(lang string) string {
 	return sentence
 }
 
+// wholes name a record that has no field to blame, by language.
+var wholes = [2]string{"The record", "记录"}
+
 func (s *Schema) sentence(lang, name string, code Code, params []Param) string {
 	at := pick(lang)
-	values := append([]Param{{"label", s.label(labels[at], name)}, {"code", string(code)}}, params...)
+	values := append([]Param{{"label", cmp.Or(s.label(labels[at], name), wholes[at])}, {"code", string(code)}}, params...)
 	for i, p := range values {
 		if p.Name == "fields" {
 			values[i].Value = s.labelList(labels[at], p.Value)
@@ -116,7 +122,7 @@ func pick(lang string) int {
 }
 
 func (s *Schema) label(lang, name string) string {
-	if i, known := s.index[name]; known {
+	if i, known := s.at(name); known {
 		base, _, _ := strings.Cut(lang, "-")
 		if label := cmp.Or(s.fields[i].Label[lang], s.fields[i].Label[base]); label != "" {
 			return label

@@ -77,7 +77,7 @@ func TestSealErrorsNameColumnsAndMembers(t *testing.T) {
 		`layout "deal/1": the row lacks "amount", "stage"`:                           nil,
 		`layout "deal/1": the layout does not have "note", "owner"`:                  {"stage": "canary", "amount": 1, "owner": "x", "note": "y"},
 		`layout "deal/1": the row lacks "amount"; the layout does not have "amuont"`: {"stage": "canary", "amuont": 1},
-		`column "amount": value is not a integer`:                                    {"stage": "canary", "amount": "canary"},
+		`column "amount": a string that is no integer`:                               {"stage": "canary", "amount": "canary"},
 	} {
 		_, err := sealer.Seal(t.Context(), ref, values)
 		require.ErrorIs(t, err, integrity.ErrRow)

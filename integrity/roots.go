@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -46,13 +47,26 @@ func BucketOf(tenant, table, key string) int {
 }
 
 // Tenant is whose rows these are.
-func (r *Roots) Tenant() string { return r.tenant }
+func (r *Roots) Tenant() string {
+	if r == nil {
+		return ""
+	}
+	return r.tenant
+}
 
 // Table is where they stand.
-func (r *Roots) Table() string { return r.table }
+func (r *Roots) Table() string {
+	if r == nil {
+		return ""
+	}
+	return r.table
+}
 
 // Rows counts them.
 func (r *Roots) Rows() int64 {
+	if r == nil {
+		return 0
+	}
 	var n int64
 	for i := range r.buckets {
 		n += r.buckets[i].rows
@@ -60,11 +74,14 @@ func (r *Roots) Rows() int64 {
 	return n
 }
 
-// Diff lists the buckets that differ from those of other, which must be of the
-// same tenant and table. Tags under different keys cannot be compared; that is
+// Diff lists the buckets that differ from those of other. Both must have been
+// made by a sweep or read, and be of the same tenant and table. Tags under different keys cannot be compared; that is
 // an error, and [SweepOptions.Against] is the way.
 func (r *Roots) Diff(other *Roots) ([]BucketDiff, error) {
-	if other == nil || r.tenant != other.tenant || r.table != other.table {
+	if err := errors.Join(r.check(), other.check()); err != nil {
+		return nil, err
+	}
+	if r.tenant != other.tenant || r.table != other.table {
 		return nil, fmt.Errorf("%w: not of the same tenant and table", ErrRoots)
 	}
 	var out []BucketDiff
@@ -88,24 +105,50 @@ func keyID(tag []byte) []byte {
 	return nil
 }
 
+// check refuses roots that hold nothing, such as those of a sweep that ended
+// early: a head over nothing must not be anchored.
+func (r *Roots) check() error {
+	if r == nil || len(r.text) == 0 {
+		return fmt.Errorf("%w: no roots (a sweep that ended early has none)", ErrRoots)
+	}
+	return nil
+}
+
 // Head is a digest of the roots, 32 bytes, to be anchored where an attacker on
 // the database cannot write, such as the beat of the audit trail. It is a hash
-// over keyed tags, so it says nothing about the rows.
-func (r *Roots) Head() []byte { return JointHead(r) }
+// over keyed tags, so it says nothing about the rows. Roots that neither a
+// sweep made nor [ParseRoots] read have none: nil.
+func (r *Roots) Head() []byte {
+	head, _ := JointHead(r) // one is never twice; without roots the head is nil
+	return head
+}
 
-// JointHead is one head for the roots of several tables, in any order.
-func JointHead(roots ...*Roots) []byte {
-	sorted := slices.Clone(roots)
-	slices.SortFunc(sorted, func(a, b *Roots) int {
-		return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.table, b.table))
-	})
+// JointHead is one head for the roots of several tables, in any order. No
+// roots, nil among them, or two of one tenant and table are an error.
+func JointHead(roots ...*Roots) ([]byte, error) {
+	if len(roots) == 0 {
+		return nil, fmt.Errorf("%w: none given", ErrRoots)
+	}
+	for _, r := range roots {
+		if err := r.check(); err != nil {
+			return nil, err
+		}
+	}
+	sorted := slices.SortedFunc(slices.Values(roots), compareRoots)
 	in := frame.Append(nil, "crmguard/roots/head/v1")
 	in = binary.BigEndian.AppendUint32(in, uint32(len(sorted)))
-	for _, r := range sorted {
+	for i, r := range sorted {
+		if i > 0 && compareRoots(sorted[i-1], r) == 0 {
+			return nil, fmt.Errorf("%w: two of one tenant and table", ErrRoots)
+		}
 		in = frame.Append(in, r.text)
 	}
 	sum := sha256.Sum256(in)
-	return sum[:]
+	return sum[:], nil
+}
+
+func compareRoots(a, b *Roots) int {
+	return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.table, b.table))
 }
 
 type rootsJSON struct {
@@ -122,7 +165,12 @@ type bucketJSON struct {
 
 // MarshalText returns the roots as one line of RFC 8785 JSON. Roots that were
 // read come out as they came in.
-func (r *Roots) MarshalText() ([]byte, error) { return slices.Clone(r.text), nil }
+func (r *Roots) MarshalText() ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return slices.Clone(r.text), nil
+}
 
 func newRoots(tenant, table string, buckets [Buckets]bucketRoot) (*Roots, error) {
 	doc := rootsJSON{Buckets: make([]bucketJSON, Buckets), Table: table, Tenant: tenant, V: 1}

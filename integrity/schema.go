@@ -14,6 +14,7 @@ type Schema struct {
 	fields []plan
 	index  map[string]int
 	groups []group
+	checks bool // some field has a Check
 }
 
 type group struct {
@@ -37,6 +38,9 @@ func NewSchema(name string, fields ...Field) (*Schema, error) {
 // administrator defined at run time. A name that is taken is an error; s
 // stays as it is.
 func (s *Schema) Extend(fields ...Field) (*Schema, error) {
+	if s.empty() {
+		return nil, configErr("extend: no schema")
+	}
 	return build(s, fields)
 }
 
@@ -50,6 +54,7 @@ func build(base *Schema, fields []Field) (*Schema, error) {
 		p.Label, p.OneOf = cloneMap(f.Label), slices.Clone(f.OneOf)
 		s.fields = append(s.fields, p)
 	}
+	s.checks = slices.ContainsFunc(s.fields, func(p plan) bool { return p.Check != nil })
 	if len(s.fields) == 0 || len(s.fields) > maxFields {
 		return nil, configErr("schema %q has %d fields, allowed are 1 to %d", s.name, len(s.fields), maxFields)
 	}
@@ -88,11 +93,22 @@ func cloneMap(m map[string]string) map[string]string {
 	return out
 }
 
+// empty holds for a schema that [NewSchema] did not make.
+func (s *Schema) empty() bool { return s == nil || len(s.fields) == 0 }
+
 // Name is the kind of record.
-func (s *Schema) Name() string { return s.name }
+func (s *Schema) Name() string {
+	if s.empty() {
+		return ""
+	}
+	return s.name
+}
 
 // Fields lists the names of the fields in their order.
 func (s *Schema) Fields() []string {
+	if s.empty() {
+		return nil
+	}
 	names := make([]string, len(s.fields))
 	for i := range s.fields {
 		names[i] = s.fields[i].Name
@@ -105,7 +121,7 @@ func (s *Schema) Fields() []string {
 func (s *Schema) Unknown(record map[string]any) []string {
 	var names []string
 	for name := range record {
-		if _, known := s.index[name]; !known {
+		if _, known := s.at(name); !known {
 			names = append(names, name)
 		}
 	}
@@ -113,15 +129,27 @@ func (s *Schema) Unknown(record map[string]any) []string {
 	return names
 }
 
+// at is the place of a field.
+func (s *Schema) at(name string) (int, bool) {
+	if s.empty() {
+		return 0, false
+	}
+	i, known := s.index[name]
+	return i, known
+}
+
 // Validate checks a record and returns all broken rules, nil for a valid one.
-// Values are strings for types of text; Go integers (or float64 without a
-// fraction, as JSON decodes them) for Integer; a string or an integer for
-// Decimal; bool; time.Time or YYYY-MM-DD for Date; time.Time or RFC 3339 for
-// Time. A missing key, nil and blank text are all "not there". Validating a
-// valid record allocates nothing.
+// [Type] says which Go values a record may hold. A missing key, nil, the zero
+// time and text in which nothing can be seen are all "not there". Without a
+// schema nothing is valid. Validating a valid record allocates nothing, but
+// for names beyond ASCII in addresses and for what [Field.Check] is shown.
 func (s *Schema) Validate(record map[string]any) Violations {
+	if s.empty() {
+		return Violations{{Code: CodeNoSchema}}
+	}
 	var out Violations
 	var present uint64
+	checked := s.checked(record)
 	found := 0
 	for i := range s.fields {
 		p := &s.fields[i]
@@ -129,14 +157,18 @@ func (s *Schema) Validate(record map[string]any) Violations {
 		if ok {
 			found++
 		}
-		if blank(value) {
+		if blank(value, p.FreeText) {
 			if p.Required {
 				out = append(out, p.violation(CodeRequired))
 			}
 			continue
 		}
 		present |= p.group
-		if code := p.check(value, record); code != "" {
+		code := p.check(value)
+		if code == "" && p.Check != nil {
+			code = checked[i]
+		}
+		if code != "" {
 			out = append(out, p.violation(code))
 		}
 	}
@@ -149,6 +181,40 @@ func (s *Schema) Validate(record map[string]any) Violations {
 		out = append(out, Violation{Code: CodeUnknownField, Params: []Param{{"count", strconv.Itoa(n)}}})
 	}
 	return out
+}
+
+// checked asks the Checks about a record, and returns their codes by field.
+func (s *Schema) checked(record map[string]any) map[int]Code {
+	if !s.checks {
+		return nil
+	}
+	typed := make(map[string]any, len(record))
+	for i := range s.fields {
+		p := &s.fields[i]
+		if value := record[p.Name]; !blank(value, p.FreeText) && p.check(value) == "" {
+			typed[p.Name] = p.typed(value)
+		}
+	}
+	return s.ask(typed)
+}
+
+// ask asks the Checks about typed values that keep the other rules. They are
+// all asked before any value is dropped, so that none depends on the order of
+// the fields.
+func (s *Schema) ask(typed map[string]any) map[int]Code {
+	if !s.checks {
+		return nil
+	}
+	codes := map[int]Code{}
+	for i := range s.fields {
+		p := &s.fields[i]
+		if value, there := typed[p.Name]; there && p.Check != nil {
+			if code := p.Check(value, typed); code != "" {
+				codes[i] = code
+			}
+		}
+	}
+	return codes
 }
 
 func (s *Schema) groupViolation(i int) Violation {

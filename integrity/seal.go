@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,9 +17,10 @@ import (
 )
 
 // Tagger makes and checks keyed tags of a tenant; the tagger of a vault of
-// package encryption, for the purpose "seal", is one. A tag made under an
-// older key must verify as long as the keyset holds that key. Verify answers
-// an error that wraps [fs.ErrNotExist] when the key of the tag is not there.
+// package encryption, for the purpose "seal", is one, [KeysFrom] makes another.
+// A tag made under an older key must verify as long as the keyset holds that
+// key. Verify answers an error that wraps [fs.ErrNotExist] when the key of the
+// tag is not there.
 type Tagger interface {
 	// Tag returns the tag of data.
 	Tag(ctx context.Context, tenant string, data []byte) ([]byte, error)
@@ -71,7 +73,7 @@ const maxID = 255
 // NewSealer returns a sealer that knows these layouts. Keep old layouts as
 // long as rows are sealed under them.
 func NewSealer(tagger Tagger, layouts ...Layout) (*Sealer, error) {
-	if tagger == nil {
+	if v := reflect.ValueOf(tagger); tagger == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, configErr("sealer: no tagger")
 	}
 	if len(layouts) == 0 {
@@ -86,30 +88,13 @@ func NewSealer(tagger Tagger, layouts ...Layout) (*Sealer, error) {
 			return nil, configErr("layout %q stands twice or has no columns", l.ID)
 		}
 		columns := slices.Clone(l.Columns)
-		slices.SortFunc(columns, func(a, b Column) int { return strings.Compare(a.Name, b.Name) })
-		for i, c := range columns {
-			if err := checkColumn(c); err != nil {
-				return nil, configErr("layout %q: %w", l.ID, err)
-			}
-			if i > 0 && columns[i-1].Name == c.Name {
-				return nil, configErr("layout %q: column %q stands twice", l.ID, c.Name)
-			}
+		if err := CheckColumns(columns...); err != nil {
+			return nil, fmt.Errorf("%w (layout %q)", err, l.ID)
 		}
+		slices.SortFunc(columns, func(a, b Column) int { return strings.Compare(a.Name, b.Name) })
 		s.layouts[l.ID] = columns
 	}
 	return s, nil
-}
-
-func checkColumn(c Column) error {
-	switch {
-	case checkID("column", c.Name) != nil:
-		return checkID("column", c.Name)
-	case !c.Type.known():
-		return fmt.Errorf("column %q: unknown type", c.Name)
-	case c.Scale < 0 || c.Scale > maxScale || c.Scale > 0 && c.Type != Decimal:
-		return fmt.Errorf("column %q: scale %d of type %s", c.Name, c.Scale, c.Type)
-	}
-	return nil
 }
 
 func checkID(kind, id string) error {
@@ -120,8 +105,28 @@ func checkID(kind, id string) error {
 }
 
 // Seal returns the seal of a row that is about to be stored. values must be
-// exactly the columns of the layout. Call it in the transaction that writes
-// the row.
+// exactly the columns of the layout, as they will be stored. Call it in the
+// transaction that writes the row.
+//
+// What SQL compares as different must not be one behind a seal, so each type
+// takes few Go types and one spelling. Values are converted as [database/sql]
+// converts arguments ([driver.Valuer], pointers, named types); nil is NULL,
+// which no empty value is. Then
+//
+//   - text types: string, valid UTF-8
+//   - Integer: int64
+//   - Decimal: string with exactly Scale digits after the point; int64 and
+//     float64, as SQLite keeps numeric(12,2)
+//   - Boolean: bool, int64 0 and 1
+//   - Date: string YYYY-MM-DD, time.Time at midnight of its own zone
+//   - Time: time.Time in whole microseconds (databases round or cut what is
+//     finer: Truncate it before), int64 microseconds since 1970
+//   - Bytes: []byte
+//   - JSON: string with one JSON document
+//   - Float: float64, int64 that a float64 holds; 0 and -0 are one
+//   - Sealed: []byte in binary form, string in the form cg1.…
+//
+// and everything else is an error that wraps [ErrRow] and names the column.
 func (s *Sealer) Seal(ctx context.Context, ref Ref, values map[string]any) ([]byte, error) {
 	if names := ref.missing(); len(names) > 0 {
 		return nil, rowErr("seal: the Ref lacks %s", strings.Join(names, ", "))
@@ -138,16 +143,21 @@ func (s *Sealer) Seal(ctx context.Context, ref Ref, values map[string]any) ([]by
 }
 
 // Verify returns nil when the row is the one that was sealed, and otherwise
-// [ErrTampered], [ErrNoSeal], [ErrUnknownKey], [ErrUnknownSchema], [ErrRow]
-// (a column is missing or too many: the caller's fault) or, for a tagger that
-// does not work at the moment, its error.
+// [ErrTampered] (it names the column where one holds what its type rules out),
+// [ErrNoSeal], [ErrUnknownKey], [ErrUnknownSchema], [ErrRow] (a column is
+// missing or too many) or, for a tagger that does not work at the moment, its
+// error. Read the values with [Cells], so that Verify sees what the database
+// holds.
 func (s *Sealer) Verify(ctx context.Context, row SealedRow) error {
+	if err := s.check(); err != nil {
+		return err
+	}
 	if len(row.Seal) == 0 {
 		return ErrNoSeal
 	}
 	input, err := s.input(row.Ref, row.Values)
-	if _, value := errors.AsType[*valueError](err); value {
-		return ErrTampered // what was sealed had an encoding
+	if value, ok := errors.AsType[*valueError](err); ok {
+		return &tamperError{column: value.column, what: value.what} // what was sealed had an encoding
 	}
 	if err != nil {
 		return err
@@ -196,10 +206,25 @@ func (s *Sealer) Reseal(ctx context.Context, before SealedRow, ref Ref, values m
 
 // Columns lists the columns of a layout in the order of their names, nil for
 // an unknown id: what a sweep has to read for rows under that id.
-func (s *Sealer) Columns(schemaID string) []Column { return slices.Clone(s.layouts[schemaID]) }
+func (s *Sealer) Columns(schemaID string) []Column {
+	if s == nil {
+		return nil
+	}
+	return slices.Clone(s.layouts[schemaID])
+}
+
+func (s *Sealer) check() error {
+	if s == nil || s.tagger == nil {
+		return configErr("a Sealer that NewSealer did not make")
+	}
+	return nil
+}
 
 // input is what is tagged.
 func (s *Sealer) input(ref Ref, values map[string]any) ([]byte, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	columns, known := s.layouts[ref.SchemaID]
 	if !known {
 		if ref.SchemaID == "" {
@@ -222,7 +247,7 @@ func (s *Sealer) input(ref Ref, values map[string]any) ([]byte, error) {
 	in = frame.Append(frame.Append(in, ref.SchemaID), event)
 	in = binary.BigEndian.AppendUint32(in, uint32(len(columns)))
 	for _, c := range columns {
-		v, err := c.value(values[c.Name])
+		v, err := c.stored(values[c.Name])
 		if err != nil {
 			return nil, err
 		}
@@ -275,17 +300,17 @@ func (r Ref) check() ([]byte, error) {
 		return nil, rowErr("%w", err)
 	}
 	if err := checkID("key", r.Key); err != nil {
-		return nil, &valueError{err.Error()}
+		return nil, &valueError{what: err.Error()}
 	}
 	if r.Version < 0 {
-		return nil, &valueError{"a version below 0"}
+		return nil, &valueError{what: "a version below 0"}
 	}
 	if r.Event == "" {
 		return nil, nil
 	}
 	event, ok := parseUUID(r.Event)
 	if !ok {
-		return nil, &valueError{"event is not a lower-case UUID"}
+		return nil, &valueError{what: "event is not a lower-case UUID"}
 	}
 	return event, nil
 }

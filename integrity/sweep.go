@@ -22,6 +22,7 @@ const (
 	UnknownSchema Verdict = "unknown_schema" // no layout for its schema id
 	UnknownKey    Verdict = "unknown_key"    // the key of its seal is not there
 	DuplicateKey  Verdict = "duplicate_key"  // the key stood before in this sweep
+	Misfit        Verdict = "misfit"         // the row lacks columns of its layout, or has others
 	BucketChanged Verdict = "bucket_changed" // a bucket does not hold what the anchored roots say
 )
 
@@ -32,6 +33,9 @@ type Finding struct {
 	// Key and Version name the row; Key is "" for a bucket.
 	Key     string
 	Version int64
+	// Column is the column that holds what its type rules out, "" where it is
+	// not known which was changed.
+	Column string
 	// Bucket is where the row belongs.
 	Bucket int
 }
@@ -53,6 +57,9 @@ type SweepOptions struct {
 
 // SweepReport says what a sweep found.
 type SweepReport struct {
+	// Complete says that the sweep reached the end of the table. Without it
+	// nothing is known about the rows that were not read.
+	Complete bool
 	// Rows counts all rows, Verified those whose seal holds.
 	Rows, Verified int64
 	// Unversioned counts the rows of version 0. Of those a roll-back is found
@@ -62,14 +69,15 @@ type SweepReport struct {
 	Counts map[Verdict]int64
 	// Findings are the first 1,000 of them.
 	Findings []Finding
-	// Roots say what the table holds now, tampered rows included.
+	// Roots say what the table holds now, tampered rows included; nil unless
+	// Complete.
 	Roots *Roots
 }
 
 const maxFindings = 1000
 
-// OK reports whether nothing was found.
-func (r SweepReport) OK() bool { return len(r.Counts) == 0 }
+// OK reports whether the sweep reached the end and nothing was found.
+func (r SweepReport) OK() bool { return r.Complete && len(r.Counts) == 0 }
 
 type sweep struct {
 	*Sealer
@@ -81,7 +89,9 @@ type sweep struct {
 
 // Sweep verifies all rows of a table, in any order, and computes its roots.
 // Findings are a result, not an error; the error says why the sweep did not
-// reach the end, and then there are no roots.
+// reach the end, and then there are no roots and the report is not OK. An error
+// of the sequence ends the sweep, unless it wraps [ErrTampered] as those of
+// [Cells] do: then it is a finding about the row beside it.
 func (s *Sealer) Sweep(ctx context.Context, rows iter.Seq2[SealedRow, error], options SweepOptions) (SweepReport, error) {
 	run := &sweep{Sealer: s, SweepOptions: options, seen: map[[16]byte]struct{}{}}
 	run.report.Counts = map[Verdict]int64{}
@@ -89,20 +99,24 @@ func (s *Sealer) Sweep(ctx context.Context, rows iter.Seq2[SealedRow, error], op
 		return run.report, err
 	}
 	for row, err := range rows {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil {
-			err = run.take(ctx, row)
+		if err == nil || errors.Is(err, ErrTampered) {
+			err = run.take(ctx, row, err)
 		}
 		if err != nil {
 			return run.report, err
 		}
 	}
-	return run.finish(ctx)
+	if err := ctx.Err(); err != nil { // a query that was cancelled may end like one that is through
+		return run.report, err
+	}
+	err := run.finish(ctx)
+	return run.report, err
 }
 
 func (s *sweep) check(rows iter.Seq2[SealedRow, error]) error {
+	if err := s.Sealer.check(); err != nil {
+		return err
+	}
 	if rows == nil {
 		return configErr("sweep: no rows")
 	}
@@ -115,7 +129,11 @@ func (s *sweep) check(rows iter.Seq2[SealedRow, error]) error {
 	return nil
 }
 
-func (s *sweep) take(ctx context.Context, row SealedRow) error {
+// take judges one row, or what its reader found about it.
+func (s *sweep) take(ctx context.Context, row SealedRow, found error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if row.Ref.Tenant != s.Tenant || row.Ref.Table != s.Table {
 		return rowErr("sweep of %q: a row of another tenant or table", s.Table)
 	}
@@ -127,8 +145,8 @@ func (s *sweep) take(ctx context.Context, row SealedRow) error {
 	s.digest[bucket] = append(s.digest[bucket], rowDigest(row))
 	name := sha256.Sum256([]byte(row.Ref.Key))
 	short := [16]byte(name[:16])
-	if _, twice := s.seen[short]; twice {
-		if err := s.found(row.Ref, DuplicateKey, bucket); err != nil {
+	if _, twice := s.seen[short]; twice && row.Ref.Key != "" { // without one a row is tampered as it is
+		if err := s.found(row.Ref, DuplicateKey, "", bucket); err != nil {
 			return err
 		}
 	}
@@ -136,29 +154,50 @@ func (s *sweep) take(ctx context.Context, row SealedRow) error {
 	if s.Progress != nil && s.report.Rows%1000 == 0 {
 		s.Progress(s.report.Rows)
 	}
+	if found != nil {
+		return s.found(row.Ref, Tampered, columnOf(found), bucket)
+	}
 	return s.judge(ctx, row, bucket)
 }
 
 func (s *sweep) judge(ctx context.Context, row SealedRow, bucket int) error {
 	err := s.Verify(ctx, row)
-	switch {
-	case err == nil:
+	if err == nil {
 		s.report.Verified++
 		return nil
-	case errors.Is(err, ErrNoSeal):
-		return s.found(row.Ref, MissingSeal, bucket)
-	case errors.Is(err, ErrTampered):
-		return s.found(row.Ref, Tampered, bucket)
-	case errors.Is(err, ErrUnknownSchema):
-		return s.found(row.Ref, UnknownSchema, bucket)
-	case errors.Is(err, ErrUnknownKey):
-		return s.found(row.Ref, UnknownKey, bucket)
+	}
+	if verdict := verdictOf(err); verdict != "" {
+		return s.found(row.Ref, verdict, columnOf(err), bucket)
 	}
 	return err
 }
 
-func (s *sweep) found(ref Ref, verdict Verdict, bucket int) error {
-	f := Finding{Verdict: verdict, Key: ref.Key, Version: ref.Version, Bucket: bucket}
+// verdictOf is "" for an error that is no finding.
+func verdictOf(err error) Verdict {
+	switch {
+	case errors.Is(err, ErrNoSeal):
+		return MissingSeal
+	case errors.Is(err, ErrTampered):
+		return Tampered
+	case errors.Is(err, ErrUnknownSchema):
+		return UnknownSchema
+	case errors.Is(err, ErrUnknownKey):
+		return UnknownKey
+	case errors.Is(err, ErrRow):
+		return Misfit
+	}
+	return ""
+}
+
+func columnOf(err error) string {
+	if unfit, ok := errors.AsType[*tamperError](err); ok {
+		return unfit.column
+	}
+	return ""
+}
+
+func (s *sweep) found(ref Ref, verdict Verdict, column string, bucket int) error {
+	f := Finding{Verdict: verdict, Key: ref.Key, Version: ref.Version, Column: column, Bucket: bucket}
 	s.report.Counts[verdict]++
 	if len(s.report.Findings) < maxFindings {
 		s.report.Findings = append(s.report.Findings, f)
@@ -179,22 +218,22 @@ func rowDigest(row SealedRow) [32]byte {
 
 // finish sorts and tags the buckets, so that the order of rows is without
 // effect, and compares them with the anchored ones.
-func (s *sweep) finish(ctx context.Context) (SweepReport, error) {
+func (s *sweep) finish(ctx context.Context) error {
 	var buckets [Buckets]bucketRoot
 	for i := range s.digest {
 		in := bucketInput(s.Tenant, s.Table, i, s.digest[i])
 		tag, err := s.tagger.Tag(ctx, s.Tenant, in)
 		if err != nil {
-			return s.report, fmt.Errorf("integrity: sweep: %w", err)
+			return fmt.Errorf("integrity: sweep: %w", err)
 		}
 		buckets[i] = bucketRoot{rows: int64(len(s.digest[i])), tag: tag}
 		if err := s.compare(ctx, i, in); err != nil {
-			return s.report, err
+			return err
 		}
 	}
 	roots, err := newRoots(s.Tenant, s.Table, buckets)
-	s.report.Roots = roots
-	return s.report, err
+	s.report.Roots, s.report.Complete = roots, err == nil
+	return err
 }
 
 func (s *sweep) compare(ctx context.Context, bucket int, in []byte) error {
@@ -207,7 +246,7 @@ func (s *sweep) compare(ctx context.Context, bucket int, in []byte) error {
 	}
 	err = s.verdict(ctx, s.Tenant, err)
 	if errors.Is(err, ErrTampered) {
-		return s.found(Ref{}, BucketChanged, bucket)
+		return s.found(Ref{}, BucketChanged, "", bucket)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math/rand/v2"
 	"slices"
@@ -176,45 +177,115 @@ func TestRootsAreOfOneTenantAndTable(t *testing.T) {
 	// The same empty buckets of two tenants do not look alike.
 	empty := sweep(t, sealer, nil, cities()).Roots
 	require.NotEqual(t, empty.Head(), theirs.Head())
-	require.Equal(t, integrity.JointHead(mine, theirs), integrity.JointHead(theirs, mine))
-	require.NotEqual(t, integrity.JointHead(mine, theirs), integrity.JointHead(mine))
+	both, err := integrity.JointHead(mine, theirs)
+	require.NoError(t, err)
+	again, err := integrity.JointHead(theirs, mine)
+	require.NoError(t, err)
+	require.Equal(t, both, again, "in any order")
+	one, err := integrity.JointHead(mine)
+	require.NoError(t, err)
+	require.Equal(t, mine.Head(), one)
+	require.NotEqual(t, both, one)
 	require.Equal(t, "t1", mine.Tenant())
 	require.Equal(t, "cities", mine.Table())
 }
 
-func TestASweepThatEndsEarlyHasNoRoots(t *testing.T) {
+func TestASweepThatEndsEarlyIsNotOK(t *testing.T) {
 	sealer, tagger := citySealer(t)
 	rows := table(t, sealer, 5)
 	broken := errors.New("broken")
-	_, err := sealer.Sweep(t.Context(), nil, cities())
-	require.ErrorIs(t, err, integrity.ErrConfig)
-	_, err = sealer.Sweep(t.Context(), all(rows), integrity.SweepOptions{Table: "cities"})
-	require.ErrorIs(t, err, integrity.ErrConfig)
-
-	report, err := sealer.Sweep(t.Context(), func(yield func(integrity.SealedRow, error) bool) {
-		yield(rows[0], nil)
-		yield(integrity.SealedRow{}, broken)
-	}, cities())
-	require.ErrorIs(t, err, broken)
-	require.Nil(t, report.Roots)
-	require.Equal(t, int64(1), report.Rows)
-
+	run := func(ctx context.Context, rows iter.Seq2[integrity.SealedRow, error], options integrity.SweepOptions, want error) integrity.SweepReport {
+		t.Helper()
+		report, err := sealer.Sweep(ctx, rows, options)
+		require.ErrorIs(t, err, want)
+		require.False(t, report.Complete)
+		require.False(t, report.OK())
+		require.Nil(t, report.Roots)
+		return report
+	}
+	require.False(t, integrity.SweepReport{}.OK(), "no sweep was made")
+	run(t.Context(), nil, cities(), integrity.ErrConfig)
+	run(t.Context(), all(rows), integrity.SweepOptions{Table: "cities"}, integrity.ErrConfig)
+	run(t.Context(), all(rows), integrity.SweepOptions{Tenant: "t1"}, integrity.ErrConfig)
 	options := cities()
+	options.Against = &integrity.Roots{}
+	run(t.Context(), all(rows), options, integrity.ErrRoots)
+
+	for _, failure := range []error{broken, io.EOF, fmt.Errorf("connection reset: %w", io.EOF)} {
+		report := run(t.Context(), func(yield func(integrity.SealedRow, error) bool) {
+			_ = yield(rows[0], nil) && yield(integrity.SealedRow{}, failure)
+		}, cities(), failure)
+		require.Equal(t, int64(1), report.Rows)
+	}
+
+	options = cities()
 	options.Found = func(integrity.Finding) error { return broken }
-	_, err = sealer.Sweep(t.Context(), all([]integrity.SealedRow{rows[0], rows[0]}), options)
-	require.ErrorIs(t, err, broken)
+	run(t.Context(), all([]integrity.SealedRow{rows[0], rows[0]}), options, broken)
 
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = sealer.Sweep(ctx, all(rows), cities())
+	run(ctx, func(yield func(integrity.SealedRow, error) bool) { // as a query ends whose error nobody asks for
+		yield(rows[0], nil)
+		cancel()
+	}, cities(), context.Canceled)
+	run(ctx, all(rows), cities(), context.Canceled)
+
+	plain, err := integrity.NewSealer(bare(root()), cityLayout()) // a tagger that does not look at ctx
+	require.NoError(t, err)
+	ctx, cancel = context.WithCancel(t.Context())
+	report, err := plain.Sweep(ctx, func(func(integrity.SealedRow, error) bool) { cancel() }, cities())
 	require.ErrorIs(t, err, context.Canceled)
+	require.False(t, report.OK())
 
 	tagger.Fail(broken)
-	report, err = sealer.Sweep(t.Context(), all(rows), cities())
-	require.ErrorIs(t, err, broken, "a key store that is down is no tampering")
-	require.Empty(t, report.Findings)
-	_, err = sealer.Sweep(t.Context(), all(nil), cities())
-	require.ErrorIs(t, err, broken)
+	report = run(t.Context(), all(rows), cities(), broken)
+	require.Empty(t, report.Findings, "a key store that is down is no tampering")
+	run(t.Context(), all(nil), cities(), broken)
+}
+
+// One row that its layout does not fit, or that its reader could not take, is
+// a finding among the others.
+func TestASweepGoesOnPastARowThatDoesNotFit(t *testing.T) {
+	sealer, _ := citySealer(t)
+	rows := table(t, sealer, 4)
+	rows[1].Values = map[string]any{"town": "Bern"}
+	rows[2].Values = map[string]any{"city": []byte("city 2")}
+	report, err := sealer.Sweep(t.Context(), func(yield func(integrity.SealedRow, error) bool) {
+		_ = yield(rows[0], fmt.Errorf("row: %w", integrity.ErrTampered)) && yield(rows[1], nil) && yield(rows[2], nil) && yield(rows[3], nil)
+	}, cities())
+	require.NoError(t, err)
+	require.True(t, report.Complete)
+	require.False(t, report.OK())
+	require.Equal(t, int64(1), report.Verified)
+	require.Equal(t, int64(4), report.Roots.Rows())
+	require.Equal(t, []integrity.Finding{
+		{Verdict: integrity.Tampered, Key: "r0", Version: 1, Bucket: integrity.BucketOf("t1", "cities", "r0")},
+		{Verdict: integrity.Misfit, Key: "r1", Version: 1, Bucket: integrity.BucketOf("t1", "cities", "r1")},
+		{Verdict: integrity.Tampered, Key: "r2", Version: 1, Column: "city", Bucket: integrity.BucketOf("t1", "cities", "r2")},
+	}, report.Findings)
+}
+
+// A head over nothing, or over one table twice, must not be anchored.
+func TestRootsThatHoldNothingHaveNoHead(t *testing.T) {
+	sealer, _ := citySealer(t)
+	roots := sweep(t, sealer, nil, cities()).Roots
+	for name, list := range map[string][]*integrity.Roots{"none": nil, "nil": {roots, nil}, "empty": {{}, roots}, "twice": {roots, roots}} {
+		head, err := integrity.JointHead(list...)
+		require.ErrorIs(t, err, integrity.ErrRoots, name)
+		require.Nil(t, head, name)
+	}
+	for _, nothing := range []*integrity.Roots{nil, {}} {
+		require.Nil(t, nothing.Head())
+		require.Zero(t, nothing.Rows())
+		require.Empty(t, nothing.Tenant()+nothing.Table())
+		_, err := nothing.MarshalText()
+		require.ErrorIs(t, err, integrity.ErrRoots)
+		_, err = nothing.Diff(roots)
+		require.ErrorIs(t, err, integrity.ErrRoots)
+		_, err = roots.Diff(nothing)
+		require.ErrorIs(t, err, integrity.ErrRoots)
+		_, err = nothing.Diff(nothing)
+		require.ErrorIs(t, err, integrity.ErrRoots)
+	}
 }
 
 func TestTheReportHoldsTheFirstThousandFindings(t *testing.T) {

@@ -1,10 +1,12 @@
 package integrity
 
 import (
+	"database/sql/driver"
 	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Typed validates structs of one Go type by the rules of a schema: the same
@@ -22,10 +24,12 @@ type typedField struct {
 // For matches the exported fields of the struct type T with the fields of a
 // schema, by the name in the `json` tag or else the Go name. Both sides must
 // match exactly; `json:"-"` leaves a field out. A mismatch is an error that
-// wraps [ErrConfig]. Embedded structs count as their fields do; a nil pointer
-// is a value that is not there.
+// wraps [ErrConfig], and so is a field of a Go type that the [Type] never
+// takes, such as a float64 for a Decimal. Embedded structs count as their
+// fields do; a nil pointer is a value that is not there, and a type with a
+// driver.Valuer, such as sql.NullString, is the value that it gives.
 func For[T any](s *Schema) (*Typed[T], error) {
-	if s == nil {
+	if s.empty() {
 		return nil, configErr("typed: no schema")
 	}
 	kind := reflect.TypeFor[T]()
@@ -45,8 +49,12 @@ func For[T any](s *Schema) (*Typed[T], error) {
 		if name == "" {
 			name = f.Name
 		}
-		if _, known := s.index[name]; !known || slices.Contains(names, name) {
+		i, known := s.index[name]
+		if !known || slices.Contains(names, name) {
 			return nil, configErr("typed: field %s of %s is %q, which schema %q does not have, or stands twice", f.Name, kind, name, s.name)
+		}
+		if !s.fields[i].Type.takes(f.Type) {
+			return nil, configErr("typed: field %s of %s has the Go type %s, which type %s never takes", f.Name, kind, f.Type, s.fields[i].Type)
 		}
 		names = append(names, name)
 		t.fields = append(t.fields, typedField{name: name, index: f.Index})
@@ -68,28 +76,69 @@ func throughPointer(kind reflect.Type, index []int) bool {
 	return false
 }
 
-// Validate checks a struct. It makes a record of it first, so it allocates.
+// takes reports whether values of a Go type can be right for a type.
+func (t Type) takes(kind reflect.Type) bool {
+	for kind.Kind() == reflect.Pointer {
+		kind = kind.Elem()
+	}
+	if kind.Kind() == reflect.Interface || reflect.PointerTo(kind).Implements(reflect.TypeFor[driver.Valuer]()) {
+		return true // the value says
+	}
+	text, whole := kind.Kind() == reflect.String, kind.Kind() >= reflect.Int && kind.Kind() <= reflect.Uint64
+	switch t {
+	case Integer:
+		return whole || kind.Kind() == reflect.Float64 || kind == reflect.TypeFor[json.Number]()
+	case Decimal:
+		return whole || text
+	case Boolean:
+		return kind.Kind() == reflect.Bool
+	case Date, Time:
+		return text || kind == reflect.TypeFor[time.Time]()
+	default:
+		return text
+	}
+}
+
+// Validate checks a struct by the rules of [Schema.Validate]. It makes a
+// record of it first, so it allocates. No struct at all is a record that is
+// missing.
 func (t *Typed[T]) Validate(v *T) Violations {
+	switch {
+	case t == nil:
+		return (*Schema)(nil).Validate(nil)
+	case v == nil:
+		return Violations{{Code: CodeRequired}}
+	}
 	record := make(map[string]any, len(t.fields))
-	if v != nil {
-		value := reflect.ValueOf(v).Elem()
-		for _, f := range t.fields {
-			if held, there := plain(value.FieldByIndex(f.index)); there {
-				record[f.name] = held
-			}
+	value := reflect.ValueOf(v).Elem()
+	for _, f := range t.fields {
+		if held, there := plain(value.FieldByIndex(f.index)); there {
+			record[f.name] = held
 		}
 	}
 	return t.schema.Validate(record)
 }
 
-// plain follows pointers and gives named types of basic kinds their basic
-// type.
+// plain follows pointers and valuers and gives named types of basic kinds
+// their basic type.
 func plain(v reflect.Value) (held any, there bool) {
 	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		if v.IsNil() {
 			return nil, false
 		}
 		v = v.Elem()
+	}
+	if !v.CanAddr() { // it was in an interface
+		held := reflect.New(v.Type()).Elem()
+		held.Set(v)
+		v = held
+	}
+	if valuer, ok := v.Addr().Interface().(driver.Valuer); ok {
+		given, err := valuer.Value()
+		if err != nil {
+			return err, true // of no type that a field takes
+		}
+		return given, given != nil
 	}
 	switch {
 	case v.Type() == reflect.TypeFor[json.Number]():
@@ -102,6 +151,8 @@ func plain(v reflect.Value) (held any, there bool) {
 		return v.Int(), true
 	case v.CanUint():
 		return v.Uint(), true
+	case v.Kind() == reflect.Float64:
+		return v.Float(), true
 	}
 	return v.Interface(), true
 }

@@ -31,6 +31,7 @@ func exampleSweep(table string, cities map[string]string) (*integrity.Sealer, *i
 }
 
 func ExampleSealer_Verify() {
+	// exampleSweep stands in verbs_example_test.go.
 	ctx := context.Background()
 	sealer, _ := exampleSweep("contacts", nil)
 	row := integrity.SealedRow{Ref: integrity.Ref{Tenant: "main", Table: "contacts", Key: "r1", Version: 1, SchemaID: "contact/1"}, Values: map[string]any{"city": "Bern"}}
@@ -49,6 +50,7 @@ func ExampleSealer_Verify() {
 }
 
 func ExampleRoots_Diff() {
+	// exampleSweep stands in verbs_example_test.go.
 	_, before := exampleSweep("contacts", map[string]string{"r1": "Bern", "r2": "Genf"})
 	_, after := exampleSweep("contacts", map[string]string{"r1": "Bern"}) // r2 was deleted
 	diff, err := before.Diff(after)
@@ -59,19 +61,25 @@ func ExampleRoots_Diff() {
 }
 
 func ExampleJointHead() {
+	// exampleSweep stands in verbs_example_test.go.
 	_, contacts := exampleSweep("contacts", map[string]string{"r1": "Bern"})
 	_, deals := exampleSweep("deals", nil)
-	head := integrity.JointHead(contacts, deals) // audit.Heads.Seals of the beat
-	fmt.Println(len(head), slices.Equal(head, integrity.JointHead(deals, contacts)), slices.Equal(head, contacts.Head()))
-	// Output: 32 true false
+	head, err := integrity.JointHead(contacts, deals) // audit.Heads.Seals of the beat
+	other, _ := integrity.JointHead(deals, contacts)
+	fmt.Println(len(head), slices.Equal(head, other), slices.Equal(head, contacts.Head()), err)
+	_, err = integrity.JointHead(contacts, contacts)
+	fmt.Println(err)
+	// Output:
+	// 32 true false <nil>
+	// integrity: not usable as roots: two of one tenant and table
 }
 
 func ExampleKnownHeaders() {
 	columns := integrity.KnownHeaders()
 	columns.Known["shoe_size"] = []string{"Shoe Size", "Schuhgrösse"} // a copy of one's own
 	columns.Drop = append(columns.Drop, "PIN")
-	fmt.Println(columns.Known["mobile_phone"], columns.Drop, len(integrity.KnownHeaders().Drop))
-	// Output: [Mobile MobilePhone Mobile Phone Number 手机] [Password CVV2 CVV CVC PIN] 4
+	fmt.Println(columns.Known["gender"], columns.Drop, len(integrity.KnownHeaders().Drop))
+	// Output: [Gender 性别 Geschlecht] [Password CVV2 CVV CVC PIN] 4
 }
 
 func ExampleSchema_Unknown() {

@@ -129,7 +129,7 @@ func TestConfig(t *testing.T) {
 	_, err = privacy.Open(t.Context(), good)
 	var old *privacy.ErrSchema
 	require.ErrorAs(t, err, &old)
-	require.Equal(t, 1, old.Want)
+	require.Equal(t, 2, old.Want)
 }
 
 func TestIDs(t *testing.T) {

@@ -128,10 +128,7 @@ func (c *Config) validate() error {
 		if s == nil || s.Name() == "" || names[s.Name()] {
 			return bad("stores need different names")
 		}
-		if f, ok := s.(funcStore); ok && f.f.Erase == nil {
-			return bad("store " + s.Name() + " has no Erase")
-		}
-		if f, ok := s.(peopleFunc); ok && f.f.Erase == nil {
+		if f, ok := asFunc(s); ok && f.Erase == nil {
 			return bad("store " + s.Name() + " has no Erase")
 		}
 		names[s.Name()] = true

@@ -34,7 +34,7 @@ var (
 // because database drivers quote values; Unwrap gives it.
 type StoreError struct {
 	Store string
-	Op    string // find, export, erase, left, flush, people
+	Op    string // find, export, erase, left, missing, flush, people
 	Err   error
 }
 

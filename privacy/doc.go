@@ -1,6 +1,26 @@
 // Package privacy answers the requests of persons: find, export, erase; and
 // keeps an erasure true after a backup has been restored.
 //
+// The first lines; must and check stand for what is done about an error, and
+// the example FirstLines has what stands around them:
+//
+//	dataMap := &privacy.Map{Tenant: "main", Tables: []privacy.Table{{
+//		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
+//		Columns: []privacy.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
+//	}}}
+//	check(privacy.Install(ctx, db))
+//	ledger := must(privacy.NewLedger(privacy.LedgerConfig{Dir: outside, Digests: must(privacy.KeysFile(secret))}))
+//	check(ledger.Create(ctx)) // once in the life of the system
+//	desk := must(privacy.Open(ctx, privacy.Config{
+//		Map: dataMap, DB: db, Ledger: ledger, Sign: certKey,
+//		Stores: []privacy.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
+//	}))
+//	check(desk.Current(ctx)) // at every start, before serving
+//	bundle := must(desk.Export(ctx, "main", person, recipient))
+//	plan := must(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"}))
+//	check(desk.Approve(ctx, plan.ID, "user/2"))
+//	outcome, err := desk.Execute(ctx, plan.ID) // ErrTooEarly before plan.NotBefore; then Waiting, then Done
+//
 // One data map ([Map]) says which tables and columns hold personal data, how
 // each leads to a person and what an erasure does to it. Stores ([Store], the
 // sub-package sqlstore, [Func] for keys, openings, files) carry it out. Plans
@@ -20,15 +40,21 @@
 //   - After a restore the boot gate ([Desk.Current]) refuses until
 //     [Desk.Replay] has erased again whom the ledger names, by random person
 //     id and only records created before the erasure, so that a new record
-//     with the same e-mail address stays.
+//     with the same e-mail address stays. While a store is down, in a replay or
+//     in an erasure, it goes on refusing, also in the next process.
+//   - What a certificate calls kept was there when everything was read back. An
+//     obligation whose date cannot be read keeps its row.
 //   - A ledger that is shorter than a head kept elsewhere, holds an entry that
 //     this system did not write, or belongs to another system is refused with
 //     a typed error, and the folder stays as it was.
 //   - Certificates list each class under its true name, what was not covered,
-//     and two dates: unreadable in the live system, final in key copies.
+//     what backups from before the erasure keep readable (all of it where no
+//     key of the person was destroyed, see [KeysFrom] and [Func].Sealed), and
+//     two dates: unreadable in the live system, final in key copies.
 //   - No error, ledger line, plan or certificate holds personal data. The
 //     random person id stands in a plan row until the plan is done or
-//     cancelled, and afterwards only in columns that the map retains.
+//     cancelled, in the list of pending persons until a replay has got through,
+//     and afterwards only in columns that the map retains.
 //
 // SECURITY.md, "Known faults", lists what is known to break these promises
 // today.
@@ -45,6 +71,8 @@
 //   - To tell tenants apart in the link table of joint records ([Joint]),
 //     which has no tenant column: the ids of such records must be unique in
 //     the whole database (UUIDs are).
+//   - To find in a restored store a person whom no store lists ([People]), no
+//     plan of the restored database names and no replay has begun with.
 //   - To unlink the row of a record kept by law from its random person id,
 //     where the map retains that column.
 //   - The salt of a certificate, when the process dies between the last commit
@@ -53,8 +81,10 @@
 //
 // # First call
 //
-// [Install] makes the desk's tables, [NewLedger] and once [Ledger.Create] the
-// ledger, [Open] the desk; at every start [Desk.Current], and only then serve.
+// [Install] makes the desk's tables; without a vault of package encryption
+// [NewKeysFile] once and [KeysFile] give the ledger its keys; [NewLedger] and
+// once [Ledger.Create] the ledger, [Open] the desk; at every start
+// [Desk.Current], and only then serve.
 //
 // # Concurrency
 //
@@ -74,7 +104,7 @@
 //	ErrLedgerForeign      permanent  point to this system's own ledger, or hand in its roots
 //	ErrLedgerBusy         temporary  call again
 //	ErrClock              temporary  set the clock right
-//	ErrBehind             permanent  keep readers out and call Replay; where an erasure was begun and not finished, Execute it again
+//	ErrBehind             permanent  keep readers out and call Replay, again while a store is down; where an erasure was begun and not finished, Execute it again
 //	ErrReplayLimit        permanent  compare the ledger with what was restored, then set Config.AllowReplay, which is told both counts
 //	ErrReplayLeft         temporary  see the StoreError, mend the store, Replay again
 //	ErrNoPeople           permanent  give one store the People method

@@ -46,10 +46,15 @@ func exampleDesk(ctx context.Context, dir string, now *time.Time) (*privacy.Desk
 	if err != nil {
 		return nil, nil, err
 	}
-	ledger, err := privacy.NewLedger(privacy.LedgerConfig{
-		Dir:     filepath.Join(dir, "ledger"),
-		Digests: digestsOf(root{1, make([]byte, 32)}), // vault.LedgerDigests()
-	})
+	secret := filepath.Join(dir, "crm.secret")
+	if err := privacy.NewKeysFile(secret); err != nil { // once
+		return nil, nil, err
+	}
+	digests, err := privacy.KeysFile(secret) // or vault.LedgerDigests()
+	if err != nil {
+		return nil, nil, err
+	}
+	ledger, err := privacy.NewLedger(privacy.LedgerConfig{Dir: filepath.Join(dir, "ledger"), Digests: digests})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -74,6 +79,7 @@ func exampleDir() (string, func()) {
 }
 
 func ExampleDesk_Execute() {
+	// exampleDir and exampleDesk stand in example_test.go.
 	ctx := context.Background()
 	dir, remove := exampleDir()
 	defer remove()
@@ -98,7 +104,8 @@ func ExampleDesk_Execute() {
 	fmt.Println(outcome.State, err)
 
 	certificate, err := privacy.VerifyCertificate(ctx, outcome.Certificate, public)
-	fmt.Println(certificate.Name, certificate.NotCovered, certificate.Concerns(outcome.Salt, "main", "p1"), err)
+	fmt.Println(certificate.Name, certificate.Concerns(outcome.Salt, "main", "p1"), err)
+	fmt.Println(certificate.NotCovered[0], "|", certificate.NotCovered[1])
 	// Output:
 	// contacts 1 deleted <nil>
 	// privacy: whoever asked for the erasure cannot approve it
@@ -106,10 +113,12 @@ func ExampleDesk_Execute() {
 	// privacy: the plan may not be executed yet
 	// waiting <nil>
 	// done <nil>
-	// erasure/1 [mail already sent] true <nil>
+	// erasure/1 true <nil>
+	// mail already sent | backups from before the erasure, until they are deleted: all they hold, for no key of the person was destroyed
 }
 
 func ExampleDesk_Export() {
+	// exampleDir and exampleDesk stand in example_test.go.
 	ctx := context.Background()
 	dir, remove := exampleDir()
 	defer remove()
@@ -138,6 +147,7 @@ func ExampleDesk_Export() {
 }
 
 func ExampleDesk_Current() {
+	// exampleDir and exampleDesk stand in example_test.go.
 	ctx := context.Background()
 	dir, remove := exampleDir()
 	defer remove()
@@ -161,6 +171,7 @@ func ExampleDesk_Current() {
 }
 
 func ExampleDesk_Find() {
+	// exampleDir and exampleDesk stand in example_test.go.
 	ctx := context.Background()
 	dir, remove := exampleDir()
 	defer remove()
@@ -180,6 +191,7 @@ func ExampleDesk_Find() {
 }
 
 func ExampleMap_Validate() {
+	// exampleMap stands in example_test.go.
 	m := exampleMap()
 	fmt.Println(m.Validate())
 	m.Tables[0].Person = ""

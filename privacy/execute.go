@@ -19,15 +19,16 @@ type State string
 // The states of an [Outcome].
 const (
 	Done    State = "done"    // erased, read back, lease over, certified
-	Partial State = "partial" // something is left: see Stores, and execute again
+	Partial State = "partial" // something is left, or gone that should stay: see Stores, and execute again
 	Waiting State = "waiting" // nothing is known to be left; execute again at Until
 )
 
 // StoreOutcome is what one store answered.
 type StoreOutcome struct {
-	Store string `json:"store"`
-	Left  int    `json:"left"` // found by keys or by a fresh search after erasing
-	Err   error  `json:"-"`    // *StoreError, nil where the store answered
+	Store   string `json:"store"`
+	Left    int    `json:"left"`              // found by keys or by a fresh search after erasing
+	Missing []Row  `json:"missing,omitempty"` // should have been kept and are gone: bring them back and execute again, or plan anew
+	Err     error  `json:"-"`                 // *StoreError, nil where the store answered
 }
 
 // Outcome is what became of an execution.
@@ -84,7 +85,7 @@ func (d *Desk) Execute(ctx context.Context, planID string) (Outcome, error) {
 	if err := d.allow(ctx, "privacy.execute", x.plan.Person); err != nil {
 		return Outcome{}, err
 	}
-	x.outcome = Outcome{Plan: planID, Counts: x.plan.Counts, NotCovered: d.notCovered()}
+	x.outcome = Outcome{Plan: planID, Counts: x.plan.Counts, NotCovered: append(d.notCovered(x.plan.Counts), x.unshown()...)}
 	if err := x.intend(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -99,22 +100,7 @@ func (d *Desk) Execute(ctx context.Context, planID string) (Outcome, error) {
 func (d *Desk) doneOutcome(row planRow) (Outcome, error) {
 	var p Plan
 	err := row.stays(&p)
-	return Outcome{State: Done, Plan: row.id, Counts: p.Counts, Certificate: row.certificate, NotCovered: d.notCovered()}, err
-}
-
-// notCovered adds to the configured list the stores that cannot be read back.
-func (d *Desk) notCovered() []string {
-	list := slices.Clone(d.cfg.NotCovered)
-	for _, s := range d.cfg.Stores {
-		f, ok := s.(funcStore)
-		if p, is := s.(peopleFunc); is {
-			f, ok = p.funcStore, true
-		}
-		if ok && f.f.Left == nil {
-			list = append(list, "store "+s.Name()+" was erased but cannot be read back")
-		}
-	}
-	return list
+	return Outcome{State: Done, Plan: row.id, Counts: p.Counts, Certificate: row.certificate, NotCovered: d.notCovered(p.Counts)}, err
 }
 
 // intend writes the intent, unless an earlier call did.
@@ -269,11 +255,10 @@ func (x *execution) erase(ctx context.Context) error {
 	failed := x.d.eraseAll(ctx, x.scope(), x.persons())
 	for _, store := range x.d.cfg.Stores {
 		o := StoreOutcome{Store: store.Name(), Err: failed[store.Name()]}
-		left, err := x.d.left(ctx, store, x.scope(), x.persons(), x.plan.rows)
-		o.Left = left
-		if o.Err == nil {
-			o.Err = err
-		}
+		var left, kept error
+		o.Left, left = x.d.left(ctx, store, x.scope(), x.persons(), x.plan.rows)
+		o.Missing, kept = x.missing(ctx, store)
+		o.Err = cmp.Or(o.Err, left, kept)
 		x.outcome.Stores = append(x.outcome.Stores, o)
 	}
 	return ctx.Err()
@@ -327,7 +312,7 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 	later := false
 	for _, s := range x.outcome.Stores {
 		switch {
-		case s.Left > 0, s.Err != nil && !errors.Is(s.Err, ErrLater):
+		case s.Left > 0, len(s.Missing) > 0, s.Err != nil && !errors.Is(s.Err, ErrLater):
 			return x.partial(ctx)
 		case s.Err != nil:
 			later = true

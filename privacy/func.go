@@ -10,6 +10,12 @@ import (
 type Func struct {
 	Name  string // unique among the stores
 	Class Class  // the true name of what Erase does
+	// Sealed says that whatever is held of a person is sealed under their own
+	// keys, which another store of the desk shreds, so that backups from before
+	// an erasure become unreadable too. False for what is in the clear or under
+	// stand-alone keys: every certificate then says that such backups stay
+	// readable.
+	Sealed bool
 	// Erase erases the person and is idempotent. Required. A replay calls it
 	// whenever the person is found in restored data: person ids are never reused.
 	Erase func(ctx context.Context, tenant, person string) error

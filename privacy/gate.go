@@ -16,13 +16,17 @@ var ErrBehind = errors.New("privacy: database is behind the erasure ledger")
 
 // GateError carries both positions of a refusal to serve.
 type GateError struct {
-	Mark int64 // entries that the database has seen
-	Head int64 // entries that the ledger has
-	Err  error
+	Mark    int64 // entries that the database has seen
+	Head    int64 // entries that the ledger has
+	Pending int   // persons with whom a replay that failed is not done
+	Err     error
 }
 
 // Error names the remedy.
 func (e *GateError) Error() string {
+	if e.Pending > 0 {
+		return fmt.Sprintf("%v: a replay did not get through every store; remedy: keep readers out, mend the store and call Replay again", e.Err)
+	}
 	return fmt.Sprintf("%v: the database has seen %d of %d entries; remedy: keep readers out and call Replay", e.Err, e.Mark, e.Head)
 }
 
@@ -51,6 +55,13 @@ func (d *Desk) Gate(ctx context.Context) (Gate, error) {
 	m, set, err := d.loadMark(ctx)
 	if err != nil {
 		return Gate{}, err
+	}
+	pending, err := d.pending(ctx)
+	if err != nil {
+		return Gate{}, err
+	}
+	if len(pending) > 0 {
+		return Gate{}, &GateError{Mark: m.head.N, Head: m.head.N, Pending: len(pending), Err: ErrBehind}
 	}
 	heads, err := d.cfg.Ledger.anchored(ctx)
 	asked := err == nil // an anchor that does not answer anchors nothing

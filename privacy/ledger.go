@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/disk"
 )
 
 // Files of a ledger folder.
@@ -34,9 +36,8 @@ type Anchor struct {
 type LedgerConfig struct {
 	// Dir is a folder outside everything that backups of the database cover.
 	Dir string
-	// Digests answers, for each ledger root, newest first, its id and
-	// HMAC-SHA256(HKDF-SHA256(root, LP(label)), data).
-	Digests func(ctx context.Context, label string, data []byte) (roots []uint32, digests [][]byte, err error)
+	// Digests are the ledger's keys: those of a vault, or of [KeysFrom].
+	Digests Digests
 	// Anchors are heads kept elsewhere. Without one, a ledger that was rolled
 	// back together with the database is not noticed.
 	Anchors []Anchor
@@ -50,14 +51,25 @@ type Ledger struct {
 	cfg     LedgerConfig
 	digests digester
 	seen    verified
+	open    func(path string) (ledgerHandle, error) // replaced by tests of a disk that fails
 }
+
+// ledgerHandle is the ledger's file while an entry is written.
+type ledgerHandle interface {
+	io.WriteSeeker
+	io.Closer
+	Truncate(size int64) error
+	Sync() error
+}
+
+func openFile(path string) (ledgerHandle, error) { return os.OpenFile(path, os.O_RDWR, 0o600) }
 
 // NewLedger returns a ledger without touching the folder.
 func NewLedger(cfg LedgerConfig) (*Ledger, error) {
 	if cfg.Dir == "" || cfg.Digests == nil {
 		return nil, errors.New("privacy: ledger: Dir and Digests are needed")
 	}
-	return &Ledger{cfg: cfg, digests: cfg.Digests}, nil
+	return &Ledger{cfg: cfg, digests: cfg.Digests, open: openFile}, nil
 }
 
 func (l *Ledger) path() string { return filepath.Join(l.cfg.Dir, ledgerFile) }
@@ -74,6 +86,10 @@ func (l *Ledger) Create(ctx context.Context) error {
 			return l.fail(ErrLedgerRewound, 0, a.name+" remembers entries", remedyRewind)
 		}
 	}
+	flush := []string{l.cfg.Dir}
+	if _, err := os.Stat(l.cfg.Dir); errors.Is(err, fs.ErrNotExist) {
+		flush = append(flush, filepath.Dir(l.cfg.Dir))
+	}
 	if err := os.MkdirAll(l.cfg.Dir, 0o700); err != nil {
 		return l.unreachable(err)
 	}
@@ -84,8 +100,12 @@ func (l *Ledger) Create(ctx context.Context) error {
 	if err != nil {
 		return l.unreachable(err)
 	}
-	if err := errors.Join(f.Sync(), f.Close(), syncDir(l.cfg.Dir)); err != nil {
-		return l.unreachable(err)
+	err = errors.Join(f.Sync(), f.Close())
+	for _, folder := range flush {
+		err = errors.Join(err, disk.SyncFolder(folder))
+	}
+	if err != nil {
+		return l.unreachable(errors.Join(err, os.Remove(l.path()))) // empty still: Create may be called again
 	}
 	return nil
 }
@@ -331,8 +351,11 @@ func (l *Ledger) append(ctx context.Context, now time.Time, mark namedHead, fill
 		return nil, err
 	}
 	e, ok, err := fill(c)
-	if err != nil || !ok {
+	if err != nil {
 		return c, err
+	}
+	if !ok {
+		return c, l.flush() // the caller relies on what it has read
 	}
 	if n := len(c.entries); n > 0 {
 		if last, err := c.entries[n-1].time(); err != nil || now.Truncate(time.Microsecond).Before(last) {
@@ -352,9 +375,11 @@ func (l *Ledger) append(ctx context.Context, now time.Time, mark namedHead, fill
 }
 
 // write cuts a torn write off and appends the line, both durable on return.
-// A torn write that an anchored head names has been refused before.
+// A torn write that an anchored head names has been refused before. After an
+// error the line is cut off again: what may not be on disk must not be read
+// as an entry.
 func (l *Ledger) write(c *chain, line []byte) (err error) {
-	f, err := os.OpenFile(l.path(), os.O_RDWR, 0o600)
+	f, err := l.open(l.path())
 	if err != nil {
 		return err
 	}
@@ -370,10 +395,27 @@ func (l *Ledger) write(c *chain, line []byte) (err error) {
 	if c.open {
 		line = append([]byte{'\n'}, line...)
 	}
-	if _, err := f.Write(append(line, '\n')); err != nil {
-		return err
+	_, err = f.Write(append(line, '\n'))
+	if err == nil {
+		err = f.Sync()
 	}
-	return f.Sync()
+	if err != nil {
+		return errors.Join(err, f.Truncate(c.size))
+	}
+	return nil
+}
+
+// flush makes durable what another process may have written and not flushed
+// before it ended.
+func (l *Ledger) flush() error {
+	f, err := l.open(l.path())
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
+		return l.unreachable(err)
+	}
+	return nil
 }
 
 func (l *Ledger) lock(ctx context.Context) (func(), error) {
@@ -392,16 +434,4 @@ func (l *Ledger) lock(ctx context.Context) (func(), error) {
 		}
 	}
 	return nil, l.fail(ErrLedgerBusy, 0, "", remedyBusy)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
-		err = nil // Windows does not sync folders
-	}
-	return errors.Join(err, d.Close())
 }

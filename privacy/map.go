@@ -65,8 +65,13 @@ type Joint struct {
 // Keep is a named obligation that beats erasure until it ends.
 type Keep struct {
 	Because string // name of the obligation, such as "DE-HGB-257"
-	From    string // time column where the period starts: INTEGER microseconds since 1970 UTC, or RFC 3339 text
-	Years   int    // calendar years
+	// From is the column with the date where the period starts: INTEGER
+	// microseconds since 1970 UTC, or ISO 8601 text such as 2031-01-01 or RFC
+	// 3339, in UTC where it names no zone. NULL says that the obligation has not
+	// begun. Anything else (seconds, an empty text) is no reason to delete: the
+	// row is kept, and the plan's Count says why.
+	From  string
+	Years int // calendar years, 1000 at most
 }
 
 // Column describes one column.

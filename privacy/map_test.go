@@ -49,6 +49,7 @@ func TestMapThatCannotBeTrue(t *testing.T) {
 		"which is not in the map":                     person(func(t *privacy.Table) { t.Person, t.Ref = "", &privacy.Ref{Column: "x", Table: "y"} }),
 		"say delete, null, redact or shred":           person(func(t *privacy.Table) { t.Erase = "" }),
 		"Keep needs a named obligation and its years": person(func(t *privacy.Table) { t.Keep = &privacy.Keep{From: "x"} }),
+		"its years, 1000 at most":                     person(func(t *privacy.Table) { t.Keep = &privacy.Keep{Because: "law", From: "x", Years: 1001} }),
 		"list person column person":                   person(func(t *privacy.Table) { t.Erase = privacy.Null }),
 		"person column person of rows that stay": person(func(t *privacy.Table) {
 			t.Erase = privacy.Null

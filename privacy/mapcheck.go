@@ -127,8 +127,8 @@ func (t Table) checkActions(bad complain) {
 	default:
 		bad(t.Name, "Erase %q: say delete, null, redact or shred", t.Erase)
 	}
-	if t.Keep != nil && (t.Keep.Because == "" || t.Keep.Years <= 0) {
-		bad(t.Name, "Keep needs a named obligation and its years")
+	if t.Keep != nil && (t.Keep.Because == "" || t.Keep.Years <= 0 || t.Keep.Years > 1000) {
+		bad(t.Name, "Keep needs a named obligation and its years, 1000 at most")
 	}
 	if t.Joint != nil && t.Keep != nil {
 		bad(t.Name, "Keep on a joint record is not possible")

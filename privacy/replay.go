@@ -43,6 +43,8 @@ type target struct {
 // the erasure only. It refuses when the ledger is behind a head kept
 // elsewhere, reads everything back, and only then raises the high-water mark.
 // It may be called again at any time; where nothing came back it does nothing.
+// After one that failed the gate stays shut until one has got through: a store
+// that was down is asked again about everyone whom the others have erased.
 // Called now and then, it also finishes what an obligation kept until its end.
 func (d *Desk) Replay(ctx context.Context) (Replayed, error) {
 	d.executing.Lock()
@@ -81,6 +83,7 @@ type replay struct {
 	chain   *chain
 	digests map[string]erased // keyid/digest of person or alias
 	targets []target
+	pending []Person // of an earlier replay, and of this one
 	report  Replayed
 }
 
@@ -177,6 +180,29 @@ func (r *replay) match(ctx context.Context) error {
 		return ErrNoPeople
 	}
 	r.report.People = len(seen)
+	return r.matchMore(ctx, seen)
+}
+
+// matchMore looks up whom the stores may not list any more, after they were
+// asked: what another process has noted meanwhile is not missed.
+func (r *replay) matchMore(ctx context.Context, seen map[Person]bool) error {
+	var err error
+	if r.pending, err = r.d.pending(ctx); err != nil {
+		return err
+	}
+	begun, err := r.begun(ctx)
+	if err != nil {
+		return err
+	}
+	for _, person := range slices.Concat(r.pending, begun) {
+		if seen[person] {
+			continue
+		}
+		seen[person] = true
+		if err := r.look(ctx, person); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -256,7 +282,7 @@ func (r *replay) locate(ctx context.Context) error {
 func (r *replay) limit(ctx context.Context) error {
 	erase := 0
 	for _, t := range r.targets {
-		if len(t.rows) > 0 || r.blind() {
+		if r.back(t) {
 			erase++
 		}
 	}
@@ -268,6 +294,9 @@ func (r *replay) limit(ctx context.Context) error {
 	}
 	return r.d.cfg.AllowReplay(ctx, erase, r.report.People)
 }
+
+// back reports whether something of the person may have come back.
+func (r *replay) back(t target) bool { return len(t.rows) > 0 || r.blind() }
 
 // blind reports whether a store erases what nobody can count: then everyone
 // who is matched counts.
@@ -281,9 +310,22 @@ func (r *replay) blind() bool {
 	})
 }
 
-// erase erases every matched person again and reads back.
+// erase erases every matched person again and reads back. Of whom something
+// has come back is noted first, until every store is done.
 func (r *replay) erase(ctx context.Context) error {
 	var counted []Row
+	var noted []Person
+	for _, t := range r.targets {
+		if r.back(t) {
+			noted = append(noted, t.person)
+		}
+	}
+	if len(noted) > 0 {
+		if err := r.d.pend(ctx, noted); err != nil {
+			return err
+		}
+	}
+	r.pending = append(r.pending, noted...)
 	for _, t := range r.targets {
 		scope := r.scope(t)
 		var err error
@@ -325,6 +367,9 @@ func (r *replay) finish(ctx context.Context) error {
 			if err := r.d.scrub(ctx, tx, id, state, nil, nil); err != nil {
 				return err
 			}
+		}
+		if err := r.d.unpend(ctx, tx, r.pending); err != nil {
+			return err
 		}
 		if err := r.d.raise(ctx, tx, h); err != nil {
 			return err

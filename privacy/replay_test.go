@@ -2,6 +2,7 @@ package privacy_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"iter"
 	"os"
 	"testing"
@@ -10,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
-	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // The old database file comes back: only the erased person goes again.
@@ -247,13 +247,30 @@ func TestNobodyIsPlannedOnlyOnPurpose(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Seconds read as microseconds would end every obligation in January 1970.
-func TestAnObligationDatedInSecondsIsRefused(t *testing.T) {
+// Seconds read as microseconds would end every obligation in January 1970. Such
+// a row is kept, the plan and the certificate say why, and neither the rest of
+// the erasure nor a replay of others is held up by it.
+func TestAnObligationDatedInSecondsIsKept(t *testing.T) {
 	s := newSystem(t)
-	person := s.contact("ann@a.example")
-	s.invoice(person, time.UnixMicro(s.now.Unix()))
-	_, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: "user/1"})
-	require.ErrorIs(t, err, sqlstore.ErrNotMicroseconds)
+	ann := s.contact("ann@a.example")
+	kept := s.invoice(ann, time.UnixMicro(s.now.Unix()))
+	backup := s.snapshot()
+	o := s.erase(ann)
+	c, err := privacy.VerifyCertificate(t.Context(), o.Certificate, s.key.Public().(ed25519.PublicKey))
+	require.NoError(t, err)
+	require.Contains(t, c.Classes, privacy.CertifiedClass{
+		Class: privacy.Kept, Table: "invoices", Count: 1, Because: "DE-HGB-257 (issued holds no date that can be read)",
+	})
+	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts`))
+	s.restore(backup)
+	r, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, r.Erased)
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices WHERE id = ? AND name = 'Ann Example' AND phone IS NULL`, kept))
+	s.exec(`UPDATE invoices SET issued = ?`, s.now.AddDate(-11, 0, 0).UnixMicro())
+	_, err = s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM invoices`), "once it is corrected, the obligation ends")
 }
 
 // A new database beside an old ledger is a restore, too.

@@ -5,8 +5,9 @@
 // # Promises
 //
 // A file is written under a temporary name, synced, renamed, and its folder
-// synced: after a power cut it is there in full or not at all. A name never
-// leads out of the folder.
+// synced: after a power cut it is there in full or not at all. Where folders
+// cannot be synced (Windows, some network mounts) a name may be lost, and the
+// next pass writes it again. A name never leads out of the folder.
 //
 // # Not promised
 //
@@ -46,13 +47,16 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/internal/disk"
 )
 
 // Dir is a folder that receives the published log.
-type Dir struct{ root string }
+type Dir struct {
+	root string
+	sync func(folder string) error // replaced by tests of a disk that fails
+}
 
 var (
 	_ audit.Sink    = (*Dir)(nil)
@@ -64,10 +68,11 @@ func Open(dir string) (*Dir, error) {
 	if dir == "" {
 		return nil, errors.New("tilesink: open: no folder")
 	}
-	if err := makeAll(dir); err != nil {
+	d := &Dir{root: dir, sync: disk.SyncFolder}
+	if err := d.makeAll(dir); err != nil {
 		return nil, fmt.Errorf("tilesink: open: %w", err)
 	}
-	return &Dir{root: dir}, nil
+	return d, nil
 }
 
 // FS returns the folder for reading, for [audit.VerifyLog] and others.
@@ -89,7 +94,7 @@ func (d *Dir) WriteFile(ctx context.Context, name string, data []byte) error {
 		return err
 	}
 	dir := filepath.Dir(file)
-	if err := makeAll(dir); err != nil {
+	if err := d.makeAll(dir); err != nil {
 		return fmt.Errorf("tilesink: write: %w", err)
 	}
 	temp, err := writeTemp(dir, data)
@@ -99,7 +104,7 @@ func (d *Dir) WriteFile(ctx context.Context, name string, data []byte) error {
 	if err := os.Rename(temp, file); err != nil {
 		return fmt.Errorf("tilesink: write: %w", errors.Join(err, os.Remove(temp)))
 	}
-	return syncDir(dir)
+	return d.sync(dir)
 }
 
 // RemoveAll removes a folder of partial tiles.
@@ -146,7 +151,7 @@ func writeTemp(dir string, data []byte) (string, error) {
 }
 
 // makeAll is os.MkdirAll that syncs each parent it adds a folder to.
-func makeAll(dir string) error {
+func (d *Dir) makeAll(dir string) error {
 	if info, err := os.Stat(dir); err == nil {
 		if !info.IsDir() {
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: fs.ErrExist}
@@ -155,24 +160,15 @@ func makeAll(dir string) error {
 	}
 	parent := filepath.Dir(dir)
 	if parent != dir {
-		if err := makeAll(parent); err != nil {
+		if err := d.makeAll(parent); err != nil {
 			return err
 		}
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // G301: the log is there to be read by all
 		return err
 	}
-	return syncDir(parent)
-}
-
-// syncDir makes renames in a folder durable; Windows has no such call.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
+	if err := d.sync(parent); err != nil {
+		return errors.Join(err, os.Remove(dir)) // made and flushed by the next call
 	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return nil
 }

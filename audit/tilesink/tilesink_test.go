@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,6 +43,31 @@ func TestAFailedWriteLeavesTheOldFile(t *testing.T) {
 	info, err := os.Stat(filepath.Join(dir, "checkpoint"))
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o644), info.Mode().Perm())
+}
+
+// A folder whose name may not have reached the disk is no success, now or when
+// the write is repeated.
+func TestAFlushThatFailsIsNoSuccess(t *testing.T) {
+	for failing := range 4 { // the root, tile, tile/0, and tile/0 once more for the file
+		sink, err := tilesink.Open(filepath.Join(t.TempDir(), "log"))
+		require.NoError(t, err)
+		flushed, fails := map[string]bool{}, true
+		n := 0
+		sink.FailSync(func(folder string) error {
+			if n++; fails && n > failing {
+				return syscall.EIO
+			}
+			flushed[filepath.Base(folder)] = true
+			return nil
+		})
+		if failing < 3 {
+			require.ErrorIs(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("x")), syscall.EIO)
+			require.ErrorIs(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("x")), syscall.EIO)
+		}
+		fails = false
+		require.NoError(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("x")))
+		require.Equal(t, map[string]bool{"log": true, "tile": true, "0": true}, flushed, "every folder above the file")
+	}
 }
 
 func TestRefusals(t *testing.T) {

@@ -30,7 +30,8 @@ INSERT INTO contacts VALUES ('p1', x'01', 748043624)`)
 	if err != nil {
 		fmt.Println(err)
 	}
-	repos, _ := backup.Create(ctx, backup.Config{Key: backup.NewMachineKey(), Manifests: tagger{}}, backuptest.NewMemory("memory"))
+	key := backup.NewMachineKey()
+	repos, _ := backup.Create(ctx, backup.Config{Key: key}, backuptest.NewMemory("memory"))
 	job := backup.Job{Name: "nightly", Repositories: repos, Sources: []backup.Source{source}}
 	if _, err := job.RunOnce(ctx); err != nil {
 		fmt.Println(err)
@@ -38,7 +39,7 @@ INSERT INTO contacts VALUES ('p1', x'01', 748043624)`)
 	rebuild := backup.Step{Name: "rebuild indexes", Meets: backup.NeedIndexes, Run: func(context.Context, string) error {
 		return nil // table.RebuildIndexes
 	}}
-	report, err := repos[0].Restore(ctx, backup.LatestOf("nightly"), filepath.Join(dir, "staging"), sqlitesource.VerifyRows("sqlite", tagger{}), rebuild)
+	report, err := repos[0].Restore(ctx, backup.LatestOf("nightly"), filepath.Join(dir, "staging"), sqlitesource.VerifyRows("sqlite", key.Manifests()), rebuild)
 	fmt.Println(report.Steps[0].Name, report.Manifest.Sources[1].Rows, report.Manifest.Sources[1].Stripped, err)
 	// Output: verify rows 1 [email_idx] <nil>
 }

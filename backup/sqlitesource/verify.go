@@ -15,7 +15,8 @@ import (
 // VerifyRows is a restore step, the first one: it compares every table of
 // every restored SQLite database with the manifest, row by row, and proves
 // that stripped columns are empty. driverName is that of database/sql
-// ("sqlite"); the databases are only read.
+// ("sqlite"); the databases are only read. manifests is Config.Manifests of the
+// repository, or MachineKey.Manifests where that was nil.
 func VerifyRows(driverName string, manifests backup.Tagger) backup.Step {
 	return backup.Step{Name: "verify rows", Run: func(ctx context.Context, dir string) error {
 		if manifests == nil {

@@ -34,7 +34,9 @@ type crm struct {
 	settings settings
 	dir      string
 	out      *screen
+	source   *source        // the file of contacts
 	figures  map[string]int // of the running step, for report.json
+	missing  []notShown     // and what it could not show
 	clock    *clock
 
 	// Keys.
@@ -76,7 +78,13 @@ func (c *crm) path(elements ...string) string {
 
 // newCRM sets up an installation in an empty folder.
 func newCRM(ctx context.Context, s settings, dir string, out *screen) (*crm, error) {
-	c := &crm{settings: s, dir: dir, out: out, clock: &clock{}, figures: map[string]int{}}
+	c := &crm{settings: s, dir: dir, out: out, source: s.source, clock: &clock{began: time.Now()}, figures: map[string]int{}}
+	if c.source == nil {
+		var err error
+		if c.source, err = findSource(ctx, s.contacts); err != nil {
+			return nil, err
+		}
+	}
 	for _, folder := range []string{"live/attachments", "keys", "keycopy", "audit", "kept", "backup", "export", "ledger"} {
 		if err := os.MkdirAll(c.path(folder), 0o700); err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 // one, ahead by what was skipped: a lease of seconds, the days before an
 // erasure may begin. Nothing else differs from the time a server uses.
 type clock struct {
+	began time.Time
 	mu    sync.Mutex
 	ahead time.Duration
 }

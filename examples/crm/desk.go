@@ -24,8 +24,8 @@ func (c *crm) openDesk(ctx context.Context, l *live) (*privacy.Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := privacy.Func{Name: "attachments", Class: privacy.Deleted, Erase: c.eraseFiles, Left: c.filesLeft, Export: c.exportFiles}
-	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Erase: l.trail.Eraser(), Left: l.openingsLeft}
+	files := privacy.Func{Name: "attachments", Class: privacy.Deleted, Sealed: true, Erase: c.eraseFiles, Left: c.filesLeft, Export: c.exportFiles}
+	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Sealed: true, Erase: l.trail.Eraser(), Left: l.openingsLeft}
 	keys := privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: c.vault.Eraser(), Left: c.keysLeft}
 	stores := []privacy.Store{files.Store(), database, openings.Store(), keys.Store()}
 	if c.settings.mutant == breakErase {

@@ -47,7 +47,9 @@ func TestFaultsOfExportsAreNamedByLineAndGoodRowsGoOn(t *testing.T) {
 	want["10 MB field"] = fmt.Sprintf("%d,street,field_too_large,field_dropped", add("big@post.example,Big,Field,"+strings.Repeat("x", 10<<20)+",note"))
 	good++
 	want["duplicate e-mail"] = fmt.Sprintf("%d,email,duplicate,row_rejected", add("GOOD1@post.example,Again,Person,Street,note"))
-	want["faulty e-mail"] = fmt.Sprintf("%d,email,email,row_rejected", add("no address,No,Address,Street,note"))
+	good++
+	want["faulty e-mail"] = fmt.Sprintf("%d,email,email,field_dropped", add("no address,No,Address,Street,note"))
+	want["faulty e-mail alone"] = fmt.Sprintf("%d,email,email,row_rejected", add("no address,,,Street,note"))
 	for range 8 {
 		addGood()
 	}

@@ -109,5 +109,5 @@ func opensslVerifiesTheCertificate(t *testing.T, dir string) {
 func sqliteReadsTheDatabase(t *testing.T, dir string) {
 	t.Helper()
 	out := foreign(t, dir, "sqlite3", "live/crm.db", "PRAGMA integrity_check; SELECT COUNT(*), COUNT(email), SUM(substr(email, 1, 1) = x'01') FROM contacts")
-	require.Equal(t, "ok\n195|195|195\n", out, "every e-mail is a Tink ciphertext")
+	require.Equal(t, "ok\n198|196|196\n", out, "every e-mail is a Tink ciphertext")
 }

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -38,31 +37,32 @@ func (s *sightings) total() int {
 }
 
 // ghostNeedles is all that must not be found of who is forgotten: values that
-// no other record has, in every likely form, the planted canaries, free text
-// about them alone, and the wrapped bytes of their keys.
-func (c *crm) ghostNeedles() *needles {
+// nothing else produces, in every form in which that is so, the planted
+// canaries, free text about them alone, and the wrapped bytes of their keys.
+func (c *crm) ghostNeedles(ctx context.Context) (*needles, error) {
+	told, err := c.tellApart(ctx, []*person{c.gone})
+	if err != nil {
+		return nil, err
+	}
 	n := newNeedles()
 	for i, canary := range c.canaries {
 		n.addAllForms(canaryNames()[i], canary)
 	}
-	for name, value := range c.uniqueValues(c.gone) {
-		n.addAllForms(name, value)
-	}
-	for _, text := range c.gone.texts {
-		if !isShared(text, c) {
-			n.addAllForms("free text", text)
-		}
+	c.ownValues = told[0].labels
+	for _, form := range told[0].forms {
+		n.add(form.label, form.bytes)
 	}
 	for _, key := range c.wrapped {
 		n.add("wrapped key", key)
 		n.add("wrapped key, hex", []byte(hex.EncodeToString(key)))
 		for offset := range 3 {
 			for _, alphabet := range base64Alphabets() {
-				n.add("wrapped key, base64", base64At(alphabet, key, offset))
+				encoded, _ := base64At(alphabet, key, offset)
+				n.add("wrapped key, base64", encoded)
 			}
 		}
 	}
-	return n
+	return n, nil
 }
 
 // canaryNames says where each canary was planted.
@@ -156,12 +156,18 @@ func (h *hunt) files(ctx context.Context, dir string) error {
 
 // export decrypts an export and searches each file of its ZIP.
 func (h *hunt) export(path, where string) error {
-	file, err := os.Open(path)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	plain, err := age.Decrypt(file, h.c.exportKey)
+	return eachExported(data, h.c.exportKey, func(name string, r io.Reader) error {
+		return h.c.ghosts.scanReader(r, h.note(where+"!"+name))
+	})
+}
+
+// eachExported opens the files of an export.
+func eachExported(sealed []byte, key age.Identity, look func(name string, r io.Reader) error) error {
+	plain, err := age.Decrypt(bytes.NewReader(sealed), key)
 	if err != nil {
 		return err
 	}
@@ -178,11 +184,22 @@ func (h *hunt) export(path, where string) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(h.c.ghosts.scanReader(r, h.note(where+"!"+entry.Name)), r.Close()); err != nil {
+		if err := errors.Join(look(entry.Name, r), r.Close()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// exportText is all that an export says.
+func exportText(sealed []byte, key age.Identity) (string, error) {
+	var out strings.Builder
+	err := eachExported(sealed, key, func(_ string, r io.Reader) error {
+		data, err := io.ReadAll(r)
+		out.Write(append(data, 0))
+		return err
+	})
+	return out.String(), err
 }
 
 // database asks SQL for every value of every table: a long value may lie on
@@ -272,9 +289,12 @@ func (h *hunt) snapshot(ctx context.Context, store int, id string) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		data, err := os.ReadFile(path)
-		h.bytes(data, where)
-		return err
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		return h.c.ghosts.scanReader(file, h.note(where))
 	})
 	if err != nil {
 		return err
@@ -310,40 +330,19 @@ func (h *hunt) sealed(ctx context.Context, db *sql.DB, dir, where string) error 
 
 // columns opens sealed columns, as far as a key exists.
 func (h *hunt) columns(ctx context.Context, db *sql.DB, table *encryption.SealedTable, owner string, columns []string, where string) error {
-	rows, err := db.QueryContext(ctx, `SELECT id, `+owner+`, `+strings.Join(columns, ", ")+` FROM `+table.Name())
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	type row struct {
-		id, owner string
-		cells     [][]byte
-	}
-	var all []row
-	for rows.Next() {
-		r := row{cells: make([][]byte, len(columns))}
-		into := []any{&r.id, &r.owner}
-		for i := range r.cells {
-			into = append(into, &r.cells[i])
-		}
-		if err := rows.Scan(into...); err != nil {
+	for page, err := range pages(ctx, db, table.Name(), owner, columns) {
+		if err != nil {
 			return err
 		}
-		all = append(all, r)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return err
-	}
-	for chunk := range slices.Chunk(all, 200) {
 		var owners []string
-		for _, r := range chunk {
+		for _, r := range page {
 			owners = append(owners, r.owner)
 		}
 		reader, err := table.Reader(ctx, tenant, owners...)
 		if err != nil {
 			return err
 		}
-		for _, r := range chunk {
+		for _, r := range page {
 			for i, cell := range r.cells {
 				if cell == nil {
 					continue

@@ -9,9 +9,16 @@
 // part; nothing is simulated. Each step checks itself: the program exits 1
 // and names the step as soon as one does not hold.
 //
+// Any CSV file can be brought that has a heading for e-mail addresses or names
+// (English, Chinese or German) and two contacts: UTF-8, or UTF-16 with its
+// mark, separated by comma, semicolon, tab or bar. What a step cannot show with
+// so little it says, and counts as not shown: in the table at the end, in
+// report.json and in the last line. A file that cannot be shown at all is
+// refused with exit code 2, before anything is written.
+//
 // The files read from top to bottom: main.go, then step01_import.go to
 // step12_promise.go, one step a file. app.go is the CRM itself, schema.go its
-// tables.
+// tables, source.go and layout.go read the file of contacts.
 package main
 
 import (
@@ -28,9 +35,10 @@ import (
 
 // settings are what the command line says.
 type settings struct {
-	dir      string // where everything is left; "" is a temporary folder, removed at the end
-	contacts string // a CSV export; "" is the bundled people
-	mutant   string // the protection to take out, see mutants.go
+	dir      string  // where everything is left; "" is a temporary folder, removed at the end
+	contacts string  // a CSV export; "" is the bundled people
+	source   *source // that file, looked through; nil until it is needed
+	mutant   string  // the protection to take out, see mutants.go
 }
 
 func main() {
@@ -40,8 +48,9 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main without the process: 0 when every promise held, 1 when a step
-// failed, 2 when the command line was wrong.
+// run is main without the process: 0 when every promise held that could be
+// shown, 1 when a step failed, 2 when the command line was wrong or the file of
+// contacts cannot be shown; nothing was begun then.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	s, err := parse(args, errs)
 	if errors.Is(err, flag.ErrHelp) {
@@ -49,6 +58,11 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintln(errs, "crm:", err, "(-h lists the flags)")
+		return 2
+	}
+	// A file that cannot be shown is refused before anything is written.
+	if s.source, err = findSource(ctx, s.contacts); err != nil {
+		fmt.Fprintln(errs, "crm:", err)
 		return 2
 	}
 	dir, remove, err := folder(s.dir)
@@ -76,12 +90,12 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	flags.SetOutput(io.Discard) // the error is printed once, by run
 	flags.Usage = func() {
 		flags.SetOutput(errs)
-		fmt.Fprintln(errs, "crm is a small CRM that keeps every promise, in twelve steps that check themselves.\nIt needs no flags; it takes half a minute for 3,000 contacts and at least 20 of them.")
+		fmt.Fprintln(errs, "crm is a small CRM that keeps every promise, in twelve steps that check themselves.\nIt needs no flags. Bring your own contacts with -contacts: any CSV file with a heading for\ne-mail addresses or names, and at least 2 contacts. 3,000 of them take half a minute.")
 		flags.PrintDefaults()
 		flags.SetOutput(io.Discard)
 	}
 	flags.StringVar(&s.dir, "dir", "", "keep everything in this `folder` (made if missing; must be empty)")
-	flags.StringVar(&s.contacts, "contacts", "", "import this CSV `file` instead of the bundled people")
+	flags.StringVar(&s.contacts, "contacts", "", "import this CSV `file` instead of the bundled people: UTF-8 or UTF-16, separated by comma, semicolon, tab or bar")
 	flags.StringVar(&s.mutant, "break", "", "take one protection out and watch the program find it: "+strings.Join(mutants(), ", "))
 	if err := flags.Parse(args); err != nil {
 		return s, err

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -19,12 +21,14 @@ import (
 // would find names that nobody wrote.
 const shortest = 8
 
-// needles searches many byte strings at once. All are at least 8 bytes long,
-// so the first 8 bytes, read as a number, pick the few that may stand here.
+// needles searches many byte strings at once. All are at least as long as the
+// head, so their first bytes, read as a number, pick the few that may stand at
+// a place.
 type needles struct {
 	patterns []needle
 	byHead   map[uint64][]int
 	filter   [1 << 15]uint64 // one bit for each of 2^21 hashes of a head
+	head     int             // bytes, at most 8
 	longest  int
 }
 
@@ -34,22 +38,35 @@ type needle struct {
 	label string
 }
 
-func newNeedles() *needles { return &needles{byHead: map[uint64][]int{}} }
+func newNeedles() *needles { return needlesOf(shortest) }
+
+func needlesOf(head int) *needles { return &needles{byHead: map[uint64][]int{}, head: head} }
 
 func hashHead(head uint64) (word, bit uint64) {
 	h := head * 0x9e3779b97f4a7c15 >> 43
 	return h >> 6, h & 63
 }
 
-// add makes the needle known; shorter ones than 8 bytes are left out.
-func (n *needles) add(label string, bytes []byte) {
-	if len(bytes) < shortest {
-		return
+// headAt is the head of what stands at the beginning of data.
+func (n *needles) headAt(data []byte) uint64 {
+	if len(data) >= 8 {
+		return binary.LittleEndian.Uint64(data) & (1<<(8*n.head-1)<<1 - 1)
 	}
-	head := binary.LittleEndian.Uint64(bytes)
+	var padded [8]byte
+	copy(padded[:], data[:n.head])
+	return binary.LittleEndian.Uint64(padded[:])
+}
+
+// add makes the needle known and returns its number; -1 for one that is
+// shorter than the head.
+func (n *needles) add(label string, bytes []byte) int {
+	if len(bytes) < n.head {
+		return -1
+	}
+	head := n.headAt(bytes)
 	for _, i := range n.byHead[head] {
 		if string(n.patterns[i].bytes) == string(bytes) {
-			return
+			return i
 		}
 	}
 	n.byHead[head] = append(n.byHead[head], len(n.patterns))
@@ -57,19 +74,25 @@ func (n *needles) add(label string, bytes []byte) {
 	word, bit := hashHead(head)
 	n.filter[word] |= 1 << bit
 	n.longest = max(n.longest, len(bytes))
+	return len(n.patterns) - 1
 }
 
 // scan calls found for every place in data at which a needle stands.
 func (n *needles) scan(data []byte, found func(needle)) {
-	for i := 0; i+shortest <= len(data); i++ {
-		head := binary.LittleEndian.Uint64(data[i:])
+	n.places(data, func(i int) { found(n.patterns[i]) })
+}
+
+// places calls found with the number of the needle for every place.
+func (n *needles) places(data []byte, found func(int)) {
+	for i := 0; i+n.head <= len(data); i++ {
+		head := n.headAt(data[i:])
 		word, bit := hashHead(head)
 		if n.filter[word]&(1<<bit) == 0 {
 			continue
 		}
 		for _, p := range n.byHead[head] {
-			if pattern := n.patterns[p]; len(data)-i >= len(pattern.bytes) && string(data[i:i+len(pattern.bytes)]) == string(pattern.bytes) {
-				found(pattern)
+			if pattern := n.patterns[p].bytes; len(data)-i >= len(pattern) && string(data[i:i+len(pattern)]) == string(pattern) {
+				found(p)
 			}
 		}
 	}
@@ -95,33 +118,93 @@ func (n *needles) scanReader(r io.Reader, found func(needle)) error {
 	}
 }
 
+// form is one way in which a copy of a value may stand somewhere. core is the
+// part of the value that these bytes tell for certain: all of it, but for
+// base64, which is cut where the neighbours take part in its characters.
+type form struct {
+	name        string
+	bytes, core []byte
+}
+
 // addAllForms makes a value known in every form in which a copy of it is
 // likely to stand somewhere.
 func (n *needles) addAllForms(label, value string) {
-	if len(value) < shortest {
-		return
+	for f := range formsOf(value) {
+		n.add(label+", "+f.name, f.bytes)
 	}
-	for _, spelling := range []string{value, strings.ToLower(value), norm.NFC.String(value), norm.NFD.String(value), digitsOnly(value)} {
-		if len(spelling) < shortest {
-			continue
+}
+
+// formsOf yields the forms of a value: five spellings, each as the encodings
+// in use write it.
+func formsOf(value string) iter.Seq[form] {
+	return func(yield func(form) bool) {
+		if len(value) < shortest {
+			return
 		}
+		for spelling := range spellings(value) {
+			if !tellable(spelling) {
+				continue
+			}
+			for f := range encodings(spelling) {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// spellings yields a text as written, in lower case, composed, decomposed, and
+// the digits of it alone.
+func spellings(value string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		seen := make([]string, 0, 5)
+		for _, spelling := range []string{value, strings.ToLower(value), norm.NFC.String(value), norm.NFD.String(value), digitsOnly(value)} {
+			if len(spelling) < shortest || slices.Contains(seen, spelling) {
+				continue
+			}
+			seen = append(seen, spelling)
+			if !yield(spelling) {
+				return
+			}
+		}
+	}
+}
+
+// tellable says that chance does not write the text: random ids and digests
+// stand everywhere in hexadecimal digits, and eight digits come up in them.
+func tellable(text string) bool {
+	return len(text) >= 10 || len(text) >= shortest && strings.Trim(text, "0123456789abcdefABCDEF-") != ""
+}
+
+// encodings yields a text as it stands in raw bytes, UTF-16, JSON, percent
+// escapes, hexadecimal digits and, at each alignment, in base64.
+func encodings(spelling string) iter.Seq[form] {
+	return func(yield func(form) bool) {
 		plain := []byte(spelling)
-		n.add(label+", as written", plain)
-		n.add(label+", UTF-16LE", utf16Bytes(spelling, binary.LittleEndian))
-		n.add(label+", UTF-16BE", utf16Bytes(spelling, binary.BigEndian))
+		digits := hex.EncodeToString(plain)
+		all := []form{
+			{"as written", plain, plain},
+			{"UTF-16LE", utf16Bytes(spelling, binary.LittleEndian), plain},
+			{"UTF-16BE", utf16Bytes(spelling, binary.BigEndian), plain},
+			{"hex", []byte(digits), plain},
+			{"hex", []byte(strings.ToUpper(digits)), plain},
+		}
 		for _, escaped := range jsonForms(spelling) {
-			n.add(label+", JSON", []byte(escaped))
+			all = append(all, form{"JSON", []byte(escaped), plain})
 		}
 		for _, escaped := range []string{url.QueryEscape(spelling), url.PathEscape(spelling)} {
-			n.add(label+", percent-encoded", []byte(escaped))
-			n.add(label+", percent-encoded", []byte(lowerEscapes(escaped)))
+			all = append(all, form{"percent-encoded", []byte(escaped), plain}, form{"percent-encoded", []byte(lowerEscapes(escaped)), plain})
 		}
-		digits := hex.EncodeToString(plain)
-		n.add(label+", hex", []byte(digits))
-		n.add(label+", hex", []byte(strings.ToUpper(digits)))
 		for offset := range 3 {
 			for _, alphabet := range base64Alphabets() {
-				n.add(label+", base64", base64At(alphabet, plain, offset))
+				encoded, core := base64At(alphabet, plain, offset)
+				all = append(all, form{"base64", encoded, core})
+			}
+		}
+		for _, f := range all {
+			if len(f.bytes) >= shortest && !yield(f) {
+				return
 			}
 		}
 	}
@@ -193,16 +276,20 @@ func base64Alphabets() []*base64.Encoding {
 
 // base64At encodes value as it stands in the base64 of a longer text, with
 // offset bytes of it before: without the characters that also depend on the
-// neighbours.
-func base64At(encoding *base64.Encoding, value []byte, offset int) []byte {
-	encoded := encoding.EncodeToString(append(make([]byte, offset), value...))
+// neighbours. core is what the characters that are left tell of the value:
+// "...00011" and "...00012" may look the same when the last one is cut.
+func base64At(encoding *base64.Encoding, value []byte, offset int) (encoded, core []byte) {
+	text := encoding.EncodeToString(append(make([]byte, offset), value...))
 	first := []int{0, 2, 3}[offset]
-	last := len(encoded)
+	last := len(text)
 	if (offset+len(value))%3 != 0 {
 		last--
 	}
 	if first >= last {
-		return nil
+		return nil, nil
 	}
-	return []byte(encoded[first:last])
+	// Six bits a character: the bytes that lie in the characters as a whole.
+	from := max(0, (6*first+7)/8-offset)
+	to := 6*last/8 - offset
+	return []byte(text[first:last]), value[min(from, to):to]
 }

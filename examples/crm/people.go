@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"encoding/json"
+	"hash/maphash"
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/crmguard/crmguard/encryption"
@@ -27,27 +30,62 @@ func streamRef(owner, id string) encryption.StreamRef {
 	return encryption.StreamRef{Tenant: tenant, Owner: owner, Column: "file", Row: id}
 }
 
-// chooseWhoLeaves picks the person who will ask to be forgotten: one whose
-// e-mail, phone, street and user name are long enough to be searched and
-// stand in no other record, so that nothing found later can be excused.
-func (c *crm) chooseWhoLeaves() {
-	counted := map[string]int{}
+// candidates is how many people are looked at closely before one is chosen.
+const candidates = 12
+
+// chooseWhoLeaves picks the person who will ask to be forgotten: the one of
+// whom the most values stand in no other record, so that nothing found later
+// can be excused. Where several are equal, it is one from the later part of
+// the file who has a deal or note and an attachment.
+func (c *crm) chooseWhoLeaves(ctx context.Context) error {
+	told, err := c.tellApart(ctx, c.rarest())
+	if err != nil {
+		return err
+	}
+	best := told[0]
+	for _, t := range told[1:] {
+		if len(t.labels) > len(best.labels) {
+			best = t
+		}
+	}
+	c.gone = best.person
+	at := slices.Index(c.people, c.gone)
+	c.partner = c.people[(at+len(c.people)-1)%len(c.people)]
+	return nil
+}
+
+// rarest lists the people with the most values that nobody else has, the most
+// wanted first.
+func (c *crm) rarest() []*person {
+	seed := maphash.MakeSeed()
+	counted := map[uint64]int{}
 	for _, p := range c.people {
 		for _, value := range p.values {
-			counted[value]++
+			counted[maphash.String(seed, value)]++
 		}
 	}
+	type ranked struct {
+		at, score int
+	}
+	all := make([]ranked, len(c.people))
 	for i, p := range c.people {
-		qualifies := i%10 == 0 // has a deal or note and an attachment
-		for _, name := range []string{"email", "phone", "street", "username"} {
-			qualifies = qualifies && len(p.values[name]) >= shortest && counted[p.values[name]] == 1
+		all[i].at = i
+		for name, value := range p.values {
+			if !clearField(name) && len(value) >= shortest && counted[maphash.String(seed, value)] == 1 {
+				all[i].score += 2
+			}
 		}
-		if qualifies && i > len(c.people)/3 {
-			c.gone, c.partner = p, c.people[i-1]
-			return
+		all[i].score += len(p.texts)
+		if i > len(c.people)/3 {
+			all[i].score++
 		}
 	}
-	c.gone, c.partner = c.people[len(c.people)-1], c.people[0]
+	slices.SortStableFunc(all, func(a, b ranked) int { return b.score - a.score })
+	var out []*person
+	for _, r := range all[:min(candidates, len(all))] {
+		out = append(out, c.people[r.at])
+	}
+	return out
 }
 
 // sealedValues yields what was sealed of a person: each field, the custom
@@ -55,44 +93,42 @@ func (c *crm) chooseWhoLeaves() {
 func (p *person) sealedValues() iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		for name, value := range p.values {
-			if !clearField(name) && !yield(name, value) {
+			if clearField(name) {
+				continue
+			}
+			if !yield(name, value) || name == "custom" && !eachCustom(ownColumn, value, yield) {
 				return
 			}
 		}
-		for name, value := range p.custom {
-			if !yield("custom "+name, value) {
-				return
+		for _, was := range p.former {
+			label := "former value of the tour"
+			if was.fromFile {
+				label = "former " + was.field
 			}
-		}
-		for i, value := range p.former {
-			if !yield(fmt.Sprintf("former value %d", i+1), value) {
+			if !yield(label, was.value) || !eachCustom("former "+ownColumn, was.value, yield) {
 				return
 			}
 		}
 	}
 }
 
-// uniqueValues are the values of at least 8 bytes of a person that stand in no
-// other accepted record, not even as a part of a longer value.
-func (c *crm) uniqueValues(p *person) map[string]string {
-	var others strings.Builder
-	for _, other := range c.people {
-		if other == p {
-			continue
-		}
-		for _, value := range other.sealedValues() {
-			others.WriteString(value + "\x00")
-		}
-		for _, text := range other.texts {
-			others.WriteString(text + "\x00")
+// ownColumn labels the value of a column that nobody knew.
+const ownColumn = "column of its own"
+
+// eachCustom yields the values of the columns that nobody knew, where text is
+// the JSON object of them. Their headings may be data and are not named.
+func eachCustom(label, text string, yield func(name, value string) bool) bool {
+	if !strings.HasPrefix(text, "{") {
+		return true
+	}
+	var fields map[string]string
+	if json.Unmarshal([]byte(text), &fields) != nil {
+		return true
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if !yield(label, fields[name]) {
+			return false
 		}
 	}
-	everyoneElse := others.String()
-	out := map[string]string{}
-	for name, value := range p.sealedValues() {
-		if len(value) >= shortest && !strings.Contains(everyoneElse, value) {
-			out[name] = value
-		}
-	}
-	return out
+	return true
 }

@@ -27,42 +27,54 @@ const schemaID = "contact/1"
 // sealed under the person's key. The order is that of the statements.
 func sealedFields() []string {
 	return []string{
-		"first_name", "last_name", "middle_initial", "title", "gender", "email", "phone", "mobile_phone",
+		"full_name", "first_name", "last_name", "middle_initial", "title", "gender", "email", "phone", "mobile_phone",
 		"street", "city", "state", "postal_code", "birthday", "job_title", "website", "username", "national_id",
-		"card_number", "custom",
+		"card_number", "note", "custom",
 	}
 }
 
-// contactRules are what a contact must be like. E-mail and a name are
-// required; a fault in any other field costs that field alone.
+// contactRules are what a contact must be like: somebody who can be told from
+// others, by an e-mail address or by a name. A fault in any other field costs
+// that field alone.
 func contactRules() (*integrity.Schema, error) {
 	label := func(en, zh string) map[string]string { return map[string]string{"en": en, "zh-Hans": zh} }
 	text := func(name, en, zh string, longest int) integrity.Field {
 		return integrity.Field{Name: name, Label: label(en, zh), MaxLen: longest}
 	}
-	email := integrity.Field{Name: "email", Label: label("E-mail", "电子邮箱"), Type: integrity.Email, Required: true}
-	first := integrity.Field{Name: "first_name", Label: label("First name", "名"), Group: "name", MaxLen: 100}
-	last := integrity.Field{Name: "last_name", Label: label("Last name", "姓"), Group: "name", MaxLen: 100}
+	free := func(name, en, zh string, longest int) integrity.Field {
+		f := text(name, en, zh, longest)
+		f.FreeText = true
+		return f
+	}
+	who := func(f integrity.Field) integrity.Field {
+		f.Group = "who"
+		return f
+	}
 	return integrity.NewSchema(
-		"contact", first, last, email,
-		text("middle_initial", "Middle initial", "中间名", 10),
-		text("title", "Title", "称谓", 40),
-		text("gender", "Gender", "性别", 40),
+		"contact",
+		who(integrity.Field{Name: "email", Label: label("E-mail", "电子邮箱"), Type: integrity.Email}),
+		who(text("full_name", "Name", "姓名", 300)),
+		who(text("first_name", "First name", "名", 200)),
+		who(text("last_name", "Last name", "姓", 200)),
+		text("middle_initial", "Middle initial", "中间名", 100),
+		text("title", "Title", "称谓", 100),
+		text("gender", "Gender", "性别", 100),
 		integrity.Field{Name: "phone", Label: label("Phone", "电话"), Type: integrity.Phone},
 		integrity.Field{Name: "mobile_phone", Label: label("Mobile", "手机"), Type: integrity.Phone},
-		text("street", "Street", "街道", 200),
-		text("city", "City", "城市", 100),
-		text("state", "State", "省/州", 100),
-		text("postal_code", "Postal code", "邮政编码", 20),
+		free("street", "Street", "街道", 1000), // exports break its lines
+		text("city", "City", "城市", 200),
+		text("state", "State", "省/州", 200),
+		text("postal_code", "Postal code", "邮政编码", 40),
 		integrity.Field{Name: "country", Label: label("Country", "国家"), Type: integrity.Country},
 		integrity.Field{Name: "language", Label: label("Language", "语言"), Type: integrity.Language},
 		integrity.Field{Name: "birthday", Label: label("Birthday", "生日"), Type: integrity.Date},
-		text("job_title", "Job title", "职务", 200),
-		text("company", "Company", "公司", 200),
-		text("website", "Website", "网站", 200),
-		text("username", "User name", "用户名", 100),
+		text("job_title", "Job title", "职务", 500),
+		free("company", "Company", "公司", 500),
+		text("website", "Website", "网站", 2000),
+		text("username", "User name", "用户名", 200),
 		text("national_id", "National id", "证件号码", 60),
 		integrity.Field{Name: "card_number", Label: label("Card number", "卡号"), Type: integrity.Card},
+		free("note", "Note", "备注", 0),
 	)
 }
 

@@ -27,6 +27,7 @@ CREATE TABLE contacts (
 	country        TEXT,
 	language       TEXT,
 	hold           INTEGER,       -- 1: a legal hold; NULL: nobody has looked yet
+	full_name      BLOB,
 	first_name     BLOB,
 	last_name      BLOB,
 	middle_initial BLOB,
@@ -45,6 +46,7 @@ CREATE TABLE contacts (
 	username       BLOB,
 	national_id    BLOB,
 	card_number    BLOB,
+	note           BLOB,
 	custom         BLOB,          -- one JSON object of all columns that nobody knew
 	email_index    INTEGER,       -- the lookup index; stripped from backups
 	created        INTEGER NOT NULL,
@@ -54,6 +56,9 @@ CREATE TABLE contacts (
 	seal           BLOB NOT NULL
 ) STRICT;
 CREATE INDEX contacts_email_index ON contacts (tenant, email_index);
+-- Whole tables are read in pages, by tenant and key. Without an index of both,
+-- SQLite sorts all rows of the tenant anew for each page.
+CREATE UNIQUE INDEX contacts_pages ON contacts (tenant, id);
 
 CREATE TABLE deals (
 	id           TEXT NOT NULL PRIMARY KEY,
@@ -66,6 +71,7 @@ CREATE TABLE deals (
 	created      INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX deals_person ON deals (tenant, person);
+CREATE UNIQUE INDEX deals_pages ON deals (tenant, id);
 
 CREATE TABLE activities (
 	id       TEXT NOT NULL PRIMARY KEY,
@@ -75,6 +81,8 @@ CREATE TABLE activities (
 	body     BLOB NOT NULL,
 	created  INTEGER NOT NULL
 ) STRICT;
+
+CREATE UNIQUE INDEX activities_pages ON activities (tenant, id);
 
 CREATE TABLE activity_persons (
 	activity TEXT NOT NULL,

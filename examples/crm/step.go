@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 )
 
@@ -63,16 +64,57 @@ func expectThat(holds bool, expected, found string, args ...any) error {
 
 // report is report.json.
 type report struct {
-	OK      bool         `json:"ok"`
-	Seconds float64      `json:"seconds"`
-	Steps   []stepReport `json:"steps"`
+	OK       bool         `json:"ok"` // no step failed
+	Seconds  float64      `json:"seconds"`
+	Shown    int          `json:"steps_shown"`
+	NotShown int          `json:"steps_not_shown"` // neither held nor failed
+	Steps    []stepReport `json:"steps"`
 }
 
+// outcome is what became of a step.
+type outcome string
+
+const (
+	holds        outcome = "holds"
+	holdsInPart  outcome = "holds in part" // what could be shown holds
+	couldNotShow outcome = "not shown"
+	failedToHold outcome = "failed"
+)
+
 type stepReport struct {
-	Name    string         `json:"name"`
-	OK      bool           `json:"ok"`
-	Seconds float64        `json:"seconds"`
-	Figures map[string]int `json:"figures"`
+	Name     string         `json:"name"`
+	Outcome  outcome        `json:"outcome"`
+	OK       bool           `json:"ok"` // what could be shown holds
+	Seconds  float64        `json:"seconds"`
+	Figures  map[string]int `json:"figures"`
+	NotShown []notShown     `json:"not_shown,omitempty"`
+}
+
+// notShown is something that the tour could not show with the contacts at
+// hand. It is neither a pass nor a failure, and is counted as neither.
+type notShown struct {
+	What string `json:"what"` // the step, or the step and its part
+	Why  string `json:"why"`
+}
+
+// nothingShown says that the whole step has nothing to work with.
+func (c *crm) nothingShown(step, why string) {
+	c.missing = append(c.missing, notShown{step, why})
+	c.out.say("NOT SHOWN: %s", why)
+}
+
+// partNotShown says it of a part of the step.
+func (c *crm) partNotShown(step, part, why string) { c.nothingShown(step+"."+part, why) }
+
+// outcomeOf counts a step that did not fail.
+func outcomeOf(step string, missing []notShown) outcome {
+	switch {
+	case len(missing) == 0:
+		return holds
+	case slices.ContainsFunc(missing, func(m notShown) bool { return m.What == step }):
+		return couldNotShow
+	}
+	return holdsInPart
 }
 
 // tour sets an installation up in dir and walks all steps.
@@ -89,25 +131,43 @@ func (c *crm) walk(ctx context.Context) error {
 	began := time.Now()
 	var err error
 	all := steps()
-	c.all = map[string]map[string]int{}
+	c.all = map[string]stepReport{}
 	result := report{OK: true}
 	for i, st := range all {
 		c.out.heading(i+1, len(all), st.title, st.risk)
-		c.figures = map[string]int{}
-		c.all[st.name] = c.figures
+		c.figures, c.missing = map[string]int{}, nil
 		started := time.Now()
+		stop := c.out.alive()
 		err = st.run(ctx, c)
-		took := time.Since(started)
-		result.Steps = append(result.Steps, stepReport{Name: st.name, OK: err == nil, Seconds: took.Seconds(), Figures: c.figures})
+		stop()
+		done := stepReport{Name: st.name, Outcome: outcomeOf(st.name, c.missing), OK: err == nil, Seconds: time.Since(started).Seconds(), Figures: c.figures, NotShown: c.missing}
 		if err != nil {
 			err = nameStep(st.name, err)
-			result.OK = false
+			done.Outcome, result.OK = failedToHold, false
+		}
+		result.add(done)
+		c.all[st.name] = done
+		if err != nil {
 			break
 		}
-		c.out.done(took)
+		c.out.done(done.Outcome, time.Since(started))
 	}
 	result.Seconds = time.Since(began).Seconds()
+	if err == nil {
+		c.out.summary(result)
+	}
 	return errors.Join(err, writeReport(c.dir, result))
+}
+
+func (r *report) add(done stepReport) {
+	r.Steps = append(r.Steps, done)
+	switch done.Outcome {
+	case holds, holdsInPart:
+		r.Shown++
+	case couldNotShow:
+		r.NotShown++
+	case failedToHold:
+	}
 }
 
 // nameStep turns any error into a broken promise of the step.

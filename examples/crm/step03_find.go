@@ -2,21 +2,33 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // findByEmail looks people up by a value that is nowhere stored in clear: the
 // lookup index holds a keyed digest of the normalised address.
 func findByEmail(ctx context.Context, c *crm) error {
+	if len(c.byEmail) == 0 {
+		c.nothingShown("find", "no e-mail address in the file")
+		return nil
+	}
+	var known []*person
+	for _, p := range c.people {
+		if p.values["email"] != "" {
+			known = append(known, p)
+		}
+	}
 	asked, found := 0, 0
-	for i := 0; i < len(c.people); i += max(1, len(c.people)/50) {
-		p := c.people[i]
+	for i := 0; i < len(known); i += max(1, len(known)/50) {
 		asked++
-		ids, err := c.lookUp(ctx, strings.ToUpper(p.values["email"])+" ")
+		ids, err := c.lookUp(ctx, inCapitals(known[i].values["email"])+" ")
 		if err != nil {
 			return err
 		}
-		if len(ids) == 1 && ids[0] == p.id {
+		if c.isAnswer(ids, known[i].values["email"]) {
 			found++
 		}
 	}
@@ -31,6 +43,36 @@ func findByEmail(ctx context.Context, c *crm) error {
 		return err
 	}
 	return expect("rows for a stranger's address", 0, len(nobody))
+}
+
+// inCapitals leaves letters beyond ASCII alone: the capitals of ß are two
+// letters, and another address.
+func inCapitals(email string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		return r
+	}, email)
+}
+
+// looseEmail is equal for all spellings that the lookup index takes as one, and
+// perhaps for more.
+func looseEmail(email string) string {
+	return norm.NFC.String(strings.ToLower(norm.NFC.String(strings.TrimSpace(email))))
+}
+
+// isAnswer says that the ids are those of exactly the people with that address.
+func (c *crm) isAnswer(ids []string, email string) bool {
+	var want []string
+	for _, p := range c.byEmail[looseEmail(email)] {
+		if c.contacts.Match("email_index", c.valueOf(p, "email"), email) {
+			want = append(want, p.id)
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(ids)
+	return slices.Equal(want, ids)
 }
 
 // lookUp returns the ids of the people with that address. The index narrows,

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/sqltrail"
@@ -210,8 +211,9 @@ func editEntries(log string, edit func([][]byte) [][]byte) error {
 	}
 	for _, bundle := range bundles {
 		if info, err := os.Stat(bundle); err != nil || info.IsDir() { // 000.p: the first bundle is not full yet
-			partial, _ := filepath.Glob(filepath.Join(bundle, "*"))
-			bundle = partial[len(partial)-1]
+			if bundle, err = fullest(bundle); err != nil {
+				return err
+			}
 		}
 		data, err := os.ReadFile(bundle)
 		if err != nil {
@@ -231,6 +233,22 @@ func editEntries(log string, edit func([][]byte) [][]byte) error {
 		}
 	}
 	return nil
+}
+
+// fullest is the partial bundle with the most entries: their number is its
+// name, and 100 comes after 99.
+func fullest(dir string) (string, error) {
+	partial, err := os.ReadDir(dir)
+	most := -1
+	for _, p := range partial {
+		if n, err := strconv.Atoi(p.Name()); err == nil && n > most {
+			most = n
+		}
+	}
+	if most < 0 {
+		return "", errors.Join(err, errors.New("the log has an empty bundle"))
+	}
+	return filepath.Join(dir, strconv.Itoa(most)), nil
 }
 
 // overwrite replaces a file that may be read-only.

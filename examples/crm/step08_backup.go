@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
-	"slices"
 
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/backup/sqlitesource"
@@ -48,7 +48,11 @@ func backUp(ctx context.Context, c *crm) error {
 		return err
 	}
 	c.snapshot, c.snapshots, c.changes = taken.Snapshot, append(c.snapshots, taken.Snapshot), 0
-	if c.held, err = c.everything(ctx); err != nil {
+	c.held = map[string]heldRecord{}
+	if err := c.eachRecord(ctx, func(key string, r record) error {
+		c.held[key] = r.held(c)
+		return nil
+	}); err != nil {
 		return err
 	}
 	c.out.say("snapshot %s: %d files, %s read, %s new in each of 2 stores", taken.Snapshot[:8], taken.Files, size(taken.Bytes), size(taken.Added))
@@ -114,7 +118,7 @@ func folderDigest(dir string) (string, error) {
 // day, and with a sealed value of the snapshot; step 9 must make both
 // worthless.
 func (c *crm) keepOldKeyCopy(ctx context.Context) error {
-	if err := c.live.db.QueryRowContext(ctx, `SELECT email FROM contacts WHERE id = ?`, c.gone.id).Scan(&c.goneEmail); err != nil {
+	if err := c.live.db.QueryRowContext(ctx, `SELECT custom FROM contacts WHERE id = ?`, c.gone.id).Scan(&c.goneValue); err != nil {
 		return err
 	}
 	path, err := encryption.NewestCopy(c.path("keycopy"))
@@ -153,70 +157,80 @@ func (c *crm) rotateAgain(ctx context.Context) error {
 	return nil
 }
 
-// everything holds the opened values of all people, for the comparison after
-// the disaster. Only the tour does this; it never goes to the folder.
-func (c *crm) everything(ctx context.Context) (map[string]map[string]string, error) {
-	opened, err := c.openEveryone(ctx, c.live.db)
+// record is what a database holds of something, opened.
+type record struct {
+	owner  string // whose it is
+	values map[string]string
+}
+
+// heldRecord is what the tour remembers of a record, for the comparison after
+// the disaster: whose it was, and a digest of its values.
+type heldRecord struct {
+	owner  string
+	shared bool // the note about who is forgotten and another one
+	digest [sha256.Size]byte
+}
+
+func (r record) held(c *crm) heldRecord {
+	text, err := json.Marshal(r.values) // keys in order
 	if err != nil {
-		return nil, err
+		panic(err) // strings always have a JSON
 	}
-	for _, texts := range []struct{ table, column, owner string }{{"deals", "subject", "person"}, {"activities", "body", "key_owner"}} {
-		if err := c.openTexts(ctx, texts.table, texts.column, texts.owner, opened); err != nil {
-			return nil, err
+	return heldRecord{owner: r.owner, shared: c.note != "" && r.values["text"] == c.note, digest: sha256.Sum256(text)}
+}
+
+// eachRecord opens everything about everybody.
+func (c *crm) eachRecord(ctx context.Context, yield func(key string, r record) error) error {
+	err := c.eachContact(ctx, func(id string, values map[string]string) error { return yield(id, record{id, values}) })
+	if err != nil {
+		return err
+	}
+	for _, texts := range []struct {
+		table         *encryption.SealedTable
+		column, owner string
+	}{{c.deals, "subject", "person"}, {c.activities, "body", "key_owner"}} {
+		if err := c.eachText(ctx, texts.table, texts.column, texts.owner, yield); err != nil {
+			return err
 		}
 	}
 	files, err := c.attachmentFiles(ctx, "")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, f := range files {
 		name, content, err := c.readStream(ctx, f)
 		if err != nil {
-			return nil, err
-		}
-		opened["attachment/"+f.id] = map[string]string{"person": f.person, "name": name, "content": string(content)}
-	}
-	return opened, nil
-}
-
-// openTexts adds the opened free texts of a table.
-func (c *crm) openTexts(ctx context.Context, table, column, ownerColumn string, into map[string]map[string]string) error {
-	rows, err := c.live.db.QueryContext(ctx, `SELECT id, `+ownerColumn+`, `+column+` FROM `+table+` WHERE tenant = ?`, tenant)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	type text struct {
-		id, owner string
-		sealed    []byte
-	}
-	var texts []text
-	for rows.Next() {
-		var t text
-		if err := rows.Scan(&t.id, &t.owner, &t.sealed); err != nil {
 			return err
 		}
-		texts = append(texts, t)
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	sealed := map[string]*encryption.SealedTable{"deals": c.deals, "activities": c.activities}[table]
-	for chunk := range slices.Chunk(texts, 200) {
-		var owners []string
-		for _, t := range chunk {
-			owners = append(owners, t.owner)
+		if err := yield("attachment/"+f.id, record{f.person, map[string]string{"name": name, "content": string(content)}}); err != nil {
+			return err
 		}
-		reader, err := sealed.Reader(ctx, tenant, owners...)
+	}
+	return nil
+}
+
+// eachText opens the free texts of a table.
+func (c *crm) eachText(ctx context.Context, table *encryption.SealedTable, column, owner string, yield func(string, record) error) error {
+	for page, err := range pages(ctx, c.live.db, table.Name(), owner, []string{column}) {
 		if err != nil {
 			return err
 		}
-		for _, t := range chunk {
-			value, err := reader.Text(ctx, t.owner, t.id, column, t.sealed)
+		var owners []string
+		for _, t := range page {
+			owners = append(owners, t.owner)
+		}
+		reader, err := table.Reader(ctx, tenant, owners...)
+		if err != nil {
+			return err
+		}
+		for _, t := range page {
+			value, err := reader.Text(ctx, t.owner, t.id, column, t.cells[0])
 			if err != nil {
 				return err
 			}
-			into[table+"/"+t.id] = map[string]string{"owner": t.owner, "text": value}
+			if err := yield(table.Name()+"/"+t.id, record{t.owner, map[string]string{"text": value}}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

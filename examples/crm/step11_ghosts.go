@@ -18,9 +18,20 @@ func searchForGhosts(ctx context.Context, c *crm) error {
 	c.after = after
 	c.figures["found_before"], c.figures["found_after"] = c.before.total(), after.total()
 	c.figures["files"], c.figures["snapshots"] = after.files, after.snapshots
-	c.out.say("searched: %d values, canaries and wrapped keys in %s forms, raw and through every key that exists", len(c.uniqueValues(c.gone))+len(c.canaries)+len(c.wrapped), thousands(len(c.ghosts.patterns)))
+	c.figures["own_values"] = len(c.ownValues)
+	c.out.say("searched: %d values, %d canaries and %d wrapped keys in %s forms that nothing else produces, raw and through every key that exists",
+		len(c.ownValues), len(c.canaries), len(c.wrapped), thousands(len(c.ghosts.patterns)))
+	c.figures["from_file"] = c.tracesOfFile()
+	if c.figures["from_file"] == 0 {
+		c.partNotShown("search", "values", "no value of the file tells the forgotten person from the others: only the planted canaries and the keys were searched")
+	}
 	c.out.say("before the erasure: found %s times; now: %d in %d files and %d snapshots", thousands(c.before.total()), after.total(), after.files, after.snapshots)
-	must := append(canaryNames(), "email", "phone", "street", "username", "wrapped key")
+	must := append(canaryNames(), "wrapped key")
+	for _, what := range sealedFields() {
+		if c.ownValues[what] {
+			must = append(must, what)
+		}
+	}
 	var blind []string
 	for _, what := range must {
 		if c.before.count[what] == 0 {
@@ -43,4 +54,18 @@ func searchForGhosts(ctx context.Context, c *crm) error {
 	}
 	slices.Sort(places)
 	return expectThat(after.total() == 0, "nothing of the forgotten person", "%s", strings.Join(places, "; "))
+}
+
+// tracesOfFile counts the values that came with the file and are searched,
+// without what the tour planted in place of them.
+func (c *crm) tracesOfFile() int {
+	n := 0
+	for label := range c.ownValues {
+		switch label {
+		case "custom", "job_title", freeText, "former value of the tour", ownColumn:
+		default:
+			n++
+		}
+	}
+	return n
 }

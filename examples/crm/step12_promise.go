@@ -12,16 +12,30 @@ import (
 func promise(_ context.Context, c *crm) error {
 	c.out.say("Found of the forgotten person: %d in %d files, %d snapshots", c.after.total(), c.after.files, c.after.snapshots)
 	c.out.say("")
-	for _, line := range [][2]string{
-		{"copied database", fmt.Sprintf("%d of %s sealed values in the raw files", c.shown("seal", "found"), thousands(c.shown("seal", "values")))},
-		{"wrong eyes", fmt.Sprintf("%s checks = SQL filter, %d differences", thousands(c.shown("filter", "comparisons")), c.shown("filter", "differences"))},
-		{"no trace of who did it", fmt.Sprintf("%s entries of a Merkle log verified", thousands(c.shown("work", "entries")))},
-		{"tampering", fmt.Sprintf("%d attacks, %d found", c.shown("tamper", "attacks"), c.shown("tamper", "caught"))},
-		{"old keys", fmt.Sprintf("rotated during %s reads, %d failures", thousands(c.shown("rotation", "reads")), c.shown("rotation", "failures"))},
-		{"lost data", fmt.Sprintf("restored in %s, %s records equal", duration(time.Duration(c.shown("disaster", "recovery_ms"))*time.Millisecond), thousands(c.shown("disaster", "equal")))},
-		{"right to be forgotten", fmt.Sprintf("found %s times before, %d times now", thousands(c.shown("search", "found_before")), c.shown("search", "found_after"))},
+	for _, line := range [][3]string{
+		{"seal", "copied database", fmt.Sprintf("%d of %s sealed values in the raw files", c.shown("seal", "found"), thousands(c.shown("seal", "values")))},
+		{"find", "what nobody finds", fmt.Sprintf("%d of %d people found by e-mail", c.shown("find", "found"), c.shown("find", "asked"))},
+		{"filter", "wrong eyes", fmt.Sprintf("%s checks = SQL filter, %d differences", thousands(c.shown("filter", "comparisons")), c.shown("filter", "differences"))},
+		{"work", "no trace of who did it", fmt.Sprintf("%s entries of a Merkle log verified", thousands(c.shown("work", "entries")))},
+		{"tamper", "tampering", fmt.Sprintf("%d attacks, %d found", c.shown("tamper", "attacks"), c.shown("tamper", "caught"))},
+		{"rotation", "old keys", fmt.Sprintf("rotated during %s reads, %d failures", thousands(c.shown("rotation", "reads")), c.shown("rotation", "failures"))},
+		{"disaster", "lost data", fmt.Sprintf("restored in %s, %s records equal", duration(time.Duration(c.shown("disaster", "recovery_ms"))*time.Millisecond), thousands(c.shown("disaster", "equal")))},
+		{"search", "right to be forgotten", fmt.Sprintf("found %s times before, %d times now", thousands(c.shown("search", "found_before")), c.shown("search", "found_after"))},
 	} {
-		c.out.say("%-24s %s", line[0], line[1])
+		text := line[2]
+		switch c.all[line[0]].Outcome {
+		case couldNotShow:
+			text = "not shown"
+		case holdsInPart:
+			text += " (in part)"
+		case holds, failedToHold:
+		}
+		c.out.say("%-24s %s", line[1], text)
+	}
+	for _, st := range steps() {
+		for _, m := range c.all[st.name].NotShown {
+			c.out.say("not shown: %s: %s", m.What, m.Why)
+		}
 	}
 	c.out.say("")
 	if c.settings.dir == "" {

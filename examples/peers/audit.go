@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"testing"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -20,12 +19,13 @@ const logName = "peers.crm.example/audit"
 
 // A journal is a database with a business table and some record of changes.
 type journal struct {
-	name   string
-	role   role
-	db     *sql.DB
-	events string // counts the events
-	before func(ctx context.Context) error
-	note   func(ctx context.Context, tx *sql.Tx, deal string, version int) error
+	name    string
+	role    role
+	db      *sql.DB
+	changes int
+	events  string // counts the events
+	before  func(ctx context.Context) error
+	note    func(ctx context.Context, tx *sql.Tx, deal string, version int) error
 }
 
 const dealsTable = `CREATE TABLE deals (id TEXT PRIMARY KEY, stage TEXT NOT NULL, version INTEGER NOT NULL) STRICT`
@@ -57,12 +57,12 @@ func auditContests(ctx context.Context, p *bench) ([]contest, error) {
 		out.Contestants = append(out.Contestants, contestant{
 			Name: j.name, Role: j.role,
 			Answer: func() (string, error) { return j.answer(ctx) },
-			Bench: func(b *testing.B) error {
-				b.Helper()
-				for i := 0; b.Loop(); i++ {
-					if err := j.change(ctx, i, nil); err != nil {
+			Run: func(n int) error {
+				for range n {
+					if err := j.change(ctx, j.changes, nil); err != nil {
 						return err
 					}
+					j.changes++
 				}
 				return nil
 			},

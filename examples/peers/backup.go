@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/backup/localstore"
@@ -21,9 +20,9 @@ import (
 type saver struct {
 	name string // "" is the call
 	role role
-	// prepare makes an empty repository, save backs up into it, restore
-	// brings the tree back and says where it stands.
-	prepare func(dir string) error
+	// empty is where an empty repository lies, save backs up into a copy of
+	// it, restore brings the tree back and says where it stands.
+	empty   string
 	save    func(dir string) error
 	restore func(dir, target string) (string, error)
 }
@@ -44,7 +43,7 @@ func backupContests(ctx context.Context, p *bench) ([]contest, error) {
 	if err != nil {
 		return nil, err
 	}
-	savers, err := backupSavers(ctx, source)
+	savers, err := backupSavers(ctx, p, source)
 	if err != nil {
 		return nil, err
 	}
@@ -56,35 +55,32 @@ func backupContests(ctx context.Context, p *bench) ([]contest, error) {
 }
 
 func saving(p *bench, savers []saver, want, what, note string) contest {
-	out := contest{Package: "backup", What: what, Note: note, BenchTime: "1x"}
+	out := contest{Package: "backup", What: what, Note: note}
 	for _, s := range savers {
+		var empty []string
 		out.Contestants = append(out.Contestants, contestant{
 			Name: cmp.Or(s.name, "Job.RunOnce"), Role: s.role,
 			Answer: func() (string, error) { return s.answer(p, want) },
-			Bench: func(b *testing.B) error {
-				b.Helper()
-				for range b.N {
-					b.StopTimer()
-					dir, err := s.fresh(p)
-					if err != nil {
-						return err
-					}
-					b.StartTimer()
-					err = s.save(dir)
-					b.StopTimer()
-					if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
+			Setup: func(n int) (err error) {
+				empty, err = folders(n, func() (string, error) { return s.fresh(p) })
+				return err
+			},
+			Run: func(int) error {
+				for _, dir := range empty {
+					if err := s.save(dir); err != nil {
 						return err
 					}
 				}
 				return nil
 			},
+			Clean: func() error { return removeAll(empty) },
 		})
 	}
 	return out
 }
 
 func restoring(p *bench, savers []saver, want, what, note string) contest {
-	out := contest{Package: "backup", What: what, Note: note, BenchTime: "1x"}
+	out := contest{Package: "backup", What: what, Note: note}
 	for _, s := range savers {
 		saved := sync.OnceValues(func() (string, error) {
 			dir, err := s.fresh(p)
@@ -93,57 +89,45 @@ func restoring(p *bench, savers []saver, want, what, note string) contest {
 			}
 			return dir, s.save(dir)
 		})
-		restore := func(check func(dir string) error) error {
-			dir, err := saved()
-			if err != nil {
-				return err
-			}
-			target, err := p.folder("restored")
-			if err != nil {
-				return err
-			}
-			restored, err := s.restore(dir, target)
-			return errors.Join(err, check(restored), os.RemoveAll(target))
-		}
+		var targets []string
 		out.Contestants = append(out.Contestants, contestant{
 			Name: cmp.Or(s.name, "Repository.Restore"), Role: s.role,
-			Answer: func() (got string, err error) {
-				err = restore(func(dir string) (err error) {
-					got, err = digestTree(os.DirFS(dir))
-					return err
-				})
-				if err == nil && got != want {
-					err = fmt.Errorf("restored %s, the source is %s", got, want)
+			Answer: func() (string, error) {
+				dir, err := saved()
+				if err != nil {
+					return "", err
 				}
-				return got, err
+				return s.restored(p, dir, want)
 			},
-			Bench: func(b *testing.B) error {
-				b.Helper()
-				for range b.N {
-					b.StartTimer()
-					if err := restore(func(string) error {
-						b.StopTimer()
-						return nil
-					}); err != nil {
-						return err
+			Setup: func(n int) (err error) {
+				targets, err = folders(n, func() (string, error) { return p.folder("restored") })
+				return err
+			},
+			Run: func(int) error {
+				dir, err := saved() // long ago
+				for _, target := range targets {
+					if err == nil {
+						_, err = s.restore(dir, target)
 					}
 				}
-				return nil
+				return err
 			},
+			Clean: func() error { return removeAll(targets) },
 		})
 	}
 	return out
 }
 
+// fresh copies the empty repository, since it takes a second to make one.
 func (s saver) fresh(p *bench) (string, error) {
 	dir, err := p.folder("repository")
 	if err != nil {
 		return "", err
 	}
-	return dir, s.prepare(dir)
+	return dir, os.CopyFS(dir, os.DirFS(s.empty))
 }
 
-// answer is the digest of what comes back.
+// answer is the digest of what comes back from a new repository.
 func (s saver) answer(p *bench, want string) (string, error) {
 	dir, err := s.fresh(p)
 	if err != nil {
@@ -152,41 +136,65 @@ func (s saver) answer(p *bench, want string) (string, error) {
 	if err := s.save(dir); err != nil {
 		return "", err
 	}
+	got, err := s.restored(p, dir, want)
+	return got, errors.Join(err, os.RemoveAll(dir))
+}
+
+// restored is the digest of what comes back, which must be the one wanted.
+func (s saver) restored(p *bench, dir, want string) (string, error) {
 	target, err := p.folder("restored")
 	if err != nil {
 		return "", err
 	}
-	restored, err := s.restore(dir, target)
+	place, err := s.restore(dir, target)
 	if err != nil {
 		return "", err
 	}
-	got, err := digestTree(os.DirFS(restored))
-	if err != nil {
-		return "", err
+	got, err := digestTree(os.DirFS(place))
+	if err == nil && got != want {
+		err = fmt.Errorf("restored %s, the source is %s", got, want)
 	}
-	if got != want {
-		return "", fmt.Errorf("restored %s, the source is %s", got, want)
-	}
-	return got, errors.Join(os.RemoveAll(dir), os.RemoveAll(target))
+	return got, errors.Join(err, os.RemoveAll(target))
 }
 
-func backupSavers(ctx context.Context, source string) ([]saver, error) {
+func folders(n int, create func() (string, error)) (dirs []string, err error) {
+	for range n {
+		dir, err := create()
+		if err != nil {
+			return dirs, err
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs, nil
+}
+
+func removeAll(dirs []string) (err error) {
+	for _, dir := range dirs {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
+}
+
+func backupSavers(ctx context.Context, p *bench, source string) ([]saver, error) {
 	key := backup.NewMachineKey()
 	tagger, err := manifestTagger()
 	if err != nil {
 		return nil, err
 	}
 	config := backup.Config{Key: key, Manifests: tagger}
-	create := func(dir string) error {
-		store, err := localstore.Open(dir)
-		if err != nil {
-			return err
-		}
-		_, err = backup.Create(ctx, config, store)
-		return err
+	machine, err := p.folder("empty")
+	if err != nil {
+		return nil, err
+	}
+	store, err := localstore.Open(machine)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := backup.Create(ctx, config, store); err != nil {
+		return nil, err
 	}
 	savers := []saver{{
-		role: ours, prepare: create,
+		role: ours, empty: machine,
 		save: func(dir string) error {
 			repo, err := openRepository(ctx, dir, config)
 			if err != nil {
@@ -206,15 +214,22 @@ func backupSavers(ctx context.Context, source string) ([]saver, error) {
 		},
 	}}
 	if _, err := exec.LookPath("restic"); err == nil {
+		const password = "a password"
+		own, err := p.folder("empty")
+		if err != nil {
+			return nil, err
+		}
+		if err := restic(ctx, own, password, "init", "--repository-version", "2"); err != nil {
+			return nil, err
+		}
 		savers = append(
 			savers,
-			resticSaver(ctx, "restic, repository by crmguard: equal key derivation", source, key.Password(), create),
-			resticSaver(ctx, "restic, repository by restic init", source, "a password", func(dir string) error {
-				return restic(ctx, dir, "a password", "init", "--repository-version", "2")
-			}),
+			resticSaver(ctx, "restic, repository by crmguard: equal key derivation", source, key.Password(), machine),
+			resticSaver(ctx, "restic, repository by restic init", source, password, own),
 		)
 	}
-	return append(savers, tarSaver(source)), nil
+	none, err := p.folder("empty")
+	return append(savers, tarSaver(source, none)), err
 }
 
 func openRepository(ctx context.Context, dir string, config backup.Config) (*backup.Repository, error) {
@@ -225,9 +240,9 @@ func openRepository(ctx context.Context, dir string, config backup.Config) (*bac
 	return backup.Open(ctx, store, config)
 }
 
-func resticSaver(ctx context.Context, name, source, password string, prepare func(dir string) error) saver {
+func resticSaver(ctx context.Context, name, source, password, empty string) saver {
 	return saver{
-		name: name, role: peer, prepare: prepare,
+		name: name, role: peer, empty: empty,
 		save: func(dir string) error { return restic(ctx, dir, password, "backup", "--quiet", source) },
 		restore: func(dir, target string) (string, error) {
 			err := restic(ctx, dir, password, "restore", "latest", "--target", target)

@@ -12,11 +12,11 @@ import (
 
 // tarSaver is the floor of a backup: read, compress on two cores, write, sync.
 // It neither encrypts nor finds what is there already.
-func tarSaver(source string) saver {
+func tarSaver(source, empty string) saver {
 	archive := func(dir string) string { return filepath.Join(dir, "tree.tar.zst") }
 	return saver{
 		name: "tar and zstd in one file, synced; no encryption", role: floor,
-		prepare: func(string) error { return nil },
+		empty:   empty,
 		save:    func(dir string) error { return pack(source, archive(dir)) },
 		restore: func(dir, target string) (string, error) { return target, unpack(archive(dir), target) },
 	}

@@ -2,20 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"testing"
 )
 
 // A contest is one thing measured: ours, the others that do the same, and the
 // floor, which is what the work costs when nothing is promised.
 type contest struct {
-	Package string // the room of the library that is measured
-	What    string // one line, the same in every run
-	Note    string // what a reader must know to judge the figures
-	// BenchTime overrides the runner's, such as "1x" for a long run.
-	BenchTime   string
+	Package     string       // the room of the library that is measured
+	What        string       // one line, the same in every run
+	Note        string       // what a reader must know to judge the figures
 	Contestants []contestant // ours first
 }
 
@@ -28,8 +26,32 @@ type contestant struct {
 	// answer does not count. It is asked before the first and after the last
 	// round.
 	Answer func() (string, error)
-	// Bench does the work b.N times. An error voids the contest.
-	Bench func(b *testing.B) error
+	// Run does the work n times and is measured. An error voids the contest.
+	Run func(n int) error
+	// Setup makes ready for n runs and Clean tidies up after them, both off
+	// the clock; nil where there is nothing to do.
+	Setup func(n int) error
+	Clean func() error
+	// Must is what is demanded of ours against this contestant, a row of the
+	// results each; nil if the ratio is only printed. See [demand].
+	Must []string
+}
+
+// block does n runs by way of work, with all that belongs to them.
+func (c contestant) block(n int, work func() error) (err error) {
+	if c.Setup != nil {
+		err = c.Setup(n)
+	}
+	if err == nil {
+		err = work()
+	}
+	if c.Clean != nil {
+		err = errors.Join(err, c.Clean())
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return err
 }
 
 type role string

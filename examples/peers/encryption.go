@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"testing"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
@@ -59,30 +58,33 @@ func encryptionContests(ctx context.Context, p *bench) ([]contest, error) {
 		return nil, err
 	}
 	note := "A value of 32 bytes, a ring of 10 keys. Building the associated data of formats.md section 1 is included everywhere; Tink and the floor build it into a buffer that they keep, which is the fair way. "
-	return []contest{
-		{Package: "encryption", What: "seal a field of 32 bytes", Note: note + "Ours and the floor append to a buffer that is used again.", Contestants: contestantsOf(fields, "Writer.AppendSeal", func(b *testing.B, f fieldRival) error {
-			b.Helper()
-			for b.Loop() {
-				if _, err := f.seal(fieldValue); err != nil {
-					return err
-				}
-			}
-			return nil
-		})},
-		{Package: "encryption", What: "open a field of 32 bytes", Note: note + "The keys are in memory already; a Reader is made once a page of rows, as a Writer is once a request.", Contestants: contestantsOf(fields, "Reader.AppendOpen", func(b *testing.B, f fieldRival) error {
-			b.Helper()
-			sealed, err := f.seal(fieldValue)
-			if err != nil {
+	sealing := contestantsOf(fields, "Writer.AppendSeal", func(f fieldRival, n int) error {
+		for range n {
+			if _, err := f.seal(fieldValue); err != nil {
 				return err
 			}
-			sealed = bytes.Clone(sealed)
-			for b.Loop() {
-				if _, err := f.open(sealed); err != nil {
-					return err
-				}
+		}
+		return nil
+	})
+	var sealed []byte // by whoever opens it next
+	opening := contestantsOf(fields, "Reader.AppendOpen", func(f fieldRival, n int) error {
+		for range n {
+			if _, err := f.open(sealed); err != nil {
+				return err
 			}
-			return nil
-		})},
+		}
+		return nil
+	})
+	for i, f := range fields {
+		opening[i].Setup = func(int) error {
+			s, err := f.seal(fieldValue)
+			sealed = bytes.Clone(s)
+			return err
+		}
+	}
+	return []contest{
+		{Package: "encryption", What: "seal a field of 32 bytes", Note: note + "Ours and the floor append to a buffer that is used again.", Contestants: sealing},
+		{Package: "encryption", What: "open a field of 32 bytes", Note: note + "The keys are in memory already; a Reader is made once a page of rows, as a Writer is once a request.", Contestants: opening},
 		{Package: "encryption", What: "lookup value of an e-mail address", Note: "Ours normalises (trim, NFC, lower case) and derives 32 bits under the key of tenant, table and index. Tink's PRF set and the floor get an address that is normalised by strings.TrimSpace and strings.ToLower.", Contestants: indexes},
 	}, nil
 }
@@ -96,16 +98,12 @@ type fieldRival struct {
 }
 
 // contestantsOf lets every rival do the work; call is what ours is called by.
-func contestantsOf(rivals []fieldRival, call string, work func(*testing.B, fieldRival) error) []contestant {
+func contestantsOf(rivals []fieldRival, call string, work func(r fieldRival, n int) error) []contestant {
 	var out []contestant
 	for _, r := range rivals {
 		out = append(out, contestant{
-			Name: cmp.Or(r.name, call), Role: r.role,
-			Answer: r.answer,
-			Bench: func(b *testing.B) error {
-				b.Helper()
-				return work(b, r)
-			},
+			Name: cmp.Or(r.name, call), Role: r.role, Answer: r.answer,
+			Run: func(n int) error { return work(r, n) },
 		})
 	}
 	return out
@@ -304,9 +302,8 @@ func indexRival(name string, kind role, value func(string) (int64, error)) conte
 			}
 			return fmt.Sprintf("the same address: %v, another: %v", values[0] == values[1], values[0] == values[2]), nil
 		},
-		Bench: func(b *testing.B) error {
-			b.Helper()
-			for b.Loop() {
+		Run: func(n int) error {
+			for range n {
 				if _, err := value(address); err != nil {
 					return err
 				}

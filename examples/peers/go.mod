@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/crmguard/crmguard => ../..
 
 require (
+	filippo.io/torchwood v0.9.0
 	github.com/cedar-policy/cedar-go v1.9.0
 	github.com/crmguard/crmguard v0.0.0-00010101000000-000000000000
 	github.com/go-playground/validator/v10 v10.30.6
@@ -22,7 +23,6 @@ require (
 require (
 	filippo.io/age v1.3.2 // indirect
 	filippo.io/hpke v0.4.0 // indirect
-	filippo.io/torchwood v0.9.0 // indirect
 	github.com/PlakarKorp/go-cdc-chunkers v1.1.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
@@ -55,3 +55,7 @@ require (
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
 )
+
+// Torchwood names it for a command of its own. Not every module proxy serves
+// it, and without it "go list -m all" and "go doc" fail in the workspace too.
+exclude sigsum.org/sigsum-go v0.6.1

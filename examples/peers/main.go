@@ -15,21 +15,19 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 )
 
 func main() {
-	testing.Init()
 	var (
+		r      = newRunner(os.Stdout)
 		only   = flag.String("only", "", "packages to measure, with commas between; the files are not written then")
-		rounds = flag.Int("rounds", 5, "rounds of each contest")
-		round  = flag.String("time", "200ms", "how long one contestant runs in a round")
 		out    = flag.String("out", ".", "folder for RESULTS.md and results.json")
 		commit = flag.String("commit", "unknown", "the commit that is measured, for the report")
 	)
+	flag.IntVar(&r.pairs, "pairs", r.pairs, "pairs of blocks in a contest")
+	flag.IntVar(&r.runs, "runs", r.runs, "pairs of single runs, where a run is longer than a block")
 	flag.Parse()
-	r := &runner{rounds: *rounds, benchTime: *round, progress: os.Stdout}
 	if err := measureAll(context.Background(), r, *only, *out, *commit); err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
 		os.Exit(1)
@@ -37,10 +35,10 @@ func main() {
 }
 
 func measureAll(ctx context.Context, r *runner, only, out, commit string) error {
-	if r.rounds < 1 {
-		return fmt.Errorf("no rounds, no figures")
+	if r.pairs < 200 || r.runs < r.wanted {
+		return fmt.Errorf("at least 200 pairs of blocks and %d of runs", r.wanted)
 	}
-	begun := time.Now()
+	begun, load := time.Now(), machineLoad()
 	var outcomes []outcome
 	for _, s := range stages() {
 		if only != "" && !slices.Contains(strings.Split(only, ","), s.Package) {
@@ -58,7 +56,7 @@ func measureAll(ctx context.Context, r *runner, only, out, commit string) error 
 		r.say("a part only: RESULTS.md and results.json stay as they are\n")
 		return nil
 	}
-	return writeResults(out, outcomes, provenanceOf(r, commit, took))
+	return writeResults(out, r, outcomes, provenanceOf(r, commit, took, load))
 }
 
 func (s stage) measure(ctx context.Context, r *runner) (out []outcome, err error) {

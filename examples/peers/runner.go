@@ -1,69 +1,66 @@
 package main
 
 import (
-	"cmp"
-	"flag"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
 	"slices"
-	"testing"
 	"time"
 )
 
-// A runner measures contests.
+// A runner measures contests. In each round every contestant does one block
+// of work, so that whatever slows the machine down for a while slows all of
+// them, and one round gives one pair of times for each two of them.
 type runner struct {
-	rounds    int
-	benchTime string
-	progress  io.Writer
+	block    time.Duration // the longest block, unless one run is longer
+	pairs    int           // rounds of a contest in which a run fits into a block
+	runs     int           // rounds of other contests, in which a block is one run,
+	wanted   int           // at least this many of them,
+	limit    time.Duration // but none begins after this time
+	now      func() time.Time
+	progress io.Writer
 }
 
-// A figure is the medians of one contestant over all rounds.
+func newRunner(progress io.Writer) *runner {
+	return &runner{
+		block: time.Millisecond, pairs: 1000, runs: 200, wanted: 10, limit: time.Minute,
+		now: time.Now, progress: progress,
+	}
+}
+
+// A figure is what was measured of one contestant.
 type figure struct {
-	Name              string
-	Role              role
-	Nanos             float64 // a median, as the others are
-	Fastest, Slowest  float64
-	Bytes, Allocs     float64
-	Rounds, LastCount int
+	Name          string
+	Role          role
+	Times         []float64 // nanoseconds a run, one a round
+	Bytes, Allocs float64   // a run, in a block of its own
+	Block         int       // runs in a block
 }
 
 type outcome struct {
 	contest
 	Figures []figure // in the order of the contestants
+	Short   bool     // the time was over before there were pairs as many as wanted
 }
 
-// run interleaves the contestants, so that whatever slows the machine down
-// for a while slows all of them, and starts each round with another one.
 func (r *runner) run(c contest) (outcome, error) {
 	r.say("%s: %s\n", c.Package, c.What)
 	if err := c.agree(); err != nil {
 		return outcome{}, err
 	}
-	if err := flag.Set("test.benchtime", cmp.Or(c.BenchTime, r.benchTime)); err != nil {
-		return outcome{}, err
+	out := outcome{contest: c, Figures: make([]figure, len(c.Contestants))}
+	for i, one := range c.Contestants {
+		out.Figures[i] = figure{Name: one.Name, Role: one.Role}
 	}
-	n := len(c.Contestants)
-	results := make([][]testing.BenchmarkResult, n)
-	for round := range r.rounds {
-		for k := range n {
-			i := (round + k) % n
-			result, err := measure(c.Contestants[i])
-			if err != nil {
-				return outcome{}, fmt.Errorf("%s, %s: %s: %w", c.Package, c.What, c.Contestants[i].Name, err)
-			}
-			results[i] = append(results[i], result)
-		}
+	if err := r.measure(&out); err != nil {
+		return outcome{}, fmt.Errorf("%s, %s: %w", c.Package, c.What, err)
 	}
 	if err := c.agree(); err != nil {
 		return outcome{}, fmt.Errorf("after the last round: %w", err)
 	}
-	out := outcome{contest: c}
-	for i, one := range c.Contestants {
-		f := summarise(one, results[i])
-		out.Figures = append(out.Figures, f)
-		r.say("  %-5s %-58s %12s %10.0f B %6.0f allocs  %s\n",
-			f.Role, f.Name, duration(f.Nanos), f.Bytes, f.Allocs, out.ratioText(i))
+	for i, f := range out.Figures {
+		r.say("  %-5s %-58s %12s %10.0f B %6.0f allocs  %s\n", f.Role, f.Name, duration(median(f.Times)), f.Bytes, f.Allocs, out.ratioText(i))
 	}
 	return out, nil
 }
@@ -72,81 +69,176 @@ func (r *runner) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(r.progress, format, args...) // figures go into the files
 }
 
-func measure(c contestant) (testing.BenchmarkResult, error) {
-	runtime.GC() // what one contestant leaves behind is not paid for by the next
-	var failed error
-	result := testing.Benchmark(func(b *testing.B) {
-		b.Helper()
-		b.ReportAllocs()
-		if err := c.Bench(b); err != nil {
-			failed = err
-			b.FailNow()
+func (r *runner) measure(o *outcome) error {
+	begun := r.now()
+	sizes, slow, err := r.calibrate(o.Contestants)
+	if err != nil {
+		return err
+	}
+	if err := r.rounds(o, sizes, slow, begun); err != nil {
+		return err
+	}
+	tick := r.tick()
+	for i, one := range o.Contestants {
+		f := &o.Figures[i]
+		f.Block = sizes[i]
+		if block := median(f.Times) * float64(f.Block); block < 100*tick {
+			return fmt.Errorf("%s: a block of %s is too short for a clock that costs %s", one.Name, duration(block), duration(tick))
 		}
+		if f.Bytes, f.Allocs, err = allocations(one, sizes[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// calibrate finds how many runs of each contestant fit into a block. Where
+// one run of anybody is longer than a block, all go run by run.
+func (r *runner) calibrate(contestants []contestant) (sizes []int, slow bool, err error) {
+	for _, c := range contestants {
+		n, err := r.fit(c)
+		if err != nil {
+			return nil, false, err
+		}
+		slow = slow || n == 0
+		sizes = append(sizes, n)
+	}
+	if slow {
+		for i := range sizes {
+			sizes[i] = 1
+		}
+	}
+	return sizes, slow, nil
+}
+
+// fit is the number of runs that take four fifths of a block, so that a block
+// stays below its length when a run takes a little longer; 0 if one does not
+// fit in. The fastest of three tries counts, for the machine may be busy.
+func (r *runner) fit(c contestant) (int, error) {
+	for n := 1; ; n *= 2 {
+		best := time.Duration(0)
+		for try := range 3 {
+			took, err := r.time(c, n, false)
+			if err != nil {
+				return 0, err
+			}
+			if try == 0 || took < best {
+				best = took
+			}
+			if best > 10*r.block {
+				break // no noise makes that of it
+			}
+		}
+		if n == 1 && best > r.block {
+			return 0, nil
+		}
+		if best >= r.block/4 || n >= 1<<24 {
+			one := max(float64(best)/float64(n), 1)
+			return max(1, int(0.8*float64(r.block)/one)), nil
+		}
+	}
+}
+
+// rounds lets everybody work until there are pairs enough, or no more time.
+func (r *runner) rounds(o *outcome, sizes []int, slow bool, begun time.Time) error {
+	order, err := newTurns(len(sizes))
+	if err != nil {
+		return err
+	}
+	rounds := r.pairs
+	if slow {
+		rounds = r.runs
+	}
+	for done := range rounds {
+		// The order of a round is mirrored in the next: only whole pairs of
+		// rounds count.
+		if slow && done%2 == 0 && r.now().Sub(begun) >= r.limit {
+			o.Short = done < r.wanted
+			break
+		}
+		for _, i := range order.next() {
+			took, err := r.time(o.Contestants[i], sizes[i], slow)
+			if err != nil {
+				return err
+			}
+			if took <= 0 {
+				return fmt.Errorf("%s: measured nothing", o.Contestants[i].Name)
+			}
+			f := &o.Figures[i]
+			f.Times = append(f.Times, float64(took)/float64(sizes[i]))
+		}
+	}
+	if len(o.Figures[0].Times) == 0 {
+		return errors.New("not one round fitted into the time")
+	}
+	return nil
+}
+
+// turns says who comes when: in a random order, the same in every run of the
+// program, and then in its mirror image. So nobody is always first, a machine
+// that slows down evenly slows all alike, and nobody always follows the same
+// other.
+type turns struct {
+	order  []int
+	mirror bool
+	chance chance
+}
+
+func newTurns(n int) (*turns, error) {
+	c, err := newChance(99)
+	t := &turns{chance: c}
+	for i := range n {
+		t.order = append(t.order, i)
+	}
+	return t, err
+}
+
+func (t *turns) next() []int {
+	if t.mirror {
+		slices.Reverse(t.order)
+	} else {
+		for i := len(t.order) - 1; i > 0; i-- {
+			j := t.chance.below(i + 1)
+			t.order[i], t.order[j] = t.order[j], t.order[i]
+		}
+	}
+	t.mirror = !t.mirror
+	return t.order
+}
+
+// time measures one block. What comes before and after is not on the clock,
+// nor is the collection of what others left behind, where it is wanted.
+func (r *runner) time(c contestant, n int, collect bool) (took time.Duration, err error) {
+	err = c.block(n, func() error {
+		if collect {
+			runtime.GC()
+		}
+		begun := r.now()
+		err := c.Run(n)
+		took = r.now().Sub(begun)
+		return err
 	})
-	if failed == nil && (result.N == 0 || result.T <= 0) {
-		failed = fmt.Errorf("measured nothing")
-	}
-	return result, failed
+	return took, err
 }
 
-func summarise(c contestant, results []testing.BenchmarkResult) figure {
-	var nanos, bytes, allocs []float64
-	for _, result := range results {
-		count := float64(result.N)
-		nanos = append(nanos, float64(result.T)/float64(time.Nanosecond)/count)
-		bytes = append(bytes, float64(result.MemBytes)/count)
-		allocs = append(allocs, float64(result.MemAllocs)/count)
+// tick is what it costs to look at the clock twice.
+func (r *runner) tick() float64 {
+	var costs []float64
+	for range 1001 {
+		begun := r.now()
+		costs = append(costs, float64(r.now().Sub(begun)))
 	}
-	return figure{
-		Name: c.Name, Role: c.Role,
-		Nanos: median(nanos), Fastest: slices.Min(nanos), Slowest: slices.Max(nanos),
-		Bytes: median(bytes), Allocs: median(allocs),
-		Rounds: len(results), LastCount: results[len(results)-1].N,
-	}
+	return median(costs)
 }
 
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	half := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[half]
-	}
-	return (sorted[half-1] + sorted[half]) / 2
-}
-
-// ratio is the time of ours as a part of the time of contestant i.
-func (o outcome) ratio(i int) float64 { return o.Figures[0].Nanos / o.Figures[i].Nanos }
-
-func (o outcome) ratioText(i int) string {
-	if i == 0 {
-		return ""
-	}
-	return fmt.Sprintf("ours / this = %s", number(o.ratio(i)))
-}
-
-// number prints three digits that count.
-func number(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	case v >= 0.1:
-		return fmt.Sprintf("%.2f", v)
-	default:
-		return fmt.Sprintf("%.3g", v)
-	}
-}
-
-func duration(nanos float64) string {
-	switch {
-	case nanos >= 1e9:
-		return number(nanos/1e9) + " s"
-	case nanos >= 1e6:
-		return number(nanos/1e6) + " ms"
-	case nanos >= 1e3:
-		return number(nanos/1e3) + " µs"
-	default:
-		return number(nanos) + " ns"
-	}
+// allocations are those of the whole process, per run.
+func allocations(c contestant, n int) (bytes, allocs float64, err error) {
+	var before, after runtime.MemStats
+	err = c.block(n, func() error {
+		runtime.ReadMemStats(&before)
+		err := c.Run(n)
+		runtime.ReadMemStats(&after)
+		return err
+	})
+	return float64(after.TotalAlloc-before.TotalAlloc) / float64(n), float64(after.Mallocs-before.Mallocs) / float64(n), err
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,9 +15,10 @@ import (
 
 // The sentinels of this package; the package comment says what to do.
 var (
-	ErrOrder = errors.New("integrity/reconcile: rows are not in the order of their keys")
-	ErrKey   = errors.New("integrity/reconcile: unusable key")
-	ErrValue = errors.New("integrity/reconcile: value has no canonical form")
+	ErrOptions = errors.New("integrity/reconcile: nothing to compare by")
+	ErrOrder   = errors.New("integrity/reconcile: rows are not in the order of their keys")
+	ErrKey     = errors.New("integrity/reconcile: unusable key")
+	ErrLimit   = errors.New("integrity/reconcile: more differences than the limit")
 )
 
 // OrderError says where a sequence is out of order. It wraps [ErrOrder].
@@ -34,7 +36,7 @@ func (e *OrderError) Error() string {
 	if e.Duplicate {
 		return fmt.Sprintf("%v: row %d of %s has the key of the row before", ErrOrder, e.Row, e.Side)
 	}
-	return fmt.Sprintf("%v: row %d of %s is before its predecessor", ErrOrder, e.Row, e.Side)
+	return fmt.Sprintf("%v: row %d of %s is before its predecessor by the bytes of the key", ErrOrder, e.Row, e.Side)
 }
 
 // Unwrap returns [ErrOrder].
@@ -42,7 +44,8 @@ func (e *OrderError) Unwrap() error { return ErrOrder }
 
 // Row is one row of a sequence.
 type Row struct {
-	// Key is its key, one part or several: string, []byte or a Go integer.
+	// Key is its key, one part or several: string, []byte or a Go integer. A
+	// row without such a key is an outcome of its own.
 	Key []any
 	// Values are the fields to compare.
 	Values map[string]any
@@ -53,9 +56,10 @@ type Kind string
 
 // The kinds.
 const (
-	Missing Kind = "missing" // in a, not in b
-	Extra   Kind = "extra"   // in b, not in a
-	Changed Kind = "changed" // in both, and not the same
+	Missing    Kind = "missing"    // in a, not in b
+	Extra      Kind = "extra"      // in b, not in a
+	Changed    Kind = "changed"    // in both, and not the same
+	Unreadable Kind = "unreadable" // a value or the key is not what it must be: nobody knows whether there is another like it
 )
 
 // Difference is one row that is not the same on both sides. It holds no value.
@@ -64,49 +68,102 @@ type Difference struct {
 	Kind Kind
 	// Key is the key of the row.
 	Key []any
-	// Fields are the names of the fields that differ, sorted, for Changed.
+	// Fields are the names of the fields that differ, sorted, for Changed and
+	// Unreadable.
 	Fields []string
+	// Unreadable are the values that are not what their column says, such as a
+	// date 0000-00-00, for Unreadable. A key that is NULL, a float or nothing
+	// makes a row of its own.
+	Unreadable []Cell
+}
+
+// Cell is one value of a row.
+type Cell struct {
+	// Side is "a" or "b".
+	Side string
+	// Field is the name of the field, "" for the key.
+	Field string
 }
 
 // Counts says how many rows were compared.
 type Counts struct {
 	// A and B count the rows of each side.
 	A, B int64
-	// Same, Missing, Extra and Changed count the outcomes.
-	Same, Missing, Extra, Changed int64
+	// Same, Missing, Extra, Changed and Unreadable count the outcomes.
+	Same, Missing, Extra, Changed, Unreadable int64
+	// Complete says that both sides were read to their ends and were in order.
+	// Without it the other numbers say nothing about the rows not read.
+	Complete bool
 }
 
-// Options says what to compare. The zero value compares all fields that the
-// rows have, by their Go types.
+// Equal reports whether both sides were read to their ends and are the same.
+func (c Counts) Equal() bool { return c.Complete && c.A == c.Same && c.B == c.Same }
+
+// Options says what to compare: Columns, or AllFields.
 type Options struct {
 	// Columns are the fields to compare, with what they mean. Fields beside
-	// them are left out. nil compares all fields by their Go types: then
-	// int64(1) and true differ.
+	// them are left out. Each must stand in a row of each side that has rows.
 	Columns []integrity.Column
-	// Counts, if set, is filled while the sequence is read, and complete at
-	// its end.
+	// AllFields compares all fields that the rows have by their Go types, so
+	// that int64(1) and true differ; of rows without fields the keys alone.
+	AllFields bool
+	// Limit is the number of differences that are kept until both sides have
+	// ended; 0 means 100,000. Differences beyond it are counted, and the
+	// sequence ends with [ErrLimit].
+	Limit int
+	// Stream yields each difference at once instead, so that there is no limit.
+	// If the sequence then ends with an error, such as [ErrOrder], nothing that
+	// was yielded before it is known to be a difference.
+	Stream bool
+	// Counts, if set, is filled while the sequence is read.
 	Counts *Counts
 }
 
+const defaultLimit = 100_000
+
+// check refuses options that compare nothing, or not what was meant.
+func (o Options) check() error {
+	switch {
+	case len(o.Columns) == 0 && !o.AllFields:
+		return fmt.Errorf("%w: set Columns, or AllFields", ErrOptions)
+	case len(o.Columns) > 0 && o.AllFields:
+		return fmt.Errorf("%w: both Columns and AllFields are set", ErrOptions)
+	case o.Limit < 0:
+		return fmt.Errorf("%w: Limit is below 0", ErrOptions)
+	}
+	if err := integrity.CheckColumns(o.Columns...); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	return nil
+}
+
 // Diff yields the differences between a and b, both sorted by key, in the
-// order of the keys. An error ends the sequence.
+// order of the keys. Nothing is yielded before both sides have ended, because
+// only then it is known that both were in order; see [Options.Stream]. An error
+// ends the sequence.
 func Diff(ctx context.Context, a, b iter.Seq2[Row, error], options Options) iter.Seq2[Difference, error] {
 	return func(yield func(Difference, error) bool) {
 		if options.Counts == nil {
 			options.Counts = new(Counts)
 		}
 		*options.Counts = Counts{}
+		err := options.check()
 		if a == nil || b == nil {
-			yield(Difference{}, fmt.Errorf("%w: a sequence is nil", ErrKey))
+			err = fmt.Errorf("%w: a sequence is nil", ErrOptions)
+		}
+		if err != nil {
+			yield(Difference{}, err)
 			return
 		}
-		left, stop := newSide("a", a)
+		left, stop := newSide("a", a, options.Columns)
 		defer stop()
-		right, stop := newSide("b", b)
+		right, stop := newSide("b", b, options.Columns)
 		defer stop()
 		m := &merge{Options: options, left: left, right: right}
-		if err := m.run(ctx, yield); err != nil {
-			yield(Difference{}, err)
+		if options.Stream {
+			m.stream(ctx, yield)
+		} else {
+			m.collect(ctx, yield)
 		}
 	}
 }
@@ -116,7 +173,43 @@ type merge struct {
 	left, right *side
 }
 
-func (m *merge) run(ctx context.Context, yield func(Difference, error) bool) error {
+func (m *merge) stream(ctx context.Context, yield func(Difference, error) bool) {
+	going := true
+	err := m.run(ctx, func(d Difference) bool {
+		going = yield(d, nil)
+		return going
+	})
+	if err != nil && going {
+		yield(Difference{}, err)
+	}
+}
+
+// collect keeps the differences until both sides have ended.
+func (m *merge) collect(ctx context.Context, yield func(Difference, error) bool) {
+	var kept []Difference
+	more := false
+	err := m.run(ctx, func(d Difference) bool {
+		if more = len(kept) == cmp.Or(m.Limit, defaultLimit); !more {
+			kept = append(kept, d)
+		}
+		return true
+	})
+	if err != nil {
+		yield(Difference{}, err)
+		return
+	}
+	for _, d := range kept {
+		if !yield(d, nil) {
+			return
+		}
+	}
+	if more {
+		yield(Difference{}, fmt.Errorf("%w: the first %d were yielded, Counts counts all", ErrLimit, len(kept)))
+	}
+}
+
+// run hands on the differences until both sides have ended or take says no.
+func (m *merge) run(ctx context.Context, take func(Difference) bool) error {
 	if err := m.left.advance(); err != nil {
 		return err
 	}
@@ -127,109 +220,105 @@ func (m *merge) run(ctx context.Context, yield func(Difference, error) bool) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		d, differs, err := m.step()
-		if err != nil {
-			return err
-		}
-		if differs && !yield(d, nil) {
+		order := m.compare()
+		if d := m.judge(order); d.Kind != "" && !take(d) {
 			return nil
 		}
-		if err := m.pull(d, differs); err != nil {
-			return err
+		if order <= 0 {
+			if err := m.left.advance(); err != nil {
+				return err
+			}
+		}
+		if order >= 0 {
+			if err := m.right.advance(); err != nil {
+				return err
+			}
 		}
 	}
+	if err := errors.Join(ctx.Err(), checkKeys(m.left, m.right), m.left.unseen(), m.right.unseen()); err != nil {
+		return err // a query that was cancelled may end like one that is through
+	}
+	m.Counts.Complete = true
 	return nil
 }
 
-// step judges the rows at hand.
-func (m *merge) step() (d Difference, differs bool, err error) {
-	order, err := m.compare()
+// compare says whose row is to be judged: below 0 that of a, above 0 that of b,
+// 0 both, which have one key.
+func (m *merge) compare() int {
 	switch {
-	case err != nil:
-		return d, false, err
-	case order < 0:
-		m.Counts.A++
-		m.Counts.Missing++
-		return Difference{Kind: Missing, Key: m.left.row.Key}, true, nil
-	case order > 0:
-		m.Counts.B++
-		m.Counts.Extra++
-		return Difference{Kind: Extra, Key: m.right.row.Key}, true, nil
-	}
-	m.Counts.A++
-	m.Counts.B++
-	fields, err := m.fields(m.left.row.Values, m.right.row.Values)
-	if err != nil || len(fields) == 0 {
-		if err == nil {
-			m.Counts.Same++
-		}
-		return d, false, err
-	}
-	m.Counts.Changed++
-	return Difference{Kind: Changed, Key: m.left.row.Key, Fields: fields}, true, nil
-}
-
-// pull moves on the side, or both sides, that were judged.
-func (m *merge) pull(d Difference, differs bool) error {
-	if differs && d.Kind == Missing {
-		return m.left.advance()
-	}
-	if differs && d.Kind == Extra {
-		return m.right.advance()
-	}
-	if err := m.left.advance(); err != nil {
-		return err
-	}
-	return m.right.advance()
-}
-
-func (m *merge) compare() (int, error) {
-	switch {
-	case !m.right.there:
-		return -1, nil
-	case !m.left.there:
-		return 1, nil
+	case !m.right.there, m.left.there && m.left.odd:
+		return -1
+	case !m.left.there, m.right.odd:
+		return 1
 	}
 	return compareKeys(m.left.key, m.right.key)
 }
 
-// fields names what differs between two rows of one key.
-func (m *merge) fields(a, b map[string]any) ([]string, error) {
-	if m.Columns == nil {
-		return untyped(a, b)
+// judge says what is to be said about the rows at hand; a kind of "" is that
+// they are the same.
+func (m *merge) judge(order int) Difference {
+	var d Difference
+	switch {
+	case order < 0:
+		m.Counts.A++
+		d = m.left.alone(Missing)
+	case order > 0:
+		m.Counts.B++
+		d = m.right.alone(Extra)
+	default:
+		m.Counts.A++
+		m.Counts.B++
+		d = m.fields(m.left.row.Values, m.right.row.Values)
+		d.Key = m.left.row.Key
 	}
-	var out []string
-	for _, c := range m.Columns {
-		same, err := equal(c.Name, a, b, c.Canonical)
-		if err != nil {
-			return nil, err
-		}
-		if !same {
-			out = append(out, c.Name)
-		}
+	switch d.Kind {
+	case Missing:
+		m.Counts.Missing++
+	case Extra:
+		m.Counts.Extra++
+	case Changed:
+		m.Counts.Changed++
+	case Unreadable:
+		m.Counts.Unreadable++
+	default:
+		m.Counts.Same++
 	}
-	slices.Sort(out)
-	return out, nil
+	return d
 }
 
-func untyped(a, b map[string]any) ([]string, error) {
-	var out []string
-	for name := range a {
-		same, err := equal(name, a, b, byGoType)
-		if err != nil {
-			return nil, err
+// alone is a row without one of its key on the other side, or without a key.
+func (s *side) alone(kind Kind) Difference {
+	if s.odd {
+		return Difference{Kind: Unreadable, Key: s.row.Key, Unreadable: []Cell{{Side: s.name}}}
+	}
+	return Difference{Kind: kind, Key: s.row.Key}
+}
+
+// fields compares two rows of one key.
+func (m *merge) fields(a, b map[string]any) (d Difference) {
+	if !m.AllFields {
+		for _, c := range m.Columns {
+			d.field(c.Name, a, b, c.Canonical)
 		}
-		if !same {
-			out = append(out, name)
+	} else {
+		for name := range a {
+			d.field(name, a, b, byGoType)
+		}
+		for name := range b {
+			if _, there := a[name]; !there {
+				d.Fields = append(d.Fields, name)
+			}
 		}
 	}
-	for name := range b {
-		if _, there := a[name]; !there {
-			out = append(out, name)
-		}
+	switch {
+	case len(d.Unreadable) > 0:
+		d.Kind = Unreadable
+	case len(d.Fields) > 0:
+		d.Kind = Changed
 	}
-	slices.Sort(out)
-	return out, nil
+	slices.Sort(d.Fields)
+	slices.SortFunc(d.Unreadable, func(x, y Cell) int { return cmp.Or(cmp.Compare(x.Field, y.Field), cmp.Compare(x.Side, y.Side)) })
+	return d
 }
 
 func byGoType(v any) ([]byte, error) {
@@ -240,19 +329,25 @@ func byGoType(v any) ([]byte, error) {
 	return value.Append(nil), nil
 }
 
-// equal compares one field; a missing one is not NULL.
-func equal(name string, a, b map[string]any, canonical func(any) ([]byte, error)) (bool, error) {
+// field compares one field; a missing one is not NULL.
+func (d *Difference) field(name string, a, b map[string]any, canonical func(any) ([]byte, error)) {
 	left, inA := a[name]
 	right, inB := b[name]
 	if !inA || !inB {
-		return inA == inB, nil
-	}
-	x, err := canonical(left)
-	if err == nil {
-		var y []byte
-		if y, err = canonical(right); err == nil {
-			return bytes.Equal(x, y), nil
+		if inA != inB {
+			d.Fields = append(d.Fields, name)
 		}
+		return
 	}
-	return false, fmt.Errorf("%w: field %q", ErrValue, name)
+	x, errA := canonical(left)
+	if errA != nil {
+		d.Unreadable = append(d.Unreadable, Cell{Side: "a", Field: name})
+	}
+	y, errB := canonical(right)
+	if errB != nil {
+		d.Unreadable = append(d.Unreadable, Cell{Side: "b", Field: name})
+	}
+	if errA == nil && errB == nil && !bytes.Equal(x, y) {
+		d.Fields = append(d.Fields, name)
+	}
 }

@@ -71,14 +71,22 @@ func Check(data []byte) error {
 }
 
 // Transform returns the RFC 8785 bytes of any valid JSON document (floats and
-// null included): the form of a typed JSON value. Duplicate names and invalid
-// UTF-8 are refused.
-func Transform(document []byte) ([]byte, error) {
+// null included), with one difference: no number is rounded to a float64. Its
+// digits are kept, all of them, in the notation of RFC 8785. Duplicate names,
+// invalid UTF-8 and exponents beyond 32 bits are refused.
+func Transform(document []byte) ([]byte, error) { return transform(document, true) }
+
+// Typed is [Transform] for the form of a typed JSON value. It refuses -0 too:
+// databases hand it back as 0.
+func Typed(document []byte) ([]byte, error) { return transform(document, false) }
+
+func transform(document []byte, minusZero bool) ([]byte, error) {
 	value := jsontext.Value(bytes.Clone(document))
-	if err := value.Canonicalize(); err != nil {
+	err := value.Canonicalize(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false))
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCanonical, scrub(err))
 	}
-	return value, nil
+	return canonicalNumbers(value, minusZero)
 }
 
 // checkTokens walks data and enforces what RFC 8785 alone allows.

@@ -73,6 +73,40 @@ func TestWhatHasNoEncodingIsRefused(t *testing.T) {
 	require.Equal(t, `{"a":null,"b":1.5}`, string(v.Data))
 }
 
+func TestJSONIsTheNumberThatItIs(t *testing.T) {
+	for a, b := range map[string]string{
+		"9007199254740992": "9007199254740993", "123456789012345678901": "123456789012345678902", "0.1": "0.1000000000000000055", "1e-400": "0", "1e400": "1e401",
+	} {
+		x, err := frame.OfJSON([]byte(`{"n":` + a + `}`))
+		require.NoError(t, err)
+		y, err := frame.OfJSON([]byte(`{"n":` + b + `}`))
+		require.NoError(t, err)
+		require.NotEqual(t, x, y, "%s %s", a, b)
+	}
+	_, err := frame.OfJSON([]byte(`{"n":-0}`))
+	require.ErrorIs(t, err, frame.ErrValue, "databases hand -0 back as 0")
+}
+
+func TestZeroHasOneSign(t *testing.T) {
+	x, err := frame.Of(math.Copysign(0, -1))
+	require.NoError(t, err)
+	y, err := frame.Of(0.0)
+	require.NoError(t, err)
+	require.Equal(t, x, y)
+}
+
+func TestATimeThatDoesNotFitIsNoOtherTime(t *testing.T) {
+	for _, at := range []time.Time{time.Unix(1<<60, 0), time.Unix(-1<<60, 0), time.UnixMicro(math.MaxInt64).Add(time.Microsecond)} {
+		_, err := frame.Of(at)
+		require.ErrorIs(t, err, frame.ErrValue)
+	}
+	for _, at := range []time.Time{{}, time.UnixMicro(math.MaxInt64), time.UnixMicro(math.MinInt64), time.Unix(0, -1999)} {
+		v, err := frame.Of(at)
+		require.NoError(t, err)
+		require.Equal(t, frame.OfInt(frame.Time, at.UnixMicro()), v)
+	}
+}
+
 func TestIntegersAreTwosComplement(t *testing.T) {
 	for _, v := range []any{int8(-1), int16(-1), int32(-1), int64(-1), -1} {
 		value, err := frame.Of(v)

@@ -24,9 +24,9 @@ const (
 	Boolean Type = 4  // one byte, 0 or 1
 	Bytes   Type = 5  // as they are
 	Time    Type = 6  // microseconds since 1970 UTC, 8 bytes
-	JSON    Type = 7  // RFC 8785
+	JSON    Type = 7  // RFC 8785, with all digits of its numbers
 	Decimal Type = 8  // ASCII at the declared scale, no leading zeros, no -0
-	Float   Type = 9  // IEEE-754 binary64, neither NaN nor infinite
+	Float   Type = 9  // IEEE-754 binary64, neither NaN nor infinite, -0 as 0
 	Date    Type = 10 // YYYY-MM-DD
 )
 
@@ -45,8 +45,9 @@ func (v Value) Append(dst []byte) []byte {
 }
 
 // Of encodes a Go value: nil (null), string, signed and unsigned integers,
-// bool, []byte, time.Time and float64. Other types, invalid UTF-8, integers
-// beyond 63 bits, NaN and infinities are refused with an error that wraps
+// bool, []byte, time.Time (finer than microseconds is cut) and float64. Other
+// types, invalid UTF-8, integers beyond 63 bits, times beyond 64 bits of
+// microseconds, NaN and infinities are refused with an error that wraps
 // [ErrValue] and never contains the value.
 func Of(v any) (Value, error) {
 	switch x := v.(type) {
@@ -70,7 +71,7 @@ func Of(v any) (Value, error) {
 		}
 		return Value{Type: Boolean, Data: []byte{0}}, nil
 	case time.Time:
-		return OfInt(Time, x.UnixMicro()), nil
+		return ofTime(x)
 	case float64:
 		return ofFloat(x)
 	case float32:
@@ -112,9 +113,23 @@ func ofUnsigned(x uint64) (Value, error) {
 	return OfInt(Integer, int64(x)), nil
 }
 
+// ofTime refuses what UnixMicro would turn into another time.
+func ofTime(x time.Time) (Value, error) {
+	micro := x.UnixMicro()
+	if !time.UnixMicro(micro).Equal(x.Truncate(time.Microsecond)) {
+		return Value{}, fmt.Errorf("%w: time beyond 64 bits of microseconds", ErrValue)
+	}
+	return OfInt(Time, micro), nil
+}
+
+// ofFloat makes one value of 0 and -0: SQL knows no difference, and SQLite
+// hands the one back for the other.
 func ofFloat(x float64) (Value, error) {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return Value{}, fmt.Errorf("%w: NaN or infinity", ErrValue)
+	}
+	if x == 0 {
+		x = 0 // not -0
 	}
 	return Value{Type: Float, Data: binary.BigEndian.AppendUint64(nil, math.Float64bits(x))}, nil
 }
@@ -124,9 +139,10 @@ func OfInt(t Type, x int64) Value {
 	return Value{Type: t, Data: binary.BigEndian.AppendUint64(nil, uint64(x))}
 }
 
-// OfJSON encodes a JSON document as its RFC 8785 bytes.
+// OfJSON encodes a JSON document as its RFC 8785 bytes, with all digits of its
+// numbers. -0 is refused.
 func OfJSON(document []byte) (Value, error) {
-	data, err := canon.Transform(document)
+	data, err := canon.Typed(document)
 	if err != nil {
 		return Value{}, fmt.Errorf("%w: %w", ErrValue, err)
 	}

@@ -29,7 +29,7 @@ type Fixture struct {
 func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	t.Helper()
 	for name, rule := range map[string]func(*testing.T, Fixture){
-		"name": name, "empty": empty, "find": find, "export": export, "erase": erase, "again": again, "tenants": tenants, "people": people,
+		"name": name, "empty": empty, "find": find, "export": export, "erase": erase, "again": again, "tenants": tenants, "people": people, "keeper": keeper,
 	} {
 		t.Run(name, func(t *testing.T) { rule(t, open(t)) })
 	}
@@ -197,5 +197,38 @@ func people(t *testing.T, f Fixture) {
 			t.Errorf("People again gave %v", err)
 		}
 		break // a sequence may be left early
+	}
+}
+
+func keeper(t *testing.T, f Fixture) {
+	t.Helper()
+	keeper, ok := f.Store.(privacy.Keeper)
+	if !ok {
+		return // optional
+	}
+	missing := func(rows []privacy.Row) int {
+		t.Helper()
+		list, err := keeper.Missing(t.Context(), f.scope(), rows)
+		if err != nil {
+			t.Fatalf("Missing: %v", err)
+		}
+		return len(list)
+	}
+	f.Plant(t, f.Tenants[0], one)
+	var gone []privacy.Row
+	rows := f.found(t, f.Tenants[0], one)
+	for _, r := range rows {
+		if r.Class == privacy.Deleted {
+			gone = append(gone, r)
+		}
+	}
+	if n := missing(rows); n != 0 {
+		t.Errorf("Missing named %d rows of %d that are there", n, len(rows))
+	}
+	if err := f.Store.Erase(t.Context(), f.scope()); err != nil {
+		t.Fatalf("Erase: %v", err)
+	}
+	if n := missing(gone); n != len(gone) {
+		t.Errorf("Missing named %d rows of %d that are deleted: a kept row that is lost would be certified", n, len(gone))
 	}
 }

@@ -16,7 +16,9 @@ const batch = 100
 
 // Erase erases what Find locates, in one transaction. Redactions of joint
 // records are prepared before it, key owners that they retire are destroyed
-// after it; what an interruption leaves of that, the next Erase does.
+// after it; what an interruption leaves of that, the next Erase does. Backups
+// from before it keep deleted rows: readable, but for the columns that were
+// sealed under keys of the person which another store has destroyed.
 func (s *Store) Erase(ctx context.Context, scope privacy.Scope) error {
 	prepared, err := s.prepare(ctx, scope)
 	if err != nil {
@@ -88,7 +90,7 @@ func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, pr
 			return err
 		}
 	}
-	return nil
+	return s.stillThere(ctx, tx, scope, found)
 }
 
 // redact applies a prepared redaction and removes the person's link.
@@ -99,8 +101,9 @@ func (s *Store) redact(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l l
 		}
 	}
 	j := l.table.Joint
-	query := fmt.Sprintf("DELETE FROM %s WHERE %s = ? AND %s = ?", quote(j.Table), quote(j.Record), quote(j.Person))
-	if _, err := tx.ExecContext(ctx, query, l.key[0], scope.Person); err != nil {
+	link := condition{[]string{quote(j.Record) + " = ?"}, []any{l.key[0]}}
+	s.is(&link, quote(j.Person), scope.Person)
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(j.Table), link), link.args...); err != nil {
 		return dbError("redact", j.Table, err)
 	}
 	return s.remember(ctx, tx, scope.Tenant, r.Retire)
@@ -127,21 +130,22 @@ func (s *Store) update(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l l
 	if len(sets) == 0 {
 		return nil
 	}
-	where, keys := keyEquals(l, scope.Tenant)
+	where := s.this(l, scope.Tenant)
 	query := fmt.Sprintf("UPDATE %s SET %s WHERE %s", quote(l.table.Name), strings.Join(sets, ", "), where)
-	_, err := tx.ExecContext(ctx, query, append(args, keys...)...)
+	_, err := tx.ExecContext(ctx, query, append(args, where.args...)...)
 	return dbError("erase", l.table.Name, err)
 }
 
-func keyEquals(l located, tenant string) (string, []any) {
-	parts := make([]string, len(l.key))
+// this is the condition for one located row.
+func (s *Store) this(l located, tenant string) condition {
+	var c condition
 	for i, k := range l.table.Key {
-		parts[i] = quote(k) + " = ?"
+		c.parts, c.args = append(c.parts, quote(k)+" = ?"), append(c.args, l.key[i])
 	}
-	if l.table.Tenant == "" {
-		return strings.Join(parts, " AND "), l.key
+	if l.table.Tenant != "" {
+		s.is(&c, quote(l.table.Tenant), tenant)
 	}
-	return strings.Join(append(parts, quote(l.table.Tenant)+" = ?"), " AND "), append(slices.Clone(l.key), any(tenant))
+	return c
 }
 
 // delete removes rows, links of joint records first.
@@ -160,23 +164,23 @@ func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t p
 	}
 	if len(t.Key) > 1 {
 		for _, l := range rows {
-			where, args := keyEquals(l, scope.Tenant)
-			if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), args...); err != nil {
+			where := s.this(l, scope.Tenant)
+			if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), where.args...); err != nil {
 				return dbError("erase", t.Name, err)
 			}
 		}
 		return nil
 	}
 	for chunk := range slices.Chunk(rows, batch) {
-		var args []any
+		var where condition
 		for _, l := range chunk {
-			args = append(args, l.key[0])
+			where.args = append(where.args, l.key[0])
 		}
-		query := fmt.Sprintf("DELETE FROM %s WHERE %s IN (%s)", quote(t.Name), quote(t.Key[0]), marks(len(args)))
+		where.parts = []string{fmt.Sprintf("%s IN (%s)", quote(t.Key[0]), marks(len(chunk)))}
 		if t.Tenant != "" {
-			query, args = query+" AND "+quote(t.Tenant)+" = ?", append(args, scope.Tenant)
+			s.is(&where, quote(t.Tenant), scope.Tenant)
 		}
-		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+		if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), where.args...); err != nil {
 			return dbError("erase", t.Name, err)
 		}
 	}

@@ -48,9 +48,9 @@ func (s *Store) records(ctx context.Context, t privacy.Table, scope privacy.Scop
 		if j.Owner != "" {
 			owner = "t0." + quote(j.Owner)
 		}
-		list += fmt.Sprintf(", %s, (SELECT COUNT(*) FROM %s o WHERE o.%s = t0.%s AND o.%s <> ?)",
-			owner, quote(j.Table), quote(j.Record), quote(t.Key[0]), quote(j.Person))
-		args = append([]any{scope.Person}, args...)
+		others := s.others(t, scope.Person)
+		list += ", " + owner + ", " + others.String()
+		args = append(others.args, args...)
 	}
 	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", list, quote(t.Name), joins, where, strings.Join(quoted[:len(t.Key)], ", "))
 	rows, err := s.cfg.DB.QueryContext(ctx, query, args...)
@@ -142,7 +142,7 @@ const page = 1000
 func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privacy.Person, error) bool) bool {
 	tenants := []string{s.cfg.Map.Tenant}
 	if t.Tenant != "" {
-		rows, err := s.cfg.DB.QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT %s FROM %s ORDER BY 1", quote(t.Tenant), quote(t.Name)))
+		rows, err := s.cfg.DB.QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT %[1]s FROM %[2]s WHERE %[1]s IS NOT NULL ORDER BY 1", quote(t.Tenant), quote(t.Name)))
 		if err == nil {
 			tenants, err = texts(rows, "people", t.Name)
 		}
@@ -151,8 +151,9 @@ func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privac
 		}
 	}
 	for _, tenant := range tenants {
-		for after, more := "", true; more; {
-			persons, err := s.personsAfter(ctx, t, tenant, after)
+		var after any
+		for more := true; more; {
+			persons, last, err := s.personsAfter(ctx, t, tenant, after)
 			if err != nil {
 				yield(privacy.Person{}, err)
 				return false
@@ -161,30 +162,48 @@ func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privac
 				if !yield(privacy.Person{Tenant: tenant, ID: p}, nil) {
 					return false
 				}
-				after = p
 			}
-			more = len(persons) == page
+			after, more = last, len(persons) == page
 		}
 	}
 	return true
 }
 
-func (s *Store) personsAfter(ctx context.Context, t privacy.Table, tenant, after string) ([]string, error) {
+// personsAfter reads the next page of ids, as text, and the last one as the
+// database holds it: numbers come before texts, and those before blobs, so
+// that only a value of its own type continues the list.
+func (s *Store) personsAfter(ctx context.Context, t privacy.Table, tenant string, after any) (ids []string, last any, err error) {
 	column, from := "t0."+quote(t.Person), quote(t.Name)+" t0"
 	if j := t.Joint; j != nil {
 		column = "l." + quote(j.Person)
 		from += fmt.Sprintf(" JOIN %s l ON l.%s = t0.%s", quote(j.Table), quote(j.Record), quote(t.Key[0]))
 	}
-	where, args := column+" > ?", []any{after}
+	text := column
+	if s.sqlite {
+		text = "CAST(" + column + " AS TEXT)"
+		column += " COLLATE BINARY" // p1 and P1 are two persons
+	}
+	where := condition{[]string{column + " IS NOT NULL"}, nil}
+	if after != nil {
+		where = condition{[]string{column + " > ?"}, []any{after}}
+	}
 	if t.Tenant != "" {
-		where, args = where+" AND t0."+quote(t.Tenant)+" = ?", append(args, tenant)
+		s.is(&where, "t0."+quote(t.Tenant), tenant)
 	}
-	query := fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s ORDER BY 1 LIMIT %d", column, from, where, page)
-	rows, err := s.cfg.DB.QueryContext(ctx, query, args...)
+	query := fmt.Sprintf("SELECT DISTINCT %s, %s FROM %s WHERE %s ORDER BY 1 LIMIT %d", column, text, from, where, page)
+	rows, err := s.cfg.DB.QueryContext(ctx, query, where.args...)
 	if err != nil {
-		return nil, dbError("people", t.Name, err)
+		return nil, nil, dbError("people", t.Name, err)
 	}
-	return texts(rows, "people", t.Name)
+	defer func() { _ = rows.Close() }() // Err has said what there is to say
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&last, &id); err != nil {
+			return nil, nil, dbError("people", t.Name, err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, last, dbError("people", t.Name, rows.Err())
 }
 
 // texts reads a result of one text column.

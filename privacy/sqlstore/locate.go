@@ -71,27 +71,25 @@ func (s *Store) where(t privacy.Table, scope privacy.Scope) (joins, where string
 		joins += fmt.Sprintf(" JOIN %s t%d ON t%d.%s = t%d.%s", quote(next.Name), i+1, i, quote(path[i].Ref.Column), i+1, quote(next.Key[0]))
 	}
 	last, alias := path[len(path)-1], fmt.Sprintf("t%d", len(path)-1)
+	person := alias + "." + quote(last.Person)
 	if j := last.Joint; j != nil {
 		joins += fmt.Sprintf(" JOIN %s l ON l.%s = %s.%s", quote(j.Table), quote(j.Record), alias, quote(last.Key[0]))
-		where = "l." + quote(j.Person) + " = ?"
-	} else {
-		where = alias + "." + quote(last.Person) + " = ?"
+		person = "l." + quote(j.Person)
 	}
-	args = []any{scope.Person}
+	var c condition
+	s.is(&c, person, scope.Person)
 	switch {
 	case last.Tenant != "":
-		where += " AND " + alias + "." + quote(last.Tenant) + " = ?"
-		args = append(args, scope.Tenant)
+		s.is(&c, alias+"."+quote(last.Tenant), scope.Tenant)
 	case s.cfg.Map.Tenant != scope.Tenant:
 		return "", "", nil, false // this database has one tenant, and it is another
 	}
 	for i, on := range path[:len(path)-1] { // row keys may be unique within a tenant only
 		if on.Tenant != "" {
-			where += fmt.Sprintf(" AND t%d.%s = ?", i, quote(on.Tenant))
-			args = append(args, scope.Tenant)
+			s.is(&c, fmt.Sprintf("t%d.%s", i, quote(on.Tenant)), scope.Tenant)
 		}
 	}
-	return joins, where, args, true
+	return joins, c.String(), c.args, true
 }
 
 func (s *Store) locateAll(ctx context.Context, q querier, scope privacy.Scope) ([]located, error) {
@@ -117,9 +115,9 @@ func (s *Store) locate(ctx context.Context, q querier, t privacy.Table, scope pr
 	sel := selectionOf(t)
 	columns := strings.Join(sel.columns, ", ")
 	if j := t.Joint; j != nil {
-		columns += fmt.Sprintf(", (SELECT COUNT(*) FROM %s o WHERE o.%s = t0.%s AND o.%s <> ?)",
-			quote(j.Table), quote(j.Record), quote(t.Key[0]), quote(j.Person))
-		args = append([]any{scope.Person}, args...)
+		others := s.others(t, scope.Person)
+		columns += ", " + others.String()
+		args = append(others.args, args...)
 	}
 	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", columns, quote(t.Name), joins, where, strings.Join(sel.columns[:len(t.Key)], ", "))
 	return s.scan(ctx, q, sel, scope, query, args)
@@ -127,26 +125,30 @@ func (s *Store) locate(ctx context.Context, q querier, t privacy.Table, scope pr
 
 // byKey reports whether the row of that key still holds what should be gone.
 func (s *Store) byKey(ctx context.Context, t privacy.Table, key string, scope privacy.Scope) (bool, error) {
+	found, err := s.rowsOf(ctx, t, key, scope)
+	return len(found) > 0 && !found[0].row.Clean, err
+}
+
+// rowsOf reads the row of that key, if it is there.
+func (s *Store) rowsOf(ctx context.Context, t privacy.Table, key string, scope privacy.Scope) ([]located, error) {
 	parts := splitKey(key, len(t.Key))
 	if len(parts) != len(t.Key) {
-		return false, dbError("left", t.Name, errors.New("a key of another shape"))
+		return nil, dbError("left", t.Name, errors.New("a key of another shape"))
 	}
 	sel := selectionOf(t)
-	var where []string
-	var args []any
+	var where condition
 	for i, k := range t.Key {
-		where, args = append(where, "t0."+quote(k)+" = ?"), append(args, parts[i])
+		s.is(&where, "t0."+quote(k), parts[i])
 	}
 	if t.Tenant != "" {
-		where, args = append(where, "t0."+quote(t.Tenant)+" = ?"), append(args, scope.Tenant)
+		s.is(&where, "t0."+quote(t.Tenant), scope.Tenant)
 	}
 	columns := strings.Join(sel.columns, ", ")
 	if t.Joint != nil {
 		columns += ", 0"
 	}
-	query := fmt.Sprintf("SELECT %s FROM %s t0 WHERE %s", columns, quote(t.Name), strings.Join(where, " AND "))
-	found, err := s.scan(ctx, s.cfg.DB, sel, scope, query, args)
-	return len(found) > 0 && !found[0].row.Clean, err
+	query := fmt.Sprintf("SELECT %s FROM %s t0 WHERE %s", columns, quote(t.Name), where)
+	return s.scan(ctx, s.cfg.DB, sel, scope, query, where.args)
 }
 
 func (s *Store) scan(ctx context.Context, q querier, sel selection, scope privacy.Scope, query string, args []any) ([]located, error) {
@@ -195,11 +197,9 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 	} else if len(l.key) == 1 {
 		l.row.Created = uuidTime(key)
 	}
-	var from time.Time
+	var start any
 	if t.Keep != nil {
-		if from = asTime(next()); !from.IsZero() && (from.Year() < 1990 || from.Year() > 2200) {
-			return located{}, fmt.Errorf("%w: %s.%s", ErrNotMicroseconds, t.Name, t.Keep.From)
-		}
+		start = next()
 	}
 	if t.Joint != nil && t.Joint.Owner != "" {
 		l.owner = asText(next())
@@ -208,7 +208,7 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 	if now.IsZero() {
 		now = time.Now()
 	}
-	l.fate(from, now)
+	l.fate(start, now)
 	l.row.Clean = l.actions != nil
 	for _, name := range sel.stays {
 		v := next()
@@ -225,14 +225,22 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 }
 
 // fate decides what happens to the row: by the table's Erase, or by the
-// obligation while it runs. Without a date the obligation has not begun.
-func (l *located) fate(from, now time.Time) {
+// obligation while it runs. Without a date (NULL) the obligation has not begun;
+// with one that cannot be read it has no end.
+func (l *located) fate(start any, now time.Time) {
 	t := l.table
-	until := time.Time{}
-	if t.Keep != nil && !from.IsZero() {
-		until = from.AddDate(t.Keep.Years, 0, 0)
+	held, until, because := false, time.Time{}, ""
+	if t.Keep != nil {
+		from, begun, known := startDate(start)
+		because = t.Keep.Because
+		switch {
+		case !known:
+			held, because = true, because+" ("+t.Keep.From+" holds no date that can be read)"
+		case begun:
+			until = from.AddDate(t.Keep.Years, 0, 0)
+			held = until.After(now)
+		}
 	}
-	held := until.After(now)
 	if t.Erase == privacy.Delete && !held {
 		return
 	}
@@ -248,7 +256,7 @@ func (l *located) fate(from, now time.Time) {
 	}
 	switch {
 	case kept:
-		l.row.Class, l.row.Until, l.row.Because = privacy.Kept, until, t.Keep.Because
+		l.row.Class, l.row.Until, l.row.Because = privacy.Kept, until, because
 	case shredded:
 		l.row.Class = privacy.Shredded
 	case t.Person != "" && l.actions[t.Person] == privacy.Retain:
@@ -282,11 +290,6 @@ func asText(v any) string {
 	}
 	return fmt.Sprint(v)
 }
-
-// ErrNotMicroseconds says that a column named by Keep.From holds a number that
-// is no time in microseconds since 1970; seconds would delete what the law
-// wants kept. Permanent: store microseconds, or RFC 3339 text.
-var ErrNotMicroseconds = errors.New("sqlstore: an obligation's date is no time in microseconds since 1970; are these seconds?")
 
 // asTime reads microseconds since 1970, a time or RFC 3339 text.
 func asTime(v any) time.Time {

@@ -19,6 +19,7 @@ const (
 	MissingColumn      = "missing column"      // in the map, not in the database
 	EdgeWithoutIndex   = "edge without index"  // finding a person scans the table
 	OpenEdge           = "undeclared edge"     // a foreign key to a table of persons that the map does not follow
+	CascadeIntoKept    = "cascade into kept"   // a foreign key that would delete rows which the map keeps
 )
 
 // Finding is one difference between the map and the live schema.
@@ -70,8 +71,15 @@ func CheckSchema(ctx context.Context, db *sql.DB, m *privacy.Map) ([]Finding, er
 		}
 	}
 	findings = append(findings, openEdges(m, live)...)
+	edges, err := cascades(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range losses(m, edges) {
+		findings = append(findings, Finding{CascadeIntoKept, l.kept, l.column})
+	}
 	slices.SortFunc(findings, func(a, b Finding) int { return strings.Compare(a.String(), b.String()) })
-	return findings, nil
+	return slices.Compact(findings), nil
 }
 
 // liveTable is what the database says about a table.

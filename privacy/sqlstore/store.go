@@ -72,8 +72,9 @@ func dbError(op, table string, err error) error {
 	return &DatabaseError{op, table, err}
 }
 
-// Open checks map and hand-ins. The tables of privacy.Install must be in the
-// same database.
+// Open checks map and hand-ins, and on SQLite that no foreign key deletes what
+// the map keeps (a [*CascadeError]). The tables of privacy.Install must be in
+// the same database.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.DB == nil || cfg.Map == nil {
 		return nil, errors.New("sqlstore: DB and Map are needed")
@@ -94,6 +95,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		}
 	}
 	s.tables = childrenFirst(cfg.Map)
+	if err := s.checkKept(ctx); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import struct
+from decimal import Decimal
 
 ABSENT, NULL, TEXT, INTEGER, BOOLEAN, BYTES, TIME, JSON, DECIMAL, FLOAT, DATE = range(11)
 
@@ -113,6 +114,45 @@ def _profile(value, depth):
             _profile(item, depth + 1)
     elif isinstance(value, int):
         require(abs(value) < 1 << 53, "an integer beyond 2^53-1")
+
+
+def json_value(text):
+    """Typed value 7: RFC 8785, but each number with all of its digits."""
+    return _value(json.loads(text, parse_int=Decimal, parse_float=Decimal, parse_constant=_no, object_pairs_hook=_members)).encode()
+
+
+def _members(pairs):
+    require(len({name for name, _ in pairs}) == len(pairs), "a name stands twice")
+    return dict(pairs)
+
+
+def _value(value):
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(_value, value)) + "]"
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: name.encode("utf-16-be"))
+        return "{" + ",".join(_value(name) + ":" + _value(value[name]) for name in names) + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _number(number):
+    """The notation of ECMAScript, 6.1.6.1.20, over exact digits."""
+    sign, digits, exponent = number.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    point = len(text) + exponent
+    text, sign = text.rstrip("0"), "-" * sign
+    if not text:
+        require(not sign, "the number -0")
+        return "0"
+    if len(text) <= point <= 21:
+        return sign + text + "0" * (point - len(text))
+    if 0 < point <= 21:
+        return sign + text[:point] + "." + text[point:]
+    if -6 < point <= 0:
+        return sign + "0." + "0" * -point + text
+    return sign + text[0] + ("." + text[1:] if text[1:] else "") + "e%+d" % (point - 1)
 
 
 def without(entry, member="mac"):

@@ -153,7 +153,7 @@ class Reading:
         database = self.database()
         for key, city, email, note, version, event, schema, seal in database.execute(
                 "SELECT id, city, email, note, version, event, schema_id, seal FROM contacts ORDER BY id").fetchall():
-            values = [("email", 5, email), ("city", 1 if city is None else 2, (city or "").encode()), ("note", 5, fields.parse_text(note))]
+            values = [("email", 5, email), ("city", 1 if city is None else 2, (city or "").encode()), ("note", 2, note.encode())]
             yield key, version, schema, uuid.UUID(event).bytes if event else b"", seal, values
         database.close()
 

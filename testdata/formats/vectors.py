@@ -1,6 +1,7 @@
 """Every vector of formats.md, recomputed."""
 
-from .base import ABSENT, BOOLEAN, INTEGER, NULL, TEXT, Refused, lp, mac, sha256
+from .alone import Key, opening_ad
+from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, json_value, lp, mac, sha256
 from .fields import field_ad, index_value, stream_key
 from .keys import keyset_ad, personkey_ad
 from .log import commitment
@@ -21,7 +22,29 @@ def run():
     commitments()
     sealed = seal_input("t1", "contacts", "r1", 7, "contact/1", b"", [("city", TEXT, "Bern")])
     same("row seal", mac(ROOT, sealed), "16c10f26123d9f4b8f18015971702e7494f5beee6dc2c390f5b2df5a5ecd178e")
+    document = json_value('{"n": [1.50, 1E2, -0.000001, 1e400], "id": 9007199254740993, "a": "\\u00fc\\u000b"}')
+    same("JSON", document, '{"a":"ü\\u000b","id":9007199254740993,"n":[1.5,100,-0.000001,1e+400]}'.encode().hex())
+    sealed = seal_input("t1", "contacts", "r1", 7, "contact/1", b"", [("extra", JSON, document)])
+    same("row seal, JSON", mac(ROOT, sealed), "1b59788c4e0a291ccb650d5f8cfb5faac5147a0128951ffcef270ba62895b107")
     same("ledger digest", ledger_digest(ROOT, "person", "t1", "p1"), "619ffcbbd503b050676d1c8b4ebce9b8bbb798c8cfc3728f5ce6104f43677d46")
+    stand_alone()
+
+
+def stand_alone():
+    for name, key, number, want in [
+        ("seal, t1", Key(ROOT, "seal", "t1"), 0x578D2AB5, "c39cbe17eaf67a45fc7a109332890638b2058bfb6a43e3d429dd6170d1f86157"),
+        ("log, t1", Key(ROOT, "log", "t1"), 0x92FA9477, "948787ade2b69802b96bf8f66cb9b6f03b77e342c057e46069cd87866d70c750"),
+        ("audit, t1", Key(ROOT, "audit", "t1"), 0x6283E3FA, "735019a35cb8f752a93946f87a8b47b66e10ca8c550931f6d7cc5e137281e861"),
+        ("manifest", Key(ROOT, "manifest"), 0x9810E2CD, "b9d9238f52b628e9d8cec6eb0e25edf1f20c42fa32af6625143ec8005938ce33"),
+        ("ledger", Key(ROOT, "ledger"), 0xFBC3607E, "c4a6825cfdec63d3a7abd6fdc12a69de73955bf7a1f214d06086a97000a0e652"),
+    ]:
+        same("stand-alone key, " + name, key.key, want)
+        same("stand-alone key, " + name + ", id", key.id, number)
+    same("stand-alone tag", Key(ROOT, "seal", "t1").tag(b"tagged"), "01578d2ab5dfb11f9dfc3e9eeee2aa3905d2c488a6d89bd4ffd1d369be42333a2a2a287102")
+    sealed = Key(ROOT, "audit", "t1").seal(b"an opening", opening_ad("t1", "p1", b"ad"), bytes(range(12)))
+    same("stand-alone sealed bytes", sealed, "016283e3fa000102030405060708090a0be66c7e900658ff6b6f5739efd71c5a3d3039b3669c81be2ab319")
+    digest = Key(ROOT, "ledger").digest("crmguard/ledger/digest/v1", b"p1")
+    same("stand-alone digest", digest, "f321601b6c60cef29dbd2db2e31e4ff3eeb7e8b55d8b6b8a3724fc49e728689f")
 
 
 def keys_and_fields():

@@ -93,7 +93,7 @@ class Writing(Reading):
         person, event = self.index["first"], uuid.UUID(bytes=os.urandom(16), version=4)
         email = self.seal("contacts", "email", 2, person, "r9", EMAIL.encode())
         note = self.seal("contacts", "note", 0x13, person, "r9", fields.pad(NOTE.encode(), 64))
-        values = [("email", BYTES, email), ("note", BYTES, note), ("city", TEXT, b"Z\xc3\xbcrich")]
+        values = [("email", BYTES, email), ("note", TEXT, fields.text_form(note).encode()), ("city", TEXT, b"Z\xc3\xbcrich")]
         seal = self.keyset("seal").tag(records.seal_input(self.tenant, "contacts", "r9", 3, "contact/1", event.bytes, values))
         database = self.database()
         with database:

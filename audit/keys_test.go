@@ -1,0 +1,134 @@
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"io/fs"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/sqltrail"
+)
+
+// secretKeys are stand-alone keys of a fresh secret.
+func secretKeys(t *testing.T) audit.Keys {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "crm.secret")
+	require.NoError(t, audit.NewKeysFile(path))
+	keys, err := audit.KeysFile(path)
+	require.NoError(t, err)
+	return keys
+}
+
+func (b *bench) openWith(keys audit.Keys) {
+	b.config.Keys, b.config.Seal, b.config.Tag, b.config.Prepare = keys, nil, nil, nil
+	b.open()
+}
+
+// TestATrailNeedsNoVault does everything with one secret.
+func TestATrailNeedsNoVault(t *testing.T) {
+	b := newBench(t)
+	keys := secretKeys(t)
+	b.openWith(keys)
+	e := update("p1", 1)
+	e.ID = b.record(e)
+	b.record(e) // a retry
+	b.fill(20)
+	require.Equal(t, 21, b.run().Sequenced)
+	require.Equal(t, audit.OK, b.verifyStore(b.checkpoint()).Verdict)
+	require.Equal(t, audit.OpeningOK, b.history(audit.About("p1"))[0].Changes[0].Verdict)
+
+	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
+	b.run()
+	report := b.verifyStore(b.checkpoint())
+	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	require.Positive(t, report.Openings[audit.OpeningErased])
+	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE person = 'p1'`))
+
+	// A row that somebody writes without the secret does not enter the log.
+	b.record(update("p2", 3))
+	_, err := b.db.ExecContext(t.Context(), `UPDATE crmguard_audit_events SET tag = ? WHERE idx IS NULL`, bytes.Repeat([]byte{1}, 37))
+	require.NoError(t, err)
+	result := b.run()
+	require.Zero(t, result.Sequenced)
+	require.Len(t, result.Refused, 1)
+}
+
+// Another secret opens nothing and takes nothing for its own, and loses
+// nothing either: with the right one all is as it was.
+func TestTheWrongSecretIsSeen(t *testing.T) {
+	b := newBench(t)
+	right := secretKeys(t)
+	b.openWith(right)
+	b.fill(6)
+	b.run()
+	b.record(update("p1", 9))
+	b.openWith(secretKeys(t))
+	result := b.run()
+	require.Len(t, result.Refused, 1)
+	require.Zero(t, result.Sequenced)
+	report := b.verifyStore(nil)
+	require.Equal(t, audit.Tampered, report.Verdict)
+	require.Positive(t, report.Openings[audit.OpeningAltered])
+	require.Zero(t, report.Openings[audit.OpeningOK])
+	b.openWith(right)
+	require.Equal(t, 1, b.run().Sequenced)
+	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+}
+
+// TestATrailMovesOnToOtherKeys does what KeysFrom tells about a vault, here
+// from one secret to another.
+func TestATrailMovesOnToOtherKeys(t *testing.T) {
+	b := newBench(t)
+	before, after := secretKeys(t), secretKeys(t)
+	b.openWith(before)
+	e := update("p1", 1)
+	e.ID = b.record(e)
+	b.fill(9)
+	b.run()
+	openings := b.count(`SELECT COUNT(*) FROM crmguard_audit_openings`)
+	resealed, err := b.trail.ResealOpenings(t.Context(), func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+		plain, err := before.Open(ctx, tenant, person, sealed, ad)
+		if err != nil {
+			return nil, err
+		}
+		return after.Seal(ctx, tenant, person, plain, ad)
+	})
+	require.NoError(t, err)
+	require.Equal(t, openings, resealed.Resealed)
+	b.openWith(after)
+	report := b.verifyStore(b.checkpoint())
+	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	b.advance(time.Second)
+	err = b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, e) })
+	require.ErrorIs(t, err, audit.ErrConflict, "a retry of what was recorded before")
+	b.record(update("p1", 2))
+	require.Equal(t, 1, b.run().Sequenced)
+	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+}
+
+func TestKeysSayWhatIsWrongWithASecret(t *testing.T) {
+	for _, secret := range [][]byte{nil, make([]byte, 31), make([]byte, 32), make([]byte, 64)} {
+		_, err := audit.KeysFrom(secret)
+		require.ErrorIs(t, err, audit.ErrInvalid)
+		require.ErrorContains(t, err, "32 random bytes")
+	}
+	path := filepath.Join(t.TempDir(), "crm.secret")
+	_, err := audit.KeysFile(path)
+	require.ErrorIs(t, err, audit.ErrInvalid)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.NoError(t, audit.NewKeysFile(path))
+	require.ErrorIs(t, audit.NewKeysFile(path), fs.ErrExist)
+
+	b := newBench(t)
+	b.config.Keys = secretKeys(t) // beside Seal and Tag
+	store, err := sqltrail.Open(t.Context(), b.db)
+	require.NoError(t, err)
+	_, err = audit.Open(t.Context(), store, b.config)
+	require.ErrorContains(t, err, "set either")
+}

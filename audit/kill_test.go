@@ -1,0 +1,267 @@
+package audit_test
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/sqltrail"
+	"github.com/crmguard/crmguard/audit/tilesink"
+	"github.com/crmguard/crmguard/internal/killtest"
+)
+
+// lastingKeys are keys that the next process has, too.
+type lastingKeys struct{ secret []byte }
+
+func (k lastingKeys) mac(label string, data []byte) []byte {
+	mac := hmac.New(sha256.New, k.secret)
+	mac.Write([]byte(label + "\x00"))
+	mac.Write(data)
+	return mac.Sum(nil)
+}
+
+func (k lastingKeys) aead(tenant, person string) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(k.mac("seal", []byte(tenant+"\x00"+person)))
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+func (k lastingKeys) Seal(_ ctx, tenant, person string, plaintext, ad []byte) ([]byte, error) {
+	gcm, err := k.aead(tenant, person)
+	if err != nil {
+		return nil, err
+	}
+	return gcm.Seal([]byte{1, 0, 0, 0, 1}, nil, plaintext, ad), nil
+}
+
+func (k lastingKeys) Open(_ ctx, tenant, person string, sealed, ad []byte) ([]byte, error) {
+	gcm, err := k.aead(tenant, person)
+	if err != nil {
+		return nil, err
+	}
+	return gcm.Open(nil, nil, sealed[5:], ad)
+}
+
+func (k lastingKeys) Tag(_ ctx, tenant string, data []byte) ([]byte, error) {
+	return append([]byte{1, 0, 0, 0, 1}, k.mac("tag\x00"+tenant, data)...), nil
+}
+
+func (k lastingKeys) Verify(ctx ctx, tenant string, data, tag []byte) error {
+	if want, _ := k.Tag(ctx, tenant, data); !hmac.Equal(want, tag) {
+		return audit.ErrTampered
+	}
+	return nil
+}
+
+// lasting is a trail over files, as each process of an application opens it.
+type lasting struct {
+	db    *sql.DB
+	trail *audit.Trail
+	log   *tilesink.Dir
+	key   string
+}
+
+func openLasting(t *testing.T, dir string) *lasting {
+	t.Helper()
+	secret, err := os.ReadFile(filepath.Join(dir, "sign"))
+	require.NoError(t, err)
+	public, err := os.ReadFile(filepath.Join(dir, "verify"))
+	require.NoError(t, err)
+	signer, err := note.NewSigner(string(secret))
+	require.NoError(t, err)
+	l := &lasting{key: string(public), db: openDB(t, filepath.Join(dir, "crm.db"))}
+	l.log, err = tilesink.Open(filepath.Join(dir, "log"))
+	require.NoError(t, err)
+	require.NoError(t, sqltrail.Install(t.Context(), l.db))
+	store, err := sqltrail.Open(t.Context(), l.db)
+	require.NoError(t, err)
+	keys := lastingKeys{secret}
+	l.trail, err = audit.Open(t.Context(), store, audit.Config{
+		Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: l.key, Sink: l.log, Seal: keys, Tag: keys,
+		Fields: map[string][]string{"contact": {"email", "stage"}},
+	})
+	require.NoError(t, err)
+	return l
+}
+
+// write commits a business row and its event, which bear the same id.
+func (l *lasting) write(ctx context.Context, n int) (string, error) {
+	e := update(fmt.Sprintf("p%d", n%5), n)
+	var err error
+	if e.ID, err = audit.NewID(); err != nil {
+		return "", err
+	}
+	tx, err := l.db.BeginTx(ctx, nil)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = tx.Rollback() }() // of one that has not committed
+	if _, err := tx.ExecContext(ctx, `INSERT INTO contacts (id, email) VALUES (?, 'x')`, e.ID); err != nil {
+		return "", err
+	}
+	if err := l.trail.Record(ctx, tx, e); err != nil {
+		return "", err
+	}
+	return e.ID, tx.Commit()
+}
+
+// recordUntilKilled writes and publishes until the parent ends it.
+func recordUntilKilled(t *testing.T, dir string) {
+	l := openLasting(t, dir)
+	stop, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for n := 0; stop.Err() == nil; n++ {
+				var id string
+				err := retryBusy(func() (err error) { id, err = l.write(stop, n); return err })
+				if err == nil {
+					killtest.Say(id)
+				}
+			}
+		})
+	}
+	for range 2 {
+		wg.Go(func() {
+			for stop.Err() == nil {
+				_ = retryBusy(func() error { _, err := l.trail.RunOnce(stop); return err }) // the parent looks at what comes of it
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Whenever the process is killed: what it said it had committed is there, each
+// committed row has exactly one event, the published log is sound as it stands
+// and after the next pass, of one history with every checkpoint that anybody
+// saw, and none of those went backwards.
+func TestKilledWhileRecordingAndPublishing(t *testing.T) {
+	if dir := killtest.Dir(); dir != "" {
+		recordUntilKilled(t, dir)
+		return
+	}
+	dir := t.TempDir()
+	secret, public, err := audit.GenerateKey("crm.example/audit", 0)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "sign"), []byte(secret), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "verify"), []byte(public), 0o600))
+	first := openLasting(t, dir)
+	_, err = first.db.ExecContext(t.Context(), `CREATE TABLE contacts (id TEXT PRIMARY KEY, email TEXT) STRICT`)
+	require.NoError(t, err)
+	require.NoError(t, first.db.Close())
+
+	var kept []byte // the newest checkpoint that anybody saw
+	size := int64(0)
+	trust := func(kept []byte) audit.Trust { return audit.Trust{Key: public, Kept: kept} }
+	rounds, moments := killtest.Rounds(t)
+	var acknowledged []string
+	for round := range rounds {
+		seen := watchCheckpoint(t, filepath.Join(dir, "log", "checkpoint"))
+		said, killed := killtest.Kill(t, dir, 1+moments.IntN(12), time.Duration(moments.IntN(8000))*time.Microsecond)
+		require.True(t, killed, "it never ends by itself")
+		acknowledged = append(acknowledged, said...)
+
+		l := openLasting(t, dir)
+		checkpoints := seen()
+		for _, c := range checkpoints { // each extends the one before
+			report, err := audit.VerifyLog(t.Context(), l.log.FS(), trust(c))
+			require.NoError(t, err)
+			require.Equal(t, audit.OK, report.Verdict, "round %d: %+v", round, report.Faults)
+			require.GreaterOrEqual(t, report.KeptSize, size, "round %d: a checkpoint went backwards", round)
+			kept, size = c, report.KeptSize
+		}
+		require.NoError(t, retryBusy(func() error { _, err := l.trail.RunOnce(t.Context()); return err }))
+		report, err := audit.VerifyLog(t.Context(), l.log.FS(), trust(kept))
+		require.NoError(t, err)
+		require.Equal(t, audit.OK, report.Verdict, "round %d: %+v", round, report.Faults)
+		store, err := l.trail.VerifyStore(t.Context(), kept)
+		require.NoError(t, err)
+		require.Equal(t, audit.OK, store.Verdict, "round %d: %+v", round, store.Faults)
+		require.Zero(t, store.Waiting)
+		kept, err = l.trail.Checkpoint(t.Context())
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, report.Size, size)
+		size = report.Size
+		requireOneEventEach(t, l, acknowledged)
+		require.NoError(t, l.db.Close())
+	}
+	require.NotEmpty(t, acknowledged)
+}
+
+// requireOneEventEach compares business rows, published events and what the
+// children had said.
+func requireOneEventEach(t *testing.T, l *lasting, acknowledged []string) {
+	t.Helper()
+	events := map[string]int{}
+	for e, err := range audit.Entries(t.Context(), l.log.FS()) {
+		require.NoError(t, err)
+		leaf, err := audit.ParseLeaf(e.Leaf)
+		require.NoError(t, err)
+		if leaf.Kind != audit.KindBeat {
+			events[leaf.ID]++
+		}
+	}
+	rows, err := l.db.QueryContext(t.Context(), `SELECT id FROM contacts`)
+	require.NoError(t, err)
+	defer rows.Close()
+	contacts := 0
+	for rows.Next() {
+		var id string
+		require.NoError(t, rows.Scan(&id))
+		require.Equal(t, 1, events[id], "a committed row has one event")
+		contacts++
+	}
+	require.NoError(t, rows.Err())
+	require.Len(t, events, contacts, "no event without its row")
+	for _, id := range acknowledged {
+		require.Equal(t, 1, events[id], "what was committed stays")
+	}
+}
+
+// watchCheckpoint reads the published checkpoint again and again, as a witness
+// would; the returned func ends it and gives each one in the order of reading,
+// with the one that is there now.
+func watchCheckpoint(t *testing.T, file string) (end func() [][]byte) {
+	t.Helper()
+	var list [][]byte
+	stop, done := make(chan struct{}), make(chan struct{})
+	read := func() {
+		data, err := os.ReadFile(file)
+		if err == nil && (len(list) == 0 || string(list[len(list)-1]) != string(data)) {
+			list = append(list, data)
+		}
+	}
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				read()
+			}
+		}
+	}()
+	return func() [][]byte {
+		close(stop)
+		<-done
+		read()
+		return list
+	}
+}

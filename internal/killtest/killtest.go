@@ -1,0 +1,95 @@
+// Package killtest runs a test once more in a child process and kills that
+// process (SIGKILL) at a random moment. Only tests import it.
+//
+// A test that uses it looks at [Dir] first: in the child it works in that
+// folder and calls [Say] after each step; in the parent it calls [Kill] and
+// then looks at what the child left behind.
+package killtest
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2" //nolint:depguard // moments, no secrets
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	dirVariable    = "CRMGUARD_KILL_DIR"
+	roundsVariable = "CRMGUARD_KILL_ROUNDS"
+	seedVariable   = "CRMGUARD_KILL_SEED"
+	mark           = "step: "
+)
+
+// Dir is the folder in which the child works; "" in the parent.
+func Dir() string { return os.Getenv(dirVariable) }
+
+// Say tells the parent that a step is done.
+func Say(step string) { _, _ = fmt.Fprintln(os.Stdout, mark+step) } // a parent that is gone hears nothing
+
+// Rounds is how often to kill: 30 times, or as often as CRMGUARD_KILL_ROUNDS
+// says, at moments drawn from CRMGUARD_KILL_SEED, or from a new seed, which is
+// logged.
+func Rounds(t *testing.T) (rounds int, moments *rand.Rand) {
+	t.Helper()
+	rounds, seed := 30, rand.Uint64()
+	for name, set := range map[string]func(string) error{
+		roundsVariable: func(text string) (err error) { rounds, err = strconv.Atoi(text); return err },
+		seedVariable:   func(text string) (err error) { seed, err = strconv.ParseUint(text, 10, 64); return err },
+	} {
+		if text := os.Getenv(name); text != "" {
+			if err := set(text); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
+	t.Logf("%d rounds, %s=%d", rounds, seedVariable, seed)
+	return rounds, rand.New(rand.NewPCG(seed, 1))
+}
+
+// Kill runs the calling test in a child process and kills it a pause after its
+// n-th step. It returns what the child said, and whether it was killed before
+// it had finished. A child that fails by itself fails the test.
+func Kill(t *testing.T, dir string, n int, pause time.Duration) (said []string, killed bool) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.timeout=2m")
+	child.Env = append(os.Environ(), dirVariable+"="+dir)
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errors strings.Builder
+	child.Stderr = &errors
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var other []string
+	sent := false
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		step, ok := strings.CutPrefix(lines.Text(), mark)
+		if !ok {
+			other = append(other, lines.Text())
+			continue
+		}
+		said = append(said, step)
+		if len(said) == n {
+			time.Sleep(pause)
+			sent = child.Process.Kill() == nil
+		}
+	}
+	err = child.Wait()
+	byItself := !sent || runtime.GOOS != "windows" && child.ProcessState.Exited()
+	if err != nil && byItself {
+		t.Fatalf("the child failed: %v\n%s\n%s", err, strings.Join(other, "\n"), &errors)
+	}
+	return said, !byItself
+}

@@ -1,0 +1,64 @@
+package privacy_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"filippo.io/age"
+
+	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
+)
+
+// must and check stand for what an application does about an error.
+func must[T any](value T, err error) T {
+	check(err)
+	return value
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A person asks for their data, and to be forgotten.
+func Example_firstLines() {
+	ctx, dir := context.Background(), must(os.MkdirTemp("", "privacy"))
+	defer os.RemoveAll(dir)
+	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+"?_pragma=journal_mode(WAL)&_pragma=secure_delete(1)"))
+	defer db.Close()
+	must(db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, name TEXT, created INTEGER) STRICT;
+		CREATE INDEX contacts_person ON contacts (person); INSERT INTO contacts VALUES ('c1', 'p1', 'Ann Example', 0)`))
+	outside, secret, person := filepath.Join(dir, "ledger"), filepath.Join(dir, "crm.secret"), "p1"
+	check(privacy.NewKeysFile(secret)) // once
+	_, certKey, err := ed25519.GenerateKey(nil)
+	check(err)
+	recipient := must(age.GenerateX25519Identity()).Recipient().String() // the person's own
+
+	dataMap := &privacy.Map{Tenant: "main", Tables: []privacy.Table{{
+		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
+		Columns: []privacy.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
+	}}}
+	check(privacy.Install(ctx, db))
+	ledger := must(privacy.NewLedger(privacy.LedgerConfig{Dir: outside, Digests: must(privacy.KeysFile(secret))}))
+	check(ledger.Create(ctx)) // once in the life of the system
+	desk := must(privacy.Open(ctx, privacy.Config{
+		Map: dataMap, DB: db, Ledger: ledger, Sign: certKey,
+		Stores: []privacy.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
+	}))
+	check(desk.Current(ctx)) // at every start, before serving
+	bundle := must(desk.Export(ctx, "main", person, recipient))
+	plan := must(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"}))
+	check(desk.Approve(ctx, plan.ID, "user/2"))
+	outcome, err := desk.Execute(ctx, plan.ID) // ErrTooEarly before plan.NotBefore; then Waiting, then Done
+
+	fmt.Println(len(bundle.Manifest.Files), plan.Counts[0].Table, plan.Counts[0].Class, outcome.State, errors.Is(err, privacy.ErrTooEarly))
+	// Output: 2 contacts deleted  true
+}

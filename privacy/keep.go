@@ -1,0 +1,64 @@
+package privacy
+
+import "context"
+
+// Keeper is an optional method of a [Store] that keeps rows: which of them are
+// not there, by their keys. Where a store has it, an outcome is Done only when
+// everything is there that its certificate calls kept; where it has not, the
+// certificate says so.
+type Keeper interface {
+	Missing(ctx context.Context, scope Scope, rows []Row) ([]Row, error)
+}
+
+// kept lists the rows of a store that the plan keeps.
+func (p *Plan) kept(store string) []Row {
+	var rows []Row
+	for _, r := range p.rows {
+		if r.Store == store && r.Class == Kept && r.Key != "" {
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
+// missing lists the rows that should have been kept and are gone. Those whose
+// obligation has ended since the plan was made were erased with the rest: the
+// outcome counts them so.
+func (x *execution) missing(ctx context.Context, store Store) ([]Row, error) {
+	kept := x.plan.kept(store.Name())
+	keeper, ok := store.(Keeper)
+	if len(kept) == 0 || !ok {
+		return nil, nil
+	}
+	gone, err := keeper.Missing(ctx, x.scope(), kept)
+	if err != nil {
+		return nil, &StoreError{store.Name(), "missing", err}
+	}
+	var lost []Row
+	now := x.d.now()
+	for _, row := range gone {
+		if row.Until.IsZero() || row.Until.After(now) {
+			lost = append(lost, row)
+			continue
+		}
+		for i, r := range x.plan.rows {
+			if r == row {
+				x.plan.rows[i] = Row{Store: r.Store, Table: r.Table, Key: r.Key, Created: r.Created, Class: Deleted}
+			}
+		}
+	}
+	x.plan.Counts = Sum(x.plan.rows)
+	x.outcome.Counts = x.plan.Counts
+	return lost, nil
+}
+
+// unshown names the stores that keep rows and cannot show them.
+func (x *execution) unshown() []string {
+	var list []string
+	for _, store := range x.d.cfg.Stores {
+		if _, ok := store.(Keeper); !ok && len(x.plan.kept(store.Name())) > 0 {
+			list = append(list, "store "+store.Name()+" keeps records and cannot show that they are there")
+		}
+	}
+	return list
+}

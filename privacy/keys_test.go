@@ -1,0 +1,139 @@
+package privacy_test
+
+import (
+	"context"
+	"io/fs"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/privacy"
+)
+
+type digests = func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error)
+
+// secretDigests are stand-alone keys of a fresh secret.
+func secretDigests(t *testing.T) digests {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "crm.secret")
+	require.NoError(t, privacy.NewKeysFile(path))
+	keys, err := privacy.KeysFile(path)
+	require.NoError(t, err)
+	return keys
+}
+
+// openLedger opens the desk over a ledger in dir that these keys authenticate.
+func (s *system) openLedger(dir string, keys digests) {
+	s.t.Helper()
+	ledger, err := privacy.NewLedger(privacy.LedgerConfig{Dir: dir, Digests: keys})
+	require.NoError(s.t, err)
+	s.ledger, s.cfg.Ledger = ledger, ledger
+	s.reopen()
+}
+
+// TestALedgerNeedsNoVault erases under one secret, moves on to other keys, and
+// replays what stands under the first.
+func TestALedgerNeedsNoVault(t *testing.T) {
+	s := newSystem(t)
+	before, after := secretDigests(t), secretDigests(t)
+	dir := filepath.Join(t.TempDir(), "ledger")
+	s.openLedger(dir, before)
+	require.NoError(t, s.ledger.Create(t.Context()))
+	ann := s.contact("ann@a.example")
+	old := s.snapshot()
+	require.Equal(t, privacy.Done, s.erase(ann).State)
+	require.NoError(t, s.ledger.Verify(t.Context()))
+
+	s.openLedger(dir, after)
+	require.ErrorIs(t, s.ledger.Verify(t.Context()), privacy.ErrLedgerForeign)
+	both := func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
+		roots, all, err := after(ctx, label, data)
+		if err != nil {
+			return nil, nil, err
+		}
+		older, rest, err := before(ctx, label, data)
+		return append(roots, older...), append(all, rest...), err
+	}
+	s.openLedger(dir, both)
+	require.NoError(t, s.ledger.Verify(t.Context()))
+	require.Equal(t, privacy.Done, s.erase(s.contact("bob@b.example")).State)
+	require.NoError(t, s.ledger.Verify(t.Context()))
+	s.openLedger(dir, after)
+	require.ErrorIs(t, s.ledger.Verify(t.Context()), privacy.ErrLedgerForeign, "the older entries need the older root")
+
+	s.restore(old)
+	s.openLedger(dir, both)
+	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`))
+	replayed, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, replayed.Erased)
+	require.Zero(t, s.count(`SELECT COUNT(*) FROM contacts`))
+	require.NoError(t, s.desk.Current(t.Context()))
+}
+
+func TestKeysSayWhatIsWrongWithASecret(t *testing.T) {
+	for _, secret := range [][]byte{nil, make([]byte, 31), make([]byte, 32), make([]byte, 64)} {
+		_, err := privacy.KeysFrom(secret)
+		require.ErrorIs(t, err, privacy.ErrConfig)
+		require.ErrorContains(t, err, "32 random bytes")
+	}
+	path := filepath.Join(t.TempDir(), "crm.secret")
+	_, err := privacy.KeysFile(path)
+	require.ErrorIs(t, err, privacy.ErrConfig)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.NoError(t, privacy.NewKeysFile(path))
+	require.ErrorIs(t, privacy.NewKeysFile(path), fs.ErrExist)
+}
+
+const olderBackups = "backups from before the erasure, until they are deleted: "
+
+// A certificate never lets older backups look erased: it names what they keep.
+func TestTheCertificateNamesWhatOlderBackupsKeep(t *testing.T) {
+	nothing := func(context.Context, string, string) error { return nil }
+	none := func(context.Context, string, string) (int, error) { return 0, nil }
+	keys := privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: nothing, Left: none}
+	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Erase: nothing, Left: none}
+	sealed := openings
+	sealed.Sealed = true
+	archive := privacy.Func{Name: "archive", Class: privacy.Kept, Erase: nothing, Left: none}
+	for name, want := range map[string]struct {
+		stores []privacy.Store
+		lines  []string
+	}{
+		"no keys at all":          {[]privacy.Store{openings.Store()}, []string{"all they hold, for no key of the person was destroyed"}},
+		"sealed, keys stay":       {[]privacy.Store{sealed.Store()}, []string{"all they hold, for no key of the person was destroyed"}},
+		"openings under a secret": {[]privacy.Store{openings.Store(), keys.Store()}, []string{"what store audit openings held", "clear columns of table contacts"}},
+		"openings under keys":     {[]privacy.Store{sealed.Store(), keys.Store()}, []string{"clear columns of table contacts"}},
+		"kept by law":             {[]privacy.Store{archive.Store(), keys.Store()}, []string{"clear columns of table contacts"}},
+		"a store of one's own":    {[]privacy.Store{shredder{keys.Store()}}, []string{"clear columns of table contacts"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSystem(t)
+			s.cfg.Stores = append(s.cfg.Stores[:1:1], want.stores...)
+			s.cfg.NotCovered = nil
+			s.reopen()
+			ann := s.contact("ann@a.example")
+			s.invoice(ann, s.now) // is kept, and its class says so
+			o := s.erase(ann)
+			c, err := privacy.VerifyCertificate(t.Context(), o.Certificate, s.public())
+			require.NoError(t, err)
+			var lines []string
+			for _, line := range want.lines {
+				lines = append(lines, olderBackups+line)
+			}
+			require.Equal(t, lines, c.NotCovered)
+			again, err := s.desk.Execute(t.Context(), o.Plan)
+			require.NoError(t, err)
+			require.Equal(t, lines, again.NotCovered, "as on the certificate")
+		})
+	}
+}
+
+// shredder is a store that was not made from a Func and finds keys.
+type shredder struct{ privacy.Store }
+
+func (shredder) Find(context.Context, privacy.Scope) ([]privacy.Row, error) {
+	return []privacy.Row{{Table: "keys", Class: privacy.Shredded, Count: 1}}, nil
+}

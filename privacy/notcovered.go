@@ -1,0 +1,58 @@
+package privacy
+
+import "slices"
+
+// olderBackups begins what a certificate says of copies that no erasure
+// reaches. What was deleted stays in them; only what was sealed under a key of
+// the person, and that key is gone, became unreadable there too.
+const olderBackups = "backups from before the erasure, until they are deleted: "
+
+// notCovered adds to the configured list the stores that cannot be read back,
+// and what older backups keep readable. counts are the plan's.
+func (d *Desk) notCovered(counts []Count) []string {
+	list := slices.Clone(d.cfg.NotCovered)
+	var kept []string
+	shreds := slices.ContainsFunc(counts, func(c Count) bool { return c.Class == Shredded })
+	for _, s := range d.cfg.Stores {
+		f, ok := asFunc(s)
+		if !ok {
+			continue
+		}
+		if f.Left == nil {
+			list = append(list, "store "+f.Name+" was erased but cannot be read back")
+		}
+		switch {
+		case f.Class == Shredded:
+			shreds = true
+		case f.Class != Kept && !f.Sealed:
+			kept = append(kept, olderBackups+"what store "+f.Name+" held")
+		}
+	}
+	if !shreds {
+		return append(list, olderBackups+"all they hold, for no key of the person was destroyed")
+	}
+	for _, c := range counts {
+		line := olderBackups + "clear columns of table " + c.Table
+		if c.Class != Kept && d.clear(c.Table) && !slices.Contains(kept, line) {
+			kept = append(kept, line)
+		}
+	}
+	return append(list, kept...)
+}
+
+// clear reports whether a table of the map holds personal data unsealed.
+func (d *Desk) clear(table string) bool {
+	t, _ := d.cfg.Map.Table(table)
+	return slices.ContainsFunc(t.Columns, func(c Column) bool { return c.personal() && !c.Sealed })
+}
+
+// asFunc returns what a store was made from, where that was a [Func].
+func asFunc(s Store) (Func, bool) {
+	switch s := s.(type) {
+	case funcStore:
+		return s.f, true
+	case peopleFunc:
+		return s.f, true
+	}
+	return Func{}, false
+}

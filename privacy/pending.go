@@ -1,0 +1,76 @@
+package privacy
+
+import (
+	"context"
+	"database/sql"
+)
+
+// The pending persons are those whom a replay has begun to erase again and has
+// not finished with in every store. Once the first store has erased them it
+// lists them no more, so that the next replay would not look for them in the
+// one that was down. They stand in the database, and the gate is shut, until
+// one replay has got through.
+
+func (d *Desk) pending(ctx context.Context) (list []Person, err error) {
+	rows, err := d.cfg.DB.QueryContext(ctx, `SELECT tenant, person FROM crmguard_privacy_pending ORDER BY tenant, person`)
+	if err != nil {
+		return nil, mute("reading the pending persons", err)
+	}
+	defer func() { _ = rows.Close() }() // Err has said what there is to say
+	for rows.Next() {
+		var p Person
+		if err := rows.Scan(&p.Tenant, &p.ID); err != nil {
+			return nil, mute("reading the pending persons", err)
+		}
+		list = append(list, p)
+	}
+	return list, mute("reading the pending persons", rows.Err())
+}
+
+// pend notes the persons; one that is noted already stays so.
+func (d *Desk) pend(ctx context.Context, persons []Person) error {
+	return d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := d.unpend(ctx, tx, persons); err != nil {
+			return err
+		}
+		for _, p := range persons {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO crmguard_privacy_pending (tenant, person) VALUES (?, ?)`, p.Tenant, p.ID); err != nil {
+				return mute("noting the pending persons", err)
+			}
+		}
+		return nil
+	})
+}
+
+func (d *Desk) unpend(ctx context.Context, tx Tx, persons []Person) error {
+	for _, p := range persons {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM crmguard_privacy_pending WHERE tenant = ? AND person = ?`, p.Tenant, p.ID); err != nil {
+			return mute("forgetting the pending persons", err)
+		}
+	}
+	return nil
+}
+
+// begun lists the persons of plans that stand in this database and whose
+// intent is in the ledger: a store that was down may hold them when no other
+// lists them any more.
+func (r *replay) begun(ctx context.Context) ([]Person, error) {
+	rows, err := r.d.openPlans(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []Person
+	for _, row := range rows {
+		if len(r.chain.plan(row.id)) == 0 {
+			continue
+		}
+		p, err := parsePlan(row.body)
+		if err != nil {
+			return nil, ErrPlanForged
+		}
+		for _, person := range append([]string{p.Person}, p.Aliases...) {
+			list = append(list, Person{p.Tenant, person})
+		}
+	}
+	return list, nil
+}

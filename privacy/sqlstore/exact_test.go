@@ -1,0 +1,50 @@
+package sqlstore_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// Pages of persons go on where the last ended, over numbers, texts and blobs.
+func TestPeopleOfEveryType(t *testing.T) {
+	db := openDB(t)
+	exec(t, db, `CREATE TABLE logins (id INTEGER PRIMARY KEY, person)`)
+	exec(t, db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+		INSERT INTO logins (person) SELECT i FROM n UNION ALL SELECT 't' || i FROM n UNION ALL SELECT CAST('b' || i AS BLOB) FROM n`)
+	s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{Name: "logins", Key: []string{"id"}, Person: "person", Erase: privacy.Delete}}})
+	seen := map[string]int{}
+	for person, err := range s.People(t.Context()) {
+		require.NoError(t, err)
+		seen[person.ID]++
+	}
+	require.Len(t, seen, 4500)
+	for _, id := range []string{"1", "999", "1500", "t1", "t1500", "b1", "b1500"} {
+		require.Equal(t, 1, seen[id], id)
+	}
+}
+
+// A look-alike in the link table is another person: their record stays, and so
+// does their link.
+func TestALookAlikeIsAnotherPersonOfAJointRecord(t *testing.T) {
+	db := openDB(t)
+	exec(t, db, `DROP TABLE meeting_people`)
+	exec(t, db, `CREATE TABLE meeting_people (meeting TEXT, person TEXT COLLATE NOCASE)`)
+	exec(t, db, `INSERT INTO meetings VALUES ('m1', 't1', 'text')`)
+	exec(t, db, `INSERT INTO meeting_people VALUES ('m1', 'p1'), ('m1', 'P1')`)
+	s := open(t, db, dataMap())
+	scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+	rows, err := s.Find(t.Context(), scope)
+	require.NoError(t, err)
+	require.True(t, of(rows, "meetings").Joint)
+	require.NoError(t, s.Erase(t.Context(), scope))
+	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM meetings`))
+	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM meeting_people WHERE CAST(person AS BLOB) = CAST('P1' AS BLOB)`))
+	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM meeting_people`))
+	for record, err := range s.Export(t.Context(), "t1", "P1") {
+		require.NoError(t, err)
+		require.Equal(t, "meetings", record.Table)
+	}
+}

@@ -1,0 +1,117 @@
+package sqlstore_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
+)
+
+// lawMap deletes contacts and their notes, keeps invoices, and makes deals
+// forget their person.
+func lawMap() *privacy.Map {
+	return &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
+		{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: privacy.Delete},
+		{
+			Name: "invoices", Key: []string{"id"}, Person: "person", Erase: privacy.Delete,
+			Keep:    &privacy.Keep{Because: "law", From: "issued", Years: 10},
+			Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Retain}, {Name: "street", Category: "street", Erase: privacy.Retain}, {Name: "contact"}, {Name: "parent"}},
+		},
+		{
+			Name: "deals", Key: []string{"id"}, Person: "person", Erase: privacy.Null,
+			Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Null}, {Name: "contact"}},
+		},
+		{Name: "accounts", Columns: []privacy.Column{{Name: "id"}}},
+		{Name: "plans", Columns: []privacy.Column{{Name: "id"}, {Name: "contact"}}},
+	}}
+}
+
+const lawDDL = `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT); CREATE TABLE accounts (id TEXT PRIMARY KEY);
+CREATE INDEX contacts_person ON contacts (person);`
+
+// A schema that deletes what the map keeps is refused at the start, before any
+// erasure, whether foreign keys are enforced on this connection or not.
+func TestACascadeIntoWhatIsKeptIsRefused(t *testing.T) {
+	invoices := func(contact, parent string) string {
+		return `CREATE TABLE invoices (id TEXT PRIMARY KEY, person TEXT, street TEXT, issued INTEGER, contact TEXT ` + contact + `, parent TEXT ` + parent + `); CREATE INDEX invoices_person ON invoices (person);`
+	}
+	deals := func(contact string) string {
+		return `CREATE TABLE deals (id TEXT PRIMARY KEY, person TEXT, contact TEXT ` + contact + `); CREATE INDEX deals_person ON deals (person);`
+	}
+	plans := func(contact string) string {
+		return `CREATE TABLE plans (id TEXT PRIMARY KEY, contact TEXT ` + contact + `);`
+	}
+	const cascade = ` ON DELETE CASCADE`
+	for name, c := range map[string]struct {
+		ddl, deleted, kept, finding string
+	}{
+		"direct":        {invoices(`REFERENCES contacts(id)`+cascade, ``) + deals(``) + plans(``), "contacts", "invoices", "cascade into kept invoices.contact"},
+		"in other case": {invoices(`REFERENCES CONTACTS(id) on delete cascade`, ``) + deals(``) + plans(``), "contacts", "invoices", "cascade into kept invoices.contact"},
+		"over another":  {invoices(`REFERENCES plans(id)`+cascade, ``) + deals(``) + plans(`REFERENCES contacts(id)`+cascade), "contacts", "invoices", "cascade into kept invoices.contact"},
+		"itself":        {invoices(``, `REFERENCES invoices(id)`+cascade) + deals(``) + plans(``), "invoices", "invoices", "cascade into kept invoices.parent"},
+		"from kept":     {invoices(``, ``) + deals(`REFERENCES invoices(id)`+cascade) + plans(``), "invoices", "deals", "cascade into kept deals.contact"},
+		"rows that stay": {
+			invoices(``, ``) + deals(`REFERENCES contacts(id)`+cascade) + plans(``), "contacts", "deals", "cascade into kept deals.contact",
+		},
+		"set null":     {ddl: invoices(`REFERENCES contacts(id) ON DELETE SET NULL`, `REFERENCES invoices(id)`) + deals(`REFERENCES contacts(id) ON UPDATE CASCADE`) + plans(``)},
+		"not personal": {ddl: invoices(`REFERENCES accounts(id)`+cascade, ``) + deals(``) + plans(`REFERENCES contacts(id)`+cascade)},
+	} {
+		for _, on := range []string{"ON", "OFF"} {
+			db := openDB(t)
+			exec(t, db, `PRAGMA foreign_keys=`+on)
+			exec(t, db, lawDDL+c.ddl)
+			_, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: lawMap()})
+			findings, checked := sqlstore.CheckSchema(t.Context(), db, lawMap())
+			require.NoError(t, checked)
+			var text []string
+			for _, f := range findings {
+				text = append(text, f.String())
+			}
+			if c.kept == "" {
+				require.NoError(t, err, name)
+				require.NotContains(t, strings.Join(text, "\n"), "cascade", name)
+				continue
+			}
+			var refused *sqlstore.CascadeError
+			require.ErrorAs(t, err, &refused, name)
+			require.ErrorIs(t, err, privacy.ErrMap)
+			require.Equal(t, sqlstore.CascadeError{Deleted: c.deleted, Kept: c.kept}, *refused, name)
+			require.ErrorContains(t, err, c.deleted)
+			require.ErrorContains(t, err, c.kept)
+			require.Contains(t, text, c.finding, name)
+		}
+	}
+}
+
+// What came into the schema after the start is found in the transaction, and
+// the erasure is taken back. A cascade is caught with everything it takes.
+func TestACascadeThatCameLaterLosesNothing(t *testing.T) {
+	db := openDB(t)
+	exec(t, db, lawDDL+`CREATE TABLE invoices (id TEXT PRIMARY KEY, person TEXT, street TEXT, issued INTEGER, contact TEXT, parent TEXT); CREATE TABLE deals (id TEXT PRIMARY KEY, person TEXT, contact TEXT)`)
+	s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: lawMap()})
+	require.NoError(t, err)
+	exec(t, db, `DROP TABLE invoices`)
+	exec(t, db, `CREATE TABLE invoices (id TEXT PRIMARY KEY, person TEXT, street TEXT, issued INTEGER, contact TEXT REFERENCES contacts(id) ON DELETE CASCADE, parent TEXT)`)
+	exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1')`)
+	exec(t, db, `INSERT INTO invoices VALUES ('i1', 'p1', 'Street', 1714557600000000, 'c1', NULL)`)
+	scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+	rows, err := s.Find(t.Context(), scope)
+	require.NoError(t, err)
+	var lost *sqlstore.LostError
+	require.ErrorAs(t, s.Erase(t.Context(), scope), &lost)
+	require.Equal(t, "invoices", lost.Table)
+	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM invoices`))
+	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM contacts`))
+
+	missing, err := s.Missing(t.Context(), scope, rows)
+	require.NoError(t, err)
+	require.Empty(t, missing)
+	exec(t, db, `DELETE FROM invoices`)
+	missing, err = s.Missing(t.Context(), scope, rows)
+	require.NoError(t, err)
+	require.Equal(t, "invoices i1", missing[0].Table+" "+missing[0].Key)
+	require.Len(t, missing, 1)
+}
