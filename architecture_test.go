@@ -28,14 +28,15 @@ var rooms = []string{"encryption", "accesscontrol", "audit", "backup", "integrit
 // sub-folders included. Standard library, the own parent and internal/ are
 // free. A line here is a decision: say why in DESIGN.md.
 var allowed = map[string][]string{
-	"encryption":     {"github.com/tink-crypto/tink-go/v2", "golang.org/x/text/unicode/norm", "github.com/google/uuid"},
-	"accesscontrol":  {"github.com/cedar-policy/cedar-go"},
-	"audit":          {"golang.org/x/mod", "github.com/google/uuid"},
-	"backup":         {"golang.org/x/crypto", "github.com/klauspost/compress", "github.com/PlakarKorp/go-cdc-chunkers", "github.com/google/uuid"},
-	"integrity":      {"golang.org/x/text"},
-	"privacy":        {"filippo.io/age", "github.com/secure-systems-lab/go-securesystemslib/dsse", "github.com/google/uuid"},
-	"internal/canon": {"github.com/go-json-experiment/json"},
-	"internal":       {},
+	"encryption":      {"github.com/tink-crypto/tink-go/v2", "golang.org/x/text/unicode/norm", "github.com/google/uuid"},
+	"accesscontrol":   {"github.com/cedar-policy/cedar-go"},
+	"audit":           {"golang.org/x/mod", "github.com/google/uuid"},
+	"backup":          {"golang.org/x/crypto", "github.com/klauspost/compress", "github.com/PlakarKorp/go-cdc-chunkers", "github.com/google/uuid"},
+	"integrity":       {"golang.org/x/text"},
+	"privacy":         {"filippo.io/age", "github.com/secure-systems-lab/go-securesystemslib/dsse", "github.com/google/uuid"},
+	"internal/canon":  {"github.com/go-json-experiment/json"},
+	"internal/testdb": {"github.com/jackc/pgx/v5", "github.com/lib/pq", "github.com/go-sql-driver/mysql", "modernc.org/sqlite"},
+	"internal":        {},
 	"examples/crm": {
 		module, "modernc.org/sqlite", "github.com/tink-crypto/tink-go/v2", "golang.org/x/mod/sumdb/note",
 		"github.com/google/uuid", "filippo.io/age", "golang.org/x/text",
@@ -143,6 +144,9 @@ func TestImportsStayOnTheAllowList(t *testing.T) {
 			}
 			if strings.HasPrefix(imported, "github.com/cedar-policy/cedar-go/x/exp") && s.dir() != "accesscontrol/internal/cedarx" {
 				t.Errorf("%s: what Cedar may change at any time is used in one place only", s.at(spec.Pos()))
+			}
+			if imported == module+"/internal/testdb" && !s.isTest() {
+				t.Errorf("%s: test databases, and the drivers behind them, are for tests", s.at(spec.Pos()))
 			}
 			switch {
 			case !strings.Contains(first, "."): // standard library

@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/tink"
 	"golang.org/x/mod/sumdb/note"
-	_ "modernc.org/sqlite"
 
 	"github.com/crmguard/crmguard/accesscontrol"
 	"github.com/crmguard/crmguard/audit"
@@ -29,6 +28,8 @@ import (
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/integrity"
+	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
@@ -51,29 +52,48 @@ func proofs() map[string]map[string]proof {
 	return map[string]map[string]proof{"SQLite": {
 		"encryption": encryptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL,
 		"backup": backupOfSQLite, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
+	}, "PostgreSQL": {
+		"accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL,
+	}, "MariaDB": {
+		"accesscontrol": accesscontrolOnSQL, "integrity": integrityOnSQL,
 	}}
 }
 
-// opened are the ways to the databases of the table's columns.
-func opened(t *testing.T, column string) *sql.DB {
+// opened are the ways to the databases of the table's columns. A column is
+// proved on each of its databases.
+func opened(t *testing.T, name testdb.Name) *sql.DB {
 	t.Helper()
-	require.Equal(t, "SQLite", column, "a column with a proof needs a database")
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "crm.db")+
-		"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	_, err = db.ExecContext(t.Context(), `CREATE TABLE contacts
-		(id TEXT PRIMARY KEY, tenant TEXT NOT NULL, person TEXT NOT NULL, city TEXT NOT NULL, email BLOB, email_idx INTEGER, created INTEGER NOT NULL, seal BLOB) STRICT;
-		INSERT INTO contacts VALUES ('c1', 'main', 'p1', 'Bern', NULL, NULL, 0, NULL)`)
-	require.NoError(t, err)
+	db := testdb.New(t, name).Open(t)
+	table := map[testdb.Name]string{
+		testdb.SQLite: `(id TEXT PRIMARY KEY, tenant TEXT NOT NULL, person TEXT NOT NULL, city TEXT NOT NULL, email BLOB, email_idx INTEGER, created INTEGER NOT NULL, seal BLOB) STRICT`,
+		testdb.MariaDB: `(id VARBINARY(36) PRIMARY KEY, tenant VARBINARY(36) NOT NULL, person VARBINARY(36) NOT NULL, city VARBINARY(80) NOT NULL,
+			email BLOB, email_idx BIGINT, created BIGINT NOT NULL, seal BLOB)`,
+	}
+	table[testdb.PostgresC] = `(id text PRIMARY KEY, tenant text NOT NULL, person text NOT NULL, city text NOT NULL, email bytea, email_idx bigint, created bigint NOT NULL, seal bytea)`
+	table[testdb.PostgresICU] = table[testdb.PostgresC]
+	for _, statement := range []string{`CREATE TABLE contacts ` + table[name], `INSERT INTO contacts VALUES ('c1', 'main', 'p1', 'Bern', NULL, NULL, 0, NULL)`} {
+		_, err := db.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
 	return db
+}
+
+// databasesOf are the databases of a column of the table.
+func databasesOf(column string) []testdb.Name {
+	return map[string][]testdb.Name{
+		"SQLite": {testdb.SQLite}, "PostgreSQL": {testdb.PostgresC, testdb.PostgresICU}, "MariaDB": {testdb.MariaDB},
+	}[column]
 }
 
 func TestTheReadmesTableOfDatabasesIsTrue(t *testing.T) {
 	proved := map[string]bool{}
 	for column, byPackage := range proofs() {
 		for name, run := range byPackage {
-			proved[name+"/"+column] = t.Run(column+"/"+name, func(t *testing.T) { run(t, opened(t, column)) })
+			proved[name+"/"+column] = t.Run(column+"/"+name, func(t *testing.T) {
+				for _, database := range databasesOf(column) {
+					t.Run(string(database), func(t *testing.T) { run(t, opened(t, database)) })
+				}
+			})
 		}
 	}
 	require.NotEmpty(t, proved)
@@ -140,6 +160,9 @@ func accesscontrolOnSQL(t *testing.T, db *sql.DB) {
 	require.NoError(t, policy.CheckSchema(ctx, db))
 	where := try(policy.Filter(ctx, accesscontrol.Principal{Type: "User", ID: "ann", Tenant: "main"}, "contact.read", "contact"))
 	condition, args := where.Marks("c")
+	if try(sqldb.Ask(ctx, db)).Kind == sqldb.Postgres {
+		condition, args = where.Postgres("c", 1)
+	}
 	count := func() (n int) {
 		require.NoError(t, db.QueryRowContext(ctx, `SELECT count(*) FROM contacts c WHERE `+condition, args...).Scan(&n))
 		return n
@@ -203,13 +226,18 @@ func integrityOnSQL(t *testing.T, db *sql.DB) {
 		integrity.Layout{ID: "contact/1", Columns: []integrity.Column{{Name: "city"}, {Name: "created", Type: integrity.Integer}}}))
 	ref := integrity.Ref{Tenant: "main", Table: "contacts", Key: "c1", SchemaID: "contact/1"}
 	seal := try(sealer.Seal(ctx, ref, map[string]any{"city": "Bern", "created": int64(0)}))
-	_, err := db.ExecContext(ctx, `UPDATE contacts SET seal = ?`, seal)
+	dialect := try(sqldb.Ask(ctx, db))
+	_, err := db.ExecContext(ctx, dialect.Bind(`UPDATE contacts SET seal = ?`), seal)
 	require.NoError(t, err)
 	verify := func() error {
 		var city, created any
 		var stored []byte
 		require.NoError(t, db.QueryRowContext(ctx, `SELECT city, created, seal FROM contacts WHERE id = 'c1'`).Scan(&city, &created, &stored))
-		return sealer.Verify(ctx, integrity.SealedRow{Ref: ref, Values: map[string]any{"city": city, "created": created}, Seal: stored})
+		values := map[string]any{"city": city, "created": created}
+		if dialect.Kind == sqldb.MariaDB { // its driver hands out text as bytes
+			integrity.TextFromBytes(sealer.Columns("contact/1"), values)
+		}
+		return sealer.Verify(ctx, integrity.SealedRow{Ref: ref, Values: values, Seal: stored})
 	}
 	require.NoError(t, verify())
 	_, err = db.ExecContext(ctx, `UPDATE contacts SET city = 'Basel'`)

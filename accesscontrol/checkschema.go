@@ -3,27 +3,21 @@ package accesscontrol
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// querier is what CheckSchema needs of *sql.DB, *sql.Tx or *sql.Conn.
-type querier = interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-// CheckSchema compares the bound tables with the live database: they exist,
-// are STRICT, required attributes are NOT NULL and optional ones are not,
-// types fit, and text compares byte by byte. The filter agrees with Check only
-// on such tables, so call it at start and after migrations. It answers
-// [*SchemaError]. SQLite only for now; elsewhere it answers an error that
-// matches errors.ErrUnsupported.
+// CheckSchema compares the bound tables with the live database, SQLite,
+// PostgreSQL, MariaDB or MySQL: they exist, are STRICT where there is such a
+// thing, required attributes are NOT NULL and optional ones are not, types fit,
+// and text compares byte by byte. The filter agrees with Check only on such
+// tables, so call it at start and after migrations. It answers [*SchemaError];
+// another database is an error that matches errors.ErrUnsupported.
 func (p *Policy) CheckSchema(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 },
@@ -35,9 +29,9 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 	if v := reflect.ValueOf(db); db == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Errorf("%w: check schema: no database was handed in", ErrRequest)
 	}
-	var version string
-	if err := one(ctx, db, &version, `SELECT sqlite_version()`); err != nil {
-		return fmt.Errorf("accesscontrol: check schema of anything but SQLite: %w", errors.Join(errors.ErrUnsupported, ctx.Err()))
+	dialect, err := sqldb.Ask(ctx, db)
+	if err != nil {
+		return fmt.Errorf("accesscontrol: check schema: %w", err)
 	}
 	var problems []string
 	for _, name := range slices.Sorted(maps.Keys(s.tables)) {
@@ -45,11 +39,13 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 		if t.Name == "" {
 			continue
 		}
-		found, err := checkTable(ctx, db, t)
+		live, err := readTable(ctx, dialect, db, t.Name)
 		if err != nil {
 			return fmt.Errorf("accesscontrol: check schema of table %s: %w", t.Name, err)
 		}
-		problems = append(problems, found...)
+		for _, text := range t.differences(dialect.Kind, live) {
+			problems = append(problems, "table "+t.Name+": "+text)
+		}
 	}
 	if len(problems) > 0 {
 		return &SchemaError{problems}
@@ -57,41 +53,21 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 	return nil
 }
 
-// live is a column as the database has it.
-type live struct {
-	kind     string
-	required bool
-}
-
-func checkTable(ctx context.Context, db querier, t *table) (problems []string, err error) {
-	report := func(format string, args ...any) {
-		problems = append(problems, "table "+t.Name+": "+fmt.Sprintf(format, args...))
-	}
-	var kind string
-	var strict bool
-	if err := one(ctx, db, &kind, `SELECT coalesce(max(type), '') FROM pragma_table_list WHERE schema = 'main' AND name = ?`, t.Name); err != nil {
-		return nil, err
-	}
-	if kind == "" {
+// differences says in words where the live table is not what the binding needs.
+func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
+	report := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	switch {
+	case live.kind == "":
 		report("does not exist")
-		return problems, nil
-	}
-	if err := one(ctx, db, &strict, `SELECT max(strict) FROM pragma_table_list WHERE schema = 'main' AND name = ?`, t.Name); err != nil {
-		return nil, err
-	}
-	if kind != "table" {
-		report("is a %s, whose columns cannot be checked", kind)
-		return problems, nil
-	}
-	if !strict {
+		return out
+	case live.kind != "table":
+		report("is a %s, whose columns cannot be checked", live.kind)
+		return out
+	case live.loose:
 		report("is not STRICT, so a column may hold values of any type")
 	}
-	columns, err := liveColumns(ctx, db, t.Name)
-	if err != nil {
-		return nil, err
-	}
 	for _, want := range t.wanted() {
-		got, exists := columns[want.name]
+		got, exists := live.columns[want.name]
 		switch {
 		case !exists:
 			report("column %s does not exist", want.name)
@@ -103,21 +79,15 @@ func checkTable(ctx context.Context, db querier, t *table) (problems []string, e
 		case !want.required && got.required:
 			report("column %s is NOT NULL, but %s is optional", want.name, want.attr)
 		}
-		if expected := want.sqliteType(); expected != "" && got.kind != expected && (expected != "INTEGER" || got.kind != "INT") {
-			report("column %s is %s, %s needs %s", want.name, got.kind, want.attr, expected)
-			continue
-		}
-		if want.sqliteType() == "TEXT" {
-			exact, err := comparesBytes(ctx, db, t.Name, want.name)
-			if err != nil {
-				return nil, err
-			}
-			if !exact {
-				report("column %s has a collation that is not BINARY", want.name)
-			}
+		fits, exact := want.fits(kind)
+		switch {
+		case len(fits) > 0 && !slices.Contains(fits, got.kind):
+			report("column %s is %s, %s needs %s", want.name, got.kind, want.attr, fits[0])
+		case exact && !got.exact:
+			report("column %s has a collation that is not %s", want.name, exactly(kind))
 		}
 	}
-	return problems, nil
+	return out
 }
 
 // wanted lists the columns that filters use: tenant, key, attributes.
@@ -132,59 +102,41 @@ func (t *table) wanted() []column {
 	return out
 }
 
-// sqliteType is the type that a column of this kind has in a STRICT table, or
-// "" where none is compared.
-func (col *column) sqliteType() string {
+// fits lists the types of a column that hold the attribute's values and
+// compare as the checks do, the usual one first; exact says that text must
+// compare by its bytes, too. No type listed is no type compared.
+func (col *column) fits(kind sqldb.Kind) (types []string, exact bool) {
+	const number, flag, text = 0, 1, 2
+	fitting := map[sqldb.Kind][3][]string{
+		sqldb.SQLite: {{"INTEGER", "INT"}, {"INTEGER", "INT"}, {"TEXT"}},
+		// uuid, enum, numeric and char(n) compare with a text argument otherwise
+		// than the checks compare texts, or not at all.
+		sqldb.Postgres: {{"bigint", "integer", "smallint"}, {"boolean"}, {"text", "character varying"}},
+		sqldb.MariaDB:  {{"bigint", "int", "mediumint", "smallint", "tinyint"}, {"tinyint"}, {"varchar", "varbinary", "text", "tinytext", "mediumtext"}},
+	}
+	fitting[sqldb.MySQL] = fitting[sqldb.MariaDB]
 	switch {
-	case col.typ.Kind == cedarx.Long, col.typ.Kind == cedarx.Bool, col.integer:
-		return "INTEGER"
+	case col.typ.Kind == cedarx.Bool:
+		return fitting[kind][flag], false
+	case col.typ.Kind == cedarx.Long, col.integer:
+		return fitting[kind][number], false
 	case col.typ.Kind == cedarx.String, col.typ.Kind == cedarx.EntityRef:
-		return "TEXT"
+		return fitting[kind][text], true
 	default:
-		return ""
+		return nil, false
 	}
 }
 
-func liveColumns(ctx context.Context, db querier, table string) (map[string]live, error) {
-	rows, err := db.QueryContext(ctx, `SELECT name, upper(type), "notnull" OR pk > 0 FROM pragma_table_info(?)`, table)
-	if err != nil {
-		return nil, err
+// exactly is what a collation that compares by bytes is called.
+func exactly(kind sqldb.Kind) string {
+	switch kind {
+	case sqldb.SQLite:
+		return "BINARY"
+	case sqldb.Postgres:
+		return "deterministic"
+	case sqldb.MariaDB:
+		return "utf8mb4_nopad_bin, nor the column VARBINARY"
+	default:
+		return "utf8mb4_0900_bin, nor the column VARBINARY"
 	}
-	defer func() { _ = rows.Close() }()
-	out := map[string]live{}
-	for rows.Next() {
-		var name string
-		var c live
-		if err := rows.Scan(&name, &c.kind, &c.required); err != nil {
-			return nil, err
-		}
-		out[name] = c
-	}
-	return out, rows.Err()
-}
-
-// comparesBytes asks the column itself: a UNION takes the collation of its
-// first part, and under anything but BINARY two of the probes are one.
-func comparesBytes(ctx context.Context, db querier, table, column string) (bool, error) {
-	quote := func(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
-	var distinct int
-	err := one(ctx, db, &distinct, `SELECT count(*) FROM (SELECT `+quote(column)+` FROM `+quote(table)+
-		` WHERE FALSE UNION SELECT 'a' UNION SELECT 'A' UNION SELECT 'a ')`)
-	return distinct == 3, err
-}
-
-// one reads a single value.
-func one(ctx context.Context, db querier, dst any, query string, args ...any) error {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	if !rows.Next() {
-		return errors.Join(rows.Err(), sql.ErrNoRows)
-	}
-	if err := rows.Scan(dst); err != nil {
-		return err
-	}
-	return rows.Err()
 }

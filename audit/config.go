@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/crmguard/crmguard/internal/sqlschema"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Tx is the caller's transaction: *sql.Tx, and what wraps one.
@@ -19,7 +19,7 @@ type Tx = interface {
 }
 
 // ErrSchema says that the tables are older than this library needs.
-type ErrSchema = sqlschema.VersionError //nolint:errname // the name is the same in every package of the library
+type ErrSchema = sqldb.SchemaError //nolint:errname // the name is the same in every package of the library
 
 // Store is the database of a trail; sqltrail has one over database/sql.
 type Store interface {

@@ -6,32 +6,34 @@ import (
 	"time"
 )
 
-func asInteger(value any) (int64, bool) {
+// wholeOf is a whole number that has passed the rules of its field, so that it
+// fits.
+func wholeOf(value any) int64 {
 	switch x := value.(type) {
 	case int:
-		return int64(x), true
+		return int64(x)
 	case int64:
-		return x, true
+		return x
 	case int32:
-		return int64(x), true
+		return int64(x)
 	case int16:
-		return int64(x), true
+		return int64(x)
 	case int8:
-		return int64(x), true
+		return int64(x)
 	case uint8:
-		return int64(x), true
+		return int64(x)
 	case uint16:
-		return int64(x), true
+		return int64(x)
 	case uint32:
-		return int64(x), true
+		return int64(x)
 	case uint:
-		return int64(x), uint64(x) <= 1<<63-1
+		return int64(x)
 	case uint64:
-		return int64(x), x <= 1<<63-1
+		return int64(x)
 	case float64:
-		return int64(x), x == float64(int64(x))
+		return int64(x)
 	}
-	return 0, false
+	return 0
 }
 
 // scaled is the canonical decimal of s at a scale: no leading zeros, no -0,

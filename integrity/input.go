@@ -94,16 +94,14 @@ func (p *plan) typed(value any) any {
 			whole, _ := n.Int64()
 			return whole
 		}
-		n, _ := asInteger(value)
-		return n
+		return wholeOf(value)
 	case Decimal:
 		text, ok := value.(string)
 		if n, number := value.(json.Number); number {
 			text, ok = string(n), true
 		}
 		if !ok {
-			n, _ := asInteger(value)
-			text = strconv.FormatInt(n, 10)
+			text = strconv.FormatInt(wholeOf(value), 10)
 		}
 		d, _ := scaled(text, p.Scale)
 		return d

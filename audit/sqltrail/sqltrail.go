@@ -16,8 +16,10 @@
 //
 // # Not promised
 //
-// Any database but SQLite, which is the only one that it was run on. Only one connection of the pool is asked, so put all pragmas into the
-// data source name, and secure_delete there before the first row:
+// On MariaDB the tables install and open, and the trail's own statements are
+// not understood yet. On SQLite only one connection of the pool is asked, so
+// put all pragmas into the data source name, and secure_delete there before
+// the first row:
 //
 //	file:crm.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)
 //
@@ -53,10 +55,10 @@ import (
 	"io/fs"
 
 	"github.com/crmguard/crmguard/audit"
-	"github.com/crmguard/crmguard/internal/sqlschema"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations
 var migrations embed.FS
 
 // Names of the erasable tables: all that belongs to a person is in them.
@@ -72,11 +74,12 @@ var ErrSecureDelete = errors.New("sqltrail: SQLite is opened without secure_dele
 var errNoDatabase = errors.New("sqltrail: no database was handed in")
 
 // Store is a database with the tables of a trail.
-type Store struct{ db *sql.DB }
+type Store struct{ db *sqldb.DB }
 
 var _ audit.Store = (*Store)(nil)
 
-// Migrations returns the numbered migrations, for goose, atlas or [Install].
+// Migrations returns the numbered migrations, in the folders sqlite, postgres
+// and mysql (MariaDB's, too), for goose, golang-migrate, psql or mysql.
 func Migrations() fs.FS {
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -85,12 +88,12 @@ func Migrations() fs.FS {
 	return sub
 }
 
-func set() sqlschema.Set { return sqlschema.Set{Package: "audit", Migrations: Migrations()} }
+func set() sqldb.Schema { return sqldb.Schema{Package: "audit", Migrations: Migrations()} }
 
 // Install applies the migrations that are missing; it may be called at every
 // start.
 func Install(ctx context.Context, db *sql.DB) error {
-	if err := checkSecureDelete(ctx, db); err != nil {
+	if _, err := open(ctx, db); err != nil {
 		return err
 	}
 	return set().Install(ctx, db)
@@ -99,17 +102,30 @@ func Install(ctx context.Context, db *sql.DB) error {
 // Open checks the connection ([ErrSecureDelete]) and the tables of db; too old
 // a version is an [audit.ErrSchema].
 func Open(ctx context.Context, db *sql.DB) (*Store, error) {
-	if err := checkSecureDelete(ctx, db); err != nil {
+	asked, err := open(ctx, db)
+	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db}
+	s := &Store{db: asked}
 	return s, s.Check(ctx)
 }
 
-func checkSecureDelete(ctx context.Context, db *sql.DB) error {
+// open asks what the database is, and on SQLite whether it forgets.
+func open(ctx context.Context, db *sql.DB) (*sqldb.DB, error) {
 	if db == nil {
-		return errNoDatabase
+		return nil, errNoDatabase
 	}
+	asked, err := sqldb.Open(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("sqltrail: %w", err)
+	}
+	if asked.Kind == sqldb.SQLite {
+		err = checkSecureDelete(ctx, asked)
+	}
+	return asked, err
+}
+
+func checkSecureDelete(ctx context.Context, db *sqldb.DB) error {
 	var on int
 	if err := db.QueryRowContext(ctx, `PRAGMA secure_delete`).Scan(&on); err != nil {
 		return fmt.Errorf("sqltrail: read secure_delete: %w", err)
@@ -131,8 +147,8 @@ func (s *Store) Check(ctx context.Context) error {
 // Begin starts a transaction for writing.
 func (s *Store) Begin(ctx context.Context) (*sql.Tx, error) { return s.db.BeginTx(ctx, nil) }
 
-// Bind leaves the placeholders `?` as they are: SQLite's own.
-func (s *Store) Bind(query string) string { return query }
+// Bind writes placeholders as the database wants them.
+func (s *Store) Bind(query string) string { return s.db.Bind(query) }
 
 // QueryContext reads outside any transaction.
 func (s *Store) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ func Run(t *testing.T, open func(t *testing.T) encryption.KeyStore) {
 	t.Helper()
 	for name, rule := range map[string]func(t *testing.T, s encryption.KeyStore){
 		"empty": emptyStore, "round trip": roundTrip, "failed update": failedUpdate, "update without write": idleUpdate,
-		"pages": pages, "serial sequence": serialSequence, "barrier": barrier, "snapshot": snapshot, "replace and remove": replaceAndRemove,
+		"pages": pages, "keys are bytes": keysAreBytes, "serial sequence": serialSequence, "barrier": barrier, "snapshot": snapshot, "replace and remove": replaceAndRemove,
 	} {
 		t.Run(name, func(t *testing.T) { rule(t, open(t)) })
 	}
@@ -152,6 +153,43 @@ func pages(t *testing.T, s encryption.KeyStore) {
 		}))
 		if seen != c.want {
 			t.Errorf("pages of %+v gave %d rows, want %d", c.page, seen, c.want)
+		}
+	}
+}
+
+// keysAreBytes pages through ids that a database takes for equal, or sorts
+// otherwise, as soon as it compares text by the rules of a language.
+func keysAreBytes(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
+	ids := []string{"b", "A", "a", "B", "\u00e4", "a\u0308", "_x", "Z", "1-2", "12", "p1", "p1 ", "P1", "\ufb01", "fi", "00", "0", "\u0130", "i"}
+	put := encryption.Rows{Generations: []encryption.GenerationRow{{Tenant: "t", Generation: 1, State: encryption.Active, Created: time.UnixMicro(1).UTC()}}}
+	for i, id := range ids {
+		put.Owners = append(put.Owners, encryption.OwnerRow{Tenant: "t", Owner: id, State: encryption.Live, Sequence: int64(i)})
+		put.Keys = append(put.Keys, encryption.KeyRow{Tenant: "t", Owner: id, Generation: 1, Wrapped: []byte{byte(i)}})
+	}
+	write(t, s, encryption.Change{Put: put})
+	var got []string
+	must(t, s.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
+		page := encryption.Page{Kind: encryption.KindKey, Tenant: "t", Limit: 3}
+		for {
+			rows, err := tx.Page(t.Context(), page)
+			if err != nil || len(rows.Keys) == 0 {
+				return err
+			}
+			for _, row := range rows.Keys {
+				got = append(got, row.Owner)
+			}
+			page.After = rows.After(encryption.KindKey)
+		}
+	}))
+	if want := slices.Sorted(slices.Values(ids)); !slices.Equal(got, want) {
+		t.Errorf("pages gave %q; ids are ordered by their bytes and none is left out: %q", got, want)
+	}
+	for i, id := range ids {
+		rows, err := s.Owners(t.Context(), "t", []string{id})
+		must(t, err)
+		if len(rows.Owners) != 1 || rows.Owners[0].Sequence != int64(i) || len(rows.Keys) != 1 || rows.Keys[0].Wrapped[0] != byte(i) {
+			t.Errorf("owner %q came back as %+v; an id is compared by its bytes", id, rows)
 		}
 	}
 }

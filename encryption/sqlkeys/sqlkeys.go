@@ -1,9 +1,10 @@
-// Package sqlkeys keeps the keys of package encryption in a SQL database.
+// Package sqlkeys keeps the keys of package encryption in a SQL database:
+// SQLite, PostgreSQL or MariaDB, through any driver of database/sql.
 //
-// Give it a database of its own: key copies, restores and the erasure of
-// keys follow other rules than the data that the keys protect. The database is
-// SQLite, through any driver of database/sql; on another one Install fails at
-// its first statement.
+// Give it a database of its own, better a server of its own: key copies,
+// restores and the erasure of keys follow other rules than the data that the
+// keys protect, and the physical backups of a server hold deleted keys until
+// the epoch is closed.
 //
 // SQLite must be opened with secure_delete before the first row, because a
 // deleted key must not stay in a free page; Open refuses otherwise. A file
@@ -12,10 +13,16 @@
 //
 //	file:keys.db?mode=rw&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)
 //
+// On PostgreSQL and MariaDB a deleted key stays in dead rows, in the write-ahead
+// log, the binary log and on replicas for as long as the server keeps them.
+// Nothing here can hasten that: closing the epoch makes them worthless.
+//
 // A Store is safe for concurrent use and for several processes. Every change
 // raises the one sequence in its own transaction, first, so that changes are
-// serial. Errors are those of the driver; ErrSchema and ErrSecureDelete come
-// from Open. Stability: settling; tables may change until v0.1.0.
+// serial; each is durable when it returns, whatever the application has set.
+// Errors are those of the driver; ErrSchema and ErrSecureDelete come from
+// Open, and errors.ErrUnsupported for any other database. Stability: settling;
+// tables may change until v0.1.0.
 package sqlkeys
 
 import (
@@ -27,56 +34,71 @@ import (
 	"io/fs"
 
 	"github.com/crmguard/crmguard/encryption"
-	"github.com/crmguard/crmguard/internal/sqlschema"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-//go:embed migrations/sqlite/*.sql
+//go:embed migrations
 var migrations embed.FS
 
 // ErrSchema is returned by Open when the tables are older than the library
 // needs: call Install, or apply Migrations.
-type ErrSchema = sqlschema.VersionError //nolint:errname // every storing package calls it so
+type ErrSchema = sqldb.SchemaError //nolint:errname // every storing package calls it so
 
 // ErrSecureDelete says that the SQLite connection would leave deleted keys in
 // free pages.
 var ErrSecureDelete = errors.New("sqlkeys: SQLite is opened without secure_delete: add _pragma=secure_delete(1) to the data source name")
 
-// Migrations returns the numbered migrations for SQLite.
+// Migrations returns the numbered migrations, in the folders sqlite, postgres
+// and mysql (MariaDB's, too), for goose, golang-migrate, psql or mysql.
 func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations/sqlite")
+	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return embed.FS{} // cannot be: the folder is embedded
 	}
 	return sub
 }
 
-func schema() sqlschema.Set {
-	return sqlschema.Set{Package: "encryption", Migrations: Migrations()}
+func schema() sqldb.Schema {
+	return sqldb.Schema{Package: "encryption", Migrations: Migrations()}
 }
 
-// Install creates the tables that are missing. It may be called at every start.
+// Install creates the tables that are missing. It may be called at every start,
+// by any number of processes at once.
 func Install(ctx context.Context, db *sql.DB) error {
-	if err := checkSecureDelete(ctx, db); err != nil {
+	if _, err := open(ctx, db); err != nil {
 		return err
 	}
 	return schema().Install(ctx, db)
 }
 
 // Store is a key store in a SQL database.
-type Store struct{ db *sql.DB }
+type Store struct{ db *sqldb.DB }
 
 // Open checks the tables and returns the store. It writes nothing.
 func Open(ctx context.Context, db *sql.DB) (*Store, error) {
-	if err := checkSecureDelete(ctx, db); err != nil {
+	asked, err := open(ctx, db)
+	if err != nil {
 		return nil, err
 	}
-	if err := schema().Check(ctx, db); err != nil {
+	if err := schema().Check(ctx, asked); err != nil {
 		return nil, err
 	}
-	return &Store{db: db}, nil
+	return &Store{db: asked}, nil
 }
 
-func checkSecureDelete(ctx context.Context, db *sql.DB) error {
+// open asks what the database is, and on SQLite whether it forgets.
+func open(ctx context.Context, db *sql.DB) (*sqldb.DB, error) {
+	asked, err := sqldb.Open(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("sqlkeys: %w", err)
+	}
+	if asked.Kind == sqldb.SQLite {
+		err = checkSecureDelete(ctx, asked)
+	}
+	return asked, err
+}
+
+func checkSecureDelete(ctx context.Context, db *sqldb.DB) error {
 	var on int
 	if err := db.QueryRowContext(ctx, `PRAGMA secure_delete`).Scan(&on); err != nil {
 		return fmt.Errorf("sqlkeys: read secure_delete: %w", err)
@@ -105,28 +127,23 @@ func (s *Store) Tenant(ctx context.Context, tenant string) (encryption.Rows, err
 
 // Owners returns owner rows, key rows and aliases of the owners in one query.
 func (s *Store) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	return readOwners(ctx, s.db, tenant, owners)
+	return readOwners(ctx, s.db.Dialect, s.db, tenant, owners)
 }
 
 var errNothing = errors.New("sqlkeys: nothing was written")
 
 // Update runs f in a transaction that begins by raising the sequence. The
 // row lock that this takes makes changes serial.
-func (s *Store) Update(ctx context.Context, f func(encryption.KeyTx) error) (encryption.StoreState, error) {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return encryption.StoreState{}, fmt.Errorf("sqlkeys: begin: %w", err)
-	}
-	state, err := update(ctx, &keyTx{tx: tx, write: true}, f)
-	if err != nil {
-		rollback := tx.Rollback()
-		if errors.Is(err, errNothing) {
-			return state, rollback
-		}
-		return encryption.StoreState{}, errors.Join(err, rollback)
-	}
-	if err := tx.Commit(); err != nil {
-		return encryption.StoreState{}, fmt.Errorf("sqlkeys: commit: %w", err)
+func (s *Store) Update(ctx context.Context, f func(encryption.KeyTx) error) (state encryption.StoreState, err error) {
+	err = s.db.Write(ctx, func(tx *sql.Tx) (err error) {
+		state, err = update(ctx, &keyTx{tx: tx, dialect: s.db.Dialect, write: true}, f)
+		return err
+	})
+	switch {
+	case errors.Is(err, errNothing):
+		return state, nil
+	case err != nil:
+		return encryption.StoreState{}, fmt.Errorf("sqlkeys: %w", err)
 	}
 	return state, nil
 }
@@ -151,16 +168,20 @@ func update(ctx context.Context, tx *keyTx, f func(encryption.KeyTx) error) (enc
 
 // Snapshot runs f over one unchanging view.
 func (s *Store) Snapshot(ctx context.Context, f func(encryption.KeyTx) error) error {
-	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	err := s.db.Snapshot(ctx, func(tx *sql.Tx) error { return f(&keyTx{tx: tx, dialect: s.db.Dialect}) })
 	if err != nil {
-		return fmt.Errorf("sqlkeys: begin: %w", err)
+		return fmt.Errorf("sqlkeys: %w", err)
 	}
-	return errors.Join(f(&keyTx{tx: tx}), tx.Rollback())
+	return nil
 }
 
 // Scrub empties SQLite's write-ahead log, where deleted keys would otherwise
 // stay readable. false means that another connection was reading: call again.
+// On the other databases there is nothing that a client could empty.
 func (s *Store) Scrub(ctx context.Context) (bool, error) {
+	if s.db.Kind != sqldb.SQLite {
+		return true, nil
+	}
 	var busy, frames, done int
 	if err := s.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &done); err != nil {
 		return false, fmt.Errorf("sqlkeys: checkpoint: %w", err)

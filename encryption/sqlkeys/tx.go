@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // querier is what *sql.DB and *sql.Tx share.
@@ -20,14 +21,15 @@ type querier interface {
 
 // keyTx is the inside of one transaction.
 type keyTx struct {
-	tx    *sql.Tx
-	write bool
-	wrote bool
+	tx      *sql.Tx
+	dialect sqldb.Dialect
+	write   bool
+	wrote   bool
 }
 
 func (t *keyTx) exec(ctx context.Context, query string, args ...any) error {
-	if _, err := t.tx.ExecContext(ctx, query, args...); err != nil {
-		return fmt.Errorf("sqlkeys: write: %w", err)
+	if _, err := t.tx.ExecContext(ctx, t.dialect.Bind(query), args...); err != nil {
+		return fmt.Errorf("write: %w", err)
 	}
 	return nil
 }
@@ -55,7 +57,7 @@ func readState(ctx context.Context, q querier) (encryption.StoreState, error) {
 func (t *keyTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
 	var out encryption.Rows
 	for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindGeneration, encryption.KindIndex} {
-		if err := readRows(ctx, t.tx, &out, kind, ` WHERE tenant = ?`, tenant); err != nil {
+		if err := t.rows(ctx, &out, kind, "tenant = ?", tenant); err != nil {
 			return out, err
 		}
 	}
@@ -64,10 +66,10 @@ func (t *keyTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, err
 
 // Owners returns owner rows, key rows and aliases of the owners in one query.
 func (t *keyTx) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	return readOwners(ctx, t.tx, tenant, owners)
+	return readOwners(ctx, t.dialect, t.tx, tenant, owners)
 }
 
-func readOwners(ctx context.Context, q querier, tenant string, owners []string) (out encryption.Rows, err error) {
+func readOwners(ctx context.Context, d sqldb.Dialect, q querier, tenant string, owners []string) (out encryption.Rows, err error) {
 	if len(owners) == 0 {
 		return out, nil
 	}
@@ -75,11 +77,11 @@ func readOwners(ctx context.Context, q querier, tenant string, owners []string) 
 	for _, owner := range owners {
 		args = append(args, owner)
 	}
-	rows, err := q.QueryContext(ctx, `SELECT o.owner, o.state, o.sequence, a.owner, k.generation, k.wrapped
+	rows, err := q.QueryContext(ctx, d.Bind(`SELECT o.owner, o.state, o.sequence, a.owner, k.generation, k.wrapped
 		FROM crmguard_encryption_owner o
 		LEFT JOIN crmguard_encryption_alias a ON a.tenant = o.tenant AND a.alias = o.owner
 		LEFT JOIN crmguard_encryption_key k ON k.tenant = o.tenant AND k.owner = o.owner
-		WHERE o.tenant = ? AND o.owner IN (`+marks(len(owners))+`) ORDER BY o.owner, k.generation`, args...)
+		WHERE o.tenant = ? AND o.owner IN (`+sqldb.Marks(len(owners))+`) ORDER BY o.owner, k.generation`), args...)
 	if err != nil {
 		return out, fmt.Errorf("sqlkeys: read owners: %w", err)
 	}
@@ -105,12 +107,10 @@ func readOwners(ctx context.Context, q querier, tenant string, owners []string) 
 	return out, rows.Err()
 }
 
-func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
-
 // Merged returns the aliases that point to the owner.
 func (t *keyTx) Merged(ctx context.Context, tenant, owner string) ([]encryption.AliasRow, error) {
 	var out encryption.Rows
-	err := readRows(ctx, t.tx, &out, encryption.KindAlias, ` WHERE tenant = ? AND owner = ?`, tenant, owner)
+	err := t.rows(ctx, &out, encryption.KindAlias, "tenant = ? AND owner = ?", tenant, owner)
 	return out.Aliases, err
 }
 
@@ -155,21 +155,23 @@ func (t *keyTx) Page(ctx context.Context, page encryption.Page) (encryption.Rows
 	if page.Generation != 0 && page.Kind == encryption.KindKey {
 		where, args = append(where, "generation = ?"), append(args, int64(page.Generation))
 	}
-	if len(page.After) == len(tab.key) {
-		where, args = append(where, "("+strings.Join(tab.key, ", ")+") > ("+marks(len(tab.key))+")"), append(args, page.After...)
-	}
-	clause := ""
-	if len(where) > 0 {
-		clause = " WHERE " + strings.Join(where, " AND ")
-	}
-	args = append(args, page.Limit)
-	err := readRows(ctx, t.tx, &out, page.Kind, clause+" ORDER BY "+strings.Join(tab.key, ", ")+" LIMIT ?", args...)
+	query, args := t.dialect.Page(sqldb.Page{
+		Table: tab.name, Columns: tab.columns, Key: tab.key,
+		Where: strings.Join(where, " AND "), Args: args, After: page.After, Limit: page.Limit,
+	})
+	err := t.read(ctx, &out, page.Kind, query, args)
 	return out, err
 }
 
-func readRows(ctx context.Context, q querier, out *encryption.Rows, kind encryption.Kind, clause string, args ...any) (err error) {
+// rows reads all rows that meet the condition, in the order of their key.
+func (t *keyTx) rows(ctx context.Context, out *encryption.Rows, kind encryption.Kind, where string, args ...any) error {
 	tab, _ := tableOf(kind)
-	rows, err := q.QueryContext(ctx, `SELECT `+strings.Join(tab.columns, ", ")+` FROM `+tab.name+clause, args...)
+	query := `SELECT ` + strings.Join(tab.columns, ", ") + ` FROM ` + tab.name + ` WHERE ` + where + ` ORDER BY ` + strings.Join(tab.key, ", ")
+	return t.read(ctx, out, kind, t.dialect.Bind(query), args)
+}
+
+func (t *keyTx) read(ctx context.Context, out *encryption.Rows, kind encryption.Kind, query string, args []any) (err error) {
+	rows, err := t.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return fmt.Errorf("sqlkeys: read %s: %w", kind, err)
 	}

@@ -36,7 +36,8 @@ func TestFaultsOfExportsAreNamedByLineAndGoodRowsGoOn(t *testing.T) {
 	good++
 	add("quotes@post.example,Two,Lines,\"Street\nwith a \"\"second\"\" line\",note")
 	addGood()
-	want["too few columns"] = fmt.Sprintf("%d,,too_few_columns,row_rejected", add("few@post.example,Too"))
+	good++
+	add("few@post.example,Too") // empty cells at the end may be left out
 	addGood()
 	want["too many columns"] = fmt.Sprintf("%d,,too_many_columns,row_rejected", add("many@post.example,Too,Many,Street,note,more,more"))
 	addGood()
@@ -62,7 +63,7 @@ func TestFaultsOfExportsAreNamedByLineAndGoodRowsGoOn(t *testing.T) {
 	require.NoError(t, importContacts(t.Context(), c))
 
 	require.Equal(t, good, c.figures["accepted"])
-	require.Equal(t, 4, c.figures["rejected"])
+	require.Equal(t, 3, c.figures["rejected"])
 	require.Equal(t, c.figures["read"], c.figures["accepted"]+c.figures["rejected"])
 	rejected, err := os.ReadFile(c.path("rejected.csv"))
 	require.NoError(t, err)

@@ -129,10 +129,11 @@ func (s *source) text() (*textFile, error) {
 	return &textFile{whole, file}, nil
 }
 
-// rows reads the file as its layout says.
+// rows reads the file as its layout says. Some programs leave empty cells at
+// the end of a row out.
 func (s *source) rows(file io.Reader) (func(yield func(integrity.Row, error) bool), error) {
 	data, _, err := skipSeparatorLine(file)
-	return integrity.CSV(data, integrity.CSVOptions{Columns: s.layout.columns, Comma: s.layout.comma}), err
+	return integrity.CSV(data, integrity.CSVOptions{Columns: s.layout.columns, Comma: s.layout.comma, ShortRows: true}), err
 }
 
 // options say how rows become contacts.
@@ -268,6 +269,8 @@ func (s *source) explained(err error) error {
 		return &unusableError{s.name, "no heading is one for e-mail addresses or names", needHeading, err}
 	case broken.Code == integrity.CodeEncoding:
 		return &unusableError{s.name, "its encoding is another one", needUTF8, err}
+	case broken.Code == integrity.CodeQuoteOpen || broken.Code == integrity.CodeQuote:
+		return &unusableError{s.name, fmt.Sprintf("a quote mark in line %d does not stand as it must", broken.Line), "quote marks around whole cells, and doubled inside them", err}
 	case broken.Code == integrity.CodeHeaderInvalid:
 		return &unusableError{s.name, "its headings cannot be read", needHeading, err}
 	}

@@ -149,21 +149,21 @@ func (c *crm) changeInBetween(ctx context.Context) (encryption.RowHook, error) {
 	}, nil
 }
 
-// changeable is a field that the contact has, for only such a one is rewritten,
-// with a new value for it. Where the file gave neither city nor job title, what
-// it gave is sealed anew: other bytes, and nothing of it is lost.
+// changeable is a field of the contact that is still under the old key, for
+// only such a one is rewritten, with a new value for it. The job title is none:
+// the traffic may have given it the new key already. Where the file gave no
+// city, what it gave is sealed anew: other bytes, and nothing of it is lost.
 func (c *crm) changeable(p *person) (field, value string) {
-	for _, field := range []string{"city", "job_title"} {
-		if c.valueOf(p, field) != "" {
-			return field, "Changed between reading and writing"
-		}
+	const changed = "Changed between reading and writing"
+	if c.valueOf(p, "city") != "" {
+		return "city", changed
 	}
 	for _, field := range sealedFields() {
-		if value := c.valueOf(p, field); value != "" {
+		if value := c.valueOf(p, field); value != "" && field != "job_title" {
 			return field, value
 		}
 	}
-	return "city", "Changed between reading and writing"
+	return "city", changed
 }
 
 // verifyInTx refuses to bless a tampered row: its old seal must hold before

@@ -1,0 +1,12 @@
+-- +goose Up
+CREATE TABLE IF NOT EXISTS crmguard_audit_state (
+	id BIGINT NOT NULL,
+	origin TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	size BIGINT NOT NULL,
+	root LONGBLOB NOT NULL,
+	published BIGINT NOT NULL,
+	beat BIGINT NOT NULL,
+	beat_size BIGINT NOT NULL,
+	drains BIGINT NOT NULL,
+	PRIMARY KEY (id)) ENGINE = InnoDB;
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('audit', 7, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED));

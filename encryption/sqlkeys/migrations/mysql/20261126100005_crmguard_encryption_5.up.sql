@@ -1,0 +1,8 @@
+-- +goose Up
+CREATE TABLE IF NOT EXISTS crmguard_encryption_owner (
+	tenant VARBINARY(255) NOT NULL,
+	owner VARBINARY(255) NOT NULL,
+	state TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	sequence BIGINT NOT NULL,
+	PRIMARY KEY (tenant, owner)) ENGINE = InnoDB;
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 5, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED));

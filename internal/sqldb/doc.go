@@ -1,0 +1,28 @@
+// Package sqldb is the one floor on which the packages meet a SQL database:
+// SQLite, PostgreSQL, MariaDB and MySQL, through database/sql and any driver.
+//
+// # What it does
+//
+// [Ask] finds the [Dialect] by asking the database once. A Dialect writes what
+// the four say differently: placeholders ([Dialect.Bind]), names
+// ([Dialect.Quote]), insertions of many rows ([Dialect.Insert]), pages of a
+// table in the order of its key ([Dialect.Page]). [DB.Write] and [DB.Snapshot]
+// run a transaction with the isolation and the durability that the caller
+// needs, and again where the database asks for it. A [Schema] is the tables of
+// one package: their migrations, installed under a lock and checked at Open.
+//
+// # Order of text
+//
+// The library's own text keys are ordered and compared by bytes on every
+// database: COLLATE "C" on PostgreSQL, BINARY on SQLite, VARBINARY on MariaDB
+// and MySQL, whose utf8mb4_bin takes 'a' and 'a ' for one. The collation is
+// part of the column, so the statements are the same everywhere.
+//
+// # What it does not
+//
+// It does not hide the database: whoever needs a statement writes it, in the
+// words that all four understand, and where there is no such word, as a method
+// of Dialect. It opens no connections, and closes none.
+//
+// All types are safe for concurrent use.
+package sqldb

@@ -1,0 +1,127 @@
+package sqldb
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A DB is a database whose dialect is known.
+type DB struct {
+	Dialect
+	*sql.DB
+}
+
+// Open asks the database what it is. It does not take it over: whoever opened
+// it closes it.
+func Open(ctx context.Context, db *sql.DB) (*DB, error) {
+	if db == nil {
+		return nil, errors.New("sqldb: no database was handed in")
+	}
+	d, err := Ask(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	return &DB{Dialect: d, DB: db}, nil
+}
+
+// attempts bounds how often a transaction is tried that the database ended in
+// favour of others. With the pauses between them it is about three seconds.
+const attempts = 10
+
+// Write runs f in a transaction that is durable when Write returns nil, and
+// sees what was committed before each of its statements. Where the database
+// ends it for the sake of another transaction, f is called again, so f must
+// leave nothing behind but what it wrote through tx.
+//
+// The isolation is stated, because an application may have set another
+// default: stricter ones fail more often, and MariaDB's default holds up
+// insertions of others by its gap locks.
+func (db *DB) Write(ctx context.Context, f func(tx *sql.Tx) error) error {
+	options := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	if db.Kind == SQLite {
+		options = nil // serial as it is
+	}
+	return db.retry(ctx, func() error {
+		return db.inTx(ctx, options, func(tx *sql.Tx) error {
+			if err := db.begun(ctx, tx); err != nil {
+				return err
+			}
+			return f(tx)
+		})
+	})
+}
+
+// begun prepares a transaction that will write.
+func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
+	statement := ""
+	switch db.Kind {
+	case Postgres: // the application may run without
+		statement = `SET LOCAL synchronous_commit = on`
+	case SQLite: // takes the write lock, which a read before the first write could lose
+		statement = `DELETE FROM crmguard_schema WHERE 0`
+	default:
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, statement)
+	return err
+}
+
+// Snapshot runs f, once, over one unchanging view of the database. No database
+// ends a transaction that only reads for the sake of another one.
+func (db *DB) Snapshot(ctx context.Context, f func(tx *sql.Tx) error) error {
+	options := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+	if db.Kind == SQLite {
+		options = nil // a reader of a write-ahead log sees one state; ReadOnly would need a connection of that kind
+	}
+	return db.inTx(ctx, options, f)
+}
+
+func (db *DB) inTx(ctx context.Context, options *sql.TxOptions, f func(tx *sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, options)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if err := f(tx); err != nil {
+		if rollback := tx.Rollback(); rollback != nil && !errors.Is(rollback, sql.ErrTxDone) {
+			return errors.Join(err, rollback)
+		}
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) retry(ctx context.Context, f func() error) error {
+	pause := 5 * time.Millisecond
+	for attempt := 1; ; attempt++ {
+		err := f()
+		if err == nil || !passing(err) || attempt == attempts {
+			return err
+		}
+		if wait(ctx, pause) != nil {
+			return err
+		}
+		pause = min(2*pause, 500*time.Millisecond)
+	}
+}
+
+// wait takes between a half and the whole of d, so that those who collided do
+// not meet again.
+func wait(ctx context.Context, d time.Duration) error {
+	var chance [1]byte
+	_, _ = rand.Read(chance[:]) // never fails, and the pause needs no secret
+	timer := time.NewTimer(d/2 + d/2*time.Duration(chance[0])/256)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,27 @@
+package testdb
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// PrintFoldersAndWait starts a server of PostgreSQL, prints its folder and
+// waits to be killed.
+func PrintFoldersAndWait() {
+	s := postgresServer()
+	if s.err != nil {
+		fmt.Fprintln(os.Stderr, s.err)
+		os.Exit(1)
+	}
+	config, err := pgx.ParseConfig(s.admin)
+	if err != nil {
+		os.Exit(1)
+	}
+	fmt.Println(filepath.Clean(config.Host))
+	time.Sleep(time.Minute)
+	os.Exit(1)
+}
