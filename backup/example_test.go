@@ -174,6 +174,7 @@ func ExampleManifest_Needs() {
 // Where several jobs write to one repository, nobody guesses whose newest
 // snapshot is meant.
 func ExampleLatestOf() {
+	// workspace and exampleRepository stand in example_test.go.
 	ctx := context.Background()
 	dir, done := workspace()
 	defer done()

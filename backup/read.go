@@ -62,10 +62,11 @@ func (r *Repository) index(ctx context.Context) (*blobIndex, error) {
 	index := newBlobIndex(files)
 	for id := range files {
 		packs, err := r.loadIndex(ctx, id)
-		if ctx.Err() != nil || errors.Is(err, ErrGone) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		} else if errors.Is(err, ErrGone) {
 			return nil, err
-		}
-		if err != nil {
+		} else if err != nil {
 			index.damaged = append(index.damaged, err)
 		}
 		for _, p := range packs {

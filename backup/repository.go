@@ -218,10 +218,11 @@ func openKeys(ctx context.Context, store Store, key Key, use func(master *master
 	var damaged error
 	for id := range files {
 		f, _, err := loadKeyFile(ctx, store, id)
-		if ctx.Err() != nil || errors.Is(err, ErrGone) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		} else if errors.Is(err, ErrGone) {
 			return err
-		}
-		if err != nil {
+		} else if err != nil {
 			damaged = err // another key file may open
 			continue
 		}
