@@ -115,8 +115,11 @@ const minPrefix = 6
 // wrong with other snapshots does not matter to who knows the id.
 func (r *Repository) find(ctx context.Context, id string) (Snapshot, error) {
 	job, ofJob := strings.CutPrefix(id, latestOf)
-	if ofJob || id == Latest {
-		return r.newest(ctx, job, ofJob)
+	switch {
+	case ofJob:
+		return r.newest(ctx, job, true)
+	case id == Latest:
+		return r.newest(ctx, "", false)
 	}
 	files, err := listIDs(ctx, r.store, snapFolder)
 	if err != nil {

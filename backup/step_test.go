@@ -151,6 +151,7 @@ func TestLatestIsOfOneJob(t *testing.T) {
 	}
 	_, err := read(backup.Latest)
 	require.ErrorIs(t, err, backup.ErrNoSnapshot)
+	require.NotContains(t, err.Error(), "job", "none was asked for")
 	_, err = read(backup.LatestOf("crm"))
 	require.ErrorIs(t, err, backup.ErrNoSnapshot)
 	run("crm", "old crm")
