@@ -110,6 +110,12 @@ func TestStrayFilesCostNothing(t *testing.T) {
 				require.Equal(t, repo.ID(), mirror.ID())
 				third := mustRun(t, nightly([]*backup.Repository{repo}, backup.Folder("files", source)))
 				require.Zero(t, third.Files-1)
+				if damage && (folder == "snapshots" || folder == "index") {
+					require.Len(t, third.Stores[0].Problems, 1)
+					require.ErrorContains(t, third.Stores[0].Problems[0], name)
+				} else {
+					require.Empty(t, third.Stores[0].Problems, "a run reads nothing of it")
+				}
 				for _, depth := range []backup.Depth{backup.Structure, backup.ReadAll} {
 					report, err := repo.Check(t.Context(), depth, first.Snapshot, second.Snapshot, third.Snapshot)
 					switch {
