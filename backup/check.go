@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type CheckReport struct {
 	Snapshots, Packs, Blobs int
 	Bytes                   int64         // of the files that were read whole
 	Problems                []error       // each is or wraps *FileError where a file is at fault
+	Foreign                 []string      // what is no file of a repository, by path with what it is: it harms nothing
 	NotRead                 []string      // what this depth, or a problem, left unread
 	Unused                  int           // packs that no index names: left by an interrupted run, harmless
 	Took                    time.Duration // by the repository's clock
@@ -41,7 +43,7 @@ func (r *Repository) Check(ctx context.Context, depth Depth, known ...string) (*
 	started := r.cfg.now()
 	c := &checker{repo: r, depth: depth, report: &CheckReport{}, index: newBlobIndex(nil), packs: map[blobID]indexedPack{}}
 	for _, part := range []func(ctx context.Context) error{
-		c.checkConfig, c.checkKeys, c.checkLocks, c.listSnapshots, c.checkIndexes, c.checkPacks, c.checkSnapshots,
+		c.checkPlace, c.checkConfig, c.checkKeys, c.checkLocks, c.listSnapshots, c.checkIndexes, c.checkPacks, c.checkSnapshots,
 	} {
 		if err := part(ctx); err != nil {
 			if ctx.Err() != nil || !errors.Is(err, ErrCorrupt) {
@@ -90,6 +92,27 @@ func (c *checker) damage(err error) error {
 	return err
 }
 
+// list lists a folder and notes what does not belong there.
+func (c *checker) list(ctx context.Context, folder string) (map[blobID]int64, error) {
+	return listFolder(ctx, c.repo.store, folder, func(info Info) {
+		c.report.Foreign = append(c.report.Foreign, info.Name+": "+foreignKind(info))
+	})
+}
+
+// checkPlace looks for what stands beside the folders of a repository.
+func (c *checker) checkPlace(ctx context.Context) error {
+	for info, err := range c.repo.store.List(ctx, "") {
+		if err != nil {
+			return &StoreError{Store: c.repo.store.Name(), Err: err}
+		}
+		top, _, _ := strings.Cut(info.Name, "/")
+		if !slices.Contains([]string{keyFolder, dataFolder, indexFolder, snapFolder, lockFolder, configFile}, top) {
+			c.report.Foreign = append(c.report.Foreign, info.Name+": "+foreignKind(info))
+		}
+	}
+	return nil
+}
+
 func (c *checker) checkConfig(ctx context.Context) error {
 	sealed, err := readFile(ctx, c.repo.store, configFile, maxSmallFile)
 	if err != nil {
@@ -113,7 +136,7 @@ func (c *checker) checkConfig(ctx context.Context) error {
 // checkKeys proves every key file against its name; those of other passwords
 // cannot be opened.
 func (c *checker) checkKeys(ctx context.Context) error {
-	files, err := listIDs(ctx, c.repo.store, keyFolder)
+	files, err := c.list(ctx, keyFolder)
 	if err != nil {
 		return c.damage(err)
 	}
@@ -121,25 +144,35 @@ func (c *checker) checkKeys(ctx context.Context) error {
 		c.fileProblem(keyFolder, corrupt("no key files"))
 	}
 	password, _ := c.repo.cfg.Key.secret()
+	budget := int64(maxOpenWork)
 	for id, size := range files {
-		master, err := openKey(ctx, c.repo.store, id, password)
+		f, _, err := loadKeyFile(ctx, c.repo.store, id)
+		if err != nil {
+			if err := c.damage(err); err != nil {
+				return err
+			}
+			continue
+		}
+		c.report.Bytes += size
+		if budget -= f.work(); budget < 0 {
+			c.notRead("the sealed part of key file %s: the derivation of all of them costs too much", short(id.String()))
+			continue
+		}
+		master, err := f.open(password)
 		switch {
 		case errors.Is(err, errOtherPassword):
 			c.notRead("the sealed part of key file %s: another password opens it", short(id.String()))
 		case err != nil:
-			if err := c.damage(err); err != nil {
-				return err
-			}
+			c.fileProblem(fileName(keyFolder, id), err)
 		case !master.equal(c.repo.master):
 			c.fileProblem(fileName(keyFolder, id), corrupt("a key file of another repository"))
 		}
-		c.report.Bytes += size
 	}
 	return nil
 }
 
 func (c *checker) checkLocks(ctx context.Context) error {
-	files, err := listIDs(ctx, c.repo.store, lockFolder)
+	files, err := c.list(ctx, lockFolder)
 	if err != nil {
 		return c.damage(err)
 	}
@@ -157,17 +190,14 @@ func (c *checker) checkLocks(ctx context.Context) error {
 // listSnapshots comes before the indexes: what a seen snapshot needs is
 // indexed by then.
 func (c *checker) listSnapshots(ctx context.Context) error {
-	files, err := listIDs(ctx, c.repo.store, snapFolder)
+	files, err := c.list(ctx, snapFolder)
 	if err != nil {
 		return c.damage(err)
 	}
 	for id, size := range files {
-		document, err := c.repo.loadFile(ctx, snapFolder, id)
-		var s Snapshot
-		if err == nil {
-			if s, err = decodeSnapshot(id, document); err != nil {
-				err = &FileError{Store: c.repo.store.Name(), File: fileName(snapFolder, id), Err: err}
-			}
+		s, err := c.repo.readSnapshot(ctx, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // forgotten since it was listed
 		}
 		if err != nil {
 			if err := c.damage(err); err != nil {
@@ -183,7 +213,7 @@ func (c *checker) listSnapshots(ctx context.Context) error {
 }
 
 func (c *checker) checkIndexes(ctx context.Context) error {
-	files, err := listIDs(ctx, c.repo.store, indexFolder)
+	files, err := c.list(ctx, indexFolder)
 	if err != nil {
 		return c.damage(err)
 	}
@@ -210,7 +240,7 @@ func (c *checker) checkIndexes(ctx context.Context) error {
 // checkPacks compares the packs in the store with the indexes, and reads
 // them when asked to.
 func (c *checker) checkPacks(ctx context.Context) error {
-	files, err := listIDs(ctx, c.repo.store, dataFolder)
+	files, err := c.list(ctx, dataFolder)
 	if err != nil {
 		return c.damage(err)
 	}
@@ -245,7 +275,7 @@ func (c *checker) checkPacks(ctx context.Context) error {
 func (c *checker) readPack(ctx context.Context, id blobID, size int64) error {
 	want, indexed := c.packs[id]
 	n := 0
-	for b, err := range c.repo.packBlobs(ctx, id) {
+	for b, err := range c.repo.packBlobs(ctx, id, size) {
 		if err != nil {
 			return c.damage(err)
 		}
@@ -281,7 +311,9 @@ func (c *checker) checkSnapshots(ctx context.Context) error {
 				c.notRead("no manifest in snapshot %s, which another program made", short(s.ID))
 				continue
 			}
-			if err := c.damage(err); err != nil {
+			if errors.Is(err, ErrManifest) {
+				c.fileProblem(snapFolder+"/"+s.ID, err)
+			} else if err := c.damage(err); err != nil {
 				return err
 			}
 		}
@@ -297,7 +329,7 @@ func (c *checker) walk(ctx context.Context, id blobID, depth int) error {
 		return nil
 	}
 	if depth > maxDepth {
-		c.problem(corrupt("folders deeper than %d", maxDepth))
+		c.fileProblem(c.repo.packOf(c.index, blobKey{id: id, tree: true}), corrupt("folders deeper than %d", maxDepth))
 		return nil
 	}
 	c.trees[id] = true
@@ -314,14 +346,15 @@ func (c *checker) walk(ctx context.Context, id blobID, depth int) error {
 		}
 		var size int64
 		for _, content := range n.Content {
-			_, b, ok := c.index.find(blobKey{id: content})
-			if !ok {
+			found := c.index.find(blobKey{id: content})
+			if len(found) == 0 {
 				c.fileProblem(indexFolder, corrupt("no index names blob %s", content))
+				continue
 			}
-			size += int64(b.plainLength())
+			size += int64(found[0].plainLength())
 		}
 		if n.Type == nodeFile && size != int64(n.Size) {
-			c.problem(corrupt("a file in folder listing %s has another size than its content", short(id.String())))
+			c.fileProblem(c.repo.packOf(c.index, blobKey{id: id, tree: true}), corrupt("a file in folder listing %s has another size than its content", short(id.String())))
 		}
 	}
 	return nil

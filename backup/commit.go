@@ -1,10 +1,8 @@
 package backup
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 )
 
 // commit writes an index or a snapshot into one store, between two looks at
@@ -15,7 +13,7 @@ func (t *target) commit(ctx context.Context, name string, data []byte, packs []i
 	if err := t.lock.held(ctx); err != nil {
 		return err
 	}
-	if err := putSame(ctx, t.repo.store, name, data); err != nil {
+	if err := t.repo.store.Put(ctx, name, data); err != nil {
 		return err
 	}
 	err := t.lock.held(ctx)
@@ -53,19 +51,4 @@ func holdsAll(data map[blobID]int64, packs []indexedPack) bool {
 		}
 	}
 	return true
-}
-
-// putSame creates a file. One that is there with the same bytes is a success:
-// another job may have brought it, or the answer to a first try was lost.
-func putSame(ctx context.Context, store Store, name string, data []byte) error {
-	err := store.Put(ctx, name, data)
-	if !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if have, readErr := store.Read(ctx, name, 0, int64(len(data))+1); readErr != nil {
-		return errors.Join(err, readErr)
-	} else if bytes.Equal(have, data) {
-		return nil
-	}
-	return err
 }

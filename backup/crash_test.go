@@ -159,14 +159,98 @@ func TestADamagedStoreGetsNothingNew(t *testing.T) {
 	_, err = reopen(t, key, a).Check(t.Context(), backup.ReadAll)
 	require.NoError(t, err)
 
-	// A store of its own, with a pack gone: no snapshot on sand.
+	// A store of its own, with a pack gone or cut: no snapshot on sand. What
+	// the sources still have is stored again.
 	for name := range whole.Files() {
-		if strings.HasPrefix(name, "data/") {
-			whole.Set(name, nil)
-			break
+		for what, left := range map[string]func([]byte) []byte{
+			"gone": func([]byte) []byte { return nil }, "cut": func(data []byte) []byte { return data[:len(data)-1] },
+		} {
+			if !strings.HasPrefix(name, "data/") {
+				continue
+			}
+			t.Run(what, func(t *testing.T) {
+				store := whole.Clone()
+				store.Set(name, left(store.Files()[name]))
+				repo := reopen(t, key, store)
+				result := mustRun(t, nightly([]*backup.Repository{repo}, backup.Folder("files", dir)))
+				require.Len(t, result.Stores[0].Problems, 1)
+				require.ErrorContains(t, result.Stores[0].Problems[0], name)
+				_, err := repo.Restore(t.Context(), result.Snapshot, filepath.Join(t.TempDir(), "x"))
+				require.NoError(t, err)
+			})
 		}
 	}
-	result, err = nightly([]*backup.Repository{reopen(t, key, whole)}, backup.Folder("files", dir)).RunOnce(t.Context())
-	require.Nil(t, result)
-	require.ErrorIs(t, err, backup.ErrCorrupt)
+}
+
+// Both of two stores lost a pack, another one each: there is none that could
+// carry the run alone, so both go on beside the damage.
+func TestStoresThatAllLostPacksGoOn(t *testing.T) {
+	key, dir := backup.NewMachineKey(), smallTree(t)
+	stores := []*backuptest.Memory{backuptest.NewMemory("a"), backuptest.NewMemory("b")}
+	repos := memoryRepos(t, key, stores[0], stores[1])
+	mustRun(t, nightly(repos, backup.Folder("files", dir)))
+	packs := kinds(stores[0])["data"]
+	require.Len(t, packs, 2)
+	for i, store := range stores {
+		store.Set(packs[i], store.Files()[packs[i]][1:])
+	}
+	result := mustRun(t, nightly(repos, backup.Folder("files", dir)))
+	for i, repo := range repos {
+		require.Len(t, result.Stores[i].Problems, 1)
+		require.ErrorContains(t, result.Stores[i].Problems[0], packs[i])
+		_, err := repo.Restore(t.Context(), result.Snapshot, filepath.Join(t.TempDir(), "x"))
+		require.NoError(t, err)
+	}
+}
+
+// What a store is to be given comes from one that holds it whole. One whose
+// pack has other bytes under its name gives nothing, and what that pack holds
+// counts as lost there.
+func TestADamagedPackThatWasToBeCopiedIsNotLeanedOn(t *testing.T) {
+	key, dir := backup.NewMachineKey(), smallTree(t)
+	a, b := backuptest.NewMemory("a"), backuptest.NewMemory("b")
+	repos := memoryRepos(t, key, a, b)
+	first := mustRun(t, nightly(repos[1:], backup.Folder("files", dir)))
+	for _, pack := range kinds(b)["data"] {
+		b.Set(pack, noise(5, len(b.Files()[pack])))
+	}
+	result, err := nightly(repos, backup.Folder("files", dir)).RunOnce(t.Context())
+	require.ErrorIs(t, err, backup.ErrStore)
+	require.ErrorIs(t, result.Stores[1].Err, backup.ErrCorrupt, "a is whole")
+	require.Len(t, result.Stores[1].Problems, len(kinds(b)["data"]))
+	require.NotContains(t, a.Files(), "snapshots/"+first.Snapshot)
+	mustCheck(t, reopen(t, key, a), result.Snapshot)
+
+	// Once what is damaged is removed, the other store brings it back.
+	for _, pack := range kinds(b)["data"] {
+		b.Set(pack, nil)
+	}
+	mustRun(t, nightly(repos[:1], backup.Folder("files", dir)))
+	again, err := nightly(repos, backup.Folder("files", dir)).RunOnce(t.Context())
+	require.ErrorIs(t, err, backup.ErrStore, "those of the first snapshot are nowhere")
+	require.NoError(t, again.Stores[0].Err)
+}
+
+// One of two stores has an index file that it cannot read: what only that one
+// names is stored again, in both, and both restore the new snapshot.
+func TestStoresLeanOnlyOnWhatAllOfThemKnow(t *testing.T) {
+	key, dir := backup.NewMachineKey(), smallTree(t)
+	for damaged := range 2 {
+		stores := []*backuptest.Memory{backuptest.NewMemory("a"), backuptest.NewMemory("b")}
+		repos := memoryRepos(t, key, stores[0], stores[1])
+		mustRun(t, nightly(repos, backup.Folder("files", dir)))
+		for name, data := range stores[damaged].Files() {
+			if strings.HasPrefix(name, "index/") {
+				stores[damaged].Set(name, noise(3, len(data)))
+			}
+		}
+		repos = []*backup.Repository{reopen(t, key, stores[0]), reopen(t, key, stores[1])}
+		result := mustRun(t, nightly(repos, backup.Folder("files", dir)))
+		require.Len(t, result.Stores[damaged].Problems, 1)
+		require.Empty(t, result.Stores[1-damaged].Problems)
+		for _, repo := range repos {
+			_, err := repo.Restore(t.Context(), result.Snapshot, filepath.Join(t.TempDir(), "x"))
+			require.NoError(t, err)
+		}
+	}
 }

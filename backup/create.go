@@ -44,11 +44,11 @@ func (f founding) occupy(ctx context.Context, store Store) error {
 		return err
 	}
 	for name, data := range f.keys {
-		if err := putSame(ctx, store, name, data); err != nil {
+		if err := store.Put(ctx, name, data); err != nil {
 			return &StoreError{Store: store.Name(), Err: err}
 		}
 	}
-	err = putSame(ctx, store, configFile, f.config)
+	err = store.Put(ctx, configFile, f.config)
 	if err == nil {
 		var have []byte
 		if have, err = store.Read(ctx, configFile, 0, maxSmallFile); err == nil && !bytes.Equal(have, f.config) {

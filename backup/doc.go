@@ -20,7 +20,8 @@
 // AES-256-CTR and Poly1305-AES and packed into files that are named by their
 // SHA-256. [Repository.Restore] brings a snapshot into an empty staging
 // folder, proves it against the manifest, runs the caller's steps and only
-// then marks it open. [Repository.Check] reads everything back.
+// then marks it open; without a step that the manifest needs it refuses
+// ([Manifest.Needs]). [Repository.Check] reads everything back.
 //
 // It promises:
 //   - A snapshot exists only when every source was read without a fault, the
@@ -39,6 +40,15 @@
 //     complete is copied, so a mirror changes nothing in another store.
 //   - Of several that call [Create] for one store at a time one succeeds.
 //   - All that is read is authenticated, bounded in size and hashed again.
+//   - A damaged, foreign or missing file costs only what it carries. Opening,
+//     listing, restoring another snapshot and running a job go on;
+//     [Repository.Check] names each such file, a restore the files that it
+//     lost ([LossError]), a job what it did not lean on
+//     ([StoreResult.Problems]). Of several stores those that lost packs fail
+//     as long as one is whole, so that it need not hold everything twice.
+//   - A store that has vanished, as an unmounted disk does, is an error and
+//     never an empty repository. Only [Create] and [Repository.Mirror] make
+//     the place of one.
 //   - Each snapshot carries .crmguard/manifest.json: what was read, how many
 //     rows and files, keyed digests of them, the key generations and the key
 //     position that a restore needs, the ledger head and the audit checkpoint.
@@ -53,6 +63,9 @@
 //   - that a deleted or rolled-back snapshot is noticed from the repository
 //     alone. Keep [Result.Snapshot] and [Result.Manifest] elsewhere (in the
 //     audit trail) and hand the ids to [Repository.Check].
+//   - that a job notices a pack whose bytes changed while its length did not:
+//     only [ReadAll] reads packs. Remove the file that it names, and the next
+//     run stores again what the sources still have of it.
 //   - that a leaked password can be revoked: the master key behind it stays
 //     for the life of the repository.
 //   - that `restic restore` by hand keeps a forgotten person forgotten: it
@@ -68,7 +81,7 @@
 // Which call first: [NewMachineKey] (which gives manifests their key, too,
 // where no vault of package encryption does), [Create] for the stores, then
 // [Job.RunOnce]; in another process [Open]. After a disaster [Open] and
-// [Repository.Restore].
+// [Repository.Restore] of [LatestOf] the job.
 //
 // Concurrency: a [Repository] may be used by several goroutines. Several
 // jobs and the restic program may write to one repository at a time: each
@@ -82,12 +95,13 @@
 //
 //	ErrPassword      permanent  no key file opens with this key: hand in the right one
 //	ErrNoRepository  permanent  the store holds no repository: check its place, or Create
+//	ErrGone          temporary  the store's place is not there: mount the disk; nothing was made in its stead
 //	ErrExists        permanent  the store holds a repository already: Open it, and Mirror it to stores that lack it
-//	ErrCorrupt       permanent  a file is damaged, missing or foreign (*FileError): restore it from a mirror, run Check
+//	ErrCorrupt       permanent  a file is damaged or missing (*FileError; *LossError: what a restore lost): bring it back from a mirror, run Check
 //	ErrVersion       permanent  the repository has another format version: use the program that wrote it
 //	ErrLocked        temporary  another program works exclusively: wait; after a crash of it `restic unlock`
 //	ErrLockLost      temporary  the job was suspended, or its lock removed or not renewed, nothing was committed: run again
-//	ErrNoSnapshot    permanent  no snapshot has this id, or several begin with it: list Snapshots
+//	ErrNoSnapshot    permanent  no snapshot has this id, several begin with it, or Latest could mean several jobs: list Snapshots, ask for LatestOf
 //	ErrSource        temporary  a source failed (*SourceError), nothing was committed: mend it, run again
 //	ErrChanged       temporary  a file changed while it was read, nothing was committed: run again
 //	ErrKeyCopy       temporary  no verified key copy covers the snapshot, nothing was committed: copy keys, run again
@@ -97,7 +111,7 @@
 //	ErrManifest      permanent  manifest missing, forged, or the data differs from it: take another snapshot
 //	ErrTarget        permanent  the restore target is not an empty folder: choose another
 //	ErrUnsafeName    permanent  the snapshot holds a name that leaves the target: do not trust this repository
-//	ErrStep          depends    a step failed (*StepError), the target stays closed: remove the cause, restore again
+//	ErrStep          depends    a step failed (*StepError), the target stays closed: remove the cause, restore again; or one that the manifest needs is missing (*NeedError): hand it in
 //	ErrClosed        permanent  the folder is no restore that went through all steps: do not serve from it
 //	ErrConfig        permanent  a field is missing or contradictory: the text names it
 //

@@ -21,6 +21,7 @@ var (
 	ErrChanged      = errors.New("backup: a file changed while it was read")
 	ErrKeyCopy      = errors.New("backup: no verified key copy covers the snapshot, none was made")
 	ErrStore        = errors.New("backup: a store failed")
+	ErrGone         = errors.New("backup: the place of the store has vanished: mount it; only Create makes one")
 	ErrLimit        = errors.New("backup: more than a repository holds, no snapshot was made")
 	ErrClock        = errors.New("backup: the clock is wrong, or the newest snapshot is, none was made")
 	ErrManifest     = errors.New("backup: manifest is missing, forged or does not fit the data")
@@ -86,6 +87,42 @@ func (e *StepError) Error() string {
 
 // Unwrap returns ErrStep and the cause.
 func (e *StepError) Unwrap() []error { return []error{ErrStep, e.Err} }
+
+// LossError says what a restore could not bring back, because the data of the
+// snapshot itself is damaged. File names can be personal data, so Error leaves
+// them out.
+type LossError struct {
+	Snapshot string // its id
+	Files    []LostFile
+}
+
+// LostFile is a file that a restore could not bring back.
+type LostFile struct {
+	Path string // in the snapshot; with a slash at the end, a folder and all below it
+	Err  error  // what is damaged: wraps ErrCorrupt
+}
+
+// Error counts what is lost and names the damage behind the first.
+func (e *LossError) Error() string {
+	return fmt.Sprintf("%v: %d files or folders of snapshot %s are lost (Files names them), the rest is in the target, which stays closed; the first: %v",
+		ErrCorrupt, len(e.Files), short(e.Snapshot), e.Files[0].Err)
+}
+
+// Unwrap returns ErrCorrupt and the damage behind the first.
+func (e *LossError) Unwrap() []error { return []error{ErrCorrupt, e.Files[0].Err} }
+
+// EntryError says at which file or folder of a snapshot a restore ended. File
+// names can be personal data, so Error leaves Path out.
+type EntryError struct {
+	Path string // in the snapshot
+	Err  error
+}
+
+// Error is that of the cause.
+func (e *EntryError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *EntryError) Unwrap() error { return e.Err }
 
 // withoutPath drops the file name that package os puts into its errors.
 func withoutPath(err error) error {

@@ -54,7 +54,7 @@ func Example() {
 	fmt.Println("files:", result.Files, "stores:", len(result.Stores))
 
 	target := filepath.Join(dir, "staging")
-	report, err := repos[1].Restore(ctx, backup.Latest, target, backup.Step{Name: "replay erasures", Run: func(context.Context, string) error {
+	report, err := repos[1].Restore(ctx, backup.LatestOf("nightly"), target, backup.Step{Name: "replay erasures", Meets: backup.NeedLedger, Run: func(context.Context, string) error {
 		return nil // desk.Replay
 	}})
 	fmt.Println("verified:", report.Verified, "open:", backup.Opened(target) == nil, err)
@@ -162,6 +162,34 @@ func ExampleRepository_Manifest() {
 	m, err := repo.Manifest(ctx, backup.Latest)
 	fmt.Println(m.Sources[0].Name, m.Sources[0].Rows, m.Generations, err)
 	// Output: attachments 2 [{main 16909060 12}] <nil>
+}
+
+// A manifest says what a restore of its snapshot has to do.
+func ExampleManifest_Needs() {
+	m := backup.Manifest{LedgerHead: `{"n":7}`, AuditCheckpoint: "crm.example/audit/0"}
+	fmt.Println(m.Needs())
+	// Output: [trail ledger]
+}
+
+// Where several jobs write to one repository, nobody guesses whose newest
+// snapshot is meant.
+func ExampleLatestOf() {
+	// workspace and exampleRepository stand in example_test.go.
+	ctx := context.Background()
+	dir, done := workspace()
+	defer done()
+	repo, _ := exampleRepository(ctx)
+	hourly := backup.Job{Name: "hourly", Repositories: []*backup.Repository{repo}, Sources: []backup.Source{backup.Folder("attachments", filepath.Join(dir, "attachments"))}}
+	if _, err := hourly.RunOnce(ctx); err != nil {
+		fmt.Println(err)
+	}
+	_, err := repo.Manifest(ctx, backup.Latest)
+	fmt.Println(err)
+	m, err := repo.Manifest(ctx, backup.LatestOf("nightly"))
+	fmt.Println(m.Job, err)
+	// Output:
+	// backup: no such snapshot: memory holds snapshots of job "hourly", job "nightly": ask for backup.LatestOf one of them
+	// nightly <nil>
 }
 
 func ExampleRepository_Files() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"testing"
 	"time"
 )
 
@@ -131,6 +132,25 @@ func SwapPlaces(ctx context.Context, r *Repository, a, b string) error {
 	return nil
 }
 
+// HashName is the name of a file with this content.
+func HashName(data []byte) string { return hashOf(data).String() }
+
+// CostlyKeyFile is a well-formed key file of somebody else, which costs as
+// much to try as any may.
+func CostlyKeyFile(tb testing.TB, salt byte) []byte {
+	tb.Helper()
+	f := keyFile{KDF: "scrypt", N: maxKDFMemory / 128 / 8, R: 8, P: maxKDFWork / maxKDFMemory, Salt: make([]byte, saltSize), Data: make([]byte, 100)}
+	f.Salt[0] = salt
+	data, err := json.Marshal(f)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := decodeKeyFile(data); err != nil {
+		tb.Fatal(err)
+	}
+	return data
+}
+
 // Prune does what `restic prune` does: it keeps the packs that a snapshot
 // needs, names them in one new index, and removes everything else.
 func Prune(ctx context.Context, r *Repository) error {
@@ -147,18 +167,21 @@ func Prune(ctx context.Context, r *Repository) error {
 		return err
 	}
 	used := map[blobID]bool{}
+	use := func(key blobKey) {
+		for _, at := range index.find(key) {
+			used[at.pack] = true
+		}
+	}
 	var walk func(id blobID) error
 	walk = func(id blobID) error {
-		pack, _, _ := index.find(blobKey{id: id, tree: true})
-		used[pack] = true
+		use(blobKey{id: id, tree: true})
 		nodes, err := r.loadTree(ctx, index, id)
 		if err != nil {
 			return err
 		}
 		for _, n := range nodes {
 			for _, content := range n.Content {
-				pack, _, _ := index.find(blobKey{id: content})
-				used[pack] = true
+				use(blobKey{id: content})
 			}
 			if n.Subtree != nil {
 				err = errors.Join(err, walk(*n.Subtree))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"sync"
 )
 
@@ -24,6 +25,7 @@ type target struct {
 	held    map[string]map[blobID]int64 // files it held when levelling began, by folder
 	index   *blobIndex                  // as it was then
 	checker *checker                    // of snapshots that come from other stores
+	lost    map[blobID]bool             // packs that its index names and it does not hold whole
 }
 
 func (t *target) fail(err error) {
@@ -31,6 +33,17 @@ func (t *target) fail(err error) {
 	defer t.mu.Unlock()
 	if t.result.Err == nil {
 		t.result.Err = err
+	}
+}
+
+// problem notes what is wrong with a file, once.
+func (t *target) problem(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	file, ok := errors.AsType[*FileError](err)
+	known := func(err error) bool { f, same := errors.AsType[*FileError](err); return same && f.File == file.File }
+	if !ok || !slices.ContainsFunc(t.result.Problems, known) {
+		t.result.Problems = append(t.result.Problems, err)
 	}
 }
 
@@ -120,7 +133,7 @@ func (f *fanout) putPack(ctx context.Context, pack indexedPack, data []byte) err
 	size := packHeaderSize(pack.blobs)
 	return f.each(ctx, func(t *target) error {
 		s := t.repo.store
-		if err := putSame(ctx, s, name, data); err != nil {
+		if err := s.Put(ctx, name, data); err != nil {
 			return err
 		}
 		tail, err := s.Read(ctx, name, int64(len(data))-size, size+1)

@@ -67,6 +67,15 @@ func nightly(repos []*backup.Repository, sources ...backup.Source) *backup.Job {
 	return &backup.Job{Name: "nightly", Repositories: repos, Sources: sources, App: "1.0", Schema: "7"}
 }
 
+// meeting stands for the steps that an application hands in.
+func meeting() []backup.Step {
+	var steps []backup.Step
+	for _, need := range []backup.Need{backup.NeedKeys, backup.NeedIndexes, backup.NeedTrail, backup.NeedLedger} {
+		steps = append(steps, backup.Step{Name: string(need), Meets: need, Run: func(context.Context, string) error { return nil }})
+	}
+	return steps
+}
+
 func mustRun(tb testing.TB, job *backup.Job) *backup.Result {
 	tb.Helper()
 	result, err := job.RunOnce(tb.Context())

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
 // Manifest reads the manifest of a snapshot, verified when the repository
 // was opened with a tagger, or when it was tagged with the Key. id is an id,
-// the beginning of one, or [Latest].
+// the beginning of one, [Latest], or [LatestOf] a job.
 func (r *Repository) Manifest(ctx context.Context, id string) (*Manifest, error) {
 	s, index, err := r.findWithIndex(ctx, id)
 	if err != nil {
@@ -56,43 +57,75 @@ func short(id string) string { return id[:8] }
 
 // KeyHolders counts and names the snapshots that hold values sealed under a
 // key generation. It is what DestroyGeneration of package encryption asks
-// before it destroys one. A snapshot without a readable manifest is an error:
-// nobody knows what it needs.
+// before it destroys one. A snapshot that cannot be read, or has no readable
+// manifest, counts as a holder and is named: nobody knows what it needs.
+// Bring it back from a mirror, or remove it, to go on.
 func (r *Repository) KeyHolders(ctx context.Context, tenant string, generation uint32) (count int, where string, err error) {
 	if tenant == "" {
 		return 0, "", badConfig("an empty tenant")
 	}
-	locks, err := listIDs(ctx, r.store, lockFolder) // before the snapshots: one that commits meanwhile is seen as either
+	locks, err := r.countLocks(ctx) // before the snapshots: one that commits meanwhile is seen as either
 	if err != nil {
 		return 0, "", err
 	}
-	snapshots, err := r.Snapshots(ctx)
+	snapshots, damaged, err := r.readSnapshots(ctx)
 	if err != nil {
 		return 0, "", err
 	}
-	if len(locks) > 0 {
-		return len(locks), "a backup that is running (or a lock left behind) in " + r.Name(), nil
+	if locks > 0 {
+		return locks, "a backup that is running (or a lock left behind) in " + r.Name(), nil
 	}
 	index, err := r.index(ctx)
 	if err != nil {
 		return 0, "", err
 	}
 	var names []string
+	for _, err := range damaged {
+		names = append(names, unreadable(err))
+	}
 	for _, s := range snapshots {
 		m, _, err := r.manifest(ctx, index, s)
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrCorrupt) || errors.Is(err, ErrManifest) || errors.Is(err, ErrUnsafeName):
+			names = append(names, fmt.Sprintf("%s (%s)", short(s.ID), unreadable(err)))
+		case err != nil:
 			return 0, "", err
-		}
-		for _, g := range m.Generations {
-			if g.Tenant == tenant && g.Generation == generation {
-				count++
-				names = append(names, fmt.Sprintf("%s (%s)", short(s.ID), s.Time.UTC().Format("2006-01-02 15:04")))
-				break
-			}
+		case m.holds(tenant, generation):
+			names = append(names, fmt.Sprintf("%s (%s)", short(s.ID), s.Time.UTC().Format("2006-01-02 15:04")))
 		}
 	}
-	if count == 0 {
+	if len(names) == 0 {
 		return 0, "", nil
 	}
-	return count, fmt.Sprintf("snapshots %s in %s", strings.Join(names, ", "), r.Name()), nil
+	return len(names), fmt.Sprintf("snapshots %s in %s", strings.Join(names, ", "), r.Name()), nil
+}
+
+func unreadable(err error) string {
+	if file, ok := errors.AsType[*FileError](err); ok {
+		return "unreadable: " + file.File
+	}
+	return "unreadable: no manifest that verifies"
+}
+
+func (m *Manifest) holds(tenant string, generation uint32) bool {
+	return slices.ContainsFunc(m.Generations, func(g GenerationCount) bool { return g.Tenant == tenant && g.Generation == generation })
+}
+
+// countLocks counts the locks that somebody may hold. A damaged one is
+// nobody's: a lock that holds is written whole.
+func (r *Repository) countLocks(ctx context.Context) (n int, err error) {
+	files, err := listIDs(ctx, r.store, lockFolder)
+	if err != nil {
+		return 0, err
+	}
+	for id := range files {
+		_, err := r.loadFile(ctx, lockFolder, id)
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			return 0, err
+		}
+		if err == nil {
+			n++
+		}
+	}
+	return n, nil
 }

@@ -89,10 +89,12 @@ func decodeIndex(document []byte) ([]indexedPack, error) {
 
 // blobIndex finds blobs. It is not changed once built.
 type blobIndex struct {
-	files map[blobID]int64 // the index files it was read from
-	packs []blobID
-	sizes map[blobID]int64 // how long each pack file must be
-	blobs map[blobKey]place
+	files   map[blobID]int64 // the index files it was read from
+	damaged []error          // those of them that could not be read
+	packs   []blobID
+	sizes   map[blobID]int64 // how long each pack file must be
+	blobs   map[blobKey]place
+	more    map[blobKey][]place // of blobs that stand in several packs
 }
 
 // place is where a blob is; packs are counted to keep it small.
@@ -102,17 +104,20 @@ type place struct {
 }
 
 func newBlobIndex(files map[blobID]int64) *blobIndex {
-	return &blobIndex{files: files, sizes: map[blobID]int64{}, blobs: map[blobKey]place{}}
+	return &blobIndex{files: files, sizes: map[blobID]int64{}, blobs: map[blobKey]place{}, more: map[blobKey][]place{}}
 }
 
-// add keeps the first place of a blob that stands in several packs.
+// add takes in one pack.
 func (x *blobIndex) add(p indexedPack) {
 	n := uint32(len(x.packs))
 	x.packs = append(x.packs, p.id)
 	x.sizes[p.id] = max(x.sizes[p.id], p.size())
 	for _, b := range p.blobs {
-		if _, ok := x.blobs[b.blobKey]; !ok {
-			x.blobs[b.blobKey] = place{pack: n, offset: b.offset, length: b.length, plain: b.plain}
+		at := place{pack: n, offset: b.offset, length: b.length, plain: b.plain}
+		if _, ok := x.blobs[b.blobKey]; ok {
+			x.more[b.blobKey] = append(x.more[b.blobKey], at)
+		} else {
+			x.blobs[b.blobKey] = at
 		}
 	}
 }
@@ -127,21 +132,51 @@ func (x *blobIndex) names(pack blobID) bool {
 	return ok
 }
 
-// missing returns a pack that is not among files in full length, or ok.
-func (x *blobIndex) missing(files map[blobID]int64) (pack blobID, ok bool) {
-	for _, pack := range x.packs {
-		if size, there := files[pack]; !there || size != x.sizes[pack] {
-			return pack, false
+// missing returns the packs that are not among files in full length.
+func (x *blobIndex) missing(files map[blobID]int64) []blobID {
+	var packs []blobID
+	for pack, want := range x.sizes {
+		if size, ok := files[pack]; !ok || size != want {
+			packs = append(packs, pack)
 		}
 	}
-	return pack, true
+	return packs
 }
 
-func (x *blobIndex) find(key blobKey) (pack blobID, b packedBlob, ok bool) {
+// located is a blob in a pack.
+type located struct {
+	pack blobID
+	packedBlob
+}
+
+// find returns every place of a blob; none when no index names it.
+func (x *blobIndex) find(key blobKey) []located {
 	at, ok := x.blobs[key]
 	if !ok {
-		return blobID{}, packedBlob{}, false
+		return nil
 	}
-	b = packedBlob{blobKey: key, offset: at.offset, length: at.length, plain: at.plain, packed: at.plain != 0}
-	return x.packs[at.pack], b, true
+	var found []located
+	for _, at := range append([]place{at}, x.more[key]...) {
+		b := packedBlob{blobKey: key, offset: at.offset, length: at.length, plain: at.plain, packed: at.plain != 0}
+		found = append(found, located{pack: x.packs[at.pack], packedBlob: b})
+	}
+	return found
+}
+
+// without returns the blobs that stand in at least one pack that is not lost.
+func (x *blobIndex) without(lost map[blobID]bool) *blobIndex {
+	if len(lost) == 0 {
+		return x
+	}
+	out := newBlobIndex(x.files)
+	out.damaged, out.packs, out.sizes = x.damaged, x.packs, x.sizes
+	for key, at := range x.blobs {
+		for _, at := range append([]place{at}, x.more[key]...) {
+			if !lost[x.packs[at.pack]] {
+				out.blobs[key] = at
+				break
+			}
+		}
+	}
+	return out
 }

@@ -63,11 +63,14 @@ type StoreResult struct {
 	Files  int   // new files, the snapshot's included
 	Bytes  int64 // their size
 	Copied int   // files it lacked and got from another store
-	// Problems are files of this store that were to be copied to another and
-	// do not authenticate, and snapshots of another that could not be copied
-	// whole. They were left alone: look at them with Check.
+	// Problems are what was found damaged or missing on the way (*FileError),
+	// and snapshots of another store that could not be copied whole. All of it
+	// was left alone. The new snapshot leans on nothing of it, older ones may:
+	// run Check.
 	Problems []error
-	Err      error // nil: this store holds the snapshot
+	// Err is nil when this store holds the snapshot. A store that lost packs
+	// fails as long as another one is whole.
+	Err error
 }
 
 // RunOnce reads the sources and commits one snapshot. When some stores failed

@@ -354,8 +354,16 @@ func TestManifestsOfOthersAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	_, err = other.Restore(t.Context(), backup.Latest, filepath.Join(t.TempDir(), "x"))
 	require.ErrorIs(t, err, backup.ErrManifest)
-	_, _, err = other.KeyHolders(t.Context(), "main", 1)
-	require.ErrorIs(t, err, backup.ErrManifest)
+	count, where, err := other.KeyHolders(t.Context(), "main", 1)
+	require.NoError(t, err)
+	require.Equal(t, 1, count, "nobody knows what it needs, so it needs everything")
+	require.Contains(t, where, "no manifest that verifies")
+	report, err := other.Check(t.Context(), backup.Structure)
+	require.ErrorIs(t, err, backup.ErrCorrupt)
+	var file *backup.FileError
+	require.ErrorAs(t, report.Problems[0], &file)
+	require.ErrorIs(t, file, backup.ErrManifest)
+	require.True(t, strings.HasPrefix(file.File, "snapshots/"), file.File)
 }
 
 func TestAManifestKeepsUnknownMembersVerified(t *testing.T) {

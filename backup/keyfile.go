@@ -23,7 +23,8 @@ var (
 const (
 	saltSize     = 64 // restic takes no other
 	maxKDFMemory = 512 << 20
-	maxKDFWork   = 16 << 30 // memory times passes
+	maxKDFWork   = 16 << 30       // memory times passes
+	maxOpenWork  = 2 * maxKDFWork // for all key files together, when a repository is opened
 	// nobody stands where restic writes the names of host and user.
 	nobody = "crmguard"
 )
@@ -97,6 +98,9 @@ func decodeKeyFile(data []byte) (*keyFile, error) {
 	}
 	return &f, nil
 }
+
+// work is the memory that the derivation goes through.
+func (f *keyFile) work() int64 { return 128 * int64(f.N) * int64(f.R) * int64(f.P) }
 
 func (f *keyFile) derive(password string) (*masterKey, error) {
 	raw, err := scrypt.Key([]byte(password), f.Salt, f.N, f.R, f.P, 64)

@@ -7,7 +7,6 @@ import "fmt"
 // would refuse.
 const (
 	maxSmallFile  = 64 << 20  // bytes of a config, index, snapshot or lock, sealed or opened
-	maxKeyFiles   = 32        // of a repository
 	maxKeyContent = 64 << 10  // bytes of a key file
 	maxPackFile   = 512 << 20 // restic's largest is 128 MiB
 	maxPackHeader = 16 << 20

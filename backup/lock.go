@@ -73,6 +73,8 @@ func (l *lock) look(ctx context.Context) error {
 		document, err := l.repo.loadFile(ctx, lockFolder, id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // released meanwhile
+		} else if errors.Is(err, ErrCorrupt) {
+			continue // nobody's: a lock that holds is written whole. Check names it
 		} else if err != nil {
 			return err
 		}
@@ -166,14 +168,17 @@ func (l *lock) keepFresh(ctx context.Context) error {
 	}
 }
 
-var errRemoved = errors.New("somebody removed it")
+var (
+	errRemoved = errors.New("somebody removed it")
+	errDamaged = errors.New("its file is damaged")
+)
 
 // held returns nil only while the lock is in the store and nobody can take it
 // for stale.
 func (l *lock) held(ctx context.Context) error {
 	for {
 		name := l.current()
-		_, err := l.repo.store.Read(ctx, name, 0, 1)
+		data, err := l.repo.store.Read(ctx, name, 0, maxSmallFile)
 		if now := l.current(); now != name {
 			continue // renewed meanwhile
 		}
@@ -182,6 +187,9 @@ func (l *lock) held(ctx context.Context) error {
 			return l.lost(name, errRemoved)
 		case err != nil:
 			return &StoreError{Store: l.repo.store.Name(), Err: err}
+		}
+		if id, ok := fileID(name); !ok || hashOf(data) != id {
+			return l.lost(name, errDamaged) // others pass over it
 		}
 		// The age comes last: the store may have taken its time.
 		if age := l.age(); age > lockLimit {

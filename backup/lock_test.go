@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,6 +115,36 @@ func TestARemovedLockMakesNoSnapshot(t *testing.T) {
 			}
 			mustRun(t, nightly(repos, script{"s", func(context.Context, *backup.Writer) error { return nil }}))
 			require.Equal(t, stores[0].Files(), stores[1].Files())
+		})
+	}
+}
+
+// A lock of its own that was damaged protects a job no longer: others pass
+// over it.
+func TestADamagedLockMakesNoSnapshot(t *testing.T) {
+	for name, damage := range map[string]func(data []byte) []byte{
+		"flipped": func(data []byte) []byte { data[len(data)-1] ^= 1; return data },
+		"cut":     func(data []byte) []byte { return data[:len(data)-1] },
+		"empty":   func([]byte) []byte { return []byte{} },
+		"longer":  func(data []byte) []byte { return append(data, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := backuptest.NewMemory("a")
+			repos := memoryRepos(t, fixedKey, store)
+			result, err := nightly(repos, script{"s", func(context.Context, *backup.Writer) error {
+				for _, lock := range kinds(store)["locks"] {
+					store.Set(lock, damage(slices.Clone(store.Files()[lock])))
+				}
+				count, _, err := repos[0].KeyHolders(t.Context(), "main", 1)
+				require.NoError(t, err)
+				require.Zero(t, count)
+				return nil
+			}}).RunOnce(t.Context())
+			require.Nil(t, result)
+			require.ErrorIs(t, err, backup.ErrLockLost)
+			require.Empty(t, kinds(store)["snapshots"])
+			require.Empty(t, kinds(store)["index"])
+			require.Empty(t, kinds(store)["locks"])
 		})
 	}
 }

@@ -40,7 +40,7 @@ func (t *target) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if t.index, err = t.repo.index(ctx); err != nil {
+	if t.index, err = t.readIndex(ctx); err != nil {
 		return err
 	}
 	data, err := listIDs(ctx, t.repo.store, dataFolder)
@@ -92,20 +92,16 @@ func (f *fanout) levelFile(ctx context.Context, folder string, id blobID, from [
 }
 
 // blame reports a file that is not what its name promises, and leaves it
-// alone. A store with a damaged pack that its index names fails: it needs an
-// operator, and deduplication must not lean on it.
+// alone.
 func (t *target) blame(folder string, id blobID, err error) {
-	if errors.Is(err, ErrCorrupt) && (folder != dataFolder || !t.index.names(id)) {
+	switch {
+	case !errors.Is(err, ErrCorrupt):
+		t.fail(err)
+	case folder == dataFolder && t.index.names(id):
+		t.lose(id, err)
+	default:
 		t.problem(err)
-		return
 	}
-	t.fail(err)
-}
-
-func (t *target) problem(err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.result.Problems = append(t.result.Problems, err)
 }
 
 // original is a file as it is stored, and what it says.
@@ -167,7 +163,7 @@ func (t *target) accept(ctx context.Context, folder string, id blobID, file *ori
 	var err error
 	switch folder {
 	case dataFolder:
-		if err = putSame(ctx, t.repo.store, name, file.sealed); err == nil {
+		if err = t.repo.store.Put(ctx, name, file.sealed); err == nil {
 			t.held[dataFolder][id] = int64(len(file.sealed))
 		}
 	case indexFolder:
@@ -199,12 +195,9 @@ func (t *target) accept(ctx context.Context, folder string, id blobID, file *ori
 
 // prepareCheck loads the index as it is once packs and indexes were copied.
 func (t *target) prepareCheck(ctx context.Context) error {
-	index, err := t.repo.index(ctx)
-	if err != nil {
-		return err
-	}
+	index, err := t.sure(ctx)
 	t.checker = &checker{repo: t.repo, index: index}
-	return t.whole(ctx, index)
+	return err
 }
 
 // check reads all folder listings of a snapshot in this store.
@@ -215,25 +208,52 @@ func (t *target) check(ctx context.Context, s Snapshot) error {
 	return t.checker.walk(ctx, s.tree, 0)
 }
 
-// whole compares the packs that the index names with those that are there:
-// deduplication against a pack that is gone would make a snapshot that does
-// not restore. An index may be newer than the list of packs.
-func (t *target) whole(ctx context.Context, index *blobIndex) error {
-	data := t.held[dataFolder]
-	for fresh := false; ; fresh = true {
-		pack, ok := index.missing(data)
-		if ok {
-			return nil
-		}
-		if fresh {
-			return &FileError{
-				Store: t.repo.store.Name(), File: fileName(dataFolder, pack),
-				Err: corrupt("the pack is missing or cut; bring it back from a mirror, or run restic rebuild-index"),
-			}
-		}
-		var err error
-		if data, err = listIDs(ctx, t.repo.store, dataFolder); err != nil {
-			return err
-		}
+// readIndex reads the index of a store. A file of it that is damaged costs
+// what it names, and is reported. One that the store does not give is another
+// matter: it may be whole.
+func (t *target) readIndex(ctx context.Context) (*blobIndex, error) {
+	index, err := t.repo.index(ctx)
+	if err != nil {
+		return nil, err
 	}
+	for _, err := range index.damaged {
+		if !errors.Is(err, ErrCorrupt) {
+			return nil, err
+		}
+		t.problem(err)
+	}
+	return index, nil
+}
+
+// sure returns the blobs that are sure to be in the store: deduplication
+// against a pack that is gone would make a snapshot that does not restore.
+func (t *target) sure(ctx context.Context) (*blobIndex, error) {
+	index, err := t.readIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	missing := index.missing(t.held[dataFolder])
+	if len(missing) > 0 { // the index may be newer than the list of packs
+		data, err := listIDs(ctx, t.repo.store, dataFolder)
+		if err != nil {
+			return nil, err
+		}
+		missing = index.missing(data)
+	}
+	for _, pack := range missing {
+		t.lose(pack, &FileError{
+			Store: t.repo.store.Name(), File: fileName(dataFolder, pack),
+			Err: corrupt("the pack is missing or cut; bring it back from a mirror, or run restic rebuild-index"),
+		})
+	}
+	return index.without(t.lost), nil
+}
+
+// lose notes a pack that the index names and the store does not hold whole.
+func (t *target) lose(pack blobID, err error) {
+	if t.lost == nil {
+		t.lost = map[blobID]bool{}
+	}
+	t.lost[pack] = true
+	t.problem(err)
 }

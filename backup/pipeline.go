@@ -31,7 +31,7 @@ type pipeline struct {
 	cancel context.CancelCauseFunc
 	fan    *fanout
 	master *masterKey
-	known  []*blobIndex // of stores that differ: a blob is known when all name it
+	known  []*blobIndex // of each store: a blob is known when all are sure to have it
 	chunk  *chunkers.Chunker
 	source *failReader
 

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 )
@@ -45,7 +46,8 @@ func (r *Repository) loadFile(ctx context.Context, folder string, id blobID) ([]
 }
 
 // index returns the blobs that the index files name, read again only when
-// the set of files has changed. Snapshots must be listed before.
+// the set of files has changed. Snapshots must be listed before. An index file
+// that cannot be read costs the blobs that it alone names.
 func (r *Repository) index(ctx context.Context) (*blobIndex, error) {
 	files, err := listIDs(ctx, r.store, indexFolder)
 	if err != nil {
@@ -54,14 +56,18 @@ func (r *Repository) index(ctx context.Context) (*blobIndex, error) {
 	r.mu.Lock()
 	cached := r.cached
 	r.mu.Unlock()
-	if cached != nil && sameIDs(cached.files, files) {
+	if cached != nil && len(cached.damaged) == 0 && sameIDs(cached.files, files) {
 		return cached, nil
 	}
 	index := newBlobIndex(files)
 	for id := range files {
 		packs, err := r.loadIndex(ctx, id)
-		if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		} else if errors.Is(err, ErrGone) {
 			return nil, err
+		} else if err != nil {
+			index.damaged = append(index.damaged, err)
 		}
 		for _, p := range packs {
 			index.add(p)
@@ -71,6 +77,17 @@ func (r *Repository) index(ctx context.Context) (*blobIndex, error) {
 	r.cached = index
 	r.mu.Unlock()
 	return index, nil
+}
+
+// newerIndex returns the index when its files have changed since old was
+// read: another program may have moved what old still names.
+func (r *Repository) newerIndex(ctx context.Context, old *blobIndex) (index *blobIndex, newer bool) {
+	files, err := listIDs(ctx, r.store, indexFolder)
+	if err != nil || sameIDs(old.files, files) {
+		return nil, false
+	}
+	index, err = r.index(ctx)
+	return index, err == nil
 }
 
 func (r *Repository) loadIndex(ctx context.Context, id blobID) ([]indexedPack, error) {
@@ -99,18 +116,39 @@ func sameIDs(a, b map[blobID]int64) bool {
 
 // loadBlob reads one blob and proves that it is the one asked for.
 func (r *Repository) loadBlob(ctx context.Context, index *blobIndex, key blobKey) ([]byte, error) {
-	pack, b, ok := index.find(key)
-	if !ok {
-		return nil, &FileError{Store: r.store.Name(), File: indexFolder, Err: corrupt("no index names blob %s", key.id)}
+	plain, err := r.findBlob(ctx, index, key)
+	if err == nil || ctx.Err() != nil || !errors.Is(err, ErrCorrupt) {
+		return plain, err
 	}
-	name := fileName(dataFolder, pack)
-	sealed, err := r.store.Read(ctx, name, int64(b.offset), int64(b.length))
-	if err == nil && len(sealed) != int(b.length) {
+	if newer, ok := r.newerIndex(ctx, index); ok {
+		return r.findBlob(ctx, newer, key)
+	}
+	return nil, err
+}
+
+// findBlob tries every place that the index names.
+func (r *Repository) findBlob(ctx context.Context, index *blobIndex, key blobKey) (plain []byte, err error) {
+	err = &FileError{Store: r.store.Name(), File: indexFolder, Err: corrupt("no index names blob %s", key.id)}
+	if n := len(index.damaged); n > 0 {
+		err = fmt.Errorf("%w; %d index files cannot be read, one of them: %w", err, n, index.damaged[0])
+	}
+	for _, at := range index.find(key) {
+		if plain, err = r.readBlob(ctx, at); err == nil || ctx.Err() != nil {
+			return plain, err
+		}
+	}
+	return nil, err
+}
+
+func (r *Repository) readBlob(ctx context.Context, at located) ([]byte, error) {
+	name := fileName(dataFolder, at.pack)
+	sealed, err := r.store.Read(ctx, name, int64(at.offset), int64(at.length))
+	if err == nil && len(sealed) != int(at.length) {
 		err = corrupt("the pack ends early")
 	}
 	var plain []byte
 	if err == nil {
-		plain, err = r.unpack.blob(sealed, b)
+		plain, err = r.unpack.blob(sealed, at.packedBlob)
 	}
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -126,7 +164,19 @@ func (r *Repository) loadTree(ctx context.Context, index *blobIndex, id blobID) 
 	if err != nil {
 		return nil, err
 	}
-	return decodeTree(document)
+	nodes, err := decodeTree(document)
+	if err != nil {
+		return nil, &FileError{Store: r.store.Name(), File: r.packOf(index, blobKey{id: id, tree: true}), Err: err}
+	}
+	return nodes, nil
+}
+
+// packOf names the file that holds a blob, for an error about its content.
+func (r *Repository) packOf(index *blobIndex, key blobKey) string {
+	if found := index.find(key); len(found) > 0 {
+		return fileName(dataFolder, found[0].pack)
+	}
+	return dataFolder
 }
 
 // Blob is one decrypted piece of a repository.
@@ -146,8 +196,8 @@ func (r *Repository) Blobs(ctx context.Context) iter.Seq2[Blob, error] {
 			yield(Blob{}, err)
 			return
 		}
-		for id := range packs {
-			for b, err := range r.packBlobs(ctx, id) {
+		for id, size := range packs {
+			for b, err := range r.packBlobs(ctx, id, size) {
 				if !yield(b, err) || err != nil {
 					return
 				}
@@ -156,10 +206,14 @@ func (r *Repository) Blobs(ctx context.Context) iter.Seq2[Blob, error] {
 	}
 }
 
-// packBlobs reads one pack whole.
-func (r *Repository) packBlobs(ctx context.Context, id blobID) iter.Seq2[Blob, error] {
+// packBlobs reads one pack whole, which has the listed size.
+func (r *Repository) packBlobs(ctx context.Context, id blobID, size int64) iter.Seq2[Blob, error] {
 	name := fileName(dataFolder, id)
 	return func(yield func(Blob, error) bool) {
+		if size > maxPackFile { // not even read
+			yield(Blob{}, &FileError{Store: r.store.Name(), File: name, Err: corrupt("a file of %d bytes", size)})
+			return
+		}
 		pack, err := readFile(ctx, r.store, name, maxPackFile)
 		if err != nil {
 			yield(Blob{}, err)

@@ -1,6 +1,8 @@
 package backup
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -8,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -100,6 +103,9 @@ func Create(ctx context.Context, cfg Config, stores ...Store) ([]*Repository, er
 // repository: a Create that was interrupted leaves one, and one that is under
 // way in another process needs it.
 func clearForCreate(ctx context.Context, store Store) error {
+	if err := makePlace(ctx, store); err != nil {
+		return err
+	}
 	if _, err := store.Read(ctx, configFile, 0, 1); err == nil {
 		return existsError(store)
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -120,21 +126,24 @@ func clearForCreate(ctx context.Context, store Store) error {
 // another store, which must hold none. The next run of a [Job] that has both
 // copies the data.
 func (r *Repository) Mirror(ctx context.Context, store Store) (*Repository, error) {
-	if err := clearForCreate(ctx, store); err != nil {
-		return nil, err
-	}
 	keys, err := listIDs(ctx, r.store, keyFolder)
 	if err != nil {
 		return nil, err
 	}
 	files := founding{keys: map[string][]byte{}}
 	for id := range keys {
-		name := fileName(keyFolder, id)
-		if files.keys[name], err = readFile(ctx, r.store, name, maxKeyContent); err != nil {
+		_, data, err := loadKeyFile(ctx, r.store, id)
+		if errors.Is(err, ErrCorrupt) {
+			continue // opens nothing here, and would open nothing there
+		} else if err != nil {
 			return nil, err
 		}
+		files.keys[fileName(keyFolder, id)] = data
 	}
 	if files.config, err = readFile(ctx, r.store, configFile, maxSmallFile); err != nil {
+		return nil, err
+	}
+	if err := clearForCreate(ctx, store); err != nil {
 		return nil, err
 	}
 	if err := files.occupyAll(ctx, []Store{store}); err != nil {
@@ -153,27 +162,29 @@ func Open(ctx context.Context, store Store, cfg Config) (*Repository, error) {
 	}
 	cfg = cfg.withManifests()
 	sealed, err := readFile(ctx, store, configFile, maxSmallFile)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, ErrGone) {
+		return nil, &FileError{Store: store.Name(), File: configFile, Err: fmt.Errorf("%w: %w", ErrNoRepository, ErrGone)}
+	} else if errors.Is(err, fs.ErrNotExist) {
 		return nil, &FileError{Store: store.Name(), File: configFile, Err: ErrNoRepository}
 	} else if err != nil {
 		return nil, err
 	}
-	masters, err := openKeys(ctx, store, cfg.Key)
+	r := &Repository{store: store, cfg: cfg}
+	err = openKeys(ctx, store, cfg.Key, func(master *masterKey) (done bool, err error) {
+		raw, err := master.open(append([]byte(nil), sealed...))
+		if err != nil {
+			return false, nil // a key file of an interrupted Create
+		}
+		r.master, r.unpack = master, newUnpacker(master)
+		if err := r.config.decode(raw); err != nil {
+			return false, &FileError{Store: store.Name(), File: configFile, Err: err}
+		}
+		return true, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	for _, master := range masters {
-		raw, err := master.open(append([]byte(nil), sealed...))
-		if err != nil {
-			continue // a key file of an interrupted Create
-		}
-		r := &Repository{store: store, cfg: cfg, master: master, unpack: newUnpacker(master)}
-		if err := r.config.decode(raw); err != nil {
-			return nil, &FileError{Store: store.Name(), File: configFile, Err: err}
-		}
-		return r, nil
-	}
-	return nil, &FileError{Store: store.Name(), File: configFile, Err: corrupt("authentication failed")}
+	return r, nil
 }
 
 func (c *configJSON) decode(raw []byte) error {
@@ -190,58 +201,86 @@ func (c *configJSON) decode(raw []byte) error {
 	return err
 }
 
-// openKeys returns the master key of every key file that the key opens.
-func openKeys(ctx context.Context, store Store, key Key) ([]*masterKey, error) {
+// openKeys hands the master key of each key file that the key opens to use,
+// until use is done. The cheapest come first, and all have one budget: whoever
+// can write to the store must not make Open try for hours. Files that are no
+// key files cost nothing but their own reading.
+func openKeys(ctx context.Context, store Store, key Key, use func(master *masterKey) (done bool, err error)) error {
 	files, err := listIDs(ctx, store, keyFolder)
 	if err != nil {
-		return nil, err
-	}
-	if len(files) == 0 || len(files) > maxKeyFiles {
-		return nil, &FileError{Store: store.Name(), File: keyFolder, Err: corrupt("%d key files", len(files))}
+		return err
 	}
 	password, _ := key.secret()
-	var masters []*masterKey
+	at := func(id blobID, err error) error {
+		return &FileError{Store: store.Name(), File: fileName(keyFolder, id), Err: err}
+	}
+	var found []foundKey
 	var damaged error
 	for id := range files {
-		master, err := openKey(ctx, store, id, password)
-		switch {
-		case err == nil:
-			masters = append(masters, master)
-		case errors.Is(err, errOtherPassword):
-		case errors.Is(err, ErrCorrupt):
+		f, _, err := loadKeyFile(ctx, store, id)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		} else if errors.Is(err, ErrGone) {
+			return err
+		} else if err != nil {
 			damaged = err // another key file may open
+			continue
+		}
+		found = append(found, foundKey{id: id, file: f})
+	}
+	slices.SortFunc(found, func(a, b foundKey) int {
+		return cmp.Or(cmp.Compare(a.file.work(), b.file.work()), bytes.Compare(a.id[:], b.id[:]))
+	})
+	opened, budget := false, int64(maxOpenWork)
+	for _, f := range found {
+		if budget -= f.file.work(); budget < 0 || ctx.Err() != nil {
+			return cmp.Or(ctx.Err(), at(f.id, corrupt("%d key files cost too much to try", len(found))))
+		}
+		master, err := f.file.open(password)
+		switch {
+		case errors.Is(err, errOtherPassword):
+		case err != nil:
+			damaged = at(f.id, err)
 		default:
-			return nil, err
+			opened = true
+			if done, err := use(master); done || err != nil {
+				return err
+			}
 		}
 	}
+	other := &FileError{Store: store.Name(), File: keyFolder, Err: ErrPassword}
 	switch {
-	case len(masters) > 0:
-		return masters, nil
+	case opened:
+		return &FileError{Store: store.Name(), File: configFile, Err: corrupt("authentication failed")}
+	case len(found) > 0 && damaged != nil:
+		return fmt.Errorf("%w; another key file is damaged: %w", other, damaged)
 	case damaged != nil:
-		return nil, damaged
+		return damaged
+	case len(found) == 0:
+		return &FileError{Store: store.Name(), File: keyFolder, Err: corrupt("no key files")}
 	}
-	return nil, &FileError{Store: store.Name(), File: keyFolder, Err: ErrPassword}
+	return other
 }
 
-func openKey(ctx context.Context, store Store, id blobID, password string) (*masterKey, error) {
+// foundKey is a key file that has not been opened yet.
+type foundKey struct {
+	id   blobID
+	file *keyFile
+}
+
+// loadKeyFile reads a key file, and returns it as it is stored as well.
+func loadKeyFile(ctx context.Context, store Store, id blobID) (f *keyFile, data []byte, err error) {
 	name := fileName(keyFolder, id)
-	data, err := readFile(ctx, store, name, maxKeyContent)
-	if err != nil {
-		return nil, err
+	if data, err = readFile(ctx, store, name, maxKeyContent); err != nil {
+		return nil, nil, err
 	}
-	err = checkHash(data, id)
-	var f *keyFile
-	if err == nil {
+	if err = checkHash(data, id); err == nil {
 		f, err = decodeKeyFile(data)
 	}
-	var master *masterKey
-	if err == nil {
-		master, err = f.open(password)
-	}
 	if err != nil {
-		return nil, &FileError{Store: store.Name(), File: name, Err: err}
+		return nil, nil, &FileError{Store: store.Name(), File: name, Err: err}
 	}
-	return master, nil
+	return f, data, nil
 }
 
 // ID returns the id of the repository, 64 hex digits; mirrors share it.

@@ -1,6 +1,7 @@
 package backup_test
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,6 +111,58 @@ func TestResticHonoursOurLock(t *testing.T) {
 	restic(t, dir, key.Password(), "prune")
 }
 
+// A prune moves blobs that somebody is just reading, without a lock: whoever
+// has opened a snapshot that is kept reads on.
+func TestReadingGoesOnBesideAPrune(t *testing.T) {
+	source, dir := t.TempDir(), filepath.Join(t.TempDir(), "r")
+	key := backup.NewMachineKey()
+	write(t, filepath.Join(source, "a"), noise(1, 3<<20))
+	write(t, filepath.Join(source, "b"), noise(2, 3<<20))
+	repos := create(t, key, dir)
+	first := mustRun(t, nightly(repos, backup.Folder("files", source)))
+	require.NoError(t, os.Remove(filepath.Join(source, "a")))
+	second := mustRun(t, nightly(repos, backup.Folder("files", source)))
+	files, err := repos[0].Files(t.Context(), second.Snapshot)
+	require.NoError(t, err)
+	packs := only(t, filepath.Join(dir, "data"))
+	restic(t, dir, key.Password(), "forget", first.Snapshot, "--prune", "--max-unused", "0")
+	require.NotEqual(t, packs, only(t, filepath.Join(dir, "data")), "it moved what it kept")
+	data, err := fs.ReadFile(files, "files/b")
+	require.NoError(t, err)
+	require.Equal(t, noise(2, 3<<20), data)
+}
+
+// Where one damaged file stops the other program altogether, we restore what
+// it does not carry; once what Check names is gone, both are content.
+func TestWeRestoreBesideDamageThatStopsRestic(t *testing.T) {
+	source, dir := t.TempDir(), filepath.Join(t.TempDir(), "r")
+	key := backup.NewMachineKey()
+	repos := create(t, key, dir)
+	write(t, filepath.Join(source, "f"), []byte("content"))
+	result := mustRun(t, nightly(repos, backup.Folder("files", source)))
+	restic(t, dir, key.Password(), "check", "--read-data")
+	for _, folder := range []string{"snapshots", "index", "keys"} {
+		write(t, filepath.Join(dir, folder, ".DS_Store"), []byte("x"))
+		write(t, filepath.Join(dir, folder, backup.HashName([]byte("junk"))), []byte("junk"))
+	}
+	_, err := repos[0].Restore(t.Context(), result.Snapshot, filepath.Join(t.TempDir(), "x"))
+	require.NoError(t, err)
+	report, err := repos[0].Check(t.Context(), backup.ReadAll)
+	require.ErrorIs(t, err, backup.ErrCorrupt)
+	require.Len(t, report.Problems, 3)
+	require.Len(t, report.Foreign, 3)
+	for _, problem := range report.Problems {
+		var file *backup.FileError
+		require.ErrorAs(t, problem, &file)
+		require.NoError(t, os.Remove(filepath.Join(dir, file.File)))
+	}
+	for _, foreign := range report.Foreign {
+		name, _, _ := strings.Cut(foreign, ":")
+		require.NoError(t, os.Remove(filepath.Join(dir, name)))
+	}
+	require.Contains(t, restic(t, dir, key.Password(), "check", "--read-data"), "no errors were found")
+}
+
 // frozen copies the repository of testdata, which must open.
 func frozen(t *testing.T) (dir string, key backup.MachineKey) {
 	t.Helper()
@@ -131,7 +184,7 @@ func TestFrozenRepositoryOpens(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 2}, []int{report.Snapshots, report.Packs})
 	target := filepath.Join(t.TempDir(), "x")
-	restored, err := repo.Restore(t.Context(), "d4f909085103", target)
+	restored, err := repo.Restore(t.Context(), "d4f909085103", target, meeting()...)
 	require.NoError(t, err)
 	require.True(t, restored.Verified)
 	require.Equal(t, before, tree(t, dir), "reading changes nothing")

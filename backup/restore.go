@@ -3,7 +3,6 @@ package backup
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,17 +15,10 @@ import (
 	"time"
 )
 
-// Step is work on a restored folder before it may serve: rebuild lookup
-// indexes, catch up the audit trail, replay the erasure ledger.
-type Step struct {
-	Name string
-	Run  func(ctx context.Context, dir string) error
-}
-
 // RestoreReport is what a restore did.
 type RestoreReport struct {
 	Snapshot string
-	Manifest *Manifest // nil when the snapshot has none
+	Manifest *Manifest // nil when the snapshot has none that verifies
 	Verified bool      // the files on disk equal the manifest's digests
 	Files    int
 	Bytes    int64
@@ -35,37 +27,26 @@ type RestoreReport struct {
 	Took     time.Duration
 }
 
-// StepReport is one step that ran to its end.
-type StepReport struct {
-	Name string
-	Took time.Duration
-}
-
-const (
-	openedFile    = "opened.json"
-	restoreRemedy = "the target stays closed: remove the cause, then restore again into an empty folder"
-)
-
-// opened is .crmguard/opened.json of a restored folder.
-type opened struct {
-	Snapshot string `json:"snapshot"`
-	Opened   string `json:"opened"`
-	Verified bool   `json:"verified"`
-}
-
 // Restore brings a snapshot into dir, which must be empty or missing: a
 // staging folder that nobody reads yet. It compares the files on disk with
 // the manifest, runs the steps in order, and marks dir as open. After any
 // error dir stays closed, see [Opened]; the report says how far it came.
 //
+// The steps must meet what the manifest needs ([Manifest.Needs]); without one
+// of them nothing is restored ([NeedError]). To look at a snapshot without
+// steps, copy what [Repository.Files] gives. Where data is damaged, what is
+// whole is restored all the same, into a folder that stays closed, and a
+// [LossError] names the files that are lost.
+//
 // A repository that was opened without Config.Manifests restores snapshots of
 // any program: unverified against a manifest, and without steps, unless the
-// manifest was tagged with the Key. Owners are not restored, and what comes
-// back can be read and written by its owner.
+// manifest was tagged with the Key. A manifest of another tagger that needs
+// steps needs that tagger, too. Owners are not restored, and what comes back
+// can be read and written by its owner.
 func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step) (*RestoreReport, error) {
 	for _, s := range steps {
-		if s.Name == "" || s.Run == nil {
-			return nil, badConfig("a step without Name or Run")
+		if err := s.validate(); err != nil {
+			return nil, err
 		}
 	}
 	if len(steps) > 0 && r.cfg.Manifests == nil {
@@ -78,22 +59,22 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 	}
 	report := &RestoreReport{Snapshot: s.ID}
 	defer func() { report.Took = r.cfg.now().Sub(started) }()
-	if r.cfg.Manifests != nil {
-		if report.Manifest, err = r.proof(ctx, index, s, len(steps) > 0); err != nil {
-			return report, err
-		}
+	manifest, lost := r.proof(ctx, index, s, steps)
+	if lost != nil && !errors.Is(lost, ErrCorrupt) {
+		return report, lost
 	}
+	report.Manifest = manifest
 	root, err := emptyFolder(dir)
 	if err != nil {
 		return report, err
 	}
 	defer root.Close()
-	w := &restorer{repo: r, index: index, root: root, report: report}
-	if err := w.folder(ctx, s.tree, ".", 0); err != nil {
+	w := &restorer{repo: r, index: index, root: root, report: report, foreign: manifest == nil && lost == nil}
+	if err := w.all(ctx, s); err != nil {
 		return report, err
 	}
-	if err := w.links(); err != nil {
-		return report, err
+	if lost != nil {
+		return report, lost
 	}
 	if report.Manifest != nil {
 		if err := verifyFolder(ctx, root, report.Manifest, r.cfg.Manifests); err != nil {
@@ -109,7 +90,8 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 		}
 		report.Steps = append(report.Steps, StepReport{Name: step.Name, Took: r.cfg.now().Sub(begun)})
 	}
-	if err := markOpened(root, s, report.Verified, r.cfg.now()); err != nil {
+	mark := opened{Snapshot: s.ID, Opened: r.cfg.now().UTC().Format(timeFormat), Verified: report.Verified, Met: metBy(steps)}
+	if err := markOpened(root, mark); err != nil {
 		return report, err
 	}
 	r.cfg.observe(ctx, "backup.restore.seconds", r.cfg.now().Sub(started).Seconds())
@@ -117,17 +99,27 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 	return report, nil
 }
 
-// proof returns the verified manifest of a snapshot. Where the tagger came from
-// the Key, and no step needs it, what another program or tagger made has none.
-func (r *Repository) proof(ctx context.Context, index *blobIndex, s Snapshot, needed bool) (*Manifest, error) {
+// proof returns the verified manifest of a snapshot, whose needs the steps
+// meet. Where nobody demands one, because there is no tagger, or it came from
+// the Key and no step needs it, what another program or tagger made has none.
+func (r *Repository) proof(ctx context.Context, index *blobIndex, s Snapshot, steps []Step) (*Manifest, error) {
+	demanded := len(steps) > 0 || (r.cfg.Manifests != nil && !r.cfg.ofKey)
 	m, verified, err := r.manifest(ctx, index, s)
-	if err == nil && !verified {
-		m, err = nil, fmt.Errorf("snapshot %s: %w", short(s.ID), errOtherTagger)
+	switch {
+	case errors.Is(err, errNoManifest) && !demanded:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !verified && demanded:
+		return nil, fmt.Errorf("snapshot %s: %w", short(s.ID), errOtherTagger)
 	}
-	if r.cfg.ofKey && !needed && (errors.Is(err, errOtherTagger) || errors.Is(err, errNoManifest)) {
+	if err := m.unmet(metBy(steps)); err != nil { // verified or not: what it asks for was not done
+		return nil, err
+	}
+	if !verified {
 		return nil, nil
 	}
-	return m, err
+	return m, nil
 }
 
 // emptyFolder opens dir for a restore.
@@ -161,40 +153,76 @@ type restorer struct {
 	index   *blobIndex
 	root    *os.Root
 	report  *RestoreReport
+	foreign bool // no manifest of ours: links are restored
 	pending []link
+	lost    []LostFile
 }
 
 type link struct{ path, target string }
 
+// all writes what is whole, and says what is not.
+func (w *restorer) all(ctx context.Context, s Snapshot) error {
+	if err := w.folder(ctx, s.tree, ".", 0); err != nil {
+		return err
+	}
+	if err := w.links(); err != nil {
+		return err
+	}
+	if len(w.lost) > 0 {
+		return &LossError{Snapshot: s.ID, Files: w.lost}
+	}
+	return nil
+}
+
+// lose notes what damage costs. Everything else ends the restore.
+func (w *restorer) lose(path string, err error) error {
+	if !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	w.lost = append(w.lost, LostFile{Path: path, Err: err})
+	return nil
+}
+
 func (w *restorer) folder(ctx context.Context, id blobID, dir string, depth int) error {
 	if depth > maxDepth {
-		return corrupt("folders deeper than %d", maxDepth)
+		return w.lose(filepath.ToSlash(dir)+"/", corrupt("folders deeper than %d", maxDepth))
 	}
 	nodes, err := w.repo.loadTree(ctx, w.index, id)
 	if err != nil {
-		return err
+		return w.lose(filepath.ToSlash(dir)+"/", err)
 	}
 	for _, n := range nodes {
 		path := filepath.Join(dir, n.Name)
-		if path == filepath.Join(ownFolder, openedFile) {
-			return fmt.Errorf("%w: the mark of an opened restore", ErrUnsafeName)
-		}
-		switch {
-		case n.Type == nodeDir:
-			err = w.subfolder(ctx, n, path, depth)
-		case n.Type == nodeFile:
-			err = w.file(ctx, n, path)
-		case n.Type == nodeLink && w.report.Manifest == nil:
-			w.pending = append(w.pending, link{path: path, target: n.LinkTarget})
-		default:
-			// No source of ours writes such an entry.
-			return fmt.Errorf("%w: an entry that is neither a file nor a folder", ErrUnsafeName)
-		}
-		if err != nil {
-			return err
+		if err := w.entry(ctx, n, path, depth); err != nil {
+			return atEntry(path, err)
 		}
 	}
 	return w.sync(dir)
+}
+
+func (w *restorer) entry(ctx context.Context, n *node, path string, depth int) error {
+	if path == filepath.Join(ownFolder, openedFile) {
+		return fmt.Errorf("%w: the mark of an opened restore", ErrUnsafeName)
+	}
+	switch {
+	case n.Type == nodeDir:
+		return w.subfolder(ctx, n, path, depth)
+	case n.Type == nodeFile:
+		return w.file(ctx, n, path)
+	case n.Type == nodeLink && w.foreign:
+		w.pending = append(w.pending, link{path: path, target: n.LinkTarget})
+		return nil
+	}
+	// No source of ours writes such an entry.
+	return fmt.Errorf("%w: an entry that is neither a file nor a folder", ErrUnsafeName)
+}
+
+// atEntry keeps the innermost path.
+func atEntry(path string, err error) error {
+	if _, ok := errors.AsType[*EntryError](err); ok {
+		return err
+	}
+	return &EntryError{Path: filepath.ToSlash(path), Err: err}
 }
 
 func (w *restorer) subfolder(ctx context.Context, n *node, path string, depth int) error {
@@ -207,37 +235,41 @@ func (w *restorer) subfolder(ctx context.Context, n *node, path string, depth in
 	return w.finish(n, path, n.Mode.Perm()|0o700)
 }
 
-func (w *restorer) file(ctx context.Context, n *node, path string) (err error) {
+func (w *restorer) file(ctx context.Context, n *node, path string) error {
 	f, err := w.root.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return w.diskError(err)
 	}
-	defer func() {
-		if f != nil {
-			err = errors.Join(err, f.Close())
-		}
-	}()
-	var size int64
+	size, err := w.content(ctx, n, f)
+	if err == nil {
+		err = w.diskError(f.Sync())
+	}
+	if err = errors.Join(err, w.diskError(f.Close())); errors.Is(err, ErrCorrupt) {
+		// Half a file must not pass for one.
+		return errors.Join(w.lose(filepath.ToSlash(path), err), w.diskError(w.root.Remove(path)))
+	} else if err != nil {
+		return err
+	}
+	w.report.Files++
+	w.report.Bytes += size
+	return w.finish(n, path, n.Mode.Perm()|0o600)
+}
+
+func (w *restorer) content(ctx context.Context, n *node, f *os.File) (size int64, err error) {
 	for _, content := range n.Content {
 		plain, err := w.repo.loadBlob(ctx, w.index, blobKey{id: content})
 		if err != nil {
-			return err
+			return size, err
 		}
 		if _, err := f.Write(plain); err != nil {
-			return w.diskError(err)
+			return size, w.diskError(err)
 		}
 		size += int64(len(plain))
 	}
 	if size != int64(n.Size) {
-		return corrupt("a file has another size than its content")
+		return size, corrupt("a file has another size than its content")
 	}
-	w.report.Files++
-	w.report.Bytes += size
-	err = errors.Join(f.Sync(), f.Close())
-	if f = nil; err != nil {
-		return w.diskError(err)
-	}
-	return w.finish(n, path, n.Mode.Perm()|0o600)
+	return size, nil
 }
 
 func (w *restorer) finish(n *node, path string, perm fs.FileMode) error {
@@ -254,7 +286,7 @@ func (w *restorer) finish(n *node, path string, perm fs.FileMode) error {
 func (w *restorer) links() error {
 	for _, l := range w.pending {
 		if err := w.root.Symlink(l.target, l.path); err != nil {
-			return w.diskError(err)
+			return atEntry(l.path, w.diskError(err))
 		}
 	}
 	return nil
@@ -366,44 +398,6 @@ func readNames(root *os.Root, dir string) ([]string, error) {
 	}
 	names, err := f.Readdirnames(-1)
 	return names, errors.Join(err, f.Close())
-}
-
-// markOpened is the last word of a restore.
-func markOpened(root *os.Root, s Snapshot, verified bool, now time.Time) error {
-	data, err := json.Marshal(opened{Snapshot: s.ID, Opened: now.UTC().Format(timeFormat), Verified: verified})
-	if err != nil {
-		return err
-	}
-	if err := root.Mkdir(ownFolder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return withoutPath(err)
-	}
-	name := ownFolder + "/" + openedFile
-	f, err := root.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return withoutPath(err)
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return withoutPath(err)
-	}
-	if err := root.Rename(name+".tmp", name); err != nil {
-		return withoutPath(err)
-	}
-	return errors.Join(syncFolder(root, ownFolder), syncFolder(root, "."))
-}
-
-// Opened returns nil when dir is a restore that went through all its steps,
-// and an error that wraps ErrClosed otherwise.
-func Opened(dir string) error {
-	data, err := os.ReadFile(filepath.Join(dir, ownFolder, openedFile))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrClosed, withoutPath(err))
-	}
-	var mark opened
-	if err := json.Unmarshal(data, &mark); err != nil || len(mark.Snapshot) != 2*sha256.Size {
-		return fmt.Errorf("%w: its mark is damaged", ErrClosed)
-	}
-	return nil
 }
 
 // syncFolder makes the names in a folder durable. Windows cannot.

@@ -169,6 +169,10 @@ func TestNothingIsWrittenOutsideTheTarget(t *testing.T) {
 			base := t.TempDir()
 			_, err = repo.Restore(t.Context(), id, filepath.Join(base, "in", "target"))
 			require.ErrorIs(t, err, backup.ErrUnsafeName)
+			if entry, ok := errors.AsType[*backup.EntryError](err); name == "device" {
+				require.True(t, ok)
+				require.Equal(t, "d", entry.Path)
+			}
 			for path := range tree(t, base) {
 				require.True(t, strings.HasPrefix(path, "in/") || path == "./", path)
 			}

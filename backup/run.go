@@ -101,30 +101,38 @@ func (r *run) unlock(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// load reads the indexes of the stores that are whole, and the newest
-// snapshot of any. Stores that are not whole fail.
+// load reads the snapshots and indexes of the stores, and returns for each the
+// blobs that it is sure to have. A store that lost packs fails as long as
+// another one is whole: to store its share again would make that one grow.
+// Where none is whole all go on, and lean on nothing that is damaged.
 func (r *run) load(ctx context.Context) (known []*blobIndex, err error) {
 	var newest Snapshot
 	var holder *target
+	sure := map[*target]*blobIndex{}
+	whole := false
 	for _, t := range r.fan.alive() {
-		snapshots, err := t.repo.Snapshots(ctx)
-		var index *blobIndex
+		snapshots, damaged, err := t.repo.readSnapshots(ctx)
 		if err == nil {
-			index, err = t.repo.index(ctx)
-		}
-		if err == nil {
-			err = t.whole(ctx, index)
+			sure[t], err = t.sure(ctx)
 		}
 		if err != nil {
 			t.fail(err)
 			continue
 		}
-		if !slices.ContainsFunc(known, func(x *blobIndex) bool { return sameIDs(x.files, index.files) }) {
-			known = append(known, index)
+		for _, err := range damaged {
+			t.problem(err)
 		}
+		whole = whole || len(t.lost) == 0
 		if n := len(snapshots); n > 0 && snapshots[n-1].Time.After(newest.Time) {
 			newest, holder = snapshots[n-1], t
 		}
+	}
+	for _, t := range r.fan.alive() {
+		if whole && len(t.lost) > 0 {
+			t.fail(corrupt("%d packs are missing, cut or damaged (Problems names them): remove what is damaged, and the next run brings back what another store holds; for the rest run restic rebuild-index", len(t.lost)))
+			continue
+		}
+		known = append(known, sure[t])
 	}
 	if len(known) == 0 {
 		return nil, r.fan.errs()

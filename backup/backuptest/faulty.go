@@ -53,6 +53,14 @@ func (f *Faulty) step() (do bool, err error) {
 	return false, ErrInjected
 }
 
+// Make passes on to a store whose place has to be made. It does not count.
+func (f *Faulty) Make(ctx context.Context) error {
+	if m, ok := f.Store.(backup.Maker); ok {
+		return m.Make(ctx)
+	}
+	return nil
+}
+
 // Put counts and passes on.
 func (f *Faulty) Put(ctx context.Context, name string, data []byte) error {
 	do, err := f.step()

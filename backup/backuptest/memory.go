@@ -35,8 +35,10 @@ func (m *Memory) Put(ctx context.Context, name string, data []byte) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.files[name]; ok {
-		return fmt.Errorf("put: %w", fs.ErrExist)
+	if old, ok := m.files[name]; ok && bytes.Equal(old, data) {
+		return nil
+	} else if ok {
+		return fmt.Errorf("put %s: %w", name, fs.ErrExist)
 	}
 	m.files[name] = bytes.Clone(data)
 	return nil
@@ -51,10 +53,10 @@ func (m *Memory) Read(ctx context.Context, name string, offset, limit int64) ([]
 	defer m.mu.Unlock()
 	data, ok := m.files[name]
 	if !ok {
-		return nil, fmt.Errorf("read: %w", fs.ErrNotExist)
+		return nil, fmt.Errorf("read %s: %w", name, fs.ErrNotExist)
 	}
 	if offset < 0 || limit < 0 {
-		return nil, fmt.Errorf("read: %w", fs.ErrInvalid)
+		return nil, fmt.Errorf("read %s: %w", name, fs.ErrInvalid)
 	}
 	data = data[min(offset, int64(len(data))):]
 	return bytes.Clone(data[:min(limit, int64(len(data)))]), nil
@@ -68,7 +70,7 @@ func (m *Memory) List(ctx context.Context, folder string) iter.Seq2[backup.Info,
 			return
 		}
 		for name, data := range m.Files() {
-			if strings.HasPrefix(name, folder+"/") && !yield(backup.Info{Name: name, Size: int64(len(data))}, nil) {
+			if (folder == "" || strings.HasPrefix(name, folder+"/")) && !yield(backup.Info{Name: name, Size: int64(len(data))}, nil) {
 				return
 			}
 		}
@@ -83,7 +85,7 @@ func (m *Memory) Delete(ctx context.Context, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.files[name]; !ok {
-		return fmt.Errorf("delete: %w", fs.ErrNotExist)
+		return fmt.Errorf("delete %s: %w", name, fs.ErrNotExist)
 	}
 	delete(m.files, name)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -19,14 +20,28 @@ const (
 	index = "index/4f00000000000000000000000000000000000000000000000000000000000000"
 )
 
-// Run judges a store. open gives a fresh, empty one for each subtest.
+// Run judges a store. open gives a fresh, empty one for each subtest; a
+// backup.Maker is made before it is used.
 func Run(t *testing.T, open func(t *testing.T) backup.Store) {
 	t.Helper()
 	for name, rule := range map[string]func(t *testing.T, s backup.Store){
-		"put then read": putThenRead, "create only": createOnly, "ranges": ranges, "missing": missing, "list": list,
-		"delete": remove, "cancelled": cancelled, "concurrent": concurrent, "one wins": oneWins, "name": named,
+		"put then read": putThenRead, "create only": createOnly, "put again": putAgain, "ranges": ranges, "missing": missing, "list": list,
+		"delete": remove, "cancelled": cancelled, "concurrent": concurrent, "one wins": oneWins, "name": named, "errors": errorsName,
 	} {
-		t.Run(name, func(t *testing.T) { rule(t, open(t)) })
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			makePlace(t, s)
+			rule(t, s)
+		})
+	}
+}
+
+func makePlace(t *testing.T, s backup.Store) {
+	t.Helper()
+	if m, ok := s.(backup.Maker); ok {
+		if err := errors.Join(m.Make(t.Context()), m.Make(t.Context())); err != nil {
+			t.Fatalf("Make, twice, gave %v", err)
+		}
 	}
 }
 
@@ -85,6 +100,44 @@ func createOnly(t *testing.T, s backup.Store) {
 	}
 }
 
+// putAgain: a client that lost the answer asks again.
+func putAgain(t *testing.T, s backup.Store) {
+	t.Helper()
+	for name, data := range map[string]string{pack: "whole", index: "", "config": "c"} {
+		put(t, s, name, []byte(data))
+		if err := s.Put(t.Context(), name, []byte(data)); err != nil {
+			t.Errorf("a second Put of equal bytes gave %v; it is a success", err)
+		}
+		for _, other := range []string{data + "x", "X" + data[min(1, len(data)):]} {
+			if err := s.Put(t.Context(), name, []byte(other)); !errors.Is(err, fs.ErrExist) {
+				t.Errorf("a second Put of other bytes gave %v; it must give fs.ErrExist", err)
+			}
+		}
+		if got := string(read(t, s, name, 0, 100)); got != data {
+			t.Errorf("a repeated Put changed the file to %q", got)
+		}
+	}
+}
+
+// errorsName: whoever reads an error has to find the file.
+func errorsName(t *testing.T, s backup.Store) {
+	t.Helper()
+	put(t, s, pack, []byte("first"))
+	_, readErr := s.Read(t.Context(), pack2, 0, 1)
+	_, rangeErr := s.Read(t.Context(), pack, -1, 1)
+	for what, c := range map[string]struct {
+		err  error
+		name string
+	}{
+		"Put of other bytes": {s.Put(t.Context(), pack, []byte("other")), pack}, "Read of an absent file": {readErr, pack2},
+		"Read of a bad range": {rangeErr, pack}, "Delete of an absent file": {s.Delete(t.Context(), pack2), pack2},
+	} {
+		if c.err == nil || !strings.Contains(c.err.Error(), c.name) {
+			t.Errorf("%s gave %q; it must name %s", what, fmt.Sprint(c.err), c.name)
+		}
+	}
+}
+
 func ranges(t *testing.T, s backup.Store) {
 	t.Helper()
 	put(t, s, pack, []byte("0123456789"))
@@ -124,6 +177,10 @@ func list(t *testing.T, s backup.Store) {
 	}
 	if got, want := names(t, s, "index"), []string{index + " 0"}; !slices.Equal(got, want) {
 		t.Errorf("List of index gave %v, not %v", got, want)
+	}
+	put(t, s, "config", []byte("def"))
+	if got, want := names(t, s, ""), []string{"config 3", pack + " 1", pack2 + " 2", index + " 0"}; !slices.Equal(got, want) {
+		t.Errorf("List of the whole store gave %v, not %v", got, want)
 	}
 	for _, err := range s.List(t.Context(), "data") {
 		if err != nil {

@@ -23,10 +23,56 @@ func TestStore(t *testing.T) {
 	})
 }
 
+// An unmounted disk leaves no folder, or the empty one it was mounted on.
+func TestAVanishedFolderIsAnErrorAndNeverMadeAnew(t *testing.T) {
+	for what, leave := range map[string]bool{"no folder": false, "an empty mount point": true} {
+		t.Run(what, func(t *testing.T) {
+			backuptest.Vanishing(t, func(t *testing.T) (backup.Store, func(), func()) {
+				dir := filepath.Join(t.TempDir(), "mount")
+				s, err := Open(dir)
+				require.NoError(t, err)
+				return s, func() {
+						require.NoError(t, os.Rename(dir, dir+".unmounted"))
+						if leave {
+							require.NoError(t, os.Mkdir(dir, 0o700))
+						}
+					}, func() {
+						left, err := os.ReadDir(dir)
+						if leave {
+							require.NoError(t, err)
+							require.Empty(t, left, "nothing was made under the mount point")
+							require.NoError(t, os.Remove(dir))
+						} else {
+							require.ErrorIs(t, err, fs.ErrNotExist, "nothing was made in its place")
+						}
+						require.NoError(t, os.Rename(dir+".unmounted", dir))
+					}
+			})
+		})
+	}
+}
+
+// Copies of repositories lose their empty folders (archives, git): that is no
+// vanished disk.
+func TestAMissingFolderOfARepositoryIsEmpty(t *testing.T) {
+	dir := t.TempDir()
+	s := made(t, dir)
+	require.NoError(t, s.Put(t.Context(), "config", []byte("c")))
+	for _, folder := range folders() {
+		require.NoError(t, os.Remove(filepath.Join(dir, folder)))
+		for _, err := range s.List(t.Context(), folder) {
+			require.NoError(t, err)
+		}
+		require.ErrorIs(t, s.Delete(t.Context(), folder+"/ab"), fs.ErrNotExist)
+		require.NoError(t, s.Put(t.Context(), folder+"/ab", []byte("x")))
+	}
+}
+
 func TestStoreWithoutHardLinks(t *testing.T) {
 	for name, rule := range map[string]string{"put": "data/ab/x", "top": "config"} {
 		t.Run(name, func(t *testing.T) {
 			s := forgetful(t, &memoryDisk{noLinks: true})
+			require.NoError(t, s.Make(t.Context()))
 			require.NoError(t, s.Put(t.Context(), rule, []byte("a")))
 			require.ErrorIs(t, s.Put(t.Context(), rule, []byte("b")), fs.ErrExist)
 			data, err := s.Read(t.Context(), rule, 0, 9)
@@ -36,10 +82,18 @@ func TestStoreWithoutHardLinks(t *testing.T) {
 	}
 }
 
-func TestModes(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "r")
+// made opens a store and makes its folder.
+func made(t *testing.T, dir string) *Store {
+	t.Helper()
 	s, err := Open(dir)
 	require.NoError(t, err)
+	require.NoError(t, s.Make(t.Context()))
+	return s
+}
+
+func TestModes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "r")
+	s := made(t, dir)
 	require.NoError(t, s.Put(t.Context(), "config", []byte("c")))
 	require.NoError(t, s.Put(t.Context(), "data/ab/cd", []byte("c")))
 	require.NoError(t, filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
@@ -80,8 +134,7 @@ func TestNamesCannotLeaveTheFolder(t *testing.T) {
 
 func TestLeftoversAreNeverSeen(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Open(dir)
-	require.NoError(t, err)
+	s := made(t, dir)
 	require.NoError(t, s.Put(t.Context(), "data/ab/cd", []byte("c")))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "data", "ab", "tmp-123"), []byte("half"), 0o600))
 	n := 0
@@ -237,11 +290,18 @@ func (d *memoryDisk) crash(t *testing.T, dir string) {
 func TestPutFlushesInOrder(t *testing.T) {
 	d := &memoryDisk{}
 	s := forgetful(t, d)
+	require.NoError(t, s.Make(t.Context()))
+	require.Equal(t, []string{"mkdir data", "syncdir ."}, d.events[:2])
+	require.Equal(t, "syncdir .", d.events[len(d.events)-1], "for what an interrupted Make has left")
+	d.events = nil
 	require.NoError(t, s.Put(t.Context(), "data/ab/cd", []byte("x")))
 	require.Equal(t, []string{
-		"mkdir data", "syncdir .", "mkdir data/ab", "syncdir data",
+		"mkdir data/ab", "syncdir data",
 		"create data/ab/tmp", "write", "sync", "link data/ab/cd", "syncdir data/ab", "remove data/ab/tmp",
 	}, d.events)
+	d.events = nil
+	require.NoError(t, s.Put(t.Context(), "data/ab/cd", []byte("x")))
+	require.Equal(t, []string{"syncdir data/ab"}, d.events, "asked again: the first may not have got so far")
 	d.events = nil
 	require.NoError(t, s.Delete(t.Context(), "data/ab/cd"))
 	require.Equal(t, []string{"remove data/ab/cd", "syncdir data/ab"}, d.events)
@@ -254,6 +314,7 @@ func TestPowerFailureAtEveryMoment(t *testing.T) {
 		for failAt := 1; ; failAt++ {
 			d := &memoryDisk{failAt: failAt, noLinks: noLinks}
 			s := forgetful(t, d)
+			_ = s.Make(t.Context()) // what is lost with it is refused below
 			done := map[string]bool{}
 			names := []string{"config", "data/ab/1", "data/ab/2", "data/cd/3", "snapshots/4"}
 			for _, name := range names {

@@ -9,14 +9,17 @@
 // column, neither in rows, nor in indexes, nor in statistics. Triggers do not
 // run while columns are stripped. The live database is only read.
 //
+// A killed process leaves its private copy behind. The next job that has the
+// same Config.Staging removes it: the lock of the folder, which goes with the
+// process, tells it from the copy of a job that lives. Where there are no such
+// locks (Windows, some network file systems), a job has to have been silent for
+// 30 minutes, by the modification time of its folder, which it refreshes.
+//
 // It does not promise: to hide the private copy from who reads the staging
 // folder while the job runs. It has mode 0700 and is removed on every path
-// out of the run. A killed process leaves it behind; the next job with the
-// same Config.Staging removes it, once nobody has kept it alive for 30
-// minutes (by its modification time, which a running job refreshes). In the
-// system's temporary folder nobody looks for it: set Config.Staging, to a
-// folder on the disk where the database is, before which others have no
-// access.
+// out of the run. Set Config.Staging to a folder of the same machine, on the
+// disk where the database is, before which others have no access; two machines
+// that share one may not see each other's locks.
 //
 // Which call first: [New]; [VerifyRows] is the first step of a restore.
 //
@@ -24,8 +27,8 @@
 // of the pool, for the time of the copy.
 //
 // Errors: they come wrapped in backup.ErrSource; nothing was committed, run
-// the job again. [ErrStrip] is permanent: a declared column does not exist,
-// or cannot be NULL. [ErrIntegrity] is permanent: the database is damaged.
+// the job again. [ErrStrip] is permanent: a declared column does not exist in
+// any spelling of its case, or cannot be NULL. [ErrIntegrity] is permanent: the database is damaged.
 //
 // Format and compatibility: one SQLite file; digests as in formats.md,
 // section 9. A row's key is its primary key as text (integers in decimal,

@@ -36,7 +36,10 @@ INSERT INTO contacts VALUES ('p1', x'01', 748043624)`)
 	if _, err := job.RunOnce(ctx); err != nil {
 		fmt.Println(err)
 	}
-	report, err := repos[0].Restore(ctx, backup.Latest, filepath.Join(dir, "staging"), sqlitesource.VerifyRows("sqlite", key.Manifests()))
+	rebuild := backup.Step{Name: "rebuild indexes", Meets: backup.NeedIndexes, Run: func(context.Context, string) error {
+		return nil // table.RebuildIndexes
+	}}
+	report, err := repos[0].Restore(ctx, backup.LatestOf("nightly"), filepath.Join(dir, "staging"), sqlitesource.VerifyRows("sqlite", key.Manifests()), rebuild)
 	fmt.Println(report.Steps[0].Name, report.Manifest.Sources[1].Rows, report.Manifest.Sources[1].Stripped, err)
 	// Output: verify rows 1 [email_idx] <nil>
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/backup"
+	"github.com/crmguard/crmguard/internal/filelock"
 )
 
 // The sentinels of this package.
@@ -30,11 +31,12 @@ type Config struct {
 	// DB is the live database.
 	DB *sql.DB
 	// Strip names, by table, the lookup index columns that are set to NULL in
-	// the copy. They must be nullable. A restore rebuilds them.
+	// the copy, spelt in any case, as in SQL. They must be nullable. A restore
+	// rebuilds them.
 	Strip map[string][]string
 	// Staging is the folder in which the private copy is made; "" means the
-	// system's temporary folder. The copy holds what the database holds. Name
-	// a folder: only there is found again what a killed job left behind.
+	// system's temporary folder. The copy holds what the database holds: name
+	// a folder of this machine before which others have no access.
 	Staging string
 }
 
@@ -62,25 +64,22 @@ func (s *Source) Kind() string { return Kind }
 
 // Snapshot copies the database, strips and proves the copy, and writes it.
 func (s *Source) Snapshot(ctx context.Context, w *backup.Writer) (err error) {
-	if s.cfg.Staging != "" {
-		if err := removeLeft(s.cfg.Staging); err != nil {
-			return err
-		}
+	if err := removeLeft(s.cfg.Staging, filelock.Try); err != nil {
+		return err
 	}
-	dir, err := os.MkdirTemp(s.cfg.Staging, stagingPrefix)
+	dir, release, err := makeStaging(s.cfg.Staging)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	defer keepAlive(dir, stagingRefresh)()
+	defer func() { err = errors.Join(err, release()) }()
 	if strings.ContainsAny(dir, "?#%") {
 		return fmt.Errorf("sqlitesource: Staging must not contain '?', '#' or '%%': %w", backup.ErrConfig)
 	}
-	final, err := s.stage(ctx, dir)
+	final, stripped, err := s.stage(ctx, dir)
 	if err != nil {
 		return err
 	}
-	if err := s.digest(ctx, w, final); err != nil {
+	if err := s.digest(ctx, w, final, stripped); err != nil {
 		return err
 	}
 	f, err := os.Open(final)
@@ -95,24 +94,29 @@ func (s *Source) Snapshot(ctx context.Context, w *backup.Writer) (err error) {
 	return w.File(s.cfg.File, info, f)
 }
 
-// stage makes the copy that goes into the snapshot and returns its path.
-func (s *Source) stage(ctx context.Context, dir string) (string, error) {
+// stage makes the copy that goes into the snapshot. It returns its path, and
+// what was stripped by the names that the database has for it.
+func (s *Source) stage(ctx context.Context, dir string) (final string, stripped map[string][]string, err error) {
 	first := filepath.Join(dir, "live.db")
 	if err := vacuumInto(ctx, s.cfg.DB, first); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if len(s.cfg.Strip) == 0 {
-		return first, nil
+		return first, nil, nil
 	}
-	final := filepath.Join(dir, "stripped.db")
-	err := s.with(ctx, first, func(db *sql.DB) error {
+	final = filepath.Join(dir, "stripped.db")
+	err = s.with(ctx, first, func(db *sql.DB) error {
 		// The copy is private and thrown away on any error: no journal.
 		for _, pragma := range []string{"journal_mode=OFF", "synchronous=OFF", "secure_delete=ON", "foreign_keys=OFF"} {
 			if err := pragmaText(ctx, db, pragma); err != nil {
 				return err
 			}
 		}
-		for table, columns := range s.cfg.Strip {
+		var err error
+		if stripped, err = strippable(ctx, db, s.cfg.Strip); err != nil {
+			return err
+		}
+		for table, columns := range stripped {
 			if err := strip(ctx, db, table, columns); err != nil {
 				return err
 			}
@@ -120,10 +124,10 @@ func (s *Source) stage(ctx context.Context, dir string) (string, error) {
 		return vacuumInto(ctx, db, final)
 	})
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	// The first copy still held the index columns.
-	return final, os.Remove(first)
+	return final, stripped, os.Remove(first)
 }
 
 func vacuumInto(ctx context.Context, db *sql.DB, path string) error {
@@ -166,7 +170,7 @@ func (s *Source) with(ctx context.Context, path string, do func(db *sql.DB) erro
 }
 
 // digest proves the final copy and tells the manifest about its tables.
-func (s *Source) digest(ctx context.Context, w *backup.Writer, path string) error {
+func (s *Source) digest(ctx context.Context, w *backup.Writer, path string, strip map[string][]string) error {
 	return s.with(ctx, path, func(db *sql.DB) error {
 		if err := integrity(ctx, db); err != nil {
 			return err
@@ -181,7 +185,7 @@ func (s *Source) digest(ctx context.Context, w *backup.Writer, path string) erro
 			return err
 		}
 		for _, t := range tables {
-			stripped := s.cfg.Strip[t.name]
+			stripped := strip[t.name]
 			if err := provesStripped(ctx, db, t.name, stripped); err != nil {
 				return err
 			}
@@ -189,7 +193,7 @@ func (s *Source) digest(ctx context.Context, w *backup.Writer, path string) erro
 			if err != nil {
 				return err
 			}
-			if err := w.Table(backup.Table{Name: t.name, Rows: rows, Sum: sum, Stripped: sorted(stripped)}); err != nil {
+			if err := w.Table(backup.Table{Name: t.name, Rows: rows, Sum: sum, Stripped: stripped}); err != nil {
 				return err
 			}
 		}

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
@@ -19,6 +18,7 @@ import (
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/backup/localstore"
 	"github.com/crmguard/crmguard/backup/sqlitesource"
+	"github.com/crmguard/crmguard/internal/filelock"
 )
 
 type tagger struct{}
@@ -110,7 +110,7 @@ func TestSnapshotHoldsRowsButNeitherIndexValuesNorDeletedRows(t *testing.T) {
 	repo, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: db, Strip: strip(), Staging: t.TempDir()})
 	require.NoError(t, err)
 	dir := filepath.Join(t.TempDir(), "restored")
-	report, err := repo.Restore(t.Context(), backup.Latest, dir, sqlitesource.VerifyRows("sqlite", tagger{}))
+	report, err := repo.Restore(t.Context(), backup.Latest, dir, sqlitesource.VerifyRows("sqlite", tagger{}), rebuild())
 	require.NoError(t, err)
 	require.True(t, report.Verified)
 	file, err := os.ReadFile(filepath.Join(dir, "db", "crm.db"))
@@ -165,7 +165,7 @@ func TestVerifyRowsFindsEveryChange(t *testing.T) {
 				_, err = db.ExecContext(ctx, change)
 				return errors.Join(err, db.Close())
 			}}
-			_, err := repo.Restore(t.Context(), backup.Latest, dir, tamper, sqlitesource.VerifyRows("sqlite", tagger{}))
+			_, err := repo.Restore(t.Context(), backup.Latest, dir, tamper, sqlitesource.VerifyRows("sqlite", tagger{}), rebuild())
 			var step *backup.StepError
 			require.ErrorAs(t, err, &step)
 			require.Equal(t, "verify rows", step.Step)
@@ -206,20 +206,53 @@ func TestAFailingSourceLeavesNoSnapshotAndNoCopy(t *testing.T) {
 // with all index values: the next job removes it, and nothing else.
 func TestTheCopyOfAKilledJobGoesWithTheNextJob(t *testing.T) {
 	staging := t.TempDir()
-	long := time.Now().Add(-time.Hour)
-	leave := func(name string, age time.Time) string {
+	leave := func(name string) string {
 		file := filepath.Join(staging, name, "live.db")
 		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
 		require.NoError(t, os.WriteFile(file, []byte(indexNeedle), 0o600))
-		require.NoError(t, os.Chtimes(filepath.Dir(file), age, age))
 		return file
 	}
-	left, running, foreign := leave("crmguard-backup-123", long), leave("crmguard-backup-456", time.Now()), leave("others", long)
-	_, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: live(t), Strip: strip(), Staging: staging})
+	left, running, foreign := leave("crmguard-backup-123"), leave("crmguard-backup-456"), leave("others")
+	lock, err := os.Open(filepath.Dir(running))
+	require.NoError(t, err)
+	defer lock.Close()
+	held, err := filelock.Try(lock)
+	require.NoError(t, err)
+	require.True(t, held)
+	_, err = run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: live(t), Strip: strip(), Staging: staging})
 	require.NoError(t, err)
 	require.NoDirExists(t, filepath.Dir(left))
 	require.FileExists(t, running, "another job works there")
 	require.FileExists(t, foreign)
+}
+
+// SQL takes names in any case: so does Strip, or a capital letter would leave
+// the values in the backup.
+func TestColumnsAreStrippedInWhateverCaseTheyAreSpelt(t *testing.T) {
+	for name, spelt := range map[string]map[string][]string{
+		"table":       {"Contacts": {"email_idx", "phone_idx"}},
+		"columns":     {"contacts": {"EMAIL_IDX", "Phone_Idx"}},
+		"both, twice": {"CONTACTS": {"Email_idx"}, "contacts": {"email_idx", "phone_IDX", "PHONE_IDX"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			repo, err := run(t, sqlitesource.Config{Name: "db", File: "crm.db", DB: live(t), Strip: spelt, Staging: t.TempDir()})
+			require.NoError(t, err)
+			m, err := repo.Manifest(t.Context(), backup.Latest)
+			require.NoError(t, err)
+			require.Equal(t, []string{"email_idx", "phone_idx"}, m.Sources[1].Stripped, "by the names that the database has for them")
+			for b, err := range repo.Blobs(t.Context()) {
+				require.NoError(t, err)
+				require.NotContains(t, string(b.Data), indexNeedle)
+			}
+			_, err = repo.Restore(t.Context(), backup.Latest, filepath.Join(t.TempDir(), "x"), sqlitesource.VerifyRows("sqlite", tagger{}), rebuild())
+			require.NoError(t, err)
+		})
+	}
+}
+
+// rebuild stands for the step that rebuilds the lookup indexes.
+func rebuild() backup.Step {
+	return backup.Step{Name: "rebuild", Meets: backup.NeedIndexes, Run: func(context.Context, string) error { return nil }}
 }
 
 func TestADamagedDatabaseIsNotBackedUp(t *testing.T) {
@@ -260,7 +293,11 @@ func TestFrozenRowsVerify(t *testing.T) {
 	repo, err := backup.Open(t.Context(), store, backup.Config{Key: key, Manifests: tagger{}})
 	require.NoError(t, err)
 	target := filepath.Join(t.TempDir(), "x")
-	_, err = repo.Restore(t.Context(), backup.Latest, target, sqlitesource.VerifyRows("sqlite", tagger{}))
+	steps := []backup.Step{sqlitesource.VerifyRows("sqlite", tagger{}), rebuild()}
+	for _, need := range []backup.Need{backup.NeedKeys, backup.NeedTrail, backup.NeedLedger} {
+		steps = append(steps, backup.Step{Name: string(need), Meets: need, Run: func(context.Context, string) error { return nil }})
+	}
+	_, err = repo.Restore(t.Context(), backup.Latest, target, steps...)
 	require.NoError(t, err)
 	require.NoError(t, backup.Opened(target))
 }

@@ -1,29 +1,75 @@
 package sqlitesource
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/filelock"
 )
 
-// A job shows that it lives by the modification time of its staging folder:
-// that works on every system and across containers, where process ids mean
-// nothing and file locks may not hold.
+// A job holds the lock of its staging folder, which goes with its process
+// however that ends. Where there are no such locks, it shows that it lives by
+// the modification time of the folder.
 const (
 	stagingPrefix  = "crmguard-backup-"
 	stagingRefresh = 5 * time.Minute
 	stagingStale   = 30 * time.Minute
 )
 
+// makeStaging makes a folder that no other job takes away until release is
+// called, which removes it.
+func makeStaging(parent string) (dir string, release func() error, err error) {
+	for {
+		dir, err := os.MkdirTemp(parent, stagingPrefix)
+		if err != nil {
+			return "", nil, err
+		}
+		letGo, err := hold(dir)
+		if errors.Is(err, filelock.ErrSwept) {
+			continue
+		}
+		if err != nil {
+			return "", nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		stop := keepAlive(dir, stagingRefresh)
+		return dir, func() error {
+			stop()
+			return errors.Join(os.RemoveAll(dir), letGo())
+		}, nil
+	}
+}
+
+// hold locks a folder that was just made.
+func hold(dir string) (letGo func() error, err error) {
+	if runtime.GOOS == "windows" { // no locks, and an open folder cannot be removed
+		return func() error { return nil }, nil
+	}
+	lock, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, filelock.ErrSwept
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := filelock.Hold(lock, func() (os.FileInfo, error) { return os.Lstat(dir) }); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock.Close, nil
+}
+
 // removeLeft removes the folders of jobs that were killed: they may hold the
-// copy from which nothing was stripped yet.
-func removeLeft(staging string) error {
-	entries, err := os.ReadDir(staging)
+// copy from which nothing was stripped yet. try is filelock.Try.
+func removeLeft(staging string, try func(*os.File) (held bool, err error)) error {
+	parent := cmp.Or(staging, os.TempDir())
+	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return fmt.Errorf("sqlitesource: look for what killed jobs left: %w", err)
 	}
@@ -31,18 +77,34 @@ func removeLeft(staging string) error {
 		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), stagingPrefix) {
 			continue
 		}
-		info, err := entry.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // its job ended meanwhile
-		}
-		if err == nil && time.Since(info.ModTime()) > stagingStale {
-			err = os.RemoveAll(filepath.Join(staging, entry.Name()))
-		}
-		if err != nil {
+		err := removeUnheld(filepath.Join(parent, entry.Name()), try)
+		if err != nil && staging != "" { // in the system's folder it may be anybody's
 			return fmt.Errorf("sqlitesource: remove what a killed job left: %w", err)
 		}
 	}
 	return nil
+}
+
+// removeUnheld removes a folder that certainly no living job works in.
+func removeUnheld(dir string, try func(*os.File) (held bool, err error)) error {
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // its job ended meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	dead := time.Since(info.ModTime()) > stagingStale
+	if lock, err := os.Open(dir); err == nil {
+		defer lock.Close()
+		if held, err := try(lock); err == nil {
+			dead = held
+		}
+	}
+	if !dead {
+		return nil
+	}
+	return os.RemoveAll(dir)
 }
 
 // keepAlive refreshes the folder until the returned func is called. Where it

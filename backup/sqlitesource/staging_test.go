@@ -1,15 +1,21 @@
 package sqlitesource
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/filelock"
 )
 
-// A job that takes long is not mistaken for a dead one.
+func withoutLocks(*os.File) (bool, error) { return false, errors.ErrUnsupported }
+
+// Where there are no locks, a job that takes long is not mistaken for a dead
+// one.
 func TestARunningJobKeepsItsFolderAlive(t *testing.T) {
 	staging := t.TempDir()
 	dir := filepath.Join(staging, stagingPrefix+"running")
@@ -22,10 +28,43 @@ func TestARunningJobKeepsItsFolderAlive(t *testing.T) {
 		return err == nil && time.Since(info.ModTime()) < stagingRefresh
 	}, 10*time.Second, time.Millisecond)
 	stop()
-	require.NoError(t, removeLeft(staging))
+	require.NoError(t, removeLeft(staging, withoutLocks))
 	require.DirExists(t, dir)
 	require.NoError(t, os.Chtimes(dir, old, old))
-	require.NoError(t, removeLeft(staging))
+	require.NoError(t, removeLeft(staging, withoutLocks))
 	require.NoDirExists(t, dir, "without the refreshing it is taken for dead")
-	require.Error(t, removeLeft(dir))
+	require.Error(t, removeLeft(dir, withoutLocks))
+}
+
+// Where there are locks, nothing else counts: not the age of the folder of a
+// job that lives, nor the youth of one that was killed. The clock may jump.
+func TestOnlyTheLockSaysWhoLives(t *testing.T) {
+	staging := t.TempDir()
+	dir, release, err := makeStaging(staging)
+	require.NoError(t, err)
+	for _, at := range []time.Time{time.Now(), time.Now().AddDate(-10, 0, 0), time.Now().AddDate(10, 0, 0)} {
+		require.NoError(t, os.Chtimes(dir, at, at))
+		killed := filepath.Join(staging, stagingPrefix+"killed")
+		require.NoError(t, os.MkdirAll(filepath.Join(killed, "deep"), 0o700))
+		require.NoError(t, os.Chtimes(killed, at, at))
+		require.NoError(t, removeLeft(staging, filelock.Try))
+		require.DirExists(t, dir, "its job lives")
+		require.NoDirExists(t, killed)
+	}
+	require.NoError(t, release())
+	left, err := os.ReadDir(staging)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// Without a folder of its own a job clears up in the system's.
+func TestTheSystemsTemporaryFolderIsClearedToo(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	killed, foreign := filepath.Join(temp, stagingPrefix+"killed"), filepath.Join(temp, "foreign")
+	require.NoError(t, os.Mkdir(killed, 0o700))
+	require.NoError(t, os.Mkdir(foreign, 0o700))
+	require.NoError(t, removeLeft("", filelock.Try))
+	require.NoDirExists(t, killed)
+	require.DirExists(t, foreign)
 }

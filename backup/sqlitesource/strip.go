@@ -12,14 +12,9 @@ import (
 // quote makes an SQL identifier.
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-func sorted(names []string) []string { return slices.Sorted(slices.Values(names)) }
-
 // strip sets columns of the copy to NULL, and takes out of the planner's
 // statistics the samples that quote their values.
 func strip(ctx context.Context, db *sql.DB, table string, columns []string) error {
-	if err := strippable(ctx, db, table, columns); err != nil {
-		return err
-	}
 	triggers, err := dropTriggers(ctx, db, table)
 	if err != nil {
 		return err
@@ -41,21 +36,40 @@ func strip(ctx context.Context, db *sql.DB, table string, columns []string) erro
 	return forgetSamples(ctx, db, table)
 }
 
-func strippable(ctx context.Context, db *sql.DB, table string, columns []string) error {
-	if len(columns) == 0 {
-		return fmt.Errorf("%w: table %q: no columns given", ErrStrip, table)
-	}
-	for _, c := range columns {
-		var n int
-		err := db.QueryRowContext(ctx, `SELECT count(*) FROM pragma_table_info(?) WHERE name = ? AND "notnull" = 0 AND pk = 0`, table, c).Scan(&n)
+// strippable returns what to strip by the names that the database has for
+// it, sorted: SQL takes a name in any case, and so do we, or a column would
+// stay because of a capital letter. Tables and columns must exist and be
+// nullable.
+func strippable(ctx context.Context, db *sql.DB, want map[string][]string) (map[string][]string, error) {
+	found := map[string][]string{}
+	for asked, columns := range want {
+		tables, err := texts(ctx, db, `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow') AND name = ? COLLATE NOCASE`, asked)
 		if err != nil {
-			return fmt.Errorf("sqlitesource: columns of table %q: %w", table, err)
+			return nil, err
 		}
-		if n != 1 {
-			return fmt.Errorf("%w: %q of table %q", ErrStrip, c, table)
+		if len(tables) != 1 {
+			return nil, fmt.Errorf("%w: there is no table %q", ErrStrip, asked)
+		}
+		table := tables[0]
+		if len(columns) == 0 {
+			return nil, fmt.Errorf("%w: table %q: no columns given", ErrStrip, table)
+		}
+		for _, c := range columns {
+			names, err := texts(ctx, db, `SELECT name FROM pragma_table_info(?) WHERE name = ? COLLATE NOCASE AND "notnull" = 0 AND pk = 0`, table, c)
+			if err != nil {
+				return nil, err
+			}
+			if len(names) != 1 {
+				return nil, fmt.Errorf("%w: %q of table %q", ErrStrip, c, table)
+			}
+			found[table] = append(found[table], names[0])
 		}
 	}
-	return nil
+	for table, columns := range found {
+		slices.Sort(columns)
+		found[table] = slices.Compact(columns)
+	}
+	return found, nil
 }
 
 // dropTriggers keeps the application's triggers from seeing the update, and

@@ -69,22 +69,37 @@ func disaster(ctx context.Context, c *crm) error {
 func (c *crm) restoreSteps() []backup.Step {
 	steps := []backup.Step{
 		sqlitesource.VerifyRows("sqlite", c.vault.ManifestTagger()),
+		{Name: "keys stand where the snapshot needs them", Meets: backup.NeedKeys, Run: c.keysCover},
 		{Name: "open staging", Run: c.openStaging},
-		{Name: "rebuild lookup indexes", Run: func(ctx context.Context, _ string) error {
+		{Name: "rebuild lookup indexes", Meets: backup.NeedIndexes, Run: func(ctx context.Context, _ string) error {
 			return c.contacts.RebuildIndexes(c.live.db, tenant)(ctx)
 		}},
 		{Name: "gate after indexes", Run: c.gateStaysClosed("after the indexes were rebuilt")},
 		{Name: "refuse an older log", Run: c.refusesOlderLog},
-		{Name: "catch up the audit trail", Run: func(ctx context.Context, _ string) error { return c.live.trail.CatchUp(ctx) }},
+		{Name: "catch up the audit trail", Meets: backup.NeedTrail, Run: func(ctx context.Context, _ string) error { return c.live.trail.CatchUp(ctx) }},
 		{Name: "gate after audit", Run: c.gateStaysClosed("after the audit trail caught up")},
-		{Name: "replay the erasure ledger", Run: c.replay},
+		{Name: "replay the erasure ledger", Meets: backup.NeedLedger, Run: c.replay},
 		{Name: "verify row seals", Run: c.verifyRestoredSeals},
 		{Name: "boot gate", Run: func(ctx context.Context, _ string) error { return c.bootGate(ctx) }},
 	}
-	if c.settings.mutant == breakReplay {
-		steps = slices.DeleteFunc(steps, func(s backup.Step) bool { return s.Name == "replay the erasure ledger" })
+	if c.settings.mutant == breakReplay { // a step that says it did its work; without any, Restore refuses
+		i := slices.IndexFunc(steps, func(s backup.Step) bool { return s.Meets == backup.NeedLedger })
+		steps[i].Run = func(context.Context, string) error { return nil }
 	}
 	return steps
+}
+
+// keysCover proves that the keys at hand are no older than the snapshot.
+func (c *crm) keysCover(ctx context.Context, dir string) error {
+	data, err := os.ReadFile(filepath.Join(dir, ".crmguard", "manifest.json"))
+	if err != nil {
+		return err
+	}
+	m, err := backup.DecodeManifest(ctx, data, c.vault.ManifestTagger())
+	if err != nil {
+		return err
+	}
+	return c.vault.KeyCopy(c.path("keycopy"))(ctx, []byte(m.KeyPosition))
 }
 
 // openStaging opens the restored database. Its rows equal what the manifest
