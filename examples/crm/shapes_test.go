@@ -310,7 +310,7 @@ func shapesOfValues() []shape {
 			return []string{fmt.Sprintf("Person %05d", i), fmt.Sprintf("K%09d", i), fmt.Sprintf("V-%07d", i)}
 		})},
 		{"words of the machinery", 12, 0, noCountry, table(',', list("Email|Type|State|Job Title|Source|Group"), func(_ *rand.Rand, p invented, i int) []string {
-			words := []string{"contact.update", "contact.create", "crmguard_audit_events", "crmguard_audit_openings", "created INTEGER NOT NULL", "u-sales-1"}
+			words := []string{"contact.update", "contact.create", "crmguard_audit_events", "crmguard_audit_openings", "created INTEGER NOT NULL", "u-sales-1", "sqlite_autoindex_contacts_1"}
 			return []string{p.email, "contacts", words[i%len(words)], "Retired person", words[(i+1)%len(words)], "outsider crmguard_audit_events"}
 		})},
 		{"a word of the machinery in one row", 3, 0, without(noCountry, noEmail, []string{"search.values"}), table(',', list("Name|Group"), func(_ *rand.Rand, _ invented, i int) []string {

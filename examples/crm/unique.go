@@ -197,7 +197,7 @@ func (c *crm) machineryText(ctx context.Context) (string, error) {
 	}
 	say(schemaSQL, leftover(), logName, schemaID, wordsOfSteps())
 	for _, db := range []*sql.DB{c.live.db, c.keyDB} {
-		declared, err := texts(ctx, db, `SELECT sql FROM sqlite_master WHERE sql IS NOT NULL`)
+		declared, err := texts(ctx, db, `SELECT name FROM sqlite_master UNION ALL SELECT sql FROM sqlite_master WHERE sql IS NOT NULL`)
 		if err != nil {
 			return "", err
 		}
