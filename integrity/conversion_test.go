@@ -216,7 +216,7 @@ func TestTwoLayoutsThatReadOneTextAsTwoDatesAreRefused(t *testing.T) {
 		_, err := integrity.Import(t.Context(), rowsOf(), integrity.ImportOptions{Schema: contactSchema(t), Dates: layouts, ReportOnly: true}, nil)
 		return err
 	}
-	for _, layouts := range [][]string{{"01/02/2006", "02/01/2006"}, {"2.1.2006", "2006-01-02", "1.2.2006"}, {"2006-01-02", "2006-02-01"}} {
+	for _, layouts := range [][]string{{"01/02/2006", "02/01/2006"}, {"2.1.2006", "2006-01-02", "1.2.2006"}, {"2006-01-02", "2006-02-01"}, {"02/01/2006", "1/2/2006"}, {"2006-01-02", "20060102", "2006-2-1"}, {"01/02/2006", "_2/1/2006"}} {
 		require.ErrorIs(t, run(layouts...), integrity.ErrConfig, strings.Join(layouts, " "))
 	}
 	for _, layouts := range [][]string{{"01/02/2006", "02.01.2006", "2006-01-02"}, {"1/2/2006", "01/02/2006"}, {"2 Jan 2006", "Jan 2 2006"}} {

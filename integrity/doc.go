@@ -77,6 +77,14 @@
 // schema: who may declare another type or collation, or put a view in place of
 // the table, changes what a query finds without touching a row.
 //
+// JSON documents that say the same (RFC 8785) are one behind a seal: white
+// space, the order of members, escapes, 1 and 1.0. A query over their text
+// (LIKE, or ->> compared with '1') tells these apart, and so does SQLite with
+// 9007199254740993 and 9007199254740993.0: what a query decides by stands in a
+// column of its own, or is cast to a number. A Decimal needs a column that is
+// declared as a number or as text: where SQLite converts nothing (no declared
+// type, BLOB, ANY), the number 12.5 and the text '12.50' are one.
+//
 // # Which call first
 //
 // [NewSchema], then [Schema.Validate] for forms and [Import] with

@@ -31,7 +31,8 @@ func blank(v any, free bool) bool {
 
 // invisible holds for white space, for the characters with the property
 // Default_Ignorable_Code_Point of Unicode (format characters, fillers and
-// selectors, which show nothing of their own), and for the empty Braille cell.
+// selectors, which show nothing of their own), and for two that are drawn empty:
+// the Braille cell without dots and the null notehead.
 func invisible(r rune) bool {
 	switch {
 	case r < utf8.RuneSelf:
@@ -39,7 +40,7 @@ func invisible(r rune) bool {
 	case r >= 0xfff9 && r <= 0xfffb, r >= 0x13430 && r <= 0x1345f, unicode.Is(unicode.Prepended_Concatenation_Mark, r):
 		return false // format characters that show
 	}
-	return unicode.IsSpace(r) || r == '\u2800' ||
+	return unicode.IsSpace(r) || r == '\u2800' || r == '\U0001d159' ||
 		unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 

@@ -26,7 +26,7 @@ func codeOf(tb testing.TB, f integrity.Field, value any) integrity.Code {
 func TestWhatCannotBeSeenIsNotThere(t *testing.T) {
 	for _, empty := range []string{
 		"", " ", " \t\r\n", "\u0085", "\u00a0", "\u2003\u3000", "\u2028", "\u200b", "\u200c\u200d", "\u200e\u200f", "\u2060", "\ufeff", "\u00ad", "\u061c",
-		"\u3164", "\u115f\u1160", "\uffa0", "\u034f", "\u17b4", "\u180e", "\ufe0f", "\U000e0100", "\u2800", "\u2064", " \u200b\u3164 ",
+		"\u3164", "\u115f\u1160", "\uffa0", "\u034f", "\u17b4", "\u180e", "\ufe0f", "\U000e0100", "\u2800", "\U0001d159", "\u2064", " \u200b\u3164 ",
 	} {
 		for _, kind := range []integrity.Type{integrity.Text, integrity.Email, integrity.Phone} {
 			require.Equal(t, integrity.CodeRequired, codeOf(t, integrity.Field{Type: kind, Required: true}, empty), "%q", empty)

@@ -170,9 +170,10 @@ func newImport(o ImportOptions, rows iter.Seq2[Row, error], deliver func(context
 // also refuses one that reads as another date what an earlier one reads, such
 // as 03/04/2026: which of the two was meant is not in the file.
 func checkDates(layout string, earlier []string) error {
-	spring := time.Date(2026, time.March, 4, 0, 0, 0, 0, time.UTC)
-	if other, code := parseDate(spring.Format(layout), earlier); code == "" && other != spring.Format(time.DateOnly) {
-		return configErr("import: Dates: layout %q reads as one date what an earlier layout reads as another; keep the one that the file is written in", layout)
+	for _, other := range earlier { // either way: one may read more spellings than it writes
+		if readApart(other, layout) || readApart(layout, other) {
+			return configErr("import: Dates: layout %q reads as one date what an earlier layout reads as another; keep the one that the file is written in", layout)
+		}
 	}
 	for _, day := range []time.Time{
 		time.Date(1950, time.December, 31, 0, 0, 0, 0, time.UTC),
@@ -185,6 +186,13 @@ func checkDates(layout string, earlier []string) error {
 		}
 	}
 	return nil
+}
+
+// readApart reports whether reader takes what writer writes for another date.
+func readApart(writer, reader string) bool {
+	spring := time.Date(2026, time.March, 4, 0, 0, 0, 0, time.UTC)
+	read, code := parseDate(spring.Format(writer), []string{reader})
+	return code == "" && read != spring.Format(time.DateOnly)
 }
 
 func (r *importRun) all(ctx context.Context, rows iter.Seq2[Row, error]) error {

@@ -133,10 +133,28 @@ func (c *Config) validate() error {
 		}
 		names[s.Name()] = true
 	}
+	if c.Map.shreds() && !c.mayDestroyKeys() {
+		return bad("the map shreds, and no store destroys the key of the person: hand in a Func of class Shredded, or delete or redact instead")
+	}
 	if c.Open == nil && c.needsOpen() {
 		return bad("Open is missing, and the map has sealed columns to export")
 	}
 	return nil
+}
+
+// mayDestroyKeys reports whether a store can be the one that destroys the keys
+// of persons: a [Func] says so, and of stores that are none one has the rows.
+func (c *Config) mayDestroyKeys() bool {
+	unknown := 0
+	for _, s := range c.Stores {
+		switch f, ok := asFunc(s); {
+		case !ok:
+			unknown++
+		case f.Class == Shredded:
+			return true
+		}
+	}
+	return unknown > 1
 }
 
 func (c *Config) needsOpen() bool {

@@ -137,3 +137,51 @@ type shredder struct{ privacy.Store }
 func (shredder) Find(context.Context, privacy.Scope) ([]privacy.Row, error) {
 	return []privacy.Row{{Table: "keys", Class: privacy.Shredded, Count: 1}}, nil
 }
+
+// shredding is the data map with contacts whose bytes stay.
+func shredding() *privacy.Map {
+	m := dataMap()
+	for i := range m.Tables {
+		t := &m.Tables[i]
+		if t.Name != "contacts" {
+			continue
+		}
+		t.Erase = privacy.Null
+		for j := range t.Columns {
+			t.Columns[j].Sealed, t.Columns[j].Erase = true, privacy.Shred
+		}
+		t.Columns = append(t.Columns, privacy.Column{Name: t.Person, Category: "id", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: privacy.Retain})
+	}
+	return m
+}
+
+// opaque is a store that was not made from a Func, as the one of the rows.
+type opaque struct{ privacy.Store }
+
+// A row is certified as shredded where a key was destroyed, and not because the
+// map says so.
+func TestNothingIsShreddedWithoutAStoreThatDestroysKeys(t *testing.T) {
+	nothing := func(context.Context, string, string) error { return nil }
+	none := func(context.Context, string, string) (int, error) { return 0, nil }
+	keys := privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: nothing, Left: none}.Store()
+	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Erase: nothing, Left: none}.Store()
+	s := newSystem(t)
+	s.openWith(shredding())
+	rows := s.cfg.Stores[0]
+	for _, stores := range [][]privacy.Store{{rows}, {rows, openings}} {
+		s.cfg.Stores = stores
+		_, err := privacy.Open(t.Context(), s.cfg)
+		require.ErrorIs(t, err, privacy.ErrConfig)
+		require.ErrorContains(t, err, "no store destroys the key")
+	}
+	for _, stores := range [][]privacy.Store{{rows, keys}, {rows, openings, keys}, {rows, shredder{keys}}} {
+		s.cfg.Stores = stores
+		s.reopen()
+	}
+
+	s.cfg.Stores, s.cfg.NotCovered = []privacy.Store{rows, opaque{openings}}, nil
+	s.reopen() // it may destroy keys, and says of none that it did
+	c, err := privacy.VerifyCertificate(t.Context(), s.erase(s.contact("ann@a.example")).Certificate, s.public())
+	require.NoError(t, err)
+	require.Equal(t, []string{olderBackups + "all they hold, for no key of the person was destroyed"}, c.NotCovered)
+}

@@ -11,7 +11,7 @@ const (
 	Delete Action = "delete" // the row goes; for tables only
 	Null   Action = "null"   // the column becomes NULL
 	Redact Action = "redact" // the text becomes [RedactedText]
-	Shred  Action = "shred"  // the bytes stay; the person's key is destroyed by another store
+	Shred  Action = "shred"  // the bytes stay; the person's key is destroyed by another store, without which Open refuses
 	Retain Action = "retain" // the column stays: under the table's Keep, or (the person column) as a bare random id
 )
 
@@ -139,6 +139,14 @@ func (t Table) Stays() map[string]Action {
 		}
 	}
 	return actions
+}
+
+// shreds reports whether an erasure leaves bytes in place and relies on the
+// destruction of a key.
+func (m *Map) shreds() bool {
+	return slices.ContainsFunc(m.Tables, func(t Table) bool {
+		return t.Erase == Shred || slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Erase == Shred })
+	})
 }
 
 // Path returns the tables from t to the one that knows the person: t itself,

@@ -78,3 +78,19 @@ func TestFaultsOfExportsAreNamedByLineAndGoodRowsGoOn(t *testing.T) {
 	require.Len(t, quoted, 1)
 	require.Equal(t, "Street\nwith a \"second\" line", c.byID[quoted[0]].values["street"])
 }
+
+// What the traffic writes may stand under the new key already: such a change is
+// none between the rewriter's reading and its writing.
+func TestTheChangeInBetweenIsOfAFieldThatTheTrafficLeavesAlone(t *testing.T) {
+	c := &crm{}
+	for _, values := range []map[string]string{
+		{"job_title": "Gardener", "full_name": "Anna"},
+		{"job_title": "Gardener", "email": "anna@post.example"},
+		{"job_title": "Gardener", "city": "Bern", "last_name": "Anna"},
+	} {
+		field, value := c.changeable(&person{values: values})
+		require.NotEqual(t, "job_title", field)
+		require.NotEmpty(t, values[field], "only a field that is there is rewritten")
+		require.NotEmpty(t, value)
+	}
+}

@@ -120,10 +120,12 @@ func (n *needles) scanReader(r io.Reader, found func(needle)) error {
 
 // form is one way in which a copy of a value may stand somewhere. core is the
 // part of the value that these bytes tell for certain: all of it, but for
-// base64, which is cut where the neighbours take part in its characters.
+// base64, which is cut where the neighbours take part in its characters. Only
+// in a form of the value as written is it sure to stand where it was stored.
 type form struct {
 	name        string
 	bytes, core []byte
+	written     bool
 }
 
 // addAllForms makes a value known in every form in which a copy of it is
@@ -146,6 +148,7 @@ func formsOf(value string) iter.Seq[form] {
 				continue
 			}
 			for f := range encodings(spelling) {
+				f.written = spelling == value
 				if !yield(f) {
 					return
 				}
@@ -184,22 +187,22 @@ func encodings(spelling string) iter.Seq[form] {
 		plain := []byte(spelling)
 		digits := hex.EncodeToString(plain)
 		all := []form{
-			{"as written", plain, plain},
-			{"UTF-16LE", utf16Bytes(spelling, binary.LittleEndian), plain},
-			{"UTF-16BE", utf16Bytes(spelling, binary.BigEndian), plain},
-			{"hex", []byte(digits), plain},
-			{"hex", []byte(strings.ToUpper(digits)), plain},
+			{name: "as written", bytes: plain, core: plain},
+			{name: "UTF-16LE", bytes: utf16Bytes(spelling, binary.LittleEndian), core: plain},
+			{name: "UTF-16BE", bytes: utf16Bytes(spelling, binary.BigEndian), core: plain},
+			{name: "hex", bytes: []byte(digits), core: plain},
+			{name: "hex", bytes: []byte(strings.ToUpper(digits)), core: plain},
 		}
 		for _, escaped := range jsonForms(spelling) {
-			all = append(all, form{"JSON", []byte(escaped), plain})
+			all = append(all, form{name: "JSON", bytes: []byte(escaped), core: plain})
 		}
 		for _, escaped := range []string{url.QueryEscape(spelling), url.PathEscape(spelling)} {
-			all = append(all, form{"percent-encoded", []byte(escaped), plain}, form{"percent-encoded", []byte(lowerEscapes(escaped)), plain})
+			all = append(all, form{name: "percent-encoded", bytes: []byte(escaped), core: plain}, form{name: "percent-encoded", bytes: []byte(lowerEscapes(escaped)), core: plain})
 		}
 		for offset := range 3 {
 			for _, alphabet := range base64Alphabets() {
 				encoded, core := base64At(alphabet, plain, offset)
-				all = append(all, form{"base64", encoded, core})
+				all = append(all, form{name: "base64", bytes: encoded, core: core})
 			}
 		}
 		for _, f := range all {

@@ -296,6 +296,10 @@ func shapesOfValues() []shape {
 		{"e-mails that differ in capitals alone", 12, 0, noCountry, table(',', list("Email|Name"), func(_ *rand.Rand, p invented, i int) []string {
 			return []string{fmt.Sprintf([]string{"Ä%d@post.example", "ä%d@post.example"}[i%2], i/2), p.first}
 		})},
+		{"one number in two columns", 12, 0, without(noCountry, noEmail), table(',', list("Name|Phone|Mobile"), func(_ *rand.Rand, p invented, _ int) []string { return []string{p.last, p.phone, p.phone} })},
+		{"names in two normal forms", 3, 0, noCountry, table(',', list("Last Name|First Name|Email"), func(_ *rand.Rand, p invented, i int) []string {
+			return []string{[]string{"Mu\u0308ller-Lu\u0308denscheidt", "M\u00fcller-L\u00fcdenscheidt", "Strau\u00df"}[i], []string{"Ju\u0308rgen", "J\u00fcrgen", "Rene\u0301"}[i], p.email}
+		})},
 		{"one e-mail for all", 12, 0, noCountry, table(',', list("Email|Name"), func(_ *rand.Rand, p invented, _ int) []string {
 			return []string{"office@post.example", p.first + " " + p.last}
 		})},
@@ -306,7 +310,7 @@ func shapesOfValues() []shape {
 			return []string{fmt.Sprintf("Person %05d", i), fmt.Sprintf("K%09d", i), fmt.Sprintf("V-%07d", i)}
 		})},
 		{"words of the machinery", 12, 0, noCountry, table(',', list("Email|Type|State|Job Title|Source|Group"), func(_ *rand.Rand, p invented, i int) []string {
-			words := []string{"contact.update", "contact.create", "crmguard_audit_events", "crmguard_audit_openings", "created INTEGER NOT NULL", "u-sales-1"}
+			words := []string{"contact.update", "contact.create", "crmguard_audit_events", "crmguard_audit_openings", "created INTEGER NOT NULL", "u-sales-1", "sqlite_autoindex_contacts_1"}
 			return []string{p.email, "contacts", words[i%len(words)], "Retired person", words[(i+1)%len(words)], "outsider crmguard_audit_events"}
 		})},
 		{"a word of the machinery in one row", 3, 0, without(noCountry, noEmail, []string{"search.values"}), table(',', list("Name|Group"), func(_ *rand.Rand, _ invented, i int) []string {

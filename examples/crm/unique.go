@@ -16,7 +16,7 @@ const coreLength = 6
 // is found of them can only come from that person.
 type telling struct {
 	person *person
-	labels map[string]bool // the values with a form that is left
+	labels map[string]bool // the values that are left as they were written, each once
 	forms  []needle
 }
 
@@ -80,9 +80,8 @@ type filter struct {
 type entry struct {
 	owner int
 	label string
-	name  string
-	bytes []byte
-	gone  bool
+	form
+	gone bool
 }
 
 func newFilter() *filter {
@@ -97,7 +96,7 @@ func (f *filter) add(owner int, label, value string) {
 			continue
 		}
 		at := len(f.entries)
-		f.entries = append(f.entries, entry{owner: owner, label: label, name: form.name, bytes: form.bytes})
+		f.entries = append(f.entries, entry{owner: owner, label: label, form: form})
 		f.byForm[number], f.byCore[core] = append(f.byForm[number], at), append(f.byCore[core], at)
 	}
 }
@@ -127,14 +126,22 @@ func (f *filter) dropping(owner int, entries map[int][]int) func(int) {
 	}
 }
 
-// left are the forms of a candidate that were not dropped.
+// left are the forms of a candidate that were not dropped. Two values that are
+// one ("phone" and "mobile_phone") are found under the first label alone; and a
+// value of which only other spellings are left, because somebody else's is
+// spelt so, need not stand anywhere.
 func (f *filter) left(owner int) telling {
 	out := telling{labels: map[string]bool{}}
+	taken := map[string]bool{}
 	for _, e := range f.entries {
-		if e.owner == owner && !e.gone {
-			out.labels[e.label] = true
-			out.forms = append(out.forms, needle{e.bytes, e.label + ", " + e.name})
+		if e.owner != owner || e.gone {
+			continue
 		}
+		if e.written && !taken[string(e.bytes)] {
+			out.labels[e.label] = true
+		}
+		taken[string(e.bytes)] = true
+		out.forms = append(out.forms, needle{e.bytes, e.label + ", " + e.name})
 	}
 	return out
 }
@@ -190,7 +197,7 @@ func (c *crm) machineryText(ctx context.Context) (string, error) {
 	}
 	say(schemaSQL, leftover(), logName, schemaID, wordsOfSteps())
 	for _, db := range []*sql.DB{c.live.db, c.keyDB} {
-		declared, err := texts(ctx, db, `SELECT sql FROM sqlite_master WHERE sql IS NOT NULL`)
+		declared, err := texts(ctx, db, `SELECT name FROM sqlite_master UNION ALL SELECT sql FROM sqlite_master WHERE sql IS NOT NULL`)
 		if err != nil {
 			return "", err
 		}

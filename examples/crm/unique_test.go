@@ -88,6 +88,22 @@ func TestWhatTellsAPersonApartIsStillSearched(t *testing.T) {
 	}
 }
 
+// Only what is sure to stand somewhere counts as a value that is searched: a
+// value that two fields hold counts once, and one that is written as somebody
+// else's may be spelt counts for nothing, though its other spellings stay.
+func TestAValueCountsOnceAndAsItWasWritten(t *testing.T) {
+	f := newFilter()
+	f.add(0, "phone", "+49 30 1234567")
+	f.add(0, "mobile_phone", "+49 30 1234567")
+	f.add(0, "last_name", "Mu\u0308ller-Lu\u0308denscheidt")
+	f.drop(nobody, slices.Values([]string{"M\u00fcller-L\u00fcdenscheidt"}))
+	told := f.left(0)
+	require.Equal(t, map[string]bool{"phone": true}, told.labels)
+	found := 0
+	searchOf(told.forms).scan([]byte("mu\u0308ller-lu\u0308denscheidt"), func(needle) { found++ })
+	require.NotZero(t, found)
+}
+
 // Who is given their data is neither who is forgotten nor who shares a note
 // with them: what they were given stays in the folder, and is theirs.
 func TestWhoIsGivenTheirDataHasNoneOfWhoIsForgotten(t *testing.T) {
