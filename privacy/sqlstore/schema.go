@@ -45,7 +45,11 @@ func CheckSchema(ctx context.Context, db *sql.DB, m *privacy.Map) ([]Finding, er
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	if !isSQLite(ctx, db) {
+	sqlite, err := isSQLite(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	if !sqlite {
 		return nil, fmt.Errorf("sqlstore: check schema: %w", errors.ErrUnsupported)
 	}
 	live, err := liveSchema(ctx, db)
