@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -82,6 +83,38 @@ func TestACascadeIntoWhatIsKeptIsRefused(t *testing.T) {
 			require.ErrorContains(t, err, c.deleted)
 			require.ErrorContains(t, err, c.kept)
 			require.Contains(t, text, c.finding, name)
+		}
+	}
+}
+
+// A foreign key that takes from kept rows whom they are about, or what the
+// obligation is about, is refused like one that deletes them: nobody would find
+// them when the obligation ends.
+func TestAKeptRowIsNotEmptiedByTheDatabase(t *testing.T) {
+	table := `CREATE TABLE invoices (id TEXT PRIMARY KEY, person TEXT%s, street TEXT%s, issued INTEGER, contact TEXT%s, parent TEXT)`
+	for _, action := range []string{"SET NULL", "set default"} {
+		key := ` REFERENCES contacts(id) ON DELETE ` + action
+		for column, ddl := range map[string]string{
+			"person":  fmt.Sprintf(table, key, "", ""),
+			"street":  fmt.Sprintf(table, "", key, ""),
+			"contact": fmt.Sprintf(table, "", "", key),
+		} {
+			db := openDB(t)
+			exec(t, db, lawDDL+ddl)
+			_, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: lawMap()})
+			findings, checked := sqlstore.CheckSchema(t.Context(), db, lawMap())
+			require.NoError(t, checked)
+			finding := sqlstore.Finding{Kind: sqlstore.CascadeIntoKept, Table: "invoices", Column: column}
+			if column == "contact" { // the obligation does not need it
+				require.NoError(t, err)
+				require.NotContains(t, findings, finding)
+				continue
+			}
+			var refused *sqlstore.CascadeError
+			require.ErrorAs(t, err, &refused, column)
+			require.Equal(t, sqlstore.CascadeError{Deleted: "contacts", Kept: "invoices", Emptied: column}, *refused)
+			require.ErrorContains(t, err, "empty column "+column)
+			require.Contains(t, findings, finding)
 		}
 	}
 }
