@@ -148,3 +148,35 @@ func TestACascadeThatCameLaterLosesNothing(t *testing.T) {
 	require.Equal(t, "invoices i1", missing[0].Table+" "+missing[0].Key)
 	require.Len(t, missing, 1)
 }
+
+// A key that does not tell rows apart, in the map or by the collation of its
+// column, costs nobody else a row, nor what stands in it.
+func TestAKeyThatIsNoneReachesNobodyElse(t *testing.T) {
+	for name, c := range map[string]struct {
+		ddl   string
+		key   []string
+		erase privacy.Action
+	}{
+		"one column of two": {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT, PRIMARY KEY (no, person)) WITHOUT ROWID`, []string{"no"}, privacy.Delete},
+		"two of three":      {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT, PRIMARY KEY (no, part, person))`, []string{"no", "part"}, privacy.Delete},
+		"collation":         {`CREATE TABLE files (no TEXT COLLATE NOCASE, part INTEGER, person TEXT); CREATE UNIQUE INDEX files_no ON files (no COLLATE BINARY)`, []string{"no"}, privacy.Delete},
+		"rows that stay":    {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT)`, []string{"no"}, privacy.Null},
+	} {
+		db := openDB(t)
+		exec(t, db, c.ddl)
+		exec(t, db, `INSERT INTO files VALUES (?, 1, 'p1'), (?, 1, 'p2')`, "a", "A")
+		if name != "collation" {
+			exec(t, db, `UPDATE files SET no = 1`)
+		}
+		s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{
+			Name: "files", Key: c.key, Person: "person", Erase: c.erase,
+			Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Null}},
+		}}})
+		err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		var refused *sqlstore.KeyError
+		require.ErrorAs(t, err, &refused, name)
+		require.ErrorIs(t, err, privacy.ErrMap, name)
+		require.Equal(t, "files", refused.Table)
+		require.Equal(t, 2, count(t, db, `SELECT COUNT(person) FROM files`), name)
+	}
+}
