@@ -64,6 +64,10 @@ func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, pr
 	if err != nil {
 		return err
 	}
+	before, err := s.counts(ctx, tx)
+	if err != nil {
+		return err
+	}
 	gone := map[string][]located{}
 	for _, l := range found {
 		if !scope.Covers(l.row) || l.row.Clean {
@@ -89,6 +93,9 @@ func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, pr
 		if err := s.delete(ctx, tx, scope, t, gone[t.Name]); err != nil {
 			return err
 		}
+	}
+	if err := s.othersThere(ctx, tx, before, found); err != nil {
+		return err
 	}
 	return s.stillThere(ctx, tx, scope, found)
 }

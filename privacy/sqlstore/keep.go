@@ -34,15 +34,16 @@ func (e *CascadeError) Error() string {
 func (e *CascadeError) Is(target error) bool { return target == privacy.ErrMap }
 
 // LostError says that an erasure was taken back, because in its transaction a
-// row disappeared that the map keeps: by a cascade or a trigger. Permanent
-// until the schema is mended; nothing has been erased.
+// row disappeared that was to stay, by a cascade or a trigger: one that the map
+// keeps, or one of another person. Permanent until the schema is mended;
+// nothing has been erased.
 type LostError struct {
-	Table string // whose row was kept
+	Table string // whose row was to stay
 }
 
 // Error names the table.
 func (e *LostError) Error() string {
-	return fmt.Sprintf("sqlstore: erase: a row of table %s, which the map keeps, was deleted with others (a cascade or a trigger): nothing was erased", e.Table)
+	return fmt.Sprintf("sqlstore: erase: a row of table %s that was to stay was deleted with others (a cascade or a trigger): nothing was erased", e.Table)
 }
 
 // staysInPlace reports whether rows of the table may outlive the erasure of a
@@ -154,12 +155,60 @@ func (s *Store) checkKept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.shared = sharedCascades(s.cfg.Map, edges)
 	if found := losses(s.cfg.Map, edges); len(found) > 0 {
 		refused := &CascadeError{Deleted: found[0].deleted, Kept: found[0].kept}
 		if found[0].empties {
 			refused.Emptied = found[0].column
 		}
 		return refused
+	}
+	return nil
+}
+
+// sharedCascades lists the tables from which the database deletes by a foreign
+// key that is not the map's own way from the row to its person: it may go from
+// one person's row to another's.
+func sharedCascades(m *privacy.Map, edges []cascade) []string {
+	var tables []string
+	for _, t := range m.Tables {
+		if t.Reaches() && slices.ContainsFunc(edges, func(e cascade) bool {
+			own := t.Ref != nil && strings.EqualFold(t.Ref.Column, e.column) && strings.EqualFold(t.Ref.Table, e.parent)
+			return strings.EqualFold(t.Name, e.child) && !e.empties && !own
+		}) {
+			tables = append(tables, t.Name)
+		}
+	}
+	return tables
+}
+
+// counts says how many rows the tables of shared cascades have.
+func (s *Store) counts(ctx context.Context, tx *sql.Tx) (map[string]int, error) {
+	all := map[string]int{}
+	for _, table := range s.shared {
+		var n int
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+quote(table)).Scan(&n); err != nil {
+			return nil, dbError("erase", table, err)
+		}
+		all[table] = n
+	}
+	return all, nil
+}
+
+// othersThere checks within the transaction that no cascade went on to rows of
+// another person.
+func (s *Store) othersThere(ctx context.Context, tx *sql.Tx, before map[string]int, found []located) error {
+	after, err := s.counts(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, l := range found {
+		before[l.table.Name]--
+	}
+	for _, table := range s.shared {
+		if after[table] < before[table] {
+			return &LostError{table}
+		}
 	}
 	return nil
 }

@@ -180,3 +180,41 @@ func TestAKeyThatIsNoneReachesNobodyElse(t *testing.T) {
 		require.Equal(t, 2, count(t, db, `SELECT COUNT(person) FROM files`), name)
 	}
 }
+
+// A cascade that goes from one person's row to another's takes the erasure
+// back; one that stays with the person does not.
+func TestACascadeReachesNobodyElse(t *testing.T) {
+	for name, c := range map[string]struct{ ddl, rows, lost string }{
+		"itself": {
+			`CREATE TABLE staff (id TEXT PRIMARY KEY, person TEXT, boss TEXT REFERENCES staff(id) ON DELETE CASCADE)`,
+			`INSERT INTO staff VALUES ('1', 'p1', NULL), ('2', 'p1', '1'), ('3', 'p2', '2')`, "staff",
+		},
+		"over a table outside": {
+			`CREATE TABLE teams (id TEXT PRIMARY KEY, boss TEXT REFERENCES staff(id) ON DELETE CASCADE); CREATE TABLE staff (id TEXT PRIMARY KEY, person TEXT, boss TEXT REFERENCES Teams(id) ON DELETE CASCADE)`,
+			`INSERT INTO staff VALUES ('1', 'p1', NULL); INSERT INTO teams VALUES ('t', '1'); INSERT INTO staff VALUES ('3', 'p2', 't')`, "staff",
+		},
+		"one person": {
+			`CREATE TABLE staff (id TEXT PRIMARY KEY, person TEXT, boss TEXT REFERENCES staff(id) ON DELETE CASCADE)`,
+			`INSERT INTO staff VALUES ('1', 'p1', NULL), ('2', 'p1', '1'), ('3', 'p2', NULL)`, "",
+		},
+	} {
+		db := openDB(t)
+		exec(t, db, `PRAGMA foreign_keys = ON`)
+		exec(t, db, c.ddl)
+		exec(t, db, c.rows)
+		s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
+			{Name: "staff", Key: []string{"id"}, Person: "person", Erase: privacy.Delete, Columns: []privacy.Column{{Name: "boss"}}},
+		}})
+		before := count(t, db, `SELECT COUNT(*) FROM staff`)
+		err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		if c.lost == "" {
+			require.NoError(t, err, name)
+			require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM staff`), name)
+			continue
+		}
+		var lost *sqlstore.LostError
+		require.ErrorAs(t, err, &lost, name)
+		require.Equal(t, c.lost, lost.Table, name)
+		require.Equal(t, before, count(t, db, `SELECT COUNT(*) FROM staff`), name)
+	}
+}

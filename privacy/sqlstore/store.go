@@ -48,6 +48,7 @@ type Store struct {
 	cfg    Config
 	tables []privacy.Table // that lead to persons, children first
 	sqlite bool
+	shared []string // tables from which a cascade may delete another person's rows
 }
 
 // DatabaseError says which operation failed on which table.
