@@ -236,6 +236,7 @@ func TestTamperedDatabase(t *testing.T) {
 		"row beyond the log": {`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx) VALUES ('x', 'main', 'event', '', '', 1, x'00', x'00', 1000)`, false},
 		"id of a beat":       {`UPDATE crmguard_audit_events SET id = 'x' WHERE kind = 'beat'`, false},
 		"size set forward":   {`UPDATE crmguard_audit_state SET size = size + 1`, true},
+		"size without end":   {`UPDATE crmguard_audit_state SET size = 9223372036854775807`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)

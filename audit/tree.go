@@ -60,7 +60,7 @@ func (t *Trail) state(ctx context.Context, q querier) (state, error) {
 	if err != nil {
 		return s, err
 	}
-	if !found || len(root) != tlog.HashSize || s.N < 0 {
+	if !found || len(root) != tlog.HashSize || s.N < 0 || s.N > c2sp.MaxSize {
 		return s, fmt.Errorf("%w: the state row is gone or damaged", ErrTampered)
 	}
 	s.Hash = tlog.Hash(root)

@@ -140,12 +140,21 @@ const maxFile = c2sp.TileWidth * (maxLeaf + 2)
 
 var errNoFS = invalid("verify: no file system was handed in")
 
+var errNotPlain = errors.New("audit: published file is no plain file")
+
 var errFileSize = errors.New("audit: published file is larger than any can be")
 
 func readFS(fsys fs.FS) readFunc {
 	return func(ctx context.Context, name string) (data []byte, err error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		// A pipe would keep the reader waiting for ever; who cannot tell before
+		// opening has none.
+		if s, ok := fsys.(fs.StatFS); ok {
+			if info, err := s.Stat(name); err == nil && !info.Mode().IsRegular() {
+				return nil, errNotPlain
+			}
 		}
 		f, err := fsys.Open(name)
 		if err != nil {

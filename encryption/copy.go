@@ -137,7 +137,9 @@ func copyRows(rows Rows) []copyRow {
 // holds no older key copy, and no writer that began earlier can bring one: it
 // finds its file gone and starts again. It returns the copy that stays, which
 // is another writer's where that one is newer. The folder is a place of its
-// own, apart from data backups, without versions of old files. Where folders
+// own, apart from data backups, without versions of old files; one that holds a
+// copy of another key store is refused (ErrCopy) and left as it is, for that
+// may be the only one that store has. Where folders
 // cannot be flushed (Windows, some network mounts) a power cut may still lose
 // the name.
 func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
@@ -163,6 +165,9 @@ func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
 var errOvertaken = errors.New("other writers keep finishing first")
 
 func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *openKeyset) (Copy, error) {
+	if err := v.refuseForeign(dir); err != nil {
+		return Copy{}, err
+	}
 	temp, err := v.disk.create(dir)
 	if err != nil {
 		return Copy{}, fmt.Errorf("%w: write: %w", ErrCopy, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -135,6 +136,30 @@ func TestUnfinishedCopiesGoWithTheNextCopy(t *testing.T) {
 	path, err := encryption.NewestCopy(dir)
 	require.NoError(t, err)
 	require.Equal(t, []string{filepath.Base(path), "notes.txt"}, names(t, dir), "nothing else is touched")
+}
+
+// Two key stores that were given one folder by mistake do not cost each other
+// their copies: the second is refused and told why.
+func TestACopyOfAnotherStoreIsLeftAlone(t *testing.T) {
+	one, other := newEnv(t, 4), newEnv(t, 4)
+	dir := t.TempDir()
+	one.insert(t, "c1", "p1")
+	copied, err := one.vault.WriteCopy(t.Context(), dir)
+	require.NoError(t, err)
+	rows := one.read(t)
+	for range 2 { // with the same sequence, and with a later one
+		other.insert(t, "c"+strconv.Itoa(len(other.read(t))), "p"+strconv.Itoa(len(other.read(t))))
+		position, err := other.vault.Position(t.Context())
+		require.NoError(t, err)
+		for _, err := range []error{other.vault.Copier(dir)(t.Context()), other.vault.KeyCopy(dir)(t.Context(), position)} {
+			require.ErrorIs(t, err, encryption.ErrCopy)
+			require.ErrorContains(t, err, "another key store")
+		}
+		require.Equal(t, []string{filepath.Base(copied.Path)}, names(t, dir))
+		require.NoError(t, openWith(t, one, one.kms, copied.Path, rows))
+	}
+	_, err = one.vault.WriteCopy(t.Context(), dir)
+	require.NoError(t, err, "its own store goes on")
 }
 
 // A copy that does not verify never gets its name: NewestCopy would find it

@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/disk"
 )
 
 // maxCopyLine bounds a line of a key copy.
@@ -238,7 +238,7 @@ type verifiedCopy struct {
 }
 
 func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, err error) {
-	file, err := os.Open(path)
+	file, err := disk.Open(path)
 	if err != nil {
 		return out, fmt.Errorf("%w: %w", ErrCopy, err)
 	}
@@ -305,7 +305,7 @@ func loadCopy(ctx context.Context, tx KeyTx, verified verifiedCopy) (err error) 
 	if state, err := tx.State(ctx); err != nil || state.Store != "" {
 		return errors.Join(err, ErrNotEmpty)
 	}
-	file, err := os.Open(verified.Path)
+	file, err := disk.Open(verified.Path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCopy, err)
 	}

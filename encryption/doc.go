@@ -41,7 +41,8 @@
 //   - A folder of key copies holds the newest only. What a killed writer left
 //     unfinished (.keys-*.tmp) holds wrapped keys, too, and goes with the next
 //     copy: with those of CloseEpoch at the latest. None is deleted before its
-//     successor is on disk under its name.
+//     successor is on disk under its name. A folder with a copy of another key
+//     store is refused.
 //   - Reseal never overwrites a concurrent change, and DestroyGeneration
 //     refuses while a declared holder needs the keys.
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,

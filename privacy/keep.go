@@ -1,6 +1,10 @@
 package privacy
 
-import "context"
+import (
+	"context"
+	"slices"
+	"time"
+)
 
 // Keeper is an optional method of a [Store] that keeps rows: which of them are
 // not there, by their keys. Where a store has it, an outcome is Done only when
@@ -23,7 +27,7 @@ func (p *Plan) kept(store string) []Row {
 
 // missing lists the rows that should have been kept and are gone. Those whose
 // obligation has ended since the plan was made were erased with the rest: the
-// outcome counts them so.
+// outcome counts them as gone, or as what the store says of them now.
 func (x *execution) missing(ctx context.Context, store Store) ([]Row, error) {
 	kept := x.plan.kept(store.Name())
 	keeper, ok := store.(Keeper)
@@ -47,9 +51,39 @@ func (x *execution) missing(ctx context.Context, store Store) ([]Row, error) {
 			}
 		}
 	}
+	if err := x.ended(ctx, store, now); err != nil {
+		return nil, err
+	}
 	x.plan.Counts = Sum(x.plan.rows)
 	x.outcome.Counts = x.plan.Counts
 	return lost, nil
+}
+
+// ended asks the store anew about rows that are there and whose obligation
+// has ended since the plan was made: kept is not what happened to them.
+func (x *execution) ended(ctx context.Context, store Store, now time.Time) error {
+	over := func(r Row) bool {
+		return r.Store == store.Name() && r.Class == Kept && !r.Until.IsZero() && !r.Until.After(now)
+	}
+	if !slices.ContainsFunc(x.plan.rows, over) {
+		return nil
+	}
+	for _, person := range x.persons() {
+		scope := x.scope()
+		scope.Person = person
+		rows, err := store.Find(ctx, scope)
+		if err != nil {
+			return &StoreError{store.Name(), "find", err}
+		}
+		for _, fresh := range rows {
+			for i, r := range x.plan.rows {
+				if over(r) && r.Table == fresh.Table && r.Key == fresh.Key {
+					x.plan.rows[i].Class, x.plan.rows[i].Until, x.plan.rows[i].Because = fresh.Class, fresh.Until, fresh.Because
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // unshown names the stores that keep rows and cannot show them.

@@ -110,6 +110,36 @@ func TestAnObligationThatEndsMeanwhile(t *testing.T) {
 	require.NotContains(t, classesOf(s.certified(o)), "invoices kept")
 }
 
+// A row that stays when its obligation ends meanwhile is no longer called kept.
+func TestAnObligationThatEndsMeanwhileOverARowThatStays(t *testing.T) {
+	s := newSystem(t)
+	m := dataMap()
+	for i := range m.Tables {
+		if m.Tables[i].Name == "invoices" {
+			m.Tables[i].Erase = privacy.Redact
+		}
+	}
+	s.openWith(m)
+	ann := s.contact("ann@a.example")
+	s.invoice(ann, s.now.AddDate(-10, 0, 2))
+	s.invoice(ann, s.now)
+	plan := s.approved(ann)
+	o, err := s.desk.Execute(t.Context(), plan.ID)
+	require.NoError(t, err)
+	require.Equal(t, privacy.Waiting, o.State)
+	s.now = s.now.AddDate(0, 0, 2)
+	o, err = s.desk.Execute(t.Context(), plan.ID)
+	require.NoError(t, err)
+	require.Equal(t, privacy.Done, o.State)
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices WHERE name = '[redacted]'`))
+	for _, c := range o.Counts {
+		if c.Table == "invoices" {
+			require.Equal(t, 1, c.Rows, "%+v", o.Counts)
+			require.True(t, c.Class != privacy.Kept || c.Until.After(s.now), "%+v", o.Counts)
+		}
+	}
+}
+
 // forgetful hides that a store can show what it keeps, or fails at it.
 type forgetful struct{ privacy.Store }
 

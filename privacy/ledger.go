@@ -215,7 +215,7 @@ func (l *Ledger) read(ctx context.Context, more ...namedHead) (*chain, error) {
 }
 
 func (l *Ledger) load(ctx context.Context, heads []namedHead) (*chain, error) {
-	data, err := os.ReadFile(l.path())
+	data, err := disk.ReadFile(l.path())
 	if err != nil {
 		return nil, l.unreachable(err)
 	}

@@ -16,6 +16,23 @@ func TestMapIsValid(t *testing.T) {
 	require.Equal(t, "invoices/1", table.SchemaID())
 }
 
+// bills completes a table whose rows an obligation keeps.
+func bills(t privacy.Table) privacy.Table {
+	t.Name, t.Key, t.Erase = "bills", []string{"id"}, privacy.Delete
+	t.Keep = &privacy.Keep{Because: "law", From: "issued", Years: 10}
+	t.Columns = append(t.Columns, privacy.Column{Name: "street", Category: "street", Erase: privacy.Retain})
+	return t
+}
+
+// What is kept may lead to the person over rows that are kept, too, and over
+// rows that stay and keep the person's id.
+func TestKeptRowsMayLeadToThePersonOverRowsThatStay(t *testing.T) {
+	lines := bills(privacy.Table{Ref: &privacy.Ref{Column: "bill", Table: "bills"}})
+	lines.Name = "lines"
+	retained := bills(privacy.Table{Person: "person", Columns: []privacy.Column{{Name: "person", Erase: privacy.Retain}}})
+	require.NoError(t, (&privacy.Map{Tenant: "main", Tables: []privacy.Table{lines, retained}}).Validate())
+}
+
 func TestMapThatCannotBeTrue(t *testing.T) {
 	person := func(change func(*privacy.Table)) privacy.Map {
 		table := privacy.Table{
@@ -55,6 +72,22 @@ func TestMapThatCannotBeTrue(t *testing.T) {
 			t.Erase = privacy.Null
 			t.Columns = append(t.Columns, privacy.Column{Name: "person", Erase: privacy.Redact})
 		}),
+		"but those of people, which lead to the person, go": func() privacy.Map {
+			m := person(func(*privacy.Table) {})
+			m.Tables = append(m.Tables, bills(privacy.Table{Ref: &privacy.Ref{Column: "owner", Table: "people"}}))
+			return m
+		}(),
+		"but person column person of people becomes null": func() privacy.Map {
+			m := person(func(t *privacy.Table) {
+				t.Erase = privacy.Null
+				t.Columns = append(t.Columns, privacy.Column{Name: "person", Erase: privacy.Null})
+			})
+			m.Tables = append(m.Tables, bills(privacy.Table{Ref: &privacy.Ref{Column: "owner", Table: "people"}}))
+			return m
+		}(),
+		"but person column person of bills becomes null": {Tenant: "main", Tables: []privacy.Table{
+			bills(privacy.Table{Person: "person", Columns: []privacy.Column{{Name: "person", Erase: privacy.Null}}}),
+		}},
 		"under Keep every personal column says": person(func(t *privacy.Table) {
 			t.Keep = &privacy.Keep{Because: "law", From: "x", Years: 1}
 		}),

@@ -116,6 +116,30 @@ func (m *Map) checkEdges(t Table, bad complain) {
 	if t.Joint != nil && len(t.Key) != 1 {
 		bad(t.Name, "a joint record needs a single key column")
 	}
+	if t.retains() {
+		checkReturn(path, bad)
+	}
+}
+
+// retains reports whether an obligation keeps personal data in the table's rows.
+func (t Table) retains() bool {
+	return t.Keep != nil && slices.ContainsFunc(t.Columns, func(c Column) bool {
+		return c.personal() && c.Name != t.Person && t.Stays()[c.Name] == Retain
+	})
+}
+
+// checkReturn checks that a person's kept rows are found again when their
+// obligation ends: nothing on the way to the person may go before them.
+func checkReturn(path []Table, bad complain) {
+	t, last := path[0], path[len(path)-1]
+	for _, next := range path[1:] {
+		if next.Erase == Delete && next.Keep == nil {
+			bad(t.Name, "its rows are kept, but those of %s, which lead to the person, go: nobody would find them when the obligation ends; name the person in a column of the table", next.Name)
+		}
+	}
+	if last.Person != "" && last.Stays()[last.Person] == Null {
+		bad(t.Name, "its rows are kept, but person column %s of %s becomes null: nobody would find them when the obligation ends; say retain", last.Person, last.Name)
+	}
 }
 
 func (t Table) checkActions(bad complain) {

@@ -84,7 +84,7 @@ func (d *Dir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return os.ReadFile(file)
+	return disk.ReadFile(file)
 }
 
 // WriteFile stores a file atomically and durably.

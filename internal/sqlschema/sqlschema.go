@@ -8,6 +8,7 @@
 package sqlschema
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -64,7 +65,8 @@ func (s Set) version(ctx context.Context, q Querier) (int, error) {
 }
 
 // Install applies the migrations that are missing, each in a transaction of
-// its own. It may be called at every start.
+// its own. It may be called at every start, by several processes at once: a
+// migration that failed because another process was faster counts as applied.
 func (s Set) Install(ctx context.Context, db *sql.DB) error {
 	if db == nil {
 		return fmt.Errorf("%s: install: no database was handed in", s.Package)
@@ -82,11 +84,28 @@ func (s Set) Install(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("%s: install: %w", s.Package, err)
 	}
 	for i := have; i < len(files); i++ {
-		if err := s.apply(ctx, db, files[i], i+1); err != nil {
+		if err := s.ensure(ctx, db, files[i], i+1); err != nil {
 			return fmt.Errorf("%s: install %s: %w", s.Package, files[i], err)
 		}
 	}
 	return nil
+}
+
+// ensure applies a migration, unless another process is faster. It tries again
+// because a database may refuse one of two that come at once before the other
+// is through.
+func (s Set) ensure(ctx context.Context, db *sql.DB, file string, version int) (first error) {
+	for range 3 {
+		err := s.apply(ctx, db, file, version)
+		if err == nil {
+			return nil
+		}
+		if now, err := s.version(ctx, db); err == nil && now >= version {
+			return nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
 }
 
 func (s Set) apply(ctx context.Context, db *sql.DB, file string, version int) error {

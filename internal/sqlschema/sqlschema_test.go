@@ -2,6 +2,8 @@ package sqlschema_test
 
 import (
 	"database/sql"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"testing/fstest"
@@ -34,6 +36,32 @@ func TestInstallAppliesWhatIsMissing(t *testing.T) {
 	require.NoError(t, set.Install(t.Context(), db))
 	_, err = db.ExecContext(t.Context(), `INSERT INTO a (id, n) VALUES (1, 2)`)
 	require.NoError(t, err)
+}
+
+// Processes that start at the same time all find the tables installed, each
+// migration once.
+func TestInstallsAtOnce(t *testing.T) {
+	migrations := fstest.MapFS{}
+	for i := range 9 {
+		migrations[fmt.Sprintf("%04d_t.sql", i+1)] = &fstest.MapFile{Data: fmt.Appendf(nil, "CREATE TABLE t%d (id INTEGER);\n", i)}
+	}
+	set := sqlschema.Set{Package: "demo", Migrations: migrations}
+	for range 10 {
+		source := "file:" + filepath.Join(t.TempDir(), "x.db") + "?_pragma=busy_timeout(20000)"
+		errs := make(chan error)
+		for range 4 {
+			go func() {
+				db, err := sql.Open("sqlite", source)
+				if err == nil {
+					err = errors.Join(set.Install(t.Context(), db), set.Check(t.Context(), db), db.Close())
+				}
+				errs <- err
+			}()
+		}
+		for range 4 {
+			require.NoError(t, <-errs)
+		}
+	}
 }
 
 func TestAFailedMigrationLeavesNothing(t *testing.T) {

@@ -19,7 +19,9 @@
 // as its cause is. An error that wraps privacy.ErrLater is temporary: readers
 // are in the way of a checkpoint, or a joint record changed meanwhile. A
 // [*CascadeError] (from Open, ErrMap too) and a [*LostError] (from Erase) are
-// permanent: the schema deletes what the map keeps; mend it.
+// permanent: the schema deletes what the map keeps, or what is about others
+// (seen on SQLite, as the schema was at Open); mend it. So is a
+// [*KeyError] (from Erase, ErrMap too): the map names no unique key.
 //
 // The SQL was run on SQLite only. Elsewhere CheckSchema answers
 // errors.ErrUnsupported, Flush has nothing to do, cascades are found in the

@@ -64,6 +64,10 @@ func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, pr
 	if err != nil {
 		return err
 	}
+	before, err := s.counts(ctx, tx)
+	if err != nil {
+		return err
+	}
 	gone := map[string][]located{}
 	for _, l := range found {
 		if !scope.Covers(l.row) || l.row.Clean {
@@ -89,6 +93,9 @@ func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, pr
 		if err := s.delete(ctx, tx, scope, t, gone[t.Name]); err != nil {
 			return err
 		}
+	}
+	if err := s.othersThere(ctx, tx, before, found); err != nil {
+		return err
 	}
 	return s.stillThere(ctx, tx, scope, found)
 }
@@ -132,8 +139,35 @@ func (s *Store) update(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l l
 	}
 	where := s.this(l, scope.Tenant)
 	query := fmt.Sprintf("UPDATE %s SET %s WHERE %s", quote(l.table.Name), strings.Join(sets, ", "), where)
-	_, err := tx.ExecContext(ctx, query, append(args, where.args...)...)
-	return dbError("erase", l.table.Name, err)
+	return only(ctx, tx, l.table, 1, query, append(args, where.args...))
+}
+
+// KeyError says that the key columns that the map names for a table, with its
+// tenant column, do not tell its rows apart: an erasure would reach rows of
+// others. Permanent: name the columns of a unique key. Nothing was erased.
+type KeyError struct {
+	Table string // whose rows share a key
+}
+
+// Error names the table.
+func (e *KeyError) Error() string {
+	return fmt.Sprintf("sqlstore: erase: the key that the map names for table %s does not tell its rows apart: nothing was erased", e.Table)
+}
+
+// Is makes errors.Is(err, privacy.ErrMap) true.
+func (e *KeyError) Is(target error) bool { return target == privacy.ErrMap }
+
+// only changes no more rows than were found.
+func only(ctx context.Context, tx *sql.Tx, t privacy.Table, found int, query string, args []any) error {
+	result, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return dbError("erase", t.Name, err)
+	}
+	n, err := result.RowsAffected()
+	if err == nil && n > int64(found) {
+		return &KeyError{t.Name}
+	}
+	return dbError("erase", t.Name, err)
 }
 
 // this is the condition for one located row.
@@ -165,8 +199,8 @@ func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t p
 	if len(t.Key) > 1 {
 		for _, l := range rows {
 			where := s.this(l, scope.Tenant)
-			if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), where.args...); err != nil {
-				return dbError("erase", t.Name, err)
+			if err := only(ctx, tx, t, 1, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), where.args); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -180,8 +214,8 @@ func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t p
 		if t.Tenant != "" {
 			s.is(&where, quote(t.Tenant), scope.Tenant)
 		}
-		if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), where.args...); err != nil {
-			return dbError("erase", t.Name, err)
+		if err := only(ctx, tx, t, len(chunk), fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), where.args); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -20,15 +20,16 @@ func (c condition) String() string { return strings.Join(c.parts, " AND ") }
 // digest is over and that People lists after a restore. SQLite takes 017 for
 // 17 in an integer column, and P1 for p1 under NOCASE: a person erased under
 // such a name would not be found again. So there the stored value, number,
-// text or blob, must read as the id, byte for byte. The first half is for the
-// index.
+// text or blob, must read as the id, byte for byte; a blob is compared as one,
+// because a cast reads it in the encoding of the database, which may be UTF-16.
+// The first half is for the index.
 func (s *Store) is(c *condition, column, id string) {
 	if !s.sqlite {
 		c.parts, c.args = append(c.parts, column+" = ?"), append(c.args, id)
 		return
 	}
-	c.parts = append(c.parts, fmt.Sprintf("%s IN (?, CAST(? AS INTEGER), CAST(? AS BLOB)) AND CAST(%s AS TEXT) = ? COLLATE BINARY", column, column))
-	c.args = append(c.args, id, id, id, id)
+	c.parts = append(c.parts, fmt.Sprintf("%[1]s IN (?, CAST(? AS INTEGER), ?) AND CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s = ? ELSE CAST(%[1]s AS TEXT) = ? COLLATE BINARY END", column))
+	c.args = append(c.args, id, id, []byte(id), []byte(id), id)
 }
 
 // others counts the other persons of a joint record t0.

@@ -1,6 +1,8 @@
 package sqlstore_test
 
 import (
+	"database/sql"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +25,34 @@ func TestPeopleOfEveryType(t *testing.T) {
 	require.Len(t, seen, 4500)
 	for _, id := range []string{"1", "999", "1500", "t1", "t1500", "b1", "b1500"} {
 		require.Equal(t, 1, seen[id], id)
+	}
+}
+
+// In a database in UTF-16, an id in a blob is its bytes, too: it is listed and
+// found under the same name.
+func TestPeopleOfADatabaseInUTF16(t *testing.T) {
+	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "utf16.db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	db.SetMaxOpenConns(1)
+	exec(t, db, `PRAGMA encoding = 'UTF-16le'`)
+	exec(t, db, `CREATE TABLE logins (id INTEGER PRIMARY KEY, person)`)
+	ids := []string{"17", "t1", "\x01\x97é", "b1"}
+	exec(t, db, `INSERT INTO logins (person) VALUES (17), ('t1'), (?), (?)`, []byte(ids[2]), []byte(ids[3]))
+	s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{Name: "logins", Key: []string{"id"}, Person: "person", Erase: privacy.Delete}}})
+	var listed []string
+	for person, err := range s.People(t.Context()) {
+		require.NoError(t, err)
+		listed = append(listed, person.ID)
+	}
+	require.ElementsMatch(t, ids, listed)
+	for i, id := range ids {
+		scope := privacy.Scope{Tenant: "t1", Person: id}
+		rows, err := s.Find(t.Context(), scope)
+		require.NoError(t, err)
+		require.Len(t, rows, 1, "%q", id)
+		require.NoError(t, s.Erase(t.Context(), scope))
+		require.Equal(t, len(ids)-1-i, count(t, db, `SELECT COUNT(*) FROM logins`))
 	}
 }
 

@@ -180,7 +180,7 @@ func (s *Store) personsAfter(ctx context.Context, t privacy.Table, tenant string
 	}
 	text := column
 	if s.sqlite {
-		text = "CAST(" + column + " AS TEXT)"
+		text = fmt.Sprintf("CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s ELSE CAST(%[1]s AS TEXT) END", column)
 		column += " COLLATE BINARY" // p1 and P1 are two persons
 	}
 	where := condition{[]string{column + " IS NOT NULL"}, nil}

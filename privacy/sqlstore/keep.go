@@ -12,16 +12,21 @@ import (
 )
 
 // CascadeError says that erasing rows of one table makes the database delete
-// rows of another, which the map keeps. Permanent: take ON DELETE CASCADE off
-// that foreign key (SET NULL or RESTRICT keeps the row), or let the map delete
-// both.
+// rows of another, which the map keeps, or empty a column of them that an
+// obligation needs. Permanent: take ON DELETE CASCADE (SET NULL, SET DEFAULT)
+// off that foreign key, or let the map delete both. SET NULL is good enough
+// for a column that neither leads to the person nor is retained.
 type CascadeError struct {
 	Deleted string // the table that the map deletes from
 	Kept    string // the table whose rows would go with it
+	Emptied string // the column of kept rows that would be emptied; empty: the rows go
 }
 
 // Error names both tables.
 func (e *CascadeError) Error() string {
+	if e.Emptied != "" {
+		return fmt.Sprintf("sqlstore: deleting from %s makes the database empty column %s of %s (ON DELETE SET NULL or SET DEFAULT), whose rows an obligation keeps: take the action off the foreign key", e.Deleted, e.Emptied, e.Kept)
+	}
 	return fmt.Sprintf("sqlstore: deleting from %s makes the database delete from %s (ON DELETE CASCADE), whose rows the map keeps: take the cascade off the foreign key", e.Deleted, e.Kept)
 }
 
@@ -29,15 +34,16 @@ func (e *CascadeError) Error() string {
 func (e *CascadeError) Is(target error) bool { return target == privacy.ErrMap }
 
 // LostError says that an erasure was taken back, because in its transaction a
-// row disappeared that the map keeps: by a cascade or a trigger. Permanent
-// until the schema is mended; nothing has been erased.
+// row disappeared that was to stay, by a cascade or a trigger: one that the map
+// keeps, or one of another person. Permanent until the schema is mended;
+// nothing has been erased.
 type LostError struct {
-	Table string // whose row was kept
+	Table string // whose row was to stay
 }
 
 // Error names the table.
 func (e *LostError) Error() string {
-	return fmt.Sprintf("sqlstore: erase: a row of table %s, which the map keeps, was deleted with others (a cascade or a trigger): nothing was erased", e.Table)
+	return fmt.Sprintf("sqlstore: erase: a row of table %s that was to stay was deleted with others (a cascade or a trigger): nothing was erased", e.Table)
 }
 
 // staysInPlace reports whether rows of the table may outlive the erasure of a
@@ -46,21 +52,42 @@ func staysInPlace(t privacy.Table) bool {
 	return t.Reaches() && (t.Erase != privacy.Delete || t.Keep != nil || t.Joint != nil)
 }
 
-// cascade is a foreign key that deletes.
-type cascade struct{ child, column, parent string }
+// isNeeded reports whether kept rows of the table are worth less without the
+// column: it leads to their person, or the obligation is about it.
+func isNeeded(t privacy.Table, column string) bool {
+	if t.Keep == nil {
+		return false
+	}
+	needed := []string{t.Tenant, t.Person, t.Keep.From}
+	if t.Ref != nil {
+		needed = append(needed, t.Ref.Column)
+	}
+	for name, action := range t.Stays() {
+		if action == privacy.Retain {
+			needed = append(needed, name)
+		}
+	}
+	return slices.ContainsFunc(needed, func(name string) bool { return strings.EqualFold(name, column) })
+}
 
-// cascades reads the foreign keys of SQLite's schema that delete, by names in
-// lower case.
+// cascade is a foreign key that deletes, or empties its column.
+type cascade struct {
+	child, column, parent string
+	empties               bool
+}
+
+// cascades reads the foreign keys of SQLite's schema that delete or empty, by
+// names of tables in lower case.
 func cascades(ctx context.Context, db *sql.DB) (edges []cascade, err error) {
-	rows, err := db.QueryContext(ctx, `SELECT lower(m.name), f."from", lower(f."table") FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
-		WHERE m.type = 'table' AND upper(f.on_delete) = 'CASCADE' ORDER BY 1, 2`)
+	rows, err := db.QueryContext(ctx, `SELECT lower(m.name), f."from", lower(f."table"), upper(f.on_delete) <> 'CASCADE' FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+		WHERE m.type = 'table' AND upper(f.on_delete) IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ORDER BY 1, 2`)
 	if err != nil {
 		return nil, dbError("check schema", "(schema)", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var e cascade
-		if err := rows.Scan(&e.child, &e.column, &e.parent); err != nil {
+		if err := rows.Scan(&e.child, &e.column, &e.parent, &e.empties); err != nil {
 			return nil, dbError("check schema", "(schema)", err)
 		}
 		edges = append(edges, e)
@@ -68,20 +95,21 @@ func cascades(ctx context.Context, db *sql.DB) (edges []cascade, err error) {
 	return edges, dbError("check schema", "(schema)", rows.Err())
 }
 
-// loss is a cascade that deletes what the map keeps.
+// loss is a cascade that deletes or empties what the map keeps.
 type loss struct {
 	deleted, kept string // tables of the map
 	column        string // of the kept one, with the foreign key
+	empties       bool
 }
 
 // losses lists the cascades that reach a table whose rows the map keeps, from
 // one that it deletes from: directly, or over others. They count whether
 // foreign keys are enforced now or not, which each connection says for itself.
 func losses(m *privacy.Map, edges []cascade) []loss {
-	keeps := map[string]string{}
+	keeps := map[string]privacy.Table{}
 	for _, t := range m.Tables {
 		if staysInPlace(t) {
-			keeps[strings.ToLower(t.Name)] = t.Name
+			keeps[strings.ToLower(t.Name)] = t
 		}
 	}
 	var found []loss
@@ -92,10 +120,10 @@ func losses(m *privacy.Map, edges []cascade) []loss {
 				if e.parent != reached[i] {
 					continue
 				}
-				if kept, ok := keeps[e.child]; ok {
-					found = append(found, loss{deleted, kept, e.column})
+				if kept, ok := keeps[e.child]; ok && (!e.empties || isNeeded(kept, e.column)) {
+					found = append(found, loss{deleted, kept.Name, e.column, e.empties})
 				}
-				if !slices.Contains(reached, e.child) {
+				if !e.empties && !slices.Contains(reached, e.child) {
 					reached = append(reached, e.child)
 				}
 			}
@@ -127,8 +155,60 @@ func (s *Store) checkKept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.shared = sharedCascades(s.cfg.Map, edges)
 	if found := losses(s.cfg.Map, edges); len(found) > 0 {
-		return &CascadeError{Deleted: found[0].deleted, Kept: found[0].kept}
+		refused := &CascadeError{Deleted: found[0].deleted, Kept: found[0].kept}
+		if found[0].empties {
+			refused.Emptied = found[0].column
+		}
+		return refused
+	}
+	return nil
+}
+
+// sharedCascades lists the tables from which the database deletes by a foreign
+// key that is not the map's own way from the row to its person: it may go from
+// one person's row to another's.
+func sharedCascades(m *privacy.Map, edges []cascade) []string {
+	var tables []string
+	for _, t := range m.Tables {
+		if t.Reaches() && slices.ContainsFunc(edges, func(e cascade) bool {
+			own := t.Ref != nil && strings.EqualFold(t.Ref.Column, e.column) && strings.EqualFold(t.Ref.Table, e.parent)
+			return strings.EqualFold(t.Name, e.child) && !e.empties && !own
+		}) {
+			tables = append(tables, t.Name)
+		}
+	}
+	return tables
+}
+
+// counts says how many rows the tables of shared cascades have.
+func (s *Store) counts(ctx context.Context, tx *sql.Tx) (map[string]int, error) {
+	all := map[string]int{}
+	for _, table := range s.shared {
+		var n int
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+quote(table)).Scan(&n); err != nil {
+			return nil, dbError("erase", table, err)
+		}
+		all[table] = n
+	}
+	return all, nil
+}
+
+// othersThere checks within the transaction that no cascade went on to rows of
+// another person.
+func (s *Store) othersThere(ctx context.Context, tx *sql.Tx, before map[string]int, found []located) error {
+	after, err := s.counts(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, l := range found {
+		before[l.table.Name]--
+	}
+	for _, table := range s.shared {
+		if after[table] < before[table] {
+			return &LostError{table}
+		}
 	}
 	return nil
 }

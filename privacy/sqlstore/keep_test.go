@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -86,6 +87,38 @@ func TestACascadeIntoWhatIsKeptIsRefused(t *testing.T) {
 	}
 }
 
+// A foreign key that takes from kept rows whom they are about, or what the
+// obligation is about, is refused like one that deletes them: nobody would find
+// them when the obligation ends.
+func TestAKeptRowIsNotEmptiedByTheDatabase(t *testing.T) {
+	table := `CREATE TABLE invoices (id TEXT PRIMARY KEY, person TEXT%s, street TEXT%s, issued INTEGER, contact TEXT%s, parent TEXT)`
+	for _, action := range []string{"SET NULL", "set default"} {
+		key := ` REFERENCES contacts(id) ON DELETE ` + action
+		for column, ddl := range map[string]string{
+			"person":  fmt.Sprintf(table, key, "", ""),
+			"street":  fmt.Sprintf(table, "", key, ""),
+			"contact": fmt.Sprintf(table, "", "", key),
+		} {
+			db := openDB(t)
+			exec(t, db, lawDDL+ddl)
+			_, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: lawMap()})
+			findings, checked := sqlstore.CheckSchema(t.Context(), db, lawMap())
+			require.NoError(t, checked)
+			finding := sqlstore.Finding{Kind: sqlstore.CascadeIntoKept, Table: "invoices", Column: column}
+			if column == "contact" { // the obligation does not need it
+				require.NoError(t, err)
+				require.NotContains(t, findings, finding)
+				continue
+			}
+			var refused *sqlstore.CascadeError
+			require.ErrorAs(t, err, &refused, column)
+			require.Equal(t, sqlstore.CascadeError{Deleted: "contacts", Kept: "invoices", Emptied: column}, *refused)
+			require.ErrorContains(t, err, "empty column "+column)
+			require.Contains(t, findings, finding)
+		}
+	}
+}
+
 // What came into the schema after the start is found in the transaction, and
 // the erasure is taken back. A cascade is caught with everything it takes.
 func TestACascadeThatCameLaterLosesNothing(t *testing.T) {
@@ -114,4 +147,74 @@ func TestACascadeThatCameLaterLosesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "invoices i1", missing[0].Table+" "+missing[0].Key)
 	require.Len(t, missing, 1)
+}
+
+// A key that does not tell rows apart, in the map or by the collation of its
+// column, costs nobody else a row, nor what stands in it.
+func TestAKeyThatIsNoneReachesNobodyElse(t *testing.T) {
+	for name, c := range map[string]struct {
+		ddl   string
+		key   []string
+		erase privacy.Action
+	}{
+		"one column of two": {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT, PRIMARY KEY (no, person)) WITHOUT ROWID`, []string{"no"}, privacy.Delete},
+		"two of three":      {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT, PRIMARY KEY (no, part, person))`, []string{"no", "part"}, privacy.Delete},
+		"collation":         {`CREATE TABLE files (no TEXT COLLATE NOCASE, part INTEGER, person TEXT); CREATE UNIQUE INDEX files_no ON files (no COLLATE BINARY)`, []string{"no"}, privacy.Delete},
+		"rows that stay":    {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT)`, []string{"no"}, privacy.Null},
+	} {
+		db := openDB(t)
+		exec(t, db, c.ddl)
+		exec(t, db, `INSERT INTO files VALUES (?, 1, 'p1'), (?, 1, 'p2')`, "a", "A")
+		if name != "collation" {
+			exec(t, db, `UPDATE files SET no = 1`)
+		}
+		s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{
+			Name: "files", Key: c.key, Person: "person", Erase: c.erase,
+			Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Null}},
+		}}})
+		err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		var refused *sqlstore.KeyError
+		require.ErrorAs(t, err, &refused, name)
+		require.ErrorIs(t, err, privacy.ErrMap, name)
+		require.Equal(t, "files", refused.Table)
+		require.Equal(t, 2, count(t, db, `SELECT COUNT(person) FROM files`), name)
+	}
+}
+
+// A cascade that goes from one person's row to another's takes the erasure
+// back; one that stays with the person does not.
+func TestACascadeReachesNobodyElse(t *testing.T) {
+	for name, c := range map[string]struct{ ddl, rows, lost string }{
+		"itself": {
+			`CREATE TABLE staff (id TEXT PRIMARY KEY, person TEXT, boss TEXT REFERENCES staff(id) ON DELETE CASCADE)`,
+			`INSERT INTO staff VALUES ('1', 'p1', NULL), ('2', 'p1', '1'), ('3', 'p2', '2')`, "staff",
+		},
+		"over a table outside": {
+			`CREATE TABLE teams (id TEXT PRIMARY KEY, boss TEXT REFERENCES staff(id) ON DELETE CASCADE); CREATE TABLE staff (id TEXT PRIMARY KEY, person TEXT, boss TEXT REFERENCES Teams(id) ON DELETE CASCADE)`,
+			`INSERT INTO staff VALUES ('1', 'p1', NULL); INSERT INTO teams VALUES ('t', '1'); INSERT INTO staff VALUES ('3', 'p2', 't')`, "staff",
+		},
+		"one person": {
+			`CREATE TABLE staff (id TEXT PRIMARY KEY, person TEXT, boss TEXT REFERENCES staff(id) ON DELETE CASCADE)`,
+			`INSERT INTO staff VALUES ('1', 'p1', NULL), ('2', 'p1', '1'), ('3', 'p2', NULL)`, "",
+		},
+	} {
+		db := openDB(t)
+		exec(t, db, `PRAGMA foreign_keys = ON`)
+		exec(t, db, c.ddl)
+		exec(t, db, c.rows)
+		s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
+			{Name: "staff", Key: []string{"id"}, Person: "person", Erase: privacy.Delete, Columns: []privacy.Column{{Name: "boss"}}},
+		}})
+		before := count(t, db, `SELECT COUNT(*) FROM staff`)
+		err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		if c.lost == "" {
+			require.NoError(t, err, name)
+			require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM staff`), name)
+			continue
+		}
+		var lost *sqlstore.LostError
+		require.ErrorAs(t, err, &lost, name)
+		require.Equal(t, c.lost, lost.Table, name)
+		require.Equal(t, before, count(t, db, `SELECT COUNT(*) FROM staff`), name)
+	}
 }

@@ -19,7 +19,7 @@ const (
 	MissingColumn      = "missing column"      // in the map, not in the database
 	EdgeWithoutIndex   = "edge without index"  // finding a person scans the table
 	OpenEdge           = "undeclared edge"     // a foreign key to a table of persons that the map does not follow
-	CascadeIntoKept    = "cascade into kept"   // a foreign key that would delete rows which the map keeps
+	CascadeIntoKept    = "cascade into kept"   // a foreign key that would delete rows which the map keeps, or empty what an obligation needs of them
 )
 
 // Finding is one difference between the map and the live schema.
@@ -45,7 +45,11 @@ func CheckSchema(ctx context.Context, db *sql.DB, m *privacy.Map) ([]Finding, er
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	if !isSQLite(ctx, db) {
+	sqlite, err := isSQLite(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	if !sqlite {
 		return nil, fmt.Errorf("sqlstore: check schema: %w", errors.ErrUnsupported)
 	}
 	live, err := liveSchema(ctx, db)

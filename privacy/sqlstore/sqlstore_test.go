@@ -305,7 +305,26 @@ func TestErrorsOfAClosedDatabase(t *testing.T) {
 		require.Error(t, err)
 	}
 	_, err = sqlstore.CheckSchema(t.Context(), db, dataMap())
-	require.ErrorIs(t, err, errors.ErrUnsupported)
+	var failed *sqlstore.DatabaseError
+	require.ErrorAs(t, err, &failed)
+	require.NotErrorIs(t, err, errors.ErrUnsupported)
+}
+
+// A database that does not answer is not taken for one of another kind, whose
+// schema nobody checks and whose ids are compared less exactly.
+func TestADatabaseThatDoesNotAnswerIsNotOpened(t *testing.T) {
+	db := openDB(t)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	var failed *sqlstore.DatabaseError
+	_, err := sqlstore.Open(ended, sqlstore.Config{DB: db, Map: dataMap(), Redact: redact})
+	require.ErrorAs(t, err, &failed)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = sqlstore.CheckSchema(ended, db, dataMap())
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, db.Close())
+	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: dataMap(), Redact: redact})
+	require.ErrorAs(t, err, &failed)
 }
 
 func TestARedactionThatFails(t *testing.T) {

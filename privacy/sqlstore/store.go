@@ -48,6 +48,7 @@ type Store struct {
 	cfg    Config
 	tables []privacy.Table // that lead to persons, children first
 	sqlite bool
+	shared []string // tables from which a cascade may delete another person's rows
 }
 
 // DatabaseError says which operation failed on which table.
@@ -85,7 +86,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Name == "" {
 		cfg.Name = "database"
 	}
-	s := &Store{cfg: cfg, sqlite: isSQLite(ctx, cfg.DB)}
+	sqlite, err := isSQLite(ctx, cfg.DB)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, sqlite: sqlite}
 	for _, t := range cfg.Map.Tables {
 		if t.Joint != nil && cfg.Redact == nil {
 			return nil, fmt.Errorf("sqlstore: table %s is joint: Redact is needed", t.Name)
@@ -115,9 +120,15 @@ func childrenFirst(m *privacy.Map) []privacy.Table {
 	return ordered
 }
 
-func isSQLite(ctx context.Context, db *sql.DB) bool {
+// isSQLite asks the database what it is. One that does not answer is none at
+// all: taken for another kind, it would lose the checks that only SQLite has.
+func isSQLite(ctx context.Context, db *sql.DB) (bool, error) {
 	var version string
-	return db.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&version) == nil
+	if db.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&version) == nil {
+		return true, nil
+	}
+	var one int
+	return false, dbError("open", "(database)", db.QueryRowContext(ctx, `SELECT 1`).Scan(&one))
 }
 
 // Name returns the configured name.

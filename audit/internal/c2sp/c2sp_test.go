@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -108,6 +109,7 @@ func TestCheckpoints(t *testing.T) {
 		"leading zero":       strings.Replace(published, lines[1], "01", 1),
 		"plus sign":          strings.Replace(published, lines[1], "+1", 1),
 		"too large a size":   strings.Replace(published, lines[1], "9223372036854775808", 1),
+		"more than tlog can": strings.Replace(published, lines[1], "4611686018427387905", 1),
 		"short root":         strings.Replace(published, lines[2], "CsUYag==", 1),
 		"no base64":          strings.Replace(published, lines[2], "?", 1),
 		"stray bits":         strings.Replace(published, "q2I=", "q2J=", 1),
@@ -202,6 +204,20 @@ func TestProofs(t *testing.T) {
 		require.ErrorIs(t, err, ErrRecord)
 		_, err = VerifyProof(key, record, FormatProof(5, hashes, signed))
 		require.ErrorIs(t, err, ErrRecord, "beyond the tree")
+	}
+}
+
+// A log that signs an impossible size does not hang whoever verifies it, and
+// the largest possible one is computed with.
+func TestNoSignedSizeKeepsAVerifierBusy(t *testing.T) {
+	for size, malformed := range map[int64]bool{1 << 62: false, 1<<62 + 1: true, math.MaxInt64: true} {
+		key, signed := signedTree(t, "log", FormatCheckpoint("log", tlog.Tree{N: size}))
+		_, err := VerifyProof(key, tlog.Hash{}, FormatProof(0, make(tlog.RecordProof, 62), signed))
+		if malformed {
+			require.ErrorIs(t, err, errCheckpoint)
+		} else {
+			require.ErrorIs(t, err, ErrRecord)
+		}
 	}
 }
 

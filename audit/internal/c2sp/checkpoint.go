@@ -19,8 +19,13 @@ func FormatCheckpoint(origin string, tree tlog.Tree) string {
 
 var errCheckpoint = errors.New("malformed checkpoint")
 
+// MaxSize is the largest tree that package tlog can compute with: beyond it,
+// its search for a power of two never ends.
+const MaxSize = 1 << 62
+
 // ParseCheckpoint reads the text of a checkpoint: origin, size, root, and any
-// number of extension lines, which say nothing here.
+// number of extension lines, which say nothing here. A size that no log can
+// reach is malformed.
 func ParseCheckpoint(text string) (origin string, tree tlog.Tree, err error) {
 	body, ended := strings.CutSuffix(text, "\n")
 	lines := strings.Split(body, "\n")
@@ -32,7 +37,7 @@ func ParseCheckpoint(text string) (origin string, tree tlog.Tree, err error) {
 	}
 	n, ok := parseInt(lines[1])
 	root, isHash := parseHash(lines[2])
-	if !ok || !isHash {
+	if !ok || !isHash || n > MaxSize {
 		return "", tlog.Tree{}, errCheckpoint
 	}
 	return lines[0], tlog.Tree{N: n, Hash: root}, nil
