@@ -64,7 +64,7 @@ func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
 		report("is a %s, whose columns cannot be checked", live.kind)
 		return out
 	case live.loose:
-		report("is not STRICT, so a column may hold values of any type")
+		report("is not STRICT, so a column may hold values of any type: make it anew as STRICT")
 	}
 	for _, want := range t.wanted() {
 		got, exists := live.columns[want.name]
@@ -82,7 +82,7 @@ func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
 		fits, exact := want.fits(kind)
 		switch {
 		case len(fits) > 0 && !slices.Contains(fits, got.kind):
-			report("column %s is %s, %s needs %s", want.name, got.kind, want.attr, fits[0])
+			report("column %s is %s, %s needs %s%s", want.name, got.kind, want.attr, fits[0], want.orInteger(got.kind, kind))
 		case exact && !got.exact:
 			report("column %s has a collation that is not %s", want.name, exactly(kind))
 		}
@@ -90,9 +90,12 @@ func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
 	return out
 }
 
+// keyAttr is what the findings call the key.
+const keyAttr = "the key"
+
 // wanted lists the columns that filters use: tenant, key, attributes.
 func (t *table) wanted() []column {
-	out := []column{{attr: "the key", name: t.Key, required: true, typ: cedarx.Type{Kind: cedarx.EntityRef}, integer: t.IntegerKey}}
+	out := []column{{attr: keyAttr, name: t.Key, required: true, typ: cedarx.Type{Kind: cedarx.EntityRef}, integer: t.IntegerKey}}
 	if t.Tenant != "" {
 		out = append(out, column{attr: "the tenant", name: t.Tenant, required: true, typ: cedarx.Type{Kind: cedarx.String}})
 	}
@@ -125,6 +128,19 @@ func (col *column) fits(kind sqldb.Kind) (types []string, exact bool) {
 	default:
 		return nil, false
 	}
+}
+
+// orInteger names the field of the binding that takes a reference in a column
+// of integers, which is how most tables keep their keys.
+func (col *column) orInteger(got string, kind sqldb.Kind) string {
+	whole := column{integer: true}
+	if numbers, _ := whole.fits(kind); col.typ.Kind != cedarx.EntityRef || !slices.Contains(numbers, got) {
+		return ""
+	}
+	if col.attr == keyAttr {
+		return ", or set Table.IntegerKey"
+	}
+	return ", or set Column.Integer"
 }
 
 // exactly is what a collation that compares by bytes is called.

@@ -68,10 +68,13 @@
 //
 // # First calls
 //
-// [Load] once at start, [Policy.CheckSchema] after migrations. Then
-// [Policy.Check] before a change, [Policy.Filter] in every list,
-// [Policy.Fields] before showing a record, [Policy.CheckChange] before storing
-// one. [Policy.Decide] is for the curious and for shadow runs.
+// [Load] once at start, [Policy.CheckSchema] after migrations. It asks much of
+// a table: STRICT on SQLite; everywhere tenants and keys of text that compares
+// by its bytes, keys of integers where the binding says so, and NOT NULL where
+// the schema requires a value. Then [Policy.Check] before a change,
+// [Policy.Filter] in every list, [Policy.Fields] before showing a record,
+// [Policy.CheckChange] before storing one. [Policy.Decide] is for the curious
+// and for shadow runs.
 //
 // # Concurrency
 //

@@ -145,7 +145,7 @@ func (t *Trail) guard(ctx context.Context, s state, head tlog.Tree) error {
 	case head.N > s.N:
 		return &BehindError{Database: s.N, Published: head.N}
 	case head.N == 0 && s.published > 0:
-		return fmt.Errorf("%w: %d entries were published", ErrLogLost, s.published)
+		return fmt.Errorf("%w: %d entries were published; bring the folder back (is its disk mounted?)", ErrLogLost, s.published)
 	case head.N == 0:
 		return nil
 	}

@@ -143,6 +143,7 @@ func TestCatchUpRefuses(t *testing.T) {
 		require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrLogLost)
 		_, err := b.trail.RunOnce(t.Context())
 		require.ErrorIs(t, err, audit.ErrLogLost)
+		require.ErrorContains(t, err, "bring the folder back")
 		_, err = b.trail.Checkpoint(t.Context())
 		require.ErrorIs(t, err, audit.ErrNotPublished)
 	})

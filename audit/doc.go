@@ -20,6 +20,7 @@
 //	check(tx.Commit())
 //	must(trail.RunOnce(ctx)) // or go trail.Run(ctx), in any process
 //	report := must(audit.VerifyLog(ctx, os.DirFS(folder), audit.Trust{Key: verifier}))
+//	fmt.Println(report.Verdict, report.Verified) // a tampered log is a verdict, not an error
 //
 // An event is queued in the caller's transaction: it commits with the business
 // row, or not at all. A sequencer gives each queued event its place, and

@@ -88,7 +88,7 @@ const (
 	OpeningLost     OpeningVerdict = "lost"     // gone in a restore that a recover event names
 	OpeningPending  OpeningVerdict = "pending"  // gone, and the erasure that names it is queued, not yet in the published log
 	OpeningMissing  OpeningVerdict = "missing"  // gone without any of these: tampering
-	OpeningAltered  OpeningVerdict = "altered"  // there, but does not open or does not match
+	OpeningAltered  OpeningVerdict = "altered"  // there, but does not open (under another secret, too) or does not match
 	OpeningReturned OpeningVerdict = "returned" // there, although an erasure names it: replay the erasures
 )
 

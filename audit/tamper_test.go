@@ -102,6 +102,9 @@ func TestTamperedFolder(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, c.want, r.Verdict, "%+v", r.Faults)
 			require.NotEmpty(t, r.Faults)
+			if files["checkpoint"] == nil {
+				require.Contains(t, r.Faults[0].What, "not the folder of a log")
+			}
 			trust.Kept = kept
 			r, err = audit.VerifyLog(t.Context(), files, trust)
 			require.NoError(t, err)

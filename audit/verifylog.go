@@ -36,7 +36,11 @@ func verifyLog(ctx context.Context, read readFunc, trust Trust, begin func(w *wa
 	}
 	signed, err := read(ctx, checkpointFile)
 	if err != nil {
-		r.add(Fault{Verdict: Incomplete, Index: -1, File: checkpointFile, What: "the checkpoint cannot be read"})
+		what := "the checkpoint cannot be read"
+		if errors.Is(err, fs.ErrNotExist) {
+			what = "there is no checkpoint: nothing was published yet, or this is not the folder of a log"
+		}
+		r.add(Fault{Verdict: Incomplete, Index: -1, File: checkpointFile, What: what})
 		r.Verdict = worst(r.Log, r.Kept)
 		return r, ctx.Err()
 	}

@@ -84,7 +84,7 @@
 //	sentinel       lasts      what to do
 //	ErrErased      for ever   show "erased"; never retry
 //	ErrDestroyed   for ever   the generation is gone; restore newer data
-//	ErrNoKey       until fix  the key store lacks a key: was an old one restored?
+//	ErrNoKey       until fix  the key store lacks a key (was an old one restored?), or the Reader was not asked for this owner
 //	ErrOpen        for ever   forged, damaged or moved bytes: look into it
 //	ErrKEK         until fix  hand in the KEK that the error names
 //	ErrKeyset      until fix  a keyset was planted or comes from elsewhere
@@ -94,7 +94,7 @@
 //	ErrNotEmpty    until fix  Create or RestoreCopy wants an empty store
 //	ErrTenant      until fix  empty or unknown: AddTenant
 //	ErrID          until fix  the id breaks the rules or is reserved
-//	ErrDefinition  until fix  a table, column or index is declared otherwise
+//	ErrDefinition  until fix  a table, column or index is not declared so, or Config lacks something
 //	ErrLease       temporary  take a new Writer
 //	ErrMerged      for ever   write for the person merged into
 //	ErrInUse       until fix  reseal, or wait until the named snapshot is gone

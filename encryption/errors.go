@@ -30,13 +30,13 @@ var (
 	ErrRewound = errors.New("encryption: key store is older than what this process has seen")
 	// ErrEmpty says that the key store holds nothing: call Create for a new
 	// installation, RestoreCopy after a loss.
-	ErrEmpty = errors.New("encryption: key store is empty")
+	ErrEmpty = errors.New("encryption: key store is empty: at the very first start Create, after a loss RestoreCopy")
 	// ErrNotEmpty says that Create or RestoreCopy met a key store in use.
-	ErrNotEmpty = errors.New("encryption: key store is not empty")
+	ErrNotEmpty = errors.New("encryption: key store is not empty: Open it, or hand in an empty one")
 	// ErrTenant says that the tenant is unknown (AddTenant) or the empty string.
 	ErrTenant = errors.New("encryption: tenant")
 	// ErrID says that an id is empty, too long, not UTF-8, holds NUL or is reserved.
-	ErrID = errors.New("encryption: id refused")
+	ErrID = errors.New("encryption: id refused: 1 to 255 bytes of UTF-8 without NUL")
 	// ErrDefinition says that a table, column or index is not declared so.
 	ErrDefinition = errors.New("encryption: definition")
 	// ErrLease says that a Writer is older than the lease: take a new one.

@@ -46,7 +46,7 @@ func checkPerson(person string) error {
 		return err
 	}
 	if len(person) > 1 && person[1] == ':' {
-		return fmt.Errorf("%w: reserved", ErrID)
+		return fmt.Errorf("%w: a colon in second place is reserved", ErrID)
 	}
 	return nil
 }

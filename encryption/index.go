@@ -169,7 +169,7 @@ func (x *tenantIndexes) value(t *SealedTable, i int, value string) IndexValue {
 func (w *Writer) Index(index, value string) IndexValue {
 	i := slices.IndexFunc(w.table.indexes, func(x tableIndex) bool { return x.Column == index })
 	if i < 0 {
-		return IndexValue{err: &KeyError{Op: "index is not declared", Table: w.table.def.Name, Column: index, Err: ErrDefinition}}
+		return IndexValue{err: &KeyError{Op: "no such index is declared:", Table: w.table.def.Name, Column: index, Err: ErrDefinition}}
 	}
 	return w.indexKeys().value(w.table, i, value)
 }
@@ -218,7 +218,7 @@ func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (
 	}
 	name := t.indexName(index)
 	if name == "" {
-		return nil, &KeyError{Op: "index is not declared", Table: t.def.Name, Column: index, Err: ErrDefinition}
+		return nil, &KeyError{Op: "no such index is declared:", Table: t.def.Name, Column: index, Err: ErrDefinition}
 	}
 	keys, err := t.tenantIndexes(ctx, tenant)
 	if err != nil {
@@ -231,7 +231,7 @@ func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (
 		}
 		v := keys.value(t, i, value)
 		if v.IsNull() {
-			return nil, &KeyError{Op: "lookup of a value that normalises to empty", Table: t.def.Name, Column: index, Err: ErrDefinition}
+			return nil, &KeyError{Op: "lookup of a value that normalises to empty, by", Table: t.def.Name, Column: index, Err: ErrDefinition}
 		}
 		out = append(out, Probe{Column: x.Column, Version: x.Version, Value: v})
 	}

@@ -193,6 +193,14 @@ func (t *SealedTable) swapHooked(ctx context.Context, tx *sql.Tx, tenant string,
 	return true, nil
 }
 
+// checkDB refuses a database that nobody handed in.
+func checkDB(db *sql.DB) error {
+	if db == nil {
+		return fmt.Errorf("%w: no database was handed in", ErrDefinition)
+	}
+	return nil
+}
+
 // inTx runs f in a transaction of db.
 func inTx(ctx context.Context, db *sql.DB, f func(tx *sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, nil)

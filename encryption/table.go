@@ -218,7 +218,7 @@ func (t *SealedTable) Name() string { return t.def.Name }
 func (t *SealedTable) column(name string) (*Column, error) {
 	i, ok := t.columns[name]
 	if !ok {
-		return nil, &KeyError{Op: "column is not declared", Table: t.def.Name, Column: name, Err: ErrDefinition}
+		return nil, &KeyError{Op: "no such column is declared:", Table: t.def.Name, Column: name, Err: ErrDefinition}
 	}
 	return &t.def.Columns[i], nil
 }

@@ -223,6 +223,46 @@ func TestWrongKEKChangesNothing(t *testing.T) {
 	}
 }
 
+func TestADatabaseThatNobodyHandedInIsAnError(t *testing.T) {
+	e := newEnv(t, 1)
+	for name, call := range map[string]func() error{
+		"census": func() error { _, err := e.contacts.Census(t.Context(), nil, tenant); return err },
+		"holder": func() error { _, _, err := e.contacts.Holder(nil)(t.Context(), tenant, 1); return err },
+		"counts": func() error { _, err := encryption.Counts(nil, tenant, e.contacts)(t.Context()); return err },
+		"reseal": func() error {
+			_, err := e.contacts.Reseal(t.Context(), nil, tenant, encryption.ResealOptions{})
+			return err
+		},
+		"rebuild": func() error { return e.contacts.RebuildIndexes(nil, tenant)(t.Context()) },
+		"clear":   func() error { return e.contacts.ClearRows(nil)(t.Context(), tenant, "p1") },
+		"redact": func() error {
+			_, err := e.contacts.Redact(t.Context(), nil, tenant, "c1", encryption.Redaction{})
+			return err
+		},
+	} {
+		err := call()
+		require.ErrorIs(t, err, encryption.ErrDefinition, name)
+		require.ErrorContains(t, err, "no database was handed in", name)
+	}
+}
+
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	e := newEnv(t, 1)
+	w, err := e.contacts.Writer(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	require.EqualError(t, w.Text("emial", "x").Err(), "encryption: definition: no such column is declared: contacts.emial")
+	_, err = e.contacts.Lookup(t.Context(), tenant, "email", "x@y.example")
+	require.EqualError(t, err, "encryption: definition: no such index is declared: contacts.email")
+	_, err = e.contacts.Writer(t.Context(), tenant, "")
+	require.ErrorContains(t, err, "1 to 255 bytes")
+	_, err = encryption.Create(t.Context(), e.cfg)
+	require.ErrorContains(t, err, "Open it")
+	empty := e.cfg
+	empty.Keys = encryptiontest.Keys()
+	_, err = encryption.Open(t.Context(), empty)
+	require.ErrorContains(t, err, "after a loss RestoreCopy")
+}
+
 func TestCreateAndOpenKnowTheirPlace(t *testing.T) {
 	e := newEnv(t, 1)
 	_, err := encryption.Create(t.Context(), e.cfg)

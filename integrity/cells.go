@@ -38,6 +38,13 @@ func SQLiteColumns(columns []Column) string {
 //
 //	row.Values, err = integrity.Cells(rows, &row.Ref.Key, &row.Ref.Version, &row.Ref.SchemaID, &row.Seal)
 //	if !yield(row, err) {
+//
+// A key that the table holds as a number goes to an int64, of which Ref.Key is
+// the decimal text, as it was for the seal; to a string no row of the table
+// would pass:
+//
+//	row.Values, err = integrity.Cells(rows, &id, &row.Ref.Version, &row.Ref.SchemaID, &row.Seal)
+//	row.Ref.Key = strconv.FormatInt(id, 10)
 func Cells(rows *sql.Rows, into ...any) (map[string]any, error) {
 	if rows == nil {
 		return nil, rowErr("cells: no rows")

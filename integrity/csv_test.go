@@ -125,6 +125,9 @@ func TestAFileThatCannotBeReadSaysWhyAndWhere(t *testing.T) {
 			require.Equal(t, tc.code, source.Code)
 			require.Equal(t, tc.line, source.Line)
 			require.Equal(t, report.Read, report.Accepted+report.Rejected)
+			if tc.code == integrity.CodeHeaderUnknown {
+				require.ErrorContains(t, err, "CSVOptions.Columns", "what to do")
+			}
 			if tc.code == integrity.CodeRead {
 				require.ErrorIs(t, err, broken)
 			}

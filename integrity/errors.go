@@ -44,6 +44,9 @@ func (e *SourceError) Error() string {
 	if e.Code == CodeQuote || e.Code == CodeQuoteOpen {
 		return fmt.Sprintf("%v: line %d: %s: what follows may be the inside of a cell; mend the line and read the file again, or see CSVOptions.ResumeAfterQuote", ErrSource, e.Line, e.Code)
 	}
+	if e.Code == CodeHeaderUnknown {
+		return fmt.Sprintf("%v: line %d: %s: say in CSVOptions.Columns which heading means which field", ErrSource, e.Line, e.Code)
+	}
 	return fmt.Sprintf("%v: line %d: %s", ErrSource, e.Line, e.Code)
 }
 

@@ -74,7 +74,7 @@ const maxID = 255
 // long as rows are sealed under them.
 func NewSealer(tagger Tagger, layouts ...Layout) (*Sealer, error) {
 	if v := reflect.ValueOf(tagger); tagger == nil || v.Kind() == reflect.Pointer && v.IsNil() {
-		return nil, configErr("sealer: no tagger")
+		return nil, configErr("sealer: no tagger: KeysFile makes one, and so does a vault")
 	}
 	if len(layouts) == 0 {
 		return nil, configErr("sealer: no layout")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/integrity/integritytest"
@@ -53,6 +54,37 @@ func ExampleCells() {
 	// Output:
 	// 2 true <nil>
 	// tampered d2 hold false <nil>
+}
+
+// A key that the table holds as a number enters the seal as its decimal text.
+func ExampleCells_integerKey() {
+	ctx := context.Background()
+	db, _ := sql.Open("sqlite", "file:example_cells_integer?mode=memory&cache=shared")
+	defer db.Close()
+	_, _ = db.ExecContext(ctx, `CREATE TABLE contacts (id INTEGER PRIMARY KEY, version INTEGER, schema_id TEXT, seal BLOB, email TEXT)`)
+	layout := integrity.Layout{ID: "contact/1", Columns: []integrity.Column{{Name: "email"}}}
+	sealer, _ := integrity.NewSealer(&integritytest.Tagger{}, layout)
+	ref := integrity.Ref{Tenant: "main", Table: "contacts", Key: strconv.FormatInt(17, 10), Version: 1, SchemaID: "contact/1"}
+	seal, _ := sealer.Seal(ctx, ref, map[string]any{"email": "ann@a.example"})
+	_, _ = db.ExecContext(ctx, `INSERT INTO contacts VALUES (17, 1, 'contact/1', ?, 'ann@a.example')`, seal)
+
+	rows, err := db.QueryContext(ctx, `SELECT id, version, schema_id, seal, `+integrity.SQLiteColumns(layout.Columns)+` FROM contacts`)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		row := integrity.SealedRow{Ref: integrity.Ref{Tenant: "main", Table: "contacts"}}
+		row.Values, err = integrity.Cells(rows, &id, &row.Ref.Version, &row.Ref.SchemaID, &row.Seal)
+		row.Ref.Key = strconv.FormatInt(id, 10)
+		fmt.Println(row.Ref.Key, err, sealer.Verify(ctx, row))
+	}
+	fmt.Println(rows.Err())
+	// Output:
+	// 17 <nil> <nil>
+	// <nil>
 }
 
 func ExampleTextFromBytes() {

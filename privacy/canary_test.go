@@ -122,8 +122,13 @@ func TestConfig(t *testing.T) {
 		require.ErrorIs(t, err, privacy.ErrConfig, name)
 	}
 	bad := good
-	bad.Map = &privacy.Map{}
+	bad.Stores = []privacy.Store{nil}
 	_, err := privacy.Open(t.Context(), bad)
+	require.ErrorIs(t, err, privacy.ErrConfig)
+	require.ErrorContains(t, err, "is nil")
+	bad = good
+	bad.Map = &privacy.Map{}
+	_, err = privacy.Open(t.Context(), bad)
 	require.ErrorIs(t, err, privacy.ErrMap)
 	s.exec(`DELETE FROM crmguard_schema`)
 	_, err = privacy.Open(t.Context(), good)

@@ -100,7 +100,7 @@ func Migrations() fs.FS {
 func schema() sqlschema.Set { return sqlschema.Set{Package: "privacy", Migrations: Migrations()} }
 
 // Install creates the desk's tables in the application's database, or brings
-// them up to date. It may be called at every start.
+// them up to date. It may be called at every start. SQLite only.
 func Install(ctx context.Context, db *sql.DB) error { return schema().Install(ctx, db) }
 
 func (c *Config) validate() error {
@@ -125,7 +125,10 @@ func (c *Config) validate() error {
 	}
 	names := map[string]bool{}
 	for _, s := range c.Stores {
-		if s == nil || s.Name() == "" || names[s.Name()] {
+		if s == nil {
+			return bad("one of Stores is nil")
+		}
+		if s.Name() == "" || names[s.Name()] {
 			return bad("stores need different names")
 		}
 		if f, ok := asFunc(s); ok && f.Erase == nil {

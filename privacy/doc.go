@@ -78,6 +78,8 @@
 //   - The salt of a certificate, when the process dies between the last commit
 //     and the return of Execute: the certificate stands, and whose it is can
 //     no longer be shown from it.
+//   - Any database but SQLite, the only one that it was run on: on PostgreSQL,
+//     MariaDB and MySQL [Install] fails.
 //
 // # First call
 //

@@ -42,7 +42,7 @@ func (e *LedgerError) Unwrap() error { return e.Err }
 
 // The remedies, in the operator's words.
 const (
-	remedyReach  = "make the folder readable and try again; if it is lost, bring back its newest copy, never an empty one"
+	remedyReach  = "make the folder readable and try again; if it is lost, bring back its newest copy, never an empty one (Ledger.Create is for the very first start alone)"
 	remedyRewind = "bring back the newest copy of the ledger, which has at least that many entries; then call Replay"
 	remedyForged = "bring back the newest copy of the ledger whose entries verify; find out who wrote to the folder"
 	remedyOther  = "point the configuration at this system's own ledger folder, or hand in the ledger roots that wrote it"

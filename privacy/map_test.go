@@ -111,6 +111,7 @@ func TestMapThatCannotBeTrue(t *testing.T) {
 		require.ErrorIs(t, err, privacy.ErrMap, text)
 		require.ErrorContains(t, err, text)
 	}
+	require.ErrorIs(t, (*privacy.Map)(nil).Validate(), privacy.ErrMap)
 	two := dataMap()
 	two.Tables[2].Key = []string{"a", "b"}
 	require.ErrorContains(t, two.Validate(), "whose key is not a single column")

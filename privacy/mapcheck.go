@@ -16,6 +16,9 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 // column that no person reaches, an edge into nothing, an action that is
 // missing or cannot be carried out.
 func (m *Map) Validate() error {
+	if m == nil {
+		return fmt.Errorf("%w: no map was handed in", ErrMap)
+	}
 	var all []error
 	bad := func(table, format string, args ...any) {
 		all = append(all, fmt.Errorf("%w: table %s: %s", ErrMap, table, fmt.Sprintf(format, args...)))

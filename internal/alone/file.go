@@ -24,7 +24,7 @@ func Read(path string) (Secret, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Secret{}, fmt.Errorf("%w: make it once, or bring it back if it was there before: another secret verifies and opens nothing of this one's", err)
+		return Secret{}, fmt.Errorf("%w: make it once, or bring it back if it was there before: with another one nothing verifies or opens that this one tagged or sealed", err)
 	case err != nil:
 		return Secret{}, err
 	}
@@ -87,6 +87,9 @@ func Create(path string) (err error) {
 	secret := make([]byte, keySize)
 	_, _ = rand.Read(secret) // never fails
 	folder := filepath.Dir(path)
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: make the folder first, for the application's user alone", err)
+	}
 	file, err := os.CreateTemp(folder, ".secret-*.tmp") // mode 0600, O_EXCL
 	if err != nil {
 		return err
@@ -96,7 +99,11 @@ func Create(path string) (err error) {
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(file.Name(), path); err != nil { // unlike a rename it replaces nothing
+	err = os.Link(file.Name(), path) // unlike a rename it replaces nothing
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s: %w: a secret is made once and stays; read this one", path, fs.ErrExist)
+	case err != nil:
 		return err
 	}
 	return syncFolder(folder)

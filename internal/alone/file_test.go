@@ -32,7 +32,10 @@ func TestASecretIsMadeOnceAndReadBack(t *testing.T) {
 	require.NoError(t, err)
 	requireSame(t, secretOf(t, raw), read)
 
-	require.ErrorIs(t, Create(path), fs.ErrExist)
+	err = Create(path)
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.ErrorContains(t, err, "read this one")
+	require.NotContains(t, err.Error(), ".tmp", "the operator looks for the file that was asked for")
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, text, after, "a secret that is there stays")
@@ -92,8 +95,11 @@ func TestManyThatStartAtOnceShareOneSecret(t *testing.T) {
 
 func TestAMissingFolderOrFileIsNamed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "no", "crm.secret")
-	require.ErrorIs(t, Create(path), fs.ErrNotExist)
-	_, err := Read(path)
+	err := Create(path)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, "make the folder")
+	require.NotContains(t, err.Error(), ".tmp")
+	_, err = Read(path)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "bring it back")
 	require.NoFileExists(t, path, "reading never makes a secret")

@@ -74,6 +74,12 @@ func Ask(ctx context.Context, q Querier) (Dialect, error) {
 	if One(ctx, q, []any{&text}, `SELECT @@VERSION`) == nil {
 		return Dialect{}, unsupported(text)
 	}
+	// A file that cannot be opened fails at every question; all databases that
+	// are supported understand this one.
+	var one int64
+	if err := One(ctx, q, []any{&one}, `SELECT 1`); err != nil {
+		return Dialect{}, fmt.Errorf("sqldb: the database does not answer: %w", err)
+	}
 	return Dialect{}, unsupported("a database that names no version")
 }
 

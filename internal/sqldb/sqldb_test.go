@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -76,6 +77,17 @@ func TestADatabaseThatDoesNotAnswerIsNotUnsupported(t *testing.T) {
 	})
 	_, err := sqldb.Open(t.Context(), nil)
 	require.ErrorContains(t, err, "no database")
+
+	path := filepath.Join(t.TempDir(), "missing", "crm.db")
+	nowhere, err := sql.Open("sqlite", "file:"+path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = nowhere.Close() })
+	_, err = sqldb.Ask(t.Context(), nowhere)
+	require.ErrorContains(t, err, "does not answer")
+	require.NotErrorIs(t, err, errors.ErrUnsupported, "a file that cannot be opened is no other database")
+	require.NoError(t, os.Mkdir(filepath.Dir(path), 0o700))
+	_, err = sqldb.Ask(t.Context(), nowhere)
+	require.NoError(t, err, "asked again when it is there")
 }
 
 // Text keys are told apart and ordered by their bytes, whatever the database

@@ -60,7 +60,7 @@ type DatabaseError struct {
 
 // Error leaves out what the driver said; Unwrap gives it.
 func (e *DatabaseError) Error() string {
-	return fmt.Sprintf("sqlstore: %s: table %s: database error", e.Op, e.Table)
+	return fmt.Sprintf("sqlstore: %s: table %s: database error: see its cause, and CheckSchema, which compares the map with the schema", e.Op, e.Table)
 }
 
 // Unwrap returns the driver's error.
