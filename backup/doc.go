@@ -39,15 +39,17 @@
 //     date with copies of what it lacks. Only what authenticates and is
 //     complete is copied, so a mirror changes nothing in another store.
 //   - Of several that call [Create] for one store at a time one succeeds.
-//   - All that is read is authenticated, bounded in size and hashed again.
+//   - All that is read is authenticated, bounded in size and hashed again. No
+//     content of a file, cut out of a pack, passes for a snapshot, index or lock.
 //   - A damaged, foreign or missing file costs only what it carries. Opening,
 //     listing, restoring another snapshot and running a job go on;
 //     [Repository.Check] names each such file, a restore the files that it
 //     lost ([LossError]), a job what it did not lean on
 //     ([StoreResult.Problems]). Of several stores those that lost packs fail
 //     as long as one is whole, so that it need not hold everything twice.
-//   - A store that has vanished, as an unmounted disk does, is an error and
-//     never an empty repository. Only [Create] and [Repository.Mirror] make
+//   - A store that has vanished, as an unmounted disk does, or holds another
+//     repository by now, is an error and never an empty repository. One that
+//     hangs loses its lock and costs only itself. Only [Create] and [Repository.Mirror] make
 //     the place of one.
 //   - Each snapshot carries .crmguard/manifest.json: what was read, how many
 //     rows and files, keyed digests of them, the key generations and the key

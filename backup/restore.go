@@ -124,6 +124,9 @@ func (r *Repository) proof(ctx context.Context, index *blobIndex, s Snapshot, st
 
 // emptyFolder opens dir for a restore.
 func emptyFolder(dir string) (*os.Root, error) {
+	if dir == "" {
+		return nil, fmt.Errorf("%w: name a folder", ErrTarget)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
