@@ -49,8 +49,9 @@
 //     as long as one is whole, so that it need not hold everything twice.
 //   - A store that has vanished, as an unmounted disk does, or holds another
 //     repository by now, is an error and never an empty repository. One that
-//     hangs loses its lock and costs only itself. Only [Create] and [Repository.Mirror] make
-//     the place of one.
+//     hangs loses its lock and costs only itself. Two names of one place are
+//     not two copies. Only [Create] and [Repository.Mirror] make the place of
+//     a store.
 //   - Each snapshot carries .crmguard/manifest.json: what was read, how many
 //     rows and files, keyed digests of them, the key generations and the key
 //     position that a restore needs, the ledger head and the audit checkpoint.
@@ -90,7 +91,8 @@
 // holds a shared lock file while it writes, and an exclusive lock of another
 // program stops a job before it begins. Reading takes no lock. No goroutine
 // outlives the call that started it; a store that does not return when its
-// context ends therefore holds up the run. A panic of a source or of another
+// context ends therefore holds up the run, and so does one that renews its lock
+// and answers nothing else: give the context a deadline. A panic of a source or of another
 // func of the [Job] reaches the caller of RunOnce, without a snapshot.
 //
 // Errors, for [errors.Is]:

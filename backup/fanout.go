@@ -120,6 +120,28 @@ func (f *fanout) each(ctx context.Context, do func(ctx context.Context, t *targe
 	return nil
 }
 
+// tellApart fails a store that shows the lock of another one: both are one
+// place under two names (a link, a disk mounted twice), and two copies there
+// would be one.
+func (f *fanout) tellApart(ctx context.Context) {
+	for i, t := range f.targets {
+		for _, other := range f.targets[:i] {
+			if t.failed() != nil || other.failed() != nil {
+				continue
+			}
+			t.try(ctx, func(ctx context.Context, t *target) error {
+				_, err := t.repo.store.Read(ctx, other.lock.current(), 0, 1)
+				if errors.Is(err, fs.ErrNotExist) {
+					return nil
+				} else if err == nil {
+					err = badConfig("this store and " + other.repo.Name() + " are the same place")
+				}
+				return err
+			})
+		}
+	}
+}
+
 // try runs do until the store fails, or ends by itself: one that hangs loses
 // its lock, and must not hold up the others for longer.
 func (t *target) try(ctx context.Context, do func(ctx context.Context, t *target) error) {

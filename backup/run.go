@@ -49,6 +49,7 @@ func (r *run) do(ctx context.Context) (result *Result, err error) {
 		return nil, err
 	}
 	defer r.keepLocks(ctx, cancel)()
+	r.fan.tellApart(ctx)
 	if err := r.fan.level(ctx); err != nil {
 		return nil, err
 	}
