@@ -24,8 +24,8 @@ func (f *folder) Kind() string { return "folder" }
 
 func (f *folder) Snapshot(ctx context.Context, w *Writer) error {
 	root, err := os.OpenRoot(f.dir)
-	if err != nil { // this path comes from the operator
-		return &SourceError{Source: f.name, Err: fmt.Errorf("the folder %s (is its disk mounted?): %w", f.dir, withoutPath(err))}
+	if err != nil {
+		return &SourceError{Source: f.name, Err: fmt.Errorf("its folder, is the disk mounted? %w", withoutPath(err))}
 	}
 	defer root.Close()
 	top, err := root.Stat(".")
