@@ -147,7 +147,7 @@ func (f *fanout) tellApart(ctx context.Context) {
 func (t *target) try(ctx context.Context, do func(ctx context.Context, t *target) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(t.over, cancel)()
+	defer context.AfterFunc(t.over, cancel)() //nolint:contextcheck // it ends with the store, not with the call
 	if err := do(ctx, t); err != nil {
 		t.fail(err)
 	}
