@@ -119,15 +119,7 @@ func (c *checker) checkConfig(ctx context.Context) error {
 		return c.damage(err)
 	}
 	c.report.Bytes += int64(len(sealed))
-	var config configJSON
-	raw, err := c.repo.master.open(sealed)
-	if err == nil {
-		err = config.decode(raw)
-	}
-	if err == nil && config != c.repo.config {
-		err = corrupt("config belongs to another repository")
-	}
-	if err != nil {
+	if err := c.repo.ownConfig(sealed); err != nil {
 		c.fileProblem(configFile, err)
 	}
 	return nil

@@ -20,16 +20,14 @@ func newPacker(key *masterKey) (*packer, error) {
 	return &packer{key: key, zstd: enc}, err
 }
 
-// blob appends the sealed blob to dst: compressed when that helps.
+// blob appends the sealed blob to dst, always compressed, as restic does: what
+// was sealed as it came, and begins like JSON, would open as a lock, an index or
+// a snapshot wherever somebody puts it, and others choose what a file holds.
 func (p *packer) blob(dst, plain []byte, key blobKey) ([]byte, packedBlob) {
-	b := packedBlob{blobKey: key}
+	b := packedBlob{blobKey: key, packed: len(plain) > 0, plain: uint32(len(plain))}
 	p.scratch = p.zstd.EncodeAll(plain, p.scratch[:0])
-	body := plain
-	if len(p.scratch) < len(plain) {
-		body, b.packed, b.plain = p.scratch, true, uint32(len(plain))
-	}
 	start := len(dst)
-	dst = p.key.seal(dst, body)
+	dst = p.key.seal(dst, p.scratch)
 	b.length = uint32(len(dst) - start)
 	return dst, b
 }

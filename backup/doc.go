@@ -39,16 +39,19 @@
 //     date with copies of what it lacks. Only what authenticates and is
 //     complete is copied, so a mirror changes nothing in another store.
 //   - Of several that call [Create] for one store at a time one succeeds.
-//   - All that is read is authenticated, bounded in size and hashed again.
+//   - All that is read is authenticated, bounded in size and hashed again. No
+//     content of a file, cut out of a pack, passes for a snapshot, index or lock.
 //   - A damaged, foreign or missing file costs only what it carries. Opening,
 //     listing, restoring another snapshot and running a job go on;
 //     [Repository.Check] names each such file, a restore the files that it
 //     lost ([LossError]), a job what it did not lean on
 //     ([StoreResult.Problems]). Of several stores those that lost packs fail
 //     as long as one is whole, so that it need not hold everything twice.
-//   - A store that has vanished, as an unmounted disk does, is an error and
-//     never an empty repository. Only [Create] and [Repository.Mirror] make
-//     the place of one.
+//   - A store that has vanished, as an unmounted disk does, or holds another
+//     repository by now, is an error and never an empty repository. One that
+//     hangs loses its lock and costs only itself. Two names of one place are
+//     not two copies. Only [Create] and [Repository.Mirror] make the place of
+//     a store.
 //   - Each snapshot carries .crmguard/manifest.json: what was read, how many
 //     rows and files, keyed digests of them, the key generations and the key
 //     position that a restore needs, the ledger head and the audit checkpoint.
@@ -88,7 +91,8 @@
 // holds a shared lock file while it writes, and an exclusive lock of another
 // program stops a job before it begins. Reading takes no lock. No goroutine
 // outlives the call that started it; a store that does not return when its
-// context ends therefore holds up the run. A panic of a source or of another
+// context ends therefore holds up the run, and so does one that renews its lock
+// and answers nothing else: give the context a deadline. A panic of a source or of another
 // func of the [Job] reaches the caller of RunOnce, without a snapshot.
 //
 // Errors, for [errors.Is]:

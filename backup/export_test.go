@@ -19,7 +19,8 @@ func PutSnapshot(ctx context.Context, r *Repository, build func(save func(conten
 		return "", err
 	}
 	defer func() { _ = held.release(ctx) }()
-	fan := &fanout{targets: []*target{{repo: r, lock: held}}}
+	fan := &fanout{targets: []*target{newTarget(r)}}
+	fan.targets[0].lock = held
 	index, err := r.index(ctx)
 	if err != nil {
 		return "", err

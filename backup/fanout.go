@@ -20,12 +20,20 @@ type target struct {
 	repo   *Repository
 	lock   *lock
 	result StoreResult
-	mu     sync.Mutex // guards result, which the refresher of the lock may fail
+	mu     sync.Mutex      // guards result, which the refresher of the lock may fail
+	over   context.Context //nolint:containedctx // ends when the store fails, or the run
+	end    context.CancelFunc
 
 	held    map[string]map[blobID]int64 // files it held when levelling began, by folder
 	index   *blobIndex                  // as it was then
 	checker *checker                    // of snapshots that come from other stores
 	lost    map[blobID]bool             // packs that its index names and it does not hold whole
+}
+
+func newTarget(repo *Repository) *target {
+	t := &target{repo: repo, result: StoreResult{Store: repo.Name()}}
+	t.over, t.end = context.WithCancel(context.Background())
+	return t
 }
 
 func (t *target) fail(err error) {
@@ -34,6 +42,7 @@ func (t *target) fail(err error) {
 	if t.result.Err == nil {
 		t.result.Err = err
 	}
+	t.end()
 }
 
 // problem notes what is wrong with a file, once.
@@ -94,16 +103,14 @@ func asStoreError(s Store, err error) error {
 
 // each runs do for every store that has not failed, at the same time. It
 // returns an error when none is left.
-func (f *fanout) each(ctx context.Context, do func(t *target) error) error {
+func (f *fanout) each(ctx context.Context, do func(ctx context.Context, t *target) error) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
 	var all sync.WaitGroup
 	for _, t := range f.alive() {
 		all.Go(func() {
-			if err := do(t); err != nil {
-				t.fail(err)
-			}
+			t.try(ctx, do)
 		})
 	}
 	all.Wait()
@@ -113,11 +120,44 @@ func (f *fanout) each(ctx context.Context, do func(t *target) error) error {
 	return nil
 }
 
+// tellApart fails a store that shows the lock of another one: both are one
+// place under two names (a link, a disk mounted twice), and two copies there
+// would be one.
+func (f *fanout) tellApart(ctx context.Context) {
+	for i, t := range f.targets {
+		for _, other := range f.targets[:i] {
+			if t.failed() != nil || other.failed() != nil {
+				continue
+			}
+			t.try(ctx, func(ctx context.Context, t *target) error {
+				_, err := t.repo.store.Read(ctx, other.lock.current(), 0, 1)
+				if errors.Is(err, fs.ErrNotExist) {
+					return nil
+				} else if err == nil {
+					err = badConfig("this store and " + other.repo.Name() + " are the same place")
+				}
+				return err
+			})
+		}
+	}
+}
+
+// try runs do until the store fails, or ends by itself: one that hangs loses
+// its lock, and must not hold up the others for longer.
+func (t *target) try(ctx context.Context, do func(ctx context.Context, t *target) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.over, cancel)() //nolint:contextcheck // it ends with the store, not with the call
+	if err := do(ctx, t); err != nil {
+		t.fail(err)
+	}
+}
+
 // commit writes an index or a snapshot, named by its hash, and returns the
 // hash.
 func (f *fanout) commit(ctx context.Context, folder string, data []byte, packs []indexedPack) (blobID, error) {
 	id := hashOf(data)
-	return id, f.each(ctx, func(t *target) error {
+	return id, f.each(ctx, func(ctx context.Context, t *target) error {
 		if err := t.commit(ctx, fileName(folder, id), data, packs); err != nil {
 			return err
 		}
@@ -131,7 +171,7 @@ func (f *fanout) commit(ctx context.Context, folder string, data []byte, packs [
 func (f *fanout) putPack(ctx context.Context, pack indexedPack, data []byte) error {
 	name := fileName(dataFolder, pack.id)
 	size := packHeaderSize(pack.blobs)
-	return f.each(ctx, func(t *target) error {
+	return f.each(ctx, func(ctx context.Context, t *target) error {
 		s := t.repo.store
 		if err := s.Put(ctx, name, data); err != nil {
 			return err

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -24,7 +25,7 @@ func (f *folder) Kind() string { return "folder" }
 func (f *folder) Snapshot(ctx context.Context, w *Writer) error {
 	root, err := os.OpenRoot(f.dir)
 	if err != nil {
-		return &SourceError{Source: f.name, Err: err}
+		return &SourceError{Source: f.name, Err: fmt.Errorf("its folder, is the disk mounted? %w", withoutPath(err))}
 	}
 	defer root.Close()
 	top, err := root.Stat(".")

@@ -208,6 +208,10 @@ func TestPackHeaderRoundTrip(t *testing.T) {
 	var b packBuilder
 	for i, plain := range [][]byte{[]byte("raw"), bytes.Repeat([]byte("packed"), 100), {}} {
 		sealed, blob := p.blob(nil, plain, blobKey{id: hashOf(plain), tree: i == 1})
+		if i == 0 { // as other programs may, and we do not
+			sealed = key.seal(nil, plain)
+			blob.packed, blob.plain, blob.length = false, 0, uint32(len(sealed))
+		}
 		blob.offset = uint32(len(b.buf))
 		b.buf, b.blobs = append(b.buf, sealed...), append(b.blobs, blob)
 	}

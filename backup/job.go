@@ -84,10 +84,11 @@ func (j *Job) RunOnce(ctx context.Context) (*Result, error) {
 	started := j.now()
 	r := &run{job: j, started: started.UTC().Round(0), mono: time.Now(), fan: &fanout{}}
 	for _, repo := range j.Repositories {
-		r.fan.targets = append(r.fan.targets, &target{repo: repo, result: StoreResult{Store: repo.Name()}})
+		r.fan.targets = append(r.fan.targets, newTarget(repo))
 	}
 	result, err := r.do(ctx)
 	for _, t := range r.fan.targets {
+		t.end()
 		store := t.report()
 		if store.Err != nil {
 			j.observe(ctx, "backup.store.failed", 1, slog.String("store", t.repo.Name()))

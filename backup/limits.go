@@ -10,12 +10,12 @@ const (
 	maxKeyContent = 64 << 10  // bytes of a key file
 	maxPackFile   = 512 << 20 // restic's largest is 128 MiB
 	maxPackHeader = 16 << 20
-	maxBlobSize   = 128 << 20              // bytes of a blob, sealed or opened: a chunk or a folder listing
-	maxManifest   = 16 << 20               // bytes of .crmguard/manifest.json
-	maxDepth      = 1000                   // folders inside each other: deeper ones are an attack on the stack
-	maxForeign    = 4096                   // bytes of a name that another program wrote
-	maxName       = 255                    // bytes of a name that we write: file systems hold no longer one
-	maxPlainBlob  = maxBlobSize - overhead // bytes of a blob that we write, in case it does not compress
+	maxBlobSize   = 128 << 20           // bytes of a blob, sealed or opened: a chunk or a folder listing
+	maxManifest   = 16 << 20            // bytes of .crmguard/manifest.json
+	maxDepth      = 1000                // folders inside each other: deeper ones are an attack on the stack
+	maxForeign    = 4096                // bytes of a name that another program wrote
+	maxName       = 255                 // bytes of a name that we write: file systems hold no longer one
+	maxPlainBlob  = maxBlobSize - 1<<20 // bytes of a blob that we write: what does not compress grows a little
 )
 
 // What a writer closes before it reaches a limit of the reader or of restic.

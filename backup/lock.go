@@ -46,6 +46,9 @@ type lock struct {
 // before and after writing, so of two that come at a time at least one sees
 // the other.
 func acquire(ctx context.Context, r *Repository, now func() time.Time) (*lock, error) {
+	if err := r.checkPlace(ctx); err != nil {
+		return nil, err
+	}
 	l := &lock{repo: r, now: now}
 	if err := l.look(ctx); err != nil {
 		return nil, err

@@ -16,12 +16,12 @@ func (f *fanout) level(ctx context.Context) error {
 	if len(f.targets) == 1 {
 		return nil
 	}
-	if err := f.each(ctx, func(t *target) error { return t.list(ctx) }); err != nil {
+	if err := f.each(ctx, func(ctx context.Context, t *target) error { return t.list(ctx) }); err != nil {
 		return err
 	}
 	for _, folder := range []string{dataFolder, indexFolder, snapFolder} {
 		if folder == snapFolder {
-			if err := f.each(ctx, func(t *target) error { return t.prepareCheck(ctx) }); err != nil {
+			if err := f.each(ctx, func(ctx context.Context, t *target) error { return t.prepareCheck(ctx) }); err != nil {
 				return err
 			}
 		}
@@ -76,12 +76,17 @@ func (f *fanout) indexed(pack blobID) bool {
 // levelFile copies one file from the first store that holds a good one.
 func (f *fanout) levelFile(ctx context.Context, folder string, id blobID, from []*target) error {
 	for _, holder := range from {
-		file, err := holder.repo.loadOriginal(ctx, folder, id)
-		if err != nil {
-			holder.blame(folder, id, err)
+		var file *original
+		holder.try(ctx, func(ctx context.Context, t *target) (err error) {
+			if file, err = t.repo.loadOriginal(ctx, folder, id); err != nil {
+				t.blame(folder, id, err)
+			}
+			return nil
+		})
+		if file == nil {
 			continue
 		}
-		return f.each(ctx, func(t *target) error {
+		return f.each(ctx, func(ctx context.Context, t *target) error {
 			if slices.Contains(from, t) {
 				return nil
 			}

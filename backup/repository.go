@@ -63,6 +63,9 @@ func Create(ctx context.Context, cfg Config, stores ...Store) ([]*Repository, er
 	if cfg.Key == nil || len(stores) == 0 {
 		return nil, badConfig("Create needs a Key and at least one store")
 	}
+	if slices.Contains(stores, nil) {
+		return nil, badConfig("a nil store")
+	}
 	cfg = cfg.withManifests()
 	master, err := randomMasterKey()
 	if err != nil {
@@ -126,6 +129,9 @@ func clearForCreate(ctx context.Context, store Store) error {
 // another store, which must hold none. The next run of a [Job] that has both
 // copies the data.
 func (r *Repository) Mirror(ctx context.Context, store Store) (*Repository, error) {
+	if store == nil {
+		return nil, badConfig("Mirror needs a store")
+	}
 	keys, err := listIDs(ctx, r.store, keyFolder)
 	if err != nil {
 		return nil, err
@@ -199,6 +205,36 @@ func (c *configJSON) decode(raw []byte) error {
 	}
 	_, err := parsePolynomial(c.Polynomial)
 	return err
+}
+
+// checkPlace proves that the store still holds this repository. Another disk
+// may be mounted in its place by now, and what a store without its config takes
+// in nobody opens.
+func (r *Repository) checkPlace(ctx context.Context) error {
+	sealed, err := readFile(ctx, r.store, configFile, maxSmallFile)
+	if err != nil {
+		return err
+	}
+	if err := r.ownConfig(sealed); err != nil {
+		return &FileError{Store: r.store.Name(), File: configFile, Err: fmt.Errorf("%w: is another disk in its place? Else bring config back from a mirror", err)}
+	}
+	return nil
+}
+
+// ownConfig compares the file config with what it was when it was opened.
+func (r *Repository) ownConfig(sealed []byte) error {
+	raw, err := r.master.open(sealed)
+	if err != nil {
+		return err
+	}
+	var config configJSON
+	if err := config.decode(raw); err != nil {
+		return err
+	}
+	if config != r.config {
+		return corrupt("config belongs to another repository")
+	}
+	return nil
 }
 
 // openKeys hands the master key of each key file that the key opens to use,

@@ -124,6 +124,9 @@ func (r *Repository) proof(ctx context.Context, index *blobIndex, s Snapshot, st
 
 // emptyFolder opens dir for a restore.
 func emptyFolder(dir string) (*os.Root, error) {
+	if dir == "" {
+		return nil, fmt.Errorf("%w: name a folder", ErrTarget)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
@@ -201,7 +204,8 @@ func (w *restorer) folder(ctx context.Context, id blobID, dir string, depth int)
 }
 
 func (w *restorer) entry(ctx context.Context, n *node, path string, depth int) error {
-	if path == filepath.Join(ownFolder, openedFile) {
+	// Some file systems take names in any case, and a link leads elsewhere.
+	if strings.EqualFold(path, filepath.Join(ownFolder, openedFile)) || (strings.EqualFold(path, ownFolder) && n.Type != nodeDir) {
 		return fmt.Errorf("%w: the mark of an opened restore", ErrUnsafeName)
 	}
 	switch {

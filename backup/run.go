@@ -40,13 +40,16 @@ func (r *run) do(ctx context.Context) (result *Result, err error) {
 	if err := r.checkClock(); err != nil {
 		return nil, err
 	}
-	if err := r.fan.each(ctx, func(t *target) (err error) {
+	if err := r.fan.each(ctx, func(ctx context.Context, t *target) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, lockRefresh) // nothing watches over it yet
+		defer cancel()
 		t.lock, err = acquire(ctx, t.repo, r.job.now)
 		return err
 	}); err != nil {
 		return nil, err
 	}
 	defer r.keepLocks(ctx, cancel)()
+	r.fan.tellApart(ctx)
 	if err := r.fan.level(ctx); err != nil {
 		return nil, err
 	}
@@ -111,12 +114,15 @@ func (r *run) load(ctx context.Context) (known []*blobIndex, err error) {
 	sure := map[*target]*blobIndex{}
 	whole := false
 	for _, t := range r.fan.alive() {
-		snapshots, damaged, err := t.repo.readSnapshots(ctx)
-		if err == nil {
-			sure[t], err = t.sure(ctx)
-		}
-		if err != nil {
-			t.fail(err)
+		var snapshots []Snapshot
+		var damaged []error
+		t.try(ctx, func(ctx context.Context, t *target) (err error) {
+			if snapshots, damaged, err = t.repo.readSnapshots(ctx); err == nil {
+				sure[t], err = t.sure(ctx)
+			}
+			return err
+		})
+		if sure[t] == nil || t.failed() != nil {
 			continue
 		}
 		for _, err := range damaged {

@@ -131,6 +131,9 @@ func (r *Repository) find(ctx context.Context, id string) (Snapshot, error) {
 			found = append(found, file)
 		}
 	}
+	if len(id) < minPrefix {
+		return Snapshot{}, fmt.Errorf("%w: %q is too short for an id: give at least %d digits, or backup.LatestOf a job", ErrNoSnapshot, id, minPrefix)
+	}
 	if len(found) != 1 {
 		return Snapshot{}, fmt.Errorf("%w: %d of %d in %s have this id", ErrNoSnapshot, len(found), len(files), r.store.Name())
 	}

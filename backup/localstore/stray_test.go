@@ -7,10 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 )
 
@@ -48,8 +50,9 @@ func TestTheNextJobRemovesWhatAKilledOneLeft(t *testing.T) {
 	dir := t.TempDir()
 	s := made(t, dir)
 	require.NoError(t, s.Put(t.Context(), "data/ab/cd", []byte("c")))
-	left := []string{"tmp-1", "data/tmp-2", "data/ab/tmp-3", "locks/tmp-4"}
-	stays := []string{"desktop.ini", "data/ab/other", "foreign/tmp-5"}
+	temp := func() string { return "tmp-" + uuid.NewString() }
+	left := []string{temp(), "data/" + temp(), "data/ab/" + temp(), "locks/" + temp()}
+	stays := []string{"desktop.ini", "data/ab/other", "foreign/" + temp(), "tmp-notes.txt", "tmp-" + strings.Repeat("0", 32), temp() + ".txt"}
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "foreign"), 0o700))
 	for _, name := range append(left, stays...) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o400))
@@ -58,7 +61,8 @@ func TestTheNextJobRemovesWhatAKilledOneLeft(t *testing.T) {
 	root, err := os.OpenRoot(dir)
 	require.NoError(t, err)
 	defer root.Close()
-	writing, err := osDisk{root}.create("data/ab/tmp-living")
+	living := "data/ab/" + temp()
+	writing, err := osDisk{root}.create(living)
 	require.NoError(t, err)
 
 	require.NoError(t, s.Put(t.Context(), "snapshots/x", []byte("x")))
@@ -67,13 +71,13 @@ func TestTheNextJobRemovesWhatAKilledOneLeft(t *testing.T) {
 	for _, name := range left {
 		require.NoFileExists(t, filepath.Join(dir, name))
 	}
-	for _, name := range append(stays, "data/ab/tmp-living", "index/tmp-6", "data/ab/cd") {
+	for _, name := range append(stays, living, "index/tmp-6", "data/ab/cd") {
 		_, err := os.Lstat(filepath.Join(dir, name))
 		require.NoError(t, err, name)
 	}
 	require.NoError(t, writing.Close())
 	require.NoError(t, s.Put(t.Context(), "locks/y", []byte("y")))
-	require.NoFileExists(t, filepath.Join(dir, "data/ab/tmp-living"), "its writer is gone")
+	require.NoFileExists(t, filepath.Join(dir, living), "its writer is gone")
 }
 
 // Sweeping at every moment of many Puts takes nothing from them.

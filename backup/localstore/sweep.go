@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/uuid"
+
 	"github.com/crmguard/crmguard/internal/filelock"
 )
 
@@ -20,10 +22,16 @@ func sweep(root *os.Root, folder string) {
 		switch {
 		case e.IsDir() && isLayout(name):
 			sweep(root, name)
-		case e.Type().IsRegular() && strings.HasPrefix(e.Name(), tmpPrefix):
+		case e.Type().IsRegular() && isTemp(e.Name()):
 			removeUnheld(root, filepath.FromSlash(name))
 		}
 	}
+}
+
+// isTemp says whether createTemp makes such names.
+func isTemp(name string) bool {
+	id, ok := strings.CutPrefix(name, tmpPrefix)
+	return ok && len(id) == len(uuid.UUID{}.String()) && uuid.Validate(id) == nil
 }
 
 // removeUnheld removes the file while it holds its lock, so that whoever is

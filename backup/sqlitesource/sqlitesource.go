@@ -48,10 +48,10 @@ var _ backup.Source = (*Source)(nil)
 // New makes a source.
 func New(cfg Config) (*Source, error) {
 	if cfg.Name == "" || cfg.DB == nil {
-		return nil, fmt.Errorf("sqlitesource: Name and DB are required: %w", backup.ErrConfig)
+		return nil, fmt.Errorf("%w: sqlitesource: Name and DB are required", backup.ErrConfig)
 	}
 	if cfg.File == "" || strings.ContainsAny(cfg.File, "/\\\x00") || cfg.File == "." || cfg.File == ".." {
-		return nil, fmt.Errorf("sqlitesource: File is a plain file name: %w", backup.ErrConfig)
+		return nil, fmt.Errorf("%w: sqlitesource: File is a plain file name", backup.ErrConfig)
 	}
 	return &Source{cfg: cfg}, nil
 }
@@ -73,7 +73,7 @@ func (s *Source) Snapshot(ctx context.Context, w *backup.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	if strings.ContainsAny(dir, "?#%") {
-		return fmt.Errorf("sqlitesource: Staging must not contain '?', '#' or '%%': %w", backup.ErrConfig)
+		return fmt.Errorf("%w: sqlitesource: Staging must not contain '?', '#' or '%%'", backup.ErrConfig)
 	}
 	final, stripped, err := s.stage(ctx, dir)
 	if err != nil {
@@ -97,14 +97,14 @@ func (s *Source) Snapshot(ctx context.Context, w *backup.Writer) (err error) {
 // stage makes the copy that goes into the snapshot. It returns its path, and
 // what was stripped by the names that the database has for it.
 func (s *Source) stage(ctx context.Context, dir string) (final string, stripped map[string][]string, err error) {
-	first := filepath.Join(dir, "live.db")
+	first := filepath.Join(dir, liveCopy)
 	if err := vacuumInto(ctx, s.cfg.DB, first); err != nil {
 		return "", nil, err
 	}
 	if len(s.cfg.Strip) == 0 {
 		return first, nil, nil
 	}
-	final = filepath.Join(dir, "stripped.db")
+	final = filepath.Join(dir, strippedCopy)
 	err = s.with(ctx, first, func(db *sql.DB) error {
 		// The copy is private and thrown away on any error: no journal.
 		for _, pragma := range []string{"journal_mode=OFF", "synchronous=OFF", "secure_delete=ON", "foreign_keys=OFF"} {

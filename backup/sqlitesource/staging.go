@@ -7,8 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,12 @@ const (
 	stagingPrefix  = "crmguard-backup-"
 	stagingRefresh = 5 * time.Minute
 	stagingStale   = 30 * time.Minute
+	liveCopy       = "live.db"
+	strippedCopy   = "stripped.db"
 )
+
+// stagingName is what [os.MkdirTemp] makes of the prefix.
+var stagingName = regexp.MustCompile("^" + stagingPrefix + "[0-9]+$")
 
 // makeStaging makes a folder that no other job takes away until release is
 // called, which removes it.
@@ -71,10 +77,13 @@ func removeLeft(staging string, try func(*os.File) (held bool, err error)) error
 	parent := cmp.Or(staging, os.TempDir())
 	entries, err := os.ReadDir(parent)
 	if err != nil {
-		return fmt.Errorf("sqlitesource: look for what killed jobs left: %w", err)
+		if path, ok := errors.AsType[*fs.PathError](err); ok { // names the folder here, and the operator named it
+			err = path.Err
+		}
+		return fmt.Errorf("sqlitesource: Config.Staging, the folder %s (is its disk mounted?): %w", parent, err)
 	}
 	for _, entry := range entries {
-		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), stagingPrefix) {
+		if !entry.IsDir() || !stagingName.MatchString(entry.Name()) {
 			continue
 		}
 		err := removeUnheld(filepath.Join(parent, entry.Name()), try)
@@ -104,7 +113,42 @@ func removeUnheld(dir string, try func(*os.File) (held bool, err error)) error {
 	if !dead {
 		return nil
 	}
-	return os.RemoveAll(dir)
+	if ours, err := onlyOurs(dir); !ours {
+		return err
+	}
+	for _, name := range stagingFiles() {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// onlyOurs says whether a folder holds nothing but what a job puts there:
+// somebody may have named one of his own like that.
+func onlyOurs(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // its job ended meanwhile
+	}
+	for _, entry := range entries {
+		if !entry.Type().IsRegular() || !slices.Contains(stagingFiles(), entry.Name()) {
+			return false, nil
+		}
+	}
+	return err == nil, err
+}
+
+// stagingFiles are all that a job puts into its folder.
+func stagingFiles() []string {
+	var names []string
+	for _, db := range []string{liveCopy, strippedCopy} {
+		names = append(names, db, db+"-journal", db+"-wal", db+"-shm")
+	}
+	return names
 }
 
 // keepAlive refreshes the folder until the returned func is called. Where it

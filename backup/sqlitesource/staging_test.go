@@ -18,7 +18,7 @@ func withoutLocks(*os.File) (bool, error) { return false, errors.ErrUnsupported 
 // one.
 func TestARunningJobKeepsItsFolderAlive(t *testing.T) {
 	staging := t.TempDir()
-	dir := filepath.Join(staging, stagingPrefix+"running")
+	dir := filepath.Join(staging, stagingPrefix+"1")
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	old := time.Now().Add(-2 * stagingStale)
 	require.NoError(t, os.Chtimes(dir, old, old))
@@ -44,8 +44,9 @@ func TestOnlyTheLockSaysWhoLives(t *testing.T) {
 	require.NoError(t, err)
 	for _, at := range []time.Time{time.Now(), time.Now().AddDate(-10, 0, 0), time.Now().AddDate(10, 0, 0)} {
 		require.NoError(t, os.Chtimes(dir, at, at))
-		killed := filepath.Join(staging, stagingPrefix+"killed")
-		require.NoError(t, os.MkdirAll(filepath.Join(killed, "deep"), 0o700))
+		killed := filepath.Join(staging, stagingPrefix+"2")
+		require.NoError(t, os.Mkdir(killed, 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(killed, liveCopy), nil, 0o600))
 		require.NoError(t, os.Chtimes(killed, at, at))
 		require.NoError(t, removeLeft(staging, filelock.Try))
 		require.DirExists(t, dir, "its job lives")
@@ -61,7 +62,7 @@ func TestOnlyTheLockSaysWhoLives(t *testing.T) {
 func TestTheSystemsTemporaryFolderIsClearedToo(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	killed, foreign := filepath.Join(temp, stagingPrefix+"killed"), filepath.Join(temp, "foreign")
+	killed, foreign := filepath.Join(temp, stagingPrefix+"2"), filepath.Join(temp, "foreign")
 	require.NoError(t, os.Mkdir(killed, 0o700))
 	require.NoError(t, os.Mkdir(foreign, 0o700))
 	require.NoError(t, removeLeft("", filelock.Try))
