@@ -95,7 +95,7 @@ type sweep struct {
 func (s *Sealer) Sweep(ctx context.Context, rows iter.Seq2[SealedRow, error], options SweepOptions) (SweepReport, error) {
 	run := &sweep{Sealer: s, SweepOptions: options, seen: map[[16]byte]struct{}{}}
 	run.report.Counts = map[Verdict]int64{}
-	if err := run.check(rows); err != nil {
+	if err := run.check(ctx, rows); err != nil {
 		return run.report, err
 	}
 	for row, err := range rows {
@@ -113,12 +113,12 @@ func (s *Sealer) Sweep(ctx context.Context, rows iter.Seq2[SealedRow, error], op
 	return run.report, err
 }
 
-func (s *sweep) check(rows iter.Seq2[SealedRow, error]) error {
+func (s *sweep) check(ctx context.Context, rows iter.Seq2[SealedRow, error]) error {
 	if err := s.Sealer.check(); err != nil {
 		return err
 	}
-	if rows == nil {
-		return configErr("sweep: no rows")
+	if ctx == nil || rows == nil {
+		return configErr("sweep: no context or no rows")
 	}
 	if err := errors.Join(checkID("tenant", s.Tenant), checkID("table", s.Table)); err != nil {
 		return configErr("sweep: %w", err)

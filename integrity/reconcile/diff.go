@@ -148,8 +148,8 @@ func Diff(ctx context.Context, a, b iter.Seq2[Row, error], options Options) iter
 		}
 		*options.Counts = Counts{}
 		err := options.check()
-		if a == nil || b == nil {
-			err = fmt.Errorf("%w: a sequence is nil", ErrOptions)
+		if ctx == nil || a == nil || b == nil {
+			err = fmt.Errorf("%w: the context or a sequence is nil", ErrOptions)
 		}
 		if err != nil {
 			yield(Difference{}, err)
