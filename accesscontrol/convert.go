@@ -6,13 +6,12 @@ import (
 	"math"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // Faults of a value. None of them shows it.
@@ -183,9 +182,9 @@ func attributesOf(attrs cedarx.Attributes, values map[string]any) (record cedar.
 func plain(v cedar.Value) bool {
 	switch v := v.(type) {
 	case cedar.String:
-		return plainText(string(v))
+		return ids.Plain(string(v))
 	case cedar.EntityUID:
-		return plainText(string(v.ID))
+		return ids.Plain(string(v.ID))
 	case cedar.Set:
 		for item := range v.All() {
 			if !plain(item) {
@@ -201,8 +200,3 @@ func plain(v cedar.Value) bool {
 	}
 	return true
 }
-
-func plainText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
-
-// plainID says whether s is an id: not empty, at most 255 bytes, plain.
-func plainID(s string) bool { return s != "" && len(s) <= 255 && plainText(s) }

@@ -112,15 +112,15 @@ func TestCedarCorpus(t *testing.T) {
 			picked := rules.about(request.Action, closure(entities, request.Action), request.Principal, closure(entities, request.Principal))
 			got := rules.decide(entities, cedar.Request{Principal: request.Principal, Action: request.Action, Resource: request.Resource, Context: request.Context}, picked)
 			require.Equal(t, request.Decision == cedar.Allow, got.allowed, "%s: %s", name, request.Description)
-			require.ElementsMatch(t, request.Reasons, ids(got.reasons), "%s: %s", name, request.Description)
-			require.ElementsMatch(t, request.Errors, ids(got.failed), "%s: %s", name, request.Description)
+			require.ElementsMatch(t, request.Reasons, idsOf(got.reasons), "%s: %s", name, request.Description)
+			require.ElementsMatch(t, request.Errors, idsOf(got.failed), "%s: %s", name, request.Description)
 		}
 	}
 	require.Greater(t, requests, 4000)
 	t.Logf("%d files, %d requests, 0 differences; %d pass strict validation, %d do not", cases, requests, strict, invalid)
 }
 
-func ids(texts []string) []cedar.PolicyID {
+func idsOf(texts []string) []cedar.PolicyID {
 	out := make([]cedar.PolicyID, 0, len(texts))
 	for _, s := range texts {
 		out = append(out, cedar.PolicyID(s))

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // Sentinels; the package comment says what to do about each.
@@ -130,6 +132,8 @@ type RequestError struct {
 	Name string
 	// Text says what is wrong with it.
 	Text string
+
+	err error // the rule that is broken, where a shared one is
 }
 
 // Error names part, name and fault.
@@ -142,6 +146,17 @@ func (e *RequestError) Error() string {
 
 // Is makes errors.Is(err, ErrRequest) true.
 func (e *RequestError) Is(target error) bool { return target == ErrRequest }
+
+// Unwrap returns the cause, if there is one beside the text.
+func (e *RequestError) Unwrap() error { return e.err }
+
+// checkID refuses what breaks the rule for ids.
+func checkID(part, name, field, id string) error {
+	if err := ids.Check(field, id); err != nil {
+		return &RequestError{Part: part, Name: name, Text: err.Error(), err: err}
+	}
+	return nil
+}
 
 // SchemaError lists where the live tables differ from the binding.
 type SchemaError struct{ Problems []string }

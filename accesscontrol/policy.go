@@ -134,10 +134,10 @@ func (s *snapshot) named(ctx context.Context, tenant, resource string) (Record, 
 	fault := func(text string) (Record, error) {
 		return Record{}, &RequestError{Part: "record", Name: kind, Text: text}
 	}
-	find := s.config.Find
+	find, bad := s.config.Find, checkID("record", kind, "the id behind the slash", id)
 	switch {
-	case one && !plainID(id):
-		return fault("the id behind the slash is empty, too long, holds NUL or is not UTF-8")
+	case one && bad != nil:
+		return Record{}, bad
 	case one && find == nil:
 		return fault("the resource names an id, and nothing can look it up: set Config.Find, or call Check with the record")
 	case !one:

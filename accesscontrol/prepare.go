@@ -26,8 +26,8 @@ func (s *snapshot) actor(p Principal) (*actor, error) {
 	if p.Tenant == "" {
 		return nil, fmt.Errorf("%w: Principal.Tenant, the principal's", ErrTenant)
 	}
-	if !plainID(p.Tenant) {
-		return nil, &RequestError{Part: "principal", Text: "tenant holds NUL, is not UTF-8 or too long"}
+	if err := checkID("principal", "", "tenant", p.Tenant); err != nil {
+		return nil, err
 	}
 	kind := p.Type
 	if kind == "" {
@@ -59,8 +59,8 @@ func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {
 	if !known {
 		return fault(e.Type, "the schema has no such entity type")
 	}
-	if !plainID(e.ID) {
-		return fault(e.Type, "id is empty, too long, holds NUL or is not UTF-8")
+	if err := checkID(part, e.Type, "id", e.ID); err != nil {
+		return err
 	}
 	record, name, err := attributesOf(attrs, e.Attrs)
 	if err == nil && !plain(record) {
@@ -74,8 +74,8 @@ func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {
 		if !s.schema.MayBeIn(kind, cedar.EntityType(p.Type)) {
 			return fault(p.Type, "the schema does not let "+e.Type+" be in it")
 		}
-		if !plainID(p.ID) {
-			return fault(p.Type, "id is empty, too long, holds NUL or is not UTF-8")
+		if err := checkID(part, p.Type, "id", p.ID); err != nil {
+			return err
 		}
 		parents = append(parents, cedar.NewEntityUID(cedar.EntityType(p.Type), cedar.String(p.ID)))
 	}
@@ -149,8 +149,8 @@ func (s *snapshot) env(q *question) *cedarx.Env {
 
 // resource turns a record into an entity.
 func (t *table) resource(r Record) (cedar.Entity, error) {
-	if !plainID(r.ID) {
-		return cedar.Entity{}, &RequestError{Part: "record", Name: r.Type, Text: "id is empty, too long, holds NUL or is not UTF-8"}
+	if err := checkID("record", r.Type, "id", r.ID); err != nil {
+		return cedar.Entity{}, err
 	}
 	values := make(map[string]any, len(r.Attrs))
 	for name, v := range r.Attrs {

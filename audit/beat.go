@@ -91,7 +91,7 @@ func head(ctx context.Context, name string, from func(context.Context) (int64, [
 	if n < 0 || n > 1<<53-1 || len(hash) == 0 || len(hash) > 1024 {
 		return nil, fmt.Errorf("%w: %s: out of range", ErrHead, name)
 	}
-	return &LeafHead{N: n, Hash: b64.EncodeToString(hash)}, nil
+	return &LeafHead{N: n, Hash: canon.FormatBytes(hash)}, nil
 }
 
 func root(ctx context.Context, name string, from func(context.Context) ([]byte, error)) (string, error) {
@@ -105,7 +105,7 @@ func root(ctx context.Context, name string, from func(context.Context) ([]byte, 
 	if len(data) > 1024 {
 		return "", fmt.Errorf("%w: %s: out of range", ErrHead, name)
 	}
-	return b64.EncodeToString(data), nil
+	return canon.FormatBytes(data), nil
 }
 
 // HeadOf turns a position in canonical JSON (vault.Position, desk.LedgerHead)
@@ -130,7 +130,7 @@ func HeadOf(position func(ctx context.Context) ([]byte, error)) func(ctx context
 			sum := sha256.Sum256(data)
 			return n, sum[:], nil
 		}
-		hash, err := b64.DecodeString(in.Hash)
+		hash, err := canon.ParseBytes(in.Hash)
 		if err != nil {
 			return 0, nil, malformed("position: hash")
 		}

@@ -3,12 +3,12 @@ package audit
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"time"
 
+	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -18,9 +18,6 @@ const (
 	sideNew   byte = 1
 	sideOther byte = 2 // an undeclared path
 )
-
-// b64 is the one binary encoding in JSON; strict, so that a value has one text.
-var b64 = base64.RawURLEncoding.Strict()
 
 // salt derives the salt of one field side from the seed of (event, owner).
 func salt(seed []byte, path string, side byte) []byte {
@@ -42,7 +39,7 @@ func commitment(seed []byte, event [16]byte, path string, side byte, v frame.Val
 
 func commit(seed []byte, event [16]byte, path string, side byte, v frame.Value) string {
 	c := commitment(seed, event, path, side, v)
-	return b64.EncodeToString(c[:])
+	return canon.FormatBytes(c[:])
 }
 
 // toValue encodes a value of a Change.

@@ -1,10 +1,13 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // itself is the actor of what the trail does on its own account.
@@ -25,11 +28,8 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
-	if !validID(tenant) {
-		return invalid("erase: the tenant is empty or too long")
-	}
-	if !ownID(person) {
-		return invalid("erase: the person id is empty, too long or in a reserved form (a colon in second place)")
+	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("person", person)); err != nil {
+		return invalid("erase: %w", err)
 	}
 	if _, err := t.config.Tag.Tag(ctx, tenant, queueData(tenant, nil)); err != nil {
 		return fmt.Errorf("audit: erase: tag: %w", err) // the key is fetched here, not inside the transaction

@@ -1,13 +1,15 @@
 package audit
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // Event is what happened, as the application says it. Only codes, random ids
@@ -126,15 +128,6 @@ var (
 	digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// validID reports whether s is an opaque id: 1 to 255 bytes of UTF-8, no NUL.
-func validID(s string) bool {
-	return s != "" && len(s) <= 255 && utf8.ValidString(s) && !strings.Contains(s, "\x00")
-}
-
-// ownID reports whether s may be an id given by a caller: reserved forms
-// ("s:…", "t:", "r:…") have a colon in second place.
-func ownID(s string) bool { return validID(s) && (len(s) < 2 || s[1] != ':') }
-
 // opaque reports whether s can be no name and no address: those have white
 // space or one of @ < >.
 func opaque(s string) bool {
@@ -152,21 +145,25 @@ func parseID(s string) ([16]byte, error) {
 	return id, nil
 }
 
+func optionalID(field, id string) error {
+	if id == "" {
+		return nil
+	}
+	return ids.Check(field, id)
+}
+
 // check validates everything but the values.
 func (e *Event) check() error {
+	if err := cmp.Or(ids.Check("Tenant", e.Tenant), ids.CheckGiven("Actor", e.Actor), optionalID("Request", e.Request)); err != nil {
+		return invalid("%w", err)
+	}
 	switch {
-	case !validID(e.Tenant):
-		return invalid("the event has no Tenant, or one that is too long")
-	case !ownID(e.Actor):
-		return invalid("the event has no Actor, or one that is too long or in a reserved form (a colon in second place)")
 	case !opaque(e.Actor):
 		return invalid("actor is an opaque id, never a name or an address: it stays in the log for ever")
 	case !codes.MatchString(e.Action):
 		return invalid("Action is no code such as contact.update: letters, digits and _ . : - only")
 	case e.Reason != "" && !codes.MatchString(e.Reason):
 		return invalid("Reason is no code: letters, digits and _ . : - only, never free text")
-	case e.Request != "" && !validID(e.Request):
-		return invalid("Request is longer than 255 bytes, not UTF-8 or holds NUL")
 	case e.Policy != "" && !digest.MatchString(e.Policy):
 		return invalid("Policy is no SHA-256 in 64 lower-case hex digits")
 	}
@@ -191,16 +188,17 @@ func (e *Event) checkNames() error {
 		return err
 	}
 	for _, p := range e.Persons {
-		if !ownID(p) {
-			return invalid("a person id in Persons is empty, too long or in a reserved form (a colon in second place)")
+		if err := ids.CheckGiven("a person id in Persons", p); err != nil {
+			return invalid("%w", err)
 		}
 	}
 	for i, c := range e.Changes {
-		if !validID(c.Path) {
-			return invalid("change %d has no Path, or one that is longer than 255 bytes, not UTF-8 or holds NUL", i+1)
+		err := ids.Check("Path", c.Path)
+		if err == nil && c.Who != "" {
+			err = ids.CheckGiven("Who", c.Who)
 		}
-		if c.Who != "" && !ownID(c.Who) {
-			return invalid("change %d: Who is no person id: too long, or in a reserved form (a colon in second place)", i+1)
+		if err != nil {
+			return invalid("change %d: %w", i+1, err)
 		}
 	}
 	return nil
@@ -208,13 +206,16 @@ func (e *Event) checkNames() error {
 
 func (e *Event) checkObject() error {
 	o := e.Object
-	switch {
-	case o == Object{}:
-	case !codes.MatchString(o.Kind):
+	if (o == Object{}) {
+		return nil
+	}
+	if !codes.MatchString(o.Kind) {
 		return invalid("Object.Kind is no code such as deal: letters, digits and _ . : - only")
-	case !ownID(o.ID):
-		return invalid("Object.ID is empty, too long or in a reserved form (a colon in second place)")
-	case !opaque(o.ID) && !slices.Contains(people(*e), o.ID):
+	}
+	if err := ids.CheckGiven("Object.ID", o.ID); err != nil {
+		return invalid("%w", err)
+	}
+	if !opaque(o.ID) && !slices.Contains(people(*e), o.ID) {
 		return invalid("Object.ID is an opaque id, never a name or an address: it stays in the log for ever")
 	}
 	return nil

@@ -1,9 +1,12 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"iter"
+
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // Page limits a history.
@@ -62,11 +65,10 @@ func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (
 	if err := t.ready(); err != nil {
 		return nil, err
 	}
+	if err := cmp.Or(ids.Check("tenant", tenant), ids.Check("the id of the object or person", of.ID)); err != nil {
+		return nil, invalid("history: %w", err)
+	}
 	switch {
-	case !validID(tenant):
-		return nil, invalid("history: the tenant is empty or too long")
-	case !validID(of.ID):
-		return nil, invalid("history: the object or person has no id, or one that is too long")
 	case of.Kind == "" && !of.Person:
 		return nil, invalid("history: the object has no kind; About names a person whatever the object")
 	case page.Size < 0 || page.Size > pageMost:

@@ -73,13 +73,10 @@ type leafJSON struct {
 	V       int          `json:"v"`
 }
 
-// stamp is RFC 3339 with exactly six digits and Z.
-const stamp = "2006-01-02T15:04:05.000000Z"
-
 // encode returns the bytes that are hashed.
 func (l *Leaf) encode() ([]byte, error) {
 	out := leafJSON{
-		Action: l.Action, Actor: l.Actor, At: l.At.UTC().Format(stamp), Changes: l.Changes, For: l.For,
+		Action: l.Action, Actor: l.Actor, At: canon.FormatTime(l.At), Changes: l.Changes, For: l.For,
 		ID: l.ID, Kind: l.Kind, Outcome: l.Outcome, Persons: l.Persons, Policy: l.Policy, Prior: l.Prior,
 		Reason: l.Reason, Request: l.Request, Tenant: l.Tenant, V: 1,
 	}
@@ -113,8 +110,8 @@ func ParseLeaf(data []byte) (Leaf, error) {
 	if in.V != 1 {
 		return Leaf{}, malformed("leaf of version %d", in.V)
 	}
-	at, err := time.Parse(stamp, in.At)
-	if err != nil || at.Format(stamp) != in.At {
+	at, err := canon.ParseTime(in.At)
+	if err != nil {
 		return Leaf{}, malformed("leaf: time")
 	}
 	if _, err := parseID(in.ID); err != nil {
@@ -147,7 +144,7 @@ func (l *Leaf) beat(in leafJSON) error {
 }
 
 func isBinary(s string) bool {
-	_, err := b64.DecodeString(s)
+	_, err := canon.ParseBytes(s)
 	return err == nil
 }
 
@@ -203,13 +200,13 @@ func isSurrogate(s string) bool {
 	if !ok {
 		return false
 	}
-	raw, err := b64.DecodeString(rest)
+	raw, err := canon.ParseBytes(rest)
 	return err == nil && len(raw) == 16
 }
 
 // isDigest reports whether s is the text of 32 bytes.
 func isDigest(s string) bool {
-	raw, err := b64.DecodeString(s)
+	raw, err := canon.ParseBytes(s)
 	return err == nil && len(raw) == 32
 }
 

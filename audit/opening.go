@@ -37,9 +37,9 @@ func (o *opening) encode() ([]byte, error) {
 	slices.SortFunc(o.fields, func(a, b opened) int {
 		return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.side, b.side))
 	})
-	out := openingJSON{Fields: make([][]any, 0, len(o.fields)), Seed: b64.EncodeToString(o.seed), V: 1}
+	out := openingJSON{Fields: make([][]any, 0, len(o.fields)), Seed: canon.FormatBytes(o.seed), V: 1}
 	for _, f := range o.fields {
-		out.Fields = append(out.Fields, []any{f.path, int(f.side), int(f.value.Type), b64.EncodeToString(f.value.Data)})
+		out.Fields = append(out.Fields, []any{f.path, int(f.side), int(f.value.Type), canon.FormatBytes(f.value.Data)})
 	}
 	data, err := canon.Marshal(out)
 	if err != nil {
@@ -65,7 +65,7 @@ func parseOpening(data []byte) (*opening, error) {
 	if err := canon.Unmarshal(text, &in); err != nil {
 		return nil, fmt.Errorf("%w: opening: %w", ErrMalformed, err)
 	}
-	seed, err := b64.DecodeString(in.Seed)
+	seed, err := canon.ParseBytes(in.Seed)
 	if in.V != 1 || err != nil || len(seed) != 32 || in.Fields == nil {
 		return nil, malformed("opening: version or seed")
 	}
@@ -94,7 +94,7 @@ func parseField(raw []any) (opened, error) {
 	if !ok1 || !ok2 || !ok3 || !ok4 || path == "" || side < 0 || side > 2 || kind < 0 || kind > 10 {
 		return opened{}, malformed("opening: field")
 	}
-	data, err := b64.DecodeString(text)
+	data, err := canon.ParseBytes(text)
 	if err != nil {
 		return opened{}, malformed("opening: value")
 	}

@@ -126,8 +126,9 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 		Reason: e.Reason, Request: e.Request, Policy: e.Policy, For: e.For, Prior: e.Prior,
 	}
 	if d.leaf.Request == "" && t.config.From != nil {
-		if d.leaf.Request = t.config.From(ctx); d.leaf.Request != "" && !validID(d.leaf.Request) {
-			return nil, invalid("Config.From returned a request id that is longer than 255 bytes, not UTF-8 or holds NUL")
+		d.leaf.Request = t.config.From(ctx)
+		if err := optionalID("what Config.From returned", d.leaf.Request); err != nil {
+			return nil, invalid("%w", err)
 		}
 	}
 	return d, nil
@@ -182,7 +183,7 @@ func (t *Trail) surrogates(ctx context.Context, tx Tx, tenant string, persons []
 			return nil, err
 		}
 		if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_surrogates (tenant, person, surrogate) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-			tenant, person, "s:"+b64.EncodeToString(fresh)); err != nil {
+			tenant, person, "s:"+canon.FormatBytes(fresh)); err != nil {
 			return nil, err
 		}
 		var s string
@@ -324,7 +325,7 @@ func (d *draft) canonical() ([]byte, error) {
 	if e.Object != (Object{}) {
 		out.Object = []string{e.Object.Kind, e.Object.ID}
 	}
-	typed := func(v frame.Value) []any { return []any{int(v.Type), b64.EncodeToString(v.Data)} }
+	typed := func(v frame.Value) []any { return []any{int(v.Type), canon.FormatBytes(v.Data)} }
 	for i, c := range e.Changes {
 		out.Changes = append(out.Changes, givenChange{New: typed(d.values[i][1]), Old: typed(d.values[i][0]), Path: c.Path, Who: c.Who})
 	}

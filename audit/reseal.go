@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // OpeningHolders counts the openings of a tenant that are sealed under a key
@@ -15,8 +17,8 @@ func (t *Trail) OpeningHolders(ctx context.Context, tenant string, generation ui
 	if err := t.ready(); err != nil {
 		return 0, "", err
 	}
-	if !validID(tenant) {
-		return 0, "", invalid("holders: the tenant is empty or too long")
+	if err := ids.Check("tenant", tenant); err != nil {
+		return 0, "", invalid("holders: %w", err)
 	}
 	prefix := binary.BigEndian.AppendUint32([]byte{1}, generation)
 	_, err = t.one(ctx, t.store, []any{&count}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND SUBSTR(sealed, 1, 5) = ?`, tenant, prefix)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // Trail records events and keeps their log. It is safe for concurrent use, in
@@ -66,8 +67,8 @@ func (t *Trail) configure() error {
 	if err := checkName(c.Name, c.Recoveries); err != nil {
 		return invalid("open: %w", err)
 	}
-	if !validID(c.Tenant) {
-		return invalid("open: Tenant is longer than 255 bytes, not UTF-8 or holds NUL")
+	if err := ids.Check("Tenant", c.Tenant); err != nil {
+		return invalid("open: %w", err)
 	}
 	t.origin = Origin(c.Name, c.Recoveries)
 	verifier, err := note.NewVerifier(c.Key)
@@ -199,8 +200,8 @@ func (t *Trail) Prepare(ctx context.Context, tenant string, persons ...string) e
 	if err := t.ready(); err != nil {
 		return err
 	}
-	if !validID(tenant) {
-		return invalid("the tenant is empty, longer than 255 bytes, not UTF-8 or holds NUL")
+	if err := ids.Check("tenant", tenant); err != nil {
+		return invalid("%w", err)
 	}
 	if t.config.Prepare != nil {
 		if err := t.config.Prepare(ctx, tenant, persons...); err != nil {

@@ -60,13 +60,13 @@ func TestSecureDeleteIsDemanded(t *testing.T) {
 func TestEventErrorsNameTheMember(t *testing.T) {
 	b := newBench(t)
 	for want, change := range map[string]func(e *audit.Event){
-		"ID is no event id":    func(e *audit.Event) { e.ID = "1" },
-		"For is no event id":   func(e *audit.Event) { e.For = "1" },
-		"Prior is no event id": func(e *audit.Event) { e.Prior = "1" },
-		"change 2 has no Path": func(e *audit.Event) { e.Changes = []audit.Change{{Path: "x"}, {}} },
-		"change 1: Who is no":  func(e *audit.Event) { e.Changes = []audit.Change{{Path: "x", Who: "s:x"}} },
-		"Object.Kind is":       func(e *audit.Event) { e.Object = audit.Ref("", "1") },
-		"Object.ID is empty":   func(e *audit.Event) { e.Object = audit.Ref("deal", "") },
+		"ID is no event id":         func(e *audit.Event) { e.ID = "1" },
+		"For is no event id":        func(e *audit.Event) { e.For = "1" },
+		"Prior is no event id":      func(e *audit.Event) { e.Prior = "1" },
+		"change 2: Path is empty":   func(e *audit.Event) { e.Changes = []audit.Change{{Path: "x"}, {}} },
+		"change 1: Who is reserved": func(e *audit.Event) { e.Changes = []audit.Change{{Path: "x", Who: "s:x"}} },
+		"Object.Kind is":            func(e *audit.Event) { e.Object = audit.Ref("", "1") },
+		"Object.ID is empty":        func(e *audit.Event) { e.Object = audit.Ref("deal", "") },
 	} {
 		e := audit.Event{Tenant: "main", Actor: "u", Action: "a.b"}
 		change(&e)

@@ -2,14 +2,12 @@ package backup
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
@@ -73,16 +71,13 @@ var (
 	errNoManifest  = fmt.Errorf("%w: there is none", ErrManifest)
 )
 
-// timeFormat is RFC 3339 with exactly six digits.
-const timeFormat = "2006-01-02T15:04:05.000000Z"
-
 // tagDigest tags the SHA-256 of rows or files.
 func tagDigest(ctx context.Context, tagger Tagger, sum [32]byte) (string, error) {
 	tag, err := tagger.Tag(ctx, digestInput(sum))
 	if err != nil {
 		return "", fmt.Errorf("tag a digest: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(tag), nil
+	return canon.FormatBytes(tag), nil
 }
 
 func digestInput(sum [32]byte) []byte {
@@ -92,7 +87,7 @@ func digestInput(sum [32]byte) []byte {
 // VerifyDigest compares the SHA-256 of a source's or table's content with its
 // entry in the manifest. It returns nil or ErrManifest.
 func (s ManifestSource) VerifyDigest(ctx context.Context, tagger Tagger, sum [32]byte) error {
-	tag, err := base64.RawURLEncoding.Strict().DecodeString(s.Digest)
+	tag, err := canon.ParseBytes(s.Digest)
 	if err != nil || tagger.Verify(ctx, digestInput(sum), tag) != nil {
 		return fmt.Errorf("%w: the content of %q is not what was backed up", ErrManifest, s.Name)
 	}
@@ -114,7 +109,7 @@ func (m *Manifest) encode(ctx context.Context, tagger Tagger) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tag the manifest: %w", err)
 	}
-	m.MAC = base64.RawURLEncoding.EncodeToString(tag)
+	m.MAC = canon.FormatBytes(tag)
 	data, err := canon.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
@@ -137,7 +132,7 @@ func DecodeManifest(ctx context.Context, data []byte, tagger Tagger) (*Manifest,
 	if err != nil {
 		return nil, err
 	}
-	tag, err := base64.RawURLEncoding.Strict().DecodeString(m.MAC)
+	tag, err := canon.ParseBytes(m.MAC)
 	if err == nil {
 		err = tagger.Verify(ctx, manifestInput(plain), tag)
 	}
@@ -159,7 +154,7 @@ func parseManifest(data []byte) (*Manifest, error) {
 	if m.V != 1 {
 		return nil, fmt.Errorf("%w: version %d", ErrManifest, m.V)
 	}
-	if _, err := time.Parse(timeFormat, m.Started); err != nil {
+	if _, err := canon.ParseTime(m.Started); err != nil {
 		return nil, fmt.Errorf("%w: start time", ErrManifest)
 	}
 	return &m, nil

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // RestoreReport is what a restore did.
@@ -90,7 +92,7 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 		}
 		report.Steps = append(report.Steps, StepReport{Name: step.Name, Took: r.cfg.now().Sub(begun)})
 	}
-	mark := opened{Snapshot: s.ID, Opened: r.cfg.now().UTC().Format(timeFormat), Verified: report.Verified, Met: metBy(steps)}
+	mark := opened{Snapshot: s.ID, Opened: canon.FormatTime(r.cfg.now()), Verified: report.Verified, Met: metBy(steps)}
 	if err := markOpened(root, mark); err != nil {
 		return report, err
 	}

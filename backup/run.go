@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // run is one RunOnce.
@@ -152,7 +154,7 @@ func (r *run) load(ctx context.Context) (known []*blobIndex, err error) {
 func (r *run) read(ctx context.Context) error {
 	j := r.job
 	r.manifest = Manifest{
-		V: 1, Job: j.Name, Started: r.started.Format(timeFormat), App: j.App, Schema: j.Schema,
+		V: 1, Job: j.Name, Started: canon.FormatTime(r.started), App: j.App, Schema: j.Schema,
 		Chunker: ManifestChunker{Name: chunkerName, Min: chunkerMin, Normal: chunkerNormal, Max: chunkerMax},
 	}
 	var err error

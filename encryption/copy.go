@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"hash"
@@ -57,7 +56,6 @@ const (
 	copyPattern  = "keys-*.jsonl"
 	tempPattern  = ".keys-*.tmp" // until it is complete
 	copyAttempts = 5
-	timeFormat   = "2006-01-02T15:04:05.000000Z"
 )
 
 // copyHeader is the first line of a key copy.
@@ -101,9 +99,9 @@ type copyEnd struct {
 	MAC    string `json:"mac,omitempty"`
 }
 
-func encode64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+func encode64(b []byte) string { return canon.FormatBytes(b) }
 
-func decode64(s string) ([]byte, error) { return base64.RawURLEncoding.Strict().DecodeString(s) }
+func decode64(s string) ([]byte, error) { return canon.ParseBytes(s) }
 
 // copyRows turns rows into lines.
 func copyRows(rows Rows) []copyRow {
@@ -112,7 +110,7 @@ func copyRows(rows Rows) []copyRow {
 		out = append(out, copyRow{Kind: KindKeyset, Tenant: r.Tenant, Purpose: r.Purpose, Epoch: r.Epoch, KEK: r.KEK, Version: r.Version, Former: r.Former, Wrapped: encode64(r.Wrapped)})
 	}
 	for _, r := range rows.Generations {
-		out = append(out, copyRow{Kind: KindGeneration, Tenant: r.Tenant, Generation: r.Generation, State: string(r.State), Created: r.Created.UTC().Format(timeFormat)})
+		out = append(out, copyRow{Kind: KindGeneration, Tenant: r.Tenant, Generation: r.Generation, State: string(r.State), Created: canon.FormatTime(r.Created)})
 	}
 	for _, r := range rows.Owners {
 		out = append(out, copyRow{Kind: KindOwner, Tenant: r.Tenant, Owner: r.Owner, State: string(r.State), Sequence: r.Sequence})
@@ -206,7 +204,7 @@ func (v *Vault) fillCopy(ctx context.Context, file copyFile, manifest *openKeyse
 			return err
 		}
 		name = copyName(state.Sequence)
-		err = w.line(copyHeader{V: 1, Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, Written: v.cfg.Now().UTC().Format(timeFormat), KEK: state.KEK, Retiring: state.Retiring})
+		err = w.line(copyHeader{V: 1, Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, Written: canon.FormatTime(v.cfg.Now()), KEK: state.KEK, Retiring: state.Retiring})
 		if err != nil {
 			return err
 		}

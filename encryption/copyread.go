@@ -11,7 +11,6 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/disk"
@@ -141,7 +140,7 @@ func (r copyRow) rows() (Rows, error) {
 	case KindKeyset:
 		return Rows{Keysets: []KeysetRow{{Tenant: r.Tenant, Purpose: r.Purpose, Epoch: r.Epoch, KEK: r.KEK, Version: r.Version, Former: r.Former, Wrapped: wrapped}}}, nil
 	case KindGeneration:
-		created, err := time.Parse(timeFormat, r.Created)
+		created, err := canon.ParseTime(r.Created)
 		if err != nil {
 			return Rows{}, fmt.Errorf("%w: time of a generation", ErrCopy)
 		}
@@ -263,7 +262,7 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 	if err != nil || verifyWith(manifest, input, tag) != nil {
 		return out, fmt.Errorf("%w: its mac does not verify", ErrCopy)
 	}
-	written, err := time.Parse(timeFormat, header.Written)
+	written, err := canon.ParseTime(header.Written)
 	if err != nil {
 		return out, fmt.Errorf("%w: time", ErrCopy)
 	}

@@ -42,7 +42,7 @@ type EpochReport struct {
 // until it is done, and so is a name that is already in use.
 func (v *Vault) CloseEpoch(ctx context.Context, epoch Epoch) (EpochReport, error) {
 	var report EpochReport
-	if epoch.Copy == nil || checkID(epoch.KEK) != nil || strings.Contains(epoch.KEK, "\n") {
+	if epoch.Copy == nil || checkID("KEK", epoch.KEK) != nil || strings.Contains(epoch.KEK, "\n") {
 		return report, fmt.Errorf("%w: needs the name of a new KEK and Copy", ErrEpoch)
 	}
 	state, err := v.beginEpoch(ctx, epoch.KEK)

@@ -3,13 +3,13 @@ package encryption
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
 	"strings"
 
+	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -126,7 +126,7 @@ func FormatText(sealed []byte) (string, error) {
 	if err != nil || sealed[0] != fieldMark {
 		return "", &KeyError{Op: "not a sealed field", Err: ErrOpen}
 	}
-	return fmt.Sprintf("%s%08x.%s", textPrefix, generation, base64.RawURLEncoding.EncodeToString(sealed)), nil
+	return fmt.Sprintf("%s%08x.%s", textPrefix, generation, canon.FormatBytes(sealed)), nil
 }
 
 // ParseText returns the binary form of a text form, exactly as FormatText
@@ -140,8 +140,8 @@ func ParseText(text string) ([]byte, error) {
 	if err != nil {
 		return nil, refused
 	}
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text[textHead+1:])
-	if err != nil || strings.ContainsAny(text, "\r\n") {
+	sealed, err := canon.ParseBytes(text[textHead+1:])
+	if err != nil {
 		return nil, refused
 	}
 	if named, err := GenerationOf(sealed); err != nil || named != generation || sealed[0] != fieldMark {

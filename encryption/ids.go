@@ -3,15 +3,15 @@ package encryption
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 const (
 	tenantOwner  = "t:" // the tenant's own data, about nobody
 	recordPrefix = "r:" // a record of several persons
-	maxID        = 255
 	maxField     = 16 << 20
 )
 
@@ -26,9 +26,11 @@ func NewRecordOwner() (string, error) {
 }
 
 // checkID holds the rule for every id: opaque UTF-8 without NUL, 1 to 255 bytes.
-func checkID(id string) error {
-	if id == "" || len(id) > maxID || !utf8.ValidString(id) || strings.IndexByte(id, 0) >= 0 {
-		return ErrID
+func checkID(field, id string) error { return refusedID(ids.Check(field, id)) }
+
+func refusedID(err error) error {
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrID, err)
 	}
 	return nil
 }
@@ -37,19 +39,11 @@ func checkTenant(tenant string) error {
 	if tenant == "" {
 		return fmt.Errorf("%w: the empty string names no tenant", ErrTenant)
 	}
-	return checkID(tenant)
+	return checkID("tenant", tenant)
 }
 
 // checkPerson refuses, besides what no id may be, the reserved ids.
-func checkPerson(person string) error {
-	if err := checkID(person); err != nil {
-		return err
-	}
-	if len(person) > 1 && person[1] == ':' {
-		return fmt.Errorf("%w: a colon in second place is reserved", ErrID)
-	}
-	return nil
-}
+func checkPerson(person string) error { return refusedID(ids.CheckGiven("person", person)) }
 
 func checkRecordOwner(owner string) error {
 	rest, ok := strings.CutPrefix(owner, recordPrefix)

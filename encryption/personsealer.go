@@ -37,7 +37,7 @@ func (s PersonSealer) Ensure(ctx context.Context, tenant string, persons ...stri
 }
 
 func (s PersonSealer) owner(tenant, person string) (string, error) {
-	if err := checkID(s.purpose); err != nil {
+	if err := checkID("purpose", s.purpose); err != nil {
 		return "", fmt.Errorf("%w: purpose of a person sealer", ErrDefinition)
 	}
 	if err := checkTenant(tenant); err != nil {

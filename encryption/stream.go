@@ -55,7 +55,7 @@ func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
 	if err := checkOwner(ref.Owner); err != nil {
 		return nil, err
 	}
-	if err := checkID(ref.Row); err != nil {
+	if err := checkID("row", ref.Row); err != nil {
 		return nil, err
 	}
 	return streamAD(ref.Tenant, t.def.Name, col.Name, ref.Owner, ref.Row), nil

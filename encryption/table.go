@@ -125,7 +125,7 @@ func (v *Vault) Table(def Table) (*SealedTable, error) {
 	if def.Level == 0 {
 		def.Level = LevelOwner
 	}
-	if err := checkID(def.Name); err != nil {
+	if err := checkID("name", def.Name); err != nil {
 		return nil, fmt.Errorf("%w: table name: %w", ErrDefinition, err)
 	}
 	for _, name := range []string{def.SQL, def.Key, def.Owner, def.Tenant} {
@@ -151,7 +151,7 @@ func (t *SealedTable) addColumn(def *Table, i int) error {
 	fail := func(what string) error {
 		return fmt.Errorf("%w: %s.%s: %s", ErrDefinition, def.Name, col.Name, what)
 	}
-	if err := checkID(col.Name); err != nil {
+	if err := checkID("name", col.Name); err != nil {
 		return fail("the name is refused")
 	}
 	if _, twice := t.columns[col.Name]; twice {
@@ -194,7 +194,7 @@ func (t *SealedTable) addIndex(def *Table, column int, index Index) error {
 	fail := func(what string) error {
 		return fmt.Errorf("%w: index %s.%s: %s", ErrDefinition, def.Name, index.Name, what)
 	}
-	if checkID(index.Name) != nil || !identifier.MatchString(index.Column) {
+	if checkID("name", index.Name) != nil || !identifier.MatchString(index.Column) {
 		return fail("the name is refused")
 	}
 	if _, known := normalise(index.As, ""); !known {

@@ -74,7 +74,7 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 // Row returns a writer of the same key that is bound to a row: columns of
 // LevelRow need it.
 func (w *Writer) Row(id string) (*Writer, error) {
-	if err := checkID(id); err != nil {
+	if err := checkID("row", id); err != nil {
 		return nil, err
 	}
 	bound := *w

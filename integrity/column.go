@@ -2,7 +2,6 @@ package integrity
 
 import (
 	"database/sql/driver"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -10,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // Column is one stored column: what a seal covers and what reconcile compares.
@@ -106,7 +107,7 @@ func (c Column) meant(value any) any {
 func CheckColumns(columns ...Column) error {
 	seen := map[string]bool{}
 	for _, c := range columns {
-		if err := checkID("column", c.Name); err != nil {
+		if err := ids.Check("column", c.Name); err != nil {
 			return configErr("%w", err)
 		}
 		if seen[c.Name] {
@@ -144,10 +145,14 @@ func (c Column) refuse(value any) error {
 
 // valueError is about what stands in the row, not about how it was handed in.
 // A row that was sealed had an encoding once: behind a seal it is tampering.
-type valueError struct{ column, what string }
+type valueError struct {
+	column, what string
+	err          error // the cause, where there is one
+}
 
-func (e *valueError) Error() string { return ErrRow.Error() + ": " + e.what }
-func (e *valueError) Unwrap() error { return ErrRow }
+func (e *valueError) Error() string        { return ErrRow.Error() + ": " + e.what }
+func (e *valueError) Is(target error) bool { return target == ErrRow }
+func (e *valueError) Unwrap() error        { return e.err }
 
 // tamperError is a row that holds what its layout rules out.
 type tamperError struct{ column, what string }
@@ -274,7 +279,7 @@ func isSealed(raw []byte) bool {
 
 func openText(text string) ([]byte, bool) {
 	_, body, _ := strings.Cut(strings.TrimPrefix(text, "cg1."), ".")
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(body)
+	raw, err := canon.ParseBytes(body)
 	if err != nil || !isSealed(raw) {
 		return nil, false
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // Buckets is the number of buckets that the rows of a table are spread over.
@@ -175,7 +175,7 @@ func (r *Roots) MarshalText() ([]byte, error) {
 func newRoots(tenant, table string, buckets [Buckets]bucketRoot) (*Roots, error) {
 	doc := rootsJSON{Buckets: make([]bucketJSON, Buckets), Table: table, Tenant: tenant, V: 1}
 	for i, b := range buckets {
-		doc.Buckets[i] = bucketJSON{Rows: b.rows, Tag: base64.RawURLEncoding.EncodeToString(b.tag)}
+		doc.Buckets[i] = bucketJSON{Rows: b.rows, Tag: canon.FormatBytes(b.tag)}
 	}
 	text, err := canon.Marshal(doc)
 	if err != nil {
@@ -199,12 +199,12 @@ func ParseRoots(data []byte) (*Roots, error) {
 	if doc.V != 1 {
 		return nil, fmt.Errorf("%w: version %d", ErrRoots, doc.V)
 	}
-	if checkID("tenant", doc.Tenant) != nil || checkID("table", doc.Table) != nil || len(doc.Buckets) != Buckets {
+	if ids.Check("tenant", doc.Tenant) != nil || ids.Check("table", doc.Table) != nil || len(doc.Buckets) != Buckets {
 		return nil, fmt.Errorf("%w: tenant, table or number of buckets", ErrRoots)
 	}
 	r := &Roots{tenant: doc.Tenant, table: doc.Table, text: slices.Clone(data)}
 	for i, b := range doc.Buckets {
-		tag, err := base64.RawURLEncoding.Strict().DecodeString(b.Tag)
+		tag, err := canon.ParseBytes(b.Tag)
 		if err != nil || len(tag) == 0 || b.Rows < 0 {
 			return nil, fmt.Errorf("%w: bucket %d", ErrRoots, i)
 		}

@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // Tagger makes and checks keyed tags of a tenant; the tagger of a vault of
@@ -68,8 +68,6 @@ type Sealer struct {
 	layouts map[string][]Column // sorted by name bytes
 }
 
-const maxID = 255
-
 // NewSealer returns a sealer that knows these layouts. Keep old layouts as
 // long as rows are sealed under them.
 func NewSealer(tagger Tagger, layouts ...Layout) (*Sealer, error) {
@@ -81,7 +79,7 @@ func NewSealer(tagger Tagger, layouts ...Layout) (*Sealer, error) {
 	}
 	s := &Sealer{tagger: tagger, layouts: map[string][]Column{}}
 	for _, l := range layouts {
-		if err := checkID("schema id", l.ID); err != nil {
+		if err := ids.Check("schema id", l.ID); err != nil {
 			return nil, configErr("layout: %w", err)
 		}
 		if _, twice := s.layouts[l.ID]; twice || len(l.Columns) == 0 {
@@ -95,13 +93,6 @@ func NewSealer(tagger Tagger, layouts ...Layout) (*Sealer, error) {
 		s.layouts[l.ID] = columns
 	}
 	return s, nil
-}
-
-func checkID(kind, id string) error {
-	if id == "" || len(id) > maxID || !utf8.ValidString(id) || strings.IndexByte(id, 0) >= 0 {
-		return fmt.Errorf("%s is empty, longer than %d bytes, not UTF-8 or holds NUL", kind, maxID)
-	}
-	return nil
 }
 
 // Seal returns the seal of a row that is about to be stored. values must be
@@ -296,11 +287,11 @@ func (r Ref) missing() (names []string) {
 
 // check refuses a reference that is not one, and returns the event's 16 bytes.
 func (r Ref) check() ([]byte, error) {
-	if err := errors.Join(checkID("tenant", r.Tenant), checkID("table", r.Table)); err != nil {
+	if err := errors.Join(ids.Check("tenant", r.Tenant), ids.Check("table", r.Table)); err != nil {
 		return nil, rowErr("%w", err)
 	}
-	if err := checkID("key", r.Key); err != nil {
-		return nil, &valueError{what: err.Error()}
+	if err := ids.Check("key", r.Key); err != nil {
+		return nil, &valueError{what: err.Error(), err: err}
 	}
 	if r.Version < 0 {
 		return nil, &valueError{what: "a version below 0"}

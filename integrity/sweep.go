@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // Verdict says what a sweep found.
@@ -120,7 +121,7 @@ func (s *sweep) check(ctx context.Context, rows iter.Seq2[SealedRow, error]) err
 	if ctx == nil || rows == nil {
 		return configErr("sweep: no context or no rows")
 	}
-	if err := errors.Join(checkID("tenant", s.Tenant), checkID("table", s.Table)); err != nil {
+	if err := errors.Join(ids.Check("tenant", s.Tenant), ids.Check("table", s.Table)); err != nil {
 		return configErr("sweep: %w", err)
 	}
 	if s.Against != nil && (s.Against.tenant != s.Tenant || s.Against.table != s.Table) {

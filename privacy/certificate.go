@@ -179,8 +179,8 @@ func readStatement(payload []byte) (*Certificate, error) {
 	if s.Type != statementType || s.PredicateType != predicateType || len(s.Subject) != 1 {
 		return bad("not an erasure statement")
 	}
-	unreadable, err1 := time.Parse(timeLayout, s.Predicate.UnreadableLiveAt)
-	final, err2 := time.Parse(timeLayout, s.Predicate.FinalAt)
+	unreadable, err1 := canon.ParseTime(s.Predicate.UnreadableLiveAt)
+	final, err2 := canon.ParseTime(s.Predicate.FinalAt)
 	if err := errors.Join(err1, err2); err != nil {
 		return bad("dates")
 	}

@@ -11,7 +11,9 @@ import (
 	"sync"
 	"time"
 	"unicode"
-	"unicode/utf8"
+
+	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // Desk is where requests of persons are answered: find, export, erase, and
@@ -109,28 +111,28 @@ func (d *Desk) allow(ctx context.Context, action, person string) error {
 	return d.cfg.Allow(ctx, action, person)
 }
 
-func validID(ids ...string) error {
-	for _, id := range ids {
-		if id == "" || len(id) > 255 || !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
-			return ErrID
+func validID(field, id string) error { return refusedID(ids.Check(field, id)) }
+
+// validPerson refuses the ids that name key owners, too ("r:…", "t:").
+func validPerson(persons ...string) error {
+	for _, person := range persons {
+		if err := refusedID(ids.CheckGiven("person", person)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// validPerson refuses the ids that name key owners, too ("r:…", "t:").
-func validPerson(ids ...string) error {
-	for _, id := range ids {
-		if len(id) > 1 && id[1] == ':' {
-			return ErrID
-		}
+func refusedID(err error) error {
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrID, err)
 	}
-	return validID(ids...)
+	return nil
 }
 
 // validPrincipal refuses the spellings that look like another principal.
 func validPrincipal(by string) error {
-	if err := validID(by); err != nil {
+	if err := validID("principal", by); err != nil {
 		return err
 	}
 	hidden := func(r rune) bool {
@@ -171,7 +173,7 @@ func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, er
 // Find locates everything about the person and those merged into it, in every
 // store: keys and what an erasure would do, never values.
 func (d *Desk) Find(ctx context.Context, tenant, person string) ([]Row, error) {
-	if err := errors.Join(validID(tenant), validPerson(person)); err != nil {
+	if err := errors.Join(validID("tenant", tenant), validPerson(person)); err != nil {
 		return nil, err
 	}
 	persons, err := d.persons(ctx, tenant, person)
@@ -228,7 +230,7 @@ func Sum(rows []Row) []Count {
 }
 
 func (c Count) order() string {
-	return fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s", c.Store, c.Table, c.Class, c.Until.Format(timeLayout), c.Because)
+	return fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s", c.Store, c.Table, c.Class, canon.FormatTime(c.Until), c.Because)
 }
 
 // LedgerHead returns the head of the ledger, verified against the database's

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,8 +32,6 @@ const (
 	opHold    = "hold"    // suspended
 	opVoid    = "void"    // withdrawn
 )
-
-const timeLayout = "2006-01-02T15:04:05.000000Z"
 
 // entry is one line of the ledger. Tenant, person, aliases and refs are keyed
 // digests; nothing in it can be read without the root.
@@ -76,9 +73,9 @@ func parseHead(data []byte) (head, error) {
 	return h, nil
 }
 
-func b64(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
+func b64(data []byte) string { return canon.FormatBytes(data) }
 
-func unb64(text string) ([]byte, error) { return base64.RawURLEncoding.Strict().DecodeString(text) }
+func unb64(text string) ([]byte, error) { return canon.ParseBytes(text) }
 
 // digester is what the ledger needs of the installation's keys: for each root,
 // newest first, its id and HMAC-SHA256(HKDF(root, LP(label)), data).
@@ -200,7 +197,7 @@ func withoutMAC(line []byte) ([]byte, error) {
 	return canon.Marshal(members)
 }
 
-func (e entry) time() (time.Time, error) { return time.Parse(timeLayout, e.At) }
+func (e entry) time() (time.Time, error) { return canon.ParseTime(e.At) }
 
 func (e entry) root() (uint32, error) {
 	id, err := strconv.ParseUint(e.KeyID, 10, 32)

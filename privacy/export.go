@@ -40,7 +40,7 @@ type Bundle struct {
 // what is sealed, and encrypts the whole for the recipient. The person's data
 // is held in memory once. Nothing is exported when one value does not open.
 func (d *Desk) Export(ctx context.Context, tenant, person, recipient string) (*Bundle, error) {
-	if err := errors.Join(validID(tenant), validPerson(person)); err != nil {
+	if err := errors.Join(validID("tenant", tenant), validPerson(person)); err != nil {
 		return nil, err
 	}
 	to, err := age.ParseX25519Recipient(recipient)

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/disk"
 )
 
@@ -363,7 +364,7 @@ func (l *Ledger) append(ctx context.Context, now time.Time, mark namedHead, fill
 		}
 	}
 	e.V, e.N, e.Prev = 1, c.head().N+1, c.head().Hash
-	e.At, e.Scope = now.UTC().Format(timeLayout), "person"
+	e.At, e.Scope = canon.FormatTime(now), "person"
 	line, err := e.sign(ctx, l.digests)
 	if err != nil {
 		return nil, err

@@ -96,7 +96,7 @@ type approval struct {
 // PlanErasure finds everything about the person, stores what an erasure would
 // do to it, and changes nothing else.
 func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
-	if err := errors.Join(validID(r.Tenant), validPrincipal(r.By), validPerson(r.Person)); err != nil {
+	if err := errors.Join(validID("tenant", r.Tenant), validPrincipal(r.By), validPerson(r.Person)); err != nil {
 		return nil, err
 	}
 	if !reasonCode.MatchString(r.Reason) {
@@ -199,14 +199,14 @@ func stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format(timeLayout)
+	return canon.FormatTime(t)
 }
 
 func unstamp(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	return time.Parse(timeLayout, s)
+	return canon.ParseTime(s)
 }
 
 // Plan returns a stored plan. A plan that is done or cancelled has forgotten

@@ -30,9 +30,9 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/ids"
 )
 
 // The purposes, in the words of package encryption.
@@ -52,7 +52,6 @@ const (
 	keySize    = 32
 	prefixSize = 5 // 0x01 and the key id, as Tink writes them
 	tagSize    = prefixSize + sha256.Size
-	maxID      = 255
 	nobody     = "t:" // owner of the tenant's own data
 )
 
@@ -256,11 +255,10 @@ func (s Sealer) prepare(ctx context.Context, tenant, person string, ad []byte) (
 		return derived{}, nil, err
 	}
 	owner := person
-	switch {
-	case person == "":
+	if person == "" {
 		owner = nobody
-	case !validID(person), len(person) > 1 && person[1] == ':':
-		return derived{}, nil, errPerson
+	} else if err := ids.CheckGiven("person", person); err != nil {
+		return derived{}, nil, fmt.Errorf("%w: %w", errPerson, err)
 	}
 	return k, frame.Append(frame.Join(labelSeal, s.purpose, tenant, owner), ad), nil
 }
@@ -282,12 +280,8 @@ func (s Secret) LedgerDigests(ctx context.Context, label string, data []byte) (r
 }
 
 func (s Secret) ofTenant(ctx context.Context, purpose, tenant string) (derived, error) {
-	if !validID(tenant) {
-		return derived{}, errTenant
+	if err := ids.Check("tenant", tenant); err != nil {
+		return derived{}, fmt.Errorf("%w: %w", errTenant, err)
 	}
 	return s.derive(ctx, purpose, tenant)
-}
-
-func validID(id string) bool {
-	return id != "" && len(id) <= maxID && utf8.ValidString(id) && strings.IndexByte(id, 0) < 0
 }
