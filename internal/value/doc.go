@@ -50,10 +50,11 @@
 //	Decimal     integers, numbers, texts of numbers, floats of up to 15 digits at the scale
 //	Time        text as RFC 3339 and as databases write it; without a zone only if the caller has one
 //	Date        text YYYY-MM-DD, a time at midnight of its own zone
-//	JSON        text and bytes that hold a document, lists, maps
+//	JSON        text and bytes that hold a document, numbers, booleans, lists, maps
 //
 // Whatever is not in the table is an error: 5 is no text, "yes" no boolean, NaN
-// no decimal, 0000-00-00 no date, a text of one item no list.
+// no decimal, 0000-00-00 and the zero time (which MySQL's driver makes of it) no
+// date and no time, a text of one item no list.
 //
 // # What it does not
 //

@@ -53,8 +53,9 @@ func (v Value) Fields() (map[string]any, error) {
 }
 
 // JSON is a JSON document: that of a json.RawMessage, of text and bytes that
-// hold one, and of a list or a map, whose integers keep all their digits and
-// whose times are RFC 3339 in UTC. It is not canonical.
+// hold one, of numbers and booleans (SQLite makes a number of the document 17),
+// and of a list or a map, whose integers keep all their digits and whose times
+// are RFC 3339 in UTC. It is not canonical.
 func (v Value) JSON() ([]byte, error) {
 	var document []byte
 	switch v.kind {
@@ -62,7 +63,7 @@ func (v Value) JSON() ([]byte, error) {
 		document = v.bytes()
 	case Text:
 		document = []byte(v.text)
-	case List, Map:
+	case List, Map, Integer, Unsigned, Boolean, Float, Number:
 		out, err := v.appendJSON(nil, maxDepth)
 		if err != nil {
 			return nil, v.not(wantJSON, err)

@@ -22,9 +22,13 @@ var (
 
 // Time is the point in time: also of the text that databases and drivers write
 // for one. Text without a zone is read in local, and refused where local is
-// nil: nobody can tell then which time it is. Text is of the years 1 to 9999.
+// nil: nobody can tell then which time it is. Text is of the years 1 to 9999. The
+// zero time is none: nobody has set it, or MySQL's driver gives it for 0000-00-00.
 func (v Value) Time(local *time.Location) (time.Time, error) {
 	if at, isTime := v.held.(time.Time); isTime && v.kind == Time {
+		if at.IsZero() {
+			return at, v.not(wantTime, ErrRange)
+		}
 		return at, nil
 	}
 	text, isText := v.spelled()
@@ -84,7 +88,7 @@ func (v Value) Date() (string, error) {
 	if hour|minute|second|at.Nanosecond() != 0 {
 		return "", v.not(wantDate, ErrKind)
 	}
-	if at.Year() < 1 || at.Year() > 9999 {
+	if at.IsZero() || at.Year() < 1 || at.Year() > 9999 {
 		return "", v.not(wantDate, ErrRange)
 	}
 	return at.Format(time.DateOnly), nil
