@@ -62,6 +62,7 @@ var roomLines = map[string]string{
 	"internal/sqldb":     "",
 	"internal/sqlschema": "",
 	"internal/testdb":    "",
+	"internal/value":     "",
 
 	"examples/crm":                     "public",
 	"examples/peers":                   "public",
