@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 )
 
@@ -206,12 +207,10 @@ func (f *Folder) MkdirAll(dir string, mode fs.FileMode) error {
 func (f *Folder) shows(dir string) (bool, error) {
 	const some = 16 // unfinished files are few
 	entries, err := f.list(dir, some)
-	for _, e := range entries {
-		if !f.unfinished(e.Name()) {
-			return true, err
-		}
+	if err != nil {
+		return false, err
 	}
-	return false, err
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !f.unfinished(e.Name()) }), nil
 }
 
 // Remove removes a file or an empty folder, durably.
