@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/crmguard/crmguard/internal/canon"
-	"github.com/crmguard/crmguard/internal/disk"
+	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // refuseForeign refuses a folder in which a copy of another key store lies. A
@@ -33,7 +33,7 @@ func (v *Vault) refuseForeign(dir string) error {
 // storeOf is the key store that the first line of a file names; empty where
 // it is no header of a copy.
 func storeOf(path string) string {
-	file, err := disk.Open(path)
+	file, err := durable.OpenPlain(path)
 	if err != nil {
 		return ""
 	}
