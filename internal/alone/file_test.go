@@ -2,6 +2,7 @@ package alone
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -35,7 +36,7 @@ func TestASecretIsMadeOnceAndReadBack(t *testing.T) {
 	err = Create(path)
 	require.ErrorIs(t, err, fs.ErrExist)
 	require.ErrorContains(t, err, "read this one")
-	require.NotContains(t, err.Error(), ".tmp", "the operator looks for the file that was asked for")
+	require.NotContains(t, err.Error(), ".secret-", "the operator looks for the file that was asked for")
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, text, after, "a secret that is there stays")
@@ -93,12 +94,27 @@ func TestManyThatStartAtOnceShareOneSecret(t *testing.T) {
 	require.Equal(t, []string{"crm.secret"}, names(t, filepath.Dir(path)))
 }
 
+// What a killed process left, a copy of a secret that nobody uses, goes with
+// the next Create.
+func TestNoHalfMadeSecretStays(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, ".secret-"+rand.Text())
+	require.NoError(t, os.WriteFile(left, []byte(digits), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".secret-of-mine"), nil, 0o600))
+	require.NoError(t, Create(filepath.Join(dir, "crm.secret")))
+	want := []string{".secret-of-mine", "crm.secret"}
+	if runtime.GOOS == "windows" { // it may belong to a living process for a day
+		want = append(want, filepath.Base(left))
+	}
+	require.ElementsMatch(t, want, names(t, dir))
+}
+
 func TestAMissingFolderOrFileIsNamed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "no", "crm.secret")
 	err := Create(path)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "make the folder")
-	require.NotContains(t, err.Error(), ".tmp")
+	require.NotContains(t, err.Error(), ".secret-")
 	_, err = Read(path)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "bring it back")

@@ -101,7 +101,7 @@ func (f *Folder) open(name string, flag int) (File, error) {
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = errNotPlain
+		err = ErrNotPlain
 	}
 	if err != nil {
 		_ = file.Close() // only looked at

@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-var errNotPlain = errors.New("not a plain file")
+// ErrNotPlain means that something else than a plain file lies under a name.
+var ErrNotPlain = errors.New("not a plain file")
 
 // OpenPlain opens a plain file, or a link to one, wherever it lies. Whatever
 // else lies under the name, such as a pipe, is an error and keeps nobody
@@ -18,14 +19,14 @@ func OpenPlain(name string) (*os.File, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errNotPlain}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: ErrNotPlain}
 	}
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() { // it was exchanged meanwhile
-		err = errNotPlain
+		err = ErrNotPlain
 	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.Join(err, f.Close())}
