@@ -264,7 +264,7 @@ func (w *restorer) file(ctx context.Context, n *node, path string) error {
 		err = w.finish(n, path, n.Mode.Perm()|0o600)
 	}
 	if err == nil {
-		err = w.diskError(f.Sync())
+		err = w.diskError(f.Flush())
 	}
 	if err = errors.Join(err, w.diskError(f.Discard())); errors.Is(err, ErrCorrupt) {
 		// Half a file must not pass for one.

@@ -234,7 +234,7 @@ func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *op
 		err = w.end(manifest)
 	}
 	if err == nil {
-		err = errors.Join(w.out.Flush(), file.Sync())
+		err = errors.Join(w.out.Flush(), file.Flush())
 	}
 	if err != nil {
 		return "", fmt.Errorf("%w: write: %w", ErrCopy, err)

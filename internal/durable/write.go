@@ -80,8 +80,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, failed("write", w.name, err)
 }
 
-// Sync makes durable what the file holds.
-func (w *Writer) Sync() error {
+// Flush makes durable what the file holds.
+func (w *Writer) Flush() error {
 	if w.synced {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (w *Writer) Sync() error {
 }
 
 // Finish flushes and closes a file of [Folder.New].
-func (w *Writer) Finish() error { return errors.Join(w.Sync(), w.close()) }
+func (w *Writer) Finish() error { return errors.Join(w.Flush(), w.close()) }
 
 func (w *Writer) close() error {
 	if w.file == nil {
@@ -105,7 +105,7 @@ func (w *Writer) close() error {
 // Replace gives the file its name, also where another file has it. The name is
 // in the folder where the file was begun.
 func (w *Writer) Replace(name string) error {
-	if err := w.Sync(); err != nil {
+	if err := w.Flush(); err != nil {
 		return err
 	}
 	return w.publish("rename", name, w.folder.disk.Rename(w.name, name))
@@ -113,7 +113,7 @@ func (w *Writer) Replace(name string) error {
 
 // Create gives the file its name, which must be free: fs.ErrExist otherwise.
 func (w *Writer) Create(name string) error {
-	if err := w.Sync(); err != nil {
+	if err := w.Flush(); err != nil {
 		return err
 	}
 	temp := w.name
