@@ -340,7 +340,7 @@ func copiesIn(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, entry := range entries {
-		if !entry.IsDir() && (matches(copyPattern, entry.Name()) || durable.Unfinished(tempPrefix, entry.Name())) {
+		if !entry.IsDir() && (isCopyFile(entry.Name()) || durable.Unfinished(tempPrefix, entry.Name())) {
 			names = append(names, entry.Name())
 		}
 	}
@@ -356,8 +356,9 @@ func isCopyName(name string) bool {
 	return err == nil && name == copyName(sequence)
 }
 
-func matches(pattern, name string) bool {
-	ok, err := path.Match(pattern, name)
+// isCopyFile says whether a file counts as a key copy, misnamed ones too.
+func isCopyFile(name string) bool {
+	ok, err := path.Match(copyPattern, name)
 	return ok && err == nil
 }
 
@@ -412,7 +413,7 @@ func (v *Vault) covered(ctx context.Context, dir string, position []byte) bool {
 		return false
 	}
 	files, err := copiesIn(dir)
-	older := func(name string) bool { return matches(copyPattern, name) && name != filepath.Base(path) }
+	older := func(name string) bool { return isCopyFile(name) && name != filepath.Base(path) }
 	if err != nil || slices.ContainsFunc(files, older) {
 		return false
 	}

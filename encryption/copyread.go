@@ -247,7 +247,7 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 	if err != nil {
 		return out, err
 	}
-	if base := filepath.Base(path); matches(copyPattern, base) && base != copyName(header.Sequence) {
+	if base := filepath.Base(path); isCopyFile(base) && base != copyName(header.Sequence) {
 		return out, fmt.Errorf("%w: it is not the copy that its name says", ErrCopy)
 	}
 	manifest := c.keysets[[2]string{"", purposeManifest}]

@@ -13,7 +13,7 @@ func (v *Vault) FailDisk(ask func(step string) error) {
 		switch {
 		case step == "open" || step == "stat" || step == "close" && name == ".": // reading
 			return nil
-		case step == "remove" && matches(copyPattern, path.Base(name)):
+		case step == "remove" && isCopyFile(path.Base(name)):
 			step = "remove older"
 		case step == "remove":
 			step = "remove unfinished"

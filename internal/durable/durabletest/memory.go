@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2" //nolint:depguard // a crash that can be repeated, for tests
 	"os"
 	"path"
@@ -100,9 +101,7 @@ func (m *Memory) lose(n *inode, seen map[*inode]bool) {
 		return
 	}
 	n.names = map[string]*inode{}
-	for name, node := range n.kept {
-		n.names[name] = node
-	}
+	maps.Copy(n.names, n.kept)
 	for _, c := range n.pending {
 		switch {
 		case m.chance.IntN(2) == 0: // lost
@@ -136,9 +135,7 @@ func (n *inode) flush() {
 	n.pending = nil
 	n.flushed = bytes.Clone(n.data)
 	n.kept = map[string]*inode{}
-	for name, node := range n.names {
-		n.kept[name] = node
-	}
+	maps.Copy(n.kept, n.names)
 }
 
 func (n *inode) sorted() []string {
