@@ -75,7 +75,7 @@ func Open(dir string) (*Dir, error) {
 		return nil, errors.New("tilesink: open: no folder")
 	}
 	d := &Dir{root: dir}
-	f, err := d.folder()
+	f, err := durable.Make(dir, tmpPrefix, 0o755)
 	if err == nil {
 		err = f.Close()
 	}
@@ -87,7 +87,10 @@ func Open(dir string) (*Dir, error) {
 
 // folder opens the log's folder, and makes it if it is missing.
 func (d *Dir) folder() (*durable.Folder, error) {
-	f, err := durable.Make(d.root, tmpPrefix, 0o755)
+	f, err := durable.Open(d.root, tmpPrefix)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = durable.Make(d.root, tmpPrefix, 0o755)
+	}
 	if err != nil {
 		return nil, err
 	}
