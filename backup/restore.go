@@ -314,7 +314,7 @@ func (w *restorer) links() error {
 			return atEntry(l.path, w.diskError(err))
 		}
 	}
-	for i, l := range w.pending { // those of one folder follow each other
+	for i, l := range w.pending { // those of one folder mostly follow each other
 		dir := filepath.Dir(l.path)
 		if i+1 < len(w.pending) && filepath.Dir(w.pending[i+1].path) == dir {
 			continue

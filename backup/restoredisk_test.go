@@ -74,3 +74,30 @@ func TestARestoreFlushesAfterTheLastChange(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{"files/sub": 1, "files/sub/file": 1}, flushed)
 }
+
+// Links come after all else, so the folders that hold them are flushed once
+// more.
+func TestARestoreFlushesItsLinks(t *testing.T) {
+	repo, memory := memoryRepo(t)
+	id, err := backup.PutSnapshot(t.Context(), repo, func(save func(string, bool) string) string {
+		const links = `{"name":"l","type":"symlink","linktarget":"x"},{"name":"m","type":"symlink","linktarget":"y"}`
+		sub := save(`{"nodes":[`+links+`]}`, true)
+		return save(`{"nodes":[{"name":"d","type":"dir","subtree":"`+sub+`"},`+links+`]}`, true)
+	})
+	require.NoError(t, err)
+	foreign := open(t, memory, backup.Config{Key: backup.NewPassphrase(fixedKey.Password())})
+	dir := filepath.Join(t.TempDir(), "restored")
+	seen := map[string]bool{}
+	backup.FailRestores(foreign, func(step, name string) error {
+		if step == "sync folder" {
+			_, l := os.Lstat(filepath.Join(dir, filepath.FromSlash(name), "l"))
+			_, m := os.Lstat(filepath.Join(dir, filepath.FromSlash(name), "m"))
+			seen[name] = l == nil && m == nil
+		}
+		return nil
+	})
+	_, err = foreign.Restore(t.Context(), id, dir)
+	require.NoError(t, err)
+	require.True(t, seen["d"], "its links were there when it was flushed last")
+	require.True(t, seen["."])
+}
