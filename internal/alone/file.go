@@ -83,8 +83,6 @@ func parse(text []byte) ([]byte, error) {
 // Create returns nil or fs.ErrExist. A killed Create may leave .secret-… beside it, which
 // the next one removes.
 func Create(path string) error {
-	secret := make([]byte, keySize)
-	_, _ = rand.Read(secret) // never fails
 	folder, err := durable.Open(filepath.Dir(path), ".secret-")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -93,8 +91,14 @@ func Create(path string) error {
 		return err
 	}
 	defer folder.Close()
+	return create(folder, path)
+}
+
+func create(folder *durable.Folder, path string) error {
+	secret := make([]byte, keySize)
+	_, _ = rand.Read(secret) // never fails
 	folder.CleanUp(".")
-	err = folder.Create(filepath.Base(path), fmt.Appendf(nil, "%x\n", secret), 0o600)
+	err := folder.Create(filepath.Base(path), fmt.Appendf(nil, "%x\n", secret), 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		// Whoever made it may have been killed before its name was on disk.
 		if err := folder.Sync("."); err != nil {

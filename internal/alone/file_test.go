@@ -14,6 +14,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/durable"
+	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
 func TestASecretIsMadeOnceAndReadBack(t *testing.T) {
@@ -107,6 +110,34 @@ func TestNoHalfMadeSecretStays(t *testing.T) {
 		want = append(want, filepath.Base(left))
 	}
 	require.ElementsMatch(t, want, names(t, dir))
+}
+
+// Whoever was told that there is a secret can rely on it, although the process
+// that made it was killed before its name was on disk.
+func TestNoSecretThatWasAnsweredForVanishes(t *testing.T) {
+	for seed := range uint64(20) {
+		for step := 1; ; step++ {
+			m := durabletest.NewMemory(seed)
+			m.FailAt(step)
+			first := create(durable.On(m, ".secret-"), "crm.secret")
+			failed := m.Failed()
+			m.Kill()
+			if err := create(durable.On(m, ".secret-"), "crm.secret"); err != nil {
+				require.ErrorIs(t, err, fs.ErrExist)
+			}
+			before, err := m.Read("crm.secret")
+			require.NoError(t, err)
+			m.Crash()
+			after, err := m.Read("crm.secret")
+			require.NoError(t, err, "seed %d, step %d", seed, step)
+			require.Equal(t, before, after)
+			require.Len(t, after, 2*keySize+1)
+			if !failed {
+				require.NoError(t, first)
+				break
+			}
+		}
+	}
 }
 
 func TestAMissingFolderOrFileIsNamed(t *testing.T) {
