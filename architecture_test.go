@@ -31,7 +31,7 @@ var allowed = map[string][]string{
 	"encryption":      {"github.com/tink-crypto/tink-go/v2", "golang.org/x/text/unicode/norm", "github.com/google/uuid"},
 	"accesscontrol":   {"github.com/cedar-policy/cedar-go"},
 	"audit":           {"golang.org/x/mod", "github.com/google/uuid"},
-	"backup":          {"golang.org/x/crypto", "github.com/klauspost/compress", "github.com/PlakarKorp/go-cdc-chunkers", "github.com/google/uuid"},
+	"backup":          {"golang.org/x/crypto", "github.com/klauspost/compress", "github.com/PlakarKorp/go-cdc-chunkers"},
 	"integrity":       {"golang.org/x/net/idna", "golang.org/x/text"},
 	"privacy":         {"filippo.io/age", "github.com/secure-systems-lab/go-securesystemslib/dsse", "github.com/google/uuid"},
 	"internal/canon":  {"github.com/go-json-experiment/json"},

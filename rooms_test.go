@@ -32,14 +32,14 @@ var roomLines = map[string]string{
 	"audit/audittest":     "audit",
 	"audit/internal/c2sp": "",
 	"audit/sqltrail":      "audit internal/sqldb",
-	"audit/tilesink":      "audit internal/disk",
+	"audit/tilesink":      "audit internal/durable",
 
-	"backup":              "internal/alone internal/canon internal/frame",
+	"backup":              "internal/alone internal/canon internal/durable internal/frame",
 	"backup/backuptest":   "backup",
-	"backup/localstore":   "backup internal/filelock",
+	"backup/localstore":   "backup internal/durable",
 	"backup/sqlitesource": "backup internal/filelock internal/frame",
 
-	"encryption":                "internal/canon internal/disk internal/frame internal/ids",
+	"encryption":                "internal/canon internal/durable internal/frame internal/ids",
 	"encryption/encryptiontest": "encryption encryption/insecurekeys",
 	"encryption/insecurekeys":   "",
 	"encryption/sqlkeys":        "encryption internal/sqldb",
@@ -48,29 +48,30 @@ var roomLines = map[string]string{
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":             "internal/alone internal/canon internal/disk internal/frame internal/ids internal/sqlschema",
+	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/ids internal/sqlschema",
 	"privacy/privacytest": "privacy",
 	"privacy/sqlstore":    "privacy",
 
-	"internal/alone":     "internal/frame internal/ids",
-	"internal/canon":     "",
-	"internal/disk":      "",
-	"internal/filelock":  "",
-	"internal/frame":     "internal/canon",
-	"internal/ids":       "",
-	"internal/killtest":  "",
-	"internal/sqldb":     "",
-	"internal/sqlschema": "",
-	"internal/testdb":    "",
-	"internal/value":     "",
+	"internal/alone":               "internal/durable internal/frame internal/ids",
+	"internal/canon":               "",
+	"internal/durable":             "internal/filelock",
+	"internal/durable/durabletest": "internal/durable internal/filelock",
+	"internal/filelock":            "",
+	"internal/frame":               "internal/canon",
+	"internal/ids":                 "",
+	"internal/killtest":            "",
+	"internal/sqldb":               "",
+	"internal/sqlschema":           "",
+	"internal/testdb":              "",
+	"internal/value":               "",
 
-	"examples/crm":                     "public",
+	"examples/crm":                     "public internal/durable",
 	"examples/peers":                   "public",
 	"examples/peers/foreign/openfield": "",
 }
 
 // forTests are the rooms that only tests may import; they may print.
-var forTests = []string{"internal/testdb", "internal/killtest"}
+var forTests = []string{"internal/testdb", "internal/killtest", "internal/durable/durabletest"}
 
 // line is what the line of a folder permits.
 func line(dir string) []string { return strings.Fields(roomLines[dir]) }

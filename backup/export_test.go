@@ -6,7 +6,12 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
+
+// FailRestores lets the steps of restores end as ask says.
+func FailRestores(r *Repository, ask func(step, name string) error) { r.over = durabletest.Ask(ask) }
 
 // MasterKey returns the key that all data is sealed with.
 func MasterKey(r *Repository) []byte { return r.master.parts().encrypt[:] }

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // Config says how a repository is opened.
@@ -39,6 +41,7 @@ type Repository struct {
 	config configJSON
 	master *masterKey
 	unpack *unpacker
+	over   func(durable.Disk) durable.Disk // tests put disks there that fail under a restore
 
 	mu     sync.Mutex
 	cached *blobIndex

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // RestoreReport is what a restore did.
@@ -71,7 +72,8 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 		return report, err
 	}
 	defer root.Close()
-	w := &restorer{repo: r, index: index, root: root, report: report, foreign: manifest == nil && lost == nil}
+	out := durable.On(durable.Root(root), markPrefix).Over(r.over)
+	w := &restorer{repo: r, index: index, root: root, out: out, report: report, foreign: manifest == nil && lost == nil}
 	if err := w.all(ctx, s); err != nil {
 		return report, err
 	}
@@ -93,7 +95,7 @@ func (r *Repository) Restore(ctx context.Context, id, dir string, steps ...Step)
 		report.Steps = append(report.Steps, StepReport{Name: step.Name, Took: r.cfg.now().Sub(begun)})
 	}
 	mark := opened{Snapshot: s.ID, Opened: canon.FormatTime(r.cfg.now()), Verified: report.Verified, Met: metBy(steps)}
-	if err := markOpened(root, mark); err != nil {
+	if err := markOpened(out, mark); err != nil {
 		return report, err
 	}
 	r.cfg.observe(ctx, "backup.restore.seconds", r.cfg.now().Sub(started).Seconds())
@@ -129,7 +131,11 @@ func emptyFolder(dir string) (*os.Root, error) {
 	if dir == "" {
 		return nil, fmt.Errorf("%w: name a folder", ErrTarget)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	made, err := durable.Make(dir, markPrefix, 0o700)
+	if err == nil {
+		err = made.Close()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -157,6 +163,7 @@ type restorer struct {
 	repo    *Repository
 	index   *blobIndex
 	root    *os.Root
+	out     *durable.Folder // the same
 	report  *RestoreReport
 	foreign bool // no manifest of ours: links are restored
 	pending []link
@@ -168,6 +175,9 @@ type link struct{ path, target string }
 // all writes what is whole, and says what is not.
 func (w *restorer) all(ctx context.Context, s Snapshot) error {
 	if err := w.folder(ctx, s.tree, ".", 0); err != nil {
+		return err
+	}
+	if err := w.sync("."); err != nil {
 		return err
 	}
 	if err := w.links(); err != nil {
@@ -202,7 +212,7 @@ func (w *restorer) folder(ctx context.Context, id blobID, dir string, depth int)
 			return atEntry(path, err)
 		}
 	}
-	return w.sync(dir)
+	return nil
 }
 
 func (w *restorer) entry(ctx context.Context, n *node, path string, depth int) error {
@@ -238,19 +248,25 @@ func (w *restorer) subfolder(ctx context.Context, n *node, path string, depth in
 	if err := w.folder(ctx, *n.Subtree, path, depth+1); err != nil {
 		return err
 	}
-	return w.finish(n, path, n.Mode.Perm()|0o700)
+	if err := w.finish(n, path, n.Mode.Perm()|0o700); err != nil {
+		return err
+	}
+	return w.sync(path)
 }
 
 func (w *restorer) file(ctx context.Context, n *node, path string) error {
-	f, err := w.root.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := w.out.New(filepath.ToSlash(path), 0o600)
 	if err != nil {
 		return w.diskError(err)
 	}
 	size, err := w.content(ctx, n, f)
-	if err == nil {
-		err = w.diskError(f.Sync())
+	if err == nil { // before the flush, which is for that, too
+		err = w.finish(n, path, n.Mode.Perm()|0o600)
 	}
-	if err = errors.Join(err, w.diskError(f.Close())); errors.Is(err, ErrCorrupt) {
+	if err == nil {
+		err = w.diskError(f.Flush())
+	}
+	if err = errors.Join(err, w.diskError(f.Discard())); errors.Is(err, ErrCorrupt) {
 		// Half a file must not pass for one.
 		return errors.Join(w.lose(filepath.ToSlash(path), err), w.diskError(w.root.Remove(path)))
 	} else if err != nil {
@@ -258,10 +274,13 @@ func (w *restorer) file(ctx context.Context, n *node, path string) error {
 	}
 	w.report.Files++
 	w.report.Bytes += size
-	return w.finish(n, path, n.Mode.Perm()|0o600)
+	if runtime.GOOS == "windows" { // where closing sets the time
+		return w.finish(n, path, n.Mode.Perm()|0o600)
+	}
+	return nil
 }
 
-func (w *restorer) content(ctx context.Context, n *node, f *os.File) (size int64, err error) {
+func (w *restorer) content(ctx context.Context, n *node, f io.Writer) (size int64, err error) {
 	for _, content := range n.Content {
 		plain, err := w.repo.loadBlob(ctx, w.index, blobKey{id: content})
 		if err != nil {
@@ -295,11 +314,20 @@ func (w *restorer) links() error {
 			return atEntry(l.path, w.diskError(err))
 		}
 	}
+	for i, l := range w.pending { // those of one folder mostly follow each other
+		dir := filepath.Dir(l.path)
+		if i+1 < len(w.pending) && filepath.Dir(w.pending[i+1].path) == dir {
+			continue
+		}
+		if err := w.sync(dir); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 func (w *restorer) sync(dir string) error {
-	return w.diskError(syncFolder(w.root, dir))
+	return w.diskError(w.out.Sync(filepath.ToSlash(dir)))
 }
 
 func (w *restorer) diskError(err error) error {
@@ -404,16 +432,4 @@ func readNames(root *os.Root, dir string) ([]string, error) {
 	}
 	names, err := f.Readdirnames(-1)
 	return names, errors.Join(err, f.Close())
-}
-
-// syncFolder makes the names in a folder durable. Windows cannot.
-func syncFolder(root *os.Root, dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	f, err := root.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // Step is work on a restored folder before it may serve: rebuild lookup
@@ -121,6 +121,7 @@ type StepReport struct {
 
 const (
 	openedFile    = "opened.json"
+	markPrefix    = ".opened-" // while it is written
 	restoreRemedy = "the target stays closed: remove the cause, then restore again into an empty folder"
 )
 
@@ -133,34 +134,31 @@ type opened struct {
 }
 
 // markOpened is the last word of a restore.
-func markOpened(root *os.Root, mark opened) error {
+func markOpened(out *durable.Folder, mark opened) error {
 	data, err := json.Marshal(mark)
 	if err != nil {
 		return err
 	}
-	if err := root.Mkdir(ownFolder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := out.MkdirAll(ownFolder, 0o700); err != nil {
 		return withoutPath(err)
 	}
-	name := ownFolder + "/" + openedFile
-	f, err := root.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	if err := out.Create(ownFolder+"/"+openedFile, data, 0o600); err != nil {
+		_ = out.Remove(ownFolder + "/" + openedFile) // it may have come so far
 		return withoutPath(err)
 	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return withoutPath(err)
-	}
-	if err := root.Rename(name+".tmp", name); err != nil {
-		return withoutPath(err)
-	}
-	return errors.Join(syncFolder(root, ownFolder), syncFolder(root, "."))
+	return nil
 }
 
 // Opened returns nil when dir is a restore that went through all its steps,
 // those that its manifest needs among them, and an error that wraps ErrClosed
 // otherwise.
 func Opened(dir string) error {
-	data, err := os.ReadFile(filepath.Join(dir, ownFolder, openedFile))
+	f, err := durable.Open(dir, markPrefix)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, withoutPath(err))
+	}
+	defer f.Close()
+	data, err := f.ReadFile(ownFolder + "/" + openedFile)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrClosed, withoutPath(err))
 	}
@@ -168,7 +166,7 @@ func Opened(dir string) error {
 	if err := json.Unmarshal(data, &mark); err != nil || len(mark.Snapshot) != 2*sha256.Size {
 		return fmt.Errorf("%w: its mark is damaged", ErrClosed)
 	}
-	data, err = os.ReadFile(filepath.Join(dir, ownFolder, manifestFile))
+	data, err = f.ReadFile(ownFolder + "/" + manifestFile)
 	if errors.Is(err, fs.ErrNotExist) && !mark.Verified {
 		return nil // another program's snapshot
 	} else if err != nil {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/durable"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -54,7 +55,7 @@ func (c Copy) Covers(position []byte) error {
 
 const (
 	copyPattern  = "keys-*.jsonl"
-	tempPattern  = ".keys-*.tmp" // until it is complete
+	tempPrefix   = ".keys-" // until it is complete
 	copyAttempts = 5
 )
 
@@ -130,7 +131,7 @@ func copyRows(rows Rows) []copyRow {
 // WriteCopy writes a key copy into a folder, latest only: the file is
 // complete, on disk and verified in full before it gets its name, and only
 // when the name is on disk, too, all others in the folder are deleted: older
-// copies, and what writers that were killed left unfinished (.keys-*.tmp). A
+// copies, and what writers that were killed left unfinished (.keys-…). A
 // disk that fails on the way costs no older copy. When it returns, the folder
 // holds no older key copy, and no writer that began earlier can bring one: it
 // finds its file gone and starts again. It returns the copy that stays, which
@@ -166,37 +167,51 @@ func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *openKeyset)
 	if err := v.refuseForeign(dir); err != nil {
 		return Copy{}, err
 	}
-	temp, err := v.disk.create(dir)
+	folder, err := v.copyFolder(dir)
+	if err != nil {
+		return Copy{}, err
+	}
+	defer folder.Close()
+	temp, err := folder.Begin(".", 0o600)
 	if err != nil {
 		return Copy{}, fmt.Errorf("%w: write: %w", ErrCopy, err)
 	}
 	name, err := v.fillCopy(ctx, temp, manifest)
 	if err != nil {
-		return Copy{}, v.discard(err, temp.Name())
+		return Copy{}, discard(err, temp)
 	}
-	written, err := v.VerifyCopy(ctx, temp.Name())
+	written, err := v.VerifyCopy(ctx, filepath.Join(dir, temp.Name()))
 	if err != nil {
-		return Copy{}, v.discard(err, temp.Name())
+		return Copy{}, discard(err, temp)
 	}
 	written.Path = filepath.Join(dir, name)
-	if err := v.disk.rename(temp.Name(), written.Path); err != nil {
-		return Copy{}, v.discard(fmt.Errorf("%w: write: %w", ErrCopy, err), temp.Name())
+	if err := temp.Replace(name); err != nil {
+		return Copy{}, discard(fmt.Errorf("%w: write: %w", ErrCopy, err), temp)
 	}
-	return v.keepNewest(ctx, dir, written)
+	return v.keepNewest(ctx, folder, dir, written)
+}
+
+// copyFolder opens a folder of key copies.
+func (v *Vault) copyFolder(dir string) (*durable.Folder, error) {
+	folder, err := durable.Open(dir, tempPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	return folder.Over(v.over), nil
 }
 
 // discard removes an unfinished file; one that is not there any more was
 // taken away by another writer.
-func (v *Vault) discard(err error, path string) error {
-	gone := v.disk.remove(path)
+func discard(err error, temp *durable.Writer) error {
+	gone := temp.Discard()
 	if errors.Is(gone, fs.ErrNotExist) {
 		gone = errOvertaken
 	}
 	return errors.Join(err, gone)
 }
 
-// fillCopy writes all lines, syncs and closes the file.
-func (v *Vault) fillCopy(ctx context.Context, file copyFile, manifest *openKeyset) (name string, err error) {
+// fillCopy writes and flushes all lines.
+func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *openKeyset) (name string, err error) {
 	w := &copyWriter{out: bufio.NewWriter(file), sum: sha256.New()}
 	err = v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
 		state, err := tx.State(ctx)
@@ -219,9 +234,9 @@ func (v *Vault) fillCopy(ctx context.Context, file copyFile, manifest *openKeyse
 		err = w.end(manifest)
 	}
 	if err == nil {
-		err = errors.Join(w.out.Flush(), file.Sync())
+		err = errors.Join(w.out.Flush(), file.Flush())
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
+	if err != nil {
 		return "", fmt.Errorf("%w: write: %w", ErrCopy, err)
 	}
 	return name, nil
@@ -275,20 +290,10 @@ func (e copyEnd) authenticated() ([]byte, error) {
 	return append(frame.Join(copyDomain), line...), err
 }
 
-// syncFolder makes names in the folder durable. An error of it says that the
-// disk may yet lose a copy that got its name, or bring back one that was
-// deleted.
-func (v *Vault) syncFolder(dir string) error {
-	if err := v.disk.syncFolder(dir); err != nil {
-		return fmt.Errorf("%w: sync folder: %w", ErrCopy, err)
-	}
-	return nil
-}
-
 // keepNewest deletes all copies in the folder but the newest good one, once
 // that one is durable under its name. It deletes only what stood there when it
 // began: whoever brings a file later tidies up after itself.
-func (v *Vault) keepNewest(ctx context.Context, dir string, written Copy) (Copy, error) {
+func (v *Vault) keepNewest(ctx context.Context, folder *durable.Folder, dir string, written Copy) (Copy, error) {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return Copy{}, err
@@ -299,29 +304,31 @@ func (v *Vault) keepNewest(ctx context.Context, dir string, written Copy) (Copy,
 		}
 		newer, err := v.VerifyCopy(ctx, filepath.Join(dir, name))
 		if err == nil {
-			written = newer // of another writer, where this one was slower
+			written = newer // of another writer, who may not have flushed its name yet
+			if err := syncCopies(folder); err != nil {
+				return Copy{}, err
+			}
 			break
 		}
 		if !errors.Is(err, ErrCopy) {
 			return Copy{}, err // it may be good
 		}
 	}
-	// After the look around, so that it covers another writer's copy too.
-	if err := v.syncFolder(dir); err != nil {
-		return Copy{}, err
+	others := slices.DeleteFunc(files, func(name string) bool { return name == filepath.Base(written.Path) })
+	if err := folder.RemoveAll(".", others...); err != nil {
+		return Copy{}, fmt.Errorf("%w: an older copy may still be there: %w", ErrCopy, err)
 	}
-	for _, name := range files {
-		if name == filepath.Base(written.Path) {
-			continue
-		}
-		if gone := v.disk.remove(filepath.Join(dir, name)); !errors.Is(gone, fs.ErrNotExist) {
-			err = errors.Join(err, gone)
-		}
+	return written, nil
+}
+
+// syncCopies makes the names in a folder durable. An error of it says that the
+// disk may yet lose a copy that got its name, or bring back one that was
+// deleted.
+func syncCopies(folder *durable.Folder) error {
+	if err := folder.Sync("."); err != nil {
+		return fmt.Errorf("%w: %w", ErrCopy, err)
 	}
-	if err != nil {
-		return Copy{}, fmt.Errorf("%w: an older copy is still there: %w", ErrCopy, err)
-	}
-	return written, v.syncFolder(dir)
+	return nil
 }
 
 // copiesIn lists the key copies of a folder, unfinished and misnamed ones
@@ -333,7 +340,7 @@ func copiesIn(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, entry := range entries {
-		if !entry.IsDir() && (matches(copyPattern, entry.Name()) || matches(tempPattern, entry.Name())) {
+		if !entry.IsDir() && (isCopyFile(entry.Name()) || durable.Unfinished(tempPrefix, entry.Name())) {
 			names = append(names, entry.Name())
 		}
 	}
@@ -349,8 +356,9 @@ func isCopyName(name string) bool {
 	return err == nil && name == copyName(sequence)
 }
 
-func matches(pattern, name string) bool {
-	ok, err := path.Match(pattern, name)
+// isCopyFile says whether a file counts as a key copy, misnamed ones too.
+func isCopyFile(name string) bool {
+	ok, err := path.Match(copyPattern, name)
 	return ok && err == nil
 }
 
@@ -383,7 +391,11 @@ func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) e
 			return err
 		}
 		if v.covered(ctx, dir, position) {
-			return v.syncFolder(dir) // whoever wrote the copy may have failed at that
+			folder, err := v.copyFolder(dir)
+			if err != nil {
+				return err
+			}
+			return errors.Join(syncCopies(folder), folder.Close()) // whoever wrote the copy may have failed at that
 		}
 		written, err := v.WriteCopy(ctx, dir)
 		if err != nil {
@@ -401,7 +413,7 @@ func (v *Vault) covered(ctx context.Context, dir string, position []byte) bool {
 		return false
 	}
 	files, err := copiesIn(dir)
-	older := func(name string) bool { return matches(copyPattern, name) && name != filepath.Base(path) }
+	older := func(name string) bool { return isCopyFile(name) && name != filepath.Base(path) }
 	if err != nil || slices.ContainsFunc(files, older) {
 		return false
 	}

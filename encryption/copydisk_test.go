@@ -15,7 +15,7 @@ import (
 // deleted before the new one is durable: one that opens is always there. A
 // later run ends with the newest alone.
 func TestADiskThatFailsCostsNoOlderCopy(t *testing.T) {
-	steps := []string{"create", "write", "sync", "close", "rename", "sync folder", "remove older", "sync folder"}
+	steps := []string{"create", "write", "sync", "rename", "close", "sync folder", "remove older", "sync folder"}
 	for n, failing := range steps {
 		for _, stays := range []bool{false, true} {
 			e := newEnv(t, 4)
@@ -98,7 +98,7 @@ func TestACopyThatCameAfterTheFlushCountsForNothing(t *testing.T) {
 	e.insert(t, "c2", "p2")
 	var newer encryption.Copy
 	e.vault.FailDisk(func(step string) error {
-		if step == "sync folder" && newer.Path == "" {
+		if step == "remove older" && newer.Path == "" {
 			e.insert(t, "c3", "p3")
 			newer, err = e.another(t).WriteCopy(t.Context(), elsewhere)
 			require.NoError(t, err)
@@ -110,4 +110,34 @@ func TestACopyThatCameAfterTheFlushCountsForNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.NoFileExists(t, older.Path)
 	require.ElementsMatch(t, []string{filepath.Base(written.Path), filepath.Base(newer.Path)}, names(t, dir))
+}
+
+// A newer copy of another writer that was there before may not have been
+// flushed by that one: it is, before this one goes.
+func TestANewerCopyIsFlushedBeforeTheOlderGoes(t *testing.T) {
+	e := newEnv(t, 4)
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	e.insert(t, "c1", "p1")
+	var newer encryption.Copy
+	var steps []string
+	e.vault.FailDisk(func(step string) error {
+		if step == "rename" {
+			e.insert(t, "c3", "p3")
+			var err error
+			newer, err = e.another(t).WriteCopy(t.Context(), elsewhere)
+			require.NoError(t, err)
+		}
+		if step == "sync folder" && len(steps) == 0 {
+			require.NoError(t, os.Rename(newer.Path, filepath.Join(dir, filepath.Base(newer.Path))))
+		}
+		if step == "sync folder" || step == "remove older" {
+			steps = append(steps, step)
+		}
+		return nil
+	})
+	written, err := e.vault.WriteCopy(t.Context(), dir)
+	require.NoError(t, err)
+	require.Equal(t, filepath.Base(newer.Path), filepath.Base(written.Path))
+	require.Equal(t, []string{filepath.Base(newer.Path)}, names(t, dir))
+	require.Equal(t, []string{"sync folder", "sync folder", "remove older", "sync folder"}, steps)
 }

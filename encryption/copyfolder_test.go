@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -120,7 +121,7 @@ func TestUnfinishedCopiesGoWithTheNextCopy(t *testing.T) {
 	data, err := os.ReadFile(first.Path)
 	require.NoError(t, err)
 	leave := func() {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, ".keys-123.tmp"), data, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, ".keys-"+strings.Repeat("A", 26)), data, 0o600))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o600))
 	}
 	leave()
@@ -129,7 +130,7 @@ func TestUnfinishedCopiesGoWithTheNextCopy(t *testing.T) {
 	position, err := e.vault.Position(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, e.vault.KeyCopy(dir)(t.Context(), position))
-	require.NoFileExists(t, filepath.Join(dir, ".keys-123.tmp"))
+	require.NoFileExists(t, filepath.Join(dir, ".keys-"+strings.Repeat("A", 26)))
 	leave()
 	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/crmguard/crmguard/internal/canon"
-	"github.com/crmguard/crmguard/internal/disk"
+	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // refuseForeign refuses a folder in which a copy of another key store lies. A
@@ -23,7 +23,7 @@ func (v *Vault) refuseForeign(dir string) error {
 	own := v.state.Store
 	v.mu.RUnlock()
 	for _, name := range files {
-		if store := storeOf(filepath.Join(dir, name)); matches(copyPattern, name) && store != "" && store != own {
+		if store := storeOf(filepath.Join(dir, name)); isCopyFile(name) && store != "" && store != own {
 			return fmt.Errorf("%w: write: %s in the folder is of another key store: each store needs a folder of its own", ErrCopy, name)
 		}
 	}
@@ -33,7 +33,7 @@ func (v *Vault) refuseForeign(dir string) error {
 // storeOf is the key store that the first line of a file names; empty where
 // it is no header of a copy.
 func storeOf(path string) string {
-	file, err := disk.Open(path)
+	file, err := durable.OpenPlain(path)
 	if err != nil {
 		return ""
 	}

@@ -13,7 +13,7 @@ import (
 	"slices"
 
 	"github.com/crmguard/crmguard/internal/canon"
-	"github.com/crmguard/crmguard/internal/disk"
+	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // maxCopyLine bounds a line of a key copy.
@@ -237,7 +237,7 @@ type verifiedCopy struct {
 }
 
 func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, err error) {
-	file, err := disk.Open(path)
+	file, err := durable.OpenPlain(path)
 	if err != nil {
 		return out, fmt.Errorf("%w: %w", ErrCopy, err)
 	}
@@ -247,7 +247,7 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 	if err != nil {
 		return out, err
 	}
-	if base := filepath.Base(path); matches(copyPattern, base) && base != copyName(header.Sequence) {
+	if base := filepath.Base(path); isCopyFile(base) && base != copyName(header.Sequence) {
 		return out, fmt.Errorf("%w: it is not the copy that its name says", ErrCopy)
 	}
 	manifest := c.keysets[[2]string{"", purposeManifest}]
@@ -304,7 +304,7 @@ func loadCopy(ctx context.Context, tx KeyTx, verified verifiedCopy) (err error) 
 	if state, err := tx.State(ctx); err != nil || state.Store != "" {
 		return errors.Join(err, ErrNotEmpty)
 	}
-	file, err := disk.Open(verified.Path)
+	file, err := durable.OpenPlain(verified.Path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCopy, err)
 	}

@@ -39,7 +39,7 @@
 //   - After CloseEpoch every older key copy opens nothing, although not one
 //     sealed byte has changed.
 //   - A folder of key copies holds the newest only. What a killed writer left
-//     unfinished (.keys-*.tmp) holds wrapped keys, too, and goes with the next
+//     unfinished (.keys-…) holds wrapped keys, too, and goes with the next
 //     copy: with those of CloseEpoch at the latest. None is deleted before its
 //     successor is on disk under its name. A folder with a copy of another key
 //     store is refused.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // Vault holds the keys of an installation in use: it hands out writers and
@@ -18,7 +19,7 @@ import (
 // processes may each have one over the same key store.
 type Vault struct {
 	cfg  Config
-	disk copyDisk
+	over func(durable.Disk) durable.Disk // tests put disks there that fail
 
 	check  sync.Mutex // one freshness check at a time
 	create sync.Mutex // one creation of keys at a time: the second caller finds them
@@ -107,7 +108,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, StoreState, error) {
 	if err != nil {
 		return nil, StoreState{}, err
 	}
-	v := &Vault{cfg: cfg, disk: osCopyDisk{}, tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}}
+	v := &Vault{cfg: cfg, tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}}
 	start := cfg.Now()
 	state, err := cfg.Keys.State(ctx)
 	if err != nil {

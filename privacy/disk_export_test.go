@@ -1,37 +1,22 @@
 package privacy
 
+import (
+	"slices"
+
+	"github.com/crmguard/crmguard/internal/durable"
+	"github.com/crmguard/crmguard/internal/durable/durabletest"
+)
+
 // FailDisk lets writes and flushes of the ledger's file end as ask says,
 // before they happen.
 func (l *Ledger) FailDisk(ask func(step string) error) {
-	l.open = func(path string) (ledgerHandle, error) {
-		f, err := openFile(path)
-		return askingFile{f, ask}, err
-	}
+	l.over = durabletest.Ask(func(step, _ string) error {
+		if slices.Contains([]string{"write", "sync", "truncate"}, step) {
+			return ask(step)
+		}
+		return nil
+	})
 }
 
-type askingFile struct {
-	ledgerHandle
-	ask func(step string) error
-}
-
-func (f askingFile) Write(p []byte) (int, error) {
-	if err := f.ask("write"); err != nil {
-		n, _ := f.ledgerHandle.Write(p[:len(p)/2]) // a full disk takes a part
-		return n, err
-	}
-	return f.ledgerHandle.Write(p)
-}
-
-func (f askingFile) Sync() error {
-	if err := f.ask("sync"); err != nil {
-		return err
-	}
-	return f.ledgerHandle.Sync()
-}
-
-func (f askingFile) Truncate(size int64) error {
-	if err := f.ask("truncate"); err != nil {
-		return err
-	}
-	return f.ledgerHandle.Truncate(size)
-}
+// Over puts another disk in the place of the ledger's.
+func (l *Ledger) Over(wrap func(durable.Disk) durable.Disk) { l.over = wrap }

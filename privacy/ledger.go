@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,13 +14,15 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/canon"
-	"github.com/crmguard/crmguard/internal/disk"
+	"github.com/crmguard/crmguard/internal/durable"
+	"github.com/crmguard/crmguard/internal/filelock"
 )
 
 // Files of a ledger folder.
 const (
 	ledgerFile = "ledger.jsonl"
 	lockFile   = "ledger.lock"
+	tempPrefix = ".ledger-" // while one is made
 )
 
 // Anchor is a place outside the ledger that keeps a head of it: the audit
@@ -52,28 +53,27 @@ type Ledger struct {
 	cfg     LedgerConfig
 	digests digester
 	seen    verified
-	open    func(path string) (ledgerHandle, error) // replaced by tests of a disk that fails
+	over    func(durable.Disk) durable.Disk // tests put disks there that fail or forget
 }
-
-// ledgerHandle is the ledger's file while an entry is written.
-type ledgerHandle interface {
-	io.WriteSeeker
-	io.Closer
-	Truncate(size int64) error
-	Sync() error
-}
-
-func openFile(path string) (ledgerHandle, error) { return os.OpenFile(path, os.O_RDWR, 0o600) }
 
 // NewLedger returns a ledger without touching the folder.
 func NewLedger(cfg LedgerConfig) (*Ledger, error) {
 	if cfg.Dir == "" || cfg.Digests == nil {
 		return nil, errors.New("privacy: ledger: Dir and Digests are needed")
 	}
-	return &Ledger{cfg: cfg, digests: cfg.Digests, open: openFile}, nil
+	return &Ledger{cfg: cfg, digests: cfg.Digests}, nil
 }
 
 func (l *Ledger) path() string { return filepath.Join(l.cfg.Dir, ledgerFile) }
+
+// folder calls do with the ledger's folder.
+func (l *Ledger) folder(do func(f *durable.Folder) error) error {
+	f, err := durable.Open(l.cfg.Dir, tempPrefix)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(f.Over(l.over)), f.Close())
+}
 
 // Create makes the folder and an empty ledger, once in the life of a system.
 // It refuses where a ledger stands already, and where an anchor remembers one.
@@ -87,26 +87,18 @@ func (l *Ledger) Create(ctx context.Context) error {
 			return l.fail(ErrLedgerRewound, 0, a.name+" remembers entries", remedyRewind)
 		}
 	}
-	flush := []string{l.cfg.Dir}
-	if _, err := os.Stat(l.cfg.Dir); errors.Is(err, fs.ErrNotExist) {
-		flush = append(flush, filepath.Dir(l.cfg.Dir))
-	}
-	if err := os.MkdirAll(l.cfg.Dir, 0o700); err != nil {
+	f, err := durable.Make(l.cfg.Dir, tempPrefix, 0o700)
+	if err != nil {
 		return l.unreachable(err)
 	}
-	f, err := os.OpenFile(l.path(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	defer f.Close()
+	f.Over(l.over).CleanUp(".")
+	err = f.Create(ledgerFile, nil, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("privacy: ledger: %s: %w", l.path(), fs.ErrExist)
 	}
 	if err != nil {
 		return l.unreachable(err)
-	}
-	err = errors.Join(f.Sync(), f.Close())
-	for _, folder := range flush {
-		err = errors.Join(err, disk.SyncFolder(folder))
-	}
-	if err != nil {
-		return l.unreachable(errors.Join(err, os.Remove(l.path()))) // empty still: Create may be called again
 	}
 	return nil
 }
@@ -216,7 +208,11 @@ func (l *Ledger) read(ctx context.Context, more ...namedHead) (*chain, error) {
 }
 
 func (l *Ledger) load(ctx context.Context, heads []namedHead) (*chain, error) {
-	data, err := disk.ReadFile(l.path())
+	var data []byte
+	err := l.folder(func(f *durable.Folder) (err error) {
+		data, err = f.ReadFile(ledgerFile)
+		return err
+	})
 	if err != nil {
 		return nil, l.unreachable(err)
 	}
@@ -323,7 +319,7 @@ func (l *Ledger) fail(sentinel error, line int64, detail, remedy string) error {
 }
 
 func (l *Ledger) unreachable(err error) error {
-	detail := "cannot be read or written"
+	detail := fmt.Sprintf("cannot be read or written (%v)", err)
 	if errors.Is(err, fs.ErrNotExist) {
 		detail = "does not exist"
 	}
@@ -379,41 +375,24 @@ func (l *Ledger) append(ctx context.Context, now time.Time, mark namedHead, fill
 // A torn write that an anchored head names has been refused before. After an
 // error the line is cut off again: what may not be on disk must not be read
 // as an entry.
-func (l *Ledger) write(c *chain, line []byte) (err error) {
-	f, err := l.open(l.path())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if len(c.torn) > 0 {
-		if err := errors.Join(f.Truncate(c.size), f.Sync()); err != nil {
-			return err
-		}
-	}
-	if _, err := f.Seek(c.size, io.SeekStart); err != nil {
-		return err
-	}
+func (l *Ledger) write(c *chain, line []byte) error {
 	if c.open {
 		line = append([]byte{'\n'}, line...)
 	}
-	_, err = f.Write(append(line, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err != nil {
-		return errors.Join(err, f.Truncate(c.size))
-	}
-	return nil
+	return l.folder(func(f *durable.Folder) error {
+		if len(c.entries) == 0 { // whoever made the file may have been killed before its name was on disk
+			if err := f.Sync("."); err != nil {
+				return err
+			}
+		}
+		return f.Append(ledgerFile, c.size+int64(len(c.torn)), c.size, append(line, '\n'))
+	})
 }
 
 // flush makes durable what another process may have written and not flushed
 // before it ended.
 func (l *Ledger) flush() error {
-	f, err := l.open(l.path())
-	if err == nil {
-		err = errors.Join(f.Sync(), f.Close())
-	}
-	if err != nil {
+	if err := l.folder(func(f *durable.Folder) error { return f.Flush(ledgerFile) }); err != nil {
 		return l.unreachable(err)
 	}
 	return nil
@@ -421,7 +400,7 @@ func (l *Ledger) flush() error {
 
 func (l *Ledger) lock(ctx context.Context) (func(), error) {
 	for range 200 {
-		release, busy, err := lockFolder(filepath.Join(l.cfg.Dir, lockFile))
+		release, busy, err := filelock.Take(filepath.Join(l.cfg.Dir, lockFile))
 		switch {
 		case err == nil:
 			return release, nil

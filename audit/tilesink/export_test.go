@@ -1,12 +1,6 @@
 package tilesink
 
-// FailSync lets every flush of a folder end as f says, before it happens.
-func (d *Dir) FailSync(f func(folder string) error) {
-	sync := d.sync
-	d.sync = func(folder string) error {
-		if err := f(folder); err != nil {
-			return err
-		}
-		return sync(folder)
-	}
-}
+import "github.com/crmguard/crmguard/internal/durable"
+
+// Over puts another disk between the sink and its own.
+func (d *Dir) Over(wrap func(durable.Disk) durable.Disk) { d.over = wrap }

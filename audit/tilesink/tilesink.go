@@ -7,14 +7,15 @@
 // A file is written under a temporary name, synced, renamed, and its folder
 // synced: after a power cut it is there in full or not at all. Where folders
 // cannot be synced (Windows, some network mounts) a name may be lost, and the
-// next pass writes it again. A name never leads out of the folder.
+// next pass writes it again. A name never leads out of the folder, not even
+// through symbolic links. What killed processes left unfinished (.tmp-…) goes
+// when a folder is next written to, unless a living process holds it.
 //
 // # Not promised
 //
 // Secrecy: files are readable by all (0644), for they hold no personal values.
 // Protection against whoever owns the folder: that is what verification and a
-// checkpoint kept elsewhere are for. Leftovers named .tmp-* after a crash may
-// be deleted.
+// checkpoint kept elsewhere are for.
 //
 // # Which call first
 //
@@ -47,15 +48,20 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sync"
 
 	"github.com/crmguard/crmguard/audit"
-	"github.com/crmguard/crmguard/internal/disk"
+	"github.com/crmguard/crmguard/internal/durable"
 )
+
+// tmpPrefix marks files that are being written.
+const tmpPrefix = ".tmp-"
 
 // Dir is a folder that receives the published log.
 type Dir struct {
-	root string
-	sync func(folder string) error // replaced by tests of a disk that fails
+	root  string
+	clean sync.Map                        // folders in which nothing is left of killed processes
+	over  func(durable.Disk) durable.Disk // tests put disks there that fail
 }
 
 var (
@@ -68,11 +74,27 @@ func Open(dir string) (*Dir, error) {
 	if dir == "" {
 		return nil, errors.New("tilesink: open: no folder")
 	}
-	d := &Dir{root: dir, sync: disk.SyncFolder}
-	if err := d.makeAll(dir); err != nil {
+	d := &Dir{root: dir}
+	f, err := durable.Make(dir, tmpPrefix, 0o755)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("tilesink: open: %w", err)
 	}
 	return d, nil
+}
+
+// folder opens the log's folder, and makes it if it is missing.
+func (d *Dir) folder() (*durable.Folder, error) {
+	f, err := durable.Open(d.root, tmpPrefix)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = durable.Make(d.root, tmpPrefix, 0o755)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.Over(d.over), nil
 }
 
 // FS returns the folder for reading, for [audit.VerifyLog] and others.
@@ -80,95 +102,66 @@ func (d *Dir) FS() fs.FS { return os.DirFS(d.root) }
 
 // ReadFile returns a published file.
 func (d *Dir) ReadFile(ctx context.Context, name string) ([]byte, error) {
-	file, err := d.file(ctx, name)
+	if err := check(ctx, name); err != nil {
+		return nil, err
+	}
+	f, err := durable.Open(d.root, tmpPrefix)
 	if err != nil {
 		return nil, err
 	}
-	return disk.ReadFile(file)
+	defer f.Close()
+	return f.Over(d.over).ReadFile(name)
 }
 
 // WriteFile stores a file atomically and durably.
 func (d *Dir) WriteFile(ctx context.Context, name string, data []byte) error {
-	file, err := d.file(ctx, name)
-	if err != nil {
+	if err := check(ctx, name); err != nil {
 		return err
 	}
-	dir := filepath.Dir(file)
-	if err := d.makeAll(dir); err != nil {
-		return fmt.Errorf("tilesink: write: %w", err)
-	}
-	temp, err := writeTemp(dir, data)
+	f, err := d.folder()
 	if err != nil {
 		return fmt.Errorf("tilesink: write: %w", err)
 	}
-	if err := os.Rename(temp, file); err != nil {
-		return fmt.Errorf("tilesink: write: %w", errors.Join(err, os.Remove(temp)))
+	defer f.Close()
+	folder := path.Dir(name)
+	err = f.MkdirAll(folder, 0o755)
+	if _, clean := d.clean.LoadOrStore(folder, true); !clean {
+		f.CleanUp(folder)
 	}
-	return d.sync(dir)
+	if err == nil {
+		err = f.Replace(name, data, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("tilesink: write: %w", err)
+	}
+	return nil
 }
 
 // RemoveAll removes a folder of partial tiles.
 func (d *Dir) RemoveAll(ctx context.Context, name string) error {
-	file, err := d.file(ctx, name)
-	if err != nil {
+	if err := check(ctx, name); err != nil {
 		return err
 	}
-	if file == d.root {
+	if name == "." {
 		return errors.New("tilesink: remove: the log itself is never removed")
 	}
-	if err := os.RemoveAll(file); err != nil {
+	root, err := os.OpenRoot(d.root)
+	if err != nil {
+		return fmt.Errorf("tilesink: remove: %w", err)
+	}
+	defer root.Close()
+	if err := root.RemoveAll(filepath.FromSlash(name)); err != nil {
 		return fmt.Errorf("tilesink: remove: %w", err)
 	}
 	return nil
 }
 
-func (d *Dir) file(ctx context.Context, name string) (string, error) {
+func check(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	if !fs.ValidPath(name) || path.Clean(name) != name || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
-	}
-	return filepath.Join(d.root, filepath.FromSlash(name)), nil
-}
-
-func writeTemp(dir string, data []byte) (string, error) {
-	f, err := os.CreateTemp(dir, ".tmp-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
-	}
-	return f.Name(), nil
-}
-
-// makeAll is os.MkdirAll that syncs each parent it adds a folder to.
-func (d *Dir) makeAll(dir string) error {
-	if info, err := os.Stat(dir); err == nil {
-		if !info.IsDir() {
-			return &fs.PathError{Op: "mkdir", Path: dir, Err: fs.ErrExist}
-		}
-		return nil
-	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := d.makeAll(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // G301: the log is there to be read by all
 		return err
 	}
-	if err := d.sync(parent); err != nil {
-		return errors.Join(err, os.Remove(dir)) // made and flushed by the next call
+	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
+		return &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
 	return nil
 }

@@ -2,9 +2,11 @@ package tilesink_test
 
 import (
 	"context"
+	"crypto/rand"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +16,8 @@ import (
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/tilesink"
+	"github.com/crmguard/crmguard/internal/durable"
+	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
 func TestDirIsASink(t *testing.T) {
@@ -48,26 +52,122 @@ func TestAFailedWriteLeavesTheOldFile(t *testing.T) {
 // A folder whose name may not have reached the disk is no success, now or when
 // the write is repeated.
 func TestAFlushThatFailsIsNoSuccess(t *testing.T) {
-	for failing := range 4 { // the root, tile, tile/0, and tile/0 once more for the file
+	for failing := range 4 { // the root, tile, tile/0 for the file; and none
 		sink, err := tilesink.Open(filepath.Join(t.TempDir(), "log"))
 		require.NoError(t, err)
 		flushed, fails := map[string]bool{}, true
 		n := 0
-		sink.FailSync(func(folder string) error {
+		sink.Over(durabletest.Ask(func(step, folder string) error {
+			if step != "sync folder" {
+				return nil
+			}
 			if n++; fails && n > failing {
 				return syscall.EIO
 			}
-			flushed[filepath.Base(folder)] = true
+			flushed[folder] = true
 			return nil
-		})
+		}))
 		if failing < 3 {
 			require.ErrorIs(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("x")), syscall.EIO)
 			require.ErrorIs(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("x")), syscall.EIO)
 		}
 		fails = false
 		require.NoError(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("x")))
-		require.Equal(t, map[string]bool{"log": true, "tile": true, "0": true}, flushed, "every folder above the file")
+		require.Equal(t, map[string]bool{".": true, "tile": true, "tile/0": true}, flushed, "every folder above the file")
 	}
+}
+
+// Whatever moment the power fails at, every published file is whole, the new
+// one or the one before it, and what was acknowledged is the new one.
+func TestPowerFailureAtEveryMoment(t *testing.T) {
+	names := []string{"tile/0/000", "tile/entries/000", "checkpoint", "tile/0/001", "checkpoint"}
+	for seed := range uint64(8) {
+		for failAt := 1; ; failAt++ {
+			m := durabletest.NewMemory(seed)
+			sink, err := tilesink.Open(t.TempDir())
+			require.NoError(t, err)
+			sink.Over(func(durable.Disk) durable.Disk { return m })
+			m.FailAt(failAt)
+			kept, tried := map[string]string{}, map[string]string{}
+			for i, name := range names {
+				content := strings.Repeat(name, i+1)
+				tried[name] = content
+				if sink.WriteFile(t.Context(), name, []byte(content)) != nil {
+					break
+				}
+				kept[name] = content
+			}
+			failed := m.Failed()
+			m.Crash()
+			for name := range tried {
+				data, err := sink.ReadFile(t.Context(), name)
+				if err != nil {
+					require.ErrorIs(t, err, fs.ErrNotExist)
+					require.Empty(t, kept[name], "%s: an acknowledged file is gone", name)
+					continue
+				}
+				require.Contains(t, []string{kept[name], tried[name]}, string(data), name)
+			}
+			if !failed {
+				break
+			}
+		}
+	}
+}
+
+// Nothing is flushed more often than it must be: the file, and its folder.
+func TestTwoFlushesAFile(t *testing.T) {
+	sink, err := tilesink.Open(t.TempDir())
+	require.NoError(t, err)
+	m := durabletest.NewMemory(1)
+	sink.Over(func(durable.Disk) durable.Disk { return m })
+	require.NoError(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("x")))
+	m.Log = nil
+	require.NoError(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("y")))
+	require.NoError(t, sink.WriteFile(t.Context(), "tile/0/001", []byte("y")))
+	flushes := slices.DeleteFunc(m.Log, func(step string) bool { return !strings.HasPrefix(step, "sync") })
+	require.Len(t, flushes, 4)
+}
+
+// What a killed process left goes with the next write of the folder; what a
+// living one holds, and whatever else lies there, stays.
+func TestTheNextWriteRemovesWhatAKilledOneLeft(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "tile", "0"), 0o755))
+	left := filepath.Join(dir, "tile", "0", ".tmp-"+rand.Text())
+	stays := filepath.Join(dir, "tile", "0", ".tmp-123")
+	for _, name := range []string{left, stays} {
+		require.NoError(t, os.WriteFile(name, []byte("half"), 0o600))
+	}
+	folder, err := durable.Open(dir, ".tmp-")
+	require.NoError(t, err)
+	defer folder.Close()
+	living, err := folder.Begin("tile/0", 0o644)
+	require.NoError(t, err)
+	sink, err := tilesink.Open(dir)
+	require.NoError(t, err)
+	require.NoError(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("x")))
+	require.NoFileExists(t, left)
+	require.FileExists(t, stays)
+	require.NoError(t, living.Replace("tile/0/001"))
+	require.NoError(t, living.Discard())
+}
+
+// A planted link leads nowhere.
+func TestLinksLeadNowhereElse(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(outside, "victim"), []byte("of others"), 0o600))
+	require.NoError(t, os.Symlink(outside, filepath.Join(dir, "tile")))
+	sink, err := tilesink.Open(dir)
+	require.NoError(t, err)
+	require.Error(t, sink.WriteFile(t.Context(), "tile/victim", []byte("x")))
+	require.Error(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("x")))
+	require.Error(t, sink.RemoveAll(t.Context(), "tile/victim"))
+	_, err = sink.ReadFile(t.Context(), "tile/victim")
+	require.Error(t, err)
+	data, err := os.ReadFile(filepath.Join(outside, "victim"))
+	require.NoError(t, err)
+	require.Equal(t, "of others", string(data))
 }
 
 func TestRefusals(t *testing.T) {

@@ -17,7 +17,10 @@
 // It does not promise: anything about disks that acknowledge a flush and
 // forget it, and nothing on network file systems that do so. On Windows
 // folders cannot be flushed. Where files cannot be locked (Windows, some
-// network file systems) leftovers stay; they are sealed like all else.
+// network file systems) leftovers stay for a day; they are sealed like all
+// else. Where there are no hard links, two programs that put the same name at
+// the same moment may both succeed unless both are of this library; the last
+// one's file stays.
 //
 // Which call first: [Open], then backup.Create or backup.Open.
 //

@@ -1,6 +1,7 @@
 package localstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -8,23 +9,19 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-
-	"github.com/google/uuid"
 
 	"github.com/crmguard/crmguard/backup"
-	"github.com/crmguard/crmguard/internal/filelock"
+	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // Store is a folder that holds one repository.
 type Store struct {
 	dir  string
-	disk func(root *os.Root) disk // replaced by tests that lose what was not flushed
+	over func(durable.Disk) durable.Disk // tests put disks there that lose what was not flushed
 }
 
 var (
@@ -45,7 +42,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("localstore: %w", err)
 	}
-	return &Store{dir: abs, disk: func(root *os.Root) disk { return osDisk{root} }}, nil
+	return &Store{dir: abs}, nil
 }
 
 // Name returns the folder's path.
@@ -66,63 +63,47 @@ func (s *Store) Make(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	root, err := makeRoot(s.dir)
+	f, err := durable.Make(s.dir, tmpPrefix, 0o700)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	d := s.disk(root)
+	defer f.Close()
+	f.Over(s.over)
 	for _, folder := range folders() {
-		if err := makeFolder(d, folder); err != nil {
+		if err := f.MkdirAll(folder, 0o700); err != nil {
 			return err
 		}
 	}
-	return d.syncFolder(".")
-}
-
-// makeRoot makes a folder and those above it, each durable in its parent.
-func makeRoot(dir string) (*os.Root, error) {
-	root, err := os.OpenRoot(dir)
-	if parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
-		above, err := makeRoot(parent)
-		if err != nil {
-			return nil, err
-		}
-		defer above.Close()
-		if err := makeFolder(osDisk{above}, filepath.Base(dir)); err != nil {
-			return nil, err
-		}
-		return os.OpenRoot(dir)
-	}
-	return root, err
+	return nil
 }
 
 // open opens the folder for work on a file of it. A disk that is not mounted
 // leaves no folder, or the empty one that it was mounted on: neither may pass
 // for an empty repository, nor may one come to be there.
-func (s *Store) open(ctx context.Context, name string) (*os.Root, error) {
+func (s *Store) open(ctx context.Context, name string) (*durable.Folder, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(s.dir)
+	f, err := durable.Open(s.dir, tmpPrefix)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, s.gone()
 	}
 	if err != nil {
 		return nil, err
 	}
+	f.Over(s.over)
 	signs := folders()
 	if top, _, below := strings.Cut(name, "/"); below || slices.Contains(signs, name) {
 		signs = []string{top}
 	}
 	for _, sign := range append(signs, "config") {
-		if _, err := root.Lstat(sign); err == nil {
-			return root, nil
+		if _, err := f.Lstat(sign); err == nil {
+			return f, nil
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, errors.Join(err, root.Close())
+			return nil, errors.Join(err, f.Close())
 		}
 	}
-	return nil, errors.Join(s.gone(), root.Close())
+	return nil, errors.Join(s.gone(), f.Close())
 }
 
 func (s *Store) gone() error { return fmt.Errorf("localstore: %s: %w", s.dir, backup.ErrGone) }
@@ -132,89 +113,66 @@ func (s *Store) Put(ctx context.Context, name string, data []byte) error {
 	if err := validName(name); err != nil {
 		return err
 	}
-	root, err := s.open(ctx, name)
+	f, err := s.open(ctx, name)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	if path.Dir(name) == "locks" { // that is how a job begins
-		sweep(root, ".")
-	}
-	return put(s.disk(root), name, data)
-}
-
-func put(d disk, name string, data []byte) error {
+	defer f.Close()
 	folder := path.Dir(name)
-	if err := makeFolder(d, folder); err != nil {
-		return err
+	if folder == "locks" { // that is how a job begins
+		cleanUp(f, ".")
 	}
-	if d.exists(name) {
-		return putAgain(d, name, data)
-	}
-	temp, f, err := createTemp(d, folder)
-	if err != nil {
-		return fmt.Errorf("localstore: put %s: %w", name, err)
-	}
-	defer func() { _ = d.remove(temp) }() // what stays is never listed, and goes with the next job
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync()); err == nil {
-		err = publish(d, temp, name)
-	}
-	if err = errors.Join(err, f.Close()); errors.Is(err, fs.ErrExist) {
-		return putAgain(d, name, data)
-	} else if err != nil {
-		return fmt.Errorf("localstore: put %s: %w", name, err)
-	}
-	return d.syncFolder(folder)
-}
-
-// createTemp makes the file to write into, and holds its lock until it is
-// closed.
-func createTemp(d disk, folder string) (name string, f file, err error) {
-	for {
-		name = path.Join(folder, tmpPrefix+uuid.NewString())
-		if f, err = d.create(name); !errors.Is(err, filelock.ErrSwept) {
-			return name, f, err
+	// Those of Make are flushed already.
+	if _, err := f.Lstat(folder); err != nil || !slices.Contains(folders(), folder) {
+		if err := f.MkdirAll(folder, 0o700); err != nil {
+			return err
 		}
 	}
-}
-
-// publish gives a written file its name, which must be free.
-func publish(d disk, temp, name string) error {
-	err := d.link(temp, name)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
+	err = f.Create(name, data, 0o400)
+	if errors.Is(err, fs.ErrExist) {
+		return putAgain(f, name, data)
 	}
-	// File systems without links: the name was free a moment ago.
-	return d.rename(temp, name)
+	if err != nil {
+		return fmt.Errorf("localstore: put: %w", err)
+	}
+	return nil
 }
 
 // putAgain makes a repeated Put of equal bytes a success, and as durable as
 // the first: whoever asks again may have seen neither.
-func putAgain(d disk, name string, data []byte) error {
-	equal, err := d.holds(name, data)
+func putAgain(f *durable.Folder, name string, data []byte) error {
+	equal, err := holds(f, name, data)
 	if err != nil {
 		return err
 	}
 	if !equal {
 		return &fs.PathError{Op: "put", Path: name, Err: fs.ErrExist}
 	}
-	return d.syncFolder(path.Dir(name))
+	if err := f.Flush(name); err != nil {
+		return err
+	}
+	return f.Sync(path.Dir(name))
 }
 
-// makeFolder makes a folder and those above it, each durable in its parent.
-func makeFolder(d disk, folder string) error {
-	if folder == "." || d.exists(folder) {
-		return nil
+func holds(f *durable.Folder, name string, data []byte) (bool, error) {
+	info, err := f.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(data)) {
+		return false, err
 	}
-	parent := path.Dir(folder)
-	if err := makeFolder(d, parent); err != nil {
-		return err
+	have, err := f.ReadFile(name)
+	return bytes.Equal(have, data), err
+}
+
+// cleanUp removes what killed processes left in the middle of a Put. What
+// stays is sealed, never listed, and costs nothing but its space.
+func cleanUp(f *durable.Folder, folder string) {
+	f.CleanUp(folder)
+	entries, _ := f.ReadDir(folder)
+	for _, e := range entries {
+		if name := path.Join(folder, e.Name()); e.IsDir() && isLayout(name) {
+			cleanUp(f, name)
+		}
 	}
-	if err := d.mkdir(folder); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return d.syncFolder(parent)
 }
 
 // Read returns at most limit bytes from offset on.
@@ -225,25 +183,22 @@ func (s *Store) Read(ctx context.Context, name string, offset, limit int64) ([]b
 	if offset < 0 || limit < 0 {
 		return nil, &fs.PathError{Op: "read at a bad range", Path: name, Err: fs.ErrInvalid}
 	}
-	root, err := s.open(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	f, err := root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in the place of a file must not block
+	f, err := s.open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
+	file, err := f.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrInvalid}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
 	}
 	data := make([]byte, max(0, min(limit, info.Size()-offset)))
-	n, err := f.ReadAt(data, offset)
+	n, err := file.ReadAt(data, offset)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
@@ -259,19 +214,19 @@ func (s *Store) List(ctx context.Context, folder string) iter.Seq2[backup.Info, 
 			yield(backup.Info{}, err)
 			return
 		}
-		root, err := s.open(ctx, folder)
+		f, err := s.open(ctx, folder)
 		if err != nil {
 			yield(backup.Info{}, err)
 			return
 		}
-		defer root.Close()
-		list(ctx, root, folder, yield)
+		defer f.Close()
+		list(ctx, f, folder, yield)
 	}
 }
 
 // list returns false when the caller has had enough.
-func list(ctx context.Context, root *os.Root, folder string, yield func(backup.Info, error) bool) bool {
-	entries, err := readFolder(root, folder)
+func list(ctx context.Context, f *durable.Folder, folder string, yield func(backup.Info, error) bool) bool {
+	entries, err := f.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true
 	}
@@ -282,7 +237,7 @@ func list(ctx context.Context, root *os.Root, folder string, yield func(backup.I
 	for _, e := range entries {
 		name := path.Join(folder, e.Name())
 		if e.IsDir() && isLayout(name) {
-			if !list(ctx, root, name, yield) {
+			if !list(ctx, f, name, yield) {
 				return false
 			}
 			continue
@@ -305,15 +260,6 @@ func list(ctx context.Context, root *os.Root, folder string, yield func(backup.I
 	return true
 }
 
-func readFolder(root *os.Root, folder string) ([]fs.DirEntry, error) {
-	f, err := root.Open(filepath.FromSlash(folder))
-	if err != nil {
-		return nil, err
-	}
-	entries, err := f.ReadDir(-1)
-	return entries, errors.Join(err, f.Close())
-}
-
 // isLayout says whether a folder is one of restic's layout: those at the top,
 // and below data one for each first byte of a hash.
 func isLayout(folder string) bool {
@@ -330,14 +276,10 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	if err := validName(name); err != nil {
 		return err
 	}
-	root, err := s.open(ctx, name)
+	f, err := s.open(ctx, name)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	d := s.disk(root)
-	if err := d.remove(name); err != nil {
-		return err
-	}
-	return d.syncFolder(path.Dir(name))
+	defer f.Close()
+	return f.Remove(name)
 }

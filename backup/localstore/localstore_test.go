@@ -1,18 +1,20 @@
 package localstore
 
 import (
-	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/backup/backuptest"
+	"github.com/crmguard/crmguard/internal/durable"
+	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
 func TestStore(t *testing.T) {
@@ -71,7 +73,9 @@ func TestAMissingFolderOfARepositoryIsEmpty(t *testing.T) {
 func TestStoreWithoutHardLinks(t *testing.T) {
 	for name, rule := range map[string]string{"put": "data/ab/x", "top": "config"} {
 		t.Run(name, func(t *testing.T) {
-			s := forgetful(t, &memoryDisk{noLinks: true})
+			m := durabletest.NewMemory(1)
+			m.NoLinks = true
+			s := on(t, m)
 			require.NoError(t, s.Make(t.Context()))
 			require.NoError(t, s.Put(t.Context(), rule, []byte("a")))
 			require.ErrorIs(t, s.Put(t.Context(), rule, []byte("b")), fs.ErrExist)
@@ -146,192 +150,99 @@ func TestLeftoversAreNeverSeen(t *testing.T) {
 	require.Equal(t, 1, n)
 }
 
-// memoryDisk is a real folder, with the memory of a disk whose cache was
-// lost: what was not flushed is gone after crash. Events are numbered, and
-// the power fails at one of them.
-type memoryDisk struct {
-	osDisk
-	noLinks bool
-	failAt  int
-
-	n        int
-	events   []string
-	unsynced map[string]bool   // files whose content is not flushed
-	entries  map[string]string // names not flushed in their folder, by name
-}
-
-var errPower = errors.New("power failure")
-
-func forgetful(t *testing.T, d *memoryDisk) *Store {
+// on opens a store on a disk that forgets what was not flushed.
+func on(t *testing.T, m *durabletest.Memory) *Store {
 	t.Helper()
 	s, err := Open(t.TempDir())
 	require.NoError(t, err)
-	d.unsynced, d.entries = map[string]bool{}, map[string]string{}
-	s.disk = func(root *os.Root) disk {
-		d.osDisk = osDisk{root}
-		return d
-	}
+	s.over = func(durable.Disk) durable.Disk { return m }
 	return s
 }
 
-func (d *memoryDisk) event(format string, args ...any) error {
-	d.n++
-	if d.failAt != 0 && d.n >= d.failAt {
-		return errPower
-	}
-	d.events = append(d.events, fmt.Sprintf(format, args...))
-	return nil
-}
-
-func kind(name string) string {
-	if base := path.Base(name); len(base) > 4 && base[:4] == tmpPrefix {
-		return path.Dir(name) + "/tmp"
-	}
-	return name
-}
-
-func (d *memoryDisk) create(name string) (file, error) {
-	if err := d.event("create %s", kind(name)); err != nil {
-		return nil, err
-	}
-	d.entries[name], d.unsynced[name] = name, true
-	f, err := d.osDisk.create(name)
-	return &memoryFile{file: f, d: d, name: name}, err
-}
-
-func (d *memoryDisk) link(from, to string) error {
-	if d.noLinks {
-		return errors.ErrUnsupported
-	}
-	if err := d.event("link %s", to); err != nil {
-		return err
-	}
-	err := d.osDisk.link(from, to)
-	if err == nil {
-		d.entries[to] = to
-		d.unsynced[to] = d.unsynced[from]
-	}
-	return err
-}
-
-func (d *memoryDisk) rename(from, to string) error {
-	if err := d.event("rename %s", to); err != nil {
-		return err
-	}
-	d.entries[to] = to
-	d.unsynced[to] = d.unsynced[from]
-	return d.osDisk.rename(from, to)
-}
-
-func (d *memoryDisk) remove(name string) error {
-	if err := d.event("remove %s", kind(name)); err != nil {
-		return err
-	}
-	return d.osDisk.remove(name)
-}
-
-func (d *memoryDisk) mkdir(name string) error {
-	if err := d.event("mkdir %s", name); err != nil {
-		return err
-	}
-	d.entries[name] = name
-	return d.osDisk.mkdir(name)
-}
-
-func (d *memoryDisk) syncFolder(name string) error {
-	if err := d.event("syncdir %s", name); err != nil {
-		return err
-	}
-	for entry := range d.entries {
-		if path.Dir(entry) == name {
-			delete(d.entries, entry)
+// steps are what changed or flushed something since it was asked last.
+func steps(m *durabletest.Memory) []string {
+	out := slices.Clone(m.Log)
+	m.Log = nil
+	for i, step := range out {
+		verb, name, _ := strings.Cut(step, " ")
+		if strings.HasPrefix(path.Base(name), tmpPrefix) {
+			out[i] = verb + " " + path.Dir(name) + "/tmp"
 		}
 	}
-	return d.osDisk.syncFolder(name)
-}
-
-type memoryFile struct {
-	file
-	d    *memoryDisk
-	name string
-}
-
-func (f *memoryFile) Write(p []byte) (int, error) {
-	if err := f.d.event("write"); err != nil {
-		return 0, err
-	}
-	return f.file.Write(p)
-}
-
-func (f *memoryFile) Sync() error {
-	if err := f.d.event("sync"); err != nil {
-		return err
-	}
-	f.d.unsynced[f.name] = false
-	return f.file.Sync()
-}
-
-// crash forgets what was not flushed.
-func (d *memoryDisk) crash(t *testing.T, dir string) {
-	t.Helper()
-	for name, lost := range d.unsynced {
-		if full := filepath.Join(dir, filepath.FromSlash(name)); lost {
-			if _, err := os.Lstat(full); err == nil {
-				require.NoError(t, os.Chmod(full, 0o600))
-				require.NoError(t, os.Truncate(full, 0))
-			}
-		}
-	}
-	for name := range d.entries {
-		require.NoError(t, os.RemoveAll(filepath.Join(dir, filepath.FromSlash(name))))
-	}
+	return out
 }
 
 func TestPutFlushesInOrder(t *testing.T) {
-	d := &memoryDisk{}
-	s := forgetful(t, d)
+	m := durabletest.NewMemory(1)
+	s := on(t, m)
 	require.NoError(t, s.Make(t.Context()))
-	require.Equal(t, []string{"mkdir data", "syncdir ."}, d.events[:2])
-	require.Equal(t, "syncdir .", d.events[len(d.events)-1], "for what an interrupted Make has left")
-	d.events = nil
+	require.Equal(t, []string{"mkdir data", "sync ."}, steps(m)[:2])
+	require.NoError(t, s.Make(t.Context()))
+	require.Contains(t, steps(m), "sync .", "for what an interrupted Make has left")
+	require.NoError(t, s.Put(t.Context(), "locks/x", []byte("x")))
+	require.Equal(t, []string{
+		"create locks/tmp", "write locks/tmp", "sync locks/tmp", "link locks/x", "remove locks/tmp", "sync locks",
+	}, steps(m), "two flushes")
 	require.NoError(t, s.Put(t.Context(), "data/ab/cd", []byte("x")))
 	require.Equal(t, []string{
-		"mkdir data/ab", "syncdir data",
-		"create data/ab/tmp", "write", "sync", "link data/ab/cd", "syncdir data/ab", "remove data/ab/tmp",
-	}, d.events)
-	d.events = nil
+		"sync .", // data showed nothing yet
+		"mkdir data/ab", "sync data",
+		"create data/ab/tmp", "write data/ab/tmp", "sync data/ab/tmp", "link data/ab/cd", "remove data/ab/tmp", "sync data/ab",
+	}, steps(m))
+	require.NoError(t, s.Put(t.Context(), "data/ef/gh", []byte("x")))
+	require.Equal(t, []string{"mkdir data/ef", "sync data"}, steps(m)[:2])
 	require.NoError(t, s.Put(t.Context(), "data/ab/cd", []byte("x")))
-	require.Equal(t, []string{"syncdir data/ab"}, d.events, "asked again: the first may not have got so far")
-	d.events = nil
+	require.Equal(t, []string{"sync data/ab/cd", "sync data/ab"}, steps(m), "asked again: the first may not have got so far")
 	require.NoError(t, s.Delete(t.Context(), "data/ab/cd"))
-	require.Equal(t, []string{"remove data/ab/cd", "syncdir data/ab"}, d.events)
+	require.Equal(t, []string{"remove data/ab/cd", "sync data/ab"}, steps(m))
 }
 
 // Whatever moment the power fails at: what Put acknowledged is there, and
-// what it did not is there whole or not at all.
+// what it did not is there whole or not at all; the next job reads it, and
+// puts the rest beside it. So it is when the process alone is killed, and the
+// power fails later.
 func TestPowerFailureAtEveryMoment(t *testing.T) {
+	names := []string{"config", "locks/0", "data/ab/1", "data/ab/2", "data/cd/3", "snapshots/4"}
 	for _, noLinks := range []bool{false, true} {
-		for failAt := 1; ; failAt++ {
-			d := &memoryDisk{failAt: failAt, noLinks: noLinks}
-			s := forgetful(t, d)
-			_ = s.Make(t.Context()) // what is lost with it is refused below
-			done := map[string]bool{}
-			names := []string{"config", "data/ab/1", "data/ab/2", "data/cd/3", "snapshots/4"}
-			for _, name := range names {
-				done[name] = s.Put(t.Context(), name, []byte("content of "+name)) == nil
-			}
-			d.crash(t, s.dir)
-			for _, name := range names {
-				data, err := os.ReadFile(filepath.Join(s.dir, filepath.FromSlash(name)))
-				if done[name] {
-					require.NoError(t, err, "event %d: an acknowledged file is gone", failAt)
+		for seed := range uint64(8) {
+			for failAt := 1; ; failAt++ {
+				m := durabletest.NewMemory(seed)
+				m.NoLinks = noLinks
+				s := on(t, m)
+				m.FailAt(failAt)
+				made := s.Make(t.Context()) == nil
+				done := map[string]bool{}
+				for _, name := range names {
+					done[name] = made && s.Put(t.Context(), name, []byte("content of "+name)) == nil
 				}
-				if err == nil {
-					require.Equal(t, "content of "+name, string(data), "event %d", failAt)
+				failed := m.Failed()
+				if seed%2 == 0 {
+					m.Crash()
+				} else {
+					m.Kill()
 				}
-			}
-			if d.n < failAt {
-				break
+				check := func() {
+					for _, name := range names {
+						data, err := s.Read(t.Context(), name, 0, 99)
+						if done[name] {
+							require.NoError(t, err, "step %d: an acknowledged file is gone", failAt)
+						}
+						if err == nil {
+							require.Equal(t, "content of "+name, string(data), "step %d", failAt)
+						}
+					}
+				}
+				check()
+				require.NoError(t, s.Make(t.Context()))
+				for _, name := range names {
+					require.NoError(t, s.Put(t.Context(), name, []byte("content of "+name)), "step %d", failAt)
+					done[name] = true
+				}
+				m.Crash()
+				check()
+				if !failed {
+					break
+				}
 			}
 		}
 	}

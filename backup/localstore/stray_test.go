@@ -3,6 +3,7 @@
 package localstore
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,8 +13,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // Whatever else stands in a repository is listed by what it is, never
@@ -50,7 +52,7 @@ func TestTheNextJobRemovesWhatAKilledOneLeft(t *testing.T) {
 	dir := t.TempDir()
 	s := made(t, dir)
 	require.NoError(t, s.Put(t.Context(), "data/ab/cd", []byte("c")))
-	temp := func() string { return "tmp-" + uuid.NewString() }
+	temp := func() string { return "tmp-" + rand.Text() }
 	left := []string{temp(), "data/" + temp(), "data/ab/" + temp(), "locks/" + temp()}
 	stays := []string{"desktop.ini", "data/ab/other", "foreign/" + temp(), "tmp-notes.txt", "tmp-" + strings.Repeat("0", 32), temp() + ".txt"}
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "foreign"), 0o700))
@@ -58,12 +60,12 @@ func TestTheNextJobRemovesWhatAKilledOneLeft(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o400))
 	}
 	require.NoError(t, os.Symlink(filepath.Join(dir, "data", "ab", "cd"), filepath.Join(dir, "index", "tmp-6")))
-	root, err := os.OpenRoot(dir)
+	f, err := durable.Open(dir, tmpPrefix)
 	require.NoError(t, err)
-	defer root.Close()
-	living := "data/ab/" + temp()
-	writing, err := osDisk{root}.create(living)
+	defer f.Close()
+	writing, err := f.Begin("data/ab", 0o400)
 	require.NoError(t, err)
+	living := writing.Name()
 
 	require.NoError(t, s.Put(t.Context(), "snapshots/x", []byte("x")))
 	require.FileExists(t, filepath.Join(dir, left[0]), "only when a job begins")
@@ -75,7 +77,7 @@ func TestTheNextJobRemovesWhatAKilledOneLeft(t *testing.T) {
 		_, err := os.Lstat(filepath.Join(dir, name))
 		require.NoError(t, err, name)
 	}
-	require.NoError(t, writing.Close())
+	require.NoError(t, writing.Finish())
 	require.NoError(t, s.Put(t.Context(), "locks/y", []byte("y")))
 	require.NoFileExists(t, filepath.Join(dir, living), "its writer is gone")
 }
@@ -93,11 +95,11 @@ func TestSweepingBesideWritersTakesNothingFromThem(t *testing.T) {
 			}
 		})
 	}
-	root, err := os.OpenRoot(s.dir)
+	f, err := durable.Open(s.dir, tmpPrefix)
 	require.NoError(t, err)
-	defer root.Close()
+	defer f.Close()
 	for range 300 {
-		sweep(root, ".")
+		cleanUp(f, ".")
 	}
 	all.Wait()
 	n := 0

@@ -131,13 +131,13 @@ func (c *crm) setUpKeys(ctx context.Context) error {
 		return err
 	}
 	c.machine = backup.NewMachineKey()
-	if err := os.WriteFile(c.path("keys", "repository-password"), []byte(c.machine.Password()), 0o600); err != nil {
+	if err := keep(c.path("keys", "repository-password"), []byte(c.machine.Password())); err != nil {
 		return err
 	}
 	if c.exportKey, err = age.GenerateX25519Identity(); err != nil {
 		return err
 	}
-	if err := os.WriteFile(c.path("keys", "export-identity.txt"), []byte(c.exportKey.String()+"\n"), 0o600); err != nil {
+	if err := keep(c.path("keys", "export-identity.txt"), []byte(c.exportKey.String()+"\n")); err != nil {
 		return err
 	}
 	return c.setUpSigners()
@@ -157,7 +157,7 @@ func (c *crm) setUpSigners() error {
 	if c.signer, err = note.NewSigner(private); err != nil {
 		return err
 	}
-	if err := os.WriteFile(c.path("audit", "log.vkey"), []byte(public+"\n"), 0o600); err != nil {
+	if err := keep(c.path("audit", "log.vkey"), []byte(public+"\n")); err != nil {
 		return err
 	}
 	certPublic, certPrivate, err := ed25519.GenerateKey(rand.Reader)
@@ -169,7 +169,7 @@ func (c *crm) setUpSigners() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(c.path("certificate.pub.pem"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600)
+	return keep(c.path("certificate.pub.pem"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
 // setUpRules declares what is sealed, what a row seal covers, and who may do
@@ -274,7 +274,7 @@ func (c *crm) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(c.path("kept", "checkpoint"), checkpoint, 0o600)
+	return keep(c.path("kept", "checkpoint"), checkpoint)
 }
 
 func (c *crm) close() error {

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
 
@@ -142,18 +142,13 @@ func (c *crm) addAttachment(ctx context.Context, p *person, name, content string
 		id.String(), tenant, p.id, id.String(), len(content), c.now()); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(attachment{id: id.String()}.path(c.live.dir), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if err := c.attachments.SealStream(ctx, file, streamRef(p.id, id.String()), name, int64(len(content)), strings.NewReader(content)); err != nil {
-		return err
-	}
-	if err := file.Sync(); err != nil {
+	path := attachment{id: id.String()}.path(c.live.dir)
+	if err := keepStream(path, func(file io.Writer) error {
+		return c.attachments.SealStream(ctx, file, streamRef(p.id, id.String()), name, int64(len(content)), strings.NewReader(content))
+	}); err != nil {
 		return err
 	}
 	p.texts = append(p.texts, content, name)
 	c.counts["attachments"]++
-	return file.Close()
+	return nil
 }

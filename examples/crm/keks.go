@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -66,7 +65,7 @@ func (k *keks) save() error {
 	for name, text := range k.text {
 		fmt.Fprintf(&out, "%s %s\n", name, text)
 	}
-	return os.WriteFile(k.path, []byte(out.String()), 0o600)
+	return keep(k.path, []byte(out.String()))
 }
 
 // withContext makes a local key fit where a KMS would take a context.

@@ -205,7 +205,7 @@ func (c *crm) resealAttachments(ctx context.Context) error {
 		if err := c.attachments.ResealStream(ctx, &resealed, bytes.NewReader(sealed), streamRef(f.person, f.id)); err != nil {
 			return err
 		}
-		if err := replaceFile(f.path(c.live.dir), resealed.Bytes()); err != nil {
+		if err := keep(f.path(c.live.dir), resealed.Bytes()); err != nil {
 			return err
 		}
 	}
@@ -233,21 +233,6 @@ func (c *crm) attachmentFiles(ctx context.Context, person string) ([]attachment,
 		out = append(out, f)
 	}
 	return out, rows.Err()
-}
-
-// replaceFile swaps a file for another one that is on disk in full before the
-// old one goes.
-func replaceFile(path string, data []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name())
-	_, err = file.Write(data)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }
 
 // readStream opens an attachment.

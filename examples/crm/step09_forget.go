@@ -64,7 +64,7 @@ func (c *crm) give(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(c.path("export", bundle.Name), bundle.Data, 0o600); err != nil {
+	if err := keep(c.path("export", bundle.Name), bundle.Data); err != nil {
 		return err
 	}
 	records := 0
@@ -141,7 +141,7 @@ func (c *crm) forget(ctx context.Context) error {
 
 // certificate checks what the person gets: verified, and about them.
 func (c *crm) certificate(ctx context.Context, outcome privacy.Outcome) error {
-	if err := os.WriteFile(c.path("certificate.dsse.json"), outcome.Certificate, 0o600); err != nil {
+	if err := keep(c.path("certificate.dsse.json"), outcome.Certificate); err != nil {
 		return err
 	}
 	certificate, err := privacy.VerifyCertificate(ctx, outcome.Certificate, c.certKey.Public().(ed25519.PublicKey))

@@ -207,6 +207,9 @@ func (c *crm) moveIn(ctx context.Context, staging string) error {
 			return err
 		}
 	}
+	if err := settle(c.path("live")); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(staging); err != nil {
 		return err
 	}

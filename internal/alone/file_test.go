@@ -2,6 +2,7 @@ package alone
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -13,6 +14,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/durable"
+	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
 func TestASecretIsMadeOnceAndReadBack(t *testing.T) {
@@ -35,7 +39,7 @@ func TestASecretIsMadeOnceAndReadBack(t *testing.T) {
 	err = Create(path)
 	require.ErrorIs(t, err, fs.ErrExist)
 	require.ErrorContains(t, err, "read this one")
-	require.NotContains(t, err.Error(), ".tmp", "the operator looks for the file that was asked for")
+	require.NotContains(t, err.Error(), ".secret-", "the operator looks for the file that was asked for")
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, text, after, "a secret that is there stays")
@@ -93,12 +97,55 @@ func TestManyThatStartAtOnceShareOneSecret(t *testing.T) {
 	require.Equal(t, []string{"crm.secret"}, names(t, filepath.Dir(path)))
 }
 
+// What a killed process left, a copy of a secret that nobody uses, goes with
+// the next Create.
+func TestNoHalfMadeSecretStays(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, ".secret-"+rand.Text())
+	require.NoError(t, os.WriteFile(left, []byte(digits), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".secret-of-mine"), nil, 0o600))
+	require.NoError(t, Create(filepath.Join(dir, "crm.secret")))
+	want := []string{".secret-of-mine", "crm.secret"}
+	if runtime.GOOS == "windows" { // it may belong to a living process for a day
+		want = append(want, filepath.Base(left))
+	}
+	require.ElementsMatch(t, want, names(t, dir))
+}
+
+// Whoever was told that there is a secret can rely on it, although the process
+// that made it was killed before its name was on disk.
+func TestNoSecretThatWasAnsweredForVanishes(t *testing.T) {
+	for seed := range uint64(20) {
+		for step := 1; ; step++ {
+			m := durabletest.NewMemory(seed)
+			m.FailAt(step)
+			first := create(durable.On(m, ".secret-"), "crm.secret")
+			failed := m.Failed()
+			m.Kill()
+			if err := create(durable.On(m, ".secret-"), "crm.secret"); err != nil {
+				require.ErrorIs(t, err, fs.ErrExist)
+			}
+			before, err := m.Read("crm.secret")
+			require.NoError(t, err)
+			m.Crash()
+			after, err := m.Read("crm.secret")
+			require.NoError(t, err, "seed %d, step %d", seed, step)
+			require.Equal(t, before, after)
+			require.Len(t, after, 2*keySize+1)
+			if !failed {
+				require.NoError(t, first)
+				break
+			}
+		}
+	}
+}
+
 func TestAMissingFolderOrFileIsNamed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "no", "crm.secret")
 	err := Create(path)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "make the folder")
-	require.NotContains(t, err.Error(), ".tmp")
+	require.NotContains(t, err.Error(), ".secret-")
 	_, err = Read(path)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "bring it back")

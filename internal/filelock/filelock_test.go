@@ -68,3 +68,31 @@ func TestHoldTellsWhenTheFileIsNotThereAnyMore(t *testing.T) {
 	create()
 	require.ErrorIs(t, filelock.Hold(f, stat), filelock.ErrSwept, "another file stands there")
 }
+
+// A lock file has one holder, is made where it is missing, and is no way to
+// make a file elsewhere.
+func TestTake(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "lock")
+	for range 2 {
+		release, busy, err := filelock.Take(path)
+		require.NoError(t, err)
+		require.False(t, busy)
+		_, busy, err = filelock.Take(path)
+		require.Error(t, err)
+		require.True(t, busy)
+		release()
+	}
+	_, busy, err := filelock.Take(filepath.Join(dir, "missing", "lock"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.False(t, busy)
+	if runtime.GOOS == "windows" {
+		return
+	}
+	outside := filepath.Join(t.TempDir(), "planted")
+	require.NoError(t, os.Symlink(outside, filepath.Join(dir, "link")))
+	_, busy, err = filelock.Take(filepath.Join(dir, "link"))
+	require.Error(t, err)
+	require.False(t, busy)
+	require.NoFileExists(t, outside)
+}

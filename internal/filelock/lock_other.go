@@ -1,4 +1,4 @@
-//go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
+//go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd || windows)
 
 package filelock
 
@@ -9,3 +9,6 @@ import (
 
 // Try says that there are no locks here.
 func Try(*os.File) (held bool, err error) { return false, errors.ErrUnsupported }
+
+// Take refuses: without a lock, nobody knows who else is at work.
+func Take(string) (release func(), busy bool, err error) { return nil, false, errors.ErrUnsupported }

@@ -8,6 +8,8 @@ import (
 	"syscall"
 )
 
+var errBusy = errors.New("filelock: somebody holds it")
+
 // Try takes the lock of an open file or folder unless somebody holds it. It
 // goes when f is closed. An error says that this file system has no locks.
 func Try(f *os.File) (held bool, err error) {
@@ -22,4 +24,18 @@ func Try(f *os.File) (held bool, err error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Take takes the lock file at path, and makes it where it is missing, unless
+// somebody holds it (busy). It goes with the process at the latest. A link in
+// its place is an error.
+func Take(path string) (release func(), busy bool, err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, false, err
+	}
+	if held, err := Try(f); !held {
+		return nil, err == nil, errors.Join(errBusy, err, f.Close())
+	}
+	return func() { _ = f.Close() }, false, nil
 }

@@ -1,15 +1,20 @@
-package privacy
+package filelock
 
 import (
 	"errors"
+	"os"
 	"syscall"
 )
 
+// Try says that there are no locks here.
+func Try(*os.File) (held bool, err error) { return false, errors.ErrUnsupported }
+
 const sharingViolation = syscall.Errno(32)
 
-// lockFolder opens the lock file without sharing it; Windows closes it with
-// the process.
-func lockFolder(path string) (release func(), busy bool, err error) {
+// Take opens the lock file at path without sharing it, and makes it where it
+// is missing, unless somebody holds it (busy). Windows closes it with the
+// process.
+func Take(path string) (release func(), busy bool, err error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {
 		return nil, false, err
