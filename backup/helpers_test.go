@@ -158,3 +158,15 @@ func restic(tb testing.TB, repo, password string, args ...string) string {
 	require.NoError(tb, err, "restic %v: %s", args, out)
 	return string(out)
 }
+
+// only lists the files below a folder, and no folders.
+func only(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			names = append(names, path)
+		}
+		return err
+	}))
+	return names
+}

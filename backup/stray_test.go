@@ -5,7 +5,6 @@ package backup_test
 import (
 	"bytes"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -149,17 +148,6 @@ func change(t *testing.T, path string, to func(data []byte) []byte) {
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(path, 0o600))
 	require.NoError(t, os.WriteFile(path, to(data), 0o600))
-}
-
-func only(t *testing.T, dir string) (names []string) {
-	t.Helper()
-	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			names = append(names, path)
-		}
-		return err
-	}))
-	return names
 }
 
 // One damaged file of three snapshots, of each kind and in each way: the other
