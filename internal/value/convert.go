@@ -45,12 +45,12 @@ func (v Value) spelled() (string, bool) {
 	}
 }
 
-// Text is the text, valid UTF-8: also of bytes, of a UUID (lower case, with
-// hyphens) and of a json.Number as it is written.
+// Text is the text, valid UTF-8: also of bytes, and of a UUID (lower case, with
+// hyphens). A number is no text.
 func (v Value) Text() (string, error) {
 	text := v.text
 	switch v.kind {
-	case Text, Number:
+	case Text:
 	case Bytes:
 		text = string(v.bytes())
 	case UUID:

@@ -262,9 +262,18 @@ func asked(v value.Value) map[string]func() (any, error) {
 		"localtime": func() (any, error) { at, err := v.Time(time.UTC); return at.UTC().Format(time.RFC3339Nano), err },
 		"date":      func() (any, error) { return v.Date() },
 		"json":      func() (any, error) { b, err := v.JSON(); return string(b), err },
-		"list":      func() (any, error) { return v.Items() },
+		"list":      func() (any, error) { return items(v) },
 		"map":       func() (any, error) { return v.Fields() },
 	}
+}
+
+func items(v value.Value) ([]any, error) {
+	n, err := v.Len()
+	out := []any{}
+	for i := range n {
+		out = append(out, v.Item(i))
+	}
+	return out, err
 }
 
 func TestConversionsAreExactOrAnError(t *testing.T) {
@@ -316,12 +325,12 @@ func TestConversionsAreExactOrAnError(t *testing.T) {
 		{float64(1 << 53), conversions{"json": "9.007199254740992e+15", "float": float64(1 << 53)}},
 		{9999999999999.99, conversions{"json": "9.99999999999999e+12", "float": 9999999999999.99, "decimal": "9999999999999.99"}},
 		{19999999999999.99, conversions{"json": "1.999999999999999e+13", "float": 19999999999999.99}},
-		{json.Number("1.50"), conversions{"json": "1.50", "text": "1.50", "float": 1.5, "decimal": "1.50"}},
-		{json.Number("3e0"), conversions{"json": "3e0", "text": "3e0", "integer": int64(3), "float": 3.0, "decimal": "3.00"}},
-		{json.Number("1.25e2"), conversions{"json": "1.25e2", "text": "1.25e2", "integer": int64(125), "float": 125.0, "decimal": "125.00"}},
-		{json.Number("-125E-2"), conversions{"json": "-125E-2", "text": "-125E-2", "float": -1.25, "decimal": "-1.25"}},
-		{json.Number("0.1000000000000000055"), conversions{"json": "0.1000000000000000055", "text": "0.1000000000000000055"}},
-		{json.Number("-0"), conversions{"json": "-0", "text": "-0", "integer": int64(0), "float": math.Copysign(0, -1), "decimal": "0.00"}},
+		{json.Number("1.50"), conversions{"json": "1.50", "float": 1.5, "decimal": "1.50"}},
+		{json.Number("3e0"), conversions{"json": "3e0", "integer": int64(3), "float": 3.0, "decimal": "3.00"}},
+		{json.Number("1.25e2"), conversions{"json": "1.25e2", "integer": int64(125), "float": 125.0, "decimal": "125.00"}},
+		{json.Number("-125E-2"), conversions{"json": "-125E-2", "float": -1.25, "decimal": "-1.25"}},
+		{json.Number("0.1000000000000000055"), conversions{"json": "0.1000000000000000055"}},
+		{json.Number("-0"), conversions{"json": "-0", "integer": int64(0), "float": math.Copysign(0, -1), "decimal": "0.00"}},
 		{[16]byte{0xab}, conversions{"text": "ab000000-0000-0000-0000-000000000000", "id": "ab000000-0000-0000-0000-000000000000", "bytes": "\xab" + strings.Repeat("\x00", 15)}},
 		{time.Second, conversions{"integer": int64(1_000_000_000), "duration": time.Second}},
 		{parse(noon), conversions{"time": noon, "localtime": noon}},
