@@ -47,8 +47,6 @@ func (failing) Value() (driver.Value, error)    { return nil, errors.New("no " +
 func (v forever) Value() (driver.Value, error)  { return v, nil }
 func (v chain) Value() (driver.Value, error)    { return v.inner, nil }
 
-func to[T any](v T) *T { return &v }
-
 func rat(s string) *big.Rat {
 	r, _ := new(big.Rat).SetString(s)
 	return r
@@ -59,8 +57,8 @@ func TestNullHasManySpellings(t *testing.T) {
 	var nothing any
 	var nilText *string
 	for _, v := range []any{
-		nil, []byte(nil), sql.RawBytes(nil), blob(nil), json.RawMessage(nil), to([]byte(nil)),
-		nilText, &nilText, to(&nilText), &nothing, (*int64)(nil), (*time.Time)(nil), (*sql.NullString)(nil), (*uuid.UUID)(nil),
+		nil, []byte(nil), sql.RawBytes(nil), blob(nil), json.RawMessage(nil), new([]byte(nil)),
+		nilText, &nilText, new(&nilText), &nothing, (*int64)(nil), (*time.Time)(nil), (*sql.NullString)(nil), (*uuid.UUID)(nil),
 		sql.NullString{String: "left over"},
 		sql.NullInt64{Int64: 7},
 		sql.NullInt32{},
@@ -95,7 +93,7 @@ func TestNullHasManySpellings(t *testing.T) {
 		require.ErrorIs(t, err, value.ErrNull, "%T", v)
 	}
 	for _, v := range []any{
-		"", status(""), to(""),
+		"", status(""), new(""),
 		sql.NullString{Valid: true},
 		[]byte{},
 		sql.RawBytes{},
@@ -138,19 +136,19 @@ func TestEveryGoTypeHasOneKind(t *testing.T) {
 	}{
 		{"x", value.Text, "x"},
 		{status("x"), value.Text, "x"},
-		{to(status("x")), value.Text, "x"},
-		{to(to("x")), value.Text, "x"},
+		{new(status("x")), value.Text, "x"},
+		{new(new("x")), value.Text, "x"},
 		{sql.NullString{String: "x", Valid: true}, value.Text, "x"},
 		{&sql.NullString{String: "x", Valid: true}, value.Text, "x"},
 		{sql.Null[status]{V: "x", Valid: true}, value.Text, "x"},
-		{chain{chain{to("x")}}, value.Text, "x"},
+		{chain{chain{new("x")}}, value.Text, "x"},
 		{(*polite)(nil), value.Text, "default"},
 		{one, value.Text, one.String()},
 		{uuid.NullUUID{UUID: one, Valid: true}, value.Text, one.String()},
 		{5, value.Integer, int64(5)},
 		{int8(-5), value.Integer, int64(-5)},
 		{level(-5), value.Integer, int64(-5)},
-		{to(int64(5)), value.Integer, int64(5)},
+		{new(int64(5)), value.Integer, int64(5)},
 		{uint8(200), value.Integer, int64(200)},
 		{uint64(math.MaxInt64), value.Integer, int64(math.MaxInt64)},
 		{uint64(math.MaxInt64 + 1), value.Unsigned, uint64(math.MaxInt64 + 1)},
@@ -183,7 +181,7 @@ func TestEveryGoTypeHasOneKind(t *testing.T) {
 		{sql.Null[time.Time]{V: at, Valid: true}, value.Time, at},
 		{time.Minute, value.Duration, time.Minute},
 		{json.RawMessage(`{}`), value.JSON, json.RawMessage(`{}`)},
-		{to(json.RawMessage(`{}`)), value.JSON, json.RawMessage(`{}`)},
+		{new(json.RawMessage(`{}`)), value.JSON, json.RawMessage(`{}`)},
 		{[]string{"a"}, value.List, []string{"a"}},
 		{&[]string{"a"}, value.List, []string{"a"}},
 		{[]status{"a"}, value.List, []status{"a"}},
@@ -344,7 +342,7 @@ func TestConversionsAreExactOrAnError(t *testing.T) {
 		{[]status(nil), conversions{"list": []any{}, "json": `[]`}},
 		{[]string{"\xff"}, conversions{"list": []any{"\xff"}}},
 		{[2]int{1, 2}, conversions{"list": []any{1, 2}, "json": `[1,2]`}},
-		{[]any{nil, uint64(math.MaxUint64), json.Number("1.50"), true, []any{}, 0.5, to("<"), parse(noon), json.RawMessage("[ ]")}, conversions{"list": "any", "json": `[null,18446744073709551615,1.50,true,[],0.5,"\u003c","2026-01-02T12:00:00Z",[ ]]`}},
+		{[]any{nil, uint64(math.MaxUint64), json.Number("1.50"), true, []any{}, 0.5, new("<"), parse(noon), json.RawMessage("[ ]")}, conversions{"list": "any", "json": `[null,18446744073709551615,1.50,true,[],0.5,"\u003c","2026-01-02T12:00:00Z",[ ]]`}},
 		{[]any{[]byte("x")}, conversions{"list": "any"}},
 		{[]any{math.NaN()}, conversions{"list": "any"}},
 		{map[string]any{"b": 1, "a": [16]byte{}}, conversions{"map": map[string]any{"b": 1, "a": [16]byte{}}, "json": `{"a":"00000000-0000-0000-0000-000000000000","b":1}`}},
