@@ -209,20 +209,12 @@ func (v Value) Float() (float64, error) {
 func (v Value) Decimal(scale int) (string, error) {
 	var text string
 	switch v.kind {
-	case Integer:
-		text = strconv.FormatInt(int64(v.bits), 10)
-	case Unsigned:
-		text = strconv.FormatUint(v.bits, 10)
+	case Integer, Unsigned, Number:
+		text, _ = v.Digits()
 	case Float:
 		text = strconv.FormatFloat(math.Float64frombits(v.bits), 'f', -1, 64)
 	case Text, Bytes:
 		text, _ = v.spelled()
-	case Number:
-		plain, ok := expand(v.text)
-		if !ok {
-			return "", v.not(wantDecimal, ErrRange)
-		}
-		text = plain
 	default:
 		return "", v.not(wantDecimal, ErrKind)
 	}

@@ -197,7 +197,7 @@ func roundTrips(t *testing.T, db *sql.DB, table string) {
 	var create strings.Builder
 	create.WriteString("CREATE TABLE " + table + " (id BIGINT PRIMARY KEY")
 	for i, sqlType := range types {
-		create.WriteString(fmt.Sprintf(", c%d %s", i, sqlType))
+		fmt.Fprintf(&create, ", c%d %s", i, sqlType)
 	}
 	_, err = db.ExecContext(t.Context(), create.String()+")")
 	require.NoError(t, err)

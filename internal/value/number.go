@@ -24,6 +24,22 @@ func ofNumber(x json.Number) (Value, error) {
 	return Value{kind: Number, text: text}, nil
 }
 
+// Digits is a number or an integer in plain digits: an exponent is resolved, and
+// the zeros of a fraction stay.
+func (v Value) Digits() (string, error) {
+	switch v.kind {
+	case Integer:
+		return strconv.FormatInt(int64(v.bits), 10), nil
+	case Unsigned:
+		return strconv.FormatUint(v.bits, 10), nil
+	case Number:
+		plain, _ := expand(v.text) // as it was read
+		return plain, nil
+	default:
+		return "", v.not("a number", ErrKind)
+	}
+}
+
 // integerText reads the one spelling of an integer, a fraction of zeros behind
 // it allowed, and an exponent of JSON.
 func integerText(text string) (int64, error) {
