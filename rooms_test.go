@@ -48,7 +48,7 @@ var roomLines = map[string]string{
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/ids internal/sqlschema",
+	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/ids internal/sqlschema internal/value",
 	"privacy/privacytest": "privacy",
 	"privacy/sqlstore":    "privacy",
 
