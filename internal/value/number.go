@@ -8,8 +8,13 @@ import (
 	"strings"
 )
 
-// maxExponent bounds what a number may grow to when its exponent is resolved.
-const maxExponent = 400
+const (
+	// maxExponent bounds what a number may grow to when its exponent is resolved.
+	maxExponent = 400
+	// maxExact is beyond the longest decimal of a binary64: 309 digits before
+	// the point, 1074 behind it. Arithmetic on longer ones only costs.
+	maxExact = 1400
+)
 
 // ofNumber reads a number of JSON: an integer where it is written as one of 63
 // bits, otherwise the number as it is written.
@@ -73,7 +78,10 @@ func floatText(text string) (float64, error) {
 	if bare(shortest) == bare(plain) {
 		return x, nil
 	}
-	exact, _ := new(big.Rat).SetString(plain)
+	if len(bare(plain)) > maxExact {
+		return 0, ErrRange
+	}
+	exact, _ := new(big.Rat).SetString(bare(plain))
 	if exact == nil || exact.Cmp(new(big.Rat).SetFloat64(x)) != 0 {
 		return 0, ErrRange
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -367,6 +368,21 @@ func TestConversionsAreExactOrAnError(t *testing.T) {
 			if name != "list" || want != "any" {
 				require.Equal(t, want, got, "%T %v as %s", c.in, c.in, name)
 			}
+		}
+	}
+}
+
+// The longest decimal that a float is exactly, and one of a digit more.
+func TestTheExactDecimalOfAFloatIsThatFloat(t *testing.T) {
+	least := math.SmallestNonzeroFloat64
+	exact := strconv.FormatFloat(least, 'f', 1074, 64)
+	for text, good := range map[string]bool{exact: true, exact + "000": true, exact + "1": false, "0." + strings.Repeat("1", 2000): false} {
+		v, err := value.Of(text)
+		require.NoError(t, err)
+		x, err := v.Float()
+		require.Equal(t, good, err == nil)
+		if good {
+			require.Equal(t, math.Float64bits(least), math.Float64bits(x))
 		}
 	}
 }
