@@ -24,11 +24,11 @@ import (
 var roomLines = map[string]string{
 	".": "", // package documentation; its tests wire everything
 
-	"accesscontrol":                   "accesscontrol/internal/cedarx internal/frame internal/ids internal/sqldb",
+	"accesscontrol":                   "accesscontrol/internal/cedarx internal/frame internal/ids internal/sqldb internal/value",
 	"accesscontrol/accesscontroltest": "accesscontrol",
 	"accesscontrol/internal/cedarx":   "",
 
-	"audit":               "audit/internal/c2sp internal/alone internal/canon internal/frame internal/ids internal/sqldb",
+	"audit":               "audit/internal/c2sp internal/alone internal/canon internal/frame internal/ids internal/sqldb internal/value",
 	"audit/audittest":     "audit",
 	"audit/internal/c2sp": "",
 	"audit/sqltrail":      "audit internal/sqldb",
@@ -44,11 +44,11 @@ var roomLines = map[string]string{
 	"encryption/insecurekeys":   "",
 	"encryption/sqlkeys":        "encryption internal/sqldb",
 
-	"integrity":               "internal/alone internal/canon internal/frame internal/ids",
+	"integrity":               "internal/alone internal/canon internal/frame internal/ids internal/value",
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/ids internal/sqlschema",
+	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/ids internal/sqlschema internal/value",
 	"privacy/privacytest": "privacy",
 	"privacy/sqlstore":    "privacy",
 
@@ -57,7 +57,7 @@ var roomLines = map[string]string{
 	"internal/durable":             "internal/filelock",
 	"internal/durable/durabletest": "internal/durable internal/filelock",
 	"internal/filelock":            "",
-	"internal/frame":               "internal/canon",
+	"internal/frame":               "internal/canon internal/value",
 	"internal/ids":                 "",
 	"internal/killtest":            "",
 	"internal/sqldb":               "",

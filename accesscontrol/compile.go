@@ -103,7 +103,7 @@ func (c *compiler) pred(e *cedarx.Expr) (pred, error) {
 		if err != nil {
 			return nil, err
 		}
-		return boolean{value{column: col}}, nil
+		return boolean{term{column: col}}, nil
 	case cedarx.Contains:
 		return c.contains(e)
 	case cedarx.In:
@@ -292,7 +292,7 @@ func (c *compiler) compare(op string, left, right operand) (pred, error) {
 		case a.integer != b.integer:
 			return nil, &untranslatable{"one column holds integers and the other text"}
 		}
-		return comparison{op, value{column: a}, value{column: b}}, nil
+		return comparison{op, term{column: a}, term{column: b}}, nil
 	}
 	col, known := left.column, right.known
 	if col == nil {
@@ -305,9 +305,9 @@ func (c *compiler) compare(op string, left, right operand) (pred, error) {
 	case !fits:
 		return truth(op == "<>"), nil
 	case left.column != nil:
-		return comparison{op, value{column: col}, value{bound: bound}}, nil
+		return comparison{op, term{column: col}, term{bound: bound}}, nil
 	default:
-		return comparison{op, value{bound: bound}, value{column: col}}, nil
+		return comparison{op, term{bound: bound}, term{column: col}}, nil
 	}
 }
 

@@ -1,17 +1,13 @@
 package accesscontrol
 
 import (
-	"database/sql/driver"
 	"errors"
-	"math"
-	"reflect"
-	"strconv"
-	"time"
 
 	"github.com/cedar-policy/cedar-go"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/internal/ids"
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // Faults of a value. None of them shows it.
@@ -20,104 +16,101 @@ var (
 	errMissing = errors.New("required attribute is missing")
 	errUnknown = errors.New("attribute is not in the schema")
 	errText    = errors.New("text holds NUL or is not UTF-8")
-	errRange   = errors.New("integer is out of range")
 )
 
-// valueOf turns a Go value into the Cedar value of a schema type. A nil result
-// without an error is an absent value.
-func valueOf(t cedarx.Type, v any) (cedar.Value, error) {
-	switch known := v.(type) {
-	case nil:
-		return nil, nil
-	case Ref:
-		return referenceOf(t, known)
-	case time.Time:
-		if t.Kind == cedarx.Extension && t.Extension == "datetime" {
-			return cedar.NewDatetime(known), nil
-		}
-		return nil, errKind
-	case time.Duration:
-		if t.Kind == cedarx.Extension && t.Extension == "duration" {
-			return cedar.NewDuration(known), nil
-		}
-		return nil, errKind
-	case driver.Valuer:
-		inner, err := known.Value()
-		if err != nil {
-			return nil, errKind // the cause may show the value
-		}
-		return valueOf(t, inner)
+// fault words what is wrong with a value, for an error that names it itself.
+func fault(err error) string {
+	if e, unread := errors.AsType[*value.Error](err); unread && e.Field == "" {
+		return e.Reason()
 	}
-	r := reflect.ValueOf(v)
-	if r.Kind() == reflect.Pointer {
-		if r.IsNil() {
-			return nil, nil
+	return err.Error()
+}
+
+// valueOf turns a Go value into the Cedar value of a schema type. A nil result
+// without an error is an absent value: NULL, whatever it is spelled with.
+func valueOf(t cedarx.Type, v any) (cedar.Value, error) {
+	if ref, isRef := v.(Ref); isRef {
+		return referenceOf(t, ref)
+	}
+	read, err := value.Of(v)
+	if errors.Is(err, value.ErrType) { // perhaps a pointer to a Ref
+		if plain, _ := value.Resolve(v); plain != nil {
+			if ref, isRef := plain.(Ref); isRef {
+				return referenceOf(t, ref)
+			}
 		}
-		return valueOf(t, r.Elem().Interface())
+	}
+	if err != nil || read.IsNull() {
+		return nil, err
 	}
 	switch t.Kind {
 	case cedarx.Set:
-		return setOf(t, r)
+		return setOf(t, read)
 	case cedarx.RecordOf:
-		fields, isMap := v.(map[string]any)
-		if !isMap {
-			return nil, errKind
+		fields, err := read.Fields()
+		if err != nil {
+			return nil, err
 		}
 		return recordOf(t.Fields, fields)
 	default:
-		return scalarOf(t, r)
+		return scalarOf(t, read)
 	}
 }
 
-func scalarOf(t cedarx.Type, r reflect.Value) (cedar.Value, error) {
-	n, isInt, err := integerOf(r)
+// scalarOf maps the kinds of package value to Cedar's.
+func scalarOf(t cedarx.Type, read value.Value) (cedar.Value, error) {
+	switch t.Kind {
+	case cedarx.Long:
+		n, err := read.Integer()
+		return cedar.Long(n), err
+	case cedarx.String:
+		s, err := read.Text()
+		return cedar.String(s), err
+	case cedarx.Bool:
+		yes, err := read.Boolean()
+		return cedar.Boolean(yes), err
+	case cedarx.EntityRef:
+		id, err := idOf(read)
+		return cedar.NewEntityUID(t.Entity, cedar.String(id)), err
+	case cedarx.Extension:
+		return extensionOf(t, read)
+	default:
+		return nil, errKind
+	}
+}
+
+// idOf is the id of a reference. A column may hold an empty one, which refers
+// to nobody and is not NULL.
+func idOf(read value.Value) (string, error) {
+	if read.Kind() == value.Text || read.Kind() == value.Bytes {
+		return read.Text()
+	}
+	return read.ID()
+}
+
+func extensionOf(t cedarx.Type, read value.Value) (cedar.Value, error) {
+	var text string
+	var err error
+	switch {
+	case t.Extension == "datetime" && read.Kind() == value.Time:
+		at, err := read.Time(nil)
+		return cedar.NewDatetime(at), err
+	case t.Extension == "duration" && read.Kind() == value.Duration:
+		d, err := read.Duration()
+		return cedar.NewDuration(d), err
+	case t.Extension == "decimal" && read.Kind() != value.Text:
+		text, err = read.Decimal(4) // all that Cedar has
+	default:
+		text, err = read.Text()
+	}
 	if err != nil {
 		return nil, err
 	}
-	s, isText := textOf(r)
-	switch {
-	case t.Kind == cedarx.Long && isInt:
-		return cedar.Long(n), nil
-	case t.Kind == cedarx.String && isText:
-		return cedar.String(s), nil
-	case t.Kind == cedarx.Bool && r.Kind() == reflect.Bool:
-		return cedar.Boolean(r.Bool()), nil
-	case t.Kind == cedarx.Bool && isInt && (n == 0 || n == 1): // as SQLite and MySQL give it
-		return cedar.Boolean(n == 1), nil
-	case t.Kind == cedarx.EntityRef && isInt:
-		return cedar.NewEntityUID(t.Entity, cedar.String(strconv.FormatInt(n, 10))), nil
-	case t.Kind == cedarx.EntityRef && isText:
-		return cedar.NewEntityUID(t.Entity, cedar.String(s)), nil
-	case t.Kind == cedarx.Extension && isText:
-		v, err := cedarx.ParseExtension(t.Extension, s)
-		if err != nil {
-			return nil, errKind
-		}
-		return v, nil
+	v, err := cedarx.ParseExtension(t.Extension, text)
+	if err != nil {
+		return nil, errKind // the cause may show the value
 	}
-	return nil, errKind
-}
-
-func integerOf(r reflect.Value) (n int64, isInt bool, err error) {
-	switch {
-	case r.CanInt():
-		return r.Int(), true, nil
-	case r.CanUint() && r.Uint() <= math.MaxInt64:
-		return int64(r.Uint()), true, nil
-	case r.CanUint():
-		return 0, true, errRange
-	}
-	return 0, false, nil
-}
-
-func textOf(r reflect.Value) (string, bool) {
-	switch {
-	case r.Kind() == reflect.String:
-		return r.String(), true
-	case r.Kind() == reflect.Slice && r.Type().Elem().Kind() == reflect.Uint8: // as some drivers give text
-		return string(r.Bytes()), true
-	}
-	return "", false
+	return v, nil
 }
 
 func referenceOf(t cedarx.Type, ref Ref) (cedar.Value, error) {
@@ -127,13 +120,14 @@ func referenceOf(t cedarx.Type, ref Ref) (cedar.Value, error) {
 	return cedar.NewEntityUID(t.Entity, cedar.String(ref.ID)), nil
 }
 
-func setOf(t cedarx.Type, r reflect.Value) (cedar.Value, error) {
-	if r.Kind() != reflect.Slice && r.Kind() != reflect.Array {
-		return nil, errKind
+func setOf(t cedarx.Type, read value.Value) (cedar.Value, error) {
+	n, err := read.Len()
+	if err != nil {
+		return nil, err
 	}
-	items := make([]cedar.Value, 0, r.Len())
-	for i := range r.Len() {
-		item, err := valueOf(*t.Element, r.Index(i).Interface())
+	items := make([]cedar.Value, 0, n)
+	for i := range n {
+		item, err := valueOf(*t.Element, read.Item(i))
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +142,7 @@ func setOf(t cedarx.Type, r reflect.Value) (cedar.Value, error) {
 func recordOf(attrs cedarx.Attributes, values map[string]any) (cedar.Value, error) {
 	record, name, err := attributesOf(attrs, values)
 	if err != nil {
-		return nil, errors.New(name + ": " + err.Error())
+		return nil, errors.New(name + ": " + fault(err))
 	}
 	return record, nil
 }

@@ -1,11 +1,15 @@
 package accesscontrol
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // Visibility is what a principal may see of a field. The zero value hides.
@@ -159,7 +163,11 @@ func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, a
 
 // checkFields refuses a change of fields that are hidden before or after.
 func (s *snapshot) checkFields(ctx context.Context, a *actor, action string, before, after Record) error {
-	changed := changedFields(before, after)
+	t, err := s.bound(after.Type)
+	if err != nil {
+		return err
+	}
+	changed := t.changedFields(before, after)
 	if len(changed) == 0 {
 		return nil
 	}
@@ -186,18 +194,44 @@ func isZero(r Record) bool {
 	return r.Type == "" && r.ID == "" && r.Tenant == "" && len(r.Attrs) == 0
 }
 
-// changedFields lists the names whose values differ; absent and nil are equal.
-func changedFields(before, after Record) []string {
+// changedFields lists the names whose values differ. Absent and NULL are equal,
+// and so are two spellings of one value: the text that a driver gives as bytes
+// and that of a Go struct.
+func (t *table) changedFields(before, after Record) []string {
 	var out []string
-	for name := range before.Attrs {
-		if !reflect.DeepEqual(before.Attrs[name], after.Attrs[name]) {
+	for name, v := range before.Attrs {
+		if !t.same(name, v, after.Attrs[name]) {
 			out = append(out, name)
 		}
 	}
-	for name := range after.Attrs {
-		if _, known := before.Attrs[name]; !known && after.Attrs[name] != nil {
+	for name, v := range after.Attrs {
+		if _, known := before.Attrs[name]; !known && !t.same(name, nil, v) {
 			out = append(out, name)
 		}
 	}
 	return out
+}
+
+// same compares two values of a field: as the schema has it, or, where the
+// policies never see it, by what they are. What cannot be read has changed.
+func (t *table) same(name string, a, b any) bool {
+	if attr, known := t.attrs[name]; known && !t.columns[name].opaque {
+		x, errX := valueOf(attr.Type, a)
+		y, errY := valueOf(attr.Type, b)
+		return errX == nil && errY == nil && (x == nil && y == nil || x != nil && y != nil && x.Equal(y))
+	}
+	x, errX := value.Of(a)
+	y, errY := value.Of(b)
+	if errX != nil || errY != nil {
+		return false
+	}
+	if at, isTime := x.Any().(time.Time); isTime {
+		other, _ := y.Any().(time.Time)
+		return y.Kind() == value.Time && at.Equal(other)
+	}
+	if rawX, err := x.Bytes(); err == nil {
+		rawY, err := y.Bytes()
+		return err == nil && bytes.Equal(rawX, rawY)
+	}
+	return x.Kind() == y.Kind() && reflect.DeepEqual(x.Any(), y.Any())
 }

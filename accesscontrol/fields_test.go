@@ -1,7 +1,9 @@
 package accesscontrol_test
 
 import (
+	"database/sql"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -103,7 +105,32 @@ func TestHiddenFieldsCannotBeChanged(t *testing.T) {
 	}
 	require.NoError(t, change("language", "de", "fr"))
 	require.NoError(t, change("email", []byte("same"), []byte("same")))
-	for _, sides := range [][2]any{{[]byte("x"), []byte("y")}, {nil, []byte("y")}, {[]byte("x"), nil}} {
+	at, empty := time.UnixMilli(1_700_000_000_000), ""
+	for _, sides := range [][2]any{ // two spellings of one value are no change
+		{nil, []byte(nil)},
+		{sql.NullString{}, (*string)(nil)},
+		{"x", []byte("x")},
+		{[]byte("x"), sql.NullString{String: "x", Valid: true}},
+		{at, at.UTC()},
+		{1, int64(1)},
+		{&empty, ""},
+		{[]string{"a"}, []string{"a"}},
+	} {
+		require.NoError(t, change("email", sides[0], sides[1]), "%v", sides)
+	}
+	require.NoError(t, change("language", nil, sql.RawBytes(nil)))
+	for _, sides := range [][2]any{
+		{[]byte("x"), []byte("y")},
+		{nil, []byte("y")},
+		{[]byte("x"), nil},
+		{"", nil},
+		{[]byte(nil), []byte{}},
+		{1, "1"},
+		{1, true},
+		{at, "x"},
+		{at, at.Add(1)},
+		{struct{}{}, struct{}{}}, // nobody can tell
+	} {
 		err = change("email", sides[0], sides[1])
 		var denied *accesscontrol.Denied
 		require.ErrorAs(t, err, &denied)

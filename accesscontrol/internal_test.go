@@ -2,6 +2,8 @@ package accesscontrol
 
 import (
 	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
 	"fmt"
 	"math"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // What is evaluated does not grow with the number of policies. This counts
@@ -40,6 +43,10 @@ func TestIndexPicksTheSameFewPolicies(t *testing.T) {
 
 type valuer struct{ sql.NullTime }
 
+type panics struct{ p *string }
+
+func (v panics) Value() (driver.Value, error) { return *v.p, nil }
+
 func TestValues(t *testing.T) {
 	text, long, yes := cedarx.Type{Kind: cedarx.String}, cedarx.Type{Kind: cedarx.Long}, cedarx.Type{Kind: cedarx.Bool}
 	user := cedarx.Type{Kind: cedarx.EntityRef, Entity: "User"}
@@ -66,14 +73,34 @@ func TestValues(t *testing.T) {
 		{text, nil, nil},
 		{text, sql.NullString{}, nil},
 		{text, sql.NullString{String: "x", Valid: true}, cedar.String("x")},
+		{text, []byte(nil), nil},
+		{text, sql.RawBytes(nil), nil},
+		{text, sql.Null[string]{V: "left over"}, nil},
+		{text, (*valuer)(nil), nil},
+		{text, "", cedar.String("")},
+		{text, []byte{}, cedar.String("")},
+		{text, [16]byte{0xab}, cedar.String("ab000000-0000-0000-0000-000000000000")},
 		{long, 5, cedar.Long(5)},
 		{long, int8(-5), cedar.Long(-5)},
 		{long, uint64(math.MaxInt64), cedar.Long(math.MaxInt64)},
+		{long, "5", cedar.Long(5)},
+		{long, []byte("5"), cedar.Long(5)},
+		{long, 5.0, cedar.Long(5)},
+		{long, json.Number("5"), cedar.Long(5)},
+		{long, sql.NullString{String: "5", Valid: true}, cedar.Long(5)},
 		{yes, true, cedar.True},
+		{yes, []byte{1}, cedar.True},
+		{yes, []byte("0"), cedar.False},
+		{yes, "true", cedar.True},
 		{yes, int64(0), cedar.False},
 		{yes, sql.NullBool{Bool: true, Valid: true}, cedar.True},
 		{user, "u", cedar.NewEntityUID("User", "u")},
 		{user, 17, cedar.NewEntityUID("User", "17")},
+		{user, uint64(math.MaxUint64), cedar.NewEntityUID("User", "18446744073709551615")},
+		{user, "", cedar.NewEntityUID("User", "")},
+		{user, [16]byte{0xab}, cedar.NewEntityUID("User", "ab000000-0000-0000-0000-000000000000")},
+		{user, &Ref{Type: "User", ID: "u"}, cedar.NewEntityUID("User", "u")},
+		{user, (*Ref)(nil), nil},
 		{user, Ref{Type: "User", ID: "u"}, cedar.NewEntityUID("User", "u")},
 		{set(user), []Ref{{"User", "u"}}, cedar.NewSet(cedar.NewEntityUID("User", "u"))},
 		{set(text), [2]string{"a", "b"}, cedar.NewSet(cedar.String("a"), cedar.String("b"))},
@@ -85,6 +112,8 @@ func TestValues(t *testing.T) {
 		{ext("duration"), time.Minute, cedar.NewDuration(time.Minute)},
 		{ext("duration"), "1m", cedar.NewDuration(time.Minute)},
 		{ext("decimal"), "1.5", decimal},
+		{ext("decimal"), 1.5, decimal},
+		{ext("decimal"), json.Number("1.50"), decimal},
 		{ext("ipaddr"), "10.0.0.1", address},
 	} {
 		got, err := valueOf(c.typ, c.in)
@@ -97,29 +126,51 @@ func TestValues(t *testing.T) {
 		in   any
 		want error
 	}{
-		{text, 5, errKind},
-		{long, "5", errKind},
-		{long, 5.0, errKind},
-		{long, uint64(math.MaxInt64 + 1), errRange},
-		{yes, 2, errKind},
-		{yes, "true", errKind},
+		{text, 5, value.ErrKind},
+		{text, 5.0, value.ErrKind},
+		{text, true, value.ErrKind},
+		{text, "a\xff", value.ErrText},
+		{text, []byte("a\xff"), value.ErrText},
+		{text, json.RawMessage("null"), value.ErrKind}, // a document is no text, and no NULL
+		{text, panics{}, value.ErrValuer},
+		{text, struct{}{}, value.ErrType},
+		{long, "5.5", value.ErrKind},
+		{long, "05", value.ErrKind},
+		{long, 5.5, value.ErrKind},
+		{long, true, value.ErrKind},
+		{long, uint64(math.MaxInt64 + 1), value.ErrRange},
+		{long, 1e18, value.ErrRange},
+		{yes, 2, value.ErrRange},
+		{yes, "yes", value.ErrKind},
+		{yes, 1.0, value.ErrKind},
+		{user, 1.5, value.ErrKind},
 		{user, Ref{Type: "Team", ID: "u"}, errKind},
 		{text, Ref{Type: "Team", ID: "u"}, errKind},
-		{text, at, errKind},
-		{text, time.Minute, errKind},
-		{text, valuer{sql.NullTime{Time: at, Valid: true}}, errKind},
-		{set(text), "x", errKind},
+		{text, at, value.ErrKind},
+		{text, time.Minute, value.ErrKind},
+		{text, valuer{sql.NullTime{Time: at, Valid: true}}, value.ErrKind},
+		{set(text), "x", value.ErrKind},
 		{set(text), []any{"x", nil}, errKind},
-		{set(text), []any{5}, errKind},
-		{record, []int{1}, errKind},
+		{set(text), []any{"x", []byte(nil)}, errKind},
+		{set(text), []any{5}, value.ErrKind},
+		{record, []int{1}, value.ErrKind},
+		{record, map[string]any{"a": "x"}, nil},
 		{ext("decimal"), "one and a half", errKind},
+		{ext("decimal"), 1.00005, value.ErrKind},
+		{ext("datetime"), time.Time{}, value.ErrRange},
 		{ext("unheard of"), "1", errKind},
 	} {
 		_, err := valueOf(c.typ, c.in)
+		if c.want == nil {
+			require.Error(t, err)
+			continue
+		}
 		require.ErrorIs(t, err, c.want, "%v", c.in)
 	}
 	_, err = valueOf(record, map[string]any{"b": "x"})
 	require.EqualError(t, err, "a: required attribute is missing")
+	_, err = valueOf(record, map[string]any{"a": "x"})
+	require.EqualError(t, err, "a: text in place of an integer")
 	require.True(t, plain(cedar.NewRecord(cedar.RecordMap{"a": cedar.NewSet(cedar.String("x"))})))
 	require.False(t, plain(cedar.NewRecord(cedar.RecordMap{"a": cedar.NewSet(cedar.String("x\x00"))})))
 }

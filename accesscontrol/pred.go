@@ -81,13 +81,13 @@ type open struct{}
 
 func (open) write(w *sqlWriter) { w.raw("NULL") }
 
-// value is a side of a comparison: a column or a bind value.
-type value struct {
+// term is a side of a comparison: a column or a bind value.
+type term struct {
 	column *column
 	bound  any
 }
 
-func (v value) write(w *sqlWriter) {
+func (v term) write(w *sqlWriter) {
 	switch {
 	case v.column == nil:
 		w.bind(v.bound)
@@ -103,12 +103,12 @@ func (v value) write(w *sqlWriter) {
 }
 
 // boolean is a column that is itself a condition.
-type boolean struct{ value }
+type boolean struct{ term }
 
 // comparison is left op right.
 type comparison struct {
 	op          string
-	left, right value
+	left, right term
 }
 
 func (c comparison) write(w *sqlWriter) {

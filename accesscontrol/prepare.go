@@ -53,11 +53,11 @@ func (s *snapshot) actor(p Principal) (*actor, error) {
 }
 
 func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {
-	fault := func(name, text string) error { return &RequestError{Part: part, Name: name, Text: text} }
+	refused := func(name, text string) error { return &RequestError{Part: part, Name: name, Text: text} }
 	kind := cedar.EntityType(e.Type)
 	attrs, known := s.schema.Entities[kind]
 	if !known {
-		return fault(e.Type, "the schema has no such entity type")
+		return refused(e.Type, "the schema has no such entity type")
 	}
 	if err := checkID(part, e.Type, "id", e.ID); err != nil {
 		return err
@@ -67,12 +67,12 @@ func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {
 		name, err = e.Type, errText
 	}
 	if err != nil {
-		return fault(name, err.Error())
+		return refused(name, fault(err))
 	}
 	parents := make([]cedar.EntityUID, 0, len(e.Parents))
 	for _, p := range e.Parents {
 		if !s.schema.MayBeIn(kind, cedar.EntityType(p.Type)) {
-			return fault(p.Type, "the schema does not let "+e.Type+" be in it")
+			return refused(p.Type, "the schema does not let "+e.Type+" be in it")
 		}
 		if err := checkID(part, p.Type, "id", p.ID); err != nil {
 			return err
@@ -81,7 +81,7 @@ func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {
 	}
 	uid := cedar.NewEntityUID(kind, cedar.String(e.ID))
 	if _, twice := to[uid]; twice {
-		return fault(e.Type, "the same entity is given twice")
+		return refused(e.Type, "the same entity is given twice")
 	}
 	to[uid] = cedar.Entity{UID: uid, Attributes: record, Parents: cedar.NewEntityUIDSet(parents...)}
 	return nil
@@ -135,7 +135,7 @@ func (s *snapshot) question(a *actor, actionID, record string) (*question, error
 		err = errText
 	}
 	if err != nil {
-		return nil, &RequestError{Part: "context", Name: name, Text: err.Error()}
+		return nil, &RequestError{Part: "context", Name: name, Text: fault(err)}
 	}
 	return &question{actor: a, action: action, table: t, context: context}, nil
 }
@@ -167,7 +167,7 @@ func (t *table) resource(r Record) (cedar.Entity, error) {
 	}
 	record, name, err := attributesOf(attrs, values)
 	if err != nil {
-		return cedar.Entity{}, &RequestError{Part: "record", Name: name, Text: err.Error()}
+		return cedar.Entity{}, &RequestError{Part: "record", Name: name, Text: fault(err)}
 	}
 	return cedar.Entity{UID: cedar.NewEntityUID(t.entity, cedar.String(r.ID)), Attributes: record}, nil
 }

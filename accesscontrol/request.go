@@ -10,10 +10,14 @@ type Principal struct {
 	Type string
 	// ID is the opaque id.
 	ID string
-	// Attrs are the attributes of the schema: string, bool, int64 (or int),
-	// []string, []int64, Ref, []Ref, map[string]any. A string stands for a
-	// reference where the schema says so. A name that the schema does not know
-	// is refused.
+	// Attrs are the attributes of the schema, in the Go types of the
+	// application: text, numbers, booleans, times, UUIDs, slices of them, Ref,
+	// []Ref, map[string]any, named types, pointers, sql.Null* and any other
+	// driver.Valuer. Text and integers stand for a reference where the schema
+	// says so, "5" and 5.0 for an integer, 0 and 1 for a boolean. NULL, whatever
+	// it is spelled with, is an attribute that is not there. A name that the
+	// schema does not know is refused, and so is a value that is not exactly
+	// what the schema says.
 	Attrs map[string]any
 	// Parents are the groups: roles, teams, units, direct or not.
 	Parents []Ref
@@ -52,8 +56,11 @@ type Record struct {
 	// Tenant is to whom it belongs; another tenant's record is denied whatever
 	// the policies say.
 	Tenant string
-	// Attrs are the attributes by name; missing and nil mean NULL. Fields of
-	// opaque columns may stand here and are not looked at, except by
+	// Attrs are the attributes by name, as in [Principal] and as a Scan gives
+	// them; missing and NULL are one. NULL is nil, nil bytes, a nil pointer, a
+	// sql.Null* that is not valid; empty text is not. (Of a sql.RawBytes nobody
+	// can tell: most drivers leave it nil for empty text. Scan into an any.)
+	// Fields of opaque columns may stand here and are not looked at, except by
 	// [Policy.CheckChange]. A name that neither schema nor binding knows is
 	// refused.
 	Attrs map[string]any

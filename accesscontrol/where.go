@@ -119,7 +119,7 @@ func (w Where) render(out *sqlWriter) (string, []any) {
 	if w.table.Tenant == "" {
 		out.raw("1 = 1") // the whole table is the tenant's; compared in Filter
 	} else {
-		comparison{"=", value{column: &column{name: w.table.Tenant, typ: cedarx.Type{Kind: cedarx.String}}}, value{bound: w.tenant}}.write(out)
+		comparison{"=", term{column: &column{name: w.table.Tenant, typ: cedarx.Type{Kind: cedarx.String}}}, term{bound: w.tenant}}.write(out)
 	}
 	if !w.everything {
 		out.raw(" AND (")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // The sides of a commitment.
@@ -42,33 +43,37 @@ func commit(seed []byte, event [16]byte, path string, side byte, v frame.Value) 
 	return canon.FormatBytes(c[:])
 }
 
-// toValue encodes a value of a Change.
+// toValue encodes a value of a Change: the types of this package by what they
+// say, everything else by the rules of package value.
 func toValue(v any) (frame.Value, error) {
-	var (
-		out frame.Value
-		err error
-	)
-	switch x := v.(type) {
+	switch v.(type) {
+	case nil, string, int, int64, bool, []byte, time.Time, float64:
+		return frame.Of(v)
+	}
+	plain, err := value.Resolve(v)
+	if err != nil {
+		return frame.Value{}, err
+	}
+	switch x := plain.(type) {
 	case Absent:
 		return frame.Value{Type: frame.Absent}, nil
 	case frame.Value:
-		return frame.Value{}, invalid("a change has a value of an unknown type")
+		return frame.Value{}, fmt.Errorf("%w: a Go type that is not for changes", frame.ErrValue)
 	case JSON:
-		out, err = frame.OfJSON(x)
+		if x == nil {
+			return frame.Value{Type: frame.Null}, nil // as all nil bytes
+		}
+		return frame.OfJSON(x)
 	case Decimal:
 		if x == "" {
-			return frame.Value{}, invalid("a change has an empty decimal")
+			return frame.Value{}, fmt.Errorf("%w: an empty decimal", frame.ErrValue)
 		}
-		out, err = frame.OfDecimal(string(x))
+		return frame.OfDecimal(string(x))
 	case Date:
-		out, err = frame.OfDate(string(x))
+		return frame.OfDate(string(x))
 	default:
-		out, err = frame.Of(v)
+		return frame.Of(plain)
 	}
-	if err != nil {
-		return frame.Value{}, fmt.Errorf("%w: a change: %w", ErrInvalid, err)
-	}
-	return out, nil
 }
 
 // fromValue is the Go value of stored bytes, as [Change] would take it.

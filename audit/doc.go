@@ -92,7 +92,8 @@
 //
 // # Errors
 //
-//	ErrInvalid        permanent   correct the event, query or configuration
+//	ErrInvalid        permanent   correct the event, query or configuration (ValueError
+//	                              names the field whose value cannot be recorded)
 //	ErrNoTransaction  permanent   pass the *sql.Tx of the business change
 //	ErrTooLarge       permanent   split the event, parts sharing For
 //	ErrConflict       permanent   the id belongs to another event (ConflictError)

@@ -72,6 +72,32 @@ func (e *ConflictError) Error() string {
 // Unwrap makes errors.Is(err, ErrConflict) true.
 func (e *ConflictError) Unwrap() error { return ErrConflict }
 
+// ValueError says that a change holds a value that cannot be recorded: a Go type
+// that holds none, text that is not UTF-8, an integer beyond 63 bits, NaN. It
+// never shows the value.
+type ValueError struct {
+	// Change is the index in Event.Changes.
+	Change int
+	// Path is the field. The text of the error has it where it is declared in
+	// Config.Fields: another may be data itself.
+	Path string
+	// Err says what is wrong.
+	Err error
+
+	declared bool
+}
+
+// Error names the change, and the field where it is declared.
+func (e *ValueError) Error() string {
+	if e.declared {
+		return fmt.Sprintf("%v: change %d, field %s: %v", ErrInvalid, e.Change+1, e.Path, e.Err)
+	}
+	return fmt.Sprintf("%v: change %d: %v", ErrInvalid, e.Change+1, e.Err)
+}
+
+// Unwrap makes errors.Is(err, ErrInvalid) true.
+func (e *ValueError) Unwrap() []error { return []error{ErrInvalid, e.Err} }
+
 // BehindError says that the published log is ahead of the database: it was
 // restored from a backup. Nothing is sequenced or signed until CatchUp.
 type BehindError struct {

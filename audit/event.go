@@ -74,8 +74,12 @@ type Change struct {
 	Path string
 	// Who is the id of the person the value is about; "" means nobody.
 	Who string
-	// Old and New are string, integer, bool, []byte, time.Time, float64, nil
-	// (null), [JSON], [Decimal], [Date] or [Absent].
+	// Old and New are text, integers, bool, []byte, time.Time, floats, a UUID as
+	// [16]byte, json.Number, slices and maps (as JSON), or [JSON], [Decimal],
+	// [Date], [Absent]; named types, pointers, sql.Null* and any other
+	// driver.Valuer stand for what they lead to. NULL is nil, nil bytes, a nil
+	// pointer, a sql.Null* that is not valid; what is empty is not NULL. What
+	// has no encoding is a [ValueError].
 	Old, New any
 }
 

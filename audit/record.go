@@ -92,7 +92,8 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 	if e.Outcome == "" {
 		e.Outcome = OutcomeOK
 	}
-	e.Changes = slices.Clone(e.Changes)
+	given := e.Changes
+	e.Changes = slices.Clone(given)
 	slices.SortFunc(e.Changes, func(a, b Change) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Who, b.Who)) })
 	d := &draft{event: e, values: make([][2]frame.Value, len(e.Changes))}
 	for i, c := range e.Changes {
@@ -100,11 +101,11 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 			return nil, invalid("two changes have one Path and one Who")
 		}
 		for side, v := range []any{c.Old, c.New} {
-			value, err := toValue(v)
+			encoded, err := toValue(v)
 			if err != nil {
-				return nil, err
+				return nil, t.valueError(e, c, given, err)
 			}
-			d.values[i][side] = value
+			d.values[i][side] = encoded
 		}
 	}
 	if d.event.ID == "" {
@@ -132,6 +133,12 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 		}
 	}
 	return d, nil
+}
+
+// valueError says which change holds a value that has no encoding.
+func (t *Trail) valueError(e Event, c Change, given []Change, err error) error {
+	n := slices.IndexFunc(given, func(g Change) bool { return g.Path == c.Path && g.Who == c.Who })
+	return &ValueError{Change: n, Path: c.Path, Err: err, declared: t.declared(e.Object.Kind, c.Path)}
 }
 
 // fill puts surrogates and commitments into the leaf and values into openings.

@@ -130,7 +130,7 @@ func TestValuesComeBack(t *testing.T) {
 	}
 	for _, v := range []any{struct{}{}, "\xff", Decimal("1,5"), Decimal(""), Date("x"), JSON("{"), frame.Value{Type: 99}} {
 		_, err := toValue(v)
-		require.ErrorIs(t, err, ErrInvalid)
+		require.ErrorIs(t, err, frame.ErrValue)
 	}
 	for _, v := range []frame.Value{{Type: frame.Null, Data: []byte{1}}, {Type: frame.Boolean, Data: []byte{2}}, {Type: frame.Integer}, {Type: 11, Data: make([]byte, 8)}} {
 		_, err := fromValue(v)

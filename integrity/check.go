@@ -3,33 +3,34 @@ package integrity
 import (
 	"cmp"
 	"encoding/json"
-	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // check applies the rules of a field, all but its own Check, to a value that
 // is there.
-func (p *plan) check(value any) Code {
+func (p *plan) check(v any) Code {
 	switch {
 	case p.Type.isText():
-		text, ok := value.(string)
+		text, ok := v.(string)
 		if !ok {
 			return CodeType
 		}
 		return p.checkText(text)
 	case p.Type == Integer:
-		return checkInteger(value)
+		return checkInteger(v)
 	case p.Type == Decimal:
-		return p.checkDecimal(value)
+		return p.checkDecimal(v)
 	case p.Type == Boolean:
-		_, ok := value.(bool)
+		_, ok := v.(bool)
 		return unless(ok, CodeBoolean)
 	case p.Type == Date:
-		return checkDate(value)
+		return checkDate(v)
 	default:
-		return checkTime(value)
+		return checkTime(v)
 	}
 }
 
@@ -96,25 +97,24 @@ func unless(ok bool, code Code) Code {
 	return code
 }
 
-func checkInteger(value any) Code {
-	switch x := value.(type) {
-	case int, int64, int32, int16, int8, uint32, uint16, uint8:
-		return ""
-	case uint:
-		return unless(uint64(x) <= math.MaxInt64, CodeInteger)
-	case uint64:
-		return unless(x <= math.MaxInt64, CodeInteger)
-	case float64: // as encoding/json decodes a number
-		return unless(x == math.Trunc(x) && math.Abs(x) < 1<<53, CodeInteger)
-	case json.Number:
-		_, err := x.Int64()
-		return unless(err == nil, CodeInteger)
+// checkInteger takes a number that is an integer, and no text of one: in a
+// record that is the wrong type. A file has text alone; see read.
+func checkInteger(v any) Code {
+	read, err := value.Of(v)
+	if err != nil {
+		return CodeType
 	}
-	return CodeType
+	switch read.Kind() {
+	case value.Integer, value.Unsigned, value.Float, value.Number:
+		_, err := read.Integer()
+		return unless(err == nil, CodeInteger)
+	default:
+		return CodeType
+	}
 }
 
-func (p *plan) checkDecimal(value any) Code {
-	switch x := value.(type) {
+func (p *plan) checkDecimal(v any) Code {
+	switch x := v.(type) {
 	case string:
 		return unless(isDecimal(x, p.Scale), CodeDecimal)
 	case json.Number:
@@ -122,7 +122,7 @@ func (p *plan) checkDecimal(value any) Code {
 	case float64, float32:
 		return CodeType // money in floats has lost its cents already
 	}
-	return checkInteger(value)
+	return checkInteger(v)
 }
 
 // isDecimal accepts an optional minus, digits, and at most scale digits after
@@ -145,8 +145,8 @@ func digits(s string) bool {
 	return true
 }
 
-func checkDate(value any) Code {
-	switch x := value.(type) {
+func checkDate(v any) Code {
+	switch x := v.(type) {
 	case time.Time:
 		return unless(inYears(x), CodeDate)
 	case string:
@@ -156,8 +156,8 @@ func checkDate(value any) Code {
 	return CodeType
 }
 
-func checkTime(value any) Code {
-	switch x := value.(type) {
+func checkTime(v any) Code {
+	switch x := v.(type) {
 	case time.Time:
 		return unless(inYears(x), CodeTime)
 	case string:

@@ -1,7 +1,6 @@
 package integrity
 
 import (
-	"database/sql/driver"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/ids"
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // Column is one stored column: what a seal covers and what reconcile compares.
@@ -29,8 +29,8 @@ type Column struct {
 }
 
 // stored encodes a value for a seal; [Sealer.Seal] says which are taken.
-func (c Column) stored(value any) (frame.Value, error) {
-	plain, err := c.plain(value)
+func (c Column) stored(v any) (frame.Value, error) {
+	plain, err := c.plain(v)
 	if err != nil {
 		return frame.Value{}, err
 	}
@@ -40,53 +40,92 @@ func (c Column) stored(value any) (frame.Value, error) {
 // Canonical returns type ‖ LP(value), the canonical bytes of what a value
 // means: two systems that keep it differently compare as equal. It takes what
 // a seal takes (see [Sealer.Seal]) and, beyond it, other spellings of the same
-// value: integers in decimal text, decimals with more or fewer zeros, times in
+// value: integers in decimal text or as floats without a fraction (JSON knows no
+// others), decimals with more or fewer zeros, times in
 // RFC 3339 (finer than microseconds is cut), and sealed fields of either form
 // give the same bytes. JSON compares as RFC 8785, by the exact values of its
 // numbers: 1, 1.0 and 1E0 are one, 9007199254740993 and 9007199254740992 two.
 //
 // Anything else is an error that wraps [ErrRow] and does not show the value.
-func (c Column) Canonical(value any) ([]byte, error) {
-	plain, err := c.plain(value)
+func (c Column) Canonical(v any) ([]byte, error) {
+	plain, err := c.plain(v)
 	if err != nil {
 		return nil, err
 	}
-	v, err := c.value(c.meant(plain))
+	encoded, err := c.value(c.meant(plain))
 	if err != nil {
 		return nil, err
 	}
-	return v.Append(nil), nil
+	return encoded.Append(nil), nil
 }
 
-// plain is what database/sql would hand to a driver: nil, int64, float64, bool,
-// []byte, string or time.Time.
-func (c Column) plain(value any) (any, error) {
-	plain, err := driver.DefaultParameterConverter.ConvertValue(value)
+// plain is what stands in the database: nil, int64, float64, bool, []byte,
+// string or time.Time. Package value reads it; this maps what database/sql knows
+// no column for.
+func (c Column) plain(v any) (any, error) {
+	switch x := v.(type) { // as a driver gives it
+	case nil, string, int64, float64, bool, time.Time:
+		return v, nil
+	case []byte:
+		if x != nil {
+			return v, nil
+		}
+	}
+	read, err := value.Of(v)
 	if err != nil {
-		return nil, c.refuse(value)
+		return nil, c.refuse(v)
 	}
-	if raw, isBytes := plain.([]byte); isBytes && raw == nil {
-		return nil, nil // database/sql stores nil bytes as NULL
+	switch read.Kind() {
+	case value.UUID: // stored as text
+		return read.Text()
+	case value.Duration: // stored as nanoseconds
+		return read.Integer()
+	case value.Number:
+		return c.number(read)
+	case value.JSON, value.List, value.Map:
+		if raw, err := read.Bytes(); err == nil && c.Type == Bytes {
+			return raw, nil
+		}
+		document, err := read.JSON()
+		if err != nil || c.Type != JSON {
+			return nil, c.refuse(v)
+		}
+		return string(document), nil
+	case value.Unsigned:
+		return nil, c.refuse(v)
+	default:
+		return read.Any(), nil
 	}
-	return plain, nil
+}
+
+// number is a json.Number that is written as no integer: database/sql stores it
+// as the text that it is.
+func (c Column) number(read value.Value) (any, error) {
+	if n, err := read.Integer(); err == nil && c.Type == Integer {
+		return n, nil
+	}
+	text, err := read.Digits()
+	if err != nil {
+		return nil, c.refuse(read.Any())
+	}
+	return text, nil
 }
 
 // meant puts the one spelling that a seal takes in place of others.
-func (c Column) meant(value any) any {
-	if at, isTime := value.(time.Time); isTime && c.Type == Time {
+func (c Column) meant(v any) any {
+	if at, isTime := v.(time.Time); isTime && c.Type == Time {
 		return at.Truncate(time.Microsecond)
 	}
-	text, isText := value.(string)
+	if c.Type == Integer {
+		return wholeMeant(v)
+	}
+	text, isText := v.(string)
 	if !isText {
-		return value
+		return v
 	}
 	switch c.Type {
-	case Integer:
-		if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
-			return n
-		}
 	case Decimal:
-		if d, ok := scaled(text, c.Scale); ok {
+		if d, ok := value.Scaled(text, c.Scale); ok {
 			return d
 		}
 	case Time:
@@ -99,7 +138,23 @@ func (c Column) meant(value any) any {
 		}
 	default: // all other types have one spelling only
 	}
-	return value
+	return v
+}
+
+// wholeMeant is the integer that a float without a fraction, or a text of one,
+// stands for.
+func wholeMeant(v any) any {
+	switch v.(type) {
+	case string, float64:
+		read, err := value.Of(v)
+		if err != nil {
+			return v
+		}
+		if n, err := read.Integer(); err == nil {
+			return n
+		}
+	}
+	return v
 }
 
 // CheckColumns refuses columns without a name, of an unknown type or scale, and
@@ -125,7 +180,7 @@ func CheckColumns(columns ...Column) error {
 }
 
 // refuse names the column, what it holds and the Go type of what came instead.
-func (c Column) refuse(value any) error {
+func (c Column) refuse(v any) error {
 	want := c.Type.String()
 	switch c.Type {
 	case Decimal:
@@ -137,10 +192,10 @@ func (c Column) refuse(value any) error {
 	default:
 	}
 	hint := ""
-	if _, isBytes := value.([]byte); isBytes {
+	if _, isBytes := v.([]byte); isBytes {
 		hint = " (bytes are text only where the database says so, see TextFromBytes)"
 	}
-	return &valueError{column: c.Name, what: fmt.Sprintf("column %q: a %T that is no %s%s", c.Name, value, want, hint)}
+	return &valueError{column: c.Name, what: fmt.Sprintf("column %q: a %T that is no %s%s", c.Name, v, want, hint)}
 }
 
 // valueError is about what stands in the row, not about how it was handed in.
@@ -202,7 +257,7 @@ func (c Column) ofText(text string) (frame.Value, error) {
 	case c.Type.isText():
 		return frame.Of(text)
 	case c.Type == Decimal:
-		if d, ok := scaled(text, c.Scale); ok && d == text {
+		if d, ok := value.Scaled(text, c.Scale); ok && d == text {
 			return frame.OfDecimal(text)
 		}
 	case c.Type == Date:
@@ -251,7 +306,7 @@ func (c Column) ofFloat(x float64) (frame.Value, error) {
 
 // ofNumber is a decimal that the database keeps as a number.
 func (c Column) ofNumber(text string) (frame.Value, error) {
-	d, ok := scaled(text, c.Scale)
+	d, ok := value.Scaled(text, c.Scale)
 	if !ok {
 		return frame.Value{}, errClass
 	}

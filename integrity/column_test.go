@@ -3,7 +3,9 @@ package integrity_test
 import (
 	"bytes"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/base64"
+	"encoding/json"
 	"math"
 	"strings"
 	"testing"
@@ -36,7 +38,22 @@ func TestCanonicalIsWhatAValueMeans(t *testing.T) {
 		{integrity.Text, (*sql.NullString)(nil), nil, true},
 		{integrity.Text, new(string), "", true},
 		{integrity.Bytes, nil, []byte{}, false},
+		{integrity.Text, [16]byte{0xab}, "ab000000-0000-0000-0000-000000000000", true},
+		{integrity.Text, (*panics)(nil), nil, true},
+		{integrity.Text, sql.Null[string]{V: "left"}, nil, true},
+		{integrity.Text, sql.RawBytes(nil), nil, true},
 		{integrity.Integer, "12", 12, true},
+		{integrity.Integer, 12.0, 12, true},
+		{integrity.Integer, "12.00", 12, true},
+		{integrity.Integer, json.Number("12"), 12, true},
+		{integrity.Integer, json.Number("1.2e1"), 12, true},
+		{integrity.Integer, time.Microsecond, 1000, true},
+		{integrity.Decimal, json.Number("7.5"), "7.50", true},
+		{integrity.Decimal, json.Number("75e-1"), "7.50", true},
+		{integrity.JSON, json.RawMessage(`{"a":1}`), `{"a":1.0}`, true},
+		{integrity.JSON, map[string]any{"a": []string{"x"}}, `{"a":["x"]}`, true},
+		{integrity.JSON, json.RawMessage("null"), nil, false},
+		{integrity.Bytes, json.RawMessage(`{}`), []byte(`{}`), true},
 		{integrity.Decimal, "7.5", "007.500", true},
 		{integrity.Decimal, "7.5", 7.5, true},
 		{integrity.Decimal, "7", int64(7), true},
@@ -66,10 +83,14 @@ func TestCanonicalIsWhatAValueMeans(t *testing.T) {
 	}
 }
 
+type panics struct{ p *string }
+
+func (v panics) Value() (driver.Value, error) { return *v.p, nil }
+
 func TestWhatMeansNothingIsRefused(t *testing.T) {
 	for column, values := range map[integrity.Type][]any{
-		integrity.Text:    {[]byte("Canary"), 7, "Canary\xff", [16]byte{}},
-		integrity.Integer: {"Canary", "012", "1.0", 1.0, []byte("1"), true},
+		integrity.Text:    {[]byte("Canary"), 7, "Canary\xff", [4]int{}, json.Number("7"), []string{"Canary"}, panics{}, struct{}{}},
+		integrity.Integer: {"Canary", "012", "1.5", 1.5, 1e18, uint64(math.MaxUint64), json.Number("1.5"), []byte("1"), true},
 		integrity.Decimal: {"1.505", "NaN", "1E+2", "", math.NaN(), []byte("1.50"), true},
 		integrity.Boolean: {"t", "1", 2, 1.0, []byte("1")},
 		integrity.Date:    {"0000-00-00", "2026-02-30", "2026-01-02 00:00:00", time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC), 7},

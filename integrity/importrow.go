@@ -73,8 +73,9 @@ func (r *importRun) judge(row Row) *judgement {
 		f.Field, f.Outcome = "", FieldDropped
 		j.faults = append(j.faults, f)
 	}
-	for name, value := range row.Values {
+	for name, held := range row.Values {
 		i, known := s.index[name]
+		value := given(held)
 		switch {
 		case !known:
 			j.keep(row, name, value)

@@ -8,17 +8,19 @@ import (
 	"unicode"
 
 	"golang.org/x/text/width"
+
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // read makes of the text of a file what a form would send for the field; other
 // values stay as they are. Rules and conversion are then the same for both.
-func (p *plan) read(value any, dates []string) (any, Code) {
-	if n, ok := value.(json.Number); ok {
-		value = string(n)
+func (p *plan) read(v any, dates []string) (any, Code) {
+	if n, ok := v.(json.Number); ok {
+		v = string(n)
 	}
-	text, ok := value.(string)
+	text, ok := v.(string)
 	if !ok || p.Type == Text {
-		return value, ""
+		return v, ""
 	}
 	if code := checkPlain(text); code != "" {
 		return nil, code
@@ -33,7 +35,7 @@ func (p *plan) read(value any, dates []string) (any, Code) {
 		n, err := strconv.ParseInt(text, 10, 64)
 		return n, unless(err == nil, CodeInteger)
 	case Decimal:
-		d, ok := scaled(text, p.Scale)
+		d, ok := value.Scaled(text, p.Scale)
 		return d, unless(ok, CodeDecimal)
 	case Boolean:
 		return parseBool(text)
@@ -87,34 +89,30 @@ func parseDate(s string, layouts []string) (any, Code) {
 
 // typed gives a value that passed the rules of its field the one Go type that
 // [Type] promises to [Field.Check] and in [Accepted].
-func (p *plan) typed(value any) any {
+func (p *plan) typed(v any) any {
 	switch p.Type {
 	case Integer:
-		if n, ok := value.(json.Number); ok {
-			whole, _ := n.Int64()
-			return whole
-		}
-		return wholeOf(value)
+		return wholeOf(v)
 	case Decimal:
-		text, ok := value.(string)
-		if n, number := value.(json.Number); number {
+		text, ok := v.(string)
+		if n, number := v.(json.Number); number {
 			text, ok = string(n), true
 		}
 		if !ok {
-			text = strconv.FormatInt(wholeOf(value), 10)
+			text = strconv.FormatInt(wholeOf(v), 10)
 		}
-		d, _ := scaled(text, p.Scale)
+		d, _ := value.Scaled(text, p.Scale)
 		return d
 	case Date:
-		if t, ok := value.(time.Time); ok {
+		if t, ok := v.(time.Time); ok {
 			return t.Format(time.DateOnly)
 		}
 	case Time:
-		if text, ok := value.(string); ok {
+		if text, ok := v.(string); ok {
 			t, _ := parseTime(text)
 			return t
 		}
 	default: // text and bool are what they are
 	}
-	return value
+	return v
 }

@@ -156,6 +156,7 @@ func (s *Schema) Validate(record map[string]any) Violations {
 		value, ok := record[p.Name]
 		if ok {
 			found++
+			value = given(value)
 		}
 		if blank(value, p.FreeText) {
 			if p.Required {
@@ -191,7 +192,7 @@ func (s *Schema) checked(record map[string]any) map[int]Code {
 	typed := make(map[string]any, len(record))
 	for i := range s.fields {
 		p := &s.fields[i]
-		if value := record[p.Name]; !blank(value, p.FreeText) && p.check(value) == "" {
+		if value := given(record[p.Name]); !blank(value, p.FreeText) && p.check(value) == "" {
 			typed[p.Name] = p.typed(value)
 		}
 	}

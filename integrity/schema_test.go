@@ -1,8 +1,10 @@
 package integrity_test
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +103,38 @@ func TestEachRuleHasItsCode(t *testing.T) {
 			record := goodContact()
 			record[tc.field] = good
 			require.Empty(t, schema.Validate(record), "%s %q", tc.field, good)
+		}
+	}
+}
+
+// A record may hold the Go types of the application's structs: what they lead to
+// is judged, in a map as in a struct.
+func TestARecordIsJudgedByItsValues(t *testing.T) {
+	type stage string
+	schema, born := contactSchema(t), time.Date(1980, 2, 29, 0, 0, 0, 0, time.UTC)
+	for name, values := range map[string][]any{
+		"first_name": {new("Ann"), new(new("Ann")), sql.NullString{String: "Ann", Valid: true}, sql.NullString{String: "left"}, (*string)(nil), (*panics)(nil), sql.Null[string]{}, []byte(nil)},
+		"stage":      {stage("lead"), new(stage("lead")), sql.Null[stage]{V: "lead", Valid: true}},
+		"employees":  {uint16(5), new(5), sql.NullInt64{Int64: 5, Valid: true}, json.Number("5.0"), float32(5)},
+		"newsletter": {new(true), sql.NullBool{Bool: true, Valid: true}},
+		"born":       {&born, sql.NullTime{Time: born, Valid: true}, new("1980-02-29")},
+	} {
+		for _, v := range values {
+			record := goodContact()
+			record[name] = v
+			require.Empty(t, schema.Validate(record), "%s %T", name, v)
+		}
+	}
+	for name, values := range map[string][]any{
+		"first_name": {panics{}, struct{}{}, []string{"Ann"}, new(7), sql.NullInt64{Int64: 7, Valid: true}, []byte("Ann")},
+		"stage":      {stage("nobody's"), new(stage("nobody's"))},
+		"employees":  {sql.NullString{String: "5", Valid: true}, uint64(math.MaxUint64), sql.Null[float64]{V: 1.5, Valid: true}},
+		"email":      {sql.NullString{}, (*string)(nil), []byte(nil)},
+	} {
+		for _, v := range values {
+			record := goodContact()
+			record[name] = v
+			require.Len(t, schema.Validate(record), 1, "%s %T", name, v)
 		}
 	}
 }

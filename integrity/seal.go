@@ -100,9 +100,11 @@ func NewSealer(tagger Tagger, layouts ...Layout) (*Sealer, error) {
 // transaction that writes the row.
 //
 // What SQL compares as different must not be one behind a seal, so each type
-// takes few Go types and one spelling. Values are converted as [database/sql]
-// converts arguments ([driver.Valuer], pointers, named types); nil is NULL,
-// which no empty value is. Then
+// takes few Go types and one spelling. [driver.Valuer], pointers and named types
+// are what they lead to; NULL is nil, nil bytes, a nil pointer, a sql.Null* that
+// is not valid, and no empty value is. A UUID ([16]byte) is its text in lower
+// case, a time.Duration its nanoseconds, a json.Number the integer or decimal
+// that it is, a json.RawMessage, a slice or a map the JSON that it is. Then
 //
 //   - text types: string, valid UTF-8
 //   - Integer: int64

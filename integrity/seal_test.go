@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"maps"
 	"math"
@@ -186,7 +187,7 @@ func TestNullIsOneAndEmptyIsNot(t *testing.T) {
 		row[name] = value
 		return row
 	}
-	for _, null := range []any{[]byte(nil), sql.NullString{}, (*string)(nil), (*sql.NullString)(nil), (*int64)(nil)} {
+	for _, null := range []any{[]byte(nil), sql.NullString{}, (*string)(nil), (*sql.NullString)(nil), (*int64)(nil), sql.RawBytes(nil), sql.Null[string]{V: "left"}, (*panics)(nil)} {
 		require.NoError(t, verify(with("country", null), with("country", nil)), "%T", null)
 		require.NoError(t, verify(with("country", nil), with("country", null)), "%T", null)
 	}
@@ -207,7 +208,7 @@ func TestWhatIsOfAnotherClassIsRefused(t *testing.T) {
 	text := "cg1.aabbccdd." + base64.RawURLEncoding.EncodeToString(sealedField())
 	for name, values := range map[string][]any{
 		"email":     {"Canary@plain.example", []byte("Canary@plain.example, which is long enough"), []byte{1}, short, lies, "cg1.", "cg1.aabbccdd.!", "x" + text, []byte(text), strings.ToUpper(text), 7, true},
-		"country":   {"\xff", 7, []byte("CH"), true, time.UnixMicro(0), [16]byte{}},
+		"country":   {"\xff", 7, []byte("CH"), true, time.UnixMicro(0), [4]int{}, []string{"Canary"}, panics{}, json.Number("7")},
 		"active":    {"Canary", 2, -1, 1.0, "1", []byte("1"), "true"},
 		"employees": {"012", "Canary", 12.0, true, "12", []byte("12"), uint64(math.MaxUint64), time.UnixMicro(12)},
 		"revenue":   {"10.505", "Canary", true, "10.5", "10.500", "010.50", "+10.50", " 10.50", "1.05E1", "NaN", 10.505, math.NaN(), math.Inf(1), []byte("10.50")},

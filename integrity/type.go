@@ -6,7 +6,8 @@ type Type int
 // The types. The first seven are text with a rule. [Bytes], [JSON], [Float]
 // and [Sealed] are types of a stored [Column] only.
 //
-// A record may hold the Go types on the left. [Field.Check] sees and
+// A record may hold the Go types on the left, and named types, pointers,
+// sql.Null* and other valuers that lead to one. [Field.Check] sees and
 // [Accepted] holds the one on the right, whatever the record held: in a form,
 // in a struct of [For] and in an import.
 //

@@ -84,6 +84,7 @@ func (t Type) takes(kind reflect.Type) bool {
 	if kind.Kind() == reflect.Interface || reflect.PointerTo(kind).Implements(reflect.TypeFor[driver.Valuer]()) {
 		return true // the value says
 	}
+	uuid := kind.Kind() == reflect.Array && kind.Len() == 16 && kind.Elem().Kind() == reflect.Uint8
 	text, whole := kind.Kind() == reflect.String, kind.Kind() >= reflect.Int && kind.Kind() <= reflect.Uint64
 	switch t {
 	case Integer:
@@ -95,7 +96,7 @@ func (t Type) takes(kind reflect.Type) bool {
 	case Date, Time:
 		return text || kind == reflect.TypeFor[time.Time]()
 	default:
-		return text
+		return text || uuid
 	}
 }
 
@@ -110,49 +111,11 @@ func (t *Typed[T]) Validate(v *T) Violations {
 		return Violations{{Code: CodeRequired}}
 	}
 	record := make(map[string]any, len(t.fields))
-	value := reflect.ValueOf(v).Elem()
+	fields := reflect.ValueOf(v).Elem()
 	for _, f := range t.fields {
-		if held, there := plain(value.FieldByIndex(f.index)); there {
+		if held := given(fields.FieldByIndex(f.index).Addr().Interface()); held != nil {
 			record[f.name] = held
 		}
 	}
 	return t.schema.Validate(record)
-}
-
-// plain follows pointers and valuers and gives named types of basic kinds
-// their basic type.
-func plain(v reflect.Value) (held any, there bool) {
-	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
-		if v.IsNil() {
-			return nil, false
-		}
-		v = v.Elem()
-	}
-	if !v.CanAddr() { // it was in an interface
-		held := reflect.New(v.Type()).Elem()
-		held.Set(v)
-		v = held
-	}
-	if valuer, ok := v.Addr().Interface().(driver.Valuer); ok {
-		given, err := valuer.Value()
-		if err != nil {
-			return err, true // of no type that a field takes
-		}
-		return given, given != nil
-	}
-	switch {
-	case v.Type() == reflect.TypeFor[json.Number]():
-		return v.Interface(), true
-	case v.Kind() == reflect.String:
-		return v.String(), true
-	case v.Kind() == reflect.Bool:
-		return v.Bool(), true
-	case v.CanInt():
-		return v.Int(), true
-	case v.CanUint():
-		return v.Uint(), true
-	case v.Kind() == reflect.Float64:
-		return v.Float(), true
-	}
-	return v.Interface(), true
 }

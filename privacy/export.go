@@ -11,22 +11,18 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
-	"unicode/utf8"
 
 	"filippo.io/age"
 	"github.com/google/uuid"
 
 	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // ErrRecipient says that the recipient is no age X25519 recipient. A secret
 // identity is refused too: the desk has no use for it.
 var ErrRecipient = errors.New("privacy: recipient is no age X25519 recipient (age1…)")
-
-const maxInteger = 1<<53 - 1
 
 // Bundle is one person's data, encrypted for its recipient.
 type Bundle struct {
@@ -204,53 +200,29 @@ func extension(name string) string {
 
 // value opens a sealed field and makes it JSON.
 func (d *Desk) value(ctx context.Context, tenant, person string, r Record, f Field) (any, error) {
-	v := f.Value
-	if f.Sealed && v != nil {
-		sealed, ok := v.([]byte)
-		if text, is := v.(string); is {
-			sealed, ok = []byte(text), true
-		}
-		if !ok || d.cfg.Open == nil {
-			return nil, errors.New("a sealed column without sealed bytes, or no Open")
-		}
-		owner := person
-		if r.Owner != "" {
-			owner = r.Owner
-		}
-		var err error
-		if v, err = d.cfg.Open(ctx, tenant, owner, r.Table, f.Name, r.Key, sealed); err != nil {
-			return nil, err
-		}
+	read, err := value.Scanned(f.Value)
+	if err != nil && f.Sealed {
+		return nil, value.In(r.Table+"."+f.Name, err)
 	}
-	return jsonValue(v)
-}
-
-// jsonValue makes a value that encodes the same everywhere: bytes that are
-// text become text, other bytes base64url, times RFC 3339.
-func jsonValue(v any) (any, error) {
-	switch x := v.(type) {
-	case nil, bool, float64, json.RawMessage:
-		return x, nil
-	case int64:
-		if x > maxInteger || x < -maxInteger {
-			return strconv.FormatInt(x, 10), nil // beyond what JSON readers keep exactly
-		}
-		return x, nil
-	case string:
-		if utf8.ValidString(x) {
-			return x, nil
-		}
-		return map[string]any{"base64url": b64([]byte(x))}, nil
-	case []byte:
-		if utf8.Valid(x) {
-			return string(x), nil
-		}
-		return map[string]any{"base64url": b64(x)}, nil
-	case time.Time:
-		return stamp(x), nil
+	if !f.Sealed || read.IsNull() {
+		return jsonValue(f.Value, maxDepth)
 	}
-	raw, err := json.Marshal(v)
-	return json.RawMessage(raw), err
+	if kind := read.Kind(); kind != value.Bytes && kind != value.Text || d.cfg.Open == nil {
+		return nil, errors.New("a sealed column without sealed bytes, or no Open")
+	}
+	sealed, err := read.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	owner := person
+	if r.Owner != "" {
+		owner = r.Owner
+	}
+	opened, err := d.cfg.Open(ctx, tenant, owner, r.Table, f.Name, r.Key, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return jsonValue(opened, maxDepth)
 }
 
 // line is one NDJSON line: RFC 8785, so that equal data gives equal bytes.

@@ -77,8 +77,10 @@ type Record struct {
 	Files  []File
 }
 
-// Field is one value of a [Record]: string, integer, float, bool, []byte,
-// time.Time or nil, as stored.
+// Field is one value of a [Record] as stored, in the Go type that a Scan into an
+// any gives it (so nil bytes are empty there, and NULL is nil) or that the
+// application keeps it in: named types, pointers, sql.Null* and other valuers are
+// what they lead to.
 type Field struct {
 	Name     string
 	Value    any

@@ -7,9 +7,9 @@ import (
 	"math"
 	"regexp"
 	"time"
-	"unicode/utf8"
 
 	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // Type is the type byte of a [Value]. The numbers are part of the format.
@@ -44,73 +44,69 @@ func (v Value) Append(dst []byte) []byte {
 	return Append(append(dst, byte(v.Type)), v.Data)
 }
 
-// Of encodes a Go value: nil (null), string, signed and unsigned integers,
-// bool, []byte, time.Time (finer than microseconds is cut) and float64. Other
-// types, invalid UTF-8, integers beyond 63 bits, times beyond 64 bits of
-// microseconds, NaN and infinities are refused with an error that wraps
-// [ErrValue] and never contains the value.
+// Of encodes a Go value, read by the rules of package value: NULL in every
+// spelling is null, a UUID is text in lower case, a duration the integer of its
+// nanoseconds, a json.Number an integer or the decimal that it is, a
+// json.RawMessage, a list and a map are JSON. Of a time what is finer than
+// microseconds is cut. Go types that hold no value, invalid UTF-8, integers
+// beyond 63 bits, times beyond 64 bits of microseconds, NaN and infinities are
+// refused with an error that wraps [ErrValue] and never contains the value.
 func Of(v any) (Value, error) {
-	switch x := v.(type) {
-	case nil:
+	if typed, isValue := v.(Value); isValue {
+		return typed, nil
+	}
+	read, err := value.Of(v)
+	if err != nil {
+		return Value{}, fmt.Errorf("%w: %w", ErrValue, err)
+	}
+	return ofRead(read)
+}
+
+func ofRead(read value.Value) (Value, error) {
+	switch read.Kind() {
+	case value.Null:
 		return Value{Type: Null}, nil
-	case Value:
-		return x, nil
-	case string:
-		if !utf8.ValidString(x) {
-			return Value{}, fmt.Errorf("%w: text is not valid UTF-8", ErrValue)
+	case value.Text, value.UUID:
+		text, err := read.Text()
+		return encoded(Text, []byte(text), err)
+	case value.Bytes:
+		raw, err := read.Bytes()
+		return encoded(Bytes, raw, err)
+	case value.Boolean:
+		yes, err := read.Boolean()
+		if yes {
+			return encoded(Boolean, []byte{1}, err)
 		}
-		return Value{Type: Text, Data: []byte(x)}, nil
-	case []byte:
-		if x == nil {
-			return Value{Type: Null}, nil
-		}
-		return Value{Type: Bytes, Data: x}, nil
-	case bool:
-		if x {
-			return Value{Type: Boolean, Data: []byte{1}}, nil
-		}
-		return Value{Type: Boolean, Data: []byte{0}}, nil
-	case time.Time:
-		return ofTime(x)
-	case float64:
+		return encoded(Boolean, []byte{0}, err)
+	case value.Integer, value.Unsigned, value.Duration:
+		n, err := read.Integer()
+		return encoded(Integer, binary.BigEndian.AppendUint64(nil, uint64(n)), err)
+	case value.Float:
+		x, _ := read.Float()
 		return ofFloat(x)
-	case float32:
-		return ofFloat(float64(x))
+	case value.Time:
+		at, _ := read.Any().(time.Time) // the zero time too
+		return ofTime(at)
+	case value.Number:
+		text, err := read.Digits()
+		if err != nil {
+			return encoded(Decimal, nil, err)
+		}
+		return OfDecimal(text)
+	default: // JSON, a list, a map
+		document, err := read.JSON()
+		if err != nil {
+			return encoded(JSON, nil, err)
+		}
+		return OfJSON(document)
 	}
-	return ofInteger(v)
 }
 
-func ofInteger(v any) (Value, error) {
-	switch x := v.(type) {
-	case int:
-		return OfInt(Integer, int64(x)), nil
-	case int64:
-		return OfInt(Integer, x), nil
-	case int32:
-		return OfInt(Integer, int64(x)), nil
-	case int16:
-		return OfInt(Integer, int64(x)), nil
-	case int8:
-		return OfInt(Integer, int64(x)), nil
-	case uint8:
-		return OfInt(Integer, int64(x)), nil
-	case uint16:
-		return OfInt(Integer, int64(x)), nil
-	case uint32:
-		return OfInt(Integer, int64(x)), nil
-	case uint:
-		return ofUnsigned(uint64(x))
-	case uint64:
-		return ofUnsigned(x)
+func encoded(t Type, data []byte, err error) (Value, error) {
+	if err != nil {
+		return Value{}, fmt.Errorf("%w: %w", ErrValue, err)
 	}
-	return Value{}, fmt.Errorf("%w: Go type %T", ErrValue, v)
-}
-
-func ofUnsigned(x uint64) (Value, error) {
-	if x > math.MaxInt64 {
-		return Value{}, fmt.Errorf("%w: integer beyond 63 bits", ErrValue)
-	}
-	return OfInt(Integer, int64(x)), nil
+	return Value{Type: t, Data: data}, nil
 }
 
 // ofTime refuses what UnixMicro would turn into another time.

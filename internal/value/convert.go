@@ -45,12 +45,12 @@ func (v Value) spelled() (string, bool) {
 	}
 }
 
-// Text is the text, valid UTF-8: also of bytes, of a UUID (lower case, with
-// hyphens) and of a json.Number as it is written.
+// Text is the text, valid UTF-8: also of bytes, and of a UUID (lower case, with
+// hyphens). A number is no text.
 func (v Value) Text() (string, error) {
 	text := v.text
 	switch v.kind {
-	case Text, Number:
+	case Text:
 	case Bytes:
 		text = string(v.bytes())
 	case UUID:
@@ -209,20 +209,12 @@ func (v Value) Float() (float64, error) {
 func (v Value) Decimal(scale int) (string, error) {
 	var text string
 	switch v.kind {
-	case Integer:
-		text = strconv.FormatInt(int64(v.bits), 10)
-	case Unsigned:
-		text = strconv.FormatUint(v.bits, 10)
+	case Integer, Unsigned, Number:
+		text, _ = v.Digits()
 	case Float:
 		text = strconv.FormatFloat(math.Float64frombits(v.bits), 'f', -1, 64)
 	case Text, Bytes:
 		text, _ = v.spelled()
-	case Number:
-		plain, ok := expand(v.text)
-		if !ok {
-			return "", v.not(wantDecimal, ErrRange)
-		}
-		text = plain
 	default:
 		return "", v.not(wantDecimal, ErrKind)
 	}

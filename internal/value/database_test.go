@@ -194,11 +194,12 @@ func roundTrips(t *testing.T, db *sql.DB, table string) {
 		types = append(types, sqlType)
 	}
 	slices.Sort(types)
-	create := "CREATE TABLE " + table + " (id BIGINT PRIMARY KEY"
+	var create strings.Builder
+	create.WriteString("CREATE TABLE " + table + " (id BIGINT PRIMARY KEY")
 	for i, sqlType := range types {
-		create += fmt.Sprintf(", c%d %s", i, sqlType)
+		fmt.Fprintf(&create, ", c%d %s", i, sqlType)
 	}
-	_, err = db.ExecContext(t.Context(), create+")")
+	_, err = db.ExecContext(t.Context(), create.String()+")")
 	require.NoError(t, err)
 
 	rows, read, refused, failed := 0, 0, 0, false

@@ -40,7 +40,7 @@
 // # What it may be declared as
 //
 //	asked for   taken beside the kind itself
-//	Text        bytes (MySQL's driver gives text so), UUID, json.Number; always valid UTF-8
+//	Text        bytes (MySQL's driver gives text so), UUID; always valid UTF-8
 //	ID          text, bytes, integers in decimal, UUID; never empty
 //	Integer     3.0 below 2^53, numbers without a fraction, "3", "3.00" (text or bytes), a duration's
 //	            nanoseconds; not "03", no boolean; beyond 63 bits an error

@@ -12,28 +12,31 @@ import (
 // maxDepth bounds lists in lists.
 const maxDepth = 32
 
-// Items are the items of a list, as they were handed in: read each with [Of].
-// A nil slice is the empty list: databases know no list that is NULL and none.
-func (v Value) Items() ([]any, error) {
-	switch x := v.held.(type) {
-	case []any:
-		return x, nil
-	case []string:
-		out := make([]any, len(x))
-		for i, s := range x {
-			out[i] = s
-		}
-		return out, nil
-	}
+// Len is how many items a list has; [Value.Item] has each as it was handed in,
+// to be read with [Of]. A nil slice is the empty list: databases know no list
+// that is NULL and none.
+func (v Value) Len() (int, error) {
 	if v.kind != List {
-		return nil, v.not(wantList, ErrKind)
+		return 0, v.not(wantList, ErrKind)
 	}
-	r := reflect.ValueOf(v.held)
-	out := make([]any, r.Len())
-	for i := range out {
-		out[i] = r.Index(i).Interface()
+	switch x := v.held.(type) {
+	case []string:
+		return len(x), nil
+	case []any:
+		return len(x), nil
 	}
-	return out, nil
+	return reflect.ValueOf(v.held).Len(), nil
+}
+
+// Item is one item of a list; i is less than [Value.Len].
+func (v Value) Item(i int) any {
+	switch x := v.held.(type) {
+	case []string:
+		return x[i]
+	case []any:
+		return x[i]
+	}
+	return reflect.ValueOf(v.held).Index(i).Interface()
 }
 
 // Fields are the values of a map by name, as they were handed in.
@@ -125,17 +128,14 @@ func (v Value) appendJSON(dst []byte, depth int) ([]byte, error) {
 
 func (v Value) appendNested(dst []byte, depth int) ([]byte, error) {
 	if v.kind == List {
-		items, err := v.Items()
-		if err != nil {
-			return nil, err
-		}
+		n, err := v.Len()
 		dst = append(dst, '[')
-		for i, item := range items {
-			if dst, err = appendItem(dst, i, item, depth); err != nil {
+		for i := range n {
+			if dst, err = appendItem(dst, i, v.Item(i), depth); err != nil {
 				return nil, err
 			}
 		}
-		return append(dst, ']'), nil
+		return append(dst, ']'), err
 	}
 	fields, err := v.Fields()
 	if err != nil {

@@ -8,8 +8,13 @@ import (
 	"strings"
 )
 
-// maxExponent bounds what a number may grow to when its exponent is resolved.
-const maxExponent = 400
+const (
+	// maxExponent bounds what a number may grow to when its exponent is resolved.
+	maxExponent = 400
+	// maxExact is beyond the longest decimal of a binary64: 309 digits before
+	// the point, 1074 behind it. Arithmetic on longer ones only costs.
+	maxExact = 1400
+)
 
 // ofNumber reads a number of JSON: an integer where it is written as one of 63
 // bits, otherwise the number as it is written.
@@ -22,6 +27,22 @@ func ofNumber(x json.Number) (Value, error) {
 		return Value{}, &Error{Have: "a json.Number", Want: "a number", Err: ErrKind}
 	}
 	return Value{kind: Number, text: text}, nil
+}
+
+// Digits is a number or an integer in plain digits: an exponent is resolved, and
+// the zeros of a fraction stay.
+func (v Value) Digits() (string, error) {
+	switch v.kind {
+	case Integer:
+		return strconv.FormatInt(int64(v.bits), 10), nil
+	case Unsigned:
+		return strconv.FormatUint(v.bits, 10), nil
+	case Number:
+		plain, _ := expand(v.text) // as it was read
+		return plain, nil
+	default:
+		return "", v.not("a number", ErrKind)
+	}
 }
 
 // integerText reads the one spelling of an integer, a fraction of zeros behind
@@ -57,7 +78,10 @@ func floatText(text string) (float64, error) {
 	if bare(shortest) == bare(plain) {
 		return x, nil
 	}
-	exact, _ := new(big.Rat).SetString(plain)
+	if len(bare(plain)) > maxExact {
+		return 0, ErrRange
+	}
+	exact, _ := new(big.Rat).SetString(bare(plain))
 	if exact == nil || exact.Cmp(new(big.Rat).SetFloat64(x)) != 0 {
 		return 0, ErrRange
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,8 +48,6 @@ func (failing) Value() (driver.Value, error)    { return nil, errors.New("no " +
 func (v forever) Value() (driver.Value, error)  { return v, nil }
 func (v chain) Value() (driver.Value, error)    { return v.inner, nil }
 
-func to[T any](v T) *T { return &v }
-
 func rat(s string) *big.Rat {
 	r, _ := new(big.Rat).SetString(s)
 	return r
@@ -59,8 +58,8 @@ func TestNullHasManySpellings(t *testing.T) {
 	var nothing any
 	var nilText *string
 	for _, v := range []any{
-		nil, []byte(nil), sql.RawBytes(nil), blob(nil), json.RawMessage(nil), to([]byte(nil)),
-		nilText, &nilText, to(&nilText), &nothing, (*int64)(nil), (*time.Time)(nil), (*sql.NullString)(nil), (*uuid.UUID)(nil),
+		nil, []byte(nil), sql.RawBytes(nil), blob(nil), json.RawMessage(nil), new([]byte(nil)),
+		nilText, &nilText, new(&nilText), &nothing, (*int64)(nil), (*time.Time)(nil), (*sql.NullString)(nil), (*uuid.UUID)(nil),
 		sql.NullString{String: "left over"},
 		sql.NullInt64{Int64: 7},
 		sql.NullInt32{},
@@ -95,7 +94,7 @@ func TestNullHasManySpellings(t *testing.T) {
 		require.ErrorIs(t, err, value.ErrNull, "%T", v)
 	}
 	for _, v := range []any{
-		"", status(""), to(""),
+		"", status(""), new(""),
 		sql.NullString{Valid: true},
 		[]byte{},
 		sql.RawBytes{},
@@ -138,19 +137,19 @@ func TestEveryGoTypeHasOneKind(t *testing.T) {
 	}{
 		{"x", value.Text, "x"},
 		{status("x"), value.Text, "x"},
-		{to(status("x")), value.Text, "x"},
-		{to(to("x")), value.Text, "x"},
+		{new(status("x")), value.Text, "x"},
+		{new(new("x")), value.Text, "x"},
 		{sql.NullString{String: "x", Valid: true}, value.Text, "x"},
 		{&sql.NullString{String: "x", Valid: true}, value.Text, "x"},
 		{sql.Null[status]{V: "x", Valid: true}, value.Text, "x"},
-		{chain{chain{to("x")}}, value.Text, "x"},
+		{chain{chain{new("x")}}, value.Text, "x"},
 		{(*polite)(nil), value.Text, "default"},
 		{one, value.Text, one.String()},
 		{uuid.NullUUID{UUID: one, Valid: true}, value.Text, one.String()},
 		{5, value.Integer, int64(5)},
 		{int8(-5), value.Integer, int64(-5)},
 		{level(-5), value.Integer, int64(-5)},
-		{to(int64(5)), value.Integer, int64(5)},
+		{new(int64(5)), value.Integer, int64(5)},
 		{uint8(200), value.Integer, int64(200)},
 		{uint64(math.MaxInt64), value.Integer, int64(math.MaxInt64)},
 		{uint64(math.MaxInt64 + 1), value.Unsigned, uint64(math.MaxInt64 + 1)},
@@ -183,7 +182,7 @@ func TestEveryGoTypeHasOneKind(t *testing.T) {
 		{sql.Null[time.Time]{V: at, Valid: true}, value.Time, at},
 		{time.Minute, value.Duration, time.Minute},
 		{json.RawMessage(`{}`), value.JSON, json.RawMessage(`{}`)},
-		{to(json.RawMessage(`{}`)), value.JSON, json.RawMessage(`{}`)},
+		{new(json.RawMessage(`{}`)), value.JSON, json.RawMessage(`{}`)},
 		{[]string{"a"}, value.List, []string{"a"}},
 		{&[]string{"a"}, value.List, []string{"a"}},
 		{[]status{"a"}, value.List, []status{"a"}},
@@ -257,14 +256,24 @@ func asked(v value.Value) map[string]func() (any, error) {
 		"bytes":     func() (any, error) { b, err := v.Bytes(); return string(b), err },
 		"float":     func() (any, error) { return v.Float() },
 		"decimal":   func() (any, error) { return v.Decimal(2) },
+		"digits":    func() (any, error) { return v.Digits() },
 		"duration":  func() (any, error) { return v.Duration() },
 		"time":      func() (any, error) { at, err := v.Time(nil); return at.UTC().Format(time.RFC3339Nano), err },
 		"localtime": func() (any, error) { at, err := v.Time(time.UTC); return at.UTC().Format(time.RFC3339Nano), err },
 		"date":      func() (any, error) { return v.Date() },
 		"json":      func() (any, error) { b, err := v.JSON(); return string(b), err },
-		"list":      func() (any, error) { return v.Items() },
+		"list":      func() (any, error) { return items(v) },
 		"map":       func() (any, error) { return v.Fields() },
 	}
+}
+
+func items(v value.Value) ([]any, error) {
+	n, err := v.Len()
+	out := []any{}
+	for i := range n {
+		out = append(out, v.Item(i))
+	}
+	return out, err
 }
 
 func TestConversionsAreExactOrAnError(t *testing.T) {
@@ -298,11 +307,11 @@ func TestConversionsAreExactOrAnError(t *testing.T) {
 		{"true", conversions{"text": "true", "id": "true", "bytes": "true", "boolean": true, "json": "true"}},
 		{"t", conversions{"text": "t", "id": "t", "bytes": "t"}},
 		{"NaN", conversions{"text": "NaN", "id": "NaN", "bytes": "NaN"}},
-		{3, conversions{"json": "3", "id": "3", "integer": int64(3), "float": 3.0, "decimal": "3.00"}},
-		{1, conversions{"json": "1", "id": "1", "integer": int64(1), "boolean": true, "float": 1.0, "decimal": "1.00"}},
-		{int64(math.MaxInt64), conversions{"json": "9223372036854775807", "id": "9223372036854775807", "integer": int64(math.MaxInt64), "decimal": "9223372036854775807.00"}},
-		{int64(math.MinInt64), conversions{"json": "-9223372036854775808", "id": "-9223372036854775808", "integer": int64(math.MinInt64), "float": -9223372036854775808.0, "decimal": "-9223372036854775808.00"}},
-		{uint64(math.MaxUint64), conversions{"json": "18446744073709551615", "id": "18446744073709551615", "decimal": "18446744073709551615.00"}},
+		{3, conversions{"digits": "3", "json": "3", "id": "3", "integer": int64(3), "float": 3.0, "decimal": "3.00"}},
+		{1, conversions{"digits": "1", "json": "1", "id": "1", "integer": int64(1), "boolean": true, "float": 1.0, "decimal": "1.00"}},
+		{int64(math.MaxInt64), conversions{"digits": "9223372036854775807", "json": "9223372036854775807", "id": "9223372036854775807", "integer": int64(math.MaxInt64), "decimal": "9223372036854775807.00"}},
+		{int64(math.MinInt64), conversions{"digits": "-9223372036854775808", "json": "-9223372036854775808", "id": "-9223372036854775808", "integer": int64(math.MinInt64), "float": -9223372036854775808.0, "decimal": "-9223372036854775808.00"}},
+		{uint64(math.MaxUint64), conversions{"digits": "18446744073709551615", "json": "18446744073709551615", "id": "18446744073709551615", "decimal": "18446744073709551615.00"}},
 		{true, conversions{"json": "true", "boolean": true}},
 		{[]byte{1}, conversions{"text": "\x01", "id": "\x01", "bytes": "\x01", "boolean": true}},
 		{[]byte{0}, conversions{"text": "\x00", "id": "\x00", "bytes": "\x00", "boolean": false}},
@@ -316,12 +325,12 @@ func TestConversionsAreExactOrAnError(t *testing.T) {
 		{float64(1 << 53), conversions{"json": "9.007199254740992e+15", "float": float64(1 << 53)}},
 		{9999999999999.99, conversions{"json": "9.99999999999999e+12", "float": 9999999999999.99, "decimal": "9999999999999.99"}},
 		{19999999999999.99, conversions{"json": "1.999999999999999e+13", "float": 19999999999999.99}},
-		{json.Number("1.50"), conversions{"json": "1.50", "text": "1.50", "float": 1.5, "decimal": "1.50"}},
-		{json.Number("3e0"), conversions{"json": "3e0", "text": "3e0", "integer": int64(3), "float": 3.0, "decimal": "3.00"}},
-		{json.Number("1.25e2"), conversions{"json": "1.25e2", "text": "1.25e2", "integer": int64(125), "float": 125.0, "decimal": "125.00"}},
-		{json.Number("-125E-2"), conversions{"json": "-125E-2", "text": "-125E-2", "float": -1.25, "decimal": "-1.25"}},
-		{json.Number("0.1000000000000000055"), conversions{"json": "0.1000000000000000055", "text": "0.1000000000000000055"}},
-		{json.Number("-0"), conversions{"json": "-0", "text": "-0", "integer": int64(0), "float": math.Copysign(0, -1), "decimal": "0.00"}},
+		{json.Number("1.50"), conversions{"digits": "1.50", "json": "1.50", "float": 1.5, "decimal": "1.50"}},
+		{json.Number("3e0"), conversions{"digits": "3", "json": "3e0", "integer": int64(3), "float": 3.0, "decimal": "3.00"}},
+		{json.Number("1.25e2"), conversions{"digits": "125", "json": "1.25e2", "integer": int64(125), "float": 125.0, "decimal": "125.00"}},
+		{json.Number("-125E-2"), conversions{"digits": "-1.25", "json": "-125E-2", "float": -1.25, "decimal": "-1.25"}},
+		{json.Number("0.1000000000000000055"), conversions{"digits": "0.1000000000000000055", "json": "0.1000000000000000055"}},
+		{json.Number("-0"), conversions{"digits": "-0", "json": "-0", "integer": int64(0), "float": math.Copysign(0, -1), "decimal": "0.00"}},
 		{[16]byte{0xab}, conversions{"text": "ab000000-0000-0000-0000-000000000000", "id": "ab000000-0000-0000-0000-000000000000", "bytes": "\xab" + strings.Repeat("\x00", 15)}},
 		{time.Second, conversions{"integer": int64(1_000_000_000), "duration": time.Second}},
 		{parse(noon), conversions{"time": noon, "localtime": noon}},
@@ -335,7 +344,7 @@ func TestConversionsAreExactOrAnError(t *testing.T) {
 		{[]status(nil), conversions{"list": []any{}, "json": `[]`}},
 		{[]string{"\xff"}, conversions{"list": []any{"\xff"}}},
 		{[2]int{1, 2}, conversions{"list": []any{1, 2}, "json": `[1,2]`}},
-		{[]any{nil, uint64(math.MaxUint64), json.Number("1.50"), true, []any{}, 0.5, to("<"), parse(noon), json.RawMessage("[ ]")}, conversions{"list": "any", "json": `[null,18446744073709551615,1.50,true,[],0.5,"\u003c","2026-01-02T12:00:00Z",[ ]]`}},
+		{[]any{nil, uint64(math.MaxUint64), json.Number("1.50"), true, []any{}, 0.5, new("<"), parse(noon), json.RawMessage("[ ]")}, conversions{"list": "any", "json": `[null,18446744073709551615,1.50,true,[],0.5,"\u003c","2026-01-02T12:00:00Z",[ ]]`}},
 		{[]any{[]byte("x")}, conversions{"list": "any"}},
 		{[]any{math.NaN()}, conversions{"list": "any"}},
 		{map[string]any{"b": 1, "a": [16]byte{}}, conversions{"map": map[string]any{"b": 1, "a": [16]byte{}}, "json": `{"a":"00000000-0000-0000-0000-000000000000","b":1}`}},
@@ -359,6 +368,21 @@ func TestConversionsAreExactOrAnError(t *testing.T) {
 			if name != "list" || want != "any" {
 				require.Equal(t, want, got, "%T %v as %s", c.in, c.in, name)
 			}
+		}
+	}
+}
+
+// The longest decimal that a float is exactly, and one of a digit more.
+func TestTheExactDecimalOfAFloatIsThatFloat(t *testing.T) {
+	least := math.SmallestNonzeroFloat64
+	exact := strconv.FormatFloat(least, 'f', 1074, 64)
+	for text, good := range map[string]bool{exact: true, exact + "000": true, exact + "1": false, "0." + strings.Repeat("1", 2000): false} {
+		v, err := value.Of(text)
+		require.NoError(t, err)
+		x, err := v.Float()
+		require.Equal(t, good, err == nil)
+		if good {
+			require.Equal(t, math.Float64bits(least), math.Float64bits(x))
 		}
 	}
 }
