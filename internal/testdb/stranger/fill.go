@@ -62,6 +62,9 @@ func (c *CRM) fill(tb testing.TB) {
 	c.exec(tb, "UPDATE "+contacts+" SET stage = 'won' WHERE score % 20 = 3")
 	c.exec(tb, c.dialect.Bind("DELETE FROM "+contacts+" WHERE id IN (?, ?)"), contactID(people-1), contactID(people-2))
 	if c.postgres() {
+		for _, table := range []string{"crm.users", "crm.activities"} {
+			c.exec(tb, "SELECT setval(pg_get_serial_sequence('"+table+"', 'id'), max(id)) FROM "+table)
+		}
 		c.exec(tb, "ANALYZE")
 	}
 }

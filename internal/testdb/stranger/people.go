@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +26,7 @@ func readPeople(tb testing.TB) []person {
 	if dir == "" {
 		return madeUp()
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "contacts", "fake_name_generator_3000.csv"))
+	data, err := fs.ReadFile(os.DirFS(dir), "contacts/fake_name_generator_3000.csv")
 	if err != nil {
 		tb.Fatalf("stranger: CRMGUARD_TESTDATA: %v", err)
 	}

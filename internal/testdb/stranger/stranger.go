@@ -226,15 +226,20 @@ func (c *CRM) quote(tb testing.TB, name string) string {
 func (c *CRM) SpecialIDs() []string { return specialIDs() }
 
 // Keys reads the whole table's keys as text, sorted, without a cursor: what a
-// walk over the table has to give. Bytes that are no text stand as hexadecimal.
+// walk over the table has to give. Bytes that are no text stand as hexadecimal,
+// times of PostgreSQL in ISO 8601, and an enum of MySQL as its number.
 func (c *CRM) Keys(tb testing.TB, name string) []string {
 	tb.Helper()
 	t := c.Table(tb, name)
 	columns := make([]string, len(t.Key))
 	for i, column := range t.Key {
 		switch {
+		case c.postgres() && column == `"occurred_at"`:
+			columns[i] = "to_jsonb(" + column + ") #>> '{}'"
 		case c.postgres():
 			columns[i] = column + "::text"
+		case c.mysql() && column == "`kind`":
+			columns[i] = column + " + 0"
 		case c.mysql() && t.Path == c.billing+".invoices", c.mysql() && column == "`invoice_id`":
 			columns[i] = "LOWER(HEX(" + column + "))"
 		case c.mysql():
