@@ -94,6 +94,8 @@ func (c Column) cursor(d Dialect) string {
 	switch {
 	case d.Kind == SQLite:
 		return "+" + c.Name // an expression has no declared type that a driver would convert to
+	case c.kind == binary:
+		return c.Name
 	case d.Kind == Postgres && c.kind == temporal:
 		return "to_jsonb(" + c.Name + ") #>> '{}'" // ISO 8601, whatever the session's style
 	case d.Kind == Postgres:
@@ -192,7 +194,7 @@ func (d Dialect) describing(table string) (query string, args []any, err error) 
 func (d Dialect) kindOf(typ string) kind {
 	group := map[Kind]map[string]kind{
 		Postgres: {
-			"text": text, "varchar": text, "name": text, "bpchar": padded, "citext": foldable,
+			"text": text, "varchar": text, "name": text, "bpchar": padded, "citext": foldable, "bytea": binary,
 			"date": temporal, "timestamp": temporal, "timestamptz": temporal,
 			"float4": unordered, "float8": unordered, "money": unordered, "json": unordered, "xml": unordered,
 		},
