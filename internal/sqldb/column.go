@@ -55,7 +55,7 @@ func (d Dialect) Columns(ctx context.Context, q Querier, table string, names ...
 	for i, name := range names {
 		column, ok := there[name]
 		if !ok {
-			return nil, &KeyError{table, "there is no such table, or no column " + name}
+			return nil, &KeyError{table, "there is no such table, this user may not see it, or it has no column " + name}
 		}
 		if column.Name, err = d.Quote(name); err != nil || strings.Contains(name, ".") {
 			return nil, &KeyError{table, "a column has a name that cannot be quoted"}

@@ -53,7 +53,7 @@ func (d Dialect) Keyset(ctx context.Context, q Querier, table string, columns ..
 		return k, nil
 	}
 	if len(columns) == 0 {
-		return Keyset{}, &KeyError{table, "there is no such table, or it has no primary key"}
+		return Keyset{}, &KeyError{table, "there is no such table, this user may not see it, or it has no primary key"}
 	}
 	return Keyset{}, &KeyError{table, "no unique index over " + strings.Join(columns, ", ") + " alone: rows could not be told apart"}
 }
@@ -148,6 +148,7 @@ type uniqueIndex struct {
 	primary    bool
 	columns    []string
 	collations []string
+	down       bool
 	usable     bool
 }
 
@@ -164,15 +165,15 @@ func (d Dialect) uniqueIndexes(ctx context.Context, q Querier, table string) ([]
 	err = each(ctx, q, d.Bind(query), args, func(scan func(...any) error) error {
 		var x uniqueIndex
 		var column, collation sql.NullString
-		if err := scan(&x.name, &x.primary, &column, &collation, &x.usable); err != nil {
+		if err := scan(&x.name, &x.primary, &column, &collation, &x.down, &x.usable); err != nil {
 			return err
 		}
 		if n := len(all); n == 0 || all[n-1].name != x.name {
-			all = append(all, uniqueIndex{name: x.name, primary: x.primary, usable: true})
+			all = append(all, uniqueIndex{name: x.name, primary: x.primary, down: x.down, usable: true})
 		}
 		last := &all[len(all)-1]
 		last.columns, last.collations = append(last.columns, column.String), append(last.collations, collation.String)
-		last.usable = last.usable && x.usable && column.Valid // an expression has no name
+		last.usable = last.usable && x.usable && x.down == last.down && column.Valid // an expression has no name
 		return nil
 	})
 	if err != nil {
@@ -182,8 +183,8 @@ func (d Dialect) uniqueIndexes(ctx context.Context, q Querier, table string) ([]
 }
 
 // askingIndexes lists the columns of unique indexes: name of the index, whether
-// it is the primary key, column, collation that must be stated, and whether a
-// page can be read by it.
+// it is the primary key, column, collation that must be stated, whether it
+// goes downwards, and whether the whole column stands in it.
 func (d Dialect) askingIndexes(table string) (query string, args []any, err error) {
 	quoted, err := d.Quote(table)
 	if err != nil {
@@ -194,7 +195,7 @@ func (d Dialect) askingIndexes(table string) (query string, args []any, err erro
 	case d.Kind == Postgres:
 		return `SELECT i.indexrelid::text, i.indisprimary, a.attname,
 				CASE WHEN i.indcollation[k.n] <> a.attcollation THEN quote_ident(s.nspname) || '.' || quote_ident(c.collname) END,
-				i.indoption[k.n] & 1 = i.indoption[0] & 1
+				i.indoption[k.n] & 1 = 1, true
 			FROM pg_catalog.pg_index i CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS k(n)
 			LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n]
 			LEFT JOIN pg_catalog.pg_collation c ON c.oid = i.indcollation[k.n]
@@ -202,19 +203,19 @@ func (d Dialect) askingIndexes(table string) (query string, args []any, err erro
 			WHERE i.indrelid = to_regclass(?) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
 			ORDER BY i.indisprimary DESC, i.indexrelid, k.n`, []any{quoted}, nil
 	case d.mysql():
-		return `SELECT INDEX_NAME, INDEX_NAME = 'PRIMARY', COLUMN_NAME, NULL, SUB_PART IS NULL AND COALESCE(COLLATION, 'A') = 'A'
+		return `SELECT INDEX_NAME, INDEX_NAME = 'PRIMARY', COLUMN_NAME, NULL, COALESCE(COLLATION = 'D', FALSE), SUB_PART IS NULL
 			FROM information_schema.STATISTICS
 			WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? AND NON_UNIQUE = 0
 			ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX`, []any{schema, name}, nil
 	}
 	// The key of a table with rowids that is one INTEGER is the rowid: no index
 	// is listed for it.
-	return `SELECT name, pk, "column", '"' || replace(coll, '"', '""') || '"', upwards FROM (
-			SELECT l.name, l.origin = 'pk' AS pk, x.name AS "column", x.coll, x."desc" = 0 AS upwards, x.seqno
+	return `SELECT name, pk, "column", '"' || replace(coll, '"', '""') || '"', down, true FROM (
+			SELECT l.name, l.origin = 'pk' AS pk, x.name AS "column", x.coll, x."desc" = 1 AS down, x.seqno
 			FROM pragma_index_list(?1, NULLIF(?2, '')) l, pragma_index_xinfo(l.name, NULLIF(?2, '')) x
 			WHERE l."unique" AND NOT l.partial AND x.key
 			UNION ALL
-			SELECT '', 1, max(c.name), NULL, 1, 0 FROM pragma_table_xinfo(?1, NULLIF(?2, '')) c WHERE c.pk > 0
+			SELECT '', 1, max(c.name), NULL, 0, 0 FROM pragma_table_xinfo(?1, NULLIF(?2, '')) c WHERE c.pk > 0
 			HAVING count(*) = 1 AND upper(max(c.type)) = 'INTEGER' AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1, NULLIF(?2, '')) WHERE origin = 'pk')
 		) ORDER BY pk DESC, name, seqno`, []any{name, schema}, nil
 }
