@@ -26,11 +26,10 @@ const (
 	text                  // compares by a collation
 	foldable              // text of a type that compares without regard to case (citext)
 	padded                // text whose blanks at the end are padding
-	integer               // on MariaDB and MySQL, where text beside a number is a binary64
-	decimal               // the same
+	integer               // a number, which stays one beside a text
+	decimal               // on MySQL, where text beside it would make a binary64 of both
 	ordinal               // an enum of MariaDB and MySQL: ordered by number, named by text
 	temporal              // a date or a time, whose text depends on the session
-	moment                // on MariaDB and MySQL, a time with a date
 	binary                // bytes
 	unordered             // what has no exact text or no order: no key is made of it
 )
@@ -102,7 +101,7 @@ func (c Column) cursor(d Dialect) string {
 		return "CAST(" + c.Name + " AS text)"
 	case c.kind == ordinal:
 		return c.Name + " + 0"
-	case c.kind == temporal, c.kind == moment, c.kind == native, c.kind == decimal:
+	case c.kind == temporal, c.kind == native, c.kind == decimal:
 		return "CONCAT(" + c.Name + ")"
 	}
 	return c.Name
@@ -110,15 +109,8 @@ func (c Column) cursor(d Dialect) string {
 
 // mark is the placeholder that is compared with the column.
 func (c Column) mark(d Dialect) string {
-	if d.mysql() {
-		switch c.kind { //nolint:exhaustive // the others are bare
-		case temporal:
-			return "CAST(? AS DATE)"
-		case moment:
-			return "CAST(? AS DATETIME(6))"
-		case decimal:
-			return "CAST(? AS DECIMAL(65, 30))"
-		}
+	if d.mysql() && c.kind == decimal {
+		return "CAST(? AS DECIMAL(65, 30))"
 	}
 	return "?"
 }
@@ -201,7 +193,7 @@ func (d Dialect) kindOf(typ string) kind {
 		MariaDB: {
 			"char": text, "varchar": text, "tinytext": text, "text": text, "mediumtext": text, "longtext": text,
 			"tinyint": integer, "smallint": integer, "mediumint": integer, "int": integer, "bigint": integer, "year": integer,
-			"decimal": decimal, "enum": ordinal, "date": temporal, "datetime": moment, "timestamp": moment,
+			"decimal": decimal, "enum": ordinal, "date": temporal, "datetime": temporal, "timestamp": temporal,
 			"binary": binary, "varbinary": binary, "tinyblob": binary, "blob": binary, "mediumblob": binary, "longblob": binary,
 			"uuid": native, "inet4": native, "inet6": native,
 		},

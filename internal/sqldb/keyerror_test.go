@@ -40,6 +40,7 @@ func TestATableWithoutAKeyIsRefused(t *testing.T) {
 		refused("no primary key", "odd")
 		refused("no primary key", strings.Replace(contacts, "contacts", "live_contacts", 1))
 		refused("no unique index", contacts, "last_name")
+		refused("no unique index", contacts, "account_id")
 		refused("no unique index", contacts, "id", "last_name")
 		for _, columns := range [][]string{{"a"}, {"c"}, {"a", "b"}} {
 			refused("no unique index", "odd", columns...)

@@ -173,7 +173,7 @@ func (d Dialect) uniqueIndexes(ctx context.Context, q Querier, table string) ([]
 		}
 		last := &all[len(all)-1]
 		last.columns, last.collations = append(last.columns, column.String), append(last.collations, collation.String)
-		last.usable = last.usable && x.usable && x.down == last.down && column.Valid // an expression has no name
+		last.usable = last.usable && x.usable && x.down == last.down
 		return nil
 	})
 	if err != nil {

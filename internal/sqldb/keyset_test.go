@@ -121,6 +121,7 @@ func walkWhileWritten(t *testing.T, c *stranger.CRM, db *sql.DB, d sqldb.Dialect
 		keys := readPage(t, db, k, cursor, limit)
 		for _, key := range keys {
 			seen[keyText(key)]++
+			require.Equal(t, 1, seen[keyText(key)], "%q", keyText(key))
 		}
 		if len(keys) < limit {
 			break
@@ -145,8 +146,7 @@ func walkWhileWritten(t *testing.T, c *stranger.CRM, db *sql.DB, d sqldb.Dialect
 			}
 		}
 	}
-	for key, n := range seen {
-		require.Equal(t, 1, n, "%q", key)
+	for key := range seen {
 		delete(want, key)
 	}
 	left := slices.Sorted(maps.Keys(want))
@@ -221,7 +221,11 @@ func TestAPageOfAStrangersTableUsesTheIndexOfTheKey(t *testing.T) {
 			require.NoError(t, err)
 			first := readPage(t, c.DB, k, nil, 20)
 			query, args := k.Page(sqldb.Page{After: first[len(first)-1], Limit: 10})
-			requireIndex(t, d, planOf(t, c.DB, d, query, args), table.Name)
+			plan := planOf(t, c.DB, d, query, args)
+			requireIndex(t, d, plan, table.Name)
+			if d.Kind == sqldb.SQLite && len(k.Columns) > 1 {
+				require.Contains(t, plan, ")>(", "%s: the place is found by the whole key, or each page begins where its first column does", table.Name)
+			}
 			condition, args := k.Equal(first[0])
 			requireIndex(t, d, planOf(t, c.DB, d, d.Bind("SELECT 1 FROM "+k.Table+" WHERE "+condition), args), table.Name+" =")
 		}
