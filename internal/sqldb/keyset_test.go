@@ -234,11 +234,11 @@ func TestAPageOfAStrangersTableUsesTheIndexOfTheKey(t *testing.T) {
 
 func requireIndex(t *testing.T, d sqldb.Dialect, plan, what string) {
 	t.Helper()
-	switch {
-	case d.Kind == sqldb.Postgres:
+	switch d.Kind {
+	case sqldb.Postgres:
 		require.Contains(t, plan, "Index Cond:", "%s\n%s", what, plan)
 		require.NotContains(t, plan, "Sort  (cost", "%s\n%s", what, plan)
-	case d.Kind == sqldb.SQLite:
+	case sqldb.SQLite:
 		require.Contains(t, plan, "SEARCH", "%s\n%s", what, plan)
 		require.NotContains(t, plan, "TEMP B-TREE", "%s\n%s", what, plan)
 	default:
