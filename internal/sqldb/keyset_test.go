@@ -115,7 +115,7 @@ func walkWhileWritten(t *testing.T, c *stranger.CRM, db *sql.DB, d sqldb.Dialect
 		require.NoError(t, err)
 	}
 	seen, inserted := map[string]int{}, 0
-	limit := max(5, table.Rows/25)
+	limit := max(5, table.Rows/15)
 	var cursor []any
 	for {
 		keys := readPage(t, db, k, cursor, limit)
@@ -127,9 +127,11 @@ func walkWhileWritten(t *testing.T, c *stranger.CRM, db *sql.DB, d sqldb.Dialect
 			break
 		}
 		cursor = keys[len(keys)-1]
+		meanwhile, err := c.DB.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
 		if somebody.row != nil && inserted < 60 {
 			for range 3 {
-				_, err := c.DB.ExecContext(t.Context(), d.Bind("INSERT INTO "+table.SQL+" ("+strings.Join(columns, ", ")+") VALUES ("+sqldb.Marks(len(columns))+")"), somebody.row(inserted)...)
+				_, err := meanwhile.ExecContext(t.Context(), d.Bind("INSERT INTO "+table.SQL+" ("+strings.Join(columns, ", ")+") VALUES ("+sqldb.Marks(len(columns))+")"), somebody.row(inserted)...)
 				require.NoError(t, err)
 				inserted++
 			}
@@ -137,7 +139,7 @@ func walkWhileWritten(t *testing.T, c *stranger.CRM, db *sql.DB, d sqldb.Dialect
 		if !keptBy[table.Name] { // the row of the cursor itself, and one that is still to come
 			for _, gone := range append(readPage(t, db, k, cursor, 2)[1:], cursor) {
 				condition, args := k.Equal(gone)
-				result, err := c.DB.ExecContext(t.Context(), d.Bind("DELETE FROM "+k.Table+" WHERE "+condition), args...)
+				result, err := meanwhile.ExecContext(t.Context(), d.Bind("DELETE FROM "+k.Table+" WHERE "+condition), args...)
 				require.NoError(t, err)
 				n, err := result.RowsAffected()
 				require.NoError(t, err)
@@ -145,6 +147,7 @@ func walkWhileWritten(t *testing.T, c *stranger.CRM, db *sql.DB, d sqldb.Dialect
 				delete(want, keyText(gone))
 			}
 		}
+		require.NoError(t, meanwhile.Commit())
 	}
 	for key := range seen {
 		delete(want, key)
