@@ -63,6 +63,7 @@ var roomLines = map[string]string{
 	"internal/sqldb":               "",
 	"internal/sqlschema":           "",
 	"internal/testdb":              "",
+	"internal/testdb/stranger":     "internal/sqldb internal/testdb",
 	"internal/value":               "",
 
 	"examples/crm":                     "public internal/durable",
@@ -71,7 +72,7 @@ var roomLines = map[string]string{
 }
 
 // forTests are the rooms that only tests may import; they may print.
-var forTests = []string{"internal/testdb", "internal/killtest", "internal/durable/durabletest"}
+var forTests = []string{"internal/testdb", "internal/testdb/stranger", "internal/killtest", "internal/durable/durabletest"}
 
 // line is what the line of a folder permits.
 func line(dir string) []string { return strings.Fields(roomLines[dir]) }

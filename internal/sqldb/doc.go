@@ -18,6 +18,20 @@
 // and MySQL, whose utf8mb4_bin takes 'a' and 'a ' for one. The collation is
 // part of the column, so the statements are the same everywhere.
 //
+// # Tables of others
+//
+// A table that the application made is read by a [Keyset]: a unique key that the
+// database itself names, with the types and the order of its index. Pages come in
+// that order, so that none is sorted, the cursor goes back to the database in a
+// form that loses nothing in any driver or session, and [Dialect.Equal] compares a
+// value byte for byte behind the comparison that uses the index. Where rows have
+// no such key, it is a [KeyError], never a page that leaves rows out.
+//
+// Not known: a time in TIMESTAMP of MariaDB and MySQL as part of a key, in the hour
+// that a session's time zone has twice; a collation of SQLite that the application
+// defined itself; on MySQL, where a DECIMAL is the key, an exactness that was shown
+// on MariaDB only.
+//
 // # What it does not
 //
 // It does not hide the database: whoever needs a statement writes it, in the
