@@ -139,7 +139,7 @@ func (x *execution) intend(ctx context.Context) error {
 		return err
 	}
 	return x.d.inTx(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan SET state = ?, changed = ? WHERE id = ? AND state = ?`,
+		result, err := tx.ExecContext(ctx, x.d.db.Bind(`UPDATE crmguard_privacy_plan SET state = ?, changed = ? WHERE id = ? AND state = ?`),
 			stateRunning, x.d.now().UnixMicro(), x.plan.ID, stateApproved)
 		if err != nil {
 			return mute("storing the plan's state", err)
@@ -322,6 +322,9 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 		x.row.erased = sql.NullInt64{Int64: x.d.now().UnixMicro(), Valid: true}
 	}
 	err := x.d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := x.d.lockMark(ctx, tx); err != nil {
+			return err
+		}
 		if err := x.d.setErased(ctx, tx, x.plan.ID, x.row.erased); err != nil {
 			return err
 		}
@@ -420,6 +423,9 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 		return Outcome{}, err
 	}
 	err = x.d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := x.d.lockMark(ctx, tx); err != nil {
+			return err
+		}
 		for _, id := range others {
 			err := cmp.Or(x.d.setErased(ctx, tx, id, x.row.erased), x.d.scrub(ctx, tx, id, stateCancelled, nil, nil))
 			if err != nil {

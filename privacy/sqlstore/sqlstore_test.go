@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/privacytest"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
@@ -57,12 +59,28 @@ func dataMap() *privacy.Map {
 func openDB(t *testing.T) *sql.DB {
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "x.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(50)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)")
 	require.NoError(t, err)
-	db.SetMaxOpenConns(1)
 	t.Cleanup(func() { _ = db.Close() })
-	_, err = db.ExecContext(t.Context(), ddl)
-	require.NoError(t, err)
+	return filled(t, db)
+}
+
+// filled gives a database the tables of ddl and of the library. Nothing may
+// need a second connection.
+func filled(t *testing.T, db *sql.DB) *sql.DB {
+	db.SetMaxOpenConns(1)
+	exec(t, db, ddl)
 	require.NoError(t, privacy.Install(t.Context(), db))
 	return db
+}
+
+// each runs f on each of the four databases, with the tables of ddl.
+func each(t *testing.T, f func(t *testing.T, db *sql.DB, name testdb.Name)) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		if d.Name == testdb.SQLite {
+			f(t, openDB(t), d.Name)
+			return
+		}
+		f(t, filled(t, d.Open(t)), d.Name)
+	})
 }
 
 func redact(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
@@ -75,14 +93,38 @@ func open(t *testing.T, db *sql.DB, m *privacy.Map) *sqlstore.Store {
 	return s
 }
 
-func exec(t *testing.T, db *sql.DB, query string, args ...any) {
-	_, err := db.ExecContext(t.Context(), query, args...)
+// exec runs statements as SQLite has them; of the types of columns it writes
+// what applications use on the other databases.
+func exec(t *testing.T, db *sql.DB, text string, args ...any) {
+	d, err := sqldb.Ask(t.Context(), db)
 	require.NoError(t, err)
+	for query := range strings.SplitSeq(text, ";") {
+		if query = strings.TrimSpace(query); query == "" {
+			continue
+		}
+		if strings.HasPrefix(query, "CREATE TABLE") {
+			query = typed(d.Kind, query)
+		}
+		_, err := db.ExecContext(t.Context(), d.Bind(query), args...)
+		require.NoError(t, err, query)
+	}
+}
+
+func typed(kind sqldb.Kind, query string) string {
+	switch kind {
+	case sqldb.Postgres:
+		return strings.NewReplacer(" STRICT", "", " INTEGER", " bigint", " BLOB", " bytea", " TEXT", " text").Replace(query)
+	case sqldb.MariaDB:
+		return strings.NewReplacer(" STRICT", "", " INTEGER", " BIGINT", " BLOB", " LONGBLOB", " TEXT", " VARCHAR(255)").Replace(query)
+	}
+	return query
 }
 
 func count(t *testing.T, db *sql.DB, query string, args ...any) int {
+	d, err := sqldb.Ask(t.Context(), db)
+	require.NoError(t, err)
 	var n int
-	require.NoError(t, db.QueryRowContext(t.Context(), query, args...).Scan(&n))
+	require.NoError(t, db.QueryRowContext(t.Context(), d.Bind(query), args...).Scan(&n))
 	return n
 }
 
@@ -90,7 +132,7 @@ func plant(db *sql.DB) func(t *testing.T, tenant, person string) {
 	n := 0
 	return func(t *testing.T, tenant, person string) {
 		n++
-		exec(t, db, `INSERT INTO people VALUES (?, ?, ?, 'Ann', 'met Ann', x'01', 5)`, tenant, "a/b%"+uuid.NewString(), person)
+		exec(t, db, `INSERT INTO people VALUES (?, ?, ?, 'Ann', 'met Ann', ?, 5)`, tenant, "a/b%"+uuid.NewString(), person, []byte{1})
 		exec(t, db, `INSERT INTO cases VALUES (?, ?, ?, '2026-01-02T03:04:05Z')`, n, tenant, person)
 		exec(t, db, `INSERT INTO steps VALUES (?, ?, 'called')`, n, n)
 		exec(t, db, `INSERT INTO marks VALUES (?, ?)`, n, n)
@@ -109,24 +151,29 @@ func of(rows []privacy.Row, table string) privacy.Row {
 	return privacy.Row{}
 }
 
+// The same judge passes on every database, through every driver.
 func TestJudge(t *testing.T) {
-	t.Run("tenants", func(t *testing.T) {
-		privacytest.Run(t, func(t *testing.T) privacytest.Fixture {
-			db := openDB(t)
-			return privacytest.Fixture{Store: open(t, db, dataMap()), Tenants: [2]string{"t1", "t2"}, Plant: plant(db)}
-		})
-	})
 	one := dataMap()
 	for i := range one.Tables {
 		one.Tables[i].Tenant = ""
 	}
 	one.Tenant = "t1"
-	t.Run("one tenant", func(t *testing.T) {
-		privacytest.Run(t, func(t *testing.T) privacytest.Fixture {
-			db := openDB(t)
-			return privacytest.Fixture{Store: open(t, db, one), Tenants: [2]string{"t1"}, Plant: plant(db)}
-		})
-	})
+	for _, name := range testdb.Names() {
+		for i, driver := range name.Drivers() {
+			t.Run(string(name)+"/"+driver, func(t *testing.T) {
+				judge := func(t *testing.T, m *privacy.Map, tenants [2]string) {
+					privacytest.Run(t, func(t *testing.T) privacytest.Fixture {
+						db := filled(t, testdb.New(t, name).OpenWith(t, driver))
+						return privacytest.Fixture{Store: open(t, db, m), Tenants: tenants, Plant: plant(db)}
+					})
+				}
+				t.Run("tenants", func(t *testing.T) { judge(t, dataMap(), [2]string{"t1", "t2"}) })
+				if i == 0 {
+					t.Run("one tenant", func(t *testing.T) { judge(t, one, [2]string{"t1"}) })
+				}
+			})
+		}
+	}
 }
 
 func TestRowsThatStay(t *testing.T) {
