@@ -79,6 +79,33 @@ func (d *Desk) settle(ctx context.Context, tx Tx, c *chain, plan string) error {
 	return nil
 }
 
+// catchUp settles again where the ledger has grown since it was read: an
+// erasure that began later and has ended already found this one unfinished. The
+// ledger is not read inside the transaction, because its keys and anchors may
+// want a connection.
+func (x *execution) catchUp(ctx context.Context) error {
+	for {
+		m, _, err := x.d.loadMark(ctx)
+		if err != nil {
+			return err
+		}
+		c, err := x.d.cfg.Ledger.read(ctx, m.named())
+		if err != nil || c.head().N <= x.chain.head().N {
+			return err
+		}
+		x.chain = c
+		err = x.d.inTx(ctx, func(tx *sql.Tx) error {
+			if err := x.d.lockMark(ctx, tx); err != nil {
+				return err
+			}
+			return x.d.settle(ctx, tx, c, x.plan.ID)
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // behind reports entries after the mark that this database knows nothing of:
 // it was restored, and erasing on would hide that. What it began itself and
 // has not finished yet is no such sign: the mark stays before that.
