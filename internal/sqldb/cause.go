@@ -51,7 +51,7 @@ func causeOfPostgres(code string, err error) string {
 	text := "SQLSTATE " + code
 	// Classes whose messages name objects and rights; those of data exceptions
 	// and constraints quote values.
-	if spoken := []string{"08", "25", "28", "3D", "3F", "42", "53", "55", "57"}; slices.Contains(spoken, code[:min(2, len(code))]) && textOf(fields, "Where") == "" {
+	if spoken := []string{"08", "0A", "25", "28", "3D", "3F", "42", "53", "55", "57"}; slices.Contains(spoken, code[:min(2, len(code))]) && textOf(fields, "Where") == "" {
 		if message := textOf(fields, "Message"); message != "" {
 			return text + ": " + message
 		}

@@ -25,7 +25,7 @@ const (
 // A column is what the catalog says of one.
 type column struct {
 	kind      kind
-	cast      string // PostgreSQL: the type to compare text with, as it is written in this search path
+	cast      string // PostgreSQL: the type to compare text with, as it is written in this search path; MariaDB: a character set that lacks some characters
 	collation string
 	day       bool // a date without a time of day
 	instant   bool // MariaDB's TIMESTAMP, which is written in the time zone of the session
@@ -195,7 +195,7 @@ func postgresColumn(base, written, collation string) column {
 func mysqlRelation(ctx context.Context, db *sqldb.DB, table string) (r relation, err error) {
 	schema, name := splitName(table)
 	rows, err := db.QueryContext(ctx, `SELECT LOWER(CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME)), t.TABLE_TYPE, COALESCE(e.TRANSACTIONS, 'NO'),
-			LOWER(c.COLUMN_NAME), LOWER(c.DATA_TYPE), COALESCE(c.COLLATION_NAME, '')
+			LOWER(c.COLUMN_NAME), LOWER(c.DATA_TYPE), COALESCE(c.CHARACTER_SET_NAME, ''), COALESCE(c.COLLATION_NAME, '')
 		FROM information_schema.TABLES t
 		JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
 		LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
@@ -206,8 +206,8 @@ func mysqlRelation(ctx context.Context, db *sqldb.DB, table string) (r relation,
 	defer func() { _ = rows.Close() }() // Err has said what there is to say
 	r.columns = map[string]column{}
 	for rows.Next() {
-		var tableType, transactions, name, dataType, collation string
-		if err := rows.Scan(&r.id, &tableType, &transactions, &name, &dataType, &collation); err != nil {
+		var tableType, transactions, name, dataType, charset, collation string
+		if err := rows.Scan(&r.id, &tableType, &transactions, &name, &dataType, &charset, &collation); err != nil {
 			return r, err
 		}
 		switch {
@@ -218,15 +218,18 @@ func mysqlRelation(ctx context.Context, db *sqldb.DB, table string) (r relation,
 		case transactions != "YES":
 			r.refused = "its engine has no transactions, so that half an erasure could stay: convert it to InnoDB"
 		}
-		r.columns[name] = mysqlColumn(dataType, collation)
+		r.columns[name] = mysqlColumn(dataType, charset, collation)
 	}
 	return r, rows.Err()
 }
 
-func mysqlColumn(dataType, collation string) column {
+func mysqlColumn(dataType, charset, collation string) column {
+	if charset == "utf8mb4" {
+		charset = ""
+	}
 	switch dataType {
 	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set":
-		return column{kind: textual, collation: collation}
+		return column{kind: textual, cast: charset, collation: collation}
 	case "tinyint", "smallint", "mediumint", "int", "bigint":
 		return column{kind: integral}
 	case "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob":

@@ -85,10 +85,13 @@ func (f field) bytes() string {
 // what bytes is compared with.
 func (f field) mark() string {
 	cast := map[kind]string{textual: f.cast, integral: "bigint", identity: "uuid", binary: "bytea", other: "text"}[f.kind]
-	if f.on != sqldb.Postgres {
-		return "?"
+	switch {
+	case f.on == sqldb.Postgres:
+		return "CAST(? AS " + cast + ")"
+	case f.kind == textual && cast != "": // a character that it lacks becomes another, and then the bytes differ
+		return "CONVERT(? USING " + cast + ")"
 	}
-	return "CAST(? AS " + cast + ")"
+	return "?"
 }
 
 func (f field) byteMark() string {
