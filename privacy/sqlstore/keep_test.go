@@ -35,6 +35,8 @@ func lawMap() *privacy.Map {
 const lawDDL = `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT); CREATE TABLE accounts (id TEXT PRIMARY KEY);
 CREATE INDEX contacts_person ON contacts (person);`
 
+var lawTables = []string{"contacts", "accounts", "invoices", "deals", "plans"}
+
 const lawRest = `; CREATE TABLE deals (id TEXT PRIMARY KEY, person TEXT, contact TEXT); CREATE TABLE plans (id TEXT PRIMARY KEY, contact TEXT)`
 
 // A schema that deletes what the map keeps is refused at the start, before any
@@ -50,7 +52,7 @@ func TestACascadeIntoWhatIsKeptIsRefused(t *testing.T) {
 		return `CREATE TABLE plans (id TEXT PRIMARY KEY, contact TEXT ` + contact + `);`
 	}
 	const cascade = ` ON DELETE CASCADE`
-	for name, c := range map[string]struct {
+	cases := map[string]struct {
 		ddl, deleted, kept, finding string
 	}{
 		"direct":        {invoices(`REFERENCES contacts(id)`+cascade, ``) + deals(``) + plans(``), "contacts", "invoices", "cascade into kept invoices.contact"},
@@ -63,12 +65,14 @@ func TestACascadeIntoWhatIsKeptIsRefused(t *testing.T) {
 		},
 		"set null":     {ddl: invoices(`REFERENCES contacts(id) ON DELETE SET NULL`, `REFERENCES invoices(id)`) + deals(`REFERENCES contacts(id) ON UPDATE CASCADE`) + plans(``)},
 		"not personal": {ddl: invoices(`REFERENCES accounts(id)`+cascade, ``) + deals(``) + plans(`REFERENCES contacts(id)`+cascade)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, db *sql.DB, database testdb.Name) {
+	}
+	each(t, func(t *testing.T, db *sql.DB, database testdb.Name) {
+		for name, c := range cases {
+			t.Run(name, func(t *testing.T) {
 				if name == "in other case" && database == testdb.MariaDB {
 					return // there it is another table
 				}
+				drop(t, db, lawTables...)
 				if database == testdb.SQLite { // it counts whether they are enforced on this connection or not
 					exec(t, db, `PRAGMA foreign_keys=OFF`)
 				}
@@ -93,8 +97,8 @@ func TestACascadeIntoWhatIsKeptIsRefused(t *testing.T) {
 				require.ErrorContains(t, err, c.kept)
 				require.Contains(t, text, c.finding, name)
 			})
-		})
-	}
+		}
+	})
 }
 
 // A foreign key that takes from kept rows whom they are about, or what the
@@ -102,15 +106,16 @@ func TestACascadeIntoWhatIsKeptIsRefused(t *testing.T) {
 // them when the obligation ends.
 func TestAKeptRowIsNotEmptiedByTheDatabase(t *testing.T) {
 	table := `CREATE TABLE invoices (id TEXT PRIMARY KEY, person TEXT%s, street TEXT%s, issued INTEGER, contact TEXT%s, parent TEXT)`
-	for _, action := range []string{"SET NULL", "set default"} {
-		key := ` REFERENCES contacts(id) ON DELETE ` + action
-		for column, ddl := range map[string]string{
-			"person":  fmt.Sprintf(table, key, "", ""),
-			"street":  fmt.Sprintf(table, "", key, ""),
-			"contact": fmt.Sprintf(table, "", "", key),
-		} {
-			t.Run(action+" "+column, func(t *testing.T) {
-				each(t, func(t *testing.T, db *sql.DB, database testdb.Name) {
+	each(t, func(t *testing.T, db *sql.DB, database testdb.Name) {
+		for _, action := range []string{"SET NULL", "set default"} {
+			key := ` REFERENCES contacts(id) ON DELETE ` + action
+			for column, ddl := range map[string]string{
+				"person":  fmt.Sprintf(table, key, "", ""),
+				"street":  fmt.Sprintf(table, "", key, ""),
+				"contact": fmt.Sprintf(table, "", "", key),
+			} {
+				t.Run(action+" "+column, func(t *testing.T) {
+					drop(t, db, lawTables...)
 					if database == testdb.MariaDB && action != "SET NULL" {
 						return // InnoDB refuses such a key
 					}
@@ -130,9 +135,9 @@ func TestAKeptRowIsNotEmptiedByTheDatabase(t *testing.T) {
 					require.ErrorContains(t, err, "empty column "+column)
 					require.Contains(t, findings, finding)
 				})
-			})
+			}
 		}
-	}
+	})
 }
 
 // What came into the schema after the start is found in the transaction, and
@@ -201,7 +206,7 @@ func TestAKeyThatIsNoneReachesNobodyElse(t *testing.T) {
 // A cascade that goes from one person's row to another's takes the erasure
 // back; one that stays with the person does not.
 func TestACascadeReachesNobodyElse(t *testing.T) {
-	for name, c := range map[string]struct{ ddl, rows, lost string }{
+	cases := map[string]struct{ ddl, rows, lost string }{
 		"itself": {
 			`CREATE TABLE staff (id TEXT PRIMARY KEY, person TEXT, boss TEXT REFERENCES staff(id) ON DELETE CASCADE)`,
 			`INSERT INTO staff VALUES ('1', 'p1', NULL), ('2', 'p1', '1'), ('3', 'p2', '2')`, "staff",
@@ -218,9 +223,11 @@ func TestACascadeReachesNobodyElse(t *testing.T) {
 			`CREATE TABLE staff (id TEXT PRIMARY KEY, person TEXT, boss TEXT REFERENCES staff(id) ON DELETE CASCADE)`,
 			`INSERT INTO staff VALUES ('1', 'p1', NULL), ('2', 'p1', '1'), ('3', 'p2', NULL)`, "",
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, db *sql.DB, database testdb.Name) {
+	}
+	each(t, func(t *testing.T, db *sql.DB, database testdb.Name) {
+		for name, c := range cases {
+			t.Run(name, func(t *testing.T) {
+				drop(t, db, "staff", "teams", "members")
 				if name == "over a table outside" && database != testdb.SQLite {
 					return // a circle that others cannot write in this way
 				}
@@ -245,6 +252,6 @@ func TestACascadeReachesNobodyElse(t *testing.T) {
 				require.Equal(t, c.lost, lost.Table, name)
 				require.Equal(t, before, count(t, db, `SELECT COUNT(*) FROM staff`), name)
 			})
-		})
-	}
+		}
+	})
 }
