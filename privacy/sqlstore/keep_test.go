@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"strings"
@@ -253,5 +254,44 @@ func TestACascadeReachesNobodyElse(t *testing.T) {
 				require.Equal(t, before, count(t, db, `SELECT COUNT(*) FROM staff`), name)
 			})
 		}
+	})
+}
+
+// What others write meanwhile does not hide that somebody's row is gone.
+func TestALossIsNotHiddenByAnInsertion(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		if d.Name == testdb.SQLite {
+			return // its writers are serial
+		}
+		db, other := filled(t, d.Open(t)), d.Open(t)
+		exec(t, db, `CREATE TABLE staff (id TEXT PRIMARY KEY, person TEXT, boss TEXT REFERENCES staff(id) ON DELETE CASCADE)`)
+		exec(t, db, `INSERT INTO staff VALUES ('1', 'p1', NULL), ('3', 'p2', '1')`)
+		if d.Name == testdb.MariaDB {
+			other.SetMaxOpenConns(1)
+			exec(t, other, `SET SESSION innodb_lock_wait_timeout = 1`)
+		}
+		exec(t, db, `INSERT INTO meetings VALUES ('m1', 't1', 'text'); INSERT INTO meeting_people VALUES ('m1', 'p1'), ('m1', 'p2')`)
+		s, err := sqlstore.Open(t.Context(), sqlstore.Config{
+			DB: db,
+			Map: &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
+				{Name: "staff", Key: []string{"id"}, Person: "person", Erase: privacy.Delete, Columns: []privacy.Column{{Name: "boss"}}},
+				{Name: "meetings", Key: []string{"id"}, Erase: privacy.Delete, Joint: &privacy.Joint{Table: "meeting_people", Record: "meeting", Person: "person"}},
+			}},
+			Redact: func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
+				return sqlstore.Redaction{Apply: func(ctx context.Context, _ privacy.Tx) error {
+					_, err := other.ExecContext(ctx, `INSERT INTO staff VALUES ('9', 'p9', NULL)`)
+					if d.Name == testdb.MariaDB && err != nil {
+						require.ErrorContains(t, err, "Lock wait timeout") // it waits for the erasure
+						err = nil
+					}
+					return err
+				}}, nil
+			},
+		})
+		require.NoError(t, err)
+		var lost *sqlstore.LostError
+		require.ErrorAs(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}), &lost)
+		require.Equal(t, "staff", lost.Table)
+		require.Equal(t, 2, count(t, db, `SELECT COUNT(*) FROM staff WHERE person <> 'p9'`))
 	})
 }
