@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
@@ -41,6 +42,7 @@ func TestTheWholeJobOnEveryDatabase(t *testing.T) {
 		backup := s.snapshot()
 		o := s.erase(ann)
 		require.NotEmpty(t, o.Certificate)
+		require.Equal(t, s.on.Kind != sqldb.SQLite, strings.Contains(strings.Join(o.NotCovered, "\n"), "server keeps of deleted rows"))
 		gone := func() {
 			t.Helper()
 			require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann))

@@ -116,6 +116,7 @@ func (f field) value(id string) (v any, ok bool) {
 		return id, err == nil && u.String() == id
 	case binary:
 		return []byte(id), true
+	case dynamic, textual, other:
 	}
 	return id, utf8.ValidString(id) && !strings.ContainsRune(id, 0)
 }

@@ -121,8 +121,9 @@ func typed(kind sqldb.Kind, query string) string {
 	switch kind {
 	case sqldb.Postgres:
 		return strings.NewReplacer(" STRICT", "", " INTEGER", " bigint", " BLOB", " bytea", " TEXT", " text").Replace(query)
-	case sqldb.MariaDB:
+	case sqldb.MariaDB, sqldb.MySQL:
 		return strings.NewReplacer(" STRICT", "", " INTEGER", " BIGINT", " BLOB", " LONGBLOB", " TEXT", " VARCHAR(255)").Replace(query)
+	case sqldb.SQLite:
 	}
 	return query
 }
