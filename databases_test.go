@@ -53,9 +53,9 @@ func proofs() map[string]map[string]proof {
 		"encryption": encryptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL,
 		"backup": backupOfSQLite, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}, "PostgreSQL": {
-		"accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL,
+		"accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}, "MariaDB": {
-		"accesscontrol": accesscontrolOnSQL, "integrity": integrityOnSQL,
+		"accesscontrol": accesscontrolOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}}
 }
 

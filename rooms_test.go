@@ -48,9 +48,9 @@ var roomLines = map[string]string{
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/ids internal/sqlschema internal/value",
+	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/ids internal/sqldb internal/value",
 	"privacy/privacytest": "privacy",
-	"privacy/sqlstore":    "privacy",
+	"privacy/sqlstore":    "privacy internal/sqldb",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",
@@ -61,7 +61,6 @@ var roomLines = map[string]string{
 	"internal/ids":                 "",
 	"internal/killtest":            "",
 	"internal/sqldb":               "",
-	"internal/sqlschema":           "",
 	"internal/testdb":              "",
 	"internal/testdb/stranger":     "internal/sqldb internal/testdb",
 	"internal/value":               "",

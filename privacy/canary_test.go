@@ -134,7 +134,7 @@ func TestConfig(t *testing.T) {
 	_, err = privacy.Open(t.Context(), good)
 	var old *privacy.ErrSchema
 	require.ErrorAs(t, err, &old)
-	require.Equal(t, 2, old.Want)
+	require.Equal(t, 1, old.Want)
 }
 
 func TestIDs(t *testing.T) {
@@ -159,7 +159,7 @@ func TestObservationsAndMigrations(t *testing.T) {
 	s.reopen()
 	s.erase(s.contact("ann@a.example"))
 	require.True(t, seen["privacy.planned"] && seen["privacy.erased"])
-	f, err := privacy.Migrations().Open("0001_privacy.sql")
+	f, err := privacy.Migrations().Open("sqlite/20261126300001_crmguard_privacy_1.up.sql")
 	require.NoError(t, err)
 	text, err := io.ReadAll(f)
 	require.NoError(t, err)

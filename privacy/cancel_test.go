@@ -13,7 +13,7 @@ import (
 // state is what the plan table says.
 func (s *system) state(plan string) string {
 	var state string
-	require.NoError(s.t, s.db.QueryRowContext(s.t.Context(), `SELECT state FROM crmguard_privacy_plan WHERE id = ?`, plan).Scan(&state))
+	require.NoError(s.t, s.db.QueryRowContext(s.t.Context(), s.on.Bind(`SELECT state FROM crmguard_privacy_plan WHERE id = ?`), plan).Scan(&state))
 	return state
 }
 

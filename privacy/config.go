@@ -12,7 +12,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/crmguard/crmguard/internal/sqlschema"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Config ties the desk to the application. Everything marked required is
@@ -21,7 +21,8 @@ type Config struct {
 	// Map is the data map. Required.
 	Map *Map
 	// DB is the application's database, which holds the desk's tables: plans
-	// and the high-water mark. Required.
+	// and the high-water mark. SQLite, PostgreSQL, MariaDB or MySQL, through any
+	// driver. Required.
 	DB *sql.DB
 	// Ledger is the erasure ledger, kept outside of what backups of DB cover. Required.
 	Ledger *Ledger
@@ -31,6 +32,8 @@ type Config struct {
 	// Sign signs certificates; an Ed25519 key (a KMS fits). Required.
 	Sign crypto.Signer
 	// Record writes an audit event in the desk's transaction; nil: no trail.
+	// Where the database ends a transaction for the sake of another one, it is
+	// called again in the next.
 	// Its attributes are id (a fresh UUIDv7, which the certificate names), object
 	// ("plan/<id>"), reason, outcome, digest (of a certificate or an export, or
 	// the ledger's head) and count; never the person.
@@ -78,29 +81,32 @@ func (c Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("privacy.Con
 // LogValue is the type only.
 func (c Config) LogValue() slog.Value { return slog.StringValue("privacy.Config") }
 
-// ErrSchema says that the desk's tables are older than this library needs.
-type ErrSchema = sqlschema.VersionError //nolint:errname // one name in all packages
+// ErrSchema says that the desk's tables are older than this library needs:
+// call Install, or apply Migrations.
+type ErrSchema = sqldb.SchemaError //nolint:errname // every storing package calls it so
 
 // ErrConfig is wrapped by every refusal of [Open].
 var ErrConfig = errors.New("privacy: configuration")
 
-//go:embed migrations/*.sql
+//go:embed migrations
 var migrations embed.FS
 
-// Migrations are the numbered SQL files of the desk's tables, for those who
-// apply migrations with a tool of their own.
+// Migrations returns the numbered migrations of the desk's tables, in the
+// folders sqlite, postgres and mysql (MariaDB's, too), for goose,
+// golang-migrate, psql or mysql.
 func Migrations() fs.FS {
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return migrations
+		return migrations // cannot be: the folder is embedded
 	}
 	return sub
 }
 
-func schema() sqlschema.Set { return sqlschema.Set{Package: "privacy", Migrations: Migrations()} }
+func schema() sqldb.Schema { return sqldb.Schema{Package: "privacy", Migrations: Migrations()} }
 
 // Install creates the desk's tables in the application's database, or brings
-// them up to date. It may be called at every start. SQLite only.
+// them up to date. It may be called at every start, by any number of processes
+// at once.
 func Install(ctx context.Context, db *sql.DB) error { return schema().Install(ctx, db) }
 
 func (c *Config) validate() error {

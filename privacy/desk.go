@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/ids"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Desk is where requests of persons are answered: find, export, erase, and
@@ -21,6 +22,7 @@ import (
 // processes too.
 type Desk struct {
 	cfg       Config
+	db        *sqldb.DB
 	sign      func() crypto.Signer // behind a func, where formatting a Desk does not reach it
 	executing sync.Mutex           // one Execute or Replay at a time in this process
 }
@@ -32,8 +34,9 @@ var (
 	ErrPrincipal = errors.New("privacy: a principal has no white space around it and no control or invisible characters: hand in the id of the signed-in account, not what someone typed")
 )
 
-// StoreError says which store failed at what. Its text leaves the cause out,
-// because database drivers quote values; Unwrap gives it.
+// StoreError says which store failed at what. Of the cause its text repeats
+// what a database says of tables, constraints and rights; the rest it leaves
+// out, because drivers quote values. Unwrap gives the cause.
 type StoreError struct {
 	Store string
 	Op    string // find, export, erase, left, missing, flush, people
@@ -48,19 +51,27 @@ func (e *StoreError) Error() string {
 	case errors.Is(e.Err, context.Canceled), errors.Is(e.Err, context.DeadlineExceeded):
 		return "privacy: store " + e.Store + ": " + e.Op + ": stopped"
 	}
-	return "privacy: store " + e.Store + ": " + e.Op + " failed"
+	return failed("privacy: store "+e.Store+": "+e.Op, e.Err)
+}
+
+func failed(what string, err error) string {
+	if cause := sqldb.Cause(err); cause != "" {
+		return what + " failed: " + cause
+	}
+	return what + " failed"
 }
 
 // Unwrap returns the store's own error.
 func (e *StoreError) Unwrap() error { return e.Err }
 
-// stateError is a failure of the desk's own tables or hand-ins, likewise mute.
+// stateError is a failure of the desk's own tables or hand-ins, likewise
+// without values.
 type stateError struct {
 	op  string
 	err error
 }
 
-func (e *stateError) Error() string { return "privacy: " + e.op + " failed" }
+func (e *stateError) Error() string { return failed("privacy: "+e.op, e.err) }
 func (e *stateError) Unwrap() error { return e.err }
 
 func mute(op string, err error) error {
@@ -76,13 +87,17 @@ func Open(ctx context.Context, cfg Config) (*Desk, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if err := schema().Check(ctx, cfg.DB); err != nil {
+	db, err := sqldb.Open(ctx, cfg.DB)
+	if err != nil {
+		return nil, fmt.Errorf("privacy: %w", err)
+	}
+	if err := schema().Check(ctx, db); err != nil {
 		return nil, err
 	}
 	cfg.Stores = slices.Clone(cfg.Stores)
 	key := cfg.Sign
 	cfg.Sign = nil
-	return &Desk{cfg: cfg, sign: func() crypto.Signer { return key }}, nil
+	return &Desk{cfg: cfg, db: db, sign: func() crypto.Signer { return key }}, nil
 }
 
 // Format prints the type only, whatever the verb: a desk holds a signing key.

@@ -78,8 +78,12 @@
 //   - The salt of a certificate, when the process dies between the last commit
 //     and the return of Execute: the certificate stands, and whose it is can
 //     no longer be shown from it.
-//   - Any database but SQLite, the only one that it was run on: on PostgreSQL,
-//     MariaDB and MySQL [Install] fails.
+//   - MySQL, which it was never run on; SQLite, PostgreSQL and MariaDB are what
+//     it is tested on. Others are refused by name.
+//   - That a deleted row is gone from a server's files: dead rows, the
+//     write-ahead log, the binary log and replicas of PostgreSQL and MariaDB
+//     keep it for as long as the server does. SQLite forgets with secure_delete
+//     and the checkpoint after each erasure.
 //
 // # First call
 //
@@ -91,7 +95,9 @@
 // # Concurrency
 //
 // Desk and Ledger are safe for concurrent use, in several processes. One
-// process at a time writes the ledger (a lock file). While one process erases,
+// process at a time writes the ledger (a lock file). A transaction that the
+// database ends for the sake of another one is tried again, Config.Record in
+// it, too. While one process erases,
 // another may meet ErrBehind for the moment between ledger and database; it
 // calls again.
 // While an outcome is Partial, a process that starts meets ErrBehind; those that
@@ -116,8 +122,9 @@
 //	ErrSelfApproval, ErrCancelled, ErrNoPlan, ErrReason, ErrRecipient, ErrID, ErrPrincipal, ErrConfig, ErrMap  permanent  mend the call
 //	ErrCertificate, ErrManifest  permanent  do not trust the file
 //	ErrLater              temporary  (from stores) the outcome is Waiting; execute again
-//	*StoreError           as its cause  the text names store and operation only; Unwrap gives the cause
-//	*ErrSchema            permanent  call Install, or apply Migrations
+//	*StoreError           as its cause  the text names store and operation, and of the cause what a database says of tables, constraints and rights; Unwrap gives all of it
+//	*ErrSchema            permanent  call Install, or apply Migrations; where that was done, look where the search path of this account leads
+//	errors.ErrUnsupported permanent  (from Install and Open) another kind of database, or too old a version
 //
 // # Observations
 //

@@ -139,7 +139,7 @@ func (x *execution) intend(ctx context.Context) error {
 		return err
 	}
 	return x.d.inTx(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan SET state = ?, changed = ? WHERE id = ? AND state = ?`,
+		result, err := tx.ExecContext(ctx, x.d.db.Bind(`UPDATE crmguard_privacy_plan SET state = ?, changed = ? WHERE id = ? AND state = ?`),
 			stateRunning, x.d.now().UnixMicro(), x.plan.ID, stateApproved)
 		if err != nil {
 			return mute("storing the plan's state", err)
@@ -322,11 +322,17 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 		x.row.erased = sql.NullInt64{Int64: x.d.now().UnixMicro(), Valid: true}
 	}
 	err := x.d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := x.d.lockMark(ctx, tx); err != nil {
+			return err
+		}
 		if err := x.d.setErased(ctx, tx, x.plan.ID, x.row.erased); err != nil {
 			return err
 		}
 		return x.d.settle(ctx, tx, x.chain, x.plan.ID)
 	})
+	if err == nil {
+		err = x.catchUp(ctx)
+	}
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -420,6 +426,9 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 		return Outcome{}, err
 	}
 	err = x.d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := x.d.lockMark(ctx, tx); err != nil {
+			return err
+		}
 		for _, id := range others {
 			err := cmp.Or(x.d.setErased(ctx, tx, id, x.row.erased), x.d.scrub(ctx, tx, id, stateCancelled, nil, nil))
 			if err != nil {
@@ -440,6 +449,7 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 	if err != nil {
 		return Outcome{}, err
 	}
+	_ = x.catchUp(ctx) // what it would have raised the next one raises, and a certificate is given once
 	x.d.flush(ctx)
 	x.d.observe(ctx, "privacy.erased", 1)
 	x.outcome.State, x.outcome.Certificate, x.outcome.Salt = Done, cert.envelope, cert.salt

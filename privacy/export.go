@@ -143,7 +143,7 @@ func (d *Desk) collect(ctx context.Context, tenant, person string) ([]*sheet, er
 }
 
 func (d *Desk) add(ctx context.Context, sheets map[string]*sheet, tenant, person string, r Record) error {
-	if !identifier.MatchString(r.Table) {
+	if !tableName.MatchString(r.Table) {
 		return errors.New("a table name that cannot be a file name")
 	}
 	s := sheets[r.Table]

@@ -25,6 +25,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
@@ -175,6 +176,8 @@ func dataMap() *privacy.Map {
 type system struct {
 	t      *testing.T
 	dir    string
+	on     sqldb.Dialect
+	saved  map[string][]savedTable // snapshots of a database that is no file
 	now    time.Time
 	db     *sql.DB
 	keys   *keyring
@@ -210,15 +213,20 @@ func openDB(t *testing.T, path string) *sql.DB {
 }
 
 func newSystem(t *testing.T) *system {
+	dir := t.TempDir()
+	return newSystemOn(t, dir, openDB(t, filepath.Join(dir, "crm.db")))
+}
+
+func newSystemOn(t *testing.T, dir string, db *sql.DB) *system {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	s := &system{
-		t: t, dir: t.TempDir(), now: time.Now().UTC().Truncate(time.Microsecond), key: key,
+		t: t, dir: dir, db: db, saved: map[string][]savedTable{}, now: time.Now().UTC().Truncate(time.Microsecond), key: key,
 		keys: &keyring{keys: map[string][]byte{}}, roots: []root{{0x01020304, seqKey(0)}}, fuse: &fuse{},
 	}
-	s.db = openDB(t, s.dbPath())
-	_, err = s.db.ExecContext(t.Context(), ddl)
+	s.on, err = sqldb.Ask(t.Context(), db)
 	require.NoError(t, err)
+	s.create()
 	require.NoError(t, privacy.Install(t.Context(), s.db))
 	s.open()
 	require.NoError(t, s.ledger.Create(t.Context()))
@@ -293,7 +301,7 @@ func (s *system) record(ctx context.Context, tx privacy.Tx, tenant, action strin
 			id = a.Value.String()
 		}
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO events VALUES (?, ?, ?, ?)`, id, tenant, action, strings.Join(text, " "))
+	_, err := tx.ExecContext(ctx, s.on.Bind(`INSERT INTO events VALUES (?, ?, ?, ?)`), id, tenant, action, strings.Join(text, " "))
 	return err
 }
 
@@ -303,7 +311,7 @@ func (s *system) redact(_ context.Context, r sqlstore.JointRow) (sqlstore.Redact
 		return sqlstore.Redaction{}, err
 	}
 	var body []byte
-	if err := s.db.QueryRow(`SELECT body FROM activities WHERE id = ?`, r.Key).Scan(&body); err != nil {
+	if err := s.db.QueryRow(s.on.Bind(`SELECT body FROM activities WHERE id = ?`), r.Key).Scan(&body); err != nil {
 		return sqlstore.Redaction{}, err
 	}
 	text, err := s.keys.open(r.Owner, body)
@@ -314,7 +322,7 @@ func (s *system) redact(_ context.Context, r sqlstore.JointRow) (sqlstore.Redact
 	owner := "r:" + uuid.NewString()
 	sealed := s.keys.seal(s.t, owner, text)
 	return sqlstore.Redaction{Retire: []string{r.Owner}, Apply: func(ctx context.Context, tx privacy.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE activities SET owner = ?, body = ? WHERE id = ?`, owner, sealed, r.Key)
+		_, err := tx.ExecContext(ctx, s.on.Bind(`UPDATE activities SET owner = ?, body = ? WHERE id = ?`), owner, sealed, r.Key)
 		return err
 	}}, nil
 }
@@ -349,13 +357,13 @@ func (f fused) Left(ctx context.Context, scope privacy.Scope, found []privacy.Ro
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 func (s *system) exec(query string, args ...any) {
-	_, err := s.db.ExecContext(s.t.Context(), query, args...)
+	_, err := s.db.ExecContext(s.t.Context(), s.on.Bind(query), args...)
 	require.NoError(s.t, err)
 }
 
 func (s *system) count(query string, args ...any) int {
 	var n int
-	require.NoError(s.t, s.db.QueryRowContext(s.t.Context(), query, args...).Scan(&n))
+	require.NoError(s.t, s.db.QueryRowContext(s.t.Context(), s.on.Bind(query), args...).Scan(&n))
 	return n
 }
 
@@ -414,6 +422,9 @@ func (s *system) erase(person string) privacy.Outcome {
 
 // snapshot copies the database file as a backup tool would.
 func (s *system) snapshot() string {
+	if s.on.Kind != sqldb.SQLite {
+		return s.save()
+	}
 	s.exec(`PRAGMA wal_checkpoint(TRUNCATE)`)
 	data, err := os.ReadFile(s.dbPath())
 	require.NoError(s.t, err)
@@ -424,6 +435,10 @@ func (s *system) snapshot() string {
 
 // restore puts a snapshot back and restarts.
 func (s *system) restore(path string) {
+	if tables, ok := s.saved[path]; ok {
+		s.putBack(tables)
+		return
+	}
 	require.NoError(s.t, s.db.Close())
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		_ = os.Remove(s.dbPath() + suffix)

@@ -75,7 +75,13 @@ func (d *Desk) Gate(ctx context.Context) (Gate, error) {
 	if c.head().N > m.head.N {
 		return Gate{}, &GateError{Mark: m.head.N, Head: c.head().N, Err: ErrBehind}
 	}
-	if err := d.inTx(ctx, func(tx *sql.Tx) error { return d.raise(ctx, tx, c.head()) }); err != nil {
+	err = d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := d.lockMark(ctx, tx); err != nil {
+			return err
+		}
+		return d.raise(ctx, tx, c.head())
+	})
+	if err != nil {
 		return Gate{}, err
 	}
 	return Gate{Entries: c.head().N, Unanchored: len(heads) == 0 || !asked}, nil

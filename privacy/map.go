@@ -31,14 +31,14 @@ type Map struct {
 
 // Table describes one table.
 type Table struct {
-	Name    string   // the SQL name
+	Name    string   // the SQL name, behind its schema where the search path does not lead there ("crm.contacts")
 	Schema  string   // schema id for exports, such as "contact/3"; empty means Name + "/1"
 	Key     []string // primary key columns, text or integer, never personal data
 	Tenant  string   // tenant column; empty means Map.Tenant
 	Person  string   // column with the random person id
 	Ref     *Ref     // edge to the table whose row leads to the person
 	Joint   *Joint   // link table of a record that concerns several persons
-	Created string   // column with the creation time, INTEGER microseconds since 1970 UTC or RFC 3339 text; empty means the UUIDv7 time of Key
+	Created string   // column with the creation time: an integer of microseconds since 1970 UTC, a time of the database in UTC, or RFC 3339 text; empty means the UUIDv7 time of Key. A day without a time of day says nothing
 	Erase   Action   // Delete, or what happens to the personal columns of rows that stay
 	Keep    *Keep    // the obligation that beats Erase while it runs
 	Columns []Column // every other column, and the person column where rows can stay
@@ -65,9 +65,9 @@ type Joint struct {
 // Keep is a named obligation that beats erasure until it ends.
 type Keep struct {
 	Because string // name of the obligation, such as "DE-HGB-257"
-	// From is the column with the date where the period starts: INTEGER
-	// microseconds since 1970 UTC, or ISO 8601 text such as 2031-01-01 or RFC
-	// 3339, in UTC where it names no zone. NULL says that the obligation has not
+	// From is the column with the date where the period starts: an integer of
+	// microseconds since 1970 UTC, a date or time of the database, or ISO 8601
+	// text such as 2031-01-01 or RFC 3339, in UTC where it names no zone. NULL says that the obligation has not
 	// begun. Anything else (seconds, an empty text) is no reason to delete: the
 	// row is kept, and the plan's Count says why.
 	From  string

@@ -59,7 +59,7 @@ func TestMapThatCannotBeTrue(t *testing.T) {
 			t.Columns = append(t.Columns, t.Columns[0])
 		}),
 		"key column email is personal data":           person(func(t *privacy.Table) { t.Key = []string{"email"} }),
-		"is no column or table name":                  person(func(t *privacy.Table) { t.Person = `p"; DROP TABLE x` }),
+		"is no column name":                           person(func(t *privacy.Table) { t.Person = `p"; DROP TABLE x` }),
 		"no key columns":                              person(func(t *privacy.Table) { t.Key = nil }),
 		"exclude each other":                          person(func(t *privacy.Table) { t.Ref = &privacy.Ref{Column: "x", Table: "people"} }),
 		"go in a circle":                              person(func(t *privacy.Table) { t.Person, t.Ref = "", &privacy.Ref{Column: "x", Table: "people"} }),

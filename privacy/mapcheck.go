@@ -10,7 +10,11 @@ import (
 // ErrMap is wrapped by every error about a data map that cannot be true.
 var ErrMap = errors.New("privacy: data map")
 
-var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
+// Names of columns, and of tables, which may stand behind a schema.
+var (
+	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
+	tableName  = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}$`)
+)
 
 // Validate reports everything that is wrong with the map, joined: a personal
 // column that no person reaches, an edge into nothing, an action that is
@@ -42,17 +46,20 @@ func (m *Map) Validate() error {
 type complain func(table, format string, args ...any)
 
 func (t Table) checkNames(bad complain) {
-	names := slices.Concat([]string{t.Name}, t.Key)
+	tables, names := []string{t.Name}, slices.Clone(t.Key)
 	for _, optional := range []string{t.Tenant, t.Person, t.Created} {
 		if optional != "" {
 			names = append(names, optional)
 		}
 	}
 	if t.Ref != nil {
-		names = append(names, t.Ref.Column, t.Ref.Table)
+		tables, names = append(tables, t.Ref.Table), append(names, t.Ref.Column)
 	}
 	if j := t.Joint; j != nil {
-		names = append(names, j.Table, j.Record, j.Person)
+		tables, names = append(tables, j.Table), append(names, j.Record, j.Person)
+		if j.Owner != "" {
+			names = append(names, j.Owner)
+		}
 	}
 	if t.Keep != nil {
 		names = append(names, t.Keep.From)
@@ -68,9 +75,14 @@ func (t Table) checkNames(bad complain) {
 			bad(t.Name, "key column %s is personal data; keys are random ids or numbers", c.Name)
 		}
 	}
+	for _, name := range tables {
+		if !tableName.MatchString(name) {
+			bad(t.Name, "%q is no table name", name)
+		}
+	}
 	for _, name := range names {
 		if !identifier.MatchString(name) {
-			bad(t.Name, "%q is no column or table name", name)
+			bad(t.Name, "%q is no column name", name)
 		}
 	}
 	if len(t.Key) == 0 && t.Reaches() {

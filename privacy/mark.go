@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // mark is the high-water mark inside the database: the ledger head up to which
@@ -19,37 +21,46 @@ func (m mark) named() namedHead { return namedHead{"the application database", m
 // loadMark returns the mark; ok is false where none was ever set.
 func (d *Desk) loadMark(ctx context.Context) (m mark, ok bool, err error) {
 	var seen int64
-	row := d.cfg.DB.QueryRowContext(ctx, `SELECT n, hash, seen FROM crmguard_privacy_mark WHERE id = 1`)
+	row := d.db.QueryRowContext(ctx, `SELECT n, hash, seen FROM crmguard_privacy_mark WHERE id = 1`)
 	err = row.Scan(&m.head.N, &m.head.Hash, &seen)
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) || err == nil && m.head.N < 0 {
 		return mark{head: emptyHead()}, false, nil
 	}
 	m.seen = time.UnixMicro(seen).UTC()
 	return m, err == nil, mute("reading the high-water mark", err)
 }
 
-// raise sets the mark to h; it never lowers it.
-func (d *Desk) raise(ctx context.Context, tx Tx, h head) error {
-	var n int64
-	err := tx.QueryRowContext(ctx, `SELECT n FROM crmguard_privacy_mark WHERE id = 1`).Scan(&n)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		_, err = tx.ExecContext(ctx, `INSERT INTO crmguard_privacy_mark (id, n, hash, seen) VALUES (1, ?, ?, ?)`, h.N, h.Hash, d.now().UnixMicro())
-	case err == nil:
-		_, err = tx.ExecContext(ctx, `UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ? WHERE id = 1 AND n <= ?`, h.N, h.Hash, d.now().UnixMicro(), h.N)
+// lockMark makes transactions that raise the mark come one after the other:
+// each must see which erasures the one before has carried out. It is the first
+// thing in such a transaction. A mark of -1 is none.
+func (d *Desk) lockMark(ctx context.Context, tx Tx) error {
+	in := sqldb.Insert{Table: "crmguard_privacy_mark", Columns: []string{"id", "n", "hash", "seen"}, Key: []string{"id"}}
+	if err := d.db.Insert(ctx, tx, in, [][]any{{1, -1, "", 0}}); err != nil {
+		return mute("locking the high-water mark", err)
 	}
+	if d.db.Kind == sqldb.SQLite { // its writers are serial
+		return nil
+	}
+	var n int64
+	return mute("locking the high-water mark", tx.QueryRowContext(ctx, `SELECT n FROM crmguard_privacy_mark WHERE id = 1 FOR UPDATE`).Scan(&n))
+}
+
+// raise sets the mark to h; it never lowers it. The mark is locked.
+func (d *Desk) raise(ctx context.Context, tx Tx, h head) error {
+	_, err := tx.ExecContext(ctx, d.db.Bind(`UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ? WHERE id = 1 AND n <= ?`),
+		h.N, h.Hash, d.now().UnixMicro(), h.N)
 	return mute("raising the high-water mark", err)
 }
 
 // settle raises the mark over the entries of plans that have been carried out
 // in this database, and stops before the first of one that has not. plan is
-// the one whose stores have just erased.
+// the one whose stores have just erased. The mark is locked.
 func (d *Desk) settle(ctx context.Context, tx Tx, c *chain, plan string) error {
 	var n int64
-	err := tx.QueryRowContext(ctx, `SELECT n FROM crmguard_privacy_mark WHERE id = 1`).Scan(&n)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err := tx.QueryRowContext(ctx, `SELECT n FROM crmguard_privacy_mark WHERE id = 1`).Scan(&n); err != nil {
 		return mute("reading the high-water mark", err)
 	}
+	n = max(n, 0)
 	for _, e := range c.after(n) {
 		if e.Plan != plan {
 			_, settled, err := d.progress(ctx, tx, e)
@@ -68,6 +79,33 @@ func (d *Desk) settle(ctx context.Context, tx Tx, c *chain, plan string) error {
 	return nil
 }
 
+// catchUp settles again where the ledger has grown since it was read: an
+// erasure that began later and has ended already found this one unfinished. The
+// ledger is not read inside the transaction, because its keys and anchors may
+// want a connection.
+func (x *execution) catchUp(ctx context.Context) error {
+	for {
+		m, _, err := x.d.loadMark(ctx)
+		if err != nil {
+			return err
+		}
+		c, err := x.d.cfg.Ledger.read(ctx, m.named())
+		if err != nil || c.head().N <= x.chain.head().N {
+			return err
+		}
+		x.chain = c
+		err = x.d.inTx(ctx, func(tx *sql.Tx) error {
+			if err := x.d.lockMark(ctx, tx); err != nil {
+				return err
+			}
+			return x.d.settle(ctx, tx, c, x.plan.ID)
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // behind reports entries after the mark that this database knows nothing of:
 // it was restored, and erasing on would hide that. What it began itself and
 // has not finished yet is no such sign: the mark stays before that.
@@ -76,7 +114,7 @@ func (d *Desk) behind(ctx context.Context, c *chain, m mark, plan string) error 
 		if e.Plan == plan {
 			continue
 		}
-		begun, settled, err := d.progress(ctx, d.cfg.DB, e)
+		begun, settled, err := d.progress(ctx, d.db, e)
 		if err != nil {
 			return err
 		}
@@ -93,7 +131,7 @@ func (d *Desk) behind(ctx context.Context, c *chain, m mark, plan string) error 
 func (d *Desk) progress(ctx context.Context, q Tx, e entry) (begun, settled bool, err error) {
 	var state string
 	var erased sql.NullInt64
-	err = q.QueryRowContext(ctx, `SELECT state, erased FROM crmguard_privacy_plan WHERE id = ?`, e.Plan).Scan(&state, &erased)
+	err = q.QueryRowContext(ctx, d.db.Bind(`SELECT state, erased FROM crmguard_privacy_plan WHERE id = ?`), e.Plan).Scan(&state, &erased)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return false, false, nil
@@ -107,6 +145,6 @@ func (d *Desk) progress(ctx context.Context, q Tx, e entry) (begun, settled bool
 
 // setErased notes when every store had erased, or that it is not so.
 func (d *Desk) setErased(ctx context.Context, tx Tx, id string, at sql.NullInt64) error {
-	_, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan SET erased = ? WHERE id = ?`, at, id)
+	_, err := tx.ExecContext(ctx, d.db.Bind(`UPDATE crmguard_privacy_plan SET erased = ? WHERE id = ?`), at, id)
 	return mute("storing the plan's state", err)
 }

@@ -1,6 +1,10 @@
 package privacy
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
 
 // olderBackups begins what a certificate says of copies that no erasure
 // reaches. What was deleted stays in them; only what was sealed under a key of
@@ -8,9 +12,13 @@ import "slices"
 const olderBackups = "backups from before the erasure, until they are deleted: "
 
 // notCovered adds to the configured list the stores that cannot be read back,
-// and what older backups keep readable. counts are the plan's.
+// what a database server keeps of deleted rows, and what older backups keep
+// readable. counts are the plan's.
 func (d *Desk) notCovered(counts []Count) []string {
 	list := slices.Clone(d.cfg.NotCovered)
+	if d.db.Kind != sqldb.SQLite { // which forgets with secure_delete and a checkpoint
+		list = append(list, "what the "+string(d.db.Kind)+" server keeps of deleted rows until it overwrites them: dead rows, logs, replicas")
+	}
 	var kept []string
 	shreds := slices.ContainsFunc(counts, func(c Count) bool { // rows of the map rely on a key that another store destroys
 		_, mapped := d.cfg.Map.Table(c.Table)

@@ -3,6 +3,8 @@ package privacy
 import (
 	"context"
 	"database/sql"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // The pending persons are those whom a replay has begun to erase again and has
@@ -11,8 +13,12 @@ import (
 // one that was down. They stand in the database, and the gate is shut, until
 // one replay has got through.
 
+const pendingTable = "crmguard_privacy_pending"
+
+var pendingKey = []string{"tenant", "person"}
+
 func (d *Desk) pending(ctx context.Context) (list []Person, err error) {
-	rows, err := d.cfg.DB.QueryContext(ctx, `SELECT tenant, person FROM crmguard_privacy_pending ORDER BY tenant, person`)
+	rows, err := d.db.QueryContext(ctx, `SELECT tenant, person FROM crmguard_privacy_pending ORDER BY tenant, person`)
 	if err != nil {
 		return nil, mute("reading the pending persons", err)
 	}
@@ -30,25 +36,21 @@ func (d *Desk) pending(ctx context.Context) (list []Person, err error) {
 // pend notes the persons; one that is noted already stays so.
 func (d *Desk) pend(ctx context.Context, persons []Person) error {
 	return d.inTx(ctx, func(tx *sql.Tx) error {
-		if err := d.unpend(ctx, tx, persons); err != nil {
-			return err
-		}
-		for _, p := range persons {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO crmguard_privacy_pending (tenant, person) VALUES (?, ?)`, p.Tenant, p.ID); err != nil {
-				return mute("noting the pending persons", err)
-			}
-		}
-		return nil
+		in := sqldb.Insert{Table: pendingTable, Columns: pendingKey, Key: pendingKey}
+		return mute("noting the pending persons", d.db.Insert(ctx, tx, in, pendingRows(persons)))
 	})
 }
 
 func (d *Desk) unpend(ctx context.Context, tx Tx, persons []Person) error {
-	for _, p := range persons {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM crmguard_privacy_pending WHERE tenant = ? AND person = ?`, p.Tenant, p.ID); err != nil {
-			return mute("forgetting the pending persons", err)
-		}
+	return mute("forgetting the pending persons", d.db.Delete(ctx, tx, pendingTable, pendingKey, pendingRows(persons)))
+}
+
+func pendingRows(persons []Person) [][]any {
+	rows := make([][]any, len(persons))
+	for i, p := range persons {
+		rows[i] = []any{p.Tenant, p.ID}
 	}
-	return nil
+	return rows
 }
 
 // begun lists the persons of plans that stand in this database and whose

@@ -134,7 +134,7 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 		return nil, err
 	}
 	err = d.inTx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO crmguard_privacy_plan (id, tenant, state, body, tag, changed) VALUES (?, ?, ?, ?, ?, ?)`,
+		if _, err := tx.ExecContext(ctx, d.db.Bind(`INSERT INTO crmguard_privacy_plan (id, tenant, state, body, tag, changed) VALUES (?, ?, ?, ?, ?, ?)`),
 			p.ID, p.Tenant, p.State, body, tag, now.UnixMicro()); err != nil {
 			return mute("storing the plan", err)
 		}
@@ -321,7 +321,7 @@ func (d *Desk) Approve(ctx context.Context, planID, by string) error {
 		return mute("encoding the approval", err)
 	}
 	return d.inTx(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan SET state = ?, approval = ?, changed = ? WHERE id = ? AND state = ?`,
+		result, err := tx.ExecContext(ctx, d.db.Bind(`UPDATE crmguard_privacy_plan SET state = ?, approval = ?, changed = ? WHERE id = ? AND state = ?`),
 			stateApproved, data, d.now().UnixMicro(), planID, statePlanned)
 		if err != nil {
 			return mute("storing the approval", err)
@@ -359,8 +359,8 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 func (d *Desk) cancel(ctx context.Context, row planRow) error {
 	planID := row.id
 	return d.inTx(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan
-			SET state = ?, body = NULL, tag = NULL, approval = NULL, changed = ? WHERE id = ? AND state IN (?, ?)`,
+		result, err := tx.ExecContext(ctx, d.db.Bind(`UPDATE crmguard_privacy_plan
+			SET state = ?, body = NULL, tag = NULL, approval = NULL, changed = ? WHERE id = ? AND state IN (?, ?)`),
 			stateCancelled, d.now().UnixMicro(), planID, statePlanned, stateApproved)
 		if err != nil {
 			return mute("cancelling the plan", err)

@@ -363,6 +363,9 @@ func (r *replay) finish(ctx context.Context) error {
 	r.report.Plans = len(plans)
 	h := r.chain.head()
 	err = r.d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := r.d.lockMark(ctx, tx); err != nil {
+			return err
+		}
 		for id, state := range plans {
 			if err := r.d.scrub(ctx, tx, id, state, nil, nil); err != nil {
 				return err

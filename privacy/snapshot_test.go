@@ -34,53 +34,55 @@ func (s *system) behind() {
 
 // A backup runs when it runs: also between the intent and the first store.
 func TestASnapshotTakenWhileErasingIsBehindTheLedger(t *testing.T) {
-	s := newSystem(t)
-	ann := s.contact("ann@a.example")
-	p := s.approved(ann)
-	backup := ""
-	s.cfg.Stores = append([]privacy.Store{privacy.Func{Name: "first", Class: privacy.Deleted, Erase: func(context.Context, string, string) error {
-		if backup == "" {
-			backup = s.snapshot()
-		}
-		return nil
-	}}.Store()}, s.cfg.Stores...)
-	s.reopen()
-	s.waits(p.ID) // no done yet: the ledger says no more than at the snapshot
-	require.Equal(t, []string{"intent"}, ops(t, s))
-	require.NoError(t, s.desk.Current(t.Context()), "the live database is not behind")
+	eachSystem(t, func(t *testing.T, s *system) {
+		ann := s.contact("ann@a.example")
+		p := s.approved(ann)
+		backup := ""
+		s.cfg.Stores = append([]privacy.Store{privacy.Func{Name: "first", Class: privacy.Deleted, Erase: func(context.Context, string, string) error {
+			if backup == "" {
+				backup = s.snapshot()
+			}
+			return nil
+		}}.Store()}, s.cfg.Stores...)
+		s.reopen()
+		s.waits(p.ID) // no done yet: the ledger says no more than at the snapshot
+		require.Equal(t, []string{"intent"}, ops(t, s))
+		require.NoError(t, s.desk.Current(t.Context()), "the live database is not behind")
 
-	s.restore(backup)
-	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann), "the backup brought the person back")
-	s.behind()
-	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann))
+		s.restore(backup)
+		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann), "the backup brought the person back")
+		s.behind()
+		require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann))
+	})
 }
 
 // What was left is erased later without another entry in the ledger.
 func TestASnapshotTakenWhilePartialIsBehindTheLedger(t *testing.T) {
-	s := newSystem(t)
-	ann := s.contact("ann@a.example")
-	p := s.approved(ann)
-	database := s.cfg.Stores[0]
-	s.cfg.Stores[0] = lazy{database}
-	s.reopen()
-	s.isPartial(p.ID)
-	backup := s.snapshot()
-	s.cfg.Stores[0] = database
-	s.reopen()
-	s.waits(p.ID)
-	require.Equal(t, []string{"intent", "partial"}, ops(t, s))
-	require.NoError(t, s.desk.Current(t.Context()))
+	eachSystem(t, func(t *testing.T, s *system) {
+		ann := s.contact("ann@a.example")
+		p := s.approved(ann)
+		database := s.cfg.Stores[0]
+		s.cfg.Stores[0] = lazy{database}
+		s.reopen()
+		s.isPartial(p.ID)
+		backup := s.snapshot()
+		s.cfg.Stores[0] = database
+		s.reopen()
+		s.waits(p.ID)
+		require.Equal(t, []string{"intent", "partial"}, ops(t, s))
+		require.NoError(t, s.desk.Current(t.Context()))
 
-	s.restore(backup)
-	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann))
-	s.behind()
-	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann))
-	s.waits(p.ID)
-	s.now = s.now.Add(time.Minute)
-	o, err := s.desk.Execute(t.Context(), p.ID)
-	require.NoError(t, err)
-	require.Equal(t, privacy.Done, o.State)
-	require.NoError(t, s.desk.Current(t.Context()))
+		s.restore(backup)
+		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann))
+		s.behind()
+		require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann))
+		s.waits(p.ID)
+		s.now = s.now.Add(time.Minute)
+		o, err := s.desk.Execute(t.Context(), p.ID)
+		require.NoError(t, err)
+		require.Equal(t, privacy.Done, o.State)
+		require.NoError(t, s.desk.Current(t.Context()))
+	})
 }
 
 // The mark had passed the first partial already when something came back.
@@ -117,42 +119,43 @@ func TestASnapshotTakenWhilePartialAgainIsBehindTheLedger(t *testing.T) {
 // One erasure that cannot be finished does not keep others from theirs; but
 // their entries do not hide it either.
 func TestOthersAreErasedWhileOneIsPartial(t *testing.T) {
-	s := newSystem(t)
-	ann, bob := s.contact("ann@a.example"), s.contact("bob@b.example")
-	p := s.approved(ann)
-	s.cfg.Stores = append(s.cfg.Stores, privacy.Func{Name: "archive", Class: privacy.Deleted, Erase: func(_ context.Context, _, person string) error {
-		if person == ann {
-			return errBlown
-		}
-		return nil
-	}}.Store())
-	s.reopen()
-	archive := s.cfg.Stores[2]
-	s.isPartial(p.ID)
-	s.erase(bob)
-	require.Equal(t, []string{"intent", "partial", "intent", "done"}, ops(t, s))
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind, "an erasure of the ledger is not carried out here")
-	backup := s.snapshot()
+	eachSystem(t, func(t *testing.T, s *system) {
+		ann, bob := s.contact("ann@a.example"), s.contact("bob@b.example")
+		p := s.approved(ann)
+		s.cfg.Stores = append(s.cfg.Stores, privacy.Func{Name: "archive", Class: privacy.Deleted, Erase: func(_ context.Context, _, person string) error {
+			if person == ann {
+				return errBlown
+			}
+			return nil
+		}}.Store())
+		s.reopen()
+		archive := s.cfg.Stores[2]
+		s.isPartial(p.ID)
+		s.erase(bob)
+		require.Equal(t, []string{"intent", "partial", "intent", "done"}, ops(t, s))
+		require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind, "an erasure of the ledger is not carried out here")
+		backup := s.snapshot()
 
-	s.cfg.Stores = s.cfg.Stores[:2] // the archive is given up
-	s.reopen()
-	s.waits(p.ID)
-	require.NoError(t, s.desk.Current(t.Context()), "every erasure is carried out")
-	s.now = s.now.Add(time.Minute)
-	o, err := s.desk.Execute(t.Context(), p.ID)
-	require.NoError(t, err)
-	require.Equal(t, privacy.Done, o.State)
-	require.NoError(t, s.desk.Current(t.Context()))
+		s.cfg.Stores = s.cfg.Stores[:2] // the archive is given up
+		s.reopen()
+		s.waits(p.ID)
+		require.NoError(t, s.desk.Current(t.Context()), "every erasure is carried out")
+		s.now = s.now.Add(time.Minute)
+		o, err := s.desk.Execute(t.Context(), p.ID)
+		require.NoError(t, err)
+		require.Equal(t, privacy.Done, o.State)
+		require.NoError(t, s.desk.Current(t.Context()))
 
-	s.restore(backup)
-	s.cfg.Stores = append(s.cfg.Stores, archive)
-	s.reopen()
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
-	carl := s.contact("carl@c.example")
-	other := s.approved(carl)
-	_, err = s.desk.Execute(t.Context(), other.ID)
-	require.ErrorIs(t, err, privacy.ErrBehind, "done in the ledger and running here is a restored database")
-	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, carl))
+		s.restore(backup)
+		s.cfg.Stores = append(s.cfg.Stores, archive)
+		s.reopen()
+		require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+		carl := s.contact("carl@c.example")
+		other := s.approved(carl)
+		_, err = s.desk.Execute(t.Context(), other.ID)
+		require.ErrorIs(t, err, privacy.ErrBehind, "done in the ledger and running here is a restored database")
+		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, carl))
+	})
 }
 
 // A plan that is running for more persons than the one that was erased

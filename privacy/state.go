@@ -36,7 +36,7 @@ func scanPlan(row interface{ Scan(...any) error }) (planRow, error) {
 }
 
 func (d *Desk) loadPlan(ctx context.Context, id string) (planRow, error) {
-	p, err := scanPlan(d.cfg.DB.QueryRowContext(ctx, `SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE id = ?`, id))
+	p, err := scanPlan(d.db.QueryRowContext(ctx, d.db.Bind(`SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE id = ?`), id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return planRow{}, ErrNoPlan
 	}
@@ -67,7 +67,7 @@ func (row planRow) stays(p *Plan) error {
 
 // openPlans lists the plans that still hold a person id.
 func (d *Desk) openPlans(ctx context.Context) ([]planRow, error) {
-	rows, err := d.cfg.DB.QueryContext(ctx, `SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE state IN (?, ?, ?) ORDER BY id`,
+	rows, err := d.db.QueryContext(ctx, d.db.Bind(`SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE state IN (?, ?, ?) ORDER BY id`),
 		statePlanned, stateApproved, stateRunning)
 	if err != nil {
 		return nil, mute("reading the plans", err)
@@ -111,21 +111,22 @@ func (d *Desk) plansOf(ctx context.Context, tenant string, persons []string) ([]
 // scrub takes the person out of a plan row: only its id, tenant, state,
 // remains and certificate stay.
 func (d *Desk) scrub(ctx context.Context, tx Tx, id, state string, outcome, certificate []byte) error {
-	_, err := tx.ExecContext(ctx, `UPDATE crmguard_privacy_plan
-		SET state = ?, body = NULL, tag = NULL, approval = NULL, outcome = ?, certificate = ?, changed = ? WHERE id = ?`,
+	_, err := tx.ExecContext(ctx, d.db.Bind(`UPDATE crmguard_privacy_plan
+		SET state = ?, body = NULL, tag = NULL, approval = NULL, outcome = ?, certificate = ?, changed = ? WHERE id = ?`),
 		state, outcome, certificate, d.now().UnixMicro(), id)
 	return mute("scrubbing the plan", err)
 }
 
-// inTx runs f in a transaction of the application's database.
+// inTx runs f in a transaction of the application's database. f may be called
+// again: it leaves nothing behind but what it wrote.
 func (d *Desk) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
-	tx, err := d.cfg.DB.BeginTx(ctx, nil)
-	if err != nil {
-		return mute("beginning a transaction", err)
+	var answer error
+	err := d.db.Write(ctx, func(tx *sql.Tx) error {
+		answer = f(tx)
+		return answer
+	})
+	if err != nil && answer == nil { // it was the transaction that failed
+		return mute("a transaction", err)
 	}
-	if err := f(tx); err != nil {
-		_ = tx.Rollback() // the cause is what the caller needs
-		return err
-	}
-	return mute("committing", tx.Commit())
+	return err
 }

@@ -44,12 +44,9 @@ func (s Schema) Check(ctx context.Context, db *DB) error {
 	if err != nil {
 		return err
 	}
-	have, err := s.version(ctx, db.Dialect, db)
+	have, err := s.installed(ctx, db.Dialect, db)
 	if err != nil {
-		if unreachable(ctx, err) {
-			return fmt.Errorf("%s: read the version of the tables: %w", s.Package, err)
-		}
-		have = 0 // there is no table of versions that may be read here
+		return fmt.Errorf("%s: read the version of the tables: %w", s.Package, err)
 	}
 	if have < len(files) {
 		return &SchemaError{Package: s.Package, Have: have, Want: len(files)}
@@ -96,8 +93,9 @@ func (s Schema) Install(ctx context.Context, handle *sql.DB) error {
 }
 
 // installed is the version, 0 without a table of versions. Whether there is one
-// is asked first: inside PostgreSQL's transaction no statement may fail.
-func (s Schema) installed(ctx context.Context, d Dialect, conn *sql.Conn) (int, error) {
+// is asked first: inside PostgreSQL's transaction no statement may fail, and a
+// table that may not be read is another fault than one that is not there.
+func (s Schema) installed(ctx context.Context, d Dialect, q Querier) (int, error) {
 	there := map[Kind]string{
 		SQLite:   `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'crmguard_schema'`,
 		Postgres: `SELECT count(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('crmguard_schema')`,
@@ -105,10 +103,10 @@ func (s Schema) installed(ctx context.Context, d Dialect, conn *sql.Conn) (int, 
 	}
 	there[MySQL] = there[MariaDB]
 	var n int
-	if err := conn.QueryRowContext(ctx, there[d.Kind]).Scan(&n); err != nil || n == 0 {
+	if err := One(ctx, q, []any{&n}, there[d.Kind]); err != nil || n == 0 {
 		return 0, err
 	}
-	return s.version(ctx, d, conn)
+	return s.version(ctx, d, q)
 }
 
 func (s Schema) apply(ctx context.Context, d Dialect, conn *sql.Conn, file string) error {

@@ -41,7 +41,11 @@ const attempts = 10
 // default: stricter ones fail more often, and MariaDB's default holds up
 // insertions of others by its gap locks.
 func (db *DB) Write(ctx context.Context, f func(tx *sql.Tx) error) error {
-	options := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	return db.write(ctx, sql.LevelReadCommitted, f)
+}
+
+func (db *DB) write(ctx context.Context, level sql.IsolationLevel, f func(tx *sql.Tx) error) error {
+	options := &sql.TxOptions{Isolation: level}
 	if db.Kind == SQLite {
 		options = nil // serial as it is
 	}

@@ -64,8 +64,9 @@ func startMaria() (dsn string, err error) {
 		return "", errors.Join(err, s.remove())
 	}
 	// KILL, because it is the only signal that does not make it write what will
-	// be removed.
-	err = s.start("KILL", daemon, "--no-defaults", "--datadir="+data, "--socket="+socket, "--skip-networking",
+	// be removed. A folder for temporary tables of its own: a server that starts
+	// deletes those that it finds, also of others.
+	err = s.start("KILL", daemon, "--no-defaults", "--datadir="+data, "--tmpdir="+s.dir, "--socket="+socket, "--skip-networking",
 		"--pid-file="+filepath.Join(s.dir, "pid"), "--max-connections=200", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M")
 	if err != nil {
 		return "", errors.Join(err, s.remove())

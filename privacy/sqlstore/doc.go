@@ -1,31 +1,65 @@
 // Package sqlstore finds, exports, erases and reads back the rows of a data
 // map in a database/sql database: a privacy.Store.
 //
-// It promises that one Erase is one transaction, that it may be called again,
-// that Left looks by the keys found before and by a fresh search, and that
-// nothing inside the transaction uses another connection. What the map keeps is
-// still there when the transaction commits, or it does not commit. On SQLite a
-// person or tenant is who the column holds in exactly that spelling, number,
-// text or blob: 017 is not 17, nor P1 p1, whatever affinity and collation say.
+// # Promises
+//
+// One Erase is one transaction, which may be called again; Left looks by the
+// keys found before and by a fresh search; nothing inside the transaction uses
+// another connection. What the map keeps is still there when the transaction
+// commits, or it does not commit. Rows are locked before they are erased, with
+// those that lead to the person, so that nobody moves one to another person
+// meanwhile.
+//
+// A person or tenant is who the column holds in exactly that spelling, in
+// bytes: 017 is not 17, nor P1 p1, whatever the type, the collation or SQLite's
+// affinity take for equal. Numbers and UUIDs are compared as such, where the id
+// is written as the database writes it; an id that no value of the type is
+// written as names nobody.
+//
+// Tables that could only seem to be erased from are refused by Open: views,
+// rows hidden by row level security, WITH SYSTEM VERSIONING, engines without
+// transactions.
+//
+// # Not promised
 //
 // It does not search free text, does not know replicas, server logs or
 // backups, and erases only what the map declares: run [CheckSchema] in a test
 // of the application, so that a new column cannot be forgotten.
 //
-// Call [Open] first, after privacy.Install. A Store is safe for concurrent use.
+// Edges between tables go by the columns' own comparison, as foreign keys do;
+// where types or collations differ, by bytes. Types of columns and foreign keys
+// are those at Open. Triggers are not read: one that deletes rows which stay is
+// noticed in the transaction, one that empties their columns, or copies what
+// goes, is not. On MariaDB and MySQL foreign keys of other databases of the
+// server are not read, unless the map names a table there, and keys of tables
+// on which the account has no rights are not seen.
 //
-// Errors: a [*DatabaseError] names operation and table; its text leaves out
-// what the driver said, which may quote values. It is temporary or permanent
-// as its cause is. An error that wraps privacy.ErrLater is temporary: readers
-// are in the way of a checkpoint, or a joint record changed meanwhile. A
-// [*CascadeError] (from Open, ErrMap too) and a [*LostError] (from Erase) are
-// permanent: the schema deletes what the map keeps, or what is about others
-// (seen on SQLite, as the schema was at Open); mend it. So is a
-// [*KeyError] (from Erase, ErrMap too): the map names no unique key.
+// # First call
 //
-// The SQL was run on SQLite only. Elsewhere CheckSchema answers
-// errors.ErrUnsupported, Flush has nothing to do, cascades are found in the
-// transaction only, and ids are compared as the database compares them. On
-// SQLite, open the database with secure_delete=ON before its first row.
+// [Open], after privacy.Install. A Store is safe for concurrent use, in several
+// processes. Its account needs SELECT, UPDATE and DELETE on the tables of the
+// map that lead to persons, and on the library's own also INSERT; UPDATE also
+// where rows only go, for the locks.
+//
+// # Errors
+//
+// A [*DatabaseError] names operation and table, and of the cause what the
+// database says of names, codes and rights; the rest, which may quote values,
+// Unwrap gives. It is temporary or permanent as its cause is. An error that
+// wraps privacy.ErrLater is temporary: readers are in the way of a checkpoint,
+// or a joint record changed meanwhile. Permanent, from Open: privacy.ErrSchema
+// (call Install), an error that wraps privacy.ErrMap (the map names what is not
+// there, or cannot be erased from), a [*CascadeError] (ErrMap too: the schema
+// deletes what the map keeps). Permanent, from Erase, nothing erased: a
+// [*LostError] (a cascade or a trigger took what was to stay, or what is about
+// others), a [*KeyError] (ErrMap too: the map names no unique key).
+//
+// # Databases
+//
+// SQLite, PostgreSQL and MariaDB, through any driver; MySQL was never run. On
+// SQLite, open the database with secure_delete=ON before its first row; Flush
+// has something to do there only. A table from which a foreign key deletes rows
+// of other persons makes its erasures on MariaDB hold up insertions nearby.
+//
 // Stability: settling.
 package sqlstore

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
 )
 
@@ -24,16 +25,20 @@ func (s *Store) Erase(ctx context.Context, scope privacy.Scope) error {
 	if err != nil {
 		return err
 	}
-	tx, err := s.cfg.DB.BeginTx(ctx, nil)
+	write := s.db.Write
+	if len(s.shared) > 0 || s.db.Kind == sqldb.Postgres {
+		write = s.db.WriteStill // rows are counted before and after
+	}
+	var answer error
+	err = write(ctx, func(tx *sql.Tx) error {
+		answer = s.eraseIn(ctx, tx, scope, prepared)
+		return answer
+	})
+	if err != nil && answer == nil { // it was the transaction that failed
+		return dbError("erase", "(transaction)", err)
+	}
 	if err != nil {
-		return dbError("erase", "(transaction)", err)
-	}
-	if err := s.eraseIn(ctx, tx, scope, prepared); err != nil {
-		_ = tx.Rollback() // the cause is what the caller needs
 		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return dbError("erase", "(transaction)", err)
 	}
 	return s.retire(ctx, scope.Tenant)
 }
@@ -41,7 +46,7 @@ func (s *Store) Erase(ctx context.Context, scope privacy.Scope) error {
 // prepare asks the application how each joint record is to be redacted, while
 // connections may still be used freely.
 func (s *Store) prepare(ctx context.Context, scope privacy.Scope) (map[string]Redaction, error) {
-	found, err := s.locateAll(ctx, s.cfg.DB, scope)
+	found, err := s.locateAll(ctx, s.db, scope)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +65,9 @@ func (s *Store) prepare(ctx context.Context, scope privacy.Scope) (map[string]Re
 }
 
 func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, prepared map[string]Redaction) error {
+	if err := s.lockJoint(ctx, tx, scope); err != nil {
+		return err
+	}
 	found, err := s.locateAll(ctx, tx, scope)
 	if err != nil {
 		return err
@@ -100,6 +108,33 @@ func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, pr
 	return s.stillThere(ctx, tx, scope, found)
 }
 
+// lockJoint locks the links of the person's joint records, those of other
+// persons too: of two who are erased at once, the second must see that it is
+// the last.
+func (s *Store) lockJoint(ctx context.Context, tx *sql.Tx, scope privacy.Scope) error {
+	if s.sqlite() { // its writers are serial
+		return nil
+	}
+	for _, t := range s.tables {
+		j := t.Joint
+		if j == nil {
+			continue
+		}
+		var where condition
+		s.is(&where, s.at("l", j.Table, j.Person), scope.Person)
+		query := fmt.Sprintf("SELECT 1 FROM %[1]s l JOIN %[1]s o ON %[2]s WHERE %[3]s FOR UPDATE",
+			s.quote(j.Table), same(s.at("o", j.Table, j.Record), s.at("l", j.Table, j.Record)), where)
+		rows, err := tx.QueryContext(ctx, s.db.Bind(query), where.args...)
+		if err == nil {
+			_, err = texts(rows, "erase", j.Table)
+		}
+		if err != nil {
+			return dbError("erase", j.Table, err)
+		}
+	}
+	return nil
+}
+
 // redact applies a prepared redaction and removes the person's link.
 func (s *Store) redact(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l located, r Redaction) error {
 	if r.Apply != nil {
@@ -108,9 +143,10 @@ func (s *Store) redact(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l l
 		}
 	}
 	j := l.table.Joint
-	link := condition{[]string{quote(j.Record) + " = ?"}, []any{l.key[0]}}
-	s.is(&link, quote(j.Person), scope.Person)
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(j.Table), link), link.args...); err != nil {
+	var link condition
+	s.key(&link, s.at("", j.Table, j.Record), l.key[:1])
+	s.is(&link, s.at("", j.Table, j.Person), scope.Person)
+	if err := s.exec(ctx, tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(j.Table), link), link.args...); err != nil {
 		return dbError("redact", j.Table, err)
 	}
 	return s.remember(ctx, tx, scope.Tenant, r.Retire)
@@ -128,9 +164,9 @@ func (s *Store) update(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l l
 	for _, name := range names {
 		switch l.actions[name] {
 		case privacy.Null:
-			sets = append(sets, quote(name)+" = NULL")
+			sets = append(sets, s.quote(name)+" = NULL")
 		case privacy.Redact:
-			sets, args = append(sets, quote(name)+" = ?"), append(args, privacy.RedactedText)
+			sets, args = append(sets, s.quote(name)+" = ?"), append(args, privacy.RedactedText)
 		default: // retained, or another store destroys its key
 		}
 	}
@@ -138,8 +174,8 @@ func (s *Store) update(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l l
 		return nil
 	}
 	where := s.this(l, scope.Tenant)
-	query := fmt.Sprintf("UPDATE %s SET %s WHERE %s", quote(l.table.Name), strings.Join(sets, ", "), where)
-	return only(ctx, tx, l.table, 1, query, append(args, where.args...))
+	query := fmt.Sprintf("UPDATE %s SET %s WHERE %s", s.quote(l.table.Name), strings.Join(sets, ", "), where)
+	return s.only(ctx, tx, l.table, 1, query, append(args, where.args...))
 }
 
 // KeyError says that the key columns that the map names for a table, with its
@@ -158,8 +194,8 @@ func (e *KeyError) Error() string {
 func (e *KeyError) Is(target error) bool { return target == privacy.ErrMap }
 
 // only changes no more rows than were found.
-func only(ctx context.Context, tx *sql.Tx, t privacy.Table, found int, query string, args []any) error {
-	result, err := tx.ExecContext(ctx, query, args...)
+func (s *Store) only(ctx context.Context, tx *sql.Tx, t privacy.Table, found int, query string, args []any) error {
+	result, err := tx.ExecContext(ctx, s.db.Bind(query), args...)
 	if err != nil {
 		return dbError("erase", t.Name, err)
 	}
@@ -174,19 +210,40 @@ func only(ctx context.Context, tx *sql.Tx, t privacy.Table, found int, query str
 func (s *Store) this(l located, tenant string) condition {
 	var c condition
 	for i, k := range l.table.Key {
-		c.parts, c.args = append(c.parts, quote(k)+" = ?"), append(c.args, l.key[i])
+		s.key(&c, s.at("", l.table.Name, k), l.key[i:i+1])
 	}
 	if l.table.Tenant != "" {
-		s.is(&c, quote(l.table.Tenant), tenant)
+		s.is(&c, s.at("", l.table.Name, l.table.Tenant), tenant)
 	}
 	return c
+}
+
+// key asks that a column holds one of the located keys: on SQLite the value
+// that was found, in its own type.
+func (s *Store) key(c *condition, f field, keys []any) {
+	if s.sqlite() {
+		c.add(f.name+" IN ("+marks("?", len(keys))+")", keys...)
+		return
+	}
+	ids := make([]string, len(keys))
+	for i, k := range keys {
+		ids[i] = asText(k)
+	}
+	s.among(c, f, ids)
+}
+
+func (s *Store) exec(ctx context.Context, tx *sql.Tx, query string, args ...any) error {
+	_, err := tx.ExecContext(ctx, s.db.Bind(query), args...)
+	return err
 }
 
 // delete removes rows, links of joint records first.
 func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t privacy.Table, rows []located) error {
 	if j := t.Joint; j != nil {
 		for _, l := range rows {
-			if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s = ?", quote(j.Table), quote(j.Record)), l.key[0]); err != nil {
+			var links condition
+			s.key(&links, s.at("", j.Table, j.Record), l.key[:1])
+			if err := s.exec(ctx, tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(j.Table), links), links.args...); err != nil {
 				return dbError("erase", j.Table, err)
 			}
 			if len(l.owner) > 2 && l.owner[:2] == "r:" {
@@ -199,7 +256,7 @@ func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t p
 	if len(t.Key) > 1 {
 		for _, l := range rows {
 			where := s.this(l, scope.Tenant)
-			if err := only(ctx, tx, t, 1, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), where.args); err != nil {
+			if err := s.only(ctx, tx, t, 1, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(t.Name), where), where.args); err != nil {
 				return err
 			}
 		}
@@ -207,14 +264,15 @@ func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t p
 	}
 	for chunk := range slices.Chunk(rows, batch) {
 		var where condition
-		for _, l := range chunk {
-			where.args = append(where.args, l.key[0])
+		keys := make([]any, len(chunk))
+		for i, l := range chunk {
+			keys[i] = l.key[0]
 		}
-		where.parts = []string{fmt.Sprintf("%s IN (%s)", quote(t.Key[0]), marks(len(chunk)))}
+		s.key(&where, s.at("", t.Name, t.Key[0]), keys)
 		if t.Tenant != "" {
-			s.is(&where, quote(t.Tenant), scope.Tenant)
+			s.is(&where, s.at("", t.Name, t.Tenant), scope.Tenant)
 		}
-		if err := only(ctx, tx, t, len(chunk), fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), where), where.args); err != nil {
+		if err := s.only(ctx, tx, t, len(chunk), fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(t.Name), where), where.args); err != nil {
 			return err
 		}
 	}
@@ -226,22 +284,19 @@ const retiredTable = "crmguard_privacy_retired"
 // remember notes key owners that must be destroyed, in the same transaction
 // as the change that retires them.
 func (s *Store) remember(ctx context.Context, tx *sql.Tx, tenant string, owners []string) error {
-	for _, owner := range owners {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM crmguard_privacy_retired WHERE tenant = ? AND owner = ?`, tenant, owner); err != nil {
-			return dbError("erase", retiredTable, err)
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO crmguard_privacy_retired (tenant, owner) VALUES (?, ?)`, tenant, owner); err != nil {
-			return dbError("erase", retiredTable, err)
-		}
+	rows := make([][]any, len(owners))
+	for i, owner := range owners {
+		rows[i] = []any{tenant, owner}
 	}
-	return nil
+	in := sqldb.Insert{Table: retiredTable, Columns: []string{"tenant", "owner"}, Key: []string{"tenant", "owner"}}
+	return dbError("erase", retiredTable, s.db.Insert(ctx, tx, in, rows))
 }
 
 func (s *Store) retired(ctx context.Context, tenant string) ([]string, error) {
 	if !s.joint() {
 		return nil, nil
 	}
-	rows, err := s.cfg.DB.QueryContext(ctx, `SELECT owner FROM crmguard_privacy_retired WHERE tenant = ? ORDER BY owner`, tenant)
+	rows, err := s.db.QueryContext(ctx, s.db.Bind(`SELECT owner FROM crmguard_privacy_retired WHERE tenant = ? ORDER BY owner`), tenant)
 	if err != nil {
 		return nil, dbError("left", retiredTable, err)
 	}
@@ -265,7 +320,10 @@ func (s *Store) retire(ctx context.Context, tenant string) error {
 		if err := s.cfg.EraseOwner(ctx, tenant, owner); err != nil {
 			return dbError("erase", retiredTable, err)
 		}
-		if _, err := s.cfg.DB.ExecContext(ctx, `DELETE FROM crmguard_privacy_retired WHERE tenant = ? AND owner = ?`, tenant, owner); err != nil {
+		err := s.db.Write(ctx, func(tx *sql.Tx) error {
+			return s.exec(ctx, tx, `DELETE FROM crmguard_privacy_retired WHERE tenant = ? AND owner = ?`, tenant, owner)
+		})
+		if err != nil {
 			return dbError("erase", retiredTable, err)
 		}
 	}

@@ -2,8 +2,13 @@ package sqlstore
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
+	"github.com/google/uuid"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
 )
 
@@ -16,27 +21,224 @@ type condition struct {
 // String is the SQL.
 func (c condition) String() string { return strings.Join(c.parts, " AND ") }
 
+func (c *condition) add(part string, args ...any) {
+	c.parts, c.args = append(c.parts, part), append(c.args, args...)
+}
+
+// field is a column in a statement.
+type field struct {
+	column
+	name string // quoted, with the alias of its table
+	on   sqldb.Kind
+}
+
+// at is a column of a table under an alias; "" stands for none.
+func (s *Store) at(alias, table, name string) field {
+	c, _ := s.relations[table].column(s.db.Dialect, name) // Open has looked; on SQLite there is nothing to know
+	f := field{column: c, name: s.quote(name), on: s.db.Kind}
+	if alias != "" {
+		f.name = alias + "." + f.name
+	}
+	return f
+}
+
+// quote writes a name, whose letters the map has checked.
+func (s *Store) quote(name string) string {
+	quoted, _ := s.db.Quote(name)
+	return quoted
+}
+
+func (f field) mysql() bool { return f.on == sqldb.MariaDB || f.on == sqldb.MySQL }
+
+// text is the value as the id that it stands for, in the one spelling by which
+// it is listed and found. The ledger's digest is over that.
+func (f field) text() string {
+	switch {
+	case f.on == sqldb.SQLite:
+		// A blob is its bytes: a cast reads it in the encoding of the database,
+		// which may be UTF-16.
+		return fmt.Sprintf("CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s ELSE CAST(%[1]s AS TEXT) END", f.name)
+	case f.kind == integral, f.kind == binary, f.mysql() && f.kind != other:
+		return f.name
+	case f.mysql():
+		return "CAST(" + f.name + " AS CHAR)"
+	}
+	return "CAST(" + f.name + " AS text)"
+}
+
+// bytes is the text compared and ordered byte by byte.
+func (f field) bytes() string {
+	switch {
+	case f.on == sqldb.SQLite:
+		return f.text()
+	case f.kind == binary:
+		return f.name
+	case f.mysql() && f.kind == textual:
+		return "CAST(CONVERT(" + f.name + " USING utf8mb4) AS BINARY)"
+	case f.mysql():
+		return "CAST(CAST(" + f.name + " AS CHAR CHARACTER SET utf8mb4) AS BINARY)"
+	}
+	return "CAST(" + f.name + ` AS text) COLLATE "C"`
+}
+
+// mark is a placeholder for a value of the column's own type, byteMark one for
+// what bytes is compared with.
+func (f field) mark() string {
+	cast := map[kind]string{textual: f.cast, integral: "bigint", identity: "uuid", binary: "bytea", other: "text"}[f.kind]
+	switch {
+	case f.on == sqldb.Postgres:
+		return "CAST(? AS " + cast + ")"
+	case f.kind == textual && cast != "": // a character that it lacks becomes another, and then the bytes differ
+		return "CONVERT(? USING " + cast + ")"
+	}
+	return "?"
+}
+
+func (f field) byteMark() string {
+	if f.mysql() {
+		return "CAST(? AS BINARY)"
+	}
+	return "CAST(? AS text)"
+}
+
+// value is the id as a value of the column; ok is false where no value of the
+// column can stand for the id: 017 is no integer's spelling, nor P1 a uuid's.
+func (f field) value(id string) (v any, ok bool) {
+	switch f.kind {
+	case integral:
+		if n, err := strconv.ParseInt(id, 10, 64); err == nil {
+			return n, strconv.FormatInt(n, 10) == id
+		}
+		n, err := strconv.ParseUint(id, 10, 64)
+		return n, err == nil && f.mysql() && strconv.FormatUint(n, 10) == id
+	case identity:
+		u, err := uuid.Parse(id)
+		return id, err == nil && u.String() == id
+	case binary:
+		return []byte(id), true
+	case dynamic, textual, other:
+	}
+	return id, utf8.ValidString(id) && !strings.ContainsRune(id, 0)
+}
+
 // is asks that a column holds an id, in the very spelling that the ledger's
-// digest is over and that People lists after a restore. SQLite takes 017 for
-// 17 in an integer column, and P1 for p1 under NOCASE: a person erased under
-// such a name would not be found again. So there the stored value, number,
-// text or blob, must read as the id, byte for byte; a blob is compared as one,
-// because a cast reads it in the encoding of the database, which may be UTF-16.
-// The first half is for the index.
-func (s *Store) is(c *condition, column, id string) {
-	if !s.sqlite {
-		c.parts, c.args = append(c.parts, column+" = ?"), append(c.args, id)
+// digest is over and that People lists after a restore. Databases take more
+// for equal: 017 and 17 in an integer column, P1 and p1 in one without regard
+// to case; a person erased under such a name would not be found again.
+func (s *Store) is(c *condition, f field, id string) { s.among(c, f, []string{id}) }
+
+// among asks that a column holds one of the ids. The first half is for the
+// index.
+func (s *Store) among(c *condition, f field, ids []string) {
+	if s.sqlite() {
+		s.amongSQLite(c, f, ids)
 		return
 	}
-	c.parts = append(c.parts, fmt.Sprintf("%[1]s IN (?, CAST(? AS INTEGER), ?) AND CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s = ? ELSE CAST(%[1]s AS TEXT) = ? COLLATE BINARY END", column))
-	c.args = append(c.args, id, id, []byte(id), []byte(id), id)
+	var values, texts []any
+	for _, id := range ids {
+		if v, ok := f.value(id); ok {
+			values, texts = append(values, v), append(texts, id)
+		}
+	}
+	if len(values) == 0 {
+		c.add("1 = 0")
+		return
+	}
+	if f.kind != other {
+		c.add(f.name+" IN ("+marks(f.mark(), len(values))+")", values...)
+	}
+	if f.kind == textual || f.kind == other {
+		c.add(f.bytes()+" IN ("+marks(f.byteMark(), len(texts))+")", texts...)
+	}
+}
+
+// amongSQLite: the stored value, number, text or blob, must read as the id,
+// byte for byte, whatever affinity and collation say.
+func (s *Store) amongSQLite(c *condition, f field, ids []string) {
+	var any []string
+	for _, id := range ids {
+		any = append(any, fmt.Sprintf("(%[1]s IN (?, CAST(? AS INTEGER), ?) AND CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s = ? ELSE CAST(%[1]s AS TEXT) = ? COLLATE BINARY END)", f.name))
+		c.args = append(c.args, id, id, []byte(id), []byte(id), id)
+	}
+	c.parts = append(c.parts, "("+strings.Join(any, " OR ")+")")
+}
+
+// marks writes n placeholders.
+func marks(mark string, n int) string { return strings.TrimSuffix(strings.Repeat(mark+", ", n), ", ") }
+
+// same joins two columns: as the database compares them, where it can. Columns
+// of different types, or of text under different rules, are compared by bytes.
+func same(a, b field) string {
+	if a.on == sqldb.SQLite || a.kind == b.kind && a.kind != other && a.collation == b.collation {
+		return a.name + " = " + b.name
+	}
+	return a.bytes() + " = " + b.bytes()
 }
 
 // others counts the other persons of a joint record t0.
 func (s *Store) others(t privacy.Table, person string) condition {
 	j := t.Joint
-	var same condition
-	s.is(&same, "o."+quote(j.Person), person)
-	return condition{[]string{fmt.Sprintf("(SELECT COUNT(*) FROM %s o WHERE o.%s = t0.%s AND NOT (%s))",
-		quote(j.Table), quote(j.Record), quote(t.Key[0]), same)}, same.args}
+	var them condition
+	s.is(&them, s.at("o", j.Table, j.Person), person)
+	return condition{[]string{fmt.Sprintf("(SELECT COUNT(*) FROM %s o WHERE %s AND NOT (%s))",
+		s.quote(j.Table), same(s.at("o", j.Table, j.Record), s.at("t0", t.Name, t.Key[0])), them)}, them.args}
+}
+
+// moment is a date or time as one that asTime and startDate read the same,
+// whatever the driver makes of it and whatever time zone the session is in.
+func (f field) moment() string {
+	switch {
+	case f.instant:
+		return fmt.Sprintf("CASE WHEN UNIX_TIMESTAMP(%[1]s) = 0 THEN '0000-00-00' ELSE CAST(TIMESTAMPADD(MICROSECOND, CAST(UNIX_TIMESTAMP(%[1]s) * 1000000 AS SIGNED), '1970-01-01 00:00:00') AS CHAR) END", f.name)
+	case f.mysql() && f.kind == other:
+		return "CAST(" + f.name + " AS CHAR)"
+	}
+	return f.name
+}
+
+// distinct is the text of an id, of which p1 and P1 are two.
+func (f field) distinct() string {
+	if f.kind == textual || f.kind == other {
+		return f.bytes()
+	}
+	return f.text()
+}
+
+// pages are the columns by which the ids of a column are listed page by page:
+// its position, in the order of the column's own index, and the text of the id.
+// behind is the condition for what comes after a position.
+func (f field) pages() (columns, order string, behind func(after []any) condition) {
+	switch {
+	case f.on == sqldb.SQLite:
+		// Numbers come before texts, and those before blobs, so that only a value
+		// of its own type continues the list.
+		position := f.name + " COLLATE BINARY"
+		return position + ", " + f.text(), "1", func(after []any) condition {
+			return condition{[]string{position + " > ?"}, after[:1]}
+		}
+	case f.kind == textual:
+		// What the column takes for equal follows by bytes.
+		return f.name + ", " + f.bytes(), "1, 2", func(after []any) condition {
+			return condition{[]string{fmt.Sprintf("%[1]s >= %[2]s AND (%[1]s > %[2]s OR %[3]s > %[4]s)", f.name, f.mark(), f.bytes(), f.byteMark())}, []any{after[0], after[0], after[1]}}
+		}
+	case f.kind == other:
+		return f.bytes() + ", " + f.bytes(), "1", func(after []any) condition {
+			return condition{[]string{f.bytes() + " > " + f.byteMark()}, after[1:]}
+		}
+	}
+	return f.name + ", " + f.text(), "1", func(after []any) condition {
+		return condition{[]string{f.name + " > " + f.mark()}, after[:1]}
+	}
+}
+
+// position is the row at which a page ends, as values to compare with.
+func (f field) position(stored any, id string) []any {
+	if f.on == sqldb.SQLite {
+		return []any{stored}
+	}
+	if f.kind == textual {
+		return []any{asText(stored), id}
+	}
+	v, _ := f.value(id) // the database has written it
+	return []any{v, id}
 }

@@ -36,6 +36,7 @@ func TestPeopleOfADatabaseInUTF16(t *testing.T) {
 	t.Cleanup(func() { _ = db.Close() })
 	db.SetMaxOpenConns(1)
 	exec(t, db, `PRAGMA encoding = 'UTF-16le'`)
+	require.NoError(t, privacy.Install(t.Context(), db))
 	exec(t, db, `CREATE TABLE logins (id INTEGER PRIMARY KEY, person)`)
 	ids := []string{"17", "t1", "\x01\x97é", "b1"}
 	exec(t, db, `INSERT INTO logins (person) VALUES (17), ('t1'), (?), (?)`, []byte(ids[2]), []byte(ids[3]))

@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/crmguard/crmguard/privacy"
@@ -36,7 +37,7 @@ func ExampleOpen() {
 	defer db.Close()
 	db.SetMaxOpenConns(1)
 	_, err = db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT); INSERT INTO contacts VALUES ('c1', 'p1')`)
-	if err != nil {
+	if err := errors.Join(err, privacy.Install(ctx, db)); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -40,27 +40,31 @@ func (s *Store) records(ctx context.Context, t privacy.Table, scope privacy.Scop
 	columns := exported(t)
 	quoted := make([]string, len(columns))
 	for i, c := range columns {
-		quoted[i] = "t0." + quote(c.Name)
+		quoted[i] = "t0." + s.quote(c.Name)
 	}
 	list := strings.Join(quoted, ", ")
 	if j := t.Joint; j != nil {
 		owner := "''"
 		if j.Owner != "" {
-			owner = "t0." + quote(j.Owner)
+			owner = "t0." + s.quote(j.Owner)
 		}
 		others := s.others(t, scope.Person)
 		list += ", " + owner + ", " + others.String()
 		args = append(others.args, args...)
 	}
-	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", list, quote(t.Name), joins, where, strings.Join(quoted[:len(t.Key)], ", "))
-	rows, err := s.cfg.DB.QueryContext(ctx, query, args...)
+	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", list, s.quote(t.Name), joins, where, s.order(t))
+	rows, err := s.db.QueryContext(ctx, s.db.Bind(query), args...)
 	if err != nil {
 		return nil, dbError("export", t.Name, err)
 	}
 	defer func() { _ = rows.Close() }() // Err has said what there is to say
+	texts, err := s.textColumns(rows)
+	if err != nil {
+		return nil, dbError("export", t.Name, err)
+	}
 	var records []privacy.Record
 	for rows.Next() {
-		r, err := record(rows, t, columns)
+		r, err := record(rows, t, columns, texts)
 		if err != nil {
 			return nil, dbError("export", t.Name, err)
 		}
@@ -87,7 +91,21 @@ func exported(t privacy.Table) []privacy.Column {
 	return columns
 }
 
-func record(rows *sql.Rows, t privacy.Table, columns []privacy.Column) (privacy.Record, error) {
+// textColumns says of which columns the driver may hand out text as bytes.
+func (s *Store) textColumns(rows *sql.Rows) ([]bool, error) {
+	types, err := rows.ColumnTypes()
+	if err != nil || s.sqlite() {
+		return make([]bool, len(types)), err
+	}
+	texts := make([]bool, len(types))
+	for i, t := range types {
+		name := t.DatabaseTypeName()
+		texts[i] = name != "BYTEA" && name != "BIT" && name != "GEOMETRY" && !strings.HasSuffix(name, "BLOB") && !strings.HasSuffix(name, "BINARY")
+	}
+	return texts, nil
+}
+
+func record(rows *sql.Rows, t privacy.Table, columns []privacy.Column, texts []bool) (privacy.Record, error) {
 	n := len(columns)
 	if t.Joint != nil {
 		n += 2
@@ -98,6 +116,11 @@ func record(rows *sql.Rows, t privacy.Table, columns []privacy.Column) (privacy.
 	}
 	if err := rows.Scan(pointers...); err != nil {
 		return privacy.Record{}, err
+	}
+	for i, v := range values {
+		if b, ok := v.([]byte); ok && texts[i] {
+			values[i] = string(b)
+		}
 	}
 	r := privacy.Record{Table: t.Name, Schema: t.SchemaID()}
 	var err error
@@ -142,7 +165,8 @@ const page = 1000
 func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privacy.Person, error) bool) bool {
 	tenants := []string{s.cfg.Map.Tenant}
 	if t.Tenant != "" {
-		rows, err := s.cfg.DB.QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT %[1]s FROM %[2]s WHERE %[1]s IS NOT NULL ORDER BY 1", quote(t.Tenant), quote(t.Name)))
+		tenant := s.at("", t.Name, t.Tenant)
+		rows, err := s.db.QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s IS NOT NULL ORDER BY 1", tenant.distinct(), s.quote(t.Name), tenant.name))
 		if err == nil {
 			tenants, err = texts(rows, "people", t.Name)
 		}
@@ -151,7 +175,7 @@ func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privac
 		}
 	}
 	for _, tenant := range tenants {
-		var after any
+		var after []any
 		for more := true; more; {
 			persons, last, err := s.personsAfter(ctx, t, tenant, after)
 			if err != nil {
@@ -169,39 +193,35 @@ func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privac
 	return true
 }
 
-// personsAfter reads the next page of ids, as text, and the last one as the
-// database holds it: numbers come before texts, and those before blobs, so
-// that only a value of its own type continues the list.
-func (s *Store) personsAfter(ctx context.Context, t privacy.Table, tenant string, after any) (ids []string, last any, err error) {
-	column, from := "t0."+quote(t.Person), quote(t.Name)+" t0"
+// personsAfter reads the next page of ids, as text, and where it ends. Ids that
+// the column takes for equal and bytes do not (p1 and P1) are two persons.
+func (s *Store) personsAfter(ctx context.Context, t privacy.Table, tenant string, after []any) (ids []string, last []any, err error) {
+	person, from := s.at("t0", t.Name, t.Person), s.quote(t.Name)+" t0"
 	if j := t.Joint; j != nil {
-		column = "l." + quote(j.Person)
-		from += fmt.Sprintf(" JOIN %s l ON l.%s = t0.%s", quote(j.Table), quote(j.Record), quote(t.Key[0]))
+		person = s.at("l", j.Table, j.Person)
+		from += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", t.Name, t.Key[0])))
 	}
-	text := column
-	if s.sqlite {
-		text = fmt.Sprintf("CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s ELSE CAST(%[1]s AS TEXT) END", column)
-		column += " COLLATE BINARY" // p1 and P1 are two persons
-	}
-	where := condition{[]string{column + " IS NOT NULL"}, nil}
+	columns, order, behind := person.pages()
+	where := condition{[]string{person.name + " IS NOT NULL"}, nil}
 	if after != nil {
-		where = condition{[]string{column + " > ?"}, []any{after}}
+		where = behind(after)
 	}
 	if t.Tenant != "" {
-		s.is(&where, "t0."+quote(t.Tenant), tenant)
+		s.is(&where, s.at("t0", t.Name, t.Tenant), tenant)
 	}
-	query := fmt.Sprintf("SELECT DISTINCT %s, %s FROM %s WHERE %s ORDER BY 1 LIMIT %d", column, text, from, where, page)
-	rows, err := s.cfg.DB.QueryContext(ctx, query, where.args...)
+	query := fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s ORDER BY %s LIMIT %d", columns, from, where, order, page)
+	rows, err := s.db.QueryContext(ctx, s.db.Bind(query), where.args...)
 	if err != nil {
 		return nil, nil, dbError("people", t.Name, err)
 	}
 	defer func() { _ = rows.Close() }() // Err has said what there is to say
 	for rows.Next() {
+		var position any
 		var id string
-		if err := rows.Scan(&last, &id); err != nil {
+		if err := rows.Scan(&position, &id); err != nil {
 			return nil, nil, dbError("people", t.Name, err)
 		}
-		ids = append(ids, id)
+		ids, last = append(ids, id), person.position(position, id)
 	}
 	return ids, last, dbError("people", t.Name, rows.Err())
 }

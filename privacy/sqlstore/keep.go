@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,124 +69,12 @@ func isNeeded(t privacy.Table, column string) bool {
 	return slices.ContainsFunc(needed, func(name string) bool { return strings.EqualFold(name, column) })
 }
 
-// cascade is a foreign key that deletes, or empties its column.
-type cascade struct {
-	child, column, parent string
-	empties               bool
-}
-
-// cascades reads the foreign keys of SQLite's schema that delete or empty, by
-// names of tables in lower case.
-func cascades(ctx context.Context, db *sql.DB) (edges []cascade, err error) {
-	rows, err := db.QueryContext(ctx, `SELECT lower(m.name), f."from", lower(f."table"), upper(f.on_delete) <> 'CASCADE' FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
-		WHERE m.type = 'table' AND upper(f.on_delete) IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ORDER BY 1, 2`)
-	if err != nil {
-		return nil, dbError("check schema", "(schema)", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var e cascade
-		if err := rows.Scan(&e.child, &e.column, &e.parent, &e.empties); err != nil {
-			return nil, dbError("check schema", "(schema)", err)
-		}
-		edges = append(edges, e)
-	}
-	return edges, dbError("check schema", "(schema)", rows.Err())
-}
-
-// loss is a cascade that deletes or empties what the map keeps.
-type loss struct {
-	deleted, kept string // tables of the map
-	column        string // of the kept one, with the foreign key
-	empties       bool
-}
-
-// losses lists the cascades that reach a table whose rows the map keeps, from
-// one that it deletes from: directly, or over others. They count whether
-// foreign keys are enforced now or not, which each connection says for itself.
-func losses(m *privacy.Map, edges []cascade) []loss {
-	keeps := map[string]privacy.Table{}
-	for _, t := range m.Tables {
-		if staysInPlace(t) {
-			keeps[strings.ToLower(t.Name)] = t
-		}
-	}
-	var found []loss
-	for _, deleted := range deletedFrom(m) {
-		reached := []string{strings.ToLower(deleted)}
-		for i := 0; i < len(reached); i++ {
-			for _, e := range edges {
-				if e.parent != reached[i] {
-					continue
-				}
-				if kept, ok := keeps[e.child]; ok && (!e.empties || isNeeded(kept, e.column)) {
-					found = append(found, loss{deleted, kept.Name, e.column, e.empties})
-				}
-				if !e.empties && !slices.Contains(reached, e.child) {
-					reached = append(reached, e.child)
-				}
-			}
-		}
-	}
-	return found
-}
-
-// deletedFrom lists the tables of which an erasure deletes rows.
-func deletedFrom(m *privacy.Map) []string {
-	var names []string
-	for _, t := range m.Tables {
-		if t.Reaches() && t.Erase == privacy.Delete {
-			names = append(names, t.Name)
-		}
-		if t.Joint != nil {
-			names = append(names, t.Joint.Table)
-		}
-	}
-	return names
-}
-
-// checkKept refuses a schema that would delete what the map keeps.
-func (s *Store) checkKept(ctx context.Context) error {
-	if !s.sqlite {
-		return nil // there the transaction of an erasure finds it
-	}
-	edges, err := cascades(ctx, s.cfg.DB)
-	if err != nil {
-		return err
-	}
-	s.shared = sharedCascades(s.cfg.Map, edges)
-	if found := losses(s.cfg.Map, edges); len(found) > 0 {
-		refused := &CascadeError{Deleted: found[0].deleted, Kept: found[0].kept}
-		if found[0].empties {
-			refused.Emptied = found[0].column
-		}
-		return refused
-	}
-	return nil
-}
-
-// sharedCascades lists the tables from which the database deletes by a foreign
-// key that is not the map's own way from the row to its person: it may go from
-// one person's row to another's.
-func sharedCascades(m *privacy.Map, edges []cascade) []string {
-	var tables []string
-	for _, t := range m.Tables {
-		if t.Reaches() && slices.ContainsFunc(edges, func(e cascade) bool {
-			own := t.Ref != nil && strings.EqualFold(t.Ref.Column, e.column) && strings.EqualFold(t.Ref.Table, e.parent)
-			return strings.EqualFold(t.Name, e.child) && !e.empties && !own
-		}) {
-			tables = append(tables, t.Name)
-		}
-	}
-	return tables
-}
-
 // counts says how many rows the tables of shared cascades have.
 func (s *Store) counts(ctx context.Context, tx *sql.Tx) (map[string]int, error) {
 	all := map[string]int{}
 	for _, table := range s.shared {
 		var n int
-		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+quote(table)).Scan(&n); err != nil {
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+s.quote(table)).Scan(&n); err != nil {
 			return nil, dbError("erase", table, err)
 		}
 		all[table] = n
@@ -222,8 +109,8 @@ func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, scope privacy.Scope,
 		}
 		where := s.this(l, scope.Tenant)
 		var n int
-		query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", quote(l.table.Name), where)
-		if err := tx.QueryRowContext(ctx, query, where.args...).Scan(&n); err != nil {
+		query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", s.quote(l.table.Name), where)
+		if err := tx.QueryRowContext(ctx, s.db.Bind(query), where.args...).Scan(&n); err != nil {
 			return dbError("erase", l.table.Name, err)
 		}
 		if n == 0 {

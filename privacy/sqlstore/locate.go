@@ -34,64 +34,80 @@ type located struct {
 type selection struct {
 	table   privacy.Table
 	columns []string // quoted, with alias
+	undated bool     // Created is a day, which does not say whether a row is older than an erasure of that day
 	stays   []string // names of columns whose state says whether the row is clean
 }
 
 // selectionOf reads keys, dates, key owner and the columns whose state tells
 // whether anything is left to do.
-func selectionOf(t privacy.Table) selection {
-	s := selection{table: t}
-	add := func(name string) { s.columns = append(s.columns, "t0."+quote(name)) }
+func (s *Store) selectionOf(t privacy.Table) selection {
+	sel := selection{table: t}
+	add := func(column string) { sel.columns = append(sel.columns, column) }
 	for _, k := range t.Key {
-		add(k)
+		if key := s.at("t0", t.Name, k); s.sqlite() {
+			add(key.name) // as stored: another type would be another value
+		} else {
+			add(key.text())
+		}
 	}
 	if t.Created != "" {
-		add(t.Created)
+		created := s.at("t0", t.Name, t.Created)
+		add(created.moment())
+		sel.undated = created.day
 	}
 	if t.Keep != nil {
-		add(t.Keep.From)
+		add(s.at("t0", t.Name, t.Keep.From).moment())
 	}
 	if t.Joint != nil && t.Joint.Owner != "" {
-		add(t.Joint.Owner)
+		add(s.at("t0", t.Name, t.Joint.Owner).name)
 	}
-	for name := range t.Stays() {
-		s.stays = append(s.stays, name)
+	actions := t.Stays()
+	for name := range actions {
+		sel.stays = append(sel.stays, name)
 	}
-	slices.Sort(s.stays)
-	for _, name := range s.stays {
-		add(name)
+	slices.Sort(sel.stays)
+	for _, name := range sel.stays {
+		if f := s.at("t0", t.Name, name); actions[name] == privacy.Redact && f.kind == textual {
+			add(f.text()) // without the blanks to which a char(n) is filled up
+		} else {
+			add(f.name)
+		}
 	}
-	return s
+	return sel
 }
 
 // where joins the table along its edges to the person of the scope.
 func (s *Store) where(t privacy.Table, scope privacy.Scope) (joins, where string, args []any, ok bool) {
 	path := s.cfg.Map.Path(t)
 	for i, next := range path[1:] {
-		joins += fmt.Sprintf(" JOIN %s t%d ON t%d.%s = t%d.%s", quote(next.Name), i+1, i, quote(path[i].Ref.Column), i+1, quote(next.Key[0]))
+		from, to := fmt.Sprintf("t%d", i), fmt.Sprintf("t%d", i+1)
+		joins += fmt.Sprintf(" JOIN %s %s ON %s", s.quote(next.Name), to, same(s.at(from, path[i].Name, path[i].Ref.Column), s.at(to, next.Name, next.Key[0])))
 	}
 	last, alias := path[len(path)-1], fmt.Sprintf("t%d", len(path)-1)
-	person := alias + "." + quote(last.Person)
+	person := s.at(alias, last.Name, last.Person)
 	if j := last.Joint; j != nil {
-		joins += fmt.Sprintf(" JOIN %s l ON l.%s = %s.%s", quote(j.Table), quote(j.Record), alias, quote(last.Key[0]))
-		person = "l." + quote(j.Person)
+		joins += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at(alias, last.Name, last.Key[0])))
+		person = s.at("l", j.Table, j.Person)
 	}
 	var c condition
 	s.is(&c, person, scope.Person)
 	switch {
 	case last.Tenant != "":
-		s.is(&c, alias+"."+quote(last.Tenant), scope.Tenant)
+		s.is(&c, s.at(alias, last.Name, last.Tenant), scope.Tenant)
 	case s.cfg.Map.Tenant != scope.Tenant:
 		return "", "", nil, false // this database has one tenant, and it is another
 	}
 	for i, on := range path[:len(path)-1] { // row keys may be unique within a tenant only
 		if on.Tenant != "" {
-			s.is(&c, fmt.Sprintf("t%d.%s", i, quote(on.Tenant)), scope.Tenant)
+			s.is(&c, s.at(fmt.Sprintf("t%d", i), on.Name, on.Tenant), scope.Tenant)
 		}
 	}
 	return joins, c.String(), c.args, true
 }
 
+// locateAll finds the rows of a person. In the transaction of an erasure it
+// locks them, and the rows that lead to the person: nobody gives a row to
+// another person before it is erased.
 func (s *Store) locateAll(ctx context.Context, q querier, scope privacy.Scope) ([]located, error) {
 	if scope.Tenant == "" || scope.Person == "" {
 		return nil, privacy.ErrID
@@ -112,15 +128,27 @@ func (s *Store) locate(ctx context.Context, q querier, t privacy.Table, scope pr
 	if !ok {
 		return nil, nil
 	}
-	sel := selectionOf(t)
+	sel := s.selectionOf(t)
 	columns := strings.Join(sel.columns, ", ")
-	if j := t.Joint; j != nil {
+	if t.Joint != nil {
 		others := s.others(t, scope.Person)
 		columns += ", " + others.String()
 		args = append(others.args, args...)
 	}
-	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", columns, quote(t.Name), joins, where, strings.Join(sel.columns[:len(t.Key)], ", "))
+	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", columns, s.quote(t.Name), joins, where, s.order(t))
+	if _, erasing := q.(*sql.Tx); erasing && !s.sqlite() {
+		query += " FOR UPDATE"
+	}
 	return s.scan(ctx, q, sel, scope, query, args)
+}
+
+// order is the order of a table's rows: by key.
+func (s *Store) order(t privacy.Table) string {
+	names := make([]string, len(t.Key))
+	for i, k := range t.Key {
+		names[i] = "t0." + s.quote(k)
+	}
+	return strings.Join(names, ", ")
 }
 
 // byKey reports whether the row of that key still holds what should be gone.
@@ -135,24 +163,24 @@ func (s *Store) rowsOf(ctx context.Context, t privacy.Table, key string, scope p
 	if len(parts) != len(t.Key) {
 		return nil, dbError("left", t.Name, errors.New("a key of another shape"))
 	}
-	sel := selectionOf(t)
+	sel := s.selectionOf(t)
 	var where condition
 	for i, k := range t.Key {
-		s.is(&where, "t0."+quote(k), parts[i])
+		s.is(&where, s.at("t0", t.Name, k), parts[i])
 	}
 	if t.Tenant != "" {
-		s.is(&where, "t0."+quote(t.Tenant), scope.Tenant)
+		s.is(&where, s.at("t0", t.Name, t.Tenant), scope.Tenant)
 	}
 	columns := strings.Join(sel.columns, ", ")
 	if t.Joint != nil {
 		columns += ", 0"
 	}
-	query := fmt.Sprintf("SELECT %s FROM %s t0 WHERE %s", columns, quote(t.Name), where)
-	return s.scan(ctx, s.cfg.DB, sel, scope, query, where.args)
+	query := fmt.Sprintf("SELECT %s FROM %s t0 WHERE %s", columns, s.quote(t.Name), where)
+	return s.scan(ctx, s.db, sel, scope, query, where.args)
 }
 
 func (s *Store) scan(ctx context.Context, q querier, sel selection, scope privacy.Scope, query string, args []any) ([]located, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
+	rows, err := q.QueryContext(ctx, s.db.Bind(query), args...)
 	if err != nil {
 		return nil, dbError("find", sel.table.Name, err)
 	}
@@ -193,7 +221,9 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 	}
 	l.row.Key = key
 	if t.Created != "" {
-		l.row.Created = asTime(next())
+		if l.row.Created = asTime(next()); sel.undated {
+			l.row.Created = time.Time{}
+		}
 	} else if len(l.key) == 1 {
 		l.row.Created = uuidTime(key)
 	}
@@ -287,11 +317,14 @@ func asText(v any) string {
 		return string(x)
 	case int64:
 		return strconv.FormatInt(x, 10)
+	case uint64:
+		return strconv.FormatUint(x, 10)
 	}
 	return fmt.Sprint(v)
 }
 
-// asTime reads microseconds since 1970, a time or RFC 3339 text.
+// asTime reads microseconds since 1970, a time, RFC 3339 text or what
+// databases write for a time.
 func asTime(v any) time.Time {
 	switch x := v.(type) {
 	case int64:
@@ -299,8 +332,10 @@ func asTime(v any) time.Time {
 	case time.Time:
 		return x.UTC()
 	case string, []byte:
-		if t, err := time.Parse(time.RFC3339Nano, asText(x)); err == nil {
-			return t.UTC()
+		for _, layout := range []string{time.RFC3339Nano, time.DateTime} {
+			if t, err := time.Parse(layout, asText(x)); err == nil {
+				return t.UTC()
+			}
 		}
 	}
 	return time.Time{}
@@ -322,7 +357,7 @@ func joinKey(parts []any) (string, error) {
 	texts := make([]string, len(parts))
 	for i, p := range parts {
 		switch p.(type) {
-		case string, int64, []byte:
+		case string, int64, uint64, []byte:
 			texts[i] = asText(p)
 		default:
 			return "", errors.New("a key that is neither text nor integer")

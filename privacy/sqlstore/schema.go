@@ -3,8 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -39,20 +37,20 @@ func (f Finding) String() string {
 
 // CheckSchema compares the map with the live schema. In a test of the
 // application it must find nothing, so that no new column is forgotten.
-// Tables of crmguard itself are left out. SQLite only; other databases answer
-// errors.ErrUnsupported.
-func CheckSchema(ctx context.Context, db *sql.DB, m *privacy.Map) ([]Finding, error) {
+// Tables of crmguard itself are left out. On PostgreSQL all schemas of the
+// database are looked at, with partitioned tables as one and materialized views
+// as tables, for they hold copies; on MariaDB and MySQL the database in use and
+// those that the map names. What the account may not see is not found: ask with
+// the one that owns the tables.
+func CheckSchema(ctx context.Context, handle *sql.DB, m *privacy.Map) ([]Finding, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	sqlite, err := isSQLite(ctx, db)
+	db, err := ask(ctx, handle)
 	if err != nil {
 		return nil, err
 	}
-	if !sqlite {
-		return nil, fmt.Errorf("sqlstore: check schema: %w", errors.ErrUnsupported)
-	}
-	live, err := liveSchema(ctx, db)
+	live, err := liveSchema(ctx, db, m)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +73,7 @@ func CheckSchema(ctx context.Context, db *sql.DB, m *privacy.Map) ([]Finding, er
 		}
 	}
 	findings = append(findings, openEdges(m, live)...)
-	edges, err := cascades(ctx, db)
+	edges, err := cascades(ctx, db, m)
 	if err != nil {
 		return nil, err
 	}
@@ -84,60 +82,6 @@ func CheckSchema(ctx context.Context, db *sql.DB, m *privacy.Map) ([]Finding, er
 	}
 	slices.SortFunc(findings, func(a, b Finding) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(findings), nil
-}
-
-// liveTable is what the database says about a table.
-type liveTable struct {
-	columns []string
-	indexed map[string]bool // columns that lead an index
-	foreign map[string]string
-}
-
-func liveSchema(ctx context.Context, db *sql.DB) (map[string]*liveTable, error) {
-	rows, err := db.QueryContext(ctx, `SELECT name FROM sqlite_master WHERE type = 'table'`)
-	if err != nil {
-		return nil, dbError("check schema", "sqlite_master", err)
-	}
-	names, err := texts(rows, "check schema", "sqlite_master")
-	if err != nil {
-		return nil, err
-	}
-	live := map[string]*liveTable{}
-	for _, name := range names {
-		if strings.HasPrefix(name, "crmguard_") || strings.HasPrefix(name, "sqlite_") {
-			continue
-		}
-		l := &liveTable{indexed: map[string]bool{}, foreign: map[string]string{}}
-		if l.columns, err = column(ctx, db, `SELECT name FROM pragma_table_info(?)`, name); err != nil {
-			return nil, err
-		}
-		leading, err := column(ctx, db, `SELECT i.name FROM pragma_index_list(?) l JOIN pragma_index_info(l.name) i WHERE i.seqno = 0 AND i.name IS NOT NULL
-			UNION SELECT name FROM pragma_table_info(?) WHERE pk = 1`, name, name)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range leading {
-			l.indexed[c] = true
-		}
-		foreign, err := column(ctx, db, `SELECT "from" || '>' || "table" FROM pragma_foreign_key_list(?)`, name)
-		if err != nil {
-			return nil, err
-		}
-		for _, edge := range foreign {
-			from, to, _ := strings.Cut(edge, ">")
-			l.foreign[from] = to
-		}
-		live[name] = l
-	}
-	return live, nil
-}
-
-func column(ctx context.Context, db *sql.DB, query string, args ...any) ([]string, error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, dbError("check schema", "(schema)", err)
-	}
-	return texts(rows, "check schema", "(schema)")
 }
 
 // compare finds what is classified on one side only.

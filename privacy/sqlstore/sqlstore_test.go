@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/privacytest"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
@@ -57,12 +60,28 @@ func dataMap() *privacy.Map {
 func openDB(t *testing.T) *sql.DB {
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "x.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(50)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)")
 	require.NoError(t, err)
-	db.SetMaxOpenConns(1)
 	t.Cleanup(func() { _ = db.Close() })
-	_, err = db.ExecContext(t.Context(), ddl)
-	require.NoError(t, err)
+	return filled(t, db)
+}
+
+// filled gives a database the tables of ddl and of the library. Nothing may
+// need a second connection.
+func filled(t *testing.T, db *sql.DB) *sql.DB {
+	db.SetMaxOpenConns(1)
+	exec(t, db, ddl)
 	require.NoError(t, privacy.Install(t.Context(), db))
 	return db
+}
+
+// each runs f on each of the four databases, with the tables of ddl.
+func each(t *testing.T, f func(t *testing.T, db *sql.DB, name testdb.Name)) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		if d.Name == testdb.SQLite {
+			f(t, openDB(t), d.Name)
+			return
+		}
+		f(t, filled(t, d.Open(t)), d.Name)
+	})
 }
 
 func redact(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
@@ -75,22 +94,76 @@ func open(t *testing.T, db *sql.DB, m *privacy.Map) *sqlstore.Store {
 	return s
 }
 
-func exec(t *testing.T, db *sql.DB, query string, args ...any) {
-	_, err := db.ExecContext(t.Context(), query, args...)
-	require.NoError(t, err)
+// exec runs statements as SQLite has them; of the types of columns it writes
+// what applications use on the other databases.
+func exec(t *testing.T, db *sql.DB, text string, args ...any) {
+	d := dialect(db)
+	statements := strings.Split(text, ";")
+	if strings.Contains(text, "BEGIN") {
+		statements = []string{text}
+	}
+	for _, query := range statements {
+		if query = strings.TrimSpace(query); query == "" {
+			continue
+		}
+		if strings.HasPrefix(query, "CREATE TABLE") || strings.HasPrefix(query, "ALTER TABLE") {
+			query = typed(d.Kind, query)
+		}
+		if strings.HasPrefix(query, "DROP INDEX") && d.Kind != sqldb.MariaDB {
+			query, _, _ = strings.Cut(query, " ON ")
+		}
+		_, err := db.ExecContext(t.Context(), d.Bind(query), args...)
+		require.NoError(t, err, query)
+	}
+}
+
+func typed(kind sqldb.Kind, query string) string {
+	switch kind {
+	case sqldb.Postgres:
+		return strings.NewReplacer(" STRICT", "", " INTEGER", " bigint", " BLOB", " bytea", " TEXT", " text").Replace(query)
+	case sqldb.MariaDB, sqldb.MySQL:
+		return strings.NewReplacer(" STRICT", "", " INTEGER", " BIGINT", " BLOB", " LONGBLOB", " TEXT", " VARCHAR(255)").Replace(query)
+	case sqldb.SQLite:
+	}
+	return query
 }
 
 func count(t *testing.T, db *sql.DB, query string, args ...any) int {
 	var n int
-	require.NoError(t, db.QueryRowContext(t.Context(), query, args...).Scan(&n))
+	require.NoError(t, db.QueryRowContext(t.Context(), dialect(db).Bind(query), args...).Scan(&n))
 	return n
+}
+
+// dialect is known by the driver: a test asks often.
+func dialect(db *sql.DB) sqldb.Dialect {
+	switch driver := fmt.Sprintf("%T", db.Driver()); {
+	case strings.Contains(driver, "sqlite"):
+		return sqldb.Dialect{Kind: sqldb.SQLite}
+	case strings.Contains(driver, "mysql"):
+		return sqldb.Dialect{Kind: sqldb.MariaDB}
+	}
+	return sqldb.Dialect{Kind: sqldb.Postgres}
+}
+
+// drop removes tables that refer to each other.
+func drop(t *testing.T, db *sql.DB, tables ...string) {
+	before, after, cascade := map[sqldb.Kind]string{sqldb.SQLite: `PRAGMA foreign_keys = OFF`, sqldb.MariaDB: `SET FOREIGN_KEY_CHECKS = 0`}[dialect(db).Kind],
+		map[sqldb.Kind]string{sqldb.SQLite: `PRAGMA foreign_keys = ON`, sqldb.MariaDB: `SET FOREIGN_KEY_CHECKS = 1`}[dialect(db).Kind], ""
+	if dialect(db).Kind == sqldb.Postgres {
+		cascade = " CASCADE"
+	}
+	exec(t, db, before)
+	for _, table := range tables {
+		exec(t, db, `DROP TABLE IF EXISTS `+table+cascade)
+	}
+	exec(t, db, after)
 }
 
 func plant(db *sql.DB) func(t *testing.T, tenant, person string) {
 	n := 0
 	return func(t *testing.T, tenant, person string) {
 		n++
-		exec(t, db, `INSERT INTO people VALUES (?, ?, ?, 'Ann', 'met Ann', x'01', 5)`, tenant, "a/b%"+uuid.NewString(), person)
+		exec(t, db, `INSERT INTO people VALUES (?, ?, ?, 'Ann', 'met Ann', ?, 5)`, tenant, "a/b%"+uuid.NewString(), person, []byte{1})
 		exec(t, db, `INSERT INTO cases VALUES (?, ?, ?, '2026-01-02T03:04:05Z')`, n, tenant, person)
 		exec(t, db, `INSERT INTO steps VALUES (?, ?, 'called')`, n, n)
 		exec(t, db, `INSERT INTO marks VALUES (?, ?)`, n, n)
@@ -109,112 +182,124 @@ func of(rows []privacy.Row, table string) privacy.Row {
 	return privacy.Row{}
 }
 
+// The same judge passes on every database, through every driver.
 func TestJudge(t *testing.T) {
-	t.Run("tenants", func(t *testing.T) {
-		privacytest.Run(t, func(t *testing.T) privacytest.Fixture {
-			db := openDB(t)
-			return privacytest.Fixture{Store: open(t, db, dataMap()), Tenants: [2]string{"t1", "t2"}, Plant: plant(db)}
-		})
-	})
 	one := dataMap()
 	for i := range one.Tables {
 		one.Tables[i].Tenant = ""
 	}
 	one.Tenant = "t1"
-	t.Run("one tenant", func(t *testing.T) {
-		privacytest.Run(t, func(t *testing.T) privacytest.Fixture {
-			db := openDB(t)
-			return privacytest.Fixture{Store: open(t, db, one), Tenants: [2]string{"t1"}, Plant: plant(db)}
-		})
-	})
+	for _, name := range testdb.Names() {
+		for i, driver := range name.Drivers() {
+			t.Run(string(name)+"/"+driver, func(t *testing.T) {
+				db := filled(t, testdb.New(t, name).OpenWith(t, driver))
+				judge := func(t *testing.T, m *privacy.Map, tenants [2]string) {
+					privacytest.Run(t, func(t *testing.T) privacytest.Fixture {
+						for _, table := range []string{"marks", "steps", "cases", "people", "meetings", "meeting_people", "crmguard_privacy_retired"} {
+							exec(t, db, `DELETE FROM `+table)
+						}
+						return privacytest.Fixture{Store: open(t, db, m), Tenants: tenants, Plant: plant(db)}
+					})
+				}
+				t.Run("tenants", func(t *testing.T) { judge(t, dataMap(), [2]string{"t1", "t2"}) })
+				if i == 0 {
+					t.Run("one tenant", func(t *testing.T) { judge(t, one, [2]string{"t1"}) })
+				}
+			})
+		}
+	}
 }
 
 func TestRowsThatStay(t *testing.T) {
-	db := openDB(t)
-	s := open(t, db, dataMap())
-	plant(db)(t, "t1", "p1")
-	scope := privacy.Scope{Tenant: "t1", Person: "p1"}
-	rows, err := s.Find(t.Context(), scope)
-	require.NoError(t, err)
-	classes := map[string]privacy.Class{}
-	for _, r := range rows {
-		classes[r.Table] = r.Class
-		require.False(t, r.Clean)
-	}
-	require.Equal(t, map[string]privacy.Class{"people": privacy.Shredded, "cases": privacy.Deleted, "steps": privacy.Deleted, "marks": privacy.Deleted, "meetings": privacy.Deleted}, classes)
-	require.Equal(t, time.UnixMicro(5).UTC(), of(rows, "people").Created)
-	require.Equal(t, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), of(rows, "cases").Created)
-	require.WithinDuration(t, time.Now(), of(rows, "meetings").Created, time.Hour, "the time in the UUIDv7")
-	require.NoError(t, s.Erase(t.Context(), scope))
-	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM people WHERE person = 'p1' AND name IS NULL AND note = '[redacted]' AND mail = x'01'`))
-	require.Equal(t, 0, count(t, db, `SELECT (SELECT COUNT(*) FROM cases) + (SELECT COUNT(*) FROM steps) + (SELECT COUNT(*) FROM marks) + (SELECT COUNT(*) FROM meetings) + (SELECT COUNT(*) FROM meeting_people)`))
-	left, err := s.Left(t.Context(), scope, rows)
-	require.NoError(t, err)
-	require.Zero(t, left)
-	rows, err = s.Find(t.Context(), scope)
-	require.NoError(t, err)
-	require.Len(t, rows, 1)
-	require.True(t, rows[0].Clean, "nothing is left to do to it")
-	exec(t, db, `UPDATE people SET name = 'Ann'`)
-	left, err = s.Left(t.Context(), scope, nil)
-	require.NoError(t, err)
-	require.Equal(t, 1, left, "a fresh search sees what came back")
+	each(t, func(t *testing.T, db *sql.DB, _ testdb.Name) {
+		s := open(t, db, dataMap())
+		plant(db)(t, "t1", "p1")
+		scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+		rows, err := s.Find(t.Context(), scope)
+		require.NoError(t, err)
+		classes := map[string]privacy.Class{}
+		for _, r := range rows {
+			classes[r.Table] = r.Class
+			require.False(t, r.Clean)
+		}
+		require.Equal(t, map[string]privacy.Class{"people": privacy.Shredded, "cases": privacy.Deleted, "steps": privacy.Deleted, "marks": privacy.Deleted, "meetings": privacy.Deleted}, classes)
+		require.Equal(t, time.UnixMicro(5).UTC(), of(rows, "people").Created)
+		require.Equal(t, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), of(rows, "cases").Created)
+		require.WithinDuration(t, time.Now(), of(rows, "meetings").Created, time.Hour, "the time in the UUIDv7")
+		require.NoError(t, s.Erase(t.Context(), scope))
+		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM people WHERE person = 'p1' AND name IS NULL AND note = '[redacted]' AND mail IS NOT NULL`))
+		require.Equal(t, 0, count(t, db, `SELECT (SELECT COUNT(*) FROM cases) + (SELECT COUNT(*) FROM steps) + (SELECT COUNT(*) FROM marks) + (SELECT COUNT(*) FROM meetings) + (SELECT COUNT(*) FROM meeting_people)`))
+		left, err := s.Left(t.Context(), scope, rows)
+		require.NoError(t, err)
+		require.Zero(t, left)
+		rows, err = s.Find(t.Context(), scope)
+		require.NoError(t, err)
+		require.Len(t, rows, 1)
+		require.True(t, rows[0].Clean, "nothing is left to do to it")
+		exec(t, db, `UPDATE people SET name = 'Ann'`)
+		left, err = s.Left(t.Context(), scope, nil)
+		require.NoError(t, err)
+		require.Equal(t, 1, left, "a fresh search sees what came back")
+	})
 }
 
 // A row that lost its edge is not found by a search, but by its key.
 func TestLeftLooksByKey(t *testing.T) {
-	db := openDB(t)
-	s := open(t, db, dataMap())
-	plant(db)(t, "t1", "p1")
-	scope := privacy.Scope{Tenant: "t1", Person: "p1"}
-	rows, err := s.Find(t.Context(), scope)
-	require.NoError(t, err)
-	exec(t, db, `UPDATE cases SET person = NULL`)
-	exec(t, db, `UPDATE people SET person = NULL`)
-	require.NoError(t, s.Erase(t.Context(), scope))
-	left, err := s.Left(t.Context(), scope, rows)
-	require.NoError(t, err)
-	require.Equal(t, 4, left, "case, step, mark and the person's row")
-	fresh, err := s.Left(t.Context(), scope, nil)
-	require.NoError(t, err)
-	require.Zero(t, fresh)
-	_, err = s.Left(t.Context(), scope, []privacy.Row{{Table: "people", Key: "one part"}})
-	require.Error(t, err)
+	each(t, func(t *testing.T, db *sql.DB, _ testdb.Name) {
+		s := open(t, db, dataMap())
+		plant(db)(t, "t1", "p1")
+		scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+		rows, err := s.Find(t.Context(), scope)
+		require.NoError(t, err)
+		exec(t, db, `UPDATE cases SET person = NULL`)
+		exec(t, db, `UPDATE people SET person = NULL`)
+		require.NoError(t, s.Erase(t.Context(), scope))
+		left, err := s.Left(t.Context(), scope, rows)
+		require.NoError(t, err)
+		require.Equal(t, 4, left, "case, step, mark and the person's row")
+		fresh, err := s.Left(t.Context(), scope, nil)
+		require.NoError(t, err)
+		require.Zero(t, fresh)
+		_, err = s.Left(t.Context(), scope, []privacy.Row{{Table: "people", Key: "one part"}})
+		require.Error(t, err)
+	})
 }
 
 func TestPseudonymisedAndRedacted(t *testing.T) {
-	db := openDB(t)
-	m := dataMap()
-	m.Tables[0].Columns[3].Erase = privacy.Null
-	plant(db)(t, "t1", "p1")
-	rows, err := open(t, db, m).Find(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
-	require.NoError(t, err)
-	require.Equal(t, privacy.Pseudonymised, of(rows, "people").Class)
-	m.Tables[0].Columns[0].Erase = privacy.Null
-	s := open(t, db, m)
-	rows, err = s.Find(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
-	require.NoError(t, err)
-	require.Equal(t, privacy.Redacted, of(rows, "people").Class)
-	require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
-	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM people WHERE person IS NULL AND mail IS NULL`))
+	each(t, func(t *testing.T, db *sql.DB, _ testdb.Name) {
+		m := dataMap()
+		m.Tables[0].Columns[3].Erase = privacy.Null
+		plant(db)(t, "t1", "p1")
+		rows, err := open(t, db, m).Find(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		require.NoError(t, err)
+		require.Equal(t, privacy.Pseudonymised, of(rows, "people").Class)
+		m.Tables[0].Columns[0].Erase = privacy.Null
+		s := open(t, db, m)
+		rows, err = s.Find(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		require.NoError(t, err)
+		require.Equal(t, privacy.Redacted, of(rows, "people").Class)
+		require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM people WHERE person IS NULL AND mail IS NULL`))
+	})
 }
 
 func TestBefore(t *testing.T) {
-	db := openDB(t)
-	s := open(t, db, dataMap())
-	plant(db)(t, "t1", "p1")
-	scope := privacy.Scope{Tenant: "t1", Person: "p1", Before: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
-	rows, err := s.Find(t.Context(), scope)
-	require.NoError(t, err)
-	require.Len(t, rows, 1, "only people is older; steps and marks have no time")
-	scope.Before = time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
-	scope.Known = func(table, key string) bool { return (table == "steps" || table == "marks") && key == "1" }
-	require.NoError(t, s.Erase(t.Context(), scope))
-	require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM cases`))
-	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM meetings`), "made after the date")
-	left, err := s.Left(t.Context(), scope, nil)
-	require.NoError(t, err)
-	require.Zero(t, left)
+	each(t, func(t *testing.T, db *sql.DB, _ testdb.Name) {
+		s := open(t, db, dataMap())
+		plant(db)(t, "t1", "p1")
+		scope := privacy.Scope{Tenant: "t1", Person: "p1", Before: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+		rows, err := s.Find(t.Context(), scope)
+		require.NoError(t, err)
+		require.Len(t, rows, 1, "only people is older; steps and marks have no time")
+		scope.Before = time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+		scope.Known = func(table, key string) bool { return (table == "steps" || table == "marks") && key == "1" }
+		require.NoError(t, s.Erase(t.Context(), scope))
+		require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM cases`))
+		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM meetings`), "made after the date")
+		left, err := s.Left(t.Context(), scope, nil)
+		require.NoError(t, err)
+		require.Zero(t, left)
+	})
 }
 
 func TestEraseIsOneTransaction(t *testing.T) {
@@ -232,22 +317,25 @@ func TestEraseIsOneTransaction(t *testing.T) {
 }
 
 func TestManyRows(t *testing.T) {
-	db := openDB(t)
-	s := open(t, db, dataMap())
-	p := plant(db)
-	for range 250 {
-		p(t, "t1", "p1")
-	}
-	require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
-	require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM steps`))
-	exec(t, db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO cases SELECT i + 1000, 't1', 'q' || i, NULL FROM n`)
-	seen := map[string]bool{}
-	for person, err := range s.People(t.Context()) {
-		require.NoError(t, err)
-		seen[person.ID] = true
-		require.Equal(t, 2500, count(t, db, `SELECT COUNT(*) FROM cases`), "the one connection is free between two persons")
-	}
-	require.Len(t, seen, 2501, "over several pages, with the bare row")
+	each(t, func(t *testing.T, db *sql.DB, _ testdb.Name) {
+		s := open(t, db, dataMap())
+		p := plant(db)
+		for range 120 {
+			p(t, "t1", "p1")
+		}
+		require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+		require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM steps`))
+		for _, from := range []int{1000, 2000, 3000} {
+			exec(t, db, `INSERT INTO cases WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 800) SELECT i + `+fmt.Sprint(from)+`, 't1', concat('q', i + `+fmt.Sprint(from)+`), NULL FROM n`)
+		}
+		seen := map[string]bool{}
+		for person, err := range s.People(t.Context()) {
+			require.NoError(t, err)
+			seen[person.ID] = true
+			require.Equal(t, 2400, count(t, db, `SELECT COUNT(*) FROM cases`), "the one connection is free between two persons")
+		}
+		require.Len(t, seen, 2401, "over several pages, with the bare row")
+	})
 }
 
 func TestOpenRefusals(t *testing.T) {
@@ -328,27 +416,28 @@ func TestADatabaseThatDoesNotAnswerIsNotOpened(t *testing.T) {
 }
 
 func TestARedactionThatFails(t *testing.T) {
-	db := openDB(t)
-	plant(db)(t, "t1", "p1")
-	exec(t, db, `INSERT INTO meeting_people SELECT id, 'p2' FROM meetings`)
-	for _, r := range []func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error){
-		func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
-			return sqlstore.Redaction{}, errors.New("secret words")
-		},
-		func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
-			return sqlstore.Redaction{Apply: func(context.Context, privacy.Tx) error { return errors.New("secret words") }}, nil
-		},
-		func(ctx context.Context, j sqlstore.JointRow) (sqlstore.Redaction, error) {
-			return sqlstore.Redaction{Retire: []string{"r:old"}}, nil // nobody destroys it
-		},
-	} {
-		s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: dataMap(), Redact: r})
+	each(t, func(t *testing.T, db *sql.DB, _ testdb.Name) {
+		plant(db)(t, "t1", "p1")
+		exec(t, db, `INSERT INTO meeting_people SELECT id, 'p2' FROM meetings`)
+		for _, r := range []func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error){
+			func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
+				return sqlstore.Redaction{}, errors.New("secret words")
+			},
+			func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
+				return sqlstore.Redaction{Apply: func(context.Context, privacy.Tx) error { return errors.New("secret words") }}, nil
+			},
+			func(ctx context.Context, j sqlstore.JointRow) (sqlstore.Redaction, error) {
+				return sqlstore.Redaction{Retire: []string{"r:old"}}, nil // nobody destroys it
+			},
+		} {
+			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: dataMap(), Redact: r})
+			require.NoError(t, err)
+			err = s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+			require.Error(t, err)
+			require.False(t, strings.Contains(err.Error(), "secret"))
+		}
+		left, err := open(t, db, dataMap()).Left(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}, nil)
 		require.NoError(t, err)
-		err = s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
-		require.Error(t, err)
-		require.False(t, strings.Contains(err.Error(), "secret"))
-	}
-	left, err := open(t, db, dataMap()).Left(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}, nil)
-	require.NoError(t, err)
-	require.Equal(t, 1, left, "the owner that nobody destroyed")
+		require.Equal(t, 1, left, "the owner that nobody destroyed")
+	})
 }

@@ -5,8 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
 )
 
@@ -36,7 +36,8 @@ type JointRow struct {
 // the erased person, sealed under a new owner whose keys exist already.
 type Redaction struct {
 	// Apply writes the redacted record. The link of the erased person is
-	// removed by the store.
+	// removed by the store. Where the database ends the transaction for the sake
+	// of another one, it is called again in the next.
 	Apply func(ctx context.Context, tx privacy.Tx) error
 	// Retire lists key owners to be destroyed once the change has committed:
 	// the record's old owner.
@@ -45,11 +46,14 @@ type Redaction struct {
 
 // Store is a privacy.Store over one database.
 type Store struct {
-	cfg    Config
-	tables []privacy.Table // that lead to persons, children first
-	sqlite bool
-	shared []string // tables from which a cascade may delete another person's rows
+	cfg       Config
+	db        *sqldb.DB
+	tables    []privacy.Table     // that lead to persons, children first
+	relations map[string]relation // what the catalog says of them; empty on SQLite
+	shared    []string            // tables from which a cascade may delete another person's rows
 }
+
+func (s *Store) sqlite() bool { return s.db.Kind == sqldb.SQLite }
 
 // DatabaseError says which operation failed on which table.
 type DatabaseError struct {
@@ -58,9 +62,14 @@ type DatabaseError struct {
 	Err   error
 }
 
-// Error leaves out what the driver said; Unwrap gives it.
+// Error repeats what the database says of tables, columns, constraints and
+// rights, and leaves out what may quote a value; Unwrap gives all of it.
 func (e *DatabaseError) Error() string {
-	return fmt.Sprintf("sqlstore: %s: table %s: database error: see its cause, and CheckSchema, which compares the map with the schema", e.Op, e.Table)
+	cause := sqldb.Cause(e.Err)
+	if cause == "" {
+		cause = "see its cause, and CheckSchema, which compares the map with the schema"
+	}
+	return fmt.Sprintf("sqlstore: %s: table %s: database error: %s", e.Op, e.Table, cause)
 }
 
 // Unwrap returns the driver's error.
@@ -73,9 +82,11 @@ func dbError(op, table string, err error) error {
 	return &DatabaseError{op, table, err}
 }
 
-// Open checks map and hand-ins, and on SQLite that no foreign key deletes what
-// the map keeps (a [*CascadeError]). The tables of privacy.Install must be in
-// the same database.
+// Open checks map and hand-ins, that the tables are there and can be erased
+// from, and that no foreign key deletes what the map keeps (a
+// [*CascadeError]). The tables of privacy.Install must be in the same database
+// (privacy.ErrSchema). A type that a column gets later is known after the next
+// Open.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.DB == nil || cfg.Map == nil {
 		return nil, errors.New("sqlstore: DB and Map are needed")
@@ -86,11 +97,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Name == "" {
 		cfg.Name = "database"
 	}
-	sqlite, err := isSQLite(ctx, cfg.DB)
+	db, err := ask(ctx, cfg.DB)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, sqlite: sqlite}
+	if err := (sqldb.Schema{Package: "privacy", Migrations: privacy.Migrations()}).Check(ctx, db); err != nil {
+		return nil, fmt.Errorf("sqlstore: %w", err)
+	}
+	s := &Store{cfg: cfg, db: db}
 	for _, t := range cfg.Map.Tables {
 		if t.Joint != nil && cfg.Redact == nil {
 			return nil, fmt.Errorf("sqlstore: table %s is joint: Redact is needed", t.Name)
@@ -100,6 +114,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		}
 	}
 	s.tables = childrenFirst(cfg.Map)
+	if err := s.readRelations(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.checkKept(ctx); err != nil {
 		return nil, err
 	}
@@ -120,15 +137,10 @@ func childrenFirst(m *privacy.Map) []privacy.Table {
 	return ordered
 }
 
-// isSQLite asks the database what it is. One that does not answer is none at
-// all: taken for another kind, it would lose the checks that only SQLite has.
-func isSQLite(ctx context.Context, db *sql.DB) (bool, error) {
-	var version string
-	if db.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&version) == nil {
-		return true, nil
-	}
-	var one int
-	return false, dbError("open", "(database)", db.QueryRowContext(ctx, `SELECT 1`).Scan(&one))
+// ask asks the database what it is.
+func ask(ctx context.Context, handle *sql.DB) (*sqldb.DB, error) {
+	db, err := sqldb.Open(ctx, handle)
+	return db, dbError("open", "(database)", err)
 }
 
 // Name returns the configured name.
@@ -136,7 +148,7 @@ func (s *Store) Name() string { return s.cfg.Name }
 
 // Find locates the rows that lead to the person, in every table of the map.
 func (s *Store) Find(ctx context.Context, scope privacy.Scope) ([]privacy.Row, error) {
-	found, err := s.locateAll(ctx, s.cfg.DB, scope)
+	found, err := s.locateAll(ctx, s.db, scope)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +164,7 @@ func (s *Store) Find(ctx context.Context, scope privacy.Scope) ([]privacy.Row, e
 // Left counts rows that still hold what should be gone: by the keys found
 // before, by a fresh search, and key owners not yet destroyed.
 func (s *Store) Left(ctx context.Context, scope privacy.Scope, found []privacy.Row) (int, error) {
-	fresh, err := s.locateAll(ctx, s.cfg.DB, scope)
+	fresh, err := s.locateAll(ctx, s.db, scope)
 	if err != nil {
 		return 0, err
 	}
@@ -182,11 +194,11 @@ func (s *Store) Left(ctx context.Context, scope privacy.Scope, found []privacy.R
 // Flush truncates SQLite's write-ahead log, which still holds the pages as
 // they were. Open readers delay it: the error then wraps privacy.ErrLater.
 func (s *Store) Flush(ctx context.Context) error {
-	if !s.sqlite {
+	if !s.sqlite() {
 		return nil
 	}
 	var busy, log, done int
-	if err := s.cfg.DB.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &log, &done); err != nil {
+	if err := s.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &log, &done); err != nil {
 		return dbError("flush", "(write-ahead log)", err)
 	}
 	if busy != 0 {
@@ -194,9 +206,3 @@ func (s *Store) Flush(ctx context.Context) error {
 	}
 	return nil
 }
-
-// quote writes an identifier; the map has checked its letters.
-func quote(name string) string { return `"` + name + `"` }
-
-// marks writes n placeholders.
-func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }

@@ -1,0 +1,132 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// cascade is a foreign key that deletes, or empties its column.
+type cascade struct {
+	child, column, parent string
+	empties               bool
+}
+
+// cascades reads the foreign keys that delete or empty. Tables of the map go by
+// the names that it gives them.
+func cascades(ctx context.Context, db *sqldb.DB, m *privacy.Map) (edges []cascade, err error) {
+	names, err := namesOf(ctx, db, m)
+	if err != nil {
+		return nil, dbError("check schema", "(schema)", err)
+	}
+	query, args := foreignKeys(db, m)
+	rows, err := db.QueryContext(ctx, db.Bind(query), args...)
+	if err != nil {
+		return nil, dbError("check schema", "(schema)", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var e cascade
+		var action string
+		if err := rows.Scan(&e.child, &e.column, &e.parent, &action); err != nil {
+			return nil, dbError("check schema", "(schema)", err)
+		}
+		e.child, e.parent = names.of(e.child), names.of(e.parent)
+		switch action {
+		case "SET NULL", "SET DEFAULT":
+			e.empties = true
+			edges = append(edges, e)
+		case "CASCADE":
+			edges = append(edges, e)
+		}
+	}
+	return edges, dbError("check schema", "(schema)", rows.Err())
+}
+
+// loss is a cascade that deletes or empties what the map keeps.
+type loss struct {
+	deleted, kept string // tables of the map
+	column        string // of the kept one, with the foreign key
+	empties       bool
+}
+
+// losses lists the cascades that reach a table whose rows the map keeps, from
+// one that it deletes from: directly, or over others. They count whether
+// foreign keys are enforced now or not, which each connection says for itself.
+func losses(m *privacy.Map, edges []cascade) []loss {
+	keeps := map[string]privacy.Table{}
+	for _, t := range m.Tables {
+		if staysInPlace(t) {
+			keeps[t.Name] = t
+		}
+	}
+	var found []loss
+	for _, deleted := range deletedFrom(m) {
+		reached := []string{deleted}
+		for i := 0; i < len(reached); i++ {
+			for _, e := range edges {
+				if e.parent != reached[i] {
+					continue
+				}
+				if kept, ok := keeps[e.child]; ok && (!e.empties || isNeeded(kept, e.column)) {
+					found = append(found, loss{deleted, kept.Name, e.column, e.empties})
+				}
+				if !e.empties && !slices.Contains(reached, e.child) {
+					reached = append(reached, e.child)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// deletedFrom lists the tables of which an erasure deletes rows.
+func deletedFrom(m *privacy.Map) []string {
+	var names []string
+	for _, t := range m.Tables {
+		if t.Reaches() && t.Erase == privacy.Delete {
+			names = append(names, t.Name)
+		}
+		if t.Joint != nil {
+			names = append(names, t.Joint.Table)
+		}
+	}
+	return names
+}
+
+// checkKept refuses a schema that would delete what the map keeps.
+func (s *Store) checkKept(ctx context.Context) error {
+	edges, err := cascades(ctx, s.db, s.cfg.Map)
+	if err != nil {
+		return err
+	}
+	s.shared = sharedCascades(s.cfg.Map, edges)
+	if found := losses(s.cfg.Map, edges); len(found) > 0 {
+		refused := &CascadeError{Deleted: found[0].deleted, Kept: found[0].kept}
+		if found[0].empties {
+			refused.Emptied = found[0].column
+		}
+		return refused
+	}
+	return nil
+}
+
+// sharedCascades lists the tables from which the database deletes by a foreign
+// key that is not the map's own way from the row to its person: it may go from
+// one person's row to another's.
+func sharedCascades(m *privacy.Map, edges []cascade) []string {
+	var tables []string
+	for _, t := range m.Tables {
+		if t.Reaches() && slices.ContainsFunc(edges, func(e cascade) bool {
+			own := t.Ref != nil && strings.EqualFold(t.Ref.Column, e.column) && t.Ref.Table == e.parent
+			return t.Name == e.child && !e.empties && !own
+		}) {
+			tables = append(tables, t.Name)
+		}
+	}
+	return tables
+}
