@@ -55,7 +55,7 @@ func proofs() map[string]map[string]proof {
 	}, "PostgreSQL": {
 		"accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL,
 	}, "MariaDB": {
-		"accesscontrol": accesscontrolOnSQL, "integrity": integrityOnSQL,
+		"accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL,
 	}}
 }
 

@@ -38,7 +38,7 @@ func (t *Trail) Beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := t.state(ctx, t.store)
+	s, err := t.state(ctx, t.db)
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (t *Trail) guard(ctx context.Context, s state, head tlog.Tree) error {
 	case head.N == 0:
 		return nil
 	}
-	root, err := tlog.TreeHash(head.N, t.rows(t.store).reader(ctx, s.Tree))
+	root, err := tlog.TreeHash(head.N, t.rows(t.db).reader(ctx, s.Tree))
 	if err != nil {
 		return err
 	}

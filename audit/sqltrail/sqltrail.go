@@ -144,13 +144,5 @@ func (s *Store) Check(ctx context.Context) error {
 	return set().Check(ctx, s.db)
 }
 
-// Begin starts a transaction for writing.
-func (s *Store) Begin(ctx context.Context) (*sql.Tx, error) { return s.db.BeginTx(ctx, nil) }
-
-// Bind writes placeholders as the database wants them.
-func (s *Store) Bind(query string) string { return s.db.Bind(query) }
-
-// QueryContext reads outside any transaction.
-func (s *Store) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return s.db.QueryContext(ctx, query, args...)
-}
+// DB is the database that [Open] was given.
+func (s *Store) DB() *sql.DB { return s.db.DB }

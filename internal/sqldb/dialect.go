@@ -41,7 +41,10 @@ func One(ctx context.Context, q Querier, dest []any, query string, args ...any) 
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	if !rows.Next() {
-		return errors.Join(rows.Err(), sql.ErrNoRows)
+		if err := rows.Err(); err != nil {
+			return err // a connection that broke is no absent row
+		}
+		return sql.ErrNoRows
 	}
 	if err := rows.Scan(dest...); err != nil {
 		return err
