@@ -52,7 +52,11 @@ func (s Schema) Check(ctx context.Context, db *DB) error {
 		have = 0 // there is no table of versions that may be read here
 	}
 	if have < len(files) {
-		return &SchemaError{Package: s.Package, Have: have, Want: len(files)}
+		older := &SchemaError{Package: s.Package, Have: have, Want: len(files)}
+		if err != nil { // no such table, or no right to read it
+			return fmt.Errorf("%w (%w)", older, err)
+		}
+		return older
 	}
 	return nil
 }
