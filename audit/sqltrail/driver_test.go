@@ -100,10 +100,10 @@ func (c *cutter) Driver() driver.Driver { return c.inner }
 func (c *cutter) end(conn *cutConn) error {
 	conn.broken = true
 	kill, gone := `SELECT pg_terminate_backend(`+conn.number+`)`, `SELECT count(*) FROM pg_stat_activity WHERE pid = `+conn.number
-	switch c.kind {
-	case testdb.SQLite:
+	if c.kind == testdb.SQLite {
 		return conn.Conn.Close()
-	case testdb.MariaDB:
+	}
+	if c.kind == testdb.MariaDB {
 		kill, gone = `KILL CONNECTION `+conn.number, `SELECT count(*) FROM information_schema.processlist WHERE id = `+conn.number
 	}
 	if _, err := c.admin.Exec(kill); err != nil {

@@ -46,7 +46,7 @@ func (s Schema) Check(ctx context.Context, db *DB) error {
 	}
 	have, err := s.version(ctx, db.Dialect, db)
 	if err != nil {
-		if unreachable(ctx, err) {
+		if unreachable(ctx, err) || !absent(db.Kind, err) {
 			return fmt.Errorf("%s: read the version of the tables: %w", s.Package, err)
 		}
 		have = 0 // there is no table of versions that may be read here
