@@ -350,7 +350,16 @@ func (t *Trail) same(ctx context.Context, tx Tx, d *draft) error {
 	return nil
 }
 
+// statementBytes is about as much as one statement carries of openings:
+// PostgreSQL takes no message above 1 GiB, which 500 large ones are.
+const statementBytes = 1 << 20
+
 func (t *Trail) insertOpenings(ctx context.Context, tx Tx, d *draft, surrogates map[string]string) error {
+	in := sqldb.Insert{
+		Table: "crmguard_audit_openings", Columns: []string{"event", "owner", "tenant", "sealed"}, Key: []string{"event", "owner"}, Replace: true,
+	}
+	var rows [][]any
+	size := 0
 	for person, o := range d.openings {
 		plain, err := o.encode()
 		if err != nil {
@@ -363,14 +372,15 @@ func (t *Trail) insertOpenings(ctx context.Context, tx Tx, d *draft, surrogates 
 		if bytes.Equal(sealed, plain) {
 			return fmt.Errorf("%w: the sealer returned the plaintext", ErrInvalid)
 		}
-		owner := ownerOf(surrogates[person])
-		if err := t.add(ctx, tx, sqldb.Insert{
-			Table: "crmguard_audit_openings", Columns: []string{"event", "owner", "tenant", "sealed"}, Key: []string{"event", "owner"}, Replace: true,
-		}, []any{d.leaf.ID, owner, d.event.Tenant, sealed}); err != nil {
-			return err
+		if size += len(sealed); size > statementBytes {
+			if err := t.add(ctx, tx, in, rows...); err != nil {
+				return err
+			}
+			rows, size = nil, len(sealed)
 		}
+		rows = append(rows, []any{d.leaf.ID, ownerOf(surrogates[person]), d.event.Tenant, sealed})
 	}
-	return nil
+	return t.add(ctx, tx, in, rows...)
 }
 
 func queueData(tenant string, leaf []byte) []byte {

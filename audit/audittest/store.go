@@ -32,6 +32,7 @@ func RunStore(t *testing.T, open func(t *testing.T) audit.Store) {
 		{"writers and sequencers", writersAndSequencers},
 		{"ids are bytes", idsAreBytes},
 		{"an erasure is of one person", erasesOne},
+		{"large values", large},
 		{"pages", pages},
 		{"resealing", reseals},
 		{"catching up", catchesUp},

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -81,6 +82,29 @@ func retries(t *testing.T, open func(t *testing.T) audit.Store) {
 	must(t, j.record(e))
 	j.sequence()
 	j.once(e)
+}
+
+// large records values that together are longer than a statement should be.
+func large(t *testing.T, open func(t *testing.T) audit.Store) {
+	j := newJudged(t, open(t))
+	e := about(t, "p1", 1)
+	e.Changes = nil
+	for n := range 8 {
+		person := fmt.Sprintf("p%d", n)
+		e.Changes = append(e.Changes, audit.Change{Path: "email", Who: person, Old: audit.Absent{}, New: strings.Repeat(person, 1<<18)})
+	}
+	must(t, j.record(e))
+	j.sequence()
+	j.once(e)
+	past := j.past(audit.About("p7"), audit.Page{})
+	if len(past) != 1 || len(past[0].Changes) != len(e.Changes) {
+		t.Fatalf("an event about %d persons came back as %d", len(e.Changes), len(past))
+	}
+	for _, c := range past[0].Changes {
+		if c.New != strings.Repeat(c.Who, 1<<18) {
+			t.Errorf("a large value of %s came back as another one", c.Who)
+		}
+	}
 }
 
 // retriesBeside records one event in two transactions at once: one writes it,

@@ -20,3 +20,15 @@ func TestATrailDoesItsWholeWorkOnEachDatabase(t *testing.T) {
 		})
 	})
 }
+
+// Settings of a connection to MariaDB that change what a trail gets to see:
+// rows that were found count as changed, and values are written into the
+// statement.
+func TestATrailDoesItsWholeWorkUnderOtherSettingsOfMariaDB(t *testing.T) {
+	audittest.RunStore(t, func(t *testing.T) audit.Store {
+		d := testdb.New(t, testdb.MariaDB)
+		db := openAt(t, "mysql", d.DSN("mysql")+"&clientFoundRows=true&interpolateParams=true")
+		require.NoError(t, sqltrail.Install(t.Context(), db))
+		return storeOf(t, db)
+	})
+}
