@@ -38,7 +38,7 @@ func (t *Trail) Beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := t.state(ctx, t.store)
+	s, err := t.state(ctx, t.db)
 	if err != nil {
 		return err
 	}
@@ -141,6 +141,15 @@ func HeadOf(position func(ctx context.Context) ([]byte, error)) func(ctx context
 // guard refuses to go on where the database and the published log disagree:
 // what would be signed now would be a fork.
 func (t *Trail) guard(ctx context.Context, s state, head tlog.Tree) error {
+	if head.N == 0 && s.published > 0 { // the head was read first: another process may have published since, as the first one
+		var err error
+		if head, err = t.head(ctx); err != nil {
+			return err
+		}
+		if s, err = t.state(ctx, t.db); err != nil {
+			return err
+		}
+	}
 	switch {
 	case head.N > s.N:
 		return &BehindError{Database: s.N, Published: head.N}
@@ -149,7 +158,7 @@ func (t *Trail) guard(ctx context.Context, s state, head tlog.Tree) error {
 	case head.N == 0:
 		return nil
 	}
-	root, err := tlog.TreeHash(head.N, t.rows(t.store).reader(ctx, s.Tree))
+	root, err := tlog.TreeHash(head.N, t.rows(t.db).reader(ctx, s.Tree))
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,12 @@ package audit
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // CatchUp brings a database that was restored from a backup level with the
@@ -30,7 +33,7 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 	if err := t.compareKept(ctx, read, head); err != nil {
 		return err
 	}
-	s, err := t.state(ctx, t.store)
+	s, err := t.state(ctx, t.db)
 	if err != nil {
 		return err
 	}
@@ -54,7 +57,7 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 		if err := t.readBack(ctx, read, reader, head.N, s.N, next, s.N == from); err != nil {
 			return fmt.Errorf("audit: catch up: %w", err)
 		}
-		if s, err = t.state(ctx, t.store); err != nil {
+		if s, err = t.state(ctx, t.db); err != nil {
 			return err
 		}
 	}
@@ -118,6 +121,13 @@ func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashRea
 	return t.locked(ctx, func(tx Tx, s state) error {
 		if s.N != from {
 			return nil // another process is catching up too
+		}
+		var beyond int64
+		if _, err := t.one(ctx, tx, []any{&beyond}, `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= ?`, s.N); err != nil {
+			return err
+		}
+		if beyond > 0 {
+			return fmt.Errorf("%w: %d rows have an index beyond the log", ErrTampered, beyond)
 		}
 		g, err := grow(ctx, t.rows(tx), s)
 		if err != nil {
@@ -190,12 +200,20 @@ func (t *Trail) adopt(ctx context.Context, tx Tx, index int64, raw []byte) error
 		return err
 	}
 	if n == 0 {
-		n, err = t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			leaf.ID, leaf.Tenant, leaf.Kind, leaf.Object.Kind, leaf.Object.ID, leaf.At.UnixMicro(), raw, []byte{}, index, now)
+		err := t.add(ctx, tx, sqldb.Insert{
+			Table:   eventsTable,
+			Columns: []string{"id", "tenant", "kind", "object_kind", "object_id", "recorded", "leaf", "tag", "idx", "sequenced"},
+			Key:     []string{"id"},
+		}, []any{leaf.ID, leaf.Tenant, leaf.Kind, leaf.Object.Kind, leaf.Object.ID, leaf.At.UnixMicro(), raw, []byte{}, index, now})
 		if err != nil {
 			return err
 		}
-		if n == 0 {
+		var there sql.NullInt64
+		found, err := t.one(ctx, tx, []any{&there}, `SELECT idx FROM crmguard_audit_events WHERE id = ?`, leaf.ID)
+		if err != nil {
+			return err
+		}
+		if !found || !there.Valid || there.Int64 != index {
 			return fmt.Errorf("%w: the database holds event %s with another content", ErrTampered, leaf.ID)
 		}
 	}

@@ -21,16 +21,16 @@ type Tx = interface {
 // ErrSchema says that the tables are older than this library needs.
 type ErrSchema = sqldb.SchemaError //nolint:errname // the name is the same in every package of the library
 
-// Store is the database of a trail; sqltrail has one over database/sql.
+// Store is the database of a trail; sqltrail has one, and audittest the judge.
+// The statements are the trail's own, because those of the caller's transaction
+// are: what a store decides is which database, and that its tables are there.
 type Store interface {
 	// Check reports whether the tables are recent enough.
 	Check(ctx context.Context) error
-	// Begin starts a transaction of the trail's own, for writing.
-	Begin(ctx context.Context) (*sql.Tx, error)
-	// Bind rewrites the placeholders `?` of a statement for the database.
-	Bind(query string) string
-	// QueryContext reads outside any transaction.
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	// DB is the database that holds the tables: SQLite, PostgreSQL, MariaDB or
+	// MySQL, which [Open] asks. It is the same one each time, and whoever opened
+	// it closes it.
+	DB() *sql.DB
 }
 
 // Sink is where the log is published; tilesink has a folder.

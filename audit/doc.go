@@ -54,6 +54,32 @@
 // SECURITY.md, "Known faults", lists what is known to break these promises
 // today.
 //
+// # Databases
+//
+// SQLite, PostgreSQL, MariaDB and MySQL, found out by [Open]; text keys are
+// compared and ordered by their bytes on all of them. The trail's own
+// transactions state their isolation (READ COMMITTED) and are durable when they
+// return; the database may end one in favour of another, and it is tried again,
+// for a few seconds. The caller's transaction stays as the caller began it, and
+// must reach the tables that [Open] was given: what reaches those of another
+// log, by another search path, is refused with ErrOrigin.
+//
+// What a sale can wait for, beside what it wrote itself:
+//
+//   - SQLite: the one writer that the database allows at a time; a sequencer is
+//     one, and the sink is written while it is.
+//   - PostgreSQL: another open transaction that is the first one to record about
+//     the same new person, or that records an event with the same id; an erasure
+//     of the same person; and, for a retry, the sequencer that has the event in
+//     hand, which does nothing but SQL meanwhile.
+//   - MariaDB and MySQL: no more, under READ COMMITTED and REPEATABLE READ. Under
+//     SERIALIZABLE every look of a transaction locks: there a sale waits for
+//     sequencers, and they for it, until it ends.
+//
+// Under REPEATABLE READ or SERIALIZABLE on PostgreSQL, and where SQLite's
+// transaction read before it wrote, the database may end a transaction that
+// meets another one's event or person: repeat it, as any other one.
+//
 // # Not promised
 //
 //   - Until an event is sequenced, someone who may delete rows can delete it
@@ -73,6 +99,8 @@
 //     whoever copied an opening and its key before keeps both.
 //   - Whether a store really deletes is its own matter: on SQLite set
 //     secure_delete before the first row.
+//   - That a server is set up to keep what it has committed: fsync on
+//     PostgreSQL, innodb_flush_log_at_trx_commit = 1 on MariaDB and MySQL.
 //
 // # Which call first
 //
@@ -107,11 +135,16 @@
 //	ErrRolledBack     permanent   bring back the published folder that was kept
 //	ErrBehind         permanent   the database is an old one: CatchUp (BehindError)
 //	ErrLogLost        permanent   bring back the published folder
-//	ErrOrigin         permanent   key, tables or folder belong to another log
+//	ErrOrigin         permanent   key, tables, folder or transaction belong to another log
 //	ErrHead           temporary   a store named in Heads does not answer
 //	ErrSchema         permanent   call sqltrail.Install, or apply its migrations
 //
-// Errors of the database, the sink, the sealer and the tagger are wrapped.
+// Errors of the database, the sink, the sealer and the tagger are wrapped: a
+// lost connection, a missing right, a database that is read-only are the
+// driver's own, behind "audit: read" or "audit: write". After an error of
+// [Trail.Record] roll back. Where a connection was lost during a COMMIT nobody
+// knows whether it was done: repeat the call, or the transaction with the event
+// under the same id.
 //
 // # Observation
 //

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/crmguard/crmguard/internal/ids"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // itself is the actor of what the trail does on its own account.
@@ -36,6 +37,7 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	}
 	var surrogate string
 	err := t.locked(ctx, func(tx Tx, _ state) error {
+		surrogate = "" // of an attempt that the database ended
 		found, err := t.one(ctx, tx, []any{&surrogate}, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person)
 		if err != nil || !found {
 			return err
@@ -52,9 +54,11 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 func (t *Trail) Eraser() func(ctx context.Context, tenant, person string) error { return t.Erase }
 
 func (t *Trail) erase(ctx context.Context, tx Tx, tenant, surrogate string) error {
+	if err := t.forgetRetries(ctx, tx, tenant, surrogate); err != nil {
+		return err
+	}
 	for _, query := range []string{
 		`DELETE FROM crmguard_audit_openings WHERE tenant = ? AND owner = ?`,
-		`UPDATE crmguard_audit_events SET retry = NULL WHERE retry IS NOT NULL AND id IN (SELECT event FROM crmguard_audit_persons WHERE tenant = ? AND surrogate = ?)`,
 		`DELETE FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`,
 	} {
 		if _, err := t.exec(ctx, tx, query, tenant, surrogate); err != nil {
@@ -76,11 +80,37 @@ func (t *Trail) erase(ctx context.Context, tx Tx, tenant, surrogate string) erro
 	return err
 }
 
+// forgetRetries clears the tags by which retries of the person's events are
+// compared: they are made from the values. A page of ids at a time, because
+// MariaDB reads the whole table where the ids come from a subquery.
+func (t *Trail) forgetRetries(ctx context.Context, tx Tx, tenant, surrogate string) error {
+	page := sqldb.Page{
+		Table: "crmguard_audit_persons", Columns: []string{"event"}, Key: []string{"event"},
+		Where: "tenant = ? AND surrogate = ?", Args: []any{tenant, surrogate}, Limit: 500,
+	}
+	for {
+		var events []any
+		err := t.page(ctx, tx, func(rows *sql.Rows) error {
+			var event string
+			err := rows.Scan(&event)
+			events = append(events, event)
+			return err
+		}, page)
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		page.After = events[len(events)-1:]
+		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = NULL WHERE retry IS NOT NULL AND id IN (`+sqldb.Marks(len(events))+`)`, events...); err != nil {
+			return err
+		}
+	}
+}
+
 var errLeft = errors.New("audit: erase: rows of the person are still there")
 
 func (t *Trail) eraseReadBack(ctx context.Context, tenant, surrogate string) error {
 	var n sql.NullInt64
-	_, err := t.one(ctx, t.store, []any{&n}, `SELECT (SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND owner = ?) + (SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?)`,
+	_, err := t.one(ctx, t.db, []any{&n}, `SELECT (SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND owner = ?) + (SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?)`,
 		tenant, surrogate, tenant, surrogate)
 	if err == nil && n.Int64 != 0 {
 		err = errLeft

@@ -46,8 +46,9 @@ var (
 	// ErrLogLost says that this trail has published before, but that the sink
 	// holds no checkpoint any more: bring the folder back.
 	ErrLogLost = errors.New("audit: published log is gone")
-	// ErrOrigin says that the tables, the key or the published log belong to
-	// another log than the configuration names.
+	// ErrOrigin says that the tables, the key, the published log or what the
+	// caller's transaction reaches belong to another log than the configuration
+	// names.
 	ErrOrigin = errors.New("audit: another log")
 	// ErrHead says that a head for a beat could not be read; sequencing and
 	// publishing went on without the beat.

@@ -76,7 +76,7 @@ func (t *Trail) judge(ctx context.Context, ev *evidence, index int64, leaf *Leaf
 	mapped := owner == nobody
 	if !mapped {
 		var err error
-		mapped, err = t.one(ctx, t.store, []any{&j.person}, `SELECT person FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, leaf.Tenant, owner)
+		mapped, err = t.one(ctx, t.db, []any{&j.person}, `SELECT person FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, leaf.Tenant, owner)
 		if err != nil {
 			return j, err
 		}

@@ -83,7 +83,7 @@ func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (
 		page.Before = 1<<63 - 1
 	}
 	var surrogate string
-	if _, err := t.one(ctx, t.store, []any{&surrogate}, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, of.ID); err != nil {
+	if _, err := t.one(ctx, t.db, []any{&surrogate}, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, of.ID); err != nil {
 		return nil, err
 	}
 	query, args := `SELECT seq, idx, leaf FROM crmguard_audit_events WHERE tenant = ? AND object_kind = ? AND object_id IN (?, ?) AND seq < ? ORDER BY seq DESC LIMIT ?`,
@@ -99,7 +99,7 @@ func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (
 	case surrogate == "":
 		args[3] = of.ID
 	}
-	err = t.query(ctx, t.store, func(rows *sql.Rows) error {
+	err = t.query(ctx, t.db, func(rows *sql.Rows) error {
 		var r pastRow
 		err := rows.Scan(&r.seq, &r.index, &r.leaf)
 		out = append(out, r)
@@ -119,7 +119,7 @@ func (t *Trail) history(ctx context.Context, r pastRow) (Entry, error) {
 	}
 	for _, s := range leaf.Persons {
 		var person string
-		found, err := t.one(ctx, t.store, []any{&person}, `SELECT person FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, leaf.Tenant, s)
+		found, err := t.one(ctx, t.db, []any{&person}, `SELECT person FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, leaf.Tenant, s)
 		if err != nil {
 			return Entry{}, err
 		}
@@ -199,9 +199,9 @@ func (t *Trail) evidence(ctx context.Context, tenant, owner string) (*evidence, 
 		ev.add(r.index.Int64, &leaf)
 		return nil
 	}
-	err := t.query(ctx, t.store, scan, `SELECT e.seq, e.idx, e.leaf FROM crmguard_audit_persons p JOIN crmguard_audit_events e ON e.id = p.event WHERE p.tenant = ? AND p.surrogate = ? AND e.kind = ?`, tenant, owner, KindErase)
+	err := t.query(ctx, t.db, scan, `SELECT e.seq, e.idx, e.leaf FROM crmguard_audit_persons p JOIN crmguard_audit_events e ON e.id = p.event WHERE p.tenant = ? AND p.surrogate = ? AND e.kind = ?`, tenant, owner, KindErase)
 	if err != nil {
 		return nil, err
 	}
-	return ev, t.query(ctx, t.store, scan, `SELECT seq, idx, leaf FROM crmguard_audit_events WHERE tenant = ? AND object_kind = ? AND kind = ?`, t.config.Tenant, "entries", KindRecover)
+	return ev, t.query(ctx, t.db, scan, `SELECT seq, idx, leaf FROM crmguard_audit_events WHERE tenant = ? AND object_kind = ? AND kind = ?`, t.config.Tenant, "entries", KindRecover)
 }

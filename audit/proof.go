@@ -44,7 +44,7 @@ func (t *Trail) Leaf(ctx context.Context, id string) ([]byte, error) {
 }
 
 func (t *Trail) entry(ctx context.Context, id string) (leaf []byte, index sql.NullInt64, err error) {
-	found, err := t.one(ctx, t.store, []any{&leaf, &index}, `SELECT leaf, idx FROM crmguard_audit_events WHERE id = ?`, id)
+	found, err := t.one(ctx, t.db, []any{&leaf, &index}, `SELECT leaf, idx FROM crmguard_audit_events WHERE id = ?`, id)
 	if err == nil && !found {
 		err = ErrNotFound
 	}
@@ -68,14 +68,14 @@ func (t *Trail) Proof(ctx context.Context, id string) ([]byte, error) {
 	if !index.Valid || index.Int64 >= head.N {
 		return nil, ErrNotPublished
 	}
-	s, err := t.state(ctx, t.store)
+	s, err := t.state(ctx, t.db)
 	if err != nil {
 		return nil, err
 	}
 	if err := t.guard(ctx, s, head); err != nil {
 		return nil, err
 	}
-	hashes, err := tlog.ProveRecord(head.N, index.Int64, t.rows(t.store).reader(ctx, s.Tree))
+	hashes, err := tlog.ProveRecord(head.N, index.Int64, t.rows(t.db).reader(ctx, s.Tree))
 	if err != nil {
 		return nil, err
 	}

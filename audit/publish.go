@@ -64,7 +64,7 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 	if err != nil {
 		return err
 	}
-	s, err := t.state(ctx, t.store) // after the head: it is never behind in a sound system
+	s, err := t.state(ctx, t.db) // after the head: it is never behind in a sound system
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 	if err := t.guard(ctx, s, head); err != nil {
 		return err
 	}
-	if s.N == head.N {
+	if s.N == head.N && s.published >= head.N {
 		return nil
 	}
 	if err := t.writeTiles(ctx, s.Tree, head.N); err != nil {
@@ -89,7 +89,7 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 }
 
 func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) error {
-	reader := t.rows(t.store).reader(ctx, tree)
+	reader := t.rows(t.db).reader(ctx, tree)
 	for n := from / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
 		tile := c2sp.Tile(-1, n, int(min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)))
 		data, err := t.bundle(ctx, tile, reader)
@@ -126,7 +126,7 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 	}
 	var out []byte
 	next := first
-	err = t.query(ctx, t.store, func(rows *sql.Rows) error {
+	err = t.query(ctx, t.db, func(rows *sql.Rows) error {
 		var (
 			index int64
 			leaf  []byte
@@ -168,18 +168,19 @@ func (t *Trail) replace(ctx context.Context, tree tlog.Tree, signed []byte, r *R
 		if err != nil {
 			return err
 		}
-		r.Published = head.N
 		if s.N < tree.N {
 			return &BehindError{Database: s.N, Published: tree.N}
 		}
-		if head.N >= tree.N {
-			return nil
+		if head.N < tree.N {
+			if err := t.config.Sink.WriteFile(ctx, checkpointFile, signed); err != nil {
+				return err
+			}
+			head = tree
 		}
-		if err := t.config.Sink.WriteFile(ctx, checkpointFile, signed); err != nil {
-			return err
-		}
-		r.Published = tree.N
-		_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_state SET published = ? WHERE id = 1`, tree.N)
+		// Also where the checkpoint is there already: the transaction of the one
+		// who wrote it may not have committed.
+		r.Published = head.N
+		_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_state SET published = ? WHERE id = 1 AND published < ?`, head.N, head.N)
 		return err
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Record writes an event into the caller's transaction: it commits with the
@@ -17,7 +18,8 @@ import (
 // event changes nothing; with another event it is a [ConflictError]. It uses
 // no connection but tx's; call [Trail.Prepare] before the transaction, and
 // Record after the business statements, so that events stand in the order of
-// the commits.
+// the commits. After an error roll back: SQLite and MariaDB would commit what
+// was written of the event, and without the rest it looks tampered with.
 func (t *Trail) Record(ctx context.Context, tx Tx, e Event) error {
 	if err := t.ready(); err != nil {
 		return err
@@ -42,6 +44,7 @@ type draft struct {
 	event    Event
 	id       [16]byte
 	leaf     Leaf
+	chosen   bool   // the caller gave the id, so it may be a retry
 	given    []byte // canonical JSON of the event as given
 	values   [][2]frame.Value
 	openings map[string]*opening // by person id, "" for nobody
@@ -95,7 +98,7 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 	given := e.Changes
 	e.Changes = slices.Clone(given)
 	slices.SortFunc(e.Changes, func(a, b Change) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Who, b.Who)) })
-	d := &draft{event: e, values: make([][2]frame.Value, len(e.Changes))}
+	d := &draft{event: e, chosen: e.ID != "", values: make([][2]frame.Value, len(e.Changes))}
 	for i, c := range e.Changes {
 		if i > 0 && e.Changes[i-1].Path == c.Path && e.Changes[i-1].Who == c.Who {
 			return nil, invalid("two changes have one Path and one Who")
@@ -180,34 +183,81 @@ func (t *Trail) fill(d *draft, surrogates map[string]string) error {
 }
 
 // surrogates returns the surrogate of each person, made on first use. The
-// insert comes first: it takes SQLite's write lock at once, and in PostgreSQL
-// it waits for another transaction that makes the same one.
+// insert comes first, because it takes SQLite's write lock at once; where it
+// locks rows that are there the trail looks first. It waits for another
+// transaction that makes the same one.
 func (t *Trail) surrogates(ctx context.Context, tx Tx, tenant string, persons []string) (map[string]string, error) {
 	out := make(map[string]string, len(persons))
-	for _, person := range persons {
+	if t.gapLocks() {
+		if err := t.known(ctx, tx, tenant, persons, out, ""); err != nil {
+			return nil, err
+		}
+	}
+	var rows [][]any
+	for _, person := range without(persons, out) {
 		fresh := make([]byte, 16)
 		if err := t.random(fresh); err != nil {
 			return nil, err
 		}
-		if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_surrogates (tenant, person, surrogate) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-			tenant, person, "s:"+canon.FormatBytes(fresh)); err != nil {
+		rows = append(rows, []any{tenant, person, "s:" + canon.FormatBytes(fresh)})
+	}
+	in := sqldb.Insert{Table: "crmguard_audit_surrogates", Columns: []string{"tenant", "person", "surrogate"}, Key: []string{"tenant", "person"}}
+	if err := t.add(ctx, tx, in, rows...); err != nil {
+		return nil, err
+	}
+	if err := t.known(ctx, tx, tenant, without(persons, out), out, ""); err != nil {
+		return nil, err
+	}
+	if t.gapLocks() {
+		if err := t.known(ctx, tx, tenant, without(persons, out), out, newest); err != nil {
 			return nil, err
 		}
-		var s string
-		found, err := t.one(ctx, tx, []any{&s}, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person)
-		if err != nil {
-			return nil, err
-		}
-		if !found {
-			return nil, fmt.Errorf("audit: record: a surrogate vanished: %w", sql.ErrNoRows)
-		}
-		out[person] = s
+	}
+	if len(out) < len(persons) {
+		return nil, fmt.Errorf("audit: record: a surrogate vanished: %w", sql.ErrNoRows)
 	}
 	return out, nil
 }
 
+// known reads the surrogates that are there into out.
+func (t *Trail) known(ctx context.Context, tx Tx, tenant string, persons []string, out map[string]string, lock string) error {
+	if len(persons) == 0 {
+		return nil
+	}
+	args := []any{tenant}
+	for _, person := range persons {
+		args = append(args, person)
+	}
+	return t.query(ctx, tx, func(rows *sql.Rows) error {
+		var person, surrogate string
+		err := rows.Scan(&person, &surrogate)
+		out[person] = surrogate
+		return err
+	}, `SELECT person, surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person IN (`+sqldb.Marks(len(persons))+`)`+lock, args...)
+}
+
+// without are the persons that have no surrogate yet.
+func without(persons []string, have map[string]string) (out []string) {
+	for _, person := range persons {
+		if have[person] == "" {
+			out = append(out, person)
+		}
+	}
+	return out
+}
+
 // insert queues the leaf, or compares it with the one that has this id.
 func (t *Trail) insert(ctx context.Context, tx Tx, d *draft) (bool, error) {
+	if d.chosen && t.gapLocks() {
+		var id string
+		found, err := t.one(ctx, tx, []any{&id}, `SELECT id FROM crmguard_audit_events WHERE id = ?`, d.leaf.ID)
+		if err != nil {
+			return false, err
+		}
+		if found {
+			return false, t.same(ctx, tx, d)
+		}
+	}
 	retry, err := t.config.Tag.Tag(ctx, d.event.Tenant, retryData(d.event.Tenant, d.given))
 	if err != nil {
 		return false, fmt.Errorf("audit: record: tag: %w", err)
@@ -229,23 +279,53 @@ func (t *Trail) enqueue(ctx context.Context, tx Tx, leaf *Leaf, retry []byte) (b
 	if err != nil {
 		return false, fmt.Errorf("audit: record: tag: %w", err)
 	}
-	n, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, retry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		leaf.ID, leaf.Tenant, leaf.Kind, leaf.Object.Kind, leaf.Object.ID, leaf.At.UnixMicro(), data, tag, retry)
-	if err != nil || n == 0 {
+	var compared any // NULL where nothing is to be compared with a retry
+	if retry != nil {
+		compared = retry
+	}
+	err = t.add(ctx, tx, sqldb.Insert{
+		Table:   eventsTable,
+		Columns: []string{"id", "tenant", "kind", "object_kind", "object_id", "recorded", "leaf", "tag", "retry"},
+		Key:     []string{"id"},
+	}, []any{leaf.ID, leaf.Tenant, leaf.Kind, leaf.Object.Kind, leaf.Object.ID, leaf.At.UnixMicro(), data, tag, compared})
+	if err != nil {
+		return false, err
+	}
+	added, err := t.queuedHere(ctx, tx, leaf.ID, tag)
+	if err != nil || !added {
 		return false, err
 	}
 	return true, t.index(ctx, tx, leaf)
 }
 
+// queuedHere reads back whether the event with this id is the one with this
+// tag, and whose log it is queued for. Transactions may reach other tables than
+// the trail's own connections do, by another schema in the search path: what
+// is queued there would be missing here, and nobody would say so.
+func (t *Trail) queuedHere(ctx context.Context, tx Tx, id string, tag []byte) (bool, error) {
+	var (
+		origin string
+		stored []byte
+	)
+	found, err := t.one(ctx, tx, []any{&origin, &stored}, `SELECT s.origin, e.tag FROM crmguard_audit_state s LEFT JOIN crmguard_audit_events e ON e.id = ? WHERE s.id = 1`, id)
+	if err != nil {
+		return false, err
+	}
+	if !found || origin != t.origin {
+		return false, fmt.Errorf("%w: this transaction reaches the tables of %q, this log is %q: it needs the same database and schema", ErrOrigin, origin, t.origin)
+	}
+	return bytes.Equal(stored, tag), nil
+}
+
 // index remembers which surrogates an event names; it can be rebuilt from the
 // leaves and is not protected.
 func (t *Trail) index(ctx context.Context, tx Tx, leaf *Leaf) error {
+	columns := []string{"tenant", "surrogate", "event"}
+	rows := make([][]any, 0, len(leaf.Persons))
 	for _, s := range leaf.Persons {
-		if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_persons (tenant, surrogate, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, leaf.Tenant, s, leaf.ID); err != nil {
-			return err
-		}
+		rows = append(rows, []any{leaf.Tenant, s, leaf.ID})
 	}
-	return nil
+	return t.add(ctx, tx, sqldb.Insert{Table: "crmguard_audit_persons", Columns: columns, Key: columns}, rows...)
 }
 
 // same answers a retry: nil if the event recorded under this id is this one.
@@ -254,8 +334,16 @@ func (t *Trail) same(ctx context.Context, tx Tx, d *draft) error {
 		tenant string
 		retry  []byte
 	)
-	if _, err := t.one(ctx, tx, []any{&tenant, &retry}, `SELECT tenant, retry FROM crmguard_audit_events WHERE id = ?`, d.leaf.ID); err != nil {
+	const query = `SELECT tenant, retry FROM crmguard_audit_events WHERE id = ?`
+	found, err := t.one(ctx, tx, []any{&tenant, &retry}, query, d.leaf.ID)
+	if err == nil && !found && t.gapLocks() {
+		found, err = t.one(ctx, tx, []any{&tenant, &retry}, query+newest, d.leaf.ID)
+	}
+	if err != nil {
 		return err
+	}
+	if !found {
+		return fmt.Errorf("audit: record: the event with this id vanished: %w", sql.ErrNoRows)
 	}
 	if tenant != d.event.Tenant {
 		return &ConflictError{ID: d.leaf.ID}
@@ -269,7 +357,16 @@ func (t *Trail) same(ctx context.Context, tx Tx, d *draft) error {
 	return nil
 }
 
+// statementBytes is about as much as one statement carries of openings:
+// PostgreSQL takes no message above 1 GiB, which 500 large ones are.
+const statementBytes = 1 << 20
+
 func (t *Trail) insertOpenings(ctx context.Context, tx Tx, d *draft, surrogates map[string]string) error {
+	in := sqldb.Insert{
+		Table: "crmguard_audit_openings", Columns: []string{"event", "owner", "tenant", "sealed"}, Key: []string{"event", "owner"}, Replace: true,
+	}
+	var rows [][]any
+	size := 0
 	for person, o := range d.openings {
 		plain, err := o.encode()
 		if err != nil {
@@ -282,12 +379,15 @@ func (t *Trail) insertOpenings(ctx context.Context, tx Tx, d *draft, surrogates 
 		if bytes.Equal(sealed, plain) {
 			return fmt.Errorf("%w: the sealer returned the plaintext", ErrInvalid)
 		}
-		owner := ownerOf(surrogates[person])
-		if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_openings (event, owner, tenant, sealed) VALUES (?, ?, ?, ?)`, d.leaf.ID, owner, d.event.Tenant, sealed); err != nil {
-			return err
+		if size += len(sealed); size > statementBytes {
+			if err := t.add(ctx, tx, in, rows...); err != nil {
+				return err
+			}
+			rows, size = nil, len(sealed)
 		}
+		rows = append(rows, []any{d.leaf.ID, ownerOf(surrogates[person]), d.event.Tenant, sealed})
 	}
-	return nil
+	return t.add(ctx, tx, in, rows...)
 }
 
 func queueData(tenant string, leaf []byte) []byte {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/crmguard/crmguard/internal/ids"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // OpeningHolders counts the openings of a tenant that are sealed under a key
@@ -21,7 +22,7 @@ func (t *Trail) OpeningHolders(ctx context.Context, tenant string, generation ui
 		return 0, "", invalid("holders: %w", err)
 	}
 	prefix := binary.BigEndian.AppendUint32([]byte{1}, generation)
-	_, err = t.one(ctx, t.store, []any{&count}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND SUBSTR(sealed, 1, 5) = ?`, tenant, prefix)
+	_, err = t.one(ctx, t.db, []any{&count}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND SUBSTR(sealed, 1, 5) = ?`, tenant, prefix)
 	return count, "crmguard_audit_openings", err
 }
 
@@ -76,13 +77,17 @@ type sealedRow struct {
 const resealBatch = 500
 
 func (t *Trail) sealedAfter(ctx context.Context, last sealedRow) (page []sealedRow, err error) {
-	err = t.query(ctx, t.store, func(rows *sql.Rows) error {
+	p := sqldb.Page{
+		Table:   "crmguard_audit_openings o LEFT JOIN crmguard_audit_surrogates s ON s.tenant = o.tenant AND s.surrogate = o.owner",
+		Columns: []string{"o.event", "o.owner", "o.tenant", "o.sealed", "s.person"},
+		Key:     []string{"o.event", "o.owner"}, After: []any{last.event, last.owner}, Limit: resealBatch, // nothing comes before the empty text
+	}
+	err = t.page(ctx, t.db, func(rows *sql.Rows) error {
 		var s sealedRow
 		err := rows.Scan(&s.event, &s.owner, &s.tenant, &s.sealed, &s.person)
 		page = append(page, s)
 		return err
-	}, `SELECT o.event, o.owner, o.tenant, o.sealed, s.person FROM crmguard_audit_openings o LEFT JOIN crmguard_audit_surrogates s ON s.tenant = o.tenant AND s.surrogate = o.owner WHERE o.event > ? OR (o.event = ? AND o.owner > ?) ORDER BY o.event, o.owner LIMIT ?`,
-		last.event, last.event, last.owner, resealBatch)
+	}, p)
 	return page, err
 }
 
@@ -108,6 +113,7 @@ func (t *Trail) resealed(ctx context.Context, page []sealedRow, r *ResealReport,
 func (t *Trail) swap(ctx context.Context, changed []sealedRow, r *ResealReport) error {
 	var done, raced int
 	err := t.within(ctx, func(tx Tx) error {
+		done, raced = 0, 0
 		for _, s := range changed {
 			n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_openings SET sealed = ? WHERE event = ? AND owner = ? AND sealed = ?`, s.fresh, s.event, s.owner, s.sealed)
 			if err != nil {

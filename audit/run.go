@@ -58,7 +58,7 @@ func (t *Trail) Status(ctx context.Context) (Status, error) {
 	if err := t.ready(); err != nil {
 		return Status{}, err
 	}
-	s, err := t.state(ctx, t.store)
+	s, err := t.state(ctx, t.db)
 	if err != nil {
 		return Status{}, err
 	}
@@ -71,7 +71,7 @@ func (t *Trail) Status(ctx context.Context) (Status, error) {
 		out.Beat = time.UnixMicro(s.beat).UTC()
 	}
 	var oldest sql.NullInt64
-	_, err = t.one(ctx, t.store, []any{&out.Queued, &oldest}, `SELECT COUNT(*), MIN(recorded) FROM crmguard_audit_events WHERE idx IS NULL`)
+	_, err = t.one(ctx, t.db, []any{&out.Queued, &oldest}, `SELECT COUNT(*), MIN(recorded) FROM crmguard_audit_events WHERE idx IS NULL`)
 	if oldest.Valid {
 		out.Oldest = time.UnixMicro(oldest.Int64).UTC()
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Result is what one pass of the sequencer did.
@@ -53,7 +55,7 @@ func (t *Trail) RunOnce(ctx context.Context) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	s, err := t.state(ctx, t.store)
+	s, err := t.state(ctx, t.db)
 	if err != nil {
 		return r, err
 	}
@@ -115,12 +117,15 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 // transaction: the key of the tags may need a connection.
 func (t *Trail) waiting(ctx context.Context, cursor *int64, r *Result) (good []queued, seen int, err error) {
 	var all []queued
-	err = t.query(ctx, t.store, func(rows *sql.Rows) error {
+	err = t.page(ctx, t.db, func(rows *sql.Rows) error {
 		var q queued
 		err := rows.Scan(&q.seq, &q.id, &q.tenant, &q.leaf, &q.tag)
 		all = append(all, q)
 		return err
-	}, `SELECT seq, id, tenant, leaf, tag FROM crmguard_audit_events WHERE idx IS NULL AND seq > ? ORDER BY seq LIMIT ?`, *cursor, batch)
+	}, sqldb.Page{
+		Table: eventsTable, Columns: []string{"seq", "id", "tenant", "leaf", "tag"}, Key: []string{"seq"},
+		Where: "idx IS NULL", After: []any{*cursor}, Limit: batch,
+	})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -163,6 +168,7 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []queued, b *
 	now := t.now()
 	added, beaten := 0, false
 	err := t.locked(ctx, func(tx Tx, s state) error {
+		added, beaten = 0, false // of an attempt that the database ended
 		if s.N < head.N {
 			return &BehindError{Database: s.N, Published: head.N}
 		}

@@ -5,15 +5,27 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// querier is what reads: a transaction, or the store outside any.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+// within runs fn in a transaction of the trail's own, of READ COMMITTED and
+// durable when within returns nil. Where the database ends it in favour of
+// another one fn is called again.
+func (t *Trail) within(ctx context.Context, fn func(tx Tx) error) error {
+	var own error
+	err := t.db.Write(ctx, func(tx *sql.Tx) error {
+		own = fn(tx)
+		return own
+	})
+	if err != nil && (own == nil || !errors.Is(err, own)) {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return err
 }
 
 func (t *Trail) exec(ctx context.Context, tx Tx, query string, args ...any) (int64, error) {
-	result, err := tx.ExecContext(ctx, t.store.Bind(query), args...)
+	result, err := tx.ExecContext(ctx, t.db.Bind(query), args...)
 	if err != nil {
 		return 0, fmt.Errorf("audit: write: %w", err)
 	}
@@ -24,10 +36,30 @@ func (t *Trail) exec(ctx context.Context, tx Tx, query string, args ...any) (int
 	return n, nil
 }
 
+// add inserts rows unless they are there, or in their place. Whether a row was
+// there already is not told, because MariaDB and MySQL do not tell: by a
+// setting of the caller's connection both are one row affected.
+func (t *Trail) add(ctx context.Context, tx Tx, in sqldb.Insert, rows ...[]any) error {
+	if err := t.db.Insert(ctx, tx, in, rows); err != nil {
+		return fmt.Errorf("audit: write: %w", err)
+	}
+	return nil
+}
+
 // query reads all rows before it returns, so that no connection is held while
 // the caller works.
-func (t *Trail) query(ctx context.Context, q querier, scan func(rows *sql.Rows) error, query string, args ...any) (err error) {
-	rows, err := q.QueryContext(ctx, t.store.Bind(query), args...)
+func (t *Trail) query(ctx context.Context, q sqldb.Querier, scan func(rows *sql.Rows) error, query string, args ...any) error {
+	return t.read(ctx, q, scan, t.db.Bind(query), args...)
+}
+
+// page reads the rows of a page.
+func (t *Trail) page(ctx context.Context, q sqldb.Querier, scan func(rows *sql.Rows) error, p sqldb.Page) error {
+	query, args := t.db.Page(p)
+	return t.read(ctx, q, scan, query, args...)
+}
+
+func (t *Trail) read(ctx context.Context, q sqldb.Querier, scan func(rows *sql.Rows) error, bound string, args ...any) (err error) {
+	rows, err := q.QueryContext(ctx, bound, args...)
 	if err != nil {
 		return fmt.Errorf("audit: read: %w", err)
 	}
@@ -44,14 +76,28 @@ func (t *Trail) query(ctx context.Context, q querier, scan func(rows *sql.Rows) 
 }
 
 // one reads one row into dest and reports whether there was any.
-func (t *Trail) one(ctx context.Context, q querier, dest []any, query string, args ...any) (bool, error) {
-	found := false
-	err := t.query(ctx, q, func(rows *sql.Rows) error {
-		found = true
-		return rows.Scan(dest...)
-	}, query, args...)
-	return found, err
+func (t *Trail) one(ctx context.Context, q sqldb.Querier, dest []any, query string, args ...any) (bool, error) {
+	err := sqldb.One(ctx, q, dest, t.db.Bind(query), args...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("audit: read: %w", err)
+	}
+	return true, nil
 }
+
+// gapLocks says that the caller's transaction may hold up others by more than
+// its own rows, and does not see what others committed after it began: REPEATABLE
+// READ is the default of MariaDB and MySQL, and theirs locks gaps between rows
+// where an insertion finds a row of its key. There the trail looks before it
+// inserts, and takes a lock only on what another transaction has just committed.
+func (t *Trail) gapLocks() bool { return t.db.Kind == sqldb.MariaDB || t.db.Kind == sqldb.MySQL }
+
+// newest reads what is committed now, after an insertion that found a row: one
+// that an older view of a transaction does not show. The insertion holds its
+// lock already.
+const newest = " LOCK IN SHARE MODE"
 
 // transaction refuses what can begin a transaction: a *sql.DB or a *sql.Conn,
 // and wrappers of these, commit each statement by itself.

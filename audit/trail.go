@@ -17,12 +17,13 @@ import (
 
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/ids"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Trail records events and keeps their log. It is safe for concurrent use, in
 // several processes over the same database and sink.
 type Trail struct {
-	store  Store
+	db     *sqldb.DB
 	config Config
 	origin string
 	key    note.Verifier // its name is the origin
@@ -35,11 +36,15 @@ type Trail struct {
 // Open checks the tables and the configuration and claims the log: the first
 // Open over empty tables writes the origin into them, later ones compare it.
 func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
-	t := &Trail{store: store, config: config, random: readRandom}
-	if err := t.configure(); err != nil {
+	t := &Trail{config: config, random: readRandom}
+	if err := t.configure(store); err != nil {
 		return nil, err
 	}
 	if err := store.Check(ctx); err != nil {
+		return nil, fmt.Errorf("audit: open: %w", err)
+	}
+	var err error
+	if t.db, err = sqldb.Open(ctx, store.DB()); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}
 	if err := t.claim(ctx); err != nil {
@@ -53,7 +58,7 @@ func readRandom(b []byte) error {
 	return err
 }
 
-func (t *Trail) configure() error {
+func (t *Trail) configure(store Store) error {
 	c := &t.config
 	if c.Keys != nil {
 		if c.Seal != nil || c.Tag != nil {
@@ -61,7 +66,7 @@ func (t *Trail) configure() error {
 		}
 		c.Seal, c.Tag = c.Keys, c.Keys
 	}
-	if names := t.missing(); len(names) > 0 {
+	if names := t.missing(store); len(names) > 0 {
 		return invalid("open: missing: %s", strings.Join(names, ", "))
 	}
 	if err := checkName(c.Name, c.Recoveries); err != nil {
@@ -99,13 +104,13 @@ func (t *Trail) configure() error {
 }
 
 // missing names what a trail cannot do without and was not given.
-func (t *Trail) missing() (names []string) {
+func (t *Trail) missing(store Store) (names []string) {
 	c := &t.config
 	for _, m := range []struct {
 		name string
 		is   bool
 	}{
-		{"the store", t.store == nil},
+		{"the store", store == nil},
 		{"Name", c.Name == ""},
 		{"Tenant", c.Tenant == ""},
 		{"Sign", c.Sign == nil},
@@ -146,7 +151,7 @@ func checkName(name string, recoveries int) error {
 
 // ready refuses a Trail that did not come from Open.
 func (t *Trail) ready() error {
-	if t == nil || t.store == nil {
+	if t == nil || t.db == nil {
 		return ErrNotOpen
 	}
 	return nil
@@ -220,19 +225,4 @@ func (t *Trail) observe(ctx context.Context, name string, value float64, attrs .
 	if t.config.Observe != nil {
 		t.config.Observe(ctx, name, value, attrs...)
 	}
-}
-
-// within runs fn in a transaction of the trail's own.
-func (t *Trail) within(ctx context.Context, fn func(tx Tx) error) error {
-	tx, err := t.store.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("audit: begin: %w", err)
-	}
-	if err := fn(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("audit: commit: %w", err)
-	}
-	return nil
 }

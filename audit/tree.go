@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // state is the tree as the database has it.
@@ -22,7 +23,7 @@ type state struct {
 // claim writes the origin into empty tables, or compares it.
 func (t *Trail) claim(ctx context.Context) error {
 	read := func() (origin string, found bool, err error) {
-		found, err = t.one(ctx, t.store, []any{&origin}, `SELECT origin FROM crmguard_audit_state WHERE id = 1`)
+		found, err = t.one(ctx, t.db, []any{&origin}, `SELECT origin FROM crmguard_audit_state WHERE id = 1`)
 		return origin, found, err
 	}
 	origin, found, err := read()
@@ -35,8 +36,10 @@ func (t *Trail) claim(ctx context.Context) error {
 			return err
 		}
 		err = t.within(ctx, func(tx Tx) error {
-			_, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_state (id, origin, size, root, published, beat, beat_size, drains) VALUES (1, ?, 0, ?, 0, 0, 0, 0) ON CONFLICT DO NOTHING`, t.origin, root[:])
-			return err
+			return t.add(ctx, tx, sqldb.Insert{
+				Table:   "crmguard_audit_state",
+				Columns: []string{"id", "origin", "size", "root", "published", "beat", "beat_size", "drains"}, Key: []string{"id"},
+			}, []any{1, t.origin, 0, root[:], 0, 0, 0, 0})
 		})
 		if err != nil {
 			return err
@@ -51,7 +54,7 @@ func (t *Trail) claim(ctx context.Context) error {
 	return nil
 }
 
-func (t *Trail) state(ctx context.Context, q querier) (state, error) {
+func (t *Trail) state(ctx context.Context, q sqldb.Querier) (state, error) {
 	var (
 		s    state
 		root []byte
@@ -127,7 +130,7 @@ func (f tileSource) reader(ctx context.Context, tree tlog.Tree) tlog.HashReader 
 }
 
 // rows is the tiles of the database.
-func (t *Trail) rows(q querier) tileSource {
+func (t *Trail) rows(q sqldb.Querier) tileSource {
 	return func(ctx context.Context, tile tlog.Tile) ([]byte, error) {
 		var data []byte
 		if _, err := t.one(ctx, q, []any{&data}, `SELECT data FROM crmguard_audit_tiles WHERE level = ? AND n = ?`, tile.L, tile.N); err != nil {
@@ -231,17 +234,17 @@ func (t *Trail) save(ctx context.Context, tx Tx, g *growth) error {
 	if err != nil {
 		return err
 	}
+	var rows [][]any
 	for _, tile := range tlog.NewTiles(c2sp.TileHeight, g.old, g.size) {
 		data, err := tlog.ReadTileData(tile, g)
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, tx, `DELETE FROM crmguard_audit_tiles WHERE level = ? AND n = ?`, tile.L, tile.N); err != nil {
-			return err
-		}
-		if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_tiles (level, n, data) VALUES (?, ?, ?)`, tile.L, tile.N, data); err != nil {
-			return err
-		}
+		rows = append(rows, []any{tile.L, tile.N, data})
+	}
+	in := sqldb.Insert{Table: "crmguard_audit_tiles", Columns: []string{"level", "n", "data"}, Key: []string{"level", "n"}, Replace: true}
+	if err := t.add(ctx, tx, in, rows...); err != nil {
+		return err
 	}
 	_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_state SET size = ?, root = ? WHERE id = 1`, g.size, root[:])
 	return err

@@ -20,7 +20,7 @@ func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, erro
 		c.report.Verdict = Incomplete
 		return c.report, err
 	}
-	s, err := t.state(ctx, t.store)
+	s, err := t.state(ctx, t.db)
 	if err != nil && !errors.Is(err, ErrTampered) {
 		return c.report, err
 	}
@@ -77,7 +77,7 @@ const eventsTable = "crmguard_audit_events"
 func (c *comparison) at(ctx context.Context, index int64) (*row, error) {
 	if index >= c.next {
 		c.page = c.page[:0]
-		err := c.trail.query(ctx, c.trail.store, func(rows *sql.Rows) error {
+		err := c.trail.query(ctx, c.trail.db, func(rows *sql.Rows) error {
 			var r row
 			err := rows.Scan(&r.index, &r.id, &r.tenant, &r.kind, &r.object, &r.oid, &r.leaf, &r.tag)
 			c.page = append(c.page, r)
@@ -130,7 +130,7 @@ func (c *comparison) columns(r *row, leaf *Leaf) {
 // checkpoint yet: their tags, and together the root of the database's tree.
 func (c *comparison) unpublished(ctx context.Context, s state) error {
 	var extra int64
-	if _, err := c.trail.one(ctx, c.trail.store, []any{&extra}, `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= ? OR idx < 0`, s.N); err != nil {
+	if _, err := c.trail.one(ctx, c.trail.db, []any{&extra}, `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= ? OR idx < 0`, s.N); err != nil {
 		return err
 	}
 	if extra > 0 {
@@ -170,7 +170,7 @@ func (c *comparison) tiles(ctx context.Context, s state) error {
 	if s.N == 0 {
 		return nil
 	}
-	root, err := tlog.TreeHash(c.report.Log.Size, c.trail.rows(c.trail.store).reader(ctx, s.Tree))
+	root, err := tlog.TreeHash(c.report.Log.Size, c.trail.rows(c.trail.db).reader(ctx, s.Tree))
 	if err != nil && !errors.Is(err, ErrTampered) {
 		return err
 	}
@@ -207,7 +207,7 @@ func (c *comparison) queue(ctx context.Context) error {
 
 // orphans looks for openings without an event.
 func (c *comparison) orphans(ctx context.Context) error {
-	return c.trail.query(ctx, c.trail.store, func(rows *sql.Rows) error {
+	return c.trail.query(ctx, c.trail.db, func(rows *sql.Rows) error {
 		var event string
 		err := rows.Scan(&event)
 		c.fault(Tampered, -1, event, "crmguard_audit_openings", "an opening without an event")
@@ -266,7 +266,7 @@ func (c *comparison) count(index int64, event string, j judged) {
 func (c *comparison) returned(ctx context.Context) error {
 	for key, index := range c.ev.erased {
 		var n int64
-		if _, err := c.trail.one(ctx, c.trail.store, []any{&n}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, key[0], key[1]); err != nil {
+		if _, err := c.trail.one(ctx, c.trail.db, []any{&n}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, key[0], key[1]); err != nil {
 			return err
 		}
 		if n > 0 {
@@ -279,7 +279,7 @@ func (c *comparison) returned(ctx context.Context) error {
 // sealed reads the openings of an event by owner.
 func (t *Trail) sealed(ctx context.Context, leaf *Leaf) (map[string][]byte, error) {
 	out := make(map[string][]byte)
-	err := t.query(ctx, t.store, func(rows *sql.Rows) error {
+	err := t.query(ctx, t.db, func(rows *sql.Rows) error {
 		var (
 			owner, tenant string
 			sealed        []byte

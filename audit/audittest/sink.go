@@ -1,6 +1,6 @@
-// Package audittest has the judge of the audit package's seam for published
-// logs, and doubles for tests: a sink in memory that fails on cue, and keys in
-// memory that seal, tag and can be erased.
+// Package audittest has the judges of the audit package's seams for published
+// logs and for databases, and doubles for tests: a sink in memory that fails on
+// cue, and keys in memory that seal, tag and can be erased.
 //
 // # Promises
 //
@@ -15,7 +15,8 @@
 // # Which call first
 //
 // [NewKeys] and a zero [Sink] for an audit.Config; [Run] in a test of your own
-// audit.Sink.
+// audit.Sink, [RunStore] of your own audit.Store, or of the database that
+// sqltrail is to work on.
 //
 // # Concurrency
 //

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -41,7 +42,10 @@ func One(ctx context.Context, q Querier, dest []any, query string, args ...any) 
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	if !rows.Next() {
-		return errors.Join(rows.Err(), sql.ErrNoRows)
+		if err := rows.Err(); err != nil {
+			return err // a connection that broke is no absent row
+		}
+		return sql.ErrNoRows
 	}
 	if err := rows.Scan(dest...); err != nil {
 		return err
@@ -72,7 +76,7 @@ func Ask(ctx context.Context, q Querier) (Dialect, error) {
 		return supported(SQLite, text, text)
 	}
 	if One(ctx, q, []any{&text}, `SELECT @@VERSION`) == nil {
-		return Dialect{}, unsupported(text)
+		return dialectOf(text) // MariaDB and MySQL, too, where the first answer was lost
 	}
 	// A file that cannot be opened fails at every question; all databases that
 	// are supported understand this one.
@@ -87,7 +91,8 @@ func Ask(ctx context.Context, q Querier) (Dialect, error) {
 // understand the question.
 func unreachable(ctx context.Context, err error) bool {
 	var network net.Error
-	return ctx.Err() != nil || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) || errors.As(err, &network)
+	return ctx.Err() != nil || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) || hungUp(err)
 }
 
 // dialectOf reads what version() answers. Databases that speak PostgreSQL's or

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"strconv"
+	"strings"
 )
 
 // A passing fault is one after which the same transaction is worth another
@@ -20,6 +21,30 @@ func passing(err error) bool {
 		"sqlite 517", // busy, and the snapshot is an old one
 		"sqlite 773": // busy, timeout
 		return true
+	}
+	return false
+}
+
+// hungUp says that the database ended the connection, or took none.
+func hungUp(err error) bool {
+	code := codeOf(err)
+	switch code {
+	case "57P01", "57P02", "57P03", "57P05", "53300", // ended by an administrator, by a crash, starting, idle, too many
+		"mysql 1040", "mysql 1053", "mysql 1077", "mysql 1152", "mysql 1317", "mysql 1927", "mysql 4031":
+		return true
+	}
+	return len(code) == 5 && strings.HasPrefix(code, "08") // PostgreSQL's class of connections
+}
+
+// absent says that the database answered, and that the answer is that there is
+// no such table, or no right to read it. Every other fault tells nothing about
+// the table.
+func absent(kind Kind, err error) bool {
+	switch codeOf(err) {
+	case "42P01", "3F000", "42501", "mysql 1044", "mysql 1142", "mysql 1143", "mysql 1146", "sqlite 1":
+		return true
+	case "":
+		return kind == SQLite // some of its drivers give no code
 	}
 	return false
 }

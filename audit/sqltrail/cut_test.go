@@ -1,0 +1,119 @@
+package sqltrail_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/sqltrail"
+	"github.com/crmguard/crmguard/internal/testdb"
+)
+
+// everyCut does something with the connection cut at the first call, the
+// second, and so on, until none is cut any more, each time until it succeeds. It
+// returns at how many calls it was.
+func everyCut(t *testing.T, c *cutter, commits bool, do func() error) int {
+	t.Helper()
+	for call := 1; ; call++ {
+		c.arm(call, commits)
+		err := do()
+		if !c.disarm() {
+			require.NoError(t, err)
+			return call - 1
+		}
+		if err != nil {
+			passing(t, err)
+			require.NoError(t, do(), "after a cut at call %d", call)
+		}
+	}
+}
+
+// The connection is ended at every single call to the database, before it, and
+// while rows come, and after each commit was done and before its answer came.
+// Whoever tries again has everything once.
+func TestACutConnectionLosesAndDoublesNothing(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
+		db, c := cutting(t, d, driver)
+		trail := s.over(db)
+		for _, commits := range []bool{false, true} {
+			least := func(cuts int) int { // so that a counter that counts nothing is found
+				if commits {
+					return 1
+				}
+				return cuts
+			}
+			e := sale(t, "p1")
+			cuts := everyCut(t, c, commits, func() error {
+				err := s.sell(db, trail, e)
+				if err == nil {
+					e = sale(t, persons(3)[s.count(`SELECT COUNT(*) FROM sales`)%3])
+				}
+				return err
+			})
+			require.GreaterOrEqual(t, cuts, least(12), "recording")
+
+			again := false
+			cuts = everyCut(t, c, commits, func() error {
+				if !again {
+					require.NoError(t, s.sell(s.db.DB, s.trail, sale(t, "p2")))
+				}
+				_, err := trail.RunOnce(t.Context())
+				if again = err != nil; !again {
+					require.Equal(t, s.count(`SELECT size FROM crmguard_audit_state`), s.count(`SELECT published FROM crmguard_audit_state`),
+						"what is published is known, or a lost folder would pass for a new one")
+				}
+				return err
+			})
+			require.GreaterOrEqual(t, cuts, least(20), "sequencing and publishing")
+			require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NULL`))
+			s.sound()
+
+			const recorded = `SELECT COUNT(*) FROM crmguard_audit_events WHERE kind = 'erase'`
+			before, erased := s.count(recorded), 0
+			cuts = everyCut(t, c, commits, func() error {
+				person := fmt.Sprintf("e%d", erased)
+				if s.count(recorded) == before+erased { // otherwise it was done, and only the answer is missing
+					require.NoError(t, s.sell(s.db.DB, s.trail, sale(t, person)))
+				}
+				err := trail.Erase(t.Context(), "main", person)
+				if err == nil {
+					erased++
+				}
+				return err
+			})
+			require.GreaterOrEqual(t, cuts, least(8), "erasing")
+			require.Equal(t, before+erased, s.count(recorded), "each erasure is recorded once")
+			s.sequence()
+			s.sound()
+		}
+	})
+}
+
+// The first opening claims the log, and asks what the database is: a cut is
+// never taken for an answer.
+func TestACutWhileOpening(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
+		db, c := cutting(t, d, driver)
+		_, err := s.db.ExecContext(t.Context(), `DELETE FROM crmguard_audit_state`)
+		require.NoError(t, err)
+		for _, commits := range []bool{false, true} {
+			cuts := everyCut(t, c, commits, func() error {
+				store, err := sqltrail.Open(t.Context(), db)
+				if err != nil {
+					return err
+				}
+				_, err = audit.Open(t.Context(), store, s.config)
+				return err
+			})
+			require.True(t, commits || cuts >= 4)
+		}
+		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_audit_state`))
+		require.NoError(t, s.sell(s.db.DB, s.trail, sale(t, "p1")))
+		s.sequence()
+		s.sound()
+	})
+}

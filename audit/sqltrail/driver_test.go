@@ -1,0 +1,324 @@
+package sqltrail_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/testdb"
+)
+
+// A cutter is a driver around a real one that ends connections at a chosen
+// call, as an administrator or a network does: on the servers by killing the
+// connection's process there, on SQLite by closing it.
+type cutter struct {
+	inner driver.Driver
+	dsn   string
+	kind  testdb.Name
+	admin *sql.DB // of the same server
+
+	mu      sync.Mutex
+	calls   int
+	at      int  // the call at which to cut, 0 for none
+	commits bool // calls are commits that were done, and whose answer is lost
+	cut     bool
+}
+
+// cutting opens the database through a cutter.
+func cutting(t *testing.T, d testdb.Database, name string) (*sql.DB, *cutter) {
+	t.Helper()
+	admin := d.OpenWith(t, name)
+	c := &cutter{inner: admin.Driver(), dsn: d.DSN(name), kind: d.Name, admin: admin}
+	db := sql.OpenDB(c)
+	t.Cleanup(func() { _ = db.Close() }) // some of its connections are broken
+	return db, c
+}
+
+// arm chooses the n-th call from now, or the n-th commit that was done.
+func (c *cutter) arm(n int, commits bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls, c.at, c.commits, c.cut = 0, n, commits, false
+}
+
+// disarm reports whether a connection was cut.
+func (c *cutter) disarm() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = 0
+	return c.cut
+}
+
+func (c *cutter) due(commit bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at == 0 || commit != c.commits {
+		return false
+	}
+	c.calls++
+	if c.calls == c.at {
+		c.cut = true
+		return true
+	}
+	return false
+}
+
+// Connect opens a connection and asks for its number on the server.
+func (c *cutter) Connect(ctx context.Context) (driver.Conn, error) {
+	inner, err := c.inner.Open(c.dsn)
+	if err != nil {
+		return nil, err
+	}
+	conn := &cutConn{Conn: inner, cutter: c}
+	question := map[testdb.Name]string{testdb.PostgresC: `SELECT pg_backend_pid()`, testdb.PostgresICU: `SELECT pg_backend_pid()`, testdb.MariaDB: `SELECT CONNECTION_ID()`}[c.kind]
+	if question == "" {
+		return conn, nil
+	}
+	rows, err := inner.(driver.QueryerContext).QueryContext(ctx, question, nil)
+	if err != nil {
+		return nil, errors.Join(err, inner.Close())
+	}
+	number := make([]driver.Value, 1)
+	err = errors.Join(rows.Next(number), rows.Close())
+	if text, ok := number[0].([]byte); ok {
+		number[0] = string(text)
+	}
+	conn.number = fmt.Sprint(number[0])
+	return conn, err
+}
+
+func (c *cutter) Driver() driver.Driver { return c.inner }
+
+// end ends a connection and waits until its transaction is gone.
+func (c *cutter) end(conn *cutConn) error {
+	conn.broken = true
+	kill, gone := `SELECT pg_terminate_backend(`+conn.number+`)`, `SELECT count(*) FROM pg_stat_activity WHERE pid = `+conn.number
+	if c.kind == testdb.SQLite {
+		return conn.Conn.Close()
+	}
+	if c.kind == testdb.MariaDB {
+		kill, gone = `KILL CONNECTION `+conn.number, `SELECT count(*) FROM information_schema.processlist WHERE id = `+conn.number
+	}
+	if _, err := c.admin.Exec(kill); err != nil {
+		return err
+	}
+	for n := 1; n > 0; time.Sleep(time.Millisecond) {
+		if err := c.admin.QueryRow(gone).Scan(&n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type cutConn struct {
+	driver.Conn
+	cutter *cutter
+	number string
+	broken bool
+}
+
+// before cuts the connection where it is time to. What comes of it is the
+// driver's answer; SQLite has no connection to lose, so there it is said here.
+func (c *cutConn) before() error {
+	if c.cutter.due(false) {
+		if err := c.cutter.end(c); err != nil {
+			return err
+		}
+	}
+	if c.broken && c.cutter.kind == testdb.SQLite {
+		return driver.ErrBadConn
+	}
+	return nil
+}
+
+func (c *cutConn) Close() error {
+	if c.broken && c.cutter.kind == testdb.SQLite {
+		return nil
+	}
+	return c.Conn.Close()
+}
+
+func (c *cutConn) IsValid() bool {
+	v, ok := c.Conn.(driver.Validator)
+	return !c.broken && (!ok || v.IsValid())
+}
+
+func (c *cutConn) ResetSession(ctx context.Context) error {
+	if c.broken {
+		return driver.ErrBadConn
+	}
+	if r, ok := c.Conn.(driver.SessionResetter); ok {
+		return r.ResetSession(ctx)
+	}
+	return nil
+}
+
+func (c *cutConn) CheckNamedValue(v *driver.NamedValue) error {
+	if checker, ok := c.Conn.(driver.NamedValueChecker); ok {
+		return checker.CheckNamedValue(v)
+	}
+	return driver.ErrSkip
+}
+
+func (c *cutConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	stmt, err := c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return &cutStmt{stmt, c}, nil
+}
+
+func (c *cutConn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	if err := c.before(); err != nil {
+		return nil, err
+	}
+	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	return &cutTx{tx, c}, nil
+}
+
+func (c *cutConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := c.before(); err != nil {
+		return nil, err
+	}
+	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
+}
+
+func (c *cutConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := c.before(); err != nil {
+		return nil, err
+	}
+	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
+	if err != nil {
+		return nil, err
+	}
+	return &cutRows{Rows: rows, conn: c}, nil
+}
+
+// cutStmt is what database/sql prepares where the driver wants it to. Its calls
+// were counted as the connection's.
+type cutStmt struct {
+	driver.Stmt
+	conn *cutConn
+}
+
+func (s *cutStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
+}
+
+func (s *cutStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	return &cutRows{Rows: rows, conn: s.conn}, nil
+}
+
+func (s *cutStmt) Close() error {
+	if s.conn.broken && s.conn.cutter.kind == testdb.SQLite {
+		return nil
+	}
+	return s.Stmt.Close()
+}
+
+func (s *cutStmt) CheckNamedValue(v *driver.NamedValue) error {
+	if checker, ok := s.Stmt.(driver.NamedValueChecker); ok {
+		return checker.CheckNamedValue(v)
+	}
+	return s.conn.CheckNamedValue(v)
+}
+
+// cutRows loses the connection before the first row has come: no row came, and
+// there is one.
+type cutRows struct {
+	driver.Rows
+	conn   *cutConn
+	asked  bool
+	closed bool
+}
+
+func (r *cutRows) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	return r.Rows.Close()
+}
+
+func (r *cutRows) Next(dest []driver.Value) error {
+	if !r.asked {
+		r.asked = true
+		if r.conn.cutter.due(false) {
+			return errors.Join(driver.ErrBadConn, r.Close(), r.conn.cutter.end(r.conn))
+		}
+	}
+	return r.Rows.Next(dest)
+}
+
+type cutTx struct {
+	driver.Tx
+	conn *cutConn
+}
+
+func (tx *cutTx) Commit() error {
+	if err := tx.conn.before(); err != nil {
+		return err
+	}
+	if err := tx.Tx.Commit(); err != nil {
+		return err
+	}
+	if tx.conn.cutter.due(true) {
+		return errors.Join(driver.ErrBadConn, tx.conn.cutter.end(tx.conn))
+	}
+	return nil
+}
+
+func (tx *cutTx) Rollback() error {
+	if tx.conn.broken && tx.conn.cutter.kind == testdb.SQLite {
+		return nil
+	}
+	return tx.Tx.Rollback()
+}
+
+var (
+	_ driver.Connector          = (*cutter)(nil)
+	_ driver.Validator          = (*cutConn)(nil)
+	_ driver.SessionResetter    = (*cutConn)(nil)
+	_ driver.NamedValueChecker  = (*cutConn)(nil)
+	_ driver.ConnPrepareContext = (*cutConn)(nil)
+	_ driver.ConnBeginTx        = (*cutConn)(nil)
+	_ driver.ExecerContext      = (*cutConn)(nil)
+	_ driver.QueryerContext     = (*cutConn)(nil)
+	_ driver.StmtExecContext    = (*cutStmt)(nil)
+	_ driver.StmtQueryContext   = (*cutStmt)(nil)
+)
+
+// The tests of faults prove nothing if nothing is cut.
+func TestTheCutterCuts(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d testdb.Database, name string) {
+		db, c := cutting(t, d, name)
+		_, err := db.ExecContext(t.Context(), `CREATE TABLE x (n INTEGER)`)
+		require.NoError(t, err)
+		for _, commits := range []bool{false, true} {
+			tx, err := db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			_, err = tx.ExecContext(t.Context(), `INSERT INTO x VALUES (1)`)
+			require.NoError(t, err)
+			c.arm(1, commits)
+			require.Error(t, tx.Commit())
+			require.True(t, c.disarm())
+			var n int
+			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM x`).Scan(&n))
+			require.Equal(t, commits, n == 1, "what was cut after the commit is there, what was cut before is not")
+		}
+	})
+}
