@@ -37,16 +37,19 @@ type Querier interface {
 func One(ctx context.Context, q Querier, dest []any, query string, args ...any) (err error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return err
+		return Safe(err)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = errors.Join(err, Safe(rows.Close())) }()
 	if !rows.Next() {
-		return errors.Join(rows.Err(), sql.ErrNoRows)
+		if err := rows.Err(); err != nil {
+			return Safe(err)
+		}
+		return sql.ErrNoRows
 	}
 	if err := rows.Scan(dest...); err != nil {
-		return err
+		return Safe(err)
 	}
-	return rows.Err()
+	return Safe(rows.Err())
 }
 
 // The oldest versions whose words are used here: ON CONFLICT with a row value

@@ -67,7 +67,7 @@ func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
 		return nil
 	}
 	_, err := tx.ExecContext(ctx, statement)
-	return err
+	return Safe(err)
 }
 
 // Snapshot runs f, once, over one unchanging view of the database. No database
@@ -83,16 +83,16 @@ func (db *DB) Snapshot(ctx context.Context, f func(tx *sql.Tx) error) error {
 func (db *DB) inTx(ctx context.Context, options *sql.TxOptions, f func(tx *sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, options)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return fmt.Errorf("begin: %w", Safe(err))
 	}
 	if err := f(tx); err != nil {
 		if rollback := tx.Rollback(); rollback != nil && !errors.Is(rollback, sql.ErrTxDone) {
-			return errors.Join(err, rollback)
+			return errors.Join(err, Safe(rollback))
 		}
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("commit: %w", Safe(err))
 	}
 	return nil
 }
