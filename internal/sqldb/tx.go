@@ -57,17 +57,23 @@ func (db *DB) Write(ctx context.Context, f func(tx *sql.Tx) error) error {
 
 // begun prepares a transaction that will write.
 func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
-	statement := ""
 	switch db.Kind {
-	case Postgres: // the application may run without
-		statement = `SET LOCAL synchronous_commit = on`
+	case Postgres:
+		// The application may run without synchronous commits. A default of
+		// read-only is how a database is frozen, and lib/pq begins in spite of
+		// it.
+		var durable, frozen string
+		err := One(ctx, tx, []any{&durable, &frozen}, `SELECT set_config('synchronous_commit', 'on', true), current_setting('default_transaction_read_only')`)
+		if err == nil && frozen == "on" {
+			err = &Fault{Code: "25006", said: readOnly}
+		}
+		return err
 	case SQLite: // takes the write lock, which a read before the first write could lose
-		statement = `DELETE FROM crmguard_schema WHERE 0`
+		_, err := tx.ExecContext(ctx, `DELETE FROM crmguard_schema WHERE 0`)
+		return Safe(err)
 	default:
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, statement)
-	return Safe(err)
 }
 
 // Snapshot runs f, once, over one unchanging view of the database. No database
