@@ -46,5 +46,5 @@ func (d Database) Role(tb testing.TB) (role string, as Database) {
 	if err := run(create); err != nil {
 		tb.Fatalf("testdb: make a role of %s: %v", d.Name, err)
 	}
-	return one.role, Database{Name: d.Name, dsn: d.on.dsn(d.name, one), on: d.on, name: d.name}
+	return one.role, Database{Name: d.Name, dsn: d.on.dsn(d.database, one), on: d.on, database: d.database}
 }

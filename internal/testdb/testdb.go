@@ -45,10 +45,10 @@ func (n Name) Drivers() []string {
 
 // A Database is empty when a test gets it, and dropped when the test ends.
 type Database struct {
-	Name Name
-	dsn  map[string]string // by driver
-	on   *server           // nil: a file
-	name string            // there
+	Name     Name
+	dsn      map[string]string // by driver
+	on       *server           // nil: a file
+	database string            // its name there
 }
 
 // DSN is the data source name for one of the drivers of the database.
@@ -152,7 +152,7 @@ func newOn(tb testing.TB, name Name, s *server) Database {
 			tb.Fatalf("testdb: create a database of %s: %v", name, err)
 		}
 	}
-	return Database{Name: name, dsn: s.dsn(database, login{}), on: s, name: database}
+	return Database{Name: name, dsn: s.dsn(database, login{}), on: s, database: database}
 }
 
 // drop removes a database with whoever is still connected: a test that was
