@@ -58,8 +58,8 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-//go:embed migrations
-var migrations embed.FS
+//go:embed migrations grants
+var files embed.FS
 
 // Names of the erasable tables: all that belongs to a person is in them.
 const (
@@ -81,9 +81,19 @@ var _ audit.Store = (*Store)(nil)
 // Migrations returns the numbered migrations, in the folders sqlite, postgres
 // and mysql (MariaDB's, too), for goose, golang-migrate, psql or mysql.
 func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
+	return folder("migrations")
+}
+
+// Grants returns the GRANT statements for the application's role, crm_app in
+// them, as postgres.sql and mysql.sql (MariaDB's, too). [Install] and the
+// migrations are for the owner of the tables; all else works as that role,
+// which can neither delete an event nor change what one says.
+func Grants() fs.FS { return folder("grants") }
+
+func folder(name string) fs.FS {
+	sub, err := fs.Sub(files, name)
 	if err != nil {
-		return migrations // cannot be: the folder is embedded above
+		return files // cannot be: the folder is embedded above
 	}
 	return sub
 }
