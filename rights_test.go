@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/audit/tilesink"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -41,7 +42,8 @@ func storingPackages() []storing {
 		},
 		{
 			"audit", sqltrail.Install, opens(sqltrail.Open), sqltrail.Migrations, sqltrail.Grants,
-			testdb.Names(), everyVerbOfAudit,
+			[]testdb.Name{testdb.SQLite, testdb.PostgresC, testdb.PostgresICU},
+			everyVerbOfAudit,
 		},
 	}
 }
@@ -79,17 +81,20 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 					for _, right := range rights {
 						must(right.Grant)
 					}
-					db, work := as.OpenWith(t, driver), s.work(t)
-					require.NoError(t, work(t.Context(), db))
+					db := as.OpenWith(t, driver)
+					require.NoError(t, s.work(t)(t.Context(), db))
 					for _, right := range rights {
+						for _, other := range rights { // some rights are needed for the first rows only
+							if other.Table != "crmguard_schema" {
+								must(`DELETE FROM ` + other.Table)
+							}
+						}
 						must(right.Revoke)
-						err := work(t.Context(), db)
-						require.Error(t, err, right.Revoke)
+						err := sqldb.Safe(s.work(t)(t.Context(), db))
 						require.ErrorIs(t, err, fs.ErrPermission, right.Revoke)
 						require.ErrorContains(t, err, "table "+right.Table)
 						must(right.Grant)
 					}
-					require.NoError(t, work(t.Context(), db))
 				})
 			}
 		}

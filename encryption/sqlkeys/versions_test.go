@@ -2,11 +2,7 @@ package sqlkeys_test
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
-	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 
@@ -17,35 +13,10 @@ import (
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
-// next is the store's tables as a later library would have them: its own
-// migrations and one more, which adds a column to each table, and a table.
+// next is the store's tables as a later library would have them.
 func next(t *testing.T) (later sqldb.Schema, version map[string]int) {
 	t.Helper()
-	files := fstest.MapFS{}
-	version = map[string]int{}
-	tables := map[string]string{}
-	require.NoError(t, fs.WalkDir(sqlkeys.Migrations(), ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		text, err := fs.ReadFile(sqlkeys.Migrations(), path)
-		folder, _, _ := strings.Cut(path, "/")
-		files[path], version[folder] = &fstest.MapFile{Data: text}, version[folder]+1
-		for line := range strings.Lines(string(text)) {
-			if name, ok := strings.CutPrefix(line, "CREATE TABLE IF NOT EXISTS crmguard_encryption_"); ok {
-				name, _, _ = strings.Cut(name, " ")
-				tables[folder] += "ALTER TABLE crmguard_encryption_" + name + " ADD COLUMN later INTEGER;\n"
-			}
-		}
-		return err
-	}))
-	for folder := range version {
-		version[folder]++
-		require.GreaterOrEqual(t, strings.Count(tables[folder], "ALTER TABLE"), 7, "a later column in each table")
-		files[fmt.Sprintf("%s/20991231000000_crmguard_encryption_%d.up.sql", folder, version[folder])] = &fstest.MapFile{Data: fmt.Appendf(nil,
-			"-- +goose Up\nCREATE TABLE IF NOT EXISTS crmguard_encryption_later (a INTEGER);\n%sINSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', %d, 0);\n",
-			tables[folder], version[folder])}
-	}
+	files, version := testdb.NextVersion(t, "encryption", sqlkeys.Migrations())
 	return sqldb.Schema{Package: "encryption", Migrations: files}, version
 }
 
