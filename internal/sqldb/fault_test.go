@@ -19,7 +19,7 @@ import (
 )
 
 // person stands for what must never be in a text for a log.
-const person = "Ann' for key 'Smith 4711"
+const person = "Ann' for key 'Smith4711"
 
 // harmful are statements that make a database or its driver quote what it was
 // given, each with a word that its error must say.
