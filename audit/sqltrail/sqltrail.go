@@ -138,7 +138,7 @@ func open(ctx context.Context, db *sql.DB) (*sqldb.DB, error) {
 func checkSecureDelete(ctx context.Context, db *sqldb.DB) error {
 	var on int
 	if err := db.QueryRowContext(ctx, `PRAGMA secure_delete`).Scan(&on); err != nil {
-		return fmt.Errorf("sqltrail: read secure_delete: %w", err)
+		return fmt.Errorf("sqltrail: read secure_delete: %w", sqldb.Safe(err))
 	}
 	if on != 1 {
 		return ErrSecureDelete

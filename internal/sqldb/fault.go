@@ -12,14 +12,14 @@ import (
 	"unicode"
 )
 
-// A Fault is what a database or its driver answered, told without the values
+// A DriverError is what a database or its driver answered, told without the values
 // that they quote: PostgreSQL writes the key of a duplicate into DETAIL, MySQL
 // into the message, pgx the argument that it cannot encode.
 //
 // Where the database says that a right is missing, [errors.Is] finds
 // [fs.ErrPermission]. The driver's own error stays behind [errors.As], for
 // whoever decides by its type; its text is no text for a log.
-type Fault struct {
+type DriverError struct {
 	// Code is the SQLSTATE of PostgreSQL, or "mysql 1062", "sqlite 1555"; ""
 	// where the driver failed without one.
 	Code string
@@ -31,7 +31,7 @@ type Fault struct {
 }
 
 // Error says what is wrong in words of the library, the code, and the names.
-func (f *Fault) Error() string {
+func (f *DriverError) Error() string {
 	var known []string
 	for _, one := range [][2]string{{"", f.code()}, {"table ", f.Table}, {"column ", f.Column}, {"constraint ", f.Constraint}} {
 		if one[1] != "" {
@@ -44,7 +44,7 @@ func (f *Fault) Error() string {
 	return f.said + " (" + strings.Join(known, ", ") + ")"
 }
 
-func (f *Fault) code() string {
+func (f *DriverError) code() string {
 	if len(f.Code) == 5 {
 		return "SQLSTATE " + f.Code
 	}
@@ -52,32 +52,32 @@ func (f *Fault) code() string {
 }
 
 // Unwrap is the driver's error.
-func (f *Fault) Unwrap() error { return f.err }
+func (f *DriverError) Unwrap() error { return f.err }
 
 // Is says whether a right is missing.
-func (f *Fault) Is(target error) bool { return target == fs.ErrPermission && denied(f.Code) }
+func (f *DriverError) Is(target error) bool { return target == fs.ErrPermission && denied(f.Code) }
 
-// Safe takes the values out of an error of a driver: it answers a [*Fault].
-// What holds none stays as it is: nil, a Fault, the errors of context, of
+// Safe takes the values out of an error of a driver: it answers a [*DriverError].
+// What holds none stays as it is: nil, a DriverError, the errors of context, of
 // database/sql and of the network. Every error of a statement, of Scan and of
 // Rows.Err goes through it where it enters the library.
 func Safe(err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *Fault
+	var known *DriverError
 	if errors.As(err, &known) {
 		return err
 	}
 	if code, from := origin(err); code != "" {
-		f := &Fault{Code: code, said: words(code), err: err}
+		f := &DriverError{Code: code, said: words(code), err: err}
 		f.name(from)
 		return f
 	}
 	if harmless(err) {
 		return err
 	}
-	return &Fault{said: beforeValues(err.Error()), err: err}
+	return &DriverError{said: beforeValues(err.Error()), err: err}
 }
 
 // harmless are errors whose texts name no value of a row. An error beside

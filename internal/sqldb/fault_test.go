@@ -111,7 +111,7 @@ func TestNoErrorQuotesAValue(t *testing.T) {
 			"delete": db.Delete(t.Context(), db, "crmguard_demo_word", []string{"word"}, [][]any{{person}}),
 			"one":    sqldb.One(t.Context(), db, []any{&n}, query, args...),
 		} {
-			var fault *sqldb.Fault
+			var fault *sqldb.DriverError
 			require.ErrorAs(t, err, &fault, name)
 			require.False(t, holdsPerson(err.Error()), "%s: %v", name, err)
 		}

@@ -68,6 +68,7 @@ func elsewhere(ctx context.Context, d Dialect, q Querier) (string, error) {
 			return "", ignoreNoRows(err)
 		}
 		return fmt.Sprintf("the connection chooses database %q, where a crmguard_schema stands, or that this one is meant", other), nil
+	case SQLite: // has one place, its file
 	}
 	return "", nil
 }

@@ -64,7 +64,7 @@ func denied(code string) bool { return words(code) == lacksRight }
 // name reads the names that the fault is about. PostgreSQL gives most of them
 // apart from the text; the others are cut out of texts of known forms, where
 // nothing but a name can stand.
-func (f *Fault) name(from error) {
+func (f *DriverError) name(from error) {
 	f.Table = nameOnly(field(from, "TableName", "Table"))
 	f.Column = nameOnly(field(from, "ColumnName", "Column"))
 	f.Constraint = nameOnly(field(from, "ConstraintName", "Constraint"))

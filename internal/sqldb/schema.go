@@ -55,7 +55,7 @@ func (e *SchemaError) Error() string {
 
 // Check answers a [*SchemaError] where tables are missing, too old or parted.
 // Newer ones are fine: the version before runs beside them. A right that is
-// missing is a [*Fault].
+// missing is a [*DriverError].
 func (s Schema) Check(ctx context.Context, db *DB) error {
 	files, err := s.files(db.Kind)
 	if err != nil {

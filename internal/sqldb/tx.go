@@ -65,7 +65,7 @@ func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
 		var durable, frozen string
 		err := One(ctx, tx, []any{&durable, &frozen}, `SELECT set_config('synchronous_commit', 'on', true), current_setting('default_transaction_read_only')`)
 		if err == nil && frozen == "on" {
-			err = &Fault{Code: "25006", said: readOnly}
+			err = &DriverError{Code: "25006", said: readOnly}
 		}
 		return err
 	case SQLite: // takes the write lock, which a read before the first write could lose
