@@ -90,7 +90,7 @@ func Ask(ctx context.Context, q Querier) (Dialect, error) {
 // understand the question.
 func unreachable(ctx context.Context, err error) bool {
 	var network net.Error
-	return ctx.Err() != nil || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) || errors.As(err, &network)
+	return ctx.Err() != nil || atTheDoor(codeOf(err)) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) || errors.As(err, &network)
 }
 
 // dialectOf reads what version() answers. Databases that speak PostgreSQL's or

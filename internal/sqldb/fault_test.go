@@ -180,9 +180,61 @@ func TestAMissingRightIsSaidToBeOne(t *testing.T) {
 				err = demo(3).Install(t.Context(), as.OpenWith(t, driver))
 				require.ErrorIs(t, err, fs.ErrPermission)
 				require.ErrorContains(t, err, "demo: install: ")
+
+				// Where nothing is installed yet, what is missing is the right to create.
+				must(`DROP TABLE crmguard_schema`)
+				must(`DROP TABLE crmguard_demo_word`)
+				must(`CREATE TABLE other (a INTEGER)`)
+				must(`GRANT SELECT ON other TO ` + role)
+				lacks := "(mysql 1142, table crmguard_schema)"
+				if name != testdb.MariaDB {
+					lacks = "this role lacks a right: schema public (SQLSTATE 42501)"
+					must(`REVOKE CREATE ON SCHEMA public FROM PUBLIC`) // the default since version 15
+				}
+				err = demo(2).Install(t.Context(), as.OpenWith(t, driver))
+				require.ErrorIs(t, err, fs.ErrPermission)
+				require.ErrorContains(t, err, lacks)
 			})
 		}
 	}
+}
+
+// A login that is refused is said at once: whatever else were asked would only
+// be further failed logins.
+func TestALoginThatIsRefusedIsSaidAtOnce(t *testing.T) {
+	for _, name := range testdb.Names() {
+		if name == testdb.SQLite {
+			continue
+		}
+		for _, driver := range name.Drivers() {
+			role, as := testdb.New(t, name).Role(t)
+			refused := strings.ReplaceAll(as.DSN(driver), role, "nobody_"+role)
+			handle, err := sql.Open(driver, refused)
+			require.NoError(t, err)
+			counted := &counting{driver: handle.Driver(), dsn: refused}
+			require.NoError(t, handle.Close())
+			db := sql.OpenDB(counted)
+			t.Cleanup(func() { _ = db.Close() })
+			_, err = sqldb.Open(t.Context(), db)
+			require.ErrorContains(t, err, "the login was refused (", driver)
+			require.NotErrorIs(t, err, errors.ErrUnsupported)
+			require.Equal(t, 1, counted.logins, driver)
+		}
+	}
+}
+
+// counting counts how often a login is tried.
+type counting struct {
+	driver driver.Driver
+	dsn    string
+	logins int
+}
+
+func (c *counting) Driver() driver.Driver { return c.driver }
+
+func (c *counting) Connect(context.Context) (driver.Conn, error) {
+	c.logins++
+	return c.driver.Open(c.dsn)
 }
 
 // readOnly opens the database so that nothing can be written: by the file, or

@@ -13,7 +13,7 @@ func words(code string) string {
 		"25006": readOnly, "mysql 1290": readOnly, "mysql 1792": readOnly, "mysql 1836": readOnly, "sqlite 8": readOnly,
 		"sqlite 264": readOnly, "sqlite 520": readOnly, "sqlite 776": readOnly, "sqlite 1032": readOnly, "sqlite 1288": readOnly, "sqlite 1544": readOnly,
 		"28000": noLogin, "28P01": noLogin, "mysql 1045": noLogin, "mysql 1698": noLogin,
-		"3D000": "there is no such database", "mysql 1049": "there is no such database", "mysql 1046": "the connection has chosen no database",
+		"3D000": noDatabase, "mysql 1049": noDatabase, "mysql 1046": "the connection has chosen no database",
 		"42P01": noTable, "mysql 1146": noTable, "3F000": "there is no such schema",
 		"42703": noColumn, "mysql 1054": noColumn,
 		"42P07": "a table of this name is there already", "mysql 1050": "a table of this name is there already",
@@ -29,8 +29,7 @@ func words(code string) string {
 		"sqlite 517": "another connection is writing", "sqlite 773": "another connection is writing",
 		"57014": "the statement was cancelled", "mysql 1317": "the statement was cancelled", "sqlite 9": "the statement was cancelled",
 		"57P01": "an administrator ended the connection", "mysql 1927": "an administrator ended the connection",
-		"57P03": "the server is starting or stopping", "mysql 1053": "the server is starting or stopping",
-		"53300": "the server takes no more connections", "mysql 1040": "the server takes no more connections",
+		"57P03": notNow, "mysql 1053": notNow, "53300": tooMany, "mysql 1040": tooMany,
 		"53100": full, "mysql 1021": full, "mysql 1114": full, "sqlite 13": full,
 		"sqlite 14": "the database file cannot be opened", "sqlite 26": "the file is no SQLite database", "sqlite 11": "the database file is damaged",
 		"0A000": "the database does not offer this",
@@ -49,6 +48,9 @@ const (
 	lacksRight    = "this role lacks a right"
 	readOnly      = "the database is read-only"
 	noLogin       = "the login was refused"
+	noDatabase    = "there is no such database"
+	notNow        = "the server is starting or stopping"
+	tooMany       = "the server takes no more connections"
 	noTable       = "there is no such table"
 	noColumn      = "there is no such column"
 	taken         = "a row with this key is there already"
@@ -60,6 +62,16 @@ const (
 )
 
 func denied(code string) bool { return words(code) == lacksRight }
+
+// atTheDoor says that a fault is of the connection: whatever else were asked
+// would be answered in the same way, and be one more failed login.
+func atTheDoor(code string) bool {
+	switch words(code) {
+	case noLogin, noDatabase, lacksRight, notNow, tooMany:
+		return true
+	}
+	return false
+}
 
 // name reads the names that the fault is about. PostgreSQL gives most of them
 // apart from the text; the others are cut out of texts of known forms, where
@@ -86,7 +98,7 @@ func (f *DriverError) name(from error) {
 			case "constraint":
 				f.Constraint = match[i]
 			case "right":
-				f.said = lacksRight + ", " + match[i]
+				f.said = lacksRight + ": " + match[i]
 			}
 		}
 	}
@@ -115,7 +127,7 @@ func forms() map[string][]*regexp.Regexp {
 	}
 	sqlite := form(`constraint failed: {table}\.{column}\b`)
 	return map[string][]*regexp.Regexp{
-		"42501":       form(`^permission denied for (?:table|relation|view|sequence|schema|foreign table|materialized view) "?{table}"?$`),
+		"42501":       form(`^permission denied for (?:(?:table|relation|view|foreign table|materialized view) "?{table}"?|(?P<right>(?:schema|sequence|database|function) {name}))$`),
 		"42P01":       form(`^relation "(?:{name}\.)?{table}" does not exist$`),
 		"42703":       form(`^column "?(?:{name}\.)?{column}"?(?: of relation "{table}")? does not exist$`),
 		"mysql 1142":  form("^(?P<right>[A-Z, ]{1,80}) command denied to user .* for table [`']?(?:{name}[`']?\\.[`']?)?{table}[`']?$"),
