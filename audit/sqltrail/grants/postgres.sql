@@ -7,6 +7,6 @@ GRANT SELECT ON crmguard_schema TO crm_app;
 GRANT SELECT, INSERT, UPDATE (idx, sequenced, retry) ON crmguard_audit_events TO crm_app;
 GRANT SELECT, INSERT ON crmguard_audit_persons TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_audit_surrogates TO crm_app;
-GRANT SELECT, INSERT, UPDATE (tenant, sealed), DELETE ON crmguard_audit_openings TO crm_app;
-GRANT SELECT, INSERT, UPDATE (data) ON crmguard_audit_tiles TO crm_app;
+GRANT SELECT, INSERT, UPDATE (sealed), DELETE ON crmguard_audit_openings TO crm_app;
+GRANT SELECT, INSERT, DELETE ON crmguard_audit_tiles TO crm_app;
 GRANT SELECT, INSERT, UPDATE (size, root, published, beat, beat_size, drains) ON crmguard_audit_state TO crm_app;
