@@ -1,120 +1,87 @@
 package sqldb
 
 import (
-	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
-	"io"
-	"io/fs"
-	"net"
-	"strings"
-	"unicode"
+	"reflect"
+	"strconv"
 )
 
-// A DriverError is what a database or its driver answered, told without the values
-// that they quote: PostgreSQL writes the key of a duplicate into DETAIL, MySQL
-// into the message, pgx the argument that it cannot encode.
-//
-// Where the database says that a right is missing, [errors.Is] finds
-// [fs.ErrPermission]. The driver's own error stays behind [errors.As], for
-// whoever decides by its type; its text is no text for a log.
-type DriverError struct {
-	// Code is the SQLSTATE of PostgreSQL, or "mysql 1062", "sqlite 1555"; ""
-	// where the driver failed without one.
-	Code string
-	// Table, Column and Constraint are names, each "" where it is not known.
-	Table, Column, Constraint string
-
-	said string // by us, never by the database
-	err  error
-}
-
-// Error says what is wrong in words of the library, the code, and the names.
-func (f *DriverError) Error() string {
-	var known []string
-	for _, one := range [][2]string{{"", f.code()}, {"table ", f.Table}, {"column ", f.Column}, {"constraint ", f.Constraint}} {
-		if one[1] != "" {
-			known = append(known, one[0]+one[1])
-		}
-	}
-	if len(known) == 0 {
-		return f.said
-	}
-	return f.said + " (" + strings.Join(known, ", ") + ")"
-}
-
-func (f *DriverError) code() string {
-	if len(f.Code) == 5 {
-		return "SQLSTATE " + f.Code
-	}
-	return f.Code
-}
-
-// Unwrap is the driver's error.
-func (f *DriverError) Unwrap() error { return f.err }
-
-// Is says whether a right is missing.
-func (f *DriverError) Is(target error) bool { return target == fs.ErrPermission && denied(f.Code) }
-
-// Safe takes the values out of an error of a driver: it answers a [*DriverError].
-// What holds none stays as it is: nil, a DriverError, the errors of context, of
-// database/sql and of the network. Every error of a statement, of Scan and of
-// Rows.Err goes through it where it enters the library.
-func Safe(err error) error {
-	if err == nil {
-		return nil
-	}
-	var known *DriverError
-	if errors.As(err, &known) {
-		return err
-	}
-	if code, from := origin(err); code != "" {
-		f := &DriverError{Code: code, said: words(code), err: err}
-		f.name(from)
-		return f
-	}
-	if harmless(err) {
-		return err
-	}
-	return &DriverError{said: beforeValues(err.Error()), err: err}
-}
-
-// harmless are errors whose texts name no value of a row. An error beside
-// others is as harmless as all of them.
-func harmless(err error) bool {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, one := range joined.Unwrap() {
-			if !harmless(one) {
-				return false
-			}
-		}
+// A passing fault is one after which the same transaction is worth another
+// try: the database ended it in favour of another one, or did not get to it.
+func passing(err error) bool {
+	switch codeOf(err) {
+	case "40001", "40P01", // serialization failure, deadlock
+		"55P03",      // lock not available
+		"mysql 1213", // deadlock
+		"mysql 1205", // lock wait timeout
+		"sqlite 5",   // busy
+		"sqlite 6",   // a table is locked by another connection of a shared cache
+		"sqlite 261", // busy in recovery
+		"sqlite 517", // busy, and the snapshot is an old one
+		"sqlite 773": // busy, timeout
 		return true
 	}
-	for _, fine := range []error{
-		context.Canceled, context.DeadlineExceeded, sql.ErrNoRows, sql.ErrTxDone, sql.ErrConnDone, driver.ErrBadConn,
-		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
-	} {
-		if errors.Is(err, fine) {
-			return true
-		}
-	}
-	var network net.Error
-	return errors.As(err, &network)
+	return false
 }
 
-// beforeValues is the beginning of a text up to where a value could stand: a
-// digit, a quote, a bracket, whatever is not a word or the comma between two.
-func beforeValues(text string) string {
-	end := strings.IndexFunc(text, func(r rune) bool {
-		return !unicode.IsLetter(r) && !strings.ContainsRune(" ,.:-/_", r)
-	})
-	if end < 0 {
-		return "the driver failed: " + text
+// codeOf is the code of a fault as the database gave it, "" where it gave none.
+// Drivers carry it in types of their own, and none of them is imported here:
+// PostgreSQL's give it by SQLState, SQLite's by Code, MySQL's in the field
+// Number.
+func codeOf(err error) string {
+	code, _ := origin(err)
+	return code
+}
+
+// origin is the code of a fault and the driver's error that carries it.
+func origin(err error) (code string, from error) {
+	var state interface {
+		error
+		SQLState() string
 	}
-	text = strings.TrimRight(text[:end], " ,.:-/_")
-	if text == "" {
-		return "the driver failed; its words are left out, because they may hold values"
+	if errors.As(err, &state) {
+		return state.SQLState(), state
 	}
-	return "the driver failed: " + text + " …; the rest is left out, because it may hold values"
+	var number interface {
+		error
+		Code() int
+	}
+	if errors.As(err, &number) {
+		return "sqlite " + strconv.Itoa(number.Code()), number
+	}
+	return numberOf(err)
+}
+
+func numberOf(err error) (code string, from error) {
+	if err == nil {
+		return "", nil
+	}
+	if v := reflect.Indirect(reflect.ValueOf(err)); v.Kind() == reflect.Struct {
+		if n := v.FieldByName("Number"); n.IsValid() && n.CanUint() {
+			return "mysql " + strconv.FormatUint(n.Uint(), 10), err
+		}
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			if code, from := numberOf(one); code != "" {
+				return code, from
+			}
+		}
+		return "", nil
+	}
+	return numberOf(errors.Unwrap(err))
+}
+
+// field is the text in the first of the fields that the driver's error has.
+func field(err error, names ...string) string {
+	v := reflect.Indirect(reflect.ValueOf(err))
+	if v.Kind() != reflect.Struct {
+		return ""
+	}
+	for _, name := range names {
+		if f := v.FieldByName(name); f.IsValid() && f.Kind() == reflect.String {
+			return f.String()
+		}
+	}
+	return ""
 }
