@@ -24,20 +24,16 @@ func next(t *testing.T) (later sqldb.Schema, version map[string]int) {
 // its whole judge passes there.
 func TestAStoreWorksOnTheTablesOfTheNextVersion(t *testing.T) {
 	later, _ := next(t)
-	for _, name := range testdb.Names() {
-		for _, driver := range name.Drivers() {
-			t.Run(string(name)+"/"+driver, func(t *testing.T) {
-				encryptiontest.Run(t, func(t *testing.T) encryption.KeyStore {
-					db := testdb.New(t, name).OpenWith(t, driver)
-					require.NoError(t, later.Install(t.Context(), db))
-					require.NoError(t, sqlkeys.Install(t.Context(), db), "Install of the version before changes nothing")
-					store, err := sqlkeys.Open(t.Context(), db)
-					require.NoError(t, err)
-					return store
-				})
-			})
-		}
-	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		encryptiontest.Run(t, func(t *testing.T) encryption.KeyStore {
+			db := testdb.New(t, d.Name).Open(t)
+			require.NoError(t, later.Install(t.Context(), db))
+			require.NoError(t, sqlkeys.Install(t.Context(), db), "Install of the version before changes nothing")
+			store, err := sqlkeys.Open(t.Context(), db)
+			require.NoError(t, err)
+			return store
+		})
+	})
 }
 
 // And the next one refuses the tables of this one with what to do, until its
