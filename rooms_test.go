@@ -37,9 +37,9 @@ var roomLines = map[string]string{
 	"backup":              "internal/alone internal/canon internal/durable internal/frame",
 	"backup/backuptest":   "backup",
 	"backup/localstore":   "backup internal/durable",
-	"backup/sqlitesource": "backup internal/filelock internal/frame",
+	"backup/sqlitesource": "backup internal/filelock internal/frame internal/sqldb",
 
-	"encryption":                "internal/canon internal/durable internal/frame internal/ids",
+	"encryption":                "internal/canon internal/durable internal/frame internal/ids internal/sqldb",
 	"encryption/encryptiontest": "encryption encryption/insecurekeys",
 	"encryption/insecurekeys":   "",
 	"encryption/sqlkeys":        "encryption internal/sqldb",
@@ -66,6 +66,7 @@ var roomLines = map[string]string{
 	"internal/value":               "",
 
 	"examples/crm":                     "public internal/durable",
+	"examples/migrations":              "public",
 	"examples/peers":                   "public",
 	"examples/peers/foreign/openfield": "",
 }

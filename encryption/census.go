@@ -19,7 +19,7 @@ type Census struct {
 // forgot, and streams, are not counted.
 func (t *SealedTable) Census(ctx context.Context, db *sql.DB, tenant string) (Census, error) {
 	out := Census{Generations: map[uint32]int64{}}
-	if err := checkDB(db); err != nil {
+	if err := checkDB(ctx, db); err != nil {
 		return out, err
 	}
 	if err := checkTenant(tenant); err != nil {

@@ -105,6 +105,7 @@
 //	ErrStream      for ever   as ErrOpen, for a stream
 //	ErrTag         for ever   the tag is not of this data
 //	ErrTooLarge    until fix  seal it as a stream
+//	errors.ErrUnsupported  until fix  the rows stand on PostgreSQL, whose placeholders are not written yet
 //
 // KeyError, KEKError, InUseError, RowsError and RedactedError carry the
 // details: tables, columns and generations, never values or persons.

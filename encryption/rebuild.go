@@ -19,7 +19,7 @@ const rebuildBatch = 200
 // may go on, and no row with an unreadable value keeps an index value.
 func (t *SealedTable) RebuildIndexes(db *sql.DB, tenant string) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
-		if err := checkDB(db); err != nil {
+		if err := checkDB(ctx, db); err != nil {
 			return err
 		}
 		if err := checkTenant(tenant); err != nil {
@@ -184,7 +184,7 @@ func (t *SealedTable) promote(ctx context.Context, tenant string) error {
 // protect. Declare the columns nullable, or delete the rows instead.
 func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, person string) error {
 	return func(ctx context.Context, tenant, person string) error {
-		if err := checkDB(db); err != nil {
+		if err := checkDB(ctx, db); err != nil {
 			return err
 		}
 		if err := checkTenant(tenant); err != nil {

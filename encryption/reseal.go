@@ -47,7 +47,7 @@ const conflictTries = 5
 // alone.
 func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, options ResealOptions) (ResealReport, error) {
 	report := ResealReport{Last: options.After}
-	if err := checkDB(db); err != nil {
+	if err := checkDB(ctx, db); err != nil {
 		return report, err
 	}
 	if err := checkTenant(tenant); err != nil {
@@ -260,7 +260,7 @@ type Redaction struct {
 // If it fails after the row was changed, a *RedactedError names the old owner:
 // erase it with EraseRecord.
 func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string, redaction Redaction) (owner string, err error) {
-	if err := checkDB(db); err != nil {
+	if err := checkDB(ctx, db); err != nil {
 		return "", err
 	}
 	if err := checkTenant(tenant); err != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // querier is what *sql.DB and *sql.Tx share.
@@ -193,10 +195,20 @@ func (t *SealedTable) swapHooked(ctx context.Context, tx *sql.Tx, tenant string,
 	return true, nil
 }
 
-// checkDB refuses a database that nobody handed in.
-func checkDB(db *sql.DB) error {
+// checkDB refuses a database that nobody handed in, and one whose placeholders
+// the statements here do not speak: PostgreSQL, unless its driver writes ? as
+// $1 by itself.
+func checkDB(ctx context.Context, db *sql.DB) error {
 	if db == nil {
 		return fmt.Errorf("%w: no database was handed in", ErrDefinition)
+	}
+	dialect, err := sqldb.Ask(ctx, db)
+	if err != nil {
+		return fmt.Errorf("encryption: %w", err)
+	}
+	var one int
+	if dialect.Kind == sqldb.Postgres && sqldb.One(ctx, db, []any{&one}, `SELECT 1 WHERE 1 = ?`, 1) != nil {
+		return fmt.Errorf("encryption: the rows of an application are not read and written on %s yet, only keys are; seal and open them by Writer and Reader: %w", dialect.Kind, errors.ErrUnsupported)
 	}
 	return nil
 }

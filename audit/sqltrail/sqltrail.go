@@ -64,8 +64,8 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-//go:embed migrations
-var migrations embed.FS
+//go:embed migrations grants
+var files embed.FS
 
 // Names of the erasable tables: all that belongs to a person is in them.
 const (
@@ -87,9 +87,19 @@ var _ audit.Store = (*Store)(nil)
 // Migrations returns the numbered migrations, in the folders sqlite, postgres
 // and mysql (MariaDB's, too), for goose, golang-migrate, psql or mysql.
 func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
+	return folder("migrations")
+}
+
+// Grants returns the GRANT statements for the application's role, crm_app in
+// them, as postgres.sql and mysql.sql (MariaDB's, too). [Install] and the
+// migrations are for the owner of the tables; all else works as that role,
+// which can neither delete an event nor change what one says.
+func Grants() fs.FS { return folder("grants") }
+
+func folder(name string) fs.FS {
+	sub, err := fs.Sub(files, name)
 	if err != nil {
-		return migrations // cannot be: the folder is embedded above
+		return files // cannot be: the folder is embedded above
 	}
 	return sub
 }
@@ -134,7 +144,7 @@ func open(ctx context.Context, db *sql.DB) (*sqldb.DB, error) {
 func checkSecureDelete(ctx context.Context, db *sqldb.DB) error {
 	var on int
 	if err := db.QueryRowContext(ctx, `PRAGMA secure_delete`).Scan(&on); err != nil {
-		return fmt.Errorf("sqltrail: read secure_delete: %w", err)
+		return fmt.Errorf("sqltrail: read secure_delete: %w", sqldb.Safe(err))
 	}
 	if on != 1 {
 		return ErrSecureDelete

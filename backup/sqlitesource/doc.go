@@ -29,6 +29,7 @@
 // Errors: they come wrapped in backup.ErrSource; nothing was committed, run
 // the job again. [ErrStrip] is permanent: a declared column does not exist in
 // any spelling of its case, or cannot be NULL. [ErrIntegrity] is permanent: the database is damaged.
+// errors.ErrUnsupported is permanent: the handle is of another database.
 //
 // Format and compatibility: one SQLite file; digests as in formats.md,
 // section 9. A row's key is its primary key as text (integers in decimal,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/internal/filelock"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // The sentinels of this package.
@@ -64,6 +65,9 @@ func (s *Source) Kind() string { return Kind }
 
 // Snapshot copies the database, strips and proves the copy, and writes it.
 func (s *Source) Snapshot(ctx context.Context, w *backup.Writer) (err error) {
+	if err := isSQLite(ctx, s.cfg.DB); err != nil {
+		return err
+	}
 	if err := removeLeft(s.cfg.Staging, filelock.Try); err != nil {
 		return err
 	}
@@ -92,6 +96,19 @@ func (s *Source) Snapshot(ctx context.Context, w *backup.Writer) (err error) {
 		return err
 	}
 	return w.File(s.cfg.File, info, f)
+}
+
+// isSQLite asks the database what it is before any statement that only SQLite
+// knows.
+func isSQLite(ctx context.Context, db *sql.DB) error {
+	dialect, err := sqldb.Ask(ctx, db)
+	if err != nil {
+		return fmt.Errorf("sqlitesource: %w", err)
+	}
+	if dialect.Kind != sqldb.SQLite {
+		return fmt.Errorf("sqlitesource: the database is %s, and this source copies SQLite only: %w", dialect.Kind, errors.ErrUnsupported)
+	}
+	return nil
 }
 
 // stage makes the copy that goes into the snapshot. It returns its path, and

@@ -20,9 +20,24 @@
 // A Store is safe for concurrent use and for several processes. Every change
 // raises the one sequence in its own transaction, first, so that changes are
 // serial; each is durable when it returns, whatever the application has set.
-// Errors are those of the driver; ErrSchema and ErrSecureDelete come from
-// Open, and errors.ErrUnsupported for any other database. Stability: settling;
-// tables may change until v0.1.0.
+// # Rights
+//
+// The application works as a role with the rights of [Grants] and no others.
+// The tables are made by whoever owns them: [Install], or the [Migrations] with
+// a tool of your own; each of their files may be applied again.
+//
+// # Errors
+//
+//	ErrSchema              permanent   call Install, or apply Migrations
+//	ErrSecureDelete        permanent   open SQLite with secure_delete(1)
+//	errors.ErrUnsupported  permanent   the error names the database that was found
+//	fs.ErrPermission       permanent   a right is missing: see Grants
+//
+// All others are what the database or its driver answered, without the values
+// that they quote: the code, table and constraint stay, and the driver's error
+// stays behind errors.As.
+//
+// Stability: settling; tables may change until v0.1.0.
 package sqlkeys
 
 import (
@@ -37,8 +52,8 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-//go:embed migrations
-var migrations embed.FS
+//go:embed migrations grants
+var files embed.FS
 
 // ErrSchema is returned by Open when the tables are older than the library
 // needs: call Install, or apply Migrations.
@@ -51,7 +66,16 @@ var ErrSecureDelete = errors.New("sqlkeys: SQLite is opened without secure_delet
 // Migrations returns the numbered migrations, in the folders sqlite, postgres
 // and mysql (MariaDB's, too), for goose, golang-migrate, psql or mysql.
 func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
+	return folder("migrations")
+}
+
+// Grants returns the GRANT statements for the application's role, crm_app in
+// them, as postgres.sql and mysql.sql (MariaDB's, too). [Install] and the
+// migrations are for the owner of the tables; all else works as that role.
+func Grants() fs.FS { return folder("grants") }
+
+func folder(name string) fs.FS {
+	sub, err := fs.Sub(files, name)
 	if err != nil {
 		return embed.FS{} // cannot be: the folder is embedded
 	}
@@ -101,7 +125,7 @@ func open(ctx context.Context, db *sql.DB) (*sqldb.DB, error) {
 func checkSecureDelete(ctx context.Context, db *sqldb.DB) error {
 	var on int
 	if err := db.QueryRowContext(ctx, `PRAGMA secure_delete`).Scan(&on); err != nil {
-		return fmt.Errorf("sqlkeys: read secure_delete: %w", err)
+		return fmt.Errorf("sqlkeys: read secure_delete: %w", sqldb.Safe(err))
 	}
 	if on != 1 {
 		return ErrSecureDelete
@@ -184,7 +208,7 @@ func (s *Store) Scrub(ctx context.Context) (bool, error) {
 	}
 	var busy, frames, done int
 	if err := s.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &done); err != nil {
-		return false, fmt.Errorf("sqlkeys: checkpoint: %w", err)
+		return false, fmt.Errorf("sqlkeys: checkpoint: %w", sqldb.Safe(err))
 	}
 	return busy == 0, nil
 }

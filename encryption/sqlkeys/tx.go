@@ -29,7 +29,7 @@ type keyTx struct {
 
 func (t *keyTx) exec(ctx context.Context, query string, args ...any) error {
 	if _, err := t.tx.ExecContext(ctx, t.dialect.Bind(query), args...); err != nil {
-		return fmt.Errorf("write: %w", err)
+		return fmt.Errorf("write: %w", sqldb.Safe(err))
 	}
 	return nil
 }
@@ -45,7 +45,7 @@ func readState(ctx context.Context, q querier) (encryption.StoreState, error) {
 	err := q.QueryRowContext(ctx, `SELECT store, epoch, sequence, barrier, kek, retiring FROM crmguard_encryption_store WHERE one = 1`).
 		Scan(&s.Store, &s.Epoch, &s.Sequence, &s.Barrier, &s.KEK, &retiring)
 	if err != nil {
-		return s, fmt.Errorf("sqlkeys: read state: %w", err)
+		return s, fmt.Errorf("sqlkeys: read state: %w", sqldb.Safe(err))
 	}
 	if retiring != "" {
 		s.Retiring = strings.Split(retiring, "\n")
@@ -83,16 +83,16 @@ func readOwners(ctx context.Context, d sqldb.Dialect, q querier, tenant string, 
 		LEFT JOIN crmguard_encryption_key k ON k.tenant = o.tenant AND k.owner = o.owner
 		WHERE o.tenant = ? AND o.owner IN (`+sqldb.Marks(len(owners))+`) ORDER BY o.owner, k.generation`), args...)
 	if err != nil {
-		return out, fmt.Errorf("sqlkeys: read owners: %w", err)
+		return out, fmt.Errorf("sqlkeys: read owners: %w", sqldb.Safe(err))
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = errors.Join(err, sqldb.Safe(rows.Close())) }()
 	for rows.Next() {
 		o := encryption.OwnerRow{Tenant: tenant}
 		var into sql.NullString
 		var generation sql.NullInt64
 		var wrapped []byte
 		if err := rows.Scan(&o.Owner, &o.State, &o.Sequence, &into, &generation, &wrapped); err != nil {
-			return out, fmt.Errorf("sqlkeys: read owners: %w", err)
+			return out, fmt.Errorf("sqlkeys: read owners: %w", sqldb.Safe(err))
 		}
 		if n := len(out.Owners); n == 0 || out.Owners[n-1].Owner != o.Owner {
 			out.Owners = append(out.Owners, o)
@@ -104,7 +104,7 @@ func readOwners(ctx context.Context, d sqldb.Dialect, q querier, tenant string, 
 			out.Keys = append(out.Keys, encryption.KeyRow{Tenant: tenant, Owner: o.Owner, Generation: uint32(generation.Int64), Wrapped: wrapped})
 		}
 	}
-	return out, rows.Err()
+	return out, sqldb.Safe(rows.Err())
 }
 
 // Merged returns the aliases that point to the owner.
@@ -173,15 +173,15 @@ func (t *keyTx) rows(ctx context.Context, out *encryption.Rows, kind encryption.
 func (t *keyTx) read(ctx context.Context, out *encryption.Rows, kind encryption.Kind, query string, args []any) (err error) {
 	rows, err := t.tx.QueryContext(ctx, query, args...)
 	if err != nil {
-		return fmt.Errorf("sqlkeys: read %s: %w", kind, err)
+		return fmt.Errorf("sqlkeys: read %s: %w", kind, sqldb.Safe(err))
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = errors.Join(err, sqldb.Safe(rows.Close())) }()
 	for rows.Next() {
 		if err := scan(rows, out, kind); err != nil {
-			return fmt.Errorf("sqlkeys: read %s: %w", kind, err)
+			return fmt.Errorf("sqlkeys: read %s: %w", kind, sqldb.Safe(err))
 		}
 	}
-	return rows.Err()
+	return sqldb.Safe(rows.Err())
 }
 
 func scan(rows *sql.Rows, out *encryption.Rows, kind encryption.Kind) error {

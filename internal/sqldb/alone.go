@@ -16,11 +16,11 @@ func (db *DB) alone(ctx context.Context, f func(conn *sql.Conn) error) error {
 	return db.retry(ctx, func() error {
 		conn, err := db.Conn(ctx)
 		if err != nil {
-			return err
+			return Safe(err)
 		}
 		err = db.aloneOn(ctx, conn, f)
 		if closed := conn.Close(); !errors.Is(closed, sql.ErrConnDone) { // it was thrown away
-			err = errors.Join(err, closed)
+			err = errors.Join(err, Safe(closed))
 		}
 		return err
 	})
@@ -39,14 +39,14 @@ func (db *DB) aloneOn(ctx context.Context, conn *sql.Conn, f func(conn *sql.Conn
 	}
 	for _, statement := range begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
-			return errors.Join(err, rollback(ctx, conn))
+			return errors.Join(Safe(err), rollback(ctx, conn))
 		}
 	}
 	if err := f(conn); err != nil {
 		return errors.Join(err, rollback(ctx, conn))
 	}
 	if _, err := conn.ExecContext(ctx, `COMMIT`); err != nil {
-		return errors.Join(fmt.Errorf("commit: %w", err), rollback(ctx, conn))
+		return errors.Join(fmt.Errorf("commit: %w", Safe(err)), rollback(ctx, conn))
 	}
 	return nil
 }
@@ -67,7 +67,7 @@ func rollback(ctx context.Context, conn *sql.Conn) error {
 func named(ctx context.Context, conn *sql.Conn, f func(conn *sql.Conn) error) error {
 	var got sql.NullInt64
 	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(CONCAT('crmguard ', SHA1(DATABASE())), 60)`).Scan(&got); err != nil {
-		return err
+		return Safe(err)
 	}
 	if got.Int64 != 1 {
 		return errors.New("another process has been installing tables for a minute")
@@ -90,5 +90,5 @@ func discard(conn *sql.Conn) error {
 	if errors.Is(err, driver.ErrBadConn) {
 		return nil
 	}
-	return err
+	return Safe(err)
 }

@@ -38,19 +38,19 @@ type Querier interface {
 func One(ctx context.Context, q Querier, dest []any, query string, args ...any) (err error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return err
+		return Safe(err)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = errors.Join(err, Safe(rows.Close())) }()
 	if !rows.Next() {
 		if err := rows.Err(); err != nil {
-			return err // a connection that broke is no absent row
+			return Safe(err) // a connection that broke is no absent row
 		}
 		return sql.ErrNoRows
 	}
 	if err := rows.Scan(dest...); err != nil {
-		return err
+		return Safe(err)
 	}
-	return rows.Err()
+	return Safe(rows.Err())
 }
 
 // The oldest versions whose words are used here: ON CONFLICT with a row value
@@ -91,8 +91,8 @@ func Ask(ctx context.Context, q Querier) (Dialect, error) {
 // understand the question.
 func unreachable(ctx context.Context, err error) bool {
 	var network net.Error
-	return ctx.Err() != nil || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) || hungUp(err)
+	return ctx.Err() != nil || atTheDoor(codeOf(err)) || hungUp(err) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
 }
 
 // dialectOf reads what version() answers. Databases that speak PostgreSQL's or

@@ -32,6 +32,14 @@
 // defined itself; on MySQL, where a DECIMAL is the key, an exactness that was shown
 // on MariaDB only.
 //
+// # Errors
+//
+// Databases and drivers quote values in what they say. [Safe] makes a
+// [*DriverError] of that, which says the code, the table and the constraint in
+// words of the library, and keeps the driver's error behind errors.As. The verbs
+// here do it themselves; whoever executes a statement hands each error of it,
+// of Scan and of Rows.Err through Safe.
+//
 // # What it does not
 //
 // It does not hide the database: whoever needs a statement writes it, in the

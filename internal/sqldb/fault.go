@@ -36,51 +36,64 @@ func hungUp(err error) bool {
 	return len(code) == 5 && strings.HasPrefix(code, "08") // PostgreSQL's class of connections
 }
 
-// absent says that the database answered, and that the answer is that there is
-// no such table, or no right to read it. Every other fault tells nothing about
-// the table.
-func absent(kind Kind, err error) bool {
-	switch codeOf(err) {
-	case "42P01", "3F000", "42501", "mysql 1044", "mysql 1142", "mysql 1143", "mysql 1146", "sqlite 1":
-		return true
-	case "":
-		return kind == SQLite // some of its drivers give no code
-	}
-	return false
-}
-
 // codeOf is the code of a fault as the database gave it, "" where it gave none.
 // Drivers carry it in types of their own, and none of them is imported here:
 // PostgreSQL's give it by SQLState, SQLite's by Code, MySQL's in the field
 // Number.
 func codeOf(err error) string {
-	var state interface{ SQLState() string }
-	if errors.As(err, &state) {
-		return state.SQLState()
+	code, _ := origin(err)
+	return code
+}
+
+// origin is the code of a fault and the driver's error that carries it.
+func origin(err error) (code string, from error) {
+	var state interface {
+		error
+		SQLState() string
 	}
-	var code interface{ Code() int }
-	if errors.As(err, &code) {
-		return "sqlite " + strconv.Itoa(code.Code())
+	if errors.As(err, &state) {
+		return state.SQLState(), state
+	}
+	var number interface {
+		error
+		Code() int
+	}
+	if errors.As(err, &number) {
+		return "sqlite " + strconv.Itoa(number.Code()), number
 	}
 	return numberOf(err)
 }
 
-func numberOf(err error) string {
+func numberOf(err error) (code string, from error) {
 	if err == nil {
-		return ""
+		return "", nil
 	}
 	if v := reflect.Indirect(reflect.ValueOf(err)); v.Kind() == reflect.Struct {
 		if n := v.FieldByName("Number"); n.IsValid() && n.CanUint() {
-			return "mysql " + strconv.FormatUint(n.Uint(), 10)
+			return "mysql " + strconv.FormatUint(n.Uint(), 10), err
 		}
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
-			if number := numberOf(one); number != "" {
-				return number
+			if code, from := numberOf(one); code != "" {
+				return code, from
 			}
 		}
-		return ""
+		return "", nil
 	}
 	return numberOf(errors.Unwrap(err))
+}
+
+// field is the text in the first of the fields that the driver's error has.
+func field(err error, names ...string) string {
+	v := reflect.Indirect(reflect.ValueOf(err))
+	if v.Kind() != reflect.Struct {
+		return ""
+	}
+	for _, name := range names {
+		if f := v.FieldByName(name); f.IsValid() && f.Kind() == reflect.String {
+			return f.String()
+		}
+	}
+	return ""
 }

@@ -43,7 +43,7 @@ func (d Dialect) Insert(ctx context.Context, e Execer, in Insert, rows [][]any) 
 			args = append(args, row...)
 		}
 		if _, err := e.ExecContext(ctx, d.Bind(d.insertText(in, n)), args...); err != nil {
-			return err
+			return Safe(err)
 		}
 		rows = rows[n:]
 	}
@@ -106,7 +106,7 @@ func (d Dialect) Delete(ctx context.Context, e Execer, table string, key []strin
 		}
 		query := "DELETE FROM " + table + " WHERE (" + strings.Join(key, ", ") + ") IN (" + list + ")"
 		if _, err := e.ExecContext(ctx, d.Bind(query), args...); err != nil {
-			return err
+			return Safe(err)
 		}
 		rows = rows[n:]
 	}

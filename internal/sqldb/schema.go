@@ -18,45 +18,91 @@ import (
 // 1, the digits unique over all packages. Each file writes its own row of
 // crmguard_schema(package, version, installed) as its last statement, so that
 // [Schema.Check] knows what is there whoever applied it. Steps only ever add.
-// On MySQL and MariaDB a file has one statement of DDL, which may be repeated,
-// because it commits by itself.
+//
+// Each file may be applied again and then changes nothing: whoever began with
+// Install moves to a tool by letting it apply all of them, and what was killed
+// in the middle is applied once more. On MySQL and MariaDB a file has one
+// statement of DDL, because it commits by itself.
 type Schema struct {
 	Package    string
 	Migrations fs.FS
 }
 
 // SchemaError says that the tables of a package are older than this library
-// needs.
+// needs, or not where a statement of this connection would find all of them.
 type SchemaError struct {
 	Package    string
 	Have, Want int
+	// Found is what stands elsewhere or is missing, "" where the versions tell
+	// everything.
+	Found string
 }
 
 // Error names the package, both versions and the remedy.
 func (e *SchemaError) Error() string {
-	return fmt.Sprintf("%s: tables are at version %d, this library needs %d: call Install, or apply the migrations it ships", e.Package, e.Have, e.Want)
+	text := fmt.Sprintf("%s: tables are at version %d, this library needs %d: ", e.Package, e.Have, e.Want)
+	if e.Have < e.Want {
+		text += "call Install, or apply the migrations it ships"
+		if e.Found != "" {
+			text += "; but first see to it that "
+		}
+	}
+	if e.Found != "" {
+		text += e.Found
+	}
+	return text
 }
 
-// Check answers a [*SchemaError] where tables are missing or too old. Newer
-// ones are fine: the version before runs beside them.
+// Check answers a [*SchemaError] where tables are missing, too old or parted.
+// Newer ones are fine: the version before runs beside them. A right that is
+// missing is a [*DriverError].
 func (s Schema) Check(ctx context.Context, db *DB) error {
 	files, err := s.files(db.Kind)
 	if err != nil {
 		return err
 	}
-	have, err := s.installed(ctx, db.Dialect, db)
+	return s.check(ctx, db.Dialect, db, files)
+}
+
+func (s Schema) check(ctx context.Context, d Dialect, q Querier, files []string) error {
+	have, err := s.version(ctx, d, q)
 	if err != nil {
 		return fmt.Errorf("%s: read the version of the tables: %w", s.Package, err)
 	}
+	wrong := &SchemaError{Package: s.Package, Have: have, Want: len(files)}
 	if have < len(files) {
-		return &SchemaError{Package: s.Package, Have: have, Want: len(files)}
+		wrong.Found, err = elsewhere(ctx, d, q)
+	} else {
+		wrong.Found, err = s.parted(ctx, d, q, files)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: look for the tables: %w", s.Package, err)
+	case have < len(files) || wrong.Found != "":
+		return wrong
 	}
 	return nil
 }
 
+// version is what the table of versions says, 0 where there is none. Whether
+// there is one is asked first: inside PostgreSQL's transaction no statement may
+// fail.
 func (s Schema) version(ctx context.Context, d Dialect, q Querier) (int, error) {
+	there := map[Kind]string{
+		SQLite:   `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'crmguard_schema'`,
+		Postgres: `SELECT count(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('crmguard_schema')`,
+	}[d.Kind]
+	if there != "" {
+		var n int
+		if err := One(ctx, q, []any{&n}, there); err != nil || n == 0 {
+			return 0, err
+		}
+	}
 	var version sql.NullInt64
 	err := One(ctx, q, []any{&version}, d.Bind(`SELECT MAX(version) FROM crmguard_schema WHERE package = ?`), s.Package)
+	if codeOf(err) == "mysql 1146" { // no such table; without a right it would not say so
+		return 0, nil
+	}
 	return int(version.Int64), err
 }
 
@@ -72,41 +118,26 @@ func (s Schema) Install(ctx context.Context, handle *sql.DB) error {
 		return err
 	}
 	err = db.alone(ctx, func(conn *sql.Conn) error {
-		have, err := s.installed(ctx, db.Dialect, conn)
+		have, err := s.version(ctx, db.Dialect, conn)
 		if err != nil {
 			return err
+		}
+		if have < len(files) {
+			if err := db.beside(ctx, conn); err != nil {
+				return err
+			}
 		}
 		for _, file := range files[min(have, len(files)):] {
 			if err := s.apply(ctx, db.Dialect, conn, file); err != nil {
 				return fmt.Errorf("%s: %w", file, err)
 			}
 		}
-		if have, err = s.version(ctx, db.Dialect, conn); err == nil && have < len(files) {
-			err = &SchemaError{Package: s.Package, Have: have, Want: len(files)}
-		}
-		return err
+		return s.check(ctx, db.Dialect, conn, files)
 	})
 	if err != nil {
 		return fmt.Errorf("%s: install: %w", s.Package, err)
 	}
 	return nil
-}
-
-// installed is the version, 0 without a table of versions. Whether there is one
-// is asked first: inside PostgreSQL's transaction no statement may fail, and a
-// table that may not be read is another fault than one that is not there.
-func (s Schema) installed(ctx context.Context, d Dialect, q Querier) (int, error) {
-	there := map[Kind]string{
-		SQLite:   `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'crmguard_schema'`,
-		Postgres: `SELECT count(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('crmguard_schema')`,
-		MariaDB:  `SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'crmguard_schema'`,
-	}
-	there[MySQL] = there[MariaDB]
-	var n int
-	if err := One(ctx, q, []any{&n}, there[d.Kind]); err != nil || n == 0 {
-		return 0, err
-	}
-	return s.version(ctx, d, q)
 }
 
 func (s Schema) apply(ctx context.Context, d Dialect, conn *sql.Conn, file string) error {
@@ -116,7 +147,7 @@ func (s Schema) apply(ctx context.Context, d Dialect, conn *sql.Conn, file strin
 	}
 	for _, statement := range d.statements(string(text)) {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
-			return err
+			return Safe(err)
 		}
 	}
 	return nil

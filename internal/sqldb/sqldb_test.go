@@ -277,6 +277,9 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	handle, err := sql.Open(os.Getenv(installerDriver), dsn)
+	if dies := os.Getenv(installerDies); err == nil && dies != "" {
+		handle, err = dyingHandle(os.Getenv(installerDriver), dsn, dies)
+	}
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()

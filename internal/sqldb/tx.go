@@ -61,17 +61,23 @@ func (db *DB) write(ctx context.Context, level sql.IsolationLevel, f func(tx *sq
 
 // begun prepares a transaction that will write.
 func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
-	statement := ""
 	switch db.Kind {
-	case Postgres: // the application may run without
-		statement = `SET LOCAL synchronous_commit = on`
+	case Postgres:
+		// The application may run without synchronous commits. A default of
+		// read-only is how a database is frozen, and lib/pq begins in spite of
+		// it.
+		var durable, frozen string
+		err := One(ctx, tx, []any{&durable, &frozen}, `SELECT set_config('synchronous_commit', 'on', true), current_setting('default_transaction_read_only')`)
+		if err == nil && frozen == "on" {
+			err = &DriverError{Code: "25006", said: readOnly}
+		}
+		return err
 	case SQLite: // takes the write lock, which a read before the first write could lose
-		statement = `DELETE FROM crmguard_schema WHERE 0`
+		_, err := tx.ExecContext(ctx, `DELETE FROM crmguard_schema WHERE 0`)
+		return Safe(err)
 	default:
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, statement)
-	return err
 }
 
 // Snapshot runs f, once, over one unchanging view of the database. No database
@@ -87,16 +93,16 @@ func (db *DB) Snapshot(ctx context.Context, f func(tx *sql.Tx) error) error {
 func (db *DB) inTx(ctx context.Context, options *sql.TxOptions, f func(tx *sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, options)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return fmt.Errorf("begin: %w", Safe(err))
 	}
 	if err := f(tx); err != nil {
 		if rollback := tx.Rollback(); rollback != nil && !errors.Is(rollback, sql.ErrTxDone) {
-			return errors.Join(err, rollback)
+			return errors.Join(err, Safe(rollback))
 		}
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("commit: %w", Safe(err))
 	}
 	return nil
 }

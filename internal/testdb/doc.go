@@ -18,5 +18,7 @@
 // data source names of pgx and go-sql-driver/mysql whose user may create
 // databases; only databases that this package has created are dropped.
 //
+// [Database.Role] opens one as a role without rights, for tests of GRANT.
+//
 // For tests only: no package of the library imports it.
 package testdb

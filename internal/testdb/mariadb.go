@@ -35,9 +35,12 @@ func mariaAt(dsn string) *server {
 		create: func(_ Name, database string) []string {
 			return []string{"CREATE DATABASE " + database + " CHARACTER SET utf8mb4"}
 		},
-		dsn: func(database string) map[string]string {
+		dsn: func(database string, as login) map[string]string {
 			one := config.Clone()
 			one.DBName = database
+			if as.role != "" {
+				one.User, one.Passwd = as.role, as.password
+			}
 			return map[string]string{"mysql": one.FormatDSN()}
 		},
 	}

@@ -45,10 +45,13 @@ func postgresAt(dsn string) *server {
 			}
 			return []string{"CREATE DATABASE " + database + " TEMPLATE template0 ENCODING 'UTF8' " + locale}
 		},
-		dsn: func(database string) map[string]string {
-			text := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", config.Host, config.Port, config.User, database)
-			if config.Password != "" {
-				text += " password=" + quoteValue(config.Password)
+		dsn: func(database string, as login) map[string]string {
+			if as.role == "" {
+				as = login{config.User, config.Password}
+			}
+			text := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", config.Host, config.Port, as.role, database)
+			if as.password != "" {
+				text += " password=" + quoteValue(as.password)
 			}
 			return map[string]string{"pgx": text, "postgres": text}
 		},

@@ -45,8 +45,10 @@ func (n Name) Drivers() []string {
 
 // A Database is empty when a test gets it, and dropped when the test ends.
 type Database struct {
-	Name Name
-	dsn  map[string]string // by driver
+	Name     Name
+	dsn      map[string]string // by driver
+	on       *server           // nil: a file
+	database string            // its name there
 }
 
 // DSN is the data source name for one of the drivers of the database.
@@ -120,7 +122,7 @@ type server struct {
 	driver string // for the administration
 	admin  string // data source name of a user who may create databases
 	create func(name Name, database string) []string
-	dsn    func(database string) map[string]string
+	dsn    func(database string, as login) map[string]string
 	err    error // why there is none
 }
 
@@ -150,7 +152,7 @@ func newOn(tb testing.TB, name Name, s *server) Database {
 			tb.Fatalf("testdb: create a database of %s: %v", name, err)
 		}
 	}
-	return Database{Name: name, dsn: s.dsn(database)}
+	return Database{Name: name, dsn: s.dsn(database, login{}), on: s, database: database}
 }
 
 // drop removes a database with whoever is still connected: a test that was

@@ -56,6 +56,35 @@ func TestTheDatabasesCompareTextDifferently(t *testing.T) {
 	})
 }
 
+// A role of a test may do what was granted to it and nothing else.
+func TestARoleHasOnlyTheRightsGrantedToIt(t *testing.T) {
+	for _, name := range testdb.Names() {
+		if name == testdb.SQLite {
+			continue
+		}
+		t.Run(string(name), func(t *testing.T) {
+			d := testdb.New(t, name)
+			role, as := d.Role(t)
+			owner := d.Open(t)
+			must := func(statement string) {
+				_, err := owner.ExecContext(t.Context(), statement)
+				require.NoError(t, err)
+			}
+			must(`CREATE TABLE words (w VARCHAR(20))`)
+			must(`GRANT SELECT ON words TO ` + role)
+			for _, driver := range d.Name.Drivers() {
+				db := as.OpenWith(t, driver)
+				_, err := db.ExecContext(t.Context(), `DELETE FROM words`)
+				require.Error(t, err)
+				must(`GRANT DELETE ON words TO ` + role)
+				_, err = db.ExecContext(t.Context(), `DELETE FROM words`)
+				require.NoError(t, err)
+				must(`REVOKE DELETE ON words FROM ` + role)
+			}
+		})
+	}
+}
+
 // childFolders makes this test binary a process that starts the servers, says
 // where they are and waits to be killed.
 const childFolders = "CRMGUARD_TESTDB_CHILD"

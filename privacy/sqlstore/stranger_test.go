@@ -435,13 +435,9 @@ func TestARefusalIsToldByItsNames(t *testing.T) {
 		err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
 		var detail *sqlstore.DatabaseError
 		require.ErrorAs(t, err, &detail)
-		switch name {
-		case testdb.SQLite:
-			require.ErrorContains(t, err, "FOREIGN KEY constraint failed")
-		case testdb.MariaDB:
-			require.ErrorContains(t, err, "`logins`")
-		default:
-			require.ErrorContains(t, err, "SQLSTATE 23503, table logins, constraint logins_case_id_fkey")
+		require.ErrorContains(t, err, "a foreign key refuses the change")
+		if name != testdb.SQLite { // it does not say which
+			require.ErrorContains(t, err, "table logins, constraint logins_")
 		}
 		exec(t, db, `DROP TABLE logins`)
 		const words = "secret words"

@@ -12,4 +12,4 @@ CREATE TABLE IF NOT EXISTS crmguard_privacy_plan (
 	changed BIGINT NOT NULL,
 	PRIMARY KEY (id),
 	INDEX crmguard_privacy_plan_state (state)) ENGINE = InnoDB;
-INSERT INTO crmguard_schema (package, version, installed) VALUES ('privacy', 2, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED));
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('privacy', 2, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) ON DUPLICATE KEY UPDATE installed = installed;

@@ -1,7 +1,7 @@
 -- +goose Up
 CREATE TABLE IF NOT EXISTS crmguard_schema (
 	package text COLLATE "C" NOT NULL, version integer NOT NULL, installed bigint NOT NULL, PRIMARY KEY (package, version));
-CREATE TABLE crmguard_privacy_plan (
+CREATE TABLE IF NOT EXISTS crmguard_privacy_plan (
 	id text COLLATE "C" NOT NULL,
 	tenant text COLLATE "C" NOT NULL,
 	state text COLLATE "C" NOT NULL,
@@ -13,19 +13,19 @@ CREATE TABLE crmguard_privacy_plan (
 	certificate bytea,
 	changed bigint NOT NULL,
 	PRIMARY KEY (id));
-CREATE INDEX crmguard_privacy_plan_state ON crmguard_privacy_plan (state);
-CREATE TABLE crmguard_privacy_mark (
+CREATE INDEX IF NOT EXISTS crmguard_privacy_plan_state ON crmguard_privacy_plan (state);
+CREATE TABLE IF NOT EXISTS crmguard_privacy_mark (
 	id integer NOT NULL,
 	n bigint NOT NULL,
 	hash text COLLATE "C" NOT NULL,
 	seen bigint NOT NULL,
 	PRIMARY KEY (id));
-CREATE TABLE crmguard_privacy_retired (
+CREATE TABLE IF NOT EXISTS crmguard_privacy_retired (
 	tenant text COLLATE "C" NOT NULL,
 	owner text COLLATE "C" NOT NULL,
 	PRIMARY KEY (tenant, owner));
-CREATE TABLE crmguard_privacy_pending (
+CREATE TABLE IF NOT EXISTS crmguard_privacy_pending (
 	tenant text COLLATE "C" NOT NULL,
 	person text COLLATE "C" NOT NULL,
 	PRIMARY KEY (tenant, person));
-INSERT INTO crmguard_schema (package, version, installed) VALUES ('privacy', 1, (extract(epoch FROM now()) * 1000000)::bigint);
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('privacy', 1, (extract(epoch FROM now()) * 1000000)::bigint) ON CONFLICT DO NOTHING;

@@ -1,7 +1,7 @@
 -- +goose Up
 CREATE TABLE IF NOT EXISTS crmguard_schema (
 	package TEXT NOT NULL, version INTEGER NOT NULL, installed INTEGER NOT NULL, PRIMARY KEY (package, version)) STRICT, WITHOUT ROWID;
-CREATE TABLE crmguard_privacy_plan (
+CREATE TABLE IF NOT EXISTS crmguard_privacy_plan (
 	id TEXT NOT NULL,
 	tenant TEXT NOT NULL,
 	state TEXT NOT NULL,
@@ -13,19 +13,19 @@ CREATE TABLE crmguard_privacy_plan (
 	certificate BLOB,
 	changed INTEGER NOT NULL,
 	PRIMARY KEY (id)) STRICT, WITHOUT ROWID;
-CREATE INDEX crmguard_privacy_plan_state ON crmguard_privacy_plan (state);
-CREATE TABLE crmguard_privacy_mark (
+CREATE INDEX IF NOT EXISTS crmguard_privacy_plan_state ON crmguard_privacy_plan (state);
+CREATE TABLE IF NOT EXISTS crmguard_privacy_mark (
 	id INTEGER NOT NULL,
 	n INTEGER NOT NULL,
 	hash TEXT NOT NULL,
 	seen INTEGER NOT NULL,
 	PRIMARY KEY (id)) STRICT, WITHOUT ROWID;
-CREATE TABLE crmguard_privacy_retired (
+CREATE TABLE IF NOT EXISTS crmguard_privacy_retired (
 	tenant TEXT NOT NULL,
 	owner TEXT NOT NULL,
 	PRIMARY KEY (tenant, owner)) STRICT, WITHOUT ROWID;
-CREATE TABLE crmguard_privacy_pending (
+CREATE TABLE IF NOT EXISTS crmguard_privacy_pending (
 	tenant TEXT NOT NULL,
 	person TEXT NOT NULL,
 	PRIMARY KEY (tenant, person)) STRICT, WITHOUT ROWID;
-INSERT INTO crmguard_schema (package, version, installed) VALUES ('privacy', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER));
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('privacy', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) ON CONFLICT DO NOTHING;

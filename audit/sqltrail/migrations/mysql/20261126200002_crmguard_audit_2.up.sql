@@ -15,4 +15,4 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_events (
 	INDEX crmguard_audit_events_queue (idx, seq),
 	INDEX crmguard_audit_events_retry (sequenced),
 	INDEX crmguard_audit_events_object (tenant, object_kind, object_id, seq)) ENGINE = InnoDB;
-INSERT INTO crmguard_schema (package, version, installed) VALUES ('audit', 2, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED));
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('audit', 2, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) ON DUPLICATE KEY UPDATE installed = installed;

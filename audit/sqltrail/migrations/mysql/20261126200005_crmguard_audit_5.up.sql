@@ -6,4 +6,4 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_openings (
 	sealed LONGBLOB NOT NULL,
 	PRIMARY KEY (event, owner),
 	INDEX crmguard_audit_openings_owner (tenant, owner)) ENGINE = InnoDB;
-INSERT INTO crmguard_schema (package, version, installed) VALUES ('audit', 5, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED));
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('audit', 5, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) ON DUPLICATE KEY UPDATE installed = installed;

@@ -1,7 +1,7 @@
 -- +goose Up
 CREATE TABLE IF NOT EXISTS crmguard_schema (
 	package TEXT NOT NULL, version INTEGER NOT NULL, installed INTEGER NOT NULL, PRIMARY KEY (package, version)) STRICT, WITHOUT ROWID;
-CREATE TABLE crmguard_audit_events (
+CREATE TABLE IF NOT EXISTS crmguard_audit_events (
 	seq INTEGER PRIMARY KEY,
 	id TEXT NOT NULL UNIQUE,
 	tenant TEXT NOT NULL,
@@ -14,33 +14,33 @@ CREATE TABLE crmguard_audit_events (
 	retry BLOB,
 	idx INTEGER UNIQUE,
 	sequenced INTEGER) STRICT;
-CREATE INDEX crmguard_audit_events_queue ON crmguard_audit_events (seq) WHERE idx IS NULL;
-CREATE INDEX crmguard_audit_events_retry ON crmguard_audit_events (sequenced) WHERE retry IS NOT NULL;
-CREATE INDEX crmguard_audit_events_object ON crmguard_audit_events (tenant, object_kind, object_id, seq);
-CREATE TABLE crmguard_audit_persons (
+CREATE INDEX IF NOT EXISTS crmguard_audit_events_queue ON crmguard_audit_events (seq) WHERE idx IS NULL;
+CREATE INDEX IF NOT EXISTS crmguard_audit_events_retry ON crmguard_audit_events (sequenced) WHERE retry IS NOT NULL;
+CREATE INDEX IF NOT EXISTS crmguard_audit_events_object ON crmguard_audit_events (tenant, object_kind, object_id, seq);
+CREATE TABLE IF NOT EXISTS crmguard_audit_persons (
 	tenant TEXT NOT NULL,
 	surrogate TEXT NOT NULL,
 	event TEXT NOT NULL,
 	PRIMARY KEY (tenant, surrogate, event)) STRICT;
-CREATE TABLE crmguard_audit_surrogates (
+CREATE TABLE IF NOT EXISTS crmguard_audit_surrogates (
 	tenant TEXT NOT NULL,
 	person TEXT NOT NULL,
 	surrogate TEXT NOT NULL,
 	PRIMARY KEY (tenant, person),
 	UNIQUE (tenant, surrogate)) STRICT;
-CREATE TABLE crmguard_audit_openings (
+CREATE TABLE IF NOT EXISTS crmguard_audit_openings (
 	event TEXT NOT NULL,
 	owner TEXT NOT NULL,
 	tenant TEXT NOT NULL,
 	sealed BLOB NOT NULL,
 	PRIMARY KEY (event, owner)) STRICT;
-CREATE INDEX crmguard_audit_openings_owner ON crmguard_audit_openings (tenant, owner);
-CREATE TABLE crmguard_audit_tiles (
+CREATE INDEX IF NOT EXISTS crmguard_audit_openings_owner ON crmguard_audit_openings (tenant, owner);
+CREATE TABLE IF NOT EXISTS crmguard_audit_tiles (
 	level INTEGER NOT NULL,
 	n INTEGER NOT NULL,
 	data BLOB NOT NULL,
 	PRIMARY KEY (level, n)) STRICT;
-CREATE TABLE crmguard_audit_state (
+CREATE TABLE IF NOT EXISTS crmguard_audit_state (
 	id INTEGER NOT NULL,
 	origin TEXT NOT NULL,
 	size INTEGER NOT NULL,
@@ -50,4 +50,4 @@ CREATE TABLE crmguard_audit_state (
 	beat_size INTEGER NOT NULL,
 	drains INTEGER NOT NULL,
 	PRIMARY KEY (id)) STRICT;
-INSERT INTO crmguard_schema (package, version, installed) VALUES ('audit', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER));
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('audit', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) ON CONFLICT DO NOTHING;

@@ -8,4 +8,4 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_keyset (
 	former LONGBLOB NOT NULL,
 	wrapped LONGBLOB NOT NULL,
 	PRIMARY KEY (tenant, purpose)) ENGINE = InnoDB;
-INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 3, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED));
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 3, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) ON DUPLICATE KEY UPDATE installed = installed;

@@ -5,4 +5,4 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_alias (
 	owner VARBINARY(255) NOT NULL,
 	PRIMARY KEY (tenant, alias),
 	INDEX crmguard_encryption_alias_owner (tenant, owner)) ENGINE = InnoDB;
-INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 7, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED));
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 7, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) ON DUPLICATE KEY UPDATE installed = installed;

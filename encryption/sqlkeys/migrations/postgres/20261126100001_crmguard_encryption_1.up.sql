@@ -1,7 +1,7 @@
 -- +goose Up
 CREATE TABLE IF NOT EXISTS crmguard_schema (
 	package text COLLATE "C" NOT NULL, version integer NOT NULL, installed bigint NOT NULL, PRIMARY KEY (package, version));
-CREATE TABLE crmguard_encryption_store (
+CREATE TABLE IF NOT EXISTS crmguard_encryption_store (
 	one integer NOT NULL CHECK (one = 1),
 	store text COLLATE "C" NOT NULL,
 	epoch bigint NOT NULL,
@@ -10,7 +10,7 @@ CREATE TABLE crmguard_encryption_store (
 	kek text COLLATE "C" NOT NULL,
 	retiring text COLLATE "C" NOT NULL,
 	PRIMARY KEY (one));
-CREATE TABLE crmguard_encryption_keyset (
+CREATE TABLE IF NOT EXISTS crmguard_encryption_keyset (
 	tenant text COLLATE "C" NOT NULL,
 	purpose text COLLATE "C" NOT NULL,
 	epoch bigint NOT NULL,
@@ -19,30 +19,30 @@ CREATE TABLE crmguard_encryption_keyset (
 	former bytea NOT NULL,
 	wrapped bytea NOT NULL,
 	PRIMARY KEY (tenant, purpose));
-CREATE TABLE crmguard_encryption_generation (
+CREATE TABLE IF NOT EXISTS crmguard_encryption_generation (
 	tenant text COLLATE "C" NOT NULL,
 	generation bigint NOT NULL,
 	state text COLLATE "C" NOT NULL,
 	created bigint NOT NULL,
 	PRIMARY KEY (tenant, generation));
-CREATE TABLE crmguard_encryption_owner (
+CREATE TABLE IF NOT EXISTS crmguard_encryption_owner (
 	tenant text COLLATE "C" NOT NULL,
 	owner text COLLATE "C" NOT NULL,
 	state text COLLATE "C" NOT NULL,
 	sequence bigint NOT NULL,
 	PRIMARY KEY (tenant, owner));
-CREATE TABLE crmguard_encryption_key (
+CREATE TABLE IF NOT EXISTS crmguard_encryption_key (
 	tenant text COLLATE "C" NOT NULL,
 	owner text COLLATE "C" NOT NULL,
 	generation bigint NOT NULL,
 	wrapped bytea NOT NULL,
 	PRIMARY KEY (tenant, owner, generation));
-CREATE TABLE crmguard_encryption_alias (
+CREATE TABLE IF NOT EXISTS crmguard_encryption_alias (
 	tenant text COLLATE "C" NOT NULL,
 	alias text COLLATE "C" NOT NULL,
 	owner text COLLATE "C" NOT NULL,
 	PRIMARY KEY (tenant, alias));
-CREATE TABLE crmguard_encryption_index (
+CREATE TABLE IF NOT EXISTS crmguard_encryption_index (
 	tenant text COLLATE "C" NOT NULL,
 	tab text COLLATE "C" NOT NULL,
 	idx text COLLATE "C" NOT NULL,
@@ -52,6 +52,6 @@ CREATE TABLE crmguard_encryption_index (
 	bits bigint NOT NULL,
 	state text COLLATE "C" NOT NULL,
 	PRIMARY KEY (tenant, tab, idx, version));
-CREATE INDEX crmguard_encryption_alias_owner ON crmguard_encryption_alias (tenant, owner);
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, barrier, kek, retiring) VALUES (1, '', 0, 0, 0, '', '');
-INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 1, (extract(epoch FROM now()) * 1000000)::bigint);
+CREATE INDEX IF NOT EXISTS crmguard_encryption_alias_owner ON crmguard_encryption_alias (tenant, owner);
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, barrier, kek, retiring) VALUES (1, '', 0, 0, 0, '', '') ON CONFLICT DO NOTHING;
+INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 1, (extract(epoch FROM now()) * 1000000)::bigint) ON CONFLICT DO NOTHING;

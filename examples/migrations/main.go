@@ -1,0 +1,122 @@
+// Command migrations writes the tables that crmguard's packages need as the
+// files of a migration tool: those of all packages for one database into one
+// folder, or the GRANT statements for the role of the application.
+//
+//	go run . sqlite|postgres|mysql folder
+//	go run . -grants role postgres|mysql
+//
+// An application that imports the packages has the same files at hand, by
+// sqlkeys.Migrations() and its like.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/crmguard/crmguard/audit/sqltrail"
+	"github.com/crmguard/crmguard/encryption/sqlkeys"
+)
+
+// A shipped package has tables, rights on them, and two funcs that an
+// application calls: Install where no tool applies the migrations, and Open.
+type shipped struct {
+	name               string
+	migrations, grants fs.FS
+	install, open      func(ctx context.Context, db *sql.DB) error
+}
+
+// packages are those that store rows: a line each.
+func packages() []shipped {
+	return []shipped{
+		{"encryption", sqlkeys.Migrations(), sqlkeys.Grants(), sqlkeys.Install, opens(sqlkeys.Open)},
+		{"audit", sqltrail.Migrations(), sqltrail.Grants(), sqltrail.Install, opens(sqltrail.Open)},
+	}
+}
+
+func opens[T any](open func(context.Context, *sql.DB) (T, error)) func(context.Context, *sql.DB) error {
+	return func(ctx context.Context, db *sql.DB) error {
+		_, err := open(ctx, db)
+		return err
+	}
+}
+
+func main() {
+	role := flag.String("grants", "", "print the GRANT statements for this role instead")
+	flag.Parse()
+	var err error
+	switch {
+	case *role != "" && flag.NArg() == 1:
+		err = writeGrants(os.Stdout, flag.Arg(0), *role)
+	case *role == "" && flag.NArg() == 2:
+		err = writeMigrations(flag.Arg(0), flag.Arg(1))
+	default:
+		err = errors.New("usage: migrations sqlite|postgres|mysql folder, or migrations -grants role postgres|mysql")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// writeMigrations puts the files of all packages into one folder. A file that
+// is there already with another text stays, and is an error.
+func writeMigrations(database, folder string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	for _, p := range packages() {
+		paths, err := fs.Glob(p.migrations, database+"/*.up.sql")
+		if err != nil || len(paths) == 0 {
+			return fmt.Errorf("%s has no migrations for %q; there are sqlite, postgres and mysql", p.name, database)
+		}
+		for _, path := range paths {
+			text, err := fs.ReadFile(p.migrations, path)
+			if err != nil {
+				return err
+			}
+			if err := writeOnce(filepath.Join(folder, filepath.Base(path)), text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func writeOnce(name string, text []byte) error {
+	there, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return os.WriteFile(name, text, 0o644)
+	case err != nil:
+		return err
+	case string(there) != string(text):
+		return fmt.Errorf("%s is there with another text; it was left as it is", name)
+	}
+	return nil
+}
+
+// writeGrants prints what the role may do in the tables of all packages.
+func writeGrants(w io.Writer, database, role string) error {
+	if !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(role) {
+		return errors.New("the role's name is quoted differently on each database: replace crm_app in the files by hand")
+	}
+	for _, p := range packages() {
+		text, err := fs.ReadFile(p.grants, database+".sql")
+		if err != nil {
+			return fmt.Errorf("%s has no grants for %q; there are postgres and mysql", p.name, database)
+		}
+		if _, err := io.WriteString(w, strings.ReplaceAll(string(text), "crm_app", role)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
