@@ -45,8 +45,9 @@ func (n Name) Drivers() []string {
 
 // A Database is empty when a test gets it, and dropped when the test ends.
 type Database struct {
-	Name Name
-	dsn  map[string]string // by driver
+	Name     Name
+	database string            // its name on its server
+	dsn      map[string]string // by driver
 }
 
 // DSN is the data source name for one of the drivers of the database.
@@ -122,6 +123,8 @@ type server struct {
 	create func(name Name, database string) []string
 	dsn    func(database string) map[string]string
 	err    error // why there is none
+
+	stopped atomic.Bool // by the test
 }
 
 // databases counts what this process has created, for names of its own.
@@ -130,10 +133,7 @@ var databases atomic.Int64
 func newOn(tb testing.TB, name Name, s *server) Database {
 	tb.Helper()
 	if s.err != nil {
-		if os.Getenv("CRMGUARD_SERVERS") == "all" {
-			tb.Fatalf("testdb: %s: %v", name, s.err)
-		}
-		tb.Skipf("testdb: %s: %v", name, s.err)
+		missing(tb, string(name), s.err)
 	}
 	admin, err := sql.Open(s.driver, s.admin)
 	if err != nil {
@@ -141,7 +141,7 @@ func newOn(tb testing.TB, name Name, s *server) Database {
 	}
 	database := fmt.Sprintf("crmguard_%d_%d_%d", os.Getpid(), time.Now().UnixMilli(), databases.Add(1))
 	tb.Cleanup(func() {
-		if err := drop(admin, s.driver, database); err != nil {
+		if err := drop(admin, s.driver, database); err != nil && !s.stopped.Load() {
 			tb.Errorf("testdb: drop a database of %s: %v", name, err)
 		}
 	})
@@ -150,7 +150,16 @@ func newOn(tb testing.TB, name Name, s *server) Database {
 			tb.Fatalf("testdb: create a database of %s: %v", name, err)
 		}
 	}
-	return Database{Name: name, dsn: s.dsn(database)}
+	return Database{Name: name, database: database, dsn: s.dsn(database)}
+}
+
+// missing skips the test, or fails it where everything has to be there.
+func missing(tb testing.TB, what string, err error) {
+	tb.Helper()
+	if os.Getenv("CRMGUARD_SERVERS") == "all" {
+		tb.Fatalf("testdb: %s: %v", what, err)
+	}
+	tb.Skipf("testdb: %s: %v", what, err)
 }
 
 // drop removes a database with whoever is still connected: a test that was
