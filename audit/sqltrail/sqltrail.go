@@ -42,6 +42,7 @@
 // # Errors
 //
 //	ErrSecureDelete   permanent   open SQLite with secure_delete(1)
+//	ErrStandby        permanent   connect to the primary
 //	audit.ErrSchema   permanent   call Install, or apply Migrations
 //
 // All others are the driver's, wrapped or as they are.
@@ -76,6 +77,10 @@ const (
 // ErrSecureDelete says that the SQLite connection would leave deleted openings
 // in free pages.
 var ErrSecureDelete = errors.New("sqltrail: SQLite is opened without secure_delete: add _pragma=secure_delete(1) to the data source name")
+
+// ErrStandby says that the connection leads to a standby or read-only replica,
+// whose log may be an older one: connect to the primary.
+var ErrStandby = sqldb.ErrStandby
 
 var errNoDatabase = errors.New("sqltrail: no database was handed in")
 

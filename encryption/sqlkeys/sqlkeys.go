@@ -44,6 +44,10 @@ var migrations embed.FS
 // needs: call Install, or apply Migrations.
 type ErrSchema = sqldb.SchemaError //nolint:errname // every storing package calls it so
 
+// ErrStandby says that the connection leads to a standby or read-only replica,
+// whose keys and erasures may be of an older state: connect to the primary.
+var ErrStandby = sqldb.ErrStandby
+
 // ErrSecureDelete says that the SQLite connection would leave deleted keys in
 // free pages.
 var ErrSecureDelete = errors.New("sqlkeys: SQLite is opened without secure_delete: add _pragma=secure_delete(1) to the data source name")
@@ -109,9 +113,14 @@ func checkSecureDelete(ctx context.Context, db *sqldb.DB) error {
 	return nil
 }
 
-// State reads the state row.
-func (s *Store) State(ctx context.Context) (encryption.StoreState, error) {
-	return readState(ctx, s.db)
+// State reads the state row, of a primary: what a lease is granted on must not
+// be the old state of a standby ([ErrStandby]).
+func (s *Store) State(ctx context.Context) (state encryption.StoreState, err error) {
+	err = s.Snapshot(ctx, func(tx encryption.KeyTx) (err error) {
+		state, err = tx.State(ctx)
+		return err
+	})
+	return state, err
 }
 
 // Tenant returns keysets, generations and index versions of one tenant.

@@ -37,12 +37,16 @@ func (e *SchemaError) Error() string {
 	return fmt.Sprintf("%s: tables are at version %d, this library needs %d: call Install, or apply the migrations it ships", e.Package, e.Have, e.Want)
 }
 
-// Check answers a [*SchemaError] where tables are missing or too old. Newer
-// ones are fine: the version before runs beside them.
+// Check answers a [*SchemaError] where tables are missing or too old, and
+// [ErrStandby] where they may show an old state. Newer ones are fine: the
+// version before runs beside them.
 func (s Schema) Check(ctx context.Context, db *DB) error {
 	files, err := s.files(db.Kind)
 	if err != nil {
 		return err
+	}
+	if err := db.Primary(ctx, db); err != nil {
+		return fmt.Errorf("%s: open: %w", s.Package, err)
 	}
 	have, err := s.installed(ctx, db.Dialect, db)
 	if err != nil {
@@ -72,6 +76,9 @@ func (s Schema) Install(ctx context.Context, handle *sql.DB) error {
 		return err
 	}
 	err = db.alone(ctx, func(conn *sql.Conn) error {
+		if err := db.Primary(ctx, conn); err != nil {
+			return err
+		}
 		have, err := s.installed(ctx, db.Dialect, conn)
 		if err != nil {
 			return err

@@ -32,8 +32,9 @@ func Open(ctx context.Context, db *sql.DB) (*DB, error) {
 // favour of others. With the pauses between them it is about three seconds.
 const attempts = 10
 
-// Write runs f in a transaction that is durable when Write returns nil, and
-// sees what was committed before each of its statements. Where the database
+// Write runs f in a transaction of a primary ([ErrStandby]) that is durable
+// when Write returns nil, as far as the server is set up for it ([DB.Health]),
+// and sees what was committed before each of its statements. Where the database
 // ends it for the sake of another transaction, f is called again, so f must
 // leave nothing behind but what it wrote through tx.
 //
@@ -50,38 +51,49 @@ func (db *DB) write(ctx context.Context, level sql.IsolationLevel, f func(tx *sq
 		options = nil // serial as it is
 	}
 	return db.retry(ctx, func() error {
-		return db.inTx(ctx, options, func(tx *sql.Tx) error {
+		return db.refused(ctx, db.inTx(ctx, options, func(tx *sql.Tx) error {
 			if err := db.begun(ctx, tx); err != nil {
 				return err
 			}
 			return f(tx)
-		})
+		}))
 	})
 }
 
 // begun prepares a transaction that will write.
 func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
-	statement := ""
 	switch db.Kind {
-	case Postgres: // the application may run without
-		statement = `SET LOCAL synchronous_commit = on`
-	case SQLite: // takes the write lock, which a read before the first write could lose
-		statement = `DELETE FROM crmguard_schema WHERE 0`
-	default:
+	case Postgres: // the application may run without, and one question is one way to the server
+		var set string
+		var standby bool
+		if err := One(ctx, tx, []any{&set, &standby}, `SELECT set_config('synchronous_commit', 'on', true), pg_is_in_recovery()`); err != nil {
+			return err
+		}
+		if standby {
+			return standbyError(db.Kind)
+		}
 		return nil
+	case SQLite: // takes the write lock, which a read before the first write could lose
+		_, err := tx.ExecContext(ctx, `DELETE FROM crmguard_schema WHERE 0`)
+		return err
 	}
-	_, err := tx.ExecContext(ctx, statement)
-	return err
+	// The rights of some accounts let them write where read_only is set.
+	return db.Primary(ctx, tx)
 }
 
-// Snapshot runs f, once, over one unchanging view of the database. No database
-// ends a transaction that only reads for the sake of another one.
+// Snapshot runs f, once, over one unchanging view of a primary ([ErrStandby]).
+// No database ends a transaction that only reads for the sake of another one.
 func (db *DB) Snapshot(ctx context.Context, f func(tx *sql.Tx) error) error {
 	options := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 	if db.Kind == SQLite {
 		options = nil // a reader of a write-ahead log sees one state; ReadOnly would need a connection of that kind
 	}
-	return db.inTx(ctx, options, f)
+	return db.inTx(ctx, options, func(tx *sql.Tx) error {
+		if err := db.Primary(ctx, tx); err != nil {
+			return err
+		}
+		return f(tx)
+	})
 }
 
 func (db *DB) inTx(ctx context.Context, options *sql.TxOptions, f func(tx *sql.Tx) error) error {
