@@ -21,7 +21,12 @@
 // raises the one sequence in its own transaction, first, so that changes are
 // serial; each is durable when it returns, whatever the application has set.
 // Errors are those of the driver; ErrSchema and ErrSecureDelete come from
-// Open, and errors.ErrUnsupported for any other database. Stability: settling;
+// Open, ErrStandby from everything but Owners, and errors.ErrUnsupported for any
+// other database. Where the data source name lists several hosts, let the driver
+// look for the primary (target_session_attrs=read-write): a key is asked for
+// without a question whether this is one, which is asked once a lease. Behind
+// pgbouncer in transaction mode pgx needs default_query_exec_mode=exec, and
+// lib/pq binary_parameters=yes. Stability: settling;
 // tables may change until v0.1.0.
 package sqlkeys
 
@@ -198,7 +203,13 @@ func (s *Store) Scrub(ctx context.Context) (bool, error) {
 	return busy == 0, nil
 }
 
+// Status says whether the database keeps what was committed.
+func (s *Store) Status(ctx context.Context) ([]encryption.Finding, error) {
+	return s.db.Health(ctx, "encryption.store")
+}
+
 var (
 	_ encryption.KeyStore = (*Store)(nil)
 	_ encryption.Scrubber = (*Store)(nil)
+	_ encryption.Reporter = (*Store)(nil)
 )
