@@ -127,20 +127,24 @@ func Yes(bad bool, level Level) Level {
 // MaxSubjects bounds the subjects that one check names.
 const MaxSubjects = 10
 
-// Tally turns what is not well with single subjects into the findings of one
-// check: first sum, at the worst of the levels and with the remedy of the worst
-// where it has none of its own, then the worst subjects, MaxSubjects at most.
+// Tally turns what was found of single subjects into the findings of one check:
+// first sum, at the worst of their levels and with the remedy of the worst where
+// it has none of its own, then the worst subjects that are not well, MaxSubjects
+// at most.
 func Tally(sum Finding, subjects []Finding) []Finding {
-	subjects = slices.DeleteFunc(slices.Clone(subjects), func(f Finding) bool { return f.Level == OK })
-	slices.SortFunc(subjects, func(a, b Finding) int {
-		return cmp.Or(a.Compare(b), -cmp.Compare(a.Value, b.Value))
-	})
-	if len(subjects) > 0 {
+	return List(sum, slices.DeleteFunc(slices.Clone(subjects), func(f Finding) bool { return f.Level == OK }))
+}
+
+// List is Tally with the subjects that are well behind the others.
+func List(sum Finding, subjects []Finding) []Finding {
+	subjects = slices.Clone(subjects)
+	slices.SortFunc(subjects, Finding.Compare)
+	if len(subjects) > 0 && subjects[0].Level > OK {
 		worst := subjects[0]
 		sum.Level = max(sum.Level, worst.Level)
 		sum.Remedy = cmp.Or(sum.Remedy, worst.Remedy)
 		for _, f := range subjects {
-			if !f.Since.IsZero() && (sum.Since.IsZero() || f.Since.Before(sum.Since)) {
+			if f.Level > OK && !f.Since.IsZero() && (sum.Since.IsZero() || f.Since.Before(sum.Since)) {
 				sum.Since = f.Since
 			}
 		}

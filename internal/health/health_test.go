@@ -69,3 +69,11 @@ func TestSubjectsAreBounded(t *testing.T) {
 	require.Equal(t, "t0999", got[1].Subject)
 	require.Equal(t, "t0000", got[2].Subject)
 }
+
+func TestAListNamesWhatIsWellBehindTheRest(t *testing.T) {
+	got := health.List(health.Finding{Name: "p.x"}, []health.Finding{{Name: "p.x", Subject: "a"}, {Name: "p.x", Subject: "b", Level: health.Alarm, Remedy: "mend"}})
+	require.Equal(t, []string{"", "b", "a"}, []string{got[0].Subject, got[1].Subject, got[2].Subject})
+	require.Equal(t, health.Alarm, got[0].Level)
+	got = health.List(health.Finding{Name: "p.x"}, []health.Finding{{Name: "p.x", Subject: "a", Since: time.Unix(1, 0)}})
+	require.Equal(t, health.Finding{Name: "p.x"}, got[0])
+}
