@@ -14,7 +14,7 @@ import (
 // A standby still has the keys of persons erased a moment ago: it is refused at
 // Open, and when the pool comes to it during the life of a store.
 func TestKeysAreNotReadFromAStandby(t *testing.T) {
-	primary := testdb.NewServer(t, testdb.PostgresC)
+	primary := testdb.Own(t, testdb.PostgresC)
 	d := primary.New(t)
 	require.NoError(t, sqlkeys.Install(t.Context(), d.Open(t)))
 	standby := primary.Standby(t)

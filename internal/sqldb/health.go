@@ -143,7 +143,7 @@ func (db *DB) replica(ctx context.Context) (health.Finding, error) {
 	return out, err
 }
 
-// pairs reads rows of a name and a value.
+// pairs reads rows of a name and a value, of MariaDB and MySQL.
 func (db *DB) pairs(ctx context.Context, query string) (out map[string]string, err error) {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {

@@ -47,7 +47,7 @@ func TestAServerAsItIsInstalledIsDurable(t *testing.T) {
 }
 
 func TestSettingsThatLoseCommitsAreFound_PostgreSQL(t *testing.T) {
-	server := testdb.NewServer(t, testdb.PostgresC, "fsync=off", "full_page_writes=off")
+	server := testdb.Own(t, testdb.PostgresC, "fsync=off", "full_page_writes=off")
 	d := server.New(t)
 	for _, driver := range d.Name.Drivers() {
 		settings, sum := faults(t, open(t, d.OpenWith(t, driver)))
@@ -81,7 +81,7 @@ func TestAnApplicationWithoutSynchronousCommitIsANotice(t *testing.T) {
 }
 
 func TestSettingsThatLoseCommitsAreFound_MariaDB(t *testing.T) {
-	server := testdb.NewServer(t, testdb.MariaDB, "skip-innodb-doublewrite", "log-bin=log", "sync-binlog=0", "server-id=1", "innodb-flush-log-at-trx-commit=2", "innodb-flush-method=nosync")
+	server := testdb.Own(t, testdb.MariaDB, "skip-innodb-doublewrite", "log-bin=log", "sync-binlog=0", "server-id=1", "innodb-flush-log-at-trx-commit=2", "innodb-flush-method=nosync")
 	db := open(t, server.New(t).Open(t))
 	settings, sum := faults(t, db)
 	require.Equal(t, map[string]health.Level{

@@ -15,7 +15,7 @@ func nothing(*sql.Tx) error { return nil }
 // A hot standby answers every question, with a state of some time ago. It is
 // refused when it is opened, and when a pool comes to it during its life.
 func TestAStandbyIsRefused(t *testing.T) {
-	primary := testdb.NewServer(t, testdb.PostgresC)
+	primary := testdb.Own(t, testdb.PostgresC)
 	d := primary.New(t)
 	require.NoError(t, demo(2).Install(t.Context(), d.Open(t)))
 	standby := primary.Standby(t)
@@ -54,7 +54,7 @@ func TestAStandbyIsRefused(t *testing.T) {
 
 // The rights of this account would let it write all the same.
 func TestAReadOnlyServerIsRefused(t *testing.T) {
-	server := testdb.NewServer(t, testdb.MariaDB)
+	server := testdb.Own(t, testdb.MariaDB)
 	handle := server.New(t).Open(t)
 	require.NoError(t, demo(2).Install(t.Context(), handle))
 	db := open(t, handle)

@@ -13,6 +13,7 @@ import (
 type DB struct {
 	Dialect
 	*sql.DB
+	strict bool // what stands outside of transactions of ours may fail for others
 }
 
 // Open asks the database what it is. It does not take it over: whoever opened
@@ -25,7 +26,11 @@ func Open(ctx context.Context, db *sql.DB) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{Dialect: d, DB: db}, nil
+	strict, err := isStrict(ctx, d, db)
+	if err != nil {
+		return nil, fmt.Errorf("sqldb: ask for the isolation of transactions: %w", err)
+	}
+	return &DB{Dialect: d, DB: db, strict: strict}, nil
 }
 
 // attempts bounds how often a transaction is tried that the database ended in

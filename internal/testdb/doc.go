@@ -12,7 +12,7 @@
 // creates a thousand databases is slow.
 //
 // [Variants] runs a test behind a pgbouncer in transaction mode and where
-// transactions are serializable by default. [NewServer] is a server of a test's
+// transactions are serializable by default. [Own] is a server of a test's
 // own, whose settings it may change and which it may stop; [Server.Standby] is
 // a hot standby of it.
 //

@@ -52,7 +52,7 @@ func TestThePoolerGivesEachTransactionAnotherConnection(t *testing.T) {
 }
 
 func TestAStandbyFollowsAndIsLeftAlone(t *testing.T) {
-	primary := testdb.NewServer(t, testdb.PostgresC)
+	primary := testdb.Own(t, testdb.PostgresC)
 	d := primary.New(t)
 	_, err := d.Open(t).ExecContext(t.Context(), `CREATE TABLE t (a INTEGER)`)
 	require.NoError(t, err)
