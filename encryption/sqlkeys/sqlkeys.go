@@ -140,8 +140,12 @@ func (s *Store) Tenant(ctx context.Context, tenant string) (encryption.Rows, err
 }
 
 // Owners returns owner rows, key rows and aliases of the owners in one query.
-func (s *Store) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	return readOwners(ctx, s.db.Dialect, s.db, tenant, owners)
+func (s *Store) Owners(ctx context.Context, tenant string, owners []string) (out encryption.Rows, err error) {
+	err = s.db.Read(ctx, func(q sqldb.Querier) (err error) {
+		out, err = readOwners(ctx, s.db.Dialect, q, tenant, owners)
+		return err
+	})
+	return out, err
 }
 
 var errNothing = errors.New("sqlkeys: nothing was written")
