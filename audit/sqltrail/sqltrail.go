@@ -29,6 +29,10 @@
 //
 //	file:crm.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)
 //
+// Behind pgbouncer in transaction mode pgx needs default_query_exec_mode=exec in
+// the data source name, and lib/pq binary_parameters=yes. With several hosts in
+// it, let the driver look for the primary: target_session_attrs=read-write.
+//
 // # Which call first
 //
 // [Install] at every start, or [Migrations] with a tool of your own, then
