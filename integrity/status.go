@@ -77,6 +77,7 @@ func (r *history) judged(ref Ref, err error) {
 	switch verdictOf(err) {
 	case Tampered, MissingSeal, UnknownSchema, UnknownKey:
 		r.add(tableID{ref.Tenant, ref.Table}, 1)
+	case Misfit, DuplicateKey, BucketChanged: // the caller's fault, or a sweep's to say
 	}
 }
 

@@ -135,7 +135,11 @@ logfile =
 pidfile =
 `
 	file := filepath.Join(s.dir, "pgbouncer.ini")
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	err = os.WriteFile(file, []byte(text), 0o600)
+	if err == nil && s.owner != nil {
+		err = os.Chown(file, s.owner.uid, s.owner.gid)
+	}
+	if err != nil {
 		return pool{}, errors.Join(err, s.remove())
 	}
 	if err := s.start("KILL", path, file); err != nil {
