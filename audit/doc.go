@@ -161,7 +161,7 @@
 //	audit.kept              entries   kept elsewhere; notice: none is; alarm: it is not of this log, or longer
 //	audit.run.failing       passes    alarm: the last pass failed (processes that make passes)
 //	audit.refused           rows      alarm: queued rows without a valid tag (such processes)
-//	audit.store.durability  settings  alarm: the database loses what was committed (stores that can tell)
+//	audit.store.durability  settings  alarm: the database loses what was committed
 //	audit.store.replica     sources   notice: the database follows another one (MariaDB)
 //
 // # Format and compatibility

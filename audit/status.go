@@ -24,12 +24,6 @@ const (
 	HealthAlarm  = health.Alarm  // a promise does not hold, or will not for long
 )
 
-// Reporter is the optional part of a Store that knows how safely its database
-// keeps what was committed. Its findings join those of [Trail.Status].
-type Reporter interface {
-	Status(ctx context.Context) ([]Finding, error)
-}
-
 // Status says how the trail is: every finding of the package comment, those
 // that are well included. The error says that the database cannot be read; a
 // sink or a kept checkpoint that cannot is a finding.
@@ -38,7 +32,7 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	head, headErr := t.head(ctx) // first: it is never ahead in a sound system
-	s, err := t.state(ctx, t.store)
+	s, err := t.state(ctx, t.db)
 	if err != nil {
 		return nil, err
 	}
@@ -62,13 +56,11 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		t.keptFinding(ctx, head, headErr),
 	}
 	out = append(out, t.passes.findings()...)
-	if reporter, ok := t.store.(Reporter); ok {
-		more, err := reporter.Status(ctx)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, more...)
+	settings, err := t.db.Health(ctx, "audit.store")
+	if err != nil {
+		return nil, err
 	}
+	out = append(out, settings...)
 	return out, ctx.Err() // what was cancelled would be taken for a fault of the sink
 }
 
@@ -83,7 +75,7 @@ func (t *Trail) queueFinding(ctx context.Context, now time.Time) (Finding, error
 	f := Finding{Name: "audit.queue", Unit: "events"}
 	var waiting int64
 	var oldest sql.NullInt64
-	if _, err := t.one(ctx, t.store, []any{&waiting, &oldest}, `SELECT COUNT(*), MIN(recorded) FROM crmguard_audit_events WHERE idx IS NULL`); err != nil {
+	if _, err := t.one(ctx, t.db, []any{&waiting, &oldest}, `SELECT COUNT(*), MIN(recorded) FROM crmguard_audit_events WHERE idx IS NULL`); err != nil {
 		return f, err
 	}
 	f.Value = float64(waiting)
@@ -103,7 +95,7 @@ func (t *Trail) unpublishedFinding(ctx context.Context, s state, head tlog.Tree,
 		return f, nil
 	}
 	var sequenced sql.NullInt64
-	if _, err := t.one(ctx, t.store, []any{&sequenced}, `SELECT sequenced FROM crmguard_audit_events WHERE idx = ?`, head.N); err != nil {
+	if _, err := t.one(ctx, t.db, []any{&sequenced}, `SELECT sequenced FROM crmguard_audit_events WHERE idx = ?`, head.N); err != nil {
 		return f, err
 	}
 	if sequenced.Valid {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/health"
-	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Finding is one thing that [Desk.Status] has looked at: name, level, value
@@ -47,11 +46,7 @@ func (d *Desk) Status(ctx context.Context) ([]Finding, error) {
 		d.gateFinding(m, set, heads, c, ledgerErr), pendingFinding(pending), ledgerFinding(m, c, ledgerErr),
 		anchorFinding(len(heads), anchorErr), d.clockFinding(c, ledgerErr), running, waiting, d.partialFinding(c, ledgerErr),
 	}
-	db, err := sqldb.Open(ctx, d.cfg.DB)
-	if err != nil {
-		return nil, mute("asking the database", err)
-	}
-	settings, err := db.Health(ctx, "privacy.store")
+	settings, err := d.db.Health(ctx, "privacy.store")
 	if err != nil {
 		return nil, mute("asking the database", err)
 	}
@@ -135,7 +130,7 @@ func (d *Desk) clockFinding(c *chain, ledgerErr error) Finding {
 func (d *Desk) planFindings(ctx context.Context) (running, waiting Finding, err error) {
 	running = Finding{Name: "privacy.plans.running", Unit: "plans"}
 	waiting = Finding{Name: "privacy.plans.waiting", Unit: "plans"}
-	rows, err := d.cfg.DB.QueryContext(ctx, `SELECT state, COUNT(*), MIN(changed) FROM crmguard_privacy_plan
+	rows, err := d.db.QueryContext(ctx, `SELECT state, COUNT(*), MIN(changed) FROM crmguard_privacy_plan
 		WHERE state = 'running' OR state IN ('planned', 'approved') AND changed <= `+strconv.FormatInt(d.now().Add(-d.cfg.delay()).UnixMicro(), 10)+` GROUP BY state`)
 	if err != nil {
 		return running, waiting, mute("reading the plans", err)

@@ -91,18 +91,7 @@ var errNoDatabase = errors.New("sqltrail: no database was handed in")
 // Store is a database with the tables of a trail.
 type Store struct{ db *sqldb.DB }
 
-var (
-	_ audit.Store    = (*Store)(nil)
-	_ audit.Reporter = (*Store)(nil)
-)
-
-// Status says whether the database keeps what was committed.
-func (s *Store) Status(ctx context.Context) ([]audit.Finding, error) {
-	if s == nil || s.db == nil {
-		return nil, errNoDatabase
-	}
-	return s.db.Health(ctx, "audit.store")
-}
+var _ audit.Store = (*Store)(nil)
 
 // Migrations returns the numbered migrations, in the folders sqlite, postgres
 // and mysql (MariaDB's, too), for goose, golang-migrate, psql or mysql.
