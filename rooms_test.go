@@ -24,31 +24,31 @@ import (
 var roomLines = map[string]string{
 	".": "", // package documentation; its tests wire everything
 
-	"accesscontrol":                   "accesscontrol/internal/cedarx internal/frame internal/ids internal/sqldb internal/value",
+	"accesscontrol":                   "accesscontrol/internal/cedarx internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"accesscontrol/accesscontroltest": "accesscontrol",
 	"accesscontrol/internal/cedarx":   "",
 
-	"audit":               "audit/internal/c2sp internal/alone internal/canon internal/frame internal/ids internal/sqldb internal/value",
+	"audit":               "audit/internal/c2sp internal/alone internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"audit/audittest":     "audit",
 	"audit/internal/c2sp": "",
 	"audit/sqltrail":      "audit internal/sqldb",
 	"audit/tilesink":      "audit internal/durable",
 
-	"backup":              "internal/alone internal/canon internal/durable internal/frame",
+	"backup":              "internal/alone internal/canon internal/durable internal/frame internal/health",
 	"backup/backuptest":   "backup",
 	"backup/localstore":   "backup internal/durable",
 	"backup/sqlitesource": "backup internal/filelock internal/frame internal/sqldb",
 
-	"encryption":                "internal/canon internal/durable internal/frame internal/ids internal/sqldb",
+	"encryption":                "internal/canon internal/durable internal/frame internal/health internal/ids internal/sqldb",
 	"encryption/encryptiontest": "encryption encryption/insecurekeys",
 	"encryption/insecurekeys":   "",
 	"encryption/sqlkeys":        "encryption internal/sqldb",
 
-	"integrity":               "internal/alone internal/canon internal/frame internal/ids internal/value",
+	"integrity":               "internal/alone internal/canon internal/frame internal/health internal/ids internal/value",
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/ids internal/sqldb internal/value",
+	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"privacy/privacytest": "privacy",
 	"privacy/sqlstore":    "privacy internal/sqldb",
 
@@ -58,9 +58,10 @@ var roomLines = map[string]string{
 	"internal/durable/durabletest": "internal/durable internal/filelock",
 	"internal/filelock":            "",
 	"internal/frame":               "internal/canon internal/value",
+	"internal/health":              "",
 	"internal/ids":                 "",
 	"internal/killtest":            "",
-	"internal/sqldb":               "",
+	"internal/sqldb":               "internal/health",
 	"internal/testdb":              "",
 	"internal/testdb/stranger":     "internal/sqldb internal/testdb",
 	"internal/value":               "",

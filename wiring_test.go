@@ -16,6 +16,15 @@ import (
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
+// A page that shows how all six are appends what they say: each Finding is the
+// same type.
+var _ = []interface {
+	Status(ctx context.Context) ([]encryption.Finding, error)
+}{
+	(*encryption.Vault)(nil), (*accesscontrol.Policy)(nil), (*audit.Trail)(nil),
+	(*backup.Repository)(nil), (*backup.Job)(nil), (*integrity.Sealer)(nil), (*privacy.Desk)(nil),
+}
+
 // TestWhatIsOfferedFitsWhereItIsTaken is proved by the compiler: the six
 // packages never import each other, so nothing else tells that a func of one
 // still fits the field of another. The func is never called.

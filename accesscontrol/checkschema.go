@@ -21,11 +21,12 @@ import (
 func (p *Policy) CheckSchema(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 },
-) error {
+) (err error) {
 	s, err := p.snapshot()
 	if err != nil {
 		return err
 	}
+	defer func() { p.past.compared(s, err) }()
 	if v := reflect.ValueOf(db); db == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Errorf("%w: check schema: no database was handed in", ErrRequest)
 	}

@@ -105,6 +105,16 @@
 // record) and accesscontrol.reload (number of policies; policyset). The names
 // are kept like API, and none of the attributes is about a person.
 //
+// [Policy.Status] answers findings, all of them each time; where a type or an
+// action is not well, a line with its name stands behind the sum, for ten at
+// most:
+//
+//	accesscontrol.policy               policies  in force, with the hash as subject, and since when
+//	accesscontrol.reload.refused       reloads   alarm: an older set is in force than was wanted
+//	accesscontrol.schema               tables    bound to SQL; notice: not compared with the database; alarm: they differ
+//	accesscontrol.types.unbound        types     notice: the schema has actions on records that no Table binds
+//	accesscontrol.actions.unpermitted  actions   notice: bound by a Table, and no permit is about them
+//
 // # Format and compatibility
 //
 // Policies and schema are Cedar text, *.cedar and *.cedarschema, and work with

@@ -9,7 +9,10 @@ import (
 
 // Policy answers from one policy set at a time. It is safe for concurrent use;
 // [Policy.Reload] changes the set for all at once.
-type Policy struct{ current atomic.Pointer[snapshot] }
+type Policy struct {
+	current atomic.Pointer[snapshot]
+	past    record
+}
 
 // Load reads, validates and binds a policy set. A set with any fault is
 // refused as a [*PolicyError] that lists all of them; so is one without any
@@ -30,9 +33,11 @@ func (p *Policy) Reload(ctx context.Context, config Config) error {
 	}
 	s, err := build(ctx, config)
 	if err != nil {
+		p.past.refused()
 		return err
 	}
 	p.current.Store(s)
+	p.past.loaded()
 	s.observe(ctx, "accesscontrol.reload", float64(len(s.rules.policies)), slog.String("policyset", s.hash))
 	return nil
 }

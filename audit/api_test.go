@@ -382,7 +382,7 @@ func TestRunStatusAndObservation(t *testing.T) {
 	b.config.Observe = func(_ ctx, name string, value float64, _ ...slog.Attr) { figures[name] += value }
 	b.open()
 	b.fill(2)
-	s, err := b.trail.Status(t.Context())
+	s, err := b.trail.Progress(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, int64(2), s.Queued)
 	require.False(t, s.Oldest.IsZero())
@@ -404,7 +404,7 @@ func TestRunStatusAndObservation(t *testing.T) {
 	b.sink.Fail = nil
 	require.Equal(t, 2.0, figures["audit.sequenced"])
 	require.Positive(t, figures["audit.run.failed"])
-	s, err = b.trail.Status(t.Context())
+	s, err = b.trail.Progress(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, s.Queued)
 	require.Equal(t, s.Size, s.Published)

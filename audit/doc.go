@@ -151,6 +151,19 @@
 // audit.sequenced, audit.refused, audit.published (one each a pass),
 // audit.refused.row (why), audit.run.failed (beat), audit.caught_up.
 //
+// [Trail.Status] answers findings, all of them each time. Late is what waits
+// longer than Config.BeatEvery and ten times Config.Interval:
+//
+//	audit.queue             events    alarm: the oldest is late
+//	audit.unpublished       entries   alarm: the oldest is late
+//	audit.beat.age          s         alarm: one is due, and late
+//	audit.log               entries   published; alarm: database and folder disagree, or the folder cannot be read
+//	audit.kept              entries   kept elsewhere; notice: none is; alarm: it is not of this log, or longer
+//	audit.run.failing       passes    alarm: the last pass failed (processes that make passes)
+//	audit.refused           rows      alarm: queued rows without a valid tag (such processes)
+//	audit.store.durability  settings  alarm: the database loses what was committed
+//	audit.store.replica     sources   notice: the database follows another one (MariaDB)
+//
 // # Format and compatibility
 //
 // Leaves, commitments, openings and tags are version 1 of the library's

@@ -302,7 +302,7 @@ func ExampleTrail_Beat() {
 	s := openShop(ctx)
 	defer s.close()
 	fmt.Println(s.trail.Beat(ctx)) // before a checkpoint is handed to another domain
-	status, err := s.trail.Status(ctx)
+	status, err := s.trail.Progress(ctx)
 	fmt.Println(status.Size, status.Published, err)
 	// Output:
 	// <nil>

@@ -119,6 +119,7 @@ func TestAZeroTrailIsAnError(t *testing.T) {
 			"Run":        func() error { return trail.Run(ctx) },
 			"RunOnce":    func() error { _, err := trail.RunOnce(ctx); return err },
 			"Beat":       func() error { return trail.Beat(ctx) },
+			"Progress":   func() error { _, err := trail.Progress(ctx); return err },
 			"Status":     func() error { _, err := trail.Status(ctx); return err },
 			"Checkpoint": func() error { _, err := trail.Checkpoint(ctx); return err },
 			"CatchUp":    func() error { return trail.CatchUp(ctx) },

@@ -44,8 +44,8 @@ func permanent(err error) bool {
 	return false
 }
 
-// Status is the state of a trail for health pages.
-type Status struct {
+// Progress says how far the log has come; [Trail.Status] says what is wrong.
+type Progress struct {
 	Size      int64     // entries in the log
 	Published int64     // entries under the published checkpoint
 	Queued    int64     // events that wait for the sequencer
@@ -53,20 +53,20 @@ type Status struct {
 	Beat      time.Time // when the newest beat was made; zero if none
 }
 
-// Status reads the state.
-func (t *Trail) Status(ctx context.Context) (Status, error) {
+// Progress reads the state.
+func (t *Trail) Progress(ctx context.Context) (Progress, error) {
 	if err := t.ready(); err != nil {
-		return Status{}, err
+		return Progress{}, err
 	}
 	s, err := t.state(ctx, t.db)
 	if err != nil {
-		return Status{}, err
+		return Progress{}, err
 	}
 	head, err := t.head(ctx)
 	if err != nil {
-		return Status{}, err
+		return Progress{}, err
 	}
-	out := Status{Size: s.N, Published: head.N}
+	out := Progress{Size: s.N, Published: head.N}
 	if s.beat > 0 {
 		out.Beat = time.UnixMicro(s.beat).UTC()
 	}

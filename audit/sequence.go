@@ -45,12 +45,14 @@ type queued struct {
 // RunOnce gives every queued event its place in the log and publishes it. It
 // may run in several processes at once; each event gets one place. A pass that
 // was interrupted anywhere is completed by the next.
-func (t *Trail) RunOnce(ctx context.Context) (Result, error) {
-	var r Result
+func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err := t.ready(); err != nil {
 		return r, err
 	}
-	defer func() { t.report(ctx, r) }()
+	defer func() {
+		t.report(ctx, r)
+		t.passes.took(r, err, t.now())
+	}()
 	head, err := t.head(ctx)
 	if err != nil {
 		return r, err

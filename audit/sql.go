@@ -59,6 +59,9 @@ func (t *Trail) page(ctx context.Context, q sqldb.Querier, scan func(rows *sql.R
 }
 
 func (t *Trail) read(ctx context.Context, q sqldb.Querier, scan func(rows *sql.Rows) error, bound string, args ...any) (err error) {
+	if db, ok := q.(*sqldb.DB); ok { // outside of any transaction
+		return db.Read(ctx, func(q sqldb.Querier) error { return t.read(ctx, q, scan, bound, args...) })
+	}
 	rows, err := q.QueryContext(ctx, bound, args...)
 	if err != nil {
 		return fmt.Errorf("audit: read: %w", err)

@@ -30,6 +30,7 @@ type Trail struct {
 	fields map[string]map[string]bool
 	random func([]byte) error
 
+	passes   passRecord  // of this process
 	anchored atomic.Bool // the log was compared with the kept checkpoint
 }
 

@@ -58,16 +58,16 @@ func ExampleTrail_Checkpoint() {
 	// ok <nil>
 }
 
-func ExampleTrail_Status() {
+func ExampleTrail_Progress() {
 	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
 	s.change(ctx, "p-1", "ann@b.example")
-	status, err := s.trail.Status(ctx)
+	status, err := s.trail.Progress(ctx)
 	fmt.Println(status.Size, status.Published, status.Queued, err)
 	s.trail.RunOnce(ctx)
-	status, err = s.trail.Status(ctx) // the event and the beat that anchors the other stores
+	status, err = s.trail.Progress(ctx) // the event and the beat that anchors the other stores
 	fmt.Println(status.Size, status.Published, status.Queued, err)
 	// Output:
 	// 0 0 1 <nil>

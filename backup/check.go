@@ -56,6 +56,7 @@ func (r *Repository) Check(ctx context.Context, depth Depth, known ...string) (*
 	}
 	c.checkKnown(known)
 	c.report.Took = r.cfg.now().Sub(started)
+	r.checked.took(c.report, r.cfg.now())
 	r.cfg.observe(ctx, "backup.check.problems", float64(len(c.report.Problems)))
 	if n := len(c.report.Problems); n > 0 {
 		return c.report, fmt.Errorf("%w: %d problems, the first: %w", ErrCorrupt, n, c.report.Problems[0])

@@ -127,4 +127,16 @@
 // Observed names: backup.run.seconds, backup.run.files, backup.run.bytes,
 // backup.run.added, backup.store.failed, backup.store.problems,
 // backup.restore.seconds, backup.restore.bytes, backup.check.problems.
+//
+// [Repository.Status] answers findings of its store, whose name is their
+// subject, all of them each time; where a job has a line of its own, "store/job"
+// is. [Job.Status] adds backup.mirror.behind to those of its repositories. What
+// cannot be read leaves backup.store alone:
+//
+//	backup.store              stores     alarm: it does not answer, or is not this repository any more
+//	backup.snapshots.damaged  snapshots  alarm: they cannot be read
+//	backup.snapshot.age       s          newest of each job; alarm: none, older than [Config].MaxAge, or from the future
+//	backup.locks.dead         locks      not renewed for half an hour; notice, of an exclusive one alarm: no job begins
+//	backup.check.problems     problems   alarm: the last [Repository.Check] of this process found some (processes that check)
+//	backup.mirror.behind      snapshots  lacking, held by another store of the job; notice, alarm after MaxAge
 package backup

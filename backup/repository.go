@@ -28,6 +28,10 @@ type Config struct {
 	Manifests Tagger
 	// ofKey says that Manifests came from Key.
 	ofKey bool
+	// MaxAge is how old the newest snapshot of a job may be before
+	// [Repository.Status] raises an alarm. 0 means 26 hours, a nightly run and
+	// some time for it; negative: never.
+	MaxAge time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Observe receives measurements of restores and checks; nil is silence.
@@ -43,8 +47,9 @@ type Repository struct {
 	unpack *unpacker
 	over   func(durable.Disk) durable.Disk // tests put disks there that fail under a restore
 
-	mu     sync.Mutex
-	cached *blobIndex
+	mu      sync.Mutex
+	cached  *blobIndex
+	checked pastCheck
 }
 
 // configJSON is the file config. Sealed, never compressed, and the only file

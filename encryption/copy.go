@@ -141,12 +141,12 @@ func copyRows(rows Rows) []copyRow {
 // may be the only one that store has. Where folders
 // cannot be flushed (Windows, some network mounts) a power cut may still lose
 // the name.
-func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
+func (v *Vault) WriteCopy(ctx context.Context, dir string) (written Copy, err error) {
+	defer func() { v.copies.took(written, err, v.cfg.Now()) }()
 	manifest, err := v.keyset(ctx, "", purposeManifest)
 	if err != nil {
 		return Copy{}, err
 	}
-	var written Copy
 	for range copyAttempts {
 		if written, err = v.writeCopy(ctx, dir, manifest); !errors.Is(err, errOvertaken) {
 			break

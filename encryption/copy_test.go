@@ -220,10 +220,10 @@ func TestCloseEpochEndsOldKeyCopies(t *testing.T) {
 		again, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 		require.NoError(t, err)
 		require.Len(t, again, 2, "every generation, %d too", old)
-		status, err := e.vault.Status(t.Context())
+		status, err := e.vault.Inventory(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, "kek-2", status.KEK)
-		require.False(t, status.Closing)
+		require.Empty(t, status.Retiring)
 		require.Equal(t, []string{"kek-2"}, status.Tenants[0].KEKs)
 
 		// The old copy with the KEKs of today opens nothing …
@@ -316,10 +316,9 @@ func TestCloseEpochResumesAnywhere(t *testing.T) {
 			if left > 0 {
 				_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-3", Copy: e.vault.Copier(dir)})
 				require.ErrorIs(t, err, encryption.ErrEpoch, "finish the first one first")
-				status, err := e.vault.Status(t.Context())
+				status, err := e.vault.Inventory(t.Context())
 				require.NoError(t, err)
-				require.True(t, status.Closing)
-				require.NotEmpty(t, status.Warnings)
+				require.NotEmpty(t, status.Retiring)
 			}
 			epoch.Copy = e.vault.Copier(dir)
 			report, err := e.vault.CloseEpoch(t.Context(), epoch)

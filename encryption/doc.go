@@ -63,7 +63,7 @@
 //     closed. A census counts the declared columns and the holders it was
 //     told of, nothing else. Disks, swap and replicas are out of reach.
 //   - The bound of AES-GCM, 2^32 seals a key, is counted by process only
-//     (Status warns at 2^31).
+//     (Status has a notice at 2^30 and an alarm at 2^31).
 //   - The library uses algorithms that FIPS 140 approves; it is not validated.
 //
 // # Which call first
@@ -117,6 +117,18 @@
 // encryption.reseal.conflicts, encryption.index.rows,
 // encryption.generation.destroyed, encryption.copy.rows and
 // encryption.epoch.rewrapped.
+//
+// [Vault.Status] answers findings, all of them each time; where a tenant is not
+// well, a line with its name stands behind the sum, for ten tenants at most:
+//
+//	encryption.store.rewound           changes      alarm: an older key store was put back
+//	encryption.store.durability        settings     alarm: the database loses what was committed (key stores that can tell)
+//	encryption.store.replica           sources      notice: the database follows another one (MariaDB)
+//	encryption.epoch.closing           KEKs         notice: an epoch is half closed
+//	encryption.generation.retired      generations  notice: to be resealed and destroyed
+//	encryption.generation.destroying   generations  notice: a destruction was interrupted
+//	encryption.key.seals               seals        most of one key in this process; notice 2^30, alarm 2^31
+//	encryption.copy.age                s            alarm: the last copy failed (processes that take copies)
 //
 // # Format and compatibility
 //

@@ -264,7 +264,7 @@ func ExampleVault_CloseEpoch() {
 
 	path := must(encryption.NewestCopy(dir))
 	restored := must(encryption.RestoreCopy(ctx, encryption.Config{Keys: encryptiontest.Keys(), KEK: kekFor}, path, position))
-	fmt.Println(must(restored.Status(ctx)).KEK)
+	fmt.Println(must(restored.Inventory(ctx)).KEK)
 	// Output:
 	// <nil>
 	// 2 1 [kek-1]

@@ -2,94 +2,160 @@ package encryption
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
+	"sync"
+	"time"
+
+	"github.com/crmguard/crmguard/internal/health"
 )
 
-// sealWarning is where a key comes close to the bound of AES-GCM with random
-// IVs, 2^32 messages.
-const sealWarning = 1 << 31
+// Finding is one thing that [Vault.Status] has looked at: name, level, value
+// and unit, since when, remedy. The other packages have the same type, so one
+// page shows all.
+type Finding = health.Finding
 
-// Status is what a health page shows.
-type Status struct {
-	Store    string         // id of the key store
-	Epoch    int64          // current epoch
-	Sequence int64          // of the last change
-	KEK      string         // name of the KEK for new keysets
-	Closing  bool           // an epoch is half closed: call CloseEpoch again
-	Tenants  []TenantStatus // sorted by name
-	Warnings []string       // what needs an operator; empty is well
+// The levels of a Finding. They are ordered: the worst of many is their max.
+const (
+	HealthOK     = health.OK     // looked at, and well
+	HealthNotice = health.Notice // well for now, and somebody should know
+	HealthAlarm  = health.Alarm  // a promise does not hold, or will not for long
+)
+
+// The bound of AES-GCM with random IVs is 2^32 messages a key.
+const (
+	sealNotice = 1 << 30
+	sealAlarm  = 1 << 31
+)
+
+// Reporter is the optional part of a KeyStore that knows how safely its
+// database keeps what was committed. Its findings join those of [Vault.Status].
+type Reporter interface {
+	Status(ctx context.Context) ([]Finding, error)
 }
 
-// TenantStatus is the part of a Status about one tenant.
-type TenantStatus struct {
-	Tenant      string                     // its name
-	Generations map[uint32]GenerationState // every one it ever had
-	KEKs        []string                   // names of the KEKs that wrap its keysets
-	MostSeals   uint64                     // of one key, by this process since its key was loaded
-}
-
-// Status reads the state of the key store.
-func (v *Vault) Status(ctx context.Context) (Status, error) {
-	var out Status
-	tenants := map[string]*TenantStatus{}
-	of := func(tenant string) *TenantStatus {
-		if tenants[tenant] == nil {
-			tenants[tenant] = &TenantStatus{Tenant: tenant, Generations: map[uint32]GenerationState{}}
-		}
-		return tenants[tenant]
-	}
-	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
-		state, err := tx.State(ctx)
-		if err != nil {
-			return err
-		}
-		out = Status{Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, KEK: state.KEK, Closing: len(state.Retiring) > 0}
-		collect := func(rows Rows) error {
-			for _, row := range rows.Keysets {
-				if t := of(row.Tenant); !slices.Contains(t.KEKs, row.KEK) {
-					t.KEKs = append(t.KEKs, row.KEK)
-				}
-			}
-			for _, row := range rows.Generations {
-				of(row.Tenant).Generations[row.Generation] = row.State
-			}
-			return nil
-		}
-		if err := eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, collect); err != nil {
-			return err
-		}
-		return eachPage(ctx, tx, Page{Kind: KindGeneration, Limit: pageSize}, collect)
-	})
+// Status says how the keys are: every finding of the package comment, those
+// that are well included. The error says that the key store cannot be read.
+func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
+	v.mu.RLock()
+	before := v.state // read first: the store is never behind it in a sound system
+	v.mu.RUnlock()
+	keys, err := v.Inventory(ctx)
 	if err != nil {
-		return Status{}, storeError(err)
+		return nil, err
 	}
-	v.countSeals(of)
-	if out.Closing {
-		out.Warnings = append(out.Warnings, "an epoch is half closed: call CloseEpoch again with the same KEK name")
-	}
-	for name, t := range tenants {
-		if name == "" {
-			continue // the installation
+	out := []Finding{rewound(before, keys), closing(keys)}
+	out = append(out, sealed(keys)...)
+	out = append(out, waiting(keys, "encryption.generation.retired", Retired,
+		"reseal what is under the old generation, then call DestroyGeneration; until then every key copy has to keep it")...)
+	out = append(out, waiting(keys, "encryption.generation.destroying", Destroying,
+		"its destruction was interrupted: call DestroyGeneration again")...)
+	out = append(out, v.copies.finding(v.cfg.Now())...)
+	if reporter, ok := v.cfg.Keys.(Reporter); ok {
+		more, err := reporter.Status(ctx)
+		if err != nil {
+			return nil, storeError(err)
 		}
-		out.Tenants = append(out.Tenants, *t)
-		if t.MostSeals >= sealWarning {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("tenant %q: a key has sealed 2^31 values: begin a new generation", name))
-		}
+		out = append(out, more...)
 	}
-	slices.SortFunc(out.Tenants, func(a, b TenantStatus) int { return strings.Compare(a.Tenant, b.Tenant) })
-	slices.Sort(out.Warnings)
 	return out, nil
 }
 
-func (v *Vault) countSeals(of func(string) *TenantStatus) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	for id, o := range v.owners {
-		for _, key := range o.keys {
-			t := of(id.tenant)
-			t.MostSeals = max(t.MostSeals, key.seals.Load())
+func rewound(before StoreState, now Inventory) Finding {
+	lost := max(0, before.Sequence-now.Sequence)
+	bad := lost > 0 || before.Store != now.Store
+	f := Finding{Name: "encryption.store.rewound", Level: health.Yes(bad, HealthAlarm), Value: float64(lost), Unit: "changes"}
+	if bad {
+		f.Remedy = "an older key store, or another one, was put in place, and with it keys that were destroyed: stop, and restore the newest key copy"
+	}
+	return f
+}
+
+func closing(keys Inventory) Finding {
+	f := Finding{Name: "encryption.epoch.closing", Value: float64(len(keys.Retiring)), Unit: "KEKs"}
+	if len(keys.Retiring) > 0 {
+		f.Level = HealthNotice
+		f.Remedy = "an epoch is half closed, and erasures are not final in key copies: call CloseEpoch again with the name of the new KEK"
+	}
+	return f
+}
+
+func sealed(keys Inventory) []Finding {
+	sum := Finding{Name: "encryption.key.seals", Unit: "seals"}
+	var much []Finding
+	for _, t := range keys.Tenants {
+		sum.Value = max(sum.Value, float64(t.MostSeals))
+		f := Finding{Name: sum.Name, Subject: t.Tenant, Value: float64(t.MostSeals), Unit: sum.Unit, Remedy: "one key nears the bound of AES-GCM: begin a new generation"}
+		f.Level = max(health.Yes(t.MostSeals >= sealNotice, HealthNotice), health.Yes(t.MostSeals >= sealAlarm, HealthAlarm))
+		much = append(much, f)
+	}
+	return health.Tally(sum, much)
+}
+
+// waiting counts the generations in a state that somebody has to end. One is
+// retired since the next one was made.
+func waiting(keys Inventory, name string, state GenerationState, remedy string) []Finding {
+	sum := Finding{Name: name, Unit: "generations"}
+	var open []Finding
+	for _, t := range keys.Tenants {
+		f := Finding{Name: name, Subject: t.Tenant, Level: HealthNotice, Unit: sum.Unit, Remedy: remedy}
+		for generation, is := range t.Generations {
+			if is != state {
+				continue
+			}
+			f.Value++
+			if next := t.next(generation); f.Since.IsZero() || next.Before(f.Since) {
+				f.Since = next
+			}
+		}
+		if f.Value > 0 {
+			sum.Value += f.Value
+			open = append(open, f)
 		}
 	}
+	return health.Tally(sum, open)
+}
+
+// next is when the generation after this one was made.
+func (t TenantInventory) next(generation uint32) (out time.Time) {
+	for _, created := range t.created {
+		if created.After(t.created[generation]) && (out.IsZero() || created.Before(out)) {
+			out = created
+		}
+	}
+	return out
+}
+
+// copyRecord remembers the key copies that this process took.
+type copyRecord struct {
+	mu      sync.Mutex
+	newest  time.Time // zero: none
+	failing time.Time // since when they fail; zero: the last one did not
+}
+
+func (r *copyRecord) took(c Copy, err error, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+		r.newest, r.failing = c.Written, time.Time{}
+	case r.failing.IsZero():
+		r.failing = now
+	}
+}
+
+// finding says nothing in a process that takes no key copies.
+func (r *copyRecord) finding(now time.Time) []Finding {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.newest.IsZero() && r.failing.IsZero() {
+		return nil
+	}
+	f := Finding{Name: "encryption.copy.age", Unit: "s", Since: r.newest}
+	if !r.newest.IsZero() {
+		f.Value = now.Sub(r.newest).Seconds()
+	}
+	if !r.failing.IsZero() {
+		f.Level, f.Since = HealthAlarm, r.failing
+		f.Remedy = "key copies fail, and no data snapshot commits without one: see the error of WriteCopy"
+	}
+	return []Finding{f}
 }

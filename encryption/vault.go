@@ -18,8 +18,9 @@ import (
 // does the work of the key lifecycle. It is safe for concurrent use; several
 // processes may each have one over the same key store.
 type Vault struct {
-	cfg  Config
-	over func(durable.Disk) durable.Disk // tests put disks there that fail
+	cfg    Config
+	over   func(durable.Disk) durable.Disk // tests put disks there that fail
+	copies copyRecord
 
 	check  sync.Mutex // one freshness check at a time
 	create sync.Mutex // one creation of keys at a time: the second caller finds them

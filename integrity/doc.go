@@ -118,8 +118,8 @@
 //
 // # Concurrency
 //
-// [Schema], [Sealer] and [Roots] do not change after they are made and are
-// safe for concurrent use. A sequence of rows is used once, by one goroutine.
+// [Schema] and [Roots] do not change after they are made, a [Sealer] only what
+// [Sealer.Status] says; all are safe for concurrent use. A sequence of rows is used once, by one goroutine.
 // Nothing starts a goroutine. Memory: [CSV] holds one record, [Import]
 // one batch and, for each unique field, about 40 bytes an accepted row; a sweep about 80 bytes a row.
 //
@@ -141,6 +141,17 @@
 //	*RowError         permanent  one row of a sequence is lost; Import reports it and goes on
 //	*RecordError      permanent  a record breaks its schema; show [Schema.Explain]
 //	other             temporary  the tagger, the sequence or the writer failed; try again
+//
+// # Observation
+//
+// [Sealer.Status] answers findings, all of them each time, of what this Sealer
+// has come across; where a table is not well, a line with tenant/table stands
+// behind the sum, for ten at most:
+//
+//	integrity.tagger            calls   alarm: the last ones failed, nothing is sealed or verified
+//	integrity.rows              rows    alarm: not as they were sealed, until a whole sweep finds the table well
+//	integrity.sweep.incomplete  tables  notice: the last sweep did not reach the end (processes that sweep)
+//	integrity.sweep.age         s       since the newest whole sweep (such processes)
 //
 // # Format and compatibility
 //

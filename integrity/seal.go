@@ -66,6 +66,7 @@ type SealedRow struct {
 type Sealer struct {
 	tagger  Tagger
 	layouts map[string][]Column // sorted by name bytes
+	past    history
 }
 
 // NewSealer returns a sealer that knows these layouts. Keep old layouts as
@@ -129,6 +130,7 @@ func (s *Sealer) Seal(ctx context.Context, ref Ref, values map[string]any) ([]by
 		return nil, err
 	}
 	tag, err := s.tagger.Tag(ctx, ref.Tenant, input)
+	s.past.answered(ctx, err)
 	if err != nil {
 		return nil, fmt.Errorf("integrity: seal: %w", err)
 	}
@@ -145,6 +147,12 @@ func (s *Sealer) Verify(ctx context.Context, row SealedRow) error {
 	if err := s.check(); err != nil {
 		return err
 	}
+	err := s.verify(ctx, row)
+	s.past.judged(row.Ref, err)
+	return err
+}
+
+func (s *Sealer) verify(ctx context.Context, row SealedRow) error {
 	if len(row.Seal) == 0 {
 		return ErrNoSeal
 	}
@@ -157,6 +165,7 @@ func (s *Sealer) Verify(ctx context.Context, row SealedRow) error {
 	}
 	err = s.tagger.Verify(ctx, row.Ref.Tenant, input, row.Seal)
 	if err == nil {
+		s.past.answered(ctx, nil)
 		return nil
 	}
 	return s.verdict(ctx, row.Ref.Tenant, err)
@@ -176,6 +185,7 @@ func (s *Sealer) verdict(ctx context.Context, tenant string, err error) error {
 	if broken == nil {
 		broken = s.tagger.Verify(ctx, tenant, probe, tag)
 	}
+	s.past.answered(ctx, broken)
 	if broken != nil {
 		return fmt.Errorf("integrity: verify: %w", broken)
 	}

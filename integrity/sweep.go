@@ -27,8 +27,8 @@ const (
 	BucketChanged Verdict = "bucket_changed" // a bucket does not hold what the anchored roots say
 )
 
-// Finding is one row, or one bucket, that is not as it should be.
-type Finding struct {
+// SweepFinding is one row, or one bucket, that is not as it should be.
+type SweepFinding struct {
 	// Verdict says what was found.
 	Verdict Verdict
 	// Key and Version name the row; Key is "" for a bucket.
@@ -51,7 +51,7 @@ type SweepOptions struct {
 	Against *Roots
 	// Found, if set, is told each finding as it is made. An error ends the
 	// sweep.
-	Found func(Finding) error
+	Found func(SweepFinding) error
 	// Progress, if set, is told the number of rows after every 1,000.
 	Progress func(rows int64)
 }
@@ -69,7 +69,7 @@ type SweepReport struct {
 	// Counts counts the findings by verdict.
 	Counts map[Verdict]int64
 	// Findings are the first 1,000 of them.
-	Findings []Finding
+	Findings []SweepFinding
 	// Roots say what the table holds now, tampered rows included; nil unless
 	// Complete.
 	Roots *Roots
@@ -93,12 +93,13 @@ type sweep struct {
 // reach the end, and then there are no roots and the report is not OK. An error
 // of the sequence ends the sweep, unless it wraps [ErrTampered] as those of
 // [Cells] do: then it is a finding about the row beside it.
-func (s *Sealer) Sweep(ctx context.Context, rows iter.Seq2[SealedRow, error], options SweepOptions) (SweepReport, error) {
+func (s *Sealer) Sweep(ctx context.Context, rows iter.Seq2[SealedRow, error], options SweepOptions) (report SweepReport, err error) {
 	run := &sweep{Sealer: s, SweepOptions: options, seen: map[[16]byte]struct{}{}}
 	run.report.Counts = map[Verdict]int64{}
 	if err := run.check(ctx, rows); err != nil {
 		return run.report, err
 	}
+	defer func() { s.past.swept(options.Tenant, options.Table, report) }()
 	for row, err := range rows {
 		if err == nil || errors.Is(err, ErrTampered) {
 			err = run.take(ctx, row, err)
@@ -110,7 +111,7 @@ func (s *Sealer) Sweep(ctx context.Context, rows iter.Seq2[SealedRow, error], op
 	if err := ctx.Err(); err != nil { // a query that was cancelled may end like one that is through
 		return run.report, err
 	}
-	err := run.finish(ctx)
+	err = run.finish(ctx)
 	return run.report, err
 }
 
@@ -198,7 +199,7 @@ func columnOf(err error) string {
 }
 
 func (s *sweep) found(ref Ref, verdict Verdict, column string, bucket int) error {
-	f := Finding{Verdict: verdict, Key: ref.Key, Version: ref.Version, Column: column, Bucket: bucket}
+	f := SweepFinding{Verdict: verdict, Key: ref.Key, Version: ref.Version, Column: column, Bucket: bucket}
 	s.report.Counts[verdict]++
 	if len(s.report.Findings) < maxFindings {
 		s.report.Findings = append(s.report.Findings, f)

@@ -88,13 +88,13 @@ func TestASweepFindsWhatIsWrong(t *testing.T) {
 	rows[6].Ref.SchemaID = "city/9"
 	rows[7].Seal = rows[8].Seal // a seal of another row
 	rows = append(rows, rows[9])
-	var told []integrity.Finding
-	options.Found = func(f integrity.Finding) error { told = append(told, f); return nil }
+	var told []integrity.SweepFinding
+	options.Found = func(f integrity.SweepFinding) error { told = append(told, f); return nil }
 	report := sweep(t, sealer, rows, options)
 	require.False(t, report.OK())
 	require.Equal(t, map[integrity.Verdict]int64{integrity.Tampered: 3, integrity.MissingSeal: 1, integrity.UnknownSchema: 1, integrity.DuplicateKey: 1}, report.Counts)
 	require.Equal(t, told, report.Findings)
-	require.Equal(t, integrity.Finding{Verdict: integrity.Tampered, Key: "r3", Version: 1, Bucket: integrity.BucketOf("t1", "cities", "r3")}, told[0])
+	require.Equal(t, integrity.SweepFinding{Verdict: integrity.Tampered, Key: "r3", Version: 1, Bucket: integrity.BucketOf("t1", "cities", "r3")}, told[0])
 	require.Equal(t, int64(2501-5), report.Verified)
 	require.NotContains(t, fmt.Sprintf("%+v", report.Findings), "Canary")
 }
@@ -132,7 +132,7 @@ func TestOnlyTheRootsFindDeletionAndRollBack(t *testing.T) {
 
 		options := cities()
 		options.Against = anchored
-		require.Equal(t, []integrity.Finding{{Verdict: integrity.BucketChanged, Bucket: diff[0].Bucket}}, sweep(t, sealer, now, options).Findings, name)
+		require.Equal(t, []integrity.SweepFinding{{Verdict: integrity.BucketChanged, Bucket: diff[0].Bucket}}, sweep(t, sealer, now, options).Findings, name)
 		require.True(t, sweep(t, sealer, rows, options).OK())
 	}
 
@@ -219,7 +219,7 @@ func TestASweepThatEndsEarlyIsNotOK(t *testing.T) {
 	}
 
 	options = cities()
-	options.Found = func(integrity.Finding) error { return broken }
+	options.Found = func(integrity.SweepFinding) error { return broken }
 	run(t.Context(), all([]integrity.SealedRow{rows[0], rows[0]}), options, broken)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -257,7 +257,7 @@ func TestASweepGoesOnPastARowThatDoesNotFit(t *testing.T) {
 	require.False(t, report.OK())
 	require.Equal(t, int64(1), report.Verified)
 	require.Equal(t, int64(4), report.Roots.Rows())
-	require.Equal(t, []integrity.Finding{
+	require.Equal(t, []integrity.SweepFinding{
 		{Verdict: integrity.Tampered, Key: "r0", Version: 1, Bucket: integrity.BucketOf("t1", "cities", "r0")},
 		{Verdict: integrity.Misfit, Key: "r1", Version: 1, Bucket: integrity.BucketOf("t1", "cities", "r1")},
 		{Verdict: integrity.Tampered, Key: "r2", Version: 1, Column: "city", Bucket: integrity.BucketOf("t1", "cities", "r2")},

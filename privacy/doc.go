@@ -132,6 +132,19 @@
 // (persons), privacy.exported (bytes), privacy.ledger_unreachable,
 // privacy.unflushed.
 //
+// [Desk.Status] answers findings, all of them each time:
+//
+//	privacy.gate              entries   alarm: [Desk.Current] refuses; notice: it opens although the ledger is unreachable
+//	privacy.replay.pending    persons   alarm: a replay did not get through every store
+//	privacy.ledger            entries   alarm: the ledger cannot be read, or is wrong
+//	privacy.ledger.anchors    heads     notice: none is kept elsewhere; alarm: a place does not answer
+//	privacy.clock             s         alarm: the clock is behind the ledger
+//	privacy.plans.running     plans     notice: begun and not finished
+//	privacy.plans.partial     plans     alarm: data is left in a store
+//	privacy.plans.waiting     plans     notice: their delay is over, and nobody approves or executes them
+//	privacy.store.durability  settings  alarm: the database loses what was committed
+//	privacy.store.replica     sources   notice: the database follows another one (MariaDB)
+//
 // # Format and compatibility
 //
 // The ledger is canonical JSON lines, chained and authenticated (section 8 of

@@ -91,6 +91,14 @@ func (d *Desk) Gate(ctx context.Context) (Gate, error) {
 // grace time after the ledger was last seen. A head kept elsewhere that is
 // ahead of the database is such a sign.
 func (d *Desk) unreachable(ctx context.Context, m mark, heads []namedHead, cause error) (Gate, error) {
+	gate, err := d.grace(m, heads, cause)
+	if err == nil {
+		d.observe(ctx, "privacy.ledger_unreachable", 1)
+	}
+	return gate, err
+}
+
+func (d *Desk) grace(m mark, heads []namedHead, cause error) (Gate, error) {
 	for _, h := range heads {
 		if h.head.N > m.head.N {
 			return Gate{}, errors.Join(&GateError{Mark: m.head.N, Head: h.head.N, Err: ErrBehind}, cause)
@@ -105,6 +113,5 @@ func (d *Desk) unreachable(ctx context.Context, m mark, heads []namedHead, cause
 	if now := d.now(); !now.Before(until) || now.Before(m.seen) {
 		return Gate{}, cause
 	}
-	d.observe(ctx, "privacy.ledger_unreachable", 1)
 	return Gate{Entries: m.head.N, Unanchored: true, Warning: cause.Error(), Until: until}, nil
 }

@@ -35,7 +35,7 @@ func commits(t *testing.T, open func(t *testing.T) audit.Store) {
 	if len(past) != 1 || len(past[0].Changes) != 1 || past[0].Changes[0].New != "new-1" {
 		t.Errorf("the history of p1 is %+v; it must be the one event with its value", past)
 	}
-	if status, err := j.trail.Status(t.Context()); err != nil || status.Queued != 0 || status.Size != status.Published {
+	if status, err := j.trail.Progress(t.Context()); err != nil || status.Queued != 0 || status.Size != status.Published {
 		t.Errorf("Status says %+v, %v after everything was published", status, err)
 	}
 }

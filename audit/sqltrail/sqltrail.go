@@ -29,6 +29,10 @@
 //
 //	file:crm.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)
 //
+// Behind pgbouncer in transaction mode pgx needs default_query_exec_mode=exec in
+// the data source name, and lib/pq binary_parameters=yes. With several hosts in
+// it, let the driver look for the primary: target_session_attrs=read-write.
+//
 // # Which call first
 //
 // [Install] at every start, or [Migrations] with a tool of your own, then
@@ -42,6 +46,7 @@
 // # Errors
 //
 //	ErrSecureDelete   permanent   open SQLite with secure_delete(1)
+//	ErrStandby        permanent   connect to the primary
 //	audit.ErrSchema   permanent   call Install, or apply Migrations
 //
 // All others are the driver's, wrapped or as they are.
@@ -76,6 +81,10 @@ const (
 // ErrSecureDelete says that the SQLite connection would leave deleted openings
 // in free pages.
 var ErrSecureDelete = errors.New("sqltrail: SQLite is opened without secure_delete: add _pragma=secure_delete(1) to the data source name")
+
+// ErrStandby says that the connection leads to a standby or read-only replica,
+// whose log may be an older one: connect to the primary.
+var ErrStandby = sqldb.ErrStandby
 
 var errNoDatabase = errors.New("sqltrail: no database was handed in")
 

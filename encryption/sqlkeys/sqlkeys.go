@@ -30,8 +30,15 @@
 //
 //	ErrSchema              permanent   call Install, or apply Migrations
 //	ErrSecureDelete        permanent   open SQLite with secure_delete(1)
+//	ErrStandby             temporary   ask the primary: see below
 //	errors.ErrUnsupported  permanent   the error names the database that was found
 //	fs.ErrPermission       permanent   a right is missing: see Grants
+//
+// Where the data source name lists several hosts, let the driver look for the
+// primary (target_session_attrs=read-write): a key is asked for without a
+// question whether this is one, which is asked once a lease. Behind pgbouncer in
+// transaction mode pgx needs default_query_exec_mode=exec, and lib/pq
+// binary_parameters=yes.
 //
 // All others are what the database or its driver answered, without the values
 // that they quote: the code, table and constraint stay, and the driver's error
@@ -58,6 +65,10 @@ var files embed.FS
 // ErrSchema is returned by Open when the tables are older than the library
 // needs: call Install, or apply Migrations.
 type ErrSchema = sqldb.SchemaError //nolint:errname // every storing package calls it so
+
+// ErrStandby says that the connection leads to a standby or read-only replica,
+// whose keys and erasures may be of an older state: connect to the primary.
+var ErrStandby = sqldb.ErrStandby
 
 // ErrSecureDelete says that the SQLite connection would leave deleted keys in
 // free pages.
@@ -133,9 +144,14 @@ func checkSecureDelete(ctx context.Context, db *sqldb.DB) error {
 	return nil
 }
 
-// State reads the state row.
-func (s *Store) State(ctx context.Context) (encryption.StoreState, error) {
-	return readState(ctx, s.db)
+// State reads the state row, of a primary: what a lease is granted on must not
+// be the old state of a standby ([ErrStandby]).
+func (s *Store) State(ctx context.Context) (state encryption.StoreState, err error) {
+	err = s.Snapshot(ctx, func(tx encryption.KeyTx) (err error) {
+		state, err = tx.State(ctx)
+		return err
+	})
+	return state, err
 }
 
 // Tenant returns keysets, generations and index versions of one tenant.
@@ -150,8 +166,12 @@ func (s *Store) Tenant(ctx context.Context, tenant string) (encryption.Rows, err
 }
 
 // Owners returns owner rows, key rows and aliases of the owners in one query.
-func (s *Store) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	return readOwners(ctx, s.db.Dialect, s.db, tenant, owners)
+func (s *Store) Owners(ctx context.Context, tenant string, owners []string) (out encryption.Rows, err error) {
+	err = s.db.Read(ctx, func(q sqldb.Querier) (err error) {
+		out, err = readOwners(ctx, s.db.Dialect, q, tenant, owners)
+		return err
+	})
+	return out, err
 }
 
 var errNothing = errors.New("sqlkeys: nothing was written")
@@ -213,7 +233,13 @@ func (s *Store) Scrub(ctx context.Context) (bool, error) {
 	return busy == 0, nil
 }
 
+// Status says whether the database keeps what was committed.
+func (s *Store) Status(ctx context.Context) ([]encryption.Finding, error) {
+	return s.db.Health(ctx, "encryption.store")
+}
+
 var (
 	_ encryption.KeyStore = (*Store)(nil)
 	_ encryption.Scrubber = (*Store)(nil)
+	_ encryption.Reporter = (*Store)(nil)
 )

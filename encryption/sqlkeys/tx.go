@@ -69,7 +69,7 @@ func (t *keyTx) Owners(ctx context.Context, tenant string, owners []string) (enc
 	return readOwners(ctx, t.dialect, t.tx, tenant, owners)
 }
 
-func readOwners(ctx context.Context, d sqldb.Dialect, q querier, tenant string, owners []string) (out encryption.Rows, err error) {
+func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant string, owners []string) (out encryption.Rows, err error) {
 	if len(owners) == 0 {
 		return out, nil
 	}

@@ -129,7 +129,7 @@ func (c *crm) bootGate(ctx context.Context) error {
 	if err := c.live.desk.Current(ctx); err != nil {
 		return err
 	}
-	status, err := c.live.trail.Status(ctx)
+	status, err := c.live.trail.Progress(ctx)
 	if err != nil {
 		return err
 	}

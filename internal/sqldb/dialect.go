@@ -34,8 +34,12 @@ type Querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// One reads one row into dest; sql.ErrNoRows says that there is none.
+// One reads one row into dest; sql.ErrNoRows says that there is none. From a
+// *DB it reads as [DB.Read] does.
 func One(ctx context.Context, q Querier, dest []any, query string, args ...any) (err error) {
+	if db, ok := q.(*DB); ok {
+		return db.Read(ctx, func(q Querier) error { return One(ctx, q, dest, query, args...) })
+	}
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return Safe(err)

@@ -53,13 +53,16 @@ func (e *SchemaError) Error() string {
 	return text
 }
 
-// Check answers a [*SchemaError] where tables are missing, too old or parted.
-// Newer ones are fine: the version before runs beside them. A right that is
-// missing is a [*DriverError].
+// Check answers a [*SchemaError] where tables are missing, too old or parted,
+// and [ErrStandby] where they may show an old state. Newer ones are fine: the
+// version before runs beside them. A right that is missing is a [*DriverError].
 func (s Schema) Check(ctx context.Context, db *DB) error {
 	files, err := s.files(db.Kind)
 	if err != nil {
 		return err
+	}
+	if err := db.Primary(ctx, db); err != nil {
+		return fmt.Errorf("%s: open: %w", s.Package, err)
 	}
 	return s.check(ctx, db.Dialect, db, files)
 }
@@ -118,6 +121,9 @@ func (s Schema) Install(ctx context.Context, handle *sql.DB) error {
 		return err
 	}
 	err = db.alone(ctx, func(conn *sql.Conn) error {
+		if err := db.Primary(ctx, conn); err != nil {
+			return err
+		}
 		have, err := s.version(ctx, db.Dialect, conn)
 		if err != nil {
 			return err

@@ -20,9 +20,17 @@ import (
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
-// each runs f on the four databases through each of their drivers, with the
-// tables of demo.
+// each runs f on the four databases through each of their drivers, behind a
+// pooler and where transactions are serializable by default, with the tables
+// of demo.
 func each(t *testing.T, f func(t *testing.T, db *sqldb.DB)) {
+	testdb.Variants(t, func(t *testing.T, open func(tb testing.TB) *sql.DB) {
+		handle := open(t)
+		require.NoError(t, demo(2).Install(t.Context(), handle))
+		db, err := sqldb.Open(t.Context(), handle)
+		require.NoError(t, err)
+		f(t, db)
+	})
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		for _, driver := range d.Name.Drivers() {
 			t.Run(driver, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 type DB struct {
 	Dialect
 	*sql.DB
+	strict bool // what stands outside of transactions of ours may fail for others
 }
 
 // Open asks the database what it is. It does not take it over: whoever opened
@@ -25,15 +26,20 @@ func Open(ctx context.Context, db *sql.DB) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{Dialect: d, DB: db}, nil
+	strict, err := isStrict(ctx, d, db)
+	if err != nil {
+		return nil, fmt.Errorf("sqldb: ask for the isolation of transactions: %w", err)
+	}
+	return &DB{Dialect: d, DB: db, strict: strict}, nil
 }
 
 // attempts bounds how often a transaction is tried that the database ended in
 // favour of others. With the pauses between them it is about three seconds.
 const attempts = 10
 
-// Write runs f in a transaction that is durable when Write returns nil, and
-// sees what was committed before each of its statements. Where the database
+// Write runs f in a transaction of a primary ([ErrStandby]) that is durable
+// when Write returns nil, as far as the server is set up for it ([DB.Health]),
+// and sees what was committed before each of its statements. Where the database
 // ends it for the sake of another transaction, f is called again, so f must
 // leave nothing behind but what it wrote through tx.
 //
@@ -50,12 +56,12 @@ func (db *DB) write(ctx context.Context, level sql.IsolationLevel, f func(tx *sq
 		options = nil // serial as it is
 	}
 	return db.retry(ctx, func() error {
-		return db.inTx(ctx, options, func(tx *sql.Tx) error {
+		return db.refused(ctx, db.inTx(ctx, options, func(tx *sql.Tx) error {
 			if err := db.begun(ctx, tx); err != nil {
 				return err
 			}
 			return f(tx)
-		})
+		}))
 	})
 }
 
@@ -63,31 +69,42 @@ func (db *DB) write(ctx context.Context, level sql.IsolationLevel, f func(tx *sq
 func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
 	switch db.Kind {
 	case Postgres:
-		// The application may run without synchronous commits. A default of
-		// read-only is how a database is frozen, and lib/pq begins in spite of
-		// it.
+		// One question is one way to the server. The application may run without
+		// synchronous commits. A default of read-only is how a database is frozen,
+		// and lib/pq begins in spite of it.
 		var durable, frozen string
-		err := One(ctx, tx, []any{&durable, &frozen}, `SELECT set_config('synchronous_commit', 'on', true), current_setting('default_transaction_read_only')`)
-		if err == nil && frozen == "on" {
-			err = &DriverError{Code: "25006", said: readOnly}
+		var standby bool
+		err := One(ctx, tx, []any{&durable, &standby, &frozen}, `SELECT set_config('synchronous_commit', 'on', true), pg_is_in_recovery(), current_setting('default_transaction_read_only')`)
+		switch {
+		case err != nil:
+			return err
+		case standby:
+			return standbyError(db.Kind)
+		case frozen == "on":
+			return &DriverError{Code: "25006", said: readOnly}
 		}
-		return err
+		return nil
 	case SQLite: // takes the write lock, which a read before the first write could lose
 		_, err := tx.ExecContext(ctx, `DELETE FROM crmguard_schema WHERE 0`)
 		return Safe(err)
-	default:
-		return nil
+	case MariaDB, MySQL: // the rights of some accounts let them write where read_only is set
 	}
+	return db.Primary(ctx, tx)
 }
 
-// Snapshot runs f, once, over one unchanging view of the database. No database
-// ends a transaction that only reads for the sake of another one.
+// Snapshot runs f, once, over one unchanging view of a primary ([ErrStandby]).
+// No database ends a transaction that only reads for the sake of another one.
 func (db *DB) Snapshot(ctx context.Context, f func(tx *sql.Tx) error) error {
 	options := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 	if db.Kind == SQLite {
 		options = nil // a reader of a write-ahead log sees one state; ReadOnly would need a connection of that kind
 	}
-	return db.inTx(ctx, options, f)
+	return db.inTx(ctx, options, func(tx *sql.Tx) error {
+		if err := db.Primary(ctx, tx); err != nil {
+			return err
+		}
+		return f(tx)
+	})
 }
 
 func (db *DB) inTx(ctx context.Context, options *sql.TxOptions, f func(tx *sql.Tx) error) error {

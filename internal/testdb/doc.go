@@ -11,6 +11,11 @@
 // What it does not: servers write durably, as in production, so a test that
 // creates a thousand databases is slow.
 //
+// [Variants] runs a test behind a pgbouncer in transaction mode and where
+// transactions are serializable by default. [Own] is a server of a test's
+// own, whose settings it may change and which it may stop; [Server.Standby] is
+// a hot standby of it.
+//
 // [Each] runs a test on all of [Names]. Where a server is not installed, its
 // part is skipped and the process says so once; with CRMGUARD_SERVERS=all in
 // the environment that is a failure instead. CRMGUARD_POSTGRES and

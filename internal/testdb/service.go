@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 )
 
 // A service is a server process, its folder, and the shell that watches over
@@ -41,6 +42,8 @@ func newService(kind, user string) (*service, error) {
 }
 
 func (s *service) remove() error { return os.RemoveAll(s.dir) }
+
+func (s *service) data() string { return filepath.Join(s.dir, "data") }
 
 func (s *service) log() string { return filepath.Join(s.dir, "log") }
 
@@ -87,6 +90,19 @@ func (s *service) start(signal, program string, args ...string) error {
 		close(s.ended)
 	}()
 	return nil
+}
+
+// stop ends the server and waits until its watch has removed the folder.
+func (s *service) stop() error {
+	if err := s.pipe.Close(); err != nil {
+		return err
+	}
+	select {
+	case <-s.ended:
+		return nil
+	case <-time.After(time.Minute):
+		return errors.New("the server did not end within a minute of being told to")
+	}
 }
 
 func (s *service) endOfLog() string {

@@ -124,6 +124,8 @@ type server struct {
 	create func(name Name, database string) []string
 	dsn    func(database string, as login) map[string]string
 	err    error // why there is none
+
+	stopped atomic.Bool // by the test
 }
 
 // databases counts what this process has created, for names of its own.
@@ -132,10 +134,7 @@ var databases atomic.Int64
 func newOn(tb testing.TB, name Name, s *server) Database {
 	tb.Helper()
 	if s.err != nil {
-		if os.Getenv("CRMGUARD_SERVERS") == "all" {
-			tb.Fatalf("testdb: %s: %v", name, s.err)
-		}
-		tb.Skipf("testdb: %s: %v", name, s.err)
+		missing(tb, string(name), s.err)
 	}
 	admin, err := sql.Open(s.driver, s.admin)
 	if err != nil {
@@ -143,7 +142,7 @@ func newOn(tb testing.TB, name Name, s *server) Database {
 	}
 	database := fmt.Sprintf("crmguard_%d_%d_%d", os.Getpid(), time.Now().UnixMilli(), databases.Add(1))
 	tb.Cleanup(func() {
-		if err := drop(admin, s.driver, database); err != nil {
+		if err := drop(admin, s.driver, database); err != nil && !s.stopped.Load() {
 			tb.Errorf("testdb: drop a database of %s: %v", name, err)
 		}
 	})
@@ -153,6 +152,15 @@ func newOn(tb testing.TB, name Name, s *server) Database {
 		}
 	}
 	return Database{Name: name, dsn: s.dsn(database, login{}), on: s, database: database}
+}
+
+// missing skips the test, or fails it where everything has to be there.
+func missing(tb testing.TB, what string, err error) {
+	tb.Helper()
+	if os.Getenv("CRMGUARD_SERVERS") == "all" {
+		tb.Fatalf("testdb: %s: %v", what, err)
+	}
+	tb.Skipf("testdb: %s: %v", what, err)
 }
 
 // drop removes a database with whoever is still connected: a test that was

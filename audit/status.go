@@ -1,0 +1,232 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/internal/health"
+)
+
+// Finding is one thing that [Trail.Status] has looked at: name, level, value
+// and unit, since when, remedy. The other packages have the same type, so one
+// page shows all.
+type Finding = health.Finding
+
+// The levels of a Finding. They are ordered: the worst of many is their max.
+const (
+	HealthOK     = health.OK     // looked at, and well
+	HealthNotice = health.Notice // well for now, and somebody should know
+	HealthAlarm  = health.Alarm  // a promise does not hold, or will not for long
+)
+
+// Status says how the trail is: every finding of the package comment, those
+// that are well included. The error says that the database cannot be read; a
+// sink or a kept checkpoint that cannot is a finding.
+func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
+	head, headErr := t.head(ctx) // first: it is never ahead in a sound system
+	s, err := t.state(ctx, t.db)
+	if err != nil {
+		return nil, err
+	}
+	now := t.now()
+	queue, err := t.queueFinding(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	unpublished := Finding{Name: "audit.unpublished", Unit: "entries"}
+	logErr := headErr
+	if headErr == nil {
+		if logErr = t.guard(ctx, s, head); logErr == nil {
+			if unpublished, err = t.unpublishedFinding(ctx, s, head, now); err != nil {
+				return nil, err
+			}
+		}
+	}
+	out := []Finding{
+		queue, unpublished, t.beatFinding(s, queue, now),
+		faultFinding(Finding{Name: "audit.log", Value: float64(head.N), Unit: "entries"}, logErr),
+		t.keptFinding(ctx, head, headErr),
+	}
+	out = append(out, t.passes.findings()...)
+	settings, err := t.db.Health(ctx, "audit.store")
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, settings...)
+	return out, ctx.Err() // what was cancelled would be taken for a fault of the sink
+}
+
+// late is how long an event may wait although the sequencer runs.
+func (t *Trail) late() time.Duration { return max(10*t.config.Interval, t.config.BeatEvery) }
+
+// away is the distance of two moments: a clock that was set back must not keep
+// what waits from ever being late.
+func away(now, then time.Time) time.Duration { return now.Sub(then).Abs() }
+
+func (t *Trail) queueFinding(ctx context.Context, now time.Time) (Finding, error) {
+	f := Finding{Name: "audit.queue", Unit: "events"}
+	var waiting int64
+	var oldest sql.NullInt64
+	if _, err := t.one(ctx, t.db, []any{&waiting, &oldest}, `SELECT COUNT(*), MIN(recorded) FROM crmguard_audit_events WHERE idx IS NULL`); err != nil {
+		return f, err
+	}
+	f.Value = float64(waiting)
+	if oldest.Valid {
+		f.Since = time.UnixMicro(oldest.Int64).UTC()
+		if away(now, f.Since) > t.late() {
+			f.Level = HealthAlarm
+			f.Remedy = "events wait for their place in the log, and may be removed unnoticed until then: is Run running, and what does RunOnce refuse?"
+		}
+	}
+	return f, nil
+}
+
+func (t *Trail) unpublishedFinding(ctx context.Context, s state, head tlog.Tree, now time.Time) (Finding, error) {
+	f := Finding{Name: "audit.unpublished", Value: float64(s.N - head.N), Unit: "entries"}
+	if s.N == head.N {
+		return f, nil
+	}
+	var sequenced sql.NullInt64
+	if _, err := t.one(ctx, t.db, []any{&sequenced}, `SELECT sequenced FROM crmguard_audit_events WHERE idx = ?`, head.N); err != nil {
+		return f, err
+	}
+	if sequenced.Valid {
+		f.Since = time.UnixMicro(sequenced.Int64).UTC()
+	}
+	if !sequenced.Valid || away(now, f.Since) > t.late() {
+		f.Level = HealthAlarm
+		f.Remedy = "entries are not under a published checkpoint, so the database alone vouches for them: see the error of RunOnce"
+	}
+	return f, nil
+}
+
+func (t *Trail) beatFinding(s state, queue Finding, now time.Time) Finding {
+	f := Finding{Name: "audit.beat.age", Unit: "s"}
+	if s.beat > 0 {
+		f.Since = time.UnixMicro(s.beat).UTC()
+		f.Value = now.Sub(f.Since).Seconds()
+	}
+	// Without entries since the newest beat none is due, however old it is. The
+	// first entries are late when the queue is.
+	due := s.N > s.beatSize || queue.Value > 0
+	if s.beat == 0 {
+		due = queue.Level == HealthAlarm || s.N > 0
+	}
+	if due && away(now, f.Since) > t.config.BeatEvery+t.late() {
+		f.Level = HealthAlarm
+		f.Remedy = "no beat anchors the other stores: is Run running, and does each store of Heads answer?"
+	}
+	return f
+}
+
+func (t *Trail) keptFinding(ctx context.Context, head tlog.Tree, headErr error) Finding {
+	f := Finding{Name: "audit.kept", Unit: "entries"}
+	none := "the loss of database and published folder together would go unnoticed: keep checkpoints in another administrative domain, and set Config.Kept"
+	if t.config.Kept == nil {
+		f.Level, f.Remedy = HealthNotice, none
+		return f
+	}
+	signed, err := t.config.Kept(ctx)
+	if err == nil && signed == nil {
+		f.Level, f.Remedy = HealthNotice, none
+		return f
+	}
+	if err != nil {
+		f.Level, f.Remedy = HealthAlarm, "the kept checkpoint cannot be read, and nothing is signed after a restart without it: bring its store back"
+		return f
+	}
+	kept, err := openCheckpoint(t.key, signed)
+	if err != nil {
+		f.Level, f.Remedy = HealthAlarm, "the kept checkpoint is not one of this log: find out who changed it"
+		return f
+	}
+	f.Value = float64(kept.N)
+	if headErr != nil {
+		return f // audit.log says that there is nothing to compare it with
+	}
+	return faultFinding(f, t.compareKept(ctx, readFunc(t.config.Sink.ReadFile), head))
+}
+
+// faultFinding is f, or the alarm that an error of the log is. The text of the
+// error stays out of it: a sink's may quote anything.
+func faultFinding(f Finding, err error) Finding {
+	if err == nil {
+		return f
+	}
+	f.Level = HealthAlarm
+	f.Remedy = "the published log cannot be read: bring its store back; see the error of RunOnce"
+	for _, known := range []struct {
+		err    error
+		remedy string
+	}{
+		{ErrForked, "two histories exist: stop, and find out with VerifyStore which is true"},
+		{ErrRolledBack, "the published log is shorter than what was kept: bring back the folder that was published"},
+		{ErrBehind, "the database is an older one than the published log: call CatchUp before anything is served"},
+		{ErrLogLost, "the published log is gone: bring the folder back (is its disk mounted?)"},
+		{ErrNotSigned, "the checkpoint is signed by another key: take the verifier key of this log"},
+		{ErrOrigin, "key, tables or folder belong to another log"},
+		{ErrTampered, "the published log or the database was changed: stop, run VerifyStore, and compare with the kept checkpoint"},
+	} {
+		if errors.Is(err, known.err) {
+			f.Remedy = known.remedy
+			break
+		}
+	}
+	return f
+}
+
+// passRecord remembers the passes of the sequencer in this process.
+type passRecord struct {
+	mu      sync.Mutex
+	last    time.Time // zero: none
+	failing time.Time // since when they fail; zero: the last one did not
+	refused int       // rows that the last one did not let in
+	refuses time.Time // since when
+}
+
+func (p *passRecord) took(r Result, err error, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = now
+	switch {
+	case err == nil:
+		p.failing = time.Time{}
+	case p.failing.IsZero():
+		p.failing = now
+	}
+	if err != nil && len(r.Refused) == 0 {
+		return // it did not come to look at the queue
+	}
+	switch p.refused = len(r.Refused); {
+	case p.refused == 0:
+		p.refuses = time.Time{}
+	case p.refuses.IsZero():
+		p.refuses = now
+	}
+}
+
+// findings say nothing in a process that makes no passes.
+func (p *passRecord) findings() []Finding {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last.IsZero() {
+		return nil
+	}
+	run := Finding{Name: "audit.run.failing", Level: health.Yes(!p.failing.IsZero(), HealthAlarm), Value: 0, Unit: "passes", Since: p.failing}
+	if run.Level != HealthOK {
+		run.Value, run.Remedy = 1, "the last pass of the sequencer failed: see the error of RunOnce"
+	}
+	refused := Finding{Name: "audit.refused", Level: health.Yes(p.refused > 0, HealthAlarm), Value: float64(p.refused), Unit: "rows", Since: p.refuses}
+	if refused.Level != HealthOK {
+		refused.Remedy = "somebody without the key of the tags changed or inserted queued rows: look at Result.Refused, and at who may write the database"
+	}
+	return []Finding{run, refused}
+}

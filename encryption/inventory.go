@@ -1,0 +1,87 @@
+package encryption
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Inventory says which keys there are, for reports; [Vault.Status] says what
+// is wrong with them.
+type Inventory struct {
+	Store    string            // id of the key store
+	Epoch    int64             // current epoch
+	Sequence int64             // of the last change
+	KEK      string            // name of the KEK for new keysets
+	Retiring []string          // names of the KEKs that go once the epoch that is half closed is closed
+	Tenants  []TenantInventory // sorted by name
+}
+
+// TenantInventory is the part of an Inventory about one tenant.
+type TenantInventory struct {
+	Tenant      string                     // its name
+	Generations map[uint32]GenerationState // every one it ever had
+	KEKs        []string                   // names of the KEKs that wrap its keysets
+	MostSeals   uint64                     // of one key, by this process since its key was loaded
+
+	created map[uint32]time.Time // of its generations
+}
+
+// Inventory reads the state of the key store.
+func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
+	var out Inventory
+	tenants := map[string]*TenantInventory{}
+	of := func(tenant string) *TenantInventory {
+		if tenants[tenant] == nil {
+			tenants[tenant] = &TenantInventory{Tenant: tenant, Generations: map[uint32]GenerationState{}, created: map[uint32]time.Time{}}
+		}
+		return tenants[tenant]
+	}
+	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		out = Inventory{Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, KEK: state.KEK, Retiring: state.Retiring}
+		collect := func(rows Rows) error {
+			for _, row := range rows.Keysets {
+				if t := of(row.Tenant); !slices.Contains(t.KEKs, row.KEK) {
+					t.KEKs = append(t.KEKs, row.KEK)
+				}
+			}
+			for _, row := range rows.Generations {
+				t := of(row.Tenant)
+				t.Generations[row.Generation], t.created[row.Generation] = row.State, row.Created
+			}
+			return nil
+		}
+		if err := eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, collect); err != nil {
+			return err
+		}
+		return eachPage(ctx, tx, Page{Kind: KindGeneration, Limit: pageSize}, collect)
+	})
+	if err != nil {
+		return Inventory{}, storeError(err)
+	}
+	v.countSeals(of)
+	for name, t := range tenants {
+		if name == "" {
+			continue // the installation
+		}
+		out.Tenants = append(out.Tenants, *t)
+	}
+	slices.SortFunc(out.Tenants, func(a, b TenantInventory) int { return strings.Compare(a.Tenant, b.Tenant) })
+	return out, nil
+}
+
+func (v *Vault) countSeals(of func(string) *TenantInventory) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for id, o := range v.owners {
+		for _, key := range o.keys {
+			t := of(id.tenant)
+			t.MostSeals = max(t.MostSeals, key.seals.Load())
+		}
+	}
+}
