@@ -14,21 +14,34 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 )
 
-// heldStore lets a Snapshot be read and then holds who reads it.
+// heldStore lets a Snapshot with keys be read and then holds who reads it.
 type heldStore struct {
 	encryption.KeyStore
 	once sync.Once
-	read chan struct{} // closed when the first Snapshot was read
+	read chan struct{} // closed when the first such Snapshot was read
 	free chan struct{} // closed to let its reader go on
 }
 
 func (s *heldStore) Snapshot(ctx context.Context, f func(encryption.KeyTx) error) error {
-	err := s.KeyStore.Snapshot(ctx, f)
-	s.once.Do(func() {
-		close(s.read)
-		<-s.free
-	})
+	keys := false
+	err := s.KeyStore.Snapshot(ctx, func(tx encryption.KeyTx) error { return f(pageSpy{tx, &keys}) })
+	if keys {
+		s.once.Do(func() {
+			close(s.read)
+			<-s.free
+		})
+	}
 	return err
+}
+
+type pageSpy struct {
+	encryption.KeyTx
+	keys *bool
+}
+
+func (s pageSpy) Page(ctx context.Context, page encryption.Page) (encryption.Rows, error) {
+	*s.keys = *s.keys || page.Kind == encryption.KindKey
+	return s.KeyTx.Page(ctx, page)
 }
 
 // slowCopy starts a WriteCopy of another process, which is held after it has
