@@ -18,5 +18,9 @@
 // data source names of pgx and go-sql-driver/mysql whose user may create
 // databases; only databases that this package has created are dropped.
 //
+// [Own] starts a server that belongs to one test, which may kill it with
+// SIGKILL and start it again on what it has written ([Server.Kill],
+// [Server.Restart]); that needs Linux.
+//
 // For tests only: no package of the library imports it.
 package testdb

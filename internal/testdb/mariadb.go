@@ -15,7 +15,7 @@ var mariaServer = sync.OnceValue(func() *server {
 	if dsn := os.Getenv("CRMGUARD_MARIADB"); dsn != "" {
 		return mariaAt(dsn)
 	}
-	dsn, err := startMaria()
+	_, dsn, err := startMaria()
 	if err != nil {
 		sayOnce("MariaDB", err)
 		return &server{err: err}
@@ -44,33 +44,33 @@ func mariaAt(dsn string) *server {
 }
 
 // startMaria makes a data folder and starts a server on it.
-func startMaria() (dsn string, err error) {
+func startMaria() (s *service, dsn string, err error) {
 	install, err := exec.LookPath("mariadb-install-db")
 	if err != nil {
-		return "", errors.New("no MariaDB server is installed, and CRMGUARD_MARIADB is not set")
+		return nil, "", errors.New("no MariaDB server is installed, and CRMGUARD_MARIADB is not set")
 	}
 	daemon, err := exec.LookPath("mariadbd")
 	if err != nil {
 		if daemon, err = exec.LookPath("/usr/sbin/mariadbd"); err != nil {
-			return "", errors.New("mariadb-install-db is there, and mariadbd is not")
+			return nil, "", errors.New("mariadb-install-db is there, and mariadbd is not")
 		}
 	}
-	s, err := newService("maria", "mysql")
-	if err != nil {
-		return "", err
+	if s, err = newService("maria", "mysql"); err != nil {
+		return nil, "", err
 	}
+	s.pidFile = filepath.Join(s.dir, "pid")
 	data, socket := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "s")
 	if err := s.run(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db"); err != nil {
-		return "", errors.Join(err, s.remove())
+		return nil, "", errors.Join(err, s.remove())
 	}
 	// KILL, because it is the only signal that does not make it write what will
 	// be removed. A folder for temporary tables of its own: a server that starts
 	// deletes those that it finds, also of others.
 	err = s.start("KILL", daemon, "--no-defaults", "--datadir="+data, "--tmpdir="+s.dir, "--socket="+socket, "--skip-networking",
-		"--pid-file="+filepath.Join(s.dir, "pid"), "--max-connections=200", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M")
+		"--pid-file="+s.pidFile, "--max-connections=200", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M")
 	if err != nil {
-		return "", errors.Join(err, s.remove())
+		return nil, "", errors.Join(err, s.remove())
 	}
 	dsn = "root@unix(" + socket + ")/?parseTime=true"
-	return dsn, s.await("mysql", dsn)
+	return s, dsn, s.await("mysql", dsn)
 }

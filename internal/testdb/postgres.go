@@ -20,7 +20,7 @@ var postgresServer = sync.OnceValue(func() *server {
 	if dsn := os.Getenv("CRMGUARD_POSTGRES"); dsn != "" {
 		return postgresAt(dsn)
 	}
-	dsn, err := startPostgres()
+	_, dsn, err := startPostgres()
 	if err != nil {
 		sayOnce("PostgreSQL", err)
 		return &server{err: err}
@@ -68,26 +68,26 @@ func quoteValue(s string) string {
 }
 
 // startPostgres makes a cluster and starts its server.
-func startPostgres() (dsn string, err error) {
+func startPostgres() (s *service, dsn string, err error) {
 	bin, err := postgresBin()
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	s, err := newService("pg", "postgres")
-	if err != nil {
-		return "", err
+	if s, err = newService("pg", "postgres"); err != nil {
+		return nil, "", err
 	}
 	data := filepath.Join(s.dir, "data")
 	if err := s.run(filepath.Join(bin, "initdb"), "-D", data, "-U", "crmguard", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
-		return "", errors.Join(err, s.remove())
+		return nil, "", errors.Join(err, s.remove())
 	}
+	s.pidFile = filepath.Join(data, "postmaster.pid")
 	err = s.start("QUIT", filepath.Join(bin, "postgres"), "-D", data, "-k", s.dir,
 		"-c", "listen_addresses=", "-c", "max_connections=200", "-c", "deadlock_timeout=50ms") // a second by default, which tests of deadlocks would wait each time
 	if err != nil {
-		return "", errors.Join(err, s.remove())
+		return nil, "", errors.Join(err, s.remove())
 	}
 	dsn = fmt.Sprintf("host=%s port=5432 user=crmguard dbname=postgres sslmode=disable", s.dir)
-	return dsn, s.await("pgx", dsn)
+	return s, dsn, s.await("pgx", dsn)
 }
 
 // postgresBin finds the programs of the newest version installed: Debian keeps
