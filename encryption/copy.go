@@ -140,7 +140,7 @@ func copyRows(rows Rows) []copyRow {
 		out = append(out, copyRow{Kind: KindIndex, Tenant: r.Tenant, Table: r.Table, Index: r.Index, Version: int64(r.Version), Root: r.Root, Normaliser: r.Normaliser, Bits: r.Bits, State: string(r.State)})
 	}
 	for _, r := range rows.Marks {
-		out = append(out, copyRow{Kind: KindMark, Sequence: r.Sequence, Mark: r.Mark, Created: r.Created.UTC().Format(timeFormat), Position: r.Position})
+		out = append(out, copyRow{Kind: KindMark, Sequence: r.Sequence, Mark: r.Mark, Created: canon.FormatTime(r.Created), Position: r.Position})
 	}
 	return out
 }

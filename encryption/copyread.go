@@ -163,7 +163,7 @@ func (r copyRow) rows() (Rows, error) {
 }
 
 func (r copyRow) markRow() (Rows, error) {
-	created, err := time.Parse(timeFormat, r.Created)
+	created, err := canon.ParseTime(r.Created)
 	if err != nil {
 		return Rows{}, fmt.Errorf("%w: time of a mark", ErrCopy)
 	}

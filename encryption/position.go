@@ -54,10 +54,12 @@ func (v *Vault) mark(ctx context.Context) (StoreState, error) {
 	})
 }
 
+const markSize = 16
+
 // isMark tells 16 bytes in base64url.
 func isMark(s string) bool {
 	mark, err := decode64(s)
-	return err == nil && len(mark) == 16
+	return err == nil && len(mark) == markSize
 }
 
 type position struct {

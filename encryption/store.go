@@ -2,8 +2,11 @@ package encryption
 
 import (
 	"context"
+	"crypto/rand"
 	"slices"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // KeyStore keeps keysets, generations, owners, wrapped person keys, aliases
@@ -151,6 +154,13 @@ type MarkRow struct {
 	Mark     string    // 16 random bytes in base64url
 	Created  time.Time // microseconds, by the clock of whoever wrote it: for people to read
 	Position bool      // a data snapshot or a key copy may name it, so that it is kept for long
+}
+
+// NewMark draws the mark of an Update.
+func NewMark() string {
+	mark := make([]byte, markSize)
+	_, _ = rand.Read(mark) // never fails: it ends the process where there is no randomness
+	return canon.FormatBytes(mark)
 }
 
 // IndexState is the state of a version of a lookup index.

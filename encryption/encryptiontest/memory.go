@@ -8,8 +8,6 @@ package encryptiontest
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"maps"
 	"slices"
@@ -141,11 +139,7 @@ func (m *Memory) Update(_ context.Context, f func(encryption.KeyTx) error) (encr
 	if err := m.begin("Update"); err != nil {
 		return encryption.StoreState{}, err
 	}
-	random := make([]byte, 16)
-	if _, err := rand.Read(random); err != nil {
-		return encryption.StoreState{}, err
-	}
-	mark := base64.RawURLEncoding.EncodeToString(random)
+	mark := encryption.NewMark()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := m.now.clone()

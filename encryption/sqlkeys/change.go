@@ -2,9 +2,7 @@ package sqlkeys
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
-	"encoding/base64"
 	"errors"
 	"fmt"
 
@@ -89,11 +87,7 @@ func update(ctx context.Context, t *keyTx, f func(encryption.KeyTx) error) (stat
 
 // begin takes the lock alone, raises the sequence and writes its mark.
 func (t *keyTx) begin(ctx context.Context) error {
-	random := make([]byte, 16)
-	if _, err := rand.Read(random); err != nil {
-		return err
-	}
-	t.mark = base64.RawURLEncoding.EncodeToString(random)
+	t.mark = encryption.NewMark()
 	if t.dialect.Kind == sqldb.Postgres {
 		if err := t.exec(ctx, `LOCK TABLE crmguard_encryption_store IN EXCLUSIVE MODE`); err != nil {
 			return err
