@@ -232,11 +232,16 @@ func (o *ownerKeys) sealable() error {
 	return nil
 }
 
+// sealAttempts bounds how often keys are prepared that another change overtakes:
+// a creation queues behind the changes that wait already, so several new
+// generations and an epoch in a row each cost one.
+const sealAttempts = 20
+
 // sealKeys returns the owners' keys of the active generation, creating those
 // that do not exist. Owners that seal no more make it fail, after the others
 // got their keys.
 func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, time.Time, error) {
-	for range 5 {
+	for range sealAttempts {
 		found, granted, err := v.lookup(ctx, tenant, owners, true)
 		if err != nil {
 			return nil, 0, granted, err
