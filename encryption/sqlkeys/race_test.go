@@ -3,7 +3,6 @@ package sqlkeys_test
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -90,10 +89,7 @@ func TestCreationsBesideEverythingElse(t *testing.T) {
 
 func (l *life) process(t *testing.T) *encryption.Vault {
 	t.Helper()
-	db, err := sql.Open(l.driver, l.d.DSN(l.driver))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() }) // its server may have been killed
-	store, err := sqlkeys.Open(t.Context(), db)
+	store, err := sqlkeys.Open(t.Context(), open(t, l.d, l.driver))
 	require.NoError(t, err)
 	cfg := config(store)
 	cfg.Wait = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
