@@ -107,6 +107,32 @@ func TestASlowWriterLeavesTheNewerCopy(t *testing.T) {
 	require.Len(t, names(t, dir), 1)
 }
 
+// Creations do not raise the sequence, by which copies are named. A copy still
+// holds every key that was there when it was asked for, also where one that was
+// begun earlier gets its name at the last moment.
+func TestACopyHoldsWhatWasCreatedBeforeIt(t *testing.T) {
+	e := newEnv(t, 4)
+	dir := t.TempDir()
+	e.insert(t, "c1", "p1")
+	finish := e.slowCopy(t, dir)
+	e.insert(t, "c2", "p2")
+	late := false
+	e.vault.FailDisk(func(step string) error {
+		if step == "sync folder" && !late {
+			late = true // the folder was listed: what comes now is not deleted
+			_, err := finish()
+			require.NoError(t, err)
+		}
+		return nil
+	})
+	_, err := e.vault.WriteCopy(t.Context(), dir)
+	require.NoError(t, err)
+	require.True(t, late)
+	path, err := encryption.NewestCopy(dir)
+	require.NoError(t, err)
+	require.NoError(t, openWith(t, e, e.kms, path, e.read(t)))
+}
+
 // A newer copy that stands there when an older one is finished stays, alone.
 func TestANewerCopyStays(t *testing.T) {
 	e := newEnv(t, 4)

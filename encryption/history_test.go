@@ -92,7 +92,7 @@ func TestAStoreThatWentOnAfterBeingPutBackIsNoticed(t *testing.T) {
 		e.insert(t, "c1", "p1")
 		store, vault, contacts := e.restorable(t)
 		kept := e.keep(t)
-		_, err := vault.Erase(t.Context(), tenant, "p1") // what is lost
+		_, err := vault.NewGeneration(t.Context(), tenant) // what is lost
 		require.NoError(t, err)
 		other := e.over(t, kept)
 		for sequenceOf(t, kept) < sequenceOf(t, e.store)+ahead {
