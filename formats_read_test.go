@@ -217,7 +217,7 @@ func (in *installation) openTrail(t *testing.T) {
 	in.trail = must(audit.Open(t.Context(), must(sqltrail.Open(t.Context(), in.db))(t), audit.Config{
 		Name: "crm.example/audit", Tenant: formatTenant, Sign: must(note.NewSigner(skey))(t), Key: vkey, Sink: must(tilesink.Open(in.path("log")))(t),
 		Seal: seal, Prepare: seal.Ensure, Tag: in.vault.Tagger("log"), Fields: map[string][]string{"contact": {"city", "email"}}, Now: in.now,
-		Heads: audit.Heads{Ledger: audit.HeadOf(in.ledger.Head), Keys: audit.HeadOf(in.vault.Position)},
+		Heads: audit.Heads{Ledger: audit.HeadOf(in.ledger.Head), Keys: audit.HeadOf(in.vault.Head)},
 	}))(t)
 }
 

@@ -34,7 +34,7 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 		sealer := vault.PersonSealer("audit")
 		_ = audit.Config{
 			Seal: sealer, Prepare: sealer.Ensure, Tag: vault.Tagger("log"),
-			Heads: audit.Heads{Ledger: audit.HeadOf(desk.LedgerHead), Keys: audit.HeadOf(vault.Position)},
+			Heads: audit.Heads{Ledger: audit.HeadOf(desk.LedgerHead), Keys: audit.HeadOf(vault.Head)},
 		}
 		_, _ = trail.ResealOpenings(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 			resealed, _, err := sealer.Reseal(ctx, tenant, person, sealed, ad)

@@ -30,15 +30,21 @@ type Copy struct {
 	Sequence int64     // of the last change it holds
 	Written  time.Time // when
 	Rows     int       // rows it holds
+
+	marks map[int64]string // its history: mark by sequence
 }
 
-// Position returns the key position of the copy, in the form of
+// Position returns the last key position that the copy covers, in the form of
 // Vault.Position.
-func (c Copy) Position() ([]byte, error) { return marshalPosition(c.Store, c.Epoch, c.Sequence) }
+func (c Copy) Position() ([]byte, error) {
+	return marshalPosition(StoreState{Store: c.Store, Epoch: c.Epoch, Sequence: c.Sequence, Mark: c.marks[c.Sequence]})
+}
 
 // Covers returns nil when a data snapshot of this key position can be read
-// with the copy: the store is the same and the sequence not lower. Otherwise
-// it answers ErrNotCovered.
+// with the copy: it is of the same store, and the mark of the position is in
+// its history. Otherwise it answers ErrNotCovered: the copy is older than the
+// position, or the store was put back and used on after the position was
+// taken, so that a higher sequence says nothing.
 func (c Copy) Covers(position []byte) error {
 	p, err := parsePosition(position)
 	if err != nil {
@@ -47,8 +53,14 @@ func (c Copy) Covers(position []byte) error {
 	if p.Store != c.Store {
 		return fmt.Errorf("%w: it is of another key store", ErrNotCovered)
 	}
-	if c.Sequence < p.Sequence {
+	mark, known := c.marks[p.Sequence]
+	switch {
+	case c.Sequence < p.Sequence:
 		return fmt.Errorf("%w: the copy ends at sequence %d, %d is needed", ErrNotCovered, c.Sequence, p.Sequence)
+	case !known:
+		return fmt.Errorf("%w: its history does not know sequence %d any more", ErrNotCovered, p.Sequence)
+	case mark != p.Mark:
+		return fmt.Errorf("%w: the key store was put back to an older state after the position was taken; bring a copy that was written before", ErrNotCovered)
 	}
 	return nil
 }
@@ -91,6 +103,8 @@ type copyRow struct {
 	Root       uint32   `json:"root,omitzero"`
 	Normaliser string   `json:"normaliser,omitempty"`
 	Bits       int      `json:"bits,omitzero"`
+	Mark       string   `json:"mark,omitempty"`
+	Position   bool     `json:"position,omitzero"`
 }
 
 // copyEnd is the last line; its mac is over the line without it.
@@ -125,6 +139,9 @@ func copyRows(rows Rows) []copyRow {
 	for _, r := range rows.Indexes {
 		out = append(out, copyRow{Kind: KindIndex, Tenant: r.Tenant, Table: r.Table, Index: r.Index, Version: int64(r.Version), Root: r.Root, Normaliser: r.Normaliser, Bits: r.Bits, State: string(r.State)})
 	}
+	for _, r := range rows.Marks {
+		out = append(out, copyRow{Kind: KindMark, Sequence: r.Sequence, Mark: r.Mark, Created: canon.FormatTime(r.Created), Position: r.Position})
+	}
 	return out
 }
 
@@ -138,13 +155,17 @@ func copyRows(rows Rows) []copyRow {
 // is another writer's where that one is newer. The folder is a place of its
 // own, apart from data backups, without versions of old files; one that holds a
 // copy of another key store is refused (ErrCopy) and left as it is, for that
-// may be the only one that store has. Where folders
-// cannot be flushed (Windows, some network mounts) a power cut may still lose
+// may be the only one that store has. The copy holds every key that was
+// committed before the call: it begins with a mark of its own, as Position
+// does. Where folders cannot be flushed (Windows, some network mounts) a power cut may still lose
 // the name.
 func (v *Vault) WriteCopy(ctx context.Context, dir string) (written Copy, err error) {
 	defer func() { v.copies.took(written, err, v.cfg.Now()) }()
 	manifest, err := v.keyset(ctx, "", purposeManifest)
 	if err != nil {
+		return Copy{}, err
+	}
+	if err := v.prune(ctx); err != nil {
 		return Copy{}, err
 	}
 	for range copyAttempts {
@@ -165,6 +186,12 @@ var errOvertaken = errors.New("other writers keep finishing first")
 
 func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *openKeyset) (Copy, error) {
 	if err := v.refuseForeign(dir); err != nil {
+		return Copy{}, err
+	}
+	// Creations do not raise the sequence, by which copies are named and
+	// compared. Behind a mark of its own two copies of one sequence have the same
+	// history, so either may replace the other.
+	if _, err := v.mark(ctx); err != nil {
 		return Copy{}, err
 	}
 	folder, err := v.copyFolder(dir)
@@ -223,7 +250,7 @@ func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *op
 		if err != nil {
 			return err
 		}
-		for _, kind := range []Kind{KindKeyset, KindGeneration, KindOwner, KindKey, KindAlias, KindIndex} {
+		for _, kind := range copyKinds() {
 			if err := eachPage(ctx, tx, Page{Kind: kind, Limit: pageSize}, w.rows); err != nil {
 				return err
 			}
@@ -240,6 +267,11 @@ func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *op
 		return "", fmt.Errorf("%w: write: %w", ErrCopy, err)
 	}
 	return name, nil
+}
+
+// copyKinds are the kinds of rows in their order in a copy.
+func copyKinds() []Kind {
+	return []Kind{KindKeyset, KindGeneration, KindOwner, KindKey, KindAlias, KindIndex, KindMark}
 }
 
 type copyWriter struct {

@@ -14,21 +14,34 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 )
 
-// heldStore lets a Snapshot be read and then holds who reads it.
+// heldStore lets a Snapshot with keys be read and then holds who reads it.
 type heldStore struct {
 	encryption.KeyStore
 	once sync.Once
-	read chan struct{} // closed when the first Snapshot was read
+	read chan struct{} // closed when the first such Snapshot was read
 	free chan struct{} // closed to let its reader go on
 }
 
 func (s *heldStore) Snapshot(ctx context.Context, f func(encryption.KeyTx) error) error {
-	err := s.KeyStore.Snapshot(ctx, f)
-	s.once.Do(func() {
-		close(s.read)
-		<-s.free
-	})
+	keys := false
+	err := s.KeyStore.Snapshot(ctx, func(tx encryption.KeyTx) error { return f(pageSpy{tx, &keys}) })
+	if keys {
+		s.once.Do(func() {
+			close(s.read)
+			<-s.free
+		})
+	}
 	return err
+}
+
+type pageSpy struct {
+	encryption.KeyTx
+	keys *bool
+}
+
+func (s pageSpy) Page(ctx context.Context, page encryption.Page) (encryption.Rows, error) {
+	*s.keys = *s.keys || page.Kind == encryption.KindKey
+	return s.KeyTx.Page(ctx, page)
 }
 
 // slowCopy starts a WriteCopy of another process, which is held after it has
@@ -92,6 +105,32 @@ func TestASlowWriterLeavesTheNewerCopy(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, good.Covers(position))
 	require.Len(t, names(t, dir), 1)
+}
+
+// Creations do not raise the sequence, by which copies are named. A copy still
+// holds every key that was there when it was asked for, also where one that was
+// begun earlier gets its name at the last moment.
+func TestACopyHoldsWhatWasCreatedBeforeIt(t *testing.T) {
+	e := newEnv(t, 4)
+	dir := t.TempDir()
+	e.insert(t, "c1", "p1")
+	finish := e.slowCopy(t, dir)
+	e.insert(t, "c2", "p2")
+	late := false
+	e.vault.FailDisk(func(step string) error {
+		if step == "sync folder" && !late {
+			late = true // the folder was listed: what comes now is not deleted
+			_, err := finish()
+			require.NoError(t, err)
+		}
+		return nil
+	})
+	_, err := e.vault.WriteCopy(t.Context(), dir)
+	require.NoError(t, err)
+	require.True(t, late)
+	path, err := encryption.NewestCopy(dir)
+	require.NoError(t, err)
+	require.NoError(t, openWith(t, e, e.kms, path, e.read(t)))
 }
 
 // A newer copy that stands there when an older one is finished stays, alone.

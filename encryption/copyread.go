@@ -103,8 +103,7 @@ func (s *copyScanner) next() ([]byte, error) {
 // order returns bytes that sort as the lines must: kind by kind, then by
 // primary key.
 func (r copyRow) order() ([]byte, error) {
-	kinds := []Kind{KindKeyset, KindGeneration, KindOwner, KindKey, KindAlias, KindIndex}
-	kind := slices.Index(kinds, r.Kind)
+	kind := slices.Index(copyKinds(), r.Kind)
 	if kind < 0 {
 		return nil, fmt.Errorf("%w: a row of an unknown kind", ErrCopy)
 	}
@@ -113,7 +112,7 @@ func (r copyRow) order() ([]byte, error) {
 	for _, part := range []string{r.Purpose, r.keyOwner(), r.Alias, r.Table, r.Index} {
 		out = append(append(out, part...), 0)
 	}
-	return fmt.Appendf(out, "%010d.%010d", r.Generation, r.keyVersion()), nil
+	return fmt.Appendf(out, "%010d.%020d", r.Generation, r.keyVersion()), nil
 }
 
 func (r copyRow) keyOwner() string {
@@ -124,10 +123,14 @@ func (r copyRow) keyOwner() string {
 }
 
 func (r copyRow) keyVersion() int64 {
-	if r.Kind == KindIndex {
+	switch r.Kind {
+	case KindIndex:
 		return r.Version
+	case KindMark:
+		return r.Sequence
+	default:
+		return 0
 	}
-	return 0
 }
 
 // rows turns a line into a row.
@@ -153,8 +156,21 @@ func (r copyRow) rows() (Rows, error) {
 		return Rows{Aliases: []AliasRow{{Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner}}}, nil
 	case KindIndex:
 		return Rows{Indexes: []IndexRow{{Tenant: r.Tenant, Table: r.Table, Index: r.Index, Version: uint32(r.Version), Root: r.Root, Normaliser: r.Normaliser, Bits: r.Bits, State: IndexState(r.State)}}}, nil
+	case KindMark:
+		return r.markRow()
 	}
 	return Rows{}, fmt.Errorf("%w: a row of an unknown kind", ErrCopy)
+}
+
+func (r copyRow) markRow() (Rows, error) {
+	created, err := canon.ParseTime(r.Created)
+	if err != nil {
+		return Rows{}, fmt.Errorf("%w: time of a mark", ErrCopy)
+	}
+	if !isMark(r.Mark) || r.Sequence < 1 {
+		return Rows{}, fmt.Errorf("%w: a mark", ErrCopy)
+	}
+	return Rows{Marks: []MarkRow{{Sequence: r.Sequence, Mark: r.Mark, Created: created, Position: r.Position}}}, nil
 }
 
 // copyVerifier opens what a copy holds while its lines go by.
@@ -162,6 +178,7 @@ type copyVerifier struct {
 	vault   *Vault
 	keysets map[[2]string]*openKeyset
 	owners  map[ownerID]OwnerState
+	marks   map[int64]string
 }
 
 func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
@@ -175,6 +192,9 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 			return err
 		}
 		c.keysets[[2]string{row.Tenant, row.Purpose}] = open
+	}
+	for _, row := range rows.Marks {
+		c.marks[row.Sequence] = row.Mark
 	}
 	for _, row := range rows.Owners {
 		c.owners[ownerID{row.Tenant, row.Owner}] = row.State
@@ -242,13 +262,16 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 		return out, fmt.Errorf("%w: %w", ErrCopy, err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	c := &copyVerifier{vault: v, keysets: map[[2]string]*openKeyset{}, owners: map[ownerID]OwnerState{}}
+	c := &copyVerifier{vault: v, keysets: map[[2]string]*openKeyset{}, owners: map[ownerID]OwnerState{}, marks: map[int64]string{}}
 	header, end, err := scanCopy(file, func(row copyRow) error { return c.visit(ctx, row) })
 	if err != nil {
 		return out, err
 	}
 	if base := filepath.Base(path); isCopyFile(base) && base != copyName(header.Sequence) {
 		return out, fmt.Errorf("%w: it is not the copy that its name says", ErrCopy)
+	}
+	if c.marks[header.Sequence] == "" {
+		return out, fmt.Errorf("%w: its history does not end with its own sequence", ErrCopy)
 	}
 	manifest := c.keysets[[2]string{"", purposeManifest}]
 	if manifest == nil {
@@ -267,7 +290,7 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 		return out, fmt.Errorf("%w: time", ErrCopy)
 	}
 	return verifiedCopy{
-		Copy:   Copy{Path: path, Store: header.Store, Epoch: header.Epoch, Sequence: header.Sequence, Written: written, Rows: end.Count},
+		Copy:   Copy{Path: path, Store: header.Store, Epoch: header.Epoch, Sequence: header.Sequence, Written: written, Rows: end.Count, marks: c.marks},
 		header: header, digest: end.SHA256,
 	}, nil
 }

@@ -45,6 +45,14 @@
 //     store is refused.
 //   - Reseal never overwrites a concurrent change, and DestroyGeneration
 //     refuses while a declared holder needs the keys.
+//   - Keys of new persons are made by any number of processes at once, and none
+//     waits for another one's; two that need the same person's key agree on one.
+//   - A key copy that covers a position (Vault.Position) holds every key that was
+//     committed before the position was taken. A position of a key store that was
+//     put back to an older state and used on is not covered, whatever its number.
+//   - A key store that is put back while a vault is open is noticed within the
+//     lease, and before the vault changes anything in it (ErrRewound): when a
+//     change is gone that the vault has seen, or the last key that it created.
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,
 //     opening and tagging use no connection: they are safe in a transaction.
 //
@@ -62,6 +70,11 @@
 //   - A key copy with its KEK opens who was erased since, until the epoch is
 //     closed. A census counts the declared columns and the holders it was
 //     told of, nothing else. Disks, swap and replicas are out of reach.
+//   - A key store that loses the newest keys is not noticed by a process that did
+//     not create them: a failover to a standby that lags may cost what was sealed
+//     in between, and a vault that was closed meanwhile has nothing to compare.
+//   - The history keeps the newest 20,000 positions (two years of one an hour);
+//     a copy does not cover an older one any more.
 //   - The bound of AES-GCM, 2^32 seals a key, is counted by process only
 //     (Status has a notice at 2^30 and an alarm at 2^31).
 //   - The library uses algorithms that FIPS 140 approves; it is not validated.
@@ -89,7 +102,7 @@
 //	ErrKEK         until fix  hand in the KEK that the error names
 //	ErrKeyset      until fix  a keyset was planted or comes from elsewhere
 //	ErrStore       temporary  the database of the keys: retry
-//	ErrRewound     until fix  an older key store was put in place: stop, restore
+//	ErrRewound     until fix  an older key store was put in place: stop, look what it lacks (RestoreCopy), then Open afresh
 //	ErrEmpty       until fix  a lost key file: RestoreCopy; or first start: Create
 //	ErrNotEmpty    until fix  Create or RestoreCopy wants an empty store
 //	ErrTenant      until fix  empty or unknown: AddTenant
@@ -101,7 +114,7 @@
 //	ErrGeneration  until fix  the generation is active, or unknown
 //	ErrEpoch       until fix  finish the half closed epoch, or name a new KEK
 //	ErrCopy        until fix  the key copy is damaged: write a new one
-//	ErrNotCovered  temporary  write a key copy, or bring a newer one
+//	ErrNotCovered  temporary  write a key copy, or bring a newer one; of another history: one written before the store was put back
 //	ErrStream      for ever   as ErrOpen, for a stream
 //	ErrTag         for ever   the tag is not of this data
 //	ErrTooLarge    until fix  seal it as a stream

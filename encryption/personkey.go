@@ -32,7 +32,7 @@ type ownerKeys struct {
 }
 
 // maxOwners bounds the owners of one query.
-const maxOwners = 1000
+const maxOwners = 4096
 
 // lookup returns what is known about the owners, from memory where the lease
 // allows it, otherwise with one query for all that are missing. Unknown
@@ -67,13 +67,19 @@ func (v *Vault) lookup(ctx context.Context, tenant string, owners []string, earl
 
 // fetch reads owners afresh, in one query, and caches them.
 func (v *Vault) fetch(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, error) {
+	found, _, err := v.fetchRows(ctx, tenant, owners)
+	return found, err
+}
+
+// fetchRows is fetch with the rows as the store has them.
+func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, Rows, error) {
 	v.mu.RLock()
 	flush := v.flush
 	v.mu.RUnlock()
 	loaded := v.cfg.Now()
 	rows, err := v.cfg.Keys.Owners(ctx, tenant, owners)
 	if err != nil {
-		return nil, storeError(err)
+		return nil, rows, storeError(err)
 	}
 	v.cfg.Observe(ctx, "encryption.keys.fetched", float64(len(rows.Keys)))
 	out := make(map[string]*ownerKeys, len(rows.Owners))
@@ -91,18 +97,18 @@ func (v *Vault) fetch(ctx context.Context, tenant string, owners []string) (map[
 			continue // no key opens under a tombstone, whoever put it there
 		}
 		if o.keys[row.Generation], err = v.unwrap(ctx, row); err != nil {
-			return nil, err
+			return nil, rows, err
 		}
 	}
 	k, err := v.tenant(ctx, tenant)
 	if err != nil {
-		return nil, err
+		return nil, rows, err
 	}
 	for _, o := range out {
 		o.active = k.active
 	}
 	v.remember(tenant, out)
-	return out, nil
+	return out, rows, nil
 }
 
 // remember puts owners into the cache unless something newer is there.
@@ -226,11 +232,16 @@ func (o *ownerKeys) sealable() error {
 	return nil
 }
 
+// sealAttempts bounds how often keys are prepared that another change overtakes:
+// a creation queues behind the changes that wait already, so several new
+// generations and an epoch in a row each cost one.
+const sealAttempts = 20
+
 // sealKeys returns the owners' keys of the active generation, creating those
 // that do not exist. Owners that seal no more make it fail, after the others
 // got their keys.
 func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, time.Time, error) {
-	for range 5 {
+	for range sealAttempts {
 		found, granted, err := v.lookup(ctx, tenant, owners, true)
 		if err != nil {
 			return nil, 0, granted, err
@@ -269,13 +280,17 @@ func lacking(found map[string]*ownerKeys, owners []string, generation uint32) (m
 	return missing, refused
 }
 
-// createKeys creates the keys of the active generation for the owners, then
-// reads back what the store really holds: the one key of an owner and
-// generation is the one that was committed first, whoever made it.
+// maxCreated bounds the persons of one creation, which no change of another
+// kind can overtake.
+const maxCreated = maxOwners
+
+// createKeys creates the keys of the active generation for owners who have
+// none, then reads back what the store really holds: the one key of an owner
+// and generation is the one that was committed first, whoever made it. Any
+// number of goroutines and processes may do so at once, for the same owners,
+// too.
 func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string) error {
-	v.create.Lock()
-	defer v.create.Unlock()
-	for chunk := range slices.Chunk(owners, pageSize) {
+	for chunk := range slices.Chunk(owners, maxCreated) {
 		if err := v.createSome(ctx, tenant, chunk); err != nil {
 			return err
 		}
@@ -288,13 +303,6 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string) 
 	if err != nil {
 		return err
 	}
-	found, err := v.fetch(ctx, tenant, owners)
-	if err != nil {
-		return err
-	}
-	if owners, _ = lacking(found, owners, k.active); len(owners) == 0 {
-		return nil // another goroutine was here first
-	}
 	wrap, err := v.keysetOf(ctx, k, purposeWrap)
 	if err != nil {
 		return err
@@ -303,7 +311,14 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string) 
 	if err != nil {
 		return err
 	}
-	_, err = v.update(ctx, func(tx KeyTx) error { return putKeys(ctx, tx, tenant, k.active, wrap.row.Version, fresh) })
+	var barrier int64
+	err = storeError(v.cfg.Keys.Create(ctx, func(tx KeyTx) (err error) {
+		if err := v.recognise(ctx, tx); err != nil {
+			return err
+		}
+		barrier, err = putKeys(ctx, tx, tenant, k.active, wrap.row.Version, fresh)
+		return err
+	}))
 	if errors.Is(err, errStale) {
 		v.drop()
 		if _, err := v.loadTenant(ctx, tenant); err != nil {
@@ -314,8 +329,29 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string) 
 		return err
 	}
 	v.cfg.Observe(ctx, "encryption.keys.created", float64(len(owners)), slog.Int("owners", len(owners)))
-	_, err = v.fetch(ctx, tenant, owners)
-	return err
+	return v.readBack(ctx, tenant, owners, k.active, barrier)
+}
+
+// readBack caches what stands in the store now that the creation is committed.
+func (v *Vault) readBack(ctx context.Context, tenant string, owners []string, generation uint32, barrier int64) error {
+	var last KeyRow
+	for chunk := range slices.Chunk(owners, maxOwners) {
+		_, rows, err := v.fetchRows(ctx, tenant, chunk)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows.Keys {
+			if row.Generation == generation {
+				last = row
+			}
+		}
+	}
+	if last.Wrapped != nil {
+		v.mu.Lock()
+		v.made = &madeKey{row: last, barrier: barrier}
+		v.mu.Unlock()
+	}
+	return nil
 }
 
 func freshKeys(wrap *openKeyset, tenant string, owners []string, generation uint32) ([]KeyRow, error) {
@@ -331,20 +367,21 @@ func freshKeys(wrap *openKeyset, tenant string, owners []string, generation uint
 }
 
 // putKeys inserts keys where none is, under owners that are live, while the
-// generation is active and the wrap key current.
-func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, version int64, fresh []KeyRow) error {
+// generation is active and the wrap key current: all of it stays so until the
+// transaction has ended. It returns the barrier as it is then.
+func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, version int64, fresh []KeyRow) (barrier int64, err error) {
 	state, err := tx.State(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	now, err := tx.Tenant(ctx, tenant)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	current := slices.ContainsFunc(now.Keysets, func(k KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == version })
 	active := slices.ContainsFunc(now.Generations, func(g GenerationRow) bool { return g.Generation == generation && g.State == Active })
 	if !current || !active {
-		return errStale
+		return 0, errStale
 	}
 	owners := make([]string, len(fresh))
 	for i, row := range fresh {
@@ -352,27 +389,33 @@ func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, ve
 	}
 	have, err := tx.Owners(ctx, tenant, owners)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	known, closed := map[string]bool{}, map[string]bool{}
+	for _, o := range have.Owners {
+		known[o.Owner] = true
+		closed[o.Owner] = o.State != Live // erased meanwhile: the caller finds the tombstone when it reads back
+	}
+	for _, a := range have.Aliases {
+		closed[a.Alias] = true
+	}
+	for _, key := range have.Keys {
+		closed[key.Owner] = closed[key.Owner] || key.Generation == generation
 	}
 	var put Rows
 	for _, row := range fresh {
-		i := slices.IndexFunc(have.Owners, func(o OwnerRow) bool { return o.Owner == row.Owner })
-		switch {
-		case i < 0:
+		if closed[row.Owner] {
+			continue
+		}
+		if !known[row.Owner] {
 			put.Owners = append(put.Owners, OwnerRow{Tenant: tenant, Owner: row.Owner, State: Live, Sequence: state.Sequence})
-		case have.Owners[i].State != Live:
-			continue // erased meanwhile: the caller finds the tombstone when it reads back
-		case slices.ContainsFunc(have.Aliases, func(a AliasRow) bool { return a.Alias == row.Owner }):
-			continue
-		case slices.ContainsFunc(have.Keys, func(k KeyRow) bool { return k.Owner == row.Owner && k.Generation == generation }):
-			continue
 		}
 		put.Keys = append(put.Keys, row)
 	}
 	if len(put.Keys) == 0 {
-		return nil
+		return state.Barrier, nil
 	}
-	return tx.Write(ctx, Change{Put: put})
+	return state.Barrier, tx.Write(ctx, Change{Put: put})
 }
 
 // Ensure fetches or creates the keys of many persons in few transactions:

@@ -17,7 +17,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 )
 
-// intruder acts once, just before an update of this process: what it does is
+// intruder acts once, just before a change of this process: what it does is
 // committed between the preparation of a change and the change.
 type intruder struct {
 	encryption.KeyStore
@@ -30,6 +30,14 @@ func (i *intruder) Update(ctx context.Context, f func(encryption.KeyTx) error) (
 		act()
 	}
 	return i.KeyStore.Update(ctx, f)
+}
+
+func (i *intruder) Create(ctx context.Context, f func(encryption.KeyTx) error) error {
+	if act := i.act; act != nil {
+		i.act = nil
+		act()
+	}
+	return i.KeyStore.Create(ctx, f)
 }
 
 func (e *env) intruded(t *testing.T) (*intruder, *encryption.SealedTable) {

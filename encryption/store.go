@@ -2,16 +2,23 @@ package encryption
 
 import (
 	"context"
+	"crypto/rand"
+	"slices"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // KeyStore keeps keysets, generations, owners, wrapped person keys, aliases
 // and index versions. It never sees a key in the clear. The sub-package
 // sqlkeys is one; encryptiontest.Run judges others.
 //
-// Every change happens inside Update, whose first act is to raise the
-// sequence of the store, so that changes are serial and their commit order is
-// the order of their sequences.
+// There are two ways to change it. Create makes keys of new owners, many at a
+// time. Update does everything else, alone: while it runs there is neither
+// another Update nor a Create, so each Create lies wholly before or wholly
+// after each Update. Every Update raises the sequence and writes a random mark
+// beside it into the history of the store; whoever sees that mark sees every
+// key that was created before it.
 type KeyStore interface {
 	// State reads the state row: one indexed read, called once a lease.
 	State(ctx context.Context) (StoreState, error)
@@ -22,8 +29,16 @@ type KeyStore interface {
 	// generation and the aliases (of which the owner is the merged part).
 	// Unknown owners are left out.
 	Owners(ctx context.Context, tenant string, owners []string) (Rows, error)
-	// Update runs f in one transaction after raising the sequence. Nothing is
-	// changed, the sequence included, when f fails or writes nothing.
+	// Create runs f in one transaction that runs beside others of its kind and
+	// beside no Update. Its Write takes owners that are live, and keys, and
+	// leaves what is there already under their primary key as it is, also what
+	// another Create has put there meanwhile: whoever wants to know which key it
+	// became reads it after Create has returned. Neither sequence nor mark
+	// change, and no Update waits for ever because Creates keep coming.
+	Create(ctx context.Context, f func(KeyTx) error) error
+	// Update runs f in one transaction, alone, after raising the sequence and
+	// drawing its mark. Nothing is changed, the sequence included, when f fails
+	// or writes nothing.
 	Update(ctx context.Context, f func(KeyTx) error) (StoreState, error)
 	// Snapshot runs f over one unchanging view; Write is refused there.
 	Snapshot(ctx context.Context, f func(KeyTx) error) error
@@ -32,7 +47,7 @@ type KeyStore interface {
 // KeyTx is the inside of a transaction of a KeyStore.
 type KeyTx interface {
 	// State returns the state row as this transaction sees it, in Update with
-	// the sequence that its changes will have.
+	// the sequence and the mark that its changes will have.
 	State(ctx context.Context) (StoreState, error)
 	// Tenant is KeyStore.Tenant inside the transaction.
 	Tenant(ctx context.Context, tenant string) (Rows, error)
@@ -42,7 +57,8 @@ type KeyTx interface {
 	Merged(ctx context.Context, tenant, owner string) ([]AliasRow, error)
 	// Page returns rows of one kind in the order of their primary key, by bytes.
 	Page(ctx context.Context, page Page) (Rows, error)
-	// Write removes and puts rows; a put replaces the row of the same primary key.
+	// Write removes and puts rows; a put replaces the row of the same primary
+	// key. In Create it is narrower (KeyStore.Create).
 	Write(ctx context.Context, change Change) error
 }
 
@@ -57,7 +73,8 @@ type Scrubber interface {
 type StoreState struct {
 	Store    string // random id of the store, "" while it is empty
 	Epoch    int64  // raised when the closing of an epoch begins
-	Sequence int64  // of the last change
+	Sequence int64  // of the last Update
+	Mark     string // that the last Update drew, 16 random bytes in base64url: tells its sequence from the same number of another history
 	Barrier  int64  // sequence of the last change that took something away: caches are dropped when it moves
 	KEK      string // name of the KEK for new keysets
 	// Retiring names the KEKs that go once the epoch is closed; it is empty
@@ -111,7 +128,7 @@ type OwnerRow struct {
 	Tenant   string     // its tenant
 	Owner    string     // a person, r:<uuid> or t:
 	State    OwnerState // see OwnerState
-	Sequence int64      // of the change that gave it this state
+	Sequence int64      // of the Update that gave it this state; of a created owner that of the Update before
 }
 
 // KeyRow is one wrapped person key. Primary key: tenant, owner, generation.
@@ -127,6 +144,23 @@ type AliasRow struct {
 	Tenant string // its tenant
 	Alias  string // who was merged
 	Owner  string // into whom
+}
+
+// MarkRow is an Update in the history of the store. Primary key: sequence. The
+// store writes it at the beginning of each Update; Vault.Position puts it again
+// with Position set.
+type MarkRow struct {
+	Sequence int64     // of the Update
+	Mark     string    // 16 random bytes in base64url
+	Created  time.Time // microseconds, by the clock of whoever wrote it: for people to read
+	Position bool      // a data snapshot or a key copy may name it, so that it is kept for long
+}
+
+// NewMark draws the mark of an Update.
+func NewMark() string {
+	mark := make([]byte, markSize)
+	_, _ = rand.Read(mark) // never fails: it ends the process where there is no randomness
+	return canon.FormatBytes(mark)
 }
 
 // IndexState is the state of a version of a lookup index.
@@ -160,9 +194,10 @@ type Rows struct {
 	Keys        []KeyRow        // wrapped person keys
 	Aliases     []AliasRow      // merged persons
 	Indexes     []IndexRow      // index versions
+	Marks       []MarkRow       // history of the store
 }
 
-// Kind names one of the six kinds of rows.
+// Kind names one of the seven kinds of rows.
 type Kind string
 
 // The kinds of rows, in the order in which a key copy lists them.
@@ -173,12 +208,13 @@ const (
 	KindKey        Kind = "key"
 	KindAlias      Kind = "alias"
 	KindIndex      Kind = "index"
+	KindMark       Kind = "mark"
 )
 
 // Page asks for rows of one kind in the order of their primary key.
 type Page struct {
 	Kind       Kind   // which rows
-	Tenant     string // "" is every tenant
+	Tenant     string // "" is every tenant; marks have none
 	Generation uint32 // of keys only; 0 is every generation
 	After      []any  // primary key of the last row seen, empty at first
 	Limit      int    // how many at most
@@ -186,10 +222,23 @@ type Page struct {
 
 // Change is what one transaction does to a key store. Removals come first.
 type Change struct {
-	Put     Rows        // replaced or inserted by primary key
-	Remove  Rows        // deleted by primary key; other members are ignored
-	Narrows bool        // moves the barrier: other processes drop their caches
-	Store   *StoreState // replaces the state row; a Sequence of 0 keeps the raised one, Barrier is ignored
+	Put     Rows // replaced or inserted by primary key
+	Remove  Rows // deleted by primary key; other members are ignored
+	Narrows bool // moves the barrier: other processes drop their caches
+	// Store replaces the state row. A Sequence of 0 keeps the raised one and its
+	// mark; another one, of a restored store, takes its mark from the history,
+	// and what this Update had written there goes. Barrier and Mark are ignored.
+	Store *StoreState
+}
+
+// Creates reports whether the change is one that KeyStore.Create takes: owners
+// that are live, and keys.
+func (c Change) Creates() bool {
+	put, gone := c.Put, c.Remove
+	others := len(put.Keysets) + len(put.Generations) + len(put.Aliases) + len(put.Indexes) + len(put.Marks) +
+		len(gone.Keysets) + len(gone.Generations) + len(gone.Owners) + len(gone.Keys) + len(gone.Aliases) + len(gone.Indexes) + len(gone.Marks)
+	dead := slices.ContainsFunc(put.Owners, func(o OwnerRow) bool { return o.State != Live })
+	return others == 0 && !dead && !c.Narrows && c.Store == nil
 }
 
 // After returns the primary key of the last row of kind k, for Page.After.
@@ -219,6 +268,10 @@ func (r Rows) After(k Kind) []any {
 		if n := len(r.Indexes); n > 0 {
 			last := r.Indexes[n-1]
 			return []any{last.Tenant, last.Table, last.Index, int64(last.Version)}
+		}
+	case KindMark:
+		if n := len(r.Marks); n > 0 {
+			return []any{r.Marks[n-1].Sequence}
 		}
 	}
 	return nil

@@ -229,7 +229,7 @@ func storeError(err error) error {
 	}
 	for _, ours := range []error{
 		ErrErased, ErrDestroyed, ErrNoKey, ErrOpen, ErrKEK, ErrKeyset, ErrStore, ErrEmpty, ErrNotEmpty, ErrTenant, ErrID,
-		ErrMerged, ErrInUse, ErrGeneration, ErrEpoch, ErrCopy, ErrNotCovered, errStale,
+		ErrMerged, ErrInUse, ErrGeneration, ErrEpoch, ErrCopy, ErrNotCovered, ErrRewound, errStale,
 	} {
 		if errors.Is(err, ours) {
 			return err

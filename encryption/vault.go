@@ -2,6 +2,7 @@ package encryption
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
 )
 
@@ -22,8 +22,7 @@ type Vault struct {
 	over   func(durable.Disk) durable.Disk // tests put disks there that fail
 	copies copyRecord
 
-	check  sync.Mutex // one freshness check at a time
-	create sync.Mutex // one creation of keys at a time: the second caller finds them
+	check sync.Mutex // one freshness check at a time
 
 	mu      sync.RWMutex
 	state   StoreState
@@ -33,6 +32,7 @@ type Vault struct {
 	seen    []sighting
 	tenants map[string]*tenantKeys
 	owners  map[ownerID]*ownerKeys
+	made    *madeKey // the last one that this process created
 }
 
 type ownerID struct{ tenant, owner string }
@@ -143,16 +143,16 @@ func (v *Vault) fresh(ctx context.Context, early bool) (time.Time, error) {
 	before := v.state
 	v.mu.RUnlock()
 	start := v.cfg.Now()
-	state, err := v.cfg.Keys.State(ctx)
+	state, err := v.compare(ctx, before)
+	if errors.Is(err, ErrRewound) {
+		v.drop()
+		return time.Time{}, err
+	}
 	if err != nil {
 		if early && start.Sub(checked) < v.cfg.Lease {
 			return checked, nil
 		}
 		return time.Time{}, storeError(err)
-	}
-	if state.Store != before.Store || state.Sequence < before.Sequence {
-		v.drop()
-		return time.Time{}, ErrRewound
 	}
 	v.observed(state, start)
 	return start, nil
@@ -245,48 +245,18 @@ func (v *Vault) leasedLocked(flush uint64, loaded, now time.Time) bool {
 }
 
 // update runs f in a transaction of the key store and takes note of the
-// state that it leaves.
+// state that it leaves. A store that was put back is not changed.
 func (v *Vault) update(ctx context.Context, f func(KeyTx) error) (StoreState, error) {
 	start := v.cfg.Now()
-	state, err := v.cfg.Keys.Update(ctx, f)
+	state, err := v.cfg.Keys.Update(ctx, func(tx KeyTx) error {
+		if err := v.recognise(ctx, tx); err != nil {
+			return err
+		}
+		return f(tx)
+	})
 	if err != nil {
 		return StoreState{}, storeError(err)
 	}
 	v.observed(state, start)
 	return state, nil
-}
-
-// Position returns the key position as canonical JSON {"epoch","sequence",
-// "store"}: what a data snapshot names, and what a key copy must cover.
-func (v *Vault) Position(ctx context.Context) ([]byte, error) {
-	state, err := v.cfg.Keys.State(ctx)
-	if err != nil {
-		return nil, storeError(err)
-	}
-	return marshalPosition(state.Store, state.Epoch, state.Sequence)
-}
-
-type position struct {
-	Epoch    int64  `json:"epoch"`
-	Sequence int64  `json:"sequence"`
-	Store    string `json:"store"`
-}
-
-func marshalPosition(store string, epoch, sequence int64) ([]byte, error) {
-	data, err := canon.Marshal(position{Epoch: epoch, Sequence: sequence, Store: store})
-	if err != nil {
-		return nil, fmt.Errorf("encryption: position: %w", err)
-	}
-	return data, nil
-}
-
-func parsePosition(data []byte) (position, error) {
-	var p position
-	if err := canon.Unmarshal(data, &p); err != nil {
-		return p, fmt.Errorf("%w: the position is not readable: %w", ErrNotCovered, err)
-	}
-	if p.Store == "" || p.Sequence < 1 {
-		return p, fmt.Errorf("%w: the position names no key store", ErrNotCovered)
-	}
-	return p, nil
 }

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/crmguard/crmguard/encryption"
 )
@@ -35,6 +36,7 @@ type content struct {
 	keys        map[keyID]encryption.KeyRow
 	aliases     map[[2]string]encryption.AliasRow
 	indexes     map[indexID]encryption.IndexRow
+	marks       map[int64]encryption.MarkRow
 }
 
 type genID struct {
@@ -56,18 +58,18 @@ type indexID struct {
 func Keys() *Memory {
 	return &Memory{asks: map[string]int{}, now: content{
 		keysets: map[[2]string]encryption.KeysetRow{}, generations: map[genID]encryption.GenerationRow{}, owners: map[[2]string]encryption.OwnerRow{},
-		keys: map[keyID]encryption.KeyRow{}, aliases: map[[2]string]encryption.AliasRow{}, indexes: map[indexID]encryption.IndexRow{},
+		keys: map[keyID]encryption.KeyRow{}, aliases: map[[2]string]encryption.AliasRow{}, indexes: map[indexID]encryption.IndexRow{}, marks: map[int64]encryption.MarkRow{},
 	}}
 }
 
 func (c content) clone() content {
 	return content{
-		c.state, maps.Clone(c.keysets), maps.Clone(c.generations), maps.Clone(c.owners), maps.Clone(c.keys), maps.Clone(c.aliases), maps.Clone(c.indexes),
+		c.state, maps.Clone(c.keysets), maps.Clone(c.generations), maps.Clone(c.owners), maps.Clone(c.keys), maps.Clone(c.aliases), maps.Clone(c.indexes), maps.Clone(c.marks),
 	}
 }
 
 // Asked returns how often an operation was called: "State", "Tenant",
-// "Owners", "Update", "Snapshot".
+// "Owners", "Create", "Update", "Snapshot".
 func (m *Memory) Asked(operation string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -116,15 +118,34 @@ func (m *Memory) Owners(ctx context.Context, tenant string, owners []string) (en
 	return (&memoryTx{now: &c}).Owners(ctx, tenant, owners)
 }
 
+// Create runs f over a copy that replaces the content when f succeeds. Here
+// one runs after the other.
+func (m *Memory) Create(_ context.Context, f func(encryption.KeyTx) error) error {
+	if err := m.begin("Create"); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := m.now.clone()
+	if err := f(&memoryTx{now: &next, create: true}); err != nil {
+		return err
+	}
+	m.now = next
+	return nil
+}
+
 // Update runs f over a copy that replaces the content when f succeeds.
 func (m *Memory) Update(_ context.Context, f func(encryption.KeyTx) error) (encryption.StoreState, error) {
 	if err := m.begin("Update"); err != nil {
 		return encryption.StoreState{}, err
 	}
+	mark := encryption.NewMark()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := m.now.clone()
 	next.state.Sequence++
+	next.state.Mark = mark
+	next.marks[next.state.Sequence] = encryption.MarkRow{Sequence: next.state.Sequence, Mark: mark, Created: time.Now().UTC().Truncate(time.Microsecond)}
 	tx := &memoryTx{now: &next, write: true}
 	if err := f(tx); err != nil {
 		return encryption.StoreState{}, err
@@ -145,8 +166,8 @@ func (m *Memory) Snapshot(_ context.Context, f func(encryption.KeyTx) error) err
 }
 
 type memoryTx struct {
-	now          *content
-	write, wrote bool
+	now                  *content
+	create, write, wrote bool
 }
 
 func (t *memoryTx) State(context.Context) (encryption.StoreState, error) { return t.now.state, nil }
@@ -202,7 +223,10 @@ func (t *memoryTx) Merged(_ context.Context, tenant, owner string) ([]encryption
 }
 
 func (t *memoryTx) Write(_ context.Context, change encryption.Change) error {
-	if !t.write {
+	switch {
+	case t.create:
+		return t.now.create(change)
+	case !t.write:
 		return errors.New("encryptiontest: a snapshot is not written")
 	}
 	t.wrote = true

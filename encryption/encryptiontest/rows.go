@@ -3,6 +3,7 @@ package encryptiontest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -28,17 +29,42 @@ func (c *content) apply(change encryption.Change) {
 	for _, r := range change.Remove.Indexes {
 		delete(c.indexes, indexID{r.Tenant, r.Table, r.Index, r.Version})
 	}
+	for _, r := range change.Remove.Marks {
+		delete(c.marks, r.Sequence)
+	}
 	c.put(change.Put)
 	if s := change.Store; s != nil {
-		sequence := c.state.Sequence
+		next := encryption.StoreState{Store: s.Store, Epoch: s.Epoch, Sequence: c.state.Sequence, Mark: c.state.Mark, Barrier: c.state.Barrier, KEK: s.KEK, Retiring: s.Retiring}
 		if s.Sequence != 0 {
-			sequence = s.Sequence
+			if c.marks[c.state.Sequence].Mark == c.state.Mark {
+				delete(c.marks, c.state.Sequence)
+			}
+			next.Sequence, next.Mark = s.Sequence, c.marks[s.Sequence].Mark
 		}
-		c.state = encryption.StoreState{Store: s.Store, Epoch: s.Epoch, Sequence: sequence, Barrier: c.state.Barrier, KEK: s.KEK, Retiring: s.Retiring}
+		c.state = next
 	}
 	if change.Narrows {
 		c.state.Barrier = c.state.Sequence
 	}
+}
+
+// create takes owners that are live, and keys, where none is.
+func (c *content) create(change encryption.Change) error {
+	rows := change.Put
+	if !change.Creates() {
+		return errors.New("encryptiontest: Create takes live owners and keys only")
+	}
+	for _, r := range rows.Owners {
+		if _, ok := c.owners[[2]string{r.Tenant, r.Owner}]; !ok {
+			c.owners[[2]string{r.Tenant, r.Owner}] = r
+		}
+	}
+	for _, r := range rows.Keys {
+		if _, ok := c.keys[keyID{r.Tenant, r.Owner, r.Generation}]; !ok {
+			c.keys[keyID{r.Tenant, r.Owner, r.Generation}] = r
+		}
+	}
+	return nil
 }
 
 func (c *content) put(rows encryption.Rows) {
@@ -59,6 +85,9 @@ func (c *content) put(rows encryption.Rows) {
 	}
 	for _, r := range rows.Indexes {
 		c.indexes[indexID{r.Tenant, r.Table, r.Index, r.Version}] = r
+	}
+	for _, r := range rows.Marks {
+		c.marks[r.Sequence] = r
 	}
 }
 
@@ -89,6 +118,8 @@ func (t *memoryTx) Page(_ context.Context, page encryption.Page) (encryption.Row
 		out.Indexes = select1(t.now.indexes, page, func(r encryption.IndexRow) (string, []any) {
 			return r.Tenant, []any{r.Tenant, r.Table, r.Index, int64(r.Version)}
 		})
+	case encryption.KindMark:
+		out.Marks = select1(t.now.marks, page, func(r encryption.MarkRow) (string, []any) { return "", []any{r.Sequence} })
 	}
 	return out, nil
 }

@@ -92,6 +92,12 @@ func everyVerb(ctx context.Context, db *sql.DB) error {
 		Keys:        []encryption.KeyRow{{Tenant: "main", Owner: "p1", Generation: 1, Wrapped: []byte{1}}},
 		Aliases:     []encryption.AliasRow{{Tenant: "main", Alias: "p2", Owner: "p1"}},
 		Indexes:     []encryption.IndexRow{{Tenant: "main", Table: "contacts", Index: "email_idx", Version: 1, State: "active"}},
+		Marks:       []encryption.MarkRow{{Sequence: 1 << 40, Mark: "mark", Created: time.Unix(1, 0)}},
+	}
+	if err := store.Create(ctx, func(tx encryption.KeyTx) error {
+		return tx.Write(ctx, encryption.Change{Put: encryption.Rows{Owners: rows.Owners, Keys: rows.Keys}})
+	}); err != nil {
+		return err
 	}
 	for _, change := range []encryption.Change{
 		{Put: rows, Store: &encryption.StoreState{Store: "store", Epoch: 1, KEK: "kek"}}, {Put: rows, Narrows: true},
@@ -111,7 +117,7 @@ func everyVerb(ctx context.Context, db *sql.DB) error {
 	}
 	err = store.Snapshot(ctx, func(tx encryption.KeyTx) error {
 		for _, kind := range []encryption.Kind{
-			encryption.KindKeyset, encryption.KindGeneration, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex,
+			encryption.KindKeyset, encryption.KindGeneration, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex, encryption.KindMark,
 		} {
 			if _, err := tx.Page(ctx, encryption.Page{Kind: kind, Limit: 10}); err != nil {
 				return err

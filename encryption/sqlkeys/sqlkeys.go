@@ -17,9 +17,16 @@
 // log, the binary log and on replicas for as long as the server keeps them.
 // Nothing here can hasten that: closing the epoch makes them worthless.
 //
-// A Store is safe for concurrent use and for several processes. Every change
-// raises the one sequence in its own transaction, first, so that changes are
-// serial; each is durable when it returns, whatever the application has set.
+// A Store is safe for concurrent use and for several processes. Keys of new
+// owners are created side by side; every other change is alone and raises the
+// sequence. What keeps them apart is a lock that lasts as long as a transaction
+// and whose waiters queue: the table of the state row on PostgreSQL (LOCK TABLE,
+// which needs the right to UPDATE it), that row on MariaDB, the one writer on
+// SQLite. So whoever stands still inside of a transaction stops all: let the
+// server end it (idle_in_transaction_session_timeout, idle_transaction_timeout).
+// Each change is durable when it returns, whatever the application has set. One
+// whose answer was lost may have been made: call again, which is safe.
+//
 // # Rights
 //
 // The application works as a role with the rights of [Grants] and no others.
@@ -172,42 +179,6 @@ func (s *Store) Owners(ctx context.Context, tenant string, owners []string) (out
 		return err
 	})
 	return out, err
-}
-
-var errNothing = errors.New("sqlkeys: nothing was written")
-
-// Update runs f in a transaction that begins by raising the sequence. The
-// row lock that this takes makes changes serial.
-func (s *Store) Update(ctx context.Context, f func(encryption.KeyTx) error) (state encryption.StoreState, err error) {
-	err = s.db.Write(ctx, func(tx *sql.Tx) (err error) {
-		state, err = update(ctx, &keyTx{tx: tx, dialect: s.db.Dialect, write: true}, f)
-		return err
-	})
-	switch {
-	case errors.Is(err, errNothing):
-		return state, nil
-	case err != nil:
-		return encryption.StoreState{}, fmt.Errorf("sqlkeys: %w", err)
-	}
-	return state, nil
-}
-
-func update(ctx context.Context, tx *keyTx, f func(encryption.KeyTx) error) (encryption.StoreState, error) {
-	if err := tx.exec(ctx, `UPDATE crmguard_encryption_store SET sequence = sequence + 1 WHERE one = 1`); err != nil {
-		return encryption.StoreState{}, err
-	}
-	if err := f(tx); err != nil {
-		return encryption.StoreState{}, err
-	}
-	state, err := tx.State(ctx)
-	if err != nil {
-		return state, err
-	}
-	if !tx.wrote {
-		state.Sequence--
-		return state, errNothing
-	}
-	return state, nil
 }
 
 // Snapshot runs f over one unchanging view.

@@ -13,18 +13,26 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// querier is what *sql.DB and *sql.Tx share.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
+// mode says what a transaction may write.
+type mode int
+
+const (
+	reading  mode = iota // nothing
+	creating             // owners and keys that are not there yet
+	updating             // everything
+)
 
 // keyTx is the inside of one transaction.
 type keyTx struct {
 	tx      *sql.Tx
 	dialect sqldb.Dialect
-	write   bool
-	wrote   bool
+	mode    mode
+	state   *encryption.StoreState // while creating: as it stands until the end
+
+	// While updating.
+	sequence int64 // that the update has raised the store to
+	mark     string
+	wrote    bool
 }
 
 func (t *keyTx) exec(ctx context.Context, query string, args ...any) error {
@@ -36,16 +44,20 @@ func (t *keyTx) exec(ctx context.Context, query string, args ...any) error {
 
 // State reads the state row.
 func (t *keyTx) State(ctx context.Context) (encryption.StoreState, error) {
-	return readState(ctx, t.tx)
+	if t.state != nil {
+		return *t.state, nil
+	}
+	return readState(ctx, t.tx, "")
 }
 
-func readState(ctx context.Context, q querier) (encryption.StoreState, error) {
+// readState reads the state row; lock is what the statement ends with.
+func readState(ctx context.Context, q sqldb.Querier, lock string) (encryption.StoreState, error) {
 	var s encryption.StoreState
 	var retiring string
-	err := q.QueryRowContext(ctx, `SELECT store, epoch, sequence, barrier, kek, retiring FROM crmguard_encryption_store WHERE one = 1`).
-		Scan(&s.Store, &s.Epoch, &s.Sequence, &s.Barrier, &s.KEK, &retiring)
+	err := sqldb.One(ctx, q, []any{&s.Store, &s.Epoch, &s.Sequence, &s.Mark, &s.Barrier, &s.KEK, &retiring},
+		`SELECT store, epoch, sequence, mark, barrier, kek, retiring FROM crmguard_encryption_store WHERE one = 1`+lock)
 	if err != nil {
-		return s, fmt.Errorf("sqlkeys: read state: %w", sqldb.Safe(err))
+		return s, fmt.Errorf("sqlkeys: read state: %w", err)
 	}
 	if retiring != "" {
 		s.Retiring = strings.Split(retiring, "\n")
@@ -62,49 +74,6 @@ func (t *keyTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, err
 		}
 	}
 	return out, nil
-}
-
-// Owners returns owner rows, key rows and aliases of the owners in one query.
-func (t *keyTx) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	return readOwners(ctx, t.dialect, t.tx, tenant, owners)
-}
-
-func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant string, owners []string) (out encryption.Rows, err error) {
-	if len(owners) == 0 {
-		return out, nil
-	}
-	args := []any{tenant}
-	for _, owner := range owners {
-		args = append(args, owner)
-	}
-	rows, err := q.QueryContext(ctx, d.Bind(`SELECT o.owner, o.state, o.sequence, a.owner, k.generation, k.wrapped
-		FROM crmguard_encryption_owner o
-		LEFT JOIN crmguard_encryption_alias a ON a.tenant = o.tenant AND a.alias = o.owner
-		LEFT JOIN crmguard_encryption_key k ON k.tenant = o.tenant AND k.owner = o.owner
-		WHERE o.tenant = ? AND o.owner IN (`+sqldb.Marks(len(owners))+`) ORDER BY o.owner, k.generation`), args...)
-	if err != nil {
-		return out, fmt.Errorf("sqlkeys: read owners: %w", sqldb.Safe(err))
-	}
-	defer func() { err = errors.Join(err, sqldb.Safe(rows.Close())) }()
-	for rows.Next() {
-		o := encryption.OwnerRow{Tenant: tenant}
-		var into sql.NullString
-		var generation sql.NullInt64
-		var wrapped []byte
-		if err := rows.Scan(&o.Owner, &o.State, &o.Sequence, &into, &generation, &wrapped); err != nil {
-			return out, fmt.Errorf("sqlkeys: read owners: %w", sqldb.Safe(err))
-		}
-		if n := len(out.Owners); n == 0 || out.Owners[n-1].Owner != o.Owner {
-			out.Owners = append(out.Owners, o)
-			if into.Valid {
-				out.Aliases = append(out.Aliases, encryption.AliasRow{Tenant: tenant, Alias: o.Owner, Owner: into.String})
-			}
-		}
-		if generation.Valid {
-			out.Keys = append(out.Keys, encryption.KeyRow{Tenant: tenant, Owner: o.Owner, Generation: uint32(generation.Int64), Wrapped: wrapped})
-		}
-	}
-	return out, sqldb.Safe(rows.Err())
 }
 
 // Merged returns the aliases that point to the owner.
@@ -136,6 +105,8 @@ func tableOf(kind encryption.Kind) (table, bool) {
 		return table{"crmguard_encryption_alias", []string{"tenant", "alias"}, []string{"tenant", "alias", "owner"}}, true
 	case encryption.KindIndex:
 		return table{"crmguard_encryption_index", []string{"tenant", "tab", "idx", "version"}, []string{"tenant", "tab", "idx", "version", "root", "normaliser", "bits", "state"}}, true
+	case encryption.KindMark:
+		return table{"crmguard_encryption_mark", []string{"sequence"}, []string{"sequence", "mark", "created", "position"}}, true
 	}
 	return table{}, false
 }
@@ -149,7 +120,7 @@ func (t *keyTx) Page(ctx context.Context, page encryption.Page) (encryption.Rows
 	}
 	var where []string
 	var args []any
-	if page.Tenant != "" {
+	if page.Tenant != "" && page.Kind != encryption.KindMark {
 		where, args = append(where, "tenant = ?"), append(args, page.Tenant)
 	}
 	if page.Generation != 0 && page.Kind == encryption.KindKey {
@@ -228,6 +199,15 @@ func scan(rows *sql.Rows, out *encryption.Rows, kind encryption.Kind) error {
 			return err
 		}
 		out.Indexes = append(out.Indexes, r)
+	case encryption.KindMark:
+		var r encryption.MarkRow
+		var created int64
+		var position int
+		if err := rows.Scan(&r.Sequence, &r.Mark, &created, &position); err != nil {
+			return err
+		}
+		r.Created, r.Position = time.UnixMicro(created).UTC(), position != 0
+		out.Marks = append(out.Marks, r)
 	}
 	return nil
 }

@@ -1,44 +1,44 @@
 package sqlkeys
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
+// now is the moment as the tables keep it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
 // Write removes and puts rows, each kind in as few statements as the database
 // takes: the keys of 3,000 persons are one change.
 func (t *keyTx) Write(ctx context.Context, change encryption.Change) error {
-	if !t.write {
+	switch {
+	case t.mode == reading:
 		return errors.New("sqlkeys: a snapshot is not written")
+	case t.mode == creating && !change.Creates():
+		return errors.New("sqlkeys: Create takes live owners and keys only")
 	}
 	t.wrote = true
-	for kind, rows := range valuesOf(change.Remove) {
-		tab, _ := tableOf(kind)
-		for i, row := range rows {
-			rows[i] = row[:len(tab.key)]
-		}
-		if err := t.dialect.Delete(ctx, t.tx, tab.name, tab.key, rows); err != nil {
-			return fmt.Errorf("sqlkeys: delete %s: %w", kind, err)
-		}
+	if err := t.remove(ctx, change.Remove); err != nil {
+		return err
 	}
-	for kind, rows := range valuesOf(change.Put) {
-		tab, _ := tableOf(kind)
-		if err := t.dialect.Insert(ctx, t.tx, sqldb.Insert{Table: tab.name, Columns: tab.columns, Key: tab.key, Replace: true}, rows); err != nil {
-			return fmt.Errorf("sqlkeys: put %s: %w", kind, err)
-		}
+	if err := t.insert(ctx, change.Put, t.mode == updating); err != nil {
+		return err
 	}
 	if s := change.Store; s != nil {
 		if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET store = ?, epoch = ?, kek = ?, retiring = ? WHERE one = 1`, s.Store, s.Epoch, s.KEK, strings.Join(s.Retiring, "\n")); err != nil {
 			return err
 		}
 		if s.Sequence != 0 {
-			if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET sequence = ? WHERE one = 1`, s.Sequence); err != nil {
+			if err := t.adopt(ctx, s.Sequence); err != nil {
 				return err
 			}
 		}
@@ -47,6 +47,51 @@ func (t *keyTx) Write(ctx context.Context, change encryption.Change) error {
 		return t.exec(ctx, `UPDATE crmguard_encryption_store SET barrier = sequence WHERE one = 1`)
 	}
 	return nil
+}
+
+func (t *keyTx) remove(ctx context.Context, rows encryption.Rows) error {
+	values := valuesOf(rows)
+	for _, kind := range kinds() {
+		tab, _ := tableOf(kind)
+		keys := values[kind]
+		for i, row := range keys {
+			keys[i] = row[:len(tab.key)]
+		}
+		if err := t.dialect.Delete(ctx, t.tx, tab.name, tab.key, keys); err != nil {
+			return fmt.Errorf("sqlkeys: delete %s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// insert puts rows, kind by kind and each in the order of its key: creations
+// that overlap then wait for each other in one order, and none for another
+// that waits for it.
+func (t *keyTx) insert(ctx context.Context, rows encryption.Rows, replace bool) error {
+	if !replace {
+		rows.Owners = slices.SortedFunc(slices.Values(rows.Owners), func(a, b encryption.OwnerRow) int {
+			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Owner, b.Owner))
+		})
+		rows.Keys = slices.SortedFunc(slices.Values(rows.Keys), func(a, b encryption.KeyRow) int {
+			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Generation, b.Generation))
+		})
+	}
+	values := valuesOf(rows)
+	for _, kind := range kinds() {
+		tab, _ := tableOf(kind)
+		if err := t.dialect.Insert(ctx, t.tx, sqldb.Insert{Table: tab.name, Columns: tab.columns, Key: tab.key, Replace: replace}, values[kind]); err != nil {
+			return fmt.Errorf("sqlkeys: put %s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// kinds are the kinds of rows in the order in which they are written: an owner
+// before its keys.
+func kinds() []encryption.Kind {
+	return []encryption.Kind{
+		encryption.KindKeyset, encryption.KindGeneration, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex, encryption.KindMark,
+	}
 }
 
 // valuesOf are the rows by kind, each the values of all columns, the primary
@@ -75,6 +120,13 @@ func valuesOf(rows encryption.Rows) map[encryption.Kind][][]any {
 	}
 	for _, r := range rows.Indexes {
 		add(encryption.KindIndex, r.Tenant, r.Table, r.Index, int64(r.Version), int64(r.Root), r.Normaliser, r.Bits, string(r.State))
+	}
+	for _, r := range rows.Marks {
+		position := 0
+		if r.Position {
+			position = 1
+		}
+		add(encryption.KindMark, r.Sequence, r.Mark, r.Created.UnixMicro(), position)
 	}
 	return out
 }

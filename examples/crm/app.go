@@ -247,7 +247,7 @@ func (c *crm) openTrail(ctx context.Context, db *sql.DB, folder string) (*audit.
 		},
 		Kept: c.keptCheckpoint, Now: c.clock.now,
 		Heads: audit.Heads{
-			Ledger: audit.HeadOf(c.ledger.Head), Keys: audit.HeadOf(c.vault.Position),
+			Ledger: audit.HeadOf(c.ledger.Head), Keys: audit.HeadOf(c.vault.Head),
 			Seals: c.sealsHead, Snapshots: c.snapshotsHead,
 		},
 	})

@@ -13,8 +13,9 @@
 //
 // [Variants] runs a test behind a pgbouncer in transaction mode and where
 // transactions are serializable by default. [Own] is a server of a test's
-// own, whose settings it may change and which it may stop; [Server.Standby] is
-// a hot standby of it.
+// own, whose settings it may change and which it may stop, or kill with SIGKILL
+// and start again on what it has written ([Server.Kill], [Server.Restart], on
+// Linux); [Server.Standby] is a hot standby of it.
 //
 // [Each] runs a test on all of [Names]. Where a server is not installed, its
 // part is skipped and the process says so once; with CRMGUARD_SERVERS=all in

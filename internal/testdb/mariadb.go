@@ -63,6 +63,7 @@ func startMaria(settings ...string) (s *service, dsn string, err error) {
 	if err := s.run(install, "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db"); err != nil {
 		return nil, "", errors.Join(err, s.remove())
 	}
+	s.pidFile = filepath.Join(s.dir, "pid")
 	args := []string{
 		"--no-defaults", "--datadir=" + s.data(), "--socket=" + socket, "--skip-networking",
 		"--tmpdir=" + s.dir, // of its own: a server that starts deletes the temporary tables that it finds, also of others

@@ -94,6 +94,7 @@ func (s *service) postgres(bin string, settings []string) (*service, string, err
 	for _, setting := range settings {
 		args = append(args, "-c", setting)
 	}
+	s.pidFile = filepath.Join(s.data(), "postmaster.pid")
 	if err := s.start("QUIT", filepath.Join(bin, "postgres"), args...); err != nil {
 		return nil, "", errors.Join(err, s.remove())
 	}

@@ -18,6 +18,10 @@ type service struct {
 	owner *account // nil: the user of the test process
 	ended chan struct{}
 	pipe  io.WriteCloser // breaks when the test process ends
+
+	pidFile string       // where the server writes its number
+	command func() error // starts it as it was started first
+	older   []io.Closer  // pipes of the watches over servers that were killed
 }
 
 // newService makes the folder. It is short, because the path of a socket has
@@ -81,13 +85,15 @@ func (s *service) start(signal, program string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	s.pipe = pipe
+	s.pipe, s.ended = pipe, make(chan struct{})
+	s.command = func() error { return s.start(signal, program, args...) }
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	ended := s.ended
 	go func() {
 		_ = cmd.Wait() // it ends with this process, or await reports its log
-		close(s.ended)
+		close(ended)
 	}()
 	return nil
 }
@@ -96,6 +102,9 @@ func (s *service) start(signal, program string, args ...string) error {
 func (s *service) stop() error {
 	if err := s.pipe.Close(); err != nil {
 		return err
+	}
+	for _, pipe := range s.older {
+		_ = pipe.Close() // of a server that is no more
 	}
 	select {
 	case <-s.ended:

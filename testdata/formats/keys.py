@@ -6,10 +6,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .base import Refused, b64, canonical, equal, lp, mac, parse, require, sha256, u32, unb64
 
-KINDS = ["keyset", "generation", "owner", "key", "alias", "index"]
+KINDS = ["keyset", "generation", "owner", "key", "alias", "index", "mark"]
 PRIMARY_KEY = {
     "keyset": ("tenant", "purpose"), "generation": ("tenant", "generation"), "owner": ("tenant", "owner"),
-    "key": ("tenant", "owner", "generation"), "alias": ("tenant", "alias"), "index": ("tenant", "table", "index", "version"),
+    "key": ("tenant", "owner", "generation"), "alias": ("tenant", "alias"), "index": ("tenant", "table", "index", "version"), "mark": ("sequence",),
 }
 AES_GCM, HMAC, HKDF_PRF = "AesGcmKey", "HmacKey", "HkdfPrfKey"
 KIND_OF = {"wrap": AES_GCM, "seal": HMAC, "log": HMAC, "manifest": HMAC, "index": HKDF_PRF, "suppression": HKDF_PRF, "ledger": HKDF_PRF}
@@ -116,6 +116,7 @@ class Installation:
             plain = AESGCM(kek).decrypt(wrapped[:12], wrapped[12:], keyset_ad(row["tenant"], row["purpose"]))
             self.keysets[row["tenant"], row["purpose"]] = Keyset(plain, row["purpose"])
         self._check_end()
+        self._check_history()
         self.person_keys = {key: self._unwrap(key, row) for key, row in self._key_rows()}
 
     def of(self, kind):
@@ -135,6 +136,16 @@ class Installation:
         body = b"".join(line + b"\n" for line in self.lines[:-1])
         require(unb64(self.end["sha256"]) == sha256(body), "the digest differs")
         self.keysets["", "manifest"].verify(copy_mac_input(self.end), unb64(self.end["mac"]), "the mac of the key copy")
+
+    def _check_history(self):
+        """Section 0.10: 16 random bytes for each sequence up to that of the copy."""
+        self.marks = {row["sequence"]: row["mark"] for row in self.of("mark")}
+        require(max(self.marks) == self.header["sequence"], "the history does not end with the copy's own sequence")
+        require(all(len(unb64(mark)) == 16 for mark in self.marks.values()), "a mark has 16 bytes")
+
+    def covers(self, position):
+        """Section 0.10: the same store, and the mark of the position in its history."""
+        return position["store"] == self.header["store"] and self.marks.get(position["sequence"]) == position["mark"]
 
     def _key_rows(self):
         tombstones = {(row["tenant"], row["owner"]) for row in self.of("owner") if row["state"] == "tombstone"}
@@ -175,6 +186,7 @@ class Installation:
         rows = self.rows + [
             {"kind": "owner", "tenant": tenant, "owner": owner, "state": state, "sequence": sequence},
             {"kind": "key", "tenant": tenant, "owner": owner, "generation": generation, "wrapped": b64(wrapped)},
+            {"kind": "mark", "tenant": "", "sequence": sequence, "mark": b64(os.urandom(16)), "created": self.header["written"]},
         ]
         rows.sort(key=lambda row: (KINDS.index(row["kind"]), [row[name] for name in PRIMARY_KEY[row["kind"]]]))
         body = b"".join(canonical(row) + b"\n" for row in [dict(self.header, sequence=sequence), *rows])

@@ -275,7 +275,10 @@ class Reading:
         for path in ("db/crm.db", "files/offer.bin"):
             changed = dict(self.files, **{path: next(bit_flips(self.files[path], 1))})
             must_refuse("a changed source goes unnoticed", lambda changed=changed: restic.check_sources(keyset, manifest, changed))
-        require(parse(manifest["key_position"].encode())["store"] == self.keys.header["store"], "the key position")
+        position = parse(manifest["key_position"].encode())
+        require(self.keys.covers(position), "the key copy does not cover the key position")
+        for changed in (dict(position, mark=b64(bytes(16))), dict(position, sequence=position["sequence"] - 1), dict(position, store="another")):
+            require(not self.keys.covers(changed), "a position of another history is covered")
         require(manifest["ledger_head"] == self.index["ledger"]["head"], "the ledger head")
         size, _ = log.open_checkpoint(manifest["audit_checkpoint"].encode(), self.index["audit"]["key"])
         require(0 < size <= len(self.leaves), "the checkpoint")

@@ -11,3 +11,4 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON crmguard_encryption_owner TO crm_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crmguard_encryption_key TO crm_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crmguard_encryption_alias TO crm_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crmguard_encryption_index TO crm_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON crmguard_encryption_mark TO crm_app;

@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_store (
 	store text COLLATE "C" NOT NULL,
 	epoch bigint NOT NULL,
 	sequence bigint NOT NULL,
+	mark text COLLATE "C" NOT NULL,
 	barrier bigint NOT NULL,
 	kek text COLLATE "C" NOT NULL,
 	retiring text COLLATE "C" NOT NULL,
@@ -52,6 +53,12 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_index (
 	bits bigint NOT NULL,
 	state text COLLATE "C" NOT NULL,
 	PRIMARY KEY (tenant, tab, idx, version));
+CREATE TABLE IF NOT EXISTS crmguard_encryption_mark (
+	sequence bigint NOT NULL,
+	mark text COLLATE "C" NOT NULL,
+	created bigint NOT NULL,
+	position integer NOT NULL,
+	PRIMARY KEY (sequence));
 CREATE INDEX IF NOT EXISTS crmguard_encryption_alias_owner ON crmguard_encryption_alias (tenant, owner);
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, barrier, kek, retiring) VALUES (1, '', 0, 0, 0, '', '') ON CONFLICT DO NOTHING;
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, kek, retiring) VALUES (1, '', 0, 0, '', 0, '', '') ON CONFLICT DO NOTHING;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 1, (extract(epoch FROM now()) * 1000000)::bigint) ON CONFLICT DO NOTHING;

@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_store (
 	store TEXT NOT NULL,
 	epoch INTEGER NOT NULL,
 	sequence INTEGER NOT NULL,
+	mark TEXT NOT NULL,
 	barrier INTEGER NOT NULL,
 	kek TEXT NOT NULL,
 	retiring TEXT NOT NULL,
@@ -52,6 +53,12 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_index (
 	bits INTEGER NOT NULL,
 	state TEXT NOT NULL,
 	PRIMARY KEY (tenant, tab, idx, version)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS crmguard_encryption_mark (
+	sequence INTEGER NOT NULL,
+	mark TEXT NOT NULL,
+	created INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	PRIMARY KEY (sequence)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS crmguard_encryption_alias_owner ON crmguard_encryption_alias (tenant, owner);
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, barrier, kek, retiring) VALUES (1, '', 0, 0, 0, '', '') ON CONFLICT DO NOTHING;
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, kek, retiring) VALUES (1, '', 0, 0, '', 0, '', '') ON CONFLICT DO NOTHING;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) ON CONFLICT DO NOTHING;

@@ -1,0 +1,260 @@
+package encryptiontest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crmguard/crmguard/encryption"
+)
+
+// patience is longer than any store takes for what the rules ask of it: who is
+// not done by then waits for ever.
+const patience = 5 * time.Minute
+
+func create(ctx context.Context, s encryption.KeyStore, rows encryption.Rows) error {
+	return s.Create(ctx, func(tx encryption.KeyTx) error { return tx.Write(ctx, encryption.Change{Put: rows}) })
+}
+
+// newOwner is a live owner with a key that names its maker.
+func newOwner(owner, maker string) encryption.Rows {
+	return encryption.Rows{
+		Owners: []encryption.OwnerRow{{Tenant: "t", Owner: owner, State: encryption.Live, Sequence: 1}},
+		Keys:   []encryption.KeyRow{{Tenant: "t", Owner: owner, Generation: 1, Wrapped: []byte(maker)}},
+	}
+}
+
+func generation() encryption.GenerationRow {
+	return encryption.GenerationRow{Tenant: "t", Generation: 1, State: encryption.Active, Created: time.UnixMicro(1).UTC()}
+}
+
+func prepared(t *testing.T, s encryption.KeyStore) encryption.StoreState {
+	t.Helper()
+	return write(t, s, encryption.Change{Put: encryption.Rows{Generations: []encryption.GenerationRow{generation()}}, Store: &encryption.StoreState{Store: "id", Epoch: 1, KEK: "k"}})
+}
+
+func createLeavesWhatIsThere(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
+	before := prepared(t, s)
+	must(t, create(t.Context(), s, newOwner("p", "first")))
+	must(t, create(t.Context(), s, newOwner("p", "second")))
+	rows, err := s.Owners(t.Context(), "t", []string{"p"})
+	must(t, err)
+	if len(rows.Keys) != 1 || string(rows.Keys[0].Wrapped) != "first" {
+		t.Errorf("after two creations of one key the store holds %+v; the first one stays", rows.Keys)
+	}
+	write(t, s, encryption.Change{Put: encryption.Rows{Owners: []encryption.OwnerRow{{Tenant: "t", Owner: "q", State: encryption.Tombstone, Sequence: 2}}}})
+	must(t, create(t.Context(), s, encryption.Rows{Owners: newOwner("q", "").Owners}))
+	rows, err = s.Owners(t.Context(), "t", []string{"q"})
+	must(t, err)
+	if len(rows.Owners) != 1 || rows.Owners[0].State != encryption.Tombstone {
+		t.Errorf("a creation turned a tombstone into %+v; what is there stays as it is", rows.Owners)
+	}
+	must(t, s.Create(t.Context(), func(tx encryption.KeyTx) error {
+		state, err := tx.State(t.Context())
+		if err == nil && (state.Sequence != before.Sequence+1 || state.Store != "id") {
+			t.Errorf("inside of Create the state is %+v; it must be that of the last Update", state)
+		}
+		return err
+	}))
+	after, err := s.State(t.Context())
+	must(t, err)
+	if after.Sequence != before.Sequence+1 || after.Barrier != before.Barrier {
+		t.Errorf("creations moved the state from %+v to %+v; only the Update may", before, after)
+	}
+}
+
+func createTakesOwnersAndKeysOnly(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
+	dead := newOwner("p", "x").Owners
+	dead[0].State = encryption.Tombstone
+	all := sample()
+	for name, change := range map[string]encryption.Change{
+		"a removal": {Remove: newOwner("p", "x")}, "a dead owner": {Put: encryption.Rows{Owners: dead}}, "a barrier": {Put: newOwner("p", "x"), Narrows: true},
+		"a state row": {Store: &encryption.StoreState{Store: "id"}}, "a keyset": {Put: encryption.Rows{Keysets: all.Keysets}},
+		"a generation": {Put: encryption.Rows{Generations: all.Generations}}, "an alias": {Put: encryption.Rows{Aliases: all.Aliases}},
+		"an index": {Put: encryption.Rows{Indexes: all.Indexes}}, "a mark": {Put: encryption.Rows{Marks: []encryption.MarkRow{{Sequence: 1, Mark: "m"}}}},
+	} {
+		err := s.Create(t.Context(), func(tx encryption.KeyTx) error {
+			must(t, tx.Write(t.Context(), encryption.Change{Put: newOwner("kept", "x")}))
+			return tx.Write(t.Context(), change)
+		})
+		if err == nil {
+			t.Errorf("Create took %s; it takes live owners and keys only", name)
+		}
+	}
+	emptyStore(t, s)
+	rows, err := s.Owners(t.Context(), "t", []string{"kept", "p"})
+	must(t, err)
+	if len(rows.Owners)+len(rows.Keys) != 0 {
+		t.Errorf("a Create that failed left %+v", rows)
+	}
+}
+
+// creationsAgree lets many make keys of the same owners at once, each with a
+// set of its own order: all succeed and find the same keys afterwards.
+func creationsAgree(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
+	prepared(t, s)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	owners := make([]string, 30)
+	for i := range owners {
+		owners[i] = fmt.Sprint("p", i)
+	}
+	const makers = 8
+	found := make([]string, makers)
+	var wg sync.WaitGroup
+	for maker := range makers {
+		wg.Go(func() {
+			var rows encryption.Rows
+			for i := range owners {
+				at := (7*i + 11*maker) % len(owners) // an order of its own: 7 and 30 have no common divisor
+				one := newOwner(owners[at], fmt.Sprint("maker ", maker))
+				rows.Owners, rows.Keys = append(rows.Owners, one.Owners...), append(rows.Keys, one.Keys...)
+			}
+			if err := create(ctx, s, rows); err != nil {
+				t.Errorf("a creation beside others of the same owners failed: %v", err)
+				return
+			}
+			back, err := s.Owners(ctx, "t", owners)
+			if err != nil {
+				t.Error(err)
+			}
+			found[maker] = fmt.Sprintf("%d owners, keys %v", len(back.Owners), back.Keys)
+		})
+	}
+	wg.Wait()
+	if len(slices.Compact(slices.Clone(found))) != 1 || !strings.HasPrefix(found[0], "30 owners") {
+		t.Errorf("creations of the same owners read back different keys:\n%s", strings.Join(found, "\n"))
+	}
+}
+
+// creationsKeepApart buries owners while others make keys for them without a
+// pause. An Update has the store for itself, comes to its turn, and leaves no
+// key under a tombstone.
+func creationsKeepApart(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
+	prepared(t, s)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var inside atomic.Int64
+	var stop atomic.Bool
+	var returned sync.Map
+	var wg sync.WaitGroup
+	for maker := range 8 {
+		wg.Go(func() {
+			for n := 0; !stop.Load(); n++ {
+				owner := fmt.Sprintf("p%d", (maker+n)%5)
+				own := fmt.Sprintf("own-%d-%d", maker, n)
+				err := s.Create(ctx, func(tx encryption.KeyTx) error {
+					inside.Add(1)
+					defer inside.Add(-1)
+					return makeWhereLive(ctx, t, tx, owner, own)
+				})
+				if err != nil {
+					t.Errorf("a creation beside updates failed: %v", err)
+					return
+				}
+				returned.Store(own, true)
+			}
+		})
+	}
+	for n := range 10 {
+		var before []string
+		returned.Range(func(own, _ any) bool { before = append(before, own.(string)); return true })
+		if _, err := s.Update(ctx, func(tx encryption.KeyTx) error {
+			if n := inside.Load(); n != 0 {
+				t.Errorf("%d creations run inside of an Update; it must have the store for itself", n)
+			}
+			back, err := tx.Owners(ctx, "t", before)
+			if err == nil && len(back.Keys) != len(before) {
+				t.Errorf("an Update sees %d of %d keys that were created before it", len(back.Keys), len(before))
+			}
+			return bury(ctx, tx, fmt.Sprintf("p%d", n%5))
+		}); err != nil {
+			t.Errorf("an Update while creations keep coming: %v", err)
+			break
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	rows, err := s.Owners(t.Context(), "t", []string{"p0", "p1", "p2", "p3", "p4"})
+	must(t, err)
+	if len(rows.Owners) != 5 || len(rows.Keys) != 0 {
+		t.Errorf("after all were buried the store holds %+v; no key stands under a tombstone", rows)
+	}
+}
+
+func makeWhereLive(ctx context.Context, t *testing.T, tx encryption.KeyTx, owner, own string) error {
+	t.Helper()
+	before, err := tx.State(ctx)
+	if err != nil {
+		return err
+	}
+	have, err := tx.Owners(ctx, "t", []string{owner})
+	if err != nil {
+		return err
+	}
+	put := newOwner(own, "x")
+	if len(have.Owners) == 0 || have.Owners[0].State == encryption.Live {
+		put.Keys = append(put.Keys, newOwner(owner, "x").Keys...)
+		put.Owners = append(put.Owners, newOwner(owner, "x").Owners...)
+	}
+	if err := tx.Write(ctx, encryption.Change{Put: put}); err != nil {
+		return err
+	}
+	after, err := tx.State(ctx)
+	again, againErr := tx.Owners(ctx, "t", []string{owner})
+	if err == nil && againErr == nil && (after.Sequence != before.Sequence || len(have.Owners) > 0 && again.Owners[0].State != have.Owners[0].State) {
+		t.Error("an Update was committed while a creation ran")
+	}
+	return err
+}
+
+// bury makes a tombstone of an owner and removes its keys.
+func bury(ctx context.Context, tx encryption.KeyTx, owner string) error {
+	have, err := tx.Owners(ctx, "t", []string{owner})
+	if err != nil {
+		return err
+	}
+	return tx.Write(ctx, encryption.Change{
+		Narrows: true, Remove: encryption.Rows{Keys: have.Keys},
+		Put: encryption.Rows{Owners: []encryption.OwnerRow{{Tenant: "t", Owner: owner, State: encryption.Tombstone, Sequence: 1}}},
+	})
+}
+
+// manyOwners reads more owners at once than a statement has room for, of all
+// lengths, some unknown, some twice.
+func manyOwners(t *testing.T, s encryption.KeyStore) {
+	t.Helper()
+	prepared(t, s)
+	var rows encryption.Rows
+	var asked []string
+	for i := range 5000 {
+		owner := fmt.Sprint(i) + strings.Repeat("x", i%200)
+		asked = append(asked, owner, "unknown-"+owner)
+		if i%3 == 0 {
+			asked = append(asked, owner)
+		}
+		one := newOwner(owner, owner)
+		rows.Owners, rows.Keys = append(rows.Owners, one.Owners...), append(rows.Keys, one.Keys...)
+	}
+	slices.Reverse(asked)
+	must(t, create(t.Context(), s, rows))
+	back, err := s.Owners(t.Context(), "t", asked)
+	must(t, err)
+	if len(back.Owners) != 5000 || len(back.Keys) != 5000 {
+		t.Fatalf("of 5,000 owners and keys %d and %d came back", len(back.Owners), len(back.Keys))
+	}
+	for i, key := range back.Keys {
+		if string(key.Wrapped) != key.Owner || back.Owners[i].Owner != key.Owner {
+			t.Fatalf("owner %q came back with the key of %q; both are in the order of the owners' bytes", back.Owners[i].Owner, key.Wrapped)
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package encryption
+
+import (
+	"bytes"
+	"context"
+)
+
+// The history of a key store is one random mark for each Update, beside its
+// sequence. Two stores that were one once, and of which one was put back and
+// used on, have other marks under the same numbers. A vault knows the pair that
+// it saw last, a data snapshot that of its position, a key copy all of them.
+
+// How many marks a key copy carries: those that positions and copies may name,
+// two years of one an hour, and those that only vaults know, which look every
+// few seconds. Older ones go before a copy is written.
+const (
+	keptPositions = 20_000
+	keptMarks     = 1_000
+)
+
+// madeKey is the last key that this process created, as it was read back. A
+// creation leaves no mark, so a store that lost the newest of them is noticed
+// by what it no longer has.
+type madeKey struct {
+	row     KeyRow
+	barrier int64 // while it stands there, nothing takes the row away or wraps it anew
+}
+
+// compare reads the state row and tells whether it follows from the state
+// before: ErrRewound says that it does not.
+func (v *Vault) compare(ctx context.Context, before StoreState) (StoreState, error) {
+	v.mu.RLock()
+	made := v.made
+	v.mu.RUnlock()
+	var rows Rows
+	if made != nil {
+		var err error
+		if rows, err = v.cfg.Keys.Owners(ctx, made.row.Tenant, []string{made.row.Owner}); err != nil {
+			return StoreState{}, err
+		}
+	}
+	state, err := v.cfg.Keys.State(ctx)
+	if err != nil {
+		return state, err
+	}
+	if made != nil && made.lost(rows, state.Barrier) {
+		return state, ErrRewound
+	}
+	if before.Store != "" && state.Store == before.Store && state.Sequence > before.Sequence {
+		return state, v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error { return follows(ctx, tx, before) })
+	}
+	return state, continues(before, state, state.Mark)
+}
+
+// lost reports whether the key is gone although nothing took it away. rows were
+// read before the barrier.
+func (m *madeKey) lost(rows Rows, barrier int64) bool {
+	if barrier != m.barrier { // it may be erased, or wrapped anew; its owner stays for ever
+		return len(rows.Owners) == 0
+	}
+	for _, row := range rows.Keys {
+		if row.Generation == m.row.Generation {
+			return !bytes.Equal(row.Wrapped, m.row.Wrapped)
+		}
+	}
+	return true
+}
+
+// recognise answers ErrRewound in a transaction of a store that is not the one
+// that this vault has seen, or an earlier state of it.
+func (v *Vault) recognise(ctx context.Context, tx KeyTx) error {
+	v.mu.RLock()
+	before := v.state
+	v.mu.RUnlock()
+	return follows(ctx, tx, before)
+}
+
+// follows looks for the state before in the history of the store.
+func follows(ctx context.Context, tx KeyTx, before StoreState) error {
+	state, err := tx.State(ctx)
+	if err != nil || before.Store == "" {
+		return err
+	}
+	mark := state.Mark
+	if state.Store == before.Store && state.Sequence > before.Sequence {
+		rows, err := tx.Page(ctx, Page{Kind: KindMark, After: []any{before.Sequence - 1}, Limit: 1})
+		if err != nil {
+			return err
+		}
+		mark = ""
+		if len(rows.Marks) > 0 && rows.Marks[0].Sequence == before.Sequence {
+			mark = rows.Marks[0].Mark
+		} else if state.Sequence-before.Sequence >= keptMarks {
+			return nil // too long ago: what was cached then is long past its lease
+		}
+	}
+	return continues(before, state, mark)
+}
+
+// continues compares a state with the one before it; mark is what the store
+// has under the sequence of the earlier one.
+func continues(before, state StoreState, mark string) error {
+	if before.Store == "" {
+		return nil
+	}
+	if state.Store != before.Store || state.Sequence < before.Sequence || mark != before.Mark {
+		return ErrRewound
+	}
+	return nil
+}
+
+// prune removes the marks that nothing is to find any more.
+func (v *Vault) prune(ctx context.Context) error {
+	var positions, others []MarkRow
+	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+		return eachPage(ctx, tx, Page{Kind: KindMark, Limit: pageSize}, func(rows Rows) error {
+			for _, row := range rows.Marks {
+				if row.Position {
+					positions = append(positions, row)
+				} else {
+					others = append(others, row)
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return storeError(err)
+	}
+	gone := append(positions[:max(0, len(positions)-keptPositions)], others[:max(0, len(others)-keptMarks)]...)
+	if len(gone) == 0 {
+		return nil
+	}
+	_, err = v.update(ctx, func(tx KeyTx) error { return tx.Write(ctx, Change{Remove: Rows{Marks: gone}}) })
+	return err
+}

@@ -1,0 +1,156 @@
+package sqlkeys
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// Owners returns owner rows, key rows and aliases of the owners.
+func (t *keyTx) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
+	return readOwners(ctx, t.dialect, t.tx, tenant, owners)
+}
+
+// readOwners reads everything about one owner in one statement, so that it is
+// of one state.
+func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant string, owners []string) (out encryption.Rows, err error) {
+	owners = slices.Compact(slices.Sorted(slices.Values(owners)))
+	for len(owners) > 0 {
+		n := min(len(owners), ownersAStatement(d))
+		if err := readSome(ctx, d, q, &out, tenant, owners[:n]); err != nil {
+			return out, fmt.Errorf("sqlkeys: read owners: %w", sqldb.Safe(err))
+		}
+		owners = owners[n:]
+	}
+	slices.SortFunc(out.Owners, func(a, b encryption.OwnerRow) int { return cmp.Compare(a.Owner, b.Owner) })
+	slices.SortFunc(out.Aliases, func(a, b encryption.AliasRow) int { return cmp.Compare(a.Alias, b.Alias) })
+	slices.SortFunc(out.Keys, func(a, b encryption.KeyRow) int {
+		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Generation, b.Generation))
+	})
+	return out, nil
+}
+
+// ownersAStatement bounds the owners of one statement: longer lists take
+// MariaDB more than their share of time, and placeholders are limited.
+func ownersAStatement(d sqldb.Dialect) int {
+	if d.Kind == sqldb.MariaDB || d.Kind == sqldb.MySQL {
+		return 512
+	}
+	return 4096
+}
+
+func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *encryption.Rows, tenant string, owners []string) (err error) {
+	query, args, err := ownersQuery(d, tenant, owners)
+	if err != nil {
+		return err
+	}
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	known, merged := map[string]bool{}, map[string]bool{}
+	for rows.Next() {
+		var owner string
+		var state, into sql.NullString
+		var sequence, generation sql.NullInt64
+		var wrapped []byte
+		if err := rows.Scan(&owner, &state, &sequence, &into, &generation, &wrapped); err != nil {
+			return err
+		}
+		if state.Valid && !known[owner] { // a join has it once for each key
+			known[owner] = true
+			out.Owners = append(out.Owners, encryption.OwnerRow{Tenant: tenant, Owner: owner, State: encryption.OwnerState(state.String), Sequence: sequence.Int64})
+		}
+		if into.Valid && !merged[owner] {
+			merged[owner] = true
+			out.Aliases = append(out.Aliases, encryption.AliasRow{Tenant: tenant, Alias: owner, Owner: into.String})
+		}
+		if generation.Valid {
+			out.Keys = append(out.Keys, encryption.KeyRow{Tenant: tenant, Owner: owner, Generation: uint32(generation.Int64), Wrapped: wrapped})
+		}
+	}
+	return rows.Err()
+}
+
+// ownersQuery asks for keys, owners and aliases, in this order, because
+// PostgreSQL takes the types of the columns from the first two.
+//
+// Several owners are a table, called asked. PostgreSQL compares each row of the
+// tenant with one after the other of a list behind IN as soon as it keeps a plan
+// for several executions, and each owner with each key where it joins without
+// statistics, as on a fresh import: 3,000 persons took three to six seconds.
+// SQLite spends its time on reading three long lists.
+func ownersQuery(d sqldb.Dialect, tenant string, owners []string) (query string, args []any, err error) {
+	if d.Kind == sqldb.MariaDB || d.Kind == sqldb.MySQL {
+		query, args = joined(d, tenant, owners)
+		return query, args, nil
+	}
+	among := "IN (SELECT a.owner FROM asked a)"
+	if len(owners) == 1 {
+		among = "= ?"
+	} else if query, args, err = asked(d, owners); err != nil {
+		return "", nil, err
+	}
+	for i, part := range []struct{ columns, table, owner string }{
+		{"r.owner, NULL, NULL, NULL, r.generation, r.wrapped", "crmguard_encryption_key", "r.owner"},
+		{"r.owner, r.state, r.sequence, NULL, NULL, NULL", "crmguard_encryption_owner", "r.owner"},
+		{"r.alias, NULL, NULL, r.owner, NULL, NULL", "crmguard_encryption_alias", "r.alias"},
+	} {
+		if i > 0 {
+			query += " UNION ALL "
+		}
+		query, args = query+"SELECT "+part.columns+" FROM "+part.table+" r WHERE r.tenant = ? AND "+part.owner+" "+among, append(args, tenant)
+		if len(owners) == 1 {
+			args = append(args, owners[0])
+		}
+	}
+	return d.Bind(query), args, nil
+}
+
+// asked is the table of owners, as the beginning of a statement.
+func asked(d sqldb.Dialect, owners []string) (query string, args []any, err error) {
+	if d.Kind == sqldb.SQLite {
+		list, err := json.Marshal(owners) // ids are UTF-8
+		return "WITH asked (owner) AS (SELECT value FROM json_each(?)) ", []any{string(list)}, err
+	}
+	args = padded(owners)
+	return "WITH asked (owner) AS (VALUES (CAST(? AS text))" + strings.Repeat(", (?)", len(args)-1) + ") ", args, nil
+}
+
+// joined is the statement of MariaDB and MySQL, which look up each owner of a
+// list in the index, and from there each key and alias. (A table of values takes
+// its width from the first one in MariaDB, and cuts the others.)
+func joined(d sqldb.Dialect, tenant string, owners []string) (query string, args []any) {
+	list := padded(owners)
+	return d.Bind(`SELECT o.owner, o.state, o.sequence, a.owner, k.generation, k.wrapped FROM crmguard_encryption_owner o
+		LEFT JOIN crmguard_encryption_alias a ON a.tenant = o.tenant AND a.alias = o.owner
+		LEFT JOIN crmguard_encryption_key k ON k.tenant = o.tenant AND k.owner = o.owner
+		WHERE o.tenant = ? AND o.owner IN (` + sqldb.Marks(len(list)) + `)`), append([]any{tenant}, list...)
+}
+
+// padded rounds the number of owners up to one of a few, so that drivers and
+// servers that keep statements have few to keep and not thousands. No owner is
+// called "".
+func padded(owners []string) []any {
+	size := 1
+	for size < len(owners) {
+		size *= 8
+	}
+	out := make([]any, size)
+	for i := range out {
+		out[i] = ""
+		if i < len(owners) {
+			out[i] = owners[i]
+		}
+	}
+	return out
+}
