@@ -2,6 +2,7 @@ package encryption
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -35,14 +36,15 @@ type Reporter interface {
 // Status says how the keys are: every finding of the package comment, those
 // that are well included. The error says that the key store cannot be read.
 func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
-	v.mu.RLock()
-	before := v.state // read first: the store is never behind it in a sound system
-	v.mu.RUnlock()
+	rewound, err := v.rewound(ctx)
+	if err != nil {
+		return nil, err
+	}
 	keys, err := v.Inventory(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := []Finding{rewound(before, keys), closing(keys)}
+	out := []Finding{rewound, closing(keys)}
 	out = append(out, sealed(keys)...)
 	out = append(out, waiting(keys, "encryption.generation.retired", Retired,
 		"reseal what is under the old generation, then call DestroyGeneration; until then every key copy has to keep it")...)
@@ -59,14 +61,22 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	return out, nil
 }
 
-func rewound(before StoreState, now Inventory) Finding {
-	lost := max(0, before.Sequence-now.Sequence)
-	bad := lost > 0 || before.Store != now.Store
-	f := Finding{Name: "encryption.store.rewound", Level: health.Yes(bad, HealthAlarm), Value: float64(lost), Unit: "changes"}
-	if bad {
+// rewound says whether the key store is the one that this vault has seen, or
+// what it was before.
+func (v *Vault) rewound(ctx context.Context) (Finding, error) {
+	v.mu.RLock()
+	before := v.state // read first: the store is never behind it in a sound system
+	v.mu.RUnlock()
+	f := Finding{Name: "encryption.store.rewound"}
+	_, err := v.compare(ctx, before)
+	switch {
+	case errors.Is(err, ErrRewound):
+		f.Level, f.Value = HealthAlarm, 1
 		f.Remedy = "an older key store, or another one, was put in place, and with it keys that were destroyed: stop, and restore the newest key copy"
+	case err != nil:
+		return f, storeError(err)
 	}
-	return f
+	return f, nil
 }
 
 func closing(keys Inventory) Finding {

@@ -129,6 +129,7 @@ func TestAnOlderKeyStoreInPlaceOfTheNewIsFound(t *testing.T) {
 	f := found(t, vault, "encryption.store.rewound", "")
 	require.Equal(t, encryption.HealthAlarm, f.Level)
 	require.Positive(t, f.Value)
+	require.NotEmpty(t, f.Remedy)
 	current.KeyStore = e.store
 	require.Equal(t, encryption.HealthOK, found(t, vault, "encryption.store.rewound", "").Level)
 }
