@@ -193,7 +193,7 @@ func (c Column) refuse(v any) error {
 	}
 	hint := ""
 	if _, isBytes := v.([]byte); isBytes {
-		hint = " (bytes are text only where the database says so, see TextFromBytes)"
+		hint = " (bytes are text only where the database says so, see Reader)"
 	}
 	return &valueError{column: c.Name, what: fmt.Sprintf("column %q: a %T that is no %s%s", c.Name, v, want, hint)}
 }
