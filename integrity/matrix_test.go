@@ -40,13 +40,13 @@ func postgresMatrix() matrix {
 func postgresTypes() []declared {
 	sealed := "cg1.aabbccdd." + base64.RawURLEncoding.EncodeToString(sealedField())
 	return []declared{
-		{decls: []string{"text", "varchar(60)", "citext"}, column: of(integrity.Text), honest: someTexts()},
+		{decls: []string{"text", "varchar(60)", "citext", "mail"}, column: of(integrity.Text), honest: someTexts()},
 		{decls: []string{"char(60)"}, column: of(integrity.Text), honest: []any{"Bern", "", "1", "é", nil}}, // without the blanks that the database adds
 		{decls: []string{"stage"}, column: of(integrity.Text), honest: []any{"lead", "", nil}},
 		{decls: []string{"uuid"}, column: of(integrity.Text), honest: []any{"0195a0e8-1c2d-7000-8000-00000000000a", nil}},
 		{decls: []string{"smallint", "integer", "bigint", "numeric(20,0)", "numeric"}, column: of(integrity.Integer), honest: []any{0, 1, -1, 32767, nil}},
 		{decls: []string{"bigint", "numeric"}, column: of(integrity.Integer), honest: []any{int64(math.MaxInt64), int64(math.MinInt64), 9007199254740993}},
-		{decls: []string{"numeric(12,2)", "numeric", "numeric(20,6)", "text", "double precision"}, column: decimals(2), honest: []any{"12.50", "12.00", "0.00", "-0.01", "0.10", "9999999999.99", nil}},
+		{decls: []string{"numeric(12,2)", "numeric", "numeric(20,6)", "price", "text", "double precision"}, column: decimals(2), honest: []any{"12.50", "12.00", "0.00", "-0.01", "0.10", "9999999999.99", nil}},
 		{decls: []string{"integer", "bigint", "numeric"}, column: decimals(0), honest: []any{"12", "0", "-7", nil}, writer: "postgres"}, // pgx binds no text to an integer
 		{decls: []string{"double precision", "numeric"}, column: of(integrity.Float), honest: []any{0.0, math.Copysign(0, -1), 1.0, -3.0, 0.1, 1e18, 12345.678901234567, nil}},
 		{decls: []string{"double precision"}, column: of(integrity.Float), honest: []any{1e300, math.SmallestNonzeroFloat64, math.MaxFloat64}},

@@ -42,7 +42,7 @@ func run(t *testing.T, db *sql.DB, query string, args ...any) {
 
 func ask(t *testing.T, db *sql.DB, query string) *sql.Rows {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), query) //nolint:sqlclosecheck // the reader does both
+	rows, err := db.QueryContext(t.Context(), query)
 	require.NoError(t, err, query)
 	return rows
 }

@@ -131,6 +131,9 @@ func TestHonestRowsVerifyAndWhatSQLTellsApartDoesNot(t *testing.T) {
 		run.stranger = stranger
 		run.prepare(t)
 		for _, declared := range m.types {
+			if d.Name == testdb.PostgresICU && declared.column.Type != integrity.Text {
+				continue // only text is of a collation
+			}
 			for _, decl := range declared.decls {
 				run.runColumn(t, declared, decl)
 			}
@@ -155,12 +158,13 @@ func (m *matrixRun) prepare(t *testing.T) {
 	case testdb.SQLite:
 		m.exec(t, m.stranger, "PRAGMA synchronous = OFF")
 	case testdb.MariaDB:
-		m.exec(t, m.stranger, "SET GLOBAL innodb_flush_log_at_trx_commit = 2")
 	default:
 		for _, db := range append([]*sql.DB{m.stranger}, m.dbs...) {
 			m.exec(t, db, "SET synchronous_commit = off")
 		}
 		m.exec(t, m.stranger, "CREATE TYPE stage AS ENUM ('lead', 'customer', '')")
+		m.exec(t, m.stranger, "CREATE DOMAIN mail AS varchar(60)")
+		m.exec(t, m.stranger, "CREATE DOMAIN price AS numeric(14,4)")
 		m.exec(t, m.stranger, "CREATE EXTENSION citext")
 		m.exec(t, m.stranger, "CREATE FUNCTION says(document text) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN document::jsonb; EXCEPTION WHEN OTHERS THEN RETURN NULL; END $$")
 	}
@@ -225,17 +229,22 @@ func (c *matrixCase) what() string {
 
 func (c *matrixCase) write(t *testing.T, writer int) {
 	t.Helper()
-	for _, id := range []string{"r1", "was"} {
-		_, err := c.dbs[writer].ExecContext(t.Context(), c.dialect.Bind("INSERT INTO "+c.table+" VALUES (?, ?)"), id, c.value)
-		require.NoError(t, err, "%s by %s", c.what(), c.ways[writer].name)
-	}
+	_, err := c.dbs[writer].ExecContext(t.Context(), c.dialect.Bind("INSERT INTO "+c.table+" VALUES (?, ?), (?, ?)"), "r1", c.value, "was", c.value)
+	require.NoError(t, err, "%s by %s", c.what(), c.ways[writer].name)
 }
 
 func (c *matrixCase) changeBehind(t *testing.T) {
 	t.Helper()
+	exec := c.stranger.ExecContext
+	if c.name == testdb.SQLite || c.name == testdb.MariaDB { // PostgreSQL ends a transaction at its first error
+		tx, err := c.stranger.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, tx.Commit()) }()
+		exec = tx.ExecContext
+	}
 	for i, expression := range c.behind {
 		// What does not go into the column is no change.
-		_, _ = c.stranger.ExecContext(t.Context(), fmt.Sprintf("INSERT INTO %s SELECT 'b%d', %s FROM %[1]s WHERE id = 'was'", c.table, i, strings.ReplaceAll(expression, "$type", c.decl)))
+		_, _ = exec(t.Context(), fmt.Sprintf("INSERT INTO %s SELECT 'b%d', %s FROM %[1]s WHERE id = 'was'", c.table, i, strings.ReplaceAll(expression, "$type", c.decl)))
 	}
 }
 
@@ -243,7 +252,7 @@ func (c *matrixCase) changeBehind(t *testing.T) {
 func (c *matrixCase) read(t *testing.T, writer, reader int) (broken int) {
 	t.Helper()
 	for _, way := range []string{c.reader.Columns([]integrity.Column{c.column}), "v", "CAST(v AS DOUBLE) AS v"} {
-		if strings.HasPrefix(way, "CAST") && c.decl != "FLOAT" {
+		if strings.HasPrefix(way, "CAST") && c.decl != "FLOAT" || way == "v" && writer != reader {
 			continue
 		}
 		for _, args := range [][]any{nil, {"x"}} { // drivers speak another protocol without arguments

@@ -32,7 +32,7 @@ func rowsOf(t *testing.T, db *sql.DB, query string, id integrity.Type, columns .
 	reader, err := integrity.OpenReader(t.Context(), db)
 	require.NoError(t, err)
 	return func(yield func(reconcile.Row, error) bool) {
-		rows, err := db.QueryContext(t.Context(), query) //nolint:sqlclosecheck // FromRows does both
+		rows, err := db.QueryContext(t.Context(), query)
 		if err != nil {
 			yield(reconcile.Row{}, err)
 			return
