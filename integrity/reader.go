@@ -122,7 +122,7 @@ type Table struct {
 	// SchemaID is the column of the id of the row's layout, "" where the sealer
 	// knows one layout only.
 	SchemaID string
-	// Event is the column of the event's UUID, "" for none.
+	// Event is the column of the event's UUID, as text or uuid, "" for none.
 	Event string
 	// Seal is the column of the seal, which holds bytes.
 	Seal string
@@ -136,8 +136,10 @@ type Table struct {
 //	…
 //	report, err := sealer.Sweep(ctx, reader.Sealed(rows, sealer, contacts), options)
 //
-// What [Reader.FromRows] refuses is refused here, an old layout that the table no
-// longer fits when a row under it is met. A key, version, schema id, event or
+// What [Reader.FromRows] refuses is refused here, where it is so of all layouts.
+// A row under a layout that the query does not have, or that the sealer does not
+// know, comes without values, and a sweep counts it as a misfit or as of an
+// unknown schema. A key, version, schema id, event or
 // seal that is none is an error that wraps [ErrTampered], beside what could be
 // read of the row: a sweep counts it and goes on.
 func (r *Reader) Sealed(rows *sql.Rows, sealer *Sealer, table Table) iter.Seq2[SealedRow, error] {

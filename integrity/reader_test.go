@@ -165,6 +165,28 @@ func TestASweepOverATableOnEveryDatabase(t *testing.T) {
 	})
 }
 
+// A query that does not have the columns of one layout reads the rows of the
+// others; who writes the table cannot end a sweep with the name of a layout.
+func TestARowUnderALayoutThatTheQueryLacksIsAFinding(t *testing.T) {
+	db := testdb.New(t, testdb.SQLite).Open(t)
+	d, err := sqldb.Ask(t.Context(), db)
+	require.NoError(t, err)
+	reader, err := integrity.OpenReader(t.Context(), db)
+	require.NoError(t, err)
+	sealer, err := integrity.NewSealer(&integritytest.Tagger{}, dealLayouts()...)
+	require.NoError(t, err)
+	fillDeals(t, db, d, sealer, 20)
+	first := "SELECT id, version, schema_id, event, seal, " + reader.Columns(sealer.Columns("deal/1")) + " FROM deals"
+	report, err := sealer.Sweep(t.Context(), reader.Sealed(ask(t, db, first), sealer, dealTable()), integrity.SweepOptions{Tenant: "main", Table: "deals"})
+	require.NoError(t, err)
+	require.Equal(t, map[integrity.Verdict]int64{integrity.Misfit: 5}, report.Counts)
+	require.EqualValues(t, 15, report.Verified)
+	report, err = sealer.Sweep(t.Context(), reader.Sealed(ask(t, db, "SELECT id, version, schema_id, event, seal, name FROM deals"), sealer, dealTable()), integrity.SweepOptions{Tenant: "main", Table: "deals"})
+	require.ErrorIs(t, err, integrity.ErrConfig)
+	require.ErrorContains(t, err, `the query lacks "amount"`)
+	require.False(t, report.OK())
+}
+
 // A key that the table holds as a number or a UUID enters the seal as its text.
 func TestKeysOfOtherTypes(t *testing.T) {
 	eachDriver(t, func(t *testing.T, db *sql.DB, d sqldb.Dialect, reader *integrity.Reader) {

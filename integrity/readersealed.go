@@ -1,7 +1,10 @@
 package integrity
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -13,20 +16,14 @@ type sealedTable struct {
 	Table
 	key, version, schema, event, seal *bound
 	only                              string // the layout where the query names none
-	layouts                           map[string]layoutIn
-}
-
-// layoutIn is a layout in a result, or why it does not fit there.
-type layoutIn struct {
-	columns []bound
-	err     error
+	layouts                           map[string][]bound
 }
 
 func (s *resultSet) sealed(sealer *Sealer, table Table) (*sealedTable, error) {
 	if err := sealer.check(); err != nil {
 		return nil, err
 	}
-	t := &sealedTable{Table: table, layouts: map[string]layoutIn{}}
+	t := &sealedTable{Table: table, layouts: map[string][]bound{}}
 	if table.Key == "" || table.Seal == "" {
 		return nil, configErr("a Table without the name of its column of keys or seals")
 	}
@@ -47,15 +44,29 @@ func (s *resultSet) sealed(sealer *Sealer, table Table) (*sealedTable, error) {
 		}
 		*role.to = &b
 	}
-	for id, columns := range sealer.layouts {
-		bound, err := s.bind(columns)
-		t.layouts[id] = layoutIn{columns: bound, err: err}
+	if t.schema == nil && len(sealer.layouts) > 1 {
+		return nil, configErr("a Table without the name of its column of schema ids, and a sealer of %d layouts", len(sealer.layouts))
+	}
+	return t, t.bind(s, sealer.layouts)
+}
+
+// bind finds the layouts that the result can hold; that it can hold none is a
+// mistake, and that it lacks one may be its age.
+func (t *sealedTable) bind(s *resultSet, layouts map[string][]Column) error {
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(layouts)) {
+		bound, err := s.bind(layouts[id])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%w (layout %q)", err, id))
+			continue
+		}
+		t.layouts[id] = bound
 		t.only = id
 	}
-	if t.schema == nil && len(t.layouts) > 1 {
-		return nil, configErr("a Table without the name of its column of schema ids, and a sealer of %d layouts", len(t.layouts))
+	if len(t.layouts) == 0 {
+		return errors.Join(errs...)
 	}
-	return t, nil
+	return nil
 }
 
 // row reads the row at hand. goesOn says that an error is about this row alone.
@@ -79,13 +90,8 @@ func (t *sealedTable) row(s *resultSet) (row SealedRow, goesOn bool, err error) 
 	}
 	row.Seal, err = cellOf[[]byte](s, t.seal, true)
 	note(err)
-	if in, known := t.layouts[row.Ref.SchemaID]; known {
-		if in.err != nil {
-			return row, false, fmt.Errorf("%w (layout %q)", in.err, row.Ref.SchemaID)
-		}
-		if row.Values, err = s.values(in.columns); err != nil {
-			return row, false, err
-		}
+	if row.Values, err = s.values(t.layouts[row.Ref.SchemaID]); err != nil {
+		return row, false, err
 	}
 	for _, err := range faults {
 		if err != nil {

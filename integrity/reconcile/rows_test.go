@@ -157,3 +157,28 @@ func TestRowsThatCannotBeRead(t *testing.T) {
 		require.Equal(t, reconcile.Row{Key: []any{nil}, Values: map[string]any{"v": "a", "id": nil}}, row)
 	}
 }
+
+// An export and its table keep an amount in two ways: it is the same.
+func ExampleFromRows() {
+	ctx := context.Background()
+	side := func(name, declared string) (*integrity.Reader, *sql.DB) {
+		db, _ := sql.Open("sqlite", "file:"+name+"?mode=memory&cache=shared")
+		_, _ = db.ExecContext(ctx, "CREATE TABLE deals (id INTEGER PRIMARY KEY, amount "+declared+")")
+		_, _ = db.ExecContext(ctx, "INSERT INTO deals VALUES (1, '12.50'), (2, '7.00')")
+		reader, _ := integrity.OpenReader(ctx, db)
+		return reader, db
+	}
+	key, columns := []integrity.Column{{Name: "id", Type: integrity.Integer}}, []integrity.Column{{Name: "amount", Type: integrity.Decimal, Scale: 2}}
+	before, a := side("example_before", "TEXT")
+	after, b := side("example_after", "NUMERIC(12,2)")
+	defer a.Close()
+	defer b.Close()
+	_, _ = b.ExecContext(ctx, "UPDATE deals SET amount = 7.01 WHERE id = 2")
+
+	x, _ := a.QueryContext(ctx, "SELECT id, amount FROM deals ORDER BY id")
+	y, _ := b.QueryContext(ctx, "SELECT id, amount FROM deals ORDER BY id")
+	for d, err := range reconcile.Diff(ctx, reconcile.FromRows(before, x, key, columns), reconcile.FromRows(after, y, key, columns), reconcile.Options{Columns: columns}) {
+		fmt.Println(d.Kind, d.Key, d.Fields, err)
+	}
+	// Output: changed [2] [amount] <nil>
+}
