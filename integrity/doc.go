@@ -102,8 +102,9 @@
 //     twice a year. It needs parseTime=true to read a Time, or is refused.
 //   - A DATETIME, or TIMESTAMP(3), keeps fewer digits than a Time has: declare
 //     six, or truncate to them before sealing.
-//   - On MySQL and MariaDB 0000-00-00 and dates before the year 2 are none, and
-//     [Reader.Columns] shows that 2026-02-30, which a session may store, is none.
+//   - On MySQL and MariaDB 0000-00-00 is no date, nor is 0001-01-01, which the
+//     driver makes of it; [Reader.Columns] shows that 2026-02-30, which a session
+//     may store, is none.
 //   - SQLite has neither dates nor times: bind YYYY-MM-DD and microseconds since
 //     1970 (int64). Of a time.Time its driver makes a text of its own, which is
 //     neither; what the driver makes of it when it reads is refused.

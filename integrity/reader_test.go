@@ -187,6 +187,51 @@ func TestARowUnderALayoutThatTheQueryLacksIsAFinding(t *testing.T) {
 	require.False(t, report.OK())
 }
 
+// The driver of MySQL gives 0000-00-00 as the first of January of year 1, and the
+// second of March for 2026-02-30: neither stands behind a seal of the other.
+func TestWhatIsNoDateOnMariaDBIsNone(t *testing.T) {
+	d := testdb.New(t, testdb.MariaDB)
+	day, at := integrity.Column{Name: "day", Type: integrity.Date}, integrity.Column{Name: "at", Type: integrity.Time}
+	sealer, err := integrity.NewSealer(&integritytest.Tagger{}, integrity.Layout{ID: "x/1", Columns: []integrity.Column{day}}, integrity.Layout{ID: "x/2", Columns: []integrity.Column{at}})
+	require.NoError(t, err)
+	for i, options := range []string{"", "&parseTime=false", "&loc=Europe%2FBerlin"} {
+		db, err := sql.Open("mysql", d.DSN("mysql")+options)
+		require.NoError(t, err)
+		db.SetMaxOpenConns(1)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		reader, err := integrity.OpenReader(t.Context(), db)
+		require.NoError(t, err)
+		table := fmt.Sprint("x", i)
+		run(t, db, "SET sql_mode = 'ALLOW_INVALID_DATES'")
+		run(t, db, "CREATE TABLE "+table+" (day DATE, at DATETIME(6))")
+		run(t, db, "INSERT INTO "+table+" VALUES ('0000-00-00', '0000-00-00'), ('0001-01-01', '0001-01-01'), ('2026-02-30', '2026-02-30'), (NULL, NULL)")
+		for layout, sealed := range map[string][]any{"x/1": {"0001-01-01", "2026-03-02"}, "x/2": {time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)}} {
+			columns := sealer.Columns(layout)
+			if layout == "x/2" && i == 1 {
+				continue // times without a zone are refused
+			}
+			got, err := readAll(reader.FromRows(ask(t, db, "SELECT "+reader.Columns(columns)+" FROM "+table), columns...))
+			require.NoError(t, err)
+			require.Len(t, got, 4)
+			require.Equal(t, map[string]any{columns[0].Name: nil}, got[3])
+			plain, err := readAll(reader.FromRows(ask(t, db, "SELECT "+columns[0].Name+" FROM "+table+" LIMIT 2"), columns...))
+			require.NoError(t, err)
+			ref := integrity.Ref{Tenant: "main", Table: "x", Key: "1", SchemaID: layout}
+			for _, value := range sealed {
+				seal, err := sealer.Seal(t.Context(), ref, map[string]any{columns[0].Name: value})
+				require.NoError(t, err)
+				for k, values := range append(got, plain...) {
+					require.ErrorIs(t, sealer.Verify(t.Context(), integrity.SealedRow{Ref: ref, Values: values, Seal: seal}), integrity.ErrTampered, "%s %s %d", layout, options, k)
+				}
+			}
+			for _, values := range append(got[:3:3], plain...) {
+				_, err := columns[0].Canonical(values[columns[0].Name])
+				require.ErrorIs(t, err, integrity.ErrRow)
+			}
+		}
+	}
+}
+
 // A key that the table holds as a number or a UUID enters the seal as its text.
 func TestKeysOfOtherTypes(t *testing.T) {
 	eachDriver(t, func(t *testing.T, db *sql.DB, d sqldb.Dialect, reader *integrity.Reader) {
@@ -241,6 +286,7 @@ func TestSQLiteRolesAreReadAsTheyStand(t *testing.T) {
 			require.ErrorContains(t, err, fmt.Sprintf("column %q", strings.TrimSpace(name)))
 		}
 	}
+	run(t, db, "UPDATE x SET seal = x'01'")
 	for row, err := range reader.Sealed(ask(t, db, "SELECT n, v, seal FROM x"), sealer, integrity.Table{Tenant: "main", Name: "x", Key: "n", Seal: "seal"}) {
 		require.NoError(t, err)
 		require.Equal(t, "1", row.Ref.Key)

@@ -172,8 +172,8 @@ func (s *resultSet) value(b bound) (any, error) {
 		}
 		return int64(x), nil
 	case time.Time:
-		if x.Year() < 2 && s.kind != sqldb.Postgres {
-			return noTime, nil // the driver gives 0000-00-00 as the first of year 1
+		if x.Year() == 1 && x.YearDay() == 1 && s.kind != sqldb.Postgres {
+			return noTime, nil // the driver gives 0000-00-00 as the first day of year 1
 		}
 	}
 	return v, nil
@@ -203,7 +203,7 @@ func (b bound) ofString(text string) (any, error) {
 	case b.class == number || b.class == whole: // whole: beyond 63 bits
 		return b.ofDigits(text), nil
 	case b.class == moment && b.Type == Date:
-		if day, err := textOf(text).Date(); err == nil && day >= "0002" {
+		if day, err := textOf(text).Date(); err == nil {
 			return day, nil
 		}
 		return noTime, nil
