@@ -108,7 +108,7 @@ func mariaTypes() []declared {
 		{decls: []string{"DATE", "DATETIME"}, column: of(integrity.Date), honest: []any{"2026-01-02", "1000-01-01", "9999-12-31", nil}},
 		{decls: []string{"VARCHAR(30)"}, column: of(integrity.Date), honest: []any{"2026-01-02", nil}},
 		{decls: []string{"DATETIME(6)", "TIMESTAMP(6) NULL"}, column: of(integrity.Time), honest: someTimes()},
-		{decls: []string{"BIGINT"}, column: of(integrity.Time), honest: []any{time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC).UnixMicro(), nil}},
+		{decls: []string{"BIGINT", "VARCHAR(30)"}, column: of(integrity.Time), honest: []any{time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC).UnixMicro(), nil}},
 		{decls: []string{"VARBINARY(60)", "BLOB"}, column: of(integrity.Bytes), honest: []any{[]byte("1"), []byte{}, []byte{0, 255}, []byte("Bern"), nil}},
 		{decls: []string{"BLOB"}, column: of(integrity.Sealed), honest: []any{sealedField(), nil}},
 		{decls: []string{"TEXT"}, column: of(integrity.Sealed), honest: []any{sealed, nil}},

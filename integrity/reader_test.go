@@ -362,6 +362,19 @@ func TestAReaderRefusesWhatIsNotThere(t *testing.T) {
 	require.Zero(t, db.Stats().InUse, "the rows are closed")
 }
 
+// A query that fails at its second row is an error and no short table.
+func TestAQueryThatFailsMidwayIsAnError(t *testing.T) {
+	db := testdb.New(t, testdb.SQLite).Open(t)
+	reader, err := integrity.OpenReader(t.Context(), db)
+	require.NoError(t, err)
+	run(t, db, "CREATE TABLE x (v TEXT)")
+	run(t, db, "INSERT INTO x VALUES ('1'), ('{')")
+	got, err := readAll(reader.FromRows(ask(t, db, "SELECT json(v) AS v FROM x ORDER BY rowid"), integrity.Column{Name: "v"}))
+	require.Error(t, err)
+	require.Equal(t, []map[string]any{{"v": "1"}}, got)
+	require.Zero(t, db.Stats().InUse)
+}
+
 // A query for a column that is not there is an error, and no constant text.
 func TestColumnsAreColumns(t *testing.T) {
 	eachDriver(t, func(t *testing.T, db *sql.DB, d sqldb.Dialect, reader *integrity.Reader) {

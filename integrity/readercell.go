@@ -37,8 +37,8 @@ const (
 // found before the first row; nil takes all.
 var holds = [...][]Type{
 	dynamic:  nil,
-	letters:  {Text, Email, Phone, URL, Country, Language, Card, Bytes, JSON, Sealed, Decimal, Date},
-	spelled:  {Text, Email, Phone, URL, Country, Language, Card, Bytes, JSON, Sealed, Decimal, Date, Time},
+	letters:  {Text, Email, Phone, URL, Country, Language, Card, JSON, Sealed, Decimal, Date},
+	spelled:  {Text, Email, Phone, URL, Country, Language, Card, JSON, Sealed, Decimal, Date, Time},
 	padded:   {Text, Email, Phone, URL, Country, Language, Card},
 	document: {JSON},
 	blob:     {Bytes, Sealed, Text, Email, Phone, URL, Country, Language, Card, JSON},
@@ -209,8 +209,6 @@ func (b bound) ofString(text string) (any, error) {
 		return noTime, nil
 	case b.class == moment && b.Type == Time && strings.ContainsAny(text, "0123456789"):
 		return nil, configErr("column %q: a time without its zone: open the database with parseTime=true", b.Name)
-	case b.class == letters && b.Type == Bytes:
-		return []byte(text), nil
 	case b.class == spelled && b.Type == Time:
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
 			return n, nil
