@@ -44,7 +44,7 @@ var roomLines = map[string]string{
 	"encryption/insecurekeys":   "",
 	"encryption/sqlkeys":        "encryption internal/sqldb",
 
-	"integrity":               "internal/alone internal/canon internal/frame internal/health internal/ids internal/value",
+	"integrity":               "internal/alone internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 

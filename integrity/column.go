@@ -41,8 +41,9 @@ func (c Column) stored(v any) (frame.Value, error) {
 // means: two systems that keep it differently compare as equal. It takes what
 // a seal takes (see [Sealer.Seal]) and, beyond it, other spellings of the same
 // value: integers in decimal text or as floats without a fraction (JSON knows no
-// others), decimals with more or fewer zeros, times in
-// RFC 3339 (finer than microseconds is cut), and sealed fields of either form
+// others), decimals with more or fewer zeros, times as text
+// with a zone, as RFC 3339, PostgreSQL and drivers of SQLite write them (finer
+// than microseconds is cut), and sealed fields of either form
 // give the same bytes. JSON compares as RFC 8785, by the exact values of its
 // numbers: 1, 1.0 and 1E0 are one, 9007199254740993 and 9007199254740992 two.
 //
@@ -129,7 +130,7 @@ func (c Column) meant(v any) any {
 			return d
 		}
 	case Time:
-		if at, ok := parseTime(text); ok {
+		if at, err := textOf(text).Time(nil); err == nil {
 			return at.Truncate(time.Microsecond)
 		}
 	case Sealed:
@@ -193,7 +194,7 @@ func (c Column) refuse(v any) error {
 	}
 	hint := ""
 	if _, isBytes := v.([]byte); isBytes {
-		hint = " (bytes are text only where the database says so, see TextFromBytes)"
+		hint = " (bytes are text only where the database says so, see Reader)"
 	}
 	return &valueError{column: c.Name, what: fmt.Sprintf("column %q: a %T that is no %s%s", c.Name, v, want, hint)}
 }

@@ -68,6 +68,9 @@ func TestCanonicalIsWhatAValueMeans(t *testing.T) {
 		{integrity.Time, noon, noon.Add(999 * time.Nanosecond), true},
 		{integrity.Time, noon, "2026-01-01T14:00:00+02:00", true},
 		{integrity.Time, "2026-01-01T12:00:00.0000009Z", noon.UnixMicro(), true},
+		{integrity.Time, noon, "2026-01-01 13:00:00+01", true},
+		{integrity.Time, noon, noon.In(time.FixedZone("CET", 3600)).String(), true},
+		{integrity.Time, noon, "2026-01-01 12:00:00.000001+00:00", false},
 		{integrity.Time, noon, noon.Add(time.Microsecond), false},
 		{integrity.Sealed, text, sealedField(), true},
 	} {
@@ -111,7 +114,7 @@ func TestWhatMeansNothingIsRefused(t *testing.T) {
 			require.ErrorContains(t, err, `column "city"`)
 			require.NotContains(t, err.Error(), "Canary")
 			_, isBytes := value.([]byte)
-			require.Equal(t, isBytes && column != integrity.Bytes, strings.Contains(err.Error(), "TextFromBytes"), "%s %v", column, value)
+			require.Equal(t, isBytes && column != integrity.Bytes, strings.Contains(err.Error(), "Reader"), "%s %v", column, value)
 		}
 	}
 }

@@ -71,9 +71,9 @@
 // database. A reader that hangs holds up its import: the context is looked at
 // between rows.
 //
-// A seal sees what it is given: read rows with [Cells], SQLite with
-// [SQLiteColumns] too, because a Scan into a typed variable, or a driver that
-// makes times of text, shows two stored values as one. It does not cover the
+// A seal sees what it is given: read rows with a [Reader], because a Scan into a
+// typed variable, or a driver that makes times of text, shows two stored values
+// as one, and two drivers show one value in two ways. It does not cover the
 // schema: who may declare another type or collation, or put a view in place of
 // the table, changes what a query finds without touching a row.
 //
@@ -85,12 +85,40 @@
 // declared as a number or as text: where SQLite converts nothing (no declared
 // type, BLOB, ANY), the number 12.5 and the text '12.50' are one.
 //
+// # What databases keep
+//
+// A [Reader] reads SQLite, PostgreSQL (pgx and lib/pq), MariaDB and MySQL (the
+// last was not run). A row sealed as it was bound verifies, whichever driver
+// wrote it and whichever reads it, except where the database keeps another value
+// than it was given:
+//
+//   - Of char(n) blanks at the end do not count: seal text without them. A uuid
+//     is lower case, a citext keeps its case.
+//   - real and FLOAT keep 24 bits: seal the float32. The driver of MySQL cuts a
+//     FLOAT to six digits, so it is refused: select it cast to DOUBLE.
+//   - timestamp of PostgreSQL keeps a clock without its zone: bind UTC, or take
+//     timestamptz. The driver of MySQL writes and reads clocks in the zone "loc"
+//     of its data source name: keep it the same, and UTC, where no hour is there
+//     twice a year. It needs parseTime=true to read a Time, or is refused.
+//   - A DATETIME, or TIMESTAMP(3), keeps fewer digits than a Time has: declare
+//     six, or truncate to them before sealing.
+//   - On MySQL and MariaDB 0000-00-00 is no date, nor is 0001-01-01, which the
+//     driver makes of it; [Reader.Columns] shows that 2026-02-30, which a session
+//     may store, is none.
+//   - SQLite has neither dates nor times: bind YYYY-MM-DD and microseconds since
+//     1970 (int64). Of a time.Time its driver makes a text of its own, which is
+//     neither; what the driver makes of it when it reads is refused.
+//   - A number in JSON of MySQL is a binary64 if it has a fraction.
+//   - Arrays, intervals, addresses, times of day and ranges are shown by each
+//     driver in its own way, and refused: select them cast to text.
+//
 // # Which call first
 //
 // [NewSchema], then [Schema.Validate] for forms and [Import] with
 // [KnownHeaders] for files. Without a vault of package encryption [NewKeysFile]
 // once and [KeysFile]; [NewSealer], then [Sealer.Seal] in the transaction
-// that writes the row, [Sealer.Sweep] at night, [Roots.Head] to the anchor.
+// that writes the row; [OpenReader], and at night [Sealer.Sweep] over
+// [Reader.Sealed], [Roots.Head] to the anchor.
 //
 // # Grammar of CSV
 //
@@ -118,22 +146,23 @@
 //
 // # Concurrency
 //
-// [Schema] and [Roots] do not change after they are made, a [Sealer] only what
-// [Sealer.Status] says; all are safe for concurrent use. A sequence of rows is used once, by one goroutine.
+// [Schema], [Reader] and [Roots] do not change after they are made, a [Sealer]
+// only what [Sealer.Status] says; all are safe for concurrent use. A sequence of
+// rows is used once, by one goroutine.
 // Nothing starts a goroutine. Memory: [CSV] holds one record, [Import]
 // one batch and, for each unique field, about 40 bytes an accepted row; a sweep about 80 bytes a row.
 //
 // # Errors
 //
 //	sentinel          kind       what to do
-//	ErrConfig         permanent  fix the schema, layout or options; nothing ran
+//	ErrConfig         permanent  fix the schema, layout, options or query; nothing ran, or a sequence ended
 //	ErrSource         permanent  the file is unreadable, or from the line on that *SourceError has
 //	                             beside the code: mend the line and import the file again
 //	                             (code read: the reader failed, perhaps temporary)
 //	ErrRow            permanent  the caller's row or reference is not what its layout says
 //	ErrTampered       permanent  the row is not what was sealed: look at the audit trail, restore the row
 //	                             (names the column that holds another class of value; if all rows do,
-//	                             the layout is not what the driver gives: see [Cells])
+//	                             what was sealed is not what the database keeps: see above)
 //	ErrNoSeal         permanent  as above; before the first sealing run, seal the row
 //	ErrUnknownKey     permanent  the keyset lost the key of this seal: restore the keyset
 //	ErrUnknownSchema  permanent  register the layout of this schema id

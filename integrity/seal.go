@@ -141,7 +141,7 @@ func (s *Sealer) Seal(ctx context.Context, ref Ref, values map[string]any) ([]by
 // [ErrTampered] (it names the column where one holds what its type rules out),
 // [ErrNoSeal], [ErrUnknownKey], [ErrUnknownSchema], [ErrRow] (a column is
 // missing or too many) or, for a tagger that does not work at the moment, its
-// error. Read the values with [Cells], so that Verify sees what the database
+// error. Read the row with [Reader.Sealed], so that Verify sees what the database
 // holds.
 func (s *Sealer) Verify(ctx context.Context, row SealedRow) error {
 	if err := s.check(); err != nil {

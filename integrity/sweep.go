@@ -92,7 +92,7 @@ type sweep struct {
 // Findings are a result, not an error; the error says why the sweep did not
 // reach the end, and then there are no roots and the report is not OK. An error
 // of the sequence ends the sweep, unless it wraps [ErrTampered] as those of
-// [Cells] do: then it is a finding about the row beside it.
+// [Reader.Sealed] do: then it is a finding about the row beside it.
 func (s *Sealer) Sweep(ctx context.Context, rows iter.Seq2[SealedRow, error], options SweepOptions) (report SweepReport, err error) {
 	run := &sweep{Sealer: s, SweepOptions: options, seen: map[[16]byte]struct{}{}}
 	run.report.Counts = map[Verdict]int64{}

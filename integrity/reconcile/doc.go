@@ -26,14 +26,14 @@
 // It does not sort. A sequence that is out of order, or holds a key twice, is
 // an error. It reads what the sequences yield: on live tables read both in one
 // snapshot, and look at each difference again after a while before calling it
-// real. It sees the values that the driver gives: read SQLite with
-// [integrity.SQLiteColumns] and [integrity.Cells], and text that a driver gives
-// as bytes with [integrity.TextFromBytes].
+// real. It sees the values that it is given: [FromRows] gives them as the
+// database holds them, whatever the driver has made of them.
 //
 // # Which call first
 //
-// [Diff] with [Options.Columns], so that true and 1, or 1.5 and 1.50, compare
-// as what they mean; then [Counts.Equal].
+// [FromRows] for each side that is a database, of any kind, and [Diff] with
+// [Options.Columns], so that true and 1, or 1.5 and 1.50, compare as what they
+// mean; then [Counts.Equal].
 //
 // # Order of keys
 //

@@ -26,26 +26,18 @@ func openSQLite(t *testing.T, statements ...string) *sql.DB {
 	return db
 }
 
-// rowsOf are the rows of a query whose first column is the key.
-func rowsOf(t *testing.T, db *sql.DB, query string) iter.Seq2[reconcile.Row, error] {
+// rowsOf are the rows of a query by the column id.
+func rowsOf(t *testing.T, db *sql.DB, query string, id integrity.Type, columns ...integrity.Column) iter.Seq2[reconcile.Row, error] {
 	t.Helper()
+	reader, err := integrity.OpenReader(t.Context(), db)
+	require.NoError(t, err)
 	return func(yield func(reconcile.Row, error) bool) {
 		rows, err := db.QueryContext(t.Context(), query)
 		if err != nil {
 			yield(reconcile.Row{}, err)
 			return
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var key any
-			values, err := integrity.Cells(rows, &key)
-			if !yield(reconcile.Row{Key: []any{key}, Values: values}, err) {
-				return
-			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(reconcile.Row{}, err)
-		}
+		reconcile.FromRows(reader, rows, []integrity.Column{{Name: "id", Type: id}}, columns)(yield)
 	}
 }
 
@@ -66,9 +58,14 @@ func TestTwoSchemasOfOneTable(t *testing.T) {
 	columns := []integrity.Column{
 		{Name: "email"}, {Name: "amount", Type: integrity.Decimal, Scale: 2}, {Name: "active", Type: integrity.Boolean}, {Name: "due", Type: integrity.Date}, {Name: "at", Type: integrity.Time},
 	}
-	query := "SELECT id, " + integrity.SQLiteColumns(columns) + " FROM c ORDER BY id"
+	reader, err := integrity.OpenReader(t.Context(), a)
+	require.NoError(t, err)
+	query := "SELECT id, " + reader.Columns(columns) + " FROM c ORDER BY id"
+	rows := func(db *sql.DB) iter.Seq2[reconcile.Row, error] {
+		return rowsOf(t, db, query, integrity.Integer, columns...)
+	}
 	diff := func() ([]reconcile.Difference, reconcile.Counts, error) {
-		return run(t, rowsOf(t, a, query), rowsOf(t, b, query), reconcile.Options{Columns: columns})
+		return run(t, rows(a), rows(b), reconcile.Options{Columns: columns})
 	}
 	got, counts, err := diff()
 	require.NoError(t, err)
@@ -88,7 +85,7 @@ func TestTwoSchemasOfOneTable(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, reconcile.Counts{A: n, B: n - 1, Same: n - 9, Missing: 2, Extra: 1, Changed: 4, Unreadable: 3, Complete: true}, counts)
 	outcomes := map[string]string{}
-	for d, err := range reconcile.Diff(t.Context(), rowsOf(t, a, query), rowsOf(t, b, query), reconcile.Options{Columns: columns}) {
+	for d, err := range reconcile.Diff(t.Context(), rows(a), rows(b), reconcile.Options{Columns: columns}) {
 		require.NoError(t, err)
 		var there int // the connections are free
 		require.NoError(t, b.QueryRowContext(t.Context(), "SELECT count(*) FROM c WHERE id = ?", d.Key[0]).Scan(&there))
@@ -104,14 +101,14 @@ func TestTwoSchemasOfOneTable(t *testing.T) {
 // Two collations of one key column: an error, and no difference.
 func TestAnotherCollationIsNoDifference(t *testing.T) {
 	db := openSQLite(t, `CREATE TABLE k (id TEXT PRIMARY KEY)`, `INSERT INTO k VALUES ('a'), ('B'), ('c'), ('10'), ('9')`)
-	bytewise := rowsOf(t, db, `SELECT id FROM k ORDER BY id`)
+	bytewise := rowsOf(t, db, `SELECT id FROM k ORDER BY id`, integrity.Text)
 	got, counts, err := run(t, bytewise, seq(row("10", nil), row("9", nil), row("B", nil), row("a", nil), row("c", nil)), byType)
 	require.NoError(t, err)
 	require.Empty(t, got)
 	require.True(t, counts.Equal())
 	other := openSQLite(t, `CREATE TABLE k (id TEXT PRIMARY KEY)`, `INSERT INTO k VALUES ('a'), ('B'), ('c'), ('10'), ('9')`)
 	for _, order := range []string{"id COLLATE NOCASE", "CAST(id AS INTEGER), id", "id DESC"} {
-		got, counts, err := run(t, bytewise, rowsOf(t, other, "SELECT id FROM k ORDER BY "+order), byType)
+		got, counts, err := run(t, bytewise, rowsOf(t, other, "SELECT id FROM k ORDER BY "+order, integrity.Text), byType)
 		require.ErrorIs(t, err, reconcile.ErrOrder, order)
 		require.Empty(t, got)
 		require.False(t, counts.Equal())
