@@ -236,7 +236,10 @@ func (f *Folder) MkdirAll(dir string, mode fs.FileMode) error {
 func (f *Folder) shows(dir string) (bool, error) {
 	const some = 16 // unfinished files are few
 	names, err := f.names(dir, some)
-	return slices.ContainsFunc(names, func(name string) bool { return !f.unfinished(name) }), err
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(names, func(name string) bool { return !f.unfinished(name) }), nil
 }
 
 // Stands says whether a finished file stands under a name. Its folder shows
