@@ -138,11 +138,13 @@
 //	ErrOrigin         permanent   key, tables, folder or transaction belong to another log
 //	ErrHead           temporary   a store named in Heads does not answer
 //	ErrSchema         permanent   call sqltrail.Install, or apply its migrations
+//	fs.ErrPermission  permanent   a right on a table is missing: see sqltrail.Grants
 //
-// Errors of the database, the sink, the sealer and the tagger are wrapped: a
-// lost connection, a missing right, a database that is read-only are the
-// driver's own, behind "audit: read" or "audit: write". After an error of
-// [Trail.Record] roll back. Where a connection was lost during a COMMIT nobody
+// Errors of the sink, the sealer and the tagger are wrapped. Those of the
+// database stand behind "audit: read" or "audit: write" in words of the library,
+// with code, table, column and constraint and without the values that databases
+// and drivers quote; the driver's own error, which may hold some, is found by
+// errors.As. After an error of [Trail.Record] roll back. Where a connection was lost during a COMMIT nobody
 // knows whether it was done: repeat the call, or the transaction with the event
 // under the same id.
 //

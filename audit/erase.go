@@ -90,7 +90,7 @@ func (t *Trail) forgetRetries(ctx context.Context, tx Tx, tenant, surrogate stri
 	}
 	for {
 		var events []any
-		err := t.page(ctx, tx, func(rows *sql.Rows) error {
+		err := t.page(ctx, tx, func(rows answer) error {
 			var event string
 			err := rows.Scan(&event)
 			events = append(events, event)

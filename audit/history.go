@@ -99,7 +99,7 @@ func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (
 	case surrogate == "":
 		args[3] = of.ID
 	}
-	err = t.query(ctx, t.db, func(rows *sql.Rows) error {
+	err = t.query(ctx, t.db, func(rows answer) error {
 		var r pastRow
 		err := rows.Scan(&r.seq, &r.index, &r.leaf)
 		out = append(out, r)
@@ -184,7 +184,7 @@ func (t *Trail) changes(ctx context.Context, leaf *Leaf, index int64) ([]OpenedC
 // evidence reads what the database's log says about one owner.
 func (t *Trail) evidence(ctx context.Context, tenant, owner string) (*evidence, error) {
 	ev := newEvidence()
-	scan := func(rows *sql.Rows) error {
+	scan := func(rows answer) error {
 		var r pastRow
 		if err := rows.Scan(&r.seq, &r.index, &r.leaf); err != nil {
 			return err

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -126,7 +125,7 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 	}
 	var out []byte
 	next := first
-	err = t.query(ctx, t.db, func(rows *sql.Rows) error {
+	err = t.query(ctx, t.db, func(rows answer) error {
 		var (
 			index int64
 			leaf  []byte

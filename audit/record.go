@@ -228,7 +228,7 @@ func (t *Trail) known(ctx context.Context, tx Tx, tenant string, persons []strin
 	for _, person := range persons {
 		args = append(args, person)
 	}
-	return t.query(ctx, tx, func(rows *sql.Rows) error {
+	return t.query(ctx, tx, func(rows answer) error {
 		var person, surrogate string
 		err := rows.Scan(&person, &surrogate)
 		out[person] = surrogate

@@ -82,7 +82,7 @@ func (t *Trail) sealedAfter(ctx context.Context, last sealedRow) (page []sealedR
 		Columns: []string{"o.event", "o.owner", "o.tenant", "o.sealed", "s.person"},
 		Key:     []string{"o.event", "o.owner"}, After: []any{last.event, last.owner}, Limit: resealBatch, // nothing comes before the empty text
 	}
-	err = t.page(ctx, t.db, func(rows *sql.Rows) error {
+	err = t.page(ctx, t.db, func(rows answer) error {
 		var s sealedRow
 		err := rows.Scan(&s.event, &s.owner, &s.tenant, &s.sealed, &s.person)
 		page = append(page, s)

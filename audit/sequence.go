@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -119,7 +118,7 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 // transaction: the key of the tags may need a connection.
 func (t *Trail) waiting(ctx context.Context, cursor *int64, r *Result) (good []queued, seen int, err error) {
 	var all []queued
-	err = t.page(ctx, t.db, func(rows *sql.Rows) error {
+	err = t.page(ctx, t.db, func(rows answer) error {
 		var q queued
 		err := rows.Scan(&q.seq, &q.id, &q.tenant, &q.leaf, &q.tag)
 		all = append(all, q)

@@ -27,11 +27,11 @@ func (t *Trail) within(ctx context.Context, fn func(tx Tx) error) error {
 func (t *Trail) exec(ctx context.Context, tx Tx, query string, args ...any) (int64, error) {
 	result, err := tx.ExecContext(ctx, t.db.Bind(query), args...)
 	if err != nil {
-		return 0, fmt.Errorf("audit: write: %w", err)
+		return 0, fmt.Errorf("audit: write: %w", sqldb.Safe(err))
 	}
 	n, err := result.RowsAffected()
 	if err != nil {
-		return 0, fmt.Errorf("audit: write: %w", err)
+		return 0, fmt.Errorf("audit: write: %w", sqldb.Safe(err))
 	}
 	return n, nil
 }
@@ -46,34 +46,44 @@ func (t *Trail) add(ctx context.Context, tx Tx, in sqldb.Insert, rows ...[]any) 
 	return nil
 }
 
+// An answer holds values that no error shows.
+type answer struct{ rows *sql.Rows }
+
+// Scan is [sql.Rows.Scan], whose own error quotes what it cannot convert.
+func (a answer) Scan(dest ...any) error { return sqldb.Safe(a.rows.Scan(dest...)) }
+
 // query reads all rows before it returns, so that no connection is held while
 // the caller works.
-func (t *Trail) query(ctx context.Context, q sqldb.Querier, scan func(rows *sql.Rows) error, query string, args ...any) error {
+func (t *Trail) query(ctx context.Context, q sqldb.Querier, scan func(rows answer) error, query string, args ...any) error {
 	return t.read(ctx, q, scan, t.db.Bind(query), args...)
 }
 
 // page reads the rows of a page.
-func (t *Trail) page(ctx context.Context, q sqldb.Querier, scan func(rows *sql.Rows) error, p sqldb.Page) error {
+func (t *Trail) page(ctx context.Context, q sqldb.Querier, scan func(rows answer) error, p sqldb.Page) error {
 	query, args := t.db.Page(p)
 	return t.read(ctx, q, scan, query, args...)
 }
 
-func (t *Trail) read(ctx context.Context, q sqldb.Querier, scan func(rows *sql.Rows) error, bound string, args ...any) (err error) {
+func (t *Trail) read(ctx context.Context, q sqldb.Querier, scan func(rows answer) error, bound string, args ...any) (err error) {
 	if db, ok := q.(*sqldb.DB); ok { // outside of any transaction
 		return db.Read(ctx, func(q sqldb.Querier) error { return t.read(ctx, q, scan, bound, args...) })
 	}
 	rows, err := q.QueryContext(ctx, bound, args...)
 	if err != nil {
-		return fmt.Errorf("audit: read: %w", err)
+		return fmt.Errorf("audit: read: %w", sqldb.Safe(err))
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() {
+		if closed := rows.Close(); err == nil && closed != nil {
+			err = fmt.Errorf("audit: read: %w", sqldb.Safe(closed))
+		}
+	}()
 	for rows.Next() {
-		if err := scan(rows); err != nil {
+		if err := scan(answer{rows}); err != nil {
 			return fmt.Errorf("audit: read: %w", err)
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("audit: read: %w", err)
+		return fmt.Errorf("audit: read: %w", sqldb.Safe(err))
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package audit
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -77,7 +76,7 @@ const eventsTable = "crmguard_audit_events"
 func (c *comparison) at(ctx context.Context, index int64) (*row, error) {
 	if index >= c.next {
 		c.page = c.page[:0]
-		err := c.trail.query(ctx, c.trail.db, func(rows *sql.Rows) error {
+		err := c.trail.query(ctx, c.trail.db, func(rows answer) error {
 			var r row
 			err := rows.Scan(&r.index, &r.id, &r.tenant, &r.kind, &r.object, &r.oid, &r.leaf, &r.tag)
 			c.page = append(c.page, r)
@@ -207,7 +206,7 @@ func (c *comparison) queue(ctx context.Context) error {
 
 // orphans looks for openings without an event.
 func (c *comparison) orphans(ctx context.Context) error {
-	return c.trail.query(ctx, c.trail.db, func(rows *sql.Rows) error {
+	return c.trail.query(ctx, c.trail.db, func(rows answer) error {
 		var event string
 		err := rows.Scan(&event)
 		c.fault(Tampered, -1, event, "crmguard_audit_openings", "an opening without an event")
@@ -279,7 +278,7 @@ func (c *comparison) returned(ctx context.Context) error {
 // sealed reads the openings of an event by owner.
 func (t *Trail) sealed(ctx context.Context, leaf *Leaf) (map[string][]byte, error) {
 	out := make(map[string][]byte)
-	err := t.query(ctx, t.db, func(rows *sql.Rows) error {
+	err := t.query(ctx, t.db, func(rows answer) error {
 		var (
 			owner, tenant string
 			sealed        []byte

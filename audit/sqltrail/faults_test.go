@@ -16,8 +16,9 @@ import (
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
-// refused tries everything that writes, through a handle on which it cannot.
-func refused(t *testing.T, s *shop, db *sql.DB) {
+// refused tries everything that writes, through a handle on which it cannot,
+// and asks why.
+func refused(t *testing.T, s *shop, db *sql.DB, why func(t require.TestingT, err error, verb ...any)) {
 	t.Helper()
 	trail := s.over(db)
 	for name, do := range map[string]func() error{
@@ -31,7 +32,7 @@ func refused(t *testing.T, s *shop, db *sql.DB) {
 		"Erase": func() error { return trail.Erase(t.Context(), "main", "p1") },
 	} {
 		err := do()
-		require.Error(t, err, name)
+		why(t, err, name)
 		passing(t, err)
 	}
 	_, err := trail.Status(t.Context())
@@ -59,14 +60,14 @@ func TestOnAReadOnlyDatabaseNothingIsLost(t *testing.T) {
 		require.NoError(t, s.sell(s.db.DB, s.trail, sale(t, "p2")))
 		refused(t, s, openAt(t, driver, with(d, driver, map[testdb.Name]string{
 			testdb.SQLite: "_pragma=query_only(1)", testdb.PostgresC: "default_transaction_read_only=on", testdb.MariaDB: "tx_read_only=1",
-		})))
+		})), require.Error)
 		require.Equal(t, 1, s.sequence().Sequenced)
 		s.sound()
 	})
 }
 
-// reader makes a user of the server who may only read what is there now, and
-// returns a data source name of theirs. SQLite has no users.
+// reader makes a user of the server who may only read what is there now, but for
+// the application's own table, and returns a data source name of theirs. SQLite has no users.
 func reader(t *testing.T, s *shop, d testdb.Database, driver string, rights string) string {
 	t.Helper()
 	user := "crmguard_" + strings.ToLower(strings.ReplaceAll(sale(t, "p").ID, "-", ""))[:20]
@@ -82,7 +83,7 @@ func reader(t *testing.T, s *shop, d testdb.Database, driver string, rights stri
 		t.Cleanup(func() { run(`DROP USER '` + user + `'@'localhost'`) })
 		var database string
 		require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT DATABASE()`).Scan(&database))
-		run(`GRANT ` + rights + ` ON ` + database + `.* TO '` + user + `'@'localhost'`)
+		run(`GRANT `+rights+` ON `+database+`.* TO '`+user+`'@'localhost'`, `GRANT INSERT ON `+database+`.sales TO '`+user+`'@'localhost'`)
 		_, rest, ok := strings.Cut(d.DSN(driver), "@")
 		require.True(t, ok)
 		return user + "@" + rest
@@ -90,7 +91,7 @@ func reader(t *testing.T, s *shop, d testdb.Database, driver string, rights stri
 	run(`CREATE ROLE ` + user)
 	t.Cleanup(func() { run(`DROP OWNED BY `+user, `DROP ROLE `+user) })
 	if rights == "SELECT" {
-		run(`GRANT SELECT ON ALL TABLES IN SCHEMA public TO ` + user)
+		run(`GRANT SELECT ON ALL TABLES IN SCHEMA public TO `+user, `GRANT INSERT ON sales TO `+user)
 	}
 	return d.DSN(driver) + " options='-c role=" + user + "'"
 }
@@ -104,10 +105,11 @@ func TestWithoutRightsNothingIsLost(t *testing.T) {
 		require.NoError(t, s.sell(s.db.DB, s.trail, sale(t, "p1")))
 		s.sequence()
 		require.NoError(t, s.sell(s.db.DB, s.trail, sale(t, "p2")))
-		refused(t, s, openAt(t, driver, reader(t, s, d, driver, "SELECT")))
+		refused(t, s, openAt(t, driver, reader(t, s, d, driver, "SELECT")), func(t require.TestingT, err error, verb ...any) { require.ErrorIs(t, err, fs.ErrPermission, verb...) })
 		if d.Name != testdb.MariaDB { // tables that may not even be read are not tables that are missing
 			_, err := sqltrail.Open(t.Context(), openAt(t, driver, reader(t, s, d, driver, "USAGE")))
 			require.ErrorIs(t, err, fs.ErrPermission)
+			passing(t, err)
 		}
 		require.Equal(t, 1, s.sequence().Sequenced)
 		s.sound()

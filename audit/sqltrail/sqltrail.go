@@ -48,8 +48,9 @@
 //	ErrSecureDelete   permanent   open SQLite with secure_delete(1)
 //	ErrStandby        permanent   connect to the primary
 //	audit.ErrSchema   permanent   call Install, or apply Migrations
+//	fs.ErrPermission  permanent   a right is missing: see Grants
 //
-// All others are the driver's, wrapped or as they are.
+// All others are the driver's, told without the values that they quote.
 //
 // # Format and compatibility
 //

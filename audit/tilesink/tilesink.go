@@ -59,9 +59,9 @@ const tmpPrefix = ".tmp-"
 
 // Dir is a folder that receives the published log.
 type Dir struct {
-	root  string
-	clean sync.Map                        // folders in which nothing is left of killed processes
-	over  func(durable.Disk) durable.Disk // tests put disks there that fail
+	root string
+	last sync.Map                        // the file last written to each folder
+	over func(durable.Disk) durable.Disk // tests put disks there that fail
 }
 
 var (
@@ -124,12 +124,17 @@ func (d *Dir) WriteFile(ctx context.Context, name string, data []byte) error {
 	}
 	defer f.Close()
 	folder := path.Dir(name)
-	err = f.MkdirAll(folder, 0o755)
-	if _, clean := d.clean.LoadOrStore(folder, true); !clean {
-		f.CleanUp(folder)
+	f, done := f.Near(folder)
+	defer done()
+	if last, ok := d.last.Load(folder); !ok || !f.Stands(last.(string)) {
+		err = f.MkdirAll(folder, 0o755)
+		f.CleanUp(folder) // of what killed processes left
 	}
 	if err == nil {
 		err = f.Replace(name, data, 0o644)
+	}
+	if err == nil {
+		d.last.Store(folder, name)
 	}
 	if err != nil {
 		return fmt.Errorf("tilesink: write: %w", err)

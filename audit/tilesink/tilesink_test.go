@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,6 +76,29 @@ func TestAFlushThatFailsIsNoSuccess(t *testing.T) {
 		require.NoError(t, sink.WriteFile(t.Context(), "tile/0/000", []byte("x")))
 		require.Equal(t, map[string]bool{".": true, "tile": true, "tile/0": true}, flushed, "every folder above the file")
 	}
+}
+
+// A folder that others removed and made anew since the last write may not have
+// its name on disk.
+func TestAFolderThatWasMadeAnewIsFlushedAgain(t *testing.T) {
+	dir := t.TempDir()
+	sink, err := tilesink.Open(dir)
+	require.NoError(t, err)
+	flushed := map[string]int{}
+	sink.Over(durabletest.Ask(func(step, folder string) error {
+		if step == "sync folder" {
+			flushed[folder]++
+		}
+		return nil
+	}))
+	for n, anew := range []bool{false, false, true} {
+		if anew {
+			require.NoError(t, os.RemoveAll(filepath.Join(dir, "tile", "0")))
+			require.NoError(t, os.Mkdir(filepath.Join(dir, "tile", "0"), 0o755))
+		}
+		require.NoError(t, sink.WriteFile(t.Context(), "tile/0/00"+strconv.Itoa(n), []byte("x")))
+	}
+	require.Equal(t, map[string]int{".": 1, "tile": 2, "tile/0": 3}, flushed)
 }
 
 // Whatever moment the power fails at, every published file is whole, the new

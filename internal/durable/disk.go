@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"syscall"
@@ -74,6 +75,71 @@ func (d rootDisk) Link(from, to string) error {
 
 func (d rootDisk) Rename(from, to string) error {
 	return d.root.Rename(filepath.FromSlash(from), filepath.FromSlash(to))
+}
+
+// near returns the same disk with one of its folders open, so that what is done
+// in it leads there once and not each time. The folder stays the one that was
+// opened, whoever puts another one, or a link, in its place meanwhile. The
+// slash and the dot let nothing but a folder be opened: a pipe would keep the
+// opener waiting.
+func (d rootDisk) near(dir string) (nearDisk, error) {
+	sub, err := d.root.OpenRoot(filepath.FromSlash(dir) + string(filepath.Separator) + ".")
+	return nearDisk{whole: d, dir: dir, folder: rootDisk{sub}}, err
+}
+
+// nearDisk takes the names of the whole disk.
+type nearDisk struct {
+	whole  rootDisk
+	dir    string
+	folder rootDisk
+}
+
+// at is the disk of a name, and its name there.
+func (d nearDisk) at(name string) (rootDisk, string) {
+	switch {
+	case name == d.dir:
+		return d.folder, "."
+	case path.Dir(name) == d.dir:
+		return d.folder, path.Base(name)
+	}
+	return d.whole, name
+}
+
+// both is the disk of two names.
+func (d nearDisk) both(from, to string) (disk rootDisk, nearFrom, nearTo string) {
+	one, nearFrom := d.at(from)
+	two, nearTo := d.at(to)
+	if one != two {
+		return d.whole, from, to
+	}
+	return one, nearFrom, nearTo
+}
+
+func (d nearDisk) Open(name string, flag int, mode fs.FileMode) (File, error) {
+	disk, name := d.at(name)
+	return disk.Open(name, flag, mode)
+}
+
+func (d nearDisk) Link(from, to string) error {
+	disk, from, to := d.both(from, to)
+	return disk.Link(from, to)
+}
+
+func (d nearDisk) Rename(from, to string) error {
+	disk, from, to := d.both(from, to)
+	return disk.Rename(from, to)
+}
+
+func (d nearDisk) Remove(name string) error {
+	disk, name := d.at(name)
+	return disk.Remove(name)
+}
+
+func (d nearDisk) Mkdir(name string, mode fs.FileMode) error { return d.whole.Mkdir(name, mode) }
+
+func (d nearDisk) Lstat(name string) (fs.FileInfo, error) {
+	disk, name := d.at(name)
+	return disk.Lstat(name)
 }
 
 func (d rootDisk) Remove(name string) error { return d.root.Remove(filepath.FromSlash(name)) }

@@ -121,22 +121,51 @@ func (f *Folder) ReadFile(name string) ([]byte, error) {
 }
 
 // ReadDir lists a folder, unfinished files too, in no order.
-func (f *Folder) ReadDir(dir string) ([]fs.DirEntry, error) { return f.list(dir, -1) }
+func (f *Folder) ReadDir(dir string) (entries []fs.DirEntry, err error) {
+	err = f.look(dir, func(file File) (err error) {
+		lister, ok := file.(Lister)
+		if !ok {
+			return errors.ErrUnsupported
+		}
+		entries, err = lister.ReadDir(-1)
+		return err
+	})
+	return entries, err
+}
 
-func (f *Folder) list(dir string, n int) ([]fs.DirEntry, error) {
+// names are some names in a folder. A folder below an [os.Root] asks for each
+// of its entries what it is, where no more than the names is wanted, too.
+func (f *Folder) names(dir string, n int) (names []string, err error) {
+	err = f.look(dir, func(file File) (err error) {
+		switch lister := file.(type) {
+		case interface {
+			Readdirnames(n int) ([]string, error)
+		}:
+			names, err = lister.Readdirnames(n)
+		case Lister:
+			var entries []fs.DirEntry
+			entries, err = lister.ReadDir(n)
+			for _, e := range entries {
+				names = append(names, e.Name())
+			}
+		default:
+			err = errors.ErrUnsupported
+		}
+		return err
+	})
+	return names, err
+}
+
+// look opens a folder for a listing.
+func (f *Folder) look(dir string, list func(file File) error) error {
 	file, err := f.disk.Open(dir, os.O_RDONLY, 0)
 	if err != nil {
-		return nil, failed("list", dir, err)
+		return failed("list", dir, err)
 	}
-	lister, ok := file.(Lister)
-	if !ok {
-		return nil, errors.Join(failed("list", dir, errors.ErrUnsupported), file.Close())
-	}
-	entries, err := lister.ReadDir(n)
-	if errors.Is(err, io.EOF) {
+	if err = list(file); errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return entries, errors.Join(failed("list", dir, err), failed("close", dir, file.Close()))
+	return errors.Join(failed("list", dir, err), failed("close", dir, file.Close()))
 }
 
 // Lstat describes what stands under a name.
@@ -206,11 +235,18 @@ func (f *Folder) MkdirAll(dir string, mode fs.FileMode) error {
 // nothing, whoever made it may have been killed before.
 func (f *Folder) shows(dir string) (bool, error) {
 	const some = 16 // unfinished files are few
-	entries, err := f.list(dir, some)
+	names, err := f.names(dir, some)
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !f.unfinished(e.Name()) }), nil
+	return slices.ContainsFunc(names, func(name string) bool { return !f.unfinished(name) }), nil
+}
+
+// Stands says whether a finished file stands under a name. Its folder shows
+// something then, so MkdirAll has nothing to do there.
+func (f *Folder) Stands(name string) bool {
+	_, err := f.Lstat(name)
+	return err == nil && !f.unfinished(path.Base(name))
 }
 
 // Remove removes a file or an empty folder, durably.

@@ -185,9 +185,23 @@ func (f *Folder) claimed(name string, rename func() error) error {
 
 var errClaimed = errors.New("another process keeps giving this name, or left its claim: try again later")
 
+// Near is the folder for work in one of those below it, until done: it is
+// looked up once, and not at each step. Names are as ever. Where it cannot be
+// opened, the work itself says why.
+func (f *Folder) Near(dir string) (near *Folder, done func()) {
+	if root, ok := f.disk.(rootDisk); ok && dir != "." {
+		if disk, err := root.near(dir); err == nil {
+			return &Folder{disk: disk, prefix: f.prefix, close: f.close}, func() { _ = disk.folder.root.Close() } // only looked up
+		}
+	}
+	return f, func() {}
+}
+
 // Create makes a file that must not exist: fs.ErrExist otherwise, and what
 // stands there stays.
 func (f *Folder) Create(name string, data []byte, mode fs.FileMode) error {
+	f, done := f.Near(path.Dir(name))
+	defer done()
 	_, err := f.disk.Lstat(name)
 	switch {
 	case err == nil:
@@ -200,6 +214,8 @@ func (f *Folder) Create(name string, data []byte, mode fs.FileMode) error {
 
 // Replace makes a file, also where another one stands.
 func (f *Folder) Replace(name string, data []byte, mode fs.FileMode) error {
+	f, done := f.Near(path.Dir(name))
+	defer done()
 	return f.write(name, data, mode, (*Writer).Replace)
 }
 
