@@ -45,7 +45,7 @@
 //
 // A [*DatabaseError] names operation and table, and of the cause what the
 // database says of names, codes and rights; the rest, which may quote values,
-// Unwrap gives. It is temporary or permanent as its cause is. An error that
+// errors.As finds in the driver's error. It is temporary or permanent as its cause is. An error that
 // wraps privacy.ErrLater is temporary: readers are in the way of a checkpoint,
 // or a joint record changed meanwhile. Permanent, from Open: privacy.ErrSchema
 // (call Install), an error that wraps privacy.ErrMap (the map names what is not
