@@ -86,7 +86,7 @@ type replay struct {
 	pending []Person // of an earlier replay, and of this one
 
 	unfinished []string // tenants of an earlier replay
-	report  Replayed
+	report     Replayed
 }
 
 // erased is what the ledger says about one digest.
