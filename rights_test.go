@@ -16,6 +16,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
+	"github.com/crmguard/crmguard/privacy"
 )
 
 // A storing package ships its tables as migrations, and the rights that the
@@ -31,17 +32,24 @@ type storing struct {
 	// work is made once and does every verb each time it is called; nil where
 	// a test of the package itself does.
 	work func(t *testing.T) func(ctx context.Context, db *sql.DB) error
+	// prepare makes tables of the application that the work needs, as their
+	// owner, with rights for the role; nil where it needs none.
+	prepare func(t *testing.T, owner *sql.DB, role string)
 }
 
 func storingPackages() []storing {
 	return []storing{
 		{
 			"encryption", sqlkeys.Install, opens(sqlkeys.Open), sqlkeys.Migrations, sqlkeys.Grants,
-			testdb.Names(), nil,
+			testdb.Names(), nil, nil,
 		},
 		{
 			"audit", sqltrail.Install, opens(sqltrail.Open), sqltrail.Migrations, sqltrail.Grants,
-			testdb.Names(), everyVerbOfAudit,
+			testdb.Names(), everyVerbOfAudit, nil,
+		},
+		{
+			"privacy", privacy.Install, opensPrivacy, privacy.Migrations, privacy.Grants,
+			testdb.Names(), everyVerbOfPrivacy, tablesForPrivacy,
 		},
 	}
 }
@@ -78,6 +86,9 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 					rights := d.Rights(t, s.grants(), role)
 					for _, right := range rights {
 						must(right.Grant)
+					}
+					if s.prepare != nil {
+						s.prepare(t, owner, role)
 					}
 					db := as.OpenWith(t, driver)
 					require.NoError(t, s.work(t)(t.Context(), db))

@@ -50,7 +50,7 @@ var roomLines = map[string]string{
 
 	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"privacy/privacytest": "privacy",
-	"privacy/sqlstore":    "privacy internal/sqldb",
+	"privacy/sqlstore":    "privacy internal/sqldb internal/value",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",

@@ -85,19 +85,31 @@ func (c Config) LogValue() slog.Value { return slog.StringValue("privacy.Config"
 // call Install, or apply Migrations.
 type ErrSchema = sqldb.SchemaError //nolint:errname // every storing package calls it so
 
+// ErrStandby says that the connection leads to a standby or read-only replica,
+// which may show what has been erased already: connect to the primary.
+var ErrStandby = sqldb.ErrStandby
+
 // ErrConfig is wrapped by every refusal of [Open].
 var ErrConfig = errors.New("privacy: configuration")
 
-//go:embed migrations
-var migrations embed.FS
+//go:embed migrations grants
+var files embed.FS
 
 // Migrations returns the numbered migrations of the desk's tables, in the
 // folders sqlite, postgres and mysql (MariaDB's, too), for goose,
 // golang-migrate, psql or mysql.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
+func Migrations() fs.FS { return folder("migrations") }
+
+// Grants returns the GRANT statements for the application's role, crm_app in
+// them, as postgres.sql and mysql.sql (MariaDB's, too): for the desk's own
+// tables. sqlstore.Grants lists those for the tables of a map. [Install] and the
+// migrations are for the owner of the tables; all else works as that role.
+func Grants() fs.FS { return folder("grants") }
+
+func folder(name string) fs.FS {
+	sub, err := fs.Sub(files, name)
 	if err != nil {
-		return migrations // cannot be: the folder is embedded
+		return files // cannot be: the folder is embedded
 	}
 	return sub
 }

@@ -87,7 +87,8 @@
 //
 // # First call
 //
-// [Install] makes the desk's tables; without a vault of package encryption
+// [Install] makes the desk's tables, as their owner, and [Grants] has the rights
+// of the role as which all else works; without a vault of package encryption
 // [NewKeysFile] once and [KeysFile] give the ledger its keys; [NewLedger] and
 // once [Ledger.Create] the ledger, [Open] the desk; at every start
 // [Desk.Current], and only then serve.
@@ -97,7 +98,10 @@
 // Desk and Ledger are safe for concurrent use, in several processes. One
 // process at a time writes the ledger (a lock file). A transaction that the
 // database ends for the sake of another one is tried again, Config.Record in
-// it, too. While one process erases,
+// it, too. Where a connection ends in the middle of a call, also after a commit
+// whose answer is lost, the same call again finishes: nothing is erased, recorded
+// or certified twice; only PlanErasure may leave a second plan, which is
+// cancelled with the first one's end. While one process erases,
 // another may meet ErrBehind for the moment between ledger and database; it
 // calls again.
 // While an outcome is Partial, a process that starts meets ErrBehind; those that
@@ -123,6 +127,8 @@
 //	ErrCertificate, ErrManifest  permanent  do not trust the file
 //	ErrLater              temporary  (from stores) the outcome is Waiting; execute again
 //	*StoreError           as its cause  the text names store and operation, and of the cause what a database says of tables, constraints and rights; Unwrap gives all of it
+//	ErrStandby            temporary  connect to the primary: a standby may show whom it has erased
+//	fs.ErrPermission      permanent  grant what the text names: see Grants, and sqlstore.Grants
 //	*ErrSchema            permanent  call Install, or apply Migrations; where that was done, look where the search path of this account leads
 //	errors.ErrUnsupported permanent  (from Install and Open) another kind of database, or too old a version
 //

@@ -139,15 +139,12 @@ func (x *execution) intend(ctx context.Context) error {
 		return err
 	}
 	return x.d.inTx(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, x.d.db.Bind(`UPDATE crmguard_privacy_plan SET state = ?, changed = ? WHERE id = ? AND state = ?`),
+		n, err := x.d.exec(ctx, tx, "storing the plan's state", `UPDATE crmguard_privacy_plan SET state = ?, changed = ? WHERE id = ? AND state = ?`,
 			stateRunning, x.d.now().UnixMicro(), x.plan.ID, stateApproved)
-		if err != nil {
-			return mute("storing the plan's state", err)
-		}
 		// The mark follows once the stores have erased: a snapshot taken before
 		// that must be found behind the ledger.
-		if n, err := result.RowsAffected(); err != nil || n == 0 {
-			return mute("counting", err) // running already
+		if err != nil || n == 0 {
+			return err // running already
 		}
 		return x.d.recordHead(ctx, tx, x.chain.head(), x.plan.Tenant, "privacy.erase.begin", planAttr(x.plan.ID))
 	})

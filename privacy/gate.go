@@ -52,6 +52,9 @@ func (d *Desk) Current(ctx context.Context) error {
 
 // Gate is Current with its findings.
 func (d *Desk) Gate(ctx context.Context) (Gate, error) {
+	if err := d.db.Primary(ctx, d.db); err != nil { // it may have seen what is gone, and open the gate for it
+		return Gate{}, mute("asking the database", err)
+	}
 	m, set, err := d.loadMark(ctx)
 	if err != nil {
 		return Gate{}, err

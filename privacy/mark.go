@@ -21,8 +21,7 @@ func (m mark) named() namedHead { return namedHead{"the application database", m
 // loadMark returns the mark; ok is false where none was ever set.
 func (d *Desk) loadMark(ctx context.Context) (m mark, ok bool, err error) {
 	var seen int64
-	row := d.db.QueryRowContext(ctx, `SELECT n, hash, seen FROM crmguard_privacy_mark WHERE id = 1`)
-	err = row.Scan(&m.head.N, &m.head.Hash, &seen)
+	err = sqldb.One(ctx, d.db, []any{&m.head.N, &m.head.Hash, &seen}, `SELECT n, hash, seen FROM crmguard_privacy_mark WHERE id = 1`)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && m.head.N < 0 {
 		return mark{head: emptyHead()}, false, nil
 	}
@@ -42,14 +41,14 @@ func (d *Desk) lockMark(ctx context.Context, tx Tx) error {
 		return nil
 	}
 	var n int64
-	return mute("locking the high-water mark", tx.QueryRowContext(ctx, `SELECT n FROM crmguard_privacy_mark WHERE id = 1 FOR UPDATE`).Scan(&n))
+	return mute("locking the high-water mark", sqldb.One(ctx, tx, []any{&n}, `SELECT n FROM crmguard_privacy_mark WHERE id = 1 FOR UPDATE`))
 }
 
 // raise sets the mark to h; it never lowers it. The mark is locked.
 func (d *Desk) raise(ctx context.Context, tx Tx, h head) error {
-	_, err := tx.ExecContext(ctx, d.db.Bind(`UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ? WHERE id = 1 AND n <= ?`),
+	_, err := d.exec(ctx, tx, "raising the high-water mark", `UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ? WHERE id = 1 AND n <= ?`,
 		h.N, h.Hash, d.now().UnixMicro(), h.N)
-	return mute("raising the high-water mark", err)
+	return err
 }
 
 // settle raises the mark over the entries of plans that have been carried out
@@ -57,7 +56,7 @@ func (d *Desk) raise(ctx context.Context, tx Tx, h head) error {
 // the one whose stores have just erased. The mark is locked.
 func (d *Desk) settle(ctx context.Context, tx Tx, c *chain, plan string) error {
 	var n int64
-	if err := tx.QueryRowContext(ctx, `SELECT n FROM crmguard_privacy_mark WHERE id = 1`).Scan(&n); err != nil {
+	if err := sqldb.One(ctx, tx, []any{&n}, `SELECT n FROM crmguard_privacy_mark WHERE id = 1`); err != nil {
 		return mute("reading the high-water mark", err)
 	}
 	n = max(n, 0)
@@ -128,10 +127,10 @@ func (d *Desk) behind(ctx context.Context, c *chain, m mark, plan string) error 
 // progress says whether this database has begun the plan of an entry, and
 // whether every store has erased. It has done neither with a plan that is done
 // in the ledger while it runs here.
-func (d *Desk) progress(ctx context.Context, q Tx, e entry) (begun, settled bool, err error) {
+func (d *Desk) progress(ctx context.Context, q sqldb.Querier, e entry) (begun, settled bool, err error) {
 	var state string
 	var erased sql.NullInt64
-	err = q.QueryRowContext(ctx, d.db.Bind(`SELECT state, erased FROM crmguard_privacy_plan WHERE id = ?`), e.Plan).Scan(&state, &erased)
+	err = sqldb.One(ctx, q, []any{&state, &erased}, d.db.Bind(`SELECT state, erased FROM crmguard_privacy_plan WHERE id = ?`), e.Plan)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return false, false, nil
@@ -145,6 +144,6 @@ func (d *Desk) progress(ctx context.Context, q Tx, e entry) (begun, settled bool
 
 // setErased notes when every store had erased, or that it is not so.
 func (d *Desk) setErased(ctx context.Context, tx Tx, id string, at sql.NullInt64) error {
-	_, err := tx.ExecContext(ctx, d.db.Bind(`UPDATE crmguard_privacy_plan SET erased = ? WHERE id = ?`), at, id)
-	return mute("storing the plan's state", err)
+	_, err := d.exec(ctx, tx, "storing the plan's state", `UPDATE crmguard_privacy_plan SET erased = ? WHERE id = ?`, at, id)
+	return err
 }

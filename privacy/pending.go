@@ -18,19 +18,13 @@ const pendingTable = "crmguard_privacy_pending"
 var pendingKey = []string{"tenant", "person"}
 
 func (d *Desk) pending(ctx context.Context) (list []Person, err error) {
-	rows, err := d.db.QueryContext(ctx, `SELECT tenant, person FROM crmguard_privacy_pending ORDER BY tenant, person`)
-	if err != nil {
-		return nil, mute("reading the pending persons", err)
-	}
-	defer func() { _ = rows.Close() }() // Err has said what there is to say
-	for rows.Next() {
+	err = sqldb.Each(ctx, d.db, func(rows *sql.Rows) error {
 		var p Person
-		if err := rows.Scan(&p.Tenant, &p.ID); err != nil {
-			return nil, mute("reading the pending persons", err)
-		}
+		err := rows.Scan(&p.Tenant, &p.ID)
 		list = append(list, p)
-	}
-	return list, mute("reading the pending persons", rows.Err())
+		return err
+	}, `SELECT tenant, person FROM crmguard_privacy_pending ORDER BY tenant, person`)
+	return list, mute("reading the pending persons", err)
 }
 
 // pend notes the persons; one that is noted already stays so.

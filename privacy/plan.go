@@ -134,9 +134,9 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 		return nil, err
 	}
 	err = d.inTx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, d.db.Bind(`INSERT INTO crmguard_privacy_plan (id, tenant, state, body, tag, changed) VALUES (?, ?, ?, ?, ?, ?)`),
+		if _, err := d.exec(ctx, tx, "storing the plan", `INSERT INTO crmguard_privacy_plan (id, tenant, state, body, tag, changed) VALUES (?, ?, ?, ?, ?, ?)`,
 			p.ID, p.Tenant, p.State, body, tag, now.UnixMicro()); err != nil {
-			return mute("storing the plan", err)
+			return err
 		}
 		return d.record(ctx, tx, p.Tenant, "privacy.plan", planAttr(p.ID), slog.String("reason", p.Reason))
 	})
@@ -321,13 +321,13 @@ func (d *Desk) Approve(ctx context.Context, planID, by string) error {
 		return mute("encoding the approval", err)
 	}
 	return d.inTx(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, d.db.Bind(`UPDATE crmguard_privacy_plan SET state = ?, approval = ?, changed = ? WHERE id = ? AND state = ?`),
+		n, err := d.exec(ctx, tx, "storing the approval", `UPDATE crmguard_privacy_plan SET state = ?, approval = ?, changed = ? WHERE id = ? AND state = ?`,
 			stateApproved, data, d.now().UnixMicro(), planID, statePlanned)
 		if err != nil {
-			return mute("storing the approval", err)
+			return err
 		}
-		if n, err := result.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(ErrPlanChanged, mute("counting", err))
+		if n != 1 {
+			return ErrPlanChanged
 		}
 		return d.record(ctx, tx, p.Tenant, "privacy.approve", planAttr(p.ID))
 	})
@@ -359,14 +359,14 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 func (d *Desk) cancel(ctx context.Context, row planRow) error {
 	planID := row.id
 	return d.inTx(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, d.db.Bind(`UPDATE crmguard_privacy_plan
-			SET state = ?, body = NULL, tag = NULL, approval = NULL, changed = ? WHERE id = ? AND state IN (?, ?)`),
+		n, err := d.exec(ctx, tx, "cancelling the plan", `UPDATE crmguard_privacy_plan
+			SET state = ?, body = NULL, tag = NULL, approval = NULL, changed = ? WHERE id = ? AND state IN (?, ?)`,
 			stateCancelled, d.now().UnixMicro(), planID, statePlanned, stateApproved)
 		if err != nil {
-			return mute("cancelling the plan", err)
+			return err
 		}
-		if n, err := result.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(ErrPlanChanged, mute("counting", err))
+		if n != 1 {
+			return ErrPlanChanged
 		}
 		return d.record(ctx, tx, row.tenant, "privacy.cancel", planAttr(planID))
 	})

@@ -84,7 +84,9 @@ type replay struct {
 	digests map[string]erased // keyid/digest of person or alias
 	targets []target
 	pending []Person // of an earlier replay, and of this one
-	report  Replayed
+
+	unfinished []string // tenants of an earlier replay
+	report     Replayed
 }
 
 // erased is what the ledger says about one digest.
@@ -189,6 +191,9 @@ func (r *replay) matchMore(ctx context.Context, seen map[Person]bool) error {
 	var err error
 	if r.pending, err = r.d.pending(ctx); err != nil {
 		return err
+	}
+	for _, person := range r.pending {
+		r.unfinished = append(r.unfinished, person.Tenant)
 	}
 	begun, err := r.begun(ctx)
 	if err != nil {
@@ -390,9 +395,10 @@ func (r *replay) finish(ctx context.Context) error {
 	return err
 }
 
-// tenants are those in which someone was erased again.
+// tenants are those in which someone was erased again: now, or by a replay
+// before that did not come to its end.
 func (r *replay) tenants() []string {
-	var list []string
+	list := slices.Clone(r.unfinished)
 	for _, t := range r.targets {
 		if len(t.rows) > 0 {
 			list = append(list, t.person.Tenant)

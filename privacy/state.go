@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // States of a plan.
@@ -29,14 +31,14 @@ type planRow struct {
 
 const planColumns = `id, tenant, state, body, tag, approval, erased, outcome, certificate`
 
-func scanPlan(row interface{ Scan(...any) error }) (planRow, error) {
-	var p planRow
-	err := row.Scan(&p.id, &p.tenant, &p.state, &p.body, &p.tag, &p.approval, &p.erased, &p.outcome, &p.certificate)
-	return p, err
+// columns are where the values of planColumns go.
+func (row *planRow) columns() []any {
+	return []any{&row.id, &row.tenant, &row.state, &row.body, &row.tag, &row.approval, &row.erased, &row.outcome, &row.certificate}
 }
 
 func (d *Desk) loadPlan(ctx context.Context, id string) (planRow, error) {
-	p, err := scanPlan(d.db.QueryRowContext(ctx, d.db.Bind(`SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE id = ?`), id))
+	var p planRow
+	err := sqldb.One(ctx, d.db, p.columns(), d.db.Bind(`SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE id = ?`), id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return planRow{}, ErrNoPlan
 	}
@@ -66,22 +68,14 @@ func (row planRow) stays(p *Plan) error {
 }
 
 // openPlans lists the plans that still hold a person id.
-func (d *Desk) openPlans(ctx context.Context) ([]planRow, error) {
-	rows, err := d.db.QueryContext(ctx, d.db.Bind(`SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE state IN (?, ?, ?) ORDER BY id`),
-		statePlanned, stateApproved, stateRunning)
-	if err != nil {
-		return nil, mute("reading the plans", err)
-	}
-	defer func() { _ = rows.Close() }() // Err has said what there is to say
-	var plans []planRow
-	for rows.Next() {
-		p, err := scanPlan(rows)
-		if err != nil {
-			return nil, mute("reading the plans", err)
-		}
+func (d *Desk) openPlans(ctx context.Context) (plans []planRow, err error) {
+	err = sqldb.Each(ctx, d.db, func(rows *sql.Rows) error {
+		var p planRow
+		err := rows.Scan(p.columns()...)
 		plans = append(plans, p)
-	}
-	return plans, mute("reading the plans", rows.Err())
+		return err
+	}, d.db.Bind(`SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE state IN (?, ?, ?) ORDER BY id`), statePlanned, stateApproved, stateRunning)
+	return plans, mute("reading the plans", err)
 }
 
 // plansOf lists the open plans, this one included, that hold one of the
@@ -111,10 +105,20 @@ func (d *Desk) plansOf(ctx context.Context, tenant string, persons []string) ([]
 // scrub takes the person out of a plan row: only its id, tenant, state,
 // remains and certificate stay.
 func (d *Desk) scrub(ctx context.Context, tx Tx, id, state string, outcome, certificate []byte) error {
-	_, err := tx.ExecContext(ctx, d.db.Bind(`UPDATE crmguard_privacy_plan
-		SET state = ?, body = NULL, tag = NULL, approval = NULL, outcome = ?, certificate = ?, changed = ? WHERE id = ?`),
+	_, err := d.exec(ctx, tx, "scrubbing the plan", `UPDATE crmguard_privacy_plan
+		SET state = ?, body = NULL, tag = NULL, approval = NULL, outcome = ?, certificate = ?, changed = ? WHERE id = ?`,
 		state, outcome, certificate, d.now().UnixMicro(), id)
-	return mute("scrubbing the plan", err)
+	return err
+}
+
+// exec executes a statement, written with a ? for each value, and says how many
+// rows it changed.
+func (d *Desk) exec(ctx context.Context, tx Tx, what, query string, args ...any) (changed int64, err error) {
+	result, err := tx.ExecContext(ctx, d.db.Bind(query), args...)
+	if err == nil {
+		changed, err = result.RowsAffected()
+	}
+	return changed, mute(what, sqldb.Safe(err))
 }
 
 // inTx runs f in a transaction of the application's database. f may be called

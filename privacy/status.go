@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/health"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Finding is one thing that [Desk.Status] has looked at: name, level, value
@@ -130,18 +131,12 @@ func (d *Desk) clockFinding(c *chain, ledgerErr error) Finding {
 func (d *Desk) planFindings(ctx context.Context) (running, waiting Finding, err error) {
 	running = Finding{Name: "privacy.plans.running", Unit: "plans"}
 	waiting = Finding{Name: "privacy.plans.waiting", Unit: "plans"}
-	rows, err := d.db.QueryContext(ctx, `SELECT state, COUNT(*), MIN(changed) FROM crmguard_privacy_plan
-		WHERE state = 'running' OR state IN ('planned', 'approved') AND changed <= `+strconv.FormatInt(d.now().Add(-d.cfg.delay()).UnixMicro(), 10)+` GROUP BY state`)
-	if err != nil {
-		return running, waiting, mute("reading the plans", err)
-	}
-	defer func() { _ = rows.Close() }() // Err has said what there is to say
-	for rows.Next() {
+	err = sqldb.Each(ctx, d.db, func(rows *sql.Rows) error {
 		var state string
 		var n float64
 		var changed sql.NullInt64
 		if err := rows.Scan(&state, &n, &changed); err != nil {
-			return running, waiting, mute("reading the plans", err)
+			return err
 		}
 		f := &waiting
 		if state == stateRunning {
@@ -152,14 +147,16 @@ func (d *Desk) planFindings(ctx context.Context) (running, waiting Finding, err 
 			f.Since = since
 		}
 		f.Level = HealthNotice
-	}
+		return nil
+	}, `SELECT state, COUNT(*), MIN(changed) FROM crmguard_privacy_plan
+		WHERE state = 'running' OR state IN ('planned', 'approved') AND changed <= `+strconv.FormatInt(d.now().Add(-d.cfg.delay()).UnixMicro(), 10)+` GROUP BY state`)
 	if running.Value > 0 {
 		running.Remedy = "erasures have begun and are not finished: execute them again"
 	}
 	if waiting.Value > 0 {
 		waiting.Remedy = "the delay of these erasures is over: approve and execute them, or cancel them"
 	}
-	return running, waiting, mute("reading the plans", rows.Err())
+	return running, waiting, mute("reading the plans", err)
 }
 
 // partialFinding counts the plans whose last word in the ledger is that

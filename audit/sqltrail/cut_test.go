@@ -14,12 +14,12 @@ import (
 // everyCut does something with the connection cut at the first call, the
 // second, and so on, until none is cut any more, each time until it succeeds. It
 // returns at how many calls it was.
-func everyCut(t *testing.T, c *cutter, commits bool, do func() error) int {
+func everyCut(t *testing.T, c *testdb.Cutter, commits bool, do func() error) int {
 	t.Helper()
 	for call := 1; ; call++ {
-		c.arm(call, commits)
+		c.Arm(call, commits)
 		err := do()
-		if !c.disarm() {
+		if !c.Disarm() {
 			require.NoError(t, err)
 			return call - 1
 		}
@@ -36,7 +36,7 @@ func everyCut(t *testing.T, c *cutter, commits bool, do func() error) int {
 func TestACutConnectionLosesAndDoublesNothing(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
-		db, c := cutting(t, d, driver)
+		db, c := d.Cutting(t, driver)
 		trail := s.over(db)
 		for _, commits := range []bool{false, true} {
 			least := func(cuts int) int { // so that a counter that counts nothing is found
@@ -97,7 +97,7 @@ func TestACutConnectionLosesAndDoublesNothing(t *testing.T) {
 func TestACutWhileOpening(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
-		db, c := cutting(t, d, driver)
+		db, c := d.Cutting(t, driver)
 		_, err := s.db.ExecContext(t.Context(), `DELETE FROM crmguard_audit_state`)
 		require.NoError(t, err)
 		for _, commits := range []bool{false, true} {

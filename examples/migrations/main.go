@@ -24,6 +24,8 @@ import (
 
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
+	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // A shipped package has tables, rights on them, and two funcs that an
@@ -39,6 +41,7 @@ func packages() []shipped {
 	return []shipped{
 		{"encryption", sqlkeys.Migrations(), sqlkeys.Grants(), sqlkeys.Install, opens(sqlkeys.Open)},
 		{"audit", sqltrail.Migrations(), sqltrail.Grants(), sqltrail.Install, opens(sqltrail.Open)},
+		{"privacy", privacy.Migrations(), privacy.Grants(), privacy.Install, opensPrivacy},
 	}
 }
 
@@ -47,6 +50,13 @@ func opens[T any](open func(context.Context, *sql.DB) (T, error)) func(context.C
 		_, err := open(ctx, db)
 		return err
 	}
+}
+
+// opensPrivacy opens a store over the desk's tables. privacy.Open checks the
+// same ones, and wants a ledger and a signing key, too.
+func opensPrivacy(ctx context.Context, db *sql.DB) error {
+	_, err := sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: &privacy.Map{Tables: []privacy.Table{{Name: "contacts"}}}})
+	return err
 }
 
 func main() {

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"errors"
 )
 
 // Read runs f, which only reads, on a connection of its own or on that of a
@@ -15,6 +16,25 @@ func (db *DB) Read(ctx context.Context, f func(q Querier) error) error {
 		return f(db.DB)
 	}
 	return db.inTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted, ReadOnly: true}, func(tx *sql.Tx) error { return f(tx) })
+}
+
+// Each hands the rows of a question to scan, one by one; what scan answers ends
+// it. From a *DB it reads as [DB.Read] does.
+func Each(ctx context.Context, q Querier, scan func(rows *sql.Rows) error, query string, args ...any) (err error) {
+	if db, ok := q.(*DB); ok {
+		return db.Read(ctx, func(q Querier) error { return Each(ctx, q, scan, query, args...) })
+	}
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return Safe(err)
+	}
+	defer func() { err = errors.Join(err, Safe(rows.Close())) }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return Safe(rows.Err())
 }
 
 // isStrict asks for what is said when nothing is said.

@@ -24,6 +24,9 @@
 // data source names of pgx and go-sql-driver/mysql whose user may create
 // databases; only databases that this package has created are dropped.
 //
+// [Database.Cutting] opens one through a driver that ends connections at a
+// chosen call, or loses the answer of a commit.
+//
 // [Database.Role] opens one as a role without rights, for tests of GRANT.
 //
 // For tests only: no package of the library imports it.

@@ -2,7 +2,7 @@ package sqlstore
 
 import (
 	"context"
-	"errors"
+	"database/sql"
 	"slices"
 	"strings"
 
@@ -24,16 +24,11 @@ func cascades(ctx context.Context, db *sqldb.DB, m *privacy.Map) (edges []cascad
 		return nil, dbError("check schema", "(schema)", err)
 	}
 	query, args := foreignKeys(db, m)
-	rows, err := db.QueryContext(ctx, db.Bind(query), args...)
-	if err != nil {
-		return nil, dbError("check schema", "(schema)", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
 		var e cascade
 		var action string
 		if err := rows.Scan(&e.child, &e.column, &e.parent, &action); err != nil {
-			return nil, dbError("check schema", "(schema)", err)
+			return err
 		}
 		e.child, e.parent = names.of(e.child), names.of(e.parent)
 		switch action {
@@ -43,8 +38,9 @@ func cascades(ctx context.Context, db *sqldb.DB, m *privacy.Map) (edges []cascad
 		case "CASCADE":
 			edges = append(edges, e)
 		}
-	}
-	return edges, dbError("check schema", "(schema)", rows.Err())
+		return nil
+	}, db.Bind(query), args...)
+	return edges, dbError("check schema", "(schema)", err)
 }
 
 // loss is a cascade that deletes or empties what the map keeps.

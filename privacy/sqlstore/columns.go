@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -141,25 +142,13 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 	if err != nil {
 		return r, err
 	}
-	// The base type of a domain counts, three deep.
-	rows, err := db.QueryContext(ctx, `SELECT c.oid::text, c.relkind::text, row_security_active(c.oid), a.attname::text, b.typname::text, format_type(b.oid, NULL), a.attcollation::text
-		FROM pg_catalog.pg_class c
-		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-		JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
-		LEFT JOIN pg_catalog.pg_type e ON e.oid = d.typbasetype
-		LEFT JOIN pg_catalog.pg_type f ON f.oid = e.typbasetype
-		JOIN pg_catalog.pg_type b ON b.oid = COALESCE(f.oid, e.oid, d.oid)
-		WHERE c.oid = to_regclass($1)`, quoted)
-	if err != nil {
-		return r, err
-	}
-	defer func() { _ = rows.Close() }() // Err has said what there is to say
 	r.columns = map[string]column{}
-	for rows.Next() {
+	// The base type of a domain counts, three deep.
+	err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
 		var kind, name, base, written, collation string
 		var hides bool
 		if err := rows.Scan(&r.id, &kind, &hides, &name, &base, &written, &collation); err != nil {
-			return r, err
+			return err
 		}
 		switch {
 		case kind != "r" && kind != "p":
@@ -168,8 +157,16 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 			r.refused = "row level security hides rows from this role, which would stay: use a role that bypasses it"
 		}
 		r.columns[name] = postgresColumn(base, written, collation)
-	}
-	return r, rows.Err()
+		return nil
+	}, `SELECT c.oid::text, c.relkind::text, row_security_active(c.oid), a.attname::text, b.typname::text, format_type(b.oid, NULL), a.attcollation::text
+		FROM pg_catalog.pg_class c
+		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
+		LEFT JOIN pg_catalog.pg_type e ON e.oid = d.typbasetype
+		LEFT JOIN pg_catalog.pg_type f ON f.oid = e.typbasetype
+		JOIN pg_catalog.pg_type b ON b.oid = COALESCE(f.oid, e.oid, d.oid)
+		WHERE c.oid = to_regclass($1)`, quoted)
+	return r, err
 }
 
 func postgresColumn(base, written, collation string) column {
@@ -194,21 +191,11 @@ func postgresColumn(base, written, collation string) column {
 
 func mysqlRelation(ctx context.Context, db *sqldb.DB, table string) (r relation, err error) {
 	schema, name := splitName(table)
-	rows, err := db.QueryContext(ctx, `SELECT LOWER(CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME)), t.TABLE_TYPE, COALESCE(e.TRANSACTIONS, 'NO'),
-			LOWER(c.COLUMN_NAME), LOWER(c.DATA_TYPE), COALESCE(c.CHARACTER_SET_NAME, ''), COALESCE(c.COLLATION_NAME, '')
-		FROM information_schema.TABLES t
-		JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
-		LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
-		WHERE t.TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND t.TABLE_NAME = ?`, schema, name)
-	if err != nil {
-		return r, err
-	}
-	defer func() { _ = rows.Close() }() // Err has said what there is to say
 	r.columns = map[string]column{}
-	for rows.Next() {
+	err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
 		var tableType, transactions, name, dataType, charset, collation string
 		if err := rows.Scan(&r.id, &tableType, &transactions, &name, &dataType, &charset, &collation); err != nil {
-			return r, err
+			return err
 		}
 		switch {
 		case tableType == "SYSTEM VERSIONED":
@@ -219,8 +206,14 @@ func mysqlRelation(ctx context.Context, db *sqldb.DB, table string) (r relation,
 			r.refused = "its engine has no transactions, so that half an erasure could stay: convert it to InnoDB"
 		}
 		r.columns[name] = mysqlColumn(dataType, charset, collation)
-	}
-	return r, rows.Err()
+		return nil
+	}, `SELECT LOWER(CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME)), t.TABLE_TYPE, COALESCE(e.TRANSACTIONS, 'NO'),
+			LOWER(c.COLUMN_NAME), LOWER(c.DATA_TYPE), COALESCE(c.CHARACTER_SET_NAME, ''), COALESCE(c.COLLATION_NAME, '')
+		FROM information_schema.TABLES t
+		JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
+		LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
+		WHERE t.TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND t.TABLE_NAME = ?`, schema, name)
+	return r, err
 }
 
 func mysqlColumn(dataType, charset, collation string) column {

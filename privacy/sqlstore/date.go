@@ -1,9 +1,9 @@
 package sqlstore
 
 import (
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // The dates that an obligation can start at. Microseconds before 1990 are
@@ -17,40 +17,55 @@ const (
 // 1970, a time, or ISO 8601 text, without a zone in UTC. begun is false for
 // NULL: the obligation has not begun. Whatever else there is, known is false:
 // the row must be kept, because nobody can tell that the period is over.
-func startDate(v any) (from time.Time, begun, known bool) {
-	first := firstYear
-	switch x := v.(type) {
-	case nil:
+func startDate(stored any) (from time.Time, begun, known bool) {
+	v, err := value.Scanned(stored)
+	if err == nil && v.IsNull() {
 		return time.Time{}, false, true
-	case int64:
-		first, from = firstMicro, time.UnixMicro(x)
-	case time.Time:
-		from = x
-	case string, []byte:
-		text := asText(x)
-		if micros, err := strconv.ParseInt(text, 10, 64); err == nil {
-			first, from = firstMicro, time.UnixMicro(micros)
-		} else {
-			from = textDate(text)
-		}
+	}
+	first := firstYear
+	if micros, isWhole := microseconds(v); err == nil && isWhole {
+		first, from = firstMicro, time.UnixMicro(micros)
+	} else if err == nil {
+		from, err = v.Time(time.UTC)
 	}
 	from = from.UTC()
-	return from, true, from.Year() >= first && from.Year() <= lastYear
+	return from, true, err == nil && from.Year() >= first && from.Year() <= lastYear
 }
 
-// textDate reads what databases and drivers write for a date or a time; the
-// zero time is none of them.
-func textDate(text string) time.Time {
-	text, _, _ = strings.Cut(text, " m=") // the monotonic clock of a time.Time's String
-	for _, layout := range []string{
-		time.DateOnly,
-		time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02T15:04",
-		"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05", "2006-01-02 15:04Z07:00", "2006-01-02 15:04",
-		"2006-01-02 15:04:05 -0700 MST", "2006-01-02 15:04:05 -0700",
-	} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t
-		}
+// microseconds are an integer, or the text of one, as which drivers give a
+// numeric. A float is none: a Julian day is one, too.
+func microseconds(v value.Value) (int64, bool) {
+	switch v.Kind() {
+	case value.Integer, value.Text, value.Bytes:
+		n, err := v.Integer()
+		return n, err == nil
+	default:
+		return 0, false
 	}
-	return time.Time{}
+}
+
+// createdAt reads a creation time: microseconds since 1970, a time, or the text
+// that databases write for one. What cannot be read, a text of digits and a day
+// without a time of day, is the zero time: nobody knows which side of an
+// erasure it is on.
+func createdAt(stored any) time.Time {
+	v, err := value.Scanned(stored)
+	if err != nil {
+		return time.Time{}
+	}
+	switch v.Kind() {
+	case value.Integer:
+		micros, _ := v.Integer() // is one
+		return time.UnixMicro(micros).UTC()
+	case value.Text, value.Bytes:
+		if text, err := v.Text(); err != nil || len(text) == len(time.DateOnly) {
+			return time.Time{}
+		}
+	default:
+	}
+	at, err := v.Time(time.UTC)
+	if err != nil {
+		return time.Time{}
+	}
+	return at.UTC()
 }

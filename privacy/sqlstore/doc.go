@@ -37,22 +37,23 @@
 // # First call
 //
 // [Open], after privacy.Install. A Store is safe for concurrent use, in several
-// processes. Its account needs SELECT, UPDATE and DELETE on the tables of the
-// map that lead to persons, and on the library's own also INSERT; UPDATE also
-// where rows only go, for the locks.
+// processes. [Grants] lists the rights that its account needs on the tables of
+// the map, and privacy.Grants those on the library's own.
 //
 // # Errors
 //
 // A [*DatabaseError] names operation and table, and of the cause what the
 // database says of names, codes and rights; the rest, which may quote values,
-// Unwrap gives. It is temporary or permanent as its cause is. An error that
-// wraps privacy.ErrLater is temporary: readers are in the way of a checkpoint,
-// or a joint record changed meanwhile. Permanent, from Open: privacy.ErrSchema
-// (call Install), an error that wraps privacy.ErrMap (the map names what is not
-// there, or cannot be erased from), a [*CascadeError] (ErrMap too: the schema
-// deletes what the map keeps). Permanent, from Erase, nothing erased: a
-// [*LostError] (a cascade or a trigger took what was to stay, or what is about
-// others), a [*KeyError] (ErrMap too: the map names no unique key).
+// errors.As finds in the driver's error. It is temporary or permanent as its
+// cause is. An error that wraps privacy.ErrLater is temporary: readers are in
+// the way of a checkpoint, or a joint record changed meanwhile.
+// privacy.ErrStandby is temporary: connect to the primary. Permanent:
+// fs.ErrPermission (a right is missing, see [Grants]). Permanent, from Open:
+// privacy.ErrSchema (call Install), an error that wraps privacy.ErrMap (the map
+// names what is not there, or cannot be erased from), a [*CascadeError] (ErrMap
+// too: the schema deletes what the map keeps). Permanent, from Erase, nothing
+// erased: a [*LostError] (a cascade or a trigger took what was to stay, or what
+// is about others), a [*KeyError] (ErrMap too: the map names no unique key).
 //
 // # Databases
 //

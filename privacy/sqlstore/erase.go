@@ -124,11 +124,7 @@ func (s *Store) lockJoint(ctx context.Context, tx *sql.Tx, scope privacy.Scope) 
 		s.is(&where, s.at("l", j.Table, j.Person), scope.Person)
 		query := fmt.Sprintf("SELECT 1 FROM %[1]s l JOIN %[1]s o ON %[2]s WHERE %[3]s FOR UPDATE",
 			s.quote(j.Table), same(s.at("o", j.Table, j.Record), s.at("l", j.Table, j.Record)), where)
-		rows, err := tx.QueryContext(ctx, s.db.Bind(query), where.args...)
-		if err == nil {
-			_, err = texts(rows, "erase", j.Table)
-		}
-		if err != nil {
+		if err := sqldb.Each(ctx, tx, func(*sql.Rows) error { return nil }, s.db.Bind(query), where.args...); err != nil {
 			return dbError("erase", j.Table, err)
 		}
 	}
@@ -144,7 +140,7 @@ func (s *Store) redact(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l l
 	}
 	j := l.table.Joint
 	var link condition
-	s.key(&link, s.at("", j.Table, j.Record), l.key[:1])
+	s.key(&link, s.at("", j.Table, j.Record), l.key[0])
 	s.is(&link, s.at("", j.Table, j.Person), scope.Person)
 	if err := s.exec(ctx, tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(j.Table), link), link.args...); err != nil {
 		return dbError("redact", j.Table, err)
@@ -210,7 +206,7 @@ func (s *Store) only(ctx context.Context, tx *sql.Tx, t privacy.Table, found int
 func (s *Store) this(l located, tenant string) condition {
 	var c condition
 	for i, k := range l.table.Key {
-		s.key(&c, s.at("", l.table.Name, k), l.key[i:i+1])
+		s.key(&c, s.at("", l.table.Name, k), l.key[i])
 	}
 	if l.table.Tenant != "" {
 		s.is(&c, s.at("", l.table.Name, l.table.Tenant), tenant)
@@ -220,14 +216,14 @@ func (s *Store) this(l located, tenant string) condition {
 
 // key asks that a column holds one of the located keys: on SQLite the value
 // that was found, in its own type.
-func (s *Store) key(c *condition, f field, keys []any) {
-	if s.sqlite() {
-		c.add(f.name+" IN ("+marks("?", len(keys))+")", keys...)
-		return
-	}
-	ids := make([]string, len(keys))
+func (s *Store) key(c *condition, f field, keys ...keyPart) {
+	stored, ids := make([]any, len(keys)), make([]string, len(keys))
 	for i, k := range keys {
-		ids[i] = asText(k)
+		stored[i], ids[i] = k.stored, k.text
+	}
+	if s.sqlite() {
+		c.add(f.name+" IN ("+marks("?", len(keys))+")", stored...)
+		return
 	}
 	s.among(c, f, ids)
 }
@@ -242,7 +238,7 @@ func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t p
 	if j := t.Joint; j != nil {
 		for _, l := range rows {
 			var links condition
-			s.key(&links, s.at("", j.Table, j.Record), l.key[:1])
+			s.key(&links, s.at("", j.Table, j.Record), l.key[0])
 			if err := s.exec(ctx, tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(j.Table), links), links.args...); err != nil {
 				return dbError("erase", j.Table, err)
 			}
@@ -264,11 +260,11 @@ func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t p
 	}
 	for chunk := range slices.Chunk(rows, batch) {
 		var where condition
-		keys := make([]any, len(chunk))
+		keys := make([]keyPart, len(chunk))
 		for i, l := range chunk {
 			keys[i] = l.key[0]
 		}
-		s.key(&where, s.at("", t.Name, t.Key[0]), keys)
+		s.key(&where, s.at("", t.Name, t.Key[0]), keys...)
 		if t.Tenant != "" {
 			s.is(&where, s.at("", t.Name, t.Tenant), scope.Tenant)
 		}
@@ -296,11 +292,7 @@ func (s *Store) retired(ctx context.Context, tenant string) ([]string, error) {
 	if !s.joint() {
 		return nil, nil
 	}
-	rows, err := s.db.QueryContext(ctx, s.db.Bind(`SELECT owner FROM crmguard_privacy_retired WHERE tenant = ? ORDER BY owner`), tenant)
-	if err != nil {
-		return nil, dbError("left", retiredTable, err)
-	}
-	return texts(rows, "left", retiredTable)
+	return s.texts(ctx, "left", retiredTable, `SELECT owner FROM crmguard_privacy_retired WHERE tenant = ? ORDER BY owner`, tenant)
 }
 
 func (s *Store) joint() bool {

@@ -184,7 +184,7 @@ func (s *Store) others(t privacy.Table, person string) condition {
 		s.quote(j.Table), same(s.at("o", j.Table, j.Record), s.at("t0", t.Name, t.Key[0])), them)}, them.args}
 }
 
-// moment is a date or time as one that asTime and startDate read the same,
+// moment is a date or time as one that createdAt and startDate read the same,
 // whatever the driver makes of it and whatever time zone the session is in.
 func (f field) moment() string {
 	switch {
@@ -232,13 +232,14 @@ func (f field) pages() (columns, order string, behind func(after []any) conditio
 }
 
 // position is the row at which a page ends, as values to compare with.
-func (f field) position(stored any, id string) []any {
+func (f field) position(stored any, id string) ([]any, error) {
 	if f.on == sqldb.SQLite {
-		return []any{stored}
+		return []any{stored}, nil
 	}
 	if f.kind == textual {
-		return []any{asText(stored), id}
+		text, err := textOf(stored)
+		return []any{text, id}, err
 	}
 	v, _ := f.value(id) // the database has written it
-	return []any{v, id}
+	return []any{v, id}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
 )
 
@@ -53,24 +54,19 @@ func (s *Store) records(ctx context.Context, t privacy.Table, scope privacy.Scop
 		args = append(others.args, args...)
 	}
 	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", list, s.quote(t.Name), joins, where, s.order(t))
-	rows, err := s.db.QueryContext(ctx, s.db.Bind(query), args...)
-	if err != nil {
-		return nil, dbError("export", t.Name, err)
-	}
-	defer func() { _ = rows.Close() }() // Err has said what there is to say
-	texts, err := s.textColumns(rows)
-	if err != nil {
-		return nil, dbError("export", t.Name, err)
-	}
 	var records []privacy.Record
-	for rows.Next() {
-		r, err := record(rows, t, columns, texts)
-		if err != nil {
-			return nil, dbError("export", t.Name, err)
+	var texts []bool
+	err := sqldb.Each(ctx, s.db, func(rows *sql.Rows) (err error) {
+		if texts == nil {
+			if texts, err = s.textColumns(rows); err != nil {
+				return err
+			}
 		}
+		r, err := record(rows, t, columns, texts)
 		records = append(records, r)
-	}
-	return records, dbError("export", t.Name, rows.Err())
+		return err
+	}, s.db.Bind(query), args...)
+	return records, dbError("export", t.Name, err)
 }
 
 // exported lists key columns, then the columns of the map.
@@ -123,14 +119,19 @@ func record(rows *sql.Rows, t privacy.Table, columns []privacy.Column, texts []b
 		}
 	}
 	r := privacy.Record{Table: t.Name, Schema: t.SchemaID()}
-	var err error
-	if r.Key, err = joinKey(values[:len(t.Key)]); err != nil {
+	key, err := keyParts(values[:len(t.Key)])
+	if err != nil {
 		return privacy.Record{}, err
 	}
+	r.Key = joinKey(key)
 	shared := false
 	if t.Joint != nil {
-		r.Owner = asText(values[n-2])
-		shared = asText(values[n-1]) != "0"
+		if r.Owner, err = textOf(values[n-2]); err != nil {
+			return privacy.Record{}, err
+		}
+		if shared, err = isPositive(values[n-1]); err != nil {
+			return privacy.Record{}, err
+		}
 	}
 	for i, c := range columns {
 		f := privacy.Field{Name: c.Name, Value: values[i], Sealed: c.Sealed, Withhold: c.Withhold}
@@ -166,12 +167,10 @@ func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privac
 	tenants := []string{s.cfg.Map.Tenant}
 	if t.Tenant != "" {
 		tenant := s.at("", t.Name, t.Tenant)
-		rows, err := s.db.QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s IS NOT NULL ORDER BY 1", tenant.distinct(), s.quote(t.Name), tenant.name))
-		if err == nil {
-			tenants, err = texts(rows, "people", t.Name)
-		}
+		var err error
+		tenants, err = s.texts(ctx, "people", t.Name, fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s IS NOT NULL ORDER BY 1", tenant.distinct(), s.quote(t.Name), tenant.name))
 		if err != nil {
-			return yield(privacy.Person{}, dbError("people", t.Name, err)) && false
+			return yield(privacy.Person{}, err) && false
 		}
 	}
 	for _, tenant := range tenants {
@@ -210,32 +209,26 @@ func (s *Store) personsAfter(ctx context.Context, t privacy.Table, tenant string
 		s.is(&where, s.at("t0", t.Name, t.Tenant), tenant)
 	}
 	query := fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s ORDER BY %s LIMIT %d", columns, from, where, order, page)
-	rows, err := s.db.QueryContext(ctx, s.db.Bind(query), where.args...)
-	if err != nil {
-		return nil, nil, dbError("people", t.Name, err)
-	}
-	defer func() { _ = rows.Close() }() // Err has said what there is to say
-	for rows.Next() {
+	err = sqldb.Each(ctx, s.db, func(rows *sql.Rows) (err error) {
 		var position any
 		var id string
 		if err := rows.Scan(&position, &id); err != nil {
-			return nil, nil, dbError("people", t.Name, err)
+			return err
 		}
-		ids, last = append(ids, id), person.position(position, id)
-	}
-	return ids, last, dbError("people", t.Name, rows.Err())
+		ids = append(ids, id)
+		last, err = person.position(position, id)
+		return err
+	}, s.db.Bind(query), where.args...)
+	return ids, last, dbError("people", t.Name, err)
 }
 
 // texts reads a result of one text column.
-func texts(rows *sql.Rows, op, table string) ([]string, error) {
-	defer func() { _ = rows.Close() }() // Err has said what there is to say
-	var list []string
-	for rows.Next() {
+func (s *Store) texts(ctx context.Context, op, table, query string, args ...any) (list []string, err error) {
+	err = sqldb.Each(ctx, s.db, func(rows *sql.Rows) error {
 		var text string
-		if err := rows.Scan(&text); err != nil {
-			return nil, dbError(op, table, err)
-		}
+		err := rows.Scan(&text)
 		list = append(list, text)
-	}
-	return list, dbError(op, table, rows.Err())
+		return err
+	}, s.db.Bind(query), args...)
+	return list, dbError(op, table, err)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
 )
 
@@ -74,7 +75,7 @@ func (s *Store) counts(ctx context.Context, tx *sql.Tx) (map[string]int, error) 
 	all := map[string]int{}
 	for _, table := range s.shared {
 		var n int
-		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+s.quote(table)).Scan(&n); err != nil {
+		if err := sqldb.One(ctx, tx, []any{&n}, "SELECT COUNT(*) FROM "+s.quote(table)); err != nil {
 			return nil, dbError("erase", table, err)
 		}
 		all[table] = n
@@ -110,7 +111,7 @@ func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, scope privacy.Scope,
 		where := s.this(l, scope.Tenant)
 		var n int
 		query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", s.quote(l.table.Name), where)
-		if err := tx.QueryRowContext(ctx, s.db.Bind(query), where.args...).Scan(&n); err != nil {
+		if err := sqldb.One(ctx, tx, []any{&n}, s.db.Bind(query), where.args...); err != nil {
 			return dbError("erase", l.table.Name, err)
 		}
 		if n == 0 {

@@ -2,7 +2,7 @@ package sqlstore
 
 import (
 	"context"
-	"errors"
+	"database/sql"
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -64,39 +64,29 @@ type question struct {
 }
 
 // triples reads rows of three texts.
-func triples(ctx context.Context, db *sqldb.DB, q question, each func(id, table, column string)) (err error) {
-	rows, err := db.QueryContext(ctx, db.Bind(q.query), q.args...)
-	if err != nil {
-		return dbError("check schema", "(schema)", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+func triples(ctx context.Context, db *sqldb.DB, q question, each func(id, table, column string)) error {
+	return dbError("check schema", "(schema)", sqldb.Each(ctx, db, func(rows *sql.Rows) error {
 		var id, table, column string
 		if err := rows.Scan(&id, &table, &column); err != nil {
-			return dbError("check schema", "(schema)", err)
+			return err
 		}
 		each(id, table, column)
-	}
-	return dbError("check schema", "(schema)", rows.Err())
+		return nil
+	}, db.Bind(q.query), q.args...))
 }
 
 // foreign notes the foreign keys of the tables of the map.
-func foreign(ctx context.Context, db *sqldb.DB, q question, names tableNames, live map[string]*liveTable) (err error) {
-	rows, err := db.QueryContext(ctx, db.Bind(q.query), q.args...)
-	if err != nil {
-		return dbError("check schema", "(schema)", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+func foreign(ctx context.Context, db *sqldb.DB, q question, names tableNames, live map[string]*liveTable) error {
+	return dbError("check schema", "(schema)", sqldb.Each(ctx, db, func(rows *sql.Rows) error {
 		var child, column, parent, action string
 		if err := rows.Scan(&child, &column, &parent, &action); err != nil {
-			return dbError("check schema", "(schema)", err)
+			return err
 		}
 		if l := live[names.of(child)]; l != nil {
 			l.foreign[column] = names.of(parent)
 		}
-	}
-	return dbError("check schema", "(schema)", rows.Err())
+		return nil
+	}, db.Bind(q.query), q.args...))
 }
 
 // liveQueries ask for the columns of all tables, and for those that lead an

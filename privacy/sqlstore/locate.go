@@ -6,25 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
 )
-
-// querier is *sql.DB or *sql.Tx.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
 
 // located is a row with what erasing it needs.
 type located struct {
 	row     privacy.Row
 	table   privacy.Table
-	key     []any                     // as stored
+	key     []keyPart
 	actions map[string]privacy.Action // of a row that stays; nil: it goes
 	owner   string
 	others  bool // a joint record with other persons left
@@ -108,7 +101,7 @@ func (s *Store) where(t privacy.Table, scope privacy.Scope) (joins, where string
 // locateAll finds the rows of a person. In the transaction of an erasure it
 // locks them, and the rows that lead to the person: nobody gives a row to
 // another person before it is erased.
-func (s *Store) locateAll(ctx context.Context, q querier, scope privacy.Scope) ([]located, error) {
+func (s *Store) locateAll(ctx context.Context, q sqldb.Querier, scope privacy.Scope) ([]located, error) {
 	if scope.Tenant == "" || scope.Person == "" {
 		return nil, privacy.ErrID
 	}
@@ -123,7 +116,7 @@ func (s *Store) locateAll(ctx context.Context, q querier, scope privacy.Scope) (
 	return all, nil
 }
 
-func (s *Store) locate(ctx context.Context, q querier, t privacy.Table, scope privacy.Scope) ([]located, error) {
+func (s *Store) locate(ctx context.Context, q sqldb.Querier, t privacy.Table, scope privacy.Scope) ([]located, error) {
 	joins, where, args, ok := s.where(t, scope)
 	if !ok {
 		return nil, nil
@@ -179,21 +172,13 @@ func (s *Store) rowsOf(ctx context.Context, t privacy.Table, key string, scope p
 	return s.scan(ctx, s.db, sel, scope, query, where.args)
 }
 
-func (s *Store) scan(ctx context.Context, q querier, sel selection, scope privacy.Scope, query string, args []any) ([]located, error) {
-	rows, err := q.QueryContext(ctx, s.db.Bind(query), args...)
-	if err != nil {
-		return nil, dbError("find", sel.table.Name, err)
-	}
-	defer func() { _ = rows.Close() }() // Err has said what there is to say
-	var found []located
-	for rows.Next() {
+func (s *Store) scan(ctx context.Context, q sqldb.Querier, sel selection, scope privacy.Scope, query string, args []any) (found []located, err error) {
+	err = sqldb.Each(ctx, q, func(rows *sql.Rows) error {
 		l, err := sel.read(rows, scope)
-		if err != nil {
-			return nil, dbError("find", sel.table.Name, err)
-		}
 		found = append(found, l)
-	}
-	return found, dbError("find", sel.table.Name, rows.Err())
+		return err
+	}, s.db.Bind(query), args...)
+	return found, dbError("find", sel.table.Name, err)
 }
 
 // read takes one row apart in the order of selectionOf.
@@ -212,27 +197,27 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 	}
 	next := func() any { v := values[0]; values = values[1:]; return v }
 	l := located{table: t, row: privacy.Row{Table: t.Name, Class: privacy.Deleted}}
-	for range t.Key {
-		l.key = append(l.key, next())
-	}
-	key, err := joinKey(l.key)
-	if err != nil {
+	var err error
+	if l.key, err = keyParts(values[:len(t.Key)]); err != nil {
 		return located{}, err
 	}
-	l.row.Key = key
+	values = values[len(t.Key):]
+	l.row.Key = joinKey(l.key)
 	if t.Created != "" {
-		if l.row.Created = asTime(next()); sel.undated {
+		if l.row.Created = createdAt(next()); sel.undated {
 			l.row.Created = time.Time{}
 		}
 	} else if len(l.key) == 1 {
-		l.row.Created = uuidTime(key)
+		l.row.Created = uuidTime(l.row.Key)
 	}
 	var start any
 	if t.Keep != nil {
 		start = next()
 	}
 	if t.Joint != nil && t.Joint.Owner != "" {
-		l.owner = asText(next())
+		if l.owner, err = textOf(next()); err != nil {
+			return located{}, err
+		}
 	}
 	now := scope.Now
 	if now.IsZero() {
@@ -247,8 +232,11 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 		}
 	}
 	if t.Joint != nil {
-		if count, err := strconv.Atoi(asText(next())); err == nil && count > 0 {
-			l.others, l.row.Joint, l.row.Class = true, true, privacy.Redacted
+		if l.others, err = isPositive(next()); err != nil {
+			return located{}, err
+		}
+		if l.others {
+			l.row.Joint, l.row.Class = true, privacy.Redacted
 		}
 	}
 	return l, nil
@@ -301,81 +289,9 @@ func clean(action privacy.Action, v any) bool {
 	case privacy.Null:
 		return v == nil
 	case privacy.Redact:
-		return v == nil || asText(v) == privacy.RedactedText
+		text, err := textOf(v)
+		return v == nil || err == nil && text == privacy.RedactedText
 	default:
 		return true // retained, or unreadable without the key
 	}
-}
-
-func asText(v any) string {
-	switch x := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return x
-	case []byte:
-		return string(x)
-	case int64:
-		return strconv.FormatInt(x, 10)
-	case uint64:
-		return strconv.FormatUint(x, 10)
-	}
-	return fmt.Sprint(v)
-}
-
-// asTime reads microseconds since 1970, a time, RFC 3339 text or what
-// databases write for a time.
-func asTime(v any) time.Time {
-	switch x := v.(type) {
-	case int64:
-		return time.UnixMicro(x).UTC()
-	case time.Time:
-		return x.UTC()
-	case string, []byte:
-		for _, layout := range []string{time.RFC3339Nano, time.DateTime} {
-			if t, err := time.Parse(layout, asText(x)); err == nil {
-				return t.UTC()
-			}
-		}
-	}
-	return time.Time{}
-}
-
-// uuidTime is the time inside a UUIDv7, zero for anything else.
-func uuidTime(key string) time.Time {
-	id, err := uuid.Parse(key)
-	if err != nil || id.Version() != 7 || id.Variant() != uuid.RFC4122 {
-		return time.Time{}
-	}
-	ms := int64(id[0])<<40 | int64(id[1])<<32 | int64(id[2])<<24 | int64(id[3])<<16 | int64(id[4])<<8 | int64(id[5])
-	return time.UnixMilli(ms).UTC()
-}
-
-// joinKey writes a key as text: parts joined by "/", "%" and "/" escaped in
-// keys of several columns.
-func joinKey(parts []any) (string, error) {
-	texts := make([]string, len(parts))
-	for i, p := range parts {
-		switch p.(type) {
-		case string, int64, uint64, []byte:
-			texts[i] = asText(p)
-		default:
-			return "", errors.New("a key that is neither text nor integer")
-		}
-		if len(parts) > 1 {
-			texts[i] = strings.NewReplacer("%", "%25", "/", "%2F").Replace(texts[i])
-		}
-	}
-	return strings.Join(texts, "/"), nil
-}
-
-func splitKey(key string, n int) []string {
-	if n == 1 {
-		return []string{key}
-	}
-	parts := strings.Split(key, "/")
-	for i := range parts {
-		parts[i] = strings.NewReplacer("%2F", "/", "%25", "%").Replace(parts[i])
-	}
-	return parts
 }

@@ -63,7 +63,8 @@ type DatabaseError struct {
 }
 
 // Error repeats what the database says of tables, columns, constraints and
-// rights, and leaves out what may quote a value; Unwrap gives all of it.
+// rights, and leaves out what may quote a value. A right that is missing is
+// fs.ErrPermission to errors.Is.
 func (e *DatabaseError) Error() string {
 	cause := sqldb.Cause(e.Err)
 	if cause == "" {
@@ -72,14 +73,24 @@ func (e *DatabaseError) Error() string {
 	return fmt.Sprintf("sqlstore: %s: table %s: database error: %s", e.Op, e.Table, cause)
 }
 
-// Unwrap returns the driver's error.
+// Unwrap returns the cause. The driver's own error is behind errors.As; its text
+// may quote values.
 func (e *DatabaseError) Unwrap() error { return e.Err }
 
 func dbError(op, table string, err error) error {
 	if err == nil || errors.Is(err, privacy.ErrLater) {
 		return err
 	}
-	return &DatabaseError{op, table, err}
+	return &DatabaseError{op, table, safe(err)}
+}
+
+// safe lets errors.Is find what a database's answer means: that a right is
+// missing is fs.ErrPermission. What the application has answered stays.
+func safe(err error) error {
+	if answer, ok := errors.AsType[*sqldb.DriverError](sqldb.Safe(err)); ok && answer.Code != "" {
+		return sqldb.Safe(err)
+	}
+	return err
 }
 
 // Open checks map and hand-ins, that the tables are there and can be erased
@@ -198,7 +209,7 @@ func (s *Store) Flush(ctx context.Context) error {
 		return nil
 	}
 	var busy, log, done int
-	if err := s.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &log, &done); err != nil {
+	if err := sqldb.One(ctx, s.db, []any{&busy, &log, &done}, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
 		return dbError("flush", "(write-ahead log)", err)
 	}
 	if busy != 0 {

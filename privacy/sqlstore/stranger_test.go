@@ -359,6 +359,9 @@ func TestCreationTimesOfEveryType(t *testing.T) {
 		"timestamp":    {postgres, `timestamp`, `'2026-05-01 12:30:00'`, at},
 		"microseconds": {postgres, `bigint`, fmt.Sprint(at.UnixMicro()), at},
 		"text":         {postgres, `text`, `'2026-05-01T14:30:00+02:00'`, at},
+		"text day":     {postgres, `text`, `'2026-05-01'`, time.Time{}},
+		"text digits":  {postgres, `text`, `'1777638600'`, time.Time{}},
+		"VARCHAR day":  {mariadb, `VARCHAR(40)`, `'2026-05-01'`, time.Time{}},
 		"date":         {postgres, `date`, `'2026-05-01'`, time.Time{}},
 		"infinity":     {postgres, `timestamptz`, `'infinity'`, time.Time{}},
 		"DATETIME":     {mariadb, `DATETIME`, `'2026-05-01 12:30:00'`, at},
@@ -452,7 +455,9 @@ func TestARefusalIsToldByItsNames(t *testing.T) {
 		err = s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
 		require.ErrorAs(t, err, &detail)
 		require.NotContains(t, err.Error(), words)
-		require.ErrorContains(t, errors.Unwrap(detail), words)
+		var answer *sqldb.DriverError
+		require.ErrorAs(t, err, &answer)
+		require.ErrorContains(t, errors.Unwrap(answer), words, "the driver's own error is there for whoever asks for it")
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM marks`), "nothing happened")
 	})
 }

@@ -1,4 +1,4 @@
-package sqltrail_test
+package testdb
 
 import (
 	"context"
@@ -9,19 +9,15 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
-
-	"github.com/crmguard/crmguard/internal/testdb"
 )
 
-// A cutter is a driver around a real one that ends connections at a chosen
+// A Cutter is a driver around a real one that ends connections at a chosen
 // call, as an administrator or a network does: on the servers by killing the
 // connection's process there, on SQLite by closing it.
-type cutter struct {
+type Cutter struct {
 	inner driver.Driver
 	dsn   string
-	kind  testdb.Name
+	kind  Name
 	admin *sql.DB // of the same server
 
 	mu      sync.Mutex
@@ -29,34 +25,45 @@ type cutter struct {
 	at      int  // the call at which to cut, 0 for none
 	commits bool // calls are commits that were done, and whose answer is lost
 	cut     bool
+	outside []string
 }
 
-// cutting opens the database through a cutter.
-func cutting(t *testing.T, d testdb.Database, name string) (*sql.DB, *cutter) {
-	t.Helper()
-	admin := d.OpenWith(t, name)
-	c := &cutter{inner: admin.Driver(), dsn: d.DSN(name), kind: d.Name, admin: admin}
+// Cutting opens the database through a Cutter, with the driver named.
+func (d Database) Cutting(tb testing.TB, name string) (*sql.DB, *Cutter) {
+	tb.Helper()
+	admin := d.OpenWith(tb, name)
+	c := &Cutter{inner: admin.Driver(), dsn: d.DSN(name), kind: d.Name, admin: admin}
 	db := sql.OpenDB(c)
-	t.Cleanup(func() { _ = db.Close() }) // some of its connections are broken
+	tb.Cleanup(func() { _ = db.Close() }) // some of its connections are broken
 	return db, c
 }
 
-// arm chooses the n-th call from now, or the n-th commit that was done.
-func (c *cutter) arm(n int, commits bool) {
+// Outside returns the statements that ran outside of any transaction since it
+// was asked last.
+func (c *Cutter) Outside() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.outside
+	c.outside = nil
+	return list
+}
+
+// Arm chooses the n-th call from now, or the n-th commit that was done.
+func (c *Cutter) Arm(n int, commits bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls, c.at, c.commits, c.cut = 0, n, commits, false
 }
 
-// disarm reports whether a connection was cut.
-func (c *cutter) disarm() bool {
+// Disarm reports whether a connection was cut.
+func (c *Cutter) Disarm() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at = 0
 	return c.cut
 }
 
-func (c *cutter) due(commit bool) bool {
+func (c *Cutter) due(commit bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.at == 0 || commit != c.commits {
@@ -71,13 +78,13 @@ func (c *cutter) due(commit bool) bool {
 }
 
 // Connect opens a connection and asks for its number on the server.
-func (c *cutter) Connect(ctx context.Context) (driver.Conn, error) {
+func (c *Cutter) Connect(ctx context.Context) (driver.Conn, error) {
 	inner, err := c.inner.Open(c.dsn)
 	if err != nil {
 		return nil, err
 	}
 	conn := &cutConn{Conn: inner, cutter: c}
-	question := map[testdb.Name]string{testdb.PostgresC: `SELECT pg_backend_pid()`, testdb.PostgresICU: `SELECT pg_backend_pid()`, testdb.MariaDB: `SELECT CONNECTION_ID()`}[c.kind]
+	question := map[Name]string{PostgresC: `SELECT pg_backend_pid()`, PostgresICU: `SELECT pg_backend_pid()`, MariaDB: `SELECT CONNECTION_ID()`}[c.kind]
 	if question == "" {
 		return conn, nil
 	}
@@ -94,16 +101,17 @@ func (c *cutter) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, err
 }
 
-func (c *cutter) Driver() driver.Driver { return c.inner }
+// Driver is the real one.
+func (c *Cutter) Driver() driver.Driver { return c.inner }
 
 // end ends a connection and waits until its transaction is gone.
-func (c *cutter) end(conn *cutConn) error {
+func (c *Cutter) end(conn *cutConn) error {
 	conn.broken = true
 	kill, gone := `SELECT pg_terminate_backend(`+conn.number+`)`, `SELECT count(*) FROM pg_stat_activity WHERE pid = `+conn.number
-	if c.kind == testdb.SQLite {
+	if c.kind == SQLite {
 		return conn.Conn.Close()
 	}
-	if c.kind == testdb.MariaDB {
+	if c.kind == MariaDB {
 		kill, gone = `KILL CONNECTION `+conn.number, `SELECT count(*) FROM information_schema.processlist WHERE id = `+conn.number
 	}
 	if _, err := c.admin.Exec(kill); err != nil {
@@ -119,9 +127,20 @@ func (c *cutter) end(conn *cutConn) error {
 
 type cutConn struct {
 	driver.Conn
-	cutter *cutter
+	cutter *Cutter
 	number string
 	broken bool
+	inTx   bool
+}
+
+// note remembers what runs outside of any transaction.
+func (c *cutConn) note(query string) {
+	if c.inTx {
+		return
+	}
+	c.cutter.mu.Lock()
+	defer c.cutter.mu.Unlock()
+	c.cutter.outside = append(c.cutter.outside, query)
 }
 
 // before cuts the connection where it is time to. What comes of it is the
@@ -132,14 +151,14 @@ func (c *cutConn) before() error {
 			return err
 		}
 	}
-	if c.broken && c.cutter.kind == testdb.SQLite {
+	if c.broken && c.cutter.kind == SQLite {
 		return driver.ErrBadConn
 	}
 	return nil
 }
 
 func (c *cutConn) Close() error {
-	if c.broken && c.cutter.kind == testdb.SQLite {
+	if c.broken && c.cutter.kind == SQLite {
 		return nil
 	}
 	return c.Conn.Close()
@@ -183,10 +202,12 @@ func (c *cutConn) BeginTx(ctx context.Context, options driver.TxOptions) (driver
 	if err != nil {
 		return nil, err
 	}
+	c.inTx = true
 	return &cutTx{tx, c}, nil
 }
 
 func (c *cutConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	c.note(query)
 	if err := c.before(); err != nil {
 		return nil, err
 	}
@@ -194,6 +215,7 @@ func (c *cutConn) ExecContext(ctx context.Context, query string, args []driver.N
 }
 
 func (c *cutConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	c.note(query)
 	if err := c.before(); err != nil {
 		return nil, err
 	}
@@ -224,7 +246,7 @@ func (s *cutStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (d
 }
 
 func (s *cutStmt) Close() error {
-	if s.conn.broken && s.conn.cutter.kind == testdb.SQLite {
+	if s.conn.broken && s.conn.cutter.kind == SQLite {
 		return nil
 	}
 	return s.Stmt.Close()
@@ -270,6 +292,7 @@ type cutTx struct {
 }
 
 func (tx *cutTx) Commit() error {
+	tx.conn.inTx = false
 	if err := tx.conn.before(); err != nil {
 		return err
 	}
@@ -283,14 +306,15 @@ func (tx *cutTx) Commit() error {
 }
 
 func (tx *cutTx) Rollback() error {
-	if tx.conn.broken && tx.conn.cutter.kind == testdb.SQLite {
+	tx.conn.inTx = false
+	if tx.conn.broken && tx.conn.cutter.kind == SQLite {
 		return nil
 	}
 	return tx.Tx.Rollback()
 }
 
 var (
-	_ driver.Connector          = (*cutter)(nil)
+	_ driver.Connector          = (*Cutter)(nil)
 	_ driver.Validator          = (*cutConn)(nil)
 	_ driver.SessionResetter    = (*cutConn)(nil)
 	_ driver.NamedValueChecker  = (*cutConn)(nil)
@@ -301,24 +325,3 @@ var (
 	_ driver.StmtExecContext    = (*cutStmt)(nil)
 	_ driver.StmtQueryContext   = (*cutStmt)(nil)
 )
-
-// The tests of faults prove nothing if nothing is cut.
-func TestTheCutterCuts(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, name string) {
-		db, c := cutting(t, d, name)
-		_, err := db.ExecContext(t.Context(), `CREATE TABLE x (n INTEGER)`)
-		require.NoError(t, err)
-		for _, commits := range []bool{false, true} {
-			tx, err := db.BeginTx(t.Context(), nil)
-			require.NoError(t, err)
-			_, err = tx.ExecContext(t.Context(), `INSERT INTO x VALUES (1)`)
-			require.NoError(t, err)
-			c.arm(1, commits)
-			require.Error(t, tx.Commit())
-			require.True(t, c.disarm())
-			var n int
-			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM x`).Scan(&n))
-			require.Equal(t, commits, n == 1, "what was cut after the commit is there, what was cut before is not")
-		}
-	})
-}

@@ -1,0 +1,101 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy"
+)
+
+// Grants lists the GRANT statements, one for each right, that a role needs on
+// the tables of the map for all that a [Store] does, and none more; with those
+// of privacy.Grants a desk works. They are for the owner of the tables, who has
+// to be connected. What the application itself does, in Redaction.Apply too,
+// needs rights of its own, and on PostgreSQL a schema other than public USAGE.
+//
+// Rows are locked before they are erased, which needs the right to UPDATE some
+// column also where rows only go, but on MariaDB: it is one that leads to the
+// person.
+func Grants(ctx context.Context, handle *sql.DB, m *privacy.Map, role string) ([]string, error) {
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	db, err := ask(ctx, handle)
+	if err != nil {
+		return nil, err
+	}
+	who, err := db.Quote(role)
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: grants: the role: %w", err)
+	}
+	var list []string
+	grant := func(table string, rights ...string) error {
+		on, err := db.Quote(table)
+		for _, right := range rights {
+			list = append(list, "GRANT "+right+" ON "+on+" TO "+who)
+		}
+		return err
+	}
+	update := func(columns ...string) (rights []string) {
+		for _, name := range columns {
+			quoted, _ := db.Quote(name) // whose letters the map has checked
+			rights = append(rights, "UPDATE ("+quoted+")")
+		}
+		return rights
+	}
+	locks := db.Kind != sqldb.MariaDB // which lets whoever reads a row lock it
+	for _, t := range childrenFirst(m) {
+		columns := changedColumns(t)
+		if locks && len(columns) == 0 {
+			columns = lockColumn(t)
+		}
+		rights := append([]string{"SELECT"}, update(columns...)...)
+		if t.Erase == privacy.Delete {
+			rights = append(rights, "DELETE")
+		}
+		if err := grant(t.Name, rights...); err != nil {
+			return nil, fmt.Errorf("sqlstore: grants: %w", err)
+		}
+		j := t.Joint
+		if j == nil {
+			continue
+		}
+		rights = []string{"SELECT", "DELETE"}
+		if locks {
+			rights = append(rights, update(j.Person)...)
+		}
+		if err := grant(j.Table, rights...); err != nil {
+			return nil, fmt.Errorf("sqlstore: grants: %w", err)
+		}
+	}
+	return list, nil
+}
+
+// changedColumns lists the columns that an erasure changes.
+func changedColumns(t privacy.Table) []string {
+	var names []string
+	for name, action := range t.Stays() {
+		if action == privacy.Retain && name != t.Person {
+			action = t.Erase // once the obligation is over
+		}
+		if action == privacy.Null || action == privacy.Redact {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// lockColumn is the one whose right lets a role lock the rows.
+func lockColumn(t privacy.Table) []string {
+	switch {
+	case t.Person != "":
+		return []string{t.Person}
+	case t.Ref != nil:
+		return []string{t.Ref.Column}
+	}
+	return t.Key[:1]
+}
