@@ -55,7 +55,7 @@ func proofs() map[string]map[string]proof {
 	}, "PostgreSQL": {
 		"accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}, "MariaDB": {
-		"accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
+		"encryption": encryptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}}
 }
 

@@ -94,7 +94,7 @@ func (b *binder) names(t *table) {
 	}
 	for what, name := range map[string]string{"name": t.Name, "key": t.Key} {
 		if name != "" && !identifier.MatchString(name) {
-			b.problem("table %s: %s is not a plain SQL identifier", t.Record, what)
+			b.problem("table %s: %s is not a plain SQL identifier%s", t.Record, what, qualified(name))
 		}
 	}
 	switch {
@@ -103,6 +103,15 @@ func (b *binder) names(t *table) {
 	case t.Tenant != "" && !identifier.MatchString(t.Tenant):
 		b.problem("table %s: tenant is not a plain SQL identifier", t.Record)
 	}
+}
+
+// qualified tells who wrote crm.contacts what to do instead.
+func qualified(name string) string {
+	schema, table, dotted := strings.Cut(name, ".")
+	if !dotted || !identifier.MatchString(schema) || !identifier.MatchString(table) {
+		return ""
+	}
+	return ": write the last part alone, and let the search path of the connection lead to the schema"
 }
 
 func (b *binder) action(t *table, id string) {

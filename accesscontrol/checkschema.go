@@ -83,7 +83,7 @@ func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
 		fits, exact := want.fits(kind)
 		switch {
 		case len(fits) > 0 && !slices.Contains(fits, got.kind):
-			report("column %s is %s, %s needs %s%s", want.name, got.kind, want.attr, fits[0], want.orInteger(got.kind, kind))
+			report("column %s is %s, %s needs %s%s", want.name, got.kind, want.attr, fits[0], want.instead(got.kind, kind))
 		case exact && !got.exact:
 			report("column %s has a collation that is not %s", want.name, exactly(kind))
 		}
@@ -129,6 +129,14 @@ func (col *column) fits(kind sqldb.Kind) (types []string, exact bool) {
 	default:
 		return nil, false
 	}
+}
+
+// instead says how a column of another type may stay as it is.
+func (col *column) instead(got string, kind sqldb.Kind) string {
+	if texts, exact := col.fits(kind); exact && kind == sqldb.Postgres && got == "uuid" {
+		return fmt.Sprintf(": bind one that is GENERATED ALWAYS AS (%s::%s) STORED", col.name, texts[0])
+	}
+	return col.orInteger(got, kind)
 }
 
 // orInteger names the field of the binding that takes a reference in a column

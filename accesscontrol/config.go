@@ -40,7 +40,8 @@ type Table struct {
 	Record string
 	// Entity is the Cedar entity type, such as "Contact" or "CRM::Contact".
 	Entity string
-	// Name is the SQL table. Empty means that records of this type are only
+	// Name is the SQL table, without its schema: the search path must lead
+	// there, or the connection into its database. Empty means that records of this type are only
 	// checked, never filtered: then policies about them may use all of Cedar.
 	Name string
 	// Key is the column of the record's id. IntegerKey says that it holds an

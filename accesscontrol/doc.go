@@ -71,7 +71,10 @@
 // [Load] once at start, [Policy.CheckSchema] after migrations. It asks much of
 // a table: STRICT on SQLite; everywhere tenants and keys of text that compares
 // by its bytes, keys of integers where the binding says so, and NOT NULL where
-// the schema requires a value. Then [Policy.Check] before a change,
+// the schema requires a value. A column of UUIDs is no text: on PostgreSQL add
+// one that is, owner_text text GENERATED ALWAYS AS (owner::text) STORED, with
+// its index and NOT NULL as the other has, and bind that. On MariaDB text is
+// VARCHAR with the collation utf8mb4_nopad_bin, or VARBINARY. Then [Policy.Check] before a change,
 // [Policy.Filter] in every list, [Policy.Fields] before showing a record,
 // [Policy.CheckChange] before storing one. [Policy.Decide] is for the curious
 // and for shadow runs.

@@ -151,21 +151,22 @@ func (failingFS) Open(string) (fs.File, error) { return nil, errBroken }
 
 func TestFaultsOfTheBinding(t *testing.T) {
 	for want, change := range map[string]func(b *accesscontrol.Table){
-		"a table has no record name":                                                                func(b *accesscontrol.Table) { b.Record = "" },
-		"table item: the schema has no entity type Thing":                                           func(b *accesscontrol.Table) { b.Entity = "Thing" },
-		"table item: name is not a plain SQL identifier":                                            func(b *accesscontrol.Table) { b.Name = "items; DROP TABLE x" },
-		"table item: Key is empty: it names the column of the record's id":                          func(b *accesscontrol.Table) { b.Key = "" },
-		"table item: tenant is not a plain SQL identifier":                                          func(b *accesscontrol.Table) { b.Tenant = `t"` },
-		"table item: exactly one of Tenant and OnlyTenant must stand":                               func(b *accesscontrol.Table) { b.Tenant = "" },
-		"table item: the schema has no action fly":                                                  func(b *accesscontrol.Table) { b.Delete = "fly" },
-		"table item: action any does not apply to Item":                                             func(b *accesscontrol.Table) { b.Read = "any" },
-		"table item: group pii has no fields":                                                       func(b *accesscontrol.Table) { b.Groups = []accesscontrol.Group{{Name: "pii", Action: "read"}} },
-		"table item: a column has no attribute":                                                     func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{}) },
-		"table item: attribute stage is bound twice":                                                func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{Attr: "stage"}) },
-		"table item: the column of attribute x y is not a plain SQL identifier":                     func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{Attr: "x y"}) },
-		"table item: attribute owner is required in the schema, and its column is declared NULL":    func(b *accesscontrol.Table) { b.Columns[0].Required = false },
-		"table item: attribute team is optional in the schema, and its column is declared NOT NULL": func(b *accesscontrol.Table) { b.Columns[1].Required = true },
-		"table item: attribute stage is no entity reference, so Integer means nothing":              func(b *accesscontrol.Table) { b.Columns[3].Integer = true },
+		"a table has no record name":                      func(b *accesscontrol.Table) { b.Record = "" },
+		"table item: the schema has no entity type Thing": func(b *accesscontrol.Table) { b.Entity = "Thing" },
+		"table item: name is not a plain SQL identifier":  func(b *accesscontrol.Table) { b.Name = "items; DROP TABLE x" },
+		"table item: name is not a plain SQL identifier: write the last part alone, and let the search path of the connection lead to the schema": func(b *accesscontrol.Table) { b.Name = "crm.items" },
+		"table item: Key is empty: it names the column of the record's id":                                                                        func(b *accesscontrol.Table) { b.Key = "" },
+		"table item: tenant is not a plain SQL identifier":                                                                                        func(b *accesscontrol.Table) { b.Tenant = `t"` },
+		"table item: exactly one of Tenant and OnlyTenant must stand":                                                                             func(b *accesscontrol.Table) { b.Tenant = "" },
+		"table item: the schema has no action fly":                                                                                                func(b *accesscontrol.Table) { b.Delete = "fly" },
+		"table item: action any does not apply to Item":                                                                                           func(b *accesscontrol.Table) { b.Read = "any" },
+		"table item: group pii has no fields":                                                                                                     func(b *accesscontrol.Table) { b.Groups = []accesscontrol.Group{{Name: "pii", Action: "read"}} },
+		"table item: a column has no attribute":                                                                                                   func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{}) },
+		"table item: attribute stage is bound twice":                                                                                              func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{Attr: "stage"}) },
+		"table item: the column of attribute x y is not a plain SQL identifier":                                                                   func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{Attr: "x y"}) },
+		"table item: attribute owner is required in the schema, and its column is declared NULL":                                                  func(b *accesscontrol.Table) { b.Columns[0].Required = false },
+		"table item: attribute team is optional in the schema, and its column is declared NOT NULL":                                               func(b *accesscontrol.Table) { b.Columns[1].Required = true },
+		"table item: attribute stage is no entity reference, so Integer means nothing":                                                            func(b *accesscontrol.Table) { b.Columns[3].Integer = true },
 	} {
 		config := itemConfig(`@id("a") permit (principal, action, resource);`)
 		change(&config.Tables[0])

@@ -108,7 +108,8 @@ func root(ctx context.Context, name string, from func(context.Context) ([]byte, 
 	return canon.FormatBytes(data), nil
 }
 
-// HeadOf turns a position in canonical JSON (vault.Head, desk.LedgerHead)
+// HeadOf turns a position in canonical JSON (vault.Head; ledger.Head of package
+// privacy, which needs no desk and so can stand here before it is open)
 // into a head for [Heads]: n is its member n or sequence, hash its member hash
 // (base64url) or, where it has none, the SHA-256 of the position.
 func HeadOf(position func(ctx context.Context) ([]byte, error)) func(ctx context.Context) (n int64, hash []byte, err error) {

@@ -87,9 +87,12 @@ type Config struct {
 	Sink Sink
 	// Keys is Seal and Tag in one value, such as [KeysFrom] makes it; set either.
 	Keys Keys
-	// Seal seals openings.
+	// Seal seals openings. Of a vault of package encryption:
+	// vault.PersonSealer("opening"), whose name stays the same for ever, and its
+	// method Ensure for Prepare.
 	Seal Sealer
-	// Tag authenticates queued events.
+	// Tag authenticates queued events. Of a vault: vault.Tagger("log"), and no
+	// other.
 	Tag Tagger
 	// Prepare fetches the keys of persons before a transaction begins, so
 	// that sealing inside it needs no connection; nil: nothing to fetch.

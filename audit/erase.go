@@ -50,7 +50,7 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	return t.eraseReadBack(ctx, tenant, surrogate)
 }
 
-// Eraser returns [Trail.Erase] as a func.
+// Eraser returns [Trail.Erase] as a func, for a Func of package privacy.
 func (t *Trail) Eraser() func(ctx context.Context, tenant, person string) error { return t.Erase }
 
 func (t *Trail) erase(ctx context.Context, tx Tx, tenant, surrogate string) error {

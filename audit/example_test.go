@@ -23,7 +23,7 @@ const shopPragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_prag
 type shop struct {
 	dir    string
 	db     *sql.DB
-	keys   *audittest.Keys // stands for vault.PersonSealer("audit") and vault.Tagger("log")
+	keys   *audittest.Keys // stands for vault.PersonSealer("opening") and vault.Tagger("log")
 	sink   *tilesink.Dir
 	vkey   string
 	config audit.Config

@@ -44,7 +44,7 @@ func Example_firstLines() {
 	trail := must(audit.Open(ctx, must(sqltrail.Open(ctx, db)), audit.Config{
 		Name: "crm.example/audit", Tenant: "main", Fields: map[string][]string{"contact": {"email"}},
 		Sign: must(note.NewSigner(signer)), Key: verifier, // both from GenerateKey
-		Sink: must(tilesink.Open(folder)), Keys: must(audit.KeysFile(secret)), // or Seal and Tag of a vault
+		Sink: must(tilesink.Open(folder)), Keys: must(audit.KeysFile(secret)), // or Seal, Tag and Prepare of a vault
 	}))
 	check(trail.Prepare(ctx, "main", person)) // before BEGIN
 	tx := must(db.BeginTx(ctx, nil))

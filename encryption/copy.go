@@ -416,7 +416,8 @@ func (v *Vault) Copier(dir string) func(ctx context.Context) error {
 
 // KeyCopy returns a func that answers nil once a verified and durable key copy
 // in the folder covers the position, and no other copy is left there; it writes
-// a copy where that is not so yet. A data snapshot commits only after it.
+// a copy where that is not so yet. A data snapshot commits only after it. The
+// folder must be there.
 func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) error {
 	return func(ctx context.Context, position []byte) error {
 		if _, err := parsePosition(position); err != nil {

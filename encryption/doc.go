@@ -118,7 +118,7 @@
 //	ErrStream      for ever   as ErrOpen, for a stream
 //	ErrTag         for ever   the tag is not of this data
 //	ErrTooLarge    until fix  seal it as a stream
-//	errors.ErrUnsupported  until fix  the rows stand on PostgreSQL, whose placeholders are not written yet
+//	errors.ErrUnsupported  until fix  the rows stand on PostgreSQL: see Databases
 //
 // KeyError, KEKError, InUseError, RowsError and RedactedError carry the
 // details: tables, columns and generations, never values or persons.
@@ -146,7 +146,22 @@
 // # Format and compatibility
 //
 // Formats and Go API may change until v0.1.0 (formats.md says how); a sample of
-// each format is frozen in testdata and opened by a test. The SQL of sealed
-// tables is written with question marks and was run on SQLite only; it fails
-// on PostgreSQL. Columns in the text form need a binary collation.
+// each format is frozen in testdata and opened by a test.
+//
+// # Databases
+//
+// Keys (sub-package sqlkeys) stand on SQLite, PostgreSQL or MariaDB, whatever
+// the rows stand on. Whoever reads and writes the rows with statements of their
+// own may keep them in any database: Writer, Reader, OpenAll, SealStream and
+// Lookup see no SQL. The condition of a Lookup is written by [Probes.Where] with
+// question marks and by [Probes.Postgres] with $1. Columns in the text form need
+// a binary collation.
+//
+// What reads and writes the rows itself works on SQLite and MariaDB. On
+// PostgreSQL it is not built yet and answers errors.ErrUnsupported, having
+// changed nothing: Reseal, Redact, RebuildIndexes and ClearRows of a
+// [SealedTable], and what counts them, Census, Holder and [Counts]. So there a
+// new generation can be made, and the old one not be proven unused and destroyed;
+// an index cannot be built over rows that are there already; and whoever erases
+// a person sets the index columns to NULL, or deletes the rows, themselves.
 package encryption

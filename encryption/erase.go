@@ -45,7 +45,7 @@ func (v *Vault) EraseRecord(ctx context.Context, tenant, owner string) (Receipt,
 }
 
 // Eraser returns Erase in the shape that the erasure of a whole application
-// takes.
+// takes: a Func of package privacy, whose Left is the length of WrappedKeys.
 func (v *Vault) Eraser() func(ctx context.Context, tenant, person string) error {
 	return func(ctx context.Context, tenant, person string) error {
 		_, err := v.Erase(ctx, tenant, person)

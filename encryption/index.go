@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
@@ -193,15 +194,26 @@ type Probe struct {
 // Probes is one Probe for each live version of an index.
 type Probes []Probe
 
-// Where returns "(alias.column = ? OR …)" and its arguments; alias may be "".
+// Where returns "(alias.column = ? OR …)" and its arguments, for SQLite and
+// MariaDB; alias may be "". On PostgreSQL take [Probes.Postgres].
 func (p Probes) Where(alias string) (where string, args []any) {
+	return p.where(alias, func(int) string { return "?" })
+}
+
+// Postgres is Where with the placeholders of PostgreSQL, from $first on, so that
+// it fits into a statement with arguments of its own before it.
+func (p Probes) Postgres(alias string, first int) (where string, args []any) {
+	return p.where(alias, func(i int) string { return "$" + strconv.Itoa(first+i) })
+}
+
+func (p Probes) where(alias string, placeholder func(i int) string) (where string, args []any) {
 	parts := make([]string, 0, len(p))
-	for _, probe := range p {
+	for i, probe := range p {
 		column := probe.Column
 		if alias != "" {
 			column = alias + "." + column
 		}
-		parts = append(parts, column+" = ?")
+		parts = append(parts, column+" = "+placeholder(i))
 		args = append(args, probe.Value)
 	}
 	return "(" + strings.Join(parts, " OR ") + ")", args

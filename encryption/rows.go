@@ -208,7 +208,7 @@ func checkDB(ctx context.Context, db *sql.DB) error {
 	}
 	var one int
 	if dialect.Kind == sqldb.Postgres && sqldb.One(ctx, db, []any{&one}, `SELECT 1 WHERE 1 = ?`, 1) != nil {
-		return fmt.Errorf("encryption: the rows of an application are not read and written on %s yet, only keys are; seal and open them by Writer and Reader: %w", dialect.Kind, errors.ErrUnsupported)
+		return fmt.Errorf("encryption: the rows of an application are not read and written on %s yet (Reseal, Redact, RebuildIndexes, ClearRows, Census, Counts, Holder); Writer, Reader, OpenAll and Lookup with Probes.Postgres work there: %w", dialect.Kind, errors.ErrUnsupported)
 	}
 	return nil
 }

@@ -165,6 +165,7 @@ func TestTaggersAndDigests(t *testing.T) {
 	for _, purpose := range []string{"wrap", "ledger", "manifest", ""} {
 		_, err := e.vault.Tagger(purpose).Tag(t.Context(), tenant, data)
 		require.ErrorIs(t, err, encryption.ErrKeyset)
+		require.ErrorContains(t, err, `there are "seal" and "log"`)
 		require.ErrorIs(t, e.vault.Tagger(purpose).Verify(t.Context(), tenant, data, tag), encryption.ErrKeyset)
 		_, _, err = e.vault.Digests(purpose)(t.Context(), tenant, []byte("x"), data)
 		require.ErrorIs(t, err, encryption.ErrKeyset)

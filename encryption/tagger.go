@@ -63,7 +63,7 @@ func (t Tagger) Verify(ctx context.Context, tenant string, data, tag []byte) err
 
 func (t Tagger) keyset(ctx context.Context, tenant string) (*openKeyset, error) {
 	if t.purpose != purposeSeal && t.purpose != purposeLog {
-		return nil, fmt.Errorf("%w: no tagger has this purpose", ErrKeyset)
+		return nil, fmt.Errorf("%w: no tagger has this purpose: there are %q and %q", ErrKeyset, purposeSeal, purposeLog)
 	}
 	if err := checkTenant(tenant); err != nil {
 		return nil, err

@@ -9,9 +9,19 @@ import (
 	"github.com/crmguard/crmguard/internal/health"
 )
 
-// Finding is one thing that [Sealer.Status] has looked at: name, level, value
-// and unit, since when, remedy. The other packages have the same type, so one
-// page shows all. What a sweep finds is a [SweepFinding].
+// Finding is one thing that [Sealer.Status] has looked at. Its fields:
+//
+//	Name    string    // as the package comment lists it
+//	Subject string    // what it is about; "" is all
+//	Level   HealthOK, HealthNotice or HealthAlarm, in this order; String is "ok", "notice", "alarm"
+//	Value   float64   // what was measured
+//	Unit    string    // of Value: "s", or what is counted
+//	Since   time.Time // since when it is so; zero where that is not known
+//	Remedy  string    // what to do; "" where nothing is to be done
+//
+// String is one line for people, Compare sorts the worst first, and it goes
+// into encoding/json and log/slog as it is. All packages have this one type, so
+// one page shows all. What a sweep finds is a [SweepFinding].
 type Finding = health.Finding
 
 // The levels of a Finding. They are ordered: the worst of many is their max.

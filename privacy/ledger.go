@@ -76,7 +76,8 @@ func (l *Ledger) folder(do func(f *durable.Folder) error) error {
 }
 
 // Create makes the folder and an empty ledger, once in the life of a system.
-// It refuses where a ledger stands already, and where an anchor remembers one.
+// It refuses where a ledger stands already (fs.ErrExist), and where an anchor
+// remembers one.
 func (l *Ledger) Create(ctx context.Context) error {
 	heads, err := l.anchored(ctx)
 	if err != nil {
@@ -95,7 +96,7 @@ func (l *Ledger) Create(ctx context.Context) error {
 	f.Over(l.over).CleanUp(".")
 	err = f.Create(ledgerFile, nil, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("privacy: ledger: %s: %w", l.path(), fs.ErrExist)
+		return fmt.Errorf("privacy: ledger: %s stands already, and was left as it is; Create is called once in the life of a system, and later starts need Open alone: %w", l.path(), fs.ErrExist)
 	}
 	if err != nil {
 		return l.unreachable(err)

@@ -297,8 +297,10 @@ func canonical(t *testing.T, v any) []byte {
 
 func TestCreateOnce(t *testing.T) {
 	s := newSystem(t)
-	require.ErrorIs(t, s.ledger.Create(t.Context()), fs.ErrExist)
-	_, err := privacy.NewLedger(privacy.LedgerConfig{})
+	err := s.ledger.Create(t.Context())
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.ErrorContains(t, err, "later starts need Open alone")
+	_, err = privacy.NewLedger(privacy.LedgerConfig{})
 	require.Error(t, err)
 }
 

@@ -2,8 +2,11 @@
 // files of a migration tool: those of all packages for one database into one
 // folder, or the GRANT statements for the role of the application.
 //
-//	go run . sqlite|postgres|mysql folder
-//	go run . -grants role postgres|mysql
+//	go run . sqlite|postgres|mysql folder [package …]
+//	go run . -grants role postgres|mysql [package …]
+//
+// Packages are encryption, audit and the others that store rows; none named is
+// all of them. The keys of encryption belong into a database of their own.
 //
 // An application that imports the packages has the same files at hand, by
 // sqlkeys.Migrations() and its like.
@@ -20,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/crmguard/crmguard/audit/sqltrail"
@@ -64,12 +68,12 @@ func main() {
 	flag.Parse()
 	var err error
 	switch {
-	case *role != "" && flag.NArg() == 1:
-		err = writeGrants(os.Stdout, flag.Arg(0), *role)
-	case *role == "" && flag.NArg() == 2:
-		err = writeMigrations(flag.Arg(0), flag.Arg(1))
+	case *role != "" && flag.NArg() >= 1:
+		err = writeGrants(os.Stdout, flag.Arg(0), *role, flag.Args()[1:]...)
+	case *role == "" && flag.NArg() >= 2:
+		err = writeMigrations(flag.Arg(0), flag.Arg(1), flag.Args()[2:]...)
 	default:
-		err = errors.New("usage: migrations sqlite|postgres|mysql folder, or migrations -grants role postgres|mysql")
+		err = errors.New("usage: migrations sqlite|postgres|mysql folder [package …], or migrations -grants role postgres|mysql [package …]")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -77,13 +81,33 @@ func main() {
 	}
 }
 
-// writeMigrations puts the files of all packages into one folder. A file that
+// named are the packages of these names, all of them where none is named.
+func named(names []string) ([]shipped, error) {
+	if len(names) == 0 {
+		return packages(), nil
+	}
+	var out []shipped
+	for _, name := range names {
+		i := slices.IndexFunc(packages(), func(p shipped) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no package %q stores rows", name)
+		}
+		out = append(out, packages()[i])
+	}
+	return out, nil
+}
+
+// writeMigrations puts the files of the packages into one folder. A file that
 // is there already with another text stays, and is an error.
-func writeMigrations(database, folder string) error {
+func writeMigrations(database, folder string, only ...string) error {
+	wanted, err := named(only)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	for _, p := range packages() {
+	for _, p := range wanted {
 		paths, err := fs.Glob(p.migrations, database+"/*.up.sql")
 		if err != nil || len(paths) == 0 {
 			return fmt.Errorf("%s has no migrations for %q; there are sqlite, postgres and mysql", p.name, database)
@@ -114,12 +138,16 @@ func writeOnce(name string, text []byte) error {
 	return nil
 }
 
-// writeGrants prints what the role may do in the tables of all packages.
-func writeGrants(w io.Writer, database, role string) error {
+// writeGrants prints what the role may do in the tables of the packages.
+func writeGrants(w io.Writer, database, role string, only ...string) error {
+	wanted, err := named(only)
+	if err != nil {
+		return err
+	}
 	if !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(role) {
 		return errors.New("the role's name is quoted differently on each database: replace crm_app in the files by hand")
 	}
-	for _, p := range packages() {
+	for _, p := range wanted {
 		text, err := fs.ReadFile(p.grants, database+".sql")
 		if err != nil {
 			return fmt.Errorf("%s has no grants for %q; there are postgres and mysql", p.name, database)

@@ -98,3 +98,30 @@ func TestTheFilesFitIntoOneFolder(t *testing.T) {
 		}
 	}
 }
+
+// Keys stand in a database of their own, so each package's files and rights can
+// be had alone, and together they are all.
+func TestPackagesAreWrittenByName(t *testing.T) {
+	all := t.TempDir()
+	require.NoError(t, writeMigrations("postgres", all))
+	want, err := os.ReadDir(all)
+	require.NoError(t, err)
+	var whole, parts strings.Builder
+	require.NoError(t, writeGrants(&whole, "postgres", "web"))
+	var files []string
+	for _, p := range packages() {
+		folder := t.TempDir()
+		require.NoError(t, writeMigrations("postgres", folder, p.name))
+		got, err := os.ReadDir(folder)
+		require.NoError(t, err)
+		require.NotEmpty(t, got)
+		for _, file := range got {
+			files = append(files, file.Name())
+		}
+		require.NoError(t, writeGrants(&parts, "postgres", "web", p.name))
+	}
+	require.Len(t, files, len(want))
+	require.Equal(t, whole.String(), parts.String())
+	require.ErrorContains(t, writeMigrations("postgres", t.TempDir(), "backups"), "no package \"backups\" stores rows")
+	require.Error(t, writeGrants(&parts, "postgres", "web", "backups"))
+}

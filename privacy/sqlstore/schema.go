@@ -37,7 +37,9 @@ func (f Finding) String() string {
 
 // CheckSchema compares the map with the live schema. In a test of the
 // application it must find nothing, so that no new column is forgotten.
-// Tables of crmguard itself are left out. On PostgreSQL all schemas of the
+// Tables of crmguard itself are left out; that of a migration tool
+// (goose_db_version, schema_migrations) is a Table of the map with Key and
+// Columns alone. On PostgreSQL all schemas of the
 // database are looked at, with partitioned tables as one and materialized views
 // as tables, for they hold copies; on MariaDB and MySQL the database in use and
 // those that the map names. What the account may not see is not found: ask with
