@@ -31,7 +31,9 @@ type Copy struct {
 	Written  time.Time // when
 	Rows     int       // rows it holds
 
-	marks map[int64]string // its history: mark by sequence
+	marks     map[int64]string // its history: mark by sequence
+	positions int              // how many of them are positions
+	first     int64            // sequence of the oldest position
 }
 
 // Position returns the last key position that the copy covers, in the form of
@@ -155,7 +157,8 @@ func copyRows(rows Rows) []copyRow {
 // is another writer's where that one is newer. The folder is a place of its
 // own, apart from data backups, without versions of old files; one that holds a
 // copy of another key store is refused (ErrCopy) and left as it is, for that
-// may be the only one that store has. The copy holds every key that was
+// may be the only one that store has, and so is one with a copy of a history that
+// this store lost when it was put back (ErrRewound). The copy holds every key that was
 // committed before the call: it begins with a mark of its own, as Position
 // does. Where folders cannot be flushed (Windows, some network mounts) a power cut may still lose
 // the name.
@@ -209,6 +212,9 @@ func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *openKeyset)
 	}
 	written, err := v.VerifyCopy(ctx, filepath.Join(dir, temp.Name()))
 	if err != nil {
+		return Copy{}, discard(err, temp)
+	}
+	if err := v.refuseLost(ctx, dir, written); err != nil {
 		return Copy{}, discard(err, temp)
 	}
 	written.Path = filepath.Join(dir, name)

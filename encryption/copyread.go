@@ -3,6 +3,7 @@ package encryption
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -178,7 +179,7 @@ type copyVerifier struct {
 	vault   *Vault
 	keysets map[[2]string]*openKeyset
 	owners  map[ownerID]OwnerState
-	marks   map[int64]string
+	history Copy // marks and what is known of them
 }
 
 func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
@@ -194,7 +195,11 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 		c.keysets[[2]string{row.Tenant, row.Purpose}] = open
 	}
 	for _, row := range rows.Marks {
-		c.marks[row.Sequence] = row.Mark
+		c.history.marks[row.Sequence] = row.Mark
+		if row.Position {
+			c.history.positions++
+			c.history.first = cmp.Or(c.history.first, row.Sequence) // they come in their order
+		}
 	}
 	for _, row := range rows.Owners {
 		c.owners[ownerID{row.Tenant, row.Owner}] = row.State
@@ -262,7 +267,7 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 		return out, fmt.Errorf("%w: %w", ErrCopy, err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	c := &copyVerifier{vault: v, keysets: map[[2]string]*openKeyset{}, owners: map[ownerID]OwnerState{}, marks: map[int64]string{}}
+	c := &copyVerifier{vault: v, keysets: map[[2]string]*openKeyset{}, owners: map[ownerID]OwnerState{}, history: Copy{marks: map[int64]string{}}}
 	header, end, err := scanCopy(file, func(row copyRow) error { return c.visit(ctx, row) })
 	if err != nil {
 		return out, err
@@ -270,7 +275,7 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 	if base := filepath.Base(path); isCopyFile(base) && base != copyName(header.Sequence) {
 		return out, fmt.Errorf("%w: it is not the copy that its name says", ErrCopy)
 	}
-	if c.marks[header.Sequence] == "" {
+	if c.history.marks[header.Sequence] == "" {
 		return out, fmt.Errorf("%w: its history does not end with its own sequence", ErrCopy)
 	}
 	manifest := c.keysets[[2]string{"", purposeManifest}]
@@ -289,10 +294,9 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 	if err != nil {
 		return out, fmt.Errorf("%w: time", ErrCopy)
 	}
-	return verifiedCopy{
-		Copy:   Copy{Path: path, Store: header.Store, Epoch: header.Epoch, Sequence: header.Sequence, Written: written, Rows: end.Count, marks: c.marks},
-		header: header, digest: end.SHA256,
-	}, nil
+	out = verifiedCopy{Copy: c.history, header: header, digest: end.SHA256}
+	out.Path, out.Store, out.Epoch, out.Sequence, out.Written, out.Rows = path, header.Store, header.Epoch, header.Sequence, written, end.Count
+	return out, nil
 }
 
 // RestoreCopy verifies a key copy, loads it into an empty key store in one

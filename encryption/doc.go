@@ -53,6 +53,8 @@
 //   - A key store that is put back while a vault is open is noticed within the
 //     lease, and before the vault changes anything in it (ErrRewound): when a
 //     change is gone that the vault has seen, or the last key that it created.
+//     After a new start, the folder of key copies tells: a copy there of what the
+//     store has lost is neither deleted nor taken for the newest (ErrRewound).
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,
 //     opening and tagging use no connection: they are safe in a transaction.
 //
@@ -102,7 +104,7 @@
 //	ErrKEK         until fix  hand in the KEK that the error names
 //	ErrKeyset      until fix  a keyset was planted or comes from elsewhere
 //	ErrStore       temporary  the database of the keys: retry
-//	ErrRewound     until fix  an older key store was put in place: stop, look what it lacks (RestoreCopy), then Open afresh
+//	ErrRewound     until fix  an older key store was put in place: stop, look what it lacks (RestoreCopy; a copy that the error names has it), then Open afresh
 //	ErrEmpty       until fix  a lost key file: RestoreCopy; or first start: Create
 //	ErrNotEmpty    until fix  Create or RestoreCopy wants an empty store
 //	ErrTenant      until fix  empty or unknown: AddTenant

@@ -21,8 +21,9 @@ type tenantKeys struct {
 	active      uint32
 	generations map[uint32]GenerationRow
 
-	mu   sync.Mutex
-	open map[string]*openKeyset
+	mu      sync.Mutex // held for moments: never while a KEK is asked
+	open    map[string]*openKeyset
+	opening map[string]chan struct{} // purposes that somebody unwraps now; closed when it is done
 }
 
 // AddTenant makes the keysets and the first key generation of a tenant. It is
@@ -150,7 +151,7 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
-	k := &tenantKeys{tenant: tenant, rows: rows, flush: flush, loaded: loaded, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}}
+	k := &tenantKeys{tenant: tenant, rows: rows, flush: flush, loaded: loaded, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}, opening: map[string]chan struct{}{}}
 	for _, g := range rows.Generations {
 		k.generations[g.Generation] = g
 		if g.State == Active {
@@ -200,22 +201,52 @@ func (v *Vault) knownKeyset(ctx context.Context, tenant, purpose string) (*openK
 	return v.keyset(ctx, tenant, purpose)
 }
 
+// keysetOf unwraps a keyset once, whoever needs it at that time. Who waits for
+// another one's call of the KEK can stop waiting.
 func (v *Vault) keysetOf(ctx context.Context, k *tenantKeys, purpose string) (*openKeyset, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if open := k.open[purpose]; open != nil {
-		return open, nil
-	}
 	i := slices.IndexFunc(k.rows.Keysets, func(row KeysetRow) bool { return row.Purpose == purpose })
 	if i < 0 {
 		return nil, fmt.Errorf("%w: purpose %s is missing", ErrKeyset, purpose)
 	}
-	open, err := v.unwrapKeyset(ctx, k.rows.Keysets[i])
-	if err != nil {
-		return nil, err
+	for {
+		open, busy := k.opened(purpose)
+		if open != nil {
+			return open, nil
+		}
+		if busy == nil {
+			break
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, &KEKError{Tenant: k.tenant, Purpose: purpose, KEK: k.rows.Keysets[i].KEK, Err: ctx.Err()}
+		}
 	}
-	k.open[purpose] = open
-	return open, nil
+	var open *openKeyset
+	var err error
+	defer func() { // also where the KEK func panics: others wait
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if open != nil {
+			k.open[purpose] = open
+		}
+		close(k.opening[purpose])
+		delete(k.opening, purpose)
+	}()
+	open, err = v.unwrapKeyset(ctx, k.rows.Keysets[i])
+	return open, err
+}
+
+// opened returns the keyset, or what to wait for while another caller unwraps
+// it; neither says that it is the caller's to unwrap.
+func (k *tenantKeys) opened(purpose string) (open *openKeyset, busy chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	open, busy = k.open[purpose], k.opening[purpose]
+	if open == nil && busy == nil {
+		k.opening[purpose] = make(chan struct{})
+	}
+	return open, busy
 }
 
 // errStale says that what a change was prepared from is no longer so: the

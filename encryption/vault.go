@@ -22,7 +22,7 @@ type Vault struct {
 	over   func(durable.Disk) durable.Disk // tests put disks there that fail
 	copies copyRecord
 
-	check sync.Mutex // one freshness check at a time
+	check chan struct{} // one freshness check at a time; whoever waits for it can stop waiting
 
 	mu      sync.RWMutex
 	state   StoreState
@@ -109,7 +109,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, StoreState, error) {
 	if err != nil {
 		return nil, StoreState{}, err
 	}
-	v := &Vault{cfg: cfg, tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}}
+	v := &Vault{cfg: cfg, tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}, check: make(chan struct{}, 1)}
 	start := cfg.Now()
 	state, err := cfg.Keys.State(ctx)
 	if err != nil {
@@ -133,8 +133,12 @@ func (v *Vault) fresh(ctx context.Context, early bool) (time.Time, error) {
 	if checked := v.lastCheck(); v.cfg.Now().Sub(checked) < limit {
 		return checked, nil
 	}
-	v.check.Lock()
-	defer v.check.Unlock()
+	select {
+	case v.check <- struct{}{}:
+		defer func() { <-v.check }()
+	case <-ctx.Done():
+		return time.Time{}, storeError(ctx.Err())
+	}
 	checked := v.lastCheck()
 	if v.cfg.Now().Sub(checked) < limit {
 		return checked, nil

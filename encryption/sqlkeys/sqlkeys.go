@@ -22,8 +22,10 @@
 // sequence. What keeps them apart is a lock that lasts as long as a transaction
 // and whose waiters queue: the table of the state row on PostgreSQL (LOCK TABLE,
 // which needs the right to UPDATE it), that row on MariaDB, the one writer on
-// SQLite. So whoever stands still inside of a transaction stops all: let the
-// server end it (idle_in_transaction_session_timeout, idle_transaction_timeout).
+// SQLite. So whoever stands still inside of a transaction stops all, on
+// PostgreSQL for a minute, or as long as the application has set
+// (idle_in_transaction_session_timeout); on MariaDB let the server end it
+// (idle_transaction_timeout), or it lasts as long as the session.
 // Each change is durable when it returns, whatever the application has set. One
 // whose answer was lost may have been made: call again, which is safe.
 //

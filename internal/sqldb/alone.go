@@ -34,11 +34,19 @@ func (db *DB) aloneOn(ctx context.Context, conn *sql.Conn, f func(conn *sql.Conn
 	if db.Kind == Postgres {
 		// The lock belongs to the transaction, so it works behind a pooler that
 		// gives every transaction another connection. The number is ours: the
-		// first eight bytes of "crmguard".
-		begin = []string{`BEGIN ISOLATION LEVEL READ COMMITTED`, `SELECT pg_advisory_xact_lock(7165910248218260068)`}
+		// first eight bytes of "crmguard". Who stands still with it, or with a
+		// table that a step needs, is waited for for as long as on MariaDB.
+		begin = []string{
+			`BEGIN ISOLATION LEVEL READ COMMITTED`,
+			`SELECT set_config('lock_timeout', '60s', true) WHERE current_setting('lock_timeout') = '0'`,
+			`SELECT pg_advisory_xact_lock(7165910248218260068)`,
+		}
 	}
-	for _, statement := range begin {
+	for i, statement := range begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			if codeOf(err) == "55P03" && i == len(begin)-1 {
+				return errors.Join(errInstalling, rollback(ctx, conn))
+			}
 			return errors.Join(Safe(err), rollback(ctx, conn))
 		}
 	}
@@ -62,6 +70,9 @@ func rollback(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
+// errInstalling is not tried again: the minute was spent on waiting.
+var errInstalling = errors.New("another process has been installing tables for as long as is waited for it, a minute where nothing else is set: see whether it stands still")
+
 // named holds MySQL's lock of a name for as long as f runs. The name stands for
 // the database: such locks are of the whole server.
 func named(ctx context.Context, conn *sql.Conn, f func(conn *sql.Conn) error) error {
@@ -70,7 +81,7 @@ func named(ctx context.Context, conn *sql.Conn, f func(conn *sql.Conn) error) er
 		return Safe(err)
 	}
 	if got.Int64 != 1 {
-		return errors.New("another process has been installing tables for a minute")
+		return errInstalling
 	}
 	err := f(conn)
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), pauseForRollback)

@@ -171,10 +171,13 @@ func (d Dialect) describing(table string) (query string, args []any, err error) 
 	schema, name := splitPath(table)
 	switch {
 	case d.Kind == Postgres:
-		return `SELECT a.attname, CASE WHEN b.typtype = 'e' THEN 'enum' ELSE b.typname END, NOT a.attnotnull
-			FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-			JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
-			WHERE a.attrelid = to_regclass(?) AND a.attnum > 0 AND NOT a.attisdropped`, []any{quoted}, nil
+		// A domain may stand for another one, over any number of steps.
+		return `WITH RECURSIVE c (attname, attnotnull, type) AS (
+				SELECT a.attname, a.attnotnull, a.atttypid FROM pg_catalog.pg_attribute a
+				WHERE a.attrelid = to_regclass(?) AND a.attnum > 0 AND NOT a.attisdropped
+				UNION ALL SELECT c.attname, c.attnotnull, t.typbasetype FROM c JOIN pg_catalog.pg_type t ON t.oid = c.type AND t.typtype = 'd')
+			SELECT c.attname, CASE WHEN t.typtype = 'e' THEN 'enum' ELSE t.typname END, NOT c.attnotnull
+			FROM c JOIN pg_catalog.pg_type t ON t.oid = c.type AND t.typtype <> 'd'`, []any{quoted}, nil
 	case d.mysql():
 		return `SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE = 'YES' FROM information_schema.COLUMNS
 			WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?`, []any{schema, name}, nil

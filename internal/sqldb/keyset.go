@@ -24,6 +24,9 @@ type Keyset struct {
 // names the primary key. Where there is none that every row has and a page can
 // be read by, it is a *KeyError.
 func (d Dialect) Keyset(ctx context.Context, q Querier, table string, columns ...string) (Keyset, error) {
+	if err := d.childless(ctx, q, table); err != nil {
+		return Keyset{}, err
+	}
 	indexes, err := d.uniqueIndexes(ctx, q, table)
 	if err != nil {
 		return Keyset{}, err
@@ -56,6 +59,29 @@ func (d Dialect) Keyset(ctx context.Context, q Querier, table string, columns ..
 		return Keyset{}, &KeyError{table, "there is no such table, this user may not see it, or it has no primary key"}
 	}
 	return Keyset{}, &KeyError{table, "no unique index over " + strings.Join(columns, ", ") + " alone: rows could not be told apart"}
+}
+
+// childless refuses a table of PostgreSQL that others inherit from: reading it
+// reads their rows, too, and no key of it tells those apart. (A partitioned
+// table has one key for all its partitions.)
+func (d Dialect) childless(ctx context.Context, q Querier, table string) error {
+	if d.Kind != Postgres {
+		return nil
+	}
+	quoted, err := d.Quote(table)
+	if err != nil {
+		return err
+	}
+	var children int
+	err = One(ctx, q, []any{&children}, `SELECT count(*) FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class p ON p.oid = h.inhparent
+		WHERE p.oid = to_regclass($1) AND p.relkind <> 'p'`, quoted)
+	if err != nil {
+		return fmt.Errorf("sqldb: tables that inherit from %s: %w", table, err)
+	}
+	if children > 0 {
+		return &KeyError{table, "other tables inherit from it: their rows are read with it, and its key does not tell them apart"}
+	}
+	return nil
 }
 
 // stated is the collation that a column of the index must be named with: none

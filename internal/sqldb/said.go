@@ -29,6 +29,7 @@ func words(code string) string {
 		"sqlite 517": "another connection is writing", "sqlite 773": "another connection is writing",
 		"57014": "the statement was cancelled", "mysql 1317": "the statement was cancelled", "sqlite 9": "the statement was cancelled",
 		"57P01": "an administrator ended the connection", "mysql 1927": "an administrator ended the connection",
+		"25P03": "the server ended a transaction in which nothing was said for too long (idle_in_transaction_session_timeout)",
 		"57P03": notNow, "mysql 1053": notNow, "53300": tooMany, "mysql 1040": tooMany,
 		"53100": full, "mysql 1021": full, "mysql 1114": full, "sqlite 13": full,
 		"sqlite 14": "the database file cannot be opened", "sqlite 26": "the file is no SQLite database", "sqlite 11": "the database file is damaged",

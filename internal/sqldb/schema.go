@@ -110,7 +110,8 @@ func (s Schema) version(ctx context.Context, d Dialect, q Querier) (int, error) 
 }
 
 // Install applies the steps that are missing. Any number of processes may call
-// it at once, at every start: one after the other does.
+// it at once, at every start: one after the other does. Where nothing is missing
+// it waits for nobody, also not for an installer that stands still.
 func (s Schema) Install(ctx context.Context, handle *sql.DB) error {
 	db, err := Open(ctx, handle)
 	if err != nil {
@@ -119,6 +120,9 @@ func (s Schema) Install(ctx context.Context, handle *sql.DB) error {
 	files, err := s.files(db.Kind)
 	if err != nil {
 		return err
+	}
+	if s.Check(ctx, db) == nil {
+		return nil
 	}
 	err = db.alone(ctx, func(conn *sql.Conn) error {
 		if err := db.Primary(ctx, conn); err != nil {

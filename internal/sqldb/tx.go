@@ -43,6 +43,12 @@ const attempts = 10
 // ends it for the sake of another transaction, f is called again, so f must
 // leave nothing behind but what it wrote through tx.
 //
+// On PostgreSQL a process that says nothing for a minute inside the transaction
+// is ended by the server, unless the application has set another bound
+// (idle_in_transaction_session_timeout): what it has locked, all others wait
+// for. MariaDB and MySQL have such a bound for sessions only, which belong to
+// the application.
+//
 // The isolation is stated, because an application may have set another
 // default: stricter ones fail more often, and MariaDB's default holds up
 // insertions of others by its gap locks.
@@ -71,10 +77,12 @@ func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
 	case Postgres:
 		// One question is one way to the server. The application may run without
 		// synchronous commits. A default of read-only is how a database is frozen,
-		// and lib/pq begins in spite of it.
-		var durable, frozen string
+		// and lib/pq begins in spite of it. A process that stands still in the
+		// transaction holds locks that others wait for: the server ends it.
+		var durable, frozen, idle string
 		var standby bool
-		err := One(ctx, tx, []any{&durable, &standby, &frozen}, `SELECT set_config('synchronous_commit', 'on', true), pg_is_in_recovery(), current_setting('default_transaction_read_only')`)
+		err := One(ctx, tx, []any{&durable, &standby, &frozen, &idle}, `SELECT set_config('synchronous_commit', 'on', true), pg_is_in_recovery(), current_setting('default_transaction_read_only'),
+			set_config('idle_in_transaction_session_timeout', COALESCE(NULLIF(current_setting('idle_in_transaction_session_timeout'), '0'), '1min'), true)`)
 		switch {
 		case err != nil:
 			return err

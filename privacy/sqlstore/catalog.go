@@ -77,11 +77,17 @@ func foreignKeys(db *sqldb.DB, m *privacy.Map) (query string, args []any) {
 	case sqldb.Postgres:
 		// ON DELETE SET NULL may name columns since version 15, and older ones
 		// have no confdelsetcols: as JSON both can be asked.
-		return `SELECT cn.nspname || '.' || c.relname, a.attname::text, pn.nspname || '.' || p.relname,
+		// A partition, and a table that inherits, may have foreign keys of its own,
+		// and is referred to; its rows are rows of the tables above it, too.
+		return `WITH RECURSIVE above (rel, name) AS (
+				SELECT oid, oid FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p')
+				UNION SELECT above.rel, h.inhparent FROM above JOIN pg_catalog.pg_inherits h ON h.inhrelid = above.name)
+			SELECT DISTINCT cn.nspname || '.' || c.relname, a.attname::text, pn.nspname || '.' || p.relname,
 				CASE k.confdeltype WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL' WHEN 'd' THEN 'SET DEFAULT' ELSE '' END
 			FROM pg_catalog.pg_constraint k
-			JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
-			JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+			JOIN above ca ON ca.rel = k.conrelid JOIN above pa ON pa.rel = k.confrelid
+			JOIN pg_catalog.pg_class c ON c.oid = ca.name JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
+			JOIN pg_catalog.pg_class p ON p.oid = pa.name JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 			JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
 			WHERE k.contype = 'f' AND (k.confdeltype NOT IN ('n', 'd') OR jsonb_typeof(to_jsonb(k)->'confdelsetcols') IS DISTINCT FROM 'array'
 				OR to_jsonb(k)->'confdelsetcols' @> to_jsonb(a.attnum))

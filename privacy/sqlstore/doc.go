@@ -18,7 +18,7 @@
 //
 // Tables that could only seem to be erased from are refused by Open: views,
 // rows hidden by row level security, WITH SYSTEM VERSIONING, engines without
-// transactions.
+// transactions. Row level security that comes later makes Erase fail.
 //
 // # Not promised
 //

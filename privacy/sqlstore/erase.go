@@ -65,10 +65,7 @@ func (s *Store) prepare(ctx context.Context, scope privacy.Scope) (map[string]Re
 }
 
 func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, prepared map[string]Redaction) error {
-	if err := s.lockJoint(ctx, tx, scope); err != nil {
-		return err
-	}
-	found, err := s.locateAll(ctx, tx, scope)
+	found, err := s.lockAll(ctx, tx, scope)
 	if err != nil {
 		return err
 	}
@@ -106,6 +103,30 @@ func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, pr
 		return err
 	}
 	return s.stillThere(ctx, tx, scope, found)
+}
+
+// lockAll locates the rows and locks them. On PostgreSQL a policy that came after
+// Open is an error there, and hides no rows; what the application does in the
+// transaction goes by its own setting.
+func (s *Store) lockAll(ctx context.Context, tx *sql.Tx, scope privacy.Scope) (found []located, err error) {
+	var own string
+	hidden := func(setting string) error {
+		if s.db.Kind != sqldb.Postgres {
+			return nil
+		}
+		return dbError("erase", "(transaction)", sqldb.One(ctx, tx, []any{&own, new(string)}, `SELECT current_setting('row_security'), set_config('row_security', $1, true)`, setting))
+	}
+	if err := hidden("off"); err != nil {
+		return nil, err
+	}
+	before := own
+	if err := s.lockJoint(ctx, tx, scope); err != nil {
+		return nil, err
+	}
+	if found, err = s.locateAll(ctx, tx, scope); err != nil {
+		return nil, err
+	}
+	return found, hidden(before)
 }
 
 // lockJoint locks the links of the person's joint records, those of other

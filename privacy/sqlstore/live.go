@@ -82,7 +82,8 @@ func foreign(ctx context.Context, db *sqldb.DB, q question, names tableNames, li
 		if err := rows.Scan(&child, &column, &parent, &action); err != nil {
 			return err
 		}
-		if l := live[names.of(child)]; l != nil {
+		l := live[names.of(child)]
+		if l != nil && (l.foreign[column] == "" || names[parent] != "") { // rather the whole than one of its partitions
 			l.foreign[column] = names.of(parent)
 		}
 		return nil
