@@ -100,6 +100,8 @@ func TestAStoreThatWentOnAfterBeingPutBackIsNoticed(t *testing.T) {
 			require.NoError(t, err)
 		}
 		store.KeyStore = kept
+		f := found(t, vault, "encryption.store.rewound", "")
+		require.Equal(t, encryption.HealthAlarm, f.Level, "%d ahead", ahead)
 		before := sequenceOf(t, kept)
 		for name, change := range map[string]func() error{
 			"erase":      func() error { _, err := vault.Erase(t.Context(), tenant, "p2"); return err },
@@ -124,7 +126,7 @@ func TestAStoreThatWentOnAfterBeingPutBackIsNoticed(t *testing.T) {
 // shows only by the key that is gone, and a vault must not seal under it.
 func TestALostCreationIsNoticed(t *testing.T) {
 	e := newEnv(t, 1)
-	store, _, contacts := e.restorable(t)
+	store, vault, contacts := e.restorable(t)
 	_, err := contacts.Writer(t.Context(), tenant, "p0")
 	require.NoError(t, err)
 	kept := e.keep(t)
@@ -132,9 +134,11 @@ func TestALostCreationIsNoticed(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, sequenceOf(t, e.store), sequenceOf(t, kept))
 	store.KeyStore = kept
+	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.store.rewound", "").Level)
 	e.clock.Move(encryption.DefaultLease)
 	_, err = contacts.Writer(t.Context(), tenant, "p1")
 	require.ErrorIs(t, err, encryption.ErrRewound)
+	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.store.rewound", "").Level, "still so")
 
 	// Somebody else's key of the same person is not the one that was lost.
 	require.NoError(t, e.over(t, kept).Ensure(t.Context(), tenant, "p1"))
