@@ -155,7 +155,8 @@ func copyRows(rows Rows) []copyRow {
 // is another writer's where that one is newer. The folder is a place of its
 // own, apart from data backups, without versions of old files; one that holds a
 // copy of another key store is refused (ErrCopy) and left as it is, for that
-// may be the only one that store has. The copy holds every key that was
+// may be the only one that store has; so is one (ErrCopy and ErrRewound) with
+// changes that this key store lost when it was put back. The copy holds every key that was
 // committed before the call: it begins with a mark of its own, as Position
 // does. Where folders cannot be flushed (Windows, some network mounts) a power cut may still lose
 // the name.
@@ -192,6 +193,9 @@ func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *openKeyset)
 	// compared. Behind a mark of its own two copies of one sequence have the same
 	// history, so either may replace the other.
 	if _, err := v.mark(ctx); err != nil {
+		return Copy{}, err
+	}
+	if err := v.refuseLost(ctx, dir); err != nil {
 		return Copy{}, err
 	}
 	folder, err := v.copyFolder(dir)

@@ -276,3 +276,49 @@ func TestHeadWritesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, written.Covers(one))
 }
+
+// After a key store was put back and opened afresh, the copy in the folder may be
+// all that is left of the keys that it lost: no new copy takes its place,
+// whatever the numbers say, and none that lacks keys passes for one that has them.
+func TestTheCopyOfALostHistoryStays(t *testing.T) {
+	for _, ahead := range []int64{-1, 0, 1, 3} {
+		e := newEnv(t, 1)
+		e.insert(t, "c1", "p1")
+		dir := t.TempDir()
+		_, err := e.vault.WriteCopy(t.Context(), dir)
+		require.NoError(t, err)
+		kept := e.keep(t)
+		_, err = e.vault.NewGeneration(t.Context(), tenant) // what is lost
+		require.NoError(t, err)
+		lost, err := e.vault.WriteCopy(t.Context(), dir)
+		require.NoError(t, err)
+		bytes, err := os.ReadFile(lost.Path)
+		require.NoError(t, err)
+
+		vault := e.over(t, kept)
+		require.NoError(t, vault.Ensure(t.Context(), tenant, "p2"))
+		for sequenceOf(t, kept)+1 < lost.Sequence+ahead {
+			_, err := vault.Position(t.Context())
+			require.NoError(t, err)
+		}
+		for range 2 {
+			_, err = vault.WriteCopy(t.Context(), dir)
+			require.ErrorIs(t, err, encryption.ErrCopy, "%d ahead", ahead)
+			require.ErrorIs(t, err, encryption.ErrRewound)
+			require.Error(t, vault.Copier(dir)(t.Context()))
+		}
+		now, err := os.ReadFile(lost.Path)
+		require.NoError(t, err)
+		require.Equal(t, bytes, now)
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+
+		// Damaged, it is no copy, and keeps nobody from writing one.
+		require.NoError(t, os.WriteFile(lost.Path, bytes[:len(bytes)-1], 0o600))
+		_, err = vault.WriteCopy(t.Context(), dir)
+		require.NoError(t, err)
+		_, err = vault.WriteCopy(t.Context(), dir)
+		require.NoError(t, err, "over its own")
+	}
+}
