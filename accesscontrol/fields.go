@@ -218,20 +218,34 @@ func (t *table) same(name string, a, b any) bool {
 	if attr, known := t.attrs[name]; known && !t.columns[name].opaque {
 		x, errX := valueOf(attr.Type, a)
 		y, errY := valueOf(attr.Type, b)
-		return errX == nil && errY == nil && (x == nil && y == nil || x != nil && y != nil && x.Equal(y))
+		return errX == nil && errY == nil && (x == nil && y == nil || x != nil && y != nil && x.Equal(y)) && !finer(a, b)
 	}
 	x, errX := value.Of(a)
 	y, errY := value.Of(b)
 	if errX != nil || errY != nil {
 		return false
 	}
-	if at, isTime := x.Any().(time.Time); isTime {
-		other, _ := y.Any().(time.Time)
-		return y.Kind() == value.Time && at.Equal(other)
+	if x.Kind() == value.Time && y.Kind() == value.Time {
+		return !finer(a, b)
 	}
 	if rawX, err := x.Bytes(); err == nil {
 		rawY, err := y.Bytes()
 		return err == nil && bytes.Equal(rawX, rawY)
 	}
 	return x.Kind() == y.Kind() && reflect.DeepEqual(x.Any(), y.Any())
+}
+
+// finer says whether two times or two durations differ, if by less than the
+// milliseconds that Cedar has.
+func finer(a, b any) bool {
+	x, errX := value.Of(a)
+	y, errY := value.Of(b)
+	if errX != nil || errY != nil || x.Kind() != y.Kind() {
+		return false
+	}
+	if at, isTime := x.Any().(time.Time); isTime {
+		other, _ := y.Any().(time.Time)
+		return !at.Equal(other)
+	}
+	return x.Kind() == value.Duration && x.Any() != y.Any()
 }

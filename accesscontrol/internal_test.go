@@ -197,3 +197,31 @@ func TestExpressionsAreWordedWithoutLiterals(t *testing.T) {
 		require.Equal(t, want, parsed[0].Conditions[0].Body.String())
 	}
 }
+
+// Cedar's times end at milliseconds, those of a database do not: who may not
+// see a field cannot move it by less either.
+func TestAChangeFinerThanCedarIsAChange(t *testing.T) {
+	ext := func(name cedarx.Type) cedarx.Attribute { return cedarx.Attribute{Type: name} }
+	bound := &table{attrs: cedarx.Attributes{
+		"due":  ext(cedarx.Type{Kind: cedarx.Extension, Extension: "datetime"}),
+		"wait": ext(cedarx.Type{Kind: cedarx.Extension, Extension: "duration"}),
+	}}
+	at := time.UnixMilli(1_700_000_000_000)
+	for _, c := range []struct {
+		name   string
+		before any
+		after  any
+		same   bool
+	}{
+		{"due", at, at.UTC(), true},
+		{"due", at, sql.NullTime{Time: at, Valid: true}, true},
+		{"due", at, at.UTC().Format(time.RFC3339), true},
+		{"due", at, at.Add(time.Microsecond), false},
+		{"due", sql.NullTime{Time: at, Valid: true}, at.Add(1), false},
+		{"due", at, at.Add(time.Millisecond), false},
+		{"wait", time.Second, time.Second, true},
+		{"wait", time.Second, time.Second + 1, false},
+	} {
+		require.Equal(t, c.same, bound.same(c.name, c.before, c.after), "%v", c)
+	}
+}

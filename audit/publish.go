@@ -91,7 +91,7 @@ func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) erro
 	reader := t.rows(t.db).reader(ctx, tree)
 	for n := from / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
 		tile := c2sp.Tile(-1, n, int(min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)))
-		data, err := t.bundle(ctx, tile, reader)
+		data, err := t.bundle(ctx, tile, from, reader)
 		if err != nil {
 			return err
 		}
@@ -112,8 +112,9 @@ func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) erro
 }
 
 // bundle reads the leaves of an entry bundle and checks each against the tree:
-// what was changed in the database after sequencing is never published.
-func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashReader) ([]byte, error) {
+// what was changed in the database after sequencing is never published. Nor is
+// what the sequencer did not put there: those from index from on are new.
+func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, from int64, reader tlog.HashReader) ([]byte, error) {
 	first := tile.N * c2sp.TileWidth
 	indexes := make([]int64, tile.W)
 	for i := range indexes {
@@ -123,27 +124,71 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 	if err != nil {
 		return nil, err
 	}
-	var out []byte
+	var (
+		out   []byte
+		fresh []queued
+	)
 	next := first
 	err = t.query(ctx, t.db, func(rows answer) error {
 		var (
 			index int64
-			leaf  []byte
+			q     queued
 		)
-		if err := rows.Scan(&index, &leaf); err != nil {
+		if err := rows.Scan(&index, &q.leaf, &q.id, &q.tenant, &q.tag); err != nil {
 			return err
 		}
-		if index != next || tlog.RecordHash(leaf) != hashes[index-first] {
+		if index != next || tlog.RecordHash(q.leaf) != hashes[index-first] {
 			return fmt.Errorf("%w: entry %d was changed in the database before it was published", ErrTampered, next)
 		}
+		if index >= from {
+			fresh = append(fresh, q)
+		}
 		next++
-		out, err = c2sp.AppendEntry(out, leaf)
+		out, err = c2sp.AppendEntry(out, q.leaf)
 		return err
-	}, `SELECT idx, leaf FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
+	}, `SELECT idx, leaf, id, tenant, tag FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
 	if err == nil && next != first+int64(tile.W) {
 		err = fmt.Errorf("%w: entry %d is gone from the database before it was published", ErrTampered, next)
 	}
+	if err == nil {
+		err = t.entered(ctx, fresh, max(first, from))
+	}
 	return out, err
+}
+
+// entered looks at the tags of entries again before they are published for the
+// first time, at index and behind it. Whoever may write the tables can compute
+// the tree, too, and put an entry where the sequencer would have; the tag is what
+// they cannot make. Beats have none.
+func (t *Trail) entered(ctx context.Context, rows []queued, index int64) error {
+	for i, q := range rows {
+		if leaf, err := ParseLeaf(q.leaf); err == nil && leaf.Kind == KindBeat {
+			continue
+		}
+		what := t.refusal(ctx, q)
+		if what == "" {
+			continue
+		}
+		if err := errors.Join(ctx.Err(), t.tags(ctx, q.tenant)); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: entry %d was put into the database by somebody else than the sequencer: %s", ErrTampered, index+int64(i), what)
+	}
+	return nil
+}
+
+// tags says whether the key of the tags works at the moment: where it does not,
+// nothing is known of a tag.
+func (t *Trail) tags(ctx context.Context, tenant string) error {
+	data := queueData(tenant, nil)
+	tag, err := t.config.Tag.Tag(ctx, tenant, data)
+	if err == nil {
+		err = t.config.Tag.Verify(ctx, tenant, data, tag)
+	}
+	if err != nil {
+		return fmt.Errorf("audit: tag: %w", err)
+	}
+	return nil
 }
 
 // sign makes a checkpoint of a committed tree and reads it back.

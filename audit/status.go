@@ -47,7 +47,7 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	now := t.now()
-	queue, err := t.queueFinding(ctx, now)
+	queue, err := t.queueFinding(ctx, s, now)
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +81,14 @@ func (t *Trail) late() time.Duration { return max(10*t.config.Interval, t.config
 // what waits from ever being late.
 func away(now, then time.Time) time.Duration { return now.Sub(then).Abs() }
 
-func (t *Trail) queueFinding(ctx context.Context, now time.Time) (Finding, error) {
+// queueFinding counts the events without a place in the log: those without an
+// index, and those with one that the log does not have. Whoever may write
+// indexes can park an event there for ever.
+func (t *Trail) queueFinding(ctx context.Context, s state, now time.Time) (Finding, error) {
 	f := Finding{Name: "audit.queue", Unit: "events"}
 	var waiting int64
 	var oldest sql.NullInt64
-	if _, err := t.one(ctx, t.db, []any{&waiting, &oldest}, `SELECT COUNT(*), MIN(recorded) FROM crmguard_audit_events WHERE idx IS NULL`); err != nil {
+	if _, err := t.one(ctx, t.db, []any{&waiting, &oldest}, `SELECT COUNT(*), MIN(recorded) FROM crmguard_audit_events WHERE idx IS NULL OR idx < 0 OR idx >= ?`, s.N); err != nil {
 		return f, err
 	}
 	f.Value = float64(waiting)
@@ -93,7 +96,7 @@ func (t *Trail) queueFinding(ctx context.Context, now time.Time) (Finding, error
 		f.Since = time.UnixMicro(oldest.Int64).UTC()
 		if away(now, f.Since) > t.late() {
 			f.Level = HealthAlarm
-			f.Remedy = "events wait for their place in the log, and may be removed unnoticed until then: is Run running, and what does RunOnce refuse?"
+			f.Remedy = "events wait for their place in the log, and may be removed unnoticed until then: is Run running, what does RunOnce refuse, and what does VerifyStore say?"
 		}
 	}
 	return f, nil

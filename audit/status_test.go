@@ -245,3 +245,20 @@ func TestFindingsOfATrailHoldNoPerson(t *testing.T) {
 	require.NotContains(t, string(text), "secret")
 	require.NotContains(t, string(text), "canary")
 }
+
+// Whoever may write indexes, and nothing else, can give a queued event one that the
+// log does not have. No pass sees it then; Status and VerifyStore do.
+func TestAnEventThatWasParkedBesideTheLogIsFound(t *testing.T) {
+	for _, index := range []int64{-1, 1 << 40} {
+		b := newBench(t)
+		b.fill(3)
+		b.run()
+		b.fill(1)
+		b.exec(`UPDATE crmguard_audit_events SET idx = ?, sequenced = 1 WHERE idx IS NULL`, index)
+		require.EqualValues(t, 1, b.found("audit.queue", "").Value)
+		b.advance(time.Hour)
+		b.run()
+		require.Equal(t, audit.HealthAlarm, b.found("audit.queue", "").Level)
+		require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
+	}
+}

@@ -2,6 +2,8 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"testing"
@@ -327,6 +329,102 @@ func TestADatabaseAdministratorAtTheQueue(t *testing.T) {
 	require.Contains(t, ids, good[1], "the good one behind it went in")
 	require.NotContains(t, ids, good[0])
 	require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
+}
+
+// Whoever may write the tables can put a row at the end of the tree and compute
+// tree and root anew. The service signs none of it without the tag.
+func TestAnEntryThatNobodySequencedIsNotSigned(t *testing.T) {
+	for _, kind := range []string{"event", "erase", "beat"} {
+		b := newBench(t)
+		b.fill(3)
+		b.run()
+		signed := b.checkpoint()
+		forged := `{"action":"export","actor":"u-9","at":"2026-11-22T09:00:00.000000Z","id":"019aaaaa-0000-7000-8000-000000000009","kind":"event","outcome":"ok","tenant":"main","v":1}`
+		b.plant(kind, "019aaaaa-0000-7000-8000-000000000009", []byte(forged))
+		for range 2 {
+			_, err := b.trail.RunOnce(t.Context())
+			require.ErrorIs(t, err, audit.ErrTampered, kind)
+			require.ErrorIs(t, b.trail.Beat(t.Context()), audit.ErrTampered)
+		}
+		require.Equal(t, signed, b.checkpoint())
+		for _, leaf := range b.leaves() {
+			require.NotEqual(t, "u-9", leaf.Actor)
+		}
+		require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
+	}
+}
+
+// While the key of the tags does not answer nothing is published, and nobody is
+// blamed for it.
+func TestAKeyThatDoesNotAnswerIsNoForgery(t *testing.T) {
+	b := newBench(t)
+	b.fill(3)
+	broken := errors.New("the disk is full")
+	b.sink.Fail = func(op, _ string) error {
+		if op == "write" {
+			return broken
+		}
+		return nil
+	}
+	_, err := b.trail.RunOnce(t.Context())
+	require.ErrorIs(t, err, broken, "sequenced, and not published")
+	b.sink.Fail = nil
+	down := errors.New("the keys are away")
+	b.config.Tag = deafTag{b.keys, &down}
+	b.open()
+	_, err = b.trail.RunOnce(t.Context())
+	require.ErrorIs(t, err, down)
+	require.NotErrorIs(t, err, audit.ErrTampered)
+	down = nil
+	b.run()
+	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+}
+
+// deafTag is a key of tags that fails while there is an error.
+type deafTag struct {
+	*audittest.Keys
+	err *error
+}
+
+func (d deafTag) Tag(ctx context.Context, tenant string, data []byte) ([]byte, error) {
+	if *d.err != nil {
+		return nil, *d.err
+	}
+	return d.Keys.Tag(ctx, tenant, data)
+}
+
+func (d deafTag) Verify(ctx context.Context, tenant string, data, tag []byte) error {
+	if *d.err != nil {
+		return *d.err
+	}
+	return d.Keys.Verify(ctx, tenant, data, tag)
+}
+
+// plant puts a leaf behind the last entry of a log of less than 256, as somebody
+// would who has the tables and no key.
+func (b *bench) plant(kind, id string, leaf []byte) {
+	b.t.Helper()
+	var hashes []tlog.Hash
+	reader := tlog.HashReaderFunc(func(indexes []int64) (out []tlog.Hash, err error) {
+		for _, i := range indexes {
+			out = append(out, hashes[i])
+		}
+		return out, nil
+	})
+	tile := b.blob(`SELECT data FROM crmguard_audit_tiles WHERE level = 0 AND n = 0`)
+	size := int64(len(tile) / tlog.HashSize)
+	last := tlog.RecordHash(leaf)
+	tile = append(tile, last[:]...)
+	for n := range size + 1 {
+		more, err := tlog.StoredHashesForRecordHash(n, tlog.Hash(tile[n*tlog.HashSize:(n+1)*tlog.HashSize]), reader)
+		require.NoError(b.t, err)
+		hashes = append(hashes, more...)
+	}
+	root, err := tlog.TreeHash(size+1, reader)
+	require.NoError(b.t, err)
+	b.exec(`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, 'main', ?, '', '', 1, ?, ?, ?, 1)`, id, kind, leaf, b.blob(`SELECT tag FROM crmguard_audit_events WHERE idx = 0`), size)
+	b.exec(`UPDATE crmguard_audit_tiles SET data = ? WHERE level = 0 AND n = 0`, tile)
+	b.exec(`UPDATE crmguard_audit_state SET size = ?, root = ? WHERE id = 1`, size+1, root[:])
 }
 
 func (b *bench) blob(query string, args ...any) (out []byte) {

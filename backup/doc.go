@@ -136,7 +136,7 @@
 //	backup.store              stores     alarm: it does not answer, or is not this repository any more
 //	backup.snapshots.damaged  snapshots  alarm: they cannot be read
 //	backup.snapshot.age       s          newest of each job; alarm: none, older than [Config].MaxAge, or from the future
-//	backup.locks.dead         locks      not renewed for half an hour; notice, of an exclusive one alarm: no job begins
+//	backup.locks.dead         locks      not renewed for half an hour, or from the future; notice, of an exclusive one alarm: no job begins
 //	backup.check.problems     problems   alarm: the last [Repository.Check] of this process found some (processes that check)
 //	backup.mirror.behind      snapshots  lacking, held by another store of the job; notice, alarm after MaxAge
 package backup

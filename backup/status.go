@@ -123,7 +123,8 @@ func (r *Repository) ages(snapshots []Snapshot) []Finding {
 	return health.List(sum, jobs)
 }
 
-// lockFinding counts the locks whose holder has not renewed them.
+// lockFinding counts the locks whose holder has not renewed them, and those that
+// a wrong clock dated into the future.
 func (r *Repository) lockFinding(ctx context.Context) (Finding, error) {
 	f := Finding{Name: "backup.locks.dead", Subject: r.Name(), Unit: "locks"}
 	files, err := listIDs(ctx, r.store, lockFolder)
@@ -138,7 +139,11 @@ func (r *Repository) lockFinding(ctx context.Context) (Finding, error) {
 			return f, err
 		}
 		var held lockJSON
-		if json.Unmarshal(document, &held) != nil || r.cfg.now().Sub(held.Time) <= lockStale {
+		if json.Unmarshal(document, &held) != nil {
+			continue
+		}
+		age := r.cfg.now().Sub(held.Time)
+		if age.Abs() <= lockStale {
 			continue
 		}
 		f.Value++
@@ -149,9 +154,15 @@ func (r *Repository) lockFinding(ctx context.Context) (Finding, error) {
 		case held.Exclusive:
 			f.Level = HealthAlarm
 			f.Remedy = "no job begins: if nobody works on the repository any more, run `restic unlock`"
+			if age < 0 {
+				f.Remedy = "no job begins, and the lock is from the future: set the clocks right; if nobody works on the repository any more, run `restic unlock --remove-all`"
+			}
 		case f.Level == HealthOK:
 			f.Level = HealthNotice
 			f.Remedy = "a job ended without removing its lock: the next run removes those of this package, `restic unlock` the others"
+			if age < 0 {
+				f.Remedy = "a lock is from the future, and never becomes too old: set the clocks right; if nobody works on the repository any more, run `restic unlock --remove-all`"
+			}
 		}
 	}
 	return f, nil

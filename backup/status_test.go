@@ -156,6 +156,15 @@ func TestLocksOfDeadJobsAreFoundUntilTheyAreGone(t *testing.T) {
 		killed.Set(name, nil)
 	}
 	require.Equal(t, 0, w.levels(repo)["backup.locks.dead a"])
+
+	// A clock that was ten years ahead: such a lock keeps jobs out until then.
+	for _, exclusive := range []bool{false, true} {
+		require.NoError(t, backup.PutLock(t.Context(), repo, exclusive, "elsewhere", w.now().Add(10*365*24*time.Hour)))
+		f := w.found(repo, "backup.locks.dead")
+		require.Equal(t, exclusive, f.Level == backup.HealthAlarm)
+		require.NotEqual(t, backup.HealthOK, f.Level)
+		require.Contains(t, f.Remedy, "future")
+	}
 }
 
 func TestDamageIsFoundUntilItIsMended(t *testing.T) {

@@ -136,7 +136,7 @@
 // [Vault.Status] answers findings, all of them each time; where a tenant is not
 // well, a line with its name stands behind the sum, for ten tenants at most:
 //
-//	encryption.store.rewound           flag         alarm: an older key store was put back
+//	encryption.store.rewound           stores       alarm: an older key store was put back
 //	encryption.store.durability        settings     alarm: the database loses what was committed (key stores that can tell)
 //	encryption.store.replica           sources      notice: the database follows another one (MariaDB)
 //	encryption.epoch.closing           KEKs         notice: an epoch is half closed

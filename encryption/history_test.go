@@ -100,6 +100,8 @@ func TestAStoreThatWentOnAfterBeingPutBackIsNoticed(t *testing.T) {
 			require.NoError(t, err)
 		}
 		store.KeyStore = kept
+		f := found(t, vault, "encryption.store.rewound", "")
+		require.Equal(t, encryption.HealthAlarm, f.Level, "%d ahead", ahead)
 		before := sequenceOf(t, kept)
 		for name, change := range map[string]func() error{
 			"erase":      func() error { _, err := vault.Erase(t.Context(), tenant, "p2"); return err },
@@ -124,7 +126,7 @@ func TestAStoreThatWentOnAfterBeingPutBackIsNoticed(t *testing.T) {
 // shows only by the key that is gone, and a vault must not seal under it.
 func TestALostCreationIsNoticed(t *testing.T) {
 	e := newEnv(t, 1)
-	store, _, contacts := e.restorable(t)
+	store, vault, contacts := e.restorable(t)
 	_, err := contacts.Writer(t.Context(), tenant, "p0")
 	require.NoError(t, err)
 	kept := e.keep(t)
@@ -132,9 +134,11 @@ func TestALostCreationIsNoticed(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, sequenceOf(t, e.store), sequenceOf(t, kept))
 	store.KeyStore = kept
+	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.store.rewound", "").Level)
 	e.clock.Move(encryption.DefaultLease)
 	_, err = contacts.Writer(t.Context(), tenant, "p1")
 	require.ErrorIs(t, err, encryption.ErrRewound)
+	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.store.rewound", "").Level, "still so")
 
 	// Somebody else's key of the same person is not the one that was lost.
 	require.NoError(t, e.over(t, kept).Ensure(t.Context(), tenant, "p1"))
@@ -271,4 +275,49 @@ func TestHeadWritesNothing(t *testing.T) {
 	written, err := e.vault.WriteCopy(t.Context(), t.TempDir())
 	require.NoError(t, err)
 	require.NoError(t, written.Covers(one))
+}
+
+// After a key store was put back and opened afresh, the copy in the folder may be
+// all that is left of the keys that it lost: no new copy takes its place,
+// whatever the numbers say, and none that lacks keys passes for one that has them.
+func TestTheCopyOfALostHistoryStays(t *testing.T) {
+	for _, ahead := range []int64{-1, 0, 1, 3} {
+		e := newEnv(t, 1)
+		e.insert(t, "c1", "p1")
+		dir := t.TempDir()
+		_, err := e.vault.WriteCopy(t.Context(), dir)
+		require.NoError(t, err)
+		kept := e.keep(t)
+		_, err = e.vault.NewGeneration(t.Context(), tenant) // what is lost
+		require.NoError(t, err)
+		lost, err := e.vault.WriteCopy(t.Context(), dir)
+		require.NoError(t, err)
+		bytes, err := os.ReadFile(lost.Path)
+		require.NoError(t, err)
+
+		vault := e.over(t, kept)
+		require.NoError(t, vault.Ensure(t.Context(), tenant, "p2"))
+		for sequenceOf(t, kept)+1 < lost.Sequence+ahead {
+			_, err := vault.Position(t.Context())
+			require.NoError(t, err)
+		}
+		for range 2 {
+			_, err = vault.WriteCopy(t.Context(), dir)
+			require.ErrorIs(t, err, encryption.ErrRewound, "%d ahead", ahead)
+			require.Error(t, vault.Copier(dir)(t.Context()))
+		}
+		now, err := os.ReadFile(lost.Path)
+		require.NoError(t, err)
+		require.Equal(t, bytes, now)
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+
+		// Damaged, it is no copy, and keeps nobody from writing one.
+		require.NoError(t, os.WriteFile(lost.Path, bytes[:len(bytes)-1], 0o600))
+		_, err = vault.WriteCopy(t.Context(), dir)
+		require.NoError(t, err)
+		_, err = vault.WriteCopy(t.Context(), dir)
+		require.NoError(t, err, "over its own")
+	}
 }

@@ -77,7 +77,7 @@ func (v *Vault) rewound(ctx context.Context) (Finding, error) {
 	v.mu.RLock()
 	before := v.state // read first: the store is never behind it in a sound system
 	v.mu.RUnlock()
-	f := Finding{Name: "encryption.store.rewound", Unit: "flag"}
+	f := Finding{Name: "encryption.store.rewound", Unit: "stores"}
 	_, err := v.compare(ctx, before)
 	switch {
 	case errors.Is(err, ErrRewound):

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -299,10 +300,20 @@ func (c Column) ofFloat(x float64) (frame.Value, error) {
 	case Float:
 		return frame.Of(x)
 	case Decimal: // SQLite keeps 12.50 as 12.5
+		if !c.tells(x) {
+			return frame.Value{}, errClass
+		}
 		return c.ofNumber(strconv.FormatFloat(x, 'f', -1, 64))
 	default:
 		return frame.Value{}, errClass
 	}
+}
+
+// tells says whether a float stands for one decimal of the scale: floats around
+// it lie closer together than decimals do.
+func (c Column) tells(x float64) bool {
+	x = math.Abs(x)
+	return math.Nextafter(x, math.Inf(1))-x <= math.Pow10(-c.Scale)
 }
 
 // ofNumber is a decimal that the database keeps as a number.

@@ -180,7 +180,7 @@
 //	integrity.tagger            calls   alarm: the last ones failed, nothing is sealed or verified
 //	integrity.rows              rows    alarm: not as they were sealed, until a whole sweep finds the table well
 //	integrity.sweep.incomplete  tables  notice: the last sweep did not reach the end (processes that sweep)
-//	integrity.sweep.age         s       since the newest whole sweep (such processes)
+//	integrity.sweep.age         s       since the newest whole sweep of the table where that is longest ago (such processes)
 //
 // # Format and compatibility
 //

@@ -110,7 +110,8 @@ func NewSealer(tagger Tagger, layouts ...Layout) (*Sealer, error) {
 //   - text types: string, valid UTF-8
 //   - Integer: int64
 //   - Decimal: string with exactly Scale digits after the point; int64 and
-//     float64, as SQLite keeps numeric(12,2)
+//     float64, as SQLite keeps numeric(12,2), where the float64 stands for one
+//     decimal alone: 90071992547409.93 and .94 are one float64, and refused
 //   - Boolean: bool, int64 0 and 1
 //   - Date: string YYYY-MM-DD, time.Time at midnight of its own zone
 //   - Time: time.Time in whole microseconds (databases round or cut what is

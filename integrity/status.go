@@ -50,7 +50,7 @@ type history struct {
 	failing    time.Time // since when
 	tables     map[tableID]trouble
 	incomplete map[tableID]time.Time // since when
-	whole      time.Time             // when the newest whole sweep ended
+	whole      map[tableID]time.Time // when the newest whole sweep ended
 	sweeps     bool
 }
 
@@ -119,7 +119,11 @@ func (r *history) swept(tenant, table string, report SweepReport) {
 		}
 		return
 	}
-	r.whole = time.Now()
+	if r.whole == nil {
+		r.whole = map[tableID]time.Time{}
+	}
+	now := time.Now()
+	r.whole[id] = now
 	delete(r.incomplete, id)
 	if report.OK() {
 		delete(r.tables, id)
@@ -134,7 +138,7 @@ func (r *history) swept(tenant, table string, report SweepReport) {
 		t.rows += n
 	}
 	if t.since.IsZero() {
-		t.since = r.whole
+		t.since = now
 	}
 	r.tables[id] = t
 }
@@ -167,9 +171,12 @@ func (r *history) findings() []Finding {
 		})
 	}
 	out = append(out, health.Tally(Finding{Name: "integrity.sweep.incomplete", Value: float64(len(open)), Unit: "tables"}, open)...)
-	age := Finding{Name: "integrity.sweep.age", Unit: "s", Since: r.whole}
-	if !r.whole.IsZero() {
-		age.Value = time.Since(r.whole).Seconds()
+	age := Finding{Name: "integrity.sweep.age", Unit: "s"}
+	for _, at := range r.whole { // a table that nobody sweeps any more must not hide behind the others
+		if age.Since.IsZero() || at.Before(age.Since) {
+			age.Since = at
+			age.Value = time.Since(at).Seconds()
+		}
 	}
 	return append(out, age)
 }

@@ -113,3 +113,17 @@ func TestFindingsOfASealerHoldNoRow(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(text), "secret")
 }
+
+// A table that nobody sweeps any more must not look fresh because another one is.
+func TestTheAgeOfSweepsIsThatOfTheTableSweptLongestAgo(t *testing.T) {
+	sealer, _ := citySealer(t)
+	require.True(t, sweep(t, sealer, table(t, sealer, 1), cities()).OK())
+	first := found(t, sealer, "integrity.sweep.age", "").Since
+	require.False(t, first.IsZero())
+	other := cities()
+	other.Table = "streets"
+	require.True(t, sweep(t, sealer, nil, other).OK())
+	require.Equal(t, first, found(t, sealer, "integrity.sweep.age", "").Since)
+	require.True(t, sweep(t, sealer, table(t, sealer, 1), cities()).OK())
+	require.NotEqual(t, first, found(t, sealer, "integrity.sweep.age", "").Since)
+}

@@ -37,6 +37,7 @@ func RunStore(t *testing.T, open func(t *testing.T) audit.Store) {
 		{"resealing", reseals},
 		{"catching up", catchesUp},
 		{"the log of another name", otherLog},
+		{"a lost log is no new one", losesLog},
 	} {
 		t.Run(rule.name, func(t *testing.T) { rule.run(t, open) })
 	}

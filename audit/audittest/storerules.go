@@ -415,3 +415,17 @@ func otherLog(t *testing.T, open func(t *testing.T) audit.Store) {
 		t.Errorf("a store that holds a log was opened for another one: %v; it must be ErrOrigin", err)
 	}
 }
+
+// losesLog takes the published files away: the database alone remembers that
+// there were any.
+func losesLog(t *testing.T, open func(t *testing.T) audit.Store) {
+	j := newJudged(t, open(t))
+	must(t, j.record(about(t, "p1", 1)))
+	j.sequence()
+	j.sink.Set(nil)
+	must(t, j.record(about(t, "p1", 2)))
+	j.reopen(j.store)
+	if _, err := j.trail.RunOnce(t.Context()); !errors.Is(err, audit.ErrLogLost) {
+		t.Errorf("after the published files were lost a pass gave %v; it must be ErrLogLost, for a new log would hide the old one", err)
+	}
+}

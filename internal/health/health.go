@@ -14,6 +14,7 @@ package health
 import (
 	"cmp"
 	"encoding"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -78,6 +79,16 @@ type Finding struct {
 	Unit    string    `json:"unit"`              // of Value: "s", or what is counted
 	Since   time.Time `json:"since,omitzero"`    // since when it is so; zero where that is not known
 	Remedy  string    `json:"remedy,omitempty"`  // what to do, "" where nothing is to be done
+}
+
+// MarshalJSON leaves out a time that JSON has no form for: one that somebody has
+// written into a table must not take away the page with all other findings.
+func (f Finding) MarshalJSON() ([]byte, error) {
+	type plain Finding // without this method
+	if f.Since = f.Since.UTC(); f.Since.Year() < 0 || f.Since.Year() > 9999 {
+		f.Since = time.Time{}
+	}
+	return json.Marshal(plain(f))
 }
 
 // Compare sorts findings: the worst first, then by name and subject.

@@ -41,6 +41,19 @@ func TestAFindingIsOneLineAndOneObject(t *testing.T) {
 	require.JSONEq(t, `{"name":"p.x","level":"ok","value":0,"unit":"s"}`, string(data))
 }
 
+// Times come out of tables, too, and whoever may write there must not be able to
+// take away the page.
+func TestATimeThatJSONCannotHoldKeepsNoFindingBack(t *testing.T) {
+	for _, odd := range []time.Time{time.UnixMicro(1 << 62), time.UnixMicro(-1 << 62), time.Unix(0, 0).In(time.FixedZone("", 25*60*60)), time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -2*60*60))} {
+		data, err := json.Marshal([]health.Finding{{Name: "p.x", Level: health.Alarm, Unit: "s", Since: odd, Remedy: "do it"}})
+		require.NoError(t, err)
+		var back []health.Finding
+		require.NoError(t, json.Unmarshal(data, &back))
+		require.Equal(t, "do it", back[0].Remedy)
+		require.True(t, back[0].Since.IsZero() || back[0].Since.Equal(odd))
+	}
+}
+
 func TestTheWorstComesFirst(t *testing.T) {
 	list := []health.Finding{{Name: "b"}, {Name: "a", Level: health.Notice}, {Name: "a", Subject: "y", Level: health.Alarm}, {Name: "a", Subject: "x", Level: health.Alarm}}
 	slices.SortFunc(list, health.Finding.Compare)
