@@ -231,7 +231,7 @@ func integrityOnSQL(t *testing.T, db *sql.DB) {
 	require.NoError(t, err)
 	reader := try(integrity.OpenReader(ctx, db))
 	verify := func() (err error) {
-		rows := try(db.QueryContext(ctx, `SELECT * FROM contacts WHERE id = 'c1'`)) //nolint:sqlclosecheck // the reader does both
+		rows := try(db.QueryContext(ctx, `SELECT * FROM contacts WHERE id = 'c1'`))
 		seen := 0
 		for row, rowErr := range reader.Sealed(rows, sealer, integrity.Table{Tenant: "main", Name: "contacts", Key: "id", Seal: "seal"}) {
 			require.NoError(t, rowErr)

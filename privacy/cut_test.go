@@ -82,9 +82,9 @@ func (s *severed) people() (ann, bob string) {
 func (s *severed) quiet(o privacy.Outcome, err error, persons ...string) {
 	s.t.Helper()
 	var said strings.Builder
-	said.WriteString(fmt.Sprint(err))
+	fmt.Fprint(&said, err)
 	for _, store := range o.Stores {
-		said.WriteString(fmt.Sprint(" ", store.Err))
+		fmt.Fprint(&said, " ", store.Err)
 	}
 	for _, word := range append(persons, "Ann", "a.example", "+41", "SELECT", "user/1") {
 		require.NotContains(s.t, said.String(), word)

@@ -151,6 +151,9 @@ func childrenFirst(m *privacy.Map) []privacy.Table {
 // ask asks the database what it is.
 func ask(ctx context.Context, handle *sql.DB) (*sqldb.DB, error) {
 	db, err := sqldb.Open(ctx, handle)
+	if errors.Is(err, errors.ErrUnsupported) { // says which database was found
+		return nil, fmt.Errorf("sqlstore: open: %w", err)
+	}
 	return db, dbError("open", "(database)", err)
 }
 
