@@ -19,6 +19,8 @@ type Tx = interface {
 }
 
 // ErrSchema says that the tables are older than this library needs.
+// Its fields: Package; Have and Want, the versions; Found, what stands elsewhere
+// or is missing.
 type ErrSchema = sqldb.SchemaError //nolint:errname // the name is the same in every package of the library
 
 // Store is the database of a trail; sqltrail has one, and audittest the judge.

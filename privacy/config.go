@@ -83,6 +83,8 @@ func (c Config) LogValue() slog.Value { return slog.StringValue("privacy.Config"
 
 // ErrSchema says that the desk's tables are older than this library needs:
 // call Install, or apply Migrations.
+// Its fields: Package; Have and Want, the versions; Found, what stands elsewhere
+// or is missing.
 type ErrSchema = sqldb.SchemaError //nolint:errname // every storing package calls it so
 
 // ErrStandby says that the connection leads to a standby or read-only replica,

@@ -73,6 +73,8 @@ var files embed.FS
 
 // ErrSchema is returned by Open when the tables are older than the library
 // needs: call Install, or apply Migrations.
+// Its fields: Package; Have and Want, the versions; Found, what stands elsewhere
+// or is missing.
 type ErrSchema = sqldb.SchemaError //nolint:errname // every storing package calls it so
 
 // ErrStandby says that the connection leads to a standby or read-only replica,
