@@ -13,7 +13,7 @@ import (
 // and PostgreSQL all of f is one transaction; on MariaDB and MySQL, where DDL
 // commits by itself, each statement is one.
 func (db *DB) alone(ctx context.Context, f func(conn *sql.Conn) error) error {
-	return db.retry(ctx, func() error {
+	return retry(ctx, func() error {
 		conn, err := db.Conn(ctx)
 		if err != nil {
 			return Safe(err)

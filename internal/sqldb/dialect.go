@@ -65,7 +65,15 @@ var oldest = map[Kind][2]int{SQLite: {3, 35}, Postgres: {13, 0}, MariaDB: {10, 5
 // Ask finds out what the database is. Another one, or one that is too old, is
 // errors.ErrUnsupported with the name of what was found; a database that does
 // not answer is the error of its driver.
-func Ask(ctx context.Context, q Querier) (Dialect, error) {
+func Ask(ctx context.Context, q Querier) (d Dialect, err error) {
+	err = retry(ctx, func() error { // SQLite may be too busy to be opened
+		d, err = ask(ctx, q)
+		return err
+	})
+	return d, err
+}
+
+func ask(ctx context.Context, q Querier) (Dialect, error) {
 	// PostgreSQL, MariaDB and MySQL know version(). SQLite does not, and a
 	// failed statement harms nothing there.
 	var text string
@@ -73,11 +81,13 @@ func Ask(ctx context.Context, q Querier) (Dialect, error) {
 	if err == nil {
 		return dialectOf(text)
 	}
-	if unreachable(ctx, err) {
-		return Dialect{}, fmt.Errorf("sqldb: the database does not answer: %w", err)
+	if !unreachable(ctx, err) && !passing(err) {
+		if err = One(ctx, q, []any{&text}, `SELECT sqlite_version()`); err == nil {
+			return supported(SQLite, text, text)
+		}
 	}
-	if One(ctx, q, []any{&text}, `SELECT sqlite_version()`) == nil {
-		return supported(SQLite, text, text)
+	if unreachable(ctx, err) || passing(err) {
+		return Dialect{}, fmt.Errorf("sqldb: the database does not answer: %w", err)
 	}
 	if One(ctx, q, []any{&text}, `SELECT @@VERSION`) == nil {
 		return dialectOf(text) // MariaDB and MySQL, too, where the first answer was lost

@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/testdb"
 )
 
 type sqliteError int
@@ -40,5 +43,33 @@ func TestOnlyAnAnswerTellsOneDatabaseFromAnother(t *testing.T) {
 		{sqliteError(11), false},
 	} {
 		require.Equal(t, c.gone, unreachable(context.Background(), fmt.Errorf("wrapped: %w", c.err)), "%#v", c.err)
+	}
+}
+
+// busy is a file of SQLite that cannot be opened the first times, as where
+// another process turns its log on.
+type busy struct {
+	dsn    string
+	driver driver.Driver
+	left   *int
+}
+
+func (b busy) Driver() driver.Driver { return b.driver }
+
+func (b busy) Connect(context.Context) (driver.Conn, error) {
+	if *b.left--; *b.left >= 0 {
+		return nil, sqliteError(5)
+	}
+	return b.driver.Open(b.dsn)
+}
+
+func TestADatabaseThatIsBusyIsAskedAgain(t *testing.T) {
+	d := testdb.New(t, testdb.SQLite)
+	for left := range 6 {
+		db := sql.OpenDB(busy{d.DSN("sqlite"), d.Open(t).Driver(), &left})
+		t.Cleanup(func() { _ = db.Close() })
+		asked, err := Ask(t.Context(), db)
+		require.NoError(t, err)
+		require.Equal(t, SQLite, asked.Kind)
 	}
 }

@@ -61,7 +61,7 @@ func (db *DB) write(ctx context.Context, level sql.IsolationLevel, f func(tx *sq
 	if db.Kind == SQLite {
 		options = nil // serial as it is
 	}
-	return db.retry(ctx, func() error {
+	return retry(ctx, func() error {
 		return db.refused(ctx, db.inTx(ctx, options, func(tx *sql.Tx) error {
 			if err := db.begun(ctx, tx); err != nil {
 				return err
@@ -132,7 +132,7 @@ func (db *DB) inTx(ctx context.Context, options *sql.TxOptions, f func(tx *sql.T
 	return nil
 }
 
-func (db *DB) retry(ctx context.Context, f func() error) error {
+func retry(ctx context.Context, f func() error) error {
 	pause := 5 * time.Millisecond
 	for attempt := 1; ; attempt++ {
 		err := f()
