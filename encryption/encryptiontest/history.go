@@ -132,13 +132,15 @@ func snapshotsHoldWhatMarksPromise(t *testing.T, s encryption.KeyStore) {
 	prepared(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	const makers, each, updates = 4, 40, 20
 	var mu sync.Mutex
 	created := map[string]bool{}
+	made := make(chan bool, makers*each)     // a value for each creation, so that marks come among them
 	promised := map[string]map[string]bool{} // by mark
 	var work, copies sync.WaitGroup
-	for maker := range 4 {
+	for maker := range makers {
 		work.Go(func() {
-			for n := range 40 {
+			for n := range each {
 				owner := fmt.Sprintf("p-%d-%d", maker, n)
 				if err := create(ctx, s, newOwner(owner, "x")); err != nil {
 					t.Errorf("create: %v", err)
@@ -147,11 +149,20 @@ func snapshotsHoldWhatMarksPromise(t *testing.T, s encryption.KeyStore) {
 				mu.Lock()
 				created[owner] = true
 				mu.Unlock()
+				made <- true
 			}
 		})
 	}
 	work.Go(func() {
-		for range 20 {
+		for range updates {
+			for range makers * each / updates {
+				select {
+				case <-made:
+				case <-ctx.Done():
+					t.Error("the keys were not made in time")
+					return
+				}
+			}
 			mu.Lock()
 			before := maps.Clone(created)
 			mu.Unlock()
@@ -203,7 +214,7 @@ func snapshotsHoldWhatMarksPromise(t *testing.T, s encryption.KeyStore) {
 		}
 	}
 	if checks == 0 {
-		t.Error("no mark came after a creation: nothing was shown")
+		t.Error("no snapshot holds one of the marks")
 	}
 }
 
