@@ -88,7 +88,7 @@ func (s Schema) parted(ctx context.Context, d Dialect, q Querier, files []string
 		return "", err
 	}
 	list := "'" + strings.Join(names, "', '") + "'"
-	var found map[string]bool
+	found := map[string]bool{}
 	switch d.Kind {
 	case Postgres:
 		found, err = these(ctx, q, `SELECT relname FROM pg_catalog.pg_class WHERE relname IN (`+list+`) AND oid = to_regclass(relname::text)
@@ -96,7 +96,15 @@ func (s Schema) parted(ctx context.Context, d Dialect, q Querier, files []string
 	case SQLite: // a temporary table hides the one of the file
 		found, err = these(ctx, q, `SELECT name FROM sqlite_master WHERE name IN (`+list+`) EXCEPT SELECT name FROM sqlite_temp_master`)
 	default: // information_schema knows only the tables that this role may use
-		return "", nil
+		for _, name := range names {
+			err := ignoreNoRows(One(ctx, q, []any{new(int)}, `SELECT 1 FROM `+name+` WHERE 1 = 0`))
+			switch code := codeOf(err); {
+			case err == nil, code == "mysql 1142": // without a right the database does not say whether it is there
+				found[name] = true
+			case code != "mysql 1146": // no such table
+				return "", err
+			}
+		}
 	}
 	if err != nil {
 		return "", err

@@ -136,7 +136,9 @@ func isNamePart(c byte) bool {
 }
 
 // Bind writes the placeholders of a statement, each a ?, as the database wants
-// them. A ? in a string, a quoted name or a comment stays what it is.
+// them. A ? in a string, a quoted name or a comment stays what it is. The
+// operators of PostgreSQL that have one are written with two, as in its JDBC
+// driver: ??, ??|, ??&, @??.
 func (d Dialect) Bind(query string) string {
 	if d.Kind != Postgres {
 		return query
@@ -146,12 +148,16 @@ func (d Dialect) Bind(query string) string {
 	n := 0
 	for _, t := range d.tokens(query) {
 		for i := 0; i < len(t.text); i++ {
-			if c := t.text[i]; c != '?' || !t.code {
+			switch c := t.text[i]; {
+			case c != '?' || !t.code:
 				out.WriteByte(c)
-				continue
+			case strings.HasPrefix(t.text[i:], "??"):
+				out.WriteByte(c)
+				i++
+			default:
+				n++
+				out.WriteString(Mark(n))
 			}
-			n++
-			out.WriteString(Mark(n))
 		}
 	}
 	return out.String()

@@ -326,3 +326,15 @@ func TestTenProcessesInstallAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// The operators of jsonb that hold a question mark are written with two.
+func TestOperatorsWithAQuestionMark(t *testing.T) {
+	for _, driver := range testdb.PostgresC.Drivers() {
+		db, err := sqldb.Open(t.Context(), testdb.New(t, testdb.PostgresC).OpenWith(t, driver))
+		require.NoError(t, err)
+		var has, hasAny, path bool
+		require.NoError(t, sqldb.One(t.Context(), db, []any{&has, &hasAny, &path},
+			db.Bind(`SELECT d ?? ?, d ??| array[?, 'z'], d @?? '$.b' FROM (SELECT '{"a": 1}'::jsonb AS d) AS t`), "a", "b"))
+		require.Equal(t, []bool{true, false, false}, []bool{has, hasAny, path})
+	}
+}

@@ -22,6 +22,9 @@ func TestPlaceholdersStandOnlyInCode(t *testing.T) {
 		`a$b$c = ?`:                             `a$b$c = $1`,
 		`a = $1`:                                `a = $1`,
 		`a = '?`:                                `a = '?`,
+		`tags ?? ? AND tags ??| ?`:              `tags ? $1 AND tags ?| $2`,
+		`a @?? ? AND tags ??& array[?,?]`:       `a @? $1 AND tags ?& array[$2,$3]`,
+		`?||'??'||?`:                            `$1||'??'||$2`,
 		``:                                      ``,
 	} {
 		require.Equal(t, want, Dialect{Kind: Postgres}.Bind(query))
