@@ -79,7 +79,9 @@
 //     a copy does not cover an older one any more.
 //   - The bound of AES-GCM, 2^32 seals a key, is counted by process only
 //     (Status has a notice at 2^30 and an alarm at 2^31).
-//   - The library uses algorithms that FIPS 140 approves; it is not validated.
+//   - The library uses algorithms that FIPS 140 approves, and works where only
+//     those are allowed (GODEBUG=fips140=only, in which MariaDB's and MySQL's
+//     native passwords do not: SHA-1); it is not validated.
 //
 // # Which call first
 //

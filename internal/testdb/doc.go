@@ -19,7 +19,8 @@
 //
 // [Each] runs a test on all of [Names]. Where a server is not installed, its
 // part is skipped and the process says so once; with CRMGUARD_SERVERS=all in
-// the environment that is a failure instead. CRMGUARD_POSTGRES and
+// the environment that is a failure instead, and with CRMGUARD_SERVERS=none no
+// server is started. CRMGUARD_POSTGRES and
 // CRMGUARD_MARIADB name running servers to use in place of throw-away ones, as
 // data source names of pgx and go-sql-driver/mysql whose user may create
 // databases; only databases that this package has created are dropped.

@@ -28,6 +28,9 @@ type service struct {
 // about a hundred bytes at most, and belongs to the user of that name where the
 // test process is root: database servers refuse to run as root.
 func newService(kind, user string) (*service, error) {
+	if os.Getenv("CRMGUARD_SERVERS") == "none" {
+		return nil, errors.New("CRMGUARD_SERVERS=none")
+	}
 	owner, err := accountFor(user)
 	if err != nil {
 		return nil, err
