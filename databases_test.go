@@ -53,7 +53,7 @@ func proofs() map[string]map[string]proof {
 		"encryption": encryptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL,
 		"backup": backupOfSQLite, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}, "PostgreSQL": {
-		"accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
+		"encryption": encryptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}, "MariaDB": {
 		"encryption": encryptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}}
@@ -129,13 +129,14 @@ func encryptionOnSQL(t *testing.T, db *sql.DB) {
 	}))
 	require.NoError(t, contacts.RebuildIndexes(db, "main")(ctx)) // a new index over rows that are there already
 	w := try(contacts.Writer(ctx, "main", "p1"))
-	_, err := db.ExecContext(ctx, `UPDATE contacts SET email = ?, email_idx = ? WHERE id = 'c1'`,
+	bind := try(sqldb.Ask(ctx, db)).Bind
+	_, err := db.ExecContext(ctx, bind(`UPDATE contacts SET email = ?, email_idx = ? WHERE id = 'c1'`),
 		try(w.Seal("email", []byte("ann@b.example"))), w.Int64("email_idx", "ann@b.example"))
 	require.NoError(t, err)
 
 	where, args := try(contacts.Lookup(ctx, "main", "email_idx", "ANN@b.example")).Where("c")
 	var sealed []byte
-	require.NoError(t, db.QueryRowContext(ctx, `SELECT c.email FROM contacts c WHERE `+where, args...).Scan(&sealed))
+	require.NoError(t, db.QueryRowContext(ctx, bind(`SELECT c.email FROM contacts c WHERE `+where), args...).Scan(&sealed))
 	reader := try(contacts.Reader(ctx, "main", "p1"))
 	require.Equal(t, "ann@b.example", try(reader.Text(ctx, "p1", "c1", "email", sealed)))
 	generation := try(vault.NewGeneration(ctx, "main"))

@@ -39,7 +39,7 @@ var roomLines = map[string]string{
 	"backup/localstore":   "backup internal/durable",
 	"backup/sqlitesource": "backup internal/filelock internal/frame internal/sqldb",
 
-	"encryption":                "internal/canon internal/durable internal/frame internal/health internal/ids internal/sqldb",
+	"encryption":                "internal/canon internal/durable internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"encryption/encryptiontest": "encryption encryption/insecurekeys",
 	"encryption/insecurekeys":   "",
 	"encryption/sqlkeys":        "encryption internal/sqldb",

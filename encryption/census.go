@@ -3,8 +3,9 @@ package encryption
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Census counts the sealed cells of a table by key generation.
@@ -14,67 +15,135 @@ type Census struct {
 	Unsealed    int64            // cells that do not begin like a sealed field: clear or damaged
 }
 
-// Census counts by the first bytes of every declared column, in SQL: no key
-// is needed and no value leaves the database. Columns that the definition
-// forgot, and streams, are not counted.
+// censusPage is the number of rows a question.
+const censusPage = 5000
+
+// Census counts by the first bytes of every declared column: no key is needed
+// and no value leaves the database. It reads pages in the order of the table's
+// key, all of one unchanging view. Columns that the definition forgot, and
+// streams, are not counted.
 func (t *SealedTable) Census(ctx context.Context, db *sql.DB, tenant string) (Census, error) {
-	out := Census{Generations: map[uint32]int64{}}
-	if err := checkDB(ctx, db); err != nil {
-		return out, err
+	s, err := t.counted(ctx, db, tenant)
+	if err != nil {
+		return Census{Generations: map[uint32]int64{}}, err
 	}
+	return s.census(ctx, tenant, nil)
+}
+
+func (t *SealedTable) counted(ctx context.Context, db *sql.DB, tenant string) (*storedTable, error) {
 	if err := checkTenant(tenant); err != nil {
-		return out, err
+		return nil, err
 	}
-	for _, col := range t.def.Columns {
-		if col.Stream {
-			continue
+	return t.keyed(ctx, db)
+}
+
+// census counts, and hands the view that it counted in to a func.
+func (s *storedTable) census(ctx context.Context, tenant string, also func(q sqldb.Querier) error) (Census, error) {
+	out := Census{Generations: map[uint32]int64{}}
+	err := s.db.Snapshot(ctx, func(tx *sql.Tx) error {
+		var after []any
+		for {
+			n, next, err := s.countPage(ctx, tx, tenant, after, &out)
+			if err != nil {
+				return err
+			}
+			if n < censusPage {
+				break
+			}
+			after = next
 		}
-		if err := t.countColumn(ctx, db, tenant, &col, &out); err != nil {
-			return out, fmt.Errorf("encryption: census of %s.%s: %w", t.def.Name, col.Name, err)
+		if also != nil {
+			return also(tx)
 		}
+		return nil
+	})
+	if err != nil {
+		return out, s.failed("census of", err)
 	}
 	return out, nil
 }
 
-func (t *SealedTable) countColumn(ctx context.Context, db *sql.DB, tenant string, col *Column, out *Census) (err error) {
-	where, args := t.ofTenant(tenant)
-	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT CASE WHEN substr(%[1]s, 1, 4) IN ('cg1.', x'6367312e') THEN substr(%[1]s, 1, %[2]d) ELSE substr(%[1]s, 1, %[3]d) END AS head, COUNT(*), COUNT(%[1]s) FROM %[4]s WHERE %[5]s GROUP BY head`, col.SQL, textHead, prefixSize, t.def.SQL, where), args...)
-	if err != nil {
-		return err
+func (s *storedTable) countPage(ctx context.Context, q sqldb.Querier, tenant string, after []any, out *Census) (n int, next []any, err error) {
+	where, args := s.ofTenant(tenant)
+	heads := s.heads()
+	query, args := s.key.Page(sqldb.Page{Columns: heads, Where: where, Args: args, After: after, Limit: censusPage})
+	values, into := make([]any, len(heads)), make([]any, len(heads))
+	for i := range values {
+		into[i] = &values[i]
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var head []byte
-		var count, present int64
-		if err := rows.Scan(&head, &count, &present); err != nil {
+	err = sqldb.Each(ctx, q, func(rows *sql.Rows) error {
+		cursor, err := s.key.Scan(rows, into...)
+		if err != nil {
 			return err
 		}
-		generation, err := GenerationOf(head)
-		switch {
-		case present == 0:
-			out.Null += count
-		case err != nil || head[0] == streamMark:
-			out.Unsealed += count
-		default:
-			out.Generations[generation] += count
+		n, next = n+1, cursor
+		for _, head := range values {
+			out.count(head)
 		}
-	}
-	return rows.Err()
+		return nil
+	}, query, args...)
+	return n, next, err
 }
 
-// ofTenant returns the condition that keeps to one tenant.
-func (t *SealedTable) ofTenant(tenant string) (where string, args []any) {
-	if t.def.Tenant == "" {
-		return "1 = 1", nil
+// heads are what a census reads of each declared column: NULL, what names a
+// generation in either form, or nothing.
+func (s *storedTable) heads() []string {
+	binary, text := `x'01'`, `x'6367312e'`
+	switch s.db.Kind {
+	case sqldb.SQLite:
+		text += `, 'cg1.'` // each value has a class of its own
+	case sqldb.Postgres:
+		binary, text = `decode('01', 'hex')`, `decode('6367312e', 'hex')`
+	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	return t.def.Tenant + " = ?", []any{tenant}
+	var heads []string
+	for i, col := range s.def.Columns {
+		if col.Stream {
+			continue
+		}
+		cell, _ := s.db.Bytes(s.cells[i])
+		heads = append(heads, fmt.Sprintf(`CASE WHEN %[1]s IS NULL THEN NULL WHEN substr(%[2]s, 1, %[3]d) IN (%[4]s) THEN substr(%[2]s, 1, %[5]d) WHEN substr(%[2]s, 1, 1) = %[6]s THEN substr(%[2]s, 1, %[7]d) ELSE %[6]s END`,
+			s.cells[i].Name, cell, len(textPrefix), text, textHead, binary, prefixSize))
+	}
+	return heads
 }
 
-// Holder returns the table's answer to DestroyGeneration.
-func (t *SealedTable) Holder(db *sql.DB) Holder {
+func (c *Census) count(head any) {
+	var raw []byte
+	switch h := head.(type) {
+	case nil:
+		c.Null++
+		return
+	case []byte:
+		raw = h
+	case string:
+		raw = []byte(h)
+	}
+	generation, err := GenerationOf(raw)
+	if err != nil {
+		c.Unsealed++
+		return
+	}
+	c.Generations[generation]++
+}
+
+// Holder returns the table's answer to DestroyGeneration. Cells that a job has
+// listed as unreadable ([ResealReport], [ResealOptions].Unreadable) and that are
+// handed in here are not counted, as long as they hold what they held then: this
+// is how somebody says that they may be lost.
+func (t *SealedTable) Holder(db *sql.DB, lost ...Unreadable) Holder {
 	return func(ctx context.Context, tenant string, generation uint32) (int, string, error) {
-		census, err := t.Census(ctx, db, tenant)
-		return int(census.Generations[generation]), "table " + t.def.Name, err
+		where := "table " + t.def.Name
+		s, err := t.counted(ctx, db, tenant)
+		if err != nil {
+			return 0, where, err
+		}
+		var given int64
+		census, err := s.census(ctx, tenant, func(q sqldb.Querier) (err error) {
+			given, err = s.givenUp(ctx, q, tenant, generation, lost)
+			return err
+		})
+		return int(census.Generations[generation] - given), where, err
 	}
 }
 

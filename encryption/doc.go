@@ -44,7 +44,8 @@
 //     successor is on disk under its name. A folder with a copy of another key
 //     store is refused.
 //   - Reseal never overwrites a concurrent change, and DestroyGeneration
-//     refuses while a declared holder needs the keys.
+//     refuses while a declared holder needs the keys. A value that does not open
+//     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
 //   - Keys of new persons are made by any number of processes at once, and none
 //     waits for another one's; two that need the same person's key agree on one.
 //   - A key copy that covers a position (Vault.Position) holds every key that was
@@ -122,7 +123,7 @@
 //	ErrStream      for ever   as ErrOpen, for a stream
 //	ErrTag         for ever   the tag is not of this data
 //	ErrTooLarge    until fix  seal it as a stream
-//	errors.ErrUnsupported  until fix  the rows stand on PostgreSQL: see Databases
+//	errors.ErrUnsupported  until fix  the rows stand on a database that is not listed under Databases
 //
 // KeyError, KEKError, InUseError, RowsError and RedactedError carry the
 // details: tables, columns and generations, never values or persons.
@@ -154,18 +155,22 @@
 //
 // # Databases
 //
-// Keys (sub-package sqlkeys) stand on SQLite, PostgreSQL or MariaDB, whatever
-// the rows stand on. Whoever reads and writes the rows with statements of their
-// own may keep them in any database: Writer, Reader, OpenAll, SealStream and
-// Lookup see no SQL. The condition of a Lookup is written by [Probes.Where] with
-// question marks and by [Probes.Postgres] with $1. Columns in the text form need
-// a binary collation.
+// Keys (sub-package sqlkeys) and rows stand on SQLite, PostgreSQL or MariaDB
+// (MySQL speaks as MariaDB does and was not run), each through any driver of
+// database/sql, and need not stand on the same. Writer, Reader, OpenAll,
+// SealStream and Lookup see no SQL; the condition of a Lookup is written by
+// [Probes.Where] with question marks and by [Probes.Postgres] with $1.
 //
-// What reads and writes the rows itself works on SQLite and MariaDB. On
-// PostgreSQL it is not built yet and answers errors.ErrUnsupported, having
-// changed nothing: Reseal, Redact, RebuildIndexes and ClearRows of a
-// [SealedTable], and what counts them, Census, Holder and [Counts]. So there a
-// new generation can be made, and the old one not be proven unused and destroyed;
-// an index cannot be built over rows that are there already; and whoever erases
-// a person sets the index columns to NULL, or deletes the rows, themselves.
+// What reads and writes the rows itself (Reseal, Redact, Rebuild, ClearRows,
+// Census, Holder, [Counts]) reads pages in the order of a unique key, which the
+// database itself must name: of any type with an exact order (bigserial, uuid,
+// text under any collation, enum, citext, bytes, times), of one column or
+// several, or unique within the tenant (tenant, id), which is best where many
+// tenants share a table. [RowText] says what stands for such a key in a column
+// of LevelRow. Values are compared byte for byte, whatever a collation takes for
+// equal. Names are taken exactly as the database spells them. Refused, before
+// anything is changed: a table without such a key, one that others inherit from,
+// one whose row security hides rows from the user of the connection, a standby.
+// Columns in the text form need a binary collation where the application
+// compares them.
 package encryption

@@ -25,6 +25,7 @@ type personKey struct {
 type ownerKeys struct {
 	state  OwnerState
 	merged bool
+	into   string // whom, where merged
 	keys   map[uint32]*personKey
 	loaded time.Time // before the read
 	flush  uint64    // of the vault, before the read
@@ -88,7 +89,7 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 	}
 	for _, row := range rows.Aliases {
 		if o := out[row.Alias]; o != nil {
-			o.merged = true
+			o.merged, o.into = true, row.Owner
 		}
 	}
 	for _, row := range rows.Keys {

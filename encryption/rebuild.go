@@ -7,132 +7,154 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 )
 
 const rebuildBatch = 200
 
-// RebuildIndexes returns a func that fills every index column of the table
-// from the sealed columns, until a whole pass finds nothing to correct; then
-// building versions become live. It runs after a restore (snapshots carry no
-// index columns), for an index that was added, and at any other time: writers
-// may go on, and no row with an unreadable value keeps an index value.
+// RebuildReport says what Rebuild did.
+type RebuildReport struct {
+	Rows       int          // rows read in the last pass
+	Corrected  int          // index values corrected
+	Unreadable int          // indexed cells that do not open: their index columns stay as they are
+	Listed     []Unreadable // the first 100 of them
+}
+
+// RebuildIndexes is [SealedTable.Rebuild] in the shape that the steps of a restore
+// take.
 func (t *SealedTable) RebuildIndexes(db *sql.DB, tenant string) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
-		if err := checkDB(ctx, db); err != nil {
-			return err
-		}
-		if err := checkTenant(tenant); err != nil {
-			return err
-		}
-		if len(t.indexes) == 0 {
-			return nil
-		}
-		for range conflictTries {
-			corrected, err := t.rebuildPass(ctx, db, tenant)
-			if err != nil {
-				return err
-			}
-			if corrected == 0 {
-				return t.promote(ctx, tenant)
-			}
-		}
-		return fmt.Errorf("encryption: rebuild indexes of %s: rows change faster than they are corrected; try again", t.def.Name)
+		_, err := t.Rebuild(ctx, db, tenant)
+		return err
 	}
 }
 
-func (t *SealedTable) rebuildPass(ctx context.Context, db *sql.DB, tenant string) (corrected int, err error) {
-	var after any
-	for {
-		condition, args := "", []any(nil)
-		if after != nil {
-			condition, args = t.def.Key+" > ?", []any{after}
-		}
-		rows, err := t.readRows(ctx, db, tenant, condition, args, rebuildBatch)
-		if err != nil || len(rows) == 0 {
-			return corrected, err
-		}
-		n, err := t.rebuildRows(ctx, db, tenant, rows)
-		if err != nil {
-			return corrected, err
-		}
-		corrected += n
-		after = rows[len(rows)-1].key
-		t.vault.cfg.Observe(ctx, "encryption.index.rows", float64(len(rows)), slog.String("table", t.def.Name))
+// Rebuild fills every index column of the table from the sealed columns, until a
+// whole pass finds nothing to correct; then building versions become live. It
+// runs after a restore (snapshots carry no index columns), for an index that was
+// added, and at any other time: writers may go on. What belongs to an erased
+// person, or to a destroyed generation, loses its index value. A cell that does
+// not open for another reason stops nothing: its index value stays as it is, and
+// the report counts and lists it.
+func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (RebuildReport, error) {
+	var report RebuildReport
+	if err := checkTenant(tenant); err != nil {
+		return report, err
 	}
-}
-
-func (t *SealedTable) rebuildRows(ctx context.Context, db *sql.DB, tenant string, rows []dataRow) (corrected int, err error) {
-	keys, err := t.tenantIndexes(ctx, tenant)
+	s, err := t.keyed(ctx, db)
 	if err != nil {
-		return 0, err
+		return report, err
 	}
-	var owners []string
-	for _, row := range rows {
-		owners = append(owners, row.owner)
+	if len(t.indexes) == 0 {
+		return report, nil
 	}
-	if _, _, err := t.vault.lookup(ctx, tenant, owners, true); err != nil {
-		return 0, err // one key query for the batch
+	for range conflictTries {
+		pass, err := s.rebuildPass(ctx, tenant)
+		report.Rows, report.Unreadable, report.Listed = pass.Rows, pass.Unreadable, pass.Listed
+		report.Corrected += pass.Corrected
+		if err != nil {
+			return report, err
+		}
+		if pass.Corrected == 0 {
+			return report, t.promote(ctx, tenant)
+		}
+	}
+	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change faster than they are corrected; try again", t.def.Name)
+}
+
+func (s *storedTable) rebuildPass(ctx context.Context, tenant string) (pass RebuildReport, err error) {
+	var after []any
+	for {
+		rows, err := s.page(ctx, tenant, after, "", nil, rebuildBatch)
+		if err != nil || len(rows) == 0 {
+			return pass, err
+		}
+		if err := s.rebuildRows(ctx, tenant, rows, &pass); err != nil {
+			return pass, err
+		}
+		after = rows[len(rows)-1].cursor
+		pass.Rows += len(rows)
+		s.vault.cfg.Observe(ctx, "encryption.index.rows", float64(len(rows)), slog.String("table", s.def.Name))
+	}
+}
+
+func (s *storedTable) rebuildRows(ctx context.Context, tenant string, rows []dataRow, pass *RebuildReport) error {
+	keys, err := s.tenantIndexes(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	if _, _, err := s.vault.lookup(ctx, tenant, s.ownersOf(rows), true); err != nil {
+		return err // one key query for the batch
 	}
 	var wrong []indexFix
 	for _, row := range rows {
-		for i, index := range t.indexes {
-			want, err := t.wantedIndex(ctx, tenant, keys, i, row)
+		seen := map[int]error{} // cells that do not open
+		for i, index := range s.SealedTable.indexes {
+			want, err := s.wantedIndex(ctx, tenant, keys, i, row)
+			if err != nil && aboutOneValue(err) {
+				seen[index.column] = err
+				continue
+			}
 			if err != nil {
-				return 0, err
+				return err
 			}
 			if !sameIndex(row.values[i], want) {
-				cell := row.cells[index.column]
-				wrong = append(wrong, indexFix{row.key, index.Column, t.def.Columns[index.column].SQL, cell.stored, want})
+				wrong = append(wrong, indexFix{row, i, want})
+			}
+		}
+		for column, err := range seen {
+			pass.Unreadable++
+			if len(pass.Listed) < maxListed {
+				pass.Listed = append(pass.Listed, s.unreadable(row, column, err))
 			}
 		}
 	}
+	pass.Corrected += len(wrong)
 	if len(wrong) == 0 {
-		return 0, nil
+		return nil
 	}
-	err = inTx(ctx, db, func(tx *sql.Tx) error {
+	return s.write(ctx, func(tx *sql.Tx) error {
 		for _, fix := range wrong {
-			if err := t.fixIndex(ctx, tx, tenant, fix); err != nil {
+			if err := s.fixIndex(ctx, tx, tenant, fix); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return len(wrong), err
 }
 
 // indexFix is one index column to correct, as long as its sealed column holds
 // what the value was computed from.
 type indexFix struct {
-	key            any
-	column, source string
-	stored         any
-	want           IndexValue
+	row   dataRow
+	index int
+	want  IndexValue
 }
 
 // wantedIndex computes what an index column should hold: NULL where there is
-// no value, or none that can still be read.
-func (t *SealedTable) wantedIndex(ctx context.Context, tenant string, keys *tenantIndexes, i int, row dataRow) (IndexValue, error) {
-	col := &t.def.Columns[t.indexes[i].column]
-	cell := row.cells[t.indexes[i].column]
+// no value, or none that will ever be read again.
+func (s *storedTable) wantedIndex(ctx context.Context, tenant string, keys *tenantIndexes, i int, row dataRow) (IndexValue, error) {
+	column := s.SealedTable.indexes[i].column
+	col, cell := &s.def.Columns[column], row.cells[column]
 	if cell.sealed == nil || cell.err != nil {
 		return IndexValue{}, nil
 	}
-	value, _, err := t.openCell(ctx, tenant, row.id, col, t.ownerOf(col, row.owner), cell.sealed)
+	value, err := s.openCell(ctx, tenant, row.id, col, s.ownerOf(col, row.owner), cell.sealed)
 	if errors.Is(err, ErrErased) || errors.Is(err, ErrDestroyed) {
 		return IndexValue{}, nil
 	}
 	if err != nil {
-		return IndexValue{}, t.detail(err, col.Name)
+		return IndexValue{}, err
 	}
 	if col.Pad != 0 {
 		if value, err = unpad(value); err != nil {
-			return IndexValue{}, &KeyError{Op: "open: padding", Table: t.def.Name, Column: col.Name, Err: ErrOpen}
+			return IndexValue{}, &KeyError{Op: "open: padding", Err: ErrOpen}
 		}
 	}
-	return keys.value(t, i, string(value)), nil
+	return keys.value(s.SealedTable, i, string(value)), nil
 }
 
+// sameIndex compares with what a column holds: a database may give an integer as
+// its digits.
 func sameIndex(stored any, want IndexValue) bool {
 	switch s := stored.(type) {
 	case nil:
@@ -140,22 +162,23 @@ func sameIndex(stored any, want IndexValue) bool {
 	case int64:
 		n, ok := want.Int64()
 		return ok && n == s
+	case string:
+		have, is := integerOf(s)
+		n, ok := want.Int64()
+		return is && ok && n == have
 	case []byte:
 		return want.wide != nil && bytes.Equal(s, want.wide)
 	}
 	return false
 }
 
-func (t *SealedTable) fixIndex(ctx context.Context, tx *sql.Tx, tenant string, fix indexFix) error {
-	where, tenantArgs := t.ofTenant(tenant)
-	args := append([]any{fix.want, fix.key}, tenantArgs...)
-	condition := " AND " + fix.source + " IS NULL"
-	if fix.stored != nil {
-		condition = " AND " + fix.source + " = ?"
-		args = append(args, fix.stored)
-	}
-	if _, err := tx.ExecContext(ctx, `UPDATE `+t.def.SQL+` SET `+fix.column+` = ? WHERE `+t.def.Key+` = ? AND `+where+condition, args...); err != nil {
-		return fmt.Errorf("encryption: rebuild indexes of %s: %w", t.def.Name, err)
+func (s *storedTable) fixIndex(ctx context.Context, tx *sql.Tx, tenant string, fix indexFix) error {
+	column := s.SealedTable.indexes[fix.index].column
+	source := cellChange{column: s.cells[column], old: fix.row.cells[column].stored}
+	where, args := s.unchanged(tenant, fix.row, []cellChange{source})
+	_, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+s.indexes[fix.index].Name+` = ? WHERE `+where), append([]any{fix.want}, args...)...)
+	if err != nil {
+		return s.failed("rebuild indexes of", err)
 	}
 	return nil
 }
@@ -176,41 +199,4 @@ func (t *SealedTable) promote(ctx context.Context, tenant string) error {
 		}
 		return put, nil
 	})
-}
-
-// ClearRows returns an eraser for the table: every sealed and index column of
-// the person's rows becomes NULL. Erase makes the sealed bytes unreadable;
-// this takes the index values away too, which the person's key does not
-// protect. Declare the columns nullable, or delete the rows instead.
-func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, person string) error {
-	return func(ctx context.Context, tenant, person string) error {
-		if err := checkDB(ctx, db); err != nil {
-			return err
-		}
-		if err := checkTenant(tenant); err != nil {
-			return err
-		}
-		if err := checkPerson(person); err != nil {
-			return err
-		}
-		var set []string
-		for _, col := range t.def.Columns {
-			if !col.Stream && col.Level != LevelTenant {
-				set = append(set, col.SQL+" = NULL")
-			}
-		}
-		for _, index := range t.indexes {
-			if t.def.Columns[index.column].Level != LevelTenant {
-				set = append(set, index.Column+" = NULL")
-			}
-		}
-		if t.def.Shared || len(set) == 0 {
-			return nil
-		}
-		where, args := t.ofTenant(tenant)
-		if _, err := db.ExecContext(ctx, `UPDATE `+t.def.SQL+` SET `+strings.Join(set, ", ")+` WHERE `+where+` AND `+t.def.Owner+` = ?`, append(args, person)...); err != nil {
-			return fmt.Errorf("encryption: clear rows of %s: %w", t.def.Name, err)
-		}
-		return nil
-	}
 }

@@ -3,24 +3,19 @@ package encryption
 import (
 	"context"
 	"database/sql"
-	"errors"
+	"encoding/hex"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// querier is what *sql.DB and *sql.Tx share.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
 // dataRow is one row of a declared table as it is stored.
 type dataRow struct {
-	key    any    // for statements
+	cursor []any  // of its key
 	id     string // the key as text: the row of the associated data
 	owner  string
+	stored any        // the owner as it is stored
 	cells  []dataCell // by column of the definition; streams stay empty
 	values []any      // index columns, by index
 }
@@ -41,57 +36,62 @@ func (t *SealedTable) ownerOf(col *Column, owner string) string {
 	return owner
 }
 
-// readRows reads rows of a tenant in the order of their keys.
-func (t *SealedTable) readRows(ctx context.Context, q querier, tenant, condition string, args []any, limit int) (out []dataRow, err error) {
-	columns := []string{t.def.Key}
-	if t.def.Owner != "" {
-		columns = append(columns, t.def.Owner)
-	}
-	for _, col := range t.def.Columns {
-		if !col.Stream {
-			columns = append(columns, col.SQL)
-		}
-	}
-	for _, index := range t.indexes {
-		columns = append(columns, index.Column)
-	}
-	where, all := t.ofTenant(tenant)
-	if condition != "" {
-		where += " AND " + condition
-		all = append(all, args...)
-	}
-	rows, err := q.QueryContext(ctx, `SELECT `+strings.Join(columns, ", ")+` FROM `+t.def.SQL+` WHERE `+where+` ORDER BY `+t.def.Key+` LIMIT `+strconv.Itoa(limit), all...)
-	if err != nil {
-		return nil, fmt.Errorf("encryption: read %s: %w", t.def.Name, err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		row, err := t.scanRow(rows, len(columns))
-		if err != nil {
-			return nil, fmt.Errorf("encryption: read %s: %w", t.def.Name, err)
-		}
-		out = append(out, row)
-	}
-	return out, rows.Err()
+// page reads rows of a tenant in the order of the key, from behind a cursor, with
+// a further condition or none.
+func (s *storedTable) page(ctx context.Context, tenant string, after []any, condition string, args []any, limit int) ([]dataRow, error) {
+	return s.pageIn(ctx, s.db, tenant, after, condition, args, limit)
 }
 
-func (t *SealedTable) scanRow(rows *sql.Rows, n int) (dataRow, error) {
-	values := make([]any, n)
-	into := make([]any, n)
+func (s *storedTable) pageIn(ctx context.Context, q sqldb.Querier, tenant string, after []any, condition string, args []any, limit int) (out []dataRow, err error) {
+	columns := make([]string, 0, len(s.named)+len(s.columns))
+	for _, at := range s.named {
+		columns = append(columns, s.db.Text(s.key.Columns[at]))
+	}
+	for _, c := range s.columns {
+		columns = append(columns, s.db.Text(c))
+	}
+	where, all := s.ofTenant(tenant)
+	if condition != "" {
+		where += " AND (" + condition + ")"
+		all = append(all, args...)
+	}
+	query, all := s.key.Page(sqldb.Page{Columns: columns, Where: where, Args: all, After: after, Limit: limit})
+	err = sqldb.Each(ctx, q, func(rows *sql.Rows) error {
+		row, err := s.scanRow(rows)
+		if err == nil {
+			out = append(out, row)
+		}
+		return err
+	}, query, all...)
+	if err != nil {
+		return nil, s.failed("read", err)
+	}
+	return out, nil
+}
+
+func (s *storedTable) scanRow(rows *sql.Rows) (dataRow, error) {
+	values := make([]any, len(s.named)+len(s.columns))
+	into := make([]any, len(values))
 	for i := range values {
 		into[i] = &values[i]
 	}
-	if err := rows.Scan(into...); err != nil {
+	cursor, err := s.key.Scan(rows, into...)
+	if err != nil {
 		return dataRow{}, err
 	}
-	row := dataRow{key: values[0], id: textOf(values[0]), owner: tenantOwner, cells: make([]dataCell, len(t.def.Columns))}
-	values = values[1:]
-	if t.def.Owner != "" {
-		row.owner = textOf(values[0])
+	row := dataRow{cursor: cursor, owner: tenantOwner, cells: make([]dataCell, len(s.def.Columns))}
+	row.id = s.idOf(values[:len(s.named)])
+	values = values[len(s.named):]
+	for i, c := range s.columns {
+		values[i] = c.Read(values[i])
+	}
+	if s.owner != nil {
+		row.stored = values[0]
+		row.owner = ownerText(values[0])
 		values = values[1:]
 	}
-	for i := range t.def.Columns {
-		if t.def.Columns[i].Stream {
+	for i := range s.def.Columns {
+		if s.def.Columns[i].Stream {
 			continue
 		}
 		cell := dataCell{stored: values[0]}
@@ -105,16 +105,102 @@ func (t *SealedTable) scanRow(rows *sql.Rows, n int) (dataRow, error) {
 	return row, nil
 }
 
-func textOf(key any) string {
-	switch k := key.(type) {
-	case string:
-		return k
-	case []byte:
-		return string(k)
-	case int64:
-		return strconv.FormatInt(k, 10)
+// idOf names a row by its key, as [RowText] does. A number with a fraction, which
+// only SQLite has in a key, is named by its place.
+func (s *storedTable) idOf(key []any) string {
+	parts := make([]string, len(key))
+	for i, at := range s.named {
+		v := s.key.Columns[at].Read(key[i])
+		text, err := keyText(v)
+		if err != nil {
+			text = placeText(v)
+		}
+		parts[i] = text
 	}
-	return ""
+	return joinKey(parts)
+}
+
+// ownerText is an owner column as text; "", which no owner is, for NULL and for
+// what names nobody.
+func ownerText(stored any) string {
+	if stored == nil {
+		return ""
+	}
+	text, err := keyText(stored)
+	if err != nil {
+		return ""
+	}
+	return text
+}
+
+// row finds one row by its text; nil says that there is none.
+func (s *storedTable) row(ctx context.Context, tenant, id string) (*dataRow, error) {
+	return s.rowIn(ctx, s.db, tenant, id)
+}
+
+func (s *storedTable) rowIn(ctx context.Context, q sqldb.Querier, tenant, id string) (*dataRow, error) {
+	parts, ok := splitKey(id, len(s.named))
+	if !ok {
+		return nil, fmt.Errorf("%w: the key of table %s has %d columns, joined by / (RowText)", ErrDefinition, s.def.Name, len(s.named))
+	}
+	conditions := make([]string, len(parts))
+	var args []any
+	for i, at := range s.named {
+		var more []any
+		conditions[i], more = s.holds(s.key.Columns[at], parts[i])
+		args = append(args, more...)
+	}
+	rows, err := s.pageIn(ctx, q, tenant, nil, strings.Join(conditions, " AND "), args, 2)
+	switch {
+	case err != nil || len(rows) == 0:
+		return nil, err
+	case len(rows) > 1:
+		return nil, fmt.Errorf("%w: table %s has several rows whose key is written so: values of other classes in its key column", ErrDefinition, s.def.Name)
+	}
+	return &rows[0], nil
+}
+
+// holds is the condition that a column holds a value whose text is this one.
+func (s *storedTable) holds(c sqldb.Column, text string) (string, []any) {
+	var raw []byte
+	if digits, ok := strings.CutPrefix(text, bytesPrefix); ok && c.Binary() {
+		raw, _ = hex.DecodeString(digits) // what is none is text
+	}
+	if s.db.Kind != sqldb.SQLite {
+		if raw != nil {
+			return s.db.Equal(c, raw)
+		}
+		return s.db.Named(c, text)
+	}
+	// Each value has a class of its own there, and a type only prefers one.
+	candidates := []any{text}
+	if n, ok := integerOf(text); ok {
+		candidates = append(candidates, n)
+	}
+	if raw == nil {
+		raw = []byte(text)
+	}
+	candidates = append(candidates, raw)
+	conditions := make([]string, len(candidates))
+	var args []any
+	for i, candidate := range candidates {
+		var more []any
+		conditions[i], more = s.db.Equal(c, candidate)
+		args = append(args, more...)
+	}
+	return "(" + strings.Join(conditions, " OR ") + ")", args
+}
+
+// these are the rows of other cursors, read again.
+func (s *storedTable) these(ctx context.Context, tenant string, cursors [][]any) ([]dataRow, error) {
+	conditions := make([]string, len(cursors))
+	var args []any
+	for i, cursor := range cursors {
+		var more []any
+		conditions[i], more = s.key.Equal(cursor)
+		args = append(args, more...)
+	}
+	return s.page(ctx, tenant, nil, strings.Join(conditions, " OR "), args, len(cursors))
 }
 
 // storedForm returns a sealed value as its column stores it.
@@ -130,100 +216,92 @@ func (c *Column) storedForm(sealed []byte) (any, error) {
 
 // cellChange is one cell of an UPDATE that compares before it swaps.
 type cellChange struct {
-	column   string
+	column   sqldb.Column
 	old, new any
+}
+
+// unchanged is the condition that a row still holds what was read.
+func (s *storedTable) unchanged(tenant string, row dataRow, changes []cellChange) (where string, args []any) {
+	where, args = s.key.Equal(row.cursor)
+	more := func(condition string, values []any) {
+		where += " AND " + condition
+		args = append(args, values...)
+	}
+	more(s.ofTenant(tenant))
+	for _, c := range changes {
+		if c.old == nil {
+			more(c.column.Name+" IS NULL", nil)
+		} else {
+			more(s.db.Equal(c.column, c.old))
+		}
+	}
+	return where, args
 }
 
 // swap updates a row where all the cells still hold what was read. false says
 // that someone else changed one of them.
-func (t *SealedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, key any, changes []cellChange) (bool, error) {
-	set := make([]string, 0, len(changes))
-	var args []any
-	for _, c := range changes {
-		set = append(set, c.column+" = ?")
-		args = append(args, c.new)
+func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row dataRow, changes []cellChange) (bool, error) {
+	set := make([]string, len(changes))
+	args := make([]any, len(changes))
+	for i, c := range changes {
+		set[i] = c.column.Name + " = ?"
+		args[i] = c.new
 	}
-	where, tenantArgs := t.ofTenant(tenant)
-	args = append(append(args, key), tenantArgs...)
-	for _, c := range changes {
-		if c.old == nil {
-			where += " AND " + c.column + " IS NULL"
-			continue
-		}
-		where += " AND " + c.column + " = ?"
-		args = append(args, c.old)
-	}
-	result, err := tx.ExecContext(ctx, `UPDATE `+t.def.SQL+` SET `+strings.Join(set, ", ")+` WHERE `+t.def.Key+` = ? AND `+where, args...)
+	where, compared := s.unchanged(tenant, row, changes)
+	result, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+strings.Join(set, ", ")+` WHERE `+where), append(args, compared...)...)
 	if err != nil {
-		return false, fmt.Errorf("encryption: update %s: %w", t.def.Name, err)
+		return false, s.failed("update", err)
 	}
 	n, err := result.RowsAffected()
 	if err != nil {
-		return false, fmt.Errorf("encryption: update %s: %w", t.def.Name, err)
+		return false, s.failed("update", err)
 	}
 	return n == 1, nil
 }
 
-// RowHook runs in the transaction that changes a row, with the key as text.
+// lock locks a row that still holds what was read. SQLite's transaction holds
+// the lock of the file.
+func (s *storedTable) lock(ctx context.Context, tx *sql.Tx, tenant string, row dataRow, changes []cellChange) (bool, error) {
+	where, args := s.unchanged(tenant, row, changes)
+	query := `SELECT 1 FROM ` + s.sql + ` WHERE ` + where
+	if s.db.Kind != sqldb.SQLite {
+		query += ` FOR UPDATE`
+	}
+	there := false
+	err := sqldb.Each(ctx, tx, func(*sql.Rows) error {
+		there = true
+		return nil
+	}, s.db.Bind(query), args...)
+	if err != nil {
+		return false, s.failed("lock a row of", err)
+	}
+	return there, nil
+}
+
+// RowHook runs in the transaction that changes a row, with the key as text
+// ([RowText]). Where the database ends the transaction for the sake of another
+// one, it runs again in the next: leave nothing behind but what goes through tx.
 type RowHook = func(ctx context.Context, tx *sql.Tx, tenant, key string) error
 
-// swapHooked is swap between the two hooks. When there are hooks, the row is
-// first locked by an update that changes nothing, so that what BeforeRow
-// verifies is what is then changed.
-func (t *SealedTable) swapHooked(ctx context.Context, tx *sql.Tx, tenant string, row dataRow, changes []cellChange, before, after RowHook) (bool, error) {
+// swapHooked is swap between the two hooks. Where there is a hook before, the row
+// is locked first, so that what it verifies is what is then changed.
+func (s *storedTable) swapHooked(ctx context.Context, tx *sql.Tx, tenant string, row dataRow, changes []cellChange, before, after RowHook) (bool, error) {
 	if before != nil {
-		same := make([]cellChange, len(changes))
-		for i, c := range changes {
-			same[i] = cellChange{c.column, c.old, c.old}
-		}
-		if ok, err := t.swap(ctx, tx, tenant, row.key, same); err != nil || !ok {
+		if ok, err := s.lock(ctx, tx, tenant, row, changes); err != nil || !ok {
 			return false, err
 		}
 		if err := before(ctx, tx, tenant, row.id); err != nil {
-			return false, fmt.Errorf("encryption: before row of %s: %w", t.def.Name, err)
+			return false, fmt.Errorf("encryption: before row of %s: %w", s.def.Name, err)
 		}
 	}
-	ok, err := t.swap(ctx, tx, tenant, row.key, changes)
+	ok, err := s.swap(ctx, tx, tenant, row, changes)
 	if err != nil || !ok {
 		return false, err
 	}
 	if after != nil {
 		if err := after(ctx, tx, tenant, row.id); err != nil {
-			return false, fmt.Errorf("encryption: after row of %s: %w", t.def.Name, err)
+			return false, fmt.Errorf("encryption: after row of %s: %w", s.def.Name, err)
 		}
 	}
 	return true, nil
-}
-
-// checkDB refuses a database that nobody handed in, and one whose placeholders
-// the statements here do not speak: PostgreSQL, unless its driver writes ? as
-// $1 by itself.
-func checkDB(ctx context.Context, db *sql.DB) error {
-	if db == nil {
-		return fmt.Errorf("%w: no database was handed in", ErrDefinition)
-	}
-	dialect, err := sqldb.Ask(ctx, db)
-	if err != nil {
-		return fmt.Errorf("encryption: %w", err)
-	}
-	var one int
-	if dialect.Kind == sqldb.Postgres && sqldb.One(ctx, db, []any{&one}, `SELECT 1 WHERE 1 = ?`, 1) != nil {
-		return fmt.Errorf("encryption: the rows of an application are not read and written on %s yet (Reseal, Redact, RebuildIndexes, ClearRows, Census, Counts, Holder); Writer, Reader, OpenAll and Lookup with Probes.Postgres work there: %w", dialect.Kind, errors.ErrUnsupported)
-	}
-	return nil
-}
-
-// inTx runs f in a transaction of db.
-func inTx(ctx context.Context, db *sql.DB, f func(tx *sql.Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("encryption: begin: %w", err)
-	}
-	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("encryption: commit: %w", err)
-	}
-	return nil
 }

@@ -215,9 +215,5 @@ func (s *Stream) Read(p []byte) (int, error) {
 // ResealStream copies a stream, sealed under the active generation. Replace
 // the old file only after it returned nil.
 func (t *SealedTable) ResealStream(ctx context.Context, dst io.Writer, src io.Reader, ref StreamRef) error {
-	opened, err := t.OpenStream(ctx, src, ref)
-	if err != nil {
-		return err
-	}
-	return t.SealStream(ctx, dst, ref, opened.Name, opened.Size, opened)
+	return t.MoveStream(ctx, dst, src, ref, ref)
 }

@@ -27,7 +27,10 @@ type Table struct {
 	Name string
 	// SQL is the name in the database; "" is Name.
 	SQL string
-	// Key is the primary key column, text or integer; "" is "id".
+	// Key is the column of the primary key or of another unique key, of any type
+	// that has an exact order; several are separated by commas. With a Tenant it
+	// may be unique within the tenant only. "" is "id". RowText says what stands
+	// for a key in columns of LevelRow.
 	Key string
 	// Owner is the column that holds the owner of the row's keys: a person, or
 	// r:<uuid> for a record of several persons; "" is "person".
@@ -128,7 +131,7 @@ func (v *Vault) Table(def Table) (*SealedTable, error) {
 	if err := checkID("name", def.Name); err != nil {
 		return nil, fmt.Errorf("%w: table name: %w", ErrDefinition, err)
 	}
-	for _, name := range []string{def.SQL, def.Key, def.Owner, def.Tenant} {
+	for _, name := range append(keyColumns(def.Key), def.SQL, def.Owner, def.Tenant) {
 		if name != "" && !identifier.MatchString(name) {
 			return nil, fmt.Errorf("%w: table %s: %q is no SQL name", ErrDefinition, def.Name, name)
 		}

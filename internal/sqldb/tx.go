@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -13,7 +14,8 @@ import (
 type DB struct {
 	Dialect
 	*sql.DB
-	strict bool // what stands outside of transactions of ours may fail for others
+	strict bool   // what stands outside of transactions of ours may fail for others
+	lock   string // the table of SQLite that a writer begins with, "" for the library's own
 }
 
 // Open asks the database what it is. It does not take it over: whoever opened
@@ -93,7 +95,7 @@ func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
 		}
 		return nil
 	case SQLite: // takes the write lock, which a read before the first write could lose
-		_, err := tx.ExecContext(ctx, `DELETE FROM crmguard_schema WHERE 0`)
+		_, err := tx.ExecContext(ctx, `DELETE FROM `+cmp.Or(db.lock, "crmguard_schema")+` WHERE 0`)
 		return Safe(err)
 	case MariaDB, MySQL: // the rights of some accounts let them write where read_only is set
 	}

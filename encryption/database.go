@@ -1,0 +1,217 @@
+package encryption
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// storedTable is a declared table as one database has it. Its names and types are
+// asked for at each call: an application may change both while it runs.
+type storedTable struct {
+	*SealedTable
+	db      *sqldb.DB
+	sql     string         // quoted
+	columns []sqldb.Column // what a row is read by: owner first if there is one, then cells and indexes
+	owner   *sqldb.Column
+	tenant  *sqldb.Column
+	cells   []sqldb.Column // by column of the definition; those of streams are empty
+	indexes []sqldb.Column // by index
+
+	key   sqldb.Keyset
+	named []int // which of the key's columns name a row, in the order of the definition
+}
+
+// keyColumns are the columns of Table.Key, which name a row.
+func keyColumns(key string) []string {
+	names := strings.Split(key, ",")
+	for i := range names {
+		names[i] = strings.TrimSpace(names[i])
+	}
+	return names
+}
+
+// stored asks the database for the table's columns, without its key.
+func (t *SealedTable) stored(ctx context.Context, db *sql.DB) (*storedTable, error) {
+	if db == nil {
+		return nil, fmt.Errorf("%w: no database was handed in", ErrDefinition)
+	}
+	open, err := sqldb.Open(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("encryption: %w", err)
+	}
+	s := &storedTable{SealedTable: t, cells: make([]sqldb.Column, len(t.def.Columns))}
+	if s.sql, err = open.Quote(t.def.SQL); err != nil {
+		return nil, fmt.Errorf("%w: table %s: %w", ErrDefinition, t.def.Name, err)
+	}
+	s.db = open.For(s.sql)
+	hidden, err := s.db.Hides(ctx, t.def.SQL)
+	if err != nil {
+		return nil, fmt.Errorf("encryption: table %s: %w", t.def.Name, err)
+	}
+	if hidden {
+		return nil, fmt.Errorf("%w: table %s: row security hides rows from this user, and what is not seen is neither resealed nor counted: use one with BYPASSRLS, or the owner of the table", ErrDefinition, t.def.Name)
+	}
+	return s, s.describe(ctx)
+}
+
+// describe asks for the types of all columns that the definition names.
+func (s *storedTable) describe(ctx context.Context) error {
+	def := &s.def
+	var names []string
+	for _, name := range []string{def.Owner, def.Tenant} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	for _, col := range def.Columns {
+		if !col.Stream {
+			names = append(names, col.SQL)
+		}
+	}
+	for _, index := range s.SealedTable.indexes {
+		names = append(names, index.Column)
+	}
+	all, err := s.db.Columns(ctx, s.db, def.SQL, names...)
+	if err != nil {
+		return s.schemaError(err)
+	}
+	next := func() *sqldb.Column {
+		c := all[0]
+		all = all[1:]
+		return &c
+	}
+	if def.Owner != "" {
+		s.owner = next()
+		s.columns = append(s.columns, *s.owner)
+	}
+	if def.Tenant != "" {
+		s.tenant = next()
+	}
+	for i, col := range def.Columns {
+		if col.Stream {
+			continue
+		}
+		s.cells[i] = *next()
+		if _, ok := s.db.Bytes(s.cells[i]); !ok {
+			return &KeyError{Op: "the type of the column holds neither bytes nor text:", Table: def.Name, Column: col.Name, Err: ErrDefinition}
+		}
+		s.columns = append(s.columns, s.cells[i])
+	}
+	s.indexes = all
+	s.columns = append(s.columns, all...)
+	return nil
+}
+
+// keyed is stored with the table's key, by which pages are read. A key that
+// begins with the tenant is taken before one without it: its pages hold the rows
+// of one tenant and nothing else.
+func (t *SealedTable) keyed(ctx context.Context, db *sql.DB) (*storedTable, error) {
+	s, err := t.stored(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	names := keyColumns(t.def.Key)
+	refused := errors.New("")
+	if t.def.Tenant != "" && !slices.Contains(names, t.def.Tenant) {
+		s.key, refused = s.db.Keyset(ctx, s.db, t.def.SQL, append([]string{t.def.Tenant}, names...)...)
+		if refused != nil && !isSchemaError(refused) {
+			return nil, s.schemaError(refused)
+		}
+	}
+	if refused != nil {
+		if s.key, err = s.db.Keyset(ctx, s.db, t.def.SQL, names...); err != nil {
+			return nil, s.schemaError(err)
+		}
+	}
+	for _, name := range names {
+		quoted, err := s.db.Quote(name)
+		if err != nil {
+			return nil, s.schemaError(err)
+		}
+		s.named = append(s.named, slices.IndexFunc(s.key.Columns, func(c sqldb.Column) bool { return c.Name == quoted }))
+	}
+	return s, nil
+}
+
+func isSchemaError(err error) bool {
+	_, ok := errors.AsType[*sqldb.KeyError](err)
+	return ok
+}
+
+// schemaError says of a table that is not as it was declared that it is the
+// definition's fault.
+func (s *storedTable) schemaError(err error) error {
+	if isSchemaError(err) {
+		return fmt.Errorf("%w: table %s: %w", ErrDefinition, s.def.Name, err)
+	}
+	return fmt.Errorf("encryption: table %s: %w", s.def.Name, err)
+}
+
+// failed names the table in an error of the database, and takes values out.
+func (s *storedTable) failed(doing string, err error) error {
+	if isSchemaError(err) {
+		return s.schemaError(err)
+	}
+	return fmt.Errorf("encryption: %s %s: %w", doing, s.def.Name, sqldb.Safe(err))
+}
+
+// write runs f in a transaction of the application's database. f may run again,
+// where the database ended it for the sake of another transaction.
+func (s *storedTable) write(ctx context.Context, f func(tx *sql.Tx) error) error {
+	var own error
+	err := s.db.Write(ctx, func(tx *sql.Tx) error {
+		own = f(tx)
+		return own
+	})
+	if err == nil || own != nil {
+		return err
+	}
+	return s.failed("write", err)
+}
+
+// ofTenant is the condition that keeps to one tenant.
+func (s *storedTable) ofTenant(tenant string) (where string, args []any) {
+	if s.tenant == nil {
+		return "1 = 1", nil
+	}
+	return s.db.Named(*s.tenant, tenant)
+}
+
+// place reads ResealOptions.After: the values of the key's columns, as the cursor
+// of a page takes them.
+func (s *storedTable) place(tenant, after string) ([]any, error) {
+	if after == "" {
+		return nil, nil
+	}
+	parts, ok := splitKey(after, len(s.named))
+	if !ok {
+		return nil, fmt.Errorf("%w: After is no place of table %s", ErrDefinition, s.def.Name)
+	}
+	cursor := make([]any, len(s.key.Columns))
+	for i := range cursor {
+		cursor[i] = tenant // the only column that names no row
+	}
+	for i, at := range s.named {
+		v, err := placeOf(parts[i], s.db.Kind == sqldb.SQLite)
+		if err != nil {
+			return nil, err
+		}
+		cursor[at] = v
+	}
+	return cursor, nil
+}
+
+// placeText is the way back.
+func (s *storedTable) placeText(cursor []any) string {
+	parts := make([]string, len(s.named))
+	for i, at := range s.named {
+		parts[i] = placeText(cursor[at])
+	}
+	return joinKey(parts)
+}

@@ -1,0 +1,49 @@
+package encryption
+
+import "context"
+
+// maxMerges bounds how often one person was merged into the next.
+const maxMerges = 100
+
+// survivors says of each owner that was merged who they are now: whom they were
+// merged into, and that one, and so on.
+func (v *Vault) survivors(ctx context.Context, tenant string, found map[string]*ownerKeys) (map[string]string, error) {
+	known, out := map[string]*ownerKeys{}, map[string]string{}
+	for owner, o := range found {
+		known[owner] = o
+		if o.merged {
+			out[owner] = o.into
+		}
+	}
+	for range maxMerges { // AddAlias makes no circles; whoever did is not climbed for ever
+		var ask []string
+		for _, into := range out {
+			if known[into] == nil {
+				ask = append(ask, into)
+			}
+		}
+		if len(ask) > 0 {
+			more, _, err := v.lookup(ctx, tenant, ask, true)
+			if err != nil {
+				return nil, err
+			}
+			for _, into := range ask {
+				known[into] = more[into]
+				if known[into] == nil {
+					known[into] = &ownerKeys{state: Live} // AddAlias made a row; without one there is nobody to climb to
+				}
+			}
+		}
+		again := false
+		for owner, into := range out {
+			if o := known[into]; o.merged && o.into != owner && o.into != into {
+				out[owner] = o.into
+				again = true
+			}
+		}
+		if !again {
+			break
+		}
+	}
+	return out, nil
+}

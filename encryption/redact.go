@@ -1,0 +1,140 @@
+package encryption
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Redaction says what stays of a record of several persons when one of them
+// is erased.
+type Redaction struct {
+	// Edit returns what stays of a value; nil becomes NULL.
+	Edit func(column string, plaintext []byte) ([]byte, error)
+	// Streams seals what stays of a stream column of the record for its new
+	// owner: the whole of it by [SealedTable.MoveStream], or what is left after
+	// OpenStream and SealStream, or nothing. It is called once a stream column,
+	// before the row changes, and may be called again by the next try: keep the
+	// new stream beside the old one (a name with the owner in it does), and
+	// remove the old one when Redact has returned. A table with stream columns is
+	// refused without it, for the old owner is erased, and with it whatever is
+	// still sealed for him.
+	Streams func(ctx context.Context, from, to StreamRef) error
+	// BeforeRow and AfterRow run as those of ResealOptions.
+	BeforeRow, AfterRow RowHook
+}
+
+// Redact reseals one record of several persons under a new record owner, with
+// only what Edit leaves, and then erases the old record owner: without that
+// the unredacted text would stay readable in backups. Old copies of the
+// record become unreadable for all of its persons. The key is the row's, as
+// [RowText] writes it. It returns the new owner.
+//
+// If it fails after the row was changed, a *RedactedError names the old owner:
+// erase it with EraseRecord.
+func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string, redaction Redaction) (owner string, err error) {
+	if err := checkTenant(tenant); err != nil {
+		return "", err
+	}
+	s, err := t.keyed(ctx, db)
+	if err != nil {
+		return "", err
+	}
+	if t.def.Shared || redaction.Edit == nil {
+		return "", &KeyError{Op: "redact needs an owner column and Edit", Table: t.def.Name, Err: ErrDefinition}
+	}
+	if t.hasStreams() && redaction.Streams == nil {
+		return "", &KeyError{Op: "redact needs Redaction.Streams: the streams of the record would be lost with its old owner:", Table: t.def.Name, Err: ErrDefinition}
+	}
+	row, err := s.row(ctx, tenant, key)
+	if err != nil {
+		return "", err
+	}
+	if row == nil {
+		return "", fmt.Errorf("encryption: redact: %w", sql.ErrNoRows)
+	}
+	if err := checkRecordOwner(row.owner); err != nil {
+		return "", fmt.Errorf("encryption: redact: the row belongs to one person: %w", err)
+	}
+	if owner, err = NewRecordOwner(); err != nil {
+		return "", err
+	}
+	changes, err := s.redacted(ctx, tenant, owner, *row, redaction.Edit)
+	if err != nil {
+		return "", err
+	}
+	if err := s.resealStreams(ctx, tenant, *row, owner, redaction.Streams); err != nil {
+		return "", err
+	}
+	changes = append(changes, cellChange{column: *s.owner, old: row.stored, new: owner})
+	err = s.write(ctx, func(tx *sql.Tx) error {
+		ok, err := s.swapHooked(ctx, tx, tenant, *row, changes, redaction.BeforeRow, redaction.AfterRow)
+		if err == nil && !ok {
+			err = fmt.Errorf("encryption: redact: the row of %s changed meanwhile; try again", t.def.Name)
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if _, err := t.vault.EraseRecord(ctx, tenant, row.owner); err != nil {
+		return owner, &RedactedError{Old: row.owner, Err: err}
+	}
+	return owner, nil
+}
+
+func (s *storedTable) redacted(ctx context.Context, tenant, owner string, row dataRow, edit func(string, []byte) ([]byte, error)) ([]cellChange, error) {
+	w, err := s.RecordWriter(ctx, tenant, owner)
+	if err != nil {
+		return nil, err
+	}
+	if w, err = w.Row(row.id); err != nil {
+		return nil, err
+	}
+	r, err := s.Reader(ctx, tenant, row.owner)
+	if err != nil {
+		return nil, err
+	}
+	var changes []cellChange
+	for i := range s.def.Columns {
+		col, cell := &s.def.Columns[i], row.cells[i]
+		if cell.stored == nil || col.Stream || col.Level == LevelTenant {
+			continue
+		}
+		if cell.err != nil { // what it was would be lost with the old owner
+			return nil, &KeyError{Op: "redact: the cell holds no sealed field:", Table: s.def.Name, Column: col.Name, Err: ErrOpen}
+		}
+		plaintext, err := r.Open(ctx, row.owner, row.id, col.Name, cell.sealed)
+		if err != nil {
+			return nil, err
+		}
+		kept, err := edit(col.Name, plaintext)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("encryption: redact %s.%s", s.def.Name, col.Name), err)
+		}
+		value, err := w.Bytes(col.Name, kept).Value()
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, cellChange{column: s.cells[i], old: cell.stored, new: value})
+		for j, index := range s.SealedTable.indexes {
+			if index.column == i {
+				changes = append(changes, cellChange{column: s.indexes[j], old: row.values[j], new: w.Index(index.Column, string(kept))})
+			}
+		}
+	}
+	return changes, nil
+}
+
+// MoveStream copies a stream, sealed for another owner or another row: what
+// [Redaction].Streams and [ResealOptions].Streams do where all of it stays. The
+// name travels with it. Replace the old file only after it returned nil.
+func (t *SealedTable) MoveStream(ctx context.Context, dst io.Writer, src io.Reader, from, to StreamRef) error {
+	opened, err := t.OpenStream(ctx, src, from)
+	if err != nil {
+		return err
+	}
+	return t.SealStream(ctx, dst, to, opened.Name, opened.Size, opened)
+}

@@ -1,0 +1,222 @@
+package encryption
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// rowPlan is what is to become of one row.
+type rowPlan struct {
+	row        dataRow
+	changes    []cellChange
+	cells      int    // sealed cells among the changes
+	into       string // whom the row goes over to, "" where it stays
+	erased     int
+	unsealed   int
+	unreadable []Unreadable
+	lost       bool // someone else changed the row meanwhile
+}
+
+// work is a cell to be resealed.
+type work struct {
+	column   int
+	from, to string // owners
+}
+
+// plan opens and seals anew, outside of any transaction, what is not under the
+// active generation, and all cells of rows whose person was merged into another.
+func (s *storedTable) plan(ctx context.Context, tenant string, rows []dataRow, streams bool) ([]rowPlan, error) {
+	k, err := s.vault.tenant(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	found, _, err := s.vault.lookup(ctx, tenant, s.ownersOf(rows), true)
+	if err != nil {
+		return nil, err
+	}
+	into, err := s.vault.survivors(ctx, tenant, found)
+	if err != nil {
+		return nil, err
+	}
+	plans := make([]rowPlan, len(rows))
+	todo := make([][]work, len(rows))
+	var targets []string
+	for i, row := range rows {
+		plans[i].row = row
+		todo[i] = s.choose(&plans[i], k.active, found, into, streams)
+		for _, w := range todo[i] {
+			targets = append(targets, w.to)
+		}
+	}
+	if len(targets) == 0 {
+		return plans, nil
+	}
+	keys, generation, _, err := s.vault.sealKeys(ctx, tenant, targets)
+	if err != nil && (keys == nil || !aboutOneValue(err)) {
+		return nil, err
+	}
+	for i := range plans {
+		if err := s.reseal(ctx, tenant, &plans[i], todo[i], keys, generation); err != nil {
+			return nil, err
+		}
+	}
+	return plans, nil
+}
+
+// ownersOf lists whose keys the cells need. What is no owner is left out: a key
+// store need not take it.
+func (s *storedTable) ownersOf(rows []dataRow) []string {
+	seen := map[string]bool{}
+	var all []string
+	for _, row := range rows {
+		for i := range s.def.Columns {
+			owner := s.ownerOf(&s.def.Columns[i], row.owner)
+			if row.cells[i].sealed == nil || seen[owner] || checkOwner(owner) != nil {
+				continue
+			}
+			seen[owner] = true
+			all = append(all, owner)
+		}
+	}
+	return all
+}
+
+// choose lists the cells of a row that are to be resealed, and counts the rest.
+func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*ownerKeys, into map[string]string, streams bool) (todo []work) {
+	for c := range s.def.Columns {
+		cell := p.row.cells[c]
+		if cell.err != nil {
+			p.unsealed++
+			continue
+		}
+		if cell.sealed == nil {
+			continue
+		}
+		from := s.ownerOf(&s.def.Columns[c], p.row.owner)
+		generation, _ := GenerationOf(cell.sealed)
+		to, merged := into[from]
+		if !merged {
+			to = from
+		}
+		stays := merged && s.owner == nil || merged && s.hasStreams() && !streams
+		switch o := found[from]; {
+		case generation == active && (!merged || stays):
+		case o != nil && o.state == Tombstone:
+			p.erased++
+		case stays:
+			p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &KeyError{Op: "the row has streams (ResealOptions.Streams):", Err: ErrMerged}))
+		default:
+			todo = append(todo, work{c, from, to})
+		}
+	}
+	return todo
+}
+
+func (t *SealedTable) hasStreams() bool {
+	return slices.ContainsFunc(t.def.Columns, func(c Column) bool { return c.Stream })
+}
+
+// reseal makes the changes of a row. Where it is to go over to another owner and
+// one of its cells does not open, it stays, for that cell may open again.
+func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, todo []work, keys map[string]*ownerKeys, generation uint32) error {
+	var moved []cellChange
+	into, stays := "", false
+	for _, w := range todo {
+		change, err := s.resealCell(ctx, tenant, p.row, w, keys[w.to], generation)
+		switch {
+		case err != nil && !aboutOneValue(err):
+			return err
+		case err != nil && errors.Is(err, ErrErased):
+			p.erased++
+		case err != nil:
+			p.unreadable = append(p.unreadable, s.unreadable(p.row, w.column, err))
+			stays = stays || w.from != w.to
+		case w.from != w.to:
+			into = w.to
+			moved = append(moved, change)
+		default:
+			p.changes = append(p.changes, change)
+		}
+	}
+	if len(moved) > 0 && !stays {
+		p.into = into
+		p.changes = append(append(p.changes, moved...), cellChange{column: *s.owner, old: p.row.stored, new: into})
+		p.cells = len(p.changes) - 1
+		return nil
+	}
+	p.cells = len(p.changes)
+	return nil
+}
+
+func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow, w work, to *ownerKeys, generation uint32) (cellChange, error) {
+	col, cell := &s.def.Columns[w.column], row.cells[w.column]
+	padded, err := s.openCell(ctx, tenant, row.id, col, w.from, cell.sealed)
+	if err != nil {
+		return cellChange{}, err
+	}
+	if err := to.sealable(); err != nil {
+		return cellChange{}, err
+	}
+	key := to.key(generation)
+	if key == nil {
+		return cellChange{}, &KeyError{Op: "seal", Generation: generation, Err: ErrNoKey}
+	}
+	if key.err != nil {
+		return cellChange{}, key.err
+	}
+	stored, err := col.storedForm(key.appendSeal(nil, generation, padded, s.ad(nil, col, tenant, w.to, row.id)))
+	if err != nil {
+		return cellChange{}, err
+	}
+	return cellChange{column: s.cells[w.column], old: cell.stored, new: stored}, nil
+}
+
+// openCell opens a cell and leaves its padding on.
+func (t *SealedTable) openCell(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte) (padded []byte, err error) {
+	generation, err := GenerationOf(sealed)
+	if err != nil || len(sealed) < overhead || sealed[0] != fieldMark {
+		return nil, &KeyError{Op: "open", Err: ErrOpen}
+	}
+	if err := checkOwner(owner); err != nil {
+		return nil, &KeyError{Op: "owner column", Err: err}
+	}
+	key, _, err := t.vault.openKey(ctx, tenant, owner, generation)
+	if err != nil {
+		return nil, err
+	}
+	padded, err = key.gcm.Open(nil, nil, sealed[prefixSize:], t.ad(nil, col, tenant, owner, id))
+	if err != nil {
+		return nil, &KeyError{Op: "open", Generation: generation, Err: ErrOpen}
+	}
+	return padded, nil
+}
+
+// moveStreams reseals the streams of rows that go over to another owner.
+func (s *storedTable) moveStreams(ctx context.Context, tenant string, plans []rowPlan, move func(ctx context.Context, from, to StreamRef) error) error {
+	for i := range plans {
+		if plans[i].into == "" {
+			continue
+		}
+		if err := s.resealStreams(ctx, tenant, plans[i].row, plans[i].into, move); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *storedTable) resealStreams(ctx context.Context, tenant string, row dataRow, owner string, move func(ctx context.Context, from, to StreamRef) error) error {
+	for _, col := range s.def.Columns {
+		if !col.Stream {
+			continue
+		}
+		from := StreamRef{Tenant: tenant, Owner: row.owner, Column: col.Name, Row: row.id}
+		to := from
+		to.Owner = owner
+		if err := move(ctx, from, to); err != nil {
+			return fmt.Errorf("encryption: streams of %s.%s: %w", s.def.Name, col.Name, err)
+		}
+	}
+	return nil
+}

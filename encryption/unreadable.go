@@ -1,0 +1,84 @@
+package encryption
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// Unreadable is a sealed cell that a job over a whole table left as it is,
+// because it does not open. It is no error: the job goes on, and names it.
+type Unreadable struct {
+	Table  string // logical table
+	Key    string // key of the row, as RowText writes it
+	Column string // logical column
+	Digest string // SHA-256 of what is stored, hexadecimal
+	Err    error  // why it does not open: ErrOpen, ErrNoKey, ErrDestroyed, ErrMerged, ErrID
+}
+
+// maxListed bounds the list of a report. All are handed to the func of the
+// options, one by one.
+const maxListed = 100
+
+// digestOf is the digest of a cell as it is stored, in either form.
+func digestOf(stored any) string {
+	var raw []byte
+	switch s := stored.(type) {
+	case []byte:
+		raw = s
+	case string:
+		raw = []byte(s)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// aboutOneValue tells a fault of one value, or of one owner's keys, from what
+// stops a job: a store, a KEK, a context.
+func aboutOneValue(err error) bool {
+	for _, fault := range []error{ErrStore, ErrKEK, ErrKeyset, ErrRewound} {
+		if errors.Is(err, fault) {
+			return false
+		}
+	}
+	for _, fault := range []error{ErrOpen, ErrNoKey, ErrDestroyed, ErrErased, ErrMerged, ErrID} {
+		if errors.Is(err, fault) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *SealedTable) unreadable(row dataRow, column int, err error) Unreadable {
+	name := t.def.Columns[column].Name
+	return Unreadable{Table: t.def.Name, Key: row.id, Column: name, Digest: digestOf(row.cells[column].stored), Err: t.detail(err, name)}
+}
+
+// givenUp counts the cells of a list that still hold, under that generation, what
+// they held when they were listed.
+func (s *storedTable) givenUp(ctx context.Context, q sqldb.Querier, tenant string, generation uint32, lost []Unreadable) (n int64, err error) {
+	type cell struct{ key, column string }
+	counted := map[cell]bool{}
+	for _, u := range lost {
+		column, declared := s.SealedTable.columns[u.Column]
+		at := cell{u.Key, u.Column}
+		if u.Table != s.def.Name || !declared || s.def.Columns[column].Stream || counted[at] {
+			continue
+		}
+		row, err := s.rowIn(ctx, q, tenant, u.Key)
+		if err != nil {
+			return 0, err
+		}
+		if row == nil || row.cells[column].err != nil || digestOf(row.cells[column].stored) != u.Digest {
+			continue
+		}
+		if under, err := GenerationOf(row.cells[column].sealed); err == nil && under == generation {
+			counted[at] = true
+			n++
+		}
+	}
+	return n, nil
+}
