@@ -24,7 +24,15 @@ type Cutter struct {
 	at      int  // the call at which to cut, 0 for none
 	commits bool // calls are commits that were done, and whose answer is lost
 	cut     bool
+	hold    hold
 	outside []string
+}
+
+// A hold is where a commit stands still.
+type hold struct {
+	left int // commits until there, 0 for never
+	done bool
+	wait func() error
 }
 
 // Cutting opens the database through a Cutter, with the driver named.
@@ -64,6 +72,29 @@ func (c *Cutter) Disarm() bool {
 	defer c.mu.Unlock()
 	c.at = 0
 	return c.cut
+}
+
+// Hold lets the n-th commit from now stand still until wait returns: before it
+// is sent, or when it was done and its answer is on the way. An error of wait is
+// what comes of it. Nothing else is cut.
+func (c *Cutter) Hold(n int, done bool, wait func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at, c.hold = 0, hold{n, done, wait}
+}
+
+func (c *Cutter) held(done bool) error {
+	c.mu.Lock()
+	here := false
+	if c.hold.left > 0 && c.hold.done == done {
+		c.hold.left--
+		here = c.hold.left == 0
+	}
+	c.mu.Unlock()
+	if !here {
+		return nil
+	}
+	return c.hold.wait()
 }
 
 func (c *Cutter) due(commit bool) bool {
@@ -323,13 +354,16 @@ func (tx *cutTx) Commit() error {
 	if err := tx.conn.before(); err != nil {
 		return err
 	}
+	if err := tx.conn.cutter.held(false); err != nil {
+		return err
+	}
 	if err := tx.Tx.Commit(); err != nil {
 		return err
 	}
 	if tx.conn.cutter.due(true) {
 		return errors.Join(driver.ErrBadConn, tx.conn.cutter.end(tx.conn))
 	}
-	return nil
+	return tx.conn.cutter.held(true)
 }
 
 func (tx *cutTx) Rollback() error {
