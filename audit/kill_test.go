@@ -173,7 +173,7 @@ func TestKilledWhileRecordingAndPublishing(t *testing.T) {
 	var acknowledged []string
 	for round := range rounds {
 		seen := watchCheckpoint(t, filepath.Join(dir, "log", "checkpoint"))
-		said, killed := killtest.Kill(t, dir, 1+moments.IntN(12), time.Duration(moments.IntN(8000))*time.Microsecond)
+		said, killed := killtest.Kill(t, dir, killtest.At{Count: 1 + moments.IntN(12), Pause: time.Duration(moments.IntN(8000)) * time.Microsecond})
 		require.True(t, killed, "it never ends by itself")
 		acknowledged = append(acknowledged, said...)
 

@@ -1,18 +1,11 @@
 package backup_test
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
-	"errors"
-	"flag"
-	"fmt"
-	"io"
 	"io/fs"
 	"iter"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -25,11 +18,7 @@ import (
 
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/backup/sqlitesource"
-)
-
-var (
-	killRounds = flag.Int("kill.rounds", 30, "how often a job is killed")
-	killSeed   = flag.Uint64("kill.seed", 1, "which moments are drawn")
+	"github.com/crmguard/crmguard/internal/killtest"
 )
 
 // killBench is a folder in which jobs run that get killed: a live database, a
@@ -37,14 +26,7 @@ var (
 type killBench struct {
 	dir string
 	key backup.MachineKey
-	out io.Writer // where a child tells how far it is
 }
-
-const (
-	killDir      = "CRMGUARD_TEST_KILL_DIR"
-	killPassword = "CRMGUARD_TEST_KILL_PASSWORD"
-	killRound    = "CRMGUARD_TEST_KILL_ROUND"
-)
 
 func (b killBench) path(name string) string { return filepath.Join(b.dir, name) }
 
@@ -55,32 +37,31 @@ func at(round float64) func() time.Time {
 	return func() time.Time { return time.Unix(1_700_000_000, 0).Add(time.Duration(round * float64(time.Hour))) }
 }
 
-// telling prints a line before each operation, so that whoever kills the
-// process can count how far it came.
-type telling struct {
-	backup.Store
-	out io.Writer
-}
+// What a child says before each operation of a store, before it copies the
+// database, and, with the id, after a job.
+const storing, copying, committing = "storing", "copying", "committed "
 
-func (s telling) tell() { fmt.Fprintln(s.out, "storing") }
+// telling says so before each operation, so that whoever kills the process can
+// count how far it came.
+type telling struct{ backup.Store }
 
 func (s telling) Put(ctx context.Context, name string, data []byte) error {
-	s.tell()
+	killtest.Say(storing)
 	return s.Store.Put(ctx, name, data)
 }
 
 func (s telling) Read(ctx context.Context, name string, offset, limit int64) ([]byte, error) {
-	s.tell()
+	killtest.Say(storing)
 	return s.Store.Read(ctx, name, offset, limit)
 }
 
 func (s telling) List(ctx context.Context, folder string) iter.Seq2[backup.Info, error] {
-	s.tell()
+	killtest.Say(storing)
 	return s.Store.List(ctx, folder)
 }
 
 func (s telling) Delete(ctx context.Context, name string) error {
-	s.tell()
+	killtest.Say(storing)
 	return s.Store.Delete(ctx, name)
 }
 
@@ -104,11 +85,11 @@ INSERT OR REPLACE INTO contacts SELECT i, ?, 748043624 FROM c`, n)
 	require.NoError(t, err)
 	var repos []*backup.Repository
 	for _, dir := range b.stores() {
-		repo, err := backup.Open(t.Context(), telling{localStore(t, dir), b.out}, config(b.key))
+		repo, err := backup.Open(t.Context(), telling{localStore(t, dir)}, config(b.key))
 		require.NoError(t, err)
 		repos = append(repos, repo)
 	}
-	job := nightly(repos, &holding{source, func() { fmt.Fprintln(b.out, "copying") }}, backup.Folder("files", b.path("files")))
+	job := nightly(repos, &holding{source, func() { killtest.Say(copying) }}, backup.Folder("files", b.path("files")))
 	job.Now = now
 	return job.RunOnce(t.Context())
 }
@@ -118,43 +99,57 @@ func killFiles(n int) map[string][]byte {
 	return map[string][]byte{"n": []byte(strconv.Itoa(n)), "big": noise(uint64(n), 400<<10), "sub/kept": noise(0, 200<<10)}
 }
 
-// child runs jobs until it is killed, and prints what it has committed.
-func (b killBench) child(t *testing.T, round int) {
+// child runs jobs until it is killed, and says what it has committed.
+func (b killBench) child(t *testing.T) {
 	t.Helper()
+	round, err := strconv.Atoi(string(b.read(t, "round")))
+	require.NoError(t, err)
+	b.key, err = backup.ParseMachineKey(string(b.read(t, "key")))
+	require.NoError(t, err)
 	for n := round*1000 + 1; ; n++ {
 		result, err := b.run(t, n, at(float64(round)))
-		if err != nil {
-			fmt.Fprintln(b.out, "failed", err)
-			return
-		}
-		fmt.Fprintln(b.out, "committed", result.Snapshot)
+		require.NoError(t, err)
+		killtest.Say(committing + result.Snapshot)
 	}
+}
+
+func (b killBench) read(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(b.path(name))
+	require.NoError(t, err)
+	return data
 }
 
 // A process that is killed at whatever moment loses nothing that it said it
 // had committed, leaves nothing that stops the next job, and what it left
-// behind goes with that one.
+// behind goes with that one, but for packs that no index names.
 func TestKilledJobsLoseNothing(t *testing.T) {
-	if dir := os.Getenv(killDir); dir != "" {
-		key, err := backup.ParseMachineKey(os.Getenv(killPassword))
-		require.NoError(t, err)
-		round, err := strconv.Atoi(os.Getenv(killRound))
-		require.NoError(t, err)
-		killBench{dir, key, os.Stdout}.child(t, round)
+	if dir := killtest.Dir(); dir != "" {
+		killBench{dir: dir}.child(t)
 		return
 	}
-	b := killBench{t.TempDir(), backup.NewMachineKey(), io.Discard}
+	b := killBench{t.TempDir(), backup.NewMachineKey()}
+	write(t, b.path("key"), []byte(b.key.Password()))
 	require.NoError(t, os.Mkdir(b.path("staging"), 0o700))
 	create(t, b.key, b.stores()...)
-	random := rand.New(rand.NewPCG(*killSeed, 0))
+	rounds, moments := killtest.Rounds(t)
 	committed, proved := []string{}, map[string]bool{}
 	leftStaging, leftTemporary, leftLocks := 0, 0, 0
-	for round := range *killRounds {
-		kill := killAt{line: "storing", count: 1 + random.IntN(250), moment: time.Duration(random.IntN(3000)) * time.Microsecond}
-		if round%3 == 0 { // most of a job's time, and few of its operations
-			kill = killAt{line: "copying", count: 1 + random.IntN(4), moment: time.Duration(random.IntN(20_000)) * time.Microsecond}
+	// Behind the last round there are more, until one kill came while a copy of
+	// the database stood in the staging folder.
+	for round := 0; round < rounds || leftStaging == 0 && round < rounds+200; round++ {
+		moment := killtest.At{Step: storing, Count: 1 + moments.IntN(250), Pause: time.Duration(moments.IntN(3000)) * time.Microsecond}
+		if round%3 == 0 || round >= rounds { // most of a job's time, and few of its operations; how long depends on the machine
+			moment = killtest.At{Step: copying, Count: 1 + moments.IntN(4), Pause: time.Duration(moments.IntN(1<<moments.IntN(15))) * time.Microsecond}
 		}
-		committed = append(committed, b.killed(t, round, kill)...)
+		write(t, b.path("round"), []byte(strconv.Itoa(round)))
+		said, killed := killtest.Kill(t, b.dir, moment)
+		require.True(t, killed, "it never ends by itself")
+		for _, step := range said {
+			if id, ok := strings.CutPrefix(step, committing); ok {
+				committed = append(committed, id)
+			}
+		}
 		leftStaging += len(below(t, b.path("staging"), "crmguard-backup-"))
 		for _, store := range b.stores() {
 			leftTemporary += len(below(t, store, "tmp-"))
@@ -172,58 +167,15 @@ func TestKilledJobsLoseNothing(t *testing.T) {
 		}
 	}
 	t.Logf("%d snapshots were committed; the kills left %d staging folders, %d temporary files, %d locks", len(committed), leftStaging, leftTemporary, leftLocks)
-	require.Positive(t, leftStaging, "no kill came while a copy of the database stood there: draw more moments")
+	require.Positive(t, leftStaging, "no kill came while a copy of the database stood there")
 	require.Positive(t, leftLocks)
 	for _, store := range b.stores() {
 		b.prove(t, store, committed, map[string]bool{})
 	}
-	require.Equal(t, tree(t, b.path("a")), tree(t, b.path("b")), "both stores hold the same")
+	b.alike(t)
 	for _, store := range b.stores() {
 		require.Contains(t, restic(t, store, b.key.Password(), "check", "--read-data"), "no errors were found")
 	}
-}
-
-// killAt is when a child is killed: a moment after it has printed a line so
-// often.
-type killAt struct {
-	line   string
-	count  int
-	moment time.Duration
-}
-
-// killed runs a child, kills it, and returns what it said it had committed.
-func (b killBench) killed(t *testing.T, round int, kill killAt) (committed []string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledJobsLoseNothing$", "-test.v=false")
-	cmd.Env = append(os.Environ(), killDir+"="+b.dir, killPassword+"="+b.key.Password(), killRound+"="+strconv.Itoa(round))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	lines := bufio.NewScanner(out)
-	done := 0
-	for lines.Scan() {
-		what, id, _ := strings.Cut(lines.Text(), " ")
-		switch what {
-		case "committed":
-			committed = append(committed, id)
-		case "storing", "copying":
-			if what == kill.line {
-				done++
-			}
-			if what == kill.line && done == kill.count {
-				time.Sleep(kill.moment)
-				require.NoError(t, cmd.Process.Kill()) // SIGKILL; what it has printed by then is still read
-			}
-		default:
-			t.Errorf("the child says: %s", lines.Text())
-		}
-	}
-	require.NoError(t, lines.Err())
-	exit, ok := errors.AsType[*exec.ExitError](cmd.Wait())
-	require.True(t, ok, "the child was not killed")
-	require.Equal(t, -1, exit.ExitCode(), "killed by a signal: %v", exit)
-	return committed
 }
 
 // prove opens a store, reads all of it back, and compares every snapshot with
@@ -249,6 +201,34 @@ func (b killBench) prove(t *testing.T, dir string, committed []string, proved ma
 			b.restored(t, repo, s.ID, n)
 			proved[key] = true
 		}
+	}
+}
+
+// alike requires that both stores hold the same, but for packs that no index
+// names: a job that was killed when one store had a pack and the other had not
+// leaves it there.
+func (b killBench) alike(t *testing.T) {
+	t.Helper()
+	trees := []map[string]string{tree(t, b.path("a")), tree(t, b.path("b"))}
+	for i, dir := range b.stores() {
+		repo, err := backup.Open(t.Context(), localStore(t, dir), config(b.key))
+		require.NoError(t, err)
+		report, err := repo.Check(t.Context(), backup.Structure)
+		require.NoError(t, err)
+		alone := 0
+		for name, data := range trees[i] {
+			other, ok := trees[1-i][name]
+			switch {
+			case ok:
+				require.Equal(t, data, other, name)
+			case !strings.HasPrefix(name, "data/"):
+				require.Fail(t, "only one store holds "+name)
+			case !strings.HasSuffix(name, "/"):
+				alone++
+			}
+		}
+		require.LessOrEqual(t, alone, report.Unused, "packs that an index names are in both stores")
+		t.Logf("store %s: %d packs that no index names, %d of them there alone", filepath.Base(dir), report.Unused, alone)
 	}
 }
 

@@ -73,7 +73,7 @@ func openOffice(t *testing.T, dir string) *office {
 	var err error
 	digests := digestsOf(root{1, seqKey(0)})
 	o.ledger, err = privacy.NewLedger(privacy.LedgerConfig{Dir: filepath.Join(dir, "ledger"), Digests: func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
-		if killtest.Dir() != "" && !strings.HasSuffix(label, "/mac/v1") {
+		if !strings.HasSuffix(label, "/mac/v1") {
 			killtest.Say("ledger")
 		}
 		return digests(ctx, label, data)
@@ -90,13 +90,9 @@ func openOffice(t *testing.T, dir string) *office {
 	}}
 	store, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: o.db, Map: m})
 	require.NoError(t, err)
-	var database privacy.Store = store
-	if killtest.Dir() != "" {
-		database = speaking{store}
-	}
 	o.desk, err = privacy.Open(t.Context(), privacy.Config{
 		Map: m, DB: o.db, Ledger: o.ledger, Sign: officeKey(), Delay: -1, Lease: -1,
-		Stores: []privacy.Store{database, privacy.Func{Name: "keys", Class: privacy.Shredded, Erase: o.eraseKey, Left: o.keyLeft}.Store()},
+		Stores: []privacy.Store{speaking{store}, privacy.Func{Name: "keys", Class: privacy.Shredded, Erase: o.eraseKey, Left: o.keyLeft}.Store()},
 	})
 	require.NoError(t, err)
 	return o
@@ -282,7 +278,7 @@ func TestKilledWhileErasing(t *testing.T) {
 		require.NoError(t, os.WriteFile(plans, []byte(strings.Join(c.plans, "\n")), 0o600))
 		kill := func(times, steps int) {
 			for range times {
-				if _, killed := killtest.Kill(t, dir, 1+moments.IntN(steps), time.Duration(moments.IntN(2000))*time.Microsecond); killed {
+				if _, killed := killtest.Kill(t, dir, killtest.At{Count: 1 + moments.IntN(steps), Pause: time.Duration(moments.IntN(2000)) * time.Microsecond}); killed {
 					landed++
 				}
 				o := openOffice(t, dir)

@@ -31,19 +31,10 @@ func config(keys encryption.KeyStore) encryption.Config {
 	}
 }
 
-// open opens a database whose server may be killed before the pool is closed.
-func open(tb testing.TB, d testdb.Database, driver string) *sql.DB {
-	tb.Helper()
-	db, err := sql.Open(driver, d.DSN(driver))
-	require.NoError(tb, err)
-	tb.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
 // installed makes the tables and an installation with one tenant.
 func installed(tb testing.TB, d testdb.Database, driver string) *encryption.Vault {
 	tb.Helper()
-	db := open(tb, d, driver)
+	db := d.OpenWith(tb, driver)
 	require.NoError(tb, sqlkeys.Install(tb.Context(), db))
 	store, err := sqlkeys.Open(tb.Context(), db)
 	require.NoError(tb, err)

@@ -18,7 +18,7 @@ import (
 // fault is an installation over connections that break, and a look at the same
 // store over ones that do not.
 type fault struct {
-	*breaker
+	*testdb.Cutter
 	broken, whole *encryption.Vault
 	store         *sqlkeys.Store
 }
@@ -29,8 +29,8 @@ func newFault(t *testing.T, d testdb.Database, driver string) *fault {
 	var err error
 	f.store, err = sqlkeys.Open(t.Context(), d.OpenWith(t, driver))
 	require.NoError(t, err)
-	breaker, db := breakable(t, d, driver)
-	f.breaker = breaker
+	db, cutter := d.Cutting(t, driver)
+	f.Cutter = cutter
 	store, err := sqlkeys.Open(t.Context(), db)
 	require.NoError(t, err)
 	cfg := config(store)
@@ -142,9 +142,9 @@ func (f *fault) run(t *testing.T, atCommit bool, least int) {
 		steps := 0
 		for fired := true; fired; steps++ {
 			call, check := kind(steps)
-			f.arm(steps+1, atCommit)
+			f.Arm(steps+1, atCommit)
 			err := call()
-			fired = f.disarm()
+			fired = f.Disarm()
 			check(err)
 			if !fired {
 				require.NoError(t, err, "%s without a fault", name)
@@ -162,9 +162,6 @@ func (f *fault) run(t *testing.T, atCommit bool, least int) {
 // answer that fits what the store then holds, and may call again.
 func TestASessionThatIsEndedAtEachStep(t *testing.T) {
 	eachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
-		if d.Name == testdb.SQLite {
-			t.Skip("SQLite has no sessions")
-		}
 		newFault(t, d, driver).run(t, false, 4)
 	})
 }
@@ -180,9 +177,9 @@ func TestAnAnswerThatIsLostAfterCommit(t *testing.T) {
 		lost := false
 		for n := 1; n <= 5 && !lost; n++ {
 			person := fmt.Sprint("lost-", n)
-			f.arm(n, true)
+			f.Arm(n, true)
 			err := f.broken.Ensure(t.Context(), tenant, person)
-			f.disarm()
+			f.Disarm()
 			before := f.owner(t, person)
 			if lost = err != nil && len(before.Keys) == 1; !lost {
 				continue

@@ -89,7 +89,7 @@ func TestCreationsBesideEverythingElse(t *testing.T) {
 
 func (l *life) process(t *testing.T) *encryption.Vault {
 	t.Helper()
-	store, err := sqlkeys.Open(t.Context(), open(t, l.d, l.driver))
+	store, err := sqlkeys.Open(t.Context(), l.d.OpenWith(t, l.driver))
 	require.NoError(t, err)
 	cfg := config(store)
 	cfg.Wait = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }

@@ -29,8 +29,21 @@ const (
 // Dir is the folder in which the child works; "" in the parent.
 func Dir() string { return os.Getenv(dirVariable) }
 
-// Say tells the parent that a step is done.
-func Say(step string) { _, _ = fmt.Fprintln(os.Stdout, mark+step) } // a parent that is gone hears nothing
+// Say tells the parent that a step is done. In the parent it says nothing, so
+// that both may run the same code.
+func Say(step string) {
+	if Dir() != "" {
+		_, _ = fmt.Fprintln(os.Stdout, mark+step) // a parent that is gone hears nothing
+	}
+}
+
+// An At is the moment at which a child is killed: a pause after it has said a
+// step so often.
+type At struct {
+	Step  string // "" counts all steps
+	Count int
+	Pause time.Duration
+}
 
 // Rounds is how often to kill: 30 times, or as often as CRMGUARD_KILL_ROUNDS
 // says, at moments drawn from CRMGUARD_KILL_SEED, or from a new seed, which is
@@ -52,10 +65,10 @@ func Rounds(t *testing.T) (rounds int, moments *rand.Rand) {
 	return rounds, rand.New(rand.NewPCG(seed, 1))
 }
 
-// Kill runs the calling test in a child process and kills it a pause after its
-// n-th step. It returns what the child said, and whether it was killed before
-// it had finished. A child that fails by itself fails the test.
-func Kill(t *testing.T, dir string, n int, pause time.Duration) (said []string, killed bool) {
+// Kill runs the calling test in a child process and kills it at that moment. It
+// returns what the child said, and whether it was killed before it had
+// finished. A child that fails by itself fails the test.
+func Kill(t *testing.T, dir string, at At) (said []string, killed bool) {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -73,7 +86,7 @@ func Kill(t *testing.T, dir string, n int, pause time.Duration) (said []string, 
 		t.Fatal(err)
 	}
 	var other []string
-	sent := false
+	sent, counted := false, 0
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		step, ok := strings.CutPrefix(lines.Text(), mark)
 		if !ok {
@@ -81,8 +94,11 @@ func Kill(t *testing.T, dir string, n int, pause time.Duration) (said []string, 
 			continue
 		}
 		said = append(said, step)
-		if len(said) == n {
-			time.Sleep(pause)
+		if at.Step != "" && step != at.Step {
+			continue
+		}
+		if counted++; counted == at.Count {
+			time.Sleep(at.Pause)
 			sent = child.Process.Kill() == nil
 		}
 	}

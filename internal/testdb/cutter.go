@@ -15,8 +15,7 @@ import (
 // call, as an administrator or a network does: on the servers by killing the
 // connection's process there, on SQLite by closing it.
 type Cutter struct {
-	inner driver.Driver
-	dsn   string
+	inner driver.Connector
 	kind  Name
 	admin *sql.DB // of the same server
 
@@ -25,14 +24,26 @@ type Cutter struct {
 	at      int  // the call at which to cut, 0 for none
 	commits bool // calls are commits that were done, and whose answer is lost
 	cut     bool
+	hold    hold
 	outside []string
+}
+
+// A hold is where a commit stands still.
+type hold struct {
+	left int // commits until there, 0 for never
+	done bool
+	wait func() error
 }
 
 // Cutting opens the database through a Cutter, with the driver named.
 func (d Database) Cutting(tb testing.TB, name string) (*sql.DB, *Cutter) {
 	tb.Helper()
 	admin := d.OpenWith(tb, name)
-	c := &Cutter{inner: admin.Driver(), dsn: d.DSN(name), kind: d.Name, admin: admin}
+	inner, err := connector(name, d.DSN(name))
+	if err != nil {
+		tb.Fatalf("testdb: open %s: %v", d.Name, err)
+	}
+	c := &Cutter{inner: inner, kind: d.Name, admin: admin}
 	db := sql.OpenDB(c)
 	tb.Cleanup(func() { _ = db.Close() }) // some of its connections are broken
 	return db, c
@@ -63,6 +74,29 @@ func (c *Cutter) Disarm() bool {
 	return c.cut
 }
 
+// Hold lets the n-th commit from now stand still until wait returns: before it
+// is sent, or when it was done and its answer is on the way. An error of wait is
+// what comes of it. Nothing else is cut.
+func (c *Cutter) Hold(n int, done bool, wait func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at, c.hold = 0, hold{n, done, wait}
+}
+
+func (c *Cutter) held(done bool) error {
+	c.mu.Lock()
+	here := false
+	if c.hold.left > 0 && c.hold.done == done {
+		c.hold.left--
+		here = c.hold.left == 0
+	}
+	c.mu.Unlock()
+	if !here {
+		return nil
+	}
+	return c.hold.wait()
+}
+
 func (c *Cutter) due(commit bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,7 +113,7 @@ func (c *Cutter) due(commit bool) bool {
 
 // Connect opens a connection and asks for its number on the server.
 func (c *Cutter) Connect(ctx context.Context) (driver.Conn, error) {
-	inner, err := c.inner.Open(c.dsn)
+	inner, err := c.inner.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +136,7 @@ func (c *Cutter) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // Driver is the real one.
-func (c *Cutter) Driver() driver.Driver { return c.inner }
+func (c *Cutter) Driver() driver.Driver { return c.inner.Driver() }
 
 // end ends a connection and waits until its transaction is gone.
 func (c *Cutter) end(conn *cutConn) error {
@@ -117,9 +151,13 @@ func (c *Cutter) end(conn *cutConn) error {
 	if _, err := c.admin.Exec(kill); err != nil {
 		return err
 	}
+	deadline := time.Now().Add(time.Minute)
 	for n := 1; n > 0; time.Sleep(time.Millisecond) {
 		if err := c.admin.QueryRow(gone).Scan(&n); err != nil {
 			return err
+		}
+		if time.Now().After(deadline) {
+			return errors.New("testdb: a connection that was ended does not end")
 		}
 	}
 	return nil
@@ -131,6 +169,7 @@ type cutConn struct {
 	number string
 	broken bool
 	inTx   bool
+	passed bool // a call that was counted wants its statement prepared
 }
 
 // note remembers what runs outside of any transaction.
@@ -186,7 +225,17 @@ func (c *cutConn) CheckNamedValue(v *driver.NamedValue) error {
 	return driver.ErrSkip
 }
 
+// PrepareContext is a call of its own where the caller prepares, and not where
+// the driver wants to have prepared what it was called with: nothing was sent
+// between the two.
 func (c *cutConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	if !c.passed {
+		c.note(query)
+		if err := c.before(); err != nil {
+			return nil, err
+		}
+	}
+	c.passed = false
 	stmt, err := c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
@@ -211,7 +260,9 @@ func (c *cutConn) ExecContext(ctx context.Context, query string, args []driver.N
 	if err := c.before(); err != nil {
 		return nil, err
 	}
-	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
+	result, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
+	c.passed = errors.Is(err, driver.ErrSkip)
+	return result, err
 }
 
 func (c *cutConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -220,24 +271,31 @@ func (c *cutConn) QueryContext(ctx context.Context, query string, args []driver.
 		return nil, err
 	}
 	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
+	c.passed = errors.Is(err, driver.ErrSkip)
 	if err != nil {
 		return nil, err
 	}
 	return &cutRows{Rows: rows, conn: c}, nil
 }
 
-// cutStmt is what database/sql prepares where the driver wants it to. Its calls
-// were counted as the connection's.
+// cutStmt is a statement that was prepared, and that the server has still to be
+// told to run.
 type cutStmt struct {
 	driver.Stmt
 	conn *cutConn
 }
 
 func (s *cutStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if err := s.conn.before(); err != nil {
+		return nil, err
+	}
 	return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
 }
 
 func (s *cutStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if err := s.conn.before(); err != nil {
+		return nil, err
+	}
 	rows, err := s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
 	if err != nil {
 		return nil, err
@@ -296,13 +354,16 @@ func (tx *cutTx) Commit() error {
 	if err := tx.conn.before(); err != nil {
 		return err
 	}
+	if err := tx.conn.cutter.held(false); err != nil {
+		return err
+	}
 	if err := tx.Tx.Commit(); err != nil {
 		return err
 	}
 	if tx.conn.cutter.due(true) {
 		return errors.Join(driver.ErrBadConn, tx.conn.cutter.end(tx.conn))
 	}
-	return nil
+	return tx.conn.cutter.held(true)
 }
 
 func (tx *cutTx) Rollback() error {

@@ -26,7 +26,9 @@
 // databases; only databases that this package has created are dropped.
 //
 // [Database.Cutting] opens one through a driver that ends connections at a
-// chosen call, or loses the answer of a commit.
+// chosen call, or loses the answer of a commit. What the driver of MariaDB has to
+// say of connections that end reaches the caller as an error, and is not written
+// to standard error besides.
 //
 // [Database.Role] opens one as a role without rights, for tests of GRANT.
 //

@@ -68,6 +68,7 @@ func startMaria(settings ...string) (s *service, dsn string, err error) {
 		"--no-defaults", "--datadir=" + s.data(), "--socket=" + socket, "--skip-networking",
 		"--tmpdir=" + s.dir, // of its own: a server that starts deletes the temporary tables that it finds, also of others
 		"--pid-file=" + filepath.Join(s.dir, "pid"), "--max-connections=200", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M",
+		"--innodb-use-native-aio=0", // of which a machine has only so much, and a test suite starts many servers
 	}
 	for _, setting := range settings {
 		args = append(args, "--"+setting)

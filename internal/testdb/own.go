@@ -63,6 +63,7 @@ func (s *Server) Kill(tb testing.TB) {
 	if err != nil {
 		tb.Fatalf("testdb: kill %s: %v", s.name, err)
 	}
+	s.server.killed.Store(true)
 	// The first goes first: it would start what is missing.
 	all := append([]int{first}, childrenOf(first)...)
 	for _, pid := range all {

@@ -2,7 +2,6 @@ package testdb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -123,7 +122,7 @@ func postgresBin() (string, error) {
 func (s *service) await(driver, dsn string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	db, err := sql.Open(driver, dsn)
+	db, err := handle(driver, dsn)
 	if err != nil {
 		return err
 	}

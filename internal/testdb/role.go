@@ -2,7 +2,6 @@ package testdb
 
 import (
 	"crypto/rand"
-	"database/sql"
 	"fmt"
 	"os"
 	"testing"
@@ -25,7 +24,7 @@ func (d Database) Role(tb testing.TB) (role string, as Database) {
 	if d.Name == MariaDB {
 		create, drop = []string{"CREATE USER " + one.role + " IDENTIFIED BY '" + one.password + "'"}, []string{"DROP USER " + one.role}
 	}
-	owner, err := sql.Open(d.on.driver, d.dsn[d.on.driver])
+	owner, err := handle(d.on.driver, d.dsn[d.on.driver])
 	if err != nil {
 		tb.Fatalf("testdb: open %s: %v", d.Name, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 )
 
@@ -125,10 +127,22 @@ func (s *service) endOfLog() string {
 	return lastBytes(text)
 }
 
+// lastBytes is the end of a log, behind the first lines that name a fault: a
+// server that aborts writes pages about itself after its reason.
 func lastBytes(text []byte) string {
-	const most = 600
-	return string(bytes.TrimSpace(text[max(0, len(text)-most):]))
+	const most, lines = 600, 10
+	text = bytes.TrimSpace(text)
+	end := text[max(0, len(text)-most):]
+	var faults []string
+	for line := range bytes.Lines(text[:len(text)-len(end)]) {
+		if len(faults) < lines && fault.Match(line) {
+			faults = append(faults, string(line))
+		}
+	}
+	return strings.Join(faults, "") + string(end)
 }
+
+var fault = regexp.MustCompile(`ERROR|FATAL|PANIC|signal \d|[Aa]ssertion`)
 
 // sayOnce is called inside a OnceValue: a line a process, for whoever wonders
 // why tests were skipped.

@@ -68,12 +68,12 @@ func (d Database) OpenWith(tb testing.TB, driver string) *sql.DB {
 	if !ok {
 		tb.Fatalf("testdb: %s has no driver %s; it has %v", d.Name, driver, d.Name.Drivers())
 	}
-	db, err := sql.Open(driver, dsn)
+	db, err := handle(driver, dsn)
 	if err != nil {
 		tb.Fatalf("testdb: open %s: %v", d.Name, err)
 	}
 	tb.Cleanup(func() {
-		if err := db.Close(); err != nil {
+		if err := db.Close(); err != nil && (d.on == nil || !d.on.killed.Load()) {
 			tb.Errorf("testdb: close %s: %v", d.Name, err)
 		}
 	})
@@ -125,7 +125,8 @@ type server struct {
 	dsn    func(database string, as login) map[string]string
 	err    error // why there is none
 
-	stopped atomic.Bool // by the test
+	stopped atomic.Bool // by the test, for good
+	killed  atomic.Bool // by the test: connections from before are broken
 }
 
 // databases counts what this process has created, for names of its own.
@@ -136,7 +137,7 @@ func newOn(tb testing.TB, name Name, s *server) Database {
 	if s.err != nil {
 		missing(tb, string(name), s.err)
 	}
-	admin, err := sql.Open(s.driver, s.admin)
+	admin, err := handle(s.driver, s.admin)
 	if err != nil {
 		tb.Fatalf("testdb: open %s: %v", name, err)
 	}
