@@ -63,7 +63,11 @@ func personSealAD(purpose, tenant, owner string, ad []byte) []byte {
 }
 
 func personKeyAD(tenant, owner string, generation uint32) []byte {
-	return binary.BigEndian.AppendUint32(frame.Join(personKeyDomain, tenant, owner), generation)
+	ad := make([]byte, 0, frame.Size(personKeyDomain)+frame.Size(tenant)+frame.Size(owner)+4)
+	for _, part := range []string{personKeyDomain, tenant, owner} {
+		ad = frame.Append(ad, part)
+	}
+	return binary.BigEndian.AppendUint32(ad, generation)
 }
 
 func streamAD(tenant, table, column, owner, row string) []byte {

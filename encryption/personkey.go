@@ -3,21 +3,54 @@ package encryption
 import (
 	"context"
 	"crypto/cipher"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // personKey is one key of one owner and generation, unwrapped.
 type personKey struct {
-	raw   [keySize]byte
-	gcm   cipher.AEAD
-	err   error // the row is there but does not unwrap
-	seals atomic.Uint64
+	generation uint32
+	raw        [keySize]byte
+	err        error // the row is there but does not unwrap
+	seals      atomic.Uint64
+	build      sync.Once // of the cipher, which takes forty times the room of the key
+	gcm        cipher.AEAD
+	broken     error // what the cipher answered
+}
+
+// aead is the cipher of the key, built when it is first used: an import makes
+// many keys at once, and of several generations one is used.
+func (k *personKey) aead() (cipher.AEAD, error) {
+	k.build.Do(func() { k.gcm, k.broken = newGCM(k.raw[:]) })
+	return k.gcm, k.broken
+}
+
+// appendSeal appends mark ‖ generation ‖ IV ‖ ciphertext ‖ tag.
+func (k *personKey) appendSeal(dst, plaintext, ad []byte) ([]byte, error) {
+	gcm, err := k.aead()
+	if err != nil {
+		return nil, err
+	}
+	k.seals.Add(1)
+	dst = append(dst, fieldMark)
+	dst = binary.BigEndian.AppendUint32(dst, k.generation)
+	return gcm.Seal(dst, nil, plaintext, ad), nil //nolint:gosec // the AEAD draws its nonce itself
+}
+
+// appendOpen appends what was sealed so.
+func (k *personKey) appendOpen(dst, sealed, ad []byte) ([]byte, error) {
+	gcm, err := k.aead()
+	if err != nil {
+		return nil, err
+	}
+	return gcm.Open(dst, nil, sealed[prefixSize:], ad)
 }
 
 // ownerKeys is what the store knows about an owner. It is never changed
@@ -25,11 +58,11 @@ type personKey struct {
 type ownerKeys struct {
 	state  OwnerState
 	merged bool
-	into   string // whom, where merged
-	keys   map[uint32]*personKey
-	loaded time.Time // before the read
-	flush  uint64    // of the vault, before the read
-	active uint32    // the generation that sealed then
+	into   string       // whom, where merged
+	keys   []*personKey // one a generation
+	loaded time.Time    // before the read
+	flush  uint64       // of the vault, before the read
+	active uint32       // the generation that sealed then
 }
 
 // maxOwners bounds the owners of one query.
@@ -85,7 +118,7 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 	v.cfg.Observe(ctx, "encryption.keys.fetched", float64(len(rows.Keys)))
 	out := make(map[string]*ownerKeys, len(rows.Owners))
 	for _, row := range rows.Owners {
-		out[row.Owner] = &ownerKeys{state: row.State, keys: map[uint32]*personKey{}, loaded: loaded, flush: flush}
+		out[row.Owner] = &ownerKeys{state: row.State, loaded: loaded, flush: flush}
 	}
 	for _, row := range rows.Aliases {
 		if o := out[row.Alias]; o != nil {
@@ -97,9 +130,11 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 		if o == nil || o.state == Tombstone {
 			continue // no key opens under a tombstone, whoever put it there
 		}
-		if o.keys[row.Generation], err = v.unwrap(ctx, row); err != nil {
+		key, err := v.unwrap(ctx, row)
+		if err != nil {
 			return nil, rows, err
 		}
+		o.keys = append(o.keys, key)
 	}
 	k, err := v.tenant(ctx, tenant)
 	if err != nil {
@@ -149,14 +184,7 @@ func (v *Vault) unwrap(ctx context.Context, row KeyRow) (*personKey, error) {
 		}
 		raw, _, err = wrap.unwrapKey(row)
 	}
-	if err != nil {
-		return &personKey{err: err}, nil
-	}
-	gcm, err := newGCM(raw)
-	if err != nil {
-		return nil, err
-	}
-	key := &personKey{gcm: gcm}
+	key := &personKey{generation: row.Generation, err: err}
 	copy(key.raw[:], raw)
 	return key, nil
 }
@@ -203,7 +231,12 @@ func (o *ownerKeys) key(generation uint32) *personKey {
 	if o == nil {
 		return nil
 	}
-	return o.keys[generation]
+	for _, key := range o.keys {
+		if key.generation == generation {
+			return key
+		}
+	}
+	return nil
 }
 
 func (v *Vault) whyMissing(ctx context.Context, tenant string, o *ownerKeys, generation uint32) error {
@@ -403,7 +436,7 @@ func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, ve
 	for _, key := range have.Keys {
 		closed[key.Owner] = closed[key.Owner] || key.Generation == generation
 	}
-	var put Rows
+	put := Rows{Owners: make([]OwnerRow, 0, len(fresh)), Keys: make([]KeyRow, 0, len(fresh))}
 	for _, row := range fresh {
 		if closed[row.Owner] {
 			continue

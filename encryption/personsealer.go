@@ -59,44 +59,44 @@ func (s PersonSealer) Seal(ctx context.Context, tenant, person string, plaintext
 	if len(plaintext) > maxField {
 		return nil, &KeyError{Op: "seal", Table: s.purpose, Err: ErrTooLarge}
 	}
-	key, generation, err := s.vault.cachedSealKey(ctx, tenant, owner)
+	key, err := s.vault.cachedSealKey(ctx, tenant, owner)
 	if err != nil {
 		return nil, err
 	}
-	return key.appendSeal(make([]byte, 0, len(plaintext)+overhead), generation, plaintext, personSealAD(s.purpose, tenant, owner, ad)), nil
+	return key.appendSeal(make([]byte, 0, len(plaintext)+overhead), plaintext, personSealAD(s.purpose, tenant, owner, ad))
 }
 
 // cachedSealKey answers from memory while the lease runs, so that it may be
 // called inside a transaction after Ensure.
-func (v *Vault) cachedSealKey(ctx context.Context, tenant, owner string) (*personKey, uint32, error) {
-	if key, generation := v.leasedSealKey(tenant, owner); key != nil {
-		return key, generation, nil
+func (v *Vault) cachedSealKey(ctx context.Context, tenant, owner string) (*personKey, error) {
+	if key := v.leasedSealKey(tenant, owner); key != nil {
+		return key, nil
 	}
 	found, generation, _, err := v.sealKeys(ctx, tenant, []string{owner})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return found[owner].key(generation), generation, nil
+	return found[owner].key(generation), nil
 }
 
-func (v *Vault) leasedSealKey(tenant, owner string) (*personKey, uint32) {
+func (v *Vault) leasedSealKey(tenant, owner string) *personKey {
 	now := v.cfg.Now()
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	k, o := v.tenants[tenant], v.owners[ownerID{tenant, owner}]
 	if k == nil || o == nil || !v.leasedLocked(k.flush, k.loaded, now) || !v.leasedLocked(o.flush, o.loaded, now) {
-		return nil, 0
+		return nil
 	}
 	if o.sealable() != nil {
-		return nil, 0
+		return nil
 	}
 	// A generation that began meanwhile may wait for the lease's end.
 	for _, generation := range []uint32{k.active, o.active} {
 		if key := o.key(generation); key != nil && key.err == nil {
-			return key, generation
+			return key
 		}
 	}
-	return nil, 0
+	return nil
 }
 
 // Open opens what Seal has sealed for the same purpose, tenant, person and ad.
@@ -113,7 +113,7 @@ func (s PersonSealer) Open(ctx context.Context, tenant, person string, sealed, a
 	if err != nil {
 		return nil, err
 	}
-	plaintext, err := key.gcm.Open(nil, nil, sealed[prefixSize:], personSealAD(s.purpose, tenant, owner, ad))
+	plaintext, err := key.appendOpen(nil, sealed, personSealAD(s.purpose, tenant, owner, ad))
 	if err != nil {
 		return nil, &KeyError{Op: "open", Table: s.purpose, Generation: generation, Err: ErrOpen}
 	}
@@ -147,7 +147,8 @@ func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed,
 	if err != nil {
 		return nil, false, err
 	}
-	return found[owner].key(generation).appendSeal(nil, generation, plaintext, personSealAD(s.purpose, tenant, owner, ad)), true, nil
+	resealed, err = found[owner].key(generation).appendSeal(nil, plaintext, personSealAD(s.purpose, tenant, owner, ad))
+	return resealed, err == nil, err
 }
 
 // Census counts sealed values by generation: what a holder answers before a

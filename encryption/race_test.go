@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,6 +99,31 @@ func TestARotationBetweenPreparationAndInsertIsNoticed(t *testing.T) {
 	keys, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	require.Len(t, keys, 1, "no key is made in a retired generation")
+}
+
+// The cipher of a key is built by whoever uses it first, also where many do.
+func TestManyUseAKeyForTheFirstTime(t *testing.T) {
+	e := newEnv(t, 4)
+	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1"))
+	sealer := e.vault.PersonSealer("test")
+	begin := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			<-begin
+			sealed, err := sealer.Seal(t.Context(), tenant, "p1", []byte("ann@b.example"), nil)
+			if err != nil {
+				t.Errorf("seal: %v", err)
+				return
+			}
+			opened, err := sealer.Open(t.Context(), tenant, "p1", sealed, nil)
+			if err != nil || string(opened) != "ann@b.example" {
+				t.Errorf("what was sealed opened to %d bytes: %v", len(opened), err)
+			}
+		})
+	}
+	close(begin)
+	wg.Wait()
 }
 
 // Rewrapping does not bring back a key that was erased meanwhile.

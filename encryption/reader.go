@@ -80,7 +80,7 @@ func (r *Reader) AppendOpen(ctx context.Context, dst []byte, owner, row, column 
 		return nil, r.table.detail(err, column)
 	}
 	r.ad = r.table.ad(r.ad[:0], col, r.tenant, owner, row)
-	out, err := key.gcm.Open(dst, nil, sealed[prefixSize:], r.ad)
+	out, err := key.appendOpen(dst, sealed, r.ad)
 	if err != nil {
 		return nil, &KeyError{Op: "open", Table: r.table.def.Name, Column: column, Generation: generation, Err: ErrOpen}
 	}

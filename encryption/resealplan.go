@@ -166,7 +166,11 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 	if key.err != nil {
 		return cellChange{}, key.err
 	}
-	stored, err := col.storedForm(key.appendSeal(nil, generation, padded, s.ad(nil, col, tenant, w.to, row.id)))
+	sealed, err := key.appendSeal(nil, padded, s.ad(nil, col, tenant, w.to, row.id))
+	if err != nil {
+		return cellChange{}, err
+	}
+	stored, err := col.storedForm(sealed)
 	if err != nil {
 		return cellChange{}, err
 	}
@@ -186,7 +190,7 @@ func (t *SealedTable) openCell(ctx context.Context, tenant, id string, col *Colu
 	if err != nil {
 		return nil, err
 	}
-	padded, err = key.gcm.Open(nil, nil, sealed[prefixSize:], t.ad(nil, col, tenant, owner, id))
+	padded, err = key.appendOpen(nil, sealed, t.ad(nil, col, tenant, owner, id))
 	if err != nil {
 		return nil, &KeyError{Op: "open", Generation: generation, Err: ErrOpen}
 	}

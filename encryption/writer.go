@@ -2,7 +2,6 @@ package encryption
 
 import (
 	"context"
-	"encoding/binary"
 	"time"
 )
 
@@ -10,13 +9,12 @@ import (
 // fetch: do it before the transaction. It seals for at least half a lease and
 // at most a lease, then answers ErrLease. It is for one goroutine.
 type Writer struct {
-	table      *SealedTable
-	tenant     string
-	owner      string
-	row        string
-	generation uint32
-	until      time.Time
-	ads        [][]byte // by column, made when first needed
+	table  *SealedTable
+	tenant string
+	owner  string
+	row    string
+	until  time.Time
+	ads    [][]byte // by column, made when first needed
 
 	// Behind funcs: package fmt prints what a pointer points at for a verb
 	// that does not suit it (%s).
@@ -58,7 +56,7 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 	}
 	key := found[owner].key(generation)
 	w := &Writer{
-		table: t, tenant: tenant, owner: owner, generation: generation, key: func() *personKey { return key },
+		table: t, tenant: tenant, owner: owner, key: func() *personKey { return key },
 		until: granted.Add(t.vault.cfg.Lease), ads: make([][]byte, len(t.def.Columns)),
 	}
 	if len(t.indexes) > 0 {
@@ -134,15 +132,7 @@ func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte
 	if p := w.table.def.Columns[i].Pad; p != 0 {
 		plaintext = pad(nil, plaintext, p)
 	}
-	return w.key().appendSeal(dst, w.generation, plaintext, ad), nil
-}
-
-// appendSeal appends mark ‖ generation ‖ IV ‖ ciphertext ‖ tag.
-func (k *personKey) appendSeal(dst []byte, generation uint32, plaintext, ad []byte) []byte {
-	k.seals.Add(1)
-	dst = append(dst, fieldMark)
-	dst = binary.BigEndian.AppendUint32(dst, generation)
-	return k.gcm.Seal(dst, nil, plaintext, ad) //nolint:gosec // the AEAD draws its nonce itself
+	return w.key().appendSeal(dst, plaintext, ad)
 }
 
 // prepare checks once that the column may be sealed so, and keeps its

@@ -208,6 +208,9 @@ func (t *memoryTx) Owners(_ context.Context, tenant string, owners []string) (en
 			}
 		}
 	}
+	slices.SortFunc(out.Keys, func(a, b encryption.KeyRow) int {
+		return compare([]any{a.Owner, int64(a.Generation)}, []any{b.Owner, int64(b.Generation)})
+	})
 	return out, nil
 }
 

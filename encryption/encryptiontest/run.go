@@ -42,12 +42,20 @@ func write(t *testing.T, s encryption.KeyStore, change encryption.Change) encryp
 
 func sample() encryption.Rows {
 	return encryption.Rows{
-		Keysets:     []encryption.KeysetRow{{Tenant: "t", Purpose: "wrap", Epoch: 1, KEK: "k", Version: 2, Former: []uint32{7, 0xffffffff}, Wrapped: []byte{0, 1}}},
-		Generations: []encryption.GenerationRow{{Tenant: "t", Generation: 0xffffffff, State: encryption.Active, Created: time.UnixMicro(1763800000123456).UTC()}},
-		Owners:      []encryption.OwnerRow{{Tenant: "t", Owner: "p", State: encryption.Live, Sequence: 1}},
-		Keys:        []encryption.KeyRow{{Tenant: "t", Owner: "p", Generation: 0xffffffff, Wrapped: []byte{1, 2, 3}}},
-		Aliases:     []encryption.AliasRow{{Tenant: "t", Alias: "p", Owner: "q"}},
-		Indexes:     []encryption.IndexRow{{Tenant: "t", Table: "contacts", Index: "email", Version: 1, Root: 0xffffffff, Normaliser: "email/1", Bits: 32, State: encryption.IndexLive}},
+		Keysets: []encryption.KeysetRow{{Tenant: "t", Purpose: "wrap", Epoch: 1, KEK: "k", Version: 2, Former: []uint32{7, 0xffffffff}, Wrapped: []byte{0, 1}}},
+		Generations: []encryption.GenerationRow{
+			{Tenant: "t", Generation: 1, State: encryption.Retired, Created: time.UnixMicro(1763700000000000).UTC()},
+			{Tenant: "t", Generation: 0x80000000, State: encryption.Retired, Created: time.UnixMicro(1763700000000001).UTC()},
+			{Tenant: "t", Generation: 0xffffffff, State: encryption.Active, Created: time.UnixMicro(1763800000123456).UTC()},
+		},
+		Owners: []encryption.OwnerRow{{Tenant: "t", Owner: "p", State: encryption.Live, Sequence: 1}},
+		Keys: []encryption.KeyRow{ // several, so that the owner and the alias could come back once for each
+			{Tenant: "t", Owner: "p", Generation: 1, Wrapped: []byte{4}},
+			{Tenant: "t", Owner: "p", Generation: 0x80000000, Wrapped: []byte{}},
+			{Tenant: "t", Owner: "p", Generation: 0xffffffff, Wrapped: []byte{1, 2, 3}},
+		},
+		Aliases: []encryption.AliasRow{{Tenant: "t", Alias: "p", Owner: "q"}},
+		Indexes: []encryption.IndexRow{{Tenant: "t", Table: "contacts", Index: "email", Version: 1, Root: 0xffffffff, Normaliser: "email/1", Bits: 32, State: encryption.IndexLive}},
 	}
 }
 
@@ -262,7 +270,7 @@ func replaceAndRemove(t *testing.T, s encryption.KeyStore) {
 	write(t, s, encryption.Change{Put: changed})
 	rows, err := s.Owners(t.Context(), "t", []string{"p"})
 	must(t, err)
-	if len(rows.Keys) != 1 || !bytes.Equal(rows.Keys[0].Wrapped, []byte{9}) || rows.Owners[0].State != encryption.Tombstone {
+	if len(rows.Keys) != len(changed.Keys) || !bytes.Equal(rows.Keys[0].Wrapped, []byte{9}) || rows.Owners[0].State != encryption.Tombstone {
 		t.Errorf("a put did not replace the row of the same key: %+v", rows)
 	}
 	write(t, s, encryption.Change{Remove: sample()})

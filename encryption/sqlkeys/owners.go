@@ -22,7 +22,9 @@ func (t *keyTx) Owners(ctx context.Context, tenant string, owners []string) (enc
 // readOwners reads everything about one owner in one statement, so that it is
 // of one state.
 func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant string, owners []string) (out encryption.Rows, err error) {
-	owners = slices.Compact(slices.Sorted(slices.Values(owners)))
+	owners = slices.Clone(owners)
+	slices.Sort(owners)
+	owners = slices.Compact(owners)
 	for len(owners) > 0 {
 		n := min(len(owners), ownersAStatement(d))
 		if err := readSome(ctx, d, q, &out, tenant, owners[:n]); err != nil {
@@ -32,6 +34,8 @@ func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant st
 	}
 	slices.SortFunc(out.Owners, func(a, b encryption.OwnerRow) int { return cmp.Compare(a.Owner, b.Owner) })
 	slices.SortFunc(out.Aliases, func(a, b encryption.AliasRow) int { return cmp.Compare(a.Alias, b.Alias) })
+	// A join has them once for each key.
+	out.Owners, out.Aliases = slices.Compact(out.Owners), slices.Compact(out.Aliases)
 	slices.SortFunc(out.Keys, func(a, b encryption.KeyRow) int {
 		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Generation, b.Generation))
 	})
@@ -57,21 +61,19 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *encryp
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	known, merged := map[string]bool{}, map[string]bool{}
+	var owner string // the variables are Scan's for all rows: it makes none of its own
+	var state, into sql.NullString
+	var sequence, generation sql.NullInt64
+	var wrapped []byte // but for these, which are new ones with each row
+	dest := []any{&owner, &state, &sequence, &into, &generation, &wrapped}
 	for rows.Next() {
-		var owner string
-		var state, into sql.NullString
-		var sequence, generation sql.NullInt64
-		var wrapped []byte
-		if err := rows.Scan(&owner, &state, &sequence, &into, &generation, &wrapped); err != nil {
+		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
-		if state.Valid && !known[owner] { // a join has it once for each key
-			known[owner] = true
+		if state.Valid {
 			out.Owners = append(out.Owners, encryption.OwnerRow{Tenant: tenant, Owner: owner, State: encryption.OwnerState(state.String), Sequence: sequence.Int64})
 		}
-		if into.Valid && !merged[owner] {
-			merged[owner] = true
+		if into.Valid {
 			out.Aliases = append(out.Aliases, encryption.AliasRow{Tenant: tenant, Alias: owner, Owner: into.String})
 		}
 		if generation.Valid {
@@ -81,24 +83,39 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *encryp
 	return rows.Err()
 }
 
-// ownersQuery asks for keys, owners and aliases, in this order, because
-// PostgreSQL takes the types of the columns from the first two.
+// ownersQuery asks for owners, each with its alias and its keys. Every owner is
+// looked up in the index, and from there its alias and keys.
+func ownersQuery(d sqldb.Dialect, tenant string, owners []string) (query string, args []any, err error) {
+	const columns = `SELECT o.owner, o.state, o.sequence, a.owner, k.generation, k.wrapped FROM `
+	const joins = `
+		LEFT JOIN crmguard_encryption_alias a ON a.tenant = o.tenant AND a.alias = o.owner
+		LEFT JOIN crmguard_encryption_key k ON k.tenant = o.tenant AND k.owner = o.owner`
+	switch d.Kind {
+	case sqldb.Postgres:
+		query, args = united(d, tenant, owners)
+		return query, args, nil
+	case sqldb.SQLite: // spends its time on reading a long list; CROSS says what comes first
+		list, err := json.Marshal(owners) // ids are UTF-8
+		return columns + `json_each(?) j CROSS JOIN crmguard_encryption_owner o ON o.tenant = ? AND o.owner = j.value` + joins, []any{string(list), tenant}, err
+	case sqldb.MariaDB, sqldb.MySQL: // a table of values takes its width from the first one in MariaDB, and cuts the others
+	}
+	list := padded(owners)
+	return d.Bind(columns + `crmguard_encryption_owner o` + joins + ` WHERE o.tenant = ? AND o.owner IN (` + sqldb.Marks(len(list)) + `)`),
+		append([]any{tenant}, list...), nil
+}
+
+// united is the statement of PostgreSQL: keys, owners and aliases, in this
+// order, because it takes the types of the columns from the first two.
 //
 // Several owners are a table, called asked. PostgreSQL compares each row of the
 // tenant with one after the other of a list behind IN as soon as it keeps a plan
 // for several executions, and each owner with each key where it joins without
 // statistics, as on a fresh import: 3,000 persons took three to six seconds.
-// SQLite spends its time on reading three long lists.
-func ownersQuery(d sqldb.Dialect, tenant string, owners []string) (query string, args []any, err error) {
-	if d.Kind == sqldb.MariaDB || d.Kind == sqldb.MySQL {
-		query, args = joined(d, tenant, owners)
-		return query, args, nil
-	}
-	among := "IN (SELECT a.owner FROM asked a)"
-	if len(owners) == 1 {
-		among = "= ?"
-	} else if query, args, err = asked(d, owners); err != nil {
-		return "", nil, err
+func united(d sqldb.Dialect, tenant string, owners []string) (query string, args []any) {
+	among := "= ?"
+	if len(owners) > 1 {
+		among, args = "IN (SELECT a.owner FROM asked a)", padded(owners)
+		query = "WITH asked (owner) AS (VALUES (CAST(? AS text))" + strings.Repeat(", (?)", len(args)-1) + ") "
 	}
 	for i, part := range []struct{ columns, table, owner string }{
 		{"r.owner, NULL, NULL, NULL, r.generation, r.wrapped", "crmguard_encryption_key", "r.owner"},
@@ -113,28 +130,7 @@ func ownersQuery(d sqldb.Dialect, tenant string, owners []string) (query string,
 			args = append(args, owners[0])
 		}
 	}
-	return d.Bind(query), args, nil
-}
-
-// asked is the table of owners, as the beginning of a statement.
-func asked(d sqldb.Dialect, owners []string) (query string, args []any, err error) {
-	if d.Kind == sqldb.SQLite {
-		list, err := json.Marshal(owners) // ids are UTF-8
-		return "WITH asked (owner) AS (SELECT value FROM json_each(?)) ", []any{string(list)}, err
-	}
-	args = padded(owners)
-	return "WITH asked (owner) AS (VALUES (CAST(? AS text))" + strings.Repeat(", (?)", len(args)-1) + ") ", args, nil
-}
-
-// joined is the statement of MariaDB and MySQL, which look up each owner of a
-// list in the index, and from there each key and alias. (A table of values takes
-// its width from the first one in MariaDB, and cuts the others.)
-func joined(d sqldb.Dialect, tenant string, owners []string) (query string, args []any) {
-	list := padded(owners)
-	return d.Bind(`SELECT o.owner, o.state, o.sequence, a.owner, k.generation, k.wrapped FROM crmguard_encryption_owner o
-		LEFT JOIN crmguard_encryption_alias a ON a.tenant = o.tenant AND a.alias = o.owner
-		LEFT JOIN crmguard_encryption_key k ON k.tenant = o.tenant AND k.owner = o.owner
-		WHERE o.tenant = ? AND o.owner IN (` + sqldb.Marks(len(list)) + `)`), append([]any{tenant}, list...)
+	return d.Bind(query), args
 }
 
 // padded rounds the number of owners up to one of a few, so that drivers and

@@ -69,10 +69,11 @@ func (t *keyTx) remove(ctx context.Context, rows encryption.Rows) error {
 // that waits for it.
 func (t *keyTx) insert(ctx context.Context, rows encryption.Rows, replace bool) error {
 	if !replace {
-		rows.Owners = slices.SortedFunc(slices.Values(rows.Owners), func(a, b encryption.OwnerRow) int {
+		rows.Owners, rows.Keys = slices.Clone(rows.Owners), slices.Clone(rows.Keys)
+		slices.SortFunc(rows.Owners, func(a, b encryption.OwnerRow) int {
 			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Owner, b.Owner))
 		})
-		rows.Keys = slices.SortedFunc(slices.Values(rows.Keys), func(a, b encryption.KeyRow) int {
+		slices.SortFunc(rows.Keys, func(a, b encryption.KeyRow) int {
 			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Generation, b.Generation))
 		})
 	}
