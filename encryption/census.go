@@ -64,10 +64,8 @@ func (s *storedTable) census(ctx context.Context, tenant string, also func(q sql
 }
 
 func (s *storedTable) countPage(ctx context.Context, q sqldb.Querier, tenant string, after []any, out *Census) (n int, next []any, err error) {
-	where, args := s.ofTenant(tenant)
-	heads := s.heads()
-	query, args := s.key.Page(sqldb.Page{Columns: heads, Where: where, Args: args, After: after, Limit: censusPage})
-	values, into := make([]any, len(heads)), make([]any, len(heads))
+	query, args, heads := s.countQuery(tenant, after)
+	values, into := make([]any, heads), make([]any, heads)
 	for i := range values {
 		into[i] = &values[i]
 	}
@@ -83,6 +81,13 @@ func (s *storedTable) countPage(ctx context.Context, q sqldb.Querier, tenant str
 		return nil
 	}, query, args...)
 	return n, next, err
+}
+
+func (s *storedTable) countQuery(tenant string, after []any) (query string, args []any, heads int) {
+	where, args := s.ofTenant(tenant)
+	columns := s.heads()
+	query, args = s.key.Page(sqldb.Page{Columns: columns, Where: where, Args: args, After: after, Limit: censusPage})
+	return query, args, len(columns)
 }
 
 // heads are what a census reads of each declared column: NULL, what names a

@@ -43,6 +43,21 @@ func (s *storedTable) page(ctx context.Context, tenant string, after []any, cond
 }
 
 func (s *storedTable) pageIn(ctx context.Context, q sqldb.Querier, tenant string, after []any, condition string, args []any, limit int) (out []dataRow, err error) {
+	query, all := s.pageQuery(tenant, after, condition, args, limit)
+	err = sqldb.Each(ctx, q, func(rows *sql.Rows) error {
+		row, err := s.scanRow(rows)
+		if err == nil {
+			out = append(out, row)
+		}
+		return err
+	}, query, all...)
+	if err != nil {
+		return nil, s.failed("read", err)
+	}
+	return out, nil
+}
+
+func (s *storedTable) pageQuery(tenant string, after []any, condition string, args []any, limit int) (query string, all []any) {
 	columns := make([]string, 0, len(s.named)+len(s.columns))
 	for _, at := range s.named {
 		columns = append(columns, s.db.Text(s.key.Columns[at]))
@@ -55,18 +70,7 @@ func (s *storedTable) pageIn(ctx context.Context, q sqldb.Querier, tenant string
 		where += " AND (" + condition + ")"
 		all = append(all, args...)
 	}
-	query, all := s.key.Page(sqldb.Page{Columns: columns, Where: where, Args: all, After: after, Limit: limit})
-	err = sqldb.Each(ctx, q, func(rows *sql.Rows) error {
-		row, err := s.scanRow(rows)
-		if err == nil {
-			out = append(out, row)
-		}
-		return err
-	}, query, all...)
-	if err != nil {
-		return nil, s.failed("read", err)
-	}
-	return out, nil
+	return s.key.Page(sqldb.Page{Columns: columns, Where: where, Args: all, After: after, Limit: limit})
 }
 
 func (s *storedTable) scanRow(rows *sql.Rows) (dataRow, error) {
