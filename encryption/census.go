@@ -53,6 +53,9 @@ func (s *storedTable) census(ctx context.Context, tenant string, also func(q sql
 			}
 			after = next
 		}
+		if _, err := s.countNameless(ctx, tx, tenant, &out); err != nil {
+			return err
+		}
 		if also != nil {
 			return also(tx)
 		}
@@ -85,7 +88,7 @@ func (s *storedTable) countPage(ctx context.Context, q sqldb.Querier, tenant str
 }
 
 func (s *storedTable) countQuery(tenant string, after []any) (query string, args []any, heads int) {
-	where, args := s.ofTenant(tenant)
+	where, args := s.pages(tenant)
 	columns := s.heads()
 	query, args = s.key.Page(sqldb.Page{Columns: columns, Where: where, Args: args, After: after, Limit: censusPage})
 	return query, args, len(columns)

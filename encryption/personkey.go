@@ -306,7 +306,7 @@ func (v *Vault) activeKeys(ctx context.Context, tenant string, owners []string, 
 func lacking(found map[string]*ownerKeys, owners []string, generation uint32, resealing bool) (missing []string, refused error) {
 	for _, owner := range owners {
 		o := found[owner]
-		if err := o.sealable(); err != nil && !(resealing && errors.Is(err, ErrMerged)) {
+		if err := o.sealable(); err != nil && (!resealing || !errors.Is(err, ErrMerged)) {
 			refused = err
 			continue
 		}

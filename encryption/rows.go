@@ -65,7 +65,7 @@ func (s *storedTable) pageQuery(tenant string, after []any, condition string, ar
 	for _, c := range s.columns {
 		columns = append(columns, s.db.Text(c))
 	}
-	where, all := s.ofTenant(tenant)
+	where, all := s.pages(tenant)
 	if condition != "" {
 		where += " AND (" + condition + ")"
 		all = append(all, args...)

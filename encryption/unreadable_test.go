@@ -82,6 +82,31 @@ func TestJobsGoOnBehindWhatDoesNotOpen(t *testing.T) {
 	require.Equal(t, 4, kept, "a value that may open again keeps its place in the index")
 }
 
+// SQLite takes NULL for a primary key. Such a row stops no job, and nothing that it
+// holds is destroyed.
+func TestARowWithoutAKeyStopsNothingAndIsCounted(t *testing.T) {
+	e := newEnv(t, 1)
+	for i := range 3 {
+		e.insert(t, fmt.Sprint("c", i), "p")
+	}
+	_, err := e.db.ExecContext(t.Context(), `ALTER TABLE contacts RENAME TO strict; CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email BLOB, note BLOB, phone TEXT, email_idx INTEGER, mac BLOB);
+		INSERT INTO contacts SELECT NULLIF(id, 'c1'), person, email, note, phone, email_idx, mac FROM strict`)
+	require.NoError(t, err)
+	old, active := e.rotate(t)
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{Batch: 1})
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 6, 1}, []int{report.Rows, report.Cells, report.Unreadable})
+	require.Empty(t, report.Listed[0].Key)
+	require.ErrorContains(t, report.Listed[0].Err, "NULL in its key")
+	census, err := e.contacts.Census(t.Context(), e.db, tenant)
+	require.NoError(t, err)
+	require.Equal(t, map[uint32]int64{old: 3, active: 6}, census.Generations)
+	require.ErrorIs(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db, report.Listed...)), encryption.ErrInUse)
+	rebuilt, err := e.contacts.Rebuild(t.Context(), e.db, tenant)
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 1}, []int{rebuilt.Rows, rebuilt.Unreadable})
+}
+
 // A generation that unreadable values need is destroyed only with the list of
 // them, and not when one of them holds something else by now, or is readable.
 func TestUnreadableValuesAreGivenUpByAListOnly(t *testing.T) {
