@@ -275,6 +275,12 @@ const sealAttempts = 20
 // that do not exist. Owners that seal no more make it fail, after the others
 // got their keys.
 func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, time.Time, error) {
+	return v.activeKeys(ctx, tenant, owners, false)
+}
+
+// activeKeys is sealKeys; resealing gives keys to merged persons, too, for what
+// they have sealed before and stays theirs.
+func (v *Vault) activeKeys(ctx context.Context, tenant string, owners []string, resealing bool) (map[string]*ownerKeys, uint32, time.Time, error) {
 	for range sealAttempts {
 		found, granted, err := v.lookup(ctx, tenant, owners, true)
 		if err != nil {
@@ -284,11 +290,11 @@ func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (m
 		if err != nil {
 			return nil, 0, granted, err
 		}
-		missing, refused := lacking(found, owners, k.active)
+		missing, refused := lacking(found, owners, k.active, resealing)
 		if len(missing) == 0 {
 			return found, k.active, granted, refused
 		}
-		if err := v.createKeys(ctx, tenant, missing); err != nil && !errors.Is(err, errStale) {
+		if err := v.createKeys(ctx, tenant, missing, resealing); err != nil && !errors.Is(err, errStale) {
 			return nil, 0, granted, err
 		}
 	}
@@ -297,10 +303,10 @@ func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (m
 
 // lacking lists the owners without a key of the generation, and why others
 // will not get one.
-func lacking(found map[string]*ownerKeys, owners []string, generation uint32) (missing []string, refused error) {
+func lacking(found map[string]*ownerKeys, owners []string, generation uint32, resealing bool) (missing []string, refused error) {
 	for _, owner := range owners {
 		o := found[owner]
-		if err := o.sealable(); err != nil {
+		if err := o.sealable(); err != nil && (!resealing || !errors.Is(err, ErrMerged)) {
 			refused = err
 			continue
 		}
@@ -323,16 +329,16 @@ const maxCreated = maxOwners
 // and generation is the one that was committed first, whoever made it. Any
 // number of goroutines and processes may do so at once, for the same owners,
 // too.
-func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string) error {
+func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string, resealing bool) error {
 	for chunk := range slices.Chunk(owners, maxCreated) {
-		if err := v.createSome(ctx, tenant, chunk); err != nil {
+		if err := v.createSome(ctx, tenant, chunk, resealing); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (v *Vault) createSome(ctx context.Context, tenant string, owners []string) error {
+func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, resealing bool) error {
 	k, err := v.tenant(ctx, tenant)
 	if err != nil {
 		return err
@@ -350,7 +356,7 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string) 
 		if err := v.recognise(ctx, tx); err != nil {
 			return err
 		}
-		barrier, err = putKeys(ctx, tx, tenant, k.active, wrap.row.Version, fresh)
+		barrier, err = putKeys(ctx, tx, tenant, k.active, wrap.row.Version, fresh, resealing)
 		return err
 	}))
 	if errors.Is(err, errStale) {
@@ -400,10 +406,11 @@ func freshKeys(wrap *openKeyset, tenant string, owners []string, generation uint
 	return rows, nil
 }
 
-// putKeys inserts keys where none is, under owners that are live, while the
-// generation is active and the wrap key current: all of it stays so until the
-// transaction has ended. It returns the barrier as it is then.
-func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, version int64, fresh []KeyRow) (barrier int64, err error) {
+// putKeys inserts keys where none is, under owners that are live, and not merged
+// unless it is for resealing, while the generation is active and the wrap key
+// current: all of it stays so until the transaction has ended. It returns the
+// barrier as it is then.
+func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, version int64, fresh []KeyRow, resealing bool) (barrier int64, err error) {
 	state, err := tx.State(ctx)
 	if err != nil {
 		return 0, err
@@ -431,7 +438,7 @@ func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, ve
 		closed[o.Owner] = o.State != Live // erased meanwhile: the caller finds the tombstone when it reads back
 	}
 	for _, a := range have.Aliases {
-		closed[a.Alias] = true
+		closed[a.Alias] = closed[a.Alias] || !resealing
 	}
 	for _, key := range have.Keys {
 		closed[key.Owner] = closed[key.Owner] || key.Generation == generation

@@ -120,37 +120,6 @@ func (s PersonSealer) Open(ctx context.Context, tenant, person string, sealed, a
 	return plaintext, nil
 }
 
-// Reseal returns the value sealed under the active generation, and whether it
-// differs from the one given. The holder stores it only over the bytes it has
-// read.
-func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed, ad []byte) (resealed []byte, changed bool, err error) {
-	generation, err := GenerationOf(sealed)
-	if err != nil {
-		return nil, false, &KeyError{Op: "reseal", Table: s.purpose, Err: ErrOpen}
-	}
-	k, err := s.vault.tenant(ctx, tenant)
-	if err != nil {
-		return nil, false, err
-	}
-	if generation == k.active {
-		return sealed, false, nil
-	}
-	plaintext, err := s.Open(ctx, tenant, person, sealed, ad)
-	if err != nil {
-		return nil, false, err
-	}
-	owner, err := s.owner(tenant, person)
-	if err != nil {
-		return nil, false, err
-	}
-	found, generation, _, err := s.vault.sealKeys(ctx, tenant, []string{owner})
-	if err != nil {
-		return nil, false, err
-	}
-	resealed, err = found[owner].key(generation).appendSeal(nil, plaintext, personSealAD(s.purpose, tenant, owner, ad))
-	return resealed, err == nil, err
-}
-
 // Census counts sealed values by generation: what a holder answers before a
 // generation is destroyed. A value that is not sealed is ErrOpen.
 func (s PersonSealer) Census(cells iter.Seq2[[]byte, error]) (map[uint32]int64, error) {

@@ -62,6 +62,11 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (R
 }
 
 func (s *storedTable) rebuildPass(ctx context.Context, tenant string) (pass RebuildReport, err error) {
+	nameless, err := s.nameless(ctx, tenant)
+	if err != nil {
+		return pass, err
+	}
+	pass.Unreadable, pass.Listed = len(nameless), nameless[:min(len(nameless), maxListed)]
 	var after []any
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, rebuildBatch)

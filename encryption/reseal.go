@@ -73,6 +73,13 @@ func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, opt
 	if err != nil {
 		return report, err
 	}
+	if after == nil {
+		nameless, err := s.nameless(ctx, tenant)
+		if err != nil {
+			return report, err
+		}
+		report.list(nameless, options.Unreadable)
+	}
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, options.Batch)
 		if err != nil || len(rows) == 0 {
@@ -167,11 +174,15 @@ func (r *ResealReport) count(p *rowPlan, each func(Unreadable)) {
 	r.Cells += p.cells
 	r.Erased += p.erased
 	r.Unsealed += p.unsealed
-	r.Unreadable += len(p.unreadable)
 	if p.into != "" {
 		r.Moved++
 	}
-	for _, u := range p.unreadable {
+	r.list(p.unreadable, each)
+}
+
+func (r *ResealReport) list(unreadable []Unreadable, each func(Unreadable)) {
+	r.Unreadable += len(unreadable)
+	for _, u := range unreadable {
 		if len(r.Listed) < maxListed {
 			r.Listed = append(r.Listed, u)
 		}

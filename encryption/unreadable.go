@@ -13,8 +13,8 @@ import (
 // because it does not open. It is no error: the job goes on, and names it.
 type Unreadable struct {
 	Table  string // logical table
-	Key    string // key of the row, as RowText writes it
-	Column string // logical column
+	Key    string // key of the row, as RowText writes it; "" where it has NULL in it (SQLite)
+	Column string // logical column; "" where it is the whole row
 	Digest string // SHA-256 of what is stored, hexadecimal
 	Err    error  // why it does not open: ErrOpen, ErrNoKey, ErrDestroyed, ErrMerged, ErrID
 }
