@@ -43,7 +43,7 @@ func (db *DB) WaitForWriters(ctx context.Context, table string, told func(open i
 	case Postgres:
 		return db.postgresWriters(ctx, table, told)
 	case SQLite:
-		return db.between(ctx, table, told, db.sqliteMoment)
+		return db.between(ctx, table, told, 100*time.Millisecond, db.sqliteMoment) // nobody is held up by the tries
 	default:
 		return db.mysqlWriters(ctx, table, told)
 	}
@@ -65,7 +65,7 @@ func (db *DB) postgresWriters(ctx context.Context, table string, told func(int))
 	}
 	now, err := db.writers(ctx, table)
 	if codeOf(err) == "42501" { // pg_locks is for the administrator alone
-		return db.between(ctx, table, told, db.postgresMoment)
+		return db.between(ctx, table, told, 5*time.Second, db.postgresMoment)
 	}
 	if err != nil {
 		return err
@@ -155,9 +155,10 @@ func (db *DB) writers(ctx context.Context, table string) (out []writer, err erro
 	return out, err
 }
 
-// between waits for a moment in which nobody writes to the table.
-func (db *DB) between(ctx context.Context, table string, told func(int), moment func(ctx context.Context, table string) error) error {
-	for pause := firstPause; ; pause = min(2*pause, 5*time.Second) {
+// between waits for a moment in which nobody writes to the table, with pauses
+// that grow to the longest.
+func (db *DB) between(ctx context.Context, table string, told func(int), longest time.Duration, moment func(ctx context.Context, table string) error) error {
+	for pause := firstPause; ; pause = min(2*pause, longest) {
 		err := moment(ctx, table)
 		if err == nil {
 			if pause > firstPause {
@@ -192,18 +193,30 @@ func (db *DB) postgresMoment(ctx context.Context, table string) error {
 	})
 }
 
-// sqliteMoment is when this connection may write.
+// sqliteMoment is when this connection may write. The application's time-out,
+// in which SQLite hears of no context, is put aside for it.
 func (db *DB) sqliteMoment(ctx context.Context, _ string) error {
 	return db.onOne(ctx, func(conn *sql.Conn) error {
-		if _, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+		var timeout int
+		if err := One(ctx, conn, []any{&timeout}, `PRAGMA busy_timeout`); err != nil {
+			return err
+		}
+		set := func(ctx context.Context, timeout int) error {
+			_, err := conn.ExecContext(ctx, fmt.Sprint(`PRAGMA busy_timeout = `, timeout))
 			return Safe(err)
 		}
-		return rollback(ctx, conn)
+		err := set(ctx, min(timeout, 50))
+		if err == nil {
+			if _, err = conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err == nil {
+				err = rollback(ctx, conn)
+			}
+		}
+		return errors.Join(Safe(err), set(context.WithoutCancel(ctx), timeout))
 	})
 }
 
 func (db *DB) mysqlWriters(ctx context.Context, table string, told func(int)) error {
-	if err := db.between(ctx, table, told, db.mysqlMoment); err != nil {
+	if err := db.between(ctx, table, told, 5*time.Second, db.mysqlMoment); err != nil {
 		return err
 	}
 	prepared, err := db.prepared(ctx)

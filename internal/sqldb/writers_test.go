@@ -309,3 +309,14 @@ func TestWhichRightsTheWaitForWritersNeeds(t *testing.T) {
 		run(t, owner, `INSERT INTO people VALUES (2)`)
 	})
 }
+
+// On SQLite the application's own time-out is what it was before.
+func TestTheWaitForWritersLeavesTheTimeoutAlone(t *testing.T) {
+	handle := testdb.New(t, testdb.SQLite).Open(t)
+	handle.SetMaxOpenConns(1)
+	db := open(t, handle)
+	require.NoError(t, db.WaitForWriters(t.Context(), "people", nil))
+	var timeout int
+	require.NoError(t, handle.QueryRowContext(t.Context(), `PRAGMA busy_timeout`).Scan(&timeout))
+	require.Equal(t, 10_000, timeout)
+}
