@@ -145,6 +145,7 @@
 //	encryption.epoch.closing           KEKs         notice: an epoch is half closed
 //	encryption.generation.retired      generations  notice: to be resealed and destroyed
 //	encryption.generation.destroying   generations  notice: a destruction was interrupted
+//	encryption.generation.deleting     generations  notice: a destruction was interrupted when some keys were gone
 //	encryption.key.seals               seals        most of one key in this process; notice 2^30, alarm 2^31
 //	encryption.copy.age                s            alarm: the last copy failed (processes that take copies)
 //
