@@ -80,6 +80,36 @@ func TestTheClocksOfOtherHostsDoNotShortenADestruction(t *testing.T) {
 	}
 }
 
+// A call that ends in the middle of the wait has not waited, and what is left of it
+// the next call still waits for.
+func TestAWaitThatEndedIsNotForgotten(t *testing.T) {
+	e := newEnv(t, 4)
+	old, _ := e.rotate(t)
+	start := e.clock.Now()
+	cfg := e.cfg
+	ended := errors.New("ended")
+	calls := 0
+	cfg.Wait = func(ctx context.Context, d time.Duration) error {
+		if calls++; calls == 1 {
+			e.clock.Move(10 * time.Second)
+			return ended
+		}
+		return e.clock.Wait(ctx, d)
+	}
+	v, err := encryption.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	asked := func(context.Context, string, uint32) (int, string, error) { return 1, "elsewhere", nil }
+	require.ErrorIs(t, v.DestroyGeneration(t.Context(), tenant, old, asked), ended)
+	require.ErrorIs(t, v.DestroyGeneration(t.Context(), tenant, old, asked), encryption.ErrInUse)
+	require.Equal(t, encryption.DefaultLease+encryption.DefaultLongestTransaction, e.clock.Now().Sub(start))
+
+	// A clock that was put back meanwhile makes it wait longer, not for an hour.
+	e.clock.Move(-time.Hour)
+	start = e.clock.Now()
+	require.ErrorIs(t, v.DestroyGeneration(t.Context(), tenant, old, asked), encryption.ErrInUse)
+	require.Equal(t, encryption.DefaultLease+encryption.DefaultLongestTransaction, e.clock.Now().Sub(start))
+}
+
 // open reads one value as any process does.
 func (e *env) open(tb testing.TB, id, column string) string {
 	tb.Helper()

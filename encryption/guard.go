@@ -27,27 +27,31 @@ var errRetired = fmt.Errorf("%w: the key generation was retired after the values
 // errOverdue says that a transaction of ours took longer than Config has it.
 var errOverdue = errors.New("encryption: the transaction took longer than Config.LongestTransaction, waiting for locks of others or for the key store")
 
-// pooled is the optional part of a KeyStore that says whether it reads through
-// this pool of connections.
-type pooled interface {
-	Within(db *sql.DB) bool
+// insider is the optional part of a KeyStore that can read the keys in a
+// transaction on the rows, where both are in one pool of connections.
+type insider interface {
+	// Inside returns nil where the transaction is of another pool.
+	Inside(db *sql.DB, tx *sql.Tx) KeyTx
 }
 
 // guarded runs f in a transaction that begin makes, for as long as the longest
 // transaction may take, and commits only while all generations are active that
 // the values are sealed under.
 func (v *Vault) guarded(ctx context.Context, db *sql.DB, tenant string, under []uint32, begin func(ctx context.Context, f func(tx *sql.Tx) error) error, f func(ctx context.Context, tx *sql.Tx) error) error {
-	if keys, ok := v.cfg.Keys.(pooled); ok && keys.Within(db) && db.Stats().MaxOpenConnections == 1 {
-		return fmt.Errorf("%w: the rows and the keys share a pool of one connection, and the keys are asked while a transaction on the rows is open: allow two (SetMaxOpenConns), or open the key store on a pool of its own", ErrDefinition)
-	}
 	bounded, stop := context.WithTimeout(ctx, v.cfg.LongestTransaction)
 	defer stop()
 	err := begin(bounded, func(tx *sql.Tx) error {
 		if err := f(bounded, tx); err != nil {
 			return err
 		}
-		return v.stillActive(bounded, tenant, under)
+		return v.stillActive(bounded, db, tx, tenant, under)
 	})
+	if errors.Is(err, errRetired) { // this process knows less than the store
+		v.drop()
+		if _, err := v.loadTenant(ctx, tenant); err != nil {
+			return err
+		}
+	}
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		return errors.Join(errOverdue, err)
 	}
@@ -55,27 +59,38 @@ func (v *Vault) guarded(ctx context.Context, db *sql.DB, tenant string, under []
 }
 
 // stillActive asks the key store itself, whatever the lease allows to remember.
-func (v *Vault) stillActive(ctx context.Context, tenant string, under []uint32) error {
-	v.mu.RLock()
-	before := v.state
-	v.mu.RUnlock()
-	if _, err := v.compare(ctx, before); err != nil {
-		return storeError(err)
-	}
-	rows, err := v.cfg.Keys.Tenant(ctx, tenant)
+func (v *Vault) stillActive(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant string, under []uint32) error {
+	rows, err := v.afresh(ctx, db, tx, tenant)
 	if err != nil {
 		return storeError(err)
 	}
 	for _, generation := range under {
 		if !slices.ContainsFunc(rows.Generations, func(g GenerationRow) bool { return g.Generation == generation && g.State == Active }) {
-			v.drop() // it knows less than the store
-			if _, err := v.loadTenant(ctx, tenant); err != nil {
-				return err
-			}
 			return errRetired
 		}
 	}
 	return nil
+}
+
+// afresh reads a tenant from a key store that is still the one that this vault
+// knows. Where rows and keys are in one pool, which may have one connection or none
+// to spare, it is read in the transaction: that sees what others have committed.
+func (v *Vault) afresh(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant string) (Rows, error) {
+	if keys, ok := v.cfg.Keys.(insider); ok {
+		if inside := keys.Inside(db, tx); inside != nil {
+			if err := v.recognise(ctx, inside); err != nil {
+				return Rows{}, err
+			}
+			return inside.Tenant(ctx, tenant)
+		}
+	}
+	v.mu.RLock()
+	before := v.state
+	v.mu.RUnlock()
+	if _, err := v.compare(ctx, before); err != nil {
+		return Rows{}, err
+	}
+	return v.cfg.Keys.Tenant(ctx, tenant)
 }
 
 // sealedUnder lists the generations of what the changes write.

@@ -32,15 +32,35 @@ var lettersTable = encryption.Table{Name: "letters", Columns: []encryption.Colum
 
 func newTwo(t *testing.T, d testdb.Database) *two {
 	t.Helper()
+	return newTwoWith(t, d, false)
+}
+
+func keysIn(t *testing.T, db *sql.DB) encryption.KeyStore {
+	t.Helper()
+	store, err := sqlkeys.Open(t.Context(), db)
+	require.NoError(t, err)
+	return store
+}
+
+// newTwoWith keeps the keys in memory, or beside the rows, in the same pools.
+func newTwoWith(t *testing.T, d testdb.Database, beside bool) *two {
+	t.Helper()
 	c := &clock{t: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
 	kms := &keks{keys: map[string][]byte{}, gone: map[string]bool{}}
 	s := &two{database: d, db: d.Open(t), second: d.Open(t), writers: make(chan int, 1000)}
 	s.cfg = encryption.Config{Keys: encryptiontest.Keys(), KEK: kms.get, Now: c.Now, Wait: c.Wait}
+	if beside {
+		require.NoError(t, sqlkeys.Install(t.Context(), s.db))
+		s.cfg.Keys = keysIn(t, s.db)
+	}
 	var err error
 	s.a, err = encryption.Create(t.Context(), s.cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.a.AddTenant(t.Context(), tenant))
 	cfg := s.cfg
+	if beside {
+		cfg.Keys = keysIn(t, s.second)
+	}
 	cfg.Observe = func(_ context.Context, name string, value float64, _ ...slog.Attr) {
 		if name == "encryption.holder.writers" {
 			s.writers <- int(value)
@@ -289,6 +309,34 @@ func TestNothingIsCommittedUnderAGenerationThatIsGone(t *testing.T) {
 	}
 }
 
+// The same where rows and keys are in one database, and one pool with nothing to
+// spare.
+func TestNothingIsCommittedUnderAGenerationThatIsGoneBesideTheRows(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		if d.Name == testdb.SQLite {
+			return // nobody else writes while Reseal does
+		}
+		s := newTwoWith(t, d, true)
+		s.write(t, s.db, s.writer(t), "l1")
+		under, err := s.a.NewGeneration(t.Context(), tenant)
+		require.NoError(t, err)
+		s.db.SetMaxOpenConns(1)
+		times := 0
+		_, err = s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
+			if times++; times == 1 {
+				_, err := s.b.NewGeneration(t.Context(), tenant)
+				require.NoError(t, err)
+				return s.b.DestroyGeneration(t.Context(), tenant, under, holds(0))
+			}
+			return nil
+		}})
+		require.NoError(t, err)
+		require.Equal(t, 2, times, "rolled back and done again")
+		s.db.SetMaxOpenConns(2)
+		s.requireAll(t, 1)
+	})
+}
+
 func TestARedactionIsNotCommittedUnderAGenerationThatIsGone(t *testing.T) {
 	s := newTwo(t, testdb.New(t, testdb.SQLite))
 	owner, err := encryption.NewRecordOwner()
@@ -378,24 +426,27 @@ func TestResealIsNotHeldUpForEver(t *testing.T) {
 	})
 }
 
-// One pool of one connection for rows and keys cannot ask for keys while it
-// writes; it is refused before anything waits for itself.
-func TestOnePoolOfOneConnectionIsRefused(t *testing.T) {
+// One pool of one connection for rows and keys has no second one to ask for the
+// keys while Reseal writes: they are read in its transaction.
+func TestTheGenerationIsLookedAtThroughAPoolOfOneConnection(t *testing.T) {
 	e := newEnv(t, 1)
-	e.insert(t, "c1", "p1")
 	_, err := e.keysDB.ExecContext(t.Context(), contactsSQL)
 	require.NoError(t, err)
-	var person string
-	var email []byte
-	require.NoError(t, e.db.QueryRowContext(t.Context(), `SELECT person, email FROM contacts`).Scan(&person, &email))
-	_, err = e.keysDB.ExecContext(t.Context(), `INSERT INTO contacts (id, person, email) VALUES ('c1', ?, ?)`, person, email)
+	e.db = e.keysDB
+	e.insert(t, "c1", "p1")
+	_, under := e.rotate(t)
+	times := 0
+	hook := func(ctx context.Context, tx *sql.Tx, _, _ string) error {
+		if times++; times > 1 {
+			return nil
+		}
+		// As another process would, had SQLite more than one writer.
+		_, err := tx.ExecContext(ctx, `UPDATE crmguard_encryption_generation SET state = 'retired' WHERE generation = ?`, under)
+		return err
+	}
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{AfterRow: hook})
 	require.NoError(t, err)
-	e.rotate(t)
-	_, err = e.contacts.Reseal(t.Context(), e.keysDB, tenant, encryption.ResealOptions{})
-	require.ErrorIs(t, err, encryption.ErrDefinition)
-	require.ErrorContains(t, err, "pool of one connection")
-	e.keysDB.SetMaxOpenConns(2)
-	report, err := e.contacts.Reseal(t.Context(), e.keysDB, tenant, encryption.ResealOptions{})
-	require.NoError(t, err)
-	require.Equal(t, 1, report.Cells)
+	require.Equal(t, 2, times, "rolled back, with what the hook had done, and done again")
+	require.Equal(t, 3, report.Cells)
+	e.requireOpens(t, e.contacts)
 }
