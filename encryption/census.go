@@ -134,10 +134,10 @@ func (c *Census) count(head any) {
 // inside of a transaction that has written to the table: it would wait for itself.
 // On MariaDB and MySQL it needs the right LOCK TABLES.
 //
-// Cells that a job has
-// listed as unreadable ([ResealReport], [ResealOptions].Unreadable) and that are
-// handed in here are not counted, as long as they hold what they held then: this
-// is how somebody says that they may be lost.
+// Cells that a job has listed as unreadable ([ResealReport],
+// [ResealOptions].Unreadable) and that are handed in here are not counted, as long
+// as they hold what they held then: this is how somebody says that they may be
+// lost.
 func (t *SealedTable) Holder(db *sql.DB, lost ...Unreadable) Holder {
 	return func(ctx context.Context, tenant string, generation uint32) (int, string, error) {
 		where := "table " + t.def.Name

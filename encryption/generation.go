@@ -204,11 +204,11 @@ func (v *Vault) setGeneration(ctx context.Context, tenant string, generation uin
 			if g.Generation != generation {
 				continue
 			}
-			switch g.State {
-			case from:
+			if g.State == from {
 				g.State = to
 				return tx.Write(ctx, Change{Put: Rows{Generations: []GenerationRow{g}}, Narrows: true})
-			case to, Deleting, Destroyed: // by another process
+			}
+			if g.State == to || g.State == Deleting || g.State == Destroyed { // by another process
 				return nil
 			}
 			return &KeyError{Op: "not retired", Generation: generation, Err: ErrGeneration}

@@ -47,7 +47,6 @@ func (v *Vault) guarded(ctx context.Context, db *sql.DB, tenant string, under []
 		return v.stillActive(bounded, db, tx, tenant, under)
 	})
 	if errors.Is(err, errRetired) { // this process knows less than the store
-		v.drop()
 		if _, err := v.loadTenant(ctx, tenant); err != nil {
 			return err
 		}
