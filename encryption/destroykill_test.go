@@ -72,7 +72,7 @@ func TestADestructionThatIsKilledAnywhereGoesOn(t *testing.T) {
 		require.NoError(t, err)
 		old := retired(v)
 
-		killtest.Kill(t, dir, 1+moments.IntN(5), time.Duration(moments.IntN(3000))*time.Microsecond)
+		killtest.Kill(t, dir, killtest.At{Count: 1 + moments.IntN(5), Pause: time.Duration(moments.IntN(3000)) * time.Microsecond})
 		cfg := config(dir)
 		left := 0
 		require.NoError(t, cfg.Keys.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
