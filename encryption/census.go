@@ -136,15 +136,25 @@ func (c *Census) count(head any) {
 	c.Generations[generation]++
 }
 
-// Holder returns the table's answer to DestroyGeneration. Cells that a job has
-// listed as unreadable ([ResealReport], [ResealOptions].Unreadable) and that are
-// handed in here are not counted, as long as they hold what they held then: this
-// is how somebody says that they may be lost.
+// Holder returns the table's answer to DestroyGeneration. It counts what all
+// transactions leave that are writing to the table when it is asked, and waits for
+// them to end, however long they take and as long as the context runs;
+// encryption.holder.writers tells how many are waited for. Nothing must call it
+// inside of a transaction that has written to the table: it would wait for itself.
+// On MariaDB and MySQL it needs the right LOCK TABLES.
+//
+// Cells that a job has listed as unreadable ([ResealReport],
+// [ResealOptions].Unreadable) and that are handed in here are not counted, as long
+// as they hold what they held then: this is how somebody says that they may be
+// lost.
 func (t *SealedTable) Holder(db *sql.DB, lost ...Unreadable) Holder {
 	return func(ctx context.Context, tenant string, generation uint32) (int, string, error) {
 		where := "table " + t.def.Name
 		s, err := t.counted(ctx, db, tenant)
 		if err != nil {
+			return 0, where, err
+		}
+		if err := t.awaitWriters(ctx, s.db, s.sql); err != nil {
 			return 0, where, err
 		}
 		var given int64

@@ -12,7 +12,7 @@ import (
 // The defaults of a Config.
 const (
 	DefaultLease              = 5 * time.Second  // how long a process may trust what it has read
-	DefaultLongestTransaction = 30 * time.Second // how long a sealed value may wait for its commit
+	DefaultLongestTransaction = 30 * time.Second // how long a sealed value may wait for its statement
 	DefaultCacheKeys          = 100_000          // owners whose keys stay in memory
 	DefaultKEK                = "kek-1"          // name of the first KEK
 )
@@ -32,7 +32,9 @@ type Config struct {
 	// share a key store use the same one.
 	Lease time.Duration
 	// LongestTransaction bounds the time between sealing a value and the
-	// commit of its transaction; 0 is DefaultLongestTransaction.
+	// statement that writes it, and the transactions of Reseal and Redact. Those of
+	// the application may take as long as they like once they have written. 0 is
+	// DefaultLongestTransaction.
 	LongestTransaction time.Duration
 	// CacheKeys bounds the owners whose keys stay in memory; 0 is DefaultCacheKeys.
 	CacheKeys int

@@ -46,6 +46,10 @@
 //   - Reseal never overwrites a concurrent change, and DestroyGeneration
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
+//   - The holder of a table waits for every transaction that is writing to it,
+//     however long it takes, prepared ones included, and counts what it leaves.
+//     Reseal and Redact commit only under a generation that is active when they
+//     have written. No clock of another host shortens any of this.
 //   - Keys of new persons are made by any number of processes at once, and none
 //     waits for another one's; two that need the same person's key agree on one.
 //   - A key copy that covers a position (Vault.Position) holds every key that was
@@ -70,6 +74,11 @@
 //     frequency, and are not shredded by Erase: clear them (ClearRows).
 //   - A cell may be replaced by its own older ciphertext unnoticed; that is
 //     what a row seal (package integrity) finds.
+//   - A value that comes to its statement later than LongestTransaction after it
+//     was sealed, in a process that stood still, may meet a generation that was
+//     destroyed meanwhile. Where several servers take writes to one table (Galera,
+//     Group Replication, logical replication), a holder sees the transactions of
+//     its own server only.
 //   - A key copy with its KEK opens who was erased since, until the epoch is
 //     closed. A census counts the declared columns and the holders it was
 //     told of, nothing else. Disks, swap and replicas are out of reach.
@@ -133,6 +142,7 @@
 // Config.Observe receives encryption.kek.calls, encryption.keys.fetched,
 // encryption.keys.created, encryption.erased, encryption.reseal.rows,
 // encryption.reseal.conflicts, encryption.index.rows,
+// encryption.holder.writers (transactions that a holder waits for),
 // encryption.generation.destroyed, encryption.copy.rows and
 // encryption.epoch.rewrapped.
 //
@@ -145,6 +155,7 @@
 //	encryption.epoch.closing           KEKs         notice: an epoch is half closed
 //	encryption.generation.retired      generations  notice: to be resealed and destroyed
 //	encryption.generation.destroying   generations  notice: a destruction was interrupted
+//	encryption.generation.deleting     generations  notice: a destruction was interrupted when some keys were gone
 //	encryption.key.seals               seals        most of one key in this process; notice 2^30, alarm 2^31
 //	encryption.copy.age                s            alarm: the last copy failed (processes that take copies)
 //

@@ -247,7 +247,7 @@ func (v *Vault) whyMissing(ctx context.Context, tenant string, o *ownerKeys, gen
 	if err != nil {
 		return err
 	}
-	if g, ok := k.generations[generation]; ok && g.State == Destroyed {
+	if g, ok := k.generations[generation]; ok && (g.State == Destroyed || g.State == Deleting) {
 		return &KeyError{Op: "open", Generation: generation, Err: ErrDestroyed}
 	}
 	return &KeyError{Op: "open", Generation: generation, Err: ErrNoKey}

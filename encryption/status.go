@@ -60,6 +60,8 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 		"reseal what is under the old generation, then call DestroyGeneration; until then every key copy has to keep it")...)
 	out = append(out, waiting(keys, "encryption.generation.destroying", Destroying,
 		"its destruction was interrupted: call DestroyGeneration again")...)
+	out = append(out, waiting(keys, "encryption.generation.deleting", Deleting,
+		"its destruction was interrupted when some of its keys were gone: call DestroyGeneration again; what still needs it, Reseal brings away or lists")...)
 	out = append(out, v.copies.finding(v.cfg.Now())...)
 	if reporter, ok := v.cfg.Keys.(Reporter); ok {
 		more, err := reporter.Status(ctx)
