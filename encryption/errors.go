@@ -3,6 +3,7 @@ package encryption
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // The errors that callers decide by. The package comment says for each one
@@ -94,19 +95,28 @@ func (e *KeyError) Unwrap() error { return e.Err }
 
 // KEKError names the KEK that did not serve, and the remedy.
 type KEKError struct {
-	Tenant  string // "" for the keysets of the installation
-	Purpose string // which keyset
-	KEK     string // its stored name
-	Err     error  // what the KEK answered
+	Tenant  string    // "" for the keysets of the installation
+	Purpose string    // which keyset
+	KEK     string    // its stored name
+	Err     error     // what the KEK answered
+	Retry   time.Time // until then this is the answer, and the KEK is not asked; zero: it is asked by the next call
 }
 
 // Error names keyset, KEK and remedy.
 func (e *KEKError) Error() string {
-	of := "tenant " + fmt.Sprintf("%q", e.Tenant)
-	if e.Tenant == "" {
-		of = "the installation"
+	text := fmt.Sprintf("%v %q does not open keyset %q of %s: hand in the KEK of that name (was it replaced, or its epoch closed?), or wait for its KMS; nothing was changed: %v", ErrKEK, e.KEK, e.Purpose, keysetsOf(e.Tenant), e.Err)
+	if !e.Retry.IsZero() {
+		text += "; it is asked again from " + e.Retry.UTC().Format(time.RFC3339) + " on"
 	}
-	return fmt.Sprintf("%v %q does not open keyset %q of %s: hand in the KEK of that name (was it replaced, or its epoch closed?); nothing was changed: %v", ErrKEK, e.KEK, e.Purpose, of, e.Err)
+	return text
+}
+
+// keysetsOf names whose keysets they are.
+func keysetsOf(tenant string) string {
+	if tenant == "" {
+		return "the installation"
+	}
+	return fmt.Sprintf("tenant %q", tenant)
 }
 
 // Unwrap returns ErrKEK and the cause.
