@@ -56,9 +56,9 @@ func indexValue(key []byte, bits int, parts ...string) IndexValue {
 	}
 	sum := mac.Sum(nil)
 	if bits <= 63 {
-		return IndexValue{set: true, narrow: int64(binary.BigEndian.Uint64(sum) >> (64 - bits))}
+		return narrowIndex(int64(binary.BigEndian.Uint64(sum) >> (64 - bits)))
 	}
-	return IndexValue{set: true, wide: sum[:bits/8]}
+	return wideIndex(sum[:bits/8])
 }
 
 // tenantIndexes holds the keys and states of a table's index versions in one
@@ -178,7 +178,7 @@ func (w *Writer) Index(index, value string) IndexValue {
 // Int64 is Index for widths up to 63 bits; a wider one fails.
 func (w *Writer) Int64(index, value string) IndexValue {
 	x := w.Index(index, value)
-	if x.wide != nil {
+	if x.Bytes() != nil {
 		return IndexValue{err: &KeyError{Op: "the index is wider than 63 bits", Table: w.table.def.Name, Column: index, Err: ErrDefinition}}
 	}
 	return x
