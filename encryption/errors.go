@@ -3,6 +3,8 @@ package encryption
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -36,7 +38,8 @@ var (
 	ErrNotEmpty = errors.New("encryption: key store is not empty: Open it, or hand in an empty one")
 	// ErrTenant says that the tenant is unknown (AddTenant) or the empty string.
 	ErrTenant = errors.New("encryption: tenant")
-	// ErrID says that an id is empty, too long, not UTF-8, holds NUL or is reserved.
+	// ErrID says that an id is empty, too long, not UTF-8, holds NUL or is
+	// reserved, or that a person's has the form of an e-mail address.
 	ErrID = errors.New("encryption: id refused: 1 to 255 bytes of UTF-8 without NUL")
 	// ErrDefinition says that a table, column or index is not declared so.
 	ErrDefinition = errors.New("encryption: definition")
@@ -155,6 +158,24 @@ func (e *RowsError) Unwrap() []error {
 	}
 	return out
 }
+
+// PersonsError says which persons of a call get no key; all others have theirs,
+// unless an id was refused (ErrID): then none was made.
+type PersonsError struct {
+	Persons map[int]error // position in the arguments -> why
+}
+
+// Error names the first position and its reason, never a person.
+func (e *PersonsError) Error() string {
+	if len(e.Persons) == 0 {
+		return "encryption: no person was refused"
+	}
+	first := slices.Min(slices.Collect(maps.Keys(e.Persons)))
+	return fmt.Sprintf("encryption: %d persons were refused, the first at position %d: %v", len(e.Persons), first, e.Persons[first])
+}
+
+// Unwrap returns the reasons.
+func (e *PersonsError) Unwrap() []error { return slices.Collect(maps.Values(e.Persons)) }
 
 // RedactedError says that a record was resealed under a new owner but its old
 // owner could not be erased yet: EraseRecord(ctx, tenant, Old).

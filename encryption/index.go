@@ -178,7 +178,7 @@ func (w *Writer) Index(index, value string) IndexValue {
 // Int64 is Index for widths up to 63 bits; a wider one fails.
 func (w *Writer) Int64(index, value string) IndexValue {
 	x := w.Index(index, value)
-	if x.Bytes() != nil {
+	if x.wide != nil {
 		return IndexValue{err: &KeyError{Op: "the index is wider than 63 bits", Table: w.table.def.Name, Column: index, Err: ErrDefinition}}
 	}
 	return x

@@ -181,7 +181,7 @@ func TestAKeyStoreThatLosesCommitsIsFound(t *testing.T) {
 }
 
 func TestFindingsHoldNoPersonAndNoKey(t *testing.T) {
-	const person = "ann.secret@crm.example"
+	const person = "ann.secret.crm.example"
 	e := newEnv(t, 1)
 	e.insert(t, "c1", person)
 	e.rotate(t)

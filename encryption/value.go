@@ -86,55 +86,51 @@ func cellOf(src any) (cell []byte, text bool, err error) {
 // It says which rows hold the same value, and with a guess which one: package
 // fmt, log/slog and encoding/json show a mask. Value, Int64 and Bytes return it.
 type IndexValue struct {
-	// Behind a func: package fmt asks no methods of a field that is not exported,
-	// and would print what such a struct of the caller holds.
-	held func() (narrow int64, wide []byte)
-	err  error
+	// Behind pointers, since package fmt asks no methods of a field of the caller's
+	// that is not exported, and to these two kinds, which it does not follow them to.
+	narrow *int64
+	wide   *string
+	err    error
 }
 
-func narrowIndex(value int64) IndexValue {
-	return IndexValue{held: func() (int64, []byte) { return value, nil }}
-}
+func narrowIndex(value int64) IndexValue { return IndexValue{narrow: &value} }
 
 func wideIndex(value []byte) IndexValue {
-	return IndexValue{held: func() (int64, []byte) { return 0, value }}
+	text := string(value)
+	return IndexValue{wide: &text}
 }
 
 // Value returns int64, bytes or nil.
 func (x IndexValue) Value() (driver.Value, error) {
-	if x.err != nil {
+	switch {
+	case x.err != nil:
 		return nil, x.err
+	case x.wide != nil:
+		return x.Bytes(), nil
+	case x.narrow != nil:
+		return *x.narrow, nil
 	}
-	if x.held == nil {
-		return nil, nil
-	}
-	narrow, wide := x.held()
-	if wide != nil {
-		return wide, nil
-	}
-	return narrow, nil
+	return nil, nil
 }
 
 // Int64 returns the integer and whether there is one.
 func (x IndexValue) Int64() (int64, bool) {
-	if x.held == nil {
+	if x.narrow == nil {
 		return 0, false
 	}
-	narrow, wide := x.held()
-	return narrow, wide == nil
+	return *x.narrow, true
 }
 
 // Bytes returns the bytes of a wide value, nil otherwise.
 func (x IndexValue) Bytes() []byte {
-	if x.held == nil {
+	if x.wide == nil {
 		return nil
 	}
-	_, wide := x.held()
-	return wide
+	return []byte(*x.wide)
 }
 
 // IsNull reports whether nothing is indexed.
-func (x IndexValue) IsNull() bool { return x.held == nil && x.err == nil }
+func (x IndexValue) IsNull() bool { return x.narrow == nil && x.wide == nil && x.err == nil }
 
 // Err returns why there is no value.
 func (x IndexValue) Err() error { return x.err }
@@ -144,7 +140,7 @@ func (x IndexValue) String() string {
 	switch {
 	case x.err != nil:
 		return "index(failed)"
-	case x.held == nil:
+	case x.IsNull():
 		return "index(null)"
 	}
 	return "index(masked)"
