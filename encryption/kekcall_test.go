@@ -1,6 +1,7 @@
 package encryption_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -295,12 +296,11 @@ func TestAKEKThatFailsIsLeftAlone(t *testing.T) {
 // success for all.
 func TestAnOperatorIsNotToldToWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, vault, kms := guarded(t)
-		contacts, err := vault.Table(contactsTable)
-		require.NoError(t, err)
+		var vault *encryption.Vault
+		var kms *kms
+		var folder string
 		down := errors.New("KMS down")
 		fails := func(context.Context, string, string, string) error { return down }
-		folder := t.TempDir()
 		for name, call := range map[string]func() error{
 			"WriteCopy": func() error { _, err := vault.WriteCopy(t.Context(), folder); return err },
 			"CloseEpoch": func() error {
@@ -308,11 +308,9 @@ func TestAnOperatorIsNotToldToWait(t *testing.T) {
 				return err
 			},
 		} {
-			vault, err = encryption.Open(t.Context(), encryption.Config{Keys: encryptiontest.Keys(), KEK: kms.get})
-			require.ErrorIs(t, err, encryption.ErrEmpty, name)
 			_, vault, kms = guarded(t)
 			folder = t.TempDir()
-			contacts, err = vault.Table(contactsTable)
+			contacts, err := vault.Table(contactsTable)
 			require.NoError(t, err)
 			kms.set(fails)
 			_, err = contacts.Writer(t.Context(), "a", "p0")
@@ -384,25 +382,33 @@ func TestAKEKThatHangsIsGivenUp(t *testing.T) {
 	})
 }
 
-// A damaged keyset looks like a KEK that fails: it does not stop the others.
+// A damaged keyset looks like a KEK that fails: it does not stop the others,
+// and once its bytes are mended nothing of the failure is left.
 func TestADamagedKeysetStopsNoOther(t *testing.T) {
-	cfg, vault, _ := guarded(t)
-	row := keysetOf(t, cfg.Keys, "a", "seal")
+	cfg, _, c, _ := installed(t, nil)
+	vault, err := encryption.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	row := keysetOf(t, cfg.Keys, tenant, "seal")
 	sound := row
-	row.Wrapped = append([]byte(nil), row.Wrapped...)
+	row.Wrapped = bytes.Clone(row.Wrapped)
 	row.Wrapped[len(row.Wrapped)/2] ^= 1
 	overwrite(t, cfg.Keys, encryption.Change{Put: encryption.Rows{Keysets: []encryption.KeysetRow{row}}, Narrows: true})
-	tag := func(purpose string) error { _, err := vault.Tagger(purpose).Tag(t.Context(), "a", nil); return err }
-	require.Error(t, tag("seal"))
+	tag := func(purpose string) error { _, err := vault.Tagger(purpose).Tag(t.Context(), tenant, nil); return err }
+	for range 8 {
+		require.ErrorIs(t, tag("seal"), encryption.ErrKEK)
+		c.Move(time.Minute)
+	}
+	require.ErrorIs(t, tag("seal"), encryption.ErrKEK)
 	require.NoError(t, tag("log"))
 	contacts, err := vault.Table(contactsTable)
 	require.NoError(t, err)
-	_, err = contacts.Writer(t.Context(), "a", "p0")
+	_, err = contacts.Writer(t.Context(), tenant, "p0")
 	require.NoError(t, err)
+	require.EqualValues(t, 1, found(t, vault, "encryption.kek.failing", tenant).Value)
 	overwrite(t, cfg.Keys, encryption.Change{Put: encryption.Rows{Keysets: []encryption.KeysetRow{sound}}, Narrows: true})
-	vault, err = encryption.Open(t.Context(), cfg)
-	require.NoError(t, err)
+	c.Move(encryption.DefaultLease)
 	require.NoError(t, tag("seal"))
+	require.Equal(t, encryption.HealthOK, found(t, vault, "encryption.kek.failing", "").Level)
 }
 
 // A panic of a KMS client, or a goroutine that it ends, is an error for who

@@ -1,6 +1,7 @@
 package encryption_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -42,8 +43,11 @@ func brokenKEKs(t *testing.T) map[string]func() (tink.AEADWithContext, error) {
 	}
 	text := func([]byte, []byte) ([]byte, error) { return []byte("garbage"), nil }
 	same := func(in, _ []byte) ([]byte, error) { return in, nil }
+	before := wrappedBefore(t)
+	old := func(_, ad []byte) ([]byte, error) { return before[string(ad)], nil }
 	return map[string]func() (tink.AEADWithContext, error){
 		"wraps garbage":    func() (tink.AEADWithContext, error) { return pair{text, open}, nil },
+		"opens an old one": func() (tink.AEADWithContext, error) { return pair{seal, old}, nil },
 		"opens garbage":    func() (tink.AEADWithContext, error) { return pair{seal, text}, nil },
 		"may not decrypt":  func() (tink.AEADWithContext, error) { return pair{seal, denied}, nil },
 		"may not encrypt":  func() (tink.AEADWithContext, error) { return pair{denied, open}, nil },
@@ -55,6 +59,24 @@ func brokenKEKs(t *testing.T) map[string]func() (tink.AEADWithContext, error) {
 			return insecurekeys.KEK(key)
 		},
 	}
+}
+
+// wrappedBefore are sound keysets of an installation with the same tenants, by
+// the associated data that they were wrapped with.
+func wrappedBefore(t *testing.T) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	kek := pair{
+		func(plaintext, ad []byte) ([]byte, error) { out[string(ad)] = bytes.Clone(plaintext); return ad, nil },
+		func(ciphertext, _ []byte) ([]byte, error) { return bytes.Clone(out[string(ciphertext)]), nil },
+	}
+	vault, err := encryption.Create(t.Context(), encryption.Config{
+		Keys: encryptiontest.Keys(), KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return kek, nil },
+	})
+	require.NoError(t, err)
+	require.NoError(t, vault.AddTenant(t.Context(), "x"))
+	require.NoError(t, vault.AddTenant(t.Context(), "b"))
+	return out
 }
 
 func denied([]byte, []byte) ([]byte, error) { return nil, errors.New("access denied") }
