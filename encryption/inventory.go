@@ -16,6 +16,8 @@ type Inventory struct {
 	KEK      string            // name of the KEK for new keysets
 	Retiring []string          // names of the KEKs that go once the epoch that is half closed is closed
 	Tenants  []TenantInventory // sorted by name
+
+	installation []string // names of the KEKs that wrap its keysets
 }
 
 // TenantInventory is the part of an Inventory about one tenant.
@@ -67,7 +69,8 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 	v.countSeals(of)
 	for name, t := range tenants {
 		if name == "" {
-			continue // the installation
+			out.installation = t.KEKs
+			continue
 		}
 		out.Tenants = append(out.Tenants, *t)
 	}

@@ -458,31 +458,3 @@ func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, ve
 	}
 	return state.Barrier, tx.Write(ctx, Change{Put: put})
 }
-
-// Ensure fetches or creates the keys of many persons in few transactions:
-// before an import, and before a transaction in which keys must not be
-// fetched.
-func (v *Vault) Ensure(ctx context.Context, tenant string, persons ...string) error {
-	if err := checkTenant(tenant); err != nil {
-		return err
-	}
-	for _, person := range persons {
-		if err := checkPerson(person); err != nil {
-			return err
-		}
-	}
-	return v.ensure(ctx, tenant, persons)
-}
-
-// ensure makes the keys of owners and the keysets of the taggers ready.
-func (v *Vault) ensure(ctx context.Context, tenant string, owners []string) error {
-	if _, _, _, err := v.sealKeys(ctx, tenant, owners); err != nil {
-		return err
-	}
-	for _, purpose := range []string{purposeSeal, purposeLog} {
-		if _, err := v.keyset(ctx, tenant, purpose); err != nil {
-			return err
-		}
-	}
-	return nil
-}

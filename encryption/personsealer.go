@@ -23,15 +23,20 @@ func (v *Vault) PersonSealer(purpose string) PersonSealer {
 // Ensure fetches or creates the keys of these persons, and the keysets of the
 // taggers, so that Seal, Open and Tag need no connection for half a lease:
 // call it before the transaction. The person ""
-// stands for the tenant's own data.
+// stands for the tenant's own data. Persons that get no key are a
+// [PersonsError], which names their positions; behind the last stands the key of
+// the tenant's own data.
 func (s PersonSealer) Ensure(ctx context.Context, tenant string, persons ...string) error {
-	owners := make([]string, 0, len(persons)+1)
-	for _, person := range append([]string{""}, persons...) {
-		owner, err := s.owner(tenant, person)
-		if err != nil {
-			return err
-		}
-		owners = append(owners, owner)
+	if _, err := s.owner(tenant, ""); err != nil {
+		return err
+	}
+	owners := make([]string, len(persons)+1)
+	owners[len(persons)] = tenantOwner // behind the others: an error names positions
+	if err := eachPosition(persons, func(i int, person string) (err error) {
+		owners[i], err = s.owner(tenant, person)
+		return err
+	}); err != nil {
+		return err
 	}
 	return s.vault.ensure(ctx, tenant, owners)
 }

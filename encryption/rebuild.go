@@ -172,7 +172,7 @@ func sameIndex(stored any, want IndexValue) bool {
 		n, ok := want.Int64()
 		return is && ok && n == have
 	case []byte:
-		return want.wide != nil && bytes.Equal(s, want.wide)
+		return want.Bytes() != nil && bytes.Equal(s, want.Bytes())
 	}
 	return false
 }

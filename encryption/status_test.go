@@ -45,6 +45,7 @@ func TestASoundVaultSaysWhatItLookedAt(t *testing.T) {
 	}
 	require.Equal(t, map[string]bool{
 		"encryption.store.rewound": true, "encryption.store.durability": true, "encryption.epoch.closing": true,
+		"encryption.kek.refused": true, "encryption.kek.failing": true,
 		"encryption.generation.retired": true, "encryption.generation.destroying": true, "encryption.generation.deleting": true, "encryption.key.seals": true,
 	}, names)
 	require.EqualValues(t, 3, found(t, e.vault, "encryption.key.seals", "").Value, "three columns under one key")
@@ -180,7 +181,7 @@ func TestAKeyStoreThatLosesCommitsIsFound(t *testing.T) {
 }
 
 func TestFindingsHoldNoPersonAndNoKey(t *testing.T) {
-	const person = "ann.secret@crm.example"
+	const person = "ann.secret.crm.example"
 	e := newEnv(t, 1)
 	e.insert(t, "c1", person)
 	e.rotate(t)

@@ -21,6 +21,7 @@ type Vault struct {
 	cfg    Config
 	over   func(durable.Disk) durable.Disk // tests put disks there that fail
 	copies copyRecord
+	keks   kekCalls
 
 	retired retirements
 
@@ -65,7 +66,10 @@ func Create(ctx context.Context, cfg Config) (*Vault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encryption: create: %w", err)
 	}
-	rows, err := v.newKeysets(ctx, "", v.cfg.NewKEK, 1)
+	if !v.cfg.permitsKEK(v.cfg.NewKEK) {
+		return nil, fmt.Errorf("%w: Config.KEKs does not permit Config.NewKEK, the name of the first KEK", ErrDefinition)
+	}
+	keysets, err := v.newKeysets(ctx, "", v.cfg.NewKEK, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -77,12 +81,13 @@ func Create(ctx context.Context, cfg Config) (*Vault, error) {
 		if now.Store != "" {
 			return ErrNotEmpty
 		}
-		return tx.Write(ctx, Change{Put: Rows{Keysets: rows}, Narrows: true, Store: &StoreState{Store: id.String(), Epoch: 1, KEK: v.cfg.NewKEK}})
+		return tx.Write(ctx, Change{Put: Rows{Keysets: rowsOf(keysets)}, Narrows: true, Store: &StoreState{Store: id.String(), Epoch: 1, KEK: v.cfg.NewKEK}})
 	})
 	if err != nil {
 		return nil, storeError(err)
 	}
 	v.observed(state, v.cfg.Now())
+	v.keepKeysets(ctx, "", keysets)
 	return v, nil
 }
 
