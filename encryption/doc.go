@@ -56,6 +56,10 @@
 //     change is gone that the vault has seen, or the last key that it created.
 //     After a new start, the folder of key copies tells: a copy there of what the
 //     store has lost is neither deleted nor taken for the newest (ErrRewound).
+//   - A search by index never misses rows in silence: an index that was added
+//     later is searched once the processes that do not know it are shut out of
+//     the table (FenceOldWriters) and a whole pass of RebuildIndexes has found
+//     nothing to correct; until then Lookup is an error (ErrIncomplete).
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,
 //     opening and tagging use no connection: they are safe in a transaction.
 //
@@ -87,7 +91,7 @@
 // # Which call first
 //
 // Once: sqlkeys.Install, then Create and AddTenant. At every start: Open, then
-// Vault.Table for each table. To write: SealedTable.Writer before the
+// Vault.Table for each table, before anything is sealed. To write: SealedTable.Writer before the
 // transaction, Writer.Text in it. To read a page: OpenAll. To search: Lookup,
 // then Match on what was opened. Vault.Ensure comes before an import.
 //
@@ -113,6 +117,7 @@
 //	ErrTenant      until fix  empty or unknown: AddTenant
 //	ErrID          until fix  the id breaks the rules or is reserved
 //	ErrDefinition  until fix  a table, column or index is not declared so, or Config lacks something
+//	ErrIncomplete  until fix  an index may lack rows: call what the error names, FenceOldWriters or RebuildIndexes
 //	ErrLease       temporary  take a new Writer
 //	ErrMerged      for ever   write for the person merged into
 //	ErrInUse       until fix  reseal, or wait until the named snapshot is gone

@@ -333,7 +333,7 @@ func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string) 
 }
 
 func (v *Vault) createSome(ctx context.Context, tenant string, owners []string) error {
-	k, err := v.tenant(ctx, tenant)
+	k, err := v.registered(ctx, tenant)
 	if err != nil {
 		return err
 	}
@@ -350,7 +350,7 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string) 
 		if err := v.recognise(ctx, tx); err != nil {
 			return err
 		}
-		barrier, err = putKeys(ctx, tx, tenant, k.active, wrap.row.Version, fresh)
+		barrier, err = putKeys(ctx, tx, k, wrap.row.Version, fresh)
 		return err
 	}))
 	if errors.Is(err, errStale) {
@@ -401,9 +401,11 @@ func freshKeys(wrap *openKeyset, tenant string, owners []string, generation uint
 }
 
 // putKeys inserts keys where none is, under owners that are live, while the
-// generation is active and the wrap key current: all of it stays so until the
-// transaction has ended. It returns the barrier as it is then.
-func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, version int64, fresh []KeyRow) (barrier int64, err error) {
+// generation is active, the wrap key current, and no index was added since the
+// tenant was read: all of it stays so until the transaction has ended. It
+// returns the barrier as it is then.
+func putKeys(ctx context.Context, tx KeyTx, k *tenantKeys, version int64, fresh []KeyRow) (barrier int64, err error) {
+	tenant, generation := k.tenant, k.active
 	state, err := tx.State(ctx)
 	if err != nil {
 		return 0, err
@@ -414,7 +416,7 @@ func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, ve
 	}
 	current := slices.ContainsFunc(now.Keysets, func(k KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == version })
 	active := slices.ContainsFunc(now.Generations, func(g GenerationRow) bool { return g.Generation == generation && g.State == Active })
-	if !current || !active {
+	if !current || !active || !sameIndexRows(now.Indexes, k.rows.Indexes) {
 		return 0, errStale
 	}
 	owners := make([]string, len(fresh))

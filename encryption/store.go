@@ -168,8 +168,10 @@ type IndexState string
 
 // The states of an index version.
 const (
-	IndexBuilding IndexState = "building" // written, not yet asked
-	IndexLive     IndexState = "live"     // written and asked
+	IndexBuilding IndexState = "building" // written by those who know it, not asked
+	IndexFencing  IndexState = "fencing"  // who does not know it takes no Writer any more
+	IndexFenced   IndexState = "fenced"   // and has none left that could commit
+	IndexLive     IndexState = "live"     // no row lacks it: written and asked
 	IndexRetired  IndexState = "retired"  // neither
 )
 

@@ -22,6 +22,8 @@ type Vault struct {
 	over   func(durable.Disk) durable.Disk // tests put disks there that fail
 	copies copyRecord
 
+	declared declared // indexes of all tables
+
 	check chan struct{} // one freshness check at a time; whoever waits for it can stop waiting
 
 	mu      sync.RWMutex

@@ -50,8 +50,19 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
+	// The indexes come first, so that the first key of a tenant finds them there.
+	if _, err := t.vault.registered(ctx, tenant); err != nil {
+		return nil, err
+	}
 	found, generation, granted, err := t.vault.sealKeys(ctx, tenant, []string{owner})
 	if err != nil {
+		return nil, err
+	}
+	k, err := t.vault.tenant(ctx, tenant) // no older than the key
+	if err != nil {
+		return nil, err
+	}
+	if err := t.complete(k.rows.Indexes); err != nil {
 		return nil, err
 	}
 	key := found[owner].key(generation)
