@@ -21,7 +21,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
-const examplePragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
+const examplePragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
 
 func must[T any](v T, err error) T {
 	if err != nil {
