@@ -60,6 +60,10 @@
 //     later is searched once the processes that do not know it are shut out of
 //     the table (FenceOldWriters) and a whole pass of RebuildIndexes has found
 //     nothing to correct; until then Lookup is an error (ErrIncomplete).
+//   - No key seals more than AES-GCM bears (2^32 values with random IVs): beyond
+//     the first 2^20 of a process, and from the first one on where the key is the
+//     tenant's own, seals are allotted by the key store before they are made; at
+//     2^31 the tenant's next generation begins by itself, and after RestoreCopy.
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,
 //     opening and tagging use no connection: they are safe in a transaction.
 //
@@ -82,8 +86,11 @@
 //     in between, and a vault that was closed meanwhile has nothing to compare.
 //   - The history keeps the newest 20,000 positions (two years of one an hour);
 //     a copy does not cover an older one any more.
-//   - The bound of AES-GCM, 2^32 seals a key, is counted by process only
-//     (Status has a notice at 2^30 and an alarm at 2^31).
+//   - A person's key counts its first 2^20 seals in each process by itself, and
+//     forgets them when the process ends: the bound holds as long as not 2,048
+//     processes seal so much for one person without a new generation. A key store
+//     that was put back by other means than RestoreCopy has forgotten what was
+//     allotted since: begin a new generation.
 //   - The library uses algorithms that FIPS 140 approves, and works where only
 //     those are allowed (GODEBUG=fips140=only, in which MariaDB's and MySQL's
 //     native passwords do not: SHA-1); it is not validated.
@@ -138,7 +145,8 @@
 // Config.Observe receives encryption.kek.calls, encryption.keys.fetched,
 // encryption.keys.created, encryption.erased, encryption.reseal.rows,
 // encryption.reseal.conflicts, encryption.index.rows,
-// encryption.generation.destroyed, encryption.copy.rows and
+// encryption.generation.destroyed, encryption.generation.worn (a key had its
+// share, the next generation has begun), encryption.copy.rows and
 // encryption.epoch.rewrapped.
 //
 // [Vault.Status] answers findings, all of them each time; where a tenant is not
@@ -150,7 +158,7 @@
 //	encryption.epoch.closing           KEKs         notice: an epoch is half closed
 //	encryption.generation.retired      generations  notice: to be resealed and destroyed
 //	encryption.generation.destroying   generations  notice: a destruction was interrupted
-//	encryption.key.seals               seals        most of one key in this process; notice 2^30, alarm 2^31
+//	encryption.key.seals               seals        most of one key that seals; notice 2^30: the next generation begins at 2^31
 //	encryption.copy.age                s            alarm: the last copy failed (processes that take copies)
 //
 // # Format and compatibility

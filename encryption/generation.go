@@ -31,20 +31,8 @@ func (v *Vault) NewGeneration(ctx context.Context, tenant string) (uint32, error
 		if err != nil {
 			return err
 		}
-		taken := make([]uint32, 0, len(now.Generations))
-		var put []GenerationRow
-		for _, g := range now.Generations {
-			taken = append(taken, g.Generation)
-			if g.State == Active {
-				g.State = Retired
-				put = append(put, g)
-			}
-		}
-		if generation, err = newKeyID(taken...); err != nil {
-			return err
-		}
-		put = append(put, GenerationRow{Tenant: tenant, Generation: generation, State: Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)})
-		return tx.Write(ctx, Change{Put: Rows{Generations: put}, Narrows: true})
+		generation, err = beginGeneration(ctx, tx, tenant, now.Generations, v.cfg.Now())
+		return err
 	})
 	return generation, err
 }

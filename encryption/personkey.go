@@ -19,8 +19,10 @@ type personKey struct {
 	generation uint32
 	raw        [keySize]byte
 	err        error // the row is there but does not unwrap
-	seals      atomic.Uint64
-	build      sync.Once // of the cipher, which takes forty times the room of the key
+	allotted   bool  // seals what the key store allots from the first one on
+	slot       *atomic.Uint32
+	block      atomic.Pointer[block] // nil while it counts by itself
+	build      sync.Once             // of the cipher, which takes forty times the room of the key
 	gcm        cipher.AEAD
 	broken     error // what the cipher answered
 }
@@ -32,13 +34,18 @@ func (k *personKey) aead() (cipher.AEAD, error) {
 	return k.gcm, k.broken
 }
 
-// appendSeal appends mark ‖ generation ‖ IV ‖ ciphertext ‖ tag.
+var errUsedUp = errors.New("encryption: no seal of the key is left")
+
+// appendSeal appends mark ‖ generation ‖ IV ‖ ciphertext ‖ tag. All that is
+// sealed is sealed here, and counted.
 func (k *personKey) appendSeal(dst, plaintext, ad []byte) ([]byte, error) {
 	gcm, err := k.aead()
 	if err != nil {
 		return nil, err
 	}
-	k.seals.Add(1)
+	if !k.draw() {
+		return nil, errUsedUp
+	}
 	dst = append(dst, fieldMark)
 	dst = binary.BigEndian.AppendUint32(dst, k.generation)
 	return gcm.Seal(dst, nil, plaintext, ad), nil //nolint:gosec // the AEAD draws its nonce itself
@@ -184,7 +191,10 @@ func (v *Vault) unwrap(ctx context.Context, row KeyRow) (*personKey, error) {
 		}
 		raw, _, err = wrap.unwrapKey(row)
 	}
-	key := &personKey{generation: row.Generation, err: err}
+	key := &personKey{
+		generation: row.Generation, err: err,
+		allotted: row.Owner == tenantOwner, slot: v.counters.slot(keyName{row.Tenant, row.Owner, row.Generation}),
+	}
 	copy(key.raw[:], raw)
 	return key, nil
 }
@@ -272,7 +282,7 @@ func (o *ownerKeys) sealable() error {
 const sealAttempts = 20
 
 // sealKeys returns the owners' keys of the active generation, creating those
-// that do not exist. Owners that seal no more make it fail, after the others
+// that do not exist, and sees to it that they may seal (counter.go). Owners that seal no more make it fail, after the others
 // got their keys.
 func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, time.Time, error) {
 	for range sealAttempts {
@@ -285,6 +295,12 @@ func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (m
 			return nil, 0, granted, err
 		}
 		missing, refused := lacking(found, owners, k.active)
+		if len(missing) == 0 && refused == nil {
+			refused = v.allot(ctx, tenant, owners, found, k.active)
+			if errors.Is(refused, errStale) {
+				continue // with the next generation
+			}
+		}
 		if len(missing) == 0 {
 			return found, k.active, granted, refused
 		}

@@ -63,7 +63,7 @@ func (s PersonSealer) Seal(ctx context.Context, tenant, person string, plaintext
 	if err != nil {
 		return nil, err
 	}
-	return key.appendSeal(make([]byte, 0, len(plaintext)+overhead), plaintext, personSealAD(s.purpose, tenant, owner, ad))
+	return s.vault.sealWith(ctx, tenant, owner, key, plaintext, personSealAD(s.purpose, tenant, owner, ad))
 }
 
 // cachedSealKey answers from memory while the lease runs, so that it may be
@@ -147,7 +147,7 @@ func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed,
 	if err != nil {
 		return nil, false, err
 	}
-	resealed, err = found[owner].key(generation).appendSeal(nil, plaintext, personSealAD(s.purpose, tenant, owner, ad))
+	resealed, err = s.vault.sealWith(ctx, tenant, owner, found[owner].key(generation), plaintext, personSealAD(s.purpose, tenant, owner, ad))
 	return resealed, err == nil, err
 }
 

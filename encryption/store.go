@@ -137,6 +137,7 @@ type KeyRow struct {
 	Owner      string // whose key
 	Generation uint32 // of which generation
 	Wrapped    []byte // 65 bytes: Tink prefix, IV, 32 bytes, tag
+	Seals      int64  // how many were allotted to processes, at most 2^32; 0 while they count by themselves
 }
 
 // AliasRow says that a person was merged into another. Primary key: tenant, alias.
