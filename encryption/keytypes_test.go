@@ -147,7 +147,7 @@ func (c *keyedCase) create(tb testing.TB) {
 		c.name, c.columns, cmp.Or(c.tenant, text), cmp.Or(c.person, text), raw, raw, text, raw, c.constraint))
 	c.names = strings.Split(cmp.Or(c.keyedTable.names, "id"), ", ")
 	c.table = c.env.table(tb, c.vault, encryption.Table{
-		Name: "contacts", SQL: c.name, Key: c.keyedTable.names, Tenant: "tenant",
+		Name: "people", SQL: c.name, Key: c.keyedTable.names, Tenant: "tenant",
 		Columns: []encryption.Column{
 			{Name: "email", SQL: "mail", Index: []encryption.Index{{Column: "mail_x", As: encryption.Email, Bits: 32}, {Column: "mail_w", As: encryption.Exact, Bits: 128}}},
 			{Name: "note", Level: encryption.LevelRow},
