@@ -48,3 +48,17 @@ func ExampleVault_Unmerge() {
 	// []
 	// 1
 }
+
+func ExampleSealedTable_Row() {
+	// exampleVault, exampleContacts and must stand in example_test.go.
+	ctx := context.Background()
+	vault := exampleVault()
+	contacts := exampleContacts(vault)
+	w := must(contacts.Writer(ctx, "main", "p1"))
+	email, notes := must(w.Seal("email", []byte("ann@b.example"))), must(w.Seal("notes", []byte("calls back")))
+
+	row := must(contacts.Row(ctx, "main", "p1", "c1"))
+	fmt.Println(must(row.Text(ctx, "email", email)), "-", must(row.Text(ctx, "notes", notes)))
+	// Output:
+	// ann@b.example - calls back
+}

@@ -237,7 +237,7 @@ func TestAWornKeyEndsItsGenerationByItself(t *testing.T) {
 	require.Len(t, generations, 2)
 	r, err := settings.Reader(ctx, tenant)
 	require.NoError(t, err)
-	text, err := r.Text(ctx, "", "", "token", before)
+	text, err := r.Row("", "").Text(ctx, "token", before)
 	require.NoError(t, err)
 	require.Equal(t, "old", text)
 }
@@ -278,7 +278,7 @@ func TestARestoredKeyStoreCountsItsKeysAsWorn(t *testing.T) {
 	require.NoError(t, err)
 	r, err := c.notes(c.vault).Reader(ctx, tenant, "p1")
 	require.NoError(t, err)
-	text, err := r.Text(ctx, "p1", "", "text", sealed)
+	text, err := r.Row("p1", "").Text(ctx, "text", sealed)
 	require.NoError(t, err)
 	require.Equal(t, "kept", text)
 }

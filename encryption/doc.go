@@ -19,7 +19,7 @@
 //	where, args := must(contacts.Lookup(ctx, "main", "email_idx", "ANN@b.example")).Where("")
 //	var email encryption.Sealed
 //	check(db.QueryRowContext(ctx, `SELECT id, person, email FROM contacts WHERE `+where, args...).Scan(&id, &person, &email))
-//	mail = must(must(contacts.Reader(ctx, "main", person)).Text(ctx, person, id, "email", email.Bytes()))
+//	mail = must(must(contacts.Row(ctx, "main", person, id)).Text(ctx, "email", email.Bytes()))
 //	must(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
 //
 // KEK (in your KMS, per tenant, handed in) -> keysets of a tenant (Tink) ->

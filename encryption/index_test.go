@@ -160,7 +160,7 @@ func TestOtherOwners(t *testing.T) {
 	require.NoError(t, err)
 	var sealed encryption.Sealed
 	require.NoError(t, e.db.QueryRowContext(t.Context(), `SELECT token FROM settings WHERE id = 2`).Scan(&sealed))
-	text, err := r.Text(t.Context(), "", "", "token", sealed.Bytes())
+	text, err := r.Row("", "").Text(t.Context(), "token", sealed.Bytes())
 	require.NoError(t, err)
 	require.Equal(t, "secret", text)
 }

@@ -223,7 +223,7 @@ func (c *keyedCase) requireOpens(tb testing.TB) {
 			sealed encryption.Sealed
 			text   string
 		}{"email": {mail, fmt.Sprintf("m%d@b.example", n)}, "note": {note, fmt.Sprint("note ", n)}, "phone": {phone, fmt.Sprint("+41 ", n)}} {
-			got, err := r.Text(tb.Context(), owner, id, column, want.sealed.Bytes())
+			got, err := r.Row(owner, id).Text(tb.Context(), column, want.sealed.Bytes())
 			require.NoError(tb, err, "%s of %q", column, id)
 			require.Equal(tb, want.text, got)
 		}
