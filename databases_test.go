@@ -138,7 +138,7 @@ func encryptionOnSQL(t *testing.T, db *sql.DB) {
 	var sealed []byte
 	require.NoError(t, db.QueryRowContext(ctx, bind(`SELECT c.email FROM contacts c WHERE `+where), args...).Scan(&sealed))
 	reader := try(contacts.Reader(ctx, "main", "p1"))
-	require.Equal(t, "ann@b.example", try(reader.Text(ctx, "p1", "c1", "email", sealed)))
+	require.Equal(t, "ann@b.example", try(reader.Row("p1", "c1").Text(ctx, "email", sealed)))
 	generation := try(vault.NewGeneration(ctx, "main"))
 	try(contacts.Reseal(ctx, db, "main", encryption.ResealOptions{}))
 	require.NoError(t, db.QueryRowContext(ctx, `SELECT email FROM contacts`).Scan(&sealed))

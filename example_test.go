@@ -43,10 +43,10 @@ func Example() {
 	ann := try(contacts.Writer(ctx, "main", "person-17"))        // the only key fetch; before the transaction
 	sealed := try(ann.Seal("email", []byte("ann@post.example"))) // store these bytes
 	reader := try(contacts.Reader(ctx, "main", "person-17"))
-	fmt.Println(try(reader.Text(ctx, "person-17", "row-1", "email", sealed)))
+	fmt.Println(try(reader.Row("person-17", "row-1").Text(ctx, "email", sealed)))
 	try(vault.Erase(ctx, "main", "person-17")) // destroys the key: what it sealed opens nowhere, in no copy of the data
 	reader = try(contacts.Reader(ctx, "main", "person-17"))
-	_, err := reader.Text(ctx, "person-17", "row-1", "email", sealed)
+	_, err := reader.Row("person-17", "row-1").Text(ctx, "email", sealed)
 	fmt.Println(errors.Is(err, encryption.ErrErased))
 	// Output:
 	// ann@post.example

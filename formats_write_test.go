@@ -132,7 +132,7 @@ func (in *installation) opensFields(t *testing.T, out foreign) {
 	for _, f := range out.Fields {
 		reader := must(must(in.vault.Table(tables[f.Table]))(t).Reader(t.Context(), formatTenant, f.Owner))(t)
 		open := func(sealed []byte) error {
-			plain, err := reader.Text(t.Context(), f.Owner, f.Row, f.Column, sealed)
+			plain, err := reader.Row(f.Owner, f.Row).Text(t.Context(), f.Column, sealed)
 			return different(plain, f.Plain, err)
 		}
 		requireOnly(t, f.Sealed, open)
@@ -210,8 +210,8 @@ func (in *installation) findsAndOpensTheContact(t *testing.T, out foreign) {
 		var email, text []byte
 		require.NoError(t, in.db.QueryRowContext(ctx, `SELECT id, email, note FROM contacts WHERE `+where, args...).Scan(&id, &email, &text))
 		require.Equal(t, out.Contact.Row, id)
-		require.Equal(t, out.Contact.Email, must(reader.Text(ctx, out.Contact.Person, id, "email", email))(t))
-		require.Equal(t, out.Contact.Note, must(reader.Text(ctx, out.Contact.Person, id, "note", text))(t))
+		require.Equal(t, out.Contact.Email, must(reader.Row(out.Contact.Person, id).Text(ctx, "email", email))(t))
+		require.Equal(t, out.Contact.Note, must(reader.Row(out.Contact.Person, id).Text(ctx, "note", text))(t))
 	}
 	sealed := 0
 	for row, err := range in.rows(ctx) {
@@ -347,7 +347,7 @@ func (in *installation) restoresTheKeyCopy(t *testing.T, out foreign) {
 	vault := must(restore(in.path(out.Copy.File)))(t)
 	reader := must(must(vault.Table(contactsOfFormats()))(t).Reader(t.Context(), formatTenant, out.Copy.Person))(t)
 	requireOnly(t, out.Copy.Sealed, func(sealed []byte) error {
-		plain, err := reader.Text(t.Context(), out.Copy.Person, "r8", "email", sealed)
+		plain, err := reader.Row(out.Copy.Person, "r8").Text(t.Context(), "email", sealed)
 		return different(plain, out.Copy.Plain, err)
 	})
 	turned := filepath.Join(t.TempDir(), "keys.jsonl")

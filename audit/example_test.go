@@ -17,7 +17,7 @@ import (
 	"github.com/crmguard/crmguard/audit/tilesink"
 )
 
-const shopPragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
+const shopPragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
 
 // shop is a small application with a trail, for the examples below.
 type shop struct {

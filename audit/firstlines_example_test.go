@@ -31,7 +31,7 @@ func check(err error) {
 func Example_firstLines() {
 	ctx, dir := context.Background(), must(os.MkdirTemp("", "audit"))
 	defer os.RemoveAll(dir)
-	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"))
+	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"))
 	defer db.Close()
 	must(db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, email TEXT) STRICT; INSERT INTO contacts VALUES ('p-1', 'ann@a.example')`))
 	signer, verifier, err := audit.GenerateKey("crm.example/audit", 0) // once; the verifier goes to every auditor

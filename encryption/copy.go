@@ -95,6 +95,7 @@ type copyRow struct {
 	Former     []uint32 `json:"former,omitempty"`
 	Wrapped    string   `json:"wrapped,omitempty"`
 	Generation uint32   `json:"generation,omitzero"`
+	Seals      int64    `json:"seals,omitzero"`
 	State      string   `json:"state,omitempty"`
 	Created    string   `json:"created,omitempty"`
 	Owner      string   `json:"owner,omitempty"`
@@ -133,7 +134,7 @@ func copyRows(rows Rows) []copyRow {
 		out = append(out, copyRow{Kind: KindOwner, Tenant: r.Tenant, Owner: r.Owner, State: string(r.State), Sequence: r.Sequence})
 	}
 	for _, r := range rows.Keys {
-		out = append(out, copyRow{Kind: KindKey, Tenant: r.Tenant, Owner: r.Owner, Generation: r.Generation, Wrapped: encode64(r.Wrapped)})
+		out = append(out, copyRow{Kind: KindKey, Tenant: r.Tenant, Owner: r.Owner, Generation: r.Generation, Seals: r.Seals, Wrapped: encode64(r.Wrapped)})
 	}
 	for _, r := range rows.Aliases {
 		out = append(out, copyRow{Kind: KindAlias, Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner})

@@ -244,7 +244,7 @@ func TestCloseEpochEndsOldKeyCopies(t *testing.T) {
 		require.NoError(t, err)
 		r, err := e.table(t, e.another(t), contactsTable).Reader(t.Context(), tenant, "p1")
 		require.NoError(t, err)
-		_, err = r.Open(t.Context(), "p1", "", "email", e.read(t)[1].email.Bytes())
+		_, err = r.Row("p1", "").Open(t.Context(), "email", e.read(t)[1].email.Bytes())
 		require.ErrorIs(t, err, encryption.ErrNoKey)
 		// … but with the kept old KEK it does: the copy is good, the epoch
 		// is what makes it useless.

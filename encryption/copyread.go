@@ -152,7 +152,10 @@ func (r copyRow) rows() (Rows, error) {
 	case KindOwner:
 		return Rows{Owners: []OwnerRow{{Tenant: r.Tenant, Owner: r.Owner, State: OwnerState(r.State), Sequence: r.Sequence}}}, nil
 	case KindKey:
-		return Rows{Keys: []KeyRow{{Tenant: r.Tenant, Owner: r.Owner, Generation: r.Generation, Wrapped: wrapped}}}, nil
+		if r.Seals < 0 || r.Seals > maxSeals {
+			return Rows{}, fmt.Errorf("%w: the seals of a key", ErrCopy)
+		}
+		return Rows{Keys: []KeyRow{{Tenant: r.Tenant, Owner: r.Owner, Generation: r.Generation, Wrapped: wrapped, Seals: r.Seals}}}, nil
 	case KindAlias:
 		return Rows{Aliases: []AliasRow{{Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner}}}, nil
 	case KindIndex:
@@ -342,7 +345,7 @@ func loadCopy(ctx context.Context, tx KeyTx, verified verifiedCopy) (err error) 
 		if err != nil {
 			return err
 		}
-		return tx.Write(ctx, Change{Put: rows})
+		return tx.Write(ctx, Change{Put: restored(rows)})
 	})
 	if err != nil {
 		return err

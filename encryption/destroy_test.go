@@ -119,7 +119,7 @@ func (e *env) open(tb testing.TB, id, column string) string {
 	require.NoError(tb, e.db.QueryRowContext(tb.Context(), `SELECT person, `+column+` FROM contacts WHERE id = ?`, id).Scan(&person, &cell))
 	r, err := e.table(tb, e.another(tb), contactsTable).Reader(tb.Context(), tenant, person)
 	require.NoError(tb, err)
-	value, err := r.Text(tb.Context(), person, id, column, cell.Bytes())
+	value, err := r.Row(person, id).Text(tb.Context(), column, cell.Bytes())
 	require.NoError(tb, err)
 	return value
 }

@@ -19,7 +19,7 @@
 //	where, args := must(contacts.Lookup(ctx, "main", "email_idx", "ANN@b.example")).Where("")
 //	var email encryption.Sealed
 //	check(db.QueryRowContext(ctx, `SELECT id, person, email FROM contacts WHERE `+where, args...).Scan(&id, &person, &email))
-//	mail = must(must(contacts.Reader(ctx, "main", person)).Text(ctx, person, id, "email", email.Bytes()))
+//	mail = must(must(contacts.Row(ctx, "main", person, id)).Text(ctx, "email", email.Bytes()))
 //	must(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
 //
 // KEK (in your KMS, per tenant, handed in) -> keysets of a tenant (Tink) ->
@@ -70,6 +70,14 @@
 //     again after a second, then ever more seldom, up to a minute (an hour while
 //     calls hang that never come back); ErrKEK says when. Open, key copies and
 //     CloseEpoch ask at once, and where they succeed all others go on.
+//   - A search by index never misses rows in silence: an index that was added
+//     later is searched once the processes that do not know it are shut out of
+//     the table (FenceOldWriters) and a whole pass of RebuildIndexes has found
+//     nothing to correct; until then Lookup is an error (ErrIncomplete).
+//   - No key seals more than AES-GCM bears (2^32 values with random IVs): beyond
+//     the first 2^20 of a process, and from the first one on where the key is the
+//     tenant's own, seals are allotted by the key store before they are made; at
+//     2^31 the tenant's next generation begins by itself, and after RestoreCopy.
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,
 //     opening and tagging use no connection: they are safe in a transaction.
 //
@@ -97,8 +105,11 @@
 //     in between, and a vault that was closed meanwhile has nothing to compare.
 //   - The history keeps the newest 20,000 positions (two years of one an hour);
 //     a copy does not cover an older one any more.
-//   - The bound of AES-GCM, 2^32 seals a key, is counted by process only
-//     (Status has a notice at 2^30 and an alarm at 2^31).
+//   - A person's key counts its first 2^20 seals in each process by itself, and
+//     forgets them when the process ends: the bound holds as long as not 2,048
+//     processes seal so much for one person without a new generation. A key store
+//     that was put back by other means than RestoreCopy has forgotten what was
+//     allotted since: begin a new generation.
 //   - The library uses algorithms that FIPS 140 approves, and works where only
 //     those are allowed (GODEBUG=fips140=only, in which MariaDB's and MySQL's
 //     native passwords do not: SHA-1); it is not validated.
@@ -106,7 +117,7 @@
 // # Which call first
 //
 // Once: sqlkeys.Install, then Create and AddTenant. At every start: Open, then
-// Vault.Table for each table. To write: SealedTable.Writer before the
+// Vault.Table for each table, before anything is sealed. To write: SealedTable.Writer before the
 // transaction, Writer.Text in it. To read a page: OpenAll. To search: Lookup,
 // then Match on what was opened. Vault.Ensure comes before an import.
 //
@@ -133,6 +144,7 @@
 //	ErrTenant      until fix  empty or unknown: AddTenant
 //	ErrID          until fix  the id breaks the rules, is reserved, or a person's is an e-mail address
 //	ErrDefinition  until fix  a table, column or index is not declared so, or Config lacks something
+//	ErrIncomplete  until fix  an index may lack rows: call what the error names, FenceOldWriters or RebuildIndexes
 //	ErrLease       temporary  take a new Writer
 //	ErrMerged      for ever   write for the person merged into
 //	ErrInUse       until fix  reseal, or wait until the named snapshot is gone
@@ -155,7 +167,8 @@
 // encryption.keys.created, encryption.erased, encryption.reseal.rows,
 // encryption.reseal.conflicts, encryption.index.rows,
 // encryption.holder.writers (transactions that a holder waits for),
-// encryption.generation.destroyed, encryption.copy.rows and
+// encryption.generation.destroyed, encryption.generation.worn (a key had its
+// share, the next generation has begun), encryption.copy.rows and
 // encryption.epoch.rewrapped.
 //
 // [Vault.Status] answers findings, all of them each time; where a tenant is not
@@ -170,7 +183,7 @@
 //	encryption.generation.retired      generations  notice: to be resealed and destroyed
 //	encryption.generation.destroying   generations  notice: a destruction was interrupted
 //	encryption.generation.deleting     generations  notice: a destruction was interrupted when some keys were gone
-//	encryption.key.seals               seals        most of one key in this process; notice 2^30, alarm 2^31
+//	encryption.key.seals               seals        most of one key that seals; notice 2^30: the next generation begins at 2^31
 //	encryption.copy.age                s            alarm: the last copy failed (processes that take copies)
 //
 // # Format and compatibility

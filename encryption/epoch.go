@@ -285,19 +285,20 @@ func swapKeys(ctx context.Context, tx KeyTx, tenant string, swap []swapKey) erro
 	if err != nil {
 		return err
 	}
-	have := map[ownerID]map[uint32][]byte{}
+	have := map[ownerID]map[uint32]KeyRow{}
 	for _, row := range now.Keys {
 		id := ownerID{row.Tenant, row.Owner}
 		if have[id] == nil {
-			have[id] = map[uint32][]byte{}
+			have[id] = map[uint32]KeyRow{}
 		}
-		have[id][row.Generation] = row.Wrapped
+		have[id][row.Generation] = row
 	}
 	var put []KeyRow
 	for _, s := range swap {
-		if bytes.Equal(have[ownerID{tenant, s.old.Owner}][s.old.Generation], s.old.Wrapped) {
-			s.old.Wrapped = s.wrapped
-			put = append(put, s.old)
+		row := have[ownerID{tenant, s.old.Owner}][s.old.Generation] // with the seals that were allotted meanwhile
+		if bytes.Equal(row.Wrapped, s.old.Wrapped) {
+			row.Wrapped = s.wrapped
+			put = append(put, row)
 		}
 	}
 	if len(put) == 0 {

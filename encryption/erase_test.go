@@ -80,7 +80,7 @@ func TestErasedIsErasedForEver(t *testing.T) {
 		require.NoError(t, putBack(t, e, wrapped[0]))
 		r, err := e.table(t, e.another(t), contactsTable).Reader(t.Context(), tenant, "p1")
 		require.NoError(t, err)
-		_, err = r.Open(t.Context(), "p1", "", "email", rows[0].email.Bytes())
+		_, err = r.Row("p1", "").Open(t.Context(), "email", rows[0].email.Bytes())
 		require.ErrorIs(t, err, encryption.ErrErased, "no key opens under a tombstone")
 
 		before := e.clock.Now()
@@ -129,7 +129,7 @@ func TestOtherProcessesStopWithinTheLease(t *testing.T) {
 	cfg := e.cfg
 	cfg.Wait = func(_ context.Context, d time.Duration) error {
 		if d == encryption.DefaultLease { // just after the tombstone, in the other process
-			_, err := r.Open(t.Context(), "p1", "", "email", cell)
+			_, err := r.Row("p1", "").Open(t.Context(), "email", cell)
 			require.NoError(t, err, "the lease runs")
 			_, err = w.Seal("email", nil)
 			require.NoError(t, err, "the lease runs")
@@ -142,7 +142,7 @@ func TestOtherProcessesStopWithinTheLease(t *testing.T) {
 	_, err = a.Erase(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 
-	_, err = r.Open(t.Context(), "p1", "", "email", cell)
+	_, err = r.Row("p1", "").Open(t.Context(), "email", cell)
 	require.ErrorIs(t, err, encryption.ErrErased)
 	_, err = w.Seal("email", nil)
 	require.ErrorIs(t, err, encryption.ErrLease)
@@ -292,9 +292,9 @@ func TestWrappedKeysAreBound(t *testing.T) {
 	r, err := e.table(t, e.another(t), contactsTable).Reader(t.Context(), tenant, "p1", "p2")
 	require.NoError(t, err)
 	rows := e.read(t)
-	_, err = r.Open(t.Context(), "p1", "", "email", rows[0].email.Bytes())
+	_, err = r.Row("p1", "").Open(t.Context(), "email", rows[0].email.Bytes())
 	require.ErrorIs(t, err, encryption.ErrOpen)
-	_, err = r.Open(t.Context(), "p2", "", "email", rows[1].email.Bytes())
+	_, err = r.Row("p2", "").Open(t.Context(), "email", rows[1].email.Bytes())
 	require.NoError(t, err)
 	_, err = e.table(t, e.another(t), contactsTable).Writer(t.Context(), tenant, "p1")
 	require.ErrorIs(t, err, encryption.ErrOpen, "a damaged key is not replaced by a new one")

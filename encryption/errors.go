@@ -43,6 +43,9 @@ var (
 	ErrID = errors.New("encryption: id refused: 1 to 255 bytes of UTF-8 without NUL")
 	// ErrDefinition says that a table, column or index is not declared so.
 	ErrDefinition = errors.New("encryption: definition")
+	// ErrIncomplete says that an index is not searched yet, because rows without
+	// it may exist: the text names the call that is missing.
+	ErrIncomplete = errors.New("encryption: index is not complete")
 	// ErrLease says that a Writer is older than the lease: take a new one.
 	ErrLease = errors.New("encryption: lease has passed")
 	// ErrMerged says that the person was merged into another and seals no more.

@@ -21,7 +21,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
-const examplePragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
+const examplePragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -89,7 +89,7 @@ func Example_firstLines() {
 	where, args := must(contacts.Lookup(ctx, "main", "email_idx", "ANN@b.example")).Where("")
 	var email encryption.Sealed
 	check(db.QueryRowContext(ctx, `SELECT id, person, email FROM contacts WHERE `+where, args...).Scan(&id, &person, &email))
-	mail = must(must(contacts.Reader(ctx, "main", person)).Text(ctx, person, id, "email", email.Bytes()))
+	mail = must(must(contacts.Row(ctx, "main", person, id)).Text(ctx, "email", email.Bytes()))
 	must(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
 
 	fmt.Println(mail)
@@ -143,7 +143,7 @@ func ExampleSealedTable_Writer() {
 	var email encryption.Sealed
 	fmt.Println(db.QueryRowContext(ctx, `SELECT email FROM contacts WHERE `+where, args...).Scan(&email))
 	r := must(contacts.Reader(ctx, "main", "p1"))
-	fmt.Println(r.Text(ctx, "p1", "c1", "email", email.Bytes()))
+	fmt.Println(r.Row("p1", "c1").Text(ctx, "email", email.Bytes()))
 	// Output:
 	// <nil>
 	// <nil>
@@ -342,7 +342,7 @@ func ExampleSealedTable_Redact() {
 	var notes encryption.Sealed
 	fmt.Println(db.QueryRowContext(ctx, `SELECT notes FROM contacts WHERE person = ?`, fresh).Scan(&notes))
 	r := must(contacts.Reader(ctx, "main", fresh))
-	fmt.Println(r.Text(ctx, fresh, "a1", "notes", notes.Bytes()))
+	fmt.Println(r.Row(fresh, "a1").Text(ctx, "notes", notes.Bytes()))
 	// Output:
 	// <nil>
 	// … met Bob <nil>

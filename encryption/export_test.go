@@ -40,3 +40,27 @@ func (t *SealedTable) PageQueries(ctx context.Context, db *sql.DB, tenant, after
 	queries["census"], args["census"], _ = s.countQuery(tenant, place)
 	return queries, args, nil
 }
+
+// Bounds of what one key seals.
+const (
+	FreeSeals  = freeSeals
+	FirstBlock = firstBlock
+	LastBlock  = lastBlock
+	WornSeals  = wornSeals
+)
+
+// HasSealed makes the vault believe that it has sealed so much under a person's
+// key by itself.
+func (v *Vault) HasSealed(tenant, owner string, generation uint32, n uint32) {
+	v.counters.slot(keyName{tenant, owner, generation}).Store(n)
+}
+
+// SealsLeft is what is left of what was allotted to the vault for a key.
+func (v *Vault) SealsLeft(tenant, owner string, generation uint32) int64 {
+	return v.counters.block(keyName{tenant, owner, generation}).left.Load()
+}
+
+// UseUp leaves so much of it.
+func (v *Vault) UseUp(tenant, owner string, generation uint32, left int64) {
+	v.counters.block(keyName{tenant, owner, generation}).left.Store(left)
+}

@@ -34,21 +34,13 @@ func (v *Vault) NewGeneration(ctx context.Context, tenant string) (uint32, error
 			return err
 		}
 		retired = nil
-		taken := make([]uint32, 0, len(now.Generations))
-		var put []GenerationRow
 		for _, g := range now.Generations {
-			taken = append(taken, g.Generation)
 			if g.State == Active {
-				g.State = Retired
-				put = append(put, g)
 				retired = append(retired, g.Generation)
 			}
 		}
-		if generation, err = newKeyID(taken...); err != nil {
-			return err
-		}
-		put = append(put, GenerationRow{Tenant: tenant, Generation: generation, State: Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)})
-		return tx.Write(ctx, Change{Put: Rows{Generations: put}, Narrows: true})
+		generation, err = beginGeneration(ctx, tx, tenant, now.Generations, v.cfg.Now())
+		return err
 	})
 	if err != nil {
 		return generation, err

@@ -130,7 +130,7 @@ func (s *two) requireAll(t *testing.T, n int) {
 		var id string
 		var body encryption.Sealed
 		require.NoError(t, rows.Scan(&id, &body))
-		got, err := r.Text(t.Context(), "p1", "", "body", body.Bytes())
+		got, err := r.Row("p1", "").Text(t.Context(), "body", body.Bytes())
 		require.NoError(t, err, id)
 		require.Equal(t, "body of "+id, got)
 		seen++

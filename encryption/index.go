@@ -5,8 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,43 +69,29 @@ type tenantIndexes struct {
 // tenantIndexes returns the keys of all declared index versions, registering
 // those that the tenant does not have yet.
 func (t *SealedTable) tenantIndexes(ctx context.Context, tenant string) (*tenantIndexes, error) {
-	for range 5 {
-		k, err := t.vault.tenant(ctx, tenant)
-		if err != nil {
-			return nil, err
-		}
-		open, err := t.vault.keysetOf(ctx, k, purposeIndex)
-		if err != nil {
-			return nil, err
-		}
-		out, missing, err := t.derived(tenant, k.rows.Indexes, open)
-		if err != nil || len(missing) == 0 {
-			return out, err
-		}
-		if err := t.register(ctx, tenant, missing, open); err != nil && !errors.Is(err, errStale) {
-			return nil, err
-		}
-		if _, err := t.vault.loadTenant(ctx, tenant); err != nil {
-			return nil, err
-		}
+	k, err := t.vault.registered(ctx, tenant)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%w: index versions change all the time", ErrStore)
+	open, err := t.vault.keysetOf(ctx, k, purposeIndex)
+	if err != nil {
+		return nil, err
+	}
+	return t.derived(tenant, k.rows.Indexes, open)
 }
 
-func (t *SealedTable) derived(tenant string, rows []IndexRow, open *openKeyset) (*tenantIndexes, []tableIndex, error) {
+func (t *SealedTable) derived(tenant string, rows []IndexRow, open *openKeyset) (*tenantIndexes, error) {
 	out := &tenantIndexes{keys: make([][]byte, len(t.indexes)), states: make([]IndexState, len(t.indexes))}
-	var missing []tableIndex
 	for i, index := range t.indexes {
 		at := slices.IndexFunc(rows, func(r IndexRow) bool {
 			return r.Table == t.def.Name && r.Index == index.Name && r.Version == index.Version
 		})
 		if at < 0 {
-			missing = append(missing, index)
-			continue
+			return nil, &KeyError{Op: "index", Table: t.def.Name, Column: index.Name, Err: ErrIncomplete} // registered a moment ago
 		}
 		row := rows[at]
 		if row.Normaliser != string(index.As) || row.Bits != index.Bits {
-			return nil, nil, &KeyError{Op: "another normaliser or width is a new version", Table: t.def.Name, Column: index.Name, Err: ErrDefinition}
+			return nil, &KeyError{Op: "another normaliser or width is a new version", Table: t.def.Name, Column: index.Name, Err: ErrDefinition}
 		}
 		out.states[i] = row.State
 		if row.State == IndexRetired {
@@ -115,44 +99,15 @@ func (t *SealedTable) derived(tenant string, rows []IndexRow, open *openKeyset) 
 		}
 		root, ok := open.root(row.Root)
 		if !ok {
-			return nil, nil, &KeyError{Op: "root of the index", Table: t.def.Name, Column: index.Name, Err: ErrNoKey}
+			return nil, &KeyError{Op: "root of the index", Table: t.def.Name, Column: index.Name, Err: ErrNoKey}
 		}
 		key, err := indexKey(root, tenant, t.def.Name, index.Name, index.Version, index.As, index.Bits)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		out.keys[i] = key
 	}
-	return out, missing, nil
-}
-
-// register inserts version rows under the primary root. A first version is
-// live at once unless rows without it exist.
-func (t *SealedTable) register(ctx context.Context, tenant string, missing []tableIndex, open *openKeyset) error {
-	_, err := t.vault.update(ctx, func(tx KeyTx) error {
-		now, err := tx.Tenant(ctx, tenant)
-		if err != nil {
-			return err
-		}
-		var put Rows
-		for _, index := range missing {
-			if slices.ContainsFunc(now.Indexes, func(r IndexRow) bool {
-				return r.Table == t.def.Name && r.Index == index.Name && r.Version == index.Version
-			}) {
-				return errStale
-			}
-			state := IndexLive
-			if index.Existing || index.Version > 1 {
-				state = IndexBuilding
-			}
-			put.Indexes = append(put.Indexes, IndexRow{
-				Tenant: tenant, Table: t.def.Name, Index: index.Name, Version: index.Version,
-				Root: open.primary(), Normaliser: string(index.As), Bits: index.Bits, State: state,
-			})
-		}
-		return tx.Write(ctx, Change{Put: put, Narrows: true})
-	})
-	return err
+	return out, nil
 }
 
 // value computes what index i holds for an opened value: NULL when it
@@ -222,8 +177,9 @@ func (p Probes) where(alias string, placeholder func(i int) string) (where strin
 // Lookup returns what to search for: one value for each live version of the
 // index, which is named by its logical name or by one of its columns. Narrow
 // indexes collide on purpose: open what is found and compare it with Match.
-// No live version is an error (ErrDefinition), and so is a value that
-// normalises to empty: both would find nothing and look like an answer.
+// No live version is an error (ErrIncomplete, with the call that is missing),
+// and so is a value that normalises to empty (ErrDefinition): both would find
+// nothing and look like an answer.
 func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (Probes, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
@@ -237,8 +193,12 @@ func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (
 		return nil, err
 	}
 	var out Probes
+	var states []IndexState
 	for i, x := range t.indexes {
-		if x.Name != name || keys.states[i] != IndexLive {
+		if x.Name != name {
+			continue
+		}
+		if states = append(states, keys.states[i]); keys.states[i] != IndexLive {
 			continue
 		}
 		v := keys.value(t, i, value)
@@ -248,7 +208,7 @@ func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (
 		out = append(out, Probe{Column: x.Column, Version: x.Version, Value: v})
 	}
 	if len(out) == 0 {
-		return nil, &KeyError{Op: "no version of the index is live: RebuildIndexes", Table: t.def.Name, Column: index, Err: ErrDefinition}
+		return nil, t.notLive(index, states)
 	}
 	return out, nil
 }
@@ -277,12 +237,16 @@ func (t *SealedTable) Match(index, opened, wanted string) bool {
 }
 
 // RetireIndex retires a version of an index: it is neither written nor asked
-// any more. Another version must be live.
+// any more. Another version must be live, unless the index is declared here no
+// longer: then it is given up, and nobody searches by it.
 func (t *SealedTable) RetireIndex(ctx context.Context, tenant, index string, version uint32) error {
 	return t.setIndexStates(ctx, tenant, func(rows []IndexRow) ([]IndexRow, error) {
 		name := t.indexName(index)
+		live := name == ""
+		if live {
+			name = index
+		}
 		var put []IndexRow
-		live := false
 		for _, row := range rows {
 			switch {
 			case row.Table != t.def.Name || row.Index != name:

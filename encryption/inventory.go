@@ -25,7 +25,7 @@ type TenantInventory struct {
 	Tenant      string                     // its name
 	Generations map[uint32]GenerationState // every one it ever had
 	KEKs        []string                   // names of the KEKs that wrap its keysets
-	MostSeals   uint64                     // of one key, by this process since its key was loaded
+	MostSeals   uint64                     // of one key that seals: allotted by the key store, or counted by this process
 
 	created map[uint32]time.Time // of its generations
 }
@@ -61,12 +61,26 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 		if err := eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, collect); err != nil {
 			return err
 		}
-		return eachPage(ctx, tx, Page{Kind: KindGeneration, Limit: pageSize}, collect)
+		if err := eachPage(ctx, tx, Page{Kind: KindGeneration, Limit: pageSize}, collect); err != nil {
+			return err
+		}
+		for name, t := range tenants {
+			rows, err := tx.Owners(ctx, name, []string{tenantOwner})
+			if err != nil {
+				return err
+			}
+			for _, row := range rows.Keys {
+				if t.Generations[row.Generation] == Active {
+					t.MostSeals = max(t.MostSeals, uint64(row.Seals))
+				}
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return Inventory{}, storeError(err)
 	}
-	v.countSeals(of)
+	v.countSeals(tenants)
 	for name, t := range tenants {
 		if name == "" {
 			out.installation = t.KEKs
@@ -78,13 +92,23 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 	return out, nil
 }
 
-func (v *Vault) countSeals(of func(string) *TenantInventory) {
+// countSeals adds what this process knows about persons' keys.
+func (v *Vault) countSeals(tenants map[string]*TenantInventory) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	for id, o := range v.owners {
+		t := tenants[id.tenant]
+		if t == nil {
+			continue
+		}
 		for _, key := range o.keys {
-			t := of(id.tenant)
-			t.MostSeals = max(t.MostSeals, key.seals.Load())
+			if key.err != nil || t.Generations[key.generation] != Active {
+				continue
+			}
+			t.MostSeals = max(t.MostSeals, uint64(key.slot.Load()))
+			if b := key.block.Load(); b != nil {
+				t.MostSeals = max(t.MostSeals, uint64(b.allotted.Load()))
+			}
 		}
 	}
 }

@@ -147,7 +147,7 @@ func (c *keyedCase) create(tb testing.TB) {
 		c.name, c.columns, cmp.Or(c.tenant, text), cmp.Or(c.person, text), raw, raw, text, raw, c.constraint))
 	c.names = strings.Split(cmp.Or(c.keyedTable.names, "id"), ", ")
 	c.table = c.env.table(tb, c.vault, encryption.Table{
-		Name: "contacts", SQL: c.name, Key: c.keyedTable.names, Tenant: "tenant",
+		Name: "people", SQL: c.name, Key: c.keyedTable.names, Tenant: "tenant",
 		Columns: []encryption.Column{
 			{Name: "email", SQL: "mail", Index: []encryption.Index{{Column: "mail_x", As: encryption.Email, Bits: 32}, {Column: "mail_w", As: encryption.Exact, Bits: 128}}},
 			{Name: "note", Level: encryption.LevelRow},
@@ -223,7 +223,7 @@ func (c *keyedCase) requireOpens(tb testing.TB) {
 			sealed encryption.Sealed
 			text   string
 		}{"email": {mail, fmt.Sprintf("m%d@b.example", n)}, "note": {note, fmt.Sprint("note ", n)}, "phone": {phone, fmt.Sprint("+41 ", n)}} {
-			got, err := r.Text(tb.Context(), owner, id, column, want.sealed.Bytes())
+			got, err := r.Row(owner, id).Text(tb.Context(), column, want.sealed.Bytes())
 			require.NoError(tb, err, "%s of %q", column, id)
 			require.Equal(tb, want.text, got)
 		}

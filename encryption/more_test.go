@@ -33,7 +33,7 @@ func TestAReaderRenewsItself(t *testing.T) {
 		e.clock.Move(encryption.DefaultLease)
 		before := store.Asked("State")
 		for range 3 {
-			_, err = r.Open(t.Context(), "p1", "", "email", cell)
+			_, err = r.Row("p1", "").Open(t.Context(), "email", cell)
 			require.NoError(t, err)
 		}
 		require.Equal(t, 1, store.Asked("State")-before, "one small read a lease")
@@ -125,7 +125,7 @@ func TestErrorsCarryNoPersonalData(t *testing.T) {
 	var errs []error
 	r, err := e.contacts.Reader(t.Context(), tenant, canary)
 	require.NoError(t, err)
-	_, err = r.Open(t.Context(), canary, "c1", "email", cell)
+	_, err = r.Row(canary, "c1").Open(t.Context(), "email", cell)
 	errs = append(errs, err)
 	_, err = e.vault.Erase(t.Context(), tenant, canary)
 	require.NoError(t, err)
@@ -209,7 +209,7 @@ func FuzzOpen(f *testing.F) {
 	r, err := e.contacts.Reader(f.Context(), tenant, "p1")
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, sealed []byte) {
-		value, err := r.Open(context.Background(), "p1", "", "email", sealed)
+		value, err := r.Row("p1", "").Open(context.Background(), "email", sealed)
 		if err == nil && sealed != nil && string(value) != "a@b.example" {
 			t.Fatalf("forged")
 		}

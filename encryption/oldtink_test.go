@@ -174,7 +174,7 @@ func TestAnInstallationOfTheOldTinkGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	reader, err := contacts.Reader(ctx, "t1", "p1")
 	require.NoError(t, err)
-	text, err := reader.Text(ctx, "p1", "r1", "email", old.Field)
+	text, err := reader.Row("p1", "r1").Text(ctx, "email", old.Field)
 	require.NoError(t, err)
 	require.Equal(t, "ann@b.example", text)
 	writer, err := contacts.Writer(ctx, "t1", "p1")
@@ -182,7 +182,7 @@ func TestAnInstallationOfTheOldTinkGoesOn(t *testing.T) {
 	sealed, err := writer.Seal("email", []byte("ann@c.example"))
 	require.NoError(t, err)
 	require.Equal(t, old.Field[:5], sealed[:5], "the same generation")
-	text, err = reader.Text(ctx, "p1", "r1", "email", sealed)
+	text, err = reader.Row("p1", "r1").Text(ctx, "email", sealed)
 	require.NoError(t, err)
 	require.Equal(t, "ann@c.example", text)
 

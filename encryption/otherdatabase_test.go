@@ -41,7 +41,7 @@ func TestFieldsAreSealedFoundAndOpenedOnPostgreSQL(t *testing.T) {
 			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT c.id, c.email FROM contacts AS c WHERE c.driver = $1 AND `+where, append([]any{driver}, args...)...).Scan(&id, &email))
 			r, err := table.Reader(t.Context(), "main", "p2")
 			require.NoError(t, err)
-			mail, err := r.Text(t.Context(), "p2", id, "email", email.Bytes())
+			mail, err := r.Row("p2", id).Text(t.Context(), "email", email.Bytes())
 			require.NoError(t, err)
 			require.Equal(t, "p2@b.example", mail)
 		}

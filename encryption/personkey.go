@@ -19,8 +19,10 @@ type personKey struct {
 	generation uint32
 	raw        [keySize]byte
 	err        error // the row is there but does not unwrap
-	seals      atomic.Uint64
-	build      sync.Once // of the cipher, which takes forty times the room of the key
+	allotted   bool  // seals what the key store allots from the first one on
+	slot       *atomic.Uint32
+	block      atomic.Pointer[block] // nil while it counts by itself
+	build      sync.Once             // of the cipher, which takes forty times the room of the key
 	gcm        cipher.AEAD
 	broken     error // what the cipher answered
 }
@@ -32,13 +34,18 @@ func (k *personKey) aead() (cipher.AEAD, error) {
 	return k.gcm, k.broken
 }
 
-// appendSeal appends mark ‖ generation ‖ IV ‖ ciphertext ‖ tag.
+var errUsedUp = errors.New("encryption: no seal of the key is left")
+
+// appendSeal appends mark ‖ generation ‖ IV ‖ ciphertext ‖ tag. All that is
+// sealed is sealed here, and counted.
 func (k *personKey) appendSeal(dst, plaintext, ad []byte) ([]byte, error) {
 	gcm, err := k.aead()
 	if err != nil {
 		return nil, err
 	}
-	k.seals.Add(1)
+	if !k.draw() {
+		return nil, errUsedUp
+	}
 	dst = append(dst, fieldMark)
 	dst = binary.BigEndian.AppendUint32(dst, k.generation)
 	return gcm.Seal(dst, nil, plaintext, ad), nil //nolint:gosec // the AEAD draws its nonce itself
@@ -184,7 +191,10 @@ func (v *Vault) unwrap(ctx context.Context, row KeyRow) (*personKey, error) {
 		}
 		raw, _, err = wrap.unwrapKey(row)
 	}
-	key := &personKey{generation: row.Generation, err: err}
+	key := &personKey{
+		generation: row.Generation, err: err,
+		allotted: row.Owner == tenantOwner, slot: v.counters.slot(keyName{row.Tenant, row.Owner, row.Generation}),
+	}
 	copy(key.raw[:], raw)
 	return key, nil
 }
@@ -272,7 +282,8 @@ func (o *ownerKeys) sealable() error {
 const sealAttempts = 20
 
 // sealKeys returns the owners' keys of the active generation, creating those
-// that do not exist. Owners that seal no more make it fail, after the others
+// that do not exist, and sees to it that they may seal (counter.go). Owners that seal no more make it
+// fail, after the others
 // got their keys.
 func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, time.Time, error) {
 	return v.activeKeys(ctx, tenant, owners, false)
@@ -291,6 +302,12 @@ func (v *Vault) activeKeys(ctx context.Context, tenant string, owners []string, 
 			return nil, 0, granted, err
 		}
 		missing, refused := lacking(found, owners, k.active, resealing)
+		if len(missing) == 0 && refused == nil {
+			refused = v.allot(ctx, tenant, owners, found, k.active)
+			if errors.Is(refused, errStale) {
+				continue // with the next generation
+			}
+		}
 		if len(missing) == 0 {
 			return found, k.active, granted, refused
 		}
@@ -339,7 +356,7 @@ func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string, 
 }
 
 func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, resealing bool) error {
-	k, err := v.tenant(ctx, tenant)
+	k, err := v.registered(ctx, tenant)
 	if err != nil {
 		return err
 	}
@@ -356,7 +373,7 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, 
 		if err := v.recognise(ctx, tx); err != nil {
 			return err
 		}
-		barrier, err = putKeys(ctx, tx, tenant, k.active, wrap.row.Version, fresh, resealing)
+		barrier, err = putKeys(ctx, tx, k, wrap.row.Version, fresh, resealing)
 		return err
 	}))
 	if errors.Is(err, errStale) {
@@ -407,10 +424,11 @@ func freshKeys(wrap *openKeyset, tenant string, owners []string, generation uint
 }
 
 // putKeys inserts keys where none is, under owners that are live, and not merged
-// unless it is for resealing, while the generation is active and the wrap key
-// current: all of it stays so until the transaction has ended. It returns the
-// barrier as it is then.
-func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, version int64, fresh []KeyRow, resealing bool) (barrier int64, err error) {
+// unless it is for resealing, while the generation is active, the wrap key
+// current, and no index was added since the tenant was read: all of it stays so
+// until the transaction has ended. It returns the barrier as it is then.
+func putKeys(ctx context.Context, tx KeyTx, k *tenantKeys, version int64, fresh []KeyRow, resealing bool) (barrier int64, err error) {
+	tenant, generation := k.tenant, k.active
 	state, err := tx.State(ctx)
 	if err != nil {
 		return 0, err
@@ -421,7 +439,7 @@ func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, ve
 	}
 	current := slices.ContainsFunc(now.Keysets, func(k KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == version })
 	active := slices.ContainsFunc(now.Generations, func(g GenerationRow) bool { return g.Generation == generation && g.State == Active })
-	if !current || !active {
+	if !current || !active || !sameIndexRows(now.Indexes, k.rows.Indexes) {
 		return 0, errStale
 	}
 	owners := make([]string, len(fresh))

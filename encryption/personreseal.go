@@ -33,7 +33,7 @@ func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed,
 	if err != nil {
 		return nil, false, err
 	}
-	resealed, err = found[owner].key(generation).appendSeal(nil, plaintext, personSealAD(s.purpose, tenant, owner, ad))
+	resealed, err = s.vault.sealWith(ctx, tenant, owner, found[owner].key(generation), plaintext, personSealAD(s.purpose, tenant, owner, ad), true)
 	return resealed, err == nil, err
 }
 

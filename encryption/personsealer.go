@@ -68,7 +68,7 @@ func (s PersonSealer) Seal(ctx context.Context, tenant, person string, plaintext
 	if err != nil {
 		return nil, err
 	}
-	return key.appendSeal(make([]byte, 0, len(plaintext)+overhead), plaintext, personSealAD(s.purpose, tenant, owner, ad))
+	return s.vault.sealWith(ctx, tenant, owner, key, plaintext, personSealAD(s.purpose, tenant, owner, ad), false)
 }
 
 // cachedSealKey answers from memory while the lease runs, so that it may be

@@ -80,7 +80,7 @@ func TestAnEpochBetweenPreparationAndInsertIsNoticed(t *testing.T) {
 	require.NoError(t, err)
 	r, err := e.table(t, e.another(t), contactsTable).Reader(t.Context(), tenant, "p1")
 	require.NoError(t, err)
-	_, err = r.Open(t.Context(), "p1", "", "email", sealed)
+	_, err = r.Row("p1", "").Open(t.Context(), "email", sealed)
 	require.NoError(t, err, "the key was wrapped by the wrap key of today")
 }
 

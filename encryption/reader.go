@@ -2,15 +2,14 @@ package encryption
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"time"
 )
 
-// Reader opens values of one table for the owners it was made for. Their keys
-// came with one query; a key that is missing is read afresh once, and after
-// the lease everything is compared with the key store again. It is for one
-// goroutine.
+// Reader opens values of one table for the owners it was made for, row by row
+// (Row). Their keys came with one query; a key that is missing is read afresh
+// once, and after the lease everything is compared with the key store again. It
+// is for one goroutine.
 type Reader struct {
 	table  *SealedTable
 	tenant string
@@ -36,62 +35,6 @@ func (t *SealedTable) Reader(ctx context.Context, tenant string, owners ...strin
 		return nil, err
 	}
 	return &Reader{table: t, tenant: tenant, keys: found, until: granted.Add(t.vault.cfg.Lease)}, nil
-}
-
-// Open opens one cell, binary or text form; nil (NULL) opens as nil. Row is
-// used by columns of LevelRow only.
-func (r *Reader) Open(ctx context.Context, owner, row, column string, sealed []byte) ([]byte, error) {
-	if sealed == nil {
-		return nil, nil
-	}
-	return r.AppendOpen(ctx, make([]byte, 0, len(sealed)), owner, row, column, sealed)
-}
-
-// Text is Open for text; NULL opens as "".
-func (r *Reader) Text(ctx context.Context, owner, row, column string, sealed []byte) (string, error) {
-	plaintext, err := r.Open(ctx, owner, row, column, sealed)
-	return string(plaintext), err
-}
-
-// AppendOpen appends the opened value to dst, without allocation where dst
-// has room and the cell is in the binary form.
-func (r *Reader) AppendOpen(ctx context.Context, dst []byte, owner, row, column string, sealed []byte) ([]byte, error) {
-	col, err := r.table.column(column)
-	if err != nil {
-		return nil, err
-	}
-	if len(sealed) > len(textPrefix) && string(sealed[:len(textPrefix)]) == textPrefix {
-		if sealed, err = ParseText(string(sealed)); err != nil {
-			return nil, r.table.detail(err, column)
-		}
-	}
-	if len(sealed) < overhead || sealed[0] != fieldMark {
-		return nil, &KeyError{Op: "open", Table: r.table.def.Name, Column: column, Err: ErrOpen}
-	}
-	if col.Level == LevelTenant {
-		owner = tenantOwner
-	}
-	if err := r.table.bindable(col, owner, row); err != nil {
-		return nil, err
-	}
-	generation := binary.BigEndian.Uint32(sealed[1:prefixSize])
-	key, err := r.key(ctx, owner, generation)
-	if err != nil {
-		return nil, r.table.detail(err, column)
-	}
-	r.ad = r.table.ad(r.ad[:0], col, r.tenant, owner, row)
-	out, err := key.appendOpen(dst, sealed, r.ad)
-	if err != nil {
-		return nil, &KeyError{Op: "open", Table: r.table.def.Name, Column: column, Generation: generation, Err: ErrOpen}
-	}
-	if col.Pad == 0 {
-		return out, nil
-	}
-	value, err := unpad(out[len(dst):])
-	if err != nil {
-		return nil, &KeyError{Op: "open: padding", Table: r.table.def.Name, Column: column, Generation: generation, Err: ErrOpen}
-	}
-	return out[:len(dst)+len(value)], nil
 }
 
 // key returns the one key for the owner and generation.
@@ -162,13 +105,7 @@ func OpenAll[R Record](ctx context.Context, table *SealedTable, tenant string, r
 			owners = append(owners, owner)
 		}
 	}
-	for _, col := range table.def.Columns {
-		if col.Level == LevelTenant {
-			owners = append(owners, tenantOwner)
-			break
-		}
-	}
-	reader, err := table.Reader(ctx, tenant, owners...)
+	reader, err := table.Reader(ctx, tenant, table.withTenant(owners)...)
 	if err != nil {
 		return err
 	}
@@ -189,9 +126,10 @@ func OpenAll[R Record](ctx context.Context, table *SealedTable, tenant string, r
 
 func openRow(ctx context.Context, reader *Reader, row Record) error {
 	owner, key, cells := row.SealedCells()
+	bound := reader.Row(owner, key)
 	opened := make([][]byte, len(cells))
 	for i, cell := range cells {
-		plaintext, err := reader.Open(ctx, owner, key, cell.Column, cell.Sealed)
+		plaintext, err := bound.Open(ctx, cell.Column, cell.Sealed)
 		if err != nil {
 			return err
 		}

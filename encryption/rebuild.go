@@ -29,12 +29,14 @@ func (t *SealedTable) RebuildIndexes(db *sql.DB, tenant string) func(ctx context
 }
 
 // Rebuild fills every index column of the table from the sealed columns, until a
-// whole pass finds nothing to correct; then building versions become live. It
-// runs after a restore (snapshots carry no index columns), for an index that was
-// added, and at any other time: writers may go on. What belongs to an erased
-// person, or to a destroyed generation, loses its index value. A cell that does
-// not open for another reason stops nothing: its index value stays as it is, and
-// the report counts and lists it.
+// whole pass finds nothing to correct; then versions that were fenced before
+// (FenceOldWriters) become live and are searched. It runs after a restore
+// (snapshots carry no index columns), for an index that was added, and at any
+// other time: writers may go on. What belongs to an erased person, or to a
+// destroyed generation, loses its index value. A cell that does not open for
+// another reason stops nothing: its index value stays as it is, and the report
+// counts and lists it. Where such a cell is mended, a search finds it after the
+// next Rebuild.
 func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (RebuildReport, error) {
 	var report RebuildReport
 	if err := checkTenant(tenant); err != nil {
@@ -47,6 +49,10 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (R
 	if len(t.indexes) == 0 {
 		return report, nil
 	}
+	fenced, err := t.fenced(ctx, tenant) // before the first row is read
+	if err != nil {
+		return report, err
+	}
 	for range conflictTries {
 		pass, err := s.rebuildPass(ctx, tenant)
 		report.Rows, report.Unreadable, report.Listed = pass.Rows, pass.Unreadable, pass.Listed
@@ -55,7 +61,7 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (R
 			return report, err
 		}
 		if pass.Corrected == 0 {
-			return report, t.promote(ctx, tenant)
+			return report, t.promote(ctx, tenant, fenced)
 		}
 	}
 	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change faster than they are corrected; try again", t.def.Name)
@@ -186,22 +192,4 @@ func (s *storedTable) fixIndex(ctx context.Context, tx *sql.Tx, tenant string, f
 		return s.failed("rebuild indexes of", err)
 	}
 	return nil
-}
-
-// promote makes the table's building versions live.
-func (t *SealedTable) promote(ctx context.Context, tenant string) error {
-	return t.setIndexStates(ctx, tenant, func(rows []IndexRow) ([]IndexRow, error) {
-		var put []IndexRow
-		for _, row := range rows {
-			declared := false
-			for _, index := range t.indexes {
-				declared = declared || index.Name == row.Index && index.Version == row.Version
-			}
-			if row.Table == t.def.Name && declared && row.State == IndexBuilding {
-				row.State = IndexLive
-				put = append(put, row)
-			}
-		}
-		return put, nil
-	})
 }

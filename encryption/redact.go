@@ -106,7 +106,7 @@ func (s *storedTable) redacted(ctx context.Context, tenant, owner string, row da
 		if cell.err != nil { // what it was would be lost with the old owner
 			return nil, &KeyError{Op: "redact: the cell holds no sealed field:", Table: s.def.Name, Column: col.Name, Err: ErrOpen}
 		}
-		plaintext, err := r.Open(ctx, row.owner, row.id, col.Name, cell.sealed)
+		plaintext, err := r.Row(row.owner, row.id).Open(ctx, col.Name, cell.sealed)
 		if err != nil {
 			return nil, err
 		}

@@ -166,7 +166,7 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 	if key.err != nil {
 		return cellChange{}, key.err
 	}
-	sealed, err := key.appendSeal(nil, padded, s.ad(nil, col, tenant, w.to, row.id))
+	sealed, err := s.vault.sealWith(ctx, tenant, w.to, key, padded, s.ad(nil, col, tenant, w.to, row.id), true)
 	if err != nil {
 		return cellChange{}, err
 	}

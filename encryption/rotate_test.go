@@ -110,9 +110,9 @@ func TestDestroyedGenerationsSayso(t *testing.T) {
 	unknown := append([]byte{1, 9, 9, 9, 9}, snapshot[0].email.Bytes()[5:]...)
 	r, err := e.contacts.Reader(t.Context(), tenant, "p1", "nobody")
 	require.NoError(t, err)
-	_, err = r.Open(t.Context(), "p1", "", "email", unknown)
+	_, err = r.Row("p1", "").Open(t.Context(), "email", unknown)
 	require.ErrorIs(t, err, encryption.ErrNoKey)
-	_, err = r.Open(t.Context(), "nobody", "", "email", unknown)
+	_, err = r.Row("nobody", "").Open(t.Context(), "email", unknown)
 	require.ErrorIs(t, err, encryption.ErrNoKey)
 }
 
@@ -355,7 +355,7 @@ func TestCensusCountsBothFormsInEveryColumn(t *testing.T) {
 	require.ErrorIs(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
 	r, err := e.contacts.Reader(t.Context(), tenant, "p1")
 	require.NoError(t, err)
-	value, err := r.Text(t.Context(), "p1", "c1", "email", []byte(text))
+	value, err := r.Row("p1", "c1").Text(t.Context(), "email", []byte(text))
 	require.NoError(t, err)
 	require.Equal(t, "p1@b.example", value)
 }

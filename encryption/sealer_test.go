@@ -125,7 +125,7 @@ func TestNothingInATransactionNeedsAConnection(t *testing.T) {
 		if _, err := tag.Tag(t.Context(), tenant, email.Bytes()); err != nil {
 			return err
 		}
-		_, err := r.Open(t.Context(), "p1", "", "email", email.Bytes())
+		_, err := r.Row("p1", "").Open(t.Context(), "email", email.Bytes())
 		return err
 	}))
 	e.db = db
@@ -317,7 +317,7 @@ func TestFrozenSamplesOpen(t *testing.T) {
 	r, err := contacts.Reader(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	for _, column := range []string{"email", "note", "phone"} {
-		text, err := r.Text(t.Context(), "p1", "r1", column, bytes.TrimSpace(read("field-"+column+".txt")))
+		text, err := r.Row("p1", "r1").Text(t.Context(), column, bytes.TrimSpace(read("field-"+column+".txt")))
 		require.NoError(t, err)
 		require.Equal(t, "sample "+column, text)
 	}

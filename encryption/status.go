@@ -32,10 +32,11 @@ const (
 	HealthAlarm  = health.Alarm  // a promise does not hold, or will not for long
 )
 
-// The bound of AES-GCM with random IVs is 2^32 messages a key.
+// The bound of AES-GCM with random IVs is 2^32 messages a key. At half of it the
+// generation ends by itself; a key with more does not come from this library.
 const (
-	sealNotice = 1 << 30
-	sealAlarm  = 1 << 31
+	sealNotice = wornSeals / 2
+	sealAlarm  = wornSeals + 1
 )
 
 // Reporter is the optional part of a KeyStore that knows how safely its
@@ -151,7 +152,7 @@ func sealed(keys Inventory) []Finding {
 	var much []Finding
 	for _, t := range keys.Tenants {
 		sum.Value = max(sum.Value, float64(t.MostSeals))
-		f := Finding{Name: sum.Name, Subject: t.Tenant, Value: float64(t.MostSeals), Unit: sum.Unit, Remedy: "one key nears the bound of AES-GCM: begin a new generation"}
+		f := Finding{Name: sum.Name, Subject: t.Tenant, Value: float64(t.MostSeals), Unit: sum.Unit, Remedy: "one key nears half of the bound of AES-GCM, where the next generation begins by itself, also after a key copy was restored: then reseal"}
 		f.Level = max(health.Yes(t.MostSeals >= sealNotice, HealthNotice), health.Yes(t.MostSeals >= sealAlarm, HealthAlarm))
 		much = append(much, f)
 	}

@@ -139,6 +139,7 @@ type KeyRow struct {
 	Owner      string // whose key
 	Generation uint32 // of which generation
 	Wrapped    []byte // 65 bytes: Tink prefix, IV, 32 bytes, tag
+	Seals      int64  // how many were allotted to processes, at most 2^32; 0 while they count by themselves
 }
 
 // AliasRow says that a person was merged into another. Primary key: tenant, alias.
@@ -170,8 +171,10 @@ type IndexState string
 
 // The states of an index version.
 const (
-	IndexBuilding IndexState = "building" // written, not yet asked
-	IndexLive     IndexState = "live"     // written and asked
+	IndexBuilding IndexState = "building" // written by those who know it, not asked
+	IndexFencing  IndexState = "fencing"  // who does not know it takes no Writer any more
+	IndexFenced   IndexState = "fenced"   // and has none left that could commit
+	IndexLive     IndexState = "live"     // no row lacks it: written and asked
 	IndexRetired  IndexState = "retired"  // neither
 )
 

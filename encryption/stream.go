@@ -83,7 +83,6 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 	if err != nil {
 		return err
 	}
-	key.seals.Add(1)
 	if _, err := dst.Write(binary.BigEndian.AppendUint32([]byte{streamMark}, generation)); err != nil {
 		return fmt.Errorf("encryption: write stream: %w", err)
 	}

@@ -79,6 +79,10 @@ const (
 // Index declares one version of a lookup index over a column. A new width,
 // normaliser or root is a new version in a column of its own; both stand in
 // the definition until the old one is retired.
+//
+// It is searched once it is proven complete: at once in a tenant that has no
+// key yet when the index is declared, otherwise after FenceOldWriters and
+// RebuildIndexes.
 type Index struct {
 	// Column is the SQL column that holds the value: BIGINT up to 63 bits,
 	// otherwise bytes.
@@ -91,9 +95,6 @@ type Index struct {
 	As Normaliser
 	// Bits is the width: 8 to 63, or 64 to 256 in multiples of 8.
 	Bits int
-	// Existing says that rows without this index exist: it is asked only after
-	// RebuildIndexes has passed. Versions above 1 always start so.
-	Existing bool
 }
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?$`)
@@ -113,7 +114,8 @@ type tableIndex struct {
 }
 
 // Table checks a definition and returns the table. Nothing is read or
-// written; the same definition may be declared more than once.
+// written; the same definition may be declared more than once. Declare all
+// tables before the first key of a tenant is made.
 func (v *Vault) Table(def Table) (*SealedTable, error) {
 	t := &SealedTable{vault: v, columns: map[string]int{}}
 	if def.SQL == "" {
@@ -146,6 +148,7 @@ func (v *Vault) Table(def Table) (*SealedTable, error) {
 		return nil, fmt.Errorf("%w: table %s has no columns", ErrDefinition, def.Name)
 	}
 	t.def = def
+	v.declared.add(t)
 	return t, nil
 }
 

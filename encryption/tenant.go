@@ -245,7 +245,7 @@ func storeError(err error) error {
 	}
 	for _, ours := range []error{
 		ErrErased, ErrDestroyed, ErrNoKey, ErrOpen, ErrKEK, ErrKeyset, ErrStore, ErrEmpty, ErrNotEmpty, ErrTenant, ErrID,
-		ErrMerged, ErrInUse, ErrGeneration, ErrEpoch, ErrCopy, ErrNotCovered, ErrRewound, errStale,
+		ErrMerged, ErrInUse, ErrDefinition, ErrIncomplete, ErrGeneration, ErrEpoch, ErrCopy, ErrNotCovered, ErrRewound, errStale,
 	} {
 		if errors.Is(err, ours) {
 			return err

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,7 +53,7 @@ func tinkGCM(tb testing.TB, raw []byte, id uint32, variant aesgcm.Variant) *keys
 
 func newPersonKey(tb testing.TB, raw []byte, generation uint32) *personKey {
 	tb.Helper()
-	k := &personKey{generation: generation}
+	k := &personKey{generation: generation, slot: new(atomic.Uint32)}
 	require.Equal(tb, len(k.raw), copy(k.raw[:], raw))
 	return k
 }

@@ -25,6 +25,9 @@ type Vault struct {
 
 	retired retirements
 
+	declared declared // indexes of all tables
+	counters *counters
+
 	check chan struct{} // one freshness check at a time; whoever waits for it can stop waiting
 
 	mu      sync.RWMutex
@@ -116,7 +119,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, StoreState, error) {
 	if err != nil {
 		return nil, StoreState{}, err
 	}
-	v := &Vault{cfg: cfg, tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}, check: make(chan struct{}, 1)}
+	v := &Vault{cfg: cfg, tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}, check: make(chan struct{}, 1), counters: newCounters()}
 	start := cfg.Now()
 	state, err := cfg.Keys.State(ctx)
 	if err != nil {

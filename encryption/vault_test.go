@@ -73,10 +73,10 @@ func TestNullStaysNullAndEmptyIsSealed(t *testing.T) {
 	require.True(t, w.Int64("email_idx", " \t").IsNull())
 	r, err := e.contacts.Reader(t.Context(), tenant, "p1")
 	require.NoError(t, err)
-	got, err := r.Open(t.Context(), "p1", "", "email", nil)
+	got, err := r.Row("p1", "").Open(t.Context(), "email", nil)
 	require.NoError(t, err)
 	require.Nil(t, got)
-	got, err = r.Open(t.Context(), "p1", "", "email", empty.Bytes())
+	got, err = r.Row("p1", "").Open(t.Context(), "email", empty.Bytes())
 	require.NoError(t, err)
 	require.NotNil(t, got)
 	require.Empty(t, got)
@@ -111,7 +111,7 @@ func TestSwappedPlacesNeverOpen(t *testing.T) {
 	open := func(table *encryption.SealedTable, tn, owner, row, column string, sealed []byte) error {
 		r, err := table.Reader(t.Context(), tn, owner)
 		require.NoError(t, err)
-		_, err = r.Open(t.Context(), owner, row, column, sealed)
+		_, err = r.Row(owner, row).Open(t.Context(), column, sealed)
 		return err
 	}
 	require.NoError(t, open(e.contacts, tenant, "p1", "r1", "note", note))
@@ -149,7 +149,7 @@ func TestTheHotPathDoesNotAllocate(t *testing.T) {
 	require.NoError(t, err)
 	ctx := t.Context()
 	require.Zero(t, testing.AllocsPerRun(100, func() {
-		if _, err := r.AppendOpen(ctx, dst, "p1", "", "email", sealed); err != nil {
+		if _, err := r.Row("p1", "").AppendOpen(ctx, dst, "email", sealed); err != nil {
 			panic(err)
 		}
 	}))
@@ -186,7 +186,7 @@ func TestOneKeyWhoeverMakesIt(t *testing.T) {
 	r, err := e.table(t, e.another(t), contactsTable).Reader(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	for _, s := range sealed {
-		_, err := r.Open(t.Context(), "p1", "", "email", s)
+		_, err := r.Row("p1", "").Open(t.Context(), "email", s)
 		require.NoError(t, err)
 	}
 }
@@ -329,7 +329,7 @@ func TestAFailingStoreFailsClosed(t *testing.T) {
 	store.Fail = nil
 	r, err := contacts.Reader(t.Context(), tenant, "p1")
 	require.NoError(t, err)
-	_, err = r.Open(t.Context(), "p1", "", "email", sealed)
+	_, err = r.Row("p1", "").Open(t.Context(), "email", sealed)
 	require.NoError(t, err)
 }
 

@@ -2,12 +2,14 @@ package encryption
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
 // Writer seals values of one table for one owner. Taking it is the only key
 // fetch: do it before the transaction. It seals for at least half a lease and
-// at most a lease, then answers ErrLease. It is for one goroutine.
+// at most a lease, and some thousands of values at least, then answers ErrLease:
+// take another one. It is for one goroutine.
 type Writer struct {
 	table  *SealedTable
 	tenant string
@@ -50,8 +52,19 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
+	// The indexes come first, so that the first key of a tenant finds them there.
+	if _, err := t.vault.registered(ctx, tenant); err != nil {
+		return nil, err
+	}
 	found, generation, granted, err := t.vault.sealKeys(ctx, tenant, []string{owner})
 	if err != nil {
+		return nil, err
+	}
+	k, err := t.vault.tenant(ctx, tenant) // no older than the key
+	if err != nil {
+		return nil, err
+	}
+	if err := t.complete(k.rows.Indexes); err != nil {
 		return nil, err
 	}
 	key := found[owner].key(generation)
@@ -132,7 +145,11 @@ func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte
 	if p := w.table.def.Columns[i].Pad; p != 0 {
 		plaintext = pad(nil, plaintext, p)
 	}
-	return w.key().appendSeal(dst, plaintext, ad)
+	out, err := w.key().appendSeal(dst, plaintext, ad)
+	if errors.Is(err, errUsedUp) {
+		return nil, &KeyError{Op: "seal: what is allotted of this key is used up, another Writer has more:", Table: w.table.def.Name, Column: column, Err: ErrLease}
+	}
+	return out, err
 }
 
 // prepare checks once that the column may be sealed so, and keeps its

@@ -30,7 +30,7 @@ func exampleMap() *privacy.Map {
 // exampleDesk is what an application sets up once, here in a folder that is
 // removed at the end, with a clock of its own.
 func exampleDesk(ctx context.Context, dir string, now *time.Time) (*privacy.Desk, ed25519.PublicKey, error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+"?_pragma=journal_mode(WAL)&_pragma=secure_delete(1)")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)")
 	if err != nil {
 		return nil, nil, err
 	}

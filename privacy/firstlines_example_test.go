@@ -32,7 +32,7 @@ func check(err error) {
 func Example_firstLines() {
 	ctx, dir := context.Background(), must(os.MkdirTemp("", "privacy"))
 	defer os.RemoveAll(dir)
-	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+"?_pragma=journal_mode(WAL)&_pragma=secure_delete(1)"))
+	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)"))
 	defer db.Close()
 	must(db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, name TEXT, created INTEGER) STRICT;
 		CREATE INDEX contacts_person ON contacts (person); INSERT INTO contacts VALUES ('c1', 'p1', 'Ann Example', 0)`))

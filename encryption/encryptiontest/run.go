@@ -52,7 +52,7 @@ func sample() encryption.Rows {
 		Keys: []encryption.KeyRow{ // several, so that the owner and the alias could come back once for each
 			{Tenant: "t", Owner: "p", Generation: 1, Wrapped: []byte{4}},
 			{Tenant: "t", Owner: "p", Generation: 0x80000000, Wrapped: []byte{}},
-			{Tenant: "t", Owner: "p", Generation: 0xffffffff, Wrapped: []byte{1, 2, 3}},
+			{Tenant: "t", Owner: "p", Generation: 0xffffffff, Wrapped: []byte{1, 2, 3}, Seals: 1 << 32},
 		},
 		Aliases: []encryption.AliasRow{{Tenant: "t", Alias: "p", Owner: "q"}},
 		Indexes: []encryption.IndexRow{{Tenant: "t", Table: "contacts", Index: "email", Version: 1, Root: 0xffffffff, Normaliser: "email/1", Bits: 32, State: encryption.IndexLive}},
@@ -265,12 +265,12 @@ func replaceAndRemove(t *testing.T, s encryption.KeyStore) {
 	t.Helper()
 	write(t, s, encryption.Change{Put: sample()})
 	changed := sample()
-	changed.Keys[0].Wrapped = []byte{9}
+	changed.Keys[0].Wrapped, changed.Keys[0].Seals = []byte{9}, 7
 	changed.Owners[0].State = encryption.Tombstone
 	write(t, s, encryption.Change{Put: changed})
 	rows, err := s.Owners(t.Context(), "t", []string{"p"})
 	must(t, err)
-	if len(rows.Keys) != len(changed.Keys) || !bytes.Equal(rows.Keys[0].Wrapped, []byte{9}) || rows.Owners[0].State != encryption.Tombstone {
+	if len(rows.Keys) != len(changed.Keys) || !bytes.Equal(rows.Keys[0].Wrapped, []byte{9}) || rows.Keys[0].Seals != 7 || rows.Owners[0].State != encryption.Tombstone {
 		t.Errorf("a put did not replace the row of the same key: %+v", rows)
 	}
 	write(t, s, encryption.Change{Remove: sample()})

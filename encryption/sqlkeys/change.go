@@ -40,6 +40,9 @@ func (s *Store) Create(ctx context.Context, f func(encryption.KeyTx) error) erro
 // share takes the lock together with others.
 func (t *keyTx) share(ctx context.Context) error {
 	lock := ""
+	if err := checkPragmas(ctx, t.dialect, t.tx); err != nil {
+		return err
+	}
 	switch t.dialect.Kind {
 	case sqldb.Postgres:
 		if err := t.exec(ctx, `LOCK TABLE crmguard_encryption_store IN ROW SHARE MODE`); err != nil {
@@ -88,6 +91,9 @@ func update(ctx context.Context, t *keyTx, f func(encryption.KeyTx) error) (stat
 // begin takes the lock alone, raises the sequence and writes its mark.
 func (t *keyTx) begin(ctx context.Context) error {
 	t.mark = encryption.NewMark()
+	if err := checkPragmas(ctx, t.dialect, t.tx); err != nil {
+		return err
+	}
 	if t.dialect.Kind == sqldb.Postgres {
 		if err := t.exec(ctx, `LOCK TABLE crmguard_encryption_store IN EXCLUSIVE MODE`); err != nil {
 			return err

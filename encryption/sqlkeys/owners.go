@@ -63,9 +63,9 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *encryp
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	var owner string // the variables are Scan's for all rows: it makes none of its own
 	var state, into sql.NullString
-	var sequence, generation sql.NullInt64
+	var sequence, generation, seals sql.NullInt64
 	var wrapped []byte // but for these, which are new ones with each row
-	dest := []any{&owner, &state, &sequence, &into, &generation, &wrapped}
+	dest := []any{&owner, &state, &sequence, &into, &generation, &wrapped, &seals}
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
 			return err
@@ -77,7 +77,7 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *encryp
 			out.Aliases = append(out.Aliases, encryption.AliasRow{Tenant: tenant, Alias: owner, Owner: into.String})
 		}
 		if generation.Valid {
-			out.Keys = append(out.Keys, encryption.KeyRow{Tenant: tenant, Owner: owner, Generation: uint32(generation.Int64), Wrapped: wrapped})
+			out.Keys = append(out.Keys, encryption.KeyRow{Tenant: tenant, Owner: owner, Generation: uint32(generation.Int64), Wrapped: wrapped, Seals: seals.Int64})
 		}
 	}
 	return rows.Err()
@@ -86,7 +86,7 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *encryp
 // ownersQuery asks for owners, each with its alias and its keys. Every owner is
 // looked up in the index, and from there its alias and keys.
 func ownersQuery(d sqldb.Dialect, tenant string, owners []string) (query string, args []any, err error) {
-	const columns = `SELECT o.owner, o.state, o.sequence, a.owner, k.generation, k.wrapped FROM `
+	const columns = `SELECT o.owner, o.state, o.sequence, a.owner, k.generation, k.wrapped, k.seals FROM `
 	const joins = `
 		LEFT JOIN crmguard_encryption_alias a ON a.tenant = o.tenant AND a.alias = o.owner
 		LEFT JOIN crmguard_encryption_key k ON k.tenant = o.tenant AND k.owner = o.owner`
@@ -118,9 +118,9 @@ func united(d sqldb.Dialect, tenant string, owners []string) (query string, args
 		query = "WITH asked (owner) AS (VALUES (CAST(? AS text))" + strings.Repeat(", (?)", len(args)-1) + ") "
 	}
 	for i, part := range []struct{ columns, table, owner string }{
-		{"r.owner, NULL, NULL, NULL, r.generation, r.wrapped", "crmguard_encryption_key", "r.owner"},
-		{"r.owner, r.state, r.sequence, NULL, NULL, NULL", "crmguard_encryption_owner", "r.owner"},
-		{"r.alias, NULL, NULL, r.owner, NULL, NULL", "crmguard_encryption_alias", "r.alias"},
+		{"r.owner, NULL, NULL, NULL, r.generation, r.wrapped, r.seals", "crmguard_encryption_key", "r.owner"},
+		{"r.owner, r.state, r.sequence, NULL, NULL, NULL, NULL", "crmguard_encryption_owner", "r.owner"},
+		{"r.alias, NULL, NULL, r.owner, NULL, NULL, NULL", "crmguard_encryption_alias", "r.alias"},
 	} {
 		if i > 0 {
 			query += " UNION ALL "

@@ -7,9 +7,11 @@
 // the epoch is closed.
 //
 // SQLite must be opened with secure_delete before the first row, because a
-// deleted key must not stay in a free page; Open refuses otherwise. A file
-// that must exist is opened with mode=rw, so that a lost key file is an error
-// and not a new, empty database:
+// deleted key must not stay in a free page, and with synchronous FULL or EXTRA,
+// because a key that a power cut takes back takes what it has sealed with it.
+// Install and Open refuse other files, and each change is refused on a
+// connection that was set otherwise since. A file that must exist is opened with
+// mode=rw, so that a lost key file is an error and not a new, empty database:
 //
 //	file:keys.db?mode=rw&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)
 //
@@ -39,6 +41,7 @@
 //
 //	ErrSchema              permanent   call Install, or apply Migrations
 //	ErrSecureDelete        permanent   open SQLite with secure_delete(1)
+//	ErrSynchronous         permanent   open SQLite with synchronous(FULL)
 //	ErrStandby             temporary   ask the primary: see below
 //	errors.ErrUnsupported  permanent   the error names the database that was found
 //	fs.ErrPermission       permanent   a right is missing: see Grants
@@ -84,6 +87,10 @@ var ErrStandby = sqldb.ErrStandby
 // ErrSecureDelete says that the SQLite connection would leave deleted keys in
 // free pages.
 var ErrSecureDelete = errors.New("sqlkeys: SQLite is opened without secure_delete: add _pragma=secure_delete(1) to the data source name")
+
+// ErrSynchronous says that the SQLite connection would lose keys that were
+// committed when the power fails, and with them what they have sealed.
+var ErrSynchronous = errors.New("sqlkeys: SQLite is opened with synchronous below FULL: put _pragma=synchronous(FULL) into the data source name")
 
 // Migrations returns the numbered migrations, in the folders sqlite, postgres
 // and mysql (MariaDB's, too), for goose, golang-migrate, psql or mysql.
@@ -132,25 +139,32 @@ func Open(ctx context.Context, db *sql.DB) (*Store, error) {
 	return &Store{db: asked}, nil
 }
 
-// open asks what the database is, and on SQLite whether it forgets.
+// open asks what the database is, and on SQLite whether it forgets what is
+// deleted and keeps what is committed.
 func open(ctx context.Context, db *sql.DB) (*sqldb.DB, error) {
 	asked, err := sqldb.Open(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("sqlkeys: %w", err)
 	}
-	if asked.Kind == sqldb.SQLite {
-		err = checkSecureDelete(ctx, asked)
-	}
-	return asked, err
+	return asked, checkPragmas(ctx, asked.Dialect, asked)
 }
 
-func checkSecureDelete(ctx context.Context, db *sqldb.DB) error {
-	var on int
-	if err := db.QueryRowContext(ctx, `PRAGMA secure_delete`).Scan(&on); err != nil {
-		return fmt.Errorf("sqlkeys: read secure_delete: %w", sqldb.Safe(err))
+// checkPragmas refuses what a connection of SQLite is set to: pragmas belong to
+// connections, so each change asks its own.
+func checkPragmas(ctx context.Context, d sqldb.Dialect, q sqldb.Querier) error {
+	if d.Kind != sqldb.SQLite {
+		return nil
 	}
-	if on != 1 {
+	var secure, synchronous int
+	if err := sqldb.One(ctx, q, []any{&secure, &synchronous}, `SELECT d.secure_delete, s.synchronous FROM pragma_secure_delete d, pragma_synchronous s`); err != nil {
+		return fmt.Errorf("sqlkeys: read secure_delete and synchronous: %w", err)
+	}
+	const full = 2
+	switch {
+	case secure != 1:
 		return ErrSecureDelete
+	case synchronous < full:
+		return ErrSynchronous
 	}
 	return nil
 }

@@ -100,7 +100,7 @@ func tableOf(kind encryption.Kind) (table, bool) {
 	case encryption.KindOwner:
 		return table{"crmguard_encryption_owner", []string{"tenant", "owner"}, []string{"tenant", "owner", "state", "sequence"}}, true
 	case encryption.KindKey:
-		return table{"crmguard_encryption_key", []string{"tenant", "owner", "generation"}, []string{"tenant", "owner", "generation", "wrapped"}}, true
+		return table{"crmguard_encryption_key", []string{"tenant", "owner", "generation"}, []string{"tenant", "owner", "generation", "wrapped", "seals"}}, true
 	case encryption.KindAlias:
 		return table{"crmguard_encryption_alias", []string{"tenant", "alias"}, []string{"tenant", "alias", "owner"}}, true
 	case encryption.KindIndex:
@@ -183,7 +183,7 @@ func scan(rows *sql.Rows, out *encryption.Rows, kind encryption.Kind) error {
 		out.Owners = append(out.Owners, r)
 	case encryption.KindKey:
 		var r encryption.KeyRow
-		if err := rows.Scan(&r.Tenant, &r.Owner, &r.Generation, &r.Wrapped); err != nil {
+		if err := rows.Scan(&r.Tenant, &r.Owner, &r.Generation, &r.Wrapped, &r.Seals); err != nil {
 			return err
 		}
 		out.Keys = append(out.Keys, r)

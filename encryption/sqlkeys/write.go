@@ -114,7 +114,7 @@ func valuesOf(rows encryption.Rows) map[encryption.Kind][][]any {
 		add(encryption.KindOwner, r.Tenant, r.Owner, string(r.State), r.Sequence)
 	}
 	for _, r := range rows.Keys {
-		add(encryption.KindKey, r.Tenant, r.Owner, int64(r.Generation), r.Wrapped)
+		add(encryption.KindKey, r.Tenant, r.Owner, int64(r.Generation), r.Wrapped, r.Seals)
 	}
 	for _, r := range rows.Aliases {
 		add(encryption.KindAlias, r.Tenant, r.Alias, r.Owner)

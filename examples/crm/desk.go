@@ -57,7 +57,7 @@ func (c *crm) openForExport(ctx context.Context, tenant, owner, table, column, r
 	if err != nil {
 		return nil, err
 	}
-	return reader.Text(ctx, owner, row, column, sealed)
+	return reader.Row(owner, row).Text(ctx, column, sealed)
 }
 
 // redactActivity writes a note about several persons anew, without the one who

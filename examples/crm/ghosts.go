@@ -347,7 +347,7 @@ func (h *hunt) columns(ctx context.Context, db *sql.DB, table *encryption.Sealed
 				if cell == nil {
 					continue
 				}
-				plain, err := reader.Open(ctx, r.owner, r.id, columns[i], cell)
+				plain, err := reader.Row(r.owner, r.id).Open(ctx, columns[i], cell)
 				if noKeyOpens(err) {
 					continue
 				}

@@ -224,7 +224,7 @@ func (c *crm) eachText(ctx context.Context, table *encryption.SealedTable, colum
 			return err
 		}
 		for _, t := range page {
-			value, err := reader.Text(ctx, t.owner, t.id, column, t.cells[0])
+			value, err := reader.Row(t.owner, t.id).Text(ctx, column, t.cells[0])
 			if err != nil {
 				return err
 			}

@@ -165,7 +165,7 @@ func (c *crm) partnerKeepsTheNote(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text, err := reader.Text(ctx, keyOwner, id, "body", sealed)
+	text, err := reader.Row(keyOwner, id).Text(ctx, "body", sealed)
 	if err != nil {
 		return err
 	}
@@ -296,7 +296,7 @@ func (c *crm) stolenKeyOpens(ctx context.Context) (bool, error) {
 		if err != nil {
 			continue // the key does not unwrap
 		}
-		value, err := reader.Text(ctx, c.gone.id, c.gone.id, "custom", c.goneValue)
+		value, err := reader.Row(c.gone.id, c.gone.id).Text(ctx, "custom", c.goneValue)
 		if err == nil && value == c.gone.values["custom"] {
 			return true, nil
 		}

@@ -161,7 +161,7 @@ func fieldRivals(ctx context.Context, table *encryption.SealedTable) ([]fieldRiv
 				return out, err
 			},
 			func(s []byte) (_ []byte, err error) {
-				opened, err = reader.AppendOpen(ctx, opened[:0], person, "", "email", s)
+				opened, err = reader.Row(person, "").AppendOpen(ctx, opened[:0], "email", s)
 				return opened, err
 			},
 		},

@@ -151,6 +151,7 @@ class Installation:
         tombstones = {(row["tenant"], row["owner"]) for row in self.of("owner") if row["state"] == "tombstone"}
         for row in self.of("key"):
             require((row["tenant"], row["owner"]) not in tombstones, "a key under a tombstone")
+            require(0 < row.get("seals", 1) <= 1 << 32, "allotted seals are left out where there are none, and are at most 2^32")
             yield (row["tenant"], row["owner"], row["generation"]), row
 
     def _unwrap(self, key, row):

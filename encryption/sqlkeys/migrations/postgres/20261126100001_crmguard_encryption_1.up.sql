@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_key (
 	owner text COLLATE "C" NOT NULL,
 	generation bigint NOT NULL,
 	wrapped bytea NOT NULL,
+	seals bigint NOT NULL DEFAULT 0,
 	PRIMARY KEY (tenant, owner, generation));
 CREATE TABLE IF NOT EXISTS crmguard_encryption_alias (
 	tenant text COLLATE "C" NOT NULL,

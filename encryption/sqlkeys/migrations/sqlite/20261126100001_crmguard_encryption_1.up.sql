@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_key (
 	owner TEXT NOT NULL,
 	generation INTEGER NOT NULL,
 	wrapped BLOB NOT NULL,
+	seals INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (tenant, owner, generation)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS crmguard_encryption_alias (
 	tenant TEXT NOT NULL,

@@ -1,0 +1,245 @@
+package encryption
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// AES-GCM with random IVs holds for 2^32 messages a key. What a process seals
+// under a person's key is few, and it counts that by itself up to freeSeals.
+// Beyond, and for the tenant's own key from the first one on, it seals what the
+// key store has allotted to it: blocks that stand in the key row before the
+// first seal of them is made, whatever becomes of the process. A block begins
+// small, so that a process that lives for a minute wastes little.
+const (
+	freeSeals  = 1 << 20
+	firstBlock = 1 << 14
+	lastBlock  = 1 << 20
+	wornSeals  = 1 << 31 // of one key: the tenant gets a new generation
+	maxSeals   = 1 << 32
+)
+
+// keyName names one key.
+type keyName struct {
+	tenant, owner string
+	generation    uint32
+}
+
+// counters is what this process counts. The counts of persons' keys lie in
+// slots that keys share which hash alike: so they outlive the cache, cost 4 MiB
+// however many persons there are, and count too many, never too few.
+type counters struct {
+	seed  maphash.Seed
+	parts [slotParts]atomic.Pointer[[slotParts]atomic.Uint32]
+
+	mu     sync.Mutex
+	blocks map[keyName]*block
+}
+
+const slotParts = 1 << 10
+
+func newCounters() *counters {
+	return &counters{seed: maphash.MakeSeed(), blocks: map[keyName]*block{}}
+}
+
+func (c *counters) slot(name keyName) *atomic.Uint32 {
+	at := maphash.Comparable(c.seed, name) % (slotParts * slotParts)
+	part := &c.parts[at/slotParts]
+	if part.Load() == nil {
+		part.CompareAndSwap(nil, new([slotParts]atomic.Uint32))
+	}
+	return &part.Load()[at%slotParts]
+}
+
+// block is what is left of the seals that the key store has allotted to this
+// process for one key.
+type block struct {
+	left     atomic.Int64
+	low      atomic.Int64  // below it more is asked for: a Writer has at least so many
+	allotted atomic.Int64  // to all processes, when this one asked last
+	next     int64         // how many are asked for; who has the turn changes it
+	turn     chan struct{} // one asks at a time
+}
+
+func (c *counters) block(name keyName) *block {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := c.blocks[name]
+	if b == nil {
+		b = &block{next: firstBlock, turn: make(chan struct{}, 1)}
+		b.low.Store(1)
+		c.blocks[name] = b
+	}
+	return b
+}
+
+// forget drops the blocks of generations that seal no more.
+func (c *counters) forget(tenant string, active uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name := range c.blocks {
+		if name.tenant == tenant && name.generation != active {
+			delete(c.blocks, name)
+		}
+	}
+}
+
+// draw takes one seal, or answers that there is none. It takes no lock.
+func (k *personKey) draw() bool {
+	if b := k.block.Load(); b != nil {
+		if b.left.Add(-1) >= 0 {
+			return true
+		}
+		b.left.Add(1)
+		return false
+	}
+	if k.allotted || k.slot.Load() >= freeSeals {
+		return false
+	}
+	k.slot.Add(1)
+	return true
+}
+
+// allot makes sure that keys of the active generation have seals left. errStale
+// says that the generation is no longer active: it may have ended here.
+func (v *Vault) allot(ctx context.Context, tenant string, owners []string, found map[string]*ownerKeys, generation uint32) error {
+	for _, owner := range owners {
+		key := found[owner].key(generation)
+		if !key.allotted && key.slot.Load() < freeSeals/2 {
+			continue
+		}
+		b := v.counters.block(keyName{tenant, owner, generation})
+		key.block.Store(b)
+		if b.left.Load() >= b.low.Load() {
+			continue
+		}
+		if err := v.refill(ctx, tenant, owner, generation, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *Vault) refill(ctx context.Context, tenant, owner string, generation uint32, b *block) error {
+	select {
+	case b.turn <- struct{}{}:
+		defer func() { <-b.turn }()
+	case <-ctx.Done():
+		return storeError(ctx.Err())
+	}
+	if b.left.Load() >= b.low.Load() {
+		return nil // another one has asked meanwhile
+	}
+	allotted, err := v.reserve(ctx, tenant, owner, generation, b.next)
+	switch {
+	case err != nil && !errors.Is(err, errStale) && b.left.Load() > 0:
+		return nil // asked early: what is left lasts for now
+	case err != nil:
+		return err
+	}
+	b.allotted.Store(allotted)
+	b.low.Store(b.next / 2)
+	b.left.Add(b.next)
+	b.next = min(2*b.next, lastBlock)
+	v.counters.forget(tenant, generation)
+	return nil
+}
+
+// reserve writes into the key row that n more seals are allotted. A key that
+// has had its share ends with its generation.
+func (v *Vault) reserve(ctx context.Context, tenant, owner string, generation uint32, n int64) (allotted int64, err error) {
+	renewed := false
+	_, err = v.update(ctx, func(tx KeyTx) error {
+		renewed = false
+		now, err := tx.Tenant(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(now.Generations, func(g GenerationRow) bool { return g.Generation == generation && g.State == Active }) {
+			return errStale
+		}
+		rows, err := tx.Owners(ctx, tenant, []string{owner})
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(rows.Keys, func(row KeyRow) bool { return row.Generation == generation })
+		if i < 0 {
+			return errStale
+		}
+		row := rows.Keys[i]
+		if row.Seals < 0 || row.Seals > wornSeals-n {
+			renewed = true
+			_, err := beginGeneration(ctx, tx, tenant, now.Generations, v.cfg.Now())
+			return err
+		}
+		row.Seals += n
+		allotted = row.Seals
+		return tx.Write(ctx, Change{Put: Rows{Keys: []KeyRow{row}}})
+	})
+	if errors.Is(err, errStale) {
+		v.drop() // what is cached made it ask
+	}
+	if err != nil {
+		return 0, err
+	}
+	if renewed {
+		v.cfg.Observe(ctx, "encryption.generation.worn", 1, slog.Uint64("generation", uint64(generation)))
+		return 0, errStale
+	}
+	return allotted, nil
+}
+
+// beginGeneration retires the active generation and makes the next one active.
+func beginGeneration(ctx context.Context, tx KeyTx, tenant string, have []GenerationRow, now time.Time) (generation uint32, err error) {
+	taken := make([]uint32, 0, len(have))
+	var put []GenerationRow
+	for _, g := range have {
+		taken = append(taken, g.Generation)
+		if g.State == Active {
+			g.State = Retired
+			put = append(put, g)
+		}
+	}
+	if generation, err = newKeyID(taken...); err != nil {
+		return 0, err
+	}
+	put = append(put, GenerationRow{Tenant: tenant, Generation: generation, State: Active, Created: now.UTC().Truncate(time.Microsecond)})
+	return generation, tx.Write(ctx, Change{Put: Rows{Generations: put}, Narrows: true})
+}
+
+// sealWith seals under a key that sealKeys gave, and under the one that it gives
+// then where nothing is left of it. resealing is as in activeKeys.
+func (v *Vault) sealWith(ctx context.Context, tenant, owner string, key *personKey, plaintext, ad []byte, resealing bool) ([]byte, error) {
+	for range sealAttempts {
+		sealed, err := key.appendSeal(make([]byte, 0, len(plaintext)+overhead), plaintext, ad)
+		if !errors.Is(err, errUsedUp) {
+			return sealed, err
+		}
+		found, generation, _, err := v.activeKeys(ctx, tenant, []string{owner}, resealing)
+		if err != nil {
+			return nil, err
+		}
+		key = found[owner].key(generation)
+	}
+	return nil, fmt.Errorf("%w: others take what is allotted all the time", ErrStore)
+}
+
+// restored marks keys whose count is not known: the store was put back, and
+// what was allotted since is lost. They count as worn, so that they end with
+// their generation before they seal again. Persons' keys that never had a block
+// have sealed little.
+func restored(rows Rows) Rows {
+	for i, row := range rows.Keys {
+		if row.Owner == tenantOwner || row.Seals != 0 {
+			rows.Keys[i].Seals = wornSeals
+		}
+	}
+	return rows
+}

@@ -1,0 +1,217 @@
+package encryption
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// declared remembers which indexes this vault's tables have, so that all of
+// them are known to a tenant before its first key is made: what is sealed
+// later than that has index values from the first row on.
+type declared struct {
+	mu      sync.Mutex
+	indexes []IndexRow // tenant, root and state are empty
+}
+
+func (d *declared) add(t *SealedTable) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, index := range t.indexes {
+		row := IndexRow{Table: t.def.Name, Index: index.Name, Version: index.Version, Normaliser: string(index.As), Bits: index.Bits}
+		if !slices.ContainsFunc(d.indexes, row.same) {
+			d.indexes = append(d.indexes, row)
+		}
+	}
+}
+
+// missing lists the declared versions that a tenant does not have.
+func (d *declared) missing(rows []IndexRow) (out []IndexRow) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, row := range d.indexes {
+		if !slices.ContainsFunc(rows, row.same) {
+			out = append(out, row)
+		}
+	}
+	return out
+}
+
+// same reports whether two rows are one version of one index.
+func (r IndexRow) same(other IndexRow) bool {
+	return r.Table == other.Table && r.Index == other.Index && r.Version == other.Version
+}
+
+// sameIndexRows compares whatever the order in which a store answers.
+func sameIndexRows(a, b []IndexRow) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(row IndexRow) bool { return !slices.Contains(b, row) })
+}
+
+// registered makes sure that the tenant has every index that was declared, and
+// returns the tenant as it is then. A version is live at once where the tenant
+// has no key at all: nothing is sealed there, so no row can lack it. Anywhere
+// else rows without it may exist, and processes that write more of them.
+func (v *Vault) registered(ctx context.Context, tenant string) (*tenantKeys, error) {
+	for range sealAttempts {
+		k, err := v.tenant(ctx, tenant)
+		if err != nil {
+			return nil, err
+		}
+		missing := v.declared.missing(k.rows.Indexes)
+		if len(missing) == 0 {
+			return k, nil
+		}
+		open, err := v.keysetOf(ctx, k, purposeIndex)
+		if err != nil {
+			return nil, err
+		}
+		if err := v.register(ctx, tenant, missing, open.primary()); err != nil && !errors.Is(err, errStale) {
+			return nil, err
+		}
+		if _, err := v.loadTenant(ctx, tenant); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w: index versions change all the time", ErrStore)
+}
+
+// register inserts version rows under the primary root.
+func (v *Vault) register(ctx context.Context, tenant string, missing []IndexRow, root uint32) error {
+	_, err := v.update(ctx, func(tx KeyTx) error {
+		now, err := tx.Tenant(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		keys, err := tx.Page(ctx, Page{Kind: KindKey, Tenant: tenant, Limit: 1})
+		if err != nil {
+			return err
+		}
+		state := IndexLive
+		if len(keys.Keys) > 0 {
+			state = IndexBuilding
+		}
+		var put Rows
+		for _, row := range missing {
+			if slices.ContainsFunc(now.Indexes, row.same) {
+				return errStale
+			}
+			row.Tenant, row.Root, row.State = tenant, root, state
+			put.Indexes = append(put.Indexes, row)
+		}
+		return tx.Write(ctx, Change{Put: put, Narrows: true})
+	})
+	return err
+}
+
+// FenceOldWriters shuts out of the table whoever does not know its indexes: the
+// processes of an older release, whose rows a search would not find. From then
+// on each Writer of a definition without them is ErrDefinition. It returns when
+// none that was handed out before can commit any more, a lease and the longest
+// transaction later. Call it when the older release is gone, then
+// RebuildIndexes: the two together are what a search needs. It is idempotent,
+// and interrupted it may be called again.
+func (t *SealedTable) FenceOldWriters(ctx context.Context, tenant string) error {
+	if len(t.indexes) == 0 {
+		return &KeyError{Op: "fence: no index is declared in", Table: t.def.Name, Err: ErrDefinition}
+	}
+	if _, err := t.tenantIndexes(ctx, tenant); err != nil {
+		return err
+	}
+	fencing := false
+	err := t.moveIndexes(ctx, tenant, func(row IndexRow) IndexState {
+		if row.State == IndexBuilding {
+			row.State = IndexFencing
+		}
+		fencing = fencing || row.State == IndexFencing
+		return row.State
+	})
+	if err != nil || !fencing {
+		return err
+	}
+	if err := t.vault.cfg.Wait(ctx, t.vault.cfg.Lease+t.vault.cfg.LongestTransaction); err != nil {
+		return fmt.Errorf("encryption: fence: older writers are shut out, but may still commit; call again: %w", err)
+	}
+	return t.moveIndexes(ctx, tenant, func(row IndexRow) IndexState {
+		if row.State == IndexFencing {
+			return IndexFenced
+		}
+		return row.State
+	})
+}
+
+// fenced lists the versions whose older writers are gone: what is counted from
+// now on misses none of their rows.
+func (t *SealedTable) fenced(ctx context.Context, tenant string) (out []IndexRow, err error) {
+	if _, err := t.tenantIndexes(ctx, tenant); err != nil {
+		return nil, err
+	}
+	rows, err := t.vault.cfg.Keys.Tenant(ctx, tenant)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	return slices.DeleteFunc(rows.Indexes, func(row IndexRow) bool { return !t.declares(row) || row.State != IndexFenced }), nil
+}
+
+// promote makes versions live that were fenced before a census found nothing
+// to correct.
+func (t *SealedTable) promote(ctx context.Context, tenant string, fenced []IndexRow) error {
+	if len(fenced) == 0 {
+		return nil
+	}
+	return t.moveIndexes(ctx, tenant, func(row IndexRow) IndexState {
+		if row.State == IndexFenced && slices.ContainsFunc(fenced, row.same) {
+			return IndexLive
+		}
+		return row.State
+	})
+}
+
+// moveIndexes gives the declared versions the state that next answers.
+func (t *SealedTable) moveIndexes(ctx context.Context, tenant string, next func(IndexRow) IndexState) error {
+	return t.setIndexStates(ctx, tenant, func(rows []IndexRow) ([]IndexRow, error) {
+		var put []IndexRow
+		for _, row := range rows {
+			if !t.declares(row) {
+				continue
+			}
+			if state := next(row); state != row.State {
+				row.State = state
+				put = append(put, row)
+			}
+		}
+		return put, nil
+	})
+}
+
+func (t *SealedTable) declares(row IndexRow) bool {
+	return row.Table == t.def.Name && slices.ContainsFunc(t.indexes, func(x tableIndex) bool { return x.Name == row.Index && x.Version == row.Version })
+}
+
+// complete refuses to write a table that has an index which this definition
+// lacks, once others search by it or are about to.
+func (t *SealedTable) complete(rows []IndexRow) error {
+	for _, row := range rows {
+		if row.Table == t.def.Name && row.State != IndexBuilding && row.State != IndexRetired && !t.declares(row) {
+			return &KeyError{
+				Op:    "write: this release does not know an index that others search by; deploy the newer one, or take the index back with RetireIndex:",
+				Table: t.def.Name, Column: row.Index, Err: ErrDefinition,
+			}
+		}
+	}
+	return nil
+}
+
+// notLive says what a version still lacks before it is searched.
+func (t *SealedTable) notLive(index string, states []IndexState) error {
+	what := "it is retired, and no other version is declared"
+	switch {
+	case slices.Contains(states, IndexFenced):
+		what = "rows without it may exist: call RebuildIndexes"
+	case slices.Contains(states, IndexBuilding), slices.Contains(states, IndexFencing):
+		what = "rows without it may exist, and a release that writes more of them: when that one is gone, call FenceOldWriters and then RebuildIndexes"
+	}
+	return &KeyError{Op: strings.Join([]string{"lookup", what + ":"}, ": "), Table: t.def.Name, Column: index, Err: ErrIncomplete}
+}
