@@ -178,7 +178,7 @@ func TestJobsStopWhereTheKeyStoreDoesNotAnswer(t *testing.T) {
 type breaking struct{ encryption.KeyStore }
 
 func (*breaking) Owners(context.Context, string, []string) (encryption.Rows, error) {
-	return encryption.Rows{}, errors.New("connection refused")
+	return encryption.Rows{}, errors.Join(encryption.ErrStore, encryption.ErrNoKey) // whatever it says besides
 }
 
 func sealedFor(t *testing.T, e *env, person string) []byte {
