@@ -248,7 +248,7 @@ func TestAnUpdateBetweenReadAndWriteSurvives(t *testing.T) {
 		AfterRow:  func(context.Context, *sql.Tx, string, string) error { sealed++; return nil },
 	})
 	require.NoError(t, err)
-	require.Equal(t, 1, report.Conflicts)
+	require.Equal(t, []int{1, 6}, []int{report.Conflicts, report.Cells})
 	require.Equal(t, []int{2, 2}, []int{verified, sealed})
 	rows := e.read(t)
 	require.NoError(t, encryption.OpenAll(t.Context(), e.contacts, tenant, rows))

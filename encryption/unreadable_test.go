@@ -178,7 +178,7 @@ func TestJobsStopWhereTheKeyStoreDoesNotAnswer(t *testing.T) {
 type breaking struct{ encryption.KeyStore }
 
 func (*breaking) Owners(context.Context, string, []string) (encryption.Rows, error) {
-	return encryption.Rows{}, errors.New("connection refused")
+	return encryption.Rows{}, errors.Join(encryption.ErrStore, encryption.ErrNoKey) // whatever it says besides
 }
 
 func sealedFor(t *testing.T, e *env, person string) []byte {
@@ -383,7 +383,7 @@ func TestRedactRefusesACellThatIsNotSealed(t *testing.T) {
 	owner, err := encryption.NewRecordOwner()
 	require.NoError(t, err)
 	e, table, stored := meetings(t, owner)
-	_, err = e.db.ExecContext(t.Context(), `UPDATE meetings SET notes = x'616e6e'`)
+	_, err = e.db.ExecContext(t.Context(), `UPDATE meetings SET notes = CAST('cg1.0000beef.damaged' AS BLOB)`)
 	require.NoError(t, err)
 	_, err = table.Redact(t.Context(), e.db, tenant, "m1", encryption.Redaction{
 		Edit: func(_ string, b []byte) ([]byte, error) { return b, nil }, Streams: stored.move(table),
