@@ -28,8 +28,10 @@ type Config struct {
 	// NewKEK is the name of the first KEK, used by Create only; "" is DefaultKEK.
 	NewKEK string
 	// Lease is how long other processes may go on after an erasure, and how
-	// old what this one trusts may be; 0 is DefaultLease. All processes that
-	// share a key store use the same one.
+	// old what each one trusts may be: from a millisecond to an hour. Create
+	// writes it into the key store, for all that share it; 0 is DefaultLease.
+	// Elsewhere leave it 0: another one than the store's is refused, and
+	// ChangeLease changes that.
 	Lease time.Duration
 	// LongestTransaction bounds the time between sealing a value and the
 	// commit of its transaction; 0 is DefaultLongestTransaction.
@@ -51,14 +53,16 @@ func (c Config) complete() (Config, error) {
 	if c.KEK == nil {
 		return c, fmt.Errorf("%w: Config.KEK is nil", ErrDefinition)
 	}
-	if c.Lease < 0 || c.LongestTransaction < 0 || c.CacheKeys < 0 {
+	if c.LongestTransaction < 0 || c.CacheKeys < 0 {
 		return c, fmt.Errorf("%w: a negative duration or size in Config", ErrDefinition)
 	}
 	if c.NewKEK == "" {
 		c.NewKEK = DefaultKEK
 	}
-	if c.Lease == 0 {
-		c.Lease = DefaultLease
+	if c.Lease != 0 {
+		if err := checkLease(c.Lease); err != nil {
+			return c, err
+		}
 	}
 	if c.LongestTransaction == 0 {
 		c.LongestTransaction = DefaultLongestTransaction

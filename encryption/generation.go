@@ -44,7 +44,7 @@ func (v *Vault) NewGeneration(ctx context.Context, tenant string) (uint32, error
 			return err
 		}
 		put = append(put, GenerationRow{Tenant: tenant, Generation: generation, State: Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)})
-		return tx.Write(ctx, Change{Put: Rows{Generations: put}, Narrows: true})
+		return tx.Write(ctx, Change{Put: Rows{Generations: put}, Narrows: true, Of: Scope{Tenant: tenant}})
 	})
 	return generation, err
 }
@@ -80,7 +80,7 @@ func (v *Vault) DestroyGeneration(ctx context.Context, tenant string, generation
 	if err != nil || state == Destroyed {
 		return err
 	}
-	if early := retired.Add(v.cfg.Lease + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
+	if early := retired.Add(v.leaseWait() + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
 		if err := v.cfg.Wait(ctx, early); err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (v *Vault) DestroyGeneration(ctx context.Context, tenant string, generation
 	if err := v.setGeneration(ctx, tenant, generation, Destroying); err != nil {
 		return err
 	}
-	if err := v.cfg.Wait(ctx, v.cfg.Lease); err != nil {
+	if err := v.cfg.Wait(ctx, v.leaseWait()); err != nil {
 		return err
 	}
 	if err := ask(ctx, tenant, generation, holders); err != nil {
@@ -159,7 +159,7 @@ func (v *Vault) setGeneration(ctx context.Context, tenant string, generation uin
 				return nil
 			}
 			g.State = state
-			return tx.Write(ctx, Change{Put: Rows{Generations: []GenerationRow{g}}, Narrows: true})
+			return tx.Write(ctx, Change{Put: Rows{Generations: []GenerationRow{g}}, Narrows: true, Of: Scope{Tenant: tenant}})
 		}
 		return &KeyError{Op: "unknown generation", Generation: generation, Err: ErrGeneration}
 	})
@@ -185,7 +185,7 @@ func (v *Vault) deleteKeys(ctx context.Context, tenant string, generation uint32
 			if err != nil {
 				return err
 			}
-			change := Change{Remove: Rows{Keys: rows.Keys}, Narrows: true}
+			change := Change{Remove: Rows{Keys: rows.Keys}, Narrows: true, Of: Scope{Tenant: tenant}}
 			if n = len(rows.Keys); n == 0 {
 				now.Generations[i].State = Destroyed
 				change.Put.Generations = now.Generations[i : i+1]

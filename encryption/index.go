@@ -150,7 +150,7 @@ func (t *SealedTable) register(ctx context.Context, tenant string, missing []tab
 				Root: open.primary(), Normaliser: string(index.As), Bits: index.Bits, State: state,
 			})
 		}
-		return tx.Write(ctx, Change{Put: put, Narrows: true})
+		return tx.Write(ctx, Change{Put: put, Narrows: true, Of: Scope{Tenant: tenant}})
 	})
 	return err
 }
@@ -313,7 +313,7 @@ func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next fu
 		if err != nil || len(put) == 0 {
 			return err
 		}
-		return tx.Write(ctx, Change{Put: Rows{Indexes: put}, Narrows: true})
+		return tx.Write(ctx, Change{Put: Rows{Indexes: put}, Narrows: true, Of: Scope{Tenant: tenant}})
 	})
 	return err
 }

@@ -16,6 +16,8 @@ type Inventory struct {
 	KEK      string            // name of the KEK for new keysets
 	Retiring []string          // names of the KEKs that go once the epoch that is half closed is closed
 	Tenants  []TenantInventory // sorted by name
+
+	lease StoreState
 }
 
 // TenantInventory is the part of an Inventory about one tenant.
@@ -43,7 +45,7 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 		if err != nil {
 			return err
 		}
-		out = Inventory{Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, KEK: state.KEK, Retiring: state.Retiring}
+		out = Inventory{Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, KEK: state.KEK, Retiring: state.Retiring, lease: state}
 		collect := func(rows Rows) error {
 			for _, row := range rows.Keysets {
 				if t := of(row.Tenant); !slices.Contains(t.KEKs, row.KEK) {

@@ -54,7 +54,7 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []Finding{rewound, closing(keys)}
+	out := []Finding{rewound, closing(keys), leaseFinding(keys.lease)}
 	out = append(out, sealed(keys)...)
 	out = append(out, waiting(keys, "encryption.generation.retired", Retired,
 		"reseal what is under the old generation, then call DestroyGeneration; until then every key copy has to keep it")...)

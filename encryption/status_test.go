@@ -46,6 +46,7 @@ func TestASoundVaultSaysWhatItLookedAt(t *testing.T) {
 	require.Equal(t, map[string]bool{
 		"encryption.store.rewound": true, "encryption.store.durability": true, "encryption.epoch.closing": true,
 		"encryption.generation.retired": true, "encryption.generation.destroying": true, "encryption.key.seals": true,
+		"encryption.lease.wait": true,
 	}, names)
 	require.EqualValues(t, 3, found(t, e.vault, "encryption.key.seals", "").Value, "three columns under one key")
 

@@ -215,7 +215,7 @@ func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	cfg, err := Config{Keys: noKeys{}, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return kek, nil }}.complete()
 	require.NoError(t, err)
-	v := &Vault{cfg: cfg}
+	v := &Vault{cfg: settings{Config: cfg}}
 	wrapped, err := v.wrapKeyset(t.Context(), "t1", purposeWrap, "k", tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix))
 	require.NoError(t, err)
 	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})

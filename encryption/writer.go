@@ -2,7 +2,6 @@ package encryption
 
 import (
 	"context"
-	"time"
 )
 
 // Writer seals values of one table for one owner. Taking it is the only key
@@ -13,7 +12,7 @@ type Writer struct {
 	tenant string
 	owner  string
 	row    string
-	until  time.Time
+	lease  grant
 	ads    [][]byte // by column, made when first needed
 
 	// Behind funcs: package fmt prints what a pointer points at for a verb
@@ -50,14 +49,14 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
-	found, generation, granted, err := t.vault.sealKeys(ctx, tenant, []string{owner})
+	found, generation, g, err := t.vault.sealKeys(ctx, tenant, []string{owner})
 	if err != nil {
 		return nil, err
 	}
 	key := found[owner].key(generation)
 	w := &Writer{
 		table: t, tenant: tenant, owner: owner, key: func() *personKey { return key },
-		until: granted.Add(t.vault.cfg.Lease), ads: make([][]byte, len(t.def.Columns)),
+		lease: g, ads: make([][]byte, len(t.def.Columns)),
 	}
 	if len(t.indexes) > 0 {
 		keys, err := t.tenantIndexes(ctx, tenant)
@@ -116,7 +115,7 @@ func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte
 	if !ok {
 		return nil, &KeyError{Op: "no such column is declared:", Table: w.table.def.Name, Column: column, Err: ErrDefinition}
 	}
-	if !w.table.vault.cfg.Now().Before(w.until) {
+	if w.lease.over(w.table.vault.cfg.Now()) {
 		return nil, &KeyError{Op: "seal", Table: w.table.def.Name, Column: column, Err: ErrLease}
 	}
 	if len(plaintext) > maxField {
