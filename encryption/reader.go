@@ -103,14 +103,20 @@ func (r *Reader) key(ctx context.Context, owner string, generation uint32) (*per
 	if err := checkOwner(owner); err != nil {
 		return nil, err
 	}
-	key, g, err := r.table.vault.openKey(ctx, r.tenant, owner, generation)
-	if err != nil {
-		return nil, err
+	v := r.table.vault
+	for range slowAttempts {
+		key, g, err := v.openKey(ctx, r.tenant, owner, generation)
+		if err != nil {
+			return nil, err
+		}
+		if g.until.After(r.lease.until) {
+			r.renew(ctx) // which may take longer than the lease of the key
+		}
+		if !g.over(v.cfg.Now()) {
+			return key, nil
+		}
 	}
-	if g.until.After(r.lease.until) {
-		r.renew(ctx)
-	}
-	return key, nil
+	return nil, errSlow("open", generation)
 }
 
 // renew looks every owner up again: from memory, unless the barrier moved.
