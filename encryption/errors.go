@@ -39,7 +39,8 @@ var (
 	ErrID = errors.New("encryption: id refused: 1 to 255 bytes of UTF-8 without NUL")
 	// ErrDefinition says that a table, column or index is not declared so.
 	ErrDefinition = errors.New("encryption: definition")
-	// ErrLease says that a Writer is older than the lease: take a new one.
+	// ErrLease says that a Writer is older than the lease: take a new one. Or a
+	// key came only when its lease was over: call again.
 	ErrLease = errors.New("encryption: lease has passed")
 	// ErrMerged says that the person was merged into another and seals no more.
 	ErrMerged = errors.New("encryption: person was merged into another")

@@ -58,7 +58,9 @@ type KeyTx interface {
 	// Page returns rows of one kind in the order of their primary key, by bytes.
 	Page(ctx context.Context, page Page) (Rows, error)
 	// Write removes and puts rows; a put replaces the row of the same primary
-	// key. In Create it is narrower (KeyStore.Create).
+	// key. A change that narrows moves the barrier to the sequence of this Update
+	// and makes Change.Narrowed of its mark the mark's Narrows, which was
+	// NarrowsNothing. In Create it is narrower (KeyStore.Create).
 	Write(ctx context.Context, change Change) error
 }
 
