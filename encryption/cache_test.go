@@ -242,3 +242,39 @@ func TestNothingStaleIsLeftInAProcessThatIsUsedMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// Another process that had all of them in memory follows a merge, and the
+// erasure of one of them, for every id of the person.
+func TestOtherProcessesFollowAMergeAndItsErasure(t *testing.T) {
+	for _, named := range []string{"p1", "p2", "p3"} {
+		e, _ := inMemory(t, tenant)
+		other := e.another(t)
+		sealer := other.PersonSealer("x")
+		sealed := map[string][]byte{}
+		all := []string{"p1", "p2", "p3"}
+		for _, person := range all {
+			var err error
+			sealed[person], err = sealer.Seal(t.Context(), tenant, person, nil, nil)
+			require.NoError(t, err)
+		}
+		require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "p3", "p2"))
+		require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "p2", "p1"))
+		e.clock.Move(encryption.DefaultLease)
+		for _, person := range all {
+			_, err := sealer.Seal(t.Context(), tenant, person, nil, nil)
+			if person == "p1" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, encryption.ErrMerged)
+			}
+			_, err = sealer.Open(t.Context(), tenant, person, sealed[person], nil)
+			require.NoError(t, err)
+		}
+		_, err := e.vault.Erase(t.Context(), tenant, named)
+		require.NoError(t, err)
+		for _, person := range all {
+			_, err = sealer.Open(t.Context(), tenant, person, sealed[person], nil)
+			require.ErrorIs(t, err, encryption.ErrErased, "%s, erased as %s", person, named)
+		}
+	}
+}

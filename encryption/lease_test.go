@@ -5,7 +5,6 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -382,54 +381,4 @@ func TestAStorePutBackToAShorterLease(t *testing.T) {
 	require.ErrorIs(t, err, encryption.ErrLease)
 	_, err = e.contacts.Writer(t.Context(), tenant, "p1")
 	require.ErrorIs(t, err, encryption.ErrRewound)
-}
-
-// A KEK or a key store that takes longer to answer than a lease is waited for
-// once: the second time what it said is in memory.
-func TestAKeyThatComesLateIsAskedForAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		kms := &keks{keys: map[string][]byte{}, gone: map[string]bool{}}
-		memory := encryptiontest.Keys()
-		first, err := encryption.Create(t.Context(), encryption.Config{Keys: memory, KEK: kms.get})
-		require.NoError(t, err)
-		require.NoError(t, first.AddTenant(t.Context(), tenant))
-		sealed, err := first.PersonSealer("late").Seal(t.Context(), tenant, "p1", []byte("x"), nil)
-		require.NoError(t, err)
-
-		p := &process{m: &model{store: memory, kms: kms}, quiet: true}
-		slow := &lateOwners{delayed: delayed{memory, p}, late: 1}
-		vault, err := encryption.Open(t.Context(), encryption.Config{Keys: slow, KEK: kms.get})
-		require.NoError(t, err)
-		opened, err := vault.PersonSealer("late").Open(t.Context(), tenant, "p1", sealed, nil)
-		require.NoError(t, err)
-		require.Equal(t, "x", string(opened))
-
-		// One that is always late is an error, and not a key that somebody erased.
-		slow.late = 100
-		_, err = first.Erase(t.Context(), tenant, "p9")
-		require.NoError(t, err)
-		_, err = vault.PersonSealer("late").Seal(t.Context(), tenant, "p2", nil, nil)
-		require.ErrorIs(t, err, encryption.ErrLease)
-		require.ErrorContains(t, err, "took longer than the lease")
-	})
-}
-
-// lateOwners answers late, and each time something was taken from the owner
-// meanwhile.
-type lateOwners struct {
-	delayed
-	late int
-}
-
-func (s *lateOwners) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	rows, err := s.delayed.Owners(ctx, tenant, owners)
-	if s.late > 0 {
-		s.late--
-		time.Sleep(2 * encryption.DefaultLease)
-		_, updateErr := s.Update(ctx, func(tx encryption.KeyTx) error {
-			return tx.Write(ctx, encryption.Change{Narrows: true, Of: encryption.Scope{Tenant: tenant, Owners: owners}})
-		})
-		err = errors.Join(err, updateErr)
-	}
-	return rows, err
 }
