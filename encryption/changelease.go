@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/crmguard/crmguard/internal/health"
 )
 
 // ChangeLease changes the lease of the key store, for every process that shares
@@ -58,14 +56,4 @@ func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
 func writeState(ctx context.Context, tx KeyTx, state StoreState) error {
 	state.Sequence = 0
 	return tx.Write(ctx, Change{Store: &state})
-}
-
-// leaseFinding says whether a lease is half shortened.
-func leaseFinding(state StoreState) Finding {
-	f := Finding{Name: "encryption.lease.wait", Value: state.LeaseWait.Seconds(), Unit: "s"}
-	if state.LeaseWait > state.Lease {
-		f.Level = health.Notice
-		f.Remedy = fmt.Sprintf("the lease is half changed, and erasures wait for the old one: call ChangeLease again with %v", state.Lease)
-	}
-	return f
 }
