@@ -56,7 +56,7 @@ func parseScope(text string) (of Scope, narrows bool) {
 	if text == NarrowsNothing {
 		return Scope{}, false
 	}
-	if text == "" || canon.Unmarshal([]byte(text), &of) != nil {
+	if canon.Unmarshal([]byte(text), &of) != nil {
 		return Scope{}, true
 	}
 	return of, true

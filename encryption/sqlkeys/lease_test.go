@@ -38,7 +38,7 @@ func TestManyErasuresWaitOnceAndNarrowNobodyElse(t *testing.T) {
 		require.NoError(t, vault.Ensure(t.Context(), tenant, append(stay, persons...)...))
 		require.NoError(t, vault.AddAlias(t.Context(), tenant, persons[149], persons[0]))
 
-		store, err := sqlkeys.Open(t.Context(), open(t, d, driver))
+		store, err := sqlkeys.Open(t.Context(), d.OpenWith(t, driver))
 		require.NoError(t, err)
 		now := time.Now()
 		reads := &counted{Store: store}
