@@ -117,3 +117,74 @@ func TestAStreamIsNotGoodWhenTheLastAnswerComesLate(t *testing.T) {
 	require.ErrorContains(t, err, "took longer than the lease")
 	require.NoError(t, files.SealStream(t.Context(), io.Discard, encryption.StreamRef{Tenant: tenant, Owner: "p2", Column: "content", Row: "f1"}, "x.txt", 1, strings.NewReader("x")))
 }
+
+// A Reader that looks its other owners up again, and is held up by them, does not
+// use the key that it had before.
+func TestAReaderThatIsHeldUpUsesNoOldKey(t *testing.T) {
+	e := newEnv(t, 4)
+	e.insert(t, "c1", "p1")
+	e.insert(t, "c2", "p2")
+	cell := e.read(t)[0].email.Bytes()
+	store := &lateOnce{KeyStore: e.store}
+	cfg := e.cfg
+	cfg.Keys = store
+	vault, err := encryption.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	r, err := e.table(t, vault, contactsTable).Reader(t.Context(), tenant, "p1", "p2")
+	require.NoError(t, err)
+	_, err = e.vault.Erase(t.Context(), tenant, "p2")
+	require.NoError(t, err)
+	require.NoError(t, vault.PersonSealer("x").Ensure(t.Context(), tenant), "p1 stays in memory, p2 does not")
+	store.then = func() {
+		_, err := e.vault.Erase(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+	}
+	_, err = r.Open(t.Context(), "p1", "", "email", cell)
+	require.ErrorIs(t, err, encryption.ErrErased)
+	require.Nil(t, store.then, "it was held up")
+}
+
+// overtaken does something once, after the store has told its state.
+type overtaken struct {
+	encryption.KeyStore
+	then func()
+}
+
+func (s *overtaken) State(ctx context.Context) (encryption.StoreState, error) {
+	state, err := s.KeyStore.State(ctx)
+	if then := s.then; then != nil {
+		s.then = nil
+		then()
+	}
+	return state, err
+}
+
+// A later mark does not stand for one that is gone.
+func TestALaterMarkDoesNotFillAGap(t *testing.T) {
+	e := newEnv(t, 4)
+	e.insert(t, "c1", "p1")
+	cell := e.read(t)[0].email.Bytes()
+	store := &overtaken{KeyStore: e.store}
+	cfg := e.cfg
+	cfg.Keys = store
+	vault, err := encryption.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	contacts := e.table(t, vault, contactsTable)
+	_, err = contacts.Reader(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	receipt, err := e.vault.Erase(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	_, err = e.vault.Erase(t.Context(), tenant, "p8")
+	require.NoError(t, err)
+	_, err = e.keysDB.ExecContext(t.Context(), `DELETE FROM crmguard_encryption_mark WHERE sequence = ?`, receipt.Sequence)
+	require.NoError(t, err)
+	store.then = func() {
+		_, err := e.vault.Erase(t.Context(), tenant, "p9")
+		require.NoError(t, err)
+	}
+	r, err := contacts.Reader(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	_, err = r.Open(t.Context(), "p1", "", "email", cell)
+	require.ErrorIs(t, err, encryption.ErrErased)
+	require.Nil(t, store.then)
+}
