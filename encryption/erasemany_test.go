@@ -53,7 +53,7 @@ func TestErasingManyWaitsOnce(t *testing.T) {
 	vault, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	updates := memory.Asked("Update")
-	named := append(slices.Clone(persons), "never seen", persons[0], "chain")
+	named := append(slices.Clone(persons), "never seen", persons[0], "chain", persons[259])
 	receipts, err := vault.EraseMany(t.Context(), tenant, named...)
 	require.NoError(t, err)
 	require.Equal(t, []time.Duration{encryption.DefaultLease}, *waits)
@@ -70,6 +70,8 @@ func TestErasingManyWaitsOnce(t *testing.T) {
 	require.Equal(t, 262, erased, "each key is in one receipt")
 	require.Equal(t, []int{1, 3, 1, 3}, []int{receipts[0].Owners, receipts[7].Owners, receipts[260].Owners, receipts[262].Owners}, "merged ids are one person")
 	require.Zero(t, receipts[261].Keys, "the second receipt of one person")
+	require.Zero(t, receipts[263].Keys, "in the same transaction")
+	require.Equal(t, receipts[259].Sequence, receipts[263].Sequence)
 
 	for _, person := range named {
 		_, err := e.contacts.Writer(t.Context(), tenant, person)
