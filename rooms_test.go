@@ -41,7 +41,7 @@ var roomLines = map[string]string{
 
 	"encryption":                "internal/canon internal/durable internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"encryption/encryptiontest": "encryption encryption/insecurekeys",
-	"encryption/insecurekeys":   "",
+	"encryption/insecurekeys":   "internal/durable",
 	"encryption/sqlkeys":        "encryption internal/sqldb",
 
 	"integrity":               "internal/alone internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value",

@@ -16,8 +16,8 @@ import (
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 )
 
-// asked counts what a warm vault asks for when it takes writers for everybody.
-func asked(t *testing.T, memory *encryptiontest.Memory, vault *encryption.Vault, tenants, persons []string) (owners, tenantReads int) {
+// askedFor counts what a warm vault asks for when it takes writers for everybody.
+func askedFor(t *testing.T, memory *encryptiontest.Memory, vault *encryption.Vault, tenants, persons []string) (owners, tenantReads int) {
 	t.Helper()
 	owners, tenantReads = memory.Asked("Owners"), memory.Asked("Tenant")
 	for _, tenant := range tenants {
@@ -68,14 +68,14 @@ func TestAChangeNarrowsWhomItNamesOnly(t *testing.T) {
 			require.NoError(t, e.vault.AddAlias(t.Context(), tenant, persons[98], persons[99]))
 			other := e.another(t)
 			for _, vault := range []*encryption.Vault{e.vault, other} {
-				asked(t, memory, vault, tenants, persons)
-				owners, reads := asked(t, memory, vault, tenants, persons)
+				askedFor(t, memory, vault, tenants, persons)
+				owners, reads := askedFor(t, memory, vault, tenants, persons)
 				require.Zero(t, owners+reads, "warm")
 			}
 			require.NoError(t, c.change(t.Context(), e))
 			e.clock.Move(encryption.DefaultLease)
 			for process, vault := range []*encryption.Vault{e.vault, other} {
-				owners, reads := asked(t, memory, vault, tenants, persons)
+				owners, reads := askedFor(t, memory, vault, tenants, persons)
 				// Where a lease has ended, the last key that this process made is
 				// looked for once.
 				require.LessOrEqual(t, owners, c.owners+1, "queries of process %d for owners", process)
@@ -130,7 +130,7 @@ func TestAVaultThatCannotTellWhomAChangeNarrowsDropsEveryone(t *testing.T) {
 func TestAVaultThatMissedManyChangesDropsEveryone(t *testing.T) {
 	e, memory := inMemory(t, tenant)
 	other := e.another(t)
-	asked(t, memory, other, []string{tenant}, []string{"p1", "p2"})
+	askedFor(t, memory, other, []string{tenant}, []string{"p1", "p2"})
 	sealed, err := other.PersonSealer("x").Seal(t.Context(), tenant, "p1", nil, nil)
 	require.NoError(t, err)
 	_, err = e.vault.Erase(t.Context(), tenant, "p1")
@@ -140,7 +140,7 @@ func TestAVaultThatMissedManyChangesDropsEveryone(t *testing.T) {
 	}
 	_, err = other.PersonSealer("x").Open(t.Context(), tenant, "p1", sealed, nil)
 	require.ErrorIs(t, err, encryption.ErrErased)
-	owners, _ := asked(t, memory, other, []string{tenant}, []string{"p2"})
+	owners, _ := askedFor(t, memory, other, []string{tenant}, []string{"p2"})
 	require.NotZero(t, owners, "hundreds of marks are not read to spare a few queries")
 }
 

@@ -16,7 +16,7 @@ func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, pe
 		if err := checkTenant(tenant); err != nil {
 			return err
 		}
-		if err := checkPerson(person); err != nil {
+		if err := checkNamed(person); err != nil {
 			return err
 		}
 		s, err := t.stored(ctx, db)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -12,9 +13,10 @@ import (
 // The defaults of a Config.
 const (
 	DefaultLease              = 5 * time.Second  // how long a process may trust what it has read
-	DefaultLongestTransaction = 30 * time.Second // how long a sealed value may wait for its commit
+	DefaultLongestTransaction = 30 * time.Second // how long a sealed value may wait for its statement
 	DefaultCacheKeys          = 100_000          // owners whose keys stay in memory
 	DefaultKEK                = "kek-1"          // name of the first KEK
+	DefaultKEKTimeout         = 10 * time.Second // how long one call of a KEK may take
 )
 
 // Config is what a Vault needs. Keys and KEK are mandatory.
@@ -22,10 +24,23 @@ type Config struct {
 	// Keys is the key store.
 	Keys KeyStore
 	// KEK returns the key encryption key of that name: the KMS key, or a key
-	// from a file (insecurekeys.KEK). The tenant is "" for the keysets of the
-	// installation.
+	// from a file (insecurekeys.Folder). The tenant is "" for the keysets of the
+	// installation. It is asked for names that KEKs permits only, may be called by
+	// several goroutines at once, and its calls should end with their context.
 	KEK func(ctx context.Context, tenant, kek string) (tink.AEADWithContext, error)
-	// NewKEK is the name of the first KEK, used by Create only; "" is DefaultKEK.
+	// KEKs are the names that a KEK may have. They come from the key store, and
+	// whoever writes there must not bring a KEK of their own. nil permits plain
+	// names (letters, digits, "-", "_", ".": "kek-1"), which can point to no other
+	// account, host or folder than the one that the KEK func has in its code. An entry is a
+	// whole name, or a prefix: it ends with "/" or ":" behind the account and the
+	// key ring, and one plain name stands behind it
+	// ("gcp-kms://projects/p/locations/l/keyRings/crm/cryptoKeys/").
+	KEKs []string
+	// KEKTimeout bounds one call of a KEK, whoever waits for it; 0 is
+	// DefaultKEKTimeout. Callers wait no longer than their own context.
+	KEKTimeout time.Duration
+	// NewKEK is the name of the first KEK, used by Create only; "" is DefaultKEK,
+	// or the first whole name of KEKs where they do not permit that one.
 	NewKEK string
 	// Lease is how long other processes may go on after an erasure, and how
 	// old what each one trusts may be: from a millisecond to an hour. Create
@@ -34,7 +49,9 @@ type Config struct {
 	// ChangeLease changes that.
 	Lease time.Duration
 	// LongestTransaction bounds the time between sealing a value and the
-	// commit of its transaction; 0 is DefaultLongestTransaction.
+	// statement that writes it, and the transactions of Reseal and Redact. Those of
+	// the application may take as long as they like once they have written. 0 is
+	// DefaultLongestTransaction.
 	LongestTransaction time.Duration
 	// CacheKeys bounds the owners whose keys stay in memory; 0 is DefaultCacheKeys.
 	CacheKeys int
@@ -53,11 +70,18 @@ func (c Config) complete() (Config, error) {
 	if c.KEK == nil {
 		return c, fmt.Errorf("%w: Config.KEK is nil", ErrDefinition)
 	}
-	if c.LongestTransaction < 0 || c.CacheKeys < 0 {
+	if c.LongestTransaction < 0 || c.CacheKeys < 0 || c.KEKTimeout < 0 {
 		return c, fmt.Errorf("%w: a negative duration or size in Config", ErrDefinition)
 	}
+	if err := c.checkKEKs(); err != nil {
+		return c, err
+	}
+	c.KEKs = slices.Clone(c.KEKs)
 	if c.NewKEK == "" {
-		c.NewKEK = DefaultKEK
+		c.NewKEK = c.firstKEK()
+	}
+	if c.KEKTimeout == 0 {
+		c.KEKTimeout = DefaultKEKTimeout
 	}
 	if c.Lease != 0 {
 		if err := checkLease(c.Lease); err != nil {

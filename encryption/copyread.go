@@ -240,7 +240,7 @@ func (v *Vault) openedOrUnwrap(ctx context.Context, row KeysetRow) (*openKeyset,
 		k.mu.Lock()
 		open := k.open[row.Purpose]
 		k.mu.Unlock()
-		if open != nil && bytes.Equal(open.row.Wrapped, row.Wrapped) {
+		if open != nil && open.row.KEK == row.KEK && bytes.Equal(open.row.Wrapped, row.Wrapped) {
 			return open, nil
 		}
 	}

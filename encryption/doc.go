@@ -51,6 +51,10 @@
 //   - Reseal never overwrites a concurrent change, and DestroyGeneration
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
+//   - The holder of a table waits for every transaction that is writing to it,
+//     however long it takes, prepared ones included, and counts what it leaves.
+//     Reseal and Redact commit only under a generation that is active when they
+//     have written. No clock of another host shortens any of this.
 //   - Keys of new persons are made by any number of processes at once, and none
 //     waits for another one's; two that need the same person's key agree on one.
 //   - A key copy that covers a position (Vault.Position) holds every key that was
@@ -61,6 +65,16 @@
 //     change is gone that the vault has seen, or the last key that it created.
 //     After a new start, the folder of key copies tells: a copy there of what the
 //     store has lost is neither deleted nor taken for the newest (ErrRewound).
+//   - The key store says by which KEK a keyset is wrapped, and chooses none: a
+//     name that Config.KEKs does not permit is refused (ErrKeyset), alarmed and
+//     never asked, nor handed to Epoch.Destroy. Nothing is stored that its KEK
+//     has not opened again.
+//   - A KEK that hangs keeps nobody longer than the context or Config.KEKTimeout,
+//     whether it looks at contexts or not, and no other tenant at all. What
+//     several need at once is one call. After a failure a keyset is asked for
+//     again after a second, then ever more seldom, up to a minute (an hour while
+//     calls hang that never come back); ErrKEK says when. Open, key copies and
+//     CloseEpoch ask at once, and where they succeed all others go on.
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,
 //     opening and tagging use no connection: they are safe in a transaction.
 //
@@ -75,6 +89,11 @@
 //     frequency, and are not shredded by Erase: clear them (ClearRows).
 //   - A cell may be replaced by its own older ciphertext unnoticed; that is
 //     what a row seal (package integrity) finds.
+//   - A value that comes to its statement later than LongestTransaction after it
+//     was sealed, in a process that stood still, may meet a generation that was
+//     destroyed meanwhile. Where several servers take writes to one table (Galera,
+//     Group Replication, logical replication), a holder sees the transactions of
+//     its own server only.
 //   - A key copy with its KEK opens who was erased since, until the epoch is
 //     closed. A census counts the declared columns and the holders it was
 //     told of, nothing else. Disks, swap and replicas are out of reach.
@@ -108,7 +127,8 @@
 //
 // A Vault, a SealedTable, a PersonSealer and the taggers are safe for
 // concurrent use, a Writer and a Reader are for one goroutine. Several
-// processes may share a key store, and write key copies into one folder.
+// processes may share a key store, and write key copies into one folder. Each
+// call of a KEK has a goroutine of its own, which ends with it.
 //
 // # Errors
 //
@@ -117,14 +137,14 @@
 //	ErrDestroyed   for ever   the generation is gone; restore newer data
 //	ErrNoKey       until fix  the key store lacks a key (was an old one restored?), or the Reader was not asked for this owner
 //	ErrOpen        for ever   forged, damaged or moved bytes: look into it
-//	ErrKEK         until fix  hand in the KEK that the error names
-//	ErrKeyset      until fix  a keyset was planted or comes from elsewhere
+//	ErrKEK         until fix  hand in the KEK that the error names, or wait for its KMS
+//	ErrKeyset      until fix  a keyset was planted, comes from elsewhere, or its KEK is not in Config.KEKs
 //	ErrStore       temporary  the database of the keys: retry
 //	ErrRewound     until fix  an older key store was put in place: stop, look what it lacks (RestoreCopy; a copy that the error names has it), then Open afresh
 //	ErrEmpty       until fix  a lost key file: RestoreCopy; or first start: Create
 //	ErrNotEmpty    until fix  Create or RestoreCopy wants an empty store
 //	ErrTenant      until fix  empty or unknown: AddTenant
-//	ErrID          until fix  the id breaks the rules or is reserved
+//	ErrID          until fix  the id breaks the rules, is reserved, or a person's is an e-mail address
 //	ErrDefinition  until fix  a table, column or index is not declared so, Config lacks something, or names another lease than the key store has
 //	ErrLease       temporary  take a new Writer; where key store or KEK were slower than the lease: again
 //	ErrMerged      for ever   write for the person merged into
@@ -138,14 +158,16 @@
 //	ErrTooLarge    until fix  seal it as a stream
 //	errors.ErrUnsupported  until fix  the rows stand on a database that is not listed under Databases
 //
-// KeyError, KEKError, InUseError, RowsError and RedactedError carry the
-// details: tables, columns and generations, never values or persons.
+// KeyError, KEKError, InUseError, PersonsError, RowsError and RedactedError carry
+// the details: tables, columns, generations and positions, never values or
+// persons.
 //
 // # Observation
 //
 // Config.Observe receives encryption.kek.calls, encryption.keys.fetched,
 // encryption.keys.created, encryption.erased, encryption.reseal.rows,
 // encryption.reseal.conflicts, encryption.index.rows,
+// encryption.holder.writers (transactions that a holder waits for),
 // encryption.generation.destroyed, encryption.copy.rows and
 // encryption.epoch.rewrapped.
 //
@@ -155,10 +177,13 @@
 //	encryption.store.rewound           stores       alarm: an older key store was put back
 //	encryption.store.durability        settings     alarm: the database loses what was committed (key stores that can tell)
 //	encryption.store.replica           sources      notice: the database follows another one (MariaDB)
+//	encryption.kek.refused             KEKs         alarm: the key store names a KEK that Config.KEKs does not permit
+//	encryption.kek.failing             keysets      alarm: they did not open when this process asked last
 //	encryption.epoch.closing           KEKs         notice: an epoch is half closed
 //	encryption.lease.wait              s            what erasures wait for; notice: a change of the lease was interrupted
 //	encryption.generation.retired      generations  notice: to be resealed and destroyed
 //	encryption.generation.destroying   generations  notice: a destruction was interrupted
+//	encryption.generation.deleting     generations  notice: a destruction was interrupted when some keys were gone
 //	encryption.key.seals               seals        most of one key in this process; notice 2^30, alarm 2^31
 //	encryption.copy.age                s            alarm: the last copy failed (processes that take copies)
 //

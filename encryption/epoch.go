@@ -45,6 +45,10 @@ func (v *Vault) CloseEpoch(ctx context.Context, epoch Epoch) (EpochReport, error
 	if epoch.Copy == nil || checkID("KEK", epoch.KEK) != nil || strings.Contains(epoch.KEK, "\n") {
 		return report, fmt.Errorf("%w: needs the name of a new KEK and Copy", ErrEpoch)
 	}
+	if !v.cfg.permitsKEK(epoch.KEK) {
+		return report, fmt.Errorf("%w: Config.KEKs does not permit the KEK %q: add it in every process that shares the key store first", ErrEpoch, epoch.KEK)
+	}
+	ctx = insist(ctx)
 	state, err := v.beginEpoch(ctx, epoch.KEK)
 	if err != nil {
 		return report, err
@@ -120,6 +124,11 @@ func (v *Vault) beginEpoch(ctx context.Context, name string) (StoreState, error)
 		if err != nil {
 			return err
 		}
+		for _, old := range names { // they are handed to Epoch.Destroy in the end
+			if !v.cfg.permitsKEK(old) {
+				return fmt.Errorf("%w: a keyset names the KEK %.300q, which Config.KEKs does not permit (Status says whose it is): it was planted, or the name is missing there; nothing was changed", ErrKeyset, old)
+			}
+		}
 		if slices.Contains(names, name) || state.KEK == name {
 			return fmt.Errorf("%w: the KEK %q is in use; a new epoch needs a new one", ErrEpoch, name)
 		}
@@ -129,25 +138,6 @@ func (v *Vault) beginEpoch(ctx context.Context, name string) (StoreState, error)
 		return tx.Write(ctx, Change{Store: &next, Narrows: true})
 	})
 	return out, err
-}
-
-func (v *Vault) tryKEK(ctx context.Context, name string) error {
-	kek, err := v.kek(ctx, "", "epoch", name)
-	if err != nil {
-		return err
-	}
-	probe, ad := []byte("crmguard"), []byte("crmguard/keyset/try/v1")
-	sealed, err := kek.EncryptWithContext(ctx, probe, ad)
-	if err == nil {
-		var opened []byte
-		if opened, err = kek.DecryptWithContext(ctx, sealed, ad); err == nil && !bytes.Equal(opened, probe) {
-			err = errors.New("it does not open what it sealed")
-		}
-	}
-	if err != nil {
-		return &KEKError{Purpose: "epoch", KEK: name, Err: err}
-	}
-	return nil
 }
 
 // kekNames lists the KEKs that wrap keysets.
@@ -185,27 +175,27 @@ func (v *Vault) newWrapKey(ctx context.Context, tenant, kek string, epoch int64)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrKeyset, err)
 	}
-	row, err := v.rewrapped(ctx, open.row, manager, open.row.KEK, epoch)
+	fresh, err := v.rewrapped(ctx, open.row, manager, open.row.KEK, epoch)
 	if err != nil {
 		return err
 	}
-	return v.swapKeysets(ctx, tenant, []KeysetRow{row})
+	return v.swapKeysets(ctx, tenant, []*openKeyset{fresh})
 }
 
-// rewrapped returns the row of a changed keyset.
-func (v *Vault) rewrapped(ctx context.Context, row KeysetRow, manager *keyset.Manager, kek string, epoch int64) (KeysetRow, error) {
+// rewrapped returns a changed keyset with its row.
+func (v *Vault) rewrapped(ctx context.Context, row KeysetRow, manager *keyset.Manager, kek string, epoch int64) (*openKeyset, error) {
 	handle, err := manager.Handle()
 	if err != nil {
-		return row, fmt.Errorf("%w: %w", ErrKeyset, err)
+		return nil, fmt.Errorf("%w: %w", ErrKeyset, err)
 	}
-	row.Wrapped, err = v.wrapKeyset(ctx, row.Tenant, row.Purpose, kek, handle)
 	row.KEK, row.Epoch = kek, epoch
 	row.Version++
-	return row, err
+	return v.wrapKeyset(ctx, row, handle)
 }
 
 // swapKeysets replaces keysets whose version is the one that was read.
-func (v *Vault) swapKeysets(ctx context.Context, tenant string, rows []KeysetRow) error {
+func (v *Vault) swapKeysets(ctx context.Context, tenant string, fresh []*openKeyset) error {
+	rows := rowsOf(fresh)
 	_, err := v.update(ctx, func(tx KeyTx) error {
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
@@ -218,6 +208,9 @@ func (v *Vault) swapKeysets(ctx context.Context, tenant string, rows []KeysetRow
 		}
 		return tx.Write(ctx, Change{Put: Rows{Keysets: rows}, Narrows: true, Of: Scope{Tenant: tenant}})
 	})
+	if err == nil {
+		v.keepKeysets(ctx, tenant, fresh)
+	}
 	return err
 }
 
@@ -320,7 +313,7 @@ func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64) 
 	if err != nil {
 		return err
 	}
-	var rows []KeysetRow
+	var fresh []*openKeyset
 	for _, row := range k.rows.Keysets {
 		if row.KEK == kek {
 			continue
@@ -339,15 +332,16 @@ func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64) 
 				row.Former = append(row.Former, r.id)
 			}
 		}
-		if row, err = v.rewrapped(ctx, row, manager, kek, epoch); err != nil {
+		wrapped, err := v.rewrapped(ctx, row, manager, kek, epoch)
+		if err != nil {
 			return err
 		}
-		rows = append(rows, row)
+		fresh = append(fresh, wrapped)
 	}
-	if len(rows) == 0 {
+	if len(fresh) == 0 {
 		return nil
 	}
-	return v.swapKeysets(ctx, tenant, rows)
+	return v.swapKeysets(ctx, tenant, fresh)
 }
 
 // endEpoch destroys the KEKs that no keyset names, and takes the mark away.
@@ -368,6 +362,9 @@ func (v *Vault) endEpoch(ctx context.Context, epoch Epoch) ([]string, error) {
 	for _, old := range retiring {
 		if slices.Contains(names, old) {
 			return nil, fmt.Errorf("%w: a keyset still names KEK %q", ErrEpoch, old)
+		}
+		if !v.cfg.permitsKEK(old) { // whoever writes the key store must not choose what is destroyed
+			return nil, fmt.Errorf("%w: the key store says that the KEK %.300q goes with the old epoch, which Config.KEKs does not permit: permit it, or mend the key store; it was not destroyed", ErrKeyset, old)
 		}
 		if epoch.Destroy != nil {
 			if err := epoch.Destroy(ctx, old); err != nil {

@@ -2,6 +2,7 @@ package encryption
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -29,7 +30,7 @@ type Receipt struct {
 // Key copies stay readable until the epoch is closed; clear and index columns
 // are not reached (ClearRows).
 func (v *Vault) Erase(ctx context.Context, tenant, person string) (Receipt, error) {
-	if err := checkPerson(person); err != nil {
+	if err := checkNamed(person); err != nil {
 		return Receipt{}, err
 	}
 	return v.erase(ctx, tenant, person)
@@ -125,8 +126,11 @@ func (v *Vault) AddAlias(ctx context.Context, tenant, from, into string) error {
 	if err := checkTenant(tenant); err != nil {
 		return err
 	}
-	if checkPerson(from) != nil || checkPerson(into) != nil || from == into {
-		return fmt.Errorf("%w: merge of a person into another", ErrID)
+	if err := errors.Join(checkPerson(from), checkPerson(into)); err != nil {
+		return fmt.Errorf("encryption: merge of a person into another: %w", err)
+	}
+	if from == into {
+		return fmt.Errorf("%w: merge of a person into the same one", ErrID)
 	}
 	if _, err := v.tenant(ctx, tenant); err != nil {
 		return err
@@ -178,7 +182,7 @@ func (v *Vault) Aliases(ctx context.Context, tenant, person string) ([]string, e
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
-	if err := checkPerson(person); err != nil {
+	if err := checkNamed(person); err != nil {
 		return nil, err
 	}
 	if _, err := v.tenant(ctx, tenant); err != nil {
@@ -204,7 +208,7 @@ func (v *Vault) WrappedKeys(ctx context.Context, tenant, person string) ([][]byt
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
-	if err := checkOwner(person); err != nil {
+	if err := checkNamedOwner(person); err != nil {
 		return nil, err
 	}
 	var out [][]byte

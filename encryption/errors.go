@@ -3,6 +3,9 @@ package encryption
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 )
 
 // The errors that callers decide by. The package comment says for each one
@@ -35,7 +38,8 @@ var (
 	ErrNotEmpty = errors.New("encryption: key store is not empty: Open it, or hand in an empty one")
 	// ErrTenant says that the tenant is unknown (AddTenant) or the empty string.
 	ErrTenant = errors.New("encryption: tenant")
-	// ErrID says that an id is empty, too long, not UTF-8, holds NUL or is reserved.
+	// ErrID says that an id is empty, too long, not UTF-8, holds NUL or is
+	// reserved, or that a person's has the form of an e-mail address.
 	ErrID = errors.New("encryption: id refused: 1 to 255 bytes of UTF-8 without NUL")
 	// ErrDefinition says that a table, column or index is not declared so.
 	ErrDefinition = errors.New("encryption: definition")
@@ -95,19 +99,28 @@ func (e *KeyError) Unwrap() error { return e.Err }
 
 // KEKError names the KEK that did not serve, and the remedy.
 type KEKError struct {
-	Tenant  string // "" for the keysets of the installation
-	Purpose string // which keyset
-	KEK     string // its stored name
-	Err     error  // what the KEK answered
+	Tenant  string    // "" for the keysets of the installation
+	Purpose string    // which keyset
+	KEK     string    // its stored name
+	Err     error     // what the KEK answered
+	Retry   time.Time // until then this is the answer, and the KEK is not asked; zero: it is asked by the next call
 }
 
 // Error names keyset, KEK and remedy.
 func (e *KEKError) Error() string {
-	of := "tenant " + fmt.Sprintf("%q", e.Tenant)
-	if e.Tenant == "" {
-		of = "the installation"
+	text := fmt.Sprintf("%v %q does not open keyset %q of %s: hand in the KEK of that name (was it replaced, or its epoch closed?), or wait for its KMS; nothing was changed: %v", ErrKEK, e.KEK, e.Purpose, keysetsOf(e.Tenant), e.Err)
+	if !e.Retry.IsZero() {
+		text += "; it is asked again from " + e.Retry.UTC().Format(time.RFC3339) + " on"
 	}
-	return fmt.Sprintf("%v %q does not open keyset %q of %s: hand in the KEK of that name (was it replaced, or its epoch closed?); nothing was changed: %v", ErrKEK, e.KEK, e.Purpose, of, e.Err)
+	return text
+}
+
+// keysetsOf names whose keysets they are.
+func keysetsOf(tenant string) string {
+	if tenant == "" {
+		return "the installation"
+	}
+	return fmt.Sprintf("tenant %q", tenant)
 }
 
 // Unwrap returns ErrKEK and the cause.
@@ -146,6 +159,24 @@ func (e *RowsError) Unwrap() []error {
 	}
 	return out
 }
+
+// PersonsError says which persons of a call get no key; all others have theirs,
+// unless an id was refused (ErrID): then none was made.
+type PersonsError struct {
+	Persons map[int]error // position in the arguments -> why
+}
+
+// Error names the first position and its reason, never a person.
+func (e *PersonsError) Error() string {
+	if len(e.Persons) == 0 {
+		return "encryption: no person was refused"
+	}
+	first := slices.Min(slices.Collect(maps.Keys(e.Persons)))
+	return fmt.Sprintf("encryption: %d persons were refused, the first at position %d: %v", len(e.Persons), first, e.Persons[first])
+}
+
+// Unwrap returns the reasons.
+func (e *PersonsError) Unwrap() []error { return slices.Collect(maps.Values(e.Persons)) }
 
 // RedactedError says that a record was resealed under a new owner but its old
 // owner could not be erased yet: EraseRecord(ctx, tenant, Old).

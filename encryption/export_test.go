@@ -1,6 +1,8 @@
 package encryption
 
 import (
+	"context"
+	"database/sql"
 	"path"
 
 	"github.com/crmguard/crmguard/internal/durable/durabletest"
@@ -20,4 +22,21 @@ func (v *Vault) FailDisk(ask func(step string) error) {
 		}
 		return ask(step)
 	})
+}
+
+// PageQueries are the questions for one page of Reseal and of a census, behind a
+// place.
+func (t *SealedTable) PageQueries(ctx context.Context, db *sql.DB, tenant, after string) (queries map[string]string, args map[string][]any, err error) {
+	s, err := t.keyed(ctx, db)
+	if err != nil {
+		return nil, nil, err
+	}
+	place, err := s.place(tenant, after)
+	if err != nil {
+		return nil, nil, err
+	}
+	queries, args = map[string]string{}, map[string][]any{}
+	queries["reseal"], args["reseal"] = s.pageQuery(tenant, place, "", nil, 100)
+	queries["census"], args["census"], _ = s.countQuery(tenant, place)
+	return queries, args, nil
 }

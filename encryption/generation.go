@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -26,11 +27,13 @@ func (v *Vault) NewGeneration(ctx context.Context, tenant string) (uint32, error
 		return 0, err
 	}
 	var generation uint32
+	var retired []uint32
 	_, err := v.update(ctx, func(tx KeyTx) error {
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
 			return err
 		}
+		retired = nil
 		taken := make([]uint32, 0, len(now.Generations))
 		var put []GenerationRow
 		for _, g := range now.Generations {
@@ -38,6 +41,7 @@ func (v *Vault) NewGeneration(ctx context.Context, tenant string) (uint32, error
 			if g.State == Active {
 				g.State = Retired
 				put = append(put, g)
+				retired = append(retired, g.Generation)
 			}
 		}
 		if generation, err = newKeyID(taken...); err != nil {
@@ -46,7 +50,13 @@ func (v *Vault) NewGeneration(ctx context.Context, tenant string) (uint32, error
 		put = append(put, GenerationRow{Tenant: tenant, Generation: generation, State: Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)})
 		return tx.Write(ctx, Change{Put: Rows{Generations: put}, Narrows: true, Of: Scope{Tenant: tenant}})
 	})
-	return generation, err
+	if err != nil {
+		return generation, err
+	}
+	for _, was := range retired {
+		v.retired.since(tenant, was, v.cfg.Now())
+	}
+	return generation, nil
 }
 
 // Generations lists every generation that the tenant ever had, oldest first.
@@ -66,36 +76,47 @@ func (v *Vault) Generations(ctx context.Context, tenant string) ([]GenerationRow
 }
 
 // DestroyGeneration deletes the keys of a retired generation once nothing
-// needs it: every holder answers 0, begun later than retirement + lease +
-// longest transaction (it waits for that moment), and again a lease after the
-// generation was marked. Otherwise it answers *InUseError (ErrInUse), which
-// names the holder's place, and the generation stays retired. Name every
-// holder: tables, rows of other packages, streams, and the kept snapshots,
-// which become unreadable for ever. Interrupted, it may be called again.
+// needs it. Name every holder: tables, rows of other packages, streams, and the
+// kept snapshots, which become unreadable for ever.
+//
+// Every holder must answer 0 twice: once this process has known for a lease and
+// the longest transaction that the generation seals no more (it waits for that
+// moment, by its own clock), and again a lease after the generation was marked.
+// A table waits before it counts until all have ended who were writing to it
+// (SealedTable.Holder), so a transaction that takes longer loses nothing either,
+// provided that its statement came within LongestTransaction of the sealing.
+//
+// Otherwise it answers *InUseError (ErrInUse), which names the holder's place,
+// and the generation is retired as before. Interrupted, it may be called again.
+// Once the first key is deleted there is no way back: the generation stays
+// Deleting until a call finishes it. A holder that still answers then has cells
+// of which some are lost; reseal the others, and give up those that Reseal lists.
 func (v *Vault) DestroyGeneration(ctx context.Context, tenant string, generation uint32, holders ...Holder) error {
 	if len(holders) == 0 {
 		return fmt.Errorf("%w: destroying needs at least one holder to ask", ErrDefinition)
 	}
-	retired, state, err := v.retirement(ctx, tenant, generation)
+	state, known, err := v.retirement(ctx, tenant, generation)
 	if err != nil || state == Destroyed {
 		return err
 	}
-	if early := retired.Add(v.leaseWait() + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
-		if err := v.cfg.Wait(ctx, early); err != nil {
+	if state == Retired { // whoever marked it before has waited for this
+		if early := known.Add(v.leaseWait() + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
+			if err := v.cfg.Wait(ctx, early); err != nil {
+				return err
+			}
+		}
+		if err := ask(ctx, tenant, generation, holders); err != nil {
 			return err
 		}
-	}
-	if err := ask(ctx, tenant, generation, holders); err != nil {
-		return errors.Join(err, v.setGeneration(ctx, tenant, generation, Retired))
-	}
-	if err := v.setGeneration(ctx, tenant, generation, Destroying); err != nil {
-		return err
+		if err := v.setGeneration(ctx, tenant, generation, Retired, Destroying); err != nil {
+			return err
+		}
 	}
 	if err := v.cfg.Wait(ctx, v.leaseWait()); err != nil {
 		return err
 	}
 	if err := ask(ctx, tenant, generation, holders); err != nil {
-		return errors.Join(err, v.setGeneration(ctx, tenant, generation, Retired))
+		return errors.Join(err, v.setGeneration(ctx, tenant, generation, Destroying, Retired))
 	}
 	deleted, err := v.deleteKeys(ctx, tenant, generation)
 	if err != nil {
@@ -121,28 +142,59 @@ func ask(ctx context.Context, tenant string, generation uint32, holders []Holder
 	return nil
 }
 
-// retirement returns when a generation was retired: when its successor began.
-func (v *Vault) retirement(ctx context.Context, tenant string, generation uint32) (time.Time, GenerationState, error) {
+// retirement returns the state of a generation that seals no more, and since
+// when this process has known that it does not. What the hosts that made it and
+// its successor take for the time has no part in it.
+func (v *Vault) retirement(ctx context.Context, tenant string, generation uint32) (state GenerationState, known time.Time, err error) {
 	all, err := v.Generations(ctx, tenant)
 	if err != nil {
-		return time.Time{}, "", err
+		return "", time.Time{}, err
 	}
 	i := slices.IndexFunc(all, func(g GenerationRow) bool { return g.Generation == generation })
 	if i < 0 {
-		return time.Time{}, "", &KeyError{Op: "unknown generation", Generation: generation, Err: ErrGeneration}
+		return "", time.Time{}, &KeyError{Op: "unknown generation", Generation: generation, Err: ErrGeneration}
 	}
-	if all[i].State == Active {
-		return time.Time{}, "", &KeyError{Op: "an active generation is not destroyed: NewGeneration and Reseal come first", Generation: generation, Err: ErrGeneration}
+	switch state = all[i].State; state {
+	case Retired, Destroying, Deleting, Destroyed:
+		return state, v.retired.since(tenant, generation, v.cfg.Now()), nil
+	case Active:
+		return state, time.Time{}, &KeyError{Op: "an active generation is not destroyed: NewGeneration and Reseal come first", Generation: generation, Err: ErrGeneration}
+	default: // of a later version of the library, which may need it
+		return state, time.Time{}, &KeyError{Op: "in a state that this version does not know", Generation: generation, Err: ErrGeneration}
 	}
-	retired := all[i].Created
-	if i+1 < len(all) {
-		retired = all[i+1].Created
-	}
-	return retired, all[i].State, nil
 }
 
-// setGeneration moves a generation between retired and destroying.
-func (v *Vault) setGeneration(ctx context.Context, tenant string, generation uint32, state GenerationState) error {
+// retirements remembers since when this process has known of generations that
+// they seal no more.
+type retirements struct {
+	mu    sync.Mutex
+	known map[retiredID]time.Time
+}
+
+type retiredID struct {
+	tenant     string
+	generation uint32
+}
+
+// since returns when it was known first, which is now if it was not.
+func (r *retirements) since(tenant string, generation uint32, now time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := retiredID{tenant, generation}
+	first, ok := r.known[id]
+	if ok && !now.Before(first) { // a clock that was put back would make it wait for ever
+		return first
+	}
+	if r.known == nil {
+		r.known = map[retiredID]time.Time{}
+	}
+	r.known[id] = now
+	return now
+}
+
+// setGeneration moves a generation from one state to another. Once keys of it are
+// deleted there is no way back: it stays what it is.
+func (v *Vault) setGeneration(ctx context.Context, tenant string, generation uint32, from, to GenerationState) error {
 	_, err := v.update(ctx, func(tx KeyTx) error {
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
@@ -152,22 +204,23 @@ func (v *Vault) setGeneration(ctx context.Context, tenant string, generation uin
 			if g.Generation != generation {
 				continue
 			}
-			if g.State == Active || g.State == Destroyed {
-				return &KeyError{Op: "not retired", Generation: generation, Err: ErrGeneration}
+			if g.State == from {
+				g.State = to
+				return tx.Write(ctx, Change{Put: Rows{Generations: []GenerationRow{g}}, Narrows: true, Of: Scope{Tenant: tenant}})
 			}
-			if g.State == state {
+			if g.State == to || g.State == Deleting || g.State == Destroyed { // by another process
 				return nil
 			}
-			g.State = state
-			return tx.Write(ctx, Change{Put: Rows{Generations: []GenerationRow{g}}, Narrows: true, Of: Scope{Tenant: tenant}})
+			return &KeyError{Op: "not retired", Generation: generation, Err: ErrGeneration}
 		}
 		return &KeyError{Op: "unknown generation", Generation: generation, Err: ErrGeneration}
 	})
 	return err
 }
 
-// deleteKeys deletes the key rows of a destroying generation, page by page;
-// the page that finds none marks it destroyed.
+// deleteKeys deletes the key rows of a destroying generation, page by page. The
+// first page says so in the same change, so that nobody takes the generation for
+// whole again; the page that finds none marks it destroyed.
 func (v *Vault) deleteKeys(ctx context.Context, tenant string, generation uint32) (int, error) {
 	deleted := 0
 	for {
@@ -178,19 +231,22 @@ func (v *Vault) deleteKeys(ctx context.Context, tenant string, generation uint32
 				return err
 			}
 			i := slices.IndexFunc(now.Generations, func(g GenerationRow) bool { return g.Generation == generation })
-			if i < 0 || now.Generations[i].State != Destroying {
+			if i >= 0 && now.Generations[i].State == Destroyed { // by another process
+				n = 0
+				return nil
+			}
+			if i < 0 || now.Generations[i].State != Destroying && now.Generations[i].State != Deleting {
 				return &KeyError{Op: "no longer marked", Generation: generation, Err: ErrGeneration}
 			}
 			rows, err := tx.Page(ctx, Page{Kind: KindKey, Tenant: tenant, Generation: generation, Limit: pageSize})
 			if err != nil {
 				return err
 			}
-			change := Change{Remove: Rows{Keys: rows.Keys}, Narrows: true, Of: Scope{Tenant: tenant}}
+			now.Generations[i].State = Deleting
 			if n = len(rows.Keys); n == 0 {
 				now.Generations[i].State = Destroyed
-				change.Put.Generations = now.Generations[i : i+1]
 			}
-			return tx.Write(ctx, change)
+			return tx.Write(ctx, Change{Remove: Rows{Keys: rows.Keys}, Put: Rows{Generations: now.Generations[i : i+1]}, Narrows: true, Of: Scope{Tenant: tenant}})
 		})
 		if err != nil || n == 0 {
 			return deleted, err

@@ -42,8 +42,34 @@ func checkTenant(tenant string) error {
 	return checkID("tenant", tenant)
 }
 
-// checkPerson refuses, besides what no id may be, the reserved ids.
-func checkPerson(person string) error { return refusedID(ids.CheckGiven("person", person)) }
+// checkPerson refuses, besides what no id may be, the reserved ids and e-mail
+// addresses: an id stands in clear in rows, backups and logs, and is for ever.
+func checkPerson(person string) error {
+	if err := checkNamed(person); err != nil {
+		return err
+	}
+	if isAddress(person) {
+		return fmt.Errorf("%w: person has the form of an e-mail address, which tells who it is and changes: take a random id, and seal the address in a column", ErrID)
+	}
+	return nil
+}
+
+// checkNamed is checkPerson for calls that make nothing for the person: an
+// erasure is not refused because of the form of an id.
+func checkNamed(person string) error { return refusedID(ids.CheckGiven("person", person)) }
+
+// isAddress: an at-sign with something before it, and behind it a dot with
+// something on both sides, in the characters of IDNA and percent-encoded, too.
+// So "4711@crm" is none.
+func isAddress(id string) bool {
+	id = strings.NewReplacer("＠", "@", "﹫", "@", "%40", "@", "。", ".", "．", ".", "｡", ".", "%2e", ".", "%2E", ".").Replace(id)
+	at := strings.LastIndexByte(id, '@')
+	if at <= 0 {
+		return false
+	}
+	dot := strings.IndexByte(id[at+1:], '.')
+	return dot > 0 && at+1+dot < len(id)-1
+}
 
 func checkRecordOwner(owner string) error {
 	rest, ok := strings.CutPrefix(owner, recordPrefix)
@@ -54,12 +80,17 @@ func checkRecordOwner(owner string) error {
 }
 
 // checkOwner allows all three kinds: ids that come from an owner column.
-func checkOwner(owner string) error {
+func checkOwner(owner string) error { return checkKinds(owner, checkPerson) }
+
+// checkNamedOwner is to checkOwner what checkNamed is to checkPerson.
+func checkNamedOwner(owner string) error { return checkKinds(owner, checkNamed) }
+
+func checkKinds(owner string, person func(string) error) error {
 	if owner == tenantOwner {
 		return nil
 	}
 	if strings.HasPrefix(owner, recordPrefix) {
 		return checkRecordOwner(owner)
 	}
-	return checkPerson(owner)
+	return person(owner)
 }

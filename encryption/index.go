@@ -56,9 +56,9 @@ func indexValue(key []byte, bits int, parts ...string) IndexValue {
 	}
 	sum := mac.Sum(nil)
 	if bits <= 63 {
-		return IndexValue{set: true, narrow: int64(binary.BigEndian.Uint64(sum) >> (64 - bits))}
+		return narrowIndex(int64(binary.BigEndian.Uint64(sum) >> (64 - bits)))
 	}
-	return IndexValue{set: true, wide: sum[:bits/8]}
+	return wideIndex(sum[:bits/8])
 }
 
 // tenantIndexes holds the keys and states of a table's index versions in one

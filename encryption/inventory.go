@@ -17,7 +17,8 @@ type Inventory struct {
 	Retiring []string          // names of the KEKs that go once the epoch that is half closed is closed
 	Tenants  []TenantInventory // sorted by name
 
-	lease StoreState
+	lease        StoreState
+	installation []string // names of the KEKs that wrap its keysets
 }
 
 // TenantInventory is the part of an Inventory about one tenant.
@@ -69,7 +70,8 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 	v.countSeals(of)
 	for name, t := range tenants {
 		if name == "" {
-			continue // the installation
+			out.installation = t.KEKs
+			continue
 		}
 		out.Tenants = append(out.Tenants, *t)
 	}

@@ -1,8 +1,6 @@
 package encryption
 
 import (
-	"bytes"
-	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -170,48 +168,6 @@ type openKeyset struct {
 	roots  []root
 	gcm    map[uint32]cipher.AEAD // purpose wrap
 	mac    tink.MAC               // purposes seal, log, manifest
-}
-
-func (v *Vault) kek(ctx context.Context, tenant, purpose, name string) (tink.AEADWithContext, error) {
-	kek, err := v.cfg.KEK(ctx, tenant, name)
-	if err == nil && kek == nil {
-		err = fmt.Errorf("the KEK func answered nil")
-	}
-	if err != nil {
-		return nil, &KEKError{Tenant: tenant, Purpose: purpose, KEK: name, Err: err}
-	}
-	return kek, nil
-}
-
-// wrapKeyset wraps a keyset under the KEK of that name.
-func (v *Vault) wrapKeyset(ctx context.Context, tenant, purpose, name string, handle *keyset.Handle) ([]byte, error) {
-	kek, err := v.kek(ctx, tenant, purpose, name)
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	if err := handle.WriteWithContext(ctx, keyset.NewBinaryWriter(&out), kek, keysetAD(tenant, purpose)); err != nil {
-		return nil, &KEKError{Tenant: tenant, Purpose: purpose, KEK: name, Err: err}
-	}
-	v.cfg.Observe(ctx, "encryption.kek.calls", 1)
-	return out.Bytes(), nil
-}
-
-// unwrapKeyset opens a keyset row and checks every key in it.
-func (v *Vault) unwrapKeyset(ctx context.Context, row KeysetRow) (*openKeyset, error) {
-	kek, err := v.kek(ctx, row.Tenant, row.Purpose, row.KEK)
-	if err != nil {
-		return nil, err
-	}
-	v.cfg.Observe(ctx, "encryption.kek.calls", 1)
-	handle, err := keyset.ReadWithContext(ctx, keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), kek, keysetAD(row.Tenant, row.Purpose))
-	if err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, &KEKError{Tenant: row.Tenant, Purpose: row.Purpose, KEK: row.KEK, Err: err}
-	}
-	return openedKeyset(row, handle)
 }
 
 func openedKeyset(row KeysetRow, handle *keyset.Handle) (*openKeyset, error) {

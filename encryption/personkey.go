@@ -247,7 +247,7 @@ func (v *Vault) whyMissing(ctx context.Context, tenant string, o *ownerKeys, gen
 	if err != nil {
 		return err
 	}
-	if g, ok := k.generations[generation]; ok && g.State == Destroyed {
+	if g, ok := k.generations[generation]; ok && (g.State == Destroyed || g.State == Deleting) {
 		return &KeyError{Op: "open", Generation: generation, Err: ErrDestroyed}
 	}
 	return &KeyError{Op: "open", Generation: generation, Err: ErrNoKey}
@@ -275,6 +275,12 @@ const sealAttempts = 20
 // that do not exist. Owners that seal no more make it fail, after the others
 // got their keys. The grant is not over yet.
 func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, grant, error) {
+	return v.activeKeys(ctx, tenant, owners, false)
+}
+
+// activeKeys is sealKeys; resealing gives keys to merged persons, too, for what
+// they have sealed before and stays theirs.
+func (v *Vault) activeKeys(ctx context.Context, tenant string, owners []string, resealing bool) (map[string]*ownerKeys, uint32, grant, error) {
 	slow := 0
 	for range sealAttempts {
 		found, g, err := v.lookup(ctx, tenant, owners, true)
@@ -285,10 +291,10 @@ func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (m
 		if err != nil {
 			return nil, 0, g, err
 		}
-		missing, refused := lacking(found, owners, k.active)
+		missing, refused := lacking(found, owners, k.active, resealing)
 		switch {
 		case len(missing) > 0:
-			if err := v.createKeys(ctx, tenant, missing); err != nil && !errors.Is(err, errStale) {
+			if err := v.createKeys(ctx, tenant, missing, resealing); err != nil && !errors.Is(err, errStale) {
 				return nil, 0, g, err
 			}
 		case refused != nil || !g.over(v.cfg.Now()):
@@ -304,10 +310,10 @@ func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (m
 
 // lacking lists the owners without a key of the generation, and why others
 // will not get one.
-func lacking(found map[string]*ownerKeys, owners []string, generation uint32) (missing []string, refused error) {
+func lacking(found map[string]*ownerKeys, owners []string, generation uint32, resealing bool) (missing []string, refused error) {
 	for _, owner := range owners {
 		o := found[owner]
-		if err := o.sealable(); err != nil {
+		if err := o.sealable(); err != nil && (!resealing || !errors.Is(err, ErrMerged)) {
 			refused = err
 			continue
 		}
@@ -330,16 +336,16 @@ const maxCreated = maxOwners
 // and generation is the one that was committed first, whoever made it. Any
 // number of goroutines and processes may do so at once, for the same owners,
 // too.
-func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string) error {
+func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string, resealing bool) error {
 	for chunk := range slices.Chunk(owners, maxCreated) {
-		if err := v.createSome(ctx, tenant, chunk); err != nil {
+		if err := v.createSome(ctx, tenant, chunk, resealing); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (v *Vault) createSome(ctx context.Context, tenant string, owners []string) error {
+func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, resealing bool) error {
 	k, err := v.tenant(ctx, tenant)
 	if err != nil {
 		return err
@@ -357,7 +363,7 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string) 
 		if err := v.recognise(ctx, tx); err != nil {
 			return err
 		}
-		barrier, err = putKeys(ctx, tx, tenant, k.active, wrap.row.Version, fresh)
+		barrier, err = putKeys(ctx, tx, tenant, k.active, wrap.row.Version, fresh, resealing)
 		return err
 	}))
 	if errors.Is(err, errStale) {
@@ -407,10 +413,11 @@ func freshKeys(wrap *openKeyset, tenant string, owners []string, generation uint
 	return rows, nil
 }
 
-// putKeys inserts keys where none is, under owners that are live, while the
-// generation is active and the wrap key current: all of it stays so until the
-// transaction has ended. It returns the barrier as it is then.
-func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, version int64, fresh []KeyRow) (barrier int64, err error) {
+// putKeys inserts keys where none is, under owners that are live, and not merged
+// unless it is for resealing, while the generation is active and the wrap key
+// current: all of it stays so until the transaction has ended. It returns the
+// barrier as it is then.
+func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, version int64, fresh []KeyRow, resealing bool) (barrier int64, err error) {
 	state, err := tx.State(ctx)
 	if err != nil {
 		return 0, err
@@ -438,7 +445,7 @@ func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, ve
 		closed[o.Owner] = o.State != Live // erased meanwhile: the caller finds the tombstone when it reads back
 	}
 	for _, a := range have.Aliases {
-		closed[a.Alias] = true
+		closed[a.Alias] = closed[a.Alias] || !resealing
 	}
 	for _, key := range have.Keys {
 		closed[key.Owner] = closed[key.Owner] || key.Generation == generation
@@ -457,32 +464,4 @@ func putKeys(ctx context.Context, tx KeyTx, tenant string, generation uint32, ve
 		return state.Barrier, nil
 	}
 	return state.Barrier, tx.Write(ctx, Change{Put: put})
-}
-
-// Ensure fetches or creates the keys of many persons in few transactions:
-// before an import, and before a transaction in which keys must not be
-// fetched.
-func (v *Vault) Ensure(ctx context.Context, tenant string, persons ...string) error {
-	if err := checkTenant(tenant); err != nil {
-		return err
-	}
-	for _, person := range persons {
-		if err := checkPerson(person); err != nil {
-			return err
-		}
-	}
-	return v.ensure(ctx, tenant, persons)
-}
-
-// ensure makes the keys of owners and the keysets of the taggers ready.
-func (v *Vault) ensure(ctx context.Context, tenant string, owners []string) error {
-	if _, _, _, err := v.sealKeys(ctx, tenant, owners); err != nil {
-		return err
-	}
-	for _, purpose := range []string{purposeSeal, purposeLog} {
-		if _, err := v.keyset(ctx, tenant, purpose); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -23,15 +23,20 @@ func (v *Vault) PersonSealer(purpose string) PersonSealer {
 // Ensure fetches or creates the keys of these persons, and the keysets of the
 // taggers, so that Seal, Open and Tag need no connection for half a lease:
 // call it before the transaction. The person ""
-// stands for the tenant's own data.
+// stands for the tenant's own data. Persons that get no key are a
+// [PersonsError], which names their positions; behind the last stands the key of
+// the tenant's own data.
 func (s PersonSealer) Ensure(ctx context.Context, tenant string, persons ...string) error {
-	owners := make([]string, 0, len(persons)+1)
-	for _, person := range append([]string{""}, persons...) {
-		owner, err := s.owner(tenant, person)
-		if err != nil {
-			return err
-		}
-		owners = append(owners, owner)
+	if _, err := s.owner(tenant, ""); err != nil {
+		return err
+	}
+	owners := make([]string, len(persons)+1)
+	owners[len(persons)] = tenantOwner // behind the others: an error names positions
+	if err := eachPosition(persons, func(i int, person string) (err error) {
+		owners[i], err = s.owner(tenant, person)
+		return err
+	}); err != nil {
+		return err
 	}
 	return s.vault.ensure(ctx, tenant, owners)
 }
@@ -118,37 +123,6 @@ func (s PersonSealer) Open(ctx context.Context, tenant, person string, sealed, a
 		return nil, &KeyError{Op: "open", Table: s.purpose, Generation: generation, Err: ErrOpen}
 	}
 	return plaintext, nil
-}
-
-// Reseal returns the value sealed under the active generation, and whether it
-// differs from the one given. The holder stores it only over the bytes it has
-// read.
-func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed, ad []byte) (resealed []byte, changed bool, err error) {
-	generation, err := GenerationOf(sealed)
-	if err != nil {
-		return nil, false, &KeyError{Op: "reseal", Table: s.purpose, Err: ErrOpen}
-	}
-	k, err := s.vault.tenant(ctx, tenant)
-	if err != nil {
-		return nil, false, err
-	}
-	if generation == k.active {
-		return sealed, false, nil
-	}
-	plaintext, err := s.Open(ctx, tenant, person, sealed, ad)
-	if err != nil {
-		return nil, false, err
-	}
-	owner, err := s.owner(tenant, person)
-	if err != nil {
-		return nil, false, err
-	}
-	found, generation, _, err := s.vault.sealKeys(ctx, tenant, []string{owner})
-	if err != nil {
-		return nil, false, err
-	}
-	resealed, err = found[owner].key(generation).appendSeal(nil, plaintext, personSealAD(s.purpose, tenant, owner, ad))
-	return resealed, err == nil, err
 }
 
 // Census counts sealed values by generation: what a holder answers before a

@@ -62,6 +62,11 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (R
 }
 
 func (s *storedTable) rebuildPass(ctx context.Context, tenant string) (pass RebuildReport, err error) {
+	nameless, err := s.nameless(ctx, tenant)
+	if err != nil {
+		return pass, err
+	}
+	pass.Unreadable, pass.Listed = len(nameless), nameless[:min(len(nameless), maxListed)]
 	var after []any
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, rebuildBatch)
@@ -167,7 +172,7 @@ func sameIndex(stored any, want IndexValue) bool {
 		n, ok := want.Int64()
 		return is && ok && n == have
 	case []byte:
-		return want.wide != nil && bytes.Equal(s, want.wide)
+		return want.Bytes() != nil && bytes.Equal(s, want.Bytes())
 	}
 	return false
 }

@@ -69,7 +69,7 @@ func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string
 		return "", err
 	}
 	changes = append(changes, cellChange{column: *s.owner, old: row.stored, new: owner})
-	err = s.write(ctx, func(tx *sql.Tx) error {
+	err = t.vault.guarded(ctx, s.db.DB, tenant, sealedUnder(changes), s.write, func(ctx context.Context, tx *sql.Tx) error {
 		ok, err := s.swapHooked(ctx, tx, tenant, *row, changes, redaction.BeforeRow, redaction.AfterRow)
 		if err == nil && !ok {
 			err = fmt.Errorf("encryption: redact: the row of %s changed meanwhile; try again", t.def.Name)

@@ -3,6 +3,7 @@ package encryption
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"time"
 )
@@ -37,6 +38,7 @@ type ResealReport struct {
 	Cells      int          // cells resealed
 	Moved      int          // rows of merged persons that belong to whom they were merged into now
 	Conflicts  int          // rows that someone else changed meanwhile; they were read again
+	Locked     int          // rows of batches that others held up for longer than Config.LongestTransaction, left as they are
 	Erased     int          // cells of erased owners, left as they are
 	Unsealed   int          // cells that hold no sealed field, left as they are
 	Unreadable int          // cells that do not open, left as they are
@@ -73,6 +75,13 @@ func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, opt
 	if err != nil {
 		return report, err
 	}
+	if after == nil {
+		nameless, err := s.nameless(ctx, tenant)
+		if err != nil {
+			return report, err
+		}
+		report.list(nameless, options.Unreadable)
+	}
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, options.Batch)
 		if err != nil || len(rows) == 0 {
@@ -108,7 +117,13 @@ func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dat
 			return err
 		}
 		lost, err := s.carryOut(ctx, tenant, plans, options)
-		if err != nil {
+		overdue := errors.Is(err, errOverdue) // somebody holds some of the rows
+		switch {
+		case overdue:
+			report.Locked += len(allLost(plans))
+		case errors.Is(err, errRetired) && try < conflictTries:
+			lost = allLost(plans)
+		case err != nil:
 			return err
 		}
 		for i := range plans {
@@ -116,7 +131,7 @@ func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dat
 				report.count(&plans[i], options.Unreadable)
 			}
 		}
-		if len(lost) == 0 {
+		if len(lost) == 0 || overdue {
 			return nil
 		}
 		report.Conflicts += len(lost)
@@ -134,13 +149,15 @@ func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dat
 // of those that hold something else by now.
 func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPlan, options ResealOptions) (lost [][]any, err error) {
 	some := false
+	var under []uint32
 	for i := range plans {
 		some = some || len(plans[i].changes) > 0
+		under = append(under, sealedUnder(plans[i].changes)...)
 	}
 	if !some {
 		return nil, nil
 	}
-	err = s.write(ctx, func(tx *sql.Tx) error {
+	err = s.vault.guarded(ctx, s.db.DB, tenant, under, s.write, func(ctx context.Context, tx *sql.Tx) error {
 		lost = nil
 		for i := range plans {
 			p := &plans[i]
@@ -162,16 +179,31 @@ func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPl
 	return lost, err
 }
 
+// allLost marks the rows that were to be changed and are not.
+func allLost(plans []rowPlan) (lost [][]any) {
+	for i := range plans {
+		if p := &plans[i]; len(p.changes) > 0 {
+			p.lost = true
+			lost = append(lost, p.row.cursor)
+		}
+	}
+	return lost
+}
+
 // count adds what became of a row.
 func (r *ResealReport) count(p *rowPlan, each func(Unreadable)) {
 	r.Cells += p.cells
 	r.Erased += p.erased
 	r.Unsealed += p.unsealed
-	r.Unreadable += len(p.unreadable)
 	if p.into != "" {
 		r.Moved++
 	}
-	for _, u := range p.unreadable {
+	r.list(p.unreadable, each)
+}
+
+func (r *ResealReport) list(unreadable []Unreadable, each func(Unreadable)) {
+	r.Unreadable += len(unreadable)
+	for _, u := range unreadable {
 		if len(r.Listed) < maxListed {
 			r.Listed = append(r.Listed, u)
 		}

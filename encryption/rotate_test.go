@@ -141,7 +141,12 @@ func TestDestructionChangesItsMind(t *testing.T) {
 	nobody := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
 	cfg := e.cfg
 	stopped := errors.New("killed")
-	cfg.Wait = func(context.Context, time.Duration) error { return stopped }
+	cfg.Wait = func(ctx context.Context, d time.Duration) error {
+		if state() == encryption.Destroying {
+			return stopped
+		}
+		return e.clock.Wait(ctx, d)
+	}
 	killed, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	require.ErrorIs(t, killed.DestroyGeneration(t.Context(), tenant, old, nobody), stopped)

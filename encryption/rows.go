@@ -43,19 +43,7 @@ func (s *storedTable) page(ctx context.Context, tenant string, after []any, cond
 }
 
 func (s *storedTable) pageIn(ctx context.Context, q sqldb.Querier, tenant string, after []any, condition string, args []any, limit int) (out []dataRow, err error) {
-	columns := make([]string, 0, len(s.named)+len(s.columns))
-	for _, at := range s.named {
-		columns = append(columns, s.db.Text(s.key.Columns[at]))
-	}
-	for _, c := range s.columns {
-		columns = append(columns, s.db.Text(c))
-	}
-	where, all := s.ofTenant(tenant)
-	if condition != "" {
-		where += " AND (" + condition + ")"
-		all = append(all, args...)
-	}
-	query, all := s.key.Page(sqldb.Page{Columns: columns, Where: where, Args: all, After: after, Limit: limit})
+	query, all := s.pageQuery(tenant, after, condition, args, limit)
 	err = sqldb.Each(ctx, q, func(rows *sql.Rows) error {
 		row, err := s.scanRow(rows)
 		if err == nil {
@@ -67,6 +55,22 @@ func (s *storedTable) pageIn(ctx context.Context, q sqldb.Querier, tenant string
 		return nil, s.failed("read", err)
 	}
 	return out, nil
+}
+
+func (s *storedTable) pageQuery(tenant string, after []any, condition string, args []any, limit int) (query string, all []any) {
+	columns := make([]string, 0, len(s.named)+len(s.columns))
+	for _, at := range s.named {
+		columns = append(columns, s.db.Text(s.key.Columns[at]))
+	}
+	for _, c := range s.columns {
+		columns = append(columns, s.db.Text(c))
+	}
+	where, all := s.pages(tenant)
+	if condition != "" {
+		where += " AND (" + condition + ")"
+		all = append(all, args...)
+	}
+	return s.key.Page(sqldb.Page{Columns: columns, Where: where, Args: all, After: after, Limit: limit})
 }
 
 func (s *storedTable) scanRow(rows *sql.Rows) (dataRow, error) {

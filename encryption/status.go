@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,11 +57,15 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	out := []Finding{rewound, closing(keys), leaseFinding(keys.lease)}
+	out = append(out, v.refusedKEKs(keys)...)
+	out = append(out, v.failingKEKs()...)
 	out = append(out, sealed(keys)...)
 	out = append(out, waiting(keys, "encryption.generation.retired", Retired,
 		"reseal what is under the old generation, then call DestroyGeneration; until then every key copy has to keep it")...)
 	out = append(out, waiting(keys, "encryption.generation.destroying", Destroying,
 		"its destruction was interrupted: call DestroyGeneration again")...)
+	out = append(out, waiting(keys, "encryption.generation.deleting", Deleting,
+		"its destruction was interrupted when some of its keys were gone: call DestroyGeneration again; what still needs it, Reseal brings away or lists")...)
 	out = append(out, v.copies.finding(v.cfg.Now())...)
 	if reporter, ok := v.cfg.Keys.(Reporter); ok {
 		more, err := reporter.Status(ctx)
@@ -107,6 +112,49 @@ func leaseFinding(state StoreState) Finding {
 		f.Remedy = fmt.Sprintf("the lease is half changed, and erasures wait for the old one: call ChangeLease again with %v", state.Lease)
 	}
 	return f
+}
+
+// refusedKEKs counts the names of KEKs in the key store that Config.KEKs does
+// not permit.
+func (v *Vault) refusedKEKs(keys Inventory) []Finding {
+	names := map[string][]string{"": slices.Concat([]string{keys.KEK}, keys.Retiring, keys.installation)}
+	for _, t := range keys.Tenants {
+		names[t.Tenant] = t.KEKs
+	}
+	refused := map[string]Finding{}
+	for tenant, names := range names {
+		slices.Sort(names)
+		names = slices.DeleteFunc(slices.Compact(names), v.cfg.permitsKEK)
+		refused[tenant] = Finding{Value: float64(len(names))}
+	}
+	return alarms("encryption.kek.refused", "KEKs", refused,
+		"the key store names a KEK that Config.KEKs does not permit, and it is not asked: add the name there if it is yours; otherwise somebody planted it: stop, and restore the newest key copy")
+}
+
+// failingKEKs counts the keysets that did not open when this process asked last.
+func (v *Vault) failingKEKs() []Finding {
+	return alarms("encryption.kek.failing", "keysets", v.failingKeysets(),
+		"the KEK does not open these keysets: mend the KMS or hand in the KEK that the error of the calls names; what is in memory goes on, a new start would fail")
+}
+
+// alarms raises one where a tenant counts more than nothing; that of the
+// installation ("") stands in the sum alone.
+func alarms(name, unit string, byTenant map[string]Finding, remedy string) []Finding {
+	sum := Finding{Name: name, Unit: unit}
+	var out []Finding
+	for tenant, f := range byTenant {
+		if f.Value == 0 {
+			continue
+		}
+		sum.Value += f.Value
+		f.Name, f.Subject, f.Unit, f.Level, f.Remedy = name, tenant, unit, HealthAlarm, remedy
+		if tenant == "" {
+			sum.Level, sum.Remedy, sum.Since = f.Level, f.Remedy, f.Since
+			continue
+		}
+		out = append(out, f)
+	}
+	return health.Tally(sum, out)
 }
 
 func sealed(keys Inventory) []Finding {

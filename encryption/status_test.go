@@ -45,7 +45,8 @@ func TestASoundVaultSaysWhatItLookedAt(t *testing.T) {
 	}
 	require.Equal(t, map[string]bool{
 		"encryption.store.rewound": true, "encryption.store.durability": true, "encryption.epoch.closing": true,
-		"encryption.generation.retired": true, "encryption.generation.destroying": true, "encryption.key.seals": true,
+		"encryption.kek.refused": true, "encryption.kek.failing": true,
+		"encryption.generation.retired": true, "encryption.generation.destroying": true, "encryption.generation.deleting": true, "encryption.key.seals": true,
 		"encryption.lease.wait": true,
 	}, names)
 	require.EqualValues(t, 3, found(t, e.vault, "encryption.key.seals", "").Value, "three columns under one key")
@@ -181,7 +182,7 @@ func TestAKeyStoreThatLosesCommitsIsFound(t *testing.T) {
 }
 
 func TestFindingsHoldNoPersonAndNoKey(t *testing.T) {
-	const person = "ann.secret@crm.example"
+	const person = "ann.secret.crm.example"
 	e := newEnv(t, 1)
 	e.insert(t, "c1", person)
 	e.rotate(t)

@@ -105,11 +105,13 @@ type KeysetRow struct {
 // GenerationState is the state of a key generation.
 type GenerationState string
 
-// The states of a generation, in their order.
+// The states of a generation, in their order. One that is not among them, of a
+// later version, opens and never seals.
 const (
 	Active     GenerationState = "active"     // seals and opens; one a tenant
 	Retired    GenerationState = "retired"    // opens, never seals
-	Destroying GenerationState = "destroying" // about to be destroyed
+	Destroying GenerationState = "destroying" // about to be destroyed: opens, and may go back to retired
+	Deleting   GenerationState = "deleting"   // some of its keys are gone: opens the others, and only goes on
 	Destroyed  GenerationState = "destroyed"  // no key is left; for ever
 )
 

@@ -20,12 +20,12 @@ type tenantKeys struct {
 	active      uint32
 	generations map[uint32]GenerationRow
 
-	mu      sync.Mutex // held for moments: never while a KEK is asked
-	open    map[string]*openKeyset
-	opening map[string]chan struct{} // purposes that somebody unwraps now; closed when it is done
+	mu   sync.Mutex // held for moments: never while a KEK is asked
+	open map[string]*openKeyset
 }
 
-// AddTenant makes the keysets and the first key generation of a tenant. It is
+// AddTenant makes the keysets and the first key generation of a tenant. Its
+// KEK has opened again what it wrapped before anything is written. It is
 // idempotent. An unknown tenant is an error everywhere else, so that a
 // misspelt name never becomes a tenant.
 func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
@@ -60,7 +60,7 @@ func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
 			return errStale
 		}
 		return tx.Write(ctx, Change{Narrows: true, Of: Scope{Tenant: tenant}, Put: Rows{
-			Keysets:     keysets,
+			Keysets:     rowsOf(keysets),
 			Generations: []GenerationRow{{Tenant: tenant, Generation: generation, State: Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}},
 			Owners:      []OwnerRow{{Tenant: tenant, Owner: tenantOwner, State: Live, Sequence: now.Sequence}},
 		}})
@@ -68,24 +68,35 @@ func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
 	if errors.Is(err, errStale) {
 		return v.AddTenant(ctx, tenant)
 	}
+	if err == nil {
+		v.keepKeysets(ctx, tenant, keysets)
+	}
 	return err
 }
 
 // newKeysets makes one fresh, wrapped keyset for each purpose.
-func (v *Vault) newKeysets(ctx context.Context, tenant, kek string, epoch int64) ([]KeysetRow, error) {
-	var rows []KeysetRow
+func (v *Vault) newKeysets(ctx context.Context, tenant, kek string, epoch int64) ([]*openKeyset, error) {
+	var out []*openKeyset
 	for _, purpose := range purposesOf(tenant) {
 		handle, err := newKeyset(purpose)
 		if err != nil {
 			return nil, err
 		}
-		wrapped, err := v.wrapKeyset(ctx, tenant, purpose, kek, handle)
+		open, err := v.wrapKeyset(ctx, KeysetRow{Tenant: tenant, Purpose: purpose, Epoch: epoch, KEK: kek, Version: 1}, handle)
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, KeysetRow{Tenant: tenant, Purpose: purpose, Epoch: epoch, KEK: kek, Version: 1, Wrapped: wrapped})
+		out = append(out, open)
 	}
-	return rows, nil
+	return out, nil
+}
+
+func rowsOf(keysets []*openKeyset) []KeysetRow {
+	rows := make([]KeysetRow, 0, len(keysets))
+	for _, open := range keysets {
+		rows = append(rows, open.row)
+	}
+	return rows
 }
 
 // Tenants lists the tenants of the key store in the order of their bytes.
@@ -151,7 +162,7 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
-	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}, opening: map[string]chan struct{}{}}
+	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}}
 	for _, g := range rows.Generations {
 		k.generations[g.Generation] = g
 		if g.State == Active {
@@ -161,10 +172,8 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	if old != nil {
 		old.mu.Lock()
 		for _, row := range rows.Keysets {
-			if o := old.open[row.Purpose]; o != nil && bytes.Equal(o.row.Wrapped, row.Wrapped) {
-				reused := *o
-				reused.row = row
-				k.open[row.Purpose] = &reused
+			if o := old.open[row.Purpose]; o != nil && o.row.KEK == row.KEK && bytes.Equal(o.row.Wrapped, row.Wrapped) {
+				k.open[row.Purpose] = o.as(row)
 			}
 		}
 		old.mu.Unlock()
@@ -202,52 +211,28 @@ func (v *Vault) knownKeyset(ctx context.Context, tenant, purpose string) (*openK
 	return v.keyset(ctx, tenant, purpose)
 }
 
-// keysetOf unwraps a keyset once, whoever needs it at that time. Who waits for
-// another one's call of the KEK can stop waiting.
+// keysetOf unwraps a keyset once, whoever needs it at that time. Nobody waits
+// for a KEK longer than its context, nor for that of another tenant.
 func (v *Vault) keysetOf(ctx context.Context, k *tenantKeys, purpose string) (*openKeyset, error) {
 	i := slices.IndexFunc(k.rows.Keysets, func(row KeysetRow) bool { return row.Purpose == purpose })
 	if i < 0 {
 		return nil, fmt.Errorf("%w: purpose %s is missing", ErrKeyset, purpose)
 	}
-	for {
-		open, busy := k.opened(purpose)
-		if open != nil {
-			return open, nil
-		}
-		if busy == nil {
-			break
-		}
-		select {
-		case <-busy:
-		case <-ctx.Done():
-			return nil, &KEKError{Tenant: k.tenant, Purpose: purpose, KEK: k.rows.Keysets[i].KEK, Err: ctx.Err()}
-		}
+	row := k.rows.Keysets[i]
+	k.mu.Lock()
+	open := k.open[purpose]
+	k.mu.Unlock()
+	if open != nil {
+		return open, nil
 	}
-	var open *openKeyset
-	var err error
-	defer func() { // also where the KEK func panics: others wait
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if open != nil {
-			k.open[purpose] = open
-		}
-		close(k.opening[purpose])
-		delete(k.opening, purpose)
-	}()
-	open, err = v.unwrapKeyset(ctx, k.rows.Keysets[i])
-	return open, err
-}
-
-// opened returns the keyset, or what to wait for while another caller unwraps
-// it; neither says that it is the caller's to unwrap.
-func (k *tenantKeys) opened(purpose string) (open *openKeyset, busy chan struct{}) {
+	open, err := v.openKeyset(ctx, row)
+	if err != nil {
+		return nil, err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	open, busy = k.open[purpose], k.opening[purpose]
-	if open == nil && busy == nil {
-		k.opening[purpose] = make(chan struct{})
-	}
-	return open, busy
+	k.open[purpose] = open
+	return open, nil
 }
 
 // errStale says that what a change was prepared from is no longer so: the

@@ -213,11 +213,15 @@ type noKeys struct{ KeyStore }
 func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 	kek, err := insecurekeys.KEK(counting(32))
 	require.NoError(t, err)
-	cfg, err := Config{Keys: noKeys{}, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return kek, nil }}.complete()
+	cfg, err := Config{Keys: noKeys{}, KEK: kekFunc(kek)}.complete()
 	require.NoError(t, err)
 	v := &Vault{cfg: settings{Config: cfg}}
-	wrapped, err := v.wrapKeyset(t.Context(), "t1", purposeWrap, "k", tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix))
-	require.NoError(t, err)
+	raw := tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix)
+	_, err = v.wrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k"}, raw)
+	require.ErrorIs(t, err, ErrKeyset, "nor is it written")
+	var out bytes.Buffer
+	require.NoError(t, raw.WriteWithContext(t.Context(), keyset.NewBinaryWriter(&out), kek, keysetAD("t1", purposeWrap)))
+	wrapped := out.Bytes()
 	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
 	require.ErrorIs(t, err, ErrKeyset)
 	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t2", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
@@ -300,4 +304,8 @@ func FuzzOpenStream(f *testing.F) {
 			require.Len(t, got, int(stream.Size))
 		}
 	})
+}
+
+func kekFunc(kek tink.AEADWithContext) func(context.Context, string, string) (tink.AEADWithContext, error) {
+	return func(context.Context, string, string) (tink.AEADWithContext, error) { return kek, nil }
 }

@@ -10,13 +10,14 @@ import (
 )
 
 // Unreadable is a sealed cell that a job over a whole table left as it is,
-// because it does not open. It is no error: the job goes on, and names it.
+// because it does not open. It is no error: the job goes on, and names it. As JSON
+// it can be kept for whoever decides about it, without the reason.
 type Unreadable struct {
 	Table  string // logical table
-	Key    string // key of the row, as RowText writes it
-	Column string // logical column
+	Key    string // key of the row, as RowText writes it; "" where it has NULL in it (SQLite)
+	Column string // logical column; "" where it is the whole row
 	Digest string // SHA-256 of what is stored, hexadecimal
-	Err    error  // why it does not open: ErrOpen, ErrNoKey, ErrDestroyed, ErrMerged, ErrID
+	Err    error  `json:"-"` // why it does not open: ErrOpen, ErrNoKey, ErrDestroyed, ErrMerged, ErrID
 }
 
 // maxListed bounds the list of a report. All are handed to the func of the

@@ -4,6 +4,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 )
 
 // Sealed is the value of a sealed column on its way to or from the database.
@@ -80,11 +82,22 @@ func cellOf(src any) (cell []byte, text bool, err error) {
 
 // IndexValue is the value of an index column: an integer up to 63 bits, wider
 // ones bytes, or NULL. Like Sealed it fails late rather than turning into NULL.
+//
+// It says which rows hold the same value, and with a guess which one: package
+// fmt, log/slog and encoding/json show a mask. Value, Int64 and Bytes return it.
 type IndexValue struct {
-	wide   []byte
-	narrow int64
-	set    bool
+	// Behind pointers, since package fmt asks no methods of a field of the caller's
+	// that is not exported, and to these two kinds, which it does not follow them to.
+	narrow *int64
+	wide   *string
 	err    error
+}
+
+func narrowIndex(value int64) IndexValue { return IndexValue{narrow: &value} }
+
+func wideIndex(value []byte) IndexValue {
+	text := string(value)
+	return IndexValue{wide: &text}
 }
 
 // Value returns int64, bytes or nil.
@@ -92,24 +105,53 @@ func (x IndexValue) Value() (driver.Value, error) {
 	switch {
 	case x.err != nil:
 		return nil, x.err
-	case !x.set:
-		return nil, nil
 	case x.wide != nil:
-		return x.wide, nil
+		return x.Bytes(), nil
+	case x.narrow != nil:
+		return *x.narrow, nil
 	}
-	return x.narrow, nil
+	return nil, nil
 }
 
 // Int64 returns the integer and whether there is one.
 func (x IndexValue) Int64() (int64, bool) {
-	return x.narrow, x.set && x.wide == nil && x.err == nil
+	if x.narrow == nil {
+		return 0, false
+	}
+	return *x.narrow, true
 }
 
 // Bytes returns the bytes of a wide value, nil otherwise.
-func (x IndexValue) Bytes() []byte { return x.wide }
+func (x IndexValue) Bytes() []byte {
+	if x.wide == nil {
+		return nil
+	}
+	return []byte(*x.wide)
+}
 
 // IsNull reports whether nothing is indexed.
-func (x IndexValue) IsNull() bool { return !x.set && x.err == nil }
+func (x IndexValue) IsNull() bool { return x.narrow == nil && x.wide == nil && x.err == nil }
 
 // Err returns why there is no value.
 func (x IndexValue) Err() error { return x.err }
+
+// String never shows the value.
+func (x IndexValue) String() string {
+	switch {
+	case x.err != nil:
+		return "index(failed)"
+	case x.IsNull():
+		return "index(null)"
+	}
+	return "index(masked)"
+}
+
+// Format is String for every verb of package fmt.
+func (x IndexValue) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, x.String()) }
+
+// LogValue is String for log/slog.
+func (x IndexValue) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// MarshalText is String for encoding/json and others that write text. There is
+// no way back: hand on what Value returns where the value is needed.
+func (x IndexValue) MarshalText() ([]byte, error) { return []byte(x.String()), nil }

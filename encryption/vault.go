@@ -19,6 +19,9 @@ type Vault struct {
 	cfg    settings
 	over   func(durable.Disk) durable.Disk // tests put disks there that fail
 	copies copyRecord
+	keks   kekCalls
+
+	retired retirements
 
 	check chan struct{} // one freshness check at a time; whoever waits for it can stop waiting
 
@@ -60,7 +63,10 @@ func Create(ctx context.Context, cfg Config) (*Vault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encryption: create: %w", err)
 	}
-	rows, err := v.newKeysets(ctx, "", v.cfg.NewKEK, 1)
+	if !v.cfg.permitsKEK(v.cfg.NewKEK) {
+		return nil, fmt.Errorf("%w: Config.KEKs does not permit Config.NewKEK, the name of the first KEK", ErrDefinition)
+	}
+	keysets, err := v.newKeysets(ctx, "", v.cfg.NewKEK, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +80,7 @@ func Create(ctx context.Context, cfg Config) (*Vault, error) {
 			return ErrNotEmpty
 		}
 		lease := v.cfg.Config.Lease
-		return tx.Write(ctx, Change{Put: Rows{Keysets: rows}, Narrows: true, Store: &StoreState{
+		return tx.Write(ctx, Change{Put: Rows{Keysets: rowsOf(keysets)}, Narrows: true, Store: &StoreState{
 			Store: id.String(), Epoch: 1, KEK: v.cfg.NewKEK, Lease: lease, LeaseWait: lease, LeaseSince: now.Sequence,
 		}})
 	})
@@ -82,6 +88,7 @@ func Create(ctx context.Context, cfg Config) (*Vault, error) {
 		return nil, storeError(err)
 	}
 	v.observed(ctx, state, start)
+	v.keepKeysets(ctx, "", keysets)
 	return v, nil
 }
 

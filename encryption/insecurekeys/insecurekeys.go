@@ -3,10 +3,11 @@
 // It is insecure because whoever reads those bytes (a file, a variable of the
 // environment, a core dump) can unwrap every keyset. It serves examples,
 // tests, and small installations that know it; others hand in the AEAD of
-// their KMS. It promises only what AES-256-GCM promises. Call KEK; the result
-// is safe for concurrent use. A key of another length than 32 bytes is an
-// error. The ciphertext is IV (12), ciphertext, tag (16), which Tink opens as
-// an AES256-GCM key without prefix. Stability: settling.
+// their KMS. It promises only what AES-256-GCM promises. Call Folder for KEKs in
+// files, KEK for one in memory; what they return is safe for concurrent use. A
+// key of another length than 32 bytes is an error. The ciphertext is IV (12),
+// ciphertext, tag (16), which Tink opens as an AES256-GCM key without prefix.
+// Stability: settling.
 package insecurekeys
 
 import (

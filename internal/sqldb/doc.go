@@ -10,6 +10,8 @@
 // run a transaction with the isolation and the durability that the caller
 // needs, and again where the database asks for it. A [Schema] is the tables of
 // one package: their migrations, installed under a lock and checked at Open.
+// [DB.WaitForWriters] is for whoever destroys what a table may need: what its
+// transactions have written is there to be counted afterwards.
 //
 // # Order of text
 //

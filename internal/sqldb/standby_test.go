@@ -28,6 +28,7 @@ func TestAStandbyIsRefused(t *testing.T) {
 			"install":  demo(3).Install(t.Context(), handle),
 			"snapshot": db.Snapshot(t.Context(), nothing),
 			"write":    db.Write(t.Context(), nothing),
+			"wait":     db.WaitForWriters(t.Context(), "crmguard_demo_word", nil),
 		} {
 			require.ErrorIs(t, err, sqldb.ErrStandby, what)
 			require.ErrorContains(t, err, "connect to the primary", what)
@@ -68,6 +69,7 @@ func TestAReadOnlyServerIsRefused(t *testing.T) {
 		"install":  demo(3).Install(t.Context(), handle),
 		"snapshot": db.Snapshot(t.Context(), nothing),
 		"write":    db.Write(t.Context(), nothing),
+		"wait":     db.WaitForWriters(t.Context(), "crmguard_demo_word", nil),
 	} {
 		require.ErrorIs(t, err, sqldb.ErrStandby, what)
 		require.ErrorContains(t, err, "read_only", what)

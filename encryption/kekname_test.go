@@ -1,0 +1,237 @@
+package encryption_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/insecurekeys"
+)
+
+// notOurs is the KEK of somebody who may write the key store.
+const notOurs = "aws-kms://arn:aws:kms:eu-central-1:666666666666:key/planted"
+
+// anyName is a KEK func as a KMS client makes one: every name has its KEK. It
+// counts what it was asked for.
+type anyName struct {
+	mu    sync.Mutex
+	asked map[string]int
+}
+
+func (a *anyName) get(_ context.Context, _, name string) (tink.AEADWithContext, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.asked == nil {
+		a.asked = map[string]int{}
+	}
+	a.asked[name]++
+	key := sha256.Sum256([]byte(name))
+	return insecurekeys.KEK(key[:])
+}
+
+func (a *anyName) count(name string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.asked[name]
+}
+
+// installed makes an installation in memory with one tenant.
+func installed(t *testing.T, change func(*encryption.Config)) (encryption.Config, *encryption.Vault, *clock, *anyName) {
+	t.Helper()
+	kms, c := &anyName{}, &clock{t: time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC)}
+	cfg := encryption.Config{Keys: encryptiontest.Keys(), KEK: kms.get, Now: c.Now, Wait: c.Wait}
+	if change != nil {
+		change(&cfg)
+	}
+	vault, err := encryption.Create(t.Context(), cfg)
+	require.NoError(t, err)
+	require.NoError(t, vault.AddTenant(t.Context(), tenant))
+	return cfg, vault, c, kms
+}
+
+// keysetOf reads one keyset row as whoever can read the key store does.
+func keysetOf(t *testing.T, store encryption.KeyStore, of, purpose string) encryption.KeysetRow {
+	t.Helper()
+	rows, err := store.Tenant(t.Context(), of)
+	require.NoError(t, err)
+	for _, row := range rows.Keysets {
+		if row.Purpose == purpose {
+			return row
+		}
+	}
+	t.Fatalf("no keyset %s", purpose)
+	return encryption.KeysetRow{}
+}
+
+func overwrite(t *testing.T, store encryption.KeyStore, change encryption.Change) {
+	t.Helper()
+	_, err := store.Update(t.Context(), func(tx encryption.KeyTx) error { return tx.Write(t.Context(), change) })
+	require.NoError(t, err)
+}
+
+func stateOfStore(t *testing.T, store encryption.KeyStore) encryption.StoreState {
+	t.Helper()
+	state, err := store.State(t.Context())
+	require.NoError(t, err)
+	return state
+}
+
+// uses is every way in which a keyset of the tenant is needed.
+func uses(t *testing.T, vault *encryption.Vault, purpose string) map[string]func() error {
+	t.Helper()
+	contacts, err := vault.Table(contactsTable)
+	require.NoError(t, err)
+	out := map[string]func() error{
+		"WriteCopy": func() error { _, err := vault.WriteCopy(t.Context(), t.TempDir()); return err },
+		"CloseEpoch": func() error {
+			_, err := vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(t.TempDir())})
+			return err
+		},
+	}
+	switch purpose {
+	case "wrap":
+		out["Writer"] = func() error { _, err := contacts.Writer(t.Context(), tenant, "new"); return err }
+		out["Ensure"] = func() error { return vault.Ensure(t.Context(), tenant, "new") }
+	case "index":
+		out["Writer"] = func() error { _, err := contacts.Writer(t.Context(), tenant, "p1"); return err }
+		out["Lookup"] = func() error { _, err := contacts.Lookup(t.Context(), tenant, "email_idx", "a@b.example"); return err }
+	case "seal", "log":
+		out["Ensure"] = func() error { return vault.Ensure(t.Context(), tenant, "p1") }
+	case "suppression":
+		out["Digests"] = func() error {
+			_, _, err := vault.Digests("suppression")(t.Context(), tenant, nil, nil)
+			return err
+		}
+	case "ledger":
+		out["LedgerDigests"] = func() error { _, _, err := vault.LedgerDigests()(t.Context(), "l", nil); return err }
+	}
+	return out
+}
+
+// Whoever writes the key store can put a keyset there that they wrapped under a
+// KEK of their own, and would read whatever is sealed under it. Its KEK is not
+// asked, by a vault that is open nor by one that opens.
+func TestAKeysetUnderAKEKThatIsNotPermittedIsRefused(t *testing.T) {
+	for _, purpose := range []string{"wrap", "index", "seal", "log", "suppression", "ledger", "manifest"} {
+		of := tenant
+		if purpose == "ledger" || purpose == "manifest" {
+			of = ""
+		}
+		theirs, _, _, _ := installed(t, func(c *encryption.Config) { c.NewKEK, c.KEKs = notOurs, []string{notOurs} })
+		cfg, open, c, kms := installed(t, nil)
+		require.NoError(t, open.Ensure(t.Context(), tenant, "p1"))
+		foreign := keysetOf(t, theirs.Keys, of, purpose)
+		foreign.Version = 2
+		renamed := keysetOf(t, cfg.Keys, of, purpose)
+		renamed.KEK = notOurs
+		for what, row := range map[string]encryption.KeysetRow{"another keyset": foreign, "the name alone": renamed} {
+			what = purpose + ", " + what
+			overwrite(t, cfg.Keys, encryption.Change{Put: encryption.Rows{Keysets: []encryption.KeysetRow{row}}, Narrows: true})
+			before := stateOfStore(t, cfg.Keys)
+			c.Move(encryption.DefaultLease)
+			f := found(t, open, "encryption.kek.refused", of)
+			require.Equal(t, encryption.HealthAlarm, f.Level, what)
+			require.EqualValues(t, 1, f.Value, what)
+
+			fresh, err := encryption.Open(t.Context(), cfg)
+			if of == "" {
+				require.ErrorIs(t, err, encryption.ErrKeyset, what)
+				require.NotErrorIs(t, err, encryption.ErrKEK, what)
+				require.ErrorContains(t, err, "Config.KEKs", what)
+			} else {
+				require.NoError(t, err, what)
+				for call, use := range uses(t, fresh, purpose) {
+					require.ErrorIs(t, use(), encryption.ErrKeyset, "%s: %s", what, call)
+				}
+			}
+			for call, use := range uses(t, open, purpose) {
+				require.ErrorIs(t, use(), encryption.ErrKeyset, "%s: %s of a vault that was open", what, call)
+			}
+			require.Equal(t, before.Epoch, stateOfStore(t, cfg.Keys).Epoch, what)
+			require.Zero(t, kms.count(notOurs), what)
+		}
+	}
+}
+
+// The name of the KEK for new keysets stands in the key store, too, and so do
+// those that an epoch destroys in the end.
+func TestTheKeyStoreChoosesNoKEKForNewTenantsNorForDestruction(t *testing.T) {
+	cfg, vault, _, kms := installed(t, nil)
+	state := stateOfStore(t, cfg.Keys)
+	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 1, KEK: notOurs}})
+	require.ErrorIs(t, vault.AddTenant(t.Context(), "t2"), encryption.ErrKeyset)
+	tenants, err := vault.Tenants(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{tenant}, tenants, "nothing was written")
+	require.Zero(t, kms.count(notOurs))
+	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.kek.refused", "").Level)
+
+	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 2, KEK: "kek-2", Retiring: []string{"kek-1", notOurs}}})
+	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.kek.refused", "").Level)
+	var destroyed []string
+	epoch := encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {
+		destroyed = append(destroyed, name)
+		return nil
+	}}
+	_, err = vault.CloseEpoch(t.Context(), epoch)
+	require.ErrorIs(t, err, encryption.ErrKeyset)
+	require.NotContains(t, destroyed, notOurs)
+}
+
+func TestAKeyCopyUnderAKEKThatIsNotPermittedIsRefused(t *testing.T) {
+	theirs, attacker, _, _ := installed(t, func(c *encryption.Config) { c.NewKEK, c.KEKs = notOurs, []string{notOurs} })
+	written, err := attacker.WriteCopy(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	_, vault, _, kms := installed(t, nil)
+	_, err = vault.VerifyCopy(t.Context(), written.Path)
+	require.ErrorIs(t, err, encryption.ErrKeyset)
+	empty := theirs
+	empty.Keys, empty.KEK, empty.KEKs, empty.NewKEK = encryptiontest.Keys(), kms.get, nil, ""
+	_, err = encryption.RestoreCopy(t.Context(), empty, written.Path)
+	require.ErrorIs(t, err, encryption.ErrKeyset)
+	require.Empty(t, stateOfStore(t, empty.Keys).Store)
+	require.Zero(t, kms.count(notOurs))
+	empty.KEKs = []string{strings.TrimSuffix(notOurs, "planted")}
+	_, err = encryption.RestoreCopy(t.Context(), empty, written.Path)
+	require.NoError(t, err, "permitted, it opens")
+}
+
+func TestOneMayOnlyBeginWithAPermittedKEK(t *testing.T) {
+	kms := &anyName{}
+	cfg := encryption.Config{Keys: encryptiontest.Keys(), KEK: kms.get, NewKEK: notOurs}
+	_, err := encryption.Create(t.Context(), cfg)
+	require.ErrorIs(t, err, encryption.ErrDefinition)
+	require.ErrorContains(t, err, "Config.KEKs")
+	require.Empty(t, stateOfStore(t, cfg.Keys).Store)
+	require.Zero(t, kms.count(notOurs))
+
+	cfg.NewKEK, cfg.KEKs = "", []string{"gcp-kms://projects/p/locations/l/keyRings/crm/cryptoKeys/", notOurs}
+	vault, err := encryption.Create(t.Context(), cfg)
+	require.NoError(t, err)
+	require.Equal(t, notOurs, stateOfStore(t, cfg.Keys).KEK, "the first whole name")
+	before := stateOfStore(t, cfg.Keys)
+	epoch := encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(t.TempDir())}
+	_, err = vault.CloseEpoch(t.Context(), epoch)
+	require.ErrorIs(t, err, encryption.ErrEpoch)
+	require.ErrorContains(t, err, "Config.KEKs")
+	require.Equal(t, before, stateOfStore(t, cfg.Keys))
+	epoch.KEK = "gcp-kms://projects/p/locations/l/keyRings/crm/cryptoKeys/crm-2"
+	_, err = vault.CloseEpoch(t.Context(), epoch)
+	require.NoError(t, err)
+	require.Equal(t, encryption.HealthOK, found(t, vault, "encryption.kek.refused", "").Level)
+
+	// Whoever takes the name away from the configuration is told so.
+	cfg.KEKs = []string{notOurs}
+	_, err = encryption.Open(t.Context(), cfg)
+	require.ErrorIs(t, err, encryption.ErrKeyset)
+	require.True(t, errors.Is(err, encryption.ErrKeyset) && !errors.Is(err, encryption.ErrKEK))
+}
