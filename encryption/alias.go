@@ -52,7 +52,7 @@ func putAlias(ctx context.Context, tx KeyTx, tenant, from, into string) error {
 			return fmt.Errorf("%w: one of the two", ErrErased)
 		}
 	}
-	return tx.Write(ctx, Change{Put: put, Narrows: true})
+	return tx.Write(ctx, Change{Put: put, Narrows: true, Of: Scope{Tenant: tenant, Owners: []string{from, into}}})
 }
 
 // Unmerge takes back what AddAlias said: from is a person of its own again,
@@ -117,7 +117,7 @@ func takeAlias(ctx context.Context, tx KeyTx, tenant, from, into string) error {
 	case have.Aliases[i].Owner != into:
 		return fmt.Errorf("%w, and not into the one that was named", ErrMerged)
 	}
-	return tx.Write(ctx, Change{Remove: Rows{Aliases: have.Aliases[i : i+1]}, Narrows: true})
+	return tx.Write(ctx, Change{Remove: Rows{Aliases: have.Aliases[i : i+1]}, Narrows: true, Of: Scope{Tenant: tenant, Owners: []string{from, into}}})
 }
 
 // Aliases lists the other ids of the same person: everyone that was merged

@@ -43,8 +43,10 @@ type Config struct {
 	// or the first whole name of KEKs where they do not permit that one.
 	NewKEK string
 	// Lease is how long other processes may go on after an erasure, and how
-	// old what this one trusts may be; 0 is DefaultLease. All processes that
-	// share a key store use the same one.
+	// old what each one trusts may be: from a millisecond to an hour. Create
+	// writes it into the key store, for all that share it; 0 is DefaultLease.
+	// Elsewhere leave it 0: another one than the store's is refused, and
+	// ChangeLease changes that.
 	Lease time.Duration
 	// LongestTransaction bounds the time between sealing a value and the
 	// statement that writes it, and the transactions of Reseal and Redact. Those of
@@ -68,7 +70,7 @@ func (c Config) complete() (Config, error) {
 	if c.KEK == nil {
 		return c, fmt.Errorf("%w: Config.KEK is nil", ErrDefinition)
 	}
-	if c.Lease < 0 || c.LongestTransaction < 0 || c.CacheKeys < 0 || c.KEKTimeout < 0 {
+	if c.LongestTransaction < 0 || c.CacheKeys < 0 || c.KEKTimeout < 0 {
 		return c, fmt.Errorf("%w: a negative duration or size in Config", ErrDefinition)
 	}
 	if err := c.checkKEKs(); err != nil {
@@ -81,8 +83,10 @@ func (c Config) complete() (Config, error) {
 	if c.KEKTimeout == 0 {
 		c.KEKTimeout = DefaultKEKTimeout
 	}
-	if c.Lease == 0 {
-		c.Lease = DefaultLease
+	if c.Lease != 0 {
+		if err := checkLease(c.Lease); err != nil {
+			return c, err
+		}
 	}
 	if c.LongestTransaction == 0 {
 		c.LongestTransaction = DefaultLongestTransaction

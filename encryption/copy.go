@@ -81,6 +81,7 @@ type copyHeader struct {
 	Sequence int64    `json:"sequence"`
 	Written  string   `json:"written"`
 	KEK      string   `json:"kek"`                // for new keysets
+	Lease    int64    `json:"lease"`              // microseconds, the longest that a process could have
 	Retiring []string `json:"retiring,omitempty"` // while an epoch is being closed
 }
 
@@ -253,7 +254,7 @@ func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *op
 			return err
 		}
 		name = copyName(state.Sequence)
-		err = w.line(copyHeader{V: 1, Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, Written: canon.FormatTime(v.cfg.Now()), KEK: state.KEK, Retiring: state.Retiring})
+		err = w.line(copyHeader{V: 1, Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, Written: canon.FormatTime(v.cfg.Now()), KEK: state.KEK, Lease: state.LeaseWait.Microseconds(), Retiring: state.Retiring})
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
@@ -36,7 +37,7 @@ func scanCopy(src io.Reader, visit func(copyRow) error) (copyHeader, copyEnd, er
 	if err := canon.Unmarshal(line, &header); err != nil {
 		return header, end, fmt.Errorf("%w: header: %w", ErrCopy, err)
 	}
-	if header.V != 1 || header.Store == "" || header.Sequence < 1 {
+	if header.V != 1 || header.Store == "" || header.Sequence < 1 || header.state().checkLease() != nil {
 		return header, end, fmt.Errorf("%w: header of another version, or incomplete", ErrCopy)
 	}
 	before, count := []byte(nil), 0
@@ -76,6 +77,16 @@ func scanCopy(src io.Reader, visit func(copyRow) error) (copyHeader, copyEnd, er
 		return header, end, fmt.Errorf("%w: something follows the last line", ErrCopy)
 	}
 	return header, end, nil
+}
+
+// state returns the state row of a restored store. A lease that was being
+// shortened begins as the longer one.
+func (h copyHeader) state() StoreState {
+	lease := time.Duration(h.Lease) * time.Microsecond
+	return StoreState{
+		Store: h.Store, Epoch: h.Epoch, Sequence: h.Sequence, KEK: h.KEK, Retiring: h.Retiring,
+		Lease: lease, LeaseWait: lease, LeaseSince: h.Sequence,
+	}
 }
 
 type copyScanner struct {
@@ -305,7 +316,8 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 // RestoreCopy verifies a key copy, loads it into an empty key store in one
 // transaction and opens the vault. need are the key positions of the data
 // snapshots that are to be read: a copy that does not cover one of them is
-// refused (ErrNotCovered). The store keeps its id, so keep one store only:
+// refused (ErrNotCovered). The lease is the one of the copy, and Config.Lease is 0
+// or the same. The store keeps its id, so keep one store only:
 // what was left of the lost one must not be used beside it.
 func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (*Vault, error) {
 	v, state, err := prepare(ctx, cfg)
@@ -317,6 +329,9 @@ func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (
 	}
 	verified, err := v.verifyCopy(ctx, path)
 	if err != nil {
+		return nil, err
+	}
+	if err := v.agree(verified.header.state()); err != nil {
 		return nil, err
 	}
 	for _, position := range need {
@@ -353,5 +368,6 @@ func loadCopy(ctx context.Context, tx KeyTx, verified verifiedCopy) (err error) 
 	if end.SHA256 != verified.digest {
 		return fmt.Errorf("%w: the file changed while it was read", ErrCopy)
 	}
-	return tx.Write(ctx, Change{Narrows: true, Store: &StoreState{Store: h.Store, Epoch: h.Epoch, Sequence: h.Sequence, KEK: h.KEK, Retiring: h.Retiring}})
+	state := h.state()
+	return tx.Write(ctx, Change{Narrows: true, Store: &state})
 }

@@ -184,7 +184,7 @@ func (v *Vault) reserve(ctx context.Context, tenant, owner string, generation ui
 		return tx.Write(ctx, Change{Put: Rows{Keys: []KeyRow{row}}})
 	})
 	if errors.Is(err, errStale) {
-		v.drop() // what is cached made it ask
+		v.drop([]Scope{{Tenant: tenant}}) // what is cached made it ask
 	}
 	if err != nil {
 		return 0, err
@@ -211,7 +211,7 @@ func beginGeneration(ctx context.Context, tx KeyTx, tenant string, have []Genera
 		return 0, err
 	}
 	put = append(put, GenerationRow{Tenant: tenant, Generation: generation, State: Active, Created: now.UTC().Truncate(time.Microsecond)})
-	return generation, tx.Write(ctx, Change{Put: Rows{Generations: put}, Narrows: true})
+	return generation, tx.Write(ctx, Change{Put: Rows{Generations: put}, Narrows: true, Of: Scope{Tenant: tenant}})
 }
 
 // sealWith seals under a key that sealKeys gave, and under the one that it gives

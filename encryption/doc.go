@@ -34,8 +34,13 @@
 //     where declared, in its row; RAW keysets and trial decryption do not exist.
 //   - Erase is for ever: a tombstone stays, nothing makes a key under it, and
 //     when it returns no process that shares the key store opens or seals for
-//     the person any more (Config.Lease, 5 s). Backups of the data become
-//     unreadable with it.
+//     the person any more. It waits for the lease, which the key store keeps for
+//     all of them: 5 s, unless Create or ChangeLease said otherwise. A lease ends
+//     by the monotonic or by the wall clock, whichever says so first, so also in
+//     a machine that slept, and a key that came later than it ends is not used.
+//     Backups of the data become unreadable with it.
+//   - EraseMany waits once for all. What other processes have in memory of
+//     everybody else stays there.
 //   - After CloseEpoch every older key copy opens nothing, although not one
 //     sealed byte has changed.
 //   - A folder of key copies holds the newest only. What a killed writer left
@@ -100,6 +105,13 @@
 //   - A key copy with its KEK opens who was erased since, until the epoch is
 //     closed. A census counts the declared columns and the holders it was
 //     told of, nothing else. Disks, swap and replicas are out of reach.
+//   - A lease cannot end in a machine whose clocks both stood still, as that of a
+//     virtual machine that is frozen or put back, before its clock is set. Clocks
+//     are taken to run equally fast: one that gains a tenth on another makes a
+//     lease a tenth longer.
+//   - Where a key store is put back to a shorter lease than it had, what was granted
+//     before lasts for the longer one: end the processes that use it, as with
+//     every store that is put back.
 //   - A key store that loses the newest keys is not noticed by a process that did
 //     not create them: a failover to a standby that lags may cost what was sealed
 //     in between, and a vault that was closed meanwhile has nothing to compare.
@@ -119,7 +131,8 @@
 // Once: sqlkeys.Install, then Create and AddTenant. At every start: Open, then
 // Vault.Table for each table, before anything is sealed. To write: SealedTable.Writer before the
 // transaction, Writer.Text in it. To read a page: OpenAll. To search: Lookup,
-// then Match on what was opened. Vault.Ensure comes before an import.
+// then Match on what was opened. Vault.Ensure comes before an import. Who erases
+// many persons, as a retention job does, calls EraseMany.
 //
 // # Concurrency
 //
@@ -143,9 +156,9 @@
 //	ErrNotEmpty    until fix  Create or RestoreCopy wants an empty store
 //	ErrTenant      until fix  empty or unknown: AddTenant
 //	ErrID          until fix  the id breaks the rules, is reserved, or a person's is an e-mail address
-//	ErrDefinition  until fix  a table, column or index is not declared so, or Config lacks something
+//	ErrDefinition  until fix  a table, column or index is not declared so, Config lacks something, or names another lease than the key store has
 //	ErrIncomplete  until fix  an index may lack rows: call what the error names, FenceOldWriters or RebuildIndexes
-//	ErrLease       temporary  take a new Writer
+//	ErrLease       temporary  take a new Writer; where key store or KEK were slower than the lease: again
 //	ErrMerged      for ever   write for the person merged into
 //	ErrInUse       until fix  reseal, or wait until the named snapshot is gone
 //	ErrGeneration  until fix  the generation is active, or unknown
@@ -180,6 +193,7 @@
 //	encryption.kek.refused             KEKs         alarm: the key store names a KEK that Config.KEKs does not permit
 //	encryption.kek.failing             keysets      alarm: they did not open when this process asked last
 //	encryption.epoch.closing           KEKs         notice: an epoch is half closed
+//	encryption.lease.wait              s            what erasures wait for; notice: a change of the lease was interrupted
 //	encryption.generation.retired      generations  notice: to be resealed and destroyed
 //	encryption.generation.destroying   generations  notice: a destruction was interrupted
 //	encryption.generation.deleting     generations  notice: a destruction was interrupted when some keys were gone

@@ -96,7 +96,7 @@ func (v *Vault) retry(f func() error) error {
 		if !errors.Is(err, errStale) {
 			return err
 		}
-		v.drop()
+		v.drop(everyone())
 	}
 	return fmt.Errorf("%w: keysets change all the time", ErrStore)
 }
@@ -206,7 +206,7 @@ func (v *Vault) swapKeysets(ctx context.Context, tenant string, fresh []*openKey
 				return errStale
 			}
 		}
-		return tx.Write(ctx, Change{Put: Rows{Keysets: rows}, Narrows: true})
+		return tx.Write(ctx, Change{Put: Rows{Keysets: rows}, Narrows: true, Of: Scope{Tenant: tenant}})
 	})
 	if err == nil {
 		v.keepKeysets(ctx, tenant, fresh)

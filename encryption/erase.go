@@ -2,9 +2,6 @@ package encryption
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-	"slices"
 	"time"
 )
 
@@ -54,36 +51,11 @@ func (v *Vault) Eraser() func(ctx context.Context, tenant, person string) error 
 }
 
 func (v *Vault) erase(ctx context.Context, tenant, owner string) (Receipt, error) {
-	if err := checkTenant(tenant); err != nil {
+	receipts, err := v.eraseAll(ctx, tenant, []string{owner})
+	if len(receipts) == 0 {
 		return Receipt{}, err
 	}
-	if _, err := v.tenant(ctx, tenant); err != nil {
-		return Receipt{}, err
-	}
-	receipt := Receipt{Tenant: tenant}
-	var closure []string
-	state, err := v.update(ctx, func(tx KeyTx) (err error) {
-		receipt = Receipt{Tenant: tenant}
-		closure, err = bury(ctx, tx, tenant, owner, &receipt)
-		return err
-	})
-	if err != nil {
-		return Receipt{}, err
-	}
-	receipt.Epoch = state.Epoch
-	v.evict(tenant, closure) // this process stops at once, what it has handed out within the lease
-	if !v.settled(receipt.Sequence) {
-		receipt.At = v.cfg.Now().UTC()
-		receipt.Unreadable = receipt.At.Add(v.cfg.Lease)
-		if err := v.cfg.Wait(ctx, v.cfg.Lease); err != nil {
-			return receipt, fmt.Errorf("encryption: erase: the keys are gone, but the lease of other processes is not over: %w", err)
-		}
-	}
-	if receipt.Scrubbed, err = v.scrub(ctx); err != nil {
-		return receipt, err
-	}
-	v.cfg.Observe(ctx, "encryption.erased", float64(receipt.Keys), slog.Int("owners", receipt.Owners))
-	return receipt, nil
+	return receipts[0], err
 }
 
 // scrub asks the store to forget deleted bytes, a few times while others read.
@@ -102,38 +74,6 @@ func (v *Vault) scrub(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// bury makes tombstones of all owners of the merge set, and deletes their key
-// rows, in one transaction.
-func bury(ctx context.Context, tx KeyTx, tenant, owner string, receipt *Receipt) ([]string, error) {
-	state, err := tx.State(ctx)
-	if err != nil {
-		return nil, err
-	}
-	closure, err := mergeSet(ctx, tx, tenant, owner)
-	if err != nil {
-		return nil, err
-	}
-	have, err := tx.Owners(ctx, tenant, closure)
-	if err != nil {
-		return nil, err
-	}
-	var put []OwnerRow
-	for _, o := range closure {
-		i := slices.IndexFunc(have.Owners, func(row OwnerRow) bool { return row.Owner == o })
-		if i >= 0 && have.Owners[i].State == Tombstone {
-			receipt.Sequence = max(receipt.Sequence, have.Owners[i].Sequence)
-			continue
-		}
-		receipt.Sequence = state.Sequence
-		put = append(put, OwnerRow{Tenant: tenant, Owner: o, State: Tombstone, Sequence: state.Sequence})
-	}
-	receipt.Owners, receipt.Keys = len(closure), len(have.Keys)
-	if len(put) == 0 && len(have.Keys) == 0 {
-		return closure, nil
-	}
-	return closure, tx.Write(ctx, Change{Put: Rows{Owners: put}, Remove: Rows{Keys: have.Keys}, Narrows: true})
 }
 
 // WrappedKeys returns the wrapped key rows (65 bytes each) of a person and of

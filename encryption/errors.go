@@ -46,7 +46,8 @@ var (
 	// ErrIncomplete says that an index is not searched yet, because rows without
 	// it may exist: the text names the call that is missing.
 	ErrIncomplete = errors.New("encryption: index is not complete")
-	// ErrLease says that a Writer is older than the lease: take a new one.
+	// ErrLease says that a Writer is older than the lease: take a new one. Or a
+	// key came only when its lease was over: call again.
 	ErrLease = errors.New("encryption: lease has passed")
 	// ErrMerged says that the person was merged into another and seals no more.
 	ErrMerged = errors.New("encryption: person was merged into another")

@@ -92,7 +92,7 @@ func (v *Vault) DestroyGeneration(ctx context.Context, tenant string, generation
 		return err
 	}
 	if state == Retired { // whoever marked it before has waited for this
-		if early := known.Add(v.cfg.Lease + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
+		if early := known.Add(v.leaseWait() + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
 			if err := v.cfg.Wait(ctx, early); err != nil {
 				return err
 			}
@@ -104,7 +104,7 @@ func (v *Vault) DestroyGeneration(ctx context.Context, tenant string, generation
 			return err
 		}
 	}
-	if err := v.cfg.Wait(ctx, v.cfg.Lease); err != nil {
+	if err := v.cfg.Wait(ctx, v.leaseWait()); err != nil {
 		return err
 	}
 	if err := ask(ctx, tenant, generation, holders); err != nil {
@@ -198,7 +198,7 @@ func (v *Vault) setGeneration(ctx context.Context, tenant string, generation uin
 			}
 			if g.State == from {
 				g.State = to
-				return tx.Write(ctx, Change{Put: Rows{Generations: []GenerationRow{g}}, Narrows: true})
+				return tx.Write(ctx, Change{Put: Rows{Generations: []GenerationRow{g}}, Narrows: true, Of: Scope{Tenant: tenant}})
 			}
 			if g.State == to || g.State == Deleting || g.State == Destroyed { // by another process
 				return nil
@@ -238,7 +238,7 @@ func (v *Vault) deleteKeys(ctx context.Context, tenant string, generation uint32
 			if n = len(rows.Keys); n == 0 {
 				now.Generations[i].State = Destroyed
 			}
-			return tx.Write(ctx, Change{Remove: Rows{Keys: rows.Keys}, Put: Rows{Generations: now.Generations[i : i+1]}, Narrows: true})
+			return tx.Write(ctx, Change{Remove: Rows{Keys: rows.Keys}, Put: Rows{Generations: now.Generations[i : i+1]}, Narrows: true, Of: Scope{Tenant: tenant}})
 		})
 		if err != nil || n == 0 {
 			return deleted, err

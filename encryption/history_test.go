@@ -254,7 +254,7 @@ func TestAVaultThatWasLongAway(t *testing.T) {
 		require.NoError(t, err)
 		_, err = e.keysDB.ExecContext(t.Context(), `UPDATE crmguard_encryption_store SET sequence = ?, mark = 'AAAAAAAAAAAAAAAAAAAAAA'`, sequence)
 		require.NoError(t, err)
-		_, err = e.keysDB.ExecContext(t.Context(), `INSERT INTO crmguard_encryption_mark (sequence, mark, created, position) VALUES (?, 'AAAAAAAAAAAAAAAAAAAAAA', 0, 0)`, sequence)
+		_, err = e.keysDB.ExecContext(t.Context(), `INSERT INTO crmguard_encryption_mark (sequence, mark, created, position, narrows) VALUES (?, 'AAAAAAAAAAAAAAAAAAAAAA', 0, 0, '')`, sequence)
 		require.NoError(t, err)
 		e.clock.Move(encryption.DefaultLease)
 		_, err = e.contacts.Writer(t.Context(), tenant, "p1")

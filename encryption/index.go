@@ -277,7 +277,7 @@ func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next fu
 		if err != nil || len(put) == 0 {
 			return err
 		}
-		return tx.Write(ctx, Change{Put: Rows{Indexes: put}, Narrows: true})
+		return tx.Write(ctx, Change{Put: Rows{Indexes: put}, Narrows: true, Of: Scope{Tenant: tenant}})
 	})
 	return err
 }

@@ -101,7 +101,7 @@ func (v *Vault) register(ctx context.Context, tenant string, missing []IndexRow,
 			row.Tenant, row.Root, row.State = tenant, root, state
 			put.Indexes = append(put.Indexes, row)
 		}
-		return tx.Write(ctx, Change{Put: put, Narrows: true})
+		return tx.Write(ctx, Change{Put: put, Narrows: true, Of: Scope{Tenant: tenant}})
 	})
 	return err
 }
@@ -131,7 +131,7 @@ func (t *SealedTable) FenceOldWriters(ctx context.Context, tenant string) error 
 	if err != nil || !fencing {
 		return err
 	}
-	if err := t.vault.cfg.Wait(ctx, t.vault.cfg.Lease+t.vault.cfg.LongestTransaction); err != nil {
+	if err := t.vault.cfg.Wait(ctx, t.vault.leaseWait()+t.vault.cfg.LongestTransaction); err != nil {
 		return fmt.Errorf("encryption: fence: older writers are shut out, but may still commit; call again: %w", err)
 	}
 	return t.moveIndexes(ctx, tenant, func(row IndexRow) IndexState {

@@ -17,6 +17,7 @@ type Inventory struct {
 	Retiring []string          // names of the KEKs that go once the epoch that is half closed is closed
 	Tenants  []TenantInventory // sorted by name
 
+	lease        StoreState
 	installation []string // names of the KEKs that wrap its keysets
 }
 
@@ -45,7 +46,7 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 		if err != nil {
 			return err
 		}
-		out = Inventory{Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, KEK: state.KEK, Retiring: state.Retiring}
+		out = Inventory{Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, KEK: state.KEK, Retiring: state.Retiring, lease: state}
 		collect := func(rows Rows) error {
 			for _, row := range rows.Keysets {
 				if t := of(row.Tenant); !slices.Contains(t.KEKs, row.KEK) {

@@ -167,7 +167,7 @@ func TestAKeysetUnderAKEKThatIsNotPermittedIsRefused(t *testing.T) {
 func TestTheKeyStoreChoosesNoKEKForNewTenantsNorForDestruction(t *testing.T) {
 	cfg, vault, _, kms := installed(t, nil)
 	state := stateOfStore(t, cfg.Keys)
-	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Epoch: 1, KEK: notOurs}})
+	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 1, KEK: notOurs}})
 	require.ErrorIs(t, vault.AddTenant(t.Context(), "t2"), encryption.ErrKeyset)
 	tenants, err := vault.Tenants(t.Context())
 	require.NoError(t, err)
@@ -175,7 +175,7 @@ func TestTheKeyStoreChoosesNoKEKForNewTenantsNorForDestruction(t *testing.T) {
 	require.Zero(t, kms.count(notOurs))
 	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.kek.refused", "").Level)
 
-	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Epoch: 2, KEK: "kek-2", Retiring: []string{"kek-1", notOurs}}})
+	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 2, KEK: "kek-2", Retiring: []string{"kek-1", notOurs}}})
 	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.kek.refused", "").Level)
 	var destroyed []string
 	epoch := encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {

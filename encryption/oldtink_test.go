@@ -157,7 +157,7 @@ func oldInstallation(t *testing.T, old oldTink) encryption.Config {
 	}
 	store := encryptiontest.Keys()
 	_, err = store.Update(t.Context(), func(tx encryption.KeyTx) error {
-		return tx.Write(t.Context(), encryption.Change{Put: rows, Narrows: true, Store: &encryption.StoreState{Store: "made by the old module", Epoch: 1, KEK: "old"}})
+		return tx.Write(t.Context(), encryption.Change{Put: rows, Narrows: true, Store: &encryption.StoreState{Store: "made by the old module", Epoch: 1, KEK: "old", Lease: encryption.DefaultLease, LeaseWait: encryption.DefaultLease}})
 	})
 	require.NoError(t, err)
 	return encryption.Config{Keys: store, NewKEK: "old", KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return kek, nil }}

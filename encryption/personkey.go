@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // personKey is one key of one owner and generation, unwrapped.
@@ -60,15 +59,14 @@ func (k *personKey) appendOpen(dst, sealed, ad []byte) ([]byte, error) {
 	return gcm.Open(dst, nil, sealed[prefixSize:], ad)
 }
 
-// ownerKeys is what the store knows about an owner. It is never changed
-// after it was put into the cache.
+// ownerKeys is what the store knows about an owner. But for its age it is never
+// changed after it was put into the cache.
 type ownerKeys struct {
+	age
 	state  OwnerState
 	merged bool
 	into   string       // whom, where merged
 	keys   []*personKey // one a generation
-	loaded time.Time    // before the read
-	flush  uint64       // of the vault, before the read
 	active uint32       // the generation that sealed then
 }
 
@@ -77,8 +75,9 @@ const maxOwners = 4096
 
 // lookup returns what is known about the owners, from memory where the lease
 // allows it, otherwise with one query for all that are missing. Unknown
-// owners are left out. The returned moment begins the lease of the answer.
-func (v *Vault) lookup(ctx context.Context, tenant string, owners []string, early bool) (map[string]*ownerKeys, time.Time, error) {
+// owners are left out. The grant is that of the answer; who took its time to
+// read may find it over.
+func (v *Vault) lookup(ctx context.Context, tenant string, owners []string, early bool) (map[string]*ownerKeys, grant, error) {
 	granted, err := v.fresh(ctx, early)
 	if err != nil {
 		return nil, granted, err
@@ -88,7 +87,7 @@ func (v *Vault) lookup(ctx context.Context, tenant string, owners []string, earl
 	asked := map[string]bool{}
 	v.mu.RLock()
 	for _, owner := range owners {
-		if known := v.owners[ownerID{tenant, owner}]; known != nil && known.flush == v.flush {
+		if known := v.owners[ownerID{tenant, owner}]; known != nil && !known.narrowed {
 			out[owner] = known
 		} else if !asked[owner] {
 			asked[owner] = true
@@ -114,10 +113,7 @@ func (v *Vault) fetch(ctx context.Context, tenant string, owners []string) (map[
 
 // fetchRows is fetch with the rows as the store has them.
 func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, Rows, error) {
-	v.mu.RLock()
-	flush := v.flush
-	v.mu.RUnlock()
-	loaded := v.cfg.Now()
+	begun, g := v.reading()
 	rows, err := v.cfg.Keys.Owners(ctx, tenant, owners)
 	if err != nil {
 		return nil, rows, storeError(err)
@@ -125,7 +121,7 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 	v.cfg.Observe(ctx, "encryption.keys.fetched", float64(len(rows.Keys)))
 	out := make(map[string]*ownerKeys, len(rows.Owners))
 	for _, row := range rows.Owners {
-		out[row.Owner] = &ownerKeys{state: row.State, loaded: loaded, flush: flush}
+		out[row.Owner] = &ownerKeys{age: begun, state: row.State}
 	}
 	for _, row := range rows.Aliases {
 		if o := out[row.Alias]; o != nil {
@@ -150,26 +146,8 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 	for _, o := range out {
 		o.active = k.active
 	}
-	v.remember(tenant, out)
+	v.remember(tenant, out, g)
 	return out, rows, nil
-}
-
-// remember puts owners into the cache unless something newer is there.
-func (v *Vault) remember(tenant string, found map[string]*ownerKeys) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for owner, keys := range found {
-		if known := v.owners[ownerID{tenant, owner}]; known != nil && known.flush > keys.flush {
-			continue
-		}
-		if len(v.owners) >= v.cfg.CacheKeys {
-			for id := range v.owners { // any one goes: map order is random enough
-				delete(v.owners, id)
-				break
-			}
-		}
-		v.owners[ownerID{tenant, owner}] = keys
-	}
 }
 
 // unwrap opens a key row; a wrap id that is unknown here makes it read the
@@ -201,40 +179,62 @@ func (v *Vault) unwrap(ctx context.Context, row KeyRow) (*personKey, error) {
 
 // openKey finds the one key that opens a value of this owner and generation:
 // an exact lookup, one fresh read on a miss, never another owner, alias or
-// generation.
-func (v *Vault) openKey(ctx context.Context, tenant, owner string, generation uint32) (*personKey, time.Time, error) {
-	if key := v.leasedKey(tenant, owner, generation); key != nil && key.err == nil {
-		return key, v.lastCheck(), nil
+// generation. A key that took longer to get than its lease runs is not used.
+func (v *Vault) openKey(ctx context.Context, tenant, owner string, generation uint32) (*personKey, grant, error) {
+	for range slowAttempts {
+		key, g, err := v.findKey(ctx, tenant, owner, generation)
+		if err != nil || !g.over(v.cfg.Now()) {
+			return key, g, err
+		}
 	}
-	found, granted, err := v.lookup(ctx, tenant, []string{owner}, false)
+	return nil, grant{}, errSlow("open", generation)
+}
+
+// slowAttempts bounds how often keys are read that come later than their lease
+// ends. The second time they are in memory, unless they were narrowed.
+const slowAttempts = 3
+
+func errSlow(op string, generation uint32) error {
+	return &KeyError{Op: op + ": key store or KEK took longer than the lease", Generation: generation, Err: ErrLease}
+}
+
+func (v *Vault) findKey(ctx context.Context, tenant, owner string, generation uint32) (*personKey, grant, error) {
+	if key, g := v.leasedKey(tenant, owner, generation); key != nil && key.err == nil {
+		return key, g, nil
+	}
+	found, g, err := v.lookup(ctx, tenant, []string{owner}, false)
 	if err != nil {
-		return nil, granted, err
+		return nil, g, err
 	}
 	if key := found[owner].key(generation); key != nil {
-		return key, granted, key.err
+		return key, g, key.err
 	}
 	if o := found[owner]; o == nil || o.state != Tombstone {
 		if found, err = v.fetch(ctx, tenant, []string{owner}); err != nil {
-			return nil, granted, err
+			return nil, g, err
 		}
 		if key := found[owner].key(generation); key != nil {
-			return key, granted, key.err
+			return key, g, key.err
 		}
 	}
-	return nil, granted, v.whyMissing(ctx, tenant, found[owner], generation)
+	return nil, g, v.whyMissing(ctx, tenant, found[owner], generation)
 }
 
 // leasedKey answers from memory alone while the lease of the entry runs, also
-// when the barrier has moved: inside a transaction nothing is fetched.
-func (v *Vault) leasedKey(tenant, owner string, generation uint32) *personKey {
+// when it was narrowed: inside a transaction nothing is fetched.
+func (v *Vault) leasedKey(tenant, owner string, generation uint32) (*personKey, grant) {
 	now := v.cfg.Now()
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	o := v.owners[ownerID{tenant, owner}]
-	if o == nil || !v.leasedLocked(o.flush, o.loaded, now) {
-		return nil
+	if o == nil {
+		return nil, grant{}
 	}
-	return o.key(generation)
+	g := v.leaseLocked(&o.age)
+	if g.over(now) {
+		return nil, g
+	}
+	return o.key(generation), g
 }
 
 func (o *ownerKeys) key(generation uint32) *personKey {
@@ -282,24 +282,25 @@ func (o *ownerKeys) sealable() error {
 const sealAttempts = 20
 
 // sealKeys returns the owners' keys of the active generation, creating those
-// that do not exist, and sees to it that they may seal (counter.go). Owners that seal no more make it
-// fail, after the others
-// got their keys.
-func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, time.Time, error) {
+// that do not exist, and sees to it that they may seal (counter.go). Owners that
+// seal no more make it fail, after the others got their keys. The grant is not
+// over yet.
+func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, grant, error) {
 	return v.activeKeys(ctx, tenant, owners, false)
 }
 
 // activeKeys is sealKeys; resealing gives keys to merged persons, too, for what
 // they have sealed before and stays theirs.
-func (v *Vault) activeKeys(ctx context.Context, tenant string, owners []string, resealing bool) (map[string]*ownerKeys, uint32, time.Time, error) {
+func (v *Vault) activeKeys(ctx context.Context, tenant string, owners []string, resealing bool) (map[string]*ownerKeys, uint32, grant, error) {
+	slow := 0
 	for range sealAttempts {
-		found, granted, err := v.lookup(ctx, tenant, owners, true)
+		found, g, err := v.lookup(ctx, tenant, owners, true)
 		if err != nil {
-			return nil, 0, granted, err
+			return nil, 0, g, err
 		}
 		k, err := v.tenant(ctx, tenant)
 		if err != nil {
-			return nil, 0, granted, err
+			return nil, 0, g, err
 		}
 		missing, refused := lacking(found, owners, k.active, resealing)
 		if len(missing) == 0 && refused == nil {
@@ -308,14 +309,20 @@ func (v *Vault) activeKeys(ctx context.Context, tenant string, owners []string, 
 				continue // with the next generation
 			}
 		}
-		if len(missing) == 0 {
-			return found, k.active, granted, refused
-		}
-		if err := v.createKeys(ctx, tenant, missing, resealing); err != nil && !errors.Is(err, errStale) {
-			return nil, 0, granted, err
+		switch {
+		case len(missing) > 0:
+			if err := v.createKeys(ctx, tenant, missing, resealing); err != nil && !errors.Is(err, errStale) {
+				return nil, 0, g, err
+			}
+		case refused != nil || !g.over(v.cfg.Now()):
+			return found, k.active, g, refused
+		default:
+			if slow++; slow == slowAttempts {
+				return nil, 0, g, errSlow("seal", k.active)
+			}
 		}
 	}
-	return nil, 0, time.Time{}, fmt.Errorf("%w: keysets or generations change all the time", ErrStore)
+	return nil, 0, grant{}, fmt.Errorf("%w: keysets or generations change all the time", ErrStore)
 }
 
 // lacking lists the owners without a key of the generation, and why others
@@ -377,7 +384,7 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, 
 		return err
 	}))
 	if errors.Is(err, errStale) {
-		v.drop()
+		v.drop([]Scope{{Tenant: tenant}})
 		if _, err := v.loadTenant(ctx, tenant); err != nil {
 			return err
 		}

@@ -89,7 +89,7 @@ func (v *Vault) leasedSealKey(tenant, owner string) *personKey {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	k, o := v.tenants[tenant], v.owners[ownerID{tenant, owner}]
-	if k == nil || o == nil || !v.leasedLocked(k.flush, k.loaded, now) || !v.leasedLocked(o.flush, o.loaded, now) {
+	if k == nil || o == nil || v.leaseLocked(&k.age).over(now) || v.leaseLocked(&o.age).over(now) {
 		return nil
 	}
 	if o.sealable() != nil {

@@ -49,7 +49,7 @@ func (v *Vault) mark(ctx context.Context) (StoreState, error) {
 			return err
 		}
 		return tx.Write(ctx, Change{Put: Rows{Marks: []MarkRow{{
-			Sequence: state.Sequence, Mark: state.Mark, Created: v.cfg.Now().UTC().Truncate(time.Microsecond), Position: true,
+			Sequence: state.Sequence, Mark: state.Mark, Created: v.cfg.Now().UTC().Truncate(time.Microsecond), Position: true, Narrows: NarrowsNothing,
 		}}}})
 	})
 }

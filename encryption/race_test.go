@@ -192,8 +192,9 @@ func TestAForgedKeyCopyIsRefused(t *testing.T) {
 // Without a Wait of one's own, Erase really waits for the lease.
 func TestEraseWaits(t *testing.T) {
 	e := newEnv(t, 1)
+	require.NoError(t, e.vault.ChangeLease(t.Context(), 20*time.Millisecond))
 	cfg := e.cfg
-	cfg.Now, cfg.Wait, cfg.Lease = nil, nil, 20*time.Millisecond
+	cfg.Now, cfg.Wait = nil, nil
 	vault, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	start := time.Now()

@@ -3,7 +3,6 @@ package encryption
 import (
 	"context"
 	"errors"
-	"time"
 )
 
 // Reader opens values of one table for the owners it was made for, row by row
@@ -14,7 +13,7 @@ type Reader struct {
 	table  *SealedTable
 	tenant string
 	keys   map[string]*ownerKeys
-	until  time.Time
+	lease  grant
 	ad     []byte
 }
 
@@ -30,16 +29,16 @@ func (t *SealedTable) Reader(ctx context.Context, tenant string, owners ...strin
 			return nil, err
 		}
 	}
-	found, granted, err := t.vault.lookup(ctx, tenant, owners, true)
+	found, g, err := t.vault.lookup(ctx, tenant, owners, true)
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{table: t, tenant: tenant, keys: found, until: granted.Add(t.vault.cfg.Lease)}, nil
+	return &Reader{table: t, tenant: tenant, keys: found, lease: g}, nil
 }
 
 // key returns the one key for the owner and generation.
 func (r *Reader) key(ctx context.Context, owner string, generation uint32) (*personKey, error) {
-	if r.table.vault.cfg.Now().Before(r.until) {
+	if !r.lease.over(r.table.vault.cfg.Now()) {
 		if key := r.keys[owner].key(generation); key != nil {
 			return key, key.err
 		}
@@ -47,24 +46,30 @@ func (r *Reader) key(ctx context.Context, owner string, generation uint32) (*per
 	if err := checkOwner(owner); err != nil {
 		return nil, err
 	}
-	key, granted, err := r.table.vault.openKey(ctx, r.tenant, owner, generation)
-	if err != nil {
-		return nil, err
+	v := r.table.vault
+	for range slowAttempts {
+		key, g, err := v.openKey(ctx, r.tenant, owner, generation)
+		if err != nil {
+			return nil, err
+		}
+		if g.until.After(r.lease.until) {
+			r.renew(ctx) // which may take longer than the lease of the key
+		}
+		if !g.over(v.cfg.Now()) {
+			return key, nil
+		}
 	}
-	if until := granted.Add(r.table.vault.cfg.Lease); until.After(r.until) {
-		r.renew(ctx, until)
-	}
-	return key, nil
+	return nil, errSlow("open", generation)
 }
 
 // renew looks every owner up again: from memory, unless the barrier moved.
-func (r *Reader) renew(ctx context.Context, until time.Time) {
+func (r *Reader) renew(ctx context.Context) {
 	owners := make([]string, 0, len(r.keys))
 	for owner := range r.keys {
 		owners = append(owners, owner)
 	}
-	if found, _, err := r.table.vault.lookup(ctx, r.tenant, owners, false); err == nil {
-		r.keys, r.until = found, until
+	if found, g, err := r.table.vault.lookup(ctx, r.tenant, owners, false); err == nil {
+		r.keys, r.lease = found, g
 	}
 }
 

@@ -3,6 +3,7 @@ package encryption
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -56,7 +57,7 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []Finding{rewound, closing(keys)}
+	out := []Finding{rewound, closing(keys), leaseFinding(keys.lease)}
 	out = append(out, v.refusedKEKs(keys)...)
 	out = append(out, v.failingKEKs()...)
 	out = append(out, sealed(keys)...)
@@ -100,6 +101,16 @@ func closing(keys Inventory) Finding {
 	if len(keys.Retiring) > 0 {
 		f.Level = HealthNotice
 		f.Remedy = "an epoch is half closed, and erasures are not final in key copies: call CloseEpoch again with the name of the new KEK"
+	}
+	return f
+}
+
+// leaseFinding says whether a lease is half shortened.
+func leaseFinding(state StoreState) Finding {
+	f := Finding{Name: "encryption.lease.wait", Value: state.LeaseWait.Seconds(), Unit: "s"}
+	if state.LeaseWait > state.Lease {
+		f.Level = HealthNotice
+		f.Remedy = fmt.Sprintf("the lease is half changed, and erasures wait for the old one: call ChangeLease again with %v", state.Lease)
 	}
 	return f
 }

@@ -47,6 +47,7 @@ func TestASoundVaultSaysWhatItLookedAt(t *testing.T) {
 		"encryption.store.rewound": true, "encryption.store.durability": true, "encryption.epoch.closing": true,
 		"encryption.kek.refused": true, "encryption.kek.failing": true,
 		"encryption.generation.retired": true, "encryption.generation.destroying": true, "encryption.generation.deleting": true, "encryption.key.seals": true,
+		"encryption.lease.wait": true,
 	}, names)
 	require.EqualValues(t, 3, found(t, e.vault, "encryption.key.seals", "").Value, "three columns under one key")
 

@@ -58,7 +58,9 @@ type KeyTx interface {
 	// Page returns rows of one kind in the order of their primary key, by bytes.
 	Page(ctx context.Context, page Page) (Rows, error)
 	// Write removes and puts rows; a put replaces the row of the same primary
-	// key. In Create it is narrower (KeyStore.Create).
+	// key. A change that narrows moves the barrier to the sequence of this Update
+	// and makes Change.Narrowed of its mark the mark's Narrows, which was
+	// NarrowsNothing. In Create it is narrower (KeyStore.Create).
 	Write(ctx context.Context, change Change) error
 }
 
@@ -80,6 +82,13 @@ type StoreState struct {
 	// Retiring names the KEKs that go once the epoch is closed; it is empty
 	// except while an epoch is being closed.
 	Retiring []string
+
+	// The lease is the store's, so that no process grants itself more than an
+	// erasure in another one waits for. All three are 0 while the store is empty.
+
+	Lease      time.Duration // how long a process trusts what it has read
+	LeaseWait  time.Duration // how long an erasure waits: longer than Lease only while a lease is being shortened
+	LeaseSince int64         // sequence of the Update that set Lease
 }
 
 // KeysetRow is one wrapped Tink keyset. Primary key: tenant, purpose.
@@ -157,6 +166,9 @@ type MarkRow struct {
 	Mark     string    // 16 random bytes in base64url
 	Created  time.Time // microseconds, by the clock of whoever wrote it: for people to read
 	Position bool      // a data snapshot or a key copy may name it, so that it is kept for long
+	// Narrows is Change.Narrowed of the Update, or NarrowsNothing: whose cached
+	// keys it made stale. Key copies do not carry it.
+	Narrows string
 }
 
 // NewMark draws the mark of an Update.
@@ -227,9 +239,10 @@ type Page struct {
 
 // Change is what one transaction does to a key store. Removals come first.
 type Change struct {
-	Put     Rows // replaced or inserted by primary key
-	Remove  Rows // deleted by primary key; other members are ignored
-	Narrows bool // moves the barrier: other processes drop their caches
+	Put     Rows  // replaced or inserted by primary key
+	Remove  Rows  // deleted by primary key; other members are ignored
+	Narrows bool  // moves the barrier: other processes drop what they have cached of Of
+	Of      Scope // whose keys are narrowed; the zero Scope is everyone's. It is written into the mark of the Update
 	// Store replaces the state row. A Sequence of 0 keeps the raised one and its
 	// mark; another one, of a restored store, takes its mark from the history,
 	// and what this Update had written there goes. Barrier and Mark are ignored.

@@ -65,7 +65,8 @@ func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
 // holding them in memory. The name travels sealed. When it fails, remove what
 // dst has received: it is incomplete, or, where it took so long that the owner
 // was erased (ErrErased) or the generation changed (ErrLease) meanwhile, under
-// a key that goes.
+// a key that goes; ErrLease, too, where the key store took longer than the lease
+// to say that it is not so.
 func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamRef, name string, size int64, src io.Reader) error {
 	ad, err := t.checkStream(ref)
 	if err != nil {
@@ -105,8 +106,13 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 		return fmt.Errorf("encryption: write stream: %w", err)
 	}
 	// It may have taken longer than a lease: what is returned as good must be
-	// under the generation that is active now, and its owner not erased.
+	// under the generation that is active now, and its owner not erased. What the
+	// store says of that must not come late either.
 	v := t.vault
+	g, err := v.fresh(ctx, true)
+	if err != nil {
+		return err
+	}
 	k, err := v.loadTenant(ctx, ref.Tenant)
 	if err != nil {
 		return err
@@ -120,6 +126,9 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 	}
 	if k.active != generation {
 		return &KeyError{Op: "seal: the key generation changed meanwhile; seal again", Table: t.def.Name, Column: ref.Column, Err: ErrLease}
+	}
+	if g.over(v.cfg.Now()) {
+		return t.detail(errSlow("seal", generation), ref.Column)
 	}
 	return nil
 }

@@ -14,10 +14,9 @@ import (
 // when first needed, and again only when their bytes have changed: one KEK
 // call a keyset, not one a lease.
 type tenantKeys struct {
+	age
 	tenant      string
 	rows        Rows
-	flush       uint64
-	loaded      time.Time
 	active      uint32
 	generations map[uint32]GenerationRow
 
@@ -60,7 +59,7 @@ func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
 		if now.KEK != state.KEK {
 			return errStale
 		}
-		return tx.Write(ctx, Change{Narrows: true, Put: Rows{
+		return tx.Write(ctx, Change{Narrows: true, Of: Scope{Tenant: tenant}, Put: Rows{
 			Keysets:     rowsOf(keysets),
 			Generations: []GenerationRow{{Tenant: tenant, Generation: generation, State: Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}},
 			Owners:      []OwnerRow{{Tenant: tenant, Owner: tenantOwner, State: Live, Sequence: now.Sequence}},
@@ -141,9 +140,10 @@ func (v *Vault) tenant(ctx context.Context, tenant string) (*tenantKeys, error) 
 		return nil, err
 	}
 	v.mu.RLock()
-	known, flush := v.tenants[tenant], v.flush
+	known := v.tenants[tenant]
+	good := known != nil && !known.narrowed
 	v.mu.RUnlock()
-	if known != nil && known.flush == flush {
+	if good {
 		return known, nil
 	}
 	return v.loadTenant(ctx, tenant)
@@ -151,10 +151,10 @@ func (v *Vault) tenant(ctx context.Context, tenant string) (*tenantKeys, error) 
 
 // loadTenant reads a tenant afresh.
 func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, error) {
+	begun, g := v.reading()
 	v.mu.RLock()
-	old, flush := v.tenants[tenant], v.flush
+	old := v.tenants[tenant]
 	v.mu.RUnlock()
-	loaded := v.cfg.Now()
 	rows, err := v.cfg.Keys.Tenant(ctx, tenant)
 	if err != nil {
 		return nil, storeError(err)
@@ -162,7 +162,7 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
-	k := &tenantKeys{tenant: tenant, rows: rows, flush: flush, loaded: loaded, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}}
+	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}}
 	for _, g := range rows.Generations {
 		k.generations[g.Generation] = g
 		if g.State == Active {
@@ -181,6 +181,7 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.tenants[tenant] = k
+	v.readLocked(&k.age, g)
 	return k, nil
 }
 

@@ -216,7 +216,7 @@ func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	cfg, err := Config{Keys: noKeys{}, KEK: kekFunc(kek)}.complete()
 	require.NoError(t, err)
-	v := &Vault{cfg: cfg}
+	v := &Vault{cfg: settings{Config: cfg}}
 	raw := tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix)
 	_, err = v.wrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k"}, raw)
 	require.ErrorIs(t, err, ErrKeyset, "nor is it written")

@@ -3,7 +3,6 @@ package encryption
 import (
 	"context"
 	"errors"
-	"time"
 )
 
 // Writer seals values of one table for one owner. Taking it is the only key
@@ -15,7 +14,7 @@ type Writer struct {
 	tenant string
 	owner  string
 	row    string
-	until  time.Time
+	lease  grant
 	ads    [][]byte // by column, made when first needed
 
 	// Behind funcs: package fmt prints what a pointer points at for a verb
@@ -56,7 +55,7 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 	if _, err := t.vault.registered(ctx, tenant); err != nil {
 		return nil, err
 	}
-	found, generation, granted, err := t.vault.sealKeys(ctx, tenant, []string{owner})
+	found, generation, g, err := t.vault.sealKeys(ctx, tenant, []string{owner})
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +69,7 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 	key := found[owner].key(generation)
 	w := &Writer{
 		table: t, tenant: tenant, owner: owner, key: func() *personKey { return key },
-		until: granted.Add(t.vault.cfg.Lease), ads: make([][]byte, len(t.def.Columns)),
+		lease: g, ads: make([][]byte, len(t.def.Columns)),
 	}
 	if len(t.indexes) > 0 {
 		keys, err := t.tenantIndexes(ctx, tenant)
@@ -129,7 +128,7 @@ func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte
 	if !ok {
 		return nil, &KeyError{Op: "no such column is declared:", Table: w.table.def.Name, Column: column, Err: ErrDefinition}
 	}
-	if !w.table.vault.cfg.Now().Before(w.until) {
+	if w.lease.over(w.table.vault.cfg.Now()) {
 		return nil, &KeyError{Op: "seal", Table: w.table.def.Name, Column: column, Err: ErrLease}
 	}
 	if len(plaintext) > maxField {

@@ -145,7 +145,7 @@ func (m *Memory) Update(_ context.Context, f func(encryption.KeyTx) error) (encr
 	next := m.now.clone()
 	next.state.Sequence++
 	next.state.Mark = mark
-	next.marks[next.state.Sequence] = encryption.MarkRow{Sequence: next.state.Sequence, Mark: mark, Created: time.Now().UTC().Truncate(time.Microsecond)}
+	next.marks[next.state.Sequence] = encryption.MarkRow{Sequence: next.state.Sequence, Mark: mark, Created: time.Now().UTC().Truncate(time.Microsecond), Narrows: encryption.NarrowsNothing}
 	tx := &memoryTx{now: &next, write: true}
 	if err := f(tx); err != nil {
 		return encryption.StoreState{}, err

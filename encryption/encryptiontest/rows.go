@@ -34,7 +34,7 @@ func (c *content) apply(change encryption.Change) {
 	}
 	c.put(change.Put)
 	if s := change.Store; s != nil {
-		next := encryption.StoreState{Store: s.Store, Epoch: s.Epoch, Sequence: c.state.Sequence, Mark: c.state.Mark, Barrier: c.state.Barrier, KEK: s.KEK, Retiring: s.Retiring}
+		next := encryption.StoreState{Store: s.Store, Epoch: s.Epoch, Sequence: c.state.Sequence, Mark: c.state.Mark, Barrier: c.state.Barrier, KEK: s.KEK, Retiring: s.Retiring, Lease: s.Lease, LeaseWait: s.LeaseWait, LeaseSince: s.LeaseSince}
 		if s.Sequence != 0 {
 			if c.marks[c.state.Sequence].Mark == c.state.Mark {
 				delete(c.marks, c.state.Sequence)
@@ -45,6 +45,9 @@ func (c *content) apply(change encryption.Change) {
 	}
 	if change.Narrows {
 		c.state.Barrier = c.state.Sequence
+		mark := c.marks[c.state.Sequence]
+		mark.Narrows = change.Narrowed(mark.Narrows)
+		c.marks[c.state.Sequence] = mark
 	}
 }
 

@@ -106,8 +106,8 @@ func (t *keyTx) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.sequence = state.Sequence
-	return t.insert(ctx, encryption.Rows{Marks: []encryption.MarkRow{{Sequence: state.Sequence, Mark: t.mark, Created: now()}}}, true)
+	t.sequence, t.narrows = state.Sequence, encryption.NarrowsNothing
+	return t.insert(ctx, encryption.Rows{Marks: []encryption.MarkRow{{Sequence: state.Sequence, Mark: t.mark, Created: now(), Narrows: t.narrows}}}, true)
 }
 
 // adopt gives the store the sequence of a history that was put into it, and

@@ -66,6 +66,8 @@ func (f *fault) work(t *testing.T) map[string]func(n int) (call func() error, ch
 				require.True(t, dead || answered != nil)
 			}
 		},
+		"erase many": f.eraseMany(t),
+		"lease":      f.changeLease(t),
 		"generation": func(int) (func() error, func(error)) {
 			return func() error { _, err := f.broken.NewGeneration(t.Context(), tenant); return err }, func(error) {
 				active := 0
@@ -100,6 +102,45 @@ func (f *fault) work(t *testing.T) map[string]func(n int) (call func() error, ch
 				}
 			}
 		},
+	}
+}
+
+// eraseMany: all persons of one transaction are erased, or none of them.
+func (f *fault) eraseMany(t *testing.T) func(n int) (func() error, func(error)) {
+	t.Helper()
+	return func(n int) (func() error, func(error)) {
+		persons := []string{fmt.Sprint("many-", n), fmt.Sprint("of-", n), fmt.Sprint("them-", n)}
+		require.NoError(t, f.whole.Ensure(t.Context(), tenant, persons...))
+		return func() error { _, err := f.broken.EraseMany(t.Context(), tenant, persons...); return err }, func(answered error) {
+			rows, err := f.store.Owners(t.Context(), tenant, persons)
+			require.NoError(t, err)
+			dead := 0
+			for _, row := range rows.Owners {
+				if row.State == encryption.Tombstone {
+					dead++
+				}
+			}
+			require.Contains(t, []int{0, 3}, dead)
+			require.Len(t, rows.Keys, 3-dead, "tombstone without key, or key without tombstone")
+			require.True(t, dead == 3 || answered != nil)
+		}
+	}
+}
+
+// changeLease: what is waited for is never shorter than what is trusted, and is
+// the new lease once the change has answered nil.
+func (f *fault) changeLease(t *testing.T) func(n int) (func() error, func(error)) {
+	t.Helper()
+	return func(n int) (func() error, func(error)) {
+		const long = time.Minute
+		require.NoError(t, f.whole.ChangeLease(t.Context(), long))
+		want := time.Second + time.Duration(n)*time.Millisecond
+		return func() error { return f.broken.ChangeLease(t.Context(), want) }, func(answered error) {
+			state, err := f.store.State(t.Context())
+			require.NoError(t, err)
+			require.Contains(t, [][2]time.Duration{{long, long}, {want, long}, {want, want}}, [2]time.Duration{state.Lease, state.LeaseWait})
+			require.True(t, state.LeaseWait == want || answered != nil)
+		}
 	}
 }
 

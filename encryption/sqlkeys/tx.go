@@ -32,6 +32,7 @@ type keyTx struct {
 	// While updating.
 	sequence int64 // that the update has raised the store to
 	mark     string
+	narrows  string // of its mark
 	wrote    bool
 }
 
@@ -54,14 +55,16 @@ func (t *keyTx) State(ctx context.Context) (encryption.StoreState, error) {
 func readState(ctx context.Context, q sqldb.Querier, lock string) (encryption.StoreState, error) {
 	var s encryption.StoreState
 	var retiring string
-	err := sqldb.One(ctx, q, []any{&s.Store, &s.Epoch, &s.Sequence, &s.Mark, &s.Barrier, &s.KEK, &retiring},
-		`SELECT store, epoch, sequence, mark, barrier, kek, retiring FROM crmguard_encryption_store WHERE one = 1`+lock)
+	var lease, wait int64
+	err := sqldb.One(ctx, q, []any{&s.Store, &s.Epoch, &s.Sequence, &s.Mark, &s.Barrier, &s.KEK, &retiring, &lease, &wait, &s.LeaseSince},
+		`SELECT store, epoch, sequence, mark, barrier, kek, retiring, lease, lease_wait, lease_since FROM crmguard_encryption_store WHERE one = 1`+lock)
 	if err != nil {
 		return s, fmt.Errorf("sqlkeys: read state: %w", err)
 	}
 	if retiring != "" {
 		s.Retiring = strings.Split(retiring, "\n")
 	}
+	s.Lease, s.LeaseWait = time.Duration(lease)*time.Microsecond, time.Duration(wait)*time.Microsecond
 	return s, nil
 }
 
@@ -106,7 +109,7 @@ func tableOf(kind encryption.Kind) (table, bool) {
 	case encryption.KindIndex:
 		return table{"crmguard_encryption_index", []string{"tenant", "tab", "idx", "version"}, []string{"tenant", "tab", "idx", "version", "root", "normaliser", "bits", "state"}}, true
 	case encryption.KindMark:
-		return table{"crmguard_encryption_mark", []string{"sequence"}, []string{"sequence", "mark", "created", "position"}}, true
+		return table{"crmguard_encryption_mark", []string{"sequence"}, []string{"sequence", "mark", "created", "position", "narrows"}}, true
 	}
 	return table{}, false
 }
@@ -203,7 +206,7 @@ func scan(rows *sql.Rows, out *encryption.Rows, kind encryption.Kind) error {
 		var r encryption.MarkRow
 		var created int64
 		var position int
-		if err := rows.Scan(&r.Sequence, &r.Mark, &created, &position); err != nil {
+		if err := rows.Scan(&r.Sequence, &r.Mark, &created, &position, &r.Narrows); err != nil {
 			return err
 		}
 		r.Created, r.Position = time.UnixMicro(created).UTC(), position != 0

@@ -34,7 +34,8 @@ func (t *keyTx) Write(ctx context.Context, change encryption.Change) error {
 		return err
 	}
 	if s := change.Store; s != nil {
-		if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET store = ?, epoch = ?, kek = ?, retiring = ? WHERE one = 1`, s.Store, s.Epoch, s.KEK, strings.Join(s.Retiring, "\n")); err != nil {
+		if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET store = ?, epoch = ?, kek = ?, retiring = ?, lease = ?, lease_wait = ?, lease_since = ? WHERE one = 1`,
+			s.Store, s.Epoch, s.KEK, strings.Join(s.Retiring, "\n"), s.Lease.Microseconds(), s.LeaseWait.Microseconds(), s.LeaseSince); err != nil {
 			return err
 		}
 		if s.Sequence != 0 {
@@ -44,9 +45,19 @@ func (t *keyTx) Write(ctx context.Context, change encryption.Change) error {
 		}
 	}
 	if change.Narrows {
-		return t.exec(ctx, `UPDATE crmguard_encryption_store SET barrier = sequence WHERE one = 1`)
+		return t.narrow(ctx, change)
 	}
 	return nil
+}
+
+// narrow moves the barrier to this update and says in its mark whose keys it
+// narrowed.
+func (t *keyTx) narrow(ctx context.Context, change encryption.Change) error {
+	t.narrows = change.Narrowed(t.narrows)
+	if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET barrier = sequence WHERE one = 1`); err != nil {
+		return err
+	}
+	return t.exec(ctx, `UPDATE crmguard_encryption_mark SET narrows = ? WHERE sequence = (SELECT s.barrier FROM crmguard_encryption_store s WHERE s.one = 1)`, t.narrows)
 }
 
 func (t *keyTx) remove(ctx context.Context, rows encryption.Rows) error {
@@ -127,7 +138,7 @@ func valuesOf(rows encryption.Rows) map[encryption.Kind][][]any {
 		if r.Position {
 			position = 1
 		}
-		add(encryption.KindMark, r.Sequence, r.Mark, r.Created.UnixMicro(), position)
+		add(encryption.KindMark, r.Sequence, r.Mark, r.Created.UnixMicro(), position, r.Narrows)
 	}
 	return out
 }

@@ -57,6 +57,7 @@ class Reading:
     def key_copy(self):
         """General, 0, 3 and 9: what the copy says beside the keys themselves."""
         require(self.keys.header["store"] and self.keys.header["epoch"] == 1, "the header")
+        require(1_000 <= self.keys.header["lease"] <= 3_600_000_000, "the lease in the header")
         states = {row["owner"]: row["state"] for row in self.keys.of("owner")}
         require(states[self.index["first"]] == "live" and states[self.index["erased"]] == "tombstone", "states of owners")
         require([row["owner"] for row in self.keys.of("alias")] == [self.index["first"]], "aliases")

@@ -10,6 +10,9 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_store (
 	barrier bigint NOT NULL,
 	kek text COLLATE "C" NOT NULL,
 	retiring text COLLATE "C" NOT NULL,
+	lease bigint NOT NULL,
+	lease_wait bigint NOT NULL,
+	lease_since bigint NOT NULL,
 	PRIMARY KEY (one));
 CREATE TABLE IF NOT EXISTS crmguard_encryption_keyset (
 	tenant text COLLATE "C" NOT NULL,
@@ -59,7 +62,8 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_mark (
 	mark text COLLATE "C" NOT NULL,
 	created bigint NOT NULL,
 	position integer NOT NULL,
+	narrows text COLLATE "C" NOT NULL,
 	PRIMARY KEY (sequence));
 CREATE INDEX IF NOT EXISTS crmguard_encryption_alias_owner ON crmguard_encryption_alias (tenant, owner);
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, kek, retiring) VALUES (1, '', 0, 0, '', 0, '', '') ON CONFLICT DO NOTHING;
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, kek, retiring, lease, lease_wait, lease_since) VALUES (1, '', 0, 0, '', 0, '', '', 0, 0, 0) ON CONFLICT DO NOTHING;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 1, (extract(epoch FROM now()) * 1000000)::bigint) ON CONFLICT DO NOTHING;

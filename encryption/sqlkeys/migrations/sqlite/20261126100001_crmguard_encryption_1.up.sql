@@ -10,6 +10,9 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_store (
 	barrier INTEGER NOT NULL,
 	kek TEXT NOT NULL,
 	retiring TEXT NOT NULL,
+	lease INTEGER NOT NULL,
+	lease_wait INTEGER NOT NULL,
+	lease_since INTEGER NOT NULL,
 	PRIMARY KEY (one)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS crmguard_encryption_keyset (
 	tenant TEXT NOT NULL,
@@ -59,7 +62,8 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_mark (
 	mark TEXT NOT NULL,
 	created INTEGER NOT NULL,
 	position INTEGER NOT NULL,
+	narrows TEXT NOT NULL,
 	PRIMARY KEY (sequence)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS crmguard_encryption_alias_owner ON crmguard_encryption_alias (tenant, owner);
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, kek, retiring) VALUES (1, '', 0, 0, '', 0, '', '') ON CONFLICT DO NOTHING;
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, kek, retiring, lease, lease_wait, lease_since) VALUES (1, '', 0, 0, '', 0, '', '', 0, 0, 0) ON CONFLICT DO NOTHING;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) ON CONFLICT DO NOTHING;

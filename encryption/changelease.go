@@ -1,0 +1,59 @@
+package encryption
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// ChangeLease changes the lease of the key store, for every process that shares
+// it: from a millisecond to an hour. None has to be started anew.
+//
+// A longer lease holds at once. A shorter one is trusted at once, too, but
+// erasures go on waiting for the old one, and so does this call, until no process
+// can trust what it was granted under it. Interrupted, it may be called again, by
+// any process; until then erasures wait longer than they had to, and Status says
+// so. Another lease may be named instead at any time.
+func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
+	if err := checkLease(lease); err != nil {
+		return err
+	}
+	var begun StoreState
+	_, err := v.update(ctx, func(tx KeyTx) error {
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		if begun = state; state.checkLease() != nil {
+			begun.Lease, begun.LeaseWait = 0, maxLease // it can have been anything
+		}
+		if lease == begun.Lease {
+			return nil // it is so, or somebody did not come to the end
+		}
+		begun.Lease, begun.LeaseWait, begun.LeaseSince = lease, max(lease, begun.LeaseWait), state.Sequence
+		return writeState(ctx, tx, begun)
+	})
+	if err != nil || begun.Lease == begun.LeaseWait {
+		return err
+	}
+	// From here on nobody is granted more than the new lease. Whoever was granted
+	// more was so before, and is not any more once the wait is over.
+	if err := v.cfg.Wait(ctx, begun.LeaseWait); err != nil {
+		return fmt.Errorf("encryption: change lease: until it is called again, erasures wait for the old lease of %v: %w", begun.LeaseWait, err)
+	}
+	_, err = v.update(ctx, func(tx KeyTx) error {
+		state, err := tx.State(ctx)
+		if err != nil || state.LeaseSince != begun.LeaseSince {
+			return err // another one came after: it is that one's to end
+		}
+		state.LeaseWait = state.Lease
+		return writeState(ctx, tx, state)
+	})
+	return err
+}
+
+// writeState replaces the state row and leaves the sequence to the Update.
+func writeState(ctx context.Context, tx KeyTx, state StoreState) error {
+	state.Sequence = 0
+	return tx.Write(ctx, Change{Store: &state})
+}

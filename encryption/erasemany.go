@@ -1,0 +1,151 @@
+package encryption
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// maxErased bounds the persons of one transaction, during which no key of
+// anybody is created.
+const maxErased = 100
+
+// EraseMany is Erase for many persons, with one wait for all of them: a hundred
+// take one lease and not a hundred. It returns a receipt for each, in their
+// order; who is named twice, or merged with another of them, has two.
+//
+// It changes the store a hundred persons at a time. When it fails, the receipts
+// are those of the persons whose keys are gone; it may be called again with all
+// of them, and waits again where the lease may not be over.
+func (v *Vault) EraseMany(ctx context.Context, tenant string, persons ...string) ([]Receipt, error) {
+	for i, person := range persons {
+		if err := checkPerson(person); err != nil {
+			return nil, fmt.Errorf("encryption: erase: person %d of %d: %w", i+1, len(persons), err)
+		}
+	}
+	return v.eraseAll(ctx, tenant, persons)
+}
+
+func (v *Vault) eraseAll(ctx context.Context, tenant string, owners []string) ([]Receipt, error) {
+	if err := checkTenant(tenant); err != nil {
+		return nil, err
+	}
+	if _, err := v.tenant(ctx, tenant); err != nil {
+		return nil, err
+	}
+	receipts := make([]Receipt, 0, len(owners))
+	for chunk := range slices.Chunk(owners, maxErased) {
+		some, err := v.eraseSome(ctx, tenant, chunk)
+		if err != nil {
+			return receipts, err
+		}
+		receipts = append(receipts, some...)
+	}
+	if wait := v.unsettled(receipts); wait > 0 {
+		if err := v.cfg.Wait(ctx, wait); err != nil {
+			return receipts, fmt.Errorf("encryption: erase: the keys are gone, but the lease of other processes is not over: %w", err)
+		}
+	}
+	scrubbed, err := v.scrub(ctx)
+	keys, gone := 0, 0
+	for i := range receipts {
+		receipts[i].Scrubbed = scrubbed
+		keys, gone = keys+receipts[i].Keys, gone+receipts[i].Owners
+	}
+	if err != nil {
+		return receipts, err
+	}
+	v.cfg.Observe(ctx, "encryption.erased", float64(keys), slog.Int("owners", gone))
+	return receipts, nil
+}
+
+// unsettled returns how long to wait where one of the erasures may be younger
+// than a lease, and writes into the receipts of those from when on nobody has
+// the keys.
+func (v *Vault) unsettled(receipts []Receipt) (wait time.Duration) {
+	lease, at := v.leaseWait(), v.cfg.Now().UTC()
+	for i := range receipts {
+		if r := &receipts[i]; !v.settled(r.Sequence) {
+			r.At, r.Unreadable, wait = at, at.Add(lease), lease
+		}
+	}
+	return wait
+}
+
+// eraseSome makes tombstones in one transaction. This process stops at once,
+// what it has handed out within the lease.
+func (v *Vault) eraseSome(ctx context.Context, tenant string, owners []string) ([]Receipt, error) {
+	var receipts []Receipt
+	var buried []string
+	state, err := v.update(ctx, func(tx KeyTx) (err error) {
+		receipts, buried, err = bury(ctx, tx, tenant, owners)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	v.evict(tenant, buried)
+	for i := range receipts {
+		receipts[i].Epoch = state.Epoch
+	}
+	return receipts, nil
+}
+
+// bury makes tombstones of the owners and of everyone they were merged with, and
+// deletes their key rows, in one change.
+func bury(ctx context.Context, tx KeyTx, tenant string, owners []string) (receipts []Receipt, buried []string, err error) {
+	state, err := tx.State(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	closures := make([][]string, len(owners))
+	for i, owner := range owners {
+		if closures[i], err = mergeSet(ctx, tx, tenant, owner); err != nil {
+			return nil, nil, err
+		}
+		buried = append(buried, closures[i]...)
+	}
+	slices.Sort(buried)
+	buried = slices.Compact(buried)
+	have, err := tx.Owners(ctx, tenant, buried)
+	if err != nil {
+		return nil, nil, err
+	}
+	dead := map[string]int64{} // sequence of the tombstone that is there
+	for _, row := range have.Owners {
+		if row.State == Tombstone {
+			dead[row.Owner] = row.Sequence
+		}
+	}
+	keys := map[string]int{}
+	for _, row := range have.Keys {
+		keys[row.Owner]++
+	}
+	var put []OwnerRow
+	for _, owner := range buried {
+		if _, ok := dead[owner]; !ok {
+			put = append(put, OwnerRow{Tenant: tenant, Owner: owner, State: Tombstone, Sequence: state.Sequence})
+		}
+	}
+	for _, closure := range closures {
+		receipt := Receipt{Tenant: tenant, Owners: len(closure)}
+		for _, owner := range closure {
+			sequence, ok := dead[owner]
+			if !ok {
+				sequence = state.Sequence
+			}
+			receipt.Sequence = max(receipt.Sequence, sequence)
+			receipt.Keys += keys[owner]
+			delete(keys, owner) // of two receipts for one person the first one has them
+		}
+		receipts = append(receipts, receipt)
+	}
+	if len(put) == 0 && len(have.Keys) == 0 {
+		return receipts, buried, nil
+	}
+	return receipts, buried, tx.Write(ctx, Change{
+		Put: Rows{Owners: put}, Remove: Rows{Keys: have.Keys}, Narrows: true, Of: Scope{Tenant: tenant, Owners: buried},
+	})
+}
