@@ -208,6 +208,23 @@ func (v *Vault) keepKeyset(open *openKeyset) {
 	}
 }
 
+// keptKeyset returns the keyset that is in memory for these very bytes, or nil.
+func (v *Vault) keptKeyset(row KeysetRow) *openKeyset {
+	v.mu.RLock()
+	k := v.tenants[row.Tenant]
+	v.mu.RUnlock()
+	if k == nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	open := k.open[row.Purpose]
+	if open == nil || open.row.KEK != row.KEK || !bytes.Equal(open.row.Wrapped, row.Wrapped) {
+		return nil
+	}
+	return open
+}
+
 // as is the same keyset as it stands in another row of the same bytes.
 func (k *openKeyset) as(row KeysetRow) *openKeyset {
 	out := *k

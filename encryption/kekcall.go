@@ -102,7 +102,12 @@ func (v *Vault) openKeyset(ctx context.Context, row KeysetRow) (*openKeyset, err
 		return nil, err
 	}
 	if begun {
-		v.fly(ctx, id, call, row)
+		// Another call may have landed between the caller's look and this one.
+		if open := v.keptKeyset(row); open != nil {
+			v.land(id, call, open, nil, true)
+		} else {
+			v.fly(ctx, id, call, row)
+		}
 	}
 	select {
 	case <-call.done:
