@@ -3,7 +3,6 @@ package encryption
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/health"
@@ -60,7 +59,11 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 		"reseal what is under the old generation, then call DestroyGeneration; until then every key copy has to keep it")...)
 	out = append(out, waiting(keys, "encryption.generation.destroying", Destroying,
 		"its destruction was interrupted: call DestroyGeneration again")...)
-	out = append(out, v.copies.finding(v.cfg.Now())...)
+	copies, err := v.copyFindings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, copies...)
 	if reporter, ok := v.cfg.Keys.(Reporter); ok {
 		more, err := reporter.Status(ctx)
 		if err != nil {
@@ -142,40 +145,4 @@ func (t TenantInventory) next(generation uint32) (out time.Time) {
 		}
 	}
 	return out
-}
-
-// copyRecord remembers the key copies that this process took.
-type copyRecord struct {
-	mu      sync.Mutex
-	newest  time.Time // zero: none
-	failing time.Time // since when they fail; zero: the last one did not
-}
-
-func (r *copyRecord) took(c Copy, err error, now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case err == nil:
-		r.newest, r.failing = c.Written, time.Time{}
-	case r.failing.IsZero():
-		r.failing = now
-	}
-}
-
-// finding says nothing in a process that takes no key copies.
-func (r *copyRecord) finding(now time.Time) []Finding {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.newest.IsZero() && r.failing.IsZero() {
-		return nil
-	}
-	f := Finding{Name: "encryption.copy.age", Unit: "s", Since: r.newest}
-	if !r.newest.IsZero() {
-		f.Value = now.Sub(r.newest).Seconds()
-	}
-	if !r.failing.IsZero() {
-		f.Level, f.Since = HealthAlarm, r.failing
-		f.Remedy = "key copies fail, and no data snapshot commits without one: see the error of WriteCopy"
-	}
-	return []Finding{f}
 }
