@@ -1,7 +1,6 @@
 package encryption
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -23,8 +22,16 @@ type copyRecord struct {
 // heldKeysets are the keysets of the newest key copy that is known here.
 type heldKeysets struct {
 	sequence int64
-	rows     map[[2]string]KeysetRow
+	rows     map[[2]string]heldKeyset
 }
+
+// heldKeyset tells one keyset from an older or another one.
+type heldKeyset struct {
+	version int64
+	digest  string
+}
+
+func heldOf(row KeysetRow) heldKeyset { return heldKeyset{row.Version, keyDigest(row.Wrapped)} }
 
 // into takes note of a folder of key copies.
 func (r *copyRecord) into(dir string) {
@@ -50,9 +57,9 @@ func (r *copyRecord) examined(found damage) {
 
 // holds takes note of the keysets of a whole copy.
 func (r *copyRecord) holds(c verifiedCopy) {
-	rows := map[[2]string]KeysetRow{}
+	rows := map[[2]string]heldKeyset{}
 	for id, open := range c.keysets {
-		rows[id] = open.row
+		rows[id] = heldOf(open.row)
 	}
 	r.keep(heldKeysets{c.Sequence, rows})
 }
@@ -131,7 +138,7 @@ func (v *Vault) copyFindings(ctx context.Context) ([]Finding, error) {
 					continue // of a tenant that is newer than the copy
 				}
 				left--
-				if row.Version < before.Version || row.Version == before.Version && !bytes.Equal(row.Wrapped, before.Wrapped) {
+				if now := heldOf(row); now.version < before.version || now.version == before.version && now.digest != before.digest {
 					f.Value++
 				}
 			}
@@ -183,13 +190,13 @@ func keysetsOf(path string) (out frontOfCopy) {
 		return out
 	}
 	defer func() { _ = c.close() }() // only read
-	out = frontOfCopy{heldKeysets{c.read.header.Sequence, map[[2]string]KeysetRow{}}, c.read.header.Store}
+	out = frontOfCopy{heldKeysets{c.read.header.Sequence, map[[2]string]heldKeyset{}}, c.read.header.Store}
 	for !c.done && c.row.Kind == KindKeyset {
 		rows, err := c.row.rows()
 		if err != nil || c.advance() != nil {
 			return frontOfCopy{}
 		}
-		out.rows[[2]string{rows.Keysets[0].Tenant, rows.Keysets[0].Purpose}] = rows.Keysets[0]
+		out.rows[[2]string{rows.Keysets[0].Tenant, rows.Keysets[0].Purpose}] = heldOf(rows.Keysets[0])
 	}
 	return out
 }

@@ -108,7 +108,7 @@ func (v *Vault) fetch(ctx context.Context, tenant string, owners []string) (map[
 // fetchRows is fetch with the rows as the store has them.
 func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, Rows, error) {
 	v.mu.RLock()
-	flush := v.flush
+	flush, barrier := v.flush, v.state.Barrier
 	v.mu.RUnlock()
 	loaded := v.cfg.Now()
 	rows, err := v.cfg.Keys.Owners(ctx, tenant, owners)
@@ -144,6 +144,9 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 		o.active = k.active
 	}
 	v.remember(tenant, out)
+	v.mu.Lock()
+	v.recent.note(rows, barrier, loaded)
+	v.mu.Unlock()
 	return out, rows, nil
 }
 

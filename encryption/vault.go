@@ -33,6 +33,7 @@ type Vault struct {
 	tenants map[string]*tenantKeys
 	owners  map[ownerID]*ownerKeys
 	made    *madeKey // the last one that this process created
+	recent  recentKeys
 }
 
 type ownerID struct{ tenant, owner string }
