@@ -170,6 +170,7 @@ func TestADamagedRowOfAnyKindCostsNoOtherTenantAnything(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, 1)
+			e.kms.gone["kek-q"] = true
 			e.insert(t, "c1", "p1")
 			require.NoError(t, e.vault.AddTenant(t.Context(), "t2"))
 			_, err := e.contacts.Writer(t.Context(), "t2", "q1")
@@ -301,4 +302,39 @@ func TestAKeyUnderATombstoneIsLeftOutAndRemoved(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left)
 	require.Equal(t, encryption.HealthOK, found(t, e.vault, "encryption.store.stray", "").Level)
+}
+
+// Nor does an epoch stop at, or wrap anew, what somebody put under a tombstone
+// and opens nothing, or into a generation that is destroyed.
+func TestAnEpochRemovesWhatOpensNothing(t *testing.T) {
+	e := newEnv(t, 1)
+	for _, p := range []string{"p1", "p2"} {
+		e.insert(t, "c"+p, p)
+	}
+	rows, err := e.store.Tenant(t.Context(), tenant)
+	require.NoError(t, err)
+	old, err := e.store.Owners(t.Context(), tenant, []string{"p1", "p2"})
+	require.NoError(t, err)
+	_, err = e.vault.NewGeneration(t.Context(), tenant)
+	require.NoError(t, err)
+	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p2"))
+	none := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
+	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, rows.Generations[0].Generation, none))
+	_, err = e.vault.Erase(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	for _, key := range old.Keys {
+		if key.Owner == "p1" {
+			key.Wrapped = []byte{1, 2, 3}
+		}
+		e.spoil(t, `INSERT INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, ?, ?, ?)`, tenant, key.Owner, int64(key.Generation), key.Wrapped)
+	}
+	_, err = e.vault.WriteCopy(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	require.EqualValues(t, 2, found(t, e.vault, "encryption.store.stray", "").Value)
+	report, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Rewrapped)
+	left, err := e.store.Owners(t.Context(), tenant, []string{"p1", "p2"})
+	require.NoError(t, err)
+	require.Len(t, left.Keys, 1)
 }

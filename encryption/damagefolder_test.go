@@ -3,6 +3,10 @@ package encryption_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -60,6 +64,11 @@ func TestANewerCopyWithHolesStays(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, e.vault.KeyCopy(dir)(t.Context(), position))
 	require.Len(t, names(t, dir), 1)
+	data, err := os.ReadFile(filepath.Join(dir, names(t, dir)[0]))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(newer)), data, 0o600))
+	require.NoError(t, e.vault.KeyCopy(dir)(t.Context(), position))
+	require.Len(t, names(t, dir), 1, "what a run that failed has left behind")
 }
 
 // What a new copy is compared with must be a copy that this store wrote: whoever
@@ -68,6 +77,19 @@ func TestAForgedCopyNamesNoDamage(t *testing.T) {
 	for name, forge := range map[string]func([]byte) []byte{
 		"a row more": func(data []byte) []byte {
 			return bytes.Replace(data, []byte(`{"kind":"owner","owner":"p1"`), []byte(`{"kind":"owner","owner":"p0","sequence":1,"state":"live","tenant":"t1"}`+"\n"+`{"kind":"owner","owner":"p1"`), 1)
+		},
+		"a row more, counted": func(data []byte) []byte {
+			body, end, _ := bytes.Cut(bytes.Replace(data, []byte(`{"kind":"owner","owner":"p1"`), []byte(`{"kind":"owner","owner":"p0","sequence":1,"state":"live","tenant":"t1"}`+"\n"+`{"kind":"owner","owner":"p1"`), 1), []byte(`{"count":`))
+			var last struct {
+				Count int    `json:"count"`
+				MAC   string `json:"mac"`
+				Sum   string `json:"sha256"`
+			}
+			if json.Unmarshal(append([]byte(`{"count":`), end...), &last) != nil {
+				return nil
+			}
+			sum := sha256.Sum256(body)
+			return fmt.Appendf(body, `{"count":%d,"mac":"%s","sha256":"%s"}`+"\n", last.Count+1, last.MAC, base64.RawURLEncoding.EncodeToString(sum[:]))
 		},
 		"a tombstone": func(data []byte) []byte {
 			return bytes.Replace(data, []byte(`"state":"live"`), []byte(`"state":"tombstone"`), 1)
