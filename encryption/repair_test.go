@@ -2,6 +2,8 @@ package encryption_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"testing"
@@ -267,11 +269,17 @@ func TestOnlyWhatDoesNotOpenIsGivenUp(t *testing.T) {
 	before := e.dump(t)
 	sound := damaged.Rows[0]
 	sound.Owner = "p1"
+	rows, err := e.store.Owners(t.Context(), tenant, []string{"p1"})
+	require.NoError(t, err)
+	opens := sound
+	digest := sha256.Sum256(rows.Keys[0].Wrapped)
+	opens.Digest = base64.RawURLEncoding.EncodeToString(digest[:])
 	for name, row := range map[string]encryption.DamagedRow{
-		"another person":  sound,
-		"no key":          {Kind: encryption.KindOwner, Tenant: tenant, Owner: "p2"},
-		"no digest":       {Kind: encryption.KindKey, Tenant: tenant, Owner: "p2", Generation: sound.Generation},
-		"nobody's tenant": {Kind: encryption.KindKey, Owner: "p2", Generation: sound.Generation, Digest: sound.Digest},
+		"another person":   sound,
+		"a key that opens": opens,
+		"no key":           {Kind: encryption.KindOwner, Tenant: tenant, Owner: "p2"},
+		"no digest":        {Kind: encryption.KindKey, Tenant: tenant, Owner: "p2", Generation: sound.Generation},
+		"nobody's tenant":  {Kind: encryption.KindKey, Owner: "p2", Generation: sound.Generation, Digest: sound.Digest},
 	} {
 		err := e.vault.GiveUp(t.Context(), damaged.Rows[0], row)
 		require.ErrorIs(t, err, encryption.ErrDamaged, name)
@@ -365,6 +373,18 @@ func TestAKeysetThatWasPutBackIsFound(t *testing.T) {
 	require.Equal(t, good, e.dump(t))
 	require.NoError(t, copier(t.Context()))
 	require.Equal(t, encryption.HealthOK, found(t, begun, "encryption.keyset.older", "").Level)
+
+	// One that is damaged does not come back as it was before the epoch.
+	e.spoil(t, `UPDATE crmguard_encryption_keyset SET wrapped = x'00' WHERE tenant = ? AND purpose = 'wrap'`, tenant)
+	spoilt := e.dump(t)
+	_, err = begun.RepairFromCopy(t.Context(), before)
+	damagedRows(t, err)
+	require.Equal(t, spoilt, e.dump(t))
+	path, err = encryption.NewestCopy(dir)
+	require.NoError(t, err)
+	_, err = begun.RepairFromCopy(t.Context(), path)
+	require.NoError(t, err)
+	require.Equal(t, good, e.dump(t))
 
 	e.spoil(t, `DELETE FROM crmguard_encryption_keyset WHERE tenant = ? AND purpose = 'index'`, tenant)
 	require.EqualValues(t, 1, found(t, begun, "encryption.keyset.older", "").Value, "nor is one that is gone overlooked")

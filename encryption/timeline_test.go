@@ -132,9 +132,11 @@ func TestALostKeyOfAnotherProcessIsNoticed(t *testing.T) {
 // look is looked for again.
 func TestALostKeyIsNoticedAfterTheFirstLook(t *testing.T) {
 	e := newEnv(t, 1)
+	e.insert(t, "c0", "p0")
 	store, _, contacts := e.restorable(t)
 	standby := e.keep(t)
 	e.insert(t, "c1", "p1")
+	require.Equal(t, sequenceOf(t, e.store), sequenceOf(t, standby))
 	for range 4 {
 		_, err := contacts.Writer(t.Context(), tenant, "p1")
 		require.NoError(t, err)
