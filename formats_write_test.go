@@ -65,8 +65,8 @@ type foreign struct {
 		Proofs      []struct{ Leaf, Proof binary }
 	}
 	Copy struct {
-		File, Tombstone, Person, Plain string
-		Sealed                         binary
+		File, Tombstone, Holes, Person, Plain string
+		Sealed                                binary
 	}
 	Ledger      struct{ File, Head string }
 	Certificate struct {
@@ -358,6 +358,11 @@ func (in *installation) restoresTheKeyCopy(t *testing.T, out foreign) {
 	})
 	_, err := restore(in.path(out.Copy.Tombstone))
 	require.ErrorIs(t, err, encryption.ErrCopy, "a key under a tombstone")
+	verify := func(file string) encryption.Copy { return must(in.vault.VerifyCopy(t.Context(), in.path(file)))(t) }
+	whole, holes := verify(out.Copy.File), verify(out.Copy.Holes)
+	require.NoError(t, whole.Covers(must(whole.Position())(t)))
+	require.Equal(t, 2, holes.Holes)
+	require.ErrorIs(t, holes.Covers(must(holes.Position())(t)), encryption.ErrNotCovered)
 }
 
 // verifiesTheCertificate turns bits of statement and signature; the key id is

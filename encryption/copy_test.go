@@ -160,24 +160,6 @@ func TestDamagedKeyCopiesAreRefused(t *testing.T) {
 	require.Empty(t, state.Store, "nothing was written")
 }
 
-// The previous copy stays until the new one is verified.
-func TestAFailingCopyLeavesTheOldOne(t *testing.T) {
-	e := newEnv(t, 1)
-	e.insert(t, "c1", "p1")
-	dir := t.TempDir()
-	first, err := e.vault.WriteCopy(t.Context(), dir)
-	require.NoError(t, err)
-	e.insert(t, "c2", "p2")
-	_, err = e.keysDB.ExecContext(t.Context(), `UPDATE crmguard_encryption_key SET wrapped = x'00' WHERE owner = 'p2'`)
-	require.NoError(t, err)
-	_, err = e.vault.WriteCopy(t.Context(), dir)
-	require.ErrorIs(t, err, encryption.ErrCopy)
-	_, err = e.vault.VerifyCopy(t.Context(), first.Path)
-	require.NoError(t, err)
-	_, err = e.vault.WriteCopy(t.Context(), filepath.Join(dir, "missing"))
-	require.ErrorIs(t, err, encryption.ErrCopy)
-}
-
 // open restores a copy with a KMS and opens what was read then.
 func openWith(t *testing.T, e *env, kms *keks, path string, rows []*contact) error {
 	t.Helper()

@@ -202,27 +202,6 @@ func TestACopyOfAnotherStoreIsLeftAlone(t *testing.T) {
 	require.NoError(t, err, "its own store goes on")
 }
 
-// A copy that does not verify never gets its name: NewestCopy would find it
-// in front of the good one.
-func TestABadCopyDoesNotHideTheGoodOne(t *testing.T) {
-	e := newEnv(t, 4)
-	dir := t.TempDir()
-	e.insert(t, "c1", "p1")
-	first, err := e.vault.WriteCopy(t.Context(), dir)
-	require.NoError(t, err)
-	e.insert(t, "c2", "p2")
-	_, err = e.keysDB.ExecContext(t.Context(), `UPDATE crmguard_encryption_key SET wrapped = zeroblob(65) WHERE owner = 'p2'`)
-	require.NoError(t, err)
-	_, err = e.vault.WriteCopy(t.Context(), dir)
-	require.ErrorIs(t, err, encryption.ErrCopy)
-	path, err := encryption.NewestCopy(dir)
-	require.NoError(t, err)
-	require.Equal(t, first.Path, path)
-	require.Len(t, names(t, dir), 1)
-	_, err = e.vault.VerifyCopy(t.Context(), path)
-	require.NoError(t, err)
-}
-
 // Who renames an old copy to a newer name brings nobody back: it is refused
 // wherever it is read, and the next copy removes it.
 func TestAnOldCopyUnderANewerNameIsRefused(t *testing.T) {

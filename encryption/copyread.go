@@ -21,62 +21,89 @@ import (
 // maxCopyLine bounds a line of a key copy.
 const maxCopyLine = 1 << 20
 
-// scanCopy reads the lines of a key copy: canonical, in order, complete. It
-// calls visit for every row and returns header, last line and the digest that
-// the last line must name (and does).
-func scanCopy(src io.Reader, visit func(copyRow) error) (copyHeader, copyEnd, error) {
-	var header copyHeader
-	var end copyEnd
-	s := &copyScanner{lines: bufio.NewScanner(src), sum: sha256.New()}
-	s.lines.Buffer(make([]byte, 0, 64<<10), maxCopyLine)
-	s.lines.Split(wholeLines)
-	line, err := s.next()
+// copyReader reads the lines of a key copy: canonical, in order, complete.
+type copyReader struct {
+	lines  copyScanner
+	before []byte
+	count  int
+	header copyHeader
+	end    copyEnd // once all rows were read: count and digest are right
+}
+
+// newCopyReader reads the header.
+func newCopyReader(src io.Reader) (*copyReader, error) {
+	r := &copyReader{lines: copyScanner{lines: bufio.NewScanner(src), sum: sha256.New()}}
+	r.lines.lines.Buffer(make([]byte, 0, 64<<10), maxCopyLine)
+	r.lines.lines.Split(wholeLines)
+	line, err := r.lines.next()
 	if err != nil {
-		return header, end, err
+		return nil, err
 	}
-	if err := canon.Unmarshal(line, &header); err != nil {
-		return header, end, fmt.Errorf("%w: header: %w", ErrCopy, err)
+	if err := canon.Unmarshal(line, &r.header); err != nil {
+		return nil, fmt.Errorf("%w: header: %w", ErrCopy, err)
 	}
-	if header.V != 1 || header.Store == "" || header.Sequence < 1 || header.state().checkLease() != nil {
-		return header, end, fmt.Errorf("%w: header of another version, or incomplete", ErrCopy)
+	if r.header.V != 1 || r.header.Store == "" || r.header.Sequence < 1 || r.header.state().checkLease() != nil {
+		return nil, fmt.Errorf("%w: header of another version, or incomplete", ErrCopy)
 	}
-	before, count := []byte(nil), 0
-	s.sum.Write(append(line, '\n'))
+	r.lines.sum.Write(append(line, '\n'))
+	return r, nil
+}
+
+// next reads a row and its place in the order; none is left when ok is false.
+func (r *copyReader) next() (row copyRow, order []byte, ok bool, err error) {
+	line, err := r.lines.next()
+	if err != nil {
+		return row, nil, false, err
+	}
+	if !bytes.Contains(line, []byte(`"kind":`)) {
+		return row, nil, false, r.last(line)
+	}
+	if err := canon.Unmarshal(line, &row); err != nil {
+		return row, nil, false, fmt.Errorf("%w: row %d: %w", ErrCopy, r.count+1, err)
+	}
+	if order, err = row.order(); err != nil {
+		return row, nil, false, err
+	}
+	if bytes.Compare(order, r.before) <= 0 {
+		return row, nil, false, fmt.Errorf("%w: row %d is out of order or twice there", ErrCopy, r.count+1)
+	}
+	r.before = order
+	r.lines.sum.Write(append(line, '\n'))
+	r.count++
+	return row, order, true, nil
+}
+
+func (r *copyReader) last(line []byte) error {
+	if err := canon.Unmarshal(line, &r.end); err != nil {
+		return fmt.Errorf("%w: last line: %w", ErrCopy, err)
+	}
+	if r.end.Count != r.count || r.end.Holes < 0 || r.end.SHA256 != encode64(r.lines.sum.Sum(nil)) {
+		return fmt.Errorf("%w: count or digest differ from the last line", ErrCopy)
+	}
+	if r.lines.lines.Scan() || r.lines.lines.Err() != nil {
+		return fmt.Errorf("%w: something follows the last line", ErrCopy)
+	}
+	return nil
+}
+
+// scanCopy calls visit for every row and returns header and last line.
+func scanCopy(ctx context.Context, src io.Reader, visit func(copyRow) error) (copyHeader, copyEnd, error) {
+	r, err := newCopyReader(src)
+	if err != nil {
+		return copyHeader{}, copyEnd{}, err
+	}
 	for {
-		if line, err = s.next(); err != nil {
-			return header, end, err
+		row, _, ok, err := r.next()
+		if err != nil || !ok {
+			return r.header, r.end, err
 		}
-		if !bytes.Contains(line, []byte(`"kind":`)) {
-			break
+		if err := ctx.Err(); err != nil {
+			return r.header, r.end, err
 		}
-		var row copyRow
-		if err := canon.Unmarshal(line, &row); err != nil {
-			return header, end, fmt.Errorf("%w: row %d: %w", ErrCopy, count+1, err)
-		}
-		order, err := row.order()
-		if err != nil {
-			return header, end, err
-		}
-		if bytes.Compare(order, before) <= 0 {
-			return header, end, fmt.Errorf("%w: row %d is out of order or twice there", ErrCopy, count+1)
-		}
-		before = order
-		s.sum.Write(append(line, '\n'))
-		count++
 		if err := visit(row); err != nil {
-			return header, end, err
+			return r.header, r.end, err
 		}
 	}
-	if err := canon.Unmarshal(line, &end); err != nil {
-		return header, end, fmt.Errorf("%w: last line: %w", ErrCopy, err)
-	}
-	if end.Count != count || end.SHA256 != encode64(s.sum.Sum(nil)) {
-		return header, end, fmt.Errorf("%w: count or digest differ from the last line", ErrCopy)
-	}
-	if s.lines.Scan() || s.lines.Err() != nil {
-		return header, end, fmt.Errorf("%w: something follows the last line", ErrCopy)
-	}
-	return header, end, nil
 }
 
 // state returns the state row of a restored store. A lease that was being
@@ -188,11 +215,13 @@ func (r copyRow) markRow() (Rows, error) {
 	return Rows{Marks: []MarkRow{{Sequence: r.Sequence, Mark: r.Mark, Created: created, Position: r.Position}}}, nil
 }
 
-// copyVerifier opens what a copy holds while its lines go by.
+// copyVerifier opens what a copy holds while its lines go by. It holds keysets
+// and the history in memory, never owners or keys.
 type copyVerifier struct {
 	vault   *Vault
+	known   map[[2]string]examinedKeyset // that were opened just now
 	keysets map[[2]string]*openKeyset
-	owners  map[ownerID]OwnerState
+	owners  owners
 	history Copy // marks and what is known of them
 }
 
@@ -202,11 +231,14 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 		return err
 	}
 	for _, row := range rows.Keysets {
-		open, err := c.vault.openedOrUnwrap(ctx, row)
-		if err != nil {
-			return err
+		id := [2]string{row.Tenant, row.Purpose}
+		open := c.known[id].open
+		if open == nil || !bytes.Equal(open.row.Wrapped, row.Wrapped) || open.row.KEK != row.KEK {
+			if open, err = c.vault.openedOrUnwrap(ctx, row); err != nil {
+				return err
+			}
 		}
-		c.keysets[[2]string{row.Tenant, row.Purpose}] = open
+		c.keysets[id] = open
 	}
 	for _, row := range rows.Marks {
 		c.history.marks[row.Sequence] = row.Mark
@@ -215,15 +247,16 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 			c.history.first = cmp.Or(c.history.first, row.Sequence) // they come in their order
 		}
 	}
-	for _, row := range rows.Owners {
-		c.owners[ownerID{row.Tenant, row.Owner}] = row.State
-	}
 	for _, row := range rows.Keys {
 		wrap := c.keysets[[2]string{row.Tenant, purposeWrap}]
 		if wrap == nil {
 			return fmt.Errorf("%w: a key row without its tenant's keyset", ErrCopy)
 		}
-		if state := c.owners[ownerID{row.Tenant, row.Owner}]; state == "" || state == Tombstone {
+		owner, found, err := c.owners.find(row.Tenant, row.Owner)
+		if err != nil {
+			return err
+		}
+		if !found || owner.State == "" || owner.State == Tombstone {
 			return fmt.Errorf("%w: a key row under a tombstone, or without owner", ErrCopy)
 		}
 		if _, _, err := wrap.unwrapKey(row); err != nil {
@@ -231,6 +264,31 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 		}
 	}
 	return nil
+}
+
+// ownersIn reads the owners of a copy one by one, beside whoever reads the keys
+// that follow them. What it reads is part of what that one compares with the mac.
+func ownersIn(c *copyCursor) func() (OwnerRow, bool, error) {
+	return func() (OwnerRow, bool, error) {
+		for ; !c.done; c.done = c.advance() != nil || c.done {
+			switch c.row.Kind {
+			case KindKeyset, KindGeneration:
+				continue
+			case KindOwner:
+				rows, err := c.row.rows()
+				if err == nil {
+					err = c.advance()
+				}
+				if err != nil {
+					return OwnerRow{}, false, err
+				}
+				return rows.Owners[0], true, nil
+			default:
+				return OwnerRow{}, false, nil
+			}
+		}
+		return OwnerRow{}, false, nil
+	}
 }
 
 // openedOrUnwrap spares a call of the KEK when this vault has opened the very
@@ -256,37 +314,48 @@ func (v *Vault) openedOrUnwrap(ctx context.Context, row KeysetRow) (*openKeyset,
 // keys-*.jsonl after another sequence than it holds: an old copy must not
 // pass for the newest. A KEK that does not serve is ErrKEK.
 func (v *Vault) VerifyCopy(ctx context.Context, path string) (Copy, error) {
-	out, err := v.verifyCopy(ctx, path)
+	out, err := v.verifyOwn(ctx, path, nil)
+	return out.Copy, err
+}
+
+// verifyOwn is VerifyCopy with keysets that were opened just now.
+func (v *Vault) verifyOwn(ctx context.Context, path string, known map[[2]string]examinedKeyset) (verifiedCopy, error) {
+	out, err := v.verifyCopy(ctx, path, known)
 	if err != nil {
-		return Copy{}, err
+		return verifiedCopy{}, err
 	}
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	if v.state.Store != "" && v.state.Store != out.Store {
-		return Copy{}, fmt.Errorf("%w: it is of another key store", ErrCopy)
+	if own := v.storeID(); own != "" && own != out.Store {
+		return verifiedCopy{}, fmt.Errorf("%w: it is of another key store", ErrCopy)
 	}
-	return out.Copy, nil
+	return out, nil
 }
 
 // verifiedCopy is a Copy with what RestoreCopy compares and writes.
 type verifiedCopy struct {
 	Copy
-	header copyHeader
-	digest string
+	header  copyHeader
+	digest  string
+	keysets map[[2]string]*openKeyset
 }
 
-func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, err error) {
+func (v *Vault) verifyCopy(ctx context.Context, path string, known map[[2]string]examinedKeyset) (out verifiedCopy, err error) {
 	file, err := durable.OpenPlain(path)
 	if err != nil {
 		return out, fmt.Errorf("%w: %w", ErrCopy, err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	c := &copyVerifier{vault: v, keysets: map[[2]string]*openKeyset{}, owners: map[ownerID]OwnerState{}, history: Copy{marks: map[int64]string{}}}
-	header, end, err := scanCopy(file, func(row copyRow) error { return c.visit(ctx, row) })
+	owners, err := openCursor(path)
 	if err != nil {
 		return out, err
 	}
-	if base := filepath.Base(path); isCopyFile(base) && base != copyName(header.Sequence) {
+	defer func() { err = errors.Join(err, owners.close()) }()
+	c := &copyVerifier{vault: v, known: known, keysets: map[[2]string]*openKeyset{}, history: Copy{marks: map[int64]string{}}}
+	c.owners.next = ownersIn(owners)
+	header, end, err := scanCopy(ctx, file, func(row copyRow) error { return c.visit(ctx, row) })
+	if err != nil {
+		return out, err
+	}
+	if base := filepath.Base(path); isCopyFile(base) && (base != copyName(header.Sequence) || end.Holes > 0) {
 		return out, fmt.Errorf("%w: it is not the copy that its name says", ErrCopy)
 	}
 	if c.history.marks[header.Sequence] == "" {
@@ -296,20 +365,15 @@ func (v *Vault) verifyCopy(ctx context.Context, path string) (out verifiedCopy, 
 	if manifest == nil {
 		return out, fmt.Errorf("%w: the installation's keysets are missing", ErrCopy)
 	}
-	input, err := end.authenticated()
-	if err != nil {
+	if err := end.verify(manifest); err != nil {
 		return out, err
-	}
-	tag, err := decode64(end.MAC)
-	if err != nil || verifyWith(manifest, input, tag) != nil {
-		return out, fmt.Errorf("%w: its mac does not verify", ErrCopy)
 	}
 	written, err := canon.ParseTime(header.Written)
 	if err != nil {
 		return out, fmt.Errorf("%w: time", ErrCopy)
 	}
-	out = verifiedCopy{Copy: c.history, header: header, digest: end.SHA256}
-	out.Path, out.Store, out.Epoch, out.Sequence, out.Written, out.Rows = path, header.Store, header.Epoch, header.Sequence, written, end.Count
+	out = verifiedCopy{Copy: c.history, header: header, digest: end.SHA256, keysets: c.keysets}
+	out.Path, out.Store, out.Epoch, out.Sequence, out.Written, out.Rows, out.Holes = path, header.Store, header.Epoch, header.Sequence, written, end.Count, end.Holes
 	return out, nil
 }
 
@@ -327,7 +391,7 @@ func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (
 	if state.Store != "" {
 		return nil, ErrNotEmpty
 	}
-	verified, err := v.verifyCopy(ctx, path)
+	verified, err := v.verifyCopy(ctx, path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -355,13 +419,22 @@ func loadCopy(ctx context.Context, tx KeyTx, verified verifiedCopy) (err error) 
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	h := verified.header
-	_, end, err := scanCopy(file, func(line copyRow) error {
+	var put Rows
+	_, end, err := scanCopy(ctx, file, func(line copyRow) error {
 		rows, err := line.rows()
 		if err != nil {
 			return err
 		}
-		return tx.Write(ctx, Change{Put: restored(rows)})
+		if put.join(rows); put.len() < pageSize {
+			return nil
+		}
+		full := put
+		put = Rows{}
+		return tx.Write(ctx, Change{Put: restored(full)})
 	})
+	if err == nil && put.len() > 0 {
+		err = tx.Write(ctx, Change{Put: restored(put)})
+	}
 	if err != nil {
 		return err
 	}

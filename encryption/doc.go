@@ -48,6 +48,16 @@
 //     copy: with those of CloseEpoch at the latest. None is deleted before its
 //     successor is on disk under its name. A folder with a copy of another key
 //     store is refused.
+//   - A damaged row of the key store costs what is sealed under it, until a key
+//     copy brings it back (RepairFromCopy), and nothing else: all other rows are
+//     copied (damaged-keys-…, beside the newest whole copy), the others of its
+//     tenant and other tenants go on. A copy that lacks a row never takes the
+//     place of one that has it, covers no position, and no epoch is closed over
+//     it. Erased persons and destroyed generations do not come back that way.
+//   - Keysets, generations, owners and keys that the newest copy in the folder has
+//     and that are gone, or put back, without a tombstone or a destruction are
+//     damaged, too, whoever wrote the tables: marks planted in a history stand for
+//     no keys, and a tombstone that was taken away is found.
 //   - Reseal never overwrites a concurrent change, and DestroyGeneration
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
@@ -62,7 +72,8 @@
 //     put back to an older state and used on is not covered, whatever its number.
 //   - A key store that is put back while a vault is open is noticed within the
 //     lease, and before the vault changes anything in it (ErrRewound): when a
-//     change is gone that the vault has seen, or the last key that it created.
+//     change is gone that the vault has seen, the last key that it created, or one
+//     of the 64 youngest that it has read, for as long as a standby may lag.
 //     After a new start, the folder of key copies tells: a copy there of what the
 //     store has lost is neither deleted nor taken for the newest (ErrRewound).
 //   - The key store says by which KEK a keyset is wrapped, and chooses none: a
@@ -112,9 +123,15 @@
 //   - Where a key store is put back to a shorter lease than it had, what was granted
 //     before lasts for the longer one: end the processes that use it, as with
 //     every store that is put back.
-//   - A key store that loses the newest keys is not noticed by a process that did
-//     not create them: a failover to a standby that lags may cost what was sealed
-//     in between, and a vault that was closed meanwhile has nothing to compare.
+//   - A key store that loses the newest keys is not noticed by a process that
+//     neither created nor read them: a failover to a standby that lags may cost
+//     what was sealed in between, and a vault that was closed meanwhile has only
+//     the newest key copy to compare with. Whoever may write the tables can take
+//     away keys that are in no copy yet, aliases, and any key by erasing its
+//     owner.
+//   - Damage is found where a copy is written or an epoch closed, and where a value
+//     does not open; nothing looks for it in between. A key in no copy is lost with
+//     its row (GiveUp).
 //   - The history keeps the newest 20,000 positions (two years of one an hour);
 //     a copy does not cover an older one any more.
 //   - A person's key counts its first 2^20 seals in each process by itself, and
@@ -164,15 +181,17 @@
 //	ErrGeneration  until fix  the generation is active, or unknown
 //	ErrEpoch       until fix  finish the half closed epoch, or name a new KEK
 //	ErrCopy        until fix  the key copy is damaged: write a new one
+//	ErrDamaged     until fix  rows of the key store are damaged or lost: RepairFromCopy (Repair where Open fails); what no copy has: GiveUp, or Erase
 //	ErrNotCovered  temporary  write a key copy, or bring a newer one; of another history: one written before the store was put back
 //	ErrStream      for ever   as ErrOpen, for a stream
 //	ErrTag         for ever   the tag is not of this data
 //	ErrTooLarge    until fix  seal it as a stream
 //	errors.ErrUnsupported  until fix  the rows stand on a database that is not listed under Databases
 //
-// KeyError, KEKError, InUseError, PersonsError, RowsError and RedactedError carry
-// the details: tables, columns, generations and positions, never values or
-// persons.
+// KeyError, KEKError, InUseError, PersonsError, RowsError, RedactedError and
+// DamagedError carry the details: tables, columns, generations and positions,
+// never values or persons (of a DamagedRow the owner is there for programs, and
+// in no text).
 //
 // # Observation
 //
@@ -181,7 +200,8 @@
 // encryption.reseal.conflicts, encryption.index.rows,
 // encryption.holder.writers (transactions that a holder waits for),
 // encryption.generation.destroyed, encryption.generation.worn (a key had its
-// share, the next generation has begun), encryption.copy.rows and
+// share, the next generation has begun), encryption.copy.rows,
+// encryption.repaired and
 // encryption.epoch.rewrapped.
 //
 // [Vault.Status] answers findings, all of them each time; where a tenant is not
@@ -199,6 +219,9 @@
 //	encryption.generation.deleting     generations  notice: a destruction was interrupted when some keys were gone
 //	encryption.key.seals               seals        most of one key that seals; notice 2^30: the next generation begins at 2^31
 //	encryption.copy.age                s            alarm: the last copy failed (processes that take copies)
+//	encryption.store.damaged           rows         alarm: found damaged when a copy was last written, or an epoch closed (these processes)
+//	encryption.store.stray             rows         notice: keys under tombstones and other rows that should not be there (these processes)
+//	encryption.keyset.older            keysets      alarm: older, other or fewer than in the newest key copy (processes that know its folder)
 //
 // # Format and compatibility
 //

@@ -27,6 +27,7 @@ type Epoch struct {
 type EpochReport struct {
 	Epoch     int64    // the number of the new epoch
 	Rewrapped int      // key rows wrapped anew by this call
+	Repaired  int      // damaged rows that were brought back from the newest key copy first
 	Old       []string // names of the KEKs that nothing needs any more: destroy them
 }
 
@@ -39,7 +40,11 @@ type EpochReport struct {
 //
 // It covers all tenants and the installation. It may be interrupted anywhere
 // and called again with the same KEK name; another name is refused (ErrEpoch)
-// until it is done, and so is a name that is already in use.
+// until it is done, and so is a name that is already in use. Nothing begins and
+// no key goes while a row of the key store is damaged. It is brought back first
+// (RepairFromCopy) from the newest copy in the folders that this vault was told
+// of (Copier, KeyCopy, WriteCopy); what that one has not is ErrEpoch, with a
+// *DamagedError that names the rows.
 func (v *Vault) CloseEpoch(ctx context.Context, epoch Epoch) (EpochReport, error) {
 	var report EpochReport
 	if epoch.Copy == nil || checkID("KEK", epoch.KEK) != nil || strings.Contains(epoch.KEK, "\n") {
@@ -49,6 +54,14 @@ func (v *Vault) CloseEpoch(ctx context.Context, epoch Epoch) (EpochReport, error
 		return report, fmt.Errorf("%w: Config.KEKs does not permit the KEK %q: add it in every process that shares the key store first", ErrEpoch, epoch.KEK)
 	}
 	ctx = insist(ctx)
+	if err := v.tryKEK(ctx, "", epoch.KEK); err != nil {
+		return report, err
+	}
+	repaired, err := v.sound(ctx)
+	report.Repaired = repaired
+	if err != nil {
+		return report, err
+	}
 	state, err := v.beginEpoch(ctx, epoch.KEK)
 	if err != nil {
 		return report, err
@@ -101,12 +114,39 @@ func (v *Vault) retry(f func() error) error {
 	return fmt.Errorf("%w: keysets change all the time", ErrStore)
 }
 
-// beginEpoch marks the closing, or finds the mark of an interrupted one. The
-// new KEK is tried before anything changes.
-func (v *Vault) beginEpoch(ctx context.Context, name string) (StoreState, error) {
-	if err := v.tryKEK(ctx, name); err != nil {
-		return StoreState{}, err
+// sound makes sure that nothing in the key store is damaged: an epoch takes the
+// keys away with which a damaged row could still be brought back.
+func (v *Vault) sound(ctx context.Context) (repaired int, err error) {
+	before, err := v.newestKnown(ctx)
+	if err != nil {
+		return 0, err
 	}
+	found, err := v.examine(ctx, before)
+	if err != nil {
+		return 0, err
+	}
+	if found.count > 0 && before != "" {
+		report, err := v.RepairFromCopy(ctx, before)
+		if damaged := (*DamagedError)(nil); err != nil && !errors.As(err, &damaged) {
+			return report.Rows(), fmt.Errorf("%w: rows are damaged and not brought back: %w", ErrEpoch, err)
+		}
+		repaired = report.Rows()
+		if found, err = v.examine(ctx, before); err != nil {
+			return repaired, err
+		}
+	}
+	if err := v.removeStrays(ctx, before, &found); err != nil {
+		return repaired, err
+	}
+	v.copies.examined(found)
+	if damaged := found.err(); damaged != nil {
+		return repaired, fmt.Errorf("%w: %w", ErrEpoch, damaged)
+	}
+	return repaired, nil
+}
+
+// beginEpoch marks the closing, or finds the mark of an interrupted one.
+func (v *Vault) beginEpoch(ctx context.Context, name string) (StoreState, error) {
 	var out StoreState
 	_, err := v.update(ctx, func(tx KeyTx) error {
 		state, err := tx.State(ctx)
@@ -293,18 +333,26 @@ func swapKeys(ctx context.Context, tx KeyTx, tenant string, swap []swapKey) erro
 		}
 		have[id][row.Generation] = row
 	}
-	var put []KeyRow
+	dead := map[string]bool{}
+	for _, row := range now.Owners {
+		dead[row.Owner] = row.State == Tombstone
+	}
+	var put, remove []KeyRow
 	for _, s := range swap {
 		row := have[ownerID{tenant, s.old.Owner}][s.old.Generation] // with the seals that were allotted meanwhile
-		if bytes.Equal(row.Wrapped, s.old.Wrapped) {
+		switch {
+		case !bytes.Equal(row.Wrapped, s.old.Wrapped):
+		case dead[s.old.Owner]: // somebody planted it: it must not live on under the new key
+			remove = append(remove, row)
+		default:
 			row.Wrapped = s.wrapped
 			put = append(put, row)
 		}
 	}
-	if len(put) == 0 {
+	if len(put)+len(remove) == 0 {
 		return nil
 	}
-	return tx.Write(ctx, Change{Put: Rows{Keys: put}})
+	return tx.Write(ctx, Change{Put: Rows{Keys: put}, Remove: Rows{Keys: remove}})
 }
 
 // changeKEK removes old wrap keys and wraps all keysets of a tenant (or of

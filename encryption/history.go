@@ -3,6 +3,7 @@ package encryption
 import (
 	"bytes"
 	"context"
+	"slices"
 )
 
 // The history of a key store is one random mark for each Update, beside its
@@ -29,23 +30,33 @@ type madeKey struct {
 // compare reads the state row and tells whether it follows from the state
 // before: ErrRewound says that it does not.
 func (v *Vault) compare(ctx context.Context, before StoreState) (StoreState, error) {
+	start := v.cfg.Now()
 	v.mu.RLock()
-	made := v.made
+	made, recent := v.made, slices.Clone(v.recent.keys)
 	v.mu.RUnlock()
-	var rows Rows
+	asked := recent
 	if made != nil {
-		var err error
-		if rows, err = v.cfg.Keys.Owners(ctx, made.row.Tenant, []string{made.row.Owner}); err != nil {
-			return StoreState{}, err
-		}
+		asked = append(slices.Clone(recent), &recentKey{row: made.row})
+	}
+	rows, err := v.readAgain(ctx, asked)
+	if err != nil {
+		return StoreState{}, err
 	}
 	state, err := v.cfg.Keys.State(ctx)
 	if err != nil {
 		return state, err
 	}
-	if made != nil && made.lost(rows, state.Barrier) {
+	if made != nil && made.lost(rows[made.row.Tenant], state.Barrier) {
 		return state, ErrRewound
 	}
+	for _, key := range recent {
+		if key.lost(rows[key.row.Tenant], state.Barrier) {
+			return state, ErrRewound
+		}
+	}
+	v.mu.Lock()
+	v.recent.found(recent, start)
+	v.mu.Unlock()
 	if before.Store != "" && state.Store == before.Store && state.Sequence > before.Sequence {
 		return state, v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error { return follows(ctx, tx, before) })
 	}
@@ -56,10 +67,10 @@ func (v *Vault) compare(ctx context.Context, before StoreState) (StoreState, err
 // read before the barrier.
 func (m *madeKey) lost(rows Rows, barrier int64) bool {
 	if barrier != m.barrier { // it may be erased, or wrapped anew; its owner stays for ever
-		return len(rows.Owners) == 0
+		return !slices.ContainsFunc(rows.Owners, func(o OwnerRow) bool { return o.Owner == m.row.Owner })
 	}
 	for _, row := range rows.Keys {
-		if row.Generation == m.row.Generation {
+		if row.Owner == m.row.Owner && row.Generation == m.row.Generation {
 			return !bytes.Equal(row.Wrapped, m.row.Wrapped)
 		}
 	}

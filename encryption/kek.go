@@ -152,10 +152,10 @@ func (v *Vault) readKeyset(ctx context.Context, row KeysetRow) (*openKeyset, err
 }
 
 // tryKEK seals and opens something with a KEK that wraps nothing yet.
-func (v *Vault) tryKEK(ctx context.Context, name string) error {
+func (v *Vault) tryKEK(ctx context.Context, tenant, name string) error {
 	_, err := answered(ctx, v.cfg.KEKTimeout, func(ctx context.Context) (struct{}, error) {
 		var none struct{}
-		kek, err := v.askKEK(ctx, "", "epoch", name)
+		kek, err := v.askKEK(ctx, tenant, "epoch", name)
 		if err != nil {
 			return none, err
 		}
@@ -171,7 +171,7 @@ func (v *Vault) tryKEK(ctx context.Context, name string) error {
 		return none, err
 	})
 	if err != nil {
-		return kekError("", "epoch", name, err)
+		return kekError(tenant, "epoch", name, err)
 	}
 	return nil
 }

@@ -114,6 +114,9 @@ func (v *Vault) fetch(ctx context.Context, tenant string, owners []string) (map[
 // fetchRows is fetch with the rows as the store has them.
 func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, Rows, error) {
 	begun, g := v.reading()
+	v.mu.RLock()
+	barrier := v.state.Barrier
+	v.mu.RUnlock()
 	rows, err := v.cfg.Keys.Owners(ctx, tenant, owners)
 	if err != nil {
 		return nil, rows, storeError(err)
@@ -147,6 +150,9 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 		o.active = k.active
 	}
 	v.remember(tenant, out, g)
+	v.mu.Lock()
+	v.recent.note(rows, barrier, g.start)
+	v.mu.Unlock()
 	return out, rows, nil
 }
 

@@ -249,20 +249,3 @@ func TestWrapIDsAreRemembered(t *testing.T) {
 		}
 	}
 }
-
-// A key row that someone put under a tombstone does not get into a copy.
-func TestACopyRefusesKeysUnderTombstones(t *testing.T) {
-	e := newEnv(t, 1)
-	e.insert(t, "c1", "p1")
-	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
-	require.NoError(t, err)
-	_, err = e.vault.Erase(t.Context(), tenant, "p1")
-	require.NoError(t, err)
-	require.NoError(t, putBack(t, e, wrapped[0]))
-	_, err = e.vault.WriteCopy(t.Context(), t.TempDir())
-	require.ErrorIs(t, err, encryption.ErrCopy)
-	_, err = e.vault.Erase(t.Context(), tenant, "p1")
-	require.NoError(t, err)
-	_, err = e.vault.WriteCopy(t.Context(), t.TempDir())
-	require.NoError(t, err)
-}

@@ -67,3 +67,54 @@ func TestWriteSamples(t *testing.T) {
 	_, err = vault.WriteCopy(t.Context(), dir)
 	require.NoError(t, err)
 }
+
+// TestWriteSampleWithHoles wrote the sample of a key copy that lacks a row, in
+// the same way.
+func TestWriteSampleWithHoles(t *testing.T) {
+	dir := os.Getenv("CRMGUARD_WRITE_SAMPLES")
+	if dir == "" {
+		t.Skip("the samples are frozen")
+	}
+	kms := &keks{keys: map[string][]byte{"\x00kek-1": slices.Repeat([]byte{7}, 32), "t1\x00kek-1": slices.Repeat([]byte{7}, 32)}, gone: map[string]bool{}}
+	store := encryptiontest.Keys()
+	vault, err := encryption.Create(t.Context(), encryption.Config{Keys: store, KEK: kms.get})
+	require.NoError(t, err)
+	require.NoError(t, vault.AddTenant(t.Context(), tenant))
+	require.NoError(t, vault.Ensure(t.Context(), tenant, "p1", "p2"))
+	rows, err := store.Owners(t.Context(), tenant, []string{"p2"})
+	require.NoError(t, err)
+	rows.Keys[0].Wrapped = make([]byte, 65)
+	_, err = store.Update(t.Context(), func(tx encryption.KeyTx) error {
+		return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Keys: rows.Keys}})
+	})
+	require.NoError(t, err)
+	_, err = vault.WriteCopy(t.Context(), dir)
+	require.ErrorIs(t, err, encryption.ErrDamaged)
+}
+
+// The frozen copy with a hole is what it was: it says that it lacks a row, and
+// has the others.
+func TestTheFrozenSampleWithHolesOpens(t *testing.T) {
+	kms := &keks{keys: map[string][]byte{"\x00kek-1": slices.Repeat([]byte{7}, 32), "t1\x00kek-1": slices.Repeat([]byte{7}, 32)}, gone: map[string]bool{}}
+	files, err := filepath.Glob("testdata/damaged-keys-*.jsonl")
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	store := encryptiontest.Keys()
+	vault, err := encryption.RestoreCopy(t.Context(), encryption.Config{Keys: store, KEK: kms.get}, files[0])
+	require.NoError(t, err)
+	written, err := vault.VerifyCopy(t.Context(), files[0])
+	require.NoError(t, err)
+	require.Equal(t, 1, written.Holes)
+	position, err := written.Position()
+	require.NoError(t, err)
+	require.ErrorIs(t, written.Covers(position), encryption.ErrNotCovered)
+	rows, err := store.Owners(t.Context(), tenant, []string{"p1", "p2"})
+	require.NoError(t, err)
+	require.Len(t, rows.Owners, 2)
+	require.Len(t, rows.Keys, 1)
+	newest, err := encryption.NewestCopy("testdata")
+	require.NoError(t, err)
+	require.NotEqual(t, files[0], newest)
+	_, err = encryption.RestoreCopy(t.Context(), encryption.Config{Keys: encryptiontest.Keys(), KEK: kms.get}, files[0], position)
+	require.ErrorIs(t, err, encryption.ErrNotCovered)
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/health"
@@ -67,7 +66,11 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 		"its destruction was interrupted: call DestroyGeneration again")...)
 	out = append(out, waiting(keys, "encryption.generation.deleting", Deleting,
 		"its destruction was interrupted when some of its keys were gone: call DestroyGeneration again; what still needs it, Reseal brings away or lists")...)
-	out = append(out, v.copies.finding(v.cfg.Now())...)
+	copies, err := v.copyFindings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, copies...)
 	if reporter, ok := v.cfg.Keys.(Reporter); ok {
 		more, err := reporter.Status(ctx)
 		if err != nil {
@@ -204,24 +207,6 @@ func (t TenantInventory) next(generation uint32) (out time.Time) {
 	return out
 }
 
-// copyRecord remembers the key copies that this process took.
-type copyRecord struct {
-	mu      sync.Mutex
-	newest  time.Time // zero: none
-	failing time.Time // since when they fail; zero: the last one did not
-}
-
-func (r *copyRecord) took(c Copy, err error, now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case err == nil:
-		r.newest, r.failing = c.Written, time.Time{}
-	case r.failing.IsZero():
-		r.failing = now
-	}
-}
-
 // finding says nothing in a process that takes no key copies.
 func (r *copyRecord) finding(now time.Time) []Finding {
 	r.mu.Lock()
@@ -238,4 +223,58 @@ func (r *copyRecord) finding(now time.Time) []Finding {
 		f.Remedy = "key copies fail, and no data snapshot commits without one: see the error of WriteCopy"
 	}
 	return []Finding{f}
+}
+
+// damage says nothing in a process that never looked through the key store.
+func (r *copyRecord) damage() []Finding {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.looked {
+		return nil
+	}
+	lost := Finding{Name: "encryption.store.damaged", Value: float64(r.damaged), Unit: "rows"}
+	if r.damaged > 0 {
+		lost.Level = HealthAlarm
+		lost.Remedy = "rows of the key store are damaged or lost, and no whole key copy can be written: the error of WriteCopy names them, RepairFromCopy brings them back"
+	}
+	stray := Finding{Name: "encryption.store.stray", Value: float64(r.strays), Unit: "rows"}
+	if r.strays > 0 {
+		stray.Level = HealthNotice
+		stray.Remedy = "somebody wrote rows into the key store that open nothing, such as a key under a tombstone: find out who; RepairFromCopy and CloseEpoch remove them"
+	}
+	return []Finding{lost, stray}
+}
+
+// copyFindings are what key copies tell about the key store.
+func (v *Vault) copyFindings(ctx context.Context) ([]Finding, error) {
+	out := append(v.copies.finding(v.cfg.Now()), v.copies.damage()...)
+	held := v.heldKeysets()
+	if held.rows == nil {
+		return out, nil
+	}
+	f := Finding{Name: "encryption.keyset.older", Unit: "keysets"}
+	left := len(held.rows)
+	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+		return eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, func(rows Rows) error {
+			for _, row := range rows.Keysets {
+				before, known := held.rows[[2]string{row.Tenant, row.Purpose}]
+				if !known {
+					continue // of a tenant that is newer than the copy
+				}
+				left--
+				if now := heldOf(row); now.version < before.version || now.version == before.version && now.digest != before.digest {
+					f.Value++
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if f.Value += float64(left); f.Value > 0 {
+		f.Level = HealthAlarm
+		f.Remedy = "keysets were put back, replaced or lost since the newest key copy was written: find out who writes the key store; RepairFromCopy brings them back"
+	}
+	return append(out, f), nil
 }

@@ -37,6 +37,7 @@ type Vault struct {
 	owners  map[ownerID]*ownerKeys
 	narrow  map[ownerID]bool // owners that were narrowed, to be swept
 	made    *madeKey         // the last one that this process created
+	recent  recentKeys
 }
 
 // settings is Config without its Lease: what counts is what the store says

@@ -131,7 +131,8 @@ class Installation:
         require(all(a < b for a, b in zip(order, order[1:])), "rows are out of order, or twice there")
 
     def _check_end(self):
-        """The last line: count of rows, SHA-256 of all lines before it, mac."""
+        """The last line: count of rows, of rows that it lacks (unless none), SHA-256 of all lines before it, mac."""
+        require(self.end.get("holes", 1) >= 1, "a number of holes that would not be written")
         require(self.end["count"] == len(self.rows), "the count differs")
         body = b"".join(line + b"\n" for line in self.lines[:-1])
         require(unb64(self.end["sha256"]) == sha256(body), "the digest differs")
@@ -144,8 +145,8 @@ class Installation:
         require(all(len(unb64(mark)) == 16 for mark in self.marks.values()), "a mark has 16 bytes")
 
     def covers(self, position):
-        """Section 0.10: the same store, and the mark of the position in its history."""
-        return position["store"] == self.header["store"] and self.marks.get(position["sequence"]) == position["mark"]
+        """Section 0.10: no holes, the same store, and the mark of the position in its history."""
+        return "holes" not in self.end and position["store"] == self.header["store"] and self.marks.get(position["sequence"]) == position["mark"]
 
     def _key_rows(self):
         tombstones = {(row["tenant"], row["owner"]) for row in self.of("owner") if row["state"] == "tombstone"}
@@ -180,7 +181,7 @@ class Installation:
                 return self.keysets[tenant, "index"].keys[row["root"]]
         raise Refused("no such index version")
 
-    def with_person(self, tenant, owner, key, state="live"):
+    def with_person(self, tenant, owner, key, state="live", holes=0):
         """The bytes of a key copy that knows one more person."""
         generation, sequence = self.active(tenant), self.header["sequence"] + 1
         wrapped = self.keysets[tenant, "wrap"].seal(key, personkey_ad(tenant, owner, generation))
@@ -192,10 +193,12 @@ class Installation:
         rows.sort(key=lambda row: (KINDS.index(row["kind"]), [row[name] for name in PRIMARY_KEY[row["kind"]]]))
         body = b"".join(canonical(row) + b"\n" for row in [dict(self.header, sequence=sequence), *rows])
         end = {"count": len(rows), "sha256": b64(sha256(body))}
+        if holes:
+            end["holes"] = holes
         end["mac"] = b64(self.keysets["", "manifest"].tag(copy_mac_input(end)))
         return body + canonical(end) + b"\n"
 
 
 def copy_mac_input(end):
     """What the mac of the last line is over."""
-    return lp("crmguard/keycopy/v1") + canonical({"count": end["count"], "sha256": end["sha256"]})
+    return lp("crmguard/keycopy/v1") + canonical({name: value for name, value in end.items() if name != "mac"})

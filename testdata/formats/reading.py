@@ -65,6 +65,9 @@ class Reading:
         add = self.keys.with_person
         require(len(Installation(add(self.tenant, "p", bytes(32)), self.kek).of("key")) == len(self.keys.of("key")) + 1, "a key copy of our own")
         must_refuse("a key under a tombstone opens", lambda: Installation(add(self.tenant, "p", bytes(32), "tombstone"), self.kek))
+        holes = Installation(add(self.tenant, "p", bytes(32), holes=2), self.kek)
+        own = {"store": holes.header["store"], "sequence": holes.header["sequence"], "mark": holes.marks[holes.header["sequence"]]}
+        require(not holes.covers(own), "a key copy with holes covers")
         return "key copy"
 
     def person_keys(self):

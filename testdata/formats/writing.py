@@ -152,8 +152,9 @@ class Writing(Reading):
         person, key = str(uuid.UUID(bytes=os.urandom(16), version=4)), os.urandom(32)
         name = self.store("python/keys.jsonl", self.keys.with_person(self.tenant, person, key))
         tomb = self.store("python/tombstone.jsonl", self.keys.with_person(self.tenant, person, key, "tombstone"))
+        holes = self.store("python/holes.jsonl", self.keys.with_person(self.tenant, person, key, holes=2))
         sealed = self.seal("contacts", "email", 2, person, "r8", EMAIL.encode(), (key, self.keys.active(self.tenant)))
-        return {"copy": {"file": name, "tombstone": tomb, "person": person, "sealed": b64(sealed), "plain": EMAIL}}
+        return {"copy": {"file": name, "tombstone": tomb, "holes": holes, "person": person, "sealed": b64(sealed), "plain": EMAIL}}
 
     def ledger(self):
         """8: one more intent, which names a row that has no creation time."""

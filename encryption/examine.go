@@ -1,0 +1,409 @@
+package encryption
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/crmguard/crmguard/internal/canon"
+)
+
+// examiner looks at all rows of the key store in the order in which a copy has
+// them, names what is damaged, and hands on what is sound. It holds keysets and
+// generations in memory, of owners and keys only those that somebody revived.
+type examiner struct {
+	vault   *Vault
+	keysets map[[2]string]examinedKeyset
+	before  *copyCursor // the newest copy of this store, whose rows are still there or were taken away for a reason; may be nil
+	emit    func(line []byte) error
+
+	states  map[genKey]GenerationState
+	active  map[string]int // generations that seal, by tenant
+	owners  owners
+	revived map[ownerID]bool // owners whose tombstone somebody took away
+	found   damage
+
+	last [2]string // kind and tenant of the row before
+	row  int       // of this kind and tenant
+}
+
+type genKey struct {
+	tenant     string
+	generation uint32
+}
+
+// examinedKeyset is a keyset row that was opened, or why it does not open.
+type examinedKeyset struct {
+	row  KeysetRow
+	open *openKeyset
+	why  string
+}
+
+// newExaminer asks the KEKs for every keyset, before the rows are read: no
+// transaction is open meanwhile.
+func (v *Vault) newExaminer(ctx context.Context) (*examiner, error) {
+	e := &examiner{
+		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]GenerationState{}, active: map[string]int{}, revived: map[ownerID]bool{},
+		emit: func([]byte) error { return nil },
+	}
+	var state StoreState
+	var rows []KeysetRow
+	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) (err error) {
+		if state, err = tx.State(ctx); err != nil {
+			return err
+		}
+		return eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, func(page Rows) error {
+			rows = append(rows, page.Keysets...)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, storeError(err)
+	}
+	serves := map[[2]string]error{}
+	for _, row := range rows {
+		open, why, err := v.examineKeyset(ctx, state, row, serves)
+		if err != nil {
+			return nil, err
+		}
+		e.keysets[[2]string{row.Tenant, row.Purpose}] = examinedKeyset{row, open, why}
+	}
+	return e, nil
+}
+
+// examineKeyset tells a keyset that is damaged from a KEK that does not serve
+// now, which is an error: a copy is to be written later.
+func (v *Vault) examineKeyset(ctx context.Context, state StoreState, row KeysetRow, serves map[[2]string]error) (*openKeyset, string, error) {
+	if !slices.Contains(purposesOf(row.Tenant), row.Purpose) {
+		return nil, "its purpose is unknown", nil
+	}
+	if !v.cfg.permitsKEK(row.KEK) {
+		return nil, "it names a KEK that Config.KEKs does not permit", nil
+	}
+	if row.KEK != state.KEK && !slices.Contains(state.Retiring, row.KEK) {
+		return nil, "it names a KEK that the key store does not use", nil
+	}
+	open, err := v.openedOrUnwrap(ctx, row)
+	switch {
+	case err == nil:
+		return open, "", nil
+	case errors.Is(err, ErrKeyset):
+		return nil, "its keys are not of the kind that its purpose demands", nil
+	case ctx.Err() != nil || !errors.Is(err, ErrKEK):
+		return nil, "", err
+	}
+	name := [2]string{row.Tenant, row.KEK}
+	down, asked := serves[name]
+	if !asked {
+		down = v.tryKEK(ctx, row.Tenant, row.KEK)
+		serves[name] = down
+	}
+	if down != nil {
+		return nil, "", err
+	}
+	return nil, "its KEK serves, and does not open it", nil
+}
+
+// walk goes over all rows of a snapshot.
+func (e *examiner) walk(ctx context.Context, tx KeyTx) error {
+	e.owners = owners{next: pagedOwners(ctx, tx)}
+	for _, kind := range copyKinds() {
+		err := eachPage(ctx, tx, Page{Kind: kind, Limit: pageSize}, func(rows Rows) error { return e.page(ctx, tx, rows) })
+		if err != nil {
+			return err
+		}
+		e.complete(kind)
+	}
+	return e.missing(nil)
+}
+
+// pagedOwners reads the owners of a snapshot one by one.
+func pagedOwners(ctx context.Context, tx KeyTx) func() (OwnerRow, bool, error) {
+	page := Page{Kind: KindOwner, Limit: pageSize}
+	var rows []OwnerRow
+	return func() (row OwnerRow, ok bool, err error) {
+		if len(rows) == 0 {
+			next, err := tx.Page(ctx, page)
+			if err != nil || len(next.Owners) == 0 {
+				return row, false, err
+			}
+			rows, page.After = next.Owners, next.After(KindOwner)
+		}
+		row, rows = rows[0], rows[1:]
+		return row, true, nil
+	}
+}
+
+func (e *examiner) page(ctx context.Context, tx KeyTx, rows Rows) error {
+	ends, err := aliasEnds(ctx, tx, rows.Aliases)
+	if err != nil {
+		return err
+	}
+	for one := range rows.each() {
+		if err := e.one(one, copyRows(one)[0], ends); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *examiner) one(one Rows, line copyRow, ends map[ownerID]bool) error {
+	if now := [2]string{string(line.Kind), line.Tenant}; now != e.last {
+		e.last, e.row = now, 0
+	}
+	e.row++
+	data, ok := readable(line)
+	if !ok { // it has no place in the order either
+		e.name(line, "it holds what no such row can hold", line.Kind == KindMark, e.row, one)
+		return nil
+	}
+	order, err := line.order()
+	if err != nil {
+		return err
+	}
+	if err := e.missing(order); err != nil {
+		return err
+	}
+	reason, stray, err := e.judge(one, line.Kind, ends)
+	if err != nil {
+		return err
+	}
+	if reason == "" {
+		if reason = e.before.takenBack(line, order); reason != "" && line.Kind == KindOwner {
+			e.revived[ownerID{line.Tenant, line.Owner}] = true
+		}
+	}
+	if err := e.before.pass(order); err != nil {
+		return err
+	}
+	if reason != "" {
+		e.name(line, reason, stray, e.row, one)
+		if line.Kind != KindKeyset || e.keysets[[2]string{line.Tenant, line.Purpose}].open == nil {
+			return nil // one that was put back opens still, and keys need it
+		}
+	}
+	return e.emit(data)
+}
+
+func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows Rows) {
+	damaged := DamagedRow{Kind: line.Kind, Tenant: line.Tenant, Purpose: line.Purpose, Owner: line.Owner, Generation: line.Generation, Row: row, Reason: reason, Stray: stray}
+	if len(rows.Keys) > 0 {
+		damaged.Digest = keyDigest(rows.Keys[0].Wrapped)
+	}
+	if stray && e.found.strayed.len() < pageSize {
+		e.found.strayed.join(Rows{Keys: rows.Keys, Keysets: rows.Keysets})
+	}
+	e.found.add(damaged)
+}
+
+// judge says what is wrong with one row; stray, that it should not be there.
+func (e *examiner) judge(one Rows, kind Kind, ends map[ownerID]bool) (reason string, stray bool, err error) {
+	switch kind {
+	case KindKeyset:
+		row := one.Keysets[0]
+		stray = !slices.Contains(purposesOf(row.Tenant), row.Purpose)
+		reason, err = e.judgeKeyset(row)
+	case KindGeneration:
+		row := one.Generations[0]
+		if !knownGeneration(row.State) || row.Generation == 0 {
+			reason = "its state is unknown"
+			break
+		}
+		e.states[genKey{row.Tenant, row.Generation}] = row.State
+		if row.State == Active {
+			e.active[row.Tenant]++
+		}
+	case KindOwner:
+		if !knownOwner(one.Owners[0].State) {
+			reason = "its state is unknown"
+		}
+	case KindKey:
+		return e.judgeKey(one.Keys[0])
+	case KindAlias:
+		row := one.Aliases[0]
+		if !ends[ownerID{row.Tenant, row.Alias}] || !ends[ownerID{row.Tenant, row.Owner}] {
+			reason = "one of the two persons is unknown"
+		}
+	case KindIndex:
+		if !knownIndex(one.Indexes[0].State) {
+			reason = "its state is unknown"
+		}
+	case KindMark: // only its form can be wrong
+	}
+	return reason, stray, err
+}
+
+// readable returns the bytes of a line; false says that it does not come out of
+// them as the row that it was.
+func readable(line copyRow) ([]byte, bool) {
+	aboutPerson := line.Kind == KindOwner || line.Kind == KindKey || line.Kind == KindAlias
+	if line.Tenant != "" && checkID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || checkOwner(line.Owner) != nil) || line.Kind == KindAlias && checkOwner(line.Alias) != nil {
+		return nil, false
+	}
+	data, err := canon.Marshal(line)
+	if err != nil {
+		return nil, false
+	}
+	back, err := line.rows()
+	return data, err == nil && reflect.DeepEqual(copyRows(back), []copyRow{line})
+}
+
+func (e *examiner) judgeKeyset(row KeysetRow) (string, error) {
+	known, ok := e.keysets[[2]string{row.Tenant, row.Purpose}]
+	if !ok || known.row.KEK != row.KEK || known.row.Version != row.Version || !bytes.Equal(known.row.Wrapped, row.Wrapped) {
+		return "", errOvertaken // changed since its KEK was asked
+	}
+	return known.why, nil
+}
+
+func (e *examiner) judgeKey(row KeyRow) (reason string, stray bool, err error) {
+	owner, found, err := e.owners.find(row.Tenant, row.Owner)
+	if err != nil {
+		return "", false, err
+	}
+	state, known := e.states[genKey{row.Tenant, row.Generation}]
+	wrap := e.keysets[[2]string{row.Tenant, purposeWrap}].open
+	switch {
+	case found && owner.State == Tombstone:
+		return "it stands under a tombstone", true, nil
+	case state == Destroyed:
+		return "its generation is destroyed", true, nil
+	case !found || !knownOwner(owner.State) || e.revived[ownerID{row.Tenant, row.Owner}]:
+		return "its owner is unknown", false, nil
+	case !known:
+		return "its generation is unknown", false, nil
+	case wrap == nil:
+		return "its tenant's keyset does not open", false, nil
+	}
+	if _, _, err := wrap.unwrapKey(row); err != nil {
+		return "it does not unwrap", false, nil
+	}
+	return "", false, nil
+}
+
+// complete looks for what every tenant must have.
+func (e *examiner) complete(kind Kind) {
+	tenants := []string{""}
+	for id := range e.keysets {
+		tenants = append(tenants, id[0])
+	}
+	slices.Sort(tenants)
+	for _, tenant := range slices.Compact(tenants) {
+		switch {
+		case kind == KindGeneration && tenant != "" && e.active[tenant] != 1:
+			e.found.add(DamagedRow{Kind: kind, Tenant: tenant, Reason: fmt.Sprintf("%d of its generations are active, not one", e.active[tenant])})
+		case kind == KindKeyset:
+			for _, purpose := range purposesOf(tenant) {
+				if _, ok := e.keysets[[2]string{tenant, purpose}]; !ok {
+					e.found.add(DamagedRow{Kind: kind, Tenant: tenant, Purpose: purpose, Reason: "it is missing"})
+				}
+			}
+		}
+	}
+}
+
+// missing names the rows that the copy before has in front of this place (nil
+// is the end) and the store has no more, although nothing took them away.
+func (e *examiner) missing(order []byte) error {
+	for e.before.ahead(order) {
+		line := e.before.row
+		gone := false
+		switch line.Kind {
+		case KindKeyset: // of a tenant that is there, complete names it
+			gone = !slices.ContainsFunc(purposesOf(line.Tenant), func(purpose string) bool { return e.keysets[[2]string{line.Tenant, purpose}].row.Wrapped != nil })
+		case KindGeneration, KindOwner:
+			gone = true
+		case KindKey:
+			state, known := e.states[genKey{line.Tenant, line.Generation}]
+			owner, found, err := e.owners.find(line.Tenant, line.Owner)
+			if err != nil {
+				return err
+			}
+			gone = (!known || state == Active || state == Retired) && (!found || owner.State != Tombstone)
+		case KindAlias, KindIndex, KindMark: // may be taken away
+		}
+		if gone {
+			e.name(line, "a key copy has it, and the key store no more", false, 0, Rows{})
+		}
+		if err := e.before.advance(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// aliasEnds says which persons of aliases there are.
+func aliasEnds(ctx context.Context, tx KeyTx, aliases []AliasRow) (map[ownerID]bool, error) {
+	asked := map[string][]string{}
+	for _, row := range aliases {
+		asked[row.Tenant] = append(asked[row.Tenant], row.Alias, row.Owner)
+	}
+	out := map[ownerID]bool{}
+	for tenant, ids := range asked {
+		rows, err := tx.Owners(ctx, tenant, ids)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows.Owners {
+			out[ownerID{tenant, row.Owner}] = true
+		}
+	}
+	return out, nil
+}
+
+func knownGeneration(state GenerationState) bool {
+	return state == Active || state == Retired || state == Destroying || state == Deleting || state == Destroyed
+}
+
+func knownOwner(state OwnerState) bool {
+	return state == Live || state == Pending || state == Tombstone
+}
+
+func knownIndex(state IndexState) bool {
+	return state == IndexBuilding || state == IndexFencing || state == IndexFenced || state == IndexLive || state == IndexRetired
+}
+
+// examine goes over the whole key store; before is the path of a copy whose rows
+// must still be there, or empty.
+func (v *Vault) examine(ctx context.Context, before string) (found damage, err error) {
+	for range copyAttempts {
+		if found, err = v.examineOnce(ctx, before); !errors.Is(err, errOvertaken) {
+			break
+		}
+	}
+	return found, storeError(err)
+}
+
+func (v *Vault) examineOnce(ctx context.Context, before string) (found damage, err error) {
+	e, err := v.newExaminer(ctx)
+	if err != nil {
+		return found, err
+	}
+	if before != "" {
+		if e.before, err = openCursor(before); err != nil {
+			return found, err
+		}
+		defer func() { err = errors.Join(err, e.before.close()) }()
+	}
+	err = v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error { return e.walk(ctx, tx) })
+	if err == nil {
+		e.keep(ctx)
+	}
+	return e.found, err
+}
+
+// keep spares whoever comes next the calls of the KEK.
+func (e *examiner) keep(ctx context.Context) {
+	byTenant := map[string][]*openKeyset{}
+	for _, known := range e.keysets {
+		if known.open != nil {
+			byTenant[known.row.Tenant] = append(byTenant[known.row.Tenant], known.open)
+		}
+	}
+	for tenant, opened := range byTenant {
+		e.vault.keepKeysets(ctx, tenant, opened)
+	}
+}

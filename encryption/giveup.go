@@ -1,0 +1,86 @@
+package encryption
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// GiveUp deletes damaged keys that no copy brings back, so that key copies and
+// epochs go on: the values under them are lost for good. rows are those of a
+// *DamagedError; one that has changed since, opens, or is no key that is there,
+// is refused (ErrDamaged), and nothing is deleted then. What else is damaged has
+// other ways: erase the person (Erase), or bring the row back by hand.
+func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
+	byTenant := map[string][]DamagedRow{}
+	for _, row := range rows {
+		if row.Kind != KindKey || row.Digest == "" || row.Tenant == "" {
+			return fmt.Errorf("%w: only a key that is there is given up, not: %v", ErrDamaged, row)
+		}
+		byTenant[row.Tenant] = append(byTenant[row.Tenant], row)
+	}
+	wraps := map[string]*openKeyset{}
+	for tenant := range byTenant {
+		wrap, err := v.keyset(ctx, tenant, purposeWrap)
+		if err != nil {
+			return err // with the keyset the keys would open again
+		}
+		wraps[tenant] = wrap
+	}
+	_, err := v.update(ctx, func(tx KeyTx) error {
+		var gone []KeyRow
+		for tenant, rows := range byTenant {
+			keys, err := givenUp(ctx, tx, wraps[tenant], rows)
+			if err != nil {
+				return err
+			}
+			gone = append(gone, keys...)
+		}
+		if len(gone) == 0 {
+			return nil
+		}
+		return tx.Write(ctx, Change{Remove: Rows{Keys: gone}, Narrows: true})
+	})
+	return err
+}
+
+// givenUp finds the keys of one tenant, all or none.
+func givenUp(ctx context.Context, tx KeyTx, wrap *openKeyset, rows []DamagedRow) ([]KeyRow, error) {
+	now, err := tx.Tenant(ctx, rows[0].Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(now.Keysets, func(k KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == wrap.row.Version }) {
+		return nil, errStale
+	}
+	var gone []KeyRow
+	for _, row := range rows {
+		have, err := keysLike(ctx, tx, row)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(have, func(k KeyRow) bool { return keyDigest(k.Wrapped) == row.Digest })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: it is not there any more, or has changed: %v", ErrDamaged, row)
+		}
+		if _, _, err := wrap.unwrapKey(have[i]); err == nil && knownTo(now, row.Generation) {
+			return nil, fmt.Errorf("%w: it opens, and is not given up: %v", ErrDamaged, row)
+		}
+		gone = append(gone, have[i])
+	}
+	return gone, nil
+}
+
+func knownTo(tenant Rows, generation uint32) bool {
+	return slices.ContainsFunc(tenant.Generations, func(g GenerationRow) bool { return g.Generation == generation })
+}
+
+// keysLike reads the one key of an owner and generation, also where the owner
+// is unknown.
+func keysLike(ctx context.Context, tx KeyTx, row DamagedRow) ([]KeyRow, error) {
+	page, err := tx.Page(ctx, Page{Kind: KindKey, Tenant: row.Tenant, After: []any{row.Tenant, row.Owner, int64(row.Generation) - 1}, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(page.Keys, func(k KeyRow) bool { return k.Owner != row.Owner || k.Generation != row.Generation }), nil
+}

@@ -1,0 +1,271 @@
+package encryption
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/crmguard/crmguard/internal/durable"
+)
+
+// RepairReport says what RepairFromCopy brought back, by kind of row, and what
+// it did not.
+type RepairReport struct {
+	Keysets     int // wrapped keysets
+	Generations int // key generations
+	Owners      int // owners of keys
+	Tombstones  int // of them those that are erased, and were put back to life by somebody
+	Keys        int // person keys
+	Aliases     int // merged persons
+	Indexes     int // index versions
+	Removed     int // rows that should not have been there, such as a key under a tombstone
+	// Conflicts lists keys that open in the store and in the copy, and are not the
+	// same: what was sealed under the one of the copy does not open. They stay.
+	Conflicts []DamagedRow
+}
+
+// Rows is how many rows were brought back.
+func (r RepairReport) Rows() int {
+	return r.Keysets + r.Generations + r.Owners + r.Keys + r.Aliases + r.Indexes
+}
+
+// RepairFromCopy brings rows of the key store back that are damaged or lost,
+// from a key copy that has them, and leaves all others as they are. The copy
+// must be of this store and of its history (ErrRewound otherwise). A key comes
+// back only if it opens in the copy, its owner lives, and its generation is not
+// destroyed, nor about to be; a key that opens is never replaced. A tombstone
+// that the copy has comes back over an owner that somebody revived. Everything
+// else whose going may have been meant (an owner, an alias, a generation) comes
+// back only where nothing was erased, destroyed or rotated since the copy was
+// written.
+//
+// A *DamagedError says what is damaged still; a copy with holes may have some
+// of it, or an older one, and GiveUp ends the rest.
+func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, error) {
+	var report RepairReport
+	verified, err := v.verifyOwn(ctx, path, nil)
+	if err != nil {
+		return report, err
+	}
+	r := &repair{vault: v, from: verified, report: &report}
+	if err := r.begin(ctx); err != nil {
+		return report, err
+	}
+	if err := r.keysets(ctx); err != nil {
+		return report, err
+	}
+	if err := r.rows(ctx); err != nil {
+		return report, err
+	}
+	before := ""
+	if verified.Holes == 0 {
+		before = path
+	}
+	found, err := v.examine(ctx, before)
+	if err != nil {
+		return report, err
+	}
+	strays := found.strays
+	if err := v.removeStrays(ctx, before, &found); err != nil {
+		return report, err
+	}
+	report.Removed = strays - found.strays
+	v.copies.examined(found)
+	v.cfg.Observe(ctx, "encryption.repaired", float64(report.Rows()))
+	if damaged := found.err(); damaged != nil {
+		return report, damaged
+	}
+	return report, nil
+}
+
+// Repair is RepairFromCopy for a key store that Open does not open because a
+// keyset of the installation is damaged.
+func Repair(ctx context.Context, cfg Config, path string) (RepairReport, error) {
+	v, state, err := prepare(ctx, cfg)
+	if err != nil {
+		return RepairReport{}, err
+	}
+	if state.Store == "" {
+		return RepairReport{}, ErrEmpty
+	}
+	return v.RepairFromCopy(ctx, path)
+}
+
+// repair is one run of RepairFromCopy.
+type repair struct {
+	vault  *Vault
+	from   verifiedCopy
+	report *RepairReport
+	state  StoreState // before
+	since  int64      // barrier that this run knows: while it stands, nobody else took anything away
+}
+
+// begin makes sure that the store has come from where the copy was written.
+func (r *repair) begin(ctx context.Context) error {
+	err := r.vault.cfg.Keys.Snapshot(ctx, func(tx KeyTx) (err error) {
+		if err := r.vault.recognise(ctx, tx); err != nil {
+			return err
+		}
+		if r.state, err = tx.State(ctx); err != nil {
+			return err
+		}
+		rows, err := tx.Page(ctx, Page{Kind: KindMark, After: []any{r.from.Sequence - 1}, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(rows.Marks) == 0 || rows.Marks[0].Sequence != r.from.Sequence || rows.Marks[0].Mark != r.from.marks[r.from.Sequence] {
+			return fmt.Errorf("%w: the copy is of a history that the key store does not have: nothing is taken from it; where the store was put back, restore the copy into an empty one (RestoreCopy)", ErrRewound)
+		}
+		return nil
+	})
+	r.since = r.state.Barrier
+	return storeError(err)
+}
+
+// unmoved reports whether nothing but this run has taken anything away since
+// the copy was written.
+func (r *repair) unmoved(now StoreState) bool {
+	return r.state.Barrier <= r.from.Sequence && now.Barrier == r.since
+}
+
+// change is an Update that makes every process read afresh, and whose f says
+// what to put.
+func (r *repair) change(ctx context.Context, f func(tx KeyTx, now StoreState) (Change, error)) error {
+	wrote := false
+	var own int64
+	_, err := r.vault.update(ctx, func(tx KeyTx) error {
+		now, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		change, err := f(tx, now)
+		if wrote = change.Put.len()+change.Remove.len() > 0; err != nil || !wrote {
+			return err
+		}
+		if own = 0; now.Barrier == r.since { // else somebody else took something away
+			own = now.Sequence
+		}
+		change.Narrows = true
+		return tx.Write(ctx, change)
+	})
+	if err == nil && wrote {
+		r.since = own
+	}
+	return err
+}
+
+// keysets come first: the keys are wrapped with them.
+func (r *repair) keysets(ctx context.Context) error {
+	e, err := r.vault.newExaminer(ctx)
+	if err != nil {
+		return err
+	}
+	var put []KeysetRow
+	for id, open := range r.from.keysets {
+		have, found := e.keysets[id]
+		// Under the KEK of an epoch nothing changes a keyset before the next one.
+		same := r.from.Epoch == r.state.Epoch && open.row.KEK == r.state.KEK
+		exact := found && have.row.Version == open.row.Version && have.row.KEK == open.row.KEK && have.row.Epoch == open.row.Epoch
+		older := found && have.row.Version < open.row.Version
+		broken := !found || have.open == nil || older || exact && !bytes.Equal(have.row.Wrapped, open.row.Wrapped)
+		if broken && (same || exact) {
+			put = append(put, open.row)
+		}
+	}
+	if len(put) == 0 {
+		return nil
+	}
+	err = r.change(ctx, func(tx KeyTx, now StoreState) (Change, error) {
+		if now.Epoch != r.state.Epoch || now.KEK != r.state.KEK || !slices.Equal(now.Retiring, r.state.Retiring) {
+			return Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", ErrEpoch)
+		}
+		return Change{Put: Rows{Keysets: put}}, nil
+	})
+	if err == nil {
+		r.report.Keysets += len(put)
+		r.vault.drop(everyone())
+	}
+	return err
+}
+
+// rows goes through the copy once more, page by page.
+func (r *repair) rows(ctx context.Context) (err error) {
+	file, err := durable.OpenPlain(r.from.Path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	var page Rows
+	var last [2]string
+	flush := func() error {
+		err := r.page(ctx, last[1], page)
+		page = Rows{}
+		return err
+	}
+	_, end, err := scanCopy(ctx, file, func(line copyRow) error {
+		rows, err := line.rows()
+		if err != nil || line.Kind == KindKeyset || line.Kind == KindMark {
+			return err
+		}
+		if now := [2]string{string(line.Kind), line.Tenant}; now != last || page.len() == pageSize {
+			if err := flush(); err != nil {
+				return err
+			}
+			last = now
+		}
+		page.join(rows)
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err == nil && end.SHA256 != r.from.digest {
+		err = fmt.Errorf("%w: the file changed while it was read", ErrCopy)
+	}
+	return err
+}
+
+// page compares rows of one kind and tenant with the store, and changes it only
+// where something is to be brought back.
+func (r *repair) page(ctx context.Context, tenant string, rows Rows) error {
+	if rows.len() == 0 {
+		return nil
+	}
+	wrap, err := r.wrapOf(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	p := &repairPage{repair: r, tenant: tenant, rows: rows, wrap: wrap}
+	err = r.vault.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+		now, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		return p.compare(ctx, tx, now)
+	})
+	if err != nil {
+		return storeError(err)
+	}
+	if p.change.Put.len()+p.change.Remove.len() > 0 {
+		err = r.change(ctx, func(tx KeyTx, now StoreState) (Change, error) {
+			err := p.compare(ctx, tx, now) // again, where nothing can change any more
+			return p.change, err
+		})
+	}
+	if err == nil {
+		p.count(r.report)
+	}
+	return err
+}
+
+// wrapOf is the keyset with which the store wraps the tenant's keys; nil where
+// it does not open, so that no key of it can be brought back.
+func (r *repair) wrapOf(ctx context.Context, tenant string) (*openKeyset, error) {
+	wrap, err := r.vault.keyset(ctx, tenant, purposeWrap)
+	if errors.Is(err, ErrKEK) || errors.Is(err, ErrKeyset) || errors.Is(err, ErrTenant) {
+		return nil, ctx.Err()
+	}
+	return wrap, err
+}
