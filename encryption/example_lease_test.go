@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tink-crypto/tink-go/v2/tink"
+
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
-
-	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
 // A job that erases many persons waits once for all of them.
