@@ -292,3 +292,26 @@ func TestAKeptListOfUnreadableCellsReleasesAGeneration(t *testing.T) {
 	require.Equal(t, "note of p1", e.open(t, "c1", "note"))
 	require.Equal(t, "p2@b.example", e.open(t, "c2", "email"))
 }
+
+// A key row of a destroyed generation that somebody puts back, out of an old
+// file, opens nothing.
+func TestAKeyOfADestroyedGenerationOpensNothing(t *testing.T) {
+	e := newEnv(t, 1)
+	sealed, err := e.vault.PersonSealer("opening").Seal(t.Context(), tenant, "p1", []byte("x"), nil)
+	require.NoError(t, err)
+	kept, err := e.store.Owners(t.Context(), tenant, []string{"p1"})
+	require.NoError(t, err)
+	_, err = e.vault.NewGeneration(t.Context(), tenant)
+	require.NoError(t, err)
+	old := kept.Keys[0].Generation
+	nobody := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
+	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, nobody))
+	_, err = e.store.Update(t.Context(), func(tx encryption.KeyTx) error {
+		return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Keys: kept.Keys}})
+	})
+	require.NoError(t, err)
+	for _, v := range []*encryption.Vault{e.vault, e.another(t)} {
+		_, err = v.PersonSealer("opening").Open(t.Context(), tenant, "p1", sealed, nil)
+		require.ErrorIs(t, err, encryption.ErrDestroyed)
+	}
+}

@@ -148,6 +148,9 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 	}
 	for _, o := range out {
 		o.active = k.active
+		o.keys = slices.DeleteFunc(o.keys, func(key *personKey) bool {
+			return k.generations[key.generation].State == Destroyed // somebody put the row back
+		})
 	}
 	v.remember(tenant, out, g)
 	v.mu.Lock()

@@ -154,7 +154,10 @@ func (p *repairPage) keys(tenant, have Rows) {
 		if same, _, err := p.wrap.unwrapKey(row); err != nil || !bytes.Equal(same, raw) || wrapID(row.Wrapped) != p.wrap.primary() {
 			row.Wrapped = p.wrap.wrapKey(raw, row.Tenant, row.Owner, row.Generation)
 		}
-		p.change.Put.Keys = append(p.change.Put.Keys, row)
+		if i >= 0 {
+			row.Seals = max(row.Seals, have.Keys[i].Seals)
+		}
+		p.change.Put.Keys = append(p.change.Put.Keys, restored(Rows{Keys: []KeyRow{row}}).Keys...)
 	}
 }
 
