@@ -10,7 +10,7 @@
 //	vault := must(encryption.Create(ctx, encryption.Config{Keys: must(sqlkeys.Open(ctx, keyDB)), KEK: kekFor})) // once; Open at every other start
 //	check(vault.AddTenant(ctx, "main"))
 //	contacts := must(vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{
-//		{Name: "email", Index: []encryption.Index{{Column: "email_idx", As: encryption.Email, Bits: 32}}},
+//		{Name: "email", Find: encryption.Email}, // in a column email_idx
 //		{Name: "notes"},
 //	}}))
 //	w := must(contacts.Writer(ctx, "main", person)) // before BEGIN; good for 5 s

@@ -53,7 +53,7 @@ func exampleVault() *encryption.Vault {
 
 func exampleContacts(vault *encryption.Vault) *encryption.SealedTable {
 	return must(vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{
-		{Name: "email", Index: []encryption.Index{{Column: "email_idx", As: encryption.Email, Bits: 32}}},
+		{Name: "email", Find: encryption.Email}, // in a column email_idx
 		{Name: "notes"},
 	}}))
 }
@@ -80,7 +80,7 @@ func Example_firstLines() {
 	vault := must(encryption.Create(ctx, encryption.Config{Keys: must(sqlkeys.Open(ctx, keyDB)), KEK: kekFor})) // once; Open at every other start
 	check(vault.AddTenant(ctx, "main"))
 	contacts := must(vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{
-		{Name: "email", Index: []encryption.Index{{Column: "email_idx", As: encryption.Email, Bits: 32}}},
+		{Name: "email", Find: encryption.Email}, // in a column email_idx
 		{Name: "notes"},
 	}}))
 	w := must(contacts.Writer(ctx, "main", person)) // before BEGIN; good for 5 s

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/encryptiontest"
 )
 
 // A wider second version is built beside the first one, searched together
@@ -200,4 +201,32 @@ func TestRedactARecordOfTwoPersons(t *testing.T) {
 	require.ErrorIs(t, err, encryption.ErrID)
 	_, err = e.vault.EraseRecord(t.Context(), tenant, "p1")
 	require.ErrorIs(t, err, encryption.ErrID)
+}
+
+// One word declares the index that most columns want, and is the same index as
+// the one that is written out.
+func TestFindStandsForAnIndex(t *testing.T) {
+	vault := encryptiontest.Vault(t, tenant)
+	values := map[string]int64{}
+	for what, column := range map[string]encryption.Column{
+		"one word":    {Name: "email", SQL: "mail", Find: encryption.Email},
+		"written out": {Name: "email", SQL: "mail", Index: []encryption.Index{{Column: "mail_idx", As: encryption.Email, Bits: 32}}},
+	} {
+		table, err := vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{column}})
+		require.NoError(t, err)
+		w, err := table.Writer(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+		var ok bool
+		values[what], ok = w.Int64("mail_idx", "Ann@b.example").Int64()
+		require.True(t, ok)
+	}
+	require.Equal(t, values["written out"], values["one word"])
+	for _, refused := range []encryption.Column{
+		{Name: "content", Stream: true, Find: encryption.Exact},
+		{Name: "email", Find: "telephone/1"},
+		{Name: "email", Find: encryption.Email, Index: []encryption.Index{{Column: "email_idx", As: encryption.Exact, Bits: 64}}},
+	} {
+		_, err := vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{refused}})
+		require.ErrorIs(t, err, encryption.ErrDefinition)
+	}
 }

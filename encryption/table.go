@@ -62,7 +62,11 @@ type Column struct {
 	// Stream says that the column is a file or blob outside the row, sealed by
 	// SealStream.
 	Stream bool
-	// Index lists the lookup indexes over this column.
+	// Find makes the column searchable, by one word: it stands for an index in the
+	// SQL column of the same name with _idx behind it, 32 bits wide. Nothing of
+	// that can be changed in place: a wider one is an Index with Version 2.
+	Find Normaliser
+	// Index lists the lookup indexes over this column, besides Find.
 	Index []Index
 }
 
@@ -107,6 +111,8 @@ type SealedTable struct {
 	columns map[string]int // logical name -> index in def.Columns
 	indexes []tableIndex
 }
+
+const findBits = 32 // of Column.Find: two of 77,000 different values are equal by chance, with even odds
 
 type tableIndex struct {
 	Index
@@ -177,6 +183,9 @@ func (t *SealedTable) addColumn(def *Table, i int) error {
 	}
 	if col.Level < LevelTenant || col.Level > LevelRow {
 		return fail("levels are 1, 2 and 3")
+	}
+	if col.Find != "" {
+		col.Index = append([]Index{{Column: col.SQL + "_idx", As: col.Find, Bits: findBits}}, col.Index...)
 	}
 	if col.Pad < Padme || col.Pad > maxField || (col.Stream && (col.Pad != 0 || len(col.Index) > 0 || col.Text)) {
 		return fail("padding, or a stream with padding, text form or index")
