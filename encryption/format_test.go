@@ -43,7 +43,7 @@ func TestVectors(t *testing.T) {
 
 	key, err := indexKey(counting(32), "t1", "contacts", "email_index", 1, Email, 32)
 	require.NoError(t, err)
-	n, ok := indexValue(key, 32, "a@b.example").Int64()
+	n, ok := newIndexMAC(key, 32).value("a@b.example").Int64()
 	require.True(t, ok)
 	require.Equal(t, int64(748043624), n)
 

@@ -2,8 +2,6 @@ package encryption
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"slices"
 	"strconv"
@@ -46,23 +44,10 @@ func indexKey(root []byte, tenant, table, index string, version uint32, as Norma
 	return derive(root, info)
 }
 
-// indexValue computes the value of normalised parts: the leftmost bits.
-func indexValue(key []byte, bits int, parts ...string) IndexValue {
-	mac := hmac.New(sha256.New, key)
-	for _, part := range parts {
-		mac.Write(frame.Join(part))
-	}
-	sum := mac.Sum(nil)
-	if bits <= 63 {
-		return narrowIndex(int64(binary.BigEndian.Uint64(sum) >> (64 - bits)))
-	}
-	return wideIndex(sum[:bits/8])
-}
-
 // tenantIndexes holds the keys and states of a table's index versions in one
 // tenant.
 type tenantIndexes struct {
-	keys   [][]byte // by position in SealedTable.indexes; nil when retired
+	macs   []*indexMAC // by position in SealedTable.indexes; nil when retired
 	states []IndexState
 }
 
@@ -73,15 +58,34 @@ func (t *SealedTable) tenantIndexes(ctx context.Context, tenant string) (*tenant
 	if err != nil {
 		return nil, err
 	}
+	k.mu.Lock()
+	known := k.indexes[t]
+	k.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
 	open, err := t.vault.keysetOf(ctx, k, purposeIndex)
 	if err != nil {
 		return nil, err
 	}
-	return t.derived(tenant, k.rows.Indexes, open)
+	keys, err := t.derived(tenant, k.rows.Indexes, open)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.indexes) >= maxDerived {
+		clear(k.indexes) // whoever declares a table again for each use gets no profit of it
+	}
+	k.indexes[t] = keys
+	return keys, nil
 }
 
+// maxDerived bounds the tables whose index keys a tenant keeps in memory.
+const maxDerived = 256
+
 func (t *SealedTable) derived(tenant string, rows []IndexRow, open *openKeyset) (*tenantIndexes, error) {
-	out := &tenantIndexes{keys: make([][]byte, len(t.indexes)), states: make([]IndexState, len(t.indexes))}
+	out := &tenantIndexes{macs: make([]*indexMAC, len(t.indexes)), states: make([]IndexState, len(t.indexes))}
 	for i, index := range t.indexes {
 		at := slices.IndexFunc(rows, func(r IndexRow) bool {
 			return r.Table == t.def.Name && r.Index == index.Name && r.Version == index.Version
@@ -105,7 +109,7 @@ func (t *SealedTable) derived(tenant string, rows []IndexRow, open *openKeyset) 
 		if err != nil {
 			return nil, err
 		}
-		out.keys[i] = key
+		out.macs[i] = newIndexMAC(key, index.Bits)
 	}
 	return out, nil
 }
@@ -114,10 +118,10 @@ func (t *SealedTable) derived(tenant string, rows []IndexRow, open *openKeyset) 
 // normalises to empty or the version is retired.
 func (x *tenantIndexes) value(t *SealedTable, i int, value string) IndexValue {
 	normal, _ := normalise(t.indexes[i].As, value)
-	if normal == "" || x.keys[i] == nil {
+	if normal == "" || x.macs[i] == nil {
 		return IndexValue{}
 	}
-	return indexValue(x.keys[i], t.indexes[i].Bits, normal)
+	return x.macs[i].value(normal)
 }
 
 // Index returns the value for an index column (its SQL name). A value that

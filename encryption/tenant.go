@@ -22,6 +22,8 @@ type tenantKeys struct {
 
 	mu   sync.Mutex // held for moments: never while a KEK is asked
 	open map[string]*openKeyset
+	// indexes are derived from the keyset and the rows that stand here.
+	indexes map[*SealedTable]*tenantIndexes
 }
 
 // AddTenant makes the keysets and the first key generation of a tenant. Its
@@ -162,7 +164,7 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
-	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}}
+	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}, indexes: map[*SealedTable]*tenantIndexes{}}
 	for _, g := range rows.Generations {
 		k.generations[g.Generation] = g
 		if g.State == Active {
