@@ -68,9 +68,9 @@ func TestWriteSamples(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestWriteSampleWithHoles wrote the sample of a key copy that lacks a row, in
+// TestWriteSamplesWithHoles wrote the sample of a key copy that lacks a row, in
 // the same way.
-func TestWriteSampleWithHoles(t *testing.T) {
+func TestWriteSamplesWithHoles(t *testing.T) {
 	dir := os.Getenv("CRMGUARD_WRITE_SAMPLES")
 	if dir == "" {
 		t.Skip("the samples are frozen")
