@@ -202,7 +202,7 @@ func (f *fault) run(t *testing.T, atCommit bool, least int) {
 // The server ends the session at each step of each call. The caller gets an
 // answer that fits what the store then holds, and may call again.
 func TestASessionThatIsEndedAtEachStep(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
+	eachConnection(t, func(t *testing.T, d testdb.Database, driver string) {
 		newFault(t, d, driver).run(t, false, 4)
 	})
 }
@@ -210,7 +210,7 @@ func TestASessionThatIsEndedAtEachStep(t *testing.T) {
 // The connection is dropped after each COMMIT, before its answer: the change is
 // made and the caller does not know it. Calling again finds it, once.
 func TestAnAnswerThatIsLostAfterCommit(t *testing.T) {
-	eachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
+	eachConnection(t, func(t *testing.T, d testdb.Database, driver string) {
 		f := newFault(t, d, driver)
 		f.run(t, true, 1)
 
