@@ -143,6 +143,31 @@
 //     those are allowed (GODEBUG=fips140=only, in which MariaDB's and MySQL's
 //     native passwords do not: SHA-1); it is not validated.
 //
+// # When key store or KEK are away
+//
+// What still works in a process that was in use before; the ten seconds stand
+// for any time longer than the lease:
+//
+//	                          key store away           KEK away
+//	                          at once     for 10 s     for 10 s    for 10 min
+//	a Writer in hand          yes         ErrLease     ErrLease    ErrLease
+//	a row opened before       yes         ErrStore     yes         yes
+//	a Writer, known person    yes         ErrStore     yes         yes
+//	a Reader, known person    yes         ErrStore     yes         yes
+//	a person's first key      ErrStore    ErrStore     yes         yes
+//	Lookup                    yes         ErrStore     yes         yes
+//	tags                      yes         yes          yes         yes
+//	a tenant not in memory    ErrStore    ErrStore     ErrKEK      ErrKEK
+//	Erase                     ErrStore    ErrStore     yes         yes
+//	NewGeneration             ErrStore    ErrStore     yes         yes
+//	WriteCopy                 ErrStore    ErrStore     ErrKEK      ErrKEK
+//	AddTenant                 ErrStore    ErrStore     ErrKEK      ErrKEK
+//	Open, at the start        ErrStore    ErrStore     ErrKEK      ErrKEK
+//
+// So an outage of the KMS stops starts, new tenants and key copies, and nothing
+// that is in use; one of the key store stops what is sealed for persons after a
+// lease, because by then somebody may have been erased.
+//
 // # Which call first
 //
 // Once: sqlkeys.Install, then Create and AddTenant. At every start: Open, then
