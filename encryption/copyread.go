@@ -383,6 +383,10 @@ func (v *Vault) verifyCopy(ctx context.Context, path string, known map[[2]string
 // refused (ErrNotCovered). The lease is the one of the copy, and Config.Lease is 0
 // or the same. The store keeps its id, so keep one store only:
 // what was left of the lost one must not be used beside it.
+//
+// Whoever was erased after the copy was written is back with it: erase them again
+// (package privacy replays its ledger) before anybody reads. The copy that
+// CloseEpoch leaves is of an epoch that is half closed: call CloseEpoch again.
 func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (*Vault, error) {
 	v, state, err := prepare(ctx, cfg)
 	if err != nil {

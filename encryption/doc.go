@@ -41,8 +41,8 @@
 //     Backups of the data become unreadable with it.
 //   - EraseMany waits once for all. What other processes have in memory of
 //     everybody else stays there.
-//   - After CloseEpoch every older key copy opens nothing, although not one
-//     sealed byte has changed.
+//   - After CloseEpoch, and with it the old KEK (Epoch.Destroy, or by hand), every
+//     older key copy opens nothing, although not one sealed byte has changed.
 //   - A folder of key copies holds the newest only. What a killed writer left
 //     unfinished (.keys-…) holds wrapped keys, too, and goes with the next
 //     copy: with those of CloseEpoch at the latest. None is deleted before its
@@ -93,7 +93,8 @@
 //   - No key seals more than AES-GCM bears (2^32 values with random IVs): beyond
 //     the first 2^20 of a process, and from the first one on where the key is the
 //     tenant's own, seals are allotted by the key store before they are made; at
-//     2^31 the tenant's next generation begins by itself, and after RestoreCopy.
+//     2^31 the tenant's next generation begins by itself, and after RestoreCopy
+//     where some were allotted.
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,
 //     opening and tagging use no connection: they are safe in a transaction.
 //

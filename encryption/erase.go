@@ -24,8 +24,9 @@ type Receipt struct {
 // without keys gets a tombstone too.
 //
 // What the keys sealed is then unreadable in the database and in its backups.
-// Key copies stay readable until the epoch is closed; clear and index columns
-// are not reached (ClearRows).
+// Key copies stay readable until the epoch is closed, and one that was written
+// before brings the keys back when it is restored: write a new one afterwards.
+// Clear and index columns are not reached (ClearRows).
 func (v *Vault) Erase(ctx context.Context, tenant, person string) (Receipt, error) {
 	if err := checkNamed(person); err != nil {
 		return Receipt{}, err

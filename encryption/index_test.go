@@ -1,6 +1,7 @@
 package encryption_test
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 
@@ -210,17 +211,19 @@ func TestFindStandsForAnIndex(t *testing.T) {
 	values := map[string]int64{}
 	for what, column := range map[string]encryption.Column{
 		"one word":    {Name: "email", SQL: "mail", Find: encryption.Email},
-		"written out": {Name: "email", SQL: "mail", Index: []encryption.Index{{Column: "mail_idx", As: encryption.Email, Bits: 32}}},
+		"written out": {Name: "email", SQL: "mail", Index: []encryption.Index{{Column: "mail_idx", Name: "email_idx", As: encryption.Email, Bits: 32}}},
+		"renamed":     {Name: "email", SQL: "mail_sealed", Find: encryption.Email},
 	} {
 		table, err := vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{column}})
 		require.NoError(t, err)
 		w, err := table.Writer(t.Context(), tenant, "p1")
 		require.NoError(t, err)
 		var ok bool
-		values[what], ok = w.Int64("mail_idx", "Ann@b.example").Int64()
+		values[what], ok = w.Int64(cmp.Or(column.SQL, column.Name)+"_idx", "Ann@b.example").Int64()
 		require.True(t, ok)
 	}
 	require.Equal(t, values["written out"], values["one word"])
+	require.Equal(t, values["renamed"], values["one word"], "renaming in SQL changes no value")
 	for _, refused := range []encryption.Column{
 		{Name: "content", Stream: true, Find: encryption.Exact},
 		{Name: "email", Find: "telephone/1"},

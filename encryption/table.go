@@ -62,9 +62,10 @@ type Column struct {
 	// Stream says that the column is a file or blob outside the row, sealed by
 	// SealStream.
 	Stream bool
-	// Find makes the column searchable, by one word: it stands for an index in the
-	// SQL column of the same name with _idx behind it, 32 bits wide. Nothing of
-	// that can be changed in place: a wider one is an Index with Version 2.
+	// Find makes the column searchable, by one word: it stands for an index named
+	// as the column with _idx behind it, in the SQL column that is named so, 32
+	// bits wide. Nothing of that can be changed in place but the SQL name: a wider
+	// one is an Index with Version 2.
 	Find Normaliser
 	// Index lists the lookup indexes over this column, besides Find.
 	Index []Index
@@ -185,7 +186,7 @@ func (t *SealedTable) addColumn(def *Table, i int) error {
 		return fail("levels are 1, 2 and 3")
 	}
 	if col.Find != "" {
-		col.Index = append([]Index{{Column: col.SQL + "_idx", As: col.Find, Bits: findBits}}, col.Index...)
+		col.Index = append([]Index{{Column: col.SQL + "_idx", Name: col.Name + "_idx", As: col.Find, Bits: findBits}}, col.Index...)
 	}
 	if col.Pad < Padme || col.Pad > maxField || (col.Stream && (col.Pad != 0 || len(col.Index) > 0 || col.Text)) {
 		return fail("padding, or a stream with padding, text form or index")
