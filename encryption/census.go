@@ -35,7 +35,11 @@ func (t *SealedTable) counted(ctx context.Context, db *sql.DB, tenant string) (*
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
-	return t.keyed(ctx, db)
+	s, err := t.keyed(ctx, db)
+	if err == nil && s.tenant != nil {
+		err = s.spelt(ctx, *s.tenant, tenant)
+	}
+	return s, err
 }
 
 // census counts, and hands the view that it counted in to a func.

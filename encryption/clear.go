@@ -37,6 +37,14 @@ func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, pe
 		if t.def.Shared || len(set) == 0 {
 			return nil
 		}
+		if err := s.spelt(ctx, *s.owner, person); err != nil {
+			return err
+		}
+		if s.tenant != nil {
+			if err := s.spelt(ctx, *s.tenant, tenant); err != nil {
+				return err
+			}
+		}
 		where, args := s.ofTenant(tenant)
 		owner, more := s.holds(*s.owner, person)
 		return s.write(ctx, func(tx *sql.Tx) error {

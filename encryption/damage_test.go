@@ -89,7 +89,8 @@ func TestOneDamagedKeyRowStopsNothingElse(t *testing.T) {
 			slog.New(slog.NewJSONHandler(&log, nil)).Error("copy", "row", damaged.Rows[0])
 			asJSON, jsonErr := json.Marshal(damaged.Rows)
 			require.NoError(t, jsonErr)
-			require.NotContains(t, fmt.Sprintf("%v %+v %s %s", err, damaged.Rows, log.String(), asJSON), "p2", "and for nobody to read")
+			shown := strings.ReplaceAll(fmt.Sprintf("%v %+v %s %s", err, damaged.Rows, log.String(), asJSON), damaged.Rows[0].Digest, "") // 43 random letters
+			require.NotContains(t, shown, "p2", "and for nobody to read")
 			require.Equal(t, encryption.HealthAlarm, found(t, e.vault, "encryption.store.damaged", "").Level)
 			require.EqualValues(t, 1, found(t, e.vault, "encryption.store.damaged", "").Value)
 			require.Equal(t, encryption.HealthAlarm, found(t, e.vault, "encryption.copy.age", "").Level)

@@ -183,6 +183,31 @@ func (s *storedTable) ofTenant(tenant string) (where string, args []any) {
 	return s.db.Named(*s.tenant, tenant)
 }
 
+// spelt refuses a name that the column writes otherwise, 007 in a column of
+// numbers, a UUID in capitals: the application's own comparison finds its rows,
+// one by text does not, and what is not found is neither counted nor cleared. A
+// name that the type does not take is the name of no row.
+func (s *storedTable) spelt(ctx context.Context, c sqldb.Column, name string) error {
+	text := s.db.Text(c)
+	condition, args := c.Name+" = ?", []any{name}
+	_, exact := s.db.Bytes(c)
+	switch {
+	case s.db.Kind == sqldb.SQLite: // where each value has a class of its own
+		condition, args = "typeof("+c.Name+") <> 'text' AND ("+c.Name+" = ?) <> (CAST("+c.Name+" AS TEXT) COLLATE BINARY = ?)", []any{name, name}
+	case exact:
+		return nil // text: what differs is another name there
+	case s.db.Kind != sqldb.Postgres:
+		text = "CONCAT(" + c.Name + ")" // as Named compares
+	}
+	var stored sql.NullString
+	err := sqldb.Each(ctx, s.db, func(rows *sql.Rows) error { return rows.Scan(&stored) },
+		s.db.Bind(`SELECT `+text+` FROM `+s.sql+` WHERE `+condition+` LIMIT 1`), args...)
+	if err == nil && stored.Valid && (s.db.Kind == sqldb.SQLite || stored.String != name) {
+		return &KeyError{Op: "the column writes a tenant or owner otherwise than it was named: name it as the database does:", Table: s.def.Name, Err: ErrDefinition}
+	}
+	return nil
+}
+
 // place reads ResealOptions.After: the values of the key's columns, as the cursor
 // of a page takes them.
 func (s *storedTable) place(tenant, after string) ([]any, error) {

@@ -97,7 +97,7 @@ func (v *Vault) CloseEpoch(ctx context.Context, epoch Epoch) (EpochReport, error
 	if err := epoch.Copy(ctx); err != nil { // (f)
 		return report, fmt.Errorf("encryption: close epoch: second key copy: %w", err)
 	}
-	report.Old, err = v.endEpoch(ctx, epoch) // (g)
+	report.Old, err = v.endEpoch(ctx, epoch, state.Epoch) // (g)
 	v.cfg.Observe(ctx, "encryption.epoch.rewrapped", float64(report.Rewrapped))
 	return report, err
 }
@@ -219,7 +219,7 @@ func (v *Vault) newWrapKey(ctx context.Context, tenant, kek string, epoch int64)
 	if err != nil {
 		return err
 	}
-	return v.swapKeysets(ctx, tenant, []*openKeyset{fresh})
+	return v.swapKeysets(ctx, tenant, kek, epoch, []*openKeyset{fresh})
 }
 
 // rewrapped returns a changed keyset with its row.
@@ -234,9 +234,16 @@ func (v *Vault) rewrapped(ctx context.Context, row KeysetRow, manager *keyset.Ma
 }
 
 // swapKeysets replaces keysets whose version is the one that was read.
-func (v *Vault) swapKeysets(ctx context.Context, tenant string, fresh []*openKeyset) error {
+func (v *Vault) swapKeysets(ctx context.Context, tenant, kek string, epoch int64, fresh []*openKeyset) error {
 	rows := rowsOf(fresh)
 	_, err := v.update(ctx, func(tx KeyTx) error {
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		if state.Epoch != epoch || state.KEK != kek || len(state.Retiring) == 0 { // this process stood still meanwhile
+			return fmt.Errorf("%w: another process has ended it", ErrEpoch)
+		}
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
 			return err
@@ -390,16 +397,19 @@ func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64) 
 	if len(fresh) == 0 {
 		return nil
 	}
-	return v.swapKeysets(ctx, tenant, fresh)
+	return v.swapKeysets(ctx, tenant, kek, epoch, fresh)
 }
 
 // endEpoch destroys the KEKs that no keyset names, and takes the mark away.
-func (v *Vault) endEpoch(ctx context.Context, epoch Epoch) ([]string, error) {
+func (v *Vault) endEpoch(ctx context.Context, epoch Epoch, number int64) ([]string, error) {
 	var retiring, names []string
 	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
 		state, err := tx.State(ctx)
 		if err != nil {
 			return err
+		}
+		if state.Epoch != number {
+			return nil
 		}
 		retiring = state.Retiring
 		names, err = kekNames(ctx, tx)
@@ -423,7 +433,7 @@ func (v *Vault) endEpoch(ctx context.Context, epoch Epoch) ([]string, error) {
 	}
 	_, err = v.update(ctx, func(tx KeyTx) error {
 		state, err := tx.State(ctx)
-		if err != nil || len(state.Retiring) == 0 {
+		if err != nil || state.Epoch != number || len(state.Retiring) == 0 {
 			return err
 		}
 		state.Retiring, state.Sequence = nil, 0

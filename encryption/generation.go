@@ -87,6 +87,9 @@ func (v *Vault) DestroyGeneration(ctx context.Context, tenant string, generation
 	if len(holders) == 0 {
 		return fmt.Errorf("%w: destroying needs at least one holder to ask", ErrDefinition)
 	}
+	if err := v.refresh(ctx); err != nil { // the lease that the store has now
+		return err
+	}
 	state, known, err := v.retirement(ctx, tenant, generation)
 	if err != nil || state == Destroyed {
 		return err
@@ -245,4 +248,21 @@ func (v *Vault) deleteKeys(ctx context.Context, tenant string, generation uint32
 		}
 		deleted += n
 	}
+}
+
+// refresh compares with the key store, whatever the lease allows to remember.
+func (v *Vault) refresh(ctx context.Context) error {
+	v.mu.RLock()
+	before := v.state
+	v.mu.RUnlock()
+	start := v.cfg.Now()
+	state, err := v.compare(ctx, before)
+	if err == nil {
+		err = state.checkLease()
+	}
+	if err != nil {
+		return storeError(err)
+	}
+	v.observed(ctx, state, start)
+	return nil
 }

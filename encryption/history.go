@@ -71,7 +71,7 @@ func (m *madeKey) lost(rows Rows, barrier int64) bool {
 	}
 	for _, row := range rows.Keys {
 		if row.Owner == m.row.Owner && row.Generation == m.row.Generation {
-			return !bytes.Equal(row.Wrapped, m.row.Wrapped)
+			return !bytes.Equal(row.Wrapped, m.row.Wrapped) && wrapID(row.Wrapped) == wrapID(m.row.Wrapped)
 		}
 	}
 	return true

@@ -1,6 +1,9 @@
 package encryption
 
-import "context"
+import (
+	"context"
+	"maps"
+)
 
 // maxMerges bounds how often one person was merged into the next.
 const maxMerges = 100
@@ -8,6 +11,21 @@ const maxMerges = 100
 // survivors says of each owner that was merged who they are now: whom they were
 // merged into, and that one, and so on.
 func (v *Vault) survivors(ctx context.Context, tenant string, found map[string]*ownerKeys) (map[string]string, error) {
+	// Afresh: a merge that was taken back within the lease moves no row that was
+	// written since.
+	var merged []string
+	for owner, o := range found {
+		if o.merged {
+			merged = append(merged, owner)
+		}
+	}
+	if len(merged) > 0 {
+		now, err := v.fetch(ctx, tenant, merged)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(found, now)
+	}
 	known, out := map[string]*ownerKeys{}, map[string]string{}
 	for owner, o := range found {
 		known[owner] = o
@@ -23,7 +41,7 @@ func (v *Vault) survivors(ctx context.Context, tenant string, found map[string]*
 			}
 		}
 		if len(ask) > 0 {
-			more, _, err := v.lookup(ctx, tenant, ask, true)
+			more, err := v.fetch(ctx, tenant, ask)
 			if err != nil {
 				return nil, err
 			}

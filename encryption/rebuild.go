@@ -42,7 +42,7 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (R
 	if err := checkTenant(tenant); err != nil {
 		return report, err
 	}
-	s, err := t.keyed(ctx, db)
+	s, err := t.counted(ctx, db, tenant)
 	if err != nil {
 		return report, err
 	}

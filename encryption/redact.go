@@ -38,7 +38,7 @@ func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string
 	if err := checkTenant(tenant); err != nil {
 		return "", err
 	}
-	s, err := t.keyed(ctx, db)
+	s, err := t.counted(ctx, db, tenant)
 	if err != nil {
 		return "", err
 	}
@@ -100,7 +100,11 @@ func (s *storedTable) redacted(ctx context.Context, tenant, owner string, row da
 	var changes []cellChange
 	for i := range s.def.Columns {
 		col, cell := &s.def.Columns[i], row.cells[i]
-		if cell.stored == nil || col.Stream || col.Level == LevelTenant {
+		if col.Stream || col.Level == LevelTenant {
+			continue
+		}
+		if cell.stored == nil {
+			changes = append(changes, cellChange{column: s.cells[i], keep: true})
 			continue
 		}
 		if cell.err != nil { // what it was would be lost with the old owner

@@ -53,7 +53,7 @@ func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, 
 	if err := r.begin(ctx); err != nil {
 		return report, err
 	}
-	if err := r.keysets(ctx); err != nil {
+	if err := v.retry(func() error { return r.keysets(ctx) }); err != nil {
 		return report, err
 	}
 	if err := r.rows(ctx); err != nil {
@@ -104,8 +104,12 @@ type repair struct {
 
 // begin makes sure that the store has come from where the copy was written.
 func (r *repair) begin(ctx context.Context) error {
+	r.vault.drop(everyone()) // what is cached may be a lease old
+	r.vault.mu.RLock()
+	before := r.vault.state // first: another call may come further while the view stands still
+	r.vault.mu.RUnlock()
 	err := r.vault.cfg.Keys.Snapshot(ctx, func(tx KeyTx) (err error) {
-		if err := r.vault.recognise(ctx, tx); err != nil {
+		if err := follows(ctx, tx, before); err != nil {
 			return err
 		}
 		if r.state, err = tx.State(ctx); err != nil {
@@ -166,12 +170,16 @@ func (r *repair) keysets(ctx context.Context) error {
 	for id, open := range r.from.keysets {
 		have, found := e.keysets[id]
 		// Under the KEK of an epoch nothing changes a keyset before the next one.
-		same := r.from.Epoch == r.state.Epoch && open.row.KEK == r.state.KEK
+		same := r.from.Epoch == r.state.Epoch && (open.row.KEK == r.state.KEK || slices.Contains(r.state.Retiring, open.row.KEK))
 		exact := found && have.row.Version == open.row.Version && have.row.KEK == open.row.KEK && have.row.Epoch == open.row.Epoch
 		older := found && have.row.Version < open.row.Version
 		broken := !found || have.open == nil || older || exact && !bytes.Equal(have.row.Wrapped, open.row.Wrapped)
 		if broken && (same || exact) {
-			put = append(put, open.row)
+			row := open.row
+			if found && have.row.Version > row.Version {
+				row.Version = have.row.Version + 1
+			}
+			put = append(put, row)
 		}
 	}
 	if len(put) == 0 {
@@ -180,6 +188,20 @@ func (r *repair) keysets(ctx context.Context) error {
 	err = r.change(ctx, func(tx KeyTx, now StoreState) (Change, error) {
 		if now.Epoch != r.state.Epoch || now.KEK != r.state.KEK || !slices.Equal(now.Retiring, r.state.Retiring) {
 			return Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", ErrEpoch)
+		}
+		for _, row := range put {
+			have, err := tx.Tenant(ctx, row.Tenant)
+			if err != nil {
+				return Change{}, err
+			}
+			was := e.keysets[[2]string{row.Tenant, row.Purpose}].row
+			var is KeysetRow
+			if i := slices.IndexFunc(have.Keysets, func(k KeysetRow) bool { return k.Purpose == row.Purpose }); i >= 0 {
+				is = have.Keysets[i]
+			}
+			if is.Version != was.Version || !bytes.Equal(is.Wrapped, was.Wrapped) {
+				return Change{}, errStale
+			}
 		}
 		return Change{Put: Rows{Keysets: put}}, nil
 	})
@@ -200,7 +222,7 @@ func (r *repair) rows(ctx context.Context) (err error) {
 	var page Rows
 	var last [2]string
 	flush := func() error {
-		err := r.page(ctx, last[1], page)
+		err := r.vault.retry(func() error { return r.page(ctx, last[1], page) })
 		page = Rows{}
 		return err
 	}

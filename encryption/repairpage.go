@@ -25,6 +25,11 @@ func (p *repairPage) compare(ctx context.Context, tx KeyTx, now StoreState) erro
 	if err != nil {
 		return err
 	}
+	if p.wrap != nil && !slices.ContainsFunc(tenant.Keysets, func(k KeysetRow) bool {
+		return k.Purpose == purposeWrap && k.Version == p.wrap.row.Version && bytes.Equal(k.Wrapped, p.wrap.row.Wrapped)
+	}) {
+		return errStale
+	}
 	meant := !p.unmoved(now) // what is gone may have been taken away on purpose
 	if !meant {
 		p.generations(tenant)

@@ -64,7 +64,7 @@ func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, opt
 	if err := checkTenant(tenant); err != nil {
 		return report, err
 	}
-	s, err := t.keyed(ctx, db)
+	s, err := t.counted(ctx, db, tenant)
 	if err != nil {
 		return report, err
 	}

@@ -88,7 +88,11 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*ownerK
 	for c := range s.def.Columns {
 		cell := p.row.cells[c]
 		if cell.err != nil {
-			p.unsealed++
+			if _, err := GenerationOf(storedBytes(cell.stored)); err == nil {
+				p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &KeyError{Op: "open", Err: ErrOpen}))
+			} else {
+				p.unsealed++
+			}
 			continue
 		}
 		if cell.sealed == nil {
@@ -122,7 +126,7 @@ func (t *SealedTable) hasStreams() bool {
 // one of its cells does not open, it stays, for that cell may open again.
 func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, todo []work, keys map[string]*ownerKeys, generation uint32) error {
 	var moved []cellChange
-	into, stays := "", false
+	into, stays := "", len(p.unreadable)+p.unsealed > 0
 	for _, w := range todo {
 		change, err := s.resealCell(ctx, tenant, p.row, w, keys[w.to], generation)
 		switch {
@@ -144,6 +148,11 @@ func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, tod
 		p.into = into
 		p.changes = append(append(p.changes, moved...), cellChange{column: *s.owner, old: p.row.stored, new: into})
 		p.cells = len(p.changes) - 1
+		for i, col := range s.def.Columns {
+			if !col.Stream && col.Level != LevelTenant && !slices.ContainsFunc(p.changes, func(c cellChange) bool { return c.column.Name == s.cells[i].Name }) {
+				p.changes = append(p.changes, cellChange{column: s.cells[i], old: p.row.cells[i].stored, keep: true})
+			}
+		}
 		return nil
 	}
 	p.cells = len(p.changes)

@@ -3,6 +3,7 @@ package encryption
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -222,6 +223,7 @@ func (c *Column) storedForm(sealed []byte) (any, error) {
 type cellChange struct {
 	column   sqldb.Column
 	old, new any
+	keep     bool // compared, not written
 }
 
 // unchanged is the condition that a row still holds what was read.
@@ -245,11 +247,25 @@ func (s *storedTable) unchanged(tenant string, row dataRow, changes []cellChange
 // swap updates a row where all the cells still hold what was read. false says
 // that someone else changed one of them.
 func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row dataRow, changes []cellChange) (bool, error) {
-	set := make([]string, len(changes))
-	args := make([]any, len(changes))
+	var set []string
+	var args []any
+	written := append([]cellChange(nil), changes...)
+	moves := false
 	for i, c := range changes {
-		set[i] = c.column.Name + " = ?"
-		args[i] = c.new
+		moves = moves || s.owner != nil && c.column.Name == s.owner.Name
+		written[i].old = c.new
+		if c.keep {
+			written[i].old = c.old
+			continue
+		}
+		if v, ok := c.new.(driver.Valuer); ok {
+			var err error
+			if written[i].old, err = v.Value(); err != nil {
+				return false, err
+			}
+		}
+		set = append(set, c.column.Name+" = ?")
+		args = append(args, c.new)
 	}
 	where, compared := s.unchanged(tenant, row, changes)
 	result, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+strings.Join(set, ", ")+` WHERE `+where), append(args, compared...)...)
@@ -260,7 +276,13 @@ func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row d
 	if err != nil {
 		return false, s.failed("update", err)
 	}
-	return n == 1, nil
+	if n != 1 || !moves {
+		return n == 1, nil
+	}
+	if there, err := s.lock(ctx, tx, tenant, row, written); err != nil || there {
+		return there, err
+	}
+	return false, &KeyError{Op: "the database stored something else than was written (a trigger, or a column that is too short):", Table: s.def.Name, Err: ErrDefinition}
 }
 
 // lock locks a row that still holds what was read. SQLite's transaction holds

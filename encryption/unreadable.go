@@ -24,16 +24,20 @@ type Unreadable struct {
 // options, one by one.
 const maxListed = 100
 
-// digestOf is the digest of a cell as it is stored, in either form.
-func digestOf(stored any) string {
-	var raw []byte
+// storedBytes are those of a cell as it is stored, in either form.
+func storedBytes(stored any) []byte {
 	switch s := stored.(type) {
 	case []byte:
-		raw = s
+		return s
 	case string:
-		raw = []byte(s)
+		return []byte(s)
 	}
-	sum := sha256.Sum256(raw)
+	return nil
+}
+
+// digestOf is the digest of a cell as it is stored.
+func digestOf(stored any) string {
+	sum := sha256.Sum256(storedBytes(stored))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -65,19 +69,18 @@ func (s *storedTable) givenUp(ctx context.Context, q sqldb.Querier, tenant strin
 	counted := map[cell]bool{}
 	for _, u := range lost {
 		column, declared := s.SealedTable.columns[u.Column]
-		at := cell{u.Key, u.Column}
-		if u.Table != s.def.Name || !declared || s.def.Columns[column].Stream || counted[at] {
+		if u.Table != s.def.Name || !declared || s.def.Columns[column].Stream {
 			continue
 		}
 		row, err := s.rowIn(ctx, q, tenant, u.Key)
 		if err != nil {
 			return 0, err
 		}
-		if row == nil || row.cells[column].err != nil || digestOf(row.cells[column].stored) != u.Digest {
+		if row == nil || counted[cell{row.id, u.Column}] || digestOf(row.cells[column].stored) != u.Digest {
 			continue
 		}
-		if under, err := GenerationOf(row.cells[column].sealed); err == nil && under == generation {
-			counted[at] = true
+		if under, err := GenerationOf(storedBytes(row.cells[column].stored)); err == nil && under == generation {
+			counted[cell{row.id, u.Column}] = true
 			n++
 		}
 	}
