@@ -16,7 +16,8 @@ const (
 )
 
 // NewRecordOwner returns the owner of a new record that several persons
-// share: r:<uuid>. Store it in the owner column of the row.
+// share: r:<uuid>. Store it in the owner column of the row, and of no other row:
+// Redact of one of them would make the others unreadable.
 func NewRecordOwner() (string, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
