@@ -125,7 +125,11 @@ func (s *storedTable) redacted(ctx context.Context, tenant, owner string, row da
 		changes = append(changes, cellChange{column: s.cells[i], old: cell.stored, new: value})
 		for j, index := range s.SealedTable.indexes {
 			if index.column == i {
-				changes = append(changes, cellChange{column: s.indexes[j], old: row.values[j], new: w.Index(index.Column, string(kept))})
+				value, err := w.Index(index.Column, string(kept)).Value()
+				if err != nil {
+					return nil, err
+				}
+				changes = append(changes, cellChange{column: s.indexes[j], old: row.values[j], new: value})
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package encryption
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -245,7 +244,8 @@ func (s *storedTable) unchanged(tenant string, row dataRow, changes []cellChange
 }
 
 // swap updates a row where all the cells still hold what was read. false says
-// that someone else changed one of them.
+// that someone else changed one of them. A row that goes over to another owner is
+// read back: what a trigger kept as it was would be lost with the old one.
 func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row dataRow, changes []cellChange) (bool, error) {
 	var set []string
 	var args []any
@@ -253,17 +253,10 @@ func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row d
 	moves := false
 	for i, c := range changes {
 		moves = moves || s.owner != nil && c.column.Name == s.owner.Name
-		written[i].old = c.new
 		if c.keep {
-			written[i].old = c.old
 			continue
 		}
-		if v, ok := c.new.(driver.Valuer); ok {
-			var err error
-			if written[i].old, err = v.Value(); err != nil {
-				return false, err
-			}
-		}
+		written[i].old = c.new
 		set = append(set, c.column.Name+" = ?")
 		args = append(args, c.new)
 	}
