@@ -1,0 +1,79 @@
+package encryption_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/encryption"
+)
+
+// halfClosed closes an epoch as far as the copy of that number, which fails
+// once it is written or, where written is false, before.
+func (e *env) halfClosed(t *testing.T, dir string, number int, written bool) {
+	t.Helper()
+	copies := 0
+	_, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Destroy: e.kms.destroy, Copy: func(ctx context.Context) error {
+		if copies++; copies == number && !written {
+			return errStoodStill
+		}
+		_, err := e.vault.WriteCopy(ctx, dir)
+		if err == nil && copies == number {
+			err = errStoodStill
+		}
+		return err
+	}})
+	require.ErrorIs(t, err, errStoodStill)
+}
+
+// A key that was repaired from a copy of before the epoch is the same key, and
+// no damage to the copies that follow.
+func TestARepairFromAnOlderCopyIsNoDamageAfterwards(t *testing.T) {
+	e := newEnv(t, 1)
+	e.insert(t, "c1", "p1")
+	e.insert(t, "c2", "p2")
+	dir := t.TempDir()
+	old, err := e.vault.WriteCopy(t.Context(), dir)
+	require.NoError(t, err)
+	older := kept(t, old.Path)
+	e.halfClosed(t, dir, 1, true)
+	e.spoil(t, `UPDATE crmguard_encryption_key SET wrapped = zeroblob(65) WHERE owner = 'p2'`)
+	report, err := e.vault.RepairFromCopy(t.Context(), older)
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Keys)
+	_, err = e.vault.WriteCopy(t.Context(), dir)
+	require.NoError(t, err)
+	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+	require.NoError(t, err)
+	e.requireOpens(t, e.contacts)
+}
+
+// A keyset that is lost or damaged while an epoch is half closed comes back from
+// the copy of that epoch, wherever it stopped.
+func TestAKeysetThatIsLostInAHalfClosedEpochComesBack(t *testing.T) {
+	for what, spoil := range map[string]string{
+		"tags, gone":    `DELETE FROM crmguard_encryption_keyset WHERE tenant = 't1' AND purpose = 'seal'`,
+		"keys, gone":    `DELETE FROM crmguard_encryption_keyset WHERE tenant = 't1' AND purpose = 'wrap'`,
+		"keys, damaged": `UPDATE crmguard_encryption_keyset SET wrapped = zeroblob(80) WHERE tenant = 't1' AND purpose = 'wrap'`,
+	} {
+		for _, stop := range []struct {
+			number  int
+			written bool
+		}{{1, true}, {2, false}, {2, true}} {
+			e := newEnv(t, 1)
+			e.insert(t, "c1", "p1")
+			dir := t.TempDir()
+			e.halfClosed(t, dir, stop.number, stop.written)
+			e.spoil(t, spoil)
+			newest, err := encryption.NewestCopy(dir)
+			require.NoError(t, err)
+			_, err = e.another(t).RepairFromCopy(t.Context(), newest)
+			require.NoError(t, err, "%s, %+v", what, stop)
+			_, err = e.another(t).CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+			require.NoError(t, err, "%s, %+v", what, stop)
+			e.clock.Move(encryption.DefaultLease)
+			e.requireOpens(t, e.table(t, e.another(t), contactsTable))
+		}
+	}
+}
