@@ -139,10 +139,10 @@ func encryptionOnSQL(t *testing.T, db *sql.DB) {
 	require.NoError(t, db.QueryRowContext(ctx, bind(`SELECT c.email FROM contacts c WHERE `+where), args...).Scan(&sealed))
 	reader := try(contacts.Reader(ctx, "main", "p1"))
 	require.Equal(t, "ann@b.example", try(reader.Row("p1", "c1").Text(ctx, "email", sealed)))
-	generation := try(vault.NewGeneration(ctx, "main"))
+	keyVersion := try(vault.NewKeyVersion(ctx, "main"))
 	try(contacts.Reseal(ctx, db, "main", encryption.ResealOptions{}))
 	require.NoError(t, db.QueryRowContext(ctx, `SELECT email FROM contacts`).Scan(&sealed))
-	require.Equal(t, generation, try(encryption.GenerationOf(sealed)))
+	require.Equal(t, keyVersion, try(encryption.KeyVersionOf(sealed)))
 }
 
 func accesscontrolOnSQL(t *testing.T, db *sql.DB) {

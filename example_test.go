@@ -36,7 +36,7 @@ func try[T any](value T, err error) T {
 
 // A field is sealed under the key of the person it is about. Erasing the
 // person destroys that key, so that every copy of the data stops opening at
-// once. Copies of the keys end with the next CloseEpoch.
+// once. Copies of the keys end with the next RewrapKeys.
 func Example() {
 	ctx, vault := openVault()
 	contacts := try(vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{{Name: "email"}}}))

@@ -245,7 +245,7 @@ func (in *installation) openDesk(t *testing.T) {
 }
 
 // sealContacts stores three rows with event and seal. The second and third are
-// under a new key generation, and nobody knows when they were created: an
+// under a new key version, and nobody knows when they were created: an
 // erasure has to name them.
 func (in *installation) sealContacts(t *testing.T) {
 	t.Helper()
@@ -253,7 +253,7 @@ func (in *installation) sealContacts(t *testing.T) {
 	table := must(in.vault.Table(contactsOfFormats()))(t)
 	for i, person := range []string{in.first, in.second, in.erased} {
 		if i == 1 {
-			must(in.vault.NewGeneration(ctx, formatTenant))(t)
+			must(in.vault.NewKeyVersion(ctx, formatTenant))(t)
 		}
 		id, event, email := fmt.Sprintf("r%d", i+1), newUUID(t), fmt.Sprintf("  Ann%d@B.example", i)
 		w := must(must(table.Writer(ctx, formatTenant, person))(t).Row(id))(t)
@@ -429,7 +429,7 @@ func (in *installation) backUp(t *testing.T) {
 	job := backup.Job{
 		Name: "nightly", Repositories: repos, Sources: []backup.Source{source, backup.Folder("files", in.path("files"))}, App: "formats/1",
 		Positions: backup.Positions{Keys: in.vault.Position, Ledger: in.desk.LedgerHead, Trail: in.trail.Checkpoint},
-		KeyCopy:   in.vault.KeyCopy(in.path("keys")), Generations: counts, Now: in.now,
+		KeyCopy:   in.vault.KeyCopy(in.path("keys")), KeyVersions: counts, Now: in.now,
 	}
 	result := must(job.RunOnce(ctx))(t)
 	in.index["repository"] = map[string]any{

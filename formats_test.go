@@ -53,7 +53,7 @@ func TestPythonReadsWhatGoWrites(t *testing.T) {
 	out := python(t, "read", in.writeIndex(t))
 	requireAgreement(
 		t, out,
-		"key copy", "person keys", "sealed fields", "person-sealed bytes", "stream", "lookup indexes", "row seals and roots", "tags", "suppression",
+		"key copy", "person keys", "sealed fields", "person-sealed bytes", "stream", "blind indexes", "row seals and roots", "tags", "suppression",
 		"audit queue", "audit log", "audit openings", "ledger", "certificate", "repository", "manifest",
 	)
 }

@@ -45,7 +45,7 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 		_ = backup.Config{Manifests: vault.ManifestTagger()}
 		_ = backup.Job{
 			Positions: backup.Positions{Keys: vault.Position, Ledger: desk.LedgerHead, Trail: trail.Checkpoint},
-			KeyCopy:   vault.KeyCopy("keycopy"), Generations: encryption.Counts(nil, "main", table),
+			KeyCopy:   vault.KeyCopy("keycopy"), KeyVersions: encryption.Counts(nil, "main", table),
 		}
 		_ = []backup.Step{
 			{Name: "indexes", Run: func(ctx context.Context, _ string) error { return table.RebuildIndexes(nil, "main")(ctx) }},
@@ -54,8 +54,8 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 			{Name: "gate", Run: func(ctx context.Context, _ string) error { return desk.Current(ctx) }},
 		}
 
-		// audit, backup -> encryption: what may still need a key generation
-		if err := vault.DestroyGeneration(ctx, "main", 1, table.Holder(nil), trail.OpeningHolders, repo.KeyHolders); err != nil {
+		// audit, backup -> encryption: what may still need a key version
+		if err := vault.DestroyKeyVersion(ctx, "main", 1, table.Holder(nil), trail.OpeningHolders, repo.KeyHolders); err != nil {
 			return err
 		}
 

@@ -12,16 +12,16 @@ import (
 )
 
 // OpeningHolders counts the openings of a tenant that are sealed under a key
-// generation, by the first 5 bytes of the sealed form: a holder in the sense
-// of vault.DestroyGeneration.
-func (t *Trail) OpeningHolders(ctx context.Context, tenant string, generation uint32) (count int, where string, err error) {
+// key version, by the first 5 bytes of the sealed form: a holder in the sense
+// of vault.DestroyKeyVersion.
+func (t *Trail) OpeningHolders(ctx context.Context, tenant string, keyVersion uint32) (count int, where string, err error) {
 	if err := t.ready(); err != nil {
 		return 0, "", err
 	}
 	if err := ids.Check("tenant", tenant); err != nil {
 		return 0, "", invalid("holders: %w", err)
 	}
-	prefix := binary.BigEndian.AppendUint32([]byte{1}, generation)
+	prefix := binary.BigEndian.AppendUint32([]byte{1}, keyVersion)
 	_, err = t.one(ctx, t.db, []any{&count}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND SUBSTR(sealed, 1, 5) = ?`, tenant, prefix)
 	return count, "crmguard_audit_openings", err
 }
@@ -35,7 +35,7 @@ type ResealReport struct {
 }
 
 // ResealOpenings hands each opening to reseal, which returns it sealed under
-// the active generation (or unchanged), and writes it back where it is still
+// the active key version (or unchanged), and writes it back where it is still
 // the one that was read. Tenant, person ("" for nobody) and ad are what it was
 // sealed with. It can be interrupted and repeated.
 func (t *Trail) ResealOpenings(ctx context.Context, reseal func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error)) (ResealReport, error) {

@@ -53,7 +53,7 @@
 //     not two copies. Only [Create] and [Repository.Mirror] make the place of
 //     a store.
 //   - Each snapshot carries .crmguard/manifest.json: what was read, how many
-//     rows and files, keyed digests of them, the key generations and the key
+//     rows and files, keyed digests of them, the key versions and the key
 //     position that a restore needs, the ledger head and the audit checkpoint.
 //   - The restic program (0.14 or newer) checks and restores the repository
 //     without this library.

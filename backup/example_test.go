@@ -73,7 +73,7 @@ func exampleRepository(ctx context.Context) (*backup.Repository, *backup.Result)
 	}
 	job := backup.Job{
 		Name: "nightly", Repositories: repos, Sources: []backup.Source{backup.Folder("attachments", filepath.Join(dir, "attachments"))},
-		Generations: func(context.Context) (map[string]map[uint32]int64, error) {
+		KeyVersions: func(context.Context) (map[string]map[uint32]int64, error) {
 			return map[string]map[uint32]int64{"main": {16909060: 12}}, nil
 		},
 	}
@@ -160,7 +160,7 @@ func ExampleRepository_Manifest() {
 	ctx := context.Background()
 	repo, _ := exampleRepository(ctx)
 	m, err := repo.Manifest(ctx, backup.Latest)
-	fmt.Println(m.Sources[0].Name, m.Sources[0].Rows, m.Generations, err)
+	fmt.Println(m.Sources[0].Name, m.Sources[0].Rows, m.KeyVersions, err)
 	// Output: attachments 2 [{main 16909060 12}] <nil>
 }
 

@@ -56,11 +56,11 @@ func (r *Repository) manifest(ctx context.Context, index *blobIndex, s Snapshot)
 func short(id string) string { return id[:8] }
 
 // KeyHolders counts and names the snapshots that hold values sealed under a
-// key generation. It is what DestroyGeneration of package encryption asks
+// key version. It is what DestroyKeyVersion of package encryption asks
 // before it destroys one. A snapshot that cannot be read, or has no readable
 // manifest, counts as a holder and is named: nobody knows what it needs.
 // Bring it back from a mirror, or remove it, to go on.
-func (r *Repository) KeyHolders(ctx context.Context, tenant string, generation uint32) (count int, where string, err error) {
+func (r *Repository) KeyHolders(ctx context.Context, tenant string, keyVersion uint32) (count int, where string, err error) {
 	if tenant == "" {
 		return 0, "", badConfig("an empty tenant")
 	}
@@ -90,7 +90,7 @@ func (r *Repository) KeyHolders(ctx context.Context, tenant string, generation u
 			names = append(names, fmt.Sprintf("%s (%s)", short(s.ID), unreadable(err)))
 		case err != nil:
 			return 0, "", err
-		case m.holds(tenant, generation):
+		case m.holds(tenant, keyVersion):
 			names = append(names, fmt.Sprintf("%s (%s)", short(s.ID), s.Time.UTC().Format("2006-01-02 15:04")))
 		}
 	}
@@ -107,8 +107,8 @@ func unreadable(err error) string {
 	return "unreadable: no manifest that verifies"
 }
 
-func (m *Manifest) holds(tenant string, generation uint32) bool {
-	return slices.ContainsFunc(m.Generations, func(g GenerationCount) bool { return g.Tenant == tenant && g.Generation == generation })
+func (m *Manifest) holds(tenant string, keyVersion uint32) bool {
+	return slices.ContainsFunc(m.KeyVersions, func(g KeyVersionCount) bool { return g.Tenant == tenant && g.KeyVersion == keyVersion })
 }
 
 // countLocks counts the locks that somebody may hold. A damaged one is

@@ -23,10 +23,10 @@ type Job struct {
 	// KeyCopy returns nil only when a verified key copy covers the position.
 	// It may make that copy. Required when Positions.Keys is set.
 	KeyCopy func(ctx context.Context, position []byte) error
-	// Generations counts sealed values by tenant and key generation in what
+	// KeyVersions counts sealed values by tenant and key version in what
 	// the sources hold. It is asked before and after the sources are read and
 	// the union counts. nil says that nothing is sealed.
-	Generations func(ctx context.Context) (map[string]map[uint32]int64, error)
+	KeyVersions func(ctx context.Context) (map[string]map[uint32]int64, error)
 	// App and Schema are the application's version and its schema's.
 	App, Schema string
 	// Now is the clock; nil means time.Now.

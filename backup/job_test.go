@@ -258,13 +258,13 @@ func TestManifest(t *testing.T) {
 		return nil
 	}
 	counts := int64(0)
-	job.Generations = func(context.Context) (map[string]map[uint32]int64, error) {
-		order = append(order, "generations")
+	job.KeyVersions = func(context.Context) (map[string]map[uint32]int64, error) {
+		order = append(order, "key versions")
 		counts++
 		return map[string]map[uint32]int64{"main": {4294967295: 5 - counts, 7: counts, 9: 0}}, nil
 	}
 	result := mustRun(t, job)
-	require.Equal(t, []string{"ledger", "trail", "generations", "source", "generations", "keys", "copy"}, order)
+	require.Equal(t, []string{"ledger", "trail", "key versions", "source", "key versions", "keys", "copy"}, order)
 
 	fsys, err := repo.Files(t.Context(), backup.Latest)
 	require.NoError(t, err)
@@ -286,7 +286,7 @@ func TestManifest(t *testing.T) {
 
 	m, err := repo.Manifest(t.Context(), result.Snapshot[:8])
 	require.NoError(t, err)
-	require.EqualValues(t, 4294967295, m.Generations[1].Generation)
+	require.EqualValues(t, 4294967295, m.KeyVersions[1].KeyVersion)
 	count, where, err := repo.KeyHolders(t.Context(), "main", 7)
 	require.NoError(t, err)
 	require.Equal(t, 1, count)
@@ -301,29 +301,29 @@ func TestManifest(t *testing.T) {
 	require.ErrorIs(t, err, backup.ErrConfig)
 }
 
-// A generation that is asked for while a backup runs: the values may be read
+// A key version that is asked for while a backup runs: the values may be read
 // already, although no snapshot says so yet. Its destruction must wait.
-func TestARunningBackupHoldsEveryGeneration(t *testing.T) {
+func TestARunningBackupHoldsEveryKeyVersion(t *testing.T) {
 	repo, _ := memoryRepo(t)
-	generations := map[string]map[uint32]int64{"main": {7: 3}}
-	ask := func(generation uint32) (int, string) {
-		count, where, err := repo.KeyHolders(context.Background(), "main", generation)
+	keyVersions := map[string]map[uint32]int64{"main": {7: 3}}
+	ask := func(keyVersion uint32) (int, string) {
+		count, where, err := repo.KeyHolders(context.Background(), "main", keyVersion)
 		require.NoError(t, err)
 		return count, where
 	}
 	job := nightly([]*backup.Repository{repo}, script{"s", func(context.Context, *backup.Writer) error {
-		generations = map[string]map[uint32]int64{"main": {8: 3}} // all was resealed meanwhile
+		keyVersions = map[string]map[uint32]int64{"main": {8: 3}} // all was resealed meanwhile
 		count, where := ask(7)
 		require.Equal(t, 1, count)
 		require.Contains(t, where, "running")
 		return nil
 	}})
-	job.Generations = func(context.Context) (map[string]map[uint32]int64, error) { return generations, nil }
+	job.KeyVersions = func(context.Context) (map[string]map[uint32]int64, error) { return keyVersions, nil }
 	count, _ := ask(7)
 	require.Zero(t, count, "nothing runs yet")
 	mustRun(t, job)
-	for _, generation := range []uint32{7, 8} {
-		count, where := ask(generation)
+	for _, keyVersion := range []uint32{7, 8} {
+		count, where := ask(keyVersion)
 		require.Equal(t, 1, count, "the snapshot holds both")
 		require.Contains(t, where, "snapshots")
 	}
@@ -412,7 +412,7 @@ func TestJobRefusesWhatItCannotKeep(t *testing.T) {
 		},
 	} {
 		job := nightly(repos, folder)
-		job.Generations = count
+		job.KeyVersions = count
 		_, err := job.RunOnce(t.Context())
 		require.ErrorIs(t, err, backup.ErrSource, name)
 	}

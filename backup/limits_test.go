@@ -75,7 +75,7 @@ func TestAFolderOfTooManyFilesIsRefused(t *testing.T) {
 }
 
 func TestAManifestThatCannotBeReadIsNotCommitted(t *testing.T) {
-	generations := func(n int, count int64) func(context.Context) (map[string]map[uint32]int64, error) {
+	keyVersions := func(n int, count int64) func(context.Context) (map[string]map[uint32]int64, error) {
 		return func(context.Context) (map[string]map[uint32]int64, error) {
 			out := map[string]map[uint32]int64{}
 			for i := range n {
@@ -88,8 +88,8 @@ func TestAManifestThatCannotBeReadIsNotCommitted(t *testing.T) {
 		change func(job *backup.Job)
 		want   error
 	}{
-		"too long":       {func(j *backup.Job) { j.Generations = generations(17_000, 1) }, backup.ErrLimit},
-		"a number":       {func(j *backup.Job) { j.Generations = generations(1, 1<<53) }, backup.ErrManifest},
+		"too long":       {func(j *backup.Job) { j.KeyVersions = keyVersions(17_000, 1) }, backup.ErrLimit},
+		"a number":       {func(j *backup.Job) { j.KeyVersions = keyVersions(1, 1<<53) }, backup.ErrManifest},
 		"text, no UTF-8": {func(j *backup.Job) { j.App = "\xff" }, backup.ErrManifest},
 		"name of a table": {func(j *backup.Job) {
 			j.Sources[0] = script{"s", func(_ context.Context, w *backup.Writer) error { return w.Table(backup.Table{Name: "\xff"}) }}

@@ -20,7 +20,7 @@ type Manifest struct {
 	Job             string            `json:"job"`
 	Started         string            `json:"started"` // RFC 3339, six digits, Z
 	Sources         []ManifestSource  `json:"sources"`
-	Generations     []GenerationCount `json:"generations"`                // sorted by tenant and generation
+	KeyVersions     []KeyVersionCount `json:"generations"`                // sorted by tenant and key version
 	KeyPosition     string            `json:"key_position,omitempty"`     // the bytes that Positions.Keys gave
 	LedgerHead      string            `json:"ledger_head,omitempty"`      // the bytes that Positions.Ledger gave, before anything was read
 	AuditCheckpoint string            `json:"audit_checkpoint,omitempty"` // the whole note
@@ -41,11 +41,11 @@ type ManifestSource struct {
 	Positions map[string]string `json:"positions,omitempty"` // where the source stood
 }
 
-// GenerationCount says how many sealed values of a key generation the
+// KeyVersionCount says how many sealed values of a key version the
 // snapshot holds.
-type GenerationCount struct {
+type KeyVersionCount struct {
 	Tenant     string `json:"tenant"`
-	Generation uint32 `json:"generation"`
+	KeyVersion uint32 `json:"generation"`
 	Count      int64  `json:"count"`
 }
 

@@ -25,8 +25,8 @@ func TestAPanicMakesNoSnapshotAndLeavesNoLock(t *testing.T) {
 				return w.File("a", info{size: 50 << 20}, io.MultiReader(bytes.NewReader(noise(1, 20<<20)), readerFunc(panics)))
 			}}
 		},
-		"generations": func(j *backup.Job) {
-			j.Generations = func(context.Context) (map[string]map[uint32]int64, error) { panic("of the caller") }
+		"key versions": func(j *backup.Job) {
+			j.KeyVersions = func(context.Context) (map[string]map[uint32]int64, error) { panic("of the caller") }
 		},
 		"key copy": func(j *backup.Job) {
 			j.Positions.Keys = func(context.Context) ([]byte, error) { return []byte("x"), nil }

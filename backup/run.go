@@ -165,7 +165,7 @@ func (r *run) read(ctx context.Context) error {
 		return err
 	}
 	counts := map[string]map[uint32]int64{}
-	if err := r.countGenerations(ctx, counts); err != nil {
+	if err := r.countKeyVersions(ctx, counts); err != nil {
 		return err
 	}
 	r.top = map[string]*node{}
@@ -179,10 +179,10 @@ func (r *run) read(ctx context.Context) error {
 		r.files += w.files
 		r.bytes += w.bytes
 	}
-	if err := r.countGenerations(ctx, counts); err != nil {
+	if err := r.countKeyVersions(ctx, counts); err != nil {
 		return err
 	}
-	r.manifest.Generations = generationList(counts)
+	r.manifest.KeyVersions = keyVersionList(counts)
 	r.manifest.KeyPosition, err = position(ctx, "keys", j.Positions.Keys)
 	return err
 }
@@ -204,41 +204,41 @@ func position(ctx context.Context, what string, of func(ctx context.Context) ([]
 	return string(head), nil
 }
 
-// countGenerations merges the present counts, the higher one of each.
-func (r *run) countGenerations(ctx context.Context, counts map[string]map[uint32]int64) error {
-	if r.job.Generations == nil {
+// countKeyVersions merges the present counts, the higher one of each.
+func (r *run) countKeyVersions(ctx context.Context, counts map[string]map[uint32]int64) error {
+	if r.job.KeyVersions == nil {
 		return nil
 	}
-	now, err := r.job.Generations(ctx)
+	now, err := r.job.KeyVersions(ctx)
 	if err != nil {
-		return &SourceError{Source: "key generations", Err: err}
+		return &SourceError{Source: "key versions", Err: err}
 	}
-	for tenant, generations := range now {
+	for tenant, keyVersions := range now {
 		if tenant == "" {
-			return &SourceError{Source: "key generations", Err: badConfig("an empty tenant")}
+			return &SourceError{Source: "key versions", Err: badConfig("an empty tenant")}
 		}
 		if counts[tenant] == nil {
 			counts[tenant] = map[uint32]int64{}
 		}
-		for generation, n := range generations {
-			counts[tenant][generation] = max(counts[tenant][generation], n)
+		for keyVersion, n := range keyVersions {
+			counts[tenant][keyVersion] = max(counts[tenant][keyVersion], n)
 		}
 	}
 	return nil
 }
 
-// generationList leaves out generations that hold nothing.
-func generationList(counts map[string]map[uint32]int64) []GenerationCount {
-	var list []GenerationCount
-	for tenant, generations := range counts {
-		for generation, n := range generations {
+// generationList leaves out key versions that hold nothing.
+func keyVersionList(counts map[string]map[uint32]int64) []KeyVersionCount {
+	var list []KeyVersionCount
+	for tenant, keyVersions := range counts {
+		for keyVersion, n := range keyVersions {
 			if n > 0 {
-				list = append(list, GenerationCount{Tenant: tenant, Generation: generation, Count: n})
+				list = append(list, KeyVersionCount{Tenant: tenant, KeyVersion: keyVersion, Count: n})
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b GenerationCount) int {
-		return cmp.Or(strings.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Generation, b.Generation))
+	slices.SortFunc(list, func(a, b KeyVersionCount) int {
+		return cmp.Or(strings.Compare(a.Tenant, b.Tenant), cmp.Compare(a.KeyVersion, b.KeyVersion))
 	})
 	return list
 }

@@ -34,7 +34,7 @@ const (
 	// NeedKeys: the manifest names a key position. The step proves that the
 	// keys at hand stand at that position or after it.
 	NeedKeys Need = "keys"
-	// NeedIndexes: columns were stripped. The step rebuilds lookup indexes.
+	// NeedIndexes: columns were stripped. The step rebuilds blind indexes.
 	NeedIndexes Need = "indexes"
 	// NeedTrail: the manifest names an audit checkpoint. The step brings the
 	// restored trail up to what was published since.

@@ -121,7 +121,7 @@ func (o *outage) use(t *testing.T) {
 		"tags":                   func() error { _, err := o.vault.Tagger("seal").Tag(ctx, tenant, []byte("x")); return err },
 		"a tenant not in memory": func() error { return o.vault.Ensure(ctx, "t2", "p1") },
 		"Erase":                  func() error { _, err := o.vault.Erase(ctx, tenant, "somebody"); return err },
-		"NewGeneration":          func() error { _, err := o.vault.NewGeneration(ctx, tenant); return err },
+		"NewKeyVersion":          func() error { _, err := o.vault.NewKeyVersion(ctx, tenant); return err },
 		"WriteCopy":              func() error { _, err := o.vault.WriteCopy(ctx, folder); return err },
 		"AddTenant":              func() error { return o.vault.AddTenant(ctx, fmt.Sprint("t-", o.clock.Now().UnixNano())) },
 		"Open, at the start":     func() error { _, err := encryption.Open(ctx, o.cfg); return err },

@@ -54,7 +54,7 @@ func TestAChangeNarrowsWhomItNamesOnly(t *testing.T) {
 			return err
 		}, 40, 0},
 		"a merge":              {func(ctx context.Context, e *env) error { return e.vault.AddAlias(ctx, tenant, persons[5], persons[6]) }, 2, 0},
-		"a new generation":     {func(ctx context.Context, e *env) error { _, err := e.vault.NewGeneration(ctx, tenant); return err }, 200, 1},
+		"a new key version":    {func(ctx context.Context, e *env) error { _, err := e.vault.NewKeyVersion(ctx, tenant); return err }, 200, 1},
 		"a tenant":             {func(ctx context.Context, e *env) error { return e.vault.AddTenant(ctx, "t3") }, 0, 0},
 		"a lease":              {func(ctx context.Context, e *env) error { return e.vault.ChangeLease(ctx, time.Minute) }, 0, 0},
 		"a position":           {func(ctx context.Context, e *env) error { _, err := e.vault.Position(ctx); return err }, 0, 0},

@@ -8,9 +8,9 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// Census counts the sealed cells of a table by key generation.
+// Census counts the sealed cells of a table by key version.
 type Census struct {
-	Generations map[uint32]int64 // cells a generation
+	KeyVersions map[uint32]int64 // cells a key version
 	Null        int64            // cells that are NULL
 	Unsealed    int64            // cells that do not begin like a sealed field: clear or damaged
 }
@@ -26,7 +26,7 @@ const censusPage = 500
 func (t *SealedTable) Census(ctx context.Context, db *sql.DB, tenant string) (Census, error) {
 	s, err := t.counted(ctx, db, tenant)
 	if err != nil {
-		return Census{Generations: map[uint32]int64{}}, err
+		return Census{KeyVersions: map[uint32]int64{}}, err
 	}
 	return s.census(ctx, tenant, nil)
 }
@@ -44,7 +44,7 @@ func (t *SealedTable) counted(ctx context.Context, db *sql.DB, tenant string) (*
 
 // census counts, and hands the view that it counted in to a func.
 func (s *storedTable) census(ctx context.Context, tenant string, also func(q sqldb.Querier) error) (Census, error) {
-	out := Census{Generations: map[uint32]int64{}}
+	out := Census{KeyVersions: map[uint32]int64{}}
 	err := s.db.Snapshot(ctx, func(tx *sql.Tx) error {
 		var after []any
 		for {
@@ -99,7 +99,7 @@ func (s *storedTable) countQuery(tenant string, after []any) (query string, args
 }
 
 // heads are what a census reads of each declared column: NULL, what names a
-// generation in either form, or nothing.
+// key version in either form, or nothing.
 func (s *storedTable) heads() []string {
 	binary, text := `x'01'`, `x'6367312e'`
 	switch s.db.Kind {
@@ -132,15 +132,15 @@ func (c *Census) count(head any) {
 	case string:
 		raw = []byte(h)
 	}
-	generation, err := GenerationOf(raw)
+	keyVersion, err := KeyVersionOf(raw)
 	if err != nil {
 		c.Unsealed++
 		return
 	}
-	c.Generations[generation]++
+	c.KeyVersions[keyVersion]++
 }
 
-// Holder returns the table's answer to DestroyGeneration. It counts what all
+// Holder returns the table's answer to DestroyKeyVersion. It counts what all
 // transactions leave that are writing to the table when it is asked, and waits for
 // them to end, however long they take and as long as the context runs;
 // encryption.holder.writers tells how many are waited for. Nothing must call it
@@ -152,7 +152,7 @@ func (c *Census) count(head any) {
 // as they hold what they held then: this is how somebody says that they may be
 // lost.
 func (t *SealedTable) Holder(db *sql.DB, lost ...Unreadable) Holder {
-	return func(ctx context.Context, tenant string, generation uint32) (int, string, error) {
+	return func(ctx context.Context, tenant string, keyVersion uint32) (int, string, error) {
 		where := "table " + t.def.Name
 		s, err := t.counted(ctx, db, tenant)
 		if err != nil {
@@ -163,14 +163,14 @@ func (t *SealedTable) Holder(db *sql.DB, lost ...Unreadable) Holder {
 		}
 		var given int64
 		census, err := s.census(ctx, tenant, func(q sqldb.Querier) (err error) {
-			given, err = s.givenUp(ctx, q, tenant, generation, lost)
+			given, err = s.givenUp(ctx, q, tenant, keyVersion, lost)
 			return err
 		})
-		return int(census.Generations[generation] - given), where, err
+		return int(census.KeyVersions[keyVersion] - given), where, err
 	}
 }
 
-// Counts returns tenant -> generation -> count over tables: what a backup
+// Counts returns tenant -> key version -> count over tables: what a backup
 // manifest names, so that its snapshot can be a Holder later.
 func Counts(db *sql.DB, tenant string, tables ...*SealedTable) func(ctx context.Context) (map[string]map[uint32]int64, error) {
 	return func(ctx context.Context) (map[string]map[uint32]int64, error) {
@@ -180,8 +180,8 @@ func Counts(db *sql.DB, tenant string, tables ...*SealedTable) func(ctx context.
 			if err != nil {
 				return nil, err
 			}
-			for generation, count := range census.Generations {
-				sum[generation] += count
+			for keyVersion, count := range census.KeyVersions {
+				sum[keyVersion] += count
 			}
 		}
 		return map[string]map[uint32]int64{tenant: sum}, nil

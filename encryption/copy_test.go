@@ -172,7 +172,7 @@ func openWith(t *testing.T, e *env, kms *keks, path string, rows []*contact) err
 	return encryption.OpenAll(t.Context(), e.table(t, vault, contactsTable), tenant, rows)
 }
 
-func TestCloseEpochEndsOldKeyCopies(t *testing.T) {
+func TestRewrapKeysEndsOldKeyCopies(t *testing.T) {
 	for _, conns := range []int{1, 4} {
 		e := newEnv(t, conns)
 		require.NoError(t, e.vault.AddTenant(t.Context(), "t2"))
@@ -197,13 +197,13 @@ func TestCloseEpochEndsOldKeyCopies(t *testing.T) {
 		tag, err := e.vault.Tagger("seal").Tag(t.Context(), tenant, []byte("row"))
 		require.NoError(t, err)
 
-		_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-1", Copy: e.vault.Copier(dir)})
-		require.ErrorIs(t, err, encryption.ErrEpoch, "the same KEK is no new epoch")
-		_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2"})
-		require.ErrorIs(t, err, encryption.ErrEpoch)
-		report, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+		_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-1", Copy: e.vault.Copier(dir)})
+		require.ErrorIs(t, err, encryption.ErrRewrap, "the same KEK is no new epoch")
+		_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2"})
+		require.ErrorIs(t, err, encryption.ErrRewrap)
+		report, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
 		require.NoError(t, err)
-		require.Equal(t, encryption.EpochReport{Epoch: 2, Rewrapped: 4, Old: []string{"kek-1"}}, report)
+		require.Equal(t, encryption.RewrapReport{Epoch: 2, Rewrapped: 4, Old: []string{"kek-1"}}, report)
 
 		require.Equal(t, before, e.digest(t), "not one sealed byte changes")
 		e.requireOpens(t, e.contacts)
@@ -212,7 +212,7 @@ func TestCloseEpochEndsOldKeyCopies(t *testing.T) {
 		require.Zero(t, e.remains(t, wrapped), "the old wrapped bytes are gone")
 		again, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 		require.NoError(t, err)
-		require.Len(t, again, 2, "every generation, %d too", old)
+		require.Len(t, again, 2, "every key version, %d too", old)
 		status, err := e.vault.Inventory(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, "kek-2", status.KEK)
@@ -222,7 +222,7 @@ func TestCloseEpochEndsOldKeyCopies(t *testing.T) {
 		// The old copy with the KEKs of today opens nothing …
 		require.ErrorIs(t, openWith(t, e, e.kms, kept, e.read(t)), encryption.ErrKEK)
 		// … nor do its key rows under today's keyset …
-		_, err = e.keysDB.ExecContext(t.Context(), `UPDATE crmguard_encryption_key SET wrapped = ? WHERE owner = 'p1' AND generation = ?`, wrapped[0], int64(generationOf(t, e, "cp1")))
+		_, err = e.keysDB.ExecContext(t.Context(), `UPDATE crmguard_encryption_key SET wrapped = ? WHERE owner = 'p1' AND generation = ?`, wrapped[0], int64(keyVersionOf(t, e, "cp1")))
 		require.NoError(t, err)
 		r, err := e.table(t, e.another(t), contactsTable).Reader(t.Context(), tenant, "p1")
 		require.NoError(t, err)
@@ -234,13 +234,13 @@ func TestCloseEpochEndsOldKeyCopies(t *testing.T) {
 	}
 }
 
-func generationOf(t *testing.T, e *env, id string) uint32 {
+func keyVersionOf(t *testing.T, e *env, id string) uint32 {
 	t.Helper()
 	var cell []byte
 	require.NoError(t, e.db.QueryRowContext(t.Context(), `SELECT email FROM contacts WHERE id = ?`, id).Scan(&cell))
-	generation, err := encryption.GenerationOf(cell)
+	keyVersion, err := encryption.KeyVersionOf(cell)
 	require.NoError(t, err)
-	return generation
+	return keyVersion
 }
 
 // failing is a key store whose Nth Update fails, as if the process died.
@@ -278,14 +278,14 @@ func TestAKeyRowOfAClosedEpochOpensNothing(t *testing.T) {
 	require.NoError(t, bring(), "before, it opens: the epoch is what ends it")
 	_, err = e.keysDB.ExecContext(t.Context(), `DELETE FROM crmguard_encryption_key WHERE owner = 'p1'`)
 	require.NoError(t, err)
-	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir()), Destroy: e.kms.destroy})
+	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir()), Destroy: e.kms.destroy})
 	require.NoError(t, err)
 	failed, ok := errors.AsType[*encryption.RowsError](bring())
 	require.True(t, ok)
 	require.ErrorIs(t, failed.Rows[0], encryption.ErrNoKey)
 }
 
-func TestCloseEpochResumesAnywhere(t *testing.T) {
+func TestRewrapKeysResumesAnywhere(t *testing.T) {
 	for left := range 12 {
 		e := newEnv(t, 1)
 		for _, p := range []string{"p1", "p2", "p3"} {
@@ -297,8 +297,8 @@ func TestCloseEpochResumesAnywhere(t *testing.T) {
 		cfg.Keys = &failing{KeyStore: e.store, left: left}
 		dying, err := encryption.Open(t.Context(), cfg)
 		require.NoError(t, err)
-		epoch := encryption.Epoch{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}
-		_, err = dying.CloseEpoch(t.Context(), epoch)
+		epoch := encryption.Rewrap{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}
+		_, err = dying.RewrapKeys(t.Context(), epoch)
 		if err != nil {
 			require.ErrorIs(t, err, errKilled)
 			// Life goes on in the half closed epoch.
@@ -307,14 +307,14 @@ func TestCloseEpochResumesAnywhere(t *testing.T) {
 			e.requireOpens(t, e.contacts)
 			before = e.digest(t)
 			if left > 0 {
-				_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-3", Copy: e.vault.Copier(dir)})
-				require.ErrorIs(t, err, encryption.ErrEpoch, "finish the first one first")
+				_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-3", Copy: e.vault.Copier(dir)})
+				require.ErrorIs(t, err, encryption.ErrRewrap, "finish the first one first")
 				status, err := e.vault.Inventory(t.Context())
 				require.NoError(t, err)
 				require.NotEmpty(t, status.Retiring)
 			}
 			epoch.Copy = e.vault.Copier(dir)
-			report, err := e.vault.CloseEpoch(t.Context(), epoch)
+			report, err := e.vault.RewrapKeys(t.Context(), epoch)
 			require.NoError(t, err, "resumed after %d updates", left)
 			require.Equal(t, []string{"kek-1"}, report.Old)
 			require.Equal(t, int64(2), report.Epoch)
@@ -337,7 +337,7 @@ func TestAMissingNewKEKChangesNothing(t *testing.T) {
 	head, err := e.vault.Head(t.Context())
 	require.NoError(t, err)
 	e.kms.gone["kek-2"] = true
-	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
 	require.ErrorIs(t, err, encryption.ErrKEK)
 	after, err := e.vault.Head(t.Context())
 	require.NoError(t, err)

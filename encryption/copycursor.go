@@ -84,8 +84,8 @@ func (c *copyCursor) takenBack(now copyRow, order []byte) string {
 		case now.Version == before.Version && now.Wrapped != before.Wrapped:
 			return "it is another one than in a key copy"
 		}
-	case KindGeneration:
-		was, is := GenerationState(before.State), GenerationState(now.State)
+	case KindKeyVersion:
+		was, is := KeyVersionState(before.State), KeyVersionState(now.State)
 		if was == Destroyed && is != Destroyed || was != Active && is == Active {
 			return "it was " + before.State + " when a key copy was written"
 		}

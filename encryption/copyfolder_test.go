@@ -171,7 +171,7 @@ func TestUnfinishedCopiesGoWithTheNextCopy(t *testing.T) {
 	require.NoError(t, e.vault.KeyCopy(dir)(t.Context(), position))
 	require.NoFileExists(t, filepath.Join(dir, ".keys-"+strings.Repeat("A", 26)))
 	leave()
-	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
 	path, err := encryption.NewestCopy(dir)
 	require.NoError(t, err)

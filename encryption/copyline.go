@@ -28,7 +28,7 @@ type copyRow struct {
 	Version    int64    `json:"version,omitzero"`
 	Former     []uint32 `json:"former,omitempty"`
 	Wrapped    string   `json:"wrapped,omitempty"`
-	Generation uint32   `json:"generation,omitzero"`
+	KeyVersion uint32   `json:"generation,omitzero"`
 	Seals      int64    `json:"seals,omitzero"`
 	State      string   `json:"state,omitempty"`
 	Created    string   `json:"created,omitempty"`
@@ -62,14 +62,14 @@ func copyRows(rows Rows) []copyRow {
 	for _, r := range rows.Keysets {
 		out = append(out, copyRow{Kind: KindKeyset, Tenant: r.Tenant, Purpose: r.Purpose, Epoch: r.Epoch, KEK: r.KEK, Version: r.Version, Former: r.Former, Wrapped: encode64(r.Wrapped)})
 	}
-	for _, r := range rows.Generations {
-		out = append(out, copyRow{Kind: KindGeneration, Tenant: r.Tenant, Generation: r.Generation, State: string(r.State), Created: canon.FormatTime(r.Created)})
+	for _, r := range rows.KeyVersions {
+		out = append(out, copyRow{Kind: KindKeyVersion, Tenant: r.Tenant, KeyVersion: r.KeyVersion, State: string(r.State), Created: canon.FormatTime(r.Created)})
 	}
 	for _, r := range rows.Owners {
 		out = append(out, copyRow{Kind: KindOwner, Tenant: r.Tenant, Owner: r.Owner, State: string(r.State), Sequence: r.Sequence})
 	}
 	for _, r := range rows.Keys {
-		out = append(out, copyRow{Kind: KindKey, Tenant: r.Tenant, Owner: r.Owner, Generation: r.Generation, Seals: r.Seals, Wrapped: encode64(r.Wrapped)})
+		out = append(out, copyRow{Kind: KindKey, Tenant: r.Tenant, Owner: r.Owner, KeyVersion: r.KeyVersion, Seals: r.Seals, Wrapped: encode64(r.Wrapped)})
 	}
 	for _, r := range rows.Aliases {
 		out = append(out, copyRow{Kind: KindAlias, Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner})
@@ -87,7 +87,7 @@ func copyRows(rows Rows) []copyRow {
 func (r Rows) each() iter.Seq[Rows] {
 	return func(yield func(Rows) bool) {
 		_ = eachOf(r.Keysets, yield, func(rows []KeysetRow) Rows { return Rows{Keysets: rows} }) &&
-			eachOf(r.Generations, yield, func(rows []GenerationRow) Rows { return Rows{Generations: rows} }) &&
+			eachOf(r.KeyVersions, yield, func(rows []KeyVersionRow) Rows { return Rows{KeyVersions: rows} }) &&
 			eachOf(r.Owners, yield, func(rows []OwnerRow) Rows { return Rows{Owners: rows} }) &&
 			eachOf(r.Keys, yield, func(rows []KeyRow) Rows { return Rows{Keys: rows} }) &&
 			eachOf(r.Aliases, yield, func(rows []AliasRow) Rows { return Rows{Aliases: rows} }) &&
@@ -106,10 +106,10 @@ func eachOf[T any](rows []T, yield func(Rows) bool, as func([]T) Rows) bool {
 }
 
 func (r *Rows) join(more Rows) {
-	r.Keysets, r.Generations, r.Owners = append(r.Keysets, more.Keysets...), append(r.Generations, more.Generations...), append(r.Owners, more.Owners...)
+	r.Keysets, r.KeyVersions, r.Owners = append(r.Keysets, more.Keysets...), append(r.KeyVersions, more.KeyVersions...), append(r.Owners, more.Owners...)
 	r.Keys, r.Aliases, r.Indexes, r.Marks = append(r.Keys, more.Keys...), append(r.Aliases, more.Aliases...), append(r.Indexes, more.Indexes...), append(r.Marks, more.Marks...)
 }
 
 func (r *Rows) len() int {
-	return len(r.Keysets) + len(r.Generations) + len(r.Owners) + len(r.Keys) + len(r.Aliases) + len(r.Indexes) + len(r.Marks)
+	return len(r.Keysets) + len(r.KeyVersions) + len(r.Owners) + len(r.Keys) + len(r.Aliases) + len(r.Indexes) + len(r.Marks)
 }

@@ -151,7 +151,7 @@ func (r copyRow) order() ([]byte, error) {
 	for _, part := range []string{r.Purpose, r.keyOwner(), r.Alias, r.Table, r.Index} {
 		out = append(append(out, part...), 0)
 	}
-	return fmt.Appendf(out, "%010d.%020d", r.Generation, r.keyVersion()), nil
+	return fmt.Appendf(out, "%010d.%020d", r.KeyVersion, r.keyVersion()), nil
 }
 
 func (r copyRow) keyOwner() string {
@@ -181,19 +181,19 @@ func (r copyRow) rows() (Rows, error) {
 	switch r.Kind {
 	case KindKeyset:
 		return Rows{Keysets: []KeysetRow{{Tenant: r.Tenant, Purpose: r.Purpose, Epoch: r.Epoch, KEK: r.KEK, Version: r.Version, Former: r.Former, Wrapped: wrapped}}}, nil
-	case KindGeneration:
+	case KindKeyVersion:
 		created, err := canon.ParseTime(r.Created)
 		if err != nil {
-			return Rows{}, fmt.Errorf("%w: time of a generation", ErrCopy)
+			return Rows{}, fmt.Errorf("%w: time of a key version", ErrCopy)
 		}
-		return Rows{Generations: []GenerationRow{{Tenant: r.Tenant, Generation: r.Generation, State: GenerationState(r.State), Created: created}}}, nil
+		return Rows{KeyVersions: []KeyVersionRow{{Tenant: r.Tenant, KeyVersion: r.KeyVersion, State: KeyVersionState(r.State), Created: created}}}, nil
 	case KindOwner:
 		return Rows{Owners: []OwnerRow{{Tenant: r.Tenant, Owner: r.Owner, State: OwnerState(r.State), Sequence: r.Sequence}}}, nil
 	case KindKey:
 		if r.Seals < 0 || r.Seals > maxSeals {
 			return Rows{}, fmt.Errorf("%w: the seals of a key", ErrCopy)
 		}
-		return Rows{Keys: []KeyRow{{Tenant: r.Tenant, Owner: r.Owner, Generation: r.Generation, Wrapped: wrapped, Seals: r.Seals}}}, nil
+		return Rows{Keys: []KeyRow{{Tenant: r.Tenant, Owner: r.Owner, KeyVersion: r.KeyVersion, Wrapped: wrapped, Seals: r.Seals}}}, nil
 	case KindAlias:
 		return Rows{Aliases: []AliasRow{{Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner}}}, nil
 	case KindIndex:
@@ -272,7 +272,7 @@ func ownersIn(c *copyCursor) func() (OwnerRow, bool, error) {
 	return func() (OwnerRow, bool, error) {
 		for ; !c.done; c.done = c.advance() != nil || c.done {
 			switch c.row.Kind {
-			case KindKeyset, KindGeneration:
+			case KindKeyset, KindKeyVersion:
 				continue
 			case KindOwner:
 				rows, err := c.row.rows()
@@ -386,7 +386,7 @@ func (v *Vault) verifyCopy(ctx context.Context, path string, known map[[2]string
 //
 // Whoever was erased after the copy was written is back with it: erase them again
 // (package privacy replays its ledger) before anybody reads. The copy that
-// CloseEpoch leaves is of an epoch that is half closed: call CloseEpoch again.
+// RewrapKeys leaves is of an epoch that is half closed: call RewrapKeys again.
 func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (*Vault, error) {
 	v, state, err := prepare(ctx, cfg)
 	if err != nil {

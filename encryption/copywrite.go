@@ -69,7 +69,7 @@ func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *op
 
 // copyKinds are the kinds of rows in their order in a copy.
 func copyKinds() []Kind {
-	return []Kind{KindKeyset, KindGeneration, KindOwner, KindKey, KindAlias, KindIndex, KindMark}
+	return []Kind{KindKeyset, KindKeyVersion, KindOwner, KindKey, KindAlias, KindIndex, KindMark}
 }
 
 type copyWriter struct {

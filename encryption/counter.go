@@ -22,14 +22,14 @@ const (
 	freeSeals  = 1 << 20
 	firstBlock = 1 << 14
 	lastBlock  = 1 << 20
-	wornSeals  = 1 << 31 // of one key: the tenant gets a new generation
+	wornSeals  = 1 << 31 // of one key: the tenant gets a new key version
 	maxSeals   = 1 << 32
 )
 
 // keyName names one key.
 type keyName struct {
 	tenant, owner string
-	generation    uint32
+	keyVersion    uint32
 }
 
 // counters is what this process counts. The counts of persons' keys lie in
@@ -80,12 +80,12 @@ func (c *counters) block(name keyName) *block {
 	return b
 }
 
-// forget drops the blocks of generations that seal no more.
+// forget drops the blocks of key versions that seal no more.
 func (c *counters) forget(tenant string, active uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name := range c.blocks {
-		if name.tenant == tenant && name.generation != active {
+		if name.tenant == tenant && name.keyVersion != active {
 			delete(c.blocks, name)
 		}
 	}
@@ -107,27 +107,27 @@ func (k *personKey) draw() bool {
 	return true
 }
 
-// allot makes sure that keys of the active generation have seals left. errStale
-// says that the generation is no longer active: it may have ended here.
-func (v *Vault) allot(ctx context.Context, tenant string, owners []string, found map[string]*ownerKeys, generation uint32) error {
+// allot makes sure that keys of the active key version have seals left. errStale
+// says that the key version is no longer active: it may have ended here.
+func (v *Vault) allot(ctx context.Context, tenant string, owners []string, found map[string]*ownerKeys, keyVersion uint32) error {
 	for _, owner := range owners {
-		key := found[owner].key(generation)
+		key := found[owner].key(keyVersion)
 		if !key.allotted && key.slot.Load() < freeSeals/2 {
 			continue
 		}
-		b := v.counters.block(keyName{tenant, owner, generation})
+		b := v.counters.block(keyName{tenant, owner, keyVersion})
 		key.block.Store(b)
 		if b.left.Load() >= b.low.Load() {
 			continue
 		}
-		if err := v.refill(ctx, tenant, owner, generation, b); err != nil {
+		if err := v.refill(ctx, tenant, owner, keyVersion, b); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (v *Vault) refill(ctx context.Context, tenant, owner string, generation uint32, b *block) error {
+func (v *Vault) refill(ctx context.Context, tenant, owner string, keyVersion uint32, b *block) error {
 	select {
 	case b.turn <- struct{}{}:
 		defer func() { <-b.turn }()
@@ -137,7 +137,7 @@ func (v *Vault) refill(ctx context.Context, tenant, owner string, generation uin
 	if b.left.Load() >= b.low.Load() {
 		return nil // another one has asked meanwhile
 	}
-	allotted, err := v.reserve(ctx, tenant, owner, generation, b.next)
+	allotted, err := v.reserve(ctx, tenant, owner, keyVersion, b.next)
 	switch {
 	case err != nil && !errors.Is(err, errStale) && b.left.Load() > 0:
 		return nil // asked early: what is left lasts for now
@@ -148,13 +148,13 @@ func (v *Vault) refill(ctx context.Context, tenant, owner string, generation uin
 	b.low.Store(b.next / 2)
 	b.left.Add(b.next)
 	b.next = min(2*b.next, lastBlock)
-	v.counters.forget(tenant, generation)
+	v.counters.forget(tenant, keyVersion)
 	return nil
 }
 
 // reserve writes into the key row that n more seals are allotted. A key that
-// has had its share ends with its generation.
-func (v *Vault) reserve(ctx context.Context, tenant, owner string, generation uint32, n int64) (allotted int64, err error) {
+// has had its share ends with its key version.
+func (v *Vault) reserve(ctx context.Context, tenant, owner string, keyVersion uint32, n int64) (allotted int64, err error) {
 	renewed := false
 	_, err = v.update(ctx, func(tx KeyTx) error {
 		renewed = false
@@ -162,21 +162,21 @@ func (v *Vault) reserve(ctx context.Context, tenant, owner string, generation ui
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(now.Generations, func(g GenerationRow) bool { return g.Generation == generation && g.State == Active }) {
+		if !slices.ContainsFunc(now.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion && g.State == Active }) {
 			return errStale
 		}
 		rows, err := tx.Owners(ctx, tenant, []string{owner})
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(rows.Keys, func(row KeyRow) bool { return row.Generation == generation })
+		i := slices.IndexFunc(rows.Keys, func(row KeyRow) bool { return row.KeyVersion == keyVersion })
 		if i < 0 {
 			return errStale
 		}
 		row := rows.Keys[i]
 		if row.Seals < 0 || row.Seals > wornSeals-n {
 			renewed = true
-			_, err := beginGeneration(ctx, tx, tenant, now.Generations, v.cfg.Now())
+			_, err := beginKeyVersion(ctx, tx, tenant, now.KeyVersions, v.cfg.Now())
 			return err
 		}
 		row.Seals += n
@@ -190,28 +190,28 @@ func (v *Vault) reserve(ctx context.Context, tenant, owner string, generation ui
 		return 0, err
 	}
 	if renewed {
-		v.cfg.Observe(ctx, "encryption.generation.worn", 1, slog.Uint64("generation", uint64(generation)))
+		v.cfg.Observe(ctx, "encryption.key_version.worn", 1, slog.Uint64("generation", uint64(keyVersion)))
 		return 0, errStale
 	}
 	return allotted, nil
 }
 
-// beginGeneration retires the active generation and makes the next one active.
-func beginGeneration(ctx context.Context, tx KeyTx, tenant string, have []GenerationRow, now time.Time) (generation uint32, err error) {
+// beginKeyVersion retires the active key version and makes the next one active.
+func beginKeyVersion(ctx context.Context, tx KeyTx, tenant string, have []KeyVersionRow, now time.Time) (keyVersion uint32, err error) {
 	taken := make([]uint32, 0, len(have))
-	var put []GenerationRow
+	var put []KeyVersionRow
 	for _, g := range have {
-		taken = append(taken, g.Generation)
+		taken = append(taken, g.KeyVersion)
 		if g.State == Active {
 			g.State = Retired
 			put = append(put, g)
 		}
 	}
-	if generation, err = newKeyID(taken...); err != nil {
+	if keyVersion, err = newKeyID(taken...); err != nil {
 		return 0, err
 	}
-	put = append(put, GenerationRow{Tenant: tenant, Generation: generation, State: Active, Created: now.UTC().Truncate(time.Microsecond)})
-	return generation, tx.Write(ctx, Change{Put: Rows{Generations: put}, Narrows: true, Of: Scope{Tenant: tenant}})
+	put = append(put, KeyVersionRow{Tenant: tenant, KeyVersion: keyVersion, State: Active, Created: now.UTC().Truncate(time.Microsecond)})
+	return keyVersion, tx.Write(ctx, Change{Put: Rows{KeyVersions: put}, Narrows: true, Of: Scope{Tenant: tenant}})
 }
 
 // sealWith seals under a key that sealKeys gave, and under the one that it gives
@@ -222,18 +222,18 @@ func (v *Vault) sealWith(ctx context.Context, tenant, owner string, key *personK
 		if !errors.Is(err, errUsedUp) {
 			return sealed, err
 		}
-		found, generation, _, err := v.activeKeys(ctx, tenant, []string{owner}, resealing)
+		found, keyVersion, _, err := v.activeKeys(ctx, tenant, []string{owner}, resealing)
 		if err != nil {
 			return nil, err
 		}
-		key = found[owner].key(generation)
+		key = found[owner].key(keyVersion)
 	}
 	return nil, fmt.Errorf("%w: others take what is allotted all the time", ErrStore)
 }
 
 // restored marks keys whose count is not known: the store was put back, and
 // what was allotted since is lost. They count as worn, so that they end with
-// their generation before they seal again. Persons' keys that never had a block
+// their key version before they seal again. Persons' keys that never had a block
 // have sealed little.
 func restored(rows Rows) Rows {
 	for i, row := range rows.Keys {

@@ -57,24 +57,24 @@ func (c *counting) notes(vault *encryption.Vault) *encryption.SealedTable {
 
 func (c *counting) active() uint32 {
 	c.t.Helper()
-	all, err := c.vault.Generations(c.t.Context(), tenant)
+	all, err := c.vault.KeyVersions(c.t.Context(), tenant)
 	require.NoError(c.t, err)
 	for _, g := range all {
 		if g.State == encryption.Active {
-			return g.Generation
+			return g.KeyVersion
 		}
 	}
-	c.t.Fatal("no generation is active")
+	c.t.Fatal("no key version is active")
 	return 0
 }
 
 // allotted is what the key row says.
-func (c *counting) allotted(owner string, generation uint32) int64 {
+func (c *counting) allotted(owner string, keyVersion uint32) int64 {
 	c.t.Helper()
 	rows, err := c.keys.Owners(c.t.Context(), tenant, []string{owner})
 	require.NoError(c.t, err)
 	for _, row := range rows.Keys {
-		if row.Generation == generation {
+		if row.KeyVersion == keyVersion {
 			return row.Seals
 		}
 	}
@@ -110,14 +110,14 @@ func TestWhatTheTenantsKeySealsIsCountedInTheKeyStore(t *testing.T) {
 		}
 	}
 	seal(undo, 5000)
-	generation := c.active()
-	require.EqualValues(t, encryption.FirstBlock, c.allotted("t:", generation))
-	require.EqualValues(t, encryption.FirstBlock-5000, c.vault.SealsLeft(tenant, "t:", generation))
+	keyVersion := c.active()
+	require.EqualValues(t, encryption.FirstBlock, c.allotted("t:", keyVersion))
+	require.EqualValues(t, encryption.FirstBlock-5000, c.vault.SealsLeft(tenant, "t:", keyVersion))
 	_, err := c.vault.Erase(ctx, tenant, "someone else")
 	require.NoError(t, err)
 	c.clock.Move(2 * encryption.DefaultLease)
 	seal(undo, 1)
-	require.EqualValues(t, encryption.FirstBlock-5001, c.vault.SealsLeft(tenant, "t:", generation))
+	require.EqualValues(t, encryption.FirstBlock-5001, c.vault.SealsLeft(tenant, "t:", keyVersion))
 	inventory, err := c.vault.Inventory(ctx)
 	require.NoError(t, err)
 	require.EqualValues(t, encryption.FirstBlock, inventory.Tenants[0].MostSeals)
@@ -128,9 +128,9 @@ func TestWhatTheTenantsKeySealsIsCountedInTheKeyStore(t *testing.T) {
 	_, err = other.Open(ctx, tenant, "", sealed, nil) // so its key is in memory
 	require.NoError(t, err)
 	seal(other, 1)
-	require.EqualValues(t, 2*encryption.FirstBlock, c.allotted("t:", generation), "another process has a block of its own")
+	require.EqualValues(t, 2*encryption.FirstBlock, c.allotted("t:", keyVersion), "another process has a block of its own")
 	seal(undo, encryption.FirstBlock)
-	require.EqualValues(t, 4*encryption.FirstBlock, c.allotted("t:", generation), "the next block is twice as large")
+	require.EqualValues(t, 4*encryption.FirstBlock, c.allotted("t:", keyVersion), "the next block is twice as large")
 	inventory, err = c.vault.Inventory(ctx)
 	require.NoError(t, err)
 	require.EqualValues(t, 4*encryption.FirstBlock, inventory.Tenants[0].MostSeals)
@@ -144,35 +144,35 @@ func TestAPersonsKeyThatSealsMuchIsCountedInTheKeyStore(t *testing.T) {
 	notes := c.notes(c.vault)
 	w, err := notes.Writer(ctx, tenant, "p1")
 	require.NoError(t, err)
-	generation := c.active()
+	keyVersion := c.active()
 	updates := c.keys.Asked("Update")
 	_, err = w.Seal("text", []byte("x"))
 	require.NoError(t, err)
 	require.Equal(t, updates, c.keys.Asked("Update"), "costs nothing")
 
-	c.vault.HasSealed(tenant, "p1", generation, encryption.FreeSeals-1)
+	c.vault.HasSealed(tenant, "p1", keyVersion, encryption.FreeSeals-1)
 	_, err = w.Seal("text", []byte("x"))
 	require.NoError(t, err)
 	_, err = w.Seal("text", []byte("x"))
 	require.ErrorIs(t, err, encryption.ErrLease, "a Writer that was taken before knows of no block")
-	require.Zero(t, c.allotted("p1", generation))
+	require.Zero(t, c.allotted("p1", keyVersion))
 	w, err = notes.Writer(ctx, tenant, "p1")
 	require.NoError(t, err)
-	require.EqualValues(t, encryption.FirstBlock, c.allotted("p1", generation))
+	require.EqualValues(t, encryption.FirstBlock, c.allotted("p1", keyVersion))
 	for range 3 {
 		_, err = w.Seal("text", []byte("x"))
 		require.NoError(t, err)
 	}
-	require.EqualValues(t, encryption.FirstBlock-3, c.vault.SealsLeft(tenant, "p1", generation))
+	require.EqualValues(t, encryption.FirstBlock-3, c.vault.SealsLeft(tenant, "p1", keyVersion))
 	_, err = c.vault.Erase(ctx, tenant, "someone else") // the key is read afresh
 	require.NoError(t, err)
 	w, err = notes.Writer(ctx, tenant, "p1")
 	require.NoError(t, err)
 	_, err = w.Seal("text", []byte("x"))
 	require.NoError(t, err)
-	require.EqualValues(t, encryption.FirstBlock-4, c.vault.SealsLeft(tenant, "p1", generation))
+	require.EqualValues(t, encryption.FirstBlock-4, c.vault.SealsLeft(tenant, "p1", keyVersion))
 
-	c.vault.UseUp(tenant, "p1", generation, 0)
+	c.vault.UseUp(tenant, "p1", keyVersion, 0)
 	_, err = w.Seal("text", []byte("x"))
 	require.ErrorIs(t, err, encryption.ErrLease)
 	require.ErrorContains(t, err, "another Writer")
@@ -180,15 +180,15 @@ func TestAPersonsKeyThatSealsMuchIsCountedInTheKeyStore(t *testing.T) {
 	require.NoError(t, err, "whoever may ask the key store goes on")
 	require.NotEmpty(t, sealed)
 
-	c.vault.HasSealed(tenant, "p2", generation, encryption.FreeSeals/2)
+	c.vault.HasSealed(tenant, "p2", keyVersion, encryption.FreeSeals/2)
 	_, err = notes.Writer(ctx, tenant, "p2")
 	require.NoError(t, err)
-	require.EqualValues(t, encryption.FirstBlock, c.allotted("p2", generation), "asked early, so that a Writer lasts")
+	require.EqualValues(t, encryption.FirstBlock, c.allotted("p2", keyVersion), "asked early, so that a Writer lasts")
 }
 
-// Half of the bound ends the generation, once, however many processes see it,
+// Half of the bound ends the key version, once, however many processes see it,
 // and what was sealed before opens.
-func TestAWornKeyEndsItsGenerationByItself(t *testing.T) {
+func TestAWornKeyEndsItsKeyVersionByItself(t *testing.T) {
 	c := newCounting(t)
 	ctx := t.Context()
 	settings := c.settings(c.vault)
@@ -217,9 +217,9 @@ func TestAWornKeyEndsItsGenerationByItself(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	generations, err := c.vault.Generations(ctx, tenant)
+	keyVersions, err := c.vault.KeyVersions(ctx, tenant)
 	require.NoError(t, err)
-	require.Len(t, generations, 2, "one new generation for all")
+	require.Len(t, keyVersions, 2, "one new key version for all")
 	require.NotEqual(t, first, c.active())
 	require.EqualValues(t, 4*encryption.FirstBlock, c.allotted("t:", c.active()))
 	require.EqualValues(t, encryption.WornSeals, c.allotted("t:", first))
@@ -229,12 +229,12 @@ func TestAWornKeyEndsItsGenerationByItself(t *testing.T) {
 	require.NoError(t, err)
 	after, err := w.Seal("token", []byte("new"))
 	require.NoError(t, err)
-	generation, err := encryption.GenerationOf(after)
+	keyVersion, err := encryption.KeyVersionOf(after)
 	require.NoError(t, err)
-	require.Equal(t, c.active(), generation)
-	generations, err = c.vault.Generations(ctx, tenant)
+	require.Equal(t, c.active(), keyVersion)
+	keyVersions, err = c.vault.KeyVersions(ctx, tenant)
 	require.NoError(t, err)
-	require.Len(t, generations, 2)
+	require.Len(t, keyVersions, 2)
 	r, err := settings.Reader(ctx, tenant)
 	require.NoError(t, err)
 	text, err := r.Row("", "").Text(ctx, "token", before)
@@ -243,7 +243,7 @@ func TestAWornKeyEndsItsGenerationByItself(t *testing.T) {
 }
 
 // Restored from a key copy, nobody knows what was sealed since it was written:
-// keys that are counted end with their generation before they seal again.
+// keys that are counted end with their key version before they seal again.
 func TestARestoredKeyStoreCountsItsKeysAsWorn(t *testing.T) {
 	c := newCounting(t)
 	ctx := t.Context()
@@ -313,9 +313,9 @@ func TestNoSealIsMadeThatWasNotAllotted(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	generation := c.active()
-	left := vaults[0].SealsLeft(tenant, "t:", generation) + vaults[1].SealsLeft(tenant, "t:", generation)
-	require.Equal(t, c.allotted("t:", generation), made.Load()+left)
+	keyVersion := c.active()
+	left := vaults[0].SealsLeft(tenant, "t:", keyVersion) + vaults[1].SealsLeft(tenant, "t:", keyVersion)
+	require.Equal(t, c.allotted("t:", keyVersion), made.Load()+left)
 }
 
 // What is left is sealed while the key store is away, and not one value more.
@@ -325,8 +325,8 @@ func TestWithoutTheKeyStoreOnlyWhatIsAllottedIsSealed(t *testing.T) {
 	table := c.settings(c.vault)
 	_, err := table.TenantWriter(ctx, tenant)
 	require.NoError(t, err)
-	generation := c.active()
-	c.vault.UseUp(tenant, "t:", generation, 2)
+	keyVersion := c.active()
+	c.vault.UseUp(tenant, "t:", keyVersion, 2)
 	down := errors.New("away")
 	c.keys.Fail = func(operation string) error {
 		if operation == "Update" {
@@ -361,17 +361,17 @@ func TestAnEpochKeepsWhatWasAllottedMeanwhile(t *testing.T) {
 	table := c.settings(c.vault)
 	_, err := table.TenantWriter(ctx, tenant)
 	require.NoError(t, err)
-	generation := c.active()
+	keyVersion := c.active()
 	var rewrapping bool
-	want := c.allotted("t:", generation)
+	want := c.allotted("t:", keyVersion)
 	c.keys.Fail = func(operation string) error {
 		// Between the page that is read and the change that swaps it.
 		if operation == "Update" && rewrapping {
 			rewrapping = false
-			c.vault.UseUp(tenant, "t:", generation, 0)
-			before := c.allotted("t:", generation)
+			c.vault.UseUp(tenant, "t:", keyVersion, 0)
+			before := c.allotted("t:", keyVersion)
 			_, err := table.TenantWriter(ctx, tenant)
-			want += c.allotted("t:", generation) - before
+			want += c.allotted("t:", keyVersion) - before
 			return err
 		}
 		if operation == "Snapshot" {
@@ -379,9 +379,9 @@ func TestAnEpochKeepsWhatWasAllottedMeanwhile(t *testing.T) {
 		}
 		return nil
 	}
-	_, err = c.vault.CloseEpoch(ctx, encryption.Epoch{KEK: "kek-2", Copy: c.vault.Copier(t.TempDir())})
+	_, err = c.vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: c.vault.Copier(t.TempDir())})
 	require.NoError(t, err)
 	c.keys.Fail = nil
 	require.Greater(t, want, int64(encryption.FirstBlock))
-	require.Equal(t, want, c.allotted("t:", generation))
+	require.Equal(t, want, c.allotted("t:", keyVersion))
 }

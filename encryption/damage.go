@@ -23,11 +23,11 @@ type DamagedRow struct {
 	Tenant     string // "" is the installation
 	Purpose    string // of a keyset
 	Owner      string `json:"-"` // for programs: whom it is about; never to be printed
-	Generation uint32 // of a key or a generation
+	KeyVersion uint32 // of a key or a key version
 	Row        int    // which of its kind and tenant, from 1, in the order of the primary key; 0 for one that is not there any more
 	Reason     string // what is wrong, for people
 	Digest     string // of a key that is there: SHA-256 of the wrapped bytes, in base64url, for GiveUp
-	Stray      bool   // it should not be there at all (a key under a tombstone or of a destroyed generation, a keyset of no purpose, a mark that is none): nothing is missing because of it
+	Stray      bool   // it should not be there at all (a key under a tombstone or of a destroyed key version, a keyset of no purpose, a mark that is none): nothing is missing because of it
 }
 
 // String names the row by its place, never by its owner.
@@ -42,8 +42,8 @@ func (r DamagedRow) String() string {
 	if r.Kind != KindMark {
 		what += " of " + tenantText(r.Tenant)
 	}
-	if r.Generation != 0 {
-		what += fmt.Sprintf(" (generation %08x)", r.Generation)
+	if r.KeyVersion != 0 {
+		what += fmt.Sprintf(" (key version %08x)", r.KeyVersion)
 	}
 	return what + ": " + r.Reason
 }

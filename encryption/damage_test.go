@@ -158,9 +158,9 @@ func TestADamagedRowOfAnyKindCostsNoOtherTenantAnything(t *testing.T) {
 		"a keyset that is gone":       {encryption.KindKeyset, `DELETE FROM crmguard_encryption_keyset` + one + ` AND purpose = 'seal'`, true},
 		"the version of a keyset":     {encryption.KindKeyset, `UPDATE crmguard_encryption_keyset SET version = 0` + one + ` AND purpose = 'wrap'`, true},
 		"the purpose of a keyset":     {encryption.KindKeyset, `UPDATE crmguard_encryption_keyset SET purpose = 'sfal'` + one + ` AND purpose = 'seal'`, true},
-		"the state of a generation":   {encryption.KindGeneration, `UPDATE crmguard_encryption_generation SET state = 'actjve'` + one + ` AND state = 'active'`, true},
-		"a generation put back":       {encryption.KindGeneration, `UPDATE crmguard_encryption_generation SET state = 'active'` + one + ` AND state = 'retired'`, true},
-		"a generation that is gone":   {encryption.KindGeneration, `DELETE FROM crmguard_encryption_generation` + one + ` AND state = 'retired'`, true},
+		"the state of a key version":  {encryption.KindKeyVersion, `UPDATE crmguard_encryption_generation SET state = 'actjve'` + one + ` AND state = 'active'`, true},
+		"a key version put back":      {encryption.KindKeyVersion, `UPDATE crmguard_encryption_generation SET state = 'active'` + one + ` AND state = 'retired'`, true},
+		"a key version that is gone":  {encryption.KindKeyVersion, `DELETE FROM crmguard_encryption_generation` + one + ` AND state = 'retired'`, true},
 		"the state of an owner":       {encryption.KindOwner, `UPDATE crmguard_encryption_owner SET state = 'ljve'` + one + ` AND owner = 'q1'`, true},
 		"an owner that is gone":       {encryption.KindOwner, `DELETE FROM crmguard_encryption_owner` + one + ` AND owner = 'q1'`, false},
 		"a key that is gone":          {encryption.KindKey, `DELETE FROM crmguard_encryption_key` + one + ` AND owner = 'q1'`, false},
@@ -176,7 +176,7 @@ func TestADamagedRowOfAnyKindCostsNoOtherTenantAnything(t *testing.T) {
 			require.NoError(t, e.vault.AddTenant(t.Context(), "t2"))
 			_, err := e.contacts.Writer(t.Context(), "t2", "q1")
 			require.NoError(t, err)
-			_, err = e.vault.NewGeneration(t.Context(), "t2")
+			_, err = e.vault.NewKeyVersion(t.Context(), "t2")
 			require.NoError(t, err)
 			require.NoError(t, e.vault.Ensure(t.Context(), "t2", "q1", "q2"))
 			require.NoError(t, e.vault.AddAlias(t.Context(), "t2", "q2", "q3"))
@@ -225,8 +225,8 @@ func TestADamagedRowOfAnyKindCostsNoOtherTenantAnything(t *testing.T) {
 			require.NoError(t, openWith(t, e, e.kms, emergency, e.read(t)), "the other tenant is copied")
 			if name != "a key that is gone" && name != "the version of a keyset" { // which only a copy tells
 				untold := e.another(t)
-				_, err = untold.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
-				require.ErrorIs(t, err, encryption.ErrEpoch)
+				_, err = untold.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+				require.ErrorIs(t, err, encryption.ErrRewrap)
 				damagedRows(t, err)
 				state, err := e.store.State(t.Context())
 				require.NoError(t, err)
@@ -297,7 +297,7 @@ func TestAKeyUnderATombstoneIsLeftOutAndRemoved(t *testing.T) {
 	require.Equal(t, encryption.HealthNotice, f.Level)
 	require.EqualValues(t, 1, f.Value)
 
-	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
 	left, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 	require.NoError(t, err)
@@ -306,7 +306,7 @@ func TestAKeyUnderATombstoneIsLeftOutAndRemoved(t *testing.T) {
 }
 
 // Nor does an epoch stop at, or wrap anew, what somebody put under a tombstone
-// and opens nothing, or into a generation that is destroyed.
+// and opens nothing, or into a key version that is destroyed.
 func TestAnEpochRemovesWhatOpensNothing(t *testing.T) {
 	e := newEnv(t, 1)
 	for _, p := range []string{"p1", "p2"} {
@@ -316,23 +316,23 @@ func TestAnEpochRemovesWhatOpensNothing(t *testing.T) {
 	require.NoError(t, err)
 	old, err := e.store.Owners(t.Context(), tenant, []string{"p1", "p2"})
 	require.NoError(t, err)
-	_, err = e.vault.NewGeneration(t.Context(), tenant)
+	_, err = e.vault.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
 	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p2"))
 	none := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, rows.Generations[0].Generation, none))
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, rows.KeyVersions[0].KeyVersion, none))
 	_, err = e.vault.Erase(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	for _, key := range old.Keys {
 		if key.Owner == "p1" {
 			key.Wrapped = []byte{1, 2, 3}
 		}
-		e.spoil(t, `INSERT INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, ?, ?, ?)`, tenant, key.Owner, int64(key.Generation), key.Wrapped)
+		e.spoil(t, `INSERT INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, ?, ?, ?)`, tenant, key.Owner, int64(key.KeyVersion), key.Wrapped)
 	}
 	_, err = e.vault.WriteCopy(t.Context(), t.TempDir())
 	require.NoError(t, err)
 	require.EqualValues(t, 2, found(t, e.vault, "encryption.store.stray", "").Value)
-	report, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	report, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Rewrapped)
 	left, err := e.store.Owners(t.Context(), tenant, []string{"p1", "p2"})

@@ -146,7 +146,7 @@ func TestAnEpochWrapsNoPlantedKey(t *testing.T) {
 	}}
 	vault, err := encryption.Open(t.Context(), withKeys(e.cfg, store))
 	require.NoError(t, err)
-	report, err := vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: func(context.Context) error {
+	report, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error {
 		left, err := vault.WrappedKeys(t.Context(), tenant, "p1")
 		require.Empty(t, left)
 		return err

@@ -19,12 +19,12 @@ func holds(count int) encryption.Holder {
 	return func(context.Context, string, uint32) (int, string, error) { return count, "elsewhere", nil }
 }
 
-func stateOf(tb testing.TB, v *encryption.Vault, generation uint32) encryption.GenerationState {
+func stateOf(tb testing.TB, v *encryption.Vault, keyVersion uint32) encryption.KeyVersionState {
 	tb.Helper()
-	all, err := v.Generations(tb.Context(), tenant)
+	all, err := v.KeyVersions(tb.Context(), tenant)
 	require.NoError(tb, err)
 	for _, g := range all {
-		if g.Generation == generation {
+		if g.KeyVersion == keyVersion {
 			return g.State
 		}
 	}
@@ -32,7 +32,7 @@ func stateOf(tb testing.TB, v *encryption.Vault, generation uint32) encryption.G
 }
 
 // Whoever destroys waits by a clock of its own, from when it knows itself that
-// the generation seals no more. What the host that retired it takes for the time
+// the key version seals no more. What the host that retired it takes for the time
 // shortens nothing, and an hour of difference costs no hour of waiting.
 func TestTheClocksOfOtherHostsDoNotShortenADestruction(t *testing.T) {
 	for name, off := range map[string]time.Duration{"an hour behind": -time.Hour, "an hour ahead": time.Hour, "ten years behind": -87_600 * time.Hour, "the same": 0} {
@@ -48,9 +48,9 @@ func TestTheClocksOfOtherHostsDoNotShortenADestruction(t *testing.T) {
 			require.NoError(t, err)
 			value, err := w.Seal("email", []byte("p1@b.example"))
 			require.NoError(t, err)
-			old, err := encryption.GenerationOf(value)
+			old, err := encryption.KeyVersionOf(value)
 			require.NoError(t, err)
-			_, err = other.NewGeneration(t.Context(), tenant)
+			_, err = other.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
 			start := e.clock.Now()
 			committed := false
@@ -65,7 +65,7 @@ func TestTheClocksOfOtherHostsDoNotShortenADestruction(t *testing.T) {
 			}
 			destroyer, err := encryption.Open(t.Context(), cfg)
 			require.NoError(t, err)
-			require.ErrorIs(t, destroyer.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
+			require.ErrorIs(t, destroyer.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
 			require.True(t, committed)
 			require.Equal(t, encryption.DefaultLease+encryption.DefaultLongestTransaction, e.clock.Now().Sub(start))
 			require.Equal(t, "p1@b.example", e.open(t, "c1", "email"))
@@ -74,7 +74,7 @@ func TestTheClocksOfOtherHostsDoNotShortenADestruction(t *testing.T) {
 			_, err = e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
 			require.NoError(t, err)
 			start = e.clock.Now()
-			require.NoError(t, destroyer.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db)))
+			require.NoError(t, destroyer.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)))
 			require.Equal(t, encryption.DefaultLease, e.clock.Now().Sub(start), "that of the mark")
 			require.Equal(t, "p1@b.example", e.open(t, "c1", "email"))
 		})
@@ -100,14 +100,14 @@ func TestAWaitThatEndedIsNotForgotten(t *testing.T) {
 	v, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	asked := func(context.Context, string, uint32) (int, string, error) { return 1, "elsewhere", nil }
-	require.ErrorIs(t, v.DestroyGeneration(t.Context(), tenant, old, asked), ended)
-	require.ErrorIs(t, v.DestroyGeneration(t.Context(), tenant, old, asked), encryption.ErrInUse)
+	require.ErrorIs(t, v.DestroyKeyVersion(t.Context(), tenant, old, asked), ended)
+	require.ErrorIs(t, v.DestroyKeyVersion(t.Context(), tenant, old, asked), encryption.ErrInUse)
 	require.Equal(t, encryption.DefaultLease+encryption.DefaultLongestTransaction, e.clock.Now().Sub(start))
 
 	// A clock that was put back meanwhile makes it wait longer, not for an hour.
 	e.clock.Move(-time.Hour)
 	start = e.clock.Now()
-	require.ErrorIs(t, v.DestroyGeneration(t.Context(), tenant, old, asked), encryption.ErrInUse)
+	require.ErrorIs(t, v.DestroyKeyVersion(t.Context(), tenant, old, asked), encryption.ErrInUse)
 	require.Equal(t, encryption.DefaultLease+encryption.DefaultLongestTransaction, e.clock.Now().Sub(start))
 }
 
@@ -125,7 +125,7 @@ func (e *env) open(tb testing.TB, id, column string) string {
 }
 
 // A destruction that stops after any of its steps can be called again. As long as
-// no key is gone it can be called off; afterwards the generation never passes for
+// no key is gone it can be called off; afterwards the key version never passes for
 // whole again, however often somebody still needs it.
 func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 	const persons = 1100 // three pages of keys
@@ -148,9 +148,9 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 			require.NoError(t, err)
 			last, err := sealer.Seal(t.Context(), tenant, everybody[persons-1], []byte("last"), nil)
 			require.NoError(t, err)
-			old, err := encryption.GenerationOf(first)
+			old, err := encryption.KeyVersionOf(first)
 			require.NoError(t, err)
-			_, err = v.NewGeneration(t.Context(), tenant)
+			_, err = v.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
 
 			crash, changes := errors.New("crash"), 0
@@ -162,7 +162,7 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 				}
 				return nil
 			}
-			err = v.DestroyGeneration(t.Context(), tenant, old, holds(0))
+			err = v.DestroyKeyVersion(t.Context(), tenant, old, holds(0))
 			keys.Fail = nil
 			if finished = err == nil; finished {
 				require.Equal(t, encryption.Destroyed, stateOf(t, v, old))
@@ -172,7 +172,7 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 
 			left := 0
 			require.NoError(t, keys.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
-				rows, err := tx.Page(t.Context(), encryption.Page{Kind: encryption.KindKey, Tenant: tenant, Generation: old, Limit: 2 * persons})
+				rows, err := tx.Page(t.Context(), encryption.Page{Kind: encryption.KindKey, Tenant: tenant, KeyVersion: old, Limit: 2 * persons})
 				left = len(rows.Keys)
 				return err
 			}))
@@ -181,13 +181,13 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 				// A process that starts now, and a snapshot that was restored meanwhile.
 				fresh, err := encryption.Open(t.Context(), encryption.Config{Keys: keys, KEK: kms.get, Now: c.Now, Wait: c.Wait})
 				require.NoError(t, err)
-				require.ErrorIs(t, fresh.DestroyGeneration(t.Context(), tenant, old, holds(1)), encryption.ErrInUse)
+				require.ErrorIs(t, fresh.DestroyKeyVersion(t.Context(), tenant, old, holds(1)), encryption.ErrInUse)
 				want := encryption.Deleting
 				if whole {
 					want = encryption.Retired
 				}
 				require.Equal(t, want, stateOf(t, fresh, old))
-				require.Equal(t, !whole, found(t, fresh, "encryption.generation.deleting", "").Value == 1)
+				require.Equal(t, !whole, found(t, fresh, "encryption.key_version.deleting", "").Value == 1)
 				_, err = fresh.PersonSealer("opening").Open(t.Context(), tenant, everybody[0], first, nil)
 				if whole {
 					require.NoError(t, err)
@@ -202,12 +202,12 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 				resealed, changed, err := fresh.PersonSealer("opening").Reseal(t.Context(), tenant, everybody[persons-1], last, nil)
 				if err == nil {
 					require.True(t, changed)
-					under, err := encryption.GenerationOf(resealed)
+					under, err := encryption.KeyVersionOf(resealed)
 					require.NoError(t, err)
 					require.NotEqual(t, old, under)
 				}
 			}
-			require.NoError(t, v.DestroyGeneration(t.Context(), tenant, old, holds(0)))
+			require.NoError(t, v.DestroyKeyVersion(t.Context(), tenant, old, holds(0)))
 			require.Equal(t, encryption.Destroyed, stateOf(t, v, old))
 		})
 		if finished || t.Failed() {
@@ -217,7 +217,7 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 	}
 }
 
-// Two processes that destroy the same generation at once do it once.
+// Two processes that destroy the same key version at once do it once.
 func TestTwoDestroyersDestroyOnce(t *testing.T) {
 	e := newEnv(t, 4)
 	e.insert(t, "c1", "p1")
@@ -226,10 +226,10 @@ func TestTwoDestroyersDestroyOnce(t *testing.T) {
 	require.NoError(t, err)
 	other := e.another(t)
 	within := func(context.Context, string, uint32) (int, string, error) {
-		require.NoError(t, other.DestroyGeneration(t.Context(), tenant, old, holds(0)))
+		require.NoError(t, other.DestroyKeyVersion(t.Context(), tenant, old, holds(0)))
 		return 0, "", nil
 	}
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, within), "done by the other while this one asks")
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, within), "done by the other while this one asks")
 	require.Equal(t, encryption.Destroyed, stateOf(t, e.vault, old))
 	e.requireOpens(t, e.contacts)
 }
@@ -245,12 +245,12 @@ func TestAStateThatIsNotKnownOpensAndNeverSeals(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for i, g := range rows.Generations {
-			if g.Generation == old {
-				rows.Generations[i].State = "escrowed"
+		for i, g := range rows.KeyVersions {
+			if g.KeyVersion == old {
+				rows.KeyVersions[i].State = "escrowed"
 			}
 		}
-		return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Generations: rows.Generations}, Narrows: true})
+		return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{KeyVersions: rows.KeyVersions}, Narrows: true})
 	})
 	require.NoError(t, err)
 	fresh := e.another(t)
@@ -260,19 +260,19 @@ func TestAStateThatIsNotKnownOpensAndNeverSeals(t *testing.T) {
 	require.NoError(t, err)
 	value, err := w.Seal("email", []byte("x"))
 	require.NoError(t, err)
-	under, err := encryption.GenerationOf(value)
+	under, err := encryption.KeyVersionOf(value)
 	require.NoError(t, err)
 	require.Equal(t, active, under)
-	require.ErrorIs(t, fresh.DestroyGeneration(t.Context(), tenant, old, holds(0)), encryption.ErrGeneration)
-	require.Equal(t, encryption.GenerationState("escrowed"), stateOf(t, fresh, old))
+	require.ErrorIs(t, fresh.DestroyKeyVersion(t.Context(), tenant, old, holds(0)), encryption.ErrKeyVersion)
+	require.Equal(t, encryption.KeyVersionState("escrowed"), stateOf(t, fresh, old))
 	_, err = table.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
 	require.NoError(t, err)
 	e.requireOpens(t, table)
 }
 
-// What nobody can read holds its generation until somebody gives it up by name;
+// What nobody can read holds its key version until somebody gives it up by name;
 // the list may have been kept meanwhile.
-func TestAKeptListOfUnreadableCellsReleasesAGeneration(t *testing.T) {
+func TestAKeptListOfUnreadableCellsReleasesAKeyVersion(t *testing.T) {
 	e := newEnv(t, 4)
 	e.insert(t, "c1", "p1")
 	e.insert(t, "c2", "p2")
@@ -281,31 +281,31 @@ func TestAKeptListOfUnreadableCellsReleasesAGeneration(t *testing.T) {
 	old, _ := e.rotate(t)
 	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
 	require.NoError(t, err)
-	require.ErrorIs(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
+	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
 	kept, err := json.Marshal(report.Listed)
 	require.NoError(t, err)
 	var list []encryption.Unreadable
 	require.NoError(t, json.Unmarshal(kept, &list))
 	require.Len(t, list, 1)
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db, list...)))
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, list...)))
 	require.Equal(t, encryption.Destroyed, stateOf(t, e.vault, old))
 	require.Equal(t, "note of p1", e.open(t, "c1", "note"))
 	require.Equal(t, "p2@b.example", e.open(t, "c2", "email"))
 }
 
-// A key row of a destroyed generation that somebody puts back, out of an old
+// A key row of a destroyed key version that somebody puts back, out of an old
 // file, opens nothing.
-func TestAKeyOfADestroyedGenerationOpensNothing(t *testing.T) {
+func TestAKeyOfADestroyedKeyVersionOpensNothing(t *testing.T) {
 	e := newEnv(t, 1)
 	sealed, err := e.vault.PersonSealer("opening").Seal(t.Context(), tenant, "p1", []byte("x"), nil)
 	require.NoError(t, err)
 	kept, err := e.store.Owners(t.Context(), tenant, []string{"p1"})
 	require.NoError(t, err)
-	_, err = e.vault.NewGeneration(t.Context(), tenant)
+	_, err = e.vault.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
-	old := kept.Keys[0].Generation
+	old := kept.Keys[0].KeyVersion
 	nobody := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, nobody))
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, nobody))
 	_, err = e.store.Update(t.Context(), func(tx encryption.KeyTx) error {
 		return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Keys: kept.Keys}})
 	})

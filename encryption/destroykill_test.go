@@ -25,7 +25,7 @@ func (s sayingStore) Update(ctx context.Context, f func(encryption.KeyTx) error)
 	return state, err
 }
 
-// A process that destroys a generation is killed at any moment. Whatever is left
+// A process that destroys a key version is killed at any moment. Whatever is left
 // can be finished, and passes for whole only while it is.
 func TestADestructionThatIsKilledAnywhereGoesOn(t *testing.T) {
 	const persons = 1100
@@ -38,11 +38,11 @@ func TestADestructionThatIsKilledAnywhereGoesOn(t *testing.T) {
 		}}
 	}
 	retired := func(v *encryption.Vault) uint32 {
-		all, err := v.Generations(t.Context(), tenant)
+		all, err := v.KeyVersions(t.Context(), tenant)
 		require.NoError(t, err)
 		for _, g := range all {
 			if g.State != encryption.Active {
-				return g.Generation
+				return g.KeyVersion
 			}
 		}
 		return 0
@@ -53,7 +53,7 @@ func TestADestructionThatIsKilledAnywhereGoesOn(t *testing.T) {
 		v, err := encryption.Open(t.Context(), cfg)
 		require.NoError(t, err)
 		killtest.Say("open")
-		require.NoError(t, v.DestroyGeneration(t.Context(), tenant, retired(v), holds(0)))
+		require.NoError(t, v.DestroyKeyVersion(t.Context(), tenant, retired(v), holds(0)))
 		return
 	}
 	rounds, moments := killtest.Rounds(t)
@@ -68,7 +68,7 @@ func TestADestructionThatIsKilledAnywhereGoesOn(t *testing.T) {
 			everybody[i] = fmt.Sprintf("p%04d", i)
 		}
 		require.NoError(t, v.Ensure(t.Context(), tenant, everybody...))
-		_, err = v.NewGeneration(t.Context(), tenant)
+		_, err = v.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
 		old := retired(v)
 
@@ -76,15 +76,15 @@ func TestADestructionThatIsKilledAnywhereGoesOn(t *testing.T) {
 		cfg := config(dir)
 		left := 0
 		require.NoError(t, cfg.Keys.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
-			rows, err := tx.Page(t.Context(), encryption.Page{Kind: encryption.KindKey, Tenant: tenant, Generation: old, Limit: 2 * persons})
+			rows, err := tx.Page(t.Context(), encryption.Page{Kind: encryption.KindKey, Tenant: tenant, KeyVersion: old, Limit: 2 * persons})
 			left = len(rows.Keys)
 			return err
 		}))
 		v, err = encryption.Open(t.Context(), cfg)
 		require.NoError(t, err)
 		was := stateOf(t, v, old)
-		require.Equal(t, left < persons, was == encryption.Deleting || was == encryption.Destroyed, "%d keys are left of a generation that is %s", left, was)
-		err = v.DestroyGeneration(t.Context(), tenant, old, holds(1))
+		require.Equal(t, left < persons, was == encryption.Deleting || was == encryption.Destroyed, "%d keys are left of a key version that is %s", left, was)
+		err = v.DestroyKeyVersion(t.Context(), tenant, old, holds(1))
 		switch {
 		case was == encryption.Destroyed:
 			require.NoError(t, err)
@@ -95,7 +95,7 @@ func TestADestructionThatIsKilledAnywhereGoesOn(t *testing.T) {
 			require.ErrorIs(t, err, encryption.ErrInUse)
 			require.Equal(t, encryption.Deleting, stateOf(t, v, old))
 		}
-		require.NoError(t, v.DestroyGeneration(t.Context(), tenant, old, holds(0)))
+		require.NoError(t, v.DestroyKeyVersion(t.Context(), tenant, old, holds(0)))
 		require.Equal(t, encryption.Destroyed, stateOf(t, v, old))
 	}
 }

@@ -23,7 +23,7 @@
 //	must(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
 //
 // KEK (in your KMS, per tenant, handed in) -> keysets of a tenant (Tink) ->
-// one random key per person and generation -> fields, streams, and what other
+// one random key per person and key version -> fields, streams, and what other
 // packages seal for a person.
 //
 // # What it promises
@@ -41,11 +41,11 @@
 //     Backups of the data become unreadable with it.
 //   - EraseMany waits once for all. What other processes have in memory of
 //     everybody else stays there.
-//   - After CloseEpoch, and with it the old KEK (Epoch.Destroy, or by hand), every
+//   - After RewrapKeys, and with it the old KEK (Rewrap.Destroy, or by hand), every
 //     older key copy opens nothing, although not one sealed byte has changed.
 //   - A folder of key copies holds the newest only. What a killed writer left
 //     unfinished (.keys-…) holds wrapped keys, too, and goes with the next
-//     copy: with those of CloseEpoch at the latest. None is deleted before its
+//     copy: with those of RewrapKeys at the latest. None is deleted before its
 //     successor is on disk under its name. A folder with a copy of another key
 //     store is refused.
 //   - A damaged row of the key store costs what is sealed under it, until a key
@@ -53,17 +53,17 @@
 //     copied (damaged-keys-…, beside the newest whole copy), the others of its
 //     tenant and other tenants go on. A copy that lacks a row never takes the
 //     place of one that has it, covers no position, and no epoch is closed over
-//     it. Erased persons and destroyed generations do not come back that way.
-//   - Keysets, generations, owners and keys that the newest copy in the folder has
+//     it. Erased persons and destroyed key versions do not come back that way.
+//   - Keysets, key versions, owners and keys that the newest copy in the folder has
 //     and that are gone, or put back, without a tombstone or a destruction are
 //     damaged, too, whoever wrote the tables: marks planted in a history stand for
 //     no keys, and a tombstone that was taken away is found.
-//   - Reseal never overwrites a concurrent change, and DestroyGeneration
+//   - Reseal never overwrites a concurrent change, and DestroyKeyVersion
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
 //   - The holder of a table waits for every transaction that is writing to it,
 //     however long it takes, prepared ones included, and counts what it leaves.
-//     Reseal and Redact commit only under a generation that is active when they
+//     Reseal and Redact commit only under a key version that is active when they
 //     have written. No clock of another host shortens any of this.
 //   - Keys of new persons are made by any number of processes at once, and none
 //     waits for another one's; two that need the same person's key agree on one.
@@ -78,14 +78,14 @@
 //     store has lost is neither deleted nor taken for the newest (ErrRewound).
 //   - The key store says by which KEK a keyset is wrapped, and chooses none: a
 //     name that Config.KEKs does not permit is refused (ErrKeyset), alarmed and
-//     never asked, nor handed to Epoch.Destroy. Nothing is stored that its KEK
+//     never asked, nor handed to Rewrap.Destroy. Nothing is stored that its KEK
 //     has not opened again.
 //   - A KEK that hangs keeps nobody longer than the context or Config.KEKTimeout,
 //     whether it looks at contexts or not, and no other tenant at all. What
 //     several need at once is one call. After a failure a keyset is asked for
 //     again after a second, then ever more seldom, up to a minute (an hour while
 //     calls hang that never come back); ErrKEK says when. Open, key copies and
-//     CloseEpoch ask at once, and where they succeed all others go on.
+//     RewrapKeys ask at once, and where they succeed all others go on.
 //   - A search by index never misses rows in silence: an index that was added
 //     later is searched once the processes that do not know it are shut out of
 //     the table (FenceOldWriters) and a whole pass of RebuildIndexes has found
@@ -93,7 +93,7 @@
 //   - No key seals more than AES-GCM bears (2^32 values with random IVs): beyond
 //     the first 2^20 of a process, and from the first one on where the key is the
 //     tenant's own, seals are allotted by the key store before they are made; at
-//     2^31 the tenant's next generation begins by itself, and after RestoreCopy
+//     2^31 the tenant's next key version begins by itself, and after RestoreCopy
 //     where some were allotted.
 //   - Between Ensure, Writer or Reader and the end of the lease, sealing,
 //     opening and tagging use no connection: they are safe in a transaction.
@@ -110,7 +110,7 @@
 //   - A cell may be replaced by its own older ciphertext unnoticed; that is
 //     what a row seal (package integrity) finds.
 //   - A value that comes to its statement later than LongestTransaction after it
-//     was sealed, in a process that stood still, may meet a generation that was
+//     was sealed, in a process that stood still, may meet a key version that was
 //     destroyed meanwhile. Where several servers take writes to one table (Galera,
 //     Group Replication, logical replication), a holder sees the transactions of
 //     its own server only.
@@ -137,9 +137,9 @@
 //     a copy does not cover an older one any more.
 //   - A person's key counts its first 2^20 seals in each process by itself, and
 //     forgets them when the process ends: the bound holds as long as not 2,048
-//     processes seal so much for one person without a new generation. A key store
+//     processes seal so much for one person without a new key version. A key store
 //     that was put back by other means than RestoreCopy has forgotten what was
-//     allotted since: begin a new generation.
+//     allotted since: begin a new key version.
 //   - The library uses algorithms that FIPS 140 approves, and works where only
 //     those are allowed (GODEBUG=fips140=only, in which MariaDB's and MySQL's
 //     native passwords do not: SHA-1); it is not validated.
@@ -160,7 +160,7 @@
 //	tags                      yes         yes          yes         yes
 //	a tenant not in memory    ErrStore    ErrStore     ErrKEK      ErrKEK
 //	Erase                     ErrStore    ErrStore     yes         yes
-//	NewGeneration             ErrStore    ErrStore     yes         yes
+//	NewKeyVersion             ErrStore    ErrStore     yes         yes
 //	WriteCopy                 ErrStore    ErrStore     ErrKEK      ErrKEK
 //	AddTenant                 ErrStore    ErrStore     ErrKEK      ErrKEK
 //	Open, at the start        ErrStore    ErrStore     ErrKEK      ErrKEK
@@ -188,7 +188,7 @@
 //
 //	sentinel       lasts      what to do
 //	ErrErased      for ever   show "erased"; never retry
-//	ErrDestroyed   for ever   the generation is gone; restore newer data
+//	ErrDestroyed   for ever   the key version is gone; restore newer data
 //	ErrNoKey       until fix  the key store lacks a key (was an old one restored?), or the Reader was not asked for this owner
 //	ErrOpen        for ever   forged, damaged or moved bytes: look into it
 //	ErrKEK         until fix  hand in the KEK that the error names, or wait for its KMS
@@ -204,8 +204,8 @@
 //	ErrLease       temporary  take a new Writer; where key store or KEK were slower than the lease: again
 //	ErrMerged      for ever   write for the person merged into
 //	ErrInUse       until fix  reseal, or wait until the named snapshot is gone
-//	ErrGeneration  until fix  the generation is active, or unknown
-//	ErrEpoch       until fix  finish the half closed epoch, or name a new KEK
+//	ErrKeyVersion  until fix  the key version is active, or unknown
+//	ErrRewrap       until fix  finish the half closed epoch, or name a new KEK
 //	ErrCopy        until fix  the key copy is damaged: write a new one
 //	ErrDamaged     until fix  rows of the key store are damaged or lost: RepairFromCopy (Repair where Open fails); what no copy has: GiveUp, or Erase
 //	ErrNotCovered  temporary  write a key copy, or bring a newer one; of another history: one written before the store was put back
@@ -215,7 +215,7 @@
 //	errors.ErrUnsupported  until fix  the rows stand on a database that is not listed under Databases
 //
 // KeyError, KEKError, InUseError, PersonsError, RowsError, RedactedError and
-// DamagedError carry the details: tables, columns, generations and positions,
+// DamagedError carry the details: tables, columns, key versions and positions,
 // never values or persons (of a DamagedRow the owner is there for programs, and
 // in no text).
 //
@@ -225,8 +225,8 @@
 // encryption.keys.created, encryption.erased, encryption.reseal.rows,
 // encryption.reseal.conflicts, encryption.index.rows,
 // encryption.holder.writers (transactions that a holder waits for),
-// encryption.generation.destroyed, encryption.generation.worn (a key had its
-// share, the next generation has begun), encryption.copy.rows,
+// encryption.key_version.destroyed, encryption.key_version.worn (a key had its
+// share, the next key version has begun), encryption.copy.rows,
 // encryption.repaired and
 // encryption.epoch.rewrapped.
 //
@@ -240,10 +240,10 @@
 //	encryption.kek.failing             keysets      alarm: they did not open when this process asked last
 //	encryption.epoch.closing           KEKs         notice: an epoch is half closed
 //	encryption.lease.wait              s            what erasures wait for; notice: a change of the lease was interrupted
-//	encryption.generation.retired      generations  notice: to be resealed and destroyed
-//	encryption.generation.destroying   generations  notice: a destruction was interrupted
-//	encryption.generation.deleting     generations  notice: a destruction was interrupted when some keys were gone
-//	encryption.key.seals               seals        most of one key that seals; notice 2^30: the next generation begins at 2^31
+//	encryption.key_version.retired      key versions  notice: to be resealed and destroyed
+//	encryption.key_version.destroying   key versions  notice: a destruction was interrupted
+//	encryption.key_version.deleting     key versions  notice: a destruction was interrupted when some keys were gone
+//	encryption.key.seals               seals        most of one key that seals; notice 2^30: the next key version begins at 2^31
 //	encryption.copy.age                s            alarm: the last copy failed (processes that take copies)
 //	encryption.store.damaged           rows         alarm: found damaged when a copy was last written, or an epoch closed (these processes)
 //	encryption.store.stray             rows         notice: keys under tombstones and other rows that should not be there (these processes)
@@ -260,7 +260,7 @@
 // (MySQL speaks as MariaDB does and was not run), each through any driver of
 // database/sql, and need not stand on the same. Writer, Reader, OpenAll,
 // SealStream and Lookup see no SQL; the condition of a Lookup is written by
-// [Probes.Where] with question marks and by [Probes.Postgres] with $1.
+// [Conditions.Where] with question marks and by [Conditions.Postgres] with $1.
 //
 // What reads and writes the rows itself (Reseal, Redact, Rebuild, ClearRows,
 // Census, Holder, [Counts]) reads pages in the order of a unique key, which the

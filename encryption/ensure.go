@@ -21,7 +21,7 @@ func (v *Vault) Ensure(ctx context.Context, tenant string, persons ...string) er
 
 // ensure makes the keys of owners and the keysets of the taggers ready.
 func (v *Vault) ensure(ctx context.Context, tenant string, owners []string) error {
-	found, generation, _, err := v.sealKeys(ctx, tenant, owners)
+	found, keyVersion, _, err := v.sealKeys(ctx, tenant, owners)
 	if err != nil && found == nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (v *Vault) ensure(ctx context.Context, tenant string, owners []string) erro
 		return nil
 	}
 	return cmp.Or(eachPosition(owners, func(_ int, owner string) error {
-		_, refused := lacking(found, []string{owner}, generation, false)
+		_, refused := lacking(found, []string{owner}, keyVersion, false)
 		return refused
 	}), err)
 }

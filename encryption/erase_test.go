@@ -36,12 +36,12 @@ func TestErasedIsErasedForEver(t *testing.T) {
 		e := newEnv(t, conns)
 		e.insert(t, "c1", "p1")
 		e.insert(t, "c2", "p2")
-		_, err := e.vault.NewGeneration(t.Context(), tenant)
+		_, err := e.vault.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
 		e.insert(t, "c3", "p1")
 		wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 		require.NoError(t, err)
-		require.Len(t, wrapped, 2, "one key a generation")
+		require.Len(t, wrapped, 2, "one key a key version")
 		require.NotZero(t, e.remains(t, wrapped), "a search that cannot find proves nothing")
 
 		start := e.clock.Now()
@@ -65,7 +65,7 @@ func TestErasedIsErasedForEver(t *testing.T) {
 		require.Empty(t, rows[0].Email)
 
 		// Nobody resurrects the person: not this vault, not another one, not
-		// a person sealer, not a new generation, not an insert by hand.
+		// a person sealer, not a new key version, not an insert by hand.
 		for _, vault := range []*encryption.Vault{e.vault, e.another(t)} {
 			_, err = e.table(t, vault, contactsTable).Writer(t.Context(), tenant, "p1")
 			require.ErrorIs(t, err, encryption.ErrErased)
@@ -73,7 +73,7 @@ func TestErasedIsErasedForEver(t *testing.T) {
 			_, err = vault.PersonSealer("opening").Seal(t.Context(), tenant, "p1", nil, nil)
 			require.ErrorIs(t, err, encryption.ErrErased)
 		}
-		_, err = e.vault.NewGeneration(t.Context(), tenant)
+		_, err = e.vault.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
 		_, err = e.contacts.Writer(t.Context(), tenant, "p1")
 		require.ErrorIs(t, err, encryption.ErrErased)
@@ -99,12 +99,12 @@ func TestErasedIsErasedForEver(t *testing.T) {
 	}
 }
 
-// putBack inserts a wrapped key by hand under the first generation.
+// putBack inserts a wrapped key by hand under the first key version.
 func putBack(t *testing.T, e *env, wrapped []byte) error {
 	t.Helper()
-	generations, err := e.vault.Generations(t.Context(), tenant)
+	keyVersions, err := e.vault.KeyVersions(t.Context(), tenant)
 	require.NoError(t, err)
-	_, err = e.keysDB.ExecContext(t.Context(), `INSERT INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, 'p1', ?, ?)`, tenant, int64(generations[0].Generation), wrapped)
+	_, err = e.keysDB.ExecContext(t.Context(), `INSERT INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, 'p1', ?, ?)`, tenant, int64(keyVersions[0].KeyVersion), wrapped)
 	return err
 }
 
@@ -282,7 +282,7 @@ func TestOnlyTheWrappedKeyBringsAPersonBack(t *testing.T) {
 	e.requireOpens(t, e.table(t, e.another(t), contactsTable))
 }
 
-// A wrapped key moved to another owner, tenant or generation opens nothing.
+// A wrapped key moved to another owner, tenant or key version opens nothing.
 func TestWrappedKeysAreBound(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c1", "p1")

@@ -13,10 +13,10 @@ import (
 var (
 	// ErrErased says that the person, or the owner of the record, was erased.
 	ErrErased = errors.New("encryption: erased")
-	// ErrDestroyed says that the key generation of the value was destroyed.
-	ErrDestroyed = errors.New("encryption: key generation destroyed")
+	// ErrDestroyed says that the key version of the value was destroyed.
+	ErrDestroyed = errors.New("encryption: key version destroyed")
 	// ErrNoKey says that the key store has no such key although nobody was
-	// erased and the generation exists, or never existed.
+	// erased and the key version exists, or never existed.
 	ErrNoKey = errors.New("encryption: no key")
 	// ErrOpen is the one answer to bytes that do not open: forged, damaged, or
 	// sealed for another tenant, owner, table, column or row.
@@ -51,12 +51,12 @@ var (
 	ErrLease = errors.New("encryption: lease has passed")
 	// ErrMerged says that the person was merged into another and seals no more.
 	ErrMerged = errors.New("encryption: person was merged into another")
-	// ErrInUse says that a key generation is still needed.
-	ErrInUse = errors.New("encryption: key generation is still in use")
-	// ErrGeneration says that a generation is not in the state the call needs.
-	ErrGeneration = errors.New("encryption: key generation state")
-	// ErrEpoch says that an epoch cannot be closed so.
-	ErrEpoch = errors.New("encryption: epoch")
+	// ErrInUse says that a key version is still needed.
+	ErrInUse = errors.New("encryption: key version is still in use")
+	// ErrKeyVersion says that a key version is not in the state the call needs.
+	ErrKeyVersion = errors.New("encryption: key version state")
+	// ErrRewrap says that an epoch cannot be closed so.
+	ErrRewrap = errors.New("encryption: epoch")
 	// ErrCopy says that a key copy is damaged, forged or missing.
 	ErrCopy = errors.New("encryption: key copy")
 	// ErrNotCovered says that a key copy is older than, or foreign to, a position.
@@ -75,7 +75,7 @@ type KeyError struct {
 	Op         string // "open", "seal", "lookup", …
 	Table      string // logical table, or the purpose of a person sealer
 	Column     string // logical column or index
-	Generation uint32 // key generation, 0 when none is known
+	KeyVersion uint32 // key version, 0 when none is known
 	Err        error  // the sentinel, or what wraps it
 }
 
@@ -91,8 +91,8 @@ func (e *KeyError) Error() string {
 	if e.Column != "" {
 		text += "." + e.Column
 	}
-	if e.Generation != 0 {
-		text += fmt.Sprintf(" (generation %08x)", e.Generation)
+	if e.KeyVersion != 0 {
+		text += fmt.Sprintf(" (key version %08x)", e.KeyVersion)
 	}
 	return text
 }
@@ -129,16 +129,16 @@ func keysetsOf(tenant string) string {
 // Unwrap returns ErrKEK and the cause.
 func (e *KEKError) Unwrap() []error { return []error{ErrKEK, e.Err} }
 
-// InUseError names what still needs a key generation.
+// InUseError names what still needs a key version.
 type InUseError struct {
-	Generation uint32 // the generation that was to be destroyed
+	KeyVersion uint32 // the key version that was to be destroyed
 	Count      int    // how many values or snapshots need it
 	Where      string // as the holder named it
 }
 
-// Error names generation, holder and count.
+// Error names key version, holder and count.
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("%v: generation %08x, %d in %s", ErrInUse, e.Generation, e.Count, e.Where)
+	return fmt.Sprintf("%v: key version %08x, %d in %s", ErrInUse, e.KeyVersion, e.Count, e.Where)
 }
 
 // Unwrap returns ErrInUse.

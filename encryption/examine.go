@@ -13,15 +13,15 @@ import (
 
 // examiner looks at all rows of the key store in the order in which a copy has
 // them, names what is damaged, and hands on what is sound. It holds keysets and
-// generations in memory, of owners and keys only those that somebody revived.
+// key versions in memory, of owners and keys only those that somebody revived.
 type examiner struct {
 	vault   *Vault
 	keysets map[[2]string]examinedKeyset
 	before  *copyCursor // the newest copy of this store, whose rows are still there or were taken away for a reason; may be nil
 	emit    func(line []byte) error
 
-	states  map[genKey]GenerationState
-	active  map[string]int // generations that seal, by tenant
+	states  map[genKey]KeyVersionState
+	active  map[string]int // key versions that seal, by tenant
 	owners  owners
 	revived map[ownerID]bool // owners whose tombstone somebody took away
 	found   damage
@@ -32,7 +32,7 @@ type examiner struct {
 
 type genKey struct {
 	tenant     string
-	generation uint32
+	keyVersion uint32
 }
 
 // examinedKeyset is a keyset row that was opened, or why it does not open.
@@ -46,7 +46,7 @@ type examinedKeyset struct {
 // transaction is open meanwhile.
 func (v *Vault) newExaminer(ctx context.Context) (*examiner, error) {
 	e := &examiner{
-		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]GenerationState{}, active: map[string]int{}, revived: map[ownerID]bool{},
+		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]KeyVersionState{}, active: map[string]int{}, revived: map[ownerID]bool{},
 		emit: func([]byte) error { return nil },
 	}
 	var state StoreState
@@ -192,7 +192,7 @@ func (e *examiner) one(one Rows, line copyRow, ends map[ownerID]bool) error {
 }
 
 func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows Rows) {
-	damaged := DamagedRow{Kind: line.Kind, Tenant: line.Tenant, Purpose: line.Purpose, Owner: line.Owner, Generation: line.Generation, Row: row, Reason: reason, Stray: stray}
+	damaged := DamagedRow{Kind: line.Kind, Tenant: line.Tenant, Purpose: line.Purpose, Owner: line.Owner, KeyVersion: line.KeyVersion, Row: row, Reason: reason, Stray: stray}
 	if len(rows.Keys) > 0 {
 		damaged.Digest = keyDigest(rows.Keys[0].Wrapped)
 	}
@@ -209,13 +209,13 @@ func (e *examiner) judge(one Rows, kind Kind, ends map[ownerID]bool) (reason str
 		row := one.Keysets[0]
 		stray = !slices.Contains(purposesOf(row.Tenant), row.Purpose)
 		reason, err = e.judgeKeyset(row)
-	case KindGeneration:
-		row := one.Generations[0]
-		if !knownGeneration(row.State) || row.Generation == 0 {
+	case KindKeyVersion:
+		row := one.KeyVersions[0]
+		if !knownKeyVersion(row.State) || row.KeyVersion == 0 {
 			reason = "its state is unknown"
 			break
 		}
-		e.states[genKey{row.Tenant, row.Generation}] = row.State
+		e.states[genKey{row.Tenant, row.KeyVersion}] = row.State
 		if row.State == Active {
 			e.active[row.Tenant]++
 		}
@@ -267,17 +267,17 @@ func (e *examiner) judgeKey(row KeyRow) (reason string, stray bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	state, known := e.states[genKey{row.Tenant, row.Generation}]
+	state, known := e.states[genKey{row.Tenant, row.KeyVersion}]
 	wrap := e.keysets[[2]string{row.Tenant, purposeWrap}].open
 	switch {
 	case found && owner.State == Tombstone:
 		return "it stands under a tombstone", true, nil
 	case state == Destroyed:
-		return "its generation is destroyed", true, nil
+		return "its key version is destroyed", true, nil
 	case !found || !knownOwner(owner.State) || e.revived[ownerID{row.Tenant, row.Owner}]:
 		return "its owner is unknown", false, nil
 	case !known:
-		return "its generation is unknown", false, nil
+		return "its key version is unknown", false, nil
 	case wrap == nil:
 		return "its tenant's keyset does not open", false, nil
 	}
@@ -296,8 +296,8 @@ func (e *examiner) complete(kind Kind) {
 	slices.Sort(tenants)
 	for _, tenant := range slices.Compact(tenants) {
 		switch {
-		case kind == KindGeneration && tenant != "" && e.active[tenant] != 1:
-			e.found.add(DamagedRow{Kind: kind, Tenant: tenant, Reason: fmt.Sprintf("%d of its generations are active, not one", e.active[tenant])})
+		case kind == KindKeyVersion && tenant != "" && e.active[tenant] != 1:
+			e.found.add(DamagedRow{Kind: kind, Tenant: tenant, Reason: fmt.Sprintf("%d of its key versions are active, not one", e.active[tenant])})
 		case kind == KindKeyset:
 			for _, purpose := range purposesOf(tenant) {
 				if _, ok := e.keysets[[2]string{tenant, purpose}]; !ok {
@@ -317,10 +317,10 @@ func (e *examiner) missing(order []byte) error {
 		switch line.Kind {
 		case KindKeyset: // of a tenant that is there, complete names it
 			gone = !slices.ContainsFunc(purposesOf(line.Tenant), func(purpose string) bool { return e.keysets[[2]string{line.Tenant, purpose}].row.Wrapped != nil })
-		case KindGeneration, KindOwner:
+		case KindKeyVersion, KindOwner:
 			gone = true
 		case KindKey:
-			state, known := e.states[genKey{line.Tenant, line.Generation}]
+			state, known := e.states[genKey{line.Tenant, line.KeyVersion}]
 			owner, found, err := e.owners.find(line.Tenant, line.Owner)
 			if err != nil {
 				return err
@@ -357,7 +357,7 @@ func aliasEnds(ctx context.Context, tx KeyTx, aliases []AliasRow) (map[ownerID]b
 	return out, nil
 }
 
-func knownGeneration(state GenerationState) bool {
+func knownKeyVersion(state KeyVersionState) bool {
 	return state == Active || state == Retired || state == Destroying || state == Deleting || state == Destroyed
 }
 

@@ -189,15 +189,15 @@ func ExampleSealedTable_Reseal() {
 	defer closeDB()
 	w := must(contacts.Writer(ctx, "main", "p1"))
 	must(db.ExecContext(ctx, `INSERT INTO contacts (id, person, email) VALUES ('c1', 'p1', ?)`, w.Text("email", "a@b.example")))
-	old := must(vault.Generations(ctx, "main"))[0].Generation
+	old := must(vault.KeyVersions(ctx, "main"))[0].KeyVersion
 
-	must(vault.NewGeneration(ctx, "main"))
-	err := vault.DestroyGeneration(ctx, "main", old, contacts.Holder(db))
+	must(vault.NewKeyVersion(ctx, "main"))
+	err := vault.DestroyKeyVersion(ctx, "main", old, contacts.Holder(db))
 	fmt.Println(errors.Is(err, encryption.ErrInUse))
 	report := must(contacts.Reseal(ctx, db, "main", encryption.ResealOptions{}))
 	census := must(contacts.Census(ctx, db, "main"))
-	fmt.Println(report.Cells, census.Generations[old])
-	fmt.Println(vault.DestroyGeneration(ctx, "main", old, contacts.Holder(db)))
+	fmt.Println(report.Cells, census.KeyVersions[old])
+	fmt.Println(vault.DestroyKeyVersion(ctx, "main", old, contacts.Holder(db)))
 	// Output:
 	// true
 	// 1 0
@@ -248,7 +248,7 @@ func ExampleVault_Aliases() {
 	// 3
 }
 
-func ExampleVault_CloseEpoch() {
+func ExampleVault_RewrapKeys() {
 	// exampleVault, exampleContacts, must and kekFor stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
@@ -259,7 +259,7 @@ func ExampleVault_CloseEpoch() {
 
 	position := must(vault.Position(ctx))
 	fmt.Println(vault.KeyCopy(dir)(ctx, position)) // a data snapshot may commit now
-	report := must(vault.CloseEpoch(ctx, encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(dir)}))
+	report := must(vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)}))
 	fmt.Println(report.Epoch, report.Rewrapped, report.Old)
 
 	path := must(encryption.NewestCopy(dir))
@@ -348,9 +348,9 @@ func ExampleSealedTable_Redact() {
 	// … met Bob <nil>
 }
 
-func ExampleGenerationOf() {
-	fmt.Println(encryption.GenerationOf([]byte("cg1.00000007.AQ")))
-	fmt.Println(encryption.GenerationOf([]byte("clear")))
+func ExampleKeyVersionOf() {
+	fmt.Println(encryption.KeyVersionOf([]byte("cg1.00000007.AQ")))
+	fmt.Println(encryption.KeyVersionOf([]byte("clear")))
 	// Output:
 	// 7 <nil>
 	// 0 encryption: value does not open: not a sealed value

@@ -51,16 +51,16 @@ const (
 
 // HasSealed makes the vault believe that it has sealed so much under a person's
 // key by itself.
-func (v *Vault) HasSealed(tenant, owner string, generation uint32, n uint32) {
-	v.counters.slot(keyName{tenant, owner, generation}).Store(n)
+func (v *Vault) HasSealed(tenant, owner string, keyVersion uint32, n uint32) {
+	v.counters.slot(keyName{tenant, owner, keyVersion}).Store(n)
 }
 
 // SealsLeft is what is left of what was allotted to the vault for a key.
-func (v *Vault) SealsLeft(tenant, owner string, generation uint32) int64 {
-	return v.counters.block(keyName{tenant, owner, generation}).left.Load()
+func (v *Vault) SealsLeft(tenant, owner string, keyVersion uint32) int64 {
+	return v.counters.block(keyName{tenant, owner, keyVersion}).left.Load()
 }
 
 // UseUp leaves so much of it.
-func (v *Vault) UseUp(tenant, owner string, generation uint32, left int64) {
-	v.counters.block(keyName{tenant, owner, generation}).left.Store(left)
+func (v *Vault) UseUp(tenant, owner string, keyVersion uint32, left int64) {
+	v.counters.block(keyName{tenant, owner, keyVersion}).left.Store(left)
 }

@@ -28,7 +28,7 @@ const (
 
 	fieldMark  = 0x01 // first byte of a sealed field: Tink's own prefix
 	streamMark = 0x02 // first byte of a stream
-	prefixSize = 5    // mark and generation
+	prefixSize = 5    // mark and key version
 	overhead   = prefixSize + 12 + 16
 	paddedBit  = 0x10 // added to the level of a padded column
 	keySize    = 32
@@ -62,12 +62,12 @@ func personSealAD(purpose, tenant, owner string, ad []byte) []byte {
 	return frame.Append(frame.Join(personSealDomain, purpose, tenant, owner), ad)
 }
 
-func personKeyAD(tenant, owner string, generation uint32) []byte {
+func personKeyAD(tenant, owner string, keyVersion uint32) []byte {
 	ad := make([]byte, 0, frame.Size(personKeyDomain)+frame.Size(tenant)+frame.Size(owner)+4)
 	for _, part := range []string{personKeyDomain, tenant, owner} {
 		ad = frame.Append(ad, part)
 	}
-	return binary.BigEndian.AppendUint32(ad, generation)
+	return binary.BigEndian.AppendUint32(ad, keyVersion)
 }
 
 func streamAD(tenant, table, column, owner, row string) []byte {
@@ -90,47 +90,47 @@ func derive(root []byte, info []byte) ([]byte, error) {
 	return key, nil
 }
 
-// GenerationOf returns the key generation that a sealed field, its text form
+// KeyVersionOf returns the key version that a sealed field, its text form
 // or the beginning of a stream names. It looks at the prefix only: whether
 // the value opens is another question.
-func GenerationOf(sealed []byte) (uint32, error) {
+func KeyVersionOf(sealed []byte) (uint32, error) {
 	if len(sealed) >= textHead && string(sealed[:len(textPrefix)]) == textPrefix {
-		return generationOfText(string(sealed[:textHead]))
+		return keyVersionOfText(string(sealed[:textHead]))
 	}
 	if len(sealed) < prefixSize || (sealed[0] != fieldMark && sealed[0] != streamMark) {
 		return 0, &KeyError{Op: "not a sealed value", Err: ErrOpen}
 	}
-	generation := binary.BigEndian.Uint32(sealed[1:prefixSize])
-	if generation == 0 {
+	keyVersion := binary.BigEndian.Uint32(sealed[1:prefixSize])
+	if keyVersion == 0 {
 		return 0, &KeyError{Op: "not a sealed value", Err: ErrOpen}
 	}
-	return generation, nil
+	return keyVersion, nil
 }
 
-func generationOfText(head string) (uint32, error) {
-	var generation uint32
+func keyVersionOfText(head string) (uint32, error) {
+	var keyVersion uint32
 	for _, c := range []byte(head[len(textPrefix):textHead]) {
 		digit := strings.IndexByte("0123456789abcdef", c)
 		if digit < 0 {
 			return 0, &KeyError{Op: "not the text form", Err: ErrOpen}
 		}
-		generation = generation<<4 | uint32(digit)
+		keyVersion = keyVersion<<4 | uint32(digit)
 	}
-	if generation == 0 {
+	if keyVersion == 0 {
 		return 0, &KeyError{Op: "not the text form", Err: ErrOpen}
 	}
-	return generation, nil
+	return keyVersion, nil
 }
 
-// FormatText returns the text form of a sealed field: cg1. ‖ generation as 8
+// FormatText returns the text form of a sealed field: cg1. ‖ key version as 8
 // hex digits ‖ . ‖ base64url of the whole. The column that holds it needs a
 // binary collation.
 func FormatText(sealed []byte) (string, error) {
-	generation, err := GenerationOf(sealed)
+	keyVersion, err := KeyVersionOf(sealed)
 	if err != nil || sealed[0] != fieldMark {
 		return "", &KeyError{Op: "not a sealed field", Err: ErrOpen}
 	}
-	return fmt.Sprintf("%s%08x.%s", textPrefix, generation, canon.FormatBytes(sealed)), nil
+	return fmt.Sprintf("%s%08x.%s", textPrefix, keyVersion, canon.FormatBytes(sealed)), nil
 }
 
 // ParseText returns the binary form of a text form, exactly as FormatText
@@ -140,7 +140,7 @@ func ParseText(text string) ([]byte, error) {
 	if len(text) <= textHead || !strings.HasPrefix(text, textPrefix) || text[textHead] != '.' {
 		return nil, refused
 	}
-	generation, err := generationOfText(text[:textHead])
+	keyVersion, err := keyVersionOfText(text[:textHead])
 	if err != nil {
 		return nil, refused
 	}
@@ -148,7 +148,7 @@ func ParseText(text string) ([]byte, error) {
 	if err != nil {
 		return nil, refused
 	}
-	if named, err := GenerationOf(sealed); err != nil || named != generation || sealed[0] != fieldMark {
+	if named, err := KeyVersionOf(sealed); err != nil || named != keyVersion || sealed[0] != fieldMark {
 		return nil, refused
 	}
 	return sealed, nil

@@ -82,14 +82,14 @@ func TestTextForm(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, sealed, back)
 	for _, both := range [][]byte{sealed, []byte(text)} {
-		generation, err := GenerationOf(both)
+		keyVersion, err := KeyVersionOf(both)
 		require.NoError(t, err)
-		require.Equal(t, uint32(0xdeadbeef), generation)
+		require.Equal(t, uint32(0xdeadbeef), keyVersion)
 	}
 	for name, bad := range map[string]string{
-		"upper case": "cg1.DEADBEEF" + text[12:], "other generation": "cg1.deadbeee" + text[12:], "padding": text + "=", "cut": text[:12],
+		"upper case": "cg1.DEADBEEF" + text[12:], "other key version": "cg1.deadbeee" + text[12:], "padding": text + "=", "cut": text[:12],
 		"newline": text[:20] + "\n" + text[20:], "no prefix": text[1:], "standard base64": text + "+", "stray bits": "cg1.deadbeef.Ad6tvu9=",
-		"generation 0": "cg1.00000000.AQAAAAA", "stream": "cg1.deadbeef.At6tvu8AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRob", "empty": "",
+		"key version 0": "cg1.00000000.AQAAAAA", "stream": "cg1.deadbeef.At6tvu8AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRob", "empty": "",
 	} {
 		_, err := ParseText(bad)
 		require.ErrorIs(t, err, ErrOpen, name)
@@ -179,13 +179,13 @@ func FuzzUnpad(f *testing.F) {
 	})
 }
 
-func FuzzGenerationOf(f *testing.F) {
+func FuzzKeyVersionOf(f *testing.F) {
 	f.Add([]byte{1, 0, 0, 0, 1})
 	f.Add([]byte("cg1.deadbeef"))
 	f.Fuzz(func(t *testing.T, sealed []byte) {
-		generation, err := GenerationOf(sealed)
+		keyVersion, err := KeyVersionOf(sealed)
 		if err == nil {
-			require.NotZero(t, generation)
+			require.NotZero(t, keyVersion)
 		}
 	})
 }

@@ -63,7 +63,7 @@ func givenUp(ctx context.Context, tx KeyTx, wrap *openKeyset, rows []DamagedRow)
 		if i < 0 {
 			return nil, fmt.Errorf("%w: it is not there any more, or has changed: %v", ErrDamaged, row)
 		}
-		if _, _, err := wrap.unwrapKey(have[i]); err == nil && knownTo(now, row.Generation) {
+		if _, _, err := wrap.unwrapKey(have[i]); err == nil && knownTo(now, row.KeyVersion) {
 			return nil, fmt.Errorf("%w: it opens, and is not given up: %v", ErrDamaged, row)
 		}
 		gone = append(gone, have[i])
@@ -71,16 +71,16 @@ func givenUp(ctx context.Context, tx KeyTx, wrap *openKeyset, rows []DamagedRow)
 	return gone, nil
 }
 
-func knownTo(tenant Rows, generation uint32) bool {
-	return slices.ContainsFunc(tenant.Generations, func(g GenerationRow) bool { return g.Generation == generation })
+func knownTo(tenant Rows, keyVersion uint32) bool {
+	return slices.ContainsFunc(tenant.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion })
 }
 
-// keysLike reads the one key of an owner and generation, also where the owner
+// keysLike reads the one key of an owner and key version, also where the owner
 // is unknown.
 func keysLike(ctx context.Context, tx KeyTx, row DamagedRow) ([]KeyRow, error) {
-	page, err := tx.Page(ctx, Page{Kind: KindKey, Tenant: row.Tenant, After: []any{row.Tenant, row.Owner, int64(row.Generation) - 1}, Limit: 1})
+	page, err := tx.Page(ctx, Page{Kind: KindKey, Tenant: row.Tenant, After: []any{row.Tenant, row.Owner, int64(row.KeyVersion) - 1}, Limit: 1})
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(page.Keys, func(k KeyRow) bool { return k.Owner != row.Owner || k.Generation != row.Generation }), nil
+	return slices.DeleteFunc(page.Keys, func(k KeyRow) bool { return k.Owner != row.Owner || k.KeyVersion != row.KeyVersion }), nil
 }

@@ -12,17 +12,17 @@ import (
 )
 
 // What a job seals and writes in a transaction of its own must not be committed
-// under a generation that is destroyed meanwhile. No lock spans the key store and
+// under a key version that is destroyed meanwhile. No lock spans the key store and
 // the rows, which may be two servers, or one file of SQLite. What excludes it is
 // an order. The transaction writes its rows, and so holds locks on the table,
-// then reads afresh whether the generation is still active, then commits. Whoever
-// destroys retires the generation first and waits, before it counts, for all who
-// have locks on the table. So either the transaction finds the generation
+// then reads afresh whether the key version is still active, then commits. Whoever
+// destroys retires the key version first and waits, before it counts, for all who
+// have locks on the table. So either the transaction finds the key version
 // retired, and is rolled back, or it had its locks before that, and is counted.
 
-// errRetired says that what was sealed must be sealed anew: the generation is not
+// errRetired says that what was sealed must be sealed anew: the key version is not
 // active any more.
-var errRetired = fmt.Errorf("%w: the key generation was retired after the values were sealed: try again", ErrLease)
+var errRetired = fmt.Errorf("%w: the key version was retired after the values were sealed: try again", ErrLease)
 
 // errOverdue says that a transaction of ours took longer than Config has it.
 var errOverdue = errors.New("encryption: the transaction took longer than Config.LongestTransaction, waiting for locks of others or for the key store")
@@ -35,7 +35,7 @@ type insider interface {
 }
 
 // guarded runs f in a transaction that begin makes, for as long as the longest
-// transaction may take, and commits only while all generations are active that
+// transaction may take, and commits only while all key versions are active that
 // the values are sealed under.
 func (v *Vault) guarded(ctx context.Context, db *sql.DB, tenant string, under []uint32, begin func(ctx context.Context, f func(tx *sql.Tx) error) error, f func(ctx context.Context, tx *sql.Tx) error) error {
 	bounded, stop := context.WithTimeout(ctx, v.cfg.LongestTransaction)
@@ -63,8 +63,8 @@ func (v *Vault) stillActive(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant 
 	if err != nil {
 		return storeError(err)
 	}
-	for _, generation := range under {
-		if !slices.ContainsFunc(rows.Generations, func(g GenerationRow) bool { return g.Generation == generation && g.State == Active }) {
+	for _, keyVersion := range under {
+		if !slices.ContainsFunc(rows.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion && g.State == Active }) {
 			return errRetired
 		}
 	}
@@ -92,7 +92,7 @@ func (v *Vault) afresh(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant strin
 	return v.cfg.Keys.Tenant(ctx, tenant)
 }
 
-// sealedUnder lists the generations of what the changes write.
+// sealedUnder lists the key versions of what the changes write.
 func sealedUnder(changes []cellChange) (out []uint32) {
 	for _, c := range changes {
 		var raw []byte
@@ -102,8 +102,8 @@ func sealedUnder(changes []cellChange) (out []uint32) {
 		case string:
 			raw = []byte(value)
 		}
-		if generation, err := GenerationOf(raw); err == nil && !slices.Contains(out, generation) {
-			out = append(out, generation)
+		if keyVersion, err := KeyVersionOf(raw); err == nil && !slices.Contains(out, keyVersion) {
+			out = append(out, keyVersion)
 		}
 	}
 	return out

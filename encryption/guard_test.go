@@ -96,14 +96,14 @@ func (s *two) exec(t *testing.T, q execer, statement string, args ...any) {
 }
 
 // write inserts a letter through a connection or a transaction, and returns the
-// generation that it is sealed under.
-func (s *two) write(t *testing.T, q execer, w *encryption.Writer, id string) (generation uint32) {
+// key version that it is sealed under.
+func (s *two) write(t *testing.T, q execer, w *encryption.Writer, id string) (keyVersion uint32) {
 	t.Helper()
 	sealed := w.Text("body", "body of "+id)
 	s.exec(t, q, `INSERT INTO letters (id, person, body) VALUES (?, ?, ?)`, id, "p1", sealed)
-	generation, err := encryption.GenerationOf(sealed.Bytes())
+	keyVersion, err := encryption.KeyVersionOf(sealed.Bytes())
 	require.NoError(t, err)
-	return generation
+	return keyVersion
 }
 
 func (s *two) writer(t *testing.T) *encryption.Writer {
@@ -148,11 +148,11 @@ func replaceOnce(s, old, with string) string {
 	return s
 }
 
-// destroys runs the destruction of a generation in the second process.
-func (s *two) destroys(t *testing.T, generation uint32) chan error {
+// destroys runs the destruction of a key version in the second process.
+func (s *two) destroys(t *testing.T, keyVersion uint32) chan error {
 	t.Helper()
 	done := make(chan error, 1)
-	go func() { done <- s.b.DestroyGeneration(t.Context(), tenant, generation, s.ofB.Holder(s.second)) }()
+	go func() { done <- s.b.DestroyKeyVersion(t.Context(), tenant, keyVersion, s.ofB.Holder(s.second)) }()
 	return done
 }
 
@@ -174,7 +174,7 @@ func TestADestructionWaitsForALongTransactionOfTheApplication(t *testing.T) {
 		tx, err := s.db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
 		old := s.write(t, tx, s.writer(t), "l1")
-		_, err = s.a.NewGeneration(t.Context(), tenant)
+		_, err = s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
 		done := s.destroys(t, old)
 		s.waits(t, done)
@@ -207,23 +207,23 @@ func TestADestructionThatIsGivenUpDestroysNothing(t *testing.T) {
 	tx, err := s.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	old := s.write(t, tx, s.writer(t), "l1")
-	_, err = s.a.NewGeneration(t.Context(), tenant)
+	_, err = s.a.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.b.DestroyGeneration(ctx, tenant, old, s.ofB.Holder(s.second)) }()
+	go func() { done <- s.b.DestroyKeyVersion(ctx, tenant, old, s.ofB.Holder(s.second)) }()
 	s.waits(t, done)
 	stop()
 	require.ErrorIs(t, <-done, context.Canceled)
 	require.NoError(t, tx.Commit())
 	s.requireAll(t, 1)
-	require.ErrorIs(t, s.b.DestroyGeneration(t.Context(), tenant, old, s.ofB.Holder(s.second)), encryption.ErrInUse)
+	require.ErrorIs(t, s.b.DestroyKeyVersion(t.Context(), tenant, old, s.ofB.Holder(s.second)), encryption.ErrInUse)
 	s.requireAll(t, 1)
 }
 
 // Reseal stands before a row that somebody has locked. Meanwhile another process
-// begins a new generation and destroys the one that Reseal seals under. It waits
-// for Reseal's transaction, which is not committed under a retired generation but
+// begins a new key version and destroys the one that Reseal seals under. It waits
+// for Reseal's transaction, which is not committed under a retired key version but
 // done again.
 func TestADestructionAgainstAResealThatIsHeldUp(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
@@ -234,7 +234,7 @@ func TestADestructionAgainstAResealThatIsHeldUp(t *testing.T) {
 		for i := range 12 {
 			s.write(t, s.db, s.writer(t), fmt.Sprintf("l%02d", i))
 		}
-		under, err := s.a.NewGeneration(t.Context(), tenant)
+		under, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
 		lock, err := s.db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
@@ -259,7 +259,7 @@ func TestADestructionAgainstAResealThatIsHeldUp(t *testing.T) {
 		case err := <-resealed:
 			require.FailNow(t, "Reseal did not wait", "%v", err)
 		}
-		next, err := s.b.NewGeneration(t.Context(), tenant)
+		next, err := s.b.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
 		done := s.destroys(t, under)
 		s.waits(t, done)
@@ -270,29 +270,29 @@ func TestADestructionAgainstAResealThatIsHeldUp(t *testing.T) {
 		s.requireAll(t, 12)
 		census, err := s.of.Census(t.Context(), s.db, tenant)
 		require.NoError(t, err)
-		require.Equal(t, map[uint32]int64{next: 12}, census.Generations)
+		require.Equal(t, map[uint32]int64{next: 12}, census.KeyVersions)
 	})
 }
 
 // However late Reseal and Redact come to their commit, paused for an hour between
 // sealing and writing even: what they seal under is looked at again, after the
 // writes and before the commit. The holder here is one that does not wait.
-func TestNothingIsCommittedUnderAGenerationThatIsGone(t *testing.T) {
-	for name, late := range map[string]func(t *testing.T, s *two, generation uint32){
+func TestNothingIsCommittedUnderAKeyVersionThatIsGone(t *testing.T) {
+	for name, late := range map[string]func(t *testing.T, s *two, keyVersion uint32){
 		"retired": func(*testing.T, *two, uint32) {},
 		"destroyed": func(t *testing.T, s *two, g uint32) {
-			require.NoError(t, s.b.DestroyGeneration(t.Context(), tenant, g, holds(0)))
+			require.NoError(t, s.b.DestroyKeyVersion(t.Context(), tenant, g, holds(0)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTwo(t, testdb.New(t, testdb.SQLite))
 			s.write(t, s.db, s.writer(t), "l1")
-			under, err := s.a.NewGeneration(t.Context(), tenant)
+			under, err := s.a.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
 			times := 0
 			report, err := s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
 				if times++; times == 1 {
-					_, err := s.b.NewGeneration(t.Context(), tenant)
+					_, err := s.b.NewKeyVersion(t.Context(), tenant)
 					require.NoError(t, err)
 					late(t, s, under)
 				}
@@ -304,29 +304,29 @@ func TestNothingIsCommittedUnderAGenerationThatIsGone(t *testing.T) {
 			s.requireAll(t, 1)
 			census, err := s.of.Census(t.Context(), s.db, tenant)
 			require.NoError(t, err)
-			require.Zero(t, census.Generations[under])
+			require.Zero(t, census.KeyVersions[under])
 		})
 	}
 }
 
 // The same where rows and keys are in one database, and one pool with nothing to
 // spare.
-func TestNothingIsCommittedUnderAGenerationThatIsGoneBesideTheRows(t *testing.T) {
+func TestNothingIsCommittedUnderAKeyVersionThatIsGoneBesideTheRows(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		if d.Name == testdb.SQLite {
 			return // nobody else writes while Reseal does
 		}
 		s := newTwoWith(t, d, true)
 		s.write(t, s.db, s.writer(t), "l1")
-		under, err := s.a.NewGeneration(t.Context(), tenant)
+		under, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
 		s.db.SetMaxOpenConns(1)
 		times := 0
 		_, err = s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
 			if times++; times == 1 {
-				_, err := s.b.NewGeneration(t.Context(), tenant)
+				_, err := s.b.NewKeyVersion(t.Context(), tenant)
 				require.NoError(t, err)
-				return s.b.DestroyGeneration(t.Context(), tenant, under, holds(0))
+				return s.b.DestroyKeyVersion(t.Context(), tenant, under, holds(0))
 			}
 			return nil
 		}})
@@ -337,7 +337,7 @@ func TestNothingIsCommittedUnderAGenerationThatIsGoneBesideTheRows(t *testing.T)
 	})
 }
 
-func TestARedactionIsNotCommittedUnderAGenerationThatIsGone(t *testing.T) {
+func TestARedactionIsNotCommittedUnderAKeyVersionThatIsGone(t *testing.T) {
 	s := newTwo(t, testdb.New(t, testdb.SQLite))
 	owner, err := encryption.NewRecordOwner()
 	require.NoError(t, err)
@@ -351,11 +351,11 @@ func TestARedactionIsNotCommittedUnderAGenerationThatIsGone(t *testing.T) {
 			if times++; times > 1 {
 				return nil
 			}
-			all, err := s.b.Generations(t.Context(), tenant)
+			all, err := s.b.KeyVersions(t.Context(), tenant)
 			require.NoError(t, err)
-			_, err = s.b.NewGeneration(t.Context(), tenant)
+			_, err = s.b.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
-			return s.b.DestroyGeneration(t.Context(), tenant, all[0].Generation, holds(0))
+			return s.b.DestroyKeyVersion(t.Context(), tenant, all[0].KeyVersion, holds(0))
 		},
 	}
 	_, err = s.of.Redact(t.Context(), s.db, tenant, "l1", redaction)
@@ -400,7 +400,7 @@ func TestResealIsNotHeldUpForEver(t *testing.T) {
 		s := newTwo(t, d)
 		old := s.write(t, s.db, s.writer(t), "l1")
 		s.write(t, s.db, s.writer(t), "l2")
-		_, err := s.a.NewGeneration(t.Context(), tenant)
+		_, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
 		cfg := s.cfg
 		cfg.LongestTransaction = 300 * time.Millisecond
@@ -421,14 +421,14 @@ func TestResealIsNotHeldUpForEver(t *testing.T) {
 		require.Zero(t, report.Locked)
 		census, err := s.of.Census(t.Context(), s.db, tenant)
 		require.NoError(t, err)
-		require.Zero(t, census.Generations[old])
+		require.Zero(t, census.KeyVersions[old])
 		s.requireAll(t, 2)
 	})
 }
 
 // One pool of one connection for rows and keys has no second one to ask for the
 // keys while Reseal writes: they are read in its transaction.
-func TestTheGenerationIsLookedAtThroughAPoolOfOneConnection(t *testing.T) {
+func TestTheKeyVersionIsLookedAtThroughAPoolOfOneConnection(t *testing.T) {
 	e := newEnv(t, 1)
 	_, err := e.keysDB.ExecContext(t.Context(), contactsSQL)
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 func (e *env) halfClosed(t *testing.T, dir string, number int, written bool) {
 	t.Helper()
 	copies := 0
-	_, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Destroy: e.kms.destroy, Copy: func(ctx context.Context) error {
+	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Destroy: e.kms.destroy, Copy: func(ctx context.Context) error {
 		if copies++; copies == number && !written {
 			return errStoodStill
 		}
@@ -44,7 +44,7 @@ func TestARepairFromAnOlderCopyIsNoDamageAfterwards(t *testing.T) {
 	require.Equal(t, 1, report.Keys)
 	_, err = e.vault.WriteCopy(t.Context(), dir)
 	require.NoError(t, err)
-	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
 	require.NoError(t, err)
 	e.requireOpens(t, e.contacts)
 }
@@ -70,7 +70,7 @@ func TestAKeysetThatIsLostInAHalfClosedEpochComesBack(t *testing.T) {
 			require.NoError(t, err)
 			_, err = e.another(t).RepairFromCopy(t.Context(), newest)
 			require.NoError(t, err, "%s, %+v", what, stop)
-			_, err = e.another(t).CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+			_, err = e.another(t).RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
 			require.NoError(t, err, "%s, %+v", what, stop)
 			e.clock.Move(encryption.DefaultLease)
 			e.requireOpens(t, e.table(t, e.another(t), contactsTable))

@@ -70,7 +70,7 @@ func (m *madeKey) lost(rows Rows, barrier int64) bool {
 		return !slices.ContainsFunc(rows.Owners, func(o OwnerRow) bool { return o.Owner == m.row.Owner })
 	}
 	for _, row := range rows.Keys {
-		if row.Owner == m.row.Owner && row.Generation == m.row.Generation {
+		if row.Owner == m.row.Owner && row.KeyVersion == m.row.KeyVersion {
 			return !bytes.Equal(row.Wrapped, m.row.Wrapped) && wrapID(row.Wrapped) == wrapID(m.row.Wrapped)
 		}
 	}

@@ -92,7 +92,7 @@ func TestAStoreThatWentOnAfterBeingPutBackIsNoticed(t *testing.T) {
 		e.insert(t, "c1", "p1")
 		store, vault, contacts := e.restorable(t)
 		kept := e.keep(t)
-		_, err := vault.NewGeneration(t.Context(), tenant) // what is lost
+		_, err := vault.NewKeyVersion(t.Context(), tenant) // what is lost
 		require.NoError(t, err)
 		other := e.over(t, kept)
 		for sequenceOf(t, kept) < sequenceOf(t, e.store)+ahead {
@@ -106,7 +106,7 @@ func TestAStoreThatWentOnAfterBeingPutBackIsNoticed(t *testing.T) {
 		for name, change := range map[string]func() error{
 			"erase":      func() error { _, err := vault.Erase(t.Context(), tenant, "p2"); return err },
 			"position":   func() error { _, err := vault.Position(t.Context()); return err },
-			"generation": func() error { _, err := vault.NewGeneration(t.Context(), tenant); return err },
+			"generation": func() error { _, err := vault.NewKeyVersion(t.Context(), tenant); return err },
 			"creation":   func() error { return vault.Ensure(t.Context(), tenant, "p3") },
 			"copy":       func() error { _, err := vault.WriteCopy(t.Context(), t.TempDir()); return err },
 		} {
@@ -155,14 +155,14 @@ func TestWhatHappensToAKeyIsNoLoss(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if _, err := e.vault.NewGeneration(context.Background(), tenant); err != nil {
+			if _, err := e.vault.NewKeyVersion(context.Background(), tenant); err != nil {
 				return err
 			}
 			none := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
-			return e.vault.DestroyGeneration(context.Background(), tenant, rows.Generations[0].Generation, none)
+			return e.vault.DestroyKeyVersion(context.Background(), tenant, rows.KeyVersions[0].KeyVersion, none)
 		},
 		"wrapped anew": func(e *env) error {
-			_, err := e.vault.CloseEpoch(context.Background(), encryption.Epoch{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+			_, err := e.vault.RewrapKeys(context.Background(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 			return err
 		},
 		"merged": func(e *env) error { return e.vault.AddAlias(context.Background(), tenant, "p1", "p2") },
@@ -288,7 +288,7 @@ func TestTheCopyOfALostHistoryStays(t *testing.T) {
 		_, err := e.vault.WriteCopy(t.Context(), dir)
 		require.NoError(t, err)
 		kept := e.keep(t)
-		_, err = e.vault.NewGeneration(t.Context(), tenant) // what is lost
+		_, err = e.vault.NewKeyVersion(t.Context(), tenant) // what is lost
 		require.NoError(t, err)
 		lost, err := e.vault.WriteCopy(t.Context(), dir)
 		require.NoError(t, err)

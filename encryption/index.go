@@ -150,22 +150,22 @@ type Probe struct {
 	Value   IndexValue // to compare with
 }
 
-// Probes is one Probe for each live version of an index.
-type Probes []Probe
+// Conditions is one Probe for each live version of an index.
+type Conditions []Probe
 
 // Where returns "(alias.column = ? OR …)" and its arguments, for SQLite and
-// MariaDB; alias may be "". On PostgreSQL take [Probes.Postgres].
-func (p Probes) Where(alias string) (where string, args []any) {
+// MariaDB; alias may be "". On PostgreSQL take [Conditions.Postgres].
+func (p Conditions) Where(alias string) (where string, args []any) {
 	return p.where(alias, func(int) string { return "?" })
 }
 
 // Postgres is Where with the placeholders of PostgreSQL, from $first on, so that
 // it fits into a statement with arguments of its own before it.
-func (p Probes) Postgres(alias string, first int) (where string, args []any) {
+func (p Conditions) Postgres(alias string, first int) (where string, args []any) {
 	return p.where(alias, func(i int) string { return "$" + strconv.Itoa(first+i) })
 }
 
-func (p Probes) where(alias string, placeholder func(i int) string) (where string, args []any) {
+func (p Conditions) where(alias string, placeholder func(i int) string) (where string, args []any) {
 	parts := make([]string, 0, len(p))
 	for i, probe := range p {
 		column := probe.Column
@@ -184,7 +184,7 @@ func (p Probes) where(alias string, placeholder func(i int) string) (where strin
 // No live version is an error (ErrIncomplete, with the call that is missing),
 // and so is a value that normalises to empty (ErrDefinition): both would find
 // nothing and look like an answer.
-func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (Probes, error) {
+func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (Conditions, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (
 	if err != nil {
 		return nil, err
 	}
-	var out Probes
+	var out Conditions
 	var states []IndexState
 	for i, x := range t.indexes {
 		if x.Name != name {

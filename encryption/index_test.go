@@ -40,7 +40,7 @@ func TestIndexVersions(t *testing.T) {
 	require.Len(t, probes, 2)
 	for _, probe := range probes {
 		var id string
-		where, args := encryption.Probes{probe}.Where("")
+		where, args := encryption.Conditions{probe}.Where("")
 		require.NoError(t, e.db.QueryRowContext(t.Context(), `SELECT id FROM contacts WHERE `+where, args...).Scan(&id))
 		require.Equal(t, "c3", id)
 	}

@@ -24,11 +24,11 @@ type Inventory struct {
 // TenantInventory is the part of an Inventory about one tenant.
 type TenantInventory struct {
 	Tenant      string                     // its name
-	Generations map[uint32]GenerationState // every one it ever had
+	KeyVersions map[uint32]KeyVersionState // every one it ever had
 	KEKs        []string                   // names of the KEKs that wrap its keysets
 	MostSeals   uint64                     // of one key that seals: allotted by the key store, or counted by this process
 
-	created map[uint32]time.Time // of its generations
+	created map[uint32]time.Time // of its key versions
 }
 
 // Inventory reads the state of the key store.
@@ -37,7 +37,7 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 	tenants := map[string]*TenantInventory{}
 	of := func(tenant string) *TenantInventory {
 		if tenants[tenant] == nil {
-			tenants[tenant] = &TenantInventory{Tenant: tenant, Generations: map[uint32]GenerationState{}, created: map[uint32]time.Time{}}
+			tenants[tenant] = &TenantInventory{Tenant: tenant, KeyVersions: map[uint32]KeyVersionState{}, created: map[uint32]time.Time{}}
 		}
 		return tenants[tenant]
 	}
@@ -53,16 +53,16 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 					t.KEKs = append(t.KEKs, row.KEK)
 				}
 			}
-			for _, row := range rows.Generations {
+			for _, row := range rows.KeyVersions {
 				t := of(row.Tenant)
-				t.Generations[row.Generation], t.created[row.Generation] = row.State, row.Created
+				t.KeyVersions[row.KeyVersion], t.created[row.KeyVersion] = row.State, row.Created
 			}
 			return nil
 		}
 		if err := eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, collect); err != nil {
 			return err
 		}
-		if err := eachPage(ctx, tx, Page{Kind: KindGeneration, Limit: pageSize}, collect); err != nil {
+		if err := eachPage(ctx, tx, Page{Kind: KindKeyVersion, Limit: pageSize}, collect); err != nil {
 			return err
 		}
 		for name, t := range tenants {
@@ -71,7 +71,7 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 				return err
 			}
 			for _, row := range rows.Keys {
-				if t.Generations[row.Generation] == Active {
+				if t.KeyVersions[row.KeyVersion] == Active {
 					t.MostSeals = max(t.MostSeals, uint64(row.Seals))
 				}
 			}
@@ -103,7 +103,7 @@ func (v *Vault) countSeals(tenants map[string]*TenantInventory) {
 			continue
 		}
 		for _, key := range o.keys {
-			if key.err != nil || t.Generations[key.generation] != Active {
+			if key.err != nil || t.KeyVersions[key.keyVersion] != Active {
 				continue
 			}
 			t.MostSeals = max(t.MostSeals, uint64(key.slot.Load()))

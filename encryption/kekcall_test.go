@@ -154,8 +154,8 @@ func TestNobodyWaitsForAKEKLongerThanTheContext(t *testing.T) {
 					_, err := encryption.RestoreCopy(ctx, empty, written.Path)
 					return err
 				}},
-				"CloseEpoch": {true, func(ctx context.Context) error {
-					_, err := vault.CloseEpoch(ctx, encryption.Epoch{KEK: "hangs", Copy: vault.Copier(t.TempDir())})
+				"RewrapKeys": {true, func(ctx context.Context) error {
+					_, err := vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "hangs", Copy: vault.Copier(t.TempDir())})
 					return err
 				}},
 			} {
@@ -303,8 +303,8 @@ func TestAnOperatorIsNotToldToWait(t *testing.T) {
 		fails := func(context.Context, string, string, string) error { return down }
 		for name, call := range map[string]func() error{
 			"WriteCopy": func() error { _, err := vault.WriteCopy(t.Context(), folder); return err },
-			"CloseEpoch": func() error {
-				_, err := vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(folder)})
+			"RewrapKeys": func() error {
+				_, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(folder)})
 				return err
 			},
 		} {

@@ -88,7 +88,7 @@ func stateOfStore(t *testing.T, store encryption.KeyStore) encryption.StoreState
 // requireRefused takes the keyset for damaged where all rows are looked at.
 func requireRefused(t *testing.T, call string, err error, what string) {
 	t.Helper()
-	walks := call == "WriteCopy" || call == "CloseEpoch"
+	walks := call == "WriteCopy" || call == "RewrapKeys"
 	require.True(t, errors.Is(err, encryption.ErrKeyset) || walks && errors.Is(err, encryption.ErrDamaged), "%s: %s: %v", what, call, err)
 	require.ErrorContains(t, err, "Config.KEKs", "%s: %s", what, call)
 }
@@ -100,8 +100,8 @@ func uses(t *testing.T, vault *encryption.Vault, purpose string) map[string]func
 	require.NoError(t, err)
 	out := map[string]func() error{
 		"WriteCopy": func() error { _, err := vault.WriteCopy(t.Context(), t.TempDir()); return err },
-		"CloseEpoch": func() error {
-			_, err := vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(t.TempDir())})
+		"RewrapKeys": func() error {
+			_, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir())})
 			return err
 		},
 	}
@@ -186,11 +186,11 @@ func TestTheKeyStoreChoosesNoKEKForNewTenantsNorForDestruction(t *testing.T) {
 	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 2, KEK: "kek-2", Retiring: []string{"kek-1", notOurs}}})
 	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.kek.refused", "").Level)
 	var destroyed []string
-	epoch := encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {
+	epoch := encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {
 		destroyed = append(destroyed, name)
 		return nil
 	}}
-	_, err = vault.CloseEpoch(t.Context(), epoch)
+	_, err = vault.RewrapKeys(t.Context(), epoch)
 	require.ErrorIs(t, err, encryption.ErrKeyset)
 	require.NotContains(t, destroyed, notOurs)
 }
@@ -227,13 +227,13 @@ func TestOneMayOnlyBeginWithAPermittedKEK(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, notOurs, stateOfStore(t, cfg.Keys).KEK, "the first whole name")
 	before := stateOfStore(t, cfg.Keys)
-	epoch := encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(t.TempDir())}
-	_, err = vault.CloseEpoch(t.Context(), epoch)
-	require.ErrorIs(t, err, encryption.ErrEpoch)
+	epoch := encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir())}
+	_, err = vault.RewrapKeys(t.Context(), epoch)
+	require.ErrorIs(t, err, encryption.ErrRewrap)
 	require.ErrorContains(t, err, "Config.KEKs")
 	require.Equal(t, before, stateOfStore(t, cfg.Keys))
 	epoch.KEK = "gcp-kms://projects/p/locations/l/keyRings/crm/cryptoKeys/crm-2"
-	_, err = vault.CloseEpoch(t.Context(), epoch)
+	_, err = vault.RewrapKeys(t.Context(), epoch)
 	require.NoError(t, err)
 	require.Equal(t, encryption.HealthOK, found(t, vault, "encryption.kek.refused", "").Level)
 

@@ -130,11 +130,11 @@ func TestAnEpochLosesNoKeysetToANewKEK(t *testing.T) {
 			require.NoError(t, vault.Ensure(t.Context(), of, "p1"), name)
 		}
 		var destroyed []string
-		epoch := encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {
+		epoch := encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {
 			destroyed = append(destroyed, name)
 			return nil
 		}}
-		_, err = vault.CloseEpoch(t.Context(), epoch)
+		_, err = vault.RewrapKeys(t.Context(), epoch)
 		require.ErrorIs(t, err, encryption.ErrKEK, name)
 		require.Empty(t, destroyed, name)
 		for _, purpose := range []string{"index", "log", "seal", "suppression", "wrap"} {
@@ -145,7 +145,7 @@ func TestAnEpochLosesNoKeysetToANewKEK(t *testing.T) {
 		require.NoError(t, fresh.Ensure(t.Context(), "b", "p1"), name)
 
 		healed = true
-		_, err = vault.CloseEpoch(t.Context(), epoch)
+		_, err = vault.RewrapKeys(t.Context(), epoch)
 		require.NoError(t, err, name)
 		require.Equal(t, []string{"kek-1"}, destroyed, name)
 		fresh, err = encryption.Open(t.Context(), cfg)
@@ -199,7 +199,7 @@ func TestHowOftenAKEKIsAsked(t *testing.T) {
 	require.Zero(t, calls.Load(), "none where they are in use, and their bytes the same")
 
 	fresh = open()
-	_, err = fresh.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: fresh.Copier(folder)})
+	_, err = fresh.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: fresh.Copier(folder)})
 	require.NoError(t, err)
 	// Each keyset is opened, wrapped under the new KEK and proved; the wrap keyset
 	// is wrapped with a second key before. The new KEK is tried at the beginning.

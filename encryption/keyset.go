@@ -22,7 +22,7 @@ const (
 	purposeWrap        = "wrap"        // AES256-GCM, TINK prefix: wraps person keys
 	purposeSeal        = "seal"        // HMAC-SHA256, TINK prefix: row seals, votes
 	purposeLog         = "log"         // HMAC-SHA256, TINK prefix: the audit queue
-	purposeIndex       = "index"       // HKDF-PRF: roots of lookup indexes
+	purposeIndex       = "index"       // HKDF-PRF: roots of blind indexes
 	purposeSuppression = "suppression" // HKDF-PRF: roots of suppression lists
 	purposeLedger      = "ledger"      // HKDF-PRF, of the installation
 	purposeManifest    = "manifest"    // HMAC-SHA256, TINK prefix, of the installation
@@ -250,11 +250,11 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 }
 
 // wrapKey wraps a person key with the primary wrap key: 65 bytes.
-func (k *openKeyset) wrapKey(key []byte, tenant, owner string, generation uint32) []byte {
+func (k *openKeyset) wrapKey(key []byte, tenant, owner string, keyVersion uint32) []byte {
 	out := make([]byte, 0, overhead+keySize)
 	out = append(out, fieldMark)
 	out = binary.BigEndian.AppendUint32(out, k.primary())
-	return k.gcm[k.primary()].Seal(out, nil, key, personKeyAD(tenant, owner, generation)) //nolint:gosec // the AEAD draws its nonce itself
+	return k.gcm[k.primary()].Seal(out, nil, key, personKeyAD(tenant, owner, keyVersion)) //nolint:gosec // the AEAD draws its nonce itself
 }
 
 // wrapID returns the wrap key id that 65 wrapped bytes name.
@@ -270,11 +270,11 @@ func wrapID(wrapped []byte) uint32 {
 func (k *openKeyset) unwrapKey(row KeyRow) (key []byte, known bool, err error) {
 	gcm, known := k.gcm[wrapID(row.Wrapped)]
 	if !known {
-		return nil, false, &KeyError{Op: "wrapped by an unknown key", Generation: row.Generation, Err: ErrNoKey}
+		return nil, false, &KeyError{Op: "wrapped by an unknown key", KeyVersion: row.KeyVersion, Err: ErrNoKey}
 	}
-	key, err = gcm.Open(nil, nil, row.Wrapped[prefixSize:], personKeyAD(row.Tenant, row.Owner, row.Generation))
+	key, err = gcm.Open(nil, nil, row.Wrapped[prefixSize:], personKeyAD(row.Tenant, row.Owner, row.KeyVersion))
 	if err != nil || len(key) != keySize {
-		return nil, true, &KeyError{Op: "key row does not unwrap", Generation: row.Generation, Err: ErrOpen}
+		return nil, true, &KeyError{Op: "key row does not unwrap", KeyVersion: row.KeyVersion, Err: ErrOpen}
 	}
 	return key, true, nil
 }

@@ -248,13 +248,13 @@ func (c *keyedCase) work(t *testing.T) {
 	for _, index := range []string{"mail_x", "mail_w"} {
 		require.Equal(t, 1, c.find(t, index, "m1@b.example"))
 	}
-	generations, err := c.vault.Generations(ctx, seven)
+	keyVersions, err := c.vault.KeyVersions(ctx, seven)
 	require.NoError(t, err)
-	old := generations[slices.IndexFunc(generations, func(g encryption.GenerationRow) bool { return g.State == encryption.Active })].Generation
+	old := keyVersions[slices.IndexFunc(keyVersions, func(g encryption.KeyVersionRow) bool { return g.State == encryption.Active })].KeyVersion
 	var damaged []byte
 	require.NoError(t, c.db.QueryRowContext(ctx, `SELECT mail FROM `+c.name+` WHERE n = 0`).Scan(&damaged))
 	damaged[len(damaged)-1] ^= 1
-	fresh, err := c.vault.NewGeneration(ctx, seven)
+	fresh, err := c.vault.NewKeyVersion(ctx, seven)
 	require.NoError(t, err)
 	held, _, err := c.table.Holder(c.db)(ctx, seven, old)
 	require.NoError(t, err)
@@ -287,7 +287,7 @@ func (c *keyedCase) work(t *testing.T) {
 	c.requireOpens(t)
 	census, err := c.table.Census(ctx, c.db, seven)
 	require.NoError(t, err)
-	require.Equal(t, encryption.Census{Generations: map[uint32]int64{fresh: int64(3 * rows)}}, census)
+	require.Equal(t, encryption.Census{KeyVersions: map[uint32]int64{fresh: int64(3 * rows)}}, census)
 	counts, err := encryption.Counts(c.db, "8", c.table)(ctx)
 	require.NoError(t, err)
 	require.Empty(t, counts["8"])

@@ -26,7 +26,7 @@ func TestACloserThatWakesInTheNextEpochChangesNothing(t *testing.T) {
 	wake, hangs, done := make(chan bool), make(chan bool), make(chan error, 1)
 	go func() {
 		copies := 0
-		_, err := late.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: func(ctx context.Context) error {
+		_, err := late.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(ctx context.Context) error {
 			if copies++; copies == 1 {
 				hangs <- true
 				<-wake
@@ -38,7 +38,7 @@ func TestACloserThatWakesInTheNextEpochChangesNothing(t *testing.T) {
 	}()
 	<-hangs
 	for _, kek := range []string{"kek-2", "kek-3"} {
-		_, err := other.CloseEpoch(t.Context(), encryption.Epoch{KEK: kek, Copy: other.Copier(dir)})
+		_, err := other.RewrapKeys(t.Context(), encryption.Rewrap{KEK: kek, Copy: other.Copier(dir)})
 		require.NoError(t, err)
 	}
 	wake <- true
@@ -60,10 +60,10 @@ func TestALateEndOfAnEpochEndsNoOther(t *testing.T) {
 	e.insert(t, "c1", "p1")
 	dir := t.TempDir()
 	other := e.another(t)
-	_, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: func(ctx context.Context, _ string) error {
-		_, err := other.CloseEpoch(ctx, encryption.Epoch{KEK: "kek-2", Copy: other.Copier(dir)})
+	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: func(ctx context.Context, _ string) error {
+		_, err := other.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: other.Copier(dir)})
 		require.NoError(t, err)
-		_, err = other.CloseEpoch(ctx, encryption.Epoch{KEK: "kek-3", Copy: func(context.Context) error { return errStoodStill }})
+		_, err = other.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-3", Copy: func(context.Context) error { return errStoodStill }})
 		require.ErrorIs(t, err, errStoodStill)
 		return nil
 	}})
@@ -72,7 +72,7 @@ func TestALateEndOfAnEpochEndsNoOther(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, state.Retiring, "the epoch of kek-3 is still half closed")
 	for _, kek := range []string{"kek-3", "kek-4"} {
-		_, err := other.CloseEpoch(t.Context(), encryption.Epoch{KEK: kek, Copy: other.Copier(dir)})
+		_, err := other.RewrapKeys(t.Context(), encryption.Rewrap{KEK: kek, Copy: other.Copier(dir)})
 		require.NoError(t, err)
 	}
 	e.clock.Move(time.Minute)
@@ -94,7 +94,7 @@ func TestARepairUsesNoWrapKeyOfBefore(t *testing.T) {
 	require.NoError(t, os.WriteFile(old, data, 0o600))
 	behind := e.another(t)
 	require.NoError(t, behind.Ensure(t.Context(), tenant, "p1"))
-	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
 	report, err := behind.RepairFromCopy(t.Context(), old)
 	require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestAMergeThatWasTakenBackMovesNothing(t *testing.T) {
 // that it remembers.
 func TestADestructionWaitsTheLeaseOfNow(t *testing.T) {
 	e := newEnv(t, 1)
-	all, err := e.vault.Generations(t.Context(), tenant)
+	all, err := e.vault.KeyVersions(t.Context(), tenant)
 	require.NoError(t, err)
 	var waited time.Duration
 	cfg := e.cfg
@@ -138,9 +138,9 @@ func TestADestructionWaitsTheLeaseOfNow(t *testing.T) {
 	behind, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	require.NoError(t, e.vault.ChangeLease(t.Context(), time.Hour))
-	_, err = e.vault.NewGeneration(t.Context(), tenant)
+	_, err = e.vault.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
 	nobody := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
-	require.NoError(t, behind.DestroyGeneration(t.Context(), tenant, all[0].Generation, nobody))
+	require.NoError(t, behind.DestroyKeyVersion(t.Context(), tenant, all[0].KeyVersion, nobody))
 	require.GreaterOrEqual(t, waited, 2*time.Hour, "before the mark, and after it")
 }

@@ -41,7 +41,7 @@ func scripts(rt *rapid.T) []script {
 	one := rapid.Custom(func(rt *rapid.T) step {
 		return step{
 			Pause:  pause.Draw(rt, "pause"),
-			Kind:   rapid.SampledFrom([]string{"take", "take", "use", "use", "use", "seal", "erase", "erase many", "lease", "lease", "new generation", "open anew"}).Draw(rt, "kind"),
+			Kind:   rapid.SampledFrom([]string{"take", "take", "use", "use", "use", "seal", "erase", "erase many", "lease", "lease", "new key version", "open anew"}).Draw(rt, "kind"),
 			Person: rapid.IntRange(0, len(modelPersons)-1).Draw(rt, "person"),
 			Lease:  rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 5 * time.Second, 20 * time.Second, 60 * time.Second}).Draw(rt, "lease"),
 			Killed: rapid.SampledFrom([]time.Duration{0, 0, 0, time.Nanosecond, time.Second, 6 * time.Second}).Draw(rt, "killed"),
@@ -272,8 +272,8 @@ func (p *process) step(ctx context.Context, s step) {
 		if err = p.vault.ChangeLease(ctx, s.Lease); err == nil {
 			p.m.count("leases changed")
 		}
-	case "new generation":
-		_, err = p.vault.NewGeneration(ctx, tenant)
+	case "new key version":
+		_, err = p.vault.NewKeyVersion(ctx, tenant)
 	case "open anew":
 		err = p.open(ctx)
 	}

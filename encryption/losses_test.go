@@ -112,7 +112,7 @@ func TestARedactionIsUndoneWhereTheDatabaseStoresSomethingElse(t *testing.T) {
 }
 
 // A tenant whose name the column writes otherwise is refused: its rows would
-// not be counted, and the generation that they need destroyed.
+// not be counted, and the key version that they need destroyed.
 func TestATenantThatTheColumnWritesOtherwiseIsRefused(t *testing.T) {
 	const capitals = "AB000000-0000-4000-8000-00000000000A"
 	for name, types := range map[testdb.Name]map[string]string{
@@ -124,7 +124,7 @@ func TestATenantThatTheColumnWritesOtherwiseIsRefused(t *testing.T) {
 		cell := map[testdb.Name]string{testdb.SQLite: "BLOB", testdb.MariaDB: "LONGBLOB", testdb.PostgresC: "bytea"}[name]
 		for kind, account := range types {
 			notes := "notes_" + regexp.MustCompile(`[^a-z]`).ReplaceAllString(strings.ToLower(kind), "")
-			if _, err := s.a.Generations(t.Context(), account); err != nil {
+			if _, err := s.a.KeyVersions(t.Context(), account); err != nil {
 				require.NoError(t, s.a.AddTenant(t.Context(), account))
 			}
 			s.exec(t, s.db, `CREATE TABLE `+notes+` (id INTEGER NOT NULL PRIMARY KEY, account `+kind+`, person VARCHAR(60), body `+cell+`)`)
@@ -160,9 +160,9 @@ func TestACellIsGivenUpOnce(t *testing.T) {
 	bad := append([]byte(nil), good...)
 	bad[len(bad)-1] ^= 1
 	s.exec(t, s.db, `INSERT INTO bins VALUES (?, 'p1', ?)`, []byte("7"), bad)
-	old, err := encryption.GenerationOf(good)
+	old, err := encryption.KeyVersionOf(good)
 	require.NoError(t, err)
-	_, err = s.a.NewGeneration(t.Context(), tenant)
+	_, err = s.a.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
 	report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
 	require.NoError(t, err)
@@ -172,7 +172,7 @@ func TestACellIsGivenUpOnce(t *testing.T) {
 	again.Key = `\x37`
 	n, _, err := table.Holder(s.db, report.Listed[0], again)(t.Context(), tenant, old)
 	require.NoError(t, err)
-	require.Equal(t, 1, n, "the good one still needs its generation")
+	require.Equal(t, 1, n, "the good one still needs its key version")
 }
 
 // A text form that is damaged behind its head is counted by the census; so it

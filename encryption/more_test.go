@@ -85,7 +85,7 @@ func TestTwoTenantsInOneTable(t *testing.T) {
 		_, err = e.db.ExecContext(t.Context(), `INSERT INTO crm_leads (nr, org, who, mail, mail_x) VALUES (?, ?, 'p1', ?, ?)`, i, org, w.Text("email", fmt.Sprint("m", i)), w.Index("mail_x", fmt.Sprint("m", i)))
 		require.NoError(t, err)
 	}
-	_, err = e.vault.NewGeneration(t.Context(), "t2")
+	_, err = e.vault.NewKeyVersion(t.Context(), "t2")
 	require.NoError(t, err)
 	report, err := leads.Reseal(t.Context(), e.db, "t2", encryption.ResealOptions{Batch: 4})
 	require.NoError(t, err)
@@ -95,7 +95,7 @@ func TestTwoTenantsInOneTable(t *testing.T) {
 	require.Equal(t, 3, report.Rows)
 	census, err := leads.Census(t.Context(), e.db, tenant)
 	require.NoError(t, err)
-	require.Len(t, census.Generations, 1)
+	require.Len(t, census.KeyVersions, 1)
 	_, err = e.db.ExecContext(t.Context(), `UPDATE crm_leads SET mail_x = NULL`)
 	require.NoError(t, err)
 	require.NoError(t, leads.RebuildIndexes(e.db, tenant)(t.Context()))
@@ -144,7 +144,7 @@ func TestErrorsCarryNoPersonalData(t *testing.T) {
 		require.NotContains(t, err.Error(), "canary")
 		require.NotContains(t, fmt.Sprintf("%+v", err), "secret.example")
 	}
-	require.Contains(t, errs[0].Error(), "contacts.email (generation ")
+	require.Contains(t, errs[0].Error(), "contacts.email (key version ")
 }
 
 // No verb of package fmt prints key bytes: neither those that it knows for a

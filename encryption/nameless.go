@@ -61,7 +61,7 @@ func (s *storedTable) countNameless(ctx context.Context, q sqldb.Querier, tenant
 
 // nameless reports the rows without a name, each as a whole.
 func (s *storedTable) nameless(ctx context.Context, tenant string) ([]Unreadable, error) {
-	rows, err := s.countNameless(ctx, s.db, tenant, &Census{Generations: map[uint32]int64{}})
+	rows, err := s.countNameless(ctx, s.db, tenant, &Census{KeyVersions: map[uint32]int64{}})
 	if err != nil {
 		return nil, s.failed("read", err)
 	}

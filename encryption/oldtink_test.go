@@ -31,7 +31,7 @@ type oldTink struct {
 	KEK           []byte
 	Keysets       []oldKeyset
 	PersonKey     []byte
-	Generation    uint32
+	KeyVersion    uint32 `json:"Generation"`
 	Field, Stream []byte
 	StreamLength  int
 }
@@ -147,10 +147,10 @@ func oldInstallation(t *testing.T, old oldTink) encryption.Config {
 	kek, err := insecurekeys.KEK(old.KEK)
 	require.NoError(t, err)
 	rows := encryption.Rows{
-		Generations: []encryption.GenerationRow{{Tenant: "t1", Generation: old.Generation, State: encryption.Active, Created: time.UnixMicro(0).UTC()}},
+		KeyVersions: []encryption.KeyVersionRow{{Tenant: "t1", KeyVersion: old.KeyVersion, State: encryption.Active, Created: time.UnixMicro(0).UTC()}},
 		Owners:      []encryption.OwnerRow{{Tenant: "t1", Owner: "t:", State: encryption.Live}, {Tenant: "t1", Owner: "p1", State: encryption.Live}},
 		// Wrapped by the older of two keys.
-		Keys: []encryption.KeyRow{{Tenant: "t1", Owner: "p1", Generation: old.Generation, Wrapped: old.of(t, "wrap").First}},
+		Keys: []encryption.KeyRow{{Tenant: "t1", Owner: "p1", KeyVersion: old.KeyVersion, Wrapped: old.of(t, "wrap").First}},
 	}
 	for _, k := range old.Keysets {
 		rows.Keysets = append(rows.Keysets, encryption.KeysetRow{Tenant: k.Tenant, Purpose: k.Purpose, Epoch: 1, KEK: "old", Version: 1, Wrapped: k.WrappedBinary})
@@ -181,7 +181,7 @@ func TestAnInstallationOfTheOldTinkGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	sealed, err := writer.Seal("email", []byte("ann@c.example"))
 	require.NoError(t, err)
-	require.Equal(t, old.Field[:5], sealed[:5], "the same generation")
+	require.Equal(t, old.Field[:5], sealed[:5], "the same key version")
 	text, err = reader.Row("p1", "r1").Text(ctx, "email", sealed)
 	require.NoError(t, err)
 	require.Equal(t, "ann@c.example", text)

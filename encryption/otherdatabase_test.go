@@ -11,7 +11,7 @@ import (
 )
 
 // On PostgreSQL the application writes its rows itself: sealed fields go in, are
-// found by Probes.Postgres behind other arguments, and open again.
+// found by Conditions.Postgres behind other arguments, and open again.
 func TestFieldsAreSealedFoundAndOpenedOnPostgreSQL(t *testing.T) {
 	vault := encryptiontest.Vault(t, "main")
 	table, err := vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{{Name: "email", Index: []encryption.Index{
@@ -49,10 +49,10 @@ func TestFieldsAreSealedFoundAndOpenedOnPostgreSQL(t *testing.T) {
 }
 
 // Each live version of an index has a placeholder of its own.
-func TestProbesAreNumberedOnPostgreSQL(t *testing.T) {
-	where, args := encryption.Probes{{Column: "a"}, {Column: "b"}}.Postgres("", 3)
+func TestConditionsAreNumberedOnPostgreSQL(t *testing.T) {
+	where, args := encryption.Conditions{{Column: "a"}, {Column: "b"}}.Postgres("", 3)
 	require.Equal(t, "(a = $3 OR b = $4)", where)
 	require.Len(t, args, 2)
-	where, _ = encryption.Probes{{Column: "a"}, {Column: "b"}}.Where("c")
+	where, _ = encryption.Conditions{{Column: "a"}, {Column: "b"}}.Where("c")
 	require.Equal(t, "(c.a = ? OR c.b = ?)", where)
 }

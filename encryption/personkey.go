@@ -13,9 +13,9 @@ import (
 	"sync/atomic"
 )
 
-// personKey is one key of one owner and generation, unwrapped.
+// personKey is one key of one owner and key version, unwrapped.
 type personKey struct {
-	generation uint32
+	keyVersion uint32
 	raw        [keySize]byte
 	err        error // the row is there but does not unwrap
 	allotted   bool  // seals what the key store allots from the first one on
@@ -27,7 +27,7 @@ type personKey struct {
 }
 
 // aead is the cipher of the key, built when it is first used: an import makes
-// many keys at once, and of several generations one is used.
+// many keys at once, and of several key versions one is used.
 func (k *personKey) aead() (cipher.AEAD, error) {
 	k.build.Do(func() { k.gcm, k.broken = newGCM(k.raw[:]) })
 	return k.gcm, k.broken
@@ -35,7 +35,7 @@ func (k *personKey) aead() (cipher.AEAD, error) {
 
 var errUsedUp = errors.New("encryption: no seal of the key is left")
 
-// appendSeal appends mark ‖ generation ‖ IV ‖ ciphertext ‖ tag. All that is
+// appendSeal appends mark ‖ key version ‖ IV ‖ ciphertext ‖ tag. All that is
 // sealed is sealed here, and counted.
 func (k *personKey) appendSeal(dst, plaintext, ad []byte) ([]byte, error) {
 	gcm, err := k.aead()
@@ -46,7 +46,7 @@ func (k *personKey) appendSeal(dst, plaintext, ad []byte) ([]byte, error) {
 		return nil, errUsedUp
 	}
 	dst = append(dst, fieldMark)
-	dst = binary.BigEndian.AppendUint32(dst, k.generation)
+	dst = binary.BigEndian.AppendUint32(dst, k.keyVersion)
 	return gcm.Seal(dst, nil, plaintext, ad), nil //nolint:gosec // the AEAD draws its nonce itself
 }
 
@@ -66,8 +66,8 @@ type ownerKeys struct {
 	state  OwnerState
 	merged bool
 	into   string       // whom, where merged
-	keys   []*personKey // one a generation
-	active uint32       // the generation that sealed then
+	keys   []*personKey // one a key version
+	active uint32       // the key version that sealed then
 }
 
 // maxOwners bounds the owners of one query.
@@ -149,7 +149,7 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 	for _, o := range out {
 		o.active = k.active
 		o.keys = slices.DeleteFunc(o.keys, func(key *personKey) bool {
-			return k.generations[key.generation].State == Destroyed // somebody put the row back
+			return k.keyVersions[key.keyVersion].State == Destroyed // somebody put the row back
 		})
 	}
 	v.remember(tenant, out, g)
@@ -179,59 +179,59 @@ func (v *Vault) unwrap(ctx context.Context, row KeyRow) (*personKey, error) {
 		raw, _, err = wrap.unwrapKey(row)
 	}
 	key := &personKey{
-		generation: row.Generation, err: err,
-		allotted: row.Owner == tenantOwner, slot: v.counters.slot(keyName{row.Tenant, row.Owner, row.Generation}),
+		keyVersion: row.KeyVersion, err: err,
+		allotted: row.Owner == tenantOwner, slot: v.counters.slot(keyName{row.Tenant, row.Owner, row.KeyVersion}),
 	}
 	copy(key.raw[:], raw)
 	return key, nil
 }
 
-// openKey finds the one key that opens a value of this owner and generation:
+// openKey finds the one key that opens a value of this owner and key version:
 // an exact lookup, one fresh read on a miss, never another owner, alias or
-// generation. A key that took longer to get than its lease runs is not used.
-func (v *Vault) openKey(ctx context.Context, tenant, owner string, generation uint32) (*personKey, grant, error) {
+// key version. A key that took longer to get than its lease runs is not used.
+func (v *Vault) openKey(ctx context.Context, tenant, owner string, keyVersion uint32) (*personKey, grant, error) {
 	for range slowAttempts {
-		key, g, err := v.findKey(ctx, tenant, owner, generation)
+		key, g, err := v.findKey(ctx, tenant, owner, keyVersion)
 		if err != nil || !g.over(v.cfg.Now()) {
 			return key, g, err
 		}
 	}
-	return nil, grant{}, errSlow("open", generation)
+	return nil, grant{}, errSlow("open", keyVersion)
 }
 
 // slowAttempts bounds how often keys are read that come later than their lease
 // ends. The second time they are in memory, unless they were narrowed.
 const slowAttempts = 3
 
-func errSlow(op string, generation uint32) error {
-	return &KeyError{Op: op + ": key store or KEK took longer than the lease", Generation: generation, Err: ErrLease}
+func errSlow(op string, keyVersion uint32) error {
+	return &KeyError{Op: op + ": key store or KEK took longer than the lease", KeyVersion: keyVersion, Err: ErrLease}
 }
 
-func (v *Vault) findKey(ctx context.Context, tenant, owner string, generation uint32) (*personKey, grant, error) {
-	if key, g := v.leasedKey(tenant, owner, generation); key != nil && key.err == nil {
+func (v *Vault) findKey(ctx context.Context, tenant, owner string, keyVersion uint32) (*personKey, grant, error) {
+	if key, g := v.leasedKey(tenant, owner, keyVersion); key != nil && key.err == nil {
 		return key, g, nil
 	}
 	found, g, err := v.lookup(ctx, tenant, []string{owner}, false)
 	if err != nil {
 		return nil, g, err
 	}
-	if key := found[owner].key(generation); key != nil {
+	if key := found[owner].key(keyVersion); key != nil {
 		return key, g, key.err
 	}
 	if o := found[owner]; o == nil || o.state != Tombstone {
 		if found, err = v.fetch(ctx, tenant, []string{owner}); err != nil {
 			return nil, g, err
 		}
-		if key := found[owner].key(generation); key != nil {
+		if key := found[owner].key(keyVersion); key != nil {
 			return key, g, key.err
 		}
 	}
-	return nil, g, v.whyMissing(ctx, tenant, found[owner], generation)
+	return nil, g, v.whyMissing(ctx, tenant, found[owner], keyVersion)
 }
 
 // leasedKey answers from memory alone while the lease of the entry runs, also
 // when it was narrowed: inside a transaction nothing is fetched.
-func (v *Vault) leasedKey(tenant, owner string, generation uint32) (*personKey, grant) {
+func (v *Vault) leasedKey(tenant, owner string, keyVersion uint32) (*personKey, grant) {
 	now := v.cfg.Now()
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -243,33 +243,33 @@ func (v *Vault) leasedKey(tenant, owner string, generation uint32) (*personKey, 
 	if g.over(now) {
 		return nil, g
 	}
-	return o.key(generation), g
+	return o.key(keyVersion), g
 }
 
-func (o *ownerKeys) key(generation uint32) *personKey {
+func (o *ownerKeys) key(keyVersion uint32) *personKey {
 	if o == nil {
 		return nil
 	}
 	for _, key := range o.keys {
-		if key.generation == generation {
+		if key.keyVersion == keyVersion {
 			return key
 		}
 	}
 	return nil
 }
 
-func (v *Vault) whyMissing(ctx context.Context, tenant string, o *ownerKeys, generation uint32) error {
+func (v *Vault) whyMissing(ctx context.Context, tenant string, o *ownerKeys, keyVersion uint32) error {
 	if o != nil && o.state == Tombstone {
-		return &KeyError{Op: "open", Generation: generation, Err: ErrErased}
+		return &KeyError{Op: "open", KeyVersion: keyVersion, Err: ErrErased}
 	}
 	k, err := v.loadTenant(ctx, tenant)
 	if err != nil {
 		return err
 	}
-	if g, ok := k.generations[generation]; ok && (g.State == Destroyed || g.State == Deleting) {
-		return &KeyError{Op: "open", Generation: generation, Err: ErrDestroyed}
+	if g, ok := k.keyVersions[keyVersion]; ok && (g.State == Destroyed || g.State == Deleting) {
+		return &KeyError{Op: "open", KeyVersion: keyVersion, Err: ErrDestroyed}
 	}
-	return &KeyError{Op: "open", Generation: generation, Err: ErrNoKey}
+	return &KeyError{Op: "open", KeyVersion: keyVersion, Err: ErrNoKey}
 }
 
 // sealable returns why an owner seals no more, or nil.
@@ -287,10 +287,10 @@ func (o *ownerKeys) sealable() error {
 
 // sealAttempts bounds how often keys are prepared that another change overtakes:
 // a creation queues behind the changes that wait already, so several new
-// generations and an epoch in a row each cost one.
+// key versions and an epoch in a row each cost one.
 const sealAttempts = 20
 
-// sealKeys returns the owners' keys of the active generation, creating those
+// sealKeys returns the owners' keys of the active key version, creating those
 // that do not exist, and sees to it that they may seal (counter.go). Owners that
 // seal no more make it fail, after the others got their keys. The grant is not
 // over yet.
@@ -315,7 +315,7 @@ func (v *Vault) activeKeys(ctx context.Context, tenant string, owners []string, 
 		if len(missing) == 0 && refused == nil {
 			refused = v.allot(ctx, tenant, owners, found, k.active)
 			if errors.Is(refused, errStale) {
-				continue // with the next generation
+				continue // with the next key version
 			}
 		}
 		switch {
@@ -331,19 +331,19 @@ func (v *Vault) activeKeys(ctx context.Context, tenant string, owners []string, 
 			}
 		}
 	}
-	return nil, 0, grant{}, fmt.Errorf("%w: keysets or generations change all the time", ErrStore)
+	return nil, 0, grant{}, fmt.Errorf("%w: keysets or key versions change all the time", ErrStore)
 }
 
-// lacking lists the owners without a key of the generation, and why others
+// lacking lists the owners without a key of the key version, and why others
 // will not get one.
-func lacking(found map[string]*ownerKeys, owners []string, generation uint32, resealing bool) (missing []string, refused error) {
+func lacking(found map[string]*ownerKeys, owners []string, keyVersion uint32, resealing bool) (missing []string, refused error) {
 	for _, owner := range owners {
 		o := found[owner]
 		if err := o.sealable(); err != nil && (!resealing || !errors.Is(err, ErrMerged)) {
 			refused = err
 			continue
 		}
-		key := o.key(generation)
+		key := o.key(keyVersion)
 		if key == nil {
 			missing = append(missing, owner)
 		} else if key.err != nil {
@@ -357,9 +357,9 @@ func lacking(found map[string]*ownerKeys, owners []string, generation uint32, re
 // kind can overtake.
 const maxCreated = maxOwners
 
-// createKeys creates the keys of the active generation for owners who have
+// createKeys creates the keys of the active key version for owners who have
 // none, then reads back what the store really holds: the one key of an owner
-// and generation is the one that was committed first, whoever made it. Any
+// and key version is the one that was committed first, whoever made it. Any
 // number of goroutines and processes may do so at once, for the same owners,
 // too.
 func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string, resealing bool) error {
@@ -406,7 +406,7 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, 
 }
 
 // readBack caches what stands in the store now that the creation is committed.
-func (v *Vault) readBack(ctx context.Context, tenant string, owners []string, generation uint32, barrier int64) error {
+func (v *Vault) readBack(ctx context.Context, tenant string, owners []string, keyVersion uint32, barrier int64) error {
 	var last KeyRow
 	for chunk := range slices.Chunk(owners, maxOwners) {
 		_, rows, err := v.fetchRows(ctx, tenant, chunk)
@@ -414,7 +414,7 @@ func (v *Vault) readBack(ctx context.Context, tenant string, owners []string, ge
 			return err
 		}
 		for _, row := range rows.Keys {
-			if row.Generation == generation {
+			if row.KeyVersion == keyVersion {
 				last = row
 			}
 		}
@@ -427,24 +427,24 @@ func (v *Vault) readBack(ctx context.Context, tenant string, owners []string, ge
 	return nil
 }
 
-func freshKeys(wrap *openKeyset, tenant string, owners []string, generation uint32) ([]KeyRow, error) {
+func freshKeys(wrap *openKeyset, tenant string, owners []string, keyVersion uint32) ([]KeyRow, error) {
 	rows := make([]KeyRow, 0, len(owners))
 	for _, owner := range owners {
 		raw, err := randomKey()
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, KeyRow{Tenant: tenant, Owner: owner, Generation: generation, Wrapped: wrap.wrapKey(raw, tenant, owner, generation)})
+		rows = append(rows, KeyRow{Tenant: tenant, Owner: owner, KeyVersion: keyVersion, Wrapped: wrap.wrapKey(raw, tenant, owner, keyVersion)})
 	}
 	return rows, nil
 }
 
 // putKeys inserts keys where none is, under owners that are live, and not merged
-// unless it is for resealing, while the generation is active, the wrap key
+// unless it is for resealing, while the key version is active, the wrap key
 // current, and no index was added since the tenant was read: all of it stays so
 // until the transaction has ended. It returns the barrier as it is then.
 func putKeys(ctx context.Context, tx KeyTx, k *tenantKeys, version int64, fresh []KeyRow, resealing bool) (barrier int64, err error) {
-	tenant, generation := k.tenant, k.active
+	tenant, keyVersion := k.tenant, k.active
 	state, err := tx.State(ctx)
 	if err != nil {
 		return 0, err
@@ -454,7 +454,7 @@ func putKeys(ctx context.Context, tx KeyTx, k *tenantKeys, version int64, fresh 
 		return 0, err
 	}
 	current := slices.ContainsFunc(now.Keysets, func(k KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == version })
-	active := slices.ContainsFunc(now.Generations, func(g GenerationRow) bool { return g.Generation == generation && g.State == Active })
+	active := slices.ContainsFunc(now.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion && g.State == Active })
 	if !current || !active || !sameIndexRows(now.Indexes, k.rows.Indexes) {
 		return 0, errStale
 	}
@@ -475,7 +475,7 @@ func putKeys(ctx context.Context, tx KeyTx, k *tenantKeys, version int64, fresh 
 		closed[a.Alias] = closed[a.Alias] || !resealing
 	}
 	for _, key := range have.Keys {
-		closed[key.Owner] = closed[key.Owner] || key.Generation == generation
+		closed[key.Owner] = closed[key.Owner] || key.KeyVersion == keyVersion
 	}
 	put := Rows{Owners: make([]OwnerRow, 0, len(fresh)), Keys: make([]KeyRow, 0, len(fresh))}
 	for _, row := range fresh {

@@ -5,12 +5,12 @@ import (
 	"errors"
 )
 
-// Reseal returns the value sealed under the active generation, and whether it
+// Reseal returns the value sealed under the active key version, and whether it
 // differs from the one given. The holder stores it only over the bytes it has
 // read. What a person sealed who was merged into another since stays that
 // person's, and is opened by the same id.
 func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed, ad []byte) (resealed []byte, changed bool, err error) {
-	generation, err := GenerationOf(sealed)
+	keyVersion, err := KeyVersionOf(sealed)
 	if err != nil {
 		return nil, false, &KeyError{Op: "reseal", Table: s.purpose, Err: ErrOpen}
 	}
@@ -18,7 +18,7 @@ func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed,
 	if err != nil {
 		return nil, false, err
 	}
-	if generation == k.active {
+	if keyVersion == k.active {
 		return sealed, false, nil
 	}
 	plaintext, err := s.Open(ctx, tenant, person, sealed, ad)
@@ -29,17 +29,17 @@ func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed,
 	if err != nil {
 		return nil, false, err
 	}
-	found, generation, _, err := s.vault.activeKeys(ctx, tenant, []string{owner}, true)
+	found, keyVersion, _, err := s.vault.activeKeys(ctx, tenant, []string{owner}, true)
 	if err != nil {
 		return nil, false, err
 	}
-	resealed, err = s.vault.sealWith(ctx, tenant, owner, found[owner].key(generation), plaintext, personSealAD(s.purpose, tenant, owner, ad), true)
+	resealed, err = s.vault.sealWith(ctx, tenant, owner, found[owner].key(keyVersion), plaintext, personSealAD(s.purpose, tenant, owner, ad), true)
 	return resealed, err == nil, err
 }
 
 // SealerReport says what a func of [PersonSealer.Resealer] did.
 type SealerReport struct {
-	Resealed   int          // values under another generation than before
+	Resealed   int          // values under another key version than before
 	Erased     int          // values of erased persons, left as they are
 	Unreadable int          // values that do not open, left as they are
 	Listed     []Unreadable // the first 100 of them: Table is the purpose, Key and Column are empty

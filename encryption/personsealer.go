@@ -54,7 +54,7 @@ func (s PersonSealer) owner(tenant, person string) (string, error) {
 	return person, checkPerson(person)
 }
 
-// Seal seals under the person's key of the active generation; the person ""
+// Seal seals under the person's key of the active key version; the person ""
 // is the tenant's own data. ad must be given again to open.
 func (s PersonSealer) Seal(ctx context.Context, tenant, person string, plaintext, ad []byte) ([]byte, error) {
 	owner, err := s.owner(tenant, person)
@@ -77,11 +77,11 @@ func (v *Vault) cachedSealKey(ctx context.Context, tenant, owner string) (*perso
 	if key := v.leasedSealKey(tenant, owner); key != nil {
 		return key, nil
 	}
-	found, generation, _, err := v.sealKeys(ctx, tenant, []string{owner})
+	found, keyVersion, _, err := v.sealKeys(ctx, tenant, []string{owner})
 	if err != nil {
 		return nil, err
 	}
-	return found[owner].key(generation), nil
+	return found[owner].key(keyVersion), nil
 }
 
 func (v *Vault) leasedSealKey(tenant, owner string) *personKey {
@@ -95,9 +95,9 @@ func (v *Vault) leasedSealKey(tenant, owner string) *personKey {
 	if o.sealable() != nil {
 		return nil
 	}
-	// A generation that began meanwhile may wait for the lease's end.
-	for _, generation := range []uint32{k.active, o.active} {
-		if key := o.key(generation); key != nil && key.err == nil {
+	// A key version that began meanwhile may wait for the lease's end.
+	for _, keyVersion := range []uint32{k.active, o.active} {
+		if key := o.key(keyVersion); key != nil && key.err == nil {
 			return key
 		}
 	}
@@ -110,34 +110,34 @@ func (s PersonSealer) Open(ctx context.Context, tenant, person string, sealed, a
 	if err != nil {
 		return nil, err
 	}
-	generation, err := GenerationOf(sealed)
+	keyVersion, err := KeyVersionOf(sealed)
 	if err != nil || sealed[0] != fieldMark || len(sealed) < overhead {
 		return nil, &KeyError{Op: "open", Table: s.purpose, Err: ErrOpen}
 	}
-	key, _, err := s.vault.openKey(ctx, tenant, owner, generation)
+	key, _, err := s.vault.openKey(ctx, tenant, owner, keyVersion)
 	if err != nil {
 		return nil, err
 	}
 	plaintext, err := key.appendOpen(nil, sealed, personSealAD(s.purpose, tenant, owner, ad))
 	if err != nil {
-		return nil, &KeyError{Op: "open", Table: s.purpose, Generation: generation, Err: ErrOpen}
+		return nil, &KeyError{Op: "open", Table: s.purpose, KeyVersion: keyVersion, Err: ErrOpen}
 	}
 	return plaintext, nil
 }
 
-// Census counts sealed values by generation: what a holder answers before a
-// generation is destroyed. A value that is not sealed is ErrOpen.
+// Census counts sealed values by key version: what a holder answers before a
+// key version is destroyed. A value that is not sealed is ErrOpen.
 func (s PersonSealer) Census(cells iter.Seq2[[]byte, error]) (map[uint32]int64, error) {
 	out := map[uint32]int64{}
 	for cell, err := range cells {
 		if err != nil {
 			return nil, err
 		}
-		generation, err := GenerationOf(cell)
+		keyVersion, err := KeyVersionOf(cell)
 		if err != nil {
 			return nil, &KeyError{Op: "census", Table: s.purpose, Err: ErrOpen}
 		}
-		out[generation]++
+		out[keyVersion]++
 	}
 	return out, nil
 }

@@ -71,7 +71,7 @@ func TestAnEpochBetweenPreparationAndInsertIsNoticed(t *testing.T) {
 	e := newEnv(t, 4)
 	store, contacts := e.intruded(t)
 	store.act = func() {
-		_, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+		_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
 		require.NoError(t, err)
 	}
 	w, err := contacts.Writer(t.Context(), tenant, "p1")
@@ -93,12 +93,12 @@ func TestARotationBetweenPreparationAndInsertIsNoticed(t *testing.T) {
 	require.NoError(t, err)
 	sealed, err := w.Seal("email", []byte("x"))
 	require.NoError(t, err)
-	generation, err := encryption.GenerationOf(sealed)
+	keyVersion, err := encryption.KeyVersionOf(sealed)
 	require.NoError(t, err)
-	require.Equal(t, active, generation)
+	require.Equal(t, active, keyVersion)
 	keys, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 	require.NoError(t, err)
-	require.Len(t, keys, 1, "no key is made in a retired generation")
+	require.Len(t, keys, 1, "no key is made in a retired key version")
 }
 
 // The cipher of a key is built by whoever uses it first, also where many do.
@@ -138,7 +138,7 @@ func TestAnErasureDuringAnEpochWins(t *testing.T) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	copies := 0
-	epoch := encryption.Epoch{KEK: "kek-2", Copy: func(ctx context.Context) error { copies++; return vault.Copier(dir)(ctx) }}
+	epoch := encryption.Rewrap{KEK: "kek-2", Copy: func(ctx context.Context) error { copies++; return vault.Copier(dir)(ctx) }}
 	left := 2 // begin, new wrap key, then the rewrapping
 	var count func()
 	count = func() {
@@ -150,7 +150,7 @@ func TestAnErasureDuringAnEpochWins(t *testing.T) {
 		require.NoError(t, err)
 	}
 	store.act = count
-	_, err = vault.CloseEpoch(t.Context(), epoch)
+	_, err = vault.RewrapKeys(t.Context(), epoch)
 	require.NoError(t, err)
 	require.Equal(t, 2, copies)
 	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
@@ -234,10 +234,10 @@ func TestWrapIDsAreRemembered(t *testing.T) {
 	for n := range 3 {
 		wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 		require.NoError(t, err)
-		id, err := encryption.GenerationOf(wrapped[0]) // the same prefix
+		id, err := encryption.KeyVersionOf(wrapped[0]) // the same prefix
 		require.NoError(t, err)
 		gone = append(gone, id)
-		_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: fmt.Sprint("kek-", n+2), Copy: e.vault.Copier(t.TempDir())})
+		_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: fmt.Sprint("kek-", n+2), Copy: e.vault.Copier(t.TempDir())})
 		require.NoError(t, err)
 	}
 	rows, err := e.store.Tenant(t.Context(), tenant)

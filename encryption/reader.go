@@ -36,10 +36,10 @@ func (t *SealedTable) Reader(ctx context.Context, tenant string, owners ...strin
 	return &Reader{table: t, tenant: tenant, keys: found, lease: g}, nil
 }
 
-// key returns the one key for the owner and generation.
-func (r *Reader) key(ctx context.Context, owner string, generation uint32) (*personKey, error) {
+// key returns the one key for the owner and key version.
+func (r *Reader) key(ctx context.Context, owner string, keyVersion uint32) (*personKey, error) {
 	if !r.lease.over(r.table.vault.cfg.Now()) {
-		if key := r.keys[owner].key(generation); key != nil {
+		if key := r.keys[owner].key(keyVersion); key != nil {
 			return key, key.err
 		}
 	}
@@ -48,7 +48,7 @@ func (r *Reader) key(ctx context.Context, owner string, generation uint32) (*per
 	}
 	v := r.table.vault
 	for range slowAttempts {
-		key, g, err := v.openKey(ctx, r.tenant, owner, generation)
+		key, g, err := v.openKey(ctx, r.tenant, owner, keyVersion)
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +59,7 @@ func (r *Reader) key(ctx context.Context, owner string, generation uint32) (*per
 			return key, nil
 		}
 	}
-	return nil, errSlow("open", generation)
+	return nil, errSlow("open", keyVersion)
 }
 
 // renew looks every owner up again: from memory, unless the barrier moved.

@@ -33,7 +33,7 @@ func (t *SealedTable) RebuildIndexes(db *sql.DB, tenant string) func(ctx context
 // (FenceOldWriters) become live and are searched. It runs after a restore
 // (snapshots carry no index columns), for an index that was added, and at any
 // other time: writers may go on. What belongs to an erased person, or to a
-// destroyed generation, loses its index value. A cell that does not open for
+// destroyed key version, loses its index value. A cell that does not open for
 // another reason stops nothing: its index value stays as it is, and the report
 // counts and lists it. Where such a cell is mended, a search finds it after the
 // next Rebuild.

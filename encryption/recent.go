@@ -49,7 +49,7 @@ func (r *recentKeys) note(rows Rows, barrier int64, read time.Time) {
 
 func (r *recentKeys) put(key *recentKey) {
 	same := func(k *recentKey) bool {
-		return k.row.Tenant == key.row.Tenant && k.row.Owner == key.row.Owner && k.row.Generation == key.row.Generation
+		return k.row.Tenant == key.row.Tenant && k.row.Owner == key.row.Owner && k.row.KeyVersion == key.row.KeyVersion
 	}
 	switch i := slices.IndexFunc(r.keys, same); {
 	case i >= 0: // the first reading counts: what it saw must still be there
@@ -88,7 +88,7 @@ func (k *recentKey) lost(rows Rows, barrier int64) bool {
 		return false
 	}
 	return !slices.ContainsFunc(rows.Keys, func(now KeyRow) bool {
-		return now.Owner == k.row.Owner && now.Generation == k.row.Generation && (bytes.Equal(now.Wrapped, k.row.Wrapped) || wrapID(now.Wrapped) != wrapID(k.row.Wrapped))
+		return now.Owner == k.row.Owner && now.KeyVersion == k.row.KeyVersion && (bytes.Equal(now.Wrapped, k.row.Wrapped) || wrapID(now.Wrapped) != wrapID(k.row.Wrapped))
 	})
 }
 

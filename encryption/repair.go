@@ -14,7 +14,7 @@ import (
 // it did not.
 type RepairReport struct {
 	Keysets     int // wrapped keysets
-	Generations int // key generations
+	KeyVersions int // key versions
 	Owners      int // owners of keys
 	Tombstones  int // of them those that are erased, and were put back to life by somebody
 	Keys        int // person keys
@@ -28,16 +28,16 @@ type RepairReport struct {
 
 // Rows is how many rows were brought back.
 func (r RepairReport) Rows() int {
-	return r.Keysets + r.Generations + r.Owners + r.Keys + r.Aliases + r.Indexes
+	return r.Keysets + r.KeyVersions + r.Owners + r.Keys + r.Aliases + r.Indexes
 }
 
 // RepairFromCopy brings rows of the key store back that are damaged or lost,
 // from a key copy that has them, and leaves all others as they are. The copy
 // must be of this store and of its history (ErrRewound otherwise). A key comes
-// back only if it opens in the copy, its owner lives, and its generation is not
+// back only if it opens in the copy, its owner lives, and its key version is not
 // destroyed, nor about to be; a key that opens is never replaced. A tombstone
 // that the copy has comes back over an owner that somebody revived. Everything
-// else whose going may have been meant (an owner, an alias, a generation) comes
+// else whose going may have been meant (an owner, an alias, a key version) comes
 // back only where nothing was erased, destroyed or rotated since the copy was
 // written.
 //
@@ -187,7 +187,7 @@ func (r *repair) keysets(ctx context.Context) error {
 	}
 	err = r.change(ctx, func(tx KeyTx, now StoreState) (Change, error) {
 		if now.Epoch != r.state.Epoch || now.KEK != r.state.KEK || !slices.Equal(now.Retiring, r.state.Retiring) {
-			return Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", ErrEpoch)
+			return Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", ErrRewrap)
 		}
 		for _, row := range put {
 			have, err := tx.Tenant(ctx, row.Tenant)

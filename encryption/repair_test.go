@@ -55,13 +55,13 @@ func TestARepairBringsNobodyBackWhoWasErased(t *testing.T) {
 	}
 	rows, err := e.store.Tenant(t.Context(), tenant)
 	require.NoError(t, err)
-	first := rows.Generations[0].Generation
+	first := rows.KeyVersions[0].KeyVersion
 	whole, err := e.vault.WriteCopy(t.Context(), t.TempDir())
 	require.NoError(t, err)
 	copied := kept(t, whole.Path)
 	_, err = e.vault.Erase(t.Context(), tenant, "p1")
 	require.NoError(t, err)
-	_, err = e.vault.NewGeneration(t.Context(), tenant)
+	_, err = e.vault.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
 	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p2", "p3"))
 	before := e.dump(t)
@@ -81,7 +81,7 @@ func TestARepairBringsNobodyBackWhoWasErased(t *testing.T) {
 	require.NoError(t, err)
 
 	none := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, first, none))
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, first, none))
 	before = e.dump(t)
 	report, err = e.vault.RepairFromCopy(t.Context(), copied)
 	require.NoError(t, err)
@@ -120,7 +120,7 @@ func TestATombstoneIsForEver(t *testing.T) {
 	require.ErrorIs(t, err, encryption.ErrErased)
 
 	revive()
-	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
 	left, err = e.vault.WrappedKeys(t.Context(), tenant, "p1")
 	require.NoError(t, err)
@@ -196,9 +196,9 @@ func TestAnEpochRepairsFirst(t *testing.T) {
 	require.NoError(t, err)
 
 	untold := e.another(t)
-	epoch := encryption.Epoch{KEK: "kek-2", Destroy: e.kms.destroy, Copy: func(context.Context) error { return nil }}
-	_, err = untold.CloseEpoch(t.Context(), epoch)
-	require.ErrorIs(t, err, encryption.ErrEpoch)
+	epoch := encryption.Rewrap{KEK: "kek-2", Destroy: e.kms.destroy, Copy: func(context.Context) error { return nil }}
+	_, err = untold.RewrapKeys(t.Context(), epoch)
+	require.ErrorIs(t, err, encryption.ErrRewrap)
 	require.Equal(t, 2, damagedRows(t, err).Count)
 	same, err := e.vault.Head(t.Context())
 	require.NoError(t, err)
@@ -206,8 +206,8 @@ func TestAnEpochRepairsFirst(t *testing.T) {
 
 	// The copy has p2 and not p4, whose key nobody has any more.
 	epoch.Copy = e.vault.Copier(dir)
-	report, err := e.vault.CloseEpoch(t.Context(), epoch)
-	require.ErrorIs(t, err, encryption.ErrEpoch)
+	report, err := e.vault.RewrapKeys(t.Context(), epoch)
+	require.ErrorIs(t, err, encryption.ErrRewrap)
 	damaged := damagedRows(t, err)
 	require.Equal(t, 1, damaged.Count)
 	require.Equal(t, 1, report.Repaired)
@@ -216,7 +216,7 @@ func TestAnEpochRepairsFirst(t *testing.T) {
 	require.NoError(t, e.vault.GiveUp(t.Context(), damaged.Rows...))
 	_, err = e.db.ExecContext(t.Context(), `DELETE FROM contacts WHERE id = 'c4'`)
 	require.NoError(t, err)
-	report, err = e.vault.CloseEpoch(t.Context(), epoch)
+	report, err = e.vault.RewrapKeys(t.Context(), epoch)
 	require.NoError(t, err)
 	require.Equal(t, 3, report.Rewrapped)
 	require.Equal(t, before, e.digest(t))
@@ -243,13 +243,13 @@ func TestAHalfClosedEpochRepairsToo(t *testing.T) {
 		cfg.Keys = &failing{KeyStore: e.store, left: left}
 		dying, err := encryption.Open(t.Context(), cfg)
 		require.NoError(t, err)
-		epoch := encryption.Epoch{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}
-		_, err = dying.CloseEpoch(t.Context(), epoch)
+		epoch := encryption.Rewrap{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}
+		_, err = dying.RewrapKeys(t.Context(), epoch)
 		require.ErrorIs(t, err, errKilled)
 		e.spoil(t, spoilKey, make([]byte, 65))
 		next := e.another(t)
 		epoch.Copy = next.Copier(dir)
-		report, err := next.CloseEpoch(t.Context(), epoch)
+		report, err := next.RewrapKeys(t.Context(), epoch)
 		require.NoError(t, err, "after %d updates", left)
 		require.Equal(t, 1, report.Repaired)
 		e.requireOpens(t, e.table(t, e.another(t), contactsTable))
@@ -278,8 +278,8 @@ func TestOnlyWhatDoesNotOpenIsGivenUp(t *testing.T) {
 		"another person":   sound,
 		"a key that opens": opens,
 		"no key":           {Kind: encryption.KindOwner, Tenant: tenant, Owner: "p2"},
-		"no digest":        {Kind: encryption.KindKey, Tenant: tenant, Owner: "p2", Generation: sound.Generation},
-		"nobody's tenant":  {Kind: encryption.KindKey, Owner: "p2", Generation: sound.Generation, Digest: sound.Digest},
+		"no digest":        {Kind: encryption.KindKey, Tenant: tenant, Owner: "p2", KeyVersion: sound.KeyVersion},
+		"nobody's tenant":  {Kind: encryption.KindKey, Owner: "p2", KeyVersion: sound.KeyVersion, Digest: sound.Digest},
 	} {
 		err := e.vault.GiveUp(t.Context(), damaged.Rows[0], row)
 		require.ErrorIs(t, err, encryption.ErrDamaged, name)
@@ -348,7 +348,7 @@ func TestAKeysetThatWasPutBackIsFound(t *testing.T) {
 	var wrapped []byte
 	var version int64
 	require.NoError(t, e.keysDB.QueryRowContext(t.Context(), `SELECT wrapped, version FROM crmguard_encryption_keyset WHERE tenant = ? AND purpose = 'wrap'`, tenant).Scan(&wrapped, &version))
-	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
 	require.Equal(t, encryption.HealthOK, found(t, e.vault, "encryption.keyset.older", "").Level)
 	good := e.dump(t)

@@ -32,7 +32,7 @@ func (p *repairPage) compare(ctx context.Context, tx KeyTx, now StoreState) erro
 	}
 	meant := !p.unmoved(now) // what is gone may have been taken away on purpose
 	if !meant {
-		p.generations(tenant)
+		p.keyVersions(tenant)
 		p.indexes(tenant)
 	}
 	have, err := p.known(ctx, tx)
@@ -68,11 +68,11 @@ func (p *repairPage) known(ctx context.Context, tx KeyTx) (Rows, error) {
 	return tx.Owners(ctx, p.tenant, ids)
 }
 
-func (p *repairPage) generations(have Rows) {
-	for _, row := range p.rows.Generations {
-		i := slices.IndexFunc(have.Generations, func(g GenerationRow) bool { return g.Generation == row.Generation })
-		if i < 0 || !knownGeneration(have.Generations[i].State) || have.Generations[i].State != row.State {
-			p.change.Put.Generations = append(p.change.Put.Generations, row) // every change of a state narrows
+func (p *repairPage) keyVersions(have Rows) {
+	for _, row := range p.rows.KeyVersions {
+		i := slices.IndexFunc(have.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == row.KeyVersion })
+		if i < 0 || !knownKeyVersion(have.KeyVersions[i].State) || have.KeyVersions[i].State != row.State {
+			p.change.Put.KeyVersions = append(p.change.Put.KeyVersions, row) // every change of a state narrows
 		}
 	}
 }
@@ -139,25 +139,25 @@ func (p *repairPage) keys(tenant, have Rows) {
 		alive := slices.ContainsFunc(have.Owners, func(o OwnerRow) bool {
 			return o.Owner == row.Owner && (o.State == Live || o.State == Pending)
 		})
-		wanted := slices.ContainsFunc(tenant.Generations, func(g GenerationRow) bool {
-			return g.Generation == row.Generation && (g.State == Active || g.State == Retired)
+		wanted := slices.ContainsFunc(tenant.KeyVersions, func(g KeyVersionRow) bool {
+			return g.KeyVersion == row.KeyVersion && (g.State == Active || g.State == Retired)
 		})
 		raw, _, err := from.unwrapKey(row)
 		if !alive || !wanted || p.wrap == nil || err != nil {
 			continue
 		}
-		i := slices.IndexFunc(have.Keys, func(k KeyRow) bool { return k.Owner == row.Owner && k.Generation == row.Generation })
+		i := slices.IndexFunc(have.Keys, func(k KeyRow) bool { return k.Owner == row.Owner && k.KeyVersion == row.KeyVersion })
 		if i >= 0 {
 			if now, _, err := p.wrap.unwrapKey(have.Keys[i]); err == nil {
 				if !bytes.Equal(now, raw) {
-					p.conflicts = append(p.conflicts, DamagedRow{Kind: KindKey, Tenant: row.Tenant, Owner: row.Owner, Generation: row.Generation, Reason: "it opens, and is another key than in the copy", Digest: keyDigest(have.Keys[i].Wrapped)})
+					p.conflicts = append(p.conflicts, DamagedRow{Kind: KindKey, Tenant: row.Tenant, Owner: row.Owner, KeyVersion: row.KeyVersion, Reason: "it opens, and is another key than in the copy", Digest: keyDigest(have.Keys[i].Wrapped)})
 				}
 				continue
 			}
 		}
 		// The very bytes of the copy, unless its wrap key is no longer that of the store.
 		if same, _, err := p.wrap.unwrapKey(row); err != nil || !bytes.Equal(same, raw) || wrapID(row.Wrapped) != p.wrap.primary() {
-			row.Wrapped = p.wrap.wrapKey(raw, row.Tenant, row.Owner, row.Generation)
+			row.Wrapped = p.wrap.wrapKey(raw, row.Tenant, row.Owner, row.KeyVersion)
 		}
 		if i >= 0 {
 			row.Seals = max(row.Seals, have.Keys[i].Seals)
@@ -168,7 +168,7 @@ func (p *repairPage) keys(tenant, have Rows) {
 
 func (p *repairPage) count(report *RepairReport) {
 	put := p.change.Put
-	report.Generations += len(put.Generations)
+	report.KeyVersions += len(put.KeyVersions)
 	report.Owners += len(put.Owners)
 	report.Tombstones += p.tombstones
 	report.Keys += len(put.Keys)

@@ -10,7 +10,7 @@ import (
 
 // What a key has sealed since the copy was written nobody knows when it comes
 // back from one: a key that is counted counts as worn, and ends with its
-// generation before it seals again.
+// key version before it seals again.
 func TestARepairedKeyCountsAsWorn(t *testing.T) {
 	e := newEnv(t, 1)
 	_, err := e.contacts.TenantWriter(t.Context(), tenant)
@@ -33,7 +33,7 @@ func TestARepairedKeyCountsAsWorn(t *testing.T) {
 	fresh := e.another(t)
 	_, err = e.table(t, fresh, contactsTable).TenantWriter(t.Context(), tenant)
 	require.NoError(t, err)
-	all, err := fresh.Generations(t.Context(), tenant)
+	all, err := fresh.KeyVersions(t.Context(), tenant)
 	require.NoError(t, err)
-	require.Len(t, all, 2, "the next generation has begun")
+	require.Len(t, all, 2, "the next key version has begun")
 }

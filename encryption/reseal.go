@@ -48,14 +48,14 @@ type ResealReport struct {
 
 const conflictTries = 5
 
-// Reseal brings every sealed cell of a tenant under the active generation, in
+// Reseal brings every sealed cell of a tenant under the active key version, in
 // batches by the table's key. A cell is swapped only if it still holds the bytes
 // that were read, so a change that falls between reading and writing survives.
 // It may be interrupted anywhere, resumed with Last, and run in several
-// processes; what is already under the active generation is left alone.
+// processes; what is already under the active key version is left alone.
 //
 // A cell that does not open stops nothing: it stays as it is, is counted and
-// listed, and the generation that it needs cannot be destroyed, unless its holder
+// listed, and the key version that it needs cannot be destroyed, unless its holder
 // is given the list ([SealedTable.Holder]). A row of a person who was merged into
 // another goes over to that one, owner column and all, when all of its cells
 // open.

@@ -26,7 +26,7 @@ type work struct {
 }
 
 // plan opens and seals anew, outside of any transaction, what is not under the
-// active generation, and all cells of rows whose person was merged into another.
+// active key version, and all cells of rows whose person was merged into another.
 func (s *storedTable) plan(ctx context.Context, tenant string, rows []dataRow, streams bool) ([]rowPlan, error) {
 	k, err := s.vault.tenant(ctx, tenant)
 	if err != nil {
@@ -53,12 +53,12 @@ func (s *storedTable) plan(ctx context.Context, tenant string, rows []dataRow, s
 	if len(targets) == 0 {
 		return plans, nil
 	}
-	keys, generation, _, err := s.vault.sealKeys(ctx, tenant, targets)
+	keys, keyVersion, _, err := s.vault.sealKeys(ctx, tenant, targets)
 	if err != nil && (keys == nil || !aboutOneValue(err)) {
 		return nil, err
 	}
 	for i := range plans {
-		if err := s.reseal(ctx, tenant, &plans[i], todo[i], keys, generation); err != nil {
+		if err := s.reseal(ctx, tenant, &plans[i], todo[i], keys, keyVersion); err != nil {
 			return nil, err
 		}
 	}
@@ -88,7 +88,7 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*ownerK
 	for c := range s.def.Columns {
 		cell := p.row.cells[c]
 		if cell.err != nil {
-			if _, err := GenerationOf(storedBytes(cell.stored)); err == nil {
+			if _, err := KeyVersionOf(storedBytes(cell.stored)); err == nil {
 				p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &KeyError{Op: "open", Err: ErrOpen}))
 			} else {
 				p.unsealed++
@@ -99,14 +99,14 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*ownerK
 			continue
 		}
 		from := s.ownerOf(&s.def.Columns[c], p.row.owner)
-		generation, _ := GenerationOf(cell.sealed)
+		keyVersion, _ := KeyVersionOf(cell.sealed)
 		to, merged := into[from]
 		if !merged {
 			to = from
 		}
 		stays := merged && s.owner == nil || merged && s.hasStreams() && !streams
 		switch o := found[from]; {
-		case generation == active && (!merged || stays):
+		case keyVersion == active && (!merged || stays):
 		case o != nil && o.state == Tombstone:
 			p.erased++
 		case stays:
@@ -124,11 +124,11 @@ func (t *SealedTable) hasStreams() bool {
 
 // reseal makes the changes of a row. Where it is to go over to another owner and
 // one of its cells does not open, it stays, for that cell may open again.
-func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, todo []work, keys map[string]*ownerKeys, generation uint32) error {
+func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, todo []work, keys map[string]*ownerKeys, keyVersion uint32) error {
 	var moved []cellChange
 	into, stays := "", len(p.unreadable)+p.unsealed > 0
 	for _, w := range todo {
-		change, err := s.resealCell(ctx, tenant, p.row, w, keys[w.to], generation)
+		change, err := s.resealCell(ctx, tenant, p.row, w, keys[w.to], keyVersion)
 		switch {
 		case err != nil && !aboutOneValue(err):
 			return err
@@ -159,7 +159,7 @@ func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, tod
 	return nil
 }
 
-func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow, w work, to *ownerKeys, generation uint32) (cellChange, error) {
+func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow, w work, to *ownerKeys, keyVersion uint32) (cellChange, error) {
 	col, cell := &s.def.Columns[w.column], row.cells[w.column]
 	padded, err := s.openCell(ctx, tenant, row.id, col, w.from, cell.sealed)
 	if err != nil {
@@ -168,9 +168,9 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 	if err := to.sealable(); err != nil {
 		return cellChange{}, err
 	}
-	key := to.key(generation)
+	key := to.key(keyVersion)
 	if key == nil {
-		return cellChange{}, &KeyError{Op: "seal", Generation: generation, Err: ErrNoKey}
+		return cellChange{}, &KeyError{Op: "seal", KeyVersion: keyVersion, Err: ErrNoKey}
 	}
 	if key.err != nil {
 		return cellChange{}, key.err
@@ -188,20 +188,20 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 
 // openCell opens a cell and leaves its padding on.
 func (t *SealedTable) openCell(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte) (padded []byte, err error) {
-	generation, err := GenerationOf(sealed)
+	keyVersion, err := KeyVersionOf(sealed)
 	if err != nil || len(sealed) < overhead || sealed[0] != fieldMark {
 		return nil, &KeyError{Op: "open", Err: ErrOpen}
 	}
 	if err := checkOwner(owner); err != nil {
 		return nil, &KeyError{Op: "owner column", Err: err}
 	}
-	key, _, err := t.vault.openKey(ctx, tenant, owner, generation)
+	key, _, err := t.vault.openKey(ctx, tenant, owner, keyVersion)
 	if err != nil {
 		return nil, err
 	}
 	padded, err = key.appendOpen(nil, sealed, t.ad(nil, col, tenant, owner, id))
 	if err != nil {
-		return nil, &KeyError{Op: "open", Generation: generation, Err: ErrOpen}
+		return nil, &KeyError{Op: "open", KeyVersion: keyVersion, Err: ErrOpen}
 	}
 	return padded, nil
 }

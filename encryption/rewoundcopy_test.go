@@ -53,7 +53,7 @@ func TestACopyOlderThanTheHistoryIsReplaced(t *testing.T) {
 	for positions, want := range map[int]error{20_000: nil, 19_990: encryption.ErrRewound} {
 		e := newEnv(t, 1)
 		for range 3 {
-			_, err := e.vault.NewGeneration(t.Context(), tenant) // marks that are no positions and stay
+			_, err := e.vault.NewKeyVersion(t.Context(), tenant) // marks that are no positions and stay
 			require.NoError(t, err)
 		}
 		dir := t.TempDir()

@@ -17,11 +17,11 @@ import (
 
 func (e *env) rotate(tb testing.TB) (old, active uint32) {
 	tb.Helper()
-	generations, err := e.vault.Generations(tb.Context(), tenant)
+	keyVersions, err := e.vault.KeyVersions(tb.Context(), tenant)
 	require.NoError(tb, err)
-	old = generations[len(generations)-1].Generation
+	old = keyVersions[len(keyVersions)-1].KeyVersion
 	e.clock.Move(time.Second)
-	active, err = e.vault.NewGeneration(tb.Context(), tenant)
+	active, err = e.vault.NewKeyVersion(tb.Context(), tenant)
 	require.NoError(tb, err)
 	return old, active
 }
@@ -39,11 +39,11 @@ func TestResealCensusDestroy(t *testing.T) {
 		require.NoError(t, err)
 		before := e.digest(t)
 		old, active := e.rotate(t)
-		require.Equal(t, before, e.digest(t), "a new generation rewrites nothing")
+		require.Equal(t, before, e.digest(t), "a new key version rewrites nothing")
 		census, err := e.contacts.Census(t.Context(), e.db, tenant)
 		require.NoError(t, err)
-		require.Equal(t, encryption.Census{Generations: map[uint32]int64{old: 77}, Null: 1}, census)
-		err = e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db))
+		require.Equal(t, encryption.Census{KeyVersions: map[uint32]int64{old: 77}, Null: 1}, census)
+		err = e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db))
 		require.ErrorIs(t, err, encryption.ErrInUse)
 		require.ErrorContains(t, err, "table contacts")
 
@@ -61,27 +61,27 @@ func TestResealCensusDestroy(t *testing.T) {
 		e.requireOpensBut(t, "c03")
 		census, err = e.contacts.Census(t.Context(), e.db, tenant)
 		require.NoError(t, err)
-		require.Equal(t, map[uint32]int64{active: 74}, census.Generations)
+		require.Equal(t, map[uint32]int64{active: 74}, census.KeyVersions)
 
 		snapshots := 1
-		keepers := func(_ context.Context, tn string, generation uint32) (int, string, error) {
+		keepers := func(_ context.Context, tn string, keyVersion uint32) (int, string, error) {
 			require.Equal(t, tenant, tn)
-			require.Equal(t, old, generation)
+			require.Equal(t, old, keyVersion)
 			return snapshots, "snapshot 4f2a of nightly", nil
 		}
-		err = e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db), keepers)
+		err = e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db), keepers)
 		inUse, ok := errors.AsType[*encryption.InUseError](err)
 		require.True(t, ok)
-		require.Equal(t, &encryption.InUseError{Generation: old, Count: 1, Where: "snapshot 4f2a of nightly"}, inUse)
+		require.Equal(t, &encryption.InUseError{KeyVersion: old, Count: 1, Where: "snapshot 4f2a of nightly"}, inUse)
 		snapshots = 0
-		require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db), keepers))
-		require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, keepers), "idempotent")
-		require.ErrorIs(t, e.vault.DestroyGeneration(t.Context(), tenant, active, keepers), encryption.ErrGeneration)
-		require.ErrorIs(t, e.vault.DestroyGeneration(t.Context(), tenant, 12345, keepers), encryption.ErrGeneration)
-		require.ErrorIs(t, e.vault.DestroyGeneration(t.Context(), tenant, old), encryption.ErrDefinition)
+		require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db), keepers))
+		require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, keepers), "idempotent")
+		require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, active, keepers), encryption.ErrKeyVersion)
+		require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, 12345, keepers), encryption.ErrKeyVersion)
+		require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old), encryption.ErrDefinition)
 		status, err := e.vault.Inventory(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, map[uint32]encryption.GenerationState{old: encryption.Destroyed, active: encryption.Active}, status.Tenants[0].Generations)
+		require.Equal(t, map[uint32]encryption.KeyVersionState{old: encryption.Destroyed, active: encryption.Active}, status.Tenants[0].KeyVersions)
 	}
 }
 
@@ -97,15 +97,15 @@ func (e *env) requireOpensBut(tb testing.TB, nulled string) {
 	}
 }
 
-// What a snapshot still holds under a destroyed generation says why it is lost.
-func TestDestroyedGenerationsSayso(t *testing.T) {
+// What a snapshot still holds under a destroyed key version says why it is lost.
+func TestDestroyedKeyVersionsSayso(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c1", "p1")
 	snapshot := e.read(t)
 	old, _ := e.rotate(t)
 	_, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
 	require.NoError(t, err)
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db)))
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)))
 	require.ErrorIs(t, encryption.OpenAll(t.Context(), e.contacts, tenant, snapshot), encryption.ErrDestroyed)
 	unknown := append([]byte{1, 9, 9, 9, 9}, snapshot[0].email.Bytes()[5:]...)
 	r, err := e.contacts.Reader(t.Context(), tenant, "p1", "nobody")
@@ -127,13 +127,13 @@ func TestDestructionChangesItsMind(t *testing.T) {
 		asked++
 		return asked - 1, "a late transaction", nil
 	}
-	err := e.vault.DestroyGeneration(t.Context(), tenant, old, late)
+	err := e.vault.DestroyKeyVersion(t.Context(), tenant, old, late)
 	require.ErrorIs(t, err, encryption.ErrInUse)
 	require.Equal(t, 2, asked)
-	state := func() encryption.GenerationState {
+	state := func() encryption.KeyVersionState {
 		status, err := e.vault.Inventory(t.Context())
 		require.NoError(t, err)
-		return status.Tenants[0].Generations[old]
+		return status.Tenants[0].KeyVersions[old]
 	}
 	require.Equal(t, encryption.Retired, state())
 	e.requireOpens(t, e.contacts)
@@ -149,12 +149,12 @@ func TestDestructionChangesItsMind(t *testing.T) {
 	}
 	killed, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	require.ErrorIs(t, killed.DestroyGeneration(t.Context(), tenant, old, nobody), stopped)
+	require.ErrorIs(t, killed.DestroyKeyVersion(t.Context(), tenant, old, nobody), stopped)
 	require.Equal(t, encryption.Destroying, state())
 	e.requireOpens(t, e.contacts)
 	broken := func(context.Context, string, uint32) (int, string, error) { return 0, "", errors.New("unreachable") }
-	require.ErrorContains(t, e.vault.DestroyGeneration(t.Context(), tenant, old, broken), "did not answer")
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, nobody))
+	require.ErrorContains(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, broken), "did not answer")
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, nobody))
 	require.Equal(t, encryption.Destroyed, state())
 }
 
@@ -171,7 +171,7 @@ func TestDestructionWaitsForOldTransactions(t *testing.T) {
 		}
 		return 0, "", nil
 	}
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, holder))
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, holder))
 	require.Equal(t, retired.Add(encryption.DefaultLease+encryption.DefaultLongestTransaction), first)
 }
 
@@ -225,7 +225,7 @@ func TestAnUpdateBetweenReadAndWriteSurvives(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c1", "p1")
 	e.insert(t, "c2", "p2")
-	// Another process seals under the old generation: it has not yet heard of
+	// Another process seals under the old key version: it has not yet heard of
 	// the new one.
 	w, err := e.contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
@@ -256,7 +256,7 @@ func TestAnUpdateBetweenReadAndWriteSurvives(t *testing.T) {
 	require.Equal(t, "note of p1", rows[0].Note)
 	census, err := e.contacts.Census(t.Context(), e.db, tenant)
 	require.NoError(t, err)
-	require.Equal(t, map[uint32]int64{active: 6}, census.Generations, "old %d", old)
+	require.Equal(t, map[uint32]int64{active: 6}, census.KeyVersions, "old %d", old)
 }
 
 // The hooks keep a row MAC over the stored bytes valid, in one transaction,
@@ -328,7 +328,7 @@ func TestCensusCountsWhatIsNotSealed(t *testing.T) {
 }
 
 // Both forms open from every column, so both are counted in every column: a
-// generation that a value still needs is not destroyed because the value
+// key version that a value still needs is not destroyed because the value
 // stands in the other form.
 func TestCensusCountsBothFormsInEveryColumn(t *testing.T) {
 	e := newEnv(t, 4)
@@ -351,8 +351,8 @@ func TestCensusCountsBothFormsInEveryColumn(t *testing.T) {
 	old, _ := e.rotate(t)
 	census, err := e.contacts.Census(t.Context(), e.db, tenant)
 	require.NoError(t, err)
-	require.Equal(t, encryption.Census{Generations: map[uint32]int64{old: 6}, Null: 3}, census)
-	require.ErrorIs(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
+	require.Equal(t, encryption.Census{KeyVersions: map[uint32]int64{old: 6}, Null: 3}, census)
+	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
 	r, err := e.contacts.Reader(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	value, err := r.Row("p1", "c1").Text(t.Context(), "email", []byte(text))

@@ -82,22 +82,22 @@ func (r RowReader) AppendOpen(ctx context.Context, dst []byte, column string, se
 	if err := table.bindable(col, owner, r.row); err != nil {
 		return nil, err
 	}
-	generation := binary.BigEndian.Uint32(sealed[1:prefixSize])
-	key, err := r.reader.key(ctx, owner, generation)
+	keyVersion := binary.BigEndian.Uint32(sealed[1:prefixSize])
+	key, err := r.reader.key(ctx, owner, keyVersion)
 	if err != nil {
 		return nil, table.detail(err, column)
 	}
 	r.reader.ad = table.ad(r.reader.ad[:0], col, r.reader.tenant, owner, r.row)
 	out, err := key.appendOpen(dst, sealed, r.reader.ad)
 	if err != nil {
-		return nil, &KeyError{Op: "open", Table: table.def.Name, Column: column, Generation: generation, Err: ErrOpen}
+		return nil, &KeyError{Op: "open", Table: table.def.Name, Column: column, KeyVersion: keyVersion, Err: ErrOpen}
 	}
 	if col.Pad == 0 {
 		return out, nil
 	}
 	value, err := unpad(out[len(dst):])
 	if err != nil {
-		return nil, &KeyError{Op: "open: padding", Table: table.def.Name, Column: column, Generation: generation, Err: ErrOpen}
+		return nil, &KeyError{Op: "open: padding", Table: table.def.Name, Column: column, KeyVersion: keyVersion, Err: ErrOpen}
 	}
 	return out[:len(dst)+len(value)], nil
 }

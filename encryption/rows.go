@@ -100,7 +100,7 @@ func (s *storedTable) scanRow(rows *sql.Rows) (dataRow, error) {
 		}
 		cell := dataCell{stored: values[0]}
 		if cell.sealed, _, cell.err = cellOf(values[0]); cell.err == nil && cell.sealed != nil {
-			_, cell.err = GenerationOf(cell.sealed)
+			_, cell.err = KeyVersionOf(cell.sealed)
 		}
 		row.cells[i] = cell
 		values = values[1:]

@@ -59,7 +59,7 @@ func TestWriteSamples(t *testing.T) {
 	require.NoError(t, err)
 	write("tag.bin", tag)
 	require.NoError(t, vault.AddAlias(t.Context(), tenant, "p2", "p1"))
-	_, err = vault.NewGeneration(t.Context(), tenant)
+	_, err = vault.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
 	require.NoError(t, vault.Ensure(t.Context(), tenant, "p1", "p3"))
 	_, err = vault.Erase(t.Context(), tenant, "gone")

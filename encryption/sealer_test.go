@@ -101,10 +101,10 @@ func TestNothingInATransactionNeedsAConnection(t *testing.T) {
 	require.NoError(t, err)
 	r, err := e.contacts.Reader(t.Context(), tenant, "p1")
 	require.NoError(t, err)
-	// Someone else's erasure and a new generation move the barrier meanwhile,
+	// Someone else's erasure and a new key version move the barrier meanwhile,
 	// and this vault hears of both.
 	elsewhere := e.another(t)
-	_, err = elsewhere.NewGeneration(t.Context(), tenant)
+	_, err = elsewhere.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
 	e.clock.Move(encryption.DefaultLease / 2)
 	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p9"))
@@ -209,9 +209,9 @@ func TestStreams(t *testing.T) {
 		content := bytes.Repeat([]byte("0123456"), size/7+1)[:size]
 		var sealed bytes.Buffer
 		require.NoError(t, files.SealStream(t.Context(), &sealed, ref, "offer ☂.pdf", int64(size), bytes.NewReader(content)))
-		generation, err := encryption.GenerationOf(sealed.Bytes()[:5])
+		keyVersion, err := encryption.KeyVersionOf(sealed.Bytes()[:5])
 		require.NoError(t, err)
-		require.NotZero(t, generation)
+		require.NotZero(t, keyVersion)
 		stream, err := files.OpenStream(t.Context(), bytes.NewReader(sealed.Bytes()), ref)
 		require.NoError(t, err)
 		require.Equal(t, "offer ☂.pdf", stream.Name)
@@ -254,15 +254,15 @@ func TestStreams(t *testing.T) {
 	_, err = w.Seal("content", nil)
 	require.ErrorIs(t, err, encryption.ErrDefinition)
 
-	// Resealed under a new generation; unreadable after the erasure.
+	// Resealed under a new key version; unreadable after the erasure.
 	sealed.Reset()
 	require.NoError(t, files.SealStream(t.Context(), &sealed, ref, "x", 4, strings.NewReader("four")))
 	_, active := e.rotate(t)
 	var again bytes.Buffer
 	require.NoError(t, files.ResealStream(t.Context(), &again, &sealed, ref))
-	generation, err := encryption.GenerationOf(again.Bytes()[:5])
+	keyVersion, err := encryption.KeyVersionOf(again.Bytes()[:5])
 	require.NoError(t, err)
-	require.Equal(t, active, generation)
+	require.Equal(t, active, keyVersion)
 	kept := bytes.Clone(again.Bytes())
 	stream, err := files.OpenStream(t.Context(), &again, ref)
 	require.NoError(t, err)

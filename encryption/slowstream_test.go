@@ -27,7 +27,7 @@ func (s *slowSource) Read(p []byte) (int, error) {
 }
 
 // An upload may take longer than a lease. SealStream does not call good what
-// nobody opens: the generation is gone, or the owner is.
+// nobody opens: the key version is gone, or the owner is.
 func TestASlowStreamIsSealedUnderAKeyThatIsThere(t *testing.T) {
 	ref := encryption.StreamRef{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"}
 	for name, c := range map[string]struct {
@@ -35,13 +35,13 @@ func TestASlowStreamIsSealedUnderAKeyThatIsThere(t *testing.T) {
 		want      error
 	}{
 		"nothing happens": {func(*testing.T, *env, uint32) {}, nil},
-		"the generation is destroyed": {func(t *testing.T, e *env, old uint32) {
+		"the key version is destroyed": {func(t *testing.T, e *env, old uint32) {
 			e.rotate(t)
 			e.clock.Move(time.Hour)
 			none := func(context.Context, string, uint32) (int, string, error) { return 0, "files on disk", nil }
-			require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, none))
+			require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, none))
 		}, encryption.ErrLease},
-		"the generation is retired": {func(t *testing.T, e *env, _ uint32) { e.rotate(t) }, encryption.ErrLease},
+		"the key version is retired": {func(t *testing.T, e *env, _ uint32) { e.rotate(t) }, encryption.ErrLease},
 		"the owner is erased": {func(t *testing.T, e *env, _ uint32) {
 			_, err := e.vault.Erase(t.Context(), tenant, "p1")
 			require.NoError(t, err)
@@ -53,10 +53,10 @@ func TestASlowStreamIsSealedUnderAKeyThatIsThere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, 4)
 			files := e.table(t, e.another(t), filesTable) // the upload runs in another process
-			generations, err := e.vault.Generations(t.Context(), tenant)
+			keyVersions, err := e.vault.KeyVersions(t.Context(), tenant)
 			require.NoError(t, err)
 			content := bytes.Repeat([]byte("x"), 200_000)
-			source := &slowSource{bytes.NewReader(content), func() { c.meanwhile(t, e, generations[0].Generation) }}
+			source := &slowSource{bytes.NewReader(content), func() { c.meanwhile(t, e, keyVersions[0].KeyVersion) }}
 			var sealed bytes.Buffer
 			err = files.SealStream(t.Context(), &sealed, ref, "offer.pdf", int64(len(content)), source)
 			require.ErrorIs(t, err, c.want)

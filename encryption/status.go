@@ -33,7 +33,7 @@ const (
 )
 
 // The bound of AES-GCM with random IVs is 2^32 messages a key. At half of it the
-// generation ends by itself; a key with more does not come from this library.
+// key version ends by itself; a key with more does not come from this library.
 const (
 	sealNotice = wornSeals / 2
 	sealAlarm  = wornSeals + 1
@@ -60,12 +60,12 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	out = append(out, v.refusedKEKs(keys)...)
 	out = append(out, v.failingKEKs()...)
 	out = append(out, sealed(keys)...)
-	out = append(out, waiting(keys, "encryption.generation.retired", Retired,
-		"reseal what is under the old generation, then call DestroyGeneration; until then every key copy has to keep it")...)
-	out = append(out, waiting(keys, "encryption.generation.destroying", Destroying,
-		"its destruction was interrupted: call DestroyGeneration again")...)
-	out = append(out, waiting(keys, "encryption.generation.deleting", Deleting,
-		"its destruction was interrupted when some of its keys were gone: call DestroyGeneration again; what still needs it, Reseal brings away or lists")...)
+	out = append(out, waiting(keys, "encryption.key_version.retired", Retired,
+		"reseal what is under the old key version, then call DestroyKeyVersion; until then every key copy has to keep it")...)
+	out = append(out, waiting(keys, "encryption.key_version.destroying", Destroying,
+		"its destruction was interrupted: call DestroyKeyVersion again")...)
+	out = append(out, waiting(keys, "encryption.key_version.deleting", Deleting,
+		"its destruction was interrupted when some of its keys were gone: call DestroyKeyVersion again; what still needs it, Reseal brings away or lists")...)
 	copies, err := v.copyFindings(ctx)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func closing(keys Inventory) Finding {
 	f := Finding{Name: "encryption.epoch.closing", Value: float64(len(keys.Retiring)), Unit: "KEKs"}
 	if len(keys.Retiring) > 0 {
 		f.Level = HealthNotice
-		f.Remedy = "an epoch is half closed, and erasures are not final in key copies: call CloseEpoch again with the name of the new KEK"
+		f.Remedy = "an epoch is half closed, and erasures are not final in key copies: call RewrapKeys again with the name of the new KEK"
 	}
 	return f
 }
@@ -166,26 +166,26 @@ func sealed(keys Inventory) []Finding {
 	var much []Finding
 	for _, t := range keys.Tenants {
 		sum.Value = max(sum.Value, float64(t.MostSeals))
-		f := Finding{Name: sum.Name, Subject: t.Tenant, Value: float64(t.MostSeals), Unit: sum.Unit, Remedy: "one key nears half of the bound of AES-GCM, where the next generation begins by itself, also after a key copy was restored: then reseal"}
+		f := Finding{Name: sum.Name, Subject: t.Tenant, Value: float64(t.MostSeals), Unit: sum.Unit, Remedy: "one key nears half of the bound of AES-GCM, where the next key version begins by itself, also after a key copy was restored: then reseal"}
 		f.Level = max(health.Yes(t.MostSeals >= sealNotice, HealthNotice), health.Yes(t.MostSeals >= sealAlarm, HealthAlarm))
 		much = append(much, f)
 	}
 	return health.Tally(sum, much)
 }
 
-// waiting counts the generations in a state that somebody has to end. One is
+// waiting counts the key versions in a state that somebody has to end. One is
 // retired since the next one was made.
-func waiting(keys Inventory, name string, state GenerationState, remedy string) []Finding {
-	sum := Finding{Name: name, Unit: "generations"}
+func waiting(keys Inventory, name string, state KeyVersionState, remedy string) []Finding {
+	sum := Finding{Name: name, Unit: "key versions"}
 	var open []Finding
 	for _, t := range keys.Tenants {
 		f := Finding{Name: name, Subject: t.Tenant, Level: HealthNotice, Unit: sum.Unit, Remedy: remedy}
-		for generation, is := range t.Generations {
+		for keyVersion, is := range t.KeyVersions {
 			if is != state {
 				continue
 			}
 			f.Value++
-			if next := t.next(generation); f.Since.IsZero() || next.Before(f.Since) {
+			if next := t.next(keyVersion); f.Since.IsZero() || next.Before(f.Since) {
 				f.Since = next
 			}
 		}
@@ -197,10 +197,10 @@ func waiting(keys Inventory, name string, state GenerationState, remedy string) 
 	return health.Tally(sum, open)
 }
 
-// next is when the generation after this one was made.
-func (t TenantInventory) next(generation uint32) (out time.Time) {
+// next is when the key version after this one was made.
+func (t TenantInventory) next(keyVersion uint32) (out time.Time) {
 	for _, created := range t.created {
-		if created.After(t.created[generation]) && (out.IsZero() || created.Before(out)) {
+		if created.After(t.created[keyVersion]) && (out.IsZero() || created.Before(out)) {
 			out = created
 		}
 	}
@@ -240,7 +240,7 @@ func (r *copyRecord) damage() []Finding {
 	stray := Finding{Name: "encryption.store.stray", Value: float64(r.strays), Unit: "rows"}
 	if r.strays > 0 {
 		stray.Level = HealthNotice
-		stray.Remedy = "somebody wrote rows into the key store that open nothing, such as a key under a tombstone: find out who; RepairFromCopy and CloseEpoch remove them"
+		stray.Remedy = "somebody wrote rows into the key store that open nothing, such as a key under a tombstone: find out who; RepairFromCopy and RewrapKeys remove them"
 	}
 	return []Finding{lost, stray}
 }

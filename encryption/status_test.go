@@ -46,7 +46,7 @@ func TestASoundVaultSaysWhatItLookedAt(t *testing.T) {
 	require.Equal(t, map[string]bool{
 		"encryption.store.rewound": true, "encryption.store.durability": true, "encryption.epoch.closing": true,
 		"encryption.kek.refused": true, "encryption.kek.failing": true,
-		"encryption.generation.retired": true, "encryption.generation.destroying": true, "encryption.generation.deleting": true, "encryption.key.seals": true,
+		"encryption.key_version.retired": true, "encryption.key_version.destroying": true, "encryption.key_version.deleting": true, "encryption.key.seals": true,
 		"encryption.lease.wait": true,
 	}, names)
 	require.EqualValues(t, 3, found(t, e.vault, "encryption.key.seals", "").Value, "three columns under one key")
@@ -61,23 +61,23 @@ func TestAHalfClosedEpochIsFoundUntilItIsClosed(t *testing.T) {
 	e := newEnv(t, 1)
 	broken := errors.New("no disk")
 	fails := func(context.Context) error { return broken }
-	_, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: fails})
+	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: fails})
 	require.ErrorIs(t, err, broken)
 	f := found(t, e.vault, "encryption.epoch.closing", "")
 	require.Equal(t, encryption.HealthNotice, f.Level)
 	require.EqualValues(t, 1, f.Value)
-	_, err = e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
 	require.NoError(t, err)
 	require.Equal(t, encryption.HealthOK, found(t, e.vault, "encryption.epoch.closing", "").Level)
 }
 
-func TestARetiredGenerationIsFoundUntilItIsDestroyed(t *testing.T) {
+func TestARetiredKeyVersionIsFoundUntilItIsDestroyed(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c1", "p1")
 	old, _ := e.rotate(t)
 	at := e.clock.Now()
 	for _, subject := range []string{"", tenant} {
-		f := found(t, e.vault, "encryption.generation.retired", subject)
+		f := found(t, e.vault, "encryption.key_version.retired", subject)
 		require.Equal(t, encryption.HealthNotice, f.Level)
 		require.EqualValues(t, 1, f.Value)
 		require.True(t, at.Equal(f.Since), "since the new one was made")
@@ -91,11 +91,11 @@ func TestARetiredGenerationIsFoundUntilItIsDestroyed(t *testing.T) {
 	cfg.Keys = stopping
 	other, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	require.Error(t, other.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db)))
-	require.Equal(t, encryption.HealthNotice, found(t, e.vault, "encryption.generation.destroying", tenant).Level)
-	require.Equal(t, encryption.HealthOK, found(t, e.vault, "encryption.generation.retired", "").Level)
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db)))
-	require.Equal(t, encryption.HealthOK, found(t, e.vault, "encryption.generation.destroying", "").Level)
+	require.Error(t, other.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)))
+	require.Equal(t, encryption.HealthNotice, found(t, e.vault, "encryption.key_version.destroying", tenant).Level)
+	require.Equal(t, encryption.HealthOK, found(t, e.vault, "encryption.key_version.retired", "").Level)
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)))
+	require.Equal(t, encryption.HealthOK, found(t, e.vault, "encryption.key_version.destroying", "").Level)
 }
 
 // stoppingStore fails after that many changes.
@@ -186,7 +186,7 @@ func TestFindingsHoldNoPersonAndNoKey(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c1", person)
 	e.rotate(t)
-	_, err := e.vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: func(context.Context) error { return errors.New(person) }})
+	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return errors.New(person) }})
 	require.Error(t, err)
 	_, err = e.vault.WriteCopy(t.Context(), filepath.Join(t.TempDir(), person))
 	require.Error(t, err)

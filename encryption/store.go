@@ -9,7 +9,7 @@ import (
 	"github.com/crmguard/crmguard/internal/canon"
 )
 
-// KeyStore keeps keysets, generations, owners, wrapped person keys, aliases
+// KeyStore keeps keysets, key versions, owners, wrapped person keys, aliases
 // and index versions. It never sees a key in the clear. The sub-package
 // sqlkeys is one; encryptiontest.Run judges others.
 //
@@ -22,11 +22,11 @@ import (
 type KeyStore interface {
 	// State reads the state row: one indexed read, called once a lease.
 	State(ctx context.Context) (StoreState, error)
-	// Tenant returns keysets, generations and index versions of one tenant;
+	// Tenant returns keysets, key versions and index versions of one tenant;
 	// "" names the installation, which has only keysets.
 	Tenant(ctx context.Context, tenant string) (Rows, error)
 	// Owners returns, in one query, the owner rows, the key rows of every
-	// generation and the aliases (of which the owner is the merged part).
+	// key version and the aliases (of which the owner is the merged part).
 	// Unknown owners are left out.
 	Owners(ctx context.Context, tenant string, owners []string) (Rows, error)
 	// Create runs f in one transaction that runs beside others of its kind and
@@ -102,25 +102,25 @@ type KeysetRow struct {
 	Wrapped []byte   // binary Tink EncryptedKeyset
 }
 
-// GenerationState is the state of a key generation.
-type GenerationState string
+// KeyVersionState is the state of a key version.
+type KeyVersionState string
 
-// The states of a generation, in their order. One that is not among them, of a
+// The states of a key version, in their order. One that is not among them, of a
 // later version, opens and never seals.
 const (
-	Active     GenerationState = "active"     // seals and opens; one a tenant
-	Retired    GenerationState = "retired"    // opens, never seals
-	Destroying GenerationState = "destroying" // about to be destroyed: opens, and may go back to retired
-	Deleting   GenerationState = "deleting"   // some of its keys are gone: opens the others, and only goes on
-	Destroyed  GenerationState = "destroyed"  // no key is left; for ever
+	Active     KeyVersionState = "active"     // seals and opens; one a tenant
+	Retired    KeyVersionState = "retired"    // opens, never seals
+	Destroying KeyVersionState = "destroying" // about to be destroyed: opens, and may go back to retired
+	Deleting   KeyVersionState = "deleting"   // some of its keys are gone: opens the others, and only goes on
+	Destroyed  KeyVersionState = "destroyed"  // no key is left; for ever
 )
 
-// GenerationRow is one key generation of a tenant, never deleted. Primary
-// key: tenant, generation.
-type GenerationRow struct {
+// KeyVersionRow is one key version of a tenant, never deleted. Primary
+// key: tenant, key version.
+type KeyVersionRow struct {
 	Tenant     string          // its tenant
-	Generation uint32          // random, the 4 bytes in a field's prefix
-	State      GenerationState // see GenerationState
+	KeyVersion uint32          // random, the 4 bytes in a field's prefix
+	State      KeyVersionState // see KeyVersionState
 	Created    time.Time       // microseconds
 }
 
@@ -131,7 +131,7 @@ type OwnerState string
 const (
 	Live      OwnerState = "live"      // has keys, or may get them
 	Pending   OwnerState = "pending"   // an erasure waits; opens, seals no more
-	Tombstone OwnerState = "tombstone" // erased, for ever and for all generations
+	Tombstone OwnerState = "tombstone" // erased, for ever and for all key versions
 )
 
 // OwnerRow is one owner of keys. Primary key: tenant, owner.
@@ -142,11 +142,11 @@ type OwnerRow struct {
 	Sequence int64      // of the Update that gave it this state; of a created owner that of the Update before
 }
 
-// KeyRow is one wrapped person key. Primary key: tenant, owner, generation.
+// KeyRow is one wrapped person key. Primary key: tenant, owner, key version.
 type KeyRow struct {
 	Tenant     string // its tenant
 	Owner      string // whose key
-	Generation uint32 // of which generation
+	KeyVersion uint32 // of which key version
 	Wrapped    []byte // 65 bytes: Tink prefix, IV, 32 bytes, tag
 	Seals      int64  // how many were allotted to processes, at most 2^32; 0 while they count by themselves
 }
@@ -178,7 +178,7 @@ func NewMark() string {
 	return canon.FormatBytes(mark)
 }
 
-// IndexState is the state of a version of a lookup index.
+// IndexState is the state of a version of a blind index.
 type IndexState string
 
 // The states of an index version.
@@ -190,7 +190,7 @@ const (
 	IndexRetired  IndexState = "retired"  // neither
 )
 
-// IndexRow is one version of a lookup index. Primary key: tenant, table,
+// IndexRow is one version of a blind index. Primary key: tenant, table,
 // index, version.
 type IndexRow struct {
 	Tenant     string     // its tenant
@@ -206,7 +206,7 @@ type IndexRow struct {
 // Rows is a set of rows of a key store.
 type Rows struct {
 	Keysets     []KeysetRow     // wrapped keysets
-	Generations []GenerationRow // key generations
+	KeyVersions []KeyVersionRow // key versions
 	Owners      []OwnerRow      // owners of keys
 	Keys        []KeyRow        // wrapped person keys
 	Aliases     []AliasRow      // merged persons
@@ -220,7 +220,7 @@ type Kind string
 // The kinds of rows, in the order in which a key copy lists them.
 const (
 	KindKeyset     Kind = "keyset"
-	KindGeneration Kind = "generation"
+	KindKeyVersion Kind = "generation"
 	KindOwner      Kind = "owner"
 	KindKey        Kind = "key"
 	KindAlias      Kind = "alias"
@@ -232,7 +232,7 @@ const (
 type Page struct {
 	Kind       Kind   // which rows
 	Tenant     string // "" is every tenant; marks have none
-	Generation uint32 // of keys only; 0 is every generation
+	KeyVersion uint32 // of keys only; 0 is every key version
 	After      []any  // primary key of the last row seen, empty at first
 	Limit      int    // how many at most
 }
@@ -253,8 +253,8 @@ type Change struct {
 // that are live, and keys.
 func (c Change) Creates() bool {
 	put, gone := c.Put, c.Remove
-	others := len(put.Keysets) + len(put.Generations) + len(put.Aliases) + len(put.Indexes) + len(put.Marks) +
-		len(gone.Keysets) + len(gone.Generations) + len(gone.Owners) + len(gone.Keys) + len(gone.Aliases) + len(gone.Indexes) + len(gone.Marks)
+	others := len(put.Keysets) + len(put.KeyVersions) + len(put.Aliases) + len(put.Indexes) + len(put.Marks) +
+		len(gone.Keysets) + len(gone.KeyVersions) + len(gone.Owners) + len(gone.Keys) + len(gone.Aliases) + len(gone.Indexes) + len(gone.Marks)
 	dead := slices.ContainsFunc(put.Owners, func(o OwnerRow) bool { return o.State != Live })
 	return others == 0 && !dead && !c.Narrows && c.Store == nil
 }
@@ -266,9 +266,9 @@ func (r Rows) After(k Kind) []any {
 		if n := len(r.Keysets); n > 0 {
 			return []any{r.Keysets[n-1].Tenant, r.Keysets[n-1].Purpose}
 		}
-	case KindGeneration:
-		if n := len(r.Generations); n > 0 {
-			return []any{r.Generations[n-1].Tenant, int64(r.Generations[n-1].Generation)}
+	case KindKeyVersion:
+		if n := len(r.KeyVersions); n > 0 {
+			return []any{r.KeyVersions[n-1].Tenant, int64(r.KeyVersions[n-1].KeyVersion)}
 		}
 	case KindOwner:
 		if n := len(r.Owners); n > 0 {
@@ -276,7 +276,7 @@ func (r Rows) After(k Kind) []any {
 		}
 	case KindKey:
 		if n := len(r.Keys); n > 0 {
-			return []any{r.Keys[n-1].Tenant, r.Keys[n-1].Owner, int64(r.Keys[n-1].Generation)}
+			return []any{r.Keys[n-1].Tenant, r.Keys[n-1].Owner, int64(r.Keys[n-1].KeyVersion)}
 		}
 	case KindAlias:
 		if n := len(r.Aliases); n > 0 {

@@ -6,7 +6,7 @@ import (
 )
 
 // removeStrays deletes rows that should not be there: keys under a tombstone or
-// of a destroyed generation and, where nothing else is damaged, keysets of no
+// of a destroyed key version and, where nothing else is damaged, keysets of no
 // purpose. It looks again until none is left; found is what it saw last.
 func (v *Vault) removeStrays(ctx context.Context, before string, found *damage) (err error) {
 	for len(found.strayed.Keys) > 0 || found.count == 0 && len(found.strayed.Keysets) > 0 {
@@ -40,7 +40,7 @@ func stillStray(ctx context.Context, tx KeyTx, found damage) (gone Rows, err err
 			return gone, err
 		}
 		dead := slices.ContainsFunc(have.Owners, func(o OwnerRow) bool { return o.State == Tombstone })
-		destroyed := slices.ContainsFunc(now.Generations, func(g GenerationRow) bool { return g.Generation == key.Generation && g.State == Destroyed })
+		destroyed := slices.ContainsFunc(now.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == key.KeyVersion && g.State == Destroyed })
 		if dead || destroyed {
 			gone.Keys = append(gone.Keys, key)
 		}

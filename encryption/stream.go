@@ -64,7 +64,7 @@ func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
 // SealStream seals size bytes of src under the owner's key into dst, without
 // holding them in memory. The name travels sealed. When it fails, remove what
 // dst has received: it is incomplete, or, where it took so long that the owner
-// was erased (ErrErased) or the generation changed (ErrLease) meanwhile, under
+// was erased (ErrErased) or the key version changed (ErrLease) meanwhile, under
 // a key that goes; ErrLease, too, where the key store took longer than the lease
 // to say that it is not so.
 func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamRef, name string, size int64, src io.Reader) error {
@@ -75,16 +75,16 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 	if size < 0 || len(name) > maxStreamName || !utf8.ValidString(name) {
 		return &KeyError{Op: "size or name of a stream", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
 	}
-	found, generation, _, err := t.vault.sealKeys(ctx, ref.Tenant, []string{ref.Owner})
+	found, keyVersion, _, err := t.vault.sealKeys(ctx, ref.Tenant, []string{ref.Owner})
 	if err != nil {
 		return t.detail(err, ref.Column)
 	}
-	key := found[ref.Owner].key(generation)
+	key := found[ref.Owner].key(keyVersion)
 	primitive, err := streamPrimitive(key.raw[:])
 	if err != nil {
 		return err
 	}
-	if _, err := dst.Write(binary.BigEndian.AppendUint32([]byte{streamMark}, generation)); err != nil {
+	if _, err := dst.Write(binary.BigEndian.AppendUint32([]byte{streamMark}, keyVersion)); err != nil {
 		return fmt.Errorf("encryption: write stream: %w", err)
 	}
 	w, err := primitive.NewEncryptingWriter(dst, ad)
@@ -106,7 +106,7 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 		return fmt.Errorf("encryption: write stream: %w", err)
 	}
 	// It may have taken longer than a lease: what is returned as good must be
-	// under the generation that is active now, and its owner not erased. What the
+	// under the key version that is active now, and its owner not erased. What the
 	// store says of that must not come late either.
 	v := t.vault
 	g, err := v.fresh(ctx, true)
@@ -124,11 +124,11 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 	if err := now[ref.Owner].sealable(); err != nil {
 		return t.detail(err, ref.Column)
 	}
-	if k.active != generation {
-		return &KeyError{Op: "seal: the key generation changed meanwhile; seal again", Table: t.def.Name, Column: ref.Column, Err: ErrLease}
+	if k.active != keyVersion {
+		return &KeyError{Op: "seal: the key version changed meanwhile; seal again", Table: t.def.Name, Column: ref.Column, Err: ErrLease}
 	}
 	if g.over(v.cfg.Now()) {
-		return t.detail(errSlow("seal", generation), ref.Column)
+		return t.detail(errSlow("seal", keyVersion), ref.Column)
 	}
 	return nil
 }
@@ -167,8 +167,8 @@ func (t *SealedTable) OpenStream(ctx context.Context, src io.Reader, ref StreamR
 	if _, err := io.ReadFull(src, prefix[:]); err != nil || prefix[0] != streamMark {
 		return nil, fmt.Errorf("%w: no stream begins here", ErrStream)
 	}
-	generation := binary.BigEndian.Uint32(prefix[1:])
-	key, _, err := t.vault.openKey(ctx, ref.Tenant, ref.Owner, generation)
+	keyVersion := binary.BigEndian.Uint32(prefix[1:])
+	key, _, err := t.vault.openKey(ctx, ref.Tenant, ref.Owner, keyVersion)
 	if err != nil {
 		return nil, t.detail(err, ref.Column)
 	}
@@ -220,7 +220,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return n, io.EOF
 }
 
-// ResealStream copies a stream, sealed under the active generation. Replace
+// ResealStream copies a stream, sealed under the active key version. Replace
 // the old file only after it returned nil.
 func (t *SealedTable) ResealStream(ctx context.Context, dst io.Writer, src io.Reader, ref StreamRef) error {
 	return t.MoveStream(ctx, dst, src, ref, ref)

@@ -67,7 +67,7 @@ type Column struct {
 	// bits wide. Nothing of that can be changed in place but the SQL name: a wider
 	// one is an Index with Version 2.
 	Find Normaliser
-	// Index lists the lookup indexes over this column, besides Find.
+	// Index lists the blind indexes over this column, besides Find.
 	Index []Index
 }
 
@@ -81,7 +81,7 @@ const (
 	Exact Normaliser = "exact/1" // the bytes as they are
 )
 
-// Index declares one version of a lookup index over a column. A new width,
+// Index declares one version of a blind index over a column. A new width,
 // normaliser or root is a new version in a column of its own; both stand in
 // the definition until the old one is retired.
 //

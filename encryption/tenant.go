@@ -18,7 +18,7 @@ type tenantKeys struct {
 	tenant      string
 	rows        Rows
 	active      uint32
-	generations map[uint32]GenerationRow
+	keyVersions map[uint32]KeyVersionRow
 
 	mu   sync.Mutex // held for moments: never while a KEK is asked
 	open map[string]*openKeyset
@@ -26,7 +26,7 @@ type tenantKeys struct {
 	indexes map[*SealedTable]*tenantIndexes
 }
 
-// AddTenant makes the keysets and the first key generation of a tenant. Its
+// AddTenant makes the keysets and the first key version of a tenant. Its
 // KEK has opened again what it wrapped before anything is written. It is
 // idempotent. An unknown tenant is an error everywhere else, so that a
 // misspelt name never becomes a tenant.
@@ -45,7 +45,7 @@ func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
 	if err != nil {
 		return err
 	}
-	generation, err := newKeyID()
+	keyVersion, err := newKeyID()
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
 		}
 		return tx.Write(ctx, Change{Narrows: true, Of: Scope{Tenant: tenant}, Put: Rows{
 			Keysets:     rowsOf(keysets),
-			Generations: []GenerationRow{{Tenant: tenant, Generation: generation, State: Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}},
+			KeyVersions: []KeyVersionRow{{Tenant: tenant, KeyVersion: keyVersion, State: Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}},
 			Owners:      []OwnerRow{{Tenant: tenant, Owner: tenantOwner, State: Live, Sequence: now.Sequence}},
 		}})
 	})
@@ -164,11 +164,11 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
-	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, generations: map[uint32]GenerationRow{}, open: map[string]*openKeyset{}, indexes: map[*SealedTable]*tenantIndexes{}}
-	for _, g := range rows.Generations {
-		k.generations[g.Generation] = g
+	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, keyVersions: map[uint32]KeyVersionRow{}, open: map[string]*openKeyset{}, indexes: map[*SealedTable]*tenantIndexes{}}
+	for _, g := range rows.KeyVersions {
+		k.keyVersions[g.KeyVersion] = g
 		if g.State == Active {
-			k.active = g.Generation
+			k.active = g.KeyVersion
 		}
 	}
 	if old != nil {
@@ -248,7 +248,7 @@ func storeError(err error) error {
 	}
 	for _, ours := range []error{
 		ErrErased, ErrDestroyed, ErrNoKey, ErrOpen, ErrKEK, ErrKeyset, ErrStore, ErrEmpty, ErrNotEmpty, ErrTenant, ErrID,
-		ErrMerged, ErrInUse, ErrDefinition, ErrIncomplete, ErrGeneration, ErrEpoch, ErrCopy, ErrNotCovered, ErrRewound, errStale,
+		ErrMerged, ErrInUse, ErrDefinition, ErrIncomplete, ErrKeyVersion, ErrRewrap, ErrCopy, ErrNotCovered, ErrRewound, errStale,
 	} {
 		if errors.Is(err, ours) {
 			return err

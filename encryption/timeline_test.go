@@ -85,7 +85,7 @@ func TestARewoundStoreDoesNotHealByCounting(t *testing.T) {
 	keptStore := e.keep(t)
 	_, err := contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
-	_, err = vault.NewGeneration(t.Context(), tenant)
+	_, err = vault.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
 	store.KeyStore = keptStore
 	other := e.over(t, keptStore)
@@ -147,11 +147,11 @@ func TestALostKeyIsNoticedAfterTheFirstLook(t *testing.T) {
 	require.ErrorIs(t, err, encryption.ErrRewound)
 }
 
-// A key of a new generation may be lost while its owner is old.
+// A key of a new key version may be lost while its owner is old.
 func TestALostKeyOfAnOldOwnerIsNoticed(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c0", "p0")
-	_, err := e.vault.NewGeneration(t.Context(), tenant)
+	_, err := e.vault.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
 	store, _, contacts := e.restorable(t)
 	standby := e.keep(t)
@@ -202,8 +202,8 @@ func TestAnEpochBesideAReaderIsNoLoss(t *testing.T) {
 	killed := withKeys(e.cfg, &failing{KeyStore: e.store, left: 2}) // after the new wrap key, before the keys are wrapped with it
 	dying, err := encryption.Open(t.Context(), killed)
 	require.NoError(t, err)
-	epoch := encryption.Epoch{KEK: "kek-2", Copy: func(context.Context) error { return nil }}
-	_, err = dying.CloseEpoch(t.Context(), epoch)
+	epoch := encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }}
+	_, err = dying.RewrapKeys(t.Context(), epoch)
 	require.ErrorIs(t, err, errKilled)
 	e.clock.Move(encryption.DefaultLease)
 	_, err = contacts.Writer(t.Context(), tenant, "p0")
@@ -214,7 +214,7 @@ func TestAnEpochBesideAReaderIsNoLoss(t *testing.T) {
 		require.Equal(t, encryption.HealthOK, found(t, vault, "encryption.store.rewound", "").Level)
 		return nil
 	}
-	_, err = e.vault.CloseEpoch(t.Context(), epoch)
+	_, err = e.vault.RewrapKeys(t.Context(), epoch)
 	require.NoError(t, err)
 	require.Equal(t, 2, looked)
 	e.clock.Move(encryption.DefaultLease)

@@ -51,9 +51,9 @@ func tinkGCM(tb testing.TB, raw []byte, id uint32, variant aesgcm.Variant) *keys
 	return handleOf(tb, k)
 }
 
-func newPersonKey(tb testing.TB, raw []byte, generation uint32) *personKey {
+func newPersonKey(tb testing.TB, raw []byte, keyVersion uint32) *personKey {
 	tb.Helper()
-	k := &personKey{generation: generation, slot: new(atomic.Uint32)}
+	k := &personKey{keyVersion: keyVersion, slot: new(atomic.Uint32)}
 	require.Equal(tb, len(k.raw), copy(k.raw[:], raw))
 	return k
 }
@@ -72,10 +72,10 @@ func publishedAD(level byte, parts ...string) []byte {
 // Plain Tink opens what we seal and seals what we open.
 func TestPlainTinkOpensAField(t *testing.T) {
 	SkipOutsideFIPS(t)
-	raw, generation := counting(32), uint32(0x01020304)
-	plain, err := aead.New(tinkGCM(t, raw, generation, aesgcm.VariantTink))
+	raw, keyVersion := counting(32), uint32(0x01020304)
+	plain, err := aead.New(tinkGCM(t, raw, keyVersion, aesgcm.VariantTink))
 	require.NoError(t, err)
-	ours := newPersonKey(t, raw, generation)
+	ours := newPersonKey(t, raw, keyVersion)
 	ad := appendFieldAD(nil, LevelOwner, false, "t1", "contacts", "email", "p1", "")
 	sealed, err := ours.appendSeal(nil, []byte("ann@b.example"), ad)
 	require.NoError(t, err)
@@ -85,9 +85,9 @@ func TestPlainTinkOpensAField(t *testing.T) {
 
 	theirs, err := plain.Encrypt([]byte("bob@b.example"), ad)
 	require.NoError(t, err)
-	named, err := GenerationOf(theirs)
+	named, err := KeyVersionOf(theirs)
 	require.NoError(t, err)
-	require.Equal(t, generation, named)
+	require.Equal(t, keyVersion, named)
 	opened, err = ours.appendOpen(nil, theirs, ad)
 	require.NoError(t, err)
 	require.Equal(t, "bob@b.example", string(opened))
@@ -244,7 +244,7 @@ func FuzzOpenKeyRow(f *testing.F) {
 	f.Add(good)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, wrapped []byte) {
-		raw, _, err := open.unwrapKey(KeyRow{Tenant: "t1", Owner: "p1", Generation: 1, Wrapped: wrapped})
+		raw, _, err := open.unwrapKey(KeyRow{Tenant: "t1", Owner: "p1", KeyVersion: 1, Wrapped: wrapped})
 		if err == nil && !bytes.Equal(wrapped, good) {
 			t.Fatalf("forged: %x", raw)
 		}

@@ -62,9 +62,9 @@ func (t *SealedTable) unreadable(row dataRow, column int, err error) Unreadable 
 	return Unreadable{Table: t.def.Name, Key: row.id, Column: name, Digest: digestOf(row.cells[column].stored), Err: t.detail(err, name)}
 }
 
-// givenUp counts the cells of a list that still hold, under that generation, what
+// givenUp counts the cells of a list that still hold, under that key version, what
 // they held when they were listed.
-func (s *storedTable) givenUp(ctx context.Context, q sqldb.Querier, tenant string, generation uint32, lost []Unreadable) (n int64, err error) {
+func (s *storedTable) givenUp(ctx context.Context, q sqldb.Querier, tenant string, keyVersion uint32, lost []Unreadable) (n int64, err error) {
 	type cell struct{ key, column string }
 	counted := map[cell]bool{}
 	for _, u := range lost {
@@ -79,7 +79,7 @@ func (s *storedTable) givenUp(ctx context.Context, q sqldb.Querier, tenant strin
 		if row == nil || counted[cell{row.id, u.Column}] || digestOf(row.cells[column].stored) != u.Digest {
 			continue
 		}
-		if under, err := GenerationOf(storedBytes(row.cells[column].stored)); err == nil && under == generation {
+		if under, err := KeyVersionOf(storedBytes(row.cells[column].stored)); err == nil && under == keyVersion {
 			counted[cell{row.id, u.Column}] = true
 			n++
 		}

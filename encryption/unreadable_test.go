@@ -69,7 +69,7 @@ func TestJobsGoOnBehindWhatDoesNotOpen(t *testing.T) {
 	require.Equal(t, []int{10, 0, 10}, []int{again.Rows, again.Cells, again.Unreadable})
 	census, err := e.contacts.Census(t.Context(), e.db, tenant)
 	require.NoError(t, err)
-	require.Equal(t, map[uint32]int64{old: 10, active: 20}, census.Generations)
+	require.Equal(t, map[uint32]int64{old: 10, active: 20}, census.KeyVersions)
 
 	_, err = e.db.ExecContext(t.Context(), `UPDATE contacts SET email_idx = NULL WHERE id IN ('c0', 'c1')`)
 	require.NoError(t, err)
@@ -100,14 +100,14 @@ func TestARowWithoutAKeyStopsNothingAndIsCounted(t *testing.T) {
 	require.ErrorContains(t, report.Listed[0].Err, "NULL in its key")
 	census, err := e.contacts.Census(t.Context(), e.db, tenant)
 	require.NoError(t, err)
-	require.Equal(t, map[uint32]int64{old: 3, active: 6}, census.Generations)
-	require.ErrorIs(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db, report.Listed...)), encryption.ErrInUse)
+	require.Equal(t, map[uint32]int64{old: 3, active: 6}, census.KeyVersions)
+	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, report.Listed...)), encryption.ErrInUse)
 	rebuilt, err := e.contacts.Rebuild(t.Context(), e.db, tenant)
 	require.NoError(t, err)
 	require.Equal(t, []int{2, 1}, []int{rebuilt.Rows, rebuilt.Unreadable})
 }
 
-// A generation that unreadable values need is destroyed only with the list of
+// A key version that unreadable values need is destroyed only with the list of
 // them, and not when one of them holds something else by now, or is readable.
 func TestUnreadableValuesAreGivenUpByAListOnly(t *testing.T) {
 	e := spoilt(t)
@@ -128,16 +128,16 @@ func TestUnreadableValuesAreGivenUpByAListOnly(t *testing.T) {
 	other := list[0]
 	other.Table = "leads"
 	require.Equal(t, 1, held(append(list[1:], other)...), "a cell of another table")
-	require.ErrorIs(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
+	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
 
 	// Somebody brings another old value back into a cell on the list.
 	_, err = e.db.ExecContext(t.Context(), `UPDATE contacts SET note = (SELECT note FROM contacts WHERE id = 'c3') WHERE id = 'c5'`)
 	require.NoError(t, err)
 	require.Equal(t, 1, held(list...))
-	require.ErrorIs(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db, list...)), encryption.ErrInUse)
+	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, list...)), encryption.ErrInUse)
 	report, err = e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
 	require.NoError(t, err)
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db, report.Listed...)))
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, report.Listed...)))
 }
 
 // The report lists the first hundred, the func gets all.
@@ -190,7 +190,7 @@ func sealedFor(t *testing.T, e *env, person string) []byte {
 }
 
 // A row of a person who was merged into another, over two steps, goes over to
-// that one with all of its cells, also with those of the active generation; the
+// that one with all of its cells, also with those of the active key version; the
 // destroyer then finds nothing left.
 func TestRowsOfMergedPersonsGoOverToTheSurvivor(t *testing.T) {
 	e := newEnv(t, 1)
@@ -218,8 +218,8 @@ func TestRowsOfMergedPersonsGoOverToTheSurvivor(t *testing.T) {
 	}
 	census, err := e.contacts.Census(t.Context(), e.db, tenant)
 	require.NoError(t, err)
-	require.Equal(t, map[uint32]int64{active: 12}, census.Generations)
-	require.NoError(t, e.vault.DestroyGeneration(t.Context(), tenant, old, e.contacts.Holder(e.db)))
+	require.Equal(t, map[uint32]int64{active: 12}, census.KeyVersions)
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)))
 	require.NoError(t, e.contacts.RebuildIndexes(e.db, tenant)(t.Context()))
 }
 
@@ -259,9 +259,9 @@ func TestTheSealerOfAMergedPersonReseals(t *testing.T) {
 	for _, person := range []string{"a", "b"} {
 		resealed, err := reseal(t.Context(), tenant, person, values[person], []byte("ad"))
 		require.NoError(t, err)
-		generation, err := encryption.GenerationOf(resealed)
+		keyVersion, err := encryption.KeyVersionOf(resealed)
 		require.NoError(t, err)
-		require.NotEqual(t, old, generation)
+		require.NotEqual(t, old, keyVersion)
 		opened, err := sealer.Open(t.Context(), tenant, person, resealed, []byte("ad"))
 		require.NoError(t, err)
 		require.Equal(t, "was "+person, string(opened))

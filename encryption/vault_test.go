@@ -122,7 +122,7 @@ func TestSwappedPlacesNeverOpen(t *testing.T) {
 	require.ErrorIs(t, open(e.contacts, tenant, "p1", "r1", "note", email), encryption.ErrOpen)
 	require.ErrorIs(t, open(other, tenant, "p1", "r1", "email", email), encryption.ErrOpen)
 	require.ErrorIs(t, open(other, tenant, "p1", "r1", "copy", email), encryption.ErrOpen)
-	require.ErrorIs(t, open(e.contacts, "t2", "p1", "r1", "email", email), encryption.ErrNoKey, "generations differ between tenants")
+	require.ErrorIs(t, open(e.contacts, "t2", "p1", "r1", "email", email), encryption.ErrNoKey, "key versions differ between tenants")
 	for i := range email {
 		bad := append([]byte(nil), email...)
 		bad[i] ^= 1

@@ -55,7 +55,7 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 	if _, err := t.vault.registered(ctx, tenant); err != nil {
 		return nil, err
 	}
-	found, generation, g, err := t.vault.sealKeys(ctx, tenant, []string{owner})
+	found, keyVersion, g, err := t.vault.sealKeys(ctx, tenant, []string{owner})
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 	if err := t.complete(k.rows.Indexes); err != nil {
 		return nil, err
 	}
-	key := found[owner].key(generation)
+	key := found[owner].key(keyVersion)
 	w := &Writer{
 		table: t, tenant: tenant, owner: owner, key: func() *personKey { return key },
 		lease: g, ads: make([][]byte, len(t.def.Columns)),

@@ -336,8 +336,8 @@ func (c Column) ofTime(at time.Time) (frame.Value, error) {
 	return frame.Value{}, errClass
 }
 
-// The binary form of a sealed field is 0x01, generation, IV, ciphertext and
-// tag. The text form is cg1., the generation in 8 hex digits, a dot, and the
+// The binary form of a sealed field is 0x01, key version, IV, ciphertext and
+// tag. The text form is cg1., the key version in 8 hex digits, a dot, and the
 // binary form in base64url.
 func isSealed(raw []byte) bool {
 	const least = 1 + 4 + 12 + 16

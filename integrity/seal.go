@@ -34,7 +34,7 @@ type Layout struct {
 	// ID is stored beside the seal, such as "contact/1".
 	ID string
 	// Columns are what the seal covers: the stored bytes of sealed columns,
-	// never a lookup index, the seal itself or its schema id.
+	// never a blind index, the seal itself or its schema id.
 	Columns []Column
 }
 

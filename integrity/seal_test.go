@@ -249,7 +249,7 @@ func TestATimeFinerThanMicrosecondsIsToBeTruncated(t *testing.T) {
 }
 
 // The binary form and the text form of a sealed field are two things to SQL,
-// to the count of the generations among others.
+// to the count of the key versions among others.
 func TestTheFormOfASealedFieldIsSealed(t *testing.T) {
 	sealer, _ := newSealer(t)
 	text := "cg1.aabbccdd." + base64.RawURLEncoding.EncodeToString(sealedField())

@@ -71,7 +71,7 @@ func TestExport(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"data/activities.ndjson": 1, "data/contacts.ndjson": 1, "data/invoices.ndjson": 1, "data/notes.ndjson": 1, "index.html": 0}, counts)
 	require.Equal(t, "contact/3", schemas["data/contacts.ndjson"])
-	require.Equal(t, []privacy.Omission{{Table: "contacts", Column: "email_idx", Count: 1, Reason: "lookup index"}}, m.Omissions)
+	require.Equal(t, []privacy.Omission{{Table: "contacts", Column: "email_idx", Count: 1, Reason: "blind index"}}, m.Omissions)
 
 	var contact map[string]any
 	require.NoError(t, json.Unmarshal([]byte(zipFile(t, data, "data/contacts.ndjson")), &contact))

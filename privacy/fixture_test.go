@@ -147,7 +147,7 @@ func dataMap() *privacy.Map {
 				{Name: "country", Category: "contact.country", Shared: true},
 				{Name: "account_id", Shared: true},
 				{Name: "email", Category: "contact.email", Purpose: "sales", Basis: "contract", Sealed: true},
-				{Name: "email_idx", Category: "contact.email", Withhold: "lookup index"},
+				{Name: "email_idx", Category: "contact.email", Withhold: "blind index"},
 			},
 		},
 		{

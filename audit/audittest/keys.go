@@ -15,10 +15,10 @@ import (
 )
 
 // Keys is an [audit.Sealer] and an [audit.Tagger] with keys in memory. The
-// sealed form begins, as the real one does, with 0x01 and the generation.
+// sealed form begins, as the real one does, with 0x01 and the key version.
 type Keys struct {
 	mu         sync.Mutex
-	generation uint32
+	keyVersion uint32
 	keys       map[string][]byte
 	erased     map[string]bool
 }
@@ -34,17 +34,17 @@ var (
 	errTag    = errors.New("audittest: wrong tag")
 )
 
-// NewKeys returns keys of generation 1.
+// NewKeys returns keys of key version 1.
 func NewKeys() *Keys {
-	return &Keys{generation: 1, keys: make(map[string][]byte), erased: make(map[string]bool)}
+	return &Keys{keyVersion: 1, keys: make(map[string][]byte), erased: make(map[string]bool)}
 }
 
-// Rotate begins a new generation and returns the one before.
+// Rotate begins a new key version and returns the one before.
 func (k *Keys) Rotate() uint32 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.generation++
-	return k.generation - 1
+	k.keyVersion++
+	return k.keyVersion - 1
 }
 
 // Erase destroys the keys of a person.
@@ -55,14 +55,14 @@ func (k *Keys) Erase(_ context.Context, tenant, person string) error {
 	return nil
 }
 
-func (k *Keys) key(tenant, person string, generation uint32, fresh bool) ([]byte, error) {
+func (k *Keys) key(tenant, person string, keyVersion uint32, fresh bool) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	owner := tenant + "\x00" + person
 	if k.erased[owner] {
 		return nil, errErased
 	}
-	name := string(binary.BigEndian.AppendUint32([]byte(owner), generation))
+	name := string(binary.BigEndian.AppendUint32([]byte(owner), keyVersion))
 	if k.keys[name] == nil && fresh {
 		key := make([]byte, 32)
 		if _, err := rand.Read(key); err != nil {
@@ -84,12 +84,12 @@ func aead(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-// Seal encrypts under the person's key of the newest generation.
+// Seal encrypts under the person's key of the newest key version.
 func (k *Keys) Seal(_ context.Context, tenant, person string, plaintext, ad []byte) ([]byte, error) {
 	k.mu.Lock()
-	generation := k.generation
+	keyVersion := k.keyVersion
 	k.mu.Unlock()
-	key, err := k.key(tenant, person, generation, true)
+	key, err := k.key(tenant, person, keyVersion, true)
 	if err != nil {
 		return nil, err
 	}
@@ -97,10 +97,10 @@ func (k *Keys) Seal(_ context.Context, tenant, person string, plaintext, ad []by
 	if err != nil {
 		return nil, err
 	}
-	return append(binary.BigEndian.AppendUint32([]byte{1}, generation), gcm.Seal(nil, nil, plaintext, ad)...), nil //nolint:gosec // G407: the AEAD draws its own nonce and takes none
+	return append(binary.BigEndian.AppendUint32([]byte{1}, keyVersion), gcm.Seal(nil, nil, plaintext, ad)...), nil //nolint:gosec // G407: the AEAD draws its own nonce and takes none
 }
 
-// Open undoes Seal, under any generation.
+// Open undoes Seal, under any key version.
 func (k *Keys) Open(_ context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 	if len(sealed) < 5 || sealed[0] != 1 {
 		return nil, errOpen

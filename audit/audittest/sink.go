@@ -30,7 +30,7 @@
 //
 // # Format and compatibility
 //
-// Sealed bytes begin as the real ones do, with 0x01 and the generation, and
+// Sealed bytes begin as the real ones do, with 0x01 and the key version, and
 // are not kept. Judges may become stricter where the seam always asked for it.
 // Settling: the Go API may change until v0.1.0.
 package audittest

@@ -354,7 +354,7 @@ func reseals(t *testing.T, open func(t *testing.T) audit.Store) {
 	count, _, err := j.trail.OpeningHolders(t.Context(), "main", before)
 	must(t, err)
 	if count != openings {
-		t.Errorf("%d openings are counted under their generation, of %d", count, openings)
+		t.Errorf("%d openings are counted under their key version, of %d", count, openings)
 	}
 	report, err := j.trail.ResealOpenings(t.Context(), func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 		plain, err := j.keys.Open(ctx, tenant, person, sealed, ad)
@@ -368,7 +368,7 @@ func reseals(t *testing.T, open func(t *testing.T) audit.Store) {
 		t.Errorf("resealing says %+v; there were %d openings, each once", report, openings)
 	}
 	if count, _, err = j.trail.OpeningHolders(t.Context(), "main", before); err != nil || count != 0 {
-		t.Errorf("%d openings are left under the old generation (%v)", count, err)
+		t.Errorf("%d openings are left under the old key version (%v)", count, err)
 	}
 	j.sequence()
 	j.once(events...)

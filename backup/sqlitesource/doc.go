@@ -1,7 +1,7 @@
 // Package sqlitesource backs up a SQLite database through its *sql.DB.
 //
 // What it does: VACUUM INTO makes a private, transaction-consistent copy; the
-// declared lookup index columns are set to NULL in that copy, which is then
+// declared blind index columns are set to NULL in that copy, which is then
 // vacuumed into a second one; integrity_check reads that one; the manifest
 // gets a keyed digest of every table; the file goes into the snapshot.
 //

@@ -12,7 +12,7 @@ import (
 	"github.com/crmguard/crmguard/backup/sqlitesource"
 )
 
-// The lookup index is not in the snapshot; the rows are proved after restore.
+// The blind index is not in the snapshot; the rows are proved after restore.
 func ExampleNew() {
 	ctx := context.Background()
 	dir, _ := os.MkdirTemp("", "example-")

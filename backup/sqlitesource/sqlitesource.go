@@ -31,7 +31,7 @@ type Config struct {
 	Name, File string
 	// DB is the live database.
 	DB *sql.DB
-	// Strip names, by table, the lookup index columns that are set to NULL in
+	// Strip names, by table, the blind index columns that are set to NULL in
 	// the copy, spelt in any case, as in SQL. They must be nullable. A restore
 	// rebuilds them.
 	Strip map[string][]string

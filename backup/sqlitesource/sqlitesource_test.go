@@ -54,7 +54,7 @@ func open(t *testing.T, path string) *sql.DB {
 }
 
 const (
-	indexNeedle = "INDEXNEEDLE-7fb2c1" // stands in for the bytes of a wide lookup index
+	indexNeedle = "INDEXNEEDLE-7fb2c1" // stands in for the bytes of a wide blind index
 	freeNeedle  = "DELETEDROW-5521ae"
 )
 
@@ -250,7 +250,7 @@ func TestColumnsAreStrippedInWhateverCaseTheyAreSpelt(t *testing.T) {
 	}
 }
 
-// rebuild stands for the step that rebuilds the lookup indexes.
+// rebuild stands for the step that rebuilds the blind indexes.
 func rebuild() backup.Step {
 	return backup.Step{Name: "rebuild", Meets: backup.NeedIndexes, Run: func(context.Context, string) error { return nil }}
 }

@@ -25,17 +25,17 @@ func create(ctx context.Context, s encryption.KeyStore, rows encryption.Rows) er
 func newOwner(owner, maker string) encryption.Rows {
 	return encryption.Rows{
 		Owners: []encryption.OwnerRow{{Tenant: "t", Owner: owner, State: encryption.Live, Sequence: 1}},
-		Keys:   []encryption.KeyRow{{Tenant: "t", Owner: owner, Generation: 1, Wrapped: []byte(maker)}},
+		Keys:   []encryption.KeyRow{{Tenant: "t", Owner: owner, KeyVersion: 1, Wrapped: []byte(maker)}},
 	}
 }
 
-func generation() encryption.GenerationRow {
-	return encryption.GenerationRow{Tenant: "t", Generation: 1, State: encryption.Active, Created: time.UnixMicro(1).UTC()}
+func keyVersion() encryption.KeyVersionRow {
+	return encryption.KeyVersionRow{Tenant: "t", KeyVersion: 1, State: encryption.Active, Created: time.UnixMicro(1).UTC()}
 }
 
 func prepared(t *testing.T, s encryption.KeyStore) encryption.StoreState {
 	t.Helper()
-	return write(t, s, encryption.Change{Put: encryption.Rows{Generations: []encryption.GenerationRow{generation()}}, Store: &encryption.StoreState{Store: "id", Epoch: 1, KEK: "k"}})
+	return write(t, s, encryption.Change{Put: encryption.Rows{KeyVersions: []encryption.KeyVersionRow{keyVersion()}}, Store: &encryption.StoreState{Store: "id", Epoch: 1, KEK: "k"}})
 }
 
 func createLeavesWhatIsThere(t *testing.T, s encryption.KeyStore) {
@@ -77,7 +77,7 @@ func createTakesOwnersAndKeysOnly(t *testing.T, s encryption.KeyStore) {
 	for name, change := range map[string]encryption.Change{
 		"a removal": {Remove: newOwner("p", "x")}, "a dead owner": {Put: encryption.Rows{Owners: dead}}, "a barrier": {Put: newOwner("p", "x"), Narrows: true},
 		"a state row": {Store: &encryption.StoreState{Store: "id"}}, "a keyset": {Put: encryption.Rows{Keysets: all.Keysets}},
-		"a generation": {Put: encryption.Rows{Generations: all.Generations}}, "an alias": {Put: encryption.Rows{Aliases: all.Aliases}},
+		"a key version": {Put: encryption.Rows{KeyVersions: all.KeyVersions}}, "an alias": {Put: encryption.Rows{Aliases: all.Aliases}},
 		"an index": {Put: encryption.Rows{Indexes: all.Indexes}}, "a mark": {Put: encryption.Rows{Marks: []encryption.MarkRow{{Sequence: 1, Mark: "m"}}}},
 	} {
 		err := s.Create(t.Context(), func(tx encryption.KeyTx) error {

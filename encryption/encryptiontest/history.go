@@ -90,12 +90,12 @@ func namedMark(t *testing.T, s encryption.KeyStore) {
 		}
 		return tx.Write(t.Context(), encryption.Change{
 			Remove: encryption.Rows{Marks: []encryption.MarkRow{{Sequence: first.Sequence}}},
-			Put:    encryption.Rows{Marks: []encryption.MarkRow{{Sequence: now.Sequence, Mark: now.Mark, Created: generation().Created, Position: true}}},
+			Put:    encryption.Rows{Marks: []encryption.MarkRow{{Sequence: now.Sequence, Mark: now.Mark, Created: keyVersion().Created, Position: true}}},
 		})
 	})
 	must(t, err)
 	rows := historyOf(t, s)
-	if len(rows) != 1 || rows[0] != (encryption.MarkRow{Sequence: state.Sequence, Mark: state.Mark, Created: generation().Created, Position: true}) {
+	if len(rows) != 1 || rows[0] != (encryption.MarkRow{Sequence: state.Sequence, Mark: state.Mark, Created: keyVersion().Created, Position: true}) {
 		t.Errorf("the history is %+v; it must hold the position and no longer the mark that was removed", rows)
 	}
 }
@@ -104,7 +104,7 @@ func namedMark(t *testing.T, s encryption.KeyStore) {
 // one's history and mark, and nothing of the Update that brought them.
 func restoredHistory(t *testing.T, s encryption.KeyStore) {
 	t.Helper()
-	made := generation().Created
+	made := keyVersion().Created
 	marks := []encryption.MarkRow{{Sequence: 38, Mark: "AAAAAAAAAAAAAAAAAAAAAA", Created: made, Position: true}, {Sequence: 40, Mark: "BBBBBBBBBBBBBBBBBBBBBA", Created: made}}
 	state, err := s.Update(t.Context(), func(tx encryption.KeyTx) error {
 		if err := tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Marks: marks}}); err != nil {
@@ -171,7 +171,7 @@ func snapshotsHoldWhatMarksPromise(t *testing.T, s encryption.KeyStore) {
 				if err != nil {
 					return err
 				}
-				return tx.Write(ctx, encryption.Change{Put: encryption.Rows{Marks: []encryption.MarkRow{{Sequence: now.Sequence, Mark: now.Mark, Created: generation().Created, Position: true}}}})
+				return tx.Write(ctx, encryption.Change{Put: encryption.Rows{Marks: []encryption.MarkRow{{Sequence: now.Sequence, Mark: now.Mark, Created: keyVersion().Created, Position: true}}}})
 			})
 			if err != nil {
 				t.Errorf("update: %v", err)

@@ -31,7 +31,7 @@ type Memory struct {
 type content struct {
 	state       encryption.StoreState
 	keysets     map[[2]string]encryption.KeysetRow
-	generations map[genID]encryption.GenerationRow
+	keyVersions map[genID]encryption.KeyVersionRow
 	owners      map[[2]string]encryption.OwnerRow
 	keys        map[keyID]encryption.KeyRow
 	aliases     map[[2]string]encryption.AliasRow
@@ -41,12 +41,12 @@ type content struct {
 
 type genID struct {
 	tenant     string
-	generation uint32
+	keyVersion uint32
 }
 
 type keyID struct {
 	tenant, owner string
-	generation    uint32
+	keyVersion    uint32
 }
 
 type indexID struct {
@@ -57,14 +57,14 @@ type indexID struct {
 // Keys returns an empty key store in memory.
 func Keys() *Memory {
 	return &Memory{asks: map[string]int{}, now: content{
-		keysets: map[[2]string]encryption.KeysetRow{}, generations: map[genID]encryption.GenerationRow{}, owners: map[[2]string]encryption.OwnerRow{},
+		keysets: map[[2]string]encryption.KeysetRow{}, keyVersions: map[genID]encryption.KeyVersionRow{}, owners: map[[2]string]encryption.OwnerRow{},
 		keys: map[keyID]encryption.KeyRow{}, aliases: map[[2]string]encryption.AliasRow{}, indexes: map[indexID]encryption.IndexRow{}, marks: map[int64]encryption.MarkRow{},
 	}}
 }
 
 func (c content) clone() content {
 	return content{
-		c.state, maps.Clone(c.keysets), maps.Clone(c.generations), maps.Clone(c.owners), maps.Clone(c.keys), maps.Clone(c.aliases), maps.Clone(c.indexes), maps.Clone(c.marks),
+		c.state, maps.Clone(c.keysets), maps.Clone(c.keyVersions), maps.Clone(c.owners), maps.Clone(c.keys), maps.Clone(c.aliases), maps.Clone(c.indexes), maps.Clone(c.marks),
 	}
 }
 
@@ -100,7 +100,7 @@ func (m *Memory) State(context.Context) (encryption.StoreState, error) {
 	return m.view().state, nil
 }
 
-// Tenant returns keysets, generations and index versions of one tenant.
+// Tenant returns keysets, key versions and index versions of one tenant.
 func (m *Memory) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
 	if err := m.begin("Tenant"); err != nil {
 		return encryption.Rows{}, err
@@ -174,8 +174,8 @@ func (t *memoryTx) State(context.Context) (encryption.StoreState, error) { retur
 
 func (t *memoryTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
 	var out encryption.Rows
-	for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindGeneration, encryption.KindIndex} {
-		rows, err := t.Page(ctx, encryption.Page{Kind: kind, Tenant: tenant, Limit: len(t.now.keysets) + len(t.now.generations) + len(t.now.indexes)})
+	for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindKeyVersion, encryption.KindIndex} {
+		rows, err := t.Page(ctx, encryption.Page{Kind: kind, Tenant: tenant, Limit: len(t.now.keysets) + len(t.now.keyVersions) + len(t.now.indexes)})
 		if err != nil {
 			return out, err
 		}
@@ -185,7 +185,7 @@ func (t *memoryTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, 
 			}
 		}
 		if tenant != "" {
-			out.Generations, out.Indexes = append(out.Generations, rows.Generations...), append(out.Indexes, rows.Indexes...)
+			out.KeyVersions, out.Indexes = append(out.KeyVersions, rows.KeyVersions...), append(out.Indexes, rows.Indexes...)
 		}
 	}
 	return out, nil
@@ -202,14 +202,14 @@ func (t *memoryTx) Owners(_ context.Context, tenant string, owners []string) (en
 		if alias, ok := t.now.aliases[[2]string{tenant, owner}]; ok {
 			out.Aliases = append(out.Aliases, alias)
 		}
-		for _, g := range t.now.generations {
-			if key, ok := t.now.keys[keyID{tenant, owner, g.Generation}]; ok && g.Tenant == tenant {
+		for _, g := range t.now.keyVersions {
+			if key, ok := t.now.keys[keyID{tenant, owner, g.KeyVersion}]; ok && g.Tenant == tenant {
 				out.Keys = append(out.Keys, key)
 			}
 		}
 	}
 	slices.SortFunc(out.Keys, func(a, b encryption.KeyRow) int {
-		return compare([]any{a.Owner, int64(a.Generation)}, []any{b.Owner, int64(b.Generation)})
+		return compare([]any{a.Owner, int64(a.KeyVersion)}, []any{b.Owner, int64(b.KeyVersion)})
 	})
 	return out, nil
 }

@@ -14,14 +14,14 @@ func (c *content) apply(change encryption.Change) {
 	for _, r := range change.Remove.Keysets {
 		delete(c.keysets, [2]string{r.Tenant, r.Purpose})
 	}
-	for _, r := range change.Remove.Generations {
-		delete(c.generations, genID{r.Tenant, r.Generation})
+	for _, r := range change.Remove.KeyVersions {
+		delete(c.keyVersions, genID{r.Tenant, r.KeyVersion})
 	}
 	for _, r := range change.Remove.Owners {
 		delete(c.owners, [2]string{r.Tenant, r.Owner})
 	}
 	for _, r := range change.Remove.Keys {
-		delete(c.keys, keyID{r.Tenant, r.Owner, r.Generation})
+		delete(c.keys, keyID{r.Tenant, r.Owner, r.KeyVersion})
 	}
 	for _, r := range change.Remove.Aliases {
 		delete(c.aliases, [2]string{r.Tenant, r.Alias})
@@ -63,8 +63,8 @@ func (c *content) create(change encryption.Change) error {
 		}
 	}
 	for _, r := range rows.Keys {
-		if _, ok := c.keys[keyID{r.Tenant, r.Owner, r.Generation}]; !ok {
-			c.keys[keyID{r.Tenant, r.Owner, r.Generation}] = r
+		if _, ok := c.keys[keyID{r.Tenant, r.Owner, r.KeyVersion}]; !ok {
+			c.keys[keyID{r.Tenant, r.Owner, r.KeyVersion}] = r
 		}
 	}
 	return nil
@@ -74,14 +74,14 @@ func (c *content) put(rows encryption.Rows) {
 	for _, r := range rows.Keysets {
 		c.keysets[[2]string{r.Tenant, r.Purpose}] = r
 	}
-	for _, r := range rows.Generations {
-		c.generations[genID{r.Tenant, r.Generation}] = r
+	for _, r := range rows.KeyVersions {
+		c.keyVersions[genID{r.Tenant, r.KeyVersion}] = r
 	}
 	for _, r := range rows.Owners {
 		c.owners[[2]string{r.Tenant, r.Owner}] = r
 	}
 	for _, r := range rows.Keys {
-		c.keys[keyID{r.Tenant, r.Owner, r.Generation}] = r
+		c.keys[keyID{r.Tenant, r.Owner, r.KeyVersion}] = r
 	}
 	for _, r := range rows.Aliases {
 		c.aliases[[2]string{r.Tenant, r.Alias}] = r
@@ -100,20 +100,20 @@ func (t *memoryTx) Page(_ context.Context, page encryption.Page) (encryption.Row
 	switch page.Kind {
 	case encryption.KindKeyset:
 		out.Keysets = select1(t.now.keysets, page, func(r encryption.KeysetRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Purpose} })
-	case encryption.KindGeneration:
-		out.Generations = select1(t.now.generations, page, func(r encryption.GenerationRow) (string, []any) {
-			return r.Tenant, []any{r.Tenant, int64(r.Generation)}
+	case encryption.KindKeyVersion:
+		out.KeyVersions = select1(t.now.keyVersions, page, func(r encryption.KeyVersionRow) (string, []any) {
+			return r.Tenant, []any{r.Tenant, int64(r.KeyVersion)}
 		})
 	case encryption.KindOwner:
 		out.Owners = select1(t.now.owners, page, func(r encryption.OwnerRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Owner} })
 	case encryption.KindKey:
 		keys := t.now.keys
-		if page.Generation != 0 {
+		if page.KeyVersion != 0 {
 			keys = maps.Clone(keys)
-			maps.DeleteFunc(keys, func(id keyID, _ encryption.KeyRow) bool { return id.generation != page.Generation })
+			maps.DeleteFunc(keys, func(id keyID, _ encryption.KeyRow) bool { return id.keyVersion != page.KeyVersion })
 		}
 		out.Keys = select1(keys, page, func(r encryption.KeyRow) (string, []any) {
-			return r.Tenant, []any{r.Tenant, r.Owner, int64(r.Generation)}
+			return r.Tenant, []any{r.Tenant, r.Owner, int64(r.KeyVersion)}
 		})
 	case encryption.KindAlias:
 		out.Aliases = select1(t.now.aliases, page, func(r encryption.AliasRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Alias} })

@@ -43,16 +43,16 @@ func write(t *testing.T, s encryption.KeyStore, change encryption.Change) encryp
 func sample() encryption.Rows {
 	return encryption.Rows{
 		Keysets: []encryption.KeysetRow{{Tenant: "t", Purpose: "wrap", Epoch: 1, KEK: "k", Version: 2, Former: []uint32{7, 0xffffffff}, Wrapped: []byte{0, 1}}},
-		Generations: []encryption.GenerationRow{
-			{Tenant: "t", Generation: 1, State: encryption.Retired, Created: time.UnixMicro(1763700000000000).UTC()},
-			{Tenant: "t", Generation: 0x80000000, State: encryption.Retired, Created: time.UnixMicro(1763700000000001).UTC()},
-			{Tenant: "t", Generation: 0xffffffff, State: encryption.Active, Created: time.UnixMicro(1763800000123456).UTC()},
+		KeyVersions: []encryption.KeyVersionRow{
+			{Tenant: "t", KeyVersion: 1, State: encryption.Retired, Created: time.UnixMicro(1763700000000000).UTC()},
+			{Tenant: "t", KeyVersion: 0x80000000, State: encryption.Retired, Created: time.UnixMicro(1763700000000001).UTC()},
+			{Tenant: "t", KeyVersion: 0xffffffff, State: encryption.Active, Created: time.UnixMicro(1763800000123456).UTC()},
 		},
 		Owners: []encryption.OwnerRow{{Tenant: "t", Owner: "p", State: encryption.Live, Sequence: 1}},
 		Keys: []encryption.KeyRow{ // several, so that the owner and the alias could come back once for each
-			{Tenant: "t", Owner: "p", Generation: 1, Wrapped: []byte{4}},
-			{Tenant: "t", Owner: "p", Generation: 0x80000000, Wrapped: []byte{}},
-			{Tenant: "t", Owner: "p", Generation: 0xffffffff, Wrapped: []byte{1, 2, 3}, Seals: 1 << 32},
+			{Tenant: "t", Owner: "p", KeyVersion: 1, Wrapped: []byte{4}},
+			{Tenant: "t", Owner: "p", KeyVersion: 0x80000000, Wrapped: []byte{}},
+			{Tenant: "t", Owner: "p", KeyVersion: 0xffffffff, Wrapped: []byte{1, 2, 3}, Seals: 1 << 32},
 		},
 		Aliases: []encryption.AliasRow{{Tenant: "t", Alias: "p", Owner: "q"}},
 		Indexes: []encryption.IndexRow{{Tenant: "t", Table: "contacts", Index: "email", Version: 1, Root: 0xffffffff, Normaliser: "email/1", Bits: 32, State: encryption.IndexLive}},
@@ -84,7 +84,7 @@ func roundTrip(t *testing.T, s encryption.KeyStore) {
 	owner, err := s.Owners(t.Context(), "t", []string{"p", "unknown", "p"})
 	must(t, err)
 	want := sample()
-	got := encryption.Rows{Keysets: tenant.Keysets, Generations: tenant.Generations, Indexes: tenant.Indexes, Owners: owner.Owners, Keys: owner.Keys, Aliases: owner.Aliases}
+	got := encryption.Rows{Keysets: tenant.Keysets, KeyVersions: tenant.KeyVersions, Indexes: tenant.Indexes, Owners: owner.Owners, Keys: owner.Keys, Aliases: owner.Aliases}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("rows came back as\n%+v\nwant\n%+v", got, want)
 	}
@@ -122,12 +122,12 @@ func pages(t *testing.T, s encryption.KeyStore) {
 	t.Helper()
 	var rows encryption.Rows
 	for _, tenant := range []string{"a", "b"} {
-		rows.Generations = append(rows.Generations, encryption.GenerationRow{Tenant: tenant, Generation: 1}, encryption.GenerationRow{Tenant: tenant, Generation: 2})
+		rows.KeyVersions = append(rows.KeyVersions, encryption.KeyVersionRow{Tenant: tenant, KeyVersion: 1}, encryption.KeyVersionRow{Tenant: tenant, KeyVersion: 2})
 		for i := range 10 {
 			owner := fmt.Sprintf("p%d", i)
 			rows.Owners = append(rows.Owners, encryption.OwnerRow{Tenant: tenant, Owner: owner, State: encryption.Live})
 			for g := range uint32(2) {
-				rows.Keys = append(rows.Keys, encryption.KeyRow{Tenant: tenant, Owner: owner, Generation: g + 1, Wrapped: []byte{1}})
+				rows.Keys = append(rows.Keys, encryption.KeyRow{Tenant: tenant, Owner: owner, KeyVersion: g + 1, Wrapped: []byte{1}})
 			}
 		}
 	}
@@ -138,7 +138,7 @@ func pages(t *testing.T, s encryption.KeyStore) {
 	}{
 		{encryption.Page{Kind: encryption.KindKey, Limit: 7}, 40},
 		{encryption.Page{Kind: encryption.KindKey, Tenant: "a", Limit: 7}, 20},
-		{encryption.Page{Kind: encryption.KindKey, Tenant: "b", Generation: 2, Limit: 3}, 10},
+		{encryption.Page{Kind: encryption.KindKey, Tenant: "b", KeyVersion: 2, Limit: 3}, 10},
 		{encryption.Page{Kind: encryption.KindOwner, Limit: 20}, 20},
 		{encryption.Page{Kind: encryption.KindAlias, Limit: 5}, 0},
 	} {
@@ -173,10 +173,10 @@ func pages(t *testing.T, s encryption.KeyStore) {
 func keysAreBytes(t *testing.T, s encryption.KeyStore) {
 	t.Helper()
 	ids := []string{"b", "A", "a", "B", "\u00e4", "a\u0308", "_x", "Z", "1-2", "12", "p1", "p1 ", "P1", "\ufb01", "fi", "00", "0", "\u0130", "i"}
-	put := encryption.Rows{Generations: []encryption.GenerationRow{{Tenant: "t", Generation: 1, State: encryption.Active, Created: time.UnixMicro(1).UTC()}}}
+	put := encryption.Rows{KeyVersions: []encryption.KeyVersionRow{{Tenant: "t", KeyVersion: 1, State: encryption.Active, Created: time.UnixMicro(1).UTC()}}}
 	for i, id := range ids {
 		put.Owners = append(put.Owners, encryption.OwnerRow{Tenant: "t", Owner: id, State: encryption.Live, Sequence: int64(i)})
-		put.Keys = append(put.Keys, encryption.KeyRow{Tenant: "t", Owner: id, Generation: 1, Wrapped: []byte{byte(i)}})
+		put.Keys = append(put.Keys, encryption.KeyRow{Tenant: "t", Owner: id, KeyVersion: 1, Wrapped: []byte{byte(i)}})
 	}
 	write(t, s, encryption.Change{Put: put})
 	var got []string
@@ -275,7 +275,7 @@ func replaceAndRemove(t *testing.T, s encryption.KeyStore) {
 	}
 	write(t, s, encryption.Change{Remove: sample()})
 	must(t, s.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
-		for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindGeneration, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex} {
+		for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindKeyVersion, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex} {
 			rows, err := tx.Page(t.Context(), encryption.Page{Kind: kind, Limit: 10})
 			if err != nil || rows.After(kind) != nil {
 				t.Errorf("rows of kind %s stayed after their removal (%v)", kind, err)

@@ -23,15 +23,15 @@ func TestAFolderHoldsTheKEKsOfAnInstallation(t *testing.T) {
 	vault, err := encryption.Create(t.Context(), cfg)
 	require.NoError(t, err)
 	require.NoError(t, vault.AddTenant(t.Context(), "main"))
-	epoch := encryption.Epoch{
+	epoch := encryption.Rewrap{
 		KEK: "kek-2", Copy: vault.Copier(t.TempDir()),
 		Destroy: func(_ context.Context, name string) error { return os.Remove(filepath.Join(dir, name)) },
 	}
-	_, err = vault.CloseEpoch(t.Context(), epoch)
+	_, err = vault.RewrapKeys(t.Context(), epoch)
 	require.ErrorIs(t, err, encryption.ErrKEK)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "kek-2"), bytes.Repeat([]byte{2}, 32), 0o600))
-	_, err = vault.CloseEpoch(t.Context(), epoch)
+	_, err = vault.RewrapKeys(t.Context(), epoch)
 	require.NoError(t, err)
 	require.NoFileExists(t, filepath.Join(dir, "kek-1"))
 	vault, err = encryption.Open(t.Context(), cfg)

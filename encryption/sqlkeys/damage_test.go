@@ -57,7 +57,7 @@ func TestDamagedRowsComeBackFromACopy(t *testing.T) {
 			require.Equal(t, before, keysOf(t, store))
 
 			exec(t, db, `DELETE FROM crmguard_encryption_key WHERE owner = '中'`)
-			closed, err := vault.CloseEpoch(t.Context(), encryption.Epoch{KEK: "kek-2", Copy: vault.Copier(dir)})
+			closed, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)})
 			require.NoError(t, err)
 			require.Equal(t, 1, closed.Repaired)
 			require.Equal(t, len(people), closed.Rewrapped)

@@ -69,9 +69,9 @@ func (f *fault) work(t *testing.T) map[string]func(n int) (call func() error, ch
 		"erase many": f.eraseMany(t),
 		"lease":      f.changeLease(t),
 		"generation": func(int) (func() error, func(error)) {
-			return func() error { _, err := f.broken.NewGeneration(t.Context(), tenant); return err }, func(error) {
+			return func() error { _, err := f.broken.NewKeyVersion(t.Context(), tenant); return err }, func(error) {
 				active := 0
-				all, err := f.whole.Generations(t.Context(), tenant)
+				all, err := f.whole.KeyVersions(t.Context(), tenant)
 				require.NoError(t, err)
 				for _, g := range all {
 					if g.State == encryption.Active {

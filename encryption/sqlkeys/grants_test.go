@@ -87,9 +87,9 @@ func everyVerb(ctx context.Context, db *sql.DB) error {
 	}
 	rows := encryption.Rows{
 		Keysets:     []encryption.KeysetRow{{Tenant: "main", Purpose: "index", Epoch: 1, KEK: "kek", Version: 1, Wrapped: []byte{1}}},
-		Generations: []encryption.GenerationRow{{Tenant: "main", Generation: 1, State: "active", Created: time.Unix(1, 0)}},
+		KeyVersions: []encryption.KeyVersionRow{{Tenant: "main", KeyVersion: 1, State: "active", Created: time.Unix(1, 0)}},
 		Owners:      []encryption.OwnerRow{{Tenant: "main", Owner: "p1", State: "live", Sequence: 1}},
-		Keys:        []encryption.KeyRow{{Tenant: "main", Owner: "p1", Generation: 1, Wrapped: []byte{1}}},
+		Keys:        []encryption.KeyRow{{Tenant: "main", Owner: "p1", KeyVersion: 1, Wrapped: []byte{1}}},
 		Aliases:     []encryption.AliasRow{{Tenant: "main", Alias: "p2", Owner: "p1"}},
 		Indexes:     []encryption.IndexRow{{Tenant: "main", Table: "contacts", Index: "email_idx", Version: 1, State: "active"}},
 		Marks:       []encryption.MarkRow{{Sequence: 1 << 40, Mark: "mark", Created: time.Unix(1, 0)}},
@@ -117,7 +117,7 @@ func everyVerb(ctx context.Context, db *sql.DB) error {
 	}
 	err = store.Snapshot(ctx, func(tx encryption.KeyTx) error {
 		for _, kind := range []encryption.Kind{
-			encryption.KindKeyset, encryption.KindGeneration, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex, encryption.KindMark,
+			encryption.KindKeyset, encryption.KindKeyVersion, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex, encryption.KindMark,
 		} {
 			if _, err := tx.Page(ctx, encryption.Page{Kind: kind, Limit: 10}); err != nil {
 				return err

@@ -37,7 +37,7 @@ func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant st
 	// A join has them once for each key.
 	out.Owners, out.Aliases = slices.Compact(out.Owners), slices.Compact(out.Aliases)
 	slices.SortFunc(out.Keys, func(a, b encryption.KeyRow) int {
-		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Generation, b.Generation))
+		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.KeyVersion, b.KeyVersion))
 	})
 	return out, nil
 }
@@ -63,9 +63,9 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *encryp
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	var owner string // the variables are Scan's for all rows: it makes none of its own
 	var state, into sql.NullString
-	var sequence, generation, seals sql.NullInt64
+	var sequence, keyVersion, seals sql.NullInt64
 	var wrapped []byte // but for these, which are new ones with each row
-	dest := []any{&owner, &state, &sequence, &into, &generation, &wrapped, &seals}
+	dest := []any{&owner, &state, &sequence, &into, &keyVersion, &wrapped, &seals}
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
 			return err
@@ -76,8 +76,8 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *encryp
 		if into.Valid {
 			out.Aliases = append(out.Aliases, encryption.AliasRow{Tenant: tenant, Alias: owner, Owner: into.String})
 		}
-		if generation.Valid {
-			out.Keys = append(out.Keys, encryption.KeyRow{Tenant: tenant, Owner: owner, Generation: uint32(generation.Int64), Wrapped: wrapped, Seals: seals.Int64})
+		if keyVersion.Valid {
+			out.Keys = append(out.Keys, encryption.KeyRow{Tenant: tenant, Owner: owner, KeyVersion: uint32(keyVersion.Int64), Wrapped: wrapped, Seals: seals.Int64})
 		}
 	}
 	return rows.Err()

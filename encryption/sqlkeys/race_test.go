@@ -64,7 +64,7 @@ func (l *life) known() (sealed map[string][]byte, erasing map[string]bool) {
 	return maps.Clone(l.sealed), maps.Clone(l.erasing)
 }
 
-// Keys are created while generations change, epochs close, persons are erased
+// Keys are created while key versions change, epochs close, persons are erased
 // and key copies are taken, each by a process of its own. Afterwards everything
 // that was sealed opens unless its person was erased, no key stands under a
 // tombstone, and each copy held what was created before its position.
@@ -81,14 +81,14 @@ func TestCreationsBesideEverythingElse(t *testing.T) {
 		wg.Go(func() { l.erase(t, eraser) })
 		wg.Go(func() {
 			for range 3 {
-				if _, err := rotator.NewGeneration(t.Context(), tenant); err != nil {
-					t.Errorf("new generation: %v", err)
+				if _, err := rotator.NewKeyVersion(t.Context(), tenant); err != nil {
+					t.Errorf("new key version: %v", err)
 				}
 			}
 		})
 		wg.Go(func() {
 			for n := range 2 {
-				if _, err := closer.CloseEpoch(t.Context(), encryption.Epoch{KEK: fmt.Sprint("kek-of-epoch-", n+2), Copy: closer.Copier(t.TempDir())}); err != nil {
+				if _, err := closer.RewrapKeys(t.Context(), encryption.Rewrap{KEK: fmt.Sprint("kek-of-epoch-", n+2), Copy: closer.Copier(t.TempDir())}); err != nil {
 					t.Errorf("close epoch: %v", err)
 				}
 			}
@@ -202,7 +202,7 @@ func (l *life) judge(t *testing.T) {
 	written, err := vault.WriteCopy(t.Context(), l.dir) // opens every keyset and every key
 	require.NoError(t, err)
 	require.NotZero(t, written.Rows)
-	generations, err := vault.Generations(t.Context(), tenant)
+	keyVersions, err := vault.KeyVersions(t.Context(), tenant)
 	require.NoError(t, err)
-	require.Len(t, generations, 4)
+	require.Len(t, keyVersions, 4)
 }

@@ -179,7 +179,7 @@ func (s *Store) State(ctx context.Context) (state encryption.StoreState, err err
 	return state, err
 }
 
-// Tenant returns keysets, generations and index versions of one tenant.
+// Tenant returns keysets, key versions and index versions of one tenant.
 func (s *Store) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
 	var out encryption.Rows
 	// Three statements must see one state.

@@ -68,10 +68,10 @@ func readState(ctx context.Context, q sqldb.Querier, lock string) (encryption.St
 	return s, nil
 }
 
-// Tenant returns keysets, generations and index versions of one tenant.
+// Tenant returns keysets, key versions and index versions of one tenant.
 func (t *keyTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
 	var out encryption.Rows
-	for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindGeneration, encryption.KindIndex} {
+	for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindKeyVersion, encryption.KindIndex} {
 		if err := t.rows(ctx, &out, kind, "tenant = ?", tenant); err != nil {
 			return out, err
 		}
@@ -98,7 +98,7 @@ func tableOf(kind encryption.Kind) (table, bool) {
 	switch kind {
 	case encryption.KindKeyset:
 		return table{"crmguard_encryption_keyset", []string{"tenant", "purpose"}, []string{"tenant", "purpose", "epoch", "kek", "version", "former", "wrapped"}}, true
-	case encryption.KindGeneration:
+	case encryption.KindKeyVersion:
 		return table{"crmguard_encryption_generation", []string{"tenant", "generation"}, []string{"tenant", "generation", "state", "created"}}, true
 	case encryption.KindOwner:
 		return table{"crmguard_encryption_owner", []string{"tenant", "owner"}, []string{"tenant", "owner", "state", "sequence"}}, true
@@ -126,8 +126,8 @@ func (t *keyTx) Page(ctx context.Context, page encryption.Page) (encryption.Rows
 	if page.Tenant != "" && page.Kind != encryption.KindMark {
 		where, args = append(where, "tenant = ?"), append(args, page.Tenant)
 	}
-	if page.Generation != 0 && page.Kind == encryption.KindKey {
-		where, args = append(where, "generation = ?"), append(args, int64(page.Generation))
+	if page.KeyVersion != 0 && page.Kind == encryption.KindKey {
+		where, args = append(where, "generation = ?"), append(args, int64(page.KeyVersion))
 	}
 	query, args := t.dialect.Page(sqldb.Page{
 		Table: tab.name, Columns: tab.columns, Key: tab.key,
@@ -170,14 +170,14 @@ func scan(rows *sql.Rows, out *encryption.Rows, kind encryption.Kind) error {
 			r.Former = append(r.Former, binary.BigEndian.Uint32(former))
 		}
 		out.Keysets = append(out.Keysets, r)
-	case encryption.KindGeneration:
-		var r encryption.GenerationRow
+	case encryption.KindKeyVersion:
+		var r encryption.KeyVersionRow
 		var created int64
-		if err := rows.Scan(&r.Tenant, &r.Generation, &r.State, &created); err != nil {
+		if err := rows.Scan(&r.Tenant, &r.KeyVersion, &r.State, &created); err != nil {
 			return err
 		}
 		r.Created = time.UnixMicro(created).UTC()
-		out.Generations = append(out.Generations, r)
+		out.KeyVersions = append(out.KeyVersions, r)
 	case encryption.KindOwner:
 		var r encryption.OwnerRow
 		if err := rows.Scan(&r.Tenant, &r.Owner, &r.State, &r.Sequence); err != nil {
@@ -186,7 +186,7 @@ func scan(rows *sql.Rows, out *encryption.Rows, kind encryption.Kind) error {
 		out.Owners = append(out.Owners, r)
 	case encryption.KindKey:
 		var r encryption.KeyRow
-		if err := rows.Scan(&r.Tenant, &r.Owner, &r.Generation, &r.Wrapped, &r.Seals); err != nil {
+		if err := rows.Scan(&r.Tenant, &r.Owner, &r.KeyVersion, &r.Wrapped, &r.Seals); err != nil {
 			return err
 		}
 		out.Keys = append(out.Keys, r)

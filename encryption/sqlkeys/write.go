@@ -85,7 +85,7 @@ func (t *keyTx) insert(ctx context.Context, rows encryption.Rows, replace bool) 
 			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Owner, b.Owner))
 		})
 		slices.SortFunc(rows.Keys, func(a, b encryption.KeyRow) int {
-			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Generation, b.Generation))
+			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.KeyVersion, b.KeyVersion))
 		})
 	}
 	values := valuesOf(rows)
@@ -102,7 +102,7 @@ func (t *keyTx) insert(ctx context.Context, rows encryption.Rows, replace bool) 
 // before its keys.
 func kinds() []encryption.Kind {
 	return []encryption.Kind{
-		encryption.KindKeyset, encryption.KindGeneration, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex, encryption.KindMark,
+		encryption.KindKeyset, encryption.KindKeyVersion, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex, encryption.KindMark,
 	}
 }
 
@@ -118,14 +118,14 @@ func valuesOf(rows encryption.Rows) map[encryption.Kind][][]any {
 		}
 		add(encryption.KindKeyset, r.Tenant, r.Purpose, r.Epoch, r.KEK, r.Version, former, r.Wrapped)
 	}
-	for _, r := range rows.Generations {
-		add(encryption.KindGeneration, r.Tenant, int64(r.Generation), string(r.State), r.Created.UnixMicro())
+	for _, r := range rows.KeyVersions {
+		add(encryption.KindKeyVersion, r.Tenant, int64(r.KeyVersion), string(r.State), r.Created.UnixMicro())
 	}
 	for _, r := range rows.Owners {
 		add(encryption.KindOwner, r.Tenant, r.Owner, string(r.State), r.Sequence)
 	}
 	for _, r := range rows.Keys {
-		add(encryption.KindKey, r.Tenant, r.Owner, int64(r.Generation), r.Wrapped, r.Seals)
+		add(encryption.KindKey, r.Tenant, r.Owner, int64(r.KeyVersion), r.Wrapped, r.Seals)
 	}
 	for _, r := range rows.Aliases {
 		add(encryption.KindAlias, r.Tenant, r.Alias, r.Owner)

@@ -362,7 +362,7 @@ func (h *hunt) columns(ctx context.Context, db *sql.DB, table *encryption.Sealed
 }
 
 // noKeyOpens says that the key of a value is gone for ever: its owner was
-// erased, or its generation destroyed. Any other error stops the hunt.
+// erased, or its key version destroyed. Any other error stops the hunt.
 func noKeyOpens(err error) bool {
 	return errors.Is(err, encryption.ErrErased) || errors.Is(err, encryption.ErrDestroyed)
 }

@@ -12,14 +12,14 @@ const (
 	breakErase      = "erase"       // stores say they erased, and do nothing
 	breakReplay     = "replay"      // the ledger is not replayed after the restore
 	breakLedger     = "ledger"      // the ledger is lost with everything else
-	breakGeneration = "generation"  // a key generation is destroyed although a snapshot needs it
+	breakKeyVersion = "generation"  // a key version is destroyed although a snapshot needs it
 	breakKeyCopy    = "keycopy"     // the key copy of the old epoch is kept, and its KEK too
 )
 
 func mutants() []string {
 	return []string{
 		breakRow, breakOldRow, breakLogDrop, breakLogReorder, breakLogCut,
-		breakErase, breakReplay, breakLedger, breakGeneration, breakKeyCopy,
+		breakErase, breakReplay, breakLedger, breakKeyVersion, breakKeyCopy,
 	}
 }
 
@@ -34,7 +34,7 @@ func takenOut(mutant string) string {
 		breakErase:      "every store said that it erased, and did nothing",
 		breakReplay:     "the erasure ledger was not replayed after the restore",
 		breakLedger:     "the erasure ledger was lost with everything else",
-		breakGeneration: "a key generation was destroyed although a snapshot needs it",
+		breakKeyVersion: "a key version was destroyed although a snapshot needs it",
 		breakKeyCopy:    "the key copy of the old epoch was kept, and its KEK too",
 	}[mutant]
 }

@@ -79,7 +79,7 @@ func contactRules() (*integrity.Schema, error) {
 }
 
 // contactLayout is what the seal of a contact covers: every stored column but
-// the lookup index, the seal and its schema id. Sealed columns enter as they
+// the blind index, the seal and its schema id. Sealed columns enter as they
 // are stored, so that no key is needed to verify a row.
 func contactLayout() integrity.Layout {
 	columns := []integrity.Column{{Name: "owner"}, {Name: "account"}, {Name: "region"}, {Name: "country"}, {Name: "language"}}
@@ -131,7 +131,7 @@ func dataMap() *privacy.Map {
 		{Name: "account", Shared: true, Category: "contact.company", Purpose: "sales", Basis: "contract"},
 		{Name: "country", Shared: true, Category: "contact.country", Purpose: "sales", Basis: "contract"},
 		{Name: "language", Shared: true, Category: "contact.language", Purpose: "sales", Basis: "contract"},
-		{Name: "email_index", Category: "contact.email", Purpose: "lookup", Basis: "contract", Withhold: "lookup index"},
+		{Name: "email_index", Category: "contact.email", Purpose: "lookup", Basis: "contract", Withhold: "blind index"},
 		{Name: "seal", Withhold: "integrity tag"},
 	}
 	for _, name := range sealedFields() {

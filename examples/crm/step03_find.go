@@ -9,7 +9,7 @@ import (
 )
 
 // findByEmail looks people up by a value that is nowhere stored in clear: the
-// lookup index holds a keyed digest of the normalised address.
+// blind index holds a keyed digest of the normalised address.
 func findByEmail(ctx context.Context, c *crm) error {
 	if len(c.byEmail) == 0 {
 		c.nothingShown("find", "no e-mail address in the file")
@@ -56,7 +56,7 @@ func inCapitals(email string) string {
 	}, email)
 }
 
-// looseEmail is equal for all spellings that the lookup index takes as one, and
+// looseEmail is equal for all spellings that the blind index takes as one, and
 // perhaps for more.
 func looseEmail(email string) string {
 	return norm.NFC.String(strings.ToLower(norm.NFC.String(strings.TrimSpace(email))))

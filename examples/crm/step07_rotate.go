@@ -18,11 +18,11 @@ import (
 // rotate gives every sealed byte a new key while people go on reading,
 // searching and writing, and destroys the old keys once nothing needs them.
 func rotate(ctx context.Context, c *crm) error {
-	before, err := c.activeGeneration(ctx)
+	before, err := c.activeKeyVersion(ctx)
 	if err != nil {
 		return err
 	}
-	after, err := c.vault.NewGeneration(ctx, tenant)
+	after, err := c.vault.NewKeyVersion(ctx, tenant)
 	if err != nil {
 		return err
 	}
@@ -41,24 +41,24 @@ func rotate(ctx context.Context, c *crm) error {
 	}
 	c.figures["old_generation"], c.figures["new_generation"] = int(left[before]), int(left[after])
 	c.out.say("meanwhile %s reads and searches, %d failures, %d changes written, %d of them between the rewriter's reading and its writing", thousands(c.figures["reads"]), c.figures["failures"], c.figures["writes"], c.figures["conflicts"])
-	c.out.say("census by ciphertext prefix: old generation %d, new generation %s", left[before], thousands(int(left[after])))
+	c.out.say("census by ciphertext prefix: old key version %d, new key version %s", left[before], thousands(int(left[after])))
 	if err := expectThat(c.figures["reads"] > 0, "reads while the keys changed", "none"); err != nil {
 		return err
 	}
 	if err := expect("failed reads while the keys changed", 0, c.figures["failures"]); err != nil {
 		return err
 	}
-	if err := expect("values under the old generation", int64(0), left[before]); err != nil {
+	if err := expect("values under the old key version", int64(0), left[before]); err != nil {
 		return err
 	}
 	if err := c.everyoneReadable(ctx, "after the rotation"); err != nil {
 		return err
 	}
-	if err := c.vault.DestroyGeneration(ctx, tenant, before, c.holders(true)...); err != nil {
+	if err := c.vault.DestroyKeyVersion(ctx, tenant, before, c.holders(true)...); err != nil {
 		return err
 	}
-	c.out.say("the old generation is destroyed; everyone is still readable")
-	if err := c.everyoneReadable(ctx, "after the old generation was destroyed"); err != nil {
+	c.out.say("the old key version is destroyed; everyone is still readable")
+	if err := c.everyoneReadable(ctx, "after the old key version was destroyed"); err != nil {
 		return err
 	}
 	if err := c.live.trail.Noter("u-manager-1")(ctx, tenant, "keys.rotate"); err != nil {
@@ -67,17 +67,17 @@ func rotate(ctx context.Context, c *crm) error {
 	return c.anchor(ctx) // every seal is new, and so are the roots
 }
 
-// activeGeneration is the generation that seals.
-func (c *crm) activeGeneration(ctx context.Context) (uint32, error) {
-	generations, err := c.vault.Generations(ctx, tenant)
+// activeKeyVersion is the key version that seals.
+func (c *crm) activeKeyVersion(ctx context.Context) (uint32, error) {
+	keyVersions, err := c.vault.KeyVersions(ctx, tenant)
 	if err != nil {
 		return 0, err
 	}
-	i := slices.IndexFunc(generations, func(g encryption.GenerationRow) bool { return g.State == encryption.Active })
+	i := slices.IndexFunc(keyVersions, func(g encryption.KeyVersionRow) bool { return g.State == encryption.Active })
 	if i < 0 {
-		return 0, errors.New("no active key generation")
+		return 0, errors.New("no active key version")
 	}
-	return generations[i].Generation, nil
+	return keyVersions[i].KeyVersion, nil
 }
 
 // resealAll rewrites all that is sealed: columns, files, and the openings of
@@ -250,26 +250,26 @@ func (c *crm) readStream(ctx context.Context, f attachment) (name string, conten
 	return stream.Name, content, err
 }
 
-// census counts every sealed value of the live system by key generation.
+// census counts every sealed value of the live system by key version.
 func (c *crm) census(ctx context.Context) (map[uint32]int64, error) {
-	generations, err := c.vault.Generations(ctx, tenant)
+	keyVersions, err := c.vault.KeyVersions(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
 	out := map[uint32]int64{}
-	for _, g := range generations {
+	for _, g := range keyVersions {
 		for _, holder := range c.holders(false) {
-			n, _, err := holder(ctx, tenant, g.Generation)
+			n, _, err := holder(ctx, tenant, g.KeyVersion)
 			if err != nil {
 				return nil, err
 			}
-			out[g.Generation] += int64(n)
+			out[g.KeyVersion] += int64(n)
 		}
 	}
 	return out, nil
 }
 
-// holders are all that may need a key generation; with the snapshots, before
+// holders are all that may need a key version; with the snapshots, before
 // one is destroyed.
 func (c *crm) holders(snapshots bool) []encryption.Holder {
 	db := c.live.db
@@ -282,9 +282,9 @@ func (c *crm) holders(snapshots bool) []encryption.Holder {
 	return out
 }
 
-// attachmentHolder counts the attachments under a generation: it stands in
+// attachmentHolder counts the attachments under a key version: it stands in
 // the first five bytes of each file.
-func (c *crm) attachmentHolder(ctx context.Context, _ string, generation uint32) (count int, where string, err error) {
+func (c *crm) attachmentHolder(ctx context.Context, _ string, keyVersion uint32) (count int, where string, err error) {
 	files, err := c.attachmentFiles(ctx, "")
 	if err != nil {
 		return 0, "", err
@@ -294,11 +294,11 @@ func (c *crm) attachmentHolder(ctx context.Context, _ string, generation uint32)
 		if err != nil {
 			return 0, "", err
 		}
-		g, err := encryption.GenerationOf(data)
+		g, err := encryption.KeyVersionOf(data)
 		if err != nil {
 			return 0, "", err
 		}
-		if g == generation {
+		if g == keyVersion {
 			count++
 		}
 	}

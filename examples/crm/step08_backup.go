@@ -17,7 +17,7 @@ import (
 
 // backUp copies database, attachments and configuration into one snapshot in
 // two stores, once a verified copy of the keys covers it, and reads both back
-// in full. Then the keys change again: the generation that the snapshot needs
+// in full. Then the keys change again: the key version that the snapshot needs
 // cannot be destroyed.
 func backUp(ctx context.Context, c *crm) error {
 	configuration, err := os.MkdirTemp("", "crm-config-")
@@ -38,7 +38,7 @@ func backUp(ctx context.Context, c *crm) error {
 		Name: "nightly", Repositories: c.repos,
 		Sources:   []backup.Source{database, backup.Folder("attachments", c.path("live", "attachments")), backup.Folder("config", configuration)},
 		Positions: backup.Positions{Keys: c.vault.Position, Ledger: c.live.desk.LedgerHead, Trail: c.live.trail.Checkpoint},
-		KeyCopy:   c.vault.KeyCopy(c.path("keycopy")), Generations: c.generationsInUse, App: "examples/crm", Schema: schemaID, Now: c.clock.now,
+		KeyCopy:   c.vault.KeyCopy(c.path("keycopy")), KeyVersions: c.keyVersionsInUse, App: "examples/crm", Schema: schemaID, Now: c.clock.now,
 	}
 	if err := c.publish(ctx); err != nil {
 		return err
@@ -65,8 +65,8 @@ func backUp(ctx context.Context, c *crm) error {
 	return c.rotateAgain(ctx)
 }
 
-// generationsInUse counts what the snapshot's sources hold by generation.
-func (c *crm) generationsInUse(ctx context.Context) (map[string]map[uint32]int64, error) {
+// generationsInUse counts what the snapshot's sources hold by key version.
+func (c *crm) keyVersionsInUse(ctx context.Context) (map[string]map[uint32]int64, error) {
 	counts, err := c.census(ctx)
 	if err != nil {
 		return nil, err
@@ -129,14 +129,14 @@ func (c *crm) keepOldKeyCopy(ctx context.Context) error {
 	return err
 }
 
-// rotateAgain changes the keys after the backup. Destroying the generation
+// rotateAgain changes the keys after the backup. Destroying the key version
 // that the snapshot needs must be refused, naming the snapshot.
 func (c *crm) rotateAgain(ctx context.Context) error {
-	needed, err := c.activeGeneration(ctx)
+	needed, err := c.activeKeyVersion(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := c.vault.NewGeneration(ctx, tenant); err != nil {
+	if _, err := c.vault.NewKeyVersion(ctx, tenant); err != nil {
 		return err
 	}
 	if err := c.resealAll(ctx); err != nil {
@@ -145,15 +145,15 @@ func (c *crm) rotateAgain(ctx context.Context) error {
 	if err := c.anchor(ctx); err != nil {
 		return err
 	}
-	if c.settings.mutant == breakGeneration {
-		return c.vault.DestroyGeneration(ctx, tenant, needed, c.holders(false)...)
+	if c.settings.mutant == breakKeyVersion {
+		return c.vault.DestroyKeyVersion(ctx, tenant, needed, c.holders(false)...)
 	}
-	err = c.vault.DestroyGeneration(ctx, tenant, needed, c.holders(true)...)
+	err = c.vault.DestroyKeyVersion(ctx, tenant, needed, c.holders(true)...)
 	refused, ok := errors.AsType[*encryption.InUseError](err)
-	if err := expectThat(ok, "the destruction of a generation that a snapshot needs refused", "%v", err); err != nil {
+	if err := expectThat(ok, "the destruction of a key version that a snapshot needs refused", "%v", err); err != nil {
 		return err
 	}
-	c.out.say("keys changed again; destroying the generation of the snapshot was refused: %s", refused.Where)
+	c.out.say("keys changed again; destroying the key version of the snapshot was refused: %s", refused.Where)
 	return nil
 }
 

@@ -188,11 +188,11 @@ func (c *crm) closeEpoch(ctx context.Context) error {
 	if err := c.keks.create("kek-2"); err != nil {
 		return err
 	}
-	epoch := encryption.Epoch{KEK: "kek-2", Copy: c.vault.Copier(c.path("keycopy")), Destroy: c.keks.destroy}
+	epoch := encryption.Rewrap{KEK: "kek-2", Copy: c.vault.Copier(c.path("keycopy")), Destroy: c.keks.destroy}
 	if c.settings.mutant == breakKeyCopy {
 		epoch.Destroy = nil
 	}
-	closed, err := c.vault.CloseEpoch(ctx, epoch)
+	closed, err := c.vault.RewrapKeys(ctx, epoch)
 	if err != nil {
 		return err
 	}
@@ -269,7 +269,7 @@ func (c *crm) stolenKeyOpens(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer db.Close()
-	generation, err := encryption.GenerationOf(c.goneValue)
+	keyVersion, err := encryption.KeyVersionOf(c.goneValue)
 	if err != nil {
 		return false, err
 	}
@@ -281,7 +281,7 @@ func (c *crm) stolenKeyOpens(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	for _, wrapped := range c.wrapped {
-		if _, err := db.ExecContext(ctx, `INSERT OR REPLACE INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, ?, ?, ?)`, tenant, c.gone.id, int64(generation), wrapped); err != nil {
+		if _, err := db.ExecContext(ctx, `INSERT OR REPLACE INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, ?, ?, ?)`, tenant, c.gone.id, int64(keyVersion), wrapped); err != nil {
 			return false, err
 		}
 		vault, err := encryption.Open(ctx, c.vaultConfig(store))

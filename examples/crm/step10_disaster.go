@@ -18,7 +18,7 @@ import (
 )
 
 // disaster deletes the live folder and comes back from the snapshot that was
-// taken before the erasure. The boot gate stays closed until the lookup index
+// taken before the erasure. The boot gate stays closed until the blind index
 // is rebuilt, the audit trail caught up and the erasure ledger replayed.
 func disaster(ctx context.Context, c *crm) error {
 	if err := c.live.db.Close(); err != nil {
@@ -54,7 +54,7 @@ func disaster(ctx context.Context, c *crm) error {
 	}
 	recovery := time.Since(began)
 	if len(c.byEmail) == 0 {
-		c.partNotShown("disaster", "index", "no e-mail address in the file: there was no lookup index to rebuild")
+		c.partNotShown("disaster", "index", "no e-mail address in the file: there was no blind index to rebuild")
 	}
 	c.figures["recovery_ms"] = int(recovery.Milliseconds())
 	c.out.say("back in service after %s: %d files, %s; boot gate open", duration(recovery), restored.Files, size(restored.Bytes))
@@ -71,7 +71,7 @@ func (c *crm) restoreSteps() []backup.Step {
 		sqlitesource.VerifyRows("sqlite", c.vault.ManifestTagger()),
 		{Name: "keys stand where the snapshot needs them", Meets: backup.NeedKeys, Run: c.keysCover},
 		{Name: "open staging", Run: c.openStaging},
-		{Name: "rebuild lookup indexes", Meets: backup.NeedIndexes, Run: func(ctx context.Context, _ string) error {
+		{Name: "rebuild blind indexes", Meets: backup.NeedIndexes, Run: func(ctx context.Context, _ string) error {
 			return c.contacts.RebuildIndexes(c.live.db, tenant)(ctx)
 		}},
 		{Name: "gate after indexes", Run: c.gateStaysClosed("after the indexes were rebuilt")},
@@ -141,7 +141,7 @@ func (c *crm) bootGate(ctx context.Context) error {
 		return err
 	}
 	if missing > 0 {
-		return fmt.Errorf("%d contacts are not in the lookup index: rebuild it", missing)
+		return fmt.Errorf("%d contacts are not in the blind index: rebuild it", missing)
 	}
 	return nil
 }

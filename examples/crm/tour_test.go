@@ -128,7 +128,7 @@ func atoi(t *testing.T, s string) (n int) {
 func TestEveryMutantIsCaught(t *testing.T) {
 	caughtBy := map[string]string{
 		breakRow: "tamper", breakOldRow: "tamper", breakLogDrop: "tamper", breakLogReorder: "tamper", breakLogCut: "tamper",
-		breakErase: "erasure", breakReplay: "disaster", breakLedger: "disaster", breakGeneration: "erasure", breakKeyCopy: "erasure",
+		breakErase: "erasure", breakReplay: "disaster", breakLedger: "disaster", breakKeyVersion: "erasure", breakKeyCopy: "erasure",
 	}
 	require.Len(t, caughtBy, len(mutants()))
 	for _, mutant := range mutants() {

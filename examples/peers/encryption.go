@@ -25,7 +25,7 @@ import (
 const (
 	tenant      = "main"
 	person      = "019a8f3e-6d2b-7c51-9f4e-2b7d1c0a9e55"
-	generations = 10 // keys that a ring holds after some years
+	keyVersions = 10 // keys that a ring holds after some years
 )
 
 var fieldValue = []byte("zoe.mueller@crm-department.exam.")
@@ -41,11 +41,11 @@ func encryptionContests(ctx context.Context, p *bench) ([]contest, error) {
 	if err != nil {
 		return nil, err
 	}
-	for range generations - 1 {
+	for range keyVersions - 1 {
 		if _, err := table.Writer(ctx, tenant, person); err != nil {
 			return nil, err
 		}
-		if _, err := vault.NewGeneration(ctx, tenant); err != nil {
+		if _, err := vault.NewKeyVersion(ctx, tenant); err != nil {
 			return nil, err
 		}
 	}
@@ -195,7 +195,7 @@ func fieldRivals(ctx context.Context, table *encryption.SealedTable) ([]fieldRiv
 // ring makes a Tink keyset of several keys, the last one primary.
 func ring(template *tinkpb.KeyTemplate) (*keyset.Handle, error) {
 	manager := keyset.NewManager()
-	for range generations {
+	for range keyVersions {
 		id, err := manager.Add(template)
 		if err != nil {
 			return nil, err

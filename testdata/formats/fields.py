@@ -1,4 +1,4 @@
-"""Sealed fields, person-sealed bytes, streams and lookup indexes (formats.md 1, 2, 4 and 5)."""
+"""Sealed fields, person-sealed bytes, streams and blind indexes (formats.md 1, 2, 4 and 5)."""
 
 import hmac
 import os

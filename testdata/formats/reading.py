@@ -131,10 +131,10 @@ class Reading:
 
             def check(normal, index=index, place=place, want=want):
                 got = fields.index_value(self.keys.index_root(*place), *place, index["normaliser"], index["bits"], normal)
-                require(got == want, "a lookup index")
+                require(got == want, "a blind index")
 
-            refuses("lookup index", check, fields.normalise(index["normaliser"], index["input"]).encode())
-        return "lookup indexes"
+            refuses("blind index", check, fields.normalise(index["normaliser"], index["input"]).encode())
+        return "blind indexes"
 
     def row_seals(self):
         """7: rows as they stand in the database, read with SQLite alone."""

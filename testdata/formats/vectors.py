@@ -64,8 +64,8 @@ def keys_and_fields():
     same("wrapped person key", sha256(personkey_ad("t1", "p1", 0x01020304)), "96231f177c28e9657f1cd620a4a40883fccb72085806d768dd6ef3be8a3d0ccc")
     same("stream key", stream_key(ROOT), "82d8994b9b78ea1eecefc0e85cd9acfa376a75f31685e84b9e8995004f63f1d7")
     value = index_value(ROOT, "t1", "contacts", "email_index", 1, "email/1", 32, "a@b.example")
-    same("lookup index", value, 0x2C963D68)
-    same("lookup index, decimal", value, 748043624)
+    same("blind index", value, 0x2C963D68)
+    same("blind index, decimal", value, 748043624)
 
 
 def commitments():

@@ -71,11 +71,11 @@ func run() error {
 }
 
 func (f *field) open() ([]byte, error) {
-	person, generation, err := f.unwrap()
+	person, keyVersion, err := f.unwrap()
 	if err != nil {
 		return nil, err
 	}
-	cipher, err := personCipher(person, generation)
+	cipher, err := personCipher(person, keyVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -94,11 +94,11 @@ func (f *field) open() ([]byte, error) {
 
 // unwrap goes from the key encryption key over the tenant's keyset to the key
 // of the person.
-func (f *field) unwrap() (key []byte, generation uint32, err error) {
+func (f *field) unwrap() (key []byte, keyVersion uint32, err error) {
 	if len(f.Sealed) < 5 || f.Sealed[0] != 1 {
 		return nil, 0, fmt.Errorf("this is no sealed field")
 	}
-	generation = binary.BigEndian.Uint32(f.Sealed[1:5])
+	keyVersion = binary.BigEndian.Uint32(f.Sealed[1:5])
 	clear, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(f.KEK)))
 	if err != nil {
 		return nil, 0, err
@@ -115,18 +115,18 @@ func (f *field) unwrap() (key []byte, generation uint32, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	ad := binary.BigEndian.AppendUint32(lp("crmguard/personkey/v1", f.Tenant, f.Owner), generation)
+	ad := binary.BigEndian.AppendUint32(lp("crmguard/personkey/v1", f.Tenant, f.Owner), keyVersion)
 	key, err = wrap.Decrypt(f.PersonKey, ad)
-	return key, generation, err
+	return key, keyVersion, err
 }
 
-// personCipher is Tink AES-256-GCM with the generation as the key's id.
-func personCipher(key []byte, generation uint32) (tink.AEAD, error) {
+// personCipher is Tink AES-256-GCM with the key version as the key's id.
+func personCipher(key []byte, keyVersion uint32) (tink.AEAD, error) {
 	parameters, err := aesgcm.NewParameters(aesgcm.ParametersOpts{KeySizeInBytes: 32, IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: aesgcm.VariantTink})
 	if err != nil {
 		return nil, err
 	}
-	one, err := aesgcm.NewKey(secretdata.NewBytesFromData(key, insecuresecretdataaccess.Token{}), generation, parameters)
+	one, err := aesgcm.NewKey(secretdata.NewBytesFromData(key, insecuresecretdataaccess.Token{}), keyVersion, parameters)
 	if err != nil {
 		return nil, err
 	}

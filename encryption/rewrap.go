@@ -12,26 +12,26 @@ import (
 )
 
 // Epoch says how an epoch is closed.
-type Epoch struct {
+type Rewrap struct {
 	// KEK is the name of the new KEK; the KEK func must already answer to it,
 	// and to the old names until the epoch is closed.
 	KEK string
 	// Copy writes a verified key copy and deletes older ones: Vault.Copier.
 	Copy func(ctx context.Context) error
 	// Destroy destroys an old KEK that no keyset names any more; it must bear
-	// being called again. nil leaves it to the caller (EpochReport.Old).
+	// being called again. nil leaves it to the caller (RewrapReport.Old).
 	Destroy func(ctx context.Context, kek string) error
 }
 
-// EpochReport says what CloseEpoch did.
-type EpochReport struct {
+// RewrapReport says what RewrapKeys did.
+type RewrapReport struct {
 	Epoch     int64    // the number of the new epoch
 	Rewrapped int      // key rows wrapped anew by this call
 	Repaired  int      // damaged rows that were brought back from the newest key copy first
 	Old       []string // names of the KEKs that nothing needs any more: destroy them
 }
 
-// CloseEpoch makes every older key copy useless: each tenant gets a new wrap
+// RewrapKeys makes every older key copy useless: each tenant gets a new wrap
 // key, every key row is wrapped anew (the keys themselves, and every sealed
 // byte, stay as they are), a key copy is written, the old wrap keys are
 // removed and all keysets wrapped under the new KEK, a second key copy
@@ -39,19 +39,19 @@ type EpochReport struct {
 // an erasure is final in key copies only then.
 //
 // It covers all tenants and the installation. It may be interrupted anywhere
-// and called again with the same KEK name; another name is refused (ErrEpoch)
+// and called again with the same KEK name; another name is refused (ErrRewrap)
 // until it is done, and so is a name that is already in use. Nothing begins and
 // no key goes while a row of the key store is damaged. It is brought back first
 // (RepairFromCopy) from the newest copy in the folders that this vault was told
-// of (Copier, KeyCopy, WriteCopy); what that one has not is ErrEpoch, with a
+// of (Copier, KeyCopy, WriteCopy); what that one has not is ErrRewrap, with a
 // *DamagedError that names the rows.
-func (v *Vault) CloseEpoch(ctx context.Context, epoch Epoch) (EpochReport, error) {
-	var report EpochReport
+func (v *Vault) RewrapKeys(ctx context.Context, epoch Rewrap) (RewrapReport, error) {
+	var report RewrapReport
 	if epoch.Copy == nil || checkID("KEK", epoch.KEK) != nil || strings.Contains(epoch.KEK, "\n") {
-		return report, fmt.Errorf("%w: needs the name of a new KEK and Copy", ErrEpoch)
+		return report, fmt.Errorf("%w: needs the name of a new KEK and Copy", ErrRewrap)
 	}
 	if !v.cfg.permitsKEK(epoch.KEK) {
-		return report, fmt.Errorf("%w: Config.KEKs does not permit the KEK %q: add it in every process that shares the key store first", ErrEpoch, epoch.KEK)
+		return report, fmt.Errorf("%w: Config.KEKs does not permit the KEK %q: add it in every process that shares the key store first", ErrRewrap, epoch.KEK)
 	}
 	ctx = insist(ctx)
 	if err := v.tryKEK(ctx, "", epoch.KEK); err != nil {
@@ -128,7 +128,7 @@ func (v *Vault) sound(ctx context.Context) (repaired int, err error) {
 	if found.count > 0 && before != "" {
 		report, err := v.RepairFromCopy(ctx, before)
 		if damaged := (*DamagedError)(nil); err != nil && !errors.As(err, &damaged) {
-			return report.Rows(), fmt.Errorf("%w: rows are damaged and not brought back: %w", ErrEpoch, err)
+			return report.Rows(), fmt.Errorf("%w: rows are damaged and not brought back: %w", ErrRewrap, err)
 		}
 		repaired = report.Rows()
 		if found, err = v.examine(ctx, before); err != nil {
@@ -140,7 +140,7 @@ func (v *Vault) sound(ctx context.Context) (repaired int, err error) {
 	}
 	v.copies.examined(found)
 	if damaged := found.err(); damaged != nil {
-		return repaired, fmt.Errorf("%w: %w", ErrEpoch, damaged)
+		return repaired, fmt.Errorf("%w: %w", ErrRewrap, damaged)
 	}
 	return repaired, nil
 }
@@ -156,7 +156,7 @@ func (v *Vault) beginEpoch(ctx context.Context, name string) (StoreState, error)
 		out = state
 		if len(state.Retiring) > 0 {
 			if state.KEK != name {
-				return fmt.Errorf("%w: its closing under KEK %q is not finished; call CloseEpoch with that name first", ErrEpoch, state.KEK)
+				return fmt.Errorf("%w: its closing under KEK %q is not finished; call RewrapKeys with that name first", ErrRewrap, state.KEK)
 			}
 			return nil
 		}
@@ -164,13 +164,13 @@ func (v *Vault) beginEpoch(ctx context.Context, name string) (StoreState, error)
 		if err != nil {
 			return err
 		}
-		for _, old := range names { // they are handed to Epoch.Destroy in the end
+		for _, old := range names { // they are handed to Rewrap.Destroy in the end
 			if !v.cfg.permitsKEK(old) {
 				return fmt.Errorf("%w: a keyset names the KEK %.300q, which Config.KEKs does not permit (Status says whose it is): it was planted, or the name is missing there; nothing was changed", ErrKeyset, old)
 			}
 		}
 		if slices.Contains(names, name) || state.KEK == name {
-			return fmt.Errorf("%w: the KEK %q is in use; a new epoch needs a new one", ErrEpoch, name)
+			return fmt.Errorf("%w: the KEK %q is in use; a new epoch needs a new one", ErrRewrap, name)
 		}
 		out.Epoch, out.KEK, out.Retiring = state.Epoch+1, name, names
 		next := out
@@ -242,7 +242,7 @@ func (v *Vault) swapKeysets(ctx context.Context, tenant, kek string, epoch int64
 			return err
 		}
 		if state.Epoch != epoch || state.KEK != kek || len(state.Retiring) == 0 { // this process stood still meanwhile
-			return fmt.Errorf("%w: another process has ended it", ErrEpoch)
+			return fmt.Errorf("%w: another process has ended it", ErrRewrap)
 		}
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
@@ -272,7 +272,7 @@ func (v *Vault) rewrap(ctx context.Context, tenant string) (int, error) {
 			return total, err
 		}
 	}
-	return total, fmt.Errorf("%w: key rows keep appearing under the old wrap key", ErrEpoch)
+	return total, fmt.Errorf("%w: key rows keep appearing under the old wrap key", ErrRewrap)
 }
 
 func (v *Vault) rewrapPass(ctx context.Context, tenant string) (int, error) {
@@ -303,7 +303,7 @@ func (v *Vault) rewrapPass(ctx context.Context, tenant string) (int, error) {
 			if err != nil {
 				return changed, err
 			}
-			swap = append(swap, swapKey{row, open.wrapKey(raw, row.Tenant, row.Owner, row.Generation)})
+			swap = append(swap, swapKey{row, open.wrapKey(raw, row.Tenant, row.Owner, row.KeyVersion)})
 		}
 		if len(swap) == 0 {
 			continue
@@ -338,7 +338,7 @@ func swapKeys(ctx context.Context, tx KeyTx, tenant string, swap []swapKey) erro
 		if have[id] == nil {
 			have[id] = map[uint32]KeyRow{}
 		}
-		have[id][row.Generation] = row
+		have[id][row.KeyVersion] = row
 	}
 	dead := map[string]bool{}
 	for _, row := range now.Owners {
@@ -346,7 +346,7 @@ func swapKeys(ctx context.Context, tx KeyTx, tenant string, swap []swapKey) erro
 	}
 	var put, remove []KeyRow
 	for _, s := range swap {
-		row := have[ownerID{tenant, s.old.Owner}][s.old.Generation] // with the seals that were allotted meanwhile
+		row := have[ownerID{tenant, s.old.Owner}][s.old.KeyVersion] // with the seals that were allotted meanwhile
 		switch {
 		case !bytes.Equal(row.Wrapped, s.old.Wrapped):
 		case dead[s.old.Owner]: // somebody planted it: it must not live on under the new key
@@ -401,7 +401,7 @@ func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64) 
 }
 
 // endEpoch destroys the KEKs that no keyset names, and takes the mark away.
-func (v *Vault) endEpoch(ctx context.Context, epoch Epoch, number int64) ([]string, error) {
+func (v *Vault) endEpoch(ctx context.Context, epoch Rewrap, number int64) ([]string, error) {
 	var retiring, names []string
 	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
 		state, err := tx.State(ctx)
@@ -420,7 +420,7 @@ func (v *Vault) endEpoch(ctx context.Context, epoch Epoch, number int64) ([]stri
 	}
 	for _, old := range retiring {
 		if slices.Contains(names, old) {
-			return nil, fmt.Errorf("%w: a keyset still names KEK %q", ErrEpoch, old)
+			return nil, fmt.Errorf("%w: a keyset still names KEK %q", ErrRewrap, old)
 		}
 		if !v.cfg.permitsKEK(old) { // whoever writes the key store must not choose what is destroyed
 			return nil, fmt.Errorf("%w: the key store says that the KEK %.300q goes with the old epoch, which Config.KEKs does not permit: permit it, or mend the key store; it was not destroyed", ErrKeyset, old)

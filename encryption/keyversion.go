@@ -1,0 +1,268 @@
+package encryption
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Holder counts what still needs a key version of a tenant, and says
+// where: a table (SealedTable.Holder), the rows of another package, the kept
+// snapshots of a backup.
+type Holder = func(ctx context.Context, tenant string, keyVersion uint32) (count int, where string, err error)
+
+// NewKeyVersion begins a new key version of a tenant and retires the one
+// that was active. Nothing is rewritten: what is sealed from now on carries
+// the new key version, Reseal moves the rest. Other processes follow within
+// the lease.
+func (v *Vault) NewKeyVersion(ctx context.Context, tenant string) (uint32, error) {
+	if err := checkTenant(tenant); err != nil {
+		return 0, err
+	}
+	if _, err := v.tenant(ctx, tenant); err != nil {
+		return 0, err
+	}
+	var keyVersion uint32
+	var retired []uint32
+	_, err := v.update(ctx, func(tx KeyTx) error {
+		now, err := tx.Tenant(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		retired = nil
+		for _, g := range now.KeyVersions {
+			if g.State == Active {
+				retired = append(retired, g.KeyVersion)
+			}
+		}
+		keyVersion, err = beginKeyVersion(ctx, tx, tenant, now.KeyVersions, v.cfg.Now())
+		return err
+	})
+	if err != nil {
+		return keyVersion, err
+	}
+	for _, was := range retired {
+		v.retired.since(tenant, was, v.cfg.Now())
+	}
+	return keyVersion, nil
+}
+
+// KeyVersions lists every key version that the tenant ever had, oldest first.
+func (v *Vault) KeyVersions(ctx context.Context, tenant string) ([]KeyVersionRow, error) {
+	if err := checkTenant(tenant); err != nil {
+		return nil, err
+	}
+	rows, err := v.cfg.Keys.Tenant(ctx, tenant)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if len(rows.Keysets) == 0 {
+		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
+	}
+	slices.SortFunc(rows.KeyVersions, func(a, b KeyVersionRow) int { return a.Created.Compare(b.Created) })
+	return rows.KeyVersions, nil
+}
+
+// DestroyKeyVersion deletes the keys of a retired key version once nothing
+// needs it. Name every holder: tables, rows of other packages, streams, and the
+// kept snapshots, which become unreadable for ever.
+//
+// Every holder must answer 0 twice: once this process has known for a lease and
+// the longest transaction that the key version seals no more (it waits for that
+// moment, by its own clock), and again a lease after the key version was marked.
+// A table waits before it counts until all have ended who were writing to it
+// (SealedTable.Holder), so a transaction that takes longer loses nothing either,
+// provided that its statement came within LongestTransaction of the sealing.
+//
+// Otherwise it answers *InUseError (ErrInUse), which names the holder's place,
+// and the key version is retired as before. Interrupted, it may be called again.
+// Once the first key is deleted there is no way back: the key version stays
+// Deleting until a call finishes it. A holder that still answers then has cells
+// of which some are lost; reseal the others, and give up those that Reseal lists.
+func (v *Vault) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion uint32, holders ...Holder) error {
+	if len(holders) == 0 {
+		return fmt.Errorf("%w: destroying needs at least one holder to ask", ErrDefinition)
+	}
+	if err := v.refresh(ctx); err != nil { // the lease that the store has now
+		return err
+	}
+	state, known, err := v.retirement(ctx, tenant, keyVersion)
+	if err != nil || state == Destroyed {
+		return err
+	}
+	if state == Retired { // whoever marked it before has waited for this
+		if early := known.Add(v.leaseWait() + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
+			if err := v.cfg.Wait(ctx, early); err != nil {
+				return err
+			}
+		}
+		if err := ask(ctx, tenant, keyVersion, holders); err != nil {
+			return err
+		}
+		if err := v.setKeyVersion(ctx, tenant, keyVersion, Retired, Destroying); err != nil {
+			return err
+		}
+	}
+	if err := v.cfg.Wait(ctx, v.leaseWait()); err != nil {
+		return err
+	}
+	if err := ask(ctx, tenant, keyVersion, holders); err != nil {
+		return errors.Join(err, v.setKeyVersion(ctx, tenant, keyVersion, Destroying, Retired))
+	}
+	deleted, err := v.deleteKeys(ctx, tenant, keyVersion)
+	if err != nil {
+		return err
+	}
+	if _, err := v.scrub(ctx); err != nil {
+		return err
+	}
+	v.cfg.Observe(ctx, "encryption.key_version.destroyed", float64(deleted), slog.Uint64("generation", uint64(keyVersion)))
+	return nil
+}
+
+func ask(ctx context.Context, tenant string, keyVersion uint32, holders []Holder) error {
+	for _, holder := range holders {
+		count, where, err := holder(ctx, tenant, keyVersion)
+		if err != nil {
+			return fmt.Errorf("encryption: a holder of key version %08x did not answer: %w", keyVersion, err)
+		}
+		if count != 0 {
+			return &InUseError{KeyVersion: keyVersion, Count: count, Where: where}
+		}
+	}
+	return nil
+}
+
+// retirement returns the state of a key version that seals no more, and since
+// when this process has known that it does not. What the hosts that made it and
+// its successor take for the time has no part in it.
+func (v *Vault) retirement(ctx context.Context, tenant string, keyVersion uint32) (state KeyVersionState, known time.Time, err error) {
+	all, err := v.KeyVersions(ctx, tenant)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	i := slices.IndexFunc(all, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion })
+	if i < 0 {
+		return "", time.Time{}, &KeyError{Op: "unknown key version", KeyVersion: keyVersion, Err: ErrKeyVersion}
+	}
+	switch state = all[i].State; state {
+	case Retired, Destroying, Deleting, Destroyed:
+		return state, v.retired.since(tenant, keyVersion, v.cfg.Now()), nil
+	case Active:
+		return state, time.Time{}, &KeyError{Op: "an active key version is not destroyed: NewKeyVersion and Reseal come first", KeyVersion: keyVersion, Err: ErrKeyVersion}
+	default: // of a later version of the library, which may need it
+		return state, time.Time{}, &KeyError{Op: "in a state that this version does not know", KeyVersion: keyVersion, Err: ErrKeyVersion}
+	}
+}
+
+// retirements remembers since when this process has known of key versions that
+// they seal no more.
+type retirements struct {
+	mu    sync.Mutex
+	known map[retiredID]time.Time
+}
+
+type retiredID struct {
+	tenant     string
+	keyVersion uint32
+}
+
+// since returns when it was known first, which is now if it was not.
+func (r *retirements) since(tenant string, keyVersion uint32, now time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := retiredID{tenant, keyVersion}
+	first, ok := r.known[id]
+	if ok && !now.Before(first) { // a clock that was put back would make it wait for ever
+		return first
+	}
+	if r.known == nil {
+		r.known = map[retiredID]time.Time{}
+	}
+	r.known[id] = now
+	return now
+}
+
+// setKeyVersion moves a key version from one state to another. Once keys of it are
+// deleted there is no way back: it stays what it is.
+func (v *Vault) setKeyVersion(ctx context.Context, tenant string, keyVersion uint32, from, to KeyVersionState) error {
+	_, err := v.update(ctx, func(tx KeyTx) error {
+		now, err := tx.Tenant(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		for _, g := range now.KeyVersions {
+			if g.KeyVersion != keyVersion {
+				continue
+			}
+			if g.State == from {
+				g.State = to
+				return tx.Write(ctx, Change{Put: Rows{KeyVersions: []KeyVersionRow{g}}, Narrows: true, Of: Scope{Tenant: tenant}})
+			}
+			if g.State == to || g.State == Deleting || g.State == Destroyed { // by another process
+				return nil
+			}
+			return &KeyError{Op: "not retired", KeyVersion: keyVersion, Err: ErrKeyVersion}
+		}
+		return &KeyError{Op: "unknown key version", KeyVersion: keyVersion, Err: ErrKeyVersion}
+	})
+	return err
+}
+
+// deleteKeys deletes the key rows of a destroying key version, page by page. The
+// first page says so in the same change, so that nobody takes the key version for
+// whole again; the page that finds none marks it destroyed.
+func (v *Vault) deleteKeys(ctx context.Context, tenant string, keyVersion uint32) (int, error) {
+	deleted := 0
+	for {
+		n := 0
+		_, err := v.update(ctx, func(tx KeyTx) error {
+			now, err := tx.Tenant(ctx, tenant)
+			if err != nil {
+				return err
+			}
+			i := slices.IndexFunc(now.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion })
+			if i >= 0 && now.KeyVersions[i].State == Destroyed { // by another process
+				n = 0
+				return nil
+			}
+			if i < 0 || now.KeyVersions[i].State != Destroying && now.KeyVersions[i].State != Deleting {
+				return &KeyError{Op: "no longer marked", KeyVersion: keyVersion, Err: ErrKeyVersion}
+			}
+			rows, err := tx.Page(ctx, Page{Kind: KindKey, Tenant: tenant, KeyVersion: keyVersion, Limit: pageSize})
+			if err != nil {
+				return err
+			}
+			now.KeyVersions[i].State = Deleting
+			if n = len(rows.Keys); n == 0 {
+				now.KeyVersions[i].State = Destroyed
+			}
+			return tx.Write(ctx, Change{Remove: Rows{Keys: rows.Keys}, Put: Rows{KeyVersions: now.KeyVersions[i : i+1]}, Narrows: true, Of: Scope{Tenant: tenant}})
+		})
+		if err != nil || n == 0 {
+			return deleted, err
+		}
+		deleted += n
+	}
+}
+
+// refresh compares with the key store, whatever the lease allows to remember.
+func (v *Vault) refresh(ctx context.Context) error {
+	v.mu.RLock()
+	before := v.state
+	v.mu.RUnlock()
+	start := v.cfg.Now()
+	state, err := v.compare(ctx, before)
+	if err == nil {
+		err = state.checkLease()
+	}
+	if err != nil {
+		return storeError(err)
+	}
+	v.observed(ctx, state, start)
+	return nil
+}
