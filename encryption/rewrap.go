@@ -11,7 +11,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 )
 
-// Epoch says how an epoch is closed.
+// Rewrap says how an epoch is closed.
 type Rewrap struct {
 	// KEK is the name of the new KEK; the KEK func must already answer to it,
 	// and to the old names until the epoch is closed.
