@@ -97,6 +97,17 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (R
 	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change faster than they are corrected; try again", t.def.Name)
 }
 
+func (r *RebuildReport) unreadable(u Unreadable) {
+	r.Unreadable++
+	if len(r.Listed) < maxListed {
+		r.Listed = append(r.Listed, u)
+	}
+}
+
+func (t *SealedTable) hasIndex(column string) bool {
+	return slices.ContainsFunc(t.indexes, func(x tableIndex) bool { return t.def.Columns[x.column].Name == column })
+}
+
 // rebuildPass is one pass over the rows of a table.
 type rebuildPass struct {
 	report  RebuildReport
@@ -125,11 +136,14 @@ func (p *rebuildPass) named(fix indexFix) uint64 {
 }
 
 func (s *storedTable) rebuildAll(ctx context.Context, tenant string, pass *rebuildPass) error {
-	nameless, err := s.nameless(ctx, tenant)
+	err := s.nameless(ctx, tenant, func(u Unreadable) {
+		if s.SealedTable.hasIndex(u.Column) {
+			pass.report.unreadable(u)
+		}
+	})
 	if err != nil {
 		return err
 	}
-	pass.report.Unreadable, pass.report.Listed = len(nameless), nameless[:min(len(nameless), maxListed)]
 	var after []any
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, rebuildBatch)
@@ -171,10 +185,7 @@ func (s *storedTable) rebuildRows(ctx context.Context, tenant string, rows []dat
 			}
 		}
 		for column, err := range seen {
-			pass.report.Unreadable++
-			if len(pass.report.Listed) < maxListed {
-				pass.report.Listed = append(pass.report.Listed, s.unreadable(row, column, err))
-			}
+			pass.report.unreadable(s.unreadable(row, column, err))
 		}
 	}
 	return s.fixIndexes(ctx, tenant, wrong, pass)

@@ -85,11 +85,10 @@ func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, opt
 		return report, err
 	}
 	if after == nil {
-		nameless, err := s.nameless(ctx, tenant)
+		err := s.nameless(ctx, tenant, func(u Unreadable) { report.list([]Unreadable{u}, options.Unreadable) })
 		if err != nil {
 			return report, err
 		}
-		report.list(nameless, options.Unreadable)
 	}
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, options.Batch)
