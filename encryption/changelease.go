@@ -24,7 +24,7 @@ func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if begun = state; state.checkLease() != nil {
+		if begun = state; checkLeaseOf(state) != nil {
 			begun.Lease, begun.LeaseWait = 0, maxLease // it can have been anything
 		}
 		if lease == begun.Lease {

@@ -1,7 +1,6 @@
 package encryption
 
 import (
-	"iter"
 
 	"github.com/crmguard/crmguard/internal/canon"
 )
@@ -81,35 +80,4 @@ func copyRows(rows Rows) []copyRow {
 		out = append(out, copyRow{Kind: KindMark, Sequence: r.Sequence, Mark: r.Mark, Created: canon.FormatTime(r.Created), Position: r.Position})
 	}
 	return out
-}
-
-// each hands out the rows one by one.
-func (r Rows) each() iter.Seq[Rows] {
-	return func(yield func(Rows) bool) {
-		_ = eachOf(r.Keysets, yield, func(rows []KeysetRow) Rows { return Rows{Keysets: rows} }) &&
-			eachOf(r.KeyVersions, yield, func(rows []KeyVersionRow) Rows { return Rows{KeyVersions: rows} }) &&
-			eachOf(r.Owners, yield, func(rows []OwnerRow) Rows { return Rows{Owners: rows} }) &&
-			eachOf(r.Keys, yield, func(rows []KeyRow) Rows { return Rows{Keys: rows} }) &&
-			eachOf(r.Aliases, yield, func(rows []AliasRow) Rows { return Rows{Aliases: rows} }) &&
-			eachOf(r.Indexes, yield, func(rows []IndexRow) Rows { return Rows{Indexes: rows} }) &&
-			eachOf(r.Marks, yield, func(rows []MarkRow) Rows { return Rows{Marks: rows} })
-	}
-}
-
-func eachOf[T any](rows []T, yield func(Rows) bool, as func([]T) Rows) bool {
-	for i := range rows {
-		if !yield(as(rows[i : i+1])) {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *Rows) join(more Rows) {
-	r.Keysets, r.KeyVersions, r.Owners = append(r.Keysets, more.Keysets...), append(r.KeyVersions, more.KeyVersions...), append(r.Owners, more.Owners...)
-	r.Keys, r.Aliases, r.Indexes, r.Marks = append(r.Keys, more.Keys...), append(r.Aliases, more.Aliases...), append(r.Indexes, more.Indexes...), append(r.Marks, more.Marks...)
-}
-
-func (r *Rows) len() int {
-	return len(r.Keysets) + len(r.KeyVersions) + len(r.Owners) + len(r.Keys) + len(r.Aliases) + len(r.Indexes) + len(r.Marks)
 }

@@ -42,7 +42,7 @@ func newCopyReader(src io.Reader) (*copyReader, error) {
 	if err := canon.Unmarshal(line, &r.header); err != nil {
 		return nil, fmt.Errorf("%w: header: %w", ErrCopy, err)
 	}
-	if r.header.V != 1 || r.header.Store == "" || r.header.Sequence < 1 || r.header.state().checkLease() != nil {
+	if r.header.V != 1 || r.header.Store == "" || r.header.Sequence < 1 || checkLeaseOf(r.header.state()) != nil {
 		return nil, fmt.Errorf("%w: header of another version, or incomplete", ErrCopy)
 	}
 	r.lines.sum.Write(append(line, '\n'))
@@ -209,7 +209,7 @@ func (r copyRow) markRow() (Rows, error) {
 	if err != nil {
 		return Rows{}, fmt.Errorf("%w: time of a mark", ErrCopy)
 	}
-	if !isMark(r.Mark) || r.Sequence < 1 {
+	if !IsMark(r.Mark) || r.Sequence < 1 {
 		return Rows{}, fmt.Errorf("%w: a mark", ErrCopy)
 	}
 	return Rows{Marks: []MarkRow{{Sequence: r.Sequence, Mark: r.Mark, Created: created, Position: r.Position}}}, nil
@@ -429,14 +429,14 @@ func loadCopy(ctx context.Context, tx KeyTx, verified verifiedCopy) (err error) 
 		if err != nil {
 			return err
 		}
-		if put.join(rows); put.len() < pageSize {
+		if put.Append(rows); put.Len() < pageSize {
 			return nil
 		}
 		full := put
 		put = Rows{}
 		return tx.Write(ctx, Change{Put: restored(full)})
 	})
-	if err == nil && put.len() > 0 {
+	if err == nil && put.Len() > 0 {
 		err = tx.Write(ctx, Change{Put: restored(put)})
 	}
 	if err != nil {

@@ -142,7 +142,7 @@ func (e *examiner) page(ctx context.Context, tx KeyTx, rows Rows) error {
 	if err != nil {
 		return err
 	}
-	for one := range rows.each() {
+	for one := range rows.Each() {
 		if err := e.one(one, copyRows(one)[0], ends); err != nil {
 			return err
 		}
@@ -196,8 +196,8 @@ func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows R
 	if len(rows.Keys) > 0 {
 		damaged.Digest = keyDigest(rows.Keys[0].Wrapped)
 	}
-	if stray && e.found.strayed.len() < pageSize {
-		e.found.strayed.join(Rows{Keys: rows.Keys, Keysets: rows.Keysets})
+	if stray && e.found.strayed.Len() < pageSize {
+		e.found.strayed.Append(Rows{Keys: rows.Keys, Keysets: rows.Keysets})
 	}
 	e.found.add(damaged)
 }

@@ -22,7 +22,7 @@ func (d *declared) add(t *SealedTable) {
 	defer d.mu.Unlock()
 	for _, index := range t.indexes {
 		row := IndexRow{Table: t.def.Name, Index: index.Name, Version: index.Version, Normaliser: string(index.As), Bits: index.Bits}
-		if !slices.ContainsFunc(d.indexes, row.same) {
+		if !slices.ContainsFunc(d.indexes, row.Same) {
 			d.indexes = append(d.indexes, row)
 		}
 	}
@@ -33,16 +33,11 @@ func (d *declared) missing(rows []IndexRow) (out []IndexRow) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, row := range d.indexes {
-		if !slices.ContainsFunc(rows, row.same) {
+		if !slices.ContainsFunc(rows, row.Same) {
 			out = append(out, row)
 		}
 	}
 	return out
-}
-
-// same reports whether two rows are one version of one index.
-func (r IndexRow) same(other IndexRow) bool {
-	return r.Table == other.Table && r.Index == other.Index && r.Version == other.Version
 }
 
 // sameIndexRows compares whatever the order in which a store answers.
@@ -95,7 +90,7 @@ func (v *Vault) register(ctx context.Context, tenant string, missing []IndexRow,
 		}
 		var put Rows
 		for _, row := range missing {
-			if slices.ContainsFunc(now.Indexes, row.same) {
+			if slices.ContainsFunc(now.Indexes, row.Same) {
 				return errStale
 			}
 			row.Tenant, row.Root, row.State = tenant, root, state
@@ -162,7 +157,7 @@ func (t *SealedTable) promote(ctx context.Context, tenant string, fenced []Index
 		return nil
 	}
 	return t.moveIndexes(ctx, tenant, func(row IndexRow) IndexState {
-		if row.State == IndexFenced && slices.ContainsFunc(fenced, row.same) {
+		if row.State == IndexFenced && slices.ContainsFunc(fenced, row.Same) {
 			return IndexLive
 		}
 		return row.State

@@ -258,7 +258,7 @@ func (v *Vault) refresh(ctx context.Context) error {
 	start := v.cfg.Now()
 	state, err := v.compare(ctx, before)
 	if err == nil {
-		err = state.checkLease()
+		err = checkLeaseOf(state)
 	}
 	if err != nil {
 		return storeError(err)

@@ -22,9 +22,9 @@ func checkLease(d time.Duration) error {
 	return nil
 }
 
-// checkLease refuses a state row on which no lease can be granted: whoever
+// checkLeaseOf refuses a state row on which no lease can be granted: whoever
 // trusts it could outlast an erasure.
-func (s StoreState) checkLease() error {
+func checkLeaseOf(s StoreState) error {
 	if checkLease(s.Lease) != nil || checkLease(s.LeaseWait) != nil || s.Lease > s.LeaseWait {
 		return fmt.Errorf("%w: its state row names no lease that can be granted (%v, waited for %v)", ErrStore, s.Lease, s.LeaseWait)
 	}
@@ -79,7 +79,7 @@ func (v *Vault) fresh(ctx context.Context, early bool) (grant, error) {
 	start := v.cfg.Now()
 	state, err := v.compare(ctx, before)
 	if err == nil {
-		err = state.checkLease()
+		err = checkLeaseOf(state)
 	}
 	if errors.Is(err, ErrRewound) {
 		v.drop(everyone())

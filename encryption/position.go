@@ -54,14 +54,6 @@ func (v *Vault) mark(ctx context.Context) (StoreState, error) {
 	})
 }
 
-const markSize = 16
-
-// isMark tells 16 bytes in base64url.
-func isMark(s string) bool {
-	mark, err := decode64(s)
-	return err == nil && len(mark) == markSize
-}
-
 type position struct {
 	Epoch    int64  `json:"epoch"`
 	Mark     string `json:"mark"`
@@ -85,7 +77,7 @@ func parsePosition(data []byte) (position, error) {
 	if p.Store == "" || p.Sequence < 1 {
 		return p, fmt.Errorf("%w: the position names no key store", ErrNotCovered)
 	}
-	if !isMark(p.Mark) {
+	if !IsMark(p.Mark) {
 		return p, fmt.Errorf("%w: the position has no mark", ErrNotCovered)
 	}
 	return p, nil

@@ -145,7 +145,7 @@ func (r *repair) change(ctx context.Context, f func(tx KeyTx, now StoreState) (C
 			return err
 		}
 		change, err := f(tx, now)
-		if wrote = change.Put.len()+change.Remove.len() > 0; err != nil || !wrote {
+		if wrote = change.Put.Len()+change.Remove.Len() > 0; err != nil || !wrote {
 			return err
 		}
 		if own = 0; now.Barrier == r.since { // else somebody else took something away
@@ -231,13 +231,13 @@ func (r *repair) rows(ctx context.Context) (err error) {
 		if err != nil || line.Kind == KindKeyset || line.Kind == KindMark {
 			return err
 		}
-		if now := [2]string{string(line.Kind), line.Tenant}; now != last || page.len() == pageSize {
+		if now := [2]string{string(line.Kind), line.Tenant}; now != last || page.Len() == pageSize {
 			if err := flush(); err != nil {
 				return err
 			}
 			last = now
 		}
-		page.join(rows)
+		page.Append(rows)
 		return nil
 	})
 	if err == nil {
@@ -252,7 +252,7 @@ func (r *repair) rows(ctx context.Context) (err error) {
 // page compares rows of one kind and tenant with the store, and changes it only
 // where something is to be brought back.
 func (r *repair) page(ctx context.Context, tenant string, rows Rows) error {
-	if rows.len() == 0 {
+	if rows.Len() == 0 {
 		return nil
 	}
 	wrap, err := r.wrapOf(ctx, tenant)
@@ -270,7 +270,7 @@ func (r *repair) page(ctx context.Context, tenant string, rows Rows) error {
 	if err != nil {
 		return storeError(err)
 	}
-	if p.change.Put.len()+p.change.Remove.len() > 0 {
+	if p.change.Put.Len()+p.change.Remove.Len() > 0 {
 		err = r.change(ctx, func(tx KeyTx, now StoreState) (Change, error) {
 			err := p.compare(ctx, tx, now) // again, where nothing can change any more
 			return p.change, err

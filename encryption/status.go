@@ -39,12 +39,6 @@ const (
 	sealAlarm  = wornSeals + 1
 )
 
-// Reporter is the optional part of a KeyStore that knows how safely its
-// database keeps what was committed. Its findings join those of [Vault.Status].
-type Reporter interface {
-	Status(ctx context.Context) ([]Finding, error)
-}
-
 // Status says how the keys are: every finding of the package comment, those
 // that are well included. The error says that the key store cannot be read.
 func (v *Vault) Status(ctx context.Context) ([]Finding, error) {

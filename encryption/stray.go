@@ -13,7 +13,7 @@ func (v *Vault) removeStrays(ctx context.Context, before string, found *damage) 
 		removed := 0
 		_, err := v.update(ctx, func(tx KeyTx) error {
 			gone, err := stillStray(ctx, tx, *found)
-			if removed = gone.len(); err != nil || removed == 0 {
+			if removed = gone.Len(); err != nil || removed == 0 {
 				return err
 			}
 			return tx.Write(ctx, Change{Remove: gone, Narrows: true})

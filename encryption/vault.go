@@ -137,7 +137,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, StoreState, error) {
 	if state.Store == "" {
 		return v, state, nil
 	}
-	if err := state.checkLease(); err != nil {
+	if err := checkLeaseOf(state); err != nil {
 		return nil, StoreState{}, err
 	}
 	v.state = state
@@ -189,7 +189,7 @@ func (v *Vault) update(ctx context.Context, f func(KeyTx) error) (StoreState, er
 		return f(tx)
 	})
 	if err == nil {
-		err = state.checkLease()
+		err = checkLeaseOf(state)
 	}
 	if err != nil {
 		return StoreState{}, storeError(err)
