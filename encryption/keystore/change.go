@@ -1,4 +1,4 @@
-package encryption
+package keystore
 
 import (
 	"slices"
@@ -15,10 +15,10 @@ type Change struct {
 	// Store replaces the state row. A Sequence of 0 keeps the raised one and its
 	// mark; another one, of a restored store, takes its mark from the history,
 	// and what this Update had written there goes. Barrier and Mark are ignored.
-	Store *StoreState
+	Store *State
 }
 
-// Creates reports whether the change is one that KeyStore.Create takes: owners
+// Creates reports whether the change is one that Store.Create takes: owners
 // that are live, and keys.
 func (c Change) Creates() bool {
 	put, gone := c.Put, c.Remove
@@ -45,7 +45,7 @@ const NarrowsNothing = "-"
 // longer list of owners costs more to keep than the tenant's keys to read again.
 const maxNarrows = 8 << 10
 
-// Narrowed returns what a KeyStore writes into the mark of its Update when a
+// Narrowed returns what a Store writes into the mark of its Update when a
 // change of it narrows: the canonical JSON of Of, or "" for everyone. before is
 // what stands there: a second change of another scope makes it everyone's.
 func (c Change) Narrowed(before string) string {

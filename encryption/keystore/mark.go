@@ -1,4 +1,4 @@
-package encryption
+package keystore
 
 import (
 	"crypto/rand"
