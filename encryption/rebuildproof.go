@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // A pass reads page after page, and a row whose key changes meanwhile may move
@@ -24,10 +26,10 @@ type indexProof struct {
 	sorted bool
 }
 
-func (t *SealedTable) newProof(seed maphash.Seed, fenced []IndexRow) *indexProof {
+func (t *SealedTable) newProof(seed maphash.Seed, fenced []keystore.IndexRow) *indexProof {
 	p := &indexProof{seed: seed}
 	for i, x := range t.indexes {
-		if slices.ContainsFunc(fenced, func(row IndexRow) bool { return row.Index == x.Name && row.Version == x.Version }) {
+		if slices.ContainsFunc(fenced, func(row keystore.IndexRow) bool { return row.Index == x.Name && row.Version == x.Version }) {
 			p.of = append(p.of, i)
 		}
 	}
