@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -275,7 +276,11 @@ func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row d
 	where, compared := s.unchanged(tenant, row, changes)
 	result, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+strings.Join(set, ", ")+` WHERE `+where), append(args, compared...)...)
 	if err != nil {
-		return false, refusalOf(s.failed("update", err))
+		err = refusalOf(s.failed("update", err))
+		if fault, ok := errors.AsType[*sqldb.DriverError](err); ok && moves && fault.Code == "" {
+			err = &refusal{err} // the driver cannot write the new owner in the column's type
+		}
+		return false, err
 	}
 	n, err := result.RowsAffected()
 	if err != nil {
