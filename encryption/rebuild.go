@@ -137,7 +137,7 @@ func (p *rebuildPass) named(fix indexFix) uint64 {
 
 func (s *storedTable) rebuildAll(ctx context.Context, tenant string, pass *rebuildPass) error {
 	err := s.nameless(ctx, tenant, func(u Unreadable) {
-		if s.SealedTable.hasIndex(u.Column) {
+		if s.hasIndex(u.Column) {
 			pass.report.unreadable(u)
 		}
 	})
