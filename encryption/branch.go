@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // A branch key stands between the KEK and the keysets of one tenant, or of the
@@ -49,7 +51,7 @@ func (b branchKey) DecryptWithContext(_ context.Context, ciphertext, ad []byte) 
 }
 
 // opens opens a keyset of the same tenant, and checks every key in it.
-func (b branchKey) opens(row KeysetRow) (*openKeyset, error) {
+func (b branchKey) opens(row keystore.KeysetRow) (*openKeyset, error) {
 	if err := checkUnder(row); err != nil {
 		return nil, err
 	}
@@ -61,7 +63,7 @@ func (b branchKey) opens(row KeysetRow) (*openKeyset, error) {
 }
 
 // wraps wraps a keyset, and opens it again: nothing is stored that cannot be read.
-func (b branchKey) wraps(row KeysetRow, handle *keyset.Handle) (*openKeyset, error) {
+func (b branchKey) wraps(row keystore.KeysetRow, handle *keyset.Handle) (*openKeyset, error) {
 	want, err := openedKeyset(row, handle)
 	if err != nil {
 		return nil, err
@@ -80,7 +82,7 @@ func (b branchKey) wraps(row KeysetRow, handle *keyset.Handle) (*openKeyset, err
 
 // newBranch makes a branch key under an id that is none of those, wrapped and
 // proved by the KEK that the row names.
-func (v *Vault) newBranch(ctx context.Context, row KeysetRow, taken ...uint32) (*openKeyset, error) {
+func (v *Vault) newBranch(ctx context.Context, row keystore.KeysetRow, taken ...uint32) (*openKeyset, error) {
 	handle, err := newKeyset(purposeBranch, taken...)
 	if err != nil {
 		return nil, err
@@ -98,7 +100,7 @@ func (v *Vault) nextBranch(ctx context.Context, old *openKeyset, kek string, epo
 }
 
 // checkUnder refuses a keyset that names a KEK although it is no branch key.
-func checkUnder(row KeysetRow) error {
+func checkUnder(row keystore.KeysetRow) error {
 	if row.KEK == "" {
 		return nil
 	}
@@ -106,7 +108,7 @@ func checkUnder(row KeysetRow) error {
 }
 
 // rowOf finds the keyset of a purpose among those of one tenant.
-func rowOf(rows []KeysetRow, purpose string) (KeysetRow, error) {
+func rowOf(rows []keystore.KeysetRow, purpose string) (keystore.KeysetRow, error) {
 	for _, row := range rows {
 		if row.Purpose == purpose {
 			return row, nil
@@ -114,8 +116,8 @@ func rowOf(rows []KeysetRow, purpose string) (KeysetRow, error) {
 	}
 	for _, row := range rows {
 		if err := checkUnder(row); purpose == purposeBranch && row.Purpose != purposeBranch && err != nil {
-			return KeysetRow{}, err
+			return keystore.KeysetRow{}, err
 		}
 	}
-	return KeysetRow{}, fmt.Errorf("%w: purpose %s is missing", ErrKeyset, purpose)
+	return keystore.KeysetRow{}, fmt.Errorf("%w: purpose %s is missing", ErrKeyset, purpose)
 }

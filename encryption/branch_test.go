@@ -19,6 +19,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -29,13 +30,13 @@ func keysetADOf(of, purpose string) []byte {
 	return frame.Join("crmguard/keyset/v1", of, purpose)
 }
 
-func handleOf(t *testing.T, row encryption.KeysetRow, by tink.AEADWithContext) (*keyset.Handle, error) {
+func handleOf(t *testing.T, row keystore.KeysetRow, by tink.AEADWithContext) (*keyset.Handle, error) {
 	t.Helper()
 	return keyset.ReadWithContext(t.Context(), keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), by, keysetADOf(row.Tenant, row.Purpose))
 }
 
 // branchOf opens a branch key by the KEK that its row names, and returns its bytes.
-func branchOf(t *testing.T, kms *keks, row encryption.KeysetRow) (tink.AEADWithContext, []byte, error) {
+func branchOf(t *testing.T, kms *keks, row keystore.KeysetRow) (tink.AEADWithContext, []byte, error) {
 	t.Helper()
 	kek, err := kms.get(t.Context(), row.Tenant, row.KEK)
 	if err != nil {
@@ -89,28 +90,28 @@ func wrapKeys(t *testing.T, e *env, of string) (ids []uint32) {
 
 // written is a key store that remembers every keyset that was committed.
 type written struct {
-	encryption.KeyStore
-	rows []encryption.KeysetRow
+	keystore.Store
+	rows []keystore.KeysetRow
 	left int // changes until it fails; below 0: never
 }
 
 type writtenTx struct {
-	encryption.KeyTx
-	rows *[]encryption.KeysetRow
+	keystore.Tx
+	rows *[]keystore.KeysetRow
 }
 
-func (w writtenTx) Write(ctx context.Context, change encryption.Change) error {
+func (w writtenTx) Write(ctx context.Context, change keystore.Change) error {
 	*w.rows = append(*w.rows, change.Put.Keysets...)
-	return w.KeyTx.Write(ctx, change)
+	return w.Tx.Write(ctx, change)
 }
 
-func (w *written) Update(ctx context.Context, do func(encryption.KeyTx) error) (encryption.StoreState, error) {
+func (w *written) Update(ctx context.Context, do func(keystore.Tx) error) (keystore.State, error) {
 	if w.left == 0 {
-		return encryption.StoreState{}, errKilled
+		return keystore.State{}, errKilled
 	}
 	w.left--
-	var rows []encryption.KeysetRow
-	state, err := w.KeyStore.Update(ctx, func(tx encryption.KeyTx) error {
+	var rows []keystore.KeysetRow
+	state, err := w.Store.Update(ctx, func(tx keystore.Tx) error {
 		rows = nil
 		return do(writtenTx{tx, &rows})
 	})
@@ -131,7 +132,7 @@ func TestEveryEpochHasBranchKeysOfItsOwn(t *testing.T) {
 		require.NoError(t, e.vault.AddTenant(t.Context(), "t2"))
 		e.insert(t, "c1", "p1")
 		dir := t.TempDir()
-		store := &written{KeyStore: e.store, left: -1}
+		store := &written{Store: e.store, left: -1}
 		for _, of := range []string{"", tenant, "t2"} {
 			rows, err := e.store.Tenant(t.Context(), of)
 			require.NoError(t, err)
@@ -153,7 +154,7 @@ func TestEveryEpochHasBranchKeysOfItsOwn(t *testing.T) {
 		}
 		keks, keys := map[string]string{}, map[string]bool{}
 		var branches []tink.AEADWithContext
-		var rows []encryption.KeysetRow
+		var rows []keystore.KeysetRow
 		for _, row := range store.rows {
 			if row.Purpose != "branch" {
 				require.Empty(t, row.KEK, row.Purpose)
@@ -196,7 +197,7 @@ func TestTheBranchKeyOfTodayOpensNoOldCopy(t *testing.T) {
 	old, err := e.vault.WriteCopy(t.Context(), dir)
 	require.NoError(t, err)
 	path := kept(t, old.Path)
-	var before []encryption.KeysetRow
+	var before []keystore.KeysetRow
 	for _, purpose := range []string{"branch", "index", "log", "seal", "suppression", "wrap"} {
 		before = append(before, keysetOf(t, e.store, tenant, purpose))
 	}
@@ -214,15 +215,15 @@ func TestTheBranchKeyOfTodayOpensNoOldCopy(t *testing.T) {
 		}
 	}
 	// Whoever writes the key store puts the old keysets back, one or all.
-	for _, rows := range [][]encryption.KeysetRow{before[:1], before[5:], before} {
+	for _, rows := range [][]keystore.KeysetRow{before[:1], before[5:], before} {
 		sound, err := e.store.Tenant(t.Context(), tenant)
 		require.NoError(t, err)
-		overwrite(t, e.store, encryption.Change{Put: encryption.Rows{Keysets: rows}, Narrows: true})
+		overwrite(t, e.store, keystore.Change{Put: keystore.Rows{Keysets: rows}, Narrows: true})
 		begun := e.another(t)
 		copier := begun.Copier(dir)
 		require.Equal(t, encryption.HealthAlarm, found(t, begun, "encryption.keyset.older", "").Level)
 		err = copier(t.Context())
-		require.Equal(t, encryption.KindKeyset, damagedRows(t, err).Rows[0].Kind)
+		require.Equal(t, keystore.KindKeyset, damagedRows(t, err).Rows[0].Kind)
 		_, err = begun.RepairFromCopy(t.Context(), path)
 		require.Error(t, err, "the old copy brings nothing back")
 		newest, err := encryption.NewestCopy(dir)
@@ -271,8 +272,8 @@ func TestARepairBringsNoOldWrapKeyUnderTheNewKEK(t *testing.T) {
 	damagedRows(t, err)
 	rows, err := e.store.Tenant(t.Context(), tenant)
 	require.NoError(t, err)
-	require.False(t, slices.ContainsFunc(rows.Keysets, func(k encryption.KeysetRow) bool { return k.Purpose == "wrap" }), "the old wrap key was brought back")
-	overwrite(t, e.store, encryption.Change{Put: encryption.Rows{Keysets: []encryption.KeysetRow{sound}}, Narrows: true})
+	require.False(t, slices.ContainsFunc(rows.Keysets, func(k keystore.KeysetRow) bool { return k.Purpose == "wrap" }), "the old wrap key was brought back")
+	overwrite(t, e.store, keystore.Change{Put: keystore.Rows{Keysets: []keystore.KeysetRow{sound}}, Narrows: true})
 	closer := e.another(t)
 	_, err = closer.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: closer.Copier(dir), Destroy: e.kms.destroy})
 	require.NoError(t, err)
@@ -281,13 +282,13 @@ func TestARepairBringsNoOldWrapKeyUnderTheNewKEK(t *testing.T) {
 
 // afterUpdate calls a func after each change that was committed.
 type afterUpdate struct {
-	encryption.KeyStore
+	keystore.Store
 	then func(n int)
 	n    int
 }
 
-func (a *afterUpdate) Update(ctx context.Context, do func(encryption.KeyTx) error) (encryption.StoreState, error) {
-	state, err := a.KeyStore.Update(ctx, do)
+func (a *afterUpdate) Update(ctx context.Context, do func(keystore.Tx) error) (keystore.State, error) {
+	state, err := a.Store.Update(ctx, do)
 	if err == nil {
 		a.n++
 		a.then(a.n)
@@ -311,7 +312,7 @@ func TestAKeyStoreOfBeforeBranchKeysIsRefused(t *testing.T) {
 		require.NoError(t, err)
 		rows, err := e.store.Tenant(t.Context(), of)
 		require.NoError(t, err)
-		var change encryption.Change
+		var change keystore.Change
 		for _, row := range rows.Keysets {
 			if row.Purpose == "branch" {
 				change.Remove.Keysets = append(change.Remove.Keysets, row)

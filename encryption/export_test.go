@@ -8,6 +8,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
@@ -70,6 +71,6 @@ func (v *Vault) UseUp(tenant, owner string, keyVersion uint32, left int64) {
 
 // BranchKey is a branch keyset as it wraps others.
 func BranchKey(handle *keyset.Handle) (tink.AEADWithContext, error) {
-	open, err := openedKeyset(KeysetRow{Purpose: purposeBranch}, handle)
+	open, err := openedKeyset(keystore.KeysetRow{Purpose: purposeBranch}, handle)
 	return branchKey{open}, err
 }

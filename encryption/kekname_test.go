@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // notOurs is the KEK of somebody who may write the key store.
@@ -59,7 +60,7 @@ func installed(t *testing.T, change func(*encryption.Config)) (encryption.Config
 }
 
 // keysetOf reads one keyset row as whoever can read the key store does.
-func keysetOf(t *testing.T, store encryption.KeyStore, of, purpose string) encryption.KeysetRow {
+func keysetOf(t *testing.T, store keystore.Store, of, purpose string) keystore.KeysetRow {
 	t.Helper()
 	rows, err := store.Tenant(t.Context(), of)
 	require.NoError(t, err)
@@ -69,16 +70,16 @@ func keysetOf(t *testing.T, store encryption.KeyStore, of, purpose string) encry
 		}
 	}
 	t.Fatalf("no keyset %s", purpose)
-	return encryption.KeysetRow{}
+	return keystore.KeysetRow{}
 }
 
-func overwrite(t *testing.T, store encryption.KeyStore, change encryption.Change) {
+func overwrite(t *testing.T, store keystore.Store, change keystore.Change) {
 	t.Helper()
-	_, err := store.Update(t.Context(), func(tx encryption.KeyTx) error { return tx.Write(t.Context(), change) })
+	_, err := store.Update(t.Context(), func(tx keystore.Tx) error { return tx.Write(t.Context(), change) })
 	require.NoError(t, err)
 }
 
-func stateOfStore(t *testing.T, store encryption.KeyStore) encryption.StoreState {
+func stateOfStore(t *testing.T, store keystore.Store) keystore.State {
 	t.Helper()
 	state, err := store.State(t.Context())
 	require.NoError(t, err)
@@ -139,23 +140,23 @@ func uses(t *testing.T, vault *encryption.Vault, purpose string) map[string]func
 // planted are the ways to put a keyset of somebody else into a key store, and
 // what the refusal says: a branch key under a KEK of theirs, a keyset that it
 // wraps, both, and the name alone.
-func planted(t *testing.T, ours, theirs encryption.KeyStore, of, purpose string) map[string]plant {
+func planted(t *testing.T, ours, theirs keystore.Store, of, purpose string) map[string]plant {
 	t.Helper()
 	foreign, renamed := keysetOf(t, theirs, of, purpose), keysetOf(t, ours, of, purpose)
 	foreign.Version, renamed.KEK = 2, notOurs
 	if purpose == "branch" {
-		return map[string]plant{"another branch key": {[]encryption.KeysetRow{foreign}, "Config.KEKs"}, "the name alone": {[]encryption.KeysetRow{renamed}, "Config.KEKs"}}
+		return map[string]plant{"another branch key": {[]keystore.KeysetRow{foreign}, "Config.KEKs"}, "the name alone": {[]keystore.KeysetRow{renamed}, "Config.KEKs"}}
 	}
 	branch := keysetOf(t, theirs, of, "branch")
 	branch.Version = 2
 	return map[string]plant{
-		"another keyset": {[]encryption.KeysetRow{foreign}, "branch key"}, "with its branch key": {[]encryption.KeysetRow{branch, foreign}, "Config.KEKs"},
-		"the name alone": {[]encryption.KeysetRow{renamed}, "branch key"},
+		"another keyset": {[]keystore.KeysetRow{foreign}, "branch key"}, "with its branch key": {[]keystore.KeysetRow{branch, foreign}, "Config.KEKs"},
+		"the name alone": {[]keystore.KeysetRow{renamed}, "branch key"},
 	}
 }
 
 type plant struct {
-	rows    []encryption.KeysetRow
+	rows    []keystore.KeysetRow
 	because string
 }
 
@@ -170,11 +171,11 @@ func TestAKeysetUnderAKEKThatIsNotPermittedIsRefused(t *testing.T) {
 		theirs, _, _, _ := installed(t, func(c *encryption.Config) { c.NewKEK, c.KEKs = notOurs, []string{notOurs} })
 		cfg, open, c, kms := installed(t, nil)
 		require.NoError(t, open.Ensure(t.Context(), tenant, "p1"))
-		genuine := encryption.Rows{Keysets: []encryption.KeysetRow{keysetOf(t, cfg.Keys, of, "branch"), keysetOf(t, cfg.Keys, of, purpose)}}
+		genuine := keystore.Rows{Keysets: []keystore.KeysetRow{keysetOf(t, cfg.Keys, of, "branch"), keysetOf(t, cfg.Keys, of, purpose)}}
 		for what, plant := range planted(t, cfg.Keys, theirs.Keys, of, purpose) {
 			what = of + " " + purpose + ", " + what
-			overwrite(t, cfg.Keys, encryption.Change{Put: genuine, Narrows: true})
-			overwrite(t, cfg.Keys, encryption.Change{Put: encryption.Rows{Keysets: plant.rows}, Narrows: true})
+			overwrite(t, cfg.Keys, keystore.Change{Put: genuine, Narrows: true})
+			overwrite(t, cfg.Keys, keystore.Change{Put: keystore.Rows{Keysets: plant.rows}, Narrows: true})
 			before := stateOfStore(t, cfg.Keys)
 			c.Move(encryption.DefaultLease)
 			if plant.rows[0].KEK == notOurs {
@@ -210,7 +211,7 @@ func TestAKeysetUnderAKEKThatIsNotPermittedIsRefused(t *testing.T) {
 func TestTheKeyStoreChoosesNoKEKForNewTenantsNorForDestruction(t *testing.T) {
 	cfg, vault, _, kms := installed(t, nil)
 	state := stateOfStore(t, cfg.Keys)
-	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 1, KEK: notOurs}})
+	overwrite(t, cfg.Keys, keystore.Change{Store: &keystore.State{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 1, KEK: notOurs}})
 	require.ErrorIs(t, vault.AddTenant(t.Context(), "t2"), encryption.ErrKeyset)
 	tenants, err := vault.Tenants(t.Context())
 	require.NoError(t, err)
@@ -218,7 +219,7 @@ func TestTheKeyStoreChoosesNoKEKForNewTenantsNorForDestruction(t *testing.T) {
 	require.Zero(t, kms.count(notOurs))
 	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.kek.refused", "").Level)
 
-	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 2, KEK: "kek-2", Retiring: []string{"kek-1", notOurs}}})
+	overwrite(t, cfg.Keys, keystore.Change{Store: &keystore.State{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 2, KEK: "kek-2", Retiring: []string{"kek-1", notOurs}}})
 	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.kek.refused", "").Level)
 	var destroyed []string
 	epoch := encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {

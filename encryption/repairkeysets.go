@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // keysets come first: the keys are wrapped with them.
@@ -18,7 +20,7 @@ func (r *repair) keysets(ctx context.Context) error {
 		tenants = append(tenants, id[0])
 	}
 	slices.Sort(tenants)
-	var put []KeysetRow
+	var put []keystore.KeysetRow
 	var touched []string
 	for _, tenant := range slices.Compact(tenants) {
 		rows, err := r.keysetsOf(e, tenant)
@@ -32,16 +34,16 @@ func (r *repair) keysets(ctx context.Context) error {
 	if len(put) == 0 {
 		return nil
 	}
-	err = r.change(ctx, func(tx KeyTx, now StoreState) (Change, error) {
+	err = r.change(ctx, func(tx keystore.Tx, now keystore.State) (keystore.Change, error) {
 		if now.Epoch != r.state.Epoch || now.KEK != r.state.KEK || !slices.Equal(now.Retiring, r.state.Retiring) {
-			return Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", ErrRewrap)
+			return keystore.Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", ErrRewrap)
 		}
 		for _, tenant := range touched {
 			if err := e.unchanged(ctx, tx, tenant); err != nil {
-				return Change{}, err
+				return keystore.Change{}, err
 			}
 		}
-		return Change{Put: Rows{Keysets: put}}, nil
+		return keystore.Change{Put: keystore.Rows{Keysets: put}}, nil
 	})
 	if err == nil {
 		r.report.Keysets += len(put)
@@ -52,15 +54,15 @@ func (r *repair) keysets(ctx context.Context) error {
 
 // unchanged answers errStale where a keyset of the tenant is another one than
 // was examined: what is put depends on the branch key, and that on nothing less.
-func (e *examiner) unchanged(ctx context.Context, tx KeyTx, tenant string) error {
+func (e *examiner) unchanged(ctx context.Context, tx keystore.Tx, tenant string) error {
 	have, err := tx.Tenant(ctx, tenant)
 	if err != nil {
 		return err
 	}
 	for _, purpose := range purposesOf(tenant) {
 		was := e.keysets[[2]string{tenant, purpose}].row
-		var is KeysetRow
-		if i := slices.IndexFunc(have.Keysets, func(k KeysetRow) bool { return k.Purpose == purpose }); i >= 0 {
+		var is keystore.KeysetRow
+		if i := slices.IndexFunc(have.Keysets, func(k keystore.KeysetRow) bool { return k.Purpose == purpose }); i >= 0 {
 			is = have.Keysets[i]
 		}
 		if is.Version != was.Version || is.KEK != was.KEK || !bytes.Equal(is.Wrapped, was.Wrapped) {
@@ -72,7 +74,7 @@ func (e *examiner) unchanged(ctx context.Context, tx KeyTx, tenant string) error
 
 // keysetsOf says which keysets of a tenant to put. The branch key comes first:
 // under the one that the store will have the others are judged, and wrapped.
-func (r *repair) keysetsOf(e *examiner, tenant string) (put []KeysetRow, err error) {
+func (r *repair) keysetsOf(e *examiner, tenant string) (put []keystore.KeysetRow, err error) {
 	from := r.from.keysets[[2]string{tenant, purposeBranch}]
 	if from == nil {
 		return nil, nil // a copy with holes
@@ -118,7 +120,7 @@ func (r *repair) keysetsOf(e *examiner, tenant string) (put []KeysetRow, err err
 
 // compareKeyset says whether a keyset of the store is broken, and whether it was
 // the very one of the copy: of the same version, KEK and epoch.
-func compareKeyset(have examinedKeyset, from KeysetRow) (broken, exact bool) {
+func compareKeyset(have examinedKeyset, from keystore.KeysetRow) (broken, exact bool) {
 	found := have.row.Purpose != ""
 	exact = found && have.row.Version == from.Version && have.row.KEK == from.KEK && have.row.Epoch == from.Epoch
 	broken = !found || have.open == nil || have.row.Version < from.Version || exact && !bytes.Equal(have.row.Wrapped, from.Wrapped)
@@ -126,7 +128,7 @@ func compareKeyset(have examinedKeyset, from KeysetRow) (broken, exact bool) {
 }
 
 // after is the row of a copy with a version that does not go back.
-func after(from, have KeysetRow) KeysetRow {
+func after(from, have keystore.KeysetRow) keystore.KeysetRow {
 	if have.Version > from.Version {
 		from.Version = have.Version + 1
 	}
@@ -136,7 +138,7 @@ func after(from, have KeysetRow) KeysetRow {
 // across wraps a keyset of a copy by the branch key that the tenant has got since,
 // while an epoch is half closed. An old wrap key does not come along: by then
 // every key was wrapped by the new one, which the copy must have.
-func (r *repair) across(kept, branch *openKeyset, have KeysetRow) (row KeysetRow, ok bool, err error) {
+func (r *repair) across(kept, branch *openKeyset, have keystore.KeysetRow) (row keystore.KeysetRow, ok bool, err error) {
 	if branch.row.KEK != r.state.KEK || kept.row.Purpose == purposeWrap && len(kept.roots) == 1 {
 		return row, false, nil
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -135,7 +136,7 @@ func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 	theirs := tinkGCM(t, counting(32), 5, aesgcm.VariantTink)
 	var out bytes.Buffer
 	require.NoError(t, theirs.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), by, frame.Join("crmguard/keyset/v1", "t1", "wrap")))
-	open, err := branchKey{made[0]}.opens(KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: out.Bytes()})
+	open, err := branchKey{made[0]}.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: out.Bytes()})
 	require.NoError(t, err)
 	require.Equal(t, uint32(5), open.primary())
 }
@@ -185,7 +186,7 @@ func TestPlainTinkReadsAStream(t *testing.T) {
 func TestPlainTinkDerivesIndexKeys(t *testing.T) {
 	handle, err := newKeyset(purposeIndex)
 	require.NoError(t, err)
-	open, err := openedKeyset(KeysetRow{Purpose: purposeIndex}, handle)
+	open, err := openedKeyset(keystore.KeysetRow{Purpose: purposeIndex}, handle)
 	require.NoError(t, err)
 	set, err := prf.NewPRFSet(handle)
 	require.NoError(t, err)
@@ -224,7 +225,7 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 		purposeManifest: mac(hmac.VariantTink, 32, 32, hmac.SHA256), purposeIndex: root(32, hkdfprf.SHA256, nil), purposeLedger: root(32, hkdfprf.SHA256, nil), purposeSuppression: root(32, hkdfprf.SHA256, nil),
 	}
 	for purpose, handle := range good {
-		_, err := openedKeyset(KeysetRow{Purpose: purpose}, handle)
+		_, err := openedKeyset(keystore.KeysetRow{Purpose: purpose}, handle)
 		require.NoError(t, err, purpose)
 	}
 	good[purposeBranch] = good[purposeWrap]
@@ -243,13 +244,13 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 	bad[purposeLog], bad[purposeManifest], bad[purposeLedger], bad[purposeBranch] = bad[purposeSeal], bad[purposeSeal], bad[purposeIndex], bad[purposeWrap]
 	for purpose, handles := range bad {
 		for i, handle := range handles {
-			_, err := openedKeyset(KeysetRow{Purpose: purpose}, handle)
+			_, err := openedKeyset(keystore.KeysetRow{Purpose: purpose}, handle)
 			require.ErrorIs(t, err, ErrKeyset, "%s %d", purpose, i)
 		}
 	}
 }
 
-type noKeys struct{ KeyStore }
+type noKeys struct{ keystore.Store }
 
 // A RAW keyset that someone put into the store, wrapped by the real KEK or the
 // real branch key, is refused where it is read; so is a branch keyset of two keys.
@@ -265,18 +266,18 @@ func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 		require.NoError(t, handle.WriteWithContext(t.Context(), keyset.NewBinaryWriter(&out), by, keysetAD("t1", purpose)))
 		return out.Bytes()
 	}
-	_, err = v.wrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k"}, raw)
+	_, err = v.wrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k"}, raw)
 	require.ErrorIs(t, err, ErrKeyset, "nor is it written")
 	wrapped := written(raw, kek, purposeBranch)
-	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k", Wrapped: wrapped})
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k", Wrapped: wrapped})
 	require.ErrorIs(t, err, ErrKeyset)
-	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t2", Purpose: purposeBranch, KEK: "k", Wrapped: wrapped})
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t2", Purpose: purposeBranch, KEK: "k", Wrapped: wrapped})
 	require.ErrorIs(t, err, ErrKEK, "a branch key is bound to its tenant")
-	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
 	require.ErrorIs(t, err, ErrKEK, "and to its purpose")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	_, err = v.unwrapKeyset(ctx, KeysetRow{Tenant: "t2", Purpose: purposeBranch, KEK: "k", Wrapped: wrapped})
+	_, err = v.unwrapKeyset(ctx, keystore.KeysetRow{Tenant: "t2", Purpose: purposeBranch, KEK: "k", Wrapped: wrapped})
 	require.True(t, errors.Is(err, context.Canceled), "an interruption stays recognisable")
 
 	two, err := newKeyset(purposeBranch)
@@ -286,34 +287,34 @@ func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	two, err = manager.Handle()
 	require.NoError(t, err)
-	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k", Wrapped: written(two, kek, purposeBranch)})
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k", Wrapped: written(two, kek, purposeBranch)})
 	require.ErrorIs(t, err, ErrKeyset, "an old branch key does not live on beside the new one")
 
-	opened, err := v.newBranch(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k"})
+	opened, err := v.newBranch(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k"})
 	require.NoError(t, err)
 	branch := branchKey{opened}
-	_, err = branch.wraps(KeysetRow{Tenant: "t1", Purpose: purposeWrap}, raw)
+	_, err = branch.wraps(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap}, raw)
 	require.ErrorIs(t, err, ErrKeyset, "nor is it written")
-	_, err = branch.opens(KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: written(raw, branch, purposeWrap)})
+	_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: written(raw, branch, purposeWrap)})
 	require.ErrorIs(t, err, ErrKeyset)
 	require.NotErrorIs(t, err, errBranch, "it is opened, and then refused")
 	handle, err := newKeyset(purposeWrap)
 	require.NoError(t, err)
 	good := written(handle, branch, purposeWrap)
-	_, err = branch.opens(KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: good})
+	_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: good})
 	require.NoError(t, err)
-	for _, row := range []KeysetRow{{Tenant: "t2", Purpose: purposeWrap}, {Tenant: "", Purpose: purposeWrap}, {Tenant: "t1", Purpose: purposeSeal}, {Tenant: "t1", Purpose: purposeBranch}} {
+	for _, row := range []keystore.KeysetRow{{Tenant: "t2", Purpose: purposeWrap}, {Tenant: "", Purpose: purposeWrap}, {Tenant: "t1", Purpose: purposeSeal}, {Tenant: "t1", Purpose: purposeBranch}} {
 		row.Wrapped = good
 		_, err = branch.opens(row)
 		require.ErrorIs(t, err, errBranch, "it is bound to its tenant and its purpose")
 	}
-	other, err := v.newBranch(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k"}, opened.primary())
+	other, err := v.newBranch(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k"}, opened.primary())
 	require.NoError(t, err)
 	for _, wrapped := range [][]byte{nil, {}, {0x12, 0}, good[:len(good)-1], append(bytes.Clone(good), 0), bytes.Repeat([]byte{0xff}, 100)} {
-		_, err = branch.opens(KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: wrapped})
+		_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: wrapped})
 		require.ErrorIs(t, err, ErrKeyset, "%x", wrapped)
 	}
-	_, err = branchKey{other}.opens(KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: good})
+	_, err = branchKey{other}.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: good})
 	require.ErrorIs(t, err, errBranch)
 	require.ErrorContains(t, err, "another branch key")
 }
@@ -330,13 +331,13 @@ func TestTheBranchKeyIsTheFirstOfItsTenant(t *testing.T) {
 func FuzzOpenKeyRow(f *testing.F) {
 	handle, err := newKeyset(purposeWrap)
 	require.NoError(f, err)
-	open, err := openedKeyset(KeysetRow{Tenant: "t1", Purpose: purposeWrap}, handle)
+	open, err := openedKeyset(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap}, handle)
 	require.NoError(f, err)
 	good := open.wrapKey(counting(32), "t1", "p1", 1)
 	f.Add(good)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, wrapped []byte) {
-		raw, _, err := open.unwrapKey(KeyRow{Tenant: "t1", Owner: "p1", KeyVersion: 1, Wrapped: wrapped})
+		raw, _, err := open.unwrapKey(keystore.KeyRow{Tenant: "t1", Owner: "p1", KeyVersion: 1, Wrapped: wrapped})
 		if err == nil && !bytes.Equal(wrapped, good) {
 			t.Fatalf("forged: %x", raw)
 		}
