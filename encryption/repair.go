@@ -103,7 +103,7 @@ type repair struct {
 
 // begin makes sure that the store has come from where the copy was written.
 func (r *repair) begin(ctx context.Context) error {
-	r.vault.drop(everyone()) // what is cached may be a lease old
+	r.vault.doubt() // what is cached may be a lease old
 	r.vault.mu.RLock()
 	before := r.vault.state // first: another call may come further while the view stands still
 	r.vault.mu.RUnlock()

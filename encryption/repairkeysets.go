@@ -47,7 +47,7 @@ func (r *repair) keysets(ctx context.Context) error {
 	})
 	if err == nil {
 		r.report.Keysets += len(put)
-		r.vault.drop(everyone())
+		r.vault.doubt()
 	}
 	return err
 }

@@ -116,7 +116,7 @@ func (v *Vault) retry(f func() error) error {
 		if !errors.Is(err, errStale) {
 			return err
 		}
-		v.drop(everyone())
+		v.doubt()
 	}
 	return fmt.Errorf("%w: keysets change all the time", ErrStore)
 }
