@@ -89,12 +89,12 @@ func (v *Vault) doubt() {
 	defer v.mu.Unlock()
 	var sound []*age
 	for _, k := range v.tenants {
-		if !k.narrowed {
+		if !k.narrowed || k.doubted {
 			sound = append(sound, &k.age)
 		}
 	}
 	for _, o := range v.owners {
-		if !o.narrowed {
+		if !o.narrowed || o.doubted {
 			sound = append(sound, &o.age)
 		}
 	}

@@ -51,6 +51,16 @@ type cachedKey struct {
 // RepairFromCopy may have those.
 func (v *Vault) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 	var report RepairReport
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { // before any KEK is asked
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		return v.descends(ctx, tx, state)
+	})
+	if err != nil {
+		return report, storeError(err)
+	}
 	cached := v.cachedKeys()
 	tenants := make([]string, 0, len(cached))
 	for tenant := range cached {
