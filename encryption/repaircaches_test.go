@@ -179,6 +179,39 @@ func TestNothingIsWrittenBackAgainstTheStore(t *testing.T) {
 			l.clock.Move(encryption.DefaultLease)
 			l.seal(t, "p0")
 		}, nobody},
+		"one that it has noticed before its lease was over": {func(t *testing.T, l *lossy) {
+			t.Helper()
+			_, err := l.env.vault.Erase(t.Context(), tenant, "p1")
+			require.NoError(t, err)
+			l.clock.Move(encryption.DefaultLease / 2)
+			l.seal(t, "p0")
+		}, nobody},
+		"the same, after a repair": {func(t *testing.T, l *lossy) {
+			t.Helper()
+			written, err := l.vault.WriteCopy(t.Context(), t.TempDir())
+			require.NoError(t, err)
+			_, err = l.vault.RepairFromCopy(t.Context(), written.Path)
+			require.NoError(t, err)
+			_, err = l.env.vault.Erase(t.Context(), tenant, "p1")
+			require.NoError(t, err)
+			l.clock.Move(encryption.DefaultLease / 2)
+			l.seal(t, "p0")
+		}, nobody},
+		"a destruction that has begun, and is lost": {func(t *testing.T, l *lossy) {
+			t.Helper()
+			_, err := l.vault.NewKeyVersion(t.Context(), tenant)
+			require.NoError(t, err)
+			rows, err := l.store.Tenant(t.Context(), tenant)
+			require.NoError(t, err)
+			for i := range rows.KeyVersions {
+				if rows.KeyVersions[i].State == keystore.Retired {
+					rows.KeyVersions[i].State = keystore.Deleting
+				}
+			}
+			overwrite(t, l.store, keystore.Change{Put: keystore.Rows{KeyVersions: rows.KeyVersions}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
+			l.clock.Move(encryption.DefaultLease)
+			require.NoError(t, l.open(t, l.vault, "p1"), "it is not gone yet")
+		}, nobody},
 		"a destruction that is lost": {func(t *testing.T, l *lossy) {
 			t.Helper()
 			_, err := l.vault.NewKeyVersion(t.Context(), tenant)
