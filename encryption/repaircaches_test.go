@@ -43,7 +43,7 @@ func (l *lossy) seal(t *testing.T, persons ...string) {
 }
 
 // keepStandby keeps the store as a standby has it; fail makes it the store.
-func (l *lossy) keepStandby(t *testing.T) { l.standby = l.env.keep(t) }
+func (l *lossy) keepStandby(t *testing.T) { l.standby = l.keep(t) }
 
 func (l *lossy) fail(t *testing.T) {
 	t.Helper()
@@ -72,7 +72,7 @@ func (l *lossy) keysIn(t *testing.T, store keystore.Store, person string) []keys
 
 func (l *lossy) open(t *testing.T, vault *encryption.Vault, person string) error {
 	t.Helper()
-	r, err := l.env.table(t, vault, contactsTable).Reader(t.Context(), tenant, person)
+	r, err := l.table(t, vault, contactsTable).Reader(t.Context(), tenant, person)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func TestKeysThatAFailoverLostComeBackFromMemory(t *testing.T) {
 			require.NoError(t, err, "what was written is sound")
 			l.clock.Move(encryption.DefaultLease)
 			require.NoError(t, l.open(t, other, "p1"), "others notice within the lease")
-			w, err := l.env.table(t, fresh, contactsTable).Writer(t.Context(), tenant, "p1")
+			w, err := l.table(t, fresh, contactsTable).Writer(t.Context(), tenant, "p1")
 			require.NoError(t, err)
 			_, err = w.Seal("email", nil)
 			require.NoError(t, err)
