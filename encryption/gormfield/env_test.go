@@ -2,7 +2,6 @@ package gormfield_test
 
 import (
 	"bytes"
-	"context"
 	"database/sql"
 	"fmt"
 	"strings"
@@ -124,9 +123,15 @@ func dialect(t *testing.T, d testdb.Database) (gorm.Dialector, *sql.DB) {
 	}
 }
 
-func newEnv(t *testing.T, d testdb.Database, options ...gorm.Option) *env {
+func newEnv(t *testing.T, d testdb.Database) *env {
 	t.Helper()
-	e := &env{name: d.Name, log: &sink{}, vault: encryptiontest.Vault(t, "main")}
+	return newEnvWith(t, d, gormfield.Config{})
+}
+
+// newEnvWith adds to a Config what it lacks.
+func newEnvWith(t *testing.T, d testdb.Database, with gormfield.Config, tenants ...string) *env {
+	t.Helper()
+	e := &env{name: d.Name, log: &sink{}, vault: encryptiontest.Vault(t, append(tenants, "main")...)}
 	dialector, raw := dialect(t, d)
 	e.raw = raw
 	for _, statement := range schemaFor(d.Name) {
@@ -134,12 +139,12 @@ func newEnv(t *testing.T, d testdb.Database, options ...gorm.Option) *env {
 		require.NoError(t, err)
 	}
 	config := gorm.Config{Logger: logger.New(e.log, logger.Config{LogLevel: logger.Info, SlowThreshold: time.Hour})}
-	db, err := gorm.Open(dialector, append([]gorm.Option{&config}, options...)...)
+	db, err := gorm.Open(dialector, &config)
 	require.NoError(t, err)
-	e.plugin, err = gormfield.New(e.vault, gormfield.Config{
-		Tables: definitions,
-		Tenant: func(context.Context) (string, error) { return "main", nil },
-	})
+	if with.Tables == nil {
+		with.Tables, with.Tenant = definitions, mainTenant
+	}
+	e.plugin, err = gormfield.New(e.vault, with)
 	require.NoError(t, err)
 	require.NoError(t, db.Use(e.plugin))
 	e.db = db.WithContext(t.Context())
@@ -254,3 +259,5 @@ func whole(t *testing.T, c Contact) {
 
 // printed is a value as GORM's logger would print it.
 func printed(v any) string { return logger.ExplainSQL("?", nil, "'", v) }
+
+func silent() logger.Interface { return logger.Discard }

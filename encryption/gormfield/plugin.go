@@ -134,7 +134,10 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 		c.Delete().Before("gorm:delete").Register("crmguard:seal", p.before(nil)),
 		c.Delete().Before("gorm:after_delete").Register("crmguard:open", p.after),
 		c.Query().Before("gorm:query").Register("crmguard:seal", p.before(nil)),
-		c.Query().Before("gorm:preload").Register("crmguard:open", p.after),
+		c.Query().Before("gorm:preload").Register("crmguard:open", func(db *gorm.DB) {
+			p.after(db)
+			p.dropEmptyJoins(db)
+		}),
 		c.Row().Before("gorm:row").Register("crmguard:seal", p.before(func(_ *gorm.DB, r *record) error {
 			r.paged = true
 			return nil

@@ -76,9 +76,9 @@ func (w *warming) walk(s *schema.Schema, value reflect.Value, deep bool) {
 	if !deep {
 		return
 	}
-	for _, rel := range s.Relationships.Relations {
-		if rel.Field == nil || rel.FieldSchema == nil {
-			continue
+	for _, rel := range slices.Concat(s.Relationships.BelongsTo, s.Relationships.HasOne, s.Relationships.HasMany, s.Relationships.Many2Many) {
+		if rel.Schema != s {
+			continue // one that GORM has added for the way back
 		}
 		if _, zero := rel.Field.ValueOf(w.db.Statement.Context, value); !zero {
 			w.walk(rel.FieldSchema, rel.Field.ReflectValueOf(w.db.Statement.Context, value), true)
