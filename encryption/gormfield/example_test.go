@@ -45,7 +45,7 @@ func Example() {
 	defer os.RemoveAll(dir) //nolint:errcheck // an example
 
 	// The keys: in a database of their own, under a key of your KMS.
-	keyDB := must(sql.Open("sqlite", filepath.Join(dir, "keys.db")))
+	keyDB := must(sql.Open("sqlite", filepath.Join(dir, "keys.db")+"?_pragma=secure_delete(1)&_pragma=busy_timeout(5000)"))
 	defer keyDB.Close() //nolint:errcheck // an example
 	check(sqlkeys.Install(ctx, keyDB))
 	vault := must(encryption.Create(ctx, encryption.Config{
