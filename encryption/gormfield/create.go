@@ -166,6 +166,7 @@ func fill(stmt *gorm.Statement, i int, column string, x encryption.IndexValue) {
 			return
 		}
 		row = reflect.Indirect(row.Index(i))
+	default:
 	}
 	if row.Kind() == reflect.Struct && row.CanAddr() {
 		_ = field.Set(stmt.Context, row, x)
@@ -198,6 +199,7 @@ func (p *Plugin) drawIDs(db *gorm.DB, t *sealedTable) error {
 		}
 	case reflect.Struct:
 		add(stmt.ReflectValue)
+	default:
 	}
 	if len(without) == 0 {
 		return nil
@@ -233,7 +235,7 @@ func (p *Plugin) ids(db *gorm.DB, t *sealedTable, field *schema.Field, n int) ([
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // what it lost shows in rows.Err
+	defer rows.Close()
 	var ids []any
 	for rows.Next() {
 		var id *int64

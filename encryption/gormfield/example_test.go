@@ -42,11 +42,11 @@ type Customer struct {
 func Example() {
 	ctx := context.Background()
 	dir := must(os.MkdirTemp("", "example"))
-	defer os.RemoveAll(dir) //nolint:errcheck // an example
+	defer os.RemoveAll(dir)
 
 	// The keys: in a database of their own, under a key of your KMS.
 	keyDB := must(sql.Open("sqlite", filepath.Join(dir, "keys.db")+"?_pragma=secure_delete(1)&_pragma=busy_timeout(5000)"))
-	defer keyDB.Close() //nolint:errcheck // an example
+	defer keyDB.Close()
 	check(sqlkeys.Install(ctx, keyDB))
 	vault := must(encryption.Create(ctx, encryption.Config{
 		Keys: must(sqlkeys.Open(ctx, keyDB)),
@@ -57,7 +57,7 @@ func Example() {
 	check(vault.AddTenant(ctx, "main"))
 
 	dataDB := must(sql.Open("sqlite", filepath.Join(dir, "data.db")))
-	defer dataDB.Close() //nolint:errcheck // an example
+	defer dataDB.Close()
 	db := must(gorm.Open(sqlite.New(sqlite.Config{Conn: dataDB}), &gorm.Config{Logger: silent()}))
 	plugin := must(gormfield.New(vault, gormfield.Config{
 		Tables: []encryption.Table{{Name: "customers", Columns: []encryption.Column{

@@ -27,6 +27,7 @@ func (p *Plugin) dropEmptyJoins(db *gorm.DB) {
 			}
 		case reflect.Struct:
 			p.dropEmpty(stmt.Context, stmt.Schema, rows, path)
+		default:
 		}
 	}
 }

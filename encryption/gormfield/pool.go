@@ -40,7 +40,7 @@ func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sq
 	if err != nil {
 		return nil, err
 	}
-	rows, err := p.ConnPool.QueryContext(ctx, query, args...)
+	rows, err := p.ConnPool.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // handed on
 	if err != nil || !reads {
 		return rows, err
 	}
@@ -49,8 +49,8 @@ func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sq
 		return rows, err
 	}
 	db := sql.OpenDB(oneResult{source})
-	defer db.Close() //nolint:errcheck // it holds nothing; the rows live on
-	return db.QueryContext(ctx, "")
+	defer db.Close()
+	return db.QueryContext(ctx, "") //nolint:sqlclosecheck // handed on
 }
 
 // QueryRowContext opens the row that comes back. What is refused is the error of
@@ -74,6 +74,6 @@ func (p *pool) QueryRowContext(ctx context.Context, query string, args ...any) *
 		}
 	}
 	db := sql.OpenDB(oneResult{source})
-	defer db.Close() //nolint:errcheck // it holds nothing; the row lives on
+	defer db.Close()
 	return db.QueryRowContext(ctx, "")
 }

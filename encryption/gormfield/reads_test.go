@@ -158,7 +158,7 @@ var reads = []path{
 		require.Equal(t, annMail, email)
 		rows, err := e.db.Model(&Contact{}).Rows()
 		require.NoError(t, err)
-		defer rows.Close() //nolint:errcheck // rows.Err is asked
+		defer rows.Close()
 		require.True(t, rows.Next())
 		var c Contact
 		require.NoError(t, e.db.ScanRows(rows, &c))
@@ -175,7 +175,7 @@ var reads = []path{
 		e.stored(t)
 		rows, err := e.raw.QueryContext(t.Context(), "SELECT * FROM contacts")
 		require.NoError(t, err)
-		defer rows.Close() //nolint:errcheck // only read
+		defer rows.Close()
 		require.True(t, rows.Next())
 		require.NoError(t, rows.Err())
 		var c Contact

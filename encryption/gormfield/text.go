@@ -2,6 +2,7 @@ package gormfield
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -44,12 +45,7 @@ func (p *Plugin) tablesIn(sql string) []*sealedTable {
 }
 
 func contains(tables []*sealedTable, t *sealedTable) bool {
-	for _, each := range tables {
-		if each == t {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(tables, t)
 }
 
 // mention is the first sealed column that SQL names.

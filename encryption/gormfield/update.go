@@ -217,6 +217,7 @@ func modelValue(stmt *gorm.Statement, column string) any {
 			first = v
 		}
 		return first
+	default:
 	}
 	return nil
 }

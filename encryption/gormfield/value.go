@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"reflect"
+	"slices"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -56,10 +57,8 @@ func computed(value any) bool {
 	case clause.Expression, clause.Column, clause.Table, gorm.Valuer, *gorm.DB, gorm.DB:
 		return true
 	case []any:
-		for _, each := range v {
-			if computed(each) {
-				return true
-			}
+		if slices.ContainsFunc(v, computed) {
+			return true
 		}
 	}
 	return false

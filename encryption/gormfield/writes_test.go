@@ -236,7 +236,7 @@ var writes = []path{
 		return e.db.Model(e.stored(t)).Update("email", w.Text("email", newMail)).Error
 	}},
 	{"Updates from a map", nil, func(t *testing.T, e *env) error {
-		err := e.db.Model(e.stored(t)).Updates(map[string]any{"Email": newMail, "street": []byte("secret lane"), "phone": "secret 7", "Notes": text("secret n")}).Error
+		err := e.db.Model(e.stored(t)).Updates(map[string]any{"Email": newMail, "street": []byte("secret lane"), "phone": "secret 7", "Notes": new("secret n")}).Error
 		e.holds(t, 1, "email", newMail)
 		e.holds(t, 1, "street", "secret lane")
 		e.holds(t, 1, "phone", "secret 7")

@@ -16,7 +16,6 @@ import (
 	"database/sql"
 	_ "embed"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 
@@ -41,7 +40,8 @@ const tenant = "main"
 
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {
-		log.Fatal(err)
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }
 
@@ -50,12 +50,12 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	defer os.RemoveAll(dir)
 	keyDB, err := sql.Open("sqlite", filepath.Join(dir, "keys.db")+"?_pragma=secure_delete(1)&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return err
 	}
-	defer keyDB.Close() //nolint:errcheck // nothing is lost
+	defer keyDB.Close()
 	vault, err := openVault(ctx, keyDB)
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		defer conn.Close(ctx) //nolint:errcheck // nothing is lost
+		defer conn.Close(ctx)
 		if _, err := conn.Exec(ctx, postgresSchema); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close() //nolint:errcheck // nothing is lost
+	defer db.Close()
 	if _, err := db.ExecContext(ctx, sqliteSchema); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func each(t *testing.T, f func(t *testing.T, vault *encryption.Vault, c *contact
 			f(t, vault, &contacts{tenant: tenant, table: table, queries: on}, func() (cells [][]byte) {
 				rows, err := db.QueryContext(t.Context(), "SELECT email, notes FROM contacts")
 				require.NoError(t, err)
-				defer rows.Close() //nolint:errcheck // rows.Err is asked
+				defer rows.Close()
 				for rows.Next() {
 					var email, notes []byte
 					require.NoError(t, rows.Scan(&email, &notes))
