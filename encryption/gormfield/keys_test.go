@@ -194,10 +194,6 @@ func TestKeysOfAPageAreOneQuery(t *testing.T) {
 	require.Len(t, found, 50)
 	require.Equal(t, newMail, found[49].Email)
 	require.Equal(t, 1, store.Asked("Owners")-before)
-
-	// A Writer that is older than its lease when it seals is taken again.
-	require.NoError(t, db.Callback().Create().Before("gorm:create").Register("slow", func(*gorm.DB) { clock.Add(int64(time.Minute)) }))
-	require.NoError(t, db.Create(&Contact{ID: 99, Person: "p1", Email: newMail}).Error)
 }
 
 // Ids of rows that values are bound to are drawn before the INSERT: from the

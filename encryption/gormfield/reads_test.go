@@ -233,6 +233,9 @@ var reads = []path{
 	{"Where with text", gormfield.ErrSearch, func(_ *testing.T, e *env) error {
 		return e.db.Where("EMAIL = ?", annMail).Find(&[]Contact{}).Error
 	}},
+	{"Where with a literal", gormfield.ErrSearch, func(_ *testing.T, e *env) error {
+		return e.db.Where("email = 'secret-ann@b.example'").Find(&[]Contact{}).Error // which the log would show
+	}},
 	{"Where with a named argument", gormfield.ErrSearch, func(_ *testing.T, e *env) error {
 		return e.db.Where("email = @m", sql.Named("m", annMail)).Find(&[]Contact{}).Error
 	}},
