@@ -366,7 +366,7 @@ func knownOwner(state OwnerState) bool {
 }
 
 func knownIndex(state IndexState) bool {
-	return state == IndexBuilding || state == IndexFencing || state == IndexFenced || state == IndexLive || state == IndexRetired
+	return state == IndexBuilding || state == IndexFencing || state == IndexFenced || state == IndexLive || state == IndexRetiring || state == IndexRetired
 }
 
 // examine goes over the whole key store; before is the path of a copy whose rows

@@ -240,34 +240,6 @@ func (t *SealedTable) Match(index, opened, wanted string) bool {
 	return false
 }
 
-// RetireIndex retires a version of an index: it is neither written nor asked
-// any more. Another version must be live, unless the index is declared here no
-// longer: then it is given up, and nobody searches by it.
-func (t *SealedTable) RetireIndex(ctx context.Context, tenant, index string, version uint32) error {
-	return t.setIndexStates(ctx, tenant, func(rows []IndexRow) ([]IndexRow, error) {
-		name := t.indexName(index)
-		live := name == ""
-		if live {
-			name = index
-		}
-		var put []IndexRow
-		for _, row := range rows {
-			switch {
-			case row.Table != t.def.Name || row.Index != name:
-			case row.Version == version:
-				row.State = IndexRetired
-				put = append(put, row)
-			case row.State == IndexLive:
-				live = true
-			}
-		}
-		if len(put) == 0 || !live {
-			return nil, &KeyError{Op: "retire: unknown version, or no other one is live", Table: t.def.Name, Column: index, Err: ErrDefinition}
-		}
-		return put, nil
-	})
-}
-
 func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next func([]IndexRow) ([]IndexRow, error)) error {
 	if err := checkTenant(tenant); err != nil {
 		return err
