@@ -3,6 +3,8 @@ package encryption
 import (
 	"context"
 	"fmt"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // RetireIndex retires a version of an index: it is neither written nor asked
@@ -17,49 +19,49 @@ import (
 // both are done. It is idempotent, and interrupted it may be called again; until
 // then everybody writes the version.
 func (t *SealedTable) RetireIndex(ctx context.Context, tenant, index string, version uint32) error {
-	asked, err := t.retire(ctx, tenant, index, version, IndexRetiring)
+	asked, err := t.retire(ctx, tenant, index, version, keystore.IndexRetiring)
 	if err != nil || !asked {
 		return err
 	}
 	if err := t.vault.cfg.Wait(ctx, t.vault.leaseWait()+t.vault.cfg.LongestTransaction); err != nil {
 		return fmt.Errorf("encryption: retire an index: it is asked no more, but written still; call again: %w", err)
 	}
-	_, err = t.retire(ctx, tenant, index, version, IndexRetired)
+	_, err = t.retire(ctx, tenant, index, version, keystore.IndexRetired)
 	return err
 }
 
 // retire moves a version that may be asked to the state named, and one that was
 // never live to the end. asked says that it is not at the end. What is live beside
 // it is read in the same transaction.
-func (t *SealedTable) retire(ctx context.Context, tenant, index string, version uint32, to IndexState) (asked bool, err error) {
-	err = t.setIndexStates(ctx, tenant, func(rows []IndexRow) ([]IndexRow, error) {
+func (t *SealedTable) retire(ctx context.Context, tenant, index string, version uint32, to keystore.IndexState) (asked bool, err error) {
+	err = t.setIndexStates(ctx, tenant, func(rows []keystore.IndexRow) ([]keystore.IndexRow, error) {
 		name := t.indexName(index)
 		other := name == "" // given up: nobody searches by it
 		if other {
 			name = index
 		}
-		var found *IndexRow
+		var found *keystore.IndexRow
 		for i, row := range rows {
 			switch {
 			case row.Table != t.def.Name || row.Index != name:
 			case row.Version == version:
 				found = &rows[i]
-			case row.State == IndexLive:
+			case row.State == keystore.IndexLive:
 				other = true
 			}
 		}
 		if found == nil || !other {
 			return nil, &KeyError{Op: "retire: unknown version, or no other one is live", Table: t.def.Name, Column: index, Err: ErrDefinition}
 		}
-		state := IndexRetired
-		if found.State == IndexLive || found.State == IndexRetiring {
+		state := keystore.IndexRetired
+		if found.State == keystore.IndexLive || found.State == keystore.IndexRetiring {
 			state = to
 		}
-		if asked = state != IndexRetired; state == found.State {
+		if asked = state != keystore.IndexRetired; state == found.State {
 			return nil, nil
 		}
 		found.State = state
-		return []IndexRow{*found}, nil
+		return []keystore.IndexRow{*found}, nil
 	})
 	return asked, err
 }
