@@ -44,6 +44,7 @@ var roomLines = map[string]string{
 	"encryption/insecurekeys":       "internal/durable",
 	"encryption/keystore":           "internal/canon internal/health",
 	"encryption/internal/normalise": "",
+	"encryption/leakage":            "encryption internal/sqldb",
 	"encryption/sqlkeys":            "encryption/keystore internal/sqldb",
 
 	"integrity":               "internal/alone internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value",

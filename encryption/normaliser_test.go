@@ -202,8 +202,11 @@ func TestNamesOfNormalisersAreChecked(t *testing.T) {
 		require.ErrorContains(t, err, "acme.", name)
 	}
 	cfg := e.cfg
-	cfg.Normalisers = map[encryption.Normaliser]func(string) (string, error){e164: nil}
+	cfg.Normalisers = map[encryption.Normaliser]func(string) (string, error){"phone/7": f}
 	_, err := encryption.Open(t.Context(), cfg)
+	require.ErrorContains(t, err, "the library's own")
+	cfg.Normalisers = map[encryption.Normaliser]func(string) (string, error){e164: nil}
+	_, err = encryption.Open(t.Context(), cfg)
 	require.ErrorIs(t, err, encryption.ErrDefinition)
 	table := func(index encryption.Index) error {
 		_, err := e.vault.Table(encryption.Table{Name: "x", Columns: []encryption.Column{{Name: "a", Index: []encryption.Index{index}}}})
