@@ -15,6 +15,7 @@ import (
 
 // A column with few values hides nothing behind an index.
 func ExampleMeasure() {
+	// all stands in leakage_test.go.
 	vault, err := encryption.Create(context.Background(), encryption.Config{
 		Keys: encryptiontest.Keys(), // a key store in memory
 		KEK: func(context.Context, string, string) (tink.AEADWithContext, error) {
