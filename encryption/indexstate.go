@@ -18,11 +18,13 @@ type declared struct {
 	mu      sync.Mutex
 	indexes []keystore.IndexRow // tenant, root and state are empty
 	columns map[string]bool     // "table.column", in SQL: sealed by a declaration
+	tables  map[string]*SealedTable
 }
 
 func (d *declared) add(t *SealedTable) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.tables[t.def.Name+"\x00"+t.def.SQL] = t
 	for _, col := range t.def.Columns {
 		if !col.Stream {
 			d.columns[t.def.SQL+"."+col.SQL] = true
