@@ -29,7 +29,7 @@
 // # What it refuses
 //
 // An index by which more than [DefaultShare] of the rows are named, one in
-// twenty, is a [LeakageError] (ErrLeakage), which names the remedy: do not index
+// twenty, is a [RefusedError] (ErrLeakage), which names the remedy: do not index
 // the column, or say in [Options.AcceptLeakage] why it may be. One in twenty is
 // what separates columns on which the attack works from those on which it does
 // not: between them there is a wide gap (above: nine in ten and one in

@@ -80,14 +80,14 @@ func (r Report) String() string {
 	return text
 }
 
-// LeakageError says which indexes give away more than may be.
-type LeakageError struct {
+// RefusedError says which indexes give away more than may be.
+type RefusedError struct {
 	Share   float64  // what may be
 	Reports []Report // of the indexes that are refused
 }
 
 // Error names the indexes, the figures and the remedy.
-func (e *LeakageError) Error() string {
+func (e *RefusedError) Error() string {
 	lines := make([]string, len(e.Reports))
 	for i, r := range e.Reports {
 		lines[i] = fmt.Sprintf("%s on %s.%s: %.1f %% of the rows are named by the frequency of their values alone", r.Index, r.Table, r.Column, 100*r.Share())
@@ -96,11 +96,11 @@ func (e *LeakageError) Error() string {
 }
 
 // Unwrap returns ErrLeakage.
-func (e *LeakageError) Unwrap() error { return ErrLeakage }
+func (e *RefusedError) Unwrap() error { return ErrLeakage }
 
 // Measure reads the values of a column once and measures each index that is
 // declared on it. The reports are there also where one of them is refused
-// ([LeakageError]).
+// ([RefusedError]).
 func Measure(table *encryption.SealedTable, column string, values iter.Seq2[string, error], options Options) ([]Report, error) {
 	if options.Share == 0 {
 		options.Share = DefaultShare
@@ -135,7 +135,7 @@ func Measure(table *encryption.SealedTable, column string, values iter.Seq2[stri
 		}
 	}
 	reports := make([]Report, len(measures))
-	refused := &LeakageError{Share: options.Share}
+	refused := &RefusedError{Share: options.Share}
 	for i, m := range measures {
 		r := m.report()
 		r.Table, r.Column, r.Accepted = table.Name(), column, options.AcceptLeakage[r.Index]

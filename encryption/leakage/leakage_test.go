@@ -167,7 +167,7 @@ func TestTheAttackOnKnownDistributions(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			var refused *leakage.LeakageError
+			var refused *leakage.RefusedError
 			require.ErrorAs(t, err, &refused)
 			require.Len(t, refused.Reports, 2)
 			require.ErrorContains(t, err, "c_63 on contacts.c")
@@ -194,7 +194,7 @@ func TestLeakageIsAcceptedForEachIndex(t *testing.T) {
 	sealed := table(t, encryption.Exact, 32, 8)
 	values := heap(map[string]int{"f": 60, "m": 40})
 	reports, err := leakage.Measure(sealed, "c", all(values), leakage.Options{AcceptLeakage: map[string]string{"c_32": "shown to everybody anyway"}})
-	var refused *leakage.LeakageError
+	var refused *leakage.RefusedError
 	require.ErrorAs(t, err, &refused)
 	require.Len(t, refused.Reports, 1)
 	require.Equal(t, "c_8", refused.Reports[0].Index)

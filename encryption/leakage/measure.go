@@ -8,7 +8,7 @@ import (
 	"errors"
 	"hash"
 	"math"
-	random "math/rand/v2"
+	"math/big"
 
 	"github.com/crmguard/crmguard/encryption"
 )
@@ -47,7 +47,8 @@ func (m *measure) add(value string) error {
 	m.values++
 	at := int64(len(m.sample))
 	if len(m.sample) == m.limit {
-		if at = random.Int64N(m.values); at >= int64(m.limit) {
+		draw, _ := rand.Int(rand.Reader, big.NewInt(m.values)) // never fails, as above
+		if at = draw.Int64(); at >= int64(m.limit) {
 			return nil
 		}
 	} else {

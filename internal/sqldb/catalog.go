@@ -82,11 +82,11 @@ func (d Dialect) anyBytes(column, typ string) string {
 }
 
 func (d Dialect) catalogue() string {
-	switch {
-	case d.Kind == SQLite:
+	switch d.Kind {
+	case SQLite:
 		return `SELECT l.schema, l.name, 1, l.name, c.name, '' FROM pragma_table_list l JOIN pragma_table_xinfo(l.name, l.schema) c
 			WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY l.name, c.cid`
-	case d.Kind == Postgres:
+	case Postgres:
 		// Numbers, times, booleans, enums, geometry, addresses, bit strings and uuid hold neither.
 		return `SELECT n.nspname, c.relname, pg_table_is_visible(c.oid), r.relname, a.attname,
 				(WITH RECURSIVE b (oid) AS (SELECT t.oid UNION ALL SELECT d.typbasetype FROM pg_catalog.pg_type d JOIN b ON d.oid = b.oid WHERE d.typtype = 'd')
@@ -98,6 +98,7 @@ func (d Dialect) catalogue() string {
 			WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
 				AND t.typcategory NOT IN ('B', 'D', 'E', 'G', 'I', 'N', 'T', 'V') AND t.typname <> 'uuid'
 			ORDER BY n.nspname, c.relname, a.attnum`
+	case MariaDB, MySQL:
 	}
 	return `SELECT c.TABLE_SCHEMA, c.TABLE_NAME, 1, c.TABLE_NAME, c.COLUMN_NAME, LOWER(c.DATA_TYPE)
 		FROM information_schema.COLUMNS c JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME
