@@ -22,8 +22,8 @@
 //	mail = must(must(contacts.Row(ctx, "main", person, id)).Text(ctx, "email", email.Bytes()))
 //	must(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
 //
-// KEK (in your KMS, per tenant, handed in) -> keysets of a tenant (Tink) ->
-// one random key per person and key version -> fields, streams, and what other
+// KEK (in your KMS, per tenant, handed in) -> the tenant's branch key -> its
+// keysets (Tink) -> one random key per person and key version -> fields, streams, and what other
 // packages seal for a person.
 //
 // # What it promises
@@ -61,6 +61,8 @@
 //   - Reseal never overwrites a concurrent change, and DestroyKeyVersion
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
+//     So is a row that the database refuses to change (Refused); ClearRows and
+//     Rebuild say then that they are not done (RefusedError).
 //   - The holder of a table waits for every transaction that is writing to it,
 //     however long it takes, prepared ones included, and counts what it leaves.
 //     Reseal and Redact commit only under a key version that is active when they
@@ -76,7 +78,13 @@
 //     of the 64 youngest that it has read, for as long as a standby may lag.
 //     After a new start, the folder of key copies tells: a copy there of what the
 //     store has lost is neither deleted nor taken for the newest (ErrRewound).
-//   - The key store says by which KEK a keyset is wrapped, and chooses none: a
+//     Keys that are lost and still in the memory of a process, RepairFromCaches
+//     writes back; the vault opens nothing with them.
+//   - A KEK is asked once for a tenant: it wraps the tenant's branch key, and that
+//     the other keysets. A process that starts asks for the installation and for
+//     each tenant that it uses, a key copy once for each tenant, and RewrapKeys,
+//     which gives each a new branch key, three times.
+//   - The key store says by which KEK a branch key is wrapped, and chooses none: a
 //     name that Config.KEKs does not permit is refused (ErrKeyset), alarmed and
 //     never asked, nor handed to Rewrap.Destroy. Nothing is stored that its KEK
 //     has not opened again.
@@ -88,8 +96,9 @@
 //     RewrapKeys ask at once, and where they succeed all others go on.
 //   - A search by index never misses rows in silence: an index that was added
 //     later is searched once the processes that do not know it are shut out of
-//     the table (FenceOldWriters) and a whole pass of RebuildIndexes has found
-//     nothing to correct; until then Lookup is an error (ErrIncomplete).
+//     the table (FenceOldWriters), all who wrote to it then have ended, and one
+//     unchanging view of the table shows that RebuildIndexes has passed over no
+//     row; until then, and after RestoreCopy, Lookup is an error (ErrIncomplete).
 //   - No key seals more than AES-GCM bears (2^32 values with random IVs): beyond
 //     the first 2^20 of a process, and from the first one on where the key is the
 //     tenant's own, seals are allotted by the key store before they are made; at
@@ -194,7 +203,7 @@
 //	ErrKEK         until fix  hand in the KEK that the error names, or wait for its KMS
 //	ErrKeyset      until fix  a keyset was planted, comes from elsewhere, or its KEK is not in Config.KEKs
 //	ErrStore       temporary  the database of the keys: retry
-//	ErrRewound     until fix  an older key store was put in place: stop, look what it lacks (RestoreCopy; a copy that the error names has it), then Open afresh
+//	ErrRewound     until fix  an older key store was put in place: stop, look what it lacks (RestoreCopy; a copy that the error names has it; after a failover RepairFromCaches), then Open afresh
 //	ErrEmpty       until fix  a lost key file: RestoreCopy; or first start: Create
 //	ErrNotEmpty    until fix  Create or RestoreCopy wants an empty store
 //	ErrTenant      until fix  empty or unknown: AddTenant
@@ -216,8 +225,8 @@
 //	ErrTooLarge    until fix  seal it as a stream
 //	errors.ErrUnsupported  until fix  the rows stand on a database that is not listed under Databases
 //
-// KeyError, KEKError, InUseError, PersonsError, RowsError, RedactedError and
-// DamagedError carry the details: tables, columns, key versions and positions,
+// KeyError, KEKError, InUseError, PersonsError, RowsError, RedactedError,
+// RefusedError and DamagedError carry the details: tables, columns, key versions and positions,
 // never values or persons (of a DamagedRow the owner is there for programs, and
 // in no text).
 //
