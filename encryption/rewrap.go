@@ -443,22 +443,6 @@ func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64, 
 	return v.swapKeysets(ctx, tenant, kek, epoch, fresh)
 }
 
-// moveKeyset wraps a keyset by another branch key; of wrap keys only the primary
-// goes along.
-func moveKeyset(open, branch *openKeyset, epoch int64) (*openKeyset, error) {
-	row, manager := open.row, keyset.NewManagerFromHandle(open.handle)
-	if row.Purpose == purposeWrap {
-		row.Former = slices.Clone(row.Former)
-		for _, r := range open.roots[1:] {
-			if err := manager.Delete(r.id); err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrKeyset, err)
-			}
-			row.Former = append(row.Former, r.id)
-		}
-	}
-	return rewrapped(branch, row, manager, epoch)
-}
-
 // endEpoch destroys the KEKs that no keyset names, and takes the mark away.
 func (v *Vault) endEpoch(ctx context.Context, epoch Rewrap, number int64) ([]string, error) {
 	var retiring, names []string
