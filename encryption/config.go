@@ -65,10 +65,10 @@ type Config struct {
 
 func (c Config) complete() (Config, error) {
 	if c.Keys == nil {
-		return c, fmt.Errorf("%w: Config.Keys is nil", ErrDefinition)
+		return c, fmt.Errorf("%w: Config.Keys is nil: hand in a key store, that of sqlkeys.Open", ErrDefinition)
 	}
 	if c.KEK == nil {
-		return c, fmt.Errorf("%w: Config.KEK is nil", ErrDefinition)
+		return c, fmt.Errorf("%w: Config.KEK is nil: hand in insecurekeys.Folder (keys in files), or a KMS (examples/kms)", ErrDefinition)
 	}
 	if c.LongestTransaction < 0 || c.CacheKeys < 0 || c.KEKTimeout < 0 {
 		return c, fmt.Errorf("%w: a negative duration or size in Config", ErrDefinition)

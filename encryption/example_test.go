@@ -167,7 +167,7 @@ func ExampleOpenAll() {
 	fmt.Println(errors.Is(err, encryption.ErrErased), err)
 	// Output:
 	// p1@b.example
-	// true encryption: 1 rows did not open
+	// true encryption: 1 row did not open: 1 erased (ErrErased)
 }
 
 type row struct {

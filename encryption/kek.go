@@ -126,15 +126,26 @@ func (v *Vault) wrapKeyset(ctx context.Context, row KeysetRow, handle *keyset.Ha
 		if slices.ContainsFunc(want.roots, func(r root) bool { return bytes.Contains(row.Wrapped, r.key) }) {
 			return nil, errors.New("it does not encrypt")
 		}
+		if err := v.bindsTenant(ctx, kek, row); err != nil {
+			return nil, err
+		}
 		return v.readKeyset(ctx, row)
 	})
 	if err == nil && !want.sameKeys(open) {
 		err = errors.New("it opens something else than it wrapped")
 	}
 	if err != nil {
-		return nil, kekError(row.Tenant, row.Purpose, row.KEK, err)
+		return nil, wrapError(row, err)
 	}
 	return open, nil
+}
+
+// wrapError is kekError of a keyset that does not exist yet.
+func wrapError(row KeysetRow, err error) error {
+	if errors.Is(err, ErrKeyset) {
+		return err
+	}
+	return &KEKError{Tenant: row.Tenant, Purpose: row.Purpose, KEK: row.KEK, Err: err, Wraps: true}
 }
 
 // readKeyset asks the KEK and checks every key of the keyset.
@@ -171,7 +182,7 @@ func (v *Vault) tryKEK(ctx context.Context, tenant, name string) error {
 		return none, err
 	})
 	if err != nil {
-		return kekError(tenant, "epoch", name, err)
+		return wrapError(KeysetRow{Tenant: tenant, Purpose: "epoch", KEK: name}, err)
 	}
 	return nil
 }
