@@ -2,6 +2,7 @@ package encryption
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -38,6 +39,11 @@ type Config struct {
 	// key ring, and one plain name stands behind it
 	// ("gcp-kms://projects/p/locations/l/keyRings/crm/cryptoKeys/").
 	KEKs []string
+	// Data are the databases that hold what is sealed: [Vault.Status] alarms where
+	// one of them is on the server of the keys. Those that are handed to a job
+	// (Reseal, Census, …) are looked at, too; name here what no job of this
+	// process sees. They stay open as long as the vault is in use.
+	Data []*sql.DB
 	// KEKTimeout bounds one call of a KEK, whoever waits for it; 0 is
 	// DefaultKEKTimeout. Callers wait no longer than their own context.
 	KEKTimeout time.Duration
@@ -78,7 +84,7 @@ func (c Config) complete() (Config, error) {
 	if err := c.checkKEKs(); err != nil {
 		return c, err
 	}
-	c.KEKs = slices.Clone(c.KEKs)
+	c.KEKs, c.Data = slices.Clone(c.KEKs), slices.Clone(c.Data)
 	if c.NewKEK == "" {
 		c.NewKEK = c.firstKEK()
 	}

@@ -45,6 +45,7 @@ func (t *SealedTable) stored(ctx context.Context, db *sql.DB) (*storedTable, err
 	if err != nil {
 		return nil, fmt.Errorf("encryption: %w", err)
 	}
+	t.vault.neighbours.meet(db)
 	s := &storedTable{SealedTable: t, cells: make([]sqldb.Column, len(t.def.Columns))}
 	if s.sql, err = open.Quote(t.def.SQL); err != nil {
 		return nil, fmt.Errorf("%w: table %s: %w", ErrDefinition, t.def.Name, err)

@@ -236,6 +236,7 @@
 //	encryption.store.rewound           stores       alarm: an older key store was put back
 //	encryption.store.durability        settings     alarm: the database loses what was committed (key stores that can tell)
 //	encryption.store.replica           sources      notice: the database follows another one (MariaDB)
+//	encryption.store.colocated         databases    alarm: on the server of the keys (processes that know one: Config.Data, jobs)
 //	encryption.kek.refused             KEKs         alarm: the key store names a KEK that Config.KEKs does not permit
 //	encryption.kek.failing             keysets      alarm: they did not open when this process asked last
 //	encryption.epoch.closing           KEKs         notice: an epoch is half closed

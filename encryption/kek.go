@@ -143,7 +143,7 @@ func (v *Vault) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *
 }
 
 // wrapError is kekError of a keyset that does not exist yet.
-func wrapError(row KeysetRow, err error) error {
+func wrapError(row keystore.KeysetRow, err error) error {
 	if errors.Is(err, ErrKeyset) {
 		return err
 	}
@@ -184,7 +184,7 @@ func (v *Vault) tryKEK(ctx context.Context, tenant, name string) error {
 		return none, err
 	})
 	if err != nil {
-		return wrapError(KeysetRow{Tenant: tenant, Purpose: "epoch", KEK: name}, err)
+		return wrapError(keystore.KeysetRow{Tenant: tenant, Purpose: "epoch", KEK: name}, err)
 	}
 	return nil
 }

@@ -68,7 +68,12 @@ func wrappedBefore(t *testing.T) map[string][]byte {
 	out := map[string][]byte{}
 	kek := pair{
 		func(plaintext, ad []byte) ([]byte, error) { out[string(ad)] = bytes.Clone(plaintext); return ad, nil },
-		func(ciphertext, _ []byte) ([]byte, error) { return bytes.Clone(out[string(ciphertext)]), nil },
+		func(ciphertext, ad []byte) ([]byte, error) {
+			if !bytes.Equal(ciphertext, ad) {
+				return denied(ciphertext, ad)
+			}
+			return bytes.Clone(out[string(ciphertext)]), nil
+		},
 	}
 	vault, err := encryption.Create(t.Context(), encryption.Config{
 		Keys: encryptiontest.Keys(), KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return kek, nil },

@@ -73,7 +73,7 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 		return err
 	}
 	if size < 0 || len(name) > maxStreamName || !utf8.ValidString(name) {
-		return &KeyError{Op: "the size of a stream is known beforehand and not negative, its name has at most 255 bytes of UTF-8:", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
+		return &KeyError{Op: "the size of a stream is known beforehand and not negative, its name has at most 1024 bytes of UTF-8:", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
 	}
 	found, keyVersion, _, err := t.vault.sealKeys(ctx, ref.Tenant, []string{ref.Owner})
 	if err != nil {

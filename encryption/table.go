@@ -142,7 +142,7 @@ func (v *Vault) Table(def Table) (*SealedTable, error) {
 	}
 	for _, name := range append(keyColumns(def.Key), def.SQL, def.Owner, def.Tenant) {
 		if name != "" && !identifier.MatchString(name) {
-			return nil, fmt.Errorf("%w: table %s: %q is no name in SQL: letters, digits and _ (SQL, Key, Owner and Tenant of the Table)", ErrDefinition, def.Name, name)
+			return nil, fmt.Errorf("%w: table %s: %q is no name in SQL: letters, digits and _, and one dot behind a schema (SQL, Key, Owner and Tenant of the Table)", ErrDefinition, def.Name, name)
 		}
 	}
 	def.Columns = append([]Column(nil), def.Columns...)
