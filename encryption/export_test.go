@@ -5,6 +5,10 @@ import (
 	"database/sql"
 	"path"
 
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
@@ -63,4 +67,10 @@ func (v *Vault) SealsLeft(tenant, owner string, keyVersion uint32) int64 {
 // UseUp leaves so much of it.
 func (v *Vault) UseUp(tenant, owner string, keyVersion uint32, left int64) {
 	v.counters.block(keyName{tenant, owner, keyVersion}).left.Store(left)
+}
+
+// BranchKey is a branch keyset as it wraps others.
+func BranchKey(handle *keyset.Handle) (tink.AEADWithContext, error) {
+	open, err := openedKeyset(keystore.KeysetRow{Purpose: purposeBranch}, handle)
+	return branchKey{open}, err
 }
