@@ -68,7 +68,8 @@
 //     another place; [RestoreCopy] makes a key store of the newest one.
 //   - a failover to an asynchronous standby can lose the keys of rows that were
 //     committed elsewhere: let the standby be synchronous
-//     (synchronous_standby_names on PostgreSQL).
+//     (synchronous_standby_names on PostgreSQL). [Vault.RepairFromCaches] brings
+//     back those that a running process still has.
 //   - do not let a point-in-time restore of the data take the keys along: it
 //     brings back who was erased.
 //
@@ -77,7 +78,7 @@
 // In bytes: a sealed value 33 more than the value (41 bytes a sealed phone number
 // of 8); in the text form (Column.Text) 13 more than base64 of that; a blind
 // index 8 as BIGINT. In keys: one row with a wrapped key of 65 bytes for each
-// person and key version, and the keysets of a tenant. In time: sealing or
+// person and key version, and less than 1 KB of keysets for each tenant. In time: sealing or
 // opening a value, or its index value, is less than a microsecond or about one
 // (RESULTS.md of examples/peers), and no call of a server: the keys of the
 // persons of a page are one query, and none while they are in memory

@@ -73,3 +73,17 @@ func TestWhatASealedValueCostsInBytes(t *testing.T) {
 		require.Len(t, wrapped, 65)
 	}
 }
+
+// What a tenant takes in the key store before it has a person.
+func TestWhatATenantCostsInBytes(t *testing.T) {
+	e := newEnv(t, 1)
+	require.NoError(t, e.vault.AddTenant(t.Context(), "cost"))
+	bytes, rows := 0, 0
+	for _, purpose := range []string{"branch", "index", "log", "seal", "suppression", "wrap"} {
+		row := keysetOf(t, e.cfg.Keys, "cost", purpose)
+		bytes += len(row.Wrapped)
+		rows++
+	}
+	require.Equal(t, 6, rows)
+	require.Less(t, bytes, 1024)
+}

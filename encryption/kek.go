@@ -184,7 +184,7 @@ func (v *Vault) tryKEK(ctx context.Context, tenant, name string) error {
 		return none, err
 	})
 	if err != nil {
-		return wrapError(keystore.KeysetRow{Tenant: tenant, Purpose: "epoch", KEK: name}, err)
+		return kekError(tenant, "epoch", name, err)
 	}
 	return nil
 }

@@ -76,6 +76,7 @@ func TestAKEKThatDoesNotBindItsTenantIsRefused(t *testing.T) {
 			require.ErrorIs(t, err, encryption.ErrKEK)
 			require.ErrorContains(t, err, "binds associated data")
 			require.Empty(t, destroyed)
+			require.Equal(t, before, stateOfStore(t, cfg.Keys))
 			require.NoError(t, vault.Ensure(t.Context(), "a", "p1"), "the tenant is still under the KEK that binds")
 		})
 	}
