@@ -79,7 +79,7 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("%w: Config.KEK is nil: hand in insecurekeys.Folder (keys in files), or a KMS (examples/kms)", ErrDefinition)
 	}
 	if c.LongestTransaction < 0 || c.CacheKeys < 0 || c.KEKTimeout < 0 {
-		return c, fmt.Errorf("%w: a negative duration or size in Config", ErrDefinition)
+		return c, fmt.Errorf("%w: LongestTransaction, CacheKeys or KEKTimeout of Config is negative: leave it 0 for the default", ErrDefinition)
 	}
 	if err := c.checkKEKs(); err != nil {
 		return c, err

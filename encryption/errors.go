@@ -94,7 +94,7 @@ func (e *KeyError) Error() string {
 	if e.KeyVersion != 0 {
 		text += fmt.Sprintf(" (key version %08x)", e.KeyVersion)
 	}
-	return text
+	return text + e.remedy()
 }
 
 // Unwrap returns the sentinel.
@@ -142,7 +142,7 @@ type InUseError struct {
 
 // Error names key version, holder and count.
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("%v: key version %08x, %d in %s", ErrInUse, e.KeyVersion, e.Count, e.Where)
+	return fmt.Sprintf("%v: key version %08x, %d in %s: reseal them (SealedTable.Reseal), or let the snapshots go that hold them", ErrInUse, e.KeyVersion, e.Count, e.Where)
 }
 
 // Unwrap returns ErrInUse.

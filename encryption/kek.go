@@ -57,7 +57,7 @@ func (c Config) checkKEKs() error {
 		stem := strings.TrimRight(entry, "/:")
 		switch {
 		case checkID("KEK", entry) != nil || strings.Contains(entry, "\n"):
-			return fmt.Errorf("%w: Config.KEKs holds what is no name of a KEK", ErrDefinition)
+			return fmt.Errorf("%w: Config.KEKs holds what is no name of a KEK (1 to 255 bytes of UTF-8 without NUL and line breaks)", ErrDefinition)
 		case isKEKPrefix(entry) && (stem == "" || len(entry)-len(stem) > 1):
 			return fmt.Errorf("%w: Config.KEKs: the prefix %q does not say whose KEKs they are; it ends behind the account and the key ring", ErrDefinition, entry)
 		}

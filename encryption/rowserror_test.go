@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/encryptiontest"
 )
 
 // One line of a log says why rows did not open, and which rows is in the detail.
@@ -34,4 +35,25 @@ func TestAMisspeltColumnIsAnsweredWithThoseThatAreDeclared(t *testing.T) {
 	err = w.Text("email_sealed", "x").Err()
 	require.ErrorIs(t, err, encryption.ErrDefinition)
 	require.ErrorContains(t, err, "the table has email (email_sealed in SQL), notes. There is no people.email_sealed")
+}
+
+// The text of an error ends with what to do about it.
+func TestAnErrorSaysWhatToDo(t *testing.T) {
+	for want, err := range map[string]error{
+		"encryption: value does not open: open contacts.email (key version 0000002a): it was changed, or is not of the owner, row, table and column that were named": &encryption.KeyError{Op: "open", Table: "contacts", Column: "email", KeyVersion: 42, Err: encryption.ErrOpen},
+		"encryption: lease has passed: seal contacts.email: call again, with a new Writer":                                                                           &encryption.KeyError{Op: "seal", Table: "contacts", Column: "email", Err: encryption.ErrLease},
+		"encryption: erased: open contacts.email": &encryption.KeyError{Op: "open", Table: "contacts", Column: "email", Err: encryption.ErrErased},
+		"encryption: key version is still in use: key version 0000002a, 7 in table contacts: reseal them (SealedTable.Reseal), or let the snapshots go that hold them": &encryption.InUseError{KeyVersion: 42, Count: 7, Where: "table contacts"},
+	} {
+		require.EqualError(t, err, want)
+	}
+	vault := newEnv(t, 1).vault
+	_, err := vault.Table(encryption.Table{Name: "people"})
+	require.ErrorContains(t, err, "name those that are sealed in Table.Columns")
+	_, err = encryption.NewestCopy(t.TempDir())
+	require.ErrorContains(t, err, "name the folder that WriteCopy writes to")
+	_, err = encryption.Open(t.Context(), encryption.Config{})
+	require.ErrorContains(t, err, "sqlkeys.Open")
+	_, err = encryption.Open(t.Context(), encryption.Config{Keys: encryptiontest.Keys()})
+	require.ErrorContains(t, err, "insecurekeys.Folder")
 }
