@@ -20,22 +20,21 @@ import (
 // keysets of the tenant anew, in one transaction. Never is an old branch key
 // wrapped by a new KEK, or older key copies would open under it.
 
-// branchKey is a branch keyset as Tink takes a key that wraps keysets. It needs
-// no context: nobody is asked.
+// branchKey is a branch keyset as Tink takes a key that wraps keysets: a
+// tink.AEAD, without a context, for nobody is asked.
 type branchKey struct{ *openKeyset }
 
 // errBranch says that a branch key does not open a keyset.
 var errBranch = errors.New("the branch key does not open it")
 
-// EncryptWithContext seals as Tink's AES-GCM with its prefix does, in FIPS-only
-// mode, too.
-func (b branchKey) EncryptWithContext(_ context.Context, plaintext, ad []byte) ([]byte, error) {
+// Encrypt seals as Tink's AES-GCM with its prefix does, in FIPS-only mode, too.
+func (b branchKey) Encrypt(plaintext, ad []byte) ([]byte, error) {
 	out := binary.BigEndian.AppendUint32([]byte{fieldMark}, b.primary())
 	return b.gcm[b.primary()].Seal(out, nil, plaintext, ad), nil //nolint:gosec // the AEAD draws its nonce itself
 }
 
-// DecryptWithContext opens what was sealed so.
-func (b branchKey) DecryptWithContext(_ context.Context, ciphertext, ad []byte) ([]byte, error) {
+// Decrypt opens what was sealed so.
+func (b branchKey) Decrypt(ciphertext, ad []byte) ([]byte, error) {
 	if len(ciphertext) < overhead || ciphertext[0] != fieldMark {
 		return nil, errors.New("no bytes that a branch key has wrapped")
 	}
@@ -55,7 +54,7 @@ func (b branchKey) opens(row keystore.KeysetRow) (*openKeyset, error) {
 	if err := checkUnder(row); err != nil {
 		return nil, err
 	}
-	handle, err := keyset.ReadWithContext(context.Background(), keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), b, keysetAD(row.Tenant, row.Purpose))
+	handle, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), b, keysetAD(row.Tenant, row.Purpose))
 	if err != nil {
 		return nil, fmt.Errorf("%w: keyset %q of %s: %w: %w", ErrKeyset, row.Purpose, keysetsOf(row.Tenant), errBranch, err)
 	}
@@ -69,7 +68,7 @@ func (b branchKey) wraps(row keystore.KeysetRow, handle *keyset.Handle) (*openKe
 		return nil, err
 	}
 	var out bytes.Buffer
-	if err := handle.WriteWithContext(context.Background(), keyset.NewBinaryWriter(&out), b, keysetAD(row.Tenant, row.Purpose)); err != nil {
+	if err := handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), b, keysetAD(row.Tenant, row.Purpose)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKeyset, err)
 	}
 	row.KEK, row.Wrapped = "", out.Bytes()

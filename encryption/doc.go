@@ -36,9 +36,9 @@
 // # The words
 //
 // A KEK (key encryption key) is the one key that you keep: in a KMS, or in a file
-// for a beginning. It wraps the keysets of each tenant, which stand in the key
-// store with all other keys, wrapped; a tenant is a customer whose data nothing
-// else shall open. Each person has a random key, and a sealed column of a row
+// for a beginning. It wraps the branch key of each tenant, that the tenant's
+// keysets (Tink), and these the keys of persons; all of them stand in the key
+// store, wrapped. A tenant is a customer whose data nothing else shall open. Each person has a random key, and a sealed column of a row
 // is opened by the key of the person that its owner column names. Erasing the
 // person is destroying that key. A blind index is a column of keyed hashes by
 // which sealed values are found. A lease is how long a process goes on without
@@ -159,10 +159,16 @@
 //     of the 64 youngest that it has read, for as long as a standby may lag.
 //     After a new start, the folder of key copies tells: a copy there of what the
 //     store has lost is neither deleted nor taken for the newest (ErrRewound).
-//   - The key store says by which KEK a keyset is wrapped, and chooses none: a
+//     Keys that are lost and still in the memory of a process, RepairFromCaches
+//     writes back; the vault opens nothing with them.
+//   - A KEK is asked once for a tenant: it wraps the tenant's branch key, and that
+//     the other keysets. A process that starts asks for the installation and for
+//     each tenant that it uses, a key copy once for each tenant, and RewrapKeys,
+//     which gives each a new branch key, three times.
+//   - The key store says by which KEK a branch key is wrapped, and chooses none: a
 //     name that Config.KEKs does not permit is refused (ErrKeyset), alarmed and
 //     never asked, nor handed to Rewrap.Destroy. Nothing is stored that its KEK
-//     has not opened again.
+//     has not opened again, nor under one that opens it as another tenant's.
 //   - A KEK that hangs keeps nobody longer than the context or Config.KEKTimeout,
 //     whether it looks at contexts or not, and no other tenant at all. What
 //     several need at once is one call. After a failure a keyset is asked for
@@ -277,7 +283,7 @@
 //	ErrKEK         until fix  hand in the KEK that the error names, or wait for its KMS
 //	ErrKeyset      until fix  a keyset was planted, comes from elsewhere, or its KEK is not in Config.KEKs
 //	ErrStore       temporary  the database of the keys: retry
-//	ErrRewound     until fix  an older key store was put in place: stop, look what it lacks (RestoreCopy; a copy that the error names has it), then Open afresh
+//	ErrRewound     until fix  an older key store was put in place: stop, look what it lacks (RestoreCopy; a copy that the error names has it; after a failover RepairFromCaches), then Open afresh
 //	ErrEmpty       until fix  a lost key file: RestoreCopy; or first start: Create
 //	ErrNotEmpty    until fix  Create or RestoreCopy wants an empty store
 //	ErrTenant      until fix  empty or unknown: AddTenant

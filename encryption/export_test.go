@@ -72,5 +72,16 @@ func (v *Vault) UseUp(tenant, owner string, keyVersion uint32, left int64) {
 // BranchKey is a branch keyset as it wraps others.
 func BranchKey(handle *keyset.Handle) (tink.AEADWithContext, error) {
 	open, err := openedKeyset(keystore.KeysetRow{Purpose: purposeBranch}, handle)
-	return branchKey{open}, err
+	return asKEK{branchKey{open}}, err
+}
+
+// asKEK is an AEAD in the shape of a KEK.
+type asKEK struct{ tink.AEAD }
+
+func (b asKEK) EncryptWithContext(_ context.Context, plaintext, ad []byte) ([]byte, error) {
+	return b.Encrypt(plaintext, ad)
+}
+
+func (b asKEK) DecryptWithContext(_ context.Context, ciphertext, ad []byte) ([]byte, error) {
+	return b.Decrypt(ciphertext, ad)
 }

@@ -38,7 +38,7 @@ type cachedKey struct {
 // It only adds: an owner, a key, and the key version of a key, as one that opens
 // and does not seal. A key comes back under the wrap key that the store has now;
 // never under a tombstone, never where this process or the store says that the
-// key version is destroyed or about to be, never in place of a key that is there
+// key version is destroyed, or the store that it is about to be, never in place of a key that is there
 // (RepairReport.Conflicts lists those that are other keys: what was sealed under
 // the lost one does not open), and never into a store that holds nothing that
 // this process saw committed (ErrRewound: restore a copy).
@@ -213,7 +213,8 @@ func (w *cacheRepair) one(key cachedKey, tenant, have keystore.Rows, state keyst
 
 // keyVersion returns the row of a key version under which a key may come back:
 // that of the store or, where it lacks it, that of memory, as one that seals no
-// more. It is nil where either says that it is destroyed, or about to be.
+// more. It is nil where either says that keys of it are gone, or the store that
+// they are about to.
 func (w *cacheRepair) keyVersion(id uint32, tenant keystore.Rows) (row *keystore.KeyVersionRow, known bool) {
 	w.vault.mu.RLock()
 	k := w.vault.tenants[w.tenant]
@@ -227,7 +228,7 @@ func (w *cacheRepair) keyVersion(id uint32, tenant keystore.Rows) (row *keystore
 			memory = &g
 		}
 	}
-	if memory != nil && !opens(memory.State) {
+	if memory != nil && (memory.State == keystore.Deleting || memory.State == keystore.Destroyed) {
 		return nil, false
 	}
 	if i := slices.IndexFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == id }); i >= 0 {
@@ -236,9 +237,10 @@ func (w *cacheRepair) keyVersion(id uint32, tenant keystore.Rows) (row *keystore
 		}
 		return &tenant.KeyVersions[i], true
 	}
-	if memory != nil {
-		memory.State = keystore.Retired
+	if memory == nil || !opens(memory.State) && memory.State != keystore.Destroying {
+		return nil, false
 	}
+	memory.State = keystore.Retired
 	return memory, false
 }
 

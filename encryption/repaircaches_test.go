@@ -43,7 +43,7 @@ func (l *lossy) seal(t *testing.T, persons ...string) {
 }
 
 // keepStandby keeps the store as a standby has it; fail makes it the store.
-func (l *lossy) keepStandby(t *testing.T) { l.standby = l.env.keep(t) }
+func (l *lossy) keepStandby(t *testing.T) { l.standby = l.keep(t) }
 
 func (l *lossy) fail(t *testing.T) {
 	t.Helper()
@@ -51,9 +51,28 @@ func (l *lossy) fail(t *testing.T) {
 	l.clock.Move(encryption.DefaultLease)
 }
 
+// erasedNow writes what an erasure of another process commits, and has the vault
+// notice it while its lease runs: the key is in memory still.
+func (l *lossy) erasedNow(t *testing.T, person string) {
+	t.Helper()
+	overwrite(t, l.store, keystore.Change{
+		Put:    keystore.Rows{Owners: []keystore.OwnerRow{{Tenant: tenant, Owner: person, State: keystore.Tombstone}}},
+		Remove: keystore.Rows{Keys: l.keysIn(t, l.store, person)}, Narrows: true, Of: keystore.Scope{Tenant: tenant, Owners: []string{person}},
+	})
+	l.clock.Move(encryption.DefaultLease/2 + time.Second)
+	l.seal(t, "p0")
+}
+
+func (l *lossy) keysIn(t *testing.T, store keystore.Store, person string) []keystore.KeyRow {
+	t.Helper()
+	rows, err := store.Owners(t.Context(), tenant, []string{person})
+	require.NoError(t, err)
+	return rows.Keys
+}
+
 func (l *lossy) open(t *testing.T, vault *encryption.Vault, person string) error {
 	t.Helper()
-	r, err := l.env.table(t, vault, contactsTable).Reader(t.Context(), tenant, person)
+	r, err := l.table(t, vault, contactsTable).Reader(t.Context(), tenant, person)
 	if err != nil {
 		return err
 	}
@@ -62,13 +81,6 @@ func (l *lossy) open(t *testing.T, vault *encryption.Vault, person string) error
 		require.Equal(t, person+"@b.example", text)
 	}
 	return err
-}
-
-func (l *lossy) row(t *testing.T, person string) (out []keystore.KeyRow) {
-	t.Helper()
-	rows, err := l.standby.Owners(t.Context(), tenant, []string{person})
-	require.NoError(t, err)
-	return rows.Keys
 }
 
 // A failover lost keys of rows that are committed elsewhere. A process that has
@@ -135,7 +147,7 @@ func TestKeysThatAFailoverLostComeBackFromMemory(t *testing.T) {
 			require.NoError(t, err, "what was written is sound")
 			l.clock.Move(encryption.DefaultLease)
 			require.NoError(t, l.open(t, other, "p1"), "others notice within the lease")
-			w, err := l.env.table(t, fresh, contactsTable).Writer(t.Context(), tenant, "p1")
+			w, err := l.table(t, fresh, contactsTable).Writer(t.Context(), tenant, "p1")
 			require.NoError(t, err)
 			_, err = w.Seal("email", nil)
 			require.NoError(t, err)
@@ -179,6 +191,33 @@ func TestNothingIsWrittenBackAgainstTheStore(t *testing.T) {
 			l.clock.Move(encryption.DefaultLease)
 			l.seal(t, "p0")
 		}, nobody},
+		"one that it has noticed before its lease was over": {func(t *testing.T, l *lossy) {
+			t.Helper()
+			l.erasedNow(t, "p1")
+		}, nobody},
+		"the same, after a repair": {func(t *testing.T, l *lossy) {
+			t.Helper()
+			written, err := l.vault.WriteCopy(t.Context(), t.TempDir())
+			require.NoError(t, err)
+			_, err = l.vault.RepairFromCopy(t.Context(), written.Path)
+			require.NoError(t, err)
+			l.erasedNow(t, "p1")
+		}, nobody},
+		"a destruction that has begun, and is lost": {func(t *testing.T, l *lossy) {
+			t.Helper()
+			_, err := l.vault.NewKeyVersion(t.Context(), tenant)
+			require.NoError(t, err)
+			rows, err := l.store.Tenant(t.Context(), tenant)
+			require.NoError(t, err)
+			for i := range rows.KeyVersions {
+				if rows.KeyVersions[i].State == keystore.Retired {
+					rows.KeyVersions[i].State = keystore.Deleting
+				}
+			}
+			overwrite(t, l.store, keystore.Change{Put: keystore.Rows{KeyVersions: rows.KeyVersions}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
+			l.clock.Move(encryption.DefaultLease)
+			require.NoError(t, l.open(t, l.vault, "p1"), "it is not gone yet")
+		}, nobody},
 		"a destruction that is lost": {func(t *testing.T, l *lossy) {
 			t.Helper()
 			_, err := l.vault.NewKeyVersion(t.Context(), tenant)
@@ -205,7 +244,7 @@ func TestNothingIsWrittenBackAgainstTheStore(t *testing.T) {
 			report, err := l.vault.RepairFromCaches(t.Context())
 			require.NoError(t, err)
 			require.Zero(t, report)
-			require.Empty(t, l.row(t, "p1"))
+			require.Empty(t, l.keysIn(t, l.standby, "p1"))
 		})
 	}
 }
@@ -218,14 +257,14 @@ func TestAKeyThatIsThereIsNotReplacedFromMemory(t *testing.T) {
 	l.seal(t, "p1", "p2")
 	l.fail(t)
 	require.NoError(t, l.over(t, l.standby).Ensure(t.Context(), tenant, "p1"))
-	there := l.row(t, "p1")
+	there := l.keysIn(t, l.standby, "p1")
 	report, err := l.vault.RepairFromCaches(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Keys, "of p2")
 	require.Len(t, report.Conflicts, 1)
 	require.Equal(t, "p1", report.Conflicts[0].Owner)
 	require.NotContains(t, report.Conflicts[0].String(), "p1")
-	require.Equal(t, there, l.row(t, "p1"))
+	require.Equal(t, there, l.keysIn(t, l.standby, "p1"))
 }
 
 // The keys come back under the wrap key of now, also where the store has closed
@@ -248,7 +287,7 @@ func TestKeysComeBackUnderTheWrapKeyOfNow(t *testing.T) {
 		report, err := l.vault.RepairFromCaches(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, encryption.RepairReport{Owners: 1, Keys: 1}, report)
-		require.Equal(t, l.row(t, "p0")[0].Wrapped[:5], l.row(t, "p1")[0].Wrapped[:5])
+		require.Equal(t, l.keysIn(t, l.standby, "p0")[0].Wrapped[:5], l.keysIn(t, l.standby, "p1")[0].Wrapped[:5])
 		if stop > 0 {
 			_, err = l.over(t, l.standby).RewrapKeys(t.Context(), epoch)
 			require.NoError(t, err)
@@ -282,6 +321,9 @@ func TestNothingIsWrittenIntoAnotherHistory(t *testing.T) {
 		require.NoError(t, err)
 		report, err := vault.RepairFromCaches(t.Context())
 		require.ErrorIs(t, err, encryption.ErrRewound, name)
+		if name != "ancient" {
+			require.ErrorContains(t, err, "another key store", name)
+		}
 		require.Zero(t, report, name)
 		after, err := there.State(t.Context())
 		require.NoError(t, err)

@@ -102,7 +102,7 @@ func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 	SkipOutsideFIPS(t)
 	kek, err := aead.New(tinkGCM(t, counting(32), 9, aesgcm.VariantTink))
 	require.NoError(t, err)
-	cfg, err := Config{Keys: noKeys{}, KEK: kekFunc(plainKEK{kek})}.complete()
+	cfg, err := Config{Keys: noKeys{}, KEK: kekFunc(asKEK{kek})}.complete()
 	require.NoError(t, err)
 	v := &Vault{cfg: settings{Config: cfg}}
 	made, err := v.newKeysets(t.Context(), "t1", "k", 1)
@@ -139,17 +139,6 @@ func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 	open, err := branchKey{made[0]}.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: out.Bytes()})
 	require.NoError(t, err)
 	require.Equal(t, uint32(5), open.primary())
-}
-
-// plainKEK is a KEK of plain Tink.
-type plainKEK struct{ tink.AEAD }
-
-func (k plainKEK) EncryptWithContext(_ context.Context, plaintext, ad []byte) ([]byte, error) {
-	return k.Encrypt(plaintext, ad)
-}
-
-func (k plainKEK) DecryptWithContext(_ context.Context, ciphertext, ad []byte) ([]byte, error) {
-	return k.Decrypt(ciphertext, ad)
 }
 
 func TestPlainTinkReadsAStream(t *testing.T) {
@@ -295,12 +284,12 @@ func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 	branch := branchKey{opened}
 	_, err = branch.wraps(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap}, raw)
 	require.ErrorIs(t, err, ErrKeyset, "nor is it written")
-	_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: written(raw, branch, purposeWrap)})
+	_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: written(raw, asKEK{branch}, purposeWrap)})
 	require.ErrorIs(t, err, ErrKeyset)
 	require.NotErrorIs(t, err, errBranch, "it is opened, and then refused")
 	handle, err := newKeyset(purposeWrap)
 	require.NoError(t, err)
-	good := written(handle, branch, purposeWrap)
+	good := written(handle, asKEK{branch}, purposeWrap)
 	_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: good})
 	require.NoError(t, err)
 	for _, row := range []keystore.KeysetRow{{Tenant: "t2", Purpose: purposeWrap}, {Tenant: "", Purpose: purposeWrap}, {Tenant: "t1", Purpose: purposeSeal}, {Tenant: "t1", Purpose: purposeBranch}} {
