@@ -35,14 +35,15 @@
 //
 // # The words
 //
-// A KEK (key encryption key) is the one key that you keep: in a KMS, or in a file
-// for a beginning. It wraps the branch key of each tenant, that the tenant's
-// keysets (Tink), and these the keys of persons; all of them stand in the key
-// store, wrapped. A tenant is a customer whose data nothing else shall open. Each person has a random key, and a sealed column of a row
-// is opened by the key of the person that its owner column names. Erasing the
-// person is destroying that key. A blind index is a column of keyed hashes by
-// which sealed values are found. A lease is how long a process goes on without
-// asking the key store again. A key version is what rotates.
+// A KEK (key encryption key) is the one key that you keep: in a KMS, or in a
+// file for a beginning. It wraps the branch key of each tenant, that the
+// tenant's keysets (Tink), and these the keys of persons; all of them stand in
+// the key store, wrapped. A tenant is a customer whose data nothing else shall
+// open. Each person has a random key, and a sealed column of a row is opened by
+// the key of the person that its owner column names. Erasing the person is
+// destroying that key. A blind index is a column of keyed hashes by which
+// sealed values are found. A lease is how long a process goes on without asking
+// the key store again. A key version is what rotates.
 //
 // Config.KEK is a func that answers the name of a KEK ("kek-1") with the key. In
 // package github.com/crmguard/crmguard/encryption/insecurekeys Folder takes it
