@@ -75,6 +75,11 @@ var roomLines = map[string]string{
 	"examples/migrations":              "public",
 	"examples/peers":                   "public",
 	"examples/peers/foreign/openfield": "",
+	"examples/sqlc":                    "public",
+	"examples/sqlc/postgres":           "public",
+	"examples/sqlc/sqlite":             "public",
+
+	"encryption/gormfield": "encryption", // a nested module
 }
 
 // forTests are the rooms that only tests may import; they may print.
