@@ -230,7 +230,7 @@ func (v *Vault) sealWith(ctx context.Context, tenant, owner string, key *personK
 		}
 		key = found[owner].key(keyVersion)
 	}
-	return nil, fmt.Errorf("%w: others take what is allotted all the time", ErrStore)
+	return nil, fmt.Errorf("%w: others take what is allotted all the time: call again", ErrStore)
 }
 
 // restored marks keys whose count is not known: the store was put back, and

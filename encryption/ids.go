@@ -75,7 +75,7 @@ func isAddress(id string) bool {
 func checkRecordOwner(owner string) error {
 	rest, ok := strings.CutPrefix(owner, recordPrefix)
 	if id, err := uuid.Parse(rest); !ok || err != nil || id.String() != rest {
-		return fmt.Errorf("%w: not r:<uuid>", ErrID)
+		return fmt.Errorf("%w: the owner of a record is r:<uuid>, as NewRecordOwner makes them", ErrID)
 	}
 	return nil
 }

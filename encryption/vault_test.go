@@ -250,7 +250,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	e := newEnv(t, 1)
 	w, err := e.contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
-	require.EqualError(t, w.Text("emial", "x").Err(), "encryption: definition: no such column is declared: contacts.emial")
+	require.EqualError(t, w.Text("emial", "x").Err(), "encryption: definition: no such column is declared; the table has email, note, phone. There is no contacts.emial")
 	_, err = e.contacts.Lookup(t.Context(), tenant, "email", "x@y.example")
 	require.EqualError(t, err, "encryption: definition: no such index is declared; there are email_idx (of email_index): contacts.email")
 	_, err = e.contacts.Writer(t.Context(), tenant, "")

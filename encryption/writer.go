@@ -126,7 +126,7 @@ func (w *Writer) Seal(column string, plaintext []byte) ([]byte, error) {
 func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte, error) {
 	i, ok := w.table.columns[column]
 	if !ok {
-		return nil, &KeyError{Op: "no such column is declared:", Table: w.table.def.Name, Column: column, Err: ErrDefinition}
+		return nil, w.table.undeclaredColumn(column)
 	}
 	if w.lease.over(w.table.vault.cfg.Now()) {
 		return nil, &KeyError{Op: "seal", Table: w.table.def.Name, Column: column, Err: ErrLease}
