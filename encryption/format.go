@@ -39,6 +39,11 @@ const (
 // appendFieldAD appends the associated data of a sealed field. Parts above
 // the level stay empty; the level itself keeps the forms apart.
 func appendFieldAD(dst []byte, level Level, padded bool, tenant, table, column, owner, row string) []byte {
+	return appendFieldRow(appendFieldHead(dst, level, padded, tenant, table, column), level, owner, row)
+}
+
+// appendFieldHead appends what is the same in all rows, appendFieldRow the rest.
+func appendFieldHead(dst []byte, level Level, padded bool, tenant, table, column string) []byte {
 	dst = frame.Append(dst, fieldDomain)
 	mark := byte(level)
 	if padded {
@@ -47,7 +52,10 @@ func appendFieldAD(dst []byte, level Level, padded bool, tenant, table, column, 
 	dst = append(dst, mark)
 	dst = frame.Append(dst, tenant)
 	dst = frame.Append(dst, table)
-	dst = frame.Append(dst, column)
+	return frame.Append(dst, column)
+}
+
+func appendFieldRow(dst []byte, level Level, owner, row string) []byte {
 	if level < LevelOwner {
 		owner = ""
 	}
@@ -156,15 +164,22 @@ func ParseText(text string) ([]byte, error) {
 
 // pad appends value ‖ 0x80 ‖ 0x00… up to the bucket or Padmé length.
 func pad(dst, value []byte, bucket int) []byte {
-	size := len(value) + 1
-	if bucket == Padme {
-		size = padme(size)
-	} else {
-		size = (size + bucket - 1) / bucket * bucket
-	}
+	size := paddedSize(len(value), bucket)
 	dst = append(dst, value...)
 	dst = append(dst, 0x80)
 	return append(dst, make([]byte, size-len(value)-1)...)
+}
+
+// paddedSize is the length that a value of so many bytes has then; a bucket of 0
+// pads nothing.
+func paddedSize(n, bucket int) int {
+	switch bucket {
+	case 0:
+		return n
+	case Padme:
+		return padme(n + 1)
+	}
+	return (n + bucket) / bucket * bucket
 }
 
 // padme keeps only as many significant bits of n as its bit length has bits.

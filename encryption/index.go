@@ -131,7 +131,7 @@ func (w *Writer) Index(index, value string) IndexValue {
 	if i < 0 {
 		return IndexValue{err: &KeyError{Op: "no such index is declared:", Table: w.table.def.Name, Column: index, Err: ErrDefinition}}
 	}
-	return w.indexKeys().value(w.table, i, value)
+	return (*w.indexKeys).value(w.table, i, value)
 }
 
 // Int64 is Index for widths up to 63 bits; a wider one fails.

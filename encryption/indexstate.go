@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // declared remembers which indexes this vault's tables have, so that all of
@@ -14,7 +15,8 @@ import (
 // later than that has index values from the first row on.
 type declared struct {
 	mu      sync.Mutex
-	indexes []IndexRow // tenant, root and state are empty
+	indexes []IndexRow    // tenant, root and state are empty
+	count   atomic.Uint64 // of them
 }
 
 func (d *declared) add(t *SealedTable) {
@@ -24,6 +26,7 @@ func (d *declared) add(t *SealedTable) {
 		row := IndexRow{Table: t.def.Name, Index: index.Name, Version: index.Version, Normaliser: string(index.As), Bits: index.Bits}
 		if !slices.ContainsFunc(d.indexes, row.same) {
 			d.indexes = append(d.indexes, row)
+			d.count.Add(1)
 		}
 	}
 }

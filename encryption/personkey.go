@@ -3,34 +3,38 @@ package encryption
 import (
 	"context"
 	"crypto/cipher"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
-	"sync"
 	"sync/atomic"
 )
 
 // personKey is one key of one owner and key version, unwrapped.
 type personKey struct {
 	keyVersion uint32
+	allotted   bool // seals what the key store allots from the first one on
 	raw        [keySize]byte
 	err        error // the row is there but does not unwrap
-	allotted   bool  // seals what the key store allots from the first one on
 	slot       *atomic.Uint32
-	block      atomic.Pointer[block] // nil while it counts by itself
-	build      sync.Once             // of the cipher, which takes forty times the room of the key
-	gcm        cipher.AEAD
-	broken     error // what the cipher answered
+	block      atomic.Pointer[block]       // nil while it counts by itself
+	cipher     atomic.Pointer[cipher.AEAD] // nil until it is built
 }
 
-// aead is the cipher of the key, built when it is first used: an import makes
-// many keys at once, and of several key versions one is used.
+// aead is the cipher of the key, built when it is first used: it takes many
+// times the room of the key, an import makes many keys at once, and of several
+// key versions one is used. Two who build it at once build the same.
 func (k *personKey) aead() (cipher.AEAD, error) {
-	k.build.Do(func() { k.gcm, k.broken = newGCM(k.raw[:]) })
-	return k.gcm, k.broken
+	if gcm := k.cipher.Load(); gcm != nil {
+		return *gcm, nil
+	}
+	gcm, err := newGCM(k.raw[:])
+	if err != nil {
+		return nil, err
+	}
+	k.cipher.Store(&gcm)
+	return gcm, nil
 }
 
 var errUsedUp = errors.New("encryption: no seal of the key is left")
@@ -38,16 +42,27 @@ var errUsedUp = errors.New("encryption: no seal of the key is left")
 // appendSeal appends mark ‖ key version ‖ IV ‖ ciphertext ‖ tag. All that is
 // sealed is sealed here, and counted.
 func (k *personKey) appendSeal(dst, plaintext, ad []byte) ([]byte, error) {
-	gcm, err := k.aead()
+	gcm, err := k.sealing(1)
 	if err != nil {
 		return nil, err
 	}
-	if !k.draw() {
-		return nil, errUsedUp
+	return k.appendDrawn(dst, gcm, plaintext, ad), nil
+}
+
+// sealing draws n seals of the key, and returns the cipher to make them with.
+func (k *personKey) sealing(n int) (cipher.AEAD, error) {
+	gcm, err := k.aead()
+	if err == nil && !k.draw(uint32(n)) {
+		err = errUsedUp
 	}
-	dst = append(dst, fieldMark)
-	dst = binary.BigEndian.AppendUint32(dst, k.keyVersion)
-	return gcm.Seal(dst, nil, plaintext, ad), nil //nolint:gosec // the AEAD draws its nonce itself
+	return gcm, err
+}
+
+// appendDrawn makes one of the seals that were drawn.
+func (k *personKey) appendDrawn(dst []byte, gcm cipher.AEAD, plaintext, ad []byte) []byte {
+	v := k.keyVersion
+	dst = append(dst, fieldMark, byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+	return gcm.Seal(dst, nil, plaintext, ad) //nolint:gosec // the AEAD draws its nonce itself
 }
 
 // appendOpen appends what was sealed so.
@@ -247,12 +262,22 @@ func (v *Vault) leasedKey(tenant, owner string, keyVersion uint32) (*personKey, 
 }
 
 func (o *ownerKeys) key(keyVersion uint32) *personKey {
+	if ref := o.keyRef(keyVersion); ref != nil {
+		return *ref
+	}
+	return nil
+}
+
+// keyRef points at where the key stands: what an application holds keeps that,
+// since package fmt prints what a pointer points at for a verb that does not suit
+// it (%s), and here that is another pointer.
+func (o *ownerKeys) keyRef(keyVersion uint32) **personKey {
 	if o == nil {
 		return nil
 	}
-	for _, key := range o.keys {
+	for i, key := range o.keys {
 		if key.keyVersion == keyVersion {
-			return key
+			return &o.keys[i]
 		}
 	}
 	return nil

@@ -14,7 +14,28 @@ type Reader struct {
 	tenant string
 	keys   map[string]*ownerKeys
 	lease  grant
-	ad     []byte
+	leased bool // when the lease was looked at last, in the call that runs
+
+	last lastKey
+	ads  []boundAD // by column, made when first needed
+	next int       // the column that is likely to come: the one behind the last
+	ends []int     // of the values of a row, while it is opened
+}
+
+// lastKey is the key that opened the last value: the next one is mostly of the
+// same owner and key version.
+type lastKey struct {
+	owner      string
+	keyVersion uint32
+	key        **personKey // see ownerKeys.keyRef
+}
+
+// boundAD is the associated data of a column. What stands before the owner is the
+// same for all rows.
+type boundAD struct {
+	ad         []byte
+	head       int    // the length of what stands before the owner
+	owner, row string // of the row whose it is
 }
 
 // Reader fetches the keys of all owners with one query. Owners are given as
@@ -36,13 +57,48 @@ func (t *SealedTable) Reader(ctx context.Context, tenant string, owners ...strin
 	return &Reader{table: t, tenant: tenant, keys: found, lease: g}, nil
 }
 
-// key returns the one key for the owner and key version.
+// look looks whether the lease still runs: once a call.
+func (r *Reader) look() { r.leased = !r.lease.over(r.table.vault.cfg.Now()) }
+
+// bound returns the associated data of a column in a row.
+func (r *Reader) bound(i int, owner, row string) ([]byte, error) {
+	if r.ads == nil {
+		r.ads = make([]boundAD, len(r.table.def.Columns))
+	}
+	b := &r.ads[i]
+	if b.ad != nil && b.row == row && b.owner == owner {
+		return b.ad, nil
+	}
+	col := &r.table.def.Columns[i]
+	if err := r.table.bindable(col, owner, row); err != nil {
+		return nil, err
+	}
+	if b.head == 0 {
+		b.ad = appendFieldHead(nil, col.Level, col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
+		b.head = len(b.ad)
+	}
+	b.ad = appendFieldRow(b.ad[:b.head], col.Level, owner, row)
+	b.owner, b.row = owner, row
+	return b.ad, nil
+}
+
+// key returns the one key for the owner and key version, after a look.
 func (r *Reader) key(ctx context.Context, owner string, keyVersion uint32) (*personKey, error) {
-	if !r.lease.over(r.table.vault.cfg.Now()) {
-		if key := r.keys[owner].key(keyVersion); key != nil {
-			return key, key.err
+	if !r.leased {
+		r.look() // another cell of the row may have fetched keys anew
+	}
+	if r.leased {
+		if l := &r.last; l.key != nil && l.keyVersion == keyVersion && l.owner == owner {
+			return *l.key, nil
+		}
+		if ref := r.keys[owner].keyRef(keyVersion); ref != nil {
+			if (*ref).err == nil {
+				r.last = lastKey{owner, keyVersion, ref}
+			}
+			return *ref, (*ref).err
 		}
 	}
+	r.leased, r.last = false, lastKey{} // what follows takes its time
 	if err := checkOwner(owner); err != nil {
 		return nil, err
 	}
@@ -115,8 +171,9 @@ func OpenAll[R Record](ctx context.Context, table *SealedTable, tenant string, r
 		return err
 	}
 	failed := map[int]error{}
+	var room pageRoom
 	for i, row := range rows {
-		if err := openRow(ctx, reader, row); err != nil {
+		if err := room.open(ctx, reader, row); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -129,26 +186,33 @@ func OpenAll[R Record](ctx context.Context, table *SealedTable, tenant string, r
 	return nil
 }
 
-func openRow(ctx context.Context, reader *Reader, row Record) error {
+// pageRoom is room for one row after the other.
+type pageRoom struct {
+	fields []Field
+	opened []byte
+}
+
+func (p *pageRoom) open(ctx context.Context, reader *Reader, row Record) (err error) {
 	owner, key, cells := row.SealedCells()
-	bound := reader.Row(owner, key)
-	opened := make([][]byte, len(cells))
-	for i, cell := range cells {
-		plaintext, err := bound.Open(ctx, cell.Column, cell.Sealed)
-		if err != nil {
-			return err
-		}
-		opened[i] = plaintext
+	p.fields = p.fields[:0]
+	for _, cell := range cells {
+		p.fields = append(p.fields, Field{Column: cell.Column, Sealed: cell.Sealed})
 	}
+	opened, err := reader.Row(owner, key).AppendOpenRow(ctx, p.opened[:0], p.fields)
+	if err != nil {
+		return err
+	}
+	p.opened = opened
 	for i, cell := range cells {
-		if cell.Sealed == nil {
+		value := p.fields[i].Value
+		if value == nil {
 			continue
 		}
 		if cell.Text != nil {
-			*cell.Text = string(opened[i])
+			*cell.Text = string(value)
 		}
 		if cell.Bytes != nil {
-			*cell.Bytes = opened[i]
+			*cell.Bytes = append(make([]byte, 0, len(value)), value...)
 		}
 	}
 	return nil
