@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // wholeRow is a row with a value in each column.
@@ -182,12 +183,12 @@ func TestARowObeysTheLease(t *testing.T) {
 
 // toldOwners is a key store that tells when it has read owners.
 type toldOwners struct {
-	encryption.KeyStore
+	keystore.Store
 	read func()
 }
 
-func (s toldOwners) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	rows, err := s.KeyStore.Owners(ctx, tenant, owners)
+func (s toldOwners) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
+	rows, err := s.Store.Owners(ctx, tenant, owners)
 	s.read()
 	return rows, err
 }
