@@ -118,6 +118,11 @@ func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *ope
 // value computes what index i holds for an opened value: NULL when it
 // normalises to empty or the version is retired.
 func (x *tenantIndexes) value(t *SealedTable, i int, value string) IndexValue {
+	if t.indexes[i].As == Email && x.macs[i] != nil {
+		if v, ok := x.macs[i].asciiAddress(value); ok {
+			return v
+		}
+	}
 	normal, _ := normalise(t.indexes[i].As, value)
 	if normal == "" || x.macs[i] == nil {
 		return IndexValue{}

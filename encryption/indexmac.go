@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
+	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // indexMAC computes the values of one index version. Setting up an HMAC costs
@@ -17,10 +19,13 @@ type indexMAC struct {
 
 // indexState is an HMAC and room for what goes into it and comes out.
 type indexState struct {
-	mac hash.Hash
-	in  []byte
-	out [sha256.Size]byte
+	mac    hash.Hash
+	in     []byte
+	out    [sha256.Size]byte
+	narrow []int64 // of values to come: one allocation for many
 }
+
+const narrowRoom = 32
 
 func newIndexMAC(key []byte, bits int) *indexMAC {
 	return &indexMAC{bits: bits, idle: sync.Pool{New: func() any { return &indexState{mac: hmac.New(sha256.New, key)} }}}
@@ -34,12 +39,49 @@ func (m *indexMAC) value(parts ...string) IndexValue {
 	for _, part := range parts {
 		s.in = append(binary.BigEndian.AppendUint32(s.in, uint32(len(part))), part...)
 	}
+	return m.of(s)
+}
+
+// asciiAddress is value of an e-mail address that is normalised by the rule of
+// Email, without a text of its own, where it is ASCII: there is nothing to compose
+// then. false says that it is not.
+func (m *indexMAC) asciiAddress(value string) (IndexValue, bool) {
+	value = strings.Trim(value, " \t\r\n")
+	for i := range len(value) {
+		if value[i] >= utf8.RuneSelf {
+			return IndexValue{}, false
+		}
+	}
+	if value == "" {
+		return IndexValue{}, true
+	}
+	s := m.idle.Get().(*indexState)
+	defer m.idle.Put(s)
+	s.in = binary.BigEndian.AppendUint32(s.in[:0], uint32(len(value)))
+	for i := range len(value) {
+		c := value[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		s.in = append(s.in, c)
+	}
+	return m.of(s), true
+}
+
+// of is the value of what goes in.
+func (m *indexMAC) of(s *indexState) IndexValue {
 	s.mac.Reset()
 	s.mac.Write(s.in)
 	clear(s.in) // the pool keeps it
 	sum := s.mac.Sum(s.out[:0])
-	if m.bits <= 63 {
-		return narrowIndex(int64(binary.BigEndian.Uint64(sum) >> (64 - m.bits)))
+	if m.bits > 63 {
+		return wideIndex(sum[:m.bits/8])
 	}
-	return wideIndex(sum[:m.bits/8])
+	if len(s.narrow) == 0 {
+		s.narrow = make([]int64, narrowRoom)
+	}
+	one := &s.narrow[0]
+	s.narrow = s.narrow[1:]
+	*one = int64(binary.BigEndian.Uint64(sum) >> (64 - m.bits))
+	return IndexValue{narrow: one}
 }
