@@ -21,42 +21,41 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 	if w.lease.over(w.table.vault.cfg.Now()) {
 		return nil, w.refuse("seal a row of", "", ErrLease)
 	}
-	size, sealed := 0, 0
+	size, n := 0, 0
 	for i := range fields {
-		f := &fields[i]
-		if f.Value == nil {
-			if _, ok := w.table.columns[f.Column]; !ok {
-				return nil, w.refuse("no such column is declared:", f.Column, ErrDefinition)
-			}
-			continue
+		if value := fields[i].Value; value != nil {
+			size += len(value) + overhead
+			n++
 		}
-		col, _, err := w.prepare(f.Column, len(f.Value))
-		if err != nil {
-			return nil, err
-		}
-		size += paddedSize(len(f.Value), col.Pad) + overhead
-		sealed++
 	}
 	key := *w.key
-	gcm, err := key.sealing(sealed)
+	gcm, err := key.sealing(n)
 	if err != nil {
 		return nil, w.undrawn("", err)
 	}
-	dst = slices.Grow(dst, size) // it does not move any more
+	begin := len(dst)
+	dst, w.ends = slices.Grow(dst, size), w.ends[:0]
 	for i := range fields {
 		f := &fields[i]
-		if f.Value == nil {
-			f.Sealed = nil
-			continue
+		col, ad, err := w.prepare(f.Column, f.Value)
+		if err != nil {
+			return nil, err // and what was drawn is lost: too many are counted, never too few
 		}
-		at, _ := w.table.position(f.Column, w.next)
-		w.next = at + 1
-		value, begin := f.Value, len(dst)
-		if p := w.table.def.Columns[at].Pad; p != 0 {
-			value = pad(nil, value, p)
+		if f.Value != nil {
+			value := f.Value
+			if col.Pad != 0 {
+				value = pad(nil, value, col.Pad)
+			}
+			dst = key.appendDrawn(dst, gcm, value, ad)
 		}
-		dst = key.appendDrawn(dst, gcm, value, w.ads[at])
-		f.Sealed = dst[begin:len(dst):len(dst)]
+		w.ends = append(w.ends, len(dst))
+	}
+	for i, end := range w.ends {
+		f := &fields[i]
+		if f.Sealed = nil; f.Value != nil {
+			f.Sealed = dst[begin:end:end]
+		}
+		begin = end
 	}
 	return dst, nil
 }

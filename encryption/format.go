@@ -164,22 +164,15 @@ func ParseText(text string) ([]byte, error) {
 
 // pad appends value ‖ 0x80 ‖ 0x00… up to the bucket or Padmé length.
 func pad(dst, value []byte, bucket int) []byte {
-	size := paddedSize(len(value), bucket)
+	size := len(value) + 1
+	if bucket == Padme {
+		size = padme(size)
+	} else {
+		size = (size + bucket - 1) / bucket * bucket
+	}
 	dst = append(dst, value...)
 	dst = append(dst, 0x80)
 	return append(dst, make([]byte, size-len(value)-1)...)
-}
-
-// paddedSize is the length that a value of so many bytes has then; a bucket of 0
-// pads nothing.
-func paddedSize(n, bucket int) int {
-	switch bucket {
-	case 0:
-		return n
-	case Padme:
-		return padme(n + 1)
-	}
-	return (n + bucket) / bucket * bucket
 }
 
 // padme keeps only as many significant bits of n as its bit length has bits.

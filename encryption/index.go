@@ -133,8 +133,11 @@ func (x *tenantIndexes) value(t *SealedTable, i int, value string) IndexValue {
 // Index returns the value for an index column (its SQL name). A value that
 // normalises to empty is NULL, and so is a retired version.
 func (w *Writer) Index(index, value string) IndexValue {
-	i := slices.IndexFunc(w.table.indexes, func(x tableIndex) bool { return x.Column == index })
-	if i < 0 {
+	i := 0
+	for i < len(w.table.indexes) && w.table.indexes[i].Column != index {
+		i++
+	}
+	if i == len(w.table.indexes) {
 		return IndexValue{err: &KeyError{Op: "no such index is declared:", Table: w.table.def.Name, Column: index, Err: ErrDefinition}}
 	}
 	return (*w.indexKeys).value(w.table, i, value)

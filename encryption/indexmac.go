@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
-	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -46,27 +45,37 @@ func (m *indexMAC) value(parts ...string) IndexValue {
 // Email, without a text of its own, where it is ASCII: there is nothing to compose
 // then. false says that it is not.
 func (m *indexMAC) asciiAddress(value string) (IndexValue, bool) {
-	value = strings.Trim(value, " \t\r\n")
-	for i := range len(value) {
-		if value[i] >= utf8.RuneSelf {
-			return IndexValue{}, false
-		}
+	for value != "" && isSpace(value[0]) {
+		value = value[1:]
+	}
+	for value != "" && isSpace(value[len(value)-1]) {
+		value = value[:len(value)-1]
 	}
 	if value == "" {
 		return IndexValue{}, true
 	}
 	s := m.idle.Get().(*indexState)
-	defer m.idle.Put(s)
 	s.in = binary.BigEndian.AppendUint32(s.in[:0], uint32(len(value)))
-	for i := range len(value) {
-		c := value[i]
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
+	s.in = append(s.in, value...)
+	all := byte(0)
+	for i, c := range s.in[4:] {
+		all |= c
+		if c-'A' < 26 {
+			s.in[4+i] = c + ('a' - 'A')
 		}
-		s.in = append(s.in, c)
 	}
-	return m.of(s), true
+	if all >= utf8.RuneSelf {
+		clear(s.in)
+		m.idle.Put(s)
+		return IndexValue{}, false
+	}
+	v := m.of(s)
+	m.idle.Put(s)
+	return v, true
 }
+
+// isSpace is what Email trims.
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // of is the value of what goes in.
 func (m *indexMAC) of(s *indexState) IndexValue {

@@ -2,6 +2,7 @@ package encryption
 
 import (
 	"context"
+	"crypto/cipher"
 	"encoding/binary"
 )
 
@@ -12,6 +13,7 @@ import (
 type RowReader struct {
 	reader     *Reader
 	owner, row string
+	turn       uint64
 }
 
 // Row returns what opens the values of one row: owner as it stands in the row (a
@@ -19,7 +21,11 @@ type RowReader struct {
 // Columns of LevelTenant belong to the tenant, whoever the owner is. The owner is
 // one of those that the Reader was made for.
 func (r *Reader) Row(owner, row string) RowReader {
-	return RowReader{reader: r, owner: owner, row: row}
+	if r.turn == 0 || r.owner != owner || r.row != row {
+		r.turn++
+		r.owner, r.row = owner, row
+	}
+	return RowReader{reader: r, owner: owner, row: row, turn: r.turn}
 }
 
 // Row is Reader and Row for a single row; a page of rows is opened by OpenAll, or
@@ -85,20 +91,26 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 	if len(sealed) < overhead || sealed[0] != fieldMark {
 		return nil, &KeyError{Op: "open", Table: table.def.Name, Column: column, Err: ErrOpen}
 	}
-	col, owner := &table.def.Columns[i], r.owner
+	col, owner, turn := &table.def.Columns[i], r.owner, r.turn
 	if col.Level == LevelTenant {
-		owner = tenantOwner
+		owner, turn = tenantOwner, 0
 	}
-	ad, err := reader.bound(i, owner, r.row)
-	if err != nil {
-		return nil, err
+	b := &reader.ads[i]
+	if b.turn != r.turn {
+		if err := reader.bind(b, col, r.turn, owner, r.row); err != nil {
+			return nil, err
+		}
 	}
 	keyVersion := binary.BigEndian.Uint32(sealed[1:prefixSize])
-	key, err := reader.key(ctx, owner, keyVersion)
-	if err != nil {
+	var gcm cipher.AEAD
+	if l := &reader.last; reader.leased && turn != 0 && l.turn == turn && l.keyVersion == keyVersion {
+		gcm = *l.gcm
+	} else if key, err := reader.key(ctx, turn, owner, keyVersion); err != nil {
 		return nil, table.detail(err, column)
+	} else if gcm, err = key.aead(); err != nil {
+		return nil, err
 	}
-	out, err := key.appendOpen(dst, sealed, ad)
+	out, err := gcm.Open(dst, nil, sealed[prefixSize:], b.ad)
 	if err != nil {
 		return nil, &KeyError{Op: "open", Table: table.def.Name, Column: column, KeyVersion: keyVersion, Err: ErrOpen}
 	}

@@ -17,6 +17,7 @@ type Writer struct {
 	lease  grant
 	ads    [][]byte // by column, made when first needed
 	next   int      // the column that is likely to come: the one behind the last
+	ends   []int    // of the sealed values of a row, while it is sealed
 
 	// Behind two pointers: package fmt prints what one points at for a verb that
 	// does not suit it (%s).
@@ -92,7 +93,7 @@ func (w *Writer) Row(id string) (*Writer, error) {
 		return nil, err
 	}
 	bound := *w
-	bound.row, bound.ads = id, nil
+	bound.row, bound.ads, bound.ends = id, nil, nil
 	return &bound, nil
 }
 
@@ -131,7 +132,10 @@ func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte
 	if w.lease.over(w.table.vault.cfg.Now()) {
 		return nil, w.refuse("seal", column, ErrLease)
 	}
-	col, ad, err := w.prepare(column, len(plaintext))
+	if plaintext == nil {
+		plaintext = []byte{} // sealed, not NULL
+	}
+	col, ad, err := w.prepare(column, plaintext)
 	if err != nil {
 		return nil, err
 	}
@@ -157,14 +161,14 @@ func (w *Writer) undrawn(column string, err error) error {
 	return err
 }
 
-// prepare checks whether a value of so many bytes may be sealed in the column,
-// and returns the associated data, which it keeps.
-func (w *Writer) prepare(column string, size int) (*Column, []byte, error) {
+// prepare checks whether a value may be sealed in the column, and returns the
+// associated data, which it keeps. NULL needs the column only.
+func (w *Writer) prepare(column string, value []byte) (*Column, []byte, error) {
 	i, ok := w.table.position(column, w.next)
 	if !ok {
 		return nil, nil, w.refuse("no such column is declared:", column, ErrDefinition)
 	}
-	if size > maxField {
+	if len(value) > maxField {
 		return nil, nil, w.refuse("seal", column, ErrTooLarge)
 	}
 	w.next = i + 1
@@ -172,7 +176,7 @@ func (w *Writer) prepare(column string, size int) (*Column, []byte, error) {
 	if w.ads == nil {
 		w.ads = make([][]byte, len(w.table.def.Columns))
 	}
-	if w.ads[i] == nil {
+	if w.ads[i] == nil && value != nil {
 		if err := w.table.bindable(col, w.owner, w.row); err != nil {
 			return nil, nil, err
 		}
