@@ -3,6 +3,9 @@ package encryption
 import (
 	"context"
 	"errors"
+	"slices"
+
+	"github.com/crmguard/crmguard/internal/frame"
 )
 
 // Writer seals values of one table for one owner. Taking it is the only key
@@ -186,7 +189,8 @@ func (w *Writer) prepare(column string, value []byte) (*Column, []byte, error) {
 }
 
 func (t *SealedTable) ad(dst []byte, col *Column, tenant, owner, row string) []byte {
-	return appendFieldAD(dst, col.Level, col.Pad != 0, tenant, t.def.Name, col.Name, owner, row)
+	size := 1 + frame.Size(fieldDomain) + frame.Size(tenant) + frame.Size(t.def.Name) + frame.Size(col.Name) + frame.Size(owner) + frame.Size(row)
+	return appendFieldAD(slices.Grow(dst, size), col.Level, col.Pad != 0, tenant, t.def.Name, col.Name, owner, row)
 }
 
 // bindable holds the rules of the levels.

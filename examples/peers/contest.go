@@ -109,6 +109,7 @@ func (p *bench) close() error {
 // A stage sets up contests that share their material.
 type stage struct {
 	Package string
+	Name    string // of a part of the package's contests, which can be run alone
 	Set     func(ctx context.Context, p *bench) ([]contest, error)
 	Counts  func(ctx context.Context, p *bench) ([]count, error) // nil where there are none
 }
@@ -116,10 +117,13 @@ type stage struct {
 // stages are in the order of the report.
 func stages() []stage {
 	return []stage{
-		{Package: "encryption", Set: encryptionContests},
+		{Package: "encryption", Name: "fields", Set: encryptionContests},
 		// apart, since what these have in memory makes the garbage collector come
 		// less often, which those who allocate profit from
-		{Package: "encryption", Set: postgresContests, Counts: encryptionCounts},
+		{Package: "encryption", Name: "statements", Set: statementContests},
+		{Package: "encryption", Name: "reseal", Set: resealContests},
+		{Package: "encryption", Name: "pages", Set: pageContests},
+		{Package: "encryption", Name: "counts", Set: nobody, Counts: encryptionCounts},
 		{Package: "accesscontrol", Set: accesscontrolContests},
 		{Package: "audit", Set: auditContests},
 		{Package: "backup", Set: backupContests},

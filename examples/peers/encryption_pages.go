@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/crmguard/crmguard/encryption"
 )
@@ -64,6 +65,6 @@ func censusContest(ctx context.Context, p *bench, rows int) (contest, error) {
 	contestants[0].Role, contestants[1].Must = ours, []string{"<= 2.3"}
 	return contest{
 		Package: "encryption", What: "Census of twice as many rows, PostgreSQL",
-		Note: onPostgres + "The key is text in no order. Pages that sorted, or read the table from its beginning, would make the larger table take four times as long; that none does is a test of the package, which asks EXPLAIN.", Contestants: contestants,
+		Note: onPostgres + "The key is text in no order. Pages that sorted, or read the table from its beginning, would make the larger table take four times as long; that none does is a test of the package, which asks EXPLAIN.", Contestants: contestants, Time: 3 * time.Minute,
 	}, nil
 }
