@@ -152,6 +152,17 @@ func TestARowIsCountedWhole(t *testing.T) {
 	require.ErrorIs(t, err, encryption.ErrLease)
 	require.Nil(t, fields[0].Sealed)
 	require.Equal(t, int64(2), e.vault.SealsLeft(tenant, "t:", keyVersion), "what was not sealed is not used up")
+
+	// What a process counts by itself.
+	w, err = e.contacts.Writer(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	w, err = w.Row("r1")
+	require.NoError(t, err)
+	e.vault.HasSealed(tenant, "p1", keyVersion, encryption.FreeSeals-3)
+	_, err = w.AppendSealRow(nil, wholeRow())
+	require.NoError(t, err)
+	_, err = w.Seal("email", []byte("x"))
+	require.ErrorIs(t, err, encryption.ErrLease)
 }
 
 // A Writer seals no row after its lease; a Reader looks for its owner again.
@@ -273,10 +284,17 @@ func TestAWriterFromMemoryKnowsWhatHasChanged(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, sealsUnder(t, first), sealsUnder(t, second))
 
-	_, err = e.vault.Erase(t.Context(), tenant, "p1")
+	_, err = e.contacts.Writer(t.Context(), tenant, "p2")
 	require.NoError(t, err)
-	_, err = e.contacts.Writer(t.Context(), tenant, "p1")
-	require.ErrorIs(t, err, encryption.ErrErased)
+	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "p2", "p1"))
+	_, err = e.vault.Erase(t.Context(), tenant, "p3")
+	require.NoError(t, err)
+	for range 2 { // read afresh, and from memory
+		_, err = e.contacts.Writer(t.Context(), tenant, "p2")
+		require.ErrorIs(t, err, encryption.ErrMerged)
+		_, err = e.contacts.Writer(t.Context(), tenant, "p3")
+		require.ErrorIs(t, err, encryption.ErrErased)
+	}
 }
 
 func sealsUnder(t *testing.T, w *encryption.Writer) uint32 {
