@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"hash"
 	"sync"
-	"unicode/utf8"
 )
 
 // indexMAC computes the values of one index version. Setting up an HMAC costs
@@ -41,41 +40,36 @@ func (m *indexMAC) value(parts ...string) IndexValue {
 	return m.of(s)
 }
 
-// asciiAddress is value of an e-mail address that is normalised by the rule of
-// Email, without a text of its own, where it is ASCII: there is nothing to compose
-// then. false says that it is not.
-func (m *indexMAC) asciiAddress(value string) (IndexValue, bool) {
-	for value != "" && isSpace(value[0]) {
+// plainAddress is value of an e-mail address that Email and EmailV1 only trim and
+// lower, without a text of its own: printable ASCII, with blanks at its ends only
+// and no point at the end. false says that it is not one.
+func (m *indexMAC) plainAddress(value string) (IndexValue, bool) {
+	for value != "" && value[0] == ' ' {
 		value = value[1:]
 	}
-	for value != "" && isSpace(value[len(value)-1]) {
+	for value != "" && value[len(value)-1] == ' ' {
 		value = value[:len(value)-1]
 	}
-	if value == "" {
-		return IndexValue{}, true
+	if value == "" || value[len(value)-1] == '.' {
+		return IndexValue{}, false
 	}
 	s := m.idle.Get().(*indexState)
 	s.in = binary.BigEndian.AppendUint32(s.in[:0], uint32(len(value)))
 	s.in = append(s.in, value...)
-	all := byte(0)
 	for i, c := range s.in[4:] {
-		all |= c
+		if c <= ' ' || c > '~' {
+			clear(s.in)
+			m.idle.Put(s)
+			return IndexValue{}, false
+		}
 		if c-'A' < 26 {
 			s.in[4+i] = c + ('a' - 'A')
 		}
-	}
-	if all >= utf8.RuneSelf {
-		clear(s.in)
-		m.idle.Put(s)
-		return IndexValue{}, false
 	}
 	v := m.of(s)
 	m.idle.Put(s)
 	return v, true
 }
-
-// isSpace is what Email trims.
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // of is the value of what goes in.
 func (m *indexMAC) of(s *indexState) IndexValue {
