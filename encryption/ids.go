@@ -3,6 +3,7 @@ package encryption
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -63,6 +64,9 @@ func checkNamed(person string) error { return refusedID(ids.CheckGiven("person",
 // something on both sides, in the characters of IDNA and percent-encoded, too.
 // So "4711@crm" is none.
 func isAddress(id string) bool {
+	if !strings.ContainsFunc(id, func(r rune) bool { return r == '@' || r == '%' || r >= utf8.RuneSelf }) {
+		return false // as nearly all are, at each Writer
+	}
 	id = strings.NewReplacer("＠", "@", "﹫", "@", "%40", "@", "。", ".", "．", ".", "｡", ".", "%2e", ".", "%2E", ".").Replace(id)
 	at := strings.LastIndexByte(id, '@')
 	if at <= 0 {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// undeclaredColumn says which columns there are: who misspelt one, or takes the
+// noSuchColumn says which columns there are: who misspelt one, or takes the
 // name in SQL for the logical one, sees it at once.
-func (t *SealedTable) undeclaredColumn(name string) error {
+func (t *SealedTable) noSuchColumn(name string) error {
 	names := make([]string, len(t.def.Columns))
 	for i, col := range t.def.Columns {
 		names[i] = col.Name

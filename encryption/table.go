@@ -238,10 +238,23 @@ func (t *SealedTable) addIndex(def *Table, column int, index Index) error {
 // Name returns the logical name of the table.
 func (t *SealedTable) Name() string { return t.def.Name }
 
+// position finds a column by its logical name. likely is where it is looked for
+// first: columns mostly come in the order in which they are declared.
+func (t *SealedTable) position(name string, likely int) (int, bool) {
+	if likely >= len(t.def.Columns) {
+		likely = 0
+	}
+	if t.def.Columns[likely].Name == name {
+		return likely, true
+	}
+	i, ok := t.columns[name]
+	return i, ok
+}
+
 func (t *SealedTable) column(name string) (*Column, error) {
 	i, ok := t.columns[name]
 	if !ok {
-		return nil, t.undeclaredColumn(name)
+		return nil, t.noSuchColumn(name)
 	}
 	return &t.def.Columns[i], nil
 }

@@ -153,6 +153,23 @@ func TestTheHotPathDoesNotAllocate(t *testing.T) {
 			panic(err)
 		}
 	}))
+	fields := []encryption.Field{{Column: "email", Value: plaintext}, {Column: "email", Value: plaintext}}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if _, err := w.AppendSealRow(dst, fields); err != nil {
+			panic(err)
+		}
+	}))
+	back := make([]byte, 0, 128)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if _, err := r.Row("p1", "").AppendOpenRow(ctx, back, fields); err != nil {
+			panic(err)
+		}
+	}))
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
+		if _, err := e.contacts.Writer(ctx, tenant, "p1"); err != nil {
+			panic(err)
+		}
+	}), 3.0)
 }
 
 func TestOneKeyWhoeverMakesIt(t *testing.T) {
