@@ -14,7 +14,7 @@ import (
 // application reseals the fields of from under into in its own transaction
 // (a Reader for from, a Writer for into). It is idempotent, and Unmerge takes it
 // back.
-func (v *Vault) AddAlias(ctx context.Context, tenant, from, into string) error {
+func (v *ring) AddAlias(ctx context.Context, tenant, from, into string) error {
 	if err := v.checkMerge(ctx, tenant, from, into); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func putAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) er
 //
 // Erased persons are ErrErased: keys do not come back. ErrMerged says that from
 // was merged into somebody else, ErrNoKey that it was never merged.
-func (v *Vault) Unmerge(ctx context.Context, tenant, from, into string) error {
+func (v *ring) Unmerge(ctx context.Context, tenant, from, into string) error {
 	if err := v.checkMerge(ctx, tenant, from, into); err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (v *Vault) Unmerge(ctx context.Context, tenant, from, into string) error {
 	return err
 }
 
-func (v *Vault) checkMerge(ctx context.Context, tenant, from, into string) error {
+func (v *ring) checkMerge(ctx context.Context, tenant, from, into string) error {
 	if err := checkTenant(tenant); err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func takeAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) e
 // with it, directly or not, into it or it into them, sorted. An erasure covers
 // all of them, so whoever searches or clears rows for a person does it for
 // these, too. The list stays after the erasure.
-func (v *Vault) Aliases(ctx context.Context, tenant, person string) ([]string, error) {
+func (v *ring) Aliases(ctx context.Context, tenant, person string) ([]string, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}

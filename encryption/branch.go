@@ -81,7 +81,7 @@ func (b branchKey) wraps(row keystore.KeysetRow, handle *keyset.Handle) (*openKe
 
 // newBranch makes a branch key under an id that is none of those, wrapped and
 // proved by the KEK that the row names.
-func (v *Vault) newBranch(ctx context.Context, row keystore.KeysetRow, taken ...uint32) (*openKeyset, error) {
+func (v *ring) newBranch(ctx context.Context, row keystore.KeysetRow, taken ...uint32) (*openKeyset, error) {
 	handle, err := newKeyset(purposeBranch, taken...)
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (v *Vault) newBranch(ctx context.Context, row keystore.KeysetRow, taken ...
 }
 
 // nextBranch makes the branch key that follows on this one, under a new KEK.
-func (v *Vault) nextBranch(ctx context.Context, old *openKeyset, kek string, epoch int64) (*openKeyset, error) {
+func (v *ring) nextBranch(ctx context.Context, old *openKeyset, kek string, epoch int64) (*openKeyset, error) {
 	row := old.row
 	row.KEK, row.Epoch = kek, epoch
 	row.Version++

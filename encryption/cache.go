@@ -27,7 +27,7 @@ func (a *age) narrowLocked(g grant) {
 
 // reading begins the age of an entry that is about to be read, and returns the
 // grant under which it is.
-func (v *Vault) reading() (age, grant) {
+func (v *ring) reading() (age, grant) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return age{flush: v.flush}, v.grant
@@ -35,28 +35,28 @@ func (v *Vault) reading() (age, grant) {
 
 // readLocked ends it. What was dropped while the entry was read may have been
 // dropped of it: it is then no newer than the grant under which it was read.
-func (v *Vault) readLocked(a *age, g grant) {
+func (v *ring) readLocked(a *age, g grant) {
 	if a.flush != v.flush {
 		a.narrowLocked(g)
 	}
 }
 
 // leaseLocked is how long an entry may be used without a question.
-func (v *Vault) leaseLocked(a *age) grant {
+func (v *ring) leaseLocked(a *age) grant {
 	if a.narrowed {
 		return a.lease
 	}
 	return v.grant
 }
 
-func (v *Vault) drop(scopes []keystore.Scope) {
+func (v *ring) drop(scopes []keystore.Scope) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.dropLocked(scopes)
 }
 
 // dropLocked narrows what is cached of the scopes.
-func (v *Vault) dropLocked(scopes []keystore.Scope) {
+func (v *ring) dropLocked(scopes []keystore.Scope) {
 	if len(scopes) == 0 {
 		return
 	}
@@ -84,7 +84,7 @@ func (v *Vault) dropLocked(scopes []keystore.Scope) {
 // doubt makes everybody read afresh, as drop does, where nothing is known to be
 // taken away: the key store itself is in doubt. What it may have lost is still
 // here (RepairFromCaches), and opens nothing once the lease is over.
-func (v *Vault) doubt() {
+func (v *ring) doubt() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var sound []*age
@@ -104,7 +104,7 @@ func (v *Vault) doubt() {
 	}
 }
 
-func (v *Vault) narrowOwnerLocked(id ownerID, g grant) {
+func (v *ring) narrowOwnerLocked(id ownerID, g grant) {
 	if o := v.owners[id]; o != nil {
 		o.narrowLocked(g)
 		v.narrow[id] = true
@@ -113,7 +113,7 @@ func (v *Vault) narrowOwnerLocked(id ownerID, g grant) {
 
 // sweepLocked forgets the owners that were narrowed and whose lease is over, and
 // with them keys that may have been erased.
-func (v *Vault) sweepLocked() {
+func (v *ring) sweepLocked() {
 	now := v.cfg.Now()
 	maps.DeleteFunc(v.narrow, func(id ownerID, _ bool) bool {
 		o := v.owners[id]
@@ -129,7 +129,7 @@ func (v *Vault) sweepLocked() {
 
 // remember puts owners that were read under the grant into the cache, unless
 // something newer is there.
-func (v *Vault) remember(tenant string, found map[string]*ownerKeys, g grant) {
+func (v *ring) remember(tenant string, found map[string]*ownerKeys, g grant) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for owner, keys := range found {
@@ -151,7 +151,7 @@ func (v *Vault) remember(tenant string, found map[string]*ownerKeys, g grant) {
 }
 
 // evict forgets owners at once: they were erased here.
-func (v *Vault) evict(tenant string, owners []string) {
+func (v *ring) evict(tenant string, owners []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, owner := range owners {

@@ -16,7 +16,7 @@ import (
 // can trust what it was granted under it. Interrupted, it may be called again, by
 // any process; until then erasures wait longer than they had to, and Status says
 // so. Another lease may be named instead at any time.
-func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
+func (v *ring) ChangeLease(ctx context.Context, lease time.Duration) error {
 	if err := checkLease(lease); err != nil {
 		return err
 	}

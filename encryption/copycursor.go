@@ -157,11 +157,7 @@ func (v *Vault) newestKnown(ctx context.Context) (newest string, err error) {
 	return newest, nil
 }
 
-func (v *Vault) storeID() string {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.state.Store
-}
+func (v *Vault) storeID() string { return v.known().Store }
 
 // authentic compares a file with its last line, and that with its mac, without
 // a look at the rows between.

@@ -22,9 +22,7 @@ func (v *Vault) refuseForeign(dir string) error {
 	if err != nil {
 		return err
 	}
-	v.mu.RLock()
-	own := v.state.Store
-	v.mu.RUnlock()
+	own := v.storeID()
 	for _, name := range files {
 		if store := storeOf(filepath.Join(dir, name)); (isCopyFile(name) || isHolesName(name)) && store != "" && store != own {
 			return fmt.Errorf("%w: write: %s in the folder is of another key store: each store needs a folder of its own", ErrCopy, name)

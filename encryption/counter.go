@@ -121,7 +121,7 @@ func (k *personKey) ample() bool {
 
 // allot makes sure that keys of the active key version have seals left. errStale
 // says that the key version is no longer active: it may have ended here.
-func (v *Vault) allot(ctx context.Context, tenant string, owners []string, found map[string]*ownerKeys, keyVersion uint32) error {
+func (v *ring) allot(ctx context.Context, tenant string, owners []string, found map[string]*ownerKeys, keyVersion uint32) error {
 	for _, owner := range owners {
 		key := found[owner].key(keyVersion)
 		if !key.allotted && key.slot.Load() < freeSeals/2 {
@@ -139,7 +139,7 @@ func (v *Vault) allot(ctx context.Context, tenant string, owners []string, found
 	return nil
 }
 
-func (v *Vault) refill(ctx context.Context, tenant, owner string, keyVersion uint32, b *block) error {
+func (v *ring) refill(ctx context.Context, tenant, owner string, keyVersion uint32, b *block) error {
 	select {
 	case b.turn <- struct{}{}:
 		defer func() { <-b.turn }()
@@ -166,7 +166,7 @@ func (v *Vault) refill(ctx context.Context, tenant, owner string, keyVersion uin
 
 // reserve writes into the key row that n more seals are allotted. A key that
 // has had its share ends with its key version.
-func (v *Vault) reserve(ctx context.Context, tenant, owner string, keyVersion uint32, n int64) (allotted int64, err error) {
+func (v *ring) reserve(ctx context.Context, tenant, owner string, keyVersion uint32, n int64) (allotted int64, err error) {
 	renewed := false
 	_, err = v.update(ctx, func(tx keystore.Tx) error {
 		renewed = false
@@ -228,7 +228,7 @@ func beginKeyVersion(ctx context.Context, tx keystore.Tx, tenant string, have []
 
 // sealWith seals under a key that sealKeys gave, and under the one that it gives
 // then where nothing is left of it. resealing is as in activeKeys.
-func (v *Vault) sealWith(ctx context.Context, tenant, owner string, key *personKey, plaintext, ad []byte, resealing bool) ([]byte, error) {
+func (v *ring) sealWith(ctx context.Context, tenant, owner string, key *personKey, plaintext, ad []byte, resealing bool) ([]byte, error) {
 	for range sealAttempts {
 		sealed, err := key.appendSeal(make([]byte, 0, len(plaintext)+overhead), plaintext, ad)
 		if !errors.Is(err, errUsedUp) {
@@ -263,4 +263,22 @@ func restored(rows keystore.Rows) keystore.Rows {
 		}
 	}
 	return rows
+}
+
+// countSeals says how much of each key in memory has sealed: what the key store
+// has allotted, or what this process has counted.
+func (v *ring) countSeals(say func(tenant string, keyVersion uint32, seals uint64)) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for id, o := range v.owners {
+		for _, key := range o.keys {
+			if key.err != nil {
+				continue
+			}
+			say(id.tenant, key.keyVersion, uint64(key.slot.Load()))
+			if b := key.block.Load(); b != nil {
+				say(id.tenant, key.keyVersion, uint64(b.allotted.Load()))
+			}
+		}
+	}
 }

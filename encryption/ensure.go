@@ -9,7 +9,7 @@ import (
 // before an import, and before a transaction in which keys must not be
 // fetched. Persons that get no key are a [PersonsError], which names their
 // positions: all others are ready.
-func (v *Vault) Ensure(ctx context.Context, tenant string, persons ...string) error {
+func (v *ring) Ensure(ctx context.Context, tenant string, persons ...string) error {
 	if err := checkTenant(tenant); err != nil {
 		return err
 	}
@@ -20,7 +20,7 @@ func (v *Vault) Ensure(ctx context.Context, tenant string, persons ...string) er
 }
 
 // ensure makes the keys of owners and the keysets of the taggers ready.
-func (v *Vault) ensure(ctx context.Context, tenant string, owners []string) error {
+func (v *ring) ensure(ctx context.Context, tenant string, owners []string) error {
 	found, keyVersion, _, err := v.sealKeys(ctx, tenant, owners)
 	if err != nil && found == nil {
 		return err

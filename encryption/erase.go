@@ -34,7 +34,7 @@ type Receipt struct {
 // Key copies stay readable until the epoch is closed, and one that was written
 // before brings the keys back when it is restored: write a new one afterwards.
 // Clear and index columns are not reached (ClearRows).
-func (v *Vault) Erase(ctx context.Context, tenant, person string) (Receipt, error) {
+func (v *ring) Erase(ctx context.Context, tenant, person string) (Receipt, error) {
 	if err := checkNamed(person); err != nil {
 		return Receipt{}, err
 	}
@@ -42,7 +42,7 @@ func (v *Vault) Erase(ctx context.Context, tenant, person string) (Receipt, erro
 }
 
 // EraseRecord destroys the keys of a record owner r:<uuid>.
-func (v *Vault) EraseRecord(ctx context.Context, tenant, owner string) (Receipt, error) {
+func (v *ring) EraseRecord(ctx context.Context, tenant, owner string) (Receipt, error) {
 	if err := checkRecordOwner(owner); err != nil {
 		return Receipt{}, err
 	}
@@ -51,14 +51,14 @@ func (v *Vault) EraseRecord(ctx context.Context, tenant, owner string) (Receipt,
 
 // Eraser returns Erase in the shape that the erasure of a whole application
 // takes: a Func of package privacy, whose Left is the length of WrappedKeys.
-func (v *Vault) Eraser() func(ctx context.Context, tenant, person string) error {
+func (v *ring) Eraser() func(ctx context.Context, tenant, person string) error {
 	return func(ctx context.Context, tenant, person string) error {
 		_, err := v.Erase(ctx, tenant, person)
 		return err
 	}
 }
 
-func (v *Vault) erase(ctx context.Context, tenant, owner string) (Receipt, error) {
+func (v *ring) erase(ctx context.Context, tenant, owner string) (Receipt, error) {
 	receipts, err := v.eraseAll(ctx, tenant, []string{owner})
 	if len(receipts) == 0 {
 		return Receipt{}, err
@@ -67,7 +67,7 @@ func (v *Vault) erase(ctx context.Context, tenant, owner string) (Receipt, error
 }
 
 // scrub asks the store to forget deleted bytes, a few times while others read.
-func (v *Vault) scrub(ctx context.Context) (bool, error) {
+func (v *ring) scrub(ctx context.Context) (bool, error) {
 	scrubber, ok := v.cfg.Keys.(keystore.Scrubber)
 	if !ok {
 		return false, nil
@@ -87,7 +87,7 @@ func (v *Vault) scrub(ctx context.Context) (bool, error) {
 // WrappedKeys returns the wrapped key rows (65 bytes each) of a person and of
 // everyone merged with that person: what a search for remains looks for in
 // every file after the erasure. They are useless without the KEK.
-func (v *Vault) WrappedKeys(ctx context.Context, tenant, person string) ([][]byte, error) {
+func (v *ring) WrappedKeys(ctx context.Context, tenant, person string) ([][]byte, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}

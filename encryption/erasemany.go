@@ -21,7 +21,7 @@ const maxErased = 100
 // It changes the store a hundred persons at a time. When it fails, the receipts
 // are those of the persons whose keys are gone; it may be called again with all
 // of them, and waits again where the lease may not be over.
-func (v *Vault) EraseMany(ctx context.Context, tenant string, persons ...string) ([]Receipt, error) {
+func (v *ring) EraseMany(ctx context.Context, tenant string, persons ...string) ([]Receipt, error) {
 	for i, person := range persons {
 		if err := checkNamed(person); err != nil {
 			return nil, fmt.Errorf("encryption: erase: person %d of %d: %w", i+1, len(persons), err)
@@ -30,7 +30,7 @@ func (v *Vault) EraseMany(ctx context.Context, tenant string, persons ...string)
 	return v.eraseAll(ctx, tenant, persons)
 }
 
-func (v *Vault) eraseAll(ctx context.Context, tenant string, owners []string) ([]Receipt, error) {
+func (v *ring) eraseAll(ctx context.Context, tenant string, owners []string) ([]Receipt, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (v *Vault) eraseAll(ctx context.Context, tenant string, owners []string) ([
 // unsettled returns how long to wait where one of the erasures may be younger
 // than a lease, and writes into the receipts of those from when on nobody has
 // the keys.
-func (v *Vault) unsettled(receipts []Receipt) (wait time.Duration) {
+func (v *ring) unsettled(receipts []Receipt) (wait time.Duration) {
 	lease, at := v.leaseWait(), v.cfg.Now().UTC()
 	for i := range receipts {
 		if r := &receipts[i]; !v.settled(r.Sequence) {
@@ -78,7 +78,7 @@ func (v *Vault) unsettled(receipts []Receipt) (wait time.Duration) {
 
 // eraseSome makes tombstones in one transaction. This process stops at once,
 // what it has handed out within the lease.
-func (v *Vault) eraseSome(ctx context.Context, tenant string, owners []string) ([]Receipt, error) {
+func (v *ring) eraseSome(ctx context.Context, tenant string, owners []string) ([]Receipt, error) {
 	var receipts []Receipt
 	var buried []string
 	state, err := v.update(ctx, func(tx keystore.Tx) (err error) {

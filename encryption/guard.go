@@ -77,9 +77,7 @@ func (v *Vault) afresh(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant strin
 			return inside.Tenant(ctx, tenant)
 		}
 	}
-	v.mu.RLock()
-	before := v.state
-	v.mu.RUnlock()
+	before := v.known()
 	if _, err := v.compare(ctx, before); err != nil {
 		return keystore.Rows{}, err
 	}

@@ -31,7 +31,7 @@ type madeKey struct {
 
 // compare reads the state row and tells whether it follows from the state
 // before: ErrRewound says that it does not.
-func (v *Vault) compare(ctx context.Context, before keystore.State) (keystore.State, error) {
+func (v *ring) compare(ctx context.Context, before keystore.State) (keystore.State, error) {
 	start := v.cfg.Now()
 	v.mu.RLock()
 	made, recent := v.made, slices.Clone(v.recent.keys)
@@ -81,10 +81,8 @@ func (m *madeKey) lost(rows keystore.Rows, barrier int64) bool {
 
 // recognise answers ErrRewound in a transaction of a store that is not the one
 // that this vault has seen, or an earlier state of it.
-func (v *Vault) recognise(ctx context.Context, tx keystore.Tx) error {
-	v.mu.RLock()
-	before := v.state
-	v.mu.RUnlock()
+func (v *ring) recognise(ctx context.Context, tx keystore.Tx) error {
+	before := v.known()
 	return follows(ctx, tx, before)
 }
 
@@ -123,7 +121,7 @@ func continues(before, state keystore.State, mark string) error {
 }
 
 // prune removes the marks that nothing is to find any more.
-func (v *Vault) prune(ctx context.Context) error {
+func (v *ring) prune(ctx context.Context) error {
 	var positions, others []keystore.MarkRow
 	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
 		return eachPage(ctx, tx, keystore.Page{Kind: keystore.KindMark, Limit: pageSize}, func(rows keystore.Rows) error {

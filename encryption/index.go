@@ -35,10 +35,7 @@ func (t *SealedTable) tenantIndexes(ctx context.Context, tenant string) (*tenant
 	if err != nil {
 		return nil, err
 	}
-	k.mu.Lock()
-	known := k.indexes[t]
-	k.mu.Unlock()
-	if known != nil {
+	if known, _ := k.derivedFor(t).(*tenantIndexes); known != nil {
 		return known, nil
 	}
 	open, err := t.vault.keysetOf(ctx, k, purposeIndex)
@@ -49,17 +46,9 @@ func (t *SealedTable) tenantIndexes(ctx context.Context, tenant string) (*tenant
 	if err != nil {
 		return nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.indexes) >= maxDerived {
-		clear(k.indexes) // whoever declares a table again for each use gets no profit of it
-	}
-	k.indexes[t] = keys
+	k.keepDerived(t, keys)
 	return keys, nil
 }
-
-// maxDerived bounds the tables whose index keys a tenant keeps in memory.
-const maxDerived = 256
 
 func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *openKeyset) (*tenantIndexes, error) {
 	out := &tenantIndexes{macs: make([]*indexMAC, len(t.indexes)), states: make([]keystore.IndexState, len(t.indexes))}

@@ -83,7 +83,11 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 	if err != nil {
 		return Inventory{}, storeError(err)
 	}
-	v.countSeals(tenants)
+	v.countSeals(func(tenant string, keyVersion uint32, seals uint64) {
+		if t := tenants[tenant]; t != nil && t.KeyVersions[keyVersion] == keystore.Active {
+			t.MostSeals = max(t.MostSeals, seals)
+		}
+	})
 	for name, t := range tenants {
 		if name == "" {
 			out.installation = t.KEKs
@@ -93,25 +97,4 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 	}
 	slices.SortFunc(out.Tenants, func(a, b TenantInventory) int { return strings.Compare(a.Tenant, b.Tenant) })
 	return out, nil
-}
-
-// countSeals adds what this process knows about persons' keys.
-func (v *Vault) countSeals(tenants map[string]*TenantInventory) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	for id, o := range v.owners {
-		t := tenants[id.tenant]
-		if t == nil {
-			continue
-		}
-		for _, key := range o.keys {
-			if key.err != nil || t.KeyVersions[key.keyVersion] != keystore.Active {
-				continue
-			}
-			t.MostSeals = max(t.MostSeals, uint64(key.slot.Load()))
-			if b := key.block.Load(); b != nil {
-				t.MostSeals = max(t.MostSeals, uint64(b.allotted.Load()))
-			}
-		}
-	}
 }

@@ -84,7 +84,7 @@ func refusedKEK(tenant, purpose, name string) error {
 }
 
 // askKEK is the only place where a KEK is asked for.
-func (v *Vault) askKEK(ctx context.Context, tenant, purpose, name string) (tink.AEADWithContext, error) {
+func (v *ring) askKEK(ctx context.Context, tenant, purpose, name string) (tink.AEADWithContext, error) {
 	if !v.cfg.permitsKEK(name) {
 		return nil, refusedKEK(tenant, purpose, name)
 	}
@@ -106,7 +106,7 @@ func kekError(tenant, purpose, name string, err error) error {
 // wrapKeyset wraps a keyset under the KEK that the row names, and has the KEK,
 // asked for anew as after a restart, open it again: nothing is stored that
 // cannot be read.
-func (v *Vault) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *keyset.Handle) (*openKeyset, error) {
+func (v *ring) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *keyset.Handle) (*openKeyset, error) {
 	if !v.cfg.permitsKEK(row.KEK) {
 		return nil, refusedKEK(row.Tenant, row.Purpose, row.KEK)
 	}
@@ -151,7 +151,7 @@ func wrapError(row keystore.KeysetRow, err error) error {
 }
 
 // readKeyset asks the KEK and checks every key of the keyset.
-func (v *Vault) readKeyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
+func (v *ring) readKeyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
 	kek, err := v.askKEK(ctx, row.Tenant, row.Purpose, row.KEK)
 	if err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (v *Vault) readKeyset(ctx context.Context, row keystore.KeysetRow) (*openKe
 }
 
 // tryKEK seals and opens something with a KEK that wraps nothing yet.
-func (v *Vault) tryKEK(ctx context.Context, tenant, name string) error {
+func (v *ring) tryKEK(ctx context.Context, tenant, name string) error {
 	_, err := answered(ctx, v.cfg.KEKTimeout, func(ctx context.Context) (struct{}, error) {
 		var none struct{}
 		kek, err := v.askKEK(ctx, tenant, "epoch", name)
@@ -196,7 +196,7 @@ func (k *openKeyset) sameKeys(other *openKeyset) bool {
 // keepKeysets spares calls of the KEK for keysets that were opened before they
 // were stored. Where the store has others by now, or cannot be read, nothing is
 // kept, and whoever needs them asks.
-func (v *Vault) keepKeysets(ctx context.Context, tenant string, opened []*openKeyset) {
+func (v *ring) keepKeysets(ctx context.Context, tenant string, opened []*openKeyset) {
 	if _, err := v.tenant(ctx, tenant); err != nil {
 		return
 	}
@@ -205,7 +205,7 @@ func (v *Vault) keepKeysets(ctx context.Context, tenant string, opened []*openKe
 	}
 }
 
-func (v *Vault) keepKeyset(open *openKeyset) {
+func (v *ring) keepKeyset(open *openKeyset) {
 	v.mu.RLock()
 	k := v.tenants[open.row.Tenant]
 	v.mu.RUnlock()
@@ -222,7 +222,7 @@ func (v *Vault) keepKeyset(open *openKeyset) {
 }
 
 // keptKeyset returns the keyset that is in memory for these very bytes, or nil.
-func (v *Vault) keptKeyset(row keystore.KeysetRow) *openKeyset {
+func (v *ring) keptKeyset(row keystore.KeysetRow) *openKeyset {
 	v.mu.RLock()
 	k := v.tenants[row.Tenant]
 	v.mu.RUnlock()

@@ -19,7 +19,7 @@ var errUnbound = errors.New("it opens what it wrapped as another tenant's, too, 
 // the first keyset of an epoch), not for each tenant of an epoch, whose KEK is
 // then known. That the KEK refuses because it is away is no proof: the
 // caller has it open the same bytes afterwards.
-func (v *Vault) bindsTenant(ctx context.Context, kek tink.AEADWithContext, row keystore.KeysetRow) error {
+func (v *ring) bindsTenant(ctx context.Context, kek tink.AEADWithContext, row keystore.KeysetRow) error {
 	if row.Tenant != "" && row.Version != 1 {
 		return nil
 	}

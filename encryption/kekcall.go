@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/internal/health"
 )
 
 // A KEK that fails is asked again after a pause, which doubles with every
@@ -85,13 +86,13 @@ func insist(ctx context.Context) context.Context { return context.WithValue(ctx,
 
 // unwrapKeyset opens the row of a branch key and checks every key in it. A failure that is
 // remembered is no answer for whoever verifies a copy: the KEK is asked.
-func (v *Vault) unwrapKeyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
+func (v *ring) unwrapKeyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
 	return v.openKeyset(insist(ctx), row)
 }
 
 // openKeyset is unwrapKeyset for those who cannot wait: while a KEK that failed
 // is left alone they get the failure at once.
-func (v *Vault) openKeyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
+func (v *ring) openKeyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
 	if !v.cfg.permitsKEK(row.KEK) {
 		return nil, refusedKEK(row.Tenant, row.Purpose, row.KEK)
 	}
@@ -143,7 +144,7 @@ func (c *kekCalls) join(id keysetID, insisting bool, now time.Time) (call *fligh
 // fly opens the keyset in a goroutine of its own, which ends with the call. A
 // KEK that does not look at its context is given up when its time is over; if
 // it answers all the same, later, the answer counts.
-func (v *Vault) fly(ctx context.Context, id keysetID, call *flight, row keystore.KeysetRow) {
+func (v *ring) fly(ctx context.Context, id keysetID, call *flight, row keystore.KeysetRow) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.cfg.KEKTimeout)
 	stop := context.AfterFunc(ctx, func() { v.land(id, call, nil, errNoAnswer, false) })
 	go caught(func() (*openKeyset, error) { return v.readKeyset(ctx, row) }, func(open *openKeyset, err error) {
@@ -157,7 +158,7 @@ func (v *Vault) fly(ctx context.Context, id keysetID, call *flight, row keystore
 }
 
 // land ends a call, and takes note of one that came back after it was given up.
-func (v *Vault) land(id keysetID, call *flight, open *openKeyset, err error, returned bool) {
+func (v *ring) land(id keysetID, call *flight, open *openKeyset, err error, returned bool) {
 	now := v.cfg.Now()
 	if open != nil {
 		v.keepKeyset(open)
@@ -213,12 +214,12 @@ func (c *kekCalls) failed(id keysetID, err error, returned bool, now time.Time) 
 // failingKeysets counts, by tenant, the failures of keysets that the tenants
 // have now and that somebody still asks for: not those of an older copy, nor
 // what may be mended since.
-func (v *Vault) failingKeysets() map[string]Finding {
+func (v *ring) failingKeysets() map[string]health.Finding {
 	v.mu.RLock()
 	tenants := maps.Clone(v.tenants)
 	v.mu.RUnlock()
 	now := v.cfg.Now()
-	out := map[string]Finding{}
+	out := map[string]health.Finding{}
 	v.keks.mu.Lock()
 	defer v.keks.mu.Unlock()
 	for id, f := range v.keks.failing {

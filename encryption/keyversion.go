@@ -21,7 +21,7 @@ type Holder = func(ctx context.Context, tenant string, keyVersion uint32) (count
 // that was active. Nothing is rewritten: what is sealed from now on carries
 // the new key version, Reseal moves the rest. Other processes follow within
 // the lease.
-func (v *Vault) NewKeyVersion(ctx context.Context, tenant string) (uint32, error) {
+func (v *ring) NewKeyVersion(ctx context.Context, tenant string) (uint32, error) {
 	if err := checkTenant(tenant); err != nil {
 		return 0, err
 	}
@@ -54,7 +54,7 @@ func (v *Vault) NewKeyVersion(ctx context.Context, tenant string) (uint32, error
 }
 
 // KeyVersions lists every key version that the tenant ever had, oldest first.
-func (v *Vault) KeyVersions(ctx context.Context, tenant string) ([]keystore.KeyVersionRow, error) {
+func (v *ring) KeyVersions(ctx context.Context, tenant string) ([]keystore.KeyVersionRow, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (v *Vault) KeyVersions(ctx context.Context, tenant string) ([]keystore.KeyV
 // Once the first key is deleted there is no way back: the key version stays
 // Deleting until a call finishes it. A holder that still answers then has cells
 // of which some are lost; reseal the others, and give up those that Reseal lists.
-func (v *Vault) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion uint32, holders ...Holder) error {
+func (v *ring) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion uint32, holders ...Holder) error {
 	if len(holders) == 0 {
 		return fmt.Errorf("%w: destroying needs at least one holder to ask", ErrDefinition)
 	}
@@ -145,7 +145,7 @@ func ask(ctx context.Context, tenant string, keyVersion uint32, holders []Holder
 // retirement returns the state of a key version that seals no more, and since
 // when this process has known that it does not. What the hosts that made it and
 // its successor take for the time has no part in it.
-func (v *Vault) retirement(ctx context.Context, tenant string, keyVersion uint32) (state keystore.KeyVersionState, known time.Time, err error) {
+func (v *ring) retirement(ctx context.Context, tenant string, keyVersion uint32) (state keystore.KeyVersionState, known time.Time, err error) {
 	all, err := v.KeyVersions(ctx, tenant)
 	if err != nil {
 		return "", time.Time{}, err
@@ -194,7 +194,7 @@ func (r *retirements) since(tenant string, keyVersion uint32, now time.Time) tim
 
 // setKeyVersion moves a key version from one state to another. Once keys of it are
 // deleted there is no way back: it stays what it is.
-func (v *Vault) setKeyVersion(ctx context.Context, tenant string, keyVersion uint32, from, to keystore.KeyVersionState) error {
+func (v *ring) setKeyVersion(ctx context.Context, tenant string, keyVersion uint32, from, to keystore.KeyVersionState) error {
 	_, err := v.update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
@@ -221,7 +221,7 @@ func (v *Vault) setKeyVersion(ctx context.Context, tenant string, keyVersion uin
 // deleteKeys deletes the key rows of a destroying key version, page by page. The
 // first page says so in the same change, so that nobody takes the key version for
 // whole again; the page that finds none marks it destroyed.
-func (v *Vault) deleteKeys(ctx context.Context, tenant string, keyVersion uint32) (int, error) {
+func (v *ring) deleteKeys(ctx context.Context, tenant string, keyVersion uint32) (int, error) {
 	deleted := 0
 	for {
 		n := 0
@@ -256,10 +256,8 @@ func (v *Vault) deleteKeys(ctx context.Context, tenant string, keyVersion uint32
 }
 
 // refresh compares with the key store, whatever the lease allows to remember.
-func (v *Vault) refresh(ctx context.Context) error {
-	v.mu.RLock()
-	before := v.state
-	v.mu.RUnlock()
+func (v *ring) refresh(ctx context.Context) error {
+	before := v.known()
 	start := v.cfg.Now()
 	state, err := v.compare(ctx, before)
 	if err == nil {

@@ -60,7 +60,7 @@ func (g grant) half() grant { return grantFrom(g.start, g.until.Sub(g.start)/2) 
 // fresh makes sure that what is cached was compared with the key store within
 // the lease, and returns the grant of that comparison. early compares once half
 // of it has passed; a failing early comparison is forgiven while the lease runs.
-func (v *Vault) fresh(ctx context.Context, early bool) (grant, error) {
+func (v *ring) fresh(ctx context.Context, early bool) (grant, error) {
 	due := func() (grant, bool) {
 		g := v.granted()
 		if early {
@@ -81,9 +81,7 @@ func (v *Vault) fresh(ctx context.Context, early bool) (grant, error) {
 	if !over {
 		return g, nil
 	}
-	v.mu.RLock()
-	before := v.state
-	v.mu.RUnlock()
+	before := v.known()
 	start := v.cfg.Now()
 	state, err := v.compare(ctx, before)
 	if err == nil {
@@ -103,7 +101,7 @@ func (v *Vault) fresh(ctx context.Context, early bool) (grant, error) {
 	return grantFrom(start, state.Lease), nil
 }
 
-func (v *Vault) granted() grant {
+func (v *ring) granted() grant {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.grant
@@ -111,7 +109,7 @@ func (v *Vault) granted() grant {
 
 // leaseWait is how long it takes from now until nobody trusts any more what the
 // key store said before: the lease of no process is longer.
-func (v *Vault) leaseWait() time.Duration {
+func (v *ring) leaseWait() time.Duration {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.state.LeaseWait
@@ -132,7 +130,7 @@ func (s sighting) past(now time.Time) bool { return now.Sub(s.at) >= s.wait }
 
 // sightLocked notes that a state is committed. Of the sightings that are past
 // only the last one matters.
-func (v *Vault) sightLocked(state keystore.State, now time.Time) {
+func (v *ring) sightLocked(state keystore.State, now time.Time) {
 	for len(v.seen) > 1 && v.seen[1].past(now) {
 		v.seen = v.seen[1:]
 	}
@@ -145,7 +143,7 @@ func (v *Vault) sightLocked(state keystore.State, now time.Time) {
 
 // settled reports whether a change of this sequence is known to be older than
 // every lease, so that no process acts on anything earlier.
-func (v *Vault) settled(sequence int64) bool {
+func (v *ring) settled(sequence int64) bool {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	now := v.cfg.Now()

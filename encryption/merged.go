@@ -9,7 +9,7 @@ import (
 
 // survivors says of each owner that was merged who they are now: whom they were
 // merged into, and that one, and so on.
-func (v *Vault) survivors(ctx context.Context, tenant string, found map[string]*ownerKeys) (map[string]string, error) {
+func (v *ring) survivors(ctx context.Context, tenant string, found map[string]*ownerKeys) (map[string]string, error) {
 	// Afresh: a merge that was taken back within the lease moves no row that was
 	// written since.
 	var merged []string

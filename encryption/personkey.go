@@ -29,7 +29,7 @@ const maxOwners = 4096
 // allows it, otherwise with one query for all that are missing. Unknown
 // owners are left out. The grant is that of the answer; who took its time to
 // read may find it over.
-func (v *Vault) lookup(ctx context.Context, tenant string, owners []string, early bool) (map[string]*ownerKeys, grant, error) {
+func (v *ring) lookup(ctx context.Context, tenant string, owners []string, early bool) (map[string]*ownerKeys, grant, error) {
 	granted, err := v.fresh(ctx, early)
 	if err != nil {
 		return nil, granted, err
@@ -58,13 +58,13 @@ func (v *Vault) lookup(ctx context.Context, tenant string, owners []string, earl
 }
 
 // fetch reads owners afresh, in one query, and caches them.
-func (v *Vault) fetch(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, error) {
+func (v *ring) fetch(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, error) {
 	found, _, err := v.fetchRows(ctx, tenant, owners)
 	return found, err
 }
 
 // fetchRows is fetch with the rows as the store has them.
-func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, keystore.Rows, error) {
+func (v *ring) fetchRows(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, keystore.Rows, error) {
 	begun, g := v.reading()
 	v.mu.RLock()
 	barrier := v.state.Barrier
@@ -114,7 +114,7 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 // unwrap opens a key row; a wrap id that is unknown here makes it read the
 // tenant's keyset afresh once. A row that does not unwrap stays apart from
 // the owner's other keys.
-func (v *Vault) unwrap(ctx context.Context, row keystore.KeyRow) (*personKey, error) {
+func (v *ring) unwrap(ctx context.Context, row keystore.KeyRow) (*personKey, error) {
 	wrap, err := v.keyset(ctx, row.Tenant, purposeWrap)
 	if err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func (v *Vault) unwrap(ctx context.Context, row keystore.KeyRow) (*personKey, er
 // openKey finds the one key that opens a value of this owner and key version:
 // an exact lookup, one fresh read on a miss, never another owner, alias or
 // key version. A key that took longer to get than its lease runs is not used.
-func (v *Vault) openKey(ctx context.Context, tenant, owner string, keyVersion uint32) (*personKey, grant, error) {
+func (v *ring) openKey(ctx context.Context, tenant, owner string, keyVersion uint32) (*personKey, grant, error) {
 	for range slowAttempts {
 		key, g, err := v.findKey(ctx, tenant, owner, keyVersion)
 		if err != nil || !g.over(v.cfg.Now()) {
@@ -159,7 +159,7 @@ func errSlow(op string, keyVersion uint32) error {
 	return &KeyError{Op: op + ": key store or KEK took longer than the lease", KeyVersion: keyVersion, Err: ErrLease}
 }
 
-func (v *Vault) findKey(ctx context.Context, tenant, owner string, keyVersion uint32) (*personKey, grant, error) {
+func (v *ring) findKey(ctx context.Context, tenant, owner string, keyVersion uint32) (*personKey, grant, error) {
 	if key, g := v.leasedKey(tenant, owner, keyVersion); key != nil && key.err == nil {
 		return key, g, nil
 	}
@@ -183,7 +183,7 @@ func (v *Vault) findKey(ctx context.Context, tenant, owner string, keyVersion ui
 
 // leasedKey answers from memory alone while the lease of the entry runs, also
 // when it was narrowed: inside a transaction nothing is fetched.
-func (v *Vault) leasedKey(tenant, owner string, keyVersion uint32) (*personKey, grant) {
+func (v *ring) leasedKey(tenant, owner string, keyVersion uint32) (*personKey, grant) {
 	now := v.cfg.Now()
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -220,7 +220,7 @@ func (o *ownerKeys) keyRef(keyVersion uint32) **personKey {
 	return nil
 }
 
-func (v *Vault) whyMissing(ctx context.Context, tenant string, o *ownerKeys, keyVersion uint32) error {
+func (v *ring) whyMissing(ctx context.Context, tenant string, o *ownerKeys, keyVersion uint32) error {
 	if o != nil && o.state == keystore.Tombstone {
 		return &KeyError{Op: "open", KeyVersion: keyVersion, Err: ErrErased}
 	}
@@ -256,13 +256,13 @@ const sealAttempts = 20
 // that do not exist, and sees to it that they may seal (counter.go). Owners that
 // seal no more make it fail, after the others got their keys. The grant is not
 // over yet.
-func (v *Vault) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, grant, error) {
+func (v *ring) sealKeys(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, uint32, grant, error) {
 	return v.activeKeys(ctx, tenant, owners, false)
 }
 
 // activeKeys is sealKeys; resealing gives keys to merged persons, too, for what
 // they have sealed before and stays theirs.
-func (v *Vault) activeKeys(ctx context.Context, tenant string, owners []string, resealing bool) (map[string]*ownerKeys, uint32, grant, error) {
+func (v *ring) activeKeys(ctx context.Context, tenant string, owners []string, resealing bool) (map[string]*ownerKeys, uint32, grant, error) {
 	slow := 0
 	for range sealAttempts {
 		found, g, err := v.lookup(ctx, tenant, owners, true)
@@ -324,7 +324,7 @@ const maxCreated = maxOwners
 // and key version is the one that was committed first, whoever made it. Any
 // number of goroutines and processes may do so at once, for the same owners,
 // too.
-func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string, resealing bool) error {
+func (v *ring) createKeys(ctx context.Context, tenant string, owners []string, resealing bool) error {
 	for chunk := range slices.Chunk(owners, maxCreated) {
 		if err := v.createSome(ctx, tenant, chunk, resealing); err != nil {
 			return err
@@ -333,8 +333,8 @@ func (v *Vault) createKeys(ctx context.Context, tenant string, owners []string, 
 	return nil
 }
 
-func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, resealing bool) error {
-	k, err := v.registered(ctx, tenant)
+func (v *ring) createSome(ctx context.Context, tenant string, owners []string, resealing bool) error {
+	k, err := v.prepared(ctx, tenant)
 	if err != nil {
 		return err
 	}
@@ -368,7 +368,7 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, 
 }
 
 // readBack caches what stands in the store now that the creation is committed.
-func (v *Vault) readBack(ctx context.Context, tenant string, owners []string, keyVersion uint32, barrier int64) error {
+func (v *ring) readBack(ctx context.Context, tenant string, owners []string, keyVersion uint32, barrier int64) error {
 	var last keystore.KeyRow
 	for chunk := range slices.Chunk(owners, maxOwners) {
 		_, rows, err := v.fetchRows(ctx, tenant, chunk)

@@ -71,39 +71,6 @@ func (s PersonSealer) Seal(ctx context.Context, tenant, person string, plaintext
 	return s.vault.sealWith(ctx, tenant, owner, key, plaintext, personSealAD(s.purpose, tenant, owner, ad), false)
 }
 
-// cachedSealKey answers from memory while the lease runs, so that it may be
-// called inside a transaction after Ensure.
-func (v *Vault) cachedSealKey(ctx context.Context, tenant, owner string) (*personKey, error) {
-	if key := v.leasedSealKey(tenant, owner); key != nil {
-		return key, nil
-	}
-	found, keyVersion, _, err := v.sealKeys(ctx, tenant, []string{owner})
-	if err != nil {
-		return nil, err
-	}
-	return found[owner].key(keyVersion), nil
-}
-
-func (v *Vault) leasedSealKey(tenant, owner string) *personKey {
-	now := v.cfg.Now()
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	k, o := v.tenants[tenant], v.owners[ownerID{tenant, owner}]
-	if k == nil || o == nil || v.leaseLocked(&k.age).over(now) || v.leaseLocked(&o.age).over(now) {
-		return nil
-	}
-	if o.sealable() != nil {
-		return nil
-	}
-	// A key version that began meanwhile may wait for the lease's end.
-	for _, keyVersion := range []uint32{k.active, o.active} {
-		if key := o.key(keyVersion); key != nil && key.err == nil {
-			return key
-		}
-	}
-	return nil
-}
-
 // Open opens what Seal has sealed for the same purpose, tenant, person and ad.
 func (s PersonSealer) Open(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 	owner, err := s.owner(tenant, person)

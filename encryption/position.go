@@ -17,7 +17,7 @@ import (
 //
 // The newest 20,000 positions are kept, two years of one an hour; who only
 // wants to know how far the store is, as for an anchor outside, takes Head.
-func (v *Vault) Position(ctx context.Context) ([]byte, error) {
+func (v *ring) Position(ctx context.Context) ([]byte, error) {
 	state, err := v.mark(ctx)
 	if err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func (v *Vault) Position(ctx context.Context) ([]byte, error) {
 // Head returns where the key store is, in the form of Position, and writes
 // nothing: the mark is that of the last change other than the creation of keys.
 // What was created since stands behind it, so a data snapshot needs Position.
-func (v *Vault) Head(ctx context.Context) ([]byte, error) {
+func (v *ring) Head(ctx context.Context) ([]byte, error) {
 	state, err := v.cfg.Keys.State(ctx)
 	if err != nil {
 		return nil, storeError(err)
@@ -43,7 +43,7 @@ func (v *Vault) Head(ctx context.Context) ([]byte, error) {
 
 // mark makes an Update whose mark is kept as one that positions name. It runs
 // alone, so every creation is wholly in front of it or wholly behind it.
-func (v *Vault) mark(ctx context.Context) (keystore.State, error) {
+func (v *ring) mark(ctx context.Context) (keystore.State, error) {
 	return v.update(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil {

@@ -95,7 +95,7 @@ func (k *recentKey) lost(rows keystore.Rows, barrier int64) bool {
 }
 
 // readAgain reads the owners of keys once more, a query for each tenant.
-func (v *Vault) readAgain(ctx context.Context, keys []*recentKey) (map[string]keystore.Rows, error) {
+func (v *ring) readAgain(ctx context.Context, keys []*recentKey) (map[string]keystore.Rows, error) {
 	ids := map[string][]string{}
 	for _, key := range keys {
 		ids[key.row.Tenant] = append(ids[key.row.Tenant], key.row.Owner)

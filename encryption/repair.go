@@ -103,10 +103,8 @@ type repair struct {
 
 // begin makes sure that the store has come from where the copy was written.
 func (r *repair) begin(ctx context.Context) error {
-	r.vault.doubt() // what is cached may be a lease old
-	r.vault.mu.RLock()
-	before := r.vault.state // first: another call may come further while the view stands still
-	r.vault.mu.RUnlock()
+	r.vault.doubt()           // what is cached may be a lease old
+	before := r.vault.known() // first: another call may come further while the view stands still
 	err := r.vault.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
 		if err := follows(ctx, tx, before); err != nil {
 			return err

@@ -10,23 +10,6 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// sawMark is a change that this process knows to have been committed.
-type sawMark struct {
-	sequence int64
-	mark     string
-}
-
-// sawMarks bounds how many are remembered.
-const sawMarks = 256
-
-// cachedKey is a key that this process has in memory.
-type cachedKey struct {
-	owner      string
-	keyVersion uint32
-	raw        []byte
-	allotted   bool // the key store had counted its seals
-}
-
 // RepairFromCaches writes keys back that the key store has lost, and this process
 // still has in memory: a failover to an asynchronous standby, or a recovery to a
 // point in time, may lose the newest keys of rows that are committed elsewhere.
@@ -78,32 +61,6 @@ func (v *Vault) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 	return report, nil
 }
 
-// cachedKeys are the keys in memory of which nobody has said that something was
-// taken away, by tenant and sorted.
-func (v *Vault) cachedKeys() map[string][]cachedKey {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	out := map[string][]cachedKey{}
-	for id, o := range v.owners {
-		if o.state != keystore.Live || o.narrowed && !o.doubted {
-			continue
-		}
-		for _, key := range o.keys {
-			if key.err == nil {
-				out[id.tenant] = append(out[id.tenant], cachedKey{id.owner, key.keyVersion, bytes.Clone(key.raw[:]), key.allotted || key.block.Load() != nil})
-			}
-		}
-	}
-	for _, keys := range out {
-		slices.SortFunc(keys, func(a, b cachedKey) int {
-			return bytes.Compare(keyOrder(a), keyOrder(b))
-		})
-	}
-	return out
-}
-
-func keyOrder(k cachedKey) []byte { return fmt.Appendf(nil, "%s\x00%010d", k.owner, k.keyVersion) }
-
 // writeBack brings back keys of one tenant.
 func (v *Vault) writeBack(ctx context.Context, tenant string, keys []cachedKey, report *RepairReport) error {
 	for range sealAttempts {
@@ -114,7 +71,7 @@ func (v *Vault) writeBack(ctx context.Context, tenant string, keys []cachedKey, 
 		if len(rows.Keysets) == 0 {
 			return nil // its keysets are lost: a copy has them
 		}
-		wrap, err := v.keysetOf(ctx, &tenantKeys{tenant: tenant, rows: rows, open: map[string]*openKeyset{}}, purposeWrap)
+		wrap, err := v.keysetAmong(ctx, tenant, rows, purposeWrap)
 		if err != nil {
 			return err
 		}
@@ -216,18 +173,10 @@ func (w *cacheRepair) one(key cachedKey, tenant, have keystore.Rows, state keyst
 // more. It is nil where either says that keys of it are gone, or the store that
 // they are about to.
 func (w *cacheRepair) keyVersion(id uint32, tenant keystore.Rows) (row *keystore.KeyVersionRow, known bool) {
-	w.vault.mu.RLock()
-	k := w.vault.tenants[w.tenant]
-	w.vault.mu.RUnlock()
 	opens := func(state keystore.KeyVersionState) bool {
 		return state == keystore.Active || state == keystore.Retired
 	}
-	var memory *keystore.KeyVersionRow
-	if k != nil {
-		if g, ok := k.keyVersions[id]; ok {
-			memory = &g
-		}
-	}
+	memory := w.vault.knownKeyVersion(w.tenant, id)
 	if memory != nil && (memory.State == keystore.Deleting || memory.State == keystore.Destroyed) {
 		return nil, false
 	}
@@ -249,35 +198,4 @@ func (w *cacheRepair) count(report *RepairReport) {
 	report.Owners += len(w.put.Owners)
 	report.Keys += len(w.put.Keys)
 	report.Conflicts = append(report.Conflicts, w.conflicts[:min(len(w.conflicts), maxDamaged-min(maxDamaged, len(report.Conflicts)))]...)
-}
-
-// descends answers ErrRewound for a store that holds no change that this process
-// knows: it is another one, or went back to before this process began.
-func (v *Vault) descends(ctx context.Context, tx keystore.Tx, state keystore.State) error {
-	v.mu.RLock()
-	store, history := v.state.Store, slices.Clone(v.history)
-	v.mu.RUnlock()
-	if state.Store != store {
-		return fmt.Errorf("%w: it is another key store: nothing was written into it", ErrRewound)
-	}
-	for _, saw := range slices.Backward(history) {
-		if saw.sequence > state.Sequence {
-			continue
-		}
-		mark := state.Mark
-		if saw.sequence < state.Sequence {
-			rows, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindMark, After: []any{saw.sequence - 1}, Limit: 1})
-			if err != nil {
-				return err
-			}
-			mark = ""
-			if len(rows.Marks) > 0 && rows.Marks[0].Sequence == saw.sequence {
-				mark = rows.Marks[0].Mark
-			}
-		}
-		if mark == saw.mark {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: it holds no change that this process saw committed, so it is of another history, or of before this process began: nothing was written into it; restore the newest key copy (RestoreCopy)", ErrRewound)
 }

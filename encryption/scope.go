@@ -12,7 +12,7 @@ func everyone() []keystore.Scope { return []keystore.Scope{{}} }
 // narrowed returns whose keys were narrowed between two states of the store, as
 // the marks of its history say. Where one is missing, or they contradict the
 // barrier, it is everyone.
-func (v *Vault) narrowed(ctx context.Context, before, state keystore.State) []keystore.Scope {
+func (v *ring) narrowed(ctx context.Context, before, state keystore.State) []keystore.Scope {
 	if state.Barrier == before.Barrier && state.Store == before.Store {
 		return nil
 	}

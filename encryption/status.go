@@ -80,9 +80,7 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 // rewound says whether the key store is the one that this vault has seen, or
 // what it was before.
 func (v *Vault) rewound(ctx context.Context) (Finding, error) {
-	v.mu.RLock()
-	before := v.state // read first: the store is never behind it in a sound system
-	v.mu.RUnlock()
+	before := v.known() // read first: the store is never behind it in a sound system
 	f := Finding{Name: "encryption.store.rewound", Unit: "stores"}
 	_, err := v.compare(ctx, before)
 	switch {

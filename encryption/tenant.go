@@ -23,16 +23,37 @@ type tenantKeys struct {
 
 	mu   sync.Mutex // held for moments: never while a KEK is asked
 	open map[string]*openKeyset
-	// indexes are derived from the keyset and the rows that stand here.
-	indexes map[*SealedTable]*tenantIndexes
-	ready   map[*SealedTable]*readyTable
+	// derived is what others have derived from the keysets and the rows that stand
+	// here, by whoever derived it.
+	derived map[any]any
+}
+
+// maxDerived bounds what is derived from the keys of one tenant: two values of
+// each table.
+const maxDerived = 512
+
+// derivedFor returns what keepDerived was given by the same one, or nil.
+func (k *tenantKeys) derivedFor(whom any) any {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.derived[whom]
+}
+
+// keepDerived keeps what was derived as long as the tenant is what it is.
+func (k *tenantKeys) keepDerived(whom, what any) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.derived) >= maxDerived {
+		clear(k.derived) // whoever declares a table again for each use gets no profit of it
+	}
+	k.derived[whom] = what
 }
 
 // AddTenant makes the keysets and the first key version of a tenant. Its
 // KEK has opened again what it wrapped before anything is written. It is
 // idempotent. An unknown tenant is an error everywhere else, so that a
 // misspelt name never becomes a tenant.
-func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
+func (v *ring) AddTenant(ctx context.Context, tenant string) error {
 	if err := checkTenant(tenant); err != nil {
 		return err
 	}
@@ -80,7 +101,7 @@ func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
 
 // newKeysets makes one fresh keyset for each purpose: the branch key wrapped by
 // the KEK, the others by the branch key.
-func (v *Vault) newKeysets(ctx context.Context, tenant, kek string, epoch int64) ([]*openKeyset, error) {
+func (v *ring) newKeysets(ctx context.Context, tenant, kek string, epoch int64) ([]*openKeyset, error) {
 	branch, err := v.newBranch(ctx, keystore.KeysetRow{Tenant: tenant, Purpose: purposeBranch, Epoch: epoch, KEK: kek, Version: 1})
 	if err != nil {
 		return nil, err
@@ -109,7 +130,7 @@ func rowsOf(keysets []*openKeyset) []keystore.KeysetRow {
 }
 
 // Tenants lists the tenants of the key store in the order of their bytes.
-func (v *Vault) Tenants(ctx context.Context) ([]string, error) {
+func (v *ring) Tenants(ctx context.Context) ([]string, error) {
 	var out []string
 	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
 		return eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, func(rows keystore.Rows) error {
@@ -144,7 +165,7 @@ func eachPage(ctx context.Context, tx keystore.Tx, page keystore.Page, f func(ke
 }
 
 // tenant returns what is known about a tenant, no older than the lease.
-func (v *Vault) tenant(ctx context.Context, tenant string) (*tenantKeys, error) {
+func (v *ring) tenant(ctx context.Context, tenant string) (*tenantKeys, error) {
 	if _, err := v.fresh(ctx, false); err != nil {
 		return nil, err
 	}
@@ -159,7 +180,7 @@ func (v *Vault) tenant(ctx context.Context, tenant string) (*tenantKeys, error) 
 }
 
 // loadTenant reads a tenant afresh.
-func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, error) {
+func (v *ring) loadTenant(ctx context.Context, tenant string) (*tenantKeys, error) {
 	begun, g := v.reading()
 	v.mu.RLock()
 	old := v.tenants[tenant]
@@ -171,7 +192,7 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
-	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, keyVersions: map[uint32]keystore.KeyVersionRow{}, open: map[string]*openKeyset{}, indexes: map[*SealedTable]*tenantIndexes{}}
+	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, keyVersions: map[uint32]keystore.KeyVersionRow{}, open: map[string]*openKeyset{}, derived: map[any]any{}}
 	for _, g := range rows.KeyVersions {
 		k.keyVersions[g.KeyVersion] = g
 		if g.State == keystore.Active {
@@ -195,7 +216,7 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 }
 
 // keyset returns an unwrapped keyset of a tenant or, for "", the installation.
-func (v *Vault) keyset(ctx context.Context, tenant, purpose string) (*openKeyset, error) {
+func (v *ring) keyset(ctx context.Context, tenant, purpose string) (*openKeyset, error) {
 	k, err := v.tenant(ctx, tenant)
 	if err != nil {
 		return nil, err
@@ -205,7 +226,7 @@ func (v *Vault) keyset(ctx context.Context, tenant, purpose string) (*openKeyset
 
 // knownKeyset returns a keyset from memory, however old: tags are not taken
 // back by an erasure, and a tag is made inside transactions.
-func (v *Vault) knownKeyset(ctx context.Context, tenant, purpose string) (*openKeyset, error) {
+func (v *ring) knownKeyset(ctx context.Context, tenant, purpose string) (*openKeyset, error) {
 	v.mu.RLock()
 	k := v.tenants[tenant]
 	v.mu.RUnlock()
@@ -223,7 +244,7 @@ func (v *Vault) knownKeyset(ctx context.Context, tenant, purpose string) (*openK
 // keysetOf unwraps a keyset once, whoever needs it at that time: the KEK is asked
 // where the branch key of the tenant is not in memory yet. Nobody waits
 // for a KEK longer than its context, nor for that of another tenant.
-func (v *Vault) keysetOf(ctx context.Context, k *tenantKeys, purpose string) (*openKeyset, error) {
+func (v *ring) keysetOf(ctx context.Context, k *tenantKeys, purpose string) (*openKeyset, error) {
 	row, err := rowOf(k.rows.Keysets, purpose)
 	if err != nil {
 		return nil, err

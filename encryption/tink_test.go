@@ -104,7 +104,7 @@ func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 	require.NoError(t, err)
 	cfg, err := Config{Keys: noKeys{}, KEK: kekFunc(asKEK{kek})}.complete()
 	require.NoError(t, err)
-	v := &Vault{cfg: settings{Config: cfg}}
+	v := newRing(cfg)
 	made, err := v.newKeysets(t.Context(), "t1", "k", 1)
 	require.NoError(t, err)
 	rows := rowsOf(made)
@@ -248,7 +248,7 @@ func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	cfg, err := Config{Keys: noKeys{}, KEK: kekFunc(kek)}.complete()
 	require.NoError(t, err)
-	v := &Vault{cfg: settings{Config: cfg}}
+	v := newRing(cfg)
 	raw := tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix)
 	written := func(handle *keyset.Handle, by tink.AEADWithContext, purpose string) []byte {
 		var out bytes.Buffer

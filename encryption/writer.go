@@ -81,7 +81,7 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 			return nil, err
 		}
 	}
-	k.keepReady(t, ready)
+	k.keepDerived(readyOf{t}, ready)
 	return t.newWriter(tenant, owner, found[owner].keyRef(keyVersion), ready, g), nil
 }
 
