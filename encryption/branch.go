@@ -10,6 +10,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -29,20 +30,20 @@ var errBranch = errors.New("the branch key does not open it")
 
 // Encrypt seals as Tink's AES-GCM with its prefix does, in FIPS-only mode, too.
 func (b branchKey) Encrypt(plaintext, ad []byte) ([]byte, error) {
-	out := binary.BigEndian.AppendUint32([]byte{fieldMark}, b.primary())
+	out := binary.BigEndian.AppendUint32([]byte{format.FieldMark}, b.primary())
 	return b.gcm[b.primary()].Seal(out, nil, plaintext, ad), nil //nolint:gosec // the AEAD draws its nonce itself
 }
 
 // Decrypt opens what was sealed so.
 func (b branchKey) Decrypt(ciphertext, ad []byte) ([]byte, error) {
-	if len(ciphertext) < overhead || ciphertext[0] != fieldMark {
+	if len(ciphertext) < format.Overhead || ciphertext[0] != format.FieldMark {
 		return nil, errors.New("no bytes that a branch key has wrapped")
 	}
-	gcm, known := b.gcm[binary.BigEndian.Uint32(ciphertext[1:prefixSize])]
+	gcm, known := b.gcm[binary.BigEndian.Uint32(ciphertext[1:format.PrefixSize])]
 	if !known {
 		return nil, errors.New("another branch key has wrapped it")
 	}
-	plain, err := gcm.Open(nil, nil, ciphertext[prefixSize:], ad)
+	plain, err := gcm.Open(nil, nil, ciphertext[format.PrefixSize:], ad)
 	if err != nil {
 		return nil, errors.New("damaged, or of another place")
 	}
@@ -54,7 +55,7 @@ func (b branchKey) opens(row keystore.KeysetRow) (*openKeyset, error) {
 	if err := checkUnder(row); err != nil {
 		return nil, err
 	}
-	handle, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), b, keysetAD(row.Tenant, row.Purpose))
+	handle, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), b, format.KeysetAD(row.Tenant, row.Purpose))
 	if err != nil {
 		return nil, fmt.Errorf("%w: keyset %q of %s: %w: %w", ErrKeyset, row.Purpose, keysetsOf(row.Tenant), errBranch, err)
 	}
@@ -68,7 +69,7 @@ func (b branchKey) wraps(row keystore.KeysetRow, handle *keyset.Handle) (*openKe
 		return nil, err
 	}
 	var out bytes.Buffer
-	if err := handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), b, keysetAD(row.Tenant, row.Purpose)); err != nil {
+	if err := handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), b, format.KeysetAD(row.Tenant, row.Purpose)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKeyset, err)
 	}
 	row.KEK, row.Wrapped = "", out.Bytes()

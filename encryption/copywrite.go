@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io/fs"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
@@ -112,7 +113,7 @@ func (w *copyWriter) end(manifest *openKeyset, holes int) error {
 func (e copyEnd) authenticated() ([]byte, error) {
 	e.MAC = ""
 	line, err := canon.Marshal(e)
-	return append(frame.Join(copyDomain), line...), err
+	return append(frame.Join(format.CopyDomain), line...), err
 }
 
 // verify compares the mac of the last line.

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -230,7 +231,7 @@ func beginKeyVersion(ctx context.Context, tx keystore.Tx, tenant string, have []
 // then where nothing is left of it. resealing is as in activeKeys.
 func (v *ring) sealWith(ctx context.Context, tenant, owner string, key *personKey, plaintext, ad []byte, resealing bool) ([]byte, error) {
 	for range sealAttempts {
-		sealed, err := key.appendSeal(make([]byte, 0, len(plaintext)+overhead), plaintext, ad)
+		sealed, err := key.appendSeal(make([]byte, 0, len(plaintext)+format.Overhead), plaintext, ad)
 		if !errors.Is(err, errUsedUp) {
 			return sealed, err
 		}

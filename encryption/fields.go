@@ -3,6 +3,8 @@ package encryption
 import (
 	"context"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // Field is one column of a row that is sealed or opened as a whole
@@ -24,7 +26,7 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 	size, n := 0, 0
 	for i := range fields {
 		if value := fields[i].Value; value != nil {
-			size += len(value) + overhead
+			size += len(value) + format.Overhead
 			n++
 		}
 	}
@@ -44,7 +46,7 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 		if f.Value != nil {
 			value := f.Value
 			if col.Pad != 0 {
-				value = pad(nil, value, col.Pad)
+				value = format.Pad(nil, value, col.Pad)
 			}
 			dst = key.appendDrawn(dst, gcm, value, ad)
 		}

@@ -8,17 +8,18 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
 // indexKey derives the key of one index version.
 func indexKey(root []byte, tenant, table, index string, version uint32, as Normaliser, bits int) ([]byte, error) {
-	info := frame.Join(indexDomain, tenant, table, index)
+	info := frame.Join(format.IndexDomain, tenant, table, index)
 	info = binary.BigEndian.AppendUint32(info, version)
 	info = frame.Append(info, as)
 	info = binary.BigEndian.AppendUint16(info, uint16(bits))
-	return derive(root, info)
+	return format.Derive(root, info)
 }
 
 // tenantIndexes holds the keys and states of a table's index versions in one

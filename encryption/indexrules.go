@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"iter"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // IndexRule is a declared index and its rule: what a measurement of the column
@@ -84,7 +86,7 @@ func (s *storedTable) openedCell(ctx context.Context, tenant string, col *Column
 	}
 	raw, err := s.openCell(ctx, tenant, row.id, col, s.ownerOf(col, row.owner), cell.sealed)
 	if err == nil && col.Pad != 0 {
-		if raw, err = unpad(raw); err != nil {
+		if raw, err = format.Unpad(raw); err != nil {
 			return "", false, nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -121,7 +122,7 @@ func (v *ring) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *k
 		}
 		v.cfg.Observe(ctx, "encryption.kek.calls", 1)
 		var out bytes.Buffer
-		if err := handle.WriteWithContext(ctx, keyset.NewBinaryWriter(&out), kek, keysetAD(row.Tenant, row.Purpose)); err != nil {
+		if err := handle.WriteWithContext(ctx, keyset.NewBinaryWriter(&out), kek, format.KeysetAD(row.Tenant, row.Purpose)); err != nil {
 			return nil, err
 		}
 		row.Wrapped = out.Bytes()
@@ -157,7 +158,7 @@ func (v *ring) readKeyset(ctx context.Context, row keystore.KeysetRow) (*openKey
 		return nil, err
 	}
 	v.cfg.Observe(ctx, "encryption.kek.calls", 1)
-	handle, err := keyset.ReadWithContext(ctx, keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), kek, keysetAD(row.Tenant, row.Purpose))
+	handle, err := keyset.ReadWithContext(ctx, keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), kek, format.KeysetAD(row.Tenant, row.Purpose))
 	if err != nil {
 		return nil, err
 	}

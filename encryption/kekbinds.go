@@ -8,6 +8,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -36,9 +37,9 @@ func (v *ring) bindsTenant(ctx context.Context, kek tink.AEADWithContext, row ke
 // the length or the beginning of the data.
 func strangersAD(row keystore.KeysetRow) []byte {
 	if row.Tenant == "" {
-		return keysetAD("", changed(row.Purpose))
+		return format.KeysetAD("", changed(row.Purpose))
 	}
-	return keysetAD(changed(row.Tenant), row.Purpose)
+	return format.KeysetAD(changed(row.Tenant), row.Purpose)
 }
 
 func changed(name string) string {

@@ -16,6 +16,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/secretdata"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -72,13 +73,13 @@ func addKey(manager *keyset.Manager, purpose string, taken ...uint32) (uint32, e
 	if err != nil {
 		return 0, err
 	}
-	secret, err := secretdata.NewBytesFromRand(keySize)
+	secret, err := secretdata.NewBytesFromRand(format.KeySize)
 	if err != nil {
 		return 0, fmt.Errorf("encryption: random: %w", err)
 	}
 	switch purpose {
 	case purposeBranch, purposeWrap:
-		params, err := aesgcm.NewParameters(aesgcm.ParametersOpts{KeySizeInBytes: keySize, IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: aesgcm.VariantTink})
+		params, err := aesgcm.NewParameters(aesgcm.ParametersOpts{KeySizeInBytes: format.KeySize, IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: aesgcm.VariantTink})
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrKeyset, err)
 		}
@@ -88,7 +89,7 @@ func addKey(manager *keyset.Manager, purpose string, taken ...uint32) (uint32, e
 		}
 		return manager.AddKey(key)
 	case purposeSeal, purposeLog, purposeManifest:
-		params, err := hmac.NewParameters(hmac.ParametersOpts{KeySizeInBytes: keySize, TagSizeInBytes: 32, HashType: hmac.SHA256, Variant: hmac.VariantTink})
+		params, err := hmac.NewParameters(hmac.ParametersOpts{KeySizeInBytes: format.KeySize, TagSizeInBytes: 32, HashType: hmac.SHA256, Variant: hmac.VariantTink})
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrKeyset, err)
 		}
@@ -98,7 +99,7 @@ func addKey(manager *keyset.Manager, purpose string, taken ...uint32) (uint32, e
 		}
 		return manager.AddKey(key)
 	case purposeIndex, purposeSuppression, purposeLedger:
-		params, err := hkdfprf.NewParameters(keySize, hkdfprf.SHA256, nil)
+		params, err := hkdfprf.NewParameters(format.KeySize, hkdfprf.SHA256, nil)
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrKeyset, err)
 		}
@@ -154,7 +155,7 @@ func keyOf(entry *keyset.Entry, purpose string) ([]byte, error) {
 	default:
 		return nil, refused
 	}
-	if secret.Len() != keySize {
+	if secret.Len() != format.KeySize {
 		return nil, refused
 	}
 	return secret.Data(insecuresecretdataaccess.Token{}), nil
@@ -225,7 +226,7 @@ func (k *openKeyset) buildPrimitives() error {
 
 // randomKey draws a person key.
 func randomKey() ([]byte, error) {
-	key := make([]byte, keySize)
+	key := make([]byte, format.KeySize)
 	if _, err := rand.Read(key); err != nil {
 		return nil, fmt.Errorf("encryption: random: %w", err)
 	}
@@ -259,18 +260,18 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 
 // wrapKey wraps a person key with the primary wrap key: 65 bytes.
 func (k *openKeyset) wrapKey(key []byte, tenant, owner string, keyVersion uint32) []byte {
-	out := make([]byte, 0, overhead+keySize)
-	out = append(out, fieldMark)
+	out := make([]byte, 0, format.Overhead+format.KeySize)
+	out = append(out, format.FieldMark)
 	out = binary.BigEndian.AppendUint32(out, k.primary())
-	return k.gcm[k.primary()].Seal(out, nil, key, personKeyAD(tenant, owner, keyVersion)) //nolint:gosec // the AEAD draws its nonce itself
+	return k.gcm[k.primary()].Seal(out, nil, key, format.PersonKeyAD(tenant, owner, keyVersion)) //nolint:gosec // the AEAD draws its nonce itself
 }
 
 // wrapID returns the wrap key id that 65 wrapped bytes name.
 func wrapID(wrapped []byte) uint32 {
-	if len(wrapped) != overhead+keySize || wrapped[0] != fieldMark {
+	if len(wrapped) != format.Overhead+format.KeySize || wrapped[0] != format.FieldMark {
 		return 0
 	}
-	return binary.BigEndian.Uint32(wrapped[1:prefixSize])
+	return binary.BigEndian.Uint32(wrapped[1:format.PrefixSize])
 }
 
 // unwrapKey opens a wrapped person key. known is false when the keyset has no
@@ -280,8 +281,8 @@ func (k *openKeyset) unwrapKey(row keystore.KeyRow) (key []byte, known bool, err
 	if !known {
 		return nil, false, &KeyError{Op: "wrapped by an unknown key", KeyVersion: row.KeyVersion, Err: ErrNoKey}
 	}
-	key, err = gcm.Open(nil, nil, row.Wrapped[prefixSize:], personKeyAD(row.Tenant, row.Owner, row.KeyVersion))
-	if err != nil || len(key) != keySize {
+	key, err = gcm.Open(nil, nil, row.Wrapped[format.PrefixSize:], format.PersonKeyAD(row.Tenant, row.Owner, row.KeyVersion))
+	if err != nil || len(key) != format.KeySize {
 		return nil, true, &KeyError{Op: "key row does not unwrap", KeyVersion: row.KeyVersion, Err: ErrOpen}
 	}
 	return key, true, nil

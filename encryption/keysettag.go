@@ -8,16 +8,18 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/mac"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 func newMAC(handle *keyset.Handle) (tink.MAC, error) { return mac.New(handle) }
 
 // has reports whether the keyset has the key that the tag names.
 func (k *openKeyset) has(tag []byte) bool {
-	if len(tag) < prefixSize {
+	if len(tag) < format.PrefixSize {
 		return true // no tag at all: nothing to read afresh for
 	}
-	_, ok := k.root(binary.BigEndian.Uint32(tag[1:prefixSize]))
+	_, ok := k.root(binary.BigEndian.Uint32(tag[1:format.PrefixSize]))
 	return ok
 }
 

@@ -4,13 +4,15 @@ import (
 	"crypto/cipher"
 	"errors"
 	"sync/atomic"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // personKey is one key of one owner and key version, unwrapped.
 type personKey struct {
 	keyVersion uint32
 	allotted   bool // seals what the key store allots from the first one on
-	raw        [keySize]byte
+	raw        [format.KeySize]byte
 	err        error // the row is there but does not unwrap
 	slot       *atomic.Uint32
 	block      atomic.Pointer[block]       // nil while it counts by itself
@@ -56,7 +58,7 @@ func (k *personKey) sealing(n int) (cipher.AEAD, error) {
 // appendDrawn makes one of the seals that were drawn.
 func (k *personKey) appendDrawn(dst []byte, gcm cipher.AEAD, plaintext, ad []byte) []byte {
 	v := k.keyVersion
-	dst = append(dst, fieldMark, byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+	dst = append(dst, format.FieldMark, byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
 	return gcm.Seal(dst, nil, plaintext, ad) //nolint:gosec // the AEAD draws its nonce itself
 }
 
@@ -66,5 +68,5 @@ func (k *personKey) appendOpen(dst, sealed, ad []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gcm.Open(dst, nil, sealed[prefixSize:], ad)
+	return gcm.Open(dst, nil, sealed[format.PrefixSize:], ad)
 }

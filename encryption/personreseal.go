@@ -3,6 +3,8 @@ package encryption
 import (
 	"context"
 	"errors"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // Reseal returns the value sealed under the active key version, and whether it
@@ -33,7 +35,7 @@ func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed,
 	if err != nil {
 		return nil, false, err
 	}
-	resealed, err = s.vault.sealWith(ctx, tenant, owner, found[owner].key(keyVersion), plaintext, personSealAD(s.purpose, tenant, owner, ad), true)
+	resealed, err = s.vault.sealWith(ctx, tenant, owner, found[owner].key(keyVersion), plaintext, format.PersonSealAD(s.purpose, tenant, owner, ad), true)
 	return resealed, err == nil, err
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // PersonSealer seals bytes that other packages hold (audit openings, undo
@@ -68,7 +70,7 @@ func (s PersonSealer) Seal(ctx context.Context, tenant, person string, plaintext
 	if err != nil {
 		return nil, err
 	}
-	return s.vault.sealWith(ctx, tenant, owner, key, plaintext, personSealAD(s.purpose, tenant, owner, ad), false)
+	return s.vault.sealWith(ctx, tenant, owner, key, plaintext, format.PersonSealAD(s.purpose, tenant, owner, ad), false)
 }
 
 // Open opens what Seal has sealed for the same purpose, tenant, person and ad.
@@ -78,14 +80,14 @@ func (s PersonSealer) Open(ctx context.Context, tenant, person string, sealed, a
 		return nil, err
 	}
 	keyVersion, err := KeyVersionOf(sealed)
-	if err != nil || sealed[0] != fieldMark || len(sealed) < overhead {
+	if err != nil || sealed[0] != format.FieldMark || len(sealed) < format.Overhead {
 		return nil, &KeyError{Op: "open", Table: s.purpose, Err: ErrOpen}
 	}
 	key, _, err := s.vault.openKey(ctx, tenant, owner, keyVersion)
 	if err != nil {
 		return nil, err
 	}
-	plaintext, err := key.appendOpen(nil, sealed, personSealAD(s.purpose, tenant, owner, ad))
+	plaintext, err := key.appendOpen(nil, sealed, format.PersonSealAD(s.purpose, tenant, owner, ad))
 	if err != nil {
 		return nil, &KeyError{Op: "open", Table: s.purpose, KeyVersion: keyVersion, Err: ErrOpen}
 	}

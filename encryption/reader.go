@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/cipher"
 	"errors"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // Reader opens values of one table for the owners it was made for, row by row
@@ -78,10 +80,10 @@ func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) e
 		return err
 	}
 	if b.head == 0 {
-		b.ad = appendFieldHead(nil, col.Level, col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
+		b.ad = format.AppendFieldHead(nil, byte(col.Level), col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
 		b.head = len(b.ad)
 	}
-	b.ad = appendFieldRow(b.ad[:b.head], col.Level, owner, row)
+	b.ad = format.AppendFieldRow(b.ad[:b.head], byte(col.Level), owner, row)
 	b.turn = turn
 	return nil
 }

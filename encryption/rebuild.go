@@ -9,6 +9,8 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 const rebuildBatch = 200
@@ -274,7 +276,7 @@ func (s *storedTable) wantedIndex(ctx context.Context, tenant string, keys *tena
 		return IndexValue{}, err
 	}
 	if col.Pad != 0 {
-		if value, err = unpad(value); err != nil {
+		if value, err = format.Unpad(value); err != nil {
 			return IndexValue{}, &KeyError{Op: "open: padding", Err: ErrOpen}
 		}
 	}

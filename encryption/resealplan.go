@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -192,7 +193,7 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 // openCell opens a cell and leaves its padding on.
 func (t *SealedTable) openCell(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte) (padded []byte, err error) {
 	keyVersion, err := KeyVersionOf(sealed)
-	if err != nil || len(sealed) < overhead || sealed[0] != fieldMark {
+	if err != nil || len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
 		return nil, &KeyError{Op: "open", Err: ErrOpen}
 	}
 	if err := checkOwner(owner); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/cipher"
 	"encoding/binary"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // RowReader opens values of one row. Who owns the row and what its key is are
@@ -82,13 +84,13 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 		return nil, table.noSuchColumn(column)
 	}
 	reader.next = i + 1
-	if len(sealed) > len(textPrefix) && string(sealed[:len(textPrefix)]) == textPrefix {
+	if len(sealed) > len(format.TextPrefix) && string(sealed[:len(format.TextPrefix)]) == format.TextPrefix {
 		var err error
 		if sealed, err = ParseText(string(sealed)); err != nil {
 			return nil, table.detail(err, column)
 		}
 	}
-	if len(sealed) < overhead || sealed[0] != fieldMark {
+	if len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
 		return nil, &KeyError{Op: "open", Table: table.def.Name, Column: column, Err: ErrOpen}
 	}
 	col, owner, turn := &table.def.Columns[i], r.owner, r.turn
@@ -101,7 +103,7 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 			return nil, err
 		}
 	}
-	keyVersion := binary.BigEndian.Uint32(sealed[1:prefixSize])
+	keyVersion := binary.BigEndian.Uint32(sealed[1:format.PrefixSize])
 	var gcm cipher.AEAD
 	if l := &reader.last; reader.leased && turn != 0 && l.turn == turn && l.keyVersion == keyVersion {
 		gcm = *l.gcm
@@ -110,14 +112,14 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 	} else if gcm, err = key.aead(); err != nil {
 		return nil, err
 	}
-	out, err := gcm.Open(dst, nil, sealed[prefixSize:], b.ad)
+	out, err := gcm.Open(dst, nil, sealed[format.PrefixSize:], b.ad)
 	if err != nil {
 		return nil, &KeyError{Op: "open", Table: table.def.Name, Column: column, KeyVersion: keyVersion, Err: ErrOpen}
 	}
 	if col.Pad == 0 {
 		return out, nil
 	}
-	value, err := unpad(out[len(dst):])
+	value, err := format.Unpad(out[len(dst):])
 	if err != nil {
 		return nil, &KeyError{Op: "open: padding", Table: table.def.Name, Column: column, KeyVersion: keyVersion, Err: ErrOpen}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -30,11 +31,11 @@ const (
 // streamPrimitive is Tink's AES256-CTR-HMAC-SHA256 stream under the key that
 // is derived from a person key.
 func streamPrimitive(personKey []byte) (*subtle.AESCTRHMAC, error) {
-	key, err := derive(personKey, frame.Join(streamKeyDomain))
+	key, err := format.Derive(personKey, frame.Join(format.StreamKeyDomain))
 	if err != nil {
 		return nil, err
 	}
-	primitive, err := subtle.NewAESCTRHMAC(key, "SHA256", keySize, "SHA256", keySize, segmentSize, 0)
+	primitive, err := subtle.NewAESCTRHMAC(key, "SHA256", format.KeySize, "SHA256", format.KeySize, segmentSize, 0)
 	if err != nil {
 		return nil, fmt.Errorf("encryption: stream: %w", err)
 	}
@@ -58,7 +59,7 @@ func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
 	if err := checkID("row", ref.Row); err != nil {
 		return nil, err
 	}
-	return streamAD(ref.Tenant, t.def.Name, col.Name, ref.Owner, ref.Row), nil
+	return format.StreamAD(ref.Tenant, t.def.Name, col.Name, ref.Owner, ref.Row), nil
 }
 
 // SealStream seals size bytes of src under the owner's key into dst, without
@@ -84,7 +85,7 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 	if err != nil {
 		return err
 	}
-	if _, err := dst.Write(binary.BigEndian.AppendUint32([]byte{streamMark}, keyVersion)); err != nil {
+	if _, err := dst.Write(binary.BigEndian.AppendUint32([]byte{format.StreamMark}, keyVersion)); err != nil {
 		return fmt.Errorf("encryption: write stream: %w", err)
 	}
 	w, err := primitive.NewEncryptingWriter(dst, ad)
@@ -163,8 +164,8 @@ func (t *SealedTable) OpenStream(ctx context.Context, src io.Reader, ref StreamR
 	if err != nil {
 		return nil, err
 	}
-	var prefix [prefixSize]byte
-	if _, err := io.ReadFull(src, prefix[:]); err != nil || prefix[0] != streamMark {
+	var prefix [format.PrefixSize]byte
+	if _, err := io.ReadFull(src, prefix[:]); err != nil || prefix[0] != format.StreamMark {
 		return nil, fmt.Errorf("%w: no stream begins here", ErrStream)
 	}
 	keyVersion := binary.BigEndian.Uint32(prefix[1:])

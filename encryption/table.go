@@ -3,6 +3,8 @@ package encryption
 import (
 	"fmt"
 	"regexp"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // Level says what a sealed value is bound to besides its tenant, table and
@@ -11,13 +13,13 @@ type Level byte
 
 // The binding levels; the numbers are part of the format.
 const (
-	LevelTenant Level = 1 // tenant, table and column only; the tenant's own data (owner t:)
-	LevelOwner  Level = 2 // and the owner: the default
-	LevelRow    Level = 3 // and the row
+	LevelTenant Level = format.LevelTenant // tenant, table and column only; the tenant's own data (owner t:)
+	LevelOwner  Level = format.LevelOwner  // and the owner: the default
+	LevelRow    Level = format.LevelRow    // and the row
 )
 
 // Padme pads a column to its Padmé length: lengths leak at most log log n bits.
-const Padme = -1
+const Padme = format.Padme
 
 // Table declares which columns of a table are sealed. Name and the names of
 // columns and indexes are logical: they are frozen, because they are part of

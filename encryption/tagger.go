@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -134,7 +135,7 @@ func (v *Vault) digests(ctx context.Context, tenant, purpose string, info, data 
 }
 
 func digest(root, info, data []byte) ([]byte, error) {
-	key, err := derive(root, info)
+	key, err := format.Derive(root, info)
 	if err != nil {
 		return nil, err
 	}

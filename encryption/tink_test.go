@@ -25,6 +25,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -78,7 +79,7 @@ func TestPlainTinkOpensAField(t *testing.T) {
 	plain, err := aead.New(tinkGCM(t, raw, keyVersion, aesgcm.VariantTink))
 	require.NoError(t, err)
 	ours := newPersonKey(t, raw, keyVersion)
-	ad := appendFieldAD(nil, LevelOwner, false, "t1", "contacts", "email", "p1", "")
+	ad := format.AppendFieldAD(nil, byte(LevelOwner), false, "t1", "contacts", "email", "p1", "")
 	sealed, err := ours.appendSeal(nil, []byte("ann@b.example"), ad)
 	require.NoError(t, err)
 	opened, err := plain.Decrypt(sealed, publishedAD(2, "t1", "contacts", "email", "p1", ""))
@@ -93,7 +94,7 @@ func TestPlainTinkOpensAField(t *testing.T) {
 	opened, err = ours.appendOpen(nil, theirs, ad)
 	require.NoError(t, err)
 	require.Equal(t, "bob@b.example", string(opened))
-	require.Len(t, theirs, len("bob@b.example")+overhead)
+	require.Len(t, theirs, len("bob@b.example")+format.Overhead)
 }
 
 // Plain Tink goes from the KEK to a person key: it unwraps the branch key, with
@@ -128,7 +129,7 @@ func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 		}
 		plain, err := aead.New(handle)
 		require.NoError(t, err)
-		raw, err := plain.Decrypt(wrapped, personKeyAD("t1", "p1", 0x01020304))
+		raw, err := plain.Decrypt(wrapped, format.PersonKeyAD("t1", "p1", 0x01020304))
 		require.NoError(t, err)
 		require.Equal(t, counting(32), raw)
 	}
@@ -145,7 +146,7 @@ func TestPlainTinkReadsAStream(t *testing.T) {
 	personKey := counting(32)
 	primitive, err := streamPrimitive(personKey)
 	require.NoError(t, err)
-	ad := streamAD("t1", "files", "content", "p1", "r1")
+	ad := format.StreamAD("t1", "files", "content", "p1", "r1")
 	var sealed bytes.Buffer
 	w, err := primitive.NewEncryptingWriter(&sealed, ad)
 	require.NoError(t, err)
@@ -158,7 +159,7 @@ func TestPlainTinkReadsAStream(t *testing.T) {
 		KeySizeInBytes: 32, DerivedKeySizeInBytes: 32, HkdfHashType: aesctrhmac.SHA256, HmacHashType: aesctrhmac.SHA256, HmacTagSizeInBytes: 32, SegmentSizeInBytes: 64 << 10,
 	})
 	require.NoError(t, err)
-	derived, err := derive(personKey, frame.Join(streamKeyDomain))
+	derived, err := format.Derive(personKey, frame.Join(format.StreamKeyDomain))
 	require.NoError(t, err)
 	k, err := aesctrhmac.NewKey(params, secret(derived))
 	require.NoError(t, err)
@@ -182,7 +183,7 @@ func TestPlainTinkDerivesIndexKeys(t *testing.T) {
 	info := frame.Join("crmguard/test/v1")
 	want, err := set.ComputePrimaryPRF(info, 32)
 	require.NoError(t, err)
-	got, err := derive(open.roots[0].key, info)
+	got, err := format.Derive(open.roots[0].key, info)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 	require.Equal(t, set.PrimaryID, open.primary())
@@ -252,7 +253,7 @@ func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 	raw := tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix)
 	written := func(handle *keyset.Handle, by tink.AEADWithContext, purpose string) []byte {
 		var out bytes.Buffer
-		require.NoError(t, handle.WriteWithContext(t.Context(), keyset.NewBinaryWriter(&out), by, keysetAD("t1", purpose)))
+		require.NoError(t, handle.WriteWithContext(t.Context(), keyset.NewBinaryWriter(&out), by, format.KeysetAD("t1", purpose)))
 		return out.Bytes()
 	}
 	_, err = v.wrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k"}, raw)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -124,7 +125,7 @@ func (w *Writer) sealed(column string, value []byte) Sealed {
 
 // Seal returns the sealed form (binary) of a value.
 func (w *Writer) Seal(column string, plaintext []byte) ([]byte, error) {
-	return w.AppendSeal(make([]byte, 0, len(plaintext)+overhead), column, plaintext)
+	return w.AppendSeal(make([]byte, 0, len(plaintext)+format.Overhead), column, plaintext)
 }
 
 // AppendSeal appends the sealed form of a value to dst: the hot path, without
@@ -143,7 +144,7 @@ func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte
 		return nil, err
 	}
 	if col.Pad != 0 {
-		plaintext = pad(nil, plaintext, col.Pad)
+		plaintext = format.Pad(nil, plaintext, col.Pad)
 	}
 	key := *w.key
 	gcm, err := key.sealing(1)
@@ -189,8 +190,8 @@ func (w *Writer) prepare(column string, value []byte) (*Column, []byte, error) {
 }
 
 func (t *SealedTable) ad(dst []byte, col *Column, tenant, owner, row string) []byte {
-	size := 1 + frame.Size(fieldDomain) + frame.Size(tenant) + frame.Size(t.def.Name) + frame.Size(col.Name) + frame.Size(owner) + frame.Size(row)
-	return appendFieldAD(slices.Grow(dst, size), col.Level, col.Pad != 0, tenant, t.def.Name, col.Name, owner, row)
+	size := 1 + frame.Size(format.FieldDomain) + frame.Size(tenant) + frame.Size(t.def.Name) + frame.Size(col.Name) + frame.Size(owner) + frame.Size(row)
+	return format.AppendFieldAD(slices.Grow(dst, size), byte(col.Level), col.Pad != 0, tenant, t.def.Name, col.Name, owner, row)
 }
 
 // bindable holds the rules of the levels.
