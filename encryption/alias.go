@@ -9,11 +9,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// AddAlias says that a person was merged into another: from keeps its keys,
-// which old snapshots need, and seals no more; erasing either erases both. The
-// application reseals the fields of from under into in its own transaction
-// (a Reader for from, a Writer for into). It is idempotent, and Unmerge takes it
-// back.
+// AddAlias does what Vault.AddAlias promises.
 func (v *ring) AddAlias(ctx context.Context, tenant, from, into string) error {
 	if err := v.checkMerge(ctx, tenant, from, into); err != nil {
 		return err
@@ -57,19 +53,7 @@ func putAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) er
 	return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Of: keystore.Scope{Tenant: tenant, Owners: []string{from, into}}})
 }
 
-// Unmerge takes back what AddAlias said: from is a person of its own again,
-// with the keys it had, and seals again, within the lease everywhere. Who was
-// merged into from before stays so. It is idempotent.
-//
-// Nothing is resealed by it. What was moved under the keys of into, by the
-// application or by Reseal, stays there until the application moves it back (a
-// Reader for into, a Writer for from, in its own transaction; which rows those
-// are, nobody else knows). Until then the erasure of into takes it along, and
-// that of from does not reach it: so move first, then erase. A key copy of
-// before brings the merge back with it.
-//
-// Erased persons are ErrErased: keys do not come back. ErrMerged says that from
-// was merged into somebody else, ErrNoKey that it was never merged.
+// Unmerge does what Vault.Unmerge promises.
 func (v *ring) Unmerge(ctx context.Context, tenant, from, into string) error {
 	if err := v.checkMerge(ctx, tenant, from, into); err != nil {
 		return err
@@ -122,10 +106,7 @@ func takeAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) e
 	return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Aliases: have.Aliases[i : i+1]}, Narrows: true, Of: keystore.Scope{Tenant: tenant, Owners: []string{from, into}}})
 }
 
-// Aliases lists the other ids of the same person: everyone that was merged
-// with it, directly or not, into it or it into them, sorted. An erasure covers
-// all of them, so whoever searches or clears rows for a person does it for
-// these, too. The list stays after the erasure.
+// Aliases does what Vault.Aliases promises.
 func (v *ring) Aliases(ctx context.Context, tenant, person string) ([]string, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err

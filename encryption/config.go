@@ -80,6 +80,23 @@ type Config struct {
 	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
 }
 
+// ring is what the ring needs of it.
+func (c Config) ring() ringConfig {
+	return ringConfig{
+		Keys:               c.Keys,
+		KEK:                c.KEK,
+		KEKs:               c.KEKs,
+		KEKTimeout:         c.KEKTimeout,
+		NewKEK:             c.NewKEK,
+		Lease:              c.Lease,
+		LongestTransaction: c.LongestTransaction,
+		CacheKeys:          c.CacheKeys,
+		Now:                c.Now,
+		Wait:               c.Wait,
+		Observe:            c.Observe,
+	}
+}
+
 func (c Config) complete() (Config, error) {
 	if c.Keys == nil {
 		return c, fmt.Errorf("%w: Config.Keys is nil: hand in a key store, that of sqlkeys.Open", ErrDefinition)

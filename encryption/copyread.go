@@ -310,23 +310,6 @@ func ownersIn(c *copyCursor) func() (keystore.OwnerRow, bool, error) {
 	}
 }
 
-// openedOrUnwrap opens a branch key, and spares the call of the KEK when this
-// vault has opened the very same bytes.
-func (v *Vault) openedOrUnwrap(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
-	v.mu.RLock()
-	k := v.tenants[row.Tenant]
-	v.mu.RUnlock()
-	if k != nil {
-		k.mu.Lock()
-		open := k.open[row.Purpose]
-		k.mu.Unlock()
-		if open != nil && open.row.KEK == row.KEK && bytes.Equal(open.row.Wrapped, row.Wrapped) {
-			return open, nil
-		}
-	}
-	return v.unwrapKeyset(ctx, row)
-}
-
 // VerifyCopy reads a key copy in full: canonical lines in order, count,
 // digest, mac, every branch key opened by its KEK, the other keysets by their
 // branch key and every key row by its keyset. A damaged or forged one is ErrCopy, and so is one that is named

@@ -3,17 +3,12 @@ package encryption
 import (
 	"cmp"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
-
-// ErrDamaged says that rows of the key store are damaged, lost or put back; a
-// *DamagedError behind it names them.
-var ErrDamaged = errors.New("encryption: rows of the key store are damaged")
 
 // maxDamaged bounds the rows that a DamagedError and a RepairReport list.
 const maxDamaged = 100

@@ -5,10 +5,7 @@ import (
 	"context"
 )
 
-// Ensure fetches or creates the keys of many persons in few transactions:
-// before an import, and before a transaction in which keys must not be
-// fetched. Persons that get no key are a [PersonsError], which names their
-// positions: all others are ready.
+// Ensure does what Vault.Ensure promises.
 func (v *ring) Ensure(ctx context.Context, tenant string, persons ...string) error {
 	if err := checkTenant(tenant); err != nil {
 		return err

@@ -14,14 +14,8 @@ import (
 // anybody is created.
 const maxErased = 100
 
-// EraseMany is Erase for many persons, with one wait for all of them: a hundred
-// take one lease and not a hundred. It returns a receipt for each, in their
-// order; who is named twice, or merged with another of them, has two.
-//
-// It changes the store a hundred persons at a time. When it fails, the receipts
-// are those of the persons whose keys are gone; it may be called again with all
-// of them, and waits again where the lease may not be over.
-func (v *ring) EraseMany(ctx context.Context, tenant string, persons ...string) ([]Receipt, error) {
+// EraseMany does what Vault.EraseMany promises.
+func (v *ring) EraseMany(ctx context.Context, tenant string, persons ...string) ([]receipt, error) {
 	for i, person := range persons {
 		if err := checkNamed(person); err != nil {
 			return nil, fmt.Errorf("encryption: erase: person %d of %d: %w", i+1, len(persons), err)
@@ -30,14 +24,14 @@ func (v *ring) EraseMany(ctx context.Context, tenant string, persons ...string) 
 	return v.eraseAll(ctx, tenant, persons)
 }
 
-func (v *ring) eraseAll(ctx context.Context, tenant string, owners []string) ([]Receipt, error) {
+func (v *ring) eraseAll(ctx context.Context, tenant string, owners []string) ([]receipt, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
 	if _, err := v.tenant(ctx, tenant); err != nil {
 		return nil, err
 	}
-	receipts := make([]Receipt, 0, len(owners))
+	receipts := make([]receipt, 0, len(owners))
 	for chunk := range slices.Chunk(owners, maxErased) {
 		some, err := v.eraseSome(ctx, tenant, chunk)
 		if err != nil {
@@ -66,7 +60,7 @@ func (v *ring) eraseAll(ctx context.Context, tenant string, owners []string) ([]
 // unsettled returns how long to wait where one of the erasures may be younger
 // than a lease, and writes into the receipts of those from when on nobody has
 // the keys.
-func (v *ring) unsettled(receipts []Receipt) (wait time.Duration) {
+func (v *ring) unsettled(receipts []receipt) (wait time.Duration) {
 	lease, at := v.leaseWait(), v.cfg.Now().UTC()
 	for i := range receipts {
 		if r := &receipts[i]; !v.settled(r.Sequence) {
@@ -78,8 +72,8 @@ func (v *ring) unsettled(receipts []Receipt) (wait time.Duration) {
 
 // eraseSome makes tombstones in one transaction. This process stops at once,
 // what it has handed out within the lease.
-func (v *ring) eraseSome(ctx context.Context, tenant string, owners []string) ([]Receipt, error) {
-	var receipts []Receipt
+func (v *ring) eraseSome(ctx context.Context, tenant string, owners []string) ([]receipt, error) {
+	var receipts []receipt
 	var buried []string
 	state, err := v.update(ctx, func(tx keystore.Tx) (err error) {
 		receipts, buried, err = bury(ctx, tx, tenant, owners)
@@ -97,7 +91,7 @@ func (v *ring) eraseSome(ctx context.Context, tenant string, owners []string) ([
 
 // bury makes tombstones of the owners and of everyone they were merged with, and
 // deletes their key rows, in one change.
-func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (receipts []Receipt, buried []string, err error) {
+func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (receipts []receipt, buried []string, err error) {
 	state, err := tx.State(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -137,7 +131,7 @@ func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (
 		}
 	}
 	for _, closure := range closures {
-		receipt := Receipt{Tenant: tenant, Owners: len(closure), Unknown: !slices.ContainsFunc(closure, func(owner string) bool { return heard[owner] })}
+		receipt := receipt{Tenant: tenant, Owners: len(closure), Unknown: !slices.ContainsFunc(closure, func(owner string) bool { return heard[owner] })}
 		for _, owner := range closure {
 			sequence, ok := dead[owner]
 			if !ok {

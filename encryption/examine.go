@@ -24,7 +24,7 @@ type examiner struct {
 	states  map[genKey]keystore.KeyVersionState
 	active  map[string]int // key versions that seal, by tenant
 	owners  owners
-	revived map[ownerID]bool // owners whose tombstone somebody took away
+	revived map[ownerPlace]bool // owners whose tombstone somebody took away
 	found   damage
 
 	last [2]string // kind and tenant of the row before
@@ -47,7 +47,7 @@ type examinedKeyset struct {
 // transaction is open meanwhile.
 func (v *Vault) newExaminer(ctx context.Context) (*examiner, error) {
 	e := &examiner{
-		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerID]bool{},
+		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerPlace]bool{},
 		emit: func([]byte) error { return nil },
 	}
 	var state keystore.State
@@ -174,7 +174,7 @@ func (e *examiner) page(ctx context.Context, tx keystore.Tx, rows keystore.Rows)
 	return nil
 }
 
-func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerID]bool) error {
+func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerPlace]bool) error {
 	if now := [2]string{string(line.Kind), line.Tenant}; now != e.last {
 		e.last, e.row = now, 0
 	}
@@ -206,7 +206,7 @@ func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerID]bool) e
 			}
 		}
 		if reason != "" && line.Kind == keystore.KindOwner {
-			e.revived[ownerID{line.Tenant, line.Owner}] = true
+			e.revived[ownerPlace{line.Tenant, line.Owner}] = true
 		}
 	}
 	if err := e.before.pass(order); err != nil {
@@ -233,7 +233,7 @@ func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows k
 }
 
 // judge says what is wrong with one row; stray, that it should not be there.
-func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerID]bool) (reason string, stray bool, err error) {
+func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerPlace]bool) (reason string, stray bool, err error) {
 	switch kind {
 	case keystore.KindKeyset:
 		row := one.Keysets[0]
@@ -257,7 +257,7 @@ func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerID
 		return e.judgeKey(one.Keys[0])
 	case keystore.KindAlias:
 		row := one.Aliases[0]
-		if !ends[ownerID{row.Tenant, row.Alias}] || !ends[ownerID{row.Tenant, row.Owner}] {
+		if !ends[ownerPlace{row.Tenant, row.Alias}] || !ends[ownerPlace{row.Tenant, row.Owner}] {
 			reason = "one of the two persons is unknown"
 		}
 	case keystore.KindIndex:
@@ -304,7 +304,7 @@ func (e *examiner) judgeKey(row keystore.KeyRow) (reason string, stray bool, err
 		return "it stands under a tombstone", true, nil
 	case state == keystore.Destroyed:
 		return "its key version is destroyed", true, nil
-	case !found || !knownOwner(owner.State) || e.revived[ownerID{row.Tenant, row.Owner}]:
+	case !found || !knownOwner(owner.State) || e.revived[ownerPlace{row.Tenant, row.Owner}]:
 		return "its owner is unknown", false, nil
 	case !known:
 		return "its key version is unknown", false, nil
@@ -368,20 +368,23 @@ func (e *examiner) missing(order []byte) error {
 	return nil
 }
 
+// ownerPlace names an owner.
+type ownerPlace struct{ tenant, owner string }
+
 // aliasEnds says which persons of aliases there are.
-func aliasEnds(ctx context.Context, tx keystore.Tx, aliases []keystore.AliasRow) (map[ownerID]bool, error) {
+func aliasEnds(ctx context.Context, tx keystore.Tx, aliases []keystore.AliasRow) (map[ownerPlace]bool, error) {
 	asked := map[string][]string{}
 	for _, row := range aliases {
 		asked[row.Tenant] = append(asked[row.Tenant], row.Alias, row.Owner)
 	}
-	out := map[ownerID]bool{}
+	out := map[ownerPlace]bool{}
 	for tenant, ids := range asked {
 		rows, err := tx.Owners(ctx, tenant, ids)
 		if err != nil {
 			return nil, err
 		}
 		for _, row := range rows.Owners {
-			out[ownerID{tenant, row.Owner}] = true
+			out[ownerPlace{tenant, row.Owner}] = true
 		}
 	}
 	return out, nil

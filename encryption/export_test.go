@@ -8,7 +8,6 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
-	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
@@ -56,23 +55,23 @@ const (
 // HasSealed makes the vault believe that it has sealed so much under a person's
 // key by itself.
 func (v *Vault) HasSealed(tenant, owner string, keyVersion uint32, n uint32) {
-	v.counters.slot(keyName{tenant, owner, keyVersion}).Store(n)
+	v.hasSealed(tenant, owner, keyVersion, n)
 }
 
 // SealsLeft is what is left of what was allotted to the vault for a key.
 func (v *Vault) SealsLeft(tenant, owner string, keyVersion uint32) int64 {
-	return v.counters.block(keyName{tenant, owner, keyVersion}).left.Load()
+	return v.left(tenant, owner, keyVersion).Load()
 }
 
 // UseUp leaves so much of it.
 func (v *Vault) UseUp(tenant, owner string, keyVersion uint32, left int64) {
-	v.counters.block(keyName{tenant, owner, keyVersion}).left.Store(left)
+	v.left(tenant, owner, keyVersion).Store(left)
 }
 
 // BranchKey is a branch keyset as it wraps others.
 func BranchKey(handle *keyset.Handle) (tink.AEADWithContext, error) {
-	open, err := openedKeyset(keystore.KeysetRow{Purpose: purposeBranch}, handle)
-	return asKEK{branchKey{open}}, err
+	branch, err := branchAEAD(handle)
+	return asKEK{branch}, err
 }
 
 // asKEK is an AEAD in the shape of a KEK.

@@ -13,19 +13,7 @@ import (
 const (
 	tenantOwner  = "t:" // the tenant's own data, about nobody
 	recordPrefix = "r:" // a record of several persons
-	maxField     = 16 << 20
 )
-
-// NewRecordOwner returns the owner of a new record that several persons
-// share: r:<uuid>. Store it in the owner column of the row, and of no other row:
-// Redact of one of them would make the others unreadable.
-func NewRecordOwner() (string, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return "", fmt.Errorf("encryption: new record owner: %w", err)
-	}
-	return recordPrefix + id.String(), nil
-}
 
 // checkID holds the rule for every id: opaque UTF-8 without NUL, 1 to 255 bytes.
 func checkID(field, id string) error { return refusedID(ids.Check(field, id)) }

@@ -69,17 +69,16 @@ func (d *declared) missing(rows []keystore.IndexRow) (out []keystore.IndexRow) {
 	return out
 }
 
-// sameIndexRows compares whatever the order in which a store answers.
-func sameIndexRows(a, b []keystore.IndexRow) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(row keystore.IndexRow) bool { return !slices.Contains(b, row) })
-}
+// registerAttempts bounds how often versions are registered that another change
+// overtakes.
+const registerAttempts = 20
 
 // registered makes sure that the tenant has every index that was declared, and
 // returns the tenant as it is then. A version is live at once where the tenant
 // has no key at all: nothing is sealed there, so no row can lack it. Anywhere
 // else rows without it may exist, and processes that write more of them.
 func (v *Vault) registered(ctx context.Context, tenant string) (*tenantKeys, error) {
-	for range sealAttempts {
+	for range registerAttempts {
 		k, err := v.tenant(ctx, tenant)
 		if err != nil {
 			return nil, err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -14,70 +13,6 @@ import (
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
-
-// permitsKEK reports whether a KEK may have this name. The name comes from the
-// key store: whoever writes there must not choose whose KEK opens or wraps a
-// keyset. Behind a prefix stands one plain name, so that nothing there leads to
-// another account, key ring, host or folder.
-func (c Config) permitsKEK(name string) bool {
-	if len(c.KEKs) == 0 {
-		return isPlainKEK(name)
-	}
-	return slices.ContainsFunc(c.KEKs, func(entry string) bool {
-		if !isKEKPrefix(entry) {
-			return name == entry
-		}
-		rest, ok := strings.CutPrefix(name, entry)
-		return ok && isPlainKEK(rest)
-	})
-}
-
-func isKEKPrefix(entry string) bool {
-	return strings.HasSuffix(entry, "/") || strings.HasSuffix(entry, ":")
-}
-
-// isPlainKEK: letters, digits, '-', '_' and '.', which is not the first one.
-func isPlainKEK(name string) bool {
-	if name == "" || name[0] == '.' || len(name) > 255 {
-		return false
-	}
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// checkKEKs refuses entries that are no name, and prefixes that pin nothing: a
-// bare "gcp-kms://" leaves the account open.
-func (c Config) checkKEKs() error {
-	for _, entry := range c.KEKs {
-		stem := strings.TrimRight(entry, "/:")
-		switch {
-		case checkID("KEK", entry) != nil || strings.Contains(entry, "\n"):
-			return fmt.Errorf("%w: Config.KEKs holds what is no name of a KEK (1 to 255 bytes of UTF-8 without NUL and line breaks)", ErrDefinition)
-		case isKEKPrefix(entry) && (stem == "" || len(entry)-len(stem) > 1):
-			return fmt.Errorf("%w: Config.KEKs: the prefix %q does not say whose KEKs they are; it ends behind the account and the key ring", ErrDefinition, entry)
-		}
-	}
-	return nil
-}
-
-// firstKEK is the name of the first KEK where nobody chose one.
-func (c Config) firstKEK() string {
-	if c.permitsKEK(DefaultKEK) {
-		return DefaultKEK
-	}
-	for _, entry := range c.KEKs {
-		if !isKEKPrefix(entry) {
-			return entry
-		}
-	}
-	return DefaultKEK // Create refuses it
-}
 
 // refusedKEK says why a keyset's KEK is not asked.
 func refusedKEK(tenant, purpose, name string) error {

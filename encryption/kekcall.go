@@ -1,6 +1,7 @@
 package encryption
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -295,4 +296,21 @@ func caught[T any](f func() (T, error), then func(T, error)) {
 		then(value, err)
 	}()
 	value, err = f()
+}
+
+// openedOrUnwrap opens a branch key, and spares the call of the KEK when this
+// vault has opened the very same bytes.
+func (v *ring) openedOrUnwrap(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
+	v.mu.RLock()
+	k := v.tenants[row.Tenant]
+	v.mu.RUnlock()
+	if k != nil {
+		k.mu.Lock()
+		open := k.open[row.Purpose]
+		k.mu.Unlock()
+		if open != nil && open.row.KEK == row.KEK && bytes.Equal(open.row.Wrapped, row.Wrapped) {
+			return open, nil
+		}
+	}
+	return v.unwrapKeyset(ctx, row)
 }

@@ -1,10 +1,14 @@
 package encryption
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 const (
@@ -57,9 +61,11 @@ func TestAPrefixThatPinsNothingIsRefused(t *testing.T) {
 		err := Config{KEKs: []string{"kek-1", entry}}.checkKEKs()
 		require.ErrorIs(t, err, ErrDefinition, "%q", entry)
 	}
-	_, err := Config{Keys: noKeys{}, KEK: kekFunc(nil), KEKs: []string{"aws-kms://"}}.complete()
+	_, err := Config{Keys: nothing{}, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return nil, nil }, KEKs: []string{"aws-kms://"}}.complete()
 	require.ErrorContains(t, err, "behind the account and the key ring")
-	cfg, err := Config{Keys: noKeys{}, KEK: kekFunc(nil), KEKs: []string{keyRing}}.complete()
+	cfg, err := Config{Keys: nothing{}, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return nil, nil }, KEKs: []string{keyRing}}.complete()
 	require.NoError(t, err)
 	require.False(t, cfg.permitsKEK(cfg.NewKEK), "there is no name to begin with; only Create needs one")
 }
+
+type nothing struct{ keystore.Store }

@@ -12,15 +12,10 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// Holder counts what still needs a key version of a tenant, and says
-// where: a table (SealedTable.Holder), the rows of another package, the kept
-// snapshots of a backup.
-type Holder = func(ctx context.Context, tenant string, keyVersion uint32) (count int, where string, err error)
+// holder is Holder of package encryption.
+type holder = func(ctx context.Context, tenant string, keyVersion uint32) (count int, where string, err error)
 
-// NewKeyVersion begins a new key version of a tenant and retires the one
-// that was active. Nothing is rewritten: what is sealed from now on carries
-// the new key version, Reseal moves the rest. Other processes follow within
-// the lease.
+// NewKeyVersion does what Vault.NewKeyVersion promises.
 func (v *ring) NewKeyVersion(ctx context.Context, tenant string) (uint32, error) {
 	if err := checkTenant(tenant); err != nil {
 		return 0, err
@@ -53,7 +48,7 @@ func (v *ring) NewKeyVersion(ctx context.Context, tenant string) (uint32, error)
 	return keyVersion, nil
 }
 
-// KeyVersions lists every key version that the tenant ever had, oldest first.
+// KeyVersions does what Vault.KeyVersions promises.
 func (v *ring) KeyVersions(ctx context.Context, tenant string) ([]keystore.KeyVersionRow, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
@@ -69,23 +64,8 @@ func (v *ring) KeyVersions(ctx context.Context, tenant string) ([]keystore.KeyVe
 	return rows.KeyVersions, nil
 }
 
-// DestroyKeyVersion deletes the keys of a retired key version once nothing
-// needs it. Name every holder: tables, rows of other packages, streams, and the
-// kept snapshots, which become unreadable for ever.
-//
-// What a holder has is said at once. Every holder must answer 0 twice: once this process has known for a lease and
-// the longest transaction that the key version seals no more (it waits for that
-// moment, by its own clock), and again a lease after the key version was marked.
-// A table waits before it counts until all have ended who were writing to it
-// (SealedTable.Holder), so a transaction that takes longer loses nothing either,
-// provided that its statement came within LongestTransaction of the sealing.
-//
-// Otherwise it answers *InUseError (ErrInUse), which names the holder's place,
-// and the key version is retired as before. Interrupted, it may be called again.
-// Once the first key is deleted there is no way back: the key version stays
-// Deleting until a call finishes it. A holder that still answers then has cells
-// of which some are lost; reseal the others, and give up those that Reseal lists.
-func (v *ring) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion uint32, holders ...Holder) error {
+// DestroyKeyVersion does what Vault.DestroyKeyVersion promises.
+func (v *ring) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion uint32, holders ...holder) error {
 	if len(holders) == 0 {
 		return fmt.Errorf("%w: destroying needs at least one holder to ask", ErrDefinition)
 	}
@@ -129,9 +109,9 @@ func (v *ring) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion 
 	return nil
 }
 
-func ask(ctx context.Context, tenant string, keyVersion uint32, holders []Holder) error {
-	for _, holder := range holders {
-		count, where, err := holder(ctx, tenant, keyVersion)
+func ask(ctx context.Context, tenant string, keyVersion uint32, holders []holder) error {
+	for _, answers := range holders {
+		count, where, err := answers(ctx, tenant, keyVersion)
 		if err != nil {
 			return fmt.Errorf("encryption: a holder of key version %08x did not answer: %w", keyVersion, err)
 		}

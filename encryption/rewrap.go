@@ -13,44 +13,25 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// Rewrap says how an epoch is closed.
-type Rewrap struct {
-	// KEK is the name of the new KEK; the KEK func must already answer to it,
-	// and to the old names until the epoch is closed.
-	KEK string
-	// Copy writes a verified key copy and deletes older ones: Vault.Copier.
-	Copy func(ctx context.Context) error
-	// Destroy destroys an old KEK that no keyset names any more; it must bear
-	// being called again. nil leaves it to the caller (RewrapReport.Old).
+// rewrapOrder is Rewrap of package encryption.
+type rewrapOrder struct {
+	KEK     string
+	Copy    func(ctx context.Context) error
 	Destroy func(ctx context.Context, kek string) error
 }
 
-// RewrapReport says what RewrapKeys did.
-type RewrapReport struct {
-	Epoch     int64    // the number of the new epoch
-	Rewrapped int      // key rows wrapped anew by this call
-	Repaired  int      // damaged rows that were brought back from the newest key copy first
-	Old       []string // names of the KEKs that nothing needs any more: destroy them
+// rewrapReport is RewrapReport of package encryption.
+type rewrapReport struct {
+	Epoch     int64
+	Rewrapped int
+	Repaired  int
+	Old       []string
 }
 
-// RewrapKeys makes every older key copy useless: each tenant gets a new wrap
-// key, every key row is wrapped anew (the keys themselves, and every sealed
-// byte, stay as they are), a key copy is written, each tenant gets a new branch
-// key under the new KEK, with all its keysets under that, but for the old wrap
-// keys, which go, a second key copy replaces the first, the old KEK goes, and a
-// last copy says so: it restores to the closed epoch. A process that has opened
-// nothing yet asks KEKs three times a tenant for it. Do it at least once a window W:
-// an erasure is final in key copies only then.
-//
-// It covers all tenants and the installation. It may be interrupted anywhere
-// and called again with the same KEK name; another name is refused (ErrRewrap)
-// until it is done, and so is a name that is already in use. Nothing begins and
-// no key goes while a row of the key store is damaged. It is brought back first
-// (RepairFromCopy) from the newest copy in the folders that this vault was told
-// of (Copier, KeyCopy, WriteCopy); what that one has not is ErrRewrap, with a
-// *DamagedError that names the rows.
-func (v *Vault) RewrapKeys(ctx context.Context, epoch Rewrap) (RewrapReport, error) {
-	var report RewrapReport
+// rewrapKeys does what Vault.RewrapKeys promises. sound makes sure that nothing in
+// the key store is damaged, and says how many rows it brought back for that.
+func (v *ring) rewrapKeys(ctx context.Context, epoch rewrapOrder, sound func(ctx context.Context) (repaired int, err error)) (rewrapReport, error) {
+	var report rewrapReport
 	if epoch.Copy == nil || checkID("KEK", epoch.KEK) != nil || strings.Contains(epoch.KEK, "\n") {
 		return report, fmt.Errorf("%w: needs the name of a new KEK and Copy", ErrRewrap)
 	}
@@ -58,7 +39,7 @@ func (v *Vault) RewrapKeys(ctx context.Context, epoch Rewrap) (RewrapReport, err
 		return report, fmt.Errorf("%w: Config.KEKs does not permit the KEK %q: add it in every process that shares the key store first", ErrRewrap, epoch.KEK)
 	}
 	ctx = insist(ctx)
-	repaired, err := v.sound(ctx)
+	repaired, err := sound(ctx)
 	report.Repaired = repaired
 	if err != nil {
 		return report, err
@@ -116,7 +97,7 @@ func (v *Vault) RewrapKeys(ctx context.Context, epoch Rewrap) (RewrapReport, err
 }
 
 // retry repeats what was prepared from an older state.
-func (v *Vault) retry(f func() error) error {
+func (v *ring) retry(f func() error) error {
 	for range 5 {
 		err := f()
 		if !errors.Is(err, errStale) {
@@ -127,39 +108,8 @@ func (v *Vault) retry(f func() error) error {
 	return fmt.Errorf("%w: keysets change all the time", ErrStore)
 }
 
-// sound makes sure that nothing in the key store is damaged: an epoch takes the
-// keys away with which a damaged row could still be brought back.
-func (v *Vault) sound(ctx context.Context) (repaired int, err error) {
-	before, err := v.newestKnown(ctx)
-	if err != nil {
-		return 0, err
-	}
-	found, err := v.examine(ctx, before)
-	if err != nil {
-		return 0, err
-	}
-	if found.count > 0 && before != "" {
-		report, err := v.RepairFromCopy(ctx, before)
-		if damaged := (*DamagedError)(nil); err != nil && !errors.As(err, &damaged) {
-			return report.Rows(), fmt.Errorf("%w: rows are damaged and not brought back: %w", ErrRewrap, err)
-		}
-		repaired = report.Rows()
-		if found, err = v.examine(ctx, before); err != nil {
-			return repaired, err
-		}
-	}
-	if err := v.removeStrays(ctx, before, &found); err != nil {
-		return repaired, err
-	}
-	v.copies.examined(found)
-	if damaged := found.err(); damaged != nil {
-		return repaired, fmt.Errorf("%w: %w", ErrRewrap, damaged)
-	}
-	return repaired, nil
-}
-
 // beginEpoch marks the closing, or finds the mark of an interrupted one.
-func (v *Vault) beginEpoch(ctx context.Context, name string) (keystore.State, error) {
+func (v *ring) beginEpoch(ctx context.Context, name string) (keystore.State, error) {
 	var out keystore.State
 	_, err := v.update(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
@@ -211,7 +161,7 @@ func kekNames(ctx context.Context, tx keystore.Tx) ([]string, error) {
 // newWrapKey gives the tenant's wrap keyset a second key, as primary, under
 // an id it never had. A keyset that has two, or whose branch key is under the new
 // KEK, is past this step.
-func (v *Vault) newWrapKey(ctx context.Context, tenant, kek string, epoch int64) error {
+func (v *ring) newWrapKey(ctx context.Context, tenant, kek string, epoch int64) error {
 	k, err := v.loadTenant(ctx, tenant)
 	if err != nil {
 		return err
@@ -251,7 +201,7 @@ func rewrapped(branch *openKeyset, row keystore.KeysetRow, manager *keyset.Manag
 }
 
 // swapKeysets replaces keysets whose version is the one that was read.
-func (v *Vault) swapKeysets(ctx context.Context, tenant, kek string, epoch int64, fresh []*openKeyset) error {
+func (v *ring) swapKeysets(ctx context.Context, tenant, kek string, epoch int64, fresh []*openKeyset) error {
 	rows := rowsOf(fresh)
 	_, err := v.update(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
@@ -282,7 +232,7 @@ func (v *Vault) swapKeysets(ctx context.Context, tenant, kek string, epoch int64
 
 // rewrap wraps every key row of the tenant with the primary wrap key, until a
 // whole pass finds none of another.
-func (v *Vault) rewrap(ctx context.Context, tenant string) (int, error) {
+func (v *ring) rewrap(ctx context.Context, tenant string) (int, error) {
 	total := 0
 	for range 5 {
 		n, err := v.rewrapPass(ctx, tenant)
@@ -294,7 +244,7 @@ func (v *Vault) rewrap(ctx context.Context, tenant string) (int, error) {
 	return total, fmt.Errorf("%w: key rows keep appearing under the old wrap key", ErrRewrap)
 }
 
-func (v *Vault) rewrapPass(ctx context.Context, tenant string) (int, error) {
+func (v *ring) rewrapPass(ctx context.Context, tenant string) (int, error) {
 	open, err := v.keyset(ctx, tenant, purposeWrap)
 	if err != nil {
 		return 0, err
@@ -384,7 +334,7 @@ func swapKeys(ctx context.Context, tx keystore.Tx, tenant string, swap []swapKey
 // firstBranch makes the installation's branch key of the new epoch before
 // anything is changed: that the new KEK serves is known then. It is nil where the
 // installation is past that step.
-func (v *Vault) firstBranch(ctx context.Context, kek string) (*openKeyset, error) {
+func (v *ring) firstBranch(ctx context.Context, kek string) (*openKeyset, error) {
 	k, err := v.loadTenant(ctx, "")
 	if err != nil {
 		return nil, err
@@ -400,7 +350,7 @@ func (v *Vault) firstBranch(ctx context.Context, kek string) (*openKeyset, error
 // KEK, and wraps all its keysets by that; old wrap keys go. It happens in one
 // change: whoever reads sees all of it or nothing. next is a branch key that was
 // made for it already, or nil.
-func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64, next *openKeyset) error {
+func (v *ring) changeKEK(ctx context.Context, tenant, kek string, epoch int64, next *openKeyset) error {
 	k, err := v.loadTenant(ctx, tenant)
 	if err != nil {
 		return err
@@ -444,7 +394,7 @@ func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64, 
 }
 
 // endEpoch destroys the KEKs that no keyset names, and takes the mark away.
-func (v *Vault) endEpoch(ctx context.Context, epoch Rewrap, number int64) ([]string, error) {
+func (v *ring) endEpoch(ctx context.Context, epoch rewrapOrder, number int64) ([]string, error) {
 	var retiring, names []string
 	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)

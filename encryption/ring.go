@@ -35,18 +35,18 @@ type ring struct {
 	recent   recentKeys
 }
 
-// settings is Config without its Lease: what counts is what the store says
+// settings is ringConfig without its Lease: what counts is what the store says
 // (keystore.State.Lease), and nobody shall read the other one by accident.
 type settings struct {
-	Config
+	ringConfig
 	Lease struct{}
 }
 
 type ownerID struct{ tenant, owner string }
 
-func newRing(cfg Config) *ring {
+func newRing(cfg ringConfig) *ring {
 	v := &ring{
-		cfg: settings{Config: cfg}, check: make(chan struct{}, 1), counters: newCounters(),
+		cfg: settings{ringConfig: cfg}, check: make(chan struct{}, 1), counters: newCounters(),
 		tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}, narrow: map[ownerID]bool{},
 	}
 	v.prepared = v.tenant
@@ -61,6 +61,43 @@ func (v *ring) begin(state keystore.State, start time.Time) error {
 	v.state = state
 	v.grant = grantFrom(start, state.Lease)
 	v.sightLocked(state, v.cfg.Now())
+	return nil
+}
+
+// create makes a new installation in a key store that is empty.
+func (v *ring) create(ctx context.Context, id string, lease time.Duration) error {
+	keysets, err := v.newKeysets(ctx, "", v.cfg.NewKEK, 1)
+	if err != nil {
+		return err
+	}
+	start := v.cfg.Now()
+	state, err := v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error {
+		now, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		if now.Store != "" {
+			return ErrNotEmpty
+		}
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rowsOf(keysets)}, Narrows: true, Store: &keystore.State{
+			Store: id, Epoch: 1, KEK: v.cfg.NewKEK, Lease: lease, LeaseWait: lease, LeaseSince: now.Sequence,
+		}})
+	})
+	if err != nil {
+		return storeError(err)
+	}
+	v.observed(ctx, state, start)
+	v.keepKeysets(ctx, "", keysets)
+	return nil
+}
+
+// unlock opens the keysets of the installation, so that a wrong KEK is found.
+func (v *ring) unlock(ctx context.Context) error {
+	for _, purpose := range purposesOf("") {
+		if _, err := v.keyset(ctx, "", purpose); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

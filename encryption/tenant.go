@@ -49,10 +49,7 @@ func (k *tenantKeys) keepDerived(whom, what any) {
 	k.derived[whom] = what
 }
 
-// AddTenant makes the keysets and the first key version of a tenant. Its
-// KEK has opened again what it wrapped before anything is written. It is
-// idempotent. An unknown tenant is an error everywhere else, so that a
-// misspelt name never becomes a tenant.
+// AddTenant does what Vault.AddTenant promises.
 func (v *ring) AddTenant(ctx context.Context, tenant string) error {
 	if err := checkTenant(tenant); err != nil {
 		return err
@@ -129,7 +126,7 @@ func rowsOf(keysets []*openKeyset) []keystore.KeysetRow {
 	return rows
 }
 
-// Tenants lists the tenants of the key store in the order of their bytes.
+// Tenants does what Vault.Tenants promises.
 func (v *ring) Tenants(ctx context.Context) ([]string, error) {
 	var out []string
 	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {

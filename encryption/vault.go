@@ -16,10 +16,18 @@ import (
 // processes may each have one over the same key store.
 type Vault struct {
 	*ring
+	cfg        vaultConfig
 	over       func(durable.Disk) durable.Disk // tests put disks there that fail
 	copies     copyRecord
 	neighbours neighbours
 	declared   declared // indexes of all tables
+}
+
+// vaultConfig is Config without its Lease: what counts is what the key store says
+// (keystore.State.Lease), and nobody shall read the other one by accident.
+type vaultConfig struct {
+	Config
+	Lease struct{}
 }
 
 // Create makes a new installation in an empty key store: its id, and the
@@ -43,30 +51,7 @@ func Create(ctx context.Context, cfg Config) (*Vault, error) {
 	if !v.cfg.permitsKEK(v.cfg.NewKEK) {
 		return nil, fmt.Errorf("%w: Config.KEKs does not permit Config.NewKEK, the name of the first KEK", ErrDefinition)
 	}
-	keysets, err := v.newKeysets(ctx, "", v.cfg.NewKEK, 1)
-	if err != nil {
-		return nil, err
-	}
-	start := v.cfg.Now()
-	state, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error {
-		now, err := tx.State(ctx)
-		if err != nil {
-			return err
-		}
-		if now.Store != "" {
-			return ErrNotEmpty
-		}
-		lease := v.cfg.Config.Lease
-		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rowsOf(keysets)}, Narrows: true, Store: &keystore.State{
-			Store: id.String(), Epoch: 1, KEK: v.cfg.NewKEK, Lease: lease, LeaseWait: lease, LeaseSince: now.Sequence,
-		}})
-	})
-	if err != nil {
-		return nil, storeError(err)
-	}
-	v.observed(ctx, state, start)
-	v.keepKeysets(ctx, "", keysets)
-	return v, nil
+	return v, v.create(ctx, id.String(), v.cfg.Config.Lease)
 }
 
 // Open opens the vault of an installation that exists. It unwraps the
@@ -85,12 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Vault, error) {
 	if err := v.agree(state); err != nil {
 		return nil, err
 	}
-	for _, purpose := range purposesOf("") {
-		if _, err := v.keyset(ctx, "", purpose); err != nil {
-			return nil, err
-		}
-	}
-	return v, nil
+	return v, v.unlock(ctx)
 }
 
 func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
@@ -98,7 +78,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
 	if err != nil {
 		return nil, keystore.State{}, err
 	}
-	v := &Vault{ring: newRing(cfg), declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
+	v := &Vault{ring: newRing(cfg.ring()), cfg: vaultConfig{Config: cfg}, declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
 	v.prepared = v.registered
 	v.neighbours.meet(cfg.Data...)
 	start := cfg.Now()
