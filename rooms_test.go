@@ -39,7 +39,7 @@ var roomLines = map[string]string{
 	"backup/localstore":   "backup internal/durable",
 	"backup/sqlitesource": "backup internal/filelock internal/frame internal/sqldb",
 
-	"encryption":                    "encryption/internal/format encryption/internal/normalise encryption/keystore internal/canon internal/durable internal/frame internal/health internal/ids internal/sqldb internal/value",
+	"encryption":                    "encryption/internal/format encryption/internal/keyring encryption/internal/normalise encryption/keystore internal/canon internal/durable internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"encryption/encryptiontest":     "encryption encryption/insecurekeys encryption/keystore",
 	"encryption/insecurekeys":       "internal/durable",
 	"encryption/keystore":           "internal/canon internal/health",
@@ -81,8 +81,9 @@ var roomLines = map[string]string{
 	"examples/sqlc/postgres":           "public",
 	"examples/sqlc/sqlite":             "public",
 
-	"encryption/gormfield":       "encryption", // a nested module
-	"encryption/internal/format": "internal/frame",
+	"encryption/gormfield":        "encryption", // a nested module
+	"encryption/internal/format":  "internal/frame",
+	"encryption/internal/keyring": "encryption/internal/format encryption/keystore internal/canon internal/health internal/ids",
 }
 
 // forTests are the rooms that only tests may import; they may print.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -33,7 +34,7 @@ func (t *SealedTable) Census(ctx context.Context, db *sql.DB, tenant string) (Ce
 }
 
 func (t *SealedTable) counted(ctx context.Context, db *sql.DB, tenant string) (*storedTable, error) {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
 	s, err := t.keyed(ctx, db)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -81,8 +82,8 @@ type Config struct {
 }
 
 // ring is what the ring needs of it.
-func (c Config) ring() ringConfig {
-	return ringConfig{
+func (c Config) ring() keyring.Config {
+	return keyring.Config{
 		Keys:               c.Keys,
 		KEK:                c.KEK,
 		KEKs:               c.KEKs,
@@ -121,7 +122,7 @@ func (c Config) complete() (Config, error) {
 		c.KEKTimeout = DefaultKEKTimeout
 	}
 	if c.Lease != 0 {
-		if err := checkLease(c.Lease); err != nil {
+		if err := keyring.CheckLease(c.Lease); err != nil {
 			return c, err
 		}
 	}

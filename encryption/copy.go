@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable"
 )
@@ -32,7 +33,7 @@ type Copy struct {
 // Position returns the last key position that the copy covers, in the form of
 // Vault.Position.
 func (c Copy) Position() ([]byte, error) {
-	return marshalPosition(keystore.State{Store: c.Store, Epoch: c.Epoch, Sequence: c.Sequence, Mark: c.marks[c.Sequence]})
+	return keyring.MarshalPosition(keystore.State{Store: c.Store, Epoch: c.Epoch, Sequence: c.Sequence, Mark: c.marks[c.Sequence]})
 }
 
 // Covers returns nil when a data snapshot of this key position can be read
@@ -41,7 +42,7 @@ func (c Copy) Position() ([]byte, error) {
 // position, or the store was put back and used on after the position was
 // taken, so that a higher sequence says nothing.
 func (c Copy) Covers(position []byte) error {
-	p, err := parsePosition(position)
+	p, err := keyring.ParsePosition(position)
 	if err != nil {
 		return err
 	}
@@ -96,11 +97,11 @@ const (
 func (v *Vault) WriteCopy(ctx context.Context, dir string) (written Copy, err error) {
 	defer func() { v.copies.took(written, err, v.cfg.Now()) }()
 	v.copies.into(dir)
-	manifest, err := v.keyset(ctx, "", purposeManifest)
+	manifest, err := v.ring.Keyset(ctx, "", keyring.PurposeManifest)
 	if err != nil {
 		return Copy{}, err
 	}
-	if err := v.prune(ctx); err != nil {
+	if err := v.ring.Prune(ctx); err != nil {
 		return Copy{}, err
 	}
 	for range copyAttempts {
@@ -119,14 +120,14 @@ func (v *Vault) WriteCopy(ctx context.Context, dir string) (written Copy, err er
 // unfinished file away.
 var errOvertaken = errors.New("other writers keep finishing first")
 
-func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *openKeyset) (Copy, error) {
+func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (Copy, error) {
 	if err := v.refuseForeign(dir); err != nil {
 		return Copy{}, err
 	}
 	// Creations do not raise the sequence, by which copies are named and
 	// compared. Behind a mark of its own two copies of one sequence have the same
 	// history, so either may replace the other.
-	if _, err := v.mark(ctx); err != nil {
+	if _, err := v.ring.Mark(ctx); err != nil {
 		return Copy{}, err
 	}
 	before, err := v.newestCopy(ctx, dir, manifest)
@@ -146,7 +147,7 @@ func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *openKeyset)
 	if err != nil {
 		return Copy{}, discard(err, temp)
 	}
-	if damaged := e.found.err(); damaged != nil && e.keysets[[2]string{"", purposeManifest}].open == nil {
+	if damaged := e.found.err(); damaged != nil && e.keysets[[2]string{"", keyring.PurposeManifest}].open == nil {
 		v.copies.examined(e.found)
 		return Copy{}, discard(fmt.Errorf("%w: nothing would verify one without the installation's keysets: %w", ErrCopy, damaged), temp)
 	}
@@ -207,7 +208,7 @@ func (v *Vault) Copier(dir string) func(ctx context.Context) error {
 func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) error {
 	v.copies.into(dir)
 	return func(ctx context.Context, position []byte) error {
-		if _, err := parsePosition(position); err != nil {
+		if _, err := keyring.ParsePosition(position); err != nil {
 			return err
 		}
 		if v.covered(ctx, dir, position) {

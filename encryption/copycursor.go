@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
@@ -108,13 +109,13 @@ func (c *copyCursor) takenBack(now copyRow, order []byte) string {
 func sameWrapKey(a, b string) bool {
 	left, err := decode64(a)
 	right, err2 := decode64(b)
-	return err == nil && err2 == nil && wrapID(left) != 0 && wrapID(left) == wrapID(right)
+	return err == nil && err2 == nil && keyring.WrapID(left) != 0 && keyring.WrapID(left) == keyring.WrapID(right)
 }
 
 // newestCopy returns the newest copy of the folder that this store has written,
 // and whole; "" where there is none. Its rows were opened when it was written:
 // here its mac says that it is the same.
-func (v *Vault) newestCopy(ctx context.Context, dir string, manifest *openKeyset) (string, error) {
+func (v *Vault) newestCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (string, error) {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return "", err
@@ -141,7 +142,7 @@ func (v *Vault) newestKnown(ctx context.Context) (newest string, err error) {
 	if len(folders) == 0 {
 		return "", nil
 	}
-	manifest, err := v.keyset(ctx, "", purposeManifest)
+	manifest, err := v.ring.Keyset(ctx, "", keyring.PurposeManifest)
 	if err != nil {
 		return "", err
 	}
@@ -157,11 +158,11 @@ func (v *Vault) newestKnown(ctx context.Context) (newest string, err error) {
 	return newest, nil
 }
 
-func (v *Vault) storeID() string { return v.known().Store }
+func (v *Vault) storeID() string { return v.ring.Known().Store }
 
 // authentic compares a file with its last line, and that with its mac, without
 // a look at the rows between.
-func authentic(ctx context.Context, path string, manifest *openKeyset) (header copyHeader, end copyEnd, err error) {
+func authentic(ctx context.Context, path string, manifest *keyring.Keyset) (header copyHeader, end copyEnd, err error) {
 	file, err := durable.OpenPlain(path)
 	if err != nil {
 		return header, end, err

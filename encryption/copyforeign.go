@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
@@ -85,7 +86,7 @@ func (c Copy) lostTo(written Copy) bool {
 		older, newer = written, c
 	}
 	mark, known := newer.marks[older.Sequence]
-	if !known && newer.positions >= keptPositions && older.Sequence < newer.first {
+	if !known && newer.positions >= keyring.KeptPositions && older.Sequence < newer.first {
 		return false
 	}
 	return mark != older.marks[older.Sequence]

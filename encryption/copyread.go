@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
@@ -43,7 +44,7 @@ func newCopyReader(src io.Reader) (*copyReader, error) {
 	if err := canon.Unmarshal(line, &r.header); err != nil {
 		return nil, fmt.Errorf("%w: header: %w", ErrCopy, err)
 	}
-	if r.header.V != 1 || r.header.Store == "" || r.header.Sequence < 1 || checkLeaseOf(r.header.state()) != nil {
+	if r.header.V != 1 || r.header.Store == "" || r.header.Sequence < 1 || keyring.CheckLeaseOf(r.header.state()) != nil {
 		return nil, fmt.Errorf("%w: header of another version, or incomplete", ErrCopy)
 	}
 	r.lines.sum.Write(append(line, '\n'))
@@ -191,7 +192,7 @@ func (r copyRow) rows() (keystore.Rows, error) {
 	case keystore.KindOwner:
 		return keystore.Rows{Owners: []keystore.OwnerRow{{Tenant: r.Tenant, Owner: r.Owner, State: keystore.OwnerState(r.State), Sequence: r.Sequence}}}, nil
 	case keystore.KindKey:
-		if r.Seals < 0 || r.Seals > maxSeals {
+		if r.Seals < 0 || r.Seals > keyring.MaxSeals {
 			return keystore.Rows{}, fmt.Errorf("%w: the seals of a key", ErrCopy)
 		}
 		return keystore.Rows{Keys: []keystore.KeyRow{{Tenant: r.Tenant, Owner: r.Owner, KeyVersion: r.KeyVersion, Wrapped: wrapped, Seals: r.Seals}}}, nil
@@ -221,7 +222,7 @@ func (r copyRow) markRow() (keystore.Rows, error) {
 type copyVerifier struct {
 	vault   *Vault
 	known   map[[2]string]examinedKeyset // that were opened just now
-	keysets map[[2]string]*openKeyset
+	keysets map[[2]string]*keyring.Keyset
 	owners  owners
 	history Copy // marks and what is known of them
 }
@@ -244,7 +245,7 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 		}
 	}
 	for _, row := range rows.Keys {
-		wrap := c.keysets[[2]string{row.Tenant, purposeWrap}]
+		wrap := c.keysets[[2]string{row.Tenant, keyring.PurposeWrap}]
 		if wrap == nil {
 			return fmt.Errorf("%w: a key row without its tenant's keyset", ErrCopy)
 		}
@@ -255,7 +256,7 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 		if !found || owner.State == "" || owner.State == keystore.Tombstone {
 			return fmt.Errorf("%w: a key row under a tombstone, or without owner", ErrCopy)
 		}
-		if _, _, err := wrap.unwrapKey(row); err != nil {
+		if _, _, err := wrap.UnwrapKey(row); err != nil {
 			return fmt.Errorf("%w: a key row does not unwrap", ErrCopy)
 		}
 	}
@@ -264,21 +265,21 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 
 // keyset opens a keyset of the copy, which has the branch key of each tenant in
 // front of its other keysets.
-func (c *copyVerifier) keyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
-	if row.Purpose == purposeBranch {
-		if open := c.known[[2]string{row.Tenant, row.Purpose}].open; open != nil && bytes.Equal(open.row.Wrapped, row.Wrapped) && open.row.KEK == row.KEK {
+func (c *copyVerifier) keyset(ctx context.Context, row keystore.KeysetRow) (*keyring.Keyset, error) {
+	if row.Purpose == keyring.PurposeBranch {
+		if open := c.known[[2]string{row.Tenant, row.Purpose}].open; open != nil && bytes.Equal(open.Row.Wrapped, row.Wrapped) && open.Row.KEK == row.KEK {
 			return open, nil
 		}
-		return c.vault.openedOrUnwrap(ctx, row)
+		return c.vault.ring.OpenedOrUnwrap(ctx, row)
 	}
-	if err := checkUnder(row); err != nil {
+	if err := keyring.CheckUnder(row); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
 	}
-	branch := c.keysets[[2]string{row.Tenant, purposeBranch}]
+	branch := c.keysets[[2]string{row.Tenant, keyring.PurposeBranch}]
 	if branch == nil {
 		return nil, fmt.Errorf("%w: a keyset without its branch key", ErrCopy)
 	}
-	open, err := branchKey{branch}.opens(row)
+	open, err := keyring.BranchKey{branch}.Opens(row)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
 	}
@@ -337,7 +338,7 @@ type verifiedCopy struct {
 	Copy
 	header  copyHeader
 	digest  string
-	keysets map[[2]string]*openKeyset
+	keysets map[[2]string]*keyring.Keyset
 }
 
 func (v *Vault) verifyCopy(ctx context.Context, path string, known map[[2]string]examinedKeyset) (out verifiedCopy, err error) {
@@ -351,7 +352,7 @@ func (v *Vault) verifyCopy(ctx context.Context, path string, known map[[2]string
 		return out, err
 	}
 	defer func() { err = errors.Join(err, owners.close()) }()
-	c := &copyVerifier{vault: v, known: known, keysets: map[[2]string]*openKeyset{}, history: Copy{marks: map[int64]string{}}}
+	c := &copyVerifier{vault: v, known: known, keysets: map[[2]string]*keyring.Keyset{}, history: Copy{marks: map[int64]string{}}}
 	c.owners.next = ownersIn(owners)
 	header, end, err := scanCopy(ctx, file, func(row copyRow) error { return c.visit(ctx, row) })
 	if err != nil {
@@ -363,7 +364,7 @@ func (v *Vault) verifyCopy(ctx context.Context, path string, known map[[2]string
 	if c.history.marks[header.Sequence] == "" {
 		return out, fmt.Errorf("%w: its history does not end with its own sequence", ErrCopy)
 	}
-	manifest := c.keysets[[2]string{"", purposeManifest}]
+	manifest := c.keysets[[2]string{"", keyring.PurposeManifest}]
 	if manifest == nil {
 		return out, fmt.Errorf("%w: the installation's keysets are missing", ErrCopy)
 	}
@@ -410,7 +411,7 @@ func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (
 		}
 	}
 	if _, err := v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return loadCopy(ctx, tx, verified) }); err != nil {
-		return nil, storeError(err)
+		return nil, keyring.StoreError(err)
 	}
 	return Open(ctx, cfg)
 }
@@ -431,15 +432,15 @@ func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err e
 		if err != nil {
 			return err
 		}
-		if put.Append(rows); put.Len() < pageSize {
+		if put.Append(rows); put.Len() < keyring.PageSize {
 			return nil
 		}
 		full := put
 		put = keystore.Rows{}
-		return tx.Write(ctx, keystore.Change{Put: restored(full)})
+		return tx.Write(ctx, keystore.Change{Put: keyring.Restored(full)})
 	})
 	if err == nil && put.Len() > 0 {
-		err = tx.Write(ctx, keystore.Change{Put: restored(put)})
+		err = tx.Write(ctx, keystore.Change{Put: keyring.Restored(put)})
 	}
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func (r *copyRecord) examined(found damage) {
 func (r *copyRecord) holds(c verifiedCopy) {
 	rows := map[[2]string]heldKeyset{}
 	for id, open := range c.keysets {
-		rows[id] = heldOf(open.row)
+		rows[id] = heldOf(open.Row)
 	}
 	r.keep(heldKeysets{c.Sequence, rows})
 }

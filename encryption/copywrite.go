@@ -10,6 +10,7 @@ import (
 	"io/fs"
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
@@ -18,7 +19,7 @@ import (
 
 // fillCopy writes and flushes all lines that are sound, and says what is not.
 // before is the path of the copy that this one is to replace, or empty.
-func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *openKeyset, before string) (name string, e *examiner, err error) {
+func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *keyring.Keyset, before string) (name string, e *examiner, err error) {
 	if e, err = v.newExaminer(ctx); err != nil {
 		return "", nil, err
 	}
@@ -95,13 +96,13 @@ func (w *copyWriter) write(line []byte) error {
 	return err
 }
 
-func (w *copyWriter) end(manifest *openKeyset, holes int) error {
+func (w *copyWriter) end(manifest *keyring.Keyset, holes int) error {
 	end := copyEnd{Count: w.count, Holes: holes, SHA256: encode64(w.sum.Sum(nil))}
 	input, err := end.authenticated()
 	if err != nil {
 		return err
 	}
-	tag, err := tagWith(manifest, input)
+	tag, err := keyring.TagWith(manifest, input)
 	if err != nil {
 		return err
 	}
@@ -117,13 +118,13 @@ func (e copyEnd) authenticated() ([]byte, error) {
 }
 
 // verify compares the mac of the last line.
-func (e copyEnd) verify(manifest *openKeyset) error {
+func (e copyEnd) verify(manifest *keyring.Keyset) error {
 	input, err := e.authenticated()
 	if err != nil {
 		return err
 	}
 	tag, err := decode64(e.MAC)
-	if err != nil || verifyWith(manifest, input, tag) != nil {
+	if err != nil || keyring.VerifyWith(manifest, input, tag) != nil {
 		return fmt.Errorf("%w: its mac does not verify", ErrCopy)
 	}
 	return nil

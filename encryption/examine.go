@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 )
@@ -39,7 +40,7 @@ type genKey struct {
 // examinedKeyset is a keyset row that was opened, or why it does not open.
 type examinedKeyset struct {
 	row  keystore.KeysetRow
-	open *openKeyset
+	open *keyring.Keyset
 	why  string
 }
 
@@ -56,21 +57,21 @@ func (v *Vault) newExaminer(ctx context.Context) (*examiner, error) {
 		if state, err = tx.State(ctx); err != nil {
 			return err
 		}
-		return eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, func(page keystore.Rows) error {
+		return keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: keyring.PageSize}, func(page keystore.Rows) error {
 			rows = append(rows, page.Keysets...)
 			return nil
 		})
 	})
 	if err != nil {
-		return nil, storeError(err)
+		return nil, keyring.StoreError(err)
 	}
 	serves := map[[2]string]error{}
 	for _, row := range rows {
 		known := examinedKeyset{row: row}
-		if row.Purpose == purposeBranch { // it comes first of its tenant
+		if row.Purpose == keyring.PurposeBranch { // it comes first of its tenant
 			known.open, known.why, err = v.examineBranch(ctx, state, row, serves)
 		} else {
-			known.open, known.why = examineUnder(e.keysets[[2]string{row.Tenant, purposeBranch}].open, row)
+			known.open, known.why = examineUnder(e.keysets[[2]string{row.Tenant, keyring.PurposeBranch}].open, row)
 		}
 		if err != nil {
 			return nil, err
@@ -81,20 +82,20 @@ func (v *Vault) newExaminer(ctx context.Context) (*examiner, error) {
 }
 
 // examineUnder says why a branch key, which may be missing, does not open a keyset.
-func examineUnder(branch *openKeyset, row keystore.KeysetRow) (*openKeyset, string) {
+func examineUnder(branch *keyring.Keyset, row keystore.KeysetRow) (*keyring.Keyset, string) {
 	switch {
-	case !slices.Contains(purposesOf(row.Tenant), row.Purpose):
+	case !slices.Contains(keyring.PurposesOf(row.Tenant), row.Purpose):
 		return nil, "its purpose is unknown"
 	case row.KEK != "":
 		return nil, "it names a KEK, and is no branch key: of a version before v0.1.0, or planted"
 	case branch == nil:
 		return nil, "its branch key does not open"
 	}
-	open, err := branchKey{branch}.opens(row)
+	open, err := keyring.BranchKey{branch}.Opens(row)
 	switch {
 	case err == nil:
 		return open, ""
-	case errors.Is(err, errBranch):
+	case errors.Is(err, keyring.ErrBranch):
 		return nil, "its branch key opens, and does not open it"
 	default:
 		return nil, "its keys are not of the kind that its purpose demands"
@@ -103,14 +104,14 @@ func examineUnder(branch *openKeyset, row keystore.KeysetRow) (*openKeyset, stri
 
 // examineBranch tells a branch key that is damaged from a KEK that does not serve
 // now, which is an error: a copy is to be written later.
-func (v *Vault) examineBranch(ctx context.Context, state keystore.State, row keystore.KeysetRow, serves map[[2]string]error) (*openKeyset, string, error) {
+func (v *Vault) examineBranch(ctx context.Context, state keystore.State, row keystore.KeysetRow, serves map[[2]string]error) (*keyring.Keyset, string, error) {
 	if !v.cfg.permitsKEK(row.KEK) {
 		return nil, "it names a KEK that Config.KEKs does not permit", nil
 	}
 	if row.KEK != state.KEK && !slices.Contains(state.Retiring, row.KEK) {
 		return nil, "it names a KEK that the key store does not use", nil
 	}
-	open, err := v.openedOrUnwrap(ctx, row)
+	open, err := v.ring.OpenedOrUnwrap(ctx, row)
 	switch {
 	case err == nil:
 		return open, "", nil
@@ -122,7 +123,7 @@ func (v *Vault) examineBranch(ctx context.Context, state keystore.State, row key
 	name := [2]string{row.Tenant, row.KEK}
 	down, asked := serves[name]
 	if !asked {
-		down = v.tryKEK(ctx, row.Tenant, row.KEK)
+		down = v.ring.TryKEK(ctx, row.Tenant, row.KEK)
 		serves[name] = down
 	}
 	if down != nil {
@@ -135,7 +136,7 @@ func (v *Vault) examineBranch(ctx context.Context, state keystore.State, row key
 func (e *examiner) walk(ctx context.Context, tx keystore.Tx) error {
 	e.owners = owners{next: pagedOwners(ctx, tx)}
 	for _, kind := range copyKinds() {
-		err := eachPage(ctx, tx, keystore.Page{Kind: kind, Limit: pageSize}, func(rows keystore.Rows) error { return e.page(ctx, tx, rows) })
+		err := keyring.EachPage(ctx, tx, keystore.Page{Kind: kind, Limit: keyring.PageSize}, func(rows keystore.Rows) error { return e.page(ctx, tx, rows) })
 		if err != nil {
 			return err
 		}
@@ -146,7 +147,7 @@ func (e *examiner) walk(ctx context.Context, tx keystore.Tx) error {
 
 // pagedOwners reads the owners of a snapshot one by one.
 func pagedOwners(ctx context.Context, tx keystore.Tx) func() (keystore.OwnerRow, bool, error) {
-	page := keystore.Page{Kind: keystore.KindOwner, Limit: pageSize}
+	page := keystore.Page{Kind: keystore.KindOwner, Limit: keyring.PageSize}
 	var rows []keystore.OwnerRow
 	return func() (row keystore.OwnerRow, ok bool, err error) {
 		if len(rows) == 0 {
@@ -226,7 +227,7 @@ func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows k
 	if len(rows.Keys) > 0 {
 		damaged.Digest = keyDigest(rows.Keys[0].Wrapped)
 	}
-	if stray && e.found.strayed.Len() < pageSize {
+	if stray && e.found.strayed.Len() < keyring.PageSize {
 		e.found.strayed.Append(keystore.Rows{Keys: rows.Keys, Keysets: rows.Keysets})
 	}
 	e.found.add(damaged)
@@ -237,7 +238,7 @@ func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerPl
 	switch kind {
 	case keystore.KindKeyset:
 		row := one.Keysets[0]
-		stray = !slices.Contains(purposesOf(row.Tenant), row.Purpose)
+		stray = !slices.Contains(keyring.PurposesOf(row.Tenant), row.Purpose)
 		reason, err = e.judgeKeyset(row)
 	case keystore.KindKeyVersion:
 		row := one.KeyVersions[0]
@@ -273,7 +274,7 @@ func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerPl
 // them as the row that it was.
 func readable(line copyRow) ([]byte, bool) {
 	aboutPerson := line.Kind == keystore.KindOwner || line.Kind == keystore.KindKey || line.Kind == keystore.KindAlias
-	if line.Tenant != "" && checkID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || checkOwner(line.Owner) != nil) || line.Kind == keystore.KindAlias && checkOwner(line.Alias) != nil {
+	if line.Tenant != "" && keyring.CheckID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || keyring.CheckOwner(line.Owner) != nil) || line.Kind == keystore.KindAlias && keyring.CheckOwner(line.Alias) != nil {
 		return nil, false
 	}
 	data, err := canon.Marshal(line)
@@ -298,7 +299,7 @@ func (e *examiner) judgeKey(row keystore.KeyRow) (reason string, stray bool, err
 		return "", false, err
 	}
 	state, known := e.states[genKey{row.Tenant, row.KeyVersion}]
-	wrap := e.keysets[[2]string{row.Tenant, purposeWrap}].open
+	wrap := e.keysets[[2]string{row.Tenant, keyring.PurposeWrap}].open
 	switch {
 	case found && owner.State == keystore.Tombstone:
 		return "it stands under a tombstone", true, nil
@@ -311,7 +312,7 @@ func (e *examiner) judgeKey(row keystore.KeyRow) (reason string, stray bool, err
 	case wrap == nil:
 		return "its tenant's keyset does not open", false, nil
 	}
-	if _, _, err := wrap.unwrapKey(row); err != nil {
+	if _, _, err := wrap.UnwrapKey(row); err != nil {
 		return "it does not unwrap", false, nil
 	}
 	return "", false, nil
@@ -329,7 +330,7 @@ func (e *examiner) complete(kind keystore.Kind) {
 		case kind == keystore.KindKeyVersion && tenant != "" && e.active[tenant] != 1:
 			e.found.add(DamagedRow{Kind: kind, Tenant: tenant, Reason: fmt.Sprintf("%d of its key versions are active, not one", e.active[tenant])})
 		case kind == keystore.KindKeyset:
-			for _, purpose := range purposesOf(tenant) {
+			for _, purpose := range keyring.PurposesOf(tenant) {
 				if _, ok := e.keysets[[2]string{tenant, purpose}]; !ok {
 					e.found.add(DamagedRow{Kind: kind, Tenant: tenant, Purpose: purpose, Reason: "it is missing"})
 				}
@@ -346,7 +347,7 @@ func (e *examiner) missing(order []byte) error {
 		gone := false
 		switch line.Kind {
 		case keystore.KindKeyset: // of a tenant that is there, complete names it
-			gone = !slices.ContainsFunc(purposesOf(line.Tenant), func(purpose string) bool { return e.keysets[[2]string{line.Tenant, purpose}].row.Wrapped != nil })
+			gone = !slices.ContainsFunc(keyring.PurposesOf(line.Tenant), func(purpose string) bool { return e.keysets[[2]string{line.Tenant, purpose}].row.Wrapped != nil })
 		case keystore.KindKeyVersion, keystore.KindOwner:
 			gone = true
 		case keystore.KindKey:
@@ -410,7 +411,7 @@ func (v *Vault) examine(ctx context.Context, before string) (found damage, err e
 			break
 		}
 	}
-	return found, storeError(err)
+	return found, keyring.StoreError(err)
 }
 
 func (v *Vault) examineOnce(ctx context.Context, before string) (found damage, err error) {
@@ -433,14 +434,14 @@ func (v *Vault) examineOnce(ctx context.Context, before string) (found damage, e
 
 // keep spares whoever comes next the calls of the KEK.
 func (e *examiner) keep(ctx context.Context) {
-	byTenant := map[string][]*openKeyset{}
+	byTenant := map[string][]*keyring.Keyset{}
 	for _, known := range e.keysets {
 		if known.open != nil {
 			byTenant[known.row.Tenant] = append(byTenant[known.row.Tenant], known.open)
 		}
 	}
 	for tenant, opened := range byTenant {
-		e.vault.keepKeysets(ctx, tenant, opened)
+		e.vault.ring.KeepKeysets(ctx, tenant, opened)
 	}
 }
 
@@ -458,11 +459,11 @@ func (e *examiner) excused(now keystore.KeyRow) (bool, error) {
 // once more, as RepairFromCopy does from an older copy.
 func (e *examiner) sameKey(now keystore.KeyRow) bool {
 	was, err := e.before.row.rows()
-	wrap := e.keysets[[2]string{now.Tenant, purposeWrap}].open
+	wrap := e.keysets[[2]string{now.Tenant, keyring.PurposeWrap}].open
 	if err != nil || len(was.Keys) != 1 || wrap == nil {
 		return false
 	}
-	a, _, err := wrap.unwrapKey(now)
-	b, _, err2 := wrap.unwrapKey(was.Keys[0])
+	a, _, err := wrap.UnwrapKey(now)
+	b, _, err2 := wrap.UnwrapKey(was.Keys[0])
 	return err == nil && err2 == nil && bytes.Equal(a, b)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
@@ -46,31 +47,31 @@ func (t *SealedTable) PageQueries(ctx context.Context, db *sql.DB, tenant, after
 
 // Bounds of what one key seals.
 const (
-	FreeSeals  = freeSeals
-	FirstBlock = firstBlock
-	LastBlock  = lastBlock
-	WornSeals  = wornSeals
+	FreeSeals  = keyring.FreeSeals
+	FirstBlock = keyring.FirstBlock
+	LastBlock  = keyring.LastBlock
+	WornSeals  = keyring.WornSeals
 )
 
 // HasSealed makes the vault believe that it has sealed so much under a person's
 // key by itself.
 func (v *Vault) HasSealed(tenant, owner string, keyVersion uint32, n uint32) {
-	v.hasSealed(tenant, owner, keyVersion, n)
+	v.ring.HasSealed(tenant, owner, keyVersion, n)
 }
 
 // SealsLeft is what is left of what was allotted to the vault for a key.
 func (v *Vault) SealsLeft(tenant, owner string, keyVersion uint32) int64 {
-	return v.left(tenant, owner, keyVersion).Load()
+	return v.ring.Left(tenant, owner, keyVersion).Load()
 }
 
 // UseUp leaves so much of it.
 func (v *Vault) UseUp(tenant, owner string, keyVersion uint32, left int64) {
-	v.left(tenant, owner, keyVersion).Store(left)
+	v.ring.Left(tenant, owner, keyVersion).Store(left)
 }
 
 // BranchKey is a branch keyset as it wraps others.
 func BranchKey(handle *keyset.Handle) (tink.AEADWithContext, error) {
-	branch, err := branchAEAD(handle)
+	branch, err := keyring.BranchAEAD(handle)
 	return asKEK{branch}, err
 }
 

@@ -20,7 +20,7 @@ type Field struct {
 // than one call for each column: the lease is looked at once. When one
 // column fails, no Sealed is changed.
 func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
-	if w.lease.over(w.table.vault.cfg.Now()) {
+	if w.lease.Over(w.table.vault.cfg.Now()) {
 		return nil, w.refuse("seal a row of", "", ErrLease)
 	}
 	size, n := 0, 0
@@ -31,7 +31,7 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 		}
 	}
 	key := *w.key
-	gcm, err := key.sealing(n)
+	gcm, err := key.Sealing(n)
 	if err != nil {
 		return nil, w.undrawn("", err)
 	}
@@ -48,7 +48,7 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 			if col.Pad != 0 {
 				value = format.Pad(nil, value, col.Pad)
 			}
-			dst = key.appendDrawn(dst, gcm, value, ad)
+			dst = key.AppendDrawn(dst, gcm, value, ad)
 		}
 		w.ends = append(w.ends, len(dst))
 	}

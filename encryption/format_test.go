@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -26,8 +27,8 @@ func sum(b []byte) string {
 
 // The vectors of formats.md, General and sections 1, 3, 4, 5 and 8.
 func TestVectors(t *testing.T) {
-	require.Equal(t, "6055f18668ae6c85afa2a5b70c4329c09cff5cceb19661274bda51af7d3dcc96", sum(format.KeysetAD("t1", purposeWrap)))
-	require.Equal(t, "28431dace131404bbb3acc7110467ec4dbe692a0487e5c66039bfb933c6d3cce", sum(format.KeysetAD("t1", purposeBranch)))
+	require.Equal(t, "6055f18668ae6c85afa2a5b70c4329c09cff5cceb19661274bda51af7d3dcc96", sum(format.KeysetAD("t1", keyring.PurposeWrap)))
+	require.Equal(t, "28431dace131404bbb3acc7110467ec4dbe692a0487e5c66039bfb933c6d3cce", sum(format.KeysetAD("t1", keyring.PurposeBranch)))
 
 	level3 := format.AppendFieldAD(nil, byte(LevelRow), false, "t1", "contacts", "email", "p1", "r1")
 	require.Len(t, level3, 61)
@@ -88,16 +89,16 @@ func TestTextForm(t *testing.T) {
 func TestIDs(t *testing.T) {
 	owner, err := NewRecordOwner()
 	require.NoError(t, err)
-	require.NoError(t, checkRecordOwner(owner))
-	require.NoError(t, checkOwner(owner))
-	require.NoError(t, checkOwner("t:"))
+	require.NoError(t, keyring.CheckRecordOwner(owner))
+	require.NoError(t, keyring.CheckOwner(owner))
+	require.NoError(t, keyring.CheckOwner("t:"))
 	for _, bad := range []string{"", "t:", "r:1", "x:y", owner, "a\x00b", "\xff", string(make([]byte, 256))} {
-		require.ErrorIs(t, checkPerson(bad), ErrID, "%q", bad)
+		require.ErrorIs(t, keyring.CheckPerson(bad), ErrID, "%q", bad)
 	}
 	for _, bad := range []string{"t:x", "r:", "r:x", "r:" + "0190A0A0-0000-7000-8000-000000000000", "z:1"} {
-		require.ErrorIs(t, checkOwner(bad), ErrID, "%q", bad)
+		require.ErrorIs(t, keyring.CheckOwner(bad), ErrID, "%q", bad)
 	}
-	require.ErrorIs(t, checkTenant(""), ErrTenant)
+	require.ErrorIs(t, keyring.CheckTenant(""), ErrTenant)
 }
 
 func FuzzParseText(f *testing.F) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable"
 )
@@ -31,19 +32,19 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 	if err := v.refuseKnown(ctx, rows); err != nil {
 		return err
 	}
-	return v.retry(func() error { return v.giveUp(ctx, byTenant) })
+	return v.ring.Retry(func() error { return v.giveUp(ctx, byTenant) })
 }
 
 func (v *Vault) giveUp(ctx context.Context, byTenant map[string][]DamagedRow) error {
-	wraps := map[string]*openKeyset{}
+	wraps := map[string]*keyring.Keyset{}
 	for tenant := range byTenant {
-		wrap, err := v.keyset(ctx, tenant, purposeWrap)
+		wrap, err := v.ring.Keyset(ctx, tenant, keyring.PurposeWrap)
 		if err != nil {
 			return err // with the keyset the keys would open again
 		}
 		wraps[tenant] = wrap
 	}
-	_, err := v.update(ctx, func(tx keystore.Tx) error {
+	_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -102,7 +103,7 @@ func (v *Vault) refuseKnown(ctx context.Context, rows []DamagedRow) error {
 		i := slices.IndexFunc(rows, func(row DamagedRow) bool {
 			return line.Kind == keystore.KindKey && row.Tenant == line.Tenant && row.Owner == line.Owner && row.KeyVersion == line.KeyVersion
 		})
-		wrap := verified.keysets[[2]string{line.Tenant, purposeWrap}]
+		wrap := verified.keysets[[2]string{line.Tenant, keyring.PurposeWrap}]
 		if i < 0 || wrap == nil {
 			return nil
 		}
@@ -110,7 +111,7 @@ func (v *Vault) refuseKnown(ctx context.Context, rows []DamagedRow) error {
 		if err != nil {
 			return err
 		}
-		if _, _, err := wrap.unwrapKey(has.Keys[0]); err == nil {
+		if _, _, err := wrap.UnwrapKey(has.Keys[0]); err == nil {
 			return fmt.Errorf("%w: a key copy has it (RepairFromCopy), it is not given up: %v", ErrDamaged, rows[i])
 		}
 		return nil
@@ -119,13 +120,15 @@ func (v *Vault) refuseKnown(ctx context.Context, rows []DamagedRow) error {
 }
 
 // givenUp finds the keys of one tenant, all or none.
-func givenUp(ctx context.Context, tx keystore.Tx, wrap *openKeyset, rows []DamagedRow) ([]keystore.KeyRow, error) {
+func givenUp(ctx context.Context, tx keystore.Tx, wrap *keyring.Keyset, rows []DamagedRow) ([]keystore.KeyRow, error) {
 	now, err := tx.Tenant(ctx, rows[0].Tenant)
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(now.Keysets, func(k keystore.KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == wrap.row.Version }) {
-		return nil, errStale
+	if !slices.ContainsFunc(now.Keysets, func(k keystore.KeysetRow) bool {
+		return k.Purpose == keyring.PurposeWrap && k.Version == wrap.Row.Version
+	}) {
+		return nil, keyring.ErrStale
 	}
 	var gone []keystore.KeyRow
 	for _, row := range rows {
@@ -137,7 +140,7 @@ func givenUp(ctx context.Context, tx keystore.Tx, wrap *openKeyset, rows []Damag
 		if i < 0 {
 			return nil, fmt.Errorf("%w: it is not there any more, or has changed: %v", ErrDamaged, row)
 		}
-		if _, _, err := wrap.unwrapKey(have[i]); err == nil && knownTo(now, row.KeyVersion) {
+		if _, _, err := wrap.UnwrapKey(have[i]); err == nil && knownTo(now, row.KeyVersion) {
 			return nil, fmt.Errorf("%w: it opens, and is not given up: %v", ErrDamaged, row)
 		}
 		gone = append(gone, have[i])

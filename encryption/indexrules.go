@@ -63,7 +63,7 @@ func (t *SealedTable) opened(ctx context.Context, db *sql.DB, tenant, column str
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		if _, _, err := s.vault.lookup(ctx, tenant, s.ownersOf(rows), true); err != nil {
+		if _, _, err := s.vault.ring.Owners(ctx, tenant, s.ownersOf(rows), true); err != nil {
 			return err // one key query for the page
 		}
 		for _, row := range rows {

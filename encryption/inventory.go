@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -61,14 +62,14 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 			}
 			return nil
 		}
-		if err := eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, collect); err != nil {
+		if err := keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: keyring.PageSize}, collect); err != nil {
 			return err
 		}
-		if err := eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyVersion, Limit: pageSize}, collect); err != nil {
+		if err := keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyVersion, Limit: keyring.PageSize}, collect); err != nil {
 			return err
 		}
 		for name, t := range tenants {
-			rows, err := tx.Owners(ctx, name, []string{tenantOwner})
+			rows, err := tx.Owners(ctx, name, []string{keyring.TenantOwner})
 			if err != nil {
 				return err
 			}
@@ -81,9 +82,9 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 		return nil
 	})
 	if err != nil {
-		return Inventory{}, storeError(err)
+		return Inventory{}, keyring.StoreError(err)
 	}
-	v.countSeals(func(tenant string, keyVersion uint32, seals uint64) {
+	v.ring.CountSeals(func(tenant string, keyVersion uint32, seals uint64) {
 		if t := tenants[tenant]; t != nil && t.KeyVersions[keyVersion] == keystore.Active {
 			t.MostSeals = max(t.MostSeals, seals)
 		}

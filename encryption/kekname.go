@@ -1,8 +1,10 @@
 package encryption
 
-func (c Config) permitsKEK(name string) bool { return c.ring().permitsKEK(name) }
+import "github.com/crmguard/crmguard/encryption/internal/keyring"
 
-func (c Config) checkKEKs() error { return checkKEKs(c.KEKs) }
+func (c Config) permitsKEK(name string) bool { return c.ring().PermitsKEK(name) }
+
+func (c Config) checkKEKs() error { return keyring.CheckKEKs(c.KEKs) }
 
 // firstKEK is the name of the first KEK where nobody chose one.
 func (c Config) firstKEK() string {
@@ -10,7 +12,7 @@ func (c Config) firstKEK() string {
 		return DefaultKEK
 	}
 	for _, entry := range c.KEKs {
-		if !isKEKPrefix(entry) {
+		if !keyring.IsKEKPrefix(entry) {
 			return entry
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 const rebuildBatch = 200
@@ -57,7 +58,7 @@ func (t *SealedTable) RebuildIndexes(db *sql.DB, tenant string) func(ctx context
 // bytes of memory a row.
 func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (RebuildReport, error) {
 	var report RebuildReport
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return report, err
 	}
 	s, err := t.counted(ctx, db, tenant)
@@ -166,7 +167,7 @@ func (s *storedTable) rebuildRows(ctx context.Context, tenant string, rows []dat
 	if err != nil {
 		return err
 	}
-	if _, _, err := s.vault.lookup(ctx, tenant, s.ownersOf(rows), true); err != nil {
+	if _, _, err := s.vault.ring.Owners(ctx, tenant, s.ownersOf(rows), true); err != nil {
 		return err // one key query for the batch
 	}
 	var wrong []indexFix

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 const maxField = 16 << 20 // bytes of a sealed field
@@ -16,5 +18,5 @@ func NewRecordOwner() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encryption: new record owner: %w", err)
 	}
-	return recordPrefix + id.String(), nil
+	return keyring.RecordPrefix + id.String(), nil
 }

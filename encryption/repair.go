@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable"
 )
@@ -52,7 +53,7 @@ func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, 
 	if err := r.begin(ctx); err != nil {
 		return report, err
 	}
-	if err := v.retry(func() error { return r.keysets(ctx) }); err != nil {
+	if err := v.ring.Retry(func() error { return r.keysets(ctx) }); err != nil {
 		return report, err
 	}
 	if err := r.rows(ctx); err != nil {
@@ -103,10 +104,10 @@ type repair struct {
 
 // begin makes sure that the store has come from where the copy was written.
 func (r *repair) begin(ctx context.Context) error {
-	r.vault.doubt()           // what is cached may be a lease old
-	before := r.vault.known() // first: another call may come further while the view stands still
+	r.vault.ring.Doubt()           // what is cached may be a lease old
+	before := r.vault.ring.Known() // first: another call may come further while the view stands still
 	err := r.vault.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
-		if err := follows(ctx, tx, before); err != nil {
+		if err := keyring.Follows(ctx, tx, before); err != nil {
 			return err
 		}
 		if r.state, err = tx.State(ctx); err != nil {
@@ -122,7 +123,7 @@ func (r *repair) begin(ctx context.Context) error {
 		return nil
 	})
 	r.since = r.state.Barrier
-	return storeError(err)
+	return keyring.StoreError(err)
 }
 
 // unmoved reports whether nothing but this run has taken anything away since
@@ -136,7 +137,7 @@ func (r *repair) unmoved(now keystore.State) bool {
 func (r *repair) change(ctx context.Context, f func(tx keystore.Tx, now keystore.State) (keystore.Change, error)) error {
 	wrote := false
 	var own int64
-	_, err := r.vault.update(ctx, func(tx keystore.Tx) error {
+	_, err := r.vault.ring.Update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -167,7 +168,7 @@ func (r *repair) rows(ctx context.Context) (err error) {
 	var page keystore.Rows
 	var last [2]string
 	flush := func() error {
-		err := r.vault.retry(func() error { return r.page(ctx, last[1], page) })
+		err := r.vault.ring.Retry(func() error { return r.page(ctx, last[1], page) })
 		page = keystore.Rows{}
 		return err
 	}
@@ -176,7 +177,7 @@ func (r *repair) rows(ctx context.Context) (err error) {
 		if err != nil || line.Kind == keystore.KindKeyset || line.Kind == keystore.KindMark {
 			return err
 		}
-		if now := [2]string{string(line.Kind), line.Tenant}; now != last || page.Len() == pageSize {
+		if now := [2]string{string(line.Kind), line.Tenant}; now != last || page.Len() == keyring.PageSize {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -213,7 +214,7 @@ func (r *repair) page(ctx context.Context, tenant string, rows keystore.Rows) er
 		return p.compare(ctx, tx, now)
 	})
 	if err != nil {
-		return storeError(err)
+		return keyring.StoreError(err)
 	}
 	if p.change.Put.Len()+p.change.Remove.Len() > 0 {
 		err = r.change(ctx, func(tx keystore.Tx, now keystore.State) (keystore.Change, error) {
@@ -229,8 +230,8 @@ func (r *repair) page(ctx context.Context, tenant string, rows keystore.Rows) er
 
 // wrapOf is the keyset with which the store wraps the tenant's keys; nil where
 // it does not open, so that no key of it can be brought back.
-func (r *repair) wrapOf(ctx context.Context, tenant string) (*openKeyset, error) {
-	wrap, err := r.vault.keyset(ctx, tenant, purposeWrap)
+func (r *repair) wrapOf(ctx context.Context, tenant string) (*keyring.Keyset, error) {
+	wrap, err := r.vault.ring.Keyset(ctx, tenant, keyring.PurposeWrap)
 	if errors.Is(err, ErrKEK) || errors.Is(err, ErrKeyset) || errors.Is(err, ErrTenant) {
 		return nil, ctx.Err()
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -39,20 +40,20 @@ func (v *Vault) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 		if err != nil {
 			return err
 		}
-		return v.descends(ctx, tx, state)
+		return v.ring.Descends(ctx, tx, state)
 	})
 	if err != nil {
-		return report, storeError(err)
+		return report, keyring.StoreError(err)
 	}
-	cached := v.cachedKeys()
+	cached := v.ring.CachedKeys()
 	tenants := make([]string, 0, len(cached))
 	for tenant := range cached {
 		tenants = append(tenants, tenant)
 	}
 	slices.Sort(tenants)
 	for _, tenant := range tenants {
-		for keys := range slices.Chunk(cached[tenant], pageSize) {
-			if err := v.writeBack(insist(ctx), tenant, keys, &report); err != nil {
+		for keys := range slices.Chunk(cached[tenant], keyring.PageSize) {
+			if err := v.writeBack(keyring.Insist(ctx), tenant, keys, &report); err != nil {
 				return report, err
 			}
 		}
@@ -62,16 +63,16 @@ func (v *Vault) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 }
 
 // writeBack brings back keys of one tenant.
-func (v *Vault) writeBack(ctx context.Context, tenant string, keys []cachedKey, report *RepairReport) error {
-	for range sealAttempts {
+func (v *Vault) writeBack(ctx context.Context, tenant string, keys []keyring.CachedKey, report *RepairReport) error {
+	for range keyring.SealAttempts {
 		rows, err := v.cfg.Keys.Tenant(ctx, tenant)
 		if err != nil {
-			return storeError(err)
+			return keyring.StoreError(err)
 		}
 		if len(rows.Keysets) == 0 {
 			return nil // its keysets are lost: a copy has them
 		}
-		wrap, err := v.keysetAmong(ctx, tenant, rows, purposeWrap)
+		wrap, err := v.ring.KeysetAmong(ctx, tenant, rows, keyring.PurposeWrap)
 		if err != nil {
 			return err
 		}
@@ -80,13 +81,13 @@ func (v *Vault) writeBack(ctx context.Context, tenant string, keys []cachedKey, 
 		if err == nil && w.put.Len() > 0 {
 			_, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return w.write(ctx, tx) })
 		}
-		if errors.Is(err, errStale) {
+		if errors.Is(err, keyring.ErrStale) {
 			continue
 		}
 		if err == nil {
 			w.count(report)
 		}
-		return storeError(err)
+		return keyring.StoreError(err)
 	}
 	return fmt.Errorf("%w: keysets change all the time", ErrStore)
 }
@@ -95,8 +96,8 @@ func (v *Vault) writeBack(ctx context.Context, tenant string, keys []cachedKey, 
 type cacheRepair struct {
 	vault  *Vault
 	tenant string
-	keys   []cachedKey
-	wrap   *openKeyset
+	keys   []keyring.CachedKey
+	wrap   *keyring.Keyset
 
 	put       keystore.Rows
 	conflicts []DamagedRow
@@ -107,7 +108,7 @@ func (w *cacheRepair) write(ctx context.Context, tx keystore.Tx) error {
 	if err := w.compare(ctx, tx); err != nil || w.put.Len() == 0 {
 		return err
 	}
-	return tx.Write(ctx, keystore.Change{Put: restored(w.put), Narrows: true, Of: keystore.Scope{Tenant: w.tenant}})
+	return tx.Write(ctx, keystore.Change{Put: keyring.Restored(w.put), Narrows: true, Of: keystore.Scope{Tenant: w.tenant}})
 }
 
 func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
@@ -116,7 +117,7 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 	if err != nil {
 		return err
 	}
-	if err := w.vault.descends(ctx, tx, state); err != nil {
+	if err := w.vault.ring.Descends(ctx, tx, state); err != nil {
 		return err
 	}
 	tenant, err := tx.Tenant(ctx, w.tenant)
@@ -124,13 +125,13 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 		return err
 	}
 	if !slices.ContainsFunc(tenant.Keysets, func(k keystore.KeysetRow) bool {
-		return k.Purpose == purposeWrap && k.Version == w.wrap.row.Version && bytes.Equal(k.Wrapped, w.wrap.row.Wrapped)
+		return k.Purpose == keyring.PurposeWrap && k.Version == w.wrap.Row.Version && bytes.Equal(k.Wrapped, w.wrap.Row.Wrapped)
 	}) {
-		return errStale
+		return keyring.ErrStale
 	}
 	var owners []string
 	for _, key := range w.keys {
-		owners = append(owners, key.owner)
+		owners = append(owners, key.Owner)
 	}
 	have, err := tx.Owners(ctx, w.tenant, slices.Compact(owners))
 	if err != nil {
@@ -142,27 +143,27 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 	return nil
 }
 
-func (w *cacheRepair) one(key cachedKey, tenant, have keystore.Rows, state keystore.State) {
-	version, known := w.keyVersion(key.keyVersion, tenant)
-	owner := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == key.owner })
+func (w *cacheRepair) one(key keyring.CachedKey, tenant, have keystore.Rows, state keystore.State) {
+	version, known := w.keyVersion(key.KeyVersion, tenant)
+	owner := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == key.Owner })
 	if version == nil || owner >= 0 && have.Owners[owner].State != keystore.Live && have.Owners[owner].State != keystore.Pending {
 		return
 	}
-	row := slices.IndexFunc(have.Keys, func(k keystore.KeyRow) bool { return k.Owner == key.owner && k.KeyVersion == key.keyVersion })
+	row := slices.IndexFunc(have.Keys, func(k keystore.KeyRow) bool { return k.Owner == key.Owner && k.KeyVersion == key.KeyVersion })
 	if row >= 0 {
-		if now, _, err := w.wrap.unwrapKey(have.Keys[row]); err == nil && !bytes.Equal(now, key.raw) {
-			w.conflicts = append(w.conflicts, DamagedRow{Kind: keystore.KindKey, Tenant: w.tenant, Owner: key.owner, KeyVersion: key.keyVersion, Reason: "it opens, and is another key than in memory", Digest: keyDigest(have.Keys[row].Wrapped)})
+		if now, _, err := w.wrap.UnwrapKey(have.Keys[row]); err == nil && !bytes.Equal(now, key.Raw) {
+			w.conflicts = append(w.conflicts, DamagedRow{Kind: keystore.KindKey, Tenant: w.tenant, Owner: key.Owner, KeyVersion: key.KeyVersion, Reason: "it opens, and is another key than in memory", Digest: keyDigest(have.Keys[row].Wrapped)})
 		}
 		return
 	}
-	if !known && !slices.ContainsFunc(w.put.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == key.keyVersion }) {
+	if !known && !slices.ContainsFunc(w.put.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == key.KeyVersion }) {
 		w.put.KeyVersions = append(w.put.KeyVersions, *version)
 	}
-	if owner < 0 && !slices.ContainsFunc(w.put.Owners, func(o keystore.OwnerRow) bool { return o.Owner == key.owner }) {
-		w.put.Owners = append(w.put.Owners, keystore.OwnerRow{Tenant: w.tenant, Owner: key.owner, State: keystore.Live, Sequence: state.Sequence})
+	if owner < 0 && !slices.ContainsFunc(w.put.Owners, func(o keystore.OwnerRow) bool { return o.Owner == key.Owner }) {
+		w.put.Owners = append(w.put.Owners, keystore.OwnerRow{Tenant: w.tenant, Owner: key.Owner, State: keystore.Live, Sequence: state.Sequence})
 	}
-	back := keystore.KeyRow{Tenant: w.tenant, Owner: key.owner, KeyVersion: key.keyVersion, Wrapped: w.wrap.wrapKey(key.raw, w.tenant, key.owner, key.keyVersion)}
-	if key.allotted {
+	back := keystore.KeyRow{Tenant: w.tenant, Owner: key.Owner, KeyVersion: key.KeyVersion, Wrapped: w.wrap.WrapKey(key.Raw, w.tenant, key.Owner, key.KeyVersion)}
+	if key.Allotted {
 		back.Seals = 1 // restored says how many, since nobody knows
 	}
 	w.put.Keys = append(w.put.Keys, back)
@@ -176,7 +177,7 @@ func (w *cacheRepair) keyVersion(id uint32, tenant keystore.Rows) (row *keystore
 	opens := func(state keystore.KeyVersionState) bool {
 		return state == keystore.Active || state == keystore.Retired
 	}
-	memory := w.vault.knownKeyVersion(w.tenant, id)
+	memory := w.vault.ring.KnownKeyVersion(w.tenant, id)
 	if memory != nil && (memory.State == keystore.Deleting || memory.State == keystore.Destroyed) {
 		return nil, false
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -47,7 +48,7 @@ func (r *repair) keysets(ctx context.Context) error {
 	})
 	if err == nil {
 		r.report.Keysets += len(put)
-		r.vault.doubt()
+		r.vault.ring.Doubt()
 	}
 	return err
 }
@@ -59,14 +60,14 @@ func (e *examiner) unchanged(ctx context.Context, tx keystore.Tx, tenant string)
 	if err != nil {
 		return err
 	}
-	for _, purpose := range purposesOf(tenant) {
+	for _, purpose := range keyring.PurposesOf(tenant) {
 		was := e.keysets[[2]string{tenant, purpose}].row
 		var is keystore.KeysetRow
 		if i := slices.IndexFunc(have.Keysets, func(k keystore.KeysetRow) bool { return k.Purpose == purpose }); i >= 0 {
 			is = have.Keysets[i]
 		}
 		if is.Version != was.Version || is.KEK != was.KEK || !bytes.Equal(is.Wrapped, was.Wrapped) {
-			return errStale
+			return keyring.ErrStale
 		}
 	}
 	return nil
@@ -75,23 +76,23 @@ func (e *examiner) unchanged(ctx context.Context, tx keystore.Tx, tenant string)
 // keysetsOf says which keysets of a tenant to put. The branch key comes first:
 // under the one that the store will have the others are judged, and wrapped.
 func (r *repair) keysetsOf(e *examiner, tenant string) (put []keystore.KeysetRow, err error) {
-	from := r.from.keysets[[2]string{tenant, purposeBranch}]
+	from := r.from.keysets[[2]string{tenant, keyring.PurposeBranch}]
 	if from == nil {
 		return nil, nil // a copy with holes
 	}
-	used := from.row.KEK == r.state.KEK || slices.Contains(r.state.Retiring, from.row.KEK)
+	used := from.Row.KEK == r.state.KEK || slices.Contains(r.state.Retiring, from.Row.KEK)
 	// Under the KEK of an epoch nothing changes a keyset before the next one.
 	same := used && r.from.Epoch == r.state.Epoch
-	have := e.keysets[[2]string{tenant, purposeBranch}]
+	have := e.keysets[[2]string{tenant, keyring.PurposeBranch}]
 	branch := have.open
-	if broken, exact := compareKeyset(have, from.row); broken && used && (same || exact) {
-		row := after(from.row, have.row)
-		put, branch = append(put, row), from.as(row)
+	if broken, exact := compareKeyset(have, from.Row); broken && used && (same || exact) {
+		row := after(from.Row, have.row)
+		put, branch = append(put, row), from.As(row)
 	}
 	if branch == nil {
 		return put, nil // nothing of the tenant opens
 	}
-	for _, purpose := range purposesOf(tenant)[1:] {
+	for _, purpose := range keyring.PurposesOf(tenant)[1:] {
 		id := [2]string{tenant, purpose}
 		kept, have := r.from.keysets[id], e.keysets[id]
 		if kept == nil {
@@ -100,11 +101,11 @@ func (r *repair) keysetsOf(e *examiner, tenant string) (put []keystore.KeysetRow
 		if have.row.Purpose != "" {
 			have.open, have.why = examineUnder(branch, have.row)
 		}
-		broken, exact := compareKeyset(have, kept.row)
-		home := from.sameKeys(branch)
+		broken, exact := compareKeyset(have, kept.Row)
+		home := from.SameKeys(branch)
 		switch {
 		case broken && home && (same || exact):
-			put = append(put, after(kept.row, have.row))
+			put = append(put, after(kept.Row, have.row))
 		case broken && !home && same:
 			row, ok, err := r.across(kept, branch, have.row)
 			if err != nil {
@@ -138,15 +139,15 @@ func after(from, have keystore.KeysetRow) keystore.KeysetRow {
 // across wraps a keyset of a copy by the branch key that the tenant has got since,
 // while an epoch is half closed. An old wrap key does not come along: by then
 // every key was wrapped by the new one, which the copy must have.
-func (r *repair) across(kept, branch *openKeyset, have keystore.KeysetRow) (row keystore.KeysetRow, ok bool, err error) {
-	if branch.row.KEK != r.state.KEK || kept.row.Purpose == purposeWrap && len(kept.roots) == 1 {
+func (r *repair) across(kept, branch *keyring.Keyset, have keystore.KeysetRow) (row keystore.KeysetRow, ok bool, err error) {
+	if branch.Row.KEK != r.state.KEK || kept.Row.Purpose == keyring.PurposeWrap && len(kept.Roots) == 1 {
 		return row, false, nil
 	}
-	moved, err := moveKeyset(kept, branch, r.state.Epoch)
+	moved, err := keyring.MoveKeyset(kept, branch, r.state.Epoch)
 	if err != nil {
 		return row, false, err
 	}
-	row = moved.row
+	row = moved.Row
 	row.Version = max(row.Version, have.Version+1) // another one than in the copy
 	return row, true, nil
 }

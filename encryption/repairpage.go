@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -13,7 +14,7 @@ type repairPage struct {
 	*repair
 	tenant string
 	rows   keystore.Rows
-	wrap   *openKeyset // of the store
+	wrap   *keyring.Keyset // of the store
 
 	change     keystore.Change
 	tombstones int
@@ -28,9 +29,9 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 		return err
 	}
 	if p.wrap != nil && !slices.ContainsFunc(tenant.Keysets, func(k keystore.KeysetRow) bool {
-		return k.Purpose == purposeWrap && k.Version == p.wrap.row.Version && bytes.Equal(k.Wrapped, p.wrap.row.Wrapped)
+		return k.Purpose == keyring.PurposeWrap && k.Version == p.wrap.Row.Version && bytes.Equal(k.Wrapped, p.wrap.Row.Wrapped)
 	}) {
-		return errStale
+		return keyring.ErrStale
 	}
 	meant := !p.unmoved(now) // what is gone may have been taken away on purpose
 	if !meant {
@@ -136,7 +137,7 @@ func (p *repairPage) aliases(ctx context.Context, tx keystore.Tx, have keystore.
 
 // keys brings back what opens in the copy and not in the store.
 func (p *repairPage) keys(tenant, have keystore.Rows) {
-	from := p.from.keysets[[2]string{p.tenant, purposeWrap}]
+	from := p.from.keysets[[2]string{p.tenant, keyring.PurposeWrap}]
 	for _, row := range p.rows.Keys {
 		alive := slices.ContainsFunc(have.Owners, func(o keystore.OwnerRow) bool {
 			return o.Owner == row.Owner && (o.State == keystore.Live || o.State == keystore.Pending)
@@ -144,13 +145,13 @@ func (p *repairPage) keys(tenant, have keystore.Rows) {
 		wanted := slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool {
 			return g.KeyVersion == row.KeyVersion && (g.State == keystore.Active || g.State == keystore.Retired)
 		})
-		raw, _, err := from.unwrapKey(row)
+		raw, _, err := from.UnwrapKey(row)
 		if !alive || !wanted || p.wrap == nil || err != nil {
 			continue
 		}
 		i := slices.IndexFunc(have.Keys, func(k keystore.KeyRow) bool { return k.Owner == row.Owner && k.KeyVersion == row.KeyVersion })
 		if i >= 0 {
-			if now, _, err := p.wrap.unwrapKey(have.Keys[i]); err == nil {
+			if now, _, err := p.wrap.UnwrapKey(have.Keys[i]); err == nil {
 				if !bytes.Equal(now, raw) {
 					p.conflicts = append(p.conflicts, DamagedRow{Kind: keystore.KindKey, Tenant: row.Tenant, Owner: row.Owner, KeyVersion: row.KeyVersion, Reason: "it opens, and is another key than in the copy", Digest: keyDigest(have.Keys[i].Wrapped)})
 				}
@@ -158,13 +159,13 @@ func (p *repairPage) keys(tenant, have keystore.Rows) {
 			}
 		}
 		// The very bytes of the copy, unless its wrap key is no longer that of the store.
-		if same, _, err := p.wrap.unwrapKey(row); err != nil || !bytes.Equal(same, raw) || wrapID(row.Wrapped) != p.wrap.primary() {
-			row.Wrapped = p.wrap.wrapKey(raw, row.Tenant, row.Owner, row.KeyVersion)
+		if same, _, err := p.wrap.UnwrapKey(row); err != nil || !bytes.Equal(same, raw) || keyring.WrapID(row.Wrapped) != p.wrap.Primary() {
+			row.Wrapped = p.wrap.WrapKey(raw, row.Tenant, row.Owner, row.KeyVersion)
 		}
 		if i >= 0 {
 			row.Seals = max(row.Seals, have.Keys[i].Seals)
 		}
-		p.change.Put.Keys = append(p.change.Put.Keys, restored(keystore.Rows{Keys: []keystore.KeyRow{row}}).Keys...)
+		p.change.Put.Keys = append(p.change.Put.Keys, keyring.Restored(keystore.Rows{Keys: []keystore.KeyRow{row}}).Keys...)
 	}
 }
 

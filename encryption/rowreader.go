@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // RowReader opens values of one row. Who owns the row and what its key is are
@@ -48,7 +49,7 @@ func (t *SealedTable) Row(ctx context.Context, tenant, owner, row string) (RowRe
 func (t *SealedTable) withTenant(owners []string) []string {
 	for _, col := range t.def.Columns {
 		if col.Level == LevelTenant {
-			return append(owners, tenantOwner)
+			return append(owners, keyring.TenantOwner)
 		}
 	}
 	return owners
@@ -95,7 +96,7 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 	}
 	col, owner, turn := &table.def.Columns[i], r.owner, r.turn
 	if col.Level == LevelTenant {
-		owner, turn = tenantOwner, 0
+		owner, turn = keyring.TenantOwner, 0
 	}
 	b := &reader.ads[i]
 	if b.turn != r.turn {
@@ -109,7 +110,7 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 		gcm = *l.gcm
 	} else if key, err := reader.key(ctx, turn, owner, keyVersion); err != nil {
 		return nil, table.detail(err, column)
-	} else if gcm, err = key.aead(); err != nil {
+	} else if gcm, err = key.Aead(); err != nil {
 		return nil, err
 	}
 	out, err := gcm.Open(dst, nil, sealed[format.PrefixSize:], b.ad)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/health"
 )
@@ -36,8 +37,8 @@ const (
 // The bound of AES-GCM with random IVs is 2^32 messages a key. At half of it the
 // key version ends by itself; a key with more does not come from this library.
 const (
-	sealNotice = wornSeals / 2
-	sealAlarm  = wornSeals + 1
+	sealNotice = keyring.WornSeals / 2
+	sealAlarm  = keyring.WornSeals + 1
 )
 
 // Status says how the keys are: every finding of the package comment, those
@@ -70,7 +71,7 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	if reporter, ok := v.cfg.Keys.(keystore.Reporter); ok {
 		more, err := reporter.Status(ctx)
 		if err != nil {
-			return nil, storeError(err)
+			return nil, keyring.StoreError(err)
 		}
 		out = append(out, more...)
 	}
@@ -80,15 +81,15 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 // rewound says whether the key store is the one that this vault has seen, or
 // what it was before.
 func (v *Vault) rewound(ctx context.Context) (Finding, error) {
-	before := v.known() // read first: the store is never behind it in a sound system
+	before := v.ring.Known() // read first: the store is never behind it in a sound system
 	f := Finding{Name: "encryption.store.rewound", Unit: "stores"}
-	_, err := v.compare(ctx, before)
+	_, err := v.ring.Compare(ctx, before)
 	switch {
 	case errors.Is(err, ErrRewound):
 		f.Level, f.Value = HealthAlarm, 1
 		f.Remedy = "an older key store, or another one, was put in place, and with it keys that were destroyed: stop, and restore the newest key copy; after a failover call RepairFromCaches in every process, then Open afresh"
 	case err != nil:
-		return f, storeError(err)
+		return f, keyring.StoreError(err)
 	}
 	return f, nil
 }
@@ -131,7 +132,7 @@ func (v *Vault) refusedKEKs(keys Inventory) []Finding {
 
 // failingKEKs counts the keysets that did not open when this process asked last.
 func (v *Vault) failingKEKs() []Finding {
-	return alarms("encryption.kek.failing", "keysets", v.failingKeysets(),
+	return alarms("encryption.kek.failing", "keysets", v.ring.FailingKeysets(),
 		"the KEK does not open these keysets: mend the KMS or hand in the KEK that the error of the calls names; what is in memory goes on, a new start would fail")
 }
 
@@ -249,7 +250,7 @@ func (v *Vault) copyFindings(ctx context.Context) ([]Finding, error) {
 	f := Finding{Name: "encryption.keyset.older", Unit: "keysets"}
 	left := len(held.rows)
 	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
-		return eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, func(rows keystore.Rows) error {
+		return keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: keyring.PageSize}, func(rows keystore.Rows) error {
 			for _, row := range rows.Keysets {
 				before, known := held.rows[[2]string{row.Tenant, row.Purpose}]
 				if !known {
@@ -264,7 +265,7 @@ func (v *Vault) copyFindings(ctx context.Context) ([]Finding, error) {
 		})
 	})
 	if err != nil {
-		return nil, storeError(err)
+		return nil, keyring.StoreError(err)
 	}
 	if f.Value += float64(left); f.Value > 0 {
 		f.Level = HealthAlarm

@@ -13,7 +13,7 @@ import (
 func (v *Vault) removeStrays(ctx context.Context, before string, found *damage) (err error) {
 	for len(found.strayed.Keys) > 0 || found.count == 0 && len(found.strayed.Keysets) > 0 {
 		removed := 0
-		_, err := v.update(ctx, func(tx keystore.Tx) error {
+		_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
 			gone, err := stillStray(ctx, tx, *found)
 			if removed = gone.Len(); err != nil || removed == 0 {
 				return err

@@ -5,6 +5,7 @@ import (
 	"regexp"
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // Level says what a sealed value is bound to besides its tenant, table and
@@ -139,7 +140,7 @@ func (v *Vault) Table(def Table) (*SealedTable, error) {
 	if def.Level == 0 {
 		def.Level = LevelOwner
 	}
-	if err := checkID("name", def.Name); err != nil {
+	if err := keyring.CheckID("name", def.Name); err != nil {
 		return nil, fmt.Errorf("%w: table name: %w", ErrDefinition, err)
 	}
 	for _, name := range append(keyColumns(def.Key), def.SQL, def.Owner, def.Tenant) {
@@ -166,7 +167,7 @@ func (t *SealedTable) addColumn(def *Table, i int) error {
 	fail := func(what string) error {
 		return fmt.Errorf("%w: %s.%s: %s", ErrDefinition, def.Name, col.Name, what)
 	}
-	if err := checkID("name", col.Name); err != nil {
+	if err := keyring.CheckID("name", col.Name); err != nil {
 		return fail("the name of the column: " + err.Error())
 	}
 	if _, twice := t.columns[col.Name]; twice {
@@ -212,7 +213,7 @@ func (t *SealedTable) addIndex(def *Table, column int, index Index) error {
 	fail := func(what string) error {
 		return fmt.Errorf("%w: index %s.%s: %s", ErrDefinition, def.Name, index.Name, what)
 	}
-	if checkID("name", index.Name) != nil || !identifier.MatchString(index.Column) {
+	if keyring.CheckID("name", index.Name) != nil || !identifier.MatchString(index.Column) {
 		return fail("the name is refused")
 	}
 	rule, err := t.vault.rule(index.As)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable"
 )
@@ -15,7 +16,7 @@ import (
 // does the work of the key lifecycle. It is safe for concurrent use; several
 // processes may each have one over the same key store.
 type Vault struct {
-	*ring
+	ring       *keyring.Ring
 	cfg        vaultConfig
 	over       func(durable.Disk) durable.Disk // tests put disks there that fail
 	copies     copyRecord
@@ -51,7 +52,7 @@ func Create(ctx context.Context, cfg Config) (*Vault, error) {
 	if !v.cfg.permitsKEK(v.cfg.NewKEK) {
 		return nil, fmt.Errorf("%w: Config.KEKs does not permit Config.NewKEK, the name of the first KEK", ErrDefinition)
 	}
-	return v, v.create(ctx, id.String(), v.cfg.Config.Lease)
+	return v, v.ring.Create(ctx, id.String(), v.cfg.Config.Lease)
 }
 
 // Open opens the vault of an installation that exists. It unwraps the
@@ -70,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Vault, error) {
 	if err := v.agree(state); err != nil {
 		return nil, err
 	}
-	return v, v.unlock(ctx)
+	return v, v.ring.Unlock(ctx)
 }
 
 func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
@@ -78,18 +79,18 @@ func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
 	if err != nil {
 		return nil, keystore.State{}, err
 	}
-	v := &Vault{ring: newRing(cfg.ring()), cfg: vaultConfig{Config: cfg}, declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
-	v.prepared = v.registered
+	v := &Vault{ring: keyring.New(cfg.ring()), cfg: vaultConfig{Config: cfg}, declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
+	v.ring.Prepared = v.registered
 	v.neighbours.meet(cfg.Data...)
 	start := cfg.Now()
 	state, err := cfg.Keys.State(ctx)
 	if err != nil {
-		return nil, keystore.State{}, storeError(err)
+		return nil, keystore.State{}, keyring.StoreError(err)
 	}
 	if state.Store == "" {
 		return v, state, nil
 	}
-	return v, state, v.begin(state, start)
+	return v, state, v.ring.Begin(state, start)
 }
 
 // agree refuses a configuration that expects another lease than the store has.

@@ -15,11 +15,11 @@ type readyOf struct{ table *SealedTable }
 // nothing has to be compared, read, created, registered or allotted; nil says
 // that the long way is to be gone, which answers the same.
 func (t *SealedTable) warmWriter(tenant, owner string) *Writer {
-	k, key, g := t.vault.warm(tenant, owner)
+	k, key, g := t.vault.ring.Warm(tenant, owner)
 	if key == nil {
 		return nil
 	}
-	ready, _ := k.derivedFor(readyOf{t}).(*readyTable)
+	ready, _ := k.DerivedFor(readyOf{t}).(*readyTable)
 	if ready == nil || ready.declared != t.vault.declared.count.Load() {
 		return nil
 	}
