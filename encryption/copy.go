@@ -47,19 +47,19 @@ func (c Copy) Covers(position []byte) error {
 		return err
 	}
 	if c.Holes > 0 {
-		return fmt.Errorf("%w: the copy lacks %d rows that were damaged when it was written: bring them back (RepairFromCopy), then write one", ErrNotCovered, c.Holes)
+		return fmt.Errorf("%w: the copy lacks %d rows that were damaged when it was written: bring them back (RepairFromCopy), then write one", keyring.ErrNotCovered, c.Holes)
 	}
 	if p.Store != c.Store {
-		return fmt.Errorf("%w: it is of another key store: bring one of the store that the position names", ErrNotCovered)
+		return fmt.Errorf("%w: it is of another key store: bring one of the store that the position names", keyring.ErrNotCovered)
 	}
 	mark, known := c.marks[p.Sequence]
 	switch {
 	case c.Sequence < p.Sequence:
-		return fmt.Errorf("%w: the copy ends at sequence %d, %d is needed: write a new one (WriteCopy), or bring a newer one", ErrNotCovered, c.Sequence, p.Sequence)
+		return fmt.Errorf("%w: the copy ends at sequence %d, %d is needed: write a new one (WriteCopy), or bring a newer one", keyring.ErrNotCovered, c.Sequence, p.Sequence)
 	case !known:
-		return fmt.Errorf("%w: its history does not know sequence %d any more: it goes back 20,000 changes; bring a copy that was written nearer to the position", ErrNotCovered, p.Sequence)
+		return fmt.Errorf("%w: its history does not know sequence %d any more: it goes back 20,000 changes; bring a copy that was written nearer to the position", keyring.ErrNotCovered, p.Sequence)
 	case mark != p.Mark:
-		return fmt.Errorf("%w: the key store was put back to an older state after the position was taken; bring a copy that was written before", ErrNotCovered)
+		return fmt.Errorf("%w: the key store was put back to an older state after the position was taken; bring a copy that was written before", keyring.ErrNotCovered)
 	}
 	return nil
 }
@@ -71,32 +71,10 @@ const (
 	copyAttempts = 5
 )
 
-// WriteCopy writes a key copy into a folder, latest only: the file is
-// complete, on disk and verified in full before it gets its name, and only
-// when the name is on disk, too, all others in the folder are deleted: older
-// copies, and what writers that were killed left unfinished (.keys-…). A
-// disk that fails on the way costs no older copy. When it returns, the folder
-// holds no older key copy, and no writer that began earlier can bring one: it
-// finds its file gone and starts again. It returns the copy that stays, which
-// is another writer's where that one is newer. The folder is a place of its
-// own, apart from data backups, without versions of old files; one that holds a
-// copy of another key store is refused (ErrCopy) and left as it is, for that
-// may be the only one that store has, and so is one with a copy of a history that
-// this store lost when it was put back (ErrRewound). The copy holds every key that was
-// committed before the call: it begins with a mark of its own, as Position
-// does. Where folders cannot be flushed (Windows, some network mounts) a power cut may still lose
-// the name.
-//
-// Rows that are damaged do not keep the others from being copied: a copy without
-// them is written as damaged-keys-*.jsonl, beside the newest whole copy, which
-// stays and is the one to bring them back from (RepairFromCopy). The error is a
-// *DamagedError then, which names them. A row that the newest copy in the folder
-// has, and that is gone or was put back without a reason, is damaged, too. No
-// other call takes a copy with holes for one: NewestCopy does not see it, and
-// it covers no position.
-func (v *Vault) WriteCopy(ctx context.Context, dir string) (written Copy, err error) {
-	defer func() { v.copies.took(written, err, v.cfg.Now()) }()
-	v.copies.into(dir)
+// WriteCopy does what Vault.WriteCopy promises.
+func (v *copies) WriteCopy(ctx context.Context, dir string) (written Copy, err error) {
+	defer func() { v.record.took(written, err, v.cfg.Now()) }()
+	v.record.into(dir)
 	manifest, err := v.ring.Keyset(ctx, "", keyring.PurposeManifest)
 	if err != nil {
 		return Copy{}, err
@@ -120,7 +98,7 @@ func (v *Vault) WriteCopy(ctx context.Context, dir string) (written Copy, err er
 // unfinished file away.
 var errOvertaken = errors.New("other writers keep finishing first")
 
-func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (Copy, error) {
+func (v *copies) writeCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (Copy, error) {
 	if err := v.refuseForeign(dir); err != nil {
 		return Copy{}, err
 	}
@@ -141,15 +119,15 @@ func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *keyring.Key
 	defer folder.Close()
 	temp, err := folder.Begin(".", 0o600)
 	if err != nil {
-		return Copy{}, fmt.Errorf("%w: write: %w", ErrCopy, err)
+		return Copy{}, fmt.Errorf("%w: write: %w", keyring.ErrCopy, err)
 	}
 	name, e, err := v.fillCopy(ctx, temp, manifest, before)
 	if err != nil {
 		return Copy{}, discard(err, temp)
 	}
 	if damaged := e.found.err(); damaged != nil && e.keysets[[2]string{"", keyring.PurposeManifest}].open == nil {
-		v.copies.examined(e.found)
-		return Copy{}, discard(fmt.Errorf("%w: nothing would verify one without the installation's keysets: %w", ErrCopy, damaged), temp)
+		v.record.examined(e.found)
+		return Copy{}, discard(fmt.Errorf("%w: nothing would verify one without the installation's keysets: %w", keyring.ErrCopy, damaged), temp)
 	}
 	verified, err := v.verifyOwn(ctx, filepath.Join(dir, temp.Name()), e.keysets)
 	if err != nil {
@@ -159,24 +137,24 @@ func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *keyring.Key
 	if err := v.refuseLost(ctx, dir, written); err != nil {
 		return Copy{}, discard(err, temp)
 	}
-	v.copies.examined(e.found)
+	v.record.examined(e.found)
 	written.Path = filepath.Join(dir, name)
 	if err := temp.Replace(name); err != nil {
-		return Copy{}, discard(fmt.Errorf("%w: write: %w", ErrCopy, err), temp)
+		return Copy{}, discard(fmt.Errorf("%w: write: %w", keyring.ErrCopy, err), temp)
 	}
 	if damaged := e.found.err(); damaged != nil {
 		damaged.Copy = written.Path
-		return Copy{}, errors.Join(fmt.Errorf("%w: %w", ErrCopy, damaged), v.keepHoles(folder, dir, name))
+		return Copy{}, errors.Join(fmt.Errorf("%w: %w", keyring.ErrCopy, damaged), v.keepHoles(folder, dir, name))
 	}
-	v.copies.holds(verified)
+	v.record.holds(verified)
 	return v.keepNewest(ctx, folder, dir, written)
 }
 
 // copyFolder opens a folder of key copies.
-func (v *Vault) copyFolder(dir string) (*durable.Folder, error) {
+func (v *copies) copyFolder(dir string) (*durable.Folder, error) {
 	folder, err := durable.Open(dir, tempPrefix)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
+		return nil, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	return folder.Over(v.over), nil
 }
@@ -191,22 +169,18 @@ func discard(err error, temp *durable.Writer) error {
 	return errors.Join(err, gone)
 }
 
-// Copier returns a func that writes a verified key copy into the folder: what
-// Epoch.Copy takes.
-func (v *Vault) Copier(dir string) func(ctx context.Context) error {
-	v.copies.into(dir)
+// Copier does what Vault.Copier promises.
+func (v *copies) Copier(dir string) func(ctx context.Context) error {
+	v.record.into(dir)
 	return func(ctx context.Context) error {
 		_, err := v.WriteCopy(ctx, dir)
 		return err
 	}
 }
 
-// KeyCopy returns a func that answers nil once a verified and durable key copy
-// in the folder covers the position, and no other copy is left there; it writes
-// a copy where that is not so yet. A data snapshot commits only after it. The
-// folder must be there.
-func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) error {
-	v.copies.into(dir)
+// KeyCopy does what Vault.KeyCopy promises.
+func (v *copies) KeyCopy(dir string) func(ctx context.Context, position []byte) error {
+	v.record.into(dir)
 	return func(ctx context.Context, position []byte) error {
 		if _, err := keyring.ParsePosition(position); err != nil {
 			return err
@@ -228,7 +202,7 @@ func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) e
 
 // covered reports whether the newest copy of the folder is good and covers the
 // position, and no run that failed has left an older one.
-func (v *Vault) covered(ctx context.Context, dir string, position []byte) bool {
+func (v *copies) covered(ctx context.Context, dir string, position []byte) bool {
 	path, err := NewestCopy(dir)
 	if err != nil {
 		return false
@@ -244,6 +218,6 @@ func (v *Vault) covered(ctx context.Context, dir string, position []byte) bool {
 	if err != nil || have.Covers(position) != nil {
 		return false
 	}
-	v.copies.holds(have)
+	v.record.holds(have)
 	return true
 }

@@ -32,7 +32,7 @@ type copyCursor struct {
 func openCursor(path string) (*copyCursor, error) {
 	file, err := durable.OpenPlain(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
+		return nil, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	c := &copyCursor{file: file}
 	if c.read, err = newCopyReader(file); err == nil {
@@ -115,7 +115,7 @@ func sameWrapKey(a, b string) bool {
 // newestCopy returns the newest copy of the folder that this store has written,
 // and whole; "" where there is none. Its rows were opened when it was written:
 // here its mac says that it is the same.
-func (v *Vault) newestCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (string, error) {
+func (v *copies) newestCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (string, error) {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return "", err
@@ -137,8 +137,8 @@ func (v *Vault) newestCopy(ctx context.Context, dir string, manifest *keyring.Ke
 
 // newestKnown is the newest copy in the folders that this vault was told of;
 // empty where there is none. Folders that are not there any more hold none.
-func (v *Vault) newestKnown(ctx context.Context) (newest string, err error) {
-	folders := v.copies.told()
+func (v *copies) newestKnown(ctx context.Context) (newest string, err error) {
+	folders := v.record.told()
 	if len(folders) == 0 {
 		return "", nil
 	}
@@ -158,7 +158,7 @@ func (v *Vault) newestKnown(ctx context.Context) (newest string, err error) {
 	return newest, nil
 }
 
-func (v *Vault) storeID() string { return v.ring.Known().Store }
+func (v *copies) storeID() string { return v.ring.Known().Store }
 
 // authentic compares a file with its last line, and that with its mac, without
 // a look at the rows between.
@@ -194,7 +194,7 @@ func authentic(ctx context.Context, path string, manifest *keyring.Keyset) (head
 		return header, end, err
 	}
 	if header.V != 1 || end.SHA256 != encode64(sum.Sum(nil)) || end.verify(manifest) != nil {
-		return header, end, ErrCopy
+		return header, end, keyring.ErrCopy
 	}
 	return header, end, nil
 }
@@ -213,7 +213,7 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 		case err == nil:
 			return out, nil
 		case errors.Is(err, io.EOF) && len(out) > 0 || len(out) > maxCopyLine:
-			return nil, ErrCopy
+			return nil, keyring.ErrCopy
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return nil, err
 		}

@@ -11,13 +11,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // keepNewest deletes all copies in the folder but the newest good one, once
 // that one is durable under its name. It deletes only what stood there when it
 // began: whoever brings a file later tidies up after itself.
-func (v *Vault) keepNewest(ctx context.Context, folder *durable.Folder, dir string, written Copy) (Copy, error) {
+func (v *copies) keepNewest(ctx context.Context, folder *durable.Folder, dir string, written Copy) (Copy, error) {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return Copy{}, err
@@ -34,7 +35,7 @@ func (v *Vault) keepNewest(ctx context.Context, folder *durable.Folder, dir stri
 			}
 			break
 		}
-		if !errors.Is(err, ErrCopy) {
+		if !errors.Is(err, keyring.ErrCopy) {
 			return Copy{}, err // it may be good
 		}
 	}
@@ -42,21 +43,21 @@ func (v *Vault) keepNewest(ctx context.Context, folder *durable.Folder, dir stri
 		return name == filepath.Base(written.Path) || isHolesName(name) && sequenceOf(name) > written.Sequence
 	})
 	if err := folder.RemoveAll(".", others...); err != nil {
-		return Copy{}, fmt.Errorf("%w: an older copy may still be there: %w", ErrCopy, err)
+		return Copy{}, fmt.Errorf("%w: an older copy may still be there: %w", keyring.ErrCopy, err)
 	}
 	return written, nil
 }
 
 // keepHoles deletes older copies with holes, and what is unfinished, once this
 // one is durable under its name. Whole copies stay: they have what it lacks.
-func (v *Vault) keepHoles(folder *durable.Folder, dir, written string) error {
+func (v *copies) keepHoles(folder *durable.Folder, dir, written string) error {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return err
 	}
 	others := slices.DeleteFunc(files, func(name string) bool { return isCopyFile(name) || name >= written && isHolesName(name) })
 	if err := folder.RemoveAll(".", others...); err != nil {
-		return fmt.Errorf("%w: an older copy may still be there: %w", ErrCopy, err)
+		return fmt.Errorf("%w: an older copy may still be there: %w", keyring.ErrCopy, err)
 	}
 	return nil
 }
@@ -66,7 +67,7 @@ func (v *Vault) keepHoles(folder *durable.Folder, dir, written string) error {
 // deleted.
 func syncCopies(folder *durable.Folder) error {
 	if err := folder.Sync("."); err != nil {
-		return fmt.Errorf("%w: %w", ErrCopy, err)
+		return fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	return nil
 }
@@ -76,7 +77,7 @@ func syncCopies(folder *durable.Folder) error {
 func copiesIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
+		return nil, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	var names []string
 	for _, entry := range entries {
@@ -126,7 +127,7 @@ func NewestCopy(dir string) (string, error) {
 	files, err := copiesIn(dir)
 	files = slices.DeleteFunc(files, func(name string) bool { return !isCopyName(name) })
 	if err != nil || len(files) == 0 {
-		return "", fmt.Errorf("%w: none in the folder %s: name the folder that WriteCopy writes to", ErrCopy, strings.TrimSuffix(filepath.Base(dir), "/"))
+		return "", fmt.Errorf("%w: none in the folder %s: name the folder that WriteCopy writes to", keyring.ErrCopy, strings.TrimSuffix(filepath.Base(dir), "/"))
 	}
 	return filepath.Join(dir, slices.Max(files)), nil
 }

@@ -18,7 +18,7 @@ import (
 // refuseForeign refuses a folder in which a copy of another key store lies. A
 // copy has its name from the sequence alone, so that writing there would
 // replace or delete what may be the only copy of that store.
-func (v *Vault) refuseForeign(dir string) error {
+func (v *copies) refuseForeign(dir string) error {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ func (v *Vault) refuseForeign(dir string) error {
 	own := v.storeID()
 	for _, name := range files {
 		if store := storeOf(filepath.Join(dir, name)); (isCopyFile(name) || isHolesName(name)) && store != "" && store != own {
-			return fmt.Errorf("%w: write: %s in the folder is of another key store: each store needs a folder of its own", ErrCopy, name)
+			return fmt.Errorf("%w: write: %s in the folder is of another key store: each store needs a folder of its own", keyring.ErrCopy, name)
 		}
 	}
 	return nil
@@ -51,7 +51,7 @@ func storeOf(path string) string {
 // refuseLost answers ErrRewound where a good copy in the folder was written by a
 // state that this store has lost: it was put back. That copy may be the only
 // place where the lost keys still are, and a higher number makes it no newer.
-func (v *Vault) refuseLost(ctx context.Context, dir string, written Copy) error {
+func (v *copies) refuseLost(ctx context.Context, dir string, written Copy) error {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return err
@@ -66,12 +66,12 @@ func (v *Vault) refuseLost(ctx context.Context, dir string, written Copy) error 
 		}
 		other, err := v.VerifyCopy(ctx, path)
 		switch {
-		case errors.Is(err, ErrCopy):
+		case errors.Is(err, keyring.ErrCopy):
 			continue // damaged, forged or gone: it takes nothing with it
 		case err != nil:
 			return err
 		case other.lostTo(written):
-			return fmt.Errorf("%w: the copy %s holds a history that the key store has no more, because it was put back or replaced: restore that copy into an empty store (RestoreCopy), or take it out of the folder and keep it", ErrRewound, name)
+			return fmt.Errorf("%w: the copy %s holds a history that the key store has no more, because it was put back or replaced: restore that copy into an empty store (RestoreCopy), or take it out of the folder and keep it", keyring.ErrRewound, name)
 		}
 	}
 	return nil

@@ -42,10 +42,10 @@ func newCopyReader(src io.Reader) (*copyReader, error) {
 		return nil, err
 	}
 	if err := canon.Unmarshal(line, &r.header); err != nil {
-		return nil, fmt.Errorf("%w: header: %w", ErrCopy, err)
+		return nil, fmt.Errorf("%w: header: %w", keyring.ErrCopy, err)
 	}
 	if r.header.V != 1 || r.header.Store == "" || r.header.Sequence < 1 || keyring.CheckLeaseOf(r.header.state()) != nil {
-		return nil, fmt.Errorf("%w: header of another version, or incomplete", ErrCopy)
+		return nil, fmt.Errorf("%w: header of another version, or incomplete", keyring.ErrCopy)
 	}
 	r.lines.sum.Write(append(line, '\n'))
 	return r, nil
@@ -61,13 +61,13 @@ func (r *copyReader) next() (row copyRow, order []byte, ok bool, err error) {
 		return row, nil, false, r.last(line)
 	}
 	if err := canon.Unmarshal(line, &row); err != nil {
-		return row, nil, false, fmt.Errorf("%w: row %d: %w", ErrCopy, r.count+1, err)
+		return row, nil, false, fmt.Errorf("%w: row %d: %w", keyring.ErrCopy, r.count+1, err)
 	}
 	if order, err = row.order(); err != nil {
 		return row, nil, false, err
 	}
 	if bytes.Compare(order, r.before) <= 0 {
-		return row, nil, false, fmt.Errorf("%w: row %d is out of order or twice there", ErrCopy, r.count+1)
+		return row, nil, false, fmt.Errorf("%w: row %d is out of order or twice there", keyring.ErrCopy, r.count+1)
 	}
 	r.before = order
 	r.lines.sum.Write(append(line, '\n'))
@@ -77,13 +77,13 @@ func (r *copyReader) next() (row copyRow, order []byte, ok bool, err error) {
 
 func (r *copyReader) last(line []byte) error {
 	if err := canon.Unmarshal(line, &r.end); err != nil {
-		return fmt.Errorf("%w: last line: %w", ErrCopy, err)
+		return fmt.Errorf("%w: last line: %w", keyring.ErrCopy, err)
 	}
 	if r.end.Count != r.count || r.end.Holes < 0 || r.end.SHA256 != encode64(r.lines.sum.Sum(nil)) {
-		return fmt.Errorf("%w: count or digest differ from the last line", ErrCopy)
+		return fmt.Errorf("%w: count or digest differ from the last line", keyring.ErrCopy)
 	}
 	if r.lines.lines.Scan() || r.lines.lines.Err() != nil {
-		return fmt.Errorf("%w: something follows the last line", ErrCopy)
+		return fmt.Errorf("%w: something follows the last line", keyring.ErrCopy)
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ func (s *copyScanner) next() ([]byte, error) {
 	if s.lines.Scan() {
 		return bytes.Clone(s.lines.Bytes()), nil
 	}
-	return nil, fmt.Errorf("%w: it is cut off, or a line is too long", ErrCopy)
+	return nil, fmt.Errorf("%w: it is cut off, or a line is too long", keyring.ErrCopy)
 }
 
 // order returns bytes that sort as the lines must: kind by kind, then by
@@ -146,7 +146,7 @@ func (s *copyScanner) next() ([]byte, error) {
 func (r copyRow) order() ([]byte, error) {
 	kind := slices.Index(copyKinds(), r.Kind)
 	if kind < 0 {
-		return nil, fmt.Errorf("%w: a row of an unknown kind", ErrCopy)
+		return nil, fmt.Errorf("%w: a row of an unknown kind", keyring.ErrCopy)
 	}
 	out := append([]byte{byte(kind + 1)}, r.Tenant...)
 	out = append(out, 0) // ids hold no NUL, so shorter ids sort first
@@ -178,7 +178,7 @@ func (r copyRow) keyVersion() int64 {
 func (r copyRow) rows() (keystore.Rows, error) {
 	wrapped, err := decode64(r.Wrapped)
 	if err != nil {
-		return keystore.Rows{}, fmt.Errorf("%w: wrapped bytes", ErrCopy)
+		return keystore.Rows{}, fmt.Errorf("%w: wrapped bytes", keyring.ErrCopy)
 	}
 	switch r.Kind {
 	case keystore.KindKeyset:
@@ -186,14 +186,14 @@ func (r copyRow) rows() (keystore.Rows, error) {
 	case keystore.KindKeyVersion:
 		created, err := canon.ParseTime(r.Created)
 		if err != nil {
-			return keystore.Rows{}, fmt.Errorf("%w: time of a key version", ErrCopy)
+			return keystore.Rows{}, fmt.Errorf("%w: time of a key version", keyring.ErrCopy)
 		}
 		return keystore.Rows{KeyVersions: []keystore.KeyVersionRow{{Tenant: r.Tenant, KeyVersion: r.KeyVersion, State: keystore.KeyVersionState(r.State), Created: created}}}, nil
 	case keystore.KindOwner:
 		return keystore.Rows{Owners: []keystore.OwnerRow{{Tenant: r.Tenant, Owner: r.Owner, State: keystore.OwnerState(r.State), Sequence: r.Sequence}}}, nil
 	case keystore.KindKey:
 		if r.Seals < 0 || r.Seals > keyring.MaxSeals {
-			return keystore.Rows{}, fmt.Errorf("%w: the seals of a key", ErrCopy)
+			return keystore.Rows{}, fmt.Errorf("%w: the seals of a key", keyring.ErrCopy)
 		}
 		return keystore.Rows{Keys: []keystore.KeyRow{{Tenant: r.Tenant, Owner: r.Owner, KeyVersion: r.KeyVersion, Wrapped: wrapped, Seals: r.Seals}}}, nil
 	case keystore.KindAlias:
@@ -203,16 +203,16 @@ func (r copyRow) rows() (keystore.Rows, error) {
 	case keystore.KindMark:
 		return r.markRow()
 	}
-	return keystore.Rows{}, fmt.Errorf("%w: a row of an unknown kind", ErrCopy)
+	return keystore.Rows{}, fmt.Errorf("%w: a row of an unknown kind", keyring.ErrCopy)
 }
 
 func (r copyRow) markRow() (keystore.Rows, error) {
 	created, err := canon.ParseTime(r.Created)
 	if err != nil {
-		return keystore.Rows{}, fmt.Errorf("%w: time of a mark", ErrCopy)
+		return keystore.Rows{}, fmt.Errorf("%w: time of a mark", keyring.ErrCopy)
 	}
 	if !keystore.IsMark(r.Mark) || r.Sequence < 1 {
-		return keystore.Rows{}, fmt.Errorf("%w: a mark", ErrCopy)
+		return keystore.Rows{}, fmt.Errorf("%w: a mark", keyring.ErrCopy)
 	}
 	return keystore.Rows{Marks: []keystore.MarkRow{{Sequence: r.Sequence, Mark: r.Mark, Created: created, Position: r.Position}}}, nil
 }
@@ -220,7 +220,7 @@ func (r copyRow) markRow() (keystore.Rows, error) {
 // copyVerifier opens what a copy holds while its lines go by. It holds keysets
 // and the history in memory, never owners or keys.
 type copyVerifier struct {
-	vault   *Vault
+	vault   *copies
 	known   map[[2]string]examinedKeyset // that were opened just now
 	keysets map[[2]string]*keyring.Keyset
 	owners  owners
@@ -247,17 +247,17 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 	for _, row := range rows.Keys {
 		wrap := c.keysets[[2]string{row.Tenant, keyring.PurposeWrap}]
 		if wrap == nil {
-			return fmt.Errorf("%w: a key row without its tenant's keyset", ErrCopy)
+			return fmt.Errorf("%w: a key row without its tenant's keyset", keyring.ErrCopy)
 		}
 		owner, found, err := c.owners.find(row.Tenant, row.Owner)
 		if err != nil {
 			return err
 		}
 		if !found || owner.State == "" || owner.State == keystore.Tombstone {
-			return fmt.Errorf("%w: a key row under a tombstone, or without owner", ErrCopy)
+			return fmt.Errorf("%w: a key row under a tombstone, or without owner", keyring.ErrCopy)
 		}
 		if _, _, err := wrap.UnwrapKey(row); err != nil {
-			return fmt.Errorf("%w: a key row does not unwrap", ErrCopy)
+			return fmt.Errorf("%w: a key row does not unwrap", keyring.ErrCopy)
 		}
 	}
 	return nil
@@ -273,15 +273,15 @@ func (c *copyVerifier) keyset(ctx context.Context, row keystore.KeysetRow) (*key
 		return c.vault.ring.OpenedOrUnwrap(ctx, row)
 	}
 	if err := keyring.CheckUnder(row); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
+		return nil, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	branch := c.keysets[[2]string{row.Tenant, keyring.PurposeBranch}]
 	if branch == nil {
-		return nil, fmt.Errorf("%w: a keyset without its branch key", ErrCopy)
+		return nil, fmt.Errorf("%w: a keyset without its branch key", keyring.ErrCopy)
 	}
 	open, err := keyring.BranchKey{branch}.Opens(row)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
+		return nil, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	return open, nil
 }
@@ -311,24 +311,20 @@ func ownersIn(c *copyCursor) func() (keystore.OwnerRow, bool, error) {
 	}
 }
 
-// VerifyCopy reads a key copy in full: canonical lines in order, count,
-// digest, mac, every branch key opened by its KEK, the other keysets by their
-// branch key and every key row by its keyset. A damaged or forged one is ErrCopy, and so is one that is named
-// keys-*.jsonl after another sequence than it holds: an old copy must not
-// pass for the newest. A KEK that does not serve is ErrKEK.
-func (v *Vault) VerifyCopy(ctx context.Context, path string) (Copy, error) {
+// VerifyCopy does what Vault.VerifyCopy promises.
+func (v *copies) VerifyCopy(ctx context.Context, path string) (Copy, error) {
 	out, err := v.verifyOwn(ctx, path, nil)
 	return out.Copy, err
 }
 
 // verifyOwn is VerifyCopy with keysets that were opened just now.
-func (v *Vault) verifyOwn(ctx context.Context, path string, known map[[2]string]examinedKeyset) (verifiedCopy, error) {
+func (v *copies) verifyOwn(ctx context.Context, path string, known map[[2]string]examinedKeyset) (verifiedCopy, error) {
 	out, err := v.verifyCopy(ctx, path, known)
 	if err != nil {
 		return verifiedCopy{}, err
 	}
 	if own := v.storeID(); own != "" && own != out.Store {
-		return verifiedCopy{}, fmt.Errorf("%w: it is of another key store", ErrCopy)
+		return verifiedCopy{}, fmt.Errorf("%w: it is of another key store", keyring.ErrCopy)
 	}
 	return out, nil
 }
@@ -341,10 +337,10 @@ type verifiedCopy struct {
 	keysets map[[2]string]*keyring.Keyset
 }
 
-func (v *Vault) verifyCopy(ctx context.Context, path string, known map[[2]string]examinedKeyset) (out verifiedCopy, err error) {
+func (v *copies) verifyCopy(ctx context.Context, path string, known map[[2]string]examinedKeyset) (out verifiedCopy, err error) {
 	file, err := durable.OpenPlain(path)
 	if err != nil {
-		return out, fmt.Errorf("%w: %w", ErrCopy, err)
+		return out, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	owners, err := openCursor(path)
@@ -359,70 +355,53 @@ func (v *Vault) verifyCopy(ctx context.Context, path string, known map[[2]string
 		return out, err
 	}
 	if base := filepath.Base(path); isCopyFile(base) && (base != copyName(header.Sequence) || end.Holes > 0) {
-		return out, fmt.Errorf("%w: it is not the copy that its name says", ErrCopy)
+		return out, fmt.Errorf("%w: it is not the copy that its name says", keyring.ErrCopy)
 	}
 	if c.history.marks[header.Sequence] == "" {
-		return out, fmt.Errorf("%w: its history does not end with its own sequence", ErrCopy)
+		return out, fmt.Errorf("%w: its history does not end with its own sequence", keyring.ErrCopy)
 	}
 	manifest := c.keysets[[2]string{"", keyring.PurposeManifest}]
 	if manifest == nil {
-		return out, fmt.Errorf("%w: the installation's keysets are missing", ErrCopy)
+		return out, fmt.Errorf("%w: the installation's keysets are missing", keyring.ErrCopy)
 	}
 	if err := end.verify(manifest); err != nil {
 		return out, err
 	}
 	written, err := canon.ParseTime(header.Written)
 	if err != nil {
-		return out, fmt.Errorf("%w: time", ErrCopy)
+		return out, fmt.Errorf("%w: time", keyring.ErrCopy)
 	}
 	out = verifiedCopy{Copy: c.history, header: header, digest: end.SHA256, keysets: c.keysets}
 	out.Path, out.Store, out.Epoch, out.Sequence, out.Written, out.Rows, out.Holes = path, header.Store, header.Epoch, header.Sequence, written, end.Count, end.Holes
 	return out, nil
 }
 
-// RestoreCopy verifies a key copy, loads it into an empty key store in one
-// transaction and opens the vault. need are the key positions of the data
-// snapshots that are to be read: a copy that does not cover one of them is
-// refused (ErrNotCovered). The lease is the one of the copy, and Config.Lease is 0
-// or the same. The store keeps its id, so keep one store only:
-// what was left of the lost one must not be used beside it.
-//
-// Whoever was erased after the copy was written is back with it: erase them again
-// (package privacy replays its ledger) before anybody reads. No index is searched
-// (ErrIncomplete) before RebuildIndexes has shown that the rows of today have it.
-func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (*Vault, error) {
-	v, state, err := prepare(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	if state.Store != "" {
-		return nil, ErrNotEmpty
-	}
+// restore verifies a key copy and loads it into a store that is empty. agree is
+// asked what it says to the state that the store will have.
+func (v *copies) restore(ctx context.Context, path string, agree func(keystore.State) error, need ...[]byte) error {
 	verified, err := v.verifyCopy(ctx, path, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := v.agree(verified.header.state()); err != nil {
-		return nil, err
+	if err := agree(verified.header.state()); err != nil {
+		return err
 	}
 	for _, position := range need {
 		if err := verified.Covers(position); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if _, err := v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return loadCopy(ctx, tx, verified) }); err != nil {
-		return nil, keyring.StoreError(err)
-	}
-	return Open(ctx, cfg)
+	_, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return loadCopy(ctx, tx, verified) })
+	return keyring.StoreError(err)
 }
 
 func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err error) {
 	if state, err := tx.State(ctx); err != nil || state.Store != "" {
-		return errors.Join(err, ErrNotEmpty)
+		return errors.Join(err, keyring.ErrNotEmpty)
 	}
 	file, err := durable.OpenPlain(verified.Path)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCopy, err)
+		return fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	h := verified.header
@@ -446,7 +425,7 @@ func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err e
 		return err
 	}
 	if end.SHA256 != verified.digest {
-		return fmt.Errorf("%w: the file changed while it was read", ErrCopy)
+		return fmt.Errorf("%w: the file changed while it was read", keyring.ErrCopy)
 	}
 	state := h.state()
 	return tx.Write(ctx, keystore.Change{Narrows: true, Store: &state})

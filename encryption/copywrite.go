@@ -19,7 +19,7 @@ import (
 
 // fillCopy writes and flushes all lines that are sound, and says what is not.
 // before is the path of the copy that this one is to replace, or empty.
-func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *keyring.Keyset, before string) (name string, e *examiner, err error) {
+func (v *copies) fillCopy(ctx context.Context, file *durable.Writer, manifest *keyring.Keyset, before string) (name string, e *examiner, err error) {
 	if e, err = v.newExaminer(ctx); err != nil {
 		return "", nil, err
 	}
@@ -62,7 +62,7 @@ func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *ke
 		err = errors.Join(w.out.Flush(), file.Flush())
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: write: %w", ErrCopy, err)
+		return "", nil, fmt.Errorf("%w: write: %w", keyring.ErrCopy, err)
 	}
 	if e.found.count > 0 {
 		return holesName(sequence), e, nil
@@ -125,7 +125,7 @@ func (e copyEnd) verify(manifest *keyring.Keyset) error {
 	}
 	tag, err := decode64(e.MAC)
 	if err != nil || keyring.VerifyWith(manifest, input, tag) != nil {
-		return fmt.Errorf("%w: its mac does not verify", ErrCopy)
+		return fmt.Errorf("%w: its mac does not verify", keyring.ErrCopy)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -72,11 +73,11 @@ func (e *DamagedError) Error() string {
 	if e.Count > len(named) {
 		named = append(named, "…")
 	}
-	return fmt.Sprintf("%v: %d (%s): bring them back from a key copy that has them (RepairFromCopy)", ErrDamaged, e.Count, strings.Join(named, "; "))
+	return fmt.Sprintf("%v: %d (%s): bring them back from a key copy that has them (RepairFromCopy)", keyring.ErrDamaged, e.Count, strings.Join(named, "; "))
 }
 
 // Unwrap returns ErrDamaged.
-func (e *DamagedError) Unwrap() error { return ErrDamaged }
+func (e *DamagedError) Unwrap() error { return keyring.ErrDamaged }
 
 // damage collects what is wrong with a key store.
 type damage struct {

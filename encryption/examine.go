@@ -17,7 +17,7 @@ import (
 // them, names what is damaged, and hands on what is sound. It holds keysets and
 // key versions in memory, of owners and keys only those that somebody revived.
 type examiner struct {
-	vault   *Vault
+	vault   *copies
 	keysets map[[2]string]examinedKeyset
 	before  *copyCursor // the newest copy of this store, whose rows are still there or were taken away for a reason; may be nil
 	emit    func(line []byte) error
@@ -46,7 +46,7 @@ type examinedKeyset struct {
 
 // newExaminer asks the KEKs for every branch key, before the rows are read: no
 // transaction is open meanwhile.
-func (v *Vault) newExaminer(ctx context.Context) (*examiner, error) {
+func (v *copies) newExaminer(ctx context.Context) (*examiner, error) {
 	e := &examiner{
 		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerPlace]bool{},
 		emit: func([]byte) error { return nil },
@@ -104,8 +104,8 @@ func examineUnder(branch *keyring.Keyset, row keystore.KeysetRow) (*keyring.Keys
 
 // examineBranch tells a branch key that is damaged from a KEK that does not serve
 // now, which is an error: a copy is to be written later.
-func (v *Vault) examineBranch(ctx context.Context, state keystore.State, row keystore.KeysetRow, serves map[[2]string]error) (*keyring.Keyset, string, error) {
-	if !v.cfg.permitsKEK(row.KEK) {
+func (v *copies) examineBranch(ctx context.Context, state keystore.State, row keystore.KeysetRow, serves map[[2]string]error) (*keyring.Keyset, string, error) {
+	if !v.cfg.PermitsKEK(row.KEK) {
 		return nil, "it names a KEK that Config.KEKs does not permit", nil
 	}
 	if row.KEK != state.KEK && !slices.Contains(state.Retiring, row.KEK) {
@@ -115,9 +115,9 @@ func (v *Vault) examineBranch(ctx context.Context, state keystore.State, row key
 	switch {
 	case err == nil:
 		return open, "", nil
-	case errors.Is(err, ErrKeyset):
+	case errors.Is(err, keyring.ErrKeyset):
 		return nil, "its keys are not of the kind that its purpose demands", nil
-	case ctx.Err() != nil || !errors.Is(err, ErrKEK):
+	case ctx.Err() != nil || !errors.Is(err, keyring.ErrKEK):
 		return nil, "", err
 	}
 	name := [2]string{row.Tenant, row.KEK}
@@ -405,7 +405,7 @@ func knownIndex(state keystore.IndexState) bool {
 
 // examine goes over the whole key store; before is the path of a copy whose rows
 // must still be there, or empty.
-func (v *Vault) examine(ctx context.Context, before string) (found damage, err error) {
+func (v *copies) examine(ctx context.Context, before string) (found damage, err error) {
 	for range copyAttempts {
 		if found, err = v.examineOnce(ctx, before); !errors.Is(err, errOvertaken) {
 			break
@@ -414,7 +414,7 @@ func (v *Vault) examine(ctx context.Context, before string) (found damage, err e
 	return found, keyring.StoreError(err)
 }
 
-func (v *Vault) examineOnce(ctx context.Context, before string) (found damage, err error) {
+func (v *copies) examineOnce(ctx context.Context, before string) (found damage, err error) {
 	e, err := v.newExaminer(ctx)
 	if err != nil {
 		return found, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"path"
+	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -15,17 +16,17 @@ import (
 // FailDisk makes the vault's key copies go to a disk that asks first: an error
 // of ask is the outcome of that step, which is not carried out.
 func (v *Vault) FailDisk(ask func(step string) error) {
-	v.over = durabletest.Ask(func(step, name string) error {
+	v.copies.overDisk(durabletest.Ask(func(step, name string) error {
 		switch {
 		case step == "open" || step == "stat" || step == "close" && name == ".": // reading
 			return nil
-		case step == "remove" && isCopyFile(path.Base(name)):
+		case step == "remove" && strings.HasPrefix(path.Base(name), "keys-"):
 			step = "remove older"
 		case step == "remove":
 			step = "remove unfinished"
 		}
 		return ask(step)
-	})
+	}))
 }
 
 // PageQueries are the questions for one page of Reseal and of a census, behind a

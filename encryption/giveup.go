@@ -11,21 +11,12 @@ import (
 	"github.com/crmguard/crmguard/internal/durable"
 )
 
-// GiveUp deletes damaged keys that no copy brings back, so that key copies and
-// epochs go on: the values under them are lost for good. rows are those of a
-// *DamagedError; one that has changed since, opens, or is no key that is there,
-// is refused (ErrDamaged), and nothing is deleted then. So is one that opens in
-// the newest key copy of the folders that this vault was told of (Copier, KeyCopy,
-// WriteCopy): RepairFromCopy has it. Tell it of them first. What else is damaged
-// has other ways: erase the person (Erase), or bring the row back by hand.
-//
-// A key that is made afterwards under the same owner is no damage, though an older
-// copy has another one: the values under that one are those that were given up.
-func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
+// GiveUp does what Vault.GiveUp promises.
+func (v *copies) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 	byTenant := map[string][]DamagedRow{}
 	for _, row := range rows {
 		if row.Kind != keystore.KindKey || row.Digest == "" || row.Tenant == "" {
-			return fmt.Errorf("%w: only a key that is there is given up, not: %v", ErrDamaged, row)
+			return fmt.Errorf("%w: only a key that is there is given up, not: %v", keyring.ErrDamaged, row)
 		}
 		byTenant[row.Tenant] = append(byTenant[row.Tenant], row)
 	}
@@ -35,7 +26,7 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 	return v.ring.Retry(func() error { return v.giveUp(ctx, byTenant) })
 }
 
-func (v *Vault) giveUp(ctx context.Context, byTenant map[string][]DamagedRow) error {
+func (v *copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow) error {
 	wraps := map[string]*keyring.Keyset{}
 	for tenant := range byTenant {
 		wrap, err := v.ring.Keyset(ctx, tenant, keyring.PurposeWrap)
@@ -86,7 +77,7 @@ func ownersOf(keys []keystore.KeyRow) (out []string) {
 }
 
 // refuseKnown refuses keys that open in the newest copy that this vault knows of.
-func (v *Vault) refuseKnown(ctx context.Context, rows []DamagedRow) error {
+func (v *copies) refuseKnown(ctx context.Context, rows []DamagedRow) error {
 	path, err := v.newestKnown(ctx)
 	if err != nil || path == "" {
 		return err
@@ -97,7 +88,7 @@ func (v *Vault) refuseKnown(ctx context.Context, rows []DamagedRow) error {
 	}
 	file, err := durable.OpenPlain(path)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCopy, err)
+		return fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	_, _, err = scanCopy(ctx, file, func(line copyRow) error {
 		i := slices.IndexFunc(rows, func(row DamagedRow) bool {
@@ -112,7 +103,7 @@ func (v *Vault) refuseKnown(ctx context.Context, rows []DamagedRow) error {
 			return err
 		}
 		if _, _, err := wrap.UnwrapKey(has.Keys[0]); err == nil {
-			return fmt.Errorf("%w: a key copy has it (RepairFromCopy), it is not given up: %v", ErrDamaged, rows[i])
+			return fmt.Errorf("%w: a key copy has it (RepairFromCopy), it is not given up: %v", keyring.ErrDamaged, rows[i])
 		}
 		return nil
 	})
@@ -138,10 +129,10 @@ func givenUp(ctx context.Context, tx keystore.Tx, wrap *keyring.Keyset, rows []D
 		}
 		i := slices.IndexFunc(have, func(k keystore.KeyRow) bool { return keyDigest(k.Wrapped) == row.Digest })
 		if i < 0 {
-			return nil, fmt.Errorf("%w: it is not there any more, or has changed: %v", ErrDamaged, row)
+			return nil, fmt.Errorf("%w: it is not there any more, or has changed: %v", keyring.ErrDamaged, row)
 		}
 		if _, _, err := wrap.UnwrapKey(have[i]); err == nil && knownTo(now, row.KeyVersion) {
-			return nil, fmt.Errorf("%w: it opens, and is not given up: %v", ErrDamaged, row)
+			return nil, fmt.Errorf("%w: it opens, and is not given up: %v", keyring.ErrDamaged, row)
 		}
 		gone = append(gone, have[i])
 	}

@@ -31,19 +31,8 @@ func (r RepairReport) Rows() int {
 	return r.Keysets + r.KeyVersions + r.Owners + r.Keys + r.Aliases + r.Indexes
 }
 
-// RepairFromCopy brings rows of the key store back that are damaged or lost,
-// from a key copy that has them, and leaves all others as they are. The copy
-// must be of this store and of its history (ErrRewound otherwise). A key comes
-// back only if it opens in the copy, its owner lives, and its key version is not
-// destroyed, nor about to be; a key that opens is never replaced. A tombstone
-// that the copy has comes back over an owner that somebody revived. Everything
-// else whose going may have been meant (an owner, an alias, a key version) comes
-// back only where nothing was erased, destroyed or rotated since the copy was
-// written.
-//
-// A *DamagedError says what is damaged still; a copy with holes may have some
-// of it, or an older one, and GiveUp ends the rest.
-func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, error) {
+// RepairFromCopy does what Vault.RepairFromCopy promises.
+func (v *copies) RepairFromCopy(ctx context.Context, path string) (RepairReport, error) {
 	var report RepairReport
 	verified, err := v.verifyOwn(ctx, path, nil)
 	if err != nil {
@@ -72,7 +61,7 @@ func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, 
 		return report, err
 	}
 	report.Removed = strays - found.strays
-	v.copies.examined(found)
+	v.record.examined(found)
 	v.cfg.Observe(ctx, "encryption.repaired", float64(report.Rows()))
 	if damaged := found.err(); damaged != nil {
 		return report, damaged
@@ -80,22 +69,9 @@ func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, 
 	return report, nil
 }
 
-// Repair is RepairFromCopy for a key store that Open does not open because a
-// keyset of the installation is damaged.
-func Repair(ctx context.Context, cfg Config, path string) (RepairReport, error) {
-	v, state, err := prepare(ctx, cfg)
-	if err != nil {
-		return RepairReport{}, err
-	}
-	if state.Store == "" {
-		return RepairReport{}, ErrEmpty
-	}
-	return v.RepairFromCopy(ctx, path)
-}
-
 // repair is one run of RepairFromCopy.
 type repair struct {
-	vault  *Vault
+	vault  *copies
 	from   verifiedCopy
 	report *RepairReport
 	state  keystore.State // before
@@ -118,7 +94,7 @@ func (r *repair) begin(ctx context.Context) error {
 			return err
 		}
 		if len(rows.Marks) == 0 || rows.Marks[0].Sequence != r.from.Sequence || rows.Marks[0].Mark != r.from.marks[r.from.Sequence] {
-			return fmt.Errorf("%w: the copy is of a history that the key store does not have: nothing is taken from it; where the store was put back, restore the copy into an empty one (RestoreCopy)", ErrRewound)
+			return fmt.Errorf("%w: the copy is of a history that the key store does not have: nothing is taken from it; where the store was put back, restore the copy into an empty one (RestoreCopy)", keyring.ErrRewound)
 		}
 		return nil
 	})
@@ -162,7 +138,7 @@ func (r *repair) change(ctx context.Context, f func(tx keystore.Tx, now keystore
 func (r *repair) rows(ctx context.Context) (err error) {
 	file, err := durable.OpenPlain(r.from.Path)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCopy, err)
+		return fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	var page keystore.Rows
@@ -190,7 +166,7 @@ func (r *repair) rows(ctx context.Context) (err error) {
 		err = flush()
 	}
 	if err == nil && end.SHA256 != r.from.digest {
-		err = fmt.Errorf("%w: the file changed while it was read", ErrCopy)
+		err = fmt.Errorf("%w: the file changed while it was read", keyring.ErrCopy)
 	}
 	return err
 }
@@ -232,7 +208,7 @@ func (r *repair) page(ctx context.Context, tenant string, rows keystore.Rows) er
 // it does not open, so that no key of it can be brought back.
 func (r *repair) wrapOf(ctx context.Context, tenant string) (*keyring.Keyset, error) {
 	wrap, err := r.vault.ring.Keyset(ctx, tenant, keyring.PurposeWrap)
-	if errors.Is(err, ErrKEK) || errors.Is(err, ErrKeyset) || errors.Is(err, ErrTenant) {
+	if errors.Is(err, keyring.ErrKEK) || errors.Is(err, keyring.ErrKeyset) || errors.Is(err, keyring.ErrTenant) {
 		return nil, ctx.Err()
 	}
 	return wrap, err

@@ -11,29 +11,8 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// RepairFromCaches writes keys back that the key store has lost, and this process
-// still has in memory: a failover to an asynchronous standby, or a recovery to a
-// point in time, may lose the newest keys of rows that are committed elsewhere.
-// Call it in every process that ran before, on the vault that it had: also on one
-// that answers ErrRewound, which is when it is needed, and which opens and seals
-// nothing all the same. Then Open afresh. It answers how many rows it wrote, and
-// is nothing but a look where none is missing.
-//
-// It only adds: an owner, a key, and the key version of a key, as one that opens
-// and does not seal. A key comes back under the wrap key that the store has now;
-// never under a tombstone, never where this process or the store says that the
-// key version is destroyed, or the store that it is about to be, never in place of a key that is there
-// (RepairReport.Conflicts lists those that are other keys: what was sealed under
-// the lost one does not open), and never into a store that holds nothing that
-// this process saw committed (ErrRewound: restore a copy).
-//
-// What was lost in other rows does not come back: tenants, merges, index
-// versions, new keysets, and erasures: replay the erasure ledger before anybody
-// reads, since whoever was both created and erased in the part that was lost may
-// come back. Nor do keys that no process has in memory (Config.CacheKeys), or
-// that a change has narrowed meanwhile, for it may have been their erasure;
-// RepairFromCopy may have those.
-func (v *Vault) RepairFromCaches(ctx context.Context) (RepairReport, error) {
+// RepairFromCaches does what Vault.RepairFromCaches promises.
+func (v *copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 	var report RepairReport
 	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { // before any KEK is asked
 		state, err := tx.State(ctx)
@@ -63,7 +42,7 @@ func (v *Vault) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 }
 
 // writeBack brings back keys of one tenant.
-func (v *Vault) writeBack(ctx context.Context, tenant string, keys []keyring.CachedKey, report *RepairReport) error {
+func (v *copies) writeBack(ctx context.Context, tenant string, keys []keyring.CachedKey, report *RepairReport) error {
 	for range keyring.SealAttempts {
 		rows, err := v.cfg.Keys.Tenant(ctx, tenant)
 		if err != nil {
@@ -89,12 +68,12 @@ func (v *Vault) writeBack(ctx context.Context, tenant string, keys []keyring.Cac
 		}
 		return keyring.StoreError(err)
 	}
-	return fmt.Errorf("%w: keysets change all the time", ErrStore)
+	return fmt.Errorf("%w: keysets change all the time", keyring.ErrStore)
 }
 
 // cacheRepair compares keys in memory with the store.
 type cacheRepair struct {
-	vault  *Vault
+	vault  *copies
 	tenant string
 	keys   []keyring.CachedKey
 	wrap   *keyring.Keyset

@@ -37,7 +37,7 @@ func (r *repair) keysets(ctx context.Context) error {
 	}
 	err = r.change(ctx, func(tx keystore.Tx, now keystore.State) (keystore.Change, error) {
 		if now.Epoch != r.state.Epoch || now.KEK != r.state.KEK || !slices.Equal(now.Retiring, r.state.Retiring) {
-			return keystore.Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", ErrRewrap)
+			return keystore.Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", keyring.ErrRewrap)
 		}
 		for _, tenant := range touched {
 			if err := e.unchanged(ctx, tx, tenant); err != nil {

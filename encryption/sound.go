@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // sound makes sure that nothing in the key store is damaged: an epoch takes the
 // keys away with which a damaged row could still be brought back.
-func (v *Vault) sound(ctx context.Context) (repaired int, err error) {
+func (v *copies) sound(ctx context.Context) (repaired int, err error) {
 	before, err := v.newestKnown(ctx)
 	if err != nil {
 		return 0, err
@@ -20,7 +22,7 @@ func (v *Vault) sound(ctx context.Context) (repaired int, err error) {
 	if found.count > 0 && before != "" {
 		report, err := v.RepairFromCopy(ctx, before)
 		if damaged := (*DamagedError)(nil); err != nil && !errors.As(err, &damaged) {
-			return report.Rows(), fmt.Errorf("%w: rows are damaged and not brought back: %w", ErrRewrap, err)
+			return report.Rows(), fmt.Errorf("%w: rows are damaged and not brought back: %w", keyring.ErrRewrap, err)
 		}
 		repaired = report.Rows()
 		if found, err = v.examine(ctx, before); err != nil {
@@ -30,9 +32,9 @@ func (v *Vault) sound(ctx context.Context) (repaired int, err error) {
 	if err := v.removeStrays(ctx, before, &found); err != nil {
 		return repaired, err
 	}
-	v.copies.examined(found)
+	v.record.examined(found)
 	if damaged := found.err(); damaged != nil {
-		return repaired, fmt.Errorf("%w: %w", ErrRewrap, damaged)
+		return repaired, fmt.Errorf("%w: %w", keyring.ErrRewrap, damaged)
 	}
 	return repaired, nil
 }

@@ -63,7 +63,7 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	out = append(out, waiting(keys, "encryption.key_version.deleting", keystore.Deleting,
 		"its destruction was interrupted when some of its keys were gone: call DestroyKeyVersion again; what still needs it, Reseal brings away or lists")...)
 	out = append(out, v.colocated(ctx, "encryption.store.colocated")...)
-	copies, err := v.copyFindings(ctx)
+	copies, err := v.copies.copyFindings(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -200,76 +200,4 @@ func (t TenantInventory) next(keyVersion uint32) (out time.Time) {
 		}
 	}
 	return out
-}
-
-// finding says nothing in a process that takes no key copies.
-func (r *copyRecord) finding(now time.Time) []Finding {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.newest.IsZero() && r.failing.IsZero() {
-		return nil
-	}
-	f := Finding{Name: "encryption.copy.age", Unit: "s", Since: r.newest}
-	if !r.newest.IsZero() {
-		f.Value = now.Sub(r.newest).Seconds()
-	}
-	if !r.failing.IsZero() {
-		f.Level, f.Since = HealthAlarm, r.failing
-		f.Remedy = "key copies fail, and no data snapshot commits without one: see the error of WriteCopy"
-	}
-	return []Finding{f}
-}
-
-// damage says nothing in a process that never looked through the key store.
-func (r *copyRecord) damage() []Finding {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.looked {
-		return nil
-	}
-	lost := Finding{Name: "encryption.store.damaged", Value: float64(r.damaged), Unit: "rows"}
-	if r.damaged > 0 {
-		lost.Level = HealthAlarm
-		lost.Remedy = "rows of the key store are damaged or lost, and no whole key copy can be written: the error of WriteCopy names them, RepairFromCopy brings them back"
-	}
-	stray := Finding{Name: "encryption.store.stray", Value: float64(r.strays), Unit: "rows"}
-	if r.strays > 0 {
-		stray.Level = HealthNotice
-		stray.Remedy = "somebody wrote rows into the key store that open nothing, such as a key under a tombstone: find out who; RepairFromCopy and RewrapKeys remove them"
-	}
-	return []Finding{lost, stray}
-}
-
-// copyFindings are what key copies tell about the key store.
-func (v *Vault) copyFindings(ctx context.Context) ([]Finding, error) {
-	out := append(v.copies.finding(v.cfg.Now()), v.copies.damage()...)
-	held := v.heldKeysets()
-	if held.rows == nil {
-		return out, nil
-	}
-	f := Finding{Name: "encryption.keyset.older", Unit: "keysets"}
-	left := len(held.rows)
-	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
-		return keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: keyring.PageSize}, func(rows keystore.Rows) error {
-			for _, row := range rows.Keysets {
-				before, known := held.rows[[2]string{row.Tenant, row.Purpose}]
-				if !known {
-					continue // of a tenant that is newer than the copy
-				}
-				left--
-				if now := heldOf(row); now.version < before.version || now.version == before.version && now.digest != before.digest {
-					f.Value++
-				}
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, keyring.StoreError(err)
-	}
-	if f.Value += float64(left); f.Value > 0 {
-		f.Level = HealthAlarm
-		f.Remedy = "keysets were put back, replaced or lost since the newest key copy was written: find out who writes the key store; RepairFromCopy brings them back"
-	}
-	return append(out, f), nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
-	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // Vault holds the keys of an installation in use: it hands out writers and
@@ -18,8 +17,7 @@ import (
 type Vault struct {
 	ring       *keyring.Ring
 	cfg        vaultConfig
-	over       func(durable.Disk) durable.Disk // tests put disks there that fail
-	copies     copyRecord
+	copies     *copies
 	neighbours neighbours
 	declared   declared // indexes of all tables
 }
@@ -79,7 +77,8 @@ func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
 	if err != nil {
 		return nil, keystore.State{}, err
 	}
-	v := &Vault{ring: keyring.New(cfg.ring()), cfg: vaultConfig{Config: cfg}, declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
+	ring := keyring.New(cfg.ring())
+	v := &Vault{ring: ring, cfg: vaultConfig{Config: cfg}, copies: newCopies(ring, cfg.ring()), declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
 	v.ring.Prepared = v.registered
 	v.neighbours.meet(cfg.Data...)
 	start := cfg.Now()
