@@ -1,6 +1,28 @@
 package encryption
 
-import "context"
+import (
+	"context"
+
+	"github.com/crmguard/crmguard/encryption/keycopy"
+)
+
+// Copy is a verified key copy.
+type Copy = keycopy.Copy
+
+// DamagedRow is one row of the key store that is not what it has to be. It prints
+// itself without the owner.
+type DamagedRow = keycopy.DamagedRow
+
+// DamagedError lists rows of the key store that are damaged, lost or put back.
+// Everything else was dealt with as if they were sound.
+type DamagedError = keycopy.DamagedError
+
+// RepairReport says what [Vault.RepairFromCopy] did.
+type RepairReport = keycopy.RepairReport
+
+// NewestCopy returns the path of the newest key copy in a folder, by name;
+// VerifyCopy says whether it is good, and its name true.
+func NewestCopy(dir string) (string, error) { return keycopy.Newest(dir) }
 
 // RestoreCopy verifies a key copy, loads it into an empty key store in one
 // transaction and opens the vault. need are the key positions of the data
@@ -20,7 +42,7 @@ func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (
 	if state.Store != "" {
 		return nil, ErrNotEmpty
 	}
-	if err := v.copies.restore(ctx, path, v.agree, need...); err != nil {
+	if err := v.copies.Restore(ctx, path, v.agree, need...); err != nil {
 		return nil, err
 	}
 	return Open(ctx, cfg)
@@ -36,7 +58,7 @@ func Repair(ctx context.Context, cfg Config, path string) (RepairReport, error) 
 	if state.Store == "" {
 		return RepairReport{}, ErrEmpty
 	}
-	return v.copies.RepairFromCopy(ctx, path)
+	return v.copies.Repair(ctx, path)
 }
 
 // GiveUp deletes damaged keys that no copy brings back, so that key copies and
@@ -66,7 +88,7 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 // A *DamagedError says what is damaged still; a copy with holes may have some
 // of it, or an older one, and GiveUp ends the rest.
 func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, error) {
-	return v.copies.RepairFromCopy(ctx, path)
+	return v.copies.Repair(ctx, path)
 }
 
 // VerifyCopy reads a key copy in full: canonical lines in order, count,
@@ -75,7 +97,7 @@ func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, 
 // keys-*.jsonl after another sequence than it holds: an old copy must not
 // pass for the newest. A KEK that does not serve is ErrKEK.
 func (v *Vault) VerifyCopy(ctx context.Context, path string) (Copy, error) {
-	return v.copies.VerifyCopy(ctx, path)
+	return v.copies.Verify(ctx, path)
 }
 
 // WriteCopy writes a key copy into a folder, latest only: the file is
@@ -102,7 +124,7 @@ func (v *Vault) VerifyCopy(ctx context.Context, path string) (Copy, error) {
 // other call takes a copy with holes for one: NewestCopy does not see it, and
 // it covers no position.
 func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
-	return v.copies.WriteCopy(ctx, dir)
+	return v.copies.Write(ctx, dir)
 }
 
 // Copier returns a func that writes a verified key copy into the folder: what

@@ -16,7 +16,7 @@ import (
 // FailDisk makes the vault's key copies go to a disk that asks first: an error
 // of ask is the outcome of that step, which is not carried out.
 func (v *Vault) FailDisk(ask func(step string) error) {
-	v.copies.overDisk(durabletest.Ask(func(step, name string) error {
+	v.copies.OverDisk(durabletest.Ask(func(step, name string) error {
 		switch {
 		case step == "open" || step == "stat" || step == "close" && name == ".": // reading
 			return nil

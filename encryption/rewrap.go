@@ -43,6 +43,6 @@ type RewrapReport struct {
 // of (Copier, KeyCopy, WriteCopy); what that one has not is ErrRewrap, with a
 // *DamagedError that names the rows.
 func (v *Vault) RewrapKeys(ctx context.Context, epoch Rewrap) (RewrapReport, error) {
-	report, err := v.ring.RewrapKeys(ctx, keyring.Rewrap(epoch), v.copies.sound)
+	report, err := v.ring.RewrapKeys(ctx, keyring.Rewrap(epoch), v.copies.Sound)
 	return RewrapReport(report), err
 }

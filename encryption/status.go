@@ -63,7 +63,7 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	out = append(out, waiting(keys, "encryption.key_version.deleting", keystore.Deleting,
 		"its destruction was interrupted when some of its keys were gone: call DestroyKeyVersion again; what still needs it, Reseal brings away or lists")...)
 	out = append(out, v.colocated(ctx, "encryption.store.colocated")...)
-	copies, err := v.copies.copyFindings(ctx)
+	copies, err := v.copies.Findings(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -17,7 +18,7 @@ import (
 type Vault struct {
 	ring       *keyring.Ring
 	cfg        vaultConfig
-	copies     *copies
+	copies     *keycopy.Copies
 	neighbours neighbours
 	declared   declared // indexes of all tables
 }
@@ -78,7 +79,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
 		return nil, keystore.State{}, err
 	}
 	ring := keyring.New(cfg.ring())
-	v := &Vault{ring: ring, cfg: vaultConfig{Config: cfg}, copies: newCopies(ring, cfg.ring()), declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
+	v := &Vault{ring: ring, cfg: vaultConfig{Config: cfg}, copies: keycopy.New(ring, cfg.ring()), declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
 	v.ring.Prepared = v.registered
 	v.neighbours.meet(cfg.Data...)
 	start := cfg.Now()

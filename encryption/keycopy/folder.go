@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 // keepNewest deletes all copies in the folder but the newest good one, once
 // that one is durable under its name. It deletes only what stood there when it
 // began: whoever brings a file later tidies up after itself.
-func (v *copies) keepNewest(ctx context.Context, folder *durable.Folder, dir string, written Copy) (Copy, error) {
+func (v *Copies) keepNewest(ctx context.Context, folder *durable.Folder, dir string, written Copy) (Copy, error) {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return Copy{}, err
@@ -27,7 +27,7 @@ func (v *copies) keepNewest(ctx context.Context, folder *durable.Folder, dir str
 		if name <= filepath.Base(written.Path) || !isCopyName(name) {
 			continue
 		}
-		newer, err := v.VerifyCopy(ctx, filepath.Join(dir, name))
+		newer, err := v.Verify(ctx, filepath.Join(dir, name))
 		if err == nil {
 			written = newer // of another writer, who may not have flushed its name yet
 			if err := syncCopies(folder); err != nil {
@@ -50,7 +50,7 @@ func (v *copies) keepNewest(ctx context.Context, folder *durable.Folder, dir str
 
 // keepHoles deletes older copies with holes, and what is unfinished, once this
 // one is durable under its name. Whole copies stay: they have what it lacks.
-func (v *copies) keepHoles(folder *durable.Folder, dir, written string) error {
+func (v *Copies) keepHoles(folder *durable.Folder, dir, written string) error {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return err
@@ -121,9 +121,9 @@ func isCopyFile(name string) bool {
 	return ok && err == nil
 }
 
-// NewestCopy returns the path of the newest key copy in a folder, by name;
+// Newest returns the path of the newest key copy in a folder, by name;
 // VerifyCopy says whether it is good, and its name true.
-func NewestCopy(dir string) (string, error) {
+func Newest(dir string) (string, error) {
 	files, err := copiesIn(dir)
 	files = slices.DeleteFunc(files, func(name string) bool { return !isCopyName(name) })
 	if err != nil || len(files) == 0 {

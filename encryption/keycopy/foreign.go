@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ import (
 // refuseForeign refuses a folder in which a copy of another key store lies. A
 // copy has its name from the sequence alone, so that writing there would
 // replace or delete what may be the only copy of that store.
-func (v *copies) refuseForeign(dir string) error {
+func (v *Copies) refuseForeign(dir string) error {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func storeOf(path string) string {
 // refuseLost answers ErrRewound where a good copy in the folder was written by a
 // state that this store has lost: it was put back. That copy may be the only
 // place where the lost keys still are, and a higher number makes it no newer.
-func (v *copies) refuseLost(ctx context.Context, dir string, written Copy) error {
+func (v *Copies) refuseLost(ctx context.Context, dir string, written Copy) error {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (v *copies) refuseLost(ctx context.Context, dir string, written Copy) error
 		if mark := lastMark(path); mark.Mark != "" && written.marks[mark.Sequence] == mark.Mark {
 			continue // what almost every copy shows by its end alone
 		}
-		other, err := v.VerifyCopy(ctx, path)
+		other, err := v.Verify(ctx, path)
 		switch {
 		case errors.Is(err, keyring.ErrCopy):
 			continue // damaged, forged or gone: it takes nothing with it

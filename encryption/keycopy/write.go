@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"context"
@@ -8,61 +8,10 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
-	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable"
 )
-
-// Copy is a verified key copy.
-type Copy struct {
-	Path     string    // of the file
-	Store    string    // id of the key store
-	Epoch    int64     // of the key store
-	Sequence int64     // of the last change it holds
-	Written  time.Time // when
-	Rows     int       // rows it holds
-	Holes    int       // rows that it lacks because they were damaged or lost; such a copy covers nothing
-
-	marks     map[int64]string // its history: mark by sequence
-	positions int              // how many of them are positions
-	first     int64            // sequence of the oldest position
-}
-
-// Position returns the last key position that the copy covers, in the form of
-// Vault.Position.
-func (c Copy) Position() ([]byte, error) {
-	return keyring.MarshalPosition(keystore.State{Store: c.Store, Epoch: c.Epoch, Sequence: c.Sequence, Mark: c.marks[c.Sequence]})
-}
-
-// Covers returns nil when a data snapshot of this key position can be read
-// with the copy: it is of the same store, and the mark of the position is in
-// its history. Otherwise it answers ErrNotCovered: the copy is older than the
-// position, or the store was put back and used on after the position was
-// taken, so that a higher sequence says nothing.
-func (c Copy) Covers(position []byte) error {
-	p, err := keyring.ParsePosition(position)
-	if err != nil {
-		return err
-	}
-	if c.Holes > 0 {
-		return fmt.Errorf("%w: the copy lacks %d rows that were damaged when it was written: bring them back (RepairFromCopy), then write one", keyring.ErrNotCovered, c.Holes)
-	}
-	if p.Store != c.Store {
-		return fmt.Errorf("%w: it is of another key store: bring one of the store that the position names", keyring.ErrNotCovered)
-	}
-	mark, known := c.marks[p.Sequence]
-	switch {
-	case c.Sequence < p.Sequence:
-		return fmt.Errorf("%w: the copy ends at sequence %d, %d is needed: write a new one (WriteCopy), or bring a newer one", keyring.ErrNotCovered, c.Sequence, p.Sequence)
-	case !known:
-		return fmt.Errorf("%w: its history does not know sequence %d any more: it goes back 20,000 changes; bring a copy that was written nearer to the position", keyring.ErrNotCovered, p.Sequence)
-	case mark != p.Mark:
-		return fmt.Errorf("%w: the key store was put back to an older state after the position was taken; bring a copy that was written before", keyring.ErrNotCovered)
-	}
-	return nil
-}
 
 const (
 	copyPattern  = "keys-*.jsonl"
@@ -71,8 +20,8 @@ const (
 	copyAttempts = 5
 )
 
-// WriteCopy does what Vault.WriteCopy promises.
-func (v *copies) WriteCopy(ctx context.Context, dir string) (written Copy, err error) {
+// Write does what Vault.WriteCopy promises.
+func (v *Copies) Write(ctx context.Context, dir string) (written Copy, err error) {
 	defer func() { v.record.took(written, err, v.cfg.Now()) }()
 	v.record.into(dir)
 	manifest, err := v.ring.Keyset(ctx, "", keyring.PurposeManifest)
@@ -98,7 +47,7 @@ func (v *copies) WriteCopy(ctx context.Context, dir string) (written Copy, err e
 // unfinished file away.
 var errOvertaken = errors.New("other writers keep finishing first")
 
-func (v *copies) writeCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (Copy, error) {
+func (v *Copies) writeCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (Copy, error) {
 	if err := v.refuseForeign(dir); err != nil {
 		return Copy{}, err
 	}
@@ -151,7 +100,7 @@ func (v *copies) writeCopy(ctx context.Context, dir string, manifest *keyring.Ke
 }
 
 // copyFolder opens a folder of key copies.
-func (v *copies) copyFolder(dir string) (*durable.Folder, error) {
+func (v *Copies) copyFolder(dir string) (*durable.Folder, error) {
 	folder, err := durable.Open(dir, tempPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
@@ -170,16 +119,16 @@ func discard(err error, temp *durable.Writer) error {
 }
 
 // Copier does what Vault.Copier promises.
-func (v *copies) Copier(dir string) func(ctx context.Context) error {
+func (v *Copies) Copier(dir string) func(ctx context.Context) error {
 	v.record.into(dir)
 	return func(ctx context.Context) error {
-		_, err := v.WriteCopy(ctx, dir)
+		_, err := v.Write(ctx, dir)
 		return err
 	}
 }
 
 // KeyCopy does what Vault.KeyCopy promises.
-func (v *copies) KeyCopy(dir string) func(ctx context.Context, position []byte) error {
+func (v *Copies) KeyCopy(dir string) func(ctx context.Context, position []byte) error {
 	v.record.into(dir)
 	return func(ctx context.Context, position []byte) error {
 		if _, err := keyring.ParsePosition(position); err != nil {
@@ -192,7 +141,7 @@ func (v *copies) KeyCopy(dir string) func(ctx context.Context, position []byte) 
 			}
 			return errors.Join(syncCopies(folder), folder.Close()) // whoever wrote the copy may have failed at that
 		}
-		written, err := v.WriteCopy(ctx, dir)
+		written, err := v.Write(ctx, dir)
 		if err != nil {
 			return err
 		}
@@ -202,8 +151,8 @@ func (v *copies) KeyCopy(dir string) func(ctx context.Context, position []byte) 
 
 // covered reports whether the newest copy of the folder is good and covers the
 // position, and no run that failed has left an older one.
-func (v *copies) covered(ctx context.Context, dir string, position []byte) bool {
-	path, err := NewestCopy(dir)
+func (v *Copies) covered(ctx context.Context, dir string, position []byte) bool {
+	path, err := Newest(dir)
 	if err != nil {
 		return false
 	}

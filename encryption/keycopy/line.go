@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"github.com/crmguard/crmguard/encryption/keystore"

@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"bufio"
@@ -115,7 +115,7 @@ func sameWrapKey(a, b string) bool {
 // newestCopy returns the newest copy of the folder that this store has written,
 // and whole; "" where there is none. Its rows were opened when it was written:
 // here its mac says that it is the same.
-func (v *copies) newestCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (string, error) {
+func (v *Copies) newestCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (string, error) {
 	files, err := copiesIn(dir)
 	if err != nil {
 		return "", err
@@ -137,7 +137,7 @@ func (v *copies) newestCopy(ctx context.Context, dir string, manifest *keyring.K
 
 // newestKnown is the newest copy in the folders that this vault was told of;
 // empty where there is none. Folders that are not there any more hold none.
-func (v *copies) newestKnown(ctx context.Context) (newest string, err error) {
+func (v *Copies) newestKnown(ctx context.Context) (newest string, err error) {
 	folders := v.record.told()
 	if len(folders) == 0 {
 		return "", nil
@@ -158,7 +158,7 @@ func (v *copies) newestKnown(ctx context.Context) (newest string, err error) {
 	return newest, nil
 }
 
-func (v *copies) storeID() string { return v.ring.Known().Store }
+func (v *Copies) storeID() string { return v.ring.Known().Store }
 
 // authentic compares a file with its last line, and that with its mac, without
 // a look at the rows between.

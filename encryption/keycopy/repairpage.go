@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 // removeStrays deletes rows that should not be there: keys under a tombstone or
 // of a destroyed key version and, where nothing else is damaged, keysets of no
 // purpose. It looks again until none is left; found is what it saw last.
-func (v *copies) removeStrays(ctx context.Context, before string, found *damage) (err error) {
+func (v *Copies) removeStrays(ctx context.Context, before string, found *damage) (err error) {
 	for len(found.strayed.Keys) > 0 || found.count == 0 && len(found.strayed.Keysets) > 0 {
 		removed := 0
 		_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {

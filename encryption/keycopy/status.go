@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"context"
@@ -92,7 +92,7 @@ func (r *copyRecord) took(c Copy, err error, now time.Time) {
 // heldKeysets are those of the newest copy that this process wrote or verified;
 // before that, those with which the newest copy in its folders begins. Whoever
 // writes there can only cause a false alarm.
-func (v *copies) heldKeysets() heldKeysets {
+func (v *Copies) heldKeysets() heldKeysets {
 	v.record.mu.Lock()
 	held, folders := v.record.held, slices.Clone(v.record.folders)
 	v.record.mu.Unlock()
@@ -100,7 +100,7 @@ func (v *copies) heldKeysets() heldKeysets {
 		return held
 	}
 	for _, dir := range folders {
-		path, err := NewestCopy(dir)
+		path, err := Newest(dir)
 		if err != nil {
 			continue // none yet
 		}
@@ -173,8 +173,8 @@ func (r *copyRecord) damage() []health.Finding {
 	return []health.Finding{lost, stray}
 }
 
-// copyFindings are what key copies tell about the key store.
-func (v *copies) copyFindings(ctx context.Context) ([]health.Finding, error) {
+// Findings are what key copies tell about the key store.
+func (v *Copies) Findings(ctx context.Context) ([]health.Finding, error) {
 	out := append(v.record.finding(v.cfg.Now()), v.record.damage()...)
 	held := v.heldKeysets()
 	if held.rows == nil {

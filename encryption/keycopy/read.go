@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"bufio"
@@ -220,7 +220,7 @@ func (r copyRow) markRow() (keystore.Rows, error) {
 // copyVerifier opens what a copy holds while its lines go by. It holds keysets
 // and the history in memory, never owners or keys.
 type copyVerifier struct {
-	vault   *copies
+	vault   *Copies
 	known   map[[2]string]examinedKeyset // that were opened just now
 	keysets map[[2]string]*keyring.Keyset
 	owners  owners
@@ -311,14 +311,14 @@ func ownersIn(c *copyCursor) func() (keystore.OwnerRow, bool, error) {
 	}
 }
 
-// VerifyCopy does what Vault.VerifyCopy promises.
-func (v *copies) VerifyCopy(ctx context.Context, path string) (Copy, error) {
+// Verify does what Vault.VerifyCopy promises.
+func (v *Copies) Verify(ctx context.Context, path string) (Copy, error) {
 	out, err := v.verifyOwn(ctx, path, nil)
 	return out.Copy, err
 }
 
 // verifyOwn is VerifyCopy with keysets that were opened just now.
-func (v *copies) verifyOwn(ctx context.Context, path string, known map[[2]string]examinedKeyset) (verifiedCopy, error) {
+func (v *Copies) verifyOwn(ctx context.Context, path string, known map[[2]string]examinedKeyset) (verifiedCopy, error) {
 	out, err := v.verifyCopy(ctx, path, known)
 	if err != nil {
 		return verifiedCopy{}, err
@@ -337,7 +337,7 @@ type verifiedCopy struct {
 	keysets map[[2]string]*keyring.Keyset
 }
 
-func (v *copies) verifyCopy(ctx context.Context, path string, known map[[2]string]examinedKeyset) (out verifiedCopy, err error) {
+func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]string]examinedKeyset) (out verifiedCopy, err error) {
 	file, err := durable.OpenPlain(path)
 	if err != nil {
 		return out, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
@@ -376,9 +376,9 @@ func (v *copies) verifyCopy(ctx context.Context, path string, known map[[2]strin
 	return out, nil
 }
 
-// restore verifies a key copy and loads it into a store that is empty. agree is
+// Restore verifies a key copy and loads it into a store that is empty. agree is
 // asked what it says to the state that the store will have.
-func (v *copies) restore(ctx context.Context, path string, agree func(keystore.State) error, need ...[]byte) error {
+func (v *Copies) Restore(ctx context.Context, path string, agree func(keystore.State) error, need ...[]byte) error {
 	verified, err := v.verifyCopy(ctx, path, nil)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"context"
@@ -31,8 +31,8 @@ func (r RepairReport) Rows() int {
 	return r.Keysets + r.KeyVersions + r.Owners + r.Keys + r.Aliases + r.Indexes
 }
 
-// RepairFromCopy does what Vault.RepairFromCopy promises.
-func (v *copies) RepairFromCopy(ctx context.Context, path string) (RepairReport, error) {
+// Repair does what Vault.RepairFromCopy promises.
+func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) {
 	var report RepairReport
 	verified, err := v.verifyOwn(ctx, path, nil)
 	if err != nil {
@@ -71,7 +71,7 @@ func (v *copies) RepairFromCopy(ctx context.Context, path string) (RepairReport,
 
 // repair is one run of RepairFromCopy.
 type repair struct {
-	vault  *copies
+	vault  *Copies
 	from   verifiedCopy
 	report *RepairReport
 	state  keystore.State // before

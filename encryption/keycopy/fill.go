@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ import (
 
 // fillCopy writes and flushes all lines that are sound, and says what is not.
 // before is the path of the copy that this one is to replace, or empty.
-func (v *copies) fillCopy(ctx context.Context, file *durable.Writer, manifest *keyring.Keyset, before string) (name string, e *examiner, err error) {
+func (v *Copies) fillCopy(ctx context.Context, file *durable.Writer, manifest *keyring.Keyset, before string) (name string, e *examiner, err error) {
 	if e, err = v.newExaminer(ctx); err != nil {
 		return "", nil, err
 	}

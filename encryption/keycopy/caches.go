@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 )
 
 // RepairFromCaches does what Vault.RepairFromCaches promises.
-func (v *copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
+func (v *Copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 	var report RepairReport
 	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { // before any KEK is asked
 		state, err := tx.State(ctx)
@@ -42,7 +42,7 @@ func (v *copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 }
 
 // writeBack brings back keys of one tenant.
-func (v *copies) writeBack(ctx context.Context, tenant string, keys []keyring.CachedKey, report *RepairReport) error {
+func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.CachedKey, report *RepairReport) error {
 	for range keyring.SealAttempts {
 		rows, err := v.cfg.Keys.Tenant(ctx, tenant)
 		if err != nil {
@@ -73,7 +73,7 @@ func (v *copies) writeBack(ctx context.Context, tenant string, keys []keyring.Ca
 
 // cacheRepair compares keys in memory with the store.
 type cacheRepair struct {
-	vault  *copies
+	vault  *Copies
 	tenant string
 	keys   []keyring.CachedKey
 	wrap   *keyring.Keyset

@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // GiveUp does what Vault.GiveUp promises.
-func (v *copies) GiveUp(ctx context.Context, rows ...DamagedRow) error {
+func (v *Copies) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 	byTenant := map[string][]DamagedRow{}
 	for _, row := range rows {
 		if row.Kind != keystore.KindKey || row.Digest == "" || row.Tenant == "" {
@@ -26,7 +26,7 @@ func (v *copies) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 	return v.ring.Retry(func() error { return v.giveUp(ctx, byTenant) })
 }
 
-func (v *copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow) error {
+func (v *Copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow) error {
 	wraps := map[string]*keyring.Keyset{}
 	for tenant := range byTenant {
 		wrap, err := v.ring.Keyset(ctx, tenant, keyring.PurposeWrap)
@@ -77,7 +77,7 @@ func ownersOf(keys []keystore.KeyRow) (out []string) {
 }
 
 // refuseKnown refuses keys that open in the newest copy that this vault knows of.
-func (v *copies) refuseKnown(ctx context.Context, rows []DamagedRow) error {
+func (v *Copies) refuseKnown(ctx context.Context, rows []DamagedRow) error {
 	path, err := v.newestKnown(ctx)
 	if err != nil || path == "" {
 		return err

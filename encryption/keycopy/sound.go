@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"context"
@@ -8,9 +8,9 @@ import (
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
-// sound makes sure that nothing in the key store is damaged: an epoch takes the
+// Sound makes sure that nothing in the key store is damaged: an epoch takes the
 // keys away with which a damaged row could still be brought back.
-func (v *copies) sound(ctx context.Context) (repaired int, err error) {
+func (v *Copies) Sound(ctx context.Context) (repaired int, err error) {
 	before, err := v.newestKnown(ctx)
 	if err != nil {
 		return 0, err
@@ -20,7 +20,7 @@ func (v *copies) sound(ctx context.Context) (repaired int, err error) {
 		return 0, err
 	}
 	if found.count > 0 && before != "" {
-		report, err := v.RepairFromCopy(ctx, before)
+		report, err := v.Repair(ctx, before)
 		if damaged := (*DamagedError)(nil); err != nil && !errors.As(err, &damaged) {
 			return report.Rows(), fmt.Errorf("%w: rows are damaged and not brought back: %w", keyring.ErrRewrap, err)
 		}

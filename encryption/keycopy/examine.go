@@ -1,4 +1,4 @@
-package encryption
+package keycopy
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 // them, names what is damaged, and hands on what is sound. It holds keysets and
 // key versions in memory, of owners and keys only those that somebody revived.
 type examiner struct {
-	vault   *copies
+	vault   *Copies
 	keysets map[[2]string]examinedKeyset
 	before  *copyCursor // the newest copy of this store, whose rows are still there or were taken away for a reason; may be nil
 	emit    func(line []byte) error
@@ -46,7 +46,7 @@ type examinedKeyset struct {
 
 // newExaminer asks the KEKs for every branch key, before the rows are read: no
 // transaction is open meanwhile.
-func (v *copies) newExaminer(ctx context.Context) (*examiner, error) {
+func (v *Copies) newExaminer(ctx context.Context) (*examiner, error) {
 	e := &examiner{
 		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerPlace]bool{},
 		emit: func([]byte) error { return nil },
@@ -104,7 +104,7 @@ func examineUnder(branch *keyring.Keyset, row keystore.KeysetRow) (*keyring.Keys
 
 // examineBranch tells a branch key that is damaged from a KEK that does not serve
 // now, which is an error: a copy is to be written later.
-func (v *copies) examineBranch(ctx context.Context, state keystore.State, row keystore.KeysetRow, serves map[[2]string]error) (*keyring.Keyset, string, error) {
+func (v *Copies) examineBranch(ctx context.Context, state keystore.State, row keystore.KeysetRow, serves map[[2]string]error) (*keyring.Keyset, string, error) {
 	if !v.cfg.PermitsKEK(row.KEK) {
 		return nil, "it names a KEK that Config.KEKs does not permit", nil
 	}
@@ -405,7 +405,7 @@ func knownIndex(state keystore.IndexState) bool {
 
 // examine goes over the whole key store; before is the path of a copy whose rows
 // must still be there, or empty.
-func (v *copies) examine(ctx context.Context, before string) (found damage, err error) {
+func (v *Copies) examine(ctx context.Context, before string) (found damage, err error) {
 	for range copyAttempts {
 		if found, err = v.examineOnce(ctx, before); !errors.Is(err, errOvertaken) {
 			break
@@ -414,7 +414,7 @@ func (v *copies) examine(ctx context.Context, before string) (found damage, err 
 	return found, keyring.StoreError(err)
 }
 
-func (v *copies) examineOnce(ctx context.Context, before string) (found damage, err error) {
+func (v *Copies) examineOnce(ctx context.Context, before string) (found damage, err error) {
 	e, err := v.newExaminer(ctx)
 	if err != nil {
 		return found, err
