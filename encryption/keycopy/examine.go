@@ -91,7 +91,7 @@ func examineUnder(branch *keyring.Keyset, row keystore.KeysetRow) (*keyring.Keys
 	case branch == nil:
 		return nil, "its branch key does not open"
 	}
-	open, err := keyring.BranchKey{branch}.Opens(row)
+	open, err := branch.OpenUnder(row)
 	switch {
 	case err == nil:
 		return open, ""

@@ -279,7 +279,7 @@ func (c *copyVerifier) keyset(ctx context.Context, row keystore.KeysetRow) (*key
 	if branch == nil {
 		return nil, fmt.Errorf("%w: a keyset without its branch key", keyring.ErrCopy)
 	}
-	open, err := keyring.BranchKey{branch}.Opens(row)
+	open, err := branch.OpenUnder(row)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}

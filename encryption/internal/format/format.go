@@ -64,6 +64,7 @@ func AppendFieldHead(dst []byte, level byte, padded bool, tenant, table, column 
 	return frame.Append(dst, column)
 }
 
+// AppendFieldRow appends the owner and the row, as far as the level goes.
 func AppendFieldRow(dst []byte, level byte, owner, row string) []byte {
 	if level < LevelOwner {
 		owner = ""

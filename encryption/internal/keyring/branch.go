@@ -21,21 +21,21 @@ import (
 // keysets of the tenant anew, in one transaction. Never is an old branch key
 // wrapped by a new KEK, or older key copies would open under it.
 
-// BranchKey is a branch keyset as Tink takes a key that wraps keysets: a
+// branchKey is a branch keyset as Tink takes a key that wraps keysets: a
 // tink.AEAD, without a context, for nobody is asked.
-type BranchKey struct{ *Keyset }
+type branchKey struct{ *Keyset }
 
 // ErrBranch says that a branch key does not open a keyset.
 var ErrBranch = errors.New("the branch key does not open it")
 
 // Encrypt seals as Tink's AES-GCM with its prefix does, in FIPS-only mode, too.
-func (b BranchKey) Encrypt(plaintext, ad []byte) ([]byte, error) {
+func (b branchKey) Encrypt(plaintext, ad []byte) ([]byte, error) {
 	out := binary.BigEndian.AppendUint32([]byte{format.FieldMark}, b.Primary())
 	return b.gcm[b.Primary()].Seal(out, nil, plaintext, ad), nil //nolint:gosec // the AEAD draws its nonce itself
 }
 
 // Decrypt opens what was sealed so.
-func (b BranchKey) Decrypt(ciphertext, ad []byte) ([]byte, error) {
+func (b branchKey) Decrypt(ciphertext, ad []byte) ([]byte, error) {
 	if len(ciphertext) < format.Overhead || ciphertext[0] != format.FieldMark {
 		return nil, errors.New("no bytes that a branch key has wrapped")
 	}
@@ -50,8 +50,12 @@ func (b BranchKey) Decrypt(ciphertext, ad []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// Opens opens a keyset of the same tenant, and checks every key in it.
-func (b BranchKey) Opens(row keystore.KeysetRow) (*Keyset, error) {
+// OpenUnder opens a keyset of the same tenant by this branch key, and checks every
+// key in it.
+func (k *Keyset) OpenUnder(row keystore.KeysetRow) (*Keyset, error) { return branchKey{k}.opens(row) }
+
+// opens opens a keyset of the same tenant, and checks every key in it.
+func (b branchKey) opens(row keystore.KeysetRow) (*Keyset, error) {
 	if err := CheckUnder(row); err != nil {
 		return nil, err
 	}
@@ -63,7 +67,7 @@ func (b BranchKey) Opens(row keystore.KeysetRow) (*Keyset, error) {
 }
 
 // wraps wraps a keyset, and opens it again: nothing is stored that cannot be read.
-func (b BranchKey) wraps(row keystore.KeysetRow, handle *keyset.Handle) (*Keyset, error) {
+func (b branchKey) wraps(row keystore.KeysetRow, handle *keyset.Handle) (*Keyset, error) {
 	want, err := OpenKeyset(row, handle)
 	if err != nil {
 		return nil, err
@@ -73,7 +77,7 @@ func (b BranchKey) wraps(row keystore.KeysetRow, handle *keyset.Handle) (*Keyset
 		return nil, fmt.Errorf("%w: %w", ErrKeyset, err)
 	}
 	row.KEK, row.Wrapped = "", out.Bytes()
-	open, err := b.Opens(row)
+	open, err := b.opens(row)
 	if err == nil && !want.SameKeys(open) {
 		err = fmt.Errorf("%w: it opens something else than was wrapped", ErrKeyset)
 	}

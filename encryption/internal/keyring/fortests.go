@@ -25,5 +25,5 @@ func (v *Ring) Left(tenant, owner string, keyVersion uint32) *atomic.Int64 {
 // BranchAEAD is a branch keyset as it wraps others.
 func BranchAEAD(handle *keyset.Handle) (tink.AEAD, error) {
 	open, err := OpenKeyset(keystore.KeysetRow{Purpose: PurposeBranch}, handle)
-	return BranchKey{open}, err
+	return branchKey{open}, err
 }

@@ -197,7 +197,7 @@ func rewrapped(branch *Keyset, row keystore.KeysetRow, manager *keyset.Manager, 
 	}
 	row.Epoch = epoch
 	row.Version++
-	return BranchKey{branch}.wraps(row, handle)
+	return branchKey{branch}.wraps(row, handle)
 }
 
 // swapKeysets replaces keysets whose version is the one that was read.

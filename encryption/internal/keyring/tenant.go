@@ -109,7 +109,7 @@ func (v *Ring) newKeysets(ctx context.Context, tenant, kek string, epoch int64) 
 		if err != nil {
 			return nil, err
 		}
-		open, err := BranchKey{branch}.wraps(keystore.KeysetRow{Tenant: tenant, Purpose: purpose, Epoch: epoch, Version: 1}, handle)
+		open, err := branchKey{branch}.wraps(keystore.KeysetRow{Tenant: tenant, Purpose: purpose, Epoch: epoch, Version: 1}, handle)
 		if err != nil {
 			return nil, err
 		}
@@ -256,7 +256,7 @@ func (v *Ring) KeysetOf(ctx context.Context, k *Tenant, purpose string) (*Keyset
 	if purpose == PurposeBranch {
 		open, err = v.openKeyset(ctx, row)
 	} else if open, err = v.KeysetOf(ctx, k, PurposeBranch); err == nil {
-		open, err = BranchKey{open}.Opens(row)
+		open, err = branchKey{open}.opens(row)
 	}
 	if err != nil {
 		return nil, err

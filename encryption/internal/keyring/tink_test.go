@@ -102,7 +102,7 @@ func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 	theirs := tinkGCM(t, countingBytes(32), 5, aesgcm.VariantTink)
 	var out bytes.Buffer
 	require.NoError(t, theirs.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), by, frame.Join("crmguard/keyset/v1", "t1", "wrap")))
-	open, err := BranchKey{made[0]}.Opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: out.Bytes()})
+	open, err := branchKey{made[0]}.opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: out.Bytes()})
 	require.NoError(t, err)
 	require.Equal(t, uint32(5), open.Primary())
 }
@@ -216,29 +216,29 @@ func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 
 	opened, err := v.newBranch(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: PurposeBranch, KEK: "k"})
 	require.NoError(t, err)
-	branch := BranchKey{opened}
+	branch := branchKey{opened}
 	_, err = branch.wraps(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap}, raw)
 	require.ErrorIs(t, err, ErrKeyset, "nor is it written")
-	_, err = branch.Opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: written(raw, contextAEAD{branch}, PurposeWrap)})
+	_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: written(raw, contextAEAD{branch}, PurposeWrap)})
 	require.ErrorIs(t, err, ErrKeyset)
 	require.NotErrorIs(t, err, ErrBranch, "it is opened, and then refused")
 	handle, err := newKeyset(PurposeWrap)
 	require.NoError(t, err)
 	good := written(handle, contextAEAD{branch}, PurposeWrap)
-	_, err = branch.Opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: good})
+	_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: good})
 	require.NoError(t, err)
 	for _, row := range []keystore.KeysetRow{{Tenant: "t2", Purpose: PurposeWrap}, {Tenant: "", Purpose: PurposeWrap}, {Tenant: "t1", Purpose: PurposeSeal}, {Tenant: "t1", Purpose: PurposeBranch}} {
 		row.Wrapped = good
-		_, err = branch.Opens(row)
+		_, err = branch.opens(row)
 		require.ErrorIs(t, err, ErrBranch, "it is bound to its tenant and its purpose")
 	}
 	other, err := v.newBranch(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: PurposeBranch, KEK: "k"}, opened.Primary())
 	require.NoError(t, err)
 	for _, wrapped := range [][]byte{nil, {}, {0x12, 0}, good[:len(good)-1], append(bytes.Clone(good), 0), bytes.Repeat([]byte{0xff}, 100)} {
-		_, err = branch.Opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: wrapped})
+		_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: wrapped})
 		require.ErrorIs(t, err, ErrKeyset, "%x", wrapped)
 	}
-	_, err = BranchKey{other}.Opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: good})
+	_, err = branchKey{other}.opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: good})
 	require.ErrorIs(t, err, ErrBranch)
 	require.ErrorContains(t, err, "another branch key")
 }
