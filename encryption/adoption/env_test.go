@@ -30,6 +30,8 @@ type clock struct {
 	mu   sync.Mutex
 	t    time.Time
 	gate sync.RWMutex
+
+	before func() // what happens while somebody waits; nil is nothing
 }
 
 func (c *clock) Now() time.Time {
@@ -47,6 +49,9 @@ func (c *clock) Move(d time.Duration) {
 }
 
 func (c *clock) Wait(ctx context.Context, d time.Duration) error {
+	if c.before != nil {
+		c.before()
+	}
 	c.Move(d)
 	return ctx.Err()
 }
