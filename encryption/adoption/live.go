@@ -37,6 +37,9 @@ type liveColumn struct {
 // live asks the database. It refuses what does not suit: see Check.
 func (a *Adoption) live(ctx context.Context, tenant string) (*live, error) {
 	if err := a.cfg.Table.CheckIn(ctx, a.cfg.DB, tenant); err != nil {
+		if errors.Is(err, encryption.ErrDefinition) {
+			return nil, fmt.Errorf("%w: where columns are missing, execute what SQL returns: %w", ErrDefinition, err)
+		}
 		return nil, fmt.Errorf("adoption: %w", err)
 	}
 	l := &live{Adoption: a}
