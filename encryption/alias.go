@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // AddAlias says that a person was merged into another: from keeps its keys,
@@ -16,11 +18,11 @@ func (v *Vault) AddAlias(ctx context.Context, tenant, from, into string) error {
 	if err := v.checkMerge(ctx, tenant, from, into); err != nil {
 		return err
 	}
-	_, err := v.update(ctx, func(tx KeyTx) error { return putAlias(ctx, tx, tenant, from, into) })
+	_, err := v.update(ctx, func(tx keystore.Tx) error { return putAlias(ctx, tx, tenant, from, into) })
 	return err
 }
 
-func putAlias(ctx context.Context, tx KeyTx, tenant, from, into string) error {
+func putAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) error {
 	state, err := tx.State(ctx)
 	if err != nil {
 		return err
@@ -29,7 +31,7 @@ func putAlias(ctx context.Context, tx KeyTx, tenant, from, into string) error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(have.Aliases, AliasRow{Tenant: tenant, Alias: from, Owner: into}) {
+	if slices.Contains(have.Aliases, keystore.AliasRow{Tenant: tenant, Alias: from, Owner: into}) {
 		return nil
 	}
 	if len(have.Aliases) > 0 {
@@ -42,17 +44,17 @@ func putAlias(ctx context.Context, tx KeyTx, tenant, from, into string) error {
 	if slices.Contains(closure, into) {
 		return fmt.Errorf("%w: a circle", ErrMerged)
 	}
-	put := Rows{Aliases: []AliasRow{{Tenant: tenant, Alias: from, Owner: into}}}
+	put := keystore.Rows{Aliases: []keystore.AliasRow{{Tenant: tenant, Alias: from, Owner: into}}}
 	for _, owner := range []string{from, into} {
-		i := slices.IndexFunc(have.Owners, func(row OwnerRow) bool { return row.Owner == owner })
+		i := slices.IndexFunc(have.Owners, func(row keystore.OwnerRow) bool { return row.Owner == owner })
 		switch {
 		case i < 0:
-			put.Owners = append(put.Owners, OwnerRow{Tenant: tenant, Owner: owner, State: Live, Sequence: state.Sequence})
-		case have.Owners[i].State != Live:
+			put.Owners = append(put.Owners, keystore.OwnerRow{Tenant: tenant, Owner: owner, State: keystore.Live, Sequence: state.Sequence})
+		case have.Owners[i].State != keystore.Live:
 			return fmt.Errorf("%w: one of the two", ErrErased)
 		}
 	}
-	return tx.Write(ctx, Change{Put: put, Narrows: true, Of: Scope{Tenant: tenant, Owners: []string{from, into}}})
+	return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Of: keystore.Scope{Tenant: tenant, Owners: []string{from, into}}})
 }
 
 // Unmerge takes back what AddAlias said: from is a person of its own again,
@@ -72,7 +74,7 @@ func (v *Vault) Unmerge(ctx context.Context, tenant, from, into string) error {
 	if err := v.checkMerge(ctx, tenant, from, into); err != nil {
 		return err
 	}
-	_, err := v.update(ctx, func(tx KeyTx) error { return takeAlias(ctx, tx, tenant, from, into) })
+	_, err := v.update(ctx, func(tx keystore.Tx) error { return takeAlias(ctx, tx, tenant, from, into) })
 	return err
 }
 
@@ -93,12 +95,12 @@ func (v *Vault) checkMerge(ctx context.Context, tenant, from, into string) error
 // takeAlias removes an alias while both of its ends live. An erasure is an
 // Update, too: either it found the alias and both are erased, or it comes later
 // and finds one person.
-func takeAlias(ctx context.Context, tx KeyTx, tenant, from, into string) error {
+func takeAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) error {
 	have, err := tx.Owners(ctx, tenant, []string{from, into})
 	if err != nil {
 		return err
 	}
-	states := map[string]OwnerState{}
+	states := map[string]keystore.OwnerState{}
 	for _, row := range have.Owners {
 		states[row.Owner] = row.State
 	}
@@ -106,18 +108,18 @@ func takeAlias(ctx context.Context, tx KeyTx, tenant, from, into string) error {
 		switch state, known := states[owner]; {
 		case !known:
 			return &KeyError{Op: "unmerge: one of the two was never part of a merge", Err: ErrNoKey}
-		case state != Live:
+		case state != keystore.Live:
 			return fmt.Errorf("%w: one of the two, and with it the other; a merge is not taken back afterwards", ErrErased)
 		}
 	}
-	i := slices.IndexFunc(have.Aliases, func(row AliasRow) bool { return row.Alias == from })
+	i := slices.IndexFunc(have.Aliases, func(row keystore.AliasRow) bool { return row.Alias == from })
 	switch {
 	case i < 0:
 		return nil // it was taken back before
 	case have.Aliases[i].Owner != into:
 		return fmt.Errorf("%w, and not into the one that was named", ErrMerged)
 	}
-	return tx.Write(ctx, Change{Remove: Rows{Aliases: have.Aliases[i : i+1]}, Narrows: true, Of: Scope{Tenant: tenant, Owners: []string{from, into}}})
+	return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Aliases: have.Aliases[i : i+1]}, Narrows: true, Of: keystore.Scope{Tenant: tenant, Owners: []string{from, into}}})
 }
 
 // Aliases lists the other ids of the same person: everyone that was merged
@@ -135,7 +137,7 @@ func (v *Vault) Aliases(ctx context.Context, tenant, person string) ([]string, e
 		return nil, err
 	}
 	var all []string
-	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) (err error) {
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
 		all, err = mergeSet(ctx, tx, tenant, person)
 		return err
 	})
@@ -150,7 +152,7 @@ func (v *Vault) Aliases(ctx context.Context, tenant, person string) ([]string, e
 // mergeSet lists everyone who is one person with the owner, the owner too. It
 // climbs to whom the owner was merged into, for that is where the data went,
 // and takes the closure from there.
-func mergeSet(ctx context.Context, tx KeyTx, tenant, owner string) ([]string, error) {
+func mergeSet(ctx context.Context, tx keystore.Tx, tenant, owner string) ([]string, error) {
 	climbed := []string{owner}
 	for {
 		have, err := tx.Owners(ctx, tenant, climbed[len(climbed)-1:])
@@ -170,7 +172,7 @@ func mergeSet(ctx context.Context, tx KeyTx, tenant, owner string) ([]string, er
 }
 
 // aliasClosure lists the owner and everyone merged into it, directly or not.
-func aliasClosure(ctx context.Context, tx KeyTx, tenant, owner string) ([]string, error) {
+func aliasClosure(ctx context.Context, tx keystore.Tx, tenant, owner string) ([]string, error) {
 	out := []string{owner}
 	for i := 0; i < len(out); i++ {
 		merged, err := tx.Merged(ctx, tenant, out[i])

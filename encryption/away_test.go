@@ -15,56 +15,57 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // awayStore is a key store that nobody reaches for a while.
 type awayStore struct {
-	encryption.KeyStore
+	keystore.Store
 	away atomic.Bool
 }
 
 var errAway = errors.New("nobody answers")
 
-func (s *awayStore) State(ctx context.Context) (encryption.StoreState, error) {
+func (s *awayStore) State(ctx context.Context) (keystore.State, error) {
 	if s.away.Load() {
-		return encryption.StoreState{}, errAway
+		return keystore.State{}, errAway
 	}
-	return s.KeyStore.State(ctx)
+	return s.Store.State(ctx)
 }
 
-func (s *awayStore) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
+func (s *awayStore) Tenant(ctx context.Context, tenant string) (keystore.Rows, error) {
 	if s.away.Load() {
-		return encryption.Rows{}, errAway
+		return keystore.Rows{}, errAway
 	}
-	return s.KeyStore.Tenant(ctx, tenant)
+	return s.Store.Tenant(ctx, tenant)
 }
 
-func (s *awayStore) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
+func (s *awayStore) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
 	if s.away.Load() {
-		return encryption.Rows{}, errAway
+		return keystore.Rows{}, errAway
 	}
-	return s.KeyStore.Owners(ctx, tenant, owners)
+	return s.Store.Owners(ctx, tenant, owners)
 }
 
-func (s *awayStore) Create(ctx context.Context, f func(encryption.KeyTx) error) error {
+func (s *awayStore) Create(ctx context.Context, f func(keystore.Tx) error) error {
 	if s.away.Load() {
 		return errAway
 	}
-	return s.KeyStore.Create(ctx, f)
+	return s.Store.Create(ctx, f)
 }
 
-func (s *awayStore) Update(ctx context.Context, f func(encryption.KeyTx) error) (encryption.StoreState, error) {
+func (s *awayStore) Update(ctx context.Context, f func(keystore.Tx) error) (keystore.State, error) {
 	if s.away.Load() {
-		return encryption.StoreState{}, errAway
+		return keystore.State{}, errAway
 	}
-	return s.KeyStore.Update(ctx, f)
+	return s.Store.Update(ctx, f)
 }
 
-func (s *awayStore) Snapshot(ctx context.Context, f func(encryption.KeyTx) error) error {
+func (s *awayStore) Snapshot(ctx context.Context, f func(keystore.Tx) error) error {
 	if s.away.Load() {
 		return errAway
 	}
-	return s.KeyStore.Snapshot(ctx, f)
+	return s.Store.Snapshot(ctx, f)
 }
 
 // outage is a vault in use whose key store or KEK goes away.
@@ -79,7 +80,7 @@ type outage struct {
 func newOutage(t *testing.T) *outage {
 	t.Helper()
 	o := &outage{env: newEnv(t, 2)}
-	o.store = &awayStore{KeyStore: o.env.store}
+	o.store = &awayStore{Store: o.env.store}
 	o.cfg.Keys = o.store
 	kek := o.cfg.KEK
 	o.cfg.KEK = func(ctx context.Context, tenant, name string) (tink.AEADWithContext, error) {

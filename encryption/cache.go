@@ -1,6 +1,10 @@
 package encryption
 
-import "maps"
+import (
+	"maps"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
+)
 
 // age is what an entry of the cache says about itself; Vault.mu guards it. An
 // entry that was narrowed is read afresh by whoever takes keys, but serves
@@ -43,14 +47,14 @@ func (v *Vault) leaseLocked(a *age) grant {
 	return v.grant
 }
 
-func (v *Vault) drop(scopes []Scope) {
+func (v *Vault) drop(scopes []keystore.Scope) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.dropLocked(scopes)
 }
 
 // dropLocked narrows what is cached of the scopes.
-func (v *Vault) dropLocked(scopes []Scope) {
+func (v *Vault) dropLocked(scopes []keystore.Scope) {
 	if len(scopes) == 0 {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // askedFor counts what a warm vault asks for when it takes writers for everybody.
@@ -58,7 +59,7 @@ func TestAChangeNarrowsWhomItNamesOnly(t *testing.T) {
 		"a tenant":             {func(ctx context.Context, e *env) error { return e.vault.AddTenant(ctx, "t3") }, 0, 0},
 		"a lease":              {func(ctx context.Context, e *env) error { return e.vault.ChangeLease(ctx, time.Minute) }, 0, 0},
 		"a position":           {func(ctx context.Context, e *env) error { _, err := e.vault.Position(ctx); return err }, 0, 0},
-		"a change of everyone": {func(ctx context.Context, e *env) error { return write(ctx, e, encryption.Change{Narrows: true}) }, 200, 2},
+		"a change of everyone": {func(ctx context.Context, e *env) error { return write(ctx, e, keystore.Change{Narrows: true}) }, 200, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, memory := inMemory(t, tenants...)
@@ -85,8 +86,8 @@ func TestAChangeNarrowsWhomItNamesOnly(t *testing.T) {
 	}
 }
 
-func write(ctx context.Context, e *env, change encryption.Change) error {
-	_, err := e.cfg.Keys.Update(ctx, func(tx encryption.KeyTx) error { return tx.Write(ctx, change) })
+func write(ctx context.Context, e *env, change keystore.Change) error {
+	_, err := e.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return tx.Write(ctx, change) })
 	return err
 }
 
@@ -136,7 +137,7 @@ func TestAVaultThatMissedManyChangesDropsEveryone(t *testing.T) {
 	_, err = e.vault.Erase(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	for n := range 600 {
-		require.NoError(t, write(t.Context(), e, encryption.Change{Narrows: true, Of: encryption.Scope{Tenant: tenant, Owners: []string{fmt.Sprint("q", n)}}}))
+		require.NoError(t, write(t.Context(), e, keystore.Change{Narrows: true, Of: keystore.Scope{Tenant: tenant, Owners: []string{fmt.Sprint("q", n)}}}))
 	}
 	_, err = other.PersonSealer("x").Open(t.Context(), tenant, "p1", sealed, nil)
 	require.ErrorIs(t, err, encryption.ErrErased)
@@ -146,20 +147,20 @@ func TestAVaultThatMissedManyChangesDropsEveryone(t *testing.T) {
 
 // The list of owners in a mark is bounded; beyond that it is their tenant.
 func TestALongListOfOwnersIsTheirTenant(t *testing.T) {
-	change := encryption.Change{Narrows: true, Of: encryption.Scope{Tenant: tenant, Owners: []string{"b", "a", "b"}}}
-	require.Equal(t, `{"owners":["a","b"],"tenant":"t1"}`, change.Narrowed(encryption.NarrowsNothing))
+	change := keystore.Change{Narrows: true, Of: keystore.Scope{Tenant: tenant, Owners: []string{"b", "a", "b"}}}
+	require.Equal(t, `{"owners":["a","b"],"tenant":"t1"}`, change.Narrowed(keystore.NarrowsNothing))
 	change.Of.Owners = numbered(5000)
-	require.Equal(t, `{"tenant":"t1"}`, change.Narrowed(encryption.NarrowsNothing))
+	require.Equal(t, `{"tenant":"t1"}`, change.Narrowed(keystore.NarrowsNothing))
 }
 
 // slowOwners tells when it has read owners, and answers when it is told to.
 type slowOwners struct {
-	encryption.KeyStore
+	keystore.Store
 	read, free chan struct{}
 }
 
-func (s *slowOwners) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	rows, err := s.KeyStore.Owners(ctx, tenant, owners)
+func (s *slowOwners) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
+	rows, err := s.Store.Owners(ctx, tenant, owners)
 	if s.read != nil {
 		s.read <- struct{}{}
 		<-s.free
@@ -174,7 +175,7 @@ func TestWhatComesLateIsNotTakenForNew(t *testing.T) {
 	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1"))
 	sealed, err := e.vault.PersonSealer("x").Seal(t.Context(), tenant, "p1", nil, nil)
 	require.NoError(t, err)
-	store := &slowOwners{KeyStore: memory, read: make(chan struct{}), free: make(chan struct{})}
+	store := &slowOwners{Store: memory, read: make(chan struct{}), free: make(chan struct{})}
 	cfg := e.cfg
 	cfg.Keys = store
 	other, err := encryption.Open(t.Context(), cfg)

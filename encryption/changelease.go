@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // ChangeLease changes the lease of the key store, for every process that shares
@@ -18,13 +20,13 @@ func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
 	if err := checkLease(lease); err != nil {
 		return err
 	}
-	var begun StoreState
-	_, err := v.update(ctx, func(tx KeyTx) error {
+	var begun keystore.State
+	_, err := v.update(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil {
 			return err
 		}
-		if begun = state; state.checkLease() != nil {
+		if begun = state; checkLeaseOf(state) != nil {
 			begun.Lease, begun.LeaseWait = 0, maxLease // it can have been anything
 		}
 		if lease == begun.Lease {
@@ -41,7 +43,7 @@ func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
 	if err := v.cfg.Wait(ctx, begun.LeaseWait); err != nil {
 		return fmt.Errorf("encryption: change lease: until it is called again, erasures wait for the old lease of %v: %w", begun.LeaseWait, err)
 	}
-	_, err = v.update(ctx, func(tx KeyTx) error {
+	_, err = v.update(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil || state.LeaseSince != begun.LeaseSince {
 			return err // another one came after: it is that one's to end
@@ -53,7 +55,7 @@ func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
 }
 
 // writeState replaces the state row and leaves the sequence to the Update.
-func writeState(ctx context.Context, tx KeyTx, state StoreState) error {
+func writeState(ctx context.Context, tx keystore.Tx, state keystore.State) error {
 	state.Sequence = 0
-	return tx.Write(ctx, Change{Store: &state})
+	return tx.Write(ctx, keystore.Change{Store: &state})
 }

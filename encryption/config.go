@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // The defaults of a Config.
@@ -22,7 +24,7 @@ const (
 // Config is what a Vault needs. Keys and KEK are mandatory.
 type Config struct {
 	// Keys is the key store.
-	Keys KeyStore
+	Keys keystore.Store
 	// KEK returns the key encryption key of that name: the KMS key, or a key
 	// from a file (insecurekeys.Folder). The tenant is "" for the keysets of the
 	// installation. It is asked for names that KEKs permits only, may be called by

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable"
 )
 
@@ -31,7 +32,7 @@ type Copy struct {
 // Position returns the last key position that the copy covers, in the form of
 // Vault.Position.
 func (c Copy) Position() ([]byte, error) {
-	return marshalPosition(StoreState{Store: c.Store, Epoch: c.Epoch, Sequence: c.Sequence, Mark: c.marks[c.Sequence]})
+	return marshalPosition(keystore.State{Store: c.Store, Epoch: c.Epoch, Sequence: c.Sequence, Mark: c.marks[c.Sequence]})
 }
 
 // Covers returns nil when a data snapshot of this key position can be read

@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 func TestKeyCopyRestores(t *testing.T) {
@@ -245,18 +246,18 @@ func keyVersionOf(t *testing.T, e *env, id string) uint32 {
 
 // failing is a key store whose Nth Update fails, as if the process died.
 type failing struct {
-	encryption.KeyStore
+	keystore.Store
 	left int
 }
 
 var errKilled = errors.New("killed")
 
-func (f *failing) Update(ctx context.Context, do func(encryption.KeyTx) error) (encryption.StoreState, error) {
+func (f *failing) Update(ctx context.Context, do func(keystore.Tx) error) (keystore.State, error) {
 	if f.left == 0 {
-		return encryption.StoreState{}, errKilled
+		return keystore.State{}, errKilled
 	}
 	f.left--
-	return f.KeyStore.Update(ctx, do)
+	return f.Store.Update(ctx, do)
 }
 
 // The wrapped key that an old copy holds of someone erased since opens nothing
@@ -294,7 +295,7 @@ func TestRewrapKeysResumesAnywhere(t *testing.T) {
 		before := e.digest(t)
 		dir := t.TempDir()
 		cfg := e.cfg
-		cfg.Keys = &failing{KeyStore: e.store, left: left}
+		cfg.Keys = &failing{Store: e.store, left: left}
 		dying, err := encryption.Open(t.Context(), cfg)
 		require.NoError(t, err)
 		epoch := encryption.Rewrap{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}

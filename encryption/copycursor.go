@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
 )
@@ -77,27 +78,27 @@ func (c *copyCursor) takenBack(now copyRow, order []byte) string {
 	}
 	before := c.row
 	switch now.Kind {
-	case KindKeyset:
+	case keystore.KindKeyset:
 		switch {
 		case now.Version < before.Version:
 			return "it is older than in a key copy"
 		case now.Version == before.Version && now.Wrapped != before.Wrapped:
 			return "it is another one than in a key copy"
 		}
-	case KindKeyVersion:
-		was, is := KeyVersionState(before.State), KeyVersionState(now.State)
-		if was == Destroyed && is != Destroyed || was != Active && is == Active {
+	case keystore.KindKeyVersion:
+		was, is := keystore.KeyVersionState(before.State), keystore.KeyVersionState(now.State)
+		if was == keystore.Destroyed && is != keystore.Destroyed || was != keystore.Active && is == keystore.Active {
 			return "it was " + before.State + " when a key copy was written"
 		}
-	case KindOwner:
-		if OwnerState(before.State) == Tombstone && OwnerState(now.State) != Tombstone {
+	case keystore.KindOwner:
+		if keystore.OwnerState(before.State) == keystore.Tombstone && keystore.OwnerState(now.State) != keystore.Tombstone {
 			return "it was a tombstone when a key copy was written"
 		}
-	case KindKey:
+	case keystore.KindKey:
 		if now.Wrapped != before.Wrapped && sameWrapKey(now.Wrapped, before.Wrapped) {
 			return "it is another key than in a key copy"
 		}
-	case KindAlias, KindIndex, KindMark: // may change
+	case keystore.KindAlias, keystore.KindIndex, keystore.KindMark: // may change
 	}
 	return ""
 }

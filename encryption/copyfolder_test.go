@@ -12,19 +12,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // heldStore lets a Snapshot with keys be read and then holds who reads it.
 type heldStore struct {
-	encryption.KeyStore
+	keystore.Store
 	once sync.Once
 	read chan struct{} // closed when the first such Snapshot was read
 	free chan struct{} // closed to let its reader go on
 }
 
-func (s *heldStore) Snapshot(ctx context.Context, f func(encryption.KeyTx) error) error {
+func (s *heldStore) Snapshot(ctx context.Context, f func(keystore.Tx) error) error {
 	keys := false
-	err := s.KeyStore.Snapshot(ctx, func(tx encryption.KeyTx) error { return f(pageSpy{tx, &keys}) })
+	err := s.Store.Snapshot(ctx, func(tx keystore.Tx) error { return f(pageSpy{tx, &keys}) })
 	if keys {
 		s.once.Do(func() {
 			close(s.read)
@@ -35,20 +36,20 @@ func (s *heldStore) Snapshot(ctx context.Context, f func(encryption.KeyTx) error
 }
 
 type pageSpy struct {
-	encryption.KeyTx
+	keystore.Tx
 	keys *bool
 }
 
-func (s pageSpy) Page(ctx context.Context, page encryption.Page) (encryption.Rows, error) {
-	*s.keys = *s.keys || page.Kind == encryption.KindKey
-	return s.KeyTx.Page(ctx, page)
+func (s pageSpy) Page(ctx context.Context, page keystore.Page) (keystore.Rows, error) {
+	*s.keys = *s.keys || page.Kind == keystore.KindKey
+	return s.Tx.Page(ctx, page)
 }
 
 // slowCopy starts a WriteCopy of another process, which is held after it has
 // read its snapshot; finish lets it end.
 func (e *env) slowCopy(t *testing.T, dir string) (finish func() (encryption.Copy, error)) {
 	t.Helper()
-	store := &heldStore{KeyStore: e.store, read: make(chan struct{}), free: make(chan struct{})}
+	store := &heldStore{Store: e.store, read: make(chan struct{}), free: make(chan struct{})}
 	cfg := e.cfg
 	cfg.Keys = store
 	slow, err := encryption.Open(t.Context(), cfg)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
 )
@@ -109,7 +110,7 @@ func lastMark(path string) (mark copyRow) {
 		return mark
 	}
 	lines := bytes.Split(end, []byte("\n"))
-	if len(lines) < 3 || canon.Unmarshal(lines[len(lines)-3], &mark) != nil || mark.Kind != KindMark {
+	if len(lines) < 3 || canon.Unmarshal(lines[len(lines)-3], &mark) != nil || mark.Kind != keystore.KindMark {
 		return copyRow{}
 	}
 	return mark

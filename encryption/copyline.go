@@ -1,8 +1,7 @@
 package encryption
 
 import (
-	"iter"
-
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 )
 
@@ -20,28 +19,28 @@ type copyHeader struct {
 
 // copyRow is a line between the first and the last.
 type copyRow struct {
-	Kind       Kind     `json:"kind"`
-	Tenant     string   `json:"tenant"`
-	Purpose    string   `json:"purpose,omitempty"`
-	Epoch      int64    `json:"epoch,omitzero"`
-	KEK        string   `json:"kek,omitempty"`
-	Version    int64    `json:"version,omitzero"`
-	Former     []uint32 `json:"former,omitempty"`
-	Wrapped    string   `json:"wrapped,omitempty"`
-	KeyVersion uint32   `json:"generation,omitzero"`
-	Seals      int64    `json:"seals,omitzero"`
-	State      string   `json:"state,omitempty"`
-	Created    string   `json:"created,omitempty"`
-	Owner      string   `json:"owner,omitempty"`
-	Sequence   int64    `json:"sequence,omitzero"`
-	Alias      string   `json:"alias,omitempty"`
-	Table      string   `json:"table,omitempty"`
-	Index      string   `json:"index,omitempty"`
-	Root       uint32   `json:"root,omitzero"`
-	Normaliser string   `json:"normaliser,omitempty"`
-	Bits       int      `json:"bits,omitzero"`
-	Mark       string   `json:"mark,omitempty"`
-	Position   bool     `json:"position,omitzero"`
+	Kind       keystore.Kind `json:"kind"`
+	Tenant     string        `json:"tenant"`
+	Purpose    string        `json:"purpose,omitempty"`
+	Epoch      int64         `json:"epoch,omitzero"`
+	KEK        string        `json:"kek,omitempty"`
+	Version    int64         `json:"version,omitzero"`
+	Former     []uint32      `json:"former,omitempty"`
+	Wrapped    string        `json:"wrapped,omitempty"`
+	KeyVersion uint32        `json:"generation,omitzero"`
+	Seals      int64         `json:"seals,omitzero"`
+	State      string        `json:"state,omitempty"`
+	Created    string        `json:"created,omitempty"`
+	Owner      string        `json:"owner,omitempty"`
+	Sequence   int64         `json:"sequence,omitzero"`
+	Alias      string        `json:"alias,omitempty"`
+	Table      string        `json:"table,omitempty"`
+	Index      string        `json:"index,omitempty"`
+	Root       uint32        `json:"root,omitzero"`
+	Normaliser string        `json:"normaliser,omitempty"`
+	Bits       int           `json:"bits,omitzero"`
+	Mark       string        `json:"mark,omitempty"`
+	Position   bool          `json:"position,omitzero"`
 }
 
 // copyEnd is the last line; its mac is over the line without it.
@@ -57,59 +56,28 @@ func encode64(b []byte) string { return canon.FormatBytes(b) }
 func decode64(s string) ([]byte, error) { return canon.ParseBytes(s) }
 
 // copyRows turns rows into lines.
-func copyRows(rows Rows) []copyRow {
+func copyRows(rows keystore.Rows) []copyRow {
 	var out []copyRow
 	for _, r := range rows.Keysets {
-		out = append(out, copyRow{Kind: KindKeyset, Tenant: r.Tenant, Purpose: r.Purpose, Epoch: r.Epoch, KEK: r.KEK, Version: r.Version, Former: r.Former, Wrapped: encode64(r.Wrapped)})
+		out = append(out, copyRow{Kind: keystore.KindKeyset, Tenant: r.Tenant, Purpose: r.Purpose, Epoch: r.Epoch, KEK: r.KEK, Version: r.Version, Former: r.Former, Wrapped: encode64(r.Wrapped)})
 	}
 	for _, r := range rows.KeyVersions {
-		out = append(out, copyRow{Kind: KindKeyVersion, Tenant: r.Tenant, KeyVersion: r.KeyVersion, State: string(r.State), Created: canon.FormatTime(r.Created)})
+		out = append(out, copyRow{Kind: keystore.KindKeyVersion, Tenant: r.Tenant, KeyVersion: r.KeyVersion, State: string(r.State), Created: canon.FormatTime(r.Created)})
 	}
 	for _, r := range rows.Owners {
-		out = append(out, copyRow{Kind: KindOwner, Tenant: r.Tenant, Owner: r.Owner, State: string(r.State), Sequence: r.Sequence})
+		out = append(out, copyRow{Kind: keystore.KindOwner, Tenant: r.Tenant, Owner: r.Owner, State: string(r.State), Sequence: r.Sequence})
 	}
 	for _, r := range rows.Keys {
-		out = append(out, copyRow{Kind: KindKey, Tenant: r.Tenant, Owner: r.Owner, KeyVersion: r.KeyVersion, Seals: r.Seals, Wrapped: encode64(r.Wrapped)})
+		out = append(out, copyRow{Kind: keystore.KindKey, Tenant: r.Tenant, Owner: r.Owner, KeyVersion: r.KeyVersion, Seals: r.Seals, Wrapped: encode64(r.Wrapped)})
 	}
 	for _, r := range rows.Aliases {
-		out = append(out, copyRow{Kind: KindAlias, Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner})
+		out = append(out, copyRow{Kind: keystore.KindAlias, Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner})
 	}
 	for _, r := range rows.Indexes {
-		out = append(out, copyRow{Kind: KindIndex, Tenant: r.Tenant, Table: r.Table, Index: r.Index, Version: int64(r.Version), Root: r.Root, Normaliser: r.Normaliser, Bits: r.Bits, State: string(r.State)})
+		out = append(out, copyRow{Kind: keystore.KindIndex, Tenant: r.Tenant, Table: r.Table, Index: r.Index, Version: int64(r.Version), Root: r.Root, Normaliser: r.Normaliser, Bits: r.Bits, State: string(r.State)})
 	}
 	for _, r := range rows.Marks {
-		out = append(out, copyRow{Kind: KindMark, Sequence: r.Sequence, Mark: r.Mark, Created: canon.FormatTime(r.Created), Position: r.Position})
+		out = append(out, copyRow{Kind: keystore.KindMark, Sequence: r.Sequence, Mark: r.Mark, Created: canon.FormatTime(r.Created), Position: r.Position})
 	}
 	return out
-}
-
-// each hands out the rows one by one.
-func (r Rows) each() iter.Seq[Rows] {
-	return func(yield func(Rows) bool) {
-		_ = eachOf(r.Keysets, yield, func(rows []KeysetRow) Rows { return Rows{Keysets: rows} }) &&
-			eachOf(r.KeyVersions, yield, func(rows []KeyVersionRow) Rows { return Rows{KeyVersions: rows} }) &&
-			eachOf(r.Owners, yield, func(rows []OwnerRow) Rows { return Rows{Owners: rows} }) &&
-			eachOf(r.Keys, yield, func(rows []KeyRow) Rows { return Rows{Keys: rows} }) &&
-			eachOf(r.Aliases, yield, func(rows []AliasRow) Rows { return Rows{Aliases: rows} }) &&
-			eachOf(r.Indexes, yield, func(rows []IndexRow) Rows { return Rows{Indexes: rows} }) &&
-			eachOf(r.Marks, yield, func(rows []MarkRow) Rows { return Rows{Marks: rows} })
-	}
-}
-
-func eachOf[T any](rows []T, yield func(Rows) bool, as func([]T) Rows) bool {
-	for i := range rows {
-		if !yield(as(rows[i : i+1])) {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *Rows) join(more Rows) {
-	r.Keysets, r.KeyVersions, r.Owners = append(r.Keysets, more.Keysets...), append(r.KeyVersions, more.KeyVersions...), append(r.Owners, more.Owners...)
-	r.Keys, r.Aliases, r.Indexes, r.Marks = append(r.Keys, more.Keys...), append(r.Aliases, more.Aliases...), append(r.Indexes, more.Indexes...), append(r.Marks, more.Marks...)
-}
-
-func (r *Rows) len() int {
-	return len(r.Keysets) + len(r.KeyVersions) + len(r.Owners) + len(r.Keys) + len(r.Aliases) + len(r.Indexes) + len(r.Marks)
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
 )
@@ -42,7 +43,7 @@ func newCopyReader(src io.Reader) (*copyReader, error) {
 	if err := canon.Unmarshal(line, &r.header); err != nil {
 		return nil, fmt.Errorf("%w: header: %w", ErrCopy, err)
 	}
-	if r.header.V != 1 || r.header.Store == "" || r.header.Sequence < 1 || r.header.state().checkLease() != nil {
+	if r.header.V != 1 || r.header.Store == "" || r.header.Sequence < 1 || checkLeaseOf(r.header.state()) != nil {
 		return nil, fmt.Errorf("%w: header of another version, or incomplete", ErrCopy)
 	}
 	r.lines.sum.Write(append(line, '\n'))
@@ -108,9 +109,9 @@ func scanCopy(ctx context.Context, src io.Reader, visit func(copyRow) error) (co
 
 // state returns the state row of a restored store. A lease that was being
 // shortened begins as the longer one.
-func (h copyHeader) state() StoreState {
+func (h copyHeader) state() keystore.State {
 	lease := time.Duration(h.Lease) * time.Microsecond
-	return StoreState{
+	return keystore.State{
 		Store: h.Store, Epoch: h.Epoch, Sequence: h.Sequence, KEK: h.KEK, Retiring: h.Retiring,
 		Lease: lease, LeaseWait: lease, LeaseSince: h.Sequence,
 	}
@@ -155,7 +156,7 @@ func (r copyRow) order() ([]byte, error) {
 }
 
 func (r copyRow) keyOwner() string {
-	if r.Kind == KindAlias {
+	if r.Kind == keystore.KindAlias {
 		return "" // not part of its primary key
 	}
 	return r.Owner
@@ -163,9 +164,9 @@ func (r copyRow) keyOwner() string {
 
 func (r copyRow) keyVersion() int64 {
 	switch r.Kind {
-	case KindIndex:
+	case keystore.KindIndex:
 		return r.Version
-	case KindMark:
+	case keystore.KindMark:
 		return r.Sequence
 	default:
 		return 0
@@ -173,46 +174,46 @@ func (r copyRow) keyVersion() int64 {
 }
 
 // rows turns a line into a row.
-func (r copyRow) rows() (Rows, error) {
+func (r copyRow) rows() (keystore.Rows, error) {
 	wrapped, err := decode64(r.Wrapped)
 	if err != nil {
-		return Rows{}, fmt.Errorf("%w: wrapped bytes", ErrCopy)
+		return keystore.Rows{}, fmt.Errorf("%w: wrapped bytes", ErrCopy)
 	}
 	switch r.Kind {
-	case KindKeyset:
-		return Rows{Keysets: []KeysetRow{{Tenant: r.Tenant, Purpose: r.Purpose, Epoch: r.Epoch, KEK: r.KEK, Version: r.Version, Former: r.Former, Wrapped: wrapped}}}, nil
-	case KindKeyVersion:
+	case keystore.KindKeyset:
+		return keystore.Rows{Keysets: []keystore.KeysetRow{{Tenant: r.Tenant, Purpose: r.Purpose, Epoch: r.Epoch, KEK: r.KEK, Version: r.Version, Former: r.Former, Wrapped: wrapped}}}, nil
+	case keystore.KindKeyVersion:
 		created, err := canon.ParseTime(r.Created)
 		if err != nil {
-			return Rows{}, fmt.Errorf("%w: time of a key version", ErrCopy)
+			return keystore.Rows{}, fmt.Errorf("%w: time of a key version", ErrCopy)
 		}
-		return Rows{KeyVersions: []KeyVersionRow{{Tenant: r.Tenant, KeyVersion: r.KeyVersion, State: KeyVersionState(r.State), Created: created}}}, nil
-	case KindOwner:
-		return Rows{Owners: []OwnerRow{{Tenant: r.Tenant, Owner: r.Owner, State: OwnerState(r.State), Sequence: r.Sequence}}}, nil
-	case KindKey:
+		return keystore.Rows{KeyVersions: []keystore.KeyVersionRow{{Tenant: r.Tenant, KeyVersion: r.KeyVersion, State: keystore.KeyVersionState(r.State), Created: created}}}, nil
+	case keystore.KindOwner:
+		return keystore.Rows{Owners: []keystore.OwnerRow{{Tenant: r.Tenant, Owner: r.Owner, State: keystore.OwnerState(r.State), Sequence: r.Sequence}}}, nil
+	case keystore.KindKey:
 		if r.Seals < 0 || r.Seals > maxSeals {
-			return Rows{}, fmt.Errorf("%w: the seals of a key", ErrCopy)
+			return keystore.Rows{}, fmt.Errorf("%w: the seals of a key", ErrCopy)
 		}
-		return Rows{Keys: []KeyRow{{Tenant: r.Tenant, Owner: r.Owner, KeyVersion: r.KeyVersion, Wrapped: wrapped, Seals: r.Seals}}}, nil
-	case KindAlias:
-		return Rows{Aliases: []AliasRow{{Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner}}}, nil
-	case KindIndex:
-		return Rows{Indexes: []IndexRow{{Tenant: r.Tenant, Table: r.Table, Index: r.Index, Version: uint32(r.Version), Root: r.Root, Normaliser: r.Normaliser, Bits: r.Bits, State: IndexState(r.State)}}}, nil
-	case KindMark:
+		return keystore.Rows{Keys: []keystore.KeyRow{{Tenant: r.Tenant, Owner: r.Owner, KeyVersion: r.KeyVersion, Wrapped: wrapped, Seals: r.Seals}}}, nil
+	case keystore.KindAlias:
+		return keystore.Rows{Aliases: []keystore.AliasRow{{Tenant: r.Tenant, Alias: r.Alias, Owner: r.Owner}}}, nil
+	case keystore.KindIndex:
+		return keystore.Rows{Indexes: []keystore.IndexRow{{Tenant: r.Tenant, Table: r.Table, Index: r.Index, Version: uint32(r.Version), Root: r.Root, Normaliser: r.Normaliser, Bits: r.Bits, State: keystore.IndexState(r.State)}}}, nil
+	case keystore.KindMark:
 		return r.markRow()
 	}
-	return Rows{}, fmt.Errorf("%w: a row of an unknown kind", ErrCopy)
+	return keystore.Rows{}, fmt.Errorf("%w: a row of an unknown kind", ErrCopy)
 }
 
-func (r copyRow) markRow() (Rows, error) {
+func (r copyRow) markRow() (keystore.Rows, error) {
 	created, err := canon.ParseTime(r.Created)
 	if err != nil {
-		return Rows{}, fmt.Errorf("%w: time of a mark", ErrCopy)
+		return keystore.Rows{}, fmt.Errorf("%w: time of a mark", ErrCopy)
 	}
-	if !isMark(r.Mark) || r.Sequence < 1 {
-		return Rows{}, fmt.Errorf("%w: a mark", ErrCopy)
+	if !keystore.IsMark(r.Mark) || r.Sequence < 1 {
+		return keystore.Rows{}, fmt.Errorf("%w: a mark", ErrCopy)
 	}
-	return Rows{Marks: []MarkRow{{Sequence: r.Sequence, Mark: r.Mark, Created: created, Position: r.Position}}}, nil
+	return keystore.Rows{Marks: []keystore.MarkRow{{Sequence: r.Sequence, Mark: r.Mark, Created: created, Position: r.Position}}}, nil
 }
 
 // copyVerifier opens what a copy holds while its lines go by. It holds keysets
@@ -256,7 +257,7 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 		if err != nil {
 			return err
 		}
-		if !found || owner.State == "" || owner.State == Tombstone {
+		if !found || owner.State == "" || owner.State == keystore.Tombstone {
 			return fmt.Errorf("%w: a key row under a tombstone, or without owner", ErrCopy)
 		}
 		if _, _, err := wrap.unwrapKey(row); err != nil {
@@ -268,32 +269,32 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 
 // ownersIn reads the owners of a copy one by one, beside whoever reads the keys
 // that follow them. What it reads is part of what that one compares with the mac.
-func ownersIn(c *copyCursor) func() (OwnerRow, bool, error) {
-	return func() (OwnerRow, bool, error) {
+func ownersIn(c *copyCursor) func() (keystore.OwnerRow, bool, error) {
+	return func() (keystore.OwnerRow, bool, error) {
 		for ; !c.done; c.done = c.advance() != nil || c.done {
 			switch c.row.Kind {
-			case KindKeyset, KindKeyVersion:
+			case keystore.KindKeyset, keystore.KindKeyVersion:
 				continue
-			case KindOwner:
+			case keystore.KindOwner:
 				rows, err := c.row.rows()
 				if err == nil {
 					err = c.advance()
 				}
 				if err != nil {
-					return OwnerRow{}, false, err
+					return keystore.OwnerRow{}, false, err
 				}
 				return rows.Owners[0], true, nil
 			default:
-				return OwnerRow{}, false, nil
+				return keystore.OwnerRow{}, false, nil
 			}
 		}
-		return OwnerRow{}, false, nil
+		return keystore.OwnerRow{}, false, nil
 	}
 }
 
 // openedOrUnwrap spares a call of the KEK when this vault has opened the very
 // same bytes.
-func (v *Vault) openedOrUnwrap(ctx context.Context, row KeysetRow) (*openKeyset, error) {
+func (v *Vault) openedOrUnwrap(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
 	v.mu.RLock()
 	k := v.tenants[row.Tenant]
 	v.mu.RUnlock()
@@ -407,13 +408,13 @@ func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (
 			return nil, err
 		}
 	}
-	if _, err := v.cfg.Keys.Update(ctx, func(tx KeyTx) error { return loadCopy(ctx, tx, verified) }); err != nil {
+	if _, err := v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return loadCopy(ctx, tx, verified) }); err != nil {
 		return nil, storeError(err)
 	}
 	return Open(ctx, cfg)
 }
 
-func loadCopy(ctx context.Context, tx KeyTx, verified verifiedCopy) (err error) {
+func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err error) {
 	if state, err := tx.State(ctx); err != nil || state.Store != "" {
 		return errors.Join(err, ErrNotEmpty)
 	}
@@ -423,21 +424,21 @@ func loadCopy(ctx context.Context, tx KeyTx, verified verifiedCopy) (err error) 
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	h := verified.header
-	var put Rows
+	var put keystore.Rows
 	_, end, err := scanCopy(ctx, file, func(line copyRow) error {
 		rows, err := line.rows()
 		if err != nil {
 			return err
 		}
-		if put.join(rows); put.len() < pageSize {
+		if put.Append(rows); put.Len() < pageSize {
 			return nil
 		}
 		full := put
-		put = Rows{}
-		return tx.Write(ctx, Change{Put: restored(full)})
+		put = keystore.Rows{}
+		return tx.Write(ctx, keystore.Change{Put: restored(full)})
 	})
-	if err == nil && put.len() > 0 {
-		err = tx.Write(ctx, Change{Put: restored(put)})
+	if err == nil && put.Len() > 0 {
+		err = tx.Write(ctx, keystore.Change{Put: restored(put)})
 	}
 	if err != nil {
 		return err
@@ -446,5 +447,5 @@ func loadCopy(ctx context.Context, tx KeyTx, verified verifiedCopy) (err error) 
 		return fmt.Errorf("%w: the file changed while it was read", ErrCopy)
 	}
 	state := h.state()
-	return tx.Write(ctx, Change{Narrows: true, Store: &state})
+	return tx.Write(ctx, keystore.Change{Narrows: true, Store: &state})
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // copyRecord remembers the key copies that this process took.
@@ -30,7 +32,9 @@ type heldKeyset struct {
 	digest  string
 }
 
-func heldOf(row KeysetRow) heldKeyset { return heldKeyset{row.Version, keyDigest(row.Wrapped)} }
+func heldOf(row keystore.KeysetRow) heldKeyset {
+	return heldKeyset{row.Version, keyDigest(row.Wrapped)}
+}
 
 // into takes note of a folder of key copies.
 func (r *copyRecord) into(dir string) {
@@ -118,7 +122,7 @@ func frontOf(path string) (out frontOfCopy) {
 	}
 	defer func() { _ = c.close() }() // only read
 	out = frontOfCopy{heldKeysets{c.read.header.Sequence, map[[2]string]heldKeyset{}}, c.read.header.Store}
-	for !c.done && c.row.Kind == KindKeyset {
+	for !c.done && c.row.Kind == keystore.KindKeyset {
 		rows, err := c.row.rows()
 		if err != nil || c.advance() != nil {
 			return frontOfCopy{}

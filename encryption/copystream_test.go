@@ -10,39 +10,40 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // crowd is a key store that has many more owners than are anywhere: their rows
 // are made when a page is read, in front of those of the store behind it.
 type crowd struct {
-	encryption.KeyStore
+	keystore.Store
 	people int
 }
 
-func (c *crowd) Snapshot(ctx context.Context, f func(encryption.KeyTx) error) error {
-	return c.KeyStore.Snapshot(ctx, func(tx encryption.KeyTx) error { return f(crowdTx{tx, c}) })
+func (c *crowd) Snapshot(ctx context.Context, f func(keystore.Tx) error) error {
+	return c.Store.Snapshot(ctx, func(tx keystore.Tx) error { return f(crowdTx{tx, c}) })
 }
 
 type crowdTx struct {
-	encryption.KeyTx
+	keystore.Tx
 	crowd *crowd
 }
 
 // Page lists owners c0000000 and so on, erased, so that they need no keys.
-func (t crowdTx) Page(ctx context.Context, page encryption.Page) (encryption.Rows, error) {
+func (t crowdTx) Page(ctx context.Context, page keystore.Page) (keystore.Rows, error) {
 	next := 0
-	if page.Kind == encryption.KindOwner && page.After != nil {
+	if page.Kind == keystore.KindOwner && page.After != nil {
 		if _, err := fmt.Sscanf(page.After[1].(string), "c%d", &next); err != nil {
-			return t.KeyTx.Page(ctx, page)
+			return t.Tx.Page(ctx, page)
 		}
 		next++
 	}
-	if page.Kind != encryption.KindOwner || next >= t.crowd.people {
-		return t.KeyTx.Page(ctx, page)
+	if page.Kind != keystore.KindOwner || next >= t.crowd.people {
+		return t.Tx.Page(ctx, page)
 	}
-	var out encryption.Rows
+	var out keystore.Rows
 	for i := range min(page.Limit, t.crowd.people-next) {
-		out.Owners = append(out.Owners, encryption.OwnerRow{Tenant: tenant, Owner: fmt.Sprintf("c%07d", next+i), State: encryption.Tombstone, Sequence: 1})
+		out.Owners = append(out.Owners, keystore.OwnerRow{Tenant: tenant, Owner: fmt.Sprintf("c%07d", next+i), State: keystore.Tombstone, Sequence: 1})
 	}
 	return out, nil
 }
@@ -76,7 +77,7 @@ func (w *watched) Err() error {
 func TestACopyOfManyPersonsStaysSmallInMemory(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c1", "p1")
-	store := &crowd{KeyStore: e.store, people: 20_000}
+	store := &crowd{Store: e.store, people: 20_000}
 	cfg := e.cfg
 	cfg.Keys = store
 	vault, err := encryption.Open(t.Context(), cfg)

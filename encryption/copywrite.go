@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io/fs"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/durable"
 	"github.com/crmguard/crmguard/internal/frame"
@@ -37,7 +38,7 @@ func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *op
 		return w.write(line)
 	}
 	var sequence int64
-	err = v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+	err = v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -68,8 +69,8 @@ func (v *Vault) fillCopy(ctx context.Context, file *durable.Writer, manifest *op
 }
 
 // copyKinds are the kinds of rows in their order in a copy.
-func copyKinds() []Kind {
-	return []Kind{KindKeyset, KindKeyVersion, KindOwner, KindKey, KindAlias, KindIndex, KindMark}
+func copyKinds() []keystore.Kind {
+	return []keystore.Kind{keystore.KindKeyset, keystore.KindKeyVersion, keystore.KindOwner, keystore.KindKey, keystore.KindAlias, keystore.KindIndex, keystore.KindMark}
 }
 
 type copyWriter struct {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // AES-GCM with random IVs holds for 2^32 messages a key. What a process seals
@@ -156,20 +158,20 @@ func (v *Vault) refill(ctx context.Context, tenant, owner string, keyVersion uin
 // has had its share ends with its key version.
 func (v *Vault) reserve(ctx context.Context, tenant, owner string, keyVersion uint32, n int64) (allotted int64, err error) {
 	renewed := false
-	_, err = v.update(ctx, func(tx KeyTx) error {
+	_, err = v.update(ctx, func(tx keystore.Tx) error {
 		renewed = false
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(now.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion && g.State == Active }) {
+		if !slices.ContainsFunc(now.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion && g.State == keystore.Active }) {
 			return errStale
 		}
 		rows, err := tx.Owners(ctx, tenant, []string{owner})
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(rows.Keys, func(row KeyRow) bool { return row.KeyVersion == keyVersion })
+		i := slices.IndexFunc(rows.Keys, func(row keystore.KeyRow) bool { return row.KeyVersion == keyVersion })
 		if i < 0 {
 			return errStale
 		}
@@ -181,10 +183,10 @@ func (v *Vault) reserve(ctx context.Context, tenant, owner string, keyVersion ui
 		}
 		row.Seals += n
 		allotted = row.Seals
-		return tx.Write(ctx, Change{Put: Rows{Keys: []KeyRow{row}}})
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keys: []keystore.KeyRow{row}}})
 	})
 	if errors.Is(err, errStale) {
-		v.drop([]Scope{{Tenant: tenant}}) // what is cached made it ask
+		v.drop([]keystore.Scope{{Tenant: tenant}}) // what is cached made it ask
 	}
 	if err != nil {
 		return 0, err
@@ -197,21 +199,21 @@ func (v *Vault) reserve(ctx context.Context, tenant, owner string, keyVersion ui
 }
 
 // beginKeyVersion retires the active key version and makes the next one active.
-func beginKeyVersion(ctx context.Context, tx KeyTx, tenant string, have []KeyVersionRow, now time.Time) (keyVersion uint32, err error) {
+func beginKeyVersion(ctx context.Context, tx keystore.Tx, tenant string, have []keystore.KeyVersionRow, now time.Time) (keyVersion uint32, err error) {
 	taken := make([]uint32, 0, len(have))
-	var put []KeyVersionRow
+	var put []keystore.KeyVersionRow
 	for _, g := range have {
 		taken = append(taken, g.KeyVersion)
-		if g.State == Active {
-			g.State = Retired
+		if g.State == keystore.Active {
+			g.State = keystore.Retired
 			put = append(put, g)
 		}
 	}
 	if keyVersion, err = newKeyID(taken...); err != nil {
 		return 0, err
 	}
-	put = append(put, KeyVersionRow{Tenant: tenant, KeyVersion: keyVersion, State: Active, Created: now.UTC().Truncate(time.Microsecond)})
-	return keyVersion, tx.Write(ctx, Change{Put: Rows{KeyVersions: put}, Narrows: true, Of: Scope{Tenant: tenant}})
+	put = append(put, keystore.KeyVersionRow{Tenant: tenant, KeyVersion: keyVersion, State: keystore.Active, Created: now.UTC().Truncate(time.Microsecond)})
+	return keyVersion, tx.Write(ctx, keystore.Change{Put: keystore.Rows{KeyVersions: put}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
 }
 
 // sealWith seals under a key that sealKeys gave, and under the one that it gives
@@ -235,7 +237,7 @@ func (v *Vault) sealWith(ctx context.Context, tenant, owner string, key *personK
 // what was allotted since is lost. They count as worn, so that they end with
 // their key version before they seal again. Persons' keys that never had a block
 // have sealed little.
-func restored(rows Rows) Rows {
+func restored(rows keystore.Rows) keystore.Rows {
 	for i, row := range rows.Keys {
 		if row.Owner == tenantOwner || row.Seals != 0 {
 			rows.Keys[i].Seals = wornSeals

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // counting is an installation whose key store can be made to fail.
@@ -83,7 +84,7 @@ func (c *counting) allotted(owner string, keyVersion uint32) int64 {
 
 func (c *counting) setAllotted(owner string, n int64) {
 	c.t.Helper()
-	_, err := c.keys.Update(c.t.Context(), func(tx encryption.KeyTx) error {
+	_, err := c.keys.Update(c.t.Context(), func(tx keystore.Tx) error {
 		rows, err := tx.Owners(c.t.Context(), tenant, []string{owner})
 		if err != nil {
 			return err
@@ -91,7 +92,7 @@ func (c *counting) setAllotted(owner string, n int64) {
 		for i := range rows.Keys {
 			rows.Keys[i].Seals = n
 		}
-		return tx.Write(c.t.Context(), encryption.Change{Put: encryption.Rows{Keys: rows.Keys}})
+		return tx.Write(c.t.Context(), keystore.Change{Put: keystore.Rows{Keys: rows.Keys}})
 	})
 	require.NoError(c.t, err)
 }

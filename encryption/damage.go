@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // ErrDamaged says that rows of the key store are damaged, lost or put back; a
@@ -19,15 +21,15 @@ const maxDamaged = 100
 // DamagedRow is one row of the key store that is not what it has to be. It
 // prints itself without the owner.
 type DamagedRow struct {
-	Kind       Kind   // of row
-	Tenant     string // "" is the installation
-	Purpose    string // of a keyset
-	Owner      string `json:"-"` // for programs: whom it is about; never to be printed
-	KeyVersion uint32 // of a key or a key version
-	Row        int    // which of its kind and tenant, from 1, in the order of the primary key; 0 for one that is not there any more
-	Reason     string // what is wrong, for people
-	Digest     string // of a key that is there: SHA-256 of the wrapped bytes, in base64url, for GiveUp
-	Stray      bool   // it should not be there at all (a key under a tombstone or of a destroyed key version, a keyset of no purpose, a mark that is none): nothing is missing because of it
+	Kind       keystore.Kind // of row
+	Tenant     string        // "" is the installation
+	Purpose    string        // of a keyset
+	Owner      string        `json:"-"` // for programs: whom it is about; never to be printed
+	KeyVersion uint32        // of a key or a key version
+	Row        int           // which of its kind and tenant, from 1, in the order of the primary key; 0 for one that is not there any more
+	Reason     string        // what is wrong, for people
+	Digest     string        // of a key that is there: SHA-256 of the wrapped bytes, in base64url, for GiveUp
+	Stray      bool          // it should not be there at all (a key under a tombstone or of a destroyed key version, a keyset of no purpose, a mark that is none): nothing is missing because of it
 }
 
 // String names the row by its place, never by its owner.
@@ -39,7 +41,7 @@ func (r DamagedRow) String() string {
 	if r.Row != 0 {
 		what += fmt.Sprintf(" %d", r.Row)
 	}
-	if r.Kind != KindMark {
+	if r.Kind != keystore.KindMark {
 		what += " of " + tenantText(r.Tenant)
 	}
 	if r.KeyVersion != 0 {
@@ -83,10 +85,10 @@ func (e *DamagedError) Unwrap() error { return ErrDamaged }
 
 // damage collects what is wrong with a key store.
 type damage struct {
-	holes   []DamagedRow // rows whose content is lost; the first ones
-	count   int          // of all holes
-	strays  int          // rows that should not be there
-	strayed Rows         // of them keys and keysets; the first page
+	holes   []DamagedRow  // rows whose content is lost; the first ones
+	count   int           // of all holes
+	strays  int           // rows that should not be there
+	strayed keystore.Rows // of them keys and keysets; the first page
 }
 
 func (d *damage) add(row DamagedRow) {
@@ -115,13 +117,13 @@ func keyDigest(wrapped []byte) string {
 // owners finds owners of ascending ids in a list that is sorted in the same
 // way, so that none need stay in memory.
 type owners struct {
-	next  func() (OwnerRow, bool, error)
-	row   OwnerRow
+	next  func() (keystore.OwnerRow, bool, error)
+	row   keystore.OwnerRow
 	begun bool
 	done  bool
 }
 
-func (o *owners) find(tenant, owner string) (row OwnerRow, found bool, err error) {
+func (o *owners) find(tenant, owner string) (row keystore.OwnerRow, found bool, err error) {
 	for !o.done && (!o.begun || cmp.Or(strings.Compare(o.row.Tenant, tenant), strings.Compare(o.row.Owner, owner)) < 0) {
 		var ok bool
 		if o.row, ok, err = o.next(); err != nil {

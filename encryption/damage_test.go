@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // spoil changes the tables of the key store behind everyone's back.
@@ -81,7 +82,7 @@ func TestOneDamagedKeyRowStopsNothingElse(t *testing.T) {
 			damaged := damagedRows(t, err)
 			require.Equal(t, 1, damaged.Count)
 			require.Equal(t, tenant, damaged.Rows[0].Tenant)
-			require.Equal(t, encryption.KindKey, damaged.Rows[0].Kind)
+			require.Equal(t, keystore.KindKey, damaged.Rows[0].Kind)
 			require.Equal(t, "p2", damaged.Rows[0].Owner, "for programs")
 			require.Equal(t, 2, damaged.Rows[0].Row)
 			require.Contains(t, err.Error(), `key 2 of tenant "t1"`)
@@ -148,26 +149,26 @@ func TestOneDamagedKeyRowStopsNothingElse(t *testing.T) {
 func TestADamagedRowOfAnyKindCostsNoOtherTenantAnything(t *testing.T) {
 	const one = ` WHERE tenant = 't2'`
 	for name, c := range map[string]struct {
-		kind   encryption.Kind
+		kind   keystore.Kind
 		spoil  string
 		nobody bool // nothing of the tenant itself is out of reach before the repair either
 	}{
-		"a keyset":                    {encryption.KindKeyset, `UPDATE crmguard_encryption_keyset SET wrapped = CAST(substr(wrapped, 1, 100) || x'00' || substr(wrapped, 102) AS BLOB)` + one + ` AND purpose = 'wrap'`, false},
-		"another keyset":              {encryption.KindKeyset, `UPDATE crmguard_encryption_keyset SET wrapped = x'00'` + one + ` AND purpose = 'index'`, true},
-		"the name of a KEK":           {encryption.KindKeyset, `UPDATE crmguard_encryption_keyset SET kek = 'kek-q'` + one + ` AND purpose = 'wrap'`, false},
-		"a keyset that is gone":       {encryption.KindKeyset, `DELETE FROM crmguard_encryption_keyset` + one + ` AND purpose = 'seal'`, true},
-		"the version of a keyset":     {encryption.KindKeyset, `UPDATE crmguard_encryption_keyset SET version = 0` + one + ` AND purpose = 'wrap'`, true},
-		"the purpose of a keyset":     {encryption.KindKeyset, `UPDATE crmguard_encryption_keyset SET purpose = 'sfal'` + one + ` AND purpose = 'seal'`, true},
-		"the state of a key version":  {encryption.KindKeyVersion, `UPDATE crmguard_encryption_generation SET state = 'actjve'` + one + ` AND state = 'active'`, true},
-		"a key version put back":      {encryption.KindKeyVersion, `UPDATE crmguard_encryption_generation SET state = 'active'` + one + ` AND state = 'retired'`, true},
-		"a key version that is gone":  {encryption.KindKeyVersion, `DELETE FROM crmguard_encryption_generation` + one + ` AND state = 'retired'`, true},
-		"the state of an owner":       {encryption.KindOwner, `UPDATE crmguard_encryption_owner SET state = 'ljve'` + one + ` AND owner = 'q1'`, true},
-		"an owner that is gone":       {encryption.KindOwner, `DELETE FROM crmguard_encryption_owner` + one + ` AND owner = 'q1'`, false},
-		"a key that is gone":          {encryption.KindKey, `DELETE FROM crmguard_encryption_key` + one + ` AND owner = 'q1'`, false},
-		"a key that is another's":     {encryption.KindKey, `UPDATE crmguard_encryption_key SET wrapped = (SELECT wrapped FROM crmguard_encryption_key WHERE owner = 'p1')` + one + ` AND owner = 'q1'`, false},
-		"the other end of a merge":    {encryption.KindAlias, `UPDATE crmguard_encryption_alias SET owner = 'r1'` + one, true},
-		"the state of an index":       {encryption.KindIndex, `UPDATE crmguard_encryption_index SET state = 'ljve'` + one, true},
-		"an index of another version": {encryption.KindIndex, `UPDATE crmguard_encryption_index SET state = ''` + one, true},
+		"a keyset":                    {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET wrapped = CAST(substr(wrapped, 1, 100) || x'00' || substr(wrapped, 102) AS BLOB)` + one + ` AND purpose = 'wrap'`, false},
+		"another keyset":              {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET wrapped = x'00'` + one + ` AND purpose = 'index'`, true},
+		"the name of a KEK":           {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET kek = 'kek-q'` + one + ` AND purpose = 'wrap'`, false},
+		"a keyset that is gone":       {keystore.KindKeyset, `DELETE FROM crmguard_encryption_keyset` + one + ` AND purpose = 'seal'`, true},
+		"the version of a keyset":     {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET version = 0` + one + ` AND purpose = 'wrap'`, true},
+		"the purpose of a keyset":     {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET purpose = 'sfal'` + one + ` AND purpose = 'seal'`, true},
+		"the state of a key version":  {keystore.KindKeyVersion, `UPDATE crmguard_encryption_generation SET state = 'actjve'` + one + ` AND state = 'active'`, true},
+		"a key version put back":      {keystore.KindKeyVersion, `UPDATE crmguard_encryption_generation SET state = 'active'` + one + ` AND state = 'retired'`, true},
+		"a key version that is gone":  {keystore.KindKeyVersion, `DELETE FROM crmguard_encryption_generation` + one + ` AND state = 'retired'`, true},
+		"the state of an owner":       {keystore.KindOwner, `UPDATE crmguard_encryption_owner SET state = 'ljve'` + one + ` AND owner = 'q1'`, true},
+		"an owner that is gone":       {keystore.KindOwner, `DELETE FROM crmguard_encryption_owner` + one + ` AND owner = 'q1'`, false},
+		"a key that is gone":          {keystore.KindKey, `DELETE FROM crmguard_encryption_key` + one + ` AND owner = 'q1'`, false},
+		"a key that is another's":     {keystore.KindKey, `UPDATE crmguard_encryption_key SET wrapped = (SELECT wrapped FROM crmguard_encryption_key WHERE owner = 'p1')` + one + ` AND owner = 'q1'`, false},
+		"the other end of a merge":    {keystore.KindAlias, `UPDATE crmguard_encryption_alias SET owner = 'r1'` + one, true},
+		"the state of an index":       {keystore.KindIndex, `UPDATE crmguard_encryption_index SET state = 'ljve'` + one, true},
+		"an index of another version": {keystore.KindIndex, `UPDATE crmguard_encryption_index SET state = ''` + one, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, 1)

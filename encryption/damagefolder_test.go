@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // holesOf writes a copy with a hole into the folder.
@@ -116,13 +117,13 @@ func TestAForgedCopyNamesNoDamage(t *testing.T) {
 
 // plantingStore lets somebody else write the tables after an Update.
 type plantingStore struct {
-	encryption.KeyStore
+	keystore.Store
 	left  int
 	plant func()
 }
 
-func (s *plantingStore) Update(ctx context.Context, do func(encryption.KeyTx) error) (encryption.StoreState, error) {
-	state, err := s.KeyStore.Update(ctx, do)
+func (s *plantingStore) Update(ctx context.Context, do func(keystore.Tx) error) (keystore.State, error) {
+	state, err := s.Store.Update(ctx, do)
 	if s.left--; s.left == 0 {
 		s.plant()
 	}
@@ -140,7 +141,7 @@ func TestAnEpochWrapsNoPlantedKey(t *testing.T) {
 	_, err = e.vault.Erase(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	planted := false
-	store := &plantingStore{KeyStore: e.store, left: 2, plant: func() {
+	store := &plantingStore{Store: e.store, left: 2, plant: func() {
 		planted = true
 		require.NoError(t, putBack(t, e, wrapped[0]))
 	}}

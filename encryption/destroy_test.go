@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // holds is a holder that answers this.
@@ -171,8 +172,8 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 			require.ErrorIs(t, err, crash)
 
 			left := 0
-			require.NoError(t, keys.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
-				rows, err := tx.Page(t.Context(), encryption.Page{Kind: encryption.KindKey, Tenant: tenant, KeyVersion: old, Limit: 2 * persons})
+			require.NoError(t, keys.Snapshot(t.Context(), func(tx keystore.Tx) error {
+				rows, err := tx.Page(t.Context(), keystore.Page{Kind: keystore.KindKey, Tenant: tenant, KeyVersion: old, Limit: 2 * persons})
 				left = len(rows.Keys)
 				return err
 			}))
@@ -240,7 +241,7 @@ func TestAStateThatIsNotKnownOpensAndNeverSeals(t *testing.T) {
 	e := newEnv(t, 4)
 	e.insert(t, "c1", "p1")
 	old, active := e.rotate(t)
-	_, err := e.store.Update(t.Context(), func(tx encryption.KeyTx) error {
+	_, err := e.store.Update(t.Context(), func(tx keystore.Tx) error {
 		rows, err := tx.Tenant(t.Context(), tenant)
 		if err != nil {
 			return err
@@ -250,7 +251,7 @@ func TestAStateThatIsNotKnownOpensAndNeverSeals(t *testing.T) {
 				rows.KeyVersions[i].State = "escrowed"
 			}
 		}
-		return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{KeyVersions: rows.KeyVersions}, Narrows: true})
+		return tx.Write(t.Context(), keystore.Change{Put: keystore.Rows{KeyVersions: rows.KeyVersions}, Narrows: true})
 	})
 	require.NoError(t, err)
 	fresh := e.another(t)
@@ -306,8 +307,8 @@ func TestAKeyOfADestroyedKeyVersionOpensNothing(t *testing.T) {
 	old := kept.Keys[0].KeyVersion
 	nobody := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
 	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, nobody))
-	_, err = e.store.Update(t.Context(), func(tx encryption.KeyTx) error {
-		return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Keys: kept.Keys}})
+	_, err = e.store.Update(t.Context(), func(tx keystore.Tx) error {
+		return tx.Write(t.Context(), keystore.Change{Put: keystore.Rows{Keys: kept.Keys}})
 	})
 	require.NoError(t, err)
 	for _, v := range []*encryption.Vault{e.vault, e.another(t)} {

@@ -12,15 +12,16 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/killtest"
 )
 
 // sayingStore says each change that it has made to whoever kills this process.
-type sayingStore struct{ encryption.KeyStore }
+type sayingStore struct{ keystore.Store }
 
-func (s sayingStore) Update(ctx context.Context, f func(encryption.KeyTx) error) (encryption.StoreState, error) {
-	state, err := s.KeyStore.Update(ctx, f)
+func (s sayingStore) Update(ctx context.Context, f func(keystore.Tx) error) (keystore.State, error) {
+	state, err := s.Store.Update(ctx, f)
 	killtest.Say("changed")
 	return state, err
 }
@@ -75,8 +76,8 @@ func TestADestructionThatIsKilledAnywhereGoesOn(t *testing.T) {
 		killtest.Kill(t, dir, killtest.At{Count: 1 + moments.IntN(5), Pause: time.Duration(moments.IntN(3000)) * time.Microsecond})
 		cfg := config(dir)
 		left := 0
-		require.NoError(t, cfg.Keys.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
-			rows, err := tx.Page(t.Context(), encryption.Page{Kind: encryption.KindKey, Tenant: tenant, KeyVersion: old, Limit: 2 * persons})
+		require.NoError(t, cfg.Keys.Snapshot(t.Context(), func(tx keystore.Tx) error {
+			rows, err := tx.Page(t.Context(), keystore.Page{Kind: keystore.KindKey, Tenant: tenant, KeyVersion: old, Limit: 2 * persons})
 			left = len(rows.Keys)
 			return err
 		}))

@@ -3,6 +3,8 @@ package encryption
 import (
 	"context"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // Receipt says what an erasure did in the key store.
@@ -61,7 +63,7 @@ func (v *Vault) erase(ctx context.Context, tenant, owner string) (Receipt, error
 
 // scrub asks the store to forget deleted bytes, a few times while others read.
 func (v *Vault) scrub(ctx context.Context) (bool, error) {
-	scrubber, ok := v.cfg.Keys.(Scrubber)
+	scrubber, ok := v.cfg.Keys.(keystore.Scrubber)
 	if !ok {
 		return false, nil
 	}
@@ -88,7 +90,7 @@ func (v *Vault) WrappedKeys(ctx context.Context, tenant, person string) ([][]byt
 		return nil, err
 	}
 	var out [][]byte
-	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
 		closure, err := mergeSet(ctx, tx, tenant, person)
 		if err != nil {
 			return err

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // maxErased bounds the persons of one transaction, during which no key of
@@ -79,7 +81,7 @@ func (v *Vault) unsettled(receipts []Receipt) (wait time.Duration) {
 func (v *Vault) eraseSome(ctx context.Context, tenant string, owners []string) ([]Receipt, error) {
 	var receipts []Receipt
 	var buried []string
-	state, err := v.update(ctx, func(tx KeyTx) (err error) {
+	state, err := v.update(ctx, func(tx keystore.Tx) (err error) {
 		receipts, buried, err = bury(ctx, tx, tenant, owners)
 		return err
 	})
@@ -95,7 +97,7 @@ func (v *Vault) eraseSome(ctx context.Context, tenant string, owners []string) (
 
 // bury makes tombstones of the owners and of everyone they were merged with, and
 // deletes their key rows, in one change.
-func bury(ctx context.Context, tx KeyTx, tenant string, owners []string) (receipts []Receipt, buried []string, err error) {
+func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (receipts []Receipt, buried []string, err error) {
 	state, err := tx.State(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -115,7 +117,7 @@ func bury(ctx context.Context, tx KeyTx, tenant string, owners []string) (receip
 	}
 	dead := map[string]int64{} // sequence of the tombstone that is there
 	for _, row := range have.Owners {
-		if row.State == Tombstone {
+		if row.State == keystore.Tombstone {
 			dead[row.Owner] = row.Sequence
 		}
 	}
@@ -123,10 +125,10 @@ func bury(ctx context.Context, tx KeyTx, tenant string, owners []string) (receip
 	for _, row := range have.Keys {
 		keys[row.Owner]++
 	}
-	var put []OwnerRow
+	var put []keystore.OwnerRow
 	for _, owner := range buried {
 		if _, ok := dead[owner]; !ok {
-			put = append(put, OwnerRow{Tenant: tenant, Owner: owner, State: Tombstone, Sequence: state.Sequence})
+			put = append(put, keystore.OwnerRow{Tenant: tenant, Owner: owner, State: keystore.Tombstone, Sequence: state.Sequence})
 		}
 	}
 	for _, closure := range closures {
@@ -145,7 +147,7 @@ func bury(ctx context.Context, tx KeyTx, tenant string, owners []string) (receip
 	if len(put) == 0 && len(have.Keys) == 0 {
 		return receipts, buried, nil
 	}
-	return receipts, buried, tx.Write(ctx, Change{
-		Put: Rows{Owners: put}, Remove: Rows{Keys: have.Keys}, Narrows: true, Of: Scope{Tenant: tenant, Owners: buried},
+	return receipts, buried, tx.Write(ctx, keystore.Change{
+		Put: keystore.Rows{Owners: put}, Remove: keystore.Rows{Keys: have.Keys}, Narrows: true, Of: keystore.Scope{Tenant: tenant, Owners: buried},
 	})
 }

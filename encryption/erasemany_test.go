@@ -13,6 +13,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 func numbered(n int) []string {
@@ -78,7 +79,7 @@ func TestErasingManyWaitsOnce(t *testing.T) {
 		require.ErrorIs(t, err, encryption.ErrErased)
 		rows, err := memory.Owners(t.Context(), tenant, []string{person})
 		require.NoError(t, err)
-		require.Equal(t, encryption.Tombstone, rows.Owners[0].State)
+		require.Equal(t, keystore.Tombstone, rows.Owners[0].State)
 		require.Empty(t, rows.Keys)
 	}
 	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "stays"))

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 )
 
@@ -20,7 +21,7 @@ type examiner struct {
 	before  *copyCursor // the newest copy of this store, whose rows are still there or were taken away for a reason; may be nil
 	emit    func(line []byte) error
 
-	states  map[genKey]KeyVersionState
+	states  map[genKey]keystore.KeyVersionState
 	active  map[string]int // key versions that seal, by tenant
 	owners  owners
 	revived map[ownerID]bool // owners whose tombstone somebody took away
@@ -37,7 +38,7 @@ type genKey struct {
 
 // examinedKeyset is a keyset row that was opened, or why it does not open.
 type examinedKeyset struct {
-	row  KeysetRow
+	row  keystore.KeysetRow
 	open *openKeyset
 	why  string
 }
@@ -46,16 +47,16 @@ type examinedKeyset struct {
 // transaction is open meanwhile.
 func (v *Vault) newExaminer(ctx context.Context) (*examiner, error) {
 	e := &examiner{
-		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]KeyVersionState{}, active: map[string]int{}, revived: map[ownerID]bool{},
+		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerID]bool{},
 		emit: func([]byte) error { return nil },
 	}
-	var state StoreState
-	var rows []KeysetRow
-	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) (err error) {
+	var state keystore.State
+	var rows []keystore.KeysetRow
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
 		if state, err = tx.State(ctx); err != nil {
 			return err
 		}
-		return eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, func(page Rows) error {
+		return eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, func(page keystore.Rows) error {
 			rows = append(rows, page.Keysets...)
 			return nil
 		})
@@ -76,7 +77,7 @@ func (v *Vault) newExaminer(ctx context.Context) (*examiner, error) {
 
 // examineKeyset tells a keyset that is damaged from a KEK that does not serve
 // now, which is an error: a copy is to be written later.
-func (v *Vault) examineKeyset(ctx context.Context, state StoreState, row KeysetRow, serves map[[2]string]error) (*openKeyset, string, error) {
+func (v *Vault) examineKeyset(ctx context.Context, state keystore.State, row keystore.KeysetRow, serves map[[2]string]error) (*openKeyset, string, error) {
 	if !slices.Contains(purposesOf(row.Tenant), row.Purpose) {
 		return nil, "its purpose is unknown", nil
 	}
@@ -108,10 +109,10 @@ func (v *Vault) examineKeyset(ctx context.Context, state StoreState, row KeysetR
 }
 
 // walk goes over all rows of a snapshot.
-func (e *examiner) walk(ctx context.Context, tx KeyTx) error {
+func (e *examiner) walk(ctx context.Context, tx keystore.Tx) error {
 	e.owners = owners{next: pagedOwners(ctx, tx)}
 	for _, kind := range copyKinds() {
-		err := eachPage(ctx, tx, Page{Kind: kind, Limit: pageSize}, func(rows Rows) error { return e.page(ctx, tx, rows) })
+		err := eachPage(ctx, tx, keystore.Page{Kind: kind, Limit: pageSize}, func(rows keystore.Rows) error { return e.page(ctx, tx, rows) })
 		if err != nil {
 			return err
 		}
@@ -121,28 +122,28 @@ func (e *examiner) walk(ctx context.Context, tx KeyTx) error {
 }
 
 // pagedOwners reads the owners of a snapshot one by one.
-func pagedOwners(ctx context.Context, tx KeyTx) func() (OwnerRow, bool, error) {
-	page := Page{Kind: KindOwner, Limit: pageSize}
-	var rows []OwnerRow
-	return func() (row OwnerRow, ok bool, err error) {
+func pagedOwners(ctx context.Context, tx keystore.Tx) func() (keystore.OwnerRow, bool, error) {
+	page := keystore.Page{Kind: keystore.KindOwner, Limit: pageSize}
+	var rows []keystore.OwnerRow
+	return func() (row keystore.OwnerRow, ok bool, err error) {
 		if len(rows) == 0 {
 			next, err := tx.Page(ctx, page)
 			if err != nil || len(next.Owners) == 0 {
 				return row, false, err
 			}
-			rows, page.After = next.Owners, next.After(KindOwner)
+			rows, page.After = next.Owners, next.After(keystore.KindOwner)
 		}
 		row, rows = rows[0], rows[1:]
 		return row, true, nil
 	}
 }
 
-func (e *examiner) page(ctx context.Context, tx KeyTx, rows Rows) error {
+func (e *examiner) page(ctx context.Context, tx keystore.Tx, rows keystore.Rows) error {
 	ends, err := aliasEnds(ctx, tx, rows.Aliases)
 	if err != nil {
 		return err
 	}
-	for one := range rows.each() {
+	for one := range rows.Each() {
 		if err := e.one(one, copyRows(one)[0], ends); err != nil {
 			return err
 		}
@@ -150,14 +151,14 @@ func (e *examiner) page(ctx context.Context, tx KeyTx, rows Rows) error {
 	return nil
 }
 
-func (e *examiner) one(one Rows, line copyRow, ends map[ownerID]bool) error {
+func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerID]bool) error {
 	if now := [2]string{string(line.Kind), line.Tenant}; now != e.last {
 		e.last, e.row = now, 0
 	}
 	e.row++
 	data, ok := readable(line)
 	if !ok { // it has no place in the order either
-		e.name(line, "it holds what no such row can hold", line.Kind == KindMark, e.row, one)
+		e.name(line, "it holds what no such row can hold", line.Kind == keystore.KindMark, e.row, one)
 		return nil
 	}
 	order, err := line.order()
@@ -172,10 +173,10 @@ func (e *examiner) one(one Rows, line copyRow, ends map[ownerID]bool) error {
 		return err
 	}
 	if reason == "" {
-		if reason = e.before.takenBack(line, order); reason != "" && line.Kind == KindKey && e.sameKey(one.Keys[0]) {
+		if reason = e.before.takenBack(line, order); reason != "" && line.Kind == keystore.KindKey && e.sameKey(one.Keys[0]) {
 			reason = ""
 		}
-		if reason != "" && line.Kind == KindOwner {
+		if reason != "" && line.Kind == keystore.KindOwner {
 			e.revived[ownerID{line.Tenant, line.Owner}] = true
 		}
 	}
@@ -184,57 +185,57 @@ func (e *examiner) one(one Rows, line copyRow, ends map[ownerID]bool) error {
 	}
 	if reason != "" {
 		e.name(line, reason, stray, e.row, one)
-		if line.Kind != KindKeyset || e.keysets[[2]string{line.Tenant, line.Purpose}].open == nil {
+		if line.Kind != keystore.KindKeyset || e.keysets[[2]string{line.Tenant, line.Purpose}].open == nil {
 			return nil // one that was put back opens still, and keys need it
 		}
 	}
 	return e.emit(data)
 }
 
-func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows Rows) {
+func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows keystore.Rows) {
 	damaged := DamagedRow{Kind: line.Kind, Tenant: line.Tenant, Purpose: line.Purpose, Owner: line.Owner, KeyVersion: line.KeyVersion, Row: row, Reason: reason, Stray: stray}
 	if len(rows.Keys) > 0 {
 		damaged.Digest = keyDigest(rows.Keys[0].Wrapped)
 	}
-	if stray && e.found.strayed.len() < pageSize {
-		e.found.strayed.join(Rows{Keys: rows.Keys, Keysets: rows.Keysets})
+	if stray && e.found.strayed.Len() < pageSize {
+		e.found.strayed.Append(keystore.Rows{Keys: rows.Keys, Keysets: rows.Keysets})
 	}
 	e.found.add(damaged)
 }
 
 // judge says what is wrong with one row; stray, that it should not be there.
-func (e *examiner) judge(one Rows, kind Kind, ends map[ownerID]bool) (reason string, stray bool, err error) {
+func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerID]bool) (reason string, stray bool, err error) {
 	switch kind {
-	case KindKeyset:
+	case keystore.KindKeyset:
 		row := one.Keysets[0]
 		stray = !slices.Contains(purposesOf(row.Tenant), row.Purpose)
 		reason, err = e.judgeKeyset(row)
-	case KindKeyVersion:
+	case keystore.KindKeyVersion:
 		row := one.KeyVersions[0]
 		if !knownKeyVersion(row.State) || row.KeyVersion == 0 {
 			reason = "its state is unknown"
 			break
 		}
 		e.states[genKey{row.Tenant, row.KeyVersion}] = row.State
-		if row.State == Active {
+		if row.State == keystore.Active {
 			e.active[row.Tenant]++
 		}
-	case KindOwner:
+	case keystore.KindOwner:
 		if !knownOwner(one.Owners[0].State) {
 			reason = "its state is unknown"
 		}
-	case KindKey:
+	case keystore.KindKey:
 		return e.judgeKey(one.Keys[0])
-	case KindAlias:
+	case keystore.KindAlias:
 		row := one.Aliases[0]
 		if !ends[ownerID{row.Tenant, row.Alias}] || !ends[ownerID{row.Tenant, row.Owner}] {
 			reason = "one of the two persons is unknown"
 		}
-	case KindIndex:
+	case keystore.KindIndex:
 		if !knownIndex(one.Indexes[0].State) {
 			reason = "its state is unknown"
 		}
-	case KindMark: // only its form can be wrong
+	case keystore.KindMark: // only its form can be wrong
 	}
 	return reason, stray, err
 }
@@ -242,8 +243,8 @@ func (e *examiner) judge(one Rows, kind Kind, ends map[ownerID]bool) (reason str
 // readable returns the bytes of a line; false says that it does not come out of
 // them as the row that it was.
 func readable(line copyRow) ([]byte, bool) {
-	aboutPerson := line.Kind == KindOwner || line.Kind == KindKey || line.Kind == KindAlias
-	if line.Tenant != "" && checkID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || checkOwner(line.Owner) != nil) || line.Kind == KindAlias && checkOwner(line.Alias) != nil {
+	aboutPerson := line.Kind == keystore.KindOwner || line.Kind == keystore.KindKey || line.Kind == keystore.KindAlias
+	if line.Tenant != "" && checkID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || checkOwner(line.Owner) != nil) || line.Kind == keystore.KindAlias && checkOwner(line.Alias) != nil {
 		return nil, false
 	}
 	data, err := canon.Marshal(line)
@@ -254,7 +255,7 @@ func readable(line copyRow) ([]byte, bool) {
 	return data, err == nil && reflect.DeepEqual(copyRows(back), []copyRow{line})
 }
 
-func (e *examiner) judgeKeyset(row KeysetRow) (string, error) {
+func (e *examiner) judgeKeyset(row keystore.KeysetRow) (string, error) {
 	known, ok := e.keysets[[2]string{row.Tenant, row.Purpose}]
 	if !ok || known.row.KEK != row.KEK || known.row.Version != row.Version || !bytes.Equal(known.row.Wrapped, row.Wrapped) {
 		return "", errOvertaken // changed since its KEK was asked
@@ -262,7 +263,7 @@ func (e *examiner) judgeKeyset(row KeysetRow) (string, error) {
 	return known.why, nil
 }
 
-func (e *examiner) judgeKey(row KeyRow) (reason string, stray bool, err error) {
+func (e *examiner) judgeKey(row keystore.KeyRow) (reason string, stray bool, err error) {
 	owner, found, err := e.owners.find(row.Tenant, row.Owner)
 	if err != nil {
 		return "", false, err
@@ -270,9 +271,9 @@ func (e *examiner) judgeKey(row KeyRow) (reason string, stray bool, err error) {
 	state, known := e.states[genKey{row.Tenant, row.KeyVersion}]
 	wrap := e.keysets[[2]string{row.Tenant, purposeWrap}].open
 	switch {
-	case found && owner.State == Tombstone:
+	case found && owner.State == keystore.Tombstone:
 		return "it stands under a tombstone", true, nil
-	case state == Destroyed:
+	case state == keystore.Destroyed:
 		return "its key version is destroyed", true, nil
 	case !found || !knownOwner(owner.State) || e.revived[ownerID{row.Tenant, row.Owner}]:
 		return "its owner is unknown", false, nil
@@ -288,7 +289,7 @@ func (e *examiner) judgeKey(row KeyRow) (reason string, stray bool, err error) {
 }
 
 // complete looks for what every tenant must have.
-func (e *examiner) complete(kind Kind) {
+func (e *examiner) complete(kind keystore.Kind) {
 	tenants := []string{""}
 	for id := range e.keysets {
 		tenants = append(tenants, id[0])
@@ -296,9 +297,9 @@ func (e *examiner) complete(kind Kind) {
 	slices.Sort(tenants)
 	for _, tenant := range slices.Compact(tenants) {
 		switch {
-		case kind == KindKeyVersion && tenant != "" && e.active[tenant] != 1:
+		case kind == keystore.KindKeyVersion && tenant != "" && e.active[tenant] != 1:
 			e.found.add(DamagedRow{Kind: kind, Tenant: tenant, Reason: fmt.Sprintf("%d of its key versions are active, not one", e.active[tenant])})
-		case kind == KindKeyset:
+		case kind == keystore.KindKeyset:
 			for _, purpose := range purposesOf(tenant) {
 				if _, ok := e.keysets[[2]string{tenant, purpose}]; !ok {
 					e.found.add(DamagedRow{Kind: kind, Tenant: tenant, Purpose: purpose, Reason: "it is missing"})
@@ -315,21 +316,21 @@ func (e *examiner) missing(order []byte) error {
 		line := e.before.row
 		gone := false
 		switch line.Kind {
-		case KindKeyset: // of a tenant that is there, complete names it
+		case keystore.KindKeyset: // of a tenant that is there, complete names it
 			gone = !slices.ContainsFunc(purposesOf(line.Tenant), func(purpose string) bool { return e.keysets[[2]string{line.Tenant, purpose}].row.Wrapped != nil })
-		case KindKeyVersion, KindOwner:
+		case keystore.KindKeyVersion, keystore.KindOwner:
 			gone = true
-		case KindKey:
+		case keystore.KindKey:
 			state, known := e.states[genKey{line.Tenant, line.KeyVersion}]
 			owner, found, err := e.owners.find(line.Tenant, line.Owner)
 			if err != nil {
 				return err
 			}
-			gone = (!known || state == Active || state == Retired) && (!found || owner.State != Tombstone)
-		case KindAlias, KindIndex, KindMark: // may be taken away
+			gone = (!known || state == keystore.Active || state == keystore.Retired) && (!found || owner.State != keystore.Tombstone)
+		case keystore.KindAlias, keystore.KindIndex, keystore.KindMark: // may be taken away
 		}
 		if gone {
-			e.name(line, "a key copy has it, and the key store no more", false, 0, Rows{})
+			e.name(line, "a key copy has it, and the key store no more", false, 0, keystore.Rows{})
 		}
 		if err := e.before.advance(); err != nil {
 			return err
@@ -339,7 +340,7 @@ func (e *examiner) missing(order []byte) error {
 }
 
 // aliasEnds says which persons of aliases there are.
-func aliasEnds(ctx context.Context, tx KeyTx, aliases []AliasRow) (map[ownerID]bool, error) {
+func aliasEnds(ctx context.Context, tx keystore.Tx, aliases []keystore.AliasRow) (map[ownerID]bool, error) {
 	asked := map[string][]string{}
 	for _, row := range aliases {
 		asked[row.Tenant] = append(asked[row.Tenant], row.Alias, row.Owner)
@@ -357,16 +358,16 @@ func aliasEnds(ctx context.Context, tx KeyTx, aliases []AliasRow) (map[ownerID]b
 	return out, nil
 }
 
-func knownKeyVersion(state KeyVersionState) bool {
-	return state == Active || state == Retired || state == Destroying || state == Deleting || state == Destroyed
+func knownKeyVersion(state keystore.KeyVersionState) bool {
+	return state == keystore.Active || state == keystore.Retired || state == keystore.Destroying || state == keystore.Deleting || state == keystore.Destroyed
 }
 
-func knownOwner(state OwnerState) bool {
-	return state == Live || state == Pending || state == Tombstone
+func knownOwner(state keystore.OwnerState) bool {
+	return state == keystore.Live || state == keystore.Pending || state == keystore.Tombstone
 }
 
-func knownIndex(state IndexState) bool {
-	return state == IndexBuilding || state == IndexFencing || state == IndexFenced || state == IndexLive || state == IndexRetired
+func knownIndex(state keystore.IndexState) bool {
+	return state == keystore.IndexBuilding || state == keystore.IndexFencing || state == keystore.IndexFenced || state == keystore.IndexLive || state == keystore.IndexRetired
 }
 
 // examine goes over the whole key store; before is the path of a copy whose rows
@@ -391,7 +392,7 @@ func (v *Vault) examineOnce(ctx context.Context, before string) (found damage, e
 		}
 		defer func() { err = errors.Join(err, e.before.close()) }()
 	}
-	err = v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error { return e.walk(ctx, tx) })
+	err = v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { return e.walk(ctx, tx) })
 	if err == nil {
 		e.keep(ctx)
 	}
@@ -413,7 +414,7 @@ func (e *examiner) keep(ctx context.Context) {
 
 // sameKey reports whether the key of the copy before is the same one, wrapped
 // once more, as RepairFromCopy does from an older copy.
-func (e *examiner) sameKey(now KeyRow) bool {
+func (e *examiner) sameKey(now keystore.KeyRow) bool {
 	was, err := e.before.row.rows()
 	wrap := e.keysets[[2]string{now.Tenant, purposeWrap}].open
 	if err != nil || len(was.Keys) != 1 || wrap == nil {

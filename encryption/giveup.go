@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // GiveUp deletes damaged keys that no copy brings back, so that key copies and
@@ -14,7 +16,7 @@ import (
 func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 	byTenant := map[string][]DamagedRow{}
 	for _, row := range rows {
-		if row.Kind != KindKey || row.Digest == "" || row.Tenant == "" {
+		if row.Kind != keystore.KindKey || row.Digest == "" || row.Tenant == "" {
 			return fmt.Errorf("%w: only a key that is there is given up, not: %v", ErrDamaged, row)
 		}
 		byTenant[row.Tenant] = append(byTenant[row.Tenant], row)
@@ -27,8 +29,8 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 		}
 		wraps[tenant] = wrap
 	}
-	_, err := v.update(ctx, func(tx KeyTx) error {
-		var gone []KeyRow
+	_, err := v.update(ctx, func(tx keystore.Tx) error {
+		var gone []keystore.KeyRow
 		for tenant, rows := range byTenant {
 			keys, err := givenUp(ctx, tx, wraps[tenant], rows)
 			if err != nil {
@@ -39,27 +41,27 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 		if len(gone) == 0 {
 			return nil
 		}
-		return tx.Write(ctx, Change{Remove: Rows{Keys: gone}, Narrows: true})
+		return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Keys: gone}, Narrows: true})
 	})
 	return err
 }
 
 // givenUp finds the keys of one tenant, all or none.
-func givenUp(ctx context.Context, tx KeyTx, wrap *openKeyset, rows []DamagedRow) ([]KeyRow, error) {
+func givenUp(ctx context.Context, tx keystore.Tx, wrap *openKeyset, rows []DamagedRow) ([]keystore.KeyRow, error) {
 	now, err := tx.Tenant(ctx, rows[0].Tenant)
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(now.Keysets, func(k KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == wrap.row.Version }) {
+	if !slices.ContainsFunc(now.Keysets, func(k keystore.KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == wrap.row.Version }) {
 		return nil, errStale
 	}
-	var gone []KeyRow
+	var gone []keystore.KeyRow
 	for _, row := range rows {
 		have, err := keysLike(ctx, tx, row)
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(have, func(k KeyRow) bool { return keyDigest(k.Wrapped) == row.Digest })
+		i := slices.IndexFunc(have, func(k keystore.KeyRow) bool { return keyDigest(k.Wrapped) == row.Digest })
 		if i < 0 {
 			return nil, fmt.Errorf("%w: it is not there any more, or has changed: %v", ErrDamaged, row)
 		}
@@ -71,16 +73,16 @@ func givenUp(ctx context.Context, tx KeyTx, wrap *openKeyset, rows []DamagedRow)
 	return gone, nil
 }
 
-func knownTo(tenant Rows, keyVersion uint32) bool {
-	return slices.ContainsFunc(tenant.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion })
+func knownTo(tenant keystore.Rows, keyVersion uint32) bool {
+	return slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion })
 }
 
 // keysLike reads the one key of an owner and key version, also where the owner
 // is unknown.
-func keysLike(ctx context.Context, tx KeyTx, row DamagedRow) ([]KeyRow, error) {
-	page, err := tx.Page(ctx, Page{Kind: KindKey, Tenant: row.Tenant, After: []any{row.Tenant, row.Owner, int64(row.KeyVersion) - 1}, Limit: 1})
+func keysLike(ctx context.Context, tx keystore.Tx, row DamagedRow) ([]keystore.KeyRow, error) {
+	page, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindKey, Tenant: row.Tenant, After: []any{row.Tenant, row.Owner, int64(row.KeyVersion) - 1}, Limit: 1})
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(page.Keys, func(k KeyRow) bool { return k.Owner != row.Owner || k.KeyVersion != row.KeyVersion }), nil
+	return slices.DeleteFunc(page.Keys, func(k keystore.KeyRow) bool { return k.Owner != row.Owner || k.KeyVersion != row.KeyVersion }), nil
 }

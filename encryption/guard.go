@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -26,13 +27,6 @@ var errRetired = fmt.Errorf("%w: the key version was retired after the values we
 
 // errOverdue says that a transaction of ours took longer than Config has it.
 var errOverdue = errors.New("encryption: the transaction took longer than Config.LongestTransaction, waiting for locks of others or for the key store")
-
-// insider is the optional part of a KeyStore that can read the keys in a
-// transaction on the rows, where both are in one pool of connections.
-type insider interface {
-	// Inside returns nil where the transaction is of another pool.
-	Inside(db *sql.DB, tx *sql.Tx) KeyTx
-}
 
 // guarded runs f in a transaction that begin makes, for as long as the longest
 // transaction may take, and commits only while all key versions are active that
@@ -64,7 +58,7 @@ func (v *Vault) stillActive(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant 
 		return storeError(err)
 	}
 	for _, keyVersion := range under {
-		if !slices.ContainsFunc(rows.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion && g.State == Active }) {
+		if !slices.ContainsFunc(rows.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion && g.State == keystore.Active }) {
 			return errRetired
 		}
 	}
@@ -74,11 +68,11 @@ func (v *Vault) stillActive(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant 
 // afresh reads a tenant from a key store that is still the one that this vault
 // knows. Where rows and keys are in one pool, which may have one connection or none
 // to spare, it is read in the transaction: that sees what others have committed.
-func (v *Vault) afresh(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant string) (Rows, error) {
-	if keys, ok := v.cfg.Keys.(insider); ok {
+func (v *Vault) afresh(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant string) (keystore.Rows, error) {
+	if keys, ok := v.cfg.Keys.(keystore.Insider); ok {
 		if inside := keys.Inside(db, tx); inside != nil {
 			if err := v.recognise(ctx, inside); err != nil {
-				return Rows{}, err
+				return keystore.Rows{}, err
 			}
 			return inside.Tenant(ctx, tenant)
 		}
@@ -87,7 +81,7 @@ func (v *Vault) afresh(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant strin
 	before := v.state
 	v.mu.RUnlock()
 	if _, err := v.compare(ctx, before); err != nil {
-		return Rows{}, err
+		return keystore.Rows{}, err
 	}
 	return v.cfg.Keys.Tenant(ctx, tenant)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -35,7 +36,7 @@ func newTwo(t *testing.T, d testdb.Database) *two {
 	return newTwoWith(t, d, false)
 }
 
-func keysIn(t *testing.T, db *sql.DB) encryption.KeyStore {
+func keysIn(t *testing.T, db *sql.DB) keystore.Store {
 	t.Helper()
 	store, err := sqlkeys.Open(t.Context(), db)
 	require.NoError(t, err)
@@ -383,7 +384,7 @@ func TestNothingIsCommittedUnderAKeyStoreThatWasPutBack(t *testing.T) {
 	e.clock.Move(encryption.DefaultLease)
 	before := e.digest(t)
 	_, err = e.table(t, vault, contactsTable).Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
-		current.KeyStore = older
+		current.Store = older
 		return nil
 	}})
 	require.ErrorIs(t, err, encryption.ErrRewound)

@@ -10,29 +10,30 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // hungStore does not answer State from when it is told to, until it is let go.
 type hungStore struct {
-	encryption.KeyStore
+	keystore.Store
 	hangs   atomic.Bool
 	entered chan struct{}
 	free    chan struct{}
 }
 
-func (s *hungStore) State(ctx context.Context) (encryption.StoreState, error) {
+func (s *hungStore) State(ctx context.Context) (keystore.State, error) {
 	if s.hangs.Load() {
 		s.entered <- struct{}{}
 		<-s.free
 	}
-	return s.KeyStore.State(ctx)
+	return s.Store.State(ctx)
 }
 
 // A key store that does not answer one caller without a deadline does not hold
 // those who have one.
 func TestWhoeverWaitsForTheComparisonOfAnotherEndsWithItsContext(t *testing.T) {
 	e := newEnv(t, 2)
-	store := &hungStore{KeyStore: e.store, entered: make(chan struct{}), free: make(chan struct{})}
+	store := &hungStore{Store: e.store, entered: make(chan struct{}), free: make(chan struct{})}
 	cfg := e.cfg
 	cfg.Keys = store
 	vault, err := encryption.Open(t.Context(), cfg)
@@ -61,12 +62,12 @@ func TestWhoeverWaitsForTheComparisonOfAnotherEndsWithItsContext(t *testing.T) {
 
 // askedStore says when it has told what it knows of owners.
 type askedStore struct {
-	encryption.KeyStore
+	keystore.Store
 	said chan struct{}
 }
 
-func (s *askedStore) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	rows, err := s.KeyStore.Owners(ctx, tenant, owners)
+func (s *askedStore) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
+	rows, err := s.Store.Owners(ctx, tenant, owners)
 	if s.said != nil {
 		s.said <- struct{}{}
 	}
@@ -80,7 +81,7 @@ func TestAKEKThatHangsHoldsNobodyWhoCanStopWaiting(t *testing.T) {
 	require.NoError(t, e.vault.AddTenant(t.Context(), "t2"))
 	entered, free := make(chan struct{}), make(chan struct{})
 	var hung atomic.Int32
-	store := &askedStore{KeyStore: e.store}
+	store := &askedStore{Store: e.store}
 	cfg := e.cfg
 	cfg.Keys = store
 	cfg.KEK = func(ctx context.Context, of, name string) (tink.AEADWithContext, error) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // The history of a key store is one random mark for each Update, beside its
@@ -23,13 +25,13 @@ const (
 // creation leaves no mark, so a store that lost the newest of them is noticed
 // by what it no longer has.
 type madeKey struct {
-	row     KeyRow
+	row     keystore.KeyRow
 	barrier int64 // while it stands there, nothing takes the row away or wraps it anew
 }
 
 // compare reads the state row and tells whether it follows from the state
 // before: ErrRewound says that it does not.
-func (v *Vault) compare(ctx context.Context, before StoreState) (StoreState, error) {
+func (v *Vault) compare(ctx context.Context, before keystore.State) (keystore.State, error) {
 	start := v.cfg.Now()
 	v.mu.RLock()
 	made, recent := v.made, slices.Clone(v.recent.keys)
@@ -40,7 +42,7 @@ func (v *Vault) compare(ctx context.Context, before StoreState) (StoreState, err
 	}
 	rows, err := v.readAgain(ctx, asked)
 	if err != nil {
-		return StoreState{}, err
+		return keystore.State{}, err
 	}
 	state, err := v.cfg.Keys.State(ctx)
 	if err != nil {
@@ -58,16 +60,16 @@ func (v *Vault) compare(ctx context.Context, before StoreState) (StoreState, err
 	v.recent.found(recent, start)
 	v.mu.Unlock()
 	if before.Store != "" && state.Store == before.Store && state.Sequence > before.Sequence {
-		return state, v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error { return follows(ctx, tx, before) })
+		return state, v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { return follows(ctx, tx, before) })
 	}
 	return state, continues(before, state, state.Mark)
 }
 
 // lost reports whether the key is gone although nothing took it away. rows were
 // read before the barrier.
-func (m *madeKey) lost(rows Rows, barrier int64) bool {
+func (m *madeKey) lost(rows keystore.Rows, barrier int64) bool {
 	if barrier != m.barrier { // it may be erased, or wrapped anew; its owner stays for ever
-		return !slices.ContainsFunc(rows.Owners, func(o OwnerRow) bool { return o.Owner == m.row.Owner })
+		return !slices.ContainsFunc(rows.Owners, func(o keystore.OwnerRow) bool { return o.Owner == m.row.Owner })
 	}
 	for _, row := range rows.Keys {
 		if row.Owner == m.row.Owner && row.KeyVersion == m.row.KeyVersion {
@@ -79,7 +81,7 @@ func (m *madeKey) lost(rows Rows, barrier int64) bool {
 
 // recognise answers ErrRewound in a transaction of a store that is not the one
 // that this vault has seen, or an earlier state of it.
-func (v *Vault) recognise(ctx context.Context, tx KeyTx) error {
+func (v *Vault) recognise(ctx context.Context, tx keystore.Tx) error {
 	v.mu.RLock()
 	before := v.state
 	v.mu.RUnlock()
@@ -87,14 +89,14 @@ func (v *Vault) recognise(ctx context.Context, tx KeyTx) error {
 }
 
 // follows looks for the state before in the history of the store.
-func follows(ctx context.Context, tx KeyTx, before StoreState) error {
+func follows(ctx context.Context, tx keystore.Tx, before keystore.State) error {
 	state, err := tx.State(ctx)
 	if err != nil || before.Store == "" {
 		return err
 	}
 	mark := state.Mark
 	if state.Store == before.Store && state.Sequence > before.Sequence {
-		rows, err := tx.Page(ctx, Page{Kind: KindMark, After: []any{before.Sequence - 1}, Limit: 1})
+		rows, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindMark, After: []any{before.Sequence - 1}, Limit: 1})
 		if err != nil {
 			return err
 		}
@@ -110,7 +112,7 @@ func follows(ctx context.Context, tx KeyTx, before StoreState) error {
 
 // continues compares a state with the one before it; mark is what the store
 // has under the sequence of the earlier one.
-func continues(before, state StoreState, mark string) error {
+func continues(before, state keystore.State, mark string) error {
 	if before.Store == "" {
 		return nil
 	}
@@ -122,9 +124,9 @@ func continues(before, state StoreState, mark string) error {
 
 // prune removes the marks that nothing is to find any more.
 func (v *Vault) prune(ctx context.Context) error {
-	var positions, others []MarkRow
-	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
-		return eachPage(ctx, tx, Page{Kind: KindMark, Limit: pageSize}, func(rows Rows) error {
+	var positions, others []keystore.MarkRow
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
+		return eachPage(ctx, tx, keystore.Page{Kind: keystore.KindMark, Limit: pageSize}, func(rows keystore.Rows) error {
 			for _, row := range rows.Marks {
 				if row.Position {
 					positions = append(positions, row)
@@ -142,6 +144,6 @@ func (v *Vault) prune(ctx context.Context) error {
 	if len(gone) == 0 {
 		return nil
 	}
-	_, err = v.update(ctx, func(tx KeyTx) error { return tx.Write(ctx, Change{Remove: Rows{Marks: gone}}) })
+	_, err = v.update(ctx, func(tx keystore.Tx) error { return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Marks: gone}}) })
 	return err
 }

@@ -11,15 +11,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
 // restorable is a key store behind which another one can be put.
-type restorable struct{ encryption.KeyStore }
+type restorable struct{ keystore.Store }
 
 // keep writes the key store as it is into a file of its own and returns the
 // store that stands in it, as a backup of the server would bring it back.
-func (e *env) keep(t *testing.T) encryption.KeyStore {
+func (e *env) keep(t *testing.T) keystore.Store {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kept.db")
 	_, err := e.keysDB.ExecContext(t.Context(), `VACUUM INTO ?`, path)
@@ -40,7 +41,7 @@ func (e *env) restorable(t *testing.T) (*restorable, *encryption.Vault, *encrypt
 	return store, vault, e.table(t, vault, contactsTable)
 }
 
-func (e *env) over(t *testing.T, store encryption.KeyStore) *encryption.Vault {
+func (e *env) over(t *testing.T, store keystore.Store) *encryption.Vault {
 	t.Helper()
 	cfg := e.cfg
 	cfg.Keys = store
@@ -49,7 +50,7 @@ func (e *env) over(t *testing.T, store encryption.KeyStore) *encryption.Vault {
 	return vault
 }
 
-func sequenceOf(t *testing.T, store encryption.KeyStore) int64 {
+func sequenceOf(t *testing.T, store keystore.Store) int64 {
 	t.Helper()
 	state, err := store.State(t.Context())
 	require.NoError(t, err)
@@ -99,7 +100,7 @@ func TestAStoreThatWentOnAfterBeingPutBackIsNoticed(t *testing.T) {
 			_, err := other.Position(t.Context())
 			require.NoError(t, err)
 		}
-		store.KeyStore = kept
+		store.Store = kept
 		f := found(t, vault, "encryption.store.rewound", "")
 		require.Equal(t, encryption.HealthAlarm, f.Level, "%d ahead", ahead)
 		before := sequenceOf(t, kept)
@@ -133,7 +134,7 @@ func TestALostCreationIsNoticed(t *testing.T) {
 	_, err = contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	require.Equal(t, sequenceOf(t, e.store), sequenceOf(t, kept))
-	store.KeyStore = kept
+	store.Store = kept
 	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.store.rewound", "").Level)
 	e.clock.Move(encryption.DefaultLease)
 	_, err = contacts.Writer(t.Context(), tenant, "p1")
@@ -184,18 +185,18 @@ func TestTheHistoryKeepsTheNewestPositions(t *testing.T) {
 	e := newEnv(t, 1)
 	const first, positions, others = 100, 25_000, 3_000
 	mark := func(sequence int) string { return fmt.Sprintf("AAAAAAAAAAAAAAA%06dA", sequence) }
-	var rows encryption.Rows
+	var rows keystore.Rows
 	for i := range positions + others {
-		rows.Marks = append(rows.Marks, encryption.MarkRow{Sequence: int64(first + i), Mark: mark(first + i), Created: e.clock.Now(), Position: i < positions})
+		rows.Marks = append(rows.Marks, keystore.MarkRow{Sequence: int64(first + i), Mark: mark(first + i), Created: e.clock.Now(), Position: i < positions})
 	}
 	state, err := e.store.State(t.Context())
 	require.NoError(t, err)
-	_, err = e.store.Update(t.Context(), func(tx encryption.KeyTx) error {
-		if err := tx.Write(t.Context(), encryption.Change{Put: rows}); err != nil {
+	_, err = e.store.Update(t.Context(), func(tx keystore.Tx) error {
+		if err := tx.Write(t.Context(), keystore.Change{Put: rows}); err != nil {
 			return err
 		}
 		state.Sequence = first + positions + others - 1
-		return tx.Write(t.Context(), encryption.Change{Store: &state})
+		return tx.Write(t.Context(), keystore.Change{Store: &state})
 	})
 	require.NoError(t, err)
 
@@ -222,20 +223,20 @@ func TestTheHistoryKeepsTheNewestPositions(t *testing.T) {
 // Who takes positions and never a copy does not fill the table either.
 func TestPositionsAlonePruneToo(t *testing.T) {
 	e := newEnv(t, 1)
-	_, err := e.store.Update(t.Context(), func(tx encryption.KeyTx) error {
+	_, err := e.store.Update(t.Context(), func(tx keystore.Tx) error {
 		state, err := tx.State(t.Context())
 		if err != nil {
 			return err
 		}
 		state.Sequence = 1999
-		rows := encryption.Rows{Marks: []encryption.MarkRow{{Sequence: 1999, Mark: "AAAAAAAAAAAAAAAAAAAAAA", Created: e.clock.Now()}}}
+		rows := keystore.Rows{Marks: []keystore.MarkRow{{Sequence: 1999, Mark: "AAAAAAAAAAAAAAAAAAAAAA", Created: e.clock.Now()}}}
 		for i := range 1500 {
-			rows.Marks = append(rows.Marks, encryption.MarkRow{Sequence: int64(100 + i), Mark: "BBBBBBBBBBBBBBBBBBBBBA", Created: e.clock.Now()})
+			rows.Marks = append(rows.Marks, keystore.MarkRow{Sequence: int64(100 + i), Mark: "BBBBBBBBBBBBBBBBBBBBBA", Created: e.clock.Now()})
 		}
-		if err := tx.Write(t.Context(), encryption.Change{Put: rows}); err != nil {
+		if err := tx.Write(t.Context(), keystore.Change{Put: rows}); err != nil {
 			return err
 		}
-		return tx.Write(t.Context(), encryption.Change{Store: &state})
+		return tx.Write(t.Context(), keystore.Change{Store: &state})
 	})
 	require.NoError(t, err)
 	_, err = e.another(t).Position(t.Context()) // of sequence 2000

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -48,7 +49,7 @@ func indexKey(root []byte, tenant, table, index string, version uint32, as Norma
 // tenant.
 type tenantIndexes struct {
 	macs   []*indexMAC // by position in SealedTable.indexes; nil when retired
-	states []IndexState
+	states []keystore.IndexState
 }
 
 // tenantIndexes returns the keys of all declared index versions, registering
@@ -84,10 +85,10 @@ func (t *SealedTable) tenantIndexes(ctx context.Context, tenant string) (*tenant
 // maxDerived bounds the tables whose index keys a tenant keeps in memory.
 const maxDerived = 256
 
-func (t *SealedTable) derived(tenant string, rows []IndexRow, open *openKeyset) (*tenantIndexes, error) {
-	out := &tenantIndexes{macs: make([]*indexMAC, len(t.indexes)), states: make([]IndexState, len(t.indexes))}
+func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *openKeyset) (*tenantIndexes, error) {
+	out := &tenantIndexes{macs: make([]*indexMAC, len(t.indexes)), states: make([]keystore.IndexState, len(t.indexes))}
 	for i, index := range t.indexes {
-		at := slices.IndexFunc(rows, func(r IndexRow) bool {
+		at := slices.IndexFunc(rows, func(r keystore.IndexRow) bool {
 			return r.Table == t.def.Name && r.Index == index.Name && r.Version == index.Version
 		})
 		if at < 0 {
@@ -98,7 +99,7 @@ func (t *SealedTable) derived(tenant string, rows []IndexRow, open *openKeyset) 
 			return nil, &KeyError{Op: "another normaliser or width is a new version", Table: t.def.Name, Column: index.Name, Err: ErrDefinition}
 		}
 		out.states[i] = row.State
-		if row.State == IndexRetired {
+		if row.State == keystore.IndexRetired {
 			continue
 		}
 		root, ok := open.root(row.Root)
@@ -197,12 +198,12 @@ func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (
 		return nil, err
 	}
 	var out Conditions
-	var states []IndexState
+	var states []keystore.IndexState
 	for i, x := range t.indexes {
 		if x.Name != name {
 			continue
 		}
-		if states = append(states, keys.states[i]); keys.states[i] != IndexLive {
+		if states = append(states, keys.states[i]); keys.states[i] != keystore.IndexLive {
 			continue
 		}
 		v := keys.value(t, i, value)
@@ -244,20 +245,20 @@ func (t *SealedTable) Match(index, opened, wanted string) bool {
 // any more. Another version must be live, unless the index is declared here no
 // longer: then it is given up, and nobody searches by it.
 func (t *SealedTable) RetireIndex(ctx context.Context, tenant, index string, version uint32) error {
-	return t.setIndexStates(ctx, tenant, func(rows []IndexRow) ([]IndexRow, error) {
+	return t.setIndexStates(ctx, tenant, func(rows []keystore.IndexRow) ([]keystore.IndexRow, error) {
 		name := t.indexName(index)
 		live := name == ""
 		if live {
 			name = index
 		}
-		var put []IndexRow
+		var put []keystore.IndexRow
 		for _, row := range rows {
 			switch {
 			case row.Table != t.def.Name || row.Index != name:
 			case row.Version == version:
-				row.State = IndexRetired
+				row.State = keystore.IndexRetired
 				put = append(put, row)
-			case row.State == IndexLive:
+			case row.State == keystore.IndexLive:
 				live = true
 			}
 		}
@@ -268,11 +269,11 @@ func (t *SealedTable) RetireIndex(ctx context.Context, tenant, index string, ver
 	})
 }
 
-func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next func([]IndexRow) ([]IndexRow, error)) error {
+func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next func([]keystore.IndexRow) ([]keystore.IndexRow, error)) error {
 	if err := checkTenant(tenant); err != nil {
 		return err
 	}
-	_, err := t.vault.update(ctx, func(tx KeyTx) error {
+	_, err := t.vault.update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
 			return err
@@ -281,7 +282,7 @@ func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next fu
 		if err != nil || len(put) == 0 {
 			return err
 		}
-		return tx.Write(ctx, Change{Put: Rows{Indexes: put}, Narrows: true, Of: Scope{Tenant: tenant}})
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Indexes: put}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
 	})
 	return err
 }

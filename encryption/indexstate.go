@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // declared remembers which indexes this vault's tables have, so that all of
@@ -14,40 +16,35 @@ import (
 // later than that has index values from the first row on.
 type declared struct {
 	mu      sync.Mutex
-	indexes []IndexRow // tenant, root and state are empty
+	indexes []keystore.IndexRow // tenant, root and state are empty
 }
 
 func (d *declared) add(t *SealedTable) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, index := range t.indexes {
-		row := IndexRow{Table: t.def.Name, Index: index.Name, Version: index.Version, Normaliser: string(index.As), Bits: index.Bits}
-		if !slices.ContainsFunc(d.indexes, row.same) {
+		row := keystore.IndexRow{Table: t.def.Name, Index: index.Name, Version: index.Version, Normaliser: string(index.As), Bits: index.Bits}
+		if !slices.ContainsFunc(d.indexes, row.Same) {
 			d.indexes = append(d.indexes, row)
 		}
 	}
 }
 
 // missing lists the declared versions that a tenant does not have.
-func (d *declared) missing(rows []IndexRow) (out []IndexRow) {
+func (d *declared) missing(rows []keystore.IndexRow) (out []keystore.IndexRow) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, row := range d.indexes {
-		if !slices.ContainsFunc(rows, row.same) {
+		if !slices.ContainsFunc(rows, row.Same) {
 			out = append(out, row)
 		}
 	}
 	return out
 }
 
-// same reports whether two rows are one version of one index.
-func (r IndexRow) same(other IndexRow) bool {
-	return r.Table == other.Table && r.Index == other.Index && r.Version == other.Version
-}
-
 // sameIndexRows compares whatever the order in which a store answers.
-func sameIndexRows(a, b []IndexRow) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(row IndexRow) bool { return !slices.Contains(b, row) })
+func sameIndexRows(a, b []keystore.IndexRow) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(row keystore.IndexRow) bool { return !slices.Contains(b, row) })
 }
 
 // registered makes sure that the tenant has every index that was declared, and
@@ -79,29 +76,29 @@ func (v *Vault) registered(ctx context.Context, tenant string) (*tenantKeys, err
 }
 
 // register inserts version rows under the primary root.
-func (v *Vault) register(ctx context.Context, tenant string, missing []IndexRow, root uint32) error {
-	_, err := v.update(ctx, func(tx KeyTx) error {
+func (v *Vault) register(ctx context.Context, tenant string, missing []keystore.IndexRow, root uint32) error {
+	_, err := v.update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
 			return err
 		}
-		keys, err := tx.Page(ctx, Page{Kind: KindKey, Tenant: tenant, Limit: 1})
+		keys, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindKey, Tenant: tenant, Limit: 1})
 		if err != nil {
 			return err
 		}
-		state := IndexLive
+		state := keystore.IndexLive
 		if len(keys.Keys) > 0 {
-			state = IndexBuilding
+			state = keystore.IndexBuilding
 		}
-		var put Rows
+		var put keystore.Rows
 		for _, row := range missing {
-			if slices.ContainsFunc(now.Indexes, row.same) {
+			if slices.ContainsFunc(now.Indexes, row.Same) {
 				return errStale
 			}
 			row.Tenant, row.Root, row.State = tenant, root, state
 			put.Indexes = append(put.Indexes, row)
 		}
-		return tx.Write(ctx, Change{Put: put, Narrows: true, Of: Scope{Tenant: tenant}})
+		return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
 	})
 	return err
 }
@@ -121,11 +118,11 @@ func (t *SealedTable) FenceOldWriters(ctx context.Context, tenant string) error 
 		return err
 	}
 	fencing := false
-	err := t.moveIndexes(ctx, tenant, func(row IndexRow) IndexState {
-		if row.State == IndexBuilding {
-			row.State = IndexFencing
+	err := t.moveIndexes(ctx, tenant, func(row keystore.IndexRow) keystore.IndexState {
+		if row.State == keystore.IndexBuilding {
+			row.State = keystore.IndexFencing
 		}
-		fencing = fencing || row.State == IndexFencing
+		fencing = fencing || row.State == keystore.IndexFencing
 		return row.State
 	})
 	if err != nil || !fencing {
@@ -134,9 +131,9 @@ func (t *SealedTable) FenceOldWriters(ctx context.Context, tenant string) error 
 	if err := t.vault.cfg.Wait(ctx, t.vault.leaseWait()+t.vault.cfg.LongestTransaction); err != nil {
 		return fmt.Errorf("encryption: fence: older writers are shut out, but may still commit; call again: %w", err)
 	}
-	return t.moveIndexes(ctx, tenant, func(row IndexRow) IndexState {
-		if row.State == IndexFencing {
-			return IndexFenced
+	return t.moveIndexes(ctx, tenant, func(row keystore.IndexRow) keystore.IndexState {
+		if row.State == keystore.IndexFencing {
+			return keystore.IndexFenced
 		}
 		return row.State
 	})
@@ -144,7 +141,7 @@ func (t *SealedTable) FenceOldWriters(ctx context.Context, tenant string) error 
 
 // fenced lists the versions whose older writers are gone: what is counted from
 // now on misses none of their rows.
-func (t *SealedTable) fenced(ctx context.Context, tenant string) (out []IndexRow, err error) {
+func (t *SealedTable) fenced(ctx context.Context, tenant string) (out []keystore.IndexRow, err error) {
 	if _, err := t.tenantIndexes(ctx, tenant); err != nil {
 		return nil, err
 	}
@@ -152,27 +149,27 @@ func (t *SealedTable) fenced(ctx context.Context, tenant string) (out []IndexRow
 	if err != nil {
 		return nil, storeError(err)
 	}
-	return slices.DeleteFunc(rows.Indexes, func(row IndexRow) bool { return !t.declares(row) || row.State != IndexFenced }), nil
+	return slices.DeleteFunc(rows.Indexes, func(row keystore.IndexRow) bool { return !t.declares(row) || row.State != keystore.IndexFenced }), nil
 }
 
 // promote makes versions live that were fenced before a census found nothing
 // to correct.
-func (t *SealedTable) promote(ctx context.Context, tenant string, fenced []IndexRow) error {
+func (t *SealedTable) promote(ctx context.Context, tenant string, fenced []keystore.IndexRow) error {
 	if len(fenced) == 0 {
 		return nil
 	}
-	return t.moveIndexes(ctx, tenant, func(row IndexRow) IndexState {
-		if row.State == IndexFenced && slices.ContainsFunc(fenced, row.same) {
-			return IndexLive
+	return t.moveIndexes(ctx, tenant, func(row keystore.IndexRow) keystore.IndexState {
+		if row.State == keystore.IndexFenced && slices.ContainsFunc(fenced, row.Same) {
+			return keystore.IndexLive
 		}
 		return row.State
 	})
 }
 
 // moveIndexes gives the declared versions the state that next answers.
-func (t *SealedTable) moveIndexes(ctx context.Context, tenant string, next func(IndexRow) IndexState) error {
-	return t.setIndexStates(ctx, tenant, func(rows []IndexRow) ([]IndexRow, error) {
-		var put []IndexRow
+func (t *SealedTable) moveIndexes(ctx context.Context, tenant string, next func(keystore.IndexRow) keystore.IndexState) error {
+	return t.setIndexStates(ctx, tenant, func(rows []keystore.IndexRow) ([]keystore.IndexRow, error) {
+		var put []keystore.IndexRow
 		for _, row := range rows {
 			if !t.declares(row) {
 				continue
@@ -186,15 +183,15 @@ func (t *SealedTable) moveIndexes(ctx context.Context, tenant string, next func(
 	})
 }
 
-func (t *SealedTable) declares(row IndexRow) bool {
+func (t *SealedTable) declares(row keystore.IndexRow) bool {
 	return row.Table == t.def.Name && slices.ContainsFunc(t.indexes, func(x tableIndex) bool { return x.Name == row.Index && x.Version == row.Version })
 }
 
 // complete refuses to write a table that has an index which this definition
 // lacks, once others search by it or are about to.
-func (t *SealedTable) complete(rows []IndexRow) error {
+func (t *SealedTable) complete(rows []keystore.IndexRow) error {
 	for _, row := range rows {
-		if row.Table == t.def.Name && row.State != IndexBuilding && row.State != IndexRetired && !t.declares(row) {
+		if row.Table == t.def.Name && row.State != keystore.IndexBuilding && row.State != keystore.IndexRetired && !t.declares(row) {
 			return &KeyError{
 				Op:    "write: this release does not know an index that others search by; deploy the newer one, or take the index back with RetireIndex:",
 				Table: t.def.Name, Column: row.Index, Err: ErrDefinition,
@@ -205,12 +202,12 @@ func (t *SealedTable) complete(rows []IndexRow) error {
 }
 
 // notLive says what a version still lacks before it is searched.
-func (t *SealedTable) notLive(index string, states []IndexState) error {
+func (t *SealedTable) notLive(index string, states []keystore.IndexState) error {
 	what := "it is retired, and no other version is declared"
 	switch {
-	case slices.Contains(states, IndexFenced):
+	case slices.Contains(states, keystore.IndexFenced):
 		what = "rows without it may exist: call RebuildIndexes"
-	case slices.Contains(states, IndexBuilding), slices.Contains(states, IndexFencing):
+	case slices.Contains(states, keystore.IndexBuilding), slices.Contains(states, keystore.IndexFencing):
 		what = "rows without it may exist, and a release that writes more of them: when that one is gone, call FenceOldWriters and then RebuildIndexes"
 	}
 	return &KeyError{Op: strings.Join([]string{"lookup", what + ":"}, ": "), Table: t.def.Name, Column: index, Err: ErrIncomplete}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // Inventory says which keys there are, for reports; [Vault.Status] says what
@@ -17,16 +19,16 @@ type Inventory struct {
 	Retiring []string          // names of the KEKs that go once the epoch that is half closed is closed
 	Tenants  []TenantInventory // sorted by name
 
-	lease        StoreState
+	lease        keystore.State
 	installation []string // names of the KEKs that wrap its keysets
 }
 
 // TenantInventory is the part of an Inventory about one tenant.
 type TenantInventory struct {
-	Tenant      string                     // its name
-	KeyVersions map[uint32]KeyVersionState // every one it ever had
-	KEKs        []string                   // names of the KEKs that wrap its keysets
-	MostSeals   uint64                     // of one key that seals: allotted by the key store, or counted by this process
+	Tenant      string                              // its name
+	KeyVersions map[uint32]keystore.KeyVersionState // every one it ever had
+	KEKs        []string                            // names of the KEKs that wrap its keysets
+	MostSeals   uint64                              // of one key that seals: allotted by the key store, or counted by this process
 
 	created map[uint32]time.Time // of its key versions
 }
@@ -37,17 +39,17 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 	tenants := map[string]*TenantInventory{}
 	of := func(tenant string) *TenantInventory {
 		if tenants[tenant] == nil {
-			tenants[tenant] = &TenantInventory{Tenant: tenant, KeyVersions: map[uint32]KeyVersionState{}, created: map[uint32]time.Time{}}
+			tenants[tenant] = &TenantInventory{Tenant: tenant, KeyVersions: map[uint32]keystore.KeyVersionState{}, created: map[uint32]time.Time{}}
 		}
 		return tenants[tenant]
 	}
-	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil {
 			return err
 		}
 		out = Inventory{Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, KEK: state.KEK, Retiring: state.Retiring, lease: state}
-		collect := func(rows Rows) error {
+		collect := func(rows keystore.Rows) error {
 			for _, row := range rows.Keysets {
 				if t := of(row.Tenant); !slices.Contains(t.KEKs, row.KEK) {
 					t.KEKs = append(t.KEKs, row.KEK)
@@ -59,10 +61,10 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 			}
 			return nil
 		}
-		if err := eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, collect); err != nil {
+		if err := eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, collect); err != nil {
 			return err
 		}
-		if err := eachPage(ctx, tx, Page{Kind: KindKeyVersion, Limit: pageSize}, collect); err != nil {
+		if err := eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyVersion, Limit: pageSize}, collect); err != nil {
 			return err
 		}
 		for name, t := range tenants {
@@ -71,7 +73,7 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 				return err
 			}
 			for _, row := range rows.Keys {
-				if t.KeyVersions[row.KeyVersion] == Active {
+				if t.KeyVersions[row.KeyVersion] == keystore.Active {
 					t.MostSeals = max(t.MostSeals, uint64(row.Seals))
 				}
 			}
@@ -103,7 +105,7 @@ func (v *Vault) countSeals(tenants map[string]*TenantInventory) {
 			continue
 		}
 		for _, key := range o.keys {
-			if key.err != nil || t.KeyVersions[key.keyVersion] != Active {
+			if key.err != nil || t.KeyVersions[key.keyVersion] != keystore.Active {
 				continue
 			}
 			t.MostSeals = max(t.MostSeals, uint64(key.slot.Load()))

@@ -10,6 +10,8 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // permitsKEK reports whether a KEK may have this name. The name comes from the
@@ -104,7 +106,7 @@ func kekError(tenant, purpose, name string, err error) error {
 // wrapKeyset wraps a keyset under the KEK that the row names, and has the KEK,
 // asked for anew as after a restart, open it again: nothing is stored that
 // cannot be read.
-func (v *Vault) wrapKeyset(ctx context.Context, row KeysetRow, handle *keyset.Handle) (*openKeyset, error) {
+func (v *Vault) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *keyset.Handle) (*openKeyset, error) {
 	if !v.cfg.permitsKEK(row.KEK) {
 		return nil, refusedKEK(row.Tenant, row.Purpose, row.KEK)
 	}
@@ -138,7 +140,7 @@ func (v *Vault) wrapKeyset(ctx context.Context, row KeysetRow, handle *keyset.Ha
 }
 
 // readKeyset asks the KEK and checks every key of the keyset.
-func (v *Vault) readKeyset(ctx context.Context, row KeysetRow) (*openKeyset, error) {
+func (v *Vault) readKeyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
 	kek, err := v.askKEK(ctx, row.Tenant, row.Purpose, row.KEK)
 	if err != nil {
 		return nil, err
@@ -209,7 +211,7 @@ func (v *Vault) keepKeyset(open *openKeyset) {
 }
 
 // keptKeyset returns the keyset that is in memory for these very bytes, or nil.
-func (v *Vault) keptKeyset(row KeysetRow) *openKeyset {
+func (v *Vault) keptKeyset(row keystore.KeysetRow) *openKeyset {
 	v.mu.RLock()
 	k := v.tenants[row.Tenant]
 	v.mu.RUnlock()
@@ -226,7 +228,7 @@ func (v *Vault) keptKeyset(row KeysetRow) *openKeyset {
 }
 
 // as is the same keyset as it stands in another row of the same bytes.
-func (k *openKeyset) as(row KeysetRow) *openKeyset {
+func (k *openKeyset) as(row keystore.KeysetRow) *openKeyset {
 	out := *k
 	out.row = row
 	return &out

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // A KEK that fails is asked again after a pause, which doubles with every
@@ -42,7 +44,7 @@ type keysetID struct {
 	wrapped              [sha256.Size]byte
 }
 
-func idOf(row KeysetRow) keysetID {
+func idOf(row keystore.KeysetRow) keysetID {
 	return keysetID{row.Tenant, row.Purpose, row.KEK, sha256.Sum256(row.Wrapped)}
 }
 
@@ -83,13 +85,13 @@ func insist(ctx context.Context) context.Context { return context.WithValue(ctx,
 
 // unwrapKeyset opens a keyset row and checks every key in it. A failure that is
 // remembered is no answer for whoever verifies a copy: the KEK is asked.
-func (v *Vault) unwrapKeyset(ctx context.Context, row KeysetRow) (*openKeyset, error) {
+func (v *Vault) unwrapKeyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
 	return v.openKeyset(insist(ctx), row)
 }
 
 // openKeyset is unwrapKeyset for those who cannot wait: while a KEK that failed
 // is left alone they get the failure at once.
-func (v *Vault) openKeyset(ctx context.Context, row KeysetRow) (*openKeyset, error) {
+func (v *Vault) openKeyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
 	if !v.cfg.permitsKEK(row.KEK) {
 		return nil, refusedKEK(row.Tenant, row.Purpose, row.KEK)
 	}
@@ -141,7 +143,7 @@ func (c *kekCalls) join(id keysetID, insisting bool, now time.Time) (call *fligh
 // fly opens the keyset in a goroutine of its own, which ends with the call. A
 // KEK that does not look at its context is given up when its time is over; if
 // it answers all the same, later, the answer counts.
-func (v *Vault) fly(ctx context.Context, id keysetID, call *flight, row KeysetRow) {
+func (v *Vault) fly(ctx context.Context, id keysetID, call *flight, row keystore.KeysetRow) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.cfg.KEKTimeout)
 	stop := context.AfterFunc(ctx, func() { v.land(id, call, nil, errNoAnswer, false) })
 	go caught(func() (*openKeyset, error) { return v.readKeyset(ctx, row) }, func(open *openKeyset, err error) {
@@ -221,7 +223,7 @@ func (v *Vault) failingKeysets() map[string]Finding {
 	defer v.keks.mu.Unlock()
 	for id, f := range v.keks.failing {
 		k := tenants[id.tenant]
-		if k == nil || now.Sub(f.at) > f.pause+forgetPause || !slices.ContainsFunc(k.rows.Keysets, func(row KeysetRow) bool { return idOf(row) == id }) {
+		if k == nil || now.Sub(f.at) > f.pause+forgetPause || !slices.ContainsFunc(k.rows.Keysets, func(row keystore.KeysetRow) bool { return idOf(row) == id }) {
 			continue
 		}
 		finding := out[id.tenant]

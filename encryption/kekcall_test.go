@@ -17,6 +17,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // kms serves every tenant until told otherwise: then ask says what comes of a
@@ -392,7 +393,7 @@ func TestADamagedKeysetStopsNoOther(t *testing.T) {
 	sound := row
 	row.Wrapped = bytes.Clone(row.Wrapped)
 	row.Wrapped[len(row.Wrapped)/2] ^= 1
-	overwrite(t, cfg.Keys, encryption.Change{Put: encryption.Rows{Keysets: []encryption.KeysetRow{row}}, Narrows: true})
+	overwrite(t, cfg.Keys, keystore.Change{Put: keystore.Rows{Keysets: []keystore.KeysetRow{row}}, Narrows: true})
 	tag := func(purpose string) error { _, err := vault.Tagger(purpose).Tag(t.Context(), tenant, nil); return err }
 	for range 8 {
 		require.ErrorIs(t, tag("seal"), encryption.ErrKEK)
@@ -405,7 +406,7 @@ func TestADamagedKeysetStopsNoOther(t *testing.T) {
 	_, err = contacts.Writer(t.Context(), tenant, "p0")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, found(t, vault, "encryption.kek.failing", tenant).Value)
-	overwrite(t, cfg.Keys, encryption.Change{Put: encryption.Rows{Keysets: []encryption.KeysetRow{sound}}, Narrows: true})
+	overwrite(t, cfg.Keys, keystore.Change{Put: keystore.Rows{Keysets: []keystore.KeysetRow{sound}}, Narrows: true})
 	c.Move(encryption.DefaultLease)
 	require.NoError(t, tag("seal"))
 	require.Equal(t, encryption.HealthOK, found(t, vault, "encryption.kek.failing", "").Level)

@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // notOurs is the KEK of somebody who may write the key store.
@@ -59,7 +60,7 @@ func installed(t *testing.T, change func(*encryption.Config)) (encryption.Config
 }
 
 // keysetOf reads one keyset row as whoever can read the key store does.
-func keysetOf(t *testing.T, store encryption.KeyStore, of, purpose string) encryption.KeysetRow {
+func keysetOf(t *testing.T, store keystore.Store, of, purpose string) keystore.KeysetRow {
 	t.Helper()
 	rows, err := store.Tenant(t.Context(), of)
 	require.NoError(t, err)
@@ -69,16 +70,16 @@ func keysetOf(t *testing.T, store encryption.KeyStore, of, purpose string) encry
 		}
 	}
 	t.Fatalf("no keyset %s", purpose)
-	return encryption.KeysetRow{}
+	return keystore.KeysetRow{}
 }
 
-func overwrite(t *testing.T, store encryption.KeyStore, change encryption.Change) {
+func overwrite(t *testing.T, store keystore.Store, change keystore.Change) {
 	t.Helper()
-	_, err := store.Update(t.Context(), func(tx encryption.KeyTx) error { return tx.Write(t.Context(), change) })
+	_, err := store.Update(t.Context(), func(tx keystore.Tx) error { return tx.Write(t.Context(), change) })
 	require.NoError(t, err)
 }
 
-func stateOfStore(t *testing.T, store encryption.KeyStore) encryption.StoreState {
+func stateOfStore(t *testing.T, store keystore.Store) keystore.State {
 	t.Helper()
 	state, err := store.State(t.Context())
 	require.NoError(t, err)
@@ -141,9 +142,9 @@ func TestAKeysetUnderAKEKThatIsNotPermittedIsRefused(t *testing.T) {
 		foreign.Version = 2
 		renamed := keysetOf(t, cfg.Keys, of, purpose)
 		renamed.KEK = notOurs
-		for what, row := range map[string]encryption.KeysetRow{"another keyset": foreign, "the name alone": renamed} {
+		for what, row := range map[string]keystore.KeysetRow{"another keyset": foreign, "the name alone": renamed} {
 			what = purpose + ", " + what
-			overwrite(t, cfg.Keys, encryption.Change{Put: encryption.Rows{Keysets: []encryption.KeysetRow{row}}, Narrows: true})
+			overwrite(t, cfg.Keys, keystore.Change{Put: keystore.Rows{Keysets: []keystore.KeysetRow{row}}, Narrows: true})
 			before := stateOfStore(t, cfg.Keys)
 			c.Move(encryption.DefaultLease)
 			f := found(t, open, "encryption.kek.refused", of)
@@ -175,7 +176,7 @@ func TestAKeysetUnderAKEKThatIsNotPermittedIsRefused(t *testing.T) {
 func TestTheKeyStoreChoosesNoKEKForNewTenantsNorForDestruction(t *testing.T) {
 	cfg, vault, _, kms := installed(t, nil)
 	state := stateOfStore(t, cfg.Keys)
-	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 1, KEK: notOurs}})
+	overwrite(t, cfg.Keys, keystore.Change{Store: &keystore.State{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 1, KEK: notOurs}})
 	require.ErrorIs(t, vault.AddTenant(t.Context(), "t2"), encryption.ErrKeyset)
 	tenants, err := vault.Tenants(t.Context())
 	require.NoError(t, err)
@@ -183,7 +184,7 @@ func TestTheKeyStoreChoosesNoKEKForNewTenantsNorForDestruction(t *testing.T) {
 	require.Zero(t, kms.count(notOurs))
 	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.kek.refused", "").Level)
 
-	overwrite(t, cfg.Keys, encryption.Change{Store: &encryption.StoreState{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 2, KEK: "kek-2", Retiring: []string{"kek-1", notOurs}}})
+	overwrite(t, cfg.Keys, keystore.Change{Store: &keystore.State{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 2, KEK: "kek-2", Retiring: []string{"kek-1", notOurs}}})
 	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.kek.refused", "").Level)
 	var destroyed []string
 	epoch := encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {

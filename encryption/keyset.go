@@ -15,6 +15,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/prf/hkdfprf"
 	"github.com/tink-crypto/tink-go/v2/secretdata"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // The purposes of keysets.
@@ -163,14 +165,14 @@ type root struct {
 
 // openKeyset is a keyset in memory: the primary first, then the newest first.
 type openKeyset struct {
-	row    KeysetRow
+	row    keystore.KeysetRow
 	handle *keyset.Handle
 	roots  []root
 	gcm    map[uint32]cipher.AEAD // purpose wrap
 	mac    tink.MAC               // purposes seal, log, manifest
 }
 
-func openedKeyset(row KeysetRow, handle *keyset.Handle) (*openKeyset, error) {
+func openedKeyset(row keystore.KeysetRow, handle *keyset.Handle) (*openKeyset, error) {
 	out := &openKeyset{row: row, handle: handle}
 	for i := handle.Len() - 1; i >= 0; i-- {
 		entry, err := handle.Entry(i)
@@ -267,7 +269,7 @@ func wrapID(wrapped []byte) uint32 {
 
 // unwrapKey opens a wrapped person key. known is false when the keyset has no
 // key of that id, so that the caller reads the keyset afresh once.
-func (k *openKeyset) unwrapKey(row KeyRow) (key []byte, known bool, err error) {
+func (k *openKeyset) unwrapKey(row keystore.KeyRow) (key []byte, known bool, err error) {
 	gcm, known := k.gcm[wrapID(row.Wrapped)]
 	if !known {
 		return nil, false, &KeyError{Op: "wrapped by an unknown key", KeyVersion: row.KeyVersion, Err: ErrNoKey}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // Holder counts what still needs a key version of a tenant, and says
@@ -28,14 +30,14 @@ func (v *Vault) NewKeyVersion(ctx context.Context, tenant string) (uint32, error
 	}
 	var keyVersion uint32
 	var retired []uint32
-	_, err := v.update(ctx, func(tx KeyTx) error {
+	_, err := v.update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
 			return err
 		}
 		retired = nil
 		for _, g := range now.KeyVersions {
-			if g.State == Active {
+			if g.State == keystore.Active {
 				retired = append(retired, g.KeyVersion)
 			}
 		}
@@ -52,7 +54,7 @@ func (v *Vault) NewKeyVersion(ctx context.Context, tenant string) (uint32, error
 }
 
 // KeyVersions lists every key version that the tenant ever had, oldest first.
-func (v *Vault) KeyVersions(ctx context.Context, tenant string) ([]KeyVersionRow, error) {
+func (v *Vault) KeyVersions(ctx context.Context, tenant string) ([]keystore.KeyVersionRow, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
@@ -63,7 +65,7 @@ func (v *Vault) KeyVersions(ctx context.Context, tenant string) ([]KeyVersionRow
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
-	slices.SortFunc(rows.KeyVersions, func(a, b KeyVersionRow) int { return a.Created.Compare(b.Created) })
+	slices.SortFunc(rows.KeyVersions, func(a, b keystore.KeyVersionRow) int { return a.Created.Compare(b.Created) })
 	return rows.KeyVersions, nil
 }
 
@@ -91,10 +93,10 @@ func (v *Vault) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion
 		return err
 	}
 	state, known, err := v.retirement(ctx, tenant, keyVersion)
-	if err != nil || state == Destroyed {
+	if err != nil || state == keystore.Destroyed {
 		return err
 	}
-	if state == Retired { // whoever marked it before has waited for this
+	if state == keystore.Retired { // whoever marked it before has waited for this
 		if early := known.Add(v.leaseWait() + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
 			if err := v.cfg.Wait(ctx, early); err != nil {
 				return err
@@ -103,7 +105,7 @@ func (v *Vault) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion
 		if err := ask(ctx, tenant, keyVersion, holders); err != nil {
 			return err
 		}
-		if err := v.setKeyVersion(ctx, tenant, keyVersion, Retired, Destroying); err != nil {
+		if err := v.setKeyVersion(ctx, tenant, keyVersion, keystore.Retired, keystore.Destroying); err != nil {
 			return err
 		}
 	}
@@ -111,7 +113,7 @@ func (v *Vault) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion
 		return err
 	}
 	if err := ask(ctx, tenant, keyVersion, holders); err != nil {
-		return errors.Join(err, v.setKeyVersion(ctx, tenant, keyVersion, Destroying, Retired))
+		return errors.Join(err, v.setKeyVersion(ctx, tenant, keyVersion, keystore.Destroying, keystore.Retired))
 	}
 	deleted, err := v.deleteKeys(ctx, tenant, keyVersion)
 	if err != nil {
@@ -140,19 +142,19 @@ func ask(ctx context.Context, tenant string, keyVersion uint32, holders []Holder
 // retirement returns the state of a key version that seals no more, and since
 // when this process has known that it does not. What the hosts that made it and
 // its successor take for the time has no part in it.
-func (v *Vault) retirement(ctx context.Context, tenant string, keyVersion uint32) (state KeyVersionState, known time.Time, err error) {
+func (v *Vault) retirement(ctx context.Context, tenant string, keyVersion uint32) (state keystore.KeyVersionState, known time.Time, err error) {
 	all, err := v.KeyVersions(ctx, tenant)
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	i := slices.IndexFunc(all, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion })
+	i := slices.IndexFunc(all, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion })
 	if i < 0 {
 		return "", time.Time{}, &KeyError{Op: "unknown key version", KeyVersion: keyVersion, Err: ErrKeyVersion}
 	}
 	switch state = all[i].State; state {
-	case Retired, Destroying, Deleting, Destroyed:
+	case keystore.Retired, keystore.Destroying, keystore.Deleting, keystore.Destroyed:
 		return state, v.retired.since(tenant, keyVersion, v.cfg.Now()), nil
-	case Active:
+	case keystore.Active:
 		return state, time.Time{}, &KeyError{Op: "an active key version is not destroyed: NewKeyVersion and Reseal come first", KeyVersion: keyVersion, Err: ErrKeyVersion}
 	default: // of a later version of the library, which may need it
 		return state, time.Time{}, &KeyError{Op: "in a state that this version does not know", KeyVersion: keyVersion, Err: ErrKeyVersion}
@@ -189,8 +191,8 @@ func (r *retirements) since(tenant string, keyVersion uint32, now time.Time) tim
 
 // setKeyVersion moves a key version from one state to another. Once keys of it are
 // deleted there is no way back: it stays what it is.
-func (v *Vault) setKeyVersion(ctx context.Context, tenant string, keyVersion uint32, from, to KeyVersionState) error {
-	_, err := v.update(ctx, func(tx KeyTx) error {
+func (v *Vault) setKeyVersion(ctx context.Context, tenant string, keyVersion uint32, from, to keystore.KeyVersionState) error {
+	_, err := v.update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
 			return err
@@ -201,9 +203,9 @@ func (v *Vault) setKeyVersion(ctx context.Context, tenant string, keyVersion uin
 			}
 			if g.State == from {
 				g.State = to
-				return tx.Write(ctx, Change{Put: Rows{KeyVersions: []KeyVersionRow{g}}, Narrows: true, Of: Scope{Tenant: tenant}})
+				return tx.Write(ctx, keystore.Change{Put: keystore.Rows{KeyVersions: []keystore.KeyVersionRow{g}}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
 			}
-			if g.State == to || g.State == Deleting || g.State == Destroyed { // by another process
+			if g.State == to || g.State == keystore.Deleting || g.State == keystore.Destroyed { // by another process
 				return nil
 			}
 			return &KeyError{Op: "not retired", KeyVersion: keyVersion, Err: ErrKeyVersion}
@@ -220,28 +222,28 @@ func (v *Vault) deleteKeys(ctx context.Context, tenant string, keyVersion uint32
 	deleted := 0
 	for {
 		n := 0
-		_, err := v.update(ctx, func(tx KeyTx) error {
+		_, err := v.update(ctx, func(tx keystore.Tx) error {
 			now, err := tx.Tenant(ctx, tenant)
 			if err != nil {
 				return err
 			}
-			i := slices.IndexFunc(now.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion })
-			if i >= 0 && now.KeyVersions[i].State == Destroyed { // by another process
+			i := slices.IndexFunc(now.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion })
+			if i >= 0 && now.KeyVersions[i].State == keystore.Destroyed { // by another process
 				n = 0
 				return nil
 			}
-			if i < 0 || now.KeyVersions[i].State != Destroying && now.KeyVersions[i].State != Deleting {
+			if i < 0 || now.KeyVersions[i].State != keystore.Destroying && now.KeyVersions[i].State != keystore.Deleting {
 				return &KeyError{Op: "no longer marked", KeyVersion: keyVersion, Err: ErrKeyVersion}
 			}
-			rows, err := tx.Page(ctx, Page{Kind: KindKey, Tenant: tenant, KeyVersion: keyVersion, Limit: pageSize})
+			rows, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindKey, Tenant: tenant, KeyVersion: keyVersion, Limit: pageSize})
 			if err != nil {
 				return err
 			}
-			now.KeyVersions[i].State = Deleting
+			now.KeyVersions[i].State = keystore.Deleting
 			if n = len(rows.Keys); n == 0 {
-				now.KeyVersions[i].State = Destroyed
+				now.KeyVersions[i].State = keystore.Destroyed
 			}
-			return tx.Write(ctx, Change{Remove: Rows{Keys: rows.Keys}, Put: Rows{KeyVersions: now.KeyVersions[i : i+1]}, Narrows: true, Of: Scope{Tenant: tenant}})
+			return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Keys: rows.Keys}, Put: keystore.Rows{KeyVersions: now.KeyVersions[i : i+1]}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
 		})
 		if err != nil || n == 0 {
 			return deleted, err
@@ -258,7 +260,7 @@ func (v *Vault) refresh(ctx context.Context) error {
 	start := v.cfg.Now()
 	state, err := v.compare(ctx, before)
 	if err == nil {
-		err = state.checkLease()
+		err = checkLeaseOf(state)
 	}
 	if err != nil {
 		return storeError(err)

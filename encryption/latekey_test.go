@@ -13,6 +13,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // A KEK or a key store that takes longer to answer than a lease is waited for
@@ -52,13 +53,13 @@ type lateOwners struct {
 	late int
 }
 
-func (s *lateOwners) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
+func (s *lateOwners) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
 	rows, err := s.delayed.Owners(ctx, tenant, owners)
 	if s.late > 0 {
 		s.late--
 		time.Sleep(2 * encryption.DefaultLease)
-		_, updateErr := s.Update(ctx, func(tx encryption.KeyTx) error {
-			return tx.Write(ctx, encryption.Change{Narrows: true, Of: encryption.Scope{Tenant: tenant, Owners: owners}})
+		_, updateErr := s.Update(ctx, func(tx keystore.Tx) error {
+			return tx.Write(ctx, keystore.Change{Narrows: true, Of: keystore.Scope{Tenant: tenant, Owners: owners}})
 		})
 		err = errors.Join(err, updateErr)
 	}
@@ -68,12 +69,12 @@ func (s *lateOwners) Owners(ctx context.Context, tenant string, owners []string)
 // lateOnce does something between what the store has said of owners and its
 // answer.
 type lateOnce struct {
-	encryption.KeyStore
+	keystore.Store
 	then func()
 }
 
-func (s *lateOnce) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	rows, err := s.KeyStore.Owners(ctx, tenant, owners)
+func (s *lateOnce) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
+	rows, err := s.Store.Owners(ctx, tenant, owners)
 	if then := s.then; then != nil {
 		s.then = nil
 		then()
@@ -99,7 +100,7 @@ func (a *at) Read(p []byte) (int, error) {
 // nobody is, is not returned as good.
 func TestAStreamIsNotGoodWhenTheLastAnswerComesLate(t *testing.T) {
 	e := newEnv(t, 4)
-	store := &lateOnce{KeyStore: e.store}
+	store := &lateOnce{Store: e.store}
 	cfg := e.cfg
 	cfg.Keys = store
 	vault, err := encryption.Open(t.Context(), cfg)
@@ -125,7 +126,7 @@ func TestAReaderThatIsHeldUpUsesNoOldKey(t *testing.T) {
 	e.insert(t, "c1", "p1")
 	e.insert(t, "c2", "p2")
 	cell := e.read(t)[0].email.Bytes()
-	store := &lateOnce{KeyStore: e.store}
+	store := &lateOnce{Store: e.store}
 	cfg := e.cfg
 	cfg.Keys = store
 	vault, err := encryption.Open(t.Context(), cfg)
@@ -146,12 +147,12 @@ func TestAReaderThatIsHeldUpUsesNoOldKey(t *testing.T) {
 
 // overtaken does something once, after the store has told its state.
 type overtaken struct {
-	encryption.KeyStore
+	keystore.Store
 	then func()
 }
 
-func (s *overtaken) State(ctx context.Context) (encryption.StoreState, error) {
-	state, err := s.KeyStore.State(ctx)
+func (s *overtaken) State(ctx context.Context) (keystore.State, error) {
+	state, err := s.Store.State(ctx)
 	if then := s.then; then != nil {
 		s.then = nil
 		then()
@@ -164,7 +165,7 @@ func TestALaterMarkDoesNotFillAGap(t *testing.T) {
 	e := newEnv(t, 4)
 	e.insert(t, "c1", "p1")
 	cell := e.read(t)[0].email.Bytes()
-	store := &overtaken{KeyStore: e.store}
+	store := &overtaken{Store: e.store}
 	cfg := e.cfg
 	cfg.Keys = store
 	vault, err := encryption.Open(t.Context(), cfg)

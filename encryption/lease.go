@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // What a lease may be. A shorter one is over before a store has answered, a
@@ -22,9 +24,9 @@ func checkLease(d time.Duration) error {
 	return nil
 }
 
-// checkLease refuses a state row on which no lease can be granted: whoever
+// checkLeaseOf refuses a state row on which no lease can be granted: whoever
 // trusts it could outlast an erasure.
-func (s StoreState) checkLease() error {
+func checkLeaseOf(s keystore.State) error {
 	if checkLease(s.Lease) != nil || checkLease(s.LeaseWait) != nil || s.Lease > s.LeaseWait {
 		return fmt.Errorf("%w: its state row names no lease that can be granted (%v, waited for %v)", ErrStore, s.Lease, s.LeaseWait)
 	}
@@ -79,7 +81,7 @@ func (v *Vault) fresh(ctx context.Context, early bool) (grant, error) {
 	start := v.cfg.Now()
 	state, err := v.compare(ctx, before)
 	if err == nil {
-		err = state.checkLease()
+		err = checkLeaseOf(state)
 	}
 	if errors.Is(err, ErrRewound) {
 		v.drop(everyone())
@@ -124,7 +126,7 @@ func (s sighting) past(now time.Time) bool { return now.Sub(s.at) >= s.wait }
 
 // sightLocked notes that a state is committed. Of the sightings that are past
 // only the last one matters.
-func (v *Vault) sightLocked(state StoreState, now time.Time) {
+func (v *Vault) sightLocked(state keystore.State, now time.Time) {
 	for len(v.seen) > 1 && v.seen[1].past(now) {
 		v.seen = v.seen[1:]
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // waited returns a configuration whose waits are noted, and what it waited for.
@@ -24,7 +25,7 @@ func (e *env) waited() (encryption.Config, *[]time.Duration) {
 	return cfg, &all
 }
 
-func (e *env) state(t *testing.T) encryption.StoreState {
+func (e *env) state(t *testing.T) keystore.State {
 	t.Helper()
 	state, err := e.cfg.Keys.State(t.Context())
 	require.NoError(t, err)
@@ -83,7 +84,7 @@ func TestTwoCreationsAgreeOnOneLease(t *testing.T) {
 	memory := encryptiontest.Keys()
 	first, second := e.cfg, e.cfg
 	first.Keys, first.Lease = memory, 7*time.Second
-	late := &intruder{KeyStore: memory, act: func() {
+	late := &intruder{Store: memory, act: func() {
 		_, err := encryption.Create(t.Context(), first)
 		require.NoError(t, err)
 	}}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // step is one thing that a process of the model does.
@@ -97,36 +98,36 @@ func (m *model) used(what string, process int, person string, err error) {
 // delayed is a key store behind a network, and a process that a machine puts to
 // sleep in the middle of a question: both before it is asked and after.
 type delayed struct {
-	encryption.KeyStore
+	keystore.Store
 	p *process
 }
 
-func (d delayed) State(ctx context.Context) (state encryption.StoreState, err error) {
-	err = d.p.delayed(ctx, func() (err error) { state, err = d.KeyStore.State(ctx); return err })
+func (d delayed) State(ctx context.Context) (state keystore.State, err error) {
+	err = d.p.delayed(ctx, func() (err error) { state, err = d.Store.State(ctx); return err })
 	return state, err
 }
 
-func (d delayed) Tenant(ctx context.Context, tenant string) (rows encryption.Rows, err error) {
-	err = d.p.delayed(ctx, func() (err error) { rows, err = d.KeyStore.Tenant(ctx, tenant); return err })
+func (d delayed) Tenant(ctx context.Context, tenant string) (rows keystore.Rows, err error) {
+	err = d.p.delayed(ctx, func() (err error) { rows, err = d.Store.Tenant(ctx, tenant); return err })
 	return rows, err
 }
 
-func (d delayed) Owners(ctx context.Context, tenant string, owners []string) (rows encryption.Rows, err error) {
-	err = d.p.delayed(ctx, func() (err error) { rows, err = d.KeyStore.Owners(ctx, tenant, owners); return err })
+func (d delayed) Owners(ctx context.Context, tenant string, owners []string) (rows keystore.Rows, err error) {
+	err = d.p.delayed(ctx, func() (err error) { rows, err = d.Store.Owners(ctx, tenant, owners); return err })
 	return rows, err
 }
 
-func (d delayed) Create(ctx context.Context, f func(encryption.KeyTx) error) error {
-	return d.p.delayed(ctx, func() error { return d.KeyStore.Create(ctx, f) })
+func (d delayed) Create(ctx context.Context, f func(keystore.Tx) error) error {
+	return d.p.delayed(ctx, func() error { return d.Store.Create(ctx, f) })
 }
 
-func (d delayed) Update(ctx context.Context, f func(encryption.KeyTx) error) (state encryption.StoreState, err error) {
-	err = d.p.delayed(ctx, func() (err error) { state, err = d.KeyStore.Update(ctx, f); return err })
+func (d delayed) Update(ctx context.Context, f func(keystore.Tx) error) (state keystore.State, err error) {
+	err = d.p.delayed(ctx, func() (err error) { state, err = d.Store.Update(ctx, f); return err })
 	return state, err
 }
 
-func (d delayed) Snapshot(ctx context.Context, f func(encryption.KeyTx) error) error {
-	return d.p.delayed(ctx, func() error { return d.KeyStore.Snapshot(ctx, f) })
+func (d delayed) Snapshot(ctx context.Context, f func(keystore.Tx) error) error {
+	return d.p.delayed(ctx, func() error { return d.Store.Snapshot(ctx, f) })
 }
 
 // process is one of the model.
@@ -345,10 +346,10 @@ func (p *process) lives(ctx context.Context) {
 	}
 	for _, row := range rows.Owners {
 		_, err := r.Row(row.Owner, "").Open(ctx, "email", p.m.cells[row.Owner])
-		if row.State == encryption.Live && err != nil {
+		if row.State == keystore.Live && err != nil {
 			p.m.complain("process %d does not open what nobody erased: %v", p.id, err)
 		}
-		if row.State == encryption.Tombstone && !errors.Is(err, encryption.ErrErased) {
+		if row.State == keystore.Tombstone && !errors.Is(err, encryption.ErrErased) {
 			p.m.complain("process %d at its end, of one who was erased: %v", p.id, err)
 		}
 	}

@@ -3,6 +3,8 @@ package encryption
 import (
 	"context"
 	"maps"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // maxMerges bounds how often one person was merged into the next.
@@ -48,7 +50,7 @@ func (v *Vault) survivors(ctx context.Context, tenant string, found map[string]*
 			for _, into := range ask {
 				known[into] = more[into]
 				if known[into] == nil {
-					known[into] = &ownerKeys{state: Live} // AddAlias made a row; without one there is nobody to climb to
+					known[into] = &ownerKeys{state: keystore.Live} // AddAlias made a row; without one there is nobody to climb to
 				}
 			}
 		}

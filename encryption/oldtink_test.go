@@ -22,6 +22,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -146,18 +147,18 @@ func oldInstallation(t *testing.T, old oldTink) encryption.Config {
 	t.Helper()
 	kek, err := insecurekeys.KEK(old.KEK)
 	require.NoError(t, err)
-	rows := encryption.Rows{
+	rows := keystore.Rows{
 		KeyVersions: []encryption.KeyVersionRow{{Tenant: "t1", KeyVersion: old.KeyVersion, State: encryption.Active, Created: time.UnixMicro(0).UTC()}},
-		Owners:      []encryption.OwnerRow{{Tenant: "t1", Owner: "t:", State: encryption.Live}, {Tenant: "t1", Owner: "p1", State: encryption.Live}},
+		Owners:      []keystore.OwnerRow{{Tenant: "t1", Owner: "t:", State: keystore.Live}, {Tenant: "t1", Owner: "p1", State: keystore.Live}},
 		// Wrapped by the older of two keys.
-		Keys: []encryption.KeyRow{{Tenant: "t1", Owner: "p1", KeyVersion: old.KeyVersion, Wrapped: old.of(t, "wrap").First}},
+		Keys: []keystore.KeyRow{{Tenant: "t1", Owner: "p1", KeyVersion: old.KeyVersion, Wrapped: old.of(t, "wrap").First}},
 	}
 	for _, k := range old.Keysets {
-		rows.Keysets = append(rows.Keysets, encryption.KeysetRow{Tenant: k.Tenant, Purpose: k.Purpose, Epoch: 1, KEK: "old", Version: 1, Wrapped: k.WrappedBinary})
+		rows.Keysets = append(rows.Keysets, keystore.KeysetRow{Tenant: k.Tenant, Purpose: k.Purpose, Epoch: 1, KEK: "old", Version: 1, Wrapped: k.WrappedBinary})
 	}
 	store := encryptiontest.Keys()
-	_, err = store.Update(t.Context(), func(tx encryption.KeyTx) error {
-		return tx.Write(t.Context(), encryption.Change{Put: rows, Narrows: true, Store: &encryption.StoreState{Store: "made by the old module", Epoch: 1, KEK: "old", Lease: encryption.DefaultLease, LeaseWait: encryption.DefaultLease}})
+	_, err = store.Update(t.Context(), func(tx keystore.Tx) error {
+		return tx.Write(t.Context(), keystore.Change{Put: rows, Narrows: true, Store: &keystore.State{Store: "made by the old module", Epoch: 1, KEK: "old", Lease: encryption.DefaultLease, LeaseWait: encryption.DefaultLease}})
 	})
 	require.NoError(t, err)
 	return encryption.Config{Keys: store, NewKEK: "old", KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return kek, nil }}

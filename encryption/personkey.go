@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // personKey is one key of one owner and key version, unwrapped.
@@ -63,7 +65,7 @@ func (k *personKey) appendOpen(dst, sealed, ad []byte) ([]byte, error) {
 // changed after it was put into the cache.
 type ownerKeys struct {
 	age
-	state  OwnerState
+	state  keystore.OwnerState
 	merged bool
 	into   string       // whom, where merged
 	keys   []*personKey // one a key version
@@ -112,7 +114,7 @@ func (v *Vault) fetch(ctx context.Context, tenant string, owners []string) (map[
 }
 
 // fetchRows is fetch with the rows as the store has them.
-func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, Rows, error) {
+func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (map[string]*ownerKeys, keystore.Rows, error) {
 	begun, g := v.reading()
 	v.mu.RLock()
 	barrier := v.state.Barrier
@@ -133,7 +135,7 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 	}
 	for _, row := range rows.Keys {
 		o := out[row.Owner]
-		if o == nil || o.state == Tombstone {
+		if o == nil || o.state == keystore.Tombstone {
 			continue // no key opens under a tombstone, whoever put it there
 		}
 		key, err := v.unwrap(ctx, row)
@@ -149,7 +151,7 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 	for _, o := range out {
 		o.active = k.active
 		o.keys = slices.DeleteFunc(o.keys, func(key *personKey) bool {
-			return k.keyVersions[key.keyVersion].State == Destroyed // somebody put the row back
+			return k.keyVersions[key.keyVersion].State == keystore.Destroyed // somebody put the row back
 		})
 	}
 	v.remember(tenant, out, g)
@@ -162,7 +164,7 @@ func (v *Vault) fetchRows(ctx context.Context, tenant string, owners []string) (
 // unwrap opens a key row; a wrap id that is unknown here makes it read the
 // tenant's keyset afresh once. A row that does not unwrap stays apart from
 // the owner's other keys.
-func (v *Vault) unwrap(ctx context.Context, row KeyRow) (*personKey, error) {
+func (v *Vault) unwrap(ctx context.Context, row keystore.KeyRow) (*personKey, error) {
 	wrap, err := v.keyset(ctx, row.Tenant, purposeWrap)
 	if err != nil {
 		return nil, err
@@ -218,7 +220,7 @@ func (v *Vault) findKey(ctx context.Context, tenant, owner string, keyVersion ui
 	if key := found[owner].key(keyVersion); key != nil {
 		return key, g, key.err
 	}
-	if o := found[owner]; o == nil || o.state != Tombstone {
+	if o := found[owner]; o == nil || o.state != keystore.Tombstone {
 		if found, err = v.fetch(ctx, tenant, []string{owner}); err != nil {
 			return nil, g, err
 		}
@@ -259,14 +261,14 @@ func (o *ownerKeys) key(keyVersion uint32) *personKey {
 }
 
 func (v *Vault) whyMissing(ctx context.Context, tenant string, o *ownerKeys, keyVersion uint32) error {
-	if o != nil && o.state == Tombstone {
+	if o != nil && o.state == keystore.Tombstone {
 		return &KeyError{Op: "open", KeyVersion: keyVersion, Err: ErrErased}
 	}
 	k, err := v.loadTenant(ctx, tenant)
 	if err != nil {
 		return err
 	}
-	if g, ok := k.keyVersions[keyVersion]; ok && (g.State == Destroyed || g.State == Deleting) {
+	if g, ok := k.keyVersions[keyVersion]; ok && (g.State == keystore.Destroyed || g.State == keystore.Deleting) {
 		return &KeyError{Op: "open", KeyVersion: keyVersion, Err: ErrDestroyed}
 	}
 	return &KeyError{Op: "open", KeyVersion: keyVersion, Err: ErrNoKey}
@@ -277,7 +279,7 @@ func (o *ownerKeys) sealable() error {
 	switch {
 	case o == nil:
 		return nil
-	case o.state != Live:
+	case o.state != keystore.Live:
 		return &KeyError{Op: "seal", Err: ErrErased}
 	case o.merged:
 		return &KeyError{Op: "seal", Err: ErrMerged}
@@ -385,7 +387,7 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, 
 		return err
 	}
 	var barrier int64
-	err = storeError(v.cfg.Keys.Create(ctx, func(tx KeyTx) (err error) {
+	err = storeError(v.cfg.Keys.Create(ctx, func(tx keystore.Tx) (err error) {
 		if err := v.recognise(ctx, tx); err != nil {
 			return err
 		}
@@ -393,7 +395,7 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, 
 		return err
 	}))
 	if errors.Is(err, errStale) {
-		v.drop([]Scope{{Tenant: tenant}})
+		v.drop([]keystore.Scope{{Tenant: tenant}})
 		if _, err := v.loadTenant(ctx, tenant); err != nil {
 			return err
 		}
@@ -407,7 +409,7 @@ func (v *Vault) createSome(ctx context.Context, tenant string, owners []string, 
 
 // readBack caches what stands in the store now that the creation is committed.
 func (v *Vault) readBack(ctx context.Context, tenant string, owners []string, keyVersion uint32, barrier int64) error {
-	var last KeyRow
+	var last keystore.KeyRow
 	for chunk := range slices.Chunk(owners, maxOwners) {
 		_, rows, err := v.fetchRows(ctx, tenant, chunk)
 		if err != nil {
@@ -427,14 +429,14 @@ func (v *Vault) readBack(ctx context.Context, tenant string, owners []string, ke
 	return nil
 }
 
-func freshKeys(wrap *openKeyset, tenant string, owners []string, keyVersion uint32) ([]KeyRow, error) {
-	rows := make([]KeyRow, 0, len(owners))
+func freshKeys(wrap *openKeyset, tenant string, owners []string, keyVersion uint32) ([]keystore.KeyRow, error) {
+	rows := make([]keystore.KeyRow, 0, len(owners))
 	for _, owner := range owners {
 		raw, err := randomKey()
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, KeyRow{Tenant: tenant, Owner: owner, KeyVersion: keyVersion, Wrapped: wrap.wrapKey(raw, tenant, owner, keyVersion)})
+		rows = append(rows, keystore.KeyRow{Tenant: tenant, Owner: owner, KeyVersion: keyVersion, Wrapped: wrap.wrapKey(raw, tenant, owner, keyVersion)})
 	}
 	return rows, nil
 }
@@ -443,7 +445,7 @@ func freshKeys(wrap *openKeyset, tenant string, owners []string, keyVersion uint
 // unless it is for resealing, while the key version is active, the wrap key
 // current, and no index was added since the tenant was read: all of it stays so
 // until the transaction has ended. It returns the barrier as it is then.
-func putKeys(ctx context.Context, tx KeyTx, k *tenantKeys, version int64, fresh []KeyRow, resealing bool) (barrier int64, err error) {
+func putKeys(ctx context.Context, tx keystore.Tx, k *tenantKeys, version int64, fresh []keystore.KeyRow, resealing bool) (barrier int64, err error) {
 	tenant, keyVersion := k.tenant, k.active
 	state, err := tx.State(ctx)
 	if err != nil {
@@ -453,8 +455,8 @@ func putKeys(ctx context.Context, tx KeyTx, k *tenantKeys, version int64, fresh 
 	if err != nil {
 		return 0, err
 	}
-	current := slices.ContainsFunc(now.Keysets, func(k KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == version })
-	active := slices.ContainsFunc(now.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == keyVersion && g.State == Active })
+	current := slices.ContainsFunc(now.Keysets, func(k keystore.KeysetRow) bool { return k.Purpose == purposeWrap && k.Version == version })
+	active := slices.ContainsFunc(now.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion && g.State == keystore.Active })
 	if !current || !active || !sameIndexRows(now.Indexes, k.rows.Indexes) {
 		return 0, errStale
 	}
@@ -469,7 +471,7 @@ func putKeys(ctx context.Context, tx KeyTx, k *tenantKeys, version int64, fresh 
 	known, closed := map[string]bool{}, map[string]bool{}
 	for _, o := range have.Owners {
 		known[o.Owner] = true
-		closed[o.Owner] = o.State != Live // erased meanwhile: the caller finds the tombstone when it reads back
+		closed[o.Owner] = o.State != keystore.Live // erased meanwhile: the caller finds the tombstone when it reads back
 	}
 	for _, a := range have.Aliases {
 		closed[a.Alias] = closed[a.Alias] || !resealing
@@ -477,18 +479,18 @@ func putKeys(ctx context.Context, tx KeyTx, k *tenantKeys, version int64, fresh 
 	for _, key := range have.Keys {
 		closed[key.Owner] = closed[key.Owner] || key.KeyVersion == keyVersion
 	}
-	put := Rows{Owners: make([]OwnerRow, 0, len(fresh)), Keys: make([]KeyRow, 0, len(fresh))}
+	put := keystore.Rows{Owners: make([]keystore.OwnerRow, 0, len(fresh)), Keys: make([]keystore.KeyRow, 0, len(fresh))}
 	for _, row := range fresh {
 		if closed[row.Owner] {
 			continue
 		}
 		if !known[row.Owner] {
-			put.Owners = append(put.Owners, OwnerRow{Tenant: tenant, Owner: row.Owner, State: Live, Sequence: state.Sequence})
+			put.Owners = append(put.Owners, keystore.OwnerRow{Tenant: tenant, Owner: row.Owner, State: keystore.Live, Sequence: state.Sequence})
 		}
 		put.Keys = append(put.Keys, row)
 	}
 	if len(put.Keys) == 0 {
 		return state.Barrier, nil
 	}
-	return state.Barrier, tx.Write(ctx, Change{Put: put})
+	return state.Barrier, tx.Write(ctx, keystore.Change{Put: put})
 }

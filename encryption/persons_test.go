@@ -8,6 +8,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // addresses are e-mail addresses, however they are spelt.
@@ -69,7 +70,7 @@ func TestEnsureNamesPositions(t *testing.T) {
 	rows, err := store.Owners(t.Context(), tenant, []string{canary + "-damaged"})
 	require.NoError(t, err)
 	rows.Keys[0].Wrapped[40] ^= 1
-	overwrite(t, store, encryption.Change{Put: encryption.Rows{Keys: rows.Keys}, Narrows: true})
+	overwrite(t, store, keystore.Change{Put: keystore.Rows{Keys: rows.Keys}, Narrows: true})
 	vault, err = encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 

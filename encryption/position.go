@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
 )
 
@@ -42,24 +43,16 @@ func (v *Vault) Head(ctx context.Context) ([]byte, error) {
 
 // mark makes an Update whose mark is kept as one that positions name. It runs
 // alone, so every creation is wholly in front of it or wholly behind it.
-func (v *Vault) mark(ctx context.Context) (StoreState, error) {
-	return v.update(ctx, func(tx KeyTx) error {
+func (v *Vault) mark(ctx context.Context) (keystore.State, error) {
+	return v.update(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil {
 			return err
 		}
-		return tx.Write(ctx, Change{Put: Rows{Marks: []MarkRow{{
-			Sequence: state.Sequence, Mark: state.Mark, Created: v.cfg.Now().UTC().Truncate(time.Microsecond), Position: true, Narrows: NarrowsNothing,
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Marks: []keystore.MarkRow{{
+			Sequence: state.Sequence, Mark: state.Mark, Created: v.cfg.Now().UTC().Truncate(time.Microsecond), Position: true, Narrows: keystore.NarrowsNothing,
 		}}}})
 	})
-}
-
-const markSize = 16
-
-// isMark tells 16 bytes in base64url.
-func isMark(s string) bool {
-	mark, err := decode64(s)
-	return err == nil && len(mark) == markSize
 }
 
 type position struct {
@@ -69,7 +62,7 @@ type position struct {
 	Store    string `json:"store"`
 }
 
-func marshalPosition(state StoreState) ([]byte, error) {
+func marshalPosition(state keystore.State) ([]byte, error) {
 	data, err := canon.Marshal(position{Epoch: state.Epoch, Mark: state.Mark, Sequence: state.Sequence, Store: state.Store})
 	if err != nil {
 		return nil, fmt.Errorf("encryption: position: %w", err)
@@ -85,7 +78,7 @@ func parsePosition(data []byte) (position, error) {
 	if p.Store == "" || p.Sequence < 1 {
 		return p, fmt.Errorf("%w: the position names no key store", ErrNotCovered)
 	}
-	if !isMark(p.Mark) {
+	if !keystore.IsMark(p.Mark) {
 		return p, fmt.Errorf("%w: the position has no mark", ErrNotCovered)
 	}
 	return p, nil

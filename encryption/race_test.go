@@ -16,34 +16,35 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // intruder acts once, just before a change of this process: what it does is
 // committed between the preparation of a change and the change.
 type intruder struct {
-	encryption.KeyStore
+	keystore.Store
 	act func()
 }
 
-func (i *intruder) Update(ctx context.Context, f func(encryption.KeyTx) error) (encryption.StoreState, error) {
+func (i *intruder) Update(ctx context.Context, f func(keystore.Tx) error) (keystore.State, error) {
 	if act := i.act; act != nil {
 		i.act = nil
 		act()
 	}
-	return i.KeyStore.Update(ctx, f)
+	return i.Store.Update(ctx, f)
 }
 
-func (i *intruder) Create(ctx context.Context, f func(encryption.KeyTx) error) error {
+func (i *intruder) Create(ctx context.Context, f func(keystore.Tx) error) error {
 	if act := i.act; act != nil {
 		i.act = nil
 		act()
 	}
-	return i.KeyStore.Create(ctx, f)
+	return i.Store.Create(ctx, f)
 }
 
 func (e *env) intruded(t *testing.T) (*intruder, *encryption.SealedTable) {
 	t.Helper()
-	store := &intruder{KeyStore: e.store}
+	store := &intruder{Store: e.store}
 	cfg := e.cfg
 	cfg.Keys = store
 	vault, err := encryption.Open(t.Context(), cfg)
@@ -131,7 +132,7 @@ func TestAnErasureDuringAnEpochWins(t *testing.T) {
 	e := newEnv(t, 4)
 	e.insert(t, "c1", "p1")
 	e.insert(t, "c2", "p2")
-	store := &intruder{KeyStore: e.store}
+	store := &intruder{Store: e.store}
 	cfg := e.cfg
 	cfg.Keys = store
 	vault, err := encryption.Open(t.Context(), cfg)
@@ -212,7 +213,7 @@ func TestTwoCreations(t *testing.T) {
 	e := newEnv(t, 1)
 	memory := encryptiontest.Keys()
 	cfg := e.cfg
-	store := &intruder{KeyStore: memory}
+	store := &intruder{Store: memory}
 	cfg.Keys = store
 	first := cfg
 	first.Keys = memory

@@ -6,6 +6,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // A creation leaves no mark in the history. A failover to a standby that lags,
@@ -20,7 +22,7 @@ const (
 
 // recentKey is a key that this process has read.
 type recentKey struct {
-	row     KeyRow
+	row     keystore.KeyRow
 	since   int64     // sequence of its owner: who was created later has no lower one
 	barrier int64     // that was known before it was read: while it stands there, nothing takes the row away
 	read    time.Time // before it was read
@@ -30,14 +32,14 @@ type recentKey struct {
 type recentKeys struct{ keys []*recentKey }
 
 // note takes note of what was read; barrier and read are from before.
-func (r *recentKeys) note(rows Rows, barrier int64, read time.Time) {
-	var young []OwnerRow
+func (r *recentKeys) note(rows keystore.Rows, barrier int64, read time.Time) {
+	var young []keystore.OwnerRow
 	for _, owner := range rows.Owners {
-		if owner.State != Tombstone && (len(r.keys) < keptRecent || owner.Sequence >= r.keys[r.oldest()].since) {
+		if owner.State != keystore.Tombstone && (len(r.keys) < keptRecent || owner.Sequence >= r.keys[r.oldest()].since) {
 			young = append(young, owner)
 		}
 	}
-	slices.SortStableFunc(young, func(a, b OwnerRow) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	slices.SortStableFunc(young, func(a, b keystore.OwnerRow) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	for _, owner := range young[max(0, len(young)-keptRecent):] {
 		for _, key := range rows.Keys {
 			if key.Owner == owner.Owner {
@@ -80,25 +82,25 @@ func (r *recentKeys) found(seen []*recentKey, start time.Time) {
 // lost reports whether the key is gone although nothing took it away. rows were
 // read before the barrier. A key that was wrapped anew meanwhile is there under
 // another wrap key.
-func (k *recentKey) lost(rows Rows, barrier int64) bool {
-	if !slices.ContainsFunc(rows.Owners, func(o OwnerRow) bool { return o.Owner == k.row.Owner }) {
+func (k *recentKey) lost(rows keystore.Rows, barrier int64) bool {
+	if !slices.ContainsFunc(rows.Owners, func(o keystore.OwnerRow) bool { return o.Owner == k.row.Owner }) {
 		return true // an owner stays for ever
 	}
 	if barrier != k.barrier {
 		return false
 	}
-	return !slices.ContainsFunc(rows.Keys, func(now KeyRow) bool {
+	return !slices.ContainsFunc(rows.Keys, func(now keystore.KeyRow) bool {
 		return now.Owner == k.row.Owner && now.KeyVersion == k.row.KeyVersion && (bytes.Equal(now.Wrapped, k.row.Wrapped) || wrapID(now.Wrapped) != wrapID(k.row.Wrapped))
 	})
 }
 
 // readAgain reads the owners of keys once more, a query for each tenant.
-func (v *Vault) readAgain(ctx context.Context, keys []*recentKey) (map[string]Rows, error) {
+func (v *Vault) readAgain(ctx context.Context, keys []*recentKey) (map[string]keystore.Rows, error) {
 	ids := map[string][]string{}
 	for _, key := range keys {
 		ids[key.row.Tenant] = append(ids[key.row.Tenant], key.row.Owner)
 	}
-	out := map[string]Rows{}
+	out := map[string]keystore.Rows{}
 	for tenant, owners := range ids {
 		slices.Sort(owners)
 		rows, err := v.cfg.Keys.Owners(ctx, tenant, slices.Compact(owners))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable"
 )
 
@@ -98,8 +99,8 @@ type repair struct {
 	vault  *Vault
 	from   verifiedCopy
 	report *RepairReport
-	state  StoreState // before
-	since  int64      // barrier that this run knows: while it stands, nobody else took anything away
+	state  keystore.State // before
+	since  int64          // barrier that this run knows: while it stands, nobody else took anything away
 }
 
 // begin makes sure that the store has come from where the copy was written.
@@ -108,14 +109,14 @@ func (r *repair) begin(ctx context.Context) error {
 	r.vault.mu.RLock()
 	before := r.vault.state // first: another call may come further while the view stands still
 	r.vault.mu.RUnlock()
-	err := r.vault.cfg.Keys.Snapshot(ctx, func(tx KeyTx) (err error) {
+	err := r.vault.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
 		if err := follows(ctx, tx, before); err != nil {
 			return err
 		}
 		if r.state, err = tx.State(ctx); err != nil {
 			return err
 		}
-		rows, err := tx.Page(ctx, Page{Kind: KindMark, After: []any{r.from.Sequence - 1}, Limit: 1})
+		rows, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindMark, After: []any{r.from.Sequence - 1}, Limit: 1})
 		if err != nil {
 			return err
 		}
@@ -130,22 +131,22 @@ func (r *repair) begin(ctx context.Context) error {
 
 // unmoved reports whether nothing but this run has taken anything away since
 // the copy was written.
-func (r *repair) unmoved(now StoreState) bool {
+func (r *repair) unmoved(now keystore.State) bool {
 	return r.state.Barrier <= r.from.Sequence && now.Barrier == r.since
 }
 
 // change is an Update that makes every process read afresh, and whose f says
 // what to put.
-func (r *repair) change(ctx context.Context, f func(tx KeyTx, now StoreState) (Change, error)) error {
+func (r *repair) change(ctx context.Context, f func(tx keystore.Tx, now keystore.State) (keystore.Change, error)) error {
 	wrote := false
 	var own int64
-	_, err := r.vault.update(ctx, func(tx KeyTx) error {
+	_, err := r.vault.update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.State(ctx)
 		if err != nil {
 			return err
 		}
 		change, err := f(tx, now)
-		if wrote = change.Put.len()+change.Remove.len() > 0; err != nil || !wrote {
+		if wrote = change.Put.Len()+change.Remove.Len() > 0; err != nil || !wrote {
 			return err
 		}
 		if own = 0; now.Barrier == r.since { // else somebody else took something away
@@ -166,7 +167,7 @@ func (r *repair) keysets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var put []KeysetRow
+	var put []keystore.KeysetRow
 	for id, open := range r.from.keysets {
 		have, found := e.keysets[id]
 		// Under the KEK of an epoch nothing changes a keyset before the next one.
@@ -185,25 +186,25 @@ func (r *repair) keysets(ctx context.Context) error {
 	if len(put) == 0 {
 		return nil
 	}
-	err = r.change(ctx, func(tx KeyTx, now StoreState) (Change, error) {
+	err = r.change(ctx, func(tx keystore.Tx, now keystore.State) (keystore.Change, error) {
 		if now.Epoch != r.state.Epoch || now.KEK != r.state.KEK || !slices.Equal(now.Retiring, r.state.Retiring) {
-			return Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", ErrRewrap)
+			return keystore.Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", ErrRewrap)
 		}
 		for _, row := range put {
 			have, err := tx.Tenant(ctx, row.Tenant)
 			if err != nil {
-				return Change{}, err
+				return keystore.Change{}, err
 			}
 			was := e.keysets[[2]string{row.Tenant, row.Purpose}].row
-			var is KeysetRow
-			if i := slices.IndexFunc(have.Keysets, func(k KeysetRow) bool { return k.Purpose == row.Purpose }); i >= 0 {
+			var is keystore.KeysetRow
+			if i := slices.IndexFunc(have.Keysets, func(k keystore.KeysetRow) bool { return k.Purpose == row.Purpose }); i >= 0 {
 				is = have.Keysets[i]
 			}
 			if is.Version != was.Version || !bytes.Equal(is.Wrapped, was.Wrapped) {
-				return Change{}, errStale
+				return keystore.Change{}, errStale
 			}
 		}
-		return Change{Put: Rows{Keysets: put}}, nil
+		return keystore.Change{Put: keystore.Rows{Keysets: put}}, nil
 	})
 	if err == nil {
 		r.report.Keysets += len(put)
@@ -219,25 +220,25 @@ func (r *repair) rows(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: %w", ErrCopy, err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	var page Rows
+	var page keystore.Rows
 	var last [2]string
 	flush := func() error {
 		err := r.vault.retry(func() error { return r.page(ctx, last[1], page) })
-		page = Rows{}
+		page = keystore.Rows{}
 		return err
 	}
 	_, end, err := scanCopy(ctx, file, func(line copyRow) error {
 		rows, err := line.rows()
-		if err != nil || line.Kind == KindKeyset || line.Kind == KindMark {
+		if err != nil || line.Kind == keystore.KindKeyset || line.Kind == keystore.KindMark {
 			return err
 		}
-		if now := [2]string{string(line.Kind), line.Tenant}; now != last || page.len() == pageSize {
+		if now := [2]string{string(line.Kind), line.Tenant}; now != last || page.Len() == pageSize {
 			if err := flush(); err != nil {
 				return err
 			}
 			last = now
 		}
-		page.join(rows)
+		page.Append(rows)
 		return nil
 	})
 	if err == nil {
@@ -251,8 +252,8 @@ func (r *repair) rows(ctx context.Context) (err error) {
 
 // page compares rows of one kind and tenant with the store, and changes it only
 // where something is to be brought back.
-func (r *repair) page(ctx context.Context, tenant string, rows Rows) error {
-	if rows.len() == 0 {
+func (r *repair) page(ctx context.Context, tenant string, rows keystore.Rows) error {
+	if rows.Len() == 0 {
 		return nil
 	}
 	wrap, err := r.wrapOf(ctx, tenant)
@@ -260,7 +261,7 @@ func (r *repair) page(ctx context.Context, tenant string, rows Rows) error {
 		return err
 	}
 	p := &repairPage{repair: r, tenant: tenant, rows: rows, wrap: wrap}
-	err = r.vault.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+	err = r.vault.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
 		now, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -270,8 +271,8 @@ func (r *repair) page(ctx context.Context, tenant string, rows Rows) error {
 	if err != nil {
 		return storeError(err)
 	}
-	if p.change.Put.len()+p.change.Remove.len() > 0 {
-		err = r.change(ctx, func(tx KeyTx, now StoreState) (Change, error) {
+	if p.change.Put.Len()+p.change.Remove.Len() > 0 {
+		err = r.change(ctx, func(tx keystore.Tx, now keystore.State) (keystore.Change, error) {
 			err := p.compare(ctx, tx, now) // again, where nothing can change any more
 			return p.change, err
 		})

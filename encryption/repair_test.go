@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // kept copies a key copy out of its folder, as an operator would.
@@ -109,7 +110,7 @@ func TestATombstoneIsForEver(t *testing.T) {
 	revive()
 	_, err = e.vault.WriteCopy(t.Context(), dir)
 	damaged := damagedRows(t, err)
-	require.Equal(t, encryption.KindOwner, damaged.Rows[0].Kind)
+	require.Equal(t, keystore.KindOwner, damaged.Rows[0].Kind)
 	report, err := e.vault.RepairFromCopy(t.Context(), whole.Path)
 	require.NoError(t, err)
 	require.Equal(t, encryption.RepairReport{Owners: 1, Tombstones: 1}, report)
@@ -240,7 +241,7 @@ func TestAHalfClosedEpochRepairsToo(t *testing.T) {
 		_, err := e.vault.WriteCopy(t.Context(), dir)
 		require.NoError(t, err)
 		cfg := e.cfg
-		cfg.Keys = &failing{KeyStore: e.store, left: left}
+		cfg.Keys = &failing{Store: e.store, left: left}
 		dying, err := encryption.Open(t.Context(), cfg)
 		require.NoError(t, err)
 		epoch := encryption.Rewrap{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}
@@ -277,9 +278,9 @@ func TestOnlyWhatDoesNotOpenIsGivenUp(t *testing.T) {
 	for name, row := range map[string]encryption.DamagedRow{
 		"another person":   sound,
 		"a key that opens": opens,
-		"no key":           {Kind: encryption.KindOwner, Tenant: tenant, Owner: "p2"},
-		"no digest":        {Kind: encryption.KindKey, Tenant: tenant, Owner: "p2", KeyVersion: sound.KeyVersion},
-		"nobody's tenant":  {Kind: encryption.KindKey, Owner: "p2", KeyVersion: sound.KeyVersion, Digest: sound.Digest},
+		"no key":           {Kind: keystore.KindOwner, Tenant: tenant, Owner: "p2"},
+		"no digest":        {Kind: keystore.KindKey, Tenant: tenant, Owner: "p2", KeyVersion: sound.KeyVersion},
+		"nobody's tenant":  {Kind: keystore.KindKey, Owner: "p2", KeyVersion: sound.KeyVersion, Digest: sound.Digest},
 	} {
 		err := e.vault.GiveUp(t.Context(), damaged.Rows[0], row)
 		require.ErrorIs(t, err, encryption.ErrDamaged, name)
@@ -361,7 +362,7 @@ func TestAKeysetThatWasPutBackIsFound(t *testing.T) {
 	copier := begun.Copier(dir) // as an application is wired
 	require.Equal(t, encryption.HealthAlarm, found(t, begun, "encryption.keyset.older", "").Level)
 	err = copier(t.Context())
-	require.Equal(t, encryption.KindKeyset, damagedRows(t, err).Rows[0].Kind)
+	require.Equal(t, keystore.KindKeyset, damagedRows(t, err).Rows[0].Kind)
 
 	_, err = begun.RepairFromCopy(t.Context(), before)
 	damagedRows(t, err)
@@ -406,16 +407,16 @@ func TestPlantedMarksDoNotStandForKeys(t *testing.T) {
 	require.NoError(t, err)
 	state, err := e.store.State(t.Context())
 	require.NoError(t, err)
-	var marks encryption.Rows
-	require.NoError(t, e.store.Snapshot(t.Context(), func(tx encryption.KeyTx) (err error) {
-		marks, err = tx.Page(t.Context(), encryption.Page{Kind: encryption.KindMark, Limit: 1000})
+	var marks keystore.Rows
+	require.NoError(t, e.store.Snapshot(t.Context(), func(tx keystore.Tx) (err error) {
+		marks, err = tx.Page(t.Context(), keystore.Page{Kind: keystore.KindMark, Limit: 1000})
 		return err
 	}))
-	_, err = keptStore.Update(t.Context(), func(tx encryption.KeyTx) error {
-		if err := tx.Write(t.Context(), encryption.Change{Put: marks}); err != nil {
+	_, err = keptStore.Update(t.Context(), func(tx keystore.Tx) error {
+		if err := tx.Write(t.Context(), keystore.Change{Put: marks}); err != nil {
 			return err
 		}
-		return tx.Write(t.Context(), encryption.Change{Store: &state})
+		return tx.Write(t.Context(), keystore.Change{Store: &state})
 	})
 	require.NoError(t, err)
 

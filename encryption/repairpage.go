@@ -4,28 +4,30 @@ import (
 	"bytes"
 	"context"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // repairPage is a page of rows of one kind and tenant out of a copy.
 type repairPage struct {
 	*repair
 	tenant string
-	rows   Rows
+	rows   keystore.Rows
 	wrap   *openKeyset // of the store
 
-	change     Change
+	change     keystore.Change
 	tombstones int
 	conflicts  []DamagedRow
 }
 
 // compare decides what to bring back, as the store is in this transaction.
-func (p *repairPage) compare(ctx context.Context, tx KeyTx, now StoreState) error {
-	p.change, p.tombstones, p.conflicts = Change{}, 0, nil
+func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.State) error {
+	p.change, p.tombstones, p.conflicts = keystore.Change{}, 0, nil
 	tenant, err := tx.Tenant(ctx, p.tenant)
 	if err != nil {
 		return err
 	}
-	if p.wrap != nil && !slices.ContainsFunc(tenant.Keysets, func(k KeysetRow) bool {
+	if p.wrap != nil && !slices.ContainsFunc(tenant.Keysets, func(k keystore.KeysetRow) bool {
 		return k.Purpose == purposeWrap && k.Version == p.wrap.row.Version && bytes.Equal(k.Wrapped, p.wrap.row.Wrapped)
 	}) {
 		return errStale
@@ -50,7 +52,7 @@ func (p *repairPage) compare(ctx context.Context, tx KeyTx, now StoreState) erro
 }
 
 // known reads what the store has of all owners on the page.
-func (p *repairPage) known(ctx context.Context, tx KeyTx) (Rows, error) {
+func (p *repairPage) known(ctx context.Context, tx keystore.Tx) (keystore.Rows, error) {
 	var ids []string
 	for _, row := range p.rows.Owners {
 		ids = append(ids, row.Owner)
@@ -63,23 +65,23 @@ func (p *repairPage) known(ctx context.Context, tx KeyTx) (Rows, error) {
 	}
 	slices.Sort(ids)
 	if ids = slices.Compact(ids); len(ids) == 0 {
-		return Rows{}, nil
+		return keystore.Rows{}, nil
 	}
 	return tx.Owners(ctx, p.tenant, ids)
 }
 
-func (p *repairPage) keyVersions(have Rows) {
+func (p *repairPage) keyVersions(have keystore.Rows) {
 	for _, row := range p.rows.KeyVersions {
-		i := slices.IndexFunc(have.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == row.KeyVersion })
+		i := slices.IndexFunc(have.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == row.KeyVersion })
 		if i < 0 || !knownKeyVersion(have.KeyVersions[i].State) || have.KeyVersions[i].State != row.State {
 			p.change.Put.KeyVersions = append(p.change.Put.KeyVersions, row) // every change of a state narrows
 		}
 	}
 }
 
-func (p *repairPage) indexes(have Rows) {
+func (p *repairPage) indexes(have keystore.Rows) {
 	for _, row := range p.rows.Indexes {
-		i := slices.IndexFunc(have.Indexes, func(x IndexRow) bool {
+		i := slices.IndexFunc(have.Indexes, func(x keystore.IndexRow) bool {
 			return x.Table == row.Table && x.Index == row.Index && x.Version == row.Version
 		})
 		if i < 0 || !knownIndex(have.Indexes[i].State) {
@@ -90,12 +92,12 @@ func (p *repairPage) indexes(have Rows) {
 
 // owners brings back who is gone. Erased is erased: a tombstone comes back over
 // whoever was revived, and takes the keys along.
-func (p *repairPage) owners(have Rows, meant bool) {
+func (p *repairPage) owners(have keystore.Rows, meant bool) {
 	for _, row := range p.rows.Owners {
-		i := slices.IndexFunc(have.Owners, func(o OwnerRow) bool { return o.Owner == row.Owner })
+		i := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == row.Owner })
 		damaged := i < 0 || !knownOwner(have.Owners[i].State)
 		switch {
-		case row.State == Tombstone && (damaged || have.Owners[i].State != Tombstone):
+		case row.State == keystore.Tombstone && (damaged || have.Owners[i].State != keystore.Tombstone):
 			p.change.Put.Owners = append(p.change.Put.Owners, row)
 			for _, key := range have.Keys {
 				if key.Owner == row.Owner {
@@ -110,12 +112,12 @@ func (p *repairPage) owners(have Rows, meant bool) {
 }
 
 // aliases brings back who was merged, between persons that are known.
-func (p *repairPage) aliases(ctx context.Context, tx KeyTx, have Rows) error {
+func (p *repairPage) aliases(ctx context.Context, tx keystore.Tx, have keystore.Rows) error {
 	known := func(id string) bool {
-		return slices.ContainsFunc(have.Owners, func(o OwnerRow) bool { return o.Owner == id })
+		return slices.ContainsFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == id })
 	}
 	for _, row := range p.rows.Aliases {
-		i := slices.IndexFunc(have.Aliases, func(a AliasRow) bool { return a.Alias == row.Alias })
+		i := slices.IndexFunc(have.Aliases, func(a keystore.AliasRow) bool { return a.Alias == row.Alias })
 		if i >= 0 {
 			ends, err := tx.Owners(ctx, p.tenant, []string{have.Aliases[i].Owner})
 			if err != nil {
@@ -133,24 +135,24 @@ func (p *repairPage) aliases(ctx context.Context, tx KeyTx, have Rows) error {
 }
 
 // keys brings back what opens in the copy and not in the store.
-func (p *repairPage) keys(tenant, have Rows) {
+func (p *repairPage) keys(tenant, have keystore.Rows) {
 	from := p.from.keysets[[2]string{p.tenant, purposeWrap}]
 	for _, row := range p.rows.Keys {
-		alive := slices.ContainsFunc(have.Owners, func(o OwnerRow) bool {
-			return o.Owner == row.Owner && (o.State == Live || o.State == Pending)
+		alive := slices.ContainsFunc(have.Owners, func(o keystore.OwnerRow) bool {
+			return o.Owner == row.Owner && (o.State == keystore.Live || o.State == keystore.Pending)
 		})
-		wanted := slices.ContainsFunc(tenant.KeyVersions, func(g KeyVersionRow) bool {
-			return g.KeyVersion == row.KeyVersion && (g.State == Active || g.State == Retired)
+		wanted := slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool {
+			return g.KeyVersion == row.KeyVersion && (g.State == keystore.Active || g.State == keystore.Retired)
 		})
 		raw, _, err := from.unwrapKey(row)
 		if !alive || !wanted || p.wrap == nil || err != nil {
 			continue
 		}
-		i := slices.IndexFunc(have.Keys, func(k KeyRow) bool { return k.Owner == row.Owner && k.KeyVersion == row.KeyVersion })
+		i := slices.IndexFunc(have.Keys, func(k keystore.KeyRow) bool { return k.Owner == row.Owner && k.KeyVersion == row.KeyVersion })
 		if i >= 0 {
 			if now, _, err := p.wrap.unwrapKey(have.Keys[i]); err == nil {
 				if !bytes.Equal(now, raw) {
-					p.conflicts = append(p.conflicts, DamagedRow{Kind: KindKey, Tenant: row.Tenant, Owner: row.Owner, KeyVersion: row.KeyVersion, Reason: "it opens, and is another key than in the copy", Digest: keyDigest(have.Keys[i].Wrapped)})
+					p.conflicts = append(p.conflicts, DamagedRow{Kind: keystore.KindKey, Tenant: row.Tenant, Owner: row.Owner, KeyVersion: row.KeyVersion, Reason: "it opens, and is another key than in the copy", Digest: keyDigest(have.Keys[i].Wrapped)})
 				}
 				continue
 			}
@@ -162,7 +164,7 @@ func (p *repairPage) keys(tenant, have Rows) {
 		if i >= 0 {
 			row.Seals = max(row.Seals, have.Keys[i].Seals)
 		}
-		p.change.Put.Keys = append(p.change.Put.Keys, restored(Rows{Keys: []KeyRow{row}}).Keys...)
+		p.change.Put.Keys = append(p.change.Put.Keys, restored(keystore.Rows{Keys: []keystore.KeyRow{row}}).Keys...)
 	}
 }
 

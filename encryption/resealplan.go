@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // rowPlan is what is to become of one row.
@@ -107,7 +109,7 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*ownerK
 		stays := merged && s.owner == nil || merged && s.hasStreams() && !streams
 		switch o := found[from]; {
 		case keyVersion == active && (!merged || stays):
-		case o != nil && o.state == Tombstone:
+		case o != nil && o.state == keystore.Tombstone:
 			p.erased++
 		case stays:
 			p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &KeyError{Op: "the row has streams (ResealOptions.Streams):", Err: ErrMerged}))

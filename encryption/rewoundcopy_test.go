@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // A key store that was put back meets, in the folder of its key copies, the copy
@@ -61,14 +62,14 @@ func TestACopyOlderThanTheHistoryIsReplaced(t *testing.T) {
 		require.NoError(t, err)
 		state, err := e.store.State(t.Context())
 		require.NoError(t, err)
-		_, err = e.store.Update(t.Context(), func(tx encryption.KeyTx) error {
-			var put, remove encryption.Rows
-			remove.Marks = []encryption.MarkRow{{Sequence: old.Sequence}} // as pruned, or by whoever may write the table
+		_, err = e.store.Update(t.Context(), func(tx keystore.Tx) error {
+			var put, remove keystore.Rows
+			remove.Marks = []keystore.MarkRow{{Sequence: old.Sequence}} // as pruned, or by whoever may write the table
 			for i := range positions {
-				put.Marks = append(put.Marks, encryption.MarkRow{Sequence: old.Sequence + 2 + int64(i), Mark: encryption.NewMark(), Created: e.clock.Now(), Position: true})
+				put.Marks = append(put.Marks, keystore.MarkRow{Sequence: old.Sequence + 2 + int64(i), Mark: keystore.NewMark(), Created: e.clock.Now(), Position: true})
 			}
 			state.Sequence = old.Sequence + int64(positions) + 1
-			return tx.Write(t.Context(), encryption.Change{Put: put, Remove: remove, Store: &state})
+			return tx.Write(t.Context(), keystore.Change{Put: put, Remove: remove, Store: &state})
 		})
 		require.NoError(t, err)
 		written, err := e.another(t).WriteCopy(t.Context(), dir)

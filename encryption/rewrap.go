@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // Rewrap says how an epoch is closed.
@@ -146,9 +148,9 @@ func (v *Vault) sound(ctx context.Context) (repaired int, err error) {
 }
 
 // beginEpoch marks the closing, or finds the mark of an interrupted one.
-func (v *Vault) beginEpoch(ctx context.Context, name string) (StoreState, error) {
-	var out StoreState
-	_, err := v.update(ctx, func(tx KeyTx) error {
+func (v *Vault) beginEpoch(ctx context.Context, name string) (keystore.State, error) {
+	var out keystore.State
+	_, err := v.update(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -175,15 +177,15 @@ func (v *Vault) beginEpoch(ctx context.Context, name string) (StoreState, error)
 		out.Epoch, out.KEK, out.Retiring = state.Epoch+1, name, names
 		next := out
 		next.Sequence = 0
-		return tx.Write(ctx, Change{Store: &next, Narrows: true})
+		return tx.Write(ctx, keystore.Change{Store: &next, Narrows: true})
 	})
 	return out, err
 }
 
 // kekNames lists the KEKs that wrap keysets.
-func kekNames(ctx context.Context, tx KeyTx) ([]string, error) {
+func kekNames(ctx context.Context, tx keystore.Tx) ([]string, error) {
 	var names []string
-	err := eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, func(rows Rows) error {
+	err := eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, func(rows keystore.Rows) error {
 		for _, row := range rows.Keysets {
 			if !slices.Contains(names, row.KEK) {
 				names = append(names, row.KEK)
@@ -223,7 +225,7 @@ func (v *Vault) newWrapKey(ctx context.Context, tenant, kek string, epoch int64)
 }
 
 // rewrapped returns a changed keyset with its row.
-func (v *Vault) rewrapped(ctx context.Context, row KeysetRow, manager *keyset.Manager, kek string, epoch int64) (*openKeyset, error) {
+func (v *Vault) rewrapped(ctx context.Context, row keystore.KeysetRow, manager *keyset.Manager, kek string, epoch int64) (*openKeyset, error) {
 	handle, err := manager.Handle()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKeyset, err)
@@ -236,7 +238,7 @@ func (v *Vault) rewrapped(ctx context.Context, row KeysetRow, manager *keyset.Ma
 // swapKeysets replaces keysets whose version is the one that was read.
 func (v *Vault) swapKeysets(ctx context.Context, tenant, kek string, epoch int64, fresh []*openKeyset) error {
 	rows := rowsOf(fresh)
-	_, err := v.update(ctx, func(tx KeyTx) error {
+	_, err := v.update(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -249,11 +251,13 @@ func (v *Vault) swapKeysets(ctx context.Context, tenant, kek string, epoch int64
 			return err
 		}
 		for _, row := range rows {
-			if !slices.ContainsFunc(now.Keysets, func(have KeysetRow) bool { return have.Purpose == row.Purpose && have.Version == row.Version-1 }) {
+			if !slices.ContainsFunc(now.Keysets, func(have keystore.KeysetRow) bool {
+				return have.Purpose == row.Purpose && have.Version == row.Version-1
+			}) {
 				return errStale
 			}
 		}
-		return tx.Write(ctx, Change{Put: Rows{Keysets: rows}, Narrows: true, Of: Scope{Tenant: tenant}})
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rows}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
 	})
 	if err == nil {
 		v.keepKeysets(ctx, tenant, fresh)
@@ -280,18 +284,18 @@ func (v *Vault) rewrapPass(ctx context.Context, tenant string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	page := Page{Kind: KindKey, Tenant: tenant, Limit: pageSize}
+	page := keystore.Page{Kind: keystore.KindKey, Tenant: tenant, Limit: pageSize}
 	changed := 0
 	for {
-		var rows Rows
-		err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) (err error) {
+		var rows keystore.Rows
+		err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
 			rows, err = tx.Page(ctx, page)
 			return err
 		})
 		if err != nil {
 			return changed, storeError(err)
 		}
-		if page.After = rows.After(KindKey); page.After == nil {
+		if page.After = rows.After(keystore.KindKey); page.After == nil {
 			return changed, nil
 		}
 		var swap []swapKey
@@ -308,7 +312,7 @@ func (v *Vault) rewrapPass(ctx context.Context, tenant string) (int, error) {
 		if len(swap) == 0 {
 			continue
 		}
-		if _, err := v.update(ctx, func(tx KeyTx) error { return swapKeys(ctx, tx, tenant, swap) }); err != nil {
+		if _, err := v.update(ctx, func(tx keystore.Tx) error { return swapKeys(ctx, tx, tenant, swap) }); err != nil {
 			return changed, err
 		}
 		changed += len(swap)
@@ -317,11 +321,11 @@ func (v *Vault) rewrapPass(ctx context.Context, tenant string) (int, error) {
 
 // swapKey replaces the wrapped bytes of a key row, if they are still the same.
 type swapKey struct {
-	old     KeyRow
+	old     keystore.KeyRow
 	wrapped []byte
 }
 
-func swapKeys(ctx context.Context, tx KeyTx, tenant string, swap []swapKey) error {
+func swapKeys(ctx context.Context, tx keystore.Tx, tenant string, swap []swapKey) error {
 	var owners []string
 	for _, s := range swap {
 		if !slices.Contains(owners, s.old.Owner) {
@@ -332,19 +336,19 @@ func swapKeys(ctx context.Context, tx KeyTx, tenant string, swap []swapKey) erro
 	if err != nil {
 		return err
 	}
-	have := map[ownerID]map[uint32]KeyRow{}
+	have := map[ownerID]map[uint32]keystore.KeyRow{}
 	for _, row := range now.Keys {
 		id := ownerID{row.Tenant, row.Owner}
 		if have[id] == nil {
-			have[id] = map[uint32]KeyRow{}
+			have[id] = map[uint32]keystore.KeyRow{}
 		}
 		have[id][row.KeyVersion] = row
 	}
 	dead := map[string]bool{}
 	for _, row := range now.Owners {
-		dead[row.Owner] = row.State == Tombstone
+		dead[row.Owner] = row.State == keystore.Tombstone
 	}
-	var put, remove []KeyRow
+	var put, remove []keystore.KeyRow
 	for _, s := range swap {
 		row := have[ownerID{tenant, s.old.Owner}][s.old.KeyVersion] // with the seals that were allotted meanwhile
 		switch {
@@ -359,7 +363,7 @@ func swapKeys(ctx context.Context, tx KeyTx, tenant string, swap []swapKey) erro
 	if len(put)+len(remove) == 0 {
 		return nil
 	}
-	return tx.Write(ctx, Change{Put: Rows{Keys: put}, Remove: Rows{Keys: remove}})
+	return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keys: put}, Remove: keystore.Rows{Keys: remove}})
 }
 
 // changeKEK removes old wrap keys and wraps all keysets of a tenant (or of
@@ -403,7 +407,7 @@ func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64) 
 // endEpoch destroys the KEKs that no keyset names, and takes the mark away.
 func (v *Vault) endEpoch(ctx context.Context, epoch Rewrap, number int64) ([]string, error) {
 	var retiring, names []string
-	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -431,13 +435,13 @@ func (v *Vault) endEpoch(ctx context.Context, epoch Rewrap, number int64) ([]str
 			}
 		}
 	}
-	_, err = v.update(ctx, func(tx KeyTx) error {
+	_, err = v.update(ctx, func(tx keystore.Tx) error {
 		state, err := tx.State(ctx)
 		if err != nil || state.Epoch != number || len(state.Retiring) == 0 {
 			return err
 		}
 		state.Retiring, state.Sequence = nil, 0
-		return tx.Write(ctx, Change{Store: &state})
+		return tx.Write(ctx, keystore.Change{Store: &state})
 	})
 	return retiring, err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 func (e *env) rotate(tb testing.TB) (old, active uint32) {
@@ -209,16 +210,16 @@ func TestResealingUnderLoad(t *testing.T) {
 // interloper changes a row exactly once, between the read and the write of
 // the rewriter: when it looks up keys.
 type interloper struct {
-	encryption.KeyStore
+	keystore.Store
 	act func()
 }
 
-func (i *interloper) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
+func (i *interloper) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
 	if act := i.act; act != nil {
 		i.act = nil
 		act()
 	}
-	return i.KeyStore.Owners(ctx, tenant, owners)
+	return i.Store.Owners(ctx, tenant, owners)
 }
 
 func TestAnUpdateBetweenReadAndWriteSurvives(t *testing.T) {
@@ -230,7 +231,7 @@ func TestAnUpdateBetweenReadAndWriteSurvives(t *testing.T) {
 	w, err := e.contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	old, active := e.rotate(t)
-	store := &interloper{KeyStore: e.store}
+	store := &interloper{Store: e.store}
 	cfg := e.cfg
 	cfg.Keys = store
 	vault, err := encryption.Open(t.Context(), cfg)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 func text(n int64) string { return strconv.FormatInt(n, 10) }
@@ -84,8 +85,8 @@ func TestWriteSamplesWithHoles(t *testing.T) {
 	rows, err := store.Owners(t.Context(), tenant, []string{"p2"})
 	require.NoError(t, err)
 	rows.Keys[0].Wrapped = make([]byte, 65)
-	_, err = store.Update(t.Context(), func(tx encryption.KeyTx) error {
-		return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Keys: rows.Keys}})
+	_, err = store.Update(t.Context(), func(tx keystore.Tx) error {
+		return tx.Write(t.Context(), keystore.Change{Put: keystore.Rows{Keys: rows.Keys}})
 	})
 	require.NoError(t, err)
 	_, err = vault.WriteCopy(t.Context(), dir)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
@@ -281,10 +282,10 @@ func TestStreams(t *testing.T) {
 
 func TestKeyStores(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
-		encryptiontest.Run(t, func(*testing.T) encryption.KeyStore { return encryptiontest.Keys() })
+		encryptiontest.Run(t, func(*testing.T) keystore.Store { return encryptiontest.Keys() })
 	})
 	t.Run("SQLite", func(t *testing.T) {
-		encryptiontest.Run(t, func(t *testing.T) encryption.KeyStore {
+		encryptiontest.Run(t, func(t *testing.T) keystore.Store {
 			t.Helper()
 			db := openDB(t, filepath.Join(t.TempDir(), "keys.db"), 1)
 			require.NoError(t, sqlkeys.Install(t.Context(), db))

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/health"
 )
 
@@ -39,12 +40,6 @@ const (
 	sealAlarm  = wornSeals + 1
 )
 
-// Reporter is the optional part of a KeyStore that knows how safely its
-// database keeps what was committed. Its findings join those of [Vault.Status].
-type Reporter interface {
-	Status(ctx context.Context) ([]Finding, error)
-}
-
 // Status says how the keys are: every finding of the package comment, those
 // that are well included. The error says that the key store cannot be read.
 func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
@@ -60,18 +55,18 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	out = append(out, v.refusedKEKs(keys)...)
 	out = append(out, v.failingKEKs()...)
 	out = append(out, sealed(keys)...)
-	out = append(out, waiting(keys, "encryption.key_version.retired", Retired,
+	out = append(out, waiting(keys, "encryption.key_version.retired", keystore.Retired,
 		"reseal what is under the old key version, then call DestroyKeyVersion; until then every key copy has to keep it")...)
-	out = append(out, waiting(keys, "encryption.key_version.destroying", Destroying,
+	out = append(out, waiting(keys, "encryption.key_version.destroying", keystore.Destroying,
 		"its destruction was interrupted: call DestroyKeyVersion again")...)
-	out = append(out, waiting(keys, "encryption.key_version.deleting", Deleting,
+	out = append(out, waiting(keys, "encryption.key_version.deleting", keystore.Deleting,
 		"its destruction was interrupted when some of its keys were gone: call DestroyKeyVersion again; what still needs it, Reseal brings away or lists")...)
 	copies, err := v.copyFindings(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out = append(out, copies...)
-	if reporter, ok := v.cfg.Keys.(Reporter); ok {
+	if reporter, ok := v.cfg.Keys.(keystore.Reporter); ok {
 		more, err := reporter.Status(ctx)
 		if err != nil {
 			return nil, storeError(err)
@@ -109,7 +104,7 @@ func closing(keys Inventory) Finding {
 }
 
 // leaseFinding says whether a lease is half shortened.
-func leaseFinding(state StoreState) Finding {
+func leaseFinding(state keystore.State) Finding {
 	f := Finding{Name: "encryption.lease.wait", Value: state.LeaseWait.Seconds(), Unit: "s"}
 	if state.LeaseWait > state.Lease {
 		f.Level = HealthNotice
@@ -175,7 +170,7 @@ func sealed(keys Inventory) []Finding {
 
 // waiting counts the key versions in a state that somebody has to end. One is
 // retired since the next one was made.
-func waiting(keys Inventory, name string, state KeyVersionState, remedy string) []Finding {
+func waiting(keys Inventory, name string, state keystore.KeyVersionState, remedy string) []Finding {
 	sum := Finding{Name: name, Unit: "key versions"}
 	var open []Finding
 	for _, t := range keys.Tenants {
@@ -254,8 +249,8 @@ func (v *Vault) copyFindings(ctx context.Context) ([]Finding, error) {
 	}
 	f := Finding{Name: "encryption.keyset.older", Unit: "keysets"}
 	left := len(held.rows)
-	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
-		return eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, func(rows Rows) error {
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
+		return eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, func(rows keystore.Rows) error {
 			for _, row := range rows.Keysets {
 				before, known := held.rows[[2]string{row.Tenant, row.Purpose}]
 				if !known {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
@@ -87,7 +88,7 @@ func TestARetiredKeyVersionIsFoundUntilItIsDestroyed(t *testing.T) {
 
 	// The destruction stops when the state is written and the keys are not gone.
 	cfg := e.cfg
-	stopping := &stoppingStore{KeyStore: e.store, after: 1}
+	stopping := &stoppingStore{Store: e.store, after: 1}
 	cfg.Keys = stopping
 	other, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
@@ -100,19 +101,19 @@ func TestARetiredKeyVersionIsFoundUntilItIsDestroyed(t *testing.T) {
 
 // stoppingStore fails after that many changes.
 type stoppingStore struct {
-	encryption.KeyStore
+	keystore.Store
 	after int
 }
 
-func (s *stoppingStore) Update(ctx context.Context, f func(encryption.KeyTx) error) (encryption.StoreState, error) {
+func (s *stoppingStore) Update(ctx context.Context, f func(keystore.Tx) error) (keystore.State, error) {
 	if s.after--; s.after < 0 {
-		return encryption.StoreState{}, errors.New("the connection is gone")
+		return keystore.State{}, errors.New("the connection is gone")
 	}
-	return s.KeyStore.Update(ctx, f)
+	return s.Store.Update(ctx, f)
 }
 
 // switchedStore is one of two stores, as a disk that was exchanged.
-type switchedStore struct{ encryption.KeyStore }
+type switchedStore struct{ keystore.Store }
 
 func TestAnOlderKeyStoreInPlaceOfTheNewIsFound(t *testing.T) {
 	e := newEnv(t, 1)
@@ -127,12 +128,12 @@ func TestAnOlderKeyStoreInPlaceOfTheNewIsFound(t *testing.T) {
 	vault, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	require.NoError(t, vault.Ensure(t.Context(), tenant, "p1"))
-	current.KeyStore = older
+	current.Store = older
 	f := found(t, vault, "encryption.store.rewound", "")
 	require.Equal(t, encryption.HealthAlarm, f.Level)
 	require.Positive(t, f.Value)
 	require.NotEmpty(t, f.Remedy)
-	current.KeyStore = e.store
+	current.Store = e.store
 	require.Equal(t, encryption.HealthOK, found(t, vault, "encryption.store.rewound", "").Level)
 }
 

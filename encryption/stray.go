@@ -3,6 +3,8 @@ package encryption
 import (
 	"context"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // removeStrays deletes rows that should not be there: keys under a tombstone or
@@ -11,12 +13,12 @@ import (
 func (v *Vault) removeStrays(ctx context.Context, before string, found *damage) (err error) {
 	for len(found.strayed.Keys) > 0 || found.count == 0 && len(found.strayed.Keysets) > 0 {
 		removed := 0
-		_, err := v.update(ctx, func(tx KeyTx) error {
+		_, err := v.update(ctx, func(tx keystore.Tx) error {
 			gone, err := stillStray(ctx, tx, *found)
-			if removed = gone.len(); err != nil || removed == 0 {
+			if removed = gone.Len(); err != nil || removed == 0 {
 				return err
 			}
-			return tx.Write(ctx, Change{Remove: gone, Narrows: true})
+			return tx.Write(ctx, keystore.Change{Remove: gone, Narrows: true})
 		})
 		if err != nil {
 			return err
@@ -29,7 +31,7 @@ func (v *Vault) removeStrays(ctx context.Context, before string, found *damage) 
 }
 
 // stillStray is asked where nothing can change any more.
-func stillStray(ctx context.Context, tx KeyTx, found damage) (gone Rows, err error) {
+func stillStray(ctx context.Context, tx keystore.Tx, found damage) (gone keystore.Rows, err error) {
 	for _, key := range found.strayed.Keys {
 		have, err := tx.Owners(ctx, key.Tenant, []string{key.Owner})
 		if err != nil {
@@ -39,8 +41,10 @@ func stillStray(ctx context.Context, tx KeyTx, found damage) (gone Rows, err err
 		if err != nil {
 			return gone, err
 		}
-		dead := slices.ContainsFunc(have.Owners, func(o OwnerRow) bool { return o.State == Tombstone })
-		destroyed := slices.ContainsFunc(now.KeyVersions, func(g KeyVersionRow) bool { return g.KeyVersion == key.KeyVersion && g.State == Destroyed })
+		dead := slices.ContainsFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.State == keystore.Tombstone })
+		destroyed := slices.ContainsFunc(now.KeyVersions, func(g keystore.KeyVersionRow) bool {
+			return g.KeyVersion == key.KeyVersion && g.State == keystore.Destroyed
+		})
 		if dead || destroyed {
 			gone.Keys = append(gone.Keys, key)
 		}

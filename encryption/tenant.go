@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // tenantKeys is what the store knows about a tenant; keysets are unwrapped
@@ -16,9 +18,9 @@ import (
 type tenantKeys struct {
 	age
 	tenant      string
-	rows        Rows
+	rows        keystore.Rows
 	active      uint32
-	keyVersions map[uint32]KeyVersionRow
+	keyVersions map[uint32]keystore.KeyVersionRow
 
 	mu   sync.Mutex // held for moments: never while a KEK is asked
 	open map[string]*openKeyset
@@ -49,7 +51,7 @@ func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
 	if err != nil {
 		return err
 	}
-	_, err = v.update(ctx, func(tx KeyTx) error {
+	_, err = v.update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -61,10 +63,10 @@ func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
 		if now.KEK != state.KEK {
 			return errStale
 		}
-		return tx.Write(ctx, Change{Narrows: true, Of: Scope{Tenant: tenant}, Put: Rows{
+		return tx.Write(ctx, keystore.Change{Narrows: true, Of: keystore.Scope{Tenant: tenant}, Put: keystore.Rows{
 			Keysets:     rowsOf(keysets),
-			KeyVersions: []KeyVersionRow{{Tenant: tenant, KeyVersion: keyVersion, State: Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}},
-			Owners:      []OwnerRow{{Tenant: tenant, Owner: tenantOwner, State: Live, Sequence: now.Sequence}},
+			KeyVersions: []keystore.KeyVersionRow{{Tenant: tenant, KeyVersion: keyVersion, State: keystore.Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}},
+			Owners:      []keystore.OwnerRow{{Tenant: tenant, Owner: tenantOwner, State: keystore.Live, Sequence: now.Sequence}},
 		}})
 	})
 	if errors.Is(err, errStale) {
@@ -84,7 +86,7 @@ func (v *Vault) newKeysets(ctx context.Context, tenant, kek string, epoch int64)
 		if err != nil {
 			return nil, err
 		}
-		open, err := v.wrapKeyset(ctx, KeysetRow{Tenant: tenant, Purpose: purpose, Epoch: epoch, KEK: kek, Version: 1}, handle)
+		open, err := v.wrapKeyset(ctx, keystore.KeysetRow{Tenant: tenant, Purpose: purpose, Epoch: epoch, KEK: kek, Version: 1}, handle)
 		if err != nil {
 			return nil, err
 		}
@@ -93,8 +95,8 @@ func (v *Vault) newKeysets(ctx context.Context, tenant, kek string, epoch int64)
 	return out, nil
 }
 
-func rowsOf(keysets []*openKeyset) []KeysetRow {
-	rows := make([]KeysetRow, 0, len(keysets))
+func rowsOf(keysets []*openKeyset) []keystore.KeysetRow {
+	rows := make([]keystore.KeysetRow, 0, len(keysets))
 	for _, open := range keysets {
 		rows = append(rows, open.row)
 	}
@@ -104,8 +106,8 @@ func rowsOf(keysets []*openKeyset) []KeysetRow {
 // Tenants lists the tenants of the key store in the order of their bytes.
 func (v *Vault) Tenants(ctx context.Context) ([]string, error) {
 	var out []string
-	err := v.cfg.Keys.Snapshot(ctx, func(tx KeyTx) error {
-		return eachPage(ctx, tx, Page{Kind: KindKeyset, Limit: pageSize}, func(rows Rows) error {
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
+		return eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, func(rows keystore.Rows) error {
 			for _, row := range rows.Keysets {
 				if row.Tenant != "" && (len(out) == 0 || out[len(out)-1] != row.Tenant) {
 					out = append(out, row.Tenant)
@@ -120,7 +122,7 @@ func (v *Vault) Tenants(ctx context.Context) ([]string, error) {
 const pageSize = 500
 
 // eachPage calls f for every page of rows.
-func eachPage(ctx context.Context, tx KeyTx, page Page, f func(Rows) error) error {
+func eachPage(ctx context.Context, tx keystore.Tx, page keystore.Page, f func(keystore.Rows) error) error {
 	for {
 		rows, err := tx.Page(ctx, page)
 		if err != nil {
@@ -164,10 +166,10 @@ func (v *Vault) loadTenant(ctx context.Context, tenant string) (*tenantKeys, err
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
-	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, keyVersions: map[uint32]KeyVersionRow{}, open: map[string]*openKeyset{}, indexes: map[*SealedTable]*tenantIndexes{}}
+	k := &tenantKeys{age: begun, tenant: tenant, rows: rows, keyVersions: map[uint32]keystore.KeyVersionRow{}, open: map[string]*openKeyset{}, indexes: map[*SealedTable]*tenantIndexes{}}
 	for _, g := range rows.KeyVersions {
 		k.keyVersions[g.KeyVersion] = g
-		if g.State == Active {
+		if g.State == keystore.Active {
 			k.active = g.KeyVersion
 		}
 	}
@@ -216,7 +218,7 @@ func (v *Vault) knownKeyset(ctx context.Context, tenant, purpose string) (*openK
 // keysetOf unwraps a keyset once, whoever needs it at that time. Nobody waits
 // for a KEK longer than its context, nor for that of another tenant.
 func (v *Vault) keysetOf(ctx context.Context, k *tenantKeys, purpose string) (*openKeyset, error) {
-	i := slices.IndexFunc(k.rows.Keysets, func(row KeysetRow) bool { return row.Purpose == purpose })
+	i := slices.IndexFunc(k.rows.Keysets, func(row keystore.KeysetRow) bool { return row.Purpose == purpose })
 	if i < 0 {
 		return nil, fmt.Errorf("%w: purpose %s is missing", ErrKeyset, purpose)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // The key store is lost and restored from a copy that is older than a data
@@ -63,7 +64,7 @@ func TestTheStoreIsRestoredUnderAVaultThatIsIdle(t *testing.T) {
 	require.NoError(t, after.Covers(mustPositionOf(t, after)))
 }
 
-func withKeys(cfg encryption.Config, keys encryption.KeyStore) encryption.Config {
+func withKeys(cfg encryption.Config, keys keystore.Store) encryption.Config {
 	cfg.Keys = keys
 	return cfg
 }
@@ -81,13 +82,13 @@ func TestARewoundStoreDoesNotHealByCounting(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c1", "p1")
 	store, vault, contacts := e.restorable(t)
-	whole := store.KeyStore
+	whole := store.Store
 	keptStore := e.keep(t)
 	_, err := contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	_, err = vault.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
-	store.KeyStore = keptStore
+	store.Store = keptStore
 	other := e.over(t, keptStore)
 	for range 6 {
 		e.clock.Move(encryption.DefaultLease)
@@ -95,7 +96,7 @@ func TestARewoundStoreDoesNotHealByCounting(t *testing.T) {
 		require.ErrorIs(t, err, encryption.ErrRewound)
 		mustPosition(t, other)
 	}
-	store.KeyStore = whole
+	store.Store = whole
 	_, err = contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 }
@@ -116,7 +117,7 @@ func TestALostKeyOfAnotherProcessIsNoticed(t *testing.T) {
 			_, err = contacts.Writer(t.Context(), tenant, "p1")
 			require.NoError(t, err)
 			require.Equal(t, sequenceOf(t, e.store), sequenceOf(t, standby))
-			store.KeyStore = standby
+			store.Store = standby
 			e.clock.Move(idle)
 			_, err = contacts.Writer(t.Context(), tenant, "p1")
 			require.ErrorIs(t, err, encryption.ErrRewound)
@@ -142,7 +143,7 @@ func TestALostKeyIsNoticedAfterTheFirstLook(t *testing.T) {
 		require.NoError(t, err)
 		e.clock.Move(encryption.DefaultLease)
 	}
-	store.KeyStore = standby
+	store.Store = standby
 	_, err := contacts.Writer(t.Context(), tenant, "p1")
 	require.ErrorIs(t, err, encryption.ErrRewound)
 }
@@ -158,7 +159,7 @@ func TestALostKeyOfAnOldOwnerIsNoticed(t *testing.T) {
 	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p0"))
 	_, err = contacts.Writer(t.Context(), tenant, "p0")
 	require.NoError(t, err)
-	store.KeyStore = standby
+	store.Store = standby
 	e.clock.Move(encryption.DefaultLease)
 	_, err = contacts.Writer(t.Context(), tenant, "p0")
 	require.ErrorIs(t, err, encryption.ErrRewound)
@@ -168,7 +169,7 @@ func TestALostKeyOfAnOldOwnerIsNoticed(t *testing.T) {
 func TestOldKeysAreNotAskedForAgain(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c0", "p0")
-	counted := &countedOwners{KeyStore: e.store}
+	counted := &countedOwners{Store: e.store}
 	vault, err := encryption.Open(t.Context(), withKeys(e.cfg, counted))
 	require.NoError(t, err)
 	contacts := e.table(t, vault, contactsTable)
@@ -185,13 +186,13 @@ func TestOldKeysAreNotAskedForAgain(t *testing.T) {
 
 // countedOwners counts the queries for owners.
 type countedOwners struct {
-	encryption.KeyStore
+	keystore.Store
 	asks int
 }
 
-func (c *countedOwners) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
+func (c *countedOwners) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
 	c.asks++
-	return c.KeyStore.Owners(ctx, tenant, owners)
+	return c.Store.Owners(ctx, tenant, owners)
 }
 
 // An epoch wraps anew what was just read: that is no loss.
@@ -199,7 +200,7 @@ func TestAnEpochBesideAReaderIsNoLoss(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c0", "p0")
 	_, vault, contacts := e.restorable(t)
-	killed := withKeys(e.cfg, &failing{KeyStore: e.store, left: 2}) // after the new wrap key, before the keys are wrapped with it
+	killed := withKeys(e.cfg, &failing{Store: e.store, left: 2}) // after the new wrap key, before the keys are wrapped with it
 	dying, err := encryption.Open(t.Context(), killed)
 	require.NoError(t, err)
 	epoch := encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }}

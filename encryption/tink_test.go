@@ -24,6 +24,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -99,7 +100,7 @@ func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 	SkipOutsideFIPS(t)
 	handle, err := newKeyset(purposeWrap)
 	require.NoError(t, err)
-	open, err := openedKeyset(KeysetRow{Tenant: "t1", Purpose: purposeWrap}, handle)
+	open, err := openedKeyset(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap}, handle)
 	require.NoError(t, err)
 	wrapped := open.wrapKey(counting(32), "t1", "p1", 0x01020304)
 	require.Len(t, wrapped, 65)
@@ -144,7 +145,7 @@ func TestPlainTinkReadsAStream(t *testing.T) {
 func TestPlainTinkDerivesIndexKeys(t *testing.T) {
 	handle, err := newKeyset(purposeIndex)
 	require.NoError(t, err)
-	open, err := openedKeyset(KeysetRow{Purpose: purposeIndex}, handle)
+	open, err := openedKeyset(keystore.KeysetRow{Purpose: purposeIndex}, handle)
 	require.NoError(t, err)
 	set, err := prf.NewPRFSet(handle)
 	require.NoError(t, err)
@@ -183,7 +184,7 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 		purposeManifest: mac(hmac.VariantTink, 32, 32, hmac.SHA256), purposeIndex: root(32, hkdfprf.SHA256, nil), purposeLedger: root(32, hkdfprf.SHA256, nil), purposeSuppression: root(32, hkdfprf.SHA256, nil),
 	}
 	for purpose, handle := range good {
-		_, err := openedKeyset(KeysetRow{Purpose: purpose}, handle)
+		_, err := openedKeyset(keystore.KeysetRow{Purpose: purpose}, handle)
 		require.NoError(t, err, purpose)
 	}
 	bad := map[string][]*keyset.Handle{
@@ -201,13 +202,13 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 	bad[purposeLog], bad[purposeManifest], bad[purposeLedger] = bad[purposeSeal], bad[purposeSeal], bad[purposeIndex]
 	for purpose, handles := range bad {
 		for i, handle := range handles {
-			_, err := openedKeyset(KeysetRow{Purpose: purpose}, handle)
+			_, err := openedKeyset(keystore.KeysetRow{Purpose: purpose}, handle)
 			require.ErrorIs(t, err, ErrKeyset, "%s %d", purpose, i)
 		}
 	}
 }
 
-type noKeys struct{ KeyStore }
+type noKeys struct{ keystore.Store }
 
 // A RAW keyset that someone put into the store, wrapped by the real KEK, is
 // refused where it is read.
@@ -218,33 +219,33 @@ func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	v := &Vault{cfg: settings{Config: cfg}}
 	raw := tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix)
-	_, err = v.wrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k"}, raw)
+	_, err = v.wrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k"}, raw)
 	require.ErrorIs(t, err, ErrKeyset, "nor is it written")
 	var out bytes.Buffer
 	require.NoError(t, raw.WriteWithContext(t.Context(), keyset.NewBinaryWriter(&out), kek, keysetAD("t1", purposeWrap)))
 	wrapped := out.Bytes()
-	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
 	require.ErrorIs(t, err, ErrKeyset)
-	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t2", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t2", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
 	require.ErrorIs(t, err, ErrKEK, "a keyset is bound to its tenant")
-	_, err = v.unwrapKeyset(t.Context(), KeysetRow{Tenant: "t1", Purpose: purposeSeal, KEK: "k", Wrapped: wrapped})
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeSeal, KEK: "k", Wrapped: wrapped})
 	require.ErrorIs(t, err, ErrKEK, "and to its purpose")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	_, err = v.unwrapKeyset(ctx, KeysetRow{Tenant: "t2", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
+	_, err = v.unwrapKeyset(ctx, keystore.KeysetRow{Tenant: "t2", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
 	require.True(t, errors.Is(err, context.Canceled), "an interruption stays recognisable")
 }
 
 func FuzzOpenKeyRow(f *testing.F) {
 	handle, err := newKeyset(purposeWrap)
 	require.NoError(f, err)
-	open, err := openedKeyset(KeysetRow{Tenant: "t1", Purpose: purposeWrap}, handle)
+	open, err := openedKeyset(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap}, handle)
 	require.NoError(f, err)
 	good := open.wrapKey(counting(32), "t1", "p1", 1)
 	f.Add(good)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, wrapped []byte) {
-		raw, _, err := open.unwrapKey(KeyRow{Tenant: "t1", Owner: "p1", KeyVersion: 1, Wrapped: wrapped})
+		raw, _, err := open.unwrapKey(keystore.KeyRow{Tenant: "t1", Owner: "p1", KeyVersion: 1, Wrapped: wrapped})
 		if err == nil && !bytes.Equal(wrapped, good) {
 			t.Fatalf("forged: %x", raw)
 		}

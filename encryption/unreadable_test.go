@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // spoilt is an installation with ten contacts, four of which do not open whole: a
@@ -161,7 +162,7 @@ func TestJobsStopWhereTheKeyStoreDoesNotAnswer(t *testing.T) {
 	e := spoilt(t)
 	e.rotate(t)
 	cfg := e.cfg
-	cfg.Keys = &breaking{KeyStore: e.store}
+	cfg.Keys = &breaking{Store: e.store}
 	vault, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	before := e.digest(t)
@@ -175,10 +176,10 @@ func TestJobsStopWhereTheKeyStoreDoesNotAnswer(t *testing.T) {
 }
 
 // breaking answers no question about owners.
-type breaking struct{ encryption.KeyStore }
+type breaking struct{ keystore.Store }
 
-func (*breaking) Owners(context.Context, string, []string) (encryption.Rows, error) {
-	return encryption.Rows{}, errors.Join(encryption.ErrStore, encryption.ErrNoKey) // whatever it says besides
+func (*breaking) Owners(context.Context, string, []string) (keystore.Rows, error) {
+	return keystore.Rows{}, errors.Join(encryption.ErrStore, encryption.ErrNoKey) // whatever it says besides
 }
 
 func sealedFor(t *testing.T, e *env, person string) []byte {

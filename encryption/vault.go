@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable"
 )
 
@@ -29,7 +30,7 @@ type Vault struct {
 	check chan struct{} // one freshness check at a time; whoever waits for it can stop waiting
 
 	mu      sync.RWMutex
-	state   StoreState
+	state   keystore.State
 	grant   grant  // no narrowing change before its start is unknown here
 	flush   uint64 // raised whenever entries of the cache are narrowed
 	seen    []sighting
@@ -41,7 +42,7 @@ type Vault struct {
 }
 
 // settings is Config without its Lease: what counts is what the store says
-// (StoreState.Lease), and nobody shall read the other one by accident.
+// (keystore.State.Lease), and nobody shall read the other one by accident.
 type settings struct {
 	Config
 	Lease struct{}
@@ -75,7 +76,7 @@ func Create(ctx context.Context, cfg Config) (*Vault, error) {
 		return nil, err
 	}
 	start := v.cfg.Now()
-	state, err = v.cfg.Keys.Update(ctx, func(tx KeyTx) error {
+	state, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -84,7 +85,7 @@ func Create(ctx context.Context, cfg Config) (*Vault, error) {
 			return ErrNotEmpty
 		}
 		lease := v.cfg.Config.Lease
-		return tx.Write(ctx, Change{Put: Rows{Keysets: rowsOf(keysets)}, Narrows: true, Store: &StoreState{
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rowsOf(keysets)}, Narrows: true, Store: &keystore.State{
 			Store: id.String(), Epoch: 1, KEK: v.cfg.NewKEK, Lease: lease, LeaseWait: lease, LeaseSince: now.Sequence,
 		}})
 	})
@@ -120,10 +121,10 @@ func Open(ctx context.Context, cfg Config) (*Vault, error) {
 	return v, nil
 }
 
-func prepare(ctx context.Context, cfg Config) (*Vault, StoreState, error) {
+func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
-		return nil, StoreState{}, err
+		return nil, keystore.State{}, err
 	}
 	v := &Vault{
 		cfg: settings{Config: cfg}, check: make(chan struct{}, 1),
@@ -132,13 +133,13 @@ func prepare(ctx context.Context, cfg Config) (*Vault, StoreState, error) {
 	start := cfg.Now()
 	state, err := cfg.Keys.State(ctx)
 	if err != nil {
-		return nil, StoreState{}, storeError(err)
+		return nil, keystore.State{}, storeError(err)
 	}
 	if state.Store == "" {
 		return v, state, nil
 	}
-	if err := state.checkLease(); err != nil {
-		return nil, StoreState{}, err
+	if err := checkLeaseOf(state); err != nil {
+		return nil, keystore.State{}, err
 	}
 	v.state = state
 	v.grant = grantFrom(start, state.Lease)
@@ -148,7 +149,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, StoreState, error) {
 
 // agree refuses a configuration that expects another lease than the store has.
 // While one is being shortened both are right.
-func (v *Vault) agree(state StoreState) error {
+func (v *Vault) agree(state keystore.State) error {
 	if want := v.cfg.Config.Lease; want != 0 && want != state.Lease && want != state.LeaseWait {
 		return fmt.Errorf("%w: Config.Lease is %v, the key store has %v: leave it 0, which takes the store's, and change that with ChangeLease", ErrDefinition, want, state.Lease)
 	}
@@ -157,7 +158,7 @@ func (v *Vault) agree(state StoreState) error {
 
 // observed takes note of a state row that was read after start: it grants a
 // lease, and what was narrowed since the state that is known is dropped first.
-func (v *Vault) observed(ctx context.Context, state StoreState, start time.Time) {
+func (v *Vault) observed(ctx context.Context, state keystore.State, start time.Time) {
 	v.mu.RLock()
 	before := v.state
 	v.mu.RUnlock()
@@ -180,19 +181,19 @@ func (v *Vault) observed(ctx context.Context, state StoreState, start time.Time)
 // update runs f in a transaction of the key store and takes note of the
 // state that it leaves. A store that was put back is not changed. Where the
 // state row has no lease to wait for, the change stays and is an error.
-func (v *Vault) update(ctx context.Context, f func(KeyTx) error) (StoreState, error) {
+func (v *Vault) update(ctx context.Context, f func(keystore.Tx) error) (keystore.State, error) {
 	start := v.cfg.Now()
-	state, err := v.cfg.Keys.Update(ctx, func(tx KeyTx) error {
+	state, err := v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error {
 		if err := v.recognise(ctx, tx); err != nil {
 			return err
 		}
 		return f(tx)
 	})
 	if err == nil {
-		err = state.checkLease()
+		err = checkLeaseOf(state)
 	}
 	if err != nil {
-		return StoreState{}, storeError(err)
+		return keystore.State{}, storeError(err)
 	}
 	v.observed(ctx, state, start)
 	return state, nil

@@ -10,35 +10,35 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // patience is longer than any store takes for what the rules ask of it: who is
 // not done by then waits for ever.
 const patience = 5 * time.Minute
 
-func create(ctx context.Context, s encryption.KeyStore, rows encryption.Rows) error {
-	return s.Create(ctx, func(tx encryption.KeyTx) error { return tx.Write(ctx, encryption.Change{Put: rows}) })
+func create(ctx context.Context, s keystore.Store, rows keystore.Rows) error {
+	return s.Create(ctx, func(tx keystore.Tx) error { return tx.Write(ctx, keystore.Change{Put: rows}) })
 }
 
 // newOwner is a live owner with a key that names its maker.
-func newOwner(owner, maker string) encryption.Rows {
-	return encryption.Rows{
-		Owners: []encryption.OwnerRow{{Tenant: "t", Owner: owner, State: encryption.Live, Sequence: 1}},
-		Keys:   []encryption.KeyRow{{Tenant: "t", Owner: owner, KeyVersion: 1, Wrapped: []byte(maker)}},
+func newOwner(owner, maker string) keystore.Rows {
+	return keystore.Rows{
+		Owners: []keystore.OwnerRow{{Tenant: "t", Owner: owner, State: keystore.Live, Sequence: 1}},
+		Keys:   []keystore.KeyRow{{Tenant: "t", Owner: owner, KeyVersion: 1, Wrapped: []byte(maker)}},
 	}
 }
 
-func keyVersion() encryption.KeyVersionRow {
-	return encryption.KeyVersionRow{Tenant: "t", KeyVersion: 1, State: encryption.Active, Created: time.UnixMicro(1).UTC()}
+func keyVersion() keystore.KeyVersionRow {
+	return keystore.KeyVersionRow{Tenant: "t", KeyVersion: 1, State: keystore.Active, Created: time.UnixMicro(1).UTC()}
 }
 
-func prepared(t *testing.T, s encryption.KeyStore) encryption.StoreState {
+func prepared(t *testing.T, s keystore.Store) keystore.State {
 	t.Helper()
-	return write(t, s, encryption.Change{Put: encryption.Rows{KeyVersions: []encryption.KeyVersionRow{keyVersion()}}, Store: &encryption.StoreState{Store: "id", Epoch: 1, KEK: "k"}})
+	return write(t, s, keystore.Change{Put: keystore.Rows{KeyVersions: []keystore.KeyVersionRow{keyVersion()}}, Store: &keystore.State{Store: "id", Epoch: 1, KEK: "k"}})
 }
 
-func createLeavesWhatIsThere(t *testing.T, s encryption.KeyStore) {
+func createLeavesWhatIsThere(t *testing.T, s keystore.Store) {
 	t.Helper()
 	before := prepared(t, s)
 	must(t, create(t.Context(), s, newOwner("p", "first")))
@@ -48,14 +48,14 @@ func createLeavesWhatIsThere(t *testing.T, s encryption.KeyStore) {
 	if len(rows.Keys) != 1 || string(rows.Keys[0].Wrapped) != "first" {
 		t.Errorf("after two creations of one key the store holds %+v; the first one stays", rows.Keys)
 	}
-	write(t, s, encryption.Change{Put: encryption.Rows{Owners: []encryption.OwnerRow{{Tenant: "t", Owner: "q", State: encryption.Tombstone, Sequence: 2}}}})
-	must(t, create(t.Context(), s, encryption.Rows{Owners: newOwner("q", "").Owners}))
+	write(t, s, keystore.Change{Put: keystore.Rows{Owners: []keystore.OwnerRow{{Tenant: "t", Owner: "q", State: keystore.Tombstone, Sequence: 2}}}})
+	must(t, create(t.Context(), s, keystore.Rows{Owners: newOwner("q", "").Owners}))
 	rows, err = s.Owners(t.Context(), "t", []string{"q"})
 	must(t, err)
-	if len(rows.Owners) != 1 || rows.Owners[0].State != encryption.Tombstone {
+	if len(rows.Owners) != 1 || rows.Owners[0].State != keystore.Tombstone {
 		t.Errorf("a creation turned a tombstone into %+v; what is there stays as it is", rows.Owners)
 	}
-	must(t, s.Create(t.Context(), func(tx encryption.KeyTx) error {
+	must(t, s.Create(t.Context(), func(tx keystore.Tx) error {
 		state, err := tx.State(t.Context())
 		if err == nil && (state.Sequence != before.Sequence+1 || state.Store != "id") {
 			t.Errorf("inside of Create the state is %+v; it must be that of the last Update", state)
@@ -69,19 +69,19 @@ func createLeavesWhatIsThere(t *testing.T, s encryption.KeyStore) {
 	}
 }
 
-func createTakesOwnersAndKeysOnly(t *testing.T, s encryption.KeyStore) {
+func createTakesOwnersAndKeysOnly(t *testing.T, s keystore.Store) {
 	t.Helper()
 	dead := newOwner("p", "x").Owners
-	dead[0].State = encryption.Tombstone
+	dead[0].State = keystore.Tombstone
 	all := sample()
-	for name, change := range map[string]encryption.Change{
-		"a removal": {Remove: newOwner("p", "x")}, "a dead owner": {Put: encryption.Rows{Owners: dead}}, "a barrier": {Put: newOwner("p", "x"), Narrows: true},
-		"a state row": {Store: &encryption.StoreState{Store: "id"}}, "a keyset": {Put: encryption.Rows{Keysets: all.Keysets}},
-		"a key version": {Put: encryption.Rows{KeyVersions: all.KeyVersions}}, "an alias": {Put: encryption.Rows{Aliases: all.Aliases}},
-		"an index": {Put: encryption.Rows{Indexes: all.Indexes}}, "a mark": {Put: encryption.Rows{Marks: []encryption.MarkRow{{Sequence: 1, Mark: "m"}}}},
+	for name, change := range map[string]keystore.Change{
+		"a removal": {Remove: newOwner("p", "x")}, "a dead owner": {Put: keystore.Rows{Owners: dead}}, "a barrier": {Put: newOwner("p", "x"), Narrows: true},
+		"a state row": {Store: &keystore.State{Store: "id"}}, "a keyset": {Put: keystore.Rows{Keysets: all.Keysets}},
+		"a key version": {Put: keystore.Rows{KeyVersions: all.KeyVersions}}, "an alias": {Put: keystore.Rows{Aliases: all.Aliases}},
+		"an index": {Put: keystore.Rows{Indexes: all.Indexes}}, "a mark": {Put: keystore.Rows{Marks: []keystore.MarkRow{{Sequence: 1, Mark: "m"}}}},
 	} {
-		err := s.Create(t.Context(), func(tx encryption.KeyTx) error {
-			must(t, tx.Write(t.Context(), encryption.Change{Put: newOwner("kept", "x")}))
+		err := s.Create(t.Context(), func(tx keystore.Tx) error {
+			must(t, tx.Write(t.Context(), keystore.Change{Put: newOwner("kept", "x")}))
 			return tx.Write(t.Context(), change)
 		})
 		if err == nil {
@@ -98,7 +98,7 @@ func createTakesOwnersAndKeysOnly(t *testing.T, s encryption.KeyStore) {
 
 // creationsAgree lets many make keys of the same owners at once, each with a
 // set of its own order: all succeed and find the same keys afterwards.
-func creationsAgree(t *testing.T, s encryption.KeyStore) {
+func creationsAgree(t *testing.T, s keystore.Store) {
 	t.Helper()
 	prepared(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -112,7 +112,7 @@ func creationsAgree(t *testing.T, s encryption.KeyStore) {
 	var wg sync.WaitGroup
 	for maker := range makers {
 		wg.Go(func() {
-			var rows encryption.Rows
+			var rows keystore.Rows
 			for i := range owners {
 				at := (7*i + 11*maker) % len(owners) // an order of its own: 7 and 30 have no common divisor
 				one := newOwner(owners[at], fmt.Sprint("maker ", maker))
@@ -138,7 +138,7 @@ func creationsAgree(t *testing.T, s encryption.KeyStore) {
 // creationsKeepApart buries owners while others make keys for them without a
 // pause. An Update has the store for itself, comes to its turn, and leaves no
 // key under a tombstone.
-func creationsKeepApart(t *testing.T, s encryption.KeyStore) {
+func creationsKeepApart(t *testing.T, s keystore.Store) {
 	t.Helper()
 	prepared(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -152,7 +152,7 @@ func creationsKeepApart(t *testing.T, s encryption.KeyStore) {
 			for n := 0; !stop.Load(); n++ {
 				owner := fmt.Sprintf("p%d", (maker+n)%5)
 				own := fmt.Sprintf("own-%d-%d", maker, n)
-				err := s.Create(ctx, func(tx encryption.KeyTx) error {
+				err := s.Create(ctx, func(tx keystore.Tx) error {
 					inside.Add(1)
 					defer inside.Add(-1)
 					return makeWhereLive(ctx, t, tx, owner, own)
@@ -168,7 +168,7 @@ func creationsKeepApart(t *testing.T, s encryption.KeyStore) {
 	for n := range 10 {
 		var before []string
 		returned.Range(func(own, _ any) bool { before = append(before, own.(string)); return true })
-		if _, err := s.Update(ctx, func(tx encryption.KeyTx) error {
+		if _, err := s.Update(ctx, func(tx keystore.Tx) error {
 			if n := inside.Load(); n != 0 {
 				t.Errorf("%d creations run inside of an Update; it must have the store for itself", n)
 			}
@@ -191,7 +191,7 @@ func creationsKeepApart(t *testing.T, s encryption.KeyStore) {
 	}
 }
 
-func makeWhereLive(ctx context.Context, t *testing.T, tx encryption.KeyTx, owner, own string) error {
+func makeWhereLive(ctx context.Context, t *testing.T, tx keystore.Tx, owner, own string) error {
 	t.Helper()
 	before, err := tx.State(ctx)
 	if err != nil {
@@ -202,11 +202,11 @@ func makeWhereLive(ctx context.Context, t *testing.T, tx encryption.KeyTx, owner
 		return err
 	}
 	put := newOwner(own, "x")
-	if len(have.Owners) == 0 || have.Owners[0].State == encryption.Live {
+	if len(have.Owners) == 0 || have.Owners[0].State == keystore.Live {
 		put.Keys = append(put.Keys, newOwner(owner, "x").Keys...)
 		put.Owners = append(put.Owners, newOwner(owner, "x").Owners...)
 	}
-	if err := tx.Write(ctx, encryption.Change{Put: put}); err != nil {
+	if err := tx.Write(ctx, keystore.Change{Put: put}); err != nil {
 		return err
 	}
 	after, err := tx.State(ctx)
@@ -218,23 +218,23 @@ func makeWhereLive(ctx context.Context, t *testing.T, tx encryption.KeyTx, owner
 }
 
 // bury makes a tombstone of an owner and removes its keys.
-func bury(ctx context.Context, tx encryption.KeyTx, owner string) error {
+func bury(ctx context.Context, tx keystore.Tx, owner string) error {
 	have, err := tx.Owners(ctx, "t", []string{owner})
 	if err != nil {
 		return err
 	}
-	return tx.Write(ctx, encryption.Change{
-		Narrows: true, Remove: encryption.Rows{Keys: have.Keys},
-		Put: encryption.Rows{Owners: []encryption.OwnerRow{{Tenant: "t", Owner: owner, State: encryption.Tombstone, Sequence: 1}}},
+	return tx.Write(ctx, keystore.Change{
+		Narrows: true, Remove: keystore.Rows{Keys: have.Keys},
+		Put: keystore.Rows{Owners: []keystore.OwnerRow{{Tenant: "t", Owner: owner, State: keystore.Tombstone, Sequence: 1}}},
 	})
 }
 
 // manyOwners reads more owners at once than a statement has room for, of all
 // lengths, some unknown, some twice.
-func manyOwners(t *testing.T, s encryption.KeyStore) {
+func manyOwners(t *testing.T, s keystore.Store) {
 	t.Helper()
 	prepared(t, s)
-	var rows encryption.Rows
+	var rows keystore.Rows
 	var asked []string
 	for i := range 5000 {
 		owner := fmt.Sprint(i) + strings.Repeat("x", i%200)

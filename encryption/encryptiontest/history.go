@@ -9,26 +9,26 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // marksOf pages through the history.
-func marksOf(ctx context.Context, tx encryption.KeyTx) ([]encryption.MarkRow, error) {
-	var out []encryption.MarkRow
-	page := encryption.Page{Kind: encryption.KindMark, Limit: 3}
+func marksOf(ctx context.Context, tx keystore.Tx) ([]keystore.MarkRow, error) {
+	var out []keystore.MarkRow
+	page := keystore.Page{Kind: keystore.KindMark, Limit: 3}
 	for {
 		rows, err := tx.Page(ctx, page)
 		if err != nil || len(rows.Marks) == 0 {
 			return out, err
 		}
-		out, page.After = append(out, rows.Marks...), rows.After(encryption.KindMark)
+		out, page.After = append(out, rows.Marks...), rows.After(keystore.KindMark)
 	}
 }
 
-func historyOf(t *testing.T, s encryption.KeyStore) []encryption.MarkRow {
+func historyOf(t *testing.T, s keystore.Store) []keystore.MarkRow {
 	t.Helper()
-	var out []encryption.MarkRow
-	must(t, s.Snapshot(t.Context(), func(tx encryption.KeyTx) (err error) {
+	var out []keystore.MarkRow
+	must(t, s.Snapshot(t.Context(), func(tx keystore.Tx) (err error) {
 		out, err = marksOf(t.Context(), tx)
 		return err
 	}))
@@ -37,16 +37,16 @@ func historyOf(t *testing.T, s encryption.KeyStore) []encryption.MarkRow {
 
 // history: each Update leaves its sequence and a mark of its own, nothing else
 // does.
-func history(t *testing.T, s encryption.KeyStore) {
+func history(t *testing.T, s keystore.Store) {
 	t.Helper()
 	var want []string
 	for i := range 8 {
-		var inside encryption.StoreState
-		state, err := s.Update(t.Context(), func(tx encryption.KeyTx) (err error) {
+		var inside keystore.State
+		state, err := s.Update(t.Context(), func(tx keystore.Tx) (err error) {
 			if inside, err = tx.State(t.Context()); err != nil {
 				return err
 			}
-			return tx.Write(t.Context(), encryption.Change{Put: newOwner(fmt.Sprint(i), "x")})
+			return tx.Write(t.Context(), keystore.Change{Put: newOwner(fmt.Sprint(i), "x")})
 		})
 		must(t, err)
 		if state.Mark != inside.Mark || state.Sequence != inside.Sequence {
@@ -59,9 +59,9 @@ func history(t *testing.T, s encryption.KeyStore) {
 		}
 		want = append(want, fmt.Sprint(state.Sequence, " ", state.Mark))
 		must(t, create(t.Context(), s, newOwner(fmt.Sprint("created ", i), "x")))
-		_, err = s.Update(t.Context(), func(encryption.KeyTx) error { return nil })
+		_, err = s.Update(t.Context(), func(keystore.Tx) error { return nil })
 		must(t, err)
-		if _, err = s.Update(t.Context(), func(encryption.KeyTx) error { return errors.New("boom") }); err == nil {
+		if _, err = s.Update(t.Context(), func(keystore.Tx) error { return errors.New("boom") }); err == nil {
 			t.Error("Update answered nil although its func failed")
 		}
 	}
@@ -80,37 +80,37 @@ func history(t *testing.T, s encryption.KeyStore) {
 }
 
 // namedMark: a mark is put again as a position, and an old one is removed.
-func namedMark(t *testing.T, s encryption.KeyStore) {
+func namedMark(t *testing.T, s keystore.Store) {
 	t.Helper()
-	first := write(t, s, encryption.Change{Put: newOwner("p", "x")})
-	state, err := s.Update(t.Context(), func(tx encryption.KeyTx) error {
+	first := write(t, s, keystore.Change{Put: newOwner("p", "x")})
+	state, err := s.Update(t.Context(), func(tx keystore.Tx) error {
 		now, err := tx.State(t.Context())
 		if err != nil {
 			return err
 		}
-		return tx.Write(t.Context(), encryption.Change{
-			Remove: encryption.Rows{Marks: []encryption.MarkRow{{Sequence: first.Sequence}}},
-			Put:    encryption.Rows{Marks: []encryption.MarkRow{{Sequence: now.Sequence, Mark: now.Mark, Created: keyVersion().Created, Position: true}}},
+		return tx.Write(t.Context(), keystore.Change{
+			Remove: keystore.Rows{Marks: []keystore.MarkRow{{Sequence: first.Sequence}}},
+			Put:    keystore.Rows{Marks: []keystore.MarkRow{{Sequence: now.Sequence, Mark: now.Mark, Created: keyVersion().Created, Position: true}}},
 		})
 	})
 	must(t, err)
 	rows := historyOf(t, s)
-	if len(rows) != 1 || rows[0] != (encryption.MarkRow{Sequence: state.Sequence, Mark: state.Mark, Created: keyVersion().Created, Position: true}) {
+	if len(rows) != 1 || rows[0] != (keystore.MarkRow{Sequence: state.Sequence, Mark: state.Mark, Created: keyVersion().Created, Position: true}) {
 		t.Errorf("the history is %+v; it must hold the position and no longer the mark that was removed", rows)
 	}
 }
 
 // restoredHistory: a store that takes over the sequence of another one has that
 // one's history and mark, and nothing of the Update that brought them.
-func restoredHistory(t *testing.T, s encryption.KeyStore) {
+func restoredHistory(t *testing.T, s keystore.Store) {
 	t.Helper()
 	made := keyVersion().Created
-	marks := []encryption.MarkRow{{Sequence: 38, Mark: "AAAAAAAAAAAAAAAAAAAAAA", Created: made, Position: true}, {Sequence: 40, Mark: "BBBBBBBBBBBBBBBBBBBBBA", Created: made}}
-	state, err := s.Update(t.Context(), func(tx encryption.KeyTx) error {
-		if err := tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Marks: marks}}); err != nil {
+	marks := []keystore.MarkRow{{Sequence: 38, Mark: "AAAAAAAAAAAAAAAAAAAAAA", Created: made, Position: true}, {Sequence: 40, Mark: "BBBBBBBBBBBBBBBBBBBBBA", Created: made}}
+	state, err := s.Update(t.Context(), func(tx keystore.Tx) error {
+		if err := tx.Write(t.Context(), keystore.Change{Put: keystore.Rows{Marks: marks}}); err != nil {
 			return err
 		}
-		return tx.Write(t.Context(), encryption.Change{Narrows: true, Store: &encryption.StoreState{Store: "id", Epoch: 1, Sequence: 40, KEK: "k"}})
+		return tx.Write(t.Context(), keystore.Change{Narrows: true, Store: &keystore.State{Store: "id", Epoch: 1, Sequence: 40, KEK: "k"}})
 	})
 	must(t, err)
 	if state.Sequence != 40 || state.Mark != marks[1].Mark {
@@ -119,7 +119,7 @@ func restoredHistory(t *testing.T, s encryption.KeyStore) {
 	if rows := historyOf(t, s); !slices.Equal(rows, marks) {
 		t.Errorf("a restored history is %+v, want %+v", rows, marks)
 	}
-	next := write(t, s, encryption.Change{Put: newOwner("p", "x")})
+	next := write(t, s, keystore.Change{Put: newOwner("p", "x")})
 	if rows := historyOf(t, s); next.Sequence != 41 || len(rows) != 3 || rows[2].Mark != next.Mark {
 		t.Errorf("the Update after a restore gave %+v and the history %+v; it must go on from 40", next, rows)
 	}
@@ -127,7 +127,7 @@ func restoredHistory(t *testing.T, s encryption.KeyStore) {
 
 // snapshotsHoldWhatMarksPromise takes marks and snapshots while keys are
 // created: a snapshot with a mark has every key that was created before it.
-func snapshotsHoldWhatMarksPromise(t *testing.T, s encryption.KeyStore) {
+func snapshotsHoldWhatMarksPromise(t *testing.T, s keystore.Store) {
 	t.Helper()
 	prepared(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -166,12 +166,12 @@ func snapshotsHoldWhatMarksPromise(t *testing.T, s encryption.KeyStore) {
 			mu.Lock()
 			before := maps.Clone(created)
 			mu.Unlock()
-			state, err := s.Update(ctx, func(tx encryption.KeyTx) error {
+			state, err := s.Update(ctx, func(tx keystore.Tx) error {
 				now, err := tx.State(ctx)
 				if err != nil {
 					return err
 				}
-				return tx.Write(ctx, encryption.Change{Put: encryption.Rows{Marks: []encryption.MarkRow{{Sequence: now.Sequence, Mark: now.Mark, Created: keyVersion().Created, Position: true}}}})
+				return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Marks: []keystore.MarkRow{{Sequence: now.Sequence, Mark: now.Mark, Created: keyVersion().Created, Position: true}}}})
 			})
 			if err != nil {
 				t.Errorf("update: %v", err)
@@ -224,10 +224,10 @@ type view struct {
 }
 
 // look reads as a key copy does: keys first, marks last.
-func look(ctx context.Context, s encryption.KeyStore) (view, error) {
+func look(ctx context.Context, s keystore.Store) (view, error) {
 	out := view{keys: map[string]bool{}}
-	err := s.Snapshot(ctx, func(tx encryption.KeyTx) error {
-		page := encryption.Page{Kind: encryption.KindKey, Limit: 50}
+	err := s.Snapshot(ctx, func(tx keystore.Tx) error {
+		page := keystore.Page{Kind: keystore.KindKey, Limit: 50}
 		for {
 			rows, err := tx.Page(ctx, page)
 			if err != nil {
@@ -239,7 +239,7 @@ func look(ctx context.Context, s encryption.KeyStore) (view, error) {
 			for _, row := range rows.Keys {
 				out.keys[row.Owner] = true
 			}
-			page.After = rows.After(encryption.KindKey)
+			page.After = rows.After(keystore.KindKey)
 		}
 		marks, err := marksOf(ctx, tx)
 		for _, row := range marks {

@@ -4,29 +4,29 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // lease: what a lease is and how long it is waited for comes back to the
 // microsecond, where Update answers, where it is read, and inside of each kind
 // of transaction.
-func lease(t *testing.T, s encryption.KeyStore) {
+func lease(t *testing.T, s keystore.Store) {
 	t.Helper()
-	want := encryption.StoreState{Store: "id", Lease: 1234567 * time.Microsecond, LeaseWait: time.Hour, LeaseSince: 1}
-	check := func(where string, state encryption.StoreState, err error) error {
+	want := keystore.State{Store: "id", Lease: 1234567 * time.Microsecond, LeaseWait: time.Hour, LeaseSince: 1}
+	check := func(where string, state keystore.State, err error) error {
 		if err == nil && (state.Lease != want.Lease || state.LeaseWait != want.LeaseWait || state.LeaseSince != want.LeaseSince) {
 			t.Errorf("%s gave a lease of %v, waited for %v, since %d; want %v, %v, %d", where, state.Lease, state.LeaseWait, state.LeaseSince, want.Lease, want.LeaseWait, want.LeaseSince)
 		}
 		return err
 	}
-	must(t, check("Update", write(t, s, encryption.Change{Store: &want}), nil))
-	for _, change := range []encryption.Change{{Put: newOwner("p", "x")}, {Narrows: true}} { // which say nothing of it
+	must(t, check("Update", write(t, s, keystore.Change{Store: &want}), nil))
+	for _, change := range []keystore.Change{{Put: newOwner("p", "x")}, {Narrows: true}} { // which say nothing of it
 		must(t, check("an Update of something else", write(t, s, change), nil))
 	}
 	state, err := s.State(t.Context())
 	must(t, check("State", state, err))
-	inside := func(where string) func(encryption.KeyTx) error {
-		return func(tx encryption.KeyTx) error {
+	inside := func(where string) func(keystore.Tx) error {
+		return func(tx keystore.Tx) error {
 			state, err := tx.State(t.Context())
 			return check(where, state, err)
 		}
@@ -39,25 +39,25 @@ func lease(t *testing.T, s encryption.KeyStore) {
 
 // narrows: the mark of each Update says whose keys it narrowed, also where it
 // is put again, and everyone's where two changes of one Update name others.
-func narrows(t *testing.T, s encryption.KeyStore) {
+func narrows(t *testing.T, s keystore.Store) {
 	t.Helper()
-	one := encryption.Scope{Tenant: "t", Owners: []string{"p\"1", "P1", "\u00e4", "a\u0308"}}
-	all := encryption.Scope{Tenant: "t"}
-	change := func(of encryption.Scope) encryption.Change { return encryption.Change{Narrows: true, Of: of} }
+	one := keystore.Scope{Tenant: "t", Owners: []string{"p\"1", "P1", "\u00e4", "a\u0308"}}
+	all := keystore.Scope{Tenant: "t"}
+	change := func(of keystore.Scope) keystore.Change { return keystore.Change{Narrows: true, Of: of} }
 	for _, c := range []struct {
 		what    string
-		changes []encryption.Change
+		changes []keystore.Change
 		want    string
 	}{
-		{"an Update that narrows nothing", []encryption.Change{{Put: newOwner("p", "x")}}, encryption.NarrowsNothing},
-		{"some owners", []encryption.Change{change(one)}, change(one).Narrowed(encryption.NarrowsNothing)},
-		{"the same twice", []encryption.Change{change(one), change(one)}, change(one).Narrowed(encryption.NarrowsNothing)},
-		{"a tenant", []encryption.Change{change(all), {Put: newOwner("q", "x")}}, `{"tenant":"t"}`},
-		{"two scopes", []encryption.Change{change(one), change(all)}, ""},
-		{"two scopes and the first again", []encryption.Change{change(one), change(all), change(one)}, ""},
-		{"everyone", []encryption.Change{change(encryption.Scope{})}, ""},
+		{"an Update that narrows nothing", []keystore.Change{{Put: newOwner("p", "x")}}, keystore.NarrowsNothing},
+		{"some owners", []keystore.Change{change(one)}, change(one).Narrowed(keystore.NarrowsNothing)},
+		{"the same twice", []keystore.Change{change(one), change(one)}, change(one).Narrowed(keystore.NarrowsNothing)},
+		{"a tenant", []keystore.Change{change(all), {Put: newOwner("q", "x")}}, `{"tenant":"t"}`},
+		{"two scopes", []keystore.Change{change(one), change(all)}, ""},
+		{"two scopes and the first again", []keystore.Change{change(one), change(all), change(one)}, ""},
+		{"everyone", []keystore.Change{change(keystore.Scope{})}, ""},
 	} {
-		state, err := s.Update(t.Context(), func(tx encryption.KeyTx) error {
+		state, err := s.Update(t.Context(), func(tx keystore.Tx) error {
 			for _, change := range c.changes {
 				if err := tx.Write(t.Context(), change); err != nil {
 					return err

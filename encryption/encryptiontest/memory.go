@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // Memory is a key store in memory. Fail, when set, is asked before each
@@ -29,14 +29,14 @@ type Memory struct {
 }
 
 type content struct {
-	state       encryption.StoreState
-	keysets     map[[2]string]encryption.KeysetRow
-	keyVersions map[genID]encryption.KeyVersionRow
-	owners      map[[2]string]encryption.OwnerRow
-	keys        map[keyID]encryption.KeyRow
-	aliases     map[[2]string]encryption.AliasRow
-	indexes     map[indexID]encryption.IndexRow
-	marks       map[int64]encryption.MarkRow
+	state       keystore.State
+	keysets     map[[2]string]keystore.KeysetRow
+	keyVersions map[genID]keystore.KeyVersionRow
+	owners      map[[2]string]keystore.OwnerRow
+	keys        map[keyID]keystore.KeyRow
+	aliases     map[[2]string]keystore.AliasRow
+	indexes     map[indexID]keystore.IndexRow
+	marks       map[int64]keystore.MarkRow
 }
 
 type genID struct {
@@ -57,8 +57,8 @@ type indexID struct {
 // Keys returns an empty key store in memory.
 func Keys() *Memory {
 	return &Memory{asks: map[string]int{}, now: content{
-		keysets: map[[2]string]encryption.KeysetRow{}, keyVersions: map[genID]encryption.KeyVersionRow{}, owners: map[[2]string]encryption.OwnerRow{},
-		keys: map[keyID]encryption.KeyRow{}, aliases: map[[2]string]encryption.AliasRow{}, indexes: map[indexID]encryption.IndexRow{}, marks: map[int64]encryption.MarkRow{},
+		keysets: map[[2]string]keystore.KeysetRow{}, keyVersions: map[genID]keystore.KeyVersionRow{}, owners: map[[2]string]keystore.OwnerRow{},
+		keys: map[keyID]keystore.KeyRow{}, aliases: map[[2]string]keystore.AliasRow{}, indexes: map[indexID]keystore.IndexRow{}, marks: map[int64]keystore.MarkRow{},
 	}}
 }
 
@@ -93,26 +93,26 @@ func (m *Memory) view() content {
 }
 
 // State reads the state row.
-func (m *Memory) State(context.Context) (encryption.StoreState, error) {
+func (m *Memory) State(context.Context) (keystore.State, error) {
 	if err := m.begin("State"); err != nil {
-		return encryption.StoreState{}, err
+		return keystore.State{}, err
 	}
 	return m.view().state, nil
 }
 
 // Tenant returns keysets, key versions and index versions of one tenant.
-func (m *Memory) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
+func (m *Memory) Tenant(ctx context.Context, tenant string) (keystore.Rows, error) {
 	if err := m.begin("Tenant"); err != nil {
-		return encryption.Rows{}, err
+		return keystore.Rows{}, err
 	}
 	c := m.view()
 	return (&memoryTx{now: &c}).Tenant(ctx, tenant)
 }
 
 // Owners returns owner rows, key rows and aliases of the owners.
-func (m *Memory) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
+func (m *Memory) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
 	if err := m.begin("Owners"); err != nil {
-		return encryption.Rows{}, err
+		return keystore.Rows{}, err
 	}
 	c := m.view()
 	return (&memoryTx{now: &c}).Owners(ctx, tenant, owners)
@@ -120,7 +120,7 @@ func (m *Memory) Owners(ctx context.Context, tenant string, owners []string) (en
 
 // Create runs f over a copy that replaces the content when f succeeds. Here
 // one runs after the other.
-func (m *Memory) Create(_ context.Context, f func(encryption.KeyTx) error) error {
+func (m *Memory) Create(_ context.Context, f func(keystore.Tx) error) error {
 	if err := m.begin("Create"); err != nil {
 		return err
 	}
@@ -135,20 +135,20 @@ func (m *Memory) Create(_ context.Context, f func(encryption.KeyTx) error) error
 }
 
 // Update runs f over a copy that replaces the content when f succeeds.
-func (m *Memory) Update(_ context.Context, f func(encryption.KeyTx) error) (encryption.StoreState, error) {
+func (m *Memory) Update(_ context.Context, f func(keystore.Tx) error) (keystore.State, error) {
 	if err := m.begin("Update"); err != nil {
-		return encryption.StoreState{}, err
+		return keystore.State{}, err
 	}
-	mark := encryption.NewMark()
+	mark := keystore.NewMark()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := m.now.clone()
 	next.state.Sequence++
 	next.state.Mark = mark
-	next.marks[next.state.Sequence] = encryption.MarkRow{Sequence: next.state.Sequence, Mark: mark, Created: time.Now().UTC().Truncate(time.Microsecond), Narrows: encryption.NarrowsNothing}
+	next.marks[next.state.Sequence] = keystore.MarkRow{Sequence: next.state.Sequence, Mark: mark, Created: time.Now().UTC().Truncate(time.Microsecond), Narrows: keystore.NarrowsNothing}
 	tx := &memoryTx{now: &next, write: true}
 	if err := f(tx); err != nil {
-		return encryption.StoreState{}, err
+		return keystore.State{}, err
 	}
 	if tx.wrote {
 		m.now = next
@@ -157,7 +157,7 @@ func (m *Memory) Update(_ context.Context, f func(encryption.KeyTx) error) (encr
 }
 
 // Snapshot runs f over one unchanging view.
-func (m *Memory) Snapshot(_ context.Context, f func(encryption.KeyTx) error) error {
+func (m *Memory) Snapshot(_ context.Context, f func(keystore.Tx) error) error {
 	if err := m.begin("Snapshot"); err != nil {
 		return err
 	}
@@ -170,12 +170,12 @@ type memoryTx struct {
 	create, write, wrote bool
 }
 
-func (t *memoryTx) State(context.Context) (encryption.StoreState, error) { return t.now.state, nil }
+func (t *memoryTx) State(context.Context) (keystore.State, error) { return t.now.state, nil }
 
-func (t *memoryTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
-	var out encryption.Rows
-	for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindKeyVersion, encryption.KindIndex} {
-		rows, err := t.Page(ctx, encryption.Page{Kind: kind, Tenant: tenant, Limit: len(t.now.keysets) + len(t.now.keyVersions) + len(t.now.indexes)})
+func (t *memoryTx) Tenant(ctx context.Context, tenant string) (keystore.Rows, error) {
+	var out keystore.Rows
+	for _, kind := range []keystore.Kind{keystore.KindKeyset, keystore.KindKeyVersion, keystore.KindIndex} {
+		rows, err := t.Page(ctx, keystore.Page{Kind: kind, Tenant: tenant, Limit: len(t.now.keysets) + len(t.now.keyVersions) + len(t.now.indexes)})
 		if err != nil {
 			return out, err
 		}
@@ -191,8 +191,8 @@ func (t *memoryTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, 
 	return out, nil
 }
 
-func (t *memoryTx) Owners(_ context.Context, tenant string, owners []string) (encryption.Rows, error) {
-	var out encryption.Rows
+func (t *memoryTx) Owners(_ context.Context, tenant string, owners []string) (keystore.Rows, error) {
+	var out keystore.Rows
 	for _, owner := range slices.Compact(slices.Sorted(slices.Values(owners))) {
 		row, ok := t.now.owners[[2]string{tenant, owner}]
 		if !ok {
@@ -208,24 +208,24 @@ func (t *memoryTx) Owners(_ context.Context, tenant string, owners []string) (en
 			}
 		}
 	}
-	slices.SortFunc(out.Keys, func(a, b encryption.KeyRow) int {
+	slices.SortFunc(out.Keys, func(a, b keystore.KeyRow) int {
 		return compare([]any{a.Owner, int64(a.KeyVersion)}, []any{b.Owner, int64(b.KeyVersion)})
 	})
 	return out, nil
 }
 
-func (t *memoryTx) Merged(_ context.Context, tenant, owner string) ([]encryption.AliasRow, error) {
-	var out []encryption.AliasRow
+func (t *memoryTx) Merged(_ context.Context, tenant, owner string) ([]keystore.AliasRow, error) {
+	var out []keystore.AliasRow
 	for _, row := range t.now.aliases {
 		if row.Tenant == tenant && row.Owner == owner {
 			out = append(out, row)
 		}
 	}
-	slices.SortFunc(out, func(a, b encryption.AliasRow) int { return compare([]any{a.Alias}, []any{b.Alias}) })
+	slices.SortFunc(out, func(a, b keystore.AliasRow) int { return compare([]any{a.Alias}, []any{b.Alias}) })
 	return out, nil
 }
 
-func (t *memoryTx) Write(_ context.Context, change encryption.Change) error {
+func (t *memoryTx) Write(_ context.Context, change keystore.Change) error {
 	switch {
 	case t.create:
 		return t.now.create(change)

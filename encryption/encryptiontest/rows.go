@@ -7,10 +7,10 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-func (c *content) apply(change encryption.Change) {
+func (c *content) apply(change keystore.Change) {
 	for _, r := range change.Remove.Keysets {
 		delete(c.keysets, [2]string{r.Tenant, r.Purpose})
 	}
@@ -34,7 +34,7 @@ func (c *content) apply(change encryption.Change) {
 	}
 	c.put(change.Put)
 	if s := change.Store; s != nil {
-		next := encryption.StoreState{Store: s.Store, Epoch: s.Epoch, Sequence: c.state.Sequence, Mark: c.state.Mark, Barrier: c.state.Barrier, KEK: s.KEK, Retiring: s.Retiring, Lease: s.Lease, LeaseWait: s.LeaseWait, LeaseSince: s.LeaseSince}
+		next := keystore.State{Store: s.Store, Epoch: s.Epoch, Sequence: c.state.Sequence, Mark: c.state.Mark, Barrier: c.state.Barrier, KEK: s.KEK, Retiring: s.Retiring, Lease: s.Lease, LeaseWait: s.LeaseWait, LeaseSince: s.LeaseSince}
 		if s.Sequence != 0 {
 			if c.marks[c.state.Sequence].Mark == c.state.Mark {
 				delete(c.marks, c.state.Sequence)
@@ -52,7 +52,7 @@ func (c *content) apply(change encryption.Change) {
 }
 
 // create takes owners that are live, and keys, where none is.
-func (c *content) create(change encryption.Change) error {
+func (c *content) create(change keystore.Change) error {
 	rows := change.Put
 	if !change.Creates() {
 		return errors.New("encryptiontest: Create takes live owners and keys only")
@@ -70,7 +70,7 @@ func (c *content) create(change encryption.Change) error {
 	return nil
 }
 
-func (c *content) put(rows encryption.Rows) {
+func (c *content) put(rows keystore.Rows) {
 	for _, r := range rows.Keysets {
 		c.keysets[[2]string{r.Tenant, r.Purpose}] = r
 	}
@@ -95,40 +95,40 @@ func (c *content) put(rows encryption.Rows) {
 }
 
 // Page returns rows of one kind in the order of their primary key.
-func (t *memoryTx) Page(_ context.Context, page encryption.Page) (encryption.Rows, error) {
-	var out encryption.Rows
+func (t *memoryTx) Page(_ context.Context, page keystore.Page) (keystore.Rows, error) {
+	var out keystore.Rows
 	switch page.Kind {
-	case encryption.KindKeyset:
-		out.Keysets = select1(t.now.keysets, page, func(r encryption.KeysetRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Purpose} })
-	case encryption.KindKeyVersion:
-		out.KeyVersions = select1(t.now.keyVersions, page, func(r encryption.KeyVersionRow) (string, []any) {
+	case keystore.KindKeyset:
+		out.Keysets = select1(t.now.keysets, page, func(r keystore.KeysetRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Purpose} })
+	case keystore.KindKeyVersion:
+		out.KeyVersions = select1(t.now.keyVersions, page, func(r keystore.KeyVersionRow) (string, []any) {
 			return r.Tenant, []any{r.Tenant, int64(r.KeyVersion)}
 		})
-	case encryption.KindOwner:
-		out.Owners = select1(t.now.owners, page, func(r encryption.OwnerRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Owner} })
-	case encryption.KindKey:
+	case keystore.KindOwner:
+		out.Owners = select1(t.now.owners, page, func(r keystore.OwnerRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Owner} })
+	case keystore.KindKey:
 		keys := t.now.keys
 		if page.KeyVersion != 0 {
 			keys = maps.Clone(keys)
-			maps.DeleteFunc(keys, func(id keyID, _ encryption.KeyRow) bool { return id.keyVersion != page.KeyVersion })
+			maps.DeleteFunc(keys, func(id keyID, _ keystore.KeyRow) bool { return id.keyVersion != page.KeyVersion })
 		}
-		out.Keys = select1(keys, page, func(r encryption.KeyRow) (string, []any) {
+		out.Keys = select1(keys, page, func(r keystore.KeyRow) (string, []any) {
 			return r.Tenant, []any{r.Tenant, r.Owner, int64(r.KeyVersion)}
 		})
-	case encryption.KindAlias:
-		out.Aliases = select1(t.now.aliases, page, func(r encryption.AliasRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Alias} })
-	case encryption.KindIndex:
-		out.Indexes = select1(t.now.indexes, page, func(r encryption.IndexRow) (string, []any) {
+	case keystore.KindAlias:
+		out.Aliases = select1(t.now.aliases, page, func(r keystore.AliasRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Alias} })
+	case keystore.KindIndex:
+		out.Indexes = select1(t.now.indexes, page, func(r keystore.IndexRow) (string, []any) {
 			return r.Tenant, []any{r.Tenant, r.Table, r.Index, int64(r.Version)}
 		})
-	case encryption.KindMark:
-		out.Marks = select1(t.now.marks, page, func(r encryption.MarkRow) (string, []any) { return "", []any{r.Sequence} })
+	case keystore.KindMark:
+		out.Marks = select1(t.now.marks, page, func(r keystore.MarkRow) (string, []any) { return "", []any{r.Sequence} })
 	}
 	return out, nil
 }
 
 // select1 sorts the rows of one kind and cuts the page out of them.
-func select1[K comparable, R any](rows map[K]R, page encryption.Page, key func(R) (string, []any)) []R {
+func select1[K comparable, R any](rows map[K]R, page keystore.Page, key func(R) (string, []any)) []R {
 	var out []R
 	for _, row := range rows {
 		tenant, primary := key(row)
@@ -162,4 +162,4 @@ func compare(a, b []any) int {
 	return 0
 }
 
-var _ encryption.KeyStore = (*Memory)(nil)
+var _ keystore.Store = (*Memory)(nil)

@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // Run judges a key store. open returns a fresh, empty one each time.
-func Run(t *testing.T, open func(t *testing.T) encryption.KeyStore) {
+func Run(t *testing.T, open func(t *testing.T) keystore.Store) {
 	t.Helper()
-	for name, rule := range map[string]func(t *testing.T, s encryption.KeyStore){
+	for name, rule := range map[string]func(t *testing.T, s keystore.Store){
 		"empty": emptyStore, "round trip": roundTrip, "failed update": failedUpdate, "update without write": idleUpdate,
 		"pages": pages, "keys are bytes": keysAreBytes, "serial sequence": serialSequence, "barrier": barrier, "snapshot": snapshot, "replace and remove": replaceAndRemove,
 		"create leaves what is there": createLeavesWhatIsThere, "create takes owners and keys only": createTakesOwnersAndKeysOnly,
@@ -33,33 +33,33 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func write(t *testing.T, s encryption.KeyStore, change encryption.Change) encryption.StoreState {
+func write(t *testing.T, s keystore.Store, change keystore.Change) keystore.State {
 	t.Helper()
-	state, err := s.Update(t.Context(), func(tx encryption.KeyTx) error { return tx.Write(t.Context(), change) })
+	state, err := s.Update(t.Context(), func(tx keystore.Tx) error { return tx.Write(t.Context(), change) })
 	must(t, err)
 	return state
 }
 
-func sample() encryption.Rows {
-	return encryption.Rows{
-		Keysets: []encryption.KeysetRow{{Tenant: "t", Purpose: "wrap", Epoch: 1, KEK: "k", Version: 2, Former: []uint32{7, 0xffffffff}, Wrapped: []byte{0, 1}}},
-		KeyVersions: []encryption.KeyVersionRow{
-			{Tenant: "t", KeyVersion: 1, State: encryption.Retired, Created: time.UnixMicro(1763700000000000).UTC()},
-			{Tenant: "t", KeyVersion: 0x80000000, State: encryption.Retired, Created: time.UnixMicro(1763700000000001).UTC()},
-			{Tenant: "t", KeyVersion: 0xffffffff, State: encryption.Active, Created: time.UnixMicro(1763800000123456).UTC()},
+func sample() keystore.Rows {
+	return keystore.Rows{
+		Keysets: []keystore.KeysetRow{{Tenant: "t", Purpose: "wrap", Epoch: 1, KEK: "k", Version: 2, Former: []uint32{7, 0xffffffff}, Wrapped: []byte{0, 1}}},
+		KeyVersions: []keystore.KeyVersionRow{
+			{Tenant: "t", KeyVersion: 1, State: keystore.Retired, Created: time.UnixMicro(1763700000000000).UTC()},
+			{Tenant: "t", KeyVersion: 0x80000000, State: keystore.Retired, Created: time.UnixMicro(1763700000000001).UTC()},
+			{Tenant: "t", KeyVersion: 0xffffffff, State: keystore.Active, Created: time.UnixMicro(1763800000123456).UTC()},
 		},
-		Owners: []encryption.OwnerRow{{Tenant: "t", Owner: "p", State: encryption.Live, Sequence: 1}},
-		Keys: []encryption.KeyRow{ // several, so that the owner and the alias could come back once for each
+		Owners: []keystore.OwnerRow{{Tenant: "t", Owner: "p", State: keystore.Live, Sequence: 1}},
+		Keys: []keystore.KeyRow{ // several, so that the owner and the alias could come back once for each
 			{Tenant: "t", Owner: "p", KeyVersion: 1, Wrapped: []byte{4}},
 			{Tenant: "t", Owner: "p", KeyVersion: 0x80000000, Wrapped: []byte{}},
 			{Tenant: "t", Owner: "p", KeyVersion: 0xffffffff, Wrapped: []byte{1, 2, 3}, Seals: 1 << 32},
 		},
-		Aliases: []encryption.AliasRow{{Tenant: "t", Alias: "p", Owner: "q"}},
-		Indexes: []encryption.IndexRow{{Tenant: "t", Table: "contacts", Index: "email", Version: 1, Root: 0xffffffff, Normaliser: "email/1", Bits: 32, State: encryption.IndexLive}},
+		Aliases: []keystore.AliasRow{{Tenant: "t", Alias: "p", Owner: "q"}},
+		Indexes: []keystore.IndexRow{{Tenant: "t", Table: "contacts", Index: "email", Version: 1, Root: 0xffffffff, Normaliser: "email/1", Bits: 32, State: keystore.IndexLive}},
 	}
 }
 
-func emptyStore(t *testing.T, s encryption.KeyStore) {
+func emptyStore(t *testing.T, s keystore.Store) {
 	t.Helper()
 	state, err := s.State(t.Context())
 	must(t, err)
@@ -73,9 +73,9 @@ func emptyStore(t *testing.T, s encryption.KeyStore) {
 	}
 }
 
-func roundTrip(t *testing.T, s encryption.KeyStore) {
+func roundTrip(t *testing.T, s keystore.Store) {
 	t.Helper()
-	state := write(t, s, encryption.Change{Put: sample(), Store: &encryption.StoreState{Store: "id", Epoch: 3, KEK: "k", Retiring: []string{"a", "b"}}})
+	state := write(t, s, keystore.Change{Put: sample(), Store: &keystore.State{Store: "id", Epoch: 3, KEK: "k", Retiring: []string{"a", "b"}}})
 	if state.Sequence != 1 || state.Store != "id" || state.Epoch != 3 || len(state.Retiring) != 2 {
 		t.Errorf("Update answered %+v; it must answer the state that it left", state)
 	}
@@ -84,7 +84,7 @@ func roundTrip(t *testing.T, s encryption.KeyStore) {
 	owner, err := s.Owners(t.Context(), "t", []string{"p", "unknown", "p"})
 	must(t, err)
 	want := sample()
-	got := encryption.Rows{Keysets: tenant.Keysets, KeyVersions: tenant.KeyVersions, Indexes: tenant.Indexes, Owners: owner.Owners, Keys: owner.Keys, Aliases: owner.Aliases}
+	got := keystore.Rows{Keysets: tenant.Keysets, KeyVersions: tenant.KeyVersions, Indexes: tenant.Indexes, Owners: owner.Owners, Keys: owner.Keys, Aliases: owner.Aliases}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("rows came back as\n%+v\nwant\n%+v", got, want)
 	}
@@ -95,11 +95,11 @@ func roundTrip(t *testing.T, s encryption.KeyStore) {
 	}
 }
 
-func failedUpdate(t *testing.T, s encryption.KeyStore) {
+func failedUpdate(t *testing.T, s keystore.Store) {
 	t.Helper()
 	boom := errors.New("boom")
-	_, err := s.Update(t.Context(), func(tx encryption.KeyTx) error {
-		must(t, tx.Write(t.Context(), encryption.Change{Put: sample()}))
+	_, err := s.Update(t.Context(), func(tx keystore.Tx) error {
+		must(t, tx.Write(t.Context(), keystore.Change{Put: sample()}))
 		return boom
 	})
 	if !errors.Is(err, boom) {
@@ -108,9 +108,9 @@ func failedUpdate(t *testing.T, s encryption.KeyStore) {
 	emptyStore(t, s)
 }
 
-func idleUpdate(t *testing.T, s encryption.KeyStore) {
+func idleUpdate(t *testing.T, s keystore.Store) {
 	t.Helper()
-	state, err := s.Update(t.Context(), func(encryption.KeyTx) error { return nil })
+	state, err := s.Update(t.Context(), func(keystore.Tx) error { return nil })
 	must(t, err)
 	if state.Sequence != 0 {
 		t.Errorf("an update that writes nothing raised the sequence to %d", state.Sequence)
@@ -118,32 +118,32 @@ func idleUpdate(t *testing.T, s encryption.KeyStore) {
 	emptyStore(t, s)
 }
 
-func pages(t *testing.T, s encryption.KeyStore) {
+func pages(t *testing.T, s keystore.Store) {
 	t.Helper()
-	var rows encryption.Rows
+	var rows keystore.Rows
 	for _, tenant := range []string{"a", "b"} {
-		rows.KeyVersions = append(rows.KeyVersions, encryption.KeyVersionRow{Tenant: tenant, KeyVersion: 1}, encryption.KeyVersionRow{Tenant: tenant, KeyVersion: 2})
+		rows.KeyVersions = append(rows.KeyVersions, keystore.KeyVersionRow{Tenant: tenant, KeyVersion: 1}, keystore.KeyVersionRow{Tenant: tenant, KeyVersion: 2})
 		for i := range 10 {
 			owner := fmt.Sprintf("p%d", i)
-			rows.Owners = append(rows.Owners, encryption.OwnerRow{Tenant: tenant, Owner: owner, State: encryption.Live})
+			rows.Owners = append(rows.Owners, keystore.OwnerRow{Tenant: tenant, Owner: owner, State: keystore.Live})
 			for g := range uint32(2) {
-				rows.Keys = append(rows.Keys, encryption.KeyRow{Tenant: tenant, Owner: owner, KeyVersion: g + 1, Wrapped: []byte{1}})
+				rows.Keys = append(rows.Keys, keystore.KeyRow{Tenant: tenant, Owner: owner, KeyVersion: g + 1, Wrapped: []byte{1}})
 			}
 		}
 	}
-	write(t, s, encryption.Change{Put: rows})
+	write(t, s, keystore.Change{Put: rows})
 	for _, c := range []struct {
-		page encryption.Page
+		page keystore.Page
 		want int
 	}{
-		{encryption.Page{Kind: encryption.KindKey, Limit: 7}, 40},
-		{encryption.Page{Kind: encryption.KindKey, Tenant: "a", Limit: 7}, 20},
-		{encryption.Page{Kind: encryption.KindKey, Tenant: "b", KeyVersion: 2, Limit: 3}, 10},
-		{encryption.Page{Kind: encryption.KindOwner, Limit: 20}, 20},
-		{encryption.Page{Kind: encryption.KindAlias, Limit: 5}, 0},
+		{keystore.Page{Kind: keystore.KindKey, Limit: 7}, 40},
+		{keystore.Page{Kind: keystore.KindKey, Tenant: "a", Limit: 7}, 20},
+		{keystore.Page{Kind: keystore.KindKey, Tenant: "b", KeyVersion: 2, Limit: 3}, 10},
+		{keystore.Page{Kind: keystore.KindOwner, Limit: 20}, 20},
+		{keystore.Page{Kind: keystore.KindAlias, Limit: 5}, 0},
 	} {
 		seen, last := 0, ""
-		must(t, s.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
+		must(t, s.Snapshot(t.Context(), func(tx keystore.Tx) error {
 			for {
 				got, err := tx.Page(t.Context(), c.page)
 				if err != nil {
@@ -170,18 +170,18 @@ func pages(t *testing.T, s encryption.KeyStore) {
 
 // keysAreBytes pages through ids that a database takes for equal, or sorts
 // otherwise, as soon as it compares text by the rules of a language.
-func keysAreBytes(t *testing.T, s encryption.KeyStore) {
+func keysAreBytes(t *testing.T, s keystore.Store) {
 	t.Helper()
 	ids := []string{"b", "A", "a", "B", "\u00e4", "a\u0308", "_x", "Z", "1-2", "12", "p1", "p1 ", "P1", "\ufb01", "fi", "00", "0", "\u0130", "i"}
-	put := encryption.Rows{KeyVersions: []encryption.KeyVersionRow{{Tenant: "t", KeyVersion: 1, State: encryption.Active, Created: time.UnixMicro(1).UTC()}}}
+	put := keystore.Rows{KeyVersions: []keystore.KeyVersionRow{{Tenant: "t", KeyVersion: 1, State: keystore.Active, Created: time.UnixMicro(1).UTC()}}}
 	for i, id := range ids {
-		put.Owners = append(put.Owners, encryption.OwnerRow{Tenant: "t", Owner: id, State: encryption.Live, Sequence: int64(i)})
-		put.Keys = append(put.Keys, encryption.KeyRow{Tenant: "t", Owner: id, KeyVersion: 1, Wrapped: []byte{byte(i)}})
+		put.Owners = append(put.Owners, keystore.OwnerRow{Tenant: "t", Owner: id, State: keystore.Live, Sequence: int64(i)})
+		put.Keys = append(put.Keys, keystore.KeyRow{Tenant: "t", Owner: id, KeyVersion: 1, Wrapped: []byte{byte(i)}})
 	}
-	write(t, s, encryption.Change{Put: put})
+	write(t, s, keystore.Change{Put: put})
 	var got []string
-	must(t, s.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
-		page := encryption.Page{Kind: encryption.KindKey, Tenant: "t", Limit: 3}
+	must(t, s.Snapshot(t.Context(), func(tx keystore.Tx) error {
+		page := keystore.Page{Kind: keystore.KindKey, Tenant: "t", Limit: 3}
 		for {
 			rows, err := tx.Page(t.Context(), page)
 			if err != nil || len(rows.Keys) == 0 {
@@ -190,7 +190,7 @@ func keysAreBytes(t *testing.T, s encryption.KeyStore) {
 			for _, row := range rows.Keys {
 				got = append(got, row.Owner)
 			}
-			page.After = rows.After(encryption.KindKey)
+			page.After = rows.After(keystore.KindKey)
 		}
 	}))
 	if want := slices.Sorted(slices.Values(ids)); !slices.Equal(got, want) {
@@ -205,7 +205,7 @@ func keysAreBytes(t *testing.T, s encryption.KeyStore) {
 	}
 }
 
-func serialSequence(t *testing.T, s encryption.KeyStore) {
+func serialSequence(t *testing.T, s keystore.Store) {
 	t.Helper()
 	var mu sync.Mutex
 	seen := map[int64]bool{}
@@ -213,13 +213,13 @@ func serialSequence(t *testing.T, s encryption.KeyStore) {
 	for i := range 8 {
 		wg.Go(func() {
 			var inside int64
-			state, err := s.Update(t.Context(), func(tx encryption.KeyTx) error {
+			state, err := s.Update(t.Context(), func(tx keystore.Tx) error {
 				now, err := tx.State(t.Context())
 				inside = now.Sequence
 				if err != nil {
 					return err
 				}
-				return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Owners: []encryption.OwnerRow{{Tenant: "t", Owner: fmt.Sprint(i), State: encryption.Live, Sequence: now.Sequence}}}})
+				return tx.Write(t.Context(), keystore.Change{Put: keystore.Rows{Owners: []keystore.OwnerRow{{Tenant: "t", Owner: fmt.Sprint(i), State: keystore.Live, Sequence: now.Sequence}}}})
 			})
 			mu.Lock()
 			defer mu.Unlock()
@@ -235,24 +235,24 @@ func serialSequence(t *testing.T, s encryption.KeyStore) {
 	}
 }
 
-func barrier(t *testing.T, s encryption.KeyStore) {
+func barrier(t *testing.T, s keystore.Store) {
 	t.Helper()
-	if state := write(t, s, encryption.Change{Put: sample()}); state.Barrier != 0 {
+	if state := write(t, s, keystore.Change{Put: sample()}); state.Barrier != 0 {
 		t.Errorf("a change that narrows nothing moved the barrier to %d", state.Barrier)
 	}
-	if state := write(t, s, encryption.Change{Remove: encryption.Rows{Keys: sample().Keys}, Narrows: true}); state.Barrier != 2 {
+	if state := write(t, s, keystore.Change{Remove: keystore.Rows{Keys: sample().Keys}, Narrows: true}); state.Barrier != 2 {
 		t.Errorf("the barrier is %d after a narrowing change of sequence 2", state.Barrier)
 	}
-	state := write(t, s, encryption.Change{Store: &encryption.StoreState{Store: "id", Sequence: 40}, Narrows: true})
+	state := write(t, s, keystore.Change{Store: &keystore.State{Store: "id", Sequence: 40}, Narrows: true})
 	if state.Sequence != 40 || state.Barrier != 40 {
 		t.Errorf("a restored state row gave %+v; sequence and barrier must be 40", state)
 	}
 }
 
-func snapshot(t *testing.T, s encryption.KeyStore) {
+func snapshot(t *testing.T, s keystore.Store) {
 	t.Helper()
-	err := s.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
-		if tx.Write(t.Context(), encryption.Change{Put: sample()}) == nil {
+	err := s.Snapshot(t.Context(), func(tx keystore.Tx) error {
+		if tx.Write(t.Context(), keystore.Change{Put: sample()}) == nil {
 			t.Error("a snapshot took a write")
 		}
 		return nil
@@ -261,22 +261,22 @@ func snapshot(t *testing.T, s encryption.KeyStore) {
 	emptyStore(t, s)
 }
 
-func replaceAndRemove(t *testing.T, s encryption.KeyStore) {
+func replaceAndRemove(t *testing.T, s keystore.Store) {
 	t.Helper()
-	write(t, s, encryption.Change{Put: sample()})
+	write(t, s, keystore.Change{Put: sample()})
 	changed := sample()
 	changed.Keys[0].Wrapped, changed.Keys[0].Seals = []byte{9}, 7
-	changed.Owners[0].State = encryption.Tombstone
-	write(t, s, encryption.Change{Put: changed})
+	changed.Owners[0].State = keystore.Tombstone
+	write(t, s, keystore.Change{Put: changed})
 	rows, err := s.Owners(t.Context(), "t", []string{"p"})
 	must(t, err)
-	if len(rows.Keys) != len(changed.Keys) || !bytes.Equal(rows.Keys[0].Wrapped, []byte{9}) || rows.Keys[0].Seals != 7 || rows.Owners[0].State != encryption.Tombstone {
+	if len(rows.Keys) != len(changed.Keys) || !bytes.Equal(rows.Keys[0].Wrapped, []byte{9}) || rows.Keys[0].Seals != 7 || rows.Owners[0].State != keystore.Tombstone {
 		t.Errorf("a put did not replace the row of the same key: %+v", rows)
 	}
-	write(t, s, encryption.Change{Remove: sample()})
-	must(t, s.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
-		for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindKeyVersion, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex} {
-			rows, err := tx.Page(t.Context(), encryption.Page{Kind: kind, Limit: 10})
+	write(t, s, keystore.Change{Remove: sample()})
+	must(t, s.Snapshot(t.Context(), func(tx keystore.Tx) error {
+		for _, kind := range []keystore.Kind{keystore.KindKeyset, keystore.KindKeyVersion, keystore.KindOwner, keystore.KindKey, keystore.KindAlias, keystore.KindIndex} {
+			rows, err := tx.Page(t.Context(), keystore.Page{Kind: kind, Limit: 10})
 			if err != nil || rows.After(kind) != nil {
 				t.Errorf("rows of kind %s stayed after their removal (%v)", kind, err)
 			}

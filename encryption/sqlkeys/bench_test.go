@@ -17,13 +17,14 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
 const tenant = "t1"
 
-func config(keys encryption.KeyStore) encryption.Config {
+func config(keys keystore.Store) encryption.Config {
 	return encryption.Config{
 		Keys: keys,
 		KEK: func(context.Context, string, string) (tink.AEADWithContext, error) {

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -23,7 +23,7 @@ import (
 
 // Create runs f in a transaction that shares the store with others of its
 // kind.
-func (s *Store) Create(ctx context.Context, f func(encryption.KeyTx) error) error {
+func (s *Store) Create(ctx context.Context, f func(keystore.Tx) error) error {
 	err := s.db.Write(ctx, func(tx *sql.Tx) error {
 		t := &keyTx{tx: tx, dialect: s.db.Dialect, mode: creating}
 		if err := t.share(ctx); err != nil {
@@ -61,7 +61,7 @@ var errNothing = errors.New("sqlkeys: nothing was written")
 
 // Update runs f in a transaction that has the store for itself and begins by
 // raising the sequence.
-func (s *Store) Update(ctx context.Context, f func(encryption.KeyTx) error) (state encryption.StoreState, err error) {
+func (s *Store) Update(ctx context.Context, f func(keystore.Tx) error) (state keystore.State, err error) {
 	err = s.db.Write(ctx, func(tx *sql.Tx) (err error) {
 		state, err = update(ctx, &keyTx{tx: tx, dialect: s.db.Dialect, mode: updating}, f)
 		return err
@@ -70,12 +70,12 @@ func (s *Store) Update(ctx context.Context, f func(encryption.KeyTx) error) (sta
 		return s.State(ctx)
 	}
 	if err != nil {
-		return encryption.StoreState{}, fmt.Errorf("sqlkeys: %w", err)
+		return keystore.State{}, fmt.Errorf("sqlkeys: %w", err)
 	}
 	return state, nil
 }
 
-func update(ctx context.Context, t *keyTx, f func(encryption.KeyTx) error) (state encryption.StoreState, err error) {
+func update(ctx context.Context, t *keyTx, f func(keystore.Tx) error) (state keystore.State, err error) {
 	if err := t.begin(ctx); err != nil {
 		return state, err
 	}
@@ -90,7 +90,7 @@ func update(ctx context.Context, t *keyTx, f func(encryption.KeyTx) error) (stat
 
 // begin takes the lock alone, raises the sequence and writes its mark.
 func (t *keyTx) begin(ctx context.Context) error {
-	t.mark = encryption.NewMark()
+	t.mark = keystore.NewMark()
 	if err := checkPragmas(ctx, t.dialect, t.tx); err != nil {
 		return err
 	}
@@ -106,8 +106,8 @@ func (t *keyTx) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.sequence, t.narrows = state.Sequence, encryption.NarrowsNothing
-	return t.insert(ctx, encryption.Rows{Marks: []encryption.MarkRow{{Sequence: state.Sequence, Mark: t.mark, Created: now(), Narrows: t.narrows}}}, true)
+	t.sequence, t.narrows = state.Sequence, keystore.NarrowsNothing
+	return t.insert(ctx, keystore.Rows{Marks: []keystore.MarkRow{{Sequence: state.Sequence, Mark: t.mark, Created: now(), Narrows: t.narrows}}}, true)
 }
 
 // adopt gives the store the sequence of a history that was put into it, and

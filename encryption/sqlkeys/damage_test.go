@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -78,11 +79,11 @@ func exec(t *testing.T, db *sql.DB, query string) {
 }
 
 // keysOf reads all owners and keys.
-func keysOf(t *testing.T, store encryption.KeyStore) (out encryption.Rows) {
+func keysOf(t *testing.T, store keystore.Store) (out keystore.Rows) {
 	t.Helper()
-	require.NoError(t, store.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
-		for _, kind := range []encryption.Kind{encryption.KindOwner, encryption.KindKey} {
-			rows, err := tx.Page(t.Context(), encryption.Page{Kind: kind, Limit: 1000})
+	require.NoError(t, store.Snapshot(t.Context(), func(tx keystore.Tx) error {
+		for _, kind := range []keystore.Kind{keystore.KindOwner, keystore.KindKey} {
+			rows, err := tx.Page(t.Context(), keystore.Page{Kind: kind, Limit: 1000})
 			if err != nil {
 				return err
 			}
@@ -90,6 +91,6 @@ func keysOf(t *testing.T, store encryption.KeyStore) (out encryption.Rows) {
 		}
 		return nil
 	}))
-	require.True(t, slices.IsSortedFunc(out.Keys, func(a, b encryption.KeyRow) int { return bytes.Compare([]byte(a.Owner), []byte(b.Owner)) }))
+	require.True(t, slices.IsSortedFunc(out.Keys, func(a, b keystore.KeyRow) int { return bytes.Compare([]byte(a.Owner), []byte(b.Owner)) }))
 	return out
 }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -39,11 +39,11 @@ func TestErrorsNameNoOwner(t *testing.T) {
 			for _, statement := range trigger[d.Name] {
 				must(t, db, statement)
 			}
-			for _, change := range []encryption.Change{
-				{Put: encryption.Rows{Owners: []encryption.OwnerRow{{Tenant: "main", Owner: "Ann-Smith-4711", State: "live"}}}},
-				{Store: &encryption.StoreState{Store: "store", KEK: "kek Ann-Smith-4711"}},
+			for _, change := range []keystore.Change{
+				{Put: keystore.Rows{Owners: []keystore.OwnerRow{{Tenant: "main", Owner: "Ann-Smith-4711", State: "live"}}}},
+				{Store: &keystore.State{Store: "store", KEK: "kek Ann-Smith-4711"}},
 			} {
-				_, err = store.Update(t.Context(), func(tx encryption.KeyTx) error { return tx.Write(t.Context(), change) })
+				_, err = store.Update(t.Context(), func(tx keystore.Tx) error { return tx.Write(t.Context(), change) })
 				require.ErrorContains(t, err, "sqlkeys: ")
 				require.ErrorContains(t, err, "the database refused (")
 				require.NotContains(t, err.Error(), "Smith")

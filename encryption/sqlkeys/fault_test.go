@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -61,7 +62,7 @@ func (f *fault) work(t *testing.T) map[string]func(n int) (call func() error, ch
 			require.NoError(t, f.whole.Ensure(t.Context(), tenant, person))
 			return func() error { _, err := f.broken.Erase(t.Context(), tenant, person); return err }, func(answered error) {
 				rows := f.owner(t, person)
-				dead := rows.Owners[0].State == encryption.Tombstone
+				dead := rows.Owners[0].State == keystore.Tombstone
 				require.Equal(t, dead, len(rows.Keys) == 0, "tombstone without key, or key without tombstone")
 				require.True(t, dead || answered != nil)
 			}
@@ -74,7 +75,7 @@ func (f *fault) work(t *testing.T) map[string]func(n int) (call func() error, ch
 				all, err := f.whole.KeyVersions(t.Context(), tenant)
 				require.NoError(t, err)
 				for _, g := range all {
-					if g.State == encryption.Active {
+					if g.State == keystore.Active {
 						active++
 					}
 				}
@@ -116,7 +117,7 @@ func (f *fault) eraseMany(t *testing.T) func(n int) (func() error, func(error)) 
 			require.NoError(t, err)
 			dead := 0
 			for _, row := range rows.Owners {
-				if row.State == encryption.Tombstone {
+				if row.State == keystore.Tombstone {
 					dead++
 				}
 			}
@@ -144,7 +145,7 @@ func (f *fault) changeLease(t *testing.T) func(n int) (func() error, func(error)
 	}
 }
 
-func (f *fault) owner(t *testing.T, owner string) encryption.Rows {
+func (f *fault) owner(t *testing.T, owner string) keystore.Rows {
 	t.Helper()
 	rows, err := f.store.Owners(t.Context(), tenant, []string{owner})
 	require.NoError(t, err)
@@ -158,8 +159,8 @@ func (f *fault) requireHistory(t *testing.T) {
 	state, err := f.store.State(t.Context())
 	require.NoError(t, err)
 	var n int64
-	require.NoError(t, f.store.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
-		page := encryption.Page{Kind: encryption.KindMark, Limit: 100}
+	require.NoError(t, f.store.Snapshot(t.Context(), func(tx keystore.Tx) error {
+		page := keystore.Page{Kind: keystore.KindMark, Limit: 100}
 		for {
 			rows, err := tx.Page(t.Context(), page)
 			if err != nil || len(rows.Marks) == 0 {
@@ -169,7 +170,7 @@ func (f *fault) requireHistory(t *testing.T) {
 				n++
 				require.Equal(t, n, row.Sequence)
 			}
-			page.After = rows.After(encryption.KindMark)
+			page.After = rows.After(keystore.KindMark)
 		}
 	}))
 	require.Equal(t, state.Sequence, n)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -51,7 +51,7 @@ func must(t *testing.T, db *sql.DB, statement string) {
 // The whole work of the store is done under the rights that it asks for.
 func TestARoleWithTheGrantsDoesTheWholeWork(t *testing.T) {
 	onServers(t, func(t *testing.T, name testdb.Name, driver string) {
-		encryptiontest.Run(t, func(t *testing.T) encryption.KeyStore {
+		encryptiontest.Run(t, func(t *testing.T) keystore.Store {
 			db, _, _ := asRole(t, name, driver)
 			require.NoError(t, sqlkeys.Install(t.Context(), db), "nothing is missing, so nothing more is needed")
 			store, err := sqlkeys.Open(t.Context(), db)
@@ -85,24 +85,24 @@ func everyVerb(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	rows := encryption.Rows{
-		Keysets:     []encryption.KeysetRow{{Tenant: "main", Purpose: "index", Epoch: 1, KEK: "kek", Version: 1, Wrapped: []byte{1}}},
-		KeyVersions: []encryption.KeyVersionRow{{Tenant: "main", KeyVersion: 1, State: "active", Created: time.Unix(1, 0)}},
-		Owners:      []encryption.OwnerRow{{Tenant: "main", Owner: "p1", State: "live", Sequence: 1}},
-		Keys:        []encryption.KeyRow{{Tenant: "main", Owner: "p1", KeyVersion: 1, Wrapped: []byte{1}}},
-		Aliases:     []encryption.AliasRow{{Tenant: "main", Alias: "p2", Owner: "p1"}},
-		Indexes:     []encryption.IndexRow{{Tenant: "main", Table: "contacts", Index: "email_idx", Version: 1, State: "active"}},
-		Marks:       []encryption.MarkRow{{Sequence: 1 << 40, Mark: "mark", Created: time.Unix(1, 0)}},
+	rows := keystore.Rows{
+		Keysets:     []keystore.KeysetRow{{Tenant: "main", Purpose: "index", Epoch: 1, KEK: "kek", Version: 1, Wrapped: []byte{1}}},
+		KeyVersions: []keystore.KeyVersionRow{{Tenant: "main", KeyVersion: 1, State: "active", Created: time.Unix(1, 0)}},
+		Owners:      []keystore.OwnerRow{{Tenant: "main", Owner: "p1", State: "live", Sequence: 1}},
+		Keys:        []keystore.KeyRow{{Tenant: "main", Owner: "p1", KeyVersion: 1, Wrapped: []byte{1}}},
+		Aliases:     []keystore.AliasRow{{Tenant: "main", Alias: "p2", Owner: "p1"}},
+		Indexes:     []keystore.IndexRow{{Tenant: "main", Table: "contacts", Index: "email_idx", Version: 1, State: "active"}},
+		Marks:       []keystore.MarkRow{{Sequence: 1 << 40, Mark: "mark", Created: time.Unix(1, 0)}},
 	}
-	if err := store.Create(ctx, func(tx encryption.KeyTx) error {
-		return tx.Write(ctx, encryption.Change{Put: encryption.Rows{Owners: rows.Owners, Keys: rows.Keys}})
+	if err := store.Create(ctx, func(tx keystore.Tx) error {
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Owners: rows.Owners, Keys: rows.Keys}})
 	}); err != nil {
 		return err
 	}
-	for _, change := range []encryption.Change{
-		{Put: rows, Store: &encryption.StoreState{Store: "store", Epoch: 1, KEK: "kek"}}, {Put: rows, Narrows: true},
+	for _, change := range []keystore.Change{
+		{Put: rows, Store: &keystore.State{Store: "store", Epoch: 1, KEK: "kek"}}, {Put: rows, Narrows: true},
 	} {
-		if _, err := store.Update(ctx, func(tx encryption.KeyTx) error { return tx.Write(ctx, change) }); err != nil {
+		if _, err := store.Update(ctx, func(tx keystore.Tx) error { return tx.Write(ctx, change) }); err != nil {
 			return err
 		}
 	}
@@ -115,11 +115,11 @@ func everyVerb(ctx context.Context, db *sql.DB) error {
 	if _, err := store.Owners(ctx, "main", []string{"p1"}); err != nil {
 		return err
 	}
-	err = store.Snapshot(ctx, func(tx encryption.KeyTx) error {
-		for _, kind := range []encryption.Kind{
-			encryption.KindKeyset, encryption.KindKeyVersion, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex, encryption.KindMark,
+	err = store.Snapshot(ctx, func(tx keystore.Tx) error {
+		for _, kind := range []keystore.Kind{
+			keystore.KindKeyset, keystore.KindKeyVersion, keystore.KindOwner, keystore.KindKey, keystore.KindAlias, keystore.KindIndex, keystore.KindMark,
 		} {
-			if _, err := tx.Page(ctx, encryption.Page{Kind: kind, Limit: 10}); err != nil {
+			if _, err := tx.Page(ctx, keystore.Page{Kind: kind, Limit: 10}); err != nil {
 				return err
 			}
 		}
@@ -129,7 +129,7 @@ func everyVerb(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	if _, err := store.Update(ctx, func(tx encryption.KeyTx) error { return tx.Write(ctx, encryption.Change{Remove: rows}) }); err != nil {
+	if _, err := store.Update(ctx, func(tx keystore.Tx) error { return tx.Write(ctx, keystore.Change{Remove: rows}) }); err != nil {
 		return err
 	}
 	_, err = store.Scrub(ctx)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -20,7 +21,7 @@ type counted struct {
 	owners atomic.Int64
 }
 
-func (c *counted) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
+func (c *counted) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
 	c.owners.Add(int64(len(owners)))
 	return c.Store.Owners(ctx, tenant, owners)
 }

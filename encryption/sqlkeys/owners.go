@@ -10,18 +10,18 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Owners returns owner rows, key rows and aliases of the owners.
-func (t *keyTx) Owners(ctx context.Context, tenant string, owners []string) (encryption.Rows, error) {
+func (t *keyTx) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
 	return readOwners(ctx, t.dialect, t.tx, tenant, owners)
 }
 
 // readOwners reads everything about one owner in one statement, so that it is
 // of one state.
-func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant string, owners []string) (out encryption.Rows, err error) {
+func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant string, owners []string) (out keystore.Rows, err error) {
 	owners = slices.Clone(owners)
 	slices.Sort(owners)
 	owners = slices.Compact(owners)
@@ -32,11 +32,11 @@ func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant st
 		}
 		owners = owners[n:]
 	}
-	slices.SortFunc(out.Owners, func(a, b encryption.OwnerRow) int { return cmp.Compare(a.Owner, b.Owner) })
-	slices.SortFunc(out.Aliases, func(a, b encryption.AliasRow) int { return cmp.Compare(a.Alias, b.Alias) })
+	slices.SortFunc(out.Owners, func(a, b keystore.OwnerRow) int { return cmp.Compare(a.Owner, b.Owner) })
+	slices.SortFunc(out.Aliases, func(a, b keystore.AliasRow) int { return cmp.Compare(a.Alias, b.Alias) })
 	// A join has them once for each key.
 	out.Owners, out.Aliases = slices.Compact(out.Owners), slices.Compact(out.Aliases)
-	slices.SortFunc(out.Keys, func(a, b encryption.KeyRow) int {
+	slices.SortFunc(out.Keys, func(a, b keystore.KeyRow) int {
 		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.KeyVersion, b.KeyVersion))
 	})
 	return out, nil
@@ -51,7 +51,7 @@ func ownersAStatement(d sqldb.Dialect) int {
 	return 4096
 }
 
-func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *encryption.Rows, tenant string, owners []string) (err error) {
+func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *keystore.Rows, tenant string, owners []string) (err error) {
 	query, args, err := ownersQuery(d, tenant, owners)
 	if err != nil {
 		return err
@@ -71,13 +71,13 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *encryp
 			return err
 		}
 		if state.Valid {
-			out.Owners = append(out.Owners, encryption.OwnerRow{Tenant: tenant, Owner: owner, State: encryption.OwnerState(state.String), Sequence: sequence.Int64})
+			out.Owners = append(out.Owners, keystore.OwnerRow{Tenant: tenant, Owner: owner, State: keystore.OwnerState(state.String), Sequence: sequence.Int64})
 		}
 		if into.Valid {
-			out.Aliases = append(out.Aliases, encryption.AliasRow{Tenant: tenant, Alias: owner, Owner: into.String})
+			out.Aliases = append(out.Aliases, keystore.AliasRow{Tenant: tenant, Alias: owner, Owner: into.String})
 		}
 		if keyVersion.Valid {
-			out.Keys = append(out.Keys, encryption.KeyRow{Tenant: tenant, Owner: owner, KeyVersion: uint32(keyVersion.Int64), Wrapped: wrapped, Seals: seals.Int64})
+			out.Keys = append(out.Keys, keystore.KeyRow{Tenant: tenant, Owner: owner, KeyVersion: uint32(keyVersion.Int64), Wrapped: wrapped, Seals: seals.Int64})
 		}
 	}
 	return rows.Err()

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
@@ -49,8 +49,8 @@ func TestAConnectionThatWasSetOtherwiseChangesNothing(t *testing.T) {
 	require.NoError(t, sqlkeys.Install(t.Context(), db))
 	store, err := sqlkeys.Open(t.Context(), db)
 	require.NoError(t, err)
-	change := func(tx encryption.KeyTx) error {
-		return tx.Write(t.Context(), encryption.Change{Put: encryption.Rows{Owners: []encryption.OwnerRow{{Tenant: "main", Owner: "p1", State: encryption.Live}}}})
+	change := func(tx keystore.Tx) error {
+		return tx.Write(t.Context(), keystore.Change{Put: keystore.Rows{Owners: []keystore.OwnerRow{{Tenant: "main", Owner: "p1", State: keystore.Live}}}})
 	}
 	update := func(ctx context.Context) error {
 		_, err := store.Update(ctx, change)

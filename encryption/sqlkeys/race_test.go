@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -191,7 +192,7 @@ func (l *life) judge(t *testing.T) {
 		require.Len(t, rows.Owners, 1)
 		opened, err := vault.PersonSealer("test").Open(t.Context(), tenant, person, bytes, nil)
 		if erasing[person] {
-			require.Equal(t, encryption.Tombstone, rows.Owners[0].State)
+			require.Equal(t, keystore.Tombstone, rows.Owners[0].State)
 			require.Empty(t, rows.Keys, "no key stands under a tombstone")
 			require.ErrorIs(t, err, encryption.ErrErased)
 			continue

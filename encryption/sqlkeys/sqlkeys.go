@@ -67,7 +67,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -171,8 +171,8 @@ func checkPragmas(ctx context.Context, d sqldb.Dialect, q sqldb.Querier) error {
 
 // State reads the state row, of a primary: what a lease is granted on must not
 // be the old state of a standby ([ErrStandby]).
-func (s *Store) State(ctx context.Context) (state encryption.StoreState, err error) {
-	err = s.Snapshot(ctx, func(tx encryption.KeyTx) (err error) {
+func (s *Store) State(ctx context.Context) (state keystore.State, err error) {
+	err = s.Snapshot(ctx, func(tx keystore.Tx) (err error) {
 		state, err = tx.State(ctx)
 		return err
 	})
@@ -180,10 +180,10 @@ func (s *Store) State(ctx context.Context) (state encryption.StoreState, err err
 }
 
 // Tenant returns keysets, key versions and index versions of one tenant.
-func (s *Store) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
-	var out encryption.Rows
+func (s *Store) Tenant(ctx context.Context, tenant string) (keystore.Rows, error) {
+	var out keystore.Rows
 	// Three statements must see one state.
-	err := s.Snapshot(ctx, func(tx encryption.KeyTx) (err error) {
+	err := s.Snapshot(ctx, func(tx keystore.Tx) (err error) {
 		out, err = tx.Tenant(ctx, tenant)
 		return err
 	})
@@ -191,7 +191,7 @@ func (s *Store) Tenant(ctx context.Context, tenant string) (encryption.Rows, err
 }
 
 // Owners returns owner rows, key rows and aliases of the owners in one query.
-func (s *Store) Owners(ctx context.Context, tenant string, owners []string) (out encryption.Rows, err error) {
+func (s *Store) Owners(ctx context.Context, tenant string, owners []string) (out keystore.Rows, err error) {
 	err = s.db.Read(ctx, func(q sqldb.Querier) (err error) {
 		out, err = readOwners(ctx, s.db.Dialect, q, tenant, owners)
 		return err
@@ -200,7 +200,7 @@ func (s *Store) Owners(ctx context.Context, tenant string, owners []string) (out
 }
 
 // Snapshot runs f over one unchanging view.
-func (s *Store) Snapshot(ctx context.Context, f func(encryption.KeyTx) error) error {
+func (s *Store) Snapshot(ctx context.Context, f func(keystore.Tx) error) error {
 	err := s.db.Snapshot(ctx, func(tx *sql.Tx) error { return f(&keyTx{tx: tx, dialect: s.db.Dialect}) })
 	if err != nil {
 		return fmt.Errorf("sqlkeys: %w", err)
@@ -223,12 +223,13 @@ func (s *Store) Scrub(ctx context.Context) (bool, error) {
 }
 
 // Status says whether the database keeps what was committed.
-func (s *Store) Status(ctx context.Context) ([]encryption.Finding, error) {
+func (s *Store) Status(ctx context.Context) ([]keystore.Finding, error) {
 	return s.db.Health(ctx, "encryption.store")
 }
 
 var (
-	_ encryption.KeyStore = (*Store)(nil)
-	_ encryption.Scrubber = (*Store)(nil)
-	_ encryption.Reporter = (*Store)(nil)
+	_ keystore.Store    = (*Store)(nil)
+	_ keystore.Scrubber = (*Store)(nil)
+	_ keystore.Reporter = (*Store)(nil)
+	_ keystore.Insider  = (*Store)(nil)
 )

@@ -5,8 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -16,7 +16,7 @@ func TestAStoreIsAKeyStore(t *testing.T) {
 	for _, name := range testdb.Names() {
 		for _, driver := range name.Drivers() {
 			t.Run(string(name)+"/"+driver, func(t *testing.T) {
-				encryptiontest.Run(t, func(t *testing.T) encryption.KeyStore {
+				encryptiontest.Run(t, func(t *testing.T) keystore.Store {
 					db := testdb.New(t, name).OpenWith(t, driver)
 					require.NoError(t, sqlkeys.Install(t.Context(), db))
 					store, err := sqlkeys.Open(t.Context(), db)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -36,9 +36,9 @@ func TestKeysAreNotReadFromAStandby(t *testing.T) {
 	require.ErrorIs(t, err, sqlkeys.ErrStandby, "no lease is granted on what a standby says")
 	_, err = store.Tenant(t.Context(), "main")
 	require.ErrorIs(t, err, sqlkeys.ErrStandby)
-	_, err = store.Update(t.Context(), func(encryption.KeyTx) error { return nil })
+	_, err = store.Update(t.Context(), func(keystore.Tx) error { return nil })
 	require.ErrorIs(t, err, sqlkeys.ErrStandby)
-	require.ErrorIs(t, store.Snapshot(t.Context(), func(tx encryption.KeyTx) error {
+	require.ErrorIs(t, store.Snapshot(t.Context(), func(tx keystore.Tx) error {
 		_, err := tx.State(context.Background())
 		return err
 	}), sqlkeys.ErrStandby)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -27,7 +27,7 @@ type keyTx struct {
 	tx      *sql.Tx
 	dialect sqldb.Dialect
 	mode    mode
-	state   *encryption.StoreState // while creating: as it stands until the end
+	state   *keystore.State // while creating: as it stands until the end
 
 	// While updating.
 	sequence int64 // that the update has raised the store to
@@ -44,7 +44,7 @@ func (t *keyTx) exec(ctx context.Context, query string, args ...any) error {
 }
 
 // State reads the state row.
-func (t *keyTx) State(ctx context.Context) (encryption.StoreState, error) {
+func (t *keyTx) State(ctx context.Context) (keystore.State, error) {
 	if t.state != nil {
 		return *t.state, nil
 	}
@@ -52,8 +52,8 @@ func (t *keyTx) State(ctx context.Context) (encryption.StoreState, error) {
 }
 
 // readState reads the state row; lock is what the statement ends with.
-func readState(ctx context.Context, q sqldb.Querier, lock string) (encryption.StoreState, error) {
-	var s encryption.StoreState
+func readState(ctx context.Context, q sqldb.Querier, lock string) (keystore.State, error) {
+	var s keystore.State
 	var retiring string
 	var lease, wait int64
 	err := sqldb.One(ctx, q, []any{&s.Store, &s.Epoch, &s.Sequence, &s.Mark, &s.Barrier, &s.KEK, &retiring, &lease, &wait, &s.LeaseSince},
@@ -69,9 +69,9 @@ func readState(ctx context.Context, q sqldb.Querier, lock string) (encryption.St
 }
 
 // Tenant returns keysets, key versions and index versions of one tenant.
-func (t *keyTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, error) {
-	var out encryption.Rows
-	for _, kind := range []encryption.Kind{encryption.KindKeyset, encryption.KindKeyVersion, encryption.KindIndex} {
+func (t *keyTx) Tenant(ctx context.Context, tenant string) (keystore.Rows, error) {
+	var out keystore.Rows
+	for _, kind := range []keystore.Kind{keystore.KindKeyset, keystore.KindKeyVersion, keystore.KindIndex} {
 		if err := t.rows(ctx, &out, kind, "tenant = ?", tenant); err != nil {
 			return out, err
 		}
@@ -80,9 +80,9 @@ func (t *keyTx) Tenant(ctx context.Context, tenant string) (encryption.Rows, err
 }
 
 // Merged returns the aliases that point to the owner.
-func (t *keyTx) Merged(ctx context.Context, tenant, owner string) ([]encryption.AliasRow, error) {
-	var out encryption.Rows
-	err := t.rows(ctx, &out, encryption.KindAlias, "tenant = ? AND owner = ?", tenant, owner)
+func (t *keyTx) Merged(ctx context.Context, tenant, owner string) ([]keystore.AliasRow, error) {
+	var out keystore.Rows
+	err := t.rows(ctx, &out, keystore.KindAlias, "tenant = ? AND owner = ?", tenant, owner)
 	return out.Aliases, err
 }
 
@@ -94,39 +94,39 @@ type table struct {
 	columns []string
 }
 
-func tableOf(kind encryption.Kind) (table, bool) {
+func tableOf(kind keystore.Kind) (table, bool) {
 	switch kind {
-	case encryption.KindKeyset:
+	case keystore.KindKeyset:
 		return table{"crmguard_encryption_keyset", []string{"tenant", "purpose"}, []string{"tenant", "purpose", "epoch", "kek", "version", "former", "wrapped"}}, true
-	case encryption.KindKeyVersion:
+	case keystore.KindKeyVersion:
 		return table{"crmguard_encryption_generation", []string{"tenant", "generation"}, []string{"tenant", "generation", "state", "created"}}, true
-	case encryption.KindOwner:
+	case keystore.KindOwner:
 		return table{"crmguard_encryption_owner", []string{"tenant", "owner"}, []string{"tenant", "owner", "state", "sequence"}}, true
-	case encryption.KindKey:
+	case keystore.KindKey:
 		return table{"crmguard_encryption_key", []string{"tenant", "owner", "generation"}, []string{"tenant", "owner", "generation", "wrapped", "seals"}}, true
-	case encryption.KindAlias:
+	case keystore.KindAlias:
 		return table{"crmguard_encryption_alias", []string{"tenant", "alias"}, []string{"tenant", "alias", "owner"}}, true
-	case encryption.KindIndex:
+	case keystore.KindIndex:
 		return table{"crmguard_encryption_index", []string{"tenant", "tab", "idx", "version"}, []string{"tenant", "tab", "idx", "version", "root", "normaliser", "bits", "state"}}, true
-	case encryption.KindMark:
+	case keystore.KindMark:
 		return table{"crmguard_encryption_mark", []string{"sequence"}, []string{"sequence", "mark", "created", "position", "narrows"}}, true
 	}
 	return table{}, false
 }
 
 // Page returns rows of one kind in the order of their primary key.
-func (t *keyTx) Page(ctx context.Context, page encryption.Page) (encryption.Rows, error) {
-	var out encryption.Rows
+func (t *keyTx) Page(ctx context.Context, page keystore.Page) (keystore.Rows, error) {
+	var out keystore.Rows
 	tab, ok := tableOf(page.Kind)
 	if !ok {
 		return out, fmt.Errorf("sqlkeys: unknown kind of rows")
 	}
 	var where []string
 	var args []any
-	if page.Tenant != "" && page.Kind != encryption.KindMark {
+	if page.Tenant != "" && page.Kind != keystore.KindMark {
 		where, args = append(where, "tenant = ?"), append(args, page.Tenant)
 	}
-	if page.KeyVersion != 0 && page.Kind == encryption.KindKey {
+	if page.KeyVersion != 0 && page.Kind == keystore.KindKey {
 		where, args = append(where, "generation = ?"), append(args, int64(page.KeyVersion))
 	}
 	query, args := t.dialect.Page(sqldb.Page{
@@ -138,13 +138,13 @@ func (t *keyTx) Page(ctx context.Context, page encryption.Page) (encryption.Rows
 }
 
 // rows reads all rows that meet the condition, in the order of their key.
-func (t *keyTx) rows(ctx context.Context, out *encryption.Rows, kind encryption.Kind, where string, args ...any) error {
+func (t *keyTx) rows(ctx context.Context, out *keystore.Rows, kind keystore.Kind, where string, args ...any) error {
 	tab, _ := tableOf(kind)
 	query := `SELECT ` + strings.Join(tab.columns, ", ") + ` FROM ` + tab.name + ` WHERE ` + where + ` ORDER BY ` + strings.Join(tab.key, ", ")
 	return t.read(ctx, out, kind, t.dialect.Bind(query), args)
 }
 
-func (t *keyTx) read(ctx context.Context, out *encryption.Rows, kind encryption.Kind, query string, args []any) (err error) {
+func (t *keyTx) read(ctx context.Context, out *keystore.Rows, kind keystore.Kind, query string, args []any) (err error) {
 	rows, err := t.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return fmt.Errorf("sqlkeys: read %s: %w", kind, sqldb.Safe(err))
@@ -158,10 +158,10 @@ func (t *keyTx) read(ctx context.Context, out *encryption.Rows, kind encryption.
 	return sqldb.Safe(rows.Err())
 }
 
-func scan(rows *sql.Rows, out *encryption.Rows, kind encryption.Kind) error {
+func scan(rows *sql.Rows, out *keystore.Rows, kind keystore.Kind) error {
 	switch kind {
-	case encryption.KindKeyset:
-		var r encryption.KeysetRow
+	case keystore.KindKeyset:
+		var r keystore.KeysetRow
 		var former []byte
 		if err := rows.Scan(&r.Tenant, &r.Purpose, &r.Epoch, &r.KEK, &r.Version, &former, &r.Wrapped); err != nil {
 			return err
@@ -170,40 +170,40 @@ func scan(rows *sql.Rows, out *encryption.Rows, kind encryption.Kind) error {
 			r.Former = append(r.Former, binary.BigEndian.Uint32(former))
 		}
 		out.Keysets = append(out.Keysets, r)
-	case encryption.KindKeyVersion:
-		var r encryption.KeyVersionRow
+	case keystore.KindKeyVersion:
+		var r keystore.KeyVersionRow
 		var created int64
 		if err := rows.Scan(&r.Tenant, &r.KeyVersion, &r.State, &created); err != nil {
 			return err
 		}
 		r.Created = time.UnixMicro(created).UTC()
 		out.KeyVersions = append(out.KeyVersions, r)
-	case encryption.KindOwner:
-		var r encryption.OwnerRow
+	case keystore.KindOwner:
+		var r keystore.OwnerRow
 		if err := rows.Scan(&r.Tenant, &r.Owner, &r.State, &r.Sequence); err != nil {
 			return err
 		}
 		out.Owners = append(out.Owners, r)
-	case encryption.KindKey:
-		var r encryption.KeyRow
+	case keystore.KindKey:
+		var r keystore.KeyRow
 		if err := rows.Scan(&r.Tenant, &r.Owner, &r.KeyVersion, &r.Wrapped, &r.Seals); err != nil {
 			return err
 		}
 		out.Keys = append(out.Keys, r)
-	case encryption.KindAlias:
-		var r encryption.AliasRow
+	case keystore.KindAlias:
+		var r keystore.AliasRow
 		if err := rows.Scan(&r.Tenant, &r.Alias, &r.Owner); err != nil {
 			return err
 		}
 		out.Aliases = append(out.Aliases, r)
-	case encryption.KindIndex:
-		var r encryption.IndexRow
+	case keystore.KindIndex:
+		var r keystore.IndexRow
 		if err := rows.Scan(&r.Tenant, &r.Table, &r.Index, &r.Version, &r.Root, &r.Normaliser, &r.Bits, &r.State); err != nil {
 			return err
 		}
 		out.Indexes = append(out.Indexes, r)
-	case encryption.KindMark:
-		var r encryption.MarkRow
+	case keystore.KindMark:
+		var r keystore.MarkRow
 		var created int64
 		var position int
 		if err := rows.Scan(&r.Sequence, &r.Mark, &created, &position, &r.Narrows); err != nil {

@@ -6,8 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -25,7 +25,7 @@ func next(t *testing.T) (later sqldb.Schema, version map[string]int) {
 func TestAStoreWorksOnTheTablesOfTheNextVersion(t *testing.T) {
 	later, _ := next(t)
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		encryptiontest.Run(t, func(t *testing.T) encryption.KeyStore {
+		encryptiontest.Run(t, func(t *testing.T) keystore.Store {
 			db := testdb.New(t, d.Name).Open(t)
 			require.NoError(t, later.Install(t.Context(), db))
 			require.NoError(t, sqlkeys.Install(t.Context(), db), "Install of the version before changes nothing")
@@ -55,8 +55,8 @@ func TestTheNextVersionRefusesTheTablesOfThisOne(t *testing.T) {
 
 		require.NoError(t, later.Install(t.Context(), handle))
 		require.NoError(t, later.Check(t.Context(), db))
-		_, err = store.Update(t.Context(), func(tx encryption.KeyTx) error {
-			return tx.Write(context.Background(), encryption.Change{Put: encryption.Rows{Owners: []encryption.OwnerRow{{Tenant: "main", Owner: "p1", State: "live"}}}})
+		_, err = store.Update(t.Context(), func(tx keystore.Tx) error {
+			return tx.Write(context.Background(), keystore.Change{Put: keystore.Rows{Owners: []keystore.OwnerRow{{Tenant: "main", Owner: "p1", State: "live"}}}})
 		})
 		require.NoError(t, err, "a store that was open meanwhile goes on")
 	})

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -19,7 +19,7 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 // Write removes and puts rows, each kind in as few statements as the database
 // takes: the keys of 3,000 persons are one change.
-func (t *keyTx) Write(ctx context.Context, change encryption.Change) error {
+func (t *keyTx) Write(ctx context.Context, change keystore.Change) error {
 	switch {
 	case t.mode == reading:
 		return errors.New("sqlkeys: a snapshot is not written")
@@ -52,7 +52,7 @@ func (t *keyTx) Write(ctx context.Context, change encryption.Change) error {
 
 // narrow moves the barrier to this update and says in its mark whose keys it
 // narrowed.
-func (t *keyTx) narrow(ctx context.Context, change encryption.Change) error {
+func (t *keyTx) narrow(ctx context.Context, change keystore.Change) error {
 	t.narrows = change.Narrowed(t.narrows)
 	if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET barrier = sequence WHERE one = 1`); err != nil {
 		return err
@@ -60,7 +60,7 @@ func (t *keyTx) narrow(ctx context.Context, change encryption.Change) error {
 	return t.exec(ctx, `UPDATE crmguard_encryption_mark SET narrows = ? WHERE sequence = (SELECT s.barrier FROM crmguard_encryption_store s WHERE s.one = 1)`, t.narrows)
 }
 
-func (t *keyTx) remove(ctx context.Context, rows encryption.Rows) error {
+func (t *keyTx) remove(ctx context.Context, rows keystore.Rows) error {
 	values := valuesOf(rows)
 	for _, kind := range kinds() {
 		tab, _ := tableOf(kind)
@@ -78,13 +78,13 @@ func (t *keyTx) remove(ctx context.Context, rows encryption.Rows) error {
 // insert puts rows, kind by kind and each in the order of its key: creations
 // that overlap then wait for each other in one order, and none for another
 // that waits for it.
-func (t *keyTx) insert(ctx context.Context, rows encryption.Rows, replace bool) error {
+func (t *keyTx) insert(ctx context.Context, rows keystore.Rows, replace bool) error {
 	if !replace {
 		rows.Owners, rows.Keys = slices.Clone(rows.Owners), slices.Clone(rows.Keys)
-		slices.SortFunc(rows.Owners, func(a, b encryption.OwnerRow) int {
+		slices.SortFunc(rows.Owners, func(a, b keystore.OwnerRow) int {
 			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Owner, b.Owner))
 		})
-		slices.SortFunc(rows.Keys, func(a, b encryption.KeyRow) int {
+		slices.SortFunc(rows.Keys, func(a, b keystore.KeyRow) int {
 			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.KeyVersion, b.KeyVersion))
 		})
 	}
@@ -100,45 +100,45 @@ func (t *keyTx) insert(ctx context.Context, rows encryption.Rows, replace bool) 
 
 // kinds are the kinds of rows in the order in which they are written: an owner
 // before its keys.
-func kinds() []encryption.Kind {
-	return []encryption.Kind{
-		encryption.KindKeyset, encryption.KindKeyVersion, encryption.KindOwner, encryption.KindKey, encryption.KindAlias, encryption.KindIndex, encryption.KindMark,
+func kinds() []keystore.Kind {
+	return []keystore.Kind{
+		keystore.KindKeyset, keystore.KindKeyVersion, keystore.KindOwner, keystore.KindKey, keystore.KindAlias, keystore.KindIndex, keystore.KindMark,
 	}
 }
 
 // valuesOf are the rows by kind, each the values of all columns, the primary
 // key first.
-func valuesOf(rows encryption.Rows) map[encryption.Kind][][]any {
-	out := map[encryption.Kind][][]any{}
-	add := func(kind encryption.Kind, values ...any) { out[kind] = append(out[kind], values) }
+func valuesOf(rows keystore.Rows) map[keystore.Kind][][]any {
+	out := map[keystore.Kind][][]any{}
+	add := func(kind keystore.Kind, values ...any) { out[kind] = append(out[kind], values) }
 	for _, r := range rows.Keysets {
 		former := make([]byte, 0, 4*len(r.Former))
 		for _, id := range r.Former {
 			former = binary.BigEndian.AppendUint32(former, id)
 		}
-		add(encryption.KindKeyset, r.Tenant, r.Purpose, r.Epoch, r.KEK, r.Version, former, r.Wrapped)
+		add(keystore.KindKeyset, r.Tenant, r.Purpose, r.Epoch, r.KEK, r.Version, former, r.Wrapped)
 	}
 	for _, r := range rows.KeyVersions {
-		add(encryption.KindKeyVersion, r.Tenant, int64(r.KeyVersion), string(r.State), r.Created.UnixMicro())
+		add(keystore.KindKeyVersion, r.Tenant, int64(r.KeyVersion), string(r.State), r.Created.UnixMicro())
 	}
 	for _, r := range rows.Owners {
-		add(encryption.KindOwner, r.Tenant, r.Owner, string(r.State), r.Sequence)
+		add(keystore.KindOwner, r.Tenant, r.Owner, string(r.State), r.Sequence)
 	}
 	for _, r := range rows.Keys {
-		add(encryption.KindKey, r.Tenant, r.Owner, int64(r.KeyVersion), r.Wrapped, r.Seals)
+		add(keystore.KindKey, r.Tenant, r.Owner, int64(r.KeyVersion), r.Wrapped, r.Seals)
 	}
 	for _, r := range rows.Aliases {
-		add(encryption.KindAlias, r.Tenant, r.Alias, r.Owner)
+		add(keystore.KindAlias, r.Tenant, r.Alias, r.Owner)
 	}
 	for _, r := range rows.Indexes {
-		add(encryption.KindIndex, r.Tenant, r.Table, r.Index, int64(r.Version), int64(r.Root), r.Normaliser, r.Bits, string(r.State))
+		add(keystore.KindIndex, r.Tenant, r.Table, r.Index, int64(r.Version), int64(r.Root), r.Normaliser, r.Bits, string(r.State))
 	}
 	for _, r := range rows.Marks {
 		position := 0
 		if r.Position {
 			position = 1
 		}
-		add(encryption.KindMark, r.Sequence, r.Mark, r.Created.UnixMicro(), position, r.Narrows)
+		add(keystore.KindMark, r.Sequence, r.Mark, r.Created.UnixMicro(), position, r.Narrows)
 	}
 	return out
 }

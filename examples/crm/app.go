@@ -143,7 +143,7 @@ func (c *crm) setUpKeys(ctx context.Context) error {
 	return c.setUpSigners()
 }
 
-func (c *crm) vaultConfig(store encryption.KeyStore) encryption.Config {
+func (c *crm) vaultConfig(store *sqlkeys.Store) encryption.Config {
 	return encryption.Config{Keys: store, KEK: c.keks.get, Now: c.clock.now, Wait: c.clock.wait}
 }
 

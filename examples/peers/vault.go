@@ -53,7 +53,7 @@ func newVault(ctx context.Context, p *bench) (*encryption.Vault, error) {
 	return vault, err
 }
 
-func openVault(ctx context.Context, p *bench) (*encryption.Vault, encryption.KeyStore, *kek, error) {
+func openVault(ctx context.Context, p *bench) (*encryption.Vault, *sqlkeys.Store, *kek, error) {
 	db, err := p.database(ctx, "keys")
 	if err != nil {
 		return nil, nil, nil, err
