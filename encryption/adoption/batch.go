@@ -41,6 +41,8 @@ func (p *pass) work(ctx context.Context, rows []row) (report Report, putOff [][]
 		}
 		lost, err := p.carryOut(ctx, plans)
 		switch {
+		case err != nil && ctx.Err() != nil:
+			return report, nil, err
 		case errors.Is(err, encryption.ErrLease) && try < batchTries:
 			lost = cursors(plans) // a key version was retired meanwhile
 			for i := range plans {
@@ -48,11 +50,11 @@ func (p *pass) work(ctx context.Context, rows []row) (report Report, putOff [][]
 					report.add(plans[i].report)
 				}
 			}
-		case err != nil && (held_(err) || refusedRow(err)) && len(rows) > 1:
+		case err != nil && (isHeld(err) || refusedRow(err)) && len(rows) > 1:
 			alone, off, err := p.oneByOne(ctx, plans)
 			report.add(alone)
 			return report, off, err
-		case err != nil && held_(err):
+		case err != nil && isHeld(err):
 			return report, cursors(plans), nil
 		case err != nil && refusedRow(err):
 			report.refuse(plans[0], "", err)
@@ -149,7 +151,7 @@ func (p *pass) carryOut(ctx context.Context, plans []plan) (lost [][]any, err er
 			}
 			ok, err := p.swap(ctx, tx, p.tenant, one.row, one.changes)
 			if err != nil {
-				return err
+				return waitedFor(err)
 			}
 			if !ok {
 				lost = append(lost, one.row.cursor)
@@ -164,13 +166,13 @@ func (p *pass) carryOut(ctx context.Context, plans []plan) (lost [][]any, err er
 }
 
 // hold keeps the stage as it is until the transaction ends, and refuses where it
-// was moved. Rows are waited for a fifth of a second, ten times.
+// was moved. Rows are waited for half a second.
 func (p *pass) hold(ctx context.Context, tx *sql.Tx) error {
 	lock := ""
 	switch p.db.Kind {
 	case sqldb.Postgres:
 		lock = ` FOR SHARE`
-		if _, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = '200ms'`); err != nil {
+		if _, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = '500ms'`); err != nil {
 			return sqldb.Safe(err)
 		}
 	case sqldb.MariaDB, sqldb.MySQL:
@@ -179,7 +181,7 @@ func (p *pass) hold(ctx context.Context, tx *sql.Tx) error {
 	}
 	now, err := p.readStage(ctx, tx, p.tenant, lock)
 	if err != nil {
-		return sqldb.Safe(err)
+		return waitedFor(sqldb.Safe(err))
 	}
 	if now.revision != p.at.revision || now.stage != p.at.stage {
 		return ErrMoved
@@ -223,13 +225,23 @@ func code(err error) string {
 	return ""
 }
 
-// held_ says that others held rows locked for longer than the job waits.
-func held_(err error) bool {
+// waitedFor hides from who tries transactions again that a lock was waited for long
+// enough.
+func waitedFor(err error) error {
+	switch code(err) {
+	case "55P03", "mysql 1205":
+		return errLocked
+	}
+	return err
+}
+
+// isHeld says that others held rows locked for longer than the job waits.
+func isHeld(err error) bool {
 	switch code(err) {
 	case "55P03", "40P01", "40001", "mysql 1205", "mysql 1213", "sqlite 5", "sqlite 517", "sqlite 773":
 		return true
 	}
-	return errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, errLocked) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // refusedRow says that the database refuses what is written, because of the row:
