@@ -327,3 +327,5 @@ func (e *env) find(tb testing.TB, a *adoption.Adoption, value string) (ids []str
 	}
 	return ids
 }
+
+func sprint(format string, value any) string { return fmt.Sprintf(format, value) }
