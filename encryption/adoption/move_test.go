@@ -353,3 +353,30 @@ func TestTheTablesAreMissing(t *testing.T) {
 	require.ErrorAs(t, err, &missing)
 	require.ErrorAs(t, adoption.Finished(t.Context(), bare, "contacts"), &missing)
 }
+
+// A tenant that had keys before the index was declared: nothing is searched by it
+// until the sealed table's own fence and rebuild have passed.
+func TestAnIndexHasToBeSearchedBeforeSealedIsRead(t *testing.T) {
+	e := newLite(t)
+	e.old(t, "1", "p1", "a@b.example")
+	bare, err := encryption.Open(t.Context(), e.cfg)
+	require.NoError(t, err)
+	require.NoError(t, bare.Ensure(t.Context(), tenant, "p9"))
+	other, err := bare.Table(encryption.Table{Name: "letters", Columns: []encryption.Column{{Name: "body"}}})
+	require.NoError(t, err)
+	_, err = other.Writer(t.Context(), tenant, "p9")
+	require.NoError(t, err)
+
+	e.to(t, adoption.WriteBoth)
+	require.True(t, e.backfill(t).Clean)
+	err = e.a.Move(t.Context(), tenant, adoption.ReadSealed, adoption.MoveOptions{})
+	require.ErrorIs(t, err, adoption.ErrNotReady)
+	require.ErrorContains(t, err, "FenceOldWriters")
+	table, err := e.vault.Table(e.def)
+	require.NoError(t, err)
+	require.NoError(t, table.FenceOldWriters(t.Context(), tenant))
+	_, err = table.Rebuild(t.Context(), e.db, tenant)
+	require.NoError(t, err)
+	e.move(t, adoption.ReadSealed, adoption.MoveOptions{})
+	require.Equal(t, []string{"1"}, e.find(t, e.a, "a@b.example"))
+}
