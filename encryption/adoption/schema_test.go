@@ -147,3 +147,35 @@ func TestValuesAreMasked(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "value(masked)", string(text))
 }
+
+// Ids that the database draws are drawn beforehand, many with one call, where
+// values are bound to the row.
+func TestIDsAreDrawnBeforehand(t *testing.T) {
+	def := encryption.Table{Name: "contacts", Level: encryption.LevelRow, Columns: []encryption.Column{{Name: "email", SQL: "email_sealed"}}}
+	e := newEnv(t, testdb.New(t, testdb.PostgresC), def, emailColumn, `CREATE TABLE contacts (id bigserial PRIMARY KEY, person text, email text)`)
+	e.exec(t, `INSERT INTO contacts (person, email) VALUES ('p1', 'old@b.example')`)
+	e.to(t, adoption.WriteBoth)
+	rows, err := e.db.QueryContext(t.Context(), `SELECT nextval(pg_get_serial_sequence('contacts', 'id')) FROM generate_series(1, 100)`)
+	require.NoError(t, err)
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		require.NoError(t, rows.Scan(&id))
+		ids = append(ids, id)
+	}
+	require.NoError(t, rows.Err())
+	require.NoError(t, rows.Close())
+	for _, id := range ids {
+		w, err := e.a.Writer(t.Context(), tenant, "p2")
+		require.NoError(t, err)
+		text, err := encryption.RowText(id)
+		require.NoError(t, err)
+		w, err = w.Row(text)
+		require.NoError(t, err)
+		e.exec(t, `INSERT INTO contacts (id, person, email, email_sealed) VALUES (?, 'p2', ?, ?)`, id, w.Plain("email", "new@b.example"), w.Text("email", "new@b.example"))
+	}
+	report := e.backfill(t)
+	require.EqualValues(t, 1, report.Changed)
+	require.EqualValues(t, 100, report.Same)
+	require.True(t, report.Clean)
+}
