@@ -105,14 +105,14 @@
 // Each stage may last as long as you like; a day of real use between two moves shows
 // what tests do not.
 //
-//  1. Make the tables ([Install], or [Migrations] with a tool of yours and [Grants]),
-//     and deploy the release that has the lines above. It is at Plain, and goes back
-//     by deploying the release before.
-//  2. Execute what [Adoption.SQL] returns, as the owner of the table, one by one and
-//     outside of a transaction: sealed and index columns, which may be NULL; on
-//     PostgreSQL the indexes are built CONCURRENTLY; the guard Reset. The release's
-//     statements name these columns, so this comes before it.
+//  1. Make the tables of the stages ([Install], or [Migrations] with a tool of yours,
+//     and [Grants]). Execute what [Adoption.SQL] returns, as the owner of the table,
+//     one by one and outside of a transaction: sealed and index columns, which may be
+//     NULL; on PostgreSQL the indexes are built CONCURRENTLY; the guard Reset. Nothing
+//     changes for the release before, if it names the columns that it inserts.
 //     psql: \d contacts shows them.
+//  2. Deploy the release that has the lines above. It is at Plain. Back: deploy the
+//     release before.
 //  3. Move to WriteBoth. Back: Move to Plain.
 //  4. Backfill, as often as you like, until its report is Clean. DryRun says what it
 //     would do, RowsPerSecond, BatchTime, MaxLag and MaxWAL slow it down.

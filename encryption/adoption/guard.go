@@ -28,6 +28,9 @@ const (
 	// OtherGuard is a trigger of this name with another text: of another
 	// definition, switched off, or changed by hand.
 	OtherGuard Guard = "other"
+	// HiddenGuard is a trigger of this name whose text this account may not read: on
+	// MariaDB and MySQL that wants the right TRIGGER. It counts for none.
+	HiddenGuard Guard = "hidden"
 )
 
 // guardName names trigger and function. Triggers of PostgreSQL run in the order
@@ -67,7 +70,7 @@ func (a *Adoption) GuardSQL(ctx context.Context, guard Guard) ([]string, error) 
 		}
 		create, err := a.createGuard(guard)
 		return append(drop, create...), err
-	case OtherGuard:
+	case OtherGuard, HiddenGuard:
 	}
 	return nil, fmt.Errorf("%w: there is no guard %q", ErrDefinition, string(guard))
 }
@@ -288,8 +291,7 @@ func (g guardText) sqlite() (out []trigger) {
 }
 
 // Guard asks the database which guard stands on the table: its text is compared,
-// and whether it is switched on. On MariaDB and MySQL only an account with the
-// right TRIGGER sees it.
+// and whether it is switched on.
 func (a *Adoption) Guard(ctx context.Context) (Guard, error) {
 	found, err := a.foundTriggers(ctx)
 	if err != nil {
@@ -297,6 +299,11 @@ func (a *Adoption) Guard(ctx context.Context) (Guard, error) {
 	}
 	if len(found) == 0 {
 		return NoGuard, nil
+	}
+	for _, text := range found {
+		if text == hiddenText {
+			return HiddenGuard, nil
+		}
 	}
 	for _, guard := range []Guard{Reset, Refuse} {
 		want, err := a.triggers(guard)
@@ -313,6 +320,9 @@ func (a *Adoption) Guard(ctx context.Context) (Guard, error) {
 	}
 	return OtherGuard, nil
 }
+
+// hiddenText stands for a text that the account may not read.
+const hiddenText = "\x00"
 
 // foundTriggers are those of our names, by name; one that is switched off, or
 // runs at another moment, has no text.
@@ -345,11 +355,14 @@ func (a *Adoption) foundTriggers(ctx context.Context) (map[string]string, error)
 	err = a.db.Read(ctx, func(q sqldb.Querier) error {
 		clear(found)
 		return sqldb.Each(ctx, q, func(rows *sql.Rows) error {
-			var name, text string
+			var name string
+			var text sql.NullString
 			if err := rows.Scan(&name, &text); err != nil {
 				return err
 			}
-			found[name] = text
+			if found[name] = text.String; !text.Valid {
+				found[name] = hiddenText
+			}
 			return nil
 		}, a.db.Bind(query), args...)
 	})
