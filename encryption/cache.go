@@ -12,12 +12,14 @@ import (
 // the lease that it then had.
 type age struct {
 	flush    uint64 // of the vault, before the read
-	narrowed bool   // something was taken away since it was read
+	narrowed bool   // something was taken away since it was read, or may have been
+	doubted  bool   // of an entry that was narrowed: nobody has said that something was taken away
 	lease    grant  // of an entry that was narrowed; others have the vault's
 }
 
 // narrowLocked marks an entry.
 func (a *age) narrowLocked(g grant) {
+	a.doubted = false
 	if !a.narrowed {
 		a.narrowed, a.lease = true, g
 	}
@@ -76,6 +78,29 @@ func (v *Vault) dropLocked(scopes []keystore.Scope) {
 				v.narrowOwnerLocked(id, v.grant)
 			}
 		}
+	}
+}
+
+// doubt makes everybody read afresh, as drop does, where nothing is known to be
+// taken away: the key store itself is in doubt. What it may have lost is still
+// here (RepairFromCaches), and opens nothing once the lease is over.
+func (v *Vault) doubt() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var sound []*age
+	for _, k := range v.tenants {
+		if !k.narrowed || k.doubted {
+			sound = append(sound, &k.age)
+		}
+	}
+	for _, o := range v.owners {
+		if !o.narrowed || o.doubted {
+			sound = append(sound, &o.age)
+		}
+	}
+	v.dropLocked(everyone())
+	for _, a := range sound {
+		a.doubted = true
 	}
 }
 

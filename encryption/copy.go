@@ -146,6 +146,10 @@ func (v *Vault) writeCopy(ctx context.Context, dir string, manifest *openKeyset)
 	if err != nil {
 		return Copy{}, discard(err, temp)
 	}
+	if damaged := e.found.err(); damaged != nil && e.keysets[[2]string{"", purposeManifest}].open == nil {
+		v.copies.examined(e.found)
+		return Copy{}, discard(fmt.Errorf("%w: nothing would verify one without the installation's keysets: %w", ErrCopy, damaged), temp)
+	}
 	verified, err := v.verifyOwn(ctx, filepath.Join(dir, temp.Name()), e.keysets)
 	if err != nil {
 		return Copy{}, discard(err, temp)

@@ -232,14 +232,9 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 		return err
 	}
 	for _, row := range rows.Keysets {
-		id := [2]string{row.Tenant, row.Purpose}
-		open := c.known[id].open
-		if open == nil || !bytes.Equal(open.row.Wrapped, row.Wrapped) || open.row.KEK != row.KEK {
-			if open, err = c.vault.openedOrUnwrap(ctx, row); err != nil {
-				return err
-			}
+		if c.keysets[[2]string{row.Tenant, row.Purpose}], err = c.keyset(ctx, row); err != nil {
+			return err
 		}
-		c.keysets[id] = open
 	}
 	for _, row := range rows.Marks {
 		c.history.marks[row.Sequence] = row.Mark
@@ -267,6 +262,29 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 	return nil
 }
 
+// keyset opens a keyset of the copy, which has the branch key of each tenant in
+// front of its other keysets.
+func (c *copyVerifier) keyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
+	if row.Purpose == purposeBranch {
+		if open := c.known[[2]string{row.Tenant, row.Purpose}].open; open != nil && bytes.Equal(open.row.Wrapped, row.Wrapped) && open.row.KEK == row.KEK {
+			return open, nil
+		}
+		return c.vault.openedOrUnwrap(ctx, row)
+	}
+	if err := checkUnder(row); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	branch := c.keysets[[2]string{row.Tenant, purposeBranch}]
+	if branch == nil {
+		return nil, fmt.Errorf("%w: a keyset without its branch key", ErrCopy)
+	}
+	open, err := branchKey{branch}.opens(row)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	return open, nil
+}
+
 // ownersIn reads the owners of a copy one by one, beside whoever reads the keys
 // that follow them. What it reads is part of what that one compares with the mac.
 func ownersIn(c *copyCursor) func() (keystore.OwnerRow, bool, error) {
@@ -292,8 +310,8 @@ func ownersIn(c *copyCursor) func() (keystore.OwnerRow, bool, error) {
 	}
 }
 
-// openedOrUnwrap spares a call of the KEK when this vault has opened the very
-// same bytes.
+// openedOrUnwrap opens a branch key, and spares the call of the KEK when this
+// vault has opened the very same bytes.
 func (v *Vault) openedOrUnwrap(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
 	v.mu.RLock()
 	k := v.tenants[row.Tenant]
@@ -310,8 +328,8 @@ func (v *Vault) openedOrUnwrap(ctx context.Context, row keystore.KeysetRow) (*op
 }
 
 // VerifyCopy reads a key copy in full: canonical lines in order, count,
-// digest, mac, every keyset opened by its KEK and every key row by its
-// keyset. A damaged or forged one is ErrCopy, and so is one that is named
+// digest, mac, every branch key opened by its KEK, the other keysets by their
+// branch key and every key row by its keyset. A damaged or forged one is ErrCopy, and so is one that is named
 // keys-*.jsonl after another sequence than it holds: an old copy must not
 // pass for the newest. A KEK that does not serve is ErrKEK.
 func (v *Vault) VerifyCopy(ctx context.Context, path string) (Copy, error) {

@@ -156,6 +156,14 @@ func TestADamagedRowOfAnyKindCostsNoOtherTenantAnything(t *testing.T) {
 		"a keyset":                    {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET wrapped = CAST(substr(wrapped, 1, 100) || x'00' || substr(wrapped, 102) AS BLOB)` + one + ` AND purpose = 'wrap'`, false},
 		"another keyset":              {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET wrapped = x'00'` + one + ` AND purpose = 'index'`, true},
 		"the name of a KEK":           {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET kek = 'kek-q'` + one + ` AND purpose = 'wrap'`, false},
+		"a branch key":                {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET wrapped = x'00'` + one + ` AND purpose = 'branch'`, false},
+		"one bit of a branch key":     {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET wrapped = CAST(substr(wrapped, 1, 60) || x'00' || substr(wrapped, 62) AS BLOB)` + one + ` AND purpose = 'branch'`, false},
+		"its KEK":                     {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET kek = 'kek-q'` + one + ` AND purpose = 'branch'`, false},
+		"no KEK":                      {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET kek = ''` + one + ` AND purpose = 'branch'`, false},
+		"a branch key that is gone":   {keystore.KindKeyset, `DELETE FROM crmguard_encryption_keyset` + one + ` AND purpose = 'branch'`, false},
+		"a branch key of no purpose":  {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET purpose = 'brancj'` + one + ` AND purpose = 'branch'`, false},
+		"the version of a branch key": {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET version = 0` + one + ` AND purpose = 'branch'`, true},
+		"the branch key of another":   {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET wrapped = (SELECT wrapped FROM crmguard_encryption_keyset WHERE tenant = 't1' AND purpose = 'branch')` + one + ` AND purpose = 'branch'`, false},
 		"a keyset that is gone":       {keystore.KindKeyset, `DELETE FROM crmguard_encryption_keyset` + one + ` AND purpose = 'seal'`, true},
 		"the version of a keyset":     {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET version = 0` + one + ` AND purpose = 'wrap'`, true},
 		"the purpose of a keyset":     {keystore.KindKeyset, `UPDATE crmguard_encryption_keyset SET purpose = 'sfal'` + one + ` AND purpose = 'seal'`, true},
@@ -224,7 +232,7 @@ func TestADamagedRowOfAnyKindCostsNoOtherTenantAnything(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(emergency, data, 0o600))
 			require.NoError(t, openWith(t, e, e.kms, emergency, e.read(t)), "the other tenant is copied")
-			if name != "a key that is gone" && name != "the version of a keyset" { // which only a copy tells
+			if name != "a key that is gone" && name != "the version of a keyset" && name != "the version of a branch key" { // which only a copy tells
 				untold := e.another(t)
 				_, err = untold.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 				require.ErrorIs(t, err, encryption.ErrRewrap)

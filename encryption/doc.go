@@ -22,8 +22,8 @@
 //	mail = must(must(contacts.Row(ctx, "main", person, id)).Text(ctx, "email", email.Bytes()))
 //	must(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
 //
-// KEK (in your KMS, per tenant, handed in) -> keysets of a tenant (Tink) ->
-// one random key per person and key version -> fields, streams, and what other
+// KEK (in your KMS, per tenant, handed in) -> the tenant's branch key -> its
+// keysets (Tink) -> one random key per person and key version -> fields, streams, and what other
 // packages seal for a person.
 //
 // # What it promises
@@ -76,7 +76,13 @@
 //     of the 64 youngest that it has read, for as long as a standby may lag.
 //     After a new start, the folder of key copies tells: a copy there of what the
 //     store has lost is neither deleted nor taken for the newest (ErrRewound).
-//   - The key store says by which KEK a keyset is wrapped, and chooses none: a
+//     Keys that are lost and still in the memory of a process, RepairFromCaches
+//     writes back; the vault opens nothing with them.
+//   - A KEK is asked once for a tenant: it wraps the tenant's branch key, and that
+//     the other keysets. A process that starts asks for the installation and for
+//     each tenant that it uses, a key copy once for each tenant, and RewrapKeys,
+//     which gives each a new branch key, three times.
+//   - The key store says by which KEK a branch key is wrapped, and chooses none: a
 //     name that Config.KEKs does not permit is refused (ErrKeyset), alarmed and
 //     never asked, nor handed to Rewrap.Destroy. Nothing is stored that its KEK
 //     has not opened again.
@@ -194,7 +200,7 @@
 //	ErrKEK         until fix  hand in the KEK that the error names, or wait for its KMS
 //	ErrKeyset      until fix  a keyset was planted, comes from elsewhere, or its KEK is not in Config.KEKs
 //	ErrStore       temporary  the database of the keys: retry
-//	ErrRewound     until fix  an older key store was put in place: stop, look what it lacks (RestoreCopy; a copy that the error names has it), then Open afresh
+//	ErrRewound     until fix  an older key store was put in place: stop, look what it lacks (RestoreCopy; a copy that the error names has it; after a failover RepairFromCaches), then Open afresh
 //	ErrEmpty       until fix  a lost key file: RestoreCopy; or first start: Create
 //	ErrNotEmpty    until fix  Create or RestoreCopy wants an empty store
 //	ErrTenant      until fix  empty or unknown: AddTenant

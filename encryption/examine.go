@@ -43,7 +43,7 @@ type examinedKeyset struct {
 	why  string
 }
 
-// newExaminer asks the KEKs for every keyset, before the rows are read: no
+// newExaminer asks the KEKs for every branch key, before the rows are read: no
 // transaction is open meanwhile.
 func (v *Vault) newExaminer(ctx context.Context) (*examiner, error) {
 	e := &examiner{
@@ -66,21 +66,44 @@ func (v *Vault) newExaminer(ctx context.Context) (*examiner, error) {
 	}
 	serves := map[[2]string]error{}
 	for _, row := range rows {
-		open, why, err := v.examineKeyset(ctx, state, row, serves)
+		known := examinedKeyset{row: row}
+		if row.Purpose == purposeBranch { // it comes first of its tenant
+			known.open, known.why, err = v.examineBranch(ctx, state, row, serves)
+		} else {
+			known.open, known.why = examineUnder(e.keysets[[2]string{row.Tenant, purposeBranch}].open, row)
+		}
 		if err != nil {
 			return nil, err
 		}
-		e.keysets[[2]string{row.Tenant, row.Purpose}] = examinedKeyset{row, open, why}
+		e.keysets[[2]string{row.Tenant, row.Purpose}] = known
 	}
 	return e, nil
 }
 
-// examineKeyset tells a keyset that is damaged from a KEK that does not serve
-// now, which is an error: a copy is to be written later.
-func (v *Vault) examineKeyset(ctx context.Context, state keystore.State, row keystore.KeysetRow, serves map[[2]string]error) (*openKeyset, string, error) {
-	if !slices.Contains(purposesOf(row.Tenant), row.Purpose) {
-		return nil, "its purpose is unknown", nil
+// examineUnder says why a branch key, which may be missing, does not open a keyset.
+func examineUnder(branch *openKeyset, row keystore.KeysetRow) (*openKeyset, string) {
+	switch {
+	case !slices.Contains(purposesOf(row.Tenant), row.Purpose):
+		return nil, "its purpose is unknown"
+	case row.KEK != "":
+		return nil, "it names a KEK, and is no branch key: of a version before v0.1.0, or planted"
+	case branch == nil:
+		return nil, "its branch key does not open"
 	}
+	open, err := branchKey{branch}.opens(row)
+	switch {
+	case err == nil:
+		return open, ""
+	case errors.Is(err, errBranch):
+		return nil, "its branch key opens, and does not open it"
+	default:
+		return nil, "its keys are not of the kind that its purpose demands"
+	}
+}
+
+// examineBranch tells a branch key that is damaged from a KEK that does not serve
+// now, which is an error: a copy is to be written later.
+func (v *Vault) examineBranch(ctx context.Context, state keystore.State, row keystore.KeysetRow, serves map[[2]string]error) (*openKeyset, string, error) {
 	if !v.cfg.permitsKEK(row.KEK) {
 		return nil, "it names a KEK that Config.KEKs does not permit", nil
 	}

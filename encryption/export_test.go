@@ -5,6 +5,10 @@ import (
 	"database/sql"
 	"path"
 
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
@@ -63,4 +67,21 @@ func (v *Vault) SealsLeft(tenant, owner string, keyVersion uint32) int64 {
 // UseUp leaves so much of it.
 func (v *Vault) UseUp(tenant, owner string, keyVersion uint32, left int64) {
 	v.counters.block(keyName{tenant, owner, keyVersion}).left.Store(left)
+}
+
+// BranchKey is a branch keyset as it wraps others.
+func BranchKey(handle *keyset.Handle) (tink.AEADWithContext, error) {
+	open, err := openedKeyset(keystore.KeysetRow{Purpose: purposeBranch}, handle)
+	return asKEK{branchKey{open}}, err
+}
+
+// asKEK is an AEAD in the shape of a KEK.
+type asKEK struct{ tink.AEAD }
+
+func (b asKEK) EncryptWithContext(_ context.Context, plaintext, ad []byte) ([]byte, error) {
+	return b.Encrypt(plaintext, ad)
+}
+
+func (b asKEK) DecryptWithContext(_ context.Context, ciphertext, ad []byte) ([]byte, error) {
+	return b.Decrypt(ciphertext, ad)
 }

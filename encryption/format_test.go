@@ -27,6 +27,7 @@ func sum(b []byte) string {
 // The vectors of formats.md, General and sections 1, 3, 4, 5 and 8.
 func TestVectors(t *testing.T) {
 	require.Equal(t, "6055f18668ae6c85afa2a5b70c4329c09cff5cceb19661274bda51af7d3dcc96", sum(keysetAD("t1", purposeWrap)))
+	require.Equal(t, "28431dace131404bbb3acc7110467ec4dbe692a0487e5c66039bfb933c6d3cce", sum(keysetAD("t1", purposeBranch)))
 
 	level3 := appendFieldAD(nil, LevelRow, false, "t1", "contacts", "email", "p1", "r1")
 	require.Len(t, level3, 61)

@@ -55,6 +55,12 @@ func TestAKeysetThatIsLostInAHalfClosedEpochComesBack(t *testing.T) {
 	for what, spoil := range map[string]string{
 		"tags, gone":    `DELETE FROM crmguard_encryption_keyset WHERE tenant = 't1' AND purpose = 'seal'`,
 		"keys, gone":    `DELETE FROM crmguard_encryption_keyset WHERE tenant = 't1' AND purpose = 'wrap'`,
+		"all, damaged":  `UPDATE crmguard_encryption_keyset SET wrapped = zeroblob(80) WHERE tenant = 't1' AND purpose = 'branch'`,
+		"all, gone":     `DELETE FROM crmguard_encryption_keyset WHERE tenant = 't1' AND purpose = 'branch'`,
+		"half, gone":    `DELETE FROM crmguard_encryption_keyset WHERE tenant = 't1' AND purpose IN ('branch', 'wrap', 'log')`,
+		"ours, gone":    `DELETE FROM crmguard_encryption_keyset WHERE tenant = '' AND purpose = 'branch'`,
+		"ledger, gone":  `DELETE FROM crmguard_encryption_keyset WHERE tenant = '' AND purpose = 'ledger'`,
+		"no row left":   `DELETE FROM crmguard_encryption_keyset WHERE tenant = 't1' AND purpose <> 'seal'`,
 		"keys, damaged": `UPDATE crmguard_encryption_keyset SET wrapped = zeroblob(80) WHERE tenant = 't1' AND purpose = 'wrap'`,
 	} {
 		for _, stop := range []struct {
@@ -68,12 +74,14 @@ func TestAKeysetThatIsLostInAHalfClosedEpochComesBack(t *testing.T) {
 			e.spoil(t, spoil)
 			newest, err := encryption.NewestCopy(dir)
 			require.NoError(t, err)
-			_, err = e.another(t).RepairFromCopy(t.Context(), newest)
+			_, err = encryption.Repair(t.Context(), e.cfg, newest)
 			require.NoError(t, err, "%s, %+v", what, stop)
+			requireOneBranch(t, e, tenant)
 			_, err = e.another(t).RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
 			require.NoError(t, err, "%s, %+v", what, stop)
 			e.clock.Move(encryption.DefaultLease)
 			e.requireOpens(t, e.table(t, e.another(t), contactsTable))
+			require.Equal(t, []uint32{requireOneBranch(t, e, tenant)}, wrapKeys(t, e, tenant), "%s, %+v: an old wrap key lives on", what, stop)
 		}
 	}
 }

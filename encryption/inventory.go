@@ -27,7 +27,7 @@ type Inventory struct {
 type TenantInventory struct {
 	Tenant      string                              // its name
 	KeyVersions map[uint32]keystore.KeyVersionState // every one it ever had
-	KEKs        []string                            // names of the KEKs that wrap its keysets
+	KEKs        []string                            // names of the KEKs that its keysets name: that of its branch key
 	MostSeals   uint64                              // of one key that seals: allotted by the key store, or counted by this process
 
 	created map[uint32]time.Time // of its key versions
@@ -51,7 +51,7 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 		out = Inventory{Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, KEK: state.KEK, Retiring: state.Retiring, lease: state}
 		collect := func(rows keystore.Rows) error {
 			for _, row := range rows.Keysets {
-				if t := of(row.Tenant); !slices.Contains(t.KEKs, row.KEK) {
+				if t := of(row.Tenant); row.KEK != "" && !slices.Contains(t.KEKs, row.KEK) {
 					t.KEKs = append(t.KEKs, row.KEK)
 				}
 			}

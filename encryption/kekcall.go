@@ -27,10 +27,10 @@ const (
 	maxFailing   = 10_000           // keysets whose failures are remembered
 )
 
-// kekCalls are the calls that open keysets: one at a time a keyset, whoever
-// needs it, and none for a while after it failed. A keyset, not a tenant,
-// since a damaged row looks like a KEK that fails, and must not stop the
-// tenant's other keysets.
+// kekCalls are the calls that open branch keys: one at a time a branch key,
+// whichever keyset is needed, and none for a while after it failed. The bytes
+// count, not the tenant: those of a key copy may open where those of the store
+// are damaged, which looks like a KEK that fails.
 type kekCalls struct {
 	mu      sync.Mutex // held for moments: never while a KEK is asked
 	flying  map[keysetID]*flight
@@ -83,7 +83,7 @@ type insists struct{}
 // for an answer: an operator, or a job that runs once in a while.
 func insist(ctx context.Context) context.Context { return context.WithValue(ctx, insists{}, true) }
 
-// unwrapKeyset opens a keyset row and checks every key in it. A failure that is
+// unwrapKeyset opens the row of a branch key and checks every key in it. A failure that is
 // remembered is no answer for whoever verifies a copy: the KEK is asked.
 func (v *Vault) unwrapKeyset(ctx context.Context, row keystore.KeysetRow) (*openKeyset, error) {
 	return v.openKeyset(insist(ctx), row)

@@ -223,7 +223,7 @@ func TestOneCallServesEverybody(t *testing.T) {
 		for _, other := range others {
 			require.NoError(t, <-other)
 		}
-		require.Equal(t, 3, kms.count("a"), "one call for each of wrap, seal and log")
+		require.Equal(t, 1, kms.count("a"), "the same call serves wrap, seal and log")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		_, vault, kms := guarded(t)
@@ -383,33 +383,52 @@ func TestAKEKThatHangsIsGivenUp(t *testing.T) {
 	})
 }
 
-// A damaged keyset looks like a KEK that fails: it does not stop the others,
-// and once its bytes are mended nothing of the failure is left.
+// A damaged branch key looks like a KEK that fails, and nothing of its tenant
+// opens; a damaged keyset under it is seen for what it is, costs no call, and
+// does not stop the others. Once the bytes are mended nothing of the failure is
+// left.
 func TestADamagedKeysetStopsNoOther(t *testing.T) {
-	cfg, _, c, _ := installed(t, nil)
-	vault, err := encryption.Open(t.Context(), cfg)
-	require.NoError(t, err)
-	row := keysetOf(t, cfg.Keys, tenant, "seal")
-	sound := row
-	row.Wrapped = bytes.Clone(row.Wrapped)
-	row.Wrapped[len(row.Wrapped)/2] ^= 1
-	overwrite(t, cfg.Keys, keystore.Change{Put: keystore.Rows{Keysets: []keystore.KeysetRow{row}}, Narrows: true})
-	tag := func(purpose string) error { _, err := vault.Tagger(purpose).Tag(t.Context(), tenant, nil); return err }
-	for range 8 {
-		require.ErrorIs(t, tag("seal"), encryption.ErrKEK)
-		c.Move(time.Minute)
+	for _, purpose := range []string{"seal", "branch"} {
+		cfg, _, c, _ := installed(t, nil)
+		vault, err := encryption.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		row := keysetOf(t, cfg.Keys, tenant, purpose)
+		sound := row
+		row.Wrapped = bytes.Clone(row.Wrapped)
+		row.Wrapped[len(row.Wrapped)/2] ^= 1
+		overwrite(t, cfg.Keys, keystore.Change{Put: keystore.Rows{Keysets: []keystore.KeysetRow{row}}, Narrows: true})
+		tag := func(purpose string) error { _, err := vault.Tagger(purpose).Tag(t.Context(), tenant, nil); return err }
+		want, failing := encryption.ErrKeyset, encryption.HealthOK
+		if purpose == "branch" {
+			want, failing = encryption.ErrKEK, encryption.HealthAlarm
+		}
+		for range 8 {
+			require.ErrorIs(t, tag("seal"), want)
+			c.Move(time.Minute)
+		}
+		require.ErrorIs(t, tag("seal"), want)
+		contacts, err := vault.Table(contactsTable)
+		require.NoError(t, err)
+		_, writing := contacts.Writer(t.Context(), tenant, "p0")
+		if purpose == "branch" {
+			require.ErrorIs(t, tag("log"), want)
+			require.ErrorIs(t, writing, want)
+		} else {
+			require.NoError(t, tag("log"))
+			require.NoError(t, writing)
+		}
+		of := ""
+		if purpose == "branch" {
+			of = tenant
+		}
+		require.Equal(t, failing, found(t, vault, "encryption.kek.failing", of).Level, purpose)
+		_, err = vault.WriteCopy(t.Context(), t.TempDir())
+		require.ErrorIs(t, err, encryption.ErrDamaged, purpose)
+		overwrite(t, cfg.Keys, keystore.Change{Put: keystore.Rows{Keysets: []keystore.KeysetRow{sound}}, Narrows: true})
+		c.Move(encryption.DefaultLease)
+		require.NoError(t, tag("seal"))
+		require.Equal(t, encryption.HealthOK, found(t, vault, "encryption.kek.failing", "").Level)
 	}
-	require.ErrorIs(t, tag("seal"), encryption.ErrKEK)
-	require.NoError(t, tag("log"))
-	contacts, err := vault.Table(contactsTable)
-	require.NoError(t, err)
-	_, err = contacts.Writer(t.Context(), tenant, "p0")
-	require.NoError(t, err)
-	require.EqualValues(t, 1, found(t, vault, "encryption.kek.failing", tenant).Value)
-	overwrite(t, cfg.Keys, keystore.Change{Put: keystore.Rows{Keysets: []keystore.KeysetRow{sound}}, Narrows: true})
-	c.Move(encryption.DefaultLease)
-	require.NoError(t, tag("seal"))
-	require.Equal(t, encryption.HealthOK, found(t, vault, "encryption.kek.failing", "").Level)
 }
 
 // A panic of a KMS client, or a goroutine that it ends, is an error for who

@@ -87,12 +87,14 @@ func stateOfStore(t *testing.T, store keystore.Store) keystore.State {
 }
 
 // requireRefused takes the keyset for damaged where all rows are looked at.
-func requireRefused(t *testing.T, call string, err error, what string) {
+func requireRefused(t *testing.T, call string, err error, because, what string) {
 	t.Helper()
-	walks := call == "WriteCopy" || call == "RewrapKeys"
-	require.True(t, errors.Is(err, encryption.ErrKeyset) || walks && errors.Is(err, encryption.ErrDamaged), "%s: %s: %v", what, call, err)
-	require.ErrorContains(t, err, "Config.KEKs", "%s: %s", what, call)
+	require.True(t, errors.Is(err, encryption.ErrKeyset) || walks(call) && errors.Is(err, encryption.ErrDamaged), "%s: %s: %v", what, call, err)
+	require.ErrorContains(t, err, because, "%s: %s", what, call)
 }
+
+// walks reports whether a call looks at every row.
+func walks(call string) bool { return call == "WriteCopy" || call == "RewrapKeys" }
 
 // uses is every way in which a keyset of the tenant is needed.
 func uses(t *testing.T, vault *encryption.Vault, purpose string) map[string]func() error {
@@ -107,6 +109,15 @@ func uses(t *testing.T, vault *encryption.Vault, purpose string) map[string]func
 		},
 	}
 	switch purpose {
+	case "branch":
+		for _, one := range []string{"wrap", "index", "seal", "suppression"} {
+			for call, use := range uses(t, vault, one) {
+				if !walks(call) {
+					call += " of " + one
+				}
+				out[call] = use
+			}
+		}
 	case "wrap":
 		out["Writer"] = func() error { _, err := contacts.Writer(t.Context(), tenant, "new"); return err }
 		out["Ensure"] = func() error { return vault.Ensure(t.Context(), tenant, "new") }
@@ -126,44 +137,68 @@ func uses(t *testing.T, vault *encryption.Vault, purpose string) map[string]func
 	return out
 }
 
+// planted are the ways to put a keyset of somebody else into a key store, and
+// what the refusal says: a branch key under a KEK of theirs, a keyset that it
+// wraps, both, and the name alone.
+func planted(t *testing.T, ours, theirs keystore.Store, of, purpose string) map[string]plant {
+	t.Helper()
+	foreign, renamed := keysetOf(t, theirs, of, purpose), keysetOf(t, ours, of, purpose)
+	foreign.Version, renamed.KEK = 2, notOurs
+	if purpose == "branch" {
+		return map[string]plant{"another branch key": {[]keystore.KeysetRow{foreign}, "Config.KEKs"}, "the name alone": {[]keystore.KeysetRow{renamed}, "Config.KEKs"}}
+	}
+	branch := keysetOf(t, theirs, of, "branch")
+	branch.Version = 2
+	return map[string]plant{
+		"another keyset": {[]keystore.KeysetRow{foreign}, "branch key"}, "with its branch key": {[]keystore.KeysetRow{branch, foreign}, "Config.KEKs"},
+		"the name alone": {[]keystore.KeysetRow{renamed}, "branch key"},
+	}
+}
+
+type plant struct {
+	rows    []keystore.KeysetRow
+	because string
+}
+
 // Whoever writes the key store can put a keyset there that they wrapped under a
 // KEK of their own, and would read whatever is sealed under it. Its KEK is not
 // asked, by a vault that is open nor by one that opens.
 func TestAKeysetUnderAKEKThatIsNotPermittedIsRefused(t *testing.T) {
-	for _, purpose := range []string{"wrap", "index", "seal", "log", "suppression", "ledger", "manifest"} {
-		of := tenant
-		if purpose == "ledger" || purpose == "manifest" {
-			of = ""
-		}
+	for _, one := range []struct{ of, purpose string }{
+		{tenant, "branch"}, {tenant, "wrap"}, {tenant, "index"}, {tenant, "seal"}, {tenant, "log"}, {tenant, "suppression"}, {"", "branch"}, {"", "ledger"}, {"", "manifest"},
+	} {
+		of, purpose := one.of, one.purpose
 		theirs, _, _, _ := installed(t, func(c *encryption.Config) { c.NewKEK, c.KEKs = notOurs, []string{notOurs} })
 		cfg, open, c, kms := installed(t, nil)
 		require.NoError(t, open.Ensure(t.Context(), tenant, "p1"))
-		foreign := keysetOf(t, theirs.Keys, of, purpose)
-		foreign.Version = 2
-		renamed := keysetOf(t, cfg.Keys, of, purpose)
-		renamed.KEK = notOurs
-		for what, row := range map[string]keystore.KeysetRow{"another keyset": foreign, "the name alone": renamed} {
-			what = purpose + ", " + what
-			overwrite(t, cfg.Keys, keystore.Change{Put: keystore.Rows{Keysets: []keystore.KeysetRow{row}}, Narrows: true})
+		genuine := keystore.Rows{Keysets: []keystore.KeysetRow{keysetOf(t, cfg.Keys, of, "branch"), keysetOf(t, cfg.Keys, of, purpose)}}
+		for what, plant := range planted(t, cfg.Keys, theirs.Keys, of, purpose) {
+			what = of + " " + purpose + ", " + what
+			overwrite(t, cfg.Keys, keystore.Change{Put: genuine, Narrows: true})
+			overwrite(t, cfg.Keys, keystore.Change{Put: keystore.Rows{Keysets: plant.rows}, Narrows: true})
 			before := stateOfStore(t, cfg.Keys)
 			c.Move(encryption.DefaultLease)
-			f := found(t, open, "encryption.kek.refused", of)
-			require.Equal(t, encryption.HealthAlarm, f.Level, what)
-			require.EqualValues(t, 1, f.Value, what)
+			if plant.rows[0].KEK == notOurs {
+				f := found(t, open, "encryption.kek.refused", of)
+				require.Equal(t, encryption.HealthAlarm, f.Level, what)
+				require.EqualValues(t, 1, f.Value, what)
+			}
 
 			fresh, err := encryption.Open(t.Context(), cfg)
 			if of == "" {
 				require.ErrorIs(t, err, encryption.ErrKeyset, what)
 				require.NotErrorIs(t, err, encryption.ErrKEK, what)
-				require.ErrorContains(t, err, "Config.KEKs", what)
+				require.ErrorContains(t, err, plant.because, what)
 			} else {
 				require.NoError(t, err, what)
 				for call, use := range uses(t, fresh, purpose) {
-					requireRefused(t, call, use(), what)
+					requireRefused(t, call, use(), plant.because, what)
 				}
 			}
 			for call, use := range uses(t, open, purpose) {
-				requireRefused(t, call, use(), what+", a vault that was open")
+				if purpose != "branch" || walks(call) { // it has what the genuine branch key wrapped
+					requireRefused(t, call, use(), plant.because, what+", a vault that was open")
+				}
 			}
 			require.Equal(t, before.Epoch, stateOfStore(t, cfg.Keys).Epoch, what)
 			require.Zero(t, kms.count(notOurs), what)

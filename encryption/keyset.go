@@ -21,6 +21,7 @@ import (
 
 // The purposes of keysets.
 const (
+	purposeBranch      = "branch"      // AES256-GCM, TINK prefix, one key: wraps the other keysets; of the installation, too
 	purposeWrap        = "wrap"        // AES256-GCM, TINK prefix: wraps person keys
 	purposeSeal        = "seal"        // HMAC-SHA256, TINK prefix: row seals, votes
 	purposeLog         = "log"         // HMAC-SHA256, TINK prefix: the audit queue
@@ -30,11 +31,13 @@ const (
 	purposeManifest    = "manifest"    // HMAC-SHA256, TINK prefix, of the installation
 )
 
+// purposesOf lists the purposes in the order of their bytes: the branch key comes
+// first, so that whoever reads row by row has it when the others come.
 func purposesOf(tenant string) []string {
 	if tenant == "" {
-		return []string{purposeLedger, purposeManifest}
+		return []string{purposeBranch, purposeLedger, purposeManifest}
 	}
-	return []string{purposeIndex, purposeLog, purposeSeal, purposeSuppression, purposeWrap}
+	return []string{purposeBranch, purposeIndex, purposeLog, purposeSeal, purposeSuppression, purposeWrap}
 }
 
 // newKeyID draws a key id that is neither 0 nor one of those in use or former.
@@ -50,10 +53,10 @@ func newKeyID(taken ...uint32) (uint32, error) {
 	}
 }
 
-// newKeyset makes a keyset of one fresh key.
-func newKeyset(purpose string) (*keyset.Handle, error) {
+// newKeyset makes a keyset of one fresh key, under an id that is none of those.
+func newKeyset(purpose string, taken ...uint32) (*keyset.Handle, error) {
 	manager := keyset.NewManager()
-	id, err := addKey(manager, purpose)
+	id, err := addKey(manager, purpose, taken...)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +77,7 @@ func addKey(manager *keyset.Manager, purpose string, taken ...uint32) (uint32, e
 		return 0, fmt.Errorf("encryption: random: %w", err)
 	}
 	switch purpose {
-	case purposeWrap:
+	case purposeBranch, purposeWrap:
 		params, err := aesgcm.NewParameters(aesgcm.ParametersOpts{KeySizeInBytes: keySize, IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: aesgcm.VariantTink})
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrKeyset, err)
@@ -118,7 +121,7 @@ func keyOf(entry *keyset.Entry, purpose string) ([]byte, error) {
 	}
 	var secret secretdata.Bytes
 	switch purpose {
-	case purposeWrap:
+	case purposeBranch, purposeWrap:
 		key, ok := entry.Key().(*aesgcm.Key)
 		if !ok {
 			return nil, refused
@@ -168,7 +171,7 @@ type openKeyset struct {
 	row    keystore.KeysetRow
 	handle *keyset.Handle
 	roots  []root
-	gcm    map[uint32]cipher.AEAD // purpose wrap
+	gcm    map[uint32]cipher.AEAD // purposes branch, wrap
 	mac    tink.MAC               // purposes seal, log, manifest
 }
 
@@ -193,12 +196,15 @@ func openedKeyset(row keystore.KeysetRow, handle *keyset.Handle) (*openKeyset, e
 	if len(out.roots) == 0 {
 		return nil, fmt.Errorf("%w: no key", ErrKeyset)
 	}
+	if row.Purpose == purposeBranch && len(out.roots) > 1 {
+		return nil, fmt.Errorf("%w: a second branch key: an old one ends with its KEK", ErrKeyset)
+	}
 	return out, out.buildPrimitives()
 }
 
 func (k *openKeyset) buildPrimitives() error {
 	switch k.row.Purpose {
-	case purposeWrap:
+	case purposeBranch, purposeWrap:
 		k.gcm = make(map[uint32]cipher.AEAD, len(k.roots))
 		for _, r := range k.roots {
 			gcm, err := newGCM(r.key)

@@ -84,7 +84,7 @@ func (v *Vault) fresh(ctx context.Context, early bool) (grant, error) {
 		err = checkLeaseOf(state)
 	}
 	if errors.Is(err, ErrRewound) {
-		v.drop(everyone())
+		v.doubt()
 		return grant{}, err
 	}
 	if err != nil {
@@ -131,6 +131,10 @@ func (v *Vault) sightLocked(state keystore.State, now time.Time) {
 		v.seen = v.seen[1:]
 	}
 	v.seen = append(v.seen, sighting{state.Sequence, now, state.LeaseWait})
+	if len(v.history) == sawMarks {
+		v.history = slices.Delete(v.history, 1, 2) // the first one stays: it is the least that a store can have gone back
+	}
+	v.history = append(v.history, sawMark{state.Sequence, state.Mark})
 }
 
 // settled reports whether a change of this sequence is known to be older than

@@ -50,7 +50,7 @@ func readOldTink(t *testing.T) oldTink {
 	require.NoError(t, err)
 	var old oldTink
 	require.NoError(t, json.Unmarshal(text, &old))
-	require.Len(t, old.Keysets, 7, "one for each purpose")
+	require.Len(t, old.Keysets, 9, "one for each purpose, and two branch keys")
 	return old
 }
 
@@ -65,6 +65,24 @@ func (o oldTink) of(t *testing.T, purpose string) oldKeyset {
 	return oldKeyset{}
 }
 
+// branch is the branch key of a tenant, opened by its KEK, as our code takes it.
+func (o oldTink) branch(t *testing.T, tenant string) tink.AEADWithContext {
+	t.Helper()
+	kek, err := insecurekeys.KEK(o.KEK)
+	require.NoError(t, err)
+	for _, k := range o.Keysets {
+		if k.Tenant == tenant && k.Purpose == "branch" {
+			handle, err := keyset.ReadWithContext(t.Context(), keyset.NewBinaryReader(bytes.NewReader(k.WrappedBinary)), kek, oldKeysetAD(k))
+			require.NoError(t, err)
+			branch, err := encryption.BranchKey(handle)
+			require.NoError(t, err)
+			return branch
+		}
+	}
+	require.Fail(t, "no branch key", tenant)
+	return nil
+}
+
 func oldKeysetAD(k oldKeyset) []byte {
 	if k.Tenant == "" {
 		return frame.Join("crmguard/keyset/installation/v1", k.Purpose)
@@ -75,6 +93,10 @@ func oldKeysetAD(k oldKeyset) []byte {
 // requireWorks opens or makes again what the old module made with the keyset.
 func (o oldTink) requireWorks(t *testing.T, k oldKeyset, handle *keyset.Handle) {
 	t.Helper()
+	if k.Purpose == "branch" {
+		require.Equal(t, 1, handle.Len())
+		return // the keysets that it wraps are what was made with it
+	}
 	require.Equal(t, 2, handle.Len())
 	switch k.Purpose {
 	case "wrap":
@@ -117,6 +139,10 @@ func TestKeysetsOfTheOldTinkOpenInEveryForm(t *testing.T) {
 	require.NoError(t, err)
 	for _, k := range old.Keysets {
 		ad := oldKeysetAD(k)
+		by := kek
+		if k.Purpose != "branch" {
+			by = old.branch(t, k.Tenant)
+		}
 		for form, open := range map[string]func() (*keyset.Handle, error){
 			"binary, clear": func() (*keyset.Handle, error) {
 				return insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(k.ClearBinary)))
@@ -125,10 +151,10 @@ func TestKeysetsOfTheOldTinkOpenInEveryForm(t *testing.T) {
 				return insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(k.ClearJSON)))
 			},
 			"binary, wrapped": func() (*keyset.Handle, error) {
-				return keyset.ReadWithContext(t.Context(), keyset.NewBinaryReader(bytes.NewReader(k.WrappedBinary)), kek, ad)
+				return keyset.ReadWithContext(t.Context(), keyset.NewBinaryReader(bytes.NewReader(k.WrappedBinary)), by, ad)
 			},
 			"JSON, wrapped": func() (*keyset.Handle, error) {
-				return keyset.ReadWithContext(t.Context(), keyset.NewJSONReader(bytes.NewReader(k.WrappedJSON)), kek, ad)
+				return keyset.ReadWithContext(t.Context(), keyset.NewJSONReader(bytes.NewReader(k.WrappedJSON)), by, ad)
 			},
 		} {
 			t.Run(k.Purpose+", "+form, func(t *testing.T) {
@@ -137,7 +163,7 @@ func TestKeysetsOfTheOldTinkOpenInEveryForm(t *testing.T) {
 				old.requireWorks(t, k, handle)
 			})
 		}
-		_, err := keyset.ReadWithContext(t.Context(), keyset.NewBinaryReader(bytes.NewReader(k.WrappedBinary)), kek, append(ad, 0))
+		_, err := keyset.ReadWithContext(t.Context(), keyset.NewBinaryReader(bytes.NewReader(k.WrappedBinary)), by, append(ad, 0))
 		require.Error(t, err, "%s: wrapped for something else", k.Purpose)
 	}
 }
@@ -154,7 +180,11 @@ func oldInstallation(t *testing.T, old oldTink) encryption.Config {
 		Keys: []keystore.KeyRow{{Tenant: "t1", Owner: "p1", KeyVersion: old.KeyVersion, Wrapped: old.of(t, "wrap").First}},
 	}
 	for _, k := range old.Keysets {
-		rows.Keysets = append(rows.Keysets, keystore.KeysetRow{Tenant: k.Tenant, Purpose: k.Purpose, Epoch: 1, KEK: "old", Version: 1, Wrapped: k.WrappedBinary})
+		row := keystore.KeysetRow{Tenant: k.Tenant, Purpose: k.Purpose, Epoch: 1, Version: 1, Wrapped: k.WrappedBinary}
+		if k.Purpose == "branch" {
+			row.KEK = "old"
+		}
+		rows.Keysets = append(rows.Keysets, row)
 	}
 	store := encryptiontest.Keys()
 	_, err = store.Update(t.Context(), func(tx keystore.Tx) error {

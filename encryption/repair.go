@@ -1,11 +1,9 @@
 package encryption
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/durable"
@@ -105,7 +103,7 @@ type repair struct {
 
 // begin makes sure that the store has come from where the copy was written.
 func (r *repair) begin(ctx context.Context) error {
-	r.vault.drop(everyone()) // what is cached may be a lease old
+	r.vault.doubt() // what is cached may be a lease old
 	r.vault.mu.RLock()
 	before := r.vault.state // first: another call may come further while the view stands still
 	r.vault.mu.RUnlock()
@@ -157,58 +155,6 @@ func (r *repair) change(ctx context.Context, f func(tx keystore.Tx, now keystore
 	})
 	if err == nil && wrote {
 		r.since = own
-	}
-	return err
-}
-
-// keysets come first: the keys are wrapped with them.
-func (r *repair) keysets(ctx context.Context) error {
-	e, err := r.vault.newExaminer(ctx)
-	if err != nil {
-		return err
-	}
-	var put []keystore.KeysetRow
-	for id, open := range r.from.keysets {
-		have, found := e.keysets[id]
-		// Under the KEK of an epoch nothing changes a keyset before the next one.
-		same := r.from.Epoch == r.state.Epoch && (open.row.KEK == r.state.KEK || slices.Contains(r.state.Retiring, open.row.KEK))
-		exact := found && have.row.Version == open.row.Version && have.row.KEK == open.row.KEK && have.row.Epoch == open.row.Epoch
-		older := found && have.row.Version < open.row.Version
-		broken := !found || have.open == nil || older || exact && !bytes.Equal(have.row.Wrapped, open.row.Wrapped)
-		if broken && (same || exact) {
-			row := open.row
-			if found && have.row.Version > row.Version {
-				row.Version = have.row.Version + 1
-			}
-			put = append(put, row)
-		}
-	}
-	if len(put) == 0 {
-		return nil
-	}
-	err = r.change(ctx, func(tx keystore.Tx, now keystore.State) (keystore.Change, error) {
-		if now.Epoch != r.state.Epoch || now.KEK != r.state.KEK || !slices.Equal(now.Retiring, r.state.Retiring) {
-			return keystore.Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", ErrRewrap)
-		}
-		for _, row := range put {
-			have, err := tx.Tenant(ctx, row.Tenant)
-			if err != nil {
-				return keystore.Change{}, err
-			}
-			was := e.keysets[[2]string{row.Tenant, row.Purpose}].row
-			var is keystore.KeysetRow
-			if i := slices.IndexFunc(have.Keysets, func(k keystore.KeysetRow) bool { return k.Purpose == row.Purpose }); i >= 0 {
-				is = have.Keysets[i]
-			}
-			if is.Version != was.Version || !bytes.Equal(is.Wrapped, was.Wrapped) {
-				return keystore.Change{}, errStale
-			}
-		}
-		return keystore.Change{Put: keystore.Rows{Keysets: put}}, nil
-	})
-	if err == nil {
-		r.report.Keysets += len(put)
-		r.vault.drop(everyone())
 	}
 	return err
 }

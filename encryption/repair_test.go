@@ -312,19 +312,19 @@ func TestOnlyWhatDoesNotOpenIsGivenUp(t *testing.T) {
 // A keyset of the installation is needed to open the vault; a copy brings it
 // back all the same.
 func TestAVaultThatDoesNotOpenIsRepaired(t *testing.T) {
-	for _, purpose := range []string{"manifest", "ledger"} {
+	for purpose, want := range map[string]error{"manifest": encryption.ErrKeyset, "ledger": encryption.ErrKeyset, "branch": encryption.ErrKEK} {
 		e := newEnv(t, 1)
 		e.insert(t, "c1", "p1")
 		whole, err := e.vault.WriteCopy(t.Context(), t.TempDir())
 		require.NoError(t, err)
-		want := e.dump(t)
+		sound := e.dump(t)
 		e.spoil(t, `UPDATE crmguard_encryption_keyset SET wrapped = x'0102' WHERE tenant = '' AND purpose = ?`, purpose)
 		_, err = encryption.Open(t.Context(), e.cfg)
-		require.ErrorIs(t, err, encryption.ErrKEK)
+		require.ErrorIs(t, err, want)
 		report, err := encryption.Repair(t.Context(), e.cfg, whole.Path)
 		require.NoError(t, err)
 		require.Equal(t, encryption.RepairReport{Keysets: 1}, report)
-		require.Equal(t, want, e.dump(t))
+		require.Equal(t, sound, e.dump(t))
 		e.requireOpens(t, e.table(t, e.another(t), contactsTable))
 	}
 	e := newEnv(t, 1)

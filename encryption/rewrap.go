@@ -35,9 +35,10 @@ type RewrapReport struct {
 
 // RewrapKeys makes every older key copy useless: each tenant gets a new wrap
 // key, every key row is wrapped anew (the keys themselves, and every sealed
-// byte, stay as they are), a key copy is written, the old wrap keys are
-// removed and all keysets wrapped under the new KEK, a second key copy
-// replaces the first, and the old KEK goes. Do it at least once a window W:
+// byte, stay as they are), a key copy is written, each tenant gets a new branch
+// key under the new KEK, with all its keysets under that, but for the old wrap
+// keys, which go, a second key copy replaces the first, and the old KEK goes. A
+// process that has opened nothing yet asks KEKs three times a tenant for it. Do it at least once a window W:
 // an erasure is final in key copies only then.
 //
 // It covers all tenants and the installation. It may be interrupted anywhere
@@ -56,11 +57,12 @@ func (v *Vault) RewrapKeys(ctx context.Context, epoch Rewrap) (RewrapReport, err
 		return report, fmt.Errorf("%w: Config.KEKs does not permit the KEK %q: add it in every process that shares the key store first", ErrRewrap, epoch.KEK)
 	}
 	ctx = insist(ctx)
-	if err := v.tryKEK(ctx, "", epoch.KEK); err != nil {
-		return report, err
-	}
 	repaired, err := v.sound(ctx)
 	report.Repaired = repaired
+	if err != nil {
+		return report, err
+	}
+	first, err := v.firstBranch(ctx, epoch.KEK)
 	if err != nil {
 		return report, err
 	}
@@ -88,8 +90,11 @@ func (v *Vault) RewrapKeys(ctx context.Context, epoch Rewrap) (RewrapReport, err
 	if err := epoch.Copy(ctx); err != nil { // (d)
 		return report, fmt.Errorf("encryption: close epoch: first key copy: %w", err)
 	}
-	for _, tenant := range append([]string{""}, tenants...) { // (e)
-		if err := v.retry(func() error { return v.changeKEK(ctx, tenant, epoch.KEK, state.Epoch) }); err != nil {
+	if err := v.retry(func() error { return v.changeKEK(ctx, "", epoch.KEK, state.Epoch, first) }); err != nil { // (e)
+		return report, err
+	}
+	for _, tenant := range tenants { // (e)
+		if err := v.retry(func() error { return v.changeKEK(ctx, tenant, epoch.KEK, state.Epoch, nil) }); err != nil {
 			return report, err
 		}
 	}
@@ -111,7 +116,7 @@ func (v *Vault) retry(f func() error) error {
 		if !errors.Is(err, errStale) {
 			return err
 		}
-		v.drop(everyone())
+		v.doubt()
 	}
 	return fmt.Errorf("%w: keysets change all the time", ErrStore)
 }
@@ -182,12 +187,12 @@ func (v *Vault) beginEpoch(ctx context.Context, name string) (keystore.State, er
 	return out, err
 }
 
-// kekNames lists the KEKs that wrap keysets.
+// kekNames lists the KEKs that keysets name.
 func kekNames(ctx context.Context, tx keystore.Tx) ([]string, error) {
 	var names []string
 	err := eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, func(rows keystore.Rows) error {
 		for _, row := range rows.Keysets {
-			if !slices.Contains(names, row.KEK) {
+			if row.KEK != "" && !slices.Contains(names, row.KEK) {
 				names = append(names, row.KEK)
 			}
 		}
@@ -198,15 +203,19 @@ func kekNames(ctx context.Context, tx keystore.Tx) ([]string, error) {
 }
 
 // newWrapKey gives the tenant's wrap keyset a second key, as primary, under
-// an id it never had. A keyset that has two, or is under the new KEK, is past
-// this step.
+// an id it never had. A keyset that has two, or whose branch key is under the new
+// KEK, is past this step.
 func (v *Vault) newWrapKey(ctx context.Context, tenant, kek string, epoch int64) error {
 	k, err := v.loadTenant(ctx, tenant)
 	if err != nil {
 		return err
 	}
+	branch, err := v.keysetOf(ctx, k, purposeBranch)
+	if err != nil || branch.row.KEK == kek {
+		return err
+	}
 	open, err := v.keysetOf(ctx, k, purposeWrap)
-	if err != nil || open.row.KEK == kek || len(open.roots) > 1 {
+	if err != nil || len(open.roots) > 1 {
 		return err
 	}
 	manager := keyset.NewManagerFromHandle(open.handle)
@@ -217,22 +226,22 @@ func (v *Vault) newWrapKey(ctx context.Context, tenant, kek string, epoch int64)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrKeyset, err)
 	}
-	fresh, err := v.rewrapped(ctx, open.row, manager, open.row.KEK, epoch)
+	fresh, err := rewrapped(branch, open.row, manager, epoch)
 	if err != nil {
 		return err
 	}
 	return v.swapKeysets(ctx, tenant, kek, epoch, []*openKeyset{fresh})
 }
 
-// rewrapped returns a changed keyset with its row.
-func (v *Vault) rewrapped(ctx context.Context, row keystore.KeysetRow, manager *keyset.Manager, kek string, epoch int64) (*openKeyset, error) {
+// rewrapped returns a changed keyset with its row, wrapped by the branch key.
+func rewrapped(branch *openKeyset, row keystore.KeysetRow, manager *keyset.Manager, epoch int64) (*openKeyset, error) {
 	handle, err := manager.Handle()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKeyset, err)
 	}
-	row.KEK, row.Epoch = kek, epoch
+	row.Epoch = epoch
 	row.Version++
-	return v.wrapKeyset(ctx, row, handle)
+	return branchKey{branch}.wraps(row, handle)
 }
 
 // swapKeysets replaces keysets whose version is the one that was read.
@@ -366,42 +375,82 @@ func swapKeys(ctx context.Context, tx keystore.Tx, tenant string, swap []swapKey
 	return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keys: put}, Remove: keystore.Rows{Keys: remove}})
 }
 
-// changeKEK removes old wrap keys and wraps all keysets of a tenant (or of
-// the installation) under the new KEK.
-func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64) error {
+// firstBranch makes the installation's branch key of the new epoch before
+// anything is changed: that the new KEK serves is known then. It is nil where the
+// installation is past that step.
+func (v *Vault) firstBranch(ctx context.Context, kek string) (*openKeyset, error) {
+	k, err := v.loadTenant(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	old, err := v.keysetOf(ctx, k, purposeBranch)
+	if err != nil || old.row.KEK == kek {
+		return nil, err
+	}
+	return v.nextBranch(ctx, old, kek, old.row.Epoch)
+}
+
+// changeKEK gives a tenant, or the installation, a new branch key under the new
+// KEK, and wraps all its keysets by that; old wrap keys go. It happens in one
+// change: whoever reads sees all of it or nothing. next is a branch key that was
+// made for it already, or nil.
+func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64, next *openKeyset) error {
 	k, err := v.loadTenant(ctx, tenant)
 	if err != nil {
 		return err
 	}
+	old, err := v.keysetOf(ctx, k, purposeBranch)
+	if err != nil {
+		return err
+	}
 	var fresh []*openKeyset
+	branch := old
+	if old.row.KEK != kek {
+		if branch = next; branch == nil || branch.row.Version != old.row.Version+1 || !slices.Contains(branch.row.Former, old.primary()) {
+			if branch, err = v.nextBranch(ctx, old, kek, epoch); err != nil {
+				return err
+			}
+		}
+		branch.row.Epoch = epoch
+		fresh = append(fresh, branch)
+	}
 	for _, row := range k.rows.Keysets {
-		if row.KEK == kek {
+		if row.Purpose == purposeBranch {
 			continue
 		}
 		open, err := v.keysetOf(ctx, k, row.Purpose)
 		if err != nil {
 			return err
 		}
-		manager := keyset.NewManagerFromHandle(open.handle)
-		if row.Purpose == purposeWrap {
-			row.Former = slices.Clone(row.Former)
-			for _, r := range open.roots[1:] {
-				if err := manager.Delete(r.id); err != nil {
-					return fmt.Errorf("%w: %w", ErrKeyset, err)
-				}
-				row.Former = append(row.Former, r.id)
-			}
+		if branch == old && (row.Purpose != purposeWrap || len(open.roots) == 1) {
+			continue // it is past this step
 		}
-		wrapped, err := v.rewrapped(ctx, row, manager, kek, epoch)
+		moved, err := moveKeyset(open, branch, epoch)
 		if err != nil {
 			return err
 		}
-		fresh = append(fresh, wrapped)
+		fresh = append(fresh, moved)
 	}
 	if len(fresh) == 0 {
 		return nil
 	}
 	return v.swapKeysets(ctx, tenant, kek, epoch, fresh)
+}
+
+// moveKeyset wraps a keyset by another branch key; of wrap keys only the primary
+// goes along.
+func moveKeyset(open, branch *openKeyset, epoch int64) (*openKeyset, error) {
+	row, manager := open.row, keyset.NewManagerFromHandle(open.handle)
+	if row.Purpose == purposeWrap {
+		row.Former = slices.Clone(row.Former)
+		for _, r := range open.roots[1:] {
+			if err := manager.Delete(r.id); err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrKeyset, err)
+			}
+			row.Former = append(row.Former, r.id)
+		}
+	}
+	return rewrapped(branch, row, manager, epoch)
 }
 
 // endEpoch destroys the KEKs that no keyset names, and takes the mark away.

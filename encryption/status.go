@@ -87,7 +87,7 @@ func (v *Vault) rewound(ctx context.Context) (Finding, error) {
 	switch {
 	case errors.Is(err, ErrRewound):
 		f.Level, f.Value = HealthAlarm, 1
-		f.Remedy = "an older key store, or another one, was put in place, and with it keys that were destroyed: stop, and restore the newest key copy"
+		f.Remedy = "an older key store, or another one, was put in place, and with it keys that were destroyed: stop, and restore the newest key copy; after a failover call RepairFromCaches in every process, then Open afresh"
 	case err != nil:
 		return f, storeError(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 
 // tenantKeys is what the store knows about a tenant; keysets are unwrapped
 // when first needed, and again only when their bytes have changed: one KEK
-// call a keyset, not one a lease.
+// call a tenant, not one a lease.
 type tenantKeys struct {
 	age
 	tenant      string
@@ -78,15 +77,20 @@ func (v *Vault) AddTenant(ctx context.Context, tenant string) error {
 	return err
 }
 
-// newKeysets makes one fresh, wrapped keyset for each purpose.
+// newKeysets makes one fresh keyset for each purpose: the branch key wrapped by
+// the KEK, the others by the branch key.
 func (v *Vault) newKeysets(ctx context.Context, tenant, kek string, epoch int64) ([]*openKeyset, error) {
-	var out []*openKeyset
-	for _, purpose := range purposesOf(tenant) {
+	branch, err := v.newBranch(ctx, keystore.KeysetRow{Tenant: tenant, Purpose: purposeBranch, Epoch: epoch, KEK: kek, Version: 1})
+	if err != nil {
+		return nil, err
+	}
+	out := []*openKeyset{branch}
+	for _, purpose := range purposesOf(tenant)[1:] {
 		handle, err := newKeyset(purpose)
 		if err != nil {
 			return nil, err
 		}
-		open, err := v.wrapKeyset(ctx, keystore.KeysetRow{Tenant: tenant, Purpose: purpose, Epoch: epoch, KEK: kek, Version: 1}, handle)
+		open, err := branchKey{branch}.wraps(keystore.KeysetRow{Tenant: tenant, Purpose: purpose, Epoch: epoch, Version: 1}, handle)
 		if err != nil {
 			return nil, err
 		}
@@ -215,21 +219,25 @@ func (v *Vault) knownKeyset(ctx context.Context, tenant, purpose string) (*openK
 	return v.keyset(ctx, tenant, purpose)
 }
 
-// keysetOf unwraps a keyset once, whoever needs it at that time. Nobody waits
+// keysetOf unwraps a keyset once, whoever needs it at that time: the KEK is asked
+// where the branch key of the tenant is not in memory yet. Nobody waits
 // for a KEK longer than its context, nor for that of another tenant.
 func (v *Vault) keysetOf(ctx context.Context, k *tenantKeys, purpose string) (*openKeyset, error) {
-	i := slices.IndexFunc(k.rows.Keysets, func(row keystore.KeysetRow) bool { return row.Purpose == purpose })
-	if i < 0 {
-		return nil, fmt.Errorf("%w: purpose %s is missing", ErrKeyset, purpose)
+	row, err := rowOf(k.rows.Keysets, purpose)
+	if err != nil {
+		return nil, err
 	}
-	row := k.rows.Keysets[i]
 	k.mu.Lock()
 	open := k.open[purpose]
 	k.mu.Unlock()
 	if open != nil {
 		return open, nil
 	}
-	open, err := v.openKeyset(ctx, row)
+	if purpose == purposeBranch {
+		open, err = v.openKeyset(ctx, row)
+	} else if open, err = v.keysetOf(ctx, k, purposeBranch); err == nil {
+		open, err = branchKey{open}.opens(row)
+	}
 	if err != nil {
 		return nil, err
 	}

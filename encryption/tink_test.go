@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -95,20 +96,49 @@ func TestPlainTinkOpensAField(t *testing.T) {
 	require.Len(t, theirs, len("bob@b.example")+overhead)
 }
 
-// Plain Tink unwraps a person key with the wrap keyset.
+// Plain Tink goes from the KEK to a person key: it unwraps the branch key, with
+// that the wrap keyset, and with that a key row.
 func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 	SkipOutsideFIPS(t)
-	handle, err := newKeyset(purposeWrap)
+	kek, err := aead.New(tinkGCM(t, counting(32), 9, aesgcm.VariantTink))
 	require.NoError(t, err)
-	open, err := openedKeyset(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap}, handle)
+	cfg, err := Config{Keys: noKeys{}, KEK: kekFunc(asKEK{kek})}.complete()
 	require.NoError(t, err)
-	wrapped := open.wrapKey(counting(32), "t1", "p1", 0x01020304)
+	v := &Vault{cfg: settings{Config: cfg}}
+	made, err := v.newKeysets(t.Context(), "t1", "k", 1)
+	require.NoError(t, err)
+	rows := rowsOf(made)
+	wrap := made[len(made)-1]
+	require.Equal(t, []string{purposeBranch, purposeWrap}, []string{rows[0].Purpose, wrap.row.Purpose})
+	wrapped := wrap.wrapKey(counting(32), "t1", "p1", 0x01020304)
 	require.Len(t, wrapped, 65)
-	plain, err := aead.New(handle)
+
+	branch, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(rows[0].Wrapped)), kek, frame.Join("crmguard/keyset/v1", "t1", "branch"))
 	require.NoError(t, err)
-	raw, err := plain.Decrypt(wrapped, personKeyAD("t1", "p1", 0x01020304))
+	by, err := aead.New(branch)
 	require.NoError(t, err)
-	require.Equal(t, counting(32), raw)
+	for _, row := range rows[1:] {
+		require.Empty(t, row.KEK, row.Purpose)
+		handle, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), by, frame.Join("crmguard/keyset/v1", "t1", row.Purpose))
+		require.NoError(t, err, row.Purpose)
+		_, err = keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), kek, frame.Join("crmguard/keyset/v1", "t1", row.Purpose))
+		require.Error(t, err, "%s: the KEK wraps the branch key alone", row.Purpose)
+		if row.Purpose != purposeWrap {
+			continue
+		}
+		plain, err := aead.New(handle)
+		require.NoError(t, err)
+		raw, err := plain.Decrypt(wrapped, personKeyAD("t1", "p1", 0x01020304))
+		require.NoError(t, err)
+		require.Equal(t, counting(32), raw)
+	}
+	// And what plain Tink wraps, ours opens.
+	theirs := tinkGCM(t, counting(32), 5, aesgcm.VariantTink)
+	var out bytes.Buffer
+	require.NoError(t, theirs.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), by, frame.Join("crmguard/keyset/v1", "t1", "wrap")))
+	open, err := branchKey{made[0]}.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: out.Bytes()})
+	require.NoError(t, err)
+	require.Equal(t, uint32(5), open.primary())
 }
 
 func TestPlainTinkReadsAStream(t *testing.T) {
@@ -187,6 +217,7 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 		_, err := openedKeyset(keystore.KeysetRow{Purpose: purpose}, handle)
 		require.NoError(t, err, purpose)
 	}
+	good[purposeBranch] = good[purposeWrap]
 	bad := map[string][]*keyset.Handle{
 		purposeWrap: {
 			tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix), tinkGCM(t, counting(32), 7, aesgcm.VariantCrunchy), tinkGCM(t, counting(16), 7, aesgcm.VariantTink),
@@ -199,7 +230,7 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 		purposeIndex:    {root(64, hkdfprf.SHA256, nil), root(32, hkdfprf.SHA512, nil), root(32, hkdfprf.SHA256, []byte("salt")), good[purposeSeal]},
 		"other purpose": {good[purposeWrap]},
 	}
-	bad[purposeLog], bad[purposeManifest], bad[purposeLedger] = bad[purposeSeal], bad[purposeSeal], bad[purposeIndex]
+	bad[purposeLog], bad[purposeManifest], bad[purposeLedger], bad[purposeBranch] = bad[purposeSeal], bad[purposeSeal], bad[purposeIndex], bad[purposeWrap]
 	for purpose, handles := range bad {
 		for i, handle := range handles {
 			_, err := openedKeyset(keystore.KeysetRow{Purpose: purpose}, handle)
@@ -210,8 +241,8 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 
 type noKeys struct{ keystore.Store }
 
-// A RAW keyset that someone put into the store, wrapped by the real KEK, is
-// refused where it is read.
+// A RAW keyset that someone put into the store, wrapped by the real KEK or the
+// real branch key, is refused where it is read; so is a branch keyset of two keys.
 func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 	kek, err := insecurekeys.KEK(counting(32))
 	require.NoError(t, err)
@@ -219,21 +250,71 @@ func TestAPlantedRawKeysetIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	v := &Vault{cfg: settings{Config: cfg}}
 	raw := tinkGCM(t, counting(32), 0, aesgcm.VariantNoPrefix)
-	_, err = v.wrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k"}, raw)
+	written := func(handle *keyset.Handle, by tink.AEADWithContext, purpose string) []byte {
+		var out bytes.Buffer
+		require.NoError(t, handle.WriteWithContext(t.Context(), keyset.NewBinaryWriter(&out), by, keysetAD("t1", purpose)))
+		return out.Bytes()
+	}
+	_, err = v.wrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k"}, raw)
 	require.ErrorIs(t, err, ErrKeyset, "nor is it written")
-	var out bytes.Buffer
-	require.NoError(t, raw.WriteWithContext(t.Context(), keyset.NewBinaryWriter(&out), kek, keysetAD("t1", purposeWrap)))
-	wrapped := out.Bytes()
-	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
+	wrapped := written(raw, kek, purposeBranch)
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k", Wrapped: wrapped})
 	require.ErrorIs(t, err, ErrKeyset)
-	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t2", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
-	require.ErrorIs(t, err, ErrKEK, "a keyset is bound to its tenant")
-	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeSeal, KEK: "k", Wrapped: wrapped})
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t2", Purpose: purposeBranch, KEK: "k", Wrapped: wrapped})
+	require.ErrorIs(t, err, ErrKEK, "a branch key is bound to its tenant")
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
 	require.ErrorIs(t, err, ErrKEK, "and to its purpose")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	_, err = v.unwrapKeyset(ctx, keystore.KeysetRow{Tenant: "t2", Purpose: purposeWrap, KEK: "k", Wrapped: wrapped})
+	_, err = v.unwrapKeyset(ctx, keystore.KeysetRow{Tenant: "t2", Purpose: purposeBranch, KEK: "k", Wrapped: wrapped})
 	require.True(t, errors.Is(err, context.Canceled), "an interruption stays recognisable")
+
+	two, err := newKeyset(purposeBranch)
+	require.NoError(t, err)
+	manager := keyset.NewManagerFromHandle(two)
+	_, err = addKey(manager, purposeBranch)
+	require.NoError(t, err)
+	two, err = manager.Handle()
+	require.NoError(t, err)
+	_, err = v.unwrapKeyset(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k", Wrapped: written(two, kek, purposeBranch)})
+	require.ErrorIs(t, err, ErrKeyset, "an old branch key does not live on beside the new one")
+
+	opened, err := v.newBranch(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k"})
+	require.NoError(t, err)
+	branch := branchKey{opened}
+	_, err = branch.wraps(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap}, raw)
+	require.ErrorIs(t, err, ErrKeyset, "nor is it written")
+	_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: written(raw, asKEK{branch}, purposeWrap)})
+	require.ErrorIs(t, err, ErrKeyset)
+	require.NotErrorIs(t, err, errBranch, "it is opened, and then refused")
+	handle, err := newKeyset(purposeWrap)
+	require.NoError(t, err)
+	good := written(handle, asKEK{branch}, purposeWrap)
+	_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: good})
+	require.NoError(t, err)
+	for _, row := range []keystore.KeysetRow{{Tenant: "t2", Purpose: purposeWrap}, {Tenant: "", Purpose: purposeWrap}, {Tenant: "t1", Purpose: purposeSeal}, {Tenant: "t1", Purpose: purposeBranch}} {
+		row.Wrapped = good
+		_, err = branch.opens(row)
+		require.ErrorIs(t, err, errBranch, "it is bound to its tenant and its purpose")
+	}
+	other, err := v.newBranch(t.Context(), keystore.KeysetRow{Tenant: "t1", Purpose: purposeBranch, KEK: "k"}, opened.primary())
+	require.NoError(t, err)
+	for _, wrapped := range [][]byte{nil, {}, {0x12, 0}, good[:len(good)-1], append(bytes.Clone(good), 0), bytes.Repeat([]byte{0xff}, 100)} {
+		_, err = branch.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: wrapped})
+		require.ErrorIs(t, err, ErrKeyset, "%x", wrapped)
+	}
+	_, err = branchKey{other}.opens(keystore.KeysetRow{Tenant: "t1", Purpose: purposeWrap, Wrapped: good})
+	require.ErrorIs(t, err, errBranch)
+	require.ErrorContains(t, err, "another branch key")
+}
+
+// Whoever reads rows in their order has the branch key before what it wraps.
+func TestTheBranchKeyIsTheFirstOfItsTenant(t *testing.T) {
+	for _, of := range []string{"", "t1"} {
+		purposes := purposesOf(of)
+		require.True(t, slices.IsSorted(purposes))
+		require.Equal(t, purposeBranch, purposes[0])
+	}
 }
 
 func FuzzOpenKeyRow(f *testing.F) {

@@ -34,6 +34,7 @@ type Vault struct {
 	grant   grant  // no narrowing change before its start is unknown here
 	flush   uint64 // raised whenever entries of the cache are narrowed
 	seen    []sighting
+	history []sawMark // the youngest pairs of sequence and mark that this process saw, the oldest first
 	tenants map[string]*tenantKeys
 	owners  map[ownerID]*ownerKeys
 	narrow  map[ownerID]bool // owners that were narrowed, to be swept

@@ -8,9 +8,9 @@ import (
 // KeysetRow is one wrapped Tink keyset. Primary key: tenant, purpose.
 type KeysetRow struct {
 	Tenant  string   // "" for the installation
-	Purpose string   // wrap, seal, log, index, suppression; ledger, manifest
+	Purpose string   // branch; wrap, seal, log, index, suppression; ledger, manifest
 	Epoch   int64    // the epoch in which it was last written
-	KEK     string   // name of the KEK that wraps it
+	KEK     string   // name of the KEK that wraps a branch key; "" for the others, which the branch key wraps
 	Version int64    // raised by every change, compared before it
 	Former  []uint32 // key ids it had and must never have again
 	Wrapped []byte   // binary Tink EncryptedKeyset

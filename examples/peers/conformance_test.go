@@ -236,13 +236,12 @@ func TestPlainTinkOpensASealedField(t *testing.T) {
 	require.NoError(t, err)
 	rows, err := store.Tenant(ctx, tenant)
 	require.NoError(t, err)
-	var wrap []byte
+	keysets := map[string][]byte{}
 	for _, keyset := range rows.Keysets {
-		if keyset.Purpose == "wrap" {
-			wrap = keyset.Wrapped
-		}
+		keysets[keyset.Purpose] = keyset.Wrapped
 	}
-	require.NotEmpty(t, wrap)
+	require.NotEmpty(t, keysets["branch"])
+	require.NotEmpty(t, keysets["wrap"])
 	owners, err := store.Owners(ctx, tenant, []string{person, "t:"})
 	require.NoError(t, err)
 	wrapped := map[string][]byte{}
@@ -254,7 +253,7 @@ func TestPlainTinkOpensASealedField(t *testing.T) {
 	text, err := writer.Text("notes", value).Value()
 	require.NoError(t, err)
 	base := func(table, column, owner string, level int, more map[string]any) map[string]any {
-		field := map[string]any{"kek": clear, "keyset": wrap, "person_key": wrapped[owner], "level": level, "tenant": tenant, "table": table, "column": column, "owner": owner}
+		field := map[string]any{"kek": clear, "branch": keysets["branch"], "keyset": keysets["wrap"], "person_key": wrapped[owner], "level": level, "tenant": tenant, "table": table, "column": column, "owner": owner}
 		maps.Copy(field, more)
 		return field
 	}

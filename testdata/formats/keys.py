@@ -12,7 +12,7 @@ PRIMARY_KEY = {
     "key": ("tenant", "owner", "generation"), "alias": ("tenant", "alias"), "index": ("tenant", "table", "index", "version"), "mark": ("sequence",),
 }
 AES_GCM, HMAC, HKDF_PRF = "AesGcmKey", "HmacKey", "HkdfPrfKey"
-KIND_OF = {"wrap": AES_GCM, "seal": HMAC, "log": HMAC, "manifest": HMAC, "index": HKDF_PRF, "suppression": HKDF_PRF, "ledger": HKDF_PRF}
+KIND_OF = {"branch": AES_GCM, "wrap": AES_GCM, "seal": HMAC, "log": HMAC, "manifest": HMAC, "index": HKDF_PRF, "suppression": HKDF_PRF, "ledger": HKDF_PRF}
 SHA256_HASH, ENABLED, TINK, RAW = 3, 1, 1, 3  # numbers of Tink's tink.proto and common.proto
 
 
@@ -64,6 +64,7 @@ class Keyset:
             require(entry[2] == [ENABLED] and entry[3][0] != 0, "a key that is not enabled, or has no id")
             self.keys[entry[3][0]] = self._key(message(entry[1][0]), entry[4][0], purpose)
         require(self.primary in self.keys, "a keyset without its primary key")
+        require(purpose != "branch" or len(self.keys) == 1, "a second branch key")
 
     @staticmethod
     def _key(data, prefix, purpose):
@@ -112,15 +113,22 @@ class Installation:
         self._check_order()
         self.keysets = {}
         for row in self.of("keyset"):
-            wrapped = message(unb64(row["wrapped"]))[2][0]
-            plain = AESGCM(kek).decrypt(wrapped[:12], wrapped[12:], keyset_ad(row["tenant"], row["purpose"]))
-            self.keysets[row["tenant"], row["purpose"]] = Keyset(plain, row["purpose"])
+            self.keysets[row["tenant"], row["purpose"]] = Keyset(self._unwrapped(row, kek), row["purpose"])
         self._check_end()
         self._check_history()
         self.person_keys = {key: self._unwrap(key, row) for key, row in self._key_rows()}
 
     def of(self, kind):
         return [row for row in self.rows if row["kind"] == kind]
+
+    def _unwrapped(self, row, kek):
+        """General: the KEK wraps the branch key, the branch key, which comes first, all other keysets of the tenant."""
+        wrapped, ad = message(unb64(row["wrapped"]))[2][0], keyset_ad(row["tenant"], row["purpose"])
+        require((row["purpose"] == "branch") == ("kek" in row), "a branch key names a KEK, and nothing else does")
+        if row["purpose"] == "branch":
+            return AESGCM(kek).decrypt(wrapped[:12], wrapped[12:], ad)
+        require((row["tenant"], "branch") in self.keysets, "a keyset without its branch key")
+        return self.keysets[row["tenant"], "branch"].open(wrapped, ad)
 
     def _check_order(self):
         """Kind by kind, each by primary key, ascending, none twice."""

@@ -49,6 +49,7 @@ def stand_alone():
 
 def keys_and_fields():
     same("keyset associated data", sha256(keyset_ad("t1", "wrap")), "6055f18668ae6c85afa2a5b70c4329c09cff5cceb19661274bda51af7d3dcc96")
+    same("associated data of a branch key", sha256(keyset_ad("t1", "branch")), "28431dace131404bbb3acc7110467ec4dbe692a0487e5c66039bfb933c6d3cce")
     level3 = field_ad(3, "t1", "contacts", "email", "p1", "r1")
     level2 = field_ad(2, "t1", "contacts", "email", "p1", "r1")
     same("field, level 3, size", len(level3), 61)

@@ -18,6 +18,7 @@ import (
 	"github.com/google/tink/go/prf"
 	tinkpb "github.com/google/tink/go/proto/tink_go_proto"
 	streamsubtle "github.com/google/tink/go/streamingaead/subtle"
+	"github.com/google/tink/go/tink"
 )
 
 type keysetSample struct {
@@ -28,7 +29,7 @@ type keysetSample struct {
 }
 
 type samples struct {
-	KEK          []byte // wraps the keysets
+	KEK          []byte // wraps the branch keys, which wrap the other keysets
 	Keysets      []keysetSample
 	PersonKey    []byte // what wrap wraps, and seals the field and the stream
 	Generation   uint32
@@ -78,7 +79,14 @@ func template(purpose string) *tinkpb.KeyTemplate {
 	}
 }
 
-func sample(tenant, purpose string, kek *aeadsubtle.AESGCM, personKey []byte) keysetSample {
+// branch is the branch key of a tenant: one key, and nothing made with it but
+// the keysets that it wraps.
+func branch(tenant string, kek tink.AEAD) (keysetSample, tink.AEAD) {
+	handle := must(keyset.NewHandle(aead.AES256GCMKeyTemplate()))
+	return written(keysetSample{Tenant: tenant, Purpose: "branch"}, handle, kek), must(aead.New(handle))
+}
+
+func sample(tenant, purpose string, branch tink.AEAD, personKey []byte) keysetSample {
 	s := keysetSample{Tenant: tenant, Purpose: purpose}
 	manager := keyset.NewManager()
 	for i := range 2 {
@@ -93,17 +101,21 @@ func sample(tenant, purpose string, kek *aeadsubtle.AESGCM, personKey []byte) ke
 			s.Second = made
 		}
 	}
-	handle := must(manager.Handle())
-	ad := lp("crmguard/keyset/v1", tenant, purpose)
-	if tenant == "" {
-		ad = lp("crmguard/keyset/installation/v1", purpose)
+	return written(s, must(manager.Handle()), branch)
+}
+
+// written is a keyset in its four forms.
+func written(s keysetSample, handle *keyset.Handle, by tink.AEAD) keysetSample {
+	ad := lp("crmguard/keyset/v1", s.Tenant, s.Purpose)
+	if s.Tenant == "" {
+		ad = lp("crmguard/keyset/installation/v1", s.Purpose)
 	}
 	var clearBinary, clearJSON, wrappedBinary, wrappedJSON bytes.Buffer
 	for _, err := range []error{
 		insecurecleartextkeyset.Write(handle, keyset.NewBinaryWriter(&clearBinary)),
 		insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&clearJSON)),
-		handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&wrappedBinary), kek, ad),
-		handle.WriteWithAssociatedData(keyset.NewJSONWriter(&wrappedJSON), kek, ad),
+		handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&wrappedBinary), by, ad),
+		handle.WriteWithAssociatedData(keyset.NewJSONWriter(&wrappedJSON), by, ad),
 	} {
 		if err != nil {
 			panic(err)
@@ -145,11 +157,15 @@ func main() {
 	s := samples{KEK: kek, PersonKey: personKey, Generation: generation, Field: field(personKey), StreamLength: 66_000}
 	s.Stream = stream(personKey, s.StreamLength)
 	gcm := must(aeadsubtle.NewAESGCM(kek))
-	for _, purpose := range []string{"wrap", "seal", "log", "index", "suppression"} {
-		s.Keysets = append(s.Keysets, sample("t1", purpose, gcm, personKey))
-	}
-	for _, purpose := range []string{"ledger", "manifest"} {
-		s.Keysets = append(s.Keysets, sample("", purpose, gcm, personKey))
+	for _, of := range []struct {
+		tenant   string
+		purposes []string
+	}{{"t1", []string{"wrap", "seal", "log", "index", "suppression"}}, {"", []string{"ledger", "manifest"}}} {
+		key, wraps := branch(of.tenant, gcm)
+		s.Keysets = append(s.Keysets, key)
+		for _, purpose := range of.purposes {
+			s.Keysets = append(s.Keysets, sample(of.tenant, purpose, wraps, personKey))
+		}
 	}
 	text := must(json.MarshalIndent(s, "", " "))
 	if err := os.WriteFile("samples.json", append(text, '\n'), 0o644); err != nil {

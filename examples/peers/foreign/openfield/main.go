@@ -3,8 +3,8 @@
 // package of crmguard, and everything it knows stands in the published format.
 //
 // On standard input it takes one JSON object: the key encryption key as a
-// Tink keyset in the clear (JSON), the tenant's wrapped keyset "wrap", the
-// wrapped key of the person, the sealed field in binary or text form, and the
+// Tink keyset in the clear (JSON), the tenant's wrapped keysets "branch" and
+// "wrap", the wrapped key of the person, the sealed field in binary or text form, and the
 // names that the field is bound to. On standard output it writes the value.
 package main
 
@@ -29,7 +29,8 @@ import (
 // field is the input; bytes are standard base64, as encoding/json writes them.
 type field struct {
 	KEK       json.RawMessage `json:"kek"`        // Tink keyset, clear
-	Keyset    []byte          `json:"keyset"`     // Tink EncryptedKeyset, binary
+	Branch    []byte          `json:"branch"`     // Tink EncryptedKeyset, binary: the KEK opens it
+	Keyset    []byte          `json:"keyset"`     // the same: the branch key opens it
 	PersonKey []byte          `json:"person_key"` // 65 bytes
 	Sealed    []byte          `json:"sealed"`     // binary form, or
 	Text      string          `json:"text"`       // text form, "cg1.…"
@@ -92,8 +93,8 @@ func (f *field) open() ([]byte, error) {
 	return cipher.Decrypt(f.Sealed, append(ad, lp(owner, row)...))
 }
 
-// unwrap goes from the key encryption key over the tenant's keyset to the key
-// of the person.
+// unwrap goes from the key encryption key over the tenant's branch key and its
+// keyset to the key of the person.
 func (f *field) unwrap() (key []byte, keyVersion uint32, err error) {
 	if len(f.Sealed) < 5 || f.Sealed[0] != 1 {
 		return nil, 0, fmt.Errorf("this is no sealed field")
@@ -107,17 +108,26 @@ func (f *field) unwrap() (key []byte, keyVersion uint32, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	handle, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(f.Keyset)), kek, lp("crmguard/keyset/v1", f.Tenant, "wrap"))
+	branch, err := unwrapKeyset(f.Branch, kek, lp("crmguard/keyset/v1", f.Tenant, "branch"))
 	if err != nil {
 		return nil, 0, err
 	}
-	wrap, err := aead.New(handle)
+	wrap, err := unwrapKeyset(f.Keyset, branch, lp("crmguard/keyset/v1", f.Tenant, "wrap"))
 	if err != nil {
 		return nil, 0, err
 	}
 	ad := binary.BigEndian.AppendUint32(lp("crmguard/personkey/v1", f.Tenant, f.Owner), keyVersion)
 	key, err = wrap.Decrypt(f.PersonKey, ad)
 	return key, keyVersion, err
+}
+
+// unwrapKeyset opens a keyset that another key has wrapped.
+func unwrapKeyset(wrapped []byte, by tink.AEAD, ad []byte) (tink.AEAD, error) {
+	handle, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(wrapped)), by, ad)
+	if err != nil {
+		return nil, err
+	}
+	return aead.New(handle)
 }
 
 // personCipher is Tink AES-256-GCM with the key version as the key's id.
