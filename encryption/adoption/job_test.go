@@ -237,8 +237,8 @@ func TestAJobEndsWhereTheStageIsMoved(t *testing.T) {
 // counted: the pass is not clean.
 func TestLockedRowsArePutOff(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		if d.Name == testdb.SQLite {
-			t.Skip("locks no rows")
+		if d.Name == testdb.SQLite || d.Name == testdb.PostgresC {
+			t.Skip("locks no rows, or those of the other order of text")
 		}
 		e := newEnv(t, d, contactsDef, emailColumn, contactsSQL)
 		for i := range 5 {
