@@ -3,6 +3,7 @@ package adoption
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -44,8 +45,8 @@ type NotReadyError struct {
 // Error names the reason and the remedy.
 func (e *NotReadyError) Error() string {
 	text := fmt.Sprintf("%v from %s to %s: %s", ErrNotReady, e.From, e.To, e.Why)
-	for _, statement := range e.SQL {
-		text += "\n\t" + statement + ";"
+	if len(e.SQL) > 0 {
+		text += "\n\t" + strings.Join(e.SQL, ";\n\t") + ";"
 	}
 	return text
 }

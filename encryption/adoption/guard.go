@@ -159,13 +159,11 @@ func (g guardText) quote(name string) string {
 
 // differs is that a column is not what it was, byte for byte: what a collation
 // takes for equal is another value.
-func (g guardText) differs(name string, isText bool) string {
+func (g guardText) differs(name string) string {
 	c := g.quote(name)
 	switch {
-	case g.a.db.Kind == sqldb.Postgres && isText:
-		return `CAST(NEW.` + c + ` AS text) COLLATE "C" IS DISTINCT FROM CAST(OLD.` + c + ` AS text) COLLATE "C"`
 	case g.a.db.Kind == sqldb.Postgres:
-		return `CAST(NEW.` + c + ` AS text) IS DISTINCT FROM CAST(OLD.` + c + ` AS text)`
+		return `CAST(NEW.` + c + ` AS text) COLLATE "C" IS DISTINCT FROM CAST(OLD.` + c + ` AS text) COLLATE "C"`
 	case g.a.db.Kind == sqldb.SQLite:
 		return `CAST(NEW.` + c + ` AS BLOB) IS NOT CAST(OLD.` + c + ` AS BLOB)`
 	}
@@ -175,14 +173,14 @@ func (g guardText) differs(name string, isText bool) string {
 // outdated is that what the sealed value says of the row is not true any more: its
 // value, or what the seal binds it to.
 func (g guardText) outdated(c column) string {
-	parts := []string{g.differs(c.Plain, true)}
+	parts := []string{g.differs(c.Plain)}
 	bound := []string{g.a.def.Owner, g.a.def.Tenant}
 	if c.sealed.Level == levelRow {
 		bound = append(bound, strings.Split(g.a.def.Key, ",")...)
 	}
 	for _, name := range bound {
 		if name = strings.TrimSpace(name); name != "" {
-			parts = append(parts, g.differs(name, true))
+			parts = append(parts, g.differs(name))
 		}
 	}
 	return "(" + strings.Join(parts, " OR ") + ")"
@@ -210,7 +208,7 @@ func (g guardText) postgres() []trigger {
 	body.WriteString("\nBEGIN\n")
 	_ = g.a.each(func(c column) error {
 		if g.guard == Refuse {
-			fmt.Fprintf(&body, "  IF NEW.%s IS NOT NULL AND (CASE WHEN TG_OP = 'INSERT' THEN true ELSE %s END) THEN RAISE EXCEPTION '%s' USING ERRCODE = 'check_violation'; END IF;\n", g.quote(c.Plain), g.differs(c.Plain, true), g.said(c))
+			fmt.Fprintf(&body, "  IF NEW.%s IS NOT NULL AND (CASE WHEN TG_OP = 'INSERT' THEN true ELSE %s END) THEN RAISE EXCEPTION '%s' USING ERRCODE = 'check_violation'; END IF;\n", g.quote(c.Plain), g.differs(c.Plain), g.said(c))
 			return nil
 		}
 		sealed := g.quote(c.sealed.SQL)
@@ -241,7 +239,7 @@ func (g guardText) mysql() []trigger {
 			case insert:
 				fmt.Fprintf(&text, "  IF NEW.%s IS NOT NULL THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '%s'; END IF;\n", g.quote(c.Plain), g.said(c))
 			default:
-				fmt.Fprintf(&text, "  IF NEW.%s IS NOT NULL AND %s THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '%s'; END IF;\n", g.quote(c.Plain), g.differs(c.Plain, true), g.said(c))
+				fmt.Fprintf(&text, "  IF NEW.%s IS NOT NULL AND %s THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '%s'; END IF;\n", g.quote(c.Plain), g.differs(c.Plain), g.said(c))
 			}
 			return nil
 		})
@@ -272,12 +270,12 @@ func (g guardText) sqlite() (out []trigger) {
 		plain, sealed := g.quote(c.Plain), g.quote(c.sealed.SQL)
 		if g.guard == Refuse {
 			raise := ` BEGIN SELECT RAISE(ABORT, '` + g.said(c) + `'); END`
-			make(i, "u", ` BEFORE UPDATE ON `+bare+` FOR EACH ROW WHEN NEW.`+plain+` IS NOT NULL AND `+g.differs(c.Plain, true)+raise)
+			make(i, "u", ` BEFORE UPDATE ON `+bare+` FOR EACH ROW WHEN NEW.`+plain+` IS NOT NULL AND `+g.differs(c.Plain)+raise)
 			make(i, "i", ` BEFORE INSERT ON `+bare+` FOR EACH ROW WHEN NEW.`+plain+` IS NOT NULL`+raise)
 			continue
 		}
 		var key []string
-		for _, k := range strings.Split(g.a.def.Key, ",") {
+		for k := range strings.SplitSeq(g.a.def.Key, ",") {
 			k = g.quote(strings.TrimSpace(k))
 			key = append(key, k+` IS NEW.`+k)
 		}

@@ -244,7 +244,7 @@ func (p *pass) wave(ctx context.Context) (n int, err error) {
 	if err := p.save(ctx); err != nil {
 		return 0, err
 	}
-	return n, p.pace(ctx, n, took)
+	return n, p.pace(ctx, took)
 }
 
 // sideBySide works on pages at once, and returns how long the slowest took.

@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2" //nolint:depguard // choices of a test, no secrets
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -195,7 +195,7 @@ func (l *load) check(ctx context.Context, r *loadRow, id string, old bool, a *ad
 	}
 	if have != want {
 		stage, settled, err := l.a.Stage(ctx, tenant)
-		return fmt.Errorf("row %s reads %q, and %q was committed (old release: %v, stage %s %v %v)", id, have, want, old, stage, settled, err)
+		return errors.Join(fmt.Errorf("row %s reads %q, and %q was committed (old release: %v, stage %s %v)", id, have, want, old, stage, settled), err)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ type pacemaker struct {
 
 // pace waits between batches for as long as the options want, and makes batches
 // as large as they take BatchTime.
-func (p *pass) pace(ctx context.Context, rows int, took time.Duration) error {
+func (p *pass) pace(ctx context.Context, took time.Duration) error {
 	pause := time.Duration(0)
 	switch {
 	case took > p.options.BatchTime:

@@ -113,17 +113,17 @@ func TestPagesOfJobsUseTheIndex(t *testing.T) {
 		require.NoError(t, err)
 		rows, err := e.db.QueryContext(t.Context(), `EXPLAIN `+query, args...)
 		require.NoError(t, err)
-		plan := ""
+		var plan strings.Builder
 		for rows.Next() {
 			var line string
 			require.NoError(t, rows.Scan(&line))
-			plan += line + "\n"
+			plan.WriteString(line + "\n")
 		}
 		require.NoError(t, rows.Err())
 		require.NoError(t, rows.Close())
-		require.Contains(t, plan, "contacts_pkey")
-		require.NotContains(t, plan, "Sort")
-		require.NotContains(t, plan, "Seq Scan")
+		require.Contains(t, plan.String(), "contacts_pkey")
+		require.NotContains(t, plan.String(), "Sort")
+		require.NotContains(t, plan.String(), "Seq Scan")
 	}
 }
 

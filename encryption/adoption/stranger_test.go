@@ -53,15 +53,15 @@ func TestAStrangersTablesGoThereAndBack(t *testing.T) {
 				}
 				for rows.Next() {
 					require.NoError(t, rows.Scan(into...))
-					line := ""
+					var line strings.Builder
 					for _, v := range values {
 						if v == nil {
-							line += "|NULL"
+							line.WriteString("|NULL")
 							continue
 						}
-						line += fmt.Sprintf("|%q", *v)
+						line.WriteString(fmt.Sprintf("|%q", *v))
 					}
-					out = append(out, line)
+					out = append(out, line.String())
 				}
 				require.NoError(t, rows.Err())
 				return out
