@@ -120,3 +120,19 @@ func rowOf(rows []keystore.KeysetRow, purpose string) (keystore.KeysetRow, error
 	}
 	return keystore.KeysetRow{}, fmt.Errorf("%w: purpose %s is missing", ErrKeyset, purpose)
 }
+
+// moveKeyset wraps a keyset by another branch key; of wrap keys only the primary
+// goes along.
+func moveKeyset(open, branch *openKeyset, epoch int64) (*openKeyset, error) {
+	row, manager := open.row, keyset.NewManagerFromHandle(open.handle)
+	if row.Purpose == purposeWrap {
+		row.Former = slices.Clone(row.Former)
+		for _, r := range open.roots[1:] {
+			if err := manager.Delete(r.id); err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrKeyset, err)
+			}
+			row.Former = append(row.Former, r.id)
+		}
+	}
+	return rewrapped(branch, row, manager, epoch)
+}

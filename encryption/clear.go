@@ -3,7 +3,6 @@ package encryption
 import (
 	"context"
 	"database/sql"
-	"strings"
 )
 
 // ClearRows returns an eraser for the table: every sealed and index column of
@@ -11,6 +10,9 @@ import (
 // this takes the index values away too, which the person's key does not
 // protect. Declare the columns nullable, or delete the rows instead. Rows of
 // those who were merged with the person are those of other ids (Vault.Aliases).
+//
+// Where the database refuses to change some of the rows, all others are cleared,
+// and the answer is a *RefusedError with those that are left.
 func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, person string) error {
 	return func(ctx context.Context, tenant, person string) error {
 		if err := checkTenant(tenant); err != nil {
@@ -23,18 +25,18 @@ func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, pe
 		if err != nil {
 			return err
 		}
-		var set []string
+		var columns []string
 		for i, col := range t.def.Columns {
 			if !col.Stream && col.Level != LevelTenant {
-				set = append(set, s.cells[i].Name+" = NULL")
+				columns = append(columns, s.cells[i].Name)
 			}
 		}
 		for i, index := range t.indexes {
 			if t.def.Columns[index.column].Level != LevelTenant {
-				set = append(set, s.indexes[i].Name+" = NULL")
+				columns = append(columns, s.indexes[i].Name)
 			}
 		}
-		if t.def.Shared || len(set) == 0 {
+		if t.def.Shared || len(columns) == 0 {
 			return nil
 		}
 		if err := s.spelt(ctx, *s.owner, person); err != nil {
@@ -47,12 +49,10 @@ func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, pe
 		}
 		where, args := s.ofTenant(tenant)
 		owner, more := s.holds(*s.owner, person)
-		return s.write(ctx, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+strings.Join(set, ", ")+` WHERE `+where+` AND `+owner), append(args, more...)...)
-			if err != nil {
-				return s.failed("clear rows of", err)
-			}
-			return nil
-		})
+		err = s.clear(ctx, columns, where+` AND `+owner, append(args, more...))
+		if isRefusal(err) {
+			return s.clearEach(ctx, db, tenant, columns, owner, more)
+		}
+		return err
 	}
 }

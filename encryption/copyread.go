@@ -404,8 +404,8 @@ func (v *Vault) verifyCopy(ctx context.Context, path string, known map[[2]string
 // what was left of the lost one must not be used beside it.
 //
 // Whoever was erased after the copy was written is back with it: erase them again
-// (package privacy replays its ledger) before anybody reads. The copy that
-// RewrapKeys leaves is of an epoch that is half closed: call RewrapKeys again.
+// (package privacy replays its ledger) before anybody reads. No index is searched
+// (ErrIncomplete) before RebuildIndexes has shown that the rows of today have it.
 func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (*Vault, error) {
 	v, state, err := prepare(ctx, cfg)
 	if err != nil {

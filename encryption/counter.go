@@ -237,7 +237,16 @@ func (v *Vault) sealWith(ctx context.Context, tenant, owner string, key *personK
 // what was allotted since is lost. They count as worn, so that they end with
 // their key version before they seal again. Persons' keys that never had a block
 // have sealed little.
+//
+// It takes indexes out of the search: the rows may be put back, too, with or
+// without their index values, and written since by who knows the index. A Rebuild
+// shows whether it is whole.
 func restored(rows keystore.Rows) keystore.Rows {
+	for i, row := range rows.Indexes {
+		if row.State == keystore.IndexLive {
+			rows.Indexes[i].State = keystore.IndexFenced
+		}
+	}
 	for i, row := range rows.Keys {
 		if row.Owner == tenantOwner || row.Seals != 0 {
 			rows.Keys[i].Seals = wornSeals

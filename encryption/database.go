@@ -172,7 +172,7 @@ func (s *storedTable) write(ctx context.Context, f func(tx *sql.Tx) error) error
 	if err == nil || own != nil {
 		return err
 	}
-	return s.failed("write", err)
+	return refusalOf(s.failed("write", err)) // at the end a database looks at what it was to look at then
 }
 
 // ofTenant is the condition that keeps to one tenant.

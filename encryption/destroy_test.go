@@ -100,7 +100,14 @@ func TestAWaitThatEndedIsNotForgotten(t *testing.T) {
 	}
 	v, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	asked := func(context.Context, string, uint32) (int, string, error) { return 1, "elsewhere", nil }
+	// Has nothing when it is asked before the wait, and something afterwards.
+	begun := e.clock.Now()
+	asked := func(context.Context, string, uint32) (int, string, error) {
+		if e.clock.Now().Sub(begun) < encryption.DefaultLease+encryption.DefaultLongestTransaction {
+			return 0, "", nil
+		}
+		return 1, "elsewhere", nil
+	}
 	require.ErrorIs(t, v.DestroyKeyVersion(t.Context(), tenant, old, asked), ended)
 	require.ErrorIs(t, v.DestroyKeyVersion(t.Context(), tenant, old, asked), encryption.ErrInUse)
 	require.Equal(t, encryption.DefaultLease+encryption.DefaultLongestTransaction, e.clock.Now().Sub(start))
@@ -108,6 +115,7 @@ func TestAWaitThatEndedIsNotForgotten(t *testing.T) {
 	// A clock that was put back meanwhile makes it wait longer, not for an hour.
 	e.clock.Move(-time.Hour)
 	start = e.clock.Now()
+	begun = start
 	require.ErrorIs(t, v.DestroyKeyVersion(t.Context(), tenant, old, asked), encryption.ErrInUse)
 	require.Equal(t, encryption.DefaultLease+encryption.DefaultLongestTransaction, e.clock.Now().Sub(start))
 }

@@ -61,6 +61,8 @@
 //   - Reseal never overwrites a concurrent change, and DestroyKeyVersion
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
+//     So is a row that the database refuses to change (Refused); ClearRows and
+//     Rebuild say then that they are not done (RefusedError).
 //   - The holder of a table waits for every transaction that is writing to it,
 //     however long it takes, prepared ones included, and counts what it leaves.
 //     Reseal and Redact commit only under a key version that is active when they
@@ -94,8 +96,9 @@
 //     RewrapKeys ask at once, and where they succeed all others go on.
 //   - A search by index never misses rows in silence: an index that was added
 //     later is searched once the processes that do not know it are shut out of
-//     the table (FenceOldWriters) and a whole pass of RebuildIndexes has found
-//     nothing to correct; until then Lookup is an error (ErrIncomplete).
+//     the table (FenceOldWriters), all who wrote to it then have ended, and one
+//     unchanging view of the table shows that RebuildIndexes has passed over no
+//     row; until then, and after RestoreCopy, Lookup is an error (ErrIncomplete).
 //   - No key seals more than AES-GCM bears (2^32 values with random IVs): beyond
 //     the first 2^20 of a process, and from the first one on where the key is the
 //     tenant's own, seals are allotted by the key store before they are made; at
@@ -220,8 +223,8 @@
 //	ErrTooLarge    until fix  seal it as a stream
 //	errors.ErrUnsupported  until fix  the rows stand on a database that is not listed under Databases
 //
-// KeyError, KEKError, InUseError, PersonsError, RowsError, RedactedError and
-// DamagedError carry the details: tables, columns, key versions and positions,
+// KeyError, KEKError, InUseError, PersonsError, RowsError, RedactedError,
+// RefusedError and DamagedError carry the details: tables, columns, key versions and positions,
 // never values or persons (of a DamagedRow the owner is there for programs, and
 // in no text).
 //

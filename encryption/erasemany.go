@@ -23,7 +23,7 @@ const maxErased = 100
 // of them, and waits again where the lease may not be over.
 func (v *Vault) EraseMany(ctx context.Context, tenant string, persons ...string) ([]Receipt, error) {
 	for i, person := range persons {
-		if err := checkPerson(person); err != nil {
+		if err := checkNamed(person); err != nil {
 			return nil, fmt.Errorf("encryption: erase: person %d of %d: %w", i+1, len(persons), err)
 		}
 	}
@@ -107,6 +107,9 @@ func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (
 		if closures[i], err = mergeSet(ctx, tx, tenant, owner); err != nil {
 			return nil, nil, err
 		}
+		if closures[i], err = spellings(ctx, tx, tenant, closures[i]); err != nil {
+			return nil, nil, err
+		}
 		buried = append(buried, closures[i]...)
 	}
 	slices.Sort(buried)
@@ -116,7 +119,9 @@ func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (
 		return nil, nil, err
 	}
 	dead := map[string]int64{} // sequence of the tombstone that is there
+	heard := map[string]bool{}
 	for _, row := range have.Owners {
+		heard[row.Owner] = true
 		if row.State == keystore.Tombstone {
 			dead[row.Owner] = row.Sequence
 		}
@@ -132,7 +137,7 @@ func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (
 		}
 	}
 	for _, closure := range closures {
-		receipt := Receipt{Tenant: tenant, Owners: len(closure)}
+		receipt := Receipt{Tenant: tenant, Owners: len(closure), Unknown: !slices.ContainsFunc(closure, func(owner string) bool { return heard[owner] })}
 		for _, owner := range closure {
 			sequence, ok := dead[owner]
 			if !ok {

@@ -196,8 +196,14 @@ func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerID]bool) e
 		return err
 	}
 	if reason == "" {
-		if reason = e.before.takenBack(line, order); reason != "" && line.Kind == keystore.KindKey && e.sameKey(one.Keys[0]) {
-			reason = ""
+		if reason = e.before.takenBack(line, order); reason != "" && line.Kind == keystore.KindKey {
+			excused, err := e.excused(one.Keys[0])
+			if err != nil {
+				return err
+			}
+			if excused {
+				reason = ""
+			}
 		}
 		if reason != "" && line.Kind == keystore.KindOwner {
 			e.revived[ownerID{line.Tenant, line.Owner}] = true
@@ -433,6 +439,16 @@ func (e *examiner) keep(ctx context.Context) {
 	for tenant, opened := range byTenant {
 		e.vault.keepKeysets(ctx, tenant, opened)
 	}
+}
+
+// excused says of a key that is not what the copy before has that it is none
+// the less in order: it is the same one, or the other one was given up since.
+func (e *examiner) excused(now keystore.KeyRow) (bool, error) {
+	if e.sameKey(now) {
+		return true, nil
+	}
+	owner, found, err := e.owners.find(now.Tenant, now.Owner)
+	return found && owner.Sequence > e.before.read.header.Sequence, err
 }
 
 // sameKey reports whether the key of the copy before is the same one, wrapped

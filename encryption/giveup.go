@@ -2,17 +2,24 @@ package encryption
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // GiveUp deletes damaged keys that no copy brings back, so that key copies and
 // epochs go on: the values under them are lost for good. rows are those of a
 // *DamagedError; one that has changed since, opens, or is no key that is there,
-// is refused (ErrDamaged), and nothing is deleted then. What else is damaged has
-// other ways: erase the person (Erase), or bring the row back by hand.
+// is refused (ErrDamaged), and nothing is deleted then. So is one that opens in
+// the newest key copy of the folders that this vault was told of (Copier, KeyCopy,
+// WriteCopy): RepairFromCopy has it. Tell it of them first. What else is damaged
+// has other ways: erase the person (Erase), or bring the row back by hand.
+//
+// A key that is made afterwards under the same owner is no damage, though an older
+// copy has another one: the values under that one are those that were given up.
 func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 	byTenant := map[string][]DamagedRow{}
 	for _, row := range rows {
@@ -21,6 +28,13 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 		}
 		byTenant[row.Tenant] = append(byTenant[row.Tenant], row)
 	}
+	if err := v.refuseKnown(ctx, rows); err != nil {
+		return err
+	}
+	return v.retry(func() error { return v.giveUp(ctx, byTenant) })
+}
+
+func (v *Vault) giveUp(ctx context.Context, byTenant map[string][]DamagedRow) error {
 	wraps := map[string]*openKeyset{}
 	for tenant := range byTenant {
 		wrap, err := v.keyset(ctx, tenant, purposeWrap)
@@ -30,20 +44,78 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 		wraps[tenant] = wrap
 	}
 	_, err := v.update(ctx, func(tx keystore.Tx) error {
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
 		var gone []keystore.KeyRow
+		var owners []keystore.OwnerRow
 		for tenant, rows := range byTenant {
 			keys, err := givenUp(ctx, tx, wraps[tenant], rows)
 			if err != nil {
 				return err
 			}
 			gone = append(gone, keys...)
+			have, err := tx.Owners(ctx, tenant, ownersOf(keys))
+			if err != nil {
+				return err
+			}
+			for _, owner := range have.Owners {
+				if owner.State == keystore.Live || owner.State == keystore.Pending {
+					owner.Sequence = state.Sequence // from here on another key is no damage
+					owners = append(owners, owner)
+				}
+			}
 		}
 		if len(gone) == 0 {
 			return nil
 		}
-		return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Keys: gone}, Narrows: true})
+		return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Keys: gone}, Put: keystore.Rows{Owners: owners}, Narrows: true})
 	})
 	return err
+}
+
+func ownersOf(keys []keystore.KeyRow) (out []string) {
+	for _, key := range keys {
+		if !slices.Contains(out, key.Owner) {
+			out = append(out, key.Owner)
+		}
+	}
+	return out
+}
+
+// refuseKnown refuses keys that open in the newest copy that this vault knows of.
+func (v *Vault) refuseKnown(ctx context.Context, rows []DamagedRow) error {
+	path, err := v.newestKnown(ctx)
+	if err != nil || path == "" {
+		return err
+	}
+	verified, err := v.verifyOwn(ctx, path, nil)
+	if err != nil {
+		return fmt.Errorf("encryption: give up: whether the newest key copy has the keys: %w", err)
+	}
+	file, err := durable.OpenPlain(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	_, _, err = scanCopy(ctx, file, func(line copyRow) error {
+		i := slices.IndexFunc(rows, func(row DamagedRow) bool {
+			return line.Kind == keystore.KindKey && row.Tenant == line.Tenant && row.Owner == line.Owner && row.KeyVersion == line.KeyVersion
+		})
+		wrap := verified.keysets[[2]string{line.Tenant, purposeWrap}]
+		if i < 0 || wrap == nil {
+			return nil
+		}
+		has, err := line.rows()
+		if err != nil {
+			return err
+		}
+		if _, _, err := wrap.unwrapKey(has.Keys[0]); err == nil {
+			return fmt.Errorf("%w: a key copy has it (RepairFromCopy), it is not given up: %v", ErrDamaged, rows[i])
+		}
+		return nil
+	})
+	return errors.Join(err, file.Close())
 }
 
 // givenUp finds the keys of one tenant, all or none.

@@ -73,7 +73,7 @@ func (v *Vault) KeyVersions(ctx context.Context, tenant string) ([]keystore.KeyV
 // needs it. Name every holder: tables, rows of other packages, streams, and the
 // kept snapshots, which become unreadable for ever.
 //
-// Every holder must answer 0 twice: once this process has known for a lease and
+// What a holder has is said at once. Every holder must answer 0 twice: once this process has known for a lease and
 // the longest transaction that the key version seals no more (it waits for that
 // moment, by its own clock), and again a lease after the key version was marked.
 // A table waits before it counts until all have ended who were writing to it
@@ -98,6 +98,9 @@ func (v *Vault) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion
 	}
 	if state == keystore.Retired { // whoever marked it before has waited for this
 		if early := known.Add(v.leaseWait() + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
+			if err := ask(ctx, tenant, keyVersion, holders); err != nil {
+				return err // who has something now is not waited for
+			}
 			if err := v.cfg.Wait(ctx, early); err != nil {
 				return err
 			}

@@ -7,9 +7,6 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// maxMerges bounds how often one person was merged into the next.
-const maxMerges = 100
-
 // survivors says of each owner that was merged who they are now: whom they were
 // merged into, and that one, and so on.
 func (v *Vault) survivors(ctx context.Context, tenant string, found map[string]*ownerKeys) (map[string]string, error) {
@@ -35,7 +32,9 @@ func (v *Vault) survivors(ctx context.Context, tenant string, found map[string]*
 			out[owner] = o.into
 		}
 	}
-	for range maxMerges { // AddAlias makes no circles; whoever did is not climbed for ever
+	// However often one was merged into the next. AddAlias makes no circles; one
+	// that stands there all the same is left when nobody new is met.
+	for steps := 0; steps <= len(known); steps++ {
 		var ask []string
 		for _, into := range out {
 			if known[into] == nil {

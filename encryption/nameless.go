@@ -10,7 +10,8 @@ import (
 
 // SQLite allows NULL in a primary key that was not declared NOT NULL. Such a row
 // has no name: nothing can be written to it alone, so no job changes it. But it
-// stops none, and what it holds is counted.
+// stops none, and what it holds is counted. Give it a key; or give up what it
+// holds, cell by cell, by the list of the job.
 
 // isNameless is the condition that a row has no name, "" where there is no such
 // row.
@@ -59,15 +60,70 @@ func (s *storedTable) countNameless(ctx context.Context, q sqldb.Querier, tenant
 	return rows, err
 }
 
-// nameless reports the rows without a name, each as a whole.
-func (s *storedTable) nameless(ctx context.Context, tenant string) ([]Unreadable, error) {
-	rows, err := s.countNameless(ctx, s.db, tenant, &Census{KeyVersions: map[uint32]int64{}})
+// eachNameless calls f for every sealed cell of a row without a name.
+func (s *storedTable) eachNameless(ctx context.Context, q sqldb.Querier, tenant string, f func(column int, stored any, keyVersion uint32)) error {
+	nameless := s.isNameless()
+	if nameless == "" {
+		return nil
+	}
+	var columns []int
+	var names []string
+	for i, col := range s.def.Columns {
+		if !col.Stream {
+			columns, names = append(columns, i), append(names, s.cells[i].Name)
+		}
+	}
+	values, into := make([]any, len(names)), make([]any, len(names))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	where, args := s.ofTenant(tenant)
+	err := sqldb.Each(ctx, q, func(r *sql.Rows) error {
+		if err := r.Scan(into...); err != nil {
+			return sqldb.Safe(err)
+		}
+		for i, column := range columns {
+			if keyVersion, err := KeyVersionOf(storedBytes(values[i])); err == nil {
+				f(column, values[i], keyVersion)
+			}
+		}
+		return nil
+	}, `SELECT `+strings.Join(names, ", ")+` FROM `+s.sql+` WHERE `+where+` AND `+nameless, args...)
 	if err != nil {
-		return nil, s.failed("read", err)
+		return s.failed("read", err)
 	}
-	all := make([]Unreadable, rows)
-	for i := range all {
-		all[i] = Unreadable{Table: s.def.Name, Err: &KeyError{Op: "a row has NULL in its key: give it one;", Table: s.def.Name, Err: ErrID}}
+	return nil
+}
+
+// nameless lists the sealed cells of rows without a name.
+func (s *storedTable) nameless(ctx context.Context, tenant string, each func(Unreadable)) error {
+	return s.eachNameless(ctx, s.db, tenant, func(column int, stored any, _ uint32) {
+		name := s.def.Columns[column].Name
+		each(Unreadable{
+			Table: s.def.Name, Column: name, Digest: digestOf(stored),
+			Err: &KeyError{Op: "a row has NULL in its key: give it one;", Table: s.def.Name, Column: name, Err: ErrID},
+		})
+	})
+}
+
+// givenUpNameless counts the cells of a list that are in rows without a name.
+// There is no other way to tell which cell is meant than by what it holds: where
+// two hold the same bytes, both are given up.
+func (s *storedTable) givenUpNameless(ctx context.Context, q sqldb.Querier, tenant string, keyVersion uint32, lost []Unreadable) (n int64, err error) {
+	type cell struct{ column, digest string }
+	listed := map[cell]bool{}
+	for _, u := range lost {
+		if u.Table == s.def.Name && u.Key == "" {
+			listed[cell{u.Column, u.Digest}] = true
+		}
 	}
-	return all, nil
+	if len(listed) == 0 {
+		return 0, nil
+	}
+	err = s.eachNameless(ctx, q, tenant, func(column int, stored any, under uint32) {
+		if under == keyVersion && listed[cell{s.def.Columns[column].Name, digestOf(stored)}] {
+			n++
+		}
+	})
+	return n, err
 }

@@ -153,7 +153,7 @@ func TestAnErasureDuringAnEpochWins(t *testing.T) {
 	store.act = count
 	_, err = vault.RewrapKeys(t.Context(), epoch)
 	require.NoError(t, err)
-	require.Equal(t, 2, copies)
+	require.Equal(t, 3, copies)
 	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	require.Empty(t, wrapped)

@@ -6,7 +6,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
+	"slices"
 )
 
 const rebuildBatch = 200
@@ -17,6 +19,8 @@ type RebuildReport struct {
 	Corrected  int          // index values corrected
 	Unreadable int          // indexed cells that do not open: their index columns stay as they are
 	Listed     []Unreadable // the first 100 of them
+	Refused    int          // index values that the database refuses to store
+	Refusals   []Refused    // the first 100 of them
 }
 
 // RebuildIndexes is [SealedTable.Rebuild] in the shape that the steps of a restore
@@ -37,6 +41,18 @@ func (t *SealedTable) RebuildIndexes(db *sql.DB, tenant string) func(ctx context
 // another reason stops nothing: its index value stays as it is, and the report
 // counts and lists it. Where such a cell is mended, a search finds it after the
 // next Rebuild.
+//
+// Neither stops it that the database refuses a value, be it a trigger or a UNIQUE
+// index column, in which two rows of one value, or of two that collide, have no
+// place: all other rows are corrected, and the answer is ErrIncomplete with a
+// *RefusedError that names what is left. What was not searched before is not
+// searched then.
+//
+// Before a version becomes live, all who write to the table when Rebuild is called
+// have ended, however long they take ([SealedTable.Holder] says how they are waited
+// for), and one unchanging view of the table was compared with what the pass
+// found: a row whose key changed meanwhile is not passed over. That takes eight
+// bytes of memory a row.
 func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (RebuildReport, error) {
 	var report RebuildReport
 	if err := checkTenant(tenant); err != nil {
@@ -53,42 +69,97 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (R
 	if err != nil {
 		return report, err
 	}
-	for range conflictTries {
-		pass, err := s.rebuildPass(ctx, tenant)
-		report.Rows, report.Unreadable, report.Listed = pass.Rows, pass.Unreadable, pass.Listed
-		report.Corrected += pass.Corrected
-		if err != nil {
+	if len(fenced) > 0 { // whoever has sealed before the fence may not have committed
+		if err := t.awaitWriters(ctx, s.db, s.sql); err != nil {
 			return report, err
 		}
-		if pass.Corrected == 0 {
+	}
+	seed, again := maphash.MakeSeed(), map[uint64]bool{}
+	for try := range conflictTries {
+		pass := &rebuildPass{proof: t.newProof(seed, fenced), again: again, armed: try > 0}
+		err := s.rebuildAll(ctx, tenant, pass)
+		if err == nil && pass.report.Corrected+pass.refused.count == 0 && len(fenced) > 0 {
+			err = s.recheck(ctx, tenant, pass.proof, pass)
+		}
+		corrected := report.Corrected + pass.report.Corrected
+		report, report.Corrected = pass.report, corrected
+		report.Refused, report.Refusals = pass.refused.count, pass.refused.listed
+		switch {
+		case err != nil:
+			return report, err
+		case pass.report.Corrected > 0:
+		case report.Refused > 0:
+			return report, fmt.Errorf("%w: rows lack their index value: %w", ErrIncomplete, &RefusedError{Count: report.Refused, Rows: report.Refusals})
+		default:
 			return report, t.promote(ctx, tenant, fenced)
 		}
 	}
 	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change faster than they are corrected; try again", t.def.Name)
 }
 
-func (s *storedTable) rebuildPass(ctx context.Context, tenant string) (pass RebuildReport, err error) {
-	nameless, err := s.nameless(ctx, tenant)
-	if err != nil {
-		return pass, err
+func (r *RebuildReport) unreadable(u Unreadable) {
+	r.Unreadable++
+	if len(r.Listed) < maxListed {
+		r.Listed = append(r.Listed, u)
 	}
-	pass.Unreadable, pass.Listed = len(nameless), nameless[:min(len(nameless), maxListed)]
+}
+
+func (t *SealedTable) hasIndex(column string) bool {
+	return slices.ContainsFunc(t.indexes, func(x tableIndex) bool { return t.def.Columns[x.column].Name == column })
+}
+
+// rebuildPass is one pass over the rows of a table.
+type rebuildPass struct {
+	report  RebuildReport
+	refused refusals
+	proof   *indexProof
+	again   map[uint64]bool // corrections of the pass before, from the second one on
+	armed   bool
+}
+
+// repeated says of a correction that the pass before has made it, too: a trigger
+// keeps the row as it is, and says nothing.
+func (p *rebuildPass) repeated(fix indexFix) bool { return p.again[p.named(fix)] }
+
+// corrected counts what the database took.
+func (p *rebuildPass) corrected(fixes ...indexFix) {
+	p.report.Corrected += len(fixes)
+	for _, fix := range fixes {
+		if p.armed {
+			p.again[p.named(fix)] = true
+		}
+	}
+}
+
+func (p *rebuildPass) named(fix indexFix) uint64 {
+	return p.proof.sum(fix.index, fix.cell, fmt.Sprint(fix.row.id, fix.row.values[fix.index]))
+}
+
+func (s *storedTable) rebuildAll(ctx context.Context, tenant string, pass *rebuildPass) error {
+	err := s.nameless(ctx, tenant, func(u Unreadable) {
+		if s.hasIndex(u.Column) {
+			pass.report.unreadable(u)
+		}
+	})
+	if err != nil {
+		return err
+	}
 	var after []any
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, rebuildBatch)
 		if err != nil || len(rows) == 0 {
-			return pass, err
+			return err
 		}
-		if err := s.rebuildRows(ctx, tenant, rows, &pass); err != nil {
-			return pass, err
+		if err := s.rebuildRows(ctx, tenant, rows, pass); err != nil {
+			return err
 		}
 		after = rows[len(rows)-1].cursor
-		pass.Rows += len(rows)
+		pass.report.Rows += len(rows)
 		s.vault.cfg.Observe(ctx, "encryption.index.rows", float64(len(rows)), slog.String("table", s.def.Name))
 	}
 }
 
-func (s *storedTable) rebuildRows(ctx context.Context, tenant string, rows []dataRow, pass *RebuildReport) error {
+func (s *storedTable) rebuildRows(ctx context.Context, tenant string, rows []dataRow, pass *rebuildPass) error {
 	keys, err := s.tenantIndexes(ctx, tenant)
 	if err != nil {
 		return err
@@ -101,36 +172,81 @@ func (s *storedTable) rebuildRows(ctx context.Context, tenant string, rows []dat
 		seen := map[int]error{} // cells that do not open
 		for i, index := range s.SealedTable.indexes {
 			want, err := s.wantedIndex(ctx, tenant, keys, i, row)
-			if err != nil && aboutOneValue(err) {
+			switch {
+			case err != nil && aboutOneValue(err):
 				seen[index.column] = err
-				continue
-			}
-			if err != nil {
+				pass.proof.right(s.SealedTable, row, i) // it stays so
+			case err != nil:
 				return err
-			}
-			if !sameIndex(row.values[i], want) {
-				wrong = append(wrong, indexFix{row, i, want})
+			case sameIndex(row.values[i], want):
+				pass.proof.right(s.SealedTable, row, i)
+			default:
+				wrong = append(wrong, indexFix{row, i, row.cells[index.column].stored, want})
 			}
 		}
 		for column, err := range seen {
-			pass.Unreadable++
-			if len(pass.Listed) < maxListed {
-				pass.Listed = append(pass.Listed, s.unreadable(row, column, err))
-			}
+			pass.report.unreadable(s.unreadable(row, column, err))
 		}
 	}
-	pass.Corrected += len(wrong)
+	return s.fixIndexes(ctx, tenant, wrong, pass)
+}
+
+// fixIndexes corrects index columns, all in one transaction, and where the
+// database refuses that, one by one.
+func (s *storedTable) fixIndexes(ctx context.Context, tenant string, wrong []indexFix, pass *rebuildPass) error {
+	wrong = slices.DeleteFunc(wrong, func(fix indexFix) bool {
+		repeated := pass.repeated(fix)
+		if repeated {
+			err := &KeyError{Op: "the database left the index value as it was (a trigger, or a rule):", Table: s.def.Name, Column: s.SealedTable.indexes[fix.index].Name, Err: ErrDefinition}
+			pass.refused.add(s.refused(fix.row, err))
+		}
+		return repeated
+	})
 	if len(wrong) == 0 {
 		return nil
 	}
-	return s.write(ctx, func(tx *sql.Tx) error {
+	err := s.write(ctx, func(tx *sql.Tx) error {
 		for _, fix := range wrong {
-			if err := s.fixIndex(ctx, tx, tenant, fix); err != nil {
+			if err := s.fixIndex(ctx, tx, tenant, fix, fix.want); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	if !isRefusal(err) {
+		if err == nil {
+			pass.corrected(wrong...)
+		}
+		return err
+	}
+	for _, fix := range wrong {
+		if err := s.fixAlone(ctx, tenant, fix, pass); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fixAlone corrects one index column. Where the value is refused, because another
+// row has it, the wrong one goes all the same: that row may wait for it.
+func (s *storedTable) fixAlone(ctx context.Context, tenant string, fix indexFix, pass *rebuildPass) error {
+	try := func(value IndexValue) error {
+		return s.write(ctx, func(tx *sql.Tx) error { return s.fixIndex(ctx, tx, tenant, fix, value) })
+	}
+	err := try(fix.want)
+	if refused := err; isRefusal(err) {
+		pass.refused.add(s.refused(fix.row, refused))
+		if fix.row.values[fix.index] == nil || fix.want.IsNull() {
+			return nil
+		}
+		if err = try(IndexValue{}); isRefusal(err) {
+			return nil
+		}
+	}
+	if err == nil {
+		pass.corrected(fix)
+	}
+	return err
 }
 
 // indexFix is one index column to correct, as long as its sealed column holds
@@ -138,6 +254,7 @@ func (s *storedTable) rebuildRows(ctx context.Context, tenant string, rows []dat
 type indexFix struct {
 	row   dataRow
 	index int
+	cell  any // of the index, as it is stored
 	want  IndexValue
 }
 
@@ -183,13 +300,12 @@ func sameIndex(stored any, want IndexValue) bool {
 	return false
 }
 
-func (s *storedTable) fixIndex(ctx context.Context, tx *sql.Tx, tenant string, fix indexFix) error {
-	column := s.SealedTable.indexes[fix.index].column
-	source := cellChange{column: s.cells[column], old: fix.row.cells[column].stored}
+func (s *storedTable) fixIndex(ctx context.Context, tx *sql.Tx, tenant string, fix indexFix, value IndexValue) error {
+	source := cellChange{column: s.cells[s.SealedTable.indexes[fix.index].column], old: fix.cell}
 	where, args := s.unchanged(tenant, fix.row, []cellChange{source})
-	_, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+s.indexes[fix.index].Name+` = ? WHERE `+where), append([]any{fix.want}, args...)...)
+	_, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+s.indexes[fix.index].Name+` = ? WHERE `+where), append([]any{value}, args...)...)
 	if err != nil {
-		return s.failed("rebuild indexes of", err)
+		return refusalOf(s.failed("rebuild indexes of", err))
 	}
 	return nil
 }

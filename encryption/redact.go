@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Redaction says what stays of a record of several persons when one of them
@@ -30,7 +32,9 @@ type Redaction struct {
 // only what Edit leaves, and then erases the old record owner: without that
 // the unredacted text would stay readable in backups. Old copies of the
 // record become unreadable for all of its persons. The key is the row's, as
-// [RowText] writes it. It returns the new owner.
+// [RowText] writes it. It returns the new owner. A record owner that another row
+// of the table has, too, is refused (ErrDefinition): its keys go with the old one.
+// Rows of other tables are not looked at.
 //
 // If it fails after the row was changed, a *RedactedError names the old owner:
 // erase it with EraseRecord.
@@ -45,6 +49,9 @@ func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string
 	if t.def.Shared || redaction.Edit == nil {
 		return "", &KeyError{Op: "redact needs an owner column and Edit", Table: t.def.Name, Err: ErrDefinition}
 	}
+	if _, text := s.db.Bytes(*s.owner); !text {
+		return "", &KeyError{Op: "the type of the owner column cannot hold a record owner, r:<uuid>:", Table: t.def.Name, Err: ErrDefinition}
+	}
 	if t.hasStreams() && redaction.Streams == nil {
 		return "", &KeyError{Op: "redact needs Redaction.Streams: the streams of the record would be lost with its old owner:", Table: t.def.Name, Err: ErrDefinition}
 	}
@@ -58,6 +65,9 @@ func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string
 	if err := checkRecordOwner(row.owner); err != nil {
 		return "", fmt.Errorf("encryption: redact: the row belongs to one person: %w", err)
 	}
+	if err := s.soleRow(ctx, s.db, tenant, row.owner); err != nil {
+		return "", err
+	}
 	if owner, err = NewRecordOwner(); err != nil {
 		return "", err
 	}
@@ -70,6 +80,9 @@ func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string
 	}
 	changes = append(changes, cellChange{column: *s.owner, old: row.stored, new: owner})
 	err = t.vault.guarded(ctx, s.db.DB, tenant, sealedUnder(changes), s.write, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.soleRow(ctx, tx, tenant, row.owner); err != nil {
+			return err
+		}
 		ok, err := s.swapHooked(ctx, tx, tenant, *row, changes, redaction.BeforeRow, redaction.AfterRow)
 		if err == nil && !ok {
 			err = fmt.Errorf("encryption: redact: the row of %s changed meanwhile; try again", t.def.Name)
@@ -83,6 +96,25 @@ func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string
 		return owner, &RedactedError{Old: row.owner, Err: err}
 	}
 	return owner, nil
+}
+
+// soleRow refuses a record owner that several rows of the table have: with its keys
+// the others would go.
+func (s *storedTable) soleRow(ctx context.Context, q sqldb.Querier, tenant, owner string) error {
+	where, args := s.ofTenant(tenant)
+	same, more := s.holds(*s.owner, owner)
+	rows := 0
+	err := sqldb.Each(ctx, q, func(*sql.Rows) error {
+		rows++
+		return nil
+	}, s.db.Bind(`SELECT 1 FROM `+s.sql+` WHERE `+where+` AND `+same+` LIMIT 2`), append(args, more...)...)
+	switch {
+	case err != nil:
+		return s.failed("read", err)
+	case rows > 1:
+		return &KeyError{Op: "redact: other rows have the same record owner, and would become unreadable: give each of them one of its own first (RecordWriter):", Table: s.def.Name, Err: ErrDefinition}
+	}
+	return nil
 }
 
 func (s *storedTable) redacted(ctx context.Context, tenant, owner string, row dataRow, edit func(string, []byte) ([]byte, error)) ([]cellChange, error) {

@@ -26,6 +26,9 @@ type ResealOptions struct {
 	// Unreadable is called for each cell that does not open; the report lists
 	// the first 100.
 	Unreadable func(Unreadable)
+	// Refused is called for each row that the database refuses to change; the
+	// report lists the first 100.
+	Refused func(Refused)
 	// Progress is called after each batch.
 	Progress func(ResealReport)
 	// Pause is kept between batches.
@@ -43,6 +46,8 @@ type ResealReport struct {
 	Unsealed   int          // cells that hold no sealed field, left as they are
 	Unreadable int          // cells that do not open, left as they are
 	Listed     []Unreadable // the first 100 of them
+	Refused    int          // rows that the database refuses to change, left as they are
+	Refusals   []Refused    // the first 100 of them
 	Last       string       // place of the last row, for ResealOptions.After: its key, where that is text or an integer
 }
 
@@ -59,6 +64,10 @@ const conflictTries = 5
 // is given the list ([SealedTable.Holder]). A row of a person who was merged into
 // another goes over to that one, owner column and all, when all of its cells
 // open.
+//
+// Neither does a row stop it that the database refuses to change. The other rows
+// of its batch are then changed one by one, each in a transaction with its hooks.
+// A hook that fails stops the job.
 func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, options ResealOptions) (ResealReport, error) {
 	report := ResealReport{Last: options.After}
 	if err := checkTenant(tenant); err != nil {
@@ -76,11 +85,10 @@ func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, opt
 		return report, err
 	}
 	if after == nil {
-		nameless, err := s.nameless(ctx, tenant)
+		err := s.nameless(ctx, tenant, func(u Unreadable) { report.list([]Unreadable{u}, options.Unreadable) })
 		if err != nil {
 			return report, err
 		}
-		report.list(nameless, options.Unreadable)
 	}
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, options.Batch)
@@ -117,22 +125,27 @@ func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dat
 			return err
 		}
 		lost, err := s.carryOut(ctx, tenant, plans, options)
+		alone := isRefusal(err)
+		if alone {
+			lost, err = s.oneByOne(ctx, tenant, plans, options, report)
+		}
 		overdue := errors.Is(err, errOverdue) // somebody holds some of the rows
 		switch {
 		case overdue:
 			report.Locked += len(allLost(plans))
+			err = nil
 		case errors.Is(err, errRetired) && try < conflictTries:
 			lost = allLost(plans)
-		case err != nil:
+		case err != nil && !alone:
 			return err
 		}
 		for i := range plans {
-			if !plans[i].lost {
-				report.count(&plans[i], options.Unreadable)
+			if !plans[i].lost || plans[i].refused != nil {
+				report.count(&plans[i], options)
 			}
 		}
-		if len(lost) == 0 || overdue {
-			return nil
+		if len(lost) == 0 || overdue || alone && err != nil {
+			return err
 		}
 		report.Conflicts += len(lost)
 		s.vault.cfg.Observe(ctx, "encryption.reseal.conflicts", float64(len(lost)), slog.String("table", s.def.Name))
@@ -191,14 +204,24 @@ func allLost(plans []rowPlan) (lost [][]any) {
 }
 
 // count adds what became of a row.
-func (r *ResealReport) count(p *rowPlan, each func(Unreadable)) {
-	r.Cells += p.cells
+func (r *ResealReport) count(p *rowPlan, options ResealOptions) {
 	r.Erased += p.erased
 	r.Unsealed += p.unsealed
+	r.list(p.unreadable, options.Unreadable)
+	if p.refused != nil {
+		r.Refused++
+		if len(r.Refusals) < maxListed {
+			r.Refusals = append(r.Refusals, *p.refused)
+		}
+		if options.Refused != nil {
+			options.Refused(*p.refused)
+		}
+		return
+	}
+	r.Cells += p.cells
 	if p.into != "" {
 		r.Moved++
 	}
-	r.list(p.unreadable, each)
 }
 
 func (r *ResealReport) list(unreadable []Unreadable, each func(Unreadable)) {

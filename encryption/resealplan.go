@@ -18,7 +18,8 @@ type rowPlan struct {
 	erased     int
 	unsealed   int
 	unreadable []Unreadable
-	lost       bool // someone else changed the row meanwhile
+	lost       bool     // someone else changed the row meanwhile
+	refused    *Refused // the database did not let it be changed
 }
 
 // work is a cell to be resealed.

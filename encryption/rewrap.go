@@ -37,8 +37,9 @@ type RewrapReport struct {
 // key, every key row is wrapped anew (the keys themselves, and every sealed
 // byte, stay as they are), a key copy is written, each tenant gets a new branch
 // key under the new KEK, with all its keysets under that, but for the old wrap
-// keys, which go, a second key copy replaces the first, and the old KEK goes. A
-// process that has opened nothing yet asks KEKs three times a tenant for it. Do it at least once a window W:
+// keys, which go, a second key copy replaces the first, the old KEK goes, and a
+// last copy says so: it restores to the closed epoch. A process that has opened
+// nothing yet asks KEKs three times a tenant for it. Do it at least once a window W:
 // an erasure is final in key copies only then.
 //
 // It covers all tenants and the installation. It may be interrupted anywhere
@@ -104,7 +105,12 @@ func (v *Vault) RewrapKeys(ctx context.Context, epoch Rewrap) (RewrapReport, err
 	if err := epoch.Copy(ctx); err != nil { // (f)
 		return report, fmt.Errorf("encryption: close epoch: second key copy: %w", err)
 	}
-	report.Old, err = v.endEpoch(ctx, epoch, state.Epoch) // (g)
+	if report.Old, err = v.endEpoch(ctx, epoch, state.Epoch); err != nil { // (g)
+		return report, err
+	}
+	if err := epoch.Copy(ctx); err != nil { // the one before is of an epoch that is half closed
+		return report, fmt.Errorf("encryption: close epoch: it is closed, but the key copy that says so was not written; write it (WriteCopy), and destroy what RewrapReport.Old names: %w", err)
+	}
 	v.cfg.Observe(ctx, "encryption.epoch.rewrapped", float64(report.Rewrapped))
 	return report, err
 }
@@ -435,22 +441,6 @@ func (v *Vault) changeKEK(ctx context.Context, tenant, kek string, epoch int64, 
 		return nil
 	}
 	return v.swapKeysets(ctx, tenant, kek, epoch, fresh)
-}
-
-// moveKeyset wraps a keyset by another branch key; of wrap keys only the primary
-// goes along.
-func moveKeyset(open, branch *openKeyset, epoch int64) (*openKeyset, error) {
-	row, manager := open.row, keyset.NewManagerFromHandle(open.handle)
-	if row.Purpose == purposeWrap {
-		row.Former = slices.Clone(row.Former)
-		for _, r := range open.roots[1:] {
-			if err := manager.Delete(r.id); err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrKeyset, err)
-			}
-			row.Former = append(row.Former, r.id)
-		}
-	}
-	return rewrapped(branch, row, manager, epoch)
 }
 
 // endEpoch destroys the KEKs that no keyset names, and takes the mark away.

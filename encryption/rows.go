@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -195,16 +197,27 @@ func (s *storedTable) holds(c sqldb.Column, text string) (string, []any) {
 	return "(" + strings.Join(conditions, " OR ") + ")", args
 }
 
+// maxNamed bounds the keys of one statement: a database bounds how deep its
+// conditions are nested, and how many arguments they have.
+const maxNamed = 200
+
 // these are the rows of other cursors, read again.
-func (s *storedTable) these(ctx context.Context, tenant string, cursors [][]any) ([]dataRow, error) {
-	conditions := make([]string, len(cursors))
-	var args []any
-	for i, cursor := range cursors {
-		var more []any
-		conditions[i], more = s.key.Equal(cursor)
-		args = append(args, more...)
+func (s *storedTable) these(ctx context.Context, tenant string, cursors [][]any) (rows []dataRow, err error) {
+	for some := range slices.Chunk(cursors, maxNamed) {
+		conditions := make([]string, len(some))
+		var args []any
+		for i, cursor := range some {
+			var more []any
+			conditions[i], more = s.key.Equal(cursor)
+			args = append(args, more...)
+		}
+		page, err := s.page(ctx, tenant, nil, strings.Join(conditions, " OR "), args, len(some))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, page...)
 	}
-	return s.page(ctx, tenant, nil, strings.Join(conditions, " OR "), args, len(cursors))
+	return rows, nil
 }
 
 // storedForm returns a sealed value as its column stores it.
@@ -263,19 +276,30 @@ func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row d
 	where, compared := s.unchanged(tenant, row, changes)
 	result, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+strings.Join(set, ", ")+` WHERE `+where), append(args, compared...)...)
 	if err != nil {
-		return false, s.failed("update", err)
+		err = refusalOf(s.failed("update", err))
+		if fault, ok := errors.AsType[*sqldb.DriverError](err); ok && moves && fault.Code == "" {
+			err = &refusal{err} // the driver cannot write the new owner in the column's type
+		}
+		return false, err
 	}
 	n, err := result.RowsAffected()
 	if err != nil {
 		return false, s.failed("update", err)
 	}
-	if n != 1 || !moves {
-		return n == 1, nil
+	if n != 1 { // who else has changed it, or a trigger that says nothing
+		there, err := s.lock(ctx, tx, tenant, row, changes)
+		if err == nil && there {
+			err = &refusal{&KeyError{Op: "the database left the row as it was (a trigger, or a rule):", Table: s.def.Name, Err: ErrDefinition}}
+		}
+		return false, err
+	}
+	if !moves {
+		return true, nil
 	}
 	if there, err := s.lock(ctx, tx, tenant, row, written); err != nil || there {
 		return there, err
 	}
-	return false, &KeyError{Op: "the database stored something else than was written (a trigger, or a column that is too short):", Table: s.def.Name, Err: ErrDefinition}
+	return false, &refusal{&KeyError{Op: "the database stored something else than was written (a trigger, or a column that is too short):", Table: s.def.Name, Err: ErrDefinition}}
 }
 
 // lock locks a row that still holds what was read. SQLite's transaction holds

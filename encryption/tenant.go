@@ -258,7 +258,7 @@ func storeError(err error) error {
 	}
 	for _, ours := range []error{
 		ErrErased, ErrDestroyed, ErrNoKey, ErrOpen, ErrKEK, ErrKeyset, ErrStore, ErrEmpty, ErrNotEmpty, ErrTenant, ErrID,
-		ErrMerged, ErrInUse, ErrDefinition, ErrIncomplete, ErrKeyVersion, ErrRewrap, ErrCopy, ErrNotCovered, ErrRewound, errStale,
+		ErrMerged, ErrInUse, ErrDefinition, ErrIncomplete, ErrKeyVersion, ErrRewrap, ErrCopy, ErrNotCovered, ErrRewound, ErrDamaged, ErrLease, errStale,
 	} {
 		if errors.Is(err, ours) {
 			return err

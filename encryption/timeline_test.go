@@ -217,7 +217,7 @@ func TestAnEpochBesideAReaderIsNoLoss(t *testing.T) {
 	}
 	_, err = e.vault.RewrapKeys(t.Context(), epoch)
 	require.NoError(t, err)
-	require.Equal(t, 2, looked)
+	require.Equal(t, 3, looked)
 	e.clock.Move(encryption.DefaultLease)
 	_, err = contacts.Writer(t.Context(), tenant, "p0")
 	require.NoError(t, err)

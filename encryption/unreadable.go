@@ -15,7 +15,7 @@ import (
 type Unreadable struct {
 	Table  string // logical table
 	Key    string // key of the row, as RowText writes it; "" where it has NULL in it (SQLite)
-	Column string // logical column; "" where it is the whole row
+	Column string // logical column
 	Digest string // SHA-256 of what is stored, hexadecimal
 	Err    error  `json:"-"` // why it does not open: ErrOpen, ErrNoKey, ErrDestroyed, ErrMerged, ErrID
 }
@@ -65,11 +65,14 @@ func (t *SealedTable) unreadable(row dataRow, column int, err error) Unreadable 
 // givenUp counts the cells of a list that still hold, under that key version, what
 // they held when they were listed.
 func (s *storedTable) givenUp(ctx context.Context, q sqldb.Querier, tenant string, keyVersion uint32, lost []Unreadable) (n int64, err error) {
+	if n, err = s.givenUpNameless(ctx, q, tenant, keyVersion, lost); err != nil {
+		return 0, err
+	}
 	type cell struct{ key, column string }
 	counted := map[cell]bool{}
 	for _, u := range lost {
 		column, declared := s.SealedTable.columns[u.Column]
-		if u.Table != s.def.Name || !declared || s.def.Columns[column].Stream {
+		if u.Table != s.def.Name || u.Key == "" || !declared || s.def.Columns[column].Stream {
 			continue
 		}
 		row, err := s.rowIn(ctx, q, tenant, u.Key)

@@ -96,16 +96,25 @@ func TestARowWithoutAKeyStopsNothingAndIsCounted(t *testing.T) {
 	old, active := e.rotate(t)
 	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{Batch: 1})
 	require.NoError(t, err)
-	require.Equal(t, []int{2, 6, 1}, []int{report.Rows, report.Cells, report.Unreadable})
+	require.Equal(t, []int{2, 6, 3}, []int{report.Rows, report.Cells, report.Unreadable})
 	require.Empty(t, report.Listed[0].Key)
 	require.ErrorContains(t, report.Listed[0].Err, "NULL in its key")
 	census, err := e.contacts.Census(t.Context(), e.db, tenant)
 	require.NoError(t, err)
 	require.Equal(t, map[uint32]int64{old: 3, active: 6}, census.KeyVersions)
-	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, report.Listed...)), encryption.ErrInUse)
+	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
+	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, report.Listed[1:]...)), encryption.ErrInUse)
 	rebuilt, err := e.contacts.Rebuild(t.Context(), e.db, tenant)
 	require.NoError(t, err)
 	require.Equal(t, []int{2, 1}, []int{rebuilt.Rows, rebuilt.Unreadable})
+
+	// What it holds by now is not what was listed.
+	_, err = e.db.ExecContext(t.Context(), `UPDATE contacts SET note = (SELECT email FROM contacts WHERE id IS NULL) WHERE id IS NULL`)
+	require.NoError(t, err)
+	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, report.Listed...)), encryption.ErrInUse)
+	again, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	require.NoError(t, err)
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, again.Listed...)), "cell by cell, what a row without a key holds is given up")
 }
 
 // A key version that unreadable values need is destroyed only with the list of

@@ -1,0 +1,180 @@
+package encryption
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// Refused is a row that the database did not let a job change: a trigger that
+// objects, a CHECK, a value that is taken, a column that is too short. It is no
+// error: the row stays as it was, the job goes on, and names it. It is tried
+// again by the next run; until then it needs the key version that it has.
+type Refused struct {
+	Table  string // logical table
+	Key    string // key of the row, as RowText writes it
+	Column string // as the database names it; "" where it names none
+	Code   string // SQLSTATE, "mysql 1644", "sqlite 1811"; "" where the database said nothing, and left or stored something else
+	Err    error  `json:"-"` // what the database said, without values
+}
+
+// RefusedError says that a job has done everything but rows that the database
+// does not let it change.
+type RefusedError struct {
+	Count int       // how many there are
+	Rows  []Refused // the first 100 of them
+}
+
+// Error counts the rows, and names the first one and the reason.
+func (e *RefusedError) Error() string {
+	text := fmt.Sprintf("encryption: the database refuses to change %d rows", e.Count)
+	if len(e.Rows) > 0 {
+		text += fmt.Sprintf(" of %s, the first with the key %s: %v", e.Rows[0].Table, e.Rows[0].Key, e.Rows[0].Err)
+	}
+	return text
+}
+
+// Unwrap returns the reasons of those that are listed.
+func (e *RefusedError) Unwrap() []error {
+	out := make([]error, 0, len(e.Rows))
+	for _, row := range e.Rows {
+		out = append(out, row.Err)
+	}
+	return out
+}
+
+// refusals counts rows, and lists the first of them.
+type refusals struct {
+	count  int
+	listed []Refused
+}
+
+func (r *refusals) add(row Refused) {
+	r.count++
+	if len(r.listed) < maxListed {
+		r.listed = append(r.listed, row)
+	}
+}
+
+// refusal is an answer of the database that concerns one row, and not whatever
+// a hook has asked it.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// refusalOf marks what the database said about a row; all else stays as it is.
+func refusalOf(err error) error {
+	if _, ok := sqldb.Refused(err); ok {
+		return &refusal{err}
+	}
+	return err
+}
+
+func isRefusal(err error) bool {
+	_, ok := errors.AsType[*refusal](err)
+	return ok
+}
+
+// refused names a row of which err says that it was refused.
+func (t *SealedTable) refused(row dataRow, err error) Refused {
+	out := Refused{Table: t.def.Name, Key: row.id, Err: err}
+	if fault, ok := sqldb.Refused(err); ok {
+		out.Column, out.Code = fault.Column, fault.Code
+	}
+	return out
+}
+
+// oneByOne carries out what the database refused as a whole, each row in a
+// transaction of its own. What it did not get to is lost, as what somebody else
+// changed.
+func (s *storedTable) oneByOne(ctx context.Context, tenant string, plans []rowPlan, options ResealOptions, report *ResealReport) (lost [][]any, err error) {
+	for i := range plans {
+		p := &plans[i]
+		if len(p.changes) == 0 {
+			continue
+		}
+		p.lost = true
+		if err != nil {
+			continue
+		}
+		one := plans[i : i+1]
+		var again [][]any
+		switch again, err = s.carryOut(ctx, tenant, one, options); {
+		case isRefusal(err):
+			refused := s.refused(p.row, err)
+			p.refused, err = &refused, nil
+		case errors.Is(err, errOverdue):
+			report.Locked++
+			err = nil
+		case errors.Is(err, errRetired):
+			again, err = allLost(one), nil
+		}
+		p.lost = p.lost || err != nil
+		lost = append(lost, again...)
+	}
+	return lost, err
+}
+
+// clear sets columns to NULL in the rows of a condition, and looks at whether
+// they are: a trigger may keep a column, or a row, and say nothing.
+func (s *storedTable) clear(ctx context.Context, columns []string, where string, args []any) error {
+	null, left := make([]string, len(columns)), make([]string, len(columns))
+	for i, c := range columns {
+		null[i], left[i] = c+" = NULL", c+" IS NOT NULL"
+	}
+	return s.write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+strings.Join(null, ", ")+` WHERE `+where), args...)
+		if err != nil {
+			return refusalOf(s.failed("clear rows of", err))
+		}
+		err = sqldb.Each(ctx, tx, func(*sql.Rows) error {
+			return &refusal{&KeyError{Op: "the database left the row as it was (a trigger, or a rule):", Table: s.def.Name, Err: ErrDefinition}}
+		}, s.db.Bind(`SELECT 1 FROM `+s.sql+` WHERE `+where+` AND (`+strings.Join(left, " OR ")+`) LIMIT 1`), args...)
+		if err == nil || isRefusal(err) {
+			return err
+		}
+		return s.failed("clear rows of", err)
+	})
+}
+
+// clearEach clears the rows of a person one by one, where the database refused
+// to clear them together, and says which are left.
+func (s *storedTable) clearEach(ctx context.Context, db *sql.DB, tenant string, columns []string, condition string, args []any) error {
+	keyed, err := s.keyed(ctx, db)
+	if err != nil {
+		return err
+	}
+	var left refusals
+	var after []any
+	for {
+		rows, err := keyed.page(ctx, tenant, after, condition, args, rebuildBatch)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			break
+		}
+		after = rows[len(rows)-1].cursor
+		for _, row := range rows {
+			where, compared := keyed.unchanged(tenant, row, nil)
+			err := keyed.clear(ctx, columns, where+" AND "+condition, append(compared, args...))
+			if isRefusal(err) {
+				left.add(keyed.refused(row, err))
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if left.count > 0 {
+		return &RefusedError{Count: left.count, Rows: left.listed}
+	}
+	where, all := keyed.ofTenant(tenant)
+	return keyed.clear(ctx, columns, where+" AND "+condition, append(all, args...)) // rows without a name, too
+}
