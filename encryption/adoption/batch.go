@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 
@@ -244,28 +243,11 @@ func isHeld(err error) bool {
 	return errors.Is(err, errLocked) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// refusedRow says that the database refuses what is written, because of the row:
-// a constraint, a value that does not fit, a trigger that raises.
+// refusedRow says that the database refuses what is written, because of the row: a
+// constraint, a value that does not fit, a trigger that raises.
 func refusedRow(err error) bool {
-	if errors.Is(err, fs.ErrPermission) {
-		return false
-	}
-	c := code(err)
-	switch {
-	case len(c) == 5:
-		return strings.HasPrefix(c, "22") || strings.HasPrefix(c, "23") || strings.HasPrefix(c, "P0") || c == "44000"
-	case strings.HasPrefix(c, "mysql "):
-		switch c[len("mysql "):] {
-		case "1048", "1062", "1264", "1265", "1292", "1364", "1366", "1406", "1451", "1452", "1644", "3819", "4025":
-			return true
-		}
-	case strings.HasPrefix(c, "sqlite "):
-		switch c[len("sqlite "):] {
-		case "19", "275", "787", "1299", "1555", "1811", "2067", "2579", "3091":
-			return true
-		}
-	}
-	return false
+	_, refused := sqldb.Refused(err)
+	return refused
 }
 
 // between returns a pause that lets others in.

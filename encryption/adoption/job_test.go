@@ -313,3 +313,44 @@ func TestPlacesComeBack(t *testing.T) {
 	_, err := adoption.PlaceText([]any{true})
 	require.ErrorIs(t, err, adoption.ErrDefinition)
 }
+
+// Clear takes nothing away that the sealed value does not open to, and Unseal
+// overwrites nothing and lists what the clear does not take.
+func TestClearAndUnsealTouchNothingElse(t *testing.T) {
+	e := newLite(t)
+	e.to(t, adoption.ReadSealed)
+	for i := range 5 {
+		e.write(t, e.a, fmt.Sprint(i), fmt.Sprintf("p%d", i), fmt.Sprintf("v%d@b.example", i))
+	}
+	e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true})
+	e.guard(t, adoption.NoGuard)
+	e.exec(t, `UPDATE contacts SET email = 'other@b.example' WHERE id = '1'`)
+	e.exec(t, `UPDATE contacts SET email_sealed = x'0102' WHERE id = '2'`)
+	e.erase(t, "p3")
+	report, err := e.a.Clear(t.Context(), tenant, adoption.JobOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, 2, report.Changed)
+	require.EqualValues(t, 1, report.Differ)
+	require.EqualValues(t, 1, report.Refused)
+	require.EqualValues(t, 1, report.Erased)
+	require.Len(t, report.Listed, 3)
+	require.False(t, report.Clean)
+	require.Equal(t, 3, e.count(t, `email IS NOT NULL`))
+	again, err := e.a.Backfill(t.Context(), tenant, adoption.JobOptions{})
+	require.NoError(t, err)
+	require.Zero(t, again.Changed, "at SealedOnly the sealed value counts")
+	require.EqualValues(t, 2, again.Differ)
+
+	e.move(t, adoption.ReadSealed, adoption.MoveOptions{})
+	e.exec(t, `CREATE UNIQUE INDEX one ON contacts (email)`)
+	e.exec(t, `UPDATE contacts SET email = 'v4@b.example' WHERE id = '1'`)
+	report, err = e.a.Unseal(t.Context(), tenant, adoption.JobOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, report.Changed)
+	require.EqualValues(t, 1, report.Refused, "the clear is UNIQUE")
+	require.False(t, report.Clean)
+	var refused *adoption.NotReadyError
+	require.ErrorAs(t, e.a.Move(t.Context(), tenant, adoption.WriteBoth, adoption.MoveOptions{}), &refused)
+	require.EqualValues(t, 1, refused.Rows)
+	e.move(t, adoption.WriteBoth, adoption.MoveOptions{Accept: 1})
+}
