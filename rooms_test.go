@@ -39,12 +39,14 @@ var roomLines = map[string]string{
 	"backup/localstore":   "backup internal/durable",
 	"backup/sqlitesource": "backup internal/filelock internal/frame internal/sqldb",
 
-	"encryption":                "encryption/keystore internal/canon internal/durable internal/frame internal/health internal/ids internal/sqldb internal/value",
-	"encryption/adoption":       "encryption internal/frame internal/sqldb",
-	"encryption/encryptiontest": "encryption encryption/insecurekeys encryption/keystore",
-	"encryption/insecurekeys":   "internal/durable",
-	"encryption/keystore":       "internal/canon internal/health",
-	"encryption/sqlkeys":        "encryption/keystore internal/sqldb",
+	"encryption":                    "encryption/keystore encryption/internal/normalise internal/canon internal/durable internal/frame internal/health internal/ids internal/sqldb internal/value",
+	"encryption/adoption":           "encryption internal/frame internal/sqldb",
+	"encryption/encryptiontest":     "encryption encryption/insecurekeys encryption/keystore",
+	"encryption/insecurekeys":       "internal/durable",
+	"encryption/keystore":           "internal/canon internal/health",
+	"encryption/internal/normalise": "",
+	"encryption/leakage":            "encryption internal/sqldb",
+	"encryption/sqlkeys":            "encryption/keystore internal/sqldb",
 
 	"integrity":               "internal/alone internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"integrity/integritytest": "integrity",
@@ -72,6 +74,11 @@ var roomLines = map[string]string{
 	"examples/migrations":              "public",
 	"examples/peers":                   "public",
 	"examples/peers/foreign/openfield": "",
+	"examples/sqlc":                    "public",
+	"examples/sqlc/postgres":           "public",
+	"examples/sqlc/sqlite":             "public",
+
+	"encryption/gormfield": "encryption", // a nested module
 }
 
 // forTests are the rooms that only tests may import; they may print.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -57,6 +58,14 @@ type Config struct {
 	LongestTransaction time.Duration
 	// CacheKeys bounds the owners whose keys stay in memory; 0 is DefaultCacheKeys.
 	CacheKeys int
+	// Normalisers are the application's own, by name: a rule for telephone numbers,
+	// for domains of other scripts. A name has a point and a version ("acme.e164/1");
+	// any change of what a func answers is a new version, and its index, too. A func
+	// answers what is indexed, "" for nothing, or an error, which refuses the value:
+	// writing it is ErrValue, and so is searching for it. It depends on nothing but
+	// the value, may be called by several goroutines, and is called twice for each
+	// value: another answer the second time, or a panic, is ErrDefinition.
+	Normalisers map[Normaliser]func(value string) (string, error)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Wait waits; nil waits for real. Tests move their clock here.
@@ -78,7 +87,11 @@ func (c Config) complete() (Config, error) {
 	if err := c.checkKEKs(); err != nil {
 		return c, err
 	}
+	if err := c.checkNormalisers(); err != nil {
+		return c, err
+	}
 	c.KEKs = slices.Clone(c.KEKs)
+	c.Normalisers = maps.Clone(c.Normalisers)
 	if c.NewKEK == "" {
 		c.NewKEK = c.firstKEK()
 	}

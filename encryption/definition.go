@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // What rooms need that work on a declared table from outside: what is declared,
@@ -141,6 +143,34 @@ func (t *SealedTable) CommitSealed(ctx context.Context, db *sql.DB, tenant strin
 		}
 	}
 	return t.vault.guarded(ctx, db, tenant, under, begin, f)
+}
+
+// Searchable returns nil where Lookup answers for an index, named by its logical
+// name or by one of its columns, and ErrIncomplete where it does not yet, with the
+// call that is missing.
+func (t *SealedTable) Searchable(ctx context.Context, tenant, index string) error {
+	if err := checkTenant(tenant); err != nil {
+		return err
+	}
+	keys, err := t.tenantIndexes(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	name := t.indexName(index)
+	var states []keystore.IndexState
+	for i, x := range t.indexes {
+		if x.Name != name {
+			continue
+		}
+		if keys.states[i] == keystore.IndexLive {
+			return nil
+		}
+		states = append(states, keys.states[i])
+	}
+	if states == nil {
+		return &KeyError{Op: "no such index is declared:", Table: t.def.Name, Column: index, Err: ErrDefinition}
+	}
+	return t.notLive(index, states)
 }
 
 // CheckIn reports whether a database holds the table as it is declared: its

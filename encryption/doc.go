@@ -210,6 +210,8 @@
 //	ErrID          until fix  the id breaks the rules, is reserved, or a person's is an e-mail address
 //	ErrDefinition  until fix  a table, column or index is not declared so, Config lacks something, or names another lease than the key store has
 //	ErrIncomplete  until fix  an index may lack rows: call what the error names, FenceOldWriters or RebuildIndexes
+//	ErrValue       for ever   a normaliser of yours refused the value: ask for another one
+//	ErrExists      for ever   a UNIQUE index has the value already (SealedTable.Exists)
 //	ErrLease       temporary  take a new Writer; where key store or KEK were slower than the lease: again
 //	ErrMerged      for ever   write for the person merged into
 //	ErrInUse       until fix  reseal, or wait until the named snapshot is gone

@@ -396,7 +396,7 @@ func knownOwner(state keystore.OwnerState) bool {
 }
 
 func knownIndex(state keystore.IndexState) bool {
-	return state == keystore.IndexBuilding || state == keystore.IndexFencing || state == keystore.IndexFenced || state == keystore.IndexLive || state == keystore.IndexRetired
+	return state == keystore.IndexBuilding || state == keystore.IndexFencing || state == keystore.IndexFenced || state == keystore.IndexLive || state == keystore.IndexRetiring || state == keystore.IndexRetired
 }
 
 // examine goes over the whole key store; before is the path of a copy whose rows

@@ -3,38 +3,14 @@ package encryption
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
-	"golang.org/x/text/unicode/norm"
-
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
-
-// normalise applies a rule; false says that the rule is unknown.
-func normalise(as Normaliser, value string) (string, bool) {
-	switch as {
-	case Exact:
-		return value, true
-	case Email:
-		value = norm.NFC.String(strings.Trim(value, " \t\r\n"))
-		if strings.IndexFunc(value, func(r rune) bool { return r >= 'A' && r <= 'Z' }) < 0 {
-			return value, true
-		}
-		lower := []byte(value)
-		for i, c := range lower {
-			if c >= 'A' && c <= 'Z' {
-				lower[i] = c + 'a' - 'A'
-			}
-		}
-		// A small letter may compose with a mark where the capital does not
-		// (T and U+0308 against U+1E97): only now are both spellings one.
-		return norm.NFC.String(string(lower)), true
-	}
-	return "", false
-}
 
 // indexKey derives the key of one index version.
 func indexKey(root []byte, tenant, table, index string, version uint32, as Normaliser, bits int) ([]byte, error) {
@@ -118,19 +94,36 @@ func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *ope
 // value computes what index i holds for an opened value: NULL when it
 // normalises to empty or the version is retired.
 func (x *tenantIndexes) value(t *SealedTable, i int, value string) IndexValue {
-	normal, _ := normalise(t.indexes[i].As, value)
-	if normal == "" || x.macs[i] == nil {
+	if x.macs[i] == nil {
+		return IndexValue{}
+	}
+	normal, err := t.indexes[i].rule(value)
+	switch {
+	case err != nil:
+		return IndexValue{err: &KeyError{Op: "index", Table: t.def.Name, Column: t.indexes[i].Name, Err: err}}
+	case normal == "":
 		return IndexValue{}
 	}
 	return x.macs[i].value(normal)
 }
 
+// rebuilt is value for a row that is there already: what the rule refuses, no
+// search has, because Lookup refuses it, too. Everything else stops the job.
+func (x *tenantIndexes) rebuilt(t *SealedTable, i int, value string) (IndexValue, error) {
+	v := x.value(t, i, value)
+	if errors.Is(v.err, ErrValue) {
+		return IndexValue{}, nil
+	}
+	return v, v.err
+}
+
 // Index returns the value for an index column (its SQL name). A value that
-// normalises to empty is NULL, and so is a retired version.
+// normalises to empty is NULL, and so is a retired version. One that a normaliser
+// of the application refuses stops the statement (ErrValue).
 func (w *Writer) Index(index, value string) IndexValue {
 	i := slices.IndexFunc(w.table.indexes, func(x tableIndex) bool { return x.Column == index })
 	if i < 0 {
-		return IndexValue{err: &KeyError{Op: "no such index is declared:", Table: w.table.def.Name, Column: index, Err: ErrDefinition}}
+		return IndexValue{err: w.table.noIndex(index)}
 	}
 	return w.indexKeys().value(w.table, i, value)
 }
@@ -183,15 +176,21 @@ func (p Conditions) where(alias string, placeholder func(i int) string) (where s
 // index, which is named by its logical name or by one of its columns. Narrow
 // indexes collide on purpose: open what is found and compare it with Match.
 // No live version is an error (ErrIncomplete, with the call that is missing),
-// and so is a value that normalises to empty (ErrDefinition): both would find
-// nothing and look like an answer.
+// and so is a value that normalises to empty (ErrDefinition) or is refused by a
+// normaliser of the application (ErrValue): they would find nothing and look like
+// an answer. Versions with other rules are searched together: what one of them
+// makes one is found.
+//
+// Rows that are not sealed yet have no index value, and are not found: seal the
+// column by stages (package adoption), which searches both, or declare the index
+// once all rows are sealed.
 func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (Conditions, error) {
 	if err := checkTenant(tenant); err != nil {
 		return nil, err
 	}
 	name := t.indexName(index)
 	if name == "" {
-		return nil, &KeyError{Op: "no such index is declared:", Table: t.def.Name, Column: index, Err: ErrDefinition}
+		return nil, t.noIndex(index)
 	}
 	keys, err := t.tenantIndexes(ctx, tenant)
 	if err != nil {
@@ -199,6 +198,7 @@ func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (
 	}
 	var out Conditions
 	var states []keystore.IndexState
+	var nothing error
 	for i, x := range t.indexes {
 		if x.Name != name {
 			continue
@@ -206,16 +206,42 @@ func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (
 		if states = append(states, keys.states[i]); keys.states[i] != keystore.IndexLive {
 			continue
 		}
-		v := keys.value(t, i, value)
-		if v.IsNull() {
-			return nil, &KeyError{Op: "lookup of a value that normalises to empty, by", Table: t.def.Name, Column: index, Err: ErrDefinition}
+		// A version has no row for a value that its rule makes empty or refuses: it is
+		// left to those whose rules do not.
+		switch v := keys.value(t, i, value); {
+		case v.err != nil && !errors.Is(v.err, ErrValue):
+			return nil, v.err
+		case v.err != nil:
+			nothing = v.err
+		case v.IsNull():
+			nothing = &KeyError{Op: "lookup of a value that normalises to empty, by", Table: t.def.Name, Column: index, Err: ErrDefinition}
+		default:
+			out = append(out, Probe{Column: x.Column, Version: x.Version, Value: v})
 		}
-		out = append(out, Probe{Column: x.Column, Version: x.Version, Value: v})
 	}
-	if len(out) == 0 {
-		return nil, t.notLive(index, states)
+	if len(out) > 0 {
+		return out, nil
 	}
-	return out, nil
+	if nothing != nil {
+		return nil, nothing
+	}
+	return nil, t.notLive(index, states)
+}
+
+// noIndex lists what may be named instead.
+func (t *SealedTable) noIndex(index string) error {
+	op := "no such index is declared; there are none:"
+	if len(t.indexes) > 0 {
+		names := make([]string, len(t.indexes))
+		for i, x := range t.indexes {
+			names[i] = x.Column
+			if x.Name != x.Column {
+				names[i] += " (of " + x.Name + ")"
+			}
+		}
+		op = "no such index is declared; there are " + strings.Join(names, ", ") + ":"
+	}
+	return &KeyError{Op: op, Table: t.def.Name, Column: index, Err: ErrDefinition}
 }
 
 func (t *SealedTable) indexName(index string) string {
@@ -228,44 +254,20 @@ func (t *SealedTable) indexName(index string) string {
 }
 
 // Match reports whether an opened value is what was looked for: the
-// confirmation after a Lookup, by the rule of the index.
+// confirmation after a Lookup, by the rule of any version of the index that is
+// declared, as Lookup finds by any of them.
 func (t *SealedTable) Match(index, opened, wanted string) bool {
 	name := t.indexName(index)
-	for _, x := range t.indexes {
-		if x.Name == name {
-			a, _ := normalise(x.As, opened)
-			b, _ := normalise(x.As, wanted)
-			return a == b && a != ""
+	return slices.ContainsFunc(t.indexes, func(x tableIndex) bool {
+		if x.Name != name {
+			return false
 		}
-	}
-	return false
-}
-
-// RetireIndex retires a version of an index: it is neither written nor asked
-// any more. Another version must be live, unless the index is declared here no
-// longer: then it is given up, and nobody searches by it.
-func (t *SealedTable) RetireIndex(ctx context.Context, tenant, index string, version uint32) error {
-	return t.setIndexStates(ctx, tenant, func(rows []keystore.IndexRow) ([]keystore.IndexRow, error) {
-		name := t.indexName(index)
-		live := name == ""
-		if live {
-			name = index
+		a, err := x.rule(opened)
+		if err != nil || a == "" {
+			return false
 		}
-		var put []keystore.IndexRow
-		for _, row := range rows {
-			switch {
-			case row.Table != t.def.Name || row.Index != name:
-			case row.Version == version:
-				row.State = keystore.IndexRetired
-				put = append(put, row)
-			case row.State == keystore.IndexLive:
-				live = true
-			}
-		}
-		if len(put) == 0 || !live {
-			return nil, &KeyError{Op: "retire: unknown version, or no other one is live", Table: t.def.Name, Column: index, Err: ErrDefinition}
-		}
-		return put, nil
+		b, err := x.rule(wanted)
+		return err == nil && a == b
 	})
 }
 

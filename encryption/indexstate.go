@@ -17,17 +17,41 @@ import (
 type declared struct {
 	mu      sync.Mutex
 	indexes []keystore.IndexRow // tenant, root and state are empty
+	columns map[string]bool     // "table.column", in SQL: sealed by a declaration
+	tables  map[string]*SealedTable
 }
 
 func (d *declared) add(t *SealedTable) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.tables[t.def.Name+"\x00"+t.def.SQL] = t
+	for _, col := range t.def.Columns {
+		if !col.Stream {
+			d.columns[t.def.SQL+"."+col.SQL] = true
+		}
+	}
 	for _, index := range t.indexes {
 		row := keystore.IndexRow{Table: t.def.Name, Index: index.Name, Version: index.Version, Normaliser: string(index.As), Bits: index.Bits}
 		if !slices.ContainsFunc(d.indexes, row.Same) {
 			d.indexes = append(d.indexes, row)
 		}
 	}
+}
+
+// sealed says whether a declaration names the column, in any case of its letters
+// where the database knows one.
+func (d *declared) sealed(anyCase bool, column string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.columns[column] || !anyCase {
+		return d.columns[column]
+	}
+	for name := range d.columns {
+		if strings.EqualFold(name, column) {
+			return true
+		}
+	}
+	return false
 }
 
 // missing lists the declared versions that a tenant does not have.

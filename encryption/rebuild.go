@@ -278,7 +278,7 @@ func (s *storedTable) wantedIndex(ctx context.Context, tenant string, keys *tena
 			return IndexValue{}, &KeyError{Op: "open: padding", Err: ErrOpen}
 		}
 	}
-	return keys.value(s.SealedTable, i, string(value)), nil
+	return keys.rebuilt(s.SealedTable, i, string(value))
 }
 
 // sameIndex compares with what a column holds: a database may give an integer as

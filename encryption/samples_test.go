@@ -33,7 +33,7 @@ func TestWriteSamples(t *testing.T) {
 	vault, err := encryption.Create(t.Context(), encryption.Config{Keys: encryptiontest.Keys(), KEK: kms.get})
 	require.NoError(t, err)
 	require.NoError(t, vault.AddTenant(t.Context(), tenant))
-	contacts, err := vault.Table(contactsTable)
+	contacts, err := vault.Table(sampleTable())
 	require.NoError(t, err)
 	w, err := contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)

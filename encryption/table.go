@@ -74,16 +74,6 @@ type Column struct {
 	Index []Index
 }
 
-// Normaliser names a rule that turns a value into what is indexed. Any change
-// of a rule is a new name.
-type Normaliser string
-
-// The normalisers.
-const (
-	Email Normaliser = "email/1" // trim space, tab, CR, LF; NFC; A-Z to a-z; NFC; nothing else
-	Exact Normaliser = "exact/1" // the bytes as they are
-)
-
 // Index declares one version of a blind index over a column. A new width,
 // normaliser or root is a new version in a column of its own; both stand in
 // the definition until the old one is retired.
@@ -103,6 +93,12 @@ type Index struct {
 	As Normaliser
 	// Bits is the width: 8 to 63, or 64 to 256 in multiples of 8.
 	Bits int
+	// Unique says that the column has a UNIQUE constraint, which the application
+	// makes: the index is 128 bits wide (or wider, by Bits), so that what the
+	// database refuses is there already and never another value that is equal by
+	// chance. SealedTable.Exists says so of the error. The next version of the
+	// index is unique, too, beside this one.
+	Unique bool
 }
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?$`)
@@ -121,6 +117,7 @@ const findBits = 32 // of Column.Find: two of 77,000 different values are equal 
 type tableIndex struct {
 	Index
 	column int
+	rule   rule
 }
 
 // Table checks a definition and returns the table. Nothing is read or
@@ -216,8 +213,15 @@ func (t *SealedTable) addIndex(def *Table, column int, index Index) error {
 	if checkID("name", index.Name) != nil || !identifier.MatchString(index.Column) {
 		return fail("the name is refused")
 	}
-	if _, known := normalise(index.As, ""); !known {
-		return fail("unknown normaliser")
+	rule, err := t.vault.rule(index.As)
+	if err != nil {
+		return fail(err.Error())
+	}
+	if index.Unique && index.Bits == 0 {
+		index.Bits = uniqueBits
+	}
+	if index.Unique && index.Bits < uniqueBits {
+		return fail("a unique index has 128 bits or more: in a narrower one different values collide, and the second would be refused")
 	}
 	if index.Bits < 8 || index.Bits > 256 || (index.Bits > 63 && index.Bits%8 != 0) {
 		return fail("bits are 8 to 63, or 64 to 256 in multiples of 8")
@@ -227,7 +231,7 @@ func (t *SealedTable) addIndex(def *Table, column int, index Index) error {
 			return fail("column, version or name is taken by another index")
 		}
 	}
-	t.indexes = append(t.indexes, tableIndex{Index: index, column: column})
+	t.indexes = append(t.indexes, tableIndex{Index: index, column: column, rule: rule})
 	return nil
 }
 

@@ -129,7 +129,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
 	}
 	v := &Vault{
 		cfg: settings{Config: cfg}, check: make(chan struct{}, 1),
-		tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}, narrow: map[ownerID]bool{}, counters: newCounters(),
+		tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}, narrow: map[ownerID]bool{}, declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}, counters: newCounters(),
 	}
 	start := cfg.Now()
 	state, err := cfg.Keys.State(ctx)

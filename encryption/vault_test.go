@@ -252,7 +252,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualError(t, w.Text("emial", "x").Err(), "encryption: definition: no such column is declared: contacts.emial")
 	_, err = e.contacts.Lookup(t.Context(), tenant, "email", "x@y.example")
-	require.EqualError(t, err, "encryption: definition: no such index is declared: contacts.email")
+	require.EqualError(t, err, "encryption: definition: no such index is declared; there are email_idx (of email_index): contacts.email")
 	_, err = e.contacts.Writer(t.Context(), tenant, "")
 	require.ErrorContains(t, err, "1 to 255 bytes")
 	_, err = encryption.Create(t.Context(), e.cfg)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,6 +78,9 @@ type Column struct {
 	// {column} and {value} in it: "lower({column}) = lower({value})". "" is
 	// "{column} = {value}". It must be true of NULL for no value.
 	Compare string
+	// Index is the logical name of the index that Lookup asks: one over whole values,
+	// such as Find, not one over their domain or last digits. "" is the first one.
+	Index string
 }
 
 // Adoption leads one table from values in the clear to sealed ones. It is safe
@@ -174,6 +178,9 @@ func (a *Adoption) add(c Column) error {
 			return fail("a stream is no column of a row")
 		case sealed.SQL == c.Plain:
 			return fail("the sealed column stands beside the one in the clear: give it an SQL name of its own in the table's definition")
+		}
+		if c.Index != "" && !slices.ContainsFunc(sealed.Index, func(x encryption.Index) bool { return x.Name == c.Index }) {
+			return fail("Index is no logical name of an index over the column")
 		}
 		a.columns[c.Name] = column{Column: c, sealed: sealed, indexes: sealed.Index}
 		a.order = append(a.order, c.Name)

@@ -76,9 +76,9 @@ func people(ctx context.Context, db *sql.DB, where string, args ...any) (out []*
 	return out
 }
 
-// A whole adoption of one column: what stands around these lines is in
-// example_test.go.
+// A whole adoption of one column.
 func Example() {
+	// application, people, must and check stand in example_test.go.
 	ctx := context.Background()
 	db, vault, end := application(ctx)
 	defer end()
@@ -133,6 +133,7 @@ func Example() {
 
 // The way back from each stage.
 func ExampleAdoption_Unseal() {
+	// application, people, must and check stand in example_test.go.
 	ctx := context.Background()
 	db, vault, end := application(ctx)
 	defer end()
@@ -167,9 +168,8 @@ func ExampleAdoption_Unseal() {
 // to the row has its id drawn beforehand, on PostgreSQL many with one call:
 //
 //	SELECT nextval(pg_get_serial_sequence('contacts', 'id')) FROM generate_series(1, 100)
-//
-// What stands around these lines is in example_test.go.
 func ExampleWriter_Row() {
+	// application, must and check stand in example_test.go.
 	ctx := context.Background()
 	db, vault, end := application(ctx)
 	defer end()

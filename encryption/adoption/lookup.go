@@ -1,6 +1,7 @@
 package adoption
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -39,7 +40,7 @@ func (a *Adoption) Lookup(ctx context.Context, tenant, column, value string) (Co
 	if len(c.indexes) == 0 {
 		return Condition{}, fmt.Errorf("%w: %s.%s has no index (Column.Find): sealed values cannot be searched without", ErrDefinition, a.def.Name, column)
 	}
-	index := c.indexes[0].Name
+	index := cmp.Or(c.Index, c.indexes[0].Name)
 	if !a.cfg.Table.Match(index, value, value) {
 		return Condition{}, fmt.Errorf("%w: lookup of a value that normalises to nothing, in %s.%s", encryption.ErrDefinition, a.def.Name, column)
 	}

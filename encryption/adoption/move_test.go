@@ -280,6 +280,7 @@ func TestAnotherDefinitionIsRefused(t *testing.T) {
 		{{Name: "email", Plain: "e mail"}},
 		{{Name: "email", Plain: "email"}, {Name: "email", Plain: "email2"}},
 		{{Name: "email", Plain: "email", Compare: "{column} = ?"}},
+		{{Name: "email", Plain: "email", Index: "email_sealed_idx"}},
 	} {
 		require.ErrorIs(t, open(contactsDef, bad, 0), adoption.ErrDefinition, "%v", bad)
 	}

@@ -56,7 +56,7 @@ func (m *moving) toWriteBoth(ctx context.Context) error {
 		if err != nil || len(unique) == 0 || m.options.LoseUnique || c.wideIndex() != "" {
 			return err
 		}
-		return m.no(fmt.Sprintf("%s is UNIQUE in the clear, and no index of at least 128 bits is declared over the sealed column to take its place: add encryption.Index{Column: %q, As: …, Bits: 128} now, while the definition may change, or state LoseUnique", c.Plain, c.Name+"_unique"), 0)
+		return m.no(fmt.Sprintf("%s is UNIQUE in the clear, and no index of at least 128 bits is declared over the sealed column to take its place: add encryption.Index{Column: %q, As: …, Unique: true} now, while the definition may change, or state LoseUnique", c.Plain, c.Name+"_unique"), 0)
 	})
 }
 
@@ -100,7 +100,7 @@ func (m *moving) toReadSealed(ctx context.Context) error {
 	}
 	return m.each(func(c column) error {
 		for _, x := range c.indexes {
-			_, err := m.cfg.Table.Lookup(ctx, m.row.tenant, x.Name, "x@example.org")
+			err := m.cfg.Table.Searchable(ctx, m.row.tenant, x.Name)
 			if errors.Is(err, encryption.ErrIncomplete) {
 				return m.no(fmt.Sprintf("index %s is not searched yet: call FenceOldWriters and then Rebuild of the sealed table (%v)", x.Name, err), 0)
 			}

@@ -81,7 +81,8 @@ const (
 	IndexFencing  IndexState = "fencing"  // who does not know it takes no Writer any more
 	IndexFenced   IndexState = "fenced"   // and has none left that could commit
 	IndexLive     IndexState = "live"     // no row lacks it: written and asked
-	IndexRetired  IndexState = "retired"  // neither
+	IndexRetiring IndexState = "retiring" // written still, because others may ask it within their lease
+	IndexRetired  IndexState = "retired"  // neither written nor asked
 )
 
 // IndexRow is one version of a blind index. Primary key: tenant, table,

@@ -135,14 +135,62 @@ def _stream_parts(plain):
     return plain[12:name_end].decode(), content
 
 
+IGNORABLE = [
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x200B, 0x200F),
+    (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8),
+    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+]
+BLANKS = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u2800\u3000"
+
+
 def normalise(rule, value):
     """Section 5: the normalisers."""
     if rule == "exact/1":
         return value
-    require(rule == "email/1", "an unknown normaliser")
-    value = unicodedata.normalize("NFC", value.strip(" \t\r\n"))
-    lower = "".join(c.lower() if "A" <= c <= "Z" else c for c in value)
-    return unicodedata.normalize("NFC", lower)
+    if rule == "email/1":
+        value = value.strip(" \t\r\n")
+        return ascii_lower(value) if _unknown(value) else nfc(ascii_lower(nfc(value)))
+    if rule == "email/2":
+        return _email2(value)
+    if rule == "email-domain/1":
+        host = _email2(value).rpartition("@")[2].lstrip(BLANKS)
+        return _email2("@" + host)[1:]
+    require(rule in ["last%d/1" % n for n in range(2, 16)], "an unknown normaliser")
+    count = int(rule[4:-2])
+    digits = [str(unicodedata.decimal(c)) for c in value if unicodedata.category(c) == "Nd"]
+    return "".join(digits[-count:]) if len(digits) >= count else ""
+
+
+def ascii_lower(value):
+    return "".join(c.lower() if "A" <= c <= "Z" else c for c in value)
+
+
+def _email2(value):
+    """Each step again until none changes anything."""
+    while True:
+        before = value
+        value = "".join(c for c in value if not _hidden(ord(c))).strip(BLANKS)
+        if _unknown(value):
+            value = ascii_lower(value)
+        else:
+            value = unicodedata.normalize("NFKC", value).casefold()
+        local, at, host = value.rpartition("@")
+        value = local + at + host.replace("\u3002", ".").rstrip(BLANKS + ".") if at else value
+        if value == before:
+            return value
+
+
+def nfc(value):
+    return unicodedata.normalize("NFC", value)
+
+
+def _unknown(value):
+    """Unicode 15.0 decides; an interpreter with an older one knows a few characters less."""
+    return any(unicodedata.category(c) == "Cn" for c in value)
+
+
+def _hidden(c):
+    return c < 0x20 or 0x7F <= c <= 0x9F or any(lo <= c <= hi for lo, hi in IGNORABLE)
 
 
 def index_value(root, tenant, table, index, version, rule, bits, *parts):

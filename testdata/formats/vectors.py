@@ -1,8 +1,11 @@
 """Every vector of formats.md, recomputed."""
 
+import json
+import pathlib
+
 from .alone import Key, opening_ad
 from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, json_value, lp, mac, sha256
-from .fields import field_ad, index_value, stream_key
+from .fields import field_ad, index_value, normalise, stream_key
 from .keys import keyset_ad, personkey_ad
 from .log import commitment
 from .records import ledger_digest, seal_input
@@ -77,6 +80,12 @@ def keys_and_fields():
     value = index_value(ROOT, "t1", "contacts", "email_index", 1, "email/1", 32, "a@b.example")
     same("blind index", value, 0x2C963D68)
     same("blind index, decimal", value, 748043624)
+    value = index_value(ROOT, "t1", "contacts", "email_index", 2, "email/2", 128, "a@b.example")
+    same("blind index, unique", value, "071b57aca5a4b5ac17a80bfed49fa2a8")
+    rules = json.loads((pathlib.Path(__file__).parents[2] / "encryption/internal/normalise/testdata/vectors.json").read_text())
+    for rule in sorted({v["rule"] for v in rules}):
+        of = [v for v in rules if v["rule"] == rule]
+        same("normaliser " + rule, [normalise(rule, v["in"]) for v in of], [v["out"] for v in of])
 
 
 def commitments():

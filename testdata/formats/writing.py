@@ -99,7 +99,7 @@ class Writing(Reading):
         with database:
             database.execute("INSERT INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (
                 "r9", person, "Zürich", email, fields.text_form(note),
-                self.index_value("email_index", "email/1", 32), self.index_value("email_wide", "exact/1", 256),
+                self.index_value("email_index", "email/2", 32), self.index_value("email_wide", "exact/1", 256),
                 3, str(event), "contact/1", seal, time.time_ns() // 1000))
             self.event(database, person, event)
         database.close()

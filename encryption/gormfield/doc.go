@@ -1,0 +1,120 @@
+// Package gormfield seals the fields of GORM models under keys of the persons
+// they are about, and opens them again: on every path from a model to the
+// database and back. It is a module of its own, so that who does not use GORM
+// does not get it.
+//
+// A whole program; must and check stand for what is done about an error, and
+// the example of the package has what stands around them:
+//
+//	type Contact struct {
+//		ID       int64                 `gorm:"primaryKey"`
+//		Person   string                // whose keys seal the row
+//		Email    string                `gorm:"serializer:crmguard;type:bytea"` // blob on SQLite, varbinary(…) on MariaDB
+//		EmailIdx encryption.IndexValue `gorm:"serializer:crmguard;type:bigint;index"`
+//		Notes    *string               `gorm:"serializer:crmguard;type:bytea"`
+//	}
+//
+//	plugin := must(gormfield.New(vault, gormfield.Config{ // a vault of package encryption
+//		Tables: []encryption.Table{{Name: "contacts", Columns: []encryption.Column{
+//			{Name: "email", Find: encryption.Email}, // fills email_idx
+//			{Name: "notes"},
+//		}}},
+//		Tenant: func(context.Context) (string, error) { return "main", nil },
+//	}))
+//	check(db.Use(plugin))
+//
+//	check(db.Create(&Contact{Person: person, Email: mail}).Error)    // stored sealed
+//	where := must(plugin.Lookup(ctx, "main", "contacts", "email_idx", "ANN@b.example"))
+//	var found []Contact
+//	check(db.Where(where).Find(&found).Error)                        // opened, one query for keys a page
+//	check(db.Model(&found[0]).Update("email", "eve@b.example").Error) // sealed, index and all
+//
+// Fields are text, bytes, pointers to them, or types such as sql.NullString;
+// NULL stays NULL and an empty text is sealed. Definitions are those of package
+// encryption: owner, tenant and key are the columns that they name, found in the
+// model by the name of the column. A field for the index column may be left out.
+//
+// # What it promises
+//
+//   - Nothing reaches a sealed column unsealed: Create of structs, slices and
+//     maps, in batches and nested, Save, Update, Updates and UpdateColumns from
+//     columns, maps and structs of any type, FirstOrCreate with Attrs and Assign,
+//     upserts, associations, clause.Set, generics, with and without hooks,
+//     transactions and prepared statements.
+//   - Nothing comes back unopened: Find and its kin, Scan, Rows, Row, ScanRows,
+//     Raw, Preload, Joins, RETURNING, into models, other structs and maps, as
+//     long as the result has the columns of the owner (and of the tenant, and
+//     the key for columns of LevelRow). It is refused otherwise, so Pluck of a
+//     sealed column is.
+//   - What cannot be followed is refused before it runs, with an error that says
+//     what to do: conditions, orders, groups and expressions on sealed columns,
+//     aliases for them, raw SQL that writes. The SQL that GORM logs, explains or
+//     returns from ToSQL holds no plaintext, also where it is refused.
+//   - Without the plugin a model with the tag neither writes nor reads
+//     (ErrUnsealed, ErrUnopened; GORM itself refuses a serializer that nobody
+//     registered).
+//   - A value stays with what it is bound to. An UPDATE touches rows of the owner,
+//     tenant and id only that its values are sealed for: a model that names
+//     another owner than its row changes nothing (RowsAffected is 0). A row goes
+//     over to another owner only with all of its sealed values, as Save does it.
+//     The same holds for upserts.
+//   - An index value is made with its field, whatever was selected or omitted;
+//     nobody else writes it.
+//   - A row that does not open (its person was erased) leaves the others of its
+//     page whole: its fields are empty, and the error is an
+//     [encryption.RowsError] with the reason of each such row. Where rows are
+//     taken one by one (Scan, Rows), that row fails.
+//   - Keys are taken before GORM begins its transaction, for the nested models,
+//     too, and after the rows of a result are read: a pool of one connection,
+//     shared with the key store, does not wait for itself. Where a transaction
+//     of the caller's holds that connection, call Vault.Ensure before it;
+//     otherwise it fails after Config.KeyWait.
+//   - Ids that values are bound to are drawn before the INSERT, as many as are
+//     needed in one query: from the sequence of the column on PostgreSQL,
+//     elsewhere by Config.IDs.
+//
+// # What it does not
+//
+//   - It sees what goes through GORM. Statements on the *sql.DB below, triggers
+//     and other programs are not its business; reading what they wrote fails
+//     where it is not sealed.
+//   - It reads SQL by its words and does not parse it: raw SQL that names a
+//     sealed table is judged strictly, and a literal that spells the name of a
+//     sealed column counts as the column. [ByHand] leaves raw SQL alone.
+//     An SQL name that is put together at run time by the database is not seen.
+//   - On MySQL and MariaDB an upsert finds rows by every unique index and knows
+//     no condition: there it writes all sealed columns and the owner or none, and
+//     none that is bound to its row. So Save of a row with columns of LevelRow
+//     that is not there yet, and FullSaveAssociations of such rows, are refused:
+//     use Create.
+//   - An association that moves rows to another owner by their foreign key moves
+//     nothing where that key is the owner's column: change the rows themselves.
+//   - Index values stand in the SQL that GORM logs. They show which rows hold
+//     equal values, to whoever reads the log, as they do in the database.
+//   - Find holds a page twice for a moment: as it came and as it is opened.
+//     Rows opens 256 rows at a time.
+//   - Values of sealed columns that were read (Changed, hooks) are plaintext in
+//     the model, as the application wants them.
+//   - Callbacks that other plugins put between those of this one and of GORM run
+//     with the connection of this one, and see its rules.
+//
+// # Errors
+//
+//	sentinel      lasts      what to do
+//	ErrUnsealed   until fix  call db.Use with the plugin on this *gorm.DB
+//	ErrUnopened   until fix  read through GORM with the plugin, or scan into encryption.Sealed
+//	ErrOwner      until fix  select or set the column that the error names, or change all sealed columns with it
+//	ErrSearch     until fix  use Lookup, on a blind index; sort and group in Go
+//	ErrRaw        until fix  use the methods of GORM, or ByHand with values of a Writer
+//	ErrModel      until fix  bring the tags of the model and the definition together
+//	ErrValue      until fix  hand in text or bytes, no expression and nothing that is sealed already
+//
+// They come in a [FieldError] with table and column, never with a value. Errors
+// of package encryption (ErrErased, ErrStore, ErrOpen, ...) come through.
+//
+// # Concurrency
+//
+// A Plugin is safe for concurrent use and may serve several *gorm.DB. Use it
+// before the first statement: db.Use changes the callbacks and clause builders
+// of the *gorm.DB.
+package gormfield

@@ -1,0 +1,153 @@
+package gormfield
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"reflect"
+)
+
+// openedRows is a driver for one result: it reads rows, opens them page by page
+// and hands them on as rows, so that whatever scans them, by GORM or by hand,
+// finds opened values.
+type openedRows struct {
+	source  *sql.Rows
+	names   []string
+	types   []*sql.ColumnType
+	groups  []group
+	open    func(first int, page [][]any) error // nil opens nothing
+	size    int                                 // rows a page; 0 is all of them
+	page    [][]any
+	next    int // in page
+	read    int // rows before page
+	drained bool
+	err     error
+}
+
+// passed hands rows on as they are.
+func passed(rows *sql.Rows) (*openedRows, error) {
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, errors.Join(err, rows.Close())
+	}
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return nil, errors.Join(err, rows.Close())
+	}
+	return &openedRows{source: rows, names: names, types: types, size: 1}, nil
+}
+
+// fill reads the next page, and lets the connection go where it was the last.
+func (r *openedRows) fill() error {
+	r.read += len(r.page)
+	r.page, r.next = nil, 0
+	for !r.drained && (r.size == 0 || len(r.page) < r.size) {
+		if !r.source.Next() {
+			r.drained = true
+			if err := errors.Join(r.source.Err(), r.source.Close()); err != nil {
+				return err
+			}
+			break
+		}
+		row := make([]any, len(r.names))
+		targets := make([]any, len(row))
+		for i := range row {
+			targets[i] = &row[i]
+		}
+		if err := r.source.Scan(targets...); err != nil {
+			return err
+		}
+		r.page = append(r.page, row)
+	}
+	if len(r.page) == 0 {
+		return io.EOF
+	}
+	if r.open != nil {
+		return r.open(r.read, r.page)
+	}
+	return nil
+}
+
+// Next hands on one row.
+func (r *openedRows) Next(dest []driver.Value) error {
+	if r.next == len(r.page) {
+		if err := r.fill(); err != nil {
+			return err
+		}
+	}
+	for i, v := range r.page[r.next] {
+		dest[i] = v
+	}
+	r.page[r.next] = nil
+	r.next++
+	return nil
+}
+
+// Columns are the names.
+func (r *openedRows) Columns() []string { return r.names }
+
+// Close closes what is read from.
+func (r *openedRows) Close() error {
+	if r.source == nil {
+		return nil
+	}
+	return r.source.Close()
+}
+
+func (r *openedRows) sealed(i int) bool {
+	for _, g := range r.groups {
+		for _, c := range g.cells {
+			if c.at == i {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ColumnTypeScanType is text for an opened column.
+func (r *openedRows) ColumnTypeScanType(i int) reflect.Type {
+	if r.sealed(i) {
+		return reflect.TypeFor[string]()
+	}
+	if t := r.types[i].ScanType(); t != nil {
+		return t
+	}
+	return reflect.TypeFor[any]()
+}
+
+// ColumnTypeDatabaseTypeName is that of the database.
+func (r *openedRows) ColumnTypeDatabaseTypeName(i int) string { return r.types[i].DatabaseTypeName() }
+
+// ColumnTypeNullable is what the database says.
+func (r *openedRows) ColumnTypeNullable(i int) (nullable, ok bool) { return r.types[i].Nullable() }
+
+// ColumnTypeLength is what the database says.
+func (r *openedRows) ColumnTypeLength(i int) (int64, bool) { return r.types[i].Length() }
+
+// ColumnTypePrecisionScale is what the database says.
+func (r *openedRows) ColumnTypePrecisionScale(i int) (precision, scale int64, ok bool) {
+	return r.types[i].DecimalSize()
+}
+
+var errOneQuery = errors.New("gormfield: these rows are all there is")
+
+// oneResult is a driver, its connector and its connection; the one query on it
+// has one result. It is not openedRows itself, which the sql.DB would close.
+type oneResult struct{ rows *openedRows }
+
+func (c oneResult) Connect(context.Context) (driver.Conn, error) { return c, nil }
+func (c oneResult) Driver() driver.Driver                        { return c }
+
+func (c oneResult) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+	if c.rows.err != nil {
+		return nil, c.rows.err
+	}
+	return c.rows, nil
+}
+func (c oneResult) Open(string) (driver.Conn, error)    { return nil, errOneQuery }
+func (c oneResult) Prepare(string) (driver.Stmt, error) { return nil, errOneQuery }
+func (c oneResult) Begin() (driver.Tx, error)           { return nil, errOneQuery }
+func (c oneResult) Close() error                        { return nil }

@@ -1,0 +1,223 @@
+package gormfield
+
+import (
+	"reflect"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/callbacks"
+	"gorm.io/gorm/clause"
+)
+
+// sealUpdate makes the SET of an UPDATE, whatever it was given as, with sealed
+// values. It reports whether the clause is its own, to be taken away afterwards.
+func (p *Plugin) sealUpdate(db *gorm.DB, t *sealedTable) (own bool, err error) {
+	stmt := db.Statement
+	if err := p.checkModel(stmt.Schema, t); err != nil {
+		return false, err
+	}
+	set, given := stmt.Clauses["SET"].Expression.(clause.Set)
+	if !given {
+		if c := stmt.Clauses["SET"]; c.Expression != nil {
+			return false, t.fail("", "a SET that cannot be looked into", ErrValue)
+		}
+	}
+	// Before the conversion, which sets the fields of the model to what is new.
+	was := map[string]any{}
+	for _, column := range append(t.binds(), t.keys...) {
+		was[column] = modelValue(stmt, column)
+	}
+	if !given {
+		set = callbacks.ConvertToAssignments(stmt)
+	}
+	if db.Error != nil || len(set) == 0 {
+		return false, nil
+	}
+	set, err = p.sealSet(stmt, t, set, was)
+	if err != nil || len(set) == 0 {
+		return false, err
+	}
+	if given {
+		delete(stmt.Clauses, "SET")
+	}
+	stmt.AddClause(set)
+	return true, nil
+}
+
+func (p *Plugin) sealSet(stmt *gorm.Statement, t *sealedTable, set clause.Set, was map[string]any) (clause.Set, error) {
+	given := map[string]any{}
+	var columns []string
+	var others clause.Set
+	for _, a := range set {
+		name := bare(a.Column.Name)
+		if err := p.checkComputed(stmt, t, []clause.Column{a.Column}, []any{a.Value}); err != nil {
+			return nil, err
+		}
+		switch {
+		case t.columns[name] != nil:
+			if _, twice := given[name]; twice {
+				return nil, t.fail(name, "given twice", ErrValue)
+			}
+			columns = append(columns, name)
+		case t.indexes[name] != nil:
+			if fromMap(stmt) {
+				return nil, t.fail(name, "an index column is filled from the column that it indexes", ErrValue)
+			}
+			continue
+		default:
+			others = append(others, a)
+		}
+		given[name] = a.Value
+	}
+	whole := len(columns) == len(t.columns)
+	if err := checkMove(t, given, was, columns); err != nil {
+		return nil, err
+	}
+	said := func(column string) any {
+		if v, ok := given[column]; ok {
+			return v
+		}
+		return was[column]
+	}
+	if len(columns) == 0 {
+		return others, guardMove(stmt, t, given)
+	}
+	if stmt.ReflectValue.Kind() == reflect.Slice && stmt.ReflectValue.Len() > 1 && t.byRow {
+		return nil, t.fail("", "one value for several rows that are bound to their ids", ErrOwner)
+	}
+	b, err := p.bind(stmt.Context, t, columns, said)
+	if err != nil {
+		return nil, err
+	}
+	sealing := p.sealing(stmt.Context)
+	if err := sealing.take(t, b, columns); err != nil {
+		return nil, err
+	}
+	for _, name := range columns {
+		plain, null, err := fieldPlain(stmt.Context, stmt.Schema, lookUp(stmt.Schema, name), given[name])
+		if err != nil {
+			return nil, t.fail(name, "", err)
+		}
+		sealed, indexes, err := sealing.seal(t, name, b, plain, null)
+		if err != nil {
+			return nil, err
+		}
+		others = append(others, clause.Assignment{Column: clause.Column{Name: t.columns[name].SQL}, Value: sealed})
+		for index, x := range indexes {
+			others = append(others, clause.Assignment{Column: clause.Column{Name: t.indexColumn(t.columns[name], index)}, Value: x})
+			fill(stmt, 0, index, x)
+		}
+	}
+	return others, guard(stmt, t, b, given, said, whole)
+}
+
+// guard keeps an UPDATE to rows of the owner, tenant and id that the values are
+// sealed for: a model that says another owner than its row touches no row,
+// instead of leaving a value that opens for nobody.
+func guard(stmt *gorm.Statement, t *sealedTable, b binding, given map[string]any, said func(column string) any, whole bool) error {
+	var exprs []clause.Expression
+	equal := func(column string, value any) {
+		exprs = append(exprs, clause.Eq{Column: clause.Column{Table: clause.CurrentTable, Name: column}, Value: value})
+	}
+	for _, column := range t.binds() {
+		if _, set := given[column]; set && whole {
+			continue // the row goes over to the new owner with all that it has
+		}
+		if column == t.owner && b.owner == "" {
+			continue
+		}
+		equal(column, said(column))
+	}
+	if b.row != "" {
+		for _, key := range t.keys {
+			equal(key, said(key))
+		}
+	}
+	return addGuard(stmt, exprs)
+}
+
+// guardMove is guard for an UPDATE of nothing sealed that names the owner.
+func guardMove(stmt *gorm.Statement, t *sealedTable, given map[string]any) error {
+	var exprs []clause.Expression
+	for _, column := range t.binds() {
+		if v, set := given[column]; set {
+			exprs = append(exprs, clause.Eq{Column: clause.Column{Table: clause.CurrentTable, Name: column}, Value: v})
+		}
+	}
+	return addGuard(stmt, exprs)
+}
+
+// addGuard adds conditions, but is not the condition that GORM insists on.
+func addGuard(stmt *gorm.Statement, exprs []clause.Expression) error {
+	if len(exprs) == 0 {
+		return nil
+	}
+	if _, conditions := stmt.Clauses["WHERE"]; !conditions && !stmt.AllowGlobalUpdate {
+		return gorm.ErrMissingWhereClause
+	}
+	stmt.AddClause(clause.Where{Exprs: exprs})
+	return nil
+}
+
+// checkMove refuses to give a row to another owner, tenant or id while sealed
+// values stay that are bound to the old one.
+func checkMove(t *sealedTable, given, was map[string]any, columns []string) error {
+	bound := t.binds()
+	if t.byRow {
+		bound = append(bound, t.keys...)
+	}
+	whole := len(columns) == len(t.columns)
+	for _, column := range bound {
+		v, set := given[column]
+		if !set {
+			continue
+		}
+		if isBind := column == t.owner || column == t.tenant; whole && isBind {
+			continue
+		}
+		after, err := idText(v)
+		if err != nil || after == "" {
+			return t.fail(column, "it would change while sealed values stay that are bound to it", ErrOwner)
+		}
+		before, err := idText(was[column])
+		// Where the model does not say whose the row is, the update says it, and
+		// the guard holds it to that.
+		if err != nil || (before != after && (before != "" || len(columns) == 0)) {
+			return t.fail(column, "it would change while sealed values stay that are bound to it: change all of them in the same call, as Save does", ErrOwner)
+		}
+	}
+	return nil
+}
+
+// fromMap holds where an UPDATE was given as a map or a column, so by name.
+func fromMap(stmt *gorm.Statement) bool {
+	rv := reflect.Indirect(reflect.ValueOf(stmt.Dest))
+	return !rv.IsValid() || rv.Kind() == reflect.Map
+}
+
+// modelValue is what the model says of a column; nil where it is zero, or where
+// several models differ.
+func modelValue(stmt *gorm.Statement, column string) any {
+	field := lookUp(stmt.Schema, column)
+	if field == nil {
+		return nil
+	}
+	row := reflect.Indirect(stmt.ReflectValue)
+	switch row.Kind() {
+	case reflect.Struct:
+		if v, zero := field.ValueOf(stmt.Context, row); !zero {
+			return v
+		}
+	case reflect.Slice, reflect.Array:
+		var first any
+		for i := range row.Len() {
+			v, zero := field.ValueOf(stmt.Context, reflect.Indirect(row.Index(i)))
+			if zero || (i > 0 && !reflect.DeepEqual(first, v)) {
+				return nil
+			}
+			first = v
+		}
+		return first
+	default:
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package encryption
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// UndeclaredColumn is a column that holds sealed values and that no table of the
+// vault declares: the definition forgot it, or the application sealed by hand.
+type UndeclaredColumn struct {
+	Table  string // in the database, with its schema
+	Column string // in the database; "" where the table could not be read
+	// KeyVersions counts the rows by the key version that a value in them needs: a
+	// field in its binary form, or one in the text form anywhere in the text.
+	KeyVersions map[uint32]int64
+	// Unread says why the table could not be read, nil where it was.
+	Unread error
+}
+
+// Undeclared searches every column of bytes or text in every table of a database
+// (JSON and arrays as their text; on SQLite every column at all) for what is
+// sealed under a key version that the tenant has, and lists where no table that
+// this vault declares says so. It reads the whole database, in pages of a primary
+// key where there is one, in one pass where there is none: call it before a key
+// version goes, not in passing. No value leaves the database and no key is needed.
+//
+// known are columns ("table.column", or "schema.table.column") that another holder
+// counts, the tables of other packages for one: they are left out.
+//
+// It finds neither values that were encoded or compressed after they were sealed,
+// nor streams, nor what stands in other databases, foreign tables, or the history
+// of system-versioned tables. A value of five chance bytes is one in 2^40.
+func (v *Vault) Undeclared(ctx context.Context, db *sql.DB, tenant string, known ...string) ([]UndeclaredColumn, error) {
+	all, err := v.KeyVersions(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	var versions []uint32
+	for _, row := range all {
+		if row.State != keystore.Destroyed {
+			versions = append(versions, row.KeyVersion)
+		}
+	}
+	return v.undeclared(ctx, db, versions, known)
+}
+
+// UndeclaredHolder is Undeclared as a [Holder]: DestroyKeyVersion does not go on
+// while a column that nothing declares needs the key version, or could not be
+// read. It does not wait for transactions that are writing to such a column.
+func (v *Vault) UndeclaredHolder(db *sql.DB, known ...string) Holder {
+	return func(ctx context.Context, tenant string, keyVersion uint32) (int, string, error) {
+		columns, err := v.undeclared(ctx, db, []uint32{keyVersion}, known)
+		if err != nil {
+			return 0, "undeclared columns", err
+		}
+		var where []string
+		total := 0
+		for _, c := range columns {
+			if c.Unread != nil {
+				return 0, "undeclared columns", fmt.Errorf("encryption: table %s may hold sealed values and could not be read: %w", c.Table, c.Unread)
+			}
+			total += int(c.KeyVersions[keyVersion])
+			where = append(where, c.Table+"."+c.Column)
+		}
+		return total, "columns that no table declares: " + strings.Join(where[:min(len(where), 10)], ", "), nil
+	}
+}
+
+// How much one statement asks for: a row has a number for each column, and a
+// number a bit for each key version.
+const (
+	columnsAtOnce  = 50
+	versionsAtOnce = 20
+)
+
+func (v *Vault) undeclared(ctx context.Context, handle *sql.DB, versions []uint32, known []string) ([]UndeclaredColumn, error) {
+	if handle == nil {
+		return nil, fmt.Errorf("%w: no database was handed in", ErrDefinition)
+	}
+	db, err := sqldb.Open(ctx, handle)
+	if err != nil {
+		return nil, fmt.Errorf("encryption: %w", err)
+	}
+	tables, err := db.Catalog(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("encryption: %w", err)
+	}
+	declares := v.declared.sealed
+	var out []UndeclaredColumn
+	for _, table := range tables {
+		table.Columns = slices.DeleteFunc(table.Columns, func(c sqldb.ListedColumn) bool {
+			return slices.ContainsFunc(names(table, c.Name), func(name string) bool { return declares(db.Kind == sqldb.SQLite, name) || slices.Contains(known, name) })
+		})
+		found, err := search(ctx, db, table, versions)
+		switch {
+		case errors.Is(err, fs.ErrPermission), errors.Is(err, errHidden):
+			out = append(out, UndeclaredColumn{Table: table.Schema + "." + table.Name, Unread: err})
+		case err != nil:
+			return nil, fmt.Errorf("encryption: search %s.%s for sealed values: %w", table.Schema, table.Name, err)
+		}
+		for _, c := range table.Columns {
+			if counts := found[c.Name]; len(counts) > 0 {
+				out = append(out, UndeclaredColumn{Table: table.Schema + "." + table.Name, Column: c.Name, KeyVersions: counts})
+			}
+		}
+	}
+	return out, nil
+}
+
+// names are the ways in which a column may have been declared.
+func names(table sqldb.Listed, column string) []string {
+	out := []string{table.Schema + "." + table.Name + "." + column, table.Schema + "." + table.Root + "." + column}
+	if table.Default {
+		out = append(out, table.Name+"."+column, table.Root+"."+column)
+	}
+	return out
+}
+
+var errHidden = errors.New("row security hides rows from this user: use one with BYPASSRLS, or the owner of the table")
+
+// search counts the rows of one table, in one unchanging view.
+func search(ctx context.Context, db *sqldb.DB, table sqldb.Listed, versions []uint32) (map[string]map[uint32]int64, error) {
+	out := map[string]map[uint32]int64{}
+	if len(table.Columns) == 0 || len(versions) == 0 {
+		return out, nil
+	}
+	if table.Path != "" {
+		if hidden, err := db.Hides(ctx, table.Path); err != nil || hidden {
+			return nil, errors.Join(err, errHidden)
+		}
+	}
+	err := db.Snapshot(ctx, func(tx *sql.Tx) error {
+		clear(out)
+		for columns := range slices.Chunk(table.Columns, columnsAtOnce) {
+			for some := range slices.Chunk(versions, versionsAtOnce) {
+				s := searcher{db: db, table: table, columns: columns, versions: some, out: out}
+				if err := s.run(ctx, tx); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return out, sqldb.Safe(err)
+}
+
+type searcher struct {
+	db       *sqldb.DB
+	table    sqldb.Listed
+	columns  []sqldb.ListedColumn
+	versions []uint32
+	out      map[string]map[uint32]int64
+}
+
+func (s searcher) run(ctx context.Context, tx *sql.Tx) error {
+	if s.table.Path == "" {
+		return s.scan(ctx, tx)
+	}
+	key, err := s.db.Keyset(ctx, tx, s.table.Path)
+	if isSchemaError(err) {
+		return s.scan(ctx, tx) // no key, or none with an exact order
+	}
+	if err != nil {
+		return err
+	}
+	values, into := s.room()
+	var after []any
+	for {
+		n := 0
+		query, args := s.page(key, after)
+		err := sqldb.Each(ctx, tx, func(rows *sql.Rows) (err error) {
+			if after, err = key.Scan(rows, into...); err != nil {
+				return err
+			}
+			n++
+			s.count(values)
+			return nil
+		}, query, args...)
+		if isSchemaError(err) { // a NULL in the key, which SQLite allows: its row is in no page
+			s.forget()
+			return s.scan(ctx, tx)
+		}
+		if err != nil || n < censusPage {
+			return err
+		}
+	}
+}
+
+func (s searcher) page(key sqldb.Keyset, after []any) (query string, args []any) {
+	return key.Page(sqldb.Page{Columns: s.masks(), After: after, Limit: censusPage})
+}
+
+// scan reads a table without a key, row by row, once.
+func (s searcher) scan(ctx context.Context, tx *sql.Tx) error {
+	values, into := s.room()
+	return sqldb.Each(ctx, tx, func(rows *sql.Rows) error {
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		s.count(values)
+		return nil
+	}, `SELECT `+strings.Join(s.masks(), ", ")+` FROM `+s.table.SQL)
+}
+
+func (s searcher) room() (values []int64, into []any) {
+	values = make([]int64, len(s.columns))
+	for i := range values {
+		into = append(into, &values[i])
+	}
+	return values, into
+}
+
+func (s searcher) forget() {
+	for _, c := range s.columns {
+		for _, version := range s.versions {
+			maps.DeleteFunc(s.out[c.Name], func(v uint32, _ int64) bool { return v == version })
+		}
+	}
+}
+
+func (s searcher) count(masks []int64) {
+	for i, mask := range masks {
+		for bit, version := range s.versions {
+			if mask>>bit&1 == 0 {
+				continue
+			}
+			name := s.columns[i].Name
+			if s.out[name] == nil {
+				s.out[name] = map[uint32]int64{}
+			}
+			s.out[name][version]++
+		}
+	}
+}
+
+// masks are what is read of each column: the sum of a bit for each key version
+// that a value in it needs.
+func (s searcher) masks() []string {
+	out := make([]string, len(s.columns))
+	for i, c := range s.columns {
+		var sum []string
+		for bit, version := range s.versions {
+			sum = append(sum, fmt.Sprintf("CASE WHEN %s THEN %d ELSE 0 END", s.needs(c.Bytes, version), 1<<bit))
+		}
+		out[i] = strings.Join(sum, " + ")
+	}
+	return out
+}
+
+func (s searcher) needs(value string, version uint32) string {
+	head := s.literal(string(binary.BigEndian.AppendUint32([]byte{fieldMark}, version)))
+	text := s.literal(fmt.Sprintf("%s%08x.", textPrefix, version))
+	holds := "substr(" + value + ", 1, " + fmt.Sprint(prefixSize) + ") = " + head
+	switch s.db.Kind {
+	case sqldb.SQLite:
+		return holds + " OR instr(" + value + ", " + text + ") > 0"
+	case sqldb.Postgres: // an array of bytes is written as hexadecimal digits
+		return holds + " OR position(" + text + " in " + value + ") > 0 OR position(" + s.literal(fmt.Sprintf(`\x%02x%08x`, fieldMark, version)) + " in " + value + ") > 0"
+	case sqldb.MariaDB, sqldb.MySQL:
+	}
+	return holds + " OR locate(" + text + ", " + value + ") > 0"
+}
+
+func (s searcher) literal(raw string) string {
+	if s.db.Kind == sqldb.Postgres {
+		return fmt.Sprintf("decode('%x', 'hex')", raw)
+	}
+	return fmt.Sprintf("x'%x'", raw)
+}
