@@ -145,8 +145,8 @@
 //	JOIN between two tables      gone: an index differs from table to table. Join by ids
 //	GROUP BY, DISTINCT, COUNT    works with an index, leaking the same; collisions of a
 //	                             narrow one fall together, so 128 bits
-//	UNIQUE                       works with a unique index of at least 128 bits over an
-//	                             index column: unique by its normaliser
+//	UNIQUE                       works with a unique index over an index column of at least
+//	                             128 bits (Index.Unique): unique by its normaliser
 //	LIKE, prefixes               gone, and refused: an index of prefixes shows whoever has
 //	                             the database the first letters by their frequency
 //	full-text search             gone, and refused: words by their frequency are readable;

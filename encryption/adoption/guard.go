@@ -161,11 +161,12 @@ func (g guardText) quote(name string) string {
 // takes for equal is another value.
 func (g guardText) differs(name string) string {
 	c := g.quote(name)
-	switch {
-	case g.a.db.Kind == sqldb.Postgres:
+	switch g.a.db.Kind {
+	case sqldb.Postgres:
 		return `CAST(NEW.` + c + ` AS text) COLLATE "C" IS DISTINCT FROM CAST(OLD.` + c + ` AS text) COLLATE "C"`
-	case g.a.db.Kind == sqldb.SQLite:
+	case sqldb.SQLite:
 		return `CAST(NEW.` + c + ` AS BLOB) IS NOT CAST(OLD.` + c + ` AS BLOB)`
+	case sqldb.MariaDB, sqldb.MySQL:
 	}
 	return `NOT (CAST(CONCAT(NEW.` + c + `) AS BINARY) <=> CAST(CONCAT(OLD.` + c + `) AS BINARY))`
 }

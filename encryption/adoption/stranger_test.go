@@ -59,7 +59,7 @@ func TestAStrangersTablesGoThereAndBack(t *testing.T) {
 							line.WriteString("|NULL")
 							continue
 						}
-						line.WriteString(fmt.Sprintf("|%q", *v))
+						fmt.Fprintf(&line, "|%q", *v)
 					}
 					out = append(out, line.String())
 				}
