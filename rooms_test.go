@@ -71,6 +71,10 @@ var roomLines = map[string]string{
 	"internal/value":               "",
 
 	"examples/crm":                     "public internal/durable",
+	"examples/kms":                     "public",
+	"examples/kms/awskek":              "",
+	"examples/kms/gcpkek":              "",
+	"examples/kms/transitkek":          "",
 	"examples/migrations":              "public",
 	"examples/peers":                   "public",
 	"examples/peers/foreign/openfield": "",

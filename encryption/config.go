@@ -2,6 +2,7 @@ package encryption
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -39,6 +40,11 @@ type Config struct {
 	// key ring, and one plain name stands behind it
 	// ("gcp-kms://projects/p/locations/l/keyRings/crm/cryptoKeys/").
 	KEKs []string
+	// Data are the databases that hold what is sealed: [Vault.Status] alarms where
+	// one of them is on the server of the keys. Those that are handed to a job
+	// (Reseal, Census, …) are looked at, too; name here what no job of this
+	// process sees. They stay open as long as the vault is in use.
+	Data []*sql.DB
 	// KEKTimeout bounds one call of a KEK, whoever waits for it; 0 is
 	// DefaultKEKTimeout. Callers wait no longer than their own context.
 	KEKTimeout time.Duration
@@ -76,13 +82,13 @@ type Config struct {
 
 func (c Config) complete() (Config, error) {
 	if c.Keys == nil {
-		return c, fmt.Errorf("%w: Config.Keys is nil", ErrDefinition)
+		return c, fmt.Errorf("%w: Config.Keys is nil: hand in a key store, that of sqlkeys.Open", ErrDefinition)
 	}
 	if c.KEK == nil {
-		return c, fmt.Errorf("%w: Config.KEK is nil", ErrDefinition)
+		return c, fmt.Errorf("%w: Config.KEK is nil: hand in insecurekeys.Folder (keys in files), or a KMS (examples/kms)", ErrDefinition)
 	}
 	if c.LongestTransaction < 0 || c.CacheKeys < 0 || c.KEKTimeout < 0 {
-		return c, fmt.Errorf("%w: a negative duration or size in Config", ErrDefinition)
+		return c, fmt.Errorf("%w: LongestTransaction, CacheKeys or KEKTimeout of Config is negative: leave it 0 for the default", ErrDefinition)
 	}
 	if err := c.checkKEKs(); err != nil {
 		return c, err
@@ -90,8 +96,7 @@ func (c Config) complete() (Config, error) {
 	if err := c.checkNormalisers(); err != nil {
 		return c, err
 	}
-	c.KEKs = slices.Clone(c.KEKs)
-	c.Normalisers = maps.Clone(c.Normalisers)
+	c.KEKs, c.Data, c.Normalisers = slices.Clone(c.KEKs), slices.Clone(c.Data), maps.Clone(c.Normalisers)
 	if c.NewKEK == "" {
 		c.NewKEK = c.firstKEK()
 	}

@@ -46,17 +46,17 @@ func (c Copy) Covers(position []byte) error {
 		return err
 	}
 	if c.Holes > 0 {
-		return fmt.Errorf("%w: the copy lacks %d rows that were damaged when it was written", ErrNotCovered, c.Holes)
+		return fmt.Errorf("%w: the copy lacks %d rows that were damaged when it was written: bring them back (RepairFromCopy), then write one", ErrNotCovered, c.Holes)
 	}
 	if p.Store != c.Store {
-		return fmt.Errorf("%w: it is of another key store", ErrNotCovered)
+		return fmt.Errorf("%w: it is of another key store: bring one of the store that the position names", ErrNotCovered)
 	}
 	mark, known := c.marks[p.Sequence]
 	switch {
 	case c.Sequence < p.Sequence:
-		return fmt.Errorf("%w: the copy ends at sequence %d, %d is needed", ErrNotCovered, c.Sequence, p.Sequence)
+		return fmt.Errorf("%w: the copy ends at sequence %d, %d is needed: write a new one (WriteCopy), or bring a newer one", ErrNotCovered, c.Sequence, p.Sequence)
 	case !known:
-		return fmt.Errorf("%w: its history does not know sequence %d any more", ErrNotCovered, p.Sequence)
+		return fmt.Errorf("%w: its history does not know sequence %d any more: it goes back 20,000 changes; bring a copy that was written nearer to the position", ErrNotCovered, p.Sequence)
 	case mark != p.Mark:
 		return fmt.Errorf("%w: the key store was put back to an older state after the position was taken; bring a copy that was written before", ErrNotCovered)
 	}

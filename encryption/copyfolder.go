@@ -126,7 +126,7 @@ func NewestCopy(dir string) (string, error) {
 	files, err := copiesIn(dir)
 	files = slices.DeleteFunc(files, func(name string) bool { return !isCopyName(name) })
 	if err != nil || len(files) == 0 {
-		return "", fmt.Errorf("%w: none in the folder %s", ErrCopy, strings.TrimSuffix(filepath.Base(dir), "/"))
+		return "", fmt.Errorf("%w: none in the folder %s: name the folder that WriteCopy writes to", ErrCopy, strings.TrimSuffix(filepath.Base(dir), "/"))
 	}
 	return filepath.Join(dir, slices.Max(files)), nil
 }

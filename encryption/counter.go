@@ -93,20 +93,30 @@ func (c *counters) forget(tenant string, active uint32) {
 	}
 }
 
-// draw takes one seal, or answers that there is none. It takes no lock.
-func (k *personKey) draw() bool {
+// draw takes n seals, or answers that there are not so many. It takes no lock.
+func (k *personKey) draw(n uint32) bool {
 	if b := k.block.Load(); b != nil {
-		if b.left.Add(-1) >= 0 {
+		if b.left.Add(-int64(n)) >= 0 {
 			return true
 		}
-		b.left.Add(1)
+		b.left.Add(int64(n))
 		return false
 	}
 	if k.allotted || k.slot.Load() >= freeSeals {
 		return false
 	}
-	k.slot.Add(1)
+	k.slot.Add(n)
 	return true
+}
+
+// ample reports whether a Writer may be handed out without asking for more: what
+// allot would find, from memory alone.
+func (k *personKey) ample() bool {
+	if !k.allotted && k.slot.Load() < freeSeals/2 {
+		return true
+	}
+	b := k.block.Load()
+	return b != nil && b.left.Load() >= b.low.Load()
 }
 
 // allot makes sure that keys of the active key version have seals left. errStale
@@ -230,7 +240,7 @@ func (v *Vault) sealWith(ctx context.Context, tenant, owner string, key *personK
 		}
 		key = found[owner].key(keyVersion)
 	}
-	return nil, fmt.Errorf("%w: others take what is allotted all the time", ErrStore)
+	return nil, fmt.Errorf("%w: others take what is allotted all the time: call again", ErrStore)
 }
 
 // restored marks keys whose count is not known: the store was put back, and

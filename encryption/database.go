@@ -39,12 +39,13 @@ func keyColumns(key string) []string {
 // stored asks the database for the table's columns, without its key.
 func (t *SealedTable) stored(ctx context.Context, db *sql.DB) (*storedTable, error) {
 	if db == nil {
-		return nil, fmt.Errorf("%w: no database was handed in", ErrDefinition)
+		return nil, fmt.Errorf("%w: no database was handed in: it is the one that has table %s", ErrDefinition, t.def.Name)
 	}
 	open, err := sqldb.Open(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("encryption: %w", err)
 	}
+	t.vault.neighbours.meet(db)
 	s := &storedTable{SealedTable: t, cells: make([]sqldb.Column, len(t.def.Columns))}
 	if s.sql, err = open.Quote(t.def.SQL); err != nil {
 		return nil, fmt.Errorf("%w: table %s: %w", ErrDefinition, t.def.Name, err)
@@ -216,7 +217,7 @@ func (s *storedTable) place(tenant, after string) ([]any, error) {
 	}
 	parts, ok := splitKey(after, len(s.named))
 	if !ok {
-		return nil, fmt.Errorf("%w: After is no place of table %s", ErrDefinition, s.def.Name)
+		return nil, fmt.Errorf("%w: After is no place of table %s: hand in what ResealReport.Last said, or nothing", ErrDefinition, s.def.Name)
 	}
 	cursor := make([]any, len(s.key.Columns))
 	for i := range cursor {

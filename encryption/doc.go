@@ -3,28 +3,112 @@
 // still found by index, keys rotate while everyone works, and erasing a
 // person is the destruction of one small key.
 //
-// The first lines; must and check stand for what is done about an error, and
-// the example FirstLines has what stands around them:
+// A whole program on PostgreSQL; try and ok stand for what is done about an
+// error, and the example FirstLines has the imports and the tables:
 //
-//	check(sqlkeys.Install(ctx, keyDB))
-//	vault := must(encryption.Create(ctx, encryption.Config{Keys: must(sqlkeys.Open(ctx, keyDB)), KEK: kekFor})) // once; Open at every other start
-//	check(vault.AddTenant(ctx, "main"))
-//	contacts := must(vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{
-//		{Name: "email", Find: encryption.Email}, // in a column email_idx
+//	ctx, id, person, mail := context.Background(), "c1", "p1", "Ann@b.example"
+//
+//	keyDB, db := try(sql.Open("pgx", os.Getenv("KEYS_URL"))), try(sql.Open("pgx", os.Getenv("CRM_URL"))) // two servers
+//	ok(sqlkeys.Install(ctx, keyDB))
+//	vault := try(encryption.Create(ctx, encryption.Config{ // once; Open with the same at every other start
+//		Keys: try(sqlkeys.Open(ctx, keyDB)),
+//		KEK:  insecurekeys.Folder(os.Getenv("KEK_FOLDER")), // the key above all keys: a file here, better a KMS
+//		Data: []*sql.DB{db},
+//	}))
+//	ok(vault.AddTenant(ctx, "main")) // a customer of yours with keys of its own, or the only one
+//	contacts := try(vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{
+//		{Name: "email", Find: encryption.Email}, // found by the column email_idx
 //		{Name: "notes"},
 //	}}))
-//	w := must(contacts.Writer(ctx, "main", person)) // before BEGIN; good for 5 s
-//	must(db.ExecContext(ctx, `INSERT INTO contacts (id, person, email, email_idx) VALUES (?, ?, ?, ?)`,
-//		id, person, w.Text("email", mail), w.Int64("email_idx", mail)))
-//	where, args := must(contacts.Lookup(ctx, "main", "email_idx", "ANN@b.example")).Where("")
-//	var email encryption.Sealed
-//	check(db.QueryRowContext(ctx, `SELECT id, person, email FROM contacts WHERE `+where, args...).Scan(&id, &person, &email))
-//	mail = must(must(contacts.Row(ctx, "main", person, id)).Text(ctx, "email", email.Bytes()))
-//	must(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
 //
-// KEK (in your KMS, per tenant, handed in) -> the tenant's branch key -> its
-// keysets (Tink) -> one random key per person and key version -> fields, streams, and what other
-// packages seal for a person.
+//	w := try(contacts.Writer(ctx, "main", person)) // the person's key; before BEGIN, good for 5 s
+//	try(db.ExecContext(ctx, `INSERT INTO contacts (id, person, email, email_idx) VALUES ($1, $2, $3, $4)`,
+//		id, person, w.Text("email", mail), w.Int64("email_idx", mail)))
+//
+//	where, args := try(contacts.Lookup(ctx, "main", "email_idx", "ANN@b.example")).Postgres("", 1) // Where("") for SQLite and MariaDB
+//	var email encryption.Sealed
+//	ok(db.QueryRowContext(ctx, `SELECT id, person, email FROM contacts WHERE `+where, args...).Scan(&id, &person, &email))
+//	mail = try(try(contacts.Row(ctx, "main", person, id)).Text(ctx, "email", email.Bytes()))
+//	fmt.Println(mail) // Ann@b.example
+//
+//	try(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
+//
+// # The words
+//
+// A KEK (key encryption key) is the one key that you keep: in a KMS, or in a
+// file for a beginning. It wraps the branch key of each tenant, that the
+// tenant's keysets (Tink), and these the keys of persons; all of them stand in
+// the key store, wrapped. A tenant is a customer whose data nothing else shall
+// open. Each person has a random key, and a sealed column of a row is opened by
+// the key of the person that its owner column names. Erasing the person is
+// destroying that key. A blind index is a column of keyed hashes by which
+// sealed values are found. A lease is how long a process goes on without asking
+// the key store again. A key version is what rotates.
+//
+// Config.KEK is a func that answers the name of a KEK ("kek-1") with the key. In
+// package github.com/crmguard/crmguard/encryption/insecurekeys Folder takes it
+// from a file of that name; the module
+// github.com/crmguard/crmguard/examples/kms has AWS KMS, Google Cloud KMS and
+// the transit engine of HashiCorp Vault and OpenBao. A KEK that opens a keyset
+// as another tenant's is refused. [Config].KEKs says which names are yours.
+//
+// # Where the keys live
+//
+// On a server of their own. Erase deletes a key, and a server keeps what is
+// deleted in its physical backups, logs and standbys for a while. Where the
+// data stands on the same server (one PostgreSQL cluster, one MariaDB server, one
+// SQLite file), each of these holds the rows of an erased person beside the
+// key, until [Vault.RewrapKeys] has ended the KEK that wraps it. That works, and
+// is a promise broken for as long: [Vault.Status] alarms (encryption.store.colocated)
+// about the databases in [Config].Data and those that a job was given.
+//
+// A key is as durable as its database: what was sealed under a key that was
+// lost opens nowhere. So
+//
+//   - take key copies ([Vault.WriteCopy]) with every backup of the data, into
+//     another place; [RestoreCopy] makes a key store of the newest one.
+//   - a failover to an asynchronous standby can lose the keys of rows that were
+//     committed elsewhere: let the standby be synchronous
+//     (synchronous_standby_names on PostgreSQL). [Vault.RepairFromCaches] brings
+//     back those that a running process still has.
+//   - do not let a point-in-time restore of the data take the keys along: it
+//     brings back who was erased.
+//
+// # What it costs
+//
+// In bytes: a sealed value 33 more than the value (41 bytes a sealed phone number
+// of 8); in the text form (Column.Text) 13 more than base64 of that; a blind
+// index 8 as BIGINT. In keys: one row with a wrapped key of 65 bytes for each
+// person and key version, and less than 1 KB of keysets for each tenant. In time: sealing or
+// opening a value, or its index value, is less than a microsecond or about one
+// (RESULTS.md of examples/peers), and no call of a server: the keys of the
+// persons of a page are one query, and none while they are in memory
+// (Config.CacheKeys). A KMS is asked at the start, for a tenant's first use, for
+// key copies and for RewrapKeys, never for a value or a person.
+//
+// Two calls wait on purpose. [Vault.Erase] waits until no other process can have
+// the key: a lease, 5 s ([Vault.EraseMany] waits once for all).
+// [Vault.DestroyKeyVersion] waits twice for a lease and once for the longest
+// transaction: 40 s with the defaults.
+//
+// # To test an application
+//
+// [github.com/crmguard/crmguard/encryption/encryptiontest.Vault] is the real
+// thing in memory, without files, servers or waiting:
+//
+//	vault := encryptiontest.Vault(t, "main")
+//
+// # Rights on the data
+//
+// The key store has its own (sqlkeys.Grants). On a table of the application the
+// columns of the key, the owner, the tenant, sealed values and indexes need
+//
+//	Census, Counts           SELECT
+//	Holder                   SELECT; on MariaDB and MySQL LOCK TABLES, too
+//	Reseal                   SELECT, UPDATE of sealed columns
+//	Rebuild, RebuildIndexes  SELECT, UPDATE of index columns
+//	Redact                   SELECT, UPDATE of owner, sealed and index columns
+//	ClearRows                SELECT of owner and tenant, UPDATE of sealed and index columns
 //
 // # What it promises
 //
@@ -87,7 +171,7 @@
 //   - The key store says by which KEK a branch key is wrapped, and chooses none: a
 //     name that Config.KEKs does not permit is refused (ErrKeyset), alarmed and
 //     never asked, nor handed to Rewrap.Destroy. Nothing is stored that its KEK
-//     has not opened again.
+//     has not opened again, nor under one that opens it as another tenant's.
 //   - A KEK that hangs keeps nobody longer than the context or Config.KEKTimeout,
 //     whether it looks at contexts or not, and no other tenant at all. What
 //     several need at once is one call. After a failure a keyset is asked for
@@ -247,6 +331,7 @@
 //	encryption.store.rewound           stores       alarm: an older key store was put back
 //	encryption.store.durability        settings     alarm: the database loses what was committed (key stores that can tell)
 //	encryption.store.replica           sources      notice: the database follows another one (MariaDB)
+//	encryption.store.colocated         databases    alarm: on the server of the keys (processes that know one: Config.Data, jobs)
 //	encryption.kek.refused             KEKs         alarm: the key store names a KEK that Config.KEKs does not permit
 //	encryption.kek.failing             keysets      alarm: they did not open when this process asked last
 //	encryption.epoch.closing           KEKs         notice: an epoch is half closed

@@ -94,7 +94,7 @@ func (e *KeyError) Error() string {
 	if e.KeyVersion != 0 {
 		text += fmt.Sprintf(" (key version %08x)", e.KeyVersion)
 	}
-	return text
+	return text + e.remedy()
 }
 
 // Unwrap returns the sentinel.
@@ -107,11 +107,15 @@ type KEKError struct {
 	KEK     string    // its stored name
 	Err     error     // what the KEK answered
 	Retry   time.Time // until then this is the answer, and the KEK is not asked; zero: it is asked by the next call
+	Wraps   bool      // it was to wrap a new keyset (Create, AddTenant, RewrapKeys); otherwise to open one that exists
 }
 
-// Error names keyset, KEK and remedy.
+// Error names KEK, reason, keyset and remedy.
 func (e *KEKError) Error() string {
-	text := fmt.Sprintf("%v %q does not open keyset %q of %s: hand in the KEK of that name (was it replaced, or its epoch closed?), or wait for its KMS; nothing was changed: %v", ErrKEK, e.KEK, e.Purpose, keysetsOf(e.Tenant), e.Err)
+	text := fmt.Sprintf("%v %q: %v: it does not open keyset %q of %s: hand in the KEK of that name (was it replaced, or its epoch closed?), or wait for its KMS; nothing was changed", ErrKEK, e.KEK, e.Err, e.Purpose, keysetsOf(e.Tenant))
+	if e.Wraps {
+		text = fmt.Sprintf("%v %q: %v: it is to wrap the new keyset %q of %s and to open it again: make a KEK of that name, or name another one (Config.NewKEK, Rewrap.KEK); nothing was stored", ErrKEK, e.KEK, e.Err, e.Purpose, keysetsOf(e.Tenant))
+	}
 	if !e.Retry.IsZero() {
 		text += "; it is asked again from " + e.Retry.UTC().Format(time.RFC3339) + " on"
 	}
@@ -138,30 +142,11 @@ type InUseError struct {
 
 // Error names key version, holder and count.
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("%v: key version %08x, %d in %s", ErrInUse, e.KeyVersion, e.Count, e.Where)
+	return fmt.Sprintf("%v: key version %08x, %d in %s: reseal them (SealedTable.Reseal), or let the snapshots go that hold them", ErrInUse, e.KeyVersion, e.Count, e.Where)
 }
 
 // Unwrap returns ErrInUse.
 func (e *InUseError) Unwrap() error { return ErrInUse }
-
-// RowsError says which rows OpenAll could not open; all others are open.
-type RowsError struct {
-	Rows map[int]error // index in the slice -> why
-}
-
-// Error counts the rows.
-func (e *RowsError) Error() string {
-	return fmt.Sprintf("encryption: %d rows did not open", len(e.Rows))
-}
-
-// Unwrap returns the reasons.
-func (e *RowsError) Unwrap() []error {
-	out := make([]error, 0, len(e.Rows))
-	for _, err := range e.Rows {
-		out = append(out, err)
-	}
-	return out
-}
 
 // PersonsError says which persons of a call get no key; all others have theirs,
 // unless an id was refused (ErrID): then none was made.

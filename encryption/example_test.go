@@ -65,37 +65,6 @@ func exampleDB() (*sql.DB, func()) {
 	return db, func() { _ = db.Close(); _ = os.RemoveAll(dir) }
 }
 
-// Seal a row, find it, open it, and forget the person. must and check stand
-// for what an application does about an error; kekFor for its KMS.
-func Example_firstLines() {
-	// exampleDB, check, must and kekFor stand in example_test.go.
-	ctx := context.Background()
-	db, closeDB := exampleDB() // with the table contacts
-	defer closeDB()
-	keyDB, closeKeys := exampleDB() // a database of their own for the keys
-	defer closeKeys()
-	id, person, mail := "c1", "p1", "Ann@b.example"
-
-	check(sqlkeys.Install(ctx, keyDB))
-	vault := must(encryption.Create(ctx, encryption.Config{Keys: must(sqlkeys.Open(ctx, keyDB)), KEK: kekFor})) // once; Open at every other start
-	check(vault.AddTenant(ctx, "main"))
-	contacts := must(vault.Table(encryption.Table{Name: "contacts", Columns: []encryption.Column{
-		{Name: "email", Find: encryption.Email}, // in a column email_idx
-		{Name: "notes"},
-	}}))
-	w := must(contacts.Writer(ctx, "main", person)) // before BEGIN; good for 5 s
-	must(db.ExecContext(ctx, `INSERT INTO contacts (id, person, email, email_idx) VALUES (?, ?, ?, ?)`,
-		id, person, w.Text("email", mail), w.Int64("email_idx", mail)))
-	where, args := must(contacts.Lookup(ctx, "main", "email_idx", "ANN@b.example")).Where("")
-	var email encryption.Sealed
-	check(db.QueryRowContext(ctx, `SELECT id, person, email FROM contacts WHERE `+where, args...).Scan(&id, &person, &email))
-	mail = must(must(contacts.Row(ctx, "main", person, id)).Text(ctx, "email", email.Bytes()))
-	must(vault.Erase(ctx, "main", person)) // waits for the lease of other processes: 5 s
-
-	fmt.Println(mail)
-	// Output: Ann@b.example
-}
-
 // The first start of an installation, and every other one.
 func Example() {
 	// must, examplePragmas and kekFor stand in example_test.go.
@@ -167,7 +136,7 @@ func ExampleOpenAll() {
 	fmt.Println(errors.Is(err, encryption.ErrErased), err)
 	// Output:
 	// p1@b.example
-	// true encryption: 1 rows did not open
+	// true encryption: 1 row did not open: 1 erased (ErrErased)
 }
 
 type row struct {

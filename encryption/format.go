@@ -39,6 +39,11 @@ const (
 // appendFieldAD appends the associated data of a sealed field. Parts above
 // the level stay empty; the level itself keeps the forms apart.
 func appendFieldAD(dst []byte, level Level, padded bool, tenant, table, column, owner, row string) []byte {
+	return appendFieldRow(appendFieldHead(dst, level, padded, tenant, table, column), level, owner, row)
+}
+
+// appendFieldHead appends what is the same in all rows, appendFieldRow the rest.
+func appendFieldHead(dst []byte, level Level, padded bool, tenant, table, column string) []byte {
 	dst = frame.Append(dst, fieldDomain)
 	mark := byte(level)
 	if padded {
@@ -47,7 +52,10 @@ func appendFieldAD(dst []byte, level Level, padded bool, tenant, table, column, 
 	dst = append(dst, mark)
 	dst = frame.Append(dst, tenant)
 	dst = frame.Append(dst, table)
-	dst = frame.Append(dst, column)
+	return frame.Append(dst, column)
+}
+
+func appendFieldRow(dst []byte, level Level, owner, row string) []byte {
 	if level < LevelOwner {
 		owner = ""
 	}

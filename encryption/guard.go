@@ -26,7 +26,7 @@ import (
 var errRetired = fmt.Errorf("%w: the key version was retired after the values were sealed: try again", ErrLease)
 
 // errOverdue says that a transaction of ours took longer than Config has it.
-var errOverdue = errors.New("encryption: the transaction took longer than Config.LongestTransaction, waiting for locks of others or for the key store")
+var errOverdue = errors.New("encryption: the transaction took longer than Config.LongestTransaction, waiting for locks of others or for the key store: call again, with smaller batches or a longer one")
 
 // guarded runs f in a transaction that begin makes, for as long as the longest
 // transaction may take, and commits only while all key versions are active that

@@ -3,6 +3,7 @@ package encryption
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -63,6 +64,9 @@ func checkNamed(person string) error { return refusedID(ids.CheckGiven("person",
 // something on both sides, in the characters of IDNA and percent-encoded, too.
 // So "4711@crm" is none.
 func isAddress(id string) bool {
+	if !strings.ContainsFunc(id, func(r rune) bool { return r == '@' || r == '%' || r >= utf8.RuneSelf }) {
+		return false // as nearly all are, at each Writer
+	}
 	id = strings.NewReplacer("＠", "@", "﹫", "@", "%40", "@", "。", ".", "．", ".", "｡", ".", "%2e", ".", "%2E", ".").Replace(id)
 	at := strings.LastIndexByte(id, '@')
 	if at <= 0 {
@@ -75,7 +79,7 @@ func isAddress(id string) bool {
 func checkRecordOwner(owner string) error {
 	rest, ok := strings.CutPrefix(owner, recordPrefix)
 	if id, err := uuid.Parse(rest); !ok || err != nil || id.String() != rest {
-		return fmt.Errorf("%w: not r:<uuid>", ErrID)
+		return fmt.Errorf("%w: the owner of a record is r:<uuid>, as NewRecordOwner makes them", ErrID)
 	}
 	return nil
 }

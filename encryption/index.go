@@ -97,6 +97,11 @@ func (x *tenantIndexes) value(t *SealedTable, i int, value string) IndexValue {
 	if x.macs[i] == nil {
 		return IndexValue{}
 	}
+	if as := t.indexes[i].As; as == Email || as == EmailV1 {
+		if v, ok := x.macs[i].plainAddress(value); ok {
+			return v
+		}
+	}
 	normal, err := t.indexes[i].rule(value)
 	switch {
 	case err != nil:
@@ -121,11 +126,14 @@ func (x *tenantIndexes) rebuilt(t *SealedTable, i int, value string) (IndexValue
 // normalises to empty is NULL, and so is a retired version. One that a normaliser
 // of the application refuses stops the statement (ErrValue).
 func (w *Writer) Index(index, value string) IndexValue {
-	i := slices.IndexFunc(w.table.indexes, func(x tableIndex) bool { return x.Column == index })
-	if i < 0 {
+	i := 0
+	for i < len(w.table.indexes) && w.table.indexes[i].Column != index {
+		i++
+	}
+	if i == len(w.table.indexes) {
 		return IndexValue{err: w.table.noIndex(index)}
 	}
-	return w.indexKeys().value(w.table, i, value)
+	return (*w.indexKeys).value(w.table, i, value)
 }
 
 // Int64 is Index for widths up to 63 bits; a wider one fails.

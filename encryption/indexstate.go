@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
@@ -17,6 +18,7 @@ import (
 type declared struct {
 	mu      sync.Mutex
 	indexes []keystore.IndexRow // tenant, root and state are empty
+	count   atomic.Uint64       // of them
 	columns map[string]bool     // "table.column", in SQL: sealed by a declaration
 	tables  map[string]*SealedTable
 }
@@ -34,6 +36,7 @@ func (d *declared) add(t *SealedTable) {
 		row := keystore.IndexRow{Table: t.def.Name, Index: index.Name, Version: index.Version, Normaliser: string(index.As), Bits: index.Bits}
 		if !slices.ContainsFunc(d.indexes, row.Same) {
 			d.indexes = append(d.indexes, row)
+			d.count.Add(1)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (c Config) checkKEKs() error {
 		stem := strings.TrimRight(entry, "/:")
 		switch {
 		case checkID("KEK", entry) != nil || strings.Contains(entry, "\n"):
-			return fmt.Errorf("%w: Config.KEKs holds what is no name of a KEK", ErrDefinition)
+			return fmt.Errorf("%w: Config.KEKs holds what is no name of a KEK (1 to 255 bytes of UTF-8 without NUL and line breaks)", ErrDefinition)
 		case isKEKPrefix(entry) && (stem == "" || len(entry)-len(stem) > 1):
 			return fmt.Errorf("%w: Config.KEKs: the prefix %q does not say whose KEKs they are; it ends behind the account and the key ring", ErrDefinition, entry)
 		}
@@ -128,15 +128,26 @@ func (v *Vault) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *
 		if slices.ContainsFunc(want.roots, func(r root) bool { return bytes.Contains(row.Wrapped, r.key) }) {
 			return nil, errors.New("it does not encrypt")
 		}
+		if err := v.bindsTenant(ctx, kek, row); err != nil {
+			return nil, err
+		}
 		return v.readKeyset(ctx, row)
 	})
 	if err == nil && !want.sameKeys(open) {
 		err = errors.New("it opens something else than it wrapped")
 	}
 	if err != nil {
-		return nil, kekError(row.Tenant, row.Purpose, row.KEK, err)
+		return nil, wrapError(row, err)
 	}
 	return open, nil
+}
+
+// wrapError is kekError of a keyset that does not exist yet.
+func wrapError(row keystore.KeysetRow, err error) error {
+	if errors.Is(err, ErrKeyset) {
+		return err
+	}
+	return &KEKError{Tenant: row.Tenant, Purpose: row.Purpose, KEK: row.KEK, Err: err, Wraps: true}
 }
 
 // readKeyset asks the KEK and checks every key of the keyset.

@@ -68,7 +68,12 @@ func wrappedBefore(t *testing.T) map[string][]byte {
 	out := map[string][]byte{}
 	kek := pair{
 		func(plaintext, ad []byte) ([]byte, error) { out[string(ad)] = bytes.Clone(plaintext); return ad, nil },
-		func(ciphertext, _ []byte) ([]byte, error) { return bytes.Clone(out[string(ciphertext)]), nil },
+		func(ciphertext, ad []byte) ([]byte, error) {
+			if !bytes.Equal(ciphertext, ad) {
+				return denied(ciphertext, ad)
+			}
+			return bytes.Clone(out[string(ciphertext)]), nil
+		},
 	}
 	vault, err := encryption.Create(t.Context(), encryption.Config{
 		Keys: encryptiontest.Keys(), KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return kek, nil },
@@ -180,11 +185,11 @@ func TestHowOftenAKEKIsAsked(t *testing.T) {
 	}}
 	vault, err := encryption.Create(t.Context(), cfg)
 	require.NoError(t, err)
-	require.EqualValues(t, 2, calls.Swap(0), "the branch key of the installation is wrapped, and proved")
+	require.EqualValues(t, 3, calls.Swap(0), "the branch key of the installation is wrapped, refused as another tenant's, and opened")
 	for i := range tenants {
 		require.NoError(t, vault.AddTenant(t.Context(), fmt.Sprint("t", i)))
 	}
-	require.EqualValues(t, 2*tenants, calls.Swap(0), "and that of each tenant")
+	require.EqualValues(t, 3*tenants, calls.Swap(0), "and that of each tenant")
 	use := func(vault *encryption.Vault) {
 		contacts, err := vault.Table(contactsTable)
 		require.NoError(t, err)
@@ -232,8 +237,9 @@ func TestHowOftenAKEKIsAsked(t *testing.T) {
 	_, err = fresh.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: fresh.Copier(folder)})
 	require.NoError(t, err)
 	// Each branch key is opened; a new one is wrapped under the new KEK, and proved.
-	// That of the installation was opened at the start.
-	require.EqualValues(t, 3*tenants+2, calls.Swap(0))
+	// That of the installation was opened at the start, and is where the new KEK
+	// proves that it binds.
+	require.EqualValues(t, 3*tenants+3, calls.Swap(0))
 	use(fresh)
 	require.Zero(t, calls.Load())
 }

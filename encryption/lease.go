@@ -36,15 +36,21 @@ func checkLeaseOf(s keystore.State) error {
 // grant is the time for which a process may trust what it has compared with the
 // key store. It keeps the lease that the store had when it was granted: a lease
 // that became longer since lengthens none that was granted before.
-type grant struct{ start, until time.Time }
+type grant struct {
+	start, until time.Time
+	wall         time.Time // until, by the wall clock alone
+}
 
-func grantFrom(start time.Time, lease time.Duration) grant { return grant{start, start.Add(lease)} }
+func grantFrom(start time.Time, lease time.Duration) grant {
+	until := start.Add(lease)
+	return grant{start, until, until.Round(0)}
+}
 
 // over reports whether the time has passed by any clock there is. The monotonic
 // one stands still while a machine sleeps, the wall clock may be set; a moment
 // before the beginning comes of a clock that went back, and says nothing.
 func (g grant) over(now time.Time) bool {
-	return !now.Before(g.until) || now.Before(g.start) || !now.Round(0).Before(g.until.Round(0))
+	return !now.Before(g.until) || now.Before(g.start) || !now.Before(g.wall)
 }
 
 // half is the part of a grant after which whoever takes something to keep

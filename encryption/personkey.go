@@ -2,64 +2,14 @@ package encryption
 
 import (
 	"context"
-	"crypto/cipher"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
-
-// personKey is one key of one owner and key version, unwrapped.
-type personKey struct {
-	keyVersion uint32
-	raw        [keySize]byte
-	err        error // the row is there but does not unwrap
-	allotted   bool  // seals what the key store allots from the first one on
-	slot       *atomic.Uint32
-	block      atomic.Pointer[block] // nil while it counts by itself
-	build      sync.Once             // of the cipher, which takes forty times the room of the key
-	gcm        cipher.AEAD
-	broken     error // what the cipher answered
-}
-
-// aead is the cipher of the key, built when it is first used: an import makes
-// many keys at once, and of several key versions one is used.
-func (k *personKey) aead() (cipher.AEAD, error) {
-	k.build.Do(func() { k.gcm, k.broken = newGCM(k.raw[:]) })
-	return k.gcm, k.broken
-}
-
-var errUsedUp = errors.New("encryption: no seal of the key is left")
-
-// appendSeal appends mark ‖ key version ‖ IV ‖ ciphertext ‖ tag. All that is
-// sealed is sealed here, and counted.
-func (k *personKey) appendSeal(dst, plaintext, ad []byte) ([]byte, error) {
-	gcm, err := k.aead()
-	if err != nil {
-		return nil, err
-	}
-	if !k.draw() {
-		return nil, errUsedUp
-	}
-	dst = append(dst, fieldMark)
-	dst = binary.BigEndian.AppendUint32(dst, k.keyVersion)
-	return gcm.Seal(dst, nil, plaintext, ad), nil //nolint:gosec // the AEAD draws its nonce itself
-}
-
-// appendOpen appends what was sealed so.
-func (k *personKey) appendOpen(dst, sealed, ad []byte) ([]byte, error) {
-	gcm, err := k.aead()
-	if err != nil {
-		return nil, err
-	}
-	return gcm.Open(dst, nil, sealed[prefixSize:], ad)
-}
 
 // ownerKeys is what the store knows about an owner. But for its age it is never
 // changed after it was put into the cache.
@@ -249,12 +199,22 @@ func (v *Vault) leasedKey(tenant, owner string, keyVersion uint32) (*personKey, 
 }
 
 func (o *ownerKeys) key(keyVersion uint32) *personKey {
+	if ref := o.keyRef(keyVersion); ref != nil {
+		return *ref
+	}
+	return nil
+}
+
+// keyRef points at where the key stands: what an application holds keeps that,
+// since package fmt prints what a pointer points at for a verb that does not suit
+// it (%s), and here that is another pointer.
+func (o *ownerKeys) keyRef(keyVersion uint32) **personKey {
 	if o == nil {
 		return nil
 	}
-	for _, key := range o.keys {
+	for i, key := range o.keys {
 		if key.keyVersion == keyVersion {
-			return key
+			return &o.keys[i]
 		}
 	}
 	return nil

@@ -43,7 +43,7 @@ func (s PersonSealer) Ensure(ctx context.Context, tenant string, persons ...stri
 
 func (s PersonSealer) owner(tenant, person string) (string, error) {
 	if err := checkID("purpose", s.purpose); err != nil {
-		return "", fmt.Errorf("%w: purpose of a person sealer", ErrDefinition)
+		return "", fmt.Errorf("%w: the purpose of a PersonSealer is a name of 1 to 255 bytes that never changes", ErrDefinition)
 	}
 	if err := checkTenant(tenant); err != nil {
 		return "", err

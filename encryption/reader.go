@@ -2,6 +2,7 @@ package encryption
 
 import (
 	"context"
+	"crypto/cipher"
 	"errors"
 )
 
@@ -14,7 +15,31 @@ type Reader struct {
 	tenant string
 	keys   map[string]*ownerKeys
 	lease  grant
-	ad     []byte
+	leased bool // when the lease was looked at last, in the call that runs
+
+	owner, row string // of the last Row
+	turn       uint64 // of the last Row: another owner or row is another turn
+
+	last lastKey
+	ads  []boundAD // by column
+	next int       // the column that is likely to come: the one behind the last
+	ends []int     // of the values of a row, while it is opened
+}
+
+// lastKey is the key that opened the last value of a row's owner: the next one is
+// mostly of the same key version.
+type lastKey struct {
+	turn       uint64
+	keyVersion uint32
+	gcm        *cipher.AEAD // not the cipher itself, see ownerKeys.keyRef
+}
+
+// boundAD is the associated data of a column. What stands before the owner is the
+// same for all rows.
+type boundAD struct {
+	turn uint64 // of the row whose it is
+	ad   []byte
+	head int // the length of what stands before the owner
 }
 
 // Reader fetches the keys of all owners with one query. Owners are given as
@@ -29,20 +54,55 @@ func (t *SealedTable) Reader(ctx context.Context, tenant string, owners ...strin
 			return nil, err
 		}
 	}
+	return t.reader(ctx, tenant, owners)
+}
+
+// reader is Reader for owners that were checked.
+func (t *SealedTable) reader(ctx context.Context, tenant string, owners []string) (*Reader, error) {
+	if err := checkTenant(tenant); err != nil {
+		return nil, err
+	}
 	found, g, err := t.vault.lookup(ctx, tenant, owners, true)
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{table: t, tenant: tenant, keys: found, lease: g}, nil
+	return &Reader{table: t, tenant: tenant, keys: found, lease: g, ads: make([]boundAD, len(t.def.Columns))}, nil
 }
 
-// key returns the one key for the owner and key version.
-func (r *Reader) key(ctx context.Context, owner string, keyVersion uint32) (*personKey, error) {
-	if !r.lease.over(r.table.vault.cfg.Now()) {
+// look looks whether the lease still runs: once a call.
+func (r *Reader) look() { r.leased = !r.lease.over(r.table.vault.cfg.Now()) }
+
+// bind makes the associated data of a column in a row.
+func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) error {
+	if err := r.table.bindable(col, owner, row); err != nil {
+		return err
+	}
+	if b.head == 0 {
+		b.ad = appendFieldHead(nil, col.Level, col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
+		b.head = len(b.ad)
+	}
+	b.ad = appendFieldRow(b.ad[:b.head], col.Level, owner, row)
+	b.turn = turn
+	return nil
+}
+
+// key returns the one key for the owner and key version, after a look. turn is
+// that of the owner's row, 0 where the column is not the owner's.
+func (r *Reader) key(ctx context.Context, turn uint64, owner string, keyVersion uint32) (*personKey, error) {
+	if !r.leased {
+		r.look() // another cell of the row may have fetched keys anew
+	}
+	if r.leased {
 		if key := r.keys[owner].key(keyVersion); key != nil {
+			if key.err == nil && turn != 0 {
+				if _, err := key.aead(); err == nil {
+					r.last = lastKey{turn, keyVersion, key.cipher.Load()}
+				}
+			}
 			return key, key.err
 		}
 	}
+	r.leased, r.last = false, lastKey{} // what follows takes its time
 	if err := checkOwner(owner); err != nil {
 		return nil, err
 	}
@@ -103,20 +163,23 @@ type Record interface {
 // are listed in a *RowsError with the reason of each, and their targets stay
 // as they were; all others are open.
 func OpenAll[R Record](ctx context.Context, table *SealedTable, tenant string, rows []R) error {
+	page := make([]recordCells, len(rows))
 	owners := make([]string, 0, len(rows)+1)
-	for _, row := range rows {
-		owner, _, _ := row.SealedCells()
-		if checkOwner(owner) == nil {
-			owners = append(owners, owner)
+	for i, row := range rows {
+		p := &page[i]
+		p.owner, p.row, p.cells = row.SealedCells()
+		if (i == 0 || p.owner != page[i-1].owner) && checkOwner(p.owner) == nil {
+			owners = append(owners, p.owner)
 		}
 	}
-	reader, err := table.Reader(ctx, tenant, table.withTenant(owners)...)
+	reader, err := table.reader(ctx, tenant, table.withTenant(owners))
 	if err != nil {
 		return err
 	}
 	failed := map[int]error{}
-	for i, row := range rows {
-		if err := openRow(ctx, reader, row); err != nil {
+	var room pageRoom
+	for i := range page {
+		if err := room.open(ctx, reader, &page[i]); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -129,26 +192,47 @@ func OpenAll[R Record](ctx context.Context, table *SealedTable, tenant string, r
 	return nil
 }
 
-func openRow(ctx context.Context, reader *Reader, row Record) error {
-	owner, key, cells := row.SealedCells()
-	bound := reader.Row(owner, key)
-	opened := make([][]byte, len(cells))
-	for i, cell := range cells {
-		plaintext, err := bound.Open(ctx, cell.Column, cell.Sealed)
-		if err != nil {
-			return err
-		}
-		opened[i] = plaintext
+// recordCells is what a Record has said.
+type recordCells struct {
+	owner, row string
+	cells      []Cell
+}
+
+// pageRoom is room for one row after the other.
+type pageRoom struct {
+	fields []Field
+	opened []byte
+}
+
+func (p *pageRoom) open(ctx context.Context, reader *Reader, row *recordCells) error {
+	p.fields = p.fields[:0]
+	texts := false
+	for _, cell := range row.cells {
+		p.fields = append(p.fields, Field{Column: cell.Column, Sealed: cell.Sealed})
+		texts = texts || cell.Text != nil
 	}
-	for i, cell := range cells {
-		if cell.Sealed == nil {
+	opened, err := reader.Row(row.owner, row.row).AppendOpenRow(ctx, p.opened[:0], p.fields)
+	if err != nil {
+		return err
+	}
+	p.opened = opened
+	text := "" // the values of a row lie in one text, of which each is a part
+	if texts {
+		text = string(opened)
+	}
+	end := 0
+	for i, cell := range row.cells {
+		value := p.fields[i].Value
+		if value == nil {
 			continue
 		}
+		begin := end
+		end += len(value)
 		if cell.Text != nil {
-			*cell.Text = string(opened[i])
+			*cell.Text = text[begin:end]
 		}
 		if cell.Bytes != nil {
-			*cell.Bytes = opened[i]
+			*cell.Bytes = append(make([]byte, 0, len(value)), value...)
 		}
 	}
 	return nil

@@ -61,6 +61,7 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 		"its destruction was interrupted: call DestroyKeyVersion again")...)
 	out = append(out, waiting(keys, "encryption.key_version.deleting", keystore.Deleting,
 		"its destruction was interrupted when some of its keys were gone: call DestroyKeyVersion again; what still needs it, Reseal brings away or lists")...)
+	out = append(out, v.colocated(ctx, "encryption.store.colocated")...)
 	copies, err := v.copyFindings(ctx)
 	if err != nil {
 		return nil, err

@@ -47,7 +47,7 @@ func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
 		return nil, err
 	}
 	if !col.Stream {
-		return nil, &KeyError{Op: "the column is not declared as Stream", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
+		return nil, &KeyError{Op: "the column is not declared as Stream; a field is sealed by Writer:", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
 	}
 	if err := checkTenant(ref.Tenant); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 		return err
 	}
 	if size < 0 || len(name) > maxStreamName || !utf8.ValidString(name) {
-		return &KeyError{Op: "size or name of a stream", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
+		return &KeyError{Op: "the size of a stream is known beforehand and not negative, its name has at most 1024 bytes of UTF-8:", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
 	}
 	found, keyVersion, _, err := t.vault.sealKeys(ctx, ref.Tenant, []string{ref.Owner})
 	if err != nil {

@@ -142,7 +142,7 @@ func (v *Vault) Table(def Table) (*SealedTable, error) {
 	}
 	for _, name := range append(keyColumns(def.Key), def.SQL, def.Owner, def.Tenant) {
 		if name != "" && !identifier.MatchString(name) {
-			return nil, fmt.Errorf("%w: table %s: %q is no SQL name", ErrDefinition, def.Name, name)
+			return nil, fmt.Errorf("%w: table %s: %q is no name in SQL: letters, digits and _, and one dot behind a schema (SQL, Key, Owner and Tenant of the Table)", ErrDefinition, def.Name, name)
 		}
 	}
 	def.Columns = append([]Column(nil), def.Columns...)
@@ -152,7 +152,7 @@ func (v *Vault) Table(def Table) (*SealedTable, error) {
 		}
 	}
 	if len(def.Columns) == 0 {
-		return nil, fmt.Errorf("%w: table %s has no columns", ErrDefinition, def.Name)
+		return nil, fmt.Errorf("%w: table %s has no columns: name those that are sealed in Table.Columns", ErrDefinition, def.Name)
 	}
 	t.def = def
 	v.declared.add(t)
@@ -165,7 +165,7 @@ func (t *SealedTable) addColumn(def *Table, i int) error {
 		return fmt.Errorf("%w: %s.%s: %s", ErrDefinition, def.Name, col.Name, what)
 	}
 	if err := checkID("name", col.Name); err != nil {
-		return fail("the name is refused")
+		return fail("the name of the column: " + err.Error())
 	}
 	if _, twice := t.columns[col.Name]; twice {
 		return fail("declared twice")
@@ -174,7 +174,7 @@ func (t *SealedTable) addColumn(def *Table, i int) error {
 		col.SQL = col.Name
 	}
 	if !col.Stream && !identifier.MatchString(col.SQL) {
-		return fail("no SQL name")
+		return fail("a name in SQL has letters, digits and _ only (Column.SQL)")
 	}
 	if col.Level == 0 {
 		col.Level = def.Level
@@ -183,13 +183,13 @@ func (t *SealedTable) addColumn(def *Table, i int) error {
 		col.Level = LevelRow
 	}
 	if col.Level < LevelTenant || col.Level > LevelRow {
-		return fail("levels are 1, 2 and 3")
+		return fail("the level is LevelTenant, LevelOwner or LevelRow")
 	}
 	if col.Find != "" {
 		col.Index = append([]Index{{Column: col.SQL + "_idx", Name: col.Name + "_idx", As: col.Find, Bits: findBits}}, col.Index...)
 	}
 	if col.Pad < Padme || col.Pad > maxField || (col.Stream && (col.Pad != 0 || len(col.Index) > 0 || col.Text)) {
-		return fail("padding, or a stream with padding, text form or index")
+		return fail("Pad is Padme, 0 or up to 16 MiB, and a stream has neither Pad nor Text, Find or Index")
 	}
 	t.columns[col.Name] = i
 	for _, index := range col.Index {
@@ -238,10 +238,23 @@ func (t *SealedTable) addIndex(def *Table, column int, index Index) error {
 // Name returns the logical name of the table.
 func (t *SealedTable) Name() string { return t.def.Name }
 
+// position finds a column by its logical name. likely is where it is looked for
+// first: columns mostly come in the order in which they are declared.
+func (t *SealedTable) position(name string, likely int) (int, bool) {
+	if likely >= len(t.def.Columns) {
+		likely = 0
+	}
+	if t.def.Columns[likely].Name == name {
+		return likely, true
+	}
+	i, ok := t.columns[name]
+	return i, ok
+}
+
 func (t *SealedTable) column(name string) (*Column, error) {
 	i, ok := t.columns[name]
 	if !ok {
-		return nil, &KeyError{Op: "no such column is declared:", Table: t.def.Name, Column: name, Err: ErrDefinition}
+		return nil, t.noSuchColumn(name)
 	}
 	return &t.def.Columns[i], nil
 }

@@ -25,6 +25,7 @@ type tenantKeys struct {
 	open map[string]*openKeyset
 	// indexes are derived from the keyset and the rows that stand here.
 	indexes map[*SealedTable]*tenantIndexes
+	ready   map[*SealedTable]*readyTable
 }
 
 // AddTenant makes the keysets and the first key version of a tenant. Its

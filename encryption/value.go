@@ -93,8 +93,6 @@ type IndexValue struct {
 	err    error
 }
 
-func narrowIndex(value int64) IndexValue { return IndexValue{narrow: &value} }
-
 func wideIndex(value []byte) IndexValue {
 	text := string(value)
 	return IndexValue{wide: &text}

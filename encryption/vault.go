@@ -22,6 +22,8 @@ type Vault struct {
 	copies copyRecord
 	keks   kekCalls
 
+	neighbours neighbours
+
 	retired retirements
 
 	declared declared // indexes of all tables
@@ -131,6 +133,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
 		cfg: settings{Config: cfg}, check: make(chan struct{}, 1),
 		tenants: map[string]*tenantKeys{}, owners: map[ownerID]*ownerKeys{}, narrow: map[ownerID]bool{}, declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}, counters: newCounters(),
 	}
+	v.neighbours.meet(cfg.Data...)
 	start := cfg.Now()
 	state, err := cfg.Keys.State(ctx)
 	if err != nil {

@@ -153,6 +153,23 @@ func TestTheHotPathDoesNotAllocate(t *testing.T) {
 			panic(err)
 		}
 	}))
+	fields := []encryption.Field{{Column: "email", Value: plaintext}, {Column: "email", Value: plaintext}}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if _, err := w.AppendSealRow(dst, fields); err != nil {
+			panic(err)
+		}
+	}))
+	back := make([]byte, 0, 128)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if _, err := r.Row("p1", "").AppendOpenRow(ctx, back, fields); err != nil {
+			panic(err)
+		}
+	}))
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
+		if _, err := e.contacts.Writer(ctx, tenant, "p1"); err != nil {
+			panic(err)
+		}
+	}), 3.0)
 }
 
 func TestOneKeyWhoeverMakesIt(t *testing.T) {
@@ -250,7 +267,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	e := newEnv(t, 1)
 	w, err := e.contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
-	require.EqualError(t, w.Text("emial", "x").Err(), "encryption: definition: no such column is declared: contacts.emial")
+	require.EqualError(t, w.Text("emial", "x").Err(), "encryption: definition: no such column is declared; the table has email, note, phone. There is no contacts.emial")
 	_, err = e.contacts.Lookup(t.Context(), tenant, "email", "x@y.example")
 	require.EqualError(t, err, "encryption: definition: no such index is declared; there are email_idx (of email_index): contacts.email")
 	_, err = e.contacts.Writer(t.Context(), tenant, "")

@@ -97,6 +97,13 @@ type Reporter interface {
 	Status(ctx context.Context) ([]Finding, error)
 }
 
+// Locator is the optional part of a Store that knows whether a database of the
+// application shares its fate: one server, cluster or file, so that whatever
+// copies the data's bytes copies the keys'. The vault alarms about it.
+type Locator interface {
+	SameServer(ctx context.Context, data *sql.DB) (bool, error)
+}
+
 // State is the single state row of a key store.
 type State struct {
 	Store    string // random id of the store, "" while it is empty

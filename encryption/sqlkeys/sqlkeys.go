@@ -227,9 +227,24 @@ func (s *Store) Status(ctx context.Context) ([]keystore.Finding, error) {
 	return s.db.Health(ctx, "encryption.store")
 }
 
+// SameServer says whether a database of the application is in the cluster, on
+// the server or in the file of the keys. It needs no right.
+func (s *Store) SameServer(ctx context.Context, data *sql.DB) (bool, error) {
+	other, err := sqldb.Open(ctx, data)
+	if err != nil {
+		return false, fmt.Errorf("sqlkeys: %w", err)
+	}
+	same, err := s.db.SameServer(ctx, other)
+	if err != nil {
+		return false, fmt.Errorf("sqlkeys: %w", err)
+	}
+	return same, nil
+}
+
 var (
 	_ keystore.Store    = (*Store)(nil)
 	_ keystore.Scrubber = (*Store)(nil)
 	_ keystore.Reporter = (*Store)(nil)
 	_ keystore.Insider  = (*Store)(nil)
+	_ keystore.Locator  = (*Store)(nil)
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // A contest is one thing measured: ours, the others that do the same, and the
@@ -15,6 +16,10 @@ type contest struct {
 	What        string       // one line, the same in every run
 	Note        string       // what a reader must know to judge the figures
 	Contestants []contestant // ours first
+	// Limits are what is demanded of ours by itself. See [limit].
+	Limits []string
+	// Time is how long its rounds may take; 0 is what the runner allows.
+	Time time.Duration
 }
 
 // A contestant is one way to do the work.
@@ -67,6 +72,7 @@ type bench struct {
 	dir     string // temporary, for databases and repositories
 	small   bool   // tests want a run that is right, not one that tells much
 	folders int
+	server  *server // of PostgreSQL, once it is wanted
 	closers []func() error
 }
 
@@ -103,18 +109,26 @@ func (p *bench) close() error {
 // A stage sets up contests that share their material.
 type stage struct {
 	Package string
+	Name    string // of a part of the package's contests, which can be run alone
 	Set     func(ctx context.Context, p *bench) ([]contest, error)
+	Counts  func(ctx context.Context, p *bench) ([]count, error) // nil where there are none
 }
 
 // stages are in the order of the report.
 func stages() []stage {
 	return []stage{
-		{"encryption", encryptionContests},
-		{"accesscontrol", accesscontrolContests},
-		{"audit", auditContests},
-		{"backup", backupContests},
-		{"integrity", integrityContests},
-		{"privacy", privacyContests},
+		{Package: "encryption", Name: "fields", Set: encryptionContests},
+		// apart, since what these have in memory makes the garbage collector come
+		// less often, which those who allocate profit from
+		{Package: "encryption", Name: "statements", Set: statementContests},
+		{Package: "encryption", Name: "reseal", Set: resealContests},
+		{Package: "encryption", Name: "pages", Set: pageContests},
+		{Package: "encryption", Name: "counts", Set: nobody, Counts: encryptionCounts},
+		{Package: "accesscontrol", Set: accesscontrolContests},
+		{Package: "audit", Set: auditContests},
+		{Package: "backup", Set: backupContests},
+		{Package: "integrity", Set: integrityContests},
+		{Package: "privacy", Set: privacyContests},
 	}
 }
 

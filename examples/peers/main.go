@@ -21,7 +21,7 @@ import (
 func main() {
 	var (
 		r      = newRunner(os.Stdout)
-		only   = flag.String("only", "", "packages to measure, with commas between; the files are not written then")
+		only   = flag.String("only", "", "packages to measure, or parts of encryption (fields, statements, reseal, pages, counts), with commas between; the files are not written then")
 		out    = flag.String("out", ".", "folder for RESULTS.md and results.json")
 		commit = flag.String("commit", "unknown", "the commit that is measured, for the report")
 	)
@@ -40,15 +40,16 @@ func measureAll(ctx context.Context, r *runner, only, out, commit string) error 
 	}
 	begun, load := time.Now(), machineLoad()
 	var outcomes []outcome
+	var tallies []tally
 	for _, s := range stages() {
-		if only != "" && !slices.Contains(strings.Split(only, ","), s.Package) {
+		if only != "" && !slices.ContainsFunc(strings.Split(only, ","), func(o string) bool { return o == s.Package || o == s.Name }) {
 			continue
 		}
-		some, err := s.measure(ctx, r)
+		some, counted, err := s.measure(ctx, r)
 		if err != nil {
 			return err
 		}
-		outcomes = append(outcomes, some...)
+		outcomes, tallies = append(outcomes, some...), append(tallies, counted...)
 	}
 	took := time.Since(begun)
 	r.say("%d contests in %s\n", len(outcomes), took.Round(time.Second))
@@ -56,13 +57,13 @@ func measureAll(ctx context.Context, r *runner, only, out, commit string) error 
 		r.say("a part only: RESULTS.md and results.json stay as they are\n")
 		return nil
 	}
-	return writeResults(out, r, outcomes, provenanceOf(r, commit, took, load))
+	return writeResults(out, r, outcomes, tallies, provenanceOf(r, commit, took, load))
 }
 
-func (s stage) measure(ctx context.Context, r *runner) (out []outcome, err error) {
+func (s stage) measure(ctx context.Context, r *runner) (out []outcome, counted []tally, err error) {
 	p, err := newBench(false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() {
 		if closing := p.close(); err == nil {
@@ -71,14 +72,28 @@ func (s stage) measure(ctx context.Context, r *runner) (out []outcome, err error
 	}()
 	contests, err := s.Set(ctx, p)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.Package, err)
+		return nil, nil, fmt.Errorf("%s: %w", s.Package, err)
 	}
 	for _, c := range contests {
 		o, err := r.run(c)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out = append(out, o)
 	}
-	return out, nil
+	if s.Counts == nil {
+		return out, nil, nil
+	}
+	counts, err := s.Counts(ctx, p)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", s.Package, err)
+	}
+	for _, c := range counts {
+		t, err := r.count(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		counted = append(counted, t)
+	}
+	return out, counted, nil
 }

@@ -21,10 +21,12 @@ type row struct {
 	What    string   `json:"what"`
 	Against string   `json:"against"`
 	Must    string   `json:"must"`
-	Ratio   float64  `json:"ratio"`
+	Ratio   float64  `json:"ratio,omitempty"`
 	Low     *float64 `json:"low"`
 	High    *float64 `json:"high"`
 	Met     bool     `json:"met"`
+	Value   float64  `json:"value,omitempty"` // where nothing is compared
+	Unit    string   `json:"unit,omitempty"`
 }
 
 // rows compares ours with every other contestant, once for each demand.
@@ -53,7 +55,8 @@ func rows(o outcome) ([]row, error) {
 			out = append(out, r)
 		}
 	}
-	return out, nil
+	limits, err := o.limits()
+	return append(out, limits...), err
 }
 
 // digits keeps six that count.
@@ -161,10 +164,17 @@ func programs() []string {
 	return []string{strings.TrimSpace(string(text))}
 }
 
-func writeResults(dir string, r *runner, outcomes []outcome, p provenance) error {
+func writeResults(dir string, r *runner, outcomes []outcome, tallies []tally, p provenance) error {
 	var all []row
 	for _, o := range outcomes {
 		some, err := rows(o)
+		if err != nil {
+			return err
+		}
+		all = append(all, some...)
+	}
+	for _, t := range tallies {
+		some, err := t.rows()
 		if err != nil {
 			return err
 		}
@@ -177,14 +187,14 @@ func writeResults(dir string, r *runner, outcomes []outcome, p provenance) error
 	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(text, '\n'), 0o644); err != nil {
 		return err
 	}
-	words, err := markdown(r, outcomes, p)
+	words, err := markdown(r, outcomes, tallies, p)
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "RESULTS.md"), []byte(words), 0o644)
 }
 
-func markdown(r *runner, outcomes []outcome, p provenance) (string, error) {
+func markdown(r *runner, outcomes []outcome, tallies []tally, p provenance) (string, error) {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("# crmguard beside others")
@@ -204,8 +214,21 @@ func markdown(r *runner, outcomes []outcome, p provenance) (string, error) {
 		line("- %s", text)
 	}
 	room := ""
+	counted := func() error { // what was counted stands behind the contests of its room
+		for _, t := range tallies {
+			if t.Package == room {
+				if err := tallyTable(line, t); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
 	for _, o := range outcomes {
 		if o.Package != room {
+			if err := counted(); err != nil {
+				return "", err
+			}
 			room = o.Package
 			line("\n## %s", room)
 		}
@@ -213,7 +236,8 @@ func markdown(r *runner, outcomes []outcome, p provenance) (string, error) {
 			return "", err
 		}
 	}
-	return b.String(), nil
+	err := counted()
+	return b.String(), err
 }
 
 func table(line func(format string, args ...any), r *runner, o outcome) error {
@@ -242,9 +266,14 @@ func table(line func(format string, args ...any), r *runner, o outcome) error {
 			continue
 		}
 		for _, c := range compared {
-			if c.Against == string(f.Role)+": "+f.Name {
+			if c.Unit == "" && c.Against == string(f.Role)+": "+f.Name {
 				line("%s %s | %s | %s |", who, c.interval(), pairs, c.verdict())
 			}
+		}
+	}
+	for _, c := range compared {
+		if c.Unit != "" {
+			line("| %s itself | ours | | | | | | | %s |", o.Figures[0].Name, c.verdict())
 		}
 	}
 	return nil

@@ -35,10 +35,10 @@ func TestOneRowForEveryDemand(t *testing.T) {
 	at := func(v float64) *float64 { return &v }
 	against := "peer: adding machine"
 	require.Equal(t, []row{
-		{"audit", "sums", against, "<= 0.8", 0.666667, at(0.666667), at(0.666667), true},
-		{"audit", "sums", against, ">= 1.5", 1.5, at(1.5), at(1.5), true},
-		{"audit", "sums", against, "<= 0.5", 0.666667, at(0.666667), at(0.666667), false},
-		{"audit", "sums", "floor: head", "printed", 4, at(4), at(4), true},
+		{"audit", "sums", against, "<= 0.8", 0.666667, at(0.666667), at(0.666667), true, 0, ""},
+		{"audit", "sums", against, ">= 1.5", 1.5, at(1.5), at(1.5), true, 0, ""},
+		{"audit", "sums", against, "<= 0.5", 0.666667, at(0.666667), at(0.666667), false, 0, ""},
+		{"audit", "sums", "floor: head", "printed", 4, at(4), at(4), true, 0, ""},
 	}, got)
 
 	o.Contestants[1].Must = []string{"fast"}
@@ -65,7 +65,7 @@ func TestTheFiles(t *testing.T) {
 	dir, r := t.TempDir(), newRunner(io.Discard)
 	few := sums(5)
 	few.What, few.Short = "slow sums", true
-	require.NoError(t, writeResults(dir, r, []outcome{sums(200), few}, provenanceOf(r, "abc", 0, "0.50")))
+	require.NoError(t, writeResults(dir, r, []outcome{sums(200), few}, nil, provenanceOf(r, "abc", 0, "0.50")))
 	text := read(t, dir, "RESULTS.md")
 	require.Contains(t, text, "| Sum | ours | 2.00 µs (2.00 µs - 2.00 µs) | 400 | 16 | 1 | **1** | | |")
 	require.Contains(t, text, "| adding machine | peer | 3.00 µs (3.00 µs - 3.00 µs) | 266 | 0 | 0 | 0.67 (0.67 - 0.67) | 200 | printed |")

@@ -152,7 +152,7 @@ func (r *runner) rounds(o *outcome, sizes []int, slow bool, begun time.Time) err
 	for done := range rounds {
 		// The order of a round is mirrored in the next: only whole pairs of
 		// rounds count.
-		if slow && done%2 == 0 && r.now().Sub(begun) >= r.limit {
+		if slow && done%2 == 0 && r.now().Sub(begun) >= max(r.limit, o.Time) {
 			o.Short = done < r.wanted
 			break
 		}
