@@ -40,6 +40,7 @@ var roomLines = map[string]string{
 	"backup/sqlitesource": "backup internal/filelock internal/frame internal/sqldb",
 
 	"encryption":                    "encryption/keystore encryption/internal/normalise internal/canon internal/durable internal/frame internal/health internal/ids internal/sqldb internal/value",
+	"encryption/adoption":           "encryption internal/frame internal/sqldb",
 	"encryption/encryptiontest":     "encryption encryption/insecurekeys encryption/keystore",
 	"encryption/insecurekeys":       "internal/durable",
 	"encryption/keystore":           "internal/canon internal/health",
