@@ -40,8 +40,12 @@ var roomLines = map[string]string{
 	"backup/sqlitesource": "backup internal/filelock internal/frame internal/sqldb",
 
 	"encryption":                    "encryption/internal/format encryption/internal/keyring encryption/internal/normalise encryption/keycopy encryption/keystore internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value",
+	"encryption/adoption":           "encryption internal/frame internal/sqldb",
 	"encryption/encryptiontest":     "encryption encryption/insecurekeys encryption/keystore",
 	"encryption/insecurekeys":       "internal/durable",
+	"encryption/internal/format":    "internal/frame",
+	"encryption/internal/keyring":   "encryption/internal/format encryption/keystore internal/canon internal/health internal/ids",
+	"encryption/keycopy":            "encryption/internal/format encryption/internal/keyring encryption/keystore internal/canon internal/durable internal/frame internal/health",
 	"encryption/keystore":           "internal/canon internal/health",
 	"encryption/internal/normalise": "",
 	"encryption/leakage":            "encryption internal/sqldb",
@@ -81,10 +85,7 @@ var roomLines = map[string]string{
 	"examples/sqlc/postgres":           "public",
 	"examples/sqlc/sqlite":             "public",
 
-	"encryption/gormfield":        "encryption", // a nested module
-	"encryption/internal/format":  "internal/frame",
-	"encryption/internal/keyring": "encryption/internal/format encryption/keystore internal/canon internal/health internal/ids",
-	"encryption/keycopy":          "encryption/internal/format encryption/internal/keyring encryption/keystore internal/canon internal/durable internal/frame internal/health",
+	"encryption/gormfield": "encryption internal/value", // a nested module
 }
 
 // forTests are the rooms that only tests may import; they may print.

@@ -1,6 +1,7 @@
 package encryption
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
@@ -60,7 +61,7 @@ var (
 	// ErrNotCovered says that a key copy is older than, or foreign to, a position.
 	ErrNotCovered = keyring.ErrNotCovered
 	// ErrStream says that a stream does not open, is cut or has another size.
-	ErrStream = keyring.ErrStream
+	ErrStream = errors.New("encryption: stream does not open")
 	// ErrTag says that a tag does not verify.
 	ErrTag = keyring.ErrTag
 	// ErrTooLarge says that a field is larger than 16 MiB: use a stream.

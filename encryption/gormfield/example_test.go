@@ -40,6 +40,7 @@ type Customer struct {
 }
 
 func Example() {
+	// silent stands in env_test.go.
 	ctx := context.Background()
 	dir := must(os.MkdirTemp("", "example"))
 	defer os.RemoveAll(dir)

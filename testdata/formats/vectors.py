@@ -30,7 +30,17 @@ def run():
     sealed = seal_input("t1", "contacts", "r1", 7, "contact/1", b"", [("extra", JSON, document)])
     same("row seal, JSON", mac(ROOT, sealed), "1b59788c4e0a291ccb650d5f8cfb5faac5147a0128951ffcef270ba62895b107")
     same("ledger digest", ledger_digest(ROOT, "person", "t1", "p1"), "619ffcbbd503b050676d1c8b4ebce9b8bbb798c8cfc3728f5ce6104f43677d46")
+    adoption()
     stand_alone()
+
+
+def adoption():
+    """The digest of a definition (formats.md 12)."""
+    parts = ["crmguard/encryption/adoption/definition/1", "contacts", "contacts", "id", "person", "", "false"]
+    column = b"".join(lp(x) for x in ["email", "email", "email_sealed", "2", "false", "0"])
+    index = b"".join(lp(x) for x in ["email_sealed_idx", "email_idx", "1", "email/2", "32"])
+    text = b"".join(lp(x) for x in parts) + lp(column) + lp(index)
+    same("definition of an adoption", sha256(text), "0c626b7fd0776b42727721cbc6cfc6662241266811c8fe181f0bd29c20ed6a6f")
 
 
 def stand_alone():

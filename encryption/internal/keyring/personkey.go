@@ -315,3 +315,10 @@ func lacking(found map[string]*Owner, owners []string, keyVersion uint32, reseal
 	}
 	return missing, refused
 }
+
+// Refusal says why an owner will not get a key of the key version; nil where there
+// is one, or may be.
+func Refusal(found map[string]*Owner, owner string, keyVersion uint32) error {
+	_, refused := lacking(found, []string{owner}, keyVersion, false)
+	return refused
+}

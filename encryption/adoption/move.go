@@ -1,0 +1,135 @@
+package adoption
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// MoveOptions says what the operator states. The zero value states nothing.
+type MoveOptions struct {
+	// OldReleaseGone states that nothing runs any more that reads or writes the
+	// column in the clear and knows nothing of the adoption. It is recorded.
+	OldReleaseGone bool
+	// Accept is how many rows may stay behind: on the way to SealedOnly rows that
+	// stand in the clear only, on the way from ReadSealed to WriteBoth rows that
+	// are sealed only, whose values nobody reads there.
+	Accept int64
+	// LoseUnique states that nothing has to be unique in the sealed column.
+	LoseUnique bool
+	// Waiting is told what a move waits for; nil is silence.
+	Waiting func(what string)
+}
+
+// Move moves a tenant one stage forward or back. When it returns nil, no process
+// is at the stage before any more: it waits for the lease, for
+// Config.LongestTransaction of the vault, and for every transaction that has
+// written to the table by then, however long it takes. Killed or failed in the
+// middle it is called again, forward or back: first it ends what was begun.
+//
+// What stands in the way is a *NotReadyError, and then nothing has changed.
+func (a *Adoption) Move(ctx context.Context, tenant string, to Stage, options MoveOptions) error {
+	if to.place() < 0 {
+		return fmt.Errorf("%w: there is no stage %q", ErrStage, string(to))
+	}
+	r, err := a.current(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	if options.OldReleaseGone && r.gone.IsZero() {
+		if err := a.update(ctx, r, `gone = ?`, a.terms.Now().UnixMicro()); err != nil {
+			return err
+		}
+		r.gone = a.terms.Now()
+	}
+	if !r.settled {
+		if err := a.settle(ctx, &r, options.Waiting); err != nil {
+			return err
+		}
+	}
+	if r.stage == to {
+		return nil
+	}
+	if step := to.place() - r.stage.place(); step != 1 && step != -1 {
+		return fmt.Errorf("%w: %s of tenant %q is at %s: moves go one stage at a time, and %s is further away", ErrStage, a.def.Name, tenant, r.stage, to)
+	}
+	if err := a.ready(ctx, r, to, options); err != nil {
+		return err
+	}
+	gone := r.gone.UnixMicro()
+	if r.gone.IsZero() || r.stage == WriteBoth && to == Plain {
+		gone = 0 // at Plain the release before may come back
+	}
+	err = a.update(ctx, r, `stage = ?, settled = 0, revision = revision + 1, digest = ?, clean = 0, gone = ?, changed = ?`,
+		string(to), a.digest, gone, a.terms.Now().UnixMicro())
+	if err != nil {
+		return err
+	}
+	r.stage, r.settled, r.clean = to, false, 0
+	r.revision++
+	a.terms.Observe(ctx, "encryption.adoption.moved", float64(to.place()), slog.String("table", a.def.Name), slog.String("stage", string(to)))
+	return a.settle(ctx, &r, options.Waiting)
+}
+
+// update changes the row of a tenant where nobody has moved it since it was read.
+func (a *Adoption) update(ctx context.Context, r stageRow, set string, args ...any) error {
+	defer a.forget(r.tenant)
+	err := a.db.For("crmguard_adoption").Write(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, a.db.Bind(`UPDATE crmguard_adoption SET `+set+` WHERE tenant = ? AND tab = ? AND revision = ? AND stage = ?`),
+			append(append([]any{}, args...), r.tenant, a.def.Name, r.revision, string(r.stage))...)
+		if err != nil {
+			return sqldb.Safe(err)
+		}
+		// MariaDB counts the rows that it has changed: one that is as it should be
+		// is there, too.
+		n, err := result.RowsAffected()
+		if err != nil || n == 1 {
+			return sqldb.Safe(err)
+		}
+		now, err := a.readStage(ctx, tx, r.tenant, "")
+		if err == nil && (now.revision != r.revision || now.stage != r.stage) {
+			err = ErrMoved
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("adoption: stage of %s: %w", a.def.Name, err)
+	}
+	return nil
+}
+
+// settle waits until nobody is at another stage than the recorded one.
+func (a *Adoption) settle(ctx context.Context, r *stageRow, waiting func(string)) error {
+	say := func(what string) {
+		if waiting != nil {
+			waiting(what)
+		}
+	}
+	undone := func(err error) error {
+		return fmt.Errorf("adoption: %s is recorded at %s, and some processes may still be at the stage before; call Move again: %w", a.def.Name, r.stage, err)
+	}
+	wait := r.lease + a.terms.LongestTransaction
+	say(fmt.Sprintf("%v: the lease of the stage, and the longest transaction", wait))
+	if err := a.terms.Wait(ctx, wait); err != nil {
+		return undone(err)
+	}
+	table, err := a.db.Quote(a.def.SQL)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDefinition, err)
+	}
+	err = a.db.WaitForWriters(ctx, table, func(open int) {
+		say(fmt.Sprintf("%d transactions that have written to %s", open, a.def.Name))
+		a.terms.Observe(ctx, "encryption.adoption.writers", float64(open), slog.String("table", a.def.Name))
+	})
+	if err != nil {
+		return undone(err)
+	}
+	if err := a.update(ctx, *r, `settled = 1`); err != nil {
+		return err
+	}
+	r.settled = true
+	return nil
+}

@@ -1,0 +1,182 @@
+package encryption
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/keystore"
+)
+
+// What rooms need that work on a declared table from outside: what is declared,
+// keys for a page of rows, and a transaction that respects the destruction of key
+// versions.
+
+// Definition returns the table as it was declared, complete: what was left out
+// has its default, and Column.Find stands as the first Index.
+func (t *SealedTable) Definition() Table {
+	def := t.def
+	def.Columns = slices.Clone(def.Columns)
+	for i := range def.Columns {
+		def.Columns[i].Find = ""
+		def.Columns[i].Index = nil
+		for _, index := range t.indexes {
+			if index.column == i {
+				def.Columns[i].Index = append(def.Columns[i].Index, index.Index)
+			}
+		}
+	}
+	return def
+}
+
+// Terms are those members of Config that a job over the tables of a vault keeps
+// to, complete.
+type Terms struct {
+	// LongestTransaction bounds the time between sealing and the statement.
+	LongestTransaction time.Duration
+	// Now is the clock.
+	Now func() time.Time
+	// Wait waits.
+	Wait func(ctx context.Context, d time.Duration) error
+	// Observe receives figures.
+	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
+}
+
+// Terms returns what the table's vault was opened with.
+func (t *SealedTable) Terms() Terms {
+	cfg := t.vault.cfg
+	return Terms{LongestTransaction: cfg.LongestTransaction, Now: cfg.Now, Wait: cfg.Wait, Observe: cfg.Observe}
+}
+
+// Writers is Writer for a page of rows: one for each owner, as it stands in the
+// row (a person, r:<uuid>, t:), at its position, with one query for all keys and
+// one creation for those that are missing. Owners that get none are a
+// [PersonsError], which names their positions: all others have theirs.
+func (t *SealedTable) Writers(ctx context.Context, tenant string, owners ...string) ([]*Writer, error) {
+	if err := keyring.CheckTenant(tenant); err != nil {
+		return nil, err
+	}
+	if _, err := t.vault.registered(ctx, tenant); err != nil {
+		return nil, err
+	}
+	refused := map[int]error{}
+	var good []string
+	for i, owner := range owners {
+		if err := keyring.CheckOwner(owner); err != nil {
+			refused[i] = err
+		} else if !slices.Contains(good, owner) {
+			good = append(good, owner)
+		}
+	}
+	for len(good) > 0 {
+		found, keyVersion, _, err := t.vault.ring.SealKeys(ctx, tenant, good)
+		if err == nil {
+			break
+		}
+		if found == nil {
+			return nil, err
+		}
+		before := len(good)
+		good = slices.DeleteFunc(good, func(owner string) bool {
+			why := keyring.Refusal(found, owner, keyVersion)
+			for i := range owners {
+				if why != nil && owners[i] == owner {
+					refused[i] = why
+				}
+			}
+			return why != nil
+		})
+		if len(good) == before {
+			return nil, err // it is about none of them
+		}
+	}
+	out := make([]*Writer, len(owners))
+	for i, owner := range owners {
+		if refused[i] != nil {
+			continue
+		}
+		w, err := t.writer(ctx, tenant, owner)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = w
+	}
+	if len(refused) > 0 {
+		return out, &PersonsError{Persons: refused}
+	}
+	return out, nil
+}
+
+// PageReader is Reader for the owners of a page as they stand in its rows: what
+// names nobody is left out, and fails where its row is opened. The tenant's own
+// key is there where a column needs it.
+func (t *SealedTable) PageReader(ctx context.Context, tenant string, owners ...string) (*Reader, error) {
+	seen := map[string]bool{}
+	owners = slices.DeleteFunc(slices.Clone(owners), func(owner string) bool {
+		twice := seen[owner]
+		seen[owner] = true
+		return twice || keyring.CheckOwner(owner) != nil
+	})
+	if t.def.Shared {
+		owners = append(owners, keyring.TenantOwner)
+	}
+	return t.Reader(ctx, tenant, t.withTenant(owners)...)
+}
+
+// CommitSealed runs f in a transaction that begin makes on db, and lets it commit
+// only while the key versions of the sealed values that f writes are active: a
+// job that waited for locks of others would else leave what nobody can open once
+// the key version is destroyed. It is over after Config.LongestTransaction.
+// ErrLease says that a key version was retired meanwhile: seal anew and try again.
+func (t *SealedTable) CommitSealed(ctx context.Context, db *sql.DB, tenant string, sealed [][]byte, begin func(ctx context.Context, f func(tx *sql.Tx) error) error, f func(ctx context.Context, tx *sql.Tx) error) error {
+	var under []uint32
+	for _, cell := range sealed {
+		keyVersion, err := KeyVersionOf(cell)
+		if err != nil {
+			return fmt.Errorf("encryption: commit: %w", err)
+		}
+		if !slices.Contains(under, keyVersion) {
+			under = append(under, keyVersion)
+		}
+	}
+	return t.vault.guarded(ctx, db, tenant, under, begin, f)
+}
+
+// Searchable returns nil where Lookup answers for an index, named by its logical
+// name or by one of its columns, and ErrIncomplete where it does not yet, with the
+// call that is missing.
+func (t *SealedTable) Searchable(ctx context.Context, tenant, index string) error {
+	if err := keyring.CheckTenant(tenant); err != nil {
+		return err
+	}
+	keys, err := t.tenantIndexes(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	name := t.indexName(index)
+	var states []keystore.IndexState
+	for i, x := range t.indexes {
+		if x.Name != name {
+			continue
+		}
+		if keys.states[i] == keystore.IndexLive {
+			return nil
+		}
+		states = append(states, keys.states[i])
+	}
+	if states == nil {
+		return &KeyError{Op: "no such index is declared:", Table: t.def.Name, Column: index, Err: ErrDefinition}
+	}
+	return t.notLive(index, states)
+}
+
+// CheckIn reports whether a database holds the table as it is declared: its
+// columns, a key to read it by, all of its rows, the tenant spelt as it is named.
+func (t *SealedTable) CheckIn(ctx context.Context, db *sql.DB, tenant string) error {
+	_, err := t.counted(ctx, db, tenant)
+	return err
+}
