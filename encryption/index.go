@@ -37,7 +37,7 @@ func (t *SealedTable) tenantIndexes(ctx context.Context, tenant string) (*tenant
 	if err != nil {
 		return nil, err
 	}
-	if known, _ := k.DerivedFor(t).(*tenantIndexes); known != nil {
+	if known, _ := k.Derived(t.indexPlace).(*tenantIndexes); known != nil {
 		return known, nil
 	}
 	open, err := t.vault.ring.KeysetOf(ctx, k, keyring.PurposeIndex)
@@ -48,7 +48,7 @@ func (t *SealedTable) tenantIndexes(ctx context.Context, tenant string) (*tenant
 	if err != nil {
 		return nil, err
 	}
-	k.KeepDerived(t, keys)
+	k.KeepDerived(t.indexPlace, keys)
 	return keys, nil
 }
 

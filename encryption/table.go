@@ -113,6 +113,8 @@ type SealedTable struct {
 	def     Table
 	columns map[string]int // logical name -> index in def.Columns
 	indexes []tableIndex
+
+	indexPlace, readyPlace keyring.Place // of its tenantIndexes and readyTable
 }
 
 const findBits = 32 // of Column.Find: two of 77,000 different values are equal by chance, with even odds
@@ -127,7 +129,7 @@ type tableIndex struct {
 // written; the same definition may be declared more than once. Declare all
 // tables before the first key of a tenant is made.
 func (v *Vault) Table(def Table) (*SealedTable, error) {
-	t := &SealedTable{vault: v, columns: map[string]int{}}
+	t := &SealedTable{vault: v, columns: map[string]int{}, indexPlace: v.ring.NewPlace(), readyPlace: v.ring.NewPlace()}
 	if def.SQL == "" {
 		def.SQL = def.Name
 	}

@@ -8,9 +8,6 @@ type readyTable struct {
 	indexes  *tenantIndexes // nil where the table has none
 }
 
-// readyOf is under what a tenant's keys keep the readyTable of a table.
-type readyOf struct{ table *SealedTable }
-
 // warmWriter answers from memory alone, with one look at the clock, where
 // nothing has to be compared, read, created, registered or allotted; nil says
 // that the long way is to be gone, which answers the same.
@@ -19,7 +16,7 @@ func (t *SealedTable) warmWriter(tenant, owner string) *Writer {
 	if key == nil {
 		return nil
 	}
-	ready, _ := k.DerivedFor(readyOf{t}).(*readyTable)
+	ready, _ := k.Derived(t.readyPlace).(*readyTable)
 	if ready == nil || ready.declared != t.vault.declared.count.Load() {
 		return nil
 	}

@@ -83,7 +83,7 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 			return nil, err
 		}
 	}
-	k.KeepDerived(readyOf{t}, ready)
+	k.KeepDerived(t.readyPlace, ready)
 	return t.newWriter(tenant, owner, found[owner].KeyRef(keyVersion), ready, g), nil
 }
 

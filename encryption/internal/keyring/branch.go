@@ -63,12 +63,12 @@ func (b branchKey) opens(row keystore.KeysetRow) (*Keyset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: keyset %q of %s: %w: %w", ErrKeyset, row.Purpose, keysetsOf(row.Tenant), ErrBranch, err)
 	}
-	return OpenKeyset(row, handle)
+	return openedKeyset(row, handle)
 }
 
 // wraps wraps a keyset, and opens it again: nothing is stored that cannot be read.
 func (b branchKey) wraps(row keystore.KeysetRow, handle *keyset.Handle) (*Keyset, error) {
-	want, err := OpenKeyset(row, handle)
+	want, err := openedKeyset(row, handle)
 	if err != nil {
 		return nil, err
 	}

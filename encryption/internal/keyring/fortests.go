@@ -24,6 +24,6 @@ func (v *Ring) Left(tenant, owner string, keyVersion uint32) *atomic.Int64 {
 
 // BranchAEAD is a branch keyset as it wraps others.
 func BranchAEAD(handle *keyset.Handle) (tink.AEAD, error) {
-	open, err := OpenKeyset(keystore.KeysetRow{Purpose: PurposeBranch}, handle)
+	open, err := openedKeyset(keystore.KeysetRow{Purpose: PurposeBranch}, handle)
 	return branchKey{open}, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/crmguard/crmguard/internal/ids"
 )
 
+// Owners that are nobody, and how their ids begin.
 const (
 	TenantOwner  = "t:" // the tenant's own data, about nobody
 	RecordPrefix = "r:" // a record of several persons

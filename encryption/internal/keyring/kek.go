@@ -46,7 +46,7 @@ func (v *Ring) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *k
 	if !v.cfg.PermitsKEK(row.KEK) {
 		return nil, refusedKEK(row.Tenant, row.Purpose, row.KEK)
 	}
-	want, err := OpenKeyset(row, handle)
+	want, err := openedKeyset(row, handle)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (v *Ring) readKeyset(ctx context.Context, row keystore.KeysetRow) (*Keyset,
 	if err != nil {
 		return nil, err
 	}
-	return OpenKeyset(row, handle)
+	return openedKeyset(row, handle)
 }
 
 // TryKEK seals and opens something with a KEK that wraps nothing yet.

@@ -176,8 +176,8 @@ type Keyset struct {
 	mac    tink.MAC               // purposes seal, log, manifest
 }
 
-// OpenKeyset checks every key of a keyset that was unwrapped.
-func OpenKeyset(row keystore.KeysetRow, handle *keyset.Handle) (*Keyset, error) {
+// openedKeyset checks every key of a keyset that was unwrapped.
+func openedKeyset(row keystore.KeysetRow, handle *keyset.Handle) (*Keyset, error) {
 	out := &Keyset{Row: row, handle: handle}
 	for i := handle.Len() - 1; i >= 0; i-- {
 		entry, err := handle.Entry(i)

@@ -46,7 +46,8 @@ func (v *Ring) Mark(ctx context.Context) (keystore.State, error) {
 	})
 }
 
-type position struct {
+// A PositionMark is a position as it is written.
+type PositionMark struct {
 	Epoch    int64  `json:"epoch"`
 	Mark     string `json:"mark"`
 	Sequence int64  `json:"sequence"`
@@ -55,7 +56,7 @@ type position struct {
 
 // MarshalPosition writes a position of the key store.
 func MarshalPosition(state keystore.State) ([]byte, error) {
-	data, err := canon.Marshal(position{Epoch: state.Epoch, Mark: state.Mark, Sequence: state.Sequence, Store: state.Store})
+	data, err := canon.Marshal(PositionMark{Epoch: state.Epoch, Mark: state.Mark, Sequence: state.Sequence, Store: state.Store})
 	if err != nil {
 		return nil, fmt.Errorf("encryption: position: %w", err)
 	}
@@ -63,8 +64,8 @@ func MarshalPosition(state keystore.State) ([]byte, error) {
 }
 
 // ParsePosition reads one.
-func ParsePosition(data []byte) (position, error) {
-	var p position
+func ParsePosition(data []byte) (PositionMark, error) {
+	var p PositionMark
 	if err := canon.Unmarshal(data, &p); err != nil {
 		return p, fmt.Errorf("%w: the position is not readable: %w", ErrNotCovered, err)
 	}

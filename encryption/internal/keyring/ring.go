@@ -3,6 +3,7 @@ package keyring
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/crmguard/crmguard/encryption/keystore"
@@ -33,6 +34,8 @@ type Ring struct {
 	narrow   map[ownerID]bool // owners that were narrowed, to be swept
 	made     *madeKey         // the last one that this process created
 	recent   recentKeys
+
+	places atomic.Uint64 // handed out
 }
 
 // settings is ringConfig without its Lease: what counts is what the store says

@@ -24,29 +24,35 @@ type Tenant struct {
 	mu   sync.Mutex // held for moments: never while a KEK is asked
 	open map[string]*Keyset
 	// derived is what others have derived from the keysets and the rows that stand
-	// here, by whoever derived it.
-	derived map[any]any
+	// here, by place.
+	derived map[Place]any
 }
 
 // maxDerived bounds what is derived from the keys of one tenant: two values of
 // each table.
 const maxDerived = 512
 
-// DerivedFor returns what keepDerived was given by the same one, or nil.
-func (k *Tenant) DerivedFor(whom any) any {
+// A Place is where somebody keeps what they have derived from a tenant's keys.
+type Place uint64
+
+// NewPlace returns one that nobody else has.
+func (v *Ring) NewPlace() Place { return Place(v.places.Add(1)) }
+
+// Derived returns what KeepDerived has put there, or nil.
+func (k *Tenant) Derived(at Place) any {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.derived[whom]
+	return k.derived[at]
 }
 
 // KeepDerived keeps what was derived as long as the tenant is what it is.
-func (k *Tenant) KeepDerived(whom, what any) {
+func (k *Tenant) KeepDerived(at Place, what any) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.derived) >= maxDerived {
 		clear(k.derived) // whoever declares a table again for each use gets no profit of it
 	}
-	k.derived[whom] = what
+	k.derived[at] = what
 }
 
 // AddTenant does what Vault.AddTenant promises.
@@ -190,7 +196,7 @@ func (v *Ring) LoadTenant(ctx context.Context, tenant string) (*Tenant, error) {
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
-	k := &Tenant{age: begun, tenant: tenant, Rows: rows, keyVersions: map[uint32]keystore.KeyVersionRow{}, open: map[string]*Keyset{}, derived: map[any]any{}}
+	k := &Tenant{age: begun, tenant: tenant, Rows: rows, keyVersions: map[uint32]keystore.KeyVersionRow{}, open: map[string]*Keyset{}, derived: map[Place]any{}}
 	for _, g := range rows.KeyVersions {
 		k.keyVersions[g.KeyVersion] = g
 		if g.State == keystore.Active {

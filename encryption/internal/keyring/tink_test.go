@@ -111,7 +111,7 @@ func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 func TestPlainTinkDerivesIndexKeys(t *testing.T) {
 	handle, err := newKeyset(PurposeIndex)
 	require.NoError(t, err)
-	open, err := OpenKeyset(keystore.KeysetRow{Purpose: PurposeIndex}, handle)
+	open, err := openedKeyset(keystore.KeysetRow{Purpose: PurposeIndex}, handle)
 	require.NoError(t, err)
 	set, err := prf.NewPRFSet(handle)
 	require.NoError(t, err)
@@ -150,7 +150,7 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 		PurposeManifest: mac(hmac.VariantTink, 32, 32, hmac.SHA256), PurposeIndex: root(32, hkdfprf.SHA256, nil), PurposeLedger: root(32, hkdfprf.SHA256, nil), PurposeSuppression: root(32, hkdfprf.SHA256, nil),
 	}
 	for purpose, handle := range good {
-		_, err := OpenKeyset(keystore.KeysetRow{Purpose: purpose}, handle)
+		_, err := openedKeyset(keystore.KeysetRow{Purpose: purpose}, handle)
 		require.NoError(t, err, purpose)
 	}
 	good[PurposeBranch] = good[PurposeWrap]
@@ -169,7 +169,7 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 	bad[PurposeLog], bad[PurposeManifest], bad[PurposeLedger], bad[PurposeBranch] = bad[PurposeSeal], bad[PurposeSeal], bad[PurposeIndex], bad[PurposeWrap]
 	for purpose, handles := range bad {
 		for i, handle := range handles {
-			_, err := OpenKeyset(keystore.KeysetRow{Purpose: purpose}, handle)
+			_, err := openedKeyset(keystore.KeysetRow{Purpose: purpose}, handle)
 			require.ErrorIs(t, err, ErrKeyset, "%s %d", purpose, i)
 		}
 	}
@@ -255,7 +255,7 @@ func TestTheBranchKeyIsTheFirstOfItsTenant(t *testing.T) {
 func FuzzOpenKeyRow(f *testing.F) {
 	handle, err := newKeyset(PurposeWrap)
 	require.NoError(f, err)
-	open, err := OpenKeyset(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap}, handle)
+	open, err := openedKeyset(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap}, handle)
 	require.NoError(f, err)
 	good := open.WrapKey(countingBytes(32), "t1", "p1", 1)
 	f.Add(good)
