@@ -15,8 +15,8 @@ import (
 
 // dataRow is one row of a declared table as it is stored.
 type dataRow struct {
-	cursor []any  // of its key
-	id     string // the key as text: the row of the associated data
+	cursor []any      // of its key
+	id     string     // the key as text: the row of the associated data
 	owner  string     // as keys know it: keyring.Fold
 	stored any        // the owner as it is stored
 	cells  []dataCell // by column of the definition; streams stay empty
