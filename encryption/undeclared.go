@@ -270,10 +270,11 @@ func (s searcher) needs(value string, version uint32) string {
 	holds := "substr(" + value + ", 1, " + fmt.Sprint(format.PrefixSize) + ") = " + head
 	switch s.db.Kind {
 	case sqldb.SQLite:
+		parts := []string{holds}
 		for _, form := range s.forms {
-			holds += " OR instr(" + value + ", " + s.literal(form(plain)) + ") > 0"
+			parts = append(parts, "instr("+value+", "+s.literal(form(plain))+") > 0")
 		}
-		return holds
+		return strings.Join(parts, " OR ")
 	case sqldb.Postgres: // an array of bytes is written as hexadecimal digits
 		return holds + " OR position(" + text + " in " + value + ") > 0 OR position(" + s.literal(fmt.Sprintf(`\x%02x%08x`, format.FieldMark, version)) + " in " + value + ") > 0"
 	case sqldb.MariaDB, sqldb.MySQL:

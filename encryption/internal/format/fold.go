@@ -40,7 +40,7 @@ func isUUID(id string) bool {
 				return false
 			}
 		default:
-			if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F') {
+			if strings.IndexByte("0123456789abcdefABCDEF", c) < 0 {
 				return false
 			}
 		}
