@@ -106,9 +106,9 @@
 //	Census, Counts           SELECT
 //	Holder                   SELECT; on MariaDB and MySQL LOCK TABLES, too
 //	Reseal                   SELECT, UPDATE of sealed columns
-//	Rebuild, RebuildIndexes  SELECT, UPDATE of index columns
+//	Rebuild, RebuildIndexes  SELECT, UPDATE of index columns; for a new index LOCK TABLES as Holder
 //	Redact                   SELECT, UPDATE of owner, sealed and index columns
-//	ClearRows                SELECT of owner and tenant, UPDATE of sealed and index columns
+//	ClearRows                SELECT of owner, tenant, sealed and index columns, UPDATE of the last two
 //
 // # What it promises
 //
