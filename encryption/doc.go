@@ -264,6 +264,9 @@
 //
 // # Which call first
 //
+// A table that is full of clear values already, and in use, begins with package
+// adoption: it is sealed in stages while everything runs, and goes back at each.
+//
 // Once: sqlkeys.Install, then Create and AddTenant. At every start: Open, then
 // Vault.Table for each table, before anything is sealed. To write: SealedTable.Writer before the
 // transaction, Writer.Text in it. To read a page: OpenAll. To search: Lookup,
