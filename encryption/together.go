@@ -173,24 +173,25 @@ var inArray = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // arrayOf writes an array as PostgreSQL reads it, which every driver passes on.
 func arrayOf(plans []*rowPlan, value func(*rowPlan) any) string {
-	var b strings.Builder
+	size := 2
+	for _, p := range plans {
+		size += 2*lengthOf(value(p)) + len(`,"\\x"`)
+	}
+	out := append(make([]byte, 0, size), '{')
 	for i, p := range plans {
-		b.WriteString(`,"`)
-		if i == 0 {
-			b.Reset()
-			b.WriteString(`{"`)
+		if i > 0 {
+			out = append(out, ',')
 		}
+		out = append(out, '"')
 		switch v := value(p).(type) {
 		case []byte:
-			b.WriteString(`\\x`)
-			b.WriteString(hex.EncodeToString(v))
+			out = hex.AppendEncode(append(out, `\\x`...), v)
 		case string:
-			_, _ = inArray.WriteString(&b, v) // a Builder takes everything
+			out = append(out, inArray.Replace(v)...)
 		}
-		b.WriteByte('"')
+		out = append(out, '"')
 	}
-	b.WriteByte('}')
-	return b.String()
+	return string(append(out, '}'))
 }
 
 // isNotUnderstood says that the database does not take a statement, whatever the

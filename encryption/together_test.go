@@ -175,6 +175,46 @@ func TestARuleThatKeepsARowStopsNoReseal(t *testing.T) {
 	})
 }
 
+// What a trigger keeps and says nothing of is noticed among rows that are changed
+// together: a row, or the owner of a row that goes over to another one.
+func TestWhatATriggerKeepsAmongOtherRowsIsNamed(t *testing.T) {
+	for name, body := range map[string]string{"row": `IF OLD.id = ''l3'' THEN RETURN NULL; END IF`, "owner": `IF OLD.id = ''l3'' THEN NEW.person := OLD.person; END IF`} {
+		t.Run(name, func(t *testing.T) {
+			eachPostgres(t, func(t *testing.T, s *two) {
+				require.NoError(t, s.a.Ensure(t.Context(), tenant, "p2", "p3"))
+				w, err := s.of.Writer(t.Context(), tenant, "p3")
+				require.NoError(t, err)
+				for i := range 5 {
+					s.exec(t, s.db, `INSERT INTO letters (id, person, body) VALUES (?, 'p3', ?)`, fmt.Sprint("l", i), w.Text("body", "Ann"))
+				}
+				if name == "owner" {
+					require.NoError(t, s.a.AddAlias(t.Context(), tenant, "p3", "p2"))
+				}
+				s.exec(t, s.db, `CREATE FUNCTION silent() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN `+body+`; RETURN NEW; END'`)
+				s.exec(t, s.db, `CREATE TRIGGER silent BEFORE UPDATE ON letters FOR EACH ROW EXECUTE FUNCTION silent()`)
+				old := s.versionOf(t, "l3")
+				_, err = s.a.NewKeyVersion(t.Context(), tenant)
+				require.NoError(t, err)
+				report, err := s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+				require.NoError(t, err)
+				require.Equal(t, []string{"l3"}, keysOf(report.Refusals))
+				require.Equal(t, []int{4, 0}, []int{report.Cells, report.Conflicts})
+				require.Equal(t, old, s.versionOf(t, "l3"))
+			})
+		})
+	}
+}
+
+// versionOf is the key version of a letter.
+func (s *two) versionOf(t *testing.T, id string) uint32 {
+	t.Helper()
+	var cell encryption.Sealed
+	require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM letters WHERE id = '`+id+`'`).Scan(&cell))
+	keyVersion, err := encryption.KeyVersionOf(cell.Bytes())
+	require.NoError(t, err)
+	return keyVersion
+}
+
 // Rows of one batch whose sealed columns differ go by as many statements as there
 // are kinds of them, and those of large values by more.
 func TestRowsOfSeveralKindsAreResealedTogether(t *testing.T) {
