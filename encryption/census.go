@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -32,7 +34,7 @@ func (t *SealedTable) Census(ctx context.Context, db *sql.DB, tenant string) (Ce
 }
 
 func (t *SealedTable) counted(ctx context.Context, db *sql.DB, tenant string) (*storedTable, error) {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
 	s, err := t.keyed(ctx, db)
@@ -116,7 +118,7 @@ func (s *storedTable) heads() []string {
 		}
 		cell, _ := s.db.Bytes(s.cells[i])
 		heads = append(heads, fmt.Sprintf(`CASE WHEN %[1]s IS NULL THEN NULL WHEN substr(%[2]s, 1, %[3]d) IN (%[4]s) THEN substr(%[2]s, 1, %[5]d) WHEN substr(%[2]s, 1, 1) = %[6]s THEN substr(%[2]s, 1, %[7]d) ELSE %[6]s END`,
-			s.cells[i].Name, cell, len(textPrefix), text, textHead, binary, prefixSize))
+			s.cells[i].Name, cell, len(format.TextPrefix), text, format.TextHead, binary, format.PrefixSize))
 	}
 	return heads
 }

@@ -3,6 +3,8 @@ package encryption
 import (
 	"context"
 	"database/sql"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // ClearRows returns an eraser for the table: every sealed and index column of
@@ -15,10 +17,10 @@ import (
 // and the answer is a *RefusedError with those that are left.
 func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, person string) error {
 	return func(ctx context.Context, tenant, person string) error {
-		if err := checkTenant(tenant); err != nil {
+		if err := keyring.CheckTenant(tenant); err != nil {
 			return err
 		}
-		if err := checkNamed(person); err != nil {
+		if err := keyring.CheckNamed(person); err != nil {
 			return err
 		}
 		s, err := t.stored(ctx, db)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -80,6 +81,23 @@ type Config struct {
 	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
 }
 
+// ring is what the ring needs of it.
+func (c Config) ring() keyring.Config {
+	return keyring.Config{
+		Keys:               c.Keys,
+		KEK:                c.KEK,
+		KEKs:               c.KEKs,
+		KEKTimeout:         c.KEKTimeout,
+		NewKEK:             c.NewKEK,
+		Lease:              c.Lease,
+		LongestTransaction: c.LongestTransaction,
+		CacheKeys:          c.CacheKeys,
+		Now:                c.Now,
+		Wait:               c.Wait,
+		Observe:            c.Observe,
+	}
+}
+
 func (c Config) complete() (Config, error) {
 	if c.Keys == nil {
 		return c, fmt.Errorf("%w: Config.Keys is nil: hand in a key store, that of sqlkeys.Open", ErrDefinition)
@@ -104,7 +122,7 @@ func (c Config) complete() (Config, error) {
 		c.KEKTimeout = DefaultKEKTimeout
 	}
 	if c.Lease != 0 {
-		if err := checkLease(c.Lease); err != nil {
+		if err := keyring.CheckLease(c.Lease); err != nil {
 			return c, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -56,7 +57,7 @@ func (t *SealedTable) Terms() Terms {
 // one creation for those that are missing. Owners that get none are a
 // [PersonsError], which names their positions: all others have theirs.
 func (t *SealedTable) Writers(ctx context.Context, tenant string, owners ...string) ([]*Writer, error) {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
 	if _, err := t.vault.registered(ctx, tenant); err != nil {
@@ -65,14 +66,14 @@ func (t *SealedTable) Writers(ctx context.Context, tenant string, owners ...stri
 	refused := map[int]error{}
 	var good []string
 	for i, owner := range owners {
-		if err := checkOwner(owner); err != nil {
+		if err := keyring.CheckOwner(owner); err != nil {
 			refused[i] = err
 		} else if !slices.Contains(good, owner) {
 			good = append(good, owner)
 		}
 	}
 	for len(good) > 0 {
-		found, keyVersion, _, err := t.vault.sealKeys(ctx, tenant, good)
+		found, keyVersion, _, err := t.vault.ring.SealKeys(ctx, tenant, good)
 		if err == nil {
 			break
 		}
@@ -81,7 +82,7 @@ func (t *SealedTable) Writers(ctx context.Context, tenant string, owners ...stri
 		}
 		before := len(good)
 		good = slices.DeleteFunc(good, func(owner string) bool {
-			_, why := lacking(found, []string{owner}, keyVersion, false)
+			why := keyring.Refusal(found, owner, keyVersion)
 			for i := range owners {
 				if why != nil && owners[i] == owner {
 					refused[i] = why
@@ -118,10 +119,10 @@ func (t *SealedTable) PageReader(ctx context.Context, tenant string, owners ...s
 	owners = slices.DeleteFunc(slices.Clone(owners), func(owner string) bool {
 		twice := seen[owner]
 		seen[owner] = true
-		return twice || checkOwner(owner) != nil
+		return twice || keyring.CheckOwner(owner) != nil
 	})
 	if t.def.Shared {
-		owners = append(owners, tenantOwner)
+		owners = append(owners, keyring.TenantOwner)
 	}
 	return t.Reader(ctx, tenant, t.withTenant(owners)...)
 }
@@ -149,7 +150,7 @@ func (t *SealedTable) CommitSealed(ctx context.Context, db *sql.DB, tenant strin
 // name or by one of its columns, and ErrIncomplete where it does not yet, with the
 // call that is missing.
 func (t *SealedTable) Searchable(ctx context.Context, tenant, index string) error {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return err
 	}
 	keys, err := t.tenantIndexes(ctx, tenant)

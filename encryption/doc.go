@@ -270,6 +270,10 @@
 // then Match on what was opened. Vault.Ensure comes before an import. Who erases
 // many persons, as a retention job does, calls EraseMany.
 //
+// Where there is no vault, as on the machine of whoever restores, package keycopy
+// verifies a key copy, restores it and repairs a key store by itself. Package
+// keystore is for those who write a key store for another database.
+//
 // # Concurrency
 //
 // A Vault, a SealedTable, a PersonSealer and the taggers are safe for

@@ -3,168 +3,106 @@ package encryption
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"time"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // The errors that callers decide by. The package comment says for each one
 // whether it is temporary and what the operator does.
 var (
 	// ErrErased says that the person, or the owner of the record, was erased.
-	ErrErased = errors.New("encryption: erased")
+	ErrErased = keyring.ErrErased
 	// ErrDestroyed says that the key version of the value was destroyed.
-	ErrDestroyed = errors.New("encryption: key version destroyed")
+	ErrDestroyed = keyring.ErrDestroyed
 	// ErrNoKey says that the key store has no such key although nobody was
 	// erased and the key version exists, or never existed.
-	ErrNoKey = errors.New("encryption: no key")
+	ErrNoKey = keyring.ErrNoKey
 	// ErrOpen is the one answer to bytes that do not open: forged, damaged, or
 	// sealed for another tenant, owner, table, column or row.
-	ErrOpen = errors.New("encryption: value does not open")
+	ErrOpen = keyring.ErrOpen
 	// ErrKEK says that a keyset could not be unwrapped or wrapped by the KEK.
-	ErrKEK = errors.New("encryption: key encryption key")
+	ErrKEK = keyring.ErrKEK
 	// ErrKeyset says that a keyset is not what formats.md demands: RAW,
 	// CRUNCHY or LEGACY keys, another algorithm, key id 0.
-	ErrKeyset = errors.New("encryption: keyset refused")
+	ErrKeyset = keyring.ErrKeyset
 	// ErrStore says that the key store could not be read or written.
-	ErrStore = errors.New("encryption: key store")
+	ErrStore = keyring.ErrStore
 	// ErrRewound says that the key store went back to an earlier state, or was
 	// replaced by another one, while this vault was open.
-	ErrRewound = errors.New("encryption: key store is older than what this process has seen")
+	ErrRewound = keyring.ErrRewound
 	// ErrEmpty says that the key store holds nothing: call Create for a new
 	// installation, RestoreCopy after a loss.
-	ErrEmpty = errors.New("encryption: key store is empty: at the very first start Create, after a loss RestoreCopy")
+	ErrEmpty = keyring.ErrEmpty
 	// ErrNotEmpty says that Create or RestoreCopy met a key store in use.
-	ErrNotEmpty = errors.New("encryption: key store is not empty: Open it, or hand in an empty one")
+	ErrNotEmpty = keyring.ErrNotEmpty
 	// ErrTenant says that the tenant is unknown (AddTenant) or the empty string.
-	ErrTenant = errors.New("encryption: tenant")
+	ErrTenant = keyring.ErrTenant
 	// ErrID says that an id is empty, too long, not UTF-8, holds NUL or is
 	// reserved, or that a person's has the form of an e-mail address.
-	ErrID = errors.New("encryption: id refused: 1 to 255 bytes of UTF-8 without NUL")
+	ErrID = keyring.ErrID
 	// ErrDefinition says that a table, column or index is not declared so.
-	ErrDefinition = errors.New("encryption: definition")
+	ErrDefinition = keyring.ErrDefinition
 	// ErrIncomplete says that an index is not searched yet, because rows without
 	// it may exist: the text names the call that is missing.
-	ErrIncomplete = errors.New("encryption: index is not complete")
+	ErrIncomplete = keyring.ErrIncomplete
 	// ErrLease says that a Writer is older than the lease: take a new one. Or a
 	// key came only when its lease was over: call again.
-	ErrLease = errors.New("encryption: lease has passed")
+	ErrLease = keyring.ErrLease
 	// ErrMerged says that the person was merged into another and seals no more.
-	ErrMerged = errors.New("encryption: person was merged into another")
+	ErrMerged = keyring.ErrMerged
 	// ErrInUse says that a key version is still needed.
-	ErrInUse = errors.New("encryption: key version is still in use")
+	ErrInUse = keyring.ErrInUse
 	// ErrKeyVersion says that a key version is not in the state the call needs.
-	ErrKeyVersion = errors.New("encryption: key version state")
+	ErrKeyVersion = keyring.ErrKeyVersion
 	// ErrRewrap says that an epoch cannot be closed so.
-	ErrRewrap = errors.New("encryption: epoch")
+	ErrRewrap = keyring.ErrRewrap
 	// ErrCopy says that a key copy is damaged, forged or missing.
-	ErrCopy = errors.New("encryption: key copy")
+	ErrCopy = keyring.ErrCopy
 	// ErrNotCovered says that a key copy is older than, or foreign to, a position.
-	ErrNotCovered = errors.New("encryption: key copy does not cover the position")
+	ErrNotCovered = keyring.ErrNotCovered
 	// ErrStream says that a stream does not open, is cut or has another size.
 	ErrStream = errors.New("encryption: stream does not open")
 	// ErrTag says that a tag does not verify.
-	ErrTag = errors.New("encryption: tag does not verify")
+	ErrTag = keyring.ErrTag
 	// ErrTooLarge says that a field is larger than 16 MiB: use a stream.
-	ErrTooLarge = errors.New("encryption: value is too large for a field")
+	ErrTooLarge = keyring.ErrTooLarge
+	// ErrDamaged says that rows of the key store are damaged, lost or put back; a
+	// *DamagedError behind it names them.
+	ErrDamaged = keyring.ErrDamaged
 )
 
-// KeyError is the detail behind a sentinel: where it happened, never a value
-// and never a person.
-type KeyError struct {
-	Op         string // "open", "seal", "lookup", …
-	Table      string // logical table, or the purpose of a person sealer
-	Column     string // logical column or index
-	KeyVersion uint32 // key version, 0 when none is known
-	Err        error  // the sentinel, or what wraps it
-}
+// KeyError is the detail behind a sentinel: where it happened, never a value and
+// never a person. Its fields:
+//
+//	Op         string // "open", "seal", "lookup", …
+//	Table      string // logical table, or the purpose of a person sealer
+//	Column     string // logical column or index
+//	KeyVersion uint32 // key version, 0 when none is known
+//	Err        error  // the sentinel, or what wraps it
+type KeyError = keyring.KeyError
 
-// Error names what failed and where.
-func (e *KeyError) Error() string {
-	text := e.Err.Error()
-	if e.Op != "" {
-		text += ": " + e.Op
-	}
-	if e.Table != "" {
-		text += " " + e.Table
-	}
-	if e.Column != "" {
-		text += "." + e.Column
-	}
-	if e.KeyVersion != 0 {
-		text += fmt.Sprintf(" (key version %08x)", e.KeyVersion)
-	}
-	return text + e.remedy()
-}
+// KEKError names the KEK that did not serve, and the remedy. Its fields:
+//
+//	Tenant  string    // "" for the keysets of the installation
+//	Purpose string    // which keyset
+//	KEK     string    // its stored name
+//	Err     error     // what the KEK answered
+//	Retry   time.Time // until then this is the answer, and the KEK is not asked; zero: it is asked by the next call
+//	Wraps   bool      // it was to wrap a new keyset (Create, AddTenant, RewrapKeys); otherwise to open one that exists
+type KEKError = keyring.KEKError
 
-// Unwrap returns the sentinel.
-func (e *KeyError) Unwrap() error { return e.Err }
-
-// KEKError names the KEK that did not serve, and the remedy.
-type KEKError struct {
-	Tenant  string    // "" for the keysets of the installation
-	Purpose string    // which keyset
-	KEK     string    // its stored name
-	Err     error     // what the KEK answered
-	Retry   time.Time // until then this is the answer, and the KEK is not asked; zero: it is asked by the next call
-	Wraps   bool      // it was to wrap a new keyset (Create, AddTenant, RewrapKeys); otherwise to open one that exists
-}
-
-// Error names KEK, reason, keyset and remedy.
-func (e *KEKError) Error() string {
-	text := fmt.Sprintf("%v %q: %v: it does not open keyset %q of %s: hand in the KEK of that name (was it replaced, or its epoch closed?), or wait for its KMS; nothing was changed", ErrKEK, e.KEK, e.Err, e.Purpose, keysetsOf(e.Tenant))
-	if e.Wraps {
-		text = fmt.Sprintf("%v %q: %v: it is to wrap the new keyset %q of %s and to open it again: make a KEK of that name, or name another one (Config.NewKEK, Rewrap.KEK); nothing was stored", ErrKEK, e.KEK, e.Err, e.Purpose, keysetsOf(e.Tenant))
-	}
-	if !e.Retry.IsZero() {
-		text += "; it is asked again from " + e.Retry.UTC().Format(time.RFC3339) + " on"
-	}
-	return text
-}
-
-// keysetsOf names whose keysets they are.
-func keysetsOf(tenant string) string {
-	if tenant == "" {
-		return "the installation"
-	}
-	return fmt.Sprintf("tenant %q", tenant)
-}
-
-// Unwrap returns ErrKEK and the cause.
-func (e *KEKError) Unwrap() []error { return []error{ErrKEK, e.Err} }
-
-// InUseError names what still needs a key version.
-type InUseError struct {
-	KeyVersion uint32 // the key version that was to be destroyed
-	Count      int    // how many values or snapshots need it
-	Where      string // as the holder named it
-}
-
-// Error names key version, holder and count.
-func (e *InUseError) Error() string {
-	return fmt.Sprintf("%v: key version %08x, %d in %s: reseal them (SealedTable.Reseal), or let the snapshots go that hold them", ErrInUse, e.KeyVersion, e.Count, e.Where)
-}
-
-// Unwrap returns ErrInUse.
-func (e *InUseError) Unwrap() error { return ErrInUse }
+// InUseError names what still needs a key version. Its fields:
+//
+//	KeyVersion uint32 // the key version that was to be destroyed
+//	Count      int    // how many values or snapshots need it
+//	Where      string // as the holder named it
+type InUseError = keyring.InUseError
 
 // PersonsError says which persons of a call get no key; all others have theirs,
-// unless an id was refused (ErrID): then none was made.
-type PersonsError struct {
-	Persons map[int]error // position in the arguments -> why
-}
-
-// Error names the first position and its reason, never a person.
-func (e *PersonsError) Error() string {
-	if len(e.Persons) == 0 {
-		return "encryption: no person was refused"
-	}
-	first := slices.Min(slices.Collect(maps.Keys(e.Persons)))
-	return fmt.Sprintf("encryption: %d persons were refused, the first at position %d: %v", len(e.Persons), first, e.Persons[first])
-}
-
-// Unwrap returns the reasons.
-func (e *PersonsError) Unwrap() []error { return slices.Collect(maps.Values(e.Persons)) }
+// unless an id was refused (ErrID): then none was made. Its field:
+//
+//	Persons map[int]error // position in the arguments -> why
+type PersonsError = keyring.PersonsError
 
 // RedactedError says that a record was resealed under a new owner but its old
 // owner could not be erased yet: EraseRecord(ctx, tenant, Old).

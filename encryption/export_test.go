@@ -4,28 +4,29 @@ import (
 	"context"
 	"database/sql"
 	"path"
+	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
-	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
 // FailDisk makes the vault's key copies go to a disk that asks first: an error
 // of ask is the outcome of that step, which is not carried out.
 func (v *Vault) FailDisk(ask func(step string) error) {
-	v.over = durabletest.Ask(func(step, name string) error {
+	v.copies.OverDisk(durabletest.Ask(func(step, name string) error {
 		switch {
 		case step == "open" || step == "stat" || step == "close" && name == ".": // reading
 			return nil
-		case step == "remove" && isCopyFile(path.Base(name)):
+		case step == "remove" && strings.HasPrefix(path.Base(name), "keys-"):
 			step = "remove older"
 		case step == "remove":
 			step = "remove unfinished"
 		}
 		return ask(step)
-	})
+	}))
 }
 
 // PageQueries are the questions for one page of Reseal and of a census, behind a
@@ -47,32 +48,32 @@ func (t *SealedTable) PageQueries(ctx context.Context, db *sql.DB, tenant, after
 
 // Bounds of what one key seals.
 const (
-	FreeSeals  = freeSeals
-	FirstBlock = firstBlock
-	LastBlock  = lastBlock
-	WornSeals  = wornSeals
+	FreeSeals  = keyring.FreeSeals
+	FirstBlock = keyring.FirstBlock
+	LastBlock  = keyring.LastBlock
+	WornSeals  = keyring.WornSeals
 )
 
 // HasSealed makes the vault believe that it has sealed so much under a person's
 // key by itself.
 func (v *Vault) HasSealed(tenant, owner string, keyVersion uint32, n uint32) {
-	v.counters.slot(keyName{tenant, owner, keyVersion}).Store(n)
+	v.ring.HasSealed(tenant, owner, keyVersion, n)
 }
 
 // SealsLeft is what is left of what was allotted to the vault for a key.
 func (v *Vault) SealsLeft(tenant, owner string, keyVersion uint32) int64 {
-	return v.counters.block(keyName{tenant, owner, keyVersion}).left.Load()
+	return v.ring.Left(tenant, owner, keyVersion).Load()
 }
 
 // UseUp leaves so much of it.
 func (v *Vault) UseUp(tenant, owner string, keyVersion uint32, left int64) {
-	v.counters.block(keyName{tenant, owner, keyVersion}).left.Store(left)
+	v.ring.Left(tenant, owner, keyVersion).Store(left)
 }
 
 // BranchKey is a branch keyset as it wraps others.
 func BranchKey(handle *keyset.Handle) (tink.AEADWithContext, error) {
-	open, err := openedKeyset(keystore.KeysetRow{Purpose: purposeBranch}, handle)
-	return asKEK{branchKey{open}}, err
+	branch, err := keyring.BranchAEAD(handle)
+	return asKEK{branch}, err
 }
 
 // asKEK is an AEAD in the shape of a KEK.

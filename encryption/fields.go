@@ -3,6 +3,8 @@ package encryption
 import (
 	"context"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // Field is one column of a row that is sealed or opened as a whole
@@ -18,18 +20,18 @@ type Field struct {
 // than one call for each column: the lease is looked at once. When one
 // column fails, no Sealed is changed.
 func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
-	if w.lease.over(w.table.vault.cfg.Now()) {
+	if w.lease.Over(w.table.vault.cfg.Now()) {
 		return nil, w.refuse("seal a row of", "", ErrLease)
 	}
 	size, n := 0, 0
 	for i := range fields {
 		if value := fields[i].Value; value != nil {
-			size += len(value) + overhead
+			size += len(value) + format.Overhead
 			n++
 		}
 	}
 	key := *w.key
-	gcm, err := key.sealing(n)
+	gcm, err := key.Sealing(n)
 	if err != nil {
 		return nil, w.undrawn("", err)
 	}
@@ -44,9 +46,9 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 		if f.Value != nil {
 			value := f.Value
 			if col.Pad != 0 {
-				value = pad(nil, value, col.Pad)
+				value = format.Pad(nil, value, col.Pad)
 			}
-			dst = key.appendDrawn(dst, gcm, value, ad)
+			dst = key.AppendDrawn(dst, gcm, value, ad)
 		}
 		w.ends = append(w.ends, len(dst))
 	}

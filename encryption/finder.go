@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // Finder finds rows by what is known of a person, her e-mail addresses or
@@ -91,7 +93,7 @@ type identitySearch struct {
 }
 
 func (f Finder) searches(ctx context.Context, tenant string, identities Identities) (out []identitySearch, err error) {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
 	tables := f.vault.declared.all()
@@ -155,7 +157,7 @@ func (s identitySearch) rows(ctx context.Context, db *sql.DB, tenant string, yie
 		if err != nil || len(rows) == 0 {
 			return err == nil, err
 		}
-		if _, _, err := s.table.vault.lookup(ctx, tenant, stored.ownersOf(rows), true); err != nil {
+		if _, _, err := s.table.vault.ring.Owners(ctx, tenant, stored.ownersOf(rows), true); err != nil {
 			return false, err // one key query for the page
 		}
 		for _, row := range rows {

@@ -1,13 +1,14 @@
 package encryption
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -26,19 +27,19 @@ func sum(b []byte) string {
 
 // The vectors of formats.md, General and sections 1, 3, 4, 5 and 8.
 func TestVectors(t *testing.T) {
-	require.Equal(t, "6055f18668ae6c85afa2a5b70c4329c09cff5cceb19661274bda51af7d3dcc96", sum(keysetAD("t1", purposeWrap)))
-	require.Equal(t, "28431dace131404bbb3acc7110467ec4dbe692a0487e5c66039bfb933c6d3cce", sum(keysetAD("t1", purposeBranch)))
+	require.Equal(t, "6055f18668ae6c85afa2a5b70c4329c09cff5cceb19661274bda51af7d3dcc96", sum(format.KeysetAD("t1", keyring.PurposeWrap)))
+	require.Equal(t, "28431dace131404bbb3acc7110467ec4dbe692a0487e5c66039bfb933c6d3cce", sum(format.KeysetAD("t1", keyring.PurposeBranch)))
 
-	level3 := appendFieldAD(nil, LevelRow, false, "t1", "contacts", "email", "p1", "r1")
+	level3 := format.AppendFieldAD(nil, byte(LevelRow), false, "t1", "contacts", "email", "p1", "r1")
 	require.Len(t, level3, 61)
 	require.Equal(t, "e9c5e8941c7a99fcbb1127f37ac4d27a205357a6348316cb311bf2ca8799f962", sum(level3))
-	level2 := appendFieldAD(nil, LevelOwner, false, "t1", "contacts", "email", "p1", "r1")
+	level2 := format.AppendFieldAD(nil, byte(LevelOwner), false, "t1", "contacts", "email", "p1", "r1")
 	require.Len(t, level2, 59)
 	require.Equal(t, "7ee18d1ee7dae646745d7ff6dba4cd18dfdfa2bc94df10e2b28dd6cc4ea6af6d", sum(level2))
 
-	require.Equal(t, "96231f177c28e9657f1cd620a4a40883fccb72085806d768dd6ef3be8a3d0ccc", sum(personKeyAD("t1", "p1", 0x01020304)))
+	require.Equal(t, "96231f177c28e9657f1cd620a4a40883fccb72085806d768dd6ef3be8a3d0ccc", sum(format.PersonKeyAD("t1", "p1", 0x01020304)))
 
-	streamKey, err := derive(counting(32), frame.Join(streamKeyDomain))
+	streamKey, err := format.Derive(counting(32), frame.Join(format.StreamKeyDomain))
 	require.NoError(t, err)
 	require.Equal(t, "82d8994b9b78ea1eecefc0e85cd9acfa376a75f31685e84b9e8995004f63f1d7", hex.EncodeToString(streamKey))
 
@@ -54,27 +55,6 @@ func TestVectors(t *testing.T) {
 	ledger, err := digest(counting(32), frame.Join("crmguard/ledger/digest/v1"), frame.Join("crmguard/ledger/v1", "person", "t1", "p1"))
 	require.NoError(t, err)
 	require.Equal(t, "619ffcbbd503b050676d1c8b4ebce9b8bbb798c8cfc3728f5ce6104f43677d46", hex.EncodeToString(ledger))
-}
-
-func TestAssociatedDataNeverMeets(t *testing.T) {
-	seen := map[string]string{}
-	add := func(name string, ad []byte) {
-		require.NotContains(t, seen, string(ad), "%s has the associated data of %s", name, seen[string(ad)])
-		seen[string(ad)] = name
-	}
-	add("ab,c", appendFieldAD(nil, LevelRow, false, "t1", "ab", "c", "p1", "r1"))
-	add("a,bc", appendFieldAD(nil, LevelRow, false, "t1", "a", "bc", "p1", "r1"))
-	add("level 2", appendFieldAD(nil, LevelOwner, false, "t1", "a", "bc", "p1", ""))
-	add("level 3, empty row", appendFieldAD(nil, LevelRow, false, "t1", "a", "bc", "p1", ""))
-	add("padded", appendFieldAD(nil, LevelOwner, true, "t1", "a", "bc", "p1", ""))
-	add("level 1", appendFieldAD(nil, LevelTenant, false, "t1", "a", "bc", "t:", ""))
-	add("level 2, empty owner", appendFieldAD(nil, LevelOwner, false, "t1", "a", "bc", "", ""))
-	add("stream", streamAD("t1", "a", "bc", "p1", "r1"))
-	add("person seal", personSealAD("a", "t1", "p1", []byte("bc")))
-	add("person seal, moved", personSealAD("at", "1", "p1", []byte("bc")))
-	add("keyset", keysetAD("t1", "wrap"))
-	add("installation keyset", keysetAD("", "wrap"))
-	add("person key", personKeyAD("t1", "p1", 1))
 }
 
 func TestTextForm(t *testing.T) {
@@ -106,42 +86,19 @@ func TestTextForm(t *testing.T) {
 	require.ErrorIs(t, err, ErrOpen)
 }
 
-func TestPadding(t *testing.T) {
-	for n := range 300 {
-		value := bytes.Repeat([]byte{0x80}, n)
-		for _, bucket := range []int{1, 16, 64, Padme} {
-			padded := pad(nil, value, bucket)
-			require.Greater(t, len(padded), n)
-			if bucket > 0 {
-				require.Zero(t, len(padded)%bucket)
-			} else {
-				require.LessOrEqual(t, float64(len(padded)), 1.13*float64(n+1))
-			}
-			back, err := unpad(padded)
-			require.NoError(t, err)
-			require.Equal(t, value, append([]byte{}, back...))
-		}
-	}
-	require.Equal(t, []int{1, 2, 10, 10, 104, 1024}, []int{padme(1), padme(2), padme(9), padme(10), padme(101), padme(1000)})
-	for _, bad := range [][]byte{nil, {0}, {1}, {0x80, 1}} {
-		_, err := unpad(bad)
-		require.Error(t, err)
-	}
-}
-
 func TestIDs(t *testing.T) {
 	owner, err := NewRecordOwner()
 	require.NoError(t, err)
-	require.NoError(t, checkRecordOwner(owner))
-	require.NoError(t, checkOwner(owner))
-	require.NoError(t, checkOwner("t:"))
+	require.NoError(t, keyring.CheckRecordOwner(owner))
+	require.NoError(t, keyring.CheckOwner(owner))
+	require.NoError(t, keyring.CheckOwner("t:"))
 	for _, bad := range []string{"", "t:", "r:1", "x:y", owner, "a\x00b", "\xff", string(make([]byte, 256))} {
-		require.ErrorIs(t, checkPerson(bad), ErrID, "%q", bad)
+		require.ErrorIs(t, keyring.CheckPerson(bad), ErrID, "%q", bad)
 	}
 	for _, bad := range []string{"t:x", "r:", "r:x", "r:" + "0190A0A0-0000-7000-8000-000000000000", "z:1"} {
-		require.ErrorIs(t, checkOwner(bad), ErrID, "%q", bad)
+		require.ErrorIs(t, keyring.CheckOwner(bad), ErrID, "%q", bad)
 	}
-	require.ErrorIs(t, checkTenant(""), ErrTenant)
+	require.ErrorIs(t, keyring.CheckTenant(""), ErrTenant)
 }
 
 func FuzzParseText(f *testing.F) {
@@ -155,16 +112,6 @@ func FuzzParseText(f *testing.F) {
 		again, err := FormatText(sealed)
 		require.NoError(t, err)
 		require.Equal(t, text, again)
-	})
-}
-
-func FuzzUnpad(f *testing.F) {
-	f.Add([]byte("x\x80\x00"))
-	f.Fuzz(func(t *testing.T, padded []byte) {
-		value, err := unpad(padded)
-		if err == nil {
-			require.Less(t, len(value), len(padded))
-		}
 	})
 }
 

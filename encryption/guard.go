@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -41,7 +42,7 @@ func (v *Vault) guarded(ctx context.Context, db *sql.DB, tenant string, under []
 		return v.stillActive(bounded, db, tx, tenant, under)
 	})
 	if errors.Is(err, errRetired) { // this process knows less than the store
-		if _, err := v.loadTenant(ctx, tenant); err != nil {
+		if _, err := v.ring.LoadTenant(ctx, tenant); err != nil {
 			return err
 		}
 	}
@@ -55,7 +56,7 @@ func (v *Vault) guarded(ctx context.Context, db *sql.DB, tenant string, under []
 func (v *Vault) stillActive(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant string, under []uint32) error {
 	rows, err := v.afresh(ctx, db, tx, tenant)
 	if err != nil {
-		return storeError(err)
+		return keyring.StoreError(err)
 	}
 	for _, keyVersion := range under {
 		if !slices.ContainsFunc(rows.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion && g.State == keystore.Active }) {
@@ -71,16 +72,14 @@ func (v *Vault) stillActive(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant 
 func (v *Vault) afresh(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant string) (keystore.Rows, error) {
 	if keys, ok := v.cfg.Keys.(keystore.Insider); ok {
 		if inside := keys.Inside(db, tx); inside != nil {
-			if err := v.recognise(ctx, inside); err != nil {
+			if err := v.ring.Recognise(ctx, inside); err != nil {
 				return keystore.Rows{}, err
 			}
 			return inside.Tenant(ctx, tenant)
 		}
 	}
-	v.mu.RLock()
-	before := v.state
-	v.mu.RUnlock()
-	if _, err := v.compare(ctx, before); err != nil {
+	before := v.ring.Known()
+	if _, err := v.ring.Compare(ctx, before); err != nil {
 		return keystore.Rows{}, err
 	}
 	return v.cfg.Keys.Tenant(ctx, tenant)

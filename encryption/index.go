@@ -8,17 +8,19 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
 // indexKey derives the key of one index version.
 func indexKey(root []byte, tenant, table, index string, version uint32, as Normaliser, bits int) ([]byte, error) {
-	info := frame.Join(indexDomain, tenant, table, index)
+	info := frame.Join(format.IndexDomain, tenant, table, index)
 	info = binary.BigEndian.AppendUint32(info, version)
 	info = frame.Append(info, as)
 	info = binary.BigEndian.AppendUint16(info, uint16(bits))
-	return derive(root, info)
+	return format.Derive(root, info)
 }
 
 // tenantIndexes holds the keys and states of a table's index versions in one
@@ -35,33 +37,22 @@ func (t *SealedTable) tenantIndexes(ctx context.Context, tenant string) (*tenant
 	if err != nil {
 		return nil, err
 	}
-	k.mu.Lock()
-	known := k.indexes[t]
-	k.mu.Unlock()
-	if known != nil {
+	if known, _ := k.Derived(t.indexPlace).(*tenantIndexes); known != nil {
 		return known, nil
 	}
-	open, err := t.vault.keysetOf(ctx, k, purposeIndex)
+	open, err := t.vault.ring.KeysetOf(ctx, k, keyring.PurposeIndex)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := t.derived(tenant, k.rows.Indexes, open)
+	keys, err := t.derived(tenant, k.Rows.Indexes, open)
 	if err != nil {
 		return nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.indexes) >= maxDerived {
-		clear(k.indexes) // whoever declares a table again for each use gets no profit of it
-	}
-	k.indexes[t] = keys
+	k.KeepDerived(t.indexPlace, keys)
 	return keys, nil
 }
 
-// maxDerived bounds the tables whose index keys a tenant keeps in memory.
-const maxDerived = 256
-
-func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *openKeyset) (*tenantIndexes, error) {
+func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *keyring.Keyset) (*tenantIndexes, error) {
 	out := &tenantIndexes{macs: make([]*indexMAC, len(t.indexes)), states: make([]keystore.IndexState, len(t.indexes))}
 	for i, index := range t.indexes {
 		at := slices.IndexFunc(rows, func(r keystore.IndexRow) bool {
@@ -78,7 +69,7 @@ func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *ope
 		if row.State == keystore.IndexRetired {
 			continue
 		}
-		root, ok := open.root(row.Root)
+		root, ok := open.Root(row.Root)
 		if !ok {
 			return nil, &KeyError{Op: "root of the index", Table: t.def.Name, Column: index.Name, Err: ErrNoKey}
 		}
@@ -193,7 +184,7 @@ func (p Conditions) where(alias string, placeholder func(i int) string) (where s
 // column by stages (package adoption), which searches both, or declare the index
 // once all rows are sealed.
 func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (Conditions, error) {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
 	name := t.indexName(index)
@@ -280,10 +271,10 @@ func (t *SealedTable) Match(index, opened, wanted string) bool {
 }
 
 func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next func([]keystore.IndexRow) ([]keystore.IndexRow, error)) error {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return err
 	}
-	_, err := t.vault.update(ctx, func(tx keystore.Tx) error {
+	_, err := t.vault.ring.Update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
 			return err

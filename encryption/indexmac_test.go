@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/normalise"
 )
 
@@ -15,7 +16,7 @@ import (
 func TestAPlainAddressHasTheValueOfItsRule(t *testing.T) {
 	short := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		m := newIndexMAC(make([]byte, keySize), rapid.SampledFrom([]int{8, 32, 63, 64, 256}).Draw(rt, "bits"))
+		m := newIndexMAC(make([]byte, format.KeySize), rapid.SampledFrom([]int{8, 32, 63, 64, 256}).Draw(rt, "bits"))
 		text := rapid.OneOf(
 			rapid.StringOf(rapid.RuneFrom([]rune("aZ@.[`{^_ \t\r\n\v\x00\x7fäİ\u0308"))),
 			rapid.StringMatching(` ?[ -~]{1,8}@[ -~]{1,6}\.? ?`),
@@ -34,7 +35,7 @@ func TestAPlainAddressHasTheValueOfItsRule(t *testing.T) {
 // Values that were handed out stay what they are while others are made, also those
 // whose room was allocated together.
 func TestIndexValuesShareNoRoom(t *testing.T) {
-	m := newIndexMAC(make([]byte, keySize), 63)
+	m := newIndexMAC(make([]byte, format.KeySize), 63)
 	values := map[string]IndexValue{}
 	for i := range 5 * narrowRoom {
 		address := strings.Repeat("a", i+1)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"iter"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // IndexRule is a declared index and its rule: what a measurement of the column
@@ -61,7 +63,7 @@ func (t *SealedTable) opened(ctx context.Context, db *sql.DB, tenant, column str
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		if _, _, err := s.vault.lookup(ctx, tenant, s.ownersOf(rows), true); err != nil {
+		if _, _, err := s.vault.ring.Owners(ctx, tenant, s.ownersOf(rows), true); err != nil {
 			return err // one key query for the page
 		}
 		for _, row := range rows {
@@ -84,7 +86,7 @@ func (s *storedTable) openedCell(ctx context.Context, tenant string, col *Column
 	}
 	raw, err := s.openCell(ctx, tenant, row.id, col, s.ownerOf(col, row.owner), cell.sealed)
 	if err == nil && col.Pad != 0 {
-		if raw, err = unpad(raw); err != nil {
+		if raw, err = format.Unpad(raw); err != nil {
 			return "", false, nil
 		}
 	}

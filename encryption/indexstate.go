@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -69,33 +70,32 @@ func (d *declared) missing(rows []keystore.IndexRow) (out []keystore.IndexRow) {
 	return out
 }
 
-// sameIndexRows compares whatever the order in which a store answers.
-func sameIndexRows(a, b []keystore.IndexRow) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(row keystore.IndexRow) bool { return !slices.Contains(b, row) })
-}
+// registerAttempts bounds how often versions are registered that another change
+// overtakes.
+const registerAttempts = 20
 
 // registered makes sure that the tenant has every index that was declared, and
 // returns the tenant as it is then. A version is live at once where the tenant
 // has no key at all: nothing is sealed there, so no row can lack it. Anywhere
 // else rows without it may exist, and processes that write more of them.
-func (v *Vault) registered(ctx context.Context, tenant string) (*tenantKeys, error) {
-	for range sealAttempts {
-		k, err := v.tenant(ctx, tenant)
+func (v *Vault) registered(ctx context.Context, tenant string) (*keyring.Tenant, error) {
+	for range registerAttempts {
+		k, err := v.ring.Tenant(ctx, tenant)
 		if err != nil {
 			return nil, err
 		}
-		missing := v.declared.missing(k.rows.Indexes)
+		missing := v.declared.missing(k.Rows.Indexes)
 		if len(missing) == 0 {
 			return k, nil
 		}
-		open, err := v.keysetOf(ctx, k, purposeIndex)
+		open, err := v.ring.KeysetOf(ctx, k, keyring.PurposeIndex)
 		if err != nil {
 			return nil, err
 		}
-		if err := v.register(ctx, tenant, missing, open.primary()); err != nil && !errors.Is(err, errStale) {
+		if err := v.register(ctx, tenant, missing, open.Primary()); err != nil && !errors.Is(err, keyring.ErrStale) {
 			return nil, err
 		}
-		if _, err := v.loadTenant(ctx, tenant); err != nil {
+		if _, err := v.ring.LoadTenant(ctx, tenant); err != nil {
 			return nil, err
 		}
 	}
@@ -104,7 +104,7 @@ func (v *Vault) registered(ctx context.Context, tenant string) (*tenantKeys, err
 
 // register inserts version rows under the primary root.
 func (v *Vault) register(ctx context.Context, tenant string, missing []keystore.IndexRow, root uint32) error {
-	_, err := v.update(ctx, func(tx keystore.Tx) error {
+	_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
 			return err
@@ -120,7 +120,7 @@ func (v *Vault) register(ctx context.Context, tenant string, missing []keystore.
 		var put keystore.Rows
 		for _, row := range missing {
 			if slices.ContainsFunc(now.Indexes, row.Same) {
-				return errStale
+				return keyring.ErrStale
 			}
 			row.Tenant, row.Root, row.State = tenant, root, state
 			put.Indexes = append(put.Indexes, row)
@@ -155,7 +155,7 @@ func (t *SealedTable) FenceOldWriters(ctx context.Context, tenant string) error 
 	if err != nil || !fencing {
 		return err
 	}
-	if err := t.vault.cfg.Wait(ctx, t.vault.leaseWait()+t.vault.cfg.LongestTransaction); err != nil {
+	if err := t.vault.cfg.Wait(ctx, t.vault.ring.LeaseWait()+t.vault.cfg.LongestTransaction); err != nil {
 		return fmt.Errorf("encryption: fence: older writers are shut out, but may still commit; call again: %w", err)
 	}
 	return t.moveIndexes(ctx, tenant, func(row keystore.IndexRow) keystore.IndexState {
@@ -174,7 +174,7 @@ func (t *SealedTable) fenced(ctx context.Context, tenant string) (out []keystore
 	}
 	rows, err := t.vault.cfg.Keys.Tenant(ctx, tenant)
 	if err != nil {
-		return nil, storeError(err)
+		return nil, keyring.StoreError(err)
 	}
 	return slices.DeleteFunc(rows.Indexes, func(row keystore.IndexRow) bool { return !t.declares(row) || row.State != keystore.IndexFenced }), nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -61,14 +62,14 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 			}
 			return nil
 		}
-		if err := eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, collect); err != nil {
+		if err := keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: keyring.PageSize}, collect); err != nil {
 			return err
 		}
-		if err := eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyVersion, Limit: pageSize}, collect); err != nil {
+		if err := keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyVersion, Limit: keyring.PageSize}, collect); err != nil {
 			return err
 		}
 		for name, t := range tenants {
-			rows, err := tx.Owners(ctx, name, []string{tenantOwner})
+			rows, err := tx.Owners(ctx, name, []string{keyring.TenantOwner})
 			if err != nil {
 				return err
 			}
@@ -81,9 +82,13 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 		return nil
 	})
 	if err != nil {
-		return Inventory{}, storeError(err)
+		return Inventory{}, keyring.StoreError(err)
 	}
-	v.countSeals(tenants)
+	v.ring.CountSeals(func(tenant string, keyVersion uint32, seals uint64) {
+		if t := tenants[tenant]; t != nil && t.KeyVersions[keyVersion] == keystore.Active {
+			t.MostSeals = max(t.MostSeals, seals)
+		}
+	})
 	for name, t := range tenants {
 		if name == "" {
 			out.installation = t.KEKs
@@ -93,25 +98,4 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 	}
 	slices.SortFunc(out.Tenants, func(a, b TenantInventory) int { return strings.Compare(a.Tenant, b.Tenant) })
 	return out, nil
-}
-
-// countSeals adds what this process knows about persons' keys.
-func (v *Vault) countSeals(tenants map[string]*TenantInventory) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	for id, o := range v.owners {
-		t := tenants[id.tenant]
-		if t == nil {
-			continue
-		}
-		for _, key := range o.keys {
-			if key.err != nil || t.KeyVersions[key.keyVersion] != keystore.Active {
-				continue
-			}
-			t.MostSeals = max(t.MostSeals, uint64(key.slot.Load()))
-			if b := key.block.Load(); b != nil {
-				t.MostSeals = max(t.MostSeals, uint64(b.allotted.Load()))
-			}
-		}
-	}
 }

@@ -2,152 +2,17 @@ package encryption
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
 	"time"
-
-	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// What a lease may be. A shorter one is over before a store has answered, a
-// longer one keeps every erasure waiting that long.
-const (
-	minLease = time.Millisecond
-	maxLease = time.Hour
-)
-
-func checkLease(d time.Duration) error {
-	if d < minLease || d > maxLease || d%time.Microsecond != 0 {
-		return fmt.Errorf("%w: a lease of %v: from %v to %v, in whole microseconds", ErrDefinition, d, minLease, maxLease)
-	}
-	return nil
-}
-
-// checkLeaseOf refuses a state row on which no lease can be granted: whoever
-// trusts it could outlast an erasure.
-func checkLeaseOf(s keystore.State) error {
-	if checkLease(s.Lease) != nil || checkLease(s.LeaseWait) != nil || s.Lease > s.LeaseWait {
-		return fmt.Errorf("%w: its state row names no lease that can be granted (%v, waited for %v)", ErrStore, s.Lease, s.LeaseWait)
-	}
-	return nil
-}
-
-// grant is the time for which a process may trust what it has compared with the
-// key store. It keeps the lease that the store had when it was granted: a lease
-// that became longer since lengthens none that was granted before.
-type grant struct {
-	start, until time.Time
-	wall         time.Time // until, by the wall clock alone
-}
-
-func grantFrom(start time.Time, lease time.Duration) grant {
-	until := start.Add(lease)
-	return grant{start, until, until.Round(0)}
-}
-
-// over reports whether the time has passed by any clock there is. The monotonic
-// one stands still while a machine sleeps, the wall clock may be set; a moment
-// before the beginning comes of a clock that went back, and says nothing.
-func (g grant) over(now time.Time) bool {
-	return !now.Before(g.until) || now.Before(g.start) || !now.Before(g.wall)
-}
-
-// half is the part of a grant after which whoever takes something to keep
-// compares again, so that what is handed out then lasts.
-func (g grant) half() grant { return grantFrom(g.start, g.until.Sub(g.start)/2) }
-
-// fresh makes sure that what is cached was compared with the key store within
-// the lease, and returns the grant of that comparison. early compares once half
-// of it has passed; a failing early comparison is forgiven while the lease runs.
-func (v *Vault) fresh(ctx context.Context, early bool) (grant, error) {
-	due := func() (grant, bool) {
-		g := v.granted()
-		if early {
-			return g, g.half().over(v.cfg.Now())
-		}
-		return g, g.over(v.cfg.Now())
-	}
-	if g, over := due(); !over {
-		return g, nil
-	}
-	select {
-	case v.check <- struct{}{}:
-		defer func() { <-v.check }()
-	case <-ctx.Done():
-		return grant{}, storeError(ctx.Err())
-	}
-	g, over := due()
-	if !over {
-		return g, nil
-	}
-	v.mu.RLock()
-	before := v.state
-	v.mu.RUnlock()
-	start := v.cfg.Now()
-	state, err := v.compare(ctx, before)
-	if err == nil {
-		err = checkLeaseOf(state)
-	}
-	if errors.Is(err, ErrRewound) {
-		v.doubt()
-		return grant{}, err
-	}
-	if err != nil {
-		if early && !g.over(v.cfg.Now()) {
-			return g, nil
-		}
-		return grant{}, storeError(err)
-	}
-	v.observed(ctx, state, start)
-	return grantFrom(start, state.Lease), nil
-}
-
-func (v *Vault) granted() grant {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.grant
-}
-
-// leaseWait is how long it takes from now until nobody trusts any more what the
-// key store said before: the lease of no process is longer.
-func (v *Vault) leaseWait() time.Duration {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.state.LeaseWait
-}
-
-// sighting remembers when a sequence was known to be committed, and how long
-// leases then were at most.
-type sighting struct {
-	sequence int64
-	at       time.Time
-	wait     time.Duration
-}
-
-// past reports whether every lease has ended that was granted before the
-// sighting. Here only time that has really passed counts: the monotonic clock
-// where there is one.
-func (s sighting) past(now time.Time) bool { return now.Sub(s.at) >= s.wait }
-
-// sightLocked notes that a state is committed. Of the sightings that are past
-// only the last one matters.
-func (v *Vault) sightLocked(state keystore.State, now time.Time) {
-	for len(v.seen) > 1 && v.seen[1].past(now) {
-		v.seen = v.seen[1:]
-	}
-	v.seen = append(v.seen, sighting{state.Sequence, now, state.LeaseWait})
-	if len(v.history) == sawMarks {
-		v.history = slices.Delete(v.history, 1, 2) // the first one stays: it is the least that a store can have gone back
-	}
-	v.history = append(v.history, sawMark{state.Sequence, state.Mark})
-}
-
-// settled reports whether a change of this sequence is known to be older than
-// every lease, so that no process acts on anything earlier.
-func (v *Vault) settled(sequence int64) bool {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	now := v.cfg.Now()
-	return slices.ContainsFunc(v.seen, func(s sighting) bool { return sequence <= s.sequence && s.past(now) })
+// ChangeLease changes the lease of the key store, for every process that shares
+// it: from a millisecond to an hour. None has to be started anew.
+//
+// A longer lease holds at once. A shorter one is trusted at once, too, but
+// erasures go on waiting for the old one, and so does this call, until no process
+// can trust what it was granted under it. Interrupted, it may be called again, by
+// any process; until then erasures wait longer than they had to, and Status says
+// so. Another lease may be named instead at any time.
+func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
+	return v.ring.ChangeLease(ctx, lease)
 }

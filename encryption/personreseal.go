@@ -3,6 +3,8 @@ package encryption
 import (
 	"context"
 	"errors"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // Reseal returns the value sealed under the active key version, and whether it
@@ -14,11 +16,11 @@ func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed,
 	if err != nil {
 		return nil, false, &KeyError{Op: "reseal", Table: s.purpose, Err: ErrOpen}
 	}
-	k, err := s.vault.tenant(ctx, tenant)
+	k, err := s.vault.ring.Tenant(ctx, tenant)
 	if err != nil {
 		return nil, false, err
 	}
-	if keyVersion == k.active {
+	if keyVersion == k.Active {
 		return sealed, false, nil
 	}
 	plaintext, err := s.Open(ctx, tenant, person, sealed, ad)
@@ -29,11 +31,11 @@ func (s PersonSealer) Reseal(ctx context.Context, tenant, person string, sealed,
 	if err != nil {
 		return nil, false, err
 	}
-	found, keyVersion, _, err := s.vault.activeKeys(ctx, tenant, []string{owner}, true)
+	found, keyVersion, _, err := s.vault.ring.ActiveKeys(ctx, tenant, []string{owner}, true)
 	if err != nil {
 		return nil, false, err
 	}
-	resealed, err = s.vault.sealWith(ctx, tenant, owner, found[owner].key(keyVersion), plaintext, personSealAD(s.purpose, tenant, owner, ad), true)
+	resealed, err = s.vault.ring.SealWith(ctx, tenant, owner, found[owner].Key(keyVersion), plaintext, format.PersonSealAD(s.purpose, tenant, owner, ad), true)
 	return resealed, err == nil, err
 }
 

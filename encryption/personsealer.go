@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // PersonSealer seals bytes that other packages hold (audit openings, undo
@@ -31,27 +34,27 @@ func (s PersonSealer) Ensure(ctx context.Context, tenant string, persons ...stri
 		return err
 	}
 	owners := make([]string, len(persons)+1)
-	owners[len(persons)] = tenantOwner // behind the others: an error names positions
-	if err := eachPosition(persons, func(i int, person string) (err error) {
+	owners[len(persons)] = keyring.TenantOwner // behind the others: an error names positions
+	if err := keyring.EachPosition(persons, func(i int, person string) (err error) {
 		owners[i], err = s.owner(tenant, person)
 		return err
 	}); err != nil {
 		return err
 	}
-	return s.vault.ensure(ctx, tenant, owners)
+	return s.vault.ring.EnsureOwners(ctx, tenant, owners)
 }
 
 func (s PersonSealer) owner(tenant, person string) (string, error) {
-	if err := checkID("purpose", s.purpose); err != nil {
+	if err := keyring.CheckID("purpose", s.purpose); err != nil {
 		return "", fmt.Errorf("%w: the purpose of a PersonSealer is a name of 1 to 255 bytes that never changes", ErrDefinition)
 	}
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return "", err
 	}
 	if person == "" {
-		return tenantOwner, nil
+		return keyring.TenantOwner, nil
 	}
-	return person, checkPerson(person)
+	return person, keyring.CheckPerson(person)
 }
 
 // Seal seals under the person's key of the active key version; the person ""
@@ -64,44 +67,11 @@ func (s PersonSealer) Seal(ctx context.Context, tenant, person string, plaintext
 	if len(plaintext) > maxField {
 		return nil, &KeyError{Op: "seal", Table: s.purpose, Err: ErrTooLarge}
 	}
-	key, err := s.vault.cachedSealKey(ctx, tenant, owner)
+	key, err := s.vault.ring.CachedSealKey(ctx, tenant, owner)
 	if err != nil {
 		return nil, err
 	}
-	return s.vault.sealWith(ctx, tenant, owner, key, plaintext, personSealAD(s.purpose, tenant, owner, ad), false)
-}
-
-// cachedSealKey answers from memory while the lease runs, so that it may be
-// called inside a transaction after Ensure.
-func (v *Vault) cachedSealKey(ctx context.Context, tenant, owner string) (*personKey, error) {
-	if key := v.leasedSealKey(tenant, owner); key != nil {
-		return key, nil
-	}
-	found, keyVersion, _, err := v.sealKeys(ctx, tenant, []string{owner})
-	if err != nil {
-		return nil, err
-	}
-	return found[owner].key(keyVersion), nil
-}
-
-func (v *Vault) leasedSealKey(tenant, owner string) *personKey {
-	now := v.cfg.Now()
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	k, o := v.tenants[tenant], v.owners[ownerID{tenant, owner}]
-	if k == nil || o == nil || v.leaseLocked(&k.age).over(now) || v.leaseLocked(&o.age).over(now) {
-		return nil
-	}
-	if o.sealable() != nil {
-		return nil
-	}
-	// A key version that began meanwhile may wait for the lease's end.
-	for _, keyVersion := range []uint32{k.active, o.active} {
-		if key := o.key(keyVersion); key != nil && key.err == nil {
-			return key
-		}
-	}
-	return nil
+	return s.vault.ring.SealWith(ctx, tenant, owner, key, plaintext, format.PersonSealAD(s.purpose, tenant, owner, ad), false)
 }
 
 // Open opens what Seal has sealed for the same purpose, tenant, person and ad.
@@ -111,14 +81,14 @@ func (s PersonSealer) Open(ctx context.Context, tenant, person string, sealed, a
 		return nil, err
 	}
 	keyVersion, err := KeyVersionOf(sealed)
-	if err != nil || sealed[0] != fieldMark || len(sealed) < overhead {
+	if err != nil || sealed[0] != format.FieldMark || len(sealed) < format.Overhead {
 		return nil, &KeyError{Op: "open", Table: s.purpose, Err: ErrOpen}
 	}
-	key, _, err := s.vault.openKey(ctx, tenant, owner, keyVersion)
+	key, _, err := s.vault.ring.OpenKey(ctx, tenant, owner, keyVersion)
 	if err != nil {
 		return nil, err
 	}
-	plaintext, err := key.appendOpen(nil, sealed, personSealAD(s.purpose, tenant, owner, ad))
+	plaintext, err := key.AppendOpen(nil, sealed, format.PersonSealAD(s.purpose, tenant, owner, ad))
 	if err != nil {
 		return nil, &KeyError{Op: "open", Table: s.purpose, KeyVersion: keyVersion, Err: ErrOpen}
 	}

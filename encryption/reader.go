@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/cipher"
 	"errors"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // Reader opens values of one table for the owners it was made for, row by row
@@ -13,8 +16,8 @@ import (
 type Reader struct {
 	table  *SealedTable
 	tenant string
-	keys   map[string]*ownerKeys
-	lease  grant
+	keys   map[string]*keyring.Owner
+	lease  keyring.Grant
 	leased bool // when the lease was looked at last, in the call that runs
 
 	owner, row string // of the last Row
@@ -46,11 +49,11 @@ type boundAD struct {
 // they stand in the rows: persons, r:<uuid>, t:. Erased and unknown owners
 // are no error here, but where one of their values is opened.
 func (t *SealedTable) Reader(ctx context.Context, tenant string, owners ...string) (*Reader, error) {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
 	for _, owner := range owners {
-		if err := checkOwner(owner); err != nil {
+		if err := keyring.CheckOwner(owner); err != nil {
 			return nil, err
 		}
 	}
@@ -59,10 +62,10 @@ func (t *SealedTable) Reader(ctx context.Context, tenant string, owners ...strin
 
 // reader is Reader for owners that were checked.
 func (t *SealedTable) reader(ctx context.Context, tenant string, owners []string) (*Reader, error) {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
-	found, g, err := t.vault.lookup(ctx, tenant, owners, true)
+	found, g, err := t.vault.ring.Owners(ctx, tenant, owners, true)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +73,7 @@ func (t *SealedTable) reader(ctx context.Context, tenant string, owners []string
 }
 
 // look looks whether the lease still runs: once a call.
-func (r *Reader) look() { r.leased = !r.lease.over(r.table.vault.cfg.Now()) }
+func (r *Reader) look() { r.leased = !r.lease.Over(r.table.vault.cfg.Now()) }
 
 // bind makes the associated data of a column in a row.
 func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) error {
@@ -78,48 +81,48 @@ func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) e
 		return err
 	}
 	if b.head == 0 {
-		b.ad = appendFieldHead(nil, col.Level, col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
+		b.ad = format.AppendFieldHead(nil, byte(col.Level), col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
 		b.head = len(b.ad)
 	}
-	b.ad = appendFieldRow(b.ad[:b.head], col.Level, owner, row)
+	b.ad = format.AppendFieldRow(b.ad[:b.head], byte(col.Level), owner, row)
 	b.turn = turn
 	return nil
 }
 
 // key returns the one key for the owner and key version, after a look. turn is
 // that of the owner's row, 0 where the column is not the owner's.
-func (r *Reader) key(ctx context.Context, turn uint64, owner string, keyVersion uint32) (*personKey, error) {
+func (r *Reader) key(ctx context.Context, turn uint64, owner string, keyVersion uint32) (*keyring.Key, error) {
 	if !r.leased {
 		r.look() // another cell of the row may have fetched keys anew
 	}
 	if r.leased {
-		if key := r.keys[owner].key(keyVersion); key != nil {
-			if key.err == nil && turn != 0 {
-				if _, err := key.aead(); err == nil {
-					r.last = lastKey{turn, keyVersion, key.cipher.Load()}
+		if key := r.keys[owner].Key(keyVersion); key != nil {
+			if key.Err == nil && turn != 0 {
+				if _, err := key.Aead(); err == nil {
+					r.last = lastKey{turn, keyVersion, key.Cipher.Load()}
 				}
 			}
-			return key, key.err
+			return key, key.Err
 		}
 	}
 	r.leased, r.last = false, lastKey{} // what follows takes its time
-	if err := checkOwner(owner); err != nil {
+	if err := keyring.CheckOwner(owner); err != nil {
 		return nil, err
 	}
 	v := r.table.vault
-	for range slowAttempts {
-		key, g, err := v.openKey(ctx, r.tenant, owner, keyVersion)
+	for range keyring.SlowAttempts {
+		key, g, err := v.ring.OpenKey(ctx, r.tenant, owner, keyVersion)
 		if err != nil {
 			return nil, err
 		}
-		if g.until.After(r.lease.until) {
+		if g.Until.After(r.lease.Until) {
 			r.renew(ctx) // which may take longer than the lease of the key
 		}
-		if !g.over(v.cfg.Now()) {
+		if !g.Over(v.cfg.Now()) {
 			return key, nil
 		}
 	}
-	return nil, errSlow("open", keyVersion)
+	return nil, keyring.SlowError("open", keyVersion)
 }
 
 // renew looks every owner up again: from memory, unless the barrier moved.
@@ -128,7 +131,7 @@ func (r *Reader) renew(ctx context.Context) {
 	for owner := range r.keys {
 		owners = append(owners, owner)
 	}
-	if found, g, err := r.table.vault.lookup(ctx, r.tenant, owners, false); err == nil {
+	if found, g, err := r.table.vault.ring.Owners(ctx, r.tenant, owners, false); err == nil {
 		r.keys, r.lease = found, g
 	}
 }
@@ -168,7 +171,7 @@ func OpenAll[R Record](ctx context.Context, table *SealedTable, tenant string, r
 	for i, row := range rows {
 		p := &page[i]
 		p.owner, p.row, p.cells = row.SealedCells()
-		if (i == 0 || p.owner != page[i-1].owner) && checkOwner(p.owner) == nil {
+		if (i == 0 || p.owner != page[i-1].owner) && keyring.CheckOwner(p.owner) == nil {
 			owners = append(owners, p.owner)
 		}
 	}

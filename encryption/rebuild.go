@@ -9,6 +9,9 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"slices"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 const rebuildBatch = 200
@@ -55,7 +58,7 @@ func (t *SealedTable) RebuildIndexes(db *sql.DB, tenant string) func(ctx context
 // bytes of memory a row.
 func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (RebuildReport, error) {
 	var report RebuildReport
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return report, err
 	}
 	s, err := t.counted(ctx, db, tenant)
@@ -164,7 +167,7 @@ func (s *storedTable) rebuildRows(ctx context.Context, tenant string, rows []dat
 	if err != nil {
 		return err
 	}
-	if _, _, err := s.vault.lookup(ctx, tenant, s.ownersOf(rows), true); err != nil {
+	if _, _, err := s.vault.ring.Owners(ctx, tenant, s.ownersOf(rows), true); err != nil {
 		return err // one key query for the batch
 	}
 	var wrong []indexFix
@@ -274,7 +277,7 @@ func (s *storedTable) wantedIndex(ctx context.Context, tenant string, keys *tena
 		return IndexValue{}, err
 	}
 	if col.Pad != 0 {
-		if value, err = unpad(value); err != nil {
+		if value, err = format.Unpad(value); err != nil {
 			return IndexValue{}, &KeyError{Op: "open: padding", Err: ErrOpen}
 		}
 	}

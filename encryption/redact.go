@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -39,7 +40,7 @@ type Redaction struct {
 // If it fails after the row was changed, a *RedactedError names the old owner:
 // erase it with EraseRecord.
 func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string, redaction Redaction) (owner string, err error) {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return "", err
 	}
 	s, err := t.counted(ctx, db, tenant)
@@ -62,7 +63,7 @@ func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string
 	if row == nil {
 		return "", fmt.Errorf("encryption: redact: %w", sql.ErrNoRows)
 	}
-	if err := checkRecordOwner(row.owner); err != nil {
+	if err := keyring.CheckRecordOwner(row.owner); err != nil {
 		return "", fmt.Errorf("encryption: redact: the row belongs to one person: %w", err)
 	}
 	if err := s.soleRow(ctx, s.db, tenant, row.owner); err != nil {

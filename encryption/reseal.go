@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // ResealOptions says how a table is resealed. The zero value is good.
@@ -70,7 +72,7 @@ const conflictTries = 5
 // A hook that fails stops the job.
 func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, options ResealOptions) (ResealReport, error) {
 	report := ResealReport{Last: options.After}
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return report, err
 	}
 	s, err := t.counted(ctx, db, tenant)

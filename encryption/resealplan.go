@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -31,15 +33,15 @@ type work struct {
 // plan opens and seals anew, outside of any transaction, what is not under the
 // active key version, and all cells of rows whose person was merged into another.
 func (s *storedTable) plan(ctx context.Context, tenant string, rows []dataRow, streams bool) ([]rowPlan, error) {
-	k, err := s.vault.tenant(ctx, tenant)
+	k, err := s.vault.ring.Tenant(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	found, _, err := s.vault.lookup(ctx, tenant, s.ownersOf(rows), true)
+	found, _, err := s.vault.ring.Owners(ctx, tenant, s.ownersOf(rows), true)
 	if err != nil {
 		return nil, err
 	}
-	into, err := s.vault.survivors(ctx, tenant, found)
+	into, err := s.vault.ring.Survivors(ctx, tenant, found)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +50,7 @@ func (s *storedTable) plan(ctx context.Context, tenant string, rows []dataRow, s
 	var targets []string
 	for i, row := range rows {
 		plans[i].row = row
-		todo[i] = s.choose(&plans[i], k.active, found, into, streams)
+		todo[i] = s.choose(&plans[i], k.Active, found, into, streams)
 		for _, w := range todo[i] {
 			targets = append(targets, w.to)
 		}
@@ -56,7 +58,7 @@ func (s *storedTable) plan(ctx context.Context, tenant string, rows []dataRow, s
 	if len(targets) == 0 {
 		return plans, nil
 	}
-	keys, keyVersion, _, err := s.vault.sealKeys(ctx, tenant, targets)
+	keys, keyVersion, _, err := s.vault.ring.SealKeys(ctx, tenant, targets)
 	if err != nil && (keys == nil || !aboutOneValue(err)) {
 		return nil, err
 	}
@@ -76,7 +78,7 @@ func (s *storedTable) ownersOf(rows []dataRow) []string {
 	for _, row := range rows {
 		for i := range s.def.Columns {
 			owner := s.ownerOf(&s.def.Columns[i], row.owner)
-			if row.cells[i].sealed == nil || seen[owner] || checkOwner(owner) != nil {
+			if row.cells[i].sealed == nil || seen[owner] || keyring.CheckOwner(owner) != nil {
 				continue
 			}
 			seen[owner] = true
@@ -87,7 +89,7 @@ func (s *storedTable) ownersOf(rows []dataRow) []string {
 }
 
 // choose lists the cells of a row that are to be resealed, and counts the rest.
-func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*ownerKeys, into map[string]string, streams bool) (todo []work) {
+func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*keyring.Owner, into map[string]string, streams bool) (todo []work) {
 	for c := range s.def.Columns {
 		cell := p.row.cells[c]
 		if cell.err != nil {
@@ -110,7 +112,7 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*ownerK
 		stays := merged && s.owner == nil || merged && s.hasStreams() && !streams
 		switch o := found[from]; {
 		case keyVersion == active && (!merged || stays):
-		case o != nil && o.state == keystore.Tombstone:
+		case o != nil && o.State == keystore.Tombstone:
 			p.erased++
 		case stays:
 			p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &KeyError{Op: "the row has streams (ResealOptions.Streams):", Err: ErrMerged}))
@@ -127,7 +129,7 @@ func (t *SealedTable) hasStreams() bool {
 
 // reseal makes the changes of a row. Where it is to go over to another owner and
 // one of its cells does not open, it stays, for that cell may open again.
-func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, todo []work, keys map[string]*ownerKeys, keyVersion uint32) error {
+func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, todo []work, keys map[string]*keyring.Owner, keyVersion uint32) error {
 	var moved []cellChange
 	into, stays := "", len(p.unreadable)+p.unsealed > 0
 	for _, w := range todo {
@@ -162,23 +164,23 @@ func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, tod
 	return nil
 }
 
-func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow, w work, to *ownerKeys, keyVersion uint32) (cellChange, error) {
+func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow, w work, to *keyring.Owner, keyVersion uint32) (cellChange, error) {
 	col, cell := &s.def.Columns[w.column], row.cells[w.column]
 	padded, err := s.openCell(ctx, tenant, row.id, col, w.from, cell.sealed)
 	if err != nil {
 		return cellChange{}, err
 	}
-	if err := to.sealable(); err != nil {
+	if err := to.Sealable(); err != nil {
 		return cellChange{}, err
 	}
-	key := to.key(keyVersion)
+	key := to.Key(keyVersion)
 	if key == nil {
 		return cellChange{}, &KeyError{Op: "seal", KeyVersion: keyVersion, Err: ErrNoKey}
 	}
-	if key.err != nil {
-		return cellChange{}, key.err
+	if key.Err != nil {
+		return cellChange{}, key.Err
 	}
-	sealed, err := s.vault.sealWith(ctx, tenant, w.to, key, padded, s.ad(nil, col, tenant, w.to, row.id), true)
+	sealed, err := s.vault.ring.SealWith(ctx, tenant, w.to, key, padded, s.ad(nil, col, tenant, w.to, row.id), true)
 	if err != nil {
 		return cellChange{}, err
 	}
@@ -192,17 +194,17 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 // openCell opens a cell and leaves its padding on.
 func (t *SealedTable) openCell(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte) (padded []byte, err error) {
 	keyVersion, err := KeyVersionOf(sealed)
-	if err != nil || len(sealed) < overhead || sealed[0] != fieldMark {
+	if err != nil || len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
 		return nil, &KeyError{Op: "open", Err: ErrOpen}
 	}
-	if err := checkOwner(owner); err != nil {
+	if err := keyring.CheckOwner(owner); err != nil {
 		return nil, &KeyError{Op: "owner column", Err: err}
 	}
-	key, _, err := t.vault.openKey(ctx, tenant, owner, keyVersion)
+	key, _, err := t.vault.ring.OpenKey(ctx, tenant, owner, keyVersion)
 	if err != nil {
 		return nil, err
 	}
-	padded, err = key.appendOpen(nil, sealed, t.ad(nil, col, tenant, owner, id))
+	padded, err = key.AppendOpen(nil, sealed, t.ad(nil, col, tenant, owner, id))
 	if err != nil {
 		return nil, &KeyError{Op: "open", KeyVersion: keyVersion, Err: ErrOpen}
 	}

@@ -23,7 +23,7 @@ func (t *SealedTable) RetireIndex(ctx context.Context, tenant, index string, ver
 	if err != nil || !asked {
 		return err
 	}
-	if err := t.vault.cfg.Wait(ctx, t.vault.leaseWait()+t.vault.cfg.LongestTransaction); err != nil {
+	if err := t.vault.cfg.Wait(ctx, t.vault.ring.LeaseWait()+t.vault.cfg.LongestTransaction); err != nil {
 		return fmt.Errorf("encryption: retire an index: it is asked no more, but written still; call again: %w", err)
 	}
 	_, err = t.retire(ctx, tenant, index, version, keystore.IndexRetired)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/value"
 )
@@ -36,7 +37,7 @@ func RowText(key ...any) (string, error) {
 		parts[i] = text
 	}
 	text := joinKey(parts)
-	return text, checkID("row", text)
+	return text, keyring.CheckID("row", text)
 }
 
 func keyText(key any) (string, error) {

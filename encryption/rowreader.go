@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/cipher"
 	"encoding/binary"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // RowReader opens values of one row. Who owns the row and what its key is are
@@ -46,7 +49,7 @@ func (t *SealedTable) Row(ctx context.Context, tenant, owner, row string) (RowRe
 func (t *SealedTable) withTenant(owners []string) []string {
 	for _, col := range t.def.Columns {
 		if col.Level == LevelTenant {
-			return append(owners, tenantOwner)
+			return append(owners, keyring.TenantOwner)
 		}
 	}
 	return owners
@@ -82,18 +85,18 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 		return nil, table.noSuchColumn(column)
 	}
 	reader.next = i + 1
-	if len(sealed) > len(textPrefix) && string(sealed[:len(textPrefix)]) == textPrefix {
+	if len(sealed) > len(format.TextPrefix) && string(sealed[:len(format.TextPrefix)]) == format.TextPrefix {
 		var err error
 		if sealed, err = ParseText(string(sealed)); err != nil {
 			return nil, table.detail(err, column)
 		}
 	}
-	if len(sealed) < overhead || sealed[0] != fieldMark {
+	if len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
 		return nil, &KeyError{Op: "open", Table: table.def.Name, Column: column, Err: ErrOpen}
 	}
 	col, owner, turn := &table.def.Columns[i], r.owner, r.turn
 	if col.Level == LevelTenant {
-		owner, turn = tenantOwner, 0
+		owner, turn = keyring.TenantOwner, 0
 	}
 	b := &reader.ads[i]
 	if b.turn != r.turn {
@@ -101,23 +104,23 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 			return nil, err
 		}
 	}
-	keyVersion := binary.BigEndian.Uint32(sealed[1:prefixSize])
+	keyVersion := binary.BigEndian.Uint32(sealed[1:format.PrefixSize])
 	var gcm cipher.AEAD
 	if l := &reader.last; reader.leased && turn != 0 && l.turn == turn && l.keyVersion == keyVersion {
 		gcm = *l.gcm
 	} else if key, err := reader.key(ctx, turn, owner, keyVersion); err != nil {
 		return nil, table.detail(err, column)
-	} else if gcm, err = key.aead(); err != nil {
+	} else if gcm, err = key.Aead(); err != nil {
 		return nil, err
 	}
-	out, err := gcm.Open(dst, nil, sealed[prefixSize:], b.ad)
+	out, err := gcm.Open(dst, nil, sealed[format.PrefixSize:], b.ad)
 	if err != nil {
 		return nil, &KeyError{Op: "open", Table: table.def.Name, Column: column, KeyVersion: keyVersion, Err: ErrOpen}
 	}
 	if col.Pad == 0 {
 		return out, nil
 	}
-	value, err := unpad(out[len(dst):])
+	value, err := format.Unpad(out[len(dst):])
 	if err != nil {
 		return nil, &KeyError{Op: "open: padding", Table: table.def.Name, Column: column, KeyVersion: keyVersion, Err: ErrOpen}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -33,7 +34,7 @@ type dataCell struct {
 // ownerOf returns whose key seals a column of the row.
 func (t *SealedTable) ownerOf(col *Column, owner string) string {
 	if col.Level == LevelTenant || t.def.Shared {
-		return tenantOwner
+		return keyring.TenantOwner
 	}
 	return owner
 }
@@ -85,7 +86,7 @@ func (s *storedTable) scanRow(rows *sql.Rows) (dataRow, error) {
 	if err != nil {
 		return dataRow{}, err
 	}
-	row := dataRow{cursor: cursor, owner: tenantOwner, cells: make([]dataCell, len(s.def.Columns))}
+	row := dataRow{cursor: cursor, owner: keyring.TenantOwner, cells: make([]dataCell, len(s.def.Columns))}
 	row.id = s.idOf(values[:len(s.named)])
 	values = values[len(s.named):]
 	for i, c := range s.columns {

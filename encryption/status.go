@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/health"
 )
@@ -36,8 +37,8 @@ const (
 // The bound of AES-GCM with random IVs is 2^32 messages a key. At half of it the
 // key version ends by itself; a key with more does not come from this library.
 const (
-	sealNotice = wornSeals / 2
-	sealAlarm  = wornSeals + 1
+	sealNotice = keyring.WornSeals / 2
+	sealAlarm  = keyring.WornSeals + 1
 )
 
 // Status says how the keys are: every finding of the package comment, those
@@ -62,7 +63,7 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	out = append(out, waiting(keys, "encryption.key_version.deleting", keystore.Deleting,
 		"its destruction was interrupted when some of its keys were gone: call DestroyKeyVersion again; what still needs it, Reseal brings away or lists")...)
 	out = append(out, v.colocated(ctx, "encryption.store.colocated")...)
-	copies, err := v.copyFindings(ctx)
+	copies, err := v.copies.Findings(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	if reporter, ok := v.cfg.Keys.(keystore.Reporter); ok {
 		more, err := reporter.Status(ctx)
 		if err != nil {
-			return nil, storeError(err)
+			return nil, keyring.StoreError(err)
 		}
 		out = append(out, more...)
 	}
@@ -80,17 +81,15 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 // rewound says whether the key store is the one that this vault has seen, or
 // what it was before.
 func (v *Vault) rewound(ctx context.Context) (Finding, error) {
-	v.mu.RLock()
-	before := v.state // read first: the store is never behind it in a sound system
-	v.mu.RUnlock()
+	before := v.ring.Known() // read first: the store is never behind it in a sound system
 	f := Finding{Name: "encryption.store.rewound", Unit: "stores"}
-	_, err := v.compare(ctx, before)
+	_, err := v.ring.Compare(ctx, before)
 	switch {
 	case errors.Is(err, ErrRewound):
 		f.Level, f.Value = HealthAlarm, 1
 		f.Remedy = "an older key store, or another one, was put in place, and with it keys that were destroyed: stop, and restore the newest key copy; after a failover call RepairFromCaches in every process, then Open afresh"
 	case err != nil:
-		return f, storeError(err)
+		return f, keyring.StoreError(err)
 	}
 	return f, nil
 }
@@ -133,7 +132,7 @@ func (v *Vault) refusedKEKs(keys Inventory) []Finding {
 
 // failingKEKs counts the keysets that did not open when this process asked last.
 func (v *Vault) failingKEKs() []Finding {
-	return alarms("encryption.kek.failing", "keysets", v.failingKeysets(),
+	return alarms("encryption.kek.failing", "keysets", v.ring.FailingKeysets(),
 		"the KEK does not open these keysets: mend the KMS or hand in the KEK that the error of the calls names; what is in memory goes on, a new start would fail")
 }
 
@@ -201,76 +200,4 @@ func (t TenantInventory) next(keyVersion uint32) (out time.Time) {
 		}
 	}
 	return out
-}
-
-// finding says nothing in a process that takes no key copies.
-func (r *copyRecord) finding(now time.Time) []Finding {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.newest.IsZero() && r.failing.IsZero() {
-		return nil
-	}
-	f := Finding{Name: "encryption.copy.age", Unit: "s", Since: r.newest}
-	if !r.newest.IsZero() {
-		f.Value = now.Sub(r.newest).Seconds()
-	}
-	if !r.failing.IsZero() {
-		f.Level, f.Since = HealthAlarm, r.failing
-		f.Remedy = "key copies fail, and no data snapshot commits without one: see the error of WriteCopy"
-	}
-	return []Finding{f}
-}
-
-// damage says nothing in a process that never looked through the key store.
-func (r *copyRecord) damage() []Finding {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.looked {
-		return nil
-	}
-	lost := Finding{Name: "encryption.store.damaged", Value: float64(r.damaged), Unit: "rows"}
-	if r.damaged > 0 {
-		lost.Level = HealthAlarm
-		lost.Remedy = "rows of the key store are damaged or lost, and no whole key copy can be written: the error of WriteCopy names them, RepairFromCopy brings them back"
-	}
-	stray := Finding{Name: "encryption.store.stray", Value: float64(r.strays), Unit: "rows"}
-	if r.strays > 0 {
-		stray.Level = HealthNotice
-		stray.Remedy = "somebody wrote rows into the key store that open nothing, such as a key under a tombstone: find out who; RepairFromCopy and RewrapKeys remove them"
-	}
-	return []Finding{lost, stray}
-}
-
-// copyFindings are what key copies tell about the key store.
-func (v *Vault) copyFindings(ctx context.Context) ([]Finding, error) {
-	out := append(v.copies.finding(v.cfg.Now()), v.copies.damage()...)
-	held := v.heldKeysets()
-	if held.rows == nil {
-		return out, nil
-	}
-	f := Finding{Name: "encryption.keyset.older", Unit: "keysets"}
-	left := len(held.rows)
-	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
-		return eachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: pageSize}, func(rows keystore.Rows) error {
-			for _, row := range rows.Keysets {
-				before, known := held.rows[[2]string{row.Tenant, row.Purpose}]
-				if !known {
-					continue // of a tenant that is newer than the copy
-				}
-				left--
-				if now := heldOf(row); now.version < before.version || now.version == before.version && now.digest != before.digest {
-					f.Value++
-				}
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, storeError(err)
-	}
-	if f.Value += float64(left); f.Value > 0 {
-		f.Level = HealthAlarm
-		f.Remedy = "keysets were put back, replaced or lost since the newest key copy was written: find out who writes the key store; RepairFromCopy brings them back"
-	}
-	return append(out, f), nil
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -30,11 +32,11 @@ const (
 // streamPrimitive is Tink's AES256-CTR-HMAC-SHA256 stream under the key that
 // is derived from a person key.
 func streamPrimitive(personKey []byte) (*subtle.AESCTRHMAC, error) {
-	key, err := derive(personKey, frame.Join(streamKeyDomain))
+	key, err := format.Derive(personKey, frame.Join(format.StreamKeyDomain))
 	if err != nil {
 		return nil, err
 	}
-	primitive, err := subtle.NewAESCTRHMAC(key, "SHA256", keySize, "SHA256", keySize, segmentSize, 0)
+	primitive, err := subtle.NewAESCTRHMAC(key, "SHA256", format.KeySize, "SHA256", format.KeySize, segmentSize, 0)
 	if err != nil {
 		return nil, fmt.Errorf("encryption: stream: %w", err)
 	}
@@ -49,16 +51,16 @@ func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
 	if !col.Stream {
 		return nil, &KeyError{Op: "the column is not declared as Stream; a field is sealed by Writer:", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
 	}
-	if err := checkTenant(ref.Tenant); err != nil {
+	if err := keyring.CheckTenant(ref.Tenant); err != nil {
 		return nil, err
 	}
-	if err := checkOwner(ref.Owner); err != nil {
+	if err := keyring.CheckOwner(ref.Owner); err != nil {
 		return nil, err
 	}
-	if err := checkID("row", ref.Row); err != nil {
+	if err := keyring.CheckID("row", ref.Row); err != nil {
 		return nil, err
 	}
-	return streamAD(ref.Tenant, t.def.Name, col.Name, ref.Owner, ref.Row), nil
+	return format.StreamAD(ref.Tenant, t.def.Name, col.Name, ref.Owner, ref.Row), nil
 }
 
 // SealStream seals size bytes of src under the owner's key into dst, without
@@ -75,16 +77,16 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 	if size < 0 || len(name) > maxStreamName || !utf8.ValidString(name) {
 		return &KeyError{Op: "the size of a stream is known beforehand and not negative, its name has at most 1024 bytes of UTF-8:", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
 	}
-	found, keyVersion, _, err := t.vault.sealKeys(ctx, ref.Tenant, []string{ref.Owner})
+	found, keyVersion, _, err := t.vault.ring.SealKeys(ctx, ref.Tenant, []string{ref.Owner})
 	if err != nil {
 		return t.detail(err, ref.Column)
 	}
-	key := found[ref.Owner].key(keyVersion)
-	primitive, err := streamPrimitive(key.raw[:])
+	key := found[ref.Owner].Key(keyVersion)
+	primitive, err := streamPrimitive(key.Raw[:])
 	if err != nil {
 		return err
 	}
-	if _, err := dst.Write(binary.BigEndian.AppendUint32([]byte{streamMark}, keyVersion)); err != nil {
+	if _, err := dst.Write(binary.BigEndian.AppendUint32([]byte{format.StreamMark}, keyVersion)); err != nil {
 		return fmt.Errorf("encryption: write stream: %w", err)
 	}
 	w, err := primitive.NewEncryptingWriter(dst, ad)
@@ -109,26 +111,26 @@ func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamR
 	// under the key version that is active now, and its owner not erased. What the
 	// store says of that must not come late either.
 	v := t.vault
-	g, err := v.fresh(ctx, true)
+	g, err := v.ring.Fresh(ctx, true)
 	if err != nil {
 		return err
 	}
-	k, err := v.loadTenant(ctx, ref.Tenant)
+	k, err := v.ring.LoadTenant(ctx, ref.Tenant)
 	if err != nil {
 		return err
 	}
-	now, err := v.fetch(ctx, ref.Tenant, []string{ref.Owner})
+	now, err := v.ring.Fetch(ctx, ref.Tenant, []string{ref.Owner})
 	if err != nil {
 		return err
 	}
-	if err := now[ref.Owner].sealable(); err != nil {
+	if err := now[ref.Owner].Sealable(); err != nil {
 		return t.detail(err, ref.Column)
 	}
-	if k.active != keyVersion {
+	if k.Active != keyVersion {
 		return &KeyError{Op: "seal: the key version changed meanwhile; seal again", Table: t.def.Name, Column: ref.Column, Err: ErrLease}
 	}
-	if g.over(v.cfg.Now()) {
-		return t.detail(errSlow("seal", keyVersion), ref.Column)
+	if g.Over(v.cfg.Now()) {
+		return t.detail(keyring.SlowError("seal", keyVersion), ref.Column)
 	}
 	return nil
 }
@@ -163,16 +165,16 @@ func (t *SealedTable) OpenStream(ctx context.Context, src io.Reader, ref StreamR
 	if err != nil {
 		return nil, err
 	}
-	var prefix [prefixSize]byte
-	if _, err := io.ReadFull(src, prefix[:]); err != nil || prefix[0] != streamMark {
+	var prefix [format.PrefixSize]byte
+	if _, err := io.ReadFull(src, prefix[:]); err != nil || prefix[0] != format.StreamMark {
 		return nil, fmt.Errorf("%w: no stream begins here", ErrStream)
 	}
 	keyVersion := binary.BigEndian.Uint32(prefix[1:])
-	key, _, err := t.vault.openKey(ctx, ref.Tenant, ref.Owner, keyVersion)
+	key, _, err := t.vault.ring.OpenKey(ctx, ref.Tenant, ref.Owner, keyVersion)
 	if err != nil {
 		return nil, t.detail(err, ref.Column)
 	}
-	primitive, err := streamPrimitive(key.raw[:])
+	primitive, err := streamPrimitive(key.Raw[:])
 	if err != nil {
 		return nil, err
 	}

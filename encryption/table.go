@@ -3,6 +3,9 @@ package encryption
 import (
 	"fmt"
 	"regexp"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
 // Level says what a sealed value is bound to besides its tenant, table and
@@ -11,13 +14,13 @@ type Level byte
 
 // The binding levels; the numbers are part of the format.
 const (
-	LevelTenant Level = 1 // tenant, table and column only; the tenant's own data (owner t:)
-	LevelOwner  Level = 2 // and the owner: the default
-	LevelRow    Level = 3 // and the row
+	LevelTenant Level = format.LevelTenant // tenant, table and column only; the tenant's own data (owner t:)
+	LevelOwner  Level = format.LevelOwner  // and the owner: the default
+	LevelRow    Level = format.LevelRow    // and the row
 )
 
 // Padme pads a column to its Padmé length: lengths leak at most log log n bits.
-const Padme = -1
+const Padme = format.Padme
 
 // Table declares which columns of a table are sealed. Name and the names of
 // columns and indexes are logical: they are frozen, because they are part of
@@ -110,6 +113,8 @@ type SealedTable struct {
 	def     Table
 	columns map[string]int // logical name -> index in def.Columns
 	indexes []tableIndex
+
+	indexPlace, readyPlace keyring.Place // of its tenantIndexes and readyTable
 }
 
 const findBits = 32 // of Column.Find: two of 77,000 different values are equal by chance, with even odds
@@ -124,7 +129,7 @@ type tableIndex struct {
 // written; the same definition may be declared more than once. Declare all
 // tables before the first key of a tenant is made.
 func (v *Vault) Table(def Table) (*SealedTable, error) {
-	t := &SealedTable{vault: v, columns: map[string]int{}}
+	t := &SealedTable{vault: v, columns: map[string]int{}, indexPlace: v.ring.NewPlace(), readyPlace: v.ring.NewPlace()}
 	if def.SQL == "" {
 		def.SQL = def.Name
 	}
@@ -137,7 +142,7 @@ func (v *Vault) Table(def Table) (*SealedTable, error) {
 	if def.Level == 0 {
 		def.Level = LevelOwner
 	}
-	if err := checkID("name", def.Name); err != nil {
+	if err := keyring.CheckID("name", def.Name); err != nil {
 		return nil, fmt.Errorf("%w: table name: %w", ErrDefinition, err)
 	}
 	for _, name := range append(keyColumns(def.Key), def.SQL, def.Owner, def.Tenant) {
@@ -164,7 +169,7 @@ func (t *SealedTable) addColumn(def *Table, i int) error {
 	fail := func(what string) error {
 		return fmt.Errorf("%w: %s.%s: %s", ErrDefinition, def.Name, col.Name, what)
 	}
-	if err := checkID("name", col.Name); err != nil {
+	if err := keyring.CheckID("name", col.Name); err != nil {
 		return fail("the name of the column: " + err.Error())
 	}
 	if _, twice := t.columns[col.Name]; twice {
@@ -210,7 +215,7 @@ func (t *SealedTable) addIndex(def *Table, column int, index Index) error {
 	fail := func(what string) error {
 		return fmt.Errorf("%w: index %s.%s: %s", ErrDefinition, def.Name, index.Name, what)
 	}
-	if checkID("name", index.Name) != nil || !identifier.MatchString(index.Column) {
+	if keyring.CheckID("name", index.Name) != nil || !identifier.MatchString(index.Column) {
 		return fail("the name is refused")
 	}
 	rule, err := t.vault.rule(index.As)

@@ -4,18 +4,12 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
-	"io/fs"
 
-	"github.com/tink-crypto/tink-go/v2/keyset"
-	"github.com/tink-crypto/tink-go/v2/mac"
-	"github.com/tink-crypto/tink-go/v2/tink"
-
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/frame"
 )
-
-func newMAC(handle *keyset.Handle) (tink.MAC, error) { return mac.New(handle) }
 
 // Tagger makes and verifies tags with a keyset of the tenant: Tink
 // HMAC-SHA256, 37 bytes. It is safe for concurrent use.
@@ -34,7 +28,7 @@ func (t Tagger) Tag(ctx context.Context, tenant string, data []byte) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	return tagWith(k, data)
+	return keyring.TagWith(k, data)
 }
 
 // Verify returns nil if tag is the tag of data, ErrTag otherwise; where the
@@ -44,31 +38,31 @@ func (t Tagger) Verify(ctx context.Context, tenant string, data, tag []byte) err
 	if err != nil {
 		return err
 	}
-	if verifyWith(k, data, tag) == nil {
+	if keyring.VerifyWith(k, data, tag) == nil {
 		return nil
 	}
-	if k.has(tag) {
+	if k.Has(tag) {
 		return ErrTag
 	}
 	// Made by a key that this process has not seen yet: read afresh once.
-	fresh, err := t.vault.loadTenant(ctx, tenant)
+	fresh, err := t.vault.ring.LoadTenant(ctx, tenant)
 	if err != nil {
 		return err
 	}
-	if k, err = t.vault.keysetOf(ctx, fresh, t.purpose); err != nil {
+	if k, err = t.vault.ring.KeysetOf(ctx, fresh, t.purpose); err != nil {
 		return err
 	}
-	return verifyWith(k, data, tag)
+	return keyring.VerifyWith(k, data, tag)
 }
 
-func (t Tagger) keyset(ctx context.Context, tenant string) (*openKeyset, error) {
-	if t.purpose != purposeSeal && t.purpose != purposeLog {
-		return nil, fmt.Errorf("%w: no tagger has this purpose: there are %q and %q", ErrKeyset, purposeSeal, purposeLog)
+func (t Tagger) keyset(ctx context.Context, tenant string) (*keyring.Keyset, error) {
+	if t.purpose != keyring.PurposeSeal && t.purpose != keyring.PurposeLog {
+		return nil, fmt.Errorf("%w: no tagger has this purpose: there are %q and %q", ErrKeyset, keyring.PurposeSeal, keyring.PurposeLog)
 	}
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
-	return t.vault.knownKeyset(ctx, tenant, t.purpose)
+	return t.vault.ring.KnownKeyset(ctx, tenant, t.purpose)
 }
 
 // ManifestTagger makes and verifies tags with the installation's manifest
@@ -80,48 +74,21 @@ func (v *Vault) ManifestTagger() ManifestTagger { return ManifestTagger{vault: v
 
 // Tag returns the tag of data.
 func (t ManifestTagger) Tag(ctx context.Context, data []byte) ([]byte, error) {
-	k, err := t.vault.knownKeyset(ctx, "", purposeManifest)
+	k, err := t.vault.ring.KnownKeyset(ctx, "", keyring.PurposeManifest)
 	if err != nil {
 		return nil, err
 	}
-	return tagWith(k, data)
+	return keyring.TagWith(k, data)
 }
 
 // Verify returns nil if tag is the tag of data, ErrTag otherwise; where the
 // keyset lacks the key that the tag names, the error is fs.ErrNotExist too.
 func (t ManifestTagger) Verify(ctx context.Context, data, tag []byte) error {
-	k, err := t.vault.knownKeyset(ctx, "", purposeManifest)
+	k, err := t.vault.ring.KnownKeyset(ctx, "", keyring.PurposeManifest)
 	if err != nil {
 		return err
 	}
-	return verifyWith(k, data, tag)
-}
-
-// has reports whether the keyset has the key that the tag names.
-func (k *openKeyset) has(tag []byte) bool {
-	if len(tag) < prefixSize {
-		return true // no tag at all: nothing to read afresh for
-	}
-	_, ok := k.root(binary.BigEndian.Uint32(tag[1:prefixSize]))
-	return ok
-}
-
-func tagWith(k *openKeyset, data []byte) ([]byte, error) {
-	tag, err := k.mac.ComputeMAC(data)
-	if err != nil {
-		return nil, fmt.Errorf("encryption: tag: %w", err)
-	}
-	return tag, nil
-}
-
-func verifyWith(k *openKeyset, data, tag []byte) error {
-	if k.mac.VerifyMAC(tag, data) == nil {
-		return nil
-	}
-	if !k.has(tag) {
-		return fmt.Errorf("%w: the keyset lacks the key that it names: %w", ErrTag, fs.ErrNotExist)
-	}
-	return ErrTag
+	return keyring.VerifyWith(k, data, tag)
 }
 
 // Digests returns a func that computes keyed digests under every root of a
@@ -132,10 +99,10 @@ func verifyWith(k *openKeyset, data, tag []byte) error {
 // the caller (formats.md 11 has four parts); roots are Tink key ids.
 func (v *Vault) Digests(purpose string) func(ctx context.Context, tenant string, info, data []byte) (roots []uint32, digests [][]byte, err error) {
 	return func(ctx context.Context, tenant string, info, data []byte) ([]uint32, [][]byte, error) {
-		if purpose != purposeSuppression {
+		if purpose != keyring.PurposeSuppression {
 			return nil, nil, fmt.Errorf("%w: no digests have this purpose", ErrKeyset)
 		}
-		if err := checkTenant(tenant); err != nil {
+		if err := keyring.CheckTenant(tenant); err != nil {
 			return nil, nil, err
 		}
 		return v.digests(ctx, tenant, purpose, info, data)
@@ -146,30 +113,30 @@ func (v *Vault) Digests(purpose string) func(ctx context.Context, tenant string,
 // the form of Digests with the info LP(label).
 func (v *Vault) LedgerDigests() func(ctx context.Context, label string, data []byte) (roots []uint32, digests [][]byte, err error) {
 	return func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
-		return v.digests(ctx, "", purposeLedger, frame.Join(label), data)
+		return v.digests(ctx, "", keyring.PurposeLedger, frame.Join(label), data)
 	}
 }
 
 func (v *Vault) digests(ctx context.Context, tenant, purpose string, info, data []byte) ([]uint32, [][]byte, error) {
-	k, err := v.keyset(ctx, tenant, purpose)
+	k, err := v.ring.Keyset(ctx, tenant, purpose)
 	if err != nil {
 		return nil, nil, err
 	}
-	roots := make([]uint32, 0, len(k.roots))
-	digests := make([][]byte, 0, len(k.roots))
-	for _, r := range k.roots {
-		digest, err := digest(r.key, info, data)
+	roots := make([]uint32, 0, len(k.Roots))
+	digests := make([][]byte, 0, len(k.Roots))
+	for _, r := range k.Roots {
+		digest, err := digest(r.Key, info, data)
 		if err != nil {
 			return nil, nil, err
 		}
-		roots = append(roots, r.id)
+		roots = append(roots, r.ID)
 		digests = append(digests, digest)
 	}
 	return roots, digests, nil
 }
 
 func digest(root, info, data []byte) ([]byte, error) {
-	key, err := derive(root, info)
+	key, err := format.Derive(root, info)
 	if err != nil {
 		return nil, err
 	}

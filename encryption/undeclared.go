@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -258,14 +259,14 @@ func (s searcher) masks() []string {
 }
 
 func (s searcher) needs(value string, version uint32) string {
-	head := s.literal(string(binary.BigEndian.AppendUint32([]byte{fieldMark}, version)))
-	text := s.literal(fmt.Sprintf("%s%08x.", textPrefix, version))
-	holds := "substr(" + value + ", 1, " + fmt.Sprint(prefixSize) + ") = " + head
+	head := s.literal(string(binary.BigEndian.AppendUint32([]byte{format.FieldMark}, version)))
+	text := s.literal(fmt.Sprintf("%s%08x.", format.TextPrefix, version))
+	holds := "substr(" + value + ", 1, " + fmt.Sprint(format.PrefixSize) + ") = " + head
 	switch s.db.Kind {
 	case sqldb.SQLite:
 		return holds + " OR instr(" + value + ", " + text + ") > 0"
 	case sqldb.Postgres: // an array of bytes is written as hexadecimal digits
-		return holds + " OR position(" + text + " in " + value + ") > 0 OR position(" + s.literal(fmt.Sprintf(`\x%02x%08x`, fieldMark, version)) + " in " + value + ") > 0"
+		return holds + " OR position(" + text + " in " + value + ") > 0 OR position(" + s.literal(fmt.Sprintf(`\x%02x%08x`, format.FieldMark, version)) + " in " + value + ") > 0"
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
 	return holds + " OR locate(" + text + ", " + value + ") > 0"

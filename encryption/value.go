@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // Sealed is the value of a sealed column on its way to or from the database.
@@ -68,7 +70,7 @@ func cellOf(src any) (cell []byte, text bool, err error) {
 	case nil:
 		return nil, false, nil
 	case []byte:
-		if len(v) >= len(textPrefix) && string(v[:len(textPrefix)]) == textPrefix {
+		if len(v) >= len(format.TextPrefix) && string(v[:len(format.TextPrefix)]) == format.TextPrefix {
 			cell, err = ParseText(string(v))
 			return cell, true, err
 		}

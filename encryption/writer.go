@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -17,21 +19,21 @@ type Writer struct {
 	tenant string
 	owner  string
 	row    string
-	lease  grant
+	lease  keyring.Grant
 	ads    [][]byte // by column, made when first needed
 	next   int      // the column that is likely to come: the one behind the last
 	ends   []int    // of the sealed values of a row, while it is sealed
 
 	// Behind two pointers: package fmt prints what one points at for a verb that
 	// does not suit it (%s).
-	key       **personKey
+	key       **keyring.Key
 	indexKeys **tenantIndexes
 }
 
 // Writer returns a writer for a person, creating the person's key when there
 // is none. Erased persons are ErrErased, merged ones ErrMerged.
 func (t *SealedTable) Writer(ctx context.Context, tenant, person string) (*Writer, error) {
-	if err := checkPerson(person); err != nil {
+	if err := keyring.CheckPerson(person); err != nil {
 		return nil, err
 	}
 	return t.writer(ctx, tenant, person)
@@ -40,7 +42,7 @@ func (t *SealedTable) Writer(ctx context.Context, tenant, person string) (*Write
 // RecordWriter returns a writer for a record of several persons; owner comes
 // from NewRecordOwner.
 func (t *SealedTable) RecordWriter(ctx context.Context, tenant, owner string) (*Writer, error) {
-	if err := checkRecordOwner(owner); err != nil {
+	if err := keyring.CheckRecordOwner(owner); err != nil {
 		return nil, err
 	}
 	return t.writer(ctx, tenant, owner)
@@ -49,11 +51,11 @@ func (t *SealedTable) RecordWriter(ctx context.Context, tenant, owner string) (*
 // TenantWriter returns a writer for the tenant's own data, about nobody. Only
 // it seals columns of LevelTenant.
 func (t *SealedTable) TenantWriter(ctx context.Context, tenant string) (*Writer, error) {
-	return t.writer(ctx, tenant, tenantOwner)
+	return t.writer(ctx, tenant, keyring.TenantOwner)
 }
 
 func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer, error) {
-	if err := checkTenant(tenant); err != nil {
+	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
 	if w := t.warmWriter(tenant, owner); w != nil {
@@ -64,15 +66,15 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 	if _, err := t.vault.registered(ctx, tenant); err != nil {
 		return nil, err
 	}
-	found, keyVersion, g, err := t.vault.sealKeys(ctx, tenant, []string{owner})
+	found, keyVersion, g, err := t.vault.ring.SealKeys(ctx, tenant, []string{owner})
 	if err != nil {
 		return nil, err
 	}
-	k, err := t.vault.tenant(ctx, tenant) // no older than the key
+	k, err := t.vault.ring.Tenant(ctx, tenant) // no older than the key
 	if err != nil {
 		return nil, err
 	}
-	if err := t.complete(k.rows.Indexes); err != nil {
+	if err := t.complete(k.Rows.Indexes); err != nil {
 		return nil, err
 	}
 	ready := &readyTable{declared: declared}
@@ -81,18 +83,18 @@ func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer
 			return nil, err
 		}
 	}
-	k.keepReady(t, ready)
-	return t.newWriter(tenant, owner, found[owner].keyRef(keyVersion), ready, g), nil
+	k.KeepDerived(t.readyPlace, ready)
+	return t.newWriter(tenant, owner, found[owner].KeyRef(keyVersion), ready, g), nil
 }
 
-func (t *SealedTable) newWriter(tenant, owner string, key **personKey, ready *readyTable, g grant) *Writer {
+func (t *SealedTable) newWriter(tenant, owner string, key **keyring.Key, ready *readyTable, g keyring.Grant) *Writer {
 	return &Writer{table: t, tenant: tenant, owner: owner, lease: g, key: key, indexKeys: &ready.indexes}
 }
 
 // Row returns a writer of the same key that is bound to a row: columns of
 // LevelRow need it.
 func (w *Writer) Row(id string) (*Writer, error) {
-	if err := checkID("row", id); err != nil {
+	if err := keyring.CheckID("row", id); err != nil {
 		return nil, err
 	}
 	bound := *w
@@ -124,7 +126,7 @@ func (w *Writer) sealed(column string, value []byte) Sealed {
 
 // Seal returns the sealed form (binary) of a value.
 func (w *Writer) Seal(column string, plaintext []byte) ([]byte, error) {
-	return w.AppendSeal(make([]byte, 0, len(plaintext)+overhead), column, plaintext)
+	return w.AppendSeal(make([]byte, 0, len(plaintext)+format.Overhead), column, plaintext)
 }
 
 // AppendSeal appends the sealed form of a value to dst: the hot path, without
@@ -132,7 +134,7 @@ func (w *Writer) Seal(column string, plaintext []byte) ([]byte, error) {
 // those of Tink's AES-256-GCM. Several columns of a row cost less in
 // [Writer.AppendSealRow].
 func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte, error) {
-	if w.lease.over(w.table.vault.cfg.Now()) {
+	if w.lease.Over(w.table.vault.cfg.Now()) {
 		return nil, w.refuse("seal", column, ErrLease)
 	}
 	if plaintext == nil {
@@ -143,14 +145,14 @@ func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte
 		return nil, err
 	}
 	if col.Pad != 0 {
-		plaintext = pad(nil, plaintext, col.Pad)
+		plaintext = format.Pad(nil, plaintext, col.Pad)
 	}
 	key := *w.key
-	gcm, err := key.sealing(1)
+	gcm, err := key.Sealing(1)
 	if err != nil {
 		return nil, w.undrawn(column, err)
 	}
-	return key.appendDrawn(dst, gcm, plaintext, ad), nil
+	return key.AppendDrawn(dst, gcm, plaintext, ad), nil
 }
 
 func (w *Writer) refuse(op, column string, err error) error {
@@ -158,7 +160,7 @@ func (w *Writer) refuse(op, column string, err error) error {
 }
 
 func (w *Writer) undrawn(column string, err error) error {
-	if errors.Is(err, errUsedUp) {
+	if errors.Is(err, keyring.ErrUsedUp) {
 		return w.refuse("seal: what is allotted of this key is used up, another Writer has more:", column, ErrLease)
 	}
 	return err
@@ -189,8 +191,8 @@ func (w *Writer) prepare(column string, value []byte) (*Column, []byte, error) {
 }
 
 func (t *SealedTable) ad(dst []byte, col *Column, tenant, owner, row string) []byte {
-	size := 1 + frame.Size(fieldDomain) + frame.Size(tenant) + frame.Size(t.def.Name) + frame.Size(col.Name) + frame.Size(owner) + frame.Size(row)
-	return appendFieldAD(slices.Grow(dst, size), col.Level, col.Pad != 0, tenant, t.def.Name, col.Name, owner, row)
+	size := 1 + frame.Size(format.FieldDomain) + frame.Size(tenant) + frame.Size(t.def.Name) + frame.Size(col.Name) + frame.Size(owner) + frame.Size(row)
+	return format.AppendFieldAD(slices.Grow(dst, size), byte(col.Level), col.Pad != 0, tenant, t.def.Name, col.Name, owner, row)
 }
 
 // bindable holds the rules of the levels.
@@ -199,7 +201,7 @@ func (t *SealedTable) bindable(col *Column, owner, row string) error {
 	switch {
 	case col.Stream:
 		what = "the column is a stream: use SealStream"
-	case col.Level == LevelTenant && owner != tenantOwner:
+	case col.Level == LevelTenant && owner != keyring.TenantOwner:
 		what = "a column of LevelTenant belongs to the tenant: use TenantWriter"
 	case col.Level == LevelRow && row == "":
 		what = "a column of LevelRow needs the row"

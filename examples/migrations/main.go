@@ -27,6 +27,7 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/audit/sqltrail"
+	"github.com/crmguard/crmguard/encryption/adoption"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
@@ -46,6 +47,7 @@ func packages() []shipped {
 		{"encryption", sqlkeys.Migrations(), sqlkeys.Grants(), sqlkeys.Install, opens(sqlkeys.Open)},
 		{"audit", sqltrail.Migrations(), sqltrail.Grants(), sqltrail.Install, opens(sqltrail.Open)},
 		{"privacy", privacy.Migrations(), privacy.Grants(), privacy.Install, opensPrivacy},
+		{"adoption", adoption.Migrations(), adoption.Grants(), adoption.Install, opensAdoption},
 	}
 }
 
@@ -60,6 +62,16 @@ func opens[T any](open func(context.Context, *sql.DB) (T, error)) func(context.C
 // same ones, and wants a ledger and a signing key, too.
 func opensPrivacy(ctx context.Context, db *sql.DB) error {
 	_, err := sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: &privacy.Map{Tables: []privacy.Table{{Name: "contacts"}}}})
+	return err
+}
+
+// opensAdoption asks whether a table was adopted; adoption.Open checks the same
+// tables, and wants a vault, too.
+func opensAdoption(ctx context.Context, db *sql.DB) error {
+	err := adoption.Finished(ctx, db, "contacts")
+	if errors.Is(err, adoption.ErrStage) {
+		return nil // the tables are there, and none was adopted
+	}
 	return err
 }
 

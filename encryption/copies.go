@@ -1,0 +1,168 @@
+package encryption
+
+import (
+	"context"
+
+	"github.com/crmguard/crmguard/encryption/keycopy"
+)
+
+// Copy is a verified key copy.
+type Copy = keycopy.Copy
+
+// DamagedRow is one row of the key store that is not what it has to be. It prints
+// itself without the owner.
+type DamagedRow = keycopy.DamagedRow
+
+// DamagedError lists rows of the key store that are damaged, lost or put back.
+// Everything else was dealt with as if they were sound.
+type DamagedError = keycopy.DamagedError
+
+// RepairReport says what [Vault.RepairFromCopy] did.
+type RepairReport = keycopy.RepairReport
+
+// NewestCopy returns the path of the newest key copy in a folder, by name;
+// VerifyCopy says whether it is good, and its name true.
+func NewestCopy(dir string) (string, error) { return keycopy.Newest(dir) }
+
+// RestoreCopy verifies a key copy, loads it into an empty key store in one
+// transaction and opens the vault. need are the key positions of the data
+// snapshots that are to be read: a copy that does not cover one of them is
+// refused (ErrNotCovered). The lease is the one of the copy, and Config.Lease is 0
+// or the same. The store keeps its id, so keep one store only:
+// what was left of the lost one must not be used beside it.
+//
+// Whoever was erased after the copy was written is back with it: erase them again
+// (package privacy replays its ledger) before anybody reads. No index is searched
+// (ErrIncomplete) before RebuildIndexes has shown that the rows of today have it.
+func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (*Vault, error) {
+	v, state, err := prepare(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if state.Store != "" {
+		return nil, ErrNotEmpty
+	}
+	if err := v.copies.Restore(ctx, path, v.agree, need...); err != nil {
+		return nil, err
+	}
+	return Open(ctx, cfg)
+}
+
+// Repair is RepairFromCopy for a key store that Open does not open because a
+// keyset of the installation is damaged.
+func Repair(ctx context.Context, cfg Config, path string) (RepairReport, error) {
+	v, state, err := prepare(ctx, cfg)
+	if err != nil {
+		return RepairReport{}, err
+	}
+	if state.Store == "" {
+		return RepairReport{}, ErrEmpty
+	}
+	return v.copies.Repair(ctx, path)
+}
+
+// GiveUp deletes damaged keys that no copy brings back, so that key copies and
+// epochs go on: the values under them are lost for good. rows are those of a
+// *DamagedError; one that has changed since, opens, or is no key that is there,
+// is refused (ErrDamaged), and nothing is deleted then. So is one that opens in
+// the newest key copy of the folders that this vault was told of (Copier, KeyCopy,
+// WriteCopy): RepairFromCopy has it. Tell it of them first. What else is damaged
+// has other ways: erase the person (Erase), or bring the row back by hand.
+//
+// A key that is made afterwards under the same owner is no damage, though an older
+// copy has another one: the values under that one are those that were given up.
+func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
+	return v.copies.GiveUp(ctx, rows...)
+}
+
+// RepairFromCopy brings rows of the key store back that are damaged or lost,
+// from a key copy that has them, and leaves all others as they are. The copy
+// must be of this store and of its history (ErrRewound otherwise). A key comes
+// back only if it opens in the copy, its owner lives, and its key version is not
+// destroyed, nor about to be; a key that opens is never replaced. A tombstone
+// that the copy has comes back over an owner that somebody revived. Everything
+// else whose going may have been meant (an owner, an alias, a key version) comes
+// back only where nothing was erased, destroyed or rotated since the copy was
+// written.
+//
+// A *DamagedError says what is damaged still; a copy with holes may have some
+// of it, or an older one, and GiveUp ends the rest.
+func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, error) {
+	return v.copies.Repair(ctx, path)
+}
+
+// VerifyCopy reads a key copy in full: canonical lines in order, count,
+// digest, mac, every branch key opened by its KEK, the other keysets by their
+// branch key and every key row by its keyset. A damaged or forged one is ErrCopy, and so is one that is named
+// keys-*.jsonl after another sequence than it holds: an old copy must not
+// pass for the newest. A KEK that does not serve is ErrKEK.
+func (v *Vault) VerifyCopy(ctx context.Context, path string) (Copy, error) {
+	return v.copies.Verify(ctx, path)
+}
+
+// WriteCopy writes a key copy into a folder, latest only: the file is
+// complete, on disk and verified in full before it gets its name, and only
+// when the name is on disk, too, all others in the folder are deleted: older
+// copies, and what writers that were killed left unfinished (.keys-…). A
+// disk that fails on the way costs no older copy. When it returns, the folder
+// holds no older key copy, and no writer that began earlier can bring one: it
+// finds its file gone and starts again. It returns the copy that stays, which
+// is another writer's where that one is newer. The folder is a place of its
+// own, apart from data backups, without versions of old files; one that holds a
+// copy of another key store is refused (ErrCopy) and left as it is, for that
+// may be the only one that store has, and so is one with a copy of a history that
+// this store lost when it was put back (ErrRewound). The copy holds every key that was
+// committed before the call: it begins with a mark of its own, as Position
+// does. Where folders cannot be flushed (Windows, some network mounts) a power cut may still lose
+// the name.
+//
+// Rows that are damaged do not keep the others from being copied: a copy without
+// them is written as damaged-keys-*.jsonl, beside the newest whole copy, which
+// stays and is the one to bring them back from (RepairFromCopy). The error is a
+// *DamagedError then, which names them. A row that the newest copy in the folder
+// has, and that is gone or was put back without a reason, is damaged, too. No
+// other call takes a copy with holes for one: NewestCopy does not see it, and
+// it covers no position.
+func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
+	return v.copies.Write(ctx, dir)
+}
+
+// Copier returns a func that writes a verified key copy into the folder: what
+// Epoch.Copy takes.
+func (v *Vault) Copier(dir string) func(ctx context.Context) error {
+	return v.copies.Copier(dir)
+}
+
+// KeyCopy returns a func that answers nil once a verified and durable key copy
+// in the folder covers the position, and no other copy is left there; it writes
+// a copy where that is not so yet. A data snapshot commits only after it. The
+// folder must be there.
+func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) error {
+	return v.copies.KeyCopy(dir)
+}
+
+// RepairFromCaches writes keys back that the key store has lost, and this process
+// still has in memory: a failover to an asynchronous standby, or a recovery to a
+// point in time, may lose the newest keys of rows that are committed elsewhere.
+// Call it in every process that ran before, on the vault that it had: also on one
+// that answers ErrRewound, which is when it is needed, and which opens and seals
+// nothing all the same. Then Open afresh. It answers how many rows it wrote, and
+// is nothing but a look where none is missing.
+//
+// It only adds: an owner, a key, and the key version of a key, as one that opens
+// and does not seal. A key comes back under the wrap key that the store has now;
+// never under a tombstone, never where this process or the store says that the
+// key version is destroyed, or the store that it is about to be, never in place of a key that is there
+// (RepairReport.Conflicts lists those that are other keys: what was sealed under
+// the lost one does not open), and never into a store that holds nothing that
+// this process saw committed (ErrRewound: restore a copy).
+//
+// What was lost in other rows does not come back: tenants, merges, index
+// versions, new keysets, and erasures: replay the erasure ledger before anybody
+// reads, since whoever was both created and erased in the part that was lost may
+// come back. Nor do keys that no process has in memory (Config.CacheKeys), or
+// that a change has narrowed meanwhile, for it may have been their erasure;
+// RepairFromCopy may have those.
+func (v *Vault) RepairFromCaches(ctx context.Context) (RepairReport, error) {
+	return v.copies.RepairFromCaches(ctx)
+}

@@ -1,0 +1,62 @@
+package format
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAssociatedDataNeverMeets(t *testing.T) {
+	seen := map[string]string{}
+	add := func(name string, ad []byte) {
+		require.NotContains(t, seen, string(ad), "%s has the associated data of %s", name, seen[string(ad)])
+		seen[string(ad)] = name
+	}
+	add("ab,c", AppendFieldAD(nil, LevelRow, false, "t1", "ab", "c", "p1", "r1"))
+	add("a,bc", AppendFieldAD(nil, LevelRow, false, "t1", "a", "bc", "p1", "r1"))
+	add("level 2", AppendFieldAD(nil, LevelOwner, false, "t1", "a", "bc", "p1", ""))
+	add("level 3, empty row", AppendFieldAD(nil, LevelRow, false, "t1", "a", "bc", "p1", ""))
+	add("padded", AppendFieldAD(nil, LevelOwner, true, "t1", "a", "bc", "p1", ""))
+	add("level 1", AppendFieldAD(nil, LevelTenant, false, "t1", "a", "bc", "t:", ""))
+	add("level 2, empty owner", AppendFieldAD(nil, LevelOwner, false, "t1", "a", "bc", "", ""))
+	add("stream", StreamAD("t1", "a", "bc", "p1", "r1"))
+	add("person seal", PersonSealAD("a", "t1", "p1", []byte("bc")))
+	add("person seal, moved", PersonSealAD("at", "1", "p1", []byte("bc")))
+	add("keyset", KeysetAD("t1", "wrap"))
+	add("installation keyset", KeysetAD("", "wrap"))
+	add("person key", PersonKeyAD("t1", "p1", 1))
+}
+
+func TestPadding(t *testing.T) {
+	for n := range 300 {
+		value := bytes.Repeat([]byte{0x80}, n)
+		for _, bucket := range []int{1, 16, 64, Padme} {
+			padded := Pad(nil, value, bucket)
+			require.Greater(t, len(padded), n)
+			if bucket > 0 {
+				require.Zero(t, len(padded)%bucket)
+			} else {
+				require.LessOrEqual(t, float64(len(padded)), 1.13*float64(n+1))
+			}
+			back, err := Unpad(padded)
+			require.NoError(t, err)
+			require.Equal(t, value, append([]byte{}, back...))
+		}
+	}
+	require.Equal(t, []int{1, 2, 10, 10, 104, 1024}, []int{padme(1), padme(2), padme(9), padme(10), padme(101), padme(1000)})
+	for _, bad := range [][]byte{nil, {0}, {1}, {0x80, 1}} {
+		_, err := Unpad(bad)
+		require.Error(t, err)
+	}
+}
+
+func FuzzUnpad(f *testing.F) {
+	f.Add([]byte("x\x80\x00"))
+	f.Fuzz(func(t *testing.T, padded []byte) {
+		value, err := Unpad(padded)
+		if err == nil {
+			require.Less(t, len(value), len(padded))
+		}
+	})
+}

@@ -1,0 +1,104 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
+)
+
+// sawMark is a change that this process knows to have been committed.
+type sawMark struct {
+	sequence int64
+	mark     string
+}
+
+// sawMarks bounds how many are remembered.
+const sawMarks = 256
+
+// CachedKey is a key that this process has in memory.
+type CachedKey struct {
+	Owner      string
+	KeyVersion uint32
+	Raw        []byte
+	Allotted   bool // the key store had counted its seals
+}
+
+// CachedKeys are the keys in memory of which nobody has said that something was
+// taken away, by tenant and sorted.
+func (v *Ring) CachedKeys() map[string][]CachedKey {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	out := map[string][]CachedKey{}
+	for id, o := range v.owners {
+		if o.State != keystore.Live || o.narrowed && !o.doubted {
+			continue
+		}
+		for _, key := range o.keys {
+			if key.Err == nil {
+				out[id.tenant] = append(out[id.tenant], CachedKey{id.owner, key.keyVersion, bytes.Clone(key.Raw[:]), key.allotted || key.block.Load() != nil})
+			}
+		}
+	}
+	for _, keys := range out {
+		slices.SortFunc(keys, func(a, b CachedKey) int {
+			return bytes.Compare(keyOrder(a), keyOrder(b))
+		})
+	}
+	return out
+}
+
+func keyOrder(k CachedKey) []byte { return fmt.Appendf(nil, "%s\x00%010d", k.Owner, k.KeyVersion) }
+
+// Descends answers ErrRewound for a store that holds no change that this process
+// knows: it is another one, or went back to before this process began.
+func (v *Ring) Descends(ctx context.Context, tx keystore.Tx, state keystore.State) error {
+	v.mu.RLock()
+	store, history := v.state.Store, slices.Clone(v.history)
+	v.mu.RUnlock()
+	if state.Store != store {
+		return fmt.Errorf("%w: it is another key store: nothing was written into it", ErrRewound)
+	}
+	for _, saw := range slices.Backward(history) {
+		if saw.sequence > state.Sequence {
+			continue
+		}
+		mark := state.Mark
+		if saw.sequence < state.Sequence {
+			rows, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindMark, After: []any{saw.sequence - 1}, Limit: 1})
+			if err != nil {
+				return err
+			}
+			mark = ""
+			if len(rows.Marks) > 0 && rows.Marks[0].Sequence == saw.sequence {
+				mark = rows.Marks[0].Mark
+			}
+		}
+		if mark == saw.mark {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: it holds no change that this process saw committed, so it is of another history, or of before this process began: nothing was written into it; restore the newest key copy (RestoreCopy)", ErrRewound)
+}
+
+// KnownKeyVersion is what this process remembers of a key version, or nil.
+func (v *Ring) KnownKeyVersion(tenant string, id uint32) *keystore.KeyVersionRow {
+	v.mu.RLock()
+	k := v.tenants[tenant]
+	v.mu.RUnlock()
+	if k == nil {
+		return nil
+	}
+	if g, ok := k.keyVersions[id]; ok {
+		return &g
+	}
+	return nil
+}
+
+// KeysetAmong opens the keyset of a purpose among rows that are read afresh, and
+// keeps nothing.
+func (v *Ring) KeysetAmong(ctx context.Context, tenant string, rows keystore.Rows, purpose string) (*Keyset, error) {
+	return v.KeysetOf(ctx, &Tenant{tenant: tenant, Rows: rows, open: map[string]*Keyset{}}, purpose)
+}

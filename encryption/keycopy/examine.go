@@ -1,0 +1,469 @@
+package keycopy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/internal/canon"
+)
+
+// examiner looks at all rows of the key store in the order in which a copy has
+// them, names what is damaged, and hands on what is sound. It holds keysets and
+// key versions in memory, of owners and keys only those that somebody revived.
+type examiner struct {
+	vault   *Copies
+	keysets map[[2]string]examinedKeyset
+	before  *copyCursor // the newest copy of this store, whose rows are still there or were taken away for a reason; may be nil
+	emit    func(line []byte) error
+
+	states  map[genKey]keystore.KeyVersionState
+	active  map[string]int // key versions that seal, by tenant
+	owners  owners
+	revived map[ownerPlace]bool // owners whose tombstone somebody took away
+	found   damage
+
+	last [2]string // kind and tenant of the row before
+	row  int       // of this kind and tenant
+}
+
+type genKey struct {
+	tenant     string
+	keyVersion uint32
+}
+
+// examinedKeyset is a keyset row that was opened, or why it does not open.
+type examinedKeyset struct {
+	row  keystore.KeysetRow
+	open *keyring.Keyset
+	why  string
+}
+
+// newExaminer asks the KEKs for every branch key, before the rows are read: no
+// transaction is open meanwhile.
+func (v *Copies) newExaminer(ctx context.Context) (*examiner, error) {
+	e := &examiner{
+		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerPlace]bool{},
+		emit: func([]byte) error { return nil },
+	}
+	var state keystore.State
+	var rows []keystore.KeysetRow
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
+		if state, err = tx.State(ctx); err != nil {
+			return err
+		}
+		return keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: keyring.PageSize}, func(page keystore.Rows) error {
+			rows = append(rows, page.Keysets...)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, keyring.StoreError(err)
+	}
+	serves := map[[2]string]error{}
+	for _, row := range rows {
+		known := examinedKeyset{row: row}
+		if row.Purpose == keyring.PurposeBranch { // it comes first of its tenant
+			known.open, known.why, err = v.examineBranch(ctx, state, row, serves)
+		} else {
+			known.open, known.why = examineUnder(e.keysets[[2]string{row.Tenant, keyring.PurposeBranch}].open, row)
+		}
+		if err != nil {
+			return nil, err
+		}
+		e.keysets[[2]string{row.Tenant, row.Purpose}] = known
+	}
+	return e, nil
+}
+
+// examineUnder says why a branch key, which may be missing, does not open a keyset.
+func examineUnder(branch *keyring.Keyset, row keystore.KeysetRow) (*keyring.Keyset, string) {
+	switch {
+	case !slices.Contains(keyring.PurposesOf(row.Tenant), row.Purpose):
+		return nil, "its purpose is unknown"
+	case row.KEK != "":
+		return nil, "it names a KEK, and is no branch key: of a version before v0.1.0, or planted"
+	case branch == nil:
+		return nil, "its branch key does not open"
+	}
+	open, err := branch.OpenUnder(row)
+	switch {
+	case err == nil:
+		return open, ""
+	case errors.Is(err, keyring.ErrBranch):
+		return nil, "its branch key opens, and does not open it"
+	default:
+		return nil, "its keys are not of the kind that its purpose demands"
+	}
+}
+
+// examineBranch tells a branch key that is damaged from a KEK that does not serve
+// now, which is an error: a copy is to be written later.
+func (v *Copies) examineBranch(ctx context.Context, state keystore.State, row keystore.KeysetRow, serves map[[2]string]error) (*keyring.Keyset, string, error) {
+	if !v.cfg.PermitsKEK(row.KEK) {
+		return nil, "it names a KEK that Config.KEKs does not permit", nil
+	}
+	if row.KEK != state.KEK && !slices.Contains(state.Retiring, row.KEK) {
+		return nil, "it names a KEK that the key store does not use", nil
+	}
+	open, err := v.ring.OpenedOrUnwrap(ctx, row)
+	switch {
+	case err == nil:
+		return open, "", nil
+	case errors.Is(err, keyring.ErrKeyset):
+		return nil, "its keys are not of the kind that its purpose demands", nil
+	case ctx.Err() != nil || !errors.Is(err, keyring.ErrKEK):
+		return nil, "", err
+	}
+	name := [2]string{row.Tenant, row.KEK}
+	down, asked := serves[name]
+	if !asked {
+		down = v.ring.TryKEK(ctx, row.Tenant, row.KEK)
+		serves[name] = down
+	}
+	if down != nil {
+		return nil, "", err
+	}
+	return nil, "its KEK serves, and does not open it", nil
+}
+
+// walk goes over all rows of a snapshot.
+func (e *examiner) walk(ctx context.Context, tx keystore.Tx) error {
+	e.owners = owners{next: pagedOwners(ctx, tx)}
+	for _, kind := range copyKinds() {
+		err := keyring.EachPage(ctx, tx, keystore.Page{Kind: kind, Limit: keyring.PageSize}, func(rows keystore.Rows) error { return e.page(ctx, tx, rows) })
+		if err != nil {
+			return err
+		}
+		e.complete(kind)
+	}
+	return e.missing(nil)
+}
+
+// pagedOwners reads the owners of a snapshot one by one.
+func pagedOwners(ctx context.Context, tx keystore.Tx) func() (keystore.OwnerRow, bool, error) {
+	page := keystore.Page{Kind: keystore.KindOwner, Limit: keyring.PageSize}
+	var rows []keystore.OwnerRow
+	return func() (row keystore.OwnerRow, ok bool, err error) {
+		if len(rows) == 0 {
+			next, err := tx.Page(ctx, page)
+			if err != nil || len(next.Owners) == 0 {
+				return row, false, err
+			}
+			rows, page.After = next.Owners, next.After(keystore.KindOwner)
+		}
+		row, rows = rows[0], rows[1:]
+		return row, true, nil
+	}
+}
+
+func (e *examiner) page(ctx context.Context, tx keystore.Tx, rows keystore.Rows) error {
+	ends, err := aliasEnds(ctx, tx, rows.Aliases)
+	if err != nil {
+		return err
+	}
+	for one := range rows.Each() {
+		if err := e.one(one, copyRows(one)[0], ends); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerPlace]bool) error {
+	if now := [2]string{string(line.Kind), line.Tenant}; now != e.last {
+		e.last, e.row = now, 0
+	}
+	e.row++
+	data, ok := readable(line)
+	if !ok { // it has no place in the order either
+		e.name(line, "it holds what no such row can hold", line.Kind == keystore.KindMark, e.row, one)
+		return nil
+	}
+	order, err := line.order()
+	if err != nil {
+		return err
+	}
+	if err := e.missing(order); err != nil {
+		return err
+	}
+	reason, stray, err := e.judge(one, line.Kind, ends)
+	if err != nil {
+		return err
+	}
+	if reason == "" {
+		if reason = e.before.takenBack(line, order); reason != "" && line.Kind == keystore.KindKey {
+			excused, err := e.excused(one.Keys[0])
+			if err != nil {
+				return err
+			}
+			if excused {
+				reason = ""
+			}
+		}
+		if reason != "" && line.Kind == keystore.KindOwner {
+			e.revived[ownerPlace{line.Tenant, line.Owner}] = true
+		}
+	}
+	if err := e.before.pass(order); err != nil {
+		return err
+	}
+	if reason != "" {
+		e.name(line, reason, stray, e.row, one)
+		if line.Kind != keystore.KindKeyset || e.keysets[[2]string{line.Tenant, line.Purpose}].open == nil {
+			return nil // one that was put back opens still, and keys need it
+		}
+	}
+	return e.emit(data)
+}
+
+func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows keystore.Rows) {
+	damaged := DamagedRow{Kind: line.Kind, Tenant: line.Tenant, Purpose: line.Purpose, Owner: line.Owner, KeyVersion: line.KeyVersion, Row: row, Reason: reason, Stray: stray}
+	if len(rows.Keys) > 0 {
+		damaged.Digest = keyDigest(rows.Keys[0].Wrapped)
+	}
+	if stray && e.found.strayed.Len() < keyring.PageSize {
+		e.found.strayed.Append(keystore.Rows{Keys: rows.Keys, Keysets: rows.Keysets})
+	}
+	e.found.add(damaged)
+}
+
+// judge says what is wrong with one row; stray, that it should not be there.
+func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerPlace]bool) (reason string, stray bool, err error) {
+	switch kind {
+	case keystore.KindKeyset:
+		row := one.Keysets[0]
+		stray = !slices.Contains(keyring.PurposesOf(row.Tenant), row.Purpose)
+		reason, err = e.judgeKeyset(row)
+	case keystore.KindKeyVersion:
+		row := one.KeyVersions[0]
+		if !knownKeyVersion(row.State) || row.KeyVersion == 0 {
+			reason = "its state is unknown"
+			break
+		}
+		e.states[genKey{row.Tenant, row.KeyVersion}] = row.State
+		if row.State == keystore.Active {
+			e.active[row.Tenant]++
+		}
+	case keystore.KindOwner:
+		if !knownOwner(one.Owners[0].State) {
+			reason = "its state is unknown"
+		}
+	case keystore.KindKey:
+		return e.judgeKey(one.Keys[0])
+	case keystore.KindAlias:
+		row := one.Aliases[0]
+		if !ends[ownerPlace{row.Tenant, row.Alias}] || !ends[ownerPlace{row.Tenant, row.Owner}] {
+			reason = "one of the two persons is unknown"
+		}
+	case keystore.KindIndex:
+		if !knownIndex(one.Indexes[0].State) {
+			reason = "its state is unknown"
+		}
+	case keystore.KindMark: // only its form can be wrong
+	}
+	return reason, stray, err
+}
+
+// readable returns the bytes of a line; false says that it does not come out of
+// them as the row that it was.
+func readable(line copyRow) ([]byte, bool) {
+	aboutPerson := line.Kind == keystore.KindOwner || line.Kind == keystore.KindKey || line.Kind == keystore.KindAlias
+	if line.Tenant != "" && keyring.CheckID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || keyring.CheckOwner(line.Owner) != nil) || line.Kind == keystore.KindAlias && keyring.CheckOwner(line.Alias) != nil {
+		return nil, false
+	}
+	data, err := canon.Marshal(line)
+	if err != nil {
+		return nil, false
+	}
+	back, err := line.rows()
+	return data, err == nil && reflect.DeepEqual(copyRows(back), []copyRow{line})
+}
+
+func (e *examiner) judgeKeyset(row keystore.KeysetRow) (string, error) {
+	known, ok := e.keysets[[2]string{row.Tenant, row.Purpose}]
+	if !ok || known.row.KEK != row.KEK || known.row.Version != row.Version || !bytes.Equal(known.row.Wrapped, row.Wrapped) {
+		return "", errOvertaken // changed since its KEK was asked
+	}
+	return known.why, nil
+}
+
+func (e *examiner) judgeKey(row keystore.KeyRow) (reason string, stray bool, err error) {
+	owner, found, err := e.owners.find(row.Tenant, row.Owner)
+	if err != nil {
+		return "", false, err
+	}
+	state, known := e.states[genKey{row.Tenant, row.KeyVersion}]
+	wrap := e.keysets[[2]string{row.Tenant, keyring.PurposeWrap}].open
+	switch {
+	case found && owner.State == keystore.Tombstone:
+		return "it stands under a tombstone", true, nil
+	case state == keystore.Destroyed:
+		return "its key version is destroyed", true, nil
+	case !found || !knownOwner(owner.State) || e.revived[ownerPlace{row.Tenant, row.Owner}]:
+		return "its owner is unknown", false, nil
+	case !known:
+		return "its key version is unknown", false, nil
+	case wrap == nil:
+		return "its tenant's keyset does not open", false, nil
+	}
+	if _, _, err := wrap.UnwrapKey(row); err != nil {
+		return "it does not unwrap", false, nil
+	}
+	return "", false, nil
+}
+
+// complete looks for what every tenant must have.
+func (e *examiner) complete(kind keystore.Kind) {
+	tenants := []string{""}
+	for id := range e.keysets {
+		tenants = append(tenants, id[0])
+	}
+	slices.Sort(tenants)
+	for _, tenant := range slices.Compact(tenants) {
+		switch {
+		case kind == keystore.KindKeyVersion && tenant != "" && e.active[tenant] != 1:
+			e.found.add(DamagedRow{Kind: kind, Tenant: tenant, Reason: fmt.Sprintf("%d of its key versions are active, not one", e.active[tenant])})
+		case kind == keystore.KindKeyset:
+			for _, purpose := range keyring.PurposesOf(tenant) {
+				if _, ok := e.keysets[[2]string{tenant, purpose}]; !ok {
+					e.found.add(DamagedRow{Kind: kind, Tenant: tenant, Purpose: purpose, Reason: "it is missing"})
+				}
+			}
+		}
+	}
+}
+
+// missing names the rows that the copy before has in front of this place (nil
+// is the end) and the store has no more, although nothing took them away.
+func (e *examiner) missing(order []byte) error {
+	for e.before.ahead(order) {
+		line := e.before.row
+		gone := false
+		switch line.Kind {
+		case keystore.KindKeyset: // of a tenant that is there, complete names it
+			gone = !slices.ContainsFunc(keyring.PurposesOf(line.Tenant), func(purpose string) bool { return e.keysets[[2]string{line.Tenant, purpose}].row.Wrapped != nil })
+		case keystore.KindKeyVersion, keystore.KindOwner:
+			gone = true
+		case keystore.KindKey:
+			state, known := e.states[genKey{line.Tenant, line.KeyVersion}]
+			owner, found, err := e.owners.find(line.Tenant, line.Owner)
+			if err != nil {
+				return err
+			}
+			gone = (!known || state == keystore.Active || state == keystore.Retired) && (!found || owner.State != keystore.Tombstone)
+		case keystore.KindAlias, keystore.KindIndex, keystore.KindMark: // may be taken away
+		}
+		if gone {
+			e.name(line, "a key copy has it, and the key store no more", false, 0, keystore.Rows{})
+		}
+		if err := e.before.advance(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownerPlace names an owner.
+type ownerPlace struct{ tenant, owner string }
+
+// aliasEnds says which persons of aliases there are.
+func aliasEnds(ctx context.Context, tx keystore.Tx, aliases []keystore.AliasRow) (map[ownerPlace]bool, error) {
+	asked := map[string][]string{}
+	for _, row := range aliases {
+		asked[row.Tenant] = append(asked[row.Tenant], row.Alias, row.Owner)
+	}
+	out := map[ownerPlace]bool{}
+	for tenant, ids := range asked {
+		rows, err := tx.Owners(ctx, tenant, ids)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows.Owners {
+			out[ownerPlace{tenant, row.Owner}] = true
+		}
+	}
+	return out, nil
+}
+
+func knownKeyVersion(state keystore.KeyVersionState) bool {
+	return state == keystore.Active || state == keystore.Retired || state == keystore.Destroying || state == keystore.Deleting || state == keystore.Destroyed
+}
+
+func knownOwner(state keystore.OwnerState) bool {
+	return state == keystore.Live || state == keystore.Pending || state == keystore.Tombstone
+}
+
+func knownIndex(state keystore.IndexState) bool {
+	return state == keystore.IndexBuilding || state == keystore.IndexFencing || state == keystore.IndexFenced || state == keystore.IndexLive || state == keystore.IndexRetiring || state == keystore.IndexRetired
+}
+
+// examine goes over the whole key store; before is the path of a copy whose rows
+// must still be there, or empty.
+func (v *Copies) examine(ctx context.Context, before string) (found damage, err error) {
+	for range copyAttempts {
+		if found, err = v.examineOnce(ctx, before); !errors.Is(err, errOvertaken) {
+			break
+		}
+	}
+	return found, keyring.StoreError(err)
+}
+
+func (v *Copies) examineOnce(ctx context.Context, before string) (found damage, err error) {
+	e, err := v.newExaminer(ctx)
+	if err != nil {
+		return found, err
+	}
+	if before != "" {
+		if e.before, err = openCursor(before); err != nil {
+			return found, err
+		}
+		defer func() { err = errors.Join(err, e.before.close()) }()
+	}
+	err = v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { return e.walk(ctx, tx) })
+	if err == nil {
+		e.keep(ctx)
+	}
+	return e.found, err
+}
+
+// keep spares whoever comes next the calls of the KEK.
+func (e *examiner) keep(ctx context.Context) {
+	byTenant := map[string][]*keyring.Keyset{}
+	for _, known := range e.keysets {
+		if known.open != nil {
+			byTenant[known.row.Tenant] = append(byTenant[known.row.Tenant], known.open)
+		}
+	}
+	for tenant, opened := range byTenant {
+		e.vault.ring.KeepKeysets(ctx, tenant, opened)
+	}
+}
+
+// excused says of a key that is not what the copy before has that it is none
+// the less in order: it is the same one, or the other one was given up since.
+func (e *examiner) excused(now keystore.KeyRow) (bool, error) {
+	if e.sameKey(now) {
+		return true, nil
+	}
+	owner, found, err := e.owners.find(now.Tenant, now.Owner)
+	return found && owner.Sequence > e.before.read.header.Sequence, err
+}
+
+// sameKey reports whether the key of the copy before is the same one, wrapped
+// once more, as RepairFromCopy does from an older copy.
+func (e *examiner) sameKey(now keystore.KeyRow) bool {
+	was, err := e.before.row.rows()
+	wrap := e.keysets[[2]string{now.Tenant, keyring.PurposeWrap}].open
+	if err != nil || len(was.Keys) != 1 || wrap == nil {
+		return false
+	}
+	a, _, err := wrap.UnwrapKey(now)
+	b, _, err2 := wrap.UnwrapKey(was.Keys[0])
+	return err == nil && err2 == nil && bytes.Equal(a, b)
+}

@@ -1,0 +1,154 @@
+package keycopy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/internal/durable"
+)
+
+// GiveUp does what Vault.GiveUp promises.
+func (v *Copies) GiveUp(ctx context.Context, rows ...DamagedRow) error {
+	byTenant := map[string][]DamagedRow{}
+	for _, row := range rows {
+		if row.Kind != keystore.KindKey || row.Digest == "" || row.Tenant == "" {
+			return fmt.Errorf("%w: only a key that is there is given up, not: %v", keyring.ErrDamaged, row)
+		}
+		byTenant[row.Tenant] = append(byTenant[row.Tenant], row)
+	}
+	if err := v.refuseKnown(ctx, rows); err != nil {
+		return err
+	}
+	return v.ring.Retry(func() error { return v.giveUp(ctx, byTenant) })
+}
+
+func (v *Copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow) error {
+	wraps := map[string]*keyring.Keyset{}
+	for tenant := range byTenant {
+		wrap, err := v.ring.Keyset(ctx, tenant, keyring.PurposeWrap)
+		if err != nil {
+			return err // with the keyset the keys would open again
+		}
+		wraps[tenant] = wrap
+	}
+	_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		var gone []keystore.KeyRow
+		var owners []keystore.OwnerRow
+		for tenant, rows := range byTenant {
+			keys, err := givenUp(ctx, tx, wraps[tenant], rows)
+			if err != nil {
+				return err
+			}
+			gone = append(gone, keys...)
+			have, err := tx.Owners(ctx, tenant, ownersOf(keys))
+			if err != nil {
+				return err
+			}
+			for _, owner := range have.Owners {
+				if owner.State == keystore.Live || owner.State == keystore.Pending {
+					owner.Sequence = state.Sequence // from here on another key is no damage
+					owners = append(owners, owner)
+				}
+			}
+		}
+		if len(gone) == 0 {
+			return nil
+		}
+		return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Keys: gone}, Put: keystore.Rows{Owners: owners}, Narrows: true})
+	})
+	return err
+}
+
+func ownersOf(keys []keystore.KeyRow) (out []string) {
+	for _, key := range keys {
+		if !slices.Contains(out, key.Owner) {
+			out = append(out, key.Owner)
+		}
+	}
+	return out
+}
+
+// refuseKnown refuses keys that open in the newest copy that this vault knows of.
+func (v *Copies) refuseKnown(ctx context.Context, rows []DamagedRow) error {
+	path, err := v.newestKnown(ctx)
+	if err != nil || path == "" {
+		return err
+	}
+	verified, err := v.verifyOwn(ctx, path, nil)
+	if err != nil {
+		return fmt.Errorf("encryption: give up: whether the newest key copy has the keys: %w", err)
+	}
+	file, err := durable.OpenPlain(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", keyring.ErrCopy, err)
+	}
+	_, _, err = scanCopy(ctx, file, func(line copyRow) error {
+		i := slices.IndexFunc(rows, func(row DamagedRow) bool {
+			return line.Kind == keystore.KindKey && row.Tenant == line.Tenant && row.Owner == line.Owner && row.KeyVersion == line.KeyVersion
+		})
+		wrap := verified.keysets[[2]string{line.Tenant, keyring.PurposeWrap}]
+		if i < 0 || wrap == nil {
+			return nil
+		}
+		has, err := line.rows()
+		if err != nil {
+			return err
+		}
+		if _, _, err := wrap.UnwrapKey(has.Keys[0]); err == nil {
+			return fmt.Errorf("%w: a key copy has it (RepairFromCopy), it is not given up: %v", keyring.ErrDamaged, rows[i])
+		}
+		return nil
+	})
+	return errors.Join(err, file.Close())
+}
+
+// givenUp finds the keys of one tenant, all or none.
+func givenUp(ctx context.Context, tx keystore.Tx, wrap *keyring.Keyset, rows []DamagedRow) ([]keystore.KeyRow, error) {
+	now, err := tx.Tenant(ctx, rows[0].Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(now.Keysets, func(k keystore.KeysetRow) bool {
+		return k.Purpose == keyring.PurposeWrap && k.Version == wrap.Row.Version
+	}) {
+		return nil, keyring.ErrStale
+	}
+	var gone []keystore.KeyRow
+	for _, row := range rows {
+		have, err := keysLike(ctx, tx, row)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(have, func(k keystore.KeyRow) bool { return keyDigest(k.Wrapped) == row.Digest })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: it is not there any more, or has changed: %v", keyring.ErrDamaged, row)
+		}
+		if _, _, err := wrap.UnwrapKey(have[i]); err == nil && knownTo(now, row.KeyVersion) {
+			return nil, fmt.Errorf("%w: it opens, and is not given up: %v", keyring.ErrDamaged, row)
+		}
+		gone = append(gone, have[i])
+	}
+	return gone, nil
+}
+
+func knownTo(tenant keystore.Rows, keyVersion uint32) bool {
+	return slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion })
+}
+
+// keysLike reads the one key of an owner and key version, also where the owner
+// is unknown.
+func keysLike(ctx context.Context, tx keystore.Tx, row DamagedRow) ([]keystore.KeyRow, error) {
+	page, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindKey, Tenant: row.Tenant, After: []any{row.Tenant, row.Owner, int64(row.KeyVersion) - 1}, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(page.Keys, func(k keystore.KeyRow) bool { return k.Owner != row.Owner || k.KeyVersion != row.KeyVersion }), nil
+}

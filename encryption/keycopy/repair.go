@@ -1,0 +1,215 @@
+package keycopy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/internal/durable"
+)
+
+// RepairReport says what RepairFromCopy brought back, by kind of row, and what
+// it did not.
+type RepairReport struct {
+	Keysets     int // wrapped keysets
+	KeyVersions int // key versions
+	Owners      int // owners of keys
+	Tombstones  int // of them those that are erased, and were put back to life by somebody
+	Keys        int // person keys
+	Aliases     int // merged persons
+	Indexes     int // index versions
+	Removed     int // rows that should not have been there, such as a key under a tombstone
+	// Conflicts lists keys that open in the store and in the copy, and are not the
+	// same: what was sealed under the one of the copy does not open. They stay.
+	Conflicts []DamagedRow
+}
+
+// Rows is how many rows were brought back.
+func (r RepairReport) Rows() int {
+	return r.Keysets + r.KeyVersions + r.Owners + r.Keys + r.Aliases + r.Indexes
+}
+
+// Repair does what Vault.RepairFromCopy promises.
+func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) {
+	var report RepairReport
+	verified, err := v.verifyOwn(ctx, path, nil)
+	if err != nil {
+		return report, err
+	}
+	r := &repair{vault: v, from: verified, report: &report}
+	if err := r.begin(ctx); err != nil {
+		return report, err
+	}
+	if err := v.ring.Retry(func() error { return r.keysets(ctx) }); err != nil {
+		return report, err
+	}
+	if err := r.rows(ctx); err != nil {
+		return report, err
+	}
+	before := ""
+	if verified.Holes == 0 {
+		before = path
+	}
+	found, err := v.examine(ctx, before)
+	if err != nil {
+		return report, err
+	}
+	strays := found.strays
+	if err := v.removeStrays(ctx, before, &found); err != nil {
+		return report, err
+	}
+	report.Removed = strays - found.strays
+	v.record.examined(found)
+	v.cfg.Observe(ctx, "encryption.repaired", float64(report.Rows()))
+	if damaged := found.err(); damaged != nil {
+		return report, damaged
+	}
+	return report, nil
+}
+
+// repair is one run of RepairFromCopy.
+type repair struct {
+	vault  *Copies
+	from   verifiedCopy
+	report *RepairReport
+	state  keystore.State // before
+	since  int64          // barrier that this run knows: while it stands, nobody else took anything away
+}
+
+// begin makes sure that the store has come from where the copy was written.
+func (r *repair) begin(ctx context.Context) error {
+	r.vault.ring.Doubt()           // what is cached may be a lease old
+	before := r.vault.ring.Known() // first: another call may come further while the view stands still
+	err := r.vault.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
+		if err := keyring.Follows(ctx, tx, before); err != nil {
+			return err
+		}
+		if r.state, err = tx.State(ctx); err != nil {
+			return err
+		}
+		rows, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindMark, After: []any{r.from.Sequence - 1}, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(rows.Marks) == 0 || rows.Marks[0].Sequence != r.from.Sequence || rows.Marks[0].Mark != r.from.marks[r.from.Sequence] {
+			return fmt.Errorf("%w: the copy is of a history that the key store does not have: nothing is taken from it; where the store was put back, restore the copy into an empty one (RestoreCopy)", keyring.ErrRewound)
+		}
+		return nil
+	})
+	r.since = r.state.Barrier
+	return keyring.StoreError(err)
+}
+
+// unmoved reports whether nothing but this run has taken anything away since
+// the copy was written.
+func (r *repair) unmoved(now keystore.State) bool {
+	return r.state.Barrier <= r.from.Sequence && now.Barrier == r.since
+}
+
+// change is an Update that makes every process read afresh, and whose f says
+// what to put.
+func (r *repair) change(ctx context.Context, f func(tx keystore.Tx, now keystore.State) (keystore.Change, error)) error {
+	wrote := false
+	var own int64
+	_, err := r.vault.ring.Update(ctx, func(tx keystore.Tx) error {
+		now, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		change, err := f(tx, now)
+		if wrote = change.Put.Len()+change.Remove.Len() > 0; err != nil || !wrote {
+			return err
+		}
+		if own = 0; now.Barrier == r.since { // else somebody else took something away
+			own = now.Sequence
+		}
+		change.Narrows = true
+		return tx.Write(ctx, change)
+	})
+	if err == nil && wrote {
+		r.since = own
+	}
+	return err
+}
+
+// rows goes through the copy once more, page by page.
+func (r *repair) rows(ctx context.Context) (err error) {
+	file, err := durable.OpenPlain(r.from.Path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", keyring.ErrCopy, err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	var page keystore.Rows
+	var last [2]string
+	flush := func() error {
+		err := r.vault.ring.Retry(func() error { return r.page(ctx, last[1], page) })
+		page = keystore.Rows{}
+		return err
+	}
+	_, end, err := scanCopy(ctx, file, func(line copyRow) error {
+		rows, err := line.rows()
+		if err != nil || line.Kind == keystore.KindKeyset || line.Kind == keystore.KindMark {
+			return err
+		}
+		if now := [2]string{string(line.Kind), line.Tenant}; now != last || page.Len() == keyring.PageSize {
+			if err := flush(); err != nil {
+				return err
+			}
+			last = now
+		}
+		page.Append(rows)
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err == nil && end.SHA256 != r.from.digest {
+		err = fmt.Errorf("%w: the file changed while it was read", keyring.ErrCopy)
+	}
+	return err
+}
+
+// page compares rows of one kind and tenant with the store, and changes it only
+// where something is to be brought back.
+func (r *repair) page(ctx context.Context, tenant string, rows keystore.Rows) error {
+	if rows.Len() == 0 {
+		return nil
+	}
+	wrap, err := r.wrapOf(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	p := &repairPage{repair: r, tenant: tenant, rows: rows, wrap: wrap}
+	err = r.vault.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
+		now, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		return p.compare(ctx, tx, now)
+	})
+	if err != nil {
+		return keyring.StoreError(err)
+	}
+	if p.change.Put.Len()+p.change.Remove.Len() > 0 {
+		err = r.change(ctx, func(tx keystore.Tx, now keystore.State) (keystore.Change, error) {
+			err := p.compare(ctx, tx, now) // again, where nothing can change any more
+			return p.change, err
+		})
+	}
+	if err == nil {
+		p.count(r.report)
+	}
+	return err
+}
+
+// wrapOf is the keyset with which the store wraps the tenant's keys; nil where
+// it does not open, so that no key of it can be brought back.
+func (r *repair) wrapOf(ctx context.Context, tenant string) (*keyring.Keyset, error) {
+	wrap, err := r.vault.ring.Keyset(ctx, tenant, keyring.PurposeWrap)
+	if errors.Is(err, keyring.ErrKEK) || errors.Is(err, keyring.ErrKeyset) || errors.Is(err, keyring.ErrTenant) {
+		return nil, ctx.Err()
+	}
+	return wrap, err
+}

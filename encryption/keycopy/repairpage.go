@@ -1,0 +1,181 @@
+package keycopy
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/keystore"
+)
+
+// repairPage is a page of rows of one kind and tenant out of a copy.
+type repairPage struct {
+	*repair
+	tenant string
+	rows   keystore.Rows
+	wrap   *keyring.Keyset // of the store
+
+	change     keystore.Change
+	tombstones int
+	conflicts  []DamagedRow
+}
+
+// compare decides what to bring back, as the store is in this transaction.
+func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.State) error {
+	p.change, p.tombstones, p.conflicts = keystore.Change{}, 0, nil
+	tenant, err := tx.Tenant(ctx, p.tenant)
+	if err != nil {
+		return err
+	}
+	if p.wrap != nil && !slices.ContainsFunc(tenant.Keysets, func(k keystore.KeysetRow) bool {
+		return k.Purpose == keyring.PurposeWrap && k.Version == p.wrap.Row.Version && bytes.Equal(k.Wrapped, p.wrap.Row.Wrapped)
+	}) {
+		return keyring.ErrStale
+	}
+	meant := !p.unmoved(now) // what is gone may have been taken away on purpose
+	if !meant {
+		p.keyVersions(tenant)
+		p.indexes(tenant)
+	}
+	have, err := p.known(ctx, tx)
+	if err != nil {
+		return err
+	}
+	p.owners(have, meant)
+	if !meant {
+		if err := p.aliases(ctx, tx, have); err != nil {
+			return err
+		}
+	}
+	p.keys(tenant, have)
+	return nil
+}
+
+// known reads what the store has of all owners on the page.
+func (p *repairPage) known(ctx context.Context, tx keystore.Tx) (keystore.Rows, error) {
+	var ids []string
+	for _, row := range p.rows.Owners {
+		ids = append(ids, row.Owner)
+	}
+	for _, row := range p.rows.Keys {
+		ids = append(ids, row.Owner)
+	}
+	for _, row := range p.rows.Aliases {
+		ids = append(ids, row.Alias, row.Owner)
+	}
+	slices.Sort(ids)
+	if ids = slices.Compact(ids); len(ids) == 0 {
+		return keystore.Rows{}, nil
+	}
+	return tx.Owners(ctx, p.tenant, ids)
+}
+
+func (p *repairPage) keyVersions(have keystore.Rows) {
+	for _, row := range p.rows.KeyVersions {
+		i := slices.IndexFunc(have.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == row.KeyVersion })
+		if i < 0 || !knownKeyVersion(have.KeyVersions[i].State) || have.KeyVersions[i].State != row.State {
+			p.change.Put.KeyVersions = append(p.change.Put.KeyVersions, row) // every change of a state narrows
+		}
+	}
+}
+
+func (p *repairPage) indexes(have keystore.Rows) {
+	for _, row := range p.rows.Indexes {
+		i := slices.IndexFunc(have.Indexes, func(x keystore.IndexRow) bool {
+			return x.Table == row.Table && x.Index == row.Index && x.Version == row.Version
+		})
+		if i < 0 || !knownIndex(have.Indexes[i].State) {
+			p.change.Put.Indexes = append(p.change.Put.Indexes, row)
+		}
+	}
+}
+
+// owners brings back who is gone. Erased is erased: a tombstone comes back over
+// whoever was revived, and takes the keys along.
+func (p *repairPage) owners(have keystore.Rows, meant bool) {
+	for _, row := range p.rows.Owners {
+		i := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == row.Owner })
+		damaged := i < 0 || !knownOwner(have.Owners[i].State)
+		switch {
+		case row.State == keystore.Tombstone && (damaged || have.Owners[i].State != keystore.Tombstone):
+			p.change.Put.Owners = append(p.change.Put.Owners, row)
+			for _, key := range have.Keys {
+				if key.Owner == row.Owner {
+					p.change.Remove.Keys = append(p.change.Remove.Keys, key)
+				}
+			}
+			p.tombstones++
+		case damaged && !meant:
+			p.change.Put.Owners = append(p.change.Put.Owners, row)
+		}
+	}
+}
+
+// aliases brings back who was merged, between persons that are known.
+func (p *repairPage) aliases(ctx context.Context, tx keystore.Tx, have keystore.Rows) error {
+	known := func(id string) bool {
+		return slices.ContainsFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == id })
+	}
+	for _, row := range p.rows.Aliases {
+		i := slices.IndexFunc(have.Aliases, func(a keystore.AliasRow) bool { return a.Alias == row.Alias })
+		if i >= 0 {
+			ends, err := tx.Owners(ctx, p.tenant, []string{have.Aliases[i].Owner})
+			if err != nil {
+				return err
+			}
+			if len(ends.Owners) > 0 {
+				continue
+			}
+		}
+		if known(row.Alias) && known(row.Owner) {
+			p.change.Put.Aliases = append(p.change.Put.Aliases, row)
+		}
+	}
+	return nil
+}
+
+// keys brings back what opens in the copy and not in the store.
+func (p *repairPage) keys(tenant, have keystore.Rows) {
+	from := p.from.keysets[[2]string{p.tenant, keyring.PurposeWrap}]
+	for _, row := range p.rows.Keys {
+		alive := slices.ContainsFunc(have.Owners, func(o keystore.OwnerRow) bool {
+			return o.Owner == row.Owner && (o.State == keystore.Live || o.State == keystore.Pending)
+		})
+		wanted := slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool {
+			return g.KeyVersion == row.KeyVersion && (g.State == keystore.Active || g.State == keystore.Retired)
+		})
+		raw, _, err := from.UnwrapKey(row)
+		if !alive || !wanted || p.wrap == nil || err != nil {
+			continue
+		}
+		i := slices.IndexFunc(have.Keys, func(k keystore.KeyRow) bool { return k.Owner == row.Owner && k.KeyVersion == row.KeyVersion })
+		if i >= 0 {
+			if now, _, err := p.wrap.UnwrapKey(have.Keys[i]); err == nil {
+				if !bytes.Equal(now, raw) {
+					p.conflicts = append(p.conflicts, DamagedRow{Kind: keystore.KindKey, Tenant: row.Tenant, Owner: row.Owner, KeyVersion: row.KeyVersion, Reason: "it opens, and is another key than in the copy", Digest: keyDigest(have.Keys[i].Wrapped)})
+				}
+				continue
+			}
+		}
+		// The very bytes of the copy, unless its wrap key is no longer that of the store.
+		if same, _, err := p.wrap.UnwrapKey(row); err != nil || !bytes.Equal(same, raw) || keyring.WrapID(row.Wrapped) != p.wrap.Primary() {
+			row.Wrapped = p.wrap.WrapKey(raw, row.Tenant, row.Owner, row.KeyVersion)
+		}
+		if i >= 0 {
+			row.Seals = max(row.Seals, have.Keys[i].Seals)
+		}
+		p.change.Put.Keys = append(p.change.Put.Keys, keyring.Restored(keystore.Rows{Keys: []keystore.KeyRow{row}}).Keys...)
+	}
+}
+
+func (p *repairPage) count(report *RepairReport) {
+	put := p.change.Put
+	report.KeyVersions += len(put.KeyVersions)
+	report.Owners += len(put.Owners)
+	report.Tombstones += p.tombstones
+	report.Keys += len(put.Keys)
+	report.Aliases += len(put.Aliases)
+	report.Indexes += len(put.Indexes)
+	report.Conflicts = append(report.Conflicts, p.conflicts[:min(len(p.conflicts), maxDamaged-min(maxDamaged, len(report.Conflicts)))]...)
+}

@@ -1,0 +1,56 @@
+package keycopy
+
+import (
+	"context"
+	"slices"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
+)
+
+// removeStrays deletes rows that should not be there: keys under a tombstone or
+// of a destroyed key version and, where nothing else is damaged, keysets of no
+// purpose. It looks again until none is left; found is what it saw last.
+func (v *Copies) removeStrays(ctx context.Context, before string, found *damage) (err error) {
+	for len(found.strayed.Keys) > 0 || found.count == 0 && len(found.strayed.Keysets) > 0 {
+		removed := 0
+		_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
+			gone, err := stillStray(ctx, tx, *found)
+			if removed = gone.Len(); err != nil || removed == 0 {
+				return err
+			}
+			return tx.Write(ctx, keystore.Change{Remove: gone, Narrows: true})
+		})
+		if err != nil {
+			return err
+		}
+		if *found, err = v.examine(ctx, before); err != nil || removed == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// stillStray is asked where nothing can change any more.
+func stillStray(ctx context.Context, tx keystore.Tx, found damage) (gone keystore.Rows, err error) {
+	for _, key := range found.strayed.Keys {
+		have, err := tx.Owners(ctx, key.Tenant, []string{key.Owner})
+		if err != nil {
+			return gone, err
+		}
+		now, err := tx.Tenant(ctx, key.Tenant)
+		if err != nil {
+			return gone, err
+		}
+		dead := slices.ContainsFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.State == keystore.Tombstone })
+		destroyed := slices.ContainsFunc(now.KeyVersions, func(g keystore.KeyVersionRow) bool {
+			return g.KeyVersion == key.KeyVersion && g.State == keystore.Destroyed
+		})
+		if dead || destroyed {
+			gone.Keys = append(gone.Keys, key)
+		}
+	}
+	if found.count == 0 {
+		gone.Keysets = found.strayed.Keysets
+	}
+	return gone, nil
+}
