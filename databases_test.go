@@ -40,7 +40,7 @@ import (
 
 var (
 	tableRows    = []string{"encryption", "accesscontrol", "audit", "backup", "integrity", "privacy"}
-	tableColumns = []string{"SQLite", "PostgreSQL", "MariaDB", "pgx", "GORM"}
+	tableColumns = []string{"SQLite", "PostgreSQL", "MariaDB", "pgx"}
 )
 
 // A proof does a package's main job once on a database. It gets one that holds

@@ -40,7 +40,7 @@ func TestTheRightsOfJobsOnTheDataAreEnoughAndEachIsNeeded(t *testing.T) {
 		"Rebuild": {[]string{all, "UPDATE (email_idx)"}, func(t *testing.T, j dataJob) error {
 			return j.table.RebuildIndexes(j.db, "main")(t.Context())
 		}},
-		"ClearRows": {[]string{"SELECT (person)", "UPDATE (email, email_idx)"}, func(t *testing.T, j dataJob) error {
+		"ClearRows": {[]string{"SELECT (person, email, email_idx)", "UPDATE (email, email_idx)"}, func(t *testing.T, j dataJob) error {
 			return j.table.ClearRows(j.db)(t.Context(), "main", "p1")
 		}},
 		"Redact": {[]string{all, "UPDATE (person, email, email_idx)"}, func(t *testing.T, j dataJob) error {
@@ -91,7 +91,7 @@ func TestTheRightsOfJobsOnTheDataAreEnoughAndEachIsNeeded(t *testing.T) {
 				for _, right := range rights {
 					exec(`REVOKE ` + right + ` ON contacts FROM ` + role)
 					lacking := fs.ErrPermission
-					if name == testdb.MariaDB && (strings.HasPrefix(right, "SELECT") || job == "ClearRows") {
+					if name == testdb.MariaDB && strings.HasPrefix(right, "SELECT") {
 						lacking = encryption.ErrDefinition // it hides the columns on which a role has no right
 					}
 					require.ErrorIs(t, j.run(t, work), lacking, "without %s", right)

@@ -106,9 +106,9 @@
 //	Census, Counts           SELECT
 //	Holder                   SELECT; on MariaDB and MySQL LOCK TABLES, too
 //	Reseal                   SELECT, UPDATE of sealed columns
-//	Rebuild, RebuildIndexes  SELECT, UPDATE of index columns
+//	Rebuild, RebuildIndexes  SELECT, UPDATE of index columns; for a new index LOCK TABLES as Holder
 //	Redact                   SELECT, UPDATE of owner, sealed and index columns
-//	ClearRows                SELECT of owner and tenant, UPDATE of sealed and index columns
+//	ClearRows                SELECT of owner, tenant, sealed and index columns, UPDATE of the last two
 //
 // # What it promises
 //
@@ -263,6 +263,9 @@
 // lease, because by then somebody may have been erased.
 //
 // # Which call first
+//
+// A table that is full of clear values already, and in use, begins with package
+// adoption: it is sealed in stages while everything runs, and goes back at each.
 //
 // Once: sqlkeys.Install, then Create and AddTenant. At every start: Open, then
 // Vault.Table for each table, before anything is sealed. To write: SealedTable.Writer before the
