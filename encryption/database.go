@@ -25,6 +25,8 @@ type storedTable struct {
 
 	key   sqldb.Keyset
 	named []int // which of the key's columns name a row, in the order of the definition
+
+	singly bool // rows are changed one by one: the database does not take them together
 }
 
 // keyColumns are the columns of Table.Key, which name a row.

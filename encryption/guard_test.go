@@ -232,47 +232,61 @@ func TestADestructionAgainstAResealThatIsHeldUp(t *testing.T) {
 			return // one writer at a time: nobody locks a row while Reseal writes
 		}
 		s := newTwo(t, d)
-		for i := range 12 {
-			s.write(t, s.db, s.writer(t), fmt.Sprintf("l%02d", i))
-		}
-		under, err := s.a.NewKeyVersion(t.Context(), tenant)
-		require.NoError(t, err)
-		lock, err := s.db.BeginTx(t.Context(), nil)
-		require.NoError(t, err)
-		s.exec(t, lock, `SELECT id FROM letters WHERE id = 'l11' FOR UPDATE`)
-		var once sync.Once
 		standing := make(chan struct{})
-		resealed := make(chan error, 1)
-		go func() {
-			report, err := s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{AfterRow: func(_ context.Context, _ *sql.Tx, _, key string) error {
-				if key == "l10" {
-					once.Do(func() { close(standing) })
-				}
-				return nil
-			}})
-			if err == nil && report.Cells != 12 {
-				err = fmt.Errorf("%d cells of 12", report.Cells)
+		var once sync.Once
+		s.destroyedMeanwhile(t, encryption.ResealOptions{AfterRow: func(_ context.Context, _ *sql.Tx, _, key string) error {
+			if key == "l10" {
+				once.Do(func() { close(standing) })
 			}
-			resealed <- err
-		}()
-		select {
-		case <-standing:
-		case err := <-resealed:
-			require.FailNow(t, "Reseal did not wait", "%v", err)
-		}
-		next, err := s.b.NewKeyVersion(t.Context(), tenant)
-		require.NoError(t, err)
-		done := s.destroys(t, under)
-		s.waits(t, done)
-		require.NoError(t, lock.Commit())
-		require.NoError(t, <-resealed)
-		require.NoError(t, <-done)
-		require.Equal(t, encryption.Destroyed, stateOf(t, s.a, under))
-		s.requireAll(t, 12)
-		census, err := s.of.Census(t.Context(), s.db, tenant)
-		require.NoError(t, err)
-		require.Equal(t, map[uint32]int64{next: 12}, census.KeyVersions)
+			return nil
+		}}, func(resealed chan error) {
+			select {
+			case <-standing:
+			case err := <-resealed:
+				require.FailNow(t, "Reseal did not wait", "%v", err)
+			}
+		})
 	})
+}
+
+// The same where no hook runs, and the rows are changed together.
+func TestADestructionAgainstAResealOfRowsTogether(t *testing.T) {
+	eachPostgres(t, func(t *testing.T, s *two) {
+		s.destroyedMeanwhile(t, encryption.ResealOptions{}, func(chan error) { s.standsStill(t) })
+	})
+}
+
+func (s *two) destroyedMeanwhile(t *testing.T, options encryption.ResealOptions, standing func(resealed chan error)) {
+	t.Helper()
+	for i := range 12 {
+		s.write(t, s.db, s.writer(t), fmt.Sprintf("l%02d", i))
+	}
+	under, err := s.a.NewKeyVersion(t.Context(), tenant)
+	require.NoError(t, err)
+	lock, err := s.db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	s.exec(t, lock, `SELECT id FROM letters WHERE id = 'l11' FOR UPDATE`)
+	resealed := make(chan error, 1)
+	go func() {
+		report, err := s.of.Reseal(t.Context(), s.db, tenant, options)
+		if err == nil && report.Cells != 12 {
+			err = fmt.Errorf("%d cells of 12", report.Cells)
+		}
+		resealed <- err
+	}()
+	standing(resealed)
+	next, err := s.b.NewKeyVersion(t.Context(), tenant)
+	require.NoError(t, err)
+	done := s.destroys(t, under)
+	s.waits(t, done)
+	require.NoError(t, lock.Commit())
+	require.NoError(t, <-resealed)
+	require.NoError(t, <-done)
+	require.Equal(t, encryption.Destroyed, stateOf(t, s.a, under))
+	s.requireAll(t, 12)
+	census, err := s.of.Census(t.Context(), s.db, tenant)
+	require.NoError(t, err)
+	require.Equal(t, map[uint32]int64{next: 12}, census.KeyVersions)
 }
 
 // However late Reseal and Redact come to their commit, paused for an hour between

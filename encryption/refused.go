@@ -133,7 +133,7 @@ func (s *storedTable) clear(ctx context.Context, columns []string, where string,
 			return refusalOf(s.failed("clear rows of", err))
 		}
 		err = sqldb.Each(ctx, tx, func(*sql.Rows) error {
-			return &refusal{&KeyError{Op: "the database left the row as it was (a trigger, or a rule):", Table: s.def.Name, Err: ErrDefinition}}
+			return s.leftAsItWas()
 		}, s.db.Bind(`SELECT 1 FROM `+s.sql+` WHERE `+where+` AND (`+strings.Join(left, " OR ")+`) LIMIT 1`), args...)
 		if err == nil || isRefusal(err) {
 			return err

@@ -65,45 +65,56 @@ func keysOf(rows []encryption.Refused) (out []string) {
 // counted and named, keep what they hold, and all others are resealed.
 func TestARowThatTheDatabaseRefusesStopsNoReseal(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		s := newTwo(t, d)
-		table, refused := stubborn(t, s)
-		old := s.keyVersion(t, "c0")
-		_, err := s.a.NewKeyVersion(t.Context(), tenant)
-		require.NoError(t, err)
-		for _, batch := range []int{4, 100, 1} {
-			var told []encryption.Refused
-			hooked := map[string]int{}
-			report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{
-				Batch: batch, Refused: func(r encryption.Refused) { told = append(told, r) },
-				AfterRow: func(_ context.Context, _ *sql.Tx, _, key string) error {
-					hooked[key]++
-					return nil
-				},
-			})
-			require.NoError(t, err)
-			require.Equal(t, []int{10, len(refused)}, []int{report.Rows, report.Refused})
-			require.Equal(t, refused, keysOf(report.Refusals))
-			require.Equal(t, told, report.Refusals)
-			require.Equal(t, []int{0, 0, 0}, []int{report.Moved, report.Conflicts, report.Unreadable})
-			require.Equal(t, "c9", report.Last)
-			if batch == 4 {
-				require.Equal(t, 10-len(refused), report.Cells)
-				require.NotZero(t, hooked["c8"])
-			} else {
-				require.Zero(t, report.Cells)
-			}
-			for _, row := range report.Refusals {
-				require.Equal(t, "cards", row.Table)
-				require.NotContains(t, row.Err.Error(), "p1", "what a trigger says may be about a person")
-				require.Equal(t, row.Key == "c4" || row.Key == "c5", row.Code != "", "%s: %s", row.Key, row.Code)
-			}
-		}
-		census, err := table.Census(t.Context(), s.db, tenant)
-		require.NoError(t, err)
-		require.EqualValues(t, len(refused), census.KeyVersions[old])
-		require.ErrorIs(t, s.a.DestroyKeyVersion(t.Context(), tenant, old, table.Holder(s.db)), encryption.ErrInUse)
-		requireCards(t, s, table, 10)
+		refusedByReseal(t, newTwo(t, d), map[string]int{})
 	})
+}
+
+// The same where no hook runs, and rows may be changed together.
+func TestARowThatTheDatabaseRefusesStopsNoResealWithoutHooks(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) { refusedByReseal(t, newTwo(t, d), nil) })
+}
+
+func refusedByReseal(t *testing.T, s *two, hooked map[string]int) {
+	t.Helper()
+	table, refused := stubborn(t, s)
+	old := s.keyVersion(t, "c0")
+	_, err := s.a.NewKeyVersion(t.Context(), tenant)
+	require.NoError(t, err)
+	var hook encryption.RowHook
+	if hooked != nil {
+		hook = func(_ context.Context, _ *sql.Tx, _, key string) error {
+			hooked[key]++
+			return nil
+		}
+	}
+	for _, batch := range []int{4, 100, 1} {
+		var told []encryption.Refused
+		report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{
+			Batch: batch, Refused: func(r encryption.Refused) { told = append(told, r) }, AfterRow: hook,
+		})
+		require.NoError(t, err)
+		require.Equal(t, []int{10, len(refused)}, []int{report.Rows, report.Refused})
+		require.Equal(t, refused, keysOf(report.Refusals))
+		require.Equal(t, told, report.Refusals)
+		require.Equal(t, []int{0, 0, 0}, []int{report.Moved, report.Conflicts, report.Unreadable})
+		require.Equal(t, "c9", report.Last)
+		if batch == 4 {
+			require.Equal(t, 10-len(refused), report.Cells)
+			require.Equal(t, hook != nil, hooked["c8"] > 0)
+		} else {
+			require.Zero(t, report.Cells)
+		}
+		for _, row := range report.Refusals {
+			require.Equal(t, "cards", row.Table)
+			require.NotContains(t, row.Err.Error(), "p1", "what a trigger says may be about a person")
+			require.Equal(t, row.Key == "c4" || row.Key == "c5", row.Code != "", "%s: %s", row.Key, row.Code)
+		}
+	}
+	census, err := table.Census(t.Context(), s.db, tenant)
+	require.NoError(t, err)
+	require.EqualValues(t, len(refused), census.KeyVersions[old])
+	require.ErrorIs(t, s.a.DestroyKeyVersion(t.Context(), tenant, old, table.Holder(s.db)), encryption.ErrInUse)
+	requireCards(t, s, table, 10)
 }
 
 // keyVersion is that of a card.

@@ -174,23 +174,38 @@ func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPl
 	}
 	err = s.vault.guarded(ctx, s.db.DB, tenant, under, s.write, func(ctx context.Context, tx *sql.Tx) error {
 		lost = nil
+		var singly []*rowPlan
 		for i := range plans {
 			p := &plans[i]
 			p.lost = false
-			if len(p.changes) == 0 {
-				continue
+			if len(p.changes) > 0 {
+				singly = append(singly, p)
 			}
+		}
+		if options.BeforeRow == nil && options.AfterRow == nil {
+			var err error
+			if singly, err = s.swapTogether(ctx, tx, tenant, singly); err != nil {
+				return err
+			}
+		}
+		for _, p := range singly {
 			ok, err := s.swapHooked(ctx, tx, tenant, p.row, p.changes, options.BeforeRow, options.AfterRow)
 			if err != nil {
 				return err
 			}
-			if !ok {
-				p.lost = true
-				lost = append(lost, p.row.cursor)
+			p.lost = !ok
+		}
+		for i := range plans {
+			if plans[i].lost {
+				lost = append(lost, plans[i].row.cursor)
 			}
 		}
 		return nil
 	})
+	if err != nil && !s.singly && ctx.Err() == nil && isNotUnderstood(err) {
+		s.singly = true
+		return s.carryOut(ctx, tenant, plans, options)
+	}
 	return lost, err
 }
 

@@ -290,7 +290,7 @@ func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row d
 	if n != 1 { // who else has changed it, or a trigger that says nothing
 		there, err := s.lock(ctx, tx, tenant, row, changes)
 		if err == nil && there {
-			err = &refusal{&KeyError{Op: "the database left the row as it was (a trigger, or a rule):", Table: s.def.Name, Err: ErrDefinition}}
+			err = s.leftAsItWas()
 		}
 		return false, err
 	}
@@ -301,6 +301,11 @@ func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row d
 		return there, err
 	}
 	return false, &refusal{&KeyError{Op: "the database stored something else than was written (a trigger, or a column that is too short):", Table: s.def.Name, Err: ErrDefinition}}
+}
+
+// leftAsItWas is a row that the database did not change, and said nothing.
+func (t *SealedTable) leftAsItWas() error {
+	return &refusal{&KeyError{Op: "the database left the row as it was (a trigger, or a rule):", Table: t.def.Name, Err: ErrDefinition}}
 }
 
 // lock locks a row that still holds what was read. SQLite's transaction holds

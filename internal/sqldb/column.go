@@ -74,10 +74,8 @@ func (d Dialect) Equal(c Column, value any) (condition string, args []any) {
 	switch {
 	case d.Kind == SQLite:
 		exact = c.Name + " COLLATE BINARY = ?"
-	case d.Kind == Postgres && c.kind == text:
-		exact = c.Name + ` COLLATE "C" = ?`
-	case d.Kind == Postgres && (c.kind == foldable || c.kind == padded):
-		exact = "CAST(" + c.Name + ` AS text) COLLATE "C" = ?`
+	case d.Kind == Postgres:
+		exact = c.exactly("?", "?")
 	case d.mysql() && c.kind == text:
 		// The bytes of one character set on both sides, whatever the column's is.
 		exact = "CAST(CONVERT(" + c.Name + " USING utf8mb4) AS BINARY) = CAST(? AS BINARY)"
@@ -86,6 +84,28 @@ func (d Dialect) Equal(c Column, value any) (condition string, args []any) {
 		return condition, []any{value}
 	}
 	return condition + " AND " + exact, []any{value, value}
+}
+
+// SameAs is [Dialect.Equal] with an expression of the column's type, of
+// PostgreSQL, in the place of the value.
+func (c Column) SameAs(expression string) string {
+	condition := c.Name + " = " + expression
+	if exact := c.exactly(expression, "CAST("+expression+" AS text)"); exact != "" {
+		condition += " AND " + exact
+	}
+	return condition
+}
+
+// exactly compares the bytes of text on PostgreSQL, with a value of the column's
+// type or the same one as text.
+func (c Column) exactly(value, asText string) string {
+	switch c.kind { //nolint:exhaustive // the others have one spelling of a value
+	case text:
+		return c.Name + ` COLLATE "C" = ` + value
+	case foldable, padded:
+		return "CAST(" + c.Name + ` AS text) COLLATE "C" = ` + asText
+	}
+	return ""
 }
 
 // cursor is the expression whose value [Column.bound] takes back.

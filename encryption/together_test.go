@@ -1,0 +1,270 @@
+package encryption_test
+
+import (
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/internal/testdb"
+)
+
+// updatesOf counts the statements that change a table of PostgreSQL from now on,
+// also those that are rolled back.
+func updatesOf(t *testing.T, db *sql.DB, table string) (count func() int) {
+	t.Helper()
+	for _, statement := range []string{
+		`CREATE SEQUENCE updates_` + table,
+		`CREATE FUNCTION count_` + table + `() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM nextval(''updates_` + table + `''); RETURN NULL; END'`,
+		`CREATE TRIGGER counted AFTER UPDATE ON ` + table + ` FOR EACH STATEMENT EXECUTE FUNCTION count_` + table + `()`,
+	} {
+		_, err := db.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	before := 0
+	return func() int {
+		var now int
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM updates_`+table).Scan(&now))
+		n := now - before
+		before = now
+		return n
+	}
+}
+
+func eachPostgres(t *testing.T, f func(t *testing.T, s *two)) {
+	t.Helper()
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		if d.Name == testdb.PostgresC || d.Name == testdb.PostgresICU {
+			f(t, newTwo(t, d))
+		}
+	})
+}
+
+// standsStill returns when a transaction waits for a row of PostgreSQL.
+func (s *two) standsStill(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var n int
+		require.NoError(t, s.second.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&n))
+		return n > 0
+	}, time.Minute, time.Millisecond)
+}
+
+// PostgreSQL takes a batch of rows in one statement, whatever their key is made of
+// and through each driver.
+func TestABatchIsResealedByOneStatementWhateverItsKeyIs(t *testing.T) {
+	e := newEnv(t, 1)
+	require.NoError(t, e.vault.AddTenant(t.Context(), seven))
+	keys := keyedTables(sqldb.Postgres)
+	keys["signs"] = keyedTable{columns: "id text PRIMARY KEY", values: []string{`'a"b'`, `'a\b'`, `'NULL'`, `'{a,b}'`, `'a,b'`, `'a b?'`, `'\\"'`}}
+	keys["char"] = keyedTable{columns: "id char(3) PRIMARY KEY", values: []string{`'abc'`, `'ABC'`, `' bc'`, `'äöü'`}}
+	keys["boolean"] = keyedTable{columns: "id boolean PRIMARY KEY", values: []string{`true`, `false`}, asText: true}
+	for name, drivers := range map[testdb.Name][]string{testdb.PostgresC: testdb.PostgresC.Drivers()[1:], testdb.PostgresICU: testdb.PostgresICU.Drivers()[:1]} {
+		t.Run(string(name)+" "+drivers[0], func(t *testing.T) {
+			db := testdb.New(t, name).OpenWith(t, drivers[0])
+			d, err := sqldb.Ask(t.Context(), db)
+			require.NoError(t, err)
+			_, err = db.ExecContext(t.Context(), `CREATE EXTENSION citext; CREATE TYPE stage AS ENUM ('won', 'new', 'lost', '10')`)
+			require.NoError(t, err)
+			tables := 0
+			for what, key := range keys {
+				tables++
+				t.Run(what, func(t *testing.T) {
+					c := &keyedCase{keyedTable: key, env: e, db: db, d: d, name: fmt.Sprint("crm_", tables), ids: map[string]int{}}
+					c.create(t)
+					fresh, err := e.vault.NewKeyVersion(t.Context(), seven)
+					require.NoError(t, err)
+					updates := updatesOf(t, db, c.name)
+					report, err := c.table.Reseal(t.Context(), db, seven, encryption.ResealOptions{})
+					require.NoError(t, err)
+					require.Equal(t, []int{len(c.ids), 3 * len(c.ids), 0, 0}, []int{report.Rows, report.Cells, report.Conflicts, report.Refused})
+					require.Equal(t, 1, updates())
+					c.requireOpens(t)
+					census, err := c.table.Census(t.Context(), db, seven)
+					require.NoError(t, err)
+					require.Equal(t, map[uint32]int64{fresh: int64(3 * len(c.ids))}, census.KeyVersions)
+				})
+			}
+		})
+	}
+}
+
+// A key of a type of which PostgreSQL has no arrays is resealed row by row.
+func TestAKeyThatIsAnArrayIsResealed(t *testing.T) {
+	eachPostgres(t, func(t *testing.T, s *two) {
+		s.exec(t, s.db, `CREATE TABLE paths (id integer[] PRIMARY KEY, person text, body bytea)`)
+		table, err := s.a.Table(encryption.Table{Name: "paths", Columns: []encryption.Column{{Name: "body"}}})
+		require.NoError(t, err)
+		w, err := table.Writer(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+		for i := range 4 {
+			s.exec(t, s.db, `INSERT INTO paths (id, person, body) VALUES (ARRAY[1, `+fmt.Sprint(i)+`], 'p1', ?)`, w.Text("body", "Ann"))
+		}
+		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
+		require.NoError(t, err)
+		report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{Batch: 2})
+		require.NoError(t, err)
+		require.Equal(t, []int{4, 4, 0}, []int{report.Rows, report.Cells, report.Conflicts})
+		census, err := table.Census(t.Context(), s.db, tenant)
+		require.NoError(t, err)
+		require.Equal(t, map[uint32]int64{fresh: 4}, census.KeyVersions)
+	})
+}
+
+// Of rows that are changed together each is compared with what was read of it:
+// what an application has written meanwhile stays.
+func TestOfRowsThatAreChangedTogetherEachIsCompared(t *testing.T) {
+	eachPostgres(t, func(t *testing.T, s *two) {
+		for i := range 6 {
+			s.write(t, s.db, s.writer(t), fmt.Sprint("l", i))
+		}
+		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
+		require.NoError(t, err)
+		updates := updatesOf(t, s.db, "letters")
+		written := s.writer(t).Text("body", "written meanwhile")
+		application, err := s.second.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		s.exec(t, application, `UPDATE letters SET body = ? WHERE id = 'l3'`, written)
+		s.exec(t, application, `DELETE FROM letters WHERE id = 'l4'`)
+		resealed := make(chan error, 1)
+		var report encryption.ResealReport
+		go func() {
+			var err error
+			report, err = s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+			resealed <- err
+		}()
+		s.standsStill(t)
+		require.NoError(t, application.Commit())
+		require.NoError(t, <-resealed)
+		require.Equal(t, []int{2, 4, 0}, []int{report.Conflicts, report.Cells, report.Refused})
+		require.Equal(t, 2, updates(), "the application's, and one for the batch")
+		var body encryption.Sealed
+		require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM letters WHERE id = 'l3'`).Scan(&body))
+		sealed, err := written.Value()
+		require.NoError(t, err)
+		require.Equal(t, sealed, body.Bytes())
+		census, err := s.of.Census(t.Context(), s.db, tenant)
+		require.NoError(t, err)
+		require.Equal(t, map[uint32]int64{fresh: 5}, census.KeyVersions)
+	})
+}
+
+// A rule of PostgreSQL has no answer to the question which rows were changed. The
+// rows are then changed one by one, and the one that the rule keeps is named.
+func TestARuleThatKeepsARowStopsNoReseal(t *testing.T) {
+	eachPostgres(t, func(t *testing.T, s *two) {
+		for i := range 5 {
+			s.write(t, s.db, s.writer(t), fmt.Sprint("l", i))
+		}
+		s.exec(t, s.db, `CREATE RULE frozen AS ON UPDATE TO letters WHERE OLD.id = 'l3' DO INSTEAD NOTHING`)
+		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
+		require.NoError(t, err)
+		report, err := s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+		require.NoError(t, err)
+		require.Equal(t, []string{"l3"}, keysOf(report.Refusals))
+		require.Equal(t, []int{5, 4, 0}, []int{report.Rows, report.Cells, report.Conflicts})
+		census, err := s.of.Census(t.Context(), s.db, tenant)
+		require.NoError(t, err)
+		require.EqualValues(t, 4, census.KeyVersions[fresh])
+		s.requireAll(t, 5)
+	})
+}
+
+// What a trigger keeps and says nothing of is noticed among rows that are changed
+// together: a row, or the owner of a row that goes over to another one.
+func TestWhatATriggerKeepsAmongOtherRowsIsNamed(t *testing.T) {
+	for name, body := range map[string]string{"row": `IF OLD.id = ''l3'' THEN RETURN NULL; END IF`, "owner": `IF OLD.id = ''l3'' THEN NEW.person := OLD.person; END IF`} {
+		t.Run(name, func(t *testing.T) {
+			eachPostgres(t, func(t *testing.T, s *two) {
+				require.NoError(t, s.a.Ensure(t.Context(), tenant, "p2", "p3"))
+				w, err := s.of.Writer(t.Context(), tenant, "p3")
+				require.NoError(t, err)
+				for i := range 5 {
+					s.exec(t, s.db, `INSERT INTO letters (id, person, body) VALUES (?, 'p3', ?)`, fmt.Sprint("l", i), w.Text("body", "Ann"))
+				}
+				if name == "owner" {
+					require.NoError(t, s.a.AddAlias(t.Context(), tenant, "p3", "p2"))
+				}
+				s.exec(t, s.db, `CREATE FUNCTION silent() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN `+body+`; RETURN NEW; END'`)
+				s.exec(t, s.db, `CREATE TRIGGER silent BEFORE UPDATE ON letters FOR EACH ROW EXECUTE FUNCTION silent()`)
+				old := s.versionOf(t, "l3")
+				_, err = s.a.NewKeyVersion(t.Context(), tenant)
+				require.NoError(t, err)
+				report, err := s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+				require.NoError(t, err)
+				require.Equal(t, []string{"l3"}, keysOf(report.Refusals))
+				require.Equal(t, []int{4, 0}, []int{report.Cells, report.Conflicts})
+				require.Equal(t, old, s.versionOf(t, "l3"))
+			})
+		})
+	}
+}
+
+// versionOf is the key version of a letter.
+func (s *two) versionOf(t *testing.T, id string) uint32 {
+	t.Helper()
+	var cell encryption.Sealed
+	require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM letters WHERE id = '`+id+`'`).Scan(&cell))
+	keyVersion, err := encryption.KeyVersionOf(cell.Bytes())
+	require.NoError(t, err)
+	return keyVersion
+}
+
+// Rows of one batch whose sealed columns differ go by as many statements as there
+// are kinds of them, and those of large values by more.
+func TestRowsOfSeveralKindsAreResealedTogether(t *testing.T) {
+	eachPostgres(t, func(t *testing.T, s *two) {
+		table := cards(t, s)
+		w, err := table.Writer(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+		large := make([]byte, 200<<10)
+		_, err = rand.Read(large)
+		require.NoError(t, err)
+		insert := func(id string, body, extra any) {
+			s.exec(t, s.db, `INSERT INTO cards (id, person, body, extra) VALUES (?, 'p1', ?, ?)`, id, body, extra)
+		}
+		for i := range 12 {
+			body, extra := any(w.Text("body", "")), any(w.Text("extra", fmt.Sprint("extra ", i)))
+			switch i % 3 {
+			case 1:
+				body = nil
+			case 2:
+				extra = nil
+			}
+			insert(fmt.Sprint("c", i), body, extra)
+		}
+		for i := range 4 { // two of them, old and new, are in a statement of a megabyte
+			insert(fmt.Sprint("l", i), w.Bytes("body", large), nil)
+		}
+		insert("m", w.Bytes("body", make([]byte, 2<<20)), nil)
+		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
+		require.NoError(t, err)
+		updates := updatesOf(t, s.db, "cards")
+		report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+		require.NoError(t, err)
+		require.Equal(t, []int{17, 21, 0}, []int{report.Rows, report.Cells, report.Conflicts})
+		require.Equal(t, 3+1+1, updates())
+		census, err := table.Census(t.Context(), s.db, tenant)
+		require.NoError(t, err)
+		require.Equal(t, map[uint32]int64{fresh: 21}, census.KeyVersions)
+		r, err := table.Reader(t.Context(), tenant, "p1")
+		require.NoError(t, err)
+		open := func(id, column string) []byte {
+			var cell encryption.Sealed
+			require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT `+column+` FROM cards WHERE id = '`+id+`'`).Scan(&cell))
+			got, err := r.Row("p1", id).Open(t.Context(), column, cell.Bytes())
+			require.NoError(t, err)
+			return got
+		}
+		require.Equal(t, "extra 4", string(open("c4", "extra")))
+		require.Equal(t, "extra 3", string(open("c3", "extra")))
+		require.Empty(t, open("c2", "body"))
+		require.Equal(t, large, open("l2", "body"))
+		require.Len(t, open("m", "body"), 2<<20)
+	})
+}
