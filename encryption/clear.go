@@ -3,6 +3,7 @@ package encryption
 import (
 	"context"
 	"database/sql"
+	"strings"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
@@ -12,6 +13,7 @@ import (
 // this takes the index values away too, which the person's key does not
 // protect. Declare the columns nullable, or delete the rows instead. Rows of
 // those who were merged with the person are those of other ids (Vault.Aliases).
+// A UUID is found in small letters, in capital ones, and as it is named.
 //
 // Where the database refuses to change some of the rows, all others are cleared,
 // and the answer is a *RefusedError with those that are left.
@@ -41,7 +43,7 @@ func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, pe
 		if t.def.Shared || len(columns) == 0 {
 			return nil
 		}
-		if err := s.spelt(ctx, *s.owner, person); err != nil {
+		if err := s.spelt(ctx, *s.owner, keyring.Fold(person)); err != nil {
 			return err
 		}
 		if s.tenant != nil {
@@ -50,11 +52,22 @@ func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, pe
 			}
 		}
 		where, args := s.ofTenant(tenant)
-		owner, more := s.holds(*s.owner, person)
+		owner, more := s.ownedBy(person)
 		err = s.clear(ctx, columns, where+` AND `+owner, append(args, more...))
 		if isRefusal(err) {
 			return s.clearEach(ctx, db, tenant, columns, owner, more)
 		}
 		return err
 	}
+}
+
+// ownedBy is the condition that a row belongs to a person, in each spelling that a
+// column of text may hold.
+func (s *storedTable) ownedBy(person string) (where string, args []any) {
+	var each []string
+	for _, spelling := range keyring.Spellings(person) {
+		same, more := s.holds(*s.owner, spelling)
+		each, args = append(each, same), append(args, more...)
+	}
+	return "(" + strings.Join(each, " OR ") + ")", args
 }

@@ -63,6 +63,7 @@ func (t *SealedTable) Writers(ctx context.Context, tenant string, owners ...stri
 	if _, err := t.vault.registered(ctx, tenant); err != nil {
 		return nil, err
 	}
+	owners = keyring.FoldAll(owners)
 	refused := map[int]error{}
 	var good []string
 	for i, owner := range owners {

@@ -372,7 +372,8 @@
 // several, or unique within the tenant (tenant, id), which is best where many
 // tenants share a table. [RowText] says what stands for such a key in a column
 // of LevelRow. Values are compared byte for byte, whatever a collation takes for
-// equal. Names are taken exactly as the database spells them. Refused, before
+// equal; to the keys, and there alone, a UUID of 36 characters is one id in small
+// letters and in capitals, whatever its column makes of it. Names are taken exactly as the database spells them. Refused, before
 // anything is changed: a table without such a key, one that others inherit from,
 // one whose row security hides rows from the user of the connection, a standby.
 // Columns in the text form need a binary collation where the application

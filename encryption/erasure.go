@@ -14,7 +14,7 @@ type Receipt struct {
 	Epoch      int64     // older key copies stay readable until this epoch is closed
 	At         time.Time // of the tombstone; zero when it was there before
 	Unreadable time.Time // from then on no process opens or seals; zero when it was so before
-	Unknown    bool      // the key store had never heard of any of them: nothing was ever sealed for this id, or for another spelling of it
+	Unknown    bool      // the key store had never heard of any of them: nothing was ever sealed for this id
 	Scrubbed   bool      // the store's own files hold no deleted bytes any more
 }
 
@@ -25,8 +25,8 @@ type Receipt struct {
 // without keys gets a tombstone too, and Receipt.Unknown says that nobody had
 // heard of the id: look whether it is spelt so.
 //
-// A UUID is erased in each spelling that the key store knows of it, in small and
-// in capital letters, whichever is named.
+// A UUID of 36 characters is one person in small and in capital letters, here as
+// everywhere: no key is left or made under another spelling.
 //
 // What the keys sealed is then unreadable in the database and in its backups.
 // Key copies stay readable until the epoch is closed, and one that was written

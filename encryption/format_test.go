@@ -3,6 +3,7 @@ package encryption
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,6 +37,12 @@ func TestVectors(t *testing.T) {
 	level2 := format.AppendFieldAD(nil, byte(LevelOwner), false, "t1", "contacts", "email", "p1", "r1")
 	require.Len(t, level2, 59)
 	require.Equal(t, "7ee18d1ee7dae646745d7ff6dba4cd18dfdfa2bc94df10e2b28dd6cc4ea6af6d", sum(level2))
+
+	const small = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+	for _, uuid := range []string{small, strings.ToUpper(small), "A0eeBC99" + small[8:]} {
+		require.Equal(t, "ad8354a6f4de042ea0e5a5887283fd4b51e150806567fb4350752548be304f81", sum(format.AppendFieldAD(nil, byte(LevelRow), false, "t1", "contacts", "email", uuid, "de/"+uuid)))
+		require.Equal(t, "abc7676600bc153dc1af3b0f369a7d398f5bf8bf4c6e6288984e0a27c56ef75e", sum(format.PersonSealAD("opening", "t1", uuid, []byte("ad"))))
+	}
 
 	require.Equal(t, "96231f177c28e9657f1cd620a4a40883fccb72085806d768dd6ef3be8a3d0ccc", sum(format.PersonKeyAD("t1", "p1", 0x01020304)))
 

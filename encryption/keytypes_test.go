@@ -309,16 +309,14 @@ func (c *keyedCase) work(t *testing.T) {
 	if c.person == "" || c.person == "citext" || strings.HasPrefix(c.person, "VARCHAR") { // a record owner is no UUID
 		c.redact(t)
 	}
-	capitals := c.table.ClearRows(c.db)(ctx, seven, strings.ToUpper(personOf(1)))
-	if strings.EqualFold(c.person, "uuid") {
-		require.ErrorIs(t, capitals, encryption.ErrDefinition, "the same person, whom the column writes otherwise")
-	} else {
-		require.NoError(t, capitals, "another person, whatever a collation says")
+	if strings.HasPrefix(c.person, "VARCHAR") || c.person == "citext" {
+		c.exec(t, `UPDATE `+c.name+` SET person = 'P1' WHERE n = 0`)
+		require.NoError(t, c.table.ClearRows(c.db)(ctx, seven, "p1"), "another person, whatever a collation says")
 	}
 	census, err = c.table.Census(ctx, c.db, seven)
 	require.NoError(t, err)
 	require.Zero(t, census.Null)
-	require.NoError(t, c.table.ClearRows(c.db)(ctx, seven, personOf(1)))
+	require.NoError(t, c.table.ClearRows(c.db)(ctx, seven, strings.ToUpper(personOf(1))), "a UUID is one however it is spelt")
 	var left, others int
 	require.NoError(t, c.db.QueryRowContext(ctx, `SELECT COUNT(mail), COUNT(mail_x) FROM `+c.name).Scan(&left, &others))
 	gone := 0

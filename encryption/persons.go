@@ -31,7 +31,9 @@ func (v *Vault) Unmerge(ctx context.Context, tenant, from, into string) error {
 // Aliases lists the other ids of the same person: everyone that was merged
 // with it, directly or not, into it or it into them, sorted. An erasure covers
 // all of them, so whoever searches or clears rows for a person does it for
-// these, too. The list stays after the erasure.
+// these, too. A UUID is listed in small and in capital letters, the other spelling
+// of the person's own, too: to the keys it is one id, to a column of text two. The
+// list stays after the erasure.
 func (v *Vault) Aliases(ctx context.Context, tenant, person string) ([]string, error) {
 	return v.ring.Aliases(ctx, tenant, person)
 }

@@ -54,7 +54,7 @@ func (s PersonSealer) owner(tenant, person string) (string, error) {
 	if person == "" {
 		return keyring.TenantOwner, nil
 	}
-	return person, keyring.CheckPerson(person)
+	return keyring.Fold(person), keyring.CheckPerson(person)
 }
 
 // Seal seals under the person's key of the active key version; the person ""

@@ -65,7 +65,7 @@ func (t *SealedTable) reader(ctx context.Context, tenant string, owners []string
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
-	found, g, err := t.vault.ring.Owners(ctx, tenant, owners, true)
+	found, g, err := t.vault.ring.Owners(ctx, tenant, keyring.FoldAll(owners), true)
 	if err != nil {
 		return nil, err
 	}

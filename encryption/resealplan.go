@@ -151,7 +151,7 @@ func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, tod
 	}
 	if len(moved) > 0 && !stays {
 		p.into = into
-		p.changes = append(append(p.changes, moved...), cellChange{column: *s.owner, old: p.row.stored, new: into})
+		p.changes = append(append(p.changes, moved...), cellChange{column: *s.owner, old: p.row.stored, new: keyring.SpeltLike(into, ownerText(p.row.stored))})
 		p.cells = len(p.changes) - 1
 		for i, col := range s.def.Columns {
 			if !col.Stream && col.Level != LevelTenant && !slices.ContainsFunc(p.changes, func(c cellChange) bool { return c.column.Name == s.cells[i].Name }) {
@@ -230,8 +230,11 @@ func (s *storedTable) resealStreams(ctx context.Context, tenant string, row data
 			continue
 		}
 		from := StreamRef{Tenant: tenant, Owner: row.owner, Column: col.Name, Row: row.id}
+		if s.owner != nil {
+			from.Owner = ownerText(row.stored) // as the row has it: files may be named so
+		}
 		to := from
-		to.Owner = owner
+		to.Owner = keyring.SpeltLike(owner, from.Owner)
 		if err := move(ctx, from, to); err != nil {
 			return fmt.Errorf("encryption: streams of %s.%s: %w", s.def.Name, col.Name, err)
 		}

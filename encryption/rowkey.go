@@ -25,6 +25,8 @@ const bytesPrefix = `\x`
 //     their hexadecimal digits;
 //   - several columns joined by /, after % and / in them became %25 and %2F.
 //
+// To the keys a UUID is the same in capitals, alone and as one of several columns.
+//
 // What is none of these (times, booleans, numbers with a fraction) is named by
 // the text that the database writes for it: select the column cast to text.
 func RowText(key ...any) (string, error) {

@@ -24,6 +24,7 @@ type RowReader struct {
 // Columns of LevelTenant belong to the tenant, whoever the owner is. The owner is
 // one of those that the Reader was made for.
 func (r *Reader) Row(owner, row string) RowReader {
+	owner = keyring.Fold(owner)
 	if r.turn == 0 || r.owner != owner || r.row != row {
 		r.turn++
 		r.owner, r.row = owner, row

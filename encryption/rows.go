@@ -15,9 +15,9 @@ import (
 
 // dataRow is one row of a declared table as it is stored.
 type dataRow struct {
-	cursor []any  // of its key
-	id     string // the key as text: the row of the associated data
-	owner  string
+	cursor []any      // of its key
+	id     string     // the key as text: the row of the associated data
+	owner  string     // as keys know it: keyring.Fold
 	stored any        // the owner as it is stored
 	cells  []dataCell // by column of the definition; streams stay empty
 	values []any      // index columns, by index
@@ -94,7 +94,7 @@ func (s *storedTable) scanRow(rows *sql.Rows) (dataRow, error) {
 	}
 	if s.owner != nil {
 		row.stored = values[0]
-		row.owner = ownerText(values[0])
+		row.owner = keyring.Fold(ownerText(values[0]))
 		values = values[1:]
 	}
 	for i := range s.def.Columns {

@@ -70,6 +70,7 @@ func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
 // a key that goes; ErrLease, too, where the key store took longer than the lease
 // to say that it is not so.
 func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamRef, name string, size int64, src io.Reader) error {
+	ref.Owner = keyring.Fold(ref.Owner)
 	ad, err := t.checkStream(ref)
 	if err != nil {
 		return err
@@ -161,6 +162,7 @@ type Stream struct {
 // OpenStream opens a stream that SealStream has sealed for the same ref. A
 // stream that is being read may be read to its end, also past the lease.
 func (t *SealedTable) OpenStream(ctx context.Context, src io.Reader, ref StreamRef) (*Stream, error) {
+	ref.Owner = keyring.Fold(ref.Owner)
 	ad, err := t.checkStream(ref)
 	if err != nil {
 		return nil, err

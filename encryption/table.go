@@ -36,10 +36,12 @@ type Table struct {
 	// for a key in columns of LevelRow.
 	Key string
 	// Owner is the column that holds the owner of the row's keys: a person, or
-	// r:<uuid> for a record of several persons; "" is "person". Seal under the id
-	// as the column gives it back: one of the type UUID writes small letters and
-	// hyphens, one of numbers no zeros in front. What was sealed under another
-	// spelling does not open for whoever reads the row (ErrOpen, ErrNoKey).
+	// r:<uuid> for a record of several persons; "" is "person". A UUID of 36
+	// characters is one person in small letters and in capitals. Every other id is
+	// what it is byte for byte: seal under it as the column gives it back (one of the
+	// type UUID writes hyphens, one of numbers no zeros in front). What was sealed
+	// under another spelling does not open for whoever reads the row (ErrOpen,
+	// ErrNoKey).
 	Owner string
 	// Shared says that there is no owner column: the tenant's own data.
 	Shared bool

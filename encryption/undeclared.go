@@ -97,12 +97,16 @@ func (v *Vault) undeclared(ctx context.Context, handle *sql.DB, versions []uint3
 		return nil, fmt.Errorf("encryption: %w", err)
 	}
 	declares := v.declared.sealed
+	forms, err := textForms(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("encryption: %w", err)
+	}
 	var out []UndeclaredColumn
 	for _, table := range tables {
 		table.Columns = slices.DeleteFunc(table.Columns, func(c sqldb.ListedColumn) bool {
 			return slices.ContainsFunc(names(table, c.Name), func(name string) bool { return declares(db.Kind == sqldb.SQLite, name) || slices.Contains(known, name) })
 		})
-		found, err := search(ctx, db, table, versions)
+		found, err := search(ctx, db, table, versions, forms)
 		switch {
 		case errors.Is(err, fs.ErrPermission), errors.Is(err, errHidden):
 			out = append(out, UndeclaredColumn{Table: table.Schema + "." + table.Name, Unread: err})
@@ -130,7 +134,7 @@ func names(table sqldb.Listed, column string) []string {
 var errHidden = errors.New("row security hides rows from this user: use one with BYPASSRLS, or the owner of the table")
 
 // search counts the rows of one table, in one unchanging view.
-func search(ctx context.Context, db *sqldb.DB, table sqldb.Listed, versions []uint32) (map[string]map[uint32]int64, error) {
+func search(ctx context.Context, db *sqldb.DB, table sqldb.Listed, versions []uint32, forms []textForm) (map[string]map[uint32]int64, error) {
 	out := map[string]map[uint32]int64{}
 	if len(table.Columns) == 0 || len(versions) == 0 {
 		return out, nil
@@ -144,7 +148,7 @@ func search(ctx context.Context, db *sqldb.DB, table sqldb.Listed, versions []ui
 		clear(out)
 		for columns := range slices.Chunk(table.Columns, columnsAtOnce) {
 			for some := range slices.Chunk(versions, versionsAtOnce) {
-				s := searcher{db: db, table: table, columns: columns, versions: some, out: out}
+				s := searcher{db: db, table: table, columns: columns, versions: some, forms: forms, out: out}
 				if err := s.run(ctx, tx); err != nil {
 					return err
 				}
@@ -160,6 +164,7 @@ type searcher struct {
 	table    sqldb.Listed
 	columns  []sqldb.ListedColumn
 	versions []uint32
+	forms    []textForm
 	out      map[string]map[uint32]int64
 }
 
@@ -260,16 +265,51 @@ func (s searcher) masks() []string {
 
 func (s searcher) needs(value string, version uint32) string {
 	head := s.literal(string(binary.BigEndian.AppendUint32([]byte{format.FieldMark}, version)))
-	text := s.literal(fmt.Sprintf("%s%08x.", format.TextPrefix, version))
+	plain := fmt.Sprintf("%s%08x.", format.TextPrefix, version)
+	text := s.literal(plain)
 	holds := "substr(" + value + ", 1, " + fmt.Sprint(format.PrefixSize) + ") = " + head
 	switch s.db.Kind {
 	case sqldb.SQLite:
-		return holds + " OR instr(" + value + ", " + text + ") > 0"
+		parts := []string{holds}
+		for _, form := range s.forms {
+			parts = append(parts, "instr("+value+", "+s.literal(form(plain))+") > 0")
+		}
+		return strings.Join(parts, " OR ")
 	case sqldb.Postgres: // an array of bytes is written as hexadecimal digits
 		return holds + " OR position(" + text + " in " + value + ") > 0 OR position(" + s.literal(fmt.Sprintf(`\x%02x%08x`, format.FieldMark, version)) + " in " + value + ") > 0"
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
 	return holds + " OR locate(" + text + ", " + value + ") > 0"
+}
+
+// textForm writes ASCII as the bytes of a text have it.
+type textForm func(ascii string) string
+
+// textForms are those of a database. SQLite gives the bytes of a text in the
+// encoding of its file, and bytes that hold text are of whatever encoding.
+func textForms(ctx context.Context, db *sqldb.DB) ([]textForm, error) {
+	forms := []textForm{func(ascii string) string { return ascii }}
+	if db.Kind != sqldb.SQLite {
+		return forms, nil
+	}
+	var encoding string
+	if err := sqldb.One(ctx, db, []any{&encoding}, `PRAGMA encoding`); err != nil {
+		return nil, err
+	}
+	if encoding != "UTF-8" {
+		forms = append(forms, utf16Of(binary.LittleEndian), utf16Of(binary.BigEndian))
+	}
+	return forms, nil
+}
+
+func utf16Of(order binary.AppendByteOrder) textForm {
+	return func(ascii string) string {
+		var out []byte
+		for _, c := range []byte(ascii) {
+			out = order.AppendUint16(out, uint16(c))
+		}
+		return string(out)
+	}
 }
 
 func (s searcher) literal(raw string) string {

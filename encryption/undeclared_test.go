@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -274,4 +275,37 @@ func explained(t *testing.T, db *sql.DB, query string, args []any) (plan string)
 	}
 	require.NoError(t, rows.Err())
 	return plan
+}
+
+// A file of SQLite may hold its text in UTF-16, and bytes that are text of another
+// encoding: sealed values in the text form are found in all of them.
+func TestSealedTextIsFoundWhateverTheEncodingOfTheFile(t *testing.T) {
+	for _, encoding := range []string{"UTF-8", "UTF-16le", "UTF-16be"} {
+		e := newEnv(t, 1)
+		db := openDB(t, filepath.Join(t.TempDir(), "app.db"), 1)
+		text, err := func() (string, error) {
+			w, err := e.contacts.Writer(t.Context(), tenant, "p1")
+			require.NoError(t, err)
+			return encryption.FormatText(w.Text("phone", "+41").Bytes())
+		}()
+		require.NoError(t, err)
+		for _, query := range []string{`PRAGMA encoding = '` + encoding + `'`, `CREATE TABLE extra (id INTEGER PRIMARY KEY, t TEXT, b BLOB)`} {
+			_, err = db.ExecContext(t.Context(), query)
+			require.NoError(t, err)
+		}
+		_, err = db.ExecContext(t.Context(), `INSERT INTO extra VALUES (1, ?, NULL), (2, NULL, ?), (3, 'ä', x'00'), (4, ?, NULL)`, text, []byte("in "+text), `{"ä": "`+text+`"}`)
+		require.NoError(t, err)
+		var real string
+		require.NoError(t, db.QueryRowContext(t.Context(), `PRAGMA encoding`).Scan(&real))
+		require.Equal(t, encoding, real)
+
+		version, err := encryption.KeyVersionOf([]byte(text))
+		require.NoError(t, err)
+		found, err := e.vault.Undeclared(t.Context(), db, tenant)
+		require.NoError(t, err)
+		require.Equal(t, []string{"extra.b 1:1", "extra.t 1:2"}, listed(found, map[uint32]string{version: "1"}), encoding)
+		held, _, err := e.vault.UndeclaredHolder(db)(t.Context(), tenant, version)
+		require.NoError(t, err)
+		require.Equal(t, 3, held)
+	}
 }

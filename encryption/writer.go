@@ -55,6 +55,7 @@ func (t *SealedTable) TenantWriter(ctx context.Context, tenant string) (*Writer,
 }
 
 func (t *SealedTable) writer(ctx context.Context, tenant, owner string) (*Writer, error) {
+	owner = keyring.Fold(owner)
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}

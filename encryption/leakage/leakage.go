@@ -108,7 +108,7 @@ func Measure(table *encryption.SealedTable, column string, values iter.Seq2[stri
 	if options.Sample == 0 {
 		options.Sample = DefaultSample
 	}
-	if options.Share < 0 || options.Share > 1 || options.Sample < 2 {
+	if !(options.Share >= 0 && options.Share <= 1) || options.Sample < 2 { // NaN is neither
 		return nil, fmt.Errorf("leakage: %w: a share is from 0 to 1, and a sample has two rows at least", encryption.ErrDefinition)
 	}
 	rules, err := table.IndexRules(column)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -206,7 +207,7 @@ func TestLeakageIsAcceptedForEachIndex(t *testing.T) {
 	require.ErrorIs(t, err, encryption.ErrDefinition)
 	_, err = leakage.Measure(sealed, "d", all(values), leakage.Options{})
 	require.ErrorIs(t, err, encryption.ErrDefinition)
-	for _, o := range []leakage.Options{{Share: 2}, {Share: -1}, {Sample: 1}} {
+	for _, o := range []leakage.Options{{Share: 2}, {Share: -1}, {Share: math.NaN()}, {Sample: 1}} {
 		_, err = leakage.Measure(sealed, "c", all(values), o)
 		require.ErrorIs(t, err, encryption.ErrDefinition)
 	}

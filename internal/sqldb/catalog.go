@@ -21,7 +21,7 @@ type Listed struct {
 // A ListedColumn may hold bytes or text.
 type ListedColumn struct {
 	Name  string
-	Bytes string // the expression of its bytes, text as UTF-8, JSON and arrays as their text
+	Bytes string // the expression of its bytes, text as UTF-8 (on SQLite in the encoding of the file), JSON and arrays as their text
 }
 
 // Catalog lists the tables of the database, on MariaDB and MySQL of the one that

@@ -4,10 +4,14 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import struct
 from decimal import Decimal
 
 ABSENT, NULL, TEXT, INTEGER, BOOLEAN, BYTES, TIME, JSON, DECIMAL, FLOAT, DATE = range(11)
+
+
+UUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 
 class Refused(Exception):
@@ -18,6 +22,16 @@ def require(condition, what):
     """Refuses unless the condition holds; unlike assert it stays under -O."""
     if not condition:
         raise Refused(what)
+
+
+def fold(owner):
+    """Section 0.1: a UUID of 36 characters in small letters, every other id as it is."""
+    return owner.lower() if re.fullmatch(UUID, owner) else owner
+
+
+def fold_row(row):
+    """Section 1: each part between / of a row's key."""
+    return "/".join(fold(part) for part in row.split("/"))
 
 
 def u32(number):

@@ -7,7 +7,7 @@ import unicodedata
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .base import b64, equal, hkdf, lp, mac, require, u32, u64, unb64
+from .base import b64, equal, fold, fold_row, hkdf, lp, mac, require, u32, u64, unb64
 
 PADDED = 0x10
 SEGMENT, STREAM_TAG, STREAM_SALT, NONCE_PREFIX = 64 * 1024, 32, 32, 7
@@ -18,7 +18,7 @@ def field_ad(level, tenant, table, column, owner="", row=""):
     """Section 1: parts above the level are empty."""
     depth = level & 0x0F
     return (lp("crmguard/field/v1") + bytes([level]) + lp(tenant, table, column)
-            + lp(owner if depth >= 2 else "", row if depth >= 3 else ""))
+            + lp(fold(owner) if depth >= 2 else "", fold_row(row) if depth >= 3 else ""))
 
 
 def pad(value, bucket):
@@ -65,7 +65,7 @@ def parse_text(text):
 
 def personseal_ad(purpose, tenant, owner, ad):
     """Section 2: bytes sealed for other packages."""
-    return lp("crmguard/personseal/v1", purpose, tenant, owner, ad)
+    return lp("crmguard/personseal/v1", purpose, tenant, fold(owner), ad)
 
 
 def stream_key(person_key):

@@ -4,7 +4,7 @@ import os
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .base import Refused, b64, canonical, equal, lp, mac, parse, require, sha256, u32, unb64
+from .base import Refused, b64, canonical, equal, fold, lp, mac, parse, require, sha256, u32, unb64
 
 KINDS = ["keyset", "generation", "owner", "key", "alias", "index", "mark"]
 PRIMARY_KEY = {
@@ -25,7 +25,7 @@ def keyset_ad(tenant, purpose):
 
 def personkey_ad(tenant, owner, generation):
     """Section 3."""
-    return lp("crmguard/personkey/v1", tenant, owner) + u32(generation)
+    return lp("crmguard/personkey/v1", tenant, fold(owner)) + u32(generation)
 
 
 def _varint(data, at):
@@ -171,8 +171,8 @@ class Installation:
         return plain
 
     def person_key(self, tenant, owner, generation):
-        """Section 0.4: exact lookup, never another owner or generation."""
-        key = self.person_keys.get((tenant, owner, generation))
+        """Section 0.4: exact lookup, the owner as 0.1 has it, never another one or generation."""
+        key = self.person_keys.get((tenant, fold(owner), generation))
         if key is None:
             raise Refused("no key of this owner and generation")
         return key

@@ -5,12 +5,13 @@ import pathlib
 
 from .alone import Key, opening_ad
 from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, json_value, lp, mac, sha256
-from .fields import field_ad, index_value, normalise, stream_key
+from .fields import field_ad, index_value, normalise, personseal_ad, stream_key
 from .keys import keyset_ad, personkey_ad
 from .log import commitment
 from .records import ledger_digest, seal_input
 
 ROOT = bytes(range(32))
+UUID_SMALL = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
 
 
 def same(name, got, want):
@@ -69,7 +70,11 @@ def keys_and_fields():
     same("field, level 3", sha256(level3), "e9c5e8941c7a99fcbb1127f37ac4d27a205357a6348316cb311bf2ca8799f962")
     same("field, level 2, size", len(level2), 59)
     same("field, level 2", sha256(level2), "7ee18d1ee7dae646745d7ff6dba4cd18dfdfa2bc94df10e2b28dd6cc4ea6af6d")
+    for uuid in (UUID_SMALL, UUID_SMALL.upper(), "A0eeBC99" + UUID_SMALL[8:]):
+        same("field, level 3, a UUID", sha256(field_ad(3, "t1", "contacts", "email", uuid, "de/" + uuid)), "ad8354a6f4de042ea0e5a5887283fd4b51e150806567fb4350752548be304f81")
+        same("person-sealed bytes, a UUID", sha256(personseal_ad("opening", "t1", uuid, b"ad")), "abc7676600bc153dc1af3b0f369a7d398f5bf8bf4c6e6288984e0a27c56ef75e")
     for one, other in [
+        (field_ad(2, "t", "c", "x", UUID_SMALL.replace("-", "")), field_ad(2, "t", "c", "x", UUID_SMALL.replace("-", "").upper())),
         (field_ad(2, "ab", "c", "x"), field_ad(2, "a", "bc", "x")),
         (field_ad(3, "t", "c", "x", "p"), field_ad(2, "t", "c", "x", "p")),
     ]:

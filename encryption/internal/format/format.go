@@ -64,8 +64,10 @@ func AppendFieldHead(dst []byte, level byte, padded bool, tenant, table, column 
 	return frame.Append(dst, column)
 }
 
-// AppendFieldRow appends the owner and the row, as far as the level goes.
+// AppendFieldRow appends the owner and the row, as far as the level goes, each as
+// Fold and FoldRow have it.
 func AppendFieldRow(dst []byte, level byte, owner, row string) []byte {
+	owner, row = Fold(owner), FoldRow(row)
 	if level < LevelOwner {
 		owner = ""
 	}
@@ -78,13 +80,13 @@ func AppendFieldRow(dst []byte, level byte, owner, row string) []byte {
 
 // PersonSealAD is the associated data of what a person sealer seals.
 func PersonSealAD(purpose, tenant, owner string, ad []byte) []byte {
-	return frame.Append(frame.Join(personSealDomain, purpose, tenant, owner), ad)
+	return frame.Append(frame.Join(personSealDomain, purpose, tenant, Fold(owner)), ad)
 }
 
 // PersonKeyAD is the associated data of a wrapped person key.
 func PersonKeyAD(tenant, owner string, keyVersion uint32) []byte {
 	ad := make([]byte, 0, frame.Size(personKeyDomain)+frame.Size(tenant)+frame.Size(owner)+4)
-	for _, part := range []string{personKeyDomain, tenant, owner} {
+	for _, part := range []string{personKeyDomain, tenant, Fold(owner)} {
 		ad = frame.Append(ad, part)
 	}
 	return binary.BigEndian.AppendUint32(ad, keyVersion)

@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,28 @@ func TestAssociatedDataNeverMeets(t *testing.T) {
 	add("keyset", KeysetAD("t1", "wrap"))
 	add("installation keyset", KeysetAD("", "wrap"))
 	add("person key", PersonKeyAD("t1", "p1", 1))
+}
+
+// A UUID is one id however its letters are written; nothing else is folded.
+func TestOnlyAUUIDIsFolded(t *testing.T) {
+	const small = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+	for _, spelt := range []string{small, strings.ToUpper(small), "A0eeBC99" + small[8:]} {
+		require.True(t, IsUUID(spelt))
+		require.Equal(t, small, Fold(spelt))
+		for _, part := range []string{"", "DE/", "DE%2F/", strings.ToUpper(small) + "/"} {
+			require.Equal(t, Fold(strings.TrimSuffix(part, "/"))+part[len(strings.TrimSuffix(part, "/")):]+small+"/X", FoldRow(part+spelt+"/X"))
+		}
+		require.Equal(t, PersonKeyAD("t1", small, 1), PersonKeyAD("t1", spelt, 1))
+		require.Equal(t, StreamAD("t1", "a", "b", small, small), StreamAD("t1", "a", "b", spelt, spelt))
+	}
+	for _, other := range []string{
+		"", "P1", strings.ToUpper(small) + " ", "{" + strings.ToUpper(small) + "}", "URN:UUID:" + strings.ToUpper(small), strings.ToUpper(strings.ReplaceAll(small, "-", "")),
+		"R:" + strings.ToUpper(small), "G0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "A0EEBC999-C0B-4EF8-BB6D-6BB9BD380A11", "Ä0EEBC9-9C0B-4EF8-BB6D-6BB9BD380A111",
+	} {
+		require.False(t, IsUUID(other), other)
+		require.Equal(t, other, Fold(other))
+		require.Equal(t, other+"/X", FoldRow(other+"/X"))
+	}
 }
 
 func TestPadding(t *testing.T) {

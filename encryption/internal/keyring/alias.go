@@ -11,6 +11,7 @@ import (
 
 // AddAlias does what Vault.AddAlias promises.
 func (v *Ring) AddAlias(ctx context.Context, tenant, from, into string) error {
+	from, into = Fold(from), Fold(into)
 	if err := v.checkMerge(ctx, tenant, from, into); err != nil {
 		return err
 	}
@@ -55,6 +56,7 @@ func putAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) er
 
 // Unmerge does what Vault.Unmerge promises.
 func (v *Ring) Unmerge(ctx context.Context, tenant, from, into string) error {
+	from, into = Fold(from), Fold(into)
 	if err := v.checkMerge(ctx, tenant, from, into); err != nil {
 		return err
 	}
@@ -119,11 +121,14 @@ func (v *Ring) Aliases(ctx context.Context, tenant, person string) ([]string, er
 	}
 	var all []string
 	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
-		all, err = mergeSet(ctx, tx, tenant, person)
+		all, err = mergeSet(ctx, tx, tenant, Fold(person))
 		return err
 	})
 	if err != nil {
 		return nil, StoreError(err)
+	}
+	for _, id := range slices.Clone(all) {
+		all = append(all, Spellings(id)[1:]...)
 	}
 	all = slices.DeleteFunc(all, func(id string) bool { return id == person })
 	slices.Sort(all)

@@ -13,7 +13,7 @@ func (v *Ring) Ensure(ctx context.Context, tenant string, persons ...string) err
 	if err := EachPosition(persons, func(_ int, person string) error { return CheckPerson(person) }); err != nil {
 		return err
 	}
-	return v.EnsureOwners(ctx, tenant, persons)
+	return v.EnsureOwners(ctx, tenant, FoldAll(persons))
 }
 
 // EnsureOwners makes the keys of owners and the keysets of the taggers ready.

@@ -25,7 +25,7 @@ func (v *Ring) Erase(ctx context.Context, tenant, person string) (Receipt, error
 	if err := CheckNamed(person); err != nil {
 		return Receipt{}, err
 	}
-	return v.erase(ctx, tenant, person)
+	return v.erase(ctx, tenant, Fold(person))
 }
 
 // EraseRecord does what Vault.EraseRecord promises.
@@ -80,7 +80,7 @@ func (v *Ring) WrappedKeys(ctx context.Context, tenant, person string) ([][]byte
 	}
 	var out [][]byte
 	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
-		closure, err := mergeSet(ctx, tx, tenant, person)
+		closure, err := mergeSet(ctx, tx, tenant, Fold(person))
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ func (v *Ring) EraseMany(ctx context.Context, tenant string, persons ...string) 
 			return nil, fmt.Errorf("encryption: erase: person %d of %d: %w", i+1, len(persons), err)
 		}
 	}
-	return v.eraseAll(ctx, tenant, persons)
+	return v.eraseAll(ctx, tenant, FoldAll(persons))
 }
 
 func (v *Ring) eraseAll(ctx context.Context, tenant string, owners []string) ([]Receipt, error) {
@@ -99,9 +99,6 @@ func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (
 	closures := make([][]string, len(owners))
 	for i, owner := range owners {
 		if closures[i], err = mergeSet(ctx, tx, tenant, owner); err != nil {
-			return nil, nil, err
-		}
-		if closures[i], err = spellings(ctx, tx, tenant, closures[i]); err != nil {
 			return nil, nil, err
 		}
 		buried = append(buried, closures[i]...)

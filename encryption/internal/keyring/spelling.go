@@ -1,56 +1,44 @@
 package keyring
 
 import (
-	"context"
-	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
-	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
-// A UUID is one id in small and in capital letters to whoever makes or reads it,
-// and so it is to a column of that type, which writes it in small ones. To a key
-// store the two are two: an erasure takes both.
+// Fold is the spelling of an owner that keys, caches and the key store know: every
+// entry folds, so that nobody has two.
+func Fold(owner string) string { return format.Fold(owner) }
 
-// otherSpellings are the other usual ones of a UUID, none where the owner is none.
-func otherSpellings(owner string) (out []string) {
-	rest, record := strings.CutPrefix(owner, RecordPrefix)
-	if _, err := uuid.Parse(rest); record || err != nil {
-		return nil
+// FoldAll is Fold of a list, at the same positions.
+func FoldAll(owners []string) []string {
+	out := make([]string, len(owners))
+	for i, owner := range owners {
+		out[i] = Fold(owner)
 	}
-	for _, other := range []string{strings.ToLower(owner), strings.ToUpper(owner)} {
-		if other != owner {
+	return out
+}
+
+// Spellings are the ways in which a column of text may hold an id, the one that is
+// named first: a UUID in small and in capital letters, too.
+func Spellings(id string) []string {
+	out := []string{id}
+	if !format.IsUUID(id) {
+		return out
+	}
+	for _, other := range []string{strings.ToLower(id), strings.ToUpper(id)} {
+		if other != id && (len(out) < 2 || other != out[1]) {
 			out = append(out, other)
 		}
 	}
 	return out
 }
 
-// spellings adds whoever the key store knows under another spelling of one of
-// the owners, with everyone who was merged with them.
-func spellings(ctx context.Context, tx keystore.Tx, tenant string, owners []string) ([]string, error) {
-	for i := 0; i < len(owners); i++ {
-		others := slices.DeleteFunc(otherSpellings(owners[i]), func(other string) bool { return slices.Contains(owners, other) })
-		if len(others) == 0 {
-			continue
-		}
-		have, err := tx.Owners(ctx, tenant, others)
-		if err != nil {
-			return nil, err
-		}
-		for _, row := range have.Owners {
-			more, err := mergeSet(ctx, tx, tenant, row.Owner)
-			if err != nil {
-				return nil, err
-			}
-			for _, owner := range more {
-				if !slices.Contains(owners, owner) {
-					owners = append(owners, owner)
-				}
-			}
-		}
+// SpeltLike is an id as a column of text has it that holds another one in this
+// spelling: what changes the owner of a row keeps to its letters.
+func SpeltLike(id, stored string) string {
+	if format.IsUUID(id) && format.IsUUID(stored) && stored == strings.ToUpper(stored) && stored != strings.ToLower(stored) {
+		return strings.ToUpper(id)
 	}
-	return owners, nil
+	return id
 }

@@ -87,6 +87,9 @@ func (v *Ring) AddTenant(ctx context.Context, tenant string) error {
 		if now.KEK != state.KEK {
 			return ErrStale
 		}
+		if err := isNew(ctx, tx, tenant, have); err != nil {
+			return err
+		}
 		return tx.Write(ctx, keystore.Change{Narrows: true, Of: keystore.Scope{Tenant: tenant}, Put: keystore.Rows{
 			Keysets:     rowsOf(keysets),
 			KeyVersions: []keystore.KeyVersionRow{{Tenant: tenant, KeyVersion: keyVersion, State: keystore.Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}},
@@ -100,6 +103,27 @@ func (v *Ring) AddTenant(ctx context.Context, tenant string) error {
 		v.KeepKeysets(ctx, tenant, keysets)
 	}
 	return err
+}
+
+// isNew refuses a tenant without keysets of which other rows are there: its keysets
+// are lost. What were sealed under new ones would be lost in its turn when the old
+// ones come back.
+func isNew(ctx context.Context, tx keystore.Tx, tenant string, have keystore.Rows) error {
+	left := have.Len()
+	for _, kind := range []keystore.Kind{keystore.KindOwner, keystore.KindKey, keystore.KindAlias} {
+		if left > 0 {
+			break
+		}
+		rows, err := tx.Page(ctx, keystore.Page{Kind: kind, Tenant: tenant, Limit: 1})
+		if err != nil {
+			return err
+		}
+		left = rows.Len()
+	}
+	if left > 0 {
+		return fmt.Errorf("%w: the keysets of the tenant are lost, and other rows of it are there: bring them back (RepairFromCopy, RestoreCopy); nothing was written", ErrDamaged)
+	}
+	return nil
 }
 
 // newKeysets makes one fresh keyset for each purpose: the branch key wrapped by
