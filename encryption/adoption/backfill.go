@@ -20,10 +20,12 @@ import (
 // they are counted, listed, and are read in the clear.
 //
 // The report is Clean when the move to ReadSealed has nothing against it: the stage
-// has settled, the guard stood at the beginning or OldReleaseGone was stated, and
+// has settled, one guard stood from the beginning to the end or OldReleaseGone was
+// stated before, and
 // no sealed value is left that says something else than the clear. Rows that stand
 // in the clear only are no obstacle there. At ReadSealed and SealedOnly it is Clean
-// when there is none of them, either.
+// when there is none of them, either. The move to SealedOnly wants such a pass at
+// ReadSealed, where rows in the clear only may be accepted by number.
 func (a *Adoption) Backfill(ctx context.Context, tenant string, options JobOptions) (Report, error) {
 	r, err := a.current(ctx, tenant)
 	if err != nil {
@@ -33,21 +35,46 @@ func (a *Adoption) Backfill(ctx context.Context, tenant string, options JobOptio
 		return Report{}, fmt.Errorf("%w: %s of tenant %q is at %s, where what is sealed would be outdated at once: Move to %s first", ErrStage, a.def.Name, tenant, r.stage, WriteBoth)
 	}
 	p := &pass{job: "backfill", tenant: tenant, at: r, options: options, plan: planBackfill}
+	accepted, err := a.readJob(ctx, tenant, acceptedJob)
+	if err != nil {
+		return Report{}, err
+	}
+	p.accepted = accepted.revision == r.revision
 	report, err := a.run(ctx, p)
 	if err != nil {
 		return report, err
 	}
 	clean := report.Differ == 0 && report.Locked == 0
 	if r.stage == WriteBoth {
-		return p.end(ctx, clean && p.kept.Eligible)
+		return p.endSealing(ctx, clean && p.kept.Eligible)
 	}
 	unsealed, err := p.sided(ctx, tenant, true)
 	if err != nil {
 		return report, err
 	}
-	report, err = p.end(ctx, false) // what is recorded belongs to Clear there
+	if r.stage == ReadSealed {
+		report, err = p.endSealing(ctx, clean && p.kept.Eligible)
+	} else {
+		report, err = p.end(ctx, false) // what is recorded belongs to Clear there
+	}
 	report.Clean = clean && unsealed == 0 && !options.DryRun
 	return report, err
+}
+
+// endSealing ends a pass at WriteBoth or ReadSealed.
+func (p *pass) endSealing(ctx context.Context, clean bool) (Report, error) {
+	if clean && !p.options.DryRun {
+		still, err := p.stillGuarded(ctx, p.kept.Guard)
+		if err != nil {
+			return p.kept.Report, err
+		}
+		mark := jobRow{job: guardJob, revision: p.at.revision, counts: p.kept.Guard, began: p.began, updated: p.terms.Now()}
+		if err := p.saveJob(ctx, p.tenant, mark); err != nil {
+			return p.kept.Report, err
+		}
+		clean = still
+	}
+	return p.end(ctx, clean)
 }
 
 func planBackfill(ctx context.Context, p *pass, rows []row) ([]plan, error) {
@@ -93,7 +120,10 @@ func (one *plan) count() {
 func (p *pass) planCell(ctx context.Context, k *keys, one *plan, i int) error {
 	c, have := p.cells[i], one.row.cells[i]
 	if have.plain == nil {
-		if have.sealed != nil && p.at.stage == WriteBoth { // taken away in the clear, by who knows nothing of it
+		if have.sealed != nil && p.accepted && p.at.stage == WriteBoth {
+			one.report.Refused++
+			one.report.list(one.row.id, c.Name, errAccepted)
+		} else if have.sealed != nil && p.at.stage == WriteBoth { // taken away in the clear, by who knows nothing of it
 			one.stale = true
 			one.changes = append(append(one.changes, c.emptied(have)...), change{column: c.plain, keep: true})
 		} else if have.sealed != nil {
@@ -128,6 +158,9 @@ func (p *pass) planCell(ctx context.Context, k *keys, one *plan, i int) error {
 	one.stale = one.stale || why != nil
 	return p.planSeal(k, one, i, value)
 }
+
+// errAccepted is about a row that a move back left sealed only.
+var errAccepted = errors.New("adoption: the value is sealed only, and was accepted to be so when the table was moved back: it is kept, and read again from read-sealed on")
 
 var errDiffers = errors.New("adoption: the sealed value is not the one in the clear")
 

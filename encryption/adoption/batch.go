@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,12 +157,60 @@ func (p *pass) carryOut(ctx context.Context, plans []plan) (lost [][]any, err er
 				lost = append(lost, one.row.cursor)
 			}
 		}
-		return nil
+		return p.stands(ctx, tx, plans, lost)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("adoption: %s of %s: %w", p.job, p.def.Name, err)
 	}
+	if p.job == unsealJob {
+		return lost, p.takeBack(ctx, plans, lost)
+	}
 	return lost, nil
+}
+
+// takeBack takes out of the clear again what Unseal has put there of persons who
+// were erased after their values had been opened: Erase has returned by then, and
+// nobody else would look.
+func (p *pass) takeBack(ctx context.Context, plans []plan, lost [][]any) error {
+	var rows []row
+	for _, one := range plans {
+		if len(one.changes) > 0 && !isLost(lost, one.row.cursor) {
+			rows = append(rows, one.row)
+		}
+	}
+	k, err := p.keysOf(ctx, rows)
+	if err != nil {
+		return err
+	}
+	for i := range plans {
+		one := &plans[i]
+		if len(one.changes) == 0 || isLost(lost, one.row.cursor) {
+			continue
+		}
+		var back []change
+		for j, c := range p.cells {
+			written := slices.IndexFunc(one.changes, func(ch change) bool { return ch.column.Name == c.plain.Name && !ch.keep })
+			if written < 0 {
+				continue
+			}
+			if _, err := p.opened(ctx, k, c, one.row, one.row.cells[j].sealed); errors.Is(err, encryption.ErrErased) {
+				back = append(back, change{column: c.plain, old: one.changes[written].new})
+				one.report = Report{Erased: 1}
+				one.report.list(one.row.id, c.Name, err)
+			}
+		}
+		if len(back) == 0 {
+			continue
+		}
+		err := p.table.Write(ctx, func(tx *sql.Tx) error {
+			_, err := p.swap(ctx, tx, p.tenant, one.row, back) // what is there no more was changed since
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("adoption: %s of %s: take back what an erased person had: %w", p.job, p.def.Name, err)
+		}
+	}
+	return nil
 }
 
 // hold keeps the stage as it is until the transaction ends, and refuses where it
@@ -247,7 +296,7 @@ func isHeld(err error) bool {
 // constraint, a value that does not fit, a trigger that raises.
 func refusedRow(err error) bool {
 	_, refused := sqldb.Refused(err)
-	return refused
+	return refused || errors.Is(err, errNotKept)
 }
 
 // between returns a pause that lets others in.

@@ -1,6 +1,7 @@
 package adoption
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -32,6 +33,30 @@ func (l *live) ask(ctx context.Context, query string, args ...any) (out []string
 		return nil, l.wrong(err)
 	}
 	return out, nil
+}
+
+// guardMark names the triggers that stand on the table so that one that is made
+// anew, or switched off and on, has another name. SQLite counts the changes of its
+// schema, of whatever table.
+func (l *live) guardMark(ctx context.Context) (string, error) {
+	schema, name := l.parts()
+	like := l.guardName() + "%"
+	query, args := `SELECT CONCAT(TRIGGER_NAME, ' ', COALESCE(CREATED, '')) FROM information_schema.TRIGGERS
+		WHERE EVENT_OBJECT_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND EVENT_OBJECT_TABLE = ? AND TRIGGER_NAME LIKE ? ORDER BY 1`, []any{schema, name, like}
+	switch l.db.Kind {
+	case sqldb.Postgres:
+		query, args = `SELECT concat_ws(' ', t.oid, t.xmin, p.oid, p.xmin) FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+			WHERE t.tgrelid = to_regclass(?) AND t.tgname LIKE ? ORDER BY 1`, []any{l.sql, like}
+	case sqldb.SQLite:
+		quoted, err := l.db.Quote(cmp.Or(schema, "main"))
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", ErrDefinition, err)
+		}
+		query, args = `PRAGMA `+quoted+`.schema_version`, nil
+	case sqldb.MariaDB, sqldb.MySQL:
+	}
+	out, err := l.ask(ctx, query, args...)
+	return strings.Join(out, ", "), err
 }
 
 // nullable says whether a column may be NULL.
@@ -74,10 +99,7 @@ func (l *live) uniqueSQL(column string) string {
 	if err != nil {
 		quoted = column
 	}
-	name := "crmguard_unique_" + column
-	if len(name) > 60 {
-		name = name[:60]
-	}
+	name := l.indexName("crmguard_unique_", column)
 	if l.db.Kind == sqldb.Postgres {
 		return `CREATE UNIQUE INDEX CONCURRENTLY ` + name + ` ON ` + l.sql + ` (` + quoted + `)`
 	}

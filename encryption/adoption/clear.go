@@ -14,8 +14,9 @@ import (
 // persons (whose row the application deletes or empties). The value is sealed anew
 // with the same statement.
 //
-// The report is Clean when nothing is left in the clear; then a release without
-// the adoption may start ([Finished]). The values are gone from the table, and
+// The report is Clean when nothing is left in the clear and the guard Refuse stands,
+// so that nothing comes there any more; then a release without the adoption may
+// start ([Finished]). The values are gone from the table, and
 // nowhere else: see "What dropped values leave behind" in the package comment.
 func (a *Adoption) Clear(ctx context.Context, tenant string, options JobOptions) (Report, error) {
 	r, err := a.current(ctx, tenant)
@@ -34,7 +35,14 @@ func (a *Adoption) Clear(ctx context.Context, tenant string, options JobOptions)
 	if err != nil {
 		return report, err
 	}
-	return p.end(ctx, left == 0)
+	guard, err := a.Guard(ctx)
+	if err != nil {
+		return report, err
+	}
+	if left == 0 && guard != Refuse {
+		p.kept.Report.list("", "", fmt.Errorf("adoption: the trigger on the table is %q, and others may write in the clear again: execute what GuardSQL(ctx, Refuse) returns, then Clear", guard))
+	}
+	return p.end(ctx, left == 0 && guard == Refuse)
 }
 
 // clearLeft counts what still stands in the clear.
@@ -89,8 +97,10 @@ func planClear(ctx context.Context, p *pass, rows []row) ([]plan, error) {
 
 // Unseal fills the column in the clear again from the sealed one, after the move
 // back from SealedOnly to ReadSealed and before the one to WriteBoth. What does not
-// open, and what the database refuses (a UNIQUE column in the clear, for one), is
-// counted and listed.
+// open, what the database refuses (a UNIQUE column in the clear, for one), and what
+// the column does not keep as it is (one that is too short), is counted and listed,
+// and stays sealed. The values of a person who was merged into another are put back
+// and are in the clear only from then on.
 //
 // The report is Clean when no row is left that is sealed only.
 func (a *Adoption) Unseal(ctx context.Context, tenant string, options JobOptions) (Report, error) {
@@ -101,7 +111,7 @@ func (a *Adoption) Unseal(ctx context.Context, tenant string, options JobOptions
 	if r.stage != ReadSealed || !r.settled {
 		return Report{}, fmt.Errorf("%w: %s of tenant %q is at %s: Unseal fills the clear after the move back to %s, when that has returned nil", ErrStage, a.def.Name, tenant, r.stage, ReadSealed)
 	}
-	p := &pass{job: "unseal", tenant: tenant, at: r, options: options, plan: planUnseal}
+	p := &pass{job: unsealJob, tenant: tenant, at: r, options: options, plan: planUnseal}
 	report, err := a.run(ctx, p)
 	if err != nil {
 		return report, err
@@ -114,6 +124,9 @@ func (a *Adoption) Unseal(ctx context.Context, tenant string, options JobOptions
 	report.Clean = left == 0 && !options.DryRun
 	return report, err
 }
+
+// unsealJob is the one job that writes in the clear.
+const unsealJob = "unseal"
 
 func planUnseal(ctx context.Context, p *pass, rows []row) ([]plan, error) {
 	return p.planRows(ctx, rows, func(k *keys, one *plan, i int) error {
@@ -178,6 +191,12 @@ func (p *pass) planBoth(k *keys, one *plan, i int, value string, clear any) erro
 	var sealed []byte
 	if err == nil {
 		changes, sealed, err = c.written(w, have, value)
+	}
+	if errors.Is(err, encryption.ErrMerged) && clear != nil {
+		// It opens, and nothing is sealed for who was merged. In the clear it is safe
+		// from a Backfill, and sealed by the next one for whom the row belongs to then.
+		one.changes = append(append(one.changes, c.emptied(have)...), change{column: c.plain, new: clear})
+		return nil
 	}
 	if err != nil {
 		return one.unopened(c, err)

@@ -36,8 +36,12 @@
 //	fmt.Println(report.Rows, "rows,", report.Changed, "sealed now, clean:", report.Clean)
 //	check(a.Move(ctx, "main", adoption.ReadSealed, adoption.MoveOptions{}))
 //	use()
+//	must(a.Backfill(ctx, "main", adoption.JobOptions{})) // compares once more
 //	check(a.Move(ctx, "main", adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true}))
 //	use()
+//	for _, statement := range must(a.GuardSQL(ctx, adoption.Refuse)) {
+//		must(db.ExecContext(ctx, statement))
+//	}
 //	report = must(a.Clear(ctx, "main", adoption.JobOptions{}))
 //	fmt.Println(report.Changed, "cleared, clean:", report.Clean)
 //
@@ -63,7 +67,9 @@
 // before any more.
 //
 // The stage of a tenant that nobody has moved is Plain, also where its table has
-// other tenants that are further. NULL is NULL at every stage: put nil into all
+// other tenants that are further; only where the guard Refuse stands a new one
+// begins at SealedOnly, if the account may read the guard. A table without a column
+// of tenants is moved for one tenant. NULL is NULL at every stage: put nil into all
 // places. An UPDATE always names the column in the clear, the sealed one and its
 // index columns together.
 //
@@ -77,10 +83,13 @@
 //   - The release before the adoption, which knows the column in the clear only,
 //     works beside it up to ReadSealed where the guard stands on the table
 //     ([Adoption.GuardSQL], Reset): a trigger that takes a sealed value away whose
-//     value in the clear, or whose owner, somebody changes alone.
+//     value in the clear, or whose owner, somebody changes alone. What is sealed
+//     only it leaves alone.
 //   - No job overwrites a change: a row is written where its owner and both values
 //     are as they were read, byte for byte, and as long as the stage stands.
-//   - Clear takes nothing away that the sealed value does not open to. Whatever a
+//   - Clear takes nothing away that the sealed value does not open to. What a job
+//     writes is read back before it is committed: a row stays as it was where a
+//     column is too short, is of another type, or a trigger changes the value. Whatever a
 //     job cannot do for one row is counted and listed, and stops nothing.
 //   - A restored database brings its own stage back with its rows.
 //
@@ -99,6 +108,27 @@
 //   - It changes no schema: SQL and GuardSQL return statements for the owner of the
 //     table. It adopts text; see [Adoption.Check] for what it refuses.
 //   - WriteBoth and ReadSealed protect nothing yet: the clear is still there.
+//   - The guard does not see what runs behind it: a trigger of yours that changes the
+//     clear later (on PostgreSQL by its name, on MariaDB by when it was made), keys
+//     that cascade on MariaDB, sessions of PostgreSQL with session_replication_role
+//     replica. Where the clear was emptied without it at ReadSealed, the sealed value
+//     is still read.
+//   - Who may write the tables and holds no key may set a stage back, and may put a
+//     value into the clear that is read as one that is not sealed yet, also after
+//     Clear, until the release without the adoption runs.
+//   - Rows that were read, and a Condition that was made, are for the stage of then:
+//     kept over two moves they read NULL or find nothing, without an error.
+//   - A CHECK over the column in the clear is not seen by the move to SealedOnly,
+//     after which the database refuses what it forbids; drop it before. On MariaDB
+//     the statement that lets a column be NULL takes its DEFAULT and comment away, and
+//     [Adoption.RestoreSQL] knows the statements of the last refusal only.
+//   - SQL asks for an index with its column: one that failed once, or is INVALID, is
+//     not asked for again. A partitioned table wants its index without CONCURRENTLY.
+//     Look with \d.
+//   - From WriteBoth on neither an index nor the columns of an adoption change, but by
+//     going back to Plain. Another column is adopted under a table name of its own.
+//   - Unseal that is killed between writing a value and asking whether its person was
+//     erased meanwhile may leave it in the clear: empty erased persons' rows yourself.
 //
 // # Step by step
 //
@@ -119,14 +149,15 @@
 //     psql: SELECT count(*) FROM contacts WHERE email IS NOT NULL AND email_sealed IS NULL;
 //  5. Where the tenant had keys before the index was declared: FenceOldWriters and
 //     Rebuild of the sealed table. Without them the next move says so.
-//  6. Move to ReadSealed; watch encryption.adoption.mismatches, which is 0. Back: Move
-//     to WriteBoth.
+//  6. Move to ReadSealed; watch encryption.adoption.mismatches, which is 0. Backfill
+//     again: it compares. Back: Move to WriteBoth.
 //  7. End the release before for good. Move to SealedOnly with OldReleaseGone. What is
 //     NOT NULL or UNIQUE in the clear is said with the statements. Back: Move to
 //     ReadSealed, then [Adoption.Unseal], then WriteBoth; [Adoption.RestoreSQL] is
 //     what brings the constraints back.
-//  8. Execute what GuardSQL(ctx, Refuse) returns. Back: GuardSQL(ctx, Reset), which
-//     the move back asks for.
+//  8. Execute what GuardSQL(ctx, Refuse) returns, when all tenants are there; Clear is
+//     not Clean without. On MariaDB who calls Clear has the right TRIGGER, or does not
+//     see the guard. Back: GuardSQL(ctx, Reset), which the move back asks for.
 //  9. Clear, until its report is Clean. Back: Unseal, as in 7.
 //  10. Deploy the release that declares the sealed table only, and calls [Finished] at
 //     its start. Back: deploy the one before.
@@ -202,7 +233,7 @@
 //
 //	encryption.adoption.stage       position of the stage; notice where it stands between for over 30 days
 //	encryption.adoption.move        notice while a move is under way, or was interrupted: call Move again
-//	encryption.adoption.guard       alarm where the trigger is missing or the wrong one
+//	encryption.adoption.guard       alarm where the trigger is missing or the wrong one; notice at SealedOnly until it is Refuse
 //	encryption.adoption.unsealed    rows in the clear only, from ReadSealed on: Backfill
 //	encryption.adoption.fallbacks   since the process started: Backfill
 //	encryption.adoption.mismatches  alarm: somebody writes one column only

@@ -251,7 +251,18 @@ func (e *env) to(tb testing.TB, stage adoption.Stage) {
 	if stage == adoption.ReadSealed {
 		return
 	}
+	e.backfill(tb)
 	e.move(tb, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true})
+}
+
+// clear is step 8 and 9, and for the way back the other guard.
+func (e *env) clear(tb testing.TB) adoption.Report {
+	tb.Helper()
+	e.guard(tb, adoption.Refuse)
+	report, err := e.a.Clear(tb.Context(), tenant, adoption.JobOptions{})
+	require.NoError(tb, err)
+	e.guard(tb, adoption.Reset)
+	return report
 }
 
 // old is what the release before the adoption writes: nil is NULL.

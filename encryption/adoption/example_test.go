@@ -115,8 +115,12 @@ func Example() {
 	fmt.Println(report.Rows, "rows,", report.Changed, "sealed now, clean:", report.Clean)
 	check(a.Move(ctx, "main", adoption.ReadSealed, adoption.MoveOptions{}))
 	use()
+	must(a.Backfill(ctx, "main", adoption.JobOptions{})) // compares once more
 	check(a.Move(ctx, "main", adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true}))
 	use()
+	for _, statement := range must(a.GuardSQL(ctx, adoption.Refuse)) {
+		must(db.ExecContext(ctx, statement))
+	}
 	report = must(a.Clear(ctx, "main", adoption.JobOptions{}))
 	fmt.Println(report.Changed, "cleared, clean:", report.Clean)
 
@@ -146,6 +150,7 @@ func ExampleAdoption_Unseal() {
 	check(a.Move(ctx, "main", adoption.WriteBoth, adoption.MoveOptions{}))
 	must(a.Backfill(ctx, "main", adoption.JobOptions{}))
 	check(a.Move(ctx, "main", adoption.ReadSealed, adoption.MoveOptions{}))
+	must(a.Backfill(ctx, "main", adoption.JobOptions{}))
 	check(a.Move(ctx, "main", adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true}))
 	must(a.Clear(ctx, "main", adoption.JobOptions{}))
 

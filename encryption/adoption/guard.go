@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -21,7 +22,8 @@ const (
 	// Reset takes the sealed value and its indexes away where the column in the
 	// clear changes, or the owner of the row does, and the sealed value does not:
 	// what was sealed before is of yesterday. Readers fall back to the clear,
-	// Backfill seals anew. It belongs to Plain, WriteBoth and ReadSealed.
+	// Backfill seals anew. A row that is sealed only is left alone: there is nothing
+	// to fall back to. It belongs to Plain, WriteBoth and ReadSealed.
 	Reset Guard = "reset"
 	// Refuse lets no value into the column in the clear. It belongs to SealedOnly.
 	Refuse Guard = "refuse"
@@ -35,9 +37,10 @@ const (
 
 // guardName names trigger and function. Triggers of PostgreSQL run in the order
 // of their names, and this one has to see what those of the application made of a
-// row. The digits keep tables of one name in two schemas apart.
+// row. The digits keep tables of one name in two schemas apart, and two adoptions
+// of columns of one table, of which each has a guard of its own.
 func (a *Adoption) guardName() string {
-	sum := sha256.Sum256([]byte(a.def.SQL))
+	sum := sha256.Sum256([]byte(a.def.SQL + "\x00" + a.def.Name))
 	return "zz_crmguard_guard_" + hex.EncodeToString(sum[:4])
 }
 
@@ -49,7 +52,8 @@ func (a *Adoption) guardName() string {
 // log_bin_trust_function_creators, or SUPER.
 //
 // It refuses Refuse while a tenant is below a settled SealedOnly, since its
-// processes write in the clear, and Reset while one is at SealedOnly.
+// processes write in the clear, and while rows of a tenant stand in the clear whose
+// stage nobody has ever asked for: they would be forgotten.
 func (a *Adoption) GuardSQL(ctx context.Context, guard Guard) ([]string, error) {
 	rows, err := stages(ctx, a.db, a.def.Name)
 	if err != nil {
@@ -58,6 +62,11 @@ func (a *Adoption) GuardSQL(ctx context.Context, guard Guard) ([]string, error) 
 	for _, r := range rows {
 		if guard == Refuse && (r.stage != SealedOnly || !r.settled) {
 			return nil, fmt.Errorf("%w: tenant %q is at %s, where values are written in the clear: all tenants of the table have to be settled at %s before a trigger refuses them", ErrStage, r.tenant, r.stage, SealedOnly)
+		}
+	}
+	if guard == Refuse {
+		if err := a.noneForgotten(ctx, rows); err != nil {
+			return nil, err
 		}
 	}
 	switch guard {
@@ -172,10 +181,14 @@ func (g guardText) differs(name string) string {
 }
 
 // outdated is that what the sealed value says of the row is not true any more: its
-// value, or what the seal binds it to.
+// value, or what the seal binds it to. Where nothing stood in the clear and nothing
+// does, the sealed value is the only one there is.
 func (g guardText) outdated(c column) string {
 	parts := []string{g.differs(c.Plain)}
-	bound := []string{g.a.def.Owner, g.a.def.Tenant}
+	bound := []string{g.a.def.Tenant}
+	if c.sealed.Level != encryption.LevelTenant && !g.a.def.Shared {
+		bound = append(bound, g.a.def.Owner)
+	}
 	if c.sealed.Level == levelRow {
 		bound = append(bound, strings.Split(g.a.def.Key, ",")...)
 	}
@@ -184,7 +197,8 @@ func (g guardText) outdated(c column) string {
 			parts = append(parts, g.differs(name))
 		}
 	}
-	return "(" + strings.Join(parts, " OR ") + ")"
+	plain := g.quote(c.Plain)
+	return "(NEW." + plain + " IS NOT NULL OR OLD." + plain + " IS NOT NULL) AND (" + strings.Join(parts, " OR ") + ")"
 }
 
 func (g guardText) resets(c column, prefix, is string) string {

@@ -62,6 +62,7 @@ func TestTheGuardRefusesWritersThatForgot(t *testing.T) {
 		require.ErrorIs(t, err, adoption.ErrStage)
 		_, err = e.a.GuardSQL(t.Context(), "some")
 		require.ErrorIs(t, err, adoption.ErrDefinition)
+		require.True(t, e.backfill(t).Clean)
 		e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true})
 		e.guard(t, adoption.Refuse)
 		for _, statement := range []string{

@@ -110,6 +110,7 @@ func (r *Report) add(o Report) {
 type kept struct {
 	Report   Report `json:"report"`
 	Eligible bool   `json:"eligible"` // what this pass finds holds from its beginning on
+	Guard    string `json:"guard"`    // the trigger that this rests on; "" where it rests on none
 	Behind   bool   `json:"behind"`   // rows were put off that a kill would forget
 }
 
@@ -124,6 +125,7 @@ type pass struct {
 
 	kept      kept
 	place     []any
+	accepted  bool      // rows that are sealed only stay so
 	began     time.Time // of the whole pass
 	resumed   time.Time // of this call
 	before    int64     // rows of earlier calls
@@ -194,8 +196,10 @@ func (p *pass) resume(ctx context.Context) error {
 				return fmt.Errorf("adoption: the recorded counts of a job are damaged; begin anew (Again): %w", err)
 			}
 			p.began = j.began
-			p.kept.Eligible = p.kept.Eligible && !p.kept.Behind // those rows were forgotten
-			return nil
+			if p.kept.Eligible = p.kept.Eligible && !p.kept.Behind; p.kept.Eligible { // those rows were forgotten
+				p.kept.Eligible, err = p.stillGuarded(ctx, p.kept.Guard)
+			}
+			return err
 		}
 	}
 	return p.eligible(ctx)
@@ -208,8 +212,30 @@ func (p *pass) eligible(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.kept.Eligible = p.at.settled && (!p.at.gone.IsZero() || guard == Reset && p.at.stage != SealedOnly)
-	return nil
+	if !p.at.gone.IsZero() {
+		p.kept.Eligible = p.at.settled
+		return nil
+	}
+	p.kept.Eligible = p.at.settled && guard == Reset && p.at.stage != SealedOnly
+	p.kept.Guard, err = p.guardMark(ctx)
+	return err
+}
+
+// guardJob keeps the trigger that the cleanness of a stage rests on.
+const guardJob = "guard"
+
+// stillGuarded says whether the trigger of a mark has stood all the time: one that
+// was taken away and put back is another.
+func (l *live) stillGuarded(ctx context.Context, mark string) (bool, error) {
+	if mark == "" {
+		return true, nil
+	}
+	guard, err := l.Guard(ctx)
+	if err != nil || guard != Reset {
+		return false, err
+	}
+	now, err := l.guardMark(ctx)
+	return now == mark, err
 }
 
 // wave reads as many pages as there are workers, works on them side by side, and

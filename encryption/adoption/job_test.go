@@ -219,7 +219,8 @@ func TestAJobEndsWhereTheStageIsMoved(t *testing.T) {
 	report, err := e.a.Unseal(t.Context(), tenant, adoption.JobOptions{})
 	require.NoError(t, err)
 	require.True(t, report.Clean)
-	e.move(t, adoption.SealedOnly, adoption.MoveOptions{})
+	require.True(t, e.backfill(t).Clean)
+	e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true})
 	moved := false
 	report, err = e.a.Clear(t.Context(), tenant, adoption.JobOptions{Batch: 4, Pause: func(ctx context.Context, _ adoption.Progress) (time.Duration, error) {
 		if !moved {
@@ -322,6 +323,7 @@ func TestClearAndUnsealTouchNothingElse(t *testing.T) {
 	for i := range 5 {
 		e.write(t, e.a, fmt.Sprint(i), fmt.Sprintf("p%d", i), fmt.Sprintf("v%d@b.example", i))
 	}
+	require.True(t, e.backfill(t).Clean)
 	e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true})
 	e.guard(t, adoption.NoGuard)
 	e.exec(t, `UPDATE contacts SET email = 'other@b.example' WHERE id = '1'`)

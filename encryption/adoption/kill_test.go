@@ -37,6 +37,15 @@ func operate(ctx context.Context, e *env, back bool) error {
 		}
 		return err
 	}
+	guard := func(guard adoption.Guard) error {
+		statements, err := e.a.GuardSQL(ctx, guard)
+		for _, statement := range statements {
+			if err == nil {
+				_, err = e.db.ExecContext(ctx, statement)
+			}
+		}
+		return err
+	}
 	for {
 		stage, settled, err := e.a.Stage(ctx, tenant)
 		if err == nil && !settled {
@@ -61,11 +70,18 @@ func operate(ctx context.Context, e *env, back bool) error {
 				err = move(adoption.WriteBoth)
 			}
 		case stage == adoption.ReadSealed:
-			err = move(adoption.SealedOnly)
+			if err = job(e.a.Backfill); err == nil {
+				err = move(adoption.SealedOnly)
+			}
 		case back:
-			err = move(adoption.ReadSealed)
+			if err = guard(adoption.Reset); err == nil {
+				err = move(adoption.ReadSealed)
+			}
 		default:
-			if err = job(e.a.Clear); err != nil {
+			if err = guard(adoption.Refuse); err == nil {
+				err = job(e.a.Clear)
+			}
+			if err != nil {
 				return err
 			}
 			back = true

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"strconv"
 	"strings"
 
@@ -18,8 +20,8 @@ type Condition struct {
 // part is SQL with {column} and {value}, about one column, or only about NULL.
 type part struct {
 	text   string
-	column string
-	also   string // a second column that must be NULL, "" for none
+	column string // quoted
+	also   string // a second column that must be NULL, quoted; "" for none
 	value  any
 }
 
@@ -29,8 +31,13 @@ type part struct {
 // in the clear of rows that have no sealed value: no row is missed at any stage.
 // Open what is found, and compare it with [encryption.SealedTable.Match].
 //
+// A Condition is for a query at once: it knows the stage of now, and kept over two
+// moves it finds nothing, without an error.
+//
 // An index finds what its normaliser takes for equal. Where Compare takes less for
-// equal, more is found from ReadSealed on. A value that normalises to nothing is
+// equal, more is found from ReadSealed on; where it takes more, less is: a column
+// whose collation has no regard to case (MariaDB's, citext, NOCASE) wants a
+// normaliser without it. Nobody checks that. A value that normalises to nothing is
 // refused at each stage (encryption.ErrDefinition).
 func (a *Adoption) Lookup(ctx context.Context, tenant, column, value string) (Condition, error) {
 	c, ok := a.columns[column]
@@ -48,7 +55,10 @@ func (a *Adoption) Lookup(ctx context.Context, tenant, column, value string) (Co
 	if err != nil {
 		return Condition{}, err
 	}
-	clear := part{text: c.Compare, column: c.Plain, value: value}
+	clear := part{text: c.Compare, value: value}
+	if clear.column, err = a.db.Quote(c.Plain); err != nil {
+		return Condition{}, fmt.Errorf("%w: %w", ErrDefinition, err)
+	}
 	if !at.stage.readsSealed() {
 		return Condition{[]part{clear}}, nil
 	}
@@ -58,12 +68,27 @@ func (a *Adoption) Lookup(ctx context.Context, tenant, column, value string) (Co
 	}
 	var out Condition
 	for _, probe := range probes {
-		out.parts = append(out.parts, part{text: "{column} = {value}", column: probe.Column, value: probe.Value})
+		quoted, err := a.db.Quote(probe.Column)
+		if err != nil {
+			return Condition{}, fmt.Errorf("%w: %w", ErrDefinition, err)
+		}
+		out.parts = append(out.parts, part{text: "{column} = {value}", column: quoted, value: probe.Value})
 	}
-	clear.also = c.sealed.SQL
+	if clear.also, err = a.db.Quote(c.sealed.SQL); err != nil {
+		return Condition{}, fmt.Errorf("%w: %w", ErrDefinition, err)
+	}
 	out.parts = append(out.parts, clear)
 	return out, nil
 }
+
+// String never shows the value.
+func (c Condition) String() string { return "condition(masked)" }
+
+// Format is String for every verb of package fmt.
+func (c Condition) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue is String for log/slog.
+func (c Condition) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Where returns the condition and its arguments, for SQLite and MariaDB; alias of
 // the table may be "". On PostgreSQL take [Condition.Postgres].

@@ -12,11 +12,14 @@ import (
 // MoveOptions says what the operator states. The zero value states nothing.
 type MoveOptions struct {
 	// OldReleaseGone states that nothing runs any more that reads or writes the
-	// column in the clear and knows nothing of the adoption. It is recorded.
+	// column in the clear and knows nothing of the adoption. It is recorded with the
+	// move; the one to ReadSealed records it also where a Backfill is still missing,
+	// which may rest on it. A move back that does not state it takes it back.
 	OldReleaseGone bool
 	// Accept is how many rows may stay behind: on the way to SealedOnly rows that
 	// stand in the clear only, on the way from ReadSealed to WriteBoth rows that
-	// are sealed only, whose values nobody reads there.
+	// are sealed only, whose values nobody reads there. Backfill keeps these as they
+	// are until the table is moved back to Plain.
 	Accept int64
 	// LoseUnique states that nothing has to be unique in the sealed column.
 	LoseUnique bool
@@ -30,7 +33,8 @@ type MoveOptions struct {
 // written to the table by then, however long it takes. Killed or failed in the
 // middle it is called again, forward or back: first it ends what was begun.
 //
-// What stands in the way is a *NotReadyError, and then nothing has changed.
+// What stands in the way is a *NotReadyError, and then nothing has changed but
+// that OldReleaseGone is recorded on the way to ReadSealed.
 func (a *Adoption) Move(ctx context.Context, tenant string, to Stage, options MoveOptions) error {
 	if to.place() < 0 {
 		return fmt.Errorf("%w: there is no stage %q", ErrStage, string(to))
@@ -38,12 +42,6 @@ func (a *Adoption) Move(ctx context.Context, tenant string, to Stage, options Mo
 	r, err := a.current(ctx, tenant)
 	if err != nil {
 		return err
-	}
-	if options.OldReleaseGone && r.gone.IsZero() {
-		if err := a.update(ctx, r, `gone = ?`, a.terms.Now().UnixMicro()); err != nil {
-			return err
-		}
-		r.gone = a.terms.Now()
 	}
 	if !r.settled {
 		if err := a.settle(ctx, &r, options.Waiting); err != nil {
@@ -56,12 +54,28 @@ func (a *Adoption) Move(ctx context.Context, tenant string, to Stage, options Mo
 	if step := to.place() - r.stage.place(); step != 1 && step != -1 {
 		return fmt.Errorf("%w: %s of tenant %q is at %s: moves go one stage at a time, and %s is further away", ErrStage, a.def.Name, tenant, r.stage, to)
 	}
+	if options.OldReleaseGone && r.gone.IsZero() {
+		r.gone = a.terms.Now()
+		if to == ReadSealed {
+			if err := a.update(ctx, r, `gone = ?`, r.gone.UnixMicro()); err != nil {
+				return err
+			}
+		}
+	}
+	others, err := stages(ctx, a.db, a.def.Name)
+	if err != nil {
+		return err
+	}
+	if err := a.alone(tenant, others); err != nil {
+		return err
+	}
 	if err := a.ready(ctx, r, to, options); err != nil {
 		return err
 	}
 	gone := r.gone.UnixMicro()
-	if r.gone.IsZero() || r.stage == WriteBoth && to == Plain {
-		gone = 0 // at Plain the release before may come back
+	back := to.place() < r.stage.place()
+	if r.gone.IsZero() || to == Plain || back && !options.OldReleaseGone {
+		gone = 0 // who goes back may want the release before again
 	}
 	err = a.update(ctx, r, `stage = ?, settled = 0, revision = revision + 1, digest = ?, clean = 0, gone = ?, changed = ?`,
 		string(to), a.digest, gone, a.terms.Now().UnixMicro())

@@ -170,6 +170,8 @@ func TestWhatStandsInTheWayOfAMove(t *testing.T) {
 	e.move(t, adoption.ReadSealed, adoption.MoveOptions{})
 	e.exec(t, `INSERT INTO contacts (id, person, email) VALUES ('2', NULL, 'b@b.example')`)
 	require.EqualValues(t, 1, refused(adoption.SealedOnly, adoption.MoveOptions{}, "1 rows stand in the clear only").Rows)
+	refused(adoption.SealedOnly, adoption.MoveOptions{Accept: 1}, "Backfill")
+	require.False(t, e.backfill(t).Clean, "one is in the clear only")
 	e.move(t, adoption.SealedOnly, adoption.MoveOptions{Accept: 1})
 	require.Equal(t, map[string]string{"1": "a@b.example", "2": "b@b.example"}, e.read(t, e.a), "a row in the clear breaks no page")
 	e.guard(t, adoption.Refuse)
@@ -214,6 +216,7 @@ func TestConstraintsInTheClearAreHandedOver(t *testing.T) {
 		e.old(t, "1", "p1", "a@b.example")
 		e.old(t, "2", "p2", "b@b.example")
 		e.to(t, adoption.ReadSealed)
+		require.True(t, e.backfill(t).Clean)
 		err := e.a.Move(t.Context(), tenant, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true})
 		require.ErrorAs(t, err, &refused)
 		require.ErrorContains(t, err, "email is NOT NULL")
@@ -224,7 +227,7 @@ func TestConstraintsInTheClearAreHandedOver(t *testing.T) {
 		for _, statement := range refused.SQL {
 			e.exec(t, statement)
 		}
-		e.move(t, adoption.SealedOnly, adoption.MoveOptions{})
+		e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true})
 		w, err := e.a.Writer(t.Context(), tenant, "p3")
 		require.NoError(t, err)
 		insert := func(id, email string) error {
@@ -234,8 +237,7 @@ func TestConstraintsInTheClearAreHandedOver(t *testing.T) {
 		}
 		require.NoError(t, insert("3", "c@b.example"))
 		require.Error(t, insert("4", "A@b.example"), "unique without the clear")
-		report, err := e.a.Clear(t.Context(), tenant, adoption.JobOptions{})
-		require.NoError(t, err)
+		report := e.clear(t)
 		require.True(t, report.Clean)
 		e.move(t, adoption.ReadSealed, adoption.MoveOptions{})
 		report, err = e.a.Unseal(t.Context(), tenant, adoption.JobOptions{})
@@ -319,10 +321,9 @@ func TestAnOlderDatabaseIsPutBack(t *testing.T) {
 	e.exec(t, `VACUUM INTO '`+backup+`'`)
 	require.True(t, e.backfill(t).Clean)
 	e.move(t, adoption.ReadSealed, adoption.MoveOptions{})
+	require.True(t, e.backfill(t).Clean)
 	e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true})
-	report, err := e.a.Clear(t.Context(), tenant, adoption.JobOptions{})
-	require.NoError(t, err)
-	require.True(t, report.Clean)
+	require.True(t, e.clear(t).Clean)
 
 	e.exec(t, `ATTACH '`+backup+`' AS backup`)
 	for _, table := range []string{"contacts", "crmguard_adoption", "crmguard_adoption_job"} {

@@ -132,10 +132,10 @@ func (p *page) opened(ctx context.Context, owner, row string, cell Cell) (string
 	return p.reader.Row(owner, row).Text(ctx, cell.Column, cell.Sealed)
 }
 
-// damaged says that an error is about the sealed bytes of one value, and not that
-// the person was erased or that key store or KEK are away.
+// damaged says that an error is about the sealed bytes of one value or about its
+// owner, and not that the person was erased or that key store or KEK are away.
 func damaged(err error) bool {
-	return errors.Is(err, encryption.ErrOpen) || errors.Is(err, encryption.ErrNoKey) || errors.Is(err, encryption.ErrDestroyed)
+	return errors.Is(err, encryption.ErrOpen) || errors.Is(err, encryption.ErrID) || errors.Is(err, encryption.ErrNoKey) || errors.Is(err, encryption.ErrDestroyed)
 }
 
 func (p *page) observe(ctx context.Context) {

@@ -95,8 +95,8 @@ func (m *moving) toReadSealed(ctx context.Context) error {
 		}
 		return m.no("a release without the adoption may write in the clear what nobody seals: put the trigger onto the table, or state OldReleaseGone; then Backfill", 0, statements...)
 	}
-	if m.row.clean != m.row.revision {
-		return m.no("no whole pass of Backfill has found everything sealed since this stage began (and the trigger stood, or OldReleaseGone was stated): call Backfill until its report says Clean", 0)
+	if err := m.compared(ctx); err != nil {
+		return err
 	}
 	return m.each(func(c column) error {
 		for _, x := range c.indexes {
@@ -112,6 +112,22 @@ func (m *moving) toReadSealed(ctx context.Context) error {
 	})
 }
 
+// compared asks for a whole pass of Backfill at this stage, and for the trigger that
+// it rests on.
+func (m *moving) compared(ctx context.Context) error {
+	if m.row.clean != m.row.revision {
+		return m.no("no whole pass of Backfill has found that each sealed value is the one in the clear since this stage began (and the trigger stood, or OldReleaseGone was stated): call Backfill until its report says Clean", 0)
+	}
+	mark, err := m.readJob(ctx, m.row.tenant, guardJob)
+	if err != nil || mark.revision != m.row.revision {
+		return err
+	}
+	if still, err := m.stillGuarded(ctx, mark.counts); err != nil || still {
+		return err
+	}
+	return m.no("the trigger on the table is not the one that stood during the Backfill, and somebody may have written in the clear between: call Backfill until its report says Clean", 0)
+}
+
 func (m *moving) toSealedOnly(ctx context.Context) error {
 	if m.row.gone.IsZero() {
 		return m.no("a release without the adoption reads in the clear, where nothing will stand: when it is gone for good, state OldReleaseGone", 0)
@@ -122,6 +138,9 @@ func (m *moving) toSealedOnly(ctx context.Context) error {
 	}
 	if unsealed > m.options.Accept {
 		return m.no(fmt.Sprintf("%d rows stand in the clear only: call Backfill, look at what it refuses, then accept the rest by number (Accept)", unsealed), unsealed)
+	}
+	if err := m.compared(ctx); err != nil {
+		return err
 	}
 	return m.constraints(ctx)
 }
@@ -201,6 +220,9 @@ func (a *Adoption) RestoreSQL(ctx context.Context, tenant string) ([]string, err
 	return out, nil
 }
 
+// acceptedJob keeps at which move back rows were accepted that are sealed only.
+const acceptedJob = "accepted"
+
 func (m *moving) backToWriteBoth(ctx context.Context) error {
 	missing, err := m.sided(ctx, m.row.tenant, false)
 	if err != nil {
@@ -209,7 +231,11 @@ func (m *moving) backToWriteBoth(ctx context.Context) error {
 	if missing > m.options.Accept {
 		return m.no(fmt.Sprintf("%d rows are sealed only, and at %s the clear is read: call Unseal; rows of erased persons are cleared with ClearRows; accept the rest by number (Accept)", missing, WriteBoth), missing)
 	}
-	return nil
+	if missing == 0 {
+		return nil
+	}
+	now := m.terms.Now()
+	return m.saveJob(ctx, m.row.tenant, jobRow{job: acceptedJob, revision: m.row.revision + 1, counts: "{}", began: now, updated: now})
 }
 
 func (m *moving) backToReadSealed(ctx context.Context) error { return m.notRefusing(ctx) }

@@ -2,6 +2,8 @@ package adoption
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -93,10 +95,7 @@ func (a *Adoption) indexType(bits int) string {
 // indexSQL builds an index over an index column. With a tenant in the table it
 // begins with nothing else: its values differ between tenants by themselves.
 func (a *Adoption) indexSQL(table, column, quoted string) string {
-	name := "crmguard_" + column
-	if len(name) > 60 {
-		name = name[:60]
-	}
+	name := a.indexName("crmguard_", column)
 	switch a.db.Kind {
 	case sqldb.Postgres:
 		return `CREATE INDEX CONCURRENTLY IF NOT EXISTS ` + name + ` ON ` + table + ` (` + quoted + `)`
@@ -105,6 +104,14 @@ func (a *Adoption) indexSQL(table, column, quoted string) string {
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
 	return `CREATE INDEX ` + name + ` ON ` + table + ` (` + quoted + `)`
+}
+
+// indexName names an index after its column and, since PostgreSQL and SQLite have
+// one name once in a schema, its table.
+func (a *Adoption) indexName(prefix, column string) string {
+	name := prefix + column
+	sum := sha256.Sum256([]byte(a.def.SQL))
+	return name[:min(len(name), 50)] + "_" + hex.EncodeToString(sum[:4])
 }
 
 // Check compares the live table with the definition: columns that are missing or

@@ -131,8 +131,27 @@ func (a *Adoption) current(ctx context.Context, tenant string) (r stageRow, err 
 }
 
 // begin writes the row of a tenant whose stage nobody has asked for yet: from now
-// on all keep to one lease.
+// on all keep to one lease. A tenant that comes when all others are at SealedOnly
+// and the guard Refuse stands begins there: at Plain that would stop all it writes.
 func (a *Adoption) begin(ctx context.Context, tenant string) error {
+	others, err := stages(ctx, a.db, a.def.Name)
+	if err != nil {
+		return err
+	}
+	if err := a.alone(tenant, others); err != nil {
+		return err
+	}
+	first, gone := Plain, int64(0)
+	done := func(r stageRow) bool { return r.stage == SealedOnly && r.settled && r.digest == a.digest }
+	if len(others) > 0 && !slices.ContainsFunc(others, func(r stageRow) bool { return !done(r) }) {
+		guard, err := a.Guard(ctx)
+		if err != nil {
+			return err
+		}
+		if guard == Refuse {
+			first, gone = SealedOnly, others[0].gone.UnixMicro()
+		}
+	}
 	lease := a.cfg.Lease
 	if lease == 0 {
 		lease = DefaultLease
@@ -142,7 +161,7 @@ func (a *Adoption) begin(ctx context.Context, tenant string) error {
 			Table:   "crmguard_adoption",
 			Columns: []string{"tenant", "tab", "stage", "settled", "revision", "digest", "lease", "gone", "clean", "changed"},
 			Key:     []string{"tenant", "tab"},
-		}, [][]any{{tenant, a.def.Name, string(Plain), 1, int64(1), a.digest, lease.Microseconds(), int64(0), int64(0), a.terms.Now().UnixMicro()}})
+		}, [][]any{{tenant, a.def.Name, string(first), 1, int64(1), a.digest, lease.Microseconds(), gone, int64(0), a.terms.Now().UnixMicro()}})
 	})
 }
 

@@ -38,8 +38,7 @@ func TestThereAndBack(t *testing.T) {
 				same()
 			}
 		}
-		report, err := e.a.Clear(t.Context(), tenant, adoption.JobOptions{})
-		require.NoError(t, err)
+		report := e.clear(t)
 		require.True(t, report.Clean)
 		require.EqualValues(t, 4, report.Changed)
 		for _, c := range e.rows(t, "") {
@@ -50,7 +49,7 @@ func TestThereAndBack(t *testing.T) {
 
 		e.move(t, adoption.ReadSealed, adoption.MoveOptions{})
 		same()
-		report, err = e.a.Unseal(t.Context(), tenant, adoption.JobOptions{})
+		report, err := e.a.Unseal(t.Context(), tenant, adoption.JobOptions{})
 		require.NoError(t, err)
 		require.True(t, report.Clean)
 		same()

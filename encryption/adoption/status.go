@@ -52,9 +52,10 @@ func (a *Adoption) Status(ctx context.Context, tenant string) ([]encryption.Find
 	move.Since = r.changed
 	reset := r.stage == WriteBoth || r.stage == ReadSealed
 	missing := reset && guard != Reset && r.gone.IsZero() || r.stage != SealedOnly && guard == Refuse || guard == OtherGuard
+	open := r.stage == SealedOnly && r.settled && guard != Refuse
 	out := []encryption.Finding{
 		stage, move,
-		find("encryption.adoption.guard", missing, true, float64(yes(missing)), "triggers",
+		find("encryption.adoption.guard", missing || open, missing, float64(yes(missing || open)), "triggers",
 			"the trigger on the table is "+string(guard)+": a release without the adoption may leave sealed values of yesterday, or be refused; execute what GuardSQL returns"),
 		find("encryption.adoption.unsealed", r.stage.readsSealed() && unsealed > 0, false, float64(unsealed), "rows",
 			"rows stand in the clear only, and are read there: call Backfill"),
