@@ -43,6 +43,10 @@ func (p *Plugin) sealConflict(stmt *gorm.Statement, t *sealedTable, values claus
 			sealed[name] = true
 			kept = append(kept, a)
 		case t.indexes[name] != nil: // goes with its column
+		case slices.Contains(t.keysByRow(), name):
+			if stmt.Name() == "mysql" || !excluded(a, name) || !slices.ContainsFunc(onConflict.Columns, func(c clause.Column) bool { return bare(c.Name) == name }) {
+				return false, t.fail(name, "it would change while sealed values stay that are bound to it", ErrOwner)
+			} // it is what it was
 		case t.streams[name]:
 			return false, t.fail(name, streamSays, ErrValue)
 		case name == t.owner && t.owner != "", name == t.tenant && t.tenant != "":

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -162,6 +163,7 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 func (p *Plugin) before(seal func(*gorm.DB, *record) error) func(*gorm.DB) {
 	return func(db *gorm.DB) {
 		if db.Error != nil {
+			p.hide(db)
 			return
 		}
 		stmt := db.Statement
@@ -183,6 +185,17 @@ func (p *Plugin) before(seal func(*gorm.DB, *record) error) func(*gorm.DB) {
 			r.pool = inner.ConnPool
 		}
 		stmt.ConnPool = &pool{ConnPool: r.pool, plugin: p, stmt: stmt, record: r}
+	}
+}
+
+// hide takes an error of GORM away that quotes what it could not set a field to:
+// it comes from before the plugin (Attrs, Assign, SetColumn).
+func (p *Plugin) hide(db *gorm.DB) {
+	if !strings.Contains(db.Error.Error(), "failed to set value") {
+		return
+	}
+	if t, _ := p.tableOf(db.Statement); t != nil {
+		db.Error = t.fail("", "a field cannot be set to a value of this type", ErrValue)
 	}
 }
 

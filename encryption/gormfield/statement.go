@@ -148,6 +148,9 @@ func checkRaw(r *record, sql string, tables []*sealedTable) error {
 	first := firstWord(text)
 	switch first {
 	case "create", "alter", "drop", "truncate", "comment", "grant", "revoke", "analyze", "analyse", "vacuum", "reindex", "lock", "pragma", "show", "describe", "desc":
+		if t, column := mention(text, tables); t != nil && first == "alter" && hasWord(text, "type", "modify", "change") {
+			return t.fail(column, "it would convert what is sealed: give the field the type of its column, as type:bytea", ErrRaw)
+		}
 		if !hasWord(text, "select", "insert", "trigger", "function", "procedure") {
 			return nil
 		}
