@@ -109,6 +109,7 @@ func TestAnOwnerThatIsSpelledOtherwiseIsAnother(t *testing.T) {
 		})
 		t.Run("keys", func(t *testing.T) {
 			require.NoError(t, e.db.Create(&Memo{ID: "a", Person: "p1", Text: "secret"}).Error)
+			e.db = e.db.Session(&gorm.Session{SkipDefaultTransaction: true}) // which would take back what is noticed late
 			for _, tx := range []*gorm.DB{
 				e.db.Model(&Memo{ID: "A", Person: "p1"}).Update("text", "secret new"),
 				e.db.Model(&Memo{}).Where("id = ?", "a").Updates(map[string]any{"id": "A", "person": "p1", "text": "secret new"}),
@@ -191,7 +192,7 @@ func TestARowIsNotSealedForAnOwnerThatItDoesNotGiveBack(t *testing.T) {
 		testdb.PostgresC: {
 			{"uuid", lower, strings.ToUpper(lower), []string{"ALTER TABLE contacts ALTER COLUMN person TYPE uuid USING NULL"}},
 			{"numeric", "7.50", "7.5", []string{"ALTER TABLE contacts ALTER COLUMN person TYPE numeric(10, 2) USING NULL"}},
-			{"char(n)", "p23", "p1", []string{"ALTER TABLE contacts ALTER COLUMN person TYPE char(3)"}},
+			{"char(n)", "p1 ", "p1", []string{"ALTER TABLE contacts ALTER COLUMN person TYPE char(3)"}},
 			{"a trigger", "p1", "P1", []string{
 				"CREATE FUNCTION fold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.person = lower(NEW.person); RETURN NEW; END'",
 				"CREATE TRIGGER fold BEFORE INSERT OR UPDATE ON contacts FOR EACH ROW EXECUTE FUNCTION fold()",
