@@ -15,8 +15,8 @@ import (
 
 // sealCreate makes the INSERT itself, as the callback of GORM would, but with
 // sealed values: that callback leaves alone what is built already.
-func (p *Plugin) sealCreate(db *gorm.DB, t *sealedTable) error {
-	stmt := db.Statement
+func (p *Plugin) sealCreate(db *gorm.DB, r *record) error {
+	stmt, t := db.Statement, r.primary
 	if err := p.checkModel(stmt.Schema, t); err != nil {
 		return err
 	}
@@ -45,12 +45,18 @@ func (p *Plugin) sealCreate(db *gorm.DB, t *sealedTable) error {
 	if db.Error != nil {
 		return nil
 	}
-	values, err := p.sealValues(db, t, values)
+	values, bindings, err := p.sealValues(db, t, values)
 	if err != nil {
 		return err
 	}
-	if err := p.sealConflict(stmt, t, values); err != nil {
+	met, err := p.sealConflict(stmt, t, values)
+	if err != nil {
 		return err
+	}
+	// Where the id that was drawn is asked of the result, nothing can be returned.
+	_, returns := stmt.Clauses["RETURNING"]
+	if !met && utils.Contains(stmt.BuildClauses, "RETURNING") && (returns || stmt.Schema != nil || stmt.Name() == "postgres") {
+		r.bound = newBound(stmt, t, bindings)
 	}
 	stmt.SQL.Grow(180)
 	stmt.AddClauseIfNotExists(clause.Insert{})
@@ -59,13 +65,16 @@ func (p *Plugin) sealCreate(db *gorm.DB, t *sealedTable) error {
 	return nil
 }
 
-func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (clause.Values, error) {
+func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (clause.Values, []binding, error) {
 	stmt := db.Statement
 	at := map[string]int{}
 	for i, column := range values.Columns {
 		name := bare(column.Name)
 		if _, twice := at[name]; twice {
-			return values, t.fail(name, "given twice", ErrValue)
+			return values, nil, t.fail(name, "given twice", ErrValue)
+		}
+		if t.streams[name] {
+			return values, nil, t.fail(name, streamSays, ErrValue)
 		}
 		at[name] = i
 	}
@@ -85,7 +94,7 @@ func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (
 	sealing := p.sealing(stmt.Context)
 	for i, row := range values.Values {
 		if err := p.checkComputed(stmt, t, values.Columns, row); err != nil {
-			return values, err
+			return values, nil, err
 		}
 		if len(columns) == 0 {
 			continue
@@ -98,16 +107,16 @@ func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (
 			return nil
 		})
 		if err != nil {
-			return values, err
+			return values, nil, err
 		}
 	}
 	if len(columns) == 0 {
-		return values, nil
+		return values, nil, nil
 	}
 	p.ensure(stmt.Context, t, bindings)
 	for i := range values.Values {
 		if err := sealing.take(t, bindings[i], columns); err != nil {
-			return values, err
+			return values, nil, err
 		}
 	}
 	for i, row := range values.Values {
@@ -120,11 +129,11 @@ func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (
 		for _, name := range columns {
 			plain, null, err := fieldPlain(stmt.Context, stmt.Schema, lookUp(stmt.Schema, name), row[at[name]])
 			if err != nil {
-				return values, t.fail(name, "", err)
+				return values, nil, t.fail(name, "", err)
 			}
 			sealed, indexes, err := sealing.seal(t, name, bindings[i], plain, null)
 			if err != nil {
-				return values, err
+				return values, nil, err
 			}
 			row[at[name]] = sealed
 			for index, x := range indexes {
@@ -134,7 +143,7 @@ func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (
 		}
 		values.Values[i] = row
 	}
-	return values, nil
+	return values, bindings, nil
 }
 
 // lookUp finds the field of a column, however the column is spelled.

@@ -1,6 +1,7 @@
 package gormfield
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/crmguard/crmguard/encryption"
@@ -19,12 +20,13 @@ type sealedTable struct {
 	keys    []string
 	byRow   bool // a column is bound to its row
 	order   []string
+	streams map[string]bool // columns of streams, each bound to owner and row
 }
 
 func newSealedTable(table *encryption.SealedTable, def encryption.Table) *sealedTable {
 	t := &sealedTable{
 		table: table, def: def, name: bare(def.SQL), tenant: bare(def.Tenant),
-		columns: map[string]*encryption.Column{}, indexes: map[string]*encryption.Column{},
+		streams: map[string]bool{}, columns: map[string]*encryption.Column{}, indexes: map[string]*encryption.Column{},
 	}
 	if def.SQL == "" {
 		t.name = bare(def.Name)
@@ -43,9 +45,6 @@ func newSealedTable(table *encryption.SealedTable, def encryption.Table) *sealed
 	t.def.Columns = append([]encryption.Column(nil), def.Columns...)
 	for i := range t.def.Columns {
 		col := &t.def.Columns[i]
-		if col.Stream {
-			continue
-		}
 		if col.SQL == "" {
 			col.SQL = col.Name
 		}
@@ -55,8 +54,12 @@ func newSealedTable(table *encryption.SealedTable, def encryption.Table) *sealed
 		if col.Level == 0 {
 			col.Level = encryption.LevelOwner
 		}
-		if col.Level != encryption.LevelTenant {
+		if col.Level != encryption.LevelTenant || col.Stream {
 			t.owner = owner
+		}
+		if col.Stream {
+			t.streams[bare(col.SQL)] = true
+			continue
 		}
 		t.byRow = t.byRow || col.Level == encryption.LevelRow
 		t.columns[bare(col.SQL)] = col
@@ -70,6 +73,9 @@ func newSealedTable(table *encryption.SealedTable, def encryption.Table) *sealed
 	}
 	return t
 }
+
+// streamSays is what is wrong about a value for the column of a stream.
+const streamSays = "it holds a stream, which SealStream seals past GORM"
 
 // fail is an error about a column of the table.
 func (t *sealedTable) fail(column, op string, err error) error {
@@ -86,6 +92,23 @@ func (t *sealedTable) binds() []string {
 		out = append(out, t.tenant)
 	}
 	return out
+}
+
+// keysByRow are the columns of the key where sealed values or streams are bound to it.
+func (t *sealedTable) keysByRow() []string {
+	if !t.byRow && len(t.streams) == 0 {
+		return nil
+	}
+	return slices.Clone(t.keys)
+}
+
+// bound are the columns that a row keeps while sealed values of it stay.
+func (t *sealedTable) bound() []string { return append(t.binds(), t.keysByRow()...) }
+
+// whole says whether these are all sealed values that a row has. What it has in
+// streams is not GORM's to reseal, so such a row has never all of them.
+func (t *sealedTable) whole(columns []string) bool {
+	return len(columns) == len(t.columns) && len(t.streams) == 0
 }
 
 // bare is the last part of a name, without quotes, folded: what two spellings

@@ -54,16 +54,23 @@
 //     (ErrUnsealed, ErrUnopened; GORM itself refuses a serializer that nobody
 //     registered).
 //   - A value stays with what it is bound to. An UPDATE touches rows of the owner,
-//     tenant and id only that its values are sealed for: a model that names
-//     another owner than its row changes nothing (RowsAffected is 0). A row goes
-//     over to another owner only with all of its sealed values, as Save does it.
-//     The same holds for upserts.
+//     tenant and id only that its values are sealed for, byte for byte, whatever
+//     a collation takes for equal: a model that names another owner than its row
+//     changes nothing (RowsAffected is 0). A row goes over to another owner only
+//     with all of its sealed values, as Save does it, and one with streams does
+//     not. The same holds for upserts.
+//   - A row is written for the owner that can be read from it. Where the database
+//     makes something else of it (a uuid in capitals, a char(n), a trigger), the
+//     statement is refused (ErrOwner) within its transaction.
+//   - The table that a statement names decides, not that of the model: Table with
+//     another sealed table seals by its definition, with one that nobody has
+//     declared it does not write the model.
 //   - An index value is made with its field, whatever was selected or omitted;
 //     nobody else writes it.
-//   - A row that does not open (its person was erased) leaves the others of its
-//     page whole: its fields are empty, and the error is an
-//     [encryption.RowsError] with the reason of each such row. Where rows are
-//     taken one by one (Scan, Rows), that row fails.
+//   - A cell that does not open (its person was erased) leaves the others of its
+//     row and page whole, relations and hooks included: its field is empty, and
+//     the error is an [encryption.RowsError] with the reason of each such row.
+//     Where rows are taken one by one (Scan, Rows), that row fails.
 //   - Keys are taken before GORM begins its transaction, for the nested models,
 //     too, and after the rows of a result are read: a pool of one connection,
 //     shared with the key store, does not wait for itself. Where a transaction
@@ -75,6 +82,23 @@
 //
 // # What it does not
 //
+//   - Without the plugin GORM asks no serializer for what comes from a map or as
+//     a single column: Update, UpdateColumn and Updates and Create of maps then
+//     write what they are given, and drivers may quote it in errors. Call db.Use
+//     where the *gorm.DB is opened, and give sealed columns a CHECK: what is
+//     sealed begins with the byte 1, in its text form with cg1.
+//   - A row that was read with a RowsError is not marked: Save would write the
+//     empty fields of what did not open. Update the fields that changed instead.
+//   - FindInBatches ends at an error, so at the first page with such a row; page
+//     by Where and Limit, where persons are erased.
+//   - Without transactions (SkipDefaultTransaction) a row that is refused for
+//     what the database has made of its owner stays written. MySQL, unlike
+//     MariaDB, does not tell it of an INSERT, and the Create of maps in a slice
+//     does not ask.
+//   - FirstOrInit sets fields outside of any statement: GORM's error about a
+//     value of a type that the field does not take quotes it.
+//   - AutoMigrate converts no sealed column (ErrRaw): give each field the type of
+//     its column.
 //   - It sees what goes through GORM. Statements on the *sql.DB below, triggers
 //     and other programs are not its business; reading what they wrote fails
 //     where it is not sealed.

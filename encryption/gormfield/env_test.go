@@ -72,6 +72,7 @@ func schemaFor(name testdb.Name) []string {
 		cell, id = "BYTEA", "BIGSERIAL PRIMARY KEY"
 	case testdb.MariaDB:
 		cell, id = "VARBINARY(600)", "BIGINT AUTO_INCREMENT PRIMARY KEY"
+	default:
 	}
 	return []string{
 		"CREATE TABLE companies (id " + id + ", email VARCHAR(100))",

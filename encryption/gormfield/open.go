@@ -144,8 +144,14 @@ func (p *pool) open(ctx context.Context, rows *sql.Rows) (*openedRows, error) {
 		return nil, errors.Join(err, rows.Close())
 	}
 	blank := p.indexFields(source.names)
-	if len(source.groups) == 0 && len(blank) == 0 {
+	bound := p.record.bound
+	if len(source.groups) == 0 && len(blank) == 0 && bound == nil {
 		return nil, nil
+	}
+	shown := len(source.names)
+	if bound != nil {
+		shown -= len(bound.columns) // which are the plugin's own
+		source.shown = source.names[:shown]
 	}
 	source.size = 0
 	if p.record.paged {
@@ -153,6 +159,11 @@ func (p *pool) open(ctx context.Context, rows *sql.Rows) (*openedRows, error) {
 	}
 	source.open = func(first int, page [][]any) error {
 		for _, row := range page {
+			if bound != nil {
+				if err := bound.check(row[shown:]); err != nil {
+					return err
+				}
+			}
 			for _, i := range blank {
 				row[i] = nil
 			}
@@ -262,16 +273,45 @@ func (p *pool) openRows(ctx context.Context, g group, tenant string, rows []*cel
 	if err != nil && !errors.As(err, &some) {
 		return g.table.fail("", "open", err)
 	}
-	for i, c := range rows {
-		if some != nil && some.Rows[i] != nil {
-			p.fail(c, first, page[c.index], some.Rows[i])
-			continue
+	if some != nil {
+		if rows, err = p.openParts(ctx, g, tenant, rows, some, first, page); err != nil {
+			return err
 		}
+	}
+	for _, c := range rows {
 		for j, at := range c.at {
 			page[c.index][at] = opened(*c.list[j].Bytes)
 		}
 	}
 	return nil
+}
+
+// openParts opens rows cell by cell of which not all cells open: the others are
+// good, and would be lost where somebody saves the row. It fails what does not
+// open, and returns the rest.
+func (p *pool) openParts(ctx context.Context, g group, tenant string, rows []*cells, some *encryption.RowsError, first int, page [][]any) ([]*cells, error) {
+	var good, parts []*cells
+	for i, c := range rows {
+		if some.Rows[i] == nil {
+			good = append(good, c)
+			continue
+		}
+		for j := range c.list {
+			parts = append(parts, &cells{owner: c.owner, row: c.row, list: c.list[j : j+1], at: c.at[j : j+1], index: c.index})
+		}
+	}
+	err := encryption.OpenAll(ctx, g.table.table, tenant, parts)
+	if err != nil && !errors.As(err, &some) {
+		return nil, g.table.fail("", "open", err)
+	}
+	for i, c := range parts {
+		if err != nil && some.Rows[i] != nil {
+			p.fail(c, first, page[c.index], some.Rows[i])
+			continue
+		}
+		good = append(good, c)
+	}
+	return good, nil
 }
 
 // fail takes the cells of a row away that do not open. Where the rows go to a

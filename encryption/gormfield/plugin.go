@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ type Plugin struct {
 	vault  *encryption.Vault
 	config Config
 	tables map[string]*sealedTable // by name in the database
-	known  sync.Map                // *schema.Schema -> error: what checkModel said
+	known  sync.Map                // modelOf -> error: what checkModel said
 }
 
 // New declares the tables in the vault and returns the plugin for db.Use. It
@@ -71,7 +72,7 @@ func New(vault *encryption.Vault, config Config) (*Plugin, error) {
 		if t.tenant == "" && config.Tenant == nil {
 			return nil, t.fail("", "Config.Tenant is needed where the table has no column for it", ErrModel)
 		}
-		if def.Shared && t.owner != "" {
+		if def.Shared && t.owner != "" && len(t.streams) == 0 {
 			return nil, t.fail("", "a shared table has columns of LevelTenant only", ErrModel)
 		}
 		p.tables[t.name] = t
@@ -135,9 +136,11 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 		c.Delete().Before("gorm:after_delete").Register("crmguard:open", p.after),
 		c.Query().Before("gorm:query").Register("crmguard:seal", p.before(nil)),
 		c.Query().Before("gorm:preload").Register("crmguard:open", func(db *gorm.DB) {
-			p.after(db)
+			p.release(db)
 			p.dropEmptyJoins(db)
 		}),
+		// Behind what GORM does for rows that are whole: it stops at an error.
+		c.Query().After("gorm:after_query").Register("crmguard:failed", tell),
 		c.Row().Before("gorm:row").Register("crmguard:seal", p.before(func(_ *gorm.DB, r *record) error {
 			r.paged = true
 			return nil
@@ -160,25 +163,16 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 func (p *Plugin) before(seal func(*gorm.DB, *record) error) func(*gorm.DB) {
 	return func(db *gorm.DB) {
 		if db.Error != nil {
+			p.hide(db)
 			return
 		}
 		stmt := db.Statement
 		byHand, _ := db.Get(byHandKey)
 		r := &record{raw: stmt.SQL.Len() > 0, byHand: byHand == true}
-		if stmt.Schema != nil {
-			r.primary = p.tables[bare(stmt.Schema.Table)]
-		}
 		if stmt.TableExpr == nil {
 			r.base = bare(stmt.Table)
 		}
-		if r.primary == nil {
-			r.primary = p.tables[bare(stmt.Table)]
-		}
-		if r.primary == nil && stmt.Schema == nil && stmt.TableExpr != nil { // "contacts AS c"
-			if named := p.tablesIn(stmt.TableExpr.SQL); len(named) == 1 {
-				r.primary = named[0]
-			}
-		}
+		r.primary, r.elsewhere = p.tableOf(stmt)
 		stmt.Settings.Store(recordKey, r)
 		if seal != nil {
 			if err := seal(db, r); err != nil {
@@ -194,19 +188,65 @@ func (p *Plugin) before(seal func(*gorm.DB, *record) error) func(*gorm.DB) {
 	}
 }
 
+// hide takes an error of GORM away that quotes what it could not set a field to:
+// it comes from before the plugin (Attrs, Assign, SetColumn).
+func (p *Plugin) hide(db *gorm.DB) {
+	if !strings.Contains(db.Error.Error(), "failed to set value") {
+		return
+	}
+	if t, _ := p.tableOf(db.Statement); t != nil {
+		db.Error = t.fail("", "a field cannot be set to a value of this type", ErrValue)
+	}
+}
+
+// tableOf is the sealed table that a statement is about. What the statement says
+// (Table, a name of its own) goes before the model, which another table may have
+// the rows of; elsewhere says that it names a table besides that of the model
+// which nobody has declared.
+func (p *Plugin) tableOf(stmt *gorm.Statement) (t *sealedTable, elsewhere bool) {
+	var model *sealedTable
+	if stmt.Schema != nil {
+		model = p.tables[bare(stmt.Schema.Table)]
+	}
+	named := []*sealedTable{}
+	if t := p.tables[bare(stmt.Table)]; t != nil {
+		named = append(named, t)
+	}
+	if stmt.TableExpr != nil {
+		named = p.tablesIn(stmt.TableExpr.SQL) // "contacts AS c"
+	}
+	if len(named) == 1 {
+		return named[0], false
+	}
+	return model, model != nil
+}
+
+// writes refuses a sealed model on a table whose definition is not known.
+func (r *record) writes() error {
+	if !r.elsewhere {
+		return nil
+	}
+	return r.primary.fail("", "the statement writes rows of its model to a table that is not declared: declare it", ErrModel)
+}
+
 func (p *Plugin) create(db *gorm.DB, r *record) error {
 	if r.primary == nil || r.raw {
 		return nil
 	}
-	return p.sealCreate(db, r.primary)
+	if err := r.writes(); err != nil {
+		return err
+	}
+	return p.sealCreate(db, r)
 }
 
-func (p *Plugin) update(db *gorm.DB, r *record) (err error) {
+func (p *Plugin) update(db *gorm.DB, r *record) error {
 	if r.primary == nil || r.raw {
 		return nil
 	}
-	r.own, err = p.sealUpdate(db, r.primary)
-	return err
+	if err := r.writes(); err != nil {
+		return err
+	}
+	return p.sealUpdate(db, r)
 }
 
 // refuse ends a statement. Its text goes, so that no log shows it.
@@ -224,6 +264,19 @@ func (p *Plugin) refuse(db *gorm.DB, r *record, err error) {
 
 // after takes the pool away again, and says what did not open.
 func (p *Plugin) after(db *gorm.DB) {
+	p.release(db)
+	tell(db)
+}
+
+// tell says what did not open.
+func tell(db *gorm.DB) {
+	if r := recordOf(db.Statement); r != nil && len(r.failed) > 0 {
+		_ = db.AddError(fmt.Errorf("gormfield: %w", &encryption.RowsError{Rows: r.failed}))
+	}
+}
+
+// release takes the pool away again.
+func (p *Plugin) release(db *gorm.DB) {
 	stmt := db.Statement
 	r := recordOf(stmt)
 	if r == nil {
@@ -242,22 +295,26 @@ func (p *Plugin) after(db *gorm.DB) {
 	if r.refused != nil {
 		p.refuse(db, r, r.refused)
 	}
-	if len(r.failed) > 0 {
-		_ = db.AddError(fmt.Errorf("gormfield: %w", &encryption.RowsError{Rows: r.failed}))
-	}
 }
 
-// checkModel compares a model with the definition of its table, once.
+// modelOf is a model on a table: that of the model, or one that Table names.
+type modelOf struct {
+	model *schema.Schema
+	table *sealedTable
+}
+
+// checkModel compares a model with the definition of a table, once.
 func (p *Plugin) checkModel(s *schema.Schema, t *sealedTable) error {
 	if s == nil {
 		return nil
 	}
-	if said, ok := p.known.Load(s); ok {
+	key := modelOf{s, t}
+	if said, ok := p.known.Load(key); ok {
 		err, _ := said.(error)
 		return err
 	}
 	err := t.checkModel(s)
-	p.known.Store(s, err)
+	p.known.Store(key, err)
 	return err
 }
 
@@ -267,6 +324,8 @@ func (t *sealedTable) checkModel(s *schema.Schema) error {
 		_, tagged := field.Serializer.(serializer)
 		switch {
 		case field.DBName == "":
+		case t.streams[column]:
+			return t.fail(column, "the field of "+s.Name+" stands for a stream, which SealStream seals past GORM: leave it out", ErrModel)
 		case t.columns[column] != nil:
 			switch {
 			case !tagged:

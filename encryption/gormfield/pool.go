@@ -31,6 +31,9 @@ func (p *pool) ExecContext(ctx context.Context, query string, args ...any) (sql.
 	if _, err := p.look(query); err != nil {
 		return nil, err
 	}
+	if b := p.record.bound; b != nil {
+		return b.execute(ctx, p.ConnPool, query, args)
+	}
 	return p.ConnPool.ExecContext(ctx, query, args...)
 }
 
@@ -39,6 +42,9 @@ func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sq
 	reads, err := p.look(query)
 	if err != nil {
 		return nil, err
+	}
+	if b := p.record.bound; b != nil {
+		query += ", " + b.list // behind RETURNING, which ends the statement
 	}
 	rows, err := p.ConnPool.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // handed on
 	if err != nil || !reads {

@@ -15,6 +15,7 @@ import (
 type openedRows struct {
 	source  *sql.Rows
 	names   []string
+	shown   []string // those that are handed on; nil is all of them
 	types   []*sql.ColumnType
 	groups  []group
 	open    func(first int, page [][]any) error // nil opens nothing
@@ -77,8 +78,8 @@ func (r *openedRows) Next(dest []driver.Value) error {
 			return err
 		}
 	}
-	for i, v := range r.page[r.next] {
-		dest[i] = v
+	for i := range dest {
+		dest[i] = r.page[r.next][i]
 	}
 	r.page[r.next] = nil
 	r.next++
@@ -86,7 +87,12 @@ func (r *openedRows) Next(dest []driver.Value) error {
 }
 
 // Columns are the names.
-func (r *openedRows) Columns() []string { return r.names }
+func (r *openedRows) Columns() []string {
+	if r.shown != nil {
+		return r.shown
+	}
+	return r.names
+}
 
 // Close closes what is read from.
 func (r *openedRows) Close() error {

@@ -24,11 +24,15 @@ type record struct {
 	base    string       // the table by its own name
 	paged   bool         // the rows are handed out one by one
 	byHand  bool
-	own     bool // the SET is the plugin's
-	clauses []span
-	refused error
-	pool    gorm.ConnPool
-	failed  map[int]error // rows that do not open
+	own     bool   // the SET is the plugin's
+	bound   *bound // what the rows that are written must give back
+	// elsewhere: the table is not that of the model, and not declared
+	elsewhere bool
+	clauses   []span
+	ownText   []string // what the plugin has written into them
+	refused   error
+	pool      gorm.ConnPool
+	failed    map[int]error // rows that do not open
 }
 
 // span is the text of one clause.
@@ -87,7 +91,7 @@ func (p *Plugin) check(r *record, sql string) (reads bool, err error) {
 	if strings.Contains(sql, refusedSQL) {
 		return false, &FieldError{Op: "in a subquery, of which a dry run says more", Table: "a sealed table", Err: ErrSearch}
 	}
-	tables := p.tablesIn(sql)
+	tables := p.tablesIn(r.without(sql))
 	if r.primary != nil && !contains(tables, r.primary) {
 		tables = append(tables, r.primary)
 	}
@@ -127,7 +131,7 @@ func (p *Plugin) check(r *record, sql string) (reads bool, err error) {
 			}
 			continue
 		}
-		if t, column := mention(text, tables); t != nil {
+		if t, column := mention(r.without(text), tables); t != nil {
 			return true, t.fail(column, "in "+c.name, ErrSearch)
 		}
 	}
@@ -144,6 +148,9 @@ func checkRaw(r *record, sql string, tables []*sealedTable) error {
 	first := firstWord(text)
 	switch first {
 	case "create", "alter", "drop", "truncate", "comment", "grant", "revoke", "analyze", "analyse", "vacuum", "reindex", "lock", "pragma", "show", "describe", "desc":
+		if t, column := mention(text, tables); t != nil && first == "alter" && hasWord(text, "type", "modify", "change") {
+			return t.fail(column, "it would convert what is sealed: give the field the type of its column, as type:bytea", ErrRaw)
+		}
 		if !hasWord(text, "select", "insert", "trigger", "function", "procedure") {
 			return nil
 		}
@@ -181,19 +188,27 @@ func (p *Plugin) checkComputed(stmt *gorm.Statement, t *sealedTable, columns []c
 		if !computed(v) || t.columns[bare(columns[i].Name)] != nil {
 			continue
 		}
-		scratch := &gorm.Statement{DB: stmt.DB, Table: stmt.Table, Schema: stmt.Schema, Context: stmt.Context, Clauses: map[string]clause.Clause{}}
-		scratch.AddVar(scratch, v)
-		text := scratch.SQL.String()
-		tables := p.tablesIn(text)
-		if !contains(tables, t) {
-			tables = append(tables, t)
+		if err := p.checkText(stmt, t, bare(columns[i].Name), v); err != nil {
+			return err
 		}
-		if strings.Contains(text, refusedSQL) {
-			return t.fail(bare(columns[i].Name), "in a subquery", ErrSearch)
-		}
-		if other, column := mention(text, tables); other != nil {
-			return other.fail(column, "in an expression", ErrSearch)
-		}
+	}
+	return nil
+}
+
+// checkText refuses a part of a statement that names a sealed column.
+func (p *Plugin) checkText(stmt *gorm.Statement, t *sealedTable, of string, part any) error {
+	scratch := &gorm.Statement{DB: stmt.DB, Table: stmt.Table, Schema: stmt.Schema, Context: stmt.Context, Clauses: map[string]clause.Clause{}}
+	scratch.AddVar(scratch, part)
+	text := scratch.SQL.String()
+	if strings.Contains(text, refusedSQL) {
+		return t.fail(of, "in a subquery", ErrSearch)
+	}
+	tables := p.tablesIn(text)
+	if !contains(tables, t) {
+		tables = append(tables, t)
+	}
+	if other, column := mention(text, tables); other != nil {
+		return other.fail(column, "in an expression", ErrSearch)
 	}
 	return nil
 }

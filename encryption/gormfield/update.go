@@ -2,6 +2,7 @@ package gormfield
 
 import (
 	"reflect"
+	"slices"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/callbacks"
@@ -9,16 +10,16 @@ import (
 )
 
 // sealUpdate makes the SET of an UPDATE, whatever it was given as, with sealed
-// values. It reports whether the clause is its own, to be taken away afterwards.
-func (p *Plugin) sealUpdate(db *gorm.DB, t *sealedTable) (own bool, err error) {
-	stmt := db.Statement
+// values. The clause is then its own, to be taken away afterwards.
+func (p *Plugin) sealUpdate(db *gorm.DB, r *record) error {
+	stmt, t := db.Statement, r.primary
 	if err := p.checkModel(stmt.Schema, t); err != nil {
-		return false, err
+		return err
 	}
 	set, given := stmt.Clauses["SET"].Expression.(clause.Set)
 	if !given {
 		if c := stmt.Clauses["SET"]; c.Expression != nil {
-			return false, t.fail("", "a SET that cannot be looked into", ErrValue)
+			return t.fail("", "a SET that cannot be looked into", ErrValue)
 		}
 	}
 	// Before the conversion, which sets the fields of the model to what is new.
@@ -30,20 +31,22 @@ func (p *Plugin) sealUpdate(db *gorm.DB, t *sealedTable) (own bool, err error) {
 		set = callbacks.ConvertToAssignments(stmt)
 	}
 	if db.Error != nil || len(set) == 0 {
-		return false, nil
+		return nil
 	}
-	set, err = p.sealSet(stmt, t, set, was)
+	set, err := p.sealSet(stmt, r, set, was)
 	if err != nil || len(set) == 0 {
-		return false, err
+		return err
 	}
 	if given {
 		delete(stmt.Clauses, "SET")
 	}
 	stmt.AddClause(set)
-	return true, nil
+	r.own = true
+	return nil
 }
 
-func (p *Plugin) sealSet(stmt *gorm.Statement, t *sealedTable, set clause.Set, was map[string]any) (clause.Set, error) {
+func (p *Plugin) sealSet(stmt *gorm.Statement, r *record, set clause.Set, was map[string]any) (clause.Set, error) {
+	t := r.primary
 	given := map[string]any{}
 	var columns []string
 	var others clause.Set
@@ -63,13 +66,15 @@ func (p *Plugin) sealSet(stmt *gorm.Statement, t *sealedTable, set clause.Set, w
 				return nil, t.fail(name, "an index column is filled from the column that it indexes", ErrValue)
 			}
 			continue
+		case t.streams[name]:
+			return nil, t.fail(name, streamSays, ErrValue)
 		default:
 			others = append(others, a)
 		}
 		given[name] = a.Value
 	}
-	whole := len(columns) == len(t.columns)
-	if err := checkMove(t, given, was, columns); err != nil {
+	whole := t.whole(columns) && movable(stmt, t, was)
+	if err := checkMove(t, given, was, columns, whole); err != nil {
 		return nil, err
 	}
 	said := func(column string) any {
@@ -107,7 +112,41 @@ func (p *Plugin) sealSet(stmt *gorm.Statement, t *sealedTable, set clause.Set, w
 			fill(stmt, 0, index, x)
 		}
 	}
+	moves := slices.ContainsFunc(t.binds(), func(column string) bool { return given[column] != nil })
+	if whole && moves {
+		if r.bound = newBound(stmt, t, []binding{b}); r.bound != nil {
+			r.bound.alike = true
+			r.bound.again = lookAgain(stmt, t, r.bound, said)
+		}
+	}
 	return others, guard(stmt, t, b, given, said, whole)
+}
+
+// movable says whether a row may go over to another owner: on MySQL and MariaDB,
+// which do not say what an UPDATE has written, one that can be found again.
+func movable(stmt *gorm.Statement, t *sealedTable, was map[string]any) bool {
+	return stmt.Name() != "mysql" || !slices.ContainsFunc(t.keys, func(key string) bool {
+		text, err := idText(was[key])
+		return err != nil || text == ""
+	})
+}
+
+// lookAgain is the query that reads what an UPDATE has written, where the
+// database does not return it.
+func lookAgain(stmt *gorm.Statement, t *sealedTable, b *bound, said func(column string) any) *gorm.Statement {
+	if stmt.Name() != "mysql" {
+		return nil
+	}
+	var exprs []clause.Expression
+	for _, key := range t.keys {
+		exprs = append(exprs, exactly(stmt, key, said(key))...)
+	}
+	query := &gorm.Statement{DB: stmt.DB, Table: stmt.Table, TableExpr: stmt.TableExpr, Schema: stmt.Schema, Context: stmt.Context, Clauses: map[string]clause.Clause{}}
+	query.SQL.WriteString("SELECT " + b.list + " FROM ")
+	query.WriteQuoted(clause.Table{Name: clause.CurrentTable})
+	query.SQL.WriteString(" WHERE ")
+	clause.Where{Exprs: exprs}.Build(query)
+	return query
 }
 
 // guard keeps an UPDATE to rows of the owner, tenant and id that the values are
@@ -116,7 +155,7 @@ func (p *Plugin) sealSet(stmt *gorm.Statement, t *sealedTable, set clause.Set, w
 func guard(stmt *gorm.Statement, t *sealedTable, b binding, given map[string]any, said func(column string) any, whole bool) error {
 	var exprs []clause.Expression
 	equal := func(column string, value any) {
-		exprs = append(exprs, clause.Eq{Column: clause.Column{Table: clause.CurrentTable, Name: column}, Value: value})
+		exprs = append(exprs, exactly(stmt, column, value)...)
 	}
 	for _, column := range t.binds() {
 		if _, set := given[column]; set && whole {
@@ -135,12 +174,13 @@ func guard(stmt *gorm.Statement, t *sealedTable, b binding, given map[string]any
 	return addGuard(stmt, exprs)
 }
 
-// guardMove is guard for an UPDATE of nothing sealed that names the owner.
+// guardMove is guard for an UPDATE of nothing sealed that names the owner,
+// the tenant or the id: another spelling would be another one.
 func guardMove(stmt *gorm.Statement, t *sealedTable, given map[string]any) error {
 	var exprs []clause.Expression
-	for _, column := range t.binds() {
+	for _, column := range t.bound() {
 		if v, set := given[column]; set {
-			exprs = append(exprs, clause.Eq{Column: clause.Column{Table: clause.CurrentTable, Name: column}, Value: v})
+			exprs = append(exprs, exactly(stmt, column, v)...)
 		}
 	}
 	return addGuard(stmt, exprs)
@@ -160,13 +200,8 @@ func addGuard(stmt *gorm.Statement, exprs []clause.Expression) error {
 
 // checkMove refuses to give a row to another owner, tenant or id while sealed
 // values stay that are bound to the old one.
-func checkMove(t *sealedTable, given, was map[string]any, columns []string) error {
-	bound := t.binds()
-	if t.byRow {
-		bound = append(bound, t.keys...)
-	}
-	whole := len(columns) == len(t.columns)
-	for _, column := range bound {
+func checkMove(t *sealedTable, given, was map[string]any, columns []string, whole bool) error {
+	for _, column := range t.bound() {
 		v, set := given[column]
 		if !set {
 			continue

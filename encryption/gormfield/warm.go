@@ -16,7 +16,11 @@ import (
 // no key fails where it is sealed.
 func (p *Plugin) warm(db *gorm.DB) {
 	stmt := db.Statement
-	if db.Error != nil || stmt.Schema == nil || stmt.SQL.Len() > 0 {
+	if db.Error != nil {
+		p.hide(db)
+		return
+	}
+	if stmt.Schema == nil || stmt.SQL.Len() > 0 {
 		return
 	}
 	if _, inside := stmt.ConnPool.(gorm.TxCommitter); inside {
