@@ -60,14 +60,15 @@ func (v *Ring) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *k
 		if err := handle.WriteWithContext(ctx, keyset.NewBinaryWriter(&out), kek, format.KeysetAD(row.Tenant, row.Purpose)); err != nil {
 			return nil, err
 		}
-		row.Wrapped = out.Bytes()
-		if slices.ContainsFunc(want.Roots, func(r root) bool { return bytes.Contains(row.Wrapped, r.Key) }) {
+		wrapped := row // the caller may have gone on
+		wrapped.Wrapped = out.Bytes()
+		if slices.ContainsFunc(want.Roots, func(r root) bool { return bytes.Contains(wrapped.Wrapped, r.Key) }) {
 			return nil, errors.New("it does not encrypt")
 		}
-		if err := v.bindsTenant(ctx, kek, row); err != nil {
+		if err := v.bindsTenant(ctx, kek, wrapped); err != nil {
 			return nil, err
 		}
-		return v.readKeyset(ctx, row)
+		return v.readKeyset(ctx, wrapped)
 	})
 	if err == nil && !want.SameKeys(open) {
 		err = errors.New("it opens something else than it wrapped")
