@@ -149,8 +149,9 @@
 //     psql: SELECT count(*) FROM contacts WHERE email IS NOT NULL AND email_sealed IS NULL;
 //  5. Where the tenant had keys before the index was declared: FenceOldWriters and
 //     Rebuild of the sealed table. Without them the next move says so.
-//  6. Move to ReadSealed; watch encryption.adoption.mismatches, which is 0. Backfill
-//     again: it compares. Back: Move to WriteBoth.
+//  6. Move to ReadSealed; watch encryption.adoption.mismatches of the processes that
+//     read (each counts its own), which is 0. Backfill again: it compares. Back:
+//     Move to WriteBoth.
 //  7. End the release before for good. Move to SealedOnly with OldReleaseGone. What is
 //     NOT NULL or UNIQUE in the clear is said with the statements. Back: Move to
 //     ReadSealed, then [Adoption.Unseal], then WriteBoth; [Adoption.RestoreSQL] is
@@ -238,6 +239,17 @@
 //	encryption.adoption.fallbacks   since the process started: Backfill
 //	encryption.adoption.mismatches  alarm: somebody writes one column only
 //	encryption.adoption.unreadable  alarm: sealed values did not open at ReadSealed
+//
+// # Time, and tests
+//
+// With the defaults a move takes 35 s: a lease, and the LongestTransaction of the
+// vault, longer where a transaction is open on the table. To test an application
+// take encryptiontest.Vault, under which a move takes milliseconds, and call Move
+// between your assertions.
+//
+// What is left at Plain after the way back does no harm and is no longer written:
+// sealed values, columns, indexes and the guard; drop them as their owner
+// (GuardSQL with NoGuard, then the columns).
 //
 // # Concurrency
 //
