@@ -116,16 +116,26 @@ func (r *Report) refuse(one plan, column string, why error) {
 }
 
 // again reads rows by their keys.
-func (p *pass) again(ctx context.Context, cursors [][]any) ([]row, error) {
-	conditions := make([]string, len(cursors))
-	var args []any
-	for i, cursor := range cursors {
-		condition, more := p.key.Equal(cursor)
-		conditions[i] = "(" + condition + ")"
-		args = append(args, more...)
+func (p *pass) again(ctx context.Context, cursors [][]any) (rows []row, err error) {
+	for some := range slices.Chunk(cursors, atOnce) {
+		conditions := make([]string, len(some))
+		var args []any
+		for i, cursor := range some {
+			condition, more := p.key.Equal(cursor)
+			conditions[i] = "(" + condition + ")"
+			args = append(args, more...)
+		}
+		part, err := p.read(ctx, p.tenant, nil, strings.Join(conditions, " OR "), args, len(some))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, part...)
 	}
-	return p.read(ctx, p.tenant, nil, strings.Join(conditions, " OR "), args, len(cursors))
+	return rows, nil
 }
+
+// atOnce is how many keys one condition names: a database bears only so many.
+const atOnce = 200
 
 // carryOut changes the rows as planned in one transaction, which holds the stage
 // fast: while it runs, nobody moves. It returns the rows that hold something else

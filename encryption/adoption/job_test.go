@@ -156,6 +156,20 @@ func TestBackfillNeverOverwritesWhatChangedMeanwhile(t *testing.T) {
 	})
 }
 
+// A large batch of which others have changed every row is read again in parts.
+func TestALargeBatchIsReadAgain(t *testing.T) {
+	e := newLite(t)
+	for i := range 1200 {
+		e.old(t, fmt.Sprint(i), "p1", "v@b.example")
+	}
+	e.to(t, adoption.WriteBoth)
+	e.keys.meanwhile = func() { e.exec(t, `UPDATE contacts SET email = 'w' || email`) }
+	report, err := e.a.Backfill(t.Context(), tenant, adoption.JobOptions{Batch: 1200})
+	require.NoError(t, err)
+	require.EqualValues(t, 1200, report.Rows)
+	require.Positive(t, e.seen.of("encryption.adoption.conflicts"), "nothing fell in between")
+}
+
 // opened is what the sealed column says.
 func (e *env) opened(t *testing.T, c *contact) string {
 	t.Helper()

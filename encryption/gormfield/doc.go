@@ -74,8 +74,10 @@
 //   - Keys are taken before GORM begins its transaction, for the nested models,
 //     too, and after the rows of a result are read: a pool of one connection,
 //     shared with the key store, does not wait for itself. Where a transaction
-//     of the caller's holds that connection, call Vault.Ensure before it;
-//     otherwise it fails after Config.KeyWait.
+//     holds that connection (the caller's, or that of CreateInBatches), and where
+//     new persons come in maps, call Vault.Ensure before it; otherwise it fails
+//     after Config.KeyWait. Rows over more than a page (256) wants a second
+//     connection.
 //   - Ids that values are bound to are drawn before the INSERT, as many as are
 //     needed in one query: from the sequence of the column on PostgreSQL,
 //     elsewhere by Config.IDs.
