@@ -2,6 +2,7 @@ package gormfield
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"reflect"
@@ -271,6 +272,10 @@ func (p *Plugin) after(db *gorm.DB) {
 // tell says what did not open.
 func tell(db *gorm.DB) {
 	if r := recordOf(db.Statement); r != nil && len(r.failed) > 0 {
+		if f, ok := db.Get(onUnopenedKey); ok {
+			f.(func(*encryption.RowsError))(&encryption.RowsError{Rows: r.failed})
+			return
+		}
 		_ = db.AddError(fmt.Errorf("gormfield: %w", &encryption.RowsError{Rows: r.failed}))
 	}
 }
@@ -355,7 +360,8 @@ func sealable(t reflect.Type) bool {
 
 // ensure makes the keys of many persons in few calls. What fails here fails
 // again where the Writer is taken, with the name of what lacks it.
-func (p *Plugin) ensure(ctx context.Context, t *sealedTable, bindings []binding) {
+func (p *Plugin) ensure(ctx context.Context, only *sql.DB, t *sealedTable, bindings []binding) error {
+	var failed []error
 	persons := map[string][]string{}
 	for _, b := range bindings {
 		if w := of(t, &encryption.Column{}, b); w.owner != "" && w.owner[:min(2, len(w.owner))] != "r:" && !slices.Contains(persons[b.tenant], b.owner) {
@@ -366,8 +372,7 @@ func (p *Plugin) ensure(ctx context.Context, t *sealedTable, bindings []binding)
 		if len(owners) < 2 {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, p.config.KeyWait)
-		_ = p.vault.Ensure(ctx, tenant, owners...)
-		cancel()
+		failed = append(failed, p.fetch(ctx, only, func(ctx context.Context) error { return p.vault.Ensure(ctx, tenant, owners...) }))
 	}
+	return errors.Join(failed...)
 }
