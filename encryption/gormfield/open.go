@@ -157,7 +157,7 @@ func (p *pool) open(ctx context.Context, rows *sql.Rows) (*openedRows, error) {
 	from := pooled(p.stmt.DB)
 	if p.record.paged {
 		source.size = pageSize
-		source.full = func() bool { return full(from) }
+		source.full, source.most = func() bool { return full(from) }, p.plugin.ahead
 	}
 	p.only = held(p.stmt)
 	source.open = func(first int, page [][]any) error {

@@ -51,6 +51,7 @@ type Plugin struct {
 	config Config
 	tables map[string]*sealedTable // by name in the database
 	known  sync.Map                // modelOf -> error: what checkModel said
+	ahead  int                     // readAhead, but in tests
 }
 
 // New declares the tables in the vault and returns the plugin for db.Use. It
@@ -60,7 +61,7 @@ func New(vault *encryption.Vault, config Config) (*Plugin, error) {
 	if config.KeyWait == 0 {
 		config.KeyWait = 10 * time.Second
 	}
-	p := &Plugin{vault: vault, config: config, tables: map[string]*sealedTable{}}
+	p := &Plugin{vault: vault, config: config, tables: map[string]*sealedTable{}, ahead: readAhead}
 	for _, def := range config.Tables {
 		table, err := vault.Table(def)
 		if err != nil {

@@ -99,6 +99,25 @@ func TestNothingWaitsForItsOwnConnection(t *testing.T) {
 				require.NoError(t, rows.Err())
 				require.Equal(t, len(many), n)
 			})
+			t.Run("more rows than are read ahead", func(t *testing.T) {
+				db, plugin := p.process()
+				plugin.ReadAhead(300)
+				rows, err := db.Model(&Contact{}).Order("id").Rows()
+				require.NoError(t, err)
+				defer rows.Close()
+				require.False(t, rows.Next())
+				require.ErrorIs(t, rows.Err(), gormfield.ErrPool)
+				require.NoError(t, rows.Close())
+				require.NoError(t, db.Find(&[]Contact{}).Error) // takes the keys
+				rows, err = db.Model(&Contact{}).Order("id").Rows()
+				require.NoError(t, err)
+				defer rows.Close()
+				n := 0
+				for ; rows.Next(); n++ {
+				}
+				require.NoError(t, rows.Err())
+				require.Equal(t, len(many), n)
+			})
 			t.Run("Row", func(t *testing.T) {
 				db, _ := p.process()
 				var person, email string
@@ -202,10 +221,12 @@ func TestEnsureSaysWhoWasErased(t *testing.T) {
 type slowKeys struct {
 	keystore.Store
 	meanwhile func()
+	owners    int // that were asked for
 }
 
 // Owners is for the vault.
 func (s *slowKeys) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
+	s.owners += len(owners)
 	if do := s.meanwhile; do != nil {
 		s.meanwhile = nil
 		do()
@@ -213,6 +234,30 @@ func (s *slowKeys) Owners(ctx context.Context, tenant string, owners []string) (
 		return keystore.Rows{}, ctx.Err()
 	}
 	return s.Store.Owners(ctx, tenant, owners)
+}
+
+// A Row is one row: the keys of one owner are fetched, whatever the query finds.
+func TestARowAsksForOneOwner(t *testing.T) {
+	dialector, raw := dialect(t, testdb.New(t, testdb.SQLite))
+	for _, statement := range schemaFor(testdb.SQLite) {
+		_, err := raw.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	keys := &slowKeys{Store: encryptiontest.Keys()}
+	config := encryption.Config{Keys: keys, KEK: kek}
+	vault, err := encryption.Create(t.Context(), config)
+	require.NoError(t, err)
+	require.NoError(t, vault.AddTenant(t.Context(), "main"))
+	p := &poolOfOne{t: t, config: config, dialector: dialector, raw: raw}
+	db, _ := p.use(vault)
+	many := persons(5, "p")
+	require.NoError(t, db.Create(&many).Error)
+	db, _ = p.process()
+	keys.owners = 0
+	var person, email string
+	require.NoError(t, db.Model(&Contact{}).Select("person", "email").Order("id").Row().Scan(&person, &email))
+	require.Equal(t, many[0].Email, email)
+	require.Equal(t, 1, keys.owners)
 }
 
 // Whoever waits for the connection of a transaction besides is not taken for the

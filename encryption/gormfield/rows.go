@@ -21,6 +21,7 @@ type openedRows struct {
 	open    func(first int, page [][]any) error // nil opens nothing
 	size    int                                 // rows a page; 0 is all of them
 	full    func() bool                         // whether the key store may wait for the connection of the source; nil is no
+	most    int                                 // rows that are read ahead then
 	one     bool                                // no more than one row is wanted
 	page    [][]any
 	next    int     // in page
@@ -54,7 +55,7 @@ func (r *openedRows) fill() error {
 	r.page, r.next = nil, 0
 	err := r.readUpTo(r.size)
 	if err == nil && !r.drained && r.full != nil && r.full() {
-		err = r.readUpTo(readAhead)
+		err = r.readUpTo(r.most)
 	}
 	if err != nil {
 		return err
