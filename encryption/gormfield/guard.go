@@ -71,6 +71,7 @@ type guardOf struct {
 	table   *sealedTable
 	column  string
 	name    string // of the constraint, and the beginning of that of the triggers
+	within  string // the schema, "" for that of the connection
 	at      string // the table, quoted
 	quoted  string // the column
 	text    bool
@@ -92,6 +93,13 @@ func (p *Plugin) eachGuard(db *gorm.DB, do func(guardOf) error) error {
 		if name == "" {
 			name = t.def.Name
 		}
+		within, last, qualified := strings.Cut(name, ".")
+		if !qualified {
+			within, last = "", name
+		}
+		if kind == sqldb.SQLite {
+			name = last // a trigger is in the database of its table, which it names without
+		}
 		at, err := d.Quote(name)
 		if err != nil {
 			return t.fail("", "its name", errors.Join(ErrModel, err))
@@ -102,7 +110,7 @@ func (p *Plugin) eachGuard(db *gorm.DB, do func(guardOf) error) error {
 			if err != nil {
 				return t.fail(column, "its name", errors.Join(ErrModel, err))
 			}
-			if err := do(guardOf{dialect: d, table: t, column: column, name: guardName(t.name, column), at: at, quoted: quoted, text: col.Text}); err != nil {
+			if err := do(guardOf{dialect: d, table: t, column: column, name: guardName(t.name, column), within: within, at: at, quoted: quoted, text: col.Text}); err != nil {
 				return err
 			}
 		}
@@ -189,7 +197,7 @@ func (g guardOf) check(db *gorm.DB) (says string, err error) {
 		validated = true
 		err = g.ask(db, &text, `SELECT k.CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS k JOIN information_schema.TABLE_CONSTRAINTS t
 			ON t.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND t.CONSTRAINT_NAME = k.CONSTRAINT_NAME
-			WHERE k.CONSTRAINT_SCHEMA = DATABASE() AND k.CONSTRAINT_NAME = ? AND LOWER(t.TABLE_NAME) = ?`, g.name, g.table.name)
+			WHERE k.CONSTRAINT_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND k.CONSTRAINT_NAME = ? AND LOWER(t.TABLE_NAME) = ?`, g.within, g.name, g.table.name)
 		text = strings.ReplaceAll(text, `\'`, "'") // as MySQL writes it
 	}
 	switch {

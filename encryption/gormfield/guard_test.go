@@ -150,3 +150,28 @@ func TestCheckSeesThePluginItself(t *testing.T) {
 	require.NoError(t, e.db.Callback().Update().Remove("crmguard:seal"))
 	require.ErrorIs(t, e.plugin.Check(e.db), gormfield.ErrUnsealed)
 }
+
+// A guard is found where the definition names the schema, and has a name that every
+// database takes.
+func TestAGuardOfATableInASchemaWithALongName(t *testing.T) {
+	asks := map[testdb.Name]string{testdb.SQLite: "SELECT 'main'", testdb.MariaDB: "SELECT DATABASE()", testdb.PostgresC: "SELECT current_schema()", testdb.PostgresICU: "SELECT current_schema()"}
+	long := "contacts_of_the_customers_of_the_branches_in_the_south"
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		var schema string
+		require.NoError(t, d.Open(t).QueryRowContext(t.Context(), asks[d.Name]).Scan(&schema))
+		e := newEnvWith(t, d, gormfield.Config{Tables: []encryption.Table{
+			{Name: "contacts", SQL: schema + ".contacts", Columns: []encryption.Column{{Name: "email", Find: encryption.Email}, {Name: "notes"}, {Name: "phone"}, {Name: "street"}}},
+			{Name: long, Columns: []encryption.Column{{Name: "first_long_column"}, {Name: "second_long_column"}}},
+		}, Tenant: mainTenant})
+		cell := map[testdb.Name]string{testdb.SQLite: "BLOB", testdb.MariaDB: "VARBINARY(600)"}[d.Name]
+		if cell == "" {
+			cell = "BYTEA"
+		}
+		e.exec(t, "CREATE TABLE "+long+" (id BIGINT PRIMARY KEY, person VARCHAR(60), first_long_column "+cell+", second_long_column "+cell+")")
+		require.ErrorIs(t, e.plugin.Check(e.db), gormfield.ErrUnguarded)
+		e.guard(t)
+		require.NoError(t, e.plugin.Check(e.db))
+		_, err := e.raw.ExecContext(t.Context(), "INSERT INTO "+long+" (id, second_long_column) VALUES (1, 'in the clear in the clear in the clear in the clear')")
+		require.Error(t, err)
+	})
+}

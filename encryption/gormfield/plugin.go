@@ -31,9 +31,8 @@ type Config struct {
 	// asks the sequence of the column on PostgreSQL, and elsewhere refuses rows
 	// without an id.
 	IDs func(ctx context.Context, table string, n int) ([]any, error)
-	// KeyWait bounds the wait for keys: a transaction that holds the only
-	// connection which the key store could use fails after it instead of waiting
-	// for itself. 0 is 10 seconds.
+	// KeyWait bounds the wait for keys, where the key store is slow, or where
+	// transactions hold all connections that it could use. 0 is 10 seconds.
 	KeyWait time.Duration
 }
 
