@@ -39,7 +39,11 @@ func newPoolOfOne(t *testing.T, name testdb.Name) *poolOfOne {
 	vault, err := encryption.Create(t.Context(), p.config)
 	require.NoError(t, err)
 	require.NoError(t, vault.AddTenant(t.Context(), "main"))
-	for _, statement := range schemaFor(name) {
+	cell := "BLOB"
+	if name == testdb.PostgresC {
+		cell = "BYTEA"
+	}
+	for _, statement := range append(schemaFor(name), "CREATE TABLE tickets (id BIGINT PRIMARY KEY, tenant VARCHAR(60), person VARCHAR(60), text "+cell+")") {
 		_, err := p.raw.ExecContext(t.Context(), statement)
 		require.NoError(t, err)
 	}
@@ -59,10 +63,18 @@ func (p *poolOfOne) use(vault *encryption.Vault) (*gorm.DB, *gormfield.Plugin) {
 	p.t.Helper()
 	db, err := gorm.Open(p.dialector, &gorm.Config{Logger: silent()})
 	require.NoError(p.t, err)
-	plugin, err := gormfield.New(vault, gormfield.Config{Tables: definitions, Tenant: mainTenant, KeyWait: 30 * time.Second})
+	tables := append([]encryption.Table{{Name: "tickets", Tenant: "tenant", Columns: []encryption.Column{{Name: "text"}}}}, definitions...)
+	plugin, err := gormfield.New(vault, gormfield.Config{Tables: tables, Tenant: mainTenant, KeyWait: 30 * time.Second})
 	require.NoError(p.t, err)
 	require.NoError(p.t, db.Use(plugin))
 	return db.WithContext(p.t.Context()), plugin
+}
+
+// Ticket is a row of one of several tenants.
+type Ticket struct {
+	ID             int64 `gorm:"primaryKey"`
+	Tenant, Person string
+	Text           string `gorm:"serializer:crmguard"`
 }
 
 // persons are contacts, each of a person of its own.
@@ -156,6 +168,15 @@ func TestNothingWaitsForItsOwnConnection(t *testing.T) {
 				require.NoError(t, db.First(&c, first).Error)
 				require.Equal(t, "new4", c.Person)
 				require.Equal(t, newMail, c.Email)
+			})
+			t.Run("an update that names the owner, of a model that names the tenant", func(t *testing.T) {
+				db, _ := p.process()
+				require.NoError(t, db.Create(&Ticket{ID: 1, Tenant: "main", Person: "t1", Text: "secret"}).Error)
+				tx := db.Model(&Ticket{ID: 1, Tenant: "main"}).Updates(map[string]any{"person": "t2", "text": "secret new"})
+				require.NoError(t, tx.Error)
+				var back Ticket
+				require.NoError(t, db.First(&back).Error)
+				require.Equal(t, Ticket{1, "main", "t2", "secret new"}, back)
 			})
 			t.Run("CreateInBatches", func(t *testing.T) {
 				db, plugin := p.process()
