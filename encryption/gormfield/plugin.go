@@ -118,7 +118,7 @@ func (p *Plugin) Lookup(ctx context.Context, tenant, table, index, value string)
 // ByHand returns a session in which raw SQL (Raw, Exec) on sealed tables is left
 // alone: nothing is refused, and nothing is opened. Write values of a
 // [encryption.Writer] with it, and read into [encryption.Sealed].
-func ByHand(db *gorm.DB) *gorm.DB { return db.Set(byHandKey, true) }
+func ByHand(db *gorm.DB) *gorm.DB { return db.Set(byHandKey, true).Session(&gorm.Session{}) }
 
 // Initialize is for db.Use.
 func (p *Plugin) Initialize(db *gorm.DB) error {
@@ -272,8 +272,9 @@ func (p *Plugin) after(db *gorm.DB) {
 // tell says what did not open.
 func tell(db *gorm.DB) {
 	if r := recordOf(db.Statement); r != nil && len(r.failed) > 0 {
-		if f, ok := db.Get(onUnopenedKey); ok {
-			f.(func(*encryption.RowsError))(&encryption.RowsError{Rows: r.failed})
+		said, _ := db.Get(onUnopenedKey)
+		if f, _ := said.(func(*encryption.RowsError)); f != nil {
+			f(&encryption.RowsError{Rows: r.failed})
 			return
 		}
 		_ = db.AddError(fmt.Errorf("gormfield: %w", &encryption.RowsError{Rows: r.failed}))

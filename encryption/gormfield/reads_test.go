@@ -222,6 +222,11 @@ var reads = []path{
 		var sealed encryption.Sealed
 		require.NoError(t, gormfield.ByHand(e.db).Raw("SELECT email FROM contacts").Row().Scan(&sealed))
 		require.NotEmpty(t, sealed.Bytes())
+		session := gormfield.ByHand(e.db)
+		require.NoError(t, session.Table("contacts").Where("id = 7").Find(&[]map[string]any{}).Error)
+		var n int64
+		require.NoError(t, session.Table("contacts").Count(&n).Error)
+		require.EqualValues(t, 1, n, "the session is used again")
 		return nil
 	}},
 	{"Where with a struct", gormfield.ErrSearch, func(_ *testing.T, e *env) error {

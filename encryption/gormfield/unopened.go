@@ -21,7 +21,7 @@ import (
 // open, instead of ending in a RowsError: FindInBatches and Preload go on. f may
 // be called several times a statement.
 func OnUnopened(db *gorm.DB, f func(*encryption.RowsError)) *gorm.DB {
-	return db.Set(onUnopenedKey, f)
+	return db.Set(onUnopenedKey, f).Session(&gorm.Session{})
 }
 
 // onUnopenedKey is where a session keeps the function of OnUnopened.

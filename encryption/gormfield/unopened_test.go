@@ -209,6 +209,13 @@ func TestBatchesHaveTheirKeysAtOnce(t *testing.T) {
 
 	told = nil
 	var page []Contact
+	require.NoError(t, bearing.Where("id = 1").Find(&page).Error)
+	require.Len(t, page, 1)
+	require.NoError(t, bearing.Find(&page).Error)
+	require.Len(t, page, 30, "the session is used again")
+	require.Error(t, gormfield.OnUnopened(db, nil).Find(&page).Error)
+
+	told, page = nil, nil
 	require.NoError(t, bearing.Preload("Calls").Order("id").Find(&page).Error)
 	require.Len(t, told, 2, "of the persons, and of their calls")
 	require.Equal(t, "secret 29", page[29].Calls[0].Text)
