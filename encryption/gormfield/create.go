@@ -116,7 +116,7 @@ func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (
 	if len(columns) == 0 {
 		return values, nil, nil, nil
 	}
-	_ = p.ensure(stmt.Context, sealing.only, t, bindings)
+	p.ensure(stmt.Context, sealing.only, t, bindings)
 	for i := range values.Values {
 		if err := sealing.take(t, bindings[i], columns); err != nil {
 			return values, nil, nil, err

@@ -361,8 +361,7 @@ func sealable(t reflect.Type) bool {
 
 // ensure makes the keys of many persons in few calls. What fails here fails
 // again where the Writer is taken, with the name of what lacks it.
-func (p *Plugin) ensure(ctx context.Context, only *sql.DB, t *sealedTable, bindings []binding) error {
-	var failed []error
+func (p *Plugin) ensure(ctx context.Context, only *sql.DB, t *sealedTable, bindings []binding) {
 	persons := map[string][]string{}
 	for _, b := range bindings {
 		if w := of(t, &encryption.Column{}, b); w.owner != "" && w.owner[:min(2, len(w.owner))] != "r:" && !slices.Contains(persons[b.tenant], b.owner) {
@@ -373,7 +372,6 @@ func (p *Plugin) ensure(ctx context.Context, only *sql.DB, t *sealedTable, bindi
 		if len(owners) < 2 {
 			continue
 		}
-		failed = append(failed, p.fetch(ctx, only, func(ctx context.Context) error { return p.vault.Ensure(ctx, tenant, owners...) }))
+		_ = p.fetch(ctx, only, func(ctx context.Context) error { return p.vault.Ensure(ctx, tenant, owners...) })
 	}
-	return errors.Join(failed...)
 }

@@ -64,7 +64,7 @@ func (p *Plugin) takeKeys(db *gorm.DB, model any) error {
 	sealing := p.sealing(stmt)
 	var failed []error
 	for t, bindings := range w.found {
-		failed = append(failed, p.ensure(stmt.Context, sealing.only, t, bindings))
+		p.ensure(stmt.Context, sealing.only, t, bindings)
 		for _, b := range bindings {
 			_, err := sealing.writer(writerOf{table: t, tenant: b.tenant, owner: b.owner}, false)
 			failed = append(failed, err)
