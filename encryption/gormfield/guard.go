@@ -93,12 +93,9 @@ func (p *Plugin) eachGuard(db *gorm.DB, do func(guardOf) error) error {
 		if name == "" {
 			name = t.def.Name
 		}
-		within, last, qualified := strings.Cut(name, ".")
+		within, _, qualified := strings.Cut(name, ".")
 		if !qualified {
-			within, last = "", name
-		}
-		if kind == sqldb.SQLite {
-			name = last // a trigger is in the database of its table, which it names without
+			within = ""
 		}
 		at, err := d.Quote(name)
 		if err != nil {
