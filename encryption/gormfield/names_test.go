@@ -24,20 +24,20 @@ type Patient struct {
 
 // Meta is embedded.
 type Meta struct {
-	Hint string `gorm:"serializer:crmguard"`
+	Hint string `gorm:"column:clue;serializer:crmguard"`
 }
 
 // A name in a map or an assignment that is a sealed column or field in another
 // spelling would take its value past the plugin, and is refused; the others go on.
 func TestANameInAnotherSpellingIsRefused(t *testing.T) {
-	tables := append([]encryption.Table{{Name: "patients", Columns: []encryption.Column{{Name: "notes"}, {Name: "meta_hint"}}}}, definitions...)
+	tables := append([]encryption.Table{{Name: "patients", Columns: []encryption.Column{{Name: "notes"}, {Name: "meta_clue"}}}}, definitions...)
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		e := newEnvWith(t, d, gormfield.Config{Tables: tables, Tenant: mainTenant})
 		cell := map[testdb.Name]string{testdb.SQLite: "BLOB", testdb.MariaDB: "VARBINARY(600)"}[d.Name]
 		if cell == "" {
 			cell = "BYTEA"
 		}
-		e.exec(t, "CREATE TABLE patients (id BIGINT PRIMARY KEY, person VARCHAR(60), notes "+cell+", meta_hint "+cell+", no_tes VARCHAR(60))")
+		e.exec(t, "CREATE TABLE patients (id BIGINT PRIMARY KEY, person VARCHAR(60), notes "+cell+", meta_clue "+cell+", no_tes VARCHAR(60))")
 		id := []clause.Column{{Name: "id"}}
 		ways := map[string]func(db *gorm.DB, name string, value any) error{
 			"Create": func(db *gorm.DB, name string, value any) error {
@@ -65,7 +65,7 @@ func TestANameInAnotherSpellingIsRefused(t *testing.T) {
 		for what, way := range ways {
 			for name, on := range map[string]func() *gorm.DB{
 				"`notes`": model, `"notes"`: model, "[notes]": model, "patients.notes": model, " notes": model,
-				"no\u200btes": model, "remark": model, "REMARK": model, "Meta.Hint": model, "metahint": model, "meta hint": model,
+				"no\u200btes": model, "remark": model, "REMARK": model, "Meta.Hint": model, "meta.clue": model, "MetaHint": model, "metahint": model, "meta hint": model,
 				"Notes": table, "main.patients.notes": table, "no_tes": table,
 			} {
 				err := way(on(), name, "secret")
@@ -74,22 +74,22 @@ func TestANameInAnotherSpellingIsRefused(t *testing.T) {
 				require.NotContains(t, e.log.take(), "secret")
 			}
 		}
-		for _, name := range []string{"NOTES", "MetaHint", "Remark", "Hint"} { // which GORM looks up in maps only
+		for _, name := range []string{"NOTES", "MetaClue", "Remark", "Hint"} { // which GORM looks up in maps only
 			require.Error(t, ways["Set"](model(), name, "secret"))
 			require.Error(t, ways["an upsert"](model(), name, "secret"))
 			require.NotContains(t, e.log.take(), "secret")
 		}
 		require.Empty(t, e.cells(t, "SELECT * FROM patients"))
-		for id, name := range []string{"NOTES", "MetaHint", "Remark", "Hint"} {
+		for id, name := range []string{"NOTES", "MetaClue", "Remark", "Hint"} {
 			require.NoError(t, model().Create(map[string]any{"id": 100 + id, "person": "p1", name: "secret"}).Error)
 			require.NoError(t, model().Where("id = ?", 100+id).Updates(map[string]any{"person": "p1", name: "secret " + name}).Error)
 		}
 		for _, row := range e.cells(t, "SELECT * FROM patients") {
-			require.NotContains(t, row["notes"]+row["meta_hint"], "secret")
+			require.NotContains(t, row["notes"]+row["meta_clue"], "secret")
 		}
 		require.NoError(t, e.db.Where("id >= 100").Delete(&Patient{}).Error)
 
-		require.NoError(t, model().Create(map[string]any{"ID": 1, "Person": "p1", "Remark": "secret", "meta_hint": "secret", "no_tes": "open"}).Error)
+		require.NoError(t, model().Create(map[string]any{"ID": 1, "Person": "p1", "Remark": "secret", "meta_clue": "secret", "no_tes": "open"}).Error)
 		require.NoError(t, model().Where("id = 1").Updates(map[string]any{"NoTes": "still open", "person": "p1", "notes": "secret new"}).Error)
 		var back Patient
 		require.NoError(t, e.db.First(&back).Error)
