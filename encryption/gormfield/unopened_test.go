@@ -1,6 +1,7 @@
 package gormfield_test
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
@@ -149,7 +150,10 @@ func TestBatchesHaveTheirKeysAtOnce(t *testing.T) {
 	store := encryptiontest.Keys()
 	var clock atomic.Int64
 	clock.Store(time.Now().UnixNano())
-	vault, err := encryption.Create(t.Context(), encryption.Config{Keys: store, KEK: kek, Now: func() time.Time { return time.Unix(0, clock.Load()) }})
+	vault, err := encryption.Create(t.Context(), encryption.Config{
+		Keys: store, KEK: kek, Now: func() time.Time { return time.Unix(0, clock.Load()) },
+		Wait: func(context.Context, time.Duration) error { return nil },
+	})
 	require.NoError(t, err)
 	require.NoError(t, vault.AddTenant(t.Context(), "main"))
 	dialector, raw := dialect(t, testdb.New(t, testdb.SQLite))
