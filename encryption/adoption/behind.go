@@ -122,31 +122,24 @@ func (m *moving) cascades(ctx context.Context) (out []Obstacle, err error) {
 	if m.options.IgnoreCascades || m.db.Kind != sqldb.MariaDB && m.db.Kind != sqldb.MySQL {
 		return nil, nil
 	}
-	type key struct{ name, column string }
-	var keys []key
-	schema, table := m.parts()
 	bound := m.watched()
-	err = m.rows(ctx, func(scan func(...any) error) error {
-		var k key
-		err := scan(&k.name, &k.column)
-		if slices.ContainsFunc(bound, func(b string) bool { return strings.EqualFold(b, k.column) }) {
-			keys = append(keys, k)
-		}
-		return err
-	}, `SELECT k.CONSTRAINT_NAME, MAX(k.COLUMN_NAME) FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r
-			ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME
-		WHERE k.TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND k.TABLE_NAME = ? AND k.REFERENCED_TABLE_NAME IS NOT NULL
-			AND (r.UPDATE_RULE IN ('CASCADE', 'SET NULL', 'SET DEFAULT') OR r.DELETE_RULE IN ('SET NULL', 'SET DEFAULT'))
-		GROUP BY k.CONSTRAINT_NAME, k.COLUMN_NAME ORDER BY 1`, schema, table)
+	text, err := m.created(ctx) // the catalogue shows foreign keys to who has more than SELECT
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range keys {
-		line, err := m.lineOf(ctx, "CONSTRAINT ", k.name)
-		if err != nil {
-			return nil, err
+	changing := regexp.MustCompile(` ON (DELETE SET (NULL|DEFAULT)|UPDATE (CASCADE|SET NULL|SET DEFAULT))`)
+	key := regexp.MustCompile("^CONSTRAINT [`\"]([^`\"]+)[`\"] FOREIGN KEY \\(([^)]*)\\) REFERENCES (.*)$")
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
+		found := key.FindStringSubmatch(line)
+		if found == nil || !changing.MatchString(found[3]) {
+			continue
 		}
-		quoted, err := m.db.Quote(k.name)
+		i := slices.IndexFunc(bound, func(b string) bool { return wordIn(found[2], b) })
+		if i < 0 {
+			continue
+		}
+		quoted, err := m.db.Quote(found[1])
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 		}
@@ -154,9 +147,9 @@ func (m *moving) cascades(ctx context.Context) (out []Obstacle, err error) {
 		drop := alter + ` DROP FOREIGN KEY ` + quoted
 		out = append(out, Obstacle{
 			Option:   "IgnoreCascades",
-			Why:      fmt.Sprintf("the foreign key %s changes %s by a cascade, which no trigger sees: a sealed value stays that of another owner, or of yesterday; let it refuse instead, and change both in the application", k.name, k.column),
-			SQL:      []string{drop, alter + ` ADD ` + regexp.MustCompile(` ON (DELETE SET (NULL|DEFAULT)|UPDATE (CASCADE|SET NULL|SET DEFAULT))`).ReplaceAllString(line, "")},
-			restores: []restoring{{Of: "FOREIGN KEY " + k.name, SQL: []string{drop, alter + ` ADD ` + line}}},
+			Why:      fmt.Sprintf("the foreign key %s changes %s by a cascade, which no trigger sees: a sealed value stays that of another owner, or of yesterday; let it refuse instead, and change both in the application", found[1], bound[i]),
+			SQL:      []string{drop, alter + ` ADD ` + changing.ReplaceAllString(line, "")},
+			restores: []restoring{{Of: "FOREIGN KEY " + found[1], SQL: []string{drop, alter + ` ADD ` + line}}},
 		})
 	}
 	return out, nil

@@ -72,6 +72,7 @@ func TestAGuardThatIsOutrunCountsForNone(t *testing.T) {
 			report, err := e.a.Clear(t.Context(), tenant, adoption.JobOptions{})
 			require.NoError(t, err)
 			require.False(t, report.Clean)
+			require.Contains(t, e.refused(t, adoption.ReadSealed, adoption.MoveOptions{}).Why, "refuse", "it refuses what is written in the clear there")
 		})
 	}
 }

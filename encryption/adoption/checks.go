@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,7 +21,6 @@ type check struct {
 
 // checks lists the CHECKs of the table.
 func (l *live) checks(ctx context.Context) (out []check, err error) {
-	schema, name := l.parts()
 	switch l.db.Kind {
 	case sqldb.SQLite:
 		text, err := l.created(ctx)
@@ -42,44 +42,47 @@ func (l *live) checks(ctx context.Context) (out []check, err error) {
 		return out, err
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	query, how := `SELECT CONSTRAINT_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? ORDER BY CONSTRAINT_NAME`, `CONSTRAINT `
-	if l.db.Kind == sqldb.MySQL {
-		query, how = `SELECT c.CONSTRAINT_NAME, c.CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS c JOIN information_schema.TABLE_CONSTRAINTS t
-			ON t.CONSTRAINT_SCHEMA = c.CONSTRAINT_SCHEMA AND t.CONSTRAINT_NAME = c.CONSTRAINT_NAME WHERE t.TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND t.TABLE_NAME = ? ORDER BY 1`, `CHECK `
-	}
-	err = l.rows(ctx, func(scan func(...any) error) error {
-		var c check
-		err := scan(&c.name, &c.expr)
-		out = append(out, c)
-		return err
-	}, query, schema, name)
+	text, err := l.created(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for i := range out {
-		if err := l.dropsCheck(ctx, &out[i], how); err != nil {
-			return nil, err
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
+		for _, one := range clausesIn(line, "CHECK", `\`) {
+			c, err := l.checkOf(line, one)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, c)
 		}
 	}
 	return out, nil
 }
 
-// dropsCheck finds how a CHECK of MariaDB leaves its table: one of a column stands at
-// the end of that column's definition, and goes by saying this again without it.
-func (l *live) dropsCheck(ctx context.Context, c *check, how string) error {
-	if line, err := l.columnLine(ctx, c.name); err == nil && strings.HasSuffix(line, ` CHECK (`+c.expr+`)`) {
-		c.drop, c.restore = []string{l.modify(strings.TrimSuffix(line, ` CHECK (`+c.expr+`)`))}, []string{l.modify(line)}
-		return nil
-	} else if err != nil && !errors.Is(err, ErrDefinition) {
-		return err
+// checkOf finds how a CHECK of MariaDB or MySQL leaves its table: one of a column
+// stands at the end of that column's definition, has its name, and goes by saying this
+// again without it.
+func (l *live) checkOf(line string, one clause) (check, error) {
+	c := check{name: one.name, expr: one.text}
+	if c.name == "" {
+		if name := regexp.MustCompile("^[`\"]([^`\"]+)[`\"] ").FindStringSubmatch(line); name != nil {
+			c.name = name[1]
+		}
+		without := strings.Replace(strings.TrimSuffix(line, ` CHECK (`+c.expr+`)`), " NOT NULL", " NULL", 1) // which is dropped with it
+		c.drop, c.restore = []string{l.modify(without)}, []string{l.modify(line)}
+		return c, nil
 	}
 	quoted, err := l.db.Quote(c.name)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDefinition, err)
+		return c, fmt.Errorf("%w: %w", ErrDefinition, err)
+	}
+	how := `CONSTRAINT `
+	if l.db.Kind == sqldb.MySQL {
+		how = `CHECK `
 	}
 	alter := `ALTER TABLE ` + l.sql
-	c.drop, c.restore = []string{alter + ` DROP ` + how + quoted}, []string{alter + ` ADD CONSTRAINT ` + quoted + ` CHECK (` + c.expr + `)`}
-	return nil
+	c.drop, c.restore = []string{alter + ` DROP ` + how + quoted}, []string{alter + ` ADD ` + line}
+	return c, nil
 }
 
 // columnNames are all columns of the table.
@@ -127,8 +130,8 @@ func (m *moving) checked(ctx context.Context) (out []Obstacle, err error) {
 			if len(c.drop) == 0 {
 				o.Why += onSQLite
 			}
-		case m.options.LoseChecks:
-			continue
+		case m.options.LoseChecks || slices.ContainsFunc(m.cells, func(cell liveColumn) bool { return wordIn(c.expr, cell.sealed.SQL) }):
+			continue // it is about what is sealed, too
 		default:
 			o.Why = fmt.Sprintf("%s over %s will refuse nothing any more, since NULL stands there: let the application check before it seals", said, m.cells[i].Plain)
 			o.Option = "LoseChecks"
@@ -136,6 +139,15 @@ func (m *moving) checked(ctx context.Context) (out []Obstacle, err error) {
 		out = append(out, o)
 	}
 	return out, nil
+}
+
+// staying is the condition that a value stays in the clear at SealedOnly: nothing is
+// sealed of it.
+func (m *moving) staying(c liveColumn) string {
+	if m.ahead {
+		return "1 = 0"
+	}
+	return c.stored.Name + " IS NULL"
 }
 
 // refusesNULL counts the rows that a CHECK would refuse when nothing stands in the
@@ -148,8 +160,8 @@ func (m *moving) refusesNULL(ctx context.Context, c check, names []string) (rows
 		if err != nil {
 			return 0, false, fmt.Errorf("%w: %w", ErrDefinition, err)
 		}
-		if slices.ContainsFunc(m.cells, func(cell liveColumn) bool { return cell.Plain == name }) {
-			quoted = `CASE WHEN 1 = 0 THEN ` + quoted + ` END AS ` + quoted // NULL of its type and collation
+		if i := slices.IndexFunc(m.cells, func(cell liveColumn) bool { return cell.Plain == name }); i >= 0 {
+			quoted = `CASE WHEN ` + m.staying(m.cells[i]) + ` THEN ` + quoted + ` END AS ` + quoted // NULL of its type and collation
 		} else if wordIn(c.expr, name) {
 			alone = false
 		}
@@ -164,6 +176,9 @@ func (m *moving) refusesNULL(ctx context.Context, c check, names []string) (rows
 	var some []string
 	for _, cell := range m.cells {
 		some = append(some, cell.plain.Name+" IS NOT NULL")
+		if cell.stored.Name != "" && wordIn(c.expr, cell.sealed.SQL) {
+			of += " AND " + cell.stored.Name + " IS NOT NULL" // it will be
+		}
 	}
 	from := []string{m.sql + ` WHERE ` + of + ` AND (` + strings.Join(some, " OR ") + `)`}
 	if alone {
@@ -240,16 +255,15 @@ func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
 	if err != nil {
 		return nil, err
 	}
+	about, err := m.aboutSealed(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var set []string
-	var args []any
 	for _, c := range m.cells {
-		set = append(set, c.plain.Name+" = NULL")
-		if c.stored.Name != "" { // another value, to the guard
-			set = append(set, c.stored.Name+" = ?")
-			args = append(args, []byte("crmguard"))
-			if c.sealed.Text {
-				args[len(args)-1] = "crmguard"
-			}
+		set = append(set, c.plain.Name+" = CASE WHEN "+m.staying(c)+" THEN "+c.plain.Name+" END")
+		if c.stored.Name != "" { // another value than before, to the guard
+			set = append(set, c.stored.Name+" = "+m.longer(c))
 		}
 	}
 	for _, r := range rows {
@@ -260,7 +274,7 @@ func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
 				statements = []string{`SET LOCAL lock_timeout = '500ms'`, statements[0], `SET CONSTRAINTS ALL IMMEDIATE`}
 			}
 			for _, statement := range statements {
-				given := append(slices.Clone(args), named...)
+				given := named
 				if !strings.Contains(statement, "UPDATE ") {
 					given = nil
 				}
@@ -274,10 +288,42 @@ func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
 		case errors.Is(err, errTried) || isHeld(err):
 		case refusedRow(err):
 			refused, _ := sqldb.Refused(err)
+			if slices.Contains(about, refused.Constraint) {
+				continue
+			}
 			return []Obstacle{{Rows: 1, Listed: []Left{{Row: r.id, Why: refused.Error()}}, Why: fmt.Sprintf("the database refuses a row in which nothing stands in the clear (%v): change the constraint or the trigger that says so", refused)}}, nil
 		default:
 			return nil, fmt.Errorf("adoption: try what %s writes to %s: %w", SealedOnly, m.def.Name, err)
 		}
 	}
 	return nil, nil
+}
+
+// longer is a sealed value and one byte, NULL where there is none.
+func (m *moving) longer(c liveColumn) string {
+	name := c.stored.Name
+	switch {
+	case m.db.Kind == sqldb.Postgres && !c.sealed.Text:
+		return name + ` || CAST('x' AS bytea)`
+	case m.db.Kind == sqldb.Postgres, m.db.Kind == sqldb.SQLite && c.sealed.Text:
+		return name + ` || 'x'`
+	case m.db.Kind == sqldb.SQLite:
+		return `CAST(` + name + ` || 'x' AS BLOB)`
+	}
+	return `CONCAT(` + name + `, 'x')`
+}
+
+// aboutSealed names the CHECKs that look at sealed values, which are not there yet
+// when it is asked beforehand.
+func (m *moving) aboutSealed(ctx context.Context) (names []string, err error) {
+	if !m.ahead {
+		return nil, nil
+	}
+	all, err := m.checks(ctx)
+	for _, c := range all {
+		if slices.ContainsFunc(m.cells, func(cell liveColumn) bool { return wordIn(c.expr, cell.sealed.SQL) }) {
+			names = append(names, c.name)
+		}
+	}
+	return names, err
 }

@@ -63,6 +63,27 @@ func TestACheckThatRefusesIsFound(t *testing.T) {
 	})
 }
 
+// A CHECK that asks for one of both values is about what is sealed, too: it is asked
+// about rows as they will be, and stands in nobody's way.
+func TestACheckThatAsksForEitherIsKept(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		sealed := map[testdb.Name]string{testdb.SQLite: "BLOB", testdb.MariaDB: "LONGBLOB", testdb.PostgresC: "bytea", testdb.PostgresICU: "bytea"}[d.Name]
+		create := strings.TrimSuffix(contactsSQL, ")") + `, email_sealed ` + sealed + `, CONSTRAINT either CHECK (email IS NOT NULL OR email_sealed IS NOT NULL))`
+		e := newEnv(t, d, contactsDef, emailColumn, create)
+		e.old(t, "1", "p1", "ann@b.example")
+		e.exec(t, `INSERT INTO contacts (id, person, email) VALUES ('2', NULL, 'bob@b.example')`)
+		all, err := e.a.Obstacles(t.Context(), tenant)
+		require.NoError(t, err)
+		require.Empty(t, all)
+		e.to(t, adoption.ReadSealed)
+		e.backfill(t)
+		e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true, Accept: 1})
+		report := e.clear(t)
+		require.EqualValues(t, 1, report.Changed)
+		require.Equal(t, map[string]string{"1": "ann@b.example", "2": "bob@b.example"}, e.read(t, e.a))
+	})
+}
+
 // A CHECK that will pass whatever is sealed is named, and stated.
 func TestACheckThatChecksNothingAnyMoreIsNamed(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
@@ -91,6 +112,25 @@ func TestACheckThatChecksNothingAnyMoreIsNamed(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, all)
 	})
+}
+
+// Texts that look like parts of a statement are none.
+func TestWhatIsSaidInATextIsNoCheck(t *testing.T) {
+	for name, create := range map[testdb.Name]string{
+		testdb.SQLite:  `CREATE TABLE "contacts" (id VARCHAR(40) NOT NULL PRIMARY KEY, person VARCHAR(40) DEFAULT ', CHECK (email)', email VARCHAR(200) /* CHECK (email) */, "a CHECK (email)" INTEGER, seen INTEGER CHECK (seen <> 'it''s email (' AND "seen" < 9) -- CHECK (email` + "\n" + `)`,
+		testdb.MariaDB: "CREATE TABLE contacts (id VARCHAR(40) NOT NULL PRIMARY KEY, person VARCHAR(40) COMMENT 'it\\'s \\\\', email VARCHAR(200), `a CHECK (email)` INTEGER COMMENT ', CHECK (email)', seen INTEGER CHECK (seen < 9), CHECK (person <> 'it\\'s (' AND person <> '\\\\'))",
+	} {
+		t.Run(string(name), func(t *testing.T) {
+			e := newEnv(t, testdb.New(t, name), contactsDef, emailColumn, create)
+			e.exec(t, `INSERT INTO contacts (id, person, email, seen) VALUES ('1', 'p1', 'ann@b.example', 1)`)
+			all, err := e.a.Obstacles(t.Context(), tenant)
+			require.NoError(t, err)
+			for _, one := range all { // the word stands in a text of one
+				require.Equal(t, "LoseChecks", one.Option, "%s", one)
+			}
+			require.Len(t, all, map[testdb.Name]int{testdb.SQLite: 1}[name])
+		})
+	}
 }
 
 // A domain that refuses NULL, or that checks what will be sealed, is seen too.

@@ -311,6 +311,19 @@ func (g guardText) sqlite() (out []trigger) {
 // Guard asks the database which guard stands on the table: its text is compared,
 // whether it is always switched on, and whether others run behind it.
 func (a *Adoption) Guard(ctx context.Context) (Guard, error) {
+	guard, err := a.standing(ctx)
+	if err != nil || guard != Reset && guard != Refuse {
+		return guard, err
+	}
+	names, err := a.behind(ctx, guard)
+	if err == nil && len(names) > 0 {
+		guard = OutrunGuard
+	}
+	return guard, err
+}
+
+// standing is the guard that stands on the table, whoever runs behind it.
+func (a *Adoption) standing(ctx context.Context) (Guard, error) {
 	found, err := a.foundTriggers(ctx)
 	if err != nil {
 		return NoGuard, fmt.Errorf("adoption: guard of %s: %w", a.def.Name, sqldb.Safe(err))
@@ -332,14 +345,9 @@ func (a *Adoption) Guard(ctx context.Context) (Guard, error) {
 		for _, t := range want {
 			same = same && found[t.name] == t.body
 		}
-		if !same {
-			continue
+		if same {
+			return guard, nil
 		}
-		names, err := a.behind(ctx, guard)
-		if err == nil && len(names) > 0 {
-			guard = OutrunGuard
-		}
-		return guard, err
 	}
 	return OtherGuard, nil
 }

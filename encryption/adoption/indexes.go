@@ -13,10 +13,12 @@ import (
 // wanted is an index that a table should have.
 type wanted struct {
 	name    string
-	columns string // quoted, with commas between them
-	where   string // a predicate; "" is none
+	columns []string // quoted
+	where   string   // a predicate; "" is none
 	unique  bool
 }
+
+func (w wanted) list() string { return strings.Join(w.columns, ", ") }
 
 // create is the statement of it up to the table.
 func (w wanted) create(how string) string {
@@ -30,9 +32,9 @@ func (w wanted) create(how string) string {
 // of is its columns and predicate.
 func (w wanted) of() string {
 	if w.where == "" {
-		return ` (` + w.columns + `)`
+		return ` (` + w.list() + `)`
 	}
-	return ` (` + w.columns + `) WHERE ` + w.where
+	return ` (` + w.list() + `) WHERE ` + w.where
 }
 
 // indexName names an index after its column and, since PostgreSQL and SQLite have

@@ -41,7 +41,7 @@ func (a *Adoption) ready(ctx context.Context, r stageRow, to Stage, o MoveOption
 
 // refusing: what is written in the clear must not be refused by the trigger.
 func (m *moving) refusing(ctx context.Context) ([]Obstacle, error) {
-	guard, err := m.Guard(ctx)
+	guard, err := m.standing(ctx)
 	if err != nil || guard != Refuse && guard != OtherGuard {
 		return nil, err
 	}

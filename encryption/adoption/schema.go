@@ -52,7 +52,7 @@ func (a *Adoption) SQL(ctx context.Context) ([]string, error) {
 				return fmt.Errorf("%w: %w", ErrDefinition, err)
 			}
 			// Its values differ between tenants by themselves: it begins with nothing else.
-			index, err := a.build(ctx, wanted{name: a.indexName("crmguard_", x.Column, a.def.SQL), columns: name})
+			index, err := a.build(ctx, wanted{name: a.indexName("crmguard_", x.Column, a.def.SQL), columns: []string{name}})
 			if err != nil {
 				return err
 			}
@@ -63,7 +63,7 @@ func (a *Adoption) SQL(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard, err := a.Guard(ctx)
+	guard, err := a.standing(ctx)
 	if err != nil || guard == Reset || guard == Refuse {
 		return out, err
 	}

@@ -160,14 +160,11 @@ const whyCollides = "another row has the same value to the normaliser of the uni
 
 // collide asks the database, where everything is sealed.
 func (m *moving) collide(ctx context.Context, c column, w wanted, o *Obstacle) error {
-	where := "1 = 1"
-	for column := range strings.SplitSeq(w.columns, ", ") {
-		where += " AND " + column + " IS NOT NULL"
-	}
+	where := strings.Join(w.columns, " IS NOT NULL AND ") + " IS NOT NULL"
 	if w.where != "" {
 		where += " AND (" + w.where + ")"
 	}
-	groups := ` FROM ` + m.sql + ` WHERE ` + where + ` GROUP BY ` + w.columns + ` HAVING COUNT(*) > 1`
+	groups := ` FROM ` + m.sql + ` WHERE ` + where + ` GROUP BY ` + w.list() + ` HAVING COUNT(*) > 1`
 	err := m.rows(ctx, func(scan func(...any) error) error { return scan(&o.Rows) }, `SELECT COALESCE(SUM(n), 0) FROM (SELECT COUNT(*) AS n`+groups+`) AS several`)
 	if err != nil || o.Rows == 0 {
 		return err
@@ -181,7 +178,7 @@ func (m *moving) collide(ctx context.Context, c column, w wanted, o *Obstacle) e
 		err := scan(into...)
 		o.Listed = append(o.Listed, Left{Row: m.nameOf(names), Column: c.Name, Why: whyCollides})
 		return err
-	}, `SELECT `+strings.Join(m.nameTexts(), ", ")+` FROM `+m.sql+` WHERE `+where+` AND (`+w.columns+`) IN (SELECT `+w.columns+groups+`) ORDER BY `+w.columns+fmt.Sprintf(` LIMIT %d`, maxListed))
+	}, `SELECT `+strings.Join(m.nameTexts(), ", ")+` FROM `+m.sql+` WHERE `+where+` AND (`+w.list()+`) IN (SELECT `+w.list()+groups+`) ORDER BY `+w.list()+fmt.Sprintf(` LIMIT %d`, maxListed))
 }
 
 // willCollide asks the normaliser about each value in the clear of the tenant. Eight

@@ -116,7 +116,7 @@ func (a *Adoption) replacement(old uniqueness, plain, wide string) wanted {
 			columns[i] = quoted
 		}
 	}
-	w.columns = strings.Join(columns, ", ")
+	w.columns = columns
 	return w
 }
 
