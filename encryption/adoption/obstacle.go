@@ -99,7 +99,7 @@ func (m *moving) all(ctx context.Context, judges ...judge) (out []Obstacle, err 
 	return out, nil
 }
 
-// asked refuses a move with everything that the judges find.
+// judged refuses a move with everything that the judges find.
 func (m *moving) judged(ctx context.Context, judges ...judge) error {
 	found, err := m.all(ctx, judges...)
 	if err != nil || len(found) == 0 {
