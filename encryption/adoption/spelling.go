@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -189,11 +188,6 @@ func (m *moving) willCollide(ctx context.Context, c column, old uniqueness, o *O
 			return nil // its other columns tell rows apart: that is asked when everything is sealed
 		}
 	}
-	rules, err := m.cfg.Table.IndexRules(c.Name)
-	if err != nil {
-		return fmt.Errorf("adoption: %w", err)
-	}
-	at := slices.IndexFunc(rules, func(r encryption.IndexRule) bool { return r.Index.Column == c.wideIndex() })
 	cell := slices.Index(m.order, c.Name)
 	each := func(f func(r row, normal string)) error {
 		for after := []any(nil); ; {
@@ -206,7 +200,7 @@ func (m *moving) willCollide(ctx context.Context, c column, old uniqueness, o *O
 				if err != nil {
 					continue // such a value is not sealed
 				}
-				if normal, err := rules[at].Normalise(value); err == nil && normal != "" {
+				if normal, err := m.cfg.Table.Normalise(c.wideIndex(), value); err == nil && normal != "" {
 					f(r, normal)
 				}
 			}
@@ -229,7 +223,7 @@ func (m *moving) willCollide(ctx context.Context, c column, old uniqueness, o *O
 		return nil
 	}
 	rows, listed := map[string]int64{}, map[string][]string{}
-	err = each(func(r row, normal string) {
+	err := each(func(r row, normal string) {
 		if !several[maphash.String(seed, normal)] {
 			return
 		}
