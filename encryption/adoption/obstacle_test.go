@@ -88,3 +88,22 @@ func TestAMoveSaysAllThatItLacks(t *testing.T) {
 	require.EqualValues(t, 1, detail.Rows)
 	require.Equal(t, "why, or state LoseUnique", adoption.Obstacle{Why: "why", Option: "LoseUnique"}.String())
 }
+
+// A prepared transaction that somebody forgot, of another table of the server, holds
+// up neither a move nor the way back.
+func TestForgottenTransactionsOfOthersHoldNobodyUp(t *testing.T) {
+	e := newEnv(t, testdb.New(t, testdb.MariaDB), contactsDef, emailColumn, contactsSQL)
+	e.prepare(t)
+	other := testdb.New(t, testdb.MariaDB).Open(t)
+	conn, err := other.Conn(t.Context())
+	require.NoError(t, err)
+	for _, statement := range []string{`CREATE TABLE elsewhere (id INT PRIMARY KEY)`, `XA START 'forgotten'`, `INSERT INTO elsewhere VALUES (1)`, `XA END 'forgotten'`, `XA PREPARE 'forgotten'`} {
+		_, err := conn.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	e.move(t, adoption.WriteBoth, adoption.MoveOptions{})
+	e.move(t, adoption.Plain, adoption.MoveOptions{})
+	_, err = conn.ExecContext(t.Context(), `XA ROLLBACK 'forgotten'`)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+}
