@@ -14,7 +14,7 @@ import (
 // table has a column of the adoption, and nothing is changed by that. What it says is
 // all that the moves say: with its remedies the way is free.
 func TestAllObstaclesAreSaidAtOnce(t *testing.T) {
-	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+	eachSchema(t, func(t *testing.T, d testdb.Database) {
 		create := `CREATE TABLE contacts (id VARCHAR(40) NOT NULL PRIMARY KEY, person VARCHAR(40), email VARCHAR(200) NOT NULL UNIQUE, seen INTEGER NOT NULL DEFAULT 0, CONSTRAINT mail CHECK (email LIKE '%@%'))`
 		e := newEnv(t, d, contactsDef, emailColumn, create)
 		e.old(t, "1", "p1", "ann@b.example")
@@ -58,7 +58,7 @@ func TestAllObstaclesAreSaidAtOnce(t *testing.T) {
 
 // A table without what an adoption needs at all has that one obstacle.
 func TestATableThatCannotBeAdoptedHasOneObstacle(t *testing.T) {
-	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+	eachSchema(t, func(t *testing.T, d testdb.Database) {
 		for _, create := range []string{
 			`CREATE TABLE contacts (id VARCHAR(40), person VARCHAR(40), email VARCHAR(200))`,            // no key
 			`CREATE TABLE contacts (id VARCHAR(40) NOT NULL PRIMARY KEY, email VARCHAR(200))`,           // no owner
