@@ -211,3 +211,27 @@ func TestSpellingsThatASearchWouldMissAreFound(t *testing.T) {
 		})
 	}
 }
+
+// A unique index that could not be built leaves an INVALID one of its name: it is
+// dropped before it is built again.
+func TestAUniqueIndexThatFailedIsBuiltAgain(t *testing.T) {
+	e := newEnv(t, testdb.New(t, testdb.PostgresC), uniqueDef, emailColumn, strings.Replace(contactsSQL, "email VARCHAR(200)", "email VARCHAR(200) UNIQUE", 1))
+	e.to(t, adoption.ReadSealed)
+	require.True(t, e.backfill(t).Clean)
+	create := e.refused(t, adoption.SealedOnly, gone).SQL
+	require.Len(t, create, 1)
+	e.old(t, "1", "p1", "ann@b.example")
+	e.old(t, "2", "p2", "Ann@b.example") // meanwhile
+	require.True(t, e.backfill(t).Clean)
+	_, err := e.db.ExecContext(t.Context(), create[0])
+	require.Error(t, err)
+	require.Empty(t, e.refused(t, adoption.SealedOnly, gone).SQL, "first the rows")
+	e.exec(t, `DELETE FROM contacts WHERE id = '2'`)
+	again := e.refused(t, adoption.SealedOnly, gone).SQL
+	require.Len(t, again, 2)
+	require.Equal(t, create[0], again[1])
+	for _, statement := range again {
+		e.exec(t, statement)
+	}
+	e.move(t, adoption.SealedOnly, gone)
+}
