@@ -99,6 +99,7 @@ func TestUniqueInTheClearIsReplacedAsItIs(t *testing.T) {
 		{testdb.PostgresC, `CREATE UNIQUE INDEX old ON contacts (lower(email))`, `("email_unique")`},
 		{testdb.PostgresC, `CREATE UNIQUE INDEX old ON contacts (email) WHERE seen = 0`, `("email_unique") WHERE (seen = 0)`},
 		{testdb.PostgresC, `CREATE UNIQUE INDEX old ON contacts (email) WHERE email <> ''`, `("email_unique")`},
+		{testdb.PostgresC, `ALTER TABLE contacts ADD CONSTRAINT old EXCLUDE USING btree (email WITH =)`, `("email_unique")`},
 		{testdb.PostgresC, `CREATE UNIQUE INDEX old ON contacts (seen, email)`, `("seen", "email_unique")`},
 		{testdb.MariaDB, `CREATE UNIQUE INDEX old ON contacts (seen, email)`, "(`seen`, `email_unique`)"},
 		{testdb.SQLite, `CREATE UNIQUE INDEX old ON contacts (seen, lower(email))`, `("seen", "email_unique")`},
