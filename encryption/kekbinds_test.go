@@ -110,6 +110,28 @@ func TestAKEKThatFailsNowAndThenDoesNotPassForOneThatBinds(t *testing.T) {
 	}
 }
 
+// A KEK that makes other bytes of them, and says nothing, refuses nobody.
+func TestAKEKThatOpensAnythingDoesNotBind(t *testing.T) {
+	sound, err := insecurekeys.KEK(bytes.Repeat([]byte{5}, 32))
+	require.NoError(t, err)
+	garbling := pair{
+		func(plaintext, ad []byte) ([]byte, error) {
+			return sound.EncryptWithContext(t.Context(), plaintext, ad)
+		},
+		func(ciphertext, ad []byte) ([]byte, error) {
+			if opened, err := sound.DecryptWithContext(t.Context(), ciphertext, ad); err == nil {
+				return opened, nil
+			}
+			return bytes.Repeat([]byte{7}, len(ciphertext)), nil
+		},
+	}
+	empty := encryptiontest.Keys()
+	_, err = encryption.Create(t.Context(), encryption.Config{Keys: empty, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return garbling, nil }})
+	require.ErrorIs(t, err, encryption.ErrKEK)
+	require.ErrorContains(t, err, "binds associated data")
+	require.Empty(t, stateOfStore(t, empty).Store)
+}
+
 // late is the error of a client that has waited as long as it waits.
 type late struct{ error }
 

@@ -256,3 +256,28 @@ func TestADestroyedKeyVersionStaysDestroyed(t *testing.T) {
 		})
 	}
 }
+
+// Nor where no copy does, but the process that brings it back.
+func TestAKeyVersionThatAProcessSawDestroyedStaysDestroyed(t *testing.T) {
+	e := newEnv(t, 1)
+	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1"))
+	rows, err := e.store.Tenant(t.Context(), tenant)
+	require.NoError(t, err)
+	first := rows.KeyVersions[0].KeyVersion
+	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	_, err = e.vault.NewKeyVersion(t.Context(), tenant)
+	require.NoError(t, err)
+	none := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, first, none))
+	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1")) // and so reads the tenant
+	e.spoil(t, `DELETE FROM crmguard_encryption_generation WHERE state = 'destroyed'`)
+	e.spoil(t, `INSERT INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, 'p1', ?, ?)`, tenant, int64(first), wrapped[0])
+	report, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Repaired)
+	require.Equal(t, keystore.Destroyed, e.stateOf(t, first))
+	left, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -78,9 +79,13 @@ func TestANumberThatDoesNotFitStopsNothing(t *testing.T) {
 			require.NoError(t, sqlkeys.Install(t.Context(), db))
 			store, err := sqlkeys.Open(t.Context(), db)
 			require.NoError(t, err)
-			cfg := encryption.Config{Keys: store, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) {
-				return insecurekeys.KEK(make([]byte, 32))
-			}}
+			cfg := encryption.Config{
+				Keys: store,
+				KEK: func(context.Context, string, string) (tink.AEADWithContext, error) {
+					return insecurekeys.KEK(make([]byte, 32))
+				},
+				Wait: func(context.Context, time.Duration) error { return nil }, // nobody else holds a lease
+			}
 			vault, err := encryption.Create(t.Context(), cfg)
 			require.NoError(t, err)
 			require.NoError(t, vault.AddTenant(t.Context(), "t1"))
