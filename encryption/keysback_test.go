@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -38,7 +39,7 @@ func TestAnIndexThatWasMadeWhileKeysWereLostIsNotSearched(t *testing.T) {
 	require.NoError(t, err, "nothing seems to be sealed")
 	report, err := l.vault.RepairFromCaches(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, encryption.RepairReport{Owners: 1, Keys: 1, Fenced: 1}, report)
+	require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1, Fenced: 1}, report)
 	requireUnsearched(t, e, l.over(t, l.standby), "p1")
 
 	again, err := l.vault.RepairFromCaches(t.Context())
@@ -57,7 +58,7 @@ func TestAnIndexThatWasMadeWhileACopyHadTheKeysIsNotSearched(t *testing.T) {
 	require.NoError(t, err)
 	report, err := e.another(t).RepairFromCopy(t.Context(), whole.Path)
 	require.NoError(t, err)
-	require.Equal(t, encryption.RepairReport{Keys: 1, Fenced: 1}, report)
+	require.Equal(t, keycopy.RepairReport{Keys: 1, Fenced: 1}, report)
 	requireUnsearched(t, e, e.another(t), "p1")
 }
 
@@ -66,11 +67,11 @@ func TestAnIndexThatWasMadeWhileACopyHadTheKeysIsNotSearched(t *testing.T) {
 func TestAnIndexThatWasRebuiltWhileAKeyWasDamagedIsNotSearched(t *testing.T) {
 	for name, c := range map[string]struct {
 		damage string
-		report encryption.RepairReport
+		report keycopy.RepairReport
 	}{
-		"a key":         {`UPDATE crmguard_encryption_key SET wrapped = zeroblob(65) WHERE owner = 'p1'`, encryption.RepairReport{Keys: 1, Fenced: 1}},
-		"its owner":     {`DELETE FROM crmguard_encryption_owner WHERE owner = 'p1'`, encryption.RepairReport{Owners: 1, Fenced: 1}},
-		"a key version": {`UPDATE crmguard_encryption_generation SET state = 'destroyed' WHERE state = 'retired'`, encryption.RepairReport{KeyVersions: 1, Fenced: 1}},
+		"a key":         {`UPDATE crmguard_encryption_key SET wrapped = zeroblob(65) WHERE owner = 'p1'`, keycopy.RepairReport{Keys: 1, Fenced: 1}},
+		"its owner":     {`DELETE FROM crmguard_encryption_owner WHERE owner = 'p1'`, keycopy.RepairReport{Owners: 1, Fenced: 1}},
+		"a key version": {`UPDATE crmguard_encryption_generation SET state = 'destroyed' WHERE state = 'retired'`, keycopy.RepairReport{KeyVersions: 1, Fenced: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, 1)
@@ -110,7 +111,7 @@ func TestAnIndexThatACopyHasIsSearchedAtOnce(t *testing.T) {
 	e.spoil(t, `DELETE FROM crmguard_encryption_key WHERE owner = 'p1'`)
 	report, err := e.another(t).RepairFromCopy(t.Context(), whole.Path)
 	require.NoError(t, err)
-	require.Equal(t, encryption.RepairReport{Keys: 1}, report)
+	require.Equal(t, keycopy.RepairReport{Keys: 1}, report)
 	n, err := findMail(t, e.db, e.table(t, e.another(t), after()), "p1")
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
@@ -188,7 +189,7 @@ func TestAKeyVersionComesBackOfWhichKeysOpen(t *testing.T) {
 			t.Helper()
 			report, err := e.vault.RepairFromCaches(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, encryption.RepairReport{KeyVersions: 1, Fenced: 1}, report)
+			require.Equal(t, keycopy.RepairReport{KeyVersions: 1, Fenced: 1}, report)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -81,7 +83,7 @@ func TestABatchIsResealedByOneStatementWhateverItsKeyIs(t *testing.T) {
 					fresh, err := e.vault.NewKeyVersion(t.Context(), seven)
 					require.NoError(t, err)
 					updates := updatesOf(t, db, c.name)
-					report, err := c.table.Reseal(t.Context(), db, seven, encryption.ResealOptions{})
+					report, err := c.table.Reseal(t.Context(), db, seven, jobs.ResealOptions{})
 					require.NoError(t, err)
 					require.Equal(t, []int{len(c.ids), 3 * len(c.ids), 0, 0}, []int{report.Rows, report.Cells, report.Conflicts, report.Refused})
 					require.Equal(t, 1, updates())
@@ -108,7 +110,7 @@ func TestAKeyThatIsAnArrayIsResealed(t *testing.T) {
 		}
 		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
-		report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{Batch: 2})
+		report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{Batch: 2})
 		require.NoError(t, err)
 		require.Equal(t, []int{4, 4, 0}, []int{report.Rows, report.Cells, report.Conflicts})
 		census, err := table.Census(t.Context(), s.db, tenant)
@@ -133,10 +135,10 @@ func TestOfRowsThatAreChangedTogetherEachIsCompared(t *testing.T) {
 		s.exec(t, application, `UPDATE letters SET body = ? WHERE id = 'l3'`, written)
 		s.exec(t, application, `DELETE FROM letters WHERE id = 'l4'`)
 		resealed := make(chan error, 1)
-		var report encryption.ResealReport
+		var report jobs.ResealReport
 		go func() {
 			var err error
-			report, err = s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+			report, err = s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 			resealed <- err
 		}()
 		s.standsStill(t)
@@ -165,7 +167,7 @@ func TestARuleThatKeepsARowStopsNoReseal(t *testing.T) {
 		s.exec(t, s.db, `CREATE RULE frozen AS ON UPDATE TO letters WHERE OLD.id = 'l3' DO INSTEAD NOTHING`)
 		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
-		report, err := s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+		report, err := s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 		require.NoError(t, err)
 		require.Equal(t, []string{"l3"}, keysOf(report.Refusals))
 		require.Equal(t, []int{5, 4, 0}, []int{report.Rows, report.Cells, report.Conflicts})
@@ -196,7 +198,7 @@ func TestWhatATriggerKeepsAmongOtherRowsIsNamed(t *testing.T) {
 				old := s.versionOf(t, "l3")
 				_, err = s.a.NewKeyVersion(t.Context(), tenant)
 				require.NoError(t, err)
-				report, err := s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+				report, err := s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 				require.NoError(t, err)
 				require.Equal(t, []string{"l3"}, keysOf(report.Refusals))
 				require.Equal(t, []int{4, 0}, []int{report.Cells, report.Conflicts})
@@ -211,7 +213,7 @@ func (s *two) versionOf(t *testing.T, id string) uint32 {
 	t.Helper()
 	var cell encryption.Sealed
 	require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM letters WHERE id = '`+id+`'`).Scan(&cell))
-	keyVersion, err := encryption.KeyVersionOf(cell.Bytes())
+	keyVersion, err := sealedvalue.KeyVersion(cell.Bytes())
 	require.NoError(t, err)
 	return keyVersion
 }
@@ -246,7 +248,7 @@ func TestRowsOfSeveralKindsAreResealedTogether(t *testing.T) {
 		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
 		updates := updatesOf(t, s.db, "cards")
-		report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+		report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 		require.NoError(t, err)
 		require.Equal(t, []int{17, 21, 0}, []int{report.Rows, report.Cells, report.Conflicts})
 		require.Equal(t, 3+1+1, updates())
@@ -290,7 +292,7 @@ func (s *two) putBack(t *testing.T, id string) {
 // A row that a trigger gives its old value back is not counted as resealed: it is
 // named, row by row and among rows that are changed together.
 func TestWhatATriggerPutsBackIsNamed(t *testing.T) {
-	for name, hook := range map[string]encryption.RowHook{"together": nil, "with hooks": func(context.Context, *sql.Tx, string, string) error { return nil }} {
+	for name, hook := range map[string]jobs.RowHook{"together": nil, "with hooks": func(context.Context, *sql.Tx, string, string) error { return nil }} {
 		t.Run(name, func(t *testing.T) {
 			testdb.Each(t, func(t *testing.T, d testdb.Database) {
 				s := newTwo(t, d)
@@ -304,7 +306,7 @@ func TestWhatATriggerPutsBackIsNamed(t *testing.T) {
 				s.putBack(t, "c3")
 				fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
 				require.NoError(t, err)
-				report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{AfterRow: hook})
+				report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{AfterRow: hook})
 				require.NoError(t, err)
 				require.Equal(t, []string{"c3"}, keysOf(report.Refusals))
 				require.Equal(t, []int{5, 4, 0}, []int{report.Rows, report.Cells, report.Conflicts})
@@ -328,7 +330,7 @@ func TestTwoResealOneTable(t *testing.T) {
 		}
 		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
-		reports := make(chan encryption.ResealReport, 2)
+		reports := make(chan jobs.ResealReport, 2)
 		errs := make(chan error, 2)
 		for _, side := range []struct {
 			table *encryption.SealedTable
@@ -336,7 +338,7 @@ func TestTwoResealOneTable(t *testing.T) {
 			batch int
 		}{{s.of, s.db, 70}, {s.ofB, s.second, 110}} {
 			go func() {
-				report, err := side.table.Reseal(t.Context(), side.db, tenant, encryption.ResealOptions{Batch: side.batch})
+				report, err := side.table.Reseal(t.Context(), side.db, tenant, jobs.ResealOptions{Batch: side.batch})
 				reports <- report
 				errs <- err
 			}()
@@ -368,10 +370,10 @@ func TestADeadlockOfABatchIsTriedAgain(t *testing.T) {
 		first, last := s.writer(t).Text("body", "first"), s.writer(t).Text("body", "last")
 		s.exec(t, application, `UPDATE letters SET body = ? WHERE id = 'l5'`, last)
 		resealed := make(chan error, 1)
-		var report encryption.ResealReport
+		var report jobs.ResealReport
 		go func() {
 			var err error
-			report, err = s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+			report, err = s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 			resealed <- err
 		}()
 		s.standsStill(t)

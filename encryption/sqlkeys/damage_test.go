@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -50,12 +51,12 @@ func TestDamagedRowsComeBackFromACopy(t *testing.T) {
 			exec(t, db, `DELETE FROM crmguard_encryption_owner WHERE owner = 'a'`)
 			_, err = vault.WriteCopy(t.Context(), dir)
 			require.ErrorIs(t, err, encryption.ErrDamaged)
-			damaged, ok := errors.AsType[*encryption.DamagedError](err)
+			damaged, ok := errors.AsType[*keycopy.DamagedError](err)
 			require.True(t, ok)
 			require.Equal(t, 6, damaged.Count, "four rows, and the keys of the two owners: %v", err)
 			report, err := vault.RepairFromCopy(t.Context(), whole.Path)
 			require.NoError(t, err)
-			require.Equal(t, encryption.RepairReport{Owners: 2, Keys: 2}, report)
+			require.Equal(t, keycopy.RepairReport{Owners: 2, Keys: 2}, report)
 			require.Equal(t, before, keysOf(t, store))
 
 			exec(t, db, `DELETE FROM crmguard_encryption_key WHERE owner = '中'`)
@@ -114,7 +115,7 @@ func TestANumberThatDoesNotFitStopsNothing(t *testing.T) {
 			vault, err = encryption.Open(t.Context(), cfg)
 			require.NoError(t, err)
 			_, err = vault.WriteCopy(t.Context(), dir)
-			damaged, ok := errors.AsType[*encryption.DamagedError](err)
+			damaged, ok := errors.AsType[*keycopy.DamagedError](err)
 			require.True(t, ok, "%v", err)
 			require.Equal(t, 5, damaged.Count, "%v: four keys, and the one that p1 had", damaged.Rows)
 			require.Contains(t, damaged.Error(), "which is no number of 32 bits")
@@ -145,7 +146,7 @@ func TestANumberThatDoesNotFitStopsNothing(t *testing.T) {
 			require.Equal(t, []int{3, 1}, []int{receipts[0].Keys, receipts[1].Keys})
 
 			_, err = vault.RepairFromCopy(t.Context(), whole.Path)
-			damaged, ok = errors.AsType[*encryption.DamagedError](err)
+			damaged, ok = errors.AsType[*keycopy.DamagedError](err)
 			require.True(t, ok, "%v", err)
 			require.Equal(t, 2, damaged.Count, "%v", damaged.Rows)
 			r, err := table.Reader(t.Context(), "t1", "p1")
