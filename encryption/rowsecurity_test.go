@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -81,14 +82,39 @@ func hiddenMeanwhile(t *testing.T, s *two) {
 	as, old := policed(t, s)
 	_, err := s.a.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
+	var late []byte // sealed before, and written while it waits
+	require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM letters WHERE id = 'l0'`).Scan(&late))
 	w := s.writer(t)
 	s.exec(t, s.db, `UPDATE letters SET body = ? WHERE id <> 'l0'`, w.Text("body", "new"))
-	tx, err := s.db.BeginTx(t.Context(), nil)
+	// Somebody begins to write just before it asks for the last time.
+	var tx *sql.Tx
+	cfg, writers, waits := s.cfg, make(chan struct{}, 100), 0
+	cfg.Wait = func(ctx context.Context, d time.Duration) error {
+		if waits++; waits == 2 {
+			tx, err = s.db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			s.exec(t, tx, `UPDATE letters SET person = person WHERE id = 'l1'`)
+		}
+		return s.cfg.Wait(ctx, d)
+	}
+	cfg.Observe = func(_ context.Context, name string, open float64, _ ...slog.Attr) {
+		if name == "encryption.holder.writers" && open > 0 {
+			writers <- struct{}{}
+		}
+	}
+	v, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	s.exec(t, tx, `UPDATE letters SET person = person WHERE id = 'l1'`)
+	table, err := v.Table(lettersTable)
+	require.NoError(t, err)
+	s.exec(t, s.db, `UPDATE letters SET body = NULL WHERE id = 'l0'`) // or it would be in use at once
 	done := make(chan error, 1)
-	go func() { done <- s.b.DestroyKeyVersion(t.Context(), tenant, old, s.ofB.Holder(as)) }()
-	s.waits(t, done)
+	go func() { done <- v.DestroyKeyVersion(t.Context(), tenant, old, table.Holder(as)) }()
+	select {
+	case <-writers:
+	case err := <-done:
+		require.FailNow(t, "the destruction did not wait", "%v", err)
+	}
+	s.exec(t, tx, `UPDATE letters SET body = ? WHERE id = 'l0'`, late)
 	hidden := make(chan error, 1)
 	go func() {
 		_, err := s.second.ExecContext(t.Context(), hides) // stands in the queue before the count
@@ -101,7 +127,7 @@ func hiddenMeanwhile(t *testing.T, s *two) {
 	}, time.Minute, time.Millisecond)
 	require.NoError(t, tx.Commit())
 	require.NoError(t, <-hidden)
-	require.Error(t, <-done)
+	require.ErrorIs(t, <-done, encryption.ErrDefinition)
 	require.Equal(t, encryption.Retired, stateOf(t, s.a, old))
 	var body encryption.Sealed
 	require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM letters WHERE id = 'l0'`).Scan(&body))
