@@ -26,6 +26,8 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -140,9 +142,9 @@ func encryptionOnSQL(t *testing.T, db *sql.DB) {
 	reader := try(contacts.Reader(ctx, "main", "p1"))
 	require.Equal(t, "ann@b.example", try(reader.Row("p1", "c1").Text(ctx, "email", sealed)))
 	keyVersion := try(vault.NewKeyVersion(ctx, "main"))
-	try(contacts.Reseal(ctx, db, "main", encryption.ResealOptions{}))
+	try(contacts.Reseal(ctx, db, "main", jobs.ResealOptions{}))
 	require.NoError(t, db.QueryRowContext(ctx, `SELECT email FROM contacts`).Scan(&sealed))
-	require.Equal(t, keyVersion, try(encryption.KeyVersionOf(sealed)))
+	require.Equal(t, keyVersion, try(sealedvalue.KeyVersion(sealed)))
 }
 
 func accesscontrolOnSQL(t *testing.T, db *sql.DB) {

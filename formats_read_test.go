@@ -31,6 +31,8 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/privacy"
@@ -282,7 +284,7 @@ func (in *installation) sealContacts(t *testing.T) {
 			continue
 		}
 		in.add("fields", map[string]any{"table": "contacts", "column": "email", "level": 2, "owner": person, "row": id, "sealed": encode(sealed.Bytes()), "plain": email})
-		in.add("fields", map[string]any{"table": "contacts", "column": "note", "level": 0x13, "bucket": 64, "owner": person, "row": id, "text": must(encryption.FormatText(text.Bytes()))(t), "plain": "Grüße, line\n1"})
+		in.add("fields", map[string]any{"table": "contacts", "column": "note", "level": 0x13, "bucket": 64, "owner": person, "row": id, "text": must(sealedvalue.FormatText(text.Bytes()))(t), "plain": "Grüße, line\n1"})
 		narrow, _ := w.Int64("email_index", email).Int64()
 		in.add("indexes", map[string]any{"table": "contacts", "index": "email_index", "version": 1, "normaliser": "email/2", "bits": 32, "input": email, "value": fmt.Sprint(narrow)})
 		in.add("indexes", map[string]any{"table": "contacts", "index": "email_wide", "version": 1, "normaliser": "exact/1", "bits": 256, "input": email, "value": encode(w.Index("email_wide", email).Bytes())})
@@ -425,7 +427,7 @@ func (in *installation) backUp(t *testing.T) {
 	source := must(sqlitesource.New(sqlitesource.Config{
 		Name: "db", File: "crm.db", DB: in.db, Strip: map[string][]string{"contacts": {"email_index", "email_wide"}}, Staging: t.TempDir(),
 	}))(t)
-	counts := encryption.Counts(in.db, formatTenant, table)
+	counts := in.vault.Counts(in.db, formatTenant, table)
 	job := backup.Job{
 		Name: "nightly", Repositories: repos, Sources: []backup.Source{source, backup.Folder("files", in.path("files"))}, App: "formats/1",
 		Positions: backup.Positions{Keys: in.vault.Position, Ledger: in.desk.LedgerHead, Trail: in.trail.Checkpoint},
@@ -441,7 +443,7 @@ func (in *installation) backUp(t *testing.T) {
 // copyKeys names the key copy that covers the snapshot.
 func (in *installation) copyKeys(t *testing.T) {
 	t.Helper()
-	path := must(encryption.NewestCopy(in.path("keys")))(t)
+	path := must(keycopy.Newest(in.path("keys")))(t)
 	in.index["copy"] = "keys/" + filepath.Base(path)
 	in.index["erased"] = in.erased
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/privacy"
 )
@@ -137,7 +139,7 @@ func (in *installation) opensFields(t *testing.T, out foreign) {
 		}
 		requireOnly(t, f.Sealed, open)
 		requireOnly(t, []byte(f.Text), open)
-		require.Equal(t, f.Text, must(encryption.FormatText(f.Sealed))(t))
+		require.Equal(t, f.Text, must(sealedvalue.FormatText(f.Sealed))(t))
 	}
 }
 
@@ -358,7 +360,7 @@ func (in *installation) restoresTheKeyCopy(t *testing.T, out foreign) {
 	})
 	_, err := restore(in.path(out.Copy.Tombstone))
 	require.ErrorIs(t, err, encryption.ErrCopy, "a key under a tombstone")
-	verify := func(file string) encryption.Copy { return must(in.vault.VerifyCopy(t.Context(), in.path(file)))(t) }
+	verify := func(file string) keycopy.Copy { return must(in.vault.VerifyCopy(t.Context(), in.path(file)))(t) }
 	whole, holes := verify(out.Copy.File), verify(out.Copy.Holes)
 	require.NoError(t, whole.Covers(must(whole.Position())(t)))
 	require.Equal(t, 2, holes.Holes)

@@ -11,6 +11,7 @@ import (
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
@@ -36,7 +37,7 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 			Seal: sealer, Prepare: sealer.Ensure, Tag: vault.Tagger("log"),
 			Heads: audit.Heads{Ledger: audit.HeadOf(desk.LedgerHead), Keys: audit.HeadOf(vault.Head)},
 		}
-		_, _ = trail.ResealOpenings(ctx, sealer.Resealer(new(encryption.SealerReport)))
+		_, _ = trail.ResealOpenings(ctx, sealer.Resealer(new(jobs.SealerReport)))
 
 		// encryption -> integrity
 		_, _ = integrity.NewSealer(vault.Tagger("seal"))
@@ -45,7 +46,7 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 		_ = backup.Config{Manifests: vault.ManifestTagger()}
 		_ = backup.Job{
 			Positions: backup.Positions{Keys: vault.Position, Ledger: desk.LedgerHead, Trail: trail.Checkpoint},
-			KeyCopy:   vault.KeyCopy("keycopy"), KeyVersions: encryption.Counts(nil, "main", table),
+			KeyCopy:   vault.KeyCopy("keycopy"), KeyVersions: vault.Counts(nil, "main", table),
 		}
 		_ = []backup.Step{
 			{Name: "indexes", Run: func(ctx context.Context, _ string) error { return table.RebuildIndexes(nil, "main")(ctx) }},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -104,7 +105,7 @@ func TestALateRepairPutsNoKeysetBack(t *testing.T) {
 	e.insert(t, "c1", "p1")
 	dir := t.TempDir()
 	e.halfClosed(t, dir, 1, true)
-	path, err := encryption.NewestCopy(dir)
+	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	older := kept(t, path)
 	e.spoil(t, `UPDATE crmguard_encryption_keyset SET wrapped = zeroblob(80) WHERE tenant = 't1' AND purpose = 'seal'`)
@@ -175,7 +176,7 @@ func TestTheCopyThatAnEpochLeavesIsOfAClosedOne(t *testing.T) {
 	dir := t.TempDir()
 	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
 	require.NoError(t, err)
-	path, err := encryption.NewestCopy(dir)
+	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	restored, err := encryption.RestoreCopy(t.Context(), withKeys(e.cfg, encryptiontest.Keys()), path)
 	require.NoError(t, err)

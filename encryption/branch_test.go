@@ -19,6 +19,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -226,11 +227,11 @@ func TestTheBranchKeyOfTodayOpensNoOldCopy(t *testing.T) {
 		require.Equal(t, keystore.KindKeyset, damagedRows(t, err).Rows[0].Kind)
 		_, err = begun.RepairFromCopy(t.Context(), path)
 		require.Error(t, err, "the old copy brings nothing back")
-		newest, err := encryption.NewestCopy(dir)
+		newest, err := keycopy.Newest(dir)
 		require.NoError(t, err)
 		report, err := begun.RepairFromCopy(t.Context(), newest)
 		require.NoError(t, err)
-		require.Equal(t, encryption.RepairReport{Keysets: len(rows)}, report)
+		require.Equal(t, keycopy.RepairReport{Keysets: len(rows)}, report)
 		again, err := e.store.Tenant(t.Context(), tenant)
 		require.NoError(t, err)
 		require.Equal(t, sound.Keysets, again.Keysets)

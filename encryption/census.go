@@ -7,15 +7,10 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
-
-// Census counts the sealed cells of a table by key version.
-type Census struct {
-	KeyVersions map[uint32]int64 // cells a key version
-	Null        int64            // cells that are NULL
-	Unsealed    int64            // cells that do not begin like a sealed field: clear or damaged
-}
 
 // censusPage is the number of rows a question: so few that a planner reads them
 // in the order of an index also near the end of a table.
@@ -25,10 +20,10 @@ const censusPage = 500
 // and no value leaves the database. It reads pages in the order of the table's
 // key, all of one unchanging view. Columns that the definition forgot, and
 // streams, are not counted.
-func (t *SealedTable) Census(ctx context.Context, db *sql.DB, tenant string) (Census, error) {
+func (t *SealedTable) Census(ctx context.Context, db *sql.DB, tenant string) (jobs.Census, error) {
 	s, err := t.counted(ctx, db, tenant)
 	if err != nil {
-		return Census{KeyVersions: map[uint32]int64{}}, err
+		return jobs.Census{KeyVersions: map[uint32]int64{}}, err
 	}
 	return s.census(ctx, tenant, nil)
 }
@@ -45,8 +40,8 @@ func (t *SealedTable) counted(ctx context.Context, db *sql.DB, tenant string) (*
 }
 
 // census counts, and hands the view that it counted in to a func.
-func (s *storedTable) census(ctx context.Context, tenant string, also func(q sqldb.Querier) error) (Census, error) {
-	out := Census{KeyVersions: map[uint32]int64{}}
+func (s *storedTable) census(ctx context.Context, tenant string, also func(q sqldb.Querier) error) (jobs.Census, error) {
+	out := jobs.Census{KeyVersions: map[uint32]int64{}}
 	var hidden error
 	err := s.db.Snapshot(ctx, func(tx *sql.Tx) error {
 		var after []any
@@ -80,7 +75,7 @@ func (s *storedTable) census(ctx context.Context, tenant string, also func(q sql
 	return out, nil
 }
 
-func (s *storedTable) countPage(ctx context.Context, q sqldb.Querier, tenant string, after []any, out *Census) (n int, next []any, err error) {
+func (s *storedTable) countPage(ctx context.Context, q sqldb.Querier, tenant string, after []any, out *jobs.Census) (n int, next []any, err error) {
 	query, args, heads := s.countQuery(tenant, after)
 	values, into := make([]any, heads), make([]any, heads)
 	for i := range values {
@@ -93,7 +88,7 @@ func (s *storedTable) countPage(ctx context.Context, q sqldb.Querier, tenant str
 		}
 		n, next = n+1, cursor
 		for _, head := range values {
-			out.count(head)
+			countHead(out, head)
 		}
 		return nil
 	}, query, args...)
@@ -130,7 +125,8 @@ func (s *storedTable) heads() []string {
 	return heads
 }
 
-func (c *Census) count(head any) {
+// countHead adds what begins so.
+func countHead(c *jobs.Census, head any) {
 	var raw []byte
 	switch h := head.(type) {
 	case nil:
@@ -141,7 +137,7 @@ func (c *Census) count(head any) {
 	case string:
 		raw = []byte(h)
 	}
-	keyVersion, err := KeyVersionOf(raw)
+	keyVersion, err := sealedvalue.KeyVersion(raw)
 	if err != nil {
 		c.Unsealed++
 		return
@@ -156,11 +152,11 @@ func (c *Census) count(head any) {
 // inside of a transaction that has written to the table: it would wait for itself.
 // On MariaDB and MySQL it needs the right LOCK TABLES.
 //
-// Cells that a job has listed as unreadable ([ResealReport],
-// [ResealOptions].Unreadable) and that are handed in here are not counted, as long
+// Cells that a job has listed as unreadable ([jobs.ResealReport],
+// [jobs.ResealOptions].Unreadable) and that are handed in here are not counted, as long
 // as they hold what they held then: this is how somebody says that they may be
 // lost.
-func (t *SealedTable) Holder(db *sql.DB, lost ...Unreadable) Holder {
+func (t *SealedTable) Holder(db *sql.DB, lost ...jobs.Unreadable) jobs.Holder {
 	return func(ctx context.Context, tenant string, keyVersion uint32) (int, string, error) {
 		where := "table " + t.def.Name
 		s, err := t.counted(ctx, db, tenant)
@@ -179,9 +175,9 @@ func (t *SealedTable) Holder(db *sql.DB, lost ...Unreadable) Holder {
 	}
 }
 
-// Counts returns tenant -> key version -> count over tables: what a backup
+// Counts returns a func that answers tenant -> key version -> count over tables: what a backup
 // manifest names, so that its snapshot can be a Holder later.
-func Counts(db *sql.DB, tenant string, tables ...*SealedTable) func(ctx context.Context) (map[string]map[uint32]int64, error) {
+func (v *Vault) Counts(db *sql.DB, tenant string, tables ...*SealedTable) func(ctx context.Context) (map[string]map[uint32]int64, error) {
 	return func(ctx context.Context) (map[string]map[uint32]int64, error) {
 		sum := map[uint32]int64{}
 		for _, table := range tables {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 const tenYears = 10 * 365 * 24 * time.Hour
@@ -81,7 +83,7 @@ func TestAWaitIsAsLongAsItIsWhereAClockIsSetByYears(t *testing.T) {
 		require.NoError(t, err)
 		sealed, err := v.PersonSealer("opening").Seal(t.Context(), tenant, "p1", nil, nil)
 		require.NoError(t, err)
-		old, err := encryption.KeyVersionOf(sealed)
+		old, err := sealedvalue.KeyVersion(sealed)
 		require.NoError(t, err)
 		_, err = v.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
@@ -112,7 +114,7 @@ func TestKeyCopiesDoNotGoByTheClock(t *testing.T) {
 			written, err := vault.WriteCopy(t.Context(), dir)
 			require.NoError(t, err)
 			require.NoError(t, written.Covers(position))
-			newest, err := encryption.NewestCopy(dir)
+			newest, err := keycopy.Newest(dir)
 			require.NoError(t, err)
 			require.Equal(t, written.Path, newest)
 			require.Equal(t, []string{filepath.Base(newest)}, names(t, dir))
@@ -124,7 +126,7 @@ func TestKeyCopiesDoNotGoByTheClock(t *testing.T) {
 				require.NoError(t, reader.KeyCopy(dir)(t.Context(), position))
 			}
 		}
-		path, err := encryption.NewestCopy(dir)
+		path, err := keycopy.Newest(dir)
 		require.NoError(t, err)
 		restored, err := encryption.RestoreCopy(t.Context(), withKeys(cfg, encryptiontest.Keys()), path)
 		require.NoError(t, err)

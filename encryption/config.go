@@ -11,6 +11,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/crmguard/crmguard/encryption/internal/blindindex"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
@@ -111,8 +112,10 @@ func (c Config) complete() (Config, error) {
 	if err := c.checkKEKs(); err != nil {
 		return c, err
 	}
-	if err := c.checkNormalisers(); err != nil {
-		return c, err
+	for name, f := range c.Normalisers {
+		if err := blindindex.CheckOwn(string(name), f); err != nil {
+			return c, err
+		}
 	}
 	c.KEKs, c.Data, c.Normalisers = slices.Clone(c.KEKs), slices.Clone(c.Data), maps.Clone(c.Normalisers)
 	if c.NewKEK == "" {
@@ -153,4 +156,21 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+func (c Config) permitsKEK(name string) bool { return c.ring().PermitsKEK(name) }
+
+func (c Config) checkKEKs() error { return keyring.CheckKEKs(c.KEKs) }
+
+// firstKEK is the name of the first KEK where nobody chose one.
+func (c Config) firstKEK() string {
+	if c.permitsKEK(DefaultKEK) {
+		return DefaultKEK
+	}
+	for _, entry := range c.KEKs {
+		if !keyring.IsKEKPrefix(entry) {
+			return entry
+		}
+	}
+	return DefaultKEK // Create refuses it
 }

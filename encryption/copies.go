@@ -6,24 +6,6 @@ import (
 	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
-// Copy is a verified key copy.
-type Copy = keycopy.Copy
-
-// DamagedRow is one row of the key store that is not what it has to be. It prints
-// itself without the owner.
-type DamagedRow = keycopy.DamagedRow
-
-// DamagedError lists rows of the key store that are damaged, lost or put back.
-// Everything else was dealt with as if they were sound.
-type DamagedError = keycopy.DamagedError
-
-// RepairReport says what [Vault.RepairFromCopy] did.
-type RepairReport = keycopy.RepairReport
-
-// NewestCopy returns the path of the newest key copy in a folder, by name;
-// VerifyCopy says whether it is good, and its name true.
-func NewestCopy(dir string) (string, error) { return keycopy.Newest(dir) }
-
 // RestoreCopy verifies a key copy, loads it into an empty key store in one
 // transaction and opens the vault. need are the key positions of the data
 // snapshots that are to be read: a copy that does not cover one of them is
@@ -48,19 +30,6 @@ func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (
 	return Open(ctx, cfg)
 }
 
-// Repair is RepairFromCopy for a key store that Open does not open because a
-// keyset of the installation is damaged.
-func Repair(ctx context.Context, cfg Config, path string) (RepairReport, error) {
-	v, state, err := prepare(ctx, cfg)
-	if err != nil {
-		return RepairReport{}, err
-	}
-	if state.Store == "" {
-		return RepairReport{}, ErrEmpty
-	}
-	return v.copies.Repair(ctx, path)
-}
-
 // GiveUp deletes damaged keys that no copy brings back, so that key copies and
 // epochs go on: the values under them are lost for good. rows are those of a
 // *DamagedError; one that has changed since, opens, or is no key that is there,
@@ -71,7 +40,7 @@ func Repair(ctx context.Context, cfg Config, path string) (RepairReport, error) 
 //
 // A key that is made afterwards under the same owner is no damage, though an older
 // copy has another one: the values under that one are those that were given up.
-func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
+func (v *Vault) GiveUp(ctx context.Context, rows ...keycopy.DamagedRow) error {
 	return v.copies.GiveUp(ctx, rows...)
 }
 
@@ -87,7 +56,7 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 //
 // A *DamagedError says what is damaged still; a copy with holes may have some
 // of it, or an older one, and GiveUp ends the rest.
-func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, error) {
+func (v *Vault) RepairFromCopy(ctx context.Context, path string) (keycopy.RepairReport, error) {
 	return v.copies.Repair(ctx, path)
 }
 
@@ -96,7 +65,7 @@ func (v *Vault) RepairFromCopy(ctx context.Context, path string) (RepairReport, 
 // branch key and every key row by its keyset. A damaged or forged one is ErrCopy, and so is one that is named
 // keys-*.jsonl after another sequence than it holds: an old copy must not
 // pass for the newest. A KEK that does not serve is ErrKEK.
-func (v *Vault) VerifyCopy(ctx context.Context, path string) (Copy, error) {
+func (v *Vault) VerifyCopy(ctx context.Context, path string) (keycopy.Copy, error) {
 	return v.copies.Verify(ctx, path)
 }
 
@@ -123,7 +92,7 @@ func (v *Vault) VerifyCopy(ctx context.Context, path string) (Copy, error) {
 // has, and that is gone or was put back without a reason, is damaged, too. No
 // other call takes a copy with holes for one: NewestCopy does not see it, and
 // it covers no position.
-func (v *Vault) WriteCopy(ctx context.Context, dir string) (Copy, error) {
+func (v *Vault) WriteCopy(ctx context.Context, dir string) (keycopy.Copy, error) {
 	return v.copies.Write(ctx, dir)
 }
 
@@ -163,6 +132,6 @@ func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) e
 // come back. Nor do keys that no process has in memory (Config.CacheKeys), or
 // that a change has narrowed meanwhile, for it may have been their erasure;
 // RepairFromCopy may have those.
-func (v *Vault) RepairFromCaches(ctx context.Context) (RepairReport, error) {
+func (v *Vault) RepairFromCaches(ctx context.Context) (keycopy.RepairReport, error) {
 	return v.copies.RepairFromCaches(ctx)
 }

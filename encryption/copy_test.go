@@ -15,7 +15,9 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 func TestKeyCopyRestores(t *testing.T) {
@@ -53,7 +55,7 @@ func TestKeyCopyRestores(t *testing.T) {
 	files, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, files, 1, "latest only")
-	path, err := encryption.NewestCopy(dir)
+	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	info, err := os.Stat(path)
 	require.NoError(t, err)
@@ -148,7 +150,7 @@ func TestDamagedKeyCopiesAreRefused(t *testing.T) {
 	_, err = e.vault.VerifyCopy(t.Context(), filepath.Join(t.TempDir(), "none"))
 	require.ErrorIs(t, err, encryption.ErrCopy)
 	require.ErrorIs(t, err, os.ErrNotExist)
-	_, err = encryption.NewestCopy(t.TempDir())
+	_, err = keycopy.Newest(t.TempDir())
 	require.ErrorIs(t, err, encryption.ErrCopy)
 
 	// Another installation's copy is complete and authentic, and refused.
@@ -244,7 +246,7 @@ func keyVersionOf(t *testing.T, e *env, id string) uint32 {
 	t.Helper()
 	var cell []byte
 	require.NoError(t, e.db.QueryRowContext(t.Context(), `SELECT email FROM contacts WHERE id = ?`, id).Scan(&cell))
-	keyVersion, err := encryption.KeyVersionOf(cell)
+	keyVersion, err := sealedvalue.KeyVersion(cell)
 	require.NoError(t, err)
 	return keyVersion
 }
@@ -334,7 +336,7 @@ func TestRewrapKeysResumesAnywhere(t *testing.T) {
 		e.clock.Move(encryption.DefaultLease)
 		e.requireOpens(t, e.contacts)
 		require.Equal(t, before, e.digest(t))
-		path, err := encryption.NewestCopy(dir)
+		path, err := keycopy.Newest(dir)
 		require.NoError(t, err)
 		require.NoError(t, openWith(t, e, e.kms, path, e.read(t)))
 		var rows, old int

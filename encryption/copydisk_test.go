@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // Whatever step of writing a key copy fails, also for good, no older copy is
@@ -50,14 +51,14 @@ func TestADiskThatFailsCostsNoOlderCopy(t *testing.T) {
 			if n <= 6 {
 				require.NoError(t, openWith(t, e, e.kms, older.Path, rows), "the older copy opens")
 			}
-			path, err := encryption.NewestCopy(dir)
+			path, err := keycopy.Newest(dir)
 			require.NoError(t, err)
 			require.NoError(t, openWith(t, e, e.kms, path, rows))
 
 			e.vault.FailDisk(func(string) error { return nil })
 			require.NoError(t, e.vault.KeyCopy(dir)(t.Context(), position))
 			require.Len(t, names(t, dir), 1, "failed at %s", failing)
-			path, err = encryption.NewestCopy(dir)
+			path, err = keycopy.Newest(dir)
 			require.NoError(t, err)
 			good, err := e.vault.VerifyCopy(t.Context(), path)
 			require.NoError(t, err)
@@ -96,7 +97,7 @@ func TestACopyThatCameAfterTheFlushCountsForNothing(t *testing.T) {
 	older, err := e.vault.WriteCopy(t.Context(), dir)
 	require.NoError(t, err)
 	e.insert(t, "c2", "p2")
-	var newer encryption.Copy
+	var newer keycopy.Copy
 	e.vault.FailDisk(func(step string) error {
 		if step == "remove older" && newer.Path == "" {
 			e.insert(t, "c3", "p3")
@@ -118,7 +119,7 @@ func TestANewerCopyIsFlushedBeforeTheOlderGoes(t *testing.T) {
 	e := newEnv(t, 4)
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	e.insert(t, "c1", "p1")
-	var newer encryption.Copy
+	var newer keycopy.Copy
 	var steps []string
 	e.vault.FailDisk(func(step string) error {
 		if step == "rename" {

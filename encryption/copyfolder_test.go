@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -47,14 +48,14 @@ func (s pageSpy) Page(ctx context.Context, page keystore.Page) (keystore.Rows, e
 
 // slowCopy starts a WriteCopy of another process, which is held after it has
 // read its snapshot; finish lets it end.
-func (e *env) slowCopy(t *testing.T, dir string) (finish func() (encryption.Copy, error)) {
+func (e *env) slowCopy(t *testing.T, dir string) (finish func() (keycopy.Copy, error)) {
 	t.Helper()
 	store := &heldStore{Store: e.store, read: make(chan struct{}), free: make(chan struct{})}
 	cfg := e.cfg
 	cfg.Keys = store
 	slow, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	var written encryption.Copy
+	var written keycopy.Copy
 	done := make(chan error)
 	go func() {
 		var err error
@@ -62,7 +63,7 @@ func (e *env) slowCopy(t *testing.T, dir string) (finish func() (encryption.Copy
 		done <- err
 	}()
 	<-store.read
-	return func() (encryption.Copy, error) {
+	return func() (keycopy.Copy, error) {
 		close(store.free)
 		err := <-done
 		return written, err
@@ -99,7 +100,7 @@ func TestASlowWriterLeavesTheNewerCopy(t *testing.T) {
 	written, err := finish()
 	require.NoError(t, err)
 	require.NoError(t, written.Covers(position), "it has started again")
-	path, err := encryption.NewestCopy(dir)
+	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	require.Equal(t, path, written.Path)
 	good, err := e.vault.VerifyCopy(t.Context(), path)
@@ -129,7 +130,7 @@ func TestACopyHoldsWhatWasCreatedBeforeIt(t *testing.T) {
 	_, err := e.vault.WriteCopy(t.Context(), dir)
 	require.NoError(t, err)
 	require.True(t, late)
-	path, err := encryption.NewestCopy(dir)
+	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	require.NoError(t, openWith(t, e, e.kms, path, e.read(t)))
 }
@@ -174,7 +175,7 @@ func TestUnfinishedCopiesGoWithTheNextCopy(t *testing.T) {
 	leave()
 	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
-	path, err := encryption.NewestCopy(dir)
+	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	require.Equal(t, []string{filepath.Base(path), "notes.txt"}, names(t, dir), "nothing else is touched")
 }
@@ -225,7 +226,7 @@ func TestAnOldCopyUnderANewerNameIsRefused(t *testing.T) {
 		_, err = e.vault.VerifyCopy(t.Context(), planted)
 		require.ErrorIs(t, err, encryption.ErrCopy)
 		require.ErrorIs(t, openWith(t, e, e.kms, planted, e.read(t)), encryption.ErrCopy)
-		path, err := encryption.NewestCopy(dir)
+		path, err := keycopy.Newest(dir)
 		require.NoError(t, err)
 		if name != "keys-00000000000000009999.jsonl" {
 			require.NotEqual(t, planted, path, "it is no name of a copy")
@@ -235,7 +236,7 @@ func TestAnOldCopyUnderANewerNameIsRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, written.Covers(position))
 		require.Equal(t, []string{filepath.Base(written.Path)}, names(t, dir))
-		path, err = encryption.NewestCopy(dir)
+		path, err = keycopy.Newest(dir)
 		require.NoError(t, err)
 		require.Equal(t, written.Path, path)
 

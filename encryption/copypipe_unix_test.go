@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // A pipe under the name of a key copy is no copy and keeps nobody waiting: the
@@ -27,7 +28,7 @@ func TestAPipeIsNoKeyCopy(t *testing.T) {
 	_, err = e.vault.VerifyCopy(t.Context(), pipe)
 	require.ErrorIs(t, err, encryption.ErrCopy)
 	require.NoError(t, e.vault.KeyCopy(dir)(t.Context(), position))
-	path, err := encryption.NewestCopy(dir)
+	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	require.Equal(t, []string{filepath.Base(path)}, names(t, dir))
 	require.NotEqual(t, good, names(t, dir), "a new one was written, which took the pipe away")

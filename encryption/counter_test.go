@@ -11,6 +11,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 // counting is an installation whose key store can be made to fail.
@@ -61,7 +62,7 @@ func (c *counting) active() uint32 {
 	all, err := c.vault.KeyVersions(c.t.Context(), tenant)
 	require.NoError(c.t, err)
 	for _, g := range all {
-		if g.State == encryption.Active {
+		if g.State == keystore.Active {
 			return g.KeyVersion
 		}
 	}
@@ -230,7 +231,7 @@ func TestAWornKeyEndsItsKeyVersionByItself(t *testing.T) {
 	require.NoError(t, err)
 	after, err := w.Seal("token", []byte("new"))
 	require.NoError(t, err)
-	keyVersion, err := encryption.KeyVersionOf(after)
+	keyVersion, err := sealedvalue.KeyVersion(after)
 	require.NoError(t, err)
 	require.Equal(t, c.active(), keyVersion)
 	keyVersions, err = c.vault.KeyVersions(ctx, tenant)

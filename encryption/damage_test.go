@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -28,10 +29,10 @@ func (e *env) spoil(t *testing.T, query string, args ...any) {
 	require.NotZero(t, n, "nothing was damaged")
 }
 
-func damagedRows(t *testing.T, err error) *encryption.DamagedError {
+func damagedRows(t *testing.T, err error) *keycopy.DamagedError {
 	t.Helper()
 	require.ErrorIs(t, err, encryption.ErrDamaged)
-	damaged, ok := errors.AsType[*encryption.DamagedError](err)
+	damaged, ok := errors.AsType[*keycopy.DamagedError](err)
 	require.True(t, ok)
 	return damaged
 }
@@ -97,7 +98,7 @@ func TestOneDamagedKeyRowStopsNothingElse(t *testing.T) {
 			require.Equal(t, encryption.HealthAlarm, found(t, e.vault, "encryption.copy.age", "").Level)
 
 			// The copy with a hole is one for emergencies only.
-			path, err := encryption.NewestCopy(dir)
+			path, err := keycopy.Newest(dir)
 			require.NoError(t, err)
 			require.Equal(t, whole.Path, path)
 			holes, err := e.vault.VerifyCopy(t.Context(), damaged.Copy)
@@ -132,7 +133,7 @@ func TestOneDamagedKeyRowStopsNothingElse(t *testing.T) {
 
 			report, err := e.vault.RepairFromCopy(t.Context(), whole.Path)
 			require.NoError(t, err)
-			require.Equal(t, encryption.RepairReport{Keys: 1}, report)
+			require.Equal(t, keycopy.RepairReport{Keys: 1}, report)
 			e.requireOpens(t, e.contacts)
 			e.requireOpens(t, e.table(t, e.another(t), contactsTable))
 			healed, err := e.vault.WriteCopy(t.Context(), dir)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -31,7 +32,7 @@ func TestTheRightsOfJobsOnTheDataAreEnoughAndEachIsNeeded(t *testing.T) {
 			return err
 		}},
 		"Reseal": {[]string{all, "UPDATE (email)"}, func(t *testing.T, j dataJob) error {
-			report, err := j.table.Reseal(t.Context(), j.db, "main", encryption.ResealOptions{})
+			report, err := j.table.Reseal(t.Context(), j.db, "main", jobs.ResealOptions{})
 			if err == nil {
 				require.EqualValues(t, 1, report.Cells)
 			}
@@ -44,7 +45,7 @@ func TestTheRightsOfJobsOnTheDataAreEnoughAndEachIsNeeded(t *testing.T) {
 			return j.table.ClearRows(j.db)(t.Context(), "main", "p1")
 		}},
 		"Redact": {[]string{all, "UPDATE (person, email, email_idx)"}, func(t *testing.T, j dataJob) error {
-			_, err := j.table.Redact(t.Context(), j.db, "main", "1", encryption.Redaction{Edit: func(_ string, text []byte) ([]byte, error) {
+			_, err := j.table.Redact(t.Context(), j.db, "main", "1", jobs.Redaction{Edit: func(_ string, text []byte) ([]byte, error) {
 				return bytes.ToLower(text), nil
 			}})
 			return err

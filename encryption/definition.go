@@ -4,12 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"log/slog"
 	"slices"
-	"time"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 // What rooms need that work on a declared table from outside: what is declared,
@@ -33,23 +32,11 @@ func (t *SealedTable) Definition() Table {
 	return def
 }
 
-// Terms are those members of Config that a job over the tables of a vault keeps
-// to, complete.
-type Terms struct {
-	// LongestTransaction bounds the time between sealing and the statement.
-	LongestTransaction time.Duration
-	// Now is the clock.
-	Now func() time.Time
-	// Wait waits.
-	Wait func(ctx context.Context, d time.Duration) error
-	// Observe receives figures.
-	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
-}
-
-// Terms returns what the table's vault was opened with.
-func (t *SealedTable) Terms() Terms {
+// Terms returns those members of the vault's Config that a job over its tables
+// keeps to, complete: LongestTransaction, Now, Wait and Observe.
+func (t *SealedTable) Terms() Config {
 	cfg := t.vault.cfg
-	return Terms{LongestTransaction: cfg.LongestTransaction, Now: cfg.Now, Wait: cfg.Wait, Observe: cfg.Observe}
+	return Config{LongestTransaction: cfg.LongestTransaction, Now: cfg.Now, Wait: cfg.Wait, Observe: cfg.Observe}
 }
 
 // Writers is Writer for a page of rows: one for each owner, as it stands in the
@@ -136,7 +123,7 @@ func (t *SealedTable) PageReader(ctx context.Context, tenant string, owners ...s
 func (t *SealedTable) CommitSealed(ctx context.Context, db *sql.DB, tenant string, sealed [][]byte, begin func(ctx context.Context, f func(tx *sql.Tx) error) error, f func(ctx context.Context, tx *sql.Tx) error) error {
 	var under []uint32
 	for _, cell := range sealed {
-		keyVersion, err := KeyVersionOf(cell)
+		keyVersion, err := sealedvalue.KeyVersion(cell)
 		if err != nil {
 			return fmt.Errorf("encryption: commit: %w", err)
 		}
@@ -154,20 +141,21 @@ func (t *SealedTable) Searchable(ctx context.Context, tenant, index string) erro
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return err
 	}
-	keys, err := t.tenantIndexes(ctx, tenant)
+	found, err := t.tenantIndexes(ctx, tenant)
 	if err != nil {
 		return err
 	}
+	keys := *found
 	name := t.indexName(index)
 	var states []keystore.IndexState
 	for i, x := range t.indexes {
 		if x.Name != name {
 			continue
 		}
-		if keys.states[i] == keystore.IndexLive {
+		if keys[i].State == keystore.IndexLive {
 			return nil
 		}
-		states = append(states, keys.states[i])
+		states = append(states, keys[i].State)
 	}
 	if states == nil {
 		return &KeyError{Op: "no such index is declared:", Table: t.def.Name, Column: index, Err: ErrDefinition}

@@ -12,15 +12,17 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 // holds is a holder that answers this.
-func holds(count int) encryption.Holder {
+func holds(count int) jobs.Holder {
 	return func(context.Context, string, uint32) (int, string, error) { return count, "elsewhere", nil }
 }
 
-func stateOf(tb testing.TB, v *encryption.Vault, keyVersion uint32) encryption.KeyVersionState {
+func stateOf(tb testing.TB, v *encryption.Vault, keyVersion uint32) keystore.KeyVersionState {
 	tb.Helper()
 	all, err := v.KeyVersions(tb.Context(), tenant)
 	require.NoError(tb, err)
@@ -49,7 +51,7 @@ func TestTheClocksOfOtherHostsDoNotShortenADestruction(t *testing.T) {
 			require.NoError(t, err)
 			value, err := w.Seal("email", []byte("p1@b.example"))
 			require.NoError(t, err)
-			old, err := encryption.KeyVersionOf(value)
+			old, err := sealedvalue.KeyVersion(value)
 			require.NoError(t, err)
 			_, err = other.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
@@ -72,7 +74,7 @@ func TestTheClocksOfOtherHostsDoNotShortenADestruction(t *testing.T) {
 			require.Equal(t, "p1@b.example", e.open(t, "c1", "email"))
 
 			// What it knows already, it does not wait for again.
-			_, err = e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+			_, err = e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 			require.NoError(t, err)
 			start = e.clock.Now()
 			require.NoError(t, destroyer.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)))
@@ -157,7 +159,7 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 			require.NoError(t, err)
 			last, err := sealer.Seal(t.Context(), tenant, everybody[persons-1], []byte("last"), nil)
 			require.NoError(t, err)
-			old, err := encryption.KeyVersionOf(first)
+			old, err := sealedvalue.KeyVersion(first)
 			require.NoError(t, err)
 			_, err = v.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
@@ -174,7 +176,7 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 			err = v.DestroyKeyVersion(t.Context(), tenant, old, holds(0))
 			keys.Fail = nil
 			if finished = err == nil; finished {
-				require.Equal(t, encryption.Destroyed, stateOf(t, v, old))
+				require.Equal(t, keystore.Destroyed, stateOf(t, v, old))
 				return
 			}
 			require.ErrorIs(t, err, crash)
@@ -191,9 +193,9 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 				fresh, err := encryption.Open(t.Context(), encryption.Config{Keys: keys, KEK: kms.get, Now: c.Now, Wait: c.Wait})
 				require.NoError(t, err)
 				require.ErrorIs(t, fresh.DestroyKeyVersion(t.Context(), tenant, old, holds(1)), encryption.ErrInUse)
-				want := encryption.Deleting
+				want := keystore.Deleting
 				if whole {
-					want = encryption.Retired
+					want = keystore.Retired
 				}
 				require.Equal(t, want, stateOf(t, fresh, old))
 				require.Equal(t, !whole, found(t, fresh, "encryption.key_version.deleting", "").Value == 1)
@@ -211,13 +213,13 @@ func TestADestructionThatStopsAnywhereGoesOn(t *testing.T) {
 				resealed, changed, err := fresh.PersonSealer("opening").Reseal(t.Context(), tenant, everybody[persons-1], last, nil)
 				if err == nil {
 					require.True(t, changed)
-					under, err := encryption.KeyVersionOf(resealed)
+					under, err := sealedvalue.KeyVersion(resealed)
 					require.NoError(t, err)
 					require.NotEqual(t, old, under)
 				}
 			}
 			require.NoError(t, v.DestroyKeyVersion(t.Context(), tenant, old, holds(0)))
-			require.Equal(t, encryption.Destroyed, stateOf(t, v, old))
+			require.Equal(t, keystore.Destroyed, stateOf(t, v, old))
 		})
 		if finished || t.Failed() {
 			require.Greater(t, step, 4, "it stopped before the mark, each page, and the end")
@@ -231,7 +233,7 @@ func TestTwoDestroyersDestroyOnce(t *testing.T) {
 	e := newEnv(t, 4)
 	e.insert(t, "c1", "p1")
 	old, _ := e.rotate(t)
-	_, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	_, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	other := e.another(t)
 	within := func(context.Context, string, uint32) (int, string, error) {
@@ -239,7 +241,7 @@ func TestTwoDestroyersDestroyOnce(t *testing.T) {
 		return 0, "", nil
 	}
 	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, within), "done by the other while this one asks")
-	require.Equal(t, encryption.Destroyed, stateOf(t, e.vault, old))
+	require.Equal(t, keystore.Destroyed, stateOf(t, e.vault, old))
 	e.requireOpens(t, e.contacts)
 }
 
@@ -269,12 +271,12 @@ func TestAStateThatIsNotKnownOpensAndNeverSeals(t *testing.T) {
 	require.NoError(t, err)
 	value, err := w.Seal("email", []byte("x"))
 	require.NoError(t, err)
-	under, err := encryption.KeyVersionOf(value)
+	under, err := sealedvalue.KeyVersion(value)
 	require.NoError(t, err)
 	require.Equal(t, active, under)
 	require.ErrorIs(t, fresh.DestroyKeyVersion(t.Context(), tenant, old, holds(0)), encryption.ErrKeyVersion)
-	require.Equal(t, encryption.KeyVersionState("escrowed"), stateOf(t, fresh, old))
-	_, err = table.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	require.Equal(t, keystore.KeyVersionState("escrowed"), stateOf(t, fresh, old))
+	_, err = table.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	e.requireOpens(t, table)
 }
@@ -288,16 +290,16 @@ func TestAKeptListOfUnreadableCellsReleasesAKeyVersion(t *testing.T) {
 	_, err := e.db.ExecContext(t.Context(), `UPDATE contacts SET email = substr(email, 1, length(email) - 1) WHERE id = 'c1'`)
 	require.NoError(t, err)
 	old, _ := e.rotate(t)
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
 	kept, err := json.Marshal(report.Listed)
 	require.NoError(t, err)
-	var list []encryption.Unreadable
+	var list []jobs.Unreadable
 	require.NoError(t, json.Unmarshal(kept, &list))
 	require.Len(t, list, 1)
 	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, list...)))
-	require.Equal(t, encryption.Destroyed, stateOf(t, e.vault, old))
+	require.Equal(t, keystore.Destroyed, stateOf(t, e.vault, old))
 	require.Equal(t, "note of p1", e.open(t, "c1", "note"))
 	require.Equal(t, "p2@b.example", e.open(t, "c2", "email"))
 }

@@ -42,7 +42,7 @@ func TestADestructionThatIsKilledAnywhereGoesOn(t *testing.T) {
 		all, err := v.KeyVersions(t.Context(), tenant)
 		require.NoError(t, err)
 		for _, g := range all {
-			if g.State != encryption.Active {
+			if g.State != keystore.Active {
 				return g.KeyVersion
 			}
 		}
@@ -84,19 +84,19 @@ func TestADestructionThatIsKilledAnywhereGoesOn(t *testing.T) {
 		v, err = encryption.Open(t.Context(), cfg)
 		require.NoError(t, err)
 		was := stateOf(t, v, old)
-		require.Equal(t, left < persons, was == encryption.Deleting || was == encryption.Destroyed, "%d keys are left of a key version that is %s", left, was)
+		require.Equal(t, left < persons, was == keystore.Deleting || was == keystore.Destroyed, "%d keys are left of a key version that is %s", left, was)
 		err = v.DestroyKeyVersion(t.Context(), tenant, old, holds(1))
 		switch {
-		case was == encryption.Destroyed:
+		case was == keystore.Destroyed:
 			require.NoError(t, err)
 		case left == persons:
 			require.ErrorIs(t, err, encryption.ErrInUse)
-			require.Equal(t, encryption.Retired, stateOf(t, v, old))
+			require.Equal(t, keystore.Retired, stateOf(t, v, old))
 		default:
 			require.ErrorIs(t, err, encryption.ErrInUse)
-			require.Equal(t, encryption.Deleting, stateOf(t, v, old))
+			require.Equal(t, keystore.Deleting, stateOf(t, v, old))
 		}
 		require.NoError(t, v.DestroyKeyVersion(t.Context(), tenant, old, holds(0)))
-		require.Equal(t, encryption.Destroyed, stateOf(t, v, old))
+		require.Equal(t, keystore.Destroyed, stateOf(t, v, old))
 	}
 }

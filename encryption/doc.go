@@ -145,8 +145,8 @@
 //   - Reseal never overwrites a concurrent change, and DestroyKeyVersion
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
-//     So is a row that the database refuses to change (Refused); ClearRows and
-//     Rebuild say then that they are not done (RefusedError).
+//     So is a row that the database refuses to change (jobs.Refused); ClearRows and
+//     Rebuild say then that they are not done (jobs.RefusedError).
 //   - The holder of a table waits for every transaction that is writing to it,
 //     however long it takes, prepared ones included, and counts what it leaves.
 //     Reseal and Redact commit only under a key version that is active when they
@@ -273,9 +273,12 @@
 // then Match on what was opened. Vault.Ensure comes before an import. Who erases
 // many persons, as a retention job does, calls EraseMany.
 //
-// Where there is no vault, as on the machine of whoever restores, package keycopy
-// verifies a key copy, restores it and repairs a key store by itself. Package
-// keystore is for those who write a key store for another database.
+// Rooms beside this one have what is not called every day. Package jobs has the
+// options and reports of what walks over whole tables, package sealedvalue tells the
+// key version of a sealed value, package keystore the states of a key version, and
+// is for those who write a key store for another database. Where there is no vault,
+// as on the machine of whoever restores, package keycopy verifies a key copy,
+// restores it and repairs a key store by itself.
 //
 // # Concurrency
 //
@@ -309,17 +312,17 @@
 //	ErrKeyVersion  until fix  the key version is active, or unknown
 //	ErrRewrap       until fix  finish the half closed epoch, or name a new KEK
 //	ErrCopy        until fix  the key copy is damaged: write a new one
-//	ErrDamaged     until fix  rows of the key store are damaged or lost: RepairFromCopy (Repair where Open fails); what no copy has: GiveUp, or Erase
+//	ErrDamaged     until fix  rows of the key store are damaged or lost: RepairFromCopy (keycopy.Repair where Open fails); what no copy has: GiveUp, or Erase
 //	ErrNotCovered  temporary  write a key copy, or bring a newer one; of another history: one written before the store was put back
 //	ErrStream      for ever   as ErrOpen, for a stream
 //	ErrTag         for ever   the tag is not of this data
 //	ErrTooLarge    until fix  seal it as a stream
 //	errors.ErrUnsupported  until fix  the rows stand on a database that is not listed under Databases
 //
-// KeyError, KEKError, InUseError, PersonsError, RowsError, RedactedError,
-// RefusedError and DamagedError carry the details: tables, columns, key versions and positions,
-// never values or persons (of a DamagedRow the owner is there for programs, and
-// in no text).
+// KeyError, KEKError, PersonsError and RowsError carry the details, and so do
+// RedactedError, RefusedError and InUseError of package jobs and DamagedError of
+// package keycopy: tables, columns, key versions and positions, never values or
+// persons (of a DamagedRow the owner is there for programs, and in no text).
 //
 // # Observation
 //
@@ -366,7 +369,7 @@
 // [Conditions.Where] with question marks and by [Conditions.Postgres] with $1.
 //
 // What reads and writes the rows itself (Reseal, Redact, Rebuild, ClearRows,
-// Census, Holder, [Counts]) reads pages in the order of a unique key, which the
+// Census, Holder, Counts) reads pages in the order of a unique key, which the
 // database itself must name: of any type with an exact order (bigserial, uuid,
 // text under any collation, enum, citext, bytes, times), of one column or
 // several, or unique within the tenant (tenant, id), which is best where many

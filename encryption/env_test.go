@@ -17,6 +17,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
@@ -209,4 +210,9 @@ func (e *env) digest(tb testing.TB) string {
 		fmt.Fprintf(&all, "%s %s %x %x %x\n", c.ID, c.Person, c.email.Bytes(), c.note.Bytes(), c.phone.Bytes())
 	}
 	return all.String()
+}
+
+// alone is a configuration for package keycopy, which needs no vault.
+func alone(cfg encryption.Config) keycopy.Config {
+	return keycopy.Config{Keys: cfg.Keys, KEK: cfg.KEK, KEKs: cfg.KEKs, KEKTimeout: cfg.KEKTimeout, Now: cfg.Now}
 }

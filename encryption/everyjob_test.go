@@ -17,6 +17,9 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -27,7 +30,7 @@ type worn struct {
 	people     *encryption.SealedTable
 	old, fresh uint32
 	whole      string // a key copy from before any damage
-	listed     []encryption.Unreadable
+	listed     []jobs.Unreadable
 	sealed     map[string][]byte // by person, of a sealer
 }
 
@@ -49,7 +52,7 @@ func newWorn(t *testing.T, d testdb.Database) *worn {
 			writer.Text("mail", person+"@b.example"), writer.Int64("mail_idx", person+"@b.example"), writer.Text("note", "note of "+person))
 		w.sealed[person], err = w.vault.PersonSealer("opening").Seal(t.Context(), tenant, person, []byte("was "+person), nil)
 		require.NoError(t, err)
-		w.old, err = encryption.KeyVersionOf(w.sealed[person])
+		w.old, err = sealedvalue.KeyVersion(w.sealed[person])
 		require.NoError(t, err)
 	}
 	written, err := w.vault.WriteCopy(t.Context(), w.copies())
@@ -63,7 +66,7 @@ func newWorn(t *testing.T, d testdb.Database) *worn {
 }
 
 // keep keeps a copy for as long as the installation stands.
-func (w *worn) keep(t *testing.T, written encryption.Copy) {
+func (w *worn) keep(t *testing.T, written keycopy.Copy) {
 	t.Helper()
 	w.whole = filepath.Join(w.dir, "whole.jsonl")
 	require.NoError(t, os.Rename(kept(t, written.Path), w.whole))
@@ -133,8 +136,8 @@ func wornSteps() []wornStep {
 		{"SealedTable.Census", func(t *testing.T, w *worn) {
 			census, err := w.people.Census(t.Context(), w.db, tenant)
 			require.NoError(t, err)
-			require.Equal(t, encryption.Census{KeyVersions: map[uint32]int64{w.old: 19}, Unsealed: 1}, census)
-			counts, err := encryption.Counts(w.db, tenant, w.people)(t.Context())
+			require.Equal(t, jobs.Census{KeyVersions: map[uint32]int64{w.old: 19}, Unsealed: 1}, census)
+			counts, err := w.vault.Counts(w.db, tenant, w.people)(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, map[uint32]int64{w.old: 19}, counts[tenant])
 		}},
@@ -182,7 +185,7 @@ func wornSteps() []wornStep {
 			var err error
 			w.fresh, err = w.vault.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
-			report, err := w.people.Reseal(t.Context(), w.db, tenant, encryption.ResealOptions{Batch: 3})
+			report, err := w.people.Reseal(t.Context(), w.db, tenant, jobs.ResealOptions{Batch: 3})
 			require.NoError(t, err)
 			require.Equal(t, []int{10, 18, 1, 1}, []int{report.Rows, report.Cells, report.Unreadable, report.Unsealed})
 			require.Equal(t, "r1", report.Listed[0].Key)
@@ -199,7 +202,7 @@ func wornSteps() []wornStep {
 			w.sealed["p2"] = resealed
 		}},
 		{"PersonSealer.Resealer", func(t *testing.T, w *worn) {
-			var report encryption.SealerReport
+			var report jobs.SealerReport
 			reseal := w.vault.PersonSealer("opening").Resealer(&report)
 			for i, value := range [][]byte{w.sealed["p0"], {1, 2, 3}, nil, w.sealed["p1"], []byte("clear"), w.sealed["p3"]} {
 				out, err := reseal(t.Context(), tenant, []string{"p0", "p0", "p0", "p8", "p0", "p3"}[i], value, nil)
@@ -209,7 +212,7 @@ func wornSteps() []wornStep {
 			require.Equal(t, []int{2, 4}, []int{report.Resealed, report.Unreadable})
 		}},
 		{"SealedTable.Holder", func(t *testing.T, w *worn) {
-			for _, lost := range [][]encryption.Unreadable{nil, w.listed} {
+			for _, lost := range [][]jobs.Unreadable{nil, w.listed} {
 				n, _, err := w.people.Holder(w.db, lost...)(t.Context(), tenant, w.old)
 				require.NoError(t, err)
 				require.Equal(t, 1-len(lost), n)
@@ -308,7 +311,7 @@ func wornSteps() []wornStep {
 			writer, err := w.people.RecordWriter(t.Context(), tenant, owner)
 			require.NoError(t, err)
 			w.exec(t, `INSERT INTO people (id, person, mail, note) VALUES ('x', ?, ?, ?)`, owner, w.cell(t, "mail", "r1"), writer.Text("note", "Ann"))
-			edit := encryption.Redaction{Edit: func(_ string, b []byte) ([]byte, error) { return b[:1], nil }}
+			edit := jobs.Redaction{Edit: func(_ string, b []byte) ([]byte, error) { return b[:1], nil }}
 			_, err = w.people.Redact(t.Context(), w.db, tenant, "x", edit)
 			require.Error(t, err)
 			var person string

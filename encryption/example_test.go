@@ -18,6 +18,8 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
@@ -163,7 +165,7 @@ func ExampleSealedTable_Reseal() {
 	must(vault.NewKeyVersion(ctx, "main"))
 	err := vault.DestroyKeyVersion(ctx, "main", old, contacts.Holder(db))
 	fmt.Println(errors.Is(err, encryption.ErrInUse))
-	report := must(contacts.Reseal(ctx, db, "main", encryption.ResealOptions{}))
+	report := must(contacts.Reseal(ctx, db, "main", jobs.ResealOptions{}))
 	census := must(contacts.Census(ctx, db, "main"))
 	fmt.Println(report.Cells, census.KeyVersions[old])
 	fmt.Println(vault.DestroyKeyVersion(ctx, "main", old, contacts.Holder(db)))
@@ -231,7 +233,7 @@ func ExampleVault_RewrapKeys() {
 	report := must(vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)}))
 	fmt.Println(report.Epoch, report.Rewrapped, report.Old)
 
-	path := must(encryption.NewestCopy(dir))
+	path := must(keycopy.Newest(dir))
 	restored := must(encryption.RestoreCopy(ctx, encryption.Config{Keys: encryptiontest.Keys(), KEK: kekFor}, path, position))
 	fmt.Println(must(restored.Inventory(ctx)).KEK)
 	// Output:
@@ -305,7 +307,7 @@ func ExampleSealedTable_Redact() {
 	w := must(contacts.RecordWriter(ctx, "main", owner))
 	must(db.ExecContext(ctx, `INSERT INTO contacts (id, person, notes) VALUES ('a1', ?, ?)`, owner, w.Text("notes", "Ann met Bob")))
 
-	fresh := must(contacts.Redact(ctx, db, "main", "a1", encryption.Redaction{Edit: func(_ string, text []byte) ([]byte, error) {
+	fresh := must(contacts.Redact(ctx, db, "main", "a1", jobs.Redaction{Edit: func(_ string, text []byte) ([]byte, error) {
 		return bytes.ReplaceAll(text, []byte("Ann"), []byte("…")), nil
 	}}))
 	var notes encryption.Sealed
@@ -315,14 +317,6 @@ func ExampleSealedTable_Redact() {
 	// Output:
 	// <nil>
 	// … met Bob <nil>
-}
-
-func ExampleKeyVersionOf() {
-	fmt.Println(encryption.KeyVersionOf([]byte("cg1.00000007.AQ")))
-	fmt.Println(encryption.KeyVersionOf([]byte("clear")))
-	// Output:
-	// 7 <nil>
-	// 0 encryption: value does not open: not a sealed value
 }
 
 func ExampleVault_LedgerDigests() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 // wholeRow is a row with a value in each column.
@@ -55,7 +56,7 @@ func TestARowAndItsColumnsAreSealedAlike(t *testing.T) {
 			back[i] = encryption.Field{Column: f.Column, Value: []byte("old")}
 			if f.Value != nil {
 				if back[i].Sealed, err = w.Seal(f.Column, f.Value); err == nil && f.Column == "phone" {
-					text, formatErr := encryption.FormatText(back[i].Sealed)
+					text, formatErr := sealedvalue.FormatText(back[i].Sealed)
 					back[i].Sealed, err = []byte(text), formatErr
 				}
 				require.NoError(t, err)
@@ -137,7 +138,7 @@ func TestARowIsCountedWhole(t *testing.T) {
 	require.NoError(t, err)
 	sealed, err := w.Seal("email", []byte("x"))
 	require.NoError(t, err)
-	keyVersion, err := encryption.KeyVersionOf(sealed)
+	keyVersion, err := sealedvalue.KeyVersion(sealed)
 	require.NoError(t, err)
 
 	e.vault.UseUp(tenant, "t:", keyVersion, 3)
@@ -301,7 +302,7 @@ func sealsUnder(t *testing.T, w *encryption.Writer) uint32 {
 	t.Helper()
 	sealed, err := w.Seal("email", []byte("x"))
 	require.NoError(t, err)
-	keyVersion, err := encryption.KeyVersionOf(sealed)
+	keyVersion, err := sealedvalue.KeyVersion(sealed)
 	require.NoError(t, err)
 	return keyVersion
 }

@@ -9,72 +9,50 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/blindindex"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/jobs"
 )
 
-// Finder finds rows by what is known of a person, her e-mail addresses or
-// telephone numbers, in the sealed columns of every table that a vault declares:
-// for an access request or an erasure that must also reach rows which name no
-// person. It is safe for concurrent use.
-type Finder struct{ vault *Vault }
-
-// Finder returns the finder over the tables that this vault has declared.
-func (v *Vault) Finder() Finder { return Finder{v} }
-
-// Identities are what is known of a person: values by the family of a normaliser,
-// its name without the version ("email", "acme.e164"), which searches each index
-// of every version of it in every table, or by one index ("contacts.member_idx",
-// both logical).
-type Identities = map[string][]string
-
-// TableConditions are what to search for in one table.
-type TableConditions struct {
-	Table      string     // as it is named in SQL
-	Index      string     // logical name of the index
-	Conditions Conditions // of all values: Where, Postgres
-}
-
-// FoundRow is a row that holds one of the identities.
-type FoundRow struct {
-	Table string // as it is named in SQL
-	Key   string // of the row, as RowText writes it
-	Owner string // whose keys seal it, "" where nobody is named
-	// Confirmed says that the value was opened and is the one searched for. Where it
-	// is false, the value does not open (its owner was erased, it is damaged): the
-	// index says it is hers, or another one that is equal in so many bits.
-	Confirmed bool
-}
-
-// Conditions returns what to search for, table by table. Narrow indexes collide:
-// Rows opens what is found and compares. An index that is not searched yet is
-// ErrIncomplete, and an identity that no index is declared for ErrDefinition: both
-// would find nothing and look like an answer.
-func (f Finder) Conditions(ctx context.Context, tenant string, identities Identities) ([]TableConditions, error) {
-	searches, err := f.searches(ctx, tenant, identities)
+// FindConditions returns what to search for to find rows by what is known of a
+// person, by the name of each table in SQL: her e-mail addresses or telephone
+// numbers, in the sealed columns of every table that the vault declares. An access
+// request, and an erasure, must also reach rows which name no person.
+//
+// identities are values by the family of a normaliser, its name without the
+// version ("email", "acme.e164"), which searches each index of every version of it
+// in every table, or by one index ("contacts.member_idx", both logical).
+//
+// Narrow indexes collide: FindRows opens what is found and compares. An index that
+// is not searched yet is ErrIncomplete, and an identity that no index is declared
+// for ErrDefinition: both would find nothing and look like an answer.
+func (v *Vault) FindConditions(ctx context.Context, tenant string, identities map[string][]string) (map[string]Conditions, error) {
+	searches, err := v.searches(ctx, tenant, identities)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]TableConditions, len(searches))
-	for i, s := range searches {
-		out[i] = TableConditions{Table: s.table.def.SQL, Index: s.index, Conditions: s.conditions}
+	out := map[string]Conditions{}
+	for _, s := range searches {
+		out[s.table.def.SQL] = append(out[s.table.def.SQL], s.conditions...)
 	}
 	return out, nil
 }
 
-// Rows searches the tables in the database, opens what is found and lists it, each
-// row once for each index that found it. An error is the last answer. Tables of
-// other databases are searched by Conditions.
-func (f Finder) Rows(ctx context.Context, db *sql.DB, tenant string, identities Identities) iter.Seq2[FoundRow, error] {
-	return func(yield func(FoundRow, error) bool) {
-		searches, err := f.searches(ctx, tenant, identities)
+// FindRows searches the tables in the database for the identities of
+// [Vault.FindConditions], opens what is found and lists it, each row once for each
+// index that found it. An error is the last answer. Tables of other databases are
+// searched by FindConditions.
+func (v *Vault) FindRows(ctx context.Context, db *sql.DB, tenant string, identities map[string][]string) iter.Seq2[jobs.FoundRow, error] {
+	return func(yield func(jobs.FoundRow, error) bool) {
+		searches, err := v.searches(ctx, tenant, identities)
 		if err != nil {
-			yield(FoundRow{}, err)
+			yield(jobs.FoundRow{}, err)
 			return
 		}
 		for _, s := range searches {
-			more, err := s.rows(ctx, db, tenant, func(row FoundRow) bool { return yield(row, nil) })
+			more, err := s.rows(ctx, db, tenant, func(row jobs.FoundRow) bool { return yield(row, nil) })
 			if err != nil {
-				yield(FoundRow{}, err)
+				yield(jobs.FoundRow{}, err)
 				return
 			}
 			if !more {
@@ -92,11 +70,11 @@ type identitySearch struct {
 	conditions Conditions
 }
 
-func (f Finder) searches(ctx context.Context, tenant string, identities Identities) (out []identitySearch, err error) {
+func (v *Vault) searches(ctx context.Context, tenant string, identities map[string][]string) (out []identitySearch, err error) {
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
-	tables := f.vault.declared.all()
+	tables := v.declared.all()
 	for _, kind := range slices.Sorted(maps.Keys(identities)) {
 		known := false
 		for _, t := range tables {
@@ -137,15 +115,14 @@ func (d *declared) all() []*SealedTable {
 // by.
 func (t *SealedTable) identifiedBy(kind string) (out []string) {
 	for _, x := range t.indexes {
-		family, _, _ := strings.Cut(string(x.As), "/")
-		if (kind == family || kind == t.def.Name+"."+x.Name) && !slices.Contains(out, x.Name) {
+		if (kind == blindindex.Family(string(x.As)) || kind == t.def.Name+"."+x.Name) && !slices.Contains(out, x.Name) {
 			out = append(out, x.Name)
 		}
 	}
 	return out
 }
 
-func (s identitySearch) rows(ctx context.Context, db *sql.DB, tenant string, yield func(FoundRow) bool) (more bool, err error) {
+func (s identitySearch) rows(ctx context.Context, db *sql.DB, tenant string, yield func(jobs.FoundRow) bool) (more bool, err error) {
 	stored, err := s.table.counted(ctx, db, tenant)
 	if err != nil {
 		return false, err
@@ -169,7 +146,7 @@ func (s identitySearch) rows(ctx context.Context, db *sql.DB, tenant string, yie
 			if there && !hers {
 				continue // another value, which is equal in so many bits
 			}
-			if !yield(FoundRow{Table: s.table.def.SQL, Key: row.id, Owner: ownerText(row.stored), Confirmed: there}) {
+			if !yield(jobs.FoundRow{Table: s.table.def.SQL, Key: row.id, Owner: ownerText(row.stored), Confirmed: there}) {
 				return false, nil
 			}
 		}

@@ -57,9 +57,9 @@ func TestRowsAreFoundByWhatIsKnownOfAPerson(t *testing.T) {
 		insert(signups, "mail", "number", 8, "s8", "x@y.example", "(41) 44 668-18-00")
 		insert(signups, "mail", "number", 9, "s9", "ann@b.example", "3")
 
-		known := encryption.Identities{"email": {"Ann@B.example", "ann@second.example"}, "acme.e164": {"41446681800"}}
-		find := func(identities encryption.Identities) (out []string) {
-			for row, err := range vault.Finder().Rows(t.Context(), db, tenant, identities) {
+		known := map[string][]string{"email": {"Ann@B.example", "ann@second.example"}, "acme.e164": {"41446681800"}}
+		find := func(identities map[string][]string) (out []string) {
+			for row, err := range vault.FindRows(t.Context(), db, tenant, identities) {
 				require.NoError(t, err)
 				out = append(out, fmt.Sprint(row.Table, " ", row.Key, " ", row.Owner, " ", row.Confirmed))
 			}
@@ -67,41 +67,41 @@ func TestRowsAreFoundByWhatIsKnownOfAPerson(t *testing.T) {
 			return slices.Compact(out)
 		}
 		require.Equal(t, []string{"people 1 p1 true", "signups 7 s7 true", "signups 8 s8 true", "signups 9 s9 true"}, find(known))
-		require.Equal(t, []string{"people 1 p1 true"}, find(encryption.Identities{"people.email_idx": {"ann@b.example"}}), "one index alone")
+		require.Equal(t, []string{"people 1 p1 true"}, find(map[string][]string{"people.email_idx": {"ann@b.example"}}), "one index alone")
 		require.Empty(t, find(nil))
 
 		_, err = vault.Erase(t.Context(), tenant, "s9")
 		require.NoError(t, err)
 		require.Contains(t, find(known), "signups 9 s9 false", "her row is there still, and does not open")
 
-		all, err := vault.Finder().Conditions(t.Context(), tenant, known)
+		all, err := vault.FindConditions(t.Context(), tenant, known)
 		require.NoError(t, err)
-		require.Len(t, all, 4)
+		require.Len(t, all, 2)
 		n := 0
-		for _, c := range all {
-			where, args := c.Conditions.Where("")
+		for table, conditions := range all {
+			where, args := conditions.Where("")
 			if marks[0] == "$1" {
-				where, args = c.Conditions.Postgres("", 1)
+				where, args = conditions.Postgres("", 1)
 			}
 			var found int
-			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM `+c.Table+` WHERE `+where, args...).Scan(&found))
+			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM `+table+` WHERE `+where, args...).Scan(&found))
 			n += found
 		}
 		require.GreaterOrEqual(t, n, 5)
 
-		for _, wrong := range []encryption.Identities{{"mail": {"x"}}, {"people.mail_idx": {"x"}}, {"email": {" "}}} {
-			_, err = vault.Finder().Conditions(t.Context(), tenant, wrong)
+		for _, wrong := range []map[string][]string{{"mail": {"x"}}, {"people.mail_idx": {"x"}}, {"email": {" "}}} {
+			_, err = vault.FindConditions(t.Context(), tenant, wrong)
 			require.ErrorIs(t, err, encryption.ErrDefinition)
-			for _, err := range vault.Finder().Rows(t.Context(), db, tenant, wrong) {
+			for _, err := range vault.FindRows(t.Context(), db, tenant, wrong) {
 				require.ErrorIs(t, err, encryption.ErrDefinition)
 			}
 		}
-		_, err = vault.Finder().Conditions(t.Context(), tenant, encryption.Identities{"acme.e164": {"abc"}})
+		_, err = vault.FindConditions(t.Context(), tenant, map[string][]string{"acme.e164": {"abc"}})
 		require.ErrorIs(t, err, encryption.ErrValue)
 	})
 }
 
-func ExampleVault_Finder() {
+func ExampleVault_FindRows() {
 	// exampleVault, exampleContacts, exampleDB, must and check stand in example_test.go.
 	ctx := context.Background()
 	vault := exampleVault()
@@ -111,8 +111,8 @@ func ExampleVault_Finder() {
 	w := must(contacts.Writer(ctx, "main", "p1"))
 	must(db.ExecContext(ctx, `INSERT INTO contacts (id, person, email, email_idx) VALUES ('c1', 'p1', ?, ?)`, w.Text("email", "ann@b.example"), w.Int64("email_idx", "ann@b.example")))
 
-	known := encryption.Identities{"email": {"Ann@B.example", "a.muller@b.example"}}
-	for row, err := range vault.Finder().Rows(ctx, db, "main", known) {
+	known := map[string][]string{"email": {"Ann@B.example", "a.muller@b.example"}}
+	for row, err := range vault.FindRows(ctx, db, "main", known) {
 		check(err)
 		fmt.Println(row.Table, row.Key, "confirmed:", row.Confirmed)
 	}

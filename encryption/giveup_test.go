@@ -7,14 +7,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // damagedKeys spoils the key of p2 and returns what a copy says of it.
-func damagedKeys(t *testing.T, e *env, dir string) []encryption.DamagedRow {
+func damagedKeys(t *testing.T, e *env, dir string) []keycopy.DamagedRow {
 	t.Helper()
 	e.spoil(t, `UPDATE crmguard_encryption_key SET wrapped = zeroblob(65) WHERE owner = 'p2'`)
 	_, err := e.another(t).WriteCopy(t.Context(), dir)
-	damaged, ok := errors.AsType[*encryption.DamagedError](err)
+	damaged, ok := errors.AsType[*keycopy.DamagedError](err)
 	require.True(t, ok, "%v", err)
 	return damaged.Rows
 }

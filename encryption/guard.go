@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -95,7 +96,7 @@ func sealedUnder(changes []cellChange) (out []uint32) {
 		case string:
 			raw = []byte(value)
 		}
-		if keyVersion, err := KeyVersionOf(raw); err == nil && !slices.Contains(out, keyVersion) {
+		if keyVersion, err := sealedvalue.KeyVersion(raw); err == nil && !slices.Contains(out, keyVersion) {
 			out = append(out, keyVersion)
 		}
 	}

@@ -14,7 +14,9 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -110,7 +112,7 @@ func (s *two) write(t *testing.T, q execer, w *encryption.Writer, id string) (ke
 	t.Helper()
 	sealed := w.Text("body", "body of "+id)
 	s.exec(t, q, `INSERT INTO letters (id, person, body) VALUES (?, ?, ?)`, id, "p1", sealed)
-	keyVersion, err := encryption.KeyVersionOf(sealed.Bytes())
+	keyVersion, err := sealedvalue.KeyVersion(sealed.Bytes())
 	require.NoError(t, err)
 	return keyVersion
 }
@@ -191,11 +193,11 @@ func TestADestructionWaitsForALongTransactionOfTheApplication(t *testing.T) {
 		err = <-done
 		require.ErrorIs(t, err, encryption.ErrInUse)
 		require.ErrorContains(t, err, "1 in table letters")
-		require.Equal(t, encryption.Retired, stateOf(t, s.a, old))
+		require.Equal(t, keystore.Retired, stateOf(t, s.a, old))
 		s.requireAll(t, 1)
 
 		// One that is rolled back held it up, and holds nothing.
-		_, err = s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+		_, err = s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 		require.NoError(t, err)
 		tx, err = s.db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
@@ -204,7 +206,7 @@ func TestADestructionWaitsForALongTransactionOfTheApplication(t *testing.T) {
 		s.waits(t, done)
 		require.NoError(t, tx.Rollback())
 		require.NoError(t, <-done)
-		require.Equal(t, encryption.Destroyed, stateOf(t, s.a, old))
+		require.Equal(t, keystore.Destroyed, stateOf(t, s.a, old))
 		s.requireAll(t, 1)
 	})
 }
@@ -242,7 +244,7 @@ func TestADestructionAgainstAResealThatIsHeldUp(t *testing.T) {
 		s := newTwo(t, d)
 		standing := make(chan struct{})
 		var once sync.Once
-		s.destroyedMeanwhile(t, encryption.ResealOptions{AfterRow: func(_ context.Context, _ *sql.Tx, _, key string) error {
+		s.destroyedMeanwhile(t, jobs.ResealOptions{AfterRow: func(_ context.Context, _ *sql.Tx, _, key string) error {
 			if key == "l10" {
 				once.Do(func() { close(standing) })
 			}
@@ -260,11 +262,11 @@ func TestADestructionAgainstAResealThatIsHeldUp(t *testing.T) {
 // The same where no hook runs, and the rows are changed together.
 func TestADestructionAgainstAResealOfRowsTogether(t *testing.T) {
 	eachPostgres(t, func(t *testing.T, s *two) {
-		s.destroyedMeanwhile(t, encryption.ResealOptions{}, func(chan error) { s.standsStill(t) })
+		s.destroyedMeanwhile(t, jobs.ResealOptions{}, func(chan error) { s.standsStill(t) })
 	})
 }
 
-func (s *two) destroyedMeanwhile(t *testing.T, options encryption.ResealOptions, standing func(resealed chan error)) {
+func (s *two) destroyedMeanwhile(t *testing.T, options jobs.ResealOptions, standing func(resealed chan error)) {
 	t.Helper()
 	for i := range 12 {
 		s.write(t, s.db, s.writer(t), fmt.Sprintf("l%02d", i))
@@ -290,7 +292,7 @@ func (s *two) destroyedMeanwhile(t *testing.T, options encryption.ResealOptions,
 	require.NoError(t, lock.Commit())
 	require.NoError(t, <-resealed)
 	require.NoError(t, <-done)
-	require.Equal(t, encryption.Destroyed, stateOf(t, s.a, under))
+	require.Equal(t, keystore.Destroyed, stateOf(t, s.a, under))
 	s.requireAll(t, 12)
 	census, err := s.of.Census(t.Context(), s.db, tenant)
 	require.NoError(t, err)
@@ -313,7 +315,7 @@ func TestNothingIsCommittedUnderAKeyVersionThatIsGone(t *testing.T) {
 			under, err := s.a.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
 			times := 0
-			report, err := s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
+			report, err := s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
 				if times++; times == 1 {
 					_, err := s.b.NewKeyVersion(t.Context(), tenant)
 					require.NoError(t, err)
@@ -345,7 +347,7 @@ func TestNothingIsCommittedUnderAKeyVersionThatIsGoneBesideTheRows(t *testing.T)
 		require.NoError(t, err)
 		s.db.SetMaxOpenConns(1)
 		times := 0
-		_, err = s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
+		_, err = s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
 			if times++; times == 1 {
 				_, err := s.b.NewKeyVersion(t.Context(), tenant)
 				require.NoError(t, err)
@@ -368,7 +370,7 @@ func TestARedactionIsNotCommittedUnderAKeyVersionThatIsGone(t *testing.T) {
 	require.NoError(t, err)
 	s.exec(t, s.db, `INSERT INTO letters (id, person, body) VALUES ('l1', ?, ?)`, owner, w.Text("body", "Ann and Bob"))
 	times := 0
-	redaction := encryption.Redaction{
+	redaction := jobs.Redaction{
 		Edit: func(_ string, plaintext []byte) ([]byte, error) { return plaintext[:3], nil },
 		AfterRow: func(context.Context, *sql.Tx, string, string) error {
 			if times++; times > 1 {
@@ -405,7 +407,7 @@ func TestNothingIsCommittedUnderAKeyStoreThatWasPutBack(t *testing.T) {
 	e.rotate(t)
 	e.clock.Move(encryption.DefaultLease)
 	before := e.digest(t)
-	_, err = e.table(t, vault, contactsTable).Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
+	_, err = e.table(t, vault, contactsTable).Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
 		current.Store = older
 		return nil
 	}})
@@ -434,12 +436,12 @@ func TestResealIsNotHeldUpForEver(t *testing.T) {
 		lock, err := s.second.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
 		s.exec(t, lock, `SELECT id FROM letters WHERE id = 'l1' FOR UPDATE`)
-		report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{Batch: 1})
+		report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{Batch: 1})
 		require.NoError(t, err)
 		require.Positive(t, report.Locked)
 		require.Equal(t, "l2", report.Last, "it went on")
 		require.NoError(t, lock.Rollback())
-		report, err = s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+		report, err = s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 		require.NoError(t, err)
 		require.Zero(t, report.Locked)
 		census, err := s.of.Census(t.Context(), s.db, tenant)
@@ -467,7 +469,7 @@ func TestTheKeyVersionIsLookedAtThroughAPoolOfOneConnection(t *testing.T) {
 		_, err := tx.ExecContext(ctx, `UPDATE crmguard_encryption_generation SET state = 'retired' WHERE generation = ?`, under)
 		return err
 	}
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{AfterRow: hook})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{AfterRow: hook})
 	require.NoError(t, err)
 	require.Equal(t, 2, times, "rolled back, with what the hook had done, and done again")
 	require.Equal(t, 3, report.Cells)

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // halfClosed closes an epoch as far as the copy of that number, which fails
@@ -72,9 +73,9 @@ func TestAKeysetThatIsLostInAHalfClosedEpochComesBack(t *testing.T) {
 			dir := t.TempDir()
 			e.halfClosed(t, dir, stop.number, stop.written)
 			e.spoil(t, spoil)
-			newest, err := encryption.NewestCopy(dir)
+			newest, err := keycopy.Newest(dir)
 			require.NoError(t, err)
-			_, err = encryption.Repair(t.Context(), e.cfg, newest)
+			_, err = keycopy.Repair(t.Context(), alone(e.cfg), newest)
 			require.NoError(t, err, "%s, %+v", what, stop)
 			requireOneBranch(t, e, tenant)
 			_, err = e.another(t).RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})

@@ -2,33 +2,63 @@ package encryption
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/blindindex"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/internal/normalise"
 	"github.com/crmguard/crmguard/encryption/keystore"
-	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// indexKey derives the key of one index version.
-func indexKey(root []byte, tenant, table, index string, version uint32, as Normaliser, bits int) ([]byte, error) {
-	info := frame.Join(format.IndexDomain, tenant, table, index)
-	info = binary.BigEndian.AppendUint32(info, version)
-	info = frame.Append(info, as)
-	info = binary.BigEndian.AppendUint16(info, uint16(bits))
-	return format.Derive(root, info)
+// Normaliser names a rule that turns a value into what is indexed: two spellings
+// that it makes one are found by each other. Any change of a rule is a new name,
+// and so a new version of the index; both are searched together until the old
+// one is retired. Config.Normalisers adds the application's own.
+type Normaliser string
+
+// The normalisers of the library; formats.md has them exactly.
+const (
+	// Exact takes the bytes as they are.
+	Exact Normaliser = normalise.Exact
+	// Email makes one of what looks the same: nothing invisible anywhere, no blanks
+	// at the ends, no points at the end of the domain, full-width letters as others,
+	// and no difference of case in any script. So ann@straße.example and
+	// ANN@STRASSE.EXAMPLE. are one, which they need not be for a mail server: write
+	// to the address that is stored, never to the one that was searched for.
+	Email Normaliser = normalise.Email2
+	// EmailV1 is the rule before: space, tab, CR and LF at the ends, NFC, A to Z.
+	EmailV1 Normaliser = normalise.Email1
+	// EmailDomain takes what stands behind the last @ by the rule of Email. One may
+	// search by an address or by the domain alone.
+	EmailDomain Normaliser = normalise.Domain
+)
+
+// LastDigits takes the last n decimal digits of any script, n from 2 to 15, for a
+// telephone or a card number of which somebody names the end. A value with fewer
+// is not indexed; an extension at the end is taken for a part of the number.
+func LastDigits(n int) Normaliser { return Normaliser(normalise.LastDigits(n)) }
+
+// ErrValue says that a normaliser of the application refused a value.
+var ErrValue = blindindex.ErrValue
+
+// rule returns the rule of that name.
+func (v *Vault) rule(as Normaliser) (blindindex.Rule, error) {
+	var there []string
+	for _, name := range slices.Sorted(maps.Keys(v.cfg.Normalisers)) {
+		there = append(there, string(name))
+	}
+	return blindindex.RuleOf(string(as), v.cfg.Normalisers[as], there)
 }
 
-// tenantIndexes holds the keys and states of a table's index versions in one
-// tenant.
-type tenantIndexes struct {
-	macs   []*indexMAC // by position in SealedTable.indexes; nil when retired
-	states []keystore.IndexState
-}
+// tenantIndexes are a table's index versions in one tenant, by position in
+// SealedTable.indexes.
+type tenantIndexes []blindindex.Version
 
 // tenantIndexes returns the keys of all declared index versions, registering
 // those that the tenant does not have yet.
@@ -53,7 +83,7 @@ func (t *SealedTable) tenantIndexes(ctx context.Context, tenant string) (*tenant
 }
 
 func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *keyring.Keyset) (*tenantIndexes, error) {
-	out := &tenantIndexes{macs: make([]*indexMAC, len(t.indexes)), states: make([]keystore.IndexState, len(t.indexes))}
+	out := make(tenantIndexes, len(t.indexes))
 	for i, index := range t.indexes {
 		at := slices.IndexFunc(rows, func(r keystore.IndexRow) bool {
 			return r.Table == t.def.Name && r.Index == index.Name && r.Version == index.Version
@@ -65,47 +95,36 @@ func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *key
 		if row.Normaliser != string(index.As) || row.Bits != index.Bits {
 			return nil, &KeyError{Op: "another normaliser or width is a new version", Table: t.def.Name, Column: index.Name, Err: ErrDefinition}
 		}
-		out.states[i] = row.State
 		if row.State == keystore.IndexRetired {
+			out[i].State = row.State
 			continue
 		}
 		root, ok := open.Root(row.Root)
 		if !ok {
 			return nil, &KeyError{Op: "root of the index", Table: t.def.Name, Column: index.Name, Err: ErrNoKey}
 		}
-		key, err := indexKey(root, tenant, t.def.Name, index.Name, index.Version, index.As, index.Bits)
-		if err != nil {
+		row.Tenant = tenant
+		var err error
+		if out[i], err = blindindex.NewVersion(row, index.rule, root); err != nil {
 			return nil, err
 		}
-		out.macs[i] = newIndexMAC(key, index.Bits)
 	}
-	return out, nil
+	return &out, nil
 }
 
 // value computes what index i holds for an opened value: NULL when it
 // normalises to empty or the version is retired.
-func (x *tenantIndexes) value(t *SealedTable, i int, value string) IndexValue {
-	if x.macs[i] == nil {
-		return IndexValue{}
-	}
-	if as := t.indexes[i].As; as == Email || as == EmailV1 {
-		if v, ok := x.macs[i].plainAddress(value); ok {
-			return v
-		}
-	}
-	normal, err := t.indexes[i].rule(value)
-	switch {
-	case err != nil:
+func (x tenantIndexes) value(t *SealedTable, i int, value string) IndexValue {
+	v, err := x[i].Value(value)
+	if err != nil {
 		return IndexValue{err: &KeyError{Op: "index", Table: t.def.Name, Column: t.indexes[i].Name, Err: err}}
-	case normal == "":
-		return IndexValue{}
 	}
-	return x.macs[i].value(normal)
+	return IndexValue{narrow: v.Narrow, wide: v.Wide}
 }
 
 // rebuilt is value for a row that is there already: what the rule refuses, no
 // search has, because Lookup refuses it, too. Everything else stops the job.
-func (x *tenantIndexes) rebuilt(t *SealedTable, i int, value string) (IndexValue, error) {
+func (x tenantIndexes) rebuilt(t *SealedTable, i int, value string) (IndexValue, error) {
 	v := x.value(t, i, value)
 	if errors.Is(v.err, ErrValue) {
 		return IndexValue{}, nil
@@ -191,10 +210,11 @@ func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (
 	if name == "" {
 		return nil, t.noIndex(index)
 	}
-	keys, err := t.tenantIndexes(ctx, tenant)
+	found, err := t.tenantIndexes(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
+	keys := *found
 	var out Conditions
 	var states []keystore.IndexState
 	var nothing error
@@ -202,7 +222,7 @@ func (t *SealedTable) Lookup(ctx context.Context, tenant, index, value string) (
 		if x.Name != name {
 			continue
 		}
-		if states = append(states, keys.states[i]); keys.states[i] != keystore.IndexLive {
+		if states = append(states, keys[i].State); keys[i].State != keystore.IndexLive {
 			continue
 		}
 		// A version has no row for a value that its rule makes empty or refuses: it is
@@ -285,5 +305,30 @@ func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next fu
 		}
 		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Indexes: put}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
 	})
+	return err
+}
+
+// ErrExists says that a UNIQUE constraint on an index column refused a value that
+// is there already, in the spelling of the index's normaliser.
+var ErrExists = errors.New("encryption: value exists")
+
+// Exists says what the error of an INSERT or UPDATE means: where a UNIQUE
+// constraint on the column of an index of this table refused it, the answer is
+// ErrExists with table and index, and without the values that databases and
+// drivers quote; any other error, and nil, comes back as it is. Nothing is read.
+//
+// The constraint is known by its name where the database tells no column: it must
+// be named as the index column, or hold its name between underscores, as the
+// databases name it by themselves (contacts_email_idx_key).
+func (t *SealedTable) Exists(err error) error {
+	refused, ok := errors.AsType[*sqldb.DriverError](sqldb.Safe(err))
+	if !ok || !slices.Contains([]string{"23505", "mysql 1062", "mysql 1586", "sqlite 1555", "sqlite 2067"}, refused.Code) {
+		return err
+	}
+	for _, index := range t.indexes {
+		if refused.Column == index.Column || blindindex.Names(refused.Constraint, index.Column) {
+			return &KeyError{Op: "another row has it in", Table: t.def.Name, Column: index.Name, Err: fmt.Errorf("%w: %w", ErrExists, refused)}
+		}
+	}
 	return err
 }

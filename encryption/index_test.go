@@ -9,6 +9,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/jobs"
 )
 
 // A wider second version is built beside the first one, searched together
@@ -155,7 +156,7 @@ func TestOtherOwners(t *testing.T) {
 	_, err = p.Seal("token", nil)
 	require.ErrorIs(t, err, encryption.ErrDefinition, "the tenant's data is not sealed under a person")
 	e.rotate(t)
-	report, err := settings.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{Batch: 2})
+	report, err := settings.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{Batch: 2})
 	require.NoError(t, err)
 	require.Equal(t, 3, report.Cells)
 	r, err := settings.Reader(t.Context(), tenant)
@@ -186,7 +187,7 @@ func TestRedactARecordOfTwoPersons(t *testing.T) {
 		}
 		return nil, nil
 	}
-	fresh, err := e.contacts.Redact(t.Context(), e.db, tenant, "a1", encryption.Redaction{Edit: edit})
+	fresh, err := e.contacts.Redact(t.Context(), e.db, tenant, "a1", jobs.Redaction{Edit: edit})
 	require.NoError(t, err)
 	require.NotEqual(t, owner, fresh)
 	rows := e.read(t)
@@ -198,7 +199,7 @@ func TestRedactARecordOfTwoPersons(t *testing.T) {
 	_, err = e.contacts.RecordWriter(t.Context(), tenant, "p1")
 	require.ErrorIs(t, err, encryption.ErrID)
 	e.insert(t, "c1", "p1")
-	_, err = e.contacts.Redact(t.Context(), e.db, tenant, "c1", encryption.Redaction{Edit: edit})
+	_, err = e.contacts.Redact(t.Context(), e.db, tenant, "c1", jobs.Redaction{Edit: edit})
 	require.ErrorIs(t, err, encryption.ErrID)
 	_, err = e.vault.EraseRecord(t.Context(), tenant, "p1")
 	require.ErrorIs(t, err, encryption.ErrID)

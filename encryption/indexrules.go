@@ -8,30 +8,16 @@ import (
 	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
-// IndexRule is a declared index and its rule: what a measurement of the column
-// needs to know (package leakage).
-type IndexRule struct {
-	// Index is the version as it was declared, complete.
-	Index Index
-	// Normalise answers what is indexed of a value, "" for nothing. An error that
-	// is ErrValue refuses the value, any other says that the rule itself is wrong.
-	Normalise func(value string) (string, error)
-}
-
-// IndexRules returns the indexes of a column, Find's first, with their rules.
-func (t *SealedTable) IndexRules(column string) ([]IndexRule, error) {
-	at, ok := t.columns[column]
-	if !ok {
-		_, err := t.column(column)
-		return nil, err
-	}
-	var out []IndexRule
+// Normalise answers what an index, named by its SQL column, takes of a value: ""
+// for nothing. An error that is ErrValue refuses the value, any other says that the
+// rule itself is wrong. A measurement of the column needs it (package leakage).
+func (t *SealedTable) Normalise(index, value string) (string, error) {
 	for _, x := range t.indexes {
-		if x.column == at {
-			out = append(out, IndexRule{Index: x.Index, Normalise: x.rule})
+		if x.Column == index {
+			return x.rule(value)
 		}
 	}
-	return out, nil
+	return "", t.noIndex(index)
 }
 
 // Opened reads a sealed column of a tenant, value by value, in pages: to measure

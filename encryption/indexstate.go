@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/crmguard/crmguard/encryption/internal/blindindex"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
@@ -230,12 +231,5 @@ func (t *SealedTable) complete(rows []keystore.IndexRow) error {
 
 // notLive says what a version still lacks before it is searched.
 func (t *SealedTable) notLive(index string, states []keystore.IndexState) error {
-	what := "it is retired, and no other version is declared"
-	switch {
-	case slices.Contains(states, keystore.IndexFenced):
-		what = "rows without it may exist: call RebuildIndexes"
-	case slices.Contains(states, keystore.IndexBuilding), slices.Contains(states, keystore.IndexFencing):
-		what = "rows without it may exist, and a release that writes more of them: when that one is gone, call FenceOldWriters and then RebuildIndexes"
-	}
-	return &KeyError{Op: strings.Join([]string{"lookup", what + ":"}, ": "), Table: t.def.Name, Column: index, Err: ErrIncomplete}
+	return &KeyError{Op: "lookup: " + blindindex.Lacks(states) + ":", Table: t.def.Name, Column: index, Err: ErrIncomplete}
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/killtest"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -111,8 +113,8 @@ func TestAResealThatIsKilledAnywhereLosesNothing(t *testing.T) {
 		killtest.Say("open")
 		for _, c := range keyedCases(t, s.env, s.db) {
 			table := s.table(t, s.vault, c.definition())
-			_, err := table.Reseal(t.Context(), s.db, seven, encryption.ResealOptions{
-				Batch: 2, Progress: func(encryption.ResealReport) { killtest.Say("batch") },
+			_, err := table.Reseal(t.Context(), s.db, seven, jobs.ResealOptions{
+				Batch: 2, Progress: func(jobs.ResealReport) { killtest.Say("batch") },
 			})
 			require.NoError(t, err)
 		}
@@ -143,12 +145,12 @@ func TestAResealThatIsKilledAnywhereLosesNothing(t *testing.T) {
 					cells += n
 				}
 				require.EqualValues(t, 3*len(c.ids), cells)
-				report, err := c.table.Reseal(t.Context(), s.db, seven, encryption.ResealOptions{})
+				report, err := c.table.Reseal(t.Context(), s.db, seven, jobs.ResealOptions{})
 				require.NoError(t, err)
 				require.Equal(t, []int{len(c.ids), 0, 0, 0}, []int{report.Rows, report.Unreadable, report.Refused, report.Locked})
 				census, err = c.table.Census(t.Context(), s.db, seven)
 				require.NoError(t, err)
-				require.Equal(t, encryption.Census{KeyVersions: map[uint32]int64{fresh: int64(3 * len(c.ids))}}, census)
+				require.Equal(t, jobs.Census{KeyVersions: map[uint32]int64{fresh: int64(3 * len(c.ids))}}, census)
 				var clear string
 				require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT mail FROM `+c.name+` WHERE tenant = '8'`).Scan(&clear))
 				require.Equal(t, "another tenant's, and clear", clear)
@@ -164,14 +166,14 @@ func TestAResealThatIsKilledAnywhereLosesNothing(t *testing.T) {
 // destroyRetired destroys all key versions but the active one.
 func (s *site) destroyRetired(t *testing.T, cases []*keyedCase) {
 	t.Helper()
-	var holders []encryption.Holder
+	var holders []jobs.Holder
 	for _, c := range cases {
 		holders = append(holders, c.table.Holder(s.db))
 	}
 	all, err := s.vault.KeyVersions(t.Context(), seven)
 	require.NoError(t, err)
 	for _, g := range all {
-		if g.State == encryption.Retired {
+		if g.State == keystore.Retired {
 			require.NoError(t, s.vault.DestroyKeyVersion(t.Context(), seven, g.KeyVersion, holders...))
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // pair is a KEK of two funcs.
@@ -226,7 +227,7 @@ func TestHowOftenAKEKIsAsked(t *testing.T) {
 	_, err = vault.WriteCopy(t.Context(), folder)
 	require.NoError(t, err)
 	require.Zero(t, calls.Load(), "none where they are in use, and their bytes the same")
-	path, err := encryption.NewestCopy(folder)
+	path, err := keycopy.Newest(folder)
 	require.NoError(t, err)
 	fresh = open()
 	_, err = fresh.VerifyCopy(t.Context(), path)

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -251,7 +253,7 @@ func (c *keyedCase) work(t *testing.T) {
 	}
 	keyVersions, err := c.vault.KeyVersions(ctx, seven)
 	require.NoError(t, err)
-	old := keyVersions[slices.IndexFunc(keyVersions, func(g encryption.KeyVersionRow) bool { return g.State == encryption.Active })].KeyVersion
+	old := keyVersions[slices.IndexFunc(keyVersions, func(g keystore.KeyVersionRow) bool { return g.State == keystore.Active })].KeyVersion
 	var damaged []byte
 	require.NoError(t, c.db.QueryRowContext(ctx, `SELECT mail FROM `+c.name+` WHERE n = 0`).Scan(&damaged))
 	damaged[len(damaged)-1] ^= 1
@@ -269,14 +271,14 @@ func (c *keyedCase) work(t *testing.T) {
 		return tx.QueryRowContext(ctx, `SELECT 1`).Scan(&one)
 	}
 	stopped, stop := context.WithCancel(ctx)
-	report, err := c.table.Reseal(stopped, c.db, seven, encryption.ResealOptions{Batch: 1, BeforeRow: hook, AfterRow: hook, Progress: func(r encryption.ResealReport) {
+	report, err := c.table.Reseal(stopped, c.db, seven, jobs.ResealOptions{Batch: 1, BeforeRow: hook, AfterRow: hook, Progress: func(r jobs.ResealReport) {
 		if r.Rows == 1+rows/2 {
 			stop()
 		}
 	}})
 	require.ErrorIs(t, err, context.Canceled)
 	first := report.Rows
-	report, err = c.table.Reseal(ctx, c.db, seven, encryption.ResealOptions{Batch: 2, BeforeRow: hook, AfterRow: hook, After: report.Last})
+	report, err = c.table.Reseal(ctx, c.db, seven, jobs.ResealOptions{Batch: 2, BeforeRow: hook, AfterRow: hook, After: report.Last})
 	require.NoError(t, err)
 	require.Equal(t, rows, first+report.Rows)
 	require.Equal(t, 3*report.Rows, report.Cells)
@@ -288,18 +290,18 @@ func (c *keyedCase) work(t *testing.T) {
 	c.requireOpens(t)
 	census, err := c.table.Census(ctx, c.db, seven)
 	require.NoError(t, err)
-	require.Equal(t, encryption.Census{KeyVersions: map[uint32]int64{fresh: int64(3 * rows)}}, census)
-	counts, err := encryption.Counts(c.db, "8", c.table)(ctx)
+	require.Equal(t, jobs.Census{KeyVersions: map[uint32]int64{fresh: int64(3 * rows)}}, census)
+	counts, err := c.vault.Counts(c.db, "8", c.table)(ctx)
 	require.NoError(t, err)
 	require.Empty(t, counts["8"])
 
 	// One cell that does not open: counted, named, and given up.
 	c.exec(t, `UPDATE `+c.name+` SET mail = ? WHERE n = 0`, damaged)
-	report, err = c.table.Reseal(ctx, c.db, seven, encryption.ResealOptions{})
+	report, err = c.table.Reseal(ctx, c.db, seven, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Len(t, report.Listed, 1)
 	require.Equal(t, c.idOf(t, 0), report.Listed[0].Key)
-	for _, given := range [][]encryption.Unreadable{nil, report.Listed} {
+	for _, given := range [][]jobs.Unreadable{nil, report.Listed} {
 		held, _, err := c.table.Holder(c.db, given...)(ctx, seven, old)
 		require.NoError(t, err)
 		require.Equal(t, 1-len(given), held)
@@ -334,7 +336,7 @@ func (c *keyedCase) redact(t *testing.T) {
 	require.NoError(t, err)
 	c.seal(t, 0, owner)
 	id := c.idOf(t, 0)
-	after, err := c.table.Redact(t.Context(), c.db, seven, id, encryption.Redaction{Edit: func(column string, plaintext []byte) ([]byte, error) {
+	after, err := c.table.Redact(t.Context(), c.db, seven, id, jobs.Redaction{Edit: func(column string, plaintext []byte) ([]byte, error) {
 		if column == "email" {
 			return []byte("redacted@b.example"), nil
 		}
@@ -343,6 +345,6 @@ func (c *keyedCase) redact(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, owner, after)
 	require.Equal(t, 0, c.find(t, "mail_x", "redacted@b.example"))
-	_, err = c.table.Redact(t.Context(), c.db, "8", id, encryption.Redaction{Edit: func(_ string, b []byte) ([]byte, error) { return b, nil }})
+	_, err = c.table.Redact(t.Context(), c.db, "8", id, jobs.Redaction{Edit: func(_ string, b []byte) ([]byte, error) { return b, nil }})
 	require.Error(t, err, "another tenant's")
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -83,7 +85,7 @@ func (c *keyedCase) destroyer(t *testing.T) (v *encryption.Vault, table *encrypt
 	return v, c.env.table(t, v, c.definition()), waits
 }
 
-func (c *keyedCase) stateOf(t *testing.T, keyVersion uint32) encryption.KeyVersionState {
+func (c *keyedCase) stateOf(t *testing.T, keyVersion uint32) keystore.KeyVersionState {
 	t.Helper()
 	all, err := c.vault.KeyVersions(t.Context(), seven)
 	require.NoError(t, err)
@@ -99,7 +101,7 @@ func (c *keyedCase) active(t *testing.T) uint32 {
 	t.Helper()
 	all, err := c.vault.KeyVersions(t.Context(), seven)
 	require.NoError(t, err)
-	return all[slices.IndexFunc(all, func(g encryption.KeyVersionRow) bool { return g.State == encryption.Active })].KeyVersion
+	return all[slices.IndexFunc(all, func(g keystore.KeyVersionRow) bool { return g.State == keystore.Active })].KeyVersion
 }
 
 // Whatever the key of the table is made of: a destruction waits for a transaction
@@ -129,7 +131,7 @@ func TestADestructionSparesWhatIsWrittenWhateverTheKeyIs(t *testing.T) {
 		done := destroys(old)
 		require.NoError(t, tx.Commit())
 		require.ErrorIs(t, <-done, encryption.ErrInUse)
-		require.Equal(t, encryption.Retired, c.stateOf(t, old))
+		require.Equal(t, keystore.Retired, c.stateOf(t, old))
 		c.requireOpens(t)
 
 		under := c.active(t)
@@ -137,7 +139,7 @@ func TestADestructionSparesWhatIsWrittenWhateverTheKeyIs(t *testing.T) {
 		var once sync.Once
 		resealed := make(chan error, 1)
 		go func() {
-			report, err := c.table.Reseal(t.Context(), c.db, seven, encryption.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
+			report, err := c.table.Reseal(t.Context(), c.db, seven, jobs.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
 				once.Do(func() { close(standing); <-goOn })
 				return nil
 			}})
@@ -157,7 +159,7 @@ func TestADestructionSparesWhatIsWrittenWhateverTheKeyIs(t *testing.T) {
 		close(goOn)
 		require.NoError(t, <-resealed)
 		require.NoError(t, <-done)
-		require.Equal(t, encryption.Destroyed, c.stateOf(t, under))
+		require.Equal(t, keystore.Destroyed, c.stateOf(t, under))
 		c.requireOpens(t)
 		census, err := c.table.Census(t.Context(), c.db, seven)
 		require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
 )
 
 var errStoodStill = errors.New("stands still")
@@ -117,12 +118,12 @@ func TestAMergeThatWasTakenBackMovesNothing(t *testing.T) {
 	e.insert(t, "c2", "p2")
 	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "p1", "p2"))
 	job := e.table(t, e.another(t), contactsTable)
-	report, err := job.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err := job.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Moved)
 	require.NoError(t, e.vault.Unmerge(t.Context(), tenant, "p1", "p2"))
 	e.insert(t, "c1", "p1")
-	report, err = job.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err = job.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Zero(t, report.Moved)
 	var owner string

@@ -13,6 +13,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -212,7 +214,7 @@ func TestAllThatChangesKeysAtOnce(t *testing.T) {
 			beside(func(_ *encryption.Vault, table *encryption.SealedTable) error {
 				for range 2 {
 					if err := again(t, func() error {
-						_, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{Batch: 7})
+						_, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{Batch: 7})
 						return err
 					}); err != nil {
 						return err
@@ -268,13 +270,13 @@ func TestAllThatChangesKeysAtOnce(t *testing.T) {
 				delete(model, id)
 			}
 		}
-		_, err = table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+		_, err = table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 		require.NoError(t, err)
 		all, err := fresh.KeyVersions(t.Context(), tenant)
 		require.NoError(t, err)
 		require.Len(t, all, 4)
 		for _, g := range all {
-			if g.State == encryption.Retired {
+			if g.State == keystore.Retired {
 				require.NoError(t, fresh.DestroyKeyVersion(t.Context(), tenant, g.KeyVersion, table.Holder(s.db)))
 			}
 		}

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -49,13 +51,13 @@ func TestARedactionLosesNoValueThatIsWrittenMeanwhile(t *testing.T) {
 		w, err := table.RecordWriter(t.Context(), tenant, owner)
 		require.NoError(t, err)
 		s.exec(t, s.db, `INSERT INTO cards (id, person, body) VALUES ('c1', ?, ?)`, owner, w.Text("body", "Ann and Bob"))
-		_, err = table.Redact(t.Context(), s.db, tenant, "c1", encryption.Redaction{Edit: func(column string, plaintext []byte) ([]byte, error) {
+		_, err = table.Redact(t.Context(), s.db, tenant, "c1", jobs.Redaction{Edit: func(column string, plaintext []byte) ([]byte, error) {
 			s.exec(t, s.second, `UPDATE cards SET extra = ? WHERE id = 'c1' AND person = ?`, w.Text("extra", "precious"), owner)
 			return shorter(column, plaintext)
 		}})
 		require.ErrorContains(t, err, "try again")
 		require.Equal(t, "precious", extraOf(t, s, table))
-		_, err = table.Redact(t.Context(), s.db, tenant, "c1", encryption.Redaction{Edit: shorter})
+		_, err = table.Redact(t.Context(), s.db, tenant, "c1", jobs.Redaction{Edit: shorter})
 		require.NoError(t, err)
 		require.Equal(t, "pre", extraOf(t, s, table))
 	})
@@ -71,7 +73,7 @@ func TestAMoveLosesNoValueThatIsWrittenMeanwhile(t *testing.T) {
 	s.exec(t, s.db, `INSERT INTO cards (id, person, body) VALUES ('c1', 'p1', ?)`, w.Text("body", "Ann"))
 	require.NoError(t, s.a.AddAlias(t.Context(), tenant, "p1", "p2"))
 	times := 0
-	report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{BeforeRow: func(ctx context.Context, tx *sql.Tx, _, _ string) error {
+	report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{BeforeRow: func(ctx context.Context, tx *sql.Tx, _, _ string) error {
 		if times++; times > 1 {
 			return nil
 		}
@@ -103,7 +105,7 @@ func TestARedactionIsUndoneWhereTheDatabaseStoresSomethingElse(t *testing.T) {
 					s.exec(t, s.db, `CREATE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.`+kept+` := OLD.`+kept+`; RETURN NEW; END'`)
 					s.exec(t, s.db, `CREATE TRIGGER kept BEFORE UPDATE ON cards FOR EACH ROW EXECUTE FUNCTION kept()`)
 				}
-				_, err = table.Redact(t.Context(), s.db, tenant, "c1", encryption.Redaction{Edit: shorter})
+				_, err = table.Redact(t.Context(), s.db, tenant, "c1", jobs.Redaction{Edit: shorter})
 				require.ErrorIs(t, err, encryption.ErrDefinition)
 				require.Equal(t, "precious", extraOf(t, s, table))
 			})
@@ -141,7 +143,7 @@ func TestATenantThatTheColumnWritesOtherwiseIsRefused(t *testing.T) {
 			require.ErrorIs(t, err, encryption.ErrDefinition, "%s %s", name, kind)
 			_, _, err = table.Holder(s.db)(t.Context(), account, 1)
 			require.ErrorIs(t, err, encryption.ErrDefinition, "%s %s", name, kind)
-			_, err = table.Reseal(t.Context(), s.db, account, encryption.ResealOptions{})
+			_, err = table.Reseal(t.Context(), s.db, account, jobs.ResealOptions{})
 			require.ErrorIs(t, err, encryption.ErrDefinition, "%s %s", name, kind)
 		}
 	}
@@ -160,11 +162,11 @@ func TestACellIsGivenUpOnce(t *testing.T) {
 	bad := append([]byte(nil), good...)
 	bad[len(bad)-1] ^= 1
 	s.exec(t, s.db, `INSERT INTO bins VALUES (?, 'p1', ?)`, []byte("7"), bad)
-	old, err := encryption.KeyVersionOf(good)
+	old, err := sealedvalue.KeyVersion(good)
 	require.NoError(t, err)
 	_, err = s.a.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
-	report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+	report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Len(t, report.Listed, 1)
 	s.exec(t, s.db, `INSERT INTO bins VALUES (?, 'p1', ?)`, []byte("8"), good) // out of a backup
@@ -183,7 +185,7 @@ func TestADamagedTextFormIsListed(t *testing.T) {
 	old, _ := e.rotate(t)
 	_, err := e.db.ExecContext(t.Context(), `UPDATE contacts SET phone = substr(phone, 1, length(phone) - 3) || '!!!' WHERE id = 'c1'`)
 	require.NoError(t, err)
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Len(t, report.Listed, 1)
 	n, _, err := e.contacts.Holder(e.db)(t.Context(), tenant, old)

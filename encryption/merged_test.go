@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
 )
 
 // However often a person was merged into the next, the rows of the first go over
@@ -19,7 +19,7 @@ func TestALongChainOfMergesIsClimbed(t *testing.T) {
 	for i := range 130 {
 		require.NoError(t, e.vault.AddAlias(t.Context(), tenant, fmt.Sprintf("p%03d", i), fmt.Sprintf("p%03d", i+1)))
 	}
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 0}, []int{report.Moved, report.Unreadable})
 	var owner string
@@ -39,7 +39,7 @@ func TestALargeBatchIsReadAgain(t *testing.T) {
 	}
 	_, active := e.rotate(t)
 	retired := false
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{Batch: n, AfterRow: func(ctx context.Context, _ *sql.Tx, _, _ string) (err error) {
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{Batch: n, AfterRow: func(ctx context.Context, _ *sql.Tx, _, _ string) (err error) {
 		if !retired {
 			retired = true
 			active, err = e.another(t).NewKeyVersion(ctx, tenant)

@@ -13,6 +13,8 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
@@ -87,10 +89,10 @@ func TestTwoTenantsInOneTable(t *testing.T) {
 	}
 	_, err = e.vault.NewKeyVersion(t.Context(), "t2")
 	require.NoError(t, err)
-	report, err := leads.Reseal(t.Context(), e.db, "t2", encryption.ResealOptions{Batch: 4})
+	report, err := leads.Reseal(t.Context(), e.db, "t2", jobs.ResealOptions{Batch: 4})
 	require.NoError(t, err)
-	require.Equal(t, encryption.ResealReport{Rows: 6, Cells: 6, Last: "11"}, report)
-	report, err = leads.Reseal(t.Context(), e.db, "t2", encryption.ResealOptions{After: "5"})
+	require.Equal(t, jobs.ResealReport{Rows: 6, Cells: 6, Last: "11"}, report)
+	report, err = leads.Reseal(t.Context(), e.db, "t2", jobs.ResealOptions{After: "5"})
 	require.NoError(t, err)
 	require.Equal(t, 3, report.Rows)
 	census, err := leads.Census(t.Context(), e.db, tenant)
@@ -111,7 +113,7 @@ func TestTwoTenantsInOneTable(t *testing.T) {
 	require.Equal(t, 6, left, "the other tenant's person of the same id stays")
 	_, err = leads.Census(t.Context(), e.db, "")
 	require.ErrorIs(t, err, encryption.ErrTenant)
-	_, err = leads.Reseal(t.Context(), e.db, "", encryption.ResealOptions{})
+	_, err = leads.Reseal(t.Context(), e.db, "", jobs.ResealOptions{})
 	require.ErrorIs(t, err, encryption.ErrTenant)
 }
 
@@ -137,7 +139,7 @@ func TestErrorsCarryNoPersonalData(t *testing.T) {
 	w, err := e.contacts.Writer(t.Context(), tenant, "p2")
 	require.NoError(t, err)
 	errs = append(errs, w.Text("nope", canary).Err(), w.Index("nope", canary).Err())
-	_, err = encryption.ParseText("cg1." + canary)
+	_, err = sealedvalue.ParseText("cg1." + canary)
 	errs = append(errs, err, new(encryption.Sealed).Scan(canary), new(encryption.Sealed).Scan(7))
 	for _, err := range errs {
 		require.Error(t, err)
@@ -189,10 +191,10 @@ func TestDoublesAndKEKs(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = kek.DecryptWithContext(t.Context(), []byte("short"), nil)
 	require.Error(t, err)
-	redacted := &encryption.RedactedError{Old: "r:x", Err: encryption.ErrStore}
+	redacted := &jobs.RedactedError{Old: "r:x", Err: encryption.ErrStore}
 	require.ErrorIs(t, redacted, encryption.ErrStore)
 	require.NotContains(t, redacted.Error(), "r:x")
-	require.True(t, errors.Is(&encryption.InUseError{}, encryption.ErrInUse))
+	require.True(t, errors.Is(&jobs.InUseError{}, encryption.ErrInUse))
 }
 
 func FuzzOpen(f *testing.F) {
@@ -201,7 +203,7 @@ func FuzzOpen(f *testing.F) {
 	require.NoError(f, err)
 	good, err := w.Seal("email", []byte("a@b.example"))
 	require.NoError(f, err)
-	form, err := encryption.FormatText(good)
+	form, err := sealedvalue.FormatText(good)
 	require.NoError(f, err)
 	f.Add(good)
 	f.Add([]byte(form))

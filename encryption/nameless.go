@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
+
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -36,7 +39,7 @@ func (s *storedTable) pages(tenant string) (where string, args []any) {
 }
 
 // countNameless counts what rows without a name hold.
-func (s *storedTable) countNameless(ctx context.Context, q sqldb.Querier, tenant string, out *Census) (rows int, err error) {
+func (s *storedTable) countNameless(ctx context.Context, q sqldb.Querier, tenant string, out *jobs.Census) (rows int, err error) {
 	nameless := s.isNameless()
 	if nameless == "" {
 		return 0, nil
@@ -53,7 +56,7 @@ func (s *storedTable) countNameless(ctx context.Context, q sqldb.Querier, tenant
 		}
 		rows++
 		for _, head := range values {
-			out.count(head)
+			countHead(out, head)
 		}
 		return nil
 	}, `SELECT `+strings.Join(heads, ", ")+` FROM `+s.sql+` WHERE `+where+` AND `+nameless, args...)
@@ -83,7 +86,7 @@ func (s *storedTable) eachNameless(ctx context.Context, q sqldb.Querier, tenant 
 			return sqldb.Safe(err)
 		}
 		for i, column := range columns {
-			if keyVersion, err := KeyVersionOf(storedBytes(values[i])); err == nil {
+			if keyVersion, err := sealedvalue.KeyVersion(storedBytes(values[i])); err == nil {
 				f(column, values[i], keyVersion)
 			}
 		}
@@ -96,10 +99,10 @@ func (s *storedTable) eachNameless(ctx context.Context, q sqldb.Querier, tenant 
 }
 
 // nameless lists the sealed cells of rows without a name.
-func (s *storedTable) nameless(ctx context.Context, tenant string, each func(Unreadable)) error {
+func (s *storedTable) nameless(ctx context.Context, tenant string, each func(jobs.Unreadable)) error {
 	return s.eachNameless(ctx, s.db, tenant, func(column int, stored any, _ uint32) {
 		name := s.def.Columns[column].Name
-		each(Unreadable{
+		each(jobs.Unreadable{
 			Table: s.def.Name, Column: name, Digest: digestOf(stored),
 			Err: &KeyError{Op: "a row has NULL in its key: give it one;", Table: s.def.Name, Column: name, Err: ErrID},
 		})
@@ -109,7 +112,7 @@ func (s *storedTable) nameless(ctx context.Context, tenant string, each func(Unr
 // givenUpNameless counts the cells of a list that are in rows without a name.
 // There is no other way to tell which cell is meant than by what it holds: where
 // two hold the same bytes, both are given up.
-func (s *storedTable) givenUpNameless(ctx context.Context, q sqldb.Querier, tenant string, keyVersion uint32, lost []Unreadable) (n int64, err error) {
+func (s *storedTable) givenUpNameless(ctx context.Context, q sqldb.Querier, tenant string, keyVersion uint32, lost []jobs.Unreadable) (n int64, err error) {
 	type cell struct{ column, digest string }
 	listed := map[cell]bool{}
 	for _, u := range lost {

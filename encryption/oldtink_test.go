@@ -175,7 +175,7 @@ func oldInstallation(t *testing.T, old oldTink) encryption.Config {
 	kek, err := insecurekeys.KEK(old.KEK)
 	require.NoError(t, err)
 	rows := keystore.Rows{
-		KeyVersions: []encryption.KeyVersionRow{{Tenant: "t1", KeyVersion: old.KeyVersion, State: encryption.Active, Created: time.UnixMicro(0).UTC()}},
+		KeyVersions: []keystore.KeyVersionRow{{Tenant: "t1", KeyVersion: old.KeyVersion, State: keystore.Active, Created: time.UnixMicro(0).UTC()}},
 		Owners:      []keystore.OwnerRow{{Tenant: "t1", Owner: "t:", State: keystore.Live}, {Tenant: "t1", Owner: "p1", State: keystore.Live}},
 		// Wrapped by the older of two keys.
 		Keys: []keystore.KeyRow{{Tenant: "t1", Owner: "p1", KeyVersion: old.KeyVersion, Wrapped: old.of(t, "wrap").First}},

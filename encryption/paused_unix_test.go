@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/killtest"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -103,7 +104,7 @@ func TestAResealThatStoodStillLosesNothing(t *testing.T) {
 		s.reopened(t)
 		for _, c := range keyedCases(t, s.env, s.db)[:1] {
 			table := s.table(t, s.vault, c.definition())
-			_, err := table.Reseal(t.Context(), s.db, seven, encryption.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
+			_, err := table.Reseal(t.Context(), s.db, seven, jobs.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
 				killtest.Say("in the middle")
 				return nil
 			}})
@@ -137,7 +138,7 @@ func TestAResealThatStoodStillLosesNothing(t *testing.T) {
 		s.reopened(t)
 		c.table = s.table(t, s.vault, c.definition())
 		c.requireOpens(t)
-		_, err = c.table.Reseal(t.Context(), s.db, seven, encryption.ResealOptions{})
+		_, err = c.table.Reseal(t.Context(), s.db, seven, jobs.ResealOptions{})
 		require.NoError(t, err)
 		s.destroyRetired(t, []*keyedCase{c})
 		c.requireOpens(t)

@@ -17,6 +17,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 // intruder acts once, just before a change of this process: what it does is
@@ -94,7 +95,7 @@ func TestARotationBetweenPreparationAndInsertIsNoticed(t *testing.T) {
 	require.NoError(t, err)
 	sealed, err := w.Seal("email", []byte("x"))
 	require.NoError(t, err)
-	keyVersion, err := encryption.KeyVersionOf(sealed)
+	keyVersion, err := sealedvalue.KeyVersion(sealed)
 	require.NoError(t, err)
 	require.Equal(t, active, keyVersion)
 	keys, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
@@ -235,7 +236,7 @@ func TestWrapIDsAreRemembered(t *testing.T) {
 	for n := range 3 {
 		wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 		require.NoError(t, err)
-		id, err := encryption.KeyVersionOf(wrapped[0]) // the same prefix
+		id, err := sealedvalue.KeyVersion(wrapped[0]) // the same prefix
 		require.NoError(t, err)
 		gone = append(gone, id)
 		_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: fmt.Sprint("kek-", n+2), Copy: e.vault.Copier(t.TempDir())})

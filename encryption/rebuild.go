@@ -12,19 +12,10 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/jobs"
 )
 
 const rebuildBatch = 200
-
-// RebuildReport says what Rebuild did.
-type RebuildReport struct {
-	Rows       int          // rows read in the last pass
-	Corrected  int          // index values corrected
-	Unreadable int          // indexed cells that do not open: their index columns stay as they are
-	Listed     []Unreadable // the first 100 of them
-	Refused    int          // index values that the database refuses to store
-	Refusals   []Refused    // the first 100 of them
-}
 
 // RebuildIndexes is [SealedTable.Rebuild] in the shape that the steps of a restore
 // take.
@@ -56,8 +47,8 @@ func (t *SealedTable) RebuildIndexes(db *sql.DB, tenant string) func(ctx context
 // for), and one unchanging view of the table was compared with what the pass
 // found: a row whose key changed meanwhile is not passed over. That takes eight
 // bytes of memory a row.
-func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (RebuildReport, error) {
-	var report RebuildReport
+func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (jobs.RebuildReport, error) {
+	var report jobs.RebuildReport
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return report, err
 	}
@@ -92,7 +83,7 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (R
 			return report, err
 		case pass.report.Corrected > 0:
 		case report.Refused > 0:
-			return report, fmt.Errorf("%w: rows lack their index value: %w", ErrIncomplete, &RefusedError{Count: report.Refused, Rows: report.Refusals})
+			return report, fmt.Errorf("%w: rows lack their index value: %w", ErrIncomplete, &jobs.RefusedError{Count: report.Refused, Rows: report.Refusals})
 		default:
 			return report, t.promote(ctx, tenant, fenced)
 		}
@@ -100,10 +91,11 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (R
 	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change faster than they are corrected; try again", t.def.Name)
 }
 
-func (r *RebuildReport) unreadable(u Unreadable) {
-	r.Unreadable++
-	if len(r.Listed) < maxListed {
-		r.Listed = append(r.Listed, u)
+// unreadable counts and lists a cell that does not open.
+func (p *rebuildPass) unreadable(u jobs.Unreadable) {
+	p.report.Unreadable++
+	if len(p.report.Listed) < jobs.Listed {
+		p.report.Listed = append(p.report.Listed, u)
 	}
 }
 
@@ -113,7 +105,7 @@ func (t *SealedTable) hasIndex(column string) bool {
 
 // rebuildPass is one pass over the rows of a table.
 type rebuildPass struct {
-	report  RebuildReport
+	report  jobs.RebuildReport
 	refused refusals
 	proof   *indexProof
 	again   map[uint64]bool // corrections of the pass before, from the second one on
@@ -139,9 +131,9 @@ func (p *rebuildPass) named(fix indexFix) uint64 {
 }
 
 func (s *storedTable) rebuildAll(ctx context.Context, tenant string, pass *rebuildPass) error {
-	err := s.nameless(ctx, tenant, func(u Unreadable) {
+	err := s.nameless(ctx, tenant, func(u jobs.Unreadable) {
 		if s.hasIndex(u.Column) {
-			pass.report.unreadable(u)
+			pass.unreadable(u)
 		}
 	})
 	if err != nil {
@@ -188,7 +180,7 @@ func (s *storedTable) rebuildRows(ctx context.Context, tenant string, rows []dat
 			}
 		}
 		for column, err := range seen {
-			pass.report.unreadable(s.unreadable(row, column, err))
+			pass.unreadable(s.unreadable(row, column, err))
 		}
 	}
 	return s.fixIndexes(ctx, tenant, wrong, pass)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -131,7 +132,7 @@ func TestAUniqueIndexColumnStopsNoRebuild(t *testing.T) {
 		s.exec(t, s.db, `INSERT INTO people (id, person, email) VALUES ('d', 'p1', ?)`, w.Text("email", "c0100@b.example"))
 		report, err := table.Rebuild(t.Context(), s.db, tenant)
 		require.ErrorIs(t, err, encryption.ErrIncomplete)
-		left, ok := errors.AsType[*encryption.RefusedError](err)
+		left, ok := errors.AsType[*jobs.RefusedError](err)
 		require.True(t, ok)
 		require.Equal(t, []string{"d"}, keysOf(left.Rows))
 		require.Equal(t, left.Rows, report.Refusals)

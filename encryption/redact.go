@@ -8,26 +8,9 @@ import (
 	"io"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
-
-// Redaction says what stays of a record of several persons when one of them
-// is erased.
-type Redaction struct {
-	// Edit returns what stays of a value; nil becomes NULL.
-	Edit func(column string, plaintext []byte) ([]byte, error)
-	// Streams seals what stays of a stream column of the record for its new
-	// owner: the whole of it by [SealedTable.MoveStream], or what is left after
-	// OpenStream and SealStream, or nothing. It is called once a stream column,
-	// before the row changes, and may be called again by the next try: keep the
-	// new stream beside the old one (a name with the owner in it does), and
-	// remove the old one when Redact has returned. A table with stream columns is
-	// refused without it, for the old owner is erased, and with it whatever is
-	// still sealed for him.
-	Streams func(ctx context.Context, from, to StreamRef) error
-	// BeforeRow and AfterRow run as those of ResealOptions.
-	BeforeRow, AfterRow RowHook
-}
 
 // Redact reseals one record of several persons under a new record owner, with
 // only what Edit leaves, and then erases the old record owner: without that
@@ -39,7 +22,7 @@ type Redaction struct {
 //
 // If it fails after the row was changed, a *RedactedError names the old owner:
 // erase it with EraseRecord.
-func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string, redaction Redaction) (owner string, err error) {
+func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string, redaction jobs.Redaction) (owner string, err error) {
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return "", err
 	}
@@ -94,7 +77,7 @@ func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string
 		return "", err
 	}
 	if _, err := t.vault.EraseRecord(ctx, tenant, row.owner); err != nil {
-		return owner, &RedactedError{Old: row.owner, Err: err}
+		return owner, &jobs.RedactedError{Old: row.owner, Err: err}
 	}
 	return owner, nil
 }
@@ -170,7 +153,7 @@ func (s *storedTable) redacted(ctx context.Context, tenant, owner string, row da
 }
 
 // MoveStream copies a stream, sealed for another owner or another row: what
-// [Redaction].Streams and [ResealOptions].Streams do where all of it stays. The
+// [jobs.Redaction].Streams and [jobs.ResealOptions].Streams do where all of it stays. The
 // name travels with it. Replace the old file only after it returned nil.
 func (t *SealedTable) MoveStream(ctx context.Context, dst io.Writer, src io.Reader, from, to StreamRef) error {
 	opened, err := t.OpenStream(ctx, src, from)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -29,7 +30,7 @@ func TestARecordOwnerOfTwoRowsIsNotRedacted(t *testing.T) {
 			edits++
 			return shorter(column, plaintext)
 		}
-		_, err = table.Redact(t.Context(), s.db, tenant, "c1", encryption.Redaction{Edit: edit})
+		_, err = table.Redact(t.Context(), s.db, tenant, "c1", jobs.Redaction{Edit: edit})
 		require.ErrorIs(t, err, encryption.ErrDefinition)
 		require.ErrorContains(t, err, "same record owner")
 		require.Zero(t, edits)
@@ -37,7 +38,7 @@ func TestARecordOwnerOfTwoRowsIsNotRedacted(t *testing.T) {
 
 		// A second one that comes while the first is being redacted.
 		s.exec(t, s.db, `DELETE FROM cards WHERE id = 'c2'`)
-		_, err = table.Redact(t.Context(), s.db, tenant, "c1", encryption.Redaction{Edit: func(column string, plaintext []byte) ([]byte, error) {
+		_, err = table.Redact(t.Context(), s.db, tenant, "c1", jobs.Redaction{Edit: func(column string, plaintext []byte) ([]byte, error) {
 			if column == "body" {
 				s.exec(t, s.second, `INSERT INTO cards (id, person, body) VALUES ('c2', ?, ?)`, owner, w.Text("body", "Ann"))
 			}
@@ -46,7 +47,7 @@ func TestARecordOwnerOfTwoRowsIsNotRedacted(t *testing.T) {
 		require.ErrorContains(t, err, "same record owner")
 		requireCards(t, s, table, 2)
 		s.exec(t, s.db, `DELETE FROM cards WHERE id = 'c2'`)
-		_, err = table.Redact(t.Context(), s.db, tenant, "c1", encryption.Redaction{Edit: shorter})
+		_, err = table.Redact(t.Context(), s.db, tenant, "c1", jobs.Redaction{Edit: shorter})
 		require.NoError(t, err)
 	})
 }
@@ -67,14 +68,14 @@ func TestAnOwnerColumnOfUUIDs(t *testing.T) {
 				require.NoError(t, err)
 				s.exec(t, s.db, `INSERT INTO cards (id, person, body) VALUES (?, ?, ?)`, id, of, w.Text("body", "Ann"))
 			}
-			_, err := table.Redact(t.Context(), s.db, tenant, "c1", encryption.Redaction{Edit: shorter})
+			_, err := table.Redact(t.Context(), s.db, tenant, "c1", jobs.Redaction{Edit: shorter})
 			require.ErrorIs(t, err, encryption.ErrDefinition)
 			require.ErrorContains(t, err, "owner column")
 			require.NoError(t, s.a.Ensure(t.Context(), tenant, "no-uuid"))
 			require.NoError(t, s.a.AddAlias(t.Context(), tenant, person, "no-uuid"))
 			_, err = s.a.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
-			report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+			report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 			require.NoError(t, err)
 			require.Equal(t, []string{"c1"}, keysOf(report.Refusals))
 			require.Equal(t, []int{2, 1}, []int{report.Rows, report.Cells})
@@ -99,7 +100,7 @@ func TestAKeyVersionInUseIsRefusedAtOnce(t *testing.T) {
 	old, _ := e.rotate(t)
 	require.ErrorIs(t, v.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
 	require.Zero(t, waited)
-	_, err = e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	_, err = e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.NoError(t, v.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)))
 	require.GreaterOrEqual(t, waited, encryption.DefaultLease+encryption.DefaultLongestTransaction)

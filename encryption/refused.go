@@ -4,58 +4,22 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
+
+	"github.com/crmguard/crmguard/encryption/jobs"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// Refused is a row that the database did not let a job change: a trigger that
-// objects, a CHECK, a value that is taken, a column that is too short. It is no
-// error: the row stays as it was, the job goes on, and names it. It is tried
-// again by the next run; until then it needs the key version that it has.
-type Refused struct {
-	Table  string // logical table
-	Key    string // key of the row, as RowText writes it
-	Column string // as the database names it; "" where it names none
-	Code   string // SQLSTATE, "mysql 1644", "sqlite 1811"; "" where the database said nothing, and left or stored something else
-	Err    error  `json:"-"` // what the database said, without values
-}
-
-// RefusedError says that a job has done everything but rows that the database
-// does not let it change.
-type RefusedError struct {
-	Count int       // how many there are
-	Rows  []Refused // the first 100 of them
-}
-
-// Error counts the rows, and names the first one and the reason.
-func (e *RefusedError) Error() string {
-	text := fmt.Sprintf("encryption: the database refuses to change %d rows", e.Count)
-	if len(e.Rows) > 0 {
-		text += fmt.Sprintf(" of %s, the first with the key %s: %v", e.Rows[0].Table, e.Rows[0].Key, e.Rows[0].Err)
-	}
-	return text
-}
-
-// Unwrap returns the reasons of those that are listed.
-func (e *RefusedError) Unwrap() []error {
-	out := make([]error, 0, len(e.Rows))
-	for _, row := range e.Rows {
-		out = append(out, row.Err)
-	}
-	return out
-}
-
 // refusals counts rows, and lists the first of them.
 type refusals struct {
 	count  int
-	listed []Refused
+	listed []jobs.Refused
 }
 
-func (r *refusals) add(row Refused) {
+func (r *refusals) add(row jobs.Refused) {
 	r.count++
-	if len(r.listed) < maxListed {
+	if len(r.listed) < jobs.Listed {
 		r.listed = append(r.listed, row)
 	}
 }
@@ -81,8 +45,8 @@ func isRefusal(err error) bool {
 }
 
 // refused names a row of which err says that it was refused.
-func (t *SealedTable) refused(row dataRow, err error) Refused {
-	out := Refused{Table: t.def.Name, Key: row.id, Err: err}
+func (t *SealedTable) refused(row dataRow, err error) jobs.Refused {
+	out := jobs.Refused{Table: t.def.Name, Key: row.id, Err: err}
 	if fault, ok := sqldb.Refused(err); ok {
 		out.Column, out.Code = fault.Column, fault.Code
 	}
@@ -92,7 +56,7 @@ func (t *SealedTable) refused(row dataRow, err error) Refused {
 // oneByOne carries out what the database refused as a whole, each row in a
 // transaction of its own. What it did not get to is lost, as what somebody else
 // changed.
-func (s *storedTable) oneByOne(ctx context.Context, tenant string, plans []rowPlan, options ResealOptions, report *ResealReport) (lost [][]any, err error) {
+func (s *storedTable) oneByOne(ctx context.Context, tenant string, plans []rowPlan, options jobs.ResealOptions, report *jobs.ResealReport) (lost [][]any, err error) {
 	for i := range plans {
 		p := &plans[i]
 		if len(p.changes) == 0 {
@@ -173,7 +137,7 @@ func (s *storedTable) clearEach(ctx context.Context, db *sql.DB, tenant string, 
 		}
 	}
 	if left.count > 0 {
-		return &RefusedError{Count: left.count, Rows: left.listed}
+		return &jobs.RefusedError{Count: left.count, Rows: left.listed}
 	}
 	where, all := keyed.ofTenant(tenant)
 	return keyed.clear(ctx, columns, where+" AND "+condition, append(all, args...)) // rows without a name, too

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -54,7 +56,7 @@ func stubborn(t *testing.T, s *two) (*encryption.SealedTable, []string) {
 	}
 }
 
-func keysOf(rows []encryption.Refused) (out []string) {
+func keysOf(rows []jobs.Refused) (out []string) {
 	for _, row := range rows {
 		out = append(out, row.Key)
 	}
@@ -80,7 +82,7 @@ func refusedByReseal(t *testing.T, s *two, hooked map[string]int) {
 	old := s.keyVersion(t, "c0")
 	_, err := s.a.NewKeyVersion(t.Context(), tenant)
 	require.NoError(t, err)
-	var hook encryption.RowHook
+	var hook jobs.RowHook
 	if hooked != nil {
 		hook = func(_ context.Context, _ *sql.Tx, _, key string) error {
 			hooked[key]++
@@ -88,9 +90,9 @@ func refusedByReseal(t *testing.T, s *two, hooked map[string]int) {
 		}
 	}
 	for _, batch := range []int{4, 100, 1} {
-		var told []encryption.Refused
-		report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{
-			Batch: batch, Refused: func(r encryption.Refused) { told = append(told, r) }, AfterRow: hook,
+		var told []jobs.Refused
+		report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{
+			Batch: batch, Refused: func(r jobs.Refused) { told = append(told, r) }, AfterRow: hook,
 		})
 		require.NoError(t, err)
 		require.Equal(t, []int{10, len(refused)}, []int{report.Rows, report.Refused})
@@ -122,7 +124,7 @@ func (s *two) keyVersion(t *testing.T, id string) uint32 {
 	t.Helper()
 	var cell encryption.Sealed
 	require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM cards WHERE id = '`+id+`'`).Scan(&cell))
-	keyVersion, err := encryption.KeyVersionOf(cell.Bytes())
+	keyVersion, err := sealedvalue.KeyVersion(cell.Bytes())
 	require.NoError(t, err)
 	return keyVersion
 }
@@ -164,13 +166,13 @@ func TestAHookThatTheDatabaseRefusesStopsAReseal(t *testing.T) {
 		_, err := tx.ExecContext(ctx, `INSERT INTO events VALUES (?)`, key)
 		return err
 	}
-	report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{Batch: 2, AfterRow: hook})
+	report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{Batch: 2, AfterRow: hook})
 	require.ErrorContains(t, err, "after row of cards")
 	require.Equal(t, []int{2, 2, 0}, []int{report.Rows, report.Cells, report.Refused})
 
 	// In the batch of a refused row, too; what was done before is counted.
 	s.exec(t, s.db, `DELETE FROM events`)
-	report, err = table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{Batch: 100, AfterRow: func(ctx context.Context, tx *sql.Tx, tenant, key string) error {
+	report, err = table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{Batch: 100, AfterRow: func(ctx context.Context, tx *sql.Tx, tenant, key string) error {
 		if key == "c9" {
 			return errors.New("no event was recorded")
 		}
@@ -186,7 +188,7 @@ func TestARowThatTheDatabaseRefusesIsNamedByTheEraser(t *testing.T) {
 		s := newTwo(t, d)
 		table, refused := stubborn(t, s)
 		err := table.ClearRows(s.db)(t.Context(), tenant, "p1")
-		left, ok := errors.AsType[*encryption.RefusedError](err)
+		left, ok := errors.AsType[*jobs.RefusedError](err)
 		require.True(t, ok, "%v", err)
 		require.NotContains(t, err.Error(), "closed for")
 		var want []string

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -68,7 +69,7 @@ func TestARepairBringsNobodyBackWhoWasErased(t *testing.T) {
 	before := e.dump(t)
 	report, err := e.vault.RepairFromCopy(t.Context(), copied)
 	require.NoError(t, err)
-	require.Equal(t, encryption.RepairReport{}, report)
+	require.Equal(t, keycopy.RepairReport{}, report)
 	require.Equal(t, before, e.dump(t), "a sound store is left as it is")
 
 	// Whether an owner who is gone was erased, an older copy cannot know.
@@ -86,7 +87,7 @@ func TestARepairBringsNobodyBackWhoWasErased(t *testing.T) {
 	before = e.dump(t)
 	report, err = e.vault.RepairFromCopy(t.Context(), copied)
 	require.NoError(t, err)
-	require.Equal(t, encryption.RepairReport{}, report)
+	require.Equal(t, keycopy.RepairReport{}, report)
 	require.Equal(t, before, e.dump(t))
 }
 
@@ -113,7 +114,7 @@ func TestATombstoneIsForEver(t *testing.T) {
 	require.Equal(t, keystore.KindOwner, damaged.Rows[0].Kind)
 	report, err := e.vault.RepairFromCopy(t.Context(), whole.Path)
 	require.NoError(t, err)
-	require.Equal(t, encryption.RepairReport{Owners: 1, Tombstones: 1}, report)
+	require.Equal(t, keycopy.RepairReport{Owners: 1, Tombstones: 1}, report)
 	left, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	require.Empty(t, left)
@@ -223,7 +224,7 @@ func TestAnEpochRepairsFirst(t *testing.T) {
 	require.Equal(t, before, e.digest(t))
 	e.requireOpens(t, e.contacts)
 	e.requireOpens(t, e.table(t, e.another(t), contactsTable))
-	path, err := encryption.NewestCopy(dir)
+	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	require.Len(t, names(t, dir), 1)
 	require.NoError(t, openWith(t, e, e.kms, path, e.read(t)))
@@ -275,7 +276,7 @@ func TestOnlyWhatDoesNotOpenIsGivenUp(t *testing.T) {
 	opens := sound
 	digest := sha256.Sum256(rows.Keys[0].Wrapped)
 	opens.Digest = base64.RawURLEncoding.EncodeToString(digest[:])
-	for name, row := range map[string]encryption.DamagedRow{
+	for name, row := range map[string]keycopy.DamagedRow{
 		"another person":   sound,
 		"a key that opens": opens,
 		"no key":           {Kind: keystore.KindOwner, Tenant: tenant, Owner: "p2"},
@@ -321,9 +322,9 @@ func TestAVaultThatDoesNotOpenIsRepaired(t *testing.T) {
 		e.spoil(t, `UPDATE crmguard_encryption_keyset SET wrapped = x'0102' WHERE tenant = '' AND purpose = ?`, purpose)
 		_, err = encryption.Open(t.Context(), e.cfg)
 		require.ErrorIs(t, err, want)
-		report, err := encryption.Repair(t.Context(), e.cfg, whole.Path)
+		report, err := keycopy.Repair(t.Context(), alone(e.cfg), whole.Path)
 		require.NoError(t, err)
-		require.Equal(t, encryption.RepairReport{Keysets: 1}, report)
+		require.Equal(t, keycopy.RepairReport{Keysets: 1}, report)
 		require.Equal(t, sound, e.dump(t))
 		e.requireOpens(t, e.table(t, e.another(t), contactsTable))
 	}
@@ -332,7 +333,7 @@ func TestAVaultThatDoesNotOpenIsRepaired(t *testing.T) {
 	require.NoError(t, err)
 	cfg := e.cfg
 	cfg.Keys = encryptiontest.Keys()
-	_, err = encryption.Repair(t.Context(), cfg, whole.Path)
+	_, err = keycopy.Repair(t.Context(), alone(cfg), whole.Path)
 	require.ErrorIs(t, err, encryption.ErrEmpty)
 }
 
@@ -366,7 +367,7 @@ func TestAKeysetThatWasPutBackIsFound(t *testing.T) {
 
 	_, err = begun.RepairFromCopy(t.Context(), before)
 	damagedRows(t, err)
-	path, err := encryption.NewestCopy(dir)
+	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	report, err := begun.RepairFromCopy(t.Context(), path)
 	require.NoError(t, err)
@@ -381,7 +382,7 @@ func TestAKeysetThatWasPutBackIsFound(t *testing.T) {
 	_, err = begun.RepairFromCopy(t.Context(), before)
 	damagedRows(t, err)
 	require.Equal(t, spoilt, e.dump(t))
-	path, err = encryption.NewestCopy(dir)
+	path, err = keycopy.Newest(dir)
 	require.NoError(t, err)
 	_, err = begun.RepairFromCopy(t.Context(), path)
 	require.NoError(t, err)
@@ -429,7 +430,7 @@ func TestPlantedMarksDoNotStandForKeys(t *testing.T) {
 	require.NoError(t, openWith(t, e, e.kms, whole.Path, e.read(t)))
 	report, err := vault.RepairFromCopy(t.Context(), whole.Path)
 	require.NoError(t, err)
-	require.Equal(t, encryption.RepairReport{Owners: 1, Keys: 1}, report)
+	require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1}, report)
 	e.requireOpens(t, e.table(t, vault, contactsTable))
 	written, err := vault.WriteCopy(t.Context(), dir)
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -103,32 +104,32 @@ func (l *lossy) open(t *testing.T, vault *encryption.Vault, person string) error
 // them in memory opens nothing with them once it knows, and writes them back
 // when it is told to; then whoever opens afresh reads everything.
 func TestKeysThatAFailoverLostComeBackFromMemory(t *testing.T) {
-	for name, lose := range map[string]func(t *testing.T, l *lossy) encryption.RepairReport{
-		"creations alone, which leave no mark": func(t *testing.T, l *lossy) encryption.RepairReport {
+	for name, lose := range map[string]func(t *testing.T, l *lossy) keycopy.RepairReport{
+		"creations alone, which leave no mark": func(t *testing.T, l *lossy) keycopy.RepairReport {
 			t.Helper()
 			l.seal(t, "p1", "p2", "p3")
-			return encryption.RepairReport{Owners: 3, Keys: 3}
+			return keycopy.RepairReport{Owners: 3, Keys: 3}
 		},
-		"marks, too": func(t *testing.T, l *lossy) encryption.RepairReport {
+		"marks, too": func(t *testing.T, l *lossy) keycopy.RepairReport {
 			t.Helper()
 			l.seal(t, "p1")
 			mustPosition(t, l.vault)
 			l.seal(t, "p2", "p3")
-			return encryption.RepairReport{Owners: 3, Keys: 3}
+			return keycopy.RepairReport{Owners: 3, Keys: 3}
 		},
-		"a key version, too": func(t *testing.T, l *lossy) encryption.RepairReport {
+		"a key version, too": func(t *testing.T, l *lossy) keycopy.RepairReport {
 			t.Helper()
 			_, err := l.vault.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
 			l.seal(t, "p0", "p1", "p2", "p3")
-			return encryption.RepairReport{KeyVersions: 1, Owners: 3, Keys: 4}
+			return keycopy.RepairReport{KeyVersions: 1, Owners: 3, Keys: 4}
 		},
-		"a whole epoch, too": func(t *testing.T, l *lossy) encryption.RepairReport {
+		"a whole epoch, too": func(t *testing.T, l *lossy) keycopy.RepairReport {
 			t.Helper()
 			_, err := l.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: l.vault.Copier(t.TempDir())})
 			require.NoError(t, err)
 			l.seal(t, "p1", "p2", "p3")
-			return encryption.RepairReport{Owners: 3, Keys: 3}
+			return keycopy.RepairReport{Owners: 3, Keys: 3}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -282,7 +283,7 @@ func TestKeysComeBackUnderTheWrapKeyOfNow(t *testing.T) {
 		require.Equal(t, stop > 0, err != nil)
 		report, err := l.vault.RepairFromCaches(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, encryption.RepairReport{Owners: 1, Keys: 1}, report)
+		require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1}, report)
 		require.Equal(t, l.keysIn(t, l.standby, "p0")[0].Wrapped[:5], l.keysIn(t, l.standby, "p1")[0].Wrapped[:5])
 		if stop > 0 {
 			_, err = l.over(t, l.standby).RewrapKeys(t.Context(), epoch)
@@ -356,7 +357,7 @@ func TestMemoryOutlastsOtherAttempts(t *testing.T) {
 	}
 	report, err = l.vault.RepairFromCaches(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, encryption.RepairReport{Owners: 1, Keys: 1}, report)
+	require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1}, report)
 	require.ErrorIs(t, l.open(t, l.vault, "p1"), encryption.ErrRewound, "the vault that noticed opens nothing, before and after")
 	require.NoError(t, l.open(t, l.over(t, l.standby), "p1"))
 }

@@ -5,53 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/jobs"
 )
-
-// ResealOptions says how a table is resealed. The zero value is good.
-type ResealOptions struct {
-	// Batch is the number of rows a transaction; 0 is 100.
-	Batch int
-	// After resumes behind this place, ResealReport.Last; "" begins.
-	After string
-	// BeforeRow runs in the transaction before a row changes: verify its seal.
-	BeforeRow RowHook
-	// AfterRow runs in the transaction after a row changed: seal the row anew,
-	// record the event.
-	AfterRow RowHook
-	// Streams reseals a stream of a row that goes over to whom its person was
-	// merged into, before the row does; see Redaction.Streams. Without it such
-	// rows of a table with stream columns stay as they are.
-	Streams func(ctx context.Context, from, to StreamRef) error
-	// Unreadable is called for each cell that does not open; the report lists
-	// the first 100.
-	Unreadable func(Unreadable)
-	// Refused is called for each row that the database refuses to change; the
-	// report lists the first 100.
-	Refused func(Refused)
-	// Progress is called after each batch.
-	Progress func(ResealReport)
-	// Pause is kept between batches.
-	Pause time.Duration
-}
-
-// ResealReport says what Reseal did.
-type ResealReport struct {
-	Rows       int          // rows read
-	Cells      int          // cells resealed
-	Moved      int          // rows of merged persons that belong to whom they were merged into now
-	Conflicts  int          // rows that someone else changed meanwhile; they were read again
-	Locked     int          // rows of batches that others held up for longer than Config.LongestTransaction, left as they are
-	Erased     int          // cells of erased owners, left as they are
-	Unsealed   int          // cells that hold no sealed field, left as they are
-	Unreadable int          // cells that do not open, left as they are
-	Listed     []Unreadable // the first 100 of them
-	Refused    int          // rows that the database refuses to change, left as they are
-	Refusals   []Refused    // the first 100 of them
-	Last       string       // place of the last row, for ResealOptions.After: its key, where that is text or an integer
-}
 
 const conflictTries = 5
 
@@ -70,8 +27,8 @@ const conflictTries = 5
 // Neither does a row stop it that the database refuses to change. The other rows
 // of its batch are then changed one by one, each in a transaction with its hooks.
 // A hook that fails stops the job.
-func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, options ResealOptions) (ResealReport, error) {
-	report := ResealReport{Last: options.After}
+func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, options jobs.ResealOptions) (jobs.ResealReport, error) {
+	report := jobs.ResealReport{Last: options.After}
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return report, err
 	}
@@ -87,7 +44,7 @@ func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, opt
 		return report, err
 	}
 	if after == nil {
-		err := s.nameless(ctx, tenant, func(u Unreadable) { report.list([]Unreadable{u}, options.Unreadable) })
+		err := s.nameless(ctx, tenant, func(u jobs.Unreadable) { listUnreadable(&report, []jobs.Unreadable{u}, options.Unreadable) })
 		if err != nil {
 			return report, err
 		}
@@ -117,7 +74,7 @@ func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, opt
 
 // resealBatch reseals rows in one transaction; rows that someone else changed
 // are read again and tried again.
-func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dataRow, options ResealOptions, report *ResealReport) error {
+func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dataRow, options jobs.ResealOptions, report *jobs.ResealReport) error {
 	for try := 0; ; try++ {
 		plans, err := s.plan(ctx, tenant, rows, options.Streams != nil)
 		if err != nil {
@@ -143,7 +100,7 @@ func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dat
 		}
 		for i := range plans {
 			if !plans[i].lost || plans[i].refused != nil {
-				report.count(&plans[i], options)
+				countPlan(report, &plans[i], options)
 			}
 		}
 		if len(lost) == 0 || overdue || alone && err != nil {
@@ -162,7 +119,7 @@ func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dat
 
 // carryOut changes the rows as planned, in one transaction, and returns the keys
 // of those that hold something else by now.
-func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPlan, options ResealOptions) (lost [][]any, err error) {
+func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPlan, options jobs.ResealOptions) (lost [][]any, err error) {
 	some := false
 	var under []uint32
 	for i := range plans {
@@ -220,14 +177,14 @@ func allLost(plans []rowPlan) (lost [][]any) {
 	return lost
 }
 
-// count adds what became of a row.
-func (r *ResealReport) count(p *rowPlan, options ResealOptions) {
+// countPlan adds what became of a row.
+func countPlan(r *jobs.ResealReport, p *rowPlan, options jobs.ResealOptions) {
 	r.Erased += p.erased
 	r.Unsealed += p.unsealed
-	r.list(p.unreadable, options.Unreadable)
+	listUnreadable(r, p.unreadable, options.Unreadable)
 	if p.refused != nil {
 		r.Refused++
-		if len(r.Refusals) < maxListed {
+		if len(r.Refusals) < jobs.Listed {
 			r.Refusals = append(r.Refusals, *p.refused)
 		}
 		if options.Refused != nil {
@@ -241,10 +198,10 @@ func (r *ResealReport) count(p *rowPlan, options ResealOptions) {
 	}
 }
 
-func (r *ResealReport) list(unreadable []Unreadable, each func(Unreadable)) {
+func listUnreadable(r *jobs.ResealReport, unreadable []jobs.Unreadable, each func(jobs.Unreadable)) {
 	r.Unreadable += len(unreadable)
 	for _, u := range unreadable {
-		if len(r.Listed) < maxListed {
+		if len(r.Listed) < jobs.Listed {
 			r.Listed = append(r.Listed, u)
 		}
 		if each != nil {

@@ -8,7 +8,9 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 // rowPlan is what is to become of one row.
@@ -19,9 +21,9 @@ type rowPlan struct {
 	into       string // whom the row goes over to, "" where it stays
 	erased     int
 	unsealed   int
-	unreadable []Unreadable
-	lost       bool     // someone else changed the row meanwhile
-	refused    *Refused // the database did not let it be changed
+	unreadable []jobs.Unreadable
+	lost       bool          // someone else changed the row meanwhile
+	refused    *jobs.Refused // the database did not let it be changed
 }
 
 // work is a cell to be resealed.
@@ -93,7 +95,7 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*keyrin
 	for c := range s.def.Columns {
 		cell := p.row.cells[c]
 		if cell.err != nil {
-			if _, err := KeyVersionOf(storedBytes(cell.stored)); err == nil {
+			if _, err := sealedvalue.KeyVersion(storedBytes(cell.stored)); err == nil {
 				p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &KeyError{Op: "open", Err: ErrOpen}))
 			} else {
 				p.unsealed++
@@ -104,7 +106,7 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*keyrin
 			continue
 		}
 		from := s.ownerOf(&s.def.Columns[c], p.row.owner)
-		keyVersion, _ := KeyVersionOf(cell.sealed)
+		keyVersion, _ := sealedvalue.KeyVersion(cell.sealed)
 		to, merged := into[from]
 		if !merged {
 			to = from
@@ -193,7 +195,7 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 
 // openCell opens a cell and leaves its padding on.
 func (t *SealedTable) openCell(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte) (padded []byte, err error) {
-	keyVersion, err := KeyVersionOf(sealed)
+	keyVersion, err := sealedvalue.KeyVersion(sealed)
 	if err != nil || len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
 		return nil, &KeyError{Op: "open", Err: ErrOpen}
 	}

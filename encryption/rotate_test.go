@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 func (e *env) rotate(tb testing.TB) (old, active uint32) {
@@ -43,20 +45,20 @@ func TestResealCensusDestroy(t *testing.T) {
 		require.Equal(t, before, e.digest(t), "a new key version rewrites nothing")
 		census, err := e.contacts.Census(t.Context(), e.db, tenant)
 		require.NoError(t, err)
-		require.Equal(t, encryption.Census{KeyVersions: map[uint32]int64{old: 77}, Null: 1}, census)
+		require.Equal(t, jobs.Census{KeyVersions: map[uint32]int64{old: 77}, Null: 1}, census)
 		err = e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db))
 		require.ErrorIs(t, err, encryption.ErrInUse)
 		require.ErrorContains(t, err, "table contacts")
 
 		// Interrupted after the first batch, then resumed.
 		ctx, stop := context.WithCancel(t.Context())
-		report, err := e.contacts.Reseal(ctx, e.db, tenant, encryption.ResealOptions{Batch: 10, Progress: func(encryption.ResealReport) { stop() }})
+		report, err := e.contacts.Reseal(ctx, e.db, tenant, jobs.ResealOptions{Batch: 10, Progress: func(jobs.ResealReport) { stop() }})
 		require.Error(t, err)
 		require.Equal(t, "c09", report.Last)
 		require.Equal(t, 29, report.Cells)
-		report, err = e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{Batch: 10, After: report.Last, Pause: time.Second})
+		report, err = e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{Batch: 10, After: report.Last, Pause: time.Second})
 		require.NoError(t, err)
-		require.Equal(t, encryption.ResealReport{Rows: 16, Cells: 45, Erased: 3, Last: "c99"}, report)
+		require.Equal(t, jobs.ResealReport{Rows: 16, Cells: 45, Erased: 3, Last: "c99"}, report)
 		_, err = e.db.ExecContext(t.Context(), `DELETE FROM contacts WHERE person = 'gone'`)
 		require.NoError(t, err)
 		e.requireOpensBut(t, "c03")
@@ -71,9 +73,9 @@ func TestResealCensusDestroy(t *testing.T) {
 			return snapshots, "snapshot 4f2a of nightly", nil
 		}
 		err = e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db), keepers)
-		inUse, ok := errors.AsType[*encryption.InUseError](err)
+		inUse, ok := errors.AsType[*jobs.InUseError](err)
 		require.True(t, ok)
-		require.Equal(t, &encryption.InUseError{KeyVersion: old, Count: 1, Where: "snapshot 4f2a of nightly"}, inUse)
+		require.Equal(t, &jobs.InUseError{KeyVersion: old, Count: 1, Where: "snapshot 4f2a of nightly"}, inUse)
 		snapshots = 0
 		require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db), keepers))
 		require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, keepers), "idempotent")
@@ -82,7 +84,7 @@ func TestResealCensusDestroy(t *testing.T) {
 		require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old), encryption.ErrDefinition)
 		status, err := e.vault.Inventory(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, map[uint32]encryption.KeyVersionState{old: encryption.Destroyed, active: encryption.Active}, status.Tenants[0].KeyVersions)
+		require.Equal(t, map[uint32]keystore.KeyVersionState{old: keystore.Destroyed, active: keystore.Active}, status.Tenants[0].KeyVersions)
 	}
 }
 
@@ -104,7 +106,7 @@ func TestDestroyedKeyVersionsSayso(t *testing.T) {
 	e.insert(t, "c1", "p1")
 	snapshot := e.read(t)
 	old, _ := e.rotate(t)
-	_, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	_, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)))
 	require.ErrorIs(t, encryption.OpenAll(t.Context(), e.contacts, tenant, snapshot), encryption.ErrDestroyed)
@@ -131,19 +133,19 @@ func TestDestructionChangesItsMind(t *testing.T) {
 	err := e.vault.DestroyKeyVersion(t.Context(), tenant, old, late)
 	require.ErrorIs(t, err, encryption.ErrInUse)
 	require.Equal(t, 2, asked)
-	state := func() encryption.KeyVersionState {
+	state := func() keystore.KeyVersionState {
 		status, err := e.vault.Inventory(t.Context())
 		require.NoError(t, err)
 		return status.Tenants[0].KeyVersions[old]
 	}
-	require.Equal(t, encryption.Retired, state())
+	require.Equal(t, keystore.Retired, state())
 	e.requireOpens(t, e.contacts)
 
 	nobody := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
 	cfg := e.cfg
 	stopped := errors.New("killed")
 	cfg.Wait = func(ctx context.Context, d time.Duration) error {
-		if state() == encryption.Destroying {
+		if state() == keystore.Destroying {
 			return stopped
 		}
 		return e.clock.Wait(ctx, d)
@@ -151,12 +153,12 @@ func TestDestructionChangesItsMind(t *testing.T) {
 	killed, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	require.ErrorIs(t, killed.DestroyKeyVersion(t.Context(), tenant, old, nobody), stopped)
-	require.Equal(t, encryption.Destroying, state())
+	require.Equal(t, keystore.Destroying, state())
 	e.requireOpens(t, e.contacts)
 	broken := func(context.Context, string, uint32) (int, string, error) { return 0, "", errors.New("unreachable") }
 	require.ErrorContains(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, broken), "did not answer")
 	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, nobody))
-	require.Equal(t, encryption.Destroyed, state())
+	require.Equal(t, keystore.Destroyed, state())
 }
 
 // The census that counts begins later than retirement + lease + longest
@@ -197,7 +199,7 @@ func TestResealingUnderLoad(t *testing.T) {
 			reads.Add(1)
 		}
 	}()
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{Batch: 7})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{Batch: 7})
 	require.NoError(t, err)
 	require.Equal(t, 120, report.Cells)
 	stop()
@@ -244,7 +246,7 @@ func TestAnUpdateBetweenReadAndWriteSurvives(t *testing.T) {
 		require.NoError(t, err)
 	}
 	verified, sealed := 0, 0
-	report, err := table.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{
+	report, err := table.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{
 		BeforeRow: func(context.Context, *sql.Tx, string, string) error { verified++; return nil },
 		AfterRow:  func(context.Context, *sql.Tx, string, string) error { sealed++; return nil },
 	})
@@ -292,7 +294,7 @@ func TestHooksReseal(t *testing.T) {
 		require.NoError(t, tx.Commit())
 	}
 	e.rotate(t)
-	options := encryption.ResealOptions{Batch: 2, BeforeRow: verifyRow, AfterRow: sealRow}
+	options := jobs.ResealOptions{Batch: 2, BeforeRow: verifyRow, AfterRow: sealRow}
 	_, err := e.contacts.Reseal(t.Context(), e.db, tenant, options)
 	require.NoError(t, err)
 	e.requireOpens(t, e.contacts)
@@ -318,10 +320,10 @@ func TestCensusCountsWhatIsNotSealed(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(4), census.Unsealed)
 	require.Equal(t, int64(2), census.Null)
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Equal(t, 4, report.Unsealed)
-	counts, err := encryption.Counts(e.db, tenant, e.contacts, e.contacts)(t.Context())
+	counts, err := e.vault.Counts(e.db, tenant, e.contacts, e.contacts)(t.Context())
 	require.NoError(t, err)
 	for _, n := range counts[tenant] {
 		require.Equal(t, int64(6), n)
@@ -339,11 +341,11 @@ func TestCensusCountsBothFormsInEveryColumn(t *testing.T) {
 	require.NoError(t, err)
 	binary, err := w.Seal("email", []byte("p1@b.example"))
 	require.NoError(t, err)
-	text, err := encryption.FormatText(binary)
+	text, err := sealedvalue.FormatText(binary)
 	require.NoError(t, err)
 	phone, err := w.Seal("phone", []byte("+41"))
 	require.NoError(t, err)
-	phoneText, err := encryption.FormatText(phone)
+	phoneText, err := sealedvalue.FormatText(phone)
 	require.NoError(t, err)
 	for id, cells := range map[string][2]any{"c1": {text, phone}, "c2": {[]byte(text), []byte(phoneText)}, "c3": {binary, phoneText}} {
 		_, err = e.db.ExecContext(t.Context(), `INSERT INTO contacts (id, person, email, phone) VALUES (?, 'p1', ?, ?)`, id, cells[0], cells[1])
@@ -352,7 +354,7 @@ func TestCensusCountsBothFormsInEveryColumn(t *testing.T) {
 	old, _ := e.rotate(t)
 	census, err := e.contacts.Census(t.Context(), e.db, tenant)
 	require.NoError(t, err)
-	require.Equal(t, encryption.Census{KeyVersions: map[uint32]int64{old: 6}, Null: 3}, census)
+	require.Equal(t, jobs.Census{KeyVersions: map[uint32]int64{old: 6}, Null: 3}, census)
 	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db)), encryption.ErrInUse)
 	r, err := e.contacts.Reader(t.Context(), tenant, "p1")
 	require.NoError(t, err)

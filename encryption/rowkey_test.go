@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -62,7 +63,7 @@ func TestTablesThatCannotBeReadWholeAreRefused(t *testing.T) {
 		def := contactsTable
 		def.SQL, def.Key = table, key
 		sealed := e.table(t, e.vault, def)
-		_, err := sealed.Reseal(t.Context(), db, tenant, encryption.ResealOptions{})
+		_, err := sealed.Reseal(t.Context(), db, tenant, jobs.ResealOptions{})
 		require.ErrorIs(t, err, encryption.ErrDefinition, table)
 		require.ErrorContains(t, err, says)
 		_, _, err = sealed.Holder(db)(t.Context(), tenant, 1)
@@ -99,18 +100,18 @@ func TestTablesThatCannotBeReadWholeAreRefused(t *testing.T) {
 func TestAPlaceOfAnotherTableIsRefused(t *testing.T) {
 	e := newEnv(t, 1)
 	for _, after := range []string{`\xzz`, `\fzz`} {
-		_, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{After: after})
+		_, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{After: after})
 		require.ErrorIs(t, err, encryption.ErrDefinition)
 	}
 	_, err := e.db.ExecContext(t.Context(), `CREATE TABLE lines (nr INTEGER NOT NULL, line INTEGER NOT NULL, person TEXT, mail BLOB, PRIMARY KEY (nr, line))`)
 	require.NoError(t, err)
 	lines := e.table(t, e.vault, encryption.Table{Name: "lines", Key: "nr,line", Columns: []encryption.Column{{Name: "mail"}}})
 	for _, after := range []string{"1", "1/2/3"} {
-		_, err = lines.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{After: after})
+		_, err = lines.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{After: after})
 		require.ErrorIs(t, err, encryption.ErrDefinition)
-		_, err = lines.Redact(t.Context(), e.db, tenant, after, encryption.Redaction{Edit: func(_ string, b []byte) ([]byte, error) { return b, nil }})
+		_, err = lines.Redact(t.Context(), e.db, tenant, after, jobs.Redaction{Edit: func(_ string, b []byte) ([]byte, error) { return b, nil }})
 		require.ErrorIs(t, err, encryption.ErrDefinition)
 	}
-	_, err = lines.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{After: "1/2"})
+	_, err = lines.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{After: "1/2"})
 	require.NoError(t, err)
 }

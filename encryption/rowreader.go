@@ -7,6 +7,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 // RowReader opens values of one row. Who owns the row and what its key is are
@@ -88,7 +89,7 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 	reader.next = i + 1
 	if len(sealed) > len(format.TextPrefix) && string(sealed[:len(format.TextPrefix)]) == format.TextPrefix {
 		var err error
-		if sealed, err = ParseText(string(sealed)); err != nil {
+		if sealed, err = sealedvalue.ParseText(string(sealed)); err != nil {
 			return nil, table.detail(err, column)
 		}
 	}

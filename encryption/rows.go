@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -102,8 +104,8 @@ func (s *storedTable) scanRow(rows *sql.Rows) (dataRow, error) {
 			continue
 		}
 		cell := dataCell{stored: values[0]}
-		if cell.sealed, _, cell.err = cellOf(values[0]); cell.err == nil && cell.sealed != nil {
-			_, cell.err = KeyVersionOf(cell.sealed)
+		if cell.sealed, _, cell.err = sealedvalue.Stored(values[0]); cell.err == nil && cell.sealed != nil {
+			_, cell.err = sealedvalue.KeyVersion(cell.sealed)
 		}
 		row.cells[i] = cell
 		values = values[1:]
@@ -227,7 +229,7 @@ func (c *Column) storedForm(sealed []byte) (any, error) {
 	case sealed == nil:
 		return nil, nil
 	case c.Text:
-		return FormatText(sealed)
+		return sealedvalue.FormatText(sealed)
 	}
 	return sealed, nil
 }
@@ -327,14 +329,9 @@ func (s *storedTable) lock(ctx context.Context, tx *sql.Tx, tenant string, row d
 	return there, nil
 }
 
-// RowHook runs in the transaction that changes a row, with the key as text
-// ([RowText]). Where the database ends the transaction for the sake of another
-// one, it runs again in the next: leave nothing behind but what goes through tx.
-type RowHook = func(ctx context.Context, tx *sql.Tx, tenant, key string) error
-
 // swapHooked is swap between the two hooks. Where there is a hook before, the row
 // is locked first, so that what it verifies is what is then changed.
-func (s *storedTable) swapHooked(ctx context.Context, tx *sql.Tx, tenant string, row dataRow, changes []cellChange, before, after RowHook) (bool, error) {
+func (s *storedTable) swapHooked(ctx context.Context, tx *sql.Tx, tenant string, row dataRow, changes []cellChange, before, after jobs.RowHook) (bool, error) {
 	if before != nil {
 		if ok, err := s.lock(ctx, tx, tenant, row, changes); err != nil || !ok {
 			return false, err

@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 // policed puts four letters under a policy that hides the first one from a role
@@ -42,15 +44,15 @@ func TestAJobOfWhoIsShownSomeRowsOnlyIsRefused(t *testing.T) {
 		same := func(_ string, b []byte) ([]byte, error) { return b, nil }
 		for name, job := range map[string]func(ctx context.Context) error{
 			"Reseal": func(ctx context.Context) error {
-				_, err := s.of.Reseal(ctx, as, tenant, encryption.ResealOptions{})
+				_, err := s.of.Reseal(ctx, as, tenant, jobs.ResealOptions{})
 				return err
 			},
 			"Census":    func(ctx context.Context) error { _, err := s.of.Census(ctx, as, tenant); return err },
-			"Counts":    func(ctx context.Context) error { _, err := encryption.Counts(as, tenant, s.of)(ctx); return err },
+			"Counts":    func(ctx context.Context) error { _, err := s.a.Counts(as, tenant, s.of)(ctx); return err },
 			"Rebuild":   s.of.RebuildIndexes(as, tenant),
 			"ClearRows": func(ctx context.Context) error { return s.of.ClearRows(as)(ctx, tenant, "p1") },
 			"Redact": func(ctx context.Context) error {
-				_, err := s.of.Redact(ctx, as, tenant, "l1", encryption.Redaction{Edit: same})
+				_, err := s.of.Redact(ctx, as, tenant, "l1", jobs.Redaction{Edit: same})
 				return err
 			},
 			"Opened": func(ctx context.Context) (err error) {
@@ -66,7 +68,7 @@ func TestAJobOfWhoIsShownSomeRowsOnlyIsRefused(t *testing.T) {
 			require.ErrorIs(t, err, encryption.ErrDefinition, name)
 			require.ErrorContains(t, err, toEdit, name)
 		}
-		require.Equal(t, encryption.Retired, stateOf(t, s.a, old))
+		require.Equal(t, keystore.Retired, stateOf(t, s.a, old))
 		s.requireAll(t, 4)
 	})
 }
@@ -128,7 +130,7 @@ func hiddenMeanwhile(t *testing.T, s *two) {
 	require.NoError(t, tx.Commit())
 	require.NoError(t, <-hidden)
 	require.ErrorIs(t, <-done, encryption.ErrDefinition)
-	require.Equal(t, encryption.Retired, stateOf(t, s.a, old))
+	require.Equal(t, keystore.Retired, stateOf(t, s.a, old))
 	var body encryption.Sealed
 	require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM letters WHERE id = 'l0'`).Scan(&body))
 	row, err := s.of.Row(t.Context(), tenant, "p1", "l0")

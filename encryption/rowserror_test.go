@@ -9,6 +9,8 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // One line of a log says why rows did not open, and which rows is in the detail.
@@ -43,14 +45,14 @@ func TestAnErrorSaysWhatToDo(t *testing.T) {
 		"encryption: value does not open: open contacts.email (key version 0000002a): it was changed, or is not of the owner, row, table and column that were named": &encryption.KeyError{Op: "open", Table: "contacts", Column: "email", KeyVersion: 42, Err: encryption.ErrOpen},
 		"encryption: lease has passed: seal contacts.email: call again, with a new Writer":                                                                           &encryption.KeyError{Op: "seal", Table: "contacts", Column: "email", Err: encryption.ErrLease},
 		"encryption: erased: open contacts.email": &encryption.KeyError{Op: "open", Table: "contacts", Column: "email", Err: encryption.ErrErased},
-		"encryption: key version is still in use: key version 0000002a, 7 in table contacts: reseal them (SealedTable.Reseal), or let the snapshots go that hold them": &encryption.InUseError{KeyVersion: 42, Count: 7, Where: "table contacts"},
+		"encryption: key version is still in use: key version 0000002a, 7 in table contacts: reseal them (SealedTable.Reseal), or let the snapshots go that hold them": &jobs.InUseError{KeyVersion: 42, Count: 7, Where: "table contacts"},
 	} {
 		require.EqualError(t, err, want)
 	}
 	vault := newEnv(t, 1).vault
 	_, err := vault.Table(encryption.Table{Name: "people"})
 	require.ErrorContains(t, err, "name those that are sealed in Table.Columns")
-	_, err = encryption.NewestCopy(t.TempDir())
+	_, err = keycopy.Newest(t.TempDir())
 	require.ErrorContains(t, err, "name the folder that WriteCopy writes to")
 	_, err = encryption.Open(t.Context(), encryption.Config{})
 	require.ErrorContains(t, err, "sqlkeys.Open")

@@ -13,7 +13,9 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 func text(n int64) string { return strconv.FormatInt(n, 10) }
@@ -42,7 +44,7 @@ func TestWriteSamples(t *testing.T) {
 	for _, column := range []string{"email", "note", "phone"} {
 		sealed, err := w.Seal(column, []byte("sample "+column))
 		require.NoError(t, err)
-		form, err := encryption.FormatText(sealed)
+		form, err := sealedvalue.FormatText(sealed)
 		require.NoError(t, err)
 		write("field-"+column+".txt", []byte(form+"\n"))
 	}
@@ -113,7 +115,7 @@ func TestTheFrozenSampleWithHolesOpens(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, rows.Owners, 2)
 	require.Len(t, rows.Keys, 1)
-	newest, err := encryption.NewestCopy("testdata")
+	newest, err := keycopy.Newest("testdata")
 	require.NoError(t, err)
 	require.NotEqual(t, files[0], newest)
 	_, err = encryption.RestoreCopy(t.Context(), encryption.Config{Keys: encryptiontest.Keys(), KEK: kms.get}, files[0], position)

@@ -18,7 +18,10 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
@@ -131,7 +134,7 @@ func TestNothingInATransactionNeedsAConnection(t *testing.T) {
 	}))
 	e.db = db
 	e.rotate(t)
-	_, err = e.contacts.Reseal(t.Context(), db, tenant, encryption.ResealOptions{})
+	_, err = e.contacts.Reseal(t.Context(), db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.NoError(t, e.contacts.RebuildIndexes(db, tenant)(t.Context()))
 	_, err = e.vault.Erase(t.Context(), tenant, "p1")
@@ -210,7 +213,7 @@ func TestStreams(t *testing.T) {
 		content := bytes.Repeat([]byte("0123456"), size/7+1)[:size]
 		var sealed bytes.Buffer
 		require.NoError(t, files.SealStream(t.Context(), &sealed, ref, "offer ☂.pdf", int64(size), bytes.NewReader(content)))
-		keyVersion, err := encryption.KeyVersionOf(sealed.Bytes()[:5])
+		keyVersion, err := sealedvalue.KeyVersion(sealed.Bytes()[:5])
 		require.NoError(t, err)
 		require.NotZero(t, keyVersion)
 		stream, err := files.OpenStream(t.Context(), bytes.NewReader(sealed.Bytes()), ref)
@@ -261,7 +264,7 @@ func TestStreams(t *testing.T) {
 	_, active := e.rotate(t)
 	var again bytes.Buffer
 	require.NoError(t, files.ResealStream(t.Context(), &again, &sealed, ref))
-	keyVersion, err := encryption.KeyVersionOf(again.Bytes()[:5])
+	keyVersion, err := sealedvalue.KeyVersion(again.Bytes()[:5])
 	require.NoError(t, err)
 	require.Equal(t, active, keyVersion)
 	kept := bytes.Clone(again.Bytes())
@@ -313,7 +316,7 @@ func TestFrozenSamplesOpen(t *testing.T) {
 		kms.keys[name] = slices.Repeat([]byte{7}, 32)
 	}
 	cfg := encryption.Config{Keys: encryptiontest.Keys(), KEK: kms.get}
-	path, err := encryption.NewestCopy("testdata")
+	path, err := keycopy.Newest("testdata")
 	require.NoError(t, err)
 	vault, err := encryption.RestoreCopy(t.Context(), cfg, path)
 	require.NoError(t, err)

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -153,7 +155,7 @@ func TestMemoryBringsNobodyBackWhoWasErasedUnderAnotherSpelling(t *testing.T) {
 			require.NoError(t, err)
 			report, err := l.vault.RepairFromCaches(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, encryption.RepairReport{Owners: 1, Keys: 1}, report, "p1")
+			require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1}, report, "p1")
 			require.ErrorIs(t, l.open(t, l.over(t, l.standby), sealed), encryption.ErrErased)
 		}
 	}
@@ -228,14 +230,14 @@ func requireRowsOfUUIDs(t *testing.T, db *sql.DB, d sqldb.Dialect, kind string) 
 	require.NoError(t, table.RebuildIndexes(db, tenant)(ctx))
 	_, err := e.vault.NewKeyVersion(ctx, tenant)
 	require.NoError(t, err)
-	report, err := table.Reseal(ctx, db, tenant, encryption.ResealOptions{})
+	report, err := table.Reseal(ctx, db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []int{2, 0}, []int{report.Cells, report.Unreadable})
 	require.Equal(t, []string{stored(uuidSmall), stored(uuidSmall)}, read())
 
 	// Rows that go over to another person keep to the letters of their column.
 	require.NoError(t, e.vault.AddAlias(ctx, tenant, uuidSmall, uuidSecond))
-	report, err = table.Reseal(ctx, db, tenant, encryption.ResealOptions{})
+	report, err = table.Reseal(ctx, db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []int{2, 0}, []int{report.Moved, report.Unreadable})
 	require.Equal(t, []string{stored(uuidSecond), stored(uuidSecond)}, read())

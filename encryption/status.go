@@ -2,9 +2,12 @@ package encryption
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
@@ -200,4 +203,182 @@ func (t TenantInventory) next(keyVersion uint32) (out time.Time) {
 		}
 	}
 	return out
+}
+
+// Inventory says which keys there are, for reports; [Vault.Status] says what
+// is wrong with them.
+type Inventory struct {
+	Store    string            // id of the key store
+	Epoch    int64             // current epoch
+	Sequence int64             // of the last change
+	KEK      string            // name of the KEK for new keysets
+	Retiring []string          // names of the KEKs that go once the epoch that is half closed is closed
+	Tenants  []TenantInventory // sorted by name
+
+	lease        keystore.State
+	installation []string // names of the KEKs that wrap its keysets
+}
+
+// TenantInventory is the part of an Inventory about one tenant.
+type TenantInventory struct {
+	Tenant      string                              // its name
+	KeyVersions map[uint32]keystore.KeyVersionState // every one it ever had
+	KEKs        []string                            // names of the KEKs that its keysets name: that of its branch key
+	MostSeals   uint64                              // of one key that seals: allotted by the key store, or counted by this process
+
+	created map[uint32]time.Time // of its key versions
+}
+
+// Inventory reads the state of the key store.
+func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
+	var out Inventory
+	tenants := map[string]*TenantInventory{}
+	of := func(tenant string) *TenantInventory {
+		if tenants[tenant] == nil {
+			tenants[tenant] = &TenantInventory{Tenant: tenant, KeyVersions: map[uint32]keystore.KeyVersionState{}, created: map[uint32]time.Time{}}
+		}
+		return tenants[tenant]
+	}
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		out = Inventory{Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, KEK: state.KEK, Retiring: state.Retiring, lease: state}
+		collect := func(rows keystore.Rows) error {
+			for _, row := range rows.Keysets {
+				if t := of(row.Tenant); row.KEK != "" && !slices.Contains(t.KEKs, row.KEK) {
+					t.KEKs = append(t.KEKs, row.KEK)
+				}
+			}
+			for _, row := range rows.KeyVersions {
+				t := of(row.Tenant)
+				t.KeyVersions[row.KeyVersion], t.created[row.KeyVersion] = row.State, row.Created
+			}
+			return nil
+		}
+		if err := keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: keyring.PageSize}, collect); err != nil {
+			return err
+		}
+		if err := keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyVersion, Limit: keyring.PageSize}, collect); err != nil {
+			return err
+		}
+		for name, t := range tenants {
+			rows, err := tx.Owners(ctx, name, []string{keyring.TenantOwner})
+			if err != nil {
+				return err
+			}
+			for _, row := range rows.Keys {
+				if t.KeyVersions[row.KeyVersion] == keystore.Active {
+					t.MostSeals = max(t.MostSeals, uint64(row.Seals))
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Inventory{}, keyring.StoreError(err)
+	}
+	v.ring.CountSeals(func(tenant string, keyVersion uint32, seals uint64) {
+		if t := tenants[tenant]; t != nil && t.KeyVersions[keyVersion] == keystore.Active {
+			t.MostSeals = max(t.MostSeals, seals)
+		}
+	})
+	for name, t := range tenants {
+		if name == "" {
+			out.installation = t.KEKs
+			continue
+		}
+		out.Tenants = append(out.Tenants, *t)
+	}
+	slices.SortFunc(out.Tenants, func(a, b TenantInventory) int { return strings.Compare(a.Tenant, b.Tenant) })
+	return out, nil
+}
+
+// maxNeighbours bounds the databases that Status asks where they are.
+const maxNeighbours = 16
+
+// neighbours are the databases that hold what is sealed, as far as the vault
+// has met them: Config.Data, and those that were handed to a job.
+type neighbours struct {
+	mu  sync.Mutex // held for moments: never while a database is asked
+	dbs []neighbour
+}
+
+type neighbour struct {
+	db   *sql.DB
+	same bool // it was found on the server of the keys once, and is asked again
+}
+
+func (n *neighbours) meet(dbs ...*sql.DB) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, db := range dbs {
+		known := slices.ContainsFunc(n.dbs, func(one neighbour) bool { return one.db == db })
+		if db != nil && !known && len(n.dbs) < maxNeighbours {
+			n.dbs = append(n.dbs, neighbour{db: db})
+		}
+	}
+}
+
+func (n *neighbours) list() []neighbour {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.dbs)
+}
+
+// answered keeps what a database was found to be. One that a job brought and
+// that cannot be asked is forgotten, for it may be closed by now.
+func (n *neighbours) answered(db *sql.DB, same, forget bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, one := range n.dbs {
+		if one.db != db {
+			continue
+		}
+		if forget {
+			n.dbs = slices.Delete(n.dbs, i, i+1)
+		} else {
+			n.dbs[i].same = same
+		}
+		return
+	}
+}
+
+// colocated counts the databases on the server of the keys. It says nothing
+// where none is known, or where the key store cannot tell.
+func (v *Vault) colocated(ctx context.Context, name string) []Finding {
+	store, ok := v.cfg.Keys.(keystore.Locator)
+	known := v.neighbours.list()
+	if !ok || len(known) == 0 {
+		return nil
+	}
+	f := Finding{Name: name, Unit: "databases"}
+	unknown := 0
+	for _, one := range known {
+		same, err := store.SameServer(ctx, one.db)
+		configured := slices.Contains(v.cfg.Data, one.db)
+		switch {
+		case err == nil:
+			v.neighbours.answered(one.db, same, false)
+		case one.same: // servers do not move while they are away
+			same = true
+		case configured:
+			unknown++
+		default:
+			v.neighbours.answered(one.db, false, true)
+		}
+		if same {
+			f.Value++
+		}
+	}
+	switch {
+	case f.Value > 0:
+		f.Level = HealthAlarm
+		f.Remedy = "the keys stand on the server of what they seal, so its physical backups, logs and standbys hold the keys of erased persons beside their rows, until RewrapKeys has ended the old KEK: move the key store to a server of its own (WriteCopy, then RestoreCopy there)"
+	case unknown > 0:
+		f.Level = HealthNotice
+		f.Remedy = "a database of Config.Data could not be asked whether it stands on the server of the keys: see that it answers"
+	}
+	return []Finding{f}
 }

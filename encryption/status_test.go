@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
@@ -83,7 +84,7 @@ func TestARetiredKeyVersionIsFoundUntilItIsDestroyed(t *testing.T) {
 		require.EqualValues(t, 1, f.Value)
 		require.True(t, at.Equal(f.Since), "since the new one was made")
 	}
-	_, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	_, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 
 	// The destruction stops when the state is written and the keys are not gone.

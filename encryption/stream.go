@@ -12,17 +12,18 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
 // StreamRef says what a stream belongs to. All of it is bound into the
-// stream: a file put in another row's place does not open.
-type StreamRef struct {
-	Tenant string // its tenant
-	Owner  string // person, record owner r:<uuid>, or t:
-	Column string // logical column, declared as Stream
-	Row    string // key of the row it belongs to
-}
+// stream: a file put in another row's place does not open. Its fields:
+//
+//	Tenant string // its tenant
+//	Owner  string // person, record owner r:<uuid>, or t:
+//	Column string // logical column, declared as Stream
+//	Row    string // key of the row it belongs to
+type StreamRef = jobs.StreamRef
 
 const (
 	segmentSize   = 64 << 10

@@ -3,7 +3,9 @@ package encryption
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/blindindex"
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
@@ -119,12 +121,10 @@ type SealedTable struct {
 	indexPlace, readyPlace keyring.Place // of its tenantIndexes and readyTable
 }
 
-const findBits = 32 // of Column.Find: two of 77,000 different values are equal by chance, with even odds
-
 type tableIndex struct {
 	Index
 	column int
-	rule   rule
+	rule   blindindex.Rule
 }
 
 // Table checks a definition and returns the table. Nothing is read or
@@ -193,7 +193,7 @@ func (t *SealedTable) addColumn(def *Table, i int) error {
 		return fail("the level is LevelTenant, LevelOwner or LevelRow")
 	}
 	if col.Find != "" {
-		col.Index = append([]Index{{Column: col.SQL + "_idx", Name: col.Name + "_idx", As: col.Find, Bits: findBits}}, col.Index...)
+		col.Index = append([]Index{{Column: col.SQL + "_idx", Name: col.Name + "_idx", As: col.Find, Bits: blindindex.FindBits}}, col.Index...)
 	}
 	if col.Pad < Padme || col.Pad > maxField || (col.Stream && (col.Pad != 0 || len(col.Index) > 0 || col.Text)) {
 		return fail("Pad is Padme, 0 or up to 16 MiB, and a stream has neither Pad nor Text, Find or Index")
@@ -225,13 +225,10 @@ func (t *SealedTable) addIndex(def *Table, column int, index Index) error {
 		return fail(err.Error())
 	}
 	if index.Unique && index.Bits == 0 {
-		index.Bits = uniqueBits
+		index.Bits = blindindex.UniqueBits
 	}
-	if index.Unique && index.Bits < uniqueBits {
-		return fail("a unique index has 128 bits or more: in a narrower one different values collide, and the second would be refused")
-	}
-	if index.Bits < 8 || index.Bits > 256 || (index.Bits > 63 && index.Bits%8 != 0) {
-		return fail("bits are 8 to 63, or 64 to 256 in multiples of 8")
+	if wrong := blindindex.CheckBits(index.Bits, index.Unique); wrong != "" {
+		return fail(wrong)
 	}
 	for _, other := range t.indexes {
 		if other.Column == index.Column || (other.Name == index.Name && (other.Version == index.Version || other.column != column)) {
@@ -264,4 +261,20 @@ func (t *SealedTable) column(name string) (*Column, error) {
 		return nil, t.noSuchColumn(name)
 	}
 	return &t.def.Columns[i], nil
+}
+
+// noSuchColumn says which columns there are: who misspelt one, or takes the
+// name in SQL for the logical one, sees it at once.
+func (t *SealedTable) noSuchColumn(name string) error {
+	names := make([]string, len(t.def.Columns))
+	for i, col := range t.def.Columns {
+		names[i] = col.Name
+		if col.SQL != "" && col.SQL != col.Name {
+			names[i] += fmt.Sprintf(" (%s in SQL)", col.SQL)
+		}
+	}
+	return &KeyError{
+		Op:    fmt.Sprintf("no such column is declared; the table has %s. There is no", strings.Join(names, ", ")),
+		Table: t.def.Name, Column: name, Err: ErrDefinition,
+	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -57,7 +58,7 @@ func TestTheStoreIsRestoredUnderAVaultThatIsIdle(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, after.Covers(position), encryption.ErrNotCovered)
 	require.ErrorIs(t, restored.KeyCopy(dir)(t.Context(), position), encryption.ErrNotCovered)
-	path, err := encryption.NewestCopy(dir)
+	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	_, err = encryption.RestoreCopy(t.Context(), withKeys(e.cfg, encryptiontest.Keys()), path, position)
 	require.ErrorIs(t, err, encryption.ErrNotCovered)
@@ -69,7 +70,7 @@ func withKeys(cfg encryption.Config, keys keystore.Store) encryption.Config {
 	return cfg
 }
 
-func mustPositionOf(t *testing.T, c encryption.Copy) []byte {
+func mustPositionOf(t *testing.T, c keycopy.Copy) []byte {
 	t.Helper()
 	position, err := c.Position()
 	require.NoError(t, err)

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -80,7 +82,7 @@ func TestABatchIsResealedByOneStatementWhateverItsKeyIs(t *testing.T) {
 					fresh, err := e.vault.NewKeyVersion(t.Context(), seven)
 					require.NoError(t, err)
 					updates := updatesOf(t, db, c.name)
-					report, err := c.table.Reseal(t.Context(), db, seven, encryption.ResealOptions{})
+					report, err := c.table.Reseal(t.Context(), db, seven, jobs.ResealOptions{})
 					require.NoError(t, err)
 					require.Equal(t, []int{len(c.ids), 3 * len(c.ids), 0, 0}, []int{report.Rows, report.Cells, report.Conflicts, report.Refused})
 					require.Equal(t, 1, updates())
@@ -107,7 +109,7 @@ func TestAKeyThatIsAnArrayIsResealed(t *testing.T) {
 		}
 		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
-		report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{Batch: 2})
+		report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{Batch: 2})
 		require.NoError(t, err)
 		require.Equal(t, []int{4, 4, 0}, []int{report.Rows, report.Cells, report.Conflicts})
 		census, err := table.Census(t.Context(), s.db, tenant)
@@ -132,10 +134,10 @@ func TestOfRowsThatAreChangedTogetherEachIsCompared(t *testing.T) {
 		s.exec(t, application, `UPDATE letters SET body = ? WHERE id = 'l3'`, written)
 		s.exec(t, application, `DELETE FROM letters WHERE id = 'l4'`)
 		resealed := make(chan error, 1)
-		var report encryption.ResealReport
+		var report jobs.ResealReport
 		go func() {
 			var err error
-			report, err = s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+			report, err = s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 			resealed <- err
 		}()
 		s.standsStill(t)
@@ -164,7 +166,7 @@ func TestARuleThatKeepsARowStopsNoReseal(t *testing.T) {
 		s.exec(t, s.db, `CREATE RULE frozen AS ON UPDATE TO letters WHERE OLD.id = 'l3' DO INSTEAD NOTHING`)
 		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
-		report, err := s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+		report, err := s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 		require.NoError(t, err)
 		require.Equal(t, []string{"l3"}, keysOf(report.Refusals))
 		require.Equal(t, []int{5, 4, 0}, []int{report.Rows, report.Cells, report.Conflicts})
@@ -195,7 +197,7 @@ func TestWhatATriggerKeepsAmongOtherRowsIsNamed(t *testing.T) {
 				old := s.versionOf(t, "l3")
 				_, err = s.a.NewKeyVersion(t.Context(), tenant)
 				require.NoError(t, err)
-				report, err := s.of.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+				report, err := s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 				require.NoError(t, err)
 				require.Equal(t, []string{"l3"}, keysOf(report.Refusals))
 				require.Equal(t, []int{4, 0}, []int{report.Cells, report.Conflicts})
@@ -210,7 +212,7 @@ func (s *two) versionOf(t *testing.T, id string) uint32 {
 	t.Helper()
 	var cell encryption.Sealed
 	require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM letters WHERE id = '`+id+`'`).Scan(&cell))
-	keyVersion, err := encryption.KeyVersionOf(cell.Bytes())
+	keyVersion, err := sealedvalue.KeyVersion(cell.Bytes())
 	require.NoError(t, err)
 	return keyVersion
 }
@@ -245,7 +247,7 @@ func TestRowsOfSeveralKindsAreResealedTogether(t *testing.T) {
 		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)
 		updates := updatesOf(t, s.db, "cards")
-		report, err := table.Reseal(t.Context(), s.db, tenant, encryption.ResealOptions{})
+		report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
 		require.NoError(t, err)
 		require.Equal(t, []int{17, 21, 0}, []int{report.Rows, report.Cells, report.Conflicts})
 		require.Equal(t, 3+1+1, updates())

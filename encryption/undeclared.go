@@ -12,21 +12,10 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
-
-// UndeclaredColumn is a column that holds sealed values and that no table of the
-// vault declares: the definition forgot it, or the application sealed by hand.
-type UndeclaredColumn struct {
-	Table  string // in the database, with its schema
-	Column string // in the database; "" where the table could not be read
-	// KeyVersions counts the rows by the key version that a value in them needs: a
-	// field in its binary form, or one in the text form anywhere in the text.
-	KeyVersions map[uint32]int64
-	// Unread says why the table could not be read, nil where it was.
-	Unread error
-}
 
 // Undeclared searches every column of bytes or text in every table of a database
 // (JSON and arrays as their text; on SQLite every column at all) for what is
@@ -41,7 +30,7 @@ type UndeclaredColumn struct {
 // It finds neither values that were encoded or compressed after they were sealed,
 // nor streams, nor what stands in other databases, foreign tables, or the history
 // of system-versioned tables. A value of five chance bytes is one in 2^40.
-func (v *Vault) Undeclared(ctx context.Context, db *sql.DB, tenant string, known ...string) ([]UndeclaredColumn, error) {
+func (v *Vault) Undeclared(ctx context.Context, db *sql.DB, tenant string, known ...string) ([]jobs.UndeclaredColumn, error) {
 	all, err := v.KeyVersions(ctx, tenant)
 	if err != nil {
 		return nil, err
@@ -55,10 +44,10 @@ func (v *Vault) Undeclared(ctx context.Context, db *sql.DB, tenant string, known
 	return v.undeclared(ctx, db, versions, known)
 }
 
-// UndeclaredHolder is Undeclared as a [Holder]: DestroyKeyVersion does not go on
+// UndeclaredHolder is Undeclared as a [jobs.Holder]: DestroyKeyVersion does not go on
 // while a column that nothing declares needs the key version, or could not be
 // read. It does not wait for transactions that are writing to such a column.
-func (v *Vault) UndeclaredHolder(db *sql.DB, known ...string) Holder {
+func (v *Vault) UndeclaredHolder(db *sql.DB, known ...string) jobs.Holder {
 	return func(ctx context.Context, tenant string, keyVersion uint32) (int, string, error) {
 		columns, err := v.undeclared(ctx, db, []uint32{keyVersion}, known)
 		if err != nil {
@@ -84,7 +73,7 @@ const (
 	versionsAtOnce = 20
 )
 
-func (v *Vault) undeclared(ctx context.Context, handle *sql.DB, versions []uint32, known []string) ([]UndeclaredColumn, error) {
+func (v *Vault) undeclared(ctx context.Context, handle *sql.DB, versions []uint32, known []string) ([]jobs.UndeclaredColumn, error) {
 	if handle == nil {
 		return nil, fmt.Errorf("%w: no database was handed in", ErrDefinition)
 	}
@@ -101,7 +90,7 @@ func (v *Vault) undeclared(ctx context.Context, handle *sql.DB, versions []uint3
 	if err != nil {
 		return nil, fmt.Errorf("encryption: %w", err)
 	}
-	var out []UndeclaredColumn
+	var out []jobs.UndeclaredColumn
 	for _, table := range tables {
 		table.Columns = slices.DeleteFunc(table.Columns, func(c sqldb.ListedColumn) bool {
 			return slices.ContainsFunc(names(table, c.Name), func(name string) bool { return declares(db.Kind == sqldb.SQLite, name) || slices.Contains(known, name) })
@@ -109,13 +98,13 @@ func (v *Vault) undeclared(ctx context.Context, handle *sql.DB, versions []uint3
 		found, err := search(ctx, db, table, versions, forms)
 		switch {
 		case errors.Is(err, fs.ErrPermission), errors.Is(err, errHidden):
-			out = append(out, UndeclaredColumn{Table: table.Schema + "." + table.Name, Unread: err})
+			out = append(out, jobs.UndeclaredColumn{Table: table.Schema + "." + table.Name, Unread: err})
 		case err != nil:
 			return nil, fmt.Errorf("encryption: search %s.%s for sealed values: %w", table.Schema, table.Name, err)
 		}
 		for _, c := range table.Columns {
 			if counts := found[c.Name]; len(counts) > 0 {
-				out = append(out, UndeclaredColumn{Table: table.Schema + "." + table.Name, Column: c.Name, KeyVersions: counts})
+				out = append(out, jobs.UndeclaredColumn{Table: table.Schema + "." + table.Name, Column: c.Name, KeyVersions: counts})
 			}
 		}
 	}

@@ -12,12 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/internal/testdb/stranger"
 )
 
 // listed is what a search found, a line for each column.
-func listed(columns []encryption.UndeclaredColumn, name map[uint32]string) (out []string) {
+func listed(columns []jobs.UndeclaredColumn, name map[uint32]string) (out []string) {
 	for _, c := range columns {
 		_, table, _ := strings.Cut(c.Table, ".")
 		var line strings.Builder
@@ -64,9 +66,9 @@ func TestSealedValuesAreFoundWhereNothingDeclaresThem(t *testing.T) {
 		w, err = w.Row("1")
 		require.NoError(t, err)
 		note, phone := w.Text("note", "n"), w.Text("phone", "+41")
-		text, err := encryption.FormatText(phone.Bytes())
+		text, err := sealedvalue.FormatText(phone.Bytes())
 		require.NoError(t, err)
-		first, err := encryption.KeyVersionOf(note.Bytes())
+		first, err := sealedvalue.KeyVersion(note.Bytes())
 		require.NoError(t, err)
 		name := map[uint32]string{first: "1"}
 
@@ -118,9 +120,9 @@ func TestSealedValuesAreFoundWhereNothingDeclaresThem(t *testing.T) {
 		require.NoError(t, err)
 		name[second] = "2"
 		known := []string{"pairs.c", "sheet.content", "contacts.extra", "sheet.line"}
-		holders := []encryption.Holder{contacts.Holder(db), vault.UndeclaredHolder(db, known...)}
+		holders := []jobs.Holder{contacts.Holder(db), vault.UndeclaredHolder(db, known...)}
 		err = vault.DestroyKeyVersion(t.Context(), tenant, first, holders...)
-		var used *encryption.InUseError
+		var used *jobs.InUseError
 		require.ErrorAs(t, err, &used)
 		require.Equal(t, 2, used.Count)
 		require.Contains(t, used.Where, "contacts.note")
@@ -142,9 +144,9 @@ func TestSealedValuesAreFoundInTypesOfPostgreSQL(t *testing.T) {
 	w, err := e.contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	sealed := w.Text("email", "x").Bytes()
-	text, err := encryption.FormatText(sealed)
+	text, err := sealedvalue.FormatText(sealed)
 	require.NoError(t, err)
-	version, err := encryption.KeyVersionOf(sealed)
+	version, err := sealedvalue.KeyVersion(sealed)
 	require.NoError(t, err)
 	for _, statement := range []string{
 		`CREATE SCHEMA "of.others"`, `CREATE DOMAIN raw AS bytea`, `CREATE DOMAIN rawer AS raw CHECK (length(value) > 3)`,
@@ -196,7 +198,7 @@ func TestAStrangersSchemaIsSearched(t *testing.T) {
 		e := newEnv(t, 1)
 		w, err := e.contacts.Writer(t.Context(), tenant, "p1")
 		require.NoError(t, err)
-		text, err := encryption.FormatText(w.Text("email", "x").Bytes())
+		text, err := sealedvalue.FormatText(w.Text("email", "x").Bytes())
 		require.NoError(t, err)
 		found, err := e.vault.Undeclared(t.Context(), c.DB, tenant)
 		require.NoError(t, err)
@@ -223,7 +225,7 @@ func TestSealedValuesAreFoundInAnyClassOfSQLite(t *testing.T) {
 	w, err := e.contacts.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	sealed := w.Text("email", "x").Bytes()
-	version, err := encryption.KeyVersionOf(sealed)
+	version, err := sealedvalue.KeyVersion(sealed)
 	require.NoError(t, err)
 	db := testdb.New(t, testdb.SQLite).Open(t)
 	for _, statement := range []string{
@@ -286,7 +288,7 @@ func TestSealedTextIsFoundWhateverTheEncodingOfTheFile(t *testing.T) {
 		text, err := func() (string, error) {
 			w, err := e.contacts.Writer(t.Context(), tenant, "p1")
 			require.NoError(t, err)
-			return encryption.FormatText(w.Text("phone", "+41").Bytes())
+			return sealedvalue.FormatText(w.Text("phone", "+41").Bytes())
 		}()
 		require.NoError(t, err)
 		for _, query := range []string{`PRAGMA encoding = '` + encoding + `'`, `CREATE TABLE extra (id INTEGER PRIMARY KEY, t TEXT, b BLOB)`} {
@@ -299,7 +301,7 @@ func TestSealedTextIsFoundWhateverTheEncodingOfTheFile(t *testing.T) {
 		require.NoError(t, db.QueryRowContext(t.Context(), `PRAGMA encoding`).Scan(&real))
 		require.Equal(t, encoding, real)
 
-		version, err := encryption.KeyVersionOf([]byte(text))
+		version, err := sealedvalue.KeyVersion([]byte(text))
 		require.NoError(t, err)
 		found, err := e.vault.Undeclared(t.Context(), db, tenant)
 		require.NoError(t, err)

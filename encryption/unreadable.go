@@ -6,23 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
+
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
-
-// Unreadable is a sealed cell that a job over a whole table left as it is,
-// because it does not open. It is no error: the job goes on, and names it. As JSON
-// it can be kept for whoever decides about it, without the reason.
-type Unreadable struct {
-	Table  string // logical table
-	Key    string // key of the row, as RowText writes it; "" where it has NULL in it (SQLite)
-	Column string // logical column
-	Digest string // SHA-256 of what is stored, hexadecimal
-	Err    error  `json:"-"` // why it does not open: ErrOpen, ErrNoKey, ErrDestroyed, ErrMerged, ErrID
-}
-
-// maxListed bounds the list of a report. All are handed to the func of the
-// options, one by one.
-const maxListed = 100
 
 // storedBytes are those of a cell as it is stored, in either form.
 func storedBytes(stored any) []byte {
@@ -57,14 +45,14 @@ func aboutOneValue(err error) bool {
 	return false
 }
 
-func (t *SealedTable) unreadable(row dataRow, column int, err error) Unreadable {
+func (t *SealedTable) unreadable(row dataRow, column int, err error) jobs.Unreadable {
 	name := t.def.Columns[column].Name
-	return Unreadable{Table: t.def.Name, Key: row.id, Column: name, Digest: digestOf(row.cells[column].stored), Err: t.detail(err, name)}
+	return jobs.Unreadable{Table: t.def.Name, Key: row.id, Column: name, Digest: digestOf(row.cells[column].stored), Err: t.detail(err, name)}
 }
 
 // givenUp counts the cells of a list that still hold, under that key version, what
 // they held when they were listed.
-func (s *storedTable) givenUp(ctx context.Context, q sqldb.Querier, tenant string, keyVersion uint32, lost []Unreadable) (n int64, err error) {
+func (s *storedTable) givenUp(ctx context.Context, q sqldb.Querier, tenant string, keyVersion uint32, lost []jobs.Unreadable) (n int64, err error) {
 	if n, err = s.givenUpNameless(ctx, q, tenant, keyVersion, lost); err != nil {
 		return 0, err
 	}
@@ -82,7 +70,7 @@ func (s *storedTable) givenUp(ctx context.Context, q sqldb.Querier, tenant strin
 		if row == nil || counted[cell{row.id, u.Column}] || digestOf(row.cells[column].stored) != u.Digest {
 			continue
 		}
-		if under, err := KeyVersionOf(storedBytes(row.cells[column].stored)); err == nil && under == keyVersion {
+		if under, err := sealedvalue.KeyVersion(storedBytes(row.cells[column].stored)); err == nil && under == keyVersion {
 			counted[cell{row.id, u.Column}] = true
 			n++
 		}

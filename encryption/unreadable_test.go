@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 // spoilt is an installation with ten contacts, four of which do not open whole: a
@@ -43,8 +45,8 @@ func TestJobsGoOnBehindWhatDoesNotOpen(t *testing.T) {
 	e := spoilt(t)
 	old, active := e.rotate(t)
 	before := e.digest(t)
-	var all []encryption.Unreadable
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{Batch: 3, Unreadable: func(u encryption.Unreadable) { all = append(all, u) }})
+	var all []jobs.Unreadable
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{Batch: 3, Unreadable: func(u jobs.Unreadable) { all = append(all, u) }})
 	require.NoError(t, err)
 	require.Equal(t, []int{10, 20, 10}, []int{report.Rows, report.Cells, report.Unreadable})
 	require.Equal(t, "c9", report.Last)
@@ -65,7 +67,7 @@ func TestJobsGoOnBehindWhatDoesNotOpen(t *testing.T) {
 			require.Equal(t, strings.Split(before, "\n")[i], line, "what does not open stays as it is")
 		}
 	}
-	again, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	again, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []int{10, 0, 10}, []int{again.Rows, again.Cells, again.Unreadable})
 	census, err := e.contacts.Census(t.Context(), e.db, tenant)
@@ -94,7 +96,7 @@ func TestARowWithoutAKeyStopsNothingAndIsCounted(t *testing.T) {
 		INSERT INTO contacts SELECT NULLIF(id, 'c1'), person, email, note, phone, email_idx, mac FROM strict`)
 	require.NoError(t, err)
 	old, active := e.rotate(t)
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{Batch: 1})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{Batch: 1})
 	require.NoError(t, err)
 	require.Equal(t, []int{2, 6, 3}, []int{report.Rows, report.Cells, report.Unreadable})
 	require.Empty(t, report.Listed[0].Key)
@@ -112,7 +114,7 @@ func TestARowWithoutAKeyStopsNothingAndIsCounted(t *testing.T) {
 	_, err = e.db.ExecContext(t.Context(), `UPDATE contacts SET note = (SELECT email FROM contacts WHERE id IS NULL) WHERE id IS NULL`)
 	require.NoError(t, err)
 	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, report.Listed...)), encryption.ErrInUse)
-	again, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	again, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, again.Listed...)), "cell by cell, what a row without a key holds is given up")
 }
@@ -122,9 +124,9 @@ func TestARowWithoutAKeyStopsNothingAndIsCounted(t *testing.T) {
 func TestUnreadableValuesAreGivenUpByAListOnly(t *testing.T) {
 	e := spoilt(t)
 	old, _ := e.rotate(t)
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
-	held := func(lost ...encryption.Unreadable) int {
+	held := func(lost ...jobs.Unreadable) int {
 		n, where, err := e.contacts.Holder(e.db, lost...)(t.Context(), tenant, old)
 		require.NoError(t, err)
 		require.Equal(t, "table contacts", where)
@@ -145,7 +147,7 @@ func TestUnreadableValuesAreGivenUpByAListOnly(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, held(list...))
 	require.ErrorIs(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, list...)), encryption.ErrInUse)
-	report, err = e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err = e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, old, e.contacts.Holder(e.db, report.Listed...)))
 }
@@ -160,7 +162,7 @@ func TestTheListOfUnreadableValuesIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	e.rotate(t)
 	all := 0
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{Unreadable: func(encryption.Unreadable) { all++ }})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{Unreadable: func(jobs.Unreadable) { all++ }})
 	require.NoError(t, err)
 	require.Len(t, report.Listed, 100)
 	require.Equal(t, []int{120, 120}, []int{report.Unreadable, all})
@@ -175,10 +177,10 @@ func TestJobsStopWhereTheKeyStoreDoesNotAnswer(t *testing.T) {
 	vault, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	before := e.digest(t)
-	_, err = e.table(t, vault, contactsTable).Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	_, err = e.table(t, vault, contactsTable).Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.ErrorIs(t, err, encryption.ErrStore)
 	require.Equal(t, before, e.digest(t))
-	report := encryption.SealerReport{}
+	report := jobs.SealerReport{}
 	_, err = vault.PersonSealer("opening").Resealer(&report)(t.Context(), tenant, "p1", sealedFor(t, e, "p1"), nil)
 	require.ErrorIs(t, err, encryption.ErrStore)
 	require.Zero(t, report.Unreadable)
@@ -214,9 +216,9 @@ func TestRowsOfMergedPersonsGoOverToTheSurvivor(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "a", "b"))
 	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "b", "c"))
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
-	require.Equal(t, encryption.ResealReport{Rows: 4, Cells: 12, Moved: 2, Last: "c3"}, report)
+	require.Equal(t, jobs.ResealReport{Rows: 4, Cells: 12, Moved: 2, Last: "c3"}, report)
 	rows := e.read(t)
 	require.NoError(t, encryption.OpenAll(t.Context(), e.contacts, tenant, rows))
 	for i, first := range []string{"a", "b", "c", "d"} {
@@ -243,7 +245,7 @@ func TestARowThatDoesNotOpenWholeStaysWithTheMergedPerson(t *testing.T) {
 	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "a", "b"))
 	e.rotate(t)
 	before := e.digest(t)
-	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err := e.contacts.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []int{0, 0, 1}, []int{report.Cells, report.Moved, report.Unreadable})
 	require.Equal(t, before, e.digest(t))
@@ -264,12 +266,12 @@ func TestTheSealerOfAMergedPersonReseals(t *testing.T) {
 	_, err := e.vault.Erase(t.Context(), tenant, "gone")
 	require.NoError(t, err)
 	old, _ := e.rotate(t)
-	var report encryption.SealerReport
+	var report jobs.SealerReport
 	reseal := sealer.Resealer(&report)
 	for _, person := range []string{"a", "b"} {
 		resealed, err := reseal(t.Context(), tenant, person, values[person], []byte("ad"))
 		require.NoError(t, err)
-		keyVersion, err := encryption.KeyVersionOf(resealed)
+		keyVersion, err := sealedvalue.KeyVersion(resealed)
 		require.NoError(t, err)
 		require.NotEqual(t, old, keyVersion)
 		opened, err := sealer.Open(t.Context(), tenant, person, resealed, []byte("ad"))
@@ -350,13 +352,13 @@ func TestRedactKeepsTheStreamsOfTheRecord(t *testing.T) {
 		return person, notes
 	}
 	_, before := state()
-	_, err = table.Redact(t.Context(), e.db, tenant, "m1", encryption.Redaction{Edit: edit})
+	_, err = table.Redact(t.Context(), e.db, tenant, "m1", jobs.Redaction{Edit: edit})
 	require.ErrorIs(t, err, encryption.ErrDefinition)
 	require.ErrorContains(t, err, "Redaction.Streams")
 	full := errors.New("the disk is full")
-	_, err = table.Redact(t.Context(), e.db, tenant, "m1", encryption.Redaction{Edit: edit, Streams: func(context.Context, encryption.StreamRef, encryption.StreamRef) error { return full }})
+	_, err = table.Redact(t.Context(), e.db, tenant, "m1", jobs.Redaction{Edit: edit, Streams: func(context.Context, encryption.StreamRef, encryption.StreamRef) error { return full }})
 	require.ErrorIs(t, err, full)
-	_, err = table.Redact(t.Context(), e.db, tenant, "m1", encryption.Redaction{
+	_, err = table.Redact(t.Context(), e.db, tenant, "m1", jobs.Redaction{
 		Edit: edit, Streams: stored.move(table), AfterRow: func(context.Context, *sql.Tx, string, string) error { return full },
 	})
 	require.ErrorIs(t, err, full)
@@ -365,7 +367,7 @@ func TestRedactKeepsTheStreamsOfTheRecord(t *testing.T) {
 	require.Equal(t, before, notes)
 	require.Equal(t, "contract.pdf: hello", stored.open(t, table, owner, "m1"), "what failed has lost nothing")
 
-	fresh, err := table.Redact(t.Context(), e.db, tenant, "m1", encryption.Redaction{Edit: edit, Streams: stored.move(table)})
+	fresh, err := table.Redact(t.Context(), e.db, tenant, "m1", jobs.Redaction{Edit: edit, Streams: stored.move(table)})
 	require.NoError(t, err)
 	require.Equal(t, "contract.pdf: hello", stored.open(t, table, fresh, "m1"))
 	_, err = table.OpenStream(t.Context(), bytes.NewReader(stored["m1/"+owner]), encryption.StreamRef{Tenant: tenant, Owner: owner, Column: "file", Row: "m1"})
@@ -377,12 +379,12 @@ func TestRowsWithStreamsGoOverWithThem(t *testing.T) {
 	e, table, stored := meetings(t, "a")
 	require.NoError(t, e.vault.AddAlias(t.Context(), tenant, "a", "b"))
 	e.rotate(t)
-	report, err := table.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{})
+	report, err := table.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []int{0, 0, 1}, []int{report.Moved, report.Cells, report.Unreadable})
 	require.ErrorIs(t, report.Listed[0].Err, encryption.ErrMerged)
 	require.Equal(t, "contract.pdf: hello", stored.open(t, table, "a", "m1"))
-	report, err = table.Reseal(t.Context(), e.db, tenant, encryption.ResealOptions{Streams: stored.move(table)})
+	report, err = table.Reseal(t.Context(), e.db, tenant, jobs.ResealOptions{Streams: stored.move(table)})
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 1, 0}, []int{report.Moved, report.Cells, report.Unreadable})
 	require.Equal(t, "contract.pdf: hello", stored.open(t, table, "b", "m1"))
@@ -395,7 +397,7 @@ func TestRedactRefusesACellThatIsNotSealed(t *testing.T) {
 	e, table, stored := meetings(t, owner)
 	_, err = e.db.ExecContext(t.Context(), `UPDATE meetings SET notes = CAST('cg1.0000beef.damaged' AS BLOB)`)
 	require.NoError(t, err)
-	_, err = table.Redact(t.Context(), e.db, tenant, "m1", encryption.Redaction{
+	_, err = table.Redact(t.Context(), e.db, tenant, "m1", jobs.Redaction{
 		Edit: func(_ string, b []byte) ([]byte, error) { return b, nil }, Streams: stored.move(table),
 	})
 	require.ErrorIs(t, err, encryption.ErrOpen)

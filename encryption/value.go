@@ -2,12 +2,11 @@ package encryption
 
 import (
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 
-	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 // Sealed is the value of a sealed column on its way to or from the database.
@@ -28,14 +27,14 @@ func (s Sealed) Value() (driver.Value, error) {
 	case s.cell == nil:
 		return nil, nil
 	case s.text:
-		return FormatText(s.cell)
+		return sealedvalue.FormatText(s.cell)
 	}
 	return s.cell, nil
 }
 
 // Scan takes bytes, the text form or NULL.
 func (s *Sealed) Scan(src any) error {
-	cell, text, err := cellOf(src)
+	cell, text, err := sealedvalue.Stored(src)
 	if err != nil {
 		return err
 	}
@@ -63,25 +62,6 @@ func (s Sealed) String() string {
 	return fmt.Sprintf("sealed(%d bytes)", len(s.cell))
 }
 
-// cellOf turns a database value into the binary form. Bytes that start like
-// the text form are text (MySQL and some drivers hand text over as bytes).
-func cellOf(src any) (cell []byte, text bool, err error) {
-	switch v := src.(type) {
-	case nil:
-		return nil, false, nil
-	case []byte:
-		if len(v) >= len(format.TextPrefix) && string(v[:len(format.TextPrefix)]) == format.TextPrefix {
-			cell, err = ParseText(string(v))
-			return cell, true, err
-		}
-		return append(make([]byte, 0, len(v)), v...), false, nil
-	case string:
-		cell, err = ParseText(v)
-		return cell, true, err
-	}
-	return nil, false, errors.New("encryption: a sealed column holds neither bytes nor text")
-}
-
 // IndexValue is the value of an index column: an integer up to 63 bits, wider
 // ones bytes, or NULL. Like Sealed it fails late rather than turning into NULL.
 //
@@ -93,11 +73,6 @@ type IndexValue struct {
 	narrow *int64
 	wide   *string
 	err    error
-}
-
-func wideIndex(value []byte) IndexValue {
-	text := string(value)
-	return IndexValue{wide: &text}
 }
 
 // Value returns int64, bytes or nil.

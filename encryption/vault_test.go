@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
@@ -245,15 +246,15 @@ func TestADatabaseThatNobodyHandedInIsAnError(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"census": func() error { _, err := e.contacts.Census(t.Context(), nil, tenant); return err },
 		"holder": func() error { _, _, err := e.contacts.Holder(nil)(t.Context(), tenant, 1); return err },
-		"counts": func() error { _, err := encryption.Counts(nil, tenant, e.contacts)(t.Context()); return err },
+		"counts": func() error { _, err := e.vault.Counts(nil, tenant, e.contacts)(t.Context()); return err },
 		"reseal": func() error {
-			_, err := e.contacts.Reseal(t.Context(), nil, tenant, encryption.ResealOptions{})
+			_, err := e.contacts.Reseal(t.Context(), nil, tenant, jobs.ResealOptions{})
 			return err
 		},
 		"rebuild": func() error { return e.contacts.RebuildIndexes(nil, tenant)(t.Context()) },
 		"clear":   func() error { return e.contacts.ClearRows(nil)(t.Context(), tenant, "p1") },
 		"redact": func() error {
-			_, err := e.contacts.Redact(t.Context(), nil, tenant, "c1", encryption.Redaction{})
+			_, err := e.contacts.Redact(t.Context(), nil, tenant, "c1", jobs.Redaction{})
 			return err
 		},
 	} {

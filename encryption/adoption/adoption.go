@@ -92,7 +92,7 @@ type Adoption struct {
 	columns map[string]column // by logical name
 	order   []string
 	digest  string
-	terms   encryption.Terms
+	terms   encryption.Config
 
 	mu   sync.Mutex
 	held map[string]held // by tenant

@@ -22,7 +22,7 @@ func theKEK(context.Context, string, string) (tink.AEADWithContext, error) {
 }
 
 // installation is a vault with one person's key, and the copy that it wrote.
-func installation(t *testing.T) (keys keystore.Store, sealed []byte, copied encryption.Copy, dir string) {
+func installation(t *testing.T) (keys keystore.Store, sealed []byte, copied keycopy.Copy, dir string) {
 	t.Helper()
 	keys, dir = encryptiontest.Keys(), t.TempDir()
 	vault, err := encryption.Create(t.Context(), encryption.Config{Keys: keys, KEK: theKEK})

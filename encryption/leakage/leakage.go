@@ -111,15 +111,17 @@ func Measure(table *encryption.SealedTable, column string, values iter.Seq2[stri
 	if !(options.Share >= 0 && options.Share <= 1) || options.Sample < 2 { // NaN is neither
 		return nil, fmt.Errorf("leakage: %w: a share is from 0 to 1, and a sample has two rows at least", encryption.ErrDefinition)
 	}
-	rules, err := table.IndexRules(column)
-	if err != nil {
-		return nil, fmt.Errorf("leakage: %w", err)
+	columns := table.Definition().Columns
+	at := slices.IndexFunc(columns, func(c encryption.Column) bool { return c.Name == column })
+	if at < 0 {
+		return nil, fmt.Errorf("leakage: %w: no column %s.%s is declared", encryption.ErrDefinition, table.Name(), column)
 	}
-	measures := make([]*measure, len(rules))
+	indexes := columns[at].Index
+	measures := make([]*measure, len(indexes))
 	unknown := maps.Clone(options.AcceptLeakage)
-	for i, r := range rules {
-		measures[i] = newMeasure(r, options.Sample)
-		delete(unknown, r.Index.Column)
+	for i, index := range indexes {
+		measures[i] = newMeasure(table, index, options.Sample)
+		delete(unknown, index.Column)
 	}
 	if len(unknown) > 0 {
 		return nil, fmt.Errorf("leakage: %w: AcceptLeakage names %q, and %s.%s has no such index", encryption.ErrDefinition, slices.Sorted(maps.Keys(unknown)), table.Name(), column)
@@ -130,7 +132,7 @@ func Measure(table *encryption.SealedTable, column string, values iter.Seq2[stri
 		}
 		for _, m := range measures {
 			if err := m.add(value); err != nil {
-				return nil, fmt.Errorf("leakage: index %s: %w", m.rule.Index.Column, err)
+				return nil, fmt.Errorf("leakage: index %s: %w", m.index.Column, err)
 			}
 		}
 	}

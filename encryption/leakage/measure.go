@@ -16,7 +16,8 @@ import (
 // measure gathers what one index sees of a column: digests of what it indexes, as
 // the index itself would compute them, but under a key of its own.
 type measure struct {
-	rule   encryption.IndexRule
+	table  *encryption.SealedTable
+	index  encryption.Index
 	mac    hash.Hash
 	limit  int
 	sample []uint64
@@ -24,16 +25,16 @@ type measure struct {
 	values, empty, refused int64
 }
 
-func newMeasure(rule encryption.IndexRule, limit int) *measure {
+func newMeasure(table *encryption.SealedTable, index encryption.Index, limit int) *measure {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails: it ends the process where there is no randomness
-	return &measure{rule: rule, mac: hmac.New(sha256.New, key), limit: limit}
+	return &measure{table: table, index: index, mac: hmac.New(sha256.New, key), limit: limit}
 }
 
 // add takes a value. Of more than the limit each has the same chance to be among
 // those that are kept.
 func (m *measure) add(value string) error {
-	normal, err := m.rule.Normalise(value)
+	normal, err := m.table.Normalise(m.index.Column, value)
 	switch {
 	case errors.Is(err, encryption.ErrValue):
 		m.refused++
@@ -62,7 +63,7 @@ func (m *measure) add(value string) error {
 
 // report computes the figures.
 func (m *measure) report() Report {
-	index := m.rule.Index
+	index := m.index
 	r := Report{Index: index.Column, As: index.As, Bits: index.Bits, Values: m.values, Empty: m.empty, Refused: m.refused, Sampled: len(m.sample)}
 	counts := map[uint64]int{}
 	for _, v := range m.sample {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -49,12 +50,12 @@ func TestDamagedRowsComeBackFromACopy(t *testing.T) {
 			exec(t, db, `DELETE FROM crmguard_encryption_owner WHERE owner = 'a'`)
 			_, err = vault.WriteCopy(t.Context(), dir)
 			require.ErrorIs(t, err, encryption.ErrDamaged)
-			damaged, ok := errors.AsType[*encryption.DamagedError](err)
+			damaged, ok := errors.AsType[*keycopy.DamagedError](err)
 			require.True(t, ok)
 			require.Equal(t, 6, damaged.Count, "four rows, and the keys of the two owners: %v", err)
 			report, err := vault.RepairFromCopy(t.Context(), whole.Path)
 			require.NoError(t, err)
-			require.Equal(t, encryption.RepairReport{Owners: 2, Keys: 2}, report)
+			require.Equal(t, keycopy.RepairReport{Owners: 2, Keys: 2}, report)
 			require.Equal(t, before, keysOf(t, store))
 
 			exec(t, db, `DELETE FROM crmguard_encryption_key WHERE owner = '中'`)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -85,7 +86,7 @@ func TestKeysThatAFailoverLostAreWrittenBackFromMemory(t *testing.T) {
 
 	report, err := vault.RepairFromCaches(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, encryption.RepairReport{KeyVersions: 1, Owners: 20, Keys: 20}, report)
+	require.Equal(t, keycopy.RepairReport{KeyVersions: 1, Owners: 20, Keys: 20}, report)
 	fresh, err = encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	for person := range cells {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -96,7 +97,7 @@ func (f *fault) work(t *testing.T) map[string]func(n int) (call func() error, ch
 			dir := t.TempDir()
 			return func() error { _, err := f.broken.WriteCopy(t.Context(), dir); return err }, func(answered error) {
 				if answered == nil {
-					path, err := encryption.NewestCopy(dir)
+					path, err := keycopy.Newest(dir)
 					require.NoError(t, err)
 					_, err = f.whole.VerifyCopy(t.Context(), path)
 					require.NoError(t, err)

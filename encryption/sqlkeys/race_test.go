@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -160,7 +161,7 @@ func (l *life) copy(t *testing.T, vault *encryption.Vault) {
 			t.Errorf("key copy: %v", err)
 			return
 		}
-		path, err := encryption.NewestCopy(l.dir)
+		path, err := keycopy.Newest(l.dir)
 		if err != nil {
 			t.Error(err)
 			return

@@ -13,6 +13,9 @@ import (
 	"sync/atomic"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 // rotate gives every sealed byte a new key while people go on reading,
@@ -73,7 +76,7 @@ func (c *crm) activeKeyVersion(ctx context.Context) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	i := slices.IndexFunc(keyVersions, func(g encryption.KeyVersionRow) bool { return g.State == encryption.Active })
+	i := slices.IndexFunc(keyVersions, func(g keystore.KeyVersionRow) bool { return g.State == keystore.Active })
 	if i < 0 {
 		return 0, errors.New("no active key version")
 	}
@@ -88,9 +91,9 @@ func (c *crm) resealAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := c.contacts.Reseal(ctx, c.live.db, tenant, encryption.ResealOptions{
+	done, err := c.contacts.Reseal(ctx, c.live.db, tenant, jobs.ResealOptions{
 		BeforeRow: between, AfterRow: c.sealInTx,
-		Progress: func(r encryption.ResealReport) { c.out.progress("contacts resealed,", r.Rows, total) },
+		Progress: func(r jobs.ResealReport) { c.out.progress("contacts resealed,", r.Rows, total) },
 	})
 	if err != nil {
 		return err
@@ -100,7 +103,7 @@ func (c *crm) resealAll(ctx context.Context) error {
 	}
 	c.figures["conflicts"] += done.Conflicts
 	for _, table := range []*encryption.SealedTable{c.deals, c.activities} {
-		if _, err := table.Reseal(ctx, c.live.db, tenant, encryption.ResealOptions{}); err != nil {
+		if _, err := table.Reseal(ctx, c.live.db, tenant, jobs.ResealOptions{}); err != nil {
 			return err
 		}
 	}
@@ -118,7 +121,7 @@ func (c *crm) resealAll(ctx context.Context) error {
 // changeInBetween verifies each row before it is resealed, and, at the first
 // one, changes a contact of the same batch that the rewriter has read already
 // and not yet written: the change must survive.
-func (c *crm) changeInBetween(ctx context.Context) (encryption.RowHook, error) {
+func (c *crm) changeInBetween(ctx context.Context) (jobs.RowHook, error) {
 	rows, err := collect(contactsWhere(ctx, c.live.db, "c.tenant = ? ORDER BY c.id LIMIT 10", tenant))
 	if err != nil {
 		return nil, err
@@ -271,9 +274,9 @@ func (c *crm) census(ctx context.Context) (map[uint32]int64, error) {
 
 // holders are all that may need a key version; with the snapshots, before
 // one is destroyed.
-func (c *crm) holders(snapshots bool) []encryption.Holder {
+func (c *crm) holders(snapshots bool) []jobs.Holder {
 	db := c.live.db
-	out := []encryption.Holder{c.contacts.Holder(db), c.deals.Holder(db), c.activities.Holder(db), c.attachmentHolder, c.live.trail.OpeningHolders}
+	out := []jobs.Holder{c.contacts.Holder(db), c.deals.Holder(db), c.activities.Holder(db), c.attachmentHolder, c.live.trail.OpeningHolders}
 	if snapshots {
 		for _, repo := range c.repos {
 			out = append(out, repo.KeyHolders)
@@ -294,7 +297,7 @@ func (c *crm) attachmentHolder(ctx context.Context, _ string, keyVersion uint32)
 		if err != nil {
 			return 0, "", err
 		}
-		g, err := encryption.KeyVersionOf(data)
+		g, err := sealedvalue.KeyVersion(data)
 		if err != nil {
 			return 0, "", err
 		}

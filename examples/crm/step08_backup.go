@@ -13,6 +13,8 @@ import (
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/backup/sqlitesource"
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // backUp copies database, attachments and configuration into one snapshot in
@@ -121,7 +123,7 @@ func (c *crm) keepOldKeyCopy(ctx context.Context) error {
 	if err := c.live.db.QueryRowContext(ctx, `SELECT custom FROM contacts WHERE id = ?`, c.gone.id).Scan(&c.goneValue); err != nil {
 		return err
 	}
-	path, err := encryption.NewestCopy(c.path("keycopy"))
+	path, err := keycopy.Newest(c.path("keycopy"))
 	if err != nil {
 		return err
 	}
@@ -149,7 +151,7 @@ func (c *crm) rotateAgain(ctx context.Context) error {
 		return c.vault.DestroyKeyVersion(ctx, tenant, needed, c.holders(false)...)
 	}
 	err = c.vault.DestroyKeyVersion(ctx, tenant, needed, c.holders(true)...)
-	refused, ok := errors.AsType[*encryption.InUseError](err)
+	refused, ok := errors.AsType[*jobs.InUseError](err)
 	if err := expectThat(ok, "the destruction of a key version that a snapshot needs refused", "%v", err); err != nil {
 		return err
 	}

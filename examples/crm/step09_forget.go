@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/privacy"
 )
@@ -269,7 +270,7 @@ func (c *crm) stolenKeyOpens(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer db.Close()
-	keyVersion, err := encryption.KeyVersionOf(c.goneValue)
+	keyVersion, err := sealedvalue.KeyVersion(c.goneValue)
 	if err != nil {
 		return false, err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/jobs"
 )
 
 // The rows of the contests on PostgreSQL: a person each, 5 values, 2 of them
@@ -344,7 +345,7 @@ func newResealing(ctx context.Context, p *bench, vault *encryption.Vault, rows i
 	}
 	reseal := func(n int) error {
 		for range n {
-			report, err := c.table.Reseal(ctx, c.db, tenant, encryption.ResealOptions{})
+			report, err := c.table.Reseal(ctx, c.db, tenant, jobs.ResealOptions{})
 			if err != nil {
 				return err
 			}

@@ -1,4 +1,4 @@
-package encryption
+package blindindex
 
 import (
 	"crypto/hmac"
@@ -8,15 +8,23 @@ import (
 	"sync"
 )
 
-// indexMAC computes the values of one index version. Setting up an HMAC costs
-// more than a value does, so those that were used are used again.
-type indexMAC struct {
-	bits int
-	idle sync.Pool // of *indexState
+// Value is what an index column holds: an integer up to 63 bits, wider ones bytes;
+// nothing where both are nil. It is behind pointers, which package fmt does not
+// follow from a field of somebody else's.
+type Value struct {
+	Narrow *int64
+	Wide   *string
 }
 
-// indexState is an HMAC and room for what goes into it and comes out.
-type indexState struct {
+// MAC computes the values of one index version. Setting up an HMAC costs
+// more than a value does, so those that were used are used again.
+type MAC struct {
+	bits int
+	idle sync.Pool // of *state
+}
+
+// state is an HMAC and room for what goes into it and comes out.
+type state struct {
 	mac    hash.Hash
 	in     []byte
 	out    [sha256.Size]byte
@@ -25,13 +33,14 @@ type indexState struct {
 
 const narrowRoom = 32
 
-func newIndexMAC(key []byte, bits int) *indexMAC {
-	return &indexMAC{bits: bits, idle: sync.Pool{New: func() any { return &indexState{mac: hmac.New(sha256.New, key)} }}}
+// New returns the MAC of a version, with the key of [Key].
+func New(key []byte, bits int) *MAC {
+	return &MAC{bits: bits, idle: sync.Pool{New: func() any { return &state{mac: hmac.New(sha256.New, key)} }}}
 }
 
-// value computes the value of normalised parts: the leftmost bits.
-func (m *indexMAC) value(parts ...string) IndexValue {
-	s := m.idle.Get().(*indexState)
+// Value computes the value of normalised parts: the leftmost bits.
+func (m *MAC) Value(parts ...string) Value {
+	s := m.idle.Get().(*state)
 	defer m.idle.Put(s)
 	s.in = s.in[:0]
 	for _, part := range parts {
@@ -40,10 +49,10 @@ func (m *indexMAC) value(parts ...string) IndexValue {
 	return m.of(s)
 }
 
-// plainAddress is value of an e-mail address that Email and EmailV1 only trim and
+// PlainAddress is Value of an e-mail address that email/1 and email/2 only trim and
 // lower, without a text of its own: printable ASCII, with blanks at its ends only
 // and no point at the end. false says that it is not one.
-func (m *indexMAC) plainAddress(value string) (IndexValue, bool) {
+func (m *MAC) PlainAddress(value string) (Value, bool) {
 	for value != "" && value[0] == ' ' {
 		value = value[1:]
 	}
@@ -51,16 +60,16 @@ func (m *indexMAC) plainAddress(value string) (IndexValue, bool) {
 		value = value[:len(value)-1]
 	}
 	if value == "" || value[len(value)-1] == '.' {
-		return IndexValue{}, false
+		return Value{}, false
 	}
-	s := m.idle.Get().(*indexState)
+	s := m.idle.Get().(*state)
 	s.in = binary.BigEndian.AppendUint32(s.in[:0], uint32(len(value)))
 	s.in = append(s.in, value...)
 	for i, c := range s.in[4:] {
 		if c <= ' ' || c > '~' {
 			clear(s.in)
 			m.idle.Put(s)
-			return IndexValue{}, false
+			return Value{}, false
 		}
 		if c-'A' < 26 {
 			s.in[4+i] = c + ('a' - 'A')
@@ -72,13 +81,14 @@ func (m *indexMAC) plainAddress(value string) (IndexValue, bool) {
 }
 
 // of is the value of what goes in.
-func (m *indexMAC) of(s *indexState) IndexValue {
+func (m *MAC) of(s *state) Value {
 	s.mac.Reset()
 	s.mac.Write(s.in)
 	clear(s.in) // the pool keeps it
 	sum := s.mac.Sum(s.out[:0])
 	if m.bits > 63 {
-		return wideIndex(sum[:m.bits/8])
+		wide := string(sum[:m.bits/8])
+		return Value{Wide: &wide}
 	}
 	if len(s.narrow) == 0 {
 		s.narrow = make([]int64, narrowRoom)
@@ -86,5 +96,5 @@ func (m *indexMAC) of(s *indexState) IndexValue {
 	one := &s.narrow[0]
 	s.narrow = s.narrow[1:]
 	*one = int64(binary.BigEndian.Uint64(sum) >> (64 - m.bits))
-	return IndexValue{narrow: one}
+	return Value{Narrow: one}
 }

@@ -1,4 +1,4 @@
-package encryption
+package blindindex
 
 import (
 	"strings"
@@ -16,16 +16,16 @@ import (
 func TestAPlainAddressHasTheValueOfItsRule(t *testing.T) {
 	short := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		m := newIndexMAC(make([]byte, format.KeySize), rapid.SampledFrom([]int{8, 32, 63, 64, 256}).Draw(rt, "bits"))
+		m := New(make([]byte, format.KeySize), rapid.SampledFrom([]int{8, 32, 63, 64, 256}).Draw(rt, "bits"))
 		text := rapid.OneOf(
 			rapid.StringOf(rapid.RuneFrom([]rune("aZ@.[`{^_ \t\r\n\v\x00\x7fäİ\u0308"))),
 			rapid.StringMatching(` ?[ -~]{1,8}@[ -~]{1,6}\.? ?`),
 		).Draw(rt, "address")
-		for _, as := range []Normaliser{Email, EmailV1} {
-			normal := normalise.Rule(string(as))(text)
-			if got, ok := m.plainAddress(text); ok {
+		for _, as := range []string{normalise.Email2, normalise.Email1} {
+			normal := normalise.Rule(as)(text)
+			if got, ok := m.PlainAddress(text); ok {
 				short++
-				require.Equal(rt, m.value(normal), got, "%s of %q", as, text)
+				require.Equal(rt, m.Value(normal), got, "%s of %q", as, text)
 			}
 		}
 	})
@@ -34,20 +34,18 @@ func TestAPlainAddressHasTheValueOfItsRule(t *testing.T) {
 
 // Values that were handed out stay what they are while others are made, also those
 // whose room was allocated together.
-func TestIndexValuesShareNoRoom(t *testing.T) {
-	m := newIndexMAC(make([]byte, format.KeySize), 63)
-	values := map[string]IndexValue{}
+func TestValuesShareNoRoom(t *testing.T) {
+	m := New(make([]byte, format.KeySize), 63)
+	values := map[string]Value{}
 	for i := range 5 * narrowRoom {
 		address := strings.Repeat("a", i+1)
-		values[address], _ = m.plainAddress(address)
+		values[address], _ = m.PlainAddress(address)
 	}
 	seen := map[int64]bool{}
 	for address, v := range values {
-		n, ok := v.Int64()
-		require.True(t, ok)
-		again, _ := m.value(address).Int64()
-		require.Equal(t, again, n)
-		seen[n] = true
+		require.NotNil(t, v.Narrow)
+		require.Equal(t, m.Value(address), v)
+		seen[*v.Narrow] = true
 	}
 	require.Len(t, seen, len(values))
 }
