@@ -194,3 +194,30 @@ func TestTheSettingOfAConnectionStaysAsItWas(t *testing.T) {
 		require.Equal(t, "on", setting)
 	})
 }
+
+// What another connection of the pool may see is asked on that connection: here it
+// works as another role than the one that opened the store.
+func TestAnotherConnectionOfThePoolIsAskedForItself(t *testing.T) {
+	onPostgres(t, func(t *testing.T, name testdb.Name, driver string) {
+		_, db, owner := filled(t, name, driver)
+		var role string
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT current_user`).Scan(&role))
+		must(t, owner, `CREATE POLICY half ON crmguard_encryption_key USING (owner > 'm')`)
+		must(t, owner, `ALTER TABLE crmguard_encryption_key ENABLE ROW LEVEL SECURITY`)
+		owner.SetMaxOpenConns(1)
+		store, err := sqlkeys.Open(t.Context(), owner)
+		require.NoError(t, err)
+		calls := wholeCalls(t, store, "crmguard_encryption_key")
+		for call, do := range calls {
+			require.NoError(t, do(), call)
+		}
+		must(t, owner, `SET ROLE `+role)
+		for call, do := range calls {
+			require.ErrorIs(t, do(), sqlkeys.ErrRowSecurity, call)
+		}
+		must(t, owner, `RESET ROLE`)
+		for call, do := range calls {
+			require.NoError(t, do(), call)
+		}
+	})
+}
