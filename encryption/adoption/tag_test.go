@@ -43,6 +43,14 @@ func TestNothingIsReadInTheClearAfterClear(t *testing.T) {
 		for _, name := range []string{"encryption.adoption.inclear", "encryption.adoption.unsealed"} {
 			require.Equal(t, encryption.HealthAlarm, e.finding(t, name).Level)
 		}
+		all, err := e.process(t).Status(t.Context(), tenant)
+		require.NoError(t, err)
+		for _, f := range all {
+			if f.Name == "encryption.adoption.inclear" {
+				require.Equal(t, encryption.HealthAlarm, f.Level, "a process that has read nothing counts them, too")
+				require.InDelta(t, 2, f.Value, 0)
+			}
+		}
 		require.Equal(t, []string{"3"}, e.find(t, e.a, "forged@b.example"), "found, so that it is noticed")
 		report := e.backfill(t)
 		require.Zero(t, report.Changed)
