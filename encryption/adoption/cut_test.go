@@ -2,7 +2,6 @@ package adoption_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 
@@ -10,98 +9,110 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/adoption"
-	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
-// The connection to the rows is cut at one call after the other, there and back: each
-// verb answers with an error, and called again it goes on; at no time another value is
-// read than was committed.
-func TestCutConnectionsLoseNothing(t *testing.T) {
+// cutEnv is an application whose connection to its database may end at a chosen
+// call.
+func cutEnv(t *testing.T) (e *env, cutter *testdb.Cutter, want map[string]string) {
+	t.Helper()
 	d := testdb.New(t, testdb.SQLite)
-	db, cutter := d.Cutting(t, "sqlite")
-	e := newEnvOn(t, testdb.SQLite, db, contactsDef, emailColumn, contactsSQL)
-	want := map[string]string{}
-	for i := range 6 {
-		id := fmt.Sprint(i)
-		want[id] = fmt.Sprintf("v%d@b.example", i)
-		e.old(t, id, fmt.Sprintf("p%d", i%3), want[id])
+	db, cutter := d.Cutting(t, d.Name.Drivers()[0])
+	e = newEnvOn(t, d.Name, db, contactsDef, emailColumn, contactsSQL)
+	want = map[string]string{}
+	for i := range killRows {
+		id, value := fmt.Sprintf("r%02d", i), fmt.Sprintf("v%d@b.example", i)
+		e.old(t, id, fmt.Sprintf("p%d", i%5), value)
+		want[id] = value
 	}
 	e.prepare(t)
-	cuts := 0
-	for n := 2; ; n += 7 {
+	return e, cutter, want
+}
+
+// The connection ends at one call after the other, there and back: whoever
+// operates is told, or it was done again without a word, every value is read at
+// once, and the next call goes on.
+func TestAConnectionThatEndsAnywhereLosesNothing(t *testing.T) {
+	e, cutter, want := cutEnv(t)
+	for n := 1; ; n += 17 {
 		cutter.Arm(n, false)
 		err := operate(t.Context(), e, false)
-		if !cutter.Disarm() {
+		cut := cutter.Disarm()
+		require.Equal(t, want, e.read(t, e.a), "after call %d", n)
+		if !cut {
 			require.NoError(t, err)
-			break
+			require.Greater(t, n, 100)
+			return
 		}
-		cuts++
-		require.Equal(t, want, e.read(t, e.a), "after the cut at call %d: %v", n, err)
-	}
-	require.Greater(t, cuts, 20)
-	for _, c := range e.rows(t, "") {
-		require.Equal(t, want[c.id], *c.plain)
 	}
 }
 
-// awayKeys is a key store that is away.
-type awayKeys struct {
-	keystore.Store
-	away bool
-}
-
-var errAway = errors.New("the key store is away")
-
-func (k *awayKeys) Owners(ctx context.Context, tenant string, owners []string) (keystore.Rows, error) {
-	if k.away {
-		return keystore.Rows{}, errAway
-	}
-	return k.Store.Owners(ctx, tenant, owners)
-}
-
-// A key store that is away ends each job and each page with an error that says so, and
-// takes no value for damaged or erased; when it is back they go on.
-func TestAKeyStoreThatIsAwayIsNoVerdict(t *testing.T) {
-	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		e := newEnv(t, d, contactsDef, emailColumn, contactsSQL)
-		e.old(t, "1", "p1", "ann@b.example")
-		e.to(t, adoption.SealedOnly)
-		e.exec(t, `INSERT INTO contacts (id, person, email) VALUES ('2', 'p2', 'bob@b.example')`)
-		keys := &awayKeys{Store: e.cfg.Keys}
-		cfg := e.cfg
-		cfg.Keys = keys
-		vault, err := encryption.Open(t.Context(), cfg)
-		require.NoError(t, err)
-		a := e.open(t, vault)
-		keys.away = true
-		before := e.rows(t, "")
-		for name, call := range map[string]func() error{
-			"sealed":      func() error { return adoption.OpenAll(t.Context(), a, tenant, e.rows(t, "WHERE id = '1'")) },
-			"in clear":    func() error { return adoption.OpenAll(t.Context(), a, tenant, e.rows(t, "WHERE id = '2'")) },
-			"writer":      func() error { _, err := a.Writer(t.Context(), tenant, "p3"); return err },
-			"backfill":    func() error { _, err := a.Backfill(t.Context(), tenant, adoption.JobOptions{}); return err },
-			"clear":       func() error { _, err := a.Clear(t.Context(), tenant, adoption.JobOptions{}); return err },
-			"clearErased": func() error { _, err := a.ClearErased(t.Context(), tenant, adoption.JobOptions{}); return err },
+// The same for each call that only asks: it answers an error or the truth.
+func TestACallThatAsksAnswersAnErrorOrTheTruth(t *testing.T) {
+	for _, stage := range []adoption.Stage{adoption.WriteBoth, adoption.SealedOnly} {
+		e, cutter, _ := cutEnv(t)
+		e.to(t, stage)
+		for name, ask := range map[string]func(a *adoption.Adoption, ctx context.Context) (any, error){
+			"Writer": func(a *adoption.Adoption, ctx context.Context) (any, error) {
+				w, err := a.Writer(ctx, tenant, "p1")
+				if err != nil {
+					return nil, err
+				}
+				return w.Stage(), nil
+			},
+			"Stage": func(a *adoption.Adoption, ctx context.Context) (any, error) {
+				stage, settled, err := a.Stage(ctx, tenant)
+				return fmt.Sprint(stage, settled), err
+			},
+			"Status": func(a *adoption.Adoption, ctx context.Context) (any, error) {
+				findings, err := a.Status(ctx, tenant)
+				return levels(findings), err
+			},
+			"Check":      func(a *adoption.Adoption, ctx context.Context) (any, error) { return nil, a.Check(ctx, tenant) },
+			"SQL":        func(a *adoption.Adoption, ctx context.Context) (any, error) { return a.SQL(ctx) },
+			"RestoreSQL": func(a *adoption.Adoption, ctx context.Context) (any, error) { return a.RestoreSQL(ctx, tenant) },
+			"Guard":      func(a *adoption.Adoption, ctx context.Context) (any, error) { return a.Guard(ctx) },
+			"GuardSQL":   func(a *adoption.Adoption, ctx context.Context) (any, error) { return a.GuardSQL(ctx, adoption.Refuse) },
+			"Lookup": func(a *adoption.Adoption, ctx context.Context) (any, error) {
+				condition, err := a.Lookup(ctx, tenant, "email", "v1@b.example")
+				if err != nil {
+					return nil, err
+				}
+				where, args := condition.Where("")
+				return fmt.Sprint(where, len(args)), nil
+			},
+			"a dry run": func(a *adoption.Adoption, ctx context.Context) (any, error) {
+				report, err := a.Backfill(ctx, tenant, adoption.JobOptions{DryRun: true})
+				return report.Rows, err
+			},
 		} {
-			err := call()
-			require.Error(t, err, name)
-			var some *encryption.RowsError
-			require.NotErrorAs(t, err, &some, name)
-			require.NotErrorIs(t, err, encryption.ErrErased, name)
-			require.ErrorContains(t, err, "key store", name)
+			t.Run(fmt.Sprint(name, " at ", stage), func(t *testing.T) {
+				truth, refused := ask(e.process(t), t.Context())
+				for n := 1; ; n++ {
+					a := e.process(t) // which remembers nothing
+					cutter.Arm(n, false)
+					got, err := ask(a, t.Context())
+					cut := cutter.Disarm()
+					if err == nil {
+						require.Equal(t, truth, got, "call %d", n)
+					}
+					if !cut {
+						require.Equal(t, refused == nil, err == nil, "%v", err)
+						break
+					}
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				stop()
+				_, err := ask(e.process(t), ctx)
+				require.Error(t, err)
+			})
 		}
-		require.Equal(t, before, e.rows(t, ""), "nothing has changed")
-		keys.away = false
-		report, err := a.Backfill(t.Context(), tenant, adoption.JobOptions{})
-		require.NoError(t, err)
-		require.EqualValues(t, 1, report.Changed)
-		require.Equal(t, map[string]string{"1": "ann@b.example", "2": "bob@b.example"}, e.read(t, a))
-		finished := adoption.Finished(t.Context(), e.db, "contacts")
-		require.ErrorIs(t, finished, adoption.ErrStage)
-		require.ErrorContains(t, finished, "Clear")
-		condition, err := a.Lookup(t.Context(), tenant, "email", "ann@b.example")
-		require.NoError(t, err)
-		require.Equal(t, "condition(masked)", condition.LogValue().String())
-	})
+	}
+}
+
+func levels(findings []encryption.Finding) (out []string) {
+	for _, f := range findings {
+		out = append(out, fmt.Sprint(f.Name, f.Level, f.Value))
+	}
+	return out
 }
