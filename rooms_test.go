@@ -88,7 +88,7 @@ var roomLines = map[string]string{
 	"examples/sqlc/postgres":           "public",
 	"examples/sqlc/sqlite":             "public",
 
-	"encryption/gormfield": "encryption internal/sqldb internal/value", // a nested module
+	"encryption/gormfield": "encryption encryption/internal/format internal/sqldb internal/value", // a nested module
 }
 
 // forTests are the rooms that only tests may import; they may print.

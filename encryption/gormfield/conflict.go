@@ -12,7 +12,7 @@ import (
 // a row that is there already may have another owner, another tenant or another
 // id, for which the sealed values would open never. It says whether the statement
 // may touch rows that keep what they are bound to, whatever it is.
-func (p *Plugin) sealConflict(stmt *gorm.Statement, t *sealedTable, values clause.Values) (met bool, err error) {
+func (p *Plugin) sealConflict(stmt *gorm.Statement, t *sealedTable, values clause.Values, empty []emptyCell) (met bool, err error) {
 	c, ok := stmt.Clauses["ON CONFLICT"]
 	if !ok {
 		return false, nil
@@ -72,8 +72,14 @@ func (p *Plugin) sealConflict(stmt *gorm.Statement, t *sealedTable, values claus
 		kept = append(kept, moves...) // all of it goes over; otherwise the row stays whose it is
 	}
 	if len(sealed) > 0 {
-		if err := p.guardConflict(stmt, t, &onConflict, whole); err != nil {
+		if err := p.guardConflict(stmt, t, &onConflict, values, whole); err != nil {
 			return false, err
+		}
+		empty = slices.DeleteFunc(empty, func(cell emptyCell) bool { return !sealed[cell.column] })
+		if t.unopened.Load() {
+			if err := p.keepMet(stmt, t, onConflict, values, empty); err != nil {
+				return false, err
+			}
 		}
 	}
 	onConflict.DoUpdates = kept
@@ -103,7 +109,7 @@ func excluded(a clause.Assignment, name string) bool {
 	return ok && column.Table == "excluded" && bare(column.Name) == name
 }
 
-func (p *Plugin) guardConflict(stmt *gorm.Statement, t *sealedTable, onConflict *clause.OnConflict, whole bool) error {
+func (p *Plugin) guardConflict(stmt *gorm.Statement, t *sealedTable, onConflict *clause.OnConflict, values clause.Values, whole bool) error {
 	mysql := stmt.Name() == "mysql"
 	if t.byRow {
 		target := map[string]bool{}
@@ -133,7 +139,7 @@ func (p *Plugin) guardConflict(stmt *gorm.Statement, t *sealedTable, onConflict 
 		exprs = []clause.Expression{clause.And(exprs...)}
 	}
 	for _, column := range same {
-		exprs = append(exprs, sameAsInserted(stmt, column)...)
+		exprs = append(exprs, sameAsInserted(stmt, column, column != t.tenant && allUUIDs(values, column))...)
 	}
 	onConflict.Where.Exprs = exprs
 	return nil

@@ -17,7 +17,7 @@ import (
 // sealed values: that callback leaves alone what is built already.
 func (p *Plugin) sealCreate(db *gorm.DB, r *record) error {
 	stmt, t := db.Statement, r.primary
-	if err := p.checkModel(stmt.Schema, t); err != nil {
+	if err := errors.Join(p.checkModel(stmt.Schema, t), t.checkNames(stmt)); err != nil {
 		return err
 	}
 	if err := p.drawIDs(db, t); err != nil {
@@ -45,11 +45,11 @@ func (p *Plugin) sealCreate(db *gorm.DB, r *record) error {
 	if db.Error != nil {
 		return nil
 	}
-	values, bindings, err := p.sealValues(db, t, values)
+	values, bindings, empty, err := p.sealValues(db, t, values)
 	if err != nil {
 		return err
 	}
-	met, err := p.sealConflict(stmt, t, values)
+	met, err := p.sealConflict(stmt, t, values, empty)
 	if err != nil {
 		return err
 	}
@@ -65,20 +65,23 @@ func (p *Plugin) sealCreate(db *gorm.DB, r *record) error {
 	return nil
 }
 
-func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (clause.Values, []binding, error) {
+// sealValues seals the values of an INSERT. It returns what the rows are sealed
+// for, and which cells hold nothing.
+func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (clause.Values, []binding, []emptyCell, error) {
 	stmt := db.Statement
 	at := map[string]int{}
 	for i, column := range values.Columns {
 		name := bare(column.Name)
 		if _, twice := at[name]; twice {
-			return values, nil, t.fail(name, "given twice", ErrValue)
+			return values, nil, nil, t.fail(name, "given twice", ErrValue)
 		}
 		if t.streams[name] {
-			return values, nil, t.fail(name, streamSays, ErrValue)
+			return values, nil, nil, t.fail(name, streamSays, ErrValue)
 		}
 		at[name] = i
 	}
 	var columns []string
+	var empty []emptyCell
 	for _, name := range t.order {
 		if _, ok := at[name]; ok {
 			columns = append(columns, name)
@@ -91,10 +94,10 @@ func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (
 		}
 	}
 	bindings := make([]binding, len(values.Values))
-	sealing := p.sealing(stmt.Context)
+	sealing := p.sealing(stmt)
 	for i, row := range values.Values {
 		if err := p.checkComputed(stmt, t, values.Columns, row); err != nil {
-			return values, nil, err
+			return values, nil, nil, err
 		}
 		if len(columns) == 0 {
 			continue
@@ -107,16 +110,16 @@ func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (
 			return nil
 		})
 		if err != nil {
-			return values, nil, err
+			return values, nil, nil, err
 		}
 	}
 	if len(columns) == 0 {
-		return values, nil, nil
+		return values, nil, nil, nil
 	}
-	p.ensure(stmt.Context, t, bindings)
+	p.ensure(stmt.Context, sealing.only, t, bindings)
 	for i := range values.Values {
 		if err := sealing.take(t, bindings[i], columns); err != nil {
-			return values, nil, err
+			return values, nil, nil, err
 		}
 	}
 	for i, row := range values.Values {
@@ -129,11 +132,14 @@ func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (
 		for _, name := range columns {
 			plain, null, err := fieldPlain(stmt.Context, stmt.Schema, lookUp(stmt.Schema, name), row[at[name]])
 			if err != nil {
-				return values, nil, t.fail(name, "", err)
+				return values, nil, nil, t.fail(name, "", err)
 			}
 			sealed, indexes, err := sealing.seal(t, name, bindings[i], plain, null)
 			if err != nil {
-				return values, nil, err
+				return values, nil, nil, err
+			}
+			if len(plain) == 0 {
+				empty = append(empty, emptyCell{i, name})
 			}
 			row[at[name]] = sealed
 			for index, x := range indexes {
@@ -143,7 +149,7 @@ func (p *Plugin) sealValues(db *gorm.DB, t *sealedTable, values clause.Values) (
 		}
 		values.Values[i] = row
 	}
-	return values, bindings, nil
+	return values, bindings, empty, nil
 }
 
 // lookUp finds the field of a column, however the column is spelled.

@@ -3,6 +3,7 @@ package gormfield
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/crmguard/crmguard/encryption"
 )
@@ -21,6 +22,9 @@ type sealedTable struct {
 	byRow   bool // a column is bound to its row
 	order   []string
 	streams map[string]bool // columns of streams, each bound to owner and row
+	// unopened: this process has read a value that does not open, and that somebody
+	// may be about to save as an empty one
+	unopened atomic.Bool
 }
 
 func newSealedTable(table *encryption.SealedTable, def encryption.Table) *sealedTable {

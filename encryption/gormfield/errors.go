@@ -27,6 +27,16 @@ var (
 	ErrRaw = errors.New("gormfield: raw SQL on a sealed table")
 	// ErrModel: a model and the definition of its table disagree.
 	ErrModel = errors.New("gormfield: the model does not fit the definition of its table")
+	// ErrPool: the key store waits for the only connection of a pool, which the
+	// statement itself holds. Nothing was written. Call [Plugin.Ensure] before the
+	// transaction, or give the pool a second connection.
+	ErrPool = errors.New("gormfield: the key store waits for the connection that this statement holds: call Ensure before the transaction, or give the pool a second connection")
+	// ErrLost: a statement would put nothing in the place of a value that did not
+	// open when it was read. Leave the column out, or set it alone by Update.
+	ErrLost = errors.New("gormfield: a value that does not open would be lost: leave the column out (Omit), or set it alone by Update")
+	// ErrUnguarded: the database would take a value in the clear for a sealed
+	// column. Execute what [Plugin.GuardSQL] returns, as the owner of the table.
+	ErrUnguarded = errors.New("gormfield: the database takes values in the clear for a sealed column: execute what GuardSQL returns")
 	// ErrValue: a value for a sealed column is no text and no bytes, or is an
 	// expression that the database would compute.
 	ErrValue = errors.New("gormfield: a sealed column takes text or bytes")

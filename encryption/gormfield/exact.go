@@ -2,11 +2,13 @@ package gormfield
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -14,8 +16,9 @@ import (
 // part of a key that values are sealed for: what is read of it later has this
 // text, byte for byte. The comparison of the column itself takes more for equal
 // (case, blanks at the end, another spelling of a UUID); it stands in front, for
-// the sake of an index.
-func exactly(stmt *gorm.Statement, column string, value any) []clause.Expression {
+// the sake of an index. A UUID is one id in capitals and in small letters, as it
+// is to keys; a tenant is not.
+func exactly(stmt *gorm.Statement, t *sealedTable, column string, value any) []clause.Expression {
 	at := clause.Column{Table: clause.CurrentTable, Name: column}
 	exprs := []clause.Expression{clause.Eq{Column: at, Value: value}}
 	text, err := idText(value)
@@ -29,6 +32,14 @@ func exactly(stmt *gorm.Statement, column string, value any) []clause.Expression
 	said, ok := reads(stmt, at)
 	if !ok {
 		return exprs
+	}
+	if !isBytes && column != t.tenant && format.IsUUID(text) {
+		small := format.Fold(text)
+		named, args := said.folded().named(small)
+		return []clause.Expression{
+			clause.IN{Column: at, Values: []any{value, small, strings.ToUpper(text)}},
+			ownSQL{clause.Expr{SQL: named, Vars: args}},
+		}
 	}
 	named, args := said.named(text)
 	if isBytes && said.kind == sqldb.Postgres {
@@ -66,8 +77,18 @@ func (r *record) without(sql string) string {
 	return sql
 }
 
+// allUUIDs says whether all rows of an INSERT have a UUID in a column.
+func allUUIDs(values clause.Values, column string) bool {
+	at := slices.IndexFunc(values.Columns, func(c clause.Column) bool { return bare(c.Name) == column })
+	return at >= 0 && !slices.ContainsFunc(values.Values, func(row []any) bool {
+		_, isBytes := target(row[at]).([]byte)
+		text, err := idText(row[at])
+		return isBytes || err != nil || !format.IsUUID(text)
+	})
+}
+
 // sameAsInserted is exactly for the row of an INSERT that an upsert meets.
-func sameAsInserted(stmt *gorm.Statement, column string) []clause.Expression {
+func sameAsInserted(stmt *gorm.Statement, column string, uuids bool) []clause.Expression {
 	at := clause.Column{Table: clause.CurrentTable, Name: column}
 	inserted := clause.Column{Table: "excluded", Name: column}
 	exprs := []clause.Expression{clause.Expr{SQL: "? = ?", Vars: []any{at, inserted}}}
@@ -75,8 +96,11 @@ func sameAsInserted(stmt *gorm.Statement, column string) []clause.Expression {
 	if !ok {
 		return exprs
 	}
-	named, args := said.named("")
 	other, _ := reads(stmt, inserted)
+	if uuids {
+		said, other, exprs = said.folded(), other.folded(), nil
+	}
+	named, args := said.named("")
 	for i := range args {
 		args[i] = clause.Expr{SQL: other.sql}
 	}
@@ -103,6 +127,9 @@ func reads(stmt *gorm.Statement, column clause.Column) (reading, bool) {
 	}
 	return reading{}, false
 }
+
+// folded is the text in small letters.
+func (r reading) folded() reading { return reading{r.kind, "LOWER(" + r.sql + ")"} }
 
 // named is the condition that the text is this one.
 func (r reading) named(text string) (string, []any) {

@@ -69,6 +69,10 @@ func Example() {
 	}))
 	check(db.Use(plugin))
 	check(db.AutoMigrate(&Customer{}))
+	for _, statement := range must(plugin.GuardSQL(db)) { // once, as the owner of the table
+		must(dataDB.ExecContext(ctx, statement))
+	}
+	check(plugin.Check(db)) // at every start
 
 	check(db.Create(&Customer{Person: "p-1", Email: "Ann@b.example"}).Error)
 	where := must(plugin.Lookup(ctx, "main", "customers", "email_idx", "ANN@b.example"))

@@ -154,10 +154,17 @@ func (p *pool) open(ctx context.Context, rows *sql.Rows) (*openedRows, error) {
 		source.shown = source.names[:shown]
 	}
 	source.size = 0
+	from := pooled(p.stmt.DB)
 	if p.record.paged {
 		source.size = pageSize
+		source.full, source.most = func() bool { return full(from) }, p.plugin.ahead
 	}
+	p.only = held(p.stmt)
 	source.open = func(first int, page [][]any) error {
+		opening := *p
+		if opening.only == nil && !source.drained {
+			opening.only = single(from)
+		}
 		for _, row := range page {
 			if bound != nil {
 				if err := bound.check(row[shown:]); err != nil {
@@ -169,7 +176,7 @@ func (p *pool) open(ctx context.Context, rows *sql.Rows) (*openedRows, error) {
 			}
 		}
 		for _, g := range source.groups {
-			if err := p.openGroup(ctx, g, first, page); err != nil {
+			if err := opening.openGroup(ctx, g, first, page); err != nil {
 				return err
 			}
 		}
@@ -230,7 +237,7 @@ func (p *pool) openGroup(ctx context.Context, g group, first int, page [][]any) 
 		}
 		tenant, err := p.bindingOf(ctx, g, row, c)
 		if err != nil {
-			p.fail(c, first, row, err)
+			p.fail(g, c, first, row, err)
 			continue
 		}
 		byTenant[tenant] = append(byTenant[tenant], c)
@@ -266,9 +273,7 @@ func (p *pool) bindingOf(ctx context.Context, g group, row []any, c *cells) (ten
 }
 
 func (p *pool) openRows(ctx context.Context, g group, tenant string, rows []*cells, first int, page [][]any) error {
-	ctx, cancel := context.WithTimeout(ctx, p.plugin.config.KeyWait)
-	defer cancel()
-	err := encryption.OpenAll(ctx, g.table.table, tenant, rows)
+	err := p.openAll(ctx, g, tenant, rows)
 	var some *encryption.RowsError
 	if err != nil && !errors.As(err, &some) {
 		return g.table.fail("", "open", err)
@@ -286,6 +291,13 @@ func (p *pool) openRows(ctx context.Context, g group, tenant string, rows []*cel
 	return nil
 }
 
+// openAll opens what it can, with one query for keys.
+func (p *pool) openAll(ctx context.Context, g group, tenant string, rows []*cells) error {
+	return p.plugin.fetch(ctx, p.only, func(ctx context.Context) error {
+		return encryption.OpenAll(ctx, g.table.table, tenant, rows)
+	})
+}
+
 // openParts opens rows cell by cell of which not all cells open: the others are
 // good, and would be lost where somebody saves the row. It fails what does not
 // open, and returns the rest.
@@ -300,13 +312,13 @@ func (p *pool) openParts(ctx context.Context, g group, tenant string, rows []*ce
 			parts = append(parts, &cells{owner: c.owner, row: c.row, list: c.list[j : j+1], at: c.at[j : j+1], index: c.index})
 		}
 	}
-	err := encryption.OpenAll(ctx, g.table.table, tenant, parts)
+	err := p.openAll(ctx, g, tenant, parts)
 	if err != nil && !errors.As(err, &some) {
 		return nil, g.table.fail("", "open", err)
 	}
 	for i, c := range parts {
 		if err != nil && some.Rows[i] != nil {
-			p.fail(c, first, page[c.index], some.Rows[i])
+			p.fail(g, c, first, page[c.index], some.Rows[i])
 			continue
 		}
 		good = append(good, c)
@@ -317,18 +329,23 @@ func (p *pool) openParts(ctx context.Context, g group, tenant string, rows []*ce
 // fail takes the cells of a row away that do not open. Where the rows go to a
 // list, the list is whole, and one error at its end names those rows; where they
 // are handed out one by one, the row itself fails.
-func (p *pool) fail(c *cells, first int, row []any, err error) {
-	reported := !p.record.paged
-	for _, at := range c.at {
-		row[at] = failed{err: err, reported: reported}
+func (p *pool) fail(g group, c *cells, first int, row []any, err error) {
+	if !errors.Is(err, encryption.ErrErased) {
+		g.table.unopened.Store(true)
 	}
-	if reported {
-		if p.record.failed == nil {
-			p.record.failed = map[int]error{}
+	for _, at := range c.at {
+		if row[at] = nil; p.record.paged {
+			row[at] = failed{err}
 		}
-		if p.record.failed[first+c.index] == nil {
-			p.record.failed[first+c.index] = err
-		}
+	}
+	if p.record.paged {
+		return
+	}
+	if p.record.failed == nil {
+		p.record.failed = map[int]error{}
+	}
+	if p.record.failed[first+c.index] == nil {
+		p.record.failed[first+c.index] = err
 	}
 }
 

@@ -2,6 +2,7 @@ package gormfield
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"reflect"
@@ -30,9 +31,8 @@ type Config struct {
 	// asks the sequence of the column on PostgreSQL, and elsewhere refuses rows
 	// without an id.
 	IDs func(ctx context.Context, table string, n int) ([]any, error)
-	// KeyWait bounds the wait for keys: a transaction that holds the only
-	// connection which the key store could use fails after it instead of waiting
-	// for itself. 0 is 10 seconds.
+	// KeyWait bounds the wait for keys, where the key store is slow, or where
+	// transactions hold all connections that it could use. 0 is 10 seconds.
 	KeyWait time.Duration
 }
 
@@ -50,6 +50,7 @@ type Plugin struct {
 	config Config
 	tables map[string]*sealedTable // by name in the database
 	known  sync.Map                // modelOf -> error: what checkModel said
+	ahead  int                     // readAhead, but in tests
 }
 
 // New declares the tables in the vault and returns the plugin for db.Use. It
@@ -59,7 +60,7 @@ func New(vault *encryption.Vault, config Config) (*Plugin, error) {
 	if config.KeyWait == 0 {
 		config.KeyWait = 10 * time.Second
 	}
-	p := &Plugin{vault: vault, config: config, tables: map[string]*sealedTable{}}
+	p := &Plugin{vault: vault, config: config, tables: map[string]*sealedTable{}, ahead: readAhead}
 	for _, def := range config.Tables {
 		table, err := vault.Table(def)
 		if err != nil {
@@ -117,7 +118,7 @@ func (p *Plugin) Lookup(ctx context.Context, tenant, table, index, value string)
 // ByHand returns a session in which raw SQL (Raw, Exec) on sealed tables is left
 // alone: nothing is refused, and nothing is opened. Write values of a
 // [encryption.Writer] with it, and read into [encryption.Sealed].
-func ByHand(db *gorm.DB) *gorm.DB { return db.Set(byHandKey, true) }
+func ByHand(db *gorm.DB) *gorm.DB { return db.Set(byHandKey, true).Session(&gorm.Session{}) }
 
 // Initialize is for db.Use.
 func (p *Plugin) Initialize(db *gorm.DB) error {
@@ -271,6 +272,11 @@ func (p *Plugin) after(db *gorm.DB) {
 // tell says what did not open.
 func tell(db *gorm.DB) {
 	if r := recordOf(db.Statement); r != nil && len(r.failed) > 0 {
+		said, _ := db.Get(onUnopenedKey)
+		if f, _ := said.(func(*encryption.RowsError)); f != nil {
+			f(&encryption.RowsError{Rows: r.failed})
+			return
+		}
 		_ = db.AddError(fmt.Errorf("gormfield: %w", &encryption.RowsError{Rows: r.failed}))
 	}
 }
@@ -355,7 +361,7 @@ func sealable(t reflect.Type) bool {
 
 // ensure makes the keys of many persons in few calls. What fails here fails
 // again where the Writer is taken, with the name of what lacks it.
-func (p *Plugin) ensure(ctx context.Context, t *sealedTable, bindings []binding) {
+func (p *Plugin) ensure(ctx context.Context, only *sql.DB, t *sealedTable, bindings []binding) {
 	persons := map[string][]string{}
 	for _, b := range bindings {
 		if w := of(t, &encryption.Column{}, b); w.owner != "" && w.owner[:min(2, len(w.owner))] != "r:" && !slices.Contains(persons[b.tenant], b.owner) {
@@ -366,8 +372,6 @@ func (p *Plugin) ensure(ctx context.Context, t *sealedTable, bindings []binding)
 		if len(owners) < 2 {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, p.config.KeyWait)
-		_ = p.vault.Ensure(ctx, tenant, owners...)
-		cancel()
+		_ = p.fetch(ctx, only, func(ctx context.Context) error { return p.vault.Ensure(ctx, tenant, owners...) })
 	}
 }

@@ -14,6 +14,7 @@ type pool struct {
 	plugin *Plugin
 	stmt   *gorm.Statement
 	record *record
+	only   *sql.DB // whose only connection is held while keys are fetched
 }
 
 // look refuses what may not run.
@@ -74,6 +75,7 @@ func (p *pool) QueryRowContext(ctx context.Context, query string, args ...any) *
 		} else if opening, err := p.open(ctx, rows); err != nil {
 			source.err = err
 		} else if opening != nil {
+			opening.one = true
 			source = opening
 		} else if source, err = passed(rows); err != nil {
 			source = &openedRows{err: err}

@@ -222,6 +222,11 @@ var reads = []path{
 		var sealed encryption.Sealed
 		require.NoError(t, gormfield.ByHand(e.db).Raw("SELECT email FROM contacts").Row().Scan(&sealed))
 		require.NotEmpty(t, sealed.Bytes())
+		session := gormfield.ByHand(e.db)
+		require.NoError(t, session.Table("contacts").Where("id = 7").Find(&[]map[string]any{}).Error)
+		var n int64
+		require.NoError(t, session.Table("contacts").Count(&n).Error)
+		require.EqualValues(t, 1, n, "the session is used again")
 		return nil
 	}},
 	{"Where with a struct", gormfield.ErrSearch, func(_ *testing.T, e *env) error {
@@ -241,6 +246,22 @@ var reads = []path{
 	}},
 	{"Where with a clause", gormfield.ErrSearch, func(_ *testing.T, e *env) error {
 		return e.db.Clauses(clause.Like{Column: "email", Value: annMail}).Find(&[]Contact{}).Error
+	}},
+	{"Where something is NULL", nil, func(t *testing.T, e *env) error {
+		e.stored(t)
+		require.NoError(t, e.db.Create(&Contact{ID: 2, Person: "p1", Email: "secret"}).Error)
+		for where, want := range map[string]int64{
+			"notes IS NULL": 2, "contacts.notes is not null": 1, "(notes IS NULL AND NOT phone IS NOT NULL)": 2, "id = 2 AND notes  IS NULL": 2,
+		} {
+			var found []Contact
+			require.NoError(t, e.db.Where(where).Find(&found).Error, where)
+			require.Len(t, found, 1)
+			require.Equal(t, want, found[0].ID)
+		}
+		for _, where := range []string{"'secret' = notes IS NULL", "notes IS NULL OR notes = 'secret'", "coalesce(notes, 'secret') IS NULL", "notes || 'secret' IS NULL"} {
+			require.ErrorIs(t, e.db.Where(where).Find(&[]Contact{}).Error, gormfield.ErrSearch, where)
+		}
+		return nil
 	}},
 	{"Or, Not, inline", gormfield.ErrSearch, func(t *testing.T, e *env) error {
 		require.ErrorIs(t, e.db.Where("id = 1").Or("email = ?", annMail).Find(&[]Contact{}).Error, gormfield.ErrSearch)

@@ -20,12 +20,20 @@ type openedRows struct {
 	groups  []group
 	open    func(first int, page [][]any) error // nil opens nothing
 	size    int                                 // rows a page; 0 is all of them
+	full    func() bool                         // whether the key store may wait for the connection of the source; nil is no
+	most    int                                 // rows that are read ahead then
+	one     bool                                // no more than one row is wanted
 	page    [][]any
-	next    int // in page
-	read    int // rows before page
+	next    int     // in page
+	read    int     // rows before page
+	ahead   [][]any // rows behind page that were read, and not opened
 	drained bool
 	err     error
 }
+
+// readAhead bounds the rows that are read before the first of them is opened, so
+// that their connection is free for the key store.
+const readAhead = 1 << 16
 
 // passed hands rows on as they are.
 func passed(rows *sql.Rows) (*openedRows, error) {
@@ -40,17 +48,39 @@ func passed(rows *sql.Rows) (*openedRows, error) {
 	return &openedRows{source: rows, names: names, types: types, size: 1}, nil
 }
 
-// fill reads the next page, and lets the connection go where it was the last.
+// fill opens the next page. Where the pool has no connection left for the key
+// store, the rest is read first, which lets that of the rows go.
 func (r *openedRows) fill() error {
 	r.read += len(r.page)
 	r.page, r.next = nil, 0
-	for !r.drained && (r.size == 0 || len(r.page) < r.size) {
-		if !r.source.Next() {
+	err := r.readUpTo(r.size)
+	if err == nil && !r.drained && r.full != nil && r.full() {
+		err = r.readUpTo(r.most)
+	}
+	if err != nil {
+		return err
+	}
+	n := len(r.ahead)
+	if r.size > 0 {
+		n = min(n, r.size)
+	}
+	r.page, r.ahead = r.ahead[:n:n], r.ahead[n:]
+	if n == 0 {
+		return io.EOF
+	}
+	if r.open != nil {
+		return r.open(r.read, r.page)
+	}
+	return nil
+}
+
+// readUpTo reads until n rows are there, 0 is all of them, and lets the connection
+// go where there are no more.
+func (r *openedRows) readUpTo(n int) error {
+	for !r.drained && (n == 0 || len(r.ahead) < n) {
+		if r.one && len(r.ahead) == 1 || !r.source.Next() {
 			r.drained = true
-			if err := errors.Join(r.source.Err(), r.source.Close()); err != nil {
-				return err
-			}
-			break
+			return errors.Join(r.source.Err(), r.source.Close())
 		}
 		row := make([]any, len(r.names))
 		targets := make([]any, len(row))
@@ -60,13 +90,7 @@ func (r *openedRows) fill() error {
 		if err := r.source.Scan(targets...); err != nil {
 			return err
 		}
-		r.page = append(r.page, row)
-	}
-	if len(r.page) == 0 {
-		return io.EOF
-	}
-	if r.open != nil {
-		return r.open(r.read, r.page)
+		r.ahead = append(r.ahead, row)
 	}
 	return nil
 }

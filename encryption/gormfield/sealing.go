@@ -2,9 +2,11 @@ package gormfield
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"strings"
-	"time"
+
+	"gorm.io/gorm"
 
 	"github.com/crmguard/crmguard/encryption"
 )
@@ -13,7 +15,8 @@ import (
 // so that sealing needs no connection.
 type sealing struct {
 	ctx     context.Context
-	wait    time.Duration
+	plugin  *Plugin
+	only    *sql.DB // whose only connection the statement holds
 	writers map[writerOf]*encryption.Writer
 }
 
@@ -25,8 +28,8 @@ type writerOf struct {
 // binding is what the sealed values of a row are bound to.
 type binding struct{ tenant, owner, row string }
 
-func (p *Plugin) sealing(ctx context.Context) *sealing {
-	return &sealing{ctx: ctx, wait: p.config.KeyWait, writers: map[writerOf]*encryption.Writer{}}
+func (p *Plugin) sealing(stmt *gorm.Statement) *sealing {
+	return &sealing{ctx: stmt.Context, plugin: p, only: held(stmt), writers: map[writerOf]*encryption.Writer{}}
 }
 
 // tenantOwner owns what belongs to the tenant itself.
@@ -36,21 +39,21 @@ func (s *sealing) writer(of writerOf, fresh bool) (*encryption.Writer, error) {
 	if w := s.writers[of]; w != nil && !fresh {
 		return w, nil
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.wait)
-	defer cancel()
 	var w *encryption.Writer
-	var err error
-	switch {
-	case of.owner == tenantOwner:
-		w, err = of.table.table.TenantWriter(ctx, of.tenant)
-	case strings.HasPrefix(of.owner, "r:"):
-		w, err = of.table.table.RecordWriter(ctx, of.tenant, of.owner)
-	default:
-		w, err = of.table.table.Writer(ctx, of.tenant, of.owner)
-	}
+	err := s.plugin.fetch(s.ctx, s.only, func(ctx context.Context) (err error) {
+		switch {
+		case of.owner == tenantOwner:
+			w, err = of.table.table.TenantWriter(ctx, of.tenant)
+		case strings.HasPrefix(of.owner, "r:"):
+			w, err = of.table.table.RecordWriter(ctx, of.tenant, of.owner)
+		default:
+			w, err = of.table.table.Writer(ctx, of.tenant, of.owner)
+		}
+		return err
+	})
 	if err != nil {
-		if ctx.Err() != nil && s.ctx.Err() == nil {
-			return nil, of.table.fail("", "no key came in time; does the key store wait for the connection of this transaction? call Vault.Ensure before it", err)
+		if errors.Is(err, context.DeadlineExceeded) && s.ctx.Err() == nil {
+			return nil, of.table.fail("", "no key came in time; does the key store wait for the connection of this transaction? call Ensure before it", err)
 		}
 		return nil, of.table.fail("", "key", err)
 	}

@@ -42,11 +42,8 @@ func (serializer) Value(_ context.Context, field *schema.Field, _ reflect.Value,
 // a database holds.
 type opened string
 
-// failed stands for a cell that does not open.
-type failed struct {
-	err      error
-	reported bool // in an error for the whole page
-}
+// failed stands for a cell that does not open, of rows that are handed out one by one.
+type failed struct{ err error }
 
 // Scan takes what the plugin has opened, and nothing else.
 func (serializer) Scan(ctx context.Context, field *schema.Field, dst reflect.Value, value any) error {
@@ -59,9 +56,6 @@ func (serializer) Scan(ctx context.Context, field *schema.Field, dst reflect.Val
 		return assign(field, target, string(v))
 	case failed:
 		target.SetZero()
-		if v.reported {
-			return nil
-		}
 		return v.err
 	}
 	target.SetZero()

@@ -8,6 +8,8 @@ import (
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // bound is what the rows that a statement writes are sealed for, to be compared
@@ -56,7 +58,7 @@ func (b *bound) said(of binding) string {
 	if b.table.tenant == "" {
 		of.tenant = "" // is in no column
 	}
-	return of.tenant + "\x00" + of.owner + "\x00" + of.row
+	return of.tenant + "\x00" + format.Fold(of.owner) + "\x00" + format.FoldRow(of.row)
 }
 
 // check compares what one row gives back, in the order of the columns.

@@ -88,6 +88,9 @@ const name = "[\"`\\[]?([A-Za-z_\\x{80}-\\x{10FFFF}][A-Za-z0-9_$\\x{80}-\\x{10FF
 // plainItem is an entry of a select list that hands on a column as it is.
 var plainItem = regexp.MustCompile(`^\s*(?:` + name + `\s*\.\s*)?(?:` + name + `|(\*))(?:\s+(?:[aA][sS]\s+)?` + name + `)?\s*$`)
 
+// nullTest asks whether a column is NULL, as a condition by itself.
+var nullTest = regexp.MustCompile(`(?i)(^|\(|\b(?:and|or|not|where)\b)\s*(?:` + name + `\s*\.\s*)?` + name + `\s+is\s+(?:not\s+)?null\b`)
+
 // checkList looks at a select list or RETURNING: sealed columns of the table
 // that is read stand there as they are, under their own names, so that what
 // comes back is known by its name.

@@ -1,19 +1,22 @@
 package gormfield
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/callbacks"
 	"gorm.io/gorm/clause"
+
+	"github.com/crmguard/crmguard/encryption/internal/format"
 )
 
 // sealUpdate makes the SET of an UPDATE, whatever it was given as, with sealed
 // values. The clause is then its own, to be taken away afterwards.
 func (p *Plugin) sealUpdate(db *gorm.DB, r *record) error {
 	stmt, t := db.Statement, r.primary
-	if err := p.checkModel(stmt.Schema, t); err != nil {
+	if err := errors.Join(p.checkModel(stmt.Schema, t), t.checkNames(stmt)); err != nil {
 		return err
 	}
 	set, given := stmt.Clauses["SET"].Expression.(clause.Set)
@@ -93,10 +96,11 @@ func (p *Plugin) sealSet(stmt *gorm.Statement, r *record, set clause.Set, was ma
 	if err != nil {
 		return nil, err
 	}
-	sealing := p.sealing(stmt.Context)
+	sealing := p.sealing(stmt)
 	if err := sealing.take(t, b, columns); err != nil {
 		return nil, err
 	}
+	var empty []string
 	for _, name := range columns {
 		plain, null, err := fieldPlain(stmt.Context, stmt.Schema, lookUp(stmt.Schema, name), given[name])
 		if err != nil {
@@ -105,6 +109,9 @@ func (p *Plugin) sealSet(stmt *gorm.Statement, r *record, set clause.Set, was ma
 		sealed, indexes, err := sealing.seal(t, name, b, plain, null)
 		if err != nil {
 			return nil, err
+		}
+		if len(plain) == 0 && !alone(stmt, stmt.Schema, name) {
+			empty = append(empty, name)
 		}
 		others = append(others, clause.Assignment{Column: clause.Column{Name: t.columns[name].SQL}, Value: sealed})
 		for index, x := range indexes {
@@ -119,7 +126,13 @@ func (p *Plugin) sealSet(stmt *gorm.Statement, r *record, set clause.Set, was ma
 			r.bound.again = lookAgain(stmt, t, r.bound, said)
 		}
 	}
-	return others, guard(stmt, t, b, given, said, whole)
+	if err := guard(stmt, t, b, given, said, whole); err != nil {
+		return nil, err
+	}
+	if t.unopened.Load() {
+		return others, p.keep(stmt, t, empty)
+	}
+	return others, nil
 }
 
 // movable says whether a row may go over to another owner: on MySQL and MariaDB,
@@ -139,7 +152,7 @@ func lookAgain(stmt *gorm.Statement, t *sealedTable, b *bound, said func(column 
 	}
 	var exprs []clause.Expression
 	for _, key := range t.keys {
-		exprs = append(exprs, exactly(stmt, key, said(key))...)
+		exprs = append(exprs, exactly(stmt, t, key, said(key))...)
 	}
 	query := &gorm.Statement{DB: stmt.DB, Table: stmt.Table, TableExpr: stmt.TableExpr, Schema: stmt.Schema, Context: stmt.Context, Clauses: map[string]clause.Clause{}}
 	query.SQL.WriteString("SELECT " + b.list + " FROM ")
@@ -155,7 +168,7 @@ func lookAgain(stmt *gorm.Statement, t *sealedTable, b *bound, said func(column 
 func guard(stmt *gorm.Statement, t *sealedTable, b binding, given map[string]any, said func(column string) any, whole bool) error {
 	var exprs []clause.Expression
 	equal := func(column string, value any) {
-		exprs = append(exprs, exactly(stmt, column, value)...)
+		exprs = append(exprs, exactly(stmt, t, column, value)...)
 	}
 	for _, column := range t.binds() {
 		if _, set := given[column]; set && whole {
@@ -180,7 +193,7 @@ func guardMove(stmt *gorm.Statement, t *sealedTable, given map[string]any) error
 	var exprs []clause.Expression
 	for _, column := range t.bound() {
 		if v, set := given[column]; set {
-			exprs = append(exprs, exactly(stmt, column, v)...)
+			exprs = append(exprs, exactly(stmt, t, column, v)...)
 		}
 	}
 	return addGuard(stmt, exprs)
@@ -214,6 +227,9 @@ func checkMove(t *sealedTable, given, was map[string]any, columns []string, whol
 			return t.fail(column, "it would change while sealed values stay that are bound to it", ErrOwner)
 		}
 		before, err := idText(was[column])
+		if column != t.tenant {
+			before, after = format.Fold(before), format.Fold(after)
+		}
 		// Where the model does not say whose the row is, the update says it, and
 		// the guard holds it to that.
 		if err != nil || (before != after && (before != "" || len(columns) == 0)) {

@@ -1,6 +1,8 @@
 package gormfield
 
 import (
+	"context"
+	"errors"
 	"reflect"
 	"slices"
 
@@ -20,22 +22,55 @@ func (p *Plugin) warm(db *gorm.DB) {
 		p.hide(db)
 		return
 	}
-	if stmt.Schema == nil || stmt.SQL.Len() > 0 {
+	if stmt.SQL.Len() > 0 {
 		return
 	}
 	if _, inside := stmt.ConnPool.(gorm.TxCommitter); inside {
 		return
 	}
+	_ = p.takeKeys(db, stmt.Model)
+}
+
+// Ensure takes the keys that rows need, and makes those that are missing: call it
+// before a transaction of yours, and before CreateInBatches, where the key store
+// shares a pool of one connection with the rows. value is what will be created or
+// saved: a model, a slice of them, with what they hold, a map or a slice of maps;
+// db names the table, by Model or Table, where value does not.
+//
+// An error is that of the first table whose keys are not to be had: ErrErased for
+// an erased person, as when the row is written.
+func (p *Plugin) Ensure(db *gorm.DB, value any) error {
+	tx := db.Session(&gorm.Session{Context: db.Statement.Context}) // has a Statement of its own
+	stmt := tx.Statement
+	stmt.Dest, stmt.ReflectValue = value, reflect.Indirect(reflect.ValueOf(value))
+	if stmt.Model == nil {
+		stmt.Model = value
+	}
+	if err := stmt.Parse(stmt.Model); err != nil && stmt.Table == "" {
+		return &FieldError{Op: "Ensure takes models, or maps with the Model or Table that they are for", Err: ErrModel}
+	}
+	return p.takeKeys(tx, nil)
+}
+
+// takeKeys takes the keys of what a statement will write, and of a model.
+func (p *Plugin) takeKeys(db *gorm.DB, model any) error {
+	stmt := db.Statement
 	w := &warming{plugin: p, db: db, seen: map[seenAt]bool{}, found: map[*sealedTable][]binding{}}
-	w.walk(stmt.Schema, reflect.ValueOf(stmt.Model), !slices.Contains(stmt.Omits, clause.Associations))
-	w.walk(stmt.Schema, stmt.ReflectValue, true) // of an Update, where it is a model of its own
-	sealing := p.sealing(stmt.Context)
+	if stmt.Schema != nil {
+		w.walk(stmt.Schema, reflect.ValueOf(model), !slices.Contains(stmt.Omits, clause.Associations))
+		w.walk(stmt.Schema, stmt.ReflectValue, true) // of an Update, where it is a model of its own
+	}
+	w.named(stmt)
+	sealing := p.sealing(stmt)
+	var failed []error
 	for t, bindings := range w.found {
-		p.ensure(stmt.Context, t, bindings)
+		p.ensure(stmt.Context, sealing.only, t, bindings)
 		for _, b := range bindings {
-			_, _ = sealing.writer(writerOf{table: t, tenant: b.tenant, owner: b.owner}, false)
+			_, err := sealing.writer(writerOf{table: t, tenant: b.tenant, owner: b.owner}, false)
+			failed = append(failed, err)
 		}
 	}
+	return errors.Join(failed...)
 }
 
 type seenAt struct {
@@ -75,7 +110,7 @@ func (w *warming) walk(s *schema.Schema, value reflect.Value, deep bool) {
 		w.seen[at] = true
 	}
 	if t := w.plugin.tables[bare(s.Table)]; t != nil {
-		w.add(t, s, value)
+		w.add(t, fieldsOf(w.db.Statement.Context, s, value))
 	}
 	if !deep {
 		return
@@ -90,18 +125,91 @@ func (w *warming) walk(s *schema.Schema, value reflect.Value, deep bool) {
 	}
 }
 
-func (w *warming) add(t *sealedTable, s *schema.Schema, row reflect.Value) {
+// fieldsOf is what a model says of its columns; nil where a field is zero.
+func fieldsOf(ctx context.Context, s *schema.Schema, row reflect.Value) func(column string) any {
+	return func(column string) any {
+		if field := lookUp(s, column); field != nil && row.Kind() == reflect.Struct && row.Type() == s.ModelType {
+			if v, zero := field.ValueOf(ctx, row); !zero {
+				return v
+			}
+		}
+		return nil
+	}
+}
+
+// named finds owners in what a statement says by names: maps, assignments, and a
+// struct beside the model. What they leave out, the model says.
+func (w *warming) named(stmt *gorm.Statement) {
+	t, _ := w.plugin.tableOf(stmt)
+	if t == nil {
+		return
+	}
+	model := func(string) any { return nil }
+	if stmt.Schema != nil {
+		model = fieldsOf(stmt.Context, stmt.Schema, reflect.Indirect(reflect.ValueOf(stmt.Model)))
+	}
+	add := func(given func(column string) any) {
+		w.add(t, func(column string) any {
+			if v := given(column); v != nil {
+				return v
+			}
+			return model(column)
+		})
+	}
+	for _, names := range mapsOf(stmt.Dest) {
+		said := map[string]any{}
+		for name, v := range names {
+			said[columnOf(stmt.Schema, name)] = v
+		}
+		add(func(column string) any { return said[column] })
+	}
+	if set, ok := stmt.Clauses["SET"].Expression.(clause.Set); ok {
+		said := map[string]any{}
+		for _, a := range set {
+			said[columnOf(stmt.Schema, a.Column.Name)] = a.Value
+		}
+		add(func(column string) any { return said[column] })
+	}
+	if dest := reflect.Indirect(reflect.ValueOf(stmt.Dest)); dest.Kind() == reflect.Struct {
+		other := &gorm.Statement{DB: stmt.DB}
+		if other.Parse(stmt.Dest) == nil {
+			add(fieldsOf(stmt.Context, other.Schema, dest))
+		}
+	}
+}
+
+// mapsOf are the maps that a Create or an Update was given.
+func mapsOf(dest any) []map[string]any {
+	switch dest := dest.(type) {
+	case map[string]any:
+		return []map[string]any{dest}
+	case *map[string]any:
+		return []map[string]any{*dest}
+	case []map[string]any:
+		return dest
+	case *[]map[string]any:
+		return *dest
+	}
+	return nil
+}
+
+// columnOf is the column that a name in a map stands for.
+func columnOf(s *schema.Schema, name string) string {
+	if s != nil {
+		if field := s.LookUpField(name); field != nil {
+			name = field.DBName
+		}
+	}
+	return bare(name)
+}
+
+func (w *warming) add(t *sealedTable, said func(column string) any) {
 	ctx := w.db.Statement.Context
 	text := func(column string) string {
-		field := lookUp(s, column)
-		if field == nil {
+		if column == "" {
 			return ""
 		}
-		v, zero := field.ValueOf(ctx, row)
-		if zero {
-			return ""
-		}
-		id, _ := idText(v)
+		id, _ := idText(said(column))
 		return id
 	}
 	b := binding{tenant: text(t.tenant)}
