@@ -36,7 +36,9 @@ func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (
 // is refused (ErrDamaged), and nothing is deleted then. So is one that opens in
 // the newest key copy of the folders that this vault was told of (Copier, KeyCopy,
 // WriteCopy): RepairFromCopy has it. Tell it of them first. What else is damaged
-// has other ways: erase the person (Erase), or bring the row back by hand.
+// has other ways: erase the person (Erase), or bring the row back by hand. A key that
+// opens, and of whose key version nothing but the row is lost, is not given up:
+// RepairFromCopy and RewrapKeys bring that row back.
 //
 // A key that is made afterwards under the same owner is no damage, though an older
 // copy has another one: the values under that one are those that were given up.
@@ -52,7 +54,13 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...keycopy.DamagedRow) error {
 // that the copy has comes back over an owner that somebody revived. Everything
 // else whose going may have been meant (an owner, an alias, a key version) comes
 // back only where nothing was erased, destroyed or rotated since the copy was
-// written.
+// written. One key version comes back in any case, also without the copy, as one that
+// seals no more: that of a key which opens in the store; and one that is
+// destroyed in the copy is so for ever.
+//
+// An index that became complete while the keys were lost may lack rows that they
+// open. Where the copy does not have it as one that was searched, it is searched no
+// more (ErrIncomplete, RepairReport.Fenced) before RebuildIndexes.
 //
 // A *DamagedError says what is damaged still; a copy with holes may have some
 // of it, or an older one, and GiveUp ends the rest.
@@ -129,7 +137,8 @@ func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) e
 // What was lost in other rows does not come back: tenants, merges, index
 // versions, new keysets, and erasures: replay the erasure ledger before anybody
 // reads, since whoever was both created and erased in the part that was lost may
-// come back. Nor do keys that no process has in memory (Config.CacheKeys), or
+// come back. No index is searched (ErrIncomplete, RepairReport.Fenced) before
+// RebuildIndexes has shown that the rows of these keys have it. Nor do keys that no process has in memory (Config.CacheKeys), or
 // that a change has narrowed meanwhile, for it may have been their erasure;
 // RepairFromCopy may have those.
 func (v *Vault) RepairFromCaches(ctx context.Context) (keycopy.RepairReport, error) {

@@ -219,7 +219,7 @@ func (t *SealedTable) declares(row keystore.IndexRow) bool {
 // lacks, once others search by it or are about to.
 func (t *SealedTable) complete(rows []keystore.IndexRow) error {
 	for _, row := range rows {
-		if row.Table == t.def.Name && row.State != keystore.IndexBuilding && row.State != keystore.IndexRetired && !t.declares(row) {
+		if row.Table == t.def.Name && row.UnfitVersion == 0 && row.State != keystore.IndexBuilding && row.State != keystore.IndexRetired && !t.declares(row) {
 			return &KeyError{
 				Op:    "write: this release does not know an index that others search by; deploy the newer one, or take the index back with RetireIndex:",
 				Table: t.def.Name, Column: row.Index, Err: ErrDefinition,

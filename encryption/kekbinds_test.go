@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,6 +80,86 @@ func TestAKEKThatDoesNotBindItsTenantIsRefused(t *testing.T) {
 			require.Equal(t, before, stateOfStore(t, cfg.Keys))
 			require.NoError(t, vault.Ensure(t.Context(), "a", "p1"), "the tenant is still under the KEK that binds")
 		})
+	}
+}
+
+// A KEK that fails now and then, as one that limits how often it is asked, does not
+// pass for one that refuses: whichever call it is that fails.
+func TestAKEKThatFailsNowAndThenDoesNotPassForOneThatBinds(t *testing.T) {
+	for name, loose := range looseKEKs(t) {
+		for every := 2; every <= 5; every++ {
+			for first := range every {
+				calls := 0
+				limited := pair{
+					func(plaintext, ad []byte) ([]byte, error) {
+						return loose.EncryptWithContext(t.Context(), plaintext, ad)
+					},
+					func(ciphertext, ad []byte) ([]byte, error) {
+						if calls++; calls%every == first {
+							return nil, errors.New("throttled")
+						}
+						return loose.DecryptWithContext(t.Context(), ciphertext, ad)
+					},
+				}
+				empty := encryptiontest.Keys()
+				_, err := encryption.Create(t.Context(), encryption.Config{Keys: empty, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return limited, nil }})
+				require.ErrorIs(t, err, encryption.ErrKEK, "%s: call %d of %d", name, first, every)
+				require.Empty(t, stateOfStore(t, empty).Store)
+			}
+		}
+	}
+}
+
+// A KEK that makes other bytes of them, and says nothing, refuses nobody.
+func TestAKEKThatOpensAnythingDoesNotBind(t *testing.T) {
+	sound, err := insecurekeys.KEK(bytes.Repeat([]byte{5}, 32))
+	require.NoError(t, err)
+	garbling := pair{
+		func(plaintext, ad []byte) ([]byte, error) {
+			return sound.EncryptWithContext(t.Context(), plaintext, ad)
+		},
+		func(ciphertext, ad []byte) ([]byte, error) {
+			if opened, err := sound.DecryptWithContext(t.Context(), ciphertext, ad); err == nil {
+				return opened, nil
+			}
+			return bytes.Repeat([]byte{7}, len(ciphertext)), nil
+		},
+	}
+	empty := encryptiontest.Keys()
+	_, err = encryption.Create(t.Context(), encryption.Config{Keys: empty, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return garbling, nil }})
+	require.ErrorIs(t, err, encryption.ErrKEK)
+	require.ErrorContains(t, err, "binds associated data")
+	require.Empty(t, stateOfStore(t, empty).Store)
+}
+
+// late is the error of a client that has waited as long as it waits.
+type late struct{ error }
+
+func (late) Timeout() bool { return true }
+
+// Nor does one that does not answer in time when it is asked as another tenant.
+func TestAKEKThatDoesNotAnswerDoesNotPassForOneThatBinds(t *testing.T) {
+	for _, answer := range []error{context.DeadlineExceeded, fmt.Errorf("client: %w", context.Canceled), fmt.Errorf("client: %w", late{errors.New("no answer")})} {
+		for name, loose := range looseKEKs(t) {
+			wrapped := map[string]bool{} // what it was asked to wrap for
+			slow := pair{
+				func(plaintext, ad []byte) ([]byte, error) {
+					wrapped[string(ad)] = true
+					return loose.EncryptWithContext(t.Context(), plaintext, ad)
+				},
+				func(ciphertext, ad []byte) ([]byte, error) {
+					if !wrapped[string(ad)] {
+						return nil, answer
+					}
+					return loose.DecryptWithContext(t.Context(), ciphertext, ad)
+				},
+			}
+			empty := encryptiontest.Keys()
+			_, err := encryption.Create(t.Context(), encryption.Config{Keys: empty, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return slow, nil }})
+			require.ErrorIs(t, err, encryption.ErrKEK, name)
+			require.ErrorContains(t, err, "whether it refuses")
+			require.Empty(t, stateOfStore(t, empty).Store)
+		}
 	}
 }
 

@@ -92,28 +92,28 @@ func TestKeysThatAFailoverLostComeBackFromMemory(t *testing.T) {
 		"creations alone, which leave no mark": func(t *testing.T, l *lossy) keycopy.RepairReport {
 			t.Helper()
 			l.seal(t, "p1", "p2", "p3")
-			return keycopy.RepairReport{Owners: 3, Keys: 3}
+			return keycopy.RepairReport{Owners: 3, Keys: 3, Fenced: 1}
 		},
 		"marks, too": func(t *testing.T, l *lossy) keycopy.RepairReport {
 			t.Helper()
 			l.seal(t, "p1")
 			mustPosition(t, l.vault)
 			l.seal(t, "p2", "p3")
-			return keycopy.RepairReport{Owners: 3, Keys: 3}
+			return keycopy.RepairReport{Owners: 3, Keys: 3, Fenced: 1}
 		},
 		"a key version, too": func(t *testing.T, l *lossy) keycopy.RepairReport {
 			t.Helper()
 			_, err := l.vault.NewKeyVersion(t.Context(), tenant)
 			require.NoError(t, err)
 			l.seal(t, "p0", "p1", "p2", "p3")
-			return keycopy.RepairReport{KeyVersions: 1, Owners: 3, Keys: 4}
+			return keycopy.RepairReport{KeyVersions: 1, Owners: 3, Keys: 4, Fenced: 1}
 		},
 		"a whole epoch, too": func(t *testing.T, l *lossy) keycopy.RepairReport {
 			t.Helper()
 			_, err := l.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: l.vault.Copier(t.TempDir())})
 			require.NoError(t, err)
 			l.seal(t, "p1", "p2", "p3")
-			return keycopy.RepairReport{Owners: 3, Keys: 3}
+			return keycopy.RepairReport{Owners: 3, Keys: 3, Fenced: 1}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -287,7 +287,7 @@ func TestKeysComeBackUnderTheWrapKeyOfNow(t *testing.T) {
 		require.Equal(t, stop > 0, err != nil)
 		report, err := l.vault.RepairFromCaches(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1}, report)
+		require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1, Fenced: 1}, report)
 		require.Equal(t, l.keysIn(t, l.standby, "p0")[0].Wrapped[:5], l.keysIn(t, l.standby, "p1")[0].Wrapped[:5])
 		if stop > 0 {
 			_, err = l.over(t, l.standby).RewrapKeys(t.Context(), epoch)
@@ -361,7 +361,7 @@ func TestMemoryOutlastsOtherAttempts(t *testing.T) {
 	}
 	report, err = l.vault.RepairFromCaches(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1}, report)
+	require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1, Fenced: 1}, report)
 	require.ErrorIs(t, l.open(t, l.vault, "p1"), encryption.ErrRewound, "the vault that noticed opens nothing, before and after")
 	require.NoError(t, l.open(t, l.over(t, l.standby), "p1"))
 }

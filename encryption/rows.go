@@ -260,8 +260,8 @@ func (s *storedTable) unchanged(tenant string, row dataRow, changes []cellChange
 }
 
 // swap updates a row where all the cells still hold what was read. false says
-// that someone else changed one of them. A row that goes over to another owner is
-// read back: what a trigger kept as it was would be lost with the old one.
+// that someone else changed one of them. The row is read back: what a trigger kept
+// as it was needs its old key version still, and its old owner.
 func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row dataRow, changes []cellChange) (bool, error) {
 	var set []string
 	var args []any
@@ -296,13 +296,15 @@ func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row d
 		}
 		return false, err
 	}
-	if !moves {
-		return true, nil
-	}
 	if there, err := s.lock(ctx, tx, tenant, row, written); err != nil || there {
 		return there, err
 	}
-	return false, &refusal{&KeyError{Op: "the database stored something else than was written (a trigger, or a column that is too short):", Table: s.def.Name, Err: ErrDefinition}}
+	return false, s.storedOtherwise()
+}
+
+// storedOtherwise is a row that does not hold what was written into it.
+func (t *SealedTable) storedOtherwise() error {
+	return &refusal{&KeyError{Op: "the database stored something else than was written (a trigger, or a column that is too short):", Table: t.def.Name, Err: ErrDefinition}}
 }
 
 // leftAsItWas is a row that the database did not change, and said nothing.

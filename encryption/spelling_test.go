@@ -155,7 +155,7 @@ func TestMemoryBringsNobodyBackWhoWasErasedUnderAnotherSpelling(t *testing.T) {
 			require.NoError(t, err)
 			report, err := l.vault.RepairFromCaches(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1}, report, "p1")
+			require.Equal(t, keycopy.RepairReport{Owners: 1, Keys: 1, Fenced: 1}, report, "p1")
 			require.ErrorIs(t, l.open(t, l.over(t, l.standby), sealed), encryption.ErrErased)
 		}
 	}

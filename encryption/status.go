@@ -252,6 +252,9 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 				}
 			}
 			for _, row := range rows.KeyVersions {
+				if row.Unfit != 0 {
+					continue
+				}
 				t := of(row.Tenant)
 				t.KeyVersions[row.KeyVersion], t.created[row.KeyVersion] = row.State, row.Created
 			}

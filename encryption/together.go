@@ -69,7 +69,7 @@ func (g *group) takes(p *rowPlan, size int) bool {
 }
 
 // together says whether a row can be swapped with others, and how large it is. One
-// that goes over to another owner is read back, and goes alone.
+// that goes over to another owner goes alone: cells that stay are compared, too.
 func (s *storedTable) together(p *rowPlan) (size int, ok bool) {
 	ok = p.into == ""
 	for i, c := range s.key.Columns {
@@ -104,31 +104,21 @@ func lengthOf(value any) int {
 	return 0
 }
 
-// swapGroup swaps rows of one shape.
+// swapGroup swaps rows of one shape, and reads them back: a trigger that runs after
+// the statement may put back what was there.
 func (s *storedTable) swapGroup(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) error {
-	var args []any
-	for i := range s.key.Columns {
-		args = append(args, arrayOf(plans, func(p *rowPlan) any { return p.row.cursor[i] }))
-	}
-	for i := range plans[0].changes {
-		args = append(args,
-			arrayOf(plans, func(p *rowPlan) any { return p.changes[i].old }),
-			arrayOf(plans, func(p *rowPlan) any { return p.changes[i].new }))
-	}
-	query, more := s.swapQuery(tenant, plans[0].changes)
-	changed := make([]bool, len(plans))
-	err := sqldb.Each(ctx, tx, func(rows *sql.Rows) error {
-		var n int
-		if err := rows.Scan(&n); err != nil {
-			return err
-		}
-		changed[n-1] = true
-		return nil
-	}, s.db.Bind(query), append(args, more...)...)
+	changed, err := s.swapped(ctx, tx, tenant, plans)
 	if err != nil {
 		return refusalOf(s.failed("update", err))
 	}
+	written, err := s.written(ctx, tx, tenant, plans)
+	if err != nil {
+		return s.failed("read", err)
+	}
 	for i, p := range plans {
+		if changed[i] && !written[i] {
+			return s.storedOtherwise()
+		}
 		if changed[i] {
 			continue
 		}
@@ -144,29 +134,86 @@ func (s *storedTable) swapGroup(ctx context.Context, tx *sql.Tx, tenant string, 
 	return nil
 }
 
-// swapQuery has an array for each column of the key, and two for each column that
-// changes. Its text is the same for any number of rows, which drivers and the
-// server remember.
-func (s *storedTable) swapQuery(tenant string, changes []cellChange) (query string, args []any) {
-	var arrays, names, set, conditions []string
-	array := func(c sqldb.Column) (name string) {
-		// The server finds out the type: this is never computed.
-		arrays = append(arrays, "CASE WHEN true THEN ? ELSE (SELECT array_agg("+c.Name+") FROM "+s.sql+" WHERE false) END")
-		name = fmt.Sprintf(`"crmguard: %d"`, len(arrays)) // beside the names of a table that others made
-		names = append(names, name)
-		return name
-	}
-	for _, c := range s.key.Columns {
-		conditions = append(conditions, c.SameAs(array(c)))
-	}
-	for _, c := range changes {
-		conditions = append(conditions, c.column.SameAs(array(c.column)))
-		set = append(set, c.column.Name+" = "+array(c.column))
+// swapped updates the rows that still hold what was read, and says which.
+func (s *storedTable) swapped(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) ([]bool, error) {
+	a := s.arraysOf(plans)
+	var set []string
+	for i, c := range plans[0].changes {
+		a.holds(c.column, func(p *rowPlan) any { return p.changes[i].old })
+		set = append(set, c.column.Name+" = "+a.add(c.column, func(p *rowPlan) any { return p.changes[i].new }))
 	}
 	of, args := s.ofTenant(tenant)
-	return `UPDATE ` + s.sql + ` SET ` + strings.Join(set, ", ") +
-		` FROM unnest(` + strings.Join(arrays, ", ") + `) WITH ORDINALITY AS "crmguard: rows" (` + strings.Join(names, ", ") + `, "crmguard: n")` +
-		` WHERE ` + strings.Join(append(conditions, of), " AND ") + ` RETURNING "crmguard: n"`, args
+	return a.which(ctx, tx, `UPDATE `+s.sql+` SET `+strings.Join(set, ", ")+` FROM `+a.table()+` WHERE `+a.where(of)+` RETURNING "crmguard: n"`, args)
+}
+
+// written says which rows hold what they were to hold.
+func (s *storedTable) written(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) ([]bool, error) {
+	a := s.arraysOf(plans)
+	for i, c := range plans[0].changes {
+		a.holds(c.column, func(p *rowPlan) any { return p.changes[i].new })
+	}
+	of, args := s.ofTenant(tenant)
+	return a.which(ctx, tx, `SELECT "crmguard: n" FROM `+s.sql+`, `+a.table()+` WHERE `+a.where(of), args)
+}
+
+// arrays are what one statement is told of rows of one shape: an array for each
+// column of the key, and for each value that it compares or writes. The text of the
+// statement is the same for any number of rows, which drivers and the server
+// remember.
+type arrays struct {
+	s          *storedTable
+	plans      []*rowPlan
+	names      []string // of their columns
+	values     []string
+	args       []any
+	conditions []string
+}
+
+// arraysOf begins with the key: the rows are found by it.
+func (s *storedTable) arraysOf(plans []*rowPlan) *arrays {
+	a := &arrays{s: s, plans: plans}
+	for i, c := range s.key.Columns {
+		a.holds(c, func(p *rowPlan) any { return p.row.cursor[i] })
+	}
+	return a
+}
+
+// add adds an array of values for a column, and returns what the statement calls
+// the value of a row.
+func (a *arrays) add(c sqldb.Column, value func(*rowPlan) any) (name string) {
+	// The server finds out the type: this is never computed.
+	a.values = append(a.values, "CASE WHEN true THEN ? ELSE (SELECT array_agg("+c.Name+") FROM "+a.s.sql+" WHERE false) END")
+	a.args = append(a.args, arrayOf(a.plans, value))
+	name = fmt.Sprintf(`"crmguard: %d"`, len(a.values)) // beside the names of a table that others made
+	a.names = append(a.names, name)
+	return name
+}
+
+// holds adds the condition that a column holds a value.
+func (a *arrays) holds(c sqldb.Column, value func(*rowPlan) any) {
+	a.conditions = append(a.conditions, c.SameAs(a.add(c, value)))
+}
+
+func (a *arrays) where(more string) string {
+	return strings.Join(append(a.conditions, more), " AND ")
+}
+
+func (a *arrays) table() string {
+	return `unnest(` + strings.Join(a.values, ", ") + `) WITH ORDINALITY AS "crmguard: rows" (` + strings.Join(a.names, ", ") + `, "crmguard: n")`
+}
+
+// which runs a statement that answers the numbers of rows, from 1.
+func (a *arrays) which(ctx context.Context, tx *sql.Tx, query string, args []any) ([]bool, error) {
+	out := make([]bool, len(a.plans))
+	err := sqldb.Each(ctx, tx, func(rows *sql.Rows) error {
+		var n int
+		if err := rows.Scan(&n); err != nil {
+			return err
+		}
+		out[n-1] = true
+		return nil
+	}, a.s.db.Bind(query), append(a.args, args...)...)
+	return out, err
 }
 
 var inArray = strings.NewReplacer(`\`, `\\`, `"`, `\"`)

@@ -1,6 +1,7 @@
 package encryption_test
 
 import (
+	"context"
 	"crypto/rand"
 	"database/sql"
 	"fmt"
@@ -268,5 +269,132 @@ func TestRowsOfSeveralKindsAreResealedTogether(t *testing.T) {
 		require.Empty(t, open("c2", "body"))
 		require.Equal(t, large, open("l2", "body"))
 		require.Len(t, open("m", "body"), 2<<20)
+	})
+}
+
+// putBack makes the database put back what a row holds after it was changed, or keep
+// it: whoever counts the rows that an UPDATE has changed does not see it.
+func (s *two) putBack(t *testing.T, id string) {
+	t.Helper()
+	switch s.database.Name {
+	case testdb.SQLite:
+		s.exec(t, s.db, `CREATE TRIGGER back AFTER UPDATE ON cards WHEN OLD.id = '`+id+`' BEGIN UPDATE cards SET body = OLD.body WHERE id = OLD.id; END`)
+	case testdb.MariaDB: // a row that changes at all counts as changed
+		s.exec(t, s.db, `CREATE TRIGGER back BEFORE UPDATE ON cards FOR EACH ROW BEGIN
+			IF OLD.id = '`+id+`' THEN SET NEW.body = OLD.body, NEW.extra = CONCAT('x', UUID()); END IF; END`)
+	default:
+		s.exec(t, s.db, `CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+			IF pg_trigger_depth() = 1 THEN UPDATE cards SET body = OLD.body WHERE id = OLD.id; END IF; RETURN NULL; END'`)
+		s.exec(t, s.db, `CREATE TRIGGER back AFTER UPDATE ON cards FOR EACH ROW WHEN (OLD.id = '`+id+`') EXECUTE FUNCTION back()`)
+	}
+}
+
+// A row that a trigger gives its old value back is not counted as resealed: it is
+// named, row by row and among rows that are changed together.
+func TestWhatATriggerPutsBackIsNamed(t *testing.T) {
+	for name, hook := range map[string]jobs.RowHook{"together": nil, "with hooks": func(context.Context, *sql.Tx, string, string) error { return nil }} {
+		t.Run(name, func(t *testing.T) {
+			testdb.Each(t, func(t *testing.T, d testdb.Database) {
+				s := newTwo(t, d)
+				table := cards(t, s)
+				w, err := table.Writer(t.Context(), tenant, "p1")
+				require.NoError(t, err)
+				for i := range 5 {
+					s.exec(t, s.db, `INSERT INTO cards (id, person, body) VALUES (?, 'p1', ?)`, fmt.Sprint("c", i), w.Text("body", "Ann"))
+				}
+				old := s.keyVersion(t, "c3")
+				s.putBack(t, "c3")
+				fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
+				require.NoError(t, err)
+				report, err := table.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{AfterRow: hook})
+				require.NoError(t, err)
+				require.Equal(t, []string{"c3"}, keysOf(report.Refusals))
+				require.Equal(t, []int{5, 4, 0}, []int{report.Rows, report.Cells, report.Conflicts})
+				census, err := table.Census(t.Context(), s.db, tenant)
+				require.NoError(t, err)
+				require.Equal(t, map[uint32]int64{fresh: 4, old: 1}, census.KeyVersions, "as the report says")
+				requireCards(t, s, table, 5)
+			})
+		})
+	}
+}
+
+// Two that reseal one table at one time take turns: each cell is resealed once,
+// whichever rows the one holds when the other comes.
+func TestTwoResealOneTable(t *testing.T) {
+	eachPostgres(t, func(t *testing.T, s *two) {
+		const rows = 300
+		w := s.writer(t)
+		for i := range rows { // the last ones stand first in the table
+			s.write(t, s.db, w, fmt.Sprintf("l%03d", rows-i))
+		}
+		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
+		require.NoError(t, err)
+		reports := make(chan jobs.ResealReport, 2)
+		errs := make(chan error, 2)
+		for _, side := range []struct {
+			table *encryption.SealedTable
+			db    *sql.DB
+			batch int
+		}{{s.of, s.db, 70}, {s.ofB, s.second, 110}} {
+			go func() {
+				report, err := side.table.Reseal(t.Context(), side.db, tenant, jobs.ResealOptions{Batch: side.batch})
+				reports <- report
+				errs <- err
+			}()
+		}
+		one, other := <-reports, <-reports
+		require.NoError(t, <-errs)
+		require.NoError(t, <-errs)
+		require.Equal(t, []int{rows, rows, rows, 0, 0}, []int{one.Rows, other.Rows, one.Cells + other.Cells, one.Refused + other.Refused, one.Locked + other.Locked})
+		census, err := s.of.Census(t.Context(), s.db, tenant)
+		require.NoError(t, err)
+		require.Equal(t, map[uint32]int64{fresh: rows}, census.KeyVersions)
+		s.requireAll(t, rows)
+	})
+}
+
+// A statement for many rows may hold one that another waits for who holds one of
+// the others. The database ends it; it is tried again, and what the other wrote
+// stays.
+func TestADeadlockOfABatchIsTriedAgain(t *testing.T) {
+	eachPostgres(t, func(t *testing.T, s *two) {
+		for i := range 6 {
+			s.write(t, s.db, s.writer(t), fmt.Sprint("l", i))
+		}
+		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
+		require.NoError(t, err)
+		application, err := s.second.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		s.exec(t, application, `SET LOCAL deadlock_timeout = '1h'`) // so the other one is ended
+		first, last := s.writer(t).Text("body", "first"), s.writer(t).Text("body", "last")
+		s.exec(t, application, `UPDATE letters SET body = ? WHERE id = 'l5'`, last)
+		resealed := make(chan error, 1)
+		var report jobs.ResealReport
+		go func() {
+			var err error
+			report, err = s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
+			resealed <- err
+		}()
+		s.standsStill(t)
+		s.exec(t, application, `UPDATE letters SET body = ? WHERE id = 'l0'`, first) // waits for the batch, which waits for l5
+		require.NoError(t, application.Commit())
+		require.NoError(t, <-resealed)
+		require.Equal(t, []int{2, 4, 0, 0}, []int{report.Conflicts, report.Cells, report.Refused, report.Locked})
+		var deadlocks int
+		require.Eventually(t, func() bool {
+			require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).Scan(&deadlocks))
+			return deadlocks > 0
+		}, time.Minute, 10*time.Millisecond)
+		for id, want := range map[string]encryption.Sealed{"l0": first, "l5": last} {
+			var body encryption.Sealed
+			require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM letters WHERE id = '`+id+`'`).Scan(&body))
+			sealed, err := want.Value()
+			require.NoError(t, err)
+			require.Equal(t, sealed, body.Bytes())
+		}
+		census, err := s.of.Census(t.Context(), s.db, tenant)
+		require.NoError(t, err)
+		require.Equal(t, map[uint32]int64{fresh: 6}, census.KeyVersions)
 	})
 }

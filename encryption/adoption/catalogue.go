@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -18,21 +19,32 @@ func (a *Adoption) parts() (schema, name string) {
 	return "", a.def.SQL
 }
 
-// ask reads texts that the catalogue answers, one a row.
-func (l *live) ask(ctx context.Context, query string, args ...any) (out []string, err error) {
-	err = l.db.Read(ctx, func(q sqldb.Querier) error {
-		out = nil
-		return sqldb.Each(ctx, q, func(rows *sql.Rows) error {
-			var text string
-			err := rows.Scan(&text)
-			out = append(out, text)
-			return err
-		}, l.db.Bind(query), args...)
+// rows hands the rows of a question to the catalogue to scan.
+func (a *Adoption) rows(ctx context.Context, f func(scan func(...any) error) error, query string, args ...any) error {
+	err := a.db.Read(ctx, func(q sqldb.Querier) error {
+		return sqldb.Each(ctx, q, func(rows *sql.Rows) error { return f(rows.Scan) }, a.db.Bind(query), args...)
 	})
 	if err != nil {
-		return nil, l.wrong(err)
+		return fmt.Errorf("adoption: table %s: %w", a.def.Name, sqldb.Safe(err))
 	}
-	return out, nil
+	return nil
+}
+
+// texts reads what the catalogue answers, one text a row.
+func (a *Adoption) texts(ctx context.Context, query string, args ...any) (out []string, err error) {
+	err = a.rows(ctx, func(scan func(...any) error) error {
+		var text string
+		err := scan(&text)
+		out = append(out, text)
+		return err
+	}, query, args...)
+	return out, err
+}
+
+// wordIn says whether a text of SQL names a column: too often rather than too
+// seldom.
+func wordIn(text, name string) bool {
+	return regexp.MustCompile(`(?i)(^|[^\w$])` + regexp.QuoteMeta(name) + `($|[^\w$])`).MatchString(text)
 }
 
 // guardMark names the triggers that stand on the table so that one that is made
@@ -55,7 +67,7 @@ func (l *live) guardMark(ctx context.Context) (string, error) {
 		query, args = `PRAGMA `+quoted+`.schema_version`, nil
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	out, err := l.ask(ctx, query, args...)
+	out, err := l.texts(ctx, query, args...)
 	return strings.Join(out, ", "), err
 }
 
@@ -70,40 +82,11 @@ func (l *live) nullable(ctx context.Context, column string) (bool, error) {
 		query, args = `SELECT CASE WHEN "notnull" THEN 'NO' ELSE 'YES' END FROM pragma_table_xinfo(?, NULLIF(?, '')) WHERE name = ?`, []any{name, schema, column}
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	out, err := l.ask(ctx, query, args...)
+	out, err := l.texts(ctx, query, args...)
 	if err == nil && len(out) == 0 {
 		err = fmt.Errorf("%w: table %s has no column %s", ErrDefinition, l.def.Name, column)
 	}
 	return err == nil && out[0] == "YES", err
-}
-
-// unique names the unique indexes that a column has a part in, by itself or in an
-// expression.
-func (l *live) unique(ctx context.Context, column string) ([]string, error) {
-	schema, name := l.parts()
-	switch l.db.Kind {
-	case sqldb.Postgres:
-		return l.ask(ctx, `SELECT c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-			JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attname = ?
-			WHERE i.indrelid = to_regclass(?) AND i.indisunique AND i.indisvalid AND (a.attnum = ANY (i.indkey::int2[]) OR EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
-				WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))`, column, l.sql)
-	case sqldb.SQLite:
-		return l.ask(ctx, `SELECT l.name FROM pragma_index_list(?, NULLIF(?, '')) l WHERE l."unique" AND EXISTS (SELECT 1 FROM pragma_index_xinfo(l.name, NULLIF(?, '')) x WHERE x.name = ? AND x.key)`, name, schema, schema, column)
-	case sqldb.MariaDB, sqldb.MySQL:
-	}
-	return l.ask(ctx, `SELECT INDEX_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? AND COLUMN_NAME = ? AND NON_UNIQUE = 0`, schema, name, column)
-}
-
-func (l *live) uniqueSQL(column string) string {
-	quoted, err := l.db.Quote(column)
-	if err != nil {
-		quoted = column
-	}
-	name := l.indexName("crmguard_unique_", column)
-	if l.db.Kind == sqldb.Postgres {
-		return `CREATE UNIQUE INDEX CONCURRENTLY ` + name + ` ON ` + l.sql + ` (` + quoted + `)`
-	}
-	return `CREATE UNIQUE INDEX ` + name + ` ON ` + l.sql + ` (` + quoted + `)`
 }
 
 // dropNotNull lets a column be NULL, and back again. SQLite has no statement for
@@ -121,12 +104,59 @@ func (l *live) dropNotNull(ctx context.Context, column string) (drop, restore []
 		return nil, nil, nil
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	schema, name := l.parts()
-	typ, err := l.ask(ctx, `SELECT CONCAT(COLUMN_TYPE, ' CHARACTER SET ', CHARACTER_SET_NAME, ' COLLATE ', COLLATION_NAME) FROM information_schema.COLUMNS
-		WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? AND COLUMN_NAME = ?`, schema, name, column)
-	if err != nil || len(typ) == 0 {
+	line, err := l.columnLine(ctx, column)
+	if err != nil {
 		return nil, nil, err
 	}
-	alter := `ALTER TABLE ` + l.sql + ` MODIFY ` + quoted + ` ` + typ[0]
-	return []string{alter + ` NULL`}, []string{alter + ` NOT NULL`}, nil
+	// Before NOT NULL stand a type, a character set and a collation: no free text.
+	return []string{l.modify(strings.Replace(line, " NOT NULL", " NULL", 1))}, []string{l.modify(line)}, nil
+}
+
+// modify changes a column of MariaDB and MySQL into what the line says.
+func (l *live) modify(line string) string { return `ALTER TABLE ` + l.sql + ` MODIFY ` + line }
+
+// created is the statement that would make the table, as the database writes it: on
+// MariaDB and MySQL a line for each column, with all that the column has, and on
+// SQLite as it was written once.
+func (a *Adoption) created(ctx context.Context) (text string, err error) {
+	schema, name := a.parts()
+	table, err := a.db.Quote(a.def.SQL)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrDefinition, err)
+	}
+	if a.db.Kind == sqldb.SQLite {
+		master := "sqlite_master"
+		if schema != "" {
+			master = strings.TrimSuffix(table, table[strings.LastIndex(table, ".")+1:]) + master
+		}
+		err = a.rows(ctx, func(scan func(...any) error) error { return scan(&text) }, `SELECT sql FROM `+master+` WHERE type = 'table' AND lower(name) = lower(?)`, name)
+		return text, err
+	}
+	var other string
+	err = a.rows(ctx, func(scan func(...any) error) error { return scan(&other, &text) }, `SHOW CREATE TABLE `+table)
+	return text, err
+}
+
+// lineOf is the line of MariaDB's and MySQL's description that begins so, without
+// its comma; some sessions write the quotes of the standard.
+func (a *Adoption) lineOf(ctx context.Context, begin, name string) (string, error) {
+	text, err := a.created(ctx)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
+		for _, quote := range []string{"`", `"`} {
+			if strings.HasPrefix(line, begin+quote+name+quote+" ") {
+				return line, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("%w: table %s has no %s%s", ErrDefinition, a.def.Name, begin, name)
+}
+
+// columnLine is the whole definition of a column of MariaDB and MySQL: what MODIFY
+// is not told again it takes away.
+func (l *live) columnLine(ctx context.Context, column string) (string, error) {
+	return l.lineOf(ctx, "", column)
 }

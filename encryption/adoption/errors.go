@@ -40,6 +40,9 @@ type NotReadyError struct {
 	Why      string   // in words
 	Rows     int64    // how many rows it is about; 0 where it is not about rows
 	SQL      []string // statements that the owner of the table executes, in this order
+
+	// Obstacles are all that stands in the way, each with its own remedy.
+	Obstacles []Obstacle
 }
 
 // Error names the reason and the remedy.

@@ -83,3 +83,33 @@ func TestARoleWithTheGrantsDoesTheWholeWork(t *testing.T) {
 		}
 	}
 }
+
+// The role is told of all obstacles that the owner of the table is told of, by its
+// rights on the table alone.
+func TestTheRoleSeesWhatStandsInTheWay(t *testing.T) {
+	for _, name := range []testdb.Name{testdb.PostgresC, testdb.MariaDB} {
+		t.Run(string(name), func(t *testing.T) {
+			d := testdb.New(t, name)
+			db := d.Open(t)
+			_, err := db.ExecContext(t.Context(), `CREATE TABLE persons (id VARCHAR(40) NOT NULL PRIMARY KEY)`)
+			require.NoError(t, err)
+			owner := newEnvOn(t, name, db, contactsDef, emailColumn, `CREATE TABLE contacts (id VARCHAR(40) NOT NULL PRIMARY KEY, person VARCHAR(40), email VARCHAR(200) NOT NULL UNIQUE,
+				CONSTRAINT wants CHECK (email IS NOT NULL), FOREIGN KEY (person) REFERENCES persons (id) ON DELETE SET NULL)`)
+			owner.exec(t, `INSERT INTO persons VALUES ('p1')`)
+			owner.exec(t, `INSERT INTO contacts (id, person, email) VALUES ('1', 'p1', 'ann@b.example')`)
+			all, err := owner.a.Obstacles(t.Context(), tenant)
+			require.NoError(t, err)
+			require.Len(t, all, map[testdb.Name]int{testdb.PostgresC: 3, testdb.MariaDB: 4}[name])
+			role, as := d.Role(t)
+			for _, right := range d.Rights(t, adoption.Grants(), role) {
+				owner.exec(t, right.Grant)
+			}
+			owner.exec(t, `GRANT SELECT, INSERT, UPDATE, DELETE ON contacts TO `+role)
+			e := *owner
+			e.db = as.Open(t)
+			told, err := e.open(t, e.vault).Obstacles(t.Context(), tenant)
+			require.NoError(t, err)
+			require.Equal(t, all, told)
+		})
+	}
+}

@@ -33,6 +33,10 @@ const (
 	// HiddenGuard is a trigger of this name whose text this account may not read: on
 	// MariaDB and MySQL that wants the right TRIGGER. It counts for none.
 	HiddenGuard Guard = "hidden"
+	// OutrunGuard is Reset or Refuse, and triggers of the application run behind it
+	// that may change what it has seen: on PostgreSQL those with a later name, on
+	// MariaDB and MySQL those that were made later. [Adoption.Obstacles] names them.
+	OutrunGuard Guard = "outrun"
 )
 
 // guardName names trigger and function. Triggers of PostgreSQL run in the order
@@ -41,7 +45,7 @@ const (
 // of columns of one table, of which each has a guard of its own.
 func (a *Adoption) guardName() string {
 	sum := sha256.Sum256([]byte(a.def.SQL + "\x00" + a.def.Name))
-	return "zz_crmguard_guard_" + hex.EncodeToString(sum[:4])
+	return ours + hex.EncodeToString(sum[:4])
 }
 
 // GuardSQL returns the statements that put a guard onto the table in the place of
@@ -79,7 +83,7 @@ func (a *Adoption) GuardSQL(ctx context.Context, guard Guard) ([]string, error) 
 		}
 		create, err := a.createGuard(guard)
 		return append(drop, create...), err
-	case OtherGuard, HiddenGuard:
+	case OtherGuard, HiddenGuard, OutrunGuard:
 	}
 	return nil, fmt.Errorf("%w: there is no guard %q", ErrDefinition, string(guard))
 }
@@ -238,7 +242,8 @@ func (g guardText) postgres() []trigger {
 	return []trigger{{
 		name: name, body: body.String(),
 		create: `CREATE FUNCTION ` + g.schema + name + `() RETURNS trigger LANGUAGE plpgsql AS $crmguard$` + body.String() + `$crmguard$` + statementEnd +
-			`CREATE TRIGGER ` + name + ` BEFORE ` + events + ` ON ` + g.table + ` FOR EACH ROW EXECUTE FUNCTION ` + g.schema + name + `()`,
+			`CREATE TRIGGER ` + name + ` BEFORE ` + events + ` ON ` + g.table + ` FOR EACH ROW EXECUTE FUNCTION ` + g.schema + name + `()` + statementEnd +
+			`ALTER TABLE ` + g.table + ` ENABLE ALWAYS TRIGGER ` + name, // also where rows are applied that another server has sent
 	}}
 }
 
@@ -304,8 +309,21 @@ func (g guardText) sqlite() (out []trigger) {
 }
 
 // Guard asks the database which guard stands on the table: its text is compared,
-// and whether it is switched on.
+// whether it is always switched on, and whether others run behind it.
 func (a *Adoption) Guard(ctx context.Context) (Guard, error) {
+	guard, err := a.standing(ctx)
+	if err != nil || guard != Reset && guard != Refuse {
+		return guard, err
+	}
+	names, err := a.behind(ctx, guard)
+	if err == nil && len(names) > 0 {
+		guard = OutrunGuard
+	}
+	return guard, err
+}
+
+// standing is the guard that stands on the table, whoever runs behind it.
+func (a *Adoption) standing(ctx context.Context) (Guard, error) {
 	found, err := a.foundTriggers(ctx)
 	if err != nil {
 		return NoGuard, fmt.Errorf("adoption: guard of %s: %w", a.def.Name, sqldb.Safe(err))
@@ -353,8 +371,11 @@ func (a *Adoption) foundTriggers(ctx context.Context) (map[string]string, error)
 		WHERE EVENT_OBJECT_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND EVENT_OBJECT_TABLE = ? AND TRIGGER_NAME LIKE ?`, []any{schema, bare, like}
 	switch a.db.Kind {
 	case sqldb.Postgres:
-		// tgtype: 1 for each row, 2 before, 4 insert, 16 update.
-		query, args = `SELECT t.tgname, CASE WHEN t.tgenabled IN ('O', 'A') AND t.tgtype IN (19, 23) AND t.tgqual IS NULL AND t.tgattr = '' THEN p.prosrc ELSE '' END
+		// tgtype: 1 for each row, 2 before, 4 insert, 16 update. One that is switched on
+		// only where a row is written first ('O') is not, where it is applied; partitions
+		// have copies.
+		query, args = `SELECT t.tgname, CASE WHEN t.tgenabled = 'A' AND t.tgtype IN (19, 23) AND t.tgqual IS NULL AND t.tgattr = ''
+				AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger c WHERE c.tgparentid = t.oid AND c.tgenabled <> 'A') THEN p.prosrc ELSE '' END
 			FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = to_regclass(?) AND NOT t.tgisinternal AND t.tgname LIKE ?`, []any{table, like}
 	case sqldb.SQLite:
 		master := "sqlite_master"

@@ -83,8 +83,8 @@ func (l *live) describe(ctx context.Context) error {
 		if cell.plain, err = one(c.Plain); err != nil {
 			return err
 		}
-		if _, text := l.db.Bytes(cell.plain); !text || cell.plain.Binary() && l.db.Kind != sqldb.SQLite {
-			return fmt.Errorf("%w: %s.%s is no text: only what the database gives back as it was written can be sealed and put back (text, varchar, citext); copy the column into one of text first, from char(n) without its padding, from jsonb as the application writes it, from a number or a date as it shows it", ErrDefinition, l.def.Name, c.Plain)
+		if err := l.isText(c, cell.plain); err != nil {
+			return err
 		}
 		if cell.stored, err = one(c.sealed.SQL); err != nil {
 			return err

@@ -23,6 +23,15 @@ type MoveOptions struct {
 	Accept int64
 	// LoseUnique states that nothing has to be unique in the sealed column.
 	LoseUnique bool
+	// LoseChecks states that what CHECKs over the column in the clear refuse need not
+	// be refused any more, or is by the application: they see NULL from SealedOnly on.
+	LoseChecks bool
+	// LoseSpellings states that a search may find fewer spellings than it does today:
+	// the column's collation takes more for equal than the normaliser of its index.
+	LoseSpellings bool
+	// IgnoreCascades states that no cascade of a foreign key of MariaDB or MySQL ever
+	// changes the owner or tenant of a row: keys that are never changed or deleted.
+	IgnoreCascades bool
 	// Waiting is told what a move waits for; nil is silence.
 	Waiting func(what string)
 }
@@ -33,8 +42,8 @@ type MoveOptions struct {
 // written to the table by then, however long it takes. Killed or failed in the
 // middle it is called again, forward or back: first it ends what was begun.
 //
-// What stands in the way is a *NotReadyError, and then nothing has changed but
-// that OldReleaseGone is recorded on the way to ReadSealed.
+// What stands in the way is a *NotReadyError, which says all of it at once, and then
+// nothing has changed but that OldReleaseGone is recorded on the way to ReadSealed.
 func (a *Adoption) Move(ctx context.Context, tenant string, to Stage, options MoveOptions) error {
 	if to.place() < 0 {
 		return fmt.Errorf("%w: there is no stage %q", ErrStage, string(to))

@@ -2,11 +2,8 @@ package adoption
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -18,48 +15,77 @@ const levelRow = encryption.LevelRow
 // SQL returns the statements that the table still lacks, for whoever owns it, one
 // by one and each outside of a transaction: the sealed columns and their indexes'
 // columns, which are all nullable and take no time, the indexes over these, on
-// PostgreSQL built while writers go on, and the guard Reset. nil says that nothing
-// is missing. The application's role needs none of the rights for this.
+// PostgreSQL built while writers go on, each partition's by itself, and the guard
+// Reset. An index that failed in the middle is taken away and built again. nil says
+// that nothing is missing. The application's role needs none of the rights for this.
+// A column in the clear that cannot be adopted is a [*ColumnError], and nothing else.
 func (a *Adoption) SQL(ctx context.Context) ([]string, error) {
 	table, err := a.db.Quote(a.def.SQL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 	}
+	if err := a.suits(ctx); err != nil {
+		return nil, err
+	}
 	var out []string
 	err = a.each(func(c column) error {
-		columns := []struct{ name, typ string }{{c.sealed.SQL, a.sealedType(c.sealed.Text)}}
-		for _, x := range c.indexes {
-			columns = append(columns, struct{ name, typ string }{x.Column, a.indexType(x.Bits)})
+		missing, err := a.missing(ctx, table, c.sealed.SQL, a.sealedType(c.sealed.Text))
+		if err != nil {
+			return err
 		}
-		for i, column := range columns {
-			_, err := a.db.Columns(ctx, a.db, a.def.SQL, column.name)
-			if err == nil {
+		out = append(out, missing...)
+		for _, x := range c.indexes {
+			missing, err := a.missing(ctx, table, x.Column, a.indexType(x.Bits))
+			if err != nil {
+				return err
+			}
+			out = append(out, missing...)
+			there, err := a.searched(ctx, x.Column)
+			if err != nil {
+				return err
+			}
+			if there {
 				continue
 			}
-			var missing *sqldb.KeyError
-			if !errors.As(err, &missing) {
-				return fmt.Errorf("adoption: columns of %s: %w", a.def.Name, sqldb.Safe(err))
-			}
-			name, err := a.db.Quote(column.name)
+			name, err := a.db.Quote(x.Column)
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrDefinition, err)
 			}
-			out = append(out, `ALTER TABLE `+table+` ADD COLUMN `+name+` `+column.typ)
-			if i > 0 {
-				out = append(out, a.indexSQL(table, column.name, name))
+			// Its values differ between tenants by themselves: it begins with nothing else.
+			index, err := a.build(ctx, wanted{name: a.indexName("crmguard_", x.Column, a.def.SQL), columns: []string{name}})
+			if err != nil {
+				return err
 			}
+			out = append(out, index...)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	guard, err := a.Guard(ctx)
+	guard, err := a.standing(ctx)
 	if err != nil || guard == Reset || guard == Refuse {
 		return out, err
 	}
 	statements, err := a.GuardSQL(ctx, Reset)
 	return append(out, statements...), err
+}
+
+// missing adds a column where there is none.
+func (a *Adoption) missing(ctx context.Context, table, column, typ string) ([]string, error) {
+	_, err := a.db.Columns(ctx, a.db, a.def.SQL, column)
+	if err == nil {
+		return nil, nil
+	}
+	var missing *sqldb.KeyError
+	if !errors.As(err, &missing) {
+		return nil, fmt.Errorf("adoption: columns of %s: %w", a.def.Name, sqldb.Safe(err))
+	}
+	name, err := a.db.Quote(column)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
+	}
+	return []string{`ALTER TABLE ` + table + ` ADD COLUMN ` + name + ` ` + typ}, nil
 }
 
 func (a *Adoption) sealedType(text bool) string {
@@ -92,33 +118,16 @@ func (a *Adoption) indexType(bits int) string {
 	return fmt.Sprintf(`VARBINARY(%d)`, bits/8)
 }
 
-// indexSQL builds an index over an index column. With a tenant in the table it
-// begins with nothing else: its values differ between tenants by themselves.
-func (a *Adoption) indexSQL(table, column, quoted string) string {
-	name := a.indexName("crmguard_", column)
-	switch a.db.Kind {
-	case sqldb.Postgres:
-		return `CREATE INDEX CONCURRENTLY IF NOT EXISTS ` + name + ` ON ` + table + ` (` + quoted + `)`
-	case sqldb.SQLite:
-		return `CREATE INDEX IF NOT EXISTS ` + name + ` ON ` + table[strings.LastIndex(table, ".")+1:] + ` (` + quoted + `)`
-	case sqldb.MariaDB, sqldb.MySQL:
-	}
-	return `CREATE INDEX ` + name + ` ON ` + table + ` (` + quoted + `)`
-}
-
-// indexName names an index after its column and, since PostgreSQL and SQLite have
-// one name once in a schema, its table.
-func (a *Adoption) indexName(prefix, column string) string {
-	name := prefix + column
-	sum := sha256.Sum256([]byte(a.def.SQL))
-	return name[:min(len(name), 50)] + "_" + hex.EncodeToString(sum[:4])
-}
-
-// Check compares the live table with the definition: columns that are missing or
-// of a type that holds no text, a key that rows can be read by, rows that this
-// user does not see, a tenant that the column spells otherwise, a sealed or index
-// column that may not be NULL. It is ErrDefinition; SQL returns what is missing.
+// Check compares the live table with the definition: columns that are missing, are
+// generated, or of a type that holds no text, an engine that rolls nothing back, a key
+// that rows can be read by, rows that this user does not see, a tenant that the column
+// spells otherwise, a sealed or index column that may not be NULL. It is
+// ErrDefinition, about a column in the clear a [*ColumnError]; SQL returns what is
+// missing, and [Adoption.Obstacles] what later moves will want.
 func (a *Adoption) Check(ctx context.Context, tenant string) error {
+	if err := a.suits(ctx); err != nil {
+		return err
+	}
 	l, err := a.live(ctx, tenant)
 	if err != nil {
 		return err

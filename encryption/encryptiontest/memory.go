@@ -41,17 +41,17 @@ type content struct {
 
 type genID struct {
 	tenant     string
-	keyVersion uint32
+	keyVersion int64
 }
 
 type keyID struct {
 	tenant, owner string
-	keyVersion    uint32
+	keyVersion    int64
 }
 
 type indexID struct {
 	tenant, table, index string
-	version              uint32
+	version              int64
 }
 
 // Keys returns an empty key store in memory.
@@ -203,13 +203,13 @@ func (t *memoryTx) Owners(_ context.Context, tenant string, owners []string) (ke
 			out.Aliases = append(out.Aliases, alias)
 		}
 		for _, g := range t.now.keyVersions {
-			if key, ok := t.now.keys[keyID{tenant, owner, g.KeyVersion}]; ok && g.Tenant == tenant {
+			if key, ok := t.now.keys[keyID{tenant, owner, g.Number()}]; ok && g.Tenant == tenant {
 				out.Keys = append(out.Keys, key)
 			}
 		}
 	}
 	slices.SortFunc(out.Keys, func(a, b keystore.KeyRow) int {
-		return compare([]any{a.Owner, int64(a.KeyVersion)}, []any{b.Owner, int64(b.KeyVersion)})
+		return compare([]any{a.Owner, a.Number()}, []any{b.Owner, b.Number()})
 	})
 	return out, nil
 }

@@ -15,19 +15,19 @@ func (c *content) apply(change keystore.Change) {
 		delete(c.keysets, [2]string{r.Tenant, r.Purpose})
 	}
 	for _, r := range change.Remove.KeyVersions {
-		delete(c.keyVersions, genID{r.Tenant, r.KeyVersion})
+		delete(c.keyVersions, genID{r.Tenant, r.Number()})
 	}
 	for _, r := range change.Remove.Owners {
 		delete(c.owners, [2]string{r.Tenant, r.Owner})
 	}
 	for _, r := range change.Remove.Keys {
-		delete(c.keys, keyID{r.Tenant, r.Owner, r.KeyVersion})
+		delete(c.keys, keyID{r.Tenant, r.Owner, r.Number()})
 	}
 	for _, r := range change.Remove.Aliases {
 		delete(c.aliases, [2]string{r.Tenant, r.Alias})
 	}
 	for _, r := range change.Remove.Indexes {
-		delete(c.indexes, indexID{r.Tenant, r.Table, r.Index, r.Version})
+		delete(c.indexes, indexID{r.Tenant, r.Table, r.Index, r.Number()})
 	}
 	for _, r := range change.Remove.Marks {
 		delete(c.marks, r.Sequence)
@@ -63,8 +63,8 @@ func (c *content) create(change keystore.Change) error {
 		}
 	}
 	for _, r := range rows.Keys {
-		if _, ok := c.keys[keyID{r.Tenant, r.Owner, r.KeyVersion}]; !ok {
-			c.keys[keyID{r.Tenant, r.Owner, r.KeyVersion}] = r
+		if _, ok := c.keys[keyID{r.Tenant, r.Owner, r.Number()}]; !ok {
+			c.keys[keyID{r.Tenant, r.Owner, r.Number()}] = r
 		}
 	}
 	return nil
@@ -75,19 +75,19 @@ func (c *content) put(rows keystore.Rows) {
 		c.keysets[[2]string{r.Tenant, r.Purpose}] = r
 	}
 	for _, r := range rows.KeyVersions {
-		c.keyVersions[genID{r.Tenant, r.KeyVersion}] = r
+		c.keyVersions[genID{r.Tenant, r.Number()}] = r
 	}
 	for _, r := range rows.Owners {
 		c.owners[[2]string{r.Tenant, r.Owner}] = r
 	}
 	for _, r := range rows.Keys {
-		c.keys[keyID{r.Tenant, r.Owner, r.KeyVersion}] = r
+		c.keys[keyID{r.Tenant, r.Owner, r.Number()}] = r
 	}
 	for _, r := range rows.Aliases {
 		c.aliases[[2]string{r.Tenant, r.Alias}] = r
 	}
 	for _, r := range rows.Indexes {
-		c.indexes[indexID{r.Tenant, r.Table, r.Index, r.Version}] = r
+		c.indexes[indexID{r.Tenant, r.Table, r.Index, r.Number()}] = r
 	}
 	for _, r := range rows.Marks {
 		c.marks[r.Sequence] = r
@@ -102,7 +102,7 @@ func (t *memoryTx) Page(_ context.Context, page keystore.Page) (keystore.Rows, e
 		out.Keysets = select1(t.now.keysets, page, func(r keystore.KeysetRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Purpose} })
 	case keystore.KindKeyVersion:
 		out.KeyVersions = select1(t.now.keyVersions, page, func(r keystore.KeyVersionRow) (string, []any) {
-			return r.Tenant, []any{r.Tenant, int64(r.KeyVersion)}
+			return r.Tenant, []any{r.Tenant, r.Number()}
 		})
 	case keystore.KindOwner:
 		out.Owners = select1(t.now.owners, page, func(r keystore.OwnerRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Owner} })
@@ -110,16 +110,16 @@ func (t *memoryTx) Page(_ context.Context, page keystore.Page) (keystore.Rows, e
 		keys := t.now.keys
 		if page.KeyVersion != 0 {
 			keys = maps.Clone(keys)
-			maps.DeleteFunc(keys, func(id keyID, _ keystore.KeyRow) bool { return id.keyVersion != page.KeyVersion })
+			maps.DeleteFunc(keys, func(id keyID, _ keystore.KeyRow) bool { return id.keyVersion != int64(page.KeyVersion) })
 		}
 		out.Keys = select1(keys, page, func(r keystore.KeyRow) (string, []any) {
-			return r.Tenant, []any{r.Tenant, r.Owner, int64(r.KeyVersion)}
+			return r.Tenant, []any{r.Tenant, r.Owner, r.Number()}
 		})
 	case keystore.KindAlias:
 		out.Aliases = select1(t.now.aliases, page, func(r keystore.AliasRow) (string, []any) { return r.Tenant, []any{r.Tenant, r.Alias} })
 	case keystore.KindIndex:
 		out.Indexes = select1(t.now.indexes, page, func(r keystore.IndexRow) (string, []any) {
-			return r.Tenant, []any{r.Tenant, r.Table, r.Index, int64(r.Version)}
+			return r.Tenant, []any{r.Tenant, r.Table, r.Index, r.Number()}
 		})
 	case keystore.KindMark:
 		out.Marks = select1(t.now.marks, page, func(r keystore.MarkRow) (string, []any) { return "", []any{r.Sequence} })

@@ -55,7 +55,7 @@ func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.Ca
 		if err != nil {
 			return err
 		}
-		w := &cacheRepair{vault: v, tenant: tenant, keys: keys, wrap: wrap}
+		w := &cacheRepair{copies: v, tenant: tenant, keys: keys, wrap: wrap}
 		err = v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { return w.compare(ctx, tx) })
 		if err == nil && w.put.Len() > 0 {
 			_, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return w.write(ctx, tx) })
@@ -73,7 +73,7 @@ func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.Ca
 
 // cacheRepair compares keys in memory with the store.
 type cacheRepair struct {
-	vault  *Copies
+	copies *Copies
 	tenant string
 	keys   []keyring.CachedKey
 	wrap   *keyring.Keyset
@@ -96,7 +96,7 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 	if err != nil {
 		return err
 	}
-	if err := w.vault.ring.Descends(ctx, tx, state); err != nil {
+	if err := w.copies.ring.Descends(ctx, tx, state); err != nil {
 		return err
 	}
 	tenant, err := tx.Tenant(ctx, w.tenant)
@@ -119,6 +119,9 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 	for _, key := range w.keys {
 		w.one(key, tenant, have, state)
 	}
+	if w.put.Len() > 0 {
+		w.put.Indexes = fenced(tenant.Indexes, nil)
+	}
 	return nil
 }
 
@@ -130,14 +133,17 @@ func (w *cacheRepair) one(key keyring.CachedKey, tenant, have keystore.Rows, sta
 	}
 	row := slices.IndexFunc(have.Keys, func(k keystore.KeyRow) bool { return k.Owner == key.Owner && k.KeyVersion == key.KeyVersion })
 	if row >= 0 {
-		if now, _, err := w.wrap.UnwrapKey(have.Keys[row]); err == nil && !bytes.Equal(now, key.Raw) {
+		now, _, err := w.wrap.UnwrapKey(have.Keys[row])
+		switch {
+		case err != nil: // a copy may have it
+		case bytes.Equal(now, key.Raw):
+			w.bring(version, known)
+		default:
 			w.conflicts = append(w.conflicts, DamagedRow{Kind: keystore.KindKey, Tenant: w.tenant, Owner: key.Owner, KeyVersion: key.KeyVersion, Reason: "it opens, and is another key than in memory", Digest: keyDigest(have.Keys[row].Wrapped)})
 		}
 		return
 	}
-	if !known && !slices.ContainsFunc(w.put.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == key.KeyVersion }) {
-		w.put.KeyVersions = append(w.put.KeyVersions, *version)
-	}
+	w.bring(version, known)
 	if owner < 0 && !slices.ContainsFunc(w.put.Owners, func(o keystore.OwnerRow) bool { return o.Owner == key.Owner }) {
 		w.put.Owners = append(w.put.Owners, keystore.OwnerRow{Tenant: w.tenant, Owner: key.Owner, State: keystore.Live, Sequence: state.Sequence})
 	}
@@ -148,6 +154,13 @@ func (w *cacheRepair) one(key keyring.CachedKey, tenant, have keystore.Rows, sta
 	w.put.Keys = append(w.put.Keys, back)
 }
 
+// bring puts a key version that the store does not know.
+func (w *cacheRepair) bring(version *keystore.KeyVersionRow, known bool) {
+	if !known && !knownTo(w.put, version.KeyVersion) {
+		w.put.KeyVersions = append(w.put.KeyVersions, *version)
+	}
+}
+
 // keyVersion returns the row of a key version under which a key may come back:
 // that of the store or, where it lacks it, that of memory, as one that seals no
 // more. It is nil where either says that keys of it are gone, or the store that
@@ -156,7 +169,7 @@ func (w *cacheRepair) keyVersion(id uint32, tenant keystore.Rows) (row *keystore
 	opens := func(state keystore.KeyVersionState) bool {
 		return state == keystore.Active || state == keystore.Retired
 	}
-	memory := w.vault.ring.KnownKeyVersion(w.tenant, id)
+	memory := w.copies.ring.KnownKeyVersion(w.tenant, id)
 	if memory != nil && (memory.State == keystore.Deleting || memory.State == keystore.Destroyed) {
 		return nil, false
 	}
@@ -177,5 +190,6 @@ func (w *cacheRepair) count(report *RepairReport) {
 	report.KeyVersions += len(w.put.KeyVersions)
 	report.Owners += len(w.put.Owners)
 	report.Keys += len(w.put.Keys)
+	report.Fenced += len(w.put.Indexes)
 	report.Conflicts = append(report.Conflicts, w.conflicts[:min(len(w.conflicts), maxDamaged-min(maxDamaged, len(report.Conflicts)))]...)
 }

@@ -135,7 +135,7 @@ func (v *Copies) newestCopy(ctx context.Context, dir string, manifest *keyring.K
 	return "", nil
 }
 
-// newestKnown is the newest copy in the folders that this vault was told of;
+// newestKnown is the newest copy in the folders that this process was told of;
 // empty where there is none. Folders that are not there any more hold none.
 func (v *Copies) newestKnown(ctx context.Context) (newest string, err error) {
 	folders := v.record.told()

@@ -84,7 +84,9 @@ type damage struct {
 	holes   []DamagedRow  // rows whose content is lost; the first ones
 	count   int           // of all holes
 	strays  int           // rows that should not be there
-	strayed keystore.Rows // of them keys and keysets; the first page
+	strayed keystore.Rows // of them those that removeStrays may take away; the first page
+	// versions are key versions without a row, of which keys open.
+	versions map[genKey]bool
 }
 
 func (d *damage) add(row DamagedRow) {

@@ -1,23 +1,20 @@
 package keycopy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
-	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // examiner looks at all rows of the key store in the order in which a copy has
 // them, names what is damaged, and hands on what is sound. It holds keysets and
 // key versions in memory, of owners and keys only those that somebody revived.
 type examiner struct {
-	vault   *Copies
+	copies  *Copies
 	keysets map[[2]string]examinedKeyset
 	before  *copyCursor // the newest copy of this store, whose rows are still there or were taken away for a reason; may be nil
 	emit    func(line []byte) error
@@ -48,8 +45,8 @@ type examinedKeyset struct {
 // transaction is open meanwhile.
 func (v *Copies) newExaminer(ctx context.Context) (*examiner, error) {
 	e := &examiner{
-		vault: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerPlace]bool{},
-		emit: func([]byte) error { return nil },
+		copies: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerPlace]bool{},
+		emit: func([]byte) error { return nil }, found: damage{versions: map[genKey]bool{}},
 	}
 	var state keystore.State
 	var rows []keystore.KeysetRow
@@ -228,94 +225,9 @@ func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows k
 		damaged.Digest = keyDigest(rows.Keys[0].Wrapped)
 	}
 	if stray && e.found.strayed.Len() < keyring.PageSize {
-		e.found.strayed.Append(keystore.Rows{Keys: rows.Keys, Keysets: rows.Keysets})
+		e.found.strayed.Append(keystore.Rows{Keys: rows.Keys, Keysets: rows.Keysets, KeyVersions: rows.KeyVersions, Indexes: rows.Indexes})
 	}
 	e.found.add(damaged)
-}
-
-// judge says what is wrong with one row; stray, that it should not be there.
-func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerPlace]bool) (reason string, stray bool, err error) {
-	switch kind {
-	case keystore.KindKeyset:
-		row := one.Keysets[0]
-		stray = !slices.Contains(keyring.PurposesOf(row.Tenant), row.Purpose)
-		reason, err = e.judgeKeyset(row)
-	case keystore.KindKeyVersion:
-		row := one.KeyVersions[0]
-		if !knownKeyVersion(row.State) || row.KeyVersion == 0 {
-			reason = "its state is unknown"
-			break
-		}
-		e.states[genKey{row.Tenant, row.KeyVersion}] = row.State
-		if row.State == keystore.Active {
-			e.active[row.Tenant]++
-		}
-	case keystore.KindOwner:
-		if !knownOwner(one.Owners[0].State) {
-			reason = "its state is unknown"
-		}
-	case keystore.KindKey:
-		return e.judgeKey(one.Keys[0])
-	case keystore.KindAlias:
-		row := one.Aliases[0]
-		if !ends[ownerPlace{row.Tenant, row.Alias}] || !ends[ownerPlace{row.Tenant, row.Owner}] {
-			reason = "one of the two persons is unknown"
-		}
-	case keystore.KindIndex:
-		if !knownIndex(one.Indexes[0].State) {
-			reason = "its state is unknown"
-		}
-	case keystore.KindMark: // only its form can be wrong
-	}
-	return reason, stray, err
-}
-
-// readable returns the bytes of a line; false says that it does not come out of
-// them as the row that it was.
-func readable(line copyRow) ([]byte, bool) {
-	aboutPerson := line.Kind == keystore.KindOwner || line.Kind == keystore.KindKey || line.Kind == keystore.KindAlias
-	if line.Tenant != "" && keyring.CheckID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || keyring.CheckOwner(line.Owner) != nil) || line.Kind == keystore.KindAlias && keyring.CheckOwner(line.Alias) != nil {
-		return nil, false
-	}
-	data, err := canon.Marshal(line)
-	if err != nil {
-		return nil, false
-	}
-	back, err := line.rows()
-	return data, err == nil && reflect.DeepEqual(copyRows(back), []copyRow{line})
-}
-
-func (e *examiner) judgeKeyset(row keystore.KeysetRow) (string, error) {
-	known, ok := e.keysets[[2]string{row.Tenant, row.Purpose}]
-	if !ok || known.row.KEK != row.KEK || known.row.Version != row.Version || !bytes.Equal(known.row.Wrapped, row.Wrapped) {
-		return "", errOvertaken // changed since its KEK was asked
-	}
-	return known.why, nil
-}
-
-func (e *examiner) judgeKey(row keystore.KeyRow) (reason string, stray bool, err error) {
-	owner, found, err := e.owners.find(row.Tenant, row.Owner)
-	if err != nil {
-		return "", false, err
-	}
-	state, known := e.states[genKey{row.Tenant, row.KeyVersion}]
-	wrap := e.keysets[[2]string{row.Tenant, keyring.PurposeWrap}].open
-	switch {
-	case found && owner.State == keystore.Tombstone:
-		return "it stands under a tombstone", true, nil
-	case state == keystore.Destroyed:
-		return "its key version is destroyed", true, nil
-	case !found || !knownOwner(owner.State) || e.revived[ownerPlace{row.Tenant, row.Owner}]:
-		return "its owner is unknown", false, nil
-	case !known:
-		return "its key version is unknown", false, nil
-	case wrap == nil:
-		return "its tenant's keyset does not open", false, nil
-	}
-	if _, _, err := wrap.UnwrapKey(row); err != nil {
-		return "it does not unwrap", false, nil
-	}
-	return "", false, nil
 }
 
 // complete looks for what every tenant must have.
@@ -369,40 +281,6 @@ func (e *examiner) missing(order []byte) error {
 	return nil
 }
 
-// ownerPlace names an owner.
-type ownerPlace struct{ tenant, owner string }
-
-// aliasEnds says which persons of aliases there are.
-func aliasEnds(ctx context.Context, tx keystore.Tx, aliases []keystore.AliasRow) (map[ownerPlace]bool, error) {
-	asked := map[string][]string{}
-	for _, row := range aliases {
-		asked[row.Tenant] = append(asked[row.Tenant], row.Alias, row.Owner)
-	}
-	out := map[ownerPlace]bool{}
-	for tenant, ids := range asked {
-		rows, err := tx.Owners(ctx, tenant, ids)
-		if err != nil {
-			return nil, err
-		}
-		for _, row := range rows.Owners {
-			out[ownerPlace{tenant, row.Owner}] = true
-		}
-	}
-	return out, nil
-}
-
-func knownKeyVersion(state keystore.KeyVersionState) bool {
-	return state == keystore.Active || state == keystore.Retired || state == keystore.Destroying || state == keystore.Deleting || state == keystore.Destroyed
-}
-
-func knownOwner(state keystore.OwnerState) bool {
-	return state == keystore.Live || state == keystore.Pending || state == keystore.Tombstone
-}
-
-func knownIndex(state keystore.IndexState) bool {
-	return state == keystore.IndexBuilding || state == keystore.IndexFencing || state == keystore.IndexFenced || state == keystore.IndexLive || state == keystore.IndexRetiring || state == keystore.IndexRetired
-}
-
 // examine goes over the whole key store; before is the path of a copy whose rows
 // must still be there, or empty.
 func (v *Copies) examine(ctx context.Context, before string) (found damage, err error) {
@@ -441,29 +319,6 @@ func (e *examiner) keep(ctx context.Context) {
 		}
 	}
 	for tenant, opened := range byTenant {
-		e.vault.ring.KeepKeysets(ctx, tenant, opened)
+		e.copies.ring.KeepKeysets(ctx, tenant, opened)
 	}
-}
-
-// excused says of a key that is not what the copy before has that it is none
-// the less in order: it is the same one, or the other one was given up since.
-func (e *examiner) excused(now keystore.KeyRow) (bool, error) {
-	if e.sameKey(now) {
-		return true, nil
-	}
-	owner, found, err := e.owners.find(now.Tenant, now.Owner)
-	return found && owner.Sequence > e.before.read.header.Sequence, err
-}
-
-// sameKey reports whether the key of the copy before is the same one, wrapped
-// once more, as RepairFromCopy does from an older copy.
-func (e *examiner) sameKey(now keystore.KeyRow) bool {
-	was, err := e.before.row.rows()
-	wrap := e.keysets[[2]string{now.Tenant, keyring.PurposeWrap}].open
-	if err != nil || len(was.Keys) != 1 || wrap == nil {
-		return false
-	}
-	a, _, err := wrap.UnwrapKey(now)
-	b, _, err2 := wrap.UnwrapKey(was.Keys[0])
-	return err == nil && err2 == nil && bytes.Equal(a, b)
 }

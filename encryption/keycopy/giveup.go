@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
@@ -76,7 +77,7 @@ func ownersOf(keys []keystore.KeyRow) (out []string) {
 	return out
 }
 
-// refuseKnown refuses keys that open in the newest copy that this vault knows of.
+// refuseKnown refuses keys that open in the newest copy that this process knows of.
 func (v *Copies) refuseKnown(ctx context.Context, rows []DamagedRow) error {
 	path, err := v.newestKnown(ctx)
 	if err != nil || path == "" {
@@ -131,24 +132,33 @@ func givenUp(ctx context.Context, tx keystore.Tx, wrap *keyring.Keyset, rows []D
 		if i < 0 {
 			return nil, fmt.Errorf("%w: it is not there any more, or has changed: %v", keyring.ErrDamaged, row)
 		}
-		if _, _, err := wrap.UnwrapKey(have[i]); err == nil && knownTo(now, row.KeyVersion) {
-			return nil, fmt.Errorf("%w: it opens, and is not given up: %v", keyring.ErrDamaged, row)
+		if _, _, err := wrap.UnwrapKey(have[i]); err == nil {
+			return nil, fmt.Errorf("%w: it opens, and is not given up (where nothing but the row of its key version is lost, RepairFromCopy and RewrapKeys bring that back): %v", keyring.ErrDamaged, row)
 		}
 		gone = append(gone, have[i])
 	}
 	return gone, nil
 }
 
-func knownTo(tenant keystore.Rows, keyVersion uint32) bool {
-	return slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion })
-}
-
-// keysLike reads the one key of an owner and key version, also where the owner
-// is unknown.
-func keysLike(ctx context.Context, tx keystore.Tx, row DamagedRow) ([]keystore.KeyRow, error) {
-	page, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindKey, Tenant: row.Tenant, After: []any{row.Tenant, row.Owner, int64(row.KeyVersion) - 1}, Limit: 1})
-	if err != nil {
-		return nil, err
+// keysLike reads the keys of an owner and key version, also where the owner is
+// unknown. There is one, or several whose numbers do not fit.
+func keysLike(ctx context.Context, tx keystore.Tx, row DamagedRow) (out []keystore.KeyRow, err error) {
+	page := keystore.Page{Kind: keystore.KindKey, Tenant: row.Tenant, After: []any{row.Tenant, row.Owner, int64(math.MinInt64)}, Limit: keyring.PageSize}
+	for {
+		rows, err := tx.Page(ctx, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range rows.Keys {
+			if k.Owner != row.Owner {
+				return out, nil
+			}
+			if k.KeyVersion == row.KeyVersion {
+				out = append(out, k)
+			}
+		}
+		if page.After = rows.After(keystore.KindKey); page.After == nil {
+			return out, nil
+		}
 	}
-	return slices.DeleteFunc(page.Keys, func(k keystore.KeyRow) bool { return k.Owner != row.Owner || k.KeyVersion != row.KeyVersion }), nil
 }

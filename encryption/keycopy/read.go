@@ -217,14 +217,15 @@ func (r copyRow) markRow() (keystore.Rows, error) {
 	return keystore.Rows{Marks: []keystore.MarkRow{{Sequence: r.Sequence, Mark: r.Mark, Created: created, Position: r.Position}}}, nil
 }
 
-// copyVerifier opens what a copy holds while its lines go by. It holds keysets
-// and the history in memory, never owners or keys.
+// copyVerifier opens what a copy holds while its lines go by. It holds keysets,
+// live indexes and the history in memory, never owners or keys.
 type copyVerifier struct {
-	vault   *Copies
+	copies  *Copies
 	known   map[[2]string]examinedKeyset // that were opened just now
 	keysets map[[2]string]*keyring.Keyset
 	owners  owners
 	history Copy // marks and what is known of them
+	live    map[keystore.IndexRow]bool
 }
 
 func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
@@ -235,6 +236,11 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 	for _, row := range rows.Keysets {
 		if c.keysets[[2]string{row.Tenant, row.Purpose}], err = c.keyset(ctx, row); err != nil {
 			return err
+		}
+	}
+	for _, row := range rows.Indexes {
+		if row.State == keystore.IndexLive {
+			c.live[row] = true
 		}
 	}
 	for _, row := range rows.Marks {
@@ -270,7 +276,7 @@ func (c *copyVerifier) keyset(ctx context.Context, row keystore.KeysetRow) (*key
 		if open := c.known[[2]string{row.Tenant, row.Purpose}].open; open != nil && bytes.Equal(open.Row.Wrapped, row.Wrapped) && open.Row.KEK == row.KEK {
 			return open, nil
 		}
-		return c.vault.ring.OpenedOrUnwrap(ctx, row)
+		return c.copies.ring.OpenedOrUnwrap(ctx, row)
 	}
 	if err := keyring.CheckUnder(row); err != nil {
 		return nil, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
@@ -335,6 +341,7 @@ type verifiedCopy struct {
 	header  copyHeader
 	digest  string
 	keysets map[[2]string]*keyring.Keyset
+	live    map[keystore.IndexRow]bool // index versions that were searched
 }
 
 func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]string]examinedKeyset) (out verifiedCopy, err error) {
@@ -348,7 +355,7 @@ func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]strin
 		return out, err
 	}
 	defer func() { err = errors.Join(err, owners.close()) }()
-	c := &copyVerifier{vault: v, known: known, keysets: map[[2]string]*keyring.Keyset{}, history: Copy{marks: map[int64]string{}}}
+	c := &copyVerifier{copies: v, known: known, keysets: map[[2]string]*keyring.Keyset{}, history: Copy{marks: map[int64]string{}}, live: map[keystore.IndexRow]bool{}}
 	c.owners.next = ownersIn(owners)
 	header, end, err := scanCopy(ctx, file, func(row copyRow) error { return c.visit(ctx, row) })
 	if err != nil {
@@ -371,7 +378,7 @@ func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]strin
 	if err != nil {
 		return out, fmt.Errorf("%w: time", keyring.ErrCopy)
 	}
-	out = verifiedCopy{Copy: c.history, header: header, digest: end.SHA256, keysets: c.keysets}
+	out = verifiedCopy{Copy: c.history, header: header, digest: end.SHA256, keysets: c.keysets, live: c.live}
 	out.Path, out.Store, out.Epoch, out.Sequence, out.Written, out.Rows, out.Holes = path, header.Store, header.Epoch, header.Sequence, written, end.Count, end.Holes
 	return out, nil
 }

@@ -21,6 +21,9 @@ type RepairReport struct {
 	Aliases     int // merged persons
 	Indexes     int // index versions
 	Removed     int // rows that should not have been there, such as a key under a tombstone
+	// Fenced counts index versions that are searched no more (ErrIncomplete): rows
+	// that can be opened again may lack them. RebuildIndexes shows whether they do.
+	Fenced int
 	// Conflicts lists keys that open in the store and in the copy, and are not the
 	// same: what was sealed under the one of the copy does not open. They stay.
 	Conflicts []DamagedRow
@@ -38,7 +41,7 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 	if err != nil {
 		return report, err
 	}
-	r := &repair{vault: v, from: verified, report: &report}
+	r := &repair{copies: v, from: verified, report: &report}
 	if err := r.begin(ctx); err != nil {
 		return report, err
 	}
@@ -56,6 +59,9 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 	if err != nil {
 		return report, err
 	}
+	if err := v.bringVersions(ctx, path, before, &found, &report); err != nil {
+		return report, err
+	}
 	strays := found.strays
 	if err := v.removeStrays(ctx, before, &found); err != nil {
 		return report, err
@@ -71,7 +77,7 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 
 // repair is one run of RepairFromCopy.
 type repair struct {
-	vault  *Copies
+	copies *Copies
 	from   verifiedCopy
 	report *RepairReport
 	state  keystore.State // before
@@ -80,9 +86,9 @@ type repair struct {
 
 // begin makes sure that the store has come from where the copy was written.
 func (r *repair) begin(ctx context.Context) error {
-	r.vault.ring.Doubt()           // what is cached may be a lease old
-	before := r.vault.ring.Known() // first: another call may come further while the view stands still
-	err := r.vault.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
+	r.copies.ring.Doubt()           // what is cached may be a lease old
+	before := r.copies.ring.Known() // first: another call may come further while the view stands still
+	err := r.copies.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
 		if err := keyring.Follows(ctx, tx, before); err != nil {
 			return err
 		}
@@ -113,7 +119,7 @@ func (r *repair) unmoved(now keystore.State) bool {
 func (r *repair) change(ctx context.Context, f func(tx keystore.Tx, now keystore.State) (keystore.Change, error)) error {
 	wrote := false
 	var own int64
-	_, err := r.vault.ring.Update(ctx, func(tx keystore.Tx) error {
+	_, err := r.copies.ring.Update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -144,7 +150,7 @@ func (r *repair) rows(ctx context.Context) (err error) {
 	var page keystore.Rows
 	var last [2]string
 	flush := func() error {
-		err := r.vault.ring.Retry(func() error { return r.page(ctx, last[1], page) })
+		err := r.copies.ring.Retry(func() error { return r.page(ctx, last[1], page) })
 		page = keystore.Rows{}
 		return err
 	}
@@ -182,7 +188,7 @@ func (r *repair) page(ctx context.Context, tenant string, rows keystore.Rows) er
 		return err
 	}
 	p := &repairPage{repair: r, tenant: tenant, rows: rows, wrap: wrap}
-	err = r.vault.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
+	err = r.copies.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
 		now, err := tx.State(ctx)
 		if err != nil {
 			return err
@@ -207,7 +213,7 @@ func (r *repair) page(ctx context.Context, tenant string, rows keystore.Rows) er
 // wrapOf is the keyset with which the store wraps the tenant's keys; nil where
 // it does not open, so that no key of it can be brought back.
 func (r *repair) wrapOf(ctx context.Context, tenant string) (*keyring.Keyset, error) {
-	wrap, err := r.vault.ring.Keyset(ctx, tenant, keyring.PurposeWrap)
+	wrap, err := r.copies.ring.Keyset(ctx, tenant, keyring.PurposeWrap)
 	if errors.Is(err, keyring.ErrKEK) || errors.Is(err, keyring.ErrKeyset) || errors.Is(err, keyring.ErrTenant) {
 		return nil, ctx.Err()
 	}

@@ -12,7 +12,7 @@ import (
 
 // keysets come first: the keys are wrapped with them.
 func (r *repair) keysets(ctx context.Context) error {
-	e, err := r.vault.newExaminer(ctx)
+	e, err := r.copies.newExaminer(ctx)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (r *repair) keysets(ctx context.Context) error {
 	})
 	if err == nil {
 		r.report.Keysets += len(put)
-		r.vault.ring.Doubt()
+		r.copies.ring.Doubt()
 	}
 	return err
 }

@@ -18,12 +18,13 @@ type repairPage struct {
 
 	change     keystore.Change
 	tombstones int
+	fenced     int
 	conflicts  []DamagedRow
 }
 
 // compare decides what to bring back, as the store is in this transaction.
 func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.State) error {
-	p.change, p.tombstones, p.conflicts = keystore.Change{}, 0, nil
+	p.change, p.tombstones, p.fenced, p.conflicts = keystore.Change{}, 0, 0, nil
 	tenant, err := tx.Tenant(ctx, p.tenant)
 	if err != nil {
 		return err
@@ -34,8 +35,8 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 		return keyring.ErrStale
 	}
 	meant := !p.unmoved(now) // what is gone may have been taken away on purpose
+	p.keyVersions(tenant, meant)
 	if !meant {
-		p.keyVersions(tenant)
 		p.indexes(tenant)
 	}
 	have, err := p.known(ctx, tx)
@@ -49,6 +50,11 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 		}
 	}
 	p.keys(tenant, have)
+	if put := &p.change.Put; len(put.Keys)+len(put.KeyVersions) > 0 || len(put.Owners) > p.tombstones {
+		unsure := fenced(tenant.Indexes, p.from.live)
+		p.fenced = len(unsure)
+		put.Indexes = append(put.Indexes, unsure...)
+	}
 	return nil
 }
 
@@ -71,8 +77,12 @@ func (p *repairPage) known(ctx context.Context, tx keystore.Tx) (keystore.Rows, 
 	return tx.Owners(ctx, p.tenant, ids)
 }
 
-func (p *repairPage) keyVersions(have keystore.Rows) {
+// keyVersions brings back what each was. One that is destroyed is so for ever.
+func (p *repairPage) keyVersions(have keystore.Rows, meant bool) {
 	for _, row := range p.rows.KeyVersions {
+		if meant && row.State != keystore.Destroyed {
+			continue
+		}
 		i := slices.IndexFunc(have.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == row.KeyVersion })
 		if i < 0 || !knownKeyVersion(have.KeyVersions[i].State) || have.KeyVersions[i].State != row.State {
 			p.change.Put.KeyVersions = append(p.change.Put.KeyVersions, row) // every change of a state narrows
@@ -85,7 +95,10 @@ func (p *repairPage) indexes(have keystore.Rows) {
 		i := slices.IndexFunc(have.Indexes, func(x keystore.IndexRow) bool {
 			return x.Table == row.Table && x.Index == row.Index && x.Version == row.Version
 		})
-		if i < 0 || !knownIndex(have.Indexes[i].State) {
+		if i < 0 || !knownIndex(have.Indexes[i].State) || !have.Indexes[i].Fits() {
+			if i < 0 && row.State == keystore.IndexLive {
+				row.State = keystore.IndexFenced // whoever does not know it could write meanwhile
+			}
 			p.change.Put.Indexes = append(p.change.Put.Indexes, row)
 		}
 	}
@@ -176,6 +189,7 @@ func (p *repairPage) count(report *RepairReport) {
 	report.Tombstones += p.tombstones
 	report.Keys += len(put.Keys)
 	report.Aliases += len(put.Aliases)
-	report.Indexes += len(put.Indexes)
+	report.Indexes += len(put.Indexes) - p.fenced
+	report.Fenced += p.fenced
 	report.Conflicts = append(report.Conflicts, p.conflicts[:min(len(p.conflicts), maxDamaged-min(maxDamaged, len(report.Conflicts)))]...)
 }

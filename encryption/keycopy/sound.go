@@ -29,6 +29,12 @@ func (v *Copies) Sound(ctx context.Context) (repaired int, err error) {
 			return repaired, err
 		}
 	}
+	var brought RepairReport
+	err = v.bringVersions(ctx, before, before, &found, &brought)
+	repaired += brought.Rows()
+	if err != nil {
+		return repaired, err
+	}
 	if err := v.removeStrays(ctx, before, &found); err != nil {
 		return repaired, err
 	}

@@ -8,10 +8,10 @@ import (
 )
 
 // removeStrays deletes rows that should not be there: keys under a tombstone or
-// of a destroyed key version and, where nothing else is damaged, keysets of no
-// purpose. It looks again until none is left; found is what it saw last.
+// of a destroyed key version, key versions and index versions whose number does not
+// fit, and, where nothing else is damaged, keysets of no purpose. It looks again until none is left; found is what it saw last.
 func (v *Copies) removeStrays(ctx context.Context, before string, found *damage) (err error) {
-	for len(found.strayed.Keys) > 0 || found.count == 0 && len(found.strayed.Keysets) > 0 {
+	for len(found.strayed.Keys)+len(found.strayed.KeyVersions)+len(found.strayed.Indexes) > 0 || found.count == 0 && len(found.strayed.Keysets) > 0 {
 		removed := 0
 		_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
 			gone, err := stillStray(ctx, tx, *found)
@@ -47,6 +47,16 @@ func stillStray(ctx context.Context, tx keystore.Tx, found damage) (gone keystor
 		})
 		if dead || destroyed {
 			gone.Keys = append(gone.Keys, key)
+		}
+	}
+	gone.KeyVersions = found.strayed.KeyVersions // nothing makes such a row a good one
+	for _, index := range found.strayed.Indexes {
+		now, err := tx.Tenant(ctx, index.Tenant)
+		if err != nil {
+			return gone, err
+		}
+		if slices.Contains(now.Indexes, index) { // else it was registered anew
+			gone.Indexes = append(gone.Indexes, index)
 		}
 	}
 	if found.count == 0 {

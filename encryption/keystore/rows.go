@@ -1,7 +1,9 @@
 package keystore
 
 import (
+	"cmp"
 	"iter"
+	"math"
 	"time"
 )
 
@@ -36,6 +38,20 @@ type KeyVersionRow struct {
 	KeyVersion uint32          // random, the 4 bytes in a field's prefix
 	State      KeyVersionState // see KeyVersionState
 	Created    time.Time       // microseconds
+	Unfit      int64           // see Fit: the number that stands in the place of KeyVersion
+}
+
+// Number is what stands in the primary key.
+func (r KeyVersionRow) Number() int64 { return cmp.Or(r.Unfit, int64(r.KeyVersion)) }
+
+// Fit splits a number of a table. What is no number of 32 bits was written by
+// nobody who keeps to the rules: a row carries it beside its member, which is 0
+// then, so that it is found under its primary key, named as damaged, and taken away.
+func Fit(n int64) (fits uint32, unfit int64) {
+	if n < 0 || n > math.MaxUint32 {
+		return 0, n
+	}
+	return uint32(n), 0
 }
 
 // OwnerState is the state of an owner of keys.
@@ -63,7 +79,11 @@ type KeyRow struct {
 	KeyVersion uint32 // of which key version
 	Wrapped    []byte // 65 bytes: Tink prefix, IV, 32 bytes, tag
 	Seals      int64  // how many were allotted to processes, at most 2^32; 0 while they count by themselves
+	Unfit      int64  // see Fit: the number that stands in the place of KeyVersion
 }
+
+// Number is what stands in the primary key.
+func (r KeyRow) Number() int64 { return cmp.Or(r.Unfit, int64(r.KeyVersion)) }
 
 // AliasRow says that a person was merged into another. Primary key: tenant, alias.
 type AliasRow struct {
@@ -96,11 +116,21 @@ type IndexRow struct {
 	Normaliser string     // "email/1"
 	Bits       int        // width
 	State      IndexState // see IndexState
+	// UnfitVersion and UnfitRoot are the numbers that stand in the place of Version
+	// and Root; see Fit.
+	UnfitVersion, UnfitRoot int64
 }
 
+// Fits reports whether both numbers of the row are numbers of 32 bits.
+func (r IndexRow) Fits() bool { return r.UnfitVersion == 0 && r.UnfitRoot == 0 }
+
+// Number is the version that stands in the primary key.
+func (r IndexRow) Number() int64 { return cmp.Or(r.UnfitVersion, int64(r.Version)) }
+
 // Same reports whether two rows are one version of one index, whatever its state.
+// One whose numbers do not fit is none.
 func (r IndexRow) Same(other IndexRow) bool {
-	return r.Table == other.Table && r.Index == other.Index && r.Version == other.Version
+	return r.Fits() && other.Fits() && r.Table == other.Table && r.Index == other.Index && r.Version == other.Version
 }
 
 // Rows is a set of rows of a key store.
@@ -146,7 +176,7 @@ func (r Rows) After(k Kind) []any {
 		}
 	case KindKeyVersion:
 		if n := len(r.KeyVersions); n > 0 {
-			return []any{r.KeyVersions[n-1].Tenant, int64(r.KeyVersions[n-1].KeyVersion)}
+			return []any{r.KeyVersions[n-1].Tenant, r.KeyVersions[n-1].Number()}
 		}
 	case KindOwner:
 		if n := len(r.Owners); n > 0 {
@@ -154,7 +184,7 @@ func (r Rows) After(k Kind) []any {
 		}
 	case KindKey:
 		if n := len(r.Keys); n > 0 {
-			return []any{r.Keys[n-1].Tenant, r.Keys[n-1].Owner, int64(r.Keys[n-1].KeyVersion)}
+			return []any{r.Keys[n-1].Tenant, r.Keys[n-1].Owner, r.Keys[n-1].Number()}
 		}
 	case KindAlias:
 		if n := len(r.Aliases); n > 0 {
@@ -163,7 +193,7 @@ func (r Rows) After(k Kind) []any {
 	case KindIndex:
 		if n := len(r.Indexes); n > 0 {
 			last := r.Indexes[n-1]
-			return []any{last.Tenant, last.Table, last.Index, int64(last.Version)}
+			return []any{last.Tenant, last.Table, last.Index, last.Number()}
 		}
 	case KindMark:
 		if n := len(r.Marks); n > 0 {

@@ -1,31 +1,74 @@
 package leakage
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"maps"
 	"slices"
 )
 
-// keys are tried for each width: under one of them two frequent values may happen
-// to share an index value, or frequencies to fall into the right order. What the
-// middle one gives away is told.
-const keys = 9
+// tries is how often the attack is made, each time on other halves and under another
+// key: once two frequent values may happen to share an index value, or frequencies
+// to fall into the right order. What it gives away on average is told.
+const tries = 25
 
-// attack learns the order of the values by their frequency from every second row,
-// puts the index values of the other rows, of that many bits, in the order of
+// attack learns the order of the values by their frequency from one half of the
+// rows, puts the index values of the other half, of so many bits, in the order of
 // theirs, and takes the first for the first: how many rows it names rightly. Among
 // equally frequent ones the order is chance, so it is the average over all orders.
-func attack(values []uint64, width int) float64 {
-	learned := map[uint64]int{}
-	for i := 0; i < len(values); i += 2 {
-		learned[values[i]]++
+//
+// Who takes the most frequent value for all of them may name more, and is counted
+// then. Of values that occur equally often in the table, as in couples, the one half
+// has more of that of which the other has less: their order says the wrong thing.
+func attack(values []uint64, seed uint64, widths ...int) []float64 {
+	ordered, guessed := make([]float64, len(widths)), 0.0
+	for try := range uint64(tries) {
+		known, attacked := halves(values, seed, try)
+		names := ranksOf(known)
+		for i, width := range widths {
+			ordered[i] += named(attacked, names, width, 2*try*0x9e3779b97f4a7c15+1)
+		}
+		guessed += first(attacked, names)
 	}
-	names := ranks(learned)
-	recovered := make([]float64, keys)
-	for i := range recovered {
-		recovered[i] = named(values, names, width, 2*uint64(i)*0x9e3779b97f4a7c15+1)
+	for i := range ordered {
+		ordered[i] = max(ordered[i], guessed) / tries
 	}
-	slices.Sort(recovered)
-	return recovered[keys/2]
+	return ordered
+}
+
+// halves draws which rows the attacker knows, for each row by itself and whatever
+// it holds: in a table the values may take turns, or come sorted. The half that is
+// attacked is the smaller one where they are not equal.
+func halves(values []uint64, seed, try uint64) (known, attacked []uint64) {
+	type drawn struct{ chance, value uint64 }
+	order := make([]drawn, len(values))
+	var place [24]byte
+	binary.BigEndian.PutUint64(place[:], seed)
+	binary.BigEndian.PutUint64(place[8:], try)
+	for i, value := range values {
+		binary.BigEndian.PutUint64(place[16:], uint64(i))
+		chance := sha256.Sum256(place[:])
+		order[i] = drawn{binary.BigEndian.Uint64(chance[:]), value}
+	}
+	slices.SortFunc(order, func(a, b drawn) int { return cmp.Compare(a.chance, b.chance) })
+	out := make([]uint64, len(order))
+	for i := range order {
+		out[i] = order[i].value
+	}
+	return out[len(out)/2:], out[:len(out)/2]
+}
+
+// first counts the rows that hold the most frequent value; of several that are, the
+// average.
+func first(values []uint64, names map[uint64]places) float64 {
+	right := 0.0
+	for _, value := range values {
+		if name, known := names[value]; known && name.from == 0 {
+			right += 1 / float64(name.to)
+		}
+	}
+	return right
 }
 
 // named attacks what the digests are under another key, for which multiplying by
@@ -33,12 +76,12 @@ func attack(values []uint64, width int) float64 {
 func named(values []uint64, names map[uint64]places, width int, key uint64) float64 {
 	cells := map[uint64]map[uint64]int{} // index value -> values behind it -> rows
 	seen := map[uint64]int{}
-	for i := 1; i < len(values); i += 2 {
-		cell := values[i] * key >> (64 - min(width, 64))
+	for _, value := range values {
+		cell := value * key >> (64 - min(width, 64))
 		if cells[cell] == nil {
 			cells[cell] = map[uint64]int{}
 		}
-		cells[cell][values[i]]++
+		cells[cell][value]++
 		seen[cell]++
 	}
 	observed := ranks(seen)
@@ -65,6 +108,14 @@ func (p places) meets(q places) float64 {
 		return 0
 	}
 	return float64(common) / float64(p.to-p.from) / float64(q.to-q.from)
+}
+
+func ranksOf(values []uint64) map[uint64]places {
+	counts := map[uint64]int{}
+	for _, value := range values {
+		counts[value]++
+	}
+	return ranks(counts)
 }
 
 func ranks(counts map[uint64]int) map[uint64]places {

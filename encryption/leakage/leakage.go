@@ -25,6 +25,9 @@ type Options struct {
 	// Sample bounds the rows that are kept, as 8 bytes each, besides a map of their
 	// distinct values; 0 is DefaultSample.
 	Sample int
+	// Seed chooses the halves of the rows of which the one is learned from and the
+	// other attacked, for figures that come out the same; 0 draws one.
+	Seed uint64
 	// AcceptLeakage says of an index, by its SQL column, why it may give away more:
 	// such an index is measured and not refused.
 	AcceptLeakage map[string]string
@@ -53,7 +56,7 @@ type Report struct {
 	// over the rows that are searched for.
 	Collisions float64
 
-	Attacked   int     // rows attacked: every second one
+	Attacked   int     // rows attacked: a half of them, drawn by lot
 	Recovered  float64 // of them named rightly, at the width of the index
 	Recovered8 float64 // the same at 8 bits
 
@@ -120,7 +123,7 @@ func Measure(table *encryption.SealedTable, column string, values iter.Seq2[stri
 	measures := make([]*measure, len(indexes))
 	unknown := maps.Clone(options.AcceptLeakage)
 	for i, index := range indexes {
-		measures[i] = newMeasure(table, index, options.Sample)
+		measures[i] = newMeasure(table, index, options.Sample, options.Seed)
 		delete(unknown, index.Column)
 	}
 	if len(unknown) > 0 {

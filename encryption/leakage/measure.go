@@ -20,15 +20,19 @@ type measure struct {
 	index  encryption.Index
 	mac    hash.Hash
 	limit  int
+	seed   uint64
 	sample []uint64
 
 	values, empty, refused int64
 }
 
-func newMeasure(table *encryption.SealedTable, index encryption.Index, limit int) *measure {
-	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // never fails: it ends the process where there is no randomness
-	return &measure{table: table, index: index, mac: hmac.New(sha256.New, key), limit: limit}
+func newMeasure(table *encryption.SealedTable, index encryption.Index, limit int, seed uint64) *measure {
+	var random [sha256.Size + 8]byte
+	_, _ = rand.Read(random[:]) // never fails: it ends the process where there is no randomness
+	if seed == 0 {
+		seed = binary.BigEndian.Uint64(random[sha256.Size:])
+	}
+	return &measure{table: table, index: index, mac: hmac.New(sha256.New, random[:sha256.Size]), limit: limit, seed: seed}
 }
 
 // add takes a value. Of more than the limit each has the same chance to be among
@@ -82,7 +86,7 @@ func (m *measure) report() Report {
 	}
 	r.Collisions = float64(m.values) * (1 - same) / math.Exp2(float64(index.Bits))
 	r.Attacked = len(m.sample) / 2
-	r.Recovered = attack(m.sample, index.Bits)
-	r.Recovered8 = attack(m.sample, 8)
+	recovered := attack(m.sample, m.seed, index.Bits, 8)
+	r.Recovered, r.Recovered8 = recovered[0], recovered[1]
 	return r
 }

@@ -37,7 +37,7 @@ func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant st
 	// A join has them once for each key.
 	out.Owners, out.Aliases = slices.Compact(out.Owners), slices.Compact(out.Aliases)
 	slices.SortFunc(out.Keys, func(a, b keystore.KeyRow) int {
-		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.KeyVersion, b.KeyVersion))
+		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Number(), b.Number()))
 	})
 	return out, nil
 }
@@ -77,7 +77,9 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *keysto
 			out.Aliases = append(out.Aliases, keystore.AliasRow{Tenant: tenant, Alias: owner, Owner: into.String})
 		}
 		if keyVersion.Valid {
-			out.Keys = append(out.Keys, keystore.KeyRow{Tenant: tenant, Owner: owner, KeyVersion: uint32(keyVersion.Int64), Wrapped: wrapped, Seals: seals.Int64})
+			row := keystore.KeyRow{Tenant: tenant, Owner: owner, Wrapped: wrapped, Seals: seals.Int64}
+			row.KeyVersion, row.Unfit = keystore.Fit(keyVersion.Int64)
+			out.Keys = append(out.Keys, row)
 		}
 	}
 	return rows.Err()

@@ -172,10 +172,11 @@ func scan(rows *sql.Rows, out *keystore.Rows, kind keystore.Kind) error {
 		out.Keysets = append(out.Keysets, r)
 	case keystore.KindKeyVersion:
 		var r keystore.KeyVersionRow
-		var created int64
-		if err := rows.Scan(&r.Tenant, &r.KeyVersion, &r.State, &created); err != nil {
+		var keyVersion, created int64
+		if err := rows.Scan(&r.Tenant, &keyVersion, &r.State, &created); err != nil {
 			return err
 		}
+		r.KeyVersion, r.Unfit = keystore.Fit(keyVersion)
 		r.Created = time.UnixMicro(created).UTC()
 		out.KeyVersions = append(out.KeyVersions, r)
 	case keystore.KindOwner:
@@ -186,9 +187,11 @@ func scan(rows *sql.Rows, out *keystore.Rows, kind keystore.Kind) error {
 		out.Owners = append(out.Owners, r)
 	case keystore.KindKey:
 		var r keystore.KeyRow
-		if err := rows.Scan(&r.Tenant, &r.Owner, &r.KeyVersion, &r.Wrapped, &r.Seals); err != nil {
+		var keyVersion int64
+		if err := rows.Scan(&r.Tenant, &r.Owner, &keyVersion, &r.Wrapped, &r.Seals); err != nil {
 			return err
 		}
+		r.KeyVersion, r.Unfit = keystore.Fit(keyVersion)
 		out.Keys = append(out.Keys, r)
 	case keystore.KindAlias:
 		var r keystore.AliasRow
@@ -198,9 +201,12 @@ func scan(rows *sql.Rows, out *keystore.Rows, kind keystore.Kind) error {
 		out.Aliases = append(out.Aliases, r)
 	case keystore.KindIndex:
 		var r keystore.IndexRow
-		if err := rows.Scan(&r.Tenant, &r.Table, &r.Index, &r.Version, &r.Root, &r.Normaliser, &r.Bits, &r.State); err != nil {
+		var version, root int64
+		if err := rows.Scan(&r.Tenant, &r.Table, &r.Index, &version, &root, &r.Normaliser, &r.Bits, &r.State); err != nil {
 			return err
 		}
+		r.Version, r.UnfitVersion = keystore.Fit(version)
+		r.Root, r.UnfitRoot = keystore.Fit(root)
 		out.Indexes = append(out.Indexes, r)
 	case keystore.KindMark:
 		var r keystore.MarkRow

@@ -119,19 +119,19 @@ func valuesOf(rows keystore.Rows) map[keystore.Kind][][]any {
 		add(keystore.KindKeyset, r.Tenant, r.Purpose, r.Epoch, r.KEK, r.Version, former, r.Wrapped)
 	}
 	for _, r := range rows.KeyVersions {
-		add(keystore.KindKeyVersion, r.Tenant, int64(r.KeyVersion), string(r.State), r.Created.UnixMicro())
+		add(keystore.KindKeyVersion, r.Tenant, r.Number(), string(r.State), r.Created.UnixMicro())
 	}
 	for _, r := range rows.Owners {
 		add(keystore.KindOwner, r.Tenant, r.Owner, string(r.State), r.Sequence)
 	}
 	for _, r := range rows.Keys {
-		add(keystore.KindKey, r.Tenant, r.Owner, int64(r.KeyVersion), r.Wrapped, r.Seals)
+		add(keystore.KindKey, r.Tenant, r.Owner, r.Number(), r.Wrapped, r.Seals)
 	}
 	for _, r := range rows.Aliases {
 		add(keystore.KindAlias, r.Tenant, r.Alias, r.Owner)
 	}
 	for _, r := range rows.Indexes {
-		add(keystore.KindIndex, r.Tenant, r.Table, r.Index, int64(r.Version), int64(r.Root), r.Normaliser, r.Bits, string(r.State))
+		add(keystore.KindIndex, r.Tenant, r.Table, r.Index, r.Number(), cmp.Or(r.UnfitRoot, int64(r.Root)), r.Normaliser, r.Bits, string(r.State))
 	}
 	for _, r := range rows.Marks {
 		position := 0

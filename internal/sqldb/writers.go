@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,9 +26,9 @@ import (
 // that still wait for the lock. Where pg_locks is not to be read, MariaDB and
 // MySQL included, a lock of the table that writers exclude is taken for a moment,
 // in tries of a fraction of a second or of one, with pauses between them of up to
-// five. Prepared transactions have lost the lock there when their connection or
-// the server ended, so all of the server are waited for that are prepared then,
-// of whichever database. On SQLite there is one writer at a time.
+// five. On MariaDB and MySQL that is InnoDB's own lock of the table besides, which a
+// prepared transaction keeps when its connection or the server has ended: those of
+// other tables are not waited for. On SQLite there is one writer at a time.
 //
 // A transaction is seen on the server that it runs on: where several servers take
 // writes to one table (Galera, Group Replication, logical replication), those of
@@ -215,47 +216,30 @@ func (db *DB) sqliteMoment(ctx context.Context, _ string) error {
 	})
 }
 
+// mysqlWriters says, when the wait is over, what may have stood in the way for ever:
+// the server does not tell whose a prepared transaction is, nor what it wrote.
 func (db *DB) mysqlWriters(ctx context.Context, table string, told func(int)) error {
-	if err := db.between(ctx, table, told, 5*time.Second, db.mysqlMoment); err != nil {
+	err := db.between(ctx, table, told, 5*time.Second, db.mysqlMoment)
+	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	prepared, err := db.prepared(ctx)
-	if err != nil {
-		return err
+	late, stop := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer stop()
+	if prepared, _ := db.prepared(late); len(prepared) > 0 { // which needs a right on MySQL
+		return fmt.Errorf("%w; these transactions of the server are prepared and wait for somebody to end them, one of them perhaps this table's: %s", err, strings.Join(prepared, "; "))
 	}
-	last := 0
-	for pause := firstPause; len(prepared) > 0; pause = min(2*pause, time.Second) {
-		if len(prepared) != last {
-			last = len(prepared)
-			told(last)
-		}
-		err := wait(ctx, pause)
-		var now []string
-		if err == nil {
-			now, err = db.prepared(ctx)
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("sqldb: %d prepared transactions (XA RECOVER), which may have written to %s, have not ended: %w", len(prepared), table, ctx.Err())
-		}
-		if err != nil {
-			return err
-		}
-		prepared = slices.DeleteFunc(prepared, func(id string) bool { return !slices.Contains(now, id) })
-	}
-	if last > 0 {
-		told(0)
-	}
-	return nil
+	return err
 }
 
-// mysqlMoment takes the lock that writers exclude, and readers do not. The
-// connection has other settings then, and is thrown away.
+// mysqlMoment takes the locks that writers exclude, and readers do not: that of the
+// server, and without autocommit that of InnoDB. The connection has other settings
+// then, and is thrown away.
 func (db *DB) mysqlMoment(ctx context.Context, table string) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return Safe(err)
 	}
-	for _, statement := range []string{`SET SESSION lock_wait_timeout = 1`, `LOCK TABLES ` + table + ` READ`} {
+	for _, statement := range []string{`SET SESSION lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1, SESSION innodb_table_locks = ON, SESSION autocommit = 0`, `LOCK TABLES ` + table + ` READ`} {
 		if _, err = conn.ExecContext(ctx, statement); err != nil {
 			err = Safe(err)
 			break
@@ -267,14 +251,17 @@ func (db *DB) mysqlMoment(ctx context.Context, table string) error {
 	return errors.Join(err, discard(conn))
 }
 
-// prepared lists the prepared transactions of the server.
+// prepared lists the statements that roll back what is prepared on the server.
 func (db *DB) prepared(ctx context.Context) (out []string, err error) {
 	err = Each(ctx, db, func(rows *sql.Rows) error {
 		var format, global, branch int64
 		var data []byte
-		err := rows.Scan(&format, &global, &branch, &data)
-		out = append(out, fmt.Sprintf("%d %d %x", format, global, data))
-		return Safe(err)
+		if err := rows.Scan(&format, &global, &branch, &data); err != nil {
+			return Safe(err)
+		}
+		global = min(global, int64(len(data)))
+		out = append(out, fmt.Sprintf("XA ROLLBACK X'%x',X'%x',%d", data[:global], data[global:], format))
+		return nil
 	}, `XA RECOVER`)
 	return out, err
 }

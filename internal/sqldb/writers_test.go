@@ -3,7 +3,6 @@ package sqldb_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"testing"
 
@@ -233,32 +232,88 @@ func TestPreparedTransactionsOfPostgreSQLAreWaitedFor(t *testing.T) {
 	do(`ROLLBACK PREPARED 'c'`)
 }
 
-// The same on MariaDB, where it keeps no lock of the table once its connection
-// is gone.
-func TestPreparedTransactionsOfMariaDBAreWaitedFor(t *testing.T) {
-	handle := testdb.New(t, testdb.MariaDB).Open(t)
-	run(t, handle, `CREATE TABLE people (id BIGINT PRIMARY KEY)`)
-	db := open(t, handle)
+// prepare leaves a prepared transaction of MariaDB behind, whose connection is gone.
+func prepare(t *testing.T, handle *sql.DB, id, statement string) {
+	t.Helper()
 	conn, err := handle.Conn(t.Context())
 	require.NoError(t, err)
-	for _, statement := range []string{`XA START 'writers'`, `INSERT INTO people VALUES (1)`, `XA END 'writers'`, `XA PREPARE 'writers'`} {
+	var number int64
+	require.NoError(t, conn.QueryRowContext(t.Context(), `SELECT CONNECTION_ID()`).Scan(&number))
+	for _, statement := range []string{`XA START '` + id + `'`, statement, `XA END '` + id + `'`, `XA PREPARE '` + id + `'`} {
 		_, err := conn.ExecContext(t.Context(), statement)
 		require.NoError(t, err, statement)
 	}
-	gone := errors.New("the connection is thrown away")
-	require.ErrorIs(t, conn.Raw(func(any) error { return gone }), gone)
-	var id int64
-	require.NoError(t, conn.QueryRowContext(t.Context(), `SELECT CONNECTION_ID()`).Scan(&id))
-	run(t, handle, fmt.Sprint(`KILL `, id))
-	w := waitFor(t.Context(), db, "people")
-	w.waits(t)
-	w.still(t)
-	for { // until the server has noticed that the connection is gone, it is nobody else's
-		if _, err = handle.ExecContext(t.Context(), `XA COMMIT 'writers'`); err == nil {
-			break
+	run(t, handle, fmt.Sprint(`KILL `, number))
+	_ = conn.Close() // what it says of its end is nobody's concern
+}
+
+// ended ends a prepared transaction, once the server has noticed that its connection
+// is gone: before that it is nobody else's.
+func ended(t *testing.T, handle *sql.DB, statement string) {
+	t.Helper()
+	for {
+		if _, err := handle.ExecContext(t.Context(), statement); err == nil {
+			return
 		}
 		require.NoError(t, t.Context().Err())
 	}
+}
+
+// The same on MariaDB, where it keeps no lock of the server's once its connection is
+// gone, but InnoDB's.
+func TestPreparedTransactionsOfMariaDBAreWaitedFor(t *testing.T) {
+	handle := testdb.New(t, testdb.MariaDB).Open(t)
+	run(t, handle, `CREATE TABLE people (id BIGINT PRIMARY KEY)`, `CREATE TABLE parts (id BIGINT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 3`)
+	db := open(t, handle)
+	for _, table := range []string{"people", "parts"} {
+		prepare(t, handle, "writers", `INSERT INTO `+table+` VALUES (1)`)
+		w := waitFor(t.Context(), db, table)
+		w.waits(t)
+		w.still(t)
+		ended(t, handle, `XA COMMIT 'writers'`)
+		require.NoError(t, <-w.done)
+		require.Equal(t, 1, count(t, handle, table))
+	}
+}
+
+// One that has written to other tables only, of this database or another one, holds
+// nobody up. Where one is waited for, the error says what rolls it back.
+func TestPreparedTransactionsOfOtherTablesAreNotWaitedFor(t *testing.T) {
+	handle := testdb.New(t, testdb.MariaDB).Open(t)
+	other := testdb.New(t, testdb.MariaDB).Open(t)
+	run(t, handle, `CREATE TABLE people (id BIGINT PRIMARY KEY)`, `CREATE TABLE letters (id BIGINT PRIMARY KEY)`)
+	run(t, other, `CREATE TABLE people (id BIGINT PRIMARY KEY)`)
+	db := open(t, handle)
+	prepare(t, handle, "letters", `INSERT INTO letters VALUES (1)`)
+	prepare(t, other, "elsewhere", `INSERT INTO people VALUES (1)`)
+	require.NoError(t, db.WaitForWriters(t.Context(), "people", nil))
+	ctx, stop := context.WithCancel(t.Context())
+	w := waitFor(ctx, db, "letters")
+	w.waits(t)
+	stop()
+	err := <-w.done
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "XA ROLLBACK X'6c657474657273',X'',1")
+	ended(t, handle, `XA ROLLBACK X'6c657474657273',X'',1`)
+	ended(t, other, `XA ROLLBACK 'elsewhere'`)
+	require.NoError(t, db.WaitForWriters(t.Context(), "letters", nil))
+}
+
+// The lock outlives the server.
+func TestPreparedTransactionsOutliveTheServer(t *testing.T) {
+	server := testdb.Own(t, testdb.MariaDB)
+	d := server.New(t)
+	handle := d.Open(t)
+	run(t, handle, `CREATE TABLE people (id BIGINT PRIMARY KEY)`)
+	prepare(t, handle, "writers", `INSERT INTO people VALUES (1)`)
+	server.Kill(t)
+	server.Restart(t)
+	handle = d.Open(t)
+	db := open(t, handle)
+	w := waitFor(t.Context(), db, "people")
+	w.waits(t)
+	w.still(t)
+	ended(t, handle, `XA COMMIT 'writers'`)
 	require.NoError(t, <-w.done)
 	require.Equal(t, 1, count(t, handle, "people"))
 }

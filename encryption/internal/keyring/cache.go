@@ -6,15 +6,15 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// age is what an entry of the cache says about itself; Vault.mu guards it. An
+// age is what an entry of the cache says about itself; Ring.mu guards it. An
 // entry that was narrowed is read afresh by whoever takes keys, but serves
 // transactions that began before, where nothing may be fetched, to the end of
 // the lease that it then had.
 type age struct {
-	flush    uint64 // of the vault, before the read
+	flush    uint64 // of the ring, before the read
 	narrowed bool   // something was taken away since it was read, or may have been
 	doubted  bool   // of an entry that was narrowed: nobody has said that something was taken away
-	lease    Grant  // of an entry that was narrowed; others have the vault's
+	lease    Grant  // of an entry that was narrowed; others have the ring's
 }
 
 // narrowLocked marks an entry.

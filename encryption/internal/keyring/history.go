@@ -10,11 +10,11 @@ import (
 
 // The history of a key store is one random mark for each Update, beside its
 // sequence. Two stores that were one once, and of which one was put back and
-// used on, have other marks under the same numbers. A vault knows the pair that
+// used on, have other marks under the same numbers. A process knows the pair that
 // it saw last, a data snapshot that of its position, a key copy all of them.
 
 // How many marks a key copy carries: those that positions and copies may name,
-// two years of one an hour, and those that only vaults know, which look every
+// two years of one an hour, and those that only processes know, which look every
 // few seconds. Older ones go before a copy is written.
 const (
 	KeptPositions = 20_000
@@ -80,7 +80,7 @@ func (m *madeKey) lost(rows keystore.Rows, barrier int64) bool {
 }
 
 // Recognise answers ErrRewound in a transaction of a store that is not the one
-// that this vault has seen, or an earlier state of it.
+// that this process has seen, or an earlier state of it.
 func (v *Ring) Recognise(ctx context.Context, tx keystore.Tx) error {
 	before := v.Known()
 	return Follows(ctx, tx, before)

@@ -40,8 +40,7 @@ func kekError(tenant, purpose, name string, err error) error {
 }
 
 // wrapKeyset wraps a keyset under the KEK that the row names, and has the KEK,
-// asked for anew as after a restart, open it again: nothing is stored that
-// cannot be read.
+// asked for anew, open it again: nothing is stored that cannot be read.
 func (v *Ring) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *keyset.Handle) (*Keyset, error) {
 	if !v.cfg.PermitsKEK(row.KEK) {
 		return nil, refusedKEK(row.Tenant, row.Purpose, row.KEK)
@@ -65,10 +64,7 @@ func (v *Ring) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *k
 		if slices.ContainsFunc(want.Roots, func(r root) bool { return bytes.Contains(wrapped.Wrapped, r.Key) }) {
 			return nil, errors.New("it does not encrypt")
 		}
-		if err := v.bindsTenant(ctx, kek, wrapped); err != nil {
-			return nil, err
-		}
-		return v.readKeyset(ctx, wrapped)
+		return v.provenKeyset(ctx, wrapped)
 	})
 	if err == nil && !want.SameKeys(open) {
 		err = errors.New("it opens something else than it wrapped")
@@ -93,6 +89,10 @@ func (v *Ring) readKeyset(ctx context.Context, row keystore.KeysetRow) (*Keyset,
 	if err != nil {
 		return nil, err
 	}
+	return v.readWith(ctx, kek, row)
+}
+
+func (v *Ring) readWith(ctx context.Context, kek tink.AEADWithContext, row keystore.KeysetRow) (*Keyset, error) {
 	v.cfg.Observe(ctx, "encryption.kek.calls", 1)
 	handle, err := keyset.ReadWithContext(ctx, keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), kek, format.KeysetAD(row.Tenant, row.Purpose))
 	if err != nil {

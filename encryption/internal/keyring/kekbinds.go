@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -15,20 +16,59 @@ import (
 // errUnbound is what a KEK is refused for that opens a keyset whoever's it is.
 var errUnbound = errors.New("it opens what it wrapped as another tenant's, too, so whoever writes the key store could give one tenant the keys of another: hand in a KEK that binds associated data (Vault's transit: associated_data with a key of type aes256-gcm96; examples/kms has three that do)")
 
-// bindsTenant proves that a KEK refuses what it wrapped when somebody names
-// another tenant. It is asked where something is made (a tenant, an installation,
-// the first keyset of an epoch), not for each tenant of an epoch, whose KEK is
-// then known. That the KEK refuses because it is away is no proof: the
-// caller has it open the same bytes afterwards.
-func (v *Ring) bindsTenant(ctx context.Context, kek tink.AEADWithContext, row keystore.KeysetRow) error {
-	if row.Tenant != "" && row.Version != 1 {
-		return nil
+// provenKeyset opens what was wrapped just now, as after a restart. Where something
+// is made (a tenant, an installation, the first keyset of an epoch; not each tenant
+// of an epoch, whose KEK is then known) it has the KEK prove that it refuses the same
+// bytes when somebody names another tenant. A KEK that is away for a moment, or
+// that limits how often it is asked, fails as well: so it opens them before and
+// after, and refuses them twice in between.
+func (v *Ring) provenKeyset(ctx context.Context, row keystore.KeysetRow) (*Keyset, error) {
+	kek, err := v.askKEK(ctx, row.Tenant, row.Purpose, row.KEK)
+	if err != nil {
+		return nil, err
 	}
+	open, err := v.readWith(ctx, kek, row)
+	if err != nil || row.Tenant != "" && row.Version != 1 {
+		return open, err
+	}
+	for range 2 {
+		if err := v.refusesStranger(ctx, kek, row); err != nil {
+			return nil, err
+		}
+	}
+	return v.readWith(ctx, kek, row)
+}
+
+// refusesStranger says why it is no refusal what a KEK answers to another tenant.
+func (v *Ring) refusesStranger(ctx context.Context, kek tink.AEADWithContext, row keystore.KeysetRow) error {
 	v.cfg.Observe(ctx, "encryption.kek.calls", 1)
-	if _, err := keyset.ReadWithContext(ctx, keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), kek, strangersAD(row)); err == nil {
+	heard := &hearing{AEADWithContext: kek}
+	_, err := keyset.ReadWithContext(ctx, keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), heard, strangersAD(row))
+	var late interface{ Timeout() bool }
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !heard.asked:
+		return err
+	case heard.answer == nil:
 		return errUnbound
+	case errors.Is(heard.answer, context.Canceled), errors.Is(heard.answer, context.DeadlineExceeded), errors.As(heard.answer, &late) && late.Timeout():
+		return fmt.Errorf("whether it refuses what it wrapped as another tenant's: %w", heard.answer)
 	}
-	return ctx.Err()
+	return nil
+}
+
+// hearing keeps what a KEK answered itself, which Tink turns into text.
+type hearing struct {
+	tink.AEADWithContext
+	asked  bool
+	answer error
+}
+
+func (h *hearing) DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error) {
+	plaintext, err := h.AEADWithContext.DecryptWithContext(ctx, ciphertext, associatedData)
+	h.asked, h.answer = true, err
+	return plaintext, err
 }
 
 // strangersAD is what another tenant's keyset is wrapped with: as long, and

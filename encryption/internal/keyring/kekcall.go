@@ -299,7 +299,7 @@ func caught[T any](f func() (T, error), then func(T, error)) {
 }
 
 // OpenedOrUnwrap opens a branch key, and spares the call of the KEK when this
-// vault has opened the very same bytes.
+// ring has opened the very same bytes.
 func (v *Ring) OpenedOrUnwrap(ctx context.Context, row keystore.KeysetRow) (*Keyset, error) {
 	v.mu.RLock()
 	k := v.tenants[row.Tenant]

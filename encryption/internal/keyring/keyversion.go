@@ -60,6 +60,7 @@ func (v *Ring) KeyVersions(ctx context.Context, tenant string) ([]keystore.KeyVe
 	if len(rows.Keysets) == 0 {
 		return nil, fmt.Errorf("%w: unknown to the key store (AddTenant)", ErrTenant)
 	}
+	rows.KeyVersions = slices.DeleteFunc(rows.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.Unfit != 0 })
 	slices.SortFunc(rows.KeyVersions, func(a, b keystore.KeyVersionRow) int { return a.Created.Compare(b.Created) })
 	return rows.KeyVersions, nil
 }

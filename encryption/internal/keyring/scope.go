@@ -6,7 +6,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// everyone is what a vault drops when it cannot tell whose keys were narrowed.
+// everyone is what a ring drops when it cannot tell whose keys were narrowed.
 func everyone() []keystore.Scope { return []keystore.Scope{{}} }
 
 // narrowed returns whose keys were narrowed between two states of the store, as

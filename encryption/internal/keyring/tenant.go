@@ -222,6 +222,9 @@ func (v *Ring) LoadTenant(ctx context.Context, tenant string) (*Tenant, error) {
 	}
 	k := &Tenant{age: begun, tenant: tenant, Rows: rows, keyVersions: map[uint32]keystore.KeyVersionRow{}, open: map[string]*Keyset{}, derived: map[Place]any{}}
 	for _, g := range rows.KeyVersions {
+		if g.KeyVersion == 0 {
+			continue // no key version has this number, or it does not fit
+		}
 		k.keyVersions[g.KeyVersion] = g
 		if g.State == keystore.Active {
 			k.Active = g.KeyVersion

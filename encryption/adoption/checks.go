@@ -1,0 +1,329 @@
+package adoption
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// check is a CHECK of the table.
+type check struct {
+	name          string // "" where it has none
+	expr          string
+	drop, restore []string
+}
+
+// checks lists the CHECKs of the table.
+func (l *live) checks(ctx context.Context) (out []check, err error) {
+	switch l.db.Kind {
+	case sqldb.SQLite:
+		text, err := l.created(ctx)
+		for _, one := range clauses(text, "CHECK") {
+			out = append(out, check{name: one.name, expr: one.text})
+		}
+		return out, err
+	case sqldb.Postgres:
+		err = l.rows(ctx, func(scan func(...any) error) error {
+			var quoted, definition string
+			var c check
+			err := scan(&c.name, &quoted, &c.expr, &definition)
+			alter := `ALTER TABLE ` + l.sql
+			c.drop, c.restore = []string{alter + ` DROP CONSTRAINT ` + quoted}, []string{alter + ` ADD CONSTRAINT ` + quoted + ` ` + definition}
+			out = append(out, c)
+			return err
+		}, `SELECT CAST(c.conname AS text), quote_ident(c.conname), pg_get_expr(c.conbin, c.conrelid), pg_get_constraintdef(c.oid) FROM pg_catalog.pg_constraint c
+			WHERE c.conrelid = to_regclass(?) AND c.contype = 'c' ORDER BY c.conname`, l.sql)
+		return out, err
+	case sqldb.MariaDB, sqldb.MySQL:
+	}
+	text, err := l.created(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
+		for _, one := range clausesIn(line, "CHECK", `\`) {
+			c, err := l.checkOf(line, one)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// checkOf finds how a CHECK of MariaDB or MySQL leaves its table: one of a column
+// stands at the end of that column's definition, has its name, and goes by saying this
+// again without it.
+func (l *live) checkOf(line string, one clause) (check, error) {
+	c := check{name: one.name, expr: one.text}
+	if c.name == "" {
+		if name := regexp.MustCompile("^[`\"]([^`\"]+)[`\"] ").FindStringSubmatch(line); name != nil {
+			c.name = name[1]
+		}
+		without := strings.Replace(strings.TrimSuffix(line, ` CHECK (`+c.expr+`)`), " NOT NULL", " NULL", 1) // which is dropped with it
+		c.drop, c.restore = []string{l.modify(without)}, []string{l.modify(line)}
+		return c, nil
+	}
+	quoted, err := l.db.Quote(c.name)
+	if err != nil {
+		return c, fmt.Errorf("%w: %w", ErrDefinition, err)
+	}
+	how := `CONSTRAINT `
+	if l.db.Kind == sqldb.MySQL {
+		how = `CHECK `
+	}
+	alter := `ALTER TABLE ` + l.sql
+	c.drop, c.restore = []string{alter + ` DROP ` + how + quoted}, []string{alter + ` ADD ` + line}
+	return c, nil
+}
+
+// columnNames are all columns of the table.
+func (l *live) columnNames(ctx context.Context) ([]string, error) {
+	schema, name := l.parts()
+	switch l.db.Kind {
+	case sqldb.Postgres:
+		return l.texts(ctx, `SELECT CAST(attname AS text) FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass(?) AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, l.sql)
+	case sqldb.SQLite:
+		return l.texts(ctx, `SELECT name FROM pragma_table_xinfo(?, NULLIF(?, '')) WHERE hidden <> 1 ORDER BY cid`, name, schema)
+	case sqldb.MariaDB, sqldb.MySQL:
+	}
+	return l.texts(ctx, `SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION`, schema, name)
+}
+
+// checked: a CHECK over a column in the clear refuses the NULL that will stand there,
+// or never refuses anything any more. Each is asked about every row as it will be.
+func (m *moving) checked(ctx context.Context) (out []Obstacle, err error) {
+	all, err := m.checks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := m.columnNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range all {
+		i := slices.IndexFunc(m.cells, func(cell liveColumn) bool { return wordIn(c.expr, cell.Plain) })
+		if i < 0 {
+			continue
+		}
+		rows, refuses, err := m.refusesNULL(ctx, c, names)
+		if err != nil {
+			return nil, err
+		}
+		said := "CHECK " + c.name
+		if c.name == "" {
+			said = "a CHECK without a name"
+		}
+		o := Obstacle{Column: m.cells[i].Name, Rows: rows}
+		switch {
+		case refuses:
+			o.Why = fmt.Sprintf("%s over %s refuses rows in which nothing stands there", said, m.cells[i].Plain)
+			o.SQL, o.restores = c.drop, []restoring{{Of: "CHECK " + c.name, SQL: c.restore}}
+			if len(c.drop) == 0 {
+				o.Why += onSQLite
+			}
+		case m.options.LoseChecks || slices.ContainsFunc(m.cells, func(cell liveColumn) bool { return wordIn(c.expr, cell.sealed.SQL) }):
+			continue // it is about what is sealed, too
+		default:
+			o.Why = fmt.Sprintf("%s over %s will refuse nothing any more, since NULL stands there: let the application check before it seals", said, m.cells[i].Plain)
+			o.Option = "LoseChecks"
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// staying is the condition that a value stays in the clear at SealedOnly: nothing is
+// sealed of it.
+func (m *moving) staying(c liveColumn) string {
+	if m.ahead {
+		return "1 = 0"
+	}
+	return c.stored.Name + " IS NULL"
+}
+
+// refusesNULL counts the rows that a CHECK would refuse when nothing stands in the
+// clear any more. One that is about nothing else is asked about a row of NULLs, too.
+func (m *moving) refusesNULL(ctx context.Context, c check, names []string) (rows int64, refuses bool, err error) {
+	var selected []string
+	alone := true
+	for _, name := range names {
+		quoted, err := m.db.Quote(name)
+		if err != nil {
+			return 0, false, fmt.Errorf("%w: %w", ErrDefinition, err)
+		}
+		if i := slices.IndexFunc(m.cells, func(cell liveColumn) bool { return cell.Plain == name }); i >= 0 {
+			quoted = `CASE WHEN ` + m.staying(m.cells[i]) + ` THEN ` + quoted + ` END AS ` + quoted // NULL of its type and collation
+		} else if wordIn(c.expr, name) {
+			alone = false
+		}
+		selected = append(selected, quoted)
+	}
+	_, name := m.parts()
+	alias, err := m.db.Quote(name)
+	if err != nil {
+		return 0, false, fmt.Errorf("%w: %w", ErrDefinition, err)
+	}
+	of, args := m.of(m.row.tenant)
+	var some []string
+	for _, cell := range m.cells {
+		some = append(some, cell.plain.Name+" IS NOT NULL")
+		if cell.stored.Name != "" && wordIn(c.expr, cell.sealed.SQL) {
+			of += " AND " + cell.stored.Name + " IS NOT NULL" // it will be
+		}
+	}
+	from := []string{m.sql + ` WHERE ` + of + ` AND (` + strings.Join(some, " OR ") + `)`}
+	if alone {
+		from = append(from, `(SELECT 1 AS crmguard_one) AS crmguard_row LEFT JOIN `+m.sql+` ON 1 = 0`)
+	}
+	for i, one := range from {
+		var n int64
+		err := m.rows(ctx, func(scan func(...any) error) error { return scan(&n) },
+			`SELECT COUNT(*) FROM (SELECT `+strings.Join(selected, ", ")+` FROM `+one+`) AS `+alias+` WHERE NOT (`+c.expr+`)`, args...)
+		if refusedRow(err) { // a domain, for one
+			return rows, true, nil
+		}
+		if err != nil {
+			return 0, false, err
+		}
+		if i == 0 {
+			rows, args = n, nil
+		}
+		refuses = refuses || n > 0
+	}
+	return rows, refuses, nil
+}
+
+// domains: a column of PostgreSQL may have a type that refuses NULL, or whose CHECK
+// refuses nothing any more.
+func (m *moving) domains(ctx context.Context) (out []Obstacle, err error) {
+	if m.db.Kind != sqldb.Postgres {
+		return nil, nil
+	}
+	err = m.each(func(c column) error {
+		var domain, base string
+		checks := false
+		err := m.rows(ctx, func(scan func(...any) error) error { return scan(&domain, &base, &checks) },
+			`WITH RECURSIVE d (oid, base, modifier, n) AS (
+				SELECT t.oid, t.typbasetype, t.typtypmod, 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typtype = 'd' WHERE a.attrelid = to_regclass(?) AND a.attname = ?
+				UNION ALL SELECT t.oid, t.typbasetype, t.typtypmod, d.n + 1 FROM d JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype = 'd')
+			SELECT (SELECT format_type(d.oid, NULL) FROM d WHERE n = 1), format_type(d.base, d.modifier),
+				EXISTS (SELECT 1 FROM d JOIN pg_catalog.pg_constraint c ON c.contypid = d.oid AND c.contype = 'c') FROM d ORDER BY n DESC LIMIT 1`, m.sql, c.Plain)
+		if err != nil || domain == "" {
+			return err
+		}
+		quoted, err := m.db.Quote(c.Plain)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDefinition, err)
+		}
+		err = m.rows(ctx, func(scan func(...any) error) error { var null any; return scan(&null) }, `SELECT CAST(CAST(NULL AS `+domain+`) AS text)`)
+		alter := `ALTER TABLE ` + m.sql + ` ALTER COLUMN ` + quoted + ` TYPE `
+		switch {
+		case refusedRow(err):
+			out = append(out, Obstacle{
+				Column: c.Name, Why: fmt.Sprintf("%s is of the domain %s, which refuses NULL", c.Plain, domain),
+				SQL: []string{alter + base}, restores: []restoring{{Of: "TYPE " + c.Plain, SQL: []string{alter + domain}}},
+			})
+		case err != nil:
+			return err
+		case checks && !m.options.LoseChecks:
+			out = append(out, Obstacle{Column: c.Name, Option: "LoseChecks", Why: fmt.Sprintf("the CHECK of %s, the domain of %s, will refuse nothing any more, since NULL stands there: let the application check before it seals", domain, c.Plain)})
+		}
+		return nil
+	})
+	return out, err
+}
+
+// errTried rolls back what was only tried.
+var errTried = errors.New("adoption: tried")
+
+// triedRows is how many rows are tried.
+const triedRows = 20
+
+// tried writes a few rows as SealedOnly will, and rolls that back: triggers and
+// deferred constraints speak by themselves. Rows that others hold are left alone.
+func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
+	rows, err := m.clears(ctx, m.row.tenant, nil, triedRows)
+	if err != nil {
+		return nil, err
+	}
+	about, err := m.aboutSealed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var set []string
+	for _, c := range m.cells {
+		set = append(set, c.plain.Name+" = CASE WHEN "+m.staying(c)+" THEN "+c.plain.Name+" END")
+		if c.stored.Name != "" { // another value than before, to the guard
+			set = append(set, c.stored.Name+" = "+m.longer(c))
+		}
+	}
+	for _, r := range rows {
+		where, named := m.key.Equal(r.cursor)
+		err := m.table.Write(ctx, func(tx *sql.Tx) error {
+			statements := []string{m.patience() + `UPDATE ` + m.sql + ` SET ` + strings.Join(set, ", ") + ` WHERE ` + where}
+			if m.db.Kind == sqldb.Postgres {
+				statements = []string{`SET LOCAL lock_timeout = '500ms'`, statements[0], `SET CONSTRAINTS ALL IMMEDIATE`}
+			}
+			for _, statement := range statements {
+				given := named
+				if !strings.Contains(statement, "UPDATE ") {
+					given = nil
+				}
+				if _, err := tx.ExecContext(ctx, m.db.Bind(statement), given...); err != nil {
+					return waitedFor(sqldb.Safe(err))
+				}
+			}
+			return errTried
+		})
+		switch {
+		case errors.Is(err, errTried) || isHeld(err):
+		case refusedRow(err):
+			refused, _ := sqldb.Refused(err)
+			if slices.Contains(about, refused.Constraint) {
+				continue
+			}
+			return []Obstacle{{Rows: 1, Listed: []Left{{Row: r.id, Why: refused.Error()}}, Why: fmt.Sprintf("the database refuses a row in which nothing stands in the clear (%v): change the constraint or the trigger that says so", refused)}}, nil
+		default:
+			return nil, fmt.Errorf("adoption: try what %s writes to %s: %w", SealedOnly, m.def.Name, err)
+		}
+	}
+	return nil, nil
+}
+
+// longer is a sealed value and one byte, NULL where there is none.
+func (m *moving) longer(c liveColumn) string {
+	name := c.stored.Name
+	switch {
+	case m.db.Kind == sqldb.Postgres && !c.sealed.Text:
+		return name + ` || CAST('x' AS bytea)`
+	case m.db.Kind == sqldb.Postgres, m.db.Kind == sqldb.SQLite && c.sealed.Text:
+		return name + ` || 'x'`
+	case m.db.Kind == sqldb.SQLite:
+		return `CAST(` + name + ` || 'x' AS BLOB)`
+	}
+	return `CONCAT(` + name + `, 'x')`
+}
+
+// aboutSealed names the CHECKs that look at sealed values, which are not there yet
+// when it is asked beforehand.
+func (m *moving) aboutSealed(ctx context.Context) (names []string, err error) {
+	if !m.ahead {
+		return nil, nil
+	}
+	all, err := m.checks(ctx)
+	for _, c := range all {
+		if slices.ContainsFunc(m.cells, func(cell liveColumn) bool { return wordIn(c.expr, cell.sealed.SQL) }) {
+			names = append(names, c.name)
+		}
+	}
+	return names, err
+}

@@ -1,0 +1,127 @@
+package adoption
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// Obstacle is something about the table that a move will not go over.
+type Obstacle struct {
+	Before Stage    // the stage that is not reached while it stands in the way
+	Column string   // logical name of the adopted column; "" is the table
+	Why    string   // in words, and the remedy where no statement is one; holds no value
+	Rows   int64    // how many rows it is about; 0 where it is not about rows
+	Listed []Left   // some of these rows
+	SQL    []string // statements that the owner of the table executes, in this order
+	Option string   // the field of MoveOptions that states that it may be so; "" where none does
+
+	restores []restoring
+}
+
+// String is the reason, and who may state that it may be so.
+func (o Obstacle) String() string {
+	text := o.Why
+	if o.Option != "" {
+		text += ", or state " + o.Option
+	}
+	return text
+}
+
+// Obstacles lists everything about the table that stands in the way to SealedOnly
+// from where the tenant is, all at once: call it first, at Plain, before anything
+// has changed and before the table has the columns that SQL asks for. What each step
+// itself asks for (Backfill, OldReleaseGone, the guard) is no obstacle. It reads the
+// whole table once or twice, changes no row, and tries a few of them in a
+// transaction that is rolled back.
+//
+// An empty list says that nothing that can be known beforehand is in the way.
+func (a *Adoption) Obstacles(ctx context.Context, tenant string) ([]Obstacle, error) {
+	r, err := a.current(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	l, err := a.bare(ctx)
+	if err != nil {
+		var out []Obstacle
+		if errors.Is(err, ErrDefinition) { // nothing else can be asked
+			return append(out, Obstacle{Before: WriteBoth, Why: err.Error()}), nil
+		}
+		return nil, err
+	}
+	m := &moving{live: l, row: r, to: SealedOnly, ahead: true}
+	var out []Obstacle
+	for _, part := range []struct {
+		before Stage
+		judges []judge
+	}{
+		{WriteBoth, []judge{m.noUniqueIndex}},
+		{ReadSealed, []judge{m.outrun, m.cascades, m.spellings}},
+		{SealedOnly, []judge{m.constraints}},
+	} {
+		if r.stage.place() >= part.before.place() {
+			continue
+		}
+		m.to = part.before
+		found, err := m.all(ctx, part.judges...)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+// judge looks for obstacles of one kind.
+type judge func(ctx context.Context) ([]Obstacle, error)
+
+// moving is one move before it is made.
+type moving struct {
+	*live
+	row     stageRow
+	to      Stage
+	options MoveOptions
+	ahead   bool // asked before the move: what it will want, not what it lacks by now
+}
+
+// all asks all judges.
+func (m *moving) all(ctx context.Context, judges ...judge) (out []Obstacle, err error) {
+	for _, one := range judges {
+		found, err := one(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i := range found {
+			found[i].Before = m.to
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+// judged refuses a move with everything that the judges find.
+func (m *moving) judged(ctx context.Context, judges ...judge) error {
+	found, err := m.all(ctx, judges...)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	e := &NotReadyError{From: m.row.stage, To: m.to, Obstacles: found}
+	why := make([]string, len(found))
+	var restores []restoring
+	for i, one := range found {
+		why[i] = one.String()
+		e.Rows = max(e.Rows, one.Rows)
+		e.SQL = append(e.SQL, one.SQL...)
+		restores = append(restores, one.restores...)
+	}
+	e.Why = strings.Join(why, "; ")
+	if err := m.remember(ctx, restores); err != nil {
+		return err
+	}
+	return e
+}
+
+// no is one obstacle.
+func no(why string, rows int64, sql ...string) []Obstacle {
+	return []Obstacle{{Why: why, Rows: rows, SQL: sql}}
+}

@@ -1,0 +1,174 @@
+package keycopy
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/internal/canon"
+)
+
+// judge says what is wrong with one row; stray, that it should not be there.
+func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerPlace]bool) (reason string, stray bool, err error) {
+	switch kind {
+	case keystore.KindKeyset:
+		row := one.Keysets[0]
+		stray = !slices.Contains(keyring.PurposesOf(row.Tenant), row.Purpose)
+		reason, err = e.judgeKeyset(row)
+	case keystore.KindKeyVersion:
+		row := one.KeyVersions[0]
+		if row.Unfit != 0 {
+			return unfit("key version", row.Unfit), true, nil
+		}
+		if !knownKeyVersion(row.State) || row.KeyVersion == 0 {
+			reason = "its state is unknown"
+			break
+		}
+		e.states[genKey{row.Tenant, row.KeyVersion}] = row.State
+		if row.State == keystore.Active {
+			e.active[row.Tenant]++
+		}
+	case keystore.KindOwner:
+		if !knownOwner(one.Owners[0].State) {
+			reason = "its state is unknown"
+		}
+	case keystore.KindKey:
+		return e.judgeKey(one.Keys[0])
+	case keystore.KindAlias:
+		row := one.Aliases[0]
+		if !ends[ownerPlace{row.Tenant, row.Alias}] || !ends[ownerPlace{row.Tenant, row.Owner}] {
+			reason = "one of the two persons is unknown"
+		}
+	case keystore.KindIndex:
+		row := one.Indexes[0]
+		if !row.Fits() {
+			return unfit("version or root", cmp.Or(row.UnfitVersion, row.UnfitRoot)), true, nil
+		}
+		if !knownIndex(row.State) {
+			reason = "its state is unknown"
+		}
+	case keystore.KindMark: // only its form can be wrong
+	}
+	return reason, stray, err
+}
+
+// readable returns the bytes of a line; false says that it does not come out of
+// them as the row that it was.
+func readable(line copyRow) ([]byte, bool) {
+	aboutPerson := line.Kind == keystore.KindOwner || line.Kind == keystore.KindKey || line.Kind == keystore.KindAlias
+	if line.Tenant != "" && keyring.CheckID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || keyring.CheckOwner(line.Owner) != nil) || line.Kind == keystore.KindAlias && keyring.CheckOwner(line.Alias) != nil {
+		return nil, false
+	}
+	data, err := canon.Marshal(line)
+	if err != nil {
+		return nil, false
+	}
+	back, err := line.rows()
+	return data, err == nil && reflect.DeepEqual(copyRows(back), []copyRow{line})
+}
+
+func (e *examiner) judgeKeyset(row keystore.KeysetRow) (string, error) {
+	known, ok := e.keysets[[2]string{row.Tenant, row.Purpose}]
+	if !ok || known.row.KEK != row.KEK || known.row.Version != row.Version || !bytes.Equal(known.row.Wrapped, row.Wrapped) {
+		return "", errOvertaken // changed since its KEK was asked
+	}
+	return known.why, nil
+}
+
+func (e *examiner) judgeKey(row keystore.KeyRow) (reason string, stray bool, err error) {
+	owner, found, err := e.owners.find(row.Tenant, row.Owner)
+	if err != nil {
+		return "", false, err
+	}
+	state, known := e.states[genKey{row.Tenant, row.KeyVersion}]
+	wrap := e.keysets[[2]string{row.Tenant, keyring.PurposeWrap}].open
+	switch {
+	case found && owner.State == keystore.Tombstone:
+		return "it stands under a tombstone", true, nil
+	case state == keystore.Destroyed:
+		return "its key version is destroyed", true, nil
+	case !found || !knownOwner(owner.State) || e.revived[ownerPlace{row.Tenant, row.Owner}]:
+		return "its owner is unknown", false, nil
+	case row.Unfit != 0:
+		return unfit("key version", row.Unfit), false, nil
+	case wrap == nil:
+		return "its tenant's keyset does not open", false, nil
+	}
+	if _, _, err := wrap.UnwrapKey(row); err != nil {
+		return "it does not unwrap", false, nil
+	}
+	if !known {
+		e.found.versions[genKey{row.Tenant, row.KeyVersion}] = true
+		return "its key version is unknown", false, nil
+	}
+	return "", false, nil
+}
+
+// unfit says that a number is none that anybody would have drawn. Key versions and
+// index versions of such a number are strays: what they were before, if they were
+// anything, is missed where it is missing. A key may be the only one of its values.
+func unfit(what string, n int64) string {
+	return fmt.Sprintf("its %s is %d, which is no number of 32 bits", what, n)
+}
+
+// excused says of a key that is not what the copy before has that it is none
+// the less in order: it is the same one, or the other one was given up since.
+func (e *examiner) excused(now keystore.KeyRow) (bool, error) {
+	if e.sameKey(now) {
+		return true, nil
+	}
+	owner, found, err := e.owners.find(now.Tenant, now.Owner)
+	return found && owner.Sequence > e.before.read.header.Sequence, err
+}
+
+// sameKey reports whether the key of the copy before is the same one, wrapped
+// once more, as RepairFromCopy does from an older copy.
+func (e *examiner) sameKey(now keystore.KeyRow) bool {
+	was, err := e.before.row.rows()
+	wrap := e.keysets[[2]string{now.Tenant, keyring.PurposeWrap}].open
+	if err != nil || len(was.Keys) != 1 || wrap == nil {
+		return false
+	}
+	a, _, err := wrap.UnwrapKey(now)
+	b, _, err2 := wrap.UnwrapKey(was.Keys[0])
+	return err == nil && err2 == nil && bytes.Equal(a, b)
+}
+
+// ownerPlace names an owner.
+type ownerPlace struct{ tenant, owner string }
+
+// aliasEnds says which persons of aliases there are.
+func aliasEnds(ctx context.Context, tx keystore.Tx, aliases []keystore.AliasRow) (map[ownerPlace]bool, error) {
+	asked := map[string][]string{}
+	for _, row := range aliases {
+		asked[row.Tenant] = append(asked[row.Tenant], row.Alias, row.Owner)
+	}
+	out := map[ownerPlace]bool{}
+	for tenant, ids := range asked {
+		rows, err := tx.Owners(ctx, tenant, ids)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows.Owners {
+			out[ownerPlace{tenant, row.Owner}] = true
+		}
+	}
+	return out, nil
+}
+
+func knownKeyVersion(state keystore.KeyVersionState) bool {
+	return state == keystore.Active || state == keystore.Retired || state == keystore.Destroying || state == keystore.Deleting || state == keystore.Destroyed
+}
+
+func knownOwner(state keystore.OwnerState) bool {
+	return state == keystore.Live || state == keystore.Pending || state == keystore.Tombstone
+}
+
+func knownIndex(state keystore.IndexState) bool {
+	return state == keystore.IndexBuilding || state == keystore.IndexFencing || state == keystore.IndexFenced || state == keystore.IndexLive || state == keystore.IndexRetiring || state == keystore.IndexRetired
+}

@@ -1,0 +1,104 @@
+package keycopy
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/crmguard/crmguard/encryption/keystore"
+)
+
+// bringVersions brings key versions back of which nothing but their row is lost:
+// keys of them open, and they are bound to its number. It comes back as one that
+// seals no more, or as what the copy at that path or this process remembers of it
+// where that is further on its way: one that is destroyed comes back as destroyed,
+// and what opens under it goes. found is what was seen last.
+func (v *Copies) bringVersions(ctx context.Context, path, before string, found *damage, report *RepairReport) error {
+	if len(found.versions) == 0 {
+		return nil
+	}
+	copied, err := versionsIn(path)
+	if err != nil {
+		return err
+	}
+	byTenant := map[string][]keystore.KeyVersionRow{}
+	for id := range found.versions {
+		row := keystore.KeyVersionRow{Tenant: id.tenant, KeyVersion: id.keyVersion, State: keystore.Retired, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}
+		for _, known := range []*keystore.KeyVersionRow{copied[id], v.ring.KnownKeyVersion(id.tenant, id.keyVersion)} {
+			if known == nil {
+				continue
+			}
+			if row.Created = known.Created; known.State == keystore.Destroyed || known.State == keystore.Deleting && row.State != keystore.Destroyed {
+				row.State = known.State
+			}
+		}
+		byTenant[id.tenant] = append(byTenant[id.tenant], row)
+	}
+	for tenant, rows := range byTenant {
+		var put keystore.Rows
+		_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
+			now, err := tx.Tenant(ctx, tenant)
+			if err != nil {
+				return err
+			}
+			put = keystore.Rows{KeyVersions: slices.DeleteFunc(slices.Clone(rows), func(row keystore.KeyVersionRow) bool { return knownTo(now, row.KeyVersion) })}
+			if len(put.KeyVersions) == 0 {
+				return nil
+			}
+			put.Indexes = fenced(now.Indexes, nil)
+			return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
+		})
+		if err != nil {
+			return err
+		}
+		report.KeyVersions += len(put.KeyVersions)
+		report.Fenced += len(put.Indexes)
+	}
+	*found, err = v.examine(ctx, before)
+	return err
+}
+
+func knownTo(tenant keystore.Rows, keyVersion uint32) bool {
+	return slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion })
+}
+
+// versionsIn reads the key versions of a copy, which come after its keysets; none
+// where there is no copy.
+func versionsIn(path string) (out map[genKey]*keystore.KeyVersionRow, err error) {
+	out = map[genKey]*keystore.KeyVersionRow{}
+	if path == "" {
+		return out, nil
+	}
+	c, err := openCursor(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = c.close() }() // only read
+	for !c.done && (c.row.Kind == keystore.KindKeyset || c.row.Kind == keystore.KindKeyVersion) {
+		rows, err := c.row.rows()
+		if err == nil {
+			err = c.advance()
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows.KeyVersions {
+			out[genKey{row.Tenant, row.KeyVersion}] = &row
+		}
+	}
+	return out, nil
+}
+
+// fenced takes indexes out of the search of a tenant whose keys are coming back.
+// While they were away a new index was complete without their rows: nothing seemed to
+// be sealed, or a Rebuild could not open them. RebuildIndexes shows whether it is.
+// whole has those that a copy, which has the keys, had as live beside them.
+func fenced(indexes []keystore.IndexRow, whole map[keystore.IndexRow]bool) (out []keystore.IndexRow) {
+	for _, row := range indexes {
+		if row.State == keystore.IndexLive && !whole[row] {
+			row.State = keystore.IndexFenced
+			out = append(out, row)
+		}
+	}
+	return out
+}
