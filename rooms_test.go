@@ -50,6 +50,7 @@ var roomLines = map[string]string{
 	"encryption/keycopy":             "encryption/internal/format encryption/internal/keyring encryption/keystore internal/canon internal/durable internal/frame internal/health",
 	"encryption/keystore":            "internal/canon internal/health",
 	"encryption/internal/normalise":  "",
+	"encryption/internal/tinktest":   "",
 	"encryption/leakage":             "encryption internal/sqldb",
 	"encryption/sealedvalue":         "encryption/internal/format encryption/internal/keyring internal/canon",
 	"encryption/sqlkeys":             "encryption/keystore internal/sqldb",
@@ -92,7 +93,7 @@ var roomLines = map[string]string{
 }
 
 // forTests are the rooms that only tests may import; they may print.
-var forTests = []string{"internal/testdb", "internal/testdb/stranger", "internal/killtest", "internal/durable/durabletest"}
+var forTests = []string{"internal/testdb", "internal/testdb/stranger", "internal/killtest", "internal/durable/durabletest", "encryption/internal/tinktest"}
 
 // seams are the public rooms that a root and its inner rooms stand on, so that
 // whoever implements or calls one does not need the root. They see internal rooms

@@ -42,6 +42,7 @@ func (t *SealedTable) counted(ctx context.Context, db *sql.DB, tenant string) (*
 // census counts, and hands the view that it counted in to a func.
 func (s *storedTable) census(ctx context.Context, tenant string, also func(q sqldb.Querier) error) (jobs.Census, error) {
 	out := jobs.Census{KeyVersions: map[uint32]int64{}}
+	var hidden error
 	err := s.db.Snapshot(ctx, func(tx *sql.Tx) error {
 		var after []any
 		for {
@@ -57,11 +58,17 @@ func (s *storedTable) census(ctx context.Context, tenant string, also func(q sql
 		if _, err := s.countNameless(ctx, tx, tenant, &out); err != nil {
 			return err
 		}
+		if hidden = s.whole(ctx, tx); hidden != nil { // that was asked before, and of another connection
+			return hidden
+		}
 		if also != nil {
 			return also(tx)
 		}
 		return nil
 	})
+	if hidden != nil {
+		return out, hidden
+	}
 	if err != nil {
 		return out, s.failed("census of", err)
 	}

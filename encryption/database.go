@@ -53,14 +53,22 @@ func (t *SealedTable) stored(ctx context.Context, db *sql.DB) (*storedTable, err
 		return nil, fmt.Errorf("%w: table %s: %w", ErrDefinition, t.def.Name, err)
 	}
 	s.db = open.For(s.sql)
-	hidden, err := s.db.Hides(ctx, t.def.SQL)
-	if err != nil {
-		return nil, fmt.Errorf("encryption: table %s: %w", t.def.Name, err)
-	}
-	if hidden {
-		return nil, fmt.Errorf("%w: table %s: row security hides rows from this user, and what is not seen is neither resealed nor counted: use one with BYPASSRLS, or the owner of the table", ErrDefinition, t.def.Name)
+	if err := s.whole(ctx, s.db); err != nil {
+		return nil, err
 	}
 	return s, s.describe(ctx)
+}
+
+// whole refuses a table of which this user is shown some rows only.
+func (s *storedTable) whole(ctx context.Context, q sqldb.Querier) error {
+	hidden, err := s.db.Hides(ctx, q, s.def.SQL)
+	if err != nil {
+		return fmt.Errorf("encryption: table %s: %w", s.def.Name, err)
+	}
+	if hidden {
+		return fmt.Errorf("%w: table %s: row security hides rows from this user, and what is not seen is neither resealed nor counted: use one with BYPASSRLS, or the owner of the table", ErrDefinition, s.def.Name)
+	}
+	return nil
 }
 
 // describe asks for the types of all columns that the definition names.

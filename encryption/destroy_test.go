@@ -38,7 +38,7 @@ func stateOf(tb testing.TB, v *encryption.Vault, keyVersion uint32) keystore.Key
 // the key version seals no more. What the host that retired it takes for the time
 // shortens nothing, and an hour of difference costs no hour of waiting.
 func TestTheClocksOfOtherHostsDoNotShortenADestruction(t *testing.T) {
-	for name, off := range map[string]time.Duration{"an hour behind": -time.Hour, "an hour ahead": time.Hour, "ten years behind": -87_600 * time.Hour, "the same": 0} {
+	for name, off := range map[string]time.Duration{"an hour behind": -time.Hour, "an hour ahead": time.Hour, "ten years behind": -tenYears, "ten years ahead": tenYears, "the same": 0} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, 4)
 			cfg := e.cfg

@@ -73,22 +73,14 @@ func (r RowReader) AppendOpenRow(ctx context.Context, dst []byte, fields []Field
 	}
 	begin := len(dst)
 	dst = slices.Grow(dst, size) // it does not move any more: what is opened is shorter
-	r.reader.look()
-	ends := r.reader.ends[:0]
+	r.reader.begin()
 	for i := range fields {
-		f := &fields[i]
 		var err error
-		if f.Sealed == nil {
-			_, err = r.reader.table.column(f.Column)
-		} else {
-			dst, err = r.appendOpen(ctx, dst, f.Column, f.Sealed)
-		}
-		if err != nil {
+		if dst, err = r.appendCell(ctx, dst, fields[i].Column, fields[i].Sealed); err != nil {
 			return nil, err
 		}
-		ends = append(ends, len(dst))
 	}
-	r.reader.ends = ends
+	ends := r.reader.ends
 	for i := range fields {
 		f := &fields[i]
 		if f.Value = nil; f.Sealed != nil {
@@ -97,4 +89,23 @@ func (r RowReader) AppendOpenRow(ctx context.Context, dst []byte, fields []Field
 		begin = ends[i]
 	}
 	return dst, nil
+}
+
+// begin begins to open the cells of a row, with one look at the lease.
+func (r *Reader) begin() {
+	r.look()
+	r.ends = r.ends[:0]
+}
+
+// appendCell opens one cell of the row that was begun; of NULL only the column is
+// looked at.
+func (r RowReader) appendCell(ctx context.Context, dst []byte, column string, sealed []byte) ([]byte, error) {
+	var err error
+	if sealed == nil {
+		_, err = r.reader.table.column(column)
+	} else {
+		dst, err = r.appendOpen(ctx, dst, column, sealed)
+	}
+	r.reader.ends = append(r.reader.ends, len(dst))
+	return dst, err
 }

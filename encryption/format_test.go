@@ -11,16 +11,9 @@ import (
 	"github.com/crmguard/crmguard/encryption/internal/blindindex"
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/internal/tinktest"
 	"github.com/crmguard/crmguard/internal/frame"
 )
-
-func counting(n int) []byte {
-	key := make([]byte, n)
-	for i := range key {
-		key[i] = byte(i)
-	}
-	return key
-}
 
 func sum(b []byte) string {
 	s := sha256.Sum256(b)
@@ -47,18 +40,18 @@ func TestVectors(t *testing.T) {
 
 	require.Equal(t, "96231f177c28e9657f1cd620a4a40883fccb72085806d768dd6ef3be8a3d0ccc", sum(format.PersonKeyAD("t1", "p1", 0x01020304)))
 
-	streamKey, err := format.Derive(counting(32), frame.Join(format.StreamKeyDomain))
+	streamKey, err := format.Derive(tinktest.Counting(32), frame.Join(format.StreamKeyDomain))
 	require.NoError(t, err)
 	require.Equal(t, "82d8994b9b78ea1eecefc0e85cd9acfa376a75f31685e84b9e8995004f63f1d7", hex.EncodeToString(streamKey))
 
-	key, err := blindindex.Key(counting(32), "t1", "contacts", "email_index", 1, string(EmailV1), 32)
+	key, err := blindindex.Key(tinktest.Counting(32), "t1", "contacts", "email_index", 1, string(EmailV1), 32)
 	require.NoError(t, err)
 	require.Equal(t, int64(748043624), *blindindex.New(key, 32).Value("a@b.example").Narrow)
-	key, err = blindindex.Key(counting(32), "t1", "contacts", "email_index", 2, string(Email), 128)
+	key, err = blindindex.Key(tinktest.Counting(32), "t1", "contacts", "email_index", 2, string(Email), 128)
 	require.NoError(t, err)
 	require.Equal(t, "071b57aca5a4b5ac17a80bfed49fa2a8", hex.EncodeToString([]byte(*blindindex.New(key, 128).Value("a@b.example").Wide)))
 
-	ledger, err := digest(counting(32), frame.Join("crmguard/ledger/digest/v1"), frame.Join("crmguard/ledger/v1", "person", "t1", "p1"))
+	ledger, err := digest(tinktest.Counting(32), frame.Join("crmguard/ledger/digest/v1"), frame.Join("crmguard/ledger/v1", "person", "t1", "p1"))
 	require.NoError(t, err)
 	require.Equal(t, "619ffcbbd503b050676d1c8b4ebce9b8bbb798c8cfc3728f5ce6104f43677d46", hex.EncodeToString(ledger))
 }

@@ -75,12 +75,20 @@ func newTwoWith(t *testing.T, d testdb.Database, beside bool) *two {
 	require.NoError(t, err)
 	s.ofB, err = s.b.Table(lettersTable)
 	require.NoError(t, err)
-	bytes := map[testdb.Name]string{testdb.SQLite: "BLOB", testdb.MariaDB: "LONGBLOB"}[d.Name]
-	if bytes == "" {
-		bytes = "bytea"
-	}
-	s.exec(t, s.db, `CREATE TABLE letters (id VARCHAR(40) NOT NULL PRIMARY KEY, person VARCHAR(40) NOT NULL, body `+bytes+`)`)
+	s.exec(t, s.db, `CREATE TABLE letters (id VARCHAR(40) NOT NULL PRIMARY KEY, person VARCHAR(40) NOT NULL, body `+bytesOf(d.Name)+`)`)
 	return s
+}
+
+// bytesOf is the type of a column of bytes.
+func bytesOf(name testdb.Name) string {
+	switch name {
+	case testdb.SQLite:
+		return "BLOB"
+	case testdb.MariaDB:
+		return "LONGBLOB"
+	default:
+		return "bytea"
+	}
 }
 
 type execer interface {

@@ -109,10 +109,7 @@ func TestEveryVerbWorksOnEveryDatabaseWithKeysOfItsOwnTypes(t *testing.T) {
 				db := testdb.New(t, name).OpenWith(t, driver)
 				d, err := sqldb.Ask(t.Context(), db)
 				require.NoError(t, err)
-				if d.Kind == sqldb.Postgres {
-					_, err := db.ExecContext(t.Context(), `CREATE EXTENSION citext; CREATE TYPE stage AS ENUM ('won', 'new', 'lost', '10')`)
-					require.NoError(t, err)
-				}
+				typesOf(t, db, name)
 				tables := 0
 				for what, key := range keyedTables(d.Kind) {
 					tables++
@@ -148,14 +145,7 @@ func (c *keyedCase) create(tb testing.TB) {
 	c.exec(tb, fmt.Sprintf(`CREATE TABLE %s (%s, n integer, tenant %s NOT NULL, person %s NOT NULL, mail %s, note %s, phone %s, mail_x bigint, mail_w %s%s)`,
 		c.name, c.columns, cmp.Or(c.tenant, text), cmp.Or(c.person, text), raw, raw, text, raw, c.constraint))
 	c.names = strings.Split(cmp.Or(c.keyedTable.names, "id"), ", ")
-	c.table = c.env.table(tb, c.vault, encryption.Table{
-		Name: "people", SQL: c.name, Key: c.keyedTable.names, Tenant: "tenant",
-		Columns: []encryption.Column{
-			{Name: "email", SQL: "mail", Index: []encryption.Index{{Column: "mail_x", As: encryption.Email, Bits: 32}, {Column: "mail_w", As: encryption.Exact, Bits: 128}}},
-			{Name: "note", Level: encryption.LevelRow},
-			{Name: "phone", Text: true, Pad: 16},
-		},
-	})
+	c.table = c.env.table(tb, c.vault, c.definition())
 	for n, value := range c.values {
 		columns, of := "n, tenant, person", seven
 		if n == len(c.values)-1 {
@@ -171,6 +161,17 @@ func (c *keyedCase) create(tb testing.TB) {
 		}
 	}
 	c.exec(tb, `UPDATE `+c.name+` SET mail = ? WHERE n = ?`, []byte("another tenant's, and clear"), len(c.values)-1)
+}
+
+func (c *keyedCase) definition() encryption.Table {
+	return encryption.Table{
+		Name: "people", SQL: c.name, Key: c.keyedTable.names, Tenant: "tenant",
+		Columns: []encryption.Column{
+			{Name: "email", SQL: "mail", Index: []encryption.Index{{Column: "mail_x", As: encryption.Email, Bits: 32}, {Column: "mail_w", As: encryption.Exact, Bits: 128}}},
+			{Name: "note", Level: encryption.LevelRow},
+			{Name: "phone", Text: true, Pad: 16},
+		},
+	}
 }
 
 // personOf is the owner of row n: an id that a UUID column takes, too.

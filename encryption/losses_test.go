@@ -18,7 +18,7 @@ import (
 // cards has a cell that may be empty while another one is changed.
 func cards(t *testing.T, s *two) *encryption.SealedTable {
 	t.Helper()
-	cell := map[testdb.Name]string{testdb.SQLite: "BLOB", testdb.MariaDB: "LONGBLOB", testdb.PostgresC: "bytea", testdb.PostgresICU: "bytea"}[s.database.Name]
+	cell := bytesOf(s.database.Name)
 	s.exec(t, s.db, `CREATE TABLE cards (id VARCHAR(40) NOT NULL PRIMARY KEY, person VARCHAR(60) NOT NULL, body `+cell+`, extra `+cell+`)`)
 	table, err := s.a.Table(encryption.Table{Name: "cards", Columns: []encryption.Column{{Name: "body"}, {Name: "extra"}}})
 	require.NoError(t, err)

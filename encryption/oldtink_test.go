@@ -22,6 +22,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/internal/tinktest"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -100,7 +101,7 @@ func (o oldTink) requireWorks(t *testing.T, k oldKeyset, handle *keyset.Handle) 
 	require.Equal(t, 2, handle.Len())
 	switch k.Purpose {
 	case "wrap":
-		encryption.SkipOutsideFIPS(t)
+		tinktest.SkipOutsideFIPS(t)
 		primitive, err := aead.New(handle)
 		require.NoError(t, err)
 		ad := append(frame.Join("crmguard/personkey/v1", "t1", "p1"), 1, 2, 3, 4)

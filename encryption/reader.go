@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/cipher"
 	"errors"
+	"slices"
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
@@ -25,8 +26,9 @@ type Reader struct {
 
 	last lastKey
 	ads  []boundAD // by column
-	next int       // the column that is likely to come: the one behind the last
-	ends []int     // of the values of a row, while it is opened
+	tail rowAD
+	next int   // the column that is likely to come: the one behind the last
+	ends []int // of the values of a row, while it is opened
 }
 
 // lastKey is the key that opened the last value of a row's owner: the next one is
@@ -43,6 +45,14 @@ type boundAD struct {
 	turn uint64 // of the row whose it is
 	ad   []byte
 	head int // the length of what stands before the owner
+}
+
+// rowAD is what stands behind the head in the associated data of a row, the same
+// for all of its columns that are of one level.
+type rowAD struct {
+	turn  uint64
+	level Level
+	ad    []byte
 }
 
 // Reader fetches the keys of all owners with one query. Owners are given as
@@ -84,7 +94,12 @@ func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) e
 		b.ad = format.AppendFieldHead(nil, byte(col.Level), col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
 		b.head = len(b.ad)
 	}
-	b.ad = format.AppendFieldRow(b.ad[:b.head], byte(col.Level), owner, row)
+	tail := &r.tail
+	if tail.turn != turn || tail.level != col.Level {
+		tail.ad = format.AppendFieldRow(tail.ad[:0], byte(col.Level), owner, row)
+		tail.turn, tail.level = turn, col.Level
+	}
+	b.ad = append(b.ad[:b.head], tail.ad...)
 	b.turn = turn
 	return nil
 }
@@ -202,41 +217,36 @@ type recordCells struct {
 }
 
 // pageRoom is room for one row after the other.
-type pageRoom struct {
-	fields []Field
-	opened []byte
-}
+type pageRoom struct{ opened []byte }
 
 func (p *pageRoom) open(ctx context.Context, reader *Reader, row *recordCells) error {
-	p.fields = p.fields[:0]
-	texts := false
-	for _, cell := range row.cells {
-		p.fields = append(p.fields, Field{Column: cell.Column, Sealed: cell.Sealed})
-		texts = texts || cell.Text != nil
+	size, texts := 0, false
+	for i := range row.cells {
+		size += len(row.cells[i].Sealed)
+		texts = texts || row.cells[i].Text != nil
 	}
-	opened, err := reader.Row(row.owner, row.row).AppendOpenRow(ctx, p.opened[:0], p.fields)
-	if err != nil {
-		return err
+	r, opened, err := reader.Row(row.owner, row.row), slices.Grow(p.opened[:0], size), error(nil)
+	reader.begin()
+	for i := range row.cells {
+		if opened, err = r.appendCell(ctx, opened, row.cells[i].Column, row.cells[i].Sealed); err != nil {
+			return err
+		}
 	}
 	p.opened = opened
 	text := "" // the values of a row lie in one text, of which each is a part
 	if texts {
 		text = string(opened)
 	}
-	end := 0
-	for i, cell := range row.cells {
-		value := p.fields[i].Value
-		if value == nil {
-			continue
-		}
-		begin := end
-		end += len(value)
-		if cell.Text != nil {
+	begin := 0
+	for i, end := range reader.ends {
+		cell := &row.cells[i]
+		if cell.Sealed != nil && cell.Text != nil {
 			*cell.Text = text[begin:end]
 		}
-		if cell.Bytes != nil {
-			*cell.Bytes = append(make([]byte, 0, len(value)), value...)
+		if cell.Sealed != nil && cell.Bytes != nil {
+			*cell.Bytes = append(make([]byte, 0, end-begin), opened[begin:end]...)
 		}
+		begin = end
 	}
 	return nil
 }

@@ -32,9 +32,9 @@ func (t *SealedTable) RebuildIndexes(db *sql.DB, tenant string) func(ctx context
 // (snapshots carry no index columns), for an index that was added, and at any
 // other time: writers may go on. What belongs to an erased person, or to a
 // destroyed key version, loses its index value. A cell that does not open for
-// another reason stops nothing: its index value stays as it is, and the report
-// counts and lists it. Where such a cell is mended, a search finds it after the
-// next Rebuild.
+// another reason, or is not sealed, stops nothing: its index value stays as it is,
+// and the report counts and lists it. Where such a cell is mended, a search finds
+// it after the next Rebuild.
 //
 // Neither stops it that the database refuses a value, be it a trigger or a UNIQUE
 // index column, in which two rows of one value, or of two that collide, have no
@@ -258,7 +258,10 @@ type indexFix struct {
 func (s *storedTable) wantedIndex(ctx context.Context, tenant string, keys *tenantIndexes, i int, row dataRow) (IndexValue, error) {
 	column := s.SealedTable.indexes[i].column
 	col, cell := &s.def.Columns[column], row.cells[column]
-	if cell.sealed == nil || cell.err != nil {
+	if cell.err != nil { // what is damaged in its first bytes may be mended, too
+		return IndexValue{}, &KeyError{Op: "open: not sealed", Err: ErrOpen}
+	}
+	if cell.sealed == nil {
 		return IndexValue{}, nil
 	}
 	value, err := s.openCell(ctx, tenant, row.id, col, s.ownerOf(col, row.owner), cell.sealed)

@@ -19,7 +19,7 @@ import (
 // Rebuild. Their addresses are those of their keys.
 func fencedPeople(t *testing.T, s *two, n int, observe func(name string), unique string) *encryption.SealedTable {
 	t.Helper()
-	cell := map[testdb.Name]string{testdb.SQLite: "BLOB", testdb.MariaDB: "LONGBLOB", testdb.PostgresC: "bytea", testdb.PostgresICU: "bytea"}[s.database.Name]
+	cell := bytesOf(s.database.Name)
 	s.exec(t, s.db, `CREATE TABLE people (id VARCHAR(40) NOT NULL PRIMARY KEY, person VARCHAR(40) NOT NULL, email `+cell+`, email_idx BIGINT `+unique+`)`)
 	require.NoError(t, s.a.Ensure(t.Context(), tenant, "p1")) // a key, so that the index is not complete by itself
 	cfg := s.cfg

@@ -80,8 +80,11 @@ func (s *storedTable) overlooked(ctx context.Context, tenant string, proof *inde
 		var after []any
 		for {
 			page, err := s.pageIn(ctx, tx, tenant, after, "", nil, rebuildBatch)
-			if err != nil || len(page) == 0 {
+			if err != nil {
 				return err
+			}
+			if len(page) == 0 {
+				return s.whole(ctx, tx) // that was asked before, and of another connection
 			}
 			after = page[len(page)-1].cursor
 			for _, row := range page {

@@ -64,6 +64,22 @@ func (l *lossy) erasedNow(t *testing.T, person string) {
 	l.seal(t, "p0")
 }
 
+// retireAs retires the key version of now, and has the vault find it in that state.
+func (l *lossy) retireAs(t *testing.T, state keystore.KeyVersionState) {
+	t.Helper()
+	_, err := l.vault.NewKeyVersion(t.Context(), tenant)
+	require.NoError(t, err)
+	rows, err := l.store.Tenant(t.Context(), tenant)
+	require.NoError(t, err)
+	for i := range rows.KeyVersions {
+		if rows.KeyVersions[i].State == keystore.Retired {
+			rows.KeyVersions[i].State = state
+		}
+	}
+	overwrite(t, l.store, keystore.Change{Put: keystore.Rows{KeyVersions: rows.KeyVersions}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
+	l.clock.Move(encryption.DefaultLease)
+}
+
 func (l *lossy) keysIn(t *testing.T, store keystore.Store, person string) []keystore.KeyRow {
 	t.Helper()
 	rows, err := store.Owners(t.Context(), tenant, []string{person})
@@ -206,32 +222,12 @@ func TestNothingIsWrittenBackAgainstTheStore(t *testing.T) {
 		}, nobody},
 		"a destruction that has begun, and is lost": {func(t *testing.T, l *lossy) {
 			t.Helper()
-			_, err := l.vault.NewKeyVersion(t.Context(), tenant)
-			require.NoError(t, err)
-			rows, err := l.store.Tenant(t.Context(), tenant)
-			require.NoError(t, err)
-			for i := range rows.KeyVersions {
-				if rows.KeyVersions[i].State == keystore.Retired {
-					rows.KeyVersions[i].State = keystore.Deleting
-				}
-			}
-			overwrite(t, l.store, keystore.Change{Put: keystore.Rows{KeyVersions: rows.KeyVersions}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
-			l.clock.Move(encryption.DefaultLease)
+			l.retireAs(t, keystore.Deleting)
 			require.NoError(t, l.open(t, l.vault, "p1"), "it is not gone yet")
 		}, nobody},
 		"a destruction that is lost": {func(t *testing.T, l *lossy) {
 			t.Helper()
-			_, err := l.vault.NewKeyVersion(t.Context(), tenant)
-			require.NoError(t, err)
-			rows, err := l.store.Tenant(t.Context(), tenant)
-			require.NoError(t, err)
-			for i := range rows.KeyVersions {
-				if rows.KeyVersions[i].State == keystore.Retired {
-					rows.KeyVersions[i].State = keystore.Destroyed
-				}
-			}
-			overwrite(t, l.store, keystore.Change{Put: keystore.Rows{KeyVersions: rows.KeyVersions}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
-			l.clock.Move(encryption.DefaultLease)
+			l.retireAs(t, keystore.Destroyed)
 			require.ErrorIs(t, l.open(t, l.vault, "p1"), encryption.ErrDestroyed)
 		}, nobody},
 	} {

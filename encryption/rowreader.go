@@ -25,12 +25,18 @@ type RowReader struct {
 // Columns of LevelTenant belong to the tenant, whoever the owner is. The owner is
 // one of those that the Reader was made for.
 func (r *Reader) Row(owner, row string) RowReader {
-	owner = keyring.Fold(owner)
-	if r.turn == 0 || r.owner != owner || r.row != row {
-		r.turn++
-		r.owner, r.row = owner, row
+	if !r.at(owner, row) {
+		if owner = keyring.Fold(owner); !r.at(owner, row) {
+			r.turn++
+			r.owner, r.row = owner, row
+		}
 	}
-	return RowReader{reader: r, owner: owner, row: row, turn: r.turn}
+	return RowReader{reader: r, owner: r.owner, row: row, turn: r.turn}
+}
+
+// at reports whether this is the row that was named last.
+func (r *Reader) at(owner, row string) bool {
+	return r.turn != 0 && r.owner == owner && r.row == row
 }
 
 // Row is Reader and Row for a single row; a page of rows is opened by OpenAll, or

@@ -243,13 +243,17 @@ func (t *SealedTable) addIndex(def *Table, column int, index Index) error {
 func (t *SealedTable) Name() string { return t.def.Name }
 
 // position finds a column by its logical name. likely is where it is looked for
-// first: columns mostly come in the order in which they are declared.
+// first: columns mostly come in the order in which they are declared, or one of
+// them comes again and again.
 func (t *SealedTable) position(name string, likely int) (int, bool) {
-	if likely >= len(t.def.Columns) {
-		likely = 0
-	}
-	if t.def.Columns[likely].Name == name {
+	if likely < len(t.def.Columns) && t.def.Columns[likely].Name == name {
 		return likely, true
+	}
+	if likely > 0 && t.def.Columns[likely-1].Name == name {
+		return likely - 1, true
+	}
+	if t.def.Columns[0].Name == name {
+		return 0, true
 	}
 	i, ok := t.columns[name]
 	return i, ok

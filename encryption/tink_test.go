@@ -7,45 +7,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
-	"github.com/tink-crypto/tink-go/v2/key"
-	"github.com/tink-crypto/tink-go/v2/keyset"
-	"github.com/tink-crypto/tink-go/v2/secretdata"
 	"github.com/tink-crypto/tink-go/v2/streamingaead"
 	"github.com/tink-crypto/tink-go/v2/streamingaead/aesctrhmac"
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/tinktest"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
-func secret(b []byte) secretdata.Bytes {
-	return secretdata.NewBytesFromData(b, insecuresecretdataaccess.Token{})
-}
-
-func handleOf(tb testing.TB, k key.Key) *keyset.Handle {
-	tb.Helper()
-	manager := keyset.NewManager()
-	id, err := manager.AddKey(k)
-	require.NoError(tb, err)
-	require.NoError(tb, manager.SetPrimary(id))
-	handle, err := manager.Handle()
-	require.NoError(tb, err)
-	return handle
-}
-
-// publishedAD is the associated data as a foreign program would write it from
-// formats.md, without any code of ours.
-func publishedAD(level byte, parts ...string) []byte {
-	lp := func(s string) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(len(s))), s...) }
-	out := append(lp("crmguard/field/v1"), level)
-	for _, p := range parts {
-		out = append(out, lp(p)...)
-	}
-	return out
-}
-
 func TestPlainTinkReadsAStream(t *testing.T) {
-	personKey := counting(32)
+	personKey := tinktest.Counting(32)
 	primitive, err := streamPrimitive(personKey)
 	require.NoError(t, err)
 	ad := format.StreamAD("t1", "files", "content", "p1", "r1")
@@ -63,11 +34,11 @@ func TestPlainTinkReadsAStream(t *testing.T) {
 	require.NoError(t, err)
 	derived, err := format.Derive(personKey, frame.Join(format.StreamKeyDomain))
 	require.NoError(t, err)
-	k, err := aesctrhmac.NewKey(params, secret(derived))
+	k, err := aesctrhmac.NewKey(params, tinktest.Secret(derived))
 	require.NoError(t, err)
-	plain, err := streamingaead.New(handleOf(t, k))
+	plain, err := streamingaead.New(tinktest.Handle(t, k))
 	require.NoError(t, err)
-	r, err := plain.NewDecryptingReader(bytes.NewReader(sealed.Bytes()), append(frame.Join("crmguard/streamad/v1"), publishedAD(3, "t1", "files", "content", "p1", "r1")...))
+	r, err := plain.NewDecryptingReader(bytes.NewReader(sealed.Bytes()), append(frame.Join("crmguard/streamad/v1"), tinktest.FieldAD(3, "t1", "files", "content", "p1", "r1")...))
 	require.NoError(t, err)
 	got, err := io.ReadAll(r)
 	require.NoError(t, err)

@@ -128,12 +128,8 @@ func search(ctx context.Context, db *sqldb.DB, table sqldb.Listed, versions []ui
 	if len(table.Columns) == 0 || len(versions) == 0 {
 		return out, nil
 	}
-	if table.Path != "" {
-		if hidden, err := db.Hides(ctx, table.Path); err != nil || hidden {
-			return nil, errors.Join(err, errHidden)
-		}
-	}
-	err := db.Snapshot(ctx, func(tx *sql.Tx) error {
+	hidden := false
+	err := db.Snapshot(ctx, func(tx *sql.Tx) (err error) {
 		clear(out)
 		for columns := range slices.Chunk(table.Columns, columnsAtOnce) {
 			for some := range slices.Chunk(versions, versionsAtOnce) {
@@ -143,8 +139,15 @@ func search(ctx context.Context, db *sqldb.DB, table sqldb.Listed, versions []ui
 				}
 			}
 		}
-		return nil
+		if table.Path == "" {
+			return nil
+		}
+		hidden, err = db.Hides(ctx, tx, table.Path)
+		return err
 	})
+	if hidden {
+		return nil, errHidden
+	}
 	return out, sqldb.Safe(err)
 }
 

@@ -10,7 +10,8 @@ import (
 )
 
 // Sealed is the value of a sealed column on its way to or from the database.
-// It fits database/sql, sqlc overrides and pgx (driver.Valuer, sql.Scanner).
+// It fits database/sql, sqlc overrides and pgx (driver.Valuer, sql.Scanner, and
+// what pgx calls a BytesScanner).
 // A Sealed that could not be made fails when the statement is executed, so an
 // unread error never becomes a NULL.
 type Sealed struct {
@@ -40,6 +41,16 @@ func (s *Sealed) Scan(src any) error {
 	}
 	*s = Sealed{cell: cell, text: text}
 	return nil
+}
+
+// ScanBytes is Scan for pgx itself, without database/sql: the bytes are the
+// driver's, nil for NULL.
+func (s *Sealed) ScanBytes(src []byte) error {
+	if src == nil {
+		*s = Sealed{}
+		return nil
+	}
+	return s.Scan(src)
 }
 
 // Bytes returns the binary form, nil for NULL: what a row seal covers.

@@ -153,6 +153,9 @@ func pages(t *testing.T, s keystore.Store) {
 				if after == nil {
 					return nil
 				}
+				if n := len(got.Keys) + len(got.Owners); n > c.page.Limit {
+					t.Errorf("page %+v holds %d rows; whoever asks for a page has room for its Limit", c.page, n)
+				}
 				seen += len(got.Keys) + len(got.Owners)
 				if now := fmt.Sprint(after...); now <= last {
 					t.Errorf("page %+v: %q follows %q; pages are in the order of the primary key", c.page, now, last)
@@ -246,6 +249,11 @@ func barrier(t *testing.T, s keystore.Store) {
 	state := write(t, s, keystore.Change{Store: &keystore.State{Store: "id", Sequence: 40}, Narrows: true})
 	if state.Sequence != 40 || state.Barrier != 40 {
 		t.Errorf("a restored state row gave %+v; sequence and barrier must be 40", state)
+	}
+	read, err := s.State(t.Context())
+	must(t, err)
+	if read.Sequence != state.Sequence || read.Barrier != state.Barrier || read.Mark != state.Mark {
+		t.Errorf("State answers %+v, the Update before answered %+v: leases go by sequence, mark and barrier", read, state)
 	}
 }
 

@@ -90,7 +90,7 @@ func encryptionContests(ctx context.Context, p *bench) ([]contest, error) {
 		{Package: "encryption", What: "open a field of 32 bytes", Note: note + "The keys are in memory already; a Reader is made once a page of rows, as a Writer is once a request.", Contestants: opening, Limits: none},
 		{Package: "encryption", What: "lookup value of an e-mail address", Note: "Ours normalises (trim, NFC, lower case) and derives 32 bits under the key of tenant, table and index. Tink's PRF set and the floor get an address that is normalised by strings.TrimSpace and strings.ToLower.", Contestants: indexes, Limits: none},
 	}
-	for _, more := range []func(context.Context, *bench, *encryption.Vault) ([]contest, error){rowContests, personKeyContests, writerContests} {
+	for _, more := range []func(context.Context, *bench, *encryption.Vault) ([]contest, error){rowContests, personKeyContests, personRowContests, writerContests} {
 		some, err := more(ctx, p, vault)
 		if err != nil {
 			return nil, err

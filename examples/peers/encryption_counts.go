@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,7 +25,7 @@ func encryptionCounts(ctx context.Context, p *bench) ([]count, error) {
 	counts := []count{
 		{
 			Package: "encryption", What: "calls of a KMS by a process that has just begun, 100 tenants",
-			Note: "The KEK counts how often it is asked to wrap or unwrap. Each figure is of a vault that was opened for it.",
+			Note: "The KEK counts how often it is asked to wrap or unwrap. Each figure is of a vault that was opened for it. One key a tenant stands under the KEK, and one of the installation, by which a key copy is authenticated: it is wrapped neither by a tenant's key nor wraps one, since each may have a KMS of its own.",
 			Take: func() ([]taken, error) { return kmsCalls(ctx, p) },
 		},
 		{
@@ -31,13 +33,25 @@ func encryptionCounts(ctx context.Context, p *bench) ([]count, error) {
 			Note: "The heap after a collection, before and after one process has read all of them. Raw keys stay in memory, a cipher is built when it is first used: the second figure is with one value opened for each person.",
 			Take: func() ([]taken, error) { return cachedPersons(ctx, p) },
 		},
+		{
+			Package: "encryption", What: "a tenant while the KMS of another one hangs",
+			Note: "A process that has just begun reads the key of one person after the other of one tenant from SQLite, while eight callers ask it for what is another tenant's: they are answered, or wait for a KEK that does not answer. 20 processes of each kind, in turn, 500 persons each.",
+			Take: func() ([]taken, error) { return hungTenant(ctx, p) },
+		},
 	}
-	if _, err := p.postgres(); err == nil {
+	if s, err := p.postgres(); err == nil {
 		counts = append(counts, count{
 			Package: "encryption", What: "keys of new persons, 16 writers, PostgreSQL",
 			Note: onPostgres + "16 processes' worth of vaults and connections over one key store, one person a transaction.",
 			Take: func() ([]taken, error) { return newPersons(ctx, p) },
 		})
+		if s.explains() {
+			counts = append(counts, count{
+				Package: "encryption", What: "plans of the pages of a table of 1,000,000 rows, PostgreSQL",
+				Note: onPostgres + "The key is text in no order. The server explains each statement when it carries it out (auto_explain), and the pages that two jobs read are counted. A question that must sort is asked first, to see that it is found.",
+				Take: func() ([]taken, error) { return pagePlans(ctx, p) },
+			})
+		}
 	} else if !errors.Is(err, errNoServer) {
 		return nil, err
 	}
@@ -141,7 +155,7 @@ func cachedPersons(ctx context.Context, p *bench) ([]taken, error) {
 		}
 	}
 	vault = nil // what it has in memory is not to be weighed
-	before := heap()
+	before, small := heap(), resident()
 	process, err := encryption.Open(ctx, encryption.Config{Keys: store, KEK: func(context.Context, string, string) (tink.AEADWithContext, error) { return key, nil }})
 	if err != nil {
 		return nil, err
@@ -166,7 +180,7 @@ func cachedPersons(ctx context.Context, p *bench) ([]taken, error) {
 	if err := each(func(string) error { return nil }); err != nil {
 		return nil, err
 	}
-	cached := heap() - before
+	cached, grown := heap()-before, resident()-small
 	if err := each(func(id string) error {
 		w, err := table.Writer(ctx, tenant, id)
 		if err != nil {
@@ -182,6 +196,7 @@ func cachedPersons(ctx context.Context, p *bench) ([]taken, error) {
 	runtime.KeepAlive(table)
 	return []taken{
 		{fmt.Sprintf("%d persons, %d keys each, none used yet", persons, keyVersions), cached, "MB", "<= 200 MB"},
+		{"the same, by what the process has grown (RSS)", grown, "MB", ""},
 		{"the same, one key of each used", used, "MB", ""},
 	}, nil
 }
@@ -193,6 +208,21 @@ func heap() float64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapAlloc) / 1e6
+}
+
+// resident is what the process has of the machine's memory, in MB; 0 where that is
+// not told.
+func resident() float64 {
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, pages float64
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		return 0
+	}
+	return pages * float64(os.Getpagesize()) / 1e6
 }
 
 // newPersons makes keys of persons that nobody has seen, all at once.

@@ -56,11 +56,17 @@ func rowContests(ctx context.Context, _ *bench, vault *encryption.Vault) ([]cont
 	if err != nil {
 		return nil, err
 	}
+	note := "8 values of 32 bytes, a ring of 10 keys. Tink is called once a field and builds the associated data into a buffer that it keeps; all others append to buffers that are used again."
+	return rowPair("of 32 bytes", note, rivals, []string{"<= 0.85"}, []string{"<= 0.8"}), nil
+}
+
+// rowPair lets rivals seal a row and open it; what is demanded is so of the second
+// one.
+func rowPair(what, note string, rivals []rowRival, seal, open []string) []contest {
 	values := make([][]byte, len(rowColumns))
 	for i := range values {
 		values[i] = fieldValue
 	}
-	note := "8 values of 32 bytes, a ring of 10 keys. Tink is called once a field and builds the associated data into a buffer that it keeps; all others append to buffers that are used again."
 	var sealing, opening []contestant
 	for _, r := range rivals {
 		sealing = append(sealing, contestant{Name: r.name, Role: r.role, Answer: r.answer, Setup: func(int) error { return r.ready() }, Run: func(n int) error {
@@ -81,12 +87,12 @@ func rowContests(ctx context.Context, _ *bench, vault *encryption.Vault) ([]cont
 		}})
 	}
 	opening[0].Name = "RowReader.AppendOpenRow"
-	sealing[1].Must, opening[1].Must = []string{"<= 0.85"}, []string{"<= 0.8"}
+	sealing[1].Must, opening[1].Must = seal, open
 	none := []string{"<= 0 allocs"}
 	return []contest{
-		{Package: "encryption", What: "seal a row of 8 fields of 32 bytes", Note: note, Contestants: sealing, Limits: none},
-		{Package: "encryption", What: "open a row of 8 fields of 32 bytes", Note: note, Contestants: opening, Limits: none},
-	}, nil
+		{Package: "encryption", What: "seal a row of 8 fields " + what, Note: note, Contestants: sealing, Limits: none},
+		{Package: "encryption", What: "open a row of 8 fields " + what, Note: note, Contestants: opening, Limits: none},
+	}
 }
 
 func rowRivals(ctx context.Context, table *encryption.SealedTable) ([]rowRival, error) {
@@ -110,8 +116,7 @@ func rowRivals(ctx context.Context, table *encryption.SealedTable) ([]rowRival, 
 		writer          *encryption.Writer
 		buffer, opened  []byte
 		fields          = make([]encryption.Field, len(rowColumns))
-		ad, floorAD     []byte
-		theirs, plain   = make([][]byte, len(rowColumns)), make([][]byte, len(rowColumns))
+		floorAD         []byte
 		bottom, emptied = make([][]byte, len(rowColumns)), make([][]byte, len(rowColumns))
 	)
 	for i, column := range rowColumns {
@@ -137,29 +142,7 @@ func rowRivals(ctx context.Context, table *encryption.SealedTable) ([]rowRival, 
 				return err
 			},
 		},
-		{
-			"Tink aead.New, 10 keys, 8 calls", peer,
-			func(values [][]byte) (err error) {
-				for i, v := range values {
-					ad = appendColumnAD(ad[:0], "rows", rowColumns[i])
-					if theirs[i], err = peers.Encrypt(v, ad); err != nil {
-						return err
-					}
-				}
-				return nil
-			},
-			func() (err error) {
-				for i, s := range theirs {
-					ad = appendColumnAD(ad[:0], "rows", rowColumns[i])
-					if plain[i], err = peers.Decrypt(s, ad); err != nil {
-						return err
-					}
-				}
-				return nil
-			},
-			func(i int) []byte { return plain[i] },
-			nothing,
-		},
+		tinkRow("Tink aead.New, 10 keys, 8 calls", peers),
 		{
 			"cipher.NewGCMWithRandomNonce, buffers reused, 8 calls", floor,
 			func(values [][]byte) error {
@@ -182,6 +165,35 @@ func rowRivals(ctx context.Context, table *encryption.SealedTable) ([]rowRival, 
 			nothing,
 		},
 	}, nil
+}
+
+// tinkRow calls an AEAD of Tink once for each field.
+func tinkRow(name string, one tink.AEAD) rowRival {
+	var ad []byte
+	sealed, opened := make([][]byte, len(rowColumns)), make([][]byte, len(rowColumns))
+	return rowRival{
+		name, peer,
+		func(values [][]byte) (err error) {
+			for i, v := range values {
+				ad = appendColumnAD(ad[:0], "rows", rowColumns[i])
+				if sealed[i], err = one.Encrypt(v, ad); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		func() (err error) {
+			for i, s := range sealed {
+				ad = appendColumnAD(ad[:0], "rows", rowColumns[i])
+				if opened[i], err = one.Decrypt(s, ad); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		func(i int) []byte { return opened[i] },
+		nothing,
+	}
 }
 
 // envelope is a KMS that is no call away: the KEK of Tink's envelope in memory.
@@ -251,6 +263,25 @@ func personKeyContests(ctx context.Context, _ *bench, vault *encryption.Vault) (
 		{Package: "encryption", What: "seal a field under a warm person key", Note: note, Contestants: sealing},
 		{Package: "encryption", What: "open a field under a warm person key", Note: note, Contestants: opening},
 	}, nil
+}
+
+// personRowContests: the same for a row at once.
+func personRowContests(ctx context.Context, _ *bench, vault *encryption.Vault) ([]contest, error) {
+	table, err := vault.Table(encryption.Table{Name: "rows", Columns: columnsOf(rowColumns)})
+	if err != nil {
+		return nil, err
+	}
+	rivals, err := rowRivals(ctx, table)
+	if err != nil {
+		return nil, err
+	}
+	remote, err := envelope()
+	if err != nil {
+		return nil, err
+	}
+	rivals = []rowRival{rivals[0], tinkRow("Tink KMS envelope, KEK in memory, 8 calls", remote)}
+	note := "8 values of 32 bytes under a key that is one person's, at once; the envelope makes a key for each value, as above."
+	return rowPair("under a warm person key", note, rivals, []string{">= 15"}, []string{">= 15"}), nil
 }
 
 // writerContests: what a request pays before it seals anything.

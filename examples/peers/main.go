@@ -1,7 +1,7 @@
 // Peers measures the six packages of crmguard against other systems, all in
 // one run, and writes RESULTS.md and results.json beside itself:
 //
-//	./run                      everything, about five minutes
+//	./run                      everything, about a quarter of an hour
 //	./run -only audit,backup   some packages, printed only
 //
 // Its tests let foreign programs judge what the packages write. It is a module

@@ -4,20 +4,25 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver of PostgreSQL
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib" // the driver of PostgreSQL
 )
 
 // errNoServer says that contests on PostgreSQL are left out.
@@ -35,11 +40,14 @@ wait "$pid"`
 // what is committed is on the disk. Text is in the order of ICU's en-US.
 type server struct {
 	dir       string
+	programs  string // where it is installed
+	port      int
+	password  string
 	databases int
 }
 
 // postgres starts a throw-away server, once. It listens on a socket in its own
-// folder only.
+// folder, and on the loopback interface, where it wants a password.
 func (p *bench) postgres() (*server, error) {
 	if p.server != nil {
 		return p.server, nil
@@ -59,13 +67,20 @@ func (p *bench) postgres() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := filepath.Join(dir, "data")
-	initdb := exec.Command(bin[len(bin)-1], "-D", data, "-U", "crmguard", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	s := &server{dir: dir, programs: programs, password: rand.Text()}
+	if s.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	data, word := filepath.Join(dir, "data"), filepath.Join(dir, "word")
+	if err := os.WriteFile(word, []byte(s.password), 0o644); err != nil { // in a folder that is the server's alone
+		return nil, err
+	}
+	initdb := exec.Command(bin[len(bin)-1], "-D", data, "-U", "crmguard", "--auth-local=trust", "--auth-host=scram-sha-256", "--pwfile="+word, "-E", "UTF8", "--locale=C", "--no-sync")
 	initdb.Dir, initdb.SysProcAttr = dir, as
 	if text, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, text)
 	}
-	run := exec.Command("/bin/sh", "-c", watch, "watch", filepath.Join(programs, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "max_connections=200")
+	run := exec.Command("/bin/sh", "-c", watch, "watch", filepath.Join(programs, "postgres"), "-D", data, "-k", dir, "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200")
 	run.Dir, run.SysProcAttr = dir, as
 	alive, err := run.StdinPipe()
 	if err != nil {
@@ -75,8 +90,18 @@ func (p *bench) postgres() (*server, error) {
 		return nil, err
 	}
 	p.atEnd(func() error { return stop(alive, run) })
-	p.server = &server{dir: dir}
-	return p.server, p.server.await()
+	p.server = s
+	return s, s.await()
+}
+
+// freePort is one that nobody listened on a moment ago.
+func freePort() (port int, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func stop(alive io.Closer, run *exec.Cmd) error {
@@ -114,7 +139,13 @@ func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 }
 
 func (s *server) dsn(database string) string {
-	return fmt.Sprintf("host=%s port=5432 user=crmguard dbname=%s sslmode=disable", s.dir, database)
+	return fmt.Sprintf("host=%s port=%d user=crmguard dbname=%s sslmode=disable", s.dir, s.port, database)
+}
+
+// overTCP is the name of a database as most applications have it: not by a socket
+// in the file system.
+func (s *server) overTCP(dsn string) string {
+	return strings.Replace(dsn, "host="+s.dir, "host=127.0.0.1 password="+s.password, 1)
 }
 
 func (s *server) await() error {
@@ -151,8 +182,39 @@ func (p *bench) connect(dsn string, conns int) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.bounded(db, conns), nil
+}
+
+func (p *bench) bounded(db *sql.DB, conns int) *sql.DB {
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	p.atEnd(db.Close)
-	return db, nil
+	return db
+}
+
+// explains says whether the server can tell by which plans it carries out what it
+// is asked: that is a part of it, which some distributions pack apart.
+func (s *server) explains() bool {
+	out, err := exec.Command(filepath.Join(s.programs, "pg_config"), "--pkglibdir").Output()
+	folder := strings.TrimSpace(string(out))
+	if err != nil { // a server without the tools to build for it
+		folder = filepath.Join(s.programs, "..", "lib")
+	}
+	_, err = os.Stat(filepath.Join(folder, "auto_explain.so"))
+	return err == nil
+}
+
+// explained opens a database whose server explains each statement that it carries
+// out.
+func (p *bench) explained(dsn string) (*sql.DB, *plans, error) {
+	seen := &plans{}
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.OnNotice = func(_ *pgconn.PgConn, notice *pgconn.Notice) { seen.note(notice.Message) }
+	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		return conn.Exec(ctx, `LOAD 'auto_explain'; SET auto_explain.log_level = notice; SET auto_explain.log_format = json; SET auto_explain.log_min_duration = 0`).Close()
+	}
+	return p.bounded(stdlib.OpenDB(*cfg), 2), seen, nil
 }

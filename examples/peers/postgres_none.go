@@ -17,3 +17,9 @@ func (p *bench) postgres() (*server, error) { return nil, errNoServer }
 func (s *server) database(context.Context) (string, error) { return "", errNoServer }
 
 func (p *bench) connect(string, int) (*sql.DB, error) { return nil, errNoServer }
+
+func (s *server) overTCP(string) string { return "" }
+
+func (s *server) explains() bool { return false }
+
+func (p *bench) explained(string) (*sql.DB, *plans, error) { return nil, nil, errNoServer }

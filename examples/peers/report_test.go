@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,6 +60,33 @@ func TestWhatMayBeChanceIsNotMet(t *testing.T) {
 	require.InDelta(t, 1, *got[0].High, 0)
 	require.False(t, got[0].Met)
 	require.Equal(t, "<= 0.8, **missed**", got[0].verdict())
+}
+
+// Whoever looks for what was missed looks at one table.
+func TestAllDemandsStandInOneTable(t *testing.T) {
+	dir, r := t.TempDir(), newRunner(io.Discard)
+	o := sums(20)
+	o.Contestants[1].Must = []string{"<= 0.8", ">= 2"}
+	o.Limits = []string{"<= 0 allocs"}
+	some := tally{count{Package: "audit", What: "calls"}, []taken{{"a copy", 500, "calls", "<= 100 calls"}, {"half of them", 1.25, "ms", ""}}}
+	require.NoError(t, writeResults(dir, r, []outcome{o}, []tally{some}, provenance{}))
+	text := read(t, dir, "RESULTS.md")
+	_, text, found := strings.Cut(text, "## What is demanded\n")
+	require.True(t, found)
+	text, _, _ = strings.Cut(text, "\n## ")
+	require.Equal(t, `
+4 demands, 3 of them missed. `+"`<=` of a ratio is our time as a part of theirs, `>=` our speed as a multiple of theirs."+`
+
+| room | what | against | measured | demand |
+|---|---|---|---|---|
+| audit | sums | peer: adding machine | 0.67 (0.67 - 0.67) | <= 0.8, met |
+| audit | sums | peer: adding machine | 1.50 (1.50 - 1.50) | >= 2, **missed** |
+| audit | sums | limit | 1 allocs | <= 0 allocs, **missed** |
+| audit | calls | a copy | 500 calls | <= 100 calls, **missed** |
+`, text)
+
+	require.NoError(t, writeResults(dir, r, []outcome{sums(20)}, nil, provenance{}))
+	require.NotContains(t, read(t, dir, "RESULTS.md"), "What is demanded")
 }
 
 func TestTheFiles(t *testing.T) {

@@ -1,6 +1,8 @@
 // Package killtest runs a test once more in a child process and kills that
 // process (SIGKILL) at a random moment. Only tests import it.
 //
+// Or has it stand still for a while ([Pause], where there are signals).
+//
 // A test that uses it looks at [Dir] first: in the child it works in that
 // folder and calls [Say] after each step; in the parent it calls [Kill] and
 // then looks at what the child left behind.
@@ -65,34 +67,56 @@ func Rounds(t *testing.T) (rounds int, moments *rand.Rand) {
 	return rounds, rand.New(rand.NewPCG(seed, 1))
 }
 
-// Kill runs the calling test in a child process and kills it at that moment. It
-// returns what the child said, and whether it was killed before it had
-// finished. A child that fails by itself fails the test.
-func Kill(t *testing.T, dir string, at At) (said []string, killed bool) {
+// A child is the calling test in another process.
+type child struct {
+	*exec.Cmd
+	lines      *bufio.Scanner
+	other      []string        // lines that are no step
+	complaints strings.Builder // its standard error
+}
+
+func begin(t *testing.T, dir string) *child {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.timeout=2m")
-	child.Env = append(os.Environ(), dirVariable+"="+dir)
-	out, err := child.StdoutPipe()
+	c := &child{Cmd: exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.timeout=2m")}
+	c.Env = append(os.Environ(), dirVariable+"="+dir)
+	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var errors strings.Builder
-	child.Stderr = &errors
-	if err := child.Start(); err != nil {
+	c.Stderr, c.lines = &c.complaints, bufio.NewScanner(out)
+	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var other []string
-	sent, counted := false, 0
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		step, ok := strings.CutPrefix(lines.Text(), mark)
+	return c
+}
+
+// steps are what the child says, until it ends.
+func (c *child) steps(yield func(string) bool) {
+	for c.lines.Scan() {
+		step, ok := strings.CutPrefix(c.lines.Text(), mark)
 		if !ok {
-			other = append(other, lines.Text())
-			continue
+			c.other = append(c.other, c.lines.Text())
+		} else if !yield(step) {
+			return
 		}
+	}
+}
+
+// output is what it wrote besides, for whoever wonders why it failed.
+func (c *child) output() string { return strings.Join(c.other, "\n") + "\n" + c.complaints.String() }
+
+// Kill runs the calling test in a child process and kills it at that moment. It
+// returns what the child said, and whether it was killed before it had
+// finished. A child that fails by itself fails the test.
+func Kill(t *testing.T, dir string, at At) (said []string, killed bool) {
+	t.Helper()
+	child := begin(t, dir)
+	sent, counted := false, 0
+	for step := range child.steps {
 		said = append(said, step)
 		if at.Step != "" && step != at.Step {
 			continue
@@ -102,10 +126,10 @@ func Kill(t *testing.T, dir string, at At) (said []string, killed bool) {
 			sent = child.Process.Kill() == nil
 		}
 	}
-	err = child.Wait()
+	err := child.Wait()
 	byItself := !sent || runtime.GOOS != "windows" && child.ProcessState.Exited()
 	if err != nil && byItself {
-		t.Fatalf("the child failed: %v\n%s\n%s", err, strings.Join(other, "\n"), &errors)
+		t.Fatalf("the child failed: %v\n%s", err, child.output())
 	}
 	return said, !byItself
 }

@@ -78,8 +78,10 @@ func (db *DB) For(table string) *DB {
 
 // Hides says whether a table of PostgreSQL, named as [Dialect.Quote] takes it,
 // shows this user only some of its rows, by policies of its own. Whoever must
-// see all of them refuses it.
-func (db *DB) Hides(ctx context.Context, table string) (hidden bool, err error) {
+// see all of them refuses it. Asked in the transaction that has read the table, it
+// speaks of what was read: policies cannot change until that has ended, and the
+// role is that of its connection.
+func (db *DB) Hides(ctx context.Context, q Querier, table string) (hidden bool, err error) {
 	if db.Kind != Postgres {
 		return false, nil
 	}
@@ -87,6 +89,6 @@ func (db *DB) Hides(ctx context.Context, table string) (hidden bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	err = One(ctx, db, []any{&hidden}, `SELECT COALESCE(row_security_active(to_regclass($1)), false)`, quoted)
+	err = One(ctx, q, []any{&hidden}, `SELECT COALESCE(row_security_active(to_regclass($1)), false)`, quoted)
 	return hidden, err
 }

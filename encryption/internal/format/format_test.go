@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -49,6 +50,36 @@ func TestOnlyAUUIDIsFolded(t *testing.T) {
 		require.Equal(t, other, Fold(other))
 		require.Equal(t, other+"/X", FoldRow(other+"/X"))
 	}
+}
+
+// What Fold and FoldRow look at first decides nothing by itself: each byte at each
+// place of a UUID, alone and within a key.
+func TestAFoldIsItsDefinition(t *testing.T) {
+	uuid := regexp.MustCompile("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+	want := func(id string) string {
+		if uuid.MatchString(id) {
+			return strings.ToLower(id)
+		}
+		return id
+	}
+	const small = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+	folded := 0
+	for at := range len(small) {
+		for b := range 256 {
+			id := small[:at] + string([]byte{byte(b)}) + small[at+1:]
+			require.Equal(t, want(id), Fold(id))
+			require.Equal(t, IsUUID(id), uuid.MatchString(id))
+			if Fold(id) != id {
+				folded++
+			}
+			parts := strings.Split("k/"+id, "/")
+			for i, part := range parts {
+				parts[i] = want(part)
+			}
+			require.Equal(t, strings.Join(parts, "/"), FoldRow("k/"+id))
+		}
+	}
+	require.Equal(t, 6*32, folded) // A to F, everywhere but at the hyphens
 }
 
 func TestPadding(t *testing.T) {

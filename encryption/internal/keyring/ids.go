@@ -54,8 +54,12 @@ func CheckNamed(person string) error { return refusedID(ids.CheckGiven("person",
 // something on both sides, in the characters of IDNA and percent-encoded, too.
 // So "4711@crm" is none.
 func isAddress(id string) bool {
-	if !strings.ContainsFunc(id, func(r rune) bool { return r == '@' || r == '%' || r >= utf8.RuneSelf }) {
-		return false // as nearly all are, at each Writer
+	plain := true // as nearly all are, at each Writer and in each row of a page
+	for i := range len(id) {
+		plain = plain && id[i] != '@' && id[i] != '%' && id[i] < utf8.RuneSelf
+	}
+	if plain {
+		return false
 	}
 	id = strings.NewReplacer("＠", "@", "﹫", "@", "%40", "@", "。", ".", "．", ".", "｡", ".", "%2e", ".", "%2E", ".").Replace(id)
 	at := strings.LastIndexByte(id, '@')

@@ -20,6 +20,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
 	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/tinktest"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -28,9 +29,9 @@ func tinkGCM(tb testing.TB, raw []byte, id uint32, variant aesgcm.Variant) *keys
 	tb.Helper()
 	params, err := aesgcm.NewParameters(aesgcm.ParametersOpts{KeySizeInBytes: len(raw), IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: variant})
 	require.NoError(tb, err)
-	k, err := aesgcm.NewKey(secretOf(raw), id, params)
+	k, err := aesgcm.NewKey(tinktest.Secret(raw), id, params)
 	require.NoError(tb, err)
-	return handleWith(tb, k)
+	return tinktest.Handle(tb, k)
 }
 
 func newPersonKey(tb testing.TB, raw []byte, keyVersion uint32) *Key {
@@ -42,15 +43,15 @@ func newPersonKey(tb testing.TB, raw []byte, keyVersion uint32) *Key {
 
 // Plain Tink opens what we seal and seals what we open.
 func TestPlainTinkOpensAField(t *testing.T) {
-	skipOutsideFIPS(t)
-	raw, keyVersion := countingBytes(32), uint32(0x01020304)
+	tinktest.SkipOutsideFIPS(t)
+	raw, keyVersion := tinktest.Counting(32), uint32(0x01020304)
 	plain, err := aead.New(tinkGCM(t, raw, keyVersion, aesgcm.VariantTink))
 	require.NoError(t, err)
 	ours := newPersonKey(t, raw, keyVersion)
 	ad := format.AppendFieldAD(nil, format.LevelOwner, false, "t1", "contacts", "email", "p1", "")
 	sealed, err := ours.appendSeal(nil, []byte("ann@b.example"), ad)
 	require.NoError(t, err)
-	opened, err := plain.Decrypt(sealed, foreignAD(2, "t1", "contacts", "email", "p1", ""))
+	opened, err := plain.Decrypt(sealed, tinktest.FieldAD(2, "t1", "contacts", "email", "p1", ""))
 	require.NoError(t, err)
 	require.Equal(t, "ann@b.example", string(opened))
 
@@ -66,8 +67,8 @@ func TestPlainTinkOpensAField(t *testing.T) {
 // Plain Tink goes from the KEK to a person key: it unwraps the branch key, with
 // that the wrap keyset, and with that a key row.
 func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
-	skipOutsideFIPS(t)
-	kek, err := aead.New(tinkGCM(t, countingBytes(32), 9, aesgcm.VariantTink))
+	tinktest.SkipOutsideFIPS(t)
+	kek, err := aead.New(tinkGCM(t, tinktest.Counting(32), 9, aesgcm.VariantTink))
 	require.NoError(t, err)
 	cfg := testConfig(kekFunc(contextAEAD{kek}))
 	v := New(cfg)
@@ -76,7 +77,7 @@ func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 	rows := rowsOf(made)
 	wrap := made[len(made)-1]
 	require.Equal(t, []string{PurposeBranch, PurposeWrap}, []string{rows[0].Purpose, wrap.Row.Purpose})
-	wrapped := wrap.WrapKey(countingBytes(32), "t1", "p1", 0x01020304)
+	wrapped := wrap.WrapKey(tinktest.Counting(32), "t1", "p1", 0x01020304)
 	require.Len(t, wrapped, 65)
 
 	branch, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(rows[0].Wrapped)), kek, frame.Join("crmguard/keyset/v1", "t1", "branch"))
@@ -96,10 +97,10 @@ func TestPlainTinkUnwrapsAKeyRow(t *testing.T) {
 		require.NoError(t, err)
 		raw, err := plain.Decrypt(wrapped, format.PersonKeyAD("t1", "p1", 0x01020304))
 		require.NoError(t, err)
-		require.Equal(t, countingBytes(32), raw)
+		require.Equal(t, tinktest.Counting(32), raw)
 	}
 	// And what plain Tink wraps, ours opens.
-	theirs := tinkGCM(t, countingBytes(32), 5, aesgcm.VariantTink)
+	theirs := tinkGCM(t, tinktest.Counting(32), 5, aesgcm.VariantTink)
 	var out bytes.Buffer
 	require.NoError(t, theirs.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), by, frame.Join("crmguard/keyset/v1", "t1", "wrap")))
 	open, err := branchKey{made[0]}.opens(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap, Wrapped: out.Bytes()})
@@ -134,19 +135,19 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 		if variant == hmac.VariantNoPrefix {
 			id = 0
 		}
-		k, err := hmac.NewKey(secretOf(countingBytes(size)), params, id)
+		k, err := hmac.NewKey(tinktest.Secret(tinktest.Counting(size)), params, id)
 		require.NoError(t, err)
-		return handleWith(t, k)
+		return tinktest.Handle(t, k)
 	}
 	root := func(size int, hash hkdfprf.HashType, salt []byte) *keyset.Handle {
 		params, err := hkdfprf.NewParameters(size, hash, salt)
 		require.NoError(t, err)
-		k, err := hkdfprf.NewKey(secretOf(countingBytes(size)), params)
+		k, err := hkdfprf.NewKey(tinktest.Secret(tinktest.Counting(size)), params)
 		require.NoError(t, err)
-		return handleWith(t, k)
+		return tinktest.Handle(t, k)
 	}
 	good := map[string]*keyset.Handle{
-		PurposeWrap: tinkGCM(t, countingBytes(32), 7, aesgcm.VariantTink), PurposeSeal: mac(hmac.VariantTink, 32, 32, hmac.SHA256), PurposeLog: mac(hmac.VariantTink, 32, 32, hmac.SHA256),
+		PurposeWrap: tinkGCM(t, tinktest.Counting(32), 7, aesgcm.VariantTink), PurposeSeal: mac(hmac.VariantTink, 32, 32, hmac.SHA256), PurposeLog: mac(hmac.VariantTink, 32, 32, hmac.SHA256),
 		PurposeManifest: mac(hmac.VariantTink, 32, 32, hmac.SHA256), PurposeIndex: root(32, hkdfprf.SHA256, nil), PurposeLedger: root(32, hkdfprf.SHA256, nil), PurposeSuppression: root(32, hkdfprf.SHA256, nil),
 	}
 	for purpose, handle := range good {
@@ -156,8 +157,8 @@ func TestOnlyTheRightKeysetsAreAccepted(t *testing.T) {
 	good[PurposeBranch] = good[PurposeWrap]
 	bad := map[string][]*keyset.Handle{
 		PurposeWrap: {
-			tinkGCM(t, countingBytes(32), 0, aesgcm.VariantNoPrefix), tinkGCM(t, countingBytes(32), 7, aesgcm.VariantCrunchy), tinkGCM(t, countingBytes(16), 7, aesgcm.VariantTink),
-			tinkGCM(t, countingBytes(32), 0, aesgcm.VariantTink), good[PurposeSeal], good[PurposeIndex],
+			tinkGCM(t, tinktest.Counting(32), 0, aesgcm.VariantNoPrefix), tinkGCM(t, tinktest.Counting(32), 7, aesgcm.VariantCrunchy), tinkGCM(t, tinktest.Counting(16), 7, aesgcm.VariantTink),
+			tinkGCM(t, tinktest.Counting(32), 0, aesgcm.VariantTink), good[PurposeSeal], good[PurposeIndex],
 		},
 		PurposeSeal: {
 			mac(hmac.VariantNoPrefix, 32, 32, hmac.SHA256), mac(hmac.VariantCrunchy, 32, 32, hmac.SHA256), mac(hmac.VariantLegacy, 32, 32, hmac.SHA256),
@@ -180,11 +181,11 @@ type noKeys struct{ keystore.Store }
 // A RAW keyset that someone put into the store, wrapped by the real KEK or the
 // real branch key, is refused where it is read; so is a branch keyset of two keys.
 func TestAPlantedRawKeysetIsRefused(t *testing.T) {
-	kek, err := insecurekeys.KEK(countingBytes(32))
+	kek, err := insecurekeys.KEK(tinktest.Counting(32))
 	require.NoError(t, err)
 	cfg := testConfig(kekFunc(kek))
 	v := New(cfg)
-	raw := tinkGCM(t, countingBytes(32), 0, aesgcm.VariantNoPrefix)
+	raw := tinkGCM(t, tinktest.Counting(32), 0, aesgcm.VariantNoPrefix)
 	written := func(handle *keyset.Handle, by tink.AEADWithContext, purpose string) []byte {
 		var out bytes.Buffer
 		require.NoError(t, handle.WriteWithContext(t.Context(), keyset.NewBinaryWriter(&out), by, format.KeysetAD("t1", purpose)))
@@ -257,7 +258,7 @@ func FuzzOpenKeyRow(f *testing.F) {
 	require.NoError(f, err)
 	open, err := openedKeyset(keystore.KeysetRow{Tenant: "t1", Purpose: PurposeWrap}, handle)
 	require.NoError(f, err)
-	good := open.WrapKey(countingBytes(32), "t1", "p1", 1)
+	good := open.WrapKey(tinktest.Counting(32), "t1", "p1", 1)
 	f.Add(good)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, wrapped []byte) {

@@ -1,0 +1,56 @@
+package encryption_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/encryption"
+)
+
+// cellsOf is a Record of whatever cells.
+type cellsOf struct {
+	owner, row string
+	cells      []encryption.Cell
+}
+
+func (c *cellsOf) SealedCells() (owner, row string, cells []encryption.Cell) {
+	return c.owner, c.row, c.cells
+}
+
+// NULL leaves alone what stood in the targets, whatever was opened beside it.
+func TestANullCellLeavesItsTargetsAlone(t *testing.T) {
+	e := newEnv(t, 1)
+	w, err := e.contacts.Writer(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	sealed, err := w.Seal("email", []byte("ann"))
+	require.NoError(t, err)
+	empty, err := w.Seal("phone", []byte{})
+	require.NoError(t, err)
+	text, raw := "before", []byte("before")
+	email, copied, phone, none := "", []byte(nil), "before", []byte("before")
+	require.NoError(t, encryption.OpenAll(t.Context(), e.contacts, tenant, []*cellsOf{{owner: "p1", row: "r1", cells: []encryption.Cell{
+		{Column: "note", Text: &text, Bytes: &raw},
+		{Column: "email", Sealed: sealed, Text: &email, Bytes: &copied},
+		{Column: "phone", Sealed: empty, Text: &phone, Bytes: &none},
+		{Column: "note", Text: &text, Bytes: &raw},
+	}}}))
+	require.Equal(t, []string{"before", "ann", ""}, []string{text, email, phone})
+	require.Equal(t, [][]byte{[]byte("before"), []byte("ann"), {}}, [][]byte{raw, copied, none})
+}
+
+// A row of the tenant's own data may have neither an owner nor a key, also as the
+// first one.
+func TestARowWithoutOwnerAndKeyIsTheFirstOneToOpen(t *testing.T) {
+	e := newEnv(t, 1)
+	settings := e.table(t, e.vault, encryption.Table{Name: "settings", Shared: true, Level: encryption.LevelTenant, Columns: []encryption.Column{{Name: "token"}}})
+	w, err := settings.TenantWriter(t.Context(), tenant)
+	require.NoError(t, err)
+	sealed, err := w.Seal("token", []byte("secret"))
+	require.NoError(t, err)
+	row, err := settings.Row(t.Context(), tenant, "", "")
+	require.NoError(t, err)
+	text, err := row.Text(t.Context(), "token", sealed)
+	require.NoError(t, err)
+	require.Equal(t, "secret", text)
+}
