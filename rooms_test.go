@@ -40,7 +40,7 @@ var roomLines = map[string]string{
 	"backup/sqlitesource": "backup internal/filelock internal/frame internal/sqldb",
 
 	"encryption":                     "encryption/internal/blindindex encryption/internal/format encryption/internal/keyring encryption/internal/normalise encryption/internal/rowjob encryption/jobs encryption/keycopy encryption/keystore encryption/sealedvalue internal/frame internal/health internal/sqldb",
-	"encryption/adoption":            "encryption internal/frame internal/sqldb",
+	"encryption/adoption":            "encryption encryption/jobs encryption/sealedvalue internal/frame internal/sqldb",
 	"encryption/encryptiontest":      "encryption encryption/insecurekeys encryption/keystore",
 	"encryption/insecurekeys":        "internal/durable",
 	"encryption/internal/blindindex": "encryption/internal/format encryption/internal/keyring encryption/internal/normalise encryption/keystore internal/frame",
@@ -78,6 +78,7 @@ var roomLines = map[string]string{
 	"internal/testdb/stranger":     "internal/sqldb internal/testdb",
 	"internal/value":               "",
 
+	"examples/adopt":                   "public",
 	"examples/crm":                     "public internal/durable",
 	"examples/kms":                     "public",
 	"examples/kms/awskek":              "",

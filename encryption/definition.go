@@ -112,7 +112,16 @@ func (t *SealedTable) PageReader(ctx context.Context, tenant string, owners ...s
 	if t.def.Shared {
 		owners = append(owners, keyring.TenantOwner)
 	}
-	return t.Reader(ctx, tenant, t.withTenant(owners)...)
+	r, err := t.Reader(ctx, tenant, t.withTenant(owners)...)
+	if err != nil {
+		return nil, err
+	}
+	for _, owner := range keyring.FoldAll(owners) {
+		if _, known := r.keys[owner]; !known {
+			r.keys[owner] = nil // asked for, and unknown: Erased asks no more
+		}
+	}
+	return r, nil
 }
 
 // CommitSealed runs f in a transaction that begin makes on db, and lets it commit

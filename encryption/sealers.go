@@ -311,3 +311,7 @@ func digest(root, info, data []byte) ([]byte, error) {
 	mac.Write(data)
 	return mac.Sum(nil), nil
 }
+
+// Tagger returns Vault.Tagger for row seals ("seal"): for what a room keeps beside
+// the table. Its data begin with a domain of their own.
+func (t *SealedTable) Tagger() Tagger { return t.vault.Tagger(keyring.PurposeSeal) }
