@@ -140,7 +140,7 @@ func (t *SealedTable) CommitSealed(ctx context.Context, db *sql.DB, tenant strin
 			under = append(under, keyVersion)
 		}
 	}
-	return t.vault.guarded(ctx, db, tenant, under, begin, f)
+	return t.vault.jobs.Commit(ctx, db, tenant, under, begin, f)
 }
 
 // Searchable returns nil where Lookup answers for an index, named by its logical
@@ -170,11 +170,4 @@ func (t *SealedTable) Searchable(ctx context.Context, tenant, index string) erro
 		return &KeyError{Op: "no such index is declared:", Table: t.def.Name, Column: index, Err: ErrDefinition}
 	}
 	return t.notLive(index, states)
-}
-
-// CheckIn reports whether a database holds the table as it is declared: its
-// columns, a key to read it by, all of its rows, the tenant spelt as it is named.
-func (t *SealedTable) CheckIn(ctx context.Context, db *sql.DB, tenant string) error {
-	_, err := t.counted(ctx, db, tenant)
-	return err
 }
