@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"internal/canon":  {"github.com/go-json-experiment/json"},
 	"internal/testdb": {"github.com/jackc/pgx/v5", "github.com/lib/pq", "github.com/go-sql-driver/mysql", "modernc.org/sqlite"},
 	"internal":        {},
+	"examples/adopt":  {module, "modernc.org/sqlite", "github.com/jackc/pgx/v5/stdlib"},
 	"examples/crm": {
 		module, "modernc.org/sqlite", "github.com/tink-crypto/tink-go/v2", "golang.org/x/mod/sumdb/note",
 		"github.com/google/uuid", "filippo.io/age", "golang.org/x/text",

@@ -41,7 +41,7 @@ import (
 // database into the table by hand, and none can be forgotten there.
 
 var (
-	tableRows    = []string{"encryption", "accesscontrol", "audit", "backup", "integrity", "privacy"}
+	tableRows    = []string{"encryption", "adoption", "accesscontrol", "audit", "backup", "integrity", "privacy"}
 	tableColumns = []string{"SQLite", "PostgreSQL", "MariaDB", "pgx"}
 )
 
@@ -52,12 +52,12 @@ type proof func(t *testing.T, db *sql.DB)
 // proofs are by column and row of the table.
 func proofs() map[string]map[string]proof {
 	return map[string]map[string]proof{"SQLite": {
-		"encryption": encryptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL,
+		"encryption": encryptionOnSQL, "adoption": adoptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL,
 		"backup": backupOfSQLite, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}, "PostgreSQL": {
-		"encryption": encryptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
+		"encryption": encryptionOnSQL, "adoption": adoptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}, "MariaDB": {
-		"encryption": encryptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
+		"encryption": encryptionOnSQL, "adoption": adoptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/audit/tilesink"
+	"github.com/crmguard/crmguard/encryption/adoption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -50,6 +51,10 @@ func storingPackages() []storing {
 		{
 			"privacy", privacy.Install, opensPrivacy, privacy.Migrations, privacy.Grants,
 			testdb.Names(), everyVerbOfPrivacy, tablesForPrivacy,
+		},
+		{
+			"adoption", adoption.Install, opensAdoption, adoption.Migrations, adoption.Grants,
+			testdb.Names(), everyVerbOfAdoption, tablesForAdoption,
 		},
 	}
 }

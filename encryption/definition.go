@@ -112,7 +112,16 @@ func (t *SealedTable) PageReader(ctx context.Context, tenant string, owners ...s
 	if t.def.Shared {
 		owners = append(owners, keyring.TenantOwner)
 	}
-	return t.Reader(ctx, tenant, t.withTenant(owners)...)
+	r, err := t.Reader(ctx, tenant, t.withTenant(owners)...)
+	if err != nil {
+		return nil, err
+	}
+	for _, owner := range keyring.FoldAll(owners) {
+		if _, known := r.keys[owner]; !known {
+			r.keys[owner] = nil // asked for, and unknown: Erased asks no more
+		}
+	}
+	return r, nil
 }
 
 // CommitSealed runs f in a transaction that begin makes on db, and lets it commit
@@ -131,7 +140,7 @@ func (t *SealedTable) CommitSealed(ctx context.Context, db *sql.DB, tenant strin
 			under = append(under, keyVersion)
 		}
 	}
-	return t.vault.guarded(ctx, db, tenant, under, begin, f)
+	return t.vault.jobs.Commit(ctx, db, tenant, under, begin, f)
 }
 
 // Searchable returns nil where Lookup answers for an index, named by its logical
@@ -161,11 +170,4 @@ func (t *SealedTable) Searchable(ctx context.Context, tenant, index string) erro
 		return &KeyError{Op: "no such index is declared:", Table: t.def.Name, Column: index, Err: ErrDefinition}
 	}
 	return t.notLive(index, states)
-}
-
-// CheckIn reports whether a database holds the table as it is declared: its
-// columns, a key to read it by, all of its rows, the tenant spelt as it is named.
-func (t *SealedTable) CheckIn(ctx context.Context, db *sql.DB, tenant string) error {
-	_, err := t.counted(ctx, db, tenant)
-	return err
 }

@@ -371,7 +371,7 @@ var ofOne = strings.Fields(`
 	SealedTable.CheckIn SealedTable.CommitSealed SealedTable.Definition SealedTable.Exists SealedTable.FenceOldWriters
 	SealedTable.Lookup SealedTable.Match SealedTable.MoveStream SealedTable.Name
 	SealedTable.OpenStream SealedTable.RecordWriter SealedTable.ResealStream SealedTable.Row SealedTable.SealStream
-	SealedTable.Searchable SealedTable.TenantWriter SealedTable.Terms SealedTable.Writer
+	SealedTable.Searchable SealedTable.Tagger SealedTable.TenantWriter SealedTable.Terms SealedTable.Writer
 	Vault.AddAlias Vault.AddTenant Vault.Aliases Vault.ChangeLease Vault.Digests Vault.EraseRecord Vault.Eraser
 	Vault.Head Vault.KeyVersions Vault.LedgerDigests Vault.ManifestTagger Vault.PersonSealer
 	Vault.Position Vault.Table Vault.Tagger Vault.Tenants Vault.Unmerge Vault.WrappedKeys

@@ -10,6 +10,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/internal/rowjob"
 	"github.com/crmguard/crmguard/internal/durable/durabletest"
 )
 
@@ -32,18 +33,13 @@ func (v *Vault) FailDisk(ask func(step string) error) {
 // PageQueries are the questions for one page of Reseal and of a census, behind a
 // place.
 func (t *SealedTable) PageQueries(ctx context.Context, db *sql.DB, tenant, after string) (queries map[string]string, args map[string][]any, err error) {
-	s, err := t.keyed(ctx, db)
-	if err != nil {
-		return nil, nil, err
-	}
-	place, err := s.place(tenant, after)
-	if err != nil {
-		return nil, nil, err
-	}
-	queries, args = map[string]string{}, map[string][]any{}
-	queries["reseal"], args["reseal"] = s.pageQuery(tenant, place, "", nil, 100)
-	queries["census"], args["census"], _ = s.countQuery(tenant, place)
-	return queries, args, nil
+	return t.rows.PageQueries(ctx, db, tenant, after)
+}
+
+// SearchPages are the statements by which Undeclared reads a table with a key, from
+// the beginning and from behind a key.
+func SearchPages(ctx context.Context, handle *sql.DB, name string, after []any, versions ...uint32) (queries []string, args [][]any, err error) {
+	return rowjob.SearchPages(ctx, handle, name, after, versions...)
 }
 
 // Bounds of what one key seals.

@@ -77,17 +77,23 @@ func TestRowsAreFoundByWhatIsKnownOfAPerson(t *testing.T) {
 		all, err := vault.FindConditions(t.Context(), tenant, known)
 		require.NoError(t, err)
 		require.Len(t, all, 2)
-		n := 0
+		var found []string
 		for table, conditions := range all {
 			where, args := conditions.Where("")
 			if marks[0] == "$1" {
 				where, args = conditions.Postgres("", 1)
 			}
-			var found int
-			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM `+table+` WHERE `+where, args...).Scan(&found))
-			n += found
+			rows, err := db.QueryContext(t.Context(), `SELECT id FROM `+table+` WHERE `+where, args...)
+			require.NoError(t, err)
+			for rows.Next() {
+				var id int
+				require.NoError(t, rows.Scan(&id))
+				found = append(found, fmt.Sprint(table, " ", id))
+			}
+			require.NoError(t, rows.Err())
+			require.NoError(t, rows.Close())
 		}
-		require.GreaterOrEqual(t, n, 5)
+		require.Subset(t, found, []string{"people 1", "signups 7", "signups 8", "signups 9"}, "and others that are equal in so many bits")
 
 		for _, wrong := range []map[string][]string{{"mail": {"x"}}, {"people.mail_idx": {"x"}}, {"email": {" "}}} {
 			_, err = vault.FindConditions(t.Context(), tenant, wrong)

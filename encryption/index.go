@@ -124,12 +124,12 @@ func (x tenantIndexes) value(t *SealedTable, i int, value string) IndexValue {
 
 // rebuilt is value for a row that is there already: what the rule refuses, no
 // search has, because Lookup refuses it, too. Everything else stops the job.
-func (x tenantIndexes) rebuilt(t *SealedTable, i int, value string) (IndexValue, error) {
+func (x tenantIndexes) rebuilt(t *SealedTable, i int, value string) (any, error) {
 	v := x.value(t, i, value)
 	if errors.Is(v.err, ErrValue) {
-		return IndexValue{}, nil
+		return nil, nil
 	}
-	return v, v.err
+	return v.Value()
 }
 
 // Index returns the value for an index column (its SQL name). A value that
@@ -331,4 +331,16 @@ func (t *SealedTable) Exists(err error) error {
 		}
 	}
 	return err
+}
+
+// Normalise answers what an index, named by its SQL column, takes of a value: ""
+// for nothing. An error that is ErrValue refuses the value, any other says that the
+// rule itself is wrong. A measurement of the column needs it (package leakage).
+func (t *SealedTable) Normalise(index, value string) (string, error) {
+	for _, x := range t.indexes {
+		if x.Column == index {
+			return x.rule(value)
+		}
+	}
+	return "", t.noIndex(index)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/internal/rowjob"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/frame"
@@ -161,7 +162,7 @@ func (s PersonSealer) Resealer(report *jobs.SealerReport) func(ctx context.Conte
 	return func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 		resealed, changed, err := s.Reseal(ctx, tenant, person, sealed, ad)
 		switch {
-		case err != nil && !aboutOneValue(err):
+		case err != nil && !rowjob.AboutOneValue(err):
 			return nil, err
 		case errors.Is(err, ErrErased):
 			report.Erased++
@@ -169,7 +170,7 @@ func (s PersonSealer) Resealer(report *jobs.SealerReport) func(ctx context.Conte
 		case err != nil:
 			report.Unreadable++
 			if len(report.Listed) < jobs.Listed {
-				report.Listed = append(report.Listed, jobs.Unreadable{Table: s.purpose, Digest: digestOf(sealed), Err: err})
+				report.Listed = append(report.Listed, jobs.Unreadable{Table: s.purpose, Digest: rowjob.Digest(sealed), Err: err})
 			}
 			return sealed, nil
 		case changed:
@@ -312,3 +313,7 @@ func digest(root, info, data []byte) ([]byte, error) {
 	mac.Write(data)
 	return mac.Sum(nil), nil
 }
+
+// Tagger returns Vault.Tagger for row seals ("seal"): for what a room keeps beside
+// the table. Its data begin with a domain of their own.
+func (t *SealedTable) Tagger() Tagger { return t.vault.Tagger(keyring.PurposeSeal) }

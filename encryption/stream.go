@@ -230,3 +230,14 @@ func (s *Stream) Read(p []byte) (int, error) {
 func (t *SealedTable) ResealStream(ctx context.Context, dst io.Writer, src io.Reader, ref StreamRef) error {
 	return t.MoveStream(ctx, dst, src, ref, ref)
 }
+
+// MoveStream copies a stream, sealed for another owner or another row: what
+// [jobs.Redaction].Streams and [jobs.ResealOptions].Streams do where all of it stays. The
+// name travels with it. Replace the old file only after it returned nil.
+func (t *SealedTable) MoveStream(ctx context.Context, dst io.Writer, src io.Reader, from, to StreamRef) error {
+	opened, err := t.OpenStream(ctx, src, from)
+	if err != nil {
+		return err
+	}
+	return t.SealStream(ctx, dst, to, opened.Name, opened.Size, opened)
+}

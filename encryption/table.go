@@ -8,6 +8,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/internal/blindindex"
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/internal/rowjob"
 )
 
 // Level says what a sealed value is bound to besides its tenant, table and
@@ -117,6 +118,7 @@ type SealedTable struct {
 	def     Table
 	columns map[string]int // logical name -> index in def.Columns
 	indexes []tableIndex
+	rows    *rowjob.Table // what the jobs know of it
 
 	indexPlace, readyPlace keyring.Place // of its tenantIndexes and readyTable
 }
@@ -147,7 +149,7 @@ func (v *Vault) Table(def Table) (*SealedTable, error) {
 	if err := keyring.CheckID("name", def.Name); err != nil {
 		return nil, fmt.Errorf("%w: table name: %w", ErrDefinition, err)
 	}
-	for _, name := range append(keyColumns(def.Key), def.SQL, def.Owner, def.Tenant) {
+	for _, name := range append(rowjob.KeyColumns(def.Key), def.SQL, def.Owner, def.Tenant) {
 		if name != "" && !identifier.MatchString(name) {
 			return nil, fmt.Errorf("%w: table %s: %q is no name in SQL: letters, digits and _, and one dot behind a schema (SQL, Key, Owner and Tenant of the Table)", ErrDefinition, def.Name, name)
 		}
@@ -162,6 +164,7 @@ func (v *Vault) Table(def Table) (*SealedTable, error) {
 		return nil, fmt.Errorf("%w: table %s has no columns: name those that are sealed in Table.Columns", ErrDefinition, def.Name)
 	}
 	t.def = def
+	t.rows = t.job()
 	v.declared.add(t)
 	return t, nil
 }

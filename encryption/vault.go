@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
+	"github.com/crmguard/crmguard/encryption/internal/rowjob"
 	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
@@ -19,6 +20,7 @@ type Vault struct {
 	ring       *keyring.Ring
 	cfg        vaultConfig
 	copies     *keycopy.Copies
+	jobs       *rowjob.Vault
 	neighbours neighbours
 	declared   declared // indexes of all tables
 }
@@ -80,6 +82,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
 	}
 	ring := keyring.New(cfg.ring())
 	v := &Vault{ring: ring, cfg: vaultConfig{Config: cfg}, copies: keycopy.New(ring, cfg.ring()), declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
+	v.jobs = &rowjob.Vault{Ring: ring, Config: cfg.ring(), Met: v.neighbours.meet}
 	v.ring.Prepared = v.registered
 	v.neighbours.meet(cfg.Data...)
 	start := cfg.Now()

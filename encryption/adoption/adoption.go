@@ -95,9 +95,10 @@ type Adoption struct {
 	terms   encryption.Config
 
 	mu   sync.Mutex
-	held map[string]held // by tenant
+	held map[string]held  // by tenant
+	seen map[string]int64 // the revision that was read last, by tenant
 
-	counted struct{ fallbacks, mismatches, unreadable atomic.Int64 }
+	counted struct{ fallbacks, mismatches, unreadable, otherOwners, inClear, rewound atomic.Int64 }
 }
 
 // column is an adopted column with what the definition says of it.
@@ -118,7 +119,7 @@ func Open(ctx context.Context, cfg Config) (*Adoption, error) {
 	if cfg.Lease != 0 && (cfg.Lease < 100*time.Millisecond || cfg.Lease > time.Hour || cfg.Lease%time.Microsecond != 0) {
 		return nil, fmt.Errorf("%w: a lease of %v: from 100ms to 1h, in whole microseconds", ErrDefinition, cfg.Lease)
 	}
-	a := &Adoption{cfg: cfg, def: cfg.Table.Definition(), columns: map[string]column{}, terms: cfg.Table.Terms(), held: map[string]held{}}
+	a := &Adoption{cfg: cfg, def: cfg.Table.Definition(), columns: map[string]column{}, terms: cfg.Table.Terms(), held: map[string]held{}, seen: map[string]int64{}}
 	for _, c := range cfg.Columns {
 		if err := a.add(c); err != nil {
 			return nil, err

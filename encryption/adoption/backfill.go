@@ -24,7 +24,11 @@ import (
 // stated before, and
 // no sealed value is left that says something else than the clear. Rows that stand
 // in the clear only are no obstacle there. At ReadSealed and SealedOnly it is Clean
-// when there is none of them, either. The move to SealedOnly wants such a pass at
+// when there is none of them, either. At ReadSealed a sealed value beside an emptied
+// one is listed, and not Clean, except while Unseal is still to fill the clear; and
+// once Clear was clean, values that come into the clear are listed and not sealed.
+// Owners counts values that were sealed for another owner than the row's: they are
+// sealed anew, and the program that writes them is to be looked at. The move to SealedOnly wants such a pass at
 // ReadSealed, where rows in the clear only may be accepted by number.
 func (a *Adoption) Backfill(ctx context.Context, tenant string, options JobOptions) (Report, error) {
 	r, err := a.current(ctx, tenant)
@@ -40,6 +44,9 @@ func (a *Adoption) Backfill(ctx context.Context, tenant string, options JobOptio
 		return Report{}, err
 	}
 	p.accepted = accepted.revision == r.revision
+	if p.filling, err = a.filling(ctx, r); err != nil {
+		return Report{}, err
+	}
 	report, err := a.run(ctx, p)
 	if err != nil {
 		return report, err
@@ -106,7 +113,7 @@ func (one *plan) count() {
 		one.changes = nil
 	}
 	r := &one.report
-	r.Refused, r.Erased, r.Differ = min(r.Refused, 1), min(r.Erased, 1), min(r.Differ, 1)
+	r.Refused, r.Erased, r.Differ, r.Owners = min(r.Refused, 1), min(r.Erased, 1), min(r.Differ, 1), min(r.Owners, 1)
 	if r.Changed+r.Refused+r.Erased+r.Differ+r.Same == 0 {
 		r.Empty = 1
 	}
@@ -126,9 +133,17 @@ func (p *pass) planCell(ctx context.Context, k *keys, one *plan, i int) error {
 		} else if have.sealed != nil && p.at.stage == WriteBoth { // taken away in the clear, by who knows nothing of it
 			one.stale = true
 			one.changes = append(append(one.changes, c.emptied(have)...), change{column: c.plain, keep: true})
+		} else if have.sealed != nil && p.at.stage == ReadSealed && !p.filling {
+			one.report.Differ++
+			one.report.list(one.row.id, c.Name, errEmptied)
 		} else if have.sealed != nil {
 			one.report.Same++
 		}
+		return nil
+	}
+	if p.at.cleared() && have.sealed == nil {
+		one.report.Refused++
+		one.report.list(one.row.id, c.Name, ErrInClear)
 		return nil
 	}
 	value, err := clearText(have.plain)
@@ -148,7 +163,9 @@ func (p *pass) planCell(ctx context.Context, k *keys, one *plan, i int) error {
 			return err
 		case err == nil && opened == value:
 			return p.planIndex(k, one, i, value)
-		case p.at.stage == SealedOnly:
+		}
+		p.owned(one, c, have, err)
+		if p.at.stage == SealedOnly {
 			one.report.Differ++
 			one.report.list(one.row.id, c.Name, errDiffers)
 			return nil
@@ -161,6 +178,28 @@ func (p *pass) planCell(ctx context.Context, k *keys, one *plan, i int) error {
 
 // errAccepted is about a row that a move back left sealed only.
 var errAccepted = errors.New("adoption: the value is sealed only, and was accepted to be so when the table was moved back: it is kept, and read again from read-sealed on")
+
+// errEmptied is about a row whose clear somebody emptied while no guard stood.
+var errEmptied = errors.New("adoption: the clear is empty and a sealed value stands beside it, which is still read: somebody emptied it and knows nothing of the sealed column; where that was meant, empty sealed and index columns too, otherwise write the value once more")
+
+// errOwners is about a row that a Writer sealed for somebody else.
+var errOwners = errors.New("adoption: the sealed value is whole and does not open for the owner of the row: a Writer named another owner or spelt it otherwise, or its key is lost; look which program writes it, since where nothing is in the clear it is lost")
+
+// owned counts a row that was sealed for another owner than its own. At WriteBoth,
+// where the clear is read, nobody else would notice.
+func (p *pass) owned(one *plan, c liveColumn, have cell, err error) {
+	var sealed []byte
+	switch v := have.sealed.(type) {
+	case []byte:
+		sealed = v
+	case string:
+		sealed = []byte(v)
+	}
+	if err != nil && ofAnother(err, sealed) {
+		one.report.Owners++
+		one.report.list(one.row.id, c.Name, errOwners)
+	}
+}
 
 var errDiffers = errors.New("adoption: the sealed value is not the one in the clear")
 

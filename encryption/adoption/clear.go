@@ -84,6 +84,7 @@ func planClear(ctx context.Context, p *pass, rows []row) ([]plan, error) {
 		}
 		opened, err := p.opened(ctx, k, c, one.row, have.sealed)
 		if err != nil {
+			p.owned(one, c, have, err)
 			return one.unopened(c, err)
 		}
 		if opened != value {
@@ -102,6 +103,10 @@ func planClear(ctx context.Context, p *pass, rows []row) ([]plan, error) {
 // and stays sealed. The values of a person who was merged into another are put back
 // and are in the clear only from then on.
 //
+// At ReadSealed on the way forward, and once it was Clean, nothing is to be filled: a
+// sealed value beside an emptied one is counted (Differ) and listed there, and not
+// written back, since somebody emptied it.
+//
 // The report is Clean when no row is left that is sealed only.
 func (a *Adoption) Unseal(ctx context.Context, tenant string, options JobOptions) (Report, error) {
 	r, err := a.current(ctx, tenant)
@@ -112,6 +117,9 @@ func (a *Adoption) Unseal(ctx context.Context, tenant string, options JobOptions
 		return Report{}, fmt.Errorf("%w: %s of tenant %q is at %s: Unseal fills the clear after the move back to %s, when that has returned nil", ErrStage, a.def.Name, tenant, r.stage, ReadSealed)
 	}
 	p := &pass{job: unsealJob, tenant: tenant, at: r, options: options, plan: planUnseal}
+	if p.filling, err = a.filling(ctx, r); err != nil {
+		return Report{}, err
+	}
 	report, err := a.run(ctx, p)
 	if err != nil {
 		return report, err
@@ -122,6 +130,9 @@ func (a *Adoption) Unseal(ctx context.Context, tenant string, options JobOptions
 	}
 	report, err = p.end(ctx, false)
 	report.Clean = left == 0 && !options.DryRun
+	if err == nil && report.Clean {
+		err = a.endFilling(ctx, r)
+	}
 	return report, err
 }
 
@@ -137,9 +148,14 @@ func planUnseal(ctx context.Context, p *pass, rows []row) ([]plan, error) {
 		case have.plain != nil:
 			one.report.Same++
 			return nil
+		case !p.filling:
+			one.report.Differ++
+			one.report.list(one.row.id, c.Name, errEmptied)
+			return nil
 		}
 		opened, err := p.opened(ctx, k, c, one.row, have.sealed)
 		if err != nil {
+			p.owned(one, c, have, err)
 			return one.unopened(c, err)
 		}
 		return p.planBoth(k, one, i, opened, opened)

@@ -18,9 +18,13 @@ var (
 	ErrStage = errors.New("adoption: stage")
 	// ErrNotReady says what stands in the way of a move; it is a *NotReadyError.
 	ErrNotReady = errors.New("adoption: not ready to move")
-	// ErrLease says that a Writer is older than the lease of the stage: take a new
-	// one.
-	ErrLease = errors.New("adoption: lease of the stage has passed: take a new Writer")
+	// ErrLease says that a Writer or a Condition is older than the lease of the stage:
+	// take a new one.
+	ErrLease = errors.New("adoption: lease of the stage has passed: take a new Writer or Condition")
+	// ErrInClear says that a value stands in the clear only where Clear has found none
+	// left: whoever wrote it knows nothing of the adoption, and nobody reads it. Seal
+	// it through the application, or move back to ReadSealed, where it counts.
+	ErrInClear = errors.New("adoption: a value in the clear where Clear has left none: nobody of this application wrote it")
 	// ErrMoved says that somebody else moved the tenant, or began another job of
 	// the same kind, meanwhile: look at the stage and call again.
 	ErrMoved = errors.New("adoption: the stage was moved meanwhile: call again")

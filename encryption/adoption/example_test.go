@@ -91,6 +91,11 @@ func Example() {
 	}}))
 	a := must(adoption.Open(ctx, adoption.Config{DB: db, Table: contacts, Columns: []adoption.Column{{Name: "email", Plain: "email"}}}))
 
+	// Before anything: all that stands in the way to sealed values only, with remedies.
+	for _, obstacle := range must(a.Obstacles(ctx, "main")) {
+		fmt.Println(obstacle.Before, obstacle, obstacle.SQL)
+	}
+
 	// Before that release: the columns that the table lacks, by who owns it.
 	for _, statement := range must(a.SQL(ctx)) {
 		must(db.ExecContext(ctx, statement))

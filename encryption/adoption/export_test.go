@@ -1,6 +1,9 @@
 package adoption
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // PageQuery is the query of a page of the jobs, from behind a row or from the
 // first one.
@@ -19,3 +22,9 @@ func (a *Adoption) Digest() string { return a.digest }
 // PlaceText and PlaceOf keep a cursor as text.
 func PlaceText(cursor []any) (string, error) { return placeText(cursor) }
 func PlaceOf(text string) ([]any, error)     { return placeOf(text) }
+
+// StageText is what the tag of a settled stage is made over, clean at its revision
+// and changed 7 microseconds after 1970.
+func StageText(tenant, table string, stage Stage, digest string, revision int64, lease time.Duration) []byte {
+	return stageRow{tenant: tenant, stage: stage, settled: true, revision: revision, digest: digest, lease: lease, clean: revision, changed: time.UnixMicro(7)}.text(table)
+}

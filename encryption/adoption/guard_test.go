@@ -93,7 +93,7 @@ func TestAGuardIsComparedAsItStands(t *testing.T) {
 		require.NoError(t, err)
 		table, err := vault.Table(other)
 		require.NoError(t, err)
-		e.exec(t, `UPDATE crmguard_adoption SET stage = 'plain'`)
+		e.exec(t, `DELETE FROM crmguard_adoption`)
 		a, err := adoption.Open(t.Context(), adoption.Config{DB: e.db, Table: table, Columns: emailColumn})
 		require.NoError(t, err)
 		have, err := a.Guard(t.Context())

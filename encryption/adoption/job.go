@@ -24,7 +24,9 @@ type JobOptions struct {
 	// RowsPerSecond bounds the rows read; 0 does not.
 	RowsPerSecond int
 	// MaxLag lets the job wait while a standby of PostgreSQL lags further behind
-	// (pg_stat_replication, which wants the role pg_monitor); 0 does not.
+	// (pg_stat_replication, which wants the role pg_monitor); 0 does not. One that
+	// hangs is waited for until it is no longer connected, which
+	// wal_sender_timeout decides.
 	MaxLag time.Duration
 	// MaxWAL bounds the bytes of write-ahead log that PostgreSQL writes in a
 	// second, of everybody; 0 does not.
@@ -67,10 +69,11 @@ type Report struct {
 	Same      int64 // rows that were as they should be
 	Empty     int64 // rows without a value
 	Conflicts int64 // rows that others changed meanwhile; they were read again
-	Differ    int64 // rows of Clear and Unseal whose two values differ, left as they are; rows of Backfill whose sealed value is not the one in the clear and could not be replaced
+	Differ    int64 // rows of Clear and Unseal whose two values differ, left as they are; rows of Backfill whose sealed value is not the one in the clear and could not be replaced, or stands beside an emptied one
 	Erased    int64 // rows of erased persons, left as they are
 	Refused   int64 // rows without an owner, of merged persons, or that the database or the vault refuses
 	Locked    int64 // rows that others held locked to the end
+	Owners    int64 // rows whose sealed value is whole and does not open for the owner of the row: a Writer named another one
 	Listed    []Left
 	Clean     bool // the whole table was looked at, and nothing is in the way of the next move
 }
@@ -101,6 +104,7 @@ func (r *Report) add(o Report) {
 	r.Erased += o.Erased
 	r.Refused += o.Refused
 	r.Locked += o.Locked
+	r.Owners += o.Owners
 	for _, left := range o.Listed {
 		r.list(left.Row, left.Column, errors.New(left.Why))
 	}
@@ -121,11 +125,13 @@ type pass struct {
 	tenant  string
 	at      stageRow
 	options JobOptions
+	person  string // whose rows the pass is about; "" is everybody's
 	plan    func(ctx context.Context, p *pass, rows []row) ([]plan, error)
 
 	kept      kept
 	place     []any
 	accepted  bool      // rows that are sealed only stay so
+	filling   bool      // see Adoption.filling
 	began     time.Time // of the whole pass
 	resumed   time.Time // of this call
 	before    int64     // rows of earlier calls
@@ -170,7 +176,8 @@ func (a *Adoption) run(ctx context.Context, p *pass) (Report, error) {
 	if err := p.later(ctx); err != nil {
 		return p.kept.Report, err
 	}
-	nameless, err := l.nameless(ctx, p.tenant)
+	only, args := p.ofPerson()
+	nameless, err := l.nameless(ctx, p.tenant, only, args)
 	if err != nil {
 		return p.kept.Report, err
 	}
@@ -183,6 +190,9 @@ func (a *Adoption) run(ctx context.Context, p *pass) (Report, error) {
 
 // resume reads what was recorded of the same pass, or begins another one.
 func (p *pass) resume(ctx context.Context) error {
+	if p.person != "" {
+		return nil
+	}
 	if !p.options.DryRun && !p.options.Again {
 		j, err := p.readJob(ctx, p.tenant, p.job)
 		if err != nil {
@@ -244,8 +254,9 @@ func (l *live) stillGuarded(ctx context.Context, mark string) (bool, error) {
 func (p *pass) wave(ctx context.Context) (n int, err error) {
 	var pages [][]row
 	place := p.place
+	only, args := p.ofPerson()
 	for range p.options.Workers {
-		rows, err := p.read(ctx, p.tenant, place, "", nil, p.batch)
+		rows, err := p.read(ctx, p.tenant, place, only, args, p.batch)
 		if err != nil {
 			return 0, err
 		}
@@ -342,7 +353,7 @@ func (p *pass) later(ctx context.Context) error {
 
 // save records the place, so that a killed job goes on from there.
 func (p *pass) save(ctx context.Context) error {
-	if p.options.DryRun {
+	if p.options.DryRun || p.person != "" {
 		return nil
 	}
 	place, err := placeText(p.place)
@@ -371,7 +382,7 @@ func (p *pass) end(ctx context.Context, clean bool) (Report, error) {
 		return p.kept.Report, err
 	}
 	if clean {
-		if err := p.update(ctx, p.at, `clean = ?`, p.at.revision); err != nil {
+		if err := p.update(ctx, &p.at, func(r *stageRow) { r.clean = r.revision }); err != nil {
 			return p.kept.Report, err
 		}
 	}

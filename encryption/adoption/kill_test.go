@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -95,69 +97,85 @@ func operate(ctx context.Context, e *env, back bool) error {
 // The process that moves and runs the jobs is killed at any moment, there or back.
 // At once all values are read, and another process brings it to its end.
 func TestAKilledOperatorLosesNothing(t *testing.T) {
-	open := func(dir string, create bool) *env {
-		db := func(name string) *sql.DB {
-			db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, name)+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)")
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, db.Close()) })
-			return db
-		}
-		e := &env{
-			name: testdb.SQLite, db: db("app.db"), def: contactsDef, cols: emailColumn,
-			seen: &figures{sum: map[string]float64{}}, clock: &clock{t: time.Now()},
-		}
-		keys := db("keys.db")
-		if create {
-			require.NoError(t, sqlkeys.Install(t.Context(), keys))
-			require.NoError(t, adoption.Install(t.Context(), e.db))
-		}
-		store, err := sqlkeys.Open(t.Context(), keys)
-		require.NoError(t, err)
-		e.cfg = encryption.Config{
-			Keys: store, Now: e.clock.Now, Wait: e.clock.Wait, Observe: e.seen.observe,
-			KEK: func(context.Context, string, string) (tink.AEADWithContext, error) {
-				return insecurekeys.KEK(make([]byte, 32))
-			},
-		}
-		if create {
-			e.vault, err = encryption.Create(t.Context(), e.cfg)
-			require.NoError(t, err)
-			require.NoError(t, e.vault.AddTenant(t.Context(), tenant))
-		} else {
-			e.vault, err = encryption.Open(t.Context(), e.cfg)
-			require.NoError(t, err)
-		}
-		e.a = e.open(t, e.vault)
-		return e
+	for name, most := range map[testdb.Name]int{testdb.SQLite: 8, testdb.PostgresC: 2, testdb.MariaDB: 2} {
+		t.Run(string(name), func(t *testing.T) {
+			if dir := killtest.Dir(); dir != "" {
+				require.NoError(t, operate(t.Context(), afterKill(t, name, dir, false), false))
+				return
+			}
+			rounds, moments := killtest.Rounds(t)
+			for range min(rounds, most) {
+				killOnce(t, name, moments)
+			}
+		})
 	}
-	if dir := killtest.Dir(); dir != "" {
-		require.NoError(t, operate(t.Context(), open(dir, false), false))
-		return
-	}
-	rounds, moments := killtest.Rounds(t)
-	for range min(rounds, 10) {
-		dir := t.TempDir()
-		e := open(dir, true)
-		e.exec(t, contactsSQL)
-		want := map[string]string{}
-		for i := range killRows {
-			id, value := fmt.Sprintf("r%02d", i), fmt.Sprintf("v%d@b.example", i)
-			e.old(t, id, fmt.Sprintf("p%d", i%5), value)
-			want[id] = value
-		}
-		e.prepare(t)
-		said, _ := killtest.Kill(t, dir, killtest.At{Count: 1 + moments.IntN(26), Pause: time.Duration(moments.IntN(2000)) * time.Microsecond})
+}
 
-		e = open(dir, false)
-		stage, settled, err := e.a.Stage(t.Context(), tenant)
+// afterKill is the application in a folder, which says where its rows are.
+func afterKill(t *testing.T, name testdb.Name, dir string, create bool) *env {
+	t.Helper()
+	db := func(driver, dsn string) *sql.DB {
+		db, err := sql.Open(driver, dsn)
 		require.NoError(t, err)
-		require.Equal(t, want, e.read(t, e.a), "at %s %v after %v", stage, settled, said)
-		require.NoError(t, operate(t.Context(), e, moments.IntN(2) == 0))
-		plain := map[string]string{}
-		for _, c := range e.rows(t, "") {
-			require.NotNil(t, c.plain)
-			plain[c.id] = *c.plain
-		}
-		require.Equal(t, want, plain)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		return db
 	}
+	file := "file:" + filepath.Join(dir, "keys.db") + "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
+	where, err := os.ReadFile(filepath.Join(dir, "dsn"))
+	require.NoError(t, err)
+	e := &env{
+		name: name, db: db(name.Drivers()[0], string(where)), def: contactsDef, cols: emailColumn,
+		seen: &figures{sum: map[string]float64{}}, clock: &clock{t: time.Now()},
+	}
+	keys := db("sqlite", file)
+	if create {
+		require.NoError(t, sqlkeys.Install(t.Context(), keys))
+		require.NoError(t, adoption.Install(t.Context(), e.db))
+	}
+	store, err := sqlkeys.Open(t.Context(), keys)
+	require.NoError(t, err)
+	e.cfg = encryption.Config{
+		Keys: store, Now: e.clock.Now, Wait: e.clock.Wait, Observe: e.seen.observe,
+		KEK: func(context.Context, string, string) (tink.AEADWithContext, error) {
+			return insecurekeys.KEK(make([]byte, 32))
+		},
+	}
+	if create {
+		e.vault, err = encryption.Create(t.Context(), e.cfg)
+		require.NoError(t, err)
+		require.NoError(t, e.vault.AddTenant(t.Context(), tenant))
+	} else {
+		e.vault, err = encryption.Open(t.Context(), e.cfg)
+		require.NoError(t, err)
+	}
+	e.a = e.open(t, e.vault)
+	return e
+}
+
+func killOnce(t *testing.T, name testdb.Name, moments *rand.Rand) {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "dsn"), []byte(testdb.New(t, name).DSN(name.Drivers()[0])), 0o600))
+	e := afterKill(t, name, dir, true)
+	e.exec(t, contactsSQL)
+	want := map[string]string{}
+	for i := range killRows {
+		id, value := fmt.Sprintf("r%02d", i), fmt.Sprintf("v%d@b.example", i)
+		e.old(t, id, fmt.Sprintf("p%d", i%5), value)
+		want[id] = value
+	}
+	e.prepare(t)
+	said, _ := killtest.Kill(t, dir, killtest.At{Count: 1 + moments.IntN(26), Pause: time.Duration(moments.IntN(2000)) * time.Microsecond})
+
+	e = afterKill(t, name, dir, false)
+	stage, settled, err := e.a.Stage(t.Context(), tenant)
+	require.NoError(t, err)
+	require.Equal(t, want, e.read(t, e.a), "at %s %v after %v", stage, settled, said)
+	require.NoError(t, operate(t.Context(), e, moments.IntN(2) == 0))
+	plain := map[string]string{}
+	for _, c := range e.rows(t, "") {
+		require.NotNil(t, c.plain)
+		plain[c.id] = *c.plain
+	}
+	require.Equal(t, want, plain)
 }

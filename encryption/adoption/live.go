@@ -159,7 +159,7 @@ func (l *live) of(tenant string) (where string, args []any) {
 
 // nameless counts the rows of SQLite that have no key and so cannot be written
 // alone.
-func (l *live) nameless(ctx context.Context, tenant string) (n int64, err error) {
+func (l *live) nameless(ctx context.Context, tenant, only string, more []any) (n int64, err error) {
 	if l.db.Kind != sqldb.SQLite {
 		return 0, nil
 	}
@@ -170,6 +170,9 @@ func (l *live) nameless(ctx context.Context, tenant string) (n int64, err error)
 	where, args := "1 = 1", []any(nil)
 	if l.tenant != nil {
 		where, args = l.db.Named(*l.tenant, tenant)
+	}
+	if only != "" {
+		where, args = where+" AND ("+only+")", append(args, more...)
 	}
 	return l.count(ctx, where+" AND ("+strings.Join(null, " OR ")+")", args)
 }

@@ -3,6 +3,7 @@ package adoption
 import (
 	"cmp"
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 // Condition finds the rows that hold a value, by what the stage reads.
 type Condition struct {
 	parts []part // joined by OR
+	over  func() bool
 }
 
 // part is SQL with {column} and {value}, about one column, or only about NULL.
@@ -22,7 +24,7 @@ type part struct {
 	text   string
 	column string // quoted
 	also   string // a second column that must be NULL, quoted; "" for none
-	value  any
+	value  driver.Valuer
 }
 
 // Lookup returns what to search for, by the logical name of an adopted column that
@@ -31,14 +33,16 @@ type part struct {
 // in the clear of rows that have no sealed value: no row is missed at any stage.
 // Open what is found, and compare it with [encryption.SealedTable.Match].
 //
-// A Condition is for a query at once: it knows the stage of now, and kept over two
-// moves it finds nothing, without an error.
+// A Condition is for a query at once: it knows the stage of now, and its arguments
+// are ErrLease when the lease of the stage has passed, since kept over two moves it
+// would find nothing.
 //
 // An index finds what its normaliser takes for equal. Where Compare takes less for
 // equal, more is found from ReadSealed on; where it takes more, less is: a column
 // whose collation has no regard to case (MariaDB's, citext, NOCASE) wants a
-// normaliser without it. Nobody checks that. A value that normalises to nothing is
-// refused at each stage (encryption.ErrDefinition).
+// normaliser without it. [Adoption.Obstacles] and the move to ReadSealed find rows of
+// which that is true. A value that normalises to nothing is refused at each stage
+// (encryption.ErrDefinition).
 func (a *Adoption) Lookup(ctx context.Context, tenant, column, value string) (Condition, error) {
 	c, ok := a.columns[column]
 	if !ok {
@@ -55,18 +59,19 @@ func (a *Adoption) Lookup(ctx context.Context, tenant, column, value string) (Co
 	if err != nil {
 		return Condition{}, err
 	}
-	clear := part{text: c.Compare, value: value}
+	clear := part{text: c.Compare, value: Value{func() (driver.Value, error) { return value, nil }}}
 	if clear.column, err = a.db.Quote(c.Plain); err != nil {
 		return Condition{}, fmt.Errorf("%w: %w", ErrDefinition, err)
 	}
+	out := Condition{over: func() bool { return at.over(a.terms.Now()) }}
 	if !at.stage.readsSealed() {
-		return Condition{[]part{clear}}, nil
+		out.parts = []part{clear}
+		return out, nil
 	}
 	probes, err := a.cfg.Table.Lookup(ctx, tenant, index, value)
 	if err != nil {
 		return Condition{}, err
 	}
-	var out Condition
 	for _, probe := range probes {
 		quoted, err := a.db.Quote(probe.Column)
 		if err != nil {
@@ -115,7 +120,17 @@ func (c Condition) where(alias string, placeholder func(int) string) (string, []
 		if p.also != "" {
 			parts[i] = "(" + name(p.also) + " IS NULL AND " + parts[i] + ")"
 		}
-		args[i] = p.value
+		args[i] = c.arg(p.value)
 	}
 	return "(" + strings.Join(parts, " OR ") + ")", args
+}
+
+// arg is a value of the condition while the lease of its stage runs.
+func (c Condition) arg(value driver.Valuer) Value {
+	return Value{func() (driver.Value, error) {
+		if c.over() {
+			return nil, ErrLease
+		}
+		return value.Value()
+	}}
 }

@@ -1,10 +1,12 @@
 package adoption
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -64,9 +66,10 @@ func (a *Adoption) Move(ctx context.Context, tenant string, to Stage, options Mo
 		return fmt.Errorf("%w: %s of tenant %q is at %s: moves go one stage at a time, and %s is further away", ErrStage, a.def.Name, tenant, r.stage, to)
 	}
 	if options.OldReleaseGone && r.gone.IsZero() {
-		r.gone = a.terms.Now()
+		gone := a.terms.Now()
+		r.gone = gone
 		if to == ReadSealed {
-			if err := a.update(ctx, r, `gone = ?`, r.gone.UnixMicro()); err != nil {
+			if err := a.update(ctx, &r, func(r *stageRow) { r.gone = gone }); err != nil {
 				return err
 			}
 		}
@@ -81,47 +84,72 @@ func (a *Adoption) Move(ctx context.Context, tenant string, to Stage, options Mo
 	if err := a.ready(ctx, r, to, options); err != nil {
 		return err
 	}
-	gone := r.gone.UnixMicro()
+	if to == ReadSealed && r.stage == SealedOnly {
+		if err := a.beginFilling(ctx, r); err != nil {
+			return err
+		}
+	}
+	gone := r.gone
 	back := to.place() < r.stage.place()
 	if r.gone.IsZero() || to == Plain || back && !options.OldReleaseGone {
-		gone = 0 // who goes back may want the release before again
+		gone = time.Time{} // who goes back may want the release before again
 	}
-	err = a.update(ctx, r, `stage = ?, settled = 0, revision = revision + 1, digest = ?, clean = 0, gone = ?, changed = ?`,
-		string(to), a.digest, gone, a.terms.Now().UnixMicro())
+	err = a.update(ctx, &r, func(r *stageRow) {
+		r.stage, r.settled, r.digest, r.clean, r.gone, r.changed = to, false, a.digest, 0, gone, a.terms.Now()
+		r.revision++
+	})
 	if err != nil {
 		return err
 	}
-	r.stage, r.settled, r.clean = to, false, 0
-	r.revision++
 	a.terms.Observe(ctx, "encryption.adoption.moved", float64(to.place()), slog.String("table", a.def.Name), slog.String("stage", string(to)))
 	return a.settle(ctx, &r, options.Waiting)
 }
 
 // update changes the row of a tenant where nobody has moved it since it was read.
-func (a *Adoption) update(ctx context.Context, r stageRow, set string, args ...any) error {
+// It writes the whole row, and only over the tag that was verified: nothing that
+// somebody else put into it is taken over.
+func (a *Adoption) update(ctx context.Context, r *stageRow, change func(r *stageRow)) error {
 	defer a.forget(r.tenant)
-	err := a.db.For("crmguard_adoption").Write(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, a.db.Bind(`UPDATE crmguard_adoption SET `+set+` WHERE tenant = ? AND tab = ? AND revision = ? AND stage = ?`),
-			append(append([]any{}, args...), r.tenant, a.def.Name, r.revision, string(r.stage))...)
+	failed := func(err error) error { return fmt.Errorf("adoption: stage of %s: %w", a.def.Name, err) }
+	for before := *r; ; {
+		next := before
+		change(&next)
+		tag, err := a.tagOf(ctx, next)
 		if err != nil {
+			return err
+		}
+		next.tag = tag
+		var n int64
+		err = a.db.For("crmguard_adoption").Write(ctx, func(tx *sql.Tx) error {
+			result, err := tx.ExecContext(ctx, a.db.Bind(`UPDATE crmguard_adoption SET stage = ?, settled = ?, revision = ?, digest = ?, lease = ?, gone = ?, clean = ?, changed = ?, tag = ?
+				WHERE tenant = ? AND tab = ? AND revision = ? AND stage = ? AND tag = ?`),
+				append(next.stored(), r.tenant, a.def.Name, before.revision, string(before.stage), before.tag)...)
+			if err == nil {
+				n, err = result.RowsAffected()
+			}
 			return sqldb.Safe(err)
+		})
+		if err != nil {
+			return failed(err)
+		}
+		if n == 1 {
+			*r = next
+			return nil
 		}
 		// MariaDB counts the rows that it has changed: one that is as it should be
-		// is there, too.
-		n, err := result.RowsAffected()
-		if err != nil || n == 1 {
-			return sqldb.Safe(err)
+		// is there, too. Else somebody has recorded something beside the stage.
+		now, err := a.current(ctx, r.tenant)
+		switch {
+		case err != nil:
+			return err
+		case bytes.Equal(now.tag, next.tag):
+			*r = next
+			return nil
+		case now.revision != before.revision || now.stage != before.stage || bytes.Equal(now.tag, before.tag):
+			return failed(ErrMoved)
 		}
-		now, err := a.readStage(ctx, tx, r.tenant, "")
-		if err == nil && (now.revision != r.revision || now.stage != r.stage) {
-			err = ErrMoved
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("adoption: stage of %s: %w", a.def.Name, err)
+		before = now
 	}
-	return nil
 }
 
 // settle waits until nobody is at another stage than the recorded one.
@@ -150,9 +178,5 @@ func (a *Adoption) settle(ctx context.Context, r *stageRow, waiting func(string)
 	if err != nil {
 		return undone(err)
 	}
-	if err := a.update(ctx, *r, `settled = 1`); err != nil {
-		return err
-	}
-	r.settled = true
-	return nil
+	return a.update(ctx, r, func(r *stageRow) { r.settled = true })
 }

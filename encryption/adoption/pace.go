@@ -2,7 +2,9 @@ package adoption
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -13,6 +15,8 @@ type pacemaker struct {
 	since time.Time // of the write-ahead log that was measured last
 	log   int64
 	known bool
+
+	logged []logged // what standbys have not replayed, the oldest first
 }
 
 // pace waits between batches for as long as the options want, and makes batches
@@ -74,24 +78,57 @@ func (p *pass) walPause(ctx context.Context) (time.Duration, error) {
 	return between(due-now.Sub(m.since), 0, time.Minute), nil
 }
 
-// lag waits until no standby lags further behind than MaxLag.
+// logged is how far the write-ahead log was at a time.
+type logged struct {
+	at       time.Time
+	position int64
+}
+
+// maxLogged bounds the positions that are remembered.
+const maxLogged = 1000
+
+// lag waits until no standby lags further behind than MaxLag. PostgreSQL measures
+// by what a standby answers; of one that replays nothing any more it goes on showing
+// the last figure, or none. So the job remembers where the log was itself: what was
+// logged then, and is not replayed yet, is as old as that.
 func (p *pass) lag(ctx context.Context) error {
 	if p.options.MaxLag <= 0 || p.db.Kind != sqldb.Postgres {
 		return nil
 	}
 	for {
-		var behind float64
-		err := sqldb.One(ctx, p.db, []any{&behind}, `SELECT COALESCE(MAX(EXTRACT(epoch FROM replay_lag)), 0)::float8 FROM pg_stat_replication`)
+		var measured float64
+		var position int64
+		var replayed sql.NullInt64
+		err := sqldb.One(ctx, p.db, []any{&measured, &position, &replayed}, `SELECT COALESCE(MAX(EXTRACT(epoch FROM replay_lag)), 0)::float8,
+			CAST(pg_current_wal_lsn() - '0/0'::pg_lsn AS bigint), CAST(MIN(replay_lsn) - '0/0'::pg_lsn AS bigint) FROM pg_stat_replication`)
 		if err != nil {
 			return fmt.Errorf("adoption: how far standbys lag: %w", sqldb.Safe(err))
 		}
-		if time.Duration(behind*float64(time.Second)) <= p.options.MaxLag {
+		behind := max(time.Duration(measured*float64(time.Second)), p.pacemaker.behind(p.terms.Now(), position, replayed))
+		if behind <= p.options.MaxLag {
 			return nil
 		}
 		if err := p.terms.Wait(ctx, time.Second); err != nil {
 			return err
 		}
 	}
+}
+
+// behind is the age of the oldest position that no standby has replayed, of those
+// that were seen; without a standby there is none.
+func (m *pacemaker) behind(now time.Time, position int64, replayed sql.NullInt64) time.Duration {
+	if !replayed.Valid {
+		m.logged = nil
+		return 0
+	}
+	if n := len(m.logged); n == 0 || m.logged[n-1].position < position && n < maxLogged {
+		m.logged = append(m.logged, logged{now, position})
+	}
+	m.logged = slices.DeleteFunc(m.logged, func(l logged) bool { return l.position <= replayed.Int64 })
+	if len(m.logged) == 0 {
+		return 0
+	}
+	return now.Sub(m.logged[0].at)
 }
 
 // estimate is how many rows the table has, as the database knows it without

@@ -47,14 +47,15 @@ type stageRow struct {
 	gone     time.Time // when somebody stated that releases without the adoption are gone
 	clean    int64     // the revision at which a whole pass of the stage's job found nothing to do; 0 is none
 	changed  time.Time // of the stage, by the clock of who moved
+	tag      []byte    // over all of it; empty where nobody has moved yet
 }
 
-const stageColumns = `tenant, stage, settled, revision, digest, lease, gone, clean, changed`
+const stageColumns = `tenant, stage, settled, revision, digest, lease, gone, clean, changed, tag`
 
 func scanStage(rows *sql.Rows) (r stageRow, err error) {
 	var stage string
 	var settled, lease, gone, changed int64
-	if err := rows.Scan(&r.tenant, &stage, &settled, &r.revision, &r.digest, &lease, &gone, &r.clean, &changed); err != nil {
+	if err := rows.Scan(&r.tenant, &stage, &settled, &r.revision, &r.digest, &lease, &gone, &r.clean, &changed, &r.tag); err != nil {
 		return r, sqldb.Safe(err)
 	}
 	r.stage, r.settled, r.lease = Stage(stage), settled != 0, time.Duration(lease)*time.Microsecond
@@ -62,6 +63,9 @@ func scanStage(rows *sql.Rows) (r stageRow, err error) {
 		r.gone = time.UnixMicro(gone).UTC()
 	}
 	r.changed = time.UnixMicro(changed).UTC()
+	if r.tag == nil { // how SQLite's driver gives an empty one
+		r.tag = []byte{}
+	}
 	return r, nil
 }
 
@@ -117,17 +121,35 @@ func (a *Adoption) current(ctx context.Context, tenant string) (r stageRow, err 
 			r, err = a.readStage(ctx, tx, tenant, "")
 			return err
 		})
-		if !errors.Is(err, sql.ErrNoRows) {
+		if !errors.Is(err, sql.ErrNoRows) || a.known(tenant) > 0 {
 			break
 		}
 		if err = a.begin(ctx, tenant); err != nil {
 			break
 		}
 	}
+	if errors.Is(err, sql.ErrNoRows) {
+		a.terms.Observe(ctx, "encryption.adoption.forged", 1)
+		return r, &forgedError{a.def.Name, tenant, "is gone"}
+	}
 	if err != nil {
 		return r, fmt.Errorf("adoption: read the stage of %s: %w", a.def.Name, sqldb.Safe(err))
 	}
-	return r, a.agrees(r)
+	if err := a.agrees(r); err != nil {
+		return r, err
+	}
+	if err := a.verify(ctx, r); err != nil {
+		return r, err
+	}
+	a.mu.Lock()
+	back := r.revision < a.seen[tenant]
+	a.seen[tenant] = r.revision
+	a.mu.Unlock()
+	if back {
+		a.counted.rewound.Add(1)
+		a.terms.Observe(ctx, "encryption.adoption.rewound", 1)
+	}
+	return r, nil
 }
 
 // begin writes the row of a tenant whose stage nobody has asked for yet: from now
@@ -156,12 +178,19 @@ func (a *Adoption) begin(ctx context.Context, tenant string) error {
 	if lease == 0 {
 		lease = DefaultLease
 	}
+	r := stageRow{tenant: tenant, stage: first, settled: true, revision: 1, digest: a.digest, lease: lease, changed: a.terms.Now(), tag: []byte{}}
+	if first != Plain {
+		r.gone = time.UnixMicro(gone)
+		if r.tag, err = a.tagOf(ctx, r); err != nil {
+			return err
+		}
+	}
 	return a.db.For("crmguard_adoption").Write(ctx, func(tx *sql.Tx) error {
 		return a.db.Insert(ctx, tx, sqldb.Insert{
 			Table:   "crmguard_adoption",
-			Columns: []string{"tenant", "tab", "stage", "settled", "revision", "digest", "lease", "gone", "clean", "changed"},
+			Columns: []string{"tenant", "tab", "stage", "settled", "revision", "digest", "lease", "gone", "clean", "changed", "tag"},
 			Key:     []string{"tenant", "tab"},
-		}, [][]any{{tenant, a.def.Name, string(first), 1, int64(1), a.digest, lease.Microseconds(), gone, int64(0), a.terms.Now().UnixMicro()}})
+		}, [][]any{append([]any{tenant, a.def.Name}, r.stored()...)})
 	})
 }
 
@@ -169,6 +198,7 @@ func (a *Adoption) begin(ctx context.Context, tenant string) error {
 type held struct {
 	stageRow
 	start, until time.Time
+	filling      bool // see Adoption.filling
 }
 
 // over says whether the lease has passed by any clock there is: the monotonic one
@@ -203,7 +233,11 @@ func (a *Adoption) at(ctx context.Context, tenant string) (held, error) {
 			}
 			return held{}, err
 		}
-		h := held{r, start, start.Add(r.lease)}
+		filling, err := a.filling(ctx, r)
+		if err != nil {
+			return held{}, err
+		}
+		h := held{r, start, start.Add(r.lease), filling}
 		if !h.over(a.terms.Now()) {
 			a.mu.Lock()
 			a.held[tenant] = h

@@ -2,6 +2,9 @@ package adoption
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/crmguard/crmguard/encryption"
@@ -12,11 +15,16 @@ import (
 const lingering = 30 * 24 * time.Hour
 
 // Status says how the adoption of a tenant is: its stage, a move that was
-// interrupted, a guard that is missing, rows that stand on one side only, and what
-// this process has met since it started. It counts rows, over the whole table.
-// The names are in the package comment.
+// interrupted, a guard that is missing, rows that stand on one side only, what the
+// last Backfill found, and what this process has met since it started. It counts
+// rows, over the whole table. The names are in the package comment. A stage that was
+// changed by hand is a finding, and then the only one.
 func (a *Adoption) Status(ctx context.Context, tenant string) ([]encryption.Finding, error) {
 	r, err := a.current(ctx, tenant)
+	var forged *forgedError
+	if errors.As(err, &forged) {
+		return []encryption.Finding{a.finding("encryption.adoption.stage", true, -1, "stage", err.Error())}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -28,38 +36,49 @@ func (a *Adoption) Status(ctx context.Context, tenant string) ([]encryption.Find
 	if err != nil {
 		return nil, err
 	}
-	unsealed, err := l.sided(ctx, tenant, true)
+	rows, err := l.oneSided(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	age := a.terms.Now().Sub(r.changed)
-	between := r.stage == WriteBoth || r.stage == ReadSealed
-	find := func(name string, bad bool, alarm bool, value float64, unit, remedy string) encryption.Finding {
-		f := encryption.Finding{Name: name, Subject: a.def.Name, Value: value, Unit: unit}
-		if bad {
-			f.Level, f.Remedy = encryption.HealthNotice, remedy
-			if alarm {
-				f.Level = encryption.HealthAlarm
-			}
-		}
-		return f
+	out := a.ofStage(r, guard)
+	for _, one := range rows {
+		out = append(out, a.finding(one.name, one.alarm, one.n, one.unit, one.what))
 	}
-	stage := find("encryption.adoption.stage", between && age > lingering, false, float64(r.stage.place()), "stage",
+	return append(out, a.met()...), nil
+}
+
+// finding is ok where there is nothing of it.
+func (a *Adoption) finding(name string, alarm bool, n int64, unit, remedy string) encryption.Finding {
+	f := encryption.Finding{Name: name, Subject: a.def.Name, Value: float64(n), Unit: unit}
+	if n != 0 {
+		f.Level, f.Remedy = encryption.HealthNotice, remedy
+		if alarm {
+			f.Level = encryption.HealthAlarm
+		}
+	}
+	return f
+}
+
+// ofStage are the findings about the stage, the move to it, and the guard.
+func (a *Adoption) ofStage(r stageRow, guard Guard) []encryption.Finding {
+	between := r.stage == WriteBoth || r.stage == ReadSealed
+	stage := a.finding("encryption.adoption.stage", false, int64(yes(between && a.terms.Now().Sub(r.changed) > lingering)), "stage",
 		"the table has been at "+string(r.stage)+" for over 30 days: move on, or back")
-	stage.Since = r.changed
-	move := find("encryption.adoption.move", !r.settled, false, float64(yes(!r.settled)), "moves",
+	stage.Since, stage.Value = r.changed, float64(r.stage.place())
+	move := a.finding("encryption.adoption.move", false, int64(yes(!r.settled)), "moves",
 		"a move to "+string(r.stage)+" is under way or was interrupted: call Move again, to there or back")
 	move.Since = r.changed
-	reset := r.stage == WriteBoth || r.stage == ReadSealed
-	missing := reset && guard != Reset && r.gone.IsZero() || r.stage != SealedOnly && guard == Refuse || guard == OtherGuard
+	missing := between && guard != Reset && r.gone.IsZero() || r.stage != SealedOnly && guard == Refuse || guard == OtherGuard
 	open := r.stage == SealedOnly && r.settled && guard != Refuse
-	out := []encryption.Finding{
+	return []encryption.Finding{
 		stage, move,
-		find("encryption.adoption.guard", missing || open, missing, float64(yes(missing || open)), "triggers",
+		a.finding("encryption.adoption.guard", missing, int64(yes(missing || open)), "wrong triggers",
 			"the trigger on the table is "+string(guard)+": a release without the adoption may leave sealed values of yesterday, or be refused; execute what GuardSQL returns"),
-		find("encryption.adoption.unsealed", r.stage.readsSealed() && unsealed > 0, false, float64(unsealed), "rows",
-			"rows stand in the clear only, and are read there: call Backfill"),
 	}
+}
+
+// met are the findings about what this process has met.
+func (a *Adoption) met() (out []encryption.Finding) {
 	for _, one := range []struct {
 		name  string
 		alarm bool
@@ -69,10 +88,96 @@ func (a *Adoption) Status(ctx context.Context, tenant string) ([]encryption.Find
 		{"encryption.adoption.fallbacks", false, a.counted.fallbacks.Load(), "values were read in the clear because they were not sealed: call Backfill"},
 		{"encryption.adoption.mismatches", true, a.counted.mismatches.Load(), "sealed values said something else than the clear: somebody writes only one of them; do not move on, look who it is, put the guard in place and call Backfill"},
 		{"encryption.adoption.unreadable", true, a.counted.unreadable.Load(), "sealed values did not open, and the clear was read: call Backfill before moving on"},
+		{"encryption.adoption.rewound", true, a.counted.rewound.Load(), "the recorded stage became an older one: where no older database was put in place, look who may write crmguard_adoption"},
 	} {
-		out = append(out, find(one.name, one.n > 0, one.alarm, float64(one.n), "values", "since this process started, "+one.what))
+		out = append(out, a.finding(one.name, one.alarm, one.n, "values", "since this process started, "+one.what))
 	}
-	return out, nil
+	return out
+}
+
+// counted is a finding about rows.
+type counted struct {
+	name, unit string
+	alarm      bool
+	n          int64
+	what       string
+}
+
+// oneSided counts the rows that stand on one side only, in the clear where nothing
+// should, or not where a constraint could see them.
+func (l *live) oneSided(ctx context.Context, r stageRow) ([]counted, error) {
+	p := &pass{live: l, tenant: r.tenant}
+	var plain, sealed, inClear, nothing, owners int64
+	filling, err := l.filling(ctx, r)
+	if err == nil && r.stage.readsSealed() {
+		plain, err = l.sided(ctx, r.tenant, true)
+	}
+	if err == nil && r.stage != SealedOnly {
+		sealed, err = l.sided(ctx, r.tenant, false)
+	}
+	if err == nil && r.cleared() {
+		inClear, err = p.clearLeft(ctx)
+	}
+	if err == nil && r.stage.readsSealed() {
+		nothing, err = l.nothingTwice(ctx, r.tenant)
+	}
+	if err == nil {
+		owners, err = l.otherOwners(ctx, r.tenant)
+	}
+	if err != nil {
+		return nil, err
+	}
+	only := "call Backfill, which takes them away, or keeps what was accepted"
+	switch {
+	case filling:
+		only = "call Unseal, which fills the clear"
+	case r.stage == ReadSealed:
+		only = "somebody emptied the clear and no guard took the sealed value away, which is still read: Backfill lists them; where that was meant, empty sealed and index columns, too"
+	case r.stage == Plain:
+		only = "empty sealed and index columns, or drop them"
+	}
+	return []counted{
+		{"encryption.adoption.unsealed", "rows", r.cleared(), plain, "rows stand in the clear only, and are read there: call Backfill"},
+		{"encryption.adoption.emptied", "rows", r.stage == ReadSealed && !filling, sealed, "rows are sealed only: " + only},
+		{"encryption.adoption.inclear", "rows", true, inClear + l.counted.inClear.Load(), "values came into the clear after Clear had found none left, and are not read: look who writes there; put the guard Refuse in place"},
+		{"encryption.adoption.owners", "rows", true, owners + l.counted.otherOwners.Load(), "sealed values are whole and do not open for the owner of their row: a Writer names another owner, or spells it otherwise; look at the program before SealedOnly, where they are lost, then call Backfill"},
+		{"encryption.adoption.unique", "rows", false, max(0, nothing-1), "values that are nothing to the normaliser ('', blanks) stand beside each other, where the clear was UNIQUE: the index has NULL there, which is never equal; the way back will refuse all but one"},
+	}, nil
+}
+
+// nothingTwice counts the values that a unique index does not hold to be one.
+func (l *live) nothingTwice(ctx context.Context, tenant string) (n int64, err error) {
+	for _, c := range l.cells {
+		for i, x := range c.indexes {
+			if !x.Unique {
+				continue
+			}
+			where, args := c.stored.Name+" IS NOT NULL AND "+c.values[i].Name+" IS NULL", []any(nil)
+			if l.tenant != nil {
+				of, more := l.db.Named(*l.tenant, tenant)
+				where, args = of+" AND "+where, more
+			}
+			some, err := l.count(ctx, where, args)
+			if err != nil {
+				return 0, err
+			}
+			n = max(n, some)
+		}
+	}
+	return n, nil
+}
+
+// otherOwners is what the last Backfill has found of them.
+func (a *Adoption) otherOwners(ctx context.Context, tenant string) (int64, error) {
+	j, err := a.readJob(ctx, tenant, "backfill")
+	if err != nil || j.counts == "" {
+		return 0, err
+	}
+	var last kept
+	if err := json.Unmarshal([]byte(j.counts), &last); err != nil {
+		return 0, fmt.Errorf("adoption: the recorded counts of a job are damaged; begin anew (Again): %w", err)
+	}
+	return last.Report.Owners, nil
 }
 
 func yes(b bool) int {

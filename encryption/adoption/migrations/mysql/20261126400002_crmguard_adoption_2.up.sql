@@ -10,5 +10,6 @@ CREATE TABLE IF NOT EXISTS crmguard_adoption (
 	gone BIGINT NOT NULL,
 	clean BIGINT NOT NULL,
 	changed BIGINT NOT NULL,
+	tag VARBINARY(255) NOT NULL,
 	PRIMARY KEY (tenant, tab)) ENGINE = InnoDB;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('adoption', 2, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) ON DUPLICATE KEY UPDATE installed = installed;

@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS crmguard_adoption (
 	gone bigint NOT NULL,
 	clean bigint NOT NULL,
 	changed bigint NOT NULL,
+	tag bytea NOT NULL,
 	PRIMARY KEY (tenant, tab));
 CREATE TABLE IF NOT EXISTS crmguard_adoption_job (
 	tenant text COLLATE "C" NOT NULL,

@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS crmguard_adoption (
 	gone INTEGER NOT NULL,
 	clean INTEGER NOT NULL,
 	changed INTEGER NOT NULL,
+	tag BLOB NOT NULL,
 	PRIMARY KEY (tenant, tab)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS crmguard_adoption_job (
 	tenant TEXT NOT NULL,

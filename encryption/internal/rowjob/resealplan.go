@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"context"
@@ -35,15 +35,15 @@ type work struct {
 // plan opens and seals anew, outside of any transaction, what is not under the
 // active key version, and all cells of rows whose person was merged into another.
 func (s *storedTable) plan(ctx context.Context, tenant string, rows []dataRow, streams bool) ([]rowPlan, error) {
-	k, err := s.vault.ring.Tenant(ctx, tenant)
+	k, err := s.Vault.Ring.Tenant(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	found, _, err := s.vault.ring.Owners(ctx, tenant, s.ownersOf(rows), true)
+	found, _, err := s.Vault.Ring.Owners(ctx, tenant, s.ownersOf(rows), true)
 	if err != nil {
 		return nil, err
 	}
-	into, err := s.vault.ring.Survivors(ctx, tenant, found)
+	into, err := s.Vault.Ring.Survivors(ctx, tenant, found)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +60,8 @@ func (s *storedTable) plan(ctx context.Context, tenant string, rows []dataRow, s
 	if len(targets) == 0 {
 		return plans, nil
 	}
-	keys, keyVersion, _, err := s.vault.ring.SealKeys(ctx, tenant, targets)
-	if err != nil && (keys == nil || !aboutOneValue(err)) {
+	keys, keyVersion, _, err := s.Vault.Ring.SealKeys(ctx, tenant, targets)
+	if err != nil && (keys == nil || !AboutOneValue(err)) {
 		return nil, err
 	}
 	for i := range plans {
@@ -78,8 +78,8 @@ func (s *storedTable) ownersOf(rows []dataRow) []string {
 	seen := map[string]bool{}
 	var all []string
 	for _, row := range rows {
-		for i := range s.def.Columns {
-			owner := s.ownerOf(&s.def.Columns[i], row.owner)
+		for i := range s.Columns {
+			owner := s.ownerOf(&s.Columns[i], row.owner)
 			if row.cells[i].sealed == nil || seen[owner] || keyring.CheckOwner(owner) != nil {
 				continue
 			}
@@ -92,11 +92,11 @@ func (s *storedTable) ownersOf(rows []dataRow) []string {
 
 // choose lists the cells of a row that are to be resealed, and counts the rest.
 func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*keyring.Owner, into map[string]string, streams bool) (todo []work) {
-	for c := range s.def.Columns {
+	for c := range s.Columns {
 		cell := p.row.cells[c]
 		if cell.err != nil {
 			if _, err := sealedvalue.KeyVersion(storedBytes(cell.stored)); err == nil {
-				p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &KeyError{Op: "open", Err: ErrOpen}))
+				p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &keyring.KeyError{Op: "open", Err: keyring.ErrOpen}))
 			} else {
 				p.unsealed++
 			}
@@ -105,7 +105,7 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*keyrin
 		if cell.sealed == nil {
 			continue
 		}
-		from := s.ownerOf(&s.def.Columns[c], p.row.owner)
+		from := s.ownerOf(&s.Columns[c], p.row.owner)
 		keyVersion, _ := sealedvalue.KeyVersion(cell.sealed)
 		to, merged := into[from]
 		if !merged {
@@ -117,7 +117,7 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*keyrin
 		case o != nil && o.State == keystore.Tombstone:
 			p.erased++
 		case stays:
-			p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &KeyError{Op: "the row has streams (ResealOptions.Streams):", Err: ErrMerged}))
+			p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &keyring.KeyError{Op: "the row has streams (ResealOptions.Streams):", Err: keyring.ErrMerged}))
 		default:
 			todo = append(todo, work{c, from, to})
 		}
@@ -125,8 +125,8 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*keyrin
 	return todo
 }
 
-func (t *SealedTable) hasStreams() bool {
-	return slices.ContainsFunc(t.def.Columns, func(c Column) bool { return c.Stream })
+func (t *Table) hasStreams() bool {
+	return slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Stream })
 }
 
 // reseal makes the changes of a row. Where it is to go over to another owner and
@@ -137,9 +137,9 @@ func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, tod
 	for _, w := range todo {
 		change, err := s.resealCell(ctx, tenant, p.row, w, keys[w.to], keyVersion)
 		switch {
-		case err != nil && !aboutOneValue(err):
+		case err != nil && !AboutOneValue(err):
 			return err
-		case err != nil && errors.Is(err, ErrErased):
+		case err != nil && errors.Is(err, keyring.ErrErased):
 			p.erased++
 		case err != nil:
 			p.unreadable = append(p.unreadable, s.unreadable(p.row, w.column, err))
@@ -155,8 +155,8 @@ func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, tod
 		p.into = into
 		p.changes = append(append(p.changes, moved...), cellChange{column: *s.owner, old: p.row.stored, new: keyring.SpeltLike(into, ownerText(p.row.stored))})
 		p.cells = len(p.changes) - 1
-		for i, col := range s.def.Columns {
-			if !col.Stream && col.Level != LevelTenant && !slices.ContainsFunc(p.changes, func(c cellChange) bool { return c.column.Name == s.cells[i].Name }) {
+		for i, col := range s.Columns {
+			if !col.Stream && col.Level != format.LevelTenant && !slices.ContainsFunc(p.changes, func(c cellChange) bool { return c.column.Name == s.cells[i].Name }) {
 				p.changes = append(p.changes, cellChange{column: s.cells[i], old: p.row.cells[i].stored, keep: true})
 			}
 		}
@@ -167,7 +167,7 @@ func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, tod
 }
 
 func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow, w work, to *keyring.Owner, keyVersion uint32) (cellChange, error) {
-	col, cell := &s.def.Columns[w.column], row.cells[w.column]
+	col, cell := &s.Columns[w.column], row.cells[w.column]
 	padded, err := s.openCell(ctx, tenant, row.id, col, w.from, cell.sealed)
 	if err != nil {
 		return cellChange{}, err
@@ -177,12 +177,12 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 	}
 	key := to.Key(keyVersion)
 	if key == nil {
-		return cellChange{}, &KeyError{Op: "seal", KeyVersion: keyVersion, Err: ErrNoKey}
+		return cellChange{}, &keyring.KeyError{Op: "seal", KeyVersion: keyVersion, Err: keyring.ErrNoKey}
 	}
 	if key.Err != nil {
 		return cellChange{}, key.Err
 	}
-	sealed, err := s.vault.ring.SealWith(ctx, tenant, w.to, key, padded, s.ad(nil, col, tenant, w.to, row.id), true)
+	sealed, err := s.Vault.Ring.SealWith(ctx, tenant, w.to, key, padded, s.ad(col, tenant, w.to, row.id), true)
 	if err != nil {
 		return cellChange{}, err
 	}
@@ -194,27 +194,43 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 }
 
 // openCell opens a cell and leaves its padding on.
-func (t *SealedTable) openCell(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte) (padded []byte, err error) {
+func (t *Table) openCell(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte) (padded []byte, err error) {
 	keyVersion, err := sealedvalue.KeyVersion(sealed)
 	if err != nil || len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
-		return nil, &KeyError{Op: "open", Err: ErrOpen}
+		return nil, &keyring.KeyError{Op: "open", Err: keyring.ErrOpen}
 	}
 	if err := keyring.CheckOwner(owner); err != nil {
-		return nil, &KeyError{Op: "owner column", Err: err}
+		return nil, &keyring.KeyError{Op: "owner column", Err: err}
 	}
-	key, _, err := t.vault.ring.OpenKey(ctx, tenant, owner, keyVersion)
+	key, _, err := t.Vault.Ring.OpenKey(ctx, tenant, owner, keyVersion)
 	if err != nil {
 		return nil, err
 	}
-	padded, err = key.AppendOpen(nil, sealed, t.ad(nil, col, tenant, owner, id))
+	padded, err = key.AppendOpen(nil, sealed, t.ad(col, tenant, owner, id))
 	if err != nil {
-		return nil, &KeyError{Op: "open", KeyVersion: keyVersion, Err: ErrOpen}
+		return nil, &keyring.KeyError{Op: "open", KeyVersion: keyVersion, Err: keyring.ErrOpen}
 	}
 	return padded, nil
 }
 
+// openValue is openCell without the padding.
+func (t *Table) openValue(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte) ([]byte, error) {
+	value, err := t.openCell(ctx, tenant, id, col, owner, sealed)
+	if err != nil || col.Pad == 0 {
+		return value, err
+	}
+	if value, err = format.Unpad(value); err != nil {
+		return nil, &keyring.KeyError{Op: "open: padding", Err: keyring.ErrOpen}
+	}
+	return value, nil
+}
+
+func (t *Table) ad(col *Column, tenant, owner, row string) []byte {
+	return format.AppendFieldAD(nil, col.Level, col.Pad != 0, tenant, t.Name, col.Name, owner, row)
+}
+
 // moveStreams reseals the streams of rows that go over to another owner.
-func (s *storedTable) moveStreams(ctx context.Context, tenant string, plans []rowPlan, move func(ctx context.Context, from, to StreamRef) error) error {
+func (s *storedTable) moveStreams(ctx context.Context, tenant string, plans []rowPlan, move func(ctx context.Context, from, to jobs.StreamRef) error) error {
 	for i := range plans {
 		if plans[i].into == "" {
 			continue
@@ -226,19 +242,19 @@ func (s *storedTable) moveStreams(ctx context.Context, tenant string, plans []ro
 	return nil
 }
 
-func (s *storedTable) resealStreams(ctx context.Context, tenant string, row dataRow, owner string, move func(ctx context.Context, from, to StreamRef) error) error {
-	for _, col := range s.def.Columns {
+func (s *storedTable) resealStreams(ctx context.Context, tenant string, row dataRow, owner string, move func(ctx context.Context, from, to jobs.StreamRef) error) error {
+	for _, col := range s.Columns {
 		if !col.Stream {
 			continue
 		}
-		from := StreamRef{Tenant: tenant, Owner: row.owner, Column: col.Name, Row: row.id}
+		from := jobs.StreamRef{Tenant: tenant, Owner: row.owner, Column: col.Name, Row: row.id}
 		if s.owner != nil {
 			from.Owner = ownerText(row.stored) // as the row has it: files may be named so
 		}
 		to := from
 		to.Owner = keyring.SpeltLike(owner, from.Owner)
 		if err := move(ctx, from, to); err != nil {
-			return fmt.Errorf("encryption: streams of %s.%s: %w", s.def.Name, col.Name, err)
+			return fmt.Errorf("encryption: streams of %s.%s: %w", s.Name, col.Name, err)
 		}
 	}
 	return nil

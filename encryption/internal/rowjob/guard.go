@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"context"
@@ -25,16 +25,16 @@ import (
 
 // errRetired says that what was sealed must be sealed anew: the key version is not
 // active any more.
-var errRetired = fmt.Errorf("%w: the key version was retired after the values were sealed: try again", ErrLease)
+var errRetired = fmt.Errorf("%w: the key version was retired after the values were sealed: try again", keyring.ErrLease)
 
 // errOverdue says that a transaction of ours took longer than Config has it.
 var errOverdue = errors.New("encryption: the transaction took longer than Config.LongestTransaction, waiting for locks of others or for the key store: call again, with smaller batches or a longer one")
 
-// guarded runs f in a transaction that begin makes, for as long as the longest
+// Commit runs f in a transaction that begin makes, for as long as the longest
 // transaction may take, and commits only while all key versions are active that
 // the values are sealed under.
-func (v *Vault) guarded(ctx context.Context, db *sql.DB, tenant string, under []uint32, begin func(ctx context.Context, f func(tx *sql.Tx) error) error, f func(ctx context.Context, tx *sql.Tx) error) error {
-	bounded, stop := context.WithTimeout(ctx, v.cfg.LongestTransaction)
+func (v *Vault) Commit(ctx context.Context, db *sql.DB, tenant string, under []uint32, begin func(ctx context.Context, f func(tx *sql.Tx) error) error, f func(ctx context.Context, tx *sql.Tx) error) error {
+	bounded, stop := context.WithTimeout(ctx, v.Config.LongestTransaction)
 	defer stop()
 	err := begin(bounded, func(tx *sql.Tx) error {
 		if err := f(bounded, tx); err != nil {
@@ -43,7 +43,7 @@ func (v *Vault) guarded(ctx context.Context, db *sql.DB, tenant string, under []
 		return v.stillActive(bounded, db, tx, tenant, under)
 	})
 	if errors.Is(err, errRetired) { // this process knows less than the store
-		if _, err := v.ring.LoadTenant(ctx, tenant); err != nil {
+		if _, err := v.Ring.LoadTenant(ctx, tenant); err != nil {
 			return err
 		}
 	}
@@ -71,19 +71,19 @@ func (v *Vault) stillActive(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant 
 // knows. Where rows and keys are in one pool, which may have one connection or none
 // to spare, it is read in the transaction: that sees what others have committed.
 func (v *Vault) afresh(ctx context.Context, db *sql.DB, tx *sql.Tx, tenant string) (keystore.Rows, error) {
-	if keys, ok := v.cfg.Keys.(keystore.Insider); ok {
+	if keys, ok := v.Config.Keys.(keystore.Insider); ok {
 		if inside := keys.Inside(db, tx); inside != nil {
-			if err := v.ring.Recognise(ctx, inside); err != nil {
+			if err := v.Ring.Recognise(ctx, inside); err != nil {
 				return keystore.Rows{}, err
 			}
 			return inside.Tenant(ctx, tenant)
 		}
 	}
-	before := v.ring.Known()
-	if _, err := v.ring.Compare(ctx, before); err != nil {
+	before := v.Ring.Known()
+	if _, err := v.Ring.Compare(ctx, before); err != nil {
 		return keystore.Rows{}, err
 	}
-	return v.cfg.Keys.Tenant(ctx, tenant)
+	return v.Config.Keys.Tenant(ctx, tenant)
 }
 
 // sealedUnder lists the key versions of what the changes write.
@@ -105,12 +105,12 @@ func sealedUnder(changes []cellChange) (out []uint32) {
 
 // awaitWriters waits for all who write to the table, named as in a statement, so
 // that a census counts what they leave.
-func (t *SealedTable) awaitWriters(ctx context.Context, db *sqldb.DB, table string) error {
+func (t *Table) awaitWriters(ctx context.Context, db *sqldb.DB, table string) error {
 	err := db.WaitForWriters(ctx, table, func(open int) {
-		t.vault.cfg.Observe(ctx, "encryption.holder.writers", float64(open), slog.String("table", t.def.Name))
+		t.Vault.Config.Observe(ctx, "encryption.holder.writers", float64(open), slog.String("table", t.Name))
 	})
 	if err != nil {
-		return fmt.Errorf("encryption: wait for who writes to %s: %w", t.def.Name, err)
+		return fmt.Errorf("encryption: wait for who writes to %s: %w", t.Name, err)
 	}
 	return nil
 }

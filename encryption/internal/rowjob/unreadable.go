@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"context"
@@ -6,9 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
-
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -23,21 +23,21 @@ func storedBytes(stored any) []byte {
 	return nil
 }
 
-// digestOf is the digest of a cell as it is stored.
-func digestOf(stored any) string {
+// Digest is the digest of a cell as it is stored.
+func Digest(stored any) string {
 	sum := sha256.Sum256(storedBytes(stored))
 	return hex.EncodeToString(sum[:])
 }
 
-// aboutOneValue tells a fault of one value, or of one owner's keys, from what
+// AboutOneValue tells a fault of one value, or of one owner's keys, from what
 // stops a job: a store, a KEK, a context.
-func aboutOneValue(err error) bool {
-	for _, fault := range []error{ErrStore, ErrKEK, ErrKeyset, ErrRewound} {
+func AboutOneValue(err error) bool {
+	for _, fault := range []error{keyring.ErrStore, keyring.ErrKEK, keyring.ErrKeyset, keyring.ErrRewound} {
 		if errors.Is(err, fault) {
 			return false
 		}
 	}
-	for _, fault := range []error{ErrOpen, ErrNoKey, ErrDestroyed, ErrErased, ErrMerged, ErrID} {
+	for _, fault := range []error{keyring.ErrOpen, keyring.ErrNoKey, keyring.ErrDestroyed, keyring.ErrErased, keyring.ErrMerged, keyring.ErrID} {
 		if errors.Is(err, fault) {
 			return true
 		}
@@ -45,9 +45,9 @@ func aboutOneValue(err error) bool {
 	return false
 }
 
-func (t *SealedTable) unreadable(row dataRow, column int, err error) jobs.Unreadable {
-	name := t.def.Columns[column].Name
-	return jobs.Unreadable{Table: t.def.Name, Key: row.id, Column: name, Digest: digestOf(row.cells[column].stored), Err: t.detail(err, name)}
+func (t *Table) unreadable(row dataRow, column int, err error) jobs.Unreadable {
+	name := t.Columns[column].Name
+	return jobs.Unreadable{Table: t.Name, Key: row.id, Column: name, Digest: Digest(row.cells[column].stored), Err: t.detail(err, name)}
 }
 
 // givenUp counts the cells of a list that still hold, under that key version, what
@@ -59,15 +59,15 @@ func (s *storedTable) givenUp(ctx context.Context, q sqldb.Querier, tenant strin
 	type cell struct{ key, column string }
 	counted := map[cell]bool{}
 	for _, u := range lost {
-		column, declared := s.SealedTable.columns[u.Column]
-		if u.Table != s.def.Name || u.Key == "" || !declared || s.def.Columns[column].Stream {
+		column, declared := s.at(u.Column)
+		if u.Table != s.Name || u.Key == "" || !declared || s.Columns[column].Stream {
 			continue
 		}
 		row, err := s.rowIn(ctx, q, tenant, u.Key)
 		if err != nil {
 			return 0, err
 		}
-		if row == nil || counted[cell{row.id, u.Column}] || digestOf(row.cells[column].stored) != u.Digest {
+		if row == nil || counted[cell{row.id, u.Column}] || Digest(row.cells[column].stored) != u.Digest {
 			continue
 		}
 		if under, err := sealedvalue.KeyVersion(storedBytes(row.cells[column].stored)); err == nil && under == keyVersion {

@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"encoding/hex"
@@ -15,20 +15,7 @@ import (
 // writes bytea.
 const bytesPrefix = `\x`
 
-// RowText is the text that stands for the key of a row: what [Writer.Row] and
-// [Reader.Open] take for columns of LevelRow, and what the jobs over whole tables
-// (Reseal, RebuildIndexes) make of the key themselves. It is given the values of
-// the key's columns in the order of [Table].Key, each as the driver hands it out:
-//
-//   - text as it is; integers in decimal; a UUID in lower case with hyphens;
-//   - bytes that are text (MariaDB's VARBINARY) as text, all others as \x and
-//     their hexadecimal digits;
-//   - several columns joined by /, after % and / in them became %25 and %2F.
-//
-// To the keys a UUID is the same in capitals, alone and as one of several columns.
-//
-// What is none of these (times, booleans, numbers with a fraction) is named by
-// the text that the database writes for it: select the column cast to text.
+// RowText does what RowText of package encryption promises.
 func RowText(key ...any) (string, error) {
 	parts := make([]string, len(key))
 	for i, k := range key {
@@ -45,7 +32,7 @@ func RowText(key ...any) (string, error) {
 func keyText(key any) (string, error) {
 	v, err := value.Of(key)
 	if err != nil {
-		return "", fmt.Errorf("%w: key of a row: %w", ErrID, err)
+		return "", fmt.Errorf("%w: key of a row: %w", keyring.ErrID, err)
 	}
 	if v.Kind() == value.Bytes {
 		raw, err := v.Bytes()
@@ -55,7 +42,7 @@ func keyText(key any) (string, error) {
 	}
 	text, err := v.ID()
 	if err != nil {
-		return "", fmt.Errorf("%w: key of a row: %w", ErrID, err)
+		return "", fmt.Errorf("%w: key of a row: %w", keyring.ErrID, err)
 	}
 	return text, nil
 }
@@ -110,7 +97,7 @@ func placeText(v any) string {
 // (SQLite), digits are an integer: integers come before all text, so that a text
 // of digits is at worst read again.
 func placeOf(text string, classes bool) (any, error) {
-	refused := fmt.Errorf("%w: After is no place of this table", ErrDefinition)
+	refused := fmt.Errorf("%w: After is no place of this table", keyring.ErrDefinition)
 	switch {
 	case strings.HasPrefix(text, bytesPrefix):
 		raw, err := hex.DecodeString(text[len(bytesPrefix):])

@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
@@ -34,8 +35,8 @@ type dataCell struct {
 }
 
 // ownerOf returns whose key seals a column of the row.
-func (t *SealedTable) ownerOf(col *Column, owner string) string {
-	if col.Level == LevelTenant || t.def.Shared {
+func (t *Table) ownerOf(col *Column, owner string) string {
+	if col.Level == format.LevelTenant || t.Shared {
 		return keyring.TenantOwner
 	}
 	return owner
@@ -88,7 +89,7 @@ func (s *storedTable) scanRow(rows *sql.Rows) (dataRow, error) {
 	if err != nil {
 		return dataRow{}, err
 	}
-	row := dataRow{cursor: cursor, owner: keyring.TenantOwner, cells: make([]dataCell, len(s.def.Columns))}
+	row := dataRow{cursor: cursor, owner: keyring.TenantOwner, cells: make([]dataCell, len(s.Columns))}
 	row.id = s.idOf(values[:len(s.named)])
 	values = values[len(s.named):]
 	for i, c := range s.columns {
@@ -99,8 +100,8 @@ func (s *storedTable) scanRow(rows *sql.Rows) (dataRow, error) {
 		row.owner = keyring.Fold(ownerText(values[0]))
 		values = values[1:]
 	}
-	for i := range s.def.Columns {
-		if s.def.Columns[i].Stream {
+	for i := range s.Columns {
+		if s.Columns[i].Stream {
 			continue
 		}
 		cell := dataCell{stored: values[0]}
@@ -150,7 +151,7 @@ func (s *storedTable) row(ctx context.Context, tenant, id string) (*dataRow, err
 func (s *storedTable) rowIn(ctx context.Context, q sqldb.Querier, tenant, id string) (*dataRow, error) {
 	parts, ok := splitKey(id, len(s.named))
 	if !ok {
-		return nil, fmt.Errorf("%w: the key of table %s has %d columns, joined by / (RowText)", ErrDefinition, s.def.Name, len(s.named))
+		return nil, fmt.Errorf("%w: the key of table %s has %d columns, joined by / (RowText)", keyring.ErrDefinition, s.Name, len(s.named))
 	}
 	conditions := make([]string, len(parts))
 	var args []any
@@ -164,7 +165,7 @@ func (s *storedTable) rowIn(ctx context.Context, q sqldb.Querier, tenant, id str
 	case err != nil || len(rows) == 0:
 		return nil, err
 	case len(rows) > 1:
-		return nil, fmt.Errorf("%w: table %s has several rows whose key is written so: values of other classes in its key column", ErrDefinition, s.def.Name)
+		return nil, fmt.Errorf("%w: table %s has several rows whose key is written so: values of other classes in its key column", keyring.ErrDefinition, s.Name)
 	}
 	return &rows[0], nil
 }
@@ -303,13 +304,13 @@ func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row d
 }
 
 // storedOtherwise is a row that does not hold what was written into it.
-func (t *SealedTable) storedOtherwise() error {
-	return &refusal{&KeyError{Op: "the database stored something else than was written (a trigger, or a column that is too short):", Table: t.def.Name, Err: ErrDefinition}}
+func (t *Table) storedOtherwise() error {
+	return &refusal{&keyring.KeyError{Op: "the database stored something else than was written (a trigger, or a column that is too short):", Table: t.Name, Err: keyring.ErrDefinition}}
 }
 
 // leftAsItWas is a row that the database did not change, and said nothing.
-func (t *SealedTable) leftAsItWas() error {
-	return &refusal{&KeyError{Op: "the database left the row as it was (a trigger, or a rule):", Table: t.def.Name, Err: ErrDefinition}}
+func (t *Table) leftAsItWas() error {
+	return &refusal{&keyring.KeyError{Op: "the database left the row as it was (a trigger, or a rule):", Table: t.Name, Err: keyring.ErrDefinition}}
 }
 
 // lock locks a row that still holds what was read. SQLite's transaction holds
@@ -339,7 +340,7 @@ func (s *storedTable) swapHooked(ctx context.Context, tx *sql.Tx, tenant string,
 			return false, err
 		}
 		if err := before(ctx, tx, tenant, row.id); err != nil {
-			return false, fmt.Errorf("encryption: before row of %s: %w", s.def.Name, err)
+			return false, fmt.Errorf("encryption: before row of %s: %w", s.Name, err)
 		}
 	}
 	ok, err := s.swap(ctx, tx, tenant, row, changes)
@@ -348,7 +349,7 @@ func (s *storedTable) swapHooked(ctx context.Context, tx *sql.Tx, tenant string,
 	}
 	if after != nil {
 		if err := after(ctx, tx, tenant, row.id); err != nil {
-			return false, fmt.Errorf("encryption: after row of %s: %w", s.def.Name, err)
+			return false, fmt.Errorf("encryption: after row of %s: %w", s.Name, err)
 		}
 	}
 	return true, nil

@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"context"
@@ -21,14 +21,14 @@ import (
 // searched.
 type indexProof struct {
 	seed   maphash.Seed
-	of     []int // positions in SealedTable.indexes
+	of     []int // positions in Table.Indexes
 	seen   []uint64
 	sorted bool
 }
 
-func (t *SealedTable) newProof(seed maphash.Seed, fenced []keystore.IndexRow) *indexProof {
+func (t *Table) newProof(seed maphash.Seed, fenced []keystore.IndexRow) *indexProof {
 	p := &indexProof{seed: seed}
-	for i, x := range t.indexes {
+	for i, x := range t.Indexes {
 		if slices.ContainsFunc(fenced, func(row keystore.IndexRow) bool { return row.Index == x.Name && row.Version == x.Version }) {
 			p.of = append(p.of, i)
 		}
@@ -48,20 +48,20 @@ func (p *indexProof) sum(index int, cell, value any) uint64 {
 }
 
 // right remembers an index of a row as it is.
-func (p *indexProof) right(t *SealedTable, row dataRow, index int) {
-	if cell := row.cells[t.indexes[index].column].stored; slices.Contains(p.of, index) && (cell != nil || row.values[index] != nil) {
+func (p *indexProof) right(t *Table, row dataRow, index int) {
+	if cell := row.cells[t.Indexes[index].Of].stored; slices.Contains(p.of, index) && (cell != nil || row.values[index] != nil) {
 		p.seen, p.sorted = append(p.seen, p.sum(index, cell, row.values[index])), false
 	}
 }
 
 // knows says whether all indexes of a row were found right as they are.
-func (p *indexProof) knows(t *SealedTable, row dataRow) bool {
+func (p *indexProof) knows(t *Table, row dataRow) bool {
 	if !p.sorted {
 		slices.Sort(p.seen)
 		p.sorted = true
 	}
 	for _, index := range p.of {
-		cell := row.cells[t.indexes[index].column].stored
+		cell := row.cells[t.Indexes[index].Of].stored
 		if cell == nil && row.values[index] == nil {
 			continue
 		}
@@ -88,7 +88,7 @@ func (s *storedTable) overlooked(ctx context.Context, tenant string, proof *inde
 			}
 			after = page[len(page)-1].cursor
 			for _, row := range page {
-				if !proof.knows(s.SealedTable, row) {
+				if !proof.knows(s.Table, row) {
 					rows = append(rows, s.indexedOnly(row))
 				}
 			}
@@ -100,8 +100,8 @@ func (s *storedTable) overlooked(ctx context.Context, tenant string, proof *inde
 // indexedOnly leaves out the cells that have no index: they may be large.
 func (s *storedTable) indexedOnly(row dataRow) dataRow {
 	cells := make([]dataCell, len(row.cells))
-	for _, index := range s.SealedTable.indexes {
-		cells[index.column] = row.cells[index.column]
+	for _, index := range s.Indexes {
+		cells[index.Of] = row.cells[index.Of]
 	}
 	row.cells = cells
 	return row

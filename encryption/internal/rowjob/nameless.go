@@ -1,13 +1,13 @@
-package encryption
+package rowjob
 
 import (
 	"context"
 	"database/sql"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
-
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -71,7 +71,7 @@ func (s *storedTable) eachNameless(ctx context.Context, q sqldb.Querier, tenant 
 	}
 	var columns []int
 	var names []string
-	for i, col := range s.def.Columns {
+	for i, col := range s.Columns {
 		if !col.Stream {
 			columns, names = append(columns, i), append(names, s.cells[i].Name)
 		}
@@ -101,10 +101,10 @@ func (s *storedTable) eachNameless(ctx context.Context, q sqldb.Querier, tenant 
 // nameless lists the sealed cells of rows without a name.
 func (s *storedTable) nameless(ctx context.Context, tenant string, each func(jobs.Unreadable)) error {
 	return s.eachNameless(ctx, s.db, tenant, func(column int, stored any, _ uint32) {
-		name := s.def.Columns[column].Name
+		name := s.Columns[column].Name
 		each(jobs.Unreadable{
-			Table: s.def.Name, Column: name, Digest: digestOf(stored),
-			Err: &KeyError{Op: "a row has NULL in its key: give it one;", Table: s.def.Name, Column: name, Err: ErrID},
+			Table: s.Name, Column: name, Digest: Digest(stored),
+			Err: &keyring.KeyError{Op: "a row has NULL in its key: give it one;", Table: s.Name, Column: name, Err: keyring.ErrID},
 		})
 	})
 }
@@ -116,7 +116,7 @@ func (s *storedTable) givenUpNameless(ctx context.Context, q sqldb.Querier, tena
 	type cell struct{ column, digest string }
 	listed := map[cell]bool{}
 	for _, u := range lost {
-		if u.Table == s.def.Name && u.Key == "" {
+		if u.Table == s.Name && u.Key == "" {
 			listed[cell{u.Column, u.Digest}] = true
 		}
 	}
@@ -124,7 +124,7 @@ func (s *storedTable) givenUpNameless(ctx context.Context, q sqldb.Querier, tena
 		return 0, nil
 	}
 	err = s.eachNameless(ctx, q, tenant, func(column int, stored any, under uint32) {
-		if under == keyVersion && listed[cell{s.def.Columns[column].Name, digestOf(stored)}] {
+		if under == keyVersion && listed[cell{s.Columns[column].Name, Digest(stored)}] {
 			n++
 		}
 	})

@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"context"
@@ -8,13 +8,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // storedTable is a declared table as one database has it. Its names and types are
 // asked for at each call: an application may change both while it runs.
 type storedTable struct {
-	*SealedTable
+	*Table
 	db      *sqldb.DB
 	sql     string         // quoted
 	columns []sqldb.Column // what a row is read by: owner first if there is one, then cells and indexes
@@ -29,8 +30,8 @@ type storedTable struct {
 	singly bool // rows are changed one by one: the database does not take them together
 }
 
-// keyColumns are the columns of Table.Key, which name a row.
-func keyColumns(key string) []string {
+// KeyColumns are the columns of Table.Key, which name a row.
+func KeyColumns(key string) []string {
 	names := strings.Split(key, ",")
 	for i := range names {
 		names[i] = strings.TrimSpace(names[i])
@@ -39,18 +40,18 @@ func keyColumns(key string) []string {
 }
 
 // stored asks the database for the table's columns, without its key.
-func (t *SealedTable) stored(ctx context.Context, db *sql.DB) (*storedTable, error) {
+func (t *Table) stored(ctx context.Context, db *sql.DB) (*storedTable, error) {
 	if db == nil {
-		return nil, fmt.Errorf("%w: no database was handed in: it is the one that has table %s", ErrDefinition, t.def.Name)
+		return nil, fmt.Errorf("%w: no database was handed in: it is the one that has table %s", keyring.ErrDefinition, t.Name)
 	}
 	open, err := sqldb.Open(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("encryption: %w", err)
 	}
-	t.vault.neighbours.meet(db)
-	s := &storedTable{SealedTable: t, cells: make([]sqldb.Column, len(t.def.Columns))}
-	if s.sql, err = open.Quote(t.def.SQL); err != nil {
-		return nil, fmt.Errorf("%w: table %s: %w", ErrDefinition, t.def.Name, err)
+	t.Vault.Met(db)
+	s := &storedTable{Table: t, cells: make([]sqldb.Column, len(t.Columns))}
+	if s.sql, err = open.Quote(t.SQL); err != nil {
+		return nil, fmt.Errorf("%w: table %s: %w", keyring.ErrDefinition, t.Name, err)
 	}
 	s.db = open.For(s.sql)
 	if err := s.whole(ctx, s.db); err != nil {
@@ -61,19 +62,19 @@ func (t *SealedTable) stored(ctx context.Context, db *sql.DB) (*storedTable, err
 
 // whole refuses a table of which this user is shown some rows only.
 func (s *storedTable) whole(ctx context.Context, q sqldb.Querier) error {
-	hidden, err := s.db.Hides(ctx, q, s.def.SQL)
+	hidden, err := s.db.Hides(ctx, q, s.SQL)
 	if err != nil {
-		return fmt.Errorf("encryption: table %s: %w", s.def.Name, err)
+		return fmt.Errorf("encryption: table %s: %w", s.Name, err)
 	}
 	if hidden {
-		return fmt.Errorf("%w: table %s: row security hides rows from this user, and what is not seen is neither resealed nor counted: use one with BYPASSRLS, or the owner of the table", ErrDefinition, s.def.Name)
+		return fmt.Errorf("%w: table %s: row security hides rows from this user, and what is not seen is neither resealed nor counted: use one with BYPASSRLS, or the owner of the table", keyring.ErrDefinition, s.Name)
 	}
 	return nil
 }
 
 // describe asks for the types of all columns that the definition names.
 func (s *storedTable) describe(ctx context.Context) error {
-	def := &s.def
+	def := s.Table
 	var names []string
 	for _, name := range []string{def.Owner, def.Tenant} {
 		if name != "" {
@@ -85,7 +86,7 @@ func (s *storedTable) describe(ctx context.Context) error {
 			names = append(names, col.SQL)
 		}
 	}
-	for _, index := range s.SealedTable.indexes {
+	for _, index := range s.Indexes {
 		names = append(names, index.Column)
 	}
 	all, err := s.db.Columns(ctx, s.db, def.SQL, names...)
@@ -110,7 +111,7 @@ func (s *storedTable) describe(ctx context.Context) error {
 		}
 		s.cells[i] = *next()
 		if _, ok := s.db.Bytes(s.cells[i]); !ok {
-			return &KeyError{Op: "the type of the column holds neither bytes nor text:", Table: def.Name, Column: col.Name, Err: ErrDefinition}
+			return &keyring.KeyError{Op: "the type of the column holds neither bytes nor text:", Table: def.Name, Column: col.Name, Err: keyring.ErrDefinition}
 		}
 		s.columns = append(s.columns, s.cells[i])
 	}
@@ -122,21 +123,21 @@ func (s *storedTable) describe(ctx context.Context) error {
 // keyed is stored with the table's key, by which pages are read. A key that
 // begins with the tenant is taken before one without it: its pages hold the rows
 // of one tenant and nothing else.
-func (t *SealedTable) keyed(ctx context.Context, db *sql.DB) (*storedTable, error) {
+func (t *Table) keyed(ctx context.Context, db *sql.DB) (*storedTable, error) {
 	s, err := t.stored(ctx, db)
 	if err != nil {
 		return nil, err
 	}
-	names := keyColumns(t.def.Key)
+	names := KeyColumns(t.Key)
 	refused := errors.New("")
-	if t.def.Tenant != "" && !slices.Contains(names, t.def.Tenant) {
-		s.key, refused = s.db.Keyset(ctx, s.db, t.def.SQL, append([]string{t.def.Tenant}, names...)...)
+	if t.Tenant != "" && !slices.Contains(names, t.Tenant) {
+		s.key, refused = s.db.Keyset(ctx, s.db, t.SQL, append([]string{t.Tenant}, names...)...)
 		if refused != nil && !isSchemaError(refused) {
 			return nil, s.schemaError(refused)
 		}
 	}
 	if refused != nil {
-		if s.key, err = s.db.Keyset(ctx, s.db, t.def.SQL, names...); err != nil {
+		if s.key, err = s.db.Keyset(ctx, s.db, t.SQL, names...); err != nil {
 			return nil, s.schemaError(err)
 		}
 	}
@@ -159,9 +160,9 @@ func isSchemaError(err error) bool {
 // definition's fault.
 func (s *storedTable) schemaError(err error) error {
 	if isSchemaError(err) {
-		return fmt.Errorf("%w: table %s: %w", ErrDefinition, s.def.Name, err)
+		return fmt.Errorf("%w: table %s: %w", keyring.ErrDefinition, s.Name, err)
 	}
-	return fmt.Errorf("encryption: table %s: %w", s.def.Name, err)
+	return fmt.Errorf("encryption: table %s: %w", s.Name, err)
 }
 
 // failed names the table in an error of the database, and takes values out.
@@ -169,7 +170,7 @@ func (s *storedTable) failed(doing string, err error) error {
 	if isSchemaError(err) {
 		return s.schemaError(err)
 	}
-	return fmt.Errorf("encryption: %s %s: %w", doing, s.def.Name, sqldb.Safe(err))
+	return fmt.Errorf("encryption: %s %s: %w", doing, s.Name, sqldb.Safe(err))
 }
 
 // write runs f in a transaction of the application's database. f may run again,
@@ -214,7 +215,7 @@ func (s *storedTable) spelt(ctx context.Context, c sqldb.Column, name string) er
 	err := sqldb.Each(ctx, s.db, func(rows *sql.Rows) error { return rows.Scan(&stored) },
 		s.db.Bind(`SELECT `+text+` FROM `+s.sql+` WHERE `+condition+` LIMIT 1`), args...)
 	if err == nil && stored.Valid && (s.db.Kind == sqldb.SQLite || stored.String != name) {
-		return &KeyError{Op: "the column writes a tenant or owner otherwise than it was named: name it as the database does:", Table: s.def.Name, Err: ErrDefinition}
+		return &keyring.KeyError{Op: "the column writes a tenant or owner otherwise than it was named: name it as the database does:", Table: s.Name, Err: keyring.ErrDefinition}
 	}
 	return nil
 }
@@ -227,7 +228,7 @@ func (s *storedTable) place(tenant, after string) ([]any, error) {
 	}
 	parts, ok := splitKey(after, len(s.named))
 	if !ok {
-		return nil, fmt.Errorf("%w: After is no place of table %s: hand in what ResealReport.Last said, or nothing", ErrDefinition, s.def.Name)
+		return nil, fmt.Errorf("%w: After is no place of table %s: hand in what ResealReport.Last said, or nothing", keyring.ErrDefinition, s.Name)
 	}
 	cursor := make([]any, len(s.key.Columns))
 	for i := range cursor {

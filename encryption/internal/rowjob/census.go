@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"context"
@@ -16,11 +16,8 @@ import (
 // in the order of an index also near the end of a table.
 const censusPage = 500
 
-// Census counts by the first bytes of every declared column: no key is needed
-// and no value leaves the database. It reads pages in the order of the table's
-// key, all of one unchanging view. Columns that the definition forgot, and
-// streams, are not counted.
-func (t *SealedTable) Census(ctx context.Context, db *sql.DB, tenant string) (jobs.Census, error) {
+// Census does what SealedTable.Census promises.
+func (t *Table) Census(ctx context.Context, db *sql.DB, tenant string) (jobs.Census, error) {
 	s, err := t.counted(ctx, db, tenant)
 	if err != nil {
 		return jobs.Census{KeyVersions: map[uint32]int64{}}, err
@@ -28,7 +25,14 @@ func (t *SealedTable) Census(ctx context.Context, db *sql.DB, tenant string) (jo
 	return s.census(ctx, tenant, nil)
 }
 
-func (t *SealedTable) counted(ctx context.Context, db *sql.DB, tenant string) (*storedTable, error) {
+// CheckIn looks whether the database holds the table as it is declared.
+func (t *Table) CheckIn(ctx context.Context, db *sql.DB, tenant string) error {
+	_, err := t.counted(ctx, db, tenant)
+	return err
+}
+
+// counted is keyed for a job over the rows of a tenant.
+func (t *Table) counted(ctx context.Context, db *sql.DB, tenant string) (*storedTable, error) {
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return nil, err
 	}
@@ -114,7 +118,7 @@ func (s *storedTable) heads() []string {
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
 	var heads []string
-	for i, col := range s.def.Columns {
+	for i, col := range s.Columns {
 		if col.Stream {
 			continue
 		}
@@ -145,20 +149,10 @@ func countHead(c *jobs.Census, head any) {
 	c.KeyVersions[keyVersion]++
 }
 
-// Holder returns the table's answer to DestroyKeyVersion. It counts what all
-// transactions leave that are writing to the table when it is asked, and waits for
-// them to end, however long they take and as long as the context runs;
-// encryption.holder.writers tells how many are waited for. Nothing must call it
-// inside of a transaction that has written to the table: it would wait for itself.
-// On MariaDB and MySQL it needs the right LOCK TABLES.
-//
-// Cells that a job has listed as unreadable ([jobs.ResealReport],
-// [jobs.ResealOptions].Unreadable) and that are handed in here are not counted, as long
-// as they hold what they held then: this is how somebody says that they may be
-// lost.
-func (t *SealedTable) Holder(db *sql.DB, lost ...jobs.Unreadable) jobs.Holder {
+// Holder does what SealedTable.Holder promises.
+func (t *Table) Holder(db *sql.DB, lost ...jobs.Unreadable) jobs.Holder {
 	return func(ctx context.Context, tenant string, keyVersion uint32) (int, string, error) {
-		where := "table " + t.def.Name
+		where := "table " + t.Name
 		s, err := t.counted(ctx, db, tenant)
 		if err != nil {
 			return 0, where, err
@@ -172,23 +166,5 @@ func (t *SealedTable) Holder(db *sql.DB, lost ...jobs.Unreadable) jobs.Holder {
 			return err
 		})
 		return int(census.KeyVersions[keyVersion] - given), where, err
-	}
-}
-
-// Counts returns a func that answers tenant -> key version -> count over tables: what a backup
-// manifest names, so that its snapshot can be a Holder later.
-func (v *Vault) Counts(db *sql.DB, tenant string, tables ...*SealedTable) func(ctx context.Context) (map[string]map[uint32]int64, error) {
-	return func(ctx context.Context) (map[string]map[uint32]int64, error) {
-		sum := map[uint32]int64{}
-		for _, table := range tables {
-			census, err := table.Census(ctx, db, tenant)
-			if err != nil {
-				return nil, err
-			}
-			for keyVersion, count := range census.KeyVersions {
-				sum[keyVersion] += count
-			}
-		}
-		return map[string]map[uint32]int64{tenant: sum}, nil
 	}
 }

@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"bytes"
@@ -10,44 +10,14 @@ import (
 	"log/slog"
 	"slices"
 
-	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/jobs"
 )
 
 const rebuildBatch = 200
 
-// RebuildIndexes is [SealedTable.Rebuild] in the shape that the steps of a restore
-// take.
-func (t *SealedTable) RebuildIndexes(db *sql.DB, tenant string) func(ctx context.Context) error {
-	return func(ctx context.Context) error {
-		_, err := t.Rebuild(ctx, db, tenant)
-		return err
-	}
-}
-
-// Rebuild fills every index column of the table from the sealed columns, until a
-// whole pass finds nothing to correct; then versions that were fenced before
-// (FenceOldWriters) become live and are searched. It runs after a restore
-// (snapshots carry no index columns), for an index that was added, and at any
-// other time: writers may go on. What belongs to an erased person, or to a
-// destroyed key version, loses its index value. A cell that does not open for
-// another reason, or is not sealed, stops nothing: its index value stays as it is,
-// and the report counts and lists it. Where such a cell is mended, a search finds
-// it after the next Rebuild.
-//
-// Neither stops it that the database refuses a value, be it a trigger or a UNIQUE
-// index column, in which two rows of one value, or of two that collide, have no
-// place: all other rows are corrected, and the answer is ErrIncomplete with a
-// *RefusedError that names what is left. What was not searched before is not
-// searched then.
-//
-// Before a version becomes live, all who write to the table when Rebuild is called
-// have ended, however long they take ([SealedTable.Holder] says how they are waited
-// for), and one unchanging view of the table was compared with what the pass
-// found: a row whose key changed meanwhile is not passed over. That takes eight
-// bytes of memory a row.
-func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (jobs.RebuildReport, error) {
+// Rebuild does what SealedTable.Rebuild promises.
+func (t *Table) Rebuild(ctx context.Context, db *sql.DB, tenant string) (jobs.RebuildReport, error) {
 	var report jobs.RebuildReport
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return report, err
@@ -56,10 +26,10 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (j
 	if err != nil {
 		return report, err
 	}
-	if len(t.indexes) == 0 {
+	if len(t.Indexes) == 0 {
 		return report, nil
 	}
-	fenced, err := t.fenced(ctx, tenant) // before the first row is read
+	fenced, err := t.Fenced(ctx, tenant) // before the first row is read
 	if err != nil {
 		return report, err
 	}
@@ -83,12 +53,12 @@ func (t *SealedTable) Rebuild(ctx context.Context, db *sql.DB, tenant string) (j
 			return report, err
 		case pass.report.Corrected > 0:
 		case report.Refused > 0:
-			return report, fmt.Errorf("%w: rows lack their index value: %w", ErrIncomplete, &jobs.RefusedError{Count: report.Refused, Rows: report.Refusals})
+			return report, fmt.Errorf("%w: rows lack their index value: %w", keyring.ErrIncomplete, &jobs.RefusedError{Count: report.Refused, Rows: report.Refusals})
 		default:
-			return report, t.promote(ctx, tenant, fenced)
+			return report, t.Promote(ctx, tenant, fenced)
 		}
 	}
-	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change faster than they are corrected; try again", t.def.Name)
+	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change faster than they are corrected; try again", t.Name)
 }
 
 // unreadable counts and lists a cell that does not open.
@@ -99,8 +69,8 @@ func (p *rebuildPass) unreadable(u jobs.Unreadable) {
 	}
 }
 
-func (t *SealedTable) hasIndex(column string) bool {
-	return slices.ContainsFunc(t.indexes, func(x tableIndex) bool { return t.def.Columns[x.column].Name == column })
+func (t *Table) hasIndex(column string) bool {
+	return slices.ContainsFunc(t.Indexes, func(x Index) bool { return t.Columns[x.Of].Name == column })
 }
 
 // rebuildPass is one pass over the rows of a table.
@@ -150,33 +120,33 @@ func (s *storedTable) rebuildAll(ctx context.Context, tenant string, pass *rebui
 		}
 		after = rows[len(rows)-1].cursor
 		pass.report.Rows += len(rows)
-		s.vault.cfg.Observe(ctx, "encryption.index.rows", float64(len(rows)), slog.String("table", s.def.Name))
+		s.Vault.Config.Observe(ctx, "encryption.index.rows", float64(len(rows)), slog.String("table", s.Name))
 	}
 }
 
 func (s *storedTable) rebuildRows(ctx context.Context, tenant string, rows []dataRow, pass *rebuildPass) error {
-	keys, err := s.tenantIndexes(ctx, tenant)
+	value, err := s.IndexValues(ctx, tenant)
 	if err != nil {
 		return err
 	}
-	if _, _, err := s.vault.ring.Owners(ctx, tenant, s.ownersOf(rows), true); err != nil {
+	if _, _, err := s.Vault.Ring.Owners(ctx, tenant, s.ownersOf(rows), true); err != nil {
 		return err // one key query for the batch
 	}
 	var wrong []indexFix
 	for _, row := range rows {
 		seen := map[int]error{} // cells that do not open
-		for i, index := range s.SealedTable.indexes {
-			want, err := s.wantedIndex(ctx, tenant, keys, i, row)
+		for i, index := range s.Indexes {
+			want, err := s.wantedIndex(ctx, tenant, value, i, row)
 			switch {
-			case err != nil && aboutOneValue(err):
-				seen[index.column] = err
-				pass.proof.right(s.SealedTable, row, i) // it stays so
+			case err != nil && AboutOneValue(err):
+				seen[index.Of] = err
+				pass.proof.right(s.Table, row, i) // it stays so
 			case err != nil:
 				return err
 			case sameIndex(row.values[i], want):
-				pass.proof.right(s.SealedTable, row, i)
+				pass.proof.right(s.Table, row, i)
 			default:
-				wrong = append(wrong, indexFix{row, i, row.cells[index.column].stored, want})
+				wrong = append(wrong, indexFix{row, i, row.cells[index.Of].stored, want})
 			}
 		}
 		for column, err := range seen {
@@ -192,7 +162,7 @@ func (s *storedTable) fixIndexes(ctx context.Context, tenant string, wrong []ind
 	wrong = slices.DeleteFunc(wrong, func(fix indexFix) bool {
 		repeated := pass.repeated(fix)
 		if repeated {
-			err := &KeyError{Op: "the database left the index value as it was (a trigger, or a rule):", Table: s.def.Name, Column: s.SealedTable.indexes[fix.index].Name, Err: ErrDefinition}
+			err := &keyring.KeyError{Op: "the database left the index value as it was (a trigger, or a rule):", Table: s.Name, Column: s.Indexes[fix.index].Name, Err: keyring.ErrDefinition}
 			pass.refused.add(s.refused(fix.row, err))
 		}
 		return repeated
@@ -225,16 +195,16 @@ func (s *storedTable) fixIndexes(ctx context.Context, tenant string, wrong []ind
 // fixAlone corrects one index column. Where the value is refused, because another
 // row has it, the wrong one goes all the same: that row may wait for it.
 func (s *storedTable) fixAlone(ctx context.Context, tenant string, fix indexFix, pass *rebuildPass) error {
-	try := func(value IndexValue) error {
+	try := func(value any) error {
 		return s.write(ctx, func(tx *sql.Tx) error { return s.fixIndex(ctx, tx, tenant, fix, value) })
 	}
 	err := try(fix.want)
 	if refused := err; isRefusal(err) {
 		pass.refused.add(s.refused(fix.row, refused))
-		if fix.row.values[fix.index] == nil || fix.want.IsNull() {
+		if fix.row.values[fix.index] == nil || fix.want == nil {
 			return nil
 		}
-		if err = try(IndexValue{}); isRefusal(err) {
+		if err = try(nil); isRefusal(err) {
 			return nil
 		}
 	}
@@ -250,56 +220,52 @@ type indexFix struct {
 	row   dataRow
 	index int
 	cell  any // of the index, as it is stored
-	want  IndexValue
+	want  any // nil, int64 or bytes
 }
 
 // wantedIndex computes what an index column should hold: NULL where there is
 // no value, or none that will ever be read again.
-func (s *storedTable) wantedIndex(ctx context.Context, tenant string, keys *tenantIndexes, i int, row dataRow) (IndexValue, error) {
-	column := s.SealedTable.indexes[i].column
-	col, cell := &s.def.Columns[column], row.cells[column]
+func (s *storedTable) wantedIndex(ctx context.Context, tenant string, indexed func(i int, value string) (any, error), i int, row dataRow) (any, error) {
+	column := s.Indexes[i].Of
+	col, cell := &s.Columns[column], row.cells[column]
 	if cell.err != nil { // what is damaged in its first bytes may be mended, too
-		return IndexValue{}, &KeyError{Op: "open: not sealed", Err: ErrOpen}
+		return nil, &keyring.KeyError{Op: "open: not sealed", Err: keyring.ErrOpen}
 	}
 	if cell.sealed == nil {
-		return IndexValue{}, nil
+		return nil, nil
 	}
-	value, err := s.openCell(ctx, tenant, row.id, col, s.ownerOf(col, row.owner), cell.sealed)
-	if errors.Is(err, ErrErased) || errors.Is(err, ErrDestroyed) {
-		return IndexValue{}, nil
+	value, err := s.openValue(ctx, tenant, row.id, col, s.ownerOf(col, row.owner), cell.sealed)
+	if errors.Is(err, keyring.ErrErased) || errors.Is(err, keyring.ErrDestroyed) {
+		return nil, nil
 	}
 	if err != nil {
-		return IndexValue{}, err
+		return nil, err
 	}
-	if col.Pad != 0 {
-		if value, err = format.Unpad(value); err != nil {
-			return IndexValue{}, &KeyError{Op: "open: padding", Err: ErrOpen}
-		}
-	}
-	return keys.rebuilt(s.SealedTable, i, string(value))
+	return indexed(i, string(value))
 }
 
 // sameIndex compares with what a column holds: a database may give an integer as
 // its digits.
-func sameIndex(stored any, want IndexValue) bool {
+func sameIndex(stored, want any) bool {
 	switch s := stored.(type) {
 	case nil:
-		return want.IsNull()
+		return want == nil
 	case int64:
-		n, ok := want.Int64()
+		n, ok := want.(int64)
 		return ok && n == s
 	case string:
 		have, is := integerOf(s)
-		n, ok := want.Int64()
+		n, ok := want.(int64)
 		return is && ok && n == have
 	case []byte:
-		return want.Bytes() != nil && bytes.Equal(s, want.Bytes())
+		wide, ok := want.([]byte)
+		return ok && bytes.Equal(s, wide)
 	}
 	return false
 }
 
-func (s *storedTable) fixIndex(ctx context.Context, tx *sql.Tx, tenant string, fix indexFix, value IndexValue) error {
-	source := cellChange{column: s.cells[s.SealedTable.indexes[fix.index].column], old: fix.cell}
+func (s *storedTable) fixIndex(ctx context.Context, tx *sql.Tx, tenant string, fix indexFix, value any) error {
+	source := cellChange{column: s.cells[s.Indexes[fix.index].Of], old: fix.cell}
 	where, args := s.unchanged(tenant, fix.row, []cellChange{source})
 	_, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+s.indexes[fix.index].Name+` = ? WHERE `+where), append([]any{value}, args...)...)
 	if err != nil {

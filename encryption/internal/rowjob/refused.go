@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/encryption/jobs"
-
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -45,8 +44,8 @@ func isRefusal(err error) bool {
 }
 
 // refused names a row of which err says that it was refused.
-func (t *SealedTable) refused(row dataRow, err error) jobs.Refused {
-	out := jobs.Refused{Table: t.def.Name, Key: row.id, Err: err}
+func (t *Table) refused(row dataRow, err error) jobs.Refused {
+	out := jobs.Refused{Table: t.Name, Key: row.id, Err: err}
 	if fault, ok := sqldb.Refused(err); ok {
 		out.Column, out.Code = fault.Column, fault.Code
 	}

@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"context"
@@ -12,22 +12,8 @@ import (
 
 const conflictTries = 5
 
-// Reseal brings every sealed cell of a tenant under the active key version, in
-// batches by the table's key. A cell is swapped only if it still holds the bytes
-// that were read, so a change that falls between reading and writing survives.
-// It may be interrupted anywhere, resumed with Last, and run in several
-// processes; what is already under the active key version is left alone.
-//
-// A cell that does not open stops nothing: it stays as it is, is counted and
-// listed, and the key version that it needs cannot be destroyed, unless its holder
-// is given the list ([SealedTable.Holder]). A row of a person who was merged into
-// another goes over to that one, owner column and all, when all of its cells
-// open.
-//
-// Neither does a row stop it that the database refuses to change. The other rows
-// of its batch are then changed one by one, each in a transaction with its hooks.
-// A hook that fails stops the job.
-func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, options jobs.ResealOptions) (jobs.ResealReport, error) {
+// Reseal does what SealedTable.Reseal promises.
+func (t *Table) Reseal(ctx context.Context, db *sql.DB, tenant string, options jobs.ResealOptions) (jobs.ResealReport, error) {
 	report := jobs.ResealReport{Last: options.After}
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return report, err
@@ -60,12 +46,12 @@ func (t *SealedTable) Reseal(ctx context.Context, db *sql.DB, tenant string, opt
 		after = rows[len(rows)-1].cursor
 		report.Rows += len(rows)
 		report.Last = s.placeText(after)
-		t.vault.cfg.Observe(ctx, "encryption.reseal.rows", float64(len(rows)), slog.String("table", t.def.Name))
+		t.Vault.Config.Observe(ctx, "encryption.reseal.rows", float64(len(rows)), slog.String("table", t.Name))
 		if options.Progress != nil {
 			options.Progress(report)
 		}
 		if options.Pause > 0 {
-			if err := t.vault.cfg.Wait(ctx, options.Pause); err != nil {
+			if err := t.Vault.Config.Wait(ctx, options.Pause); err != nil {
 				return report, err
 			}
 		}
@@ -107,7 +93,7 @@ func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dat
 			return err
 		}
 		report.Conflicts += len(lost)
-		s.vault.cfg.Observe(ctx, "encryption.reseal.conflicts", float64(len(lost)), slog.String("table", s.def.Name))
+		s.Vault.Config.Observe(ctx, "encryption.reseal.conflicts", float64(len(lost)), slog.String("table", s.Name))
 		if try == conflictTries {
 			return nil // the census says what is left
 		}
@@ -129,7 +115,7 @@ func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPl
 	if !some {
 		return nil, nil
 	}
-	err = s.vault.guarded(ctx, s.db.DB, tenant, under, s.write, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.Vault.Commit(ctx, s.db.DB, tenant, under, s.write, func(ctx context.Context, tx *sql.Tx) error {
 		lost = nil
 		var singly []*rowPlan
 		for i := range plans {

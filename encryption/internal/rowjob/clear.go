@@ -1,23 +1,16 @@
-package encryption
+package rowjob
 
 import (
 	"context"
 	"database/sql"
 	"strings"
 
+	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 )
 
-// ClearRows returns an eraser for the table: every sealed and index column of
-// the person's rows becomes NULL. Erase makes the sealed bytes unreadable;
-// this takes the index values away too, which the person's key does not
-// protect. Declare the columns nullable, or delete the rows instead. Rows of
-// those who were merged with the person are those of other ids (Vault.Aliases).
-// A UUID is found in small letters, in capital ones, and as it is named.
-//
-// Where the database refuses to change some of the rows, all others are cleared,
-// and the answer is a *RefusedError with those that are left.
-func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, person string) error {
+// ClearRows does what SealedTable.ClearRows promises.
+func (t *Table) ClearRows(db *sql.DB) func(ctx context.Context, tenant, person string) error {
 	return func(ctx context.Context, tenant, person string) error {
 		if err := keyring.CheckTenant(tenant); err != nil {
 			return err
@@ -30,17 +23,17 @@ func (t *SealedTable) ClearRows(db *sql.DB) func(ctx context.Context, tenant, pe
 			return err
 		}
 		var columns []string
-		for i, col := range t.def.Columns {
-			if !col.Stream && col.Level != LevelTenant {
+		for i, col := range t.Columns {
+			if !col.Stream && col.Level != format.LevelTenant {
 				columns = append(columns, s.cells[i].Name)
 			}
 		}
-		for i, index := range t.indexes {
-			if t.def.Columns[index.column].Level != LevelTenant {
+		for i, index := range t.Indexes {
+			if t.Columns[index.Of].Level != format.LevelTenant {
 				columns = append(columns, s.indexes[i].Name)
 			}
 		}
-		if t.def.Shared || len(columns) == 0 {
+		if t.Shared || len(columns) == 0 {
 			return nil
 		}
 		if err := s.spelt(ctx, *s.owner, keyring.Fold(person)); err != nil {

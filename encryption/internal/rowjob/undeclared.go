@@ -1,4 +1,4 @@
-package encryption
+package rowjob
 
 import (
 	"context"
@@ -12,59 +12,10 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
+	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/jobs"
-	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
-
-// Undeclared searches every column of bytes or text in every table of a database
-// (JSON and arrays as their text; on SQLite every column at all) for what is
-// sealed under a key version that the tenant has, and lists where no table that
-// this vault declares says so. It reads the whole database, in pages of a primary
-// key where there is one, in one pass where there is none: call it before a key
-// version goes, not in passing. No value leaves the database and no key is needed.
-//
-// known are columns ("table.column", or "schema.table.column") that another holder
-// counts, the tables of other packages for one: they are left out.
-//
-// It finds neither values that were encoded or compressed after they were sealed,
-// nor streams, nor what stands in other databases, foreign tables, or the history
-// of system-versioned tables. A value of five chance bytes is one in 2^40.
-func (v *Vault) Undeclared(ctx context.Context, db *sql.DB, tenant string, known ...string) ([]jobs.UndeclaredColumn, error) {
-	all, err := v.KeyVersions(ctx, tenant)
-	if err != nil {
-		return nil, err
-	}
-	var versions []uint32
-	for _, row := range all {
-		if row.State != keystore.Destroyed {
-			versions = append(versions, row.KeyVersion)
-		}
-	}
-	return v.undeclared(ctx, db, versions, known)
-}
-
-// UndeclaredHolder is Undeclared as a [jobs.Holder]: DestroyKeyVersion does not go on
-// while a column that nothing declares needs the key version, or could not be
-// read. It does not wait for transactions that are writing to such a column.
-func (v *Vault) UndeclaredHolder(db *sql.DB, known ...string) jobs.Holder {
-	return func(ctx context.Context, tenant string, keyVersion uint32) (int, string, error) {
-		columns, err := v.undeclared(ctx, db, []uint32{keyVersion}, known)
-		if err != nil {
-			return 0, "undeclared columns", err
-		}
-		var where []string
-		total := 0
-		for _, c := range columns {
-			if c.Unread != nil {
-				return 0, "undeclared columns", fmt.Errorf("encryption: table %s may hold sealed values and could not be read: %w", c.Table, c.Unread)
-			}
-			total += int(c.KeyVersions[keyVersion])
-			where = append(where, c.Table+"."+c.Column)
-		}
-		return total, "columns that no table declares: " + strings.Join(where[:min(len(where), 10)], ", "), nil
-	}
-}
 
 // How much one statement asks for: a row has a number for each column, and a
 // number a bit for each key version.
@@ -73,9 +24,13 @@ const (
 	versionsAtOnce = 20
 )
 
-func (v *Vault) undeclared(ctx context.Context, handle *sql.DB, versions []uint32, known []string) ([]jobs.UndeclaredColumn, error) {
+// Undeclared searches a database for columns that hold what is sealed under one of
+// the key versions, as Vault.Undeclared promises. declares says whether a
+// declaration names a column, in any case of its letters or as it is; known are
+// columns that somebody else counts.
+func Undeclared(ctx context.Context, handle *sql.DB, versions []uint32, declares func(anyCase bool, column string) bool, known []string) ([]jobs.UndeclaredColumn, error) {
 	if handle == nil {
-		return nil, fmt.Errorf("%w: no database was handed in", ErrDefinition)
+		return nil, fmt.Errorf("%w: no database was handed in", keyring.ErrDefinition)
 	}
 	db, err := sqldb.Open(ctx, handle)
 	if err != nil {
@@ -85,7 +40,6 @@ func (v *Vault) undeclared(ctx context.Context, handle *sql.DB, versions []uint3
 	if err != nil {
 		return nil, fmt.Errorf("encryption: %w", err)
 	}
-	declares := v.declared.sealed
 	forms, err := textForms(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("encryption: %w", err)
