@@ -112,11 +112,15 @@ func (s PersonSealer) Census(cells iter.Seq2[[]byte, error]) (jobs.Census, error
 		if err != nil {
 			return out, err
 		}
-		if cell == nil {
+		keyVersion, err := sealedvalue.KeyVersion(cell)
+		switch {
+		case cell == nil:
 			out.Null++
-			continue
+		case err != nil:
+			out.Unsealed++
+		default:
+			out.KeyVersions[keyVersion]++
 		}
-		countHead(&out, cell)
 	}
 	return out, nil
 }
