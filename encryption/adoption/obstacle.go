@@ -55,7 +55,7 @@ func (a *Adoption) Obstacles(ctx context.Context, tenant string) ([]Obstacle, er
 		before Stage
 		judges []judge
 	}{
-		{WriteBoth, []judge{m.noUniqueIndex}},
+		{WriteBoth, []judge{m.versioned, m.noUniqueIndex}},
 		{ReadSealed, []judge{m.outrun, m.cascades, m.spellings}},
 		{SealedOnly, []judge{m.constraints}},
 	} {
