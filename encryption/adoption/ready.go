@@ -213,7 +213,9 @@ func (a *Adoption) restoring(ctx context.Context, tenant string) (out []restorin
 
 // RestoreSQL returns the statements that bring back what moves had asked to drop or
 // change, for after the way back to Plain: those of all refusals, each as it was
-// before the first one.
+// before the first one. What was dropped on the word of Obstacles, before a move had
+// asked, is not among them. NOT NULL comes back only where rows that ClearRows and
+// ClearErased have emptied are deleted, or filled.
 func (a *Adoption) RestoreSQL(ctx context.Context, tenant string) (out []string, err error) {
 	known, err := a.restoring(ctx, tenant)
 	for _, one := range known {
