@@ -22,6 +22,11 @@ func (t *Table) Reseal(ctx context.Context, db *sql.DB, tenant string, options j
 	if err != nil {
 		return report, err
 	}
+	if s.places, err = s.hasPlaces(ctx); err != nil {
+		return report, err
+	}
+	s.columns = s.columns[:len(s.columns)-len(s.indexes)] // what is not resealed is not read
+	s.indexes = nil
 	if options.Batch <= 0 {
 		options.Batch = 100
 	}
