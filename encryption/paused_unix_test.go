@@ -63,7 +63,12 @@ func TestAProcessThatStoodStillOpensNothingOfWhoWasErasedMeanwhile(t *testing.T)
 					case erased:
 						after++
 					case byReader == nil && bySealer == nil:
-						once.Do(func() { <-all; killtest.Say("opens") })
+						once.Do(func() {
+							<-all
+							if err := killtest.Stand("opens"); err != nil {
+								t.Error(err)
+							}
+						})
 					}
 				}
 			})
@@ -104,9 +109,9 @@ func TestAResealThatStoodStillLosesNothing(t *testing.T) {
 		s.reopened(t)
 		for _, c := range keyedCases(t, s.env, s.db)[:1] {
 			table := s.table(t, s.vault, c.definition())
+			stand := sync.OnceValue(func() error { return killtest.Stand("in the middle") })
 			_, err := table.Reseal(t.Context(), s.db, seven, jobs.ResealOptions{AfterRow: func(context.Context, *sql.Tx, string, string) error {
-				killtest.Say("in the middle")
-				return nil
+				return stand()
 			}})
 			require.NoError(t, err)
 		}

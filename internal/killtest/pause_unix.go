@@ -8,10 +8,21 @@ import (
 	"testing"
 )
 
-// Pause runs the calling test in a child process that works in that folder, and
-// has it stand still (SIGSTOP) when it has said the step. Then it runs meanwhile,
-// lets the child go on (SIGCONT) and waits for its end. It returns what the child
-// said. A child that fails, or never says the step, fails the test.
+// Stand tells the parent the step, as Say does, and has this process stand still
+// (SIGSTOP) until the parent lets it go on. In the parent it does nothing. It is the
+// child that stops: one that is stopped by its parent may have ended before.
+func Stand(step string) error {
+	if Dir() == "" {
+		return nil
+	}
+	Say(step)
+	return syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
+}
+
+// Pause runs the calling test in a child process that works in that folder. While
+// it stands still for the first time, as it says by [Stand], Pause runs meanwhile;
+// then it lets the child go on (SIGCONT) and waits for its end. It returns what the
+// child said. A child that fails, or never stands still, fails the test.
 func Pause(t *testing.T, dir, step string, meanwhile func()) (said []string) {
 	t.Helper()
 	child := begin(t, dir)
@@ -23,7 +34,7 @@ func Pause(t *testing.T, dir, step string, meanwhile func()) (said []string) {
 			continue
 		}
 		paused = true
-		if err := stop(child.Process.Pid); err != nil {
+		if err := standing(child.Process.Pid); err != nil {
 			t.Fatal(err)
 		}
 		meanwhile()
@@ -37,11 +48,8 @@ func Pause(t *testing.T, dir, step string, meanwhile func()) (said []string) {
 	return said
 }
 
-// stop returns when the process stands still.
-func stop(pid int) error {
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		return err
-	}
+// standing returns when the process stands still.
+func standing(pid int) error {
 	for {
 		var status syscall.WaitStatus
 		_, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil)
