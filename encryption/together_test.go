@@ -180,9 +180,9 @@ func TestARuleThatKeepsARowStopsNoReseal(t *testing.T) {
 }
 
 // What a trigger keeps and says nothing of is noticed among rows that are changed
-// together: a row, or the owner of a row that goes over to another one.
+// together: a row, a cell, or the owner of a row that goes over to another one.
 func TestWhatATriggerKeepsAmongOtherRowsIsNamed(t *testing.T) {
-	for name, body := range map[string]string{"row": `IF OLD.id = ''l3'' THEN RETURN NULL; END IF`, "owner": `IF OLD.id = ''l3'' THEN NEW.person := OLD.person; END IF`} {
+	for name, body := range map[string]string{"row": `IF OLD.id = ''l3'' THEN RETURN NULL; END IF`, "owner": `IF OLD.id = ''l3'' THEN NEW.person := OLD.person; END IF`, "cell": `IF OLD.id = ''l3'' THEN NEW.body := OLD.body; END IF`} {
 		t.Run(name, func(t *testing.T) {
 			eachPostgres(t, func(t *testing.T, s *two) {
 				require.NoError(t, s.a.Ensure(t.Context(), tenant, "p2", "p3"))
