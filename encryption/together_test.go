@@ -365,7 +365,11 @@ func TestWhatATriggerDoesBesidesStopsNoReseal(t *testing.T) {
 // Batches that are made ready while others are written leave no row out, and what
 // a batch meets ends the job in its turn.
 func TestBatchesThatAreReadAheadLeaveNothingOut(t *testing.T) {
-	eachPostgres(t, func(t *testing.T, s *two) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		if d.Name != testdb.PostgresC && d.Name != testdb.PostgresICU {
+			return
+		}
+		s := newTwoWith(t, d, d.Name == testdb.PostgresC) // keys and rows in one pool
 		w := s.writer(t)
 		for i := range 10 {
 			s.write(t, s.db, w, fmt.Sprint("l", i))
@@ -386,6 +390,7 @@ func TestBatchesThatAreReadAheadLeaveNothingOut(t *testing.T) {
 		report, err := s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{Batch: 2, After: ended.Last})
 		require.NoError(t, err)
 		require.Equal(t, []int{6, 6, 0}, []int{report.Rows, report.Cells, report.Conflicts})
+		s.db.SetMaxOpenConns(2)
 		require.EqualValues(t, 10, s.countVersion(t, fresh))
 	})
 }
