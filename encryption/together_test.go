@@ -387,7 +387,11 @@ func TestBatchesThatAreReadAheadLeaveNothingOut(t *testing.T) {
 		require.Equal(t, []any{4, 4, "l3"}, []any{ended.Rows, ended.Cells, ended.Last})
 		require.EqualValues(t, 4, s.countVersion(t, fresh))
 		s.db.SetMaxOpenConns(1)
-		report, err := s.of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{Batch: 2, After: ended.Last})
+		cold, err := encryption.Open(t.Context(), s.cfg) // has no keys in memory, and one connection for all it asks
+		require.NoError(t, err)
+		of, err := cold.Table(lettersTable)
+		require.NoError(t, err)
+		report, err := of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{Batch: 2, After: ended.Last})
 		require.NoError(t, err)
 		require.Equal(t, []int{6, 6, 0}, []int{report.Rows, report.Cells, report.Conflicts})
 		s.db.SetMaxOpenConns(2)
