@@ -214,3 +214,14 @@ func TestNoTwoGuardsHaveOneName(t *testing.T) {
 		require.NoError(t, e.plugin.Check(e.db))
 	})
 }
+
+// A guard is found however the session has names quoted.
+func TestCheckUnderEverySpellingOfNames(t *testing.T) {
+	e := guarded(t, testdb.New(t, testdb.MariaDB))
+	e.guard(t)
+	e.raw.SetMaxOpenConns(1)
+	for _, set := range []string{"SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')", "SET sql_quote_show_create = 0", "SET sql_mode = ''"} {
+		e.exec(t, set)
+		require.NoError(t, e.plugin.Check(e.db), set)
+	}
+}
