@@ -3,8 +3,6 @@ package gormfield
 import (
 	"cmp"
 	"database/sql"
-	"database/sql/driver"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -12,6 +10,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // An upsert writes over rows that nobody has named: those that it meets. Which they
@@ -87,19 +86,19 @@ func (p *Plugin) keepMet(stmt *gorm.Statement, t *sealedTable, c clause.OnConfli
 func (m meeting) rows(stmt *gorm.Statement, t *sealedTable, at map[string]int, columns []clause.Column, row []any) (exprs []clause.Expression, drawn, known bool) {
 	for _, part := range m {
 		i, given := at[part.column]
-		var value any
+		var cell any
 		if given {
-			value = row[i]
+			cell = row[i]
 		}
-		if e, ok := value.(clause.Expr); ok { // as GORM has what is not given in a list
+		if e, ok := cell.(clause.Expr); ok { // as GORM has what is not given in a list
 			if strings.EqualFold(e.SQL, "DEFAULT") {
-				given, value = false, nil
+				given, cell = false, nil
 			} else if strings.EqualFold(e.SQL, "NULL") {
-				value = nil
+				cell = nil
 			}
 		}
 		key := len(t.keys) == 1 && t.keys[0] == part.column
-		null := given && isNull(value)
+		null := given && isNull(cell)
 		switch {
 		case !given && part.fresh, null && stmt.Name() != "postgres":
 			return nil, false, true
@@ -107,23 +106,18 @@ func (m meeting) rows(stmt *gorm.Statement, t *sealedTable, at map[string]int, c
 			return nil, true, true
 		case t.columns[part.column] != nil:
 			return nil, false, true // no two cells are sealed alike
-		case !given, computed(value):
+		case !given, computed(cell):
 			continue // the other columns leave more rows, of which it is one
 		}
-		exprs = append(exprs, clause.Eq{Column: clause.Column{Table: clause.CurrentTable, Name: columns[i].Name}, Value: value})
+		exprs = append(exprs, clause.Eq{Column: clause.Column{Table: clause.CurrentTable, Name: columns[i].Name}, Value: cell})
 	}
 	return exprs, false, len(exprs) > 0
 }
 
-func isNull(value any) bool {
-	if rv := reflect.ValueOf(value); !rv.IsValid() || rv.Kind() == reflect.Pointer && rv.IsNil() {
-		return true
-	}
-	if valuer, ok := value.(driver.Valuer); ok {
-		got, err := valuer.Value()
-		return err == nil && got == nil
-	}
-	return false
+// isNull holds for what the driver writes as NULL.
+func isNull(given any) bool {
+	said, err := value.Resolve(given)
+	return err == nil && said == nil
 }
 
 // meetingsOf is all that an upsert may meet a row by.
