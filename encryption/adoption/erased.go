@@ -41,7 +41,8 @@ func (a *Adoption) ClearErased(ctx context.Context, tenant string, options JobOp
 // [Adoption.RowsLeft] counts what is left.
 //
 // Rows that the database refuses to change, or that others hold locked, are an
-// *jobs.RefusedError: all others are cleared.
+// *jobs.RefusedError: all others are cleared. While a column is NOT NULL, which it may
+// be up to ReadSealed, the row is refused as a whole: delete it instead.
 func (a *Adoption) ClearRows(ctx context.Context, tenant, person string) error {
 	var refused *jobs.RefusedError
 	if err := a.cfg.Table.ClearRows(a.cfg.DB)(ctx, tenant, person); err != nil && !errors.As(err, &refused) {

@@ -77,6 +77,9 @@ func (a *Adoption) GuardSQL(ctx context.Context, guard Guard) ([]string, error) 
 	case NoGuard:
 		return a.dropGuard()
 	case Reset, Refuse:
+		if err := a.guardable(ctx); err != nil {
+			return nil, err
+		}
 		drop, err := a.dropGuard()
 		if err != nil {
 			return nil, err

@@ -18,13 +18,17 @@ const levelRow = encryption.LevelRow
 // PostgreSQL built while writers go on, each partition's by itself, and the guard
 // Reset. An index that failed in the middle is taken away and built again. nil says
 // that nothing is missing. The application's role needs none of the rights for this.
-// A column in the clear that cannot be adopted is a [*ColumnError], and nothing else.
+// A column in the clear that cannot be adopted is a [*ColumnError], one of an owner or
+// tenant that is not there ErrDefinition, and then nothing else is returned.
 func (a *Adoption) SQL(ctx context.Context) ([]string, error) {
 	table, err := a.db.Quote(a.def.SQL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 	}
 	if err := a.suits(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.guardable(ctx); err != nil {
 		return nil, err
 	}
 	var out []string

@@ -5,7 +5,7 @@
 //	go run . [flags] status|plan|sql|move STAGE|backfill|clear|back|clear-erased|guard KIND
 //
 //	status        where the table stands, and what is wrong
-//	plan          what is in the way, what the table lacks, what a Backfill would do; changes nothing
+//	plan          what is in the way, what the table lacks, what a Backfill would do
 //	sql           the statements that the table lacks, for its owner
 //	move STAGE    one stage forward or back: plain, write-both, read-sealed, sealed-only
 //	backfill      seal what stands in the clear
@@ -15,7 +15,9 @@
 //	guard KIND    the statements of the trigger: reset, refuse, none
 //
 // The databases and the folder of the KEK come from the environment: CRM_URL,
-// KEYS_URL, KEK_FOLDER. Whatever was interrupted, Ctrl-C included, goes on when it is
+// KEYS_URL, KEK_FOLDER. Every verb makes the tables of the stages where they are not
+// there yet; status, plan, sql and guard change nothing else. The key store is made
+// before, once (encryption.Create; see the first lines of package encryption). Whatever was interrupted, Ctrl-C included, goes on when it is
 // called again.
 package main
 
@@ -72,6 +74,10 @@ func (o *operator) call(ctx context.Context, args []string) error {
 	flags.BoolVar(&o.job.DryRun, "n", false, "change nothing")
 	flags.BoolVar(&o.move.OldReleaseGone, "old-release-gone", false, "nothing runs any more that knows nothing of the adoption")
 	flags.Int64Var(&o.move.Accept, "accept", 0, "rows that may stay behind")
+	flags.BoolVar(&o.move.LoseUnique, "lose-unique", false, "state LoseUnique")
+	flags.BoolVar(&o.move.LoseChecks, "lose-checks", false, "state LoseChecks")
+	flags.BoolVar(&o.move.LoseSpellings, "lose-spellings", false, "state LoseSpellings")
+	flags.BoolVar(&o.move.IgnoreCascades, "ignore-cascades", false, "state IgnoreCascades")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -105,6 +111,8 @@ func (o *operator) open(ctx context.Context, driver string) (end func(), err err
 	if err != nil {
 		return end, err
 	}
+	// Where the application says its LongestTransaction, say the same one here: a move
+	// waits for this one.
 	vault, err := encryption.Open(ctx, encryption.Config{Keys: keys, KEK: insecurekeys.Folder(os.Getenv("KEK_FOLDER")), Wait: o.wait})
 	if err != nil {
 		return end, err
@@ -167,6 +175,7 @@ func (o *operator) plan(ctx context.Context) error {
 	}
 	for _, obstacle := range obstacles {
 		fmt.Fprintf(o.out, "before %s: %v\n", obstacle.Before, obstacle)
+		o.list(obstacle.Listed)
 		if len(obstacle.SQL) > 0 {
 			if err := o.statements(obstacle.SQL, nil); err != nil {
 				return err
@@ -230,10 +239,15 @@ func (o *operator) run(ctx context.Context, job func(context.Context, string, ad
 	fmt.Fprintf(o.out, "%d rows in %v: %d %s, %d as they should be, %d empty\n", report.Rows, time.Since(begin).Round(time.Second), report.Changed, verb, report.Same, report.Empty)
 	fmt.Fprintf(o.out, "left: %d differ, %d of erased persons, %d refused, %d locked; sealed for another owner: %d; clean: %v\n",
 		report.Differ, report.Erased, report.Refused, report.Locked, report.Owners, report.Clean)
-	for _, left := range report.Listed {
+	o.list(report.Listed)
+	return nil
+}
+
+// list prints which rows are meant.
+func (o *operator) list(rows []adoption.Left) {
+	for _, left := range rows {
 		fmt.Fprintf(o.out, "  row %q %s: %s\n", left.Row, left.Column, left.Why)
 	}
-	return nil
 }
 
 // back goes one stage back, and first does what that one needs.
