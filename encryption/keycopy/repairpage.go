@@ -52,7 +52,7 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 	if !p.dead {
 		p.keys(tenant, have)
 	}
-	if put := &p.change.Put; len(put.Keys)+len(put.KeyVersions)+len(put.Aliases) > 0 || len(put.Owners) > p.tombstones {
+	if put := &p.change.Put; len(put.Keys)+len(put.KeyVersions) > 0 || len(put.Owners) > p.tombstones {
 		unsure := fenced(tenant.Indexes)
 		p.fenced = len(unsure)
 		put.Indexes = append(put.Indexes, unsure...)
