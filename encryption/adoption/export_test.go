@@ -16,6 +16,12 @@ func (a *Adoption) PageQuery(ctx context.Context, tenant string, after []any) (s
 	return query, args, nil
 }
 
+// Current reads the stage of a tenant afresh.
+func (a *Adoption) Current(ctx context.Context, tenant string) error {
+	_, err := a.current(ctx, tenant)
+	return err
+}
+
 // Digest is what is recorded of the definition.
 func (a *Adoption) Digest() string { return a.digest }
 

@@ -116,12 +116,14 @@ func (a *Adoption) agrees(r stageRow) error {
 
 // current reads the row afresh, and writes that of a tenant who has none.
 func (a *Adoption) current(ctx context.Context, tenant string) (r stageRow, err error) {
+	known := int64(0) // before the row is read: others read a newer one meanwhile
 	for range 2 {
+		known = a.known(tenant)
 		err = a.db.Snapshot(ctx, func(tx *sql.Tx) (err error) { // of a primary
 			r, err = a.readStage(ctx, tx, tenant, "")
 			return err
 		})
-		if !errors.Is(err, sql.ErrNoRows) || a.known(tenant) > 0 {
+		if !errors.Is(err, sql.ErrNoRows) || known > 0 {
 			break
 		}
 		if err = a.begin(ctx, tenant); err != nil {
@@ -138,12 +140,14 @@ func (a *Adoption) current(ctx context.Context, tenant string) (r stageRow, err 
 	if err := a.agrees(r); err != nil {
 		return r, err
 	}
-	if err := a.verify(ctx, r); err != nil {
+	if err := a.verify(ctx, r, known); err != nil {
 		return r, err
 	}
+	back := r.revision < known
 	a.mu.Lock()
-	back := r.revision < a.seen[tenant]
-	a.seen[tenant] = r.revision
+	if back || r.revision > a.seen[tenant] {
+		a.seen[tenant] = r.revision
+	}
 	a.mu.Unlock()
 	if back {
 		a.counted.rewound.Add(1)

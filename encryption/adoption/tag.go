@@ -57,10 +57,11 @@ func (r stageRow) unmoved() bool {
 	return r.stage == Plain && r.settled && r.revision == 1 && r.gone.IsZero() && r.clean == 0
 }
 
-// verify refuses a row that nobody wrote who has the key.
-func (a *Adoption) verify(ctx context.Context, r stageRow) error {
+// verify refuses a row that nobody wrote who has the key; known is what this process
+// knew before the row was read.
+func (a *Adoption) verify(ctx context.Context, r stageRow, known int64) error {
 	if len(r.tag) == 0 && r.unmoved() {
-		if a.known(r.tenant) > 1 {
+		if known > 1 {
 			a.terms.Observe(ctx, "encryption.adoption.forged", 1)
 			return &forgedError{a.def.Name, r.tenant, "is as before the first move, and this process has seen moves (where an older database was put in place, end all processes first)"}
 		}

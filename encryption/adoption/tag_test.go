@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -170,4 +172,38 @@ func TestWhatIsRecordedBesideAJobStays(t *testing.T) {
 func TestWhatTheStagesTagIsOverIsFrozen(t *testing.T) {
 	sum := sha256.Sum256(adoption.StageText("t1", "contacts", adoption.ReadSealed, "d", 3, 5*time.Second))
 	require.Equal(t, "f1c7686f95b4eed6639267cd71e5609e9986244740791783fd167ec987584131", hex.EncodeToString(sum[:]))
+}
+
+// Many that ask for one stage at once, when it has no row yet and while it moves, take
+// none of what they read for a row that is gone, put back or older than another's.
+func TestManyAskForAStageAtOnce(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		e := newEnv(t, d, contactsDef, emailColumn, contactsSQL)
+		ask := func(tenant string, times int) (wait func()) {
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					for range times {
+						if err := e.a.Current(t.Context(), tenant); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			return wg.Wait
+		}
+		for i := range 12 {
+			ask(fmt.Sprint("new", i), 1)()
+		}
+		e.to(t, adoption.WriteBoth)
+		wait := ask(tenant, 20)
+		defer wait()
+		for range 2 {
+			e.move(t, adoption.Plain, adoption.MoveOptions{})
+			e.move(t, adoption.WriteBoth, adoption.MoveOptions{})
+		}
+		wait()
+		require.Zero(t, e.seen.of("encryption.adoption.rewound"))
+		require.Zero(t, e.seen.of("encryption.adoption.forged"))
+	})
 }
