@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 const rebuildBatch = 200
@@ -29,14 +30,9 @@ func (t *Table) Rebuild(ctx context.Context, db *sql.DB, tenant string) (jobs.Re
 	if len(t.Indexes) == 0 {
 		return report, nil
 	}
-	fenced, err := t.Fenced(ctx, tenant) // before the first row is read
+	fenced, returned, err := s.fencedNow(ctx, tenant) // before the first row is read
 	if err != nil {
 		return report, err
-	}
-	if len(fenced) > 0 { // whoever has sealed before the fence may not have committed
-		if err := t.awaitWriters(ctx, s.db, s.sql); err != nil {
-			return report, err
-		}
 	}
 	seed, again := maphash.MakeSeed(), map[uint64]bool{}
 	for try := range conflictTries {
@@ -55,10 +51,26 @@ func (t *Table) Rebuild(ctx context.Context, db *sql.DB, tenant string) (jobs.Re
 		case report.Refused > 0:
 			return report, fmt.Errorf("%w: rows lack their index value: %w", keyring.ErrIncomplete, &jobs.RefusedError{Count: report.Refused, Rows: report.Refusals})
 		default:
-			return report, t.Promote(ctx, tenant, fenced)
+			if err = t.Promote(ctx, tenant, fenced, returned); !errors.Is(err, keyring.ErrStale) {
+				return report, err
+			}
+			// Keys came back, perhaps of rows that this pass could not open.
+			if fenced, returned, err = s.fencedNow(ctx, tenant); err != nil {
+				return report, err
+			}
 		}
 	}
-	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change faster than they are corrected; try again", t.Name)
+	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change, or keys come back, faster than they are looked at; try again", t.Name)
+}
+
+// fencedNow is Table.Fenced once nobody is left who sealed before the fence and has
+// not committed.
+func (s *storedTable) fencedNow(ctx context.Context, tenant string) ([]keystore.IndexRow, int64, error) {
+	fenced, returned, err := s.Fenced(ctx, tenant)
+	if err == nil && len(fenced) > 0 {
+		err = s.awaitWriters(ctx, s.db, s.sql)
+	}
+	return fenced, returned, err
 }
 
 // unreadable counts and lists a cell that does not open.
