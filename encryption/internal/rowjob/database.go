@@ -60,7 +60,12 @@ func (t *Table) stored(ctx context.Context, db *sql.DB) (*storedTable, error) {
 	return s, s.describe(ctx)
 }
 
-// whole refuses a table of which this user is shown some rows only.
+// whole refuses a table of which this user is shown some rows only. It is asked
+// before the first page and behind the last one: a policy may come into force
+// meanwhile. In a transaction that has changed the table it is asked after the
+// change, whose lock keeps policies out from then on. (Transactions with row_security
+// off would not do: hooks and triggers of the application touch tables of which it
+// may be meant to see some rows.)
 func (s *storedTable) whole(ctx context.Context, q sqldb.Querier) error {
 	hidden, err := s.db.Hides(ctx, q, s.SQL)
 	if err != nil {

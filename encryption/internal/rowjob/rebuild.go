@@ -112,8 +112,11 @@ func (s *storedTable) rebuildAll(ctx context.Context, tenant string, pass *rebui
 	var after []any
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, rebuildBatch)
-		if err != nil || len(rows) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(rows) == 0 {
+			return s.whole(ctx, s.db)
 		}
 		if err := s.rebuildRows(ctx, tenant, rows, pass); err != nil {
 			return err

@@ -61,6 +61,9 @@ func (t *Table) Redact(ctx context.Context, db *sql.DB, tenant, key, owner strin
 		if err == nil && !ok {
 			err = fmt.Errorf("encryption: redact: the row of %s changed meanwhile; try again", t.Name)
 		}
+		if err == nil {
+			err = s.whole(ctx, tx) // soleRow has counted what this user is shown
+		}
 		return err
 	})
 	if err != nil {

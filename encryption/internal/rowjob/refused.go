@@ -98,7 +98,10 @@ func (s *storedTable) clear(ctx context.Context, columns []string, where string,
 		err = sqldb.Each(ctx, tx, func(*sql.Rows) error {
 			return s.leftAsItWas()
 		}, s.db.Bind(`SELECT 1 FROM `+s.sql+` WHERE `+where+` AND (`+strings.Join(left, " OR ")+`) LIMIT 1`), args...)
-		if err == nil || isRefusal(err) {
+		if err == nil {
+			return s.whole(ctx, tx)
+		}
+		if isRefusal(err) {
 			return err
 		}
 		return s.failed("clear rows of", err)

@@ -37,6 +37,9 @@ func (t *Table) Reseal(ctx context.Context, db *sql.DB, tenant string, options j
 	}
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, options.Batch)
+		if err == nil && len(rows) == 0 {
+			err = s.whole(ctx, s.db)
+		}
 		if err != nil || len(rows) == 0 {
 			return report, err
 		}
