@@ -45,7 +45,7 @@ func (t *SealedTable) job() *rowjob.Table {
 		out.Columns = append(out.Columns, rowjob.Column{Name: c.Name, SQL: c.SQL, Level: byte(c.Level), Text: c.Text, Pad: c.Pad, Stream: c.Stream})
 	}
 	for _, x := range t.indexes {
-		out.Indexes = append(out.Indexes, rowjob.Index{Column: x.Column, Name: x.Name, Version: x.Version, Of: x.column})
+		out.Indexes = append(out.Indexes, rowjob.Index{Column: x.Column, Name: x.Name, Version: x.Version, Of: x.column, Bits: x.Bits})
 	}
 	return out
 }

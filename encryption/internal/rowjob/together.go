@@ -109,7 +109,7 @@ func lengthOf(value any) int {
 func (s *storedTable) swapGroup(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) error {
 	changed, err := s.swapped(ctx, tx, tenant, plans)
 	if err != nil {
-		return refusalOf(s.failed("update", err))
+		return doubtOf(s.failed("update", err), namesOf(plans[0].changes)...)
 	}
 	written, err := s.written(ctx, tx, tenant, plans)
 	if err != nil {
