@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
 
@@ -59,10 +58,10 @@ func TestAJobFromWhichRowsAreHiddenMeanwhileDoesNotSayThatItIsDone(t *testing.T)
 		s.exec(t, s.db, `GRANT ALL ON people TO `+role)
 		s.exec(t, s.db, `CREATE POLICY own ON people USING (id > 'c2')`)
 
-		cfg, err := pgx.ParseConfig(database.DSN("pgx"))
+		connector, err := stdlib.GetDefaultDriver().(driver.DriverContext).OpenConnector(database.DSN("pgx"))
 		require.NoError(t, err)
 		calls, at := 0, 0
-		db := sql.OpenDB(statementPool{stdlib.GetConnector(*cfg), func() {
+		db := sql.OpenDB(statementPool{connector, func() {
 			if calls++; calls == at { // where the job holds a lock there is nothing to see
 				_, _ = s.second.ExecContext(context.Background(), `DO $$ BEGIN LOCK TABLE people IN ACCESS EXCLUSIVE MODE NOWAIT; ALTER TABLE people ENABLE ROW LEVEL SECURITY; EXCEPTION WHEN lock_not_available THEN NULL; END $$`)
 			}
