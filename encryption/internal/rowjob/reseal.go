@@ -44,6 +44,9 @@ func (t *Table) Reseal(ctx context.Context, db *sql.DB, tenant string, options j
 	defer batches.stop()
 	for {
 		b := batches.next()
+		if b.err == nil && len(b.rows) == 0 {
+			b.err = s.whole(ctx, s.db)
+		}
 		if b.err != nil || len(b.rows) == 0 {
 			return report, b.err
 		}

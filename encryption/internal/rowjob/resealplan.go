@@ -112,18 +112,32 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*keyrin
 		if !merged {
 			to = from
 		}
-		stays := merged && s.owner == nil || merged && s.hasStreams() && !streams
+		why := s.rowStays(streams)
+		stays := merged && why != ""
 		switch o := found[from]; {
 		case keyVersion == active && (!merged || stays):
 		case o != nil && o.State == keystore.Tombstone:
 			p.erased++
 		case stays:
-			p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &keyring.KeyError{Op: "the row has streams (ResealOptions.Streams):", Err: keyring.ErrMerged}))
+			p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &keyring.KeyError{Op: why, Err: keyring.ErrMerged}))
 		default:
 			todo = append(todo, work{c, from, to})
 		}
 	}
 	return todo
+}
+
+// rowStays says why no row can go over to another owner, "" where it can.
+func (s *storedTable) rowStays(streams bool) string {
+	switch {
+	case s.owner == nil:
+		return "the table has no owner column:"
+	case s.owner.Generated():
+		return "the database makes the owner column itself: write the row anew for whom the person was merged into:"
+	case s.hasStreams() && !streams:
+		return "the row has streams (ResealOptions.Streams):"
+	}
+	return ""
 }
 
 func (t *Table) hasStreams() bool {

@@ -107,7 +107,7 @@ func lengthOf(value any) int {
 func (s *storedTable) swapGroup(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) error {
 	now, err := s.swapped(ctx, tx, tenant, plans)
 	if err != nil {
-		return refusalOf(s.failed("update", err))
+		return doubtOf(s.failed("update", err), namesOf(plans[0].changes)...)
 	}
 	stand, err := s.stand(ctx, tx, now)
 	if err == nil && !stand {
