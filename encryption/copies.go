@@ -53,14 +53,18 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...keycopy.DamagedRow) error {
 // destroyed, nor about to be; a key that opens is never replaced. A tombstone
 // that the copy has comes back over an owner that somebody revived. Everything
 // else whose going may have been meant (an owner, an alias, a key version) comes
-// back only where nothing was erased, destroyed or rotated since the copy was
-// written. One key version comes back in any case, also without the copy, as one that
+// back only where nothing was erased, destroyed or rotated, no merge taken back and no
+// index retired since the copy was written: repairs, new tenants, merges and indexes
+// do not count, so that a repair that was interrupted is called again. What the newest
+// copy in the folders that the vault knows of has as gone for ever does not come back
+// out of an older one. One key version comes back in any case, also without the copy, as one that
 // seals no more: that of a key which opens in the store; and one that is
 // destroyed in the copy is so for ever.
 //
-// An index that became complete while the keys were lost may lack rows that they
-// open. Where the copy does not have it as one that was searched, it is searched no
-// more (ErrIncomplete, RepairReport.Fenced) before RebuildIndexes.
+// A Rebuild while the keys were lost, or rows that were put back without their index
+// values, leave indexes that lack what the keys open, and no copy tells. So no index of
+// a tenant whose rows come back is searched (ErrIncomplete, RepairReport.Fenced) before
+// RebuildIndexes.
 //
 // A *DamagedError says what is damaged still; a copy with holes may have some
 // of it, or an older one, and GiveUp ends the rest.

@@ -133,13 +133,13 @@ func TestOneDamagedKeyRowStopsNothingElse(t *testing.T) {
 
 			report, err := e.vault.RepairFromCopy(t.Context(), whole.Path)
 			require.NoError(t, err)
-			require.Equal(t, keycopy.RepairReport{Keys: 1}, report)
+			require.Equal(t, keycopy.RepairReport{Keys: 1, Fenced: 1}, report)
 			e.requireOpens(t, e.contacts)
 			e.requireOpens(t, e.table(t, e.another(t), contactsTable))
 			healed, err := e.vault.WriteCopy(t.Context(), dir)
 			require.NoError(t, err)
 			require.Equal(t, []string{filepath.Base(healed.Path)}, names(t, dir))
-			require.Subset(t, rowsOf(t, healed.Path), want, "byte by byte")
+			require.Subset(t, unfenced(rowsOf(t, healed.Path)), unfenced(want), "byte by byte, but for the search, which is to be shown whole first")
 			require.Equal(t, encryption.HealthOK, found(t, e.vault, "encryption.store.damaged", "").Level)
 		})
 	}
@@ -250,9 +250,17 @@ func TestADamagedRowOfAnyKindCostsNoOtherTenantAnything(t *testing.T) {
 			require.NoError(t, opens())
 			healed, err := other.WriteCopy(t.Context(), dir)
 			require.NoError(t, err)
-			require.Subset(t, rowsOf(t, healed.Path), want, "byte by byte")
+			require.Subset(t, unfenced(rowsOf(t, healed.Path)), unfenced(want), "byte by byte, but for the search, which is to be shown whole first")
 		})
 	}
+}
+
+// unfenced are rows of a copy as they are once every index is rebuilt.
+func unfenced(rows []string) (out []string) {
+	for _, row := range rows {
+		out = append(out, strings.Replace(row, `"state":"fenced"`, `"state":"live"`, 1))
+	}
+	return out
 }
 
 // A mark of the history that is none is of no use to anybody, and stops nothing.

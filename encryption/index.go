@@ -290,11 +290,18 @@ func (t *SealedTable) Match(index, opened, wanted string) bool {
 	})
 }
 
-func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next func([]keystore.IndexRow) ([]keystore.IndexRow, error)) error {
+func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, may func(keystore.State) error, next func([]keystore.IndexRow) ([]keystore.IndexRow, error)) error {
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return err
 	}
 	_, err := t.vault.ring.Update(ctx, func(tx keystore.Tx) error {
+		state, err := tx.State(ctx)
+		if err == nil && may != nil {
+			err = may(state)
+		}
+		if err != nil {
+			return err
+		}
 		now, err := tx.Tenant(ctx, tenant)
 		if err != nil {
 			return err
@@ -303,7 +310,10 @@ func (t *SealedTable) setIndexStates(ctx context.Context, tenant string, next fu
 		if err != nil || len(put) == 0 {
 			return err
 		}
-		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Indexes: put}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
+		gone := slices.ContainsFunc(put, func(row keystore.IndexRow) bool {
+			return row.State == keystore.IndexRetiring || row.State == keystore.IndexRetired
+		})
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Indexes: put}, Narrows: true, Keeps: !gone, Of: keystore.Scope{Tenant: tenant}})
 	})
 	return err
 }

@@ -126,7 +126,7 @@ func (v *Vault) register(ctx context.Context, tenant string, missing []keystore.
 			row.Tenant, row.Root, row.State = tenant, root, state
 			put.Indexes = append(put.Indexes, row)
 		}
-		return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
+		return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Keeps: true, Of: keystore.Scope{Tenant: tenant}})
 	})
 	return err
 }
@@ -168,25 +168,46 @@ func (t *SealedTable) FenceOldWriters(ctx context.Context, tenant string) error 
 }
 
 // fenced lists the versions whose older writers are gone: what is counted from
-// now on misses none of their rows.
-func (t *SealedTable) fenced(ctx context.Context, tenant string) (out []keystore.IndexRow, err error) {
+// now on misses none of their rows. returned is when keys came back last: what is
+// in memory may be a lease old, and older than that.
+func (t *SealedTable) fenced(ctx context.Context, tenant string) (out []keystore.IndexRow, returned int64, err error) {
 	if _, err := t.tenantIndexes(ctx, tenant); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	rows, err := t.vault.cfg.Keys.Tenant(ctx, tenant)
+	var rows keystore.Rows
+	err = t.vault.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
+		state, err := tx.State(ctx)
+		if err != nil {
+			return err
+		}
+		returned = state.Returned
+		rows, err = tx.Tenant(ctx, tenant)
+		return err
+	})
 	if err != nil {
-		return nil, keyring.StoreError(err)
+		return nil, 0, keyring.StoreError(err)
 	}
-	return slices.DeleteFunc(rows.Indexes, func(row keystore.IndexRow) bool { return !t.declares(row) || row.State != keystore.IndexFenced }), nil
+	out = slices.DeleteFunc(rows.Indexes, func(row keystore.IndexRow) bool { return !t.declares(row) || row.State != keystore.IndexFenced })
+	if len(out) > 0 {
+		t.vault.ring.Doubt()
+	}
+	return out, returned, nil
 }
 
 // promote makes versions live that were fenced before a census found nothing
-// to correct.
-func (t *SealedTable) promote(ctx context.Context, tenant string, fenced []keystore.IndexRow) error {
+// to correct. It answers keyring.ErrStale where keys have come back since: the
+// census may have passed over what they open.
+func (t *SealedTable) promote(ctx context.Context, tenant string, fenced []keystore.IndexRow, returned int64) error {
 	if len(fenced) == 0 {
 		return nil
 	}
-	return t.moveIndexes(ctx, tenant, func(row keystore.IndexRow) keystore.IndexState {
+	same := func(state keystore.State) error {
+		if state.Returned != returned {
+			return keyring.ErrStale
+		}
+		return nil
+	}
+	return t.moveIndexesIf(ctx, tenant, same, func(row keystore.IndexRow) keystore.IndexState {
 		if row.State == keystore.IndexFenced && slices.ContainsFunc(fenced, row.Same) {
 			return keystore.IndexLive
 		}
@@ -196,7 +217,12 @@ func (t *SealedTable) promote(ctx context.Context, tenant string, fenced []keyst
 
 // moveIndexes gives the declared versions the state that next answers.
 func (t *SealedTable) moveIndexes(ctx context.Context, tenant string, next func(keystore.IndexRow) keystore.IndexState) error {
-	return t.setIndexStates(ctx, tenant, func(rows []keystore.IndexRow) ([]keystore.IndexRow, error) {
+	return t.moveIndexesIf(ctx, tenant, nil, next)
+}
+
+// moveIndexesIf asks may in the transaction of the change, where it is not nil.
+func (t *SealedTable) moveIndexesIf(ctx context.Context, tenant string, may func(keystore.State) error, next func(keystore.IndexRow) keystore.IndexState) error {
+	return t.setIndexStates(ctx, tenant, may, func(rows []keystore.IndexRow) ([]keystore.IndexRow, error) {
 		var put []keystore.IndexRow
 		for _, row := range rows {
 			if !t.declares(row) {
@@ -261,7 +287,7 @@ func (t *SealedTable) RetireIndex(ctx context.Context, tenant, index string, ver
 // never live to the end. asked says that it is not at the end. What is live beside
 // it is read in the same transaction.
 func (t *SealedTable) retire(ctx context.Context, tenant, index string, version uint32, to keystore.IndexState) (asked bool, err error) {
-	err = t.setIndexStates(ctx, tenant, func(rows []keystore.IndexRow) ([]keystore.IndexRow, error) {
+	err = t.setIndexStates(ctx, tenant, nil, func(rows []keystore.IndexRow) ([]keystore.IndexRow, error) {
 		name := t.indexName(index)
 		other := name == "" // given up: nobody searches by it
 		if other {

@@ -83,3 +83,21 @@ func TestAUniquenessOfTwoNULLsGoes(t *testing.T) {
 		})
 	}
 }
+
+// What refuses a second row without a value, and is no index, is tried: several rows
+// beside each other, of which each by itself may stand.
+func TestRowsAreTriedBesideEachOther(t *testing.T) {
+	e := newEnv(t, testdb.New(t, testdb.PostgresC), contactsDef, emailColumn, contactsSQL)
+	e.exec(t, `CREATE FUNCTION alone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF (SELECT count(*) FROM contacts WHERE email IS NULL) > 1 THEN RAISE EXCEPTION 'one only' USING ERRCODE = '23514'; END IF; RETURN NULL; END $$`)
+	e.exec(t, `CREATE TRIGGER alone AFTER UPDATE ON contacts FOR EACH ROW EXECUTE FUNCTION alone()`)
+	e.old(t, "1", "p1", "ann@b.example")
+	all, err := e.a.Obstacles(t.Context(), tenant)
+	require.NoError(t, err)
+	require.Empty(t, all)
+	e.old(t, "2", "p2", "bob@b.example")
+	all, err = e.a.Obstacles(t.Context(), tenant)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Contains(t, all[0].Why, "refuses a row in which nothing stands in the clear")
+}

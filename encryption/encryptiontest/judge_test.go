@@ -109,6 +109,12 @@ func (t *faultyTx) Write(ctx context.Context, change keystore.Change) error {
 		change.Remove = keystore.Rows{}
 	case "narrows nobody":
 		change.Narrows = false
+	case "takes away with everything":
+		change.Keeps = false
+	case "takes nothing away":
+		change.Keeps = true
+	case "brings nothing back":
+		change.Returns = false
 	case "narrows everybody":
 		change.Of = keystore.Scope{}
 	case "loses indexes":
@@ -138,7 +144,7 @@ func TestTheJudgeFindsAStoreWithAFault(t *testing.T) {
 		"does not answer", "forgets the lease", "forgets the barrier", "forgets the mark", "tells no tenants apart", "forgets seals", "forgets aliases",
 		"gives each owner back once for each key", "answers for some owners", "creates like it updates", "commits what failed", "answers the state of before",
 		"pages have no end", "pages have no order", "writes in a snapshot", "keeps what is removed",
-		"narrows nobody", "narrows everybody", "loses indexes",
+		"narrows nobody", "takes away with everything", "takes nothing away", "brings nothing back", "narrows everybody", "loses indexes",
 	} {
 		if passes(fault) {
 			t.Errorf("a store that %s passes", fault)

@@ -34,7 +34,7 @@ func (c *content) apply(change keystore.Change) {
 	}
 	c.put(change.Put)
 	if s := change.Store; s != nil {
-		next := keystore.State{Store: s.Store, Epoch: s.Epoch, Sequence: c.state.Sequence, Mark: c.state.Mark, Barrier: c.state.Barrier, KEK: s.KEK, Retiring: s.Retiring, Lease: s.Lease, LeaseWait: s.LeaseWait, LeaseSince: s.LeaseSince}
+		next := keystore.State{Store: s.Store, Epoch: s.Epoch, Sequence: c.state.Sequence, Mark: c.state.Mark, Barrier: c.state.Barrier, Taken: c.state.Taken, Returned: c.state.Returned, KEK: s.KEK, Retiring: s.Retiring, Lease: s.Lease, LeaseWait: s.LeaseWait, LeaseSince: s.LeaseSince}
 		if s.Sequence != 0 {
 			if c.marks[c.state.Sequence].Mark == c.state.Mark {
 				delete(c.marks, c.state.Sequence)
@@ -45,6 +45,12 @@ func (c *content) apply(change keystore.Change) {
 	}
 	if change.Narrows {
 		c.state.Barrier = c.state.Sequence
+		if !change.Keeps {
+			c.state.Taken = c.state.Sequence
+		}
+		if change.Returns {
+			c.state.Returned = c.state.Sequence
+		}
 		mark := c.marks[c.state.Sequence]
 		mark.Narrows = change.Narrowed(mark.Narrows)
 		c.marks[c.state.Sequence] = mark

@@ -246,13 +246,30 @@ func barrier(t *testing.T, s keystore.Store) {
 	if state := write(t, s, keystore.Change{Remove: keystore.Rows{Keys: sample().Keys}, Narrows: true}); state.Barrier != 2 {
 		t.Errorf("the barrier is %d after a narrowing change of sequence 2", state.Barrier)
 	}
+	for _, c := range []struct {
+		change          keystore.Change
+		taken, returned int64 // of an Update of sequence 3, 4, ...
+	}{
+		{keystore.Change{Put: keystore.Rows{Keys: sample().Keys}, Narrows: true, Keeps: true, Returns: true}, 2, 3},
+		{keystore.Change{Narrows: true, Keeps: true}, 2, 3},
+		{keystore.Change{Narrows: true}, 5, 3},
+		{keystore.Change{Put: sample(), Keeps: true, Returns: true}, 5, 3},
+	} {
+		state := write(t, s, c.change)
+		if state.Taken != c.taken || state.Returned != c.returned {
+			t.Errorf("%+v left taken %d, returned %d; want %d, %d", c.change, state.Taken, state.Returned, c.taken, c.returned)
+		}
+	}
+	if state := write(t, s, keystore.Change{Store: &keystore.State{Store: "id"}}); state.Taken != 5 || state.Returned != 3 || state.Barrier != 5 {
+		t.Errorf("another state row moved barrier, taken or returned: %+v", state)
+	}
 	state := write(t, s, keystore.Change{Store: &keystore.State{Store: "id", Sequence: 40}, Narrows: true})
 	if state.Sequence != 40 || state.Barrier != 40 {
 		t.Errorf("a restored state row gave %+v; sequence and barrier must be 40", state)
 	}
 	read, err := s.State(t.Context())
 	must(t, err)
-	if read.Sequence != state.Sequence || read.Barrier != state.Barrier || read.Mark != state.Mark {
+	if read.Sequence != state.Sequence || read.Barrier != state.Barrier || read.Taken != state.Taken || read.Returned != state.Returned || read.Mark != state.Mark {
 		t.Errorf("State answers %+v, the Update before answered %+v: leases go by sequence, mark and barrier", read, state)
 	}
 }

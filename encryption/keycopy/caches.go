@@ -99,7 +99,7 @@ func (w *cacheRepair) write(ctx context.Context, tx keystore.Tx) error {
 	if err := w.compare(ctx, tx); err != nil || w.put.Len() == 0 {
 		return err
 	}
-	return tx.Write(ctx, keystore.Change{Put: keyring.Restored(w.put), Narrows: true, Of: keystore.Scope{Tenant: w.tenant}})
+	return tx.Write(ctx, keystore.Change{Put: keyring.Restored(w.put), Narrows: true, Keeps: true, Returns: true, Of: keystore.Scope{Tenant: w.tenant}})
 }
 
 func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
@@ -132,7 +132,7 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 		w.one(key, tenant, have, state)
 	}
 	if w.put.Len() > 0 {
-		w.put.Indexes = fenced(tenant.Indexes, nil)
+		w.put.Indexes = fenced(tenant.Indexes)
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (v *Copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow) e
 		if len(gone) == 0 {
 			return nil
 		}
-		return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Keys: gone}, Put: keystore.Rows{Owners: owners}, Narrows: true})
+		return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Keys: gone}, Put: keystore.Rows{Owners: owners}, Narrows: true, Keeps: true})
 	})
 	return err
 }

@@ -218,14 +218,13 @@ func (r copyRow) markRow() (keystore.Rows, error) {
 }
 
 // copyVerifier opens what a copy holds while its lines go by. It holds keysets,
-// live indexes and the history in memory, never owners or keys.
+// the history in memory, never owners or keys.
 type copyVerifier struct {
 	copies  *Copies
 	known   map[[2]string]examinedKeyset // that were opened just now
 	keysets map[[2]string]*keyring.Keyset
 	owners  owners
 	history Copy // marks and what is known of them
-	live    map[keystore.IndexRow]bool
 }
 
 func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
@@ -236,11 +235,6 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 	for _, row := range rows.Keysets {
 		if c.keysets[[2]string{row.Tenant, row.Purpose}], err = c.keyset(ctx, row); err != nil {
 			return err
-		}
-	}
-	for _, row := range rows.Indexes {
-		if row.State == keystore.IndexLive {
-			c.live[row] = true
 		}
 	}
 	for _, row := range rows.Marks {
@@ -341,7 +335,6 @@ type verifiedCopy struct {
 	header  copyHeader
 	digest  string
 	keysets map[[2]string]*keyring.Keyset
-	live    map[keystore.IndexRow]bool // index versions that were searched
 }
 
 func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]string]examinedKeyset) (out verifiedCopy, err error) {
@@ -355,7 +348,7 @@ func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]strin
 		return out, err
 	}
 	defer func() { err = errors.Join(err, owners.close()) }()
-	c := &copyVerifier{copies: v, known: known, keysets: map[[2]string]*keyring.Keyset{}, history: Copy{marks: map[int64]string{}}, live: map[keystore.IndexRow]bool{}}
+	c := &copyVerifier{copies: v, known: known, keysets: map[[2]string]*keyring.Keyset{}, history: Copy{marks: map[int64]string{}}}
 	c.owners.next = ownersIn(owners)
 	header, end, err := scanCopy(ctx, file, func(row copyRow) error { return c.visit(ctx, row) })
 	if err != nil {
@@ -378,7 +371,7 @@ func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]strin
 	if err != nil {
 		return out, fmt.Errorf("%w: time", keyring.ErrCopy)
 	}
-	out = verifiedCopy{Copy: c.history, header: header, digest: end.SHA256, keysets: c.keysets, live: c.live}
+	out = verifiedCopy{Copy: c.history, header: header, digest: end.SHA256, keysets: c.keysets}
 	out.Path, out.Store, out.Epoch, out.Sequence, out.Written, out.Rows, out.Holes = path, header.Store, header.Epoch, header.Sequence, written, end.Count, end.Holes
 	return out, nil
 }
@@ -435,5 +428,5 @@ func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err e
 		return fmt.Errorf("%w: the file changed while it was read", keyring.ErrCopy)
 	}
 	state := h.state()
-	return tx.Write(ctx, keystore.Change{Narrows: true, Store: &state})
+	return tx.Write(ctx, keystore.Change{Narrows: true, Returns: true, Store: &state})
 }

@@ -48,6 +48,10 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 	if err := v.ring.Retry(func() error { return r.keysets(ctx) }); err != nil {
 		return report, err
 	}
+	newest, err := v.bury(ctx, r)
+	if err != nil {
+		return report, err
+	}
 	if err := r.rows(ctx); err != nil {
 		return report, err
 	}
@@ -59,7 +63,7 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 	if err != nil {
 		return report, err
 	}
-	if err := v.bringVersions(ctx, path, before, &found, &report); err != nil {
+	if err := v.bringVersions(ctx, []string{path, newest}, before, &found, &report); err != nil {
 		return report, err
 	}
 	strays := found.strays
@@ -81,7 +85,7 @@ type repair struct {
 	from   verifiedCopy
 	report *RepairReport
 	state  keystore.State // before
-	since  int64          // barrier that this run knows: while it stands, nobody else took anything away
+	dead   bool           // of the copy only what is gone for ever is taken
 }
 
 // begin makes sure that the store has come from where the copy was written.
@@ -104,39 +108,28 @@ func (r *repair) begin(ctx context.Context) error {
 		}
 		return nil
 	})
-	r.since = r.state.Barrier
 	return keyring.StoreError(err)
 }
 
-// unmoved reports whether nothing but this run has taken anything away since
-// the copy was written.
-func (r *repair) unmoved(now keystore.State) bool {
-	return r.state.Barrier <= r.from.Sequence && now.Barrier == r.since
-}
+// unmoved reports whether nobody has taken anything away since the copy was
+// written. Repairs do not, neither this one nor one that was interrupted.
+func (r *repair) unmoved(now keystore.State) bool { return now.Taken <= r.from.Sequence }
 
 // change is an Update that makes every process read afresh, and whose f says
 // what to put.
 func (r *repair) change(ctx context.Context, f func(tx keystore.Tx, now keystore.State) (keystore.Change, error)) error {
-	wrote := false
-	var own int64
 	_, err := r.copies.ring.Update(ctx, func(tx keystore.Tx) error {
 		now, err := tx.State(ctx)
 		if err != nil {
 			return err
 		}
 		change, err := f(tx, now)
-		if wrote = change.Put.Len()+change.Remove.Len() > 0; err != nil || !wrote {
+		if err != nil || change.Put.Len()+change.Remove.Len() == 0 {
 			return err
 		}
-		if own = 0; now.Barrier == r.since { // else somebody else took something away
-			own = now.Sequence
-		}
-		change.Narrows = true
+		change.Narrows, change.Keeps, change.Returns = true, true, true // also a tombstone, which the copy has
 		return tx.Write(ctx, change)
 	})
-	if err == nil && wrote {
-		r.since = own
-	}
 	return err
 }
 

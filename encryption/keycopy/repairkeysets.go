@@ -35,30 +35,47 @@ func (r *repair) keysets(ctx context.Context) error {
 	if len(put) == 0 {
 		return nil
 	}
+	unsure := 0
 	err = r.change(ctx, func(tx keystore.Tx, now keystore.State) (keystore.Change, error) {
+		unsure = 0
 		if now.Epoch != r.state.Epoch || now.KEK != r.state.KEK || !slices.Equal(now.Retiring, r.state.Retiring) {
 			return keystore.Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", keyring.ErrRewrap)
 		}
+		change := keystore.Change{Put: keystore.Rows{Keysets: put}}
 		for _, tenant := range touched {
-			if err := e.unchanged(ctx, tx, tenant); err != nil {
+			have, err := e.unchanged(ctx, tx, tenant)
+			if err != nil {
 				return keystore.Change{}, err
 			}
+			if opens(put, tenant) {
+				change.Put.Indexes = append(change.Put.Indexes, fenced(have.Indexes)...)
+			}
 		}
-		return keystore.Change{Put: keystore.Rows{Keysets: put}}, nil
+		unsure = len(change.Put.Indexes)
+		return change, nil
 	})
 	if err == nil {
 		r.report.Keysets += len(put)
+		r.report.Fenced += unsure
 		r.copies.ring.Doubt()
 	}
 	return err
 }
 
-// unchanged answers errStale where a keyset of the tenant is another one than
+// opens reports whether values of the tenant may open with the keysets that did
+// not without: under an older wrap keyset the newer keys are damaged one by one.
+func opens(keysets []keystore.KeysetRow, tenant string) bool {
+	return slices.ContainsFunc(keysets, func(k keystore.KeysetRow) bool {
+		return k.Tenant == tenant && (k.Purpose == keyring.PurposeBranch || k.Purpose == keyring.PurposeWrap || k.Purpose == keyring.PurposeIndex)
+	})
+}
+
+// unchanged returns the rows of a tenant, and answers errStale where a keyset of the tenant is another one than
 // was examined: what is put depends on the branch key, and that on nothing less.
-func (e *examiner) unchanged(ctx context.Context, tx keystore.Tx, tenant string) error {
+func (e *examiner) unchanged(ctx context.Context, tx keystore.Tx, tenant string) (keystore.Rows, error) {
 	have, err := tx.Tenant(ctx, tenant)
 	if err != nil {
-		return err
+		return have, err
 	}
 	for _, purpose := range keyring.PurposesOf(tenant) {
 		was := e.keysets[[2]string{tenant, purpose}].row
@@ -67,10 +84,10 @@ func (e *examiner) unchanged(ctx context.Context, tx keystore.Tx, tenant string)
 			is = have.Keysets[i]
 		}
 		if is.Version != was.Version || is.KEK != was.KEK || !bytes.Equal(is.Wrapped, was.Wrapped) {
-			return keyring.ErrStale
+			return have, keyring.ErrStale
 		}
 	}
-	return nil
+	return have, nil
 }
 
 // keysetsOf says which keysets of a tenant to put. The branch key comes first:

@@ -34,7 +34,7 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 	}) {
 		return keyring.ErrStale
 	}
-	meant := !p.unmoved(now) // what is gone may have been taken away on purpose
+	meant := p.dead || !p.unmoved(now) // what is gone may have been taken away on purpose
 	p.keyVersions(tenant, meant)
 	if !meant {
 		p.indexes(tenant)
@@ -49,9 +49,11 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 			return err
 		}
 	}
-	p.keys(tenant, have)
+	if !p.dead {
+		p.keys(tenant, have)
+	}
 	if put := &p.change.Put; len(put.Keys)+len(put.KeyVersions) > 0 || len(put.Owners) > p.tombstones {
-		unsure := fenced(tenant.Indexes, p.from.live)
+		unsure := fenced(tenant.Indexes)
 		p.fenced = len(unsure)
 		put.Indexes = append(put.Indexes, unsure...)
 	}
@@ -96,7 +98,7 @@ func (p *repairPage) indexes(have keystore.Rows) {
 			return x.Table == row.Table && x.Index == row.Index && x.Version == row.Version
 		})
 		if i < 0 || !knownIndex(have.Indexes[i].State) || !have.Indexes[i].Fits() {
-			if i < 0 && row.State == keystore.IndexLive {
+			if row.State == keystore.IndexLive {
 				row.State = keystore.IndexFenced // whoever does not know it could write meanwhile
 			}
 			p.change.Put.Indexes = append(p.change.Put.Indexes, row)

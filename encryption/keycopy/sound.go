@@ -30,7 +30,7 @@ func (v *Copies) Sound(ctx context.Context) (repaired int, err error) {
 		}
 	}
 	var brought RepairReport
-	err = v.bringVersions(ctx, before, before, &found, &brought)
+	err = v.bringVersions(ctx, []string{before}, before, &found, &brought)
 	repaired += brought.Rows()
 	if err != nil {
 		return repaired, err

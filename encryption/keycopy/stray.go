@@ -18,7 +18,7 @@ func (v *Copies) removeStrays(ctx context.Context, before string, found *damage)
 			if removed = gone.Len(); err != nil || removed == 0 {
 				return err
 			}
-			return tx.Write(ctx, keystore.Change{Remove: gone, Narrows: true})
+			return tx.Write(ctx, keystore.Change{Remove: gone, Narrows: true, Keeps: true})
 		})
 		if err != nil {
 			return err

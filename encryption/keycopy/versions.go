@@ -10,21 +10,29 @@ import (
 
 // bringVersions brings key versions back of which nothing but their row is lost:
 // keys of them open, and they are bound to its number. It comes back as one that
-// seals no more, or as what the copy at that path or this process remembers of it
+// seals no more, or as what the copies at those paths or this process remember of it
 // where that is further on its way: one that is destroyed comes back as destroyed,
 // and what opens under it goes. found is what was seen last.
-func (v *Copies) bringVersions(ctx context.Context, path, before string, found *damage, report *RepairReport) error {
+func (v *Copies) bringVersions(ctx context.Context, paths []string, before string, found *damage, report *RepairReport) error {
 	if len(found.versions) == 0 {
 		return nil
 	}
-	copied, err := versionsIn(path)
-	if err != nil {
-		return err
+	var copied []map[genKey]*keystore.KeyVersionRow
+	for _, path := range paths {
+		versions, err := versionsIn(path)
+		if err != nil {
+			return err
+		}
+		copied = append(copied, versions)
 	}
 	byTenant := map[string][]keystore.KeyVersionRow{}
 	for id := range found.versions {
 		row := keystore.KeyVersionRow{Tenant: id.tenant, KeyVersion: id.keyVersion, State: keystore.Retired, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}
-		for _, known := range []*keystore.KeyVersionRow{copied[id], v.ring.KnownKeyVersion(id.tenant, id.keyVersion)} {
+		remembered := []*keystore.KeyVersionRow{v.ring.KnownKeyVersion(id.tenant, id.keyVersion)}
+		for _, versions := range copied {
+			remembered = append(remembered, versions[id])
+		}
+		for _, known := range remembered {
 			if known == nil {
 				continue
 			}
@@ -45,8 +53,8 @@ func (v *Copies) bringVersions(ctx context.Context, path, before string, found *
 			if len(put.KeyVersions) == 0 {
 				return nil
 			}
-			put.Indexes = fenced(now.Indexes, nil)
-			return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
+			put.Indexes = fenced(now.Indexes)
+			return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Keeps: true, Returns: true, Of: keystore.Scope{Tenant: tenant}})
 		})
 		if err != nil {
 			return err
@@ -54,6 +62,7 @@ func (v *Copies) bringVersions(ctx context.Context, path, before string, found *
 		report.KeyVersions += len(put.KeyVersions)
 		report.Fenced += len(put.Indexes)
 	}
+	var err error
 	*found, err = v.examine(ctx, before)
 	return err
 }
@@ -90,12 +99,12 @@ func versionsIn(path string) (out map[genKey]*keystore.KeyVersionRow, err error)
 }
 
 // fenced takes indexes out of the search of a tenant whose keys are coming back.
-// While they were away a new index was complete without their rows: nothing seemed to
-// be sealed, or a Rebuild could not open them. RebuildIndexes shows whether it is.
-// whole has those that a copy, which has the keys, had as live beside them.
-func fenced(indexes []keystore.IndexRow, whole map[keystore.IndexRow]bool) (out []keystore.IndexRow) {
+// While they were away an index was complete without their rows: nothing seemed to
+// be sealed, or a Rebuild could not open them, or took their index values away. What
+// a copy says of the index is of before. RebuildIndexes shows whether it is whole.
+func fenced(indexes []keystore.IndexRow) (out []keystore.IndexRow) {
 	for _, row := range indexes {
-		if row.State == keystore.IndexLive && !whole[row] {
+		if row.State == keystore.IndexLive {
 			row.State = keystore.IndexFenced
 			out = append(out, row)
 		}

@@ -12,9 +12,11 @@ type Change struct {
 	Remove  Rows  // deleted by primary key; other members are ignored
 	Narrows bool  // moves the barrier: other processes drop what they have cached of Of
 	Of      Scope // whose keys are narrowed; the zero Scope is everyone's. It is written into the mark of the Update
+	Keeps   bool  // a change that narrows, and takes nothing away for which a key copy may be asked: State.Taken stays
+	Returns bool  // a change that narrows brings back what was lost: moves State.Returned
 	// Store replaces the state row. A Sequence of 0 keeps the raised one and its
 	// mark; another one, of a restored store, takes its mark from the history,
-	// and what this Update had written there goes. Barrier and Mark are ignored.
+	// and what this Update had written there goes. Barrier, Taken, Returned and Mark are ignored.
 	Store *State
 }
 

@@ -66,9 +66,10 @@ type Tx interface {
 	// Page returns rows of one kind in the order of their primary key, by bytes.
 	Page(ctx context.Context, page Page) (Rows, error)
 	// Write removes and puts rows; a put replaces the row of the same primary
-	// key. A change that narrows moves the barrier to the sequence of this Update
-	// and makes Change.Narrowed of its mark the mark's Narrows, which was
-	// NarrowsNothing. In Create it is narrower (Store.Create).
+	// key. A change that narrows moves the barrier to the sequence of this Update,
+	// State.Taken too unless it Keeps, State.Returned if it Returns, and makes
+	// Change.Narrowed of its mark the mark's Narrows, which was NarrowsNothing. In
+	// Create it is narrower (Store.Create).
 	Write(ctx context.Context, change Change) error
 }
 
@@ -110,7 +111,9 @@ type State struct {
 	Epoch    int64  // raised when the closing of an epoch begins
 	Sequence int64  // of the last Update
 	Mark     string // that the last Update drew, 16 random bytes in base64url: tells its sequence from the same number of another history
-	Barrier  int64  // sequence of the last change that took something away: caches are dropped when it moves
+	Barrier  int64  // sequence of the last change that narrows: caches are dropped when it moves
+	Taken    int64  // of them the last that does not Keep: what was in a copy before, and is gone, may have been meant to go
+	Returned int64  // of them the last that brought lost rows back: what was counted before did not open them
 	KEK      string // name of the KEK for new keysets
 	// Retiring names the KEKs that go once the epoch is closed; it is empty
 	// except while an epoch is being closed.

@@ -56,8 +56,8 @@ func readState(ctx context.Context, q sqldb.Querier, lock string) (keystore.Stat
 	var s keystore.State
 	var retiring string
 	var lease, wait int64
-	err := sqldb.One(ctx, q, []any{&s.Store, &s.Epoch, &s.Sequence, &s.Mark, &s.Barrier, &s.KEK, &retiring, &lease, &wait, &s.LeaseSince},
-		`SELECT store, epoch, sequence, mark, barrier, kek, retiring, lease, lease_wait, lease_since FROM crmguard_encryption_store WHERE one = 1`+lock)
+	err := sqldb.One(ctx, q, []any{&s.Store, &s.Epoch, &s.Sequence, &s.Mark, &s.Barrier, &s.Taken, &s.Returned, &s.KEK, &retiring, &lease, &wait, &s.LeaseSince},
+		`SELECT store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since FROM crmguard_encryption_store WHERE one = 1`+lock)
 	if err != nil {
 		return s, fmt.Errorf("sqlkeys: read state: %w", err)
 	}

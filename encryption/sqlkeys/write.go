@@ -50,11 +50,18 @@ func (t *keyTx) Write(ctx context.Context, change keystore.Change) error {
 	return nil
 }
 
-// narrow moves the barrier to this update and says in its mark whose keys it
-// narrowed.
+// narrow moves the barrier to this update, and what else the change says of the
+// state row, and says in its mark whose keys it narrowed.
 func (t *keyTx) narrow(ctx context.Context, change keystore.Change) error {
 	t.narrows = change.Narrowed(t.narrows)
-	if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET barrier = sequence WHERE one = 1`); err != nil {
+	moved := "barrier = sequence"
+	if !change.Keeps {
+		moved += ", taken = sequence"
+	}
+	if change.Returns {
+		moved += ", returned = sequence"
+	}
+	if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET `+moved+` WHERE one = 1`); err != nil {
 		return err
 	}
 	return t.exec(ctx, `UPDATE crmguard_encryption_mark SET narrows = ? WHERE sequence = (SELECT s.barrier FROM crmguard_encryption_store s WHERE s.one = 1)`, t.narrows)

@@ -51,7 +51,7 @@ func putAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) er
 			return fmt.Errorf("%w: one of the two", ErrErased)
 		}
 	}
-	return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Of: keystore.Scope{Tenant: tenant, Owners: []string{from, into}}})
+	return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Keeps: true, Of: keystore.Scope{Tenant: tenant, Owners: []string{from, into}}})
 }
 
 // Unmerge does what Vault.Unmerge promises.

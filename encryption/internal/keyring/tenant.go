@@ -90,7 +90,7 @@ func (v *Ring) AddTenant(ctx context.Context, tenant string) error {
 		if err := isNew(ctx, tx, tenant, have); err != nil {
 			return err
 		}
-		return tx.Write(ctx, keystore.Change{Narrows: true, Of: keystore.Scope{Tenant: tenant}, Put: keystore.Rows{
+		return tx.Write(ctx, keystore.Change{Narrows: true, Keeps: true, Of: keystore.Scope{Tenant: tenant}, Put: keystore.Rows{
 			Keysets:     rowsOf(keysets),
 			KeyVersions: []keystore.KeyVersionRow{{Tenant: tenant, KeyVersion: keyVersion, State: keystore.Active, Created: v.cfg.Now().UTC().Truncate(time.Microsecond)}},
 			Owners:      []keystore.OwnerRow{{Tenant: tenant, Owner: TenantOwner, State: keystore.Live, Sequence: now.Sequence}},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
 const rebuildBatch = 200
@@ -29,14 +30,9 @@ func (t *Table) Rebuild(ctx context.Context, db *sql.DB, tenant string) (jobs.Re
 	if len(t.Indexes) == 0 {
 		return report, nil
 	}
-	fenced, err := t.Fenced(ctx, tenant) // before the first row is read
+	fenced, returned, err := s.fencedNow(ctx, tenant) // before the first row is read
 	if err != nil {
 		return report, err
-	}
-	if len(fenced) > 0 { // whoever has sealed before the fence may not have committed
-		if err := t.awaitWriters(ctx, s.db, s.sql); err != nil {
-			return report, err
-		}
 	}
 	seed, again := maphash.MakeSeed(), map[uint64]bool{}
 	for try := range conflictTries {
@@ -55,10 +51,26 @@ func (t *Table) Rebuild(ctx context.Context, db *sql.DB, tenant string) (jobs.Re
 		case report.Refused > 0:
 			return report, fmt.Errorf("%w: rows lack their index value: %w", keyring.ErrIncomplete, &jobs.RefusedError{Count: report.Refused, Rows: report.Refusals})
 		default:
-			return report, t.Promote(ctx, tenant, fenced)
+			if err = t.Promote(ctx, tenant, fenced, returned); !errors.Is(err, keyring.ErrStale) {
+				return report, err
+			}
+			// Keys came back, perhaps of rows that this pass could not open.
+			if fenced, returned, err = s.fencedNow(ctx, tenant); err != nil {
+				return report, err
+			}
 		}
 	}
-	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change faster than they are corrected; try again", t.Name)
+	return report, fmt.Errorf("encryption: rebuild indexes of %s: rows change, or keys come back, faster than they are looked at; try again", t.Name)
+}
+
+// fencedNow is Table.Fenced once nobody is left who sealed before the fence and has
+// not committed.
+func (s *storedTable) fencedNow(ctx context.Context, tenant string) ([]keystore.IndexRow, int64, error) {
+	fenced, returned, err := s.Fenced(ctx, tenant)
+	if err == nil && len(fenced) > 0 {
+		err = s.awaitWriters(ctx, s.db, s.sql)
+	}
+	return fenced, returned, err
 }
 
 // unreadable counts and lists a cell that does not open.
@@ -112,8 +124,11 @@ func (s *storedTable) rebuildAll(ctx context.Context, tenant string, pass *rebui
 	var after []any
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, rebuildBatch)
-		if err != nil || len(rows) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(rows) == 0 {
+			return s.whole(ctx, s.db)
 		}
 		if err := s.rebuildRows(ctx, tenant, rows, pass); err != nil {
 			return err
@@ -162,7 +177,7 @@ func (s *storedTable) fixIndexes(ctx context.Context, tenant string, wrong []ind
 	wrong = slices.DeleteFunc(wrong, func(fix indexFix) bool {
 		repeated := pass.repeated(fix)
 		if repeated {
-			err := &keyring.KeyError{Op: "the database left the index value as it was (a trigger, or a rule):", Table: s.Name, Column: s.Indexes[fix.index].Name, Err: keyring.ErrDefinition}
+			err := &keyring.KeyError{Op: "the database left the index value as it was (a trigger, a rule, or a column that is too narrow):", Table: s.Name, Column: s.Indexes[fix.index].Name, Err: keyring.ErrDefinition}
 			pass.refused.add(s.refused(fix.row, err))
 		}
 		return repeated
@@ -269,7 +284,7 @@ func (s *storedTable) fixIndex(ctx context.Context, tx *sql.Tx, tenant string, f
 	where, args := s.unchanged(tenant, fix.row, []cellChange{source})
 	_, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+s.indexes[fix.index].Name+` = ? WHERE `+where), append([]any{value}, args...)...)
 	if err != nil {
-		return refusalOf(s.failed("rebuild indexes of", err))
+		return doubtOf(s.failed("rebuild indexes of", err), s.indexes[fix.index].Name)
 	}
 	return nil
 }

@@ -40,9 +40,10 @@ type Table struct {
 	// column stores them: nil, int64 or bytes.
 	IndexValues func(ctx context.Context, tenant string) (func(i int, value string) (any, error), error)
 	// Fenced lists the index versions that are searched once a pass over all rows
-	// has found nothing to correct; Promote says that it has.
-	Fenced  func(ctx context.Context, tenant string) ([]keystore.IndexRow, error)
-	Promote func(ctx context.Context, tenant string, fenced []keystore.IndexRow) error
+	// has found nothing to correct, and when keys came back last; Promote says that it
+	// has, and answers keyring.ErrStale where keys have come back since.
+	Fenced  func(ctx context.Context, tenant string) (fenced []keystore.IndexRow, returned int64, err error)
+	Promote func(ctx context.Context, tenant string, fenced []keystore.IndexRow, returned int64) error
 	// RecordWriter returns what seals a row for a record owner.
 	RecordWriter func(ctx context.Context, tenant, owner, row string) (Writer, error)
 }
@@ -69,6 +70,7 @@ type Index struct {
 	Name    string // logical
 	Version uint32
 	Of      int // position of the sealed column
+	Bits    int // up to 63 a number, wider ones bytes
 }
 
 // at finds a column by its logical name.

@@ -8,6 +8,8 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_store (
 	sequence bigint NOT NULL,
 	mark text COLLATE "C" NOT NULL,
 	barrier bigint NOT NULL,
+	taken bigint NOT NULL,
+	returned bigint NOT NULL,
 	kek text COLLATE "C" NOT NULL,
 	retiring text COLLATE "C" NOT NULL,
 	lease bigint NOT NULL,
@@ -65,5 +67,5 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_mark (
 	narrows text COLLATE "C" NOT NULL,
 	PRIMARY KEY (sequence));
 CREATE INDEX IF NOT EXISTS crmguard_encryption_alias_owner ON crmguard_encryption_alias (tenant, owner);
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, kek, retiring, lease, lease_wait, lease_since) VALUES (1, '', 0, 0, '', 0, '', '', 0, 0, 0) ON CONFLICT DO NOTHING;
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since) VALUES (1, '', 0, 0, '', 0, 0, 0, '', '', 0, 0, 0) ON CONFLICT DO NOTHING;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 1, (extract(epoch FROM now()) * 1000000)::bigint) ON CONFLICT DO NOTHING;

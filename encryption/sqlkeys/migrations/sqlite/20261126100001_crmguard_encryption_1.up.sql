@@ -8,6 +8,8 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_store (
 	sequence INTEGER NOT NULL,
 	mark TEXT NOT NULL,
 	barrier INTEGER NOT NULL,
+	taken INTEGER NOT NULL,
+	returned INTEGER NOT NULL,
 	kek TEXT NOT NULL,
 	retiring TEXT NOT NULL,
 	lease INTEGER NOT NULL,
@@ -65,5 +67,5 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_mark (
 	narrows TEXT NOT NULL,
 	PRIMARY KEY (sequence)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS crmguard_encryption_alias_owner ON crmguard_encryption_alias (tenant, owner);
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, kek, retiring, lease, lease_wait, lease_since) VALUES (1, '', 0, 0, '', 0, '', '', 0, 0, 0) ON CONFLICT DO NOTHING;
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since) VALUES (1, '', 0, 0, '', 0, 0, 0, '', '', 0, 0, 0) ON CONFLICT DO NOTHING;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) ON CONFLICT DO NOTHING;
