@@ -166,7 +166,7 @@
 // without hyphens, is found by the first Backfill at WriteBoth (Report.Owners), and
 // lost where only sealed values are left.
 //
-// A program for the operator, with status, plan, move, backfill, clear and back, stands
+// A program for the operator, with status, plan, move, backfill, clear, back and restore, stands
 // in examples/adopt of this module: put your table into it.
 //
 // # Step by step
