@@ -140,7 +140,13 @@
 //     clear is replaced by a whole index.
 //   - Obstacles sees the rows of now: a spelling or a value that collides may come
 //     later. UNIQUE over more columns than the value and the tenant is compared when
-//     everything is sealed, at the move to SealedOnly.
+//     everything is sealed, at the move to SealedOnly. On MariaDB it sees the foreign
+//     keys of other tables that its account has rights on.
+//   - A Condition has the value itself among its arguments at each stage: what writes
+//     statements with their arguments down (a logger of the application, GORM's unless
+//     ParameterizedQueries) holds what is searched for in the clear.
+//   - A move waits for the LongestTransaction of the vault that calls it: the operator's
+//     program has to say the same one as the application, which nothing compares.
 //   - A search in the clear whose Column.Compare is not of the form f({column}) =
 //     f({value}) is not compared with the normaliser.
 //   - From WriteBoth on neither an index nor the columns of an adoption change, but by
@@ -175,16 +181,19 @@
 // what tests do not.
 //
 //  0. Make the tables of the stages ([Install], or [Migrations] with a tool of yours,
-//     and [Grants]): Open is ErrSchema without. Ask [Adoption.Obstacles], at Plain,
-//     before the table has any column of the adoption: everything in the schema and in the rows that a later move would not go
+//     and [Grants]), without which Open is ErrSchema. Ask [Adoption.Obstacles], at
+//     Plain, before the table has any column of the
+//     adoption: everything in the schema and in the rows that a later move would not go
 //     over, at once: UNIQUE without an index that can take its place, rows that the
-//     normaliser of a unique index takes for one, NOT NULL, CHECKs and domains,
-//     generated columns, triggers behind the guard, foreign keys that cascade,
-//     spellings that a search would miss. What is declared (an index for UNIQUE) can
-//     only change here. Its statements may be executed now or when a move asks for
-//     them: RestoreSQL knows what brings back what they drop.
-//  1. Execute what [Adoption.SQL] returns, as the owner of the table, one by one and
-//     outside of a transaction: sealed and index columns, which may be
+//     normaliser of a unique index takes for one, a uniqueness to which two NULLs are
+//     equal, NOT NULL, CHECKs and domains, generated columns, triggers behind the guard,
+//     foreign keys that cascade, those of other tables that reference the column,
+//     spellings that a search would miss, a history of the table (MariaDB). What is
+//     declared (an index for UNIQUE) can only change here. Its statements may be
+//     executed now or when a move asks for them: RestoreSQL knows what brings back what
+//     they drop.
+//  1. Execute what [Adoption.SQL] returns, as the owner of the table,
+//     one by one and outside of a transaction: sealed and index columns, which may be
 //     NULL; on PostgreSQL the indexes are built CONCURRENTLY; the guard Reset. Nothing
 //     changes for the release before, if it names the columns that it inserts.
 //     psql: \d contacts shows them.
@@ -205,7 +214,10 @@
 //  7. End the release before for good. Move to SealedOnly with OldReleaseGone. What the
 //     column in the clear promises (NOT NULL, UNIQUE, CHECK) is said, all at once, with
 //     the statements. Back: Move to ReadSealed, then [Adoption.Unseal], then WriteBoth;
-//     [Adoption.RestoreSQL] is what brings the constraints back.
+//     [Adoption.RestoreSQL] is what brings the constraints back: those that this move
+//     has asked to drop, and NOT NULL where no emptied row is left. The unique index
+//     over the index column is built here; one that SQL has built on the same column
+//     alone may go then. Up to here a twin is refused by your own constraint.
 //  8. Execute what GuardSQL(ctx, Refuse) returns, when all tenants are there; Clear is
 //     not Clean without. On MariaDB who calls Clear has the right TRIGGER, or does not
 //     see the guard. Back: GuardSQL(ctx, Reset), which the move back asks for.
@@ -237,7 +249,8 @@
 //	<, BETWEEN                   gone: what compares shows the order, and the order the value
 //	jsonb operators, ->>         gone: a document is one value. Seal the members that need it
 //	CHECK, triggers on the value gone: check before sealing
-//	foreign keys                 gone: keys stay in the clear, as ids that tell nothing
+//	foreign keys                 gone, and refused where another table references the
+//	                             column: keys stay in the clear, as ids that tell nothing
 //	replicas, logical copies     work: they carry sealed bytes, and need no key
 //	size                         33 bytes a value, padding, 8 bytes an index value and its index
 //
@@ -251,6 +264,8 @@
 //	                          alone rewrites nothing
 //	indexes on the column     dropped with it; REINDEX where they stay
 //	WAL, binary log           until it is recycled, and as long as its archive is kept
+//	history of the table      WITH SYSTEM VERSIONING (MariaDB) is refused: DROP it first;
+//	                          tables that triggers fill with what was: empty them
 //	replicas                  physical ones follow; logical ones need the same steps
 //	statistics                pg_stats shows the most common values: ANALYZE after Clear;
 //	                          histograms of MariaDB: ANALYZE TABLE … PERSISTENT FOR ALL

@@ -28,7 +28,7 @@ func (a *Adoption) ready(ctx context.Context, r stageRow, to Stage, o MoveOption
 		if err := m.Check(ctx, r.tenant); err != nil {
 			return err
 		}
-		return m.judged(ctx, m.refusing, m.noUniqueIndex)
+		return m.judged(ctx, m.refusing, m.versioned, m.noUniqueIndex)
 	case r.stage == WriteBoth && to == ReadSealed:
 		return m.judged(ctx, m.unguarded, m.cascades, m.compared, m.unsearchable, m.spellings)
 	case r.stage == ReadSealed && to == SealedOnly:
@@ -119,7 +119,7 @@ func (m *moving) unsealed(ctx context.Context) ([]Obstacle, error) {
 // constraints are those on the column in the clear that go with it. What none of
 // them explains, an UPDATE that is rolled back shows.
 func (m *moving) constraints(ctx context.Context) ([]Obstacle, error) {
-	out, err := m.all(ctx, m.notNull, m.notUnique, m.checked, m.domains)
+	out, err := m.all(ctx, m.versioned, m.notNull, m.referenced, m.notUnique, m.nullsCollide, m.checked, m.domains)
 	if err != nil || slices.ContainsFunc(out, Obstacle.refuses) {
 		return out, err
 	}

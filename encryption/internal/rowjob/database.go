@@ -28,6 +28,7 @@ type storedTable struct {
 	named []int // which of the key's columns name a row, in the order of the definition
 
 	singly bool // rows are changed one by one: the database does not take them together
+	places bool // a version of a row is named by its place: hasPlaces
 }
 
 // KeyColumns are the columns of Table.Key, which name a row.
