@@ -2,7 +2,6 @@ package adoption
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -35,29 +34,6 @@ func (a *Adoption) watched() (out []string) {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// guardable refuses to make a guard that names a column which is not there: some
-// databases find out only when the table is written to, and refuse every UPDATE then.
-func (a *Adoption) guardable(ctx context.Context) error {
-	for _, name := range a.watched() {
-		_, err := a.db.Columns(ctx, a.db, a.def.SQL, name)
-		var missing *sqldb.KeyError
-		if errors.As(err, &missing) {
-			member := "Column.Plain"
-			switch name {
-			case a.def.Owner:
-				member = `Table.Owner ("" means person)`
-			case a.def.Tenant:
-				member = "Table.Tenant"
-			}
-			return fmt.Errorf("%w: table %s has no column %q, or this account does not see it: it is that of %s, and the guard would refuse each UPDATE for it: %w", ErrDefinition, a.def.Name, name, member, err)
-		}
-		if err != nil {
-			return fmt.Errorf("adoption: columns of %s: %w", a.def.Name, sqldb.Safe(err))
-		}
-	}
-	return nil
 }
 
 // ours begins the name of each guard.

@@ -118,8 +118,10 @@
 //   - Erase destroys keys, and does not reach what stands in the clear: call
 //     [Adoption.ClearRows] with it (privacy.Func{Erase: a.ClearRows, Left: a.RowsLeft}
 //     is a store of package privacy), or [Adoption.ClearErased] over the whole table
-//     afterwards. Both work at each stage, and take the sealed and index values too;
-//     while a column is NOT NULL they are refused, and the row is to be deleted.
+//     afterwards. Both work at each stage, and take the sealed and index values too,
+//     where the column in the clear may be NULL. Where it is NOT NULL, as it may be
+//     until the move to SealedOnly, they leave its value and say so (NotNullError):
+//     delete the row instead, or drop NOT NULL earlier.
 //   - It changes no schema: SQL and GuardSQL return statements for the owner of the
 //     table. It adopts text; see [Adoption.Check] for what it refuses.
 //   - WriteBoth and ReadSealed protect nothing yet: the clear is still there.
@@ -167,12 +169,14 @@
 //	}}
 //
 // It is unique by its normaliser: Twin@b.example and twin@b.example are one, and what
-// is nothing to it (an empty text, blanks) is not unique any more (.unique counts these). Seal
+// is nothing to it (an empty text, blanks) is not unique any more (.unique counts these).
+// A twin is refused by your own constraint up to ReadSealed, and by the unique index at
+// SealedOnly, which alone SealedTable.Exists knows: look for both. Seal
 // under the owner as the column gives it back: a Writer of another owner, or of a UUID
 // without hyphens, is found by the first Backfill at WriteBoth (Report.Owners), and
 // lost where only sealed values are left.
 //
-// A program for the operator, with status, plan, move, backfill, clear and back, stands
+// A program for the operator, with status, plan, move, backfill, clear, back and restore, stands
 // in examples/adopt of this module: put your table into it.
 //
 // # Step by step
@@ -189,8 +193,9 @@
 //     equal, NOT NULL, CHECKs and domains, generated columns, triggers behind the guard,
 //     foreign keys that cascade, those of other tables that reference the column,
 //     spellings that a search would miss, a history of the table (MariaDB). What is
-//     declared (an index for UNIQUE) can only change here. What constraints ask for is
-//     executed when the move to SealedOnly asks, in 7: RestoreSQL knows that only.
+//     declared (an index for UNIQUE) can only change here. Its statements may be
+//     executed now or when a move asks for them: RestoreSQL knows what brings back what
+//     they drop.
 //  1. Execute what [Adoption.SQL] returns, as the owner of the table,
 //     one by one and outside of a transaction: sealed and index columns, which may be
 //     NULL; on PostgreSQL the indexes are built CONCURRENTLY; the guard Reset. Nothing
@@ -277,10 +282,11 @@
 // # Errors
 //
 //	sentinel       lasts      what to do
-//	ErrDefinition  until fix  the adoption is declared otherwise than recorded, or than the table is: the text says which; a ColumnError names a column in the clear that cannot be adopted as it is (no text, GENERATED)
+//	ErrDefinition  until fix  the adoption is declared otherwise than recorded, or than the table is: the text says which; a ColumnError names a column in the clear that cannot be adopted as it is (no text, GENERATED), or one that is not there (Owner, Tenant, Key)
 //	ErrStage       until fix  the call belongs to another stage, or a newer release moved to one that this one does not know
 //	ErrNotReady    until fix  a NotReadyError says what stands in the way, with the statements
 //	ErrInClear     until fix  of one row: somebody wrote it past the application after Clear; move back to ReadSealed if it is to count
+//	NotNullError   until fix  a value of an erased person stays, since its column is NOT NULL: delete the row, or drop NOT NULL
 //	ErrLease       temporary  take a new Writer, or a new Condition
 //	ErrMoved       temporary  look at the stage and call again
 //	ErrSchema      until fix  call Install, or apply Migrations
@@ -316,7 +322,9 @@
 //
 // A move waits for a lease and the LongestTransaction of the vault, with the defaults
 // 35 s, twice that after one that was killed, and longer where a transaction is open
-// on the table. A job reads its table once, in batches of 200 rows that take half a
+// on the table. It is the LongestTransaction of the vault that moves, which nothing
+// records: give the operator's program the largest that any process of the application
+// has, or a value of a stage that is over may be written after the move. A job reads its table once, in batches of 200 rows that take half a
 // second at most; measured beside a CRM in use, 20,000 rows of PostgreSQL took 10 s to
 // seal and 3 s to clear.
 //
@@ -340,7 +348,8 @@
 // before carries the trigger. What ends it, as the owner of the table:
 //
 //	GuardSQL(ctx, NoGuard)                        the trigger
-//	RestoreSQL(ctx, tenant)                       constraints that were dropped for SealedOnly
+//	RestoreSQL(ctx, tenant)                       constraints that were dropped for SealedOnly; delete
+//	                                              rows that ClearRows has emptied before NOT NULL
 //	ALTER TABLE contacts DROP COLUMN email_sealed and each index column; their indexes go along
 //	DELETE FROM crmguard_adoption                 WHERE tab = 'contacts', once no release asks for the
 //	DELETE FROM crmguard_adoption_job             stage any more

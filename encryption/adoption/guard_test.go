@@ -123,7 +123,7 @@ func TestNoGuardNamesAColumnThatIsNotThere(t *testing.T) {
 			} {
 				statements, err := ask()
 				require.ErrorIs(t, err, adoption.ErrDefinition)
-				require.ErrorContains(t, err, "it is that of Table.")
+				require.ErrorContains(t, err, "of the encryption.Table")
 				require.Empty(t, statements)
 			}
 		}

@@ -35,7 +35,8 @@ func (o Obstacle) String() string {
 // whole table once or twice, changes no row, and tries a few of them in a
 // transaction that is rolled back. What a trigger does then that no ROLLBACK takes back
 // stays: on MariaDB and MySQL what it writes to a table of MyISAM or Aria, on all a
-// number that it draws.
+// number that it draws. What its statements drop or change is recorded for
+// [Adoption.RestoreSQL], so they may be executed at once, or when a move asks for them.
 //
 // An empty list says that nothing that can be known beforehand is in the way. The index
 // that takes the place of UNIQUE is no obstacle: its statement stands in the refusal of
@@ -78,7 +79,11 @@ func (a *Adoption) Obstacles(ctx context.Context, tenant string) ([]Obstacle, er
 		}
 		out = append(out, found...)
 	}
-	return out, nil
+	var restores []restoring
+	for _, one := range out {
+		restores = append(restores, one.restores...)
+	}
+	return out, m.remember(ctx, restores)
 }
 
 // judge looks for obstacles of one kind.

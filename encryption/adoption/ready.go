@@ -194,7 +194,10 @@ func (m *moving) remember(ctx context.Context, more []restoring) error {
 		case at < 0:
 			known, changed = append(known, one), true
 		case known[at].Revision != one.Revision:
-			known[at], changed = one, true
+			// Before what was recorded first: on MariaDB a statement brings a whole column
+			// back, and the one that knows most of it comes last.
+			known = append([]restoring{one}, slices.Delete(known, at, at+1)...)
+			changed = true
 		}
 	}
 	if !changed {
@@ -218,11 +221,12 @@ func (a *Adoption) restoring(ctx context.Context, tenant string) (out []restorin
 	return out, nil
 }
 
-// RestoreSQL returns the statements that bring back what moves had asked to drop or
-// change, for after the way back to Plain: those of all refusals, each as it was
-// before the first one. What was dropped on the word of Obstacles, before a move had
-// asked, is not among them. NOT NULL comes back only where rows that ClearRows and
-// ClearErased have emptied are deleted, or filled.
+// RestoreSQL returns the statements that bring back what [Adoption.Obstacles] and
+// moves had asked to drop or change, for after the way back to Plain: those of all
+// refusals, each as it was before the first one. What was not dropped in the end is
+// there already: its statement changes nothing, or the database says so. NOT NULL comes
+// back only where no row was emptied meanwhile (ClearRows, ClearErased): delete these
+// rows first, or give them a value.
 func (a *Adoption) RestoreSQL(ctx context.Context, tenant string) (out []string, err error) {
 	known, err := a.restoring(ctx, tenant)
 	for _, one := range known {

@@ -19,17 +19,14 @@ const levelRow = encryption.LevelRow
 // Reset. An index that failed in the middle is taken away and built again. nil says
 // that nothing is missing. The application's role needs none of the rights for this; a
 // guard whose text it may not read ([HiddenGuard]) is taken for one: ask as the owner.
-// A column in the clear that cannot be adopted is a [*ColumnError], one of an owner or
-// tenant that is not there ErrDefinition, and then nothing else is returned.
+// A column in the clear that cannot be adopted is a [*ColumnError], and nothing else;
+// so is an owner, a tenant or a key that names no column of the table.
 func (a *Adoption) SQL(ctx context.Context) ([]string, error) {
 	table, err := a.db.Quote(a.def.SQL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 	}
 	if err := a.suits(ctx); err != nil {
-		return nil, err
-	}
-	if err := a.guardable(ctx); err != nil {
 		return nil, err
 	}
 	var out []string
@@ -72,7 +69,7 @@ func (a *Adoption) SQL(ctx context.Context) ([]string, error) {
 	if err != nil || guard == Reset || guard == Refuse || guard == HiddenGuard {
 		return out, err
 	}
-	statements, err := a.GuardSQL(ctx, Reset)
+	statements, err := a.guardSQL(ctx, Reset) // over columns that the statements before it add
 	return append(out, statements...), err
 }
 
