@@ -52,18 +52,11 @@ func (a *Adoption) behind(ctx context.Context, guard Guard) (names []string, err
 	case sqldb.SQLite:
 		return nil, nil
 	case sqldb.Postgres:
-		bits := 16
-		if guard == Refuse {
-			bits |= 4
+		all, err := a.runningBehind(ctx, guard)
+		for _, one := range all {
+			names = append(names, one.name)
 		}
-		table, err := a.db.Quote(a.def.SQL)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
-		}
-		return a.texts(ctx, `WITH RECURSIVE tree (oid) AS (SELECT to_regclass(?)::oid UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
-			SELECT DISTINCT CAST(t.tgname AS text) FROM pg_catalog.pg_trigger t JOIN tree ON t.tgrelid = tree.oid
-			WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 3 = 3 AND t.tgtype & `+fmt.Sprint(bits)+` <> 0
-				AND CAST(t.tgname AS text) COLLATE "C" > ? AND NOT starts_with(CAST(t.tgname AS text), '`+ours+`') ORDER BY 1`, table, a.guardName())
+		return slices.Compact(names), err
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
 	columns := a.watched()
@@ -90,6 +83,34 @@ func (a *Adoption) behind(ctx context.Context, guard Guard) (names []string, err
 	return names, err
 }
 
+// running is a trigger of PostgreSQL, of the table or of one of its partitions.
+type running struct{ name, quoted, table string }
+
+// runningBehind lists the triggers that run behind the guard. What a partition has from
+// its table is renamed with that one, but by servers before 15, which leave it.
+func (a *Adoption) runningBehind(ctx context.Context, guard Guard) (out []running, err error) {
+	bits := 16
+	if guard == Refuse {
+		bits |= 4
+	}
+	table, err := a.db.Quote(a.def.SQL)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
+	}
+	err = a.rows(ctx, func(scan func(...any) error) error {
+		var one running
+		err := scan(&one.name, &one.quoted, &one.table)
+		out = append(out, one)
+		return err
+	}, `WITH RECURSIVE tree (oid) AS (SELECT to_regclass(?)::oid UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
+		SELECT CAST(t.tgname AS text), quote_ident(t.tgname), CASE WHEN t.tgrelid = to_regclass(?) THEN CAST(? AS text) ELSE format('%I.%I', n.nspname, c.relname) END
+		FROM pg_catalog.pg_trigger t JOIN tree ON t.tgrelid = tree.oid JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 3 = 3 AND t.tgtype & `+fmt.Sprint(bits)+` <> 0
+			AND (COALESCE(to_jsonb(t) ->> 'tgparentid', '0') = '0' OR CAST(current_setting('server_version_num') AS integer) < 150000)
+			AND CAST(t.tgname AS text) COLLATE "C" > ? AND NOT starts_with(CAST(t.tgname AS text), '`+ours+`') ORDER BY 1, 3`, table, table, table, a.guardName())
+	return out, err
+}
+
 // outrun: the guard is of no use where others change the row behind it. Before it
 // stands there are none on MariaDB: the guard will be the last that is made.
 func (m *moving) outrun(ctx context.Context) ([]Obstacle, error) {
@@ -99,16 +120,16 @@ func (m *moving) outrun(ctx context.Context) ([]Obstacle, error) {
 	}
 	o := Obstacle{Why: fmt.Sprintf("the triggers %s run behind the guard, and may change what it has seen: let them run before it", strings.Join(names, ", "))}
 	if m.db.Kind == sqldb.Postgres {
-		for _, name := range names {
-			quoted, err := m.db.QuoteName(name)
+		all, err := m.runningBehind(ctx, Reset)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range all {
+			first, err := m.db.QuoteName(("a_" + one.name)[:min(len(one.name)+2, 63)])
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 			}
-			first, err := m.db.QuoteName(("a_" + name)[:min(len(name)+2, 63)])
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
-			}
-			o.SQL = append(o.SQL, `ALTER TRIGGER `+quoted+` ON `+m.sql+` RENAME TO `+first)
+			o.SQL = append(o.SQL, `ALTER TRIGGER `+one.quoted+` ON `+one.table+` RENAME TO `+first)
 		}
 		return []Obstacle{o}, nil
 	}

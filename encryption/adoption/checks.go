@@ -66,7 +66,10 @@ func (l *live) checkOf(line string, one clause) (check, error) {
 		if name := regexp.MustCompile("^" + quotedName + " ").FindStringSubmatch(line); name != nil {
 			c.name = unquoted(name[1], name[2])
 		}
-		without := strings.Replace(strings.TrimSuffix(line, ` CHECK (`+c.expr+`)`), " NOT NULL", " NULL", 1) // which is dropped with it
+		without := strings.TrimSuffix(line, ` CHECK (`+c.expr+`)`)
+		if slices.ContainsFunc(l.cells, func(cell liveColumn) bool { return cell.Plain == c.name }) {
+			without = strings.Replace(without, " NOT NULL", " NULL", 1) // which is dropped with it
+		}
 		c.drop, c.restore = []string{l.modify(without)}, []string{l.modify(line)}
 		return c, nil
 	}

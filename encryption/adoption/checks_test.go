@@ -288,3 +288,32 @@ func TestAColumnKeepsWhatItHas(t *testing.T) {
 		})
 	}
 }
+
+// A sealed column that is just as long as its longest value has to be is long enough:
+// what is tried before SealedOnly is no longer than what stands there.
+func TestASealedColumnThatIsJustLongEnoughIsLongEnough(t *testing.T) {
+	for name, types := range map[testdb.Name][2]string{
+		testdb.MariaDB:   {"VARBINARY(233)", "VARCHAR(324) CHARACTER SET ascii COLLATE ascii_bin"},
+		testdb.PostgresC: {"bytea CHECK (octet_length(email_sealed) <= 233)", `VARCHAR(324) COLLATE "C"`},
+		testdb.SQLite:    {"BLOB CHECK (length(email_sealed) <= 233)", "TEXT CHECK (length(email_sealed) <= 324)"},
+	} {
+		for i, typ := range types {
+			t.Run(string(name)+" "+typ, func(t *testing.T) {
+				def := contactsDef
+				def.Columns = []encryption.Column{contactsDef.Columns[0]}
+				def.Columns[0].Text = i == 1
+				e := newEnv(t, testdb.New(t, name), def, emailColumn, strings.Replace(contactsSQL, "seen", "email_sealed "+typ+", seen", 1))
+				email := strings.Repeat("a", 190) + "@b.example"
+				e.old(t, "1", "p1", email)
+				e.to(t, adoption.ReadSealed)
+				require.True(t, e.backfill(t).Clean)
+				query := `SELECT length(email_sealed) FROM contacts`
+				var n int
+				require.NoError(t, e.db.QueryRowContext(t.Context(), query).Scan(&n))
+				require.Equal(t, []int{233, 324}[i], n, "as long as it may be")
+				e.move(t, adoption.SealedOnly, gone)
+				require.Equal(t, map[string]string{"1": email}, e.read(t, e.a))
+			})
+		}
+	}
+}

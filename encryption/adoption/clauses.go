@@ -39,7 +39,7 @@ func clausesIn(text, keyword, escape string) (out []clause) {
 		for i < len(text) && wordByte(text[i]) {
 			i++
 		}
-		open := i + len(text[i:]) - len(strings.TrimLeft(text[i:], " \t\r\n"))
+		open := afterBlanks(text, i)
 		if !strings.EqualFold(text[begin:i], keyword) || open >= len(text) || text[open] != '(' {
 			continue
 		}
@@ -51,6 +51,17 @@ func clausesIn(text, keyword, escape string) (out []clause) {
 		i = open + 1
 	}
 	return out
+}
+
+// afterBlanks is behind the blanks and comments that begin here, or here.
+func afterBlanks(text string, i int) int {
+	for {
+		i += len(text[i:]) - len(strings.TrimLeft(text[i:], " \t\r\n\f"))
+		if !strings.HasPrefix(text[i:], "--") && !strings.HasPrefix(text[i:], "/*") {
+			return i
+		}
+		i = beyond(text, i, "")
+	}
 }
 
 func wordByte(b byte) bool {

@@ -137,7 +137,11 @@
 //     believes what stands there; the jobs' own rows carry no tag.
 //   - On SQLite a CHECK, NOT NULL or UNIQUE leaves a table only by making it anew; a
 //     partial unique index there is taken for one over all rows, and UNIQUE in the
-//     clear is replaced by a whole index.
+//     clear is replaced by a whole index, but where its predicate alone asks whether
+//     anything stands in the clear.
+//   - An exclusion that is no equality, and a uniqueness whose predicate alone is about
+//     the clear and asks more than whether anything stands there, is named, and kept by
+//     nothing that is handed out.
 //   - Obstacles sees the rows of now: a spelling or a value that collides may come
 //     later. UNIQUE over more columns than the value and the tenant is compared when
 //     everything is sealed, at the move to SealedOnly. On MariaDB it sees the foreign
@@ -306,7 +310,7 @@
 //	encryption.adoption.guard       alarm where the trigger is missing, the wrong one, or outrun by one of yours; notice at SealedOnly until it is Refuse
 //	encryption.adoption.unsealed    rows in the clear only, from ReadSealed on: Backfill; alarm once Clear was clean
 //	encryption.adoption.emptied     rows that are sealed only: alarm at ReadSealed, but on the way back before Unseal
-//	encryption.adoption.inclear     alarm: values came into the clear after Clear was clean; nobody reads them
+//	encryption.adoption.inclear     alarm: values came into the clear after Clear was clean, which nobody reads: of now, and met
 //	encryption.adoption.owners      alarm: a Writer names another owner than the row has: of the last Backfill, and met
 //	encryption.adoption.unique      values beside the first that are nothing to a unique index: '' and blanks
 //	encryption.adoption.fallbacks   met: values read in the clear: Backfill

@@ -3,6 +3,7 @@ package adoption
 import (
 	"context"
 	"fmt"
+	"regexp"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -81,9 +82,17 @@ func (a *Adoption) generated(ctx context.Context, column string) (names []string
 			ORDER BY a.attname <> ?, a.attnum`, quoted, column, column, column)
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	return a.texts(ctx, `SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?
-		AND COALESCE(GENERATION_EXPRESSION, '') <> '' AND (COLUMN_NAME = ? OR INSTR(GENERATION_EXPRESSION, CONCAT('`+"`', ?, '`"+`')) > 0)
-		ORDER BY COLUMN_NAME <> ?, ORDINAL_POSITION`, schema, table, column, column, column)
+	literal := regexp.MustCompile(`'(?:[^'\\]|\\.|'')*'`) // names have the quotes of the session that is asked, or none
+	err = a.rows(ctx, func(scan func(...any) error) error {
+		var name, expression string
+		err := scan(&name, &expression)
+		if name == column || wordIn(literal.ReplaceAllString(expression, "''"), column) {
+			names = append(names, name)
+		}
+		return err
+	}, `SELECT COLUMN_NAME, GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?
+		AND COALESCE(GENERATION_EXPRESSION, '') <> '' ORDER BY COLUMN_NAME <> ?, ORDINAL_POSITION`, schema, table, column)
+	return names, err
 }
 
 // generatedSQLite reads the expressions out of the statement that made the table:

@@ -173,6 +173,13 @@ type guardText struct {
 	schema string // quoted, with the point, or ""
 }
 
+// each calls f for the adopted columns in an order that all processes agree on.
+func (g guardText) each(f func(c column)) {
+	for _, name := range g.a.sorted() {
+		f(g.a.columns[name])
+	}
+}
+
 func (g guardText) quote(name string) string {
 	quoted, err := g.a.db.Quote(name)
 	if err != nil {
@@ -236,14 +243,13 @@ func (g guardText) said(c column) string {
 func (g guardText) postgres() []trigger {
 	var body strings.Builder
 	body.WriteString("\nBEGIN\n")
-	_ = g.a.each(func(c column) error {
+	g.each(func(c column) {
 		if g.guard == Refuse {
 			fmt.Fprintf(&body, "  IF NEW.%s IS NOT NULL AND (CASE WHEN TG_OP = 'INSERT' THEN true ELSE %s END) THEN RAISE EXCEPTION '%s' USING ERRCODE = 'check_violation'; END IF;\n", g.quote(c.Plain), g.differs(c.Plain), g.said(c))
-			return nil
+			return
 		}
 		sealed := g.quote(c.sealed.SQL)
 		fmt.Fprintf(&body, "  IF NEW.%s IS NOT NULL AND NEW.%s IS NOT DISTINCT FROM OLD.%s AND %s THEN %s; END IF;\n", sealed, sealed, sealed, g.outdated(c), g.resets(c, "NEW.", " := "))
-		return nil
 	})
 	body.WriteString("  RETURN NEW;\nEND\n")
 	name, events := g.a.guardName(), "UPDATE"
@@ -262,7 +268,7 @@ func (g guardText) mysql() []trigger {
 	body := func(insert bool) string {
 		var text strings.Builder
 		text.WriteString("BEGIN\n")
-		_ = g.a.each(func(c column) error {
+		g.each(func(c column) {
 			sealed := g.quote(c.sealed.SQL)
 			switch {
 			case g.guard == Reset:
@@ -272,7 +278,6 @@ func (g guardText) mysql() []trigger {
 			default:
 				fmt.Fprintf(&text, "  IF NEW.%s IS NOT NULL AND %s THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '%s'; END IF;\n", g.quote(c.Plain), g.differs(c.Plain), g.said(c))
 			}
-			return nil
 		})
 		text.WriteString("END")
 		return text.String()
@@ -296,7 +301,7 @@ func (g guardText) sqlite() (out []trigger) {
 		body := name + text
 		out = append(out, trigger{name: name, body: "CREATE TRIGGER " + body, create: "CREATE TRIGGER " + g.schema + body})
 	}
-	for i, name := range g.a.order {
+	for i, name := range g.a.sorted() {
 		c := g.a.columns[name]
 		plain, sealed := g.quote(c.Plain), g.quote(c.sealed.SQL)
 		if g.guard == Refuse {

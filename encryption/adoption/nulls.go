@@ -154,10 +154,10 @@ func indexed(statement string) (parts []string, where string) {
 	}
 	parts = append(parts, statement[begin:end])
 	for i, part := range parts {
-		parts[i] = order.ReplaceAllString(part, "")
+		parts[i] = strings.TrimSpace(order.ReplaceAllString(part, ""))
 	}
 	if at := regexp.MustCompile(`(?i)\bWHERE\b`).FindStringIndex(statement[min(end+1, len(statement)):]); at != nil {
-		where = statement[end+1+at[1]:]
+		where = strings.TrimSpace(statement[end+1+at[1]:])
 	}
 	return parts, where
 }

@@ -33,7 +33,9 @@ func (o Obstacle) String() string {
 // has changed and before the table has the columns that SQL asks for. What each step
 // itself asks for (Backfill, OldReleaseGone, the guard) is no obstacle. It reads the
 // whole table once or twice, changes no row, and tries a few of them in a
-// transaction that is rolled back. What its statements drop or change is recorded for
+// transaction that is rolled back. What a trigger does then that no ROLLBACK takes back
+// stays: on MariaDB and MySQL what it writes to a table of MyISAM or Aria, on all a
+// number that it draws. What its statements drop or change is recorded for
 // [Adoption.RestoreSQL], so they may be executed at once, or when a move asks for them.
 //
 // An empty list says that nothing that can be known beforehand is in the way. The index

@@ -131,6 +131,10 @@ func (m *moving) constraints(ctx context.Context) ([]Obstacle, error) {
 func (o Obstacle) refuses() bool { return len(o.restores) > 0 || o.Option == "" }
 
 func (m *moving) notNull(ctx context.Context) (out []Obstacle, err error) {
+	key, err := m.primary(ctx)
+	if err != nil {
+		return nil, err
+	}
 	err = m.each(func(c column) error {
 		nullable, err := m.nullable(ctx, c.Plain)
 		if err != nil || nullable {
@@ -143,6 +147,9 @@ func (m *moving) notNull(ctx context.Context) (out []Obstacle, err error) {
 		o := Obstacle{Column: c.Name, Why: fmt.Sprintf("%s is NOT NULL, and NULL will stand there", c.Plain), SQL: drop, restores: []restoring{{Of: "NOT NULL " + c.Plain, SQL: restore}}}
 		if len(drop) == 0 {
 			o.Why += onSQLite
+		}
+		if key.has(c.Plain) {
+			o = m.notInKey(key, o)
 		}
 		out = append(out, o)
 		return nil

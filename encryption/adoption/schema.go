@@ -17,7 +17,8 @@ const levelRow = encryption.LevelRow
 // columns, which are all nullable and take no time, the indexes over these, on
 // PostgreSQL built while writers go on, each partition's by itself, and the guard
 // Reset. An index that failed in the middle is taken away and built again. nil says
-// that nothing is missing. The application's role needs none of the rights for this.
+// that nothing is missing. The application's role needs none of the rights for this; a
+// guard whose text it may not read ([HiddenGuard]) is taken for one: ask as the owner.
 // A column in the clear that cannot be adopted is a [*ColumnError], and nothing else;
 // so is an owner, a tenant or a key that names no column of the table.
 func (a *Adoption) SQL(ctx context.Context) ([]string, error) {
@@ -65,7 +66,7 @@ func (a *Adoption) SQL(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	guard, err := a.standing(ctx)
-	if err != nil || guard == Reset || guard == Refuse {
+	if err != nil || guard == Reset || guard == Refuse || guard == HiddenGuard {
 		return out, err
 	}
 	statements, err := a.guardSQL(ctx, Reset) // over columns that the statements before it add

@@ -145,7 +145,7 @@ func (m *moving) collisions(ctx context.Context, c column, old uniqueness, w wan
 	wide := c.wideIndex()
 	o = Obstacle{Column: c.Name, Option: "LoseUnique", Why: fmt.Sprintf("%s is UNIQUE, and %s is not yet", c.Plain, wide)}
 	if m.ahead {
-		err = m.willCollide(ctx, c, old, &o)
+		err = m.willCollide(ctx, c, old, w, &o)
 	} else {
 		err = m.collide(ctx, c, w, &o)
 	}
@@ -182,10 +182,10 @@ func (m *moving) collide(ctx context.Context, c column, w wanted, o *Obstacle) e
 
 // willCollide asks the normaliser about each value in the clear of the tenant. Eight
 // bytes of each stay in memory; what falls together there is looked at once more.
-func (m *moving) willCollide(ctx context.Context, c column, old uniqueness, o *Obstacle) error {
+func (m *moving) willCollide(ctx context.Context, c column, old uniqueness, w wanted, o *Obstacle) error {
 	for _, column := range old.columns {
-		if column != "" && column != c.Plain && column != m.def.Tenant || old.where != "" {
-			return nil // its other columns tell rows apart: that is asked when everything is sealed
+		if column != "" && column != c.Plain && column != m.def.Tenant || w.where != "" {
+			return nil // its other columns, or its predicate, tell rows apart: that is asked when everything is sealed
 		}
 	}
 	cell := slices.Index(m.order, c.Name)

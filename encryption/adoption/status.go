@@ -139,10 +139,16 @@ func (l *live) oneSided(ctx context.Context, r stageRow) ([]counted, error) {
 	return []counted{
 		{"encryption.adoption.unsealed", "rows", r.cleared(), plain, "rows stand in the clear only, and are read there: call Backfill"},
 		{"encryption.adoption.emptied", "rows", r.stage == ReadSealed && !filling, sealed, "rows are sealed only: " + only},
-		{"encryption.adoption.inclear", "rows", true, inClear + l.counted.inClear.Load(), "values came into the clear after Clear had found none left, and are not read: look who writes there; put the guard Refuse in place"},
-		{"encryption.adoption.owners", "rows", true, owners + l.counted.otherOwners.Load(), "sealed values are whole and do not open for the owner of their row: a Writer names another owner, or spells it otherwise; look at the program before SealedOnly, where they are lost, then call Backfill"},
+		{"encryption.adoption.inclear", "rows", true, inClear + l.counted.inClear.Load(), "values came into the clear after Clear had found none left, and are not read: look who writes there; put the guard Refuse in place" + split(inClear, "stand there now", l.counted.inClear.Load())},
+		{"encryption.adoption.owners", "rows", true, owners + l.counted.otherOwners.Load(), "sealed values are whole and do not open for the owner of their row: a Writer names another owner, or spells it otherwise; look at the program before SealedOnly, where they are lost, then call Backfill" + split(owners, "of the last Backfill", l.counted.otherOwners.Load())},
 		{"encryption.adoption.unique", "rows", false, max(0, nothing-1), "values that are nothing to the normaliser ('', blanks) stand beside each other, where the clear was UNIQUE: the index has NULL there, which is never equal; the way back will refuse all but one"},
 	}, nil
+}
+
+// split says which part of a finding ends with its cause, and which one with the
+// process.
+func split(now int64, how string, met int64) string {
+	return fmt.Sprintf(" (%d %s, %d met since this process started, which it counts until it ends)", now, how, met)
 }
 
 // nothingTwice counts the values that a unique index does not hold to be one.

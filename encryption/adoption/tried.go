@@ -32,7 +32,7 @@ func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
 	for _, c := range m.cells {
 		set = append(set, c.plain.Name+" = CASE WHEN "+m.staying(c)+" THEN "+c.plain.Name+" END")
 		if c.stored.Name != "" { // another value than before, to the guard
-			set = append(set, c.stored.Name+" = "+m.longer(c))
+			set = append(set, c.stored.Name+" = "+m.altered(c))
 		}
 	}
 	var tries [][]row
@@ -72,7 +72,7 @@ func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
 		case errors.Is(err, errTried) || isHeld(err):
 		case refusedRow(err):
 			refused, _ := sqldb.Refused(err)
-			if slices.Contains(about, refused.Constraint) {
+			if slices.Contains(about, refused.Constraint) || slices.ContainsFunc(m.cells, func(c liveColumn) bool { return c.sealed.SQL == refused.Column }) {
 				continue
 			}
 			return []Obstacle{{Rows: 1, Listed: []Left{{Row: at.id, Why: refused.Error()}}, Why: fmt.Sprintf("the database refuses a row in which nothing stands in the clear (%v): change the constraint or the trigger that says so", refused)}}, nil
@@ -83,29 +83,32 @@ func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
 	return nil, nil
 }
 
-// longer is a sealed value and one byte, NULL where there is none.
-func (m *moving) longer(c liveColumn) string {
+// altered is a sealed value with another last byte, NULL where there is none: one that
+// is no longer than what the column takes.
+func (m *moving) altered(c liveColumn) string {
 	name := c.stored.Name
 	switch {
 	case m.db.Kind == sqldb.Postgres && !c.sealed.Text:
-		return name + ` || CAST('x' AS bytea)`
-	case m.db.Kind == sqldb.Postgres, m.db.Kind == sqldb.SQLite && c.sealed.Text:
-		return name + ` || 'x'`
+		return `CASE WHEN octet_length(` + name + `) > 0 THEN set_byte(` + name + `, octet_length(` + name + `) - 1, get_byte(` + name + `, octet_length(` + name + `) - 1) # 1) ELSE ` + name + ` END`
+	case m.db.Kind == sqldb.Postgres:
+		return `left(` + name + `, -1) || CASE WHEN right(` + name + `, 1) = 'A' THEN 'B' ELSE 'A' END`
 	case m.db.Kind == sqldb.SQLite:
-		return `CAST(` + name + ` || 'x' AS BLOB)`
+		other := `substr(` + name + `, 1, length(` + name + `) - 1) || CASE WHEN CAST(substr(` + name + `, -1) AS BLOB) = CAST('A' AS BLOB) THEN 'B' ELSE 'A' END`
+		if c.sealed.Text {
+			return other
+		}
+		return `CAST(` + other + ` AS BLOB)`
 	}
-	return `CONCAT(` + name + `, 'x')`
+	return `CONCAT(LEFT(` + name + `, CHAR_LENGTH(` + name + `) - 1), CASE WHEN RIGHT(` + name + `, 1) = 'A' THEN 'B' ELSE 'A' END)`
 }
 
-// aboutSealed names the CHECKs that look at sealed values, which are not there yet
-// when it is asked beforehand.
+// aboutSealed names the CHECKs that look at sealed values: these are not there yet when
+// it is asked beforehand, and no real ones when it is tried. What they say of rows as
+// they will be, checked asks.
 func (m *moving) aboutSealed(ctx context.Context) (names []string, err error) {
-	if !m.ahead {
-		return nil, nil
-	}
 	all, err := m.checks(ctx)
 	for _, c := range all {
-		if slices.ContainsFunc(m.cells, func(cell liveColumn) bool { return wordIn(c.expr, cell.sealed.SQL) }) {
+		if c.name != "" && slices.ContainsFunc(m.cells, func(cell liveColumn) bool { return wordIn(c.expr, cell.sealed.SQL) }) {
 			names = append(names, c.name)
 		}
 	}

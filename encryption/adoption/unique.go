@@ -18,6 +18,9 @@ type uniqueness struct {
 	where     string   // its predicate; "" is none
 	enforced  bool     // a valid unique index
 	immediate bool     // not only at COMMIT
+	equality  bool     // what it refuses are equal rows
+
+	by keyedBy // what it compares, as SQL; without parts where columns say all
 }
 
 // uniques lists what is unique in the table.
@@ -31,7 +34,7 @@ func (a *Adoption) uniques(ctx context.Context) (out []uniqueness, err error) {
 		var key bool
 		var n int
 		var column string
-		if err := scan(&u.name, &u.enforced, &u.immediate, &u.where, &key, &n, &column); err != nil {
+		if err := scan(&u.name, &u.enforced, &u.immediate, &u.equality, &u.where, &key, &n, &column); err != nil {
 			return err
 		}
 		if len(out) == 0 || out[len(out)-1].name != u.name {
@@ -61,24 +64,26 @@ func (a *Adoption) askingUniques() (query string, args []any, err error) {
 	case sqldb.Postgres:
 		const from = ` FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid `
 		const these = ` WHERE i.indrelid = to_regclass(?) AND (i.indisunique OR i.indisexclusion) AND i.indisready `
-		const of = `SELECT CAST(c.relname AS text) AS index_name, i.indisunique AND i.indisvalid, i.indimmediate, COALESCE(pg_get_expr(i.indpred, i.indrelid), ''), `
+		const equality = `NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint x CROSS JOIN LATERAL unnest(x.conexclop) AS e(oid) JOIN pg_catalog.pg_operator o ON o.oid = e.oid
+			WHERE x.conindid = i.indexrelid AND x.contype = 'x' AND NOT (o.oprname = '=' AND (o.oprcanmerge OR o.oprcanhash)))`
+		const of = `SELECT CAST(c.relname AS text) AS index_name, i.indisunique AND i.indisvalid, i.indimmediate, ` + equality + `, COALESCE(pg_get_expr(i.indpred, i.indrelid), ''), `
 		return of + `true AS of_key, CAST(k.n AS integer) AS place, COALESCE(CAST(a.attname AS text), '')` + from +
 			`CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS k(n) LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n]` + these +
 			` UNION ALL ` + of + `false, 0, CAST(a.attname AS text)` + from +
 			`JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid AND d.refclassid = d.classid AND d.refobjid = i.indrelid
-			JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid AND a.attnum > 0` + these + ` ORDER BY 1, 5 DESC, 6`, []any{quoted, quoted}, nil
+			JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid AND a.attnum > 0` + these + ` ORDER BY 1, 6 DESC, 7`, []any{quoted, quoted}, nil
 	case sqldb.SQLite:
 		master := "sqlite_master"
 		if before, _, ok := strings.Cut(quoted, "."); ok {
 			master = before + "." + master
 		}
-		return `SELECT l.name, NOT l.partial, true, CASE WHEN l.partial THEN 'partial' ELSE '' END, true, x.seqno, COALESCE(x.name, '')
+		return `SELECT l.name, NOT l.partial, true, true, CASE WHEN l.partial THEN 'partial' ELSE '' END, true, x.seqno, COALESCE(x.name, '')
 			FROM pragma_index_list(?1, NULLIF(?2, '')) l, pragma_index_xinfo(l.name, NULLIF(?2, '')) x WHERE l."unique" AND x.key
-			UNION ALL SELECT l.name, NOT l.partial, true, CASE WHEN l.partial THEN 'partial' ELSE '' END, false, 0, m.sql
-			FROM pragma_index_list(?1, NULLIF(?2, '')) l JOIN ` + master + ` m ON m.type = 'index' AND m.name = l.name WHERE l."unique" AND m.sql IS NOT NULL ORDER BY 1, 5 DESC, 6`, []any{name, schema}, nil
+			UNION ALL SELECT l.name, NOT l.partial, true, true, CASE WHEN l.partial THEN 'partial' ELSE '' END, false, 0, m.sql
+			FROM pragma_index_list(?1, NULLIF(?2, '')) l JOIN ` + master + ` m ON m.type = 'index' AND m.name = l.name WHERE l."unique" AND m.sql IS NOT NULL ORDER BY 1, 6 DESC, 7`, []any{name, schema}, nil
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	return `SELECT INDEX_NAME, SUM(SUB_PART IS NOT NULL OR COLUMN_NAME IS NULL) OVER (PARTITION BY INDEX_NAME) = 0, true, '', true, SEQ_IN_INDEX, COALESCE(COLUMN_NAME, '') FROM information_schema.STATISTICS
+	return `SELECT INDEX_NAME, SUM(SUB_PART IS NOT NULL OR COLUMN_NAME IS NULL) OVER (PARTITION BY INDEX_NAME) = 0, true, true, '', true, SEQ_IN_INDEX, COALESCE(COLUMN_NAME, '') FROM information_schema.STATISTICS
 		WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? AND NON_UNIQUE = 0 ORDER BY INDEX_NAME, SEQ_IN_INDEX`, []any{schema, name}, nil
 }
 
@@ -100,6 +105,8 @@ func (a *Adoption) replacement(old uniqueness, plain, wide string) wanted {
 				continue
 			}
 			seen, c = true, wide
+		} else if other := a.wideOf(c); other != "" {
+			c = other
 		}
 		columns = append(columns, c)
 	}
@@ -128,11 +135,25 @@ func (a *Adoption) replaces(u, old uniqueness, plain, wide string) bool {
 		return false
 	}
 	for _, c := range u.columns {
-		if c == "" || c == plain || c != wide && c != a.def.Tenant && !slices.Contains(old.columns, c) {
+		if c == wide || c == a.def.Tenant {
+			continue
+		}
+		kept := func(of string) bool { return c == of && a.wideOf(c) == "" || c == a.wideOf(of) }
+		if c == "" || c == plain || !slices.ContainsFunc(old.columns, kept) {
 			return false
 		}
 	}
 	return slices.Contains(u.columns, wide)
+}
+
+// wideOf is the wide column of an adopted column in the clear; "" is none.
+func (a *Adoption) wideOf(plain string) string {
+	for _, c := range a.columns {
+		if c.Plain == plain {
+			return c.wideIndex()
+		}
+	}
+	return ""
 }
 
 // noUniqueIndex: what is UNIQUE in the clear wants an index that can take its place,
@@ -141,12 +162,12 @@ func (m *moving) noUniqueIndex(ctx context.Context) (out []Obstacle, err error) 
 	if m.options.LoseUnique {
 		return nil, nil
 	}
-	all, err := m.uniques(ctx)
+	all, err := m.described(ctx)
 	if err != nil {
 		return nil, err
 	}
 	err = m.each(func(c column) error {
-		if c.wideIndex() == "" && slices.ContainsFunc(all, func(u uniqueness) bool { return u.about(c.Plain) }) {
+		if c.wideIndex() == "" && slices.ContainsFunc(all, func(u uniqueness) bool { return u.about(c.Plain) && !u.unlike(c.Plain) }) {
 			out = append(out, Obstacle{Column: c.Name, Option: "LoseUnique", Why: fmt.Sprintf("%s is UNIQUE in the clear, and no index of at least 128 bits is declared over the sealed column to take its place: add encryption.Index{Column: %q, As: …, Unique: true} now, while the definition may change", c.Plain, c.Name+"_unique")})
 		}
 		return nil
@@ -170,13 +191,22 @@ func (m *moving) notUnique(ctx context.Context) (out []Obstacle, err error) {
 	if m.options.LoseUnique {
 		return nil, nil
 	}
-	all, err := m.uniques(ctx)
+	all, err := m.described(ctx)
 	if err != nil {
 		return nil, err
 	}
+	asked := map[string]bool{}
 	err = m.each(func(c column) error {
 		wide := c.wideIndex()
 		for _, old := range all {
+			if old.about(c.Plain) && old.unlike(c.Plain) {
+				found, err := m.keptOtherwise(ctx, c, old, all)
+				if err != nil {
+					return err
+				}
+				out = append(out, found...)
+				continue
+			}
 			if !old.about(c.Plain) || wide != "" && slices.ContainsFunc(all, func(u uniqueness) bool { return m.replaces(u, old, c.Plain, wide) }) {
 				continue
 			}
@@ -195,6 +225,10 @@ func (m *moving) notUnique(ctx context.Context) (out []Obstacle, err error) {
 				continue // it is made on the way
 			}
 			if o.Rows == 0 {
+				if asked[w.of()] {
+					continue // for another of its columns
+				}
+				asked[w.of()] = true
 				if o.SQL, err = m.build(ctx, w); err != nil {
 					return err
 				}
