@@ -22,6 +22,7 @@ type examiner struct {
 	states  map[genKey]keystore.KeyVersionState
 	active  map[string]int // key versions that seal, by tenant
 	owners  owners
+	dead    graves
 	revived map[ownerPlace]bool // owners whose tombstone somebody took away
 	found   damage
 
@@ -46,7 +47,7 @@ type examinedKeyset struct {
 func (v *Copies) newExaminer(ctx context.Context) (*examiner, error) {
 	e := &examiner{
 		copies: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerPlace]bool{},
-		emit: func([]byte) error { return nil }, found: damage{versions: map[genKey]bool{}},
+		dead: graves{ring: v.ring}, emit: func([]byte) error { return nil }, found: damage{versions: map[genKey]bool{}},
 	}
 	var state keystore.State
 	var rows []keystore.KeysetRow
@@ -129,6 +130,24 @@ func (v *Copies) examineBranch(ctx context.Context, state keystore.State, row ke
 	return nil, "its KEK serves, and does not open it", nil
 }
 
+// beside opens the copies with which the store is compared: the first one is that
+// whose rows must still be there, if there is one.
+func (e *examiner) beside(before source, others ...source) (err error) {
+	if before.path != "" {
+		if e.before, err = openCursor(before); err != nil {
+			return err
+		}
+	}
+	for _, from := range append(others, before) {
+		if err := e.dead.believe(from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *examiner) close() error { return errors.Join(e.before.close(), e.dead.close()) }
+
 // walk goes over all rows of a snapshot.
 func (e *examiner) walk(ctx context.Context, tx keystore.Tx) error {
 	e.owners = owners{next: pagedOwners(ctx, tx)}
@@ -189,7 +208,7 @@ func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerPlace]bool
 	if err := e.missing(order); err != nil {
 		return err
 	}
-	reason, stray, err := e.judge(one, line.Kind, ends)
+	reason, stray, err := e.judge(one, line, order, ends)
 	if err != nil {
 		return err
 	}
@@ -268,7 +287,7 @@ func (e *examiner) missing(order []byte) error {
 			if err != nil {
 				return err
 			}
-			gone = (!known || state == keystore.Active || state == keystore.Retired) && (!found || owner.State != keystore.Tombstone)
+			gone = (!known || state == keystore.Active || state == keystore.Retired || state == keystore.Destroying) && (!found || owner.State != keystore.Tombstone)
 		case keystore.KindAlias, keystore.KindIndex, keystore.KindMark: // may be taken away
 		}
 		if gone {
@@ -281,27 +300,26 @@ func (e *examiner) missing(order []byte) error {
 	return nil
 }
 
-// examine goes over the whole key store; before is the path of a copy whose rows
-// must still be there, or empty.
-func (v *Copies) examine(ctx context.Context, before string) (found damage, err error) {
+// examine goes over the whole key store; before is a copy whose rows
+// must still be there, and newest one that knows what is gone since, or none.
+func (v *Copies) examine(ctx context.Context, before, newest source) (found damage, err error) {
 	for range copyAttempts {
-		if found, err = v.examineOnce(ctx, before); !errors.Is(err, errOvertaken) {
+		if found, err = v.examineOnce(ctx, before, newest); !errors.Is(err, errOvertaken) {
 			break
 		}
 	}
 	return found, keyring.StoreError(err)
 }
 
-func (v *Copies) examineOnce(ctx context.Context, before string) (found damage, err error) {
+func (v *Copies) examineOnce(ctx context.Context, before, newest source) (found damage, err error) {
 	e, err := v.newExaminer(ctx)
 	if err != nil {
 		return found, err
 	}
-	if before != "" {
-		if e.before, err = openCursor(before); err != nil {
-			return found, err
-		}
-		defer func() { err = errors.Join(err, e.before.close()) }()
+	err = e.beside(before, newest)
+	defer func() { err = errors.Join(err, e.close()) }()
+	if err != nil {
+		return found, err
 	}
 	err = v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { return e.walk(ctx, tx) })
 	if err == nil {

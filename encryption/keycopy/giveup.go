@@ -2,14 +2,12 @@ package keycopy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
-	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // GiveUp does what Vault.GiveUp promises.
@@ -79,19 +77,15 @@ func ownersOf(keys []keystore.KeyRow) (out []string) {
 
 // refuseKnown refuses keys that open in the newest copy that this process knows of.
 func (v *Copies) refuseKnown(ctx context.Context, rows []DamagedRow) error {
-	path, err := v.newestKnown(ctx)
-	if err != nil || path == "" {
+	newest, err := v.newestKnown(ctx)
+	if err != nil || newest.path == "" {
 		return err
 	}
-	verified, err := v.verifyOwn(ctx, path, nil)
+	verified, err := v.verifyOwn(ctx, newest.path, nil)
 	if err != nil {
 		return fmt.Errorf("encryption: give up: whether the newest key copy has the keys: %w", err)
 	}
-	file, err := durable.OpenPlain(path)
-	if err != nil {
-		return fmt.Errorf("%w: %w", keyring.ErrCopy, err)
-	}
-	_, _, err = scanCopy(ctx, file, func(line copyRow) error {
+	return verified.file.each(ctx, func(line copyRow) error {
 		i := slices.IndexFunc(rows, func(row DamagedRow) bool {
 			return line.Kind == keystore.KindKey && row.Tenant == line.Tenant && row.Owner == line.Owner && row.KeyVersion == line.KeyVersion
 		})
@@ -108,7 +102,6 @@ func (v *Copies) refuseKnown(ctx context.Context, rows []DamagedRow) error {
 		}
 		return nil
 	})
-	return errors.Join(err, file.Close())
 }
 
 // givenUp finds the keys of one tenant, all or none.

@@ -86,7 +86,11 @@ func (p *repairPage) keyVersions(have keystore.Rows, meant bool) {
 			continue
 		}
 		i := slices.IndexFunc(have.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == row.KeyVersion })
-		if i < 0 || !knownKeyVersion(have.KeyVersions[i].State) || have.KeyVersions[i].State != row.State {
+		broken := i < 0 || !knownKeyVersion(have.KeyVersions[i].State)
+		if row.State == keystore.Destroyed && p.from.Holes > 0 && !broken {
+			continue // the row may be what was damaged when the copy was written
+		}
+		if broken || have.KeyVersions[i].State != row.State {
 			p.change.Put.KeyVersions = append(p.change.Put.KeyVersions, row) // every change of a state narrows
 		}
 	}
@@ -113,6 +117,11 @@ func (p *repairPage) owners(have keystore.Rows, meant bool) {
 		i := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == row.Owner })
 		damaged := i < 0 || !knownOwner(have.Owners[i].State)
 		switch {
+		case row.State == keystore.Tombstone && p.from.Holes > 0: // it may be what was damaged when the copy was written
+			if damaged {
+				p.change.Put.Owners = append(p.change.Put.Owners, row)
+				p.tombstones++
+			}
 		case row.State == keystore.Tombstone && (damaged || have.Owners[i].State != keystore.Tombstone):
 			p.change.Put.Owners = append(p.change.Put.Owners, row)
 			for _, key := range have.Keys {

@@ -1,6 +1,7 @@
 package keycopy
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -10,7 +11,7 @@ import (
 // removeStrays deletes rows that should not be there: keys under a tombstone or
 // of a destroyed key version, key versions and index versions whose number does not
 // fit, and, where nothing else is damaged, keysets of no purpose. It looks again until none is left; found is what it saw last.
-func (v *Copies) removeStrays(ctx context.Context, before string, found *damage) (err error) {
+func (v *Copies) removeStrays(ctx context.Context, before, newest source, found *damage) (err error) {
 	for len(found.strayed.Keys)+len(found.strayed.KeyVersions)+len(found.strayed.Indexes) > 0 || found.count == 0 && len(found.strayed.Keysets) > 0 {
 		removed := 0
 		_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
@@ -23,7 +24,7 @@ func (v *Copies) removeStrays(ctx context.Context, before string, found *damage)
 		if err != nil {
 			return err
 		}
-		if *found, err = v.examine(ctx, before); err != nil || removed == 0 {
+		if *found, err = v.examine(ctx, before, newest); err != nil || removed == 0 {
 			return err
 		}
 	}
@@ -45,7 +46,10 @@ func stillStray(ctx context.Context, tx keystore.Tx, found damage) (gone keystor
 		destroyed := slices.ContainsFunc(now.KeyVersions, func(g keystore.KeyVersionRow) bool {
 			return g.KeyVersion == key.KeyVersion && g.State == keystore.Destroyed
 		})
-		if dead || destroyed {
+		same := slices.ContainsFunc(have.Keys, func(k keystore.KeyRow) bool {
+			return k.Number() == key.Number() && bytes.Equal(k.Wrapped, key.Wrapped)
+		})
+		if same && (dead || destroyed) {
 			gone.Keys = append(gone.Keys, key)
 		}
 	}
