@@ -16,9 +16,9 @@ import (
 
 const saysDestroyed = `UPDATE crmguard_encryption_generation SET state = 'destroyed' WHERE state = 'retired'`
 
-// twoVersions is an installation whose p1 has a key of an older key version only,
+// twoKeyVersions is an installation whose p1 has a key of an older key version only,
 // with a copy of all of it in a folder, and one that an operator keeps.
-func twoVersions(t *testing.T) (e *env, first uint32, dir, copied string) {
+func twoKeyVersions(t *testing.T) (e *env, first uint32, dir, copied string) {
 	t.Helper()
 	e = newEnv(t, 1)
 	e.insert(t, "c1", "p1")
@@ -48,12 +48,12 @@ func nobodyHolds(context.Context, string, uint32) (int, string, error) { return 
 // and no copy without the keys replaces one that has them.
 func TestKeysOutliveARowThatSaysDestroyed(t *testing.T) {
 	for _, reads := range []bool{false, true} {
-		e, first, dir, copied := twoVersions(t)
+		e, first, dir, copied := twoKeyVersions(t)
 		whole := names(t, dir)
 		e.spoil(t, saysDestroyed)
 		v := e.another(t)
 		if reads { // what it knows then is what the tables say
-			require.NoError(t, v.Ensure(t.Context(), tenant, "p1"))
+			require.NoError(t, v.Ensure(t.Context(), tenant, "p2"))
 		}
 		_, err := v.WriteCopy(t.Context(), dir)
 		damaged := damagedRows(t, err)
@@ -83,7 +83,7 @@ func TestKeysOutliveARowThatSaysDestroyed(t *testing.T) {
 // Where nothing narrowed since, the copy brings the state back; an epoch does so by
 // itself, and takes every value along.
 func TestAnEpochBringsBackAKeyVersionThatOnlySaysDestroyed(t *testing.T) {
-	e, first, dir, _ := twoVersions(t)
+	e, first, dir, _ := twoKeyVersions(t)
 	e.spoil(t, saysDestroyed)
 	v := e.another(t)
 	report, err := v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
@@ -96,17 +96,16 @@ func TestAnEpochBringsBackAKeyVersionThatOnlySaysDestroyed(t *testing.T) {
 // A copy with holes was written of the very damage: what it says is gone is so only
 // where the store does not know better.
 func TestACopyWithHolesBuriesNobody(t *testing.T) {
-	for name, spoil := range map[string]string{
-		"a key version": saysDestroyed,
-		"an owner":      `UPDATE crmguard_encryption_owner SET state = 'tombstone' WHERE owner = 'p1'`,
+	for name, spoil := range map[string][2]string{
+		"a key version": {saysDestroyed, `UPDATE crmguard_encryption_generation SET state = 'retired' WHERE state = 'destroyed'`},
+		"an owner":      {`UPDATE crmguard_encryption_owner SET state = 'tombstone' WHERE owner = 'p1'`, `UPDATE crmguard_encryption_owner SET state = 'live' WHERE state = 'tombstone'`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, first, dir, _ := twoVersions(t)
-			e.spoil(t, spoil)
+			e, first, dir, _ := twoKeyVersions(t)
+			e.spoil(t, spoil[0])
 			_, err := e.another(t).WriteCopy(t.Context(), dir)
 			holes := holesOf(t, err)
-			e.spoil(t, `UPDATE crmguard_encryption_generation SET state = 'retired' WHERE state = 'destroyed'`)
-			e.spoil(t, `UPDATE crmguard_encryption_owner SET state = 'live' WHERE state = 'tombstone'`)
+			e.spoil(t, spoil[1])
 			_, err = e.another(t).RepairFromCopy(t.Context(), holes)
 			require.NoError(t, err)
 			require.Equal(t, keystore.Retired, e.stateOf(t, first))
@@ -119,7 +118,7 @@ func TestACopyWithHolesBuriesNobody(t *testing.T) {
 // The operator decides: DestroyKeyVersion once more takes away what stands under a
 // key version that is destroyed, unless a value needs it.
 func TestAKeyVersionIsDestroyedOnceMore(t *testing.T) {
-	e, first, dir, _ := twoVersions(t)
+	e, first, dir, _ := twoKeyVersions(t)
 	e.spoil(t, saysDestroyed)
 	v := e.another(t)
 	held := func(context.Context, string, uint32) (int, string, error) { return 1, "contacts", nil }
@@ -139,7 +138,7 @@ func TestAKeyVersionIsDestroyedOnceMore(t *testing.T) {
 func TestATombstoneOverALivingKeyDecidesNothing(t *testing.T) {
 	for name, narrows := range map[string]bool{"nothing narrowed": false, "something narrowed": true} {
 		t.Run(name, func(t *testing.T) {
-			e, _, dir, copied := twoVersions(t)
+			e, _, dir, copied := twoKeyVersions(t)
 			whole := names(t, dir)
 			if narrows {
 				_, err := e.vault.Erase(t.Context(), tenant, "p9")
@@ -190,7 +189,7 @@ func TestACopyThatChangesBehindItsVerificationBuriesNobody(t *testing.T) {
 		"a destroyed key version": {`"kind":"generation"`, `"retired"`, `"destroyed"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, first, _, copied := twoVersions(t)
+			e, first, _, copied := twoKeyVersions(t)
 			data, err := os.ReadFile(copied)
 			require.NoError(t, err)
 			lines := strings.Split(string(data), "\n")

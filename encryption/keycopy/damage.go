@@ -85,6 +85,7 @@ type damage struct {
 	count   int           // of all holes
 	strays  int           // rows that should not be there
 	strayed keystore.Rows // of them those that removeStrays may take away; the first page
+	odd     keystore.Rows // rows of which nothing but a number is damaged; the first page
 	// versions are key versions without a row, of which keys open.
 	versions map[genKey]bool
 }

@@ -66,6 +66,11 @@ func (v *Copies) newExaminer(ctx context.Context) (*examiner, error) {
 	serves := map[[2]string]error{}
 	for _, row := range rows {
 		known := examinedKeyset{row: row}
+		if !copyable(keystore.Rows{Keysets: []keystore.KeysetRow{row}}) {
+			known.why = "it holds what no such row can hold"
+			e.keysets[[2]string{row.Tenant, row.Purpose}] = known
+			continue
+		}
 		if row.Purpose == keyring.PurposeBranch { // it comes first of its tenant
 			known.open, known.why, err = v.examineBranch(ctx, state, row, serves)
 		} else {
@@ -161,17 +166,20 @@ func (e *examiner) walk(ctx context.Context, tx keystore.Tx) error {
 	return e.missing(nil)
 }
 
-// pagedOwners reads the owners of a snapshot one by one.
+// pagedOwners reads the owners of a snapshot one by one, but for those that no copy
+// can hold: what is theirs is damaged along with them.
 func pagedOwners(ctx context.Context, tx keystore.Tx) func() (keystore.OwnerRow, bool, error) {
 	page := keystore.Page{Kind: keystore.KindOwner, Limit: keyring.PageSize}
 	var rows []keystore.OwnerRow
 	return func() (row keystore.OwnerRow, ok bool, err error) {
-		if len(rows) == 0 {
+		for len(rows) == 0 {
 			next, err := tx.Page(ctx, page)
 			if err != nil || len(next.Owners) == 0 {
 				return row, false, err
 			}
-			rows, page.After = next.Owners, next.After(keystore.KindOwner)
+			rows, page.After = slices.DeleteFunc(slices.Clone(next.Owners), func(row keystore.OwnerRow) bool {
+				return !copyable(keystore.Rows{Owners: []keystore.OwnerRow{row}})
+			}), next.After(keystore.KindOwner)
 		}
 		row, rows = rows[0], rows[1:]
 		return row, true, nil
@@ -197,8 +205,8 @@ func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerPlace]bool
 	}
 	e.row++
 	data, ok := readable(line)
-	if !ok { // it has no place in the order either
-		e.name(line, "it holds what no such row can hold", line.Kind == keystore.KindMark, e.row, one)
+	if !ok && !placed(line) { // nothing was ever sealed under such an id
+		e.name(line, "it holds what no such row can hold", line.Kind != keystore.KindKeyset && line.Kind != keystore.KindKey, e.row, one)
 		return nil
 	}
 	order, err := line.order()
@@ -211,6 +219,15 @@ func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerPlace]bool
 	reason, stray, err := e.judge(one, line, order, ends)
 	if err != nil {
 		return err
+	}
+	if reason == "" && !ok {
+		if reason = "it holds what no such row can hold"; odd(one) {
+			reason = oddNumber
+			if e.found.odd.Len() < keyring.PageSize {
+				e.found.odd.Append(one)
+			}
+		}
+		stray = line.Kind == keystore.KindMark
 	}
 	if reason == "" {
 		if reason = e.before.takenBack(line, order); reason != "" && line.Kind == keystore.KindKey {
@@ -231,7 +248,7 @@ func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerPlace]bool
 	}
 	if reason != "" {
 		e.name(line, reason, stray, e.row, one)
-		if line.Kind != keystore.KindKeyset || e.keysets[[2]string{line.Tenant, line.Purpose}].open == nil {
+		if !ok || line.Kind != keystore.KindKeyset || e.keysets[[2]string{line.Tenant, line.Purpose}].open == nil {
 			return nil // one that was put back opens still, and keys need it
 		}
 	}
@@ -244,7 +261,7 @@ func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows k
 		damaged.Digest = keyDigest(rows.Keys[0].Wrapped)
 	}
 	if stray && e.found.strayed.Len() < keyring.PageSize {
-		e.found.strayed.Append(keystore.Rows{Keys: rows.Keys, Keysets: rows.Keysets, KeyVersions: rows.KeyVersions, Indexes: rows.Indexes})
+		e.found.strayed.Append(keystore.Rows{Keys: rows.Keys, Keysets: rows.Keysets, KeyVersions: rows.KeyVersions, Indexes: rows.Indexes, Owners: rows.Owners, Aliases: rows.Aliases})
 	}
 	e.found.add(damaged)
 }

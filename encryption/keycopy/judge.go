@@ -25,7 +25,10 @@ func (e *examiner) judge(one keystore.Rows, line copyRow, order []byte, ends map
 		if row.Unfit != 0 {
 			return unfit("key version", row.Unfit), true, nil
 		}
-		if !knownKeyVersion(row.State) || row.KeyVersion == 0 {
+		if row.KeyVersion == 0 {
+			return "nobody draws the key version 0", true, nil
+		}
+		if !knownKeyVersion(row.State) {
 			reason = "its state is unknown"
 			break
 		}
@@ -42,7 +45,9 @@ func (e *examiner) judge(one keystore.Rows, line copyRow, order []byte, ends map
 	case keystore.KindAlias:
 		row := one.Aliases[0]
 		if !ends[ownerPlace{row.Tenant, row.Alias}] || !ends[ownerPlace{row.Tenant, row.Owner}] {
-			reason = "one of the two persons is unknown"
+			// A person of whom nothing else is left is named as lost by the copy that has
+			// him: of one that no copy has nothing can be missing.
+			reason, stray = "one of the two persons is unknown", e.before != nil && !e.before.at(order)
 		}
 	case keystore.KindIndex:
 		row := one.Indexes[0]
@@ -57,11 +62,17 @@ func (e *examiner) judge(one keystore.Rows, line copyRow, order []byte, ends map
 	return reason, stray, err
 }
 
+// placed reports whether the ids of a line are such as this library gives out, so
+// that the line has a place in the order.
+func placed(line copyRow) bool {
+	aboutPerson := line.Kind == keystore.KindOwner || line.Kind == keystore.KindKey || line.Kind == keystore.KindAlias
+	return !(line.Tenant != "" && keyring.CheckID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || keyring.CheckOwner(line.Owner) != nil) || line.Kind == keystore.KindAlias && keyring.CheckOwner(line.Alias) != nil)
+}
+
 // readable returns the bytes of a line; false says that it does not come out of
 // them as the row that it was.
 func readable(line copyRow) ([]byte, bool) {
-	aboutPerson := line.Kind == keystore.KindOwner || line.Kind == keystore.KindKey || line.Kind == keystore.KindAlias
-	if line.Tenant != "" && keyring.CheckID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || keyring.CheckOwner(line.Owner) != nil) || line.Kind == keystore.KindAlias && keyring.CheckOwner(line.Alias) != nil {
+	if !placed(line) {
 		return nil, false
 	}
 	data, err := canon.Marshal(line)
@@ -70,6 +81,12 @@ func readable(line copyRow) ([]byte, bool) {
 	}
 	back, err := line.rows()
 	return data, err == nil && reflect.DeepEqual(copyRows(back), []copyRow{line})
+}
+
+// copyable reports whether a copy can hold a row.
+func copyable(one keystore.Rows) bool {
+	_, ok := readable(copyRows(one)[0])
+	return ok
 }
 
 func (e *examiner) judgeKeyset(row keystore.KeysetRow) (string, error) {

@@ -19,6 +19,7 @@ type RepairReport struct {
 	Keys        int // person keys
 	Aliases     int // merged persons
 	Indexes     int // index versions
+	Numbers     int // owners, keys and key versions of which nothing but a number was damaged: they got a sound one, of no copy
 	Removed     int // rows that should not have been there, such as a key under a tombstone
 	// Fenced counts index versions that are searched no more (ErrIncomplete): rows
 	// that can be opened again may lack them. RebuildIndexes shows whether they do.
@@ -30,7 +31,7 @@ type RepairReport struct {
 
 // Rows is how many rows were brought back.
 func (r RepairReport) Rows() int {
-	return r.Keysets + r.KeyVersions + r.Owners + r.Keys + r.Aliases + r.Indexes
+	return r.Keysets + r.KeyVersions + r.Owners + r.Keys + r.Aliases + r.Indexes + r.Numbers
 }
 
 // Repair does what Vault.RepairFromCopy promises.
@@ -63,6 +64,9 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 		return report, err
 	}
 	if err := v.bringVersions(ctx, []source{verified.file, newest}, before, newest, &found, &report); err != nil {
+		return report, err
+	}
+	if report.Numbers, err = v.mendNumbers(ctx, before, newest, &found); err != nil {
 		return report, err
 	}
 	strays := found.strays

@@ -36,9 +36,7 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 	}
 	meant := p.dead || !p.unmoved(now) // what is gone may have been taken away on purpose
 	p.keyVersions(tenant, meant)
-	if !meant {
-		p.indexes(tenant)
-	}
+	p.indexes(tenant, meant)
 	have, err := p.known(ctx, tx)
 	if err != nil {
 		return err
@@ -96,11 +94,16 @@ func (p *repairPage) keyVersions(have keystore.Rows, meant bool) {
 	}
 }
 
-func (p *repairPage) indexes(have keystore.Rows) {
+// indexes brings back what is gone, and, whatever was taken away since, what is there
+// in no state: nobody took that away.
+func (p *repairPage) indexes(have keystore.Rows, meant bool) {
 	for _, row := range p.rows.Indexes {
 		i := slices.IndexFunc(have.Indexes, func(x keystore.IndexRow) bool {
 			return x.Table == row.Table && x.Index == row.Index && x.Version == row.Version
 		})
+		if p.dead || meant && i < 0 {
+			continue
+		}
 		if i < 0 || !knownIndex(have.Indexes[i].State) || !have.Indexes[i].Fits() {
 			if row.State == keystore.IndexLive {
 				row.State = keystore.IndexFenced // whoever does not know it could write meanwhile
@@ -130,10 +133,22 @@ func (p *repairPage) owners(have keystore.Rows, meant bool) {
 				}
 			}
 			p.tombstones++
-		case damaged && !meant:
+		case damaged && (!meant || i >= 0 && !p.dead && p.opens(have, row.Owner)):
 			p.change.Put.Owners = append(p.change.Put.Owners, row)
 		}
 	}
+}
+
+// opens reports whether a key of an owner stands and opens: an erasure would have
+// taken it along.
+func (p *repairPage) opens(have keystore.Rows, owner string) bool {
+	return p.wrap != nil && slices.ContainsFunc(have.Keys, func(k keystore.KeyRow) bool {
+		if k.Owner != owner {
+			return false
+		}
+		_, _, err := p.wrap.UnwrapKey(k)
+		return err == nil
+	})
 }
 
 // aliases brings back who was merged, between persons that are known.

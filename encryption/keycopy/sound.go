@@ -35,6 +35,10 @@ func (v *Copies) Sound(ctx context.Context) (repaired int, err error) {
 	if err != nil {
 		return repaired, err
 	}
+	numbers, err := v.mendNumbers(ctx, before, source{}, &found)
+	if repaired += numbers; err != nil {
+		return repaired, err
+	}
 	if err := v.removeStrays(ctx, before, source{}, &found); err != nil {
 		return repaired, err
 	}

@@ -68,7 +68,9 @@ func (v *Copies) bringVersions(ctx context.Context, from []source, before, newes
 }
 
 func knownTo(tenant keystore.Rows, keyVersion uint32) bool {
-	return slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion })
+	return slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool {
+		return g.KeyVersion == keyVersion && knownKeyVersion(g.State) // one in no state opens nothing, and is no wiser than none
+	})
 }
 
 // versionsIn reads the key versions of a copy, which come after its keysets; none
