@@ -61,8 +61,9 @@ type Config struct {
 	Lease time.Duration
 	// LongestTransaction bounds the time between sealing a value and the
 	// statement that writes it, and the transactions of Reseal and Redact. Those of
-	// the application may take as long as they like once they have written. 0 is
-	// DefaultLongestTransaction.
+	// the application may take as long as they like once they have written. It must be
+	// the same in all processes, also in programs for operators: what waits for others
+	// waits for its own, and nothing records it. 0 is DefaultLongestTransaction.
 	LongestTransaction time.Duration
 	// CacheKeys bounds the owners whose keys stay in memory; 0 is DefaultCacheKeys.
 	CacheKeys int

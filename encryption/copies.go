@@ -136,7 +136,8 @@ func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) e
 // key version is destroyed, or the store that it is about to be, never in place of a key that is there
 // (RepairReport.Conflicts lists those that are other keys: what was sealed under
 // the lost one does not open), and never into a store that holds nothing that
-// this process saw committed (ErrRewound: restore a copy).
+// this process saw committed (ErrRewound: restore a copy). A tenant whose keysets
+// do not open is an error that names it, behind what the others got back.
 //
 // What was lost in other rows does not come back: tenants, merges, index
 // versions, new keysets, and erasures: replay the erasure ledger before anybody

@@ -145,8 +145,9 @@
 //   - Reseal never overwrites a concurrent change, and DestroyKeyVersion
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
-//     So is a row that the database refuses to change (jobs.Refused); ClearRows and
-//     Rebuild say then that they are not done (jobs.RefusedError).
+//     So is a row that the database refuses to change, by whatever state a trigger
+//     raises (jobs.Refused); ClearRows and Rebuild say then that they are not done
+//     (jobs.RefusedError).
 //   - The holder of a table waits for every transaction that is writing to it,
 //     however long it takes, prepared ones included, and counts what it leaves.
 //     Reseal and Redact commit only under a key version that is active when they
@@ -378,7 +379,9 @@
 // equal; to the keys, and there alone, a UUID of 36 characters is one id in small
 // letters and in capitals, whatever its column makes of it. Names are taken exactly as the database spells them. Refused, before
 // anything is changed: a table without such a key, one that others inherit from,
-// one whose row security hides rows from the user of the connection, a standby.
+// one whose row security hides rows from the user of the connection, a standby. A
+// policy that comes into force while a job runs is found at its end, one that is
+// taken back before that is not.
 // Columns in the text form need a binary collation where the application
 // compares them.
 package encryption

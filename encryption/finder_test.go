@@ -125,3 +125,23 @@ func ExampleVault_FindRows() {
 	// Output:
 	// contacts c1 confirmed: true
 }
+
+// More values than a database takes in one condition are searched all the same, and
+// a row that holds several of them is listed once.
+func TestThousandsOfIdentitiesAreSearchedAtOnce(t *testing.T) {
+	e := newEnv(t, 1)
+	for _, person := range []string{"p1", "p2"} {
+		e.insert(t, "c"+person, person)
+	}
+	values := []string{"p1@b.example"}
+	for i := range 3000 {
+		values = append(values, fmt.Sprintf("x%d@b.example", i))
+	}
+	values = append(values, "p1@b.example", "p2@b.example")
+	var found []string
+	for row, err := range e.vault.FindRows(t.Context(), e.db, tenant, map[string][]string{"email": values}) {
+		require.NoError(t, err)
+		found = append(found, row.Key)
+	}
+	require.ElementsMatch(t, []string{"cp1", "cp2"}, found)
+}

@@ -10,6 +10,10 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 )
 
+// rotatedSince is a loss that only bringing a key version back by its number mends:
+// that of a copy may have been meant to go.
+const rotatedSince = "a key version, and something was rotated since the copy"
+
 // requireFound shows that a search of a process that has just begun finds a row.
 func requireFound(t *testing.T, e *env, person string) {
 	t.Helper()
@@ -26,6 +30,7 @@ func TestAnIndexIsNotSearchedBecauseACopyHasIt(t *testing.T) {
 		"a key, and rows of a snapshot":       {`DELETE FROM crmguard_encryption_key WHERE owner = 'p1'`, `UPDATE contacts SET email_idx = NULL`},
 		"an owner, and rows of a snapshot":    {`DELETE FROM crmguard_encryption_owner WHERE owner = 'p1'`, `UPDATE contacts SET email_idx = NULL`},
 		"an older wrap keyset, and the same":  {`older`, `UPDATE contacts SET email_idx = NULL`},
+		rotatedSince:                          {`DELETE FROM crmguard_encryption_generation WHERE state = 'retired'`, `UPDATE contacts SET email_idx = NULL`},
 		"all owners, and rows of a snapshot":  {`DELETE FROM crmguard_encryption_owner WHERE owner <> 't:'`, `UPDATE contacts SET email_idx = NULL`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -48,6 +53,10 @@ func TestAnIndexIsNotSearchedBecauseACopyHasIt(t *testing.T) {
 			}
 			whole, err := e.vault.WriteCopy(t.Context(), dir)
 			require.NoError(t, err)
+			if name == rotatedSince {
+				_, err = e.vault.NewKeyVersion(t.Context(), tenant)
+				require.NoError(t, err)
+			}
 			e.spoil(t, damage, args...)
 			if c.rows != "" {
 				_, err = e.db.ExecContext(t.Context(), c.rows)
@@ -57,7 +66,7 @@ func TestAnIndexIsNotSearchedBecauseACopyHasIt(t *testing.T) {
 			report, err := e.another(t).RepairFromCopy(t.Context(), whole.Path)
 			require.NoError(t, err)
 			require.NotZero(t, report.Rows())
-			require.NotZero(t, report.Fenced, "the Rebuild said %v", rebuilt)
+			require.Equal(t, 2, report.Fenced, "that of the other table, too; the Rebuild said %v", rebuilt)
 			requireUnsearched(t, e, e.another(t), "p1")
 		})
 	}
@@ -73,6 +82,7 @@ func TestKeysThatComeBackDuringARebuildAreWaitedFor(t *testing.T) {
 		"an owner":      `DELETE FROM crmguard_encryption_owner WHERE owner = 'p1'`,
 		"a key version": `UPDATE crmguard_encryption_generation SET state = 'destroyed' WHERE state = 'retired'`,
 		"from memory":   `DELETE FROM crmguard_encryption_key WHERE owner = 'p1'`,
+		rotatedSince:    `DELETE FROM crmguard_encryption_generation WHERE state = 'retired'`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, 4)
@@ -83,11 +93,21 @@ func TestKeysThatComeBackDuringARebuildAreWaitedFor(t *testing.T) {
 			require.NoError(t, insertMail(t, e.db, old, "c2", "p2", false))
 			whole, err := e.vault.WriteCopy(t.Context(), t.TempDir())
 			require.NoError(t, err)
+			if name == rotatedSince {
+				_, err = e.vault.NewKeyVersion(t.Context(), tenant)
+				require.NoError(t, err)
+			}
+			var sealed encryption.Sealed
+			require.NoError(t, e.db.QueryRowContext(t.Context(), `SELECT email FROM contacts WHERE id = 'c1'`).Scan(&sealed))
+			row, err := old.Row(t.Context(), tenant, "p1", "c1")
+			require.NoError(t, err)
+			_, err = row.Text(t.Context(), "email", sealed.Bytes()) // so that this process has the key
+			require.NoError(t, err)
 			e.spoil(t, damage)
 			cfg := e.cfg
 			passes := 0
-			cfg.Observe = func(_ context.Context, name string, _ float64, _ ...slog.Attr) {
-				if name != "encryption.index.rows" {
+			cfg.Observe = func(_ context.Context, what string, _ float64, _ ...slog.Attr) {
+				if what != "encryption.index.rows" {
 					return
 				}
 				if passes++; passes != 2 { // the pass that finds nothing to correct
@@ -153,8 +173,8 @@ func TestARebuildThatBeganBeforeTwoOthersPromotesNothing(t *testing.T) {
 	require.NoError(t, e.table(t, e.another(t), after()).FenceOldWriters(t.Context(), tenant))
 	cfg := e.cfg
 	passes := 0
-	cfg.Observe = func(_ context.Context, name string, _ float64, _ ...slog.Attr) {
-		if name != "encryption.index.rows" {
+	cfg.Observe = func(_ context.Context, what string, _ float64, _ ...slog.Attr) {
+		if what != "encryption.index.rows" {
 			return
 		}
 		if passes++; passes != 2 { // the pass that finds nothing to correct

@@ -13,6 +13,8 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sqlkeys"
+	"github.com/crmguard/crmguard/internal/testdb"
 )
 
 // policed puts four letters under a policy that hides the first one from a role
@@ -138,4 +140,66 @@ func hiddenMeanwhile(t *testing.T, s *two) {
 	text, err := row.Text(t.Context(), "body", body.Bytes())
 	require.NoError(t, err, "the value is lost")
 	require.Equal(t, "body of l0", text)
+}
+
+// Where a policy hides keys from the key store's own role, no call takes what is
+// hidden for what is not there: nothing is copied, destroyed, closed, erased or made
+// anew, and all opens when the policy is gone.
+func TestHiddenKeysAreNotTakenForMissingOnes(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		if d.Name != testdb.PostgresC && d.Name != testdb.PostgresICU {
+			return
+		}
+		w := newWorn(t, d)
+		role, as := d.Role(t)
+		for _, right := range d.Rights(t, sqlkeys.Grants(), role) {
+			w.exec(t, right.Grant)
+		}
+		cfg := w.cfg
+		cfg.Keys = keysIn(t, as.Open(t))
+		vault, err := encryption.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		_, err = vault.NewKeyVersion(t.Context(), tenant)
+		require.NoError(t, err)
+		require.NoError(t, vault.AddAlias(t.Context(), tenant, "p8", "p9"))
+		rows := func() (n int) {
+			require.NoError(t, w.db.QueryRowContext(t.Context(), `SELECT (SELECT COUNT(*) FROM crmguard_encryption_key) * 1000 + (SELECT COUNT(*) FROM crmguard_encryption_owner)`).Scan(&n))
+			return n
+		}
+		before := rows()
+		for _, table := range []string{"key", "owner", "alias"} {
+			who := map[string]string{"key": "owner", "owner": "owner", "alias": "alias"}[table]
+			w.exec(t, `CREATE POLICY half ON crmguard_encryption_`+table+` USING (`+who+` < 'p5')`)
+			w.exec(t, `ALTER TABLE crmguard_encryption_`+table+` ENABLE ROW LEVEL SECURITY`)
+			for call, do := range map[string]func() error{
+				"WriteCopy": func() error { _, err := vault.WriteCopy(t.Context(), w.copies()); return err },
+				"RewrapKeys": func() error {
+					_, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(w.copies()), Destroy: w.destroy})
+					return err
+				},
+				"Erase":          func() error { _, err := vault.Erase(t.Context(), tenant, "p9"); return err },
+				"EraseMany":      func() error { _, err := vault.EraseMany(t.Context(), tenant, "p1", "p9"); return err },
+				"Ensure":         func() error { return vault.Ensure(t.Context(), tenant, "p6", "p8") },
+				"AddAlias":       func() error { return vault.AddAlias(t.Context(), tenant, "p7", "p6") },
+				"RepairFromCopy": func() error { _, err := vault.RepairFromCopy(t.Context(), w.whole); return err },
+				"Writer": func() error {
+					_, err := w.table(t, vault, peopleTable).Writer(t.Context(), tenant, "p8")
+					return err
+				},
+			} {
+				err := do()
+				require.ErrorIs(t, err, sqlkeys.ErrRowSecurity, "%s, hidden: %s", call, table)
+			}
+			_, err = sqlkeys.Open(t.Context(), as.Open(t))
+			require.ErrorIs(t, err, sqlkeys.ErrRowSecurity)
+			w.exec(t, `ALTER TABLE crmguard_encryption_`+table+` DISABLE ROW LEVEL SECURITY`)
+			require.Equal(t, before, rows())
+			require.Equal(t, without(), w.opens(t))
+		}
+		w.exec(t, `ALTER TABLE crmguard_encryption_key ENABLE ROW LEVEL SECURITY`)
+		nobody := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
+		require.ErrorIs(t, vault.DestroyKeyVersion(t.Context(), tenant, w.old, nobody), sqlkeys.ErrRowSecurity)
+		w.exec(t, `ALTER TABLE crmguard_encryption_key DISABLE ROW LEVEL SECURITY`)
+		require.Equal(t, before, rows(), "no key is deleted")
+	})
 }

@@ -103,18 +103,24 @@ func (s PersonSealer) Open(ctx context.Context, tenant, person string, sealed, a
 }
 
 // Census counts sealed values by key version: what a holder answers before a
-// key version is destroyed. A value that is not sealed is ErrOpen.
-func (s PersonSealer) Census(cells iter.Seq2[[]byte, error]) (map[uint32]int64, error) {
-	out := map[uint32]int64{}
+// key version is destroyed. A value that is not sealed, and one that is NULL (nil),
+// is counted as such and stops nothing; only the error of the sequence itself ends
+// it, because what follows was not counted then.
+func (s PersonSealer) Census(cells iter.Seq2[[]byte, error]) (jobs.Census, error) {
+	out := jobs.Census{KeyVersions: map[uint32]int64{}}
 	for cell, err := range cells {
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		keyVersion, err := sealedvalue.KeyVersion(cell)
-		if err != nil {
-			return nil, &KeyError{Op: "census", Table: s.purpose, Err: ErrOpen}
+		switch {
+		case cell == nil:
+			out.Null++
+		case err != nil:
+			out.Unsealed++
+		default:
+			out.KeyVersions[keyVersion]++
 		}
-		out[keyVersion]++
 	}
 	return out, nil
 }

@@ -90,8 +90,10 @@ type Column struct {
 // key yet when the index is declared, otherwise after FenceOldWriters and
 // RebuildIndexes.
 type Index struct {
-	// Column is the SQL column that holds the value: BIGINT up to 63 bits,
-	// otherwise bytes.
+	// Column is the SQL column that holds the value: BIGINT up to 63 bits, never
+	// INT for 32 (a value has no sign), otherwise bytes, and where they are of a
+	// fixed length of just that one. Jobs and CheckIn refuse what is narrower:
+	// MariaDB and MySQL that are not strict cut a value, and searches miss it.
 	Column string
 	// Name is the logical name, shared by the versions; "" is Column.
 	Name string

@@ -45,7 +45,7 @@ func (t *SealedTable) job() *rowjob.Table {
 		out.Columns = append(out.Columns, rowjob.Column{Name: c.Name, SQL: c.SQL, Level: byte(c.Level), Text: c.Text, Pad: c.Pad, Stream: c.Stream})
 	}
 	for _, x := range t.indexes {
-		out.Indexes = append(out.Indexes, rowjob.Index{Column: x.Column, Name: x.Name, Version: x.Version, Of: x.column})
+		out.Indexes = append(out.Indexes, rowjob.Index{Column: x.Column, Name: x.Name, Version: x.Version, Of: x.column, Bits: x.Bits})
 	}
 	return out
 }
@@ -69,7 +69,8 @@ func (w rowWriter) Index(column, value string) (any, error) { return w.w.Index(c
 // listed, and the key version that it needs cannot be destroyed, unless its holder
 // is given the list ([SealedTable.Holder]). A row of a person who was merged into
 // another goes over to that one, owner column and all, when all of its cells
-// open.
+// open. Where the database makes the owner column itself no row goes over: what is
+// under another key version is listed, until the application writes the row anew.
 //
 // Neither does a row stop it that the database refuses to change. The other rows
 // of its batch are then changed one by one, each in a transaction with its hooks.

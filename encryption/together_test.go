@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -179,9 +180,9 @@ func TestARuleThatKeepsARowStopsNoReseal(t *testing.T) {
 }
 
 // What a trigger keeps and says nothing of is noticed among rows that are changed
-// together: a row, or the owner of a row that goes over to another one.
+// together: a row, a cell, or the owner of a row that goes over to another one.
 func TestWhatATriggerKeepsAmongOtherRowsIsNamed(t *testing.T) {
-	for name, body := range map[string]string{"row": `IF OLD.id = ''l3'' THEN RETURN NULL; END IF`, "owner": `IF OLD.id = ''l3'' THEN NEW.person := OLD.person; END IF`} {
+	for name, body := range map[string]string{"row": `IF OLD.id = ''l3'' THEN RETURN NULL; END IF`, "owner": `IF OLD.id = ''l3'' THEN NEW.person := OLD.person; END IF`, "cell": `IF OLD.id = ''l3'' THEN NEW.body := OLD.body; END IF`} {
 		t.Run(name, func(t *testing.T) {
 			eachPostgres(t, func(t *testing.T, s *two) {
 				require.NoError(t, s.a.Ensure(t.Context(), tenant, "p2", "p3"))
@@ -317,6 +318,92 @@ func TestWhatATriggerPutsBackIsNamed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What triggers do besides keeping or putting back a value is no refusal: one that
+// writes another column makes a version of the row of its own, and the rows of a
+// partitioned table are looked at otherwise.
+func TestWhatATriggerDoesBesidesStopsNoReseal(t *testing.T) {
+	for name, table := range map[string]string{
+		"another column": `CREATE TABLE notes (id text PRIMARY KEY, person text NOT NULL, body bytea, told integer NOT NULL DEFAULT 0)`,
+		"partitions": `CREATE TABLE notes (id text PRIMARY KEY, person text NOT NULL, body bytea, told integer NOT NULL DEFAULT 0) PARTITION BY HASH (id);
+			CREATE TABLE notes_0 PARTITION OF notes FOR VALUES WITH (MODULUS 2, REMAINDER 0); CREATE TABLE notes_1 PARTITION OF notes FOR VALUES WITH (MODULUS 2, REMAINDER 1)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachPostgres(t, func(t *testing.T, s *two) {
+				for statement := range strings.SplitSeq(table, ";") {
+					s.exec(t, s.db, statement)
+				}
+				notes, err := s.a.Table(encryption.Table{Name: "notes", Columns: []encryption.Column{{Name: "body"}}})
+				require.NoError(t, err)
+				w, err := notes.Writer(t.Context(), tenant, "p1")
+				require.NoError(t, err)
+				for i := range 6 {
+					s.exec(t, s.db, `INSERT INTO notes (id, person, body) VALUES (?, 'p1', ?)`, fmt.Sprint("n", i), w.Text("body", "Ann"))
+				}
+				s.exec(t, s.db, `CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+					IF pg_trigger_depth() = 1 AND OLD.id <> ''n5'' THEN UPDATE notes SET told = told + 1 WHERE id = OLD.id; END IF;
+					IF pg_trigger_depth() = 1 AND OLD.id = ''n4'' THEN UPDATE notes SET body = OLD.body WHERE id = OLD.id; END IF; RETURN NULL; END'`)
+				s.exec(t, s.db, `CREATE TRIGGER tell AFTER UPDATE ON notes FOR EACH ROW EXECUTE FUNCTION tell()`)
+				fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
+				require.NoError(t, err)
+				report, err := notes.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{})
+				require.NoError(t, err)
+				require.Equal(t, []string{"n4"}, keysOf(report.Refusals))
+				require.Equal(t, []int{6, 5, 0}, []int{report.Rows, report.Cells, report.Conflicts})
+				census, err := notes.Census(t.Context(), s.db, tenant)
+				require.NoError(t, err)
+				require.EqualValues(t, 5, census.KeyVersions[fresh])
+				var told int
+				require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT sum(told) FROM notes`).Scan(&told))
+				require.Equal(t, 4, told)
+			})
+		})
+	}
+}
+
+// Batches that are made ready while others are written leave no row out, and what
+// a batch meets ends the job in its turn.
+func TestBatchesThatAreReadAheadLeaveNothingOut(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		if d.Name != testdb.PostgresC && d.Name != testdb.PostgresICU {
+			return
+		}
+		s := newTwoWith(t, d, d.Name == testdb.PostgresC) // keys and rows in one pool
+		w := s.writer(t)
+		for i := range 10 {
+			s.write(t, s.db, w, fmt.Sprint("l", i))
+		}
+		fresh, err := s.a.NewKeyVersion(t.Context(), tenant)
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended, err := s.of.Reseal(ctx, s.db, tenant, jobs.ResealOptions{Batch: 2, Progress: func(r jobs.ResealReport) {
+			if r.Rows == 4 {
+				cancel()
+			}
+		}})
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, []any{4, 4, "l3"}, []any{ended.Rows, ended.Cells, ended.Last})
+		require.EqualValues(t, 4, s.countVersion(t, fresh))
+		s.db.SetMaxOpenConns(1)
+		cold, err := encryption.Open(t.Context(), s.cfg) // has no keys in memory, and one connection for all it asks
+		require.NoError(t, err)
+		of, err := cold.Table(lettersTable)
+		require.NoError(t, err)
+		report, err := of.Reseal(t.Context(), s.db, tenant, jobs.ResealOptions{Batch: 2, After: ended.Last})
+		require.NoError(t, err)
+		require.Equal(t, []int{6, 6, 0}, []int{report.Rows, report.Cells, report.Conflicts})
+		s.db.SetMaxOpenConns(2)
+		require.EqualValues(t, 10, s.countVersion(t, fresh))
+	})
+}
+
+func (s *two) countVersion(t *testing.T, keyVersion uint32) int64 {
+	t.Helper()
+	census, err := s.of.Census(t.Context(), s.db, tenant)
+	require.NoError(t, err)
+	return census.KeyVersions[keyVersion]
 }
 
 // Two that reseal one table at one time take turns: each cell is resealed once,

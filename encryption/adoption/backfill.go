@@ -24,7 +24,7 @@ import (
 // stated before, and
 // no sealed value is left that says something else than the clear. Rows that stand
 // in the clear only are no obstacle there. At ReadSealed and SealedOnly it is Clean
-// when there is none of them, either. At ReadSealed a sealed value beside an emptied
+// when there is none of them, either. Why it is not Clean is listed. At ReadSealed a sealed value beside an emptied
 // one is listed, and not Clean, except while Unseal is still to fill the clear; and
 // once Clear was clean, values that come into the clear are listed and not sealed.
 // Owners counts values that were sealed for another owner than the row's: they are
@@ -52,6 +52,9 @@ func (a *Adoption) Backfill(ctx context.Context, tenant string, options JobOptio
 		return report, err
 	}
 	clean := report.Differ == 0 && report.Locked == 0
+	if !p.kept.Eligible && r.stage != SealedOnly {
+		p.kept.Report.list("", "", errUnguarded)
+	}
 	if r.stage == WriteBoth {
 		return p.endSealing(ctx, clean && p.kept.Eligible)
 	}
@@ -65,8 +68,14 @@ func (a *Adoption) Backfill(ctx context.Context, tenant string, options JobOptio
 		report, err = p.end(ctx, false) // what is recorded belongs to Clear there
 	}
 	report.Clean = clean && unsealed == 0 && !options.DryRun
+	if unsealed > 0 {
+		report.list("", "", fmt.Errorf("adoption: %d rows stand in the clear only: those that are listed, and those that came while the pass went on, of a release that does not seal: call Backfill again", unsealed))
+	}
 	return report, err
 }
+
+// errUnguarded is why nothing that a pass has found holds.
+var errUnguarded = errors.New("adoption: the stage had not settled, or one trigger (Reset) did not stand from the beginning of the pass to its end and OldReleaseGone was not stated: somebody may have written in the clear behind the pass; call Move, or execute what GuardSQL(ctx, Reset) returns, then Backfill (Again)")
 
 // endSealing ends a pass at WriteBoth or ReadSealed.
 func (p *pass) endSealing(ctx context.Context, clean bool) (Report, error) {
@@ -79,7 +88,9 @@ func (p *pass) endSealing(ctx context.Context, clean bool) (Report, error) {
 		if err := p.saveJob(ctx, p.tenant, mark); err != nil {
 			return p.kept.Report, err
 		}
-		clean = still
+		if clean = still; !still {
+			p.kept.Report.list("", "", errUnguarded)
+		}
 	}
 	return p.end(ctx, clean)
 }

@@ -100,11 +100,11 @@ func (m *moving) outrun(ctx context.Context) ([]Obstacle, error) {
 	o := Obstacle{Why: fmt.Sprintf("the triggers %s run behind the guard, and may change what it has seen: let them run before it", strings.Join(names, ", "))}
 	if m.db.Kind == sqldb.Postgres {
 		for _, name := range names {
-			quoted, err := m.db.Quote(name)
+			quoted, err := m.db.QuoteName(name)
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 			}
-			first, err := m.db.Quote(("a_" + name)[:min(len(name)+2, 63)])
+			first, err := m.db.QuoteName(("a_" + name)[:min(len(name)+2, 63)])
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 			}
@@ -128,18 +128,19 @@ func (m *moving) cascades(ctx context.Context) (out []Obstacle, err error) {
 		return nil, err
 	}
 	changing := regexp.MustCompile(` ON (DELETE SET (NULL|DEFAULT)|UPDATE (CASCADE|SET NULL|SET DEFAULT))`)
-	key := regexp.MustCompile("^CONSTRAINT [`\"]([^`\"]+)[`\"] FOREIGN KEY \\(([^)]*)\\) REFERENCES (.*)$")
+	key := regexp.MustCompile("^CONSTRAINT " + quotedName + " FOREIGN KEY \\((.*?)\\) REFERENCES (.*)$")
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
 		found := key.FindStringSubmatch(line)
-		if found == nil || !changing.MatchString(found[3]) {
+		if found == nil || !changing.MatchString(found[4]) {
 			continue
 		}
-		i := slices.IndexFunc(bound, func(b string) bool { return wordIn(found[2], b) })
+		i := slices.IndexFunc(bound, func(b string) bool { return wordIn(found[3], b) })
 		if i < 0 {
 			continue
 		}
-		quoted, err := m.db.Quote(found[1])
+		name := unquoted(found[1], found[2])
+		quoted, err := m.db.QuoteName(name)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 		}
@@ -147,9 +148,9 @@ func (m *moving) cascades(ctx context.Context) (out []Obstacle, err error) {
 		drop := alter + ` DROP FOREIGN KEY ` + quoted
 		out = append(out, Obstacle{
 			Option:   "IgnoreCascades",
-			Why:      fmt.Sprintf("the foreign key %s changes %s by a cascade, which no trigger sees: a sealed value stays that of another owner, or of yesterday; let it refuse instead, and change both in the application", found[1], bound[i]),
+			Why:      fmt.Sprintf("the foreign key %s changes %s by a cascade, which no trigger sees: a sealed value stays that of another owner, or of yesterday; let it refuse instead, and change both in the application", name, bound[i]),
 			SQL:      []string{drop, alter + ` ADD ` + changing.ReplaceAllString(line, "")},
-			restores: []restoring{{Of: "FOREIGN KEY " + found[1], SQL: []string{drop, alter + ` ADD ` + line}}},
+			restores: []restoring{{Of: "FOREIGN KEY " + name, SQL: []string{drop, alter + ` ADD ` + line}}},
 		})
 	}
 	return out, nil

@@ -44,7 +44,24 @@ func (a *Adoption) texts(ctx context.Context, query string, args ...any) (out []
 // wordIn says whether a text of SQL names a column: too often rather than too
 // seldom.
 func wordIn(text, name string) bool {
-	return regexp.MustCompile(`(?i)(^|[^\w$])` + regexp.QuoteMeta(name) + `($|[^\w$])`).MatchString(text)
+	if strings.ContainsAny(name, "`\"") { // which quotes double
+		name = regexp.QuoteMeta(name) + "|" + regexp.QuoteMeta(strings.ReplaceAll(name, "`", "``")) + "|" + regexp.QuoteMeta(strings.ReplaceAll(name, `"`, `""`))
+	} else {
+		name = regexp.QuoteMeta(name)
+	}
+	return regexp.MustCompile(`(?i)(^|[^\w$])(?:` + name + `)($|[^\w$])`).MatchString(text)
+}
+
+// quotedName is a name in the quotes of MariaDB and MySQL, or those of the standard,
+// as a part of a regular expression with two groups.
+const quotedName = "(?:`((?:[^`]|``)+)`|\"((?:[^\"]|\"\")+)\")"
+
+// unquoted is the name that the two groups of quotedName have found.
+func unquoted(back, standard string) string {
+	if back != "" {
+		return strings.ReplaceAll(back, "``", "`")
+	}
+	return strings.ReplaceAll(standard, `""`, `"`)
 }
 
 // guardMark names the triggers that stand on the table so that one that is made
@@ -92,7 +109,7 @@ func (l *live) nullable(ctx context.Context, column string) (bool, error) {
 // dropNotNull lets a column be NULL, and back again. SQLite has no statement for
 // it.
 func (l *live) dropNotNull(ctx context.Context, column string) (drop, restore []string, err error) {
-	quoted, err := l.db.Quote(column)
+	quoted, err := l.db.QuoteName(column)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 	}
@@ -147,7 +164,7 @@ func (a *Adoption) lineOf(ctx context.Context, begin, name string) (string, erro
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
 		for _, quote := range []string{"`", `"`} {
-			if strings.HasPrefix(line, begin+quote+name+quote+" ") {
+			if strings.HasPrefix(line, begin+quote+strings.ReplaceAll(name, quote, quote+quote)+quote+" ") {
 				return line, nil
 			}
 		}

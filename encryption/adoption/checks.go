@@ -2,8 +2,6 @@ package adoption
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -65,14 +63,14 @@ func (l *live) checks(ctx context.Context) (out []check, err error) {
 func (l *live) checkOf(line string, one clause) (check, error) {
 	c := check{name: one.name, expr: one.text}
 	if c.name == "" {
-		if name := regexp.MustCompile("^[`\"]([^`\"]+)[`\"] ").FindStringSubmatch(line); name != nil {
-			c.name = name[1]
+		if name := regexp.MustCompile("^" + quotedName + " ").FindStringSubmatch(line); name != nil {
+			c.name = unquoted(name[1], name[2])
 		}
 		without := strings.Replace(strings.TrimSuffix(line, ` CHECK (`+c.expr+`)`), " NOT NULL", " NULL", 1) // which is dropped with it
 		c.drop, c.restore = []string{l.modify(without)}, []string{l.modify(line)}
 		return c, nil
 	}
-	quoted, err := l.db.Quote(c.name)
+	quoted, err := l.db.QuoteName(c.name)
 	if err != nil {
 		return c, fmt.Errorf("%w: %w", ErrDefinition, err)
 	}
@@ -156,7 +154,7 @@ func (m *moving) refusesNULL(ctx context.Context, c check, names []string) (rows
 	var selected []string
 	alone := true
 	for _, name := range names {
-		quoted, err := m.db.Quote(name)
+		quoted, err := m.db.QuoteName(name)
 		if err != nil {
 			return 0, false, fmt.Errorf("%w: %w", ErrDefinition, err)
 		}
@@ -220,7 +218,7 @@ func (m *moving) domains(ctx context.Context) (out []Obstacle, err error) {
 		if err != nil || domain == "" {
 			return err
 		}
-		quoted, err := m.db.Quote(c.Plain)
+		quoted, err := m.db.QuoteName(c.Plain)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrDefinition, err)
 		}
@@ -240,90 +238,4 @@ func (m *moving) domains(ctx context.Context) (out []Obstacle, err error) {
 		return nil
 	})
 	return out, err
-}
-
-// errTried rolls back what was only tried.
-var errTried = errors.New("adoption: tried")
-
-// triedRows is how many rows are tried.
-const triedRows = 20
-
-// tried writes a few rows as SealedOnly will, and rolls that back: triggers and
-// deferred constraints speak by themselves. Rows that others hold are left alone.
-func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
-	rows, err := m.clears(ctx, m.row.tenant, nil, triedRows)
-	if err != nil {
-		return nil, err
-	}
-	about, err := m.aboutSealed(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var set []string
-	for _, c := range m.cells {
-		set = append(set, c.plain.Name+" = CASE WHEN "+m.staying(c)+" THEN "+c.plain.Name+" END")
-		if c.stored.Name != "" { // another value than before, to the guard
-			set = append(set, c.stored.Name+" = "+m.longer(c))
-		}
-	}
-	for _, r := range rows {
-		where, named := m.key.Equal(r.cursor)
-		err := m.table.Write(ctx, func(tx *sql.Tx) error {
-			statements := []string{m.patience() + `UPDATE ` + m.sql + ` SET ` + strings.Join(set, ", ") + ` WHERE ` + where}
-			if m.db.Kind == sqldb.Postgres {
-				statements = []string{`SET LOCAL lock_timeout = '500ms'`, statements[0], `SET CONSTRAINTS ALL IMMEDIATE`}
-			}
-			for _, statement := range statements {
-				given := named
-				if !strings.Contains(statement, "UPDATE ") {
-					given = nil
-				}
-				if _, err := tx.ExecContext(ctx, m.db.Bind(statement), given...); err != nil {
-					return waitedFor(sqldb.Safe(err))
-				}
-			}
-			return errTried
-		})
-		switch {
-		case errors.Is(err, errTried) || isHeld(err):
-		case refusedRow(err):
-			refused, _ := sqldb.Refused(err)
-			if slices.Contains(about, refused.Constraint) {
-				continue
-			}
-			return []Obstacle{{Rows: 1, Listed: []Left{{Row: r.id, Why: refused.Error()}}, Why: fmt.Sprintf("the database refuses a row in which nothing stands in the clear (%v): change the constraint or the trigger that says so", refused)}}, nil
-		default:
-			return nil, fmt.Errorf("adoption: try what %s writes to %s: %w", SealedOnly, m.def.Name, err)
-		}
-	}
-	return nil, nil
-}
-
-// longer is a sealed value and one byte, NULL where there is none.
-func (m *moving) longer(c liveColumn) string {
-	name := c.stored.Name
-	switch {
-	case m.db.Kind == sqldb.Postgres && !c.sealed.Text:
-		return name + ` || CAST('x' AS bytea)`
-	case m.db.Kind == sqldb.Postgres, m.db.Kind == sqldb.SQLite && c.sealed.Text:
-		return name + ` || 'x'`
-	case m.db.Kind == sqldb.SQLite:
-		return `CAST(` + name + ` || 'x' AS BLOB)`
-	}
-	return `CONCAT(` + name + `, 'x')`
-}
-
-// aboutSealed names the CHECKs that look at sealed values, which are not there yet
-// when it is asked beforehand.
-func (m *moving) aboutSealed(ctx context.Context) (names []string, err error) {
-	if !m.ahead {
-		return nil, nil
-	}
-	all, err := m.checks(ctx)
-	for _, c := range all {
-		if slices.ContainsFunc(m.cells, func(cell liveColumn) bool { return wordIn(c.expr, cell.sealed.SQL) }) {
-			names = append(names, c.name)
-		}
-	}
-	return names, err
 }

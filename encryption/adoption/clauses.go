@@ -25,7 +25,7 @@ func clauses(text, keyword string) (out []clause) {
 // clausesIn is clauses of a database in whose texts a character takes the meaning from
 // the next one; "" is none.
 func clausesIn(text, keyword, escape string) (out []clause) {
-	named := regexp.MustCompile(`(?i)\bconstraint\s+(?:"([^"]+)"|` + "`([^`]+)`" + `|\[([^\]]+)\]|([\w$]+))\s*$`)
+	named := regexp.MustCompile(`(?i)\bconstraint\s+(?:` + quotedName + `|\[([^\]]+)\]|([\w$]+))\s*$`)
 	for i := 0; i < len(text); {
 		if end := beyond(text, i, escape); end > i {
 			i = end
@@ -45,7 +45,7 @@ func clausesIn(text, keyword, escape string) (out []clause) {
 		}
 		one := clause{text: text[open+1 : closing(text, open, escape)]}
 		if match := named.FindStringSubmatch(text[:begin]); match != nil {
-			one.name = strings.Join(match[1:], "") // one of them
+			one.name = unquoted(match[1], match[2]) + match[3] + match[4] // one of them
 		}
 		out = append(out, one)
 		i = open + 1

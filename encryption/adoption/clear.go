@@ -17,7 +17,9 @@ import (
 // The report is Clean when nothing is left in the clear and the guard Refuse stands,
 // so that nothing comes there any more; then a release without the adoption may
 // start ([Finished]). The values are gone from the table, and
-// nowhere else: see "What dropped values leave behind" in the package comment.
+// nowhere else: see "What dropped values leave behind" in the package comment. A
+// foreign key that has come to reference the column is a *NotReadyError, since by its
+// rule another table would lose its values; so is a history of the table on MariaDB.
 func (a *Adoption) Clear(ctx context.Context, tenant string, options JobOptions) (Report, error) {
 	r, err := a.current(ctx, tenant)
 	if err != nil {
@@ -25,6 +27,9 @@ func (a *Adoption) Clear(ctx context.Context, tenant string, options JobOptions)
 	}
 	if r.stage != SealedOnly || !r.settled {
 		return Report{}, fmt.Errorf("%w: %s of tenant %q is at %s, where the clear is still needed: Move to %s, until it returns nil", ErrStage, a.def.Name, tenant, r.stage, SealedOnly)
+	}
+	if err := a.clearable(ctx, r); err != nil {
+		return Report{}, err
 	}
 	p := &pass{job: "clear", tenant: tenant, at: r, options: options, plan: planClear}
 	report, err := a.run(ctx, p)

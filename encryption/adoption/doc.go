@@ -118,7 +118,10 @@
 //   - Erase destroys keys, and does not reach what stands in the clear: call
 //     [Adoption.ClearRows] with it (privacy.Func{Erase: a.ClearRows, Left: a.RowsLeft}
 //     is a store of package privacy), or [Adoption.ClearErased] over the whole table
-//     afterwards. Both work at each stage, and take the sealed and index values too.
+//     afterwards. Both work at each stage, and take the sealed and index values too,
+//     where the column in the clear may be NULL. Where it is NOT NULL, as it may be
+//     until the move to SealedOnly, they leave its value and say so (NotNullError):
+//     delete the row instead, or drop NOT NULL earlier.
 //   - It changes no schema: SQL and GuardSQL return statements for the owner of the
 //     table. It adopts text; see [Adoption.Check] for what it refuses.
 //   - WriteBoth and ReadSealed protect nothing yet: the clear is still there.
@@ -137,7 +140,13 @@
 //     clear is replaced by a whole index.
 //   - Obstacles sees the rows of now: a spelling or a value that collides may come
 //     later. UNIQUE over more columns than the value and the tenant is compared when
-//     everything is sealed, at the move to SealedOnly.
+//     everything is sealed, at the move to SealedOnly. On MariaDB it sees the foreign
+//     keys of other tables that its account has rights on.
+//   - A Condition has the value itself among its arguments at each stage: what writes
+//     statements with their arguments down (a logger of the application, GORM's unless
+//     ParameterizedQueries) holds what is searched for in the clear.
+//   - A move waits for the LongestTransaction of the vault that calls it: the operator's
+//     program has to say the same one as the application, which nothing compares.
 //   - A search in the clear whose Column.Compare is not of the form f({column}) =
 //     f({value}) is not compared with the normaliser.
 //   - From WriteBoth on neither an index nor the columns of an adoption change, but by
@@ -156,12 +165,14 @@
 //	}}
 //
 // It is unique by its normaliser: Twin@b.example and twin@b.example are one, and what
-// is nothing to it (an empty text, blanks) is not unique any more (.unique counts these). Seal
+// is nothing to it (an empty text, blanks) is not unique any more (.unique counts these).
+// A twin is refused by your own constraint up to ReadSealed, and by the unique index at
+// SealedOnly, which alone SealedTable.Exists knows: look for both. Seal
 // under the owner as the column gives it back: a Writer of another owner, or of a UUID
 // without hyphens, is found by the first Backfill at WriteBoth (Report.Owners), and
 // lost where only sealed values are left.
 //
-// A program for the operator, with status, plan, move, backfill, clear and back, stands
+// A program for the operator, with status, plan, move, backfill, clear, back and restore, stands
 // in examples/adopt of this module: put your table into it.
 //
 // # Step by step
@@ -169,15 +180,19 @@
 // Each stage may last as long as you like; a day of real use between two moves shows
 // what tests do not.
 //
-//  0. Ask [Adoption.Obstacles], at Plain, before the table has any column of the
+//  0. Make the tables of the stages ([Install], or [Migrations] with a tool of yours,
+//     and [Grants]), without which Open is ErrSchema. Ask [Adoption.Obstacles], at
+//     Plain, before the table has any column of the
 //     adoption: everything in the schema and in the rows that a later move would not go
 //     over, at once: UNIQUE without an index that can take its place, rows that the
-//     normaliser of a unique index takes for one, NOT NULL, CHECKs and domains,
-//     generated columns, triggers behind the guard, foreign keys that cascade,
-//     spellings that a search would miss. What is declared (an index for UNIQUE) can
-//     only change here.
-//  1. Make the tables of the stages ([Install], or [Migrations] with a tool of yours,
-//     and [Grants]). Execute what [Adoption.SQL] returns, as the owner of the table,
+//     normaliser of a unique index takes for one, a uniqueness to which two NULLs are
+//     equal, NOT NULL, CHECKs and domains, generated columns, triggers behind the guard,
+//     foreign keys that cascade, those of other tables that reference the column,
+//     spellings that a search would miss, a history of the table (MariaDB). What is
+//     declared (an index for UNIQUE) can only change here. Its statements may be
+//     executed now or when a move asks for them: RestoreSQL knows what brings back what
+//     they drop.
+//  1. Execute what [Adoption.SQL] returns, as the owner of the table,
 //     one by one and outside of a transaction: sealed and index columns, which may be
 //     NULL; on PostgreSQL the indexes are built CONCURRENTLY; the guard Reset. Nothing
 //     changes for the release before, if it names the columns that it inserts.
@@ -199,7 +214,10 @@
 //  7. End the release before for good. Move to SealedOnly with OldReleaseGone. What the
 //     column in the clear promises (NOT NULL, UNIQUE, CHECK) is said, all at once, with
 //     the statements. Back: Move to ReadSealed, then [Adoption.Unseal], then WriteBoth;
-//     [Adoption.RestoreSQL] is what brings the constraints back.
+//     [Adoption.RestoreSQL] is what brings the constraints back: those that this move
+//     has asked to drop, and NOT NULL where no emptied row is left. The unique index
+//     over the index column is built here; one that SQL has built on the same column
+//     alone may go then. Up to here a twin is refused by your own constraint.
 //  8. Execute what GuardSQL(ctx, Refuse) returns, when all tenants are there; Clear is
 //     not Clean without. On MariaDB who calls Clear has the right TRIGGER, or does not
 //     see the guard. Back: GuardSQL(ctx, Reset), which the move back asks for.
@@ -231,7 +249,8 @@
 //	<, BETWEEN                   gone: what compares shows the order, and the order the value
 //	jsonb operators, ->>         gone: a document is one value. Seal the members that need it
 //	CHECK, triggers on the value gone: check before sealing
-//	foreign keys                 gone: keys stay in the clear, as ids that tell nothing
+//	foreign keys                 gone, and refused where another table references the
+//	                             column: keys stay in the clear, as ids that tell nothing
 //	replicas, logical copies     work: they carry sealed bytes, and need no key
 //	size                         33 bytes a value, padding, 8 bytes an index value and its index
 //
@@ -245,6 +264,8 @@
 //	                          alone rewrites nothing
 //	indexes on the column     dropped with it; REINDEX where they stay
 //	WAL, binary log           until it is recycled, and as long as its archive is kept
+//	history of the table      WITH SYSTEM VERSIONING (MariaDB) is refused: DROP it first;
+//	                          tables that triggers fill with what was: empty them
 //	replicas                  physical ones follow; logical ones need the same steps
 //	statistics                pg_stats shows the most common values: ANALYZE after Clear;
 //	                          histograms of MariaDB: ANALYZE TABLE … PERSISTENT FOR ALL
@@ -257,10 +278,11 @@
 // # Errors
 //
 //	sentinel       lasts      what to do
-//	ErrDefinition  until fix  the adoption is declared otherwise than recorded, or than the table is: the text says which; a ColumnError names a column in the clear that cannot be adopted as it is (no text, GENERATED)
+//	ErrDefinition  until fix  the adoption is declared otherwise than recorded, or than the table is: the text says which; a ColumnError names a column in the clear that cannot be adopted as it is (no text, GENERATED), or one that is not there (Owner, Tenant, Key)
 //	ErrStage       until fix  the call belongs to another stage, or a newer release moved to one that this one does not know
 //	ErrNotReady    until fix  a NotReadyError says what stands in the way, with the statements
 //	ErrInClear     until fix  of one row: somebody wrote it past the application after Clear; move back to ReadSealed if it is to count
+//	NotNullError   until fix  a value of an erased person stays, since its column is NOT NULL: delete the row, or drop NOT NULL
 //	ErrLease       temporary  take a new Writer, or a new Condition
 //	ErrMoved       temporary  look at the stage and call again
 //	ErrSchema      until fix  call Install, or apply Migrations
@@ -296,7 +318,9 @@
 //
 // A move waits for a lease and the LongestTransaction of the vault, with the defaults
 // 35 s, twice that after one that was killed, and longer where a transaction is open
-// on the table. A job reads its table once, in batches of 200 rows that take half a
+// on the table. It is the LongestTransaction of the vault that moves, which nothing
+// records: give the operator's program the largest that any process of the application
+// has, or a value of a stage that is over may be written after the move. A job reads its table once, in batches of 200 rows that take half a
 // second at most; measured beside a CRM in use, 20,000 rows of PostgreSQL took 10 s to
 // seal and 3 s to clear.
 //
@@ -320,7 +344,8 @@
 // before carries the trigger. What ends it, as the owner of the table:
 //
 //	GuardSQL(ctx, NoGuard)                        the trigger
-//	RestoreSQL(ctx, tenant)                       constraints that were dropped for SealedOnly
+//	RestoreSQL(ctx, tenant)                       constraints that were dropped for SealedOnly; delete
+//	                                              rows that ClearRows has emptied before NOT NULL
 //	ALTER TABLE contacts DROP COLUMN email_sealed and each index column; their indexes go along
 //	DELETE FROM crmguard_adoption                 WHERE tab = 'contacts', once no release asks for the
 //	DELETE FROM crmguard_adoption_job             stage any more

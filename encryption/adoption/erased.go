@@ -16,6 +16,9 @@ import (
 // in the clear is readable for whoever has the database. Call it after erasures, and
 // after a restore of an older database.
 //
+// A value in the clear whose column is NOT NULL stays, counted (Refused) and listed
+// with what to do about it ([NotNullError]); all else of its row goes.
+//
 // The report is Clean when no erased person's value is left. Erased by then means by
 // the key store as it was while the rows were read.
 func (a *Adoption) ClearErased(ctx context.Context, tenant string, options JobOptions) (Report, error) {
@@ -41,7 +44,9 @@ func (a *Adoption) ClearErased(ctx context.Context, tenant string, options JobOp
 // [Adoption.RowsLeft] counts what is left.
 //
 // Rows that the database refuses to change, or that others hold locked, are an
-// *jobs.RefusedError: all others are cleared.
+// *jobs.RefusedError: all others are cleared. Where a column in the clear is NOT NULL,
+// as it may be up to ReadSealed, its value stays and a [*NotNullError] is in it: delete
+// the row, or drop NOT NULL first.
 func (a *Adoption) ClearRows(ctx context.Context, tenant, person string) error {
 	var refused *jobs.RefusedError
 	if err := a.cfg.Table.ClearRows(a.cfg.DB)(ctx, tenant, person); err != nil && !errors.As(err, &refused) {
@@ -67,7 +72,11 @@ func (a *Adoption) ClearRows(ctx context.Context, tenant, person string) error {
 		case report.Refused+report.Locked > 0: // its columns are among those of the table
 			refused = &jobs.RefusedError{Count: int(report.Refused + report.Locked)}
 			for _, left := range report.Listed {
-				refused.Rows = append(refused.Rows, jobs.Refused{Table: a.def.Name, Key: left.Row, Column: left.Column, Err: errors.New(left.Why)})
+				why := errors.New(left.Why)
+				if notNull := (&NotNullError{a.def.Name, a.columns[left.Column].Plain}); left.Why == notNull.Error() {
+					why = notNull
+				}
+				refused.Rows = append(refused.Rows, jobs.Refused{Table: a.def.Name, Key: left.Row, Column: left.Column, Err: why})
 			}
 		}
 		return refused
@@ -141,6 +150,14 @@ func planErased(ctx context.Context, p *pass, rows []row) ([]plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	hold := make([]bool, len(p.cells)) // what takes no NULL
+	for j, c := range p.cells {
+		nullable, err := p.nullable(ctx, c.Plain)
+		if err != nil {
+			return nil, err
+		}
+		hold[j] = !nullable
+	}
 	plans := make([]plan, len(rows))
 	for i, r := range rows {
 		plans[i].row = r
@@ -156,6 +173,9 @@ func planErased(ctx context.Context, p *pass, rows []row) ([]plan, error) {
 			case !have.holdsAny():
 			case !gone || !p.ofOwner(c.column):
 				plans[i].report.Same = 1
+			case have.plain != nil && hold[j]:
+				plans[i].report.Refused++
+				plans[i].report.list(r.id, c.Name, &NotNullError{p.def.Name, c.Plain})
 			default:
 				plans[i].changes = append(plans[i].changes, c.emptied(have)...)
 				plans[i].changes = append(plans[i].changes, change{column: c.plain, old: have.plain})

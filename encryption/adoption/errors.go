@@ -52,6 +52,9 @@ type NotReadyError struct {
 // Error names the reason and the remedy.
 func (e *NotReadyError) Error() string {
 	text := fmt.Sprintf("%v from %s to %s: %s", ErrNotReady, e.From, e.To, e.Why)
+	if e.From == e.To {
+		text = fmt.Sprintf("adoption: not ready to clear at %s: %s", e.From, e.Why)
+	}
 	if len(e.SQL) > 0 {
 		text += "\n\t" + strings.Join(e.SQL, ";\n\t") + ";"
 	}

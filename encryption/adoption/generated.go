@@ -2,16 +2,17 @@ package adoption
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// ColumnError says why a column in the clear cannot be adopted as it is.
+// ColumnError says why a column in the clear cannot be adopted as it is, or that
+// another column that the definition names is not there: the owner's, the tenant's,
+// one of the key.
 type ColumnError struct {
 	Table  string // logical name
-	Column string // in the clear, as the database has it
+	Column string // as the definition or the database has it
 	Why    string // in words, with the remedy
 }
 
@@ -23,22 +24,21 @@ func (e *ColumnError) Error() string {
 // Unwrap returns ErrDefinition.
 func (e *ColumnError) Unwrap() error { return ErrDefinition }
 
-// suits refuses a table whose columns in the clear cannot be sealed and put back,
-// before any statement is handed out for it.
+// suits refuses a table that lacks a column which the definition names, or whose
+// columns in the clear cannot be sealed and put back, before any statement is handed out for it.
 func (a *Adoption) suits(ctx context.Context) error {
 	if err := a.transactional(ctx); err != nil {
 		return err
 	}
+	if err := a.bound(ctx); err != nil {
+		return err
+	}
 	return a.each(func(c column) error {
-		plain, err := a.db.Columns(ctx, a.db, a.def.SQL, c.Plain)
-		var missing *sqldb.KeyError
-		if errors.As(err, &missing) {
-			return fmt.Errorf("%w: table %s: %w", ErrDefinition, a.def.Name, err)
-		}
+		plain, err := a.found(ctx, c.Plain, "Column.Plain, the column in the clear")
 		if err != nil {
-			return fmt.Errorf("adoption: columns of %s: %w", a.def.Name, sqldb.Safe(err))
+			return err
 		}
-		if err := a.isText(c, plain[0]); err != nil {
+		if err := a.isText(c, plain); err != nil {
 			return err
 		}
 		names, err := a.generated(ctx, c.Plain)

@@ -57,8 +57,19 @@ func (a *Adoption) guardName() string {
 //
 // It refuses Refuse while a tenant is below a settled SealedOnly, since its
 // processes write in the clear, and while rows of a tenant stand in the clear whose
-// stage nobody has ever asked for: they would be forgotten.
+// stage nobody has ever asked for: they would be forgotten. A trigger over a column
+// that the table does not have would stop whoever writes to it: that is a
+// [*ColumnError]. NoGuard is never refused.
 func (a *Adoption) GuardSQL(ctx context.Context, guard Guard) ([]string, error) {
+	if guard != NoGuard {
+		if err := a.guardable(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return a.guardSQL(ctx, guard)
+}
+
+func (a *Adoption) guardSQL(ctx context.Context, guard Guard) ([]string, error) {
 	rows, err := stages(ctx, a.db, a.def.Name)
 	if err != nil {
 		return nil, err

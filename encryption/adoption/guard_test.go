@@ -107,3 +107,25 @@ func TestAGuardIsComparedAsItStands(t *testing.T) {
 		}
 	})
 }
+
+// A guard that names a column which the table does not have would refuse every UPDATE
+// of the release before: no statement of it is handed out.
+func TestNoGuardNamesAColumnThatIsNotThere(t *testing.T) {
+	for _, name := range []testdb.Name{testdb.SQLite, testdb.PostgresC, testdb.MariaDB} {
+		for _, def := range []encryption.Table{
+			{Name: "contacts", Owner: "whose", Columns: contactsDef.Columns},
+			{Name: "contacts", Tenant: "company", Columns: contactsDef.Columns},
+		} {
+			e := newEnv(t, testdb.New(t, name), def, emailColumn, contactsSQL)
+			for _, ask := range []func() ([]string, error){
+				func() ([]string, error) { return e.a.SQL(t.Context()) },
+				func() ([]string, error) { return e.a.GuardSQL(t.Context(), adoption.Reset) },
+			} {
+				statements, err := ask()
+				require.ErrorIs(t, err, adoption.ErrDefinition)
+				require.ErrorContains(t, err, "of the encryption.Table")
+				require.Empty(t, statements)
+			}
+		}
+	}
+}

@@ -39,9 +39,12 @@ func (w wanted) of() string {
 
 // indexName names an index after its column and, since PostgreSQL and SQLite have
 // one name once in a schema, its table.
+//
+// Statements name it without quotes, and the catalogue is asked for it as it is: it is
+// in small letters, and what differs in them only in the sum.
 func (a *Adoption) indexName(prefix, column, table string) string {
-	name := prefix + column
-	sum := sha256.Sum256([]byte(table))
+	name := strings.ToLower(prefix + column)
+	sum := sha256.Sum256([]byte(column + "\x00" + table))
 	return name[:min(len(name), 50)] + "_" + hex.EncodeToString(sum[:4])
 }
 

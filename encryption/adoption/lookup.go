@@ -43,6 +43,11 @@ type part struct {
 // normaliser without it. [Adoption.Obstacles] and the move to ReadSealed find rows of
 // which that is true. A value that normalises to nothing is refused at each stage
 // (encryption.ErrDefinition).
+//
+// The value itself is among the arguments at every stage, since somebody may have
+// written it in the clear, which is to be noticed (ErrInClear): what writes arguments
+// of statements down, as GORM's logger does unless it is ParameterizedQueries, writes
+// it down.
 func (a *Adoption) Lookup(ctx context.Context, tenant, column, value string) (Condition, error) {
 	c, ok := a.columns[column]
 	if !ok {

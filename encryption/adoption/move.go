@@ -27,6 +27,7 @@ type MoveOptions struct {
 	LoseUnique bool
 	// LoseChecks states that what CHECKs over the column in the clear refuse need not
 	// be refused any more, or is by the application: they see NULL from SealedOnly on.
+	// A value that they refuse is refused by Unseal on the way back, too.
 	LoseChecks bool
 	// LoseSpellings states that a search may find fewer spellings than it does today:
 	// the column's collation takes more for equal than the normaliser of its index.
@@ -40,7 +41,8 @@ type MoveOptions struct {
 
 // Move moves a tenant one stage forward or back. When it returns nil, no process
 // is at the stage before any more: it waits for the lease, for
-// Config.LongestTransaction of the vault, and for every transaction that has
+// Config.LongestTransaction of this vault, which must be no shorter than that of any
+// other process, and for every transaction that has
 // written to the table by then, however long it takes. Killed or failed in the
 // middle it is called again, forward or back: first it ends what was begun.
 //

@@ -33,9 +33,17 @@ func (o Obstacle) String() string {
 // has changed and before the table has the columns that SQL asks for. What each step
 // itself asks for (Backfill, OldReleaseGone, the guard) is no obstacle. It reads the
 // whole table once or twice, changes no row, and tries a few of them in a
-// transaction that is rolled back.
+// transaction that is rolled back. What its statements drop or change is recorded for
+// [Adoption.RestoreSQL], so they may be executed at once, or when a move asks for them.
 //
-// An empty list says that nothing that can be known beforehand is in the way.
+// An empty list says that nothing that can be known beforehand is in the way. The index
+// that takes the place of UNIQUE is no obstacle: its statement stands in the refusal of
+// the move to SealedOnly, and building it takes its time. Execute what changes a
+// constraint when the move asks for it, too: RestoreSQL knows what moves have asked
+// for, and not what was dropped before.
+//
+// On MariaDB and MySQL an account sees the foreign keys of tables that it has rights
+// on, and more than reading: let the owner of the schema ask.
 func (a *Adoption) Obstacles(ctx context.Context, tenant string) ([]Obstacle, error) {
 	r, err := a.current(ctx, tenant)
 	if err != nil {
@@ -55,7 +63,7 @@ func (a *Adoption) Obstacles(ctx context.Context, tenant string) ([]Obstacle, er
 		before Stage
 		judges []judge
 	}{
-		{WriteBoth, []judge{m.noUniqueIndex}},
+		{WriteBoth, []judge{m.versioned, m.noUniqueIndex}},
 		{ReadSealed, []judge{m.outrun, m.cascades, m.spellings}},
 		{SealedOnly, []judge{m.constraints}},
 	} {
@@ -69,7 +77,11 @@ func (a *Adoption) Obstacles(ctx context.Context, tenant string) ([]Obstacle, er
 		}
 		out = append(out, found...)
 	}
-	return out, nil
+	var restores []restoring
+	for _, one := range out {
+		restores = append(restores, one.restores...)
+	}
+	return out, m.remember(ctx, restores)
 }
 
 // judge looks for obstacles of one kind.

@@ -28,7 +28,7 @@ func (a *Adoption) ready(ctx context.Context, r stageRow, to Stage, o MoveOption
 		if err := m.Check(ctx, r.tenant); err != nil {
 			return err
 		}
-		return m.judged(ctx, m.refusing, m.noUniqueIndex)
+		return m.judged(ctx, m.refusing, m.versioned, m.noUniqueIndex)
 	case r.stage == WriteBoth && to == ReadSealed:
 		return m.judged(ctx, m.unguarded, m.cascades, m.compared, m.unsearchable, m.spellings)
 	case r.stage == ReadSealed && to == SealedOnly:
@@ -119,7 +119,7 @@ func (m *moving) unsealed(ctx context.Context) ([]Obstacle, error) {
 // constraints are those on the column in the clear that go with it. What none of
 // them explains, an UPDATE that is rolled back shows.
 func (m *moving) constraints(ctx context.Context) ([]Obstacle, error) {
-	out, err := m.all(ctx, m.notNull, m.notUnique, m.checked, m.domains)
+	out, err := m.all(ctx, m.versioned, m.notNull, m.referenced, m.notUnique, m.nullsCollide, m.checked, m.domains)
 	if err != nil || slices.ContainsFunc(out, Obstacle.refuses) {
 		return out, err
 	}
@@ -187,7 +187,10 @@ func (m *moving) remember(ctx context.Context, more []restoring) error {
 		case at < 0:
 			known, changed = append(known, one), true
 		case known[at].Revision != one.Revision:
-			known[at], changed = one, true
+			// Before what was recorded first: on MariaDB a statement brings a whole column
+			// back, and the one that knows most of it comes last.
+			known = append([]restoring{one}, slices.Delete(known, at, at+1)...)
+			changed = true
 		}
 	}
 	if !changed {
@@ -211,9 +214,12 @@ func (a *Adoption) restoring(ctx context.Context, tenant string) (out []restorin
 	return out, nil
 }
 
-// RestoreSQL returns the statements that bring back what moves had asked to drop or
-// change, for after the way back to Plain: those of all refusals, each as it was
-// before the first one.
+// RestoreSQL returns the statements that bring back what [Adoption.Obstacles] and
+// moves had asked to drop or change, for after the way back to Plain: those of all
+// refusals, each as it was before the first one. What was not dropped in the end is
+// there already: its statement changes nothing, or the database says so. NOT NULL comes
+// back only where no row was emptied meanwhile (ClearRows, ClearErased): delete these
+// rows first, or give them a value.
 func (a *Adoption) RestoreSQL(ctx context.Context, tenant string) (out []string, err error) {
 	known, err := a.restoring(ctx, tenant)
 	for _, one := range known {

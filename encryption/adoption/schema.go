@@ -18,7 +18,8 @@ const levelRow = encryption.LevelRow
 // PostgreSQL built while writers go on, each partition's by itself, and the guard
 // Reset. An index that failed in the middle is taken away and built again. nil says
 // that nothing is missing. The application's role needs none of the rights for this.
-// A column in the clear that cannot be adopted is a [*ColumnError], and nothing else.
+// A column in the clear that cannot be adopted is a [*ColumnError], and nothing else;
+// so is an owner, a tenant or a key that names no column of the table.
 func (a *Adoption) SQL(ctx context.Context) ([]string, error) {
 	table, err := a.db.Quote(a.def.SQL)
 	if err != nil {
@@ -67,7 +68,7 @@ func (a *Adoption) SQL(ctx context.Context) ([]string, error) {
 	if err != nil || guard == Reset || guard == Refuse {
 		return out, err
 	}
-	statements, err := a.GuardSQL(ctx, Reset)
+	statements, err := a.guardSQL(ctx, Reset) // over columns that the statements before it add
 	return append(out, statements...), err
 }
 

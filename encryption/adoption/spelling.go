@@ -63,7 +63,7 @@ type spelled struct {
 func (s *spelled) exactly(expression string) string {
 	switch s.l.db.Kind {
 	case sqldb.SQLite:
-		return `CAST(` + expression + ` AS BLOB)`
+		return expression + ` COLLATE BINARY` // as text: bytes are those of the database's encoding
 	case sqldb.Postgres:
 		return `CAST(` + expression + ` AS text) COLLATE "C"`
 	case sqldb.MariaDB, sqldb.MySQL:

@@ -135,6 +135,11 @@ func (a *Adoption) current(ctx context.Context, tenant string) (r stageRow, err 
 		return r, &forgedError{a.def.Name, tenant, "is gone"}
 	}
 	if err != nil {
+		for _, own := range []error{ErrDefinition, ErrStage} { // of begin, whose words are not the driver's
+			if errors.Is(err, own) {
+				return r, err
+			}
+		}
 		return r, fmt.Errorf("adoption: read the stage of %s: %w", a.def.Name, sqldb.Safe(err))
 	}
 	if err := a.agrees(r); err != nil {

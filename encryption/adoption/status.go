@@ -122,7 +122,7 @@ func (l *live) oneSided(ctx context.Context, r stageRow) ([]counted, error) {
 		nothing, err = l.nothingTwice(ctx, r.tenant)
 	}
 	if err == nil {
-		owners, err = l.otherOwners(ctx, r.tenant)
+		owners, err = l.otherOwners(ctx, r)
 	}
 	if err != nil {
 		return nil, err
@@ -167,10 +167,15 @@ func (l *live) nothingTwice(ctx context.Context, tenant string) (n int64, err er
 	return n, nil
 }
 
-// otherOwners is what the last Backfill has found of them.
-func (a *Adoption) otherOwners(ctx context.Context, tenant string) (int64, error) {
-	j, err := a.readJob(ctx, tenant, "backfill")
-	if err != nil || j.counts == "" {
+// otherOwners is what the last Backfill has found of them: none at Plain, where no
+// sealed value is read, and at WriteBoth only since it has come there, which may have
+// been from Plain.
+func (a *Adoption) otherOwners(ctx context.Context, r stageRow) (int64, error) {
+	if r.stage == Plain {
+		return 0, nil
+	}
+	j, err := a.readJob(ctx, r.tenant, "backfill")
+	if err != nil || j.counts == "" || r.stage == WriteBoth && j.revision != r.revision {
 		return 0, err
 	}
 	var last kept

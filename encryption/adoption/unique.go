@@ -112,7 +112,7 @@ func (a *Adoption) replacement(old uniqueness, plain, wide string) wanted {
 	}
 	w.name = a.indexName("crmguard_unique_", wide, strings.Join(append(columns, w.where, a.def.SQL), "\x00"))
 	for i, c := range columns {
-		if quoted, err := a.db.Quote(c); err == nil {
+		if quoted, err := a.db.QuoteName(c); err == nil {
 			columns[i] = quoted
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/crmguard/crmguard/encryption"
 )
@@ -151,5 +152,13 @@ func (a *Adoption) indexed(sql string) bool {
 }
 
 func (a *Adoption) noColumn(name string) error {
-	return fmt.Errorf("%w: %s has no adopted column or index %q", ErrDefinition, a.def.Name, name)
+	var indexes []string
+	_ = a.each(func(c column) error {
+		for _, x := range c.indexes {
+			indexes = append(indexes, x.Column)
+		}
+		return nil
+	})
+	return fmt.Errorf("%w: %s has nothing adopted of the name %q: Plain, Text and Lookup take a logical column (%s), Int64 and Index the SQL name of an index (%s)",
+		ErrDefinition, a.def.Name, name, strings.Join(a.order, ", "), strings.Join(indexes, ", "))
 }

@@ -50,13 +50,17 @@
 //   - What cannot be followed is refused before it runs, with an error that says
 //     what to do: conditions, orders, groups and expressions on sealed columns,
 //     aliases for them, raw SQL that writes. The SQL that GORM logs, explains or
-//     returns from ToSQL holds no plaintext, also where it is refused.
+//     returns from ToSQL holds no plaintext, also where it is refused: an argument
+//     that masks itself (driver.Valuer, fmt.Formatter and slog.LogValuer, as an
+//     adoption.Value does) stands there as it prints itself, and no driver takes it
+//     from the Vars of a dry run.
 //   - Without the plugin a model with the tag neither writes nor reads
 //     (ErrUnsealed, ErrUnopened; GORM itself refuses a serializer that nobody
 //     registered), but for what comes as a map or a single column: see below.
 //   - [Plugin.Check], at the start, says for a *gorm.DB that the plugin is in use,
 //     and that the database refuses what is not sealed in every sealed column, by
-//     the constraints that [Plugin.GuardSQL] hands out: whoever writes it.
+//     the constraints that [Plugin.GuardSQL] hands out: whoever writes it. It asks
+//     with the rights on rows that the application has.
 //   - A name in a map or an assignment that is a sealed column or field in another
 //     spelling (quotes, case, blanks, the table before it) is refused, unless it is
 //     a name that the model knows.
@@ -86,13 +90,17 @@
 //     read a value of the table that does not open, an empty one is written only
 //     where the cell opens, is NULL or was erased, and is refused (ErrLost)
 //     otherwise. Update of that column alone, or Select with its name, gives it up.
+//     Of an upsert that is asked of all rows that it may meet: by the columns that
+//     it names, on MySQL and MariaDB by every unique index, on PostgreSQL from where
+//     the sequence of the key stands. Where that cannot be told (OnConstraint, an
+//     expression, a column that the database fills) the empty value is refused.
 //   - Keys are taken before GORM begins its transaction, for nested models, maps
 //     and assignments, too, and after the rows of a result are read: a pool of one
 //     connection, shared with the key store, does not wait for itself. Rows reads
 //     up to 65536 rows ahead where the pool has no connection left. Where a
 //     transaction holds the only one (the caller's, or that of CreateInBatches) and
-//     a key is not in memory, the statement fails at once (ErrPool):
-//     [Plugin.Ensure] takes the keys before it.
+//     a key is not in memory, the statement fails soon (ErrPool), once two attempts
+//     have shown whose wait it is: [Plugin.Ensure] takes the keys before it.
 //   - A page costs one query for keys, each batch of FindInBatches too.
 //   - Ids that values are bound to are drawn before the INSERT, as many as are
 //     needed in one query: from the sequence of the column on PostgreSQL,
@@ -111,7 +119,9 @@
 //     AutoMigrate does), its triggers go: Check says so at the next start.
 //   - What did not open is looked after by the process that has read it: one that
 //     has not, and saves a row that another has read, empties it. A statement in
-//     ByHand does, too.
+//     ByHand does, too; and so does an upsert without an id on PostgreSQL, where the
+//     identity of the key has fallen behind its rows and the account may not use
+//     its sequence, or where a unique index takes more for equal than its column.
 //   - Without transactions (SkipDefaultTransaction) a row that is refused for
 //     what the database has made of its owner stays written. MySQL, unlike
 //     MariaDB, does not tell it of an INSERT, and the Create of maps in a slice

@@ -71,7 +71,6 @@ type guardOf struct {
 	table   *sealedTable
 	column  string
 	name    string // of the constraint, and the beginning of that of the triggers
-	within  string // the schema, "" for that of the connection
 	at      string // the table, quoted
 	quoted  string // the column
 	text    bool
@@ -93,10 +92,6 @@ func (p *Plugin) eachGuard(db *gorm.DB, do func(guardOf) error) error {
 		if name == "" {
 			name = t.def.Name
 		}
-		within, _, qualified := strings.Cut(name, ".")
-		if !qualified {
-			within = ""
-		}
 		at, err := d.Quote(name)
 		if err != nil {
 			return t.fail("", "its name", errors.Join(ErrModel, err))
@@ -107,7 +102,7 @@ func (p *Plugin) eachGuard(db *gorm.DB, do func(guardOf) error) error {
 			if err != nil {
 				return t.fail(column, "its name", errors.Join(ErrModel, err))
 			}
-			if err := do(guardOf{dialect: d, table: t, column: column, name: guardName(t.name, column), within: within, at: at, quoted: quoted, text: col.Text}); err != nil {
+			if err := do(guardOf{dialect: d, table: t, column: column, name: guardName(t.name, column), at: at, quoted: quoted, text: col.Text}); err != nil {
 				return err
 			}
 		}
@@ -115,15 +110,13 @@ func (p *Plugin) eachGuard(db *gorm.DB, do func(guardOf) error) error {
 	return nil
 }
 
-// guardName is a name that every database takes.
+// guardName is a name that every database takes, and that no other column has: some
+// keep one name once a schema.
 func guardName(table, column string) string {
 	name := "crmguard_" + table + "_" + column
-	if len(name) <= 50 {
-		return name
-	}
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(name))
-	short := strings.ToValidUTF8(name[:40], "")
+	_, _ = h.Write([]byte(table + "\x00" + column))
+	short := strings.ToValidUTF8(name[:min(len(name), 40)], "")
 	return short + "_" + hex.EncodeToString(h.Sum(nil))
 }
 
@@ -192,10 +185,7 @@ func (g guardOf) check(db *gorm.DB) (says string, err error) {
 			WHERE contype = 'c' AND conrelid = pg_catalog.to_regclass($1) AND conname = $2`, g.at, g.name)
 	} else {
 		validated = true
-		err = g.ask(db, &text, `SELECT k.CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS k JOIN information_schema.TABLE_CONSTRAINTS t
-			ON t.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND t.CONSTRAINT_NAME = k.CONSTRAINT_NAME
-			WHERE k.CONSTRAINT_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND k.CONSTRAINT_NAME = ? AND LOWER(t.TABLE_NAME) = ?`, g.within, g.name, g.table.name)
-		text = strings.ReplaceAll(text, `\'`, "'") // as MySQL writes it
+		text, err = g.shown(db)
 	}
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -221,6 +211,24 @@ func (g guardOf) check(db *gorm.DB) (says string, err error) {
 		}
 	}
 	return "", nil
+}
+
+// shown is the CHECK as MySQL and MariaDB show it to who may read the table: of
+// their catalogue only its owner sees that part. A constraint has a line of its own.
+func (g guardOf) shown(db *gorm.DB) (string, error) {
+	var table, made string
+	if err := g.asks(db, []any{&table, &made}, "SHOW CREATE TABLE "+g.at); err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(made) {
+		for _, quote := range []string{"`", `"`, ""} { // as sql_mode and sql_quote_show_create have it
+			text, found := strings.CutPrefix(strings.TrimSpace(line), "CONSTRAINT "+quote+g.name+quote+" CHECK ")
+			if found {
+				return strings.TrimSuffix(text, ","), nil
+			}
+		}
+	}
+	return "", sql.ErrNoRows
 }
 
 // literal is a value of the column's kind in SQL.

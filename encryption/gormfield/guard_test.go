@@ -95,7 +95,7 @@ func TestTheDatabaseRefusesTheClear(t *testing.T) {
 // A guard that was taken away, that does not bind, or that another condition took
 // the name of, is none.
 func TestCheckSeesAGuardThatIsNone(t *testing.T) {
-	const name = "crmguard_contacts_notes"
+	const name = "crmguard_contacts_notes_0f26140d"
 	weak := map[testdb.Name]map[string][]string{
 		testdb.SQLite: {
 			"taken away": {`DROP TRIGGER ` + name + `_update`},
@@ -174,4 +174,54 @@ func TestAGuardOfATableInASchemaWithALongName(t *testing.T) {
 		_, err := e.raw.ExecContext(t.Context(), "INSERT INTO "+long+" (id, second_long_column) VALUES (1, 'in the clear in the clear in the clear in the clear')")
 		require.Error(t, err)
 	})
+}
+
+// Check is for the account of the application, which has rights on rows only.
+func TestCheckAsTheAccountOfTheApplication(t *testing.T) {
+	for _, name := range testdb.Names() {
+		if name == testdb.SQLite {
+			continue // which has no accounts
+		}
+		t.Run(string(name), func(t *testing.T) {
+			d := testdb.New(t, name)
+			e := guarded(t, d)
+			role, as := d.Role(t)
+			for _, table := range []string{"contacts", "calls", "letters"} {
+				e.exec(t, "GRANT SELECT, INSERT, UPDATE, DELETE ON "+table+" TO "+role)
+			}
+			dialector, _ := dialect(t, as)
+			db, err := gorm.Open(dialector, &gorm.Config{Logger: silent()})
+			require.NoError(t, err)
+			require.NoError(t, db.Use(e.plugin))
+			require.ErrorIs(t, e.plugin.Check(db.WithContext(t.Context())), gormfield.ErrUnguarded)
+			e.guard(t)
+			require.NoError(t, e.plugin.Check(db.WithContext(t.Context())))
+		})
+	}
+}
+
+// Two columns whose names read alike behind one another have each a guard.
+func TestNoTwoGuardsHaveOneName(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		e := newEnvWith(t, d, gormfield.Config{Tables: []encryption.Table{
+			{Name: "contact", Columns: []encryption.Column{{Name: "notes_text"}}},
+			{Name: "contact_notes", Columns: []encryption.Column{{Name: "text", Text: true}}},
+		}, Tenant: mainTenant})
+		cell := map[testdb.Name]string{testdb.SQLite: "BLOB", testdb.MariaDB: "VARBINARY(600)", testdb.PostgresC: "BYTEA", testdb.PostgresICU: "BYTEA"}[d.Name]
+		e.exec(t, "CREATE TABLE contact (id BIGINT PRIMARY KEY, person VARCHAR(60), notes_text "+cell+")",
+			"CREATE TABLE contact_notes (id BIGINT PRIMARY KEY, person VARCHAR(60), text VARCHAR(600))")
+		e.guard(t)
+		require.NoError(t, e.plugin.Check(e.db))
+	})
+}
+
+// A guard is found however the session has names quoted.
+func TestCheckUnderEverySpellingOfNames(t *testing.T) {
+	e := guarded(t, testdb.New(t, testdb.MariaDB))
+	e.guard(t)
+	e.raw.SetMaxOpenConns(1)
+	for _, set := range []string{"SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')", "SET sql_quote_show_create = 0", "SET sql_mode = ''"} {
+		e.exec(t, set)
+		require.NoError(t, e.plugin.Check(e.db), set)
+	}
 }

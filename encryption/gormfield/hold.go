@@ -57,42 +57,64 @@ func held(stmt *gorm.Statement) *sql.DB {
 	return single(pooled(stmt.DB))
 }
 
+// firstGrace is how long somebody goes on before it is asked whether it waits for
+// itself; twice as long at each further attempt.
+const firstGrace = 25 * time.Millisecond
+
 // fetch runs what may ask the key store, for KeyWait at most. Where the caller
 // holds the only connection of a pool (only), and the key store waits for that
-// very connection, it would never get it: this fails at once, with ErrPool.
+// very connection, it would never get it: this fails soon, with ErrPool.
 func (p *Plugin) fetch(ctx context.Context, only *sql.DB, run func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, p.config.KeyWait)
 	defer cancel()
 	if only == nil {
 		return run(ctx)
 	}
-	attempt, stop := context.WithCancel(ctx)
+	// A wait of others may end in the moment in which ours is asked, so that it
+	// takes two attempts to say that it was ours.
+	waited := 0
+	for grace := firstGrace; ; grace *= 2 {
+		stopped, ours, err := attempt(ctx, only, grace, run)
+		if !stopped || err == nil || ctx.Err() != nil {
+			return err
+		}
+		if ours {
+			waited++
+		}
+		if waited == 2 {
+			return ErrPool
+		}
+	}
+}
+
+// attempt runs something that does not get the connection of a pool, and stops it
+// where somebody has been waiting for that for long enough. Nobody gets it, so a
+// wait ends by its context only: one of that length that ends with ours was ours,
+// or that of somebody who gave up in the same moment.
+func attempt(ctx context.Context, only *sql.DB, grace time.Duration, run func(context.Context) error) (stopped, ours bool, err error) {
+	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	waiting := only.Stats().WaitCount
 	done := make(chan error, 1)
-	go func() { done <- run(attempt) }()
+	go func() { done <- run(ctx) }()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for {
+	for only.Stats().WaitCount == waiting {
 		select {
 		case err := <-done:
-			return err
+			return false, false, err
 		case <-tick.C:
 		}
-		now := only.Stats()
-		if now.WaitCount == waiting {
-			continue
-		}
-		// Somebody has begun to wait for the connection. Nobody gets it, so a wait
-		// ends by its context only: if one ends with ours, it was ours.
-		stop()
-		err := <-done
-		switch {
-		case err == nil:
-			return nil
-		case only.Stats().WaitDuration > now.WaitDuration:
-			return ErrPool
-		}
-		return run(ctx)
 	}
+	enough := time.NewTimer(grace)
+	defer enough.Stop()
+	select {
+	case err := <-done:
+		return false, false, err
+	case <-enough.C:
+	}
+	before := only.Stats().WaitDuration
+	stop()
+	err = <-done
+	return true, only.Stats().WaitDuration-before >= grace/2, err
 }

@@ -284,6 +284,7 @@ func tell(db *gorm.DB) {
 // release takes the pool away again.
 func (p *Plugin) release(db *gorm.DB) {
 	stmt := db.Statement
+	maskArgs(stmt)
 	r := recordOf(stmt)
 	if r == nil {
 		return

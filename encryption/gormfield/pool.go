@@ -32,6 +32,7 @@ func (p *pool) ExecContext(ctx context.Context, query string, args ...any) (sql.
 	if _, err := p.look(query); err != nil {
 		return nil, err
 	}
+	args = unmasked(args)
 	if b := p.record.bound; b != nil {
 		return b.execute(ctx, p.ConnPool, query, args)
 	}
@@ -47,6 +48,7 @@ func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sq
 	if b := p.record.bound; b != nil {
 		query += ", " + b.list // behind RETURNING, which ends the statement
 	}
+	args = unmasked(args)
 	rows, err := p.ConnPool.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // handed on
 	if err != nil || !reads {
 		return rows, err
@@ -64,6 +66,7 @@ func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sq
 // its Scan.
 func (p *pool) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	reads, err := p.look(query)
+	args = unmasked(args)
 	source := &openedRows{err: err}
 	if err == nil {
 		if !reads {

@@ -43,56 +43,6 @@ func (p *Plugin) keep(stmt *gorm.Statement, t *sealedTable, empty []string) erro
 	return p.keepAt(stmt, t, empty, where)
 }
 
-// keepMet is keep for the rows that an upsert meets.
-func (p *Plugin) keepMet(stmt *gorm.Statement, t *sealedTable, c clause.OnConflict, values clause.Values, empty []emptyCell) error {
-	at := map[string]int{}
-	for i, column := range values.Columns {
-		at[bare(column.Name)] = i
-	}
-	var target []string
-	for _, column := range c.Columns {
-		target = append(target, bare(column.Name))
-	}
-	if len(target) == 0 {
-		target = t.keys
-	}
-	for chunk := range slices.Chunk(empty, pageSize) {
-		var rows []clause.Expression
-		var columns []string
-		for _, cell := range chunk {
-			var row []clause.Expression
-			for _, column := range target {
-				i, given := at[column]
-				if !given || computed(values.Values[cell.row][i]) {
-					row = nil // one that the database draws: it meets none
-					break
-				}
-				row = append(row, clause.Eq{Column: clause.Column{Table: clause.CurrentTable, Name: column}, Value: values.Values[cell.row][i]})
-			}
-			if len(row) == 0 {
-				continue
-			}
-			rows = append(rows, clause.Or(clause.And(row...)))
-			if !slices.Contains(columns, cell.column) {
-				columns = append(columns, cell.column)
-			}
-		}
-		if len(rows) == 0 {
-			continue
-		}
-		if err := p.keepAt(stmt, t, columns, clause.Where{Exprs: rows}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// emptyCell is a sealed column without a value in a row of an INSERT.
-type emptyCell struct {
-	row    int
-	column string
-}
-
 func (p *Plugin) keepAt(stmt *gorm.Statement, t *sealedTable, columns []string, where clause.Where) error {
 	if stmt.DryRun {
 		return nil

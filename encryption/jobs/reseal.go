@@ -14,7 +14,9 @@ type RowHook = func(ctx context.Context, tx *sql.Tx, tenant, key string) error
 
 // ResealOptions says how a table is resealed. The zero value is good.
 type ResealOptions struct {
-	// Batch is the number of rows a transaction; 0 is 100.
+	// Batch is the number of rows a transaction; 0 is 100. On PostgreSQL the next
+	// ones are read while a batch is written, unless there are hooks, Streams or a
+	// Pause.
 	Batch int
 	// After resumes behind this place, ResealReport.Last; "" begins.
 	After string

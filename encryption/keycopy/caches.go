@@ -30,15 +30,27 @@ func (v *Copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 		tenants = append(tenants, tenant)
 	}
 	slices.Sort(tenants)
+	var refused []error // of tenants, which keep nobody else's keys from coming back
 	for _, tenant := range tenants {
 		for keys := range slices.Chunk(cached[tenant], keyring.PageSize) {
-			if err := v.writeBack(keyring.Insist(ctx), tenant, keys, &report); err != nil {
-				return report, err
+			err := v.writeBack(keyring.Insist(ctx), tenant, keys, &report)
+			if err != nil && !ofTenant(ctx, err) {
+				return report, errors.Join(append(refused, err)...)
+			}
+			if err != nil {
+				refused = append(refused, err)
+				break
 			}
 		}
 	}
 	v.cfg.Observe(ctx, "encryption.repaired", float64(report.Rows()))
-	return report, nil
+	return report, errors.Join(refused...)
+}
+
+// ofTenant tells what is wrong with the keysets of one tenant from what stops
+// everything: a store, a context, a KMS that does not answer in time.
+func ofTenant(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) && (errors.Is(err, keyring.ErrKeyset) || errors.Is(err, keyring.ErrKEK))
 }
 
 // writeBack brings back keys of one tenant.

@@ -70,6 +70,9 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *keysto
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
+		if !state.Valid && !into.Valid && !keyVersion.Valid {
+			return hidden()
+		}
 		if state.Valid {
 			out.Owners = append(out.Owners, keystore.OwnerRow{Tenant: tenant, Owner: owner, State: keystore.OwnerState(state.String), Sequence: sequence.Int64})
 		}
@@ -132,7 +135,7 @@ func united(d sqldb.Dialect, tenant string, owners []string) (query string, args
 			args = append(args, owners[0])
 		}
 	}
-	return d.Bind(query), args
+	return d.Bind(query + hiding), args
 }
 
 // padded rounds the number of owners up to one of a few, so that drivers and

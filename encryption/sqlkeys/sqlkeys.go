@@ -43,6 +43,7 @@
 //	ErrSecureDelete        permanent   open SQLite with secure_delete(1)
 //	ErrSynchronous         permanent   open SQLite with synchronous(FULL)
 //	ErrStandby             temporary   ask the primary: see below
+//	ErrRowSecurity         permanent   use a role with BYPASSRLS, or the owner of the tables: see below
 //	errors.ErrUnsupported  permanent   the error names the database that was found
 //	fs.ErrPermission       permanent   a right is missing: see Grants
 //
@@ -51,6 +52,12 @@
 // question whether this is one, which is asked once a lease. Behind pgbouncer in
 // transaction mode pgx needs default_query_exec_mode=exec, and lib/pq
 // binary_parameters=yes.
+//
+// A policy of PostgreSQL (row security) that hides rows of these tables is refused
+// at Open, and later by each call that it would hide a row from, whether the policy
+// is new or another connection of the pool has another role: no key copy leaves
+// out, no epoch and no key version ends over, and no key is made anew for what is
+// hidden.
 //
 // All others are what the database or its driver answered, without the values
 // that they quote: the code, table and constraint stay, and the driver's error
@@ -83,6 +90,11 @@ type ErrSchema = sqldb.SchemaError //nolint:errname // every storing package cal
 // ErrStandby says that the connection leads to a standby or read-only replica,
 // whose keys and erasures may be of an older state: connect to the primary.
 var ErrStandby = sqldb.ErrStandby
+
+// ErrRowSecurity says that policies of PostgreSQL hide rows of these tables from
+// the role of the connection. What is not there is erased, unknown or to be made:
+// so a store that is shown some of its rows only is not worked with at all.
+var ErrRowSecurity = sqldb.ErrRowSecurity
 
 // ErrSecureDelete says that the SQLite connection would leave deleted keys in
 // free pages.
@@ -136,7 +148,11 @@ func Open(ctx context.Context, db *sql.DB) (*Store, error) {
 	if err := schema().Check(ctx, asked); err != nil {
 		return nil, err
 	}
-	return &Store{db: asked}, nil
+	store := &Store{db: asked.Whole()}
+	if err := store.whole(ctx); err != nil {
+		return nil, err
+	}
+	return store, nil
 }
 
 // open asks what the database is, and on SQLite whether it forgets what is

@@ -2,21 +2,29 @@
 // use (package encryption/adoption), and the beginning of your own: put your table
 // into definition.go and your KMS into open.
 //
-//	go run . [flags] status|plan|sql|move STAGE|backfill|clear|back|clear-erased|guard KIND
+//	go run . [flags] status|plan|sql|move STAGE|backfill|clear|back|restore|clear-erased|guard KIND
 //
 //	status        where the table stands, and what is wrong
-//	plan          what is in the way, what the table lacks, what a Backfill would do; changes nothing
+//	plan          what is in the way, what the table lacks, what a Backfill would do; changes no row of it
 //	sql           the statements that the table lacks, for its owner
 //	move STAGE    one stage forward or back: plain, write-both, read-sealed, sealed-only
 //	backfill      seal what stands in the clear
 //	clear         take the clear away, at sealed-only
 //	back          one stage back, with all that belongs to it
+//	restore       the statements that bring back what was dropped on the way, for after back
 //	clear-erased  take away what erased persons left
 //	guard KIND    the statements of the trigger: reset, refuse, none
 //
 // The databases and the folder of the KEK come from the environment: CRM_URL,
 // KEYS_URL, KEK_FOLDER. Whatever was interrupted, Ctrl-C included, goes on when it is
-// called again.
+// called again. Statements go to stdout, for psql or a file, and words to stderr; status
+// and the reports of jobs, which have no statements, go to stdout.
+//
+// The key store is made once and elsewhere, by encryption.Create and AddTenant: see the
+// first lines of package encryption. The tables of the stages are made here by every
+// verb (adoption.Install), until you make them with a tool of yours. Where an error says
+// "state LoseChecks", the flag is -lose-checks, and so for the others. Take the import of
+// the driver away that you do not use.
 package main
 
 import (
@@ -42,7 +50,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := (&operator{out: os.Stdout}).call(ctx, os.Args[1:])
+	err := (&operator{out: os.Stdout, words: os.Stderr}).call(ctx, os.Args[1:])
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "adopt:", err)
@@ -52,7 +60,8 @@ func main() {
 
 // operator is one call of the program.
 type operator struct {
-	out    io.Writer
+	out    io.Writer                                        // statements, status and reports
+	words  io.Writer                                        // all else
 	wait   func(ctx context.Context, d time.Duration) error // nil waits
 	a      *adoption.Adoption
 	tenant string
@@ -63,7 +72,7 @@ type operator struct {
 // call does what the arguments say.
 func (o *operator) call(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("adopt", flag.ContinueOnError)
-	flags.SetOutput(o.out)
+	flags.SetOutput(o.words)
 	driver := flags.String("driver", "pgx", "pgx or sqlite, of both databases")
 	flags.StringVar(&o.tenant, "tenant", "main", "whose rows")
 	flags.IntVar(&o.job.RowsPerSecond, "rows", 0, "rows a second at most; 0 is as fast as it goes")
@@ -72,6 +81,10 @@ func (o *operator) call(ctx context.Context, args []string) error {
 	flags.BoolVar(&o.job.DryRun, "n", false, "change nothing")
 	flags.BoolVar(&o.move.OldReleaseGone, "old-release-gone", false, "nothing runs any more that knows nothing of the adoption")
 	flags.Int64Var(&o.move.Accept, "accept", 0, "rows that may stay behind")
+	flags.BoolVar(&o.move.LoseUnique, "lose-unique", false, "nothing has to be unique in the sealed column")
+	flags.BoolVar(&o.move.LoseChecks, "lose-checks", false, "what CHECKs over the column refuse is refused by the application, or by nobody")
+	flags.BoolVar(&o.move.LoseSpellings, "lose-spellings", false, "a search may find fewer spellings than it does today")
+	flags.BoolVar(&o.move.IgnoreCascades, "ignore-cascades", false, "no cascade of a foreign key ever changes the owner or tenant of a row (MariaDB, MySQL)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -80,12 +93,19 @@ func (o *operator) call(ctx context.Context, args []string) error {
 		return err
 	}
 	defer end()
-	o.job.Progress = func(p adoption.Progress) { fmt.Fprintln(o.out, p) }
-	o.move.Waiting = func(what string) { fmt.Fprintln(o.out, "waiting for", what) }
+	var last time.Time
+	o.job.Progress = func(p adoption.Progress) {
+		if now := time.Now(); now.Sub(last) >= time.Second {
+			last = now
+			fmt.Fprintln(o.words, p)
+		}
+	}
+	o.move.Waiting = func(what string) { fmt.Fprintln(o.words, "waiting for", what) }
 	return o.do(ctx, flags.Arg(0), flags.Arg(1))
 }
 
-// open opens both databases, the vault, and the adoption.
+// open opens both databases, the vault, and the adoption. Where your application sets
+// Config.LongestTransaction, set the same here: a move waits for that of this vault.
 func (o *operator) open(ctx context.Context, driver string) (end func(), err error) {
 	crm, err := sql.Open(driver, os.Getenv("CRM_URL"))
 	if err != nil {
@@ -103,14 +123,16 @@ func (o *operator) open(ctx context.Context, driver string) (end func(), err err
 	}()
 	keys, err := sqlkeys.Open(ctx, keyDB)
 	if err != nil {
-		return end, err
+		return end, fmt.Errorf("the key store (KEYS_URL): %w", err)
 	}
 	vault, err := encryption.Open(ctx, encryption.Config{Keys: keys, KEK: insecurekeys.Folder(os.Getenv("KEK_FOLDER")), Wait: o.wait})
 	if err != nil {
-		return end, err
+		return end, fmt.Errorf("the vault (KEYS_URL, KEK_FOLDER): %w", err)
 	}
-	o.a, err = contacts(ctx, vault, crm)
-	return end, err
+	if o.a, err = contacts(ctx, vault, crm); err != nil {
+		return end, fmt.Errorf("the table (CRM_URL): %w", err)
+	}
+	return end, nil
 }
 
 func (o *operator) do(ctx context.Context, verb, what string) error {
@@ -133,8 +155,10 @@ func (o *operator) do(ctx context.Context, verb, what string) error {
 		return o.run(ctx, o.a.ClearErased)
 	case "back":
 		return o.back(ctx)
+	case "restore":
+		return o.statements(o.a.RestoreSQL(ctx, o.tenant))
 	}
-	return fmt.Errorf("%q is none of status, plan, sql, move, backfill, clear, back, clear-erased, guard", verb)
+	return fmt.Errorf("%q is none of status, plan, sql, move, backfill, clear, back, restore, clear-erased, guard", verb)
 }
 
 // status prints one line for what is as it should be, and one for each finding.
@@ -166,7 +190,8 @@ func (o *operator) plan(ctx context.Context) error {
 		return err
 	}
 	for _, obstacle := range obstacles {
-		fmt.Fprintf(o.out, "before %s: %v\n", obstacle.Before, obstacle)
+		fmt.Fprintf(o.words, "before %s: %v\n", obstacle.Before, obstacle)
+		o.list(obstacle.Listed)
 		if len(obstacle.SQL) > 0 {
 			if err := o.statements(obstacle.SQL, nil); err != nil {
 				return err
@@ -178,7 +203,7 @@ func (o *operator) plan(ctx context.Context) error {
 		return err
 	}
 	if len(statements) > 0 {
-		fmt.Fprintln(o.out, "the table lacks what its owner executes:")
+		fmt.Fprintln(o.words, "the table lacks what its owner executes:")
 		return o.statements(statements, nil)
 	}
 	if err := o.a.Check(ctx, o.tenant); err != nil {
@@ -189,7 +214,7 @@ func (o *operator) plan(ctx context.Context) error {
 		return err
 	}
 	if stage == adoption.Plain {
-		fmt.Fprintln(o.out, "next: move write-both")
+		fmt.Fprintln(o.words, "next: move write-both")
 		return nil
 	}
 	o.job.DryRun = true
@@ -212,7 +237,7 @@ func (o *operator) moveTo(ctx context.Context, to adoption.Stage) error {
 	if err := o.a.Move(ctx, o.tenant, to, o.move); err != nil {
 		return err
 	}
-	fmt.Fprintf(o.out, "at %s after %v\n", to, time.Since(begin).Round(time.Second))
+	fmt.Fprintf(o.words, "at %s after %v\n", to, time.Since(begin).Round(time.Second))
 	return nil
 }
 
@@ -230,10 +255,15 @@ func (o *operator) run(ctx context.Context, job func(context.Context, string, ad
 	fmt.Fprintf(o.out, "%d rows in %v: %d %s, %d as they should be, %d empty\n", report.Rows, time.Since(begin).Round(time.Second), report.Changed, verb, report.Same, report.Empty)
 	fmt.Fprintf(o.out, "left: %d differ, %d of erased persons, %d refused, %d locked; sealed for another owner: %d; clean: %v\n",
 		report.Differ, report.Erased, report.Refused, report.Locked, report.Owners, report.Clean)
-	for _, left := range report.Listed {
-		fmt.Fprintf(o.out, "  row %q %s: %s\n", left.Row, left.Column, left.Why)
-	}
+	o.list(report.Listed)
 	return nil
+}
+
+// list prints rows, whose keys may tell who they are.
+func (o *operator) list(rows []adoption.Left) {
+	for _, left := range rows {
+		fmt.Fprintf(o.words, "  row %q %s: %s\n", left.Row, left.Column, left.Why)
+	}
 }
 
 // back goes one stage back, and first does what that one needs.
@@ -254,9 +284,10 @@ func (o *operator) back(ctx context.Context) error {
 		if err := o.moveTo(ctx, adoption.Plain); err != nil {
 			return err
 		}
-		return o.statements(o.a.RestoreSQL(ctx, o.tenant))
+		fmt.Fprintln(o.words, "next: restore")
+		return nil
 	case adoption.Plain:
 	}
-	fmt.Fprintln(o.out, "nothing lies behind", stage)
+	fmt.Fprintln(o.words, "nothing lies behind", stage, "but what restore prints")
 	return nil
 }

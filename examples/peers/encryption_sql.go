@@ -346,8 +346,13 @@ func newResealing(ctx context.Context, p *bench, vault *encryption.Vault, rows i
 	if err := c.fill(ctx, rows); err != nil {
 		return contest{}, err
 	}
+	for _, statement := range []string{`CREATE TABLE wide (LIKE people INCLUDING ALL)`, `INSERT INTO wide SELECT * FROM people ORDER BY ctid`, `VACUUM (ANALYZE) wide`} {
+		if _, err := c.db.ExecContext(ctx, statement); err != nil {
+			return contest{}, err
+		}
+	}
 	vacuum := func() error {
-		_, err := c.db.ExecContext(ctx, `VACUUM people, plain`)
+		_, err := c.db.ExecContext(ctx, `VACUUM people, plain, wide`)
 		return err
 	}
 	reseal := func(n int) error {
@@ -368,26 +373,30 @@ func newResealing(ctx context.Context, p *bench, vault *encryption.Vault, rows i
 		}
 		return c.ensure(ctx)
 	}
-	update := func(each func(tx *sql.Tx, page []*sqlPerson) error) func(n int) error {
+	update := func(table string, each func(tx *sql.Tx, page []otherRow) error) func(n int) error {
 		return func(n int) error {
 			for range n {
-				if err := c.update(ctx, rows, each); err != nil {
+				if err := c.update(ctx, rows, table, each); err != nil {
 					return err
 				}
 			}
 			return nil
 		}
 	}
-	one := update(func(tx *sql.Tx, page []*sqlPerson) error {
+	one := update("plain", func(tx *sql.Tx, page []otherRow) error {
 		for _, p := range page {
-			if _, err := tx.ExecContext(ctx, `UPDATE plain SET name = $2, email = $3, phone = $4, street = $5, city = $6 WHERE id = $1`, p.id, p.values[0], p.values[1], p.values[2], p.values[3], p.values[4]); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE plain SET name = $2, email = $3, phone = $4, street = $5, city = $6 WHERE id = $1`, p.id, string(p.values[0]), string(p.values[1]), string(p.values[2]), string(p.values[3]), string(p.values[4])); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	many := update(func(tx *sql.Tx, page []*sqlPerson) error {
-		_, err := tx.ExecContext(ctx, manySQL, manyArgs(page)...)
+	many := update("plain", func(tx *sql.Tx, page []otherRow) error {
+		_, err := tx.ExecContext(ctx, fmt.Sprintf(manySQL, "plain", "text"), manyArgs(page, func(b []byte) string { return string(b) })...)
+		return err
+	})
+	wide := update("wide", func(tx *sql.Tx, page []otherRow) error {
+		_, err := tx.ExecContext(ctx, fmt.Sprintf(manySQL, "wide", "bytea"), manyArgs(page, func(b []byte) []byte { return b })...)
 		return err
 	})
 	answer := func(setup func(int) error, run func(int) error) func() (string, error) {
@@ -398,9 +407,10 @@ func newResealing(ctx context.Context, p *bench, vault *encryption.Vault, rows i
 	none := func(int) error { return nil }
 	return contest{
 		Package: "encryption", What: fmt.Sprintf("Reseal of %d rows of 5 sealed fields, PostgreSQL", rows),
-		Note: onPostgres + "10 rows a person; the persons have keys of the active key version already. Everyone reads pages of 100 rows in the order of the key and changes them in a transaction each. The peers update by the key alone and compare nothing, one of them a page with one statement as ours does, one of them row by row. VACUUM runs after each, off the clock.",
+		Note: onPostgres + "10 rows a person; the persons have keys of the active key version already. Everyone reads pages of 100 rows in the order of the key and changes them in a transaction each. The peers write other values of the same length, update by the key alone and compare nothing: one of them as many bytes as ours has, a page a statement, the others the values as they are without sealing, which is a third of the bytes. VACUUM runs after each, off the clock.",
 		Contestants: []contestant{
 			{Name: "SealedTable.Reseal", Role: ours, Answer: answer(next, reseal), Setup: next, Run: reseal, Clean: vacuum},
+			{Name: "UPDATE of 100 rows of as many bytes a statement", Role: peer, Answer: answer(none, wide), Run: wide, Clean: vacuum, Must: []string{">= 0.7"}},
 			{Name: "UPDATE of 100 plain rows a statement", Role: peer, Answer: answer(none, many), Run: many, Clean: vacuum, Must: []string{">= 0.7"}},
 			{Name: "UPDATE of each plain row, 100 a transaction", Role: peer, Answer: answer(none, one), Run: one, Clean: vacuum, Must: []string{">= 0.7"}},
 		},
@@ -409,29 +419,57 @@ func newResealing(ctx context.Context, p *bench, vault *encryption.Vault, rows i
 }
 
 // manySQL changes many rows with one statement.
-const manySQL = `UPDATE plain SET name = n.name, email = n.email, phone = n.phone, street = n.street, city = n.city
-	FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS n (id, name, email, phone, street, city) WHERE plain.id = n.id`
+const manySQL = `UPDATE %[1]s SET name = n.name, email = n.email, phone = n.phone, street = n.street, city = n.city
+	FROM unnest($1::text[], $2::%[2]s[], $3::%[2]s[], $4::%[2]s[], $5::%[2]s[], $6::%[2]s[]) AS n (id, name, email, phone, street, city) WHERE %[1]s.id = n.id`
 
-func manyArgs(page []*sqlPerson) []any {
-	arrays := make([][]string, 1+len(sqlColumns))
+func manyArgs[T any](page []otherRow, as func([]byte) T) []any {
+	ids, arrays := make([]string, 0, len(page)), make([][]T, len(sqlColumns))
 	for _, p := range page {
-		arrays[0] = append(arrays[0], p.id)
+		ids = append(ids, p.id)
 		for i, v := range p.values {
-			arrays[1+i] = append(arrays[1+i], v)
+			arrays[i] = append(arrays[i], as(v))
 		}
 	}
-	args := make([]any, len(arrays))
-	for i, array := range arrays {
-		args[i] = array
+	args := []any{ids}
+	for _, array := range arrays {
+		args = append(args, array)
 	}
 	return args
 }
 
-// update goes through the plain table page by page, a transaction each.
-func (c *crm) update(ctx context.Context, rows int, each func(tx *sql.Tx, page []*sqlPerson) error) error {
+// An otherRow is a row that is to hold other values of the same length: to write
+// what is there already costs a database next to nothing.
+type otherRow struct {
+	id     string
+	values [5][]byte
+}
+
+func (c *crm) others(ctx context.Context, table, after string) (page []otherRow, err error) {
+	rows, err := c.db.QueryContext(ctx, `SELECT id, name, email, phone, street, city FROM `+table+` WHERE id > $1 ORDER BY id LIMIT 100`, after)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var p otherRow
+		if err := rows.Scan(&p.id, &p.values[0], &p.values[1], &p.values[2], &p.values[3], &p.values[4]); err != nil {
+			return nil, err
+		}
+		for _, v := range p.values {
+			first := v[0]
+			copy(v, v[1:])
+			v[len(v)-1] = first
+		}
+		page = append(page, p)
+	}
+	return page, rows.Err()
+}
+
+// update goes through a table page by page, a transaction each.
+func (c *crm) update(ctx context.Context, rows int, table string, each func(tx *sql.Tx, page []otherRow) error) error {
 	after, done := "", 0
 	for {
-		page, err := c.page(ctx, pageColumns+`plain WHERE id > $1 ORDER BY id LIMIT 100`, false, after)
+		page, err := c.others(ctx, table, after)
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,8 @@ type Column struct {
 	kind      kind
 	nullable  bool
 	collation string // of the index, as SQL text, where it must be stated
+	generated bool
+	room      room
 }
 
 // A kind is a group of types that travel and compare alike.
@@ -170,11 +172,13 @@ func (d Dialect) describe(ctx context.Context, q Querier, table string) (map[str
 	out := map[string]Column{}
 	err = each(ctx, q, d.Bind(query), args, func(scan func(...any) error) error {
 		var name, typ string
-		var nullable bool
-		if err := scan(&name, &typ, &nullable); err != nil {
+		var nullable, generated, unsigned bool
+		var size int64
+		if err := scan(&name, &typ, &nullable, &generated, &unsigned, &size); err != nil {
 			return err
 		}
-		out[name] = Column{kind: d.kindOf(strings.ToLower(typ)), nullable: nullable}
+		typ = strings.ToLower(typ)
+		out[name] = Column{kind: d.kindOf(typ), nullable: nullable, generated: generated, room: room{d.Kind, typ, unsigned, size}}
 		return nil
 	})
 	if err != nil {
@@ -192,17 +196,18 @@ func (d Dialect) describing(table string) (query string, args []any, err error) 
 	switch {
 	case d.Kind == Postgres:
 		// A domain may stand for another one, over any number of steps.
-		return `WITH RECURSIVE c (attname, attnotnull, type) AS (
-				SELECT a.attname, a.attnotnull, a.atttypid FROM pg_catalog.pg_attribute a
+		return `WITH RECURSIVE c (attname, attnotnull, made, type) AS (
+				SELECT a.attname, a.attnotnull, a.attgenerated <> '' OR a.attidentity = 'a', a.atttypid FROM pg_catalog.pg_attribute a
 				WHERE a.attrelid = to_regclass(?) AND a.attnum > 0 AND NOT a.attisdropped
-				UNION ALL SELECT c.attname, c.attnotnull, t.typbasetype FROM c JOIN pg_catalog.pg_type t ON t.oid = c.type AND t.typtype = 'd')
-			SELECT c.attname, CASE WHEN t.typtype = 'e' THEN 'enum' ELSE t.typname END, NOT c.attnotnull
+				UNION ALL SELECT c.attname, c.attnotnull, c.made, t.typbasetype FROM c JOIN pg_catalog.pg_type t ON t.oid = c.type AND t.typtype = 'd')
+			SELECT c.attname, CASE WHEN t.typtype = 'e' THEN 'enum' ELSE t.typname END, NOT c.attnotnull, c.made, false, 0
 			FROM c JOIN pg_catalog.pg_type t ON t.oid = c.type AND t.typtype <> 'd'`, []any{quoted}, nil
 	case d.mysql():
-		return `SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE = 'YES' FROM information_schema.COLUMNS
+		return `SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE = 'YES', COALESCE(GENERATION_EXPRESSION, '') <> '', COLUMN_TYPE LIKE '%unsigned%',
+			CAST(COALESCE(CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION - NUMERIC_SCALE, 0) AS SIGNED) FROM information_schema.COLUMNS
 			WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?`, []any{schema, name}, nil
 	}
-	return `SELECT name, type, "notnull" = 0 FROM pragma_table_xinfo(?, NULLIF(?, ''))`, []any{name, schema}, nil
+	return `SELECT name, type, "notnull" = 0, hidden IN (2, 3), 0, 0 FROM pragma_table_xinfo(?, NULLIF(?, ''))`, []any{name, schema}, nil
 }
 
 // kindOf groups the types as the catalog names them.

@@ -54,8 +54,10 @@ func (f *DriverError) code() string {
 // Unwrap is the driver's error.
 func (f *DriverError) Unwrap() error { return f.err }
 
-// Is says whether a right is missing.
-func (f *DriverError) Is(target error) bool { return target == fs.ErrPermission && denied(f.Code) }
+// Is says whether a right is missing, or row security is in the way.
+func (f *DriverError) Is(target error) bool {
+	return target == fs.ErrPermission && denied(f.Code) || target == ErrRowSecurity && f.said == hidesRows
+}
 
 // Safe takes the values out of an error of a driver: it answers a [*DriverError].
 // What holds none stays as it is: nil, a DriverError, the errors of context, of

@@ -35,6 +35,29 @@ func Refused(err error) (*DriverError, bool) {
 	return fault, errors.As(Safe(err), &fault)
 }
 
+// Doubtful says of the answer to a change that is no refusal of a row ([Refused])
+// whether it may be one all the same: a trigger of PostgreSQL may raise any state,
+// also that of a missing right. Whoever needs to know makes the same change of no
+// row: what is wrong with the statement is answered to that, too. What passes by
+// itself, and what is about the server, is in no doubt: locks, connections, disks.
+func Doubtful(err error) bool {
+	code, from := origin(err)
+	if code == "" || passing(err) || hungUp(err) {
+		return false
+	}
+	if number, mysql := strings.CutPrefix(code, "mysql "); mysql {
+		return strings.HasPrefix(stateOf(from), "42") || number == "1906" || number == "3105" // a generated column
+	}
+	if len(code) != 5 {
+		return code == "sqlite 1" // of a statement: a generated column, a view
+	}
+	switch code[:2] {
+	case "08", "40", "53", "57", "58", "72", "XX":
+		return false
+	}
+	return true
+}
+
 // ofRow says of a SQLSTATE that it is about one row. A trigger may answer a state
 // of its own: those whose class begins with 5 to 9 or I to Z are nobody's in the
 // standard, and PostgreSQL has taken a few of them.

@@ -82,6 +82,9 @@ func (f *DriverError) name(from error) {
 	f.Column = nameOnly(field(from, "ColumnName", "Column"))
 	f.Constraint = nameOnly(field(from, "ConstraintName", "Constraint"))
 	text := field(from, "Message")
+	if f.Code == "42501" && field(from, "Routine") == "check_enable_rls" { // in every language of the server
+		f.said = hidesRows
+	}
 	if text == "" && strings.HasPrefix(f.Code, "sqlite ") {
 		text = from.Error()
 	}
@@ -128,7 +131,7 @@ func forms() map[string][]*regexp.Regexp {
 	}
 	sqlite := form(`constraint failed: {table}\.{column}\b`)
 	return map[string][]*regexp.Regexp{
-		"42501":       form(`^permission denied for (?:(?:table|relation|view|foreign table|materialized view) "?{table}"?|(?P<right>(?:schema|sequence|database|function) {name}))$`),
+		"42501":       append(form(`^permission denied for (?:(?:table|relation|view|foreign table|materialized view) "?{table}"?|(?P<right>(?:schema|sequence|database|function) {name}))$`), form(`^query would be affected by row-level security policy for table "{table}"$`)...),
 		"42P01":       form(`^relation "(?:{name}\.)?{table}" does not exist$`),
 		"42703":       form(`^column "?(?:{name}\.)?{column}"?(?: of relation "{table}")? does not exist$`),
 		"mysql 1142":  form("^(?P<right>[A-Z, ]{1,80}) command denied to user .* for table [`']?(?:{name}[`']?\\.[`']?)?{table}[`']?$"),

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -113,4 +114,17 @@ func TestFaultsThatPassAreTold(t *testing.T) {
 		require.Equal(t, want, passing(errors.Join(errors.New("b"), fmt.Errorf("a: %w", err))))
 	}
 	require.False(t, passing(nil))
+}
+
+// A name of one thing is never parted at a point.
+func TestANameIsQuotedAsAWhole(t *testing.T) {
+	for name, want := range map[string]string{"addr.zip": "`addr.zip`", "a.b.c": "`a.b.c`", "a`b": "`a``b`"} {
+		got, err := Dialect{Kind: MariaDB}.QuoteName(name)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	for _, name := range []string{"", "a\x00b", strings.Repeat("a", 129)} {
+		_, err := Dialect{Kind: Postgres}.QuoteName(name)
+		require.Error(t, err)
+	}
 }

@@ -15,6 +15,7 @@ type DB struct {
 	Dialect
 	*sql.DB
 	strict bool   // what stands outside of transactions of ours may fail for others
+	whole  bool   // a policy that hides rows is an error
 	lock   string // the table of SQLite that a writer begins with, "" for the library's own
 }
 
@@ -80,11 +81,16 @@ func (db *DB) begun(ctx context.Context, tx *sql.Tx) error {
 		// One question is one way to the server. The application may run without
 		// synchronous commits. A default of read-only is how a database is frozen,
 		// and lib/pq begins in spite of it. A process that stands still in the
-		// transaction holds locks that others wait for: the server ends it.
-		var durable, frozen, idle string
+		// transaction holds locks that others wait for: the server ends it. What
+		// policies hide is no part of this question unless the caller needs all rows.
+		var durable, frozen, idle, rows string
 		var standby bool
-		err := One(ctx, tx, []any{&durable, &standby, &frozen, &idle}, `SELECT set_config('synchronous_commit', 'on', true), pg_is_in_recovery(), current_setting('default_transaction_read_only'),
-			set_config('idle_in_transaction_session_timeout', COALESCE(NULLIF(current_setting('idle_in_transaction_session_timeout'), '0'), '1min'), true)`)
+		security := `''`
+		if db.whole {
+			security = unfiltered
+		}
+		err := One(ctx, tx, []any{&durable, &standby, &frozen, &idle, &rows}, `SELECT set_config('synchronous_commit', 'on', true), pg_is_in_recovery(), current_setting('default_transaction_read_only'),
+			set_config('idle_in_transaction_session_timeout', COALESCE(NULLIF(current_setting('idle_in_transaction_session_timeout'), '0'), '1min'), true), `+security)
 		switch {
 		case err != nil:
 			return err
@@ -110,7 +116,7 @@ func (db *DB) Snapshot(ctx context.Context, f func(tx *sql.Tx) error) error {
 		options = nil // a reader of a write-ahead log sees one state; ReadOnly would need a connection of that kind
 	}
 	return db.inTx(ctx, options, func(tx *sql.Tx) error {
-		if err := db.Primary(ctx, tx); err != nil {
+		if err := db.view(ctx, tx); err != nil {
 			return err
 		}
 		return f(tx)

@@ -37,6 +37,9 @@ func (t *Table) counted(ctx context.Context, db *sql.DB, tenant string) (*stored
 		return nil, err
 	}
 	s, err := t.keyed(ctx, db)
+	if err == nil {
+		err = s.indexable()
+	}
 	if err == nil && s.tenant != nil {
 		err = s.spelt(ctx, *s.tenant, tenant)
 	}

@@ -3,6 +3,7 @@ package rowjob
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 )
 
@@ -41,6 +42,32 @@ func (t *Table) each(ctx context.Context, db *sql.DB, tenant string, column int,
 	if err != nil {
 		return false, err
 	}
+	var listed map[string]bool
+	if len(probes) > maxNamed { // a row may hold values of several parts
+		listed = map[string]bool{}
+	}
+	parts := slices.Collect(slices.Chunk(probes, maxNamed))
+	if len(parts) == 0 {
+		parts = [][]Probe{nil}
+	}
+	for _, part := range parts {
+		more, err = s.eachOf(ctx, tenant, column, part, func(row dataRow, value string, there bool) bool {
+			if listed != nil {
+				if listed[row.id] {
+					return true
+				}
+				listed[row.id] = true
+			}
+			return yield(row, value, there)
+		})
+		if err != nil || !more {
+			return false, err
+		}
+	}
+	return true, s.whole(ctx, s.db)
+}
+
+func (s *storedTable) eachOf(ctx context.Context, tenant string, column int, probes []Probe, yield func(row dataRow, value string, there bool) bool) (more bool, err error) {
 	parts, args := make([]string, len(probes)), make([]any, len(probes))
 	for i, p := range probes {
 		parts[i], args[i] = s.indexes[p.Index].Name+" = ?", p.Value

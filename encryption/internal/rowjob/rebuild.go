@@ -124,8 +124,11 @@ func (s *storedTable) rebuildAll(ctx context.Context, tenant string, pass *rebui
 	var after []any
 	for {
 		rows, err := s.page(ctx, tenant, after, "", nil, rebuildBatch)
-		if err != nil || len(rows) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(rows) == 0 {
+			return s.whole(ctx, s.db)
 		}
 		if err := s.rebuildRows(ctx, tenant, rows, pass); err != nil {
 			return err
@@ -174,7 +177,7 @@ func (s *storedTable) fixIndexes(ctx context.Context, tenant string, wrong []ind
 	wrong = slices.DeleteFunc(wrong, func(fix indexFix) bool {
 		repeated := pass.repeated(fix)
 		if repeated {
-			err := &keyring.KeyError{Op: "the database left the index value as it was (a trigger, or a rule):", Table: s.Name, Column: s.Indexes[fix.index].Name, Err: keyring.ErrDefinition}
+			err := &keyring.KeyError{Op: "the database left the index value as it was (a trigger, a rule, or a column that is too narrow):", Table: s.Name, Column: s.Indexes[fix.index].Name, Err: keyring.ErrDefinition}
 			pass.refused.add(s.refused(fix.row, err))
 		}
 		return repeated
@@ -281,7 +284,7 @@ func (s *storedTable) fixIndex(ctx context.Context, tx *sql.Tx, tenant string, f
 	where, args := s.unchanged(tenant, fix.row, []cellChange{source})
 	_, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+s.indexes[fix.index].Name+` = ? WHERE `+where), append([]any{value}, args...)...)
 	if err != nil {
-		return refusalOf(s.failed("rebuild indexes of", err))
+		return doubtOf(s.failed("rebuild indexes of", err), s.indexes[fix.index].Name)
 	}
 	return nil
 }

@@ -38,6 +38,48 @@ func refusalOf(err error) error {
 	return err
 }
 
+// doubt is an answer to a change that may be about one row, or about all of them: a
+// trigger may raise any state.
+type doubt struct {
+	err     error
+	columns []string // that the statement changes
+}
+
+func (d *doubt) Error() string { return d.err.Error() }
+func (d *doubt) Unwrap() error { return d.err }
+
+// doubtOf is refusalOf what was answered to an UPDATE of these columns.
+func doubtOf(err error, columns ...string) error {
+	if err = refusalOf(err); !isRefusal(err) && sqldb.Doubtful(err) {
+		return &doubt{err, columns}
+	}
+	return err
+}
+
+// resolved makes a refusal of a doubt where the same change of no row passes: then
+// the database has nothing against the statement.
+func (s *storedTable) resolved(ctx context.Context, err error) error {
+	d, ok := errors.AsType[*doubt](err)
+	if !ok {
+		return err
+	}
+	same := make([]string, len(d.columns))
+	for i, c := range d.columns {
+		same[i] = c + " = " + c
+	}
+	passes := s.db.Write(ctx, func(tx *sql.Tx) error {
+		if len(same) == 0 {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE `+s.sql+` SET `+strings.Join(same, ", ")+` WHERE 1 = 0`)
+		return err
+	})
+	if passes == nil {
+		return &refusal{d.err}
+	}
+	return err
+}
+
 func isRefusal(err error) bool {
 	_, ok := errors.AsType[*refusal](err)
 	return ok
@@ -46,7 +88,7 @@ func isRefusal(err error) bool {
 // refused names a row of which err says that it was refused.
 func (t *Table) refused(row dataRow, err error) jobs.Refused {
 	out := jobs.Refused{Table: t.Name, Key: row.id, Err: err}
-	if fault, ok := sqldb.Refused(err); ok {
+	if fault, ok := errors.AsType[*sqldb.DriverError](err); ok {
 		out.Column, out.Code = fault.Column, fault.Code
 	}
 	return out
@@ -93,12 +135,15 @@ func (s *storedTable) clear(ctx context.Context, columns []string, where string,
 	return s.write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+strings.Join(null, ", ")+` WHERE `+where), args...)
 		if err != nil {
-			return refusalOf(s.failed("clear rows of", err))
+			return doubtOf(s.failed("clear rows of", err), columns...)
 		}
 		err = sqldb.Each(ctx, tx, func(*sql.Rows) error {
 			return s.leftAsItWas()
 		}, s.db.Bind(`SELECT 1 FROM `+s.sql+` WHERE `+where+` AND (`+strings.Join(left, " OR ")+`) LIMIT 1`), args...)
-		if err == nil || isRefusal(err) {
+		if err == nil {
+			return s.whole(ctx, tx)
+		}
+		if isRefusal(err) {
 			return err
 		}
 		return s.failed("clear rows of", err)

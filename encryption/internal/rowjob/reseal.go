@@ -22,6 +22,11 @@ func (t *Table) Reseal(ctx context.Context, db *sql.DB, tenant string, options j
 	if err != nil {
 		return report, err
 	}
+	if s.places, err = s.hasPlaces(ctx); err != nil {
+		return report, err
+	}
+	s.columns = s.columns[:len(s.columns)-len(s.indexes)] // what is not resealed is not read
+	s.indexes = nil
 	if options.Batch <= 0 {
 		options.Batch = 100
 	}
@@ -35,18 +40,22 @@ func (t *Table) Reseal(ctx context.Context, db *sql.DB, tenant string, options j
 			return report, err
 		}
 	}
+	batches := s.batches(ctx, tenant, after, options)
+	defer batches.stop()
 	for {
-		rows, err := s.page(ctx, tenant, after, "", nil, options.Batch)
-		if err != nil || len(rows) == 0 {
+		b := batches.next()
+		if b.err == nil && len(b.rows) == 0 {
+			b.err = s.whole(ctx, s.db)
+		}
+		if b.err != nil || len(b.rows) == 0 {
+			return report, b.err
+		}
+		if err := s.resealBatch(ctx, tenant, b.plans, options, &report); err != nil {
 			return report, err
 		}
-		if err := s.resealBatch(ctx, tenant, rows, options, &report); err != nil {
-			return report, err
-		}
-		after = rows[len(rows)-1].cursor
-		report.Rows += len(rows)
-		report.Last = s.placeText(after)
-		t.Vault.Config.Observe(ctx, "encryption.reseal.rows", float64(len(rows)), slog.String("table", t.Name))
+		report.Rows += len(b.rows)
+		report.Last = s.placeText(b.last())
+		t.Vault.Config.Observe(ctx, "encryption.reseal.rows", float64(len(b.rows)), slog.String("table", t.Name))
 		if options.Progress != nil {
 			options.Progress(report)
 		}
@@ -60,12 +69,8 @@ func (t *Table) Reseal(ctx context.Context, db *sql.DB, tenant string, options j
 
 // resealBatch reseals rows in one transaction; rows that someone else changed
 // are read again and tried again.
-func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dataRow, options jobs.ResealOptions, report *jobs.ResealReport) error {
+func (s *storedTable) resealBatch(ctx context.Context, tenant string, plans []rowPlan, options jobs.ResealOptions, report *jobs.ResealReport) error {
 	for try := 0; ; try++ {
-		plans, err := s.plan(ctx, tenant, rows, options.Streams != nil)
-		if err != nil {
-			return err
-		}
 		if err := s.moveStreams(ctx, tenant, plans, options.Streams); err != nil {
 			return err
 		}
@@ -97,7 +102,11 @@ func (s *storedTable) resealBatch(ctx context.Context, tenant string, rows []dat
 		if try == conflictTries {
 			return nil // the census says what is left
 		}
-		if rows, err = s.these(ctx, tenant, lost); err != nil {
+		rows, err := s.these(ctx, tenant, lost)
+		if err != nil {
+			return err
+		}
+		if plans, err = s.plan(ctx, tenant, rows, options.Streams != nil); err != nil {
 			return err
 		}
 	}

@@ -64,8 +64,9 @@ func (s *storedTable) plan(ctx context.Context, tenant string, rows []dataRow, s
 	if err != nil && (keys == nil || !AboutOneValue(err)) {
 		return nil, err
 	}
+	var b buffers
 	for i := range plans {
-		if err := s.reseal(ctx, tenant, &plans[i], todo[i], keys, keyVersion); err != nil {
+		if err := s.reseal(ctx, tenant, &plans[i], todo[i], keys, keyVersion, &b); err != nil {
 			return nil, err
 		}
 	}
@@ -111,18 +112,32 @@ func (s *storedTable) choose(p *rowPlan, active uint32, found map[string]*keyrin
 		if !merged {
 			to = from
 		}
-		stays := merged && s.owner == nil || merged && s.hasStreams() && !streams
+		why := s.rowStays(streams)
+		stays := merged && why != ""
 		switch o := found[from]; {
 		case keyVersion == active && (!merged || stays):
 		case o != nil && o.State == keystore.Tombstone:
 			p.erased++
 		case stays:
-			p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &keyring.KeyError{Op: "the row has streams (ResealOptions.Streams):", Err: keyring.ErrMerged}))
+			p.unreadable = append(p.unreadable, s.unreadable(p.row, c, &keyring.KeyError{Op: why, Err: keyring.ErrMerged}))
 		default:
 			todo = append(todo, work{c, from, to})
 		}
 	}
 	return todo
+}
+
+// rowStays says why no row can go over to another owner, "" where it can.
+func (s *storedTable) rowStays(streams bool) string {
+	switch {
+	case s.owner == nil:
+		return "the table has no owner column:"
+	case s.owner.Generated():
+		return "the database makes the owner column itself: write the row anew for whom the person was merged into:"
+	case s.hasStreams() && !streams:
+		return "the row has streams (ResealOptions.Streams):"
+	}
+	return ""
 }
 
 func (t *Table) hasStreams() bool {
@@ -131,11 +146,12 @@ func (t *Table) hasStreams() bool {
 
 // reseal makes the changes of a row. Where it is to go over to another owner and
 // one of its cells does not open, it stays, for that cell may open again.
-func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, todo []work, keys map[string]*keyring.Owner, keyVersion uint32) error {
+func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, todo []work, keys map[string]*keyring.Owner, keyVersion uint32, b *buffers) error {
 	var moved []cellChange
+	p.changes = make([]cellChange, 0, len(todo))
 	into, stays := "", len(p.unreadable)+p.unsealed > 0
 	for _, w := range todo {
-		change, err := s.resealCell(ctx, tenant, p.row, w, keys[w.to], keyVersion)
+		change, err := s.resealCell(ctx, tenant, p.row, w, keys[w.to], keyVersion, b)
 		switch {
 		case err != nil && !AboutOneValue(err):
 			return err
@@ -166,9 +182,9 @@ func (s *storedTable) reseal(ctx context.Context, tenant string, p *rowPlan, tod
 	return nil
 }
 
-func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow, w work, to *keyring.Owner, keyVersion uint32) (cellChange, error) {
+func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow, w work, to *keyring.Owner, keyVersion uint32, b *buffers) (cellChange, error) {
 	col, cell := &s.Columns[w.column], row.cells[w.column]
-	padded, err := s.openCell(ctx, tenant, row.id, col, w.from, cell.sealed)
+	padded, err := s.openCell(ctx, tenant, row.id, col, w.from, cell.sealed, b)
 	if err != nil {
 		return cellChange{}, err
 	}
@@ -182,7 +198,7 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 	if key.Err != nil {
 		return cellChange{}, key.Err
 	}
-	sealed, err := s.Vault.Ring.SealWith(ctx, tenant, w.to, key, padded, s.ad(col, tenant, w.to, row.id), true)
+	sealed, err := s.Vault.Ring.SealWith(ctx, tenant, w.to, key, padded, b.as(col, tenant, s.Name, w.to, row.id), true)
 	if err != nil {
 		return cellChange{}, err
 	}
@@ -193,8 +209,17 @@ func (s *storedTable) resealCell(ctx context.Context, tenant string, row dataRow
 	return cellChange{column: s.cells[w.column], old: cell.stored, new: stored}, nil
 }
 
-// openCell opens a cell and leaves its padding on.
-func (t *Table) openCell(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte) (padded []byte, err error) {
+// buffers are used again for each cell: what one was opened into is sealed before
+// the next one.
+type buffers struct{ opened, ad []byte }
+
+func (b *buffers) as(col *Column, tenant, table, owner, row string) []byte {
+	b.ad = format.AppendFieldAD(b.ad[:0], col.Level, col.Pad != 0, tenant, table, col.Name, owner, row)
+	return b.ad
+}
+
+// openCell opens a cell into a buffer and leaves its padding on.
+func (t *Table) openCell(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte, b *buffers) (padded []byte, err error) {
 	keyVersion, err := sealedvalue.KeyVersion(sealed)
 	if err != nil || len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
 		return nil, &keyring.KeyError{Op: "open", Err: keyring.ErrOpen}
@@ -206,16 +231,17 @@ func (t *Table) openCell(ctx context.Context, tenant, id string, col *Column, ow
 	if err != nil {
 		return nil, err
 	}
-	padded, err = key.AppendOpen(nil, sealed, t.ad(col, tenant, owner, id))
+	padded, err = key.AppendOpen(b.opened[:0], sealed, b.as(col, tenant, t.Name, owner, id))
 	if err != nil {
 		return nil, &keyring.KeyError{Op: "open", KeyVersion: keyVersion, Err: keyring.ErrOpen}
 	}
+	b.opened = padded
 	return padded, nil
 }
 
 // openValue is openCell without the padding.
 func (t *Table) openValue(ctx context.Context, tenant, id string, col *Column, owner string, sealed []byte) ([]byte, error) {
-	value, err := t.openCell(ctx, tenant, id, col, owner, sealed)
+	value, err := t.openCell(ctx, tenant, id, col, owner, sealed, &buffers{})
 	if err != nil || col.Pad == 0 {
 		return value, err
 	}
@@ -223,10 +249,6 @@ func (t *Table) openValue(ctx context.Context, tenant, id string, col *Column, o
 		return nil, &keyring.KeyError{Op: "open: padding", Err: keyring.ErrOpen}
 	}
 	return value, nil
-}
-
-func (t *Table) ad(col *Column, tenant, owner, row string) []byte {
-	return format.AppendFieldAD(nil, col.Level, col.Pad != 0, tenant, t.Name, col.Name, owner, row)
 }
 
 // moveStreams reseals the streams of rows that go over to another owner.

@@ -70,6 +70,7 @@ type Index struct {
 	Name    string // logical
 	Version uint32
 	Of      int // position of the sealed column
+	Bits    int // up to 63 a number, wider ones bytes
 }
 
 // at finds a column by its logical name.

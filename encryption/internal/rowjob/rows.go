@@ -242,6 +242,16 @@ type cellChange struct {
 	keep     bool // compared, not written
 }
 
+// namesOf are the columns that the changes write.
+func namesOf(changes []cellChange) (names []string) {
+	for _, c := range changes {
+		if !c.keep {
+			names = append(names, c.column.Name)
+		}
+	}
+	return names
+}
+
 // unchanged is the condition that a row still holds what was read.
 func (s *storedTable) unchanged(tenant string, row dataRow, changes []cellChange) (where string, args []any) {
 	where, args = s.key.Equal(row.cursor)
@@ -280,9 +290,9 @@ func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row d
 	where, compared := s.unchanged(tenant, row, changes)
 	result, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE `+s.sql+` SET `+strings.Join(set, ", ")+` WHERE `+where), append(args, compared...)...)
 	if err != nil {
-		err = refusalOf(s.failed("update", err))
-		if fault, ok := errors.AsType[*sqldb.DriverError](err); ok && moves && fault.Code == "" {
-			err = &refusal{err} // the driver cannot write the new owner in the column's type
+		err = doubtOf(s.failed("update", err), namesOf(changes)...)
+		if fault, ok := errors.AsType[*sqldb.DriverError](err); ok && moves && (fault.Code == "" || sqldb.Doubtful(err)) {
+			err = &refusal{err} // the driver cannot write the new owner in the column's type, or nobody may
 		}
 		return false, err
 	}

@@ -3,9 +3,7 @@ package rowjob
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -18,8 +16,8 @@ import (
 // alone. The other databases do not say which rows they have changed (MariaDB), or
 // have no way to the server (SQLite).
 
-// What is written by one statement at most; a larger row goes alone. A driver
-// holds the text of it, in which bytes are two digits each.
+// What is written by one statement at most; a larger row goes alone. A driver may
+// hold it as text, in which bytes are two digits each.
 const (
 	rowsTogether  = 500
 	bytesTogether = 1 << 20
@@ -104,22 +102,25 @@ func lengthOf(value any) int {
 	return 0
 }
 
-// swapGroup swaps rows of one shape, and reads them back: a trigger that runs after
-// the statement may put back what was there.
+// swapGroup swaps rows of one shape, and looks at them again: a trigger that runs
+// after the statement may put back what was there.
 func (s *storedTable) swapGroup(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) error {
-	changed, err := s.swapped(ctx, tx, tenant, plans)
+	now, err := s.swapped(ctx, tx, tenant, plans)
 	if err != nil {
-		return refusalOf(s.failed("update", err))
+		return doubtOf(s.failed("update", err), namesOf(plans[0].changes)...)
 	}
-	written, err := s.written(ctx, tx, tenant, plans)
+	stand, err := s.stand(ctx, tx, now)
+	if err == nil && !stand {
+		err = s.readBack(ctx, tx, tenant, plans, now)
+	}
 	if err != nil {
 		return s.failed("read", err)
 	}
 	for i, p := range plans {
-		if changed[i] && !written[i] {
+		if now[i].changed && !now[i].holds {
 			return s.storedOtherwise()
 		}
-		if changed[i] {
+		if now[i].changed {
 			continue
 		}
 		there, err := s.lock(ctx, tx, tenant, p.row, p.changes)
@@ -134,111 +135,105 @@ func (s *storedTable) swapGroup(ctx context.Context, tx *sql.Tx, tenant string, 
 	return nil
 }
 
-// swapped updates the rows that still hold what was read, and says which.
-func (s *storedTable) swapped(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) ([]bool, error) {
-	a := s.arraysOf(plans)
-	var set []string
-	for i, c := range plans[0].changes {
-		a.holds(c.column, func(p *rowPlan) any { return p.changes[i].old })
-		set = append(set, c.column.Name+" = "+a.add(c.column, func(p *rowPlan) any { return p.changes[i].new }))
-	}
-	of, args := s.ofTenant(tenant)
-	return a.which(ctx, tx, `UPDATE `+s.sql+` SET `+strings.Join(set, ", ")+` FROM `+a.table()+` WHERE `+a.where(of)+` RETURNING "crmguard: n"`, args)
+// swappedRow is what an UPDATE says of a row.
+type swappedRow struct {
+	changed bool
+	holds   bool   // what it was to hold
+	place   string // ctid of the version that was made
 }
 
-// written says which rows hold what they were to hold.
-func (s *storedTable) written(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) ([]bool, error) {
+// swapped updates the rows that still hold what was read, and says which, and what
+// they hold then.
+func (s *storedTable) swapped(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) ([]swappedRow, error) {
+	a := s.arraysOf(plans)
+	var set []string
+	written := []string{"true"}
+	for i, c := range plans[0].changes {
+		a.holds(c.column, func(p *rowPlan) any { return p.changes[i].old })
+		value := a.add(c.column, func(p *rowPlan) any { return p.changes[i].new })
+		set = append(set, c.column.Name+" = "+value)
+		written = append(written, c.column.SameAs(value))
+	}
+	answer := []string{`"crmguard: n"`}
+	if s.places {
+		answer = append(answer, "CAST("+s.sql+".ctid AS text)", strings.Join(written, " AND "))
+	}
+	of, args := s.ofTenant(tenant)
+	now := make([]swappedRow, len(plans))
+	err := a.ask(ctx, tx, func(rows *sql.Rows) error {
+		var n int
+		row := swappedRow{changed: true}
+		var holds sql.NullBool
+		into := []any{&n}
+		if s.places {
+			into = append(into, &row.place, &holds)
+		}
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		row.holds = holds.Bool
+		now[n-1] = row
+		return nil
+	}, `UPDATE `+s.sql+` SET `+strings.Join(set, ", ")+` FROM `+a.table()+` WHERE `+a.where(of)+` RETURNING `+strings.Join(answer, ", "), args)
+	return now, err
+}
+
+// stand says that the versions that an UPDATE has made are still those that this
+// transaction sees. What one version of a row holds never changes: then the rows
+// hold what the UPDATE said.
+func (s *storedTable) stand(ctx context.Context, tx *sql.Tx, now []swappedRow) (bool, error) {
+	if !s.places {
+		return false, nil
+	}
+	places, made := make([]byte, 0, 2+len(now)*len(`"(4294967295,65535)",`)), 0
+	for _, row := range now {
+		if row.changed {
+			places, made = append(append(append(places, ",\""...), row.place...), '"'), made+1
+		}
+	}
+	if made == 0 {
+		return true, nil
+	}
+	places[0] = '{'
+	var stand int
+	err := sqldb.One(ctx, tx, []any{&stand}, s.db.Bind(`SELECT count(*) FROM `+s.sql+` WHERE ctid = ANY (CAST(? AS tid[]))`), string(append(places, '}')))
+	return stand == made, err
+}
+
+// readBack asks which rows hold what they were to hold.
+func (s *storedTable) readBack(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan, now []swappedRow) error {
 	a := s.arraysOf(plans)
 	for i, c := range plans[0].changes {
 		a.holds(c.column, func(p *rowPlan) any { return p.changes[i].new })
 	}
-	of, args := s.ofTenant(tenant)
-	return a.which(ctx, tx, `SELECT "crmguard: n" FROM `+s.sql+`, `+a.table()+` WHERE `+a.where(of), args)
-}
-
-// arrays are what one statement is told of rows of one shape: an array for each
-// column of the key, and for each value that it compares or writes. The text of the
-// statement is the same for any number of rows, which drivers and the server
-// remember.
-type arrays struct {
-	s          *storedTable
-	plans      []*rowPlan
-	names      []string // of their columns
-	values     []string
-	args       []any
-	conditions []string
-}
-
-// arraysOf begins with the key: the rows are found by it.
-func (s *storedTable) arraysOf(plans []*rowPlan) *arrays {
-	a := &arrays{s: s, plans: plans}
-	for i, c := range s.key.Columns {
-		a.holds(c, func(p *rowPlan) any { return p.row.cursor[i] })
+	for i := range now {
+		now[i].holds = false
 	}
-	return a
-}
-
-// add adds an array of values for a column, and returns what the statement calls
-// the value of a row.
-func (a *arrays) add(c sqldb.Column, value func(*rowPlan) any) (name string) {
-	// The server finds out the type: this is never computed.
-	a.values = append(a.values, "CASE WHEN true THEN ? ELSE (SELECT array_agg("+c.Name+") FROM "+a.s.sql+" WHERE false) END")
-	a.args = append(a.args, arrayOf(a.plans, value))
-	name = fmt.Sprintf(`"crmguard: %d"`, len(a.values)) // beside the names of a table that others made
-	a.names = append(a.names, name)
-	return name
-}
-
-// holds adds the condition that a column holds a value.
-func (a *arrays) holds(c sqldb.Column, value func(*rowPlan) any) {
-	a.conditions = append(a.conditions, c.SameAs(a.add(c, value)))
-}
-
-func (a *arrays) where(more string) string {
-	return strings.Join(append(a.conditions, more), " AND ")
-}
-
-func (a *arrays) table() string {
-	return `unnest(` + strings.Join(a.values, ", ") + `) WITH ORDINALITY AS "crmguard: rows" (` + strings.Join(a.names, ", ") + `, "crmguard: n")`
-}
-
-// which runs a statement that answers the numbers of rows, from 1.
-func (a *arrays) which(ctx context.Context, tx *sql.Tx, query string, args []any) ([]bool, error) {
-	out := make([]bool, len(a.plans))
-	err := sqldb.Each(ctx, tx, func(rows *sql.Rows) error {
+	of, args := s.ofTenant(tenant)
+	return a.ask(ctx, tx, func(rows *sql.Rows) error {
 		var n int
 		if err := rows.Scan(&n); err != nil {
 			return err
 		}
-		out[n-1] = true
+		now[n-1].holds = true
 		return nil
-	}, a.s.db.Bind(query), append(a.args, args...)...)
-	return out, err
+	}, `SELECT "crmguard: n" FROM `+s.sql+`, `+a.table()+` WHERE `+a.where(of), args)
 }
 
-var inArray = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
-
-// arrayOf writes an array as PostgreSQL reads it, which every driver passes on.
-func arrayOf(plans []*rowPlan, value func(*rowPlan) any) string {
-	size := 2
-	for _, p := range plans {
-		size += 2*lengthOf(value(p)) + len(`,"\\x"`)
+// hasPlaces says whether ctid names a version of a row, and may be asked: in a
+// table of PostgreSQL's own kind, of which one may read every column. Partitions
+// have places of their own, and what others store may change in its place.
+func (s *storedTable) hasPlaces(ctx context.Context) (has bool, err error) {
+	if s.db.Kind != sqldb.Postgres {
+		return false, nil
 	}
-	out := append(make([]byte, 0, size), '{')
-	for i, p := range plans {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(out, '"')
-		switch v := value(p).(type) {
-		case []byte:
-			out = hex.AppendEncode(append(out, `\\x`...), v)
-		case string:
-			out = append(out, inArray.Replace(v)...)
-		}
-		out = append(out, '"')
+	err = sqldb.Each(ctx, s.db, func(rows *sql.Rows) error { return rows.Scan(&has) },
+		s.db.Bind(`SELECT c.relkind = 'r' AND a.amname = 'heap' AND has_table_privilege(c.oid, 'SELECT')
+			FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE c.oid = to_regclass(?)`), s.sql)
+	if err != nil {
+		return false, s.failed("read", err)
 	}
-	return string(append(out, '}'))
+	return has, nil
 }
 
 // isNotUnderstood says that the database does not take a statement, whatever the
