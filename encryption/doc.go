@@ -222,8 +222,8 @@
 //     neither created nor read them: a failover to a standby that lags may cost
 //     what was sealed in between, and a vault that was closed meanwhile has only
 //     the newest key copy to compare with. Whoever may write the tables can take
-//     away keys that are in no copy yet, aliases, and any key by erasing its
-//     owner.
+//     away keys that are in no copy yet, aliases, and any key by deleting its row
+//     and writing that its owner is erased, or its key version destroyed.
 //   - Damage is found where a copy is written or an epoch closed, and where a value
 //     does not open; nothing looks for it in between. A key in no copy is lost with
 //     its row (GiveUp).
@@ -353,7 +353,7 @@
 //	encryption.key.seals               seals        most of one key that seals; notice 2^30: the next key version begins at 2^31
 //	encryption.copy.age                s            alarm: the last copy failed (processes that take copies)
 //	encryption.store.damaged           rows         alarm: found damaged when a copy was last written, or an epoch closed (these processes)
-//	encryption.store.stray             rows         notice: keys under tombstones and other rows that should not be there (these processes)
+//	encryption.store.stray             rows         notice: keys of erased persons and other rows that should not be there (these processes)
 //	encryption.keyset.older            keysets      alarm: older, other or fewer than in the newest key copy (processes that know its folder)
 //
 // # Format and compatibility

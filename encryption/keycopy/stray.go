@@ -8,8 +8,8 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// removeStrays deletes rows that should not be there: keys under a tombstone or
-// of a destroyed key version, key versions and index versions whose number does not
+// removeStrays deletes rows that should not be there: keys of owners who were erased
+// or of key versions that were destroyed (graves), key versions and index versions whose number does not
 // fit, and, where nothing else is damaged, keysets of no purpose, owners and aliases
 // of ids that nobody can have, and aliases of persons whom nobody knows. It looks again until none is left; found is what it saw last.
 func (v *Copies) removeStrays(ctx context.Context, before, newest source, found *damage) (err error) {
