@@ -142,6 +142,12 @@
 //     and that are gone, or put back, without a tombstone or a destruction are
 //     damaged, too, whoever wrote the tables: marks planted in a history stand for
 //     no keys, and a tombstone that was taken away is found.
+//   - A key that stands and opens under a tombstone, or under a key version that
+//     says it is destroyed, is damaged: to erase and to destroy delete the keys with
+//     the row that says so, or before. It stays, and nobody comes back to life,
+//     until an operator says which (Erase or DestroyKeyVersion once more take it
+//     away for good), unless the newest whole copy has the tombstone or the
+//     destruction, or this process did it itself: then it goes.
 //   - Reseal never overwrites a concurrent change, and DestroyKeyVersion
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
