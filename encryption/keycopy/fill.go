@@ -26,7 +26,7 @@ func (v *Copies) fillCopy(ctx context.Context, file *durable.Writer, manifest *k
 	err = e.beside(before)
 	opened := e
 	defer func() { _ = opened.close() }() // only read
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errCopyChanged) {
 		err = errOvertaken // another writer has put a newer one in its place
 	}
 	if err != nil {
