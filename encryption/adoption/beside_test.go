@@ -124,6 +124,11 @@ func TestMaxLagWaitsForAStandbyThatHangs(t *testing.T) {
 		require.NoError(t, err)
 	}
 	replay("pause")
+	require.Eventually(t, func() bool { // it is asked for, and comes when what is on its way is replayed
+		var state string
+		require.NoError(t, admin.QueryRowContext(t.Context(), `SELECT pg_get_wal_replay_pause_state()`).Scan(&state))
+		return state == "paused"
+	}, time.Minute, 10*time.Millisecond)
 	waits, batches := 0, 0
 	e.clock.before = func() {
 		if waits++; waits == 20 {
