@@ -66,7 +66,13 @@ func (e *examiner) judge(one keystore.Rows, line copyRow, order []byte, ends map
 // that the line has a place in the order.
 func placed(line copyRow) bool {
 	aboutPerson := line.Kind == keystore.KindOwner || line.Kind == keystore.KindKey || line.Kind == keystore.KindAlias
-	return !(line.Tenant != "" && keyring.CheckID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || keyring.CheckOwner(line.Owner) != nil) || line.Kind == keystore.KindAlias && keyring.CheckOwner(line.Alias) != nil)
+	switch {
+	case line.Tenant != "" && keyring.CheckID("tenant", line.Tenant) != nil:
+		return false
+	case aboutPerson && (line.Tenant == "" || keyring.CheckOwner(line.Owner) != nil):
+		return false
+	}
+	return line.Kind != keystore.KindAlias || keyring.CheckOwner(line.Alias) == nil
 }
 
 // readable returns the bytes of a line; false says that it does not come out of
