@@ -36,9 +36,11 @@ func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (
 // is refused (ErrDamaged), and nothing is deleted then. So is one that opens in
 // the newest key copy of the folders that this vault was told of (Copier, KeyCopy,
 // WriteCopy): RepairFromCopy has it. Tell it of them first. What else is damaged
-// has other ways: erase the person (Erase), or bring the row back by hand. A key that
+// has other ways: erase the person (Erase), destroy the key version once more
+// (DestroyKeyVersion), or bring the row back by hand. A key that
 // opens, and of whose key version nothing but the row is lost, is not given up:
-// RepairFromCopy and RewrapKeys bring that row back.
+// RepairFromCopy and RewrapKeys bring that row back. Keys of a tenant who has no
+// keyset are given up only where there is such a copy, and it has none of them either.
 //
 // A key that is made afterwards under the same owner is no damage, though an older
 // copy has another one: the values under that one are those that were given up.
@@ -65,6 +67,17 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...keycopy.DamagedRow) error {
 // values, leave indexes that lack what the keys open, and no copy tells. So no index of
 // a tenant whose rows come back is searched (ErrIncomplete, RepairReport.Fenced) before
 // RebuildIndexes.
+//
+// Also what is there in a state or with a number that nobody writes comes back, or is
+// put right, whatever was taken away since: an owner of whom a key opens, a key
+// version of which one does, an index, a keyset; and RepairReport.Numbers. A key that
+// opens under a tombstone or a destroyed key version is named, and stays, unless a
+// whole copy, this one or the newest that the vault knows of, has its owner erased or
+// its key version destroyed, or this process did that: Erase or DestroyKeyVersion
+// once more decide it. A copy with holes destroys and erases nothing that is there.
+//
+// A copy that is changed by others meanwhile is ErrCopy, and nothing is taken of the
+// pages that changed; what was brought back before is what was verified.
 //
 // A *DamagedError says what is damaged still; a copy with holes may have some
 // of it, or an older one, and GiveUp ends the rest.

@@ -142,6 +142,12 @@
 //     and that are gone, or put back, without a tombstone or a destruction are
 //     damaged, too, whoever wrote the tables: marks planted in a history stand for
 //     no keys, and a tombstone that was taken away is found.
+//   - A key that stands and opens under a tombstone, or under a key version that
+//     says it is destroyed, is damaged: to erase and to destroy delete the keys with
+//     the row that says so, or before. It stays, and nobody comes back to life,
+//     until an operator says which (Erase or DestroyKeyVersion once more take it
+//     away for good), unless the newest whole copy has the tombstone or the
+//     destruction, or this process did it itself: then it goes.
 //   - Reseal never overwrites a concurrent change, and DestroyKeyVersion
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
@@ -222,8 +228,8 @@
 //     neither created nor read them: a failover to a standby that lags may cost
 //     what was sealed in between, and a vault that was closed meanwhile has only
 //     the newest key copy to compare with. Whoever may write the tables can take
-//     away keys that are in no copy yet, aliases, and any key by erasing its
-//     owner.
+//     away keys that are in no copy yet, aliases, and any key by deleting its row
+//     and writing that its owner is erased, or its key version destroyed.
 //   - Damage is found where a copy is written or an epoch closed, and where a value
 //     does not open; nothing looks for it in between. A key in no copy is lost with
 //     its row (GiveUp).
@@ -353,7 +359,7 @@
 //	encryption.key.seals               seals        most of one key that seals; notice 2^30: the next key version begins at 2^31
 //	encryption.copy.age                s            alarm: the last copy failed (processes that take copies)
 //	encryption.store.damaged           rows         alarm: found damaged when a copy was last written, or an epoch closed (these processes)
-//	encryption.store.stray             rows         notice: keys under tombstones and other rows that should not be there (these processes)
+//	encryption.store.stray             rows         notice: keys of erased persons and other rows that should not be there (these processes)
 //	encryption.keyset.older            keysets      alarm: older, other or fewer than in the newest key copy (processes that know its folder)
 //
 // # Format and compatibility

@@ -163,6 +163,8 @@ func (v *Vault) KeyVersions(ctx context.Context, tenant string) ([]keystore.KeyV
 // Once the first key is deleted there is no way back: the key version stays
 // Deleting until a call finishes it. A holder that still answers then has cells
 // of which some are lost; reseal the others, and give up those that Reseal lists.
+// One that says it is destroyed, while keys of it stand, is asked for in the same
+// way: the keys go if no holder needs them, and nothing changes otherwise.
 func (v *Vault) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion uint32, holders ...jobs.Holder) error {
 	return v.ring.DestroyKeyVersion(ctx, tenant, keyVersion, holders...)
 }

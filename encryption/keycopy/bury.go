@@ -10,26 +10,26 @@ import (
 
 // bury takes out of the newest copy that this process knows of what is gone for
 // ever, tombstones and destroyed key versions, before an older copy that was handed
-// in brings anything back: that one has them alive. It answers the newest copy's
-// path, or "" where the one that was handed in is no older.
-func (v *Copies) bury(ctx context.Context, older *repair) (path string, err error) {
-	path, err = v.newestKnown(ctx)
+// in brings anything back: that one has them alive. It answers the newest
+// copy, or none where the one that was handed in is no older.
+func (v *Copies) bury(ctx context.Context, older *repair) (newest source, err error) {
+	known, err := v.newestKnown(ctx)
 	if errors.Is(err, keyring.ErrKEK) || errors.Is(err, keyring.ErrKeyset) {
-		return "", ctx.Err() // the keyset that tells a genuine copy is damaged still: it is named at the end
+		return newest, ctx.Err() // the keyset that tells a genuine copy is damaged still: it is named at the end
 	}
-	if err != nil || path == "" || sequenceOf(path) <= older.from.Sequence {
-		return "", err
+	if err != nil || known.path == "" || sequenceOf(known.path) <= older.from.Sequence {
+		return newest, err
 	}
-	verified, err := v.verifyOwn(ctx, path, nil)
+	verified, err := v.verifyOwn(ctx, known.path, nil)
 	if err != nil {
-		return "", fmt.Errorf("encryption: repair: what the newest key copy says is gone for ever: %w", err)
+		return newest, fmt.Errorf("encryption: repair: what the newest key copy says is gone for ever: %w", err)
 	}
-	newest := &repair{copies: v, from: verified, report: older.report, dead: true}
-	switch err := newest.begin(ctx); {
+	gone := &repair{copies: v, from: verified, report: older.report, dead: true}
+	switch err := gone.begin(ctx); {
 	case errors.Is(err, keyring.ErrRewound):
-		return "", nil // of a history that the store does not have
+		return newest, nil // of a history that the store does not have
 	case err != nil:
-		return "", err
+		return newest, err
 	}
-	return path, newest.rows(ctx)
+	return verified.file, gone.rows(ctx)
 }

@@ -29,13 +29,13 @@ type copyCursor struct {
 }
 
 // openCursor stands on the first row.
-func openCursor(path string) (*copyCursor, error) {
-	file, err := durable.OpenPlain(path)
+func openCursor(from source) (*copyCursor, error) {
+	file, err := durable.OpenPlain(from.path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	c := &copyCursor{file: file}
-	if c.read, err = newCopyReader(file); err == nil {
+	if c.read, err = newCopyReader(file, from.verified()); err == nil {
 		err = c.advance()
 	}
 	if err != nil {
@@ -55,6 +55,9 @@ func (c *copyCursor) advance() (err error) {
 func (c *copyCursor) ahead(order []byte) bool {
 	return c != nil && !c.done && (order == nil || bytes.Compare(c.order, order) < 0)
 }
+
+// at reports whether it stands on the row of this place.
+func (c *copyCursor) at(order []byte) bool { return c != nil && !c.done && bytes.Equal(c.order, order) }
 
 // pass goes beyond the row of this place, if it stands there.
 func (c *copyCursor) pass(order []byte) error {
@@ -113,46 +116,46 @@ func sameWrapKey(a, b string) bool {
 }
 
 // newestCopy returns the newest copy of the folder that this store has written,
-// and whole; "" where there is none. Its rows were opened when it was written:
+// and whole; the zero source where there is none. Its rows were opened when it was written:
 // here its mac says that it is the same.
-func (v *Copies) newestCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (string, error) {
+func (v *Copies) newestCopy(ctx context.Context, dir string, manifest *keyring.Keyset) (source, error) {
 	files, err := copiesIn(dir)
 	if err != nil {
-		return "", err
+		return source{}, err
 	}
 	for _, name := range slices.Backward(files) {
 		if !isCopyName(name) {
 			continue
 		}
-		header, end, err := authentic(ctx, filepath.Join(dir, name), manifest)
+		header, end, sums, err := authentic(ctx, filepath.Join(dir, name), manifest)
 		if err == nil && end.Holes == 0 && name == copyName(header.Sequence) && header.Store == v.storeID() {
-			return filepath.Join(dir, name), nil
+			return source{filepath.Join(dir, name), sums, end.SHA256}, nil
 		}
 		if ctx.Err() != nil {
-			return "", ctx.Err()
+			return source{}, ctx.Err()
 		}
 	}
-	return "", nil
+	return source{}, nil
 }
 
 // newestKnown is the newest copy in the folders that this process was told of;
 // empty where there is none. Folders that are not there any more hold none.
-func (v *Copies) newestKnown(ctx context.Context) (newest string, err error) {
+func (v *Copies) newestKnown(ctx context.Context) (newest source, err error) {
 	folders := v.record.told()
 	if len(folders) == 0 {
-		return "", nil
+		return newest, nil
 	}
 	manifest, err := v.ring.Keyset(ctx, "", keyring.PurposeManifest)
 	if err != nil {
-		return "", err
+		return newest, err
 	}
 	for _, dir := range folders {
-		path, err := v.newestCopy(ctx, dir, manifest)
+		found, err := v.newestCopy(ctx, dir, manifest)
 		if ctx.Err() != nil {
-			return "", ctx.Err()
+			return source{}, ctx.Err()
 		}
-		if err == nil && sequenceOf(path) > sequenceOf(newest) {
-			newest = path
+		if err == nil && sequenceOf(found.path) > sequenceOf(newest.path) {
+			newest = found
 		}
 	}
 	return newest, nil
@@ -162,16 +165,16 @@ func (v *Copies) storeID() string { return v.ring.Known().Store }
 
 // authentic compares a file with its last line, and that with its mac, without
 // a look at the rows between.
-func authentic(ctx context.Context, path string, manifest *keyring.Keyset) (header copyHeader, end copyEnd, err error) {
+func authentic(ctx context.Context, path string, manifest *keyring.Keyset) (header copyHeader, end copyEnd, sums pageSums, err error) {
 	file, err := durable.OpenPlain(path)
 	if err != nil {
-		return header, end, err
+		return header, end, nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	sum := sha256.New()
 	lines := bufio.NewReaderSize(file, 64<<10)
 	var last []byte
-	for {
+	for count := -1; ; count++ { // of rows; the header is none
 		line, err := readLine(lines)
 		if errors.Is(err, io.EOF) {
 			break
@@ -180,23 +183,26 @@ func authentic(ctx context.Context, path string, manifest *keyring.Keyset) (head
 			err = ctx.Err()
 		}
 		if err != nil {
-			return header, end, err
+			return header, end, nil, err
 		}
 		if last != nil && header.V == 0 {
 			if err := canon.Unmarshal(bytes.TrimSuffix(last, []byte("\n")), &header); err != nil {
-				return header, end, err
+				return header, end, nil, err
 			}
 		}
 		sum.Write(last)
+		if count > 0 {
+			sums.add(count, sum)
+		}
 		last = append(last[:0], line...)
 	}
 	if err := canon.Unmarshal(bytes.TrimSuffix(last, []byte("\n")), &end); err != nil {
-		return header, end, err
+		return header, end, nil, err
 	}
 	if header.V != 1 || end.SHA256 != encode64(sum.Sum(nil)) || end.verify(manifest) != nil {
-		return header, end, keyring.ErrCopy
+		return header, end, nil, keyring.ErrCopy
 	}
-	return header, end, nil
+	return header, end, sums, nil
 }
 
 // readLine reads one line with its newline; one that is too long, or the rest

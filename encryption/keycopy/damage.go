@@ -25,7 +25,7 @@ type DamagedRow struct {
 	Row        int           // which of its kind and tenant, from 1, in the order of the primary key; 0 for one that is not there any more
 	Reason     string        // what is wrong, for people
 	Digest     string        // of a key that is there: SHA-256 of the wrapped bytes, in base64url, for GiveUp
-	Stray      bool          // it should not be there at all (a key under a tombstone or of a destroyed key version, a keyset of no purpose, a mark that is none): nothing is missing because of it
+	Stray      bool          // it should not be there at all (a key of an owner who was erased or of a key version that was destroyed, a keyset of no purpose, a mark that is none, an owner of no possible id): nothing is missing because of it
 }
 
 // String names the row by its place, never by its owner.
@@ -85,6 +85,7 @@ type damage struct {
 	count   int           // of all holes
 	strays  int           // rows that should not be there
 	strayed keystore.Rows // of them those that removeStrays may take away; the first page
+	odd     keystore.Rows // rows of which nothing but a number is damaged; the first page
 	// versions are key versions without a row, of which keys open.
 	versions map[genKey]bool
 }

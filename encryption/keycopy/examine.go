@@ -22,6 +22,7 @@ type examiner struct {
 	states  map[genKey]keystore.KeyVersionState
 	active  map[string]int // key versions that seal, by tenant
 	owners  owners
+	dead    graves
 	revived map[ownerPlace]bool // owners whose tombstone somebody took away
 	found   damage
 
@@ -46,7 +47,7 @@ type examinedKeyset struct {
 func (v *Copies) newExaminer(ctx context.Context) (*examiner, error) {
 	e := &examiner{
 		copies: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerPlace]bool{},
-		emit: func([]byte) error { return nil }, found: damage{versions: map[genKey]bool{}},
+		dead: graves{ring: v.ring}, emit: func([]byte) error { return nil }, found: damage{versions: map[genKey]bool{}},
 	}
 	var state keystore.State
 	var rows []keystore.KeysetRow
@@ -65,6 +66,11 @@ func (v *Copies) newExaminer(ctx context.Context) (*examiner, error) {
 	serves := map[[2]string]error{}
 	for _, row := range rows {
 		known := examinedKeyset{row: row}
+		if !copyable(keystore.Rows{Keysets: []keystore.KeysetRow{row}}) {
+			known.why = "it holds what no such row can hold"
+			e.keysets[[2]string{row.Tenant, row.Purpose}] = known
+			continue
+		}
 		if row.Purpose == keyring.PurposeBranch { // it comes first of its tenant
 			known.open, known.why, err = v.examineBranch(ctx, state, row, serves)
 		} else {
@@ -129,6 +135,24 @@ func (v *Copies) examineBranch(ctx context.Context, state keystore.State, row ke
 	return nil, "its KEK serves, and does not open it", nil
 }
 
+// beside opens the copies with which the store is compared: the first one is that
+// whose rows must still be there, if there is one.
+func (e *examiner) beside(before source, others ...source) (err error) {
+	if before.path != "" {
+		if e.before, err = openCursor(before); err != nil {
+			return err
+		}
+	}
+	for _, from := range append(others, before) {
+		if err := e.dead.believe(from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *examiner) close() error { return errors.Join(e.before.close(), e.dead.close()) }
+
 // walk goes over all rows of a snapshot.
 func (e *examiner) walk(ctx context.Context, tx keystore.Tx) error {
 	e.owners = owners{next: pagedOwners(ctx, tx)}
@@ -142,17 +166,20 @@ func (e *examiner) walk(ctx context.Context, tx keystore.Tx) error {
 	return e.missing(nil)
 }
 
-// pagedOwners reads the owners of a snapshot one by one.
+// pagedOwners reads the owners of a snapshot one by one, but for those that no copy
+// can hold: what is theirs is damaged along with them.
 func pagedOwners(ctx context.Context, tx keystore.Tx) func() (keystore.OwnerRow, bool, error) {
 	page := keystore.Page{Kind: keystore.KindOwner, Limit: keyring.PageSize}
 	var rows []keystore.OwnerRow
 	return func() (row keystore.OwnerRow, ok bool, err error) {
-		if len(rows) == 0 {
+		for len(rows) == 0 {
 			next, err := tx.Page(ctx, page)
 			if err != nil || len(next.Owners) == 0 {
 				return row, false, err
 			}
-			rows, page.After = next.Owners, next.After(keystore.KindOwner)
+			rows, page.After = slices.DeleteFunc(slices.Clone(next.Owners), func(row keystore.OwnerRow) bool {
+				return !copyable(keystore.Rows{Owners: []keystore.OwnerRow{row}})
+			}), next.After(keystore.KindOwner)
 		}
 		row, rows = rows[0], rows[1:]
 		return row, true, nil
@@ -178,8 +205,8 @@ func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerPlace]bool
 	}
 	e.row++
 	data, ok := readable(line)
-	if !ok { // it has no place in the order either
-		e.name(line, "it holds what no such row can hold", line.Kind == keystore.KindMark, e.row, one)
+	if !ok && !placed(line) { // nothing was ever sealed under such an id
+		e.name(line, "it holds what no such row can hold", line.Kind != keystore.KindKeyset && line.Kind != keystore.KindKey, e.row, one)
 		return nil
 	}
 	order, err := line.order()
@@ -189,9 +216,18 @@ func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerPlace]bool
 	if err := e.missing(order); err != nil {
 		return err
 	}
-	reason, stray, err := e.judge(one, line.Kind, ends)
+	reason, stray, err := e.judge(one, line, order, ends)
 	if err != nil {
 		return err
+	}
+	if reason == "" && !ok {
+		if reason = "it holds what no such row can hold"; odd(one) {
+			reason = oddNumber
+			if e.found.odd.Len() < keyring.PageSize {
+				e.found.odd.Append(one)
+			}
+		}
+		stray = line.Kind == keystore.KindMark
 	}
 	if reason == "" {
 		if reason = e.before.takenBack(line, order); reason != "" && line.Kind == keystore.KindKey {
@@ -212,7 +248,7 @@ func (e *examiner) one(one keystore.Rows, line copyRow, ends map[ownerPlace]bool
 	}
 	if reason != "" {
 		e.name(line, reason, stray, e.row, one)
-		if line.Kind != keystore.KindKeyset || e.keysets[[2]string{line.Tenant, line.Purpose}].open == nil {
+		if !ok || line.Kind != keystore.KindKeyset || e.keysets[[2]string{line.Tenant, line.Purpose}].open == nil {
 			return nil // one that was put back opens still, and keys need it
 		}
 	}
@@ -225,7 +261,7 @@ func (e *examiner) name(line copyRow, reason string, stray bool, row int, rows k
 		damaged.Digest = keyDigest(rows.Keys[0].Wrapped)
 	}
 	if stray && e.found.strayed.Len() < keyring.PageSize {
-		e.found.strayed.Append(keystore.Rows{Keys: rows.Keys, Keysets: rows.Keysets, KeyVersions: rows.KeyVersions, Indexes: rows.Indexes})
+		e.found.strayed.Append(keystore.Rows{Keys: rows.Keys, Keysets: rows.Keysets, KeyVersions: rows.KeyVersions, Indexes: rows.Indexes, Owners: rows.Owners, Aliases: rows.Aliases})
 	}
 	e.found.add(damaged)
 }
@@ -268,7 +304,7 @@ func (e *examiner) missing(order []byte) error {
 			if err != nil {
 				return err
 			}
-			gone = (!known || state == keystore.Active || state == keystore.Retired) && (!found || owner.State != keystore.Tombstone)
+			gone = (!known || state == keystore.Active || state == keystore.Retired || state == keystore.Destroying) && (!found || owner.State != keystore.Tombstone)
 		case keystore.KindAlias, keystore.KindIndex, keystore.KindMark: // may be taken away
 		}
 		if gone {
@@ -281,27 +317,26 @@ func (e *examiner) missing(order []byte) error {
 	return nil
 }
 
-// examine goes over the whole key store; before is the path of a copy whose rows
-// must still be there, or empty.
-func (v *Copies) examine(ctx context.Context, before string) (found damage, err error) {
+// examine goes over the whole key store; before is a copy whose rows
+// must still be there, and newest one that knows what is gone since, or none.
+func (v *Copies) examine(ctx context.Context, before, newest source) (found damage, err error) {
 	for range copyAttempts {
-		if found, err = v.examineOnce(ctx, before); !errors.Is(err, errOvertaken) {
+		if found, err = v.examineOnce(ctx, before, newest); !errors.Is(err, errOvertaken) {
 			break
 		}
 	}
 	return found, keyring.StoreError(err)
 }
 
-func (v *Copies) examineOnce(ctx context.Context, before string) (found damage, err error) {
+func (v *Copies) examineOnce(ctx context.Context, before, newest source) (found damage, err error) {
 	e, err := v.newExaminer(ctx)
 	if err != nil {
 		return found, err
 	}
-	if before != "" {
-		if e.before, err = openCursor(before); err != nil {
-			return found, err
-		}
-		defer func() { err = errors.Join(err, e.before.close()) }()
+	err = e.beside(before, newest)
+	defer func() { err = errors.Join(err, e.close()) }()
+	if err != nil {
+		return found, err
 	}
 	err = v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { return e.walk(ctx, tx) })
 	if err == nil {

@@ -18,21 +18,19 @@ import (
 )
 
 // fillCopy writes and flushes all lines that are sound, and says what is not.
-// before is the path of the copy that this one is to replace, or empty.
-func (v *Copies) fillCopy(ctx context.Context, file *durable.Writer, manifest *keyring.Keyset, before string) (name string, e *examiner, err error) {
+// before is the copy that this one is to replace, or none.
+func (v *Copies) fillCopy(ctx context.Context, file *durable.Writer, manifest *keyring.Keyset, before source) (name string, e *examiner, err error) {
 	if e, err = v.newExaminer(ctx); err != nil {
 		return "", nil, err
 	}
-	if before != "" {
-		cursor, err := openCursor(before)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = errOvertaken // another writer has put a newer one in its place
-		}
-		if err != nil {
-			return "", nil, err
-		}
-		defer func() { _ = cursor.close() }() // only read
-		e.before = cursor
+	err = e.beside(before)
+	opened := e
+	defer func() { _ = opened.close() }() // only read
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errCopyChanged) {
+		err = errOvertaken // another writer has put a newer one in its place
+	}
+	if err != nil {
+		return "", nil, err
 	}
 	w := &copyWriter{out: bufio.NewWriter(file), sum: sha256.New()}
 	e.emit = func(line []byte) error {

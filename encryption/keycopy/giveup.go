@@ -9,7 +9,6 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
-	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // GiveUp does what Vault.GiveUp promises.
@@ -21,16 +20,20 @@ func (v *Copies) GiveUp(ctx context.Context, rows ...DamagedRow) error {
 		}
 		byTenant[row.Tenant] = append(byTenant[row.Tenant], row)
 	}
-	if err := v.refuseKnown(ctx, rows); err != nil {
+	newest, err := v.refuseKnown(ctx, rows)
+	if err != nil {
 		return err
 	}
-	return v.ring.Retry(func() error { return v.giveUp(ctx, byTenant) })
+	return v.ring.Retry(func() error { return v.giveUp(ctx, byTenant, newest) })
 }
 
-func (v *Copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow) error {
+func (v *Copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow, newest verifiedCopy) error {
 	wraps := map[string]*keyring.Keyset{}
 	for tenant := range byTenant {
 		wrap, err := v.ring.Keyset(ctx, tenant, keyring.PurposeWrap)
+		if errors.Is(err, keyring.ErrTenant) && newest.Path != "" && newest.keysets[[2]string{tenant, keyring.PurposeWrap}] == nil {
+			continue // neither the store nor the newest copy knows such a tenant
+		}
 		if err != nil {
 			return err // with the keyset the keys would open again
 		}
@@ -78,20 +81,15 @@ func ownersOf(keys []keystore.KeyRow) (out []string) {
 }
 
 // refuseKnown refuses keys that open in the newest copy that this process knows of.
-func (v *Copies) refuseKnown(ctx context.Context, rows []DamagedRow) error {
-	path, err := v.newestKnown(ctx)
-	if err != nil || path == "" {
-		return err
+func (v *Copies) refuseKnown(ctx context.Context, rows []DamagedRow) (verified verifiedCopy, err error) {
+	newest, err := v.newestKnown(ctx)
+	if err != nil || newest.path == "" {
+		return verified, err
 	}
-	verified, err := v.verifyOwn(ctx, path, nil)
-	if err != nil {
-		return fmt.Errorf("encryption: give up: whether the newest key copy has the keys: %w", err)
+	if verified, err = v.verifyOwn(ctx, newest.path, nil); err != nil {
+		return verified, fmt.Errorf("encryption: give up: whether the newest key copy has the keys: %w", err)
 	}
-	file, err := durable.OpenPlain(path)
-	if err != nil {
-		return fmt.Errorf("%w: %w", keyring.ErrCopy, err)
-	}
-	_, _, err = scanCopy(ctx, file, func(line copyRow) error {
+	return verified, verified.file.each(ctx, func(line copyRow) error {
 		i := slices.IndexFunc(rows, func(row DamagedRow) bool {
 			return line.Kind == keystore.KindKey && row.Tenant == line.Tenant && row.Owner == line.Owner && row.KeyVersion == line.KeyVersion
 		})
@@ -108,7 +106,6 @@ func (v *Copies) refuseKnown(ctx context.Context, rows []DamagedRow) error {
 		}
 		return nil
 	})
-	return errors.Join(err, file.Close())
 }
 
 // givenUp finds the keys of one tenant, all or none.
@@ -117,7 +114,10 @@ func givenUp(ctx context.Context, tx keystore.Tx, wrap *keyring.Keyset, rows []D
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(now.Keysets, func(k keystore.KeysetRow) bool {
+	if wrap == nil && len(now.Keysets) > 0 {
+		return nil, keyring.ErrStale
+	}
+	if wrap != nil && !slices.ContainsFunc(now.Keysets, func(k keystore.KeysetRow) bool {
 		return k.Purpose == keyring.PurposeWrap && k.Version == wrap.Row.Version
 	}) {
 		return nil, keyring.ErrStale
@@ -131,6 +131,10 @@ func givenUp(ctx context.Context, tx keystore.Tx, wrap *keyring.Keyset, rows []D
 		i := slices.IndexFunc(have, func(k keystore.KeyRow) bool { return keyDigest(k.Wrapped) == row.Digest })
 		if i < 0 {
 			return nil, fmt.Errorf("%w: it is not there any more, or has changed: %v", keyring.ErrDamaged, row)
+		}
+		if wrap == nil {
+			gone = append(gone, have[i])
+			continue
 		}
 		if _, _, err := wrap.UnwrapKey(have[i]); err == nil {
 			return nil, fmt.Errorf("%w: it opens, and is not given up (where nothing but the row of its key version is lost, RepairFromCopy and RewrapKeys bring that back): %v", keyring.ErrDamaged, row)

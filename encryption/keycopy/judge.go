@@ -14,8 +14,8 @@ import (
 )
 
 // judge says what is wrong with one row; stray, that it should not be there.
-func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerPlace]bool) (reason string, stray bool, err error) {
-	switch kind {
+func (e *examiner) judge(one keystore.Rows, line copyRow, order []byte, ends map[ownerPlace]bool) (reason string, stray bool, err error) {
+	switch line.Kind {
 	case keystore.KindKeyset:
 		row := one.Keysets[0]
 		stray = !slices.Contains(keyring.PurposesOf(row.Tenant), row.Purpose)
@@ -25,7 +25,10 @@ func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerPl
 		if row.Unfit != 0 {
 			return unfit("key version", row.Unfit), true, nil
 		}
-		if !knownKeyVersion(row.State) || row.KeyVersion == 0 {
+		if row.KeyVersion == 0 {
+			return "nobody draws the key version 0", true, nil
+		}
+		if !knownKeyVersion(row.State) {
 			reason = "its state is unknown"
 			break
 		}
@@ -38,11 +41,13 @@ func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerPl
 			reason = "its state is unknown"
 		}
 	case keystore.KindKey:
-		return e.judgeKey(one.Keys[0])
+		return e.judgeKey(one.Keys[0], order)
 	case keystore.KindAlias:
 		row := one.Aliases[0]
 		if !ends[ownerPlace{row.Tenant, row.Alias}] || !ends[ownerPlace{row.Tenant, row.Owner}] {
-			reason = "one of the two persons is unknown"
+			// A person of whom nothing else is left is named as lost by the copy that has
+			// him: of one that no copy has nothing can be missing.
+			reason, stray = "one of the two persons is unknown", e.before != nil && !e.before.at(order)
 		}
 	case keystore.KindIndex:
 		row := one.Indexes[0]
@@ -57,11 +62,23 @@ func (e *examiner) judge(one keystore.Rows, kind keystore.Kind, ends map[ownerPl
 	return reason, stray, err
 }
 
+// placed reports whether the ids of a line are such as this library gives out, so
+// that the line has a place in the order.
+func placed(line copyRow) bool {
+	aboutPerson := line.Kind == keystore.KindOwner || line.Kind == keystore.KindKey || line.Kind == keystore.KindAlias
+	switch {
+	case line.Tenant != "" && keyring.CheckID("tenant", line.Tenant) != nil:
+		return false
+	case aboutPerson && (line.Tenant == "" || keyring.CheckOwner(line.Owner) != nil):
+		return false
+	}
+	return line.Kind != keystore.KindAlias || keyring.CheckOwner(line.Alias) == nil
+}
+
 // readable returns the bytes of a line; false says that it does not come out of
 // them as the row that it was.
 func readable(line copyRow) ([]byte, bool) {
-	aboutPerson := line.Kind == keystore.KindOwner || line.Kind == keystore.KindKey || line.Kind == keystore.KindAlias
-	if line.Tenant != "" && keyring.CheckID("tenant", line.Tenant) != nil || aboutPerson && (line.Tenant == "" || keyring.CheckOwner(line.Owner) != nil) || line.Kind == keystore.KindAlias && keyring.CheckOwner(line.Alias) != nil {
+	if !placed(line) {
 		return nil, false
 	}
 	data, err := canon.Marshal(line)
@@ -72,6 +89,12 @@ func readable(line copyRow) ([]byte, bool) {
 	return data, err == nil && reflect.DeepEqual(copyRows(back), []copyRow{line})
 }
 
+// copyable reports whether a copy can hold a row.
+func copyable(one keystore.Rows) bool {
+	_, ok := readable(copyRows(one)[0])
+	return ok
+}
+
 func (e *examiner) judgeKeyset(row keystore.KeysetRow) (string, error) {
 	known, ok := e.keysets[[2]string{row.Tenant, row.Purpose}]
 	if !ok || known.row.KEK != row.KEK || known.row.Version != row.Version || !bytes.Equal(known.row.Wrapped, row.Wrapped) {
@@ -80,18 +103,18 @@ func (e *examiner) judgeKeyset(row keystore.KeysetRow) (string, error) {
 	return known.why, nil
 }
 
-func (e *examiner) judgeKey(row keystore.KeyRow) (reason string, stray bool, err error) {
+func (e *examiner) judgeKey(row keystore.KeyRow, order []byte) (reason string, stray bool, err error) {
 	owner, found, err := e.owners.find(row.Tenant, row.Owner)
 	if err != nil {
 		return "", false, err
 	}
 	state, known := e.states[genKey{row.Tenant, row.KeyVersion}]
 	wrap := e.keysets[[2]string{row.Tenant, keyring.PurposeWrap}].open
+	entombed := found && owner.State == keystore.Tombstone
+	if entombed || state == keystore.Destroyed {
+		return e.judgeBuried(row, order, wrap, entombed)
+	}
 	switch {
-	case found && owner.State == keystore.Tombstone:
-		return "it stands under a tombstone", true, nil
-	case state == keystore.Destroyed:
-		return "its key version is destroyed", true, nil
 	case !found || !knownOwner(owner.State) || e.revived[ownerPlace{row.Tenant, row.Owner}]:
 		return "its owner is unknown", false, nil
 	case row.Unfit != 0:
@@ -107,6 +130,28 @@ func (e *examiner) judgeKey(row keystore.KeyRow) (reason string, stray bool, err
 		return "its key version is unknown", false, nil
 	}
 	return "", false, nil
+}
+
+// judgeBuried judges a key under what says that it is gone for ever; see graves.
+func (e *examiner) judgeBuried(row keystore.KeyRow, order []byte, wrap *keyring.Keyset, entombed bool) (reason string, stray bool, err error) {
+	reason, living := "its key version is destroyed", "its key version says that it is destroyed, and no copy does, nor opens without the key: where it was, DestroyKeyVersion once more; else it is the row of the key version that is damaged"
+	settled := e.dead.destroyed(row.Tenant, row.KeyVersion)
+	if entombed {
+		reason, living = "it stands under a tombstone", "its owner's row is a tombstone, and no copy has one: where the owner was erased, Erase once more; else it is the tombstone that is damaged"
+		erased, err := e.dead.erased(row.Tenant, row.Owner)
+		if err != nil {
+			return "", false, err
+		}
+		settled = settled || erased
+	}
+	if !settled && !e.before.at(order) && wrap != nil {
+		_, _, err := wrap.UnwrapKey(row)
+		settled = err != nil // whoever wrote it, it opens nothing
+	}
+	if settled {
+		return reason, true, nil
+	}
+	return living, false, nil
 }
 
 // unfit says that a number is none that anybody would have drawn. Key versions and

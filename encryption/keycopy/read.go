@@ -30,11 +30,24 @@ type copyReader struct {
 	count  int
 	header copyHeader
 	end    copyEnd // once all rows were read: count and digest are right
+
+	sums  pageSums    // of the pages that were read
+	from  *source     // what the file was when it was verified; nil while it is
+	ready []copiedRow // of a page that is the same still
+	ended bool        // no page is left
 }
 
-// newCopyReader reads the header.
-func newCopyReader(src io.Reader) (*copyReader, error) {
-	r := &copyReader{lines: copyScanner{lines: bufio.NewScanner(src), sum: sha256.New()}}
+// copiedRow is a row of a copy and its place in the order.
+type copiedRow struct {
+	row   copyRow
+	order []byte
+}
+
+// newCopyReader reads the header. Of a file that was verified (from) nothing is
+// handed out before the page that holds it was compared with that; the header with
+// the first one.
+func newCopyReader(src io.Reader, from *source) (*copyReader, error) {
+	r := &copyReader{from: from, lines: copyScanner{lines: bufio.NewScanner(src), sum: sha256.New()}}
 	r.lines.lines.Buffer(make([]byte, 0, 64<<10), maxCopyLine)
 	r.lines.lines.Split(wholeLines)
 	line, err := r.lines.next()
@@ -48,11 +61,58 @@ func newCopyReader(src io.Reader) (*copyReader, error) {
 		return nil, fmt.Errorf("%w: header of another version, or incomplete", keyring.ErrCopy)
 	}
 	r.lines.sum.Write(append(line, '\n'))
+	if from != nil {
+		return r, r.page()
+	}
 	return r, nil
 }
 
-// next reads a row and its place in the order; none is left when ok is false.
+// next hands out a row and its place in the order; none is left when ok is false.
 func (r *copyReader) next() (row copyRow, order []byte, ok bool, err error) {
+	if r.from == nil {
+		return r.read()
+	}
+	if len(r.ready) == 0 && !r.ended {
+		if err := r.page(); err != nil {
+			return row, nil, false, err
+		}
+	}
+	if len(r.ready) == 0 {
+		return row, nil, false, nil
+	}
+	one := r.ready[0]
+	r.ready = r.ready[1:]
+	return one.row, one.order, true, nil
+}
+
+// page reads the rows of the next page, and hands out none unless all are what was
+// verified.
+func (r *copyReader) page() error {
+	r.ready = r.ready[:0]
+	for {
+		row, order, ok, err := r.read()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			if r.ended = true; r.end.SHA256 != r.from.digest {
+				return errCopyChanged
+			}
+			return nil
+		}
+		r.ready = append(r.ready, copiedRow{row, order})
+		if len(r.ready) == keyring.PageSize {
+			if !r.from.sums.begin(r.sums) {
+				r.ready = nil
+				return errCopyChanged
+			}
+			return nil
+		}
+	}
+}
+
+// read reads a row and its place in the order; none is left when ok is false.
+func (r *copyReader) read() (row copyRow, order []byte, ok bool, err error) {
 	line, err := r.lines.next()
 	if err != nil {
 		return row, nil, false, err
@@ -72,6 +132,7 @@ func (r *copyReader) next() (row copyRow, order []byte, ok bool, err error) {
 	r.before = order
 	r.lines.sum.Write(append(line, '\n'))
 	r.count++
+	r.sums.add(r.count, r.lines.sum)
 	return row, order, true, nil
 }
 
@@ -89,21 +150,26 @@ func (r *copyReader) last(line []byte) error {
 }
 
 // scanCopy calls visit for every row and returns header and last line.
-func scanCopy(ctx context.Context, src io.Reader, visit func(copyRow) error) (copyHeader, copyEnd, error) {
-	r, err := newCopyReader(src)
+func scanCopy(ctx context.Context, src io.Reader, visit func(copyRow) error) (copyHeader, copyEnd, pageSums, error) {
+	r, err := newCopyReader(src, nil)
 	if err != nil {
-		return copyHeader{}, copyEnd{}, err
+		return copyHeader{}, copyEnd{}, nil, err
 	}
+	err = r.each(ctx, visit)
+	return r.header, r.end, r.sums, err
+}
+
+func (r *copyReader) each(ctx context.Context, visit func(copyRow) error) error {
 	for {
 		row, _, ok, err := r.next()
 		if err != nil || !ok {
-			return r.header, r.end, err
+			return err
 		}
 		if err := ctx.Err(); err != nil {
-			return r.header, r.end, err
+			return err
 		}
 		if err := visit(row); err != nil {
-			return r.header, r.end, err
+			return err
 		}
 	}
 }
@@ -333,7 +399,7 @@ func (v *Copies) verifyOwn(ctx context.Context, path string, known map[[2]string
 type verifiedCopy struct {
 	Copy
 	header  copyHeader
-	digest  string
+	file    source
 	keysets map[[2]string]*keyring.Keyset
 }
 
@@ -343,14 +409,14 @@ func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]strin
 		return out, fmt.Errorf("%w: %w", keyring.ErrCopy, err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	owners, err := openCursor(path)
+	owners, err := openCursor(source{path: path})
 	if err != nil {
 		return out, err
 	}
 	defer func() { err = errors.Join(err, owners.close()) }()
 	c := &copyVerifier{copies: v, known: known, keysets: map[[2]string]*keyring.Keyset{}, history: Copy{marks: map[int64]string{}}}
 	c.owners.next = ownersIn(owners)
-	header, end, err := scanCopy(ctx, file, func(row copyRow) error { return c.visit(ctx, row) })
+	header, end, sums, err := scanCopy(ctx, file, func(row copyRow) error { return c.visit(ctx, row) })
 	if err != nil {
 		return out, err
 	}
@@ -371,7 +437,7 @@ func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]strin
 	if err != nil {
 		return out, fmt.Errorf("%w: time", keyring.ErrCopy)
 	}
-	out = verifiedCopy{Copy: c.history, header: header, digest: end.SHA256, keysets: c.keysets}
+	out = verifiedCopy{Copy: c.history, header: header, file: source{path, sums, end.SHA256}, keysets: c.keysets}
 	out.Path, out.Store, out.Epoch, out.Sequence, out.Written, out.Rows, out.Holes = path, header.Store, header.Epoch, header.Sequence, written, end.Count, end.Holes
 	return out, nil
 }
@@ -399,14 +465,9 @@ func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err e
 	if state, err := tx.State(ctx); err != nil || state.Store != "" {
 		return errors.Join(err, keyring.ErrNotEmpty)
 	}
-	file, err := durable.OpenPlain(verified.Path)
-	if err != nil {
-		return fmt.Errorf("%w: %w", keyring.ErrCopy, err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
 	h := verified.header
 	var put keystore.Rows
-	_, end, err := scanCopy(ctx, file, func(line copyRow) error {
+	err = verified.file.each(ctx, func(line copyRow) error {
 		rows, err := line.rows()
 		if err != nil {
 			return err
@@ -423,9 +484,6 @@ func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err e
 	}
 	if err != nil {
 		return err
-	}
-	if end.SHA256 != verified.digest {
-		return fmt.Errorf("%w: the file changed while it was read", keyring.ErrCopy)
 	}
 	state := h.state()
 	return tx.Write(ctx, keystore.Change{Narrows: true, Returns: true, Store: &state})

@@ -12,7 +12,7 @@ func FuzzScanCopy(f *testing.F) {
 	f.Add([]byte(`{"kind":"key"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		rows := 0
-		_, end, err := scanCopy(t.Context(), bytes.NewReader(data), func(row copyRow) error {
+		_, end, _, err := scanCopy(t.Context(), bytes.NewReader(data), func(row copyRow) error {
 			rows++
 			_, err := row.rows()
 			return err

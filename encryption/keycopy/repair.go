@@ -7,7 +7,6 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
-	"github.com/crmguard/crmguard/internal/durable"
 )
 
 // RepairReport says what RepairFromCopy brought back, by kind of row, and what
@@ -20,6 +19,7 @@ type RepairReport struct {
 	Keys        int // person keys
 	Aliases     int // merged persons
 	Indexes     int // index versions
+	Numbers     int // owners, keys and key versions of which nothing but a number was damaged: they got a sound one, of no copy
 	Removed     int // rows that should not have been there, such as a key under a tombstone
 	// Fenced counts index versions that are searched no more (ErrIncomplete): rows
 	// that can be opened again may lack them. RebuildIndexes shows whether they do.
@@ -31,7 +31,7 @@ type RepairReport struct {
 
 // Rows is how many rows were brought back.
 func (r RepairReport) Rows() int {
-	return r.Keysets + r.KeyVersions + r.Owners + r.Keys + r.Aliases + r.Indexes
+	return r.Keysets + r.KeyVersions + r.Owners + r.Keys + r.Aliases + r.Indexes + r.Numbers
 }
 
 // Repair does what Vault.RepairFromCopy promises.
@@ -55,19 +55,22 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 	if err := r.rows(ctx); err != nil {
 		return report, err
 	}
-	before := ""
+	var before source
 	if verified.Holes == 0 {
-		before = path
+		before = verified.file
 	}
-	found, err := v.examine(ctx, before)
+	found, err := v.examine(ctx, before, newest)
 	if err != nil {
 		return report, err
 	}
-	if err := v.bringVersions(ctx, []string{path, newest}, before, &found, &report); err != nil {
+	if err := v.bringVersions(ctx, []source{verified.file, newest}, before, newest, &found, &report); err != nil {
+		return report, err
+	}
+	if report.Numbers, err = v.mendNumbers(ctx, before, newest, &found); err != nil {
 		return report, err
 	}
 	strays := found.strays
-	if err := v.removeStrays(ctx, before, &found); err != nil {
+	if err := v.removeStrays(ctx, before, newest, &found); err != nil {
 		return report, err
 	}
 	report.Removed = strays - found.strays
@@ -135,11 +138,6 @@ func (r *repair) change(ctx context.Context, f func(tx keystore.Tx, now keystore
 
 // rows goes through the copy once more, page by page.
 func (r *repair) rows(ctx context.Context) (err error) {
-	file, err := durable.OpenPlain(r.from.Path)
-	if err != nil {
-		return fmt.Errorf("%w: %w", keyring.ErrCopy, err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
 	var page keystore.Rows
 	var last [2]string
 	flush := func() error {
@@ -147,7 +145,7 @@ func (r *repair) rows(ctx context.Context) (err error) {
 		page = keystore.Rows{}
 		return err
 	}
-	_, end, err := scanCopy(ctx, file, func(line copyRow) error {
+	err = r.from.file.each(ctx, func(line copyRow) error {
 		rows, err := line.rows()
 		if err != nil || line.Kind == keystore.KindKeyset || line.Kind == keystore.KindMark {
 			return err
@@ -163,9 +161,6 @@ func (r *repair) rows(ctx context.Context) (err error) {
 	})
 	if err == nil {
 		err = flush()
-	}
-	if err == nil && end.SHA256 != r.from.digest {
-		err = fmt.Errorf("%w: the file changed while it was read", keyring.ErrCopy)
 	}
 	return err
 }

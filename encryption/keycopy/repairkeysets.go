@@ -141,13 +141,15 @@ func (r *repair) keysetsOf(e *examiner, tenant string) (put []keystore.KeysetRow
 func compareKeyset(have examinedKeyset, from keystore.KeysetRow) (broken, exact bool) {
 	found := have.row.Purpose != ""
 	exact = found && have.row.Version == from.Version && have.row.KEK == from.KEK && have.row.Epoch == from.Epoch
-	broken = !found || have.open == nil || have.row.Version < from.Version || exact && !bytes.Equal(have.row.Wrapped, from.Wrapped)
+	broken = !found || have.open == nil || !copyable(keystore.Rows{Keysets: []keystore.KeysetRow{have.row}}) || have.row.Version < from.Version || exact && !bytes.Equal(have.row.Wrapped, from.Wrapped)
 	return broken, exact
 }
 
 // after is the row of a copy with a version that does not go back.
 func after(from, have keystore.KeysetRow) keystore.KeysetRow {
-	if have.Version > from.Version {
+	if have.Purpose != "" && !copyable(keystore.Rows{Keysets: []keystore.KeysetRow{have}}) {
+		from.Version++ // none that anybody counted to
+	} else if have.Version > from.Version {
 		from.Version = have.Version + 1
 	}
 	return from

@@ -36,9 +36,7 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 	}
 	meant := p.dead || !p.unmoved(now) // what is gone may have been taken away on purpose
 	p.keyVersions(tenant, meant)
-	if !meant {
-		p.indexes(tenant)
-	}
+	p.indexes(tenant, meant)
 	have, err := p.known(ctx, tx)
 	if err != nil {
 		return err
@@ -86,17 +84,26 @@ func (p *repairPage) keyVersions(have keystore.Rows, meant bool) {
 			continue
 		}
 		i := slices.IndexFunc(have.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == row.KeyVersion })
-		if i < 0 || !knownKeyVersion(have.KeyVersions[i].State) || have.KeyVersions[i].State != row.State {
+		broken := i < 0 || !knownKeyVersion(have.KeyVersions[i].State)
+		if row.State == keystore.Destroyed && p.from.Holes > 0 && !broken {
+			continue // the row may be what was damaged when the copy was written
+		}
+		if broken || have.KeyVersions[i].State != row.State {
 			p.change.Put.KeyVersions = append(p.change.Put.KeyVersions, row) // every change of a state narrows
 		}
 	}
 }
 
-func (p *repairPage) indexes(have keystore.Rows) {
+// indexes brings back what is gone, and, whatever was taken away since, what is there
+// in no state: nobody took that away.
+func (p *repairPage) indexes(have keystore.Rows, meant bool) {
 	for _, row := range p.rows.Indexes {
 		i := slices.IndexFunc(have.Indexes, func(x keystore.IndexRow) bool {
 			return x.Table == row.Table && x.Index == row.Index && x.Version == row.Version
 		})
+		if p.dead || meant && i < 0 {
+			continue
+		}
 		if i < 0 || !knownIndex(have.Indexes[i].State) || !have.Indexes[i].Fits() {
 			if row.State == keystore.IndexLive {
 				row.State = keystore.IndexFenced // whoever does not know it could write meanwhile
@@ -113,6 +120,11 @@ func (p *repairPage) owners(have keystore.Rows, meant bool) {
 		i := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == row.Owner })
 		damaged := i < 0 || !knownOwner(have.Owners[i].State)
 		switch {
+		case row.State == keystore.Tombstone && p.from.Holes > 0: // it may be what was damaged when the copy was written
+			if damaged {
+				p.change.Put.Owners = append(p.change.Put.Owners, row)
+				p.tombstones++
+			}
 		case row.State == keystore.Tombstone && (damaged || have.Owners[i].State != keystore.Tombstone):
 			p.change.Put.Owners = append(p.change.Put.Owners, row)
 			for _, key := range have.Keys {
@@ -121,10 +133,22 @@ func (p *repairPage) owners(have keystore.Rows, meant bool) {
 				}
 			}
 			p.tombstones++
-		case damaged && !meant:
+		case damaged && (!meant || i >= 0 && !p.dead && p.opens(have, row.Owner)):
 			p.change.Put.Owners = append(p.change.Put.Owners, row)
 		}
 	}
+}
+
+// opens reports whether a key of an owner stands and opens: an erasure would have
+// taken it along.
+func (p *repairPage) opens(have keystore.Rows, owner string) bool {
+	return p.wrap != nil && slices.ContainsFunc(have.Keys, func(k keystore.KeyRow) bool {
+		if k.Owner != owner {
+			return false
+		}
+		_, _, err := p.wrap.UnwrapKey(k)
+		return err == nil
+	})
 }
 
 // aliases brings back who was merged, between persons that are known.

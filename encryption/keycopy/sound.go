@@ -15,27 +15,31 @@ func (v *Copies) Sound(ctx context.Context) (repaired int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	found, err := v.examine(ctx, before)
+	found, err := v.examine(ctx, before, source{})
 	if err != nil {
 		return 0, err
 	}
-	if found.count > 0 && before != "" {
-		report, err := v.Repair(ctx, before)
+	if found.count > 0 && before.path != "" {
+		report, err := v.Repair(ctx, before.path)
 		if damaged := (*DamagedError)(nil); err != nil && !errors.As(err, &damaged) {
 			return report.Rows(), fmt.Errorf("%w: rows are damaged and not brought back: %w", keyring.ErrRewrap, err)
 		}
 		repaired = report.Rows()
-		if found, err = v.examine(ctx, before); err != nil {
+		if found, err = v.examine(ctx, before, source{}); err != nil {
 			return repaired, err
 		}
 	}
 	var brought RepairReport
-	err = v.bringVersions(ctx, []string{before}, before, &found, &brought)
+	err = v.bringVersions(ctx, []source{before}, before, source{}, &found, &brought)
 	repaired += brought.Rows()
 	if err != nil {
 		return repaired, err
 	}
-	if err := v.removeStrays(ctx, before, &found); err != nil {
+	numbers, err := v.mendNumbers(ctx, before, source{}, &found)
+	if repaired += numbers; err != nil {
+		return repaired, err
+	}
+	if err := v.removeStrays(ctx, before, source{}, &found); err != nil {
 		return repaired, err
 	}
 	v.record.examined(found)

@@ -119,7 +119,7 @@ type frontOfCopy struct {
 
 // frontOf reads the front of a copy.
 func frontOf(path string) (out frontOfCopy) {
-	c, err := openCursor(path)
+	c, err := openCursor(source{path: path})
 	if err != nil {
 		return out
 	}

@@ -1,17 +1,19 @@
 package keycopy
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// removeStrays deletes rows that should not be there: keys under a tombstone or
-// of a destroyed key version, key versions and index versions whose number does not
-// fit, and, where nothing else is damaged, keysets of no purpose. It looks again until none is left; found is what it saw last.
-func (v *Copies) removeStrays(ctx context.Context, before string, found *damage) (err error) {
-	for len(found.strayed.Keys)+len(found.strayed.KeyVersions)+len(found.strayed.Indexes) > 0 || found.count == 0 && len(found.strayed.Keysets) > 0 {
+// removeStrays deletes rows that should not be there: keys of owners who were erased
+// or of key versions that were destroyed (graves), key versions and index versions whose number does not
+// fit, and, where nothing else is damaged, keysets of no purpose, owners and aliases
+// of ids that nobody can have, and aliases of persons whom nobody knows. It looks again until none is left; found is what it saw last.
+func (v *Copies) removeStrays(ctx context.Context, before, newest source, found *damage) (err error) {
+	for len(found.strayed.Keys)+len(found.strayed.KeyVersions)+len(found.strayed.Indexes) > 0 || found.count == 0 && found.strayed.Len() > 0 {
 		removed := 0
 		_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
 			gone, err := stillStray(ctx, tx, *found)
@@ -23,7 +25,7 @@ func (v *Copies) removeStrays(ctx context.Context, before string, found *damage)
 		if err != nil {
 			return err
 		}
-		if *found, err = v.examine(ctx, before); err != nil || removed == 0 {
+		if *found, err = v.examine(ctx, before, newest); err != nil || removed == 0 {
 			return err
 		}
 	}
@@ -45,7 +47,10 @@ func stillStray(ctx context.Context, tx keystore.Tx, found damage) (gone keystor
 		destroyed := slices.ContainsFunc(now.KeyVersions, func(g keystore.KeyVersionRow) bool {
 			return g.KeyVersion == key.KeyVersion && g.State == keystore.Destroyed
 		})
-		if dead || destroyed {
+		same := slices.ContainsFunc(have.Keys, func(k keystore.KeyRow) bool {
+			return k.Number() == key.Number() && bytes.Equal(k.Wrapped, key.Wrapped)
+		})
+		if same && (dead || destroyed) {
 			gone.Keys = append(gone.Keys, key)
 		}
 	}
@@ -59,8 +64,22 @@ func stillStray(ctx context.Context, tx keystore.Tx, found damage) (gone keystor
 			gone.Indexes = append(gone.Indexes, index)
 		}
 	}
-	if found.count == 0 {
-		gone.Keysets = found.strayed.Keysets
+	if found.count > 0 {
+		return gone, nil // a person or a tenant of theirs may be what is lost
 	}
-	return gone, nil
+	gone.Keysets = found.strayed.Keysets
+	for _, row := range found.strayed.Owners {
+		if same, err := stillThere(ctx, tx, keystore.Rows{Owners: []keystore.OwnerRow{row}}); err != nil {
+			return gone, err
+		} else if same {
+			gone.Owners = append(gone.Owners, row)
+		}
+	}
+	ends, err := aliasEnds(ctx, tx, found.strayed.Aliases)
+	for _, row := range found.strayed.Aliases {
+		if !ends[ownerPlace{row.Tenant, row.Alias}] || !ends[ownerPlace{row.Tenant, row.Owner}] {
+			gone.Aliases = append(gone.Aliases, row)
+		}
+	}
+	return gone, err
 }

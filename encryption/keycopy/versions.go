@@ -13,13 +13,13 @@ import (
 // seals no more, or as what the copies at those paths or this process remember of it
 // where that is further on its way: one that is destroyed comes back as destroyed,
 // and what opens under it goes. found is what was seen last.
-func (v *Copies) bringVersions(ctx context.Context, paths []string, before string, found *damage, report *RepairReport) error {
+func (v *Copies) bringVersions(ctx context.Context, from []source, before, newest source, found *damage, report *RepairReport) error {
 	if len(found.versions) == 0 {
 		return nil
 	}
 	var copied []map[genKey]*keystore.KeyVersionRow
-	for _, path := range paths {
-		versions, err := versionsIn(path)
+	for _, copy := range from {
+		versions, err := versionsIn(copy)
 		if err != nil {
 			return err
 		}
@@ -63,22 +63,24 @@ func (v *Copies) bringVersions(ctx context.Context, paths []string, before strin
 		report.Fenced += len(put.Indexes)
 	}
 	var err error
-	*found, err = v.examine(ctx, before)
+	*found, err = v.examine(ctx, before, newest)
 	return err
 }
 
 func knownTo(tenant keystore.Rows, keyVersion uint32) bool {
-	return slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion })
+	return slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool {
+		return g.KeyVersion == keyVersion && knownKeyVersion(g.State) // one in no state opens nothing, and is no wiser than none
+	})
 }
 
 // versionsIn reads the key versions of a copy, which come after its keysets; none
 // where there is no copy.
-func versionsIn(path string) (out map[genKey]*keystore.KeyVersionRow, err error) {
+func versionsIn(from source) (out map[genKey]*keystore.KeyVersionRow, err error) {
 	out = map[genKey]*keystore.KeyVersionRow{}
-	if path == "" {
+	if from.path == "" {
 		return out, nil
 	}
-	c, err := openCursor(path)
+	c, err := openCursor(from)
 	if err != nil {
 		return nil, err
 	}

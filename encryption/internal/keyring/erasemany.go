@@ -83,6 +83,7 @@ func (v *Ring) eraseSome(ctx context.Context, tenant string, owners []string) ([
 		return nil, err
 	}
 	v.evict(tenant, buried)
+	v.deeds.erase(tenant, buried)
 	for i := range receipts {
 		receipts[i].Epoch = state.Epoch
 	}

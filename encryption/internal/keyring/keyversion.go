@@ -74,8 +74,13 @@ func (v *Ring) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion 
 		return err
 	}
 	state, known, err := v.retirement(ctx, tenant, keyVersion)
-	if err != nil || state == keystore.Destroyed {
+	if err != nil {
 		return err
+	}
+	if state == keystore.Destroyed {
+		if left, err := v.keysLeft(ctx, tenant, keyVersion); err != nil || !left {
+			return err
+		}
 	}
 	if state == keystore.Retired { // whoever marked it before has waited for this
 		if early := known.Add(v.LeaseWait() + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
@@ -97,6 +102,9 @@ func (v *Ring) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion 
 		return err
 	}
 	if err := ask(ctx, tenant, keyVersion, holders); err != nil {
+		if state == keystore.Destroyed {
+			return err // somebody wrote that, and it is not so
+		}
 		return errors.Join(err, v.setKeyVersion(ctx, tenant, keyVersion, keystore.Destroying, keystore.Retired))
 	}
 	deleted, err := v.deleteKeys(ctx, tenant, keyVersion)
@@ -212,28 +220,42 @@ func (v *Ring) deleteKeys(ctx context.Context, tenant string, keyVersion uint32)
 				return err
 			}
 			i := slices.IndexFunc(now.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == keyVersion })
-			if i >= 0 && now.KeyVersions[i].State == keystore.Destroyed { // by another process
-				n = 0
-				return nil
-			}
-			if i < 0 || now.KeyVersions[i].State != keystore.Destroying && now.KeyVersions[i].State != keystore.Deleting {
+			if i < 0 || !slices.Contains([]keystore.KeyVersionState{keystore.Destroying, keystore.Deleting, keystore.Destroyed}, now.KeyVersions[i].State) {
 				return &KeyError{Op: "no longer marked", KeyVersion: keyVersion, Err: ErrKeyVersion}
 			}
 			rows, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindKey, Tenant: tenant, KeyVersion: keyVersion, Limit: PageSize})
 			if err != nil {
 				return err
 			}
+			if n = len(rows.Keys); n == 0 && now.KeyVersions[i].State == keystore.Destroyed { // by another process
+				return nil
+			}
 			now.KeyVersions[i].State = keystore.Deleting
-			if n = len(rows.Keys); n == 0 {
+			if n == 0 {
 				now.KeyVersions[i].State = keystore.Destroyed
 			}
 			return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Keys: rows.Keys}, Put: keystore.Rows{KeyVersions: now.KeyVersions[i : i+1]}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
 		})
-		if err != nil || n == 0 {
+		if err != nil {
 			return deleted, err
+		}
+		if n == 0 {
+			v.deeds.destroy(tenant, keyVersion)
+			return deleted, nil
 		}
 		deleted += n
 	}
+}
+
+// keysLeft reports whether keys stand under a key version: under one that is
+// destroyed they are those that somebody put back, or it is not destroyed.
+func (v *Ring) keysLeft(ctx context.Context, tenant string, keyVersion uint32) (left bool, err error) {
+	err = v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
+		rows, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindKey, Tenant: tenant, KeyVersion: keyVersion, Limit: 1})
+		left = len(rows.Keys) > 0
+		return err
+	})
+	return left, StoreError(err)
 }
 
 // refresh compares with the key store, whatever the lease allows to remember.

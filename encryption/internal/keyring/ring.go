@@ -21,6 +21,7 @@ type Ring struct {
 
 	keks     kekCalls
 	retired  retirements
+	deeds    deeds
 	counters *counters
 	check    chan struct{} // one freshness check at a time; whoever waits for it can stop waiting
 	mu       sync.RWMutex
