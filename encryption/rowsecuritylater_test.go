@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5/stdlib"
@@ -60,9 +61,10 @@ func TestAJobFromWhichRowsAreHiddenMeanwhileDoesNotSayThatItIsDone(t *testing.T)
 
 		connector, err := stdlib.GetDefaultDriver().(driver.DriverContext).OpenConnector(database.DSN("pgx"))
 		require.NoError(t, err)
-		calls, at := 0, 0
+		at := int64(0)
+		var calls atomic.Int64 // Reseal reads and writes side by side
 		db := sql.OpenDB(statementPool{connector, func() {
-			if calls++; calls == at { // where the job holds a lock there is nothing to see
+			if calls.Add(1) == at { // where the job holds a lock there is nothing to see
 				_, _ = s.second.ExecContext(context.Background(), `DO $$ BEGIN LOCK TABLE people IN ACCESS EXCLUSIVE MODE NOWAIT; ALTER TABLE people ENABLE ROW LEVEL SECURITY; EXCEPTION WHEN lock_not_available THEN NULL; END $$`)
 			}
 		}})
@@ -142,14 +144,14 @@ func TestAJobFromWhichRowsAreHiddenMeanwhileDoesNotSayThatItIsDone(t *testing.T)
 		} {
 			for at = 1; ; at++ {
 				fill()
-				calls = 0
+				calls.Store(0)
 				right, err := job(t.Context())
-				require.True(t, err != nil || right, "%s: rows were hidden before statement %d of %d, and it says that it is done", name, at, calls)
+				require.True(t, err != nil || right, "%s: rows were hidden before statement %d of %d, and it says that it is done", name, at, calls.Load())
 				if err != nil && name != "Redact" {
 					require.ErrorIs(t, err, encryption.ErrDefinition, name)
 					require.ErrorContains(t, err, toEdit, name)
 				}
-				if calls < at {
+				if calls.Load() < at {
 					break
 				}
 			}
