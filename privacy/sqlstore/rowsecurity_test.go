@@ -33,7 +33,7 @@ func TestRowSecurityThatCameLaterIsNoErasure(t *testing.T) {
 		s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{Name: "calls", Key: []string{"id"}, Person: "person", Erase: privacy.Delete}}})
 		run(t, db, `RESET ROLE`, `ALTER TABLE calls ENABLE ROW LEVEL SECURITY`, `CREATE POLICY theirs ON calls USING (person <> 'p1')`, `SET ROLE `+role)
 		err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
-		require.ErrorContains(t, err, "lacks a right")
+		require.ErrorContains(t, err, "row security hides rows")
 		var fault *sqlstore.DatabaseError
 		require.ErrorAs(t, err, &fault)
 		require.Equal(t, "calls", fault.Table)
