@@ -89,3 +89,27 @@ func TestAConstraintThatWaitsForCommitRefusesItsRowAlone(t *testing.T) {
 	require.EqualValues(t, 1, report.Refused)
 	require.Equal(t, "2", report.Listed[0].Row)
 }
+
+// What Unseal takes back out of the clear, of a person who was erased meanwhile, is
+// looked at again, too.
+func TestWhatIsTakenBackIsSeenToBeGone(t *testing.T) {
+	e := newEnv(t, testdb.New(t, testdb.PostgresC), contactsDef, emailColumn, contactsSQL)
+	e.old(t, "1", "p1", "ann@b.example")
+	e.to(t, adoption.SealedOnly)
+	require.True(t, e.clear(t).Clean)
+	e.move(t, adoption.ReadSealed, adoption.MoveOptions{})
+	e.exec(t, `CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE contacts SET email = OLD.email WHERE id = NEW.id; RETURN NULL; END $$`)
+	e.exec(t, `CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON contacts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.email IS NOT NULL AND NEW.email IS NULL) EXECUTE FUNCTION later()`)
+	other := e.process(t)
+	e.keys.meanwhile = func() {
+		e.keys.meanwhile = func() {
+			_, err := e.vault.Erase(t.Context(), tenant, "p1")
+			require.NoError(t, err)
+		}
+	}
+	report, err := other.Unseal(t.Context(), tenant, adoption.JobOptions{})
+	require.NoError(t, err)
+	require.Equal(t, 1, e.count(t, `email = 'ann@b.example'`), "the trigger has put it back")
+	require.EqualValues(t, 1, report.Refused, "%+v", report)
+	require.Contains(t, report.Listed[0].Why, "does not keep the value")
+}
