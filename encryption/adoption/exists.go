@@ -1,0 +1,98 @@
+package adoption
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// Exists says what the error of an INSERT or UPDATE means, the same lines at every
+// stage: where a UNIQUE or PRIMARY KEY over an adopted column refused it, that over the
+// column in the clear up to ReadSealed and that over an index column from WriteBoth on,
+// the answer is encryption.ErrExists with table and column, and without the values that
+// databases and drivers quote. Any other error, and nil, comes back as it is.
+//
+// The columns decide, whatever the constraint is called: SQLite names them, on the
+// others the catalogue is asked, outside of your transaction. So where the pool has one
+// connection, end the transaction first. Where the catalogue does not know the name, or
+// the name has other characters than letters, digits, _ and $, it is judged as
+// [encryption.SealedTable.Exists] does.
+func (a *Adoption) Exists(ctx context.Context, err error) error {
+	refused, ok := errors.AsType[*sqldb.DriverError](sqldb.Safe(err))
+	if !ok || !slices.Contains([]string{"23505", "mysql 1062", "mysql 1586", "sqlite 1555", "sqlite 2067"}, refused.Code) {
+		return err
+	}
+	parts, failed := a.uniqueOver(ctx, refused)
+	if failed != nil || len(parts) == 0 {
+		return a.cfg.Table.Exists(err)
+	}
+	for _, part := range parts {
+		for _, c := range a.def.Columns {
+			names := []string{a.columns[c.Name].Plain}
+			for _, x := range c.Index {
+				names = append(names, x.Column)
+			}
+			if slices.ContainsFunc(names, func(name string) bool { return name != "" && wordIn(part, name) }) {
+				return &encryption.KeyError{Op: "another row has it in", Table: a.def.Name, Column: c.Name, Err: fmt.Errorf("%w: %w", encryption.ErrExists, refused)}
+			}
+		}
+	}
+	return err
+}
+
+// uniqueOver says what the uniqueness that refused a row compares: columns, or
+// expressions, but not what its predicate asks.
+func (a *Adoption) uniqueOver(ctx context.Context, refused *sqldb.DriverError) ([]string, error) {
+	schema, table := a.parts()
+	switch a.db.Kind {
+	case sqldb.SQLite:
+		// As the database writes it, whatever the driver puts around it: there is no value in it.
+		said := regexp.MustCompile(`UNIQUE constraint failed: (?:index '([^']+)'|((?:[\w$]+\.[\w$]+(?:, )?)+))(?: \(\d+\))?$`).FindStringSubmatch(errors.Unwrap(refused).Error())
+		switch {
+		case said == nil:
+			return nil, nil
+		case said[1] == "":
+			var columns []string
+			for at := range strings.SplitSeq(said[2], ", ") {
+				of, column, _ := strings.Cut(at, ".")
+				if !strings.EqualFold(of, table) {
+					return nil, nil // of another table, by a trigger
+				}
+				columns = append(columns, column)
+			}
+			return columns, nil
+		}
+		master := "sqlite_master"
+		if schema != "" {
+			quoted, err := a.db.QuoteName(schema)
+			if err != nil {
+				return nil, err
+			}
+			master = quoted + "." + master
+		}
+		made, err := a.texts(ctx, `SELECT sql FROM `+master+` WHERE type = 'index' AND name = ? AND lower(tbl_name) = lower(?)`, said[1], table)
+		if err != nil || len(made) == 0 {
+			return nil, err
+		}
+		parts, _ := indexed(made[0])
+		return parts, nil
+	case sqldb.Postgres:
+		quoted, err := a.db.Quote(a.def.SQL)
+		if err != nil {
+			return nil, err
+		}
+		// That of a partition has a name of its own.
+		return a.texts(ctx, `WITH RECURSIVE tree (oid) AS (SELECT to_regclass(?)::oid UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
+			SELECT pg_get_indexdef(i.indexrelid, p.n, true) FROM pg_catalog.pg_index i JOIN tree ON i.indrelid = tree.oid JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+			CROSS JOIN LATERAL generate_series(1, CAST(i.indnkeyatts AS integer)) AS p(n) WHERE i.indisunique AND c.relname = ? ORDER BY p.n`, quoted, refused.Constraint)
+	case sqldb.MariaDB, sqldb.MySQL:
+	}
+	return a.texts(ctx, `SELECT COALESCE(COLUMN_NAME, '') FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?
+		AND NON_UNIQUE = 0 AND INDEX_NAME = ? ORDER BY SEQ_IN_INDEX`, schema, table, refused.Constraint)
+}
