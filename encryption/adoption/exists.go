@@ -7,8 +7,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/internal/blindindex"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -19,36 +21,49 @@ import (
 // databases and drivers quote. Any other error, and nil, comes back as it is.
 //
 // The columns decide, whatever the constraint is called: SQLite names them, on the
-// others the catalogue is asked, outside of your transaction. So where the pool has one
-// connection, end the transaction first. Where the catalogue does not know the name, or
-// the name has other characters than letters, digits, _ and $, it is judged as
-// [encryption.SealedTable.Exists] does.
+// others the catalogue is asked, on a connection of its own, since a transaction of
+// PostgreSQL that failed answers nothing. Where the pool has none left, as one that the
+// caller's transaction holds, where no answer comes in two seconds, and where the name
+// has other characters than letters, digits, _ and $, the name alone decides: it names
+// the column, as it does where the database gave it ([encryption.SealedTable.Exists]).
 func (a *Adoption) Exists(ctx context.Context, err error) error {
 	refused, ok := errors.AsType[*sqldb.DriverError](sqldb.Safe(err))
 	if !ok || !slices.Contains([]string{"23505", "mysql 1062", "mysql 1586", "sqlite 1555", "sqlite 2067"}, refused.Code) {
 		return err
 	}
 	parts, failed := a.uniqueOver(ctx, refused)
-	if failed != nil || len(parts) == 0 {
-		return a.cfg.Table.Exists(err)
-	}
-	for _, part := range parts {
-		for _, c := range a.def.Columns {
-			names := []string{a.columns[c.Name].Plain}
-			for _, x := range c.Index {
-				names = append(names, x.Column)
+	named := failed != nil || len(parts) == 0
+	for _, c := range a.def.Columns {
+		names := []string{a.columns[c.Name].Plain}
+		for _, x := range c.Index {
+			names = append(names, x.Column)
+		}
+		if slices.ContainsFunc(names, func(name string) bool {
+			if name == "" {
+				return false
 			}
-			if slices.ContainsFunc(names, func(name string) bool { return name != "" && wordIn(part, name) }) {
-				return &encryption.KeyError{Op: "another row has it in", Table: a.def.Name, Column: c.Name, Err: fmt.Errorf("%w: %w", encryption.ErrExists, refused)}
+			if named {
+				return refused.Column == name || blindindex.Names(refused.Constraint, name)
 			}
+			return slices.ContainsFunc(parts, func(part string) bool { return wordIn(part, name) })
+		}) {
+			return &encryption.KeyError{Op: "another row has it in", Table: a.def.Name, Column: c.Name, Err: fmt.Errorf("%w: %w", encryption.ErrExists, refused)}
 		}
 	}
 	return err
 }
 
+// catalogueTime is how long Exists waits for the catalogue: the caller may hold what it
+// waits for.
+const catalogueTime = 2 * time.Second
+
 // uniqueOver says what the uniqueness that refused a row compares: columns, or
 // expressions, but not what its predicate asks.
 func (a *Adoption) uniqueOver(ctx context.Context, refused *sqldb.DriverError) ([]string, error) {
+	ctx, end := context.WithTimeout(ctx, catalogueTime)
+	defer end()
+	pool := a.cfg.DB.Stats()
+	held := pool.MaxOpenConnections > 0 && pool.InUse >= pool.MaxOpenConnections
 	schema, table := a.parts()
 	switch a.db.Kind {
 	case sqldb.SQLite:
@@ -67,6 +82,8 @@ func (a *Adoption) uniqueOver(ctx context.Context, refused *sqldb.DriverError) (
 				columns = append(columns, column)
 			}
 			return columns, nil
+		case held:
+			return nil, nil
 		}
 		master := "sqlite_master"
 		if schema != "" {
@@ -83,6 +100,9 @@ func (a *Adoption) uniqueOver(ctx context.Context, refused *sqldb.DriverError) (
 		parts, _ := indexed(made[0])
 		return parts, nil
 	case sqldb.Postgres:
+		if held {
+			return nil, nil
+		}
 		quoted, err := a.db.Quote(a.def.SQL)
 		if err != nil {
 			return nil, err
@@ -92,6 +112,9 @@ func (a *Adoption) uniqueOver(ctx context.Context, refused *sqldb.DriverError) (
 			SELECT pg_get_indexdef(i.indexrelid, p.n, true) FROM pg_catalog.pg_index i JOIN tree ON i.indrelid = tree.oid JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 			CROSS JOIN LATERAL generate_series(1, CAST(i.indnkeyatts AS integer)) AS p(n) WHERE i.indisunique AND c.relname = ? ORDER BY p.n`, quoted, refused.Constraint)
 	case sqldb.MariaDB, sqldb.MySQL:
+		if held {
+			return nil, nil
+		}
 	}
 	return a.texts(ctx, `SELECT COALESCE(COLUMN_NAME, '') FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?
 		AND NON_UNIQUE = 0 AND INDEX_NAME = ? ORDER BY SEQ_IN_INDEX`, schema, table, refused.Constraint)

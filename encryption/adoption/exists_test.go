@@ -95,3 +95,18 @@ func TestATwinExistsByWhateverIsUnique(t *testing.T) {
 		e.exists(t, e.insert(t, "1", "p2", "other@b.example"), "")
 	})
 }
+
+// In a transaction that holds the only connection nothing is waited for: the name says it.
+func TestATwinExistsInTheTransactionThatHoldsThePool(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		e := newEnv(t, d, contactsDef, emailColumn, strings.Replace(contactsSQL, "email VARCHAR(200)", "email VARCHAR(200) UNIQUE", 1))
+		e.prepare(t)
+		e.old(t, "1", "p1", "twin@b.example")
+		e.db.SetMaxOpenConns(1)
+		tx, err := e.db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		_, err = tx.ExecContext(t.Context(), `INSERT INTO contacts (id, email) VALUES ('2', 'twin@b.example')`)
+		e.exists(t, err, "email")
+		require.NoError(t, tx.Rollback())
+	})
+}
