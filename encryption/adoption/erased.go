@@ -16,8 +16,9 @@ import (
 // in the clear is readable for whoever has the database. Call it after erasures, and
 // after a restore of an older database.
 //
-// A value in the clear whose column is NOT NULL, by itself, a domain or a CHECK, stays, counted (Refused) and listed
-// with what to do about it ([NotNullError]); all else of its row goes.
+// A value in the clear whose column is NOT NULL, by itself, a domain or a CHECK, stays,
+// counted (Refused) and listed with what to do about it ([NotNullError]); all else of its
+// row goes.
 //
 // The report is Clean when no erased person's value is left. Erased by then means by
 // the key store as it was while the rows were read.

@@ -55,6 +55,10 @@ func TestATwinExistsAtEachStage(t *testing.T) {
 			_, err := e.db.ExecContext(t.Context(), `INSERT INTO contacts (id, person, seen) VALUES ('3', 'p3', 1)`)
 			e.exists(t, err, "")
 		}
+		e.exec(t, `CREATE TABLE logins (email VARCHAR(40) UNIQUE)`)
+		e.exec(t, `INSERT INTO logins VALUES ('twin@b.example')`)
+		_, err := e.db.ExecContext(t.Context(), `INSERT INTO logins VALUES ('twin@b.example')`)
+		e.exists(t, err, "")
 		require.NoError(t, e.a.Exists(t.Context(), nil))
 		other := errors.New("another error")
 		require.Equal(t, other, e.a.Exists(t.Context(), other))
