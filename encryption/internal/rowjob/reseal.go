@@ -134,9 +134,10 @@ func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPl
 				singly = append(singly, p)
 			}
 		}
+		var groups []*group
 		if options.BeforeRow == nil && options.AfterRow == nil {
 			var err error
-			if singly, err = s.swapTogether(ctx, tx, tenant, singly); err != nil {
+			if groups, singly, err = s.swapTogether(ctx, tx, tenant, singly); err != nil {
 				return err
 			}
 		}
@@ -146,6 +147,9 @@ func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPl
 				return err
 			}
 			p.lost = !ok
+		}
+		if err := s.settled(ctx, tx, tenant, groups, singly); err != nil {
+			return err
 		}
 		for i := range plans {
 			if plans[i].lost {
