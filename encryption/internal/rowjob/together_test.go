@@ -94,7 +94,9 @@ func TestAGroupTakesWhatFitsIntoOneStatement(t *testing.T) {
 
 // A batch is read ahead on PostgreSQL, and only where nobody looks on.
 func TestABatchIsReadAheadWhereNobodyLooksOn(t *testing.T) {
-	on := func(kind sqldb.Kind) *storedTable { return &storedTable{db: &sqldb.DB{Dialect: sqldb.Dialect{Kind: kind}}} }
+	on := func(kind sqldb.Kind) *storedTable {
+		return &storedTable{db: &sqldb.DB{Dialect: sqldb.Dialect{Kind: kind}}}
+	}
 	require.True(t, on(sqldb.Postgres).readsAhead(jobs.ResealOptions{Batch: 7, Progress: func(jobs.ResealReport) {}}))
 	for _, kind := range []sqldb.Kind{sqldb.SQLite, sqldb.MariaDB, sqldb.MySQL} {
 		require.False(t, on(kind).readsAhead(jobs.ResealOptions{}), kind)
@@ -185,8 +187,17 @@ func TestAnIndexValueIsTheSameHoweverItIsGiven(t *testing.T) {
 		require.True(t, sameIndex(same[0], same[1]), "%v", same)
 	}
 	for _, other := range [][2]any{
-		{nil, int64(0)}, {int64(0), nil}, {"", nil}, {"07", int64(7)}, {"7", int64(8)}, {"x", int64(0)}, {strconv.Itoa(7), []byte("7")},
-		{[]byte("7"), int64(7)}, {[]byte{1}, []byte{1, 0}}, {7.0, int64(7)}, {true, int64(1)},
+		{nil, int64(0)},
+		{int64(0), nil},
+		{"", nil},
+		{"07", int64(7)},
+		{"7", int64(8)},
+		{"x", int64(0)},
+		{strconv.Itoa(7), []byte("7")},
+		{[]byte("7"), int64(7)},
+		{[]byte{1}, []byte{1, 0}},
+		{7.0, int64(7)},
+		{true, int64(1)},
 	} {
 		require.False(t, sameIndex(other[0], other[1]), "%v", other)
 	}
