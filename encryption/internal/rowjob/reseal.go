@@ -14,6 +14,14 @@ const conflictTries = 5
 
 // Reseal does what SealedTable.Reseal promises.
 func (t *Table) Reseal(ctx context.Context, db *sql.DB, tenant string, options jobs.ResealOptions) (jobs.ResealReport, error) {
+	report, err := t.reseal(ctx, db, tenant, options)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) { // a driver ends a connection then, which looks like a loss
+		err = errors.Join(ctx.Err(), err)
+	}
+	return report, err
+}
+
+func (t *Table) reseal(ctx context.Context, db *sql.DB, tenant string, options jobs.ResealOptions) (jobs.ResealReport, error) {
 	report := jobs.ResealReport{Last: options.After}
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return report, err
