@@ -182,6 +182,20 @@ func TestResealLeavesNothingOnItsWay(t *testing.T) {
 	require.ErrorIs(t, err, lost)
 	require.Equal(t, []int64{0, 1}, []int64{under.Load(), ended.Load()})
 	require.Zero(t, report.Cells)
+
+	// A page that cannot be read ends the job in its turn.
+	pages = 0
+	db = statementsOf(t, d, func(_ context.Context, query string) (func(), error) {
+		if isPageOf(query, "letters") {
+			if pages++; pages == 2 {
+				return nil, lost
+			}
+		}
+		return func() {}, nil
+	})
+	report, err = s.of.Reseal(t.Context(), db, tenant, jobs.ResealOptions{Batch: 2})
+	require.ErrorIs(t, err, lost)
+	require.Equal(t, []int{2, 2}, []int{report.Rows, report.Cells})
 }
 
 // Where somebody looks on, nothing is read before its time: what a hook, or others in
