@@ -121,7 +121,7 @@ func (m *moving) unsealed(ctx context.Context) ([]Obstacle, error) {
 // constraints are those on the column in the clear that go with it. What none of
 // them explains, an UPDATE that is rolled back shows.
 func (m *moving) constraints(ctx context.Context) ([]Obstacle, error) {
-	out, err := m.all(ctx, m.versioned, m.referenced, m.notNull, m.notUnique, m.nullsCollide, m.checked, m.domains, m.defaults)
+	out, err := m.all(ctx, m.versioned, m.referenced, m.notNull, m.notUnique, m.nullsCollide, m.checked, m.domains, m.defaults, m.outrunAtInsert)
 	if err != nil || slices.ContainsFunc(out, Obstacle.refuses) {
 		return out, err
 	}
