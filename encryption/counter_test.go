@@ -11,6 +11,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/primitives"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
@@ -105,7 +106,7 @@ func TestWhatTheTenantsKeySealsIsCountedInTheKeyStore(t *testing.T) {
 	c := newCounting(t)
 	ctx := t.Context()
 	undo := c.vault.PersonSealer("undo")
-	seal := func(s encryption.PersonSealer, n int) {
+	seal := func(s primitives.PersonSealer, n int) {
 		for range n {
 			_, err := s.Seal(ctx, tenant, "", []byte("x"), nil)
 			require.NoError(t, err)

@@ -281,7 +281,8 @@
 // many persons, as a retention job does, calls EraseMany.
 //
 // Rooms beside this one have what is not called every day. Package jobs has the
-// options and reports of what walks over whole tables, package sealedvalue tells the
+// options and reports of what walks over whole tables, package primitives what a
+// vault hands to other packages (sealers, taggers), package sealedvalue tells the
 // key version of a sealed value, package keystore the states of a key version, and
 // is for those who write a key store for another database. Where there is no vault,
 // as on the machine of whoever restores, package keycopy verifies a key copy,

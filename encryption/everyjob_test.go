@@ -16,6 +16,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keycopy"
+	"github.com/crmguard/crmguard/encryption/primitives"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -394,7 +395,7 @@ func TestOneBadRowStopsNoJob(t *testing.T) {
 // No call is forgotten by the test above.
 func TestEveryCallIsTriedBesideABadRow(t *testing.T) {
 	var calls, known []string
-	for name, of := range map[string]any{"Vault": &encryption.Vault{}, "SealedTable": &encryption.SealedTable{}, "PersonSealer": encryption.PersonSealer{}} {
+	for name, of := range map[string]any{"Vault": &encryption.Vault{}, "SealedTable": &encryption.SealedTable{}, "PersonSealer": primitives.PersonSealer{}} {
 		for method := range reflect.TypeOf(of).Methods() {
 			calls = append(calls, name+"."+method.Name)
 		}

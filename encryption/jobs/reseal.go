@@ -57,7 +57,7 @@ type ResealReport struct {
 	Last       string       // place of the last row, for ResealOptions.After: its key, where that is text or an integer
 }
 
-// SealerReport says what a func of encryption.PersonSealer.Resealer did.
+// SealerReport says what a func of primitives.PersonSealer.Resealer did.
 type SealerReport struct {
 	Resealed   int          // values under another key version than before
 	Erased     int          // values of erased persons, left as they are
