@@ -283,8 +283,9 @@
 // Rooms beside this one have what is not called every day. Package jobs has the
 // options and reports of what walks over whole tables, package primitives what a
 // vault hands to other packages (sealers, taggers), package sealedvalue tells the
-// key version of a sealed value, package keystore the states of a key version, and
-// is for those who write a key store for another database. Where there is no vault,
+// key version of a sealed value, package keystore the states of a key version and
+// which there are ([Vault.Inventory]), and is for those who write a key store for
+// another database. Where there is no vault,
 // as on the machine of whoever restores, package keycopy verifies a key copy,
 // restores it and repairs a key store by itself.
 //
