@@ -280,14 +280,17 @@
 // then Match on what was opened. Vault.Ensure comes before an import. Who erases
 // many persons, as a retention job does, calls EraseMany.
 //
-// Rooms beside this one have what is not called every day. Package jobs has the
-// options and reports of what walks over whole tables, package primitives what a
-// vault hands to other packages (sealers, taggers), package sealedvalue tells the
-// key version of a sealed value, package keystore the states of a key version and
-// which there are ([Vault.Inventory]), and is for those who write a key store for
-// another database. Where there is no vault,
-// as on the machine of whoever restores, package keycopy verifies a key copy,
-// restores it and repairs a key store by itself.
+// Rooms beside this one have what is not called every day:
+//
+//   - jobs: options and reports of what walks over whole tables
+//   - primitives: the sealers and taggers that a vault hands to other packages
+//   - streams: what files and blobs are named by and read with
+//   - sealedvalue: the key version that a sealed value names, and its text form
+//   - keystore: the states of a key version and the inventory of keys; and all that
+//     is needed to write a key store for another database
+//   - keycopy: what was damaged and repaired; and where there is no vault, as on the
+//     machine of whoever restores, to verify a key copy, restore it and repair a key
+//     store by itself
 //
 // # Concurrency
 //

@@ -21,6 +21,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
+	"github.com/crmguard/crmguard/encryption/streams"
 )
 
 const examplePragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
@@ -246,7 +247,7 @@ func ExampleSealedTable_SealStream() {
 	// must and exampleVault stand in example_test.go.
 	ctx := context.Background()
 	files := must(exampleVault().Table(encryption.Table{Name: "attachments", Columns: []encryption.Column{{Name: "content", Stream: true}}}))
-	ref := encryption.StreamRef{Tenant: "main", Owner: "p1", Column: "content", Row: "f1"}
+	ref := streams.Ref{Tenant: "main", Owner: "p1", Column: "content", Row: "f1"}
 	var sealed bytes.Buffer
 	fmt.Println(files.SealStream(ctx, &sealed, ref, "offer.txt", 5, strings.NewReader("hello")))
 	stream := must(files.OpenStream(ctx, &sealed, ref))
