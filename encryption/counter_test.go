@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/primitives"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
@@ -382,7 +383,7 @@ func TestAnEpochKeepsWhatWasAllottedMeanwhile(t *testing.T) {
 		}
 		return nil
 	}
-	_, err = c.vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: c.vault.Copier(t.TempDir())})
+	_, err = c.vault.RewrapKeys(ctx, keycopy.Rewrap{KEK: "kek-2", Copy: c.vault.Copier(t.TempDir())})
 	require.NoError(t, err)
 	c.keys.Fail = nil
 	require.Greater(t, want, int64(encryption.FirstBlock))

@@ -313,10 +313,10 @@ func wornSteps() []wornStep {
 			w.spoilKey(t, "p3")
 			told := w.another(t)
 			require.ErrorIs(t, func() error {
-				_, err := told.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+				_, err := told.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 				return err
 			}(), encryption.ErrRewrap, "it knows of no copy")
-			report, err := w.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: w.vault.Copier(w.copies()), Destroy: w.destroy})
+			report, err := w.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: w.vault.Copier(w.copies()), Destroy: w.destroy})
 			require.NoError(t, err)
 			require.Equal(t, 1, report.Repaired)
 			require.Equal(t, without(), w.opens(t))

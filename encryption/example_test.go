@@ -231,7 +231,7 @@ func ExampleVault_RewrapKeys() {
 
 	position := must(vault.Position(ctx))
 	fmt.Println(vault.KeyCopy(dir)(ctx, position)) // a data snapshot may commit now
-	report := must(vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)}))
+	report := must(vault.RewrapKeys(ctx, keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)}))
 	fmt.Println(report.Epoch, report.Rewrapped, report.Old)
 
 	path := must(keycopy.Newest(dir))
