@@ -20,7 +20,7 @@ func TestNamesOfStrangersArePartedNowhere(t *testing.T) {
 		if name == testdb.MariaDB {
 			q = "`"
 		}
-		checks := []string{"contacts.chk", "contacts.email.chk", "chk" + q + q + "x", "chk-contacts email"}
+		checks := []string{"contacts.chk", "contacts.email.chk", "chk" + q + q + "x", "chk-contacts email", "chk\nx CHECK ("}
 		t.Run(string(name), func(t *testing.T) {
 			create := []string{strings.TrimSuffix(contactsSQL, ")") + fmt.Sprintf(`, %[1]saddr.zip%[1]s VARCHAR(9) DEFAULT 'x'`, q)}
 			for _, one := range checks {
@@ -55,7 +55,7 @@ func TestNamesOfStrangersArePartedNowhere(t *testing.T) {
 
 // So with foreign keys that change an owner past the triggers.
 func TestCascadesOfAnyNameAreSeen(t *testing.T) {
-	for _, one := range []string{"fk-contacts-person", "contacts.person", "contacts.person.fk", "fk``x", `fk"x`} {
+	for _, one := range []string{"fk-contacts-person", "contacts.person", "contacts.person.fk", "fk``x", `fk"x`, "fk\nx"} {
 		t.Run(one, func(t *testing.T) {
 			e := newEnv(t, testdb.New(t, testdb.MariaDB), contactsDef, emailColumn, `CREATE TABLE people (id VARCHAR(40) PRIMARY KEY)`)
 			e.exec(t, strings.TrimSuffix(contactsSQL, ")")+", CONSTRAINT `"+one+"` FOREIGN KEY (person) REFERENCES people (id) ON UPDATE CASCADE)")
