@@ -152,7 +152,8 @@
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
 //     So is a row that the database refuses to change, by whatever state a trigger
-//     raises (jobs.Refused); ClearRows and Rebuild say then that they are not done
+//     raises, or whose change a trigger undoes, be it one that is deferred to COMMIT
+//     (jobs.Refused); ClearRows and Rebuild say then that they are not done
 //     (jobs.RefusedError).
 //   - The holder of a table waits for every transaction that is writing to it,
 //     however long it takes, prepared ones included, and counts what it leaves.
@@ -332,9 +333,10 @@
 //	errors.ErrUnsupported  until fix  the rows stand on a database that is not listed under Databases
 //
 // KeyError, KEKError, PersonsError and RowsError carry the details, and so do
-// RedactedError, RefusedError and InUseError of package jobs and DamagedError of
-// package keycopy: tables, columns, key versions and positions, never values or
-// persons (of a DamagedRow the owner is there for programs, and in no text).
+// RedactedError, RefusedError, NotSearchedError and InUseError of package jobs and
+// DamagedError of package keycopy: tables, columns, key versions and positions,
+// never values or persons (of a DamagedRow the owner is there for programs, and in
+// no text).
 //
 // # Observation
 //
