@@ -181,6 +181,15 @@ func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
 	return v.ring.ChangeLease(ctx, lease)
 }
 
+// ChangeLongestTransaction says what the longest transaction of all processes is from
+// now on: what waits for those of others waits for that, in every process. Open raises
+// it by itself (Config.LongestTransaction), and nothing lowers it but this. Call it
+// when no process runs any more that was opened with a longer one; one of this vault's
+// own is refused (ErrDefinition).
+func (v *Vault) ChangeLongestTransaction(ctx context.Context, longest time.Duration) error {
+	return v.ring.ChangeLongestTransaction(ctx, longest)
+}
+
 // Rewrap says how an epoch is closed.
 type Rewrap struct {
 	// KEK is the name of the new KEK; the KEK func must already answer to it,
@@ -198,6 +207,7 @@ type RewrapReport struct {
 	Epoch     int64    // the number of the new epoch
 	Rewrapped int      // key rows wrapped anew by this call
 	Repaired  int      // damaged rows that were brought back from the newest key copy first
+	Fenced    int      // index versions that are searched no more for that (keycopy.RepairReport): call RebuildIndexes
 	Old       []string // names of the KEKs that nothing needs any more: destroy them
 }
 

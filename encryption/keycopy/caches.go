@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
@@ -24,27 +26,95 @@ func (v *Copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 	if err != nil {
 		return report, keyring.StoreError(err)
 	}
-	cached := v.ring.CachedKeys()
-	tenants := make([]string, 0, len(cached))
-	for tenant := range cached {
-		tenants = append(tenants, tenant)
-	}
-	slices.Sort(tenants)
+	cached := v.held.with(v.ring.CachedKeys(), v.ring.Known().Taken)
+	f := v.newFence(&report)
+	f.update = v.updateDescended
 	var refused []error // of tenants, which keep nobody else's keys from coming back
-	for _, tenant := range tenants {
-		for keys := range slices.Chunk(cached[tenant], keyring.PageSize) {
-			err := v.writeBack(keyring.Insist(ctx), tenant, keys, &report)
-			if err != nil && !ofTenant(ctx, err) {
-				return report, errors.Join(append(refused, err)...)
+	err = f.until(ctx, func() error {
+		refused = nil
+		for _, tenant := range slices.Sorted(maps.Keys(cached)) {
+			for keys := range slices.Chunk(cached[tenant], keyring.PageSize) {
+				err := v.writeBack(keyring.Insist(ctx), tenant, keys, f)
+				if err != nil && !ofTenant(ctx, err) {
+					return err
+				}
+				if err != nil {
+					refused = append(refused, err)
+					break
+				}
 			}
-			if err != nil {
-				refused = append(refused, err)
-				break
+		}
+		if len(f.due) > 0 { // what others read of the fence narrows the caches, this one's, too
+			v.held.keep(cached, v.ring.Known().Taken)
+		}
+		return nil
+	})
+	if err != nil {
+		return report, errors.Join(append(refused, err)...)
+	}
+	v.held.keep(nil, 0)
+	v.cfg.Observe(ctx, "encryption.repaired", float64(report.Rows()))
+	return report, errors.Join(refused...)
+}
+
+// updateDescended changes a store that this process need not recognise, as it need
+// not for its keys to come back.
+func (v *Copies) updateDescended(ctx context.Context, f func(keystore.Tx) error) error {
+	_, err := v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error {
+		state, err := tx.State(ctx)
+		if err == nil {
+			err = v.ring.Descends(ctx, tx, state)
+		}
+		if err == nil {
+			err = keyring.CheckLeaseOf(state)
+		}
+		if err != nil {
+			return err
+		}
+		return f(tx)
+	})
+	return keyring.StoreError(err)
+}
+
+// heldKeys are the keys that a RepairFromCaches had which did not come to its end:
+// its fence, as every change of an index, has all processes read afresh, and who reads
+// that a key is gone has it no more. They are good while nobody is known to have taken
+// anything away.
+type heldKeys struct {
+	mu    sync.Mutex
+	taken int64
+	keys  map[string][]keyring.CachedKey
+}
+
+func (h *heldKeys) keep(keys map[string][]keyring.CachedKey, taken int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.keys, h.taken = keys, taken
+}
+
+// with adds them to what is in memory.
+func (h *heldKeys) with(keys map[string][]keyring.CachedKey, taken int64) map[string][]keyring.CachedKey {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.taken != taken {
+		h.keys = nil
+	}
+	type place struct {
+		owner      string
+		keyVersion uint32
+	}
+	for tenant, held := range h.keys {
+		there := map[place]bool{}
+		for _, key := range keys[tenant] {
+			there[place{key.Owner, key.KeyVersion}] = true
+		}
+		for _, key := range held {
+			if !there[place{key.Owner, key.KeyVersion}] {
+				keys[tenant] = append(keys[tenant], key)
 			}
 		}
 	}
-	v.cfg.Observe(ctx, "encryption.repaired", float64(report.Rows()))
-	return report, errors.Join(refused...)
+	return keys
 }
 
 // ofTenant tells what is wrong with the keysets of one tenant from what stops
@@ -54,7 +124,7 @@ func ofTenant(ctx context.Context, err error) bool {
 }
 
 // writeBack brings back keys of one tenant.
-func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.CachedKey, report *RepairReport) error {
+func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.CachedKey, f *fence) error {
 	for range keyring.SealAttempts {
 		rows, err := v.cfg.Keys.Tenant(ctx, tenant)
 		if err != nil {
@@ -64,10 +134,13 @@ func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.Ca
 			return nil // its keysets are lost: a copy has them
 		}
 		wrap, err := v.ring.KeysetAmong(ctx, tenant, rows, keyring.PurposeWrap)
+		if errors.Is(err, keyring.ErrKEK) && v.changedKeysets(ctx, rows) {
+			continue // an epoch was closed meanwhile
+		}
 		if err != nil {
 			return err
 		}
-		w := &cacheRepair{copies: v, tenant: tenant, keys: keys, wrap: wrap}
+		w := &cacheRepair{copies: v, tenant: tenant, keys: keys, wrap: wrap, fence: f}
 		err = v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { return w.compare(ctx, tx) })
 		if err == nil && w.put.Len() > 0 {
 			_, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return w.write(ctx, tx) })
@@ -76,7 +149,7 @@ func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.Ca
 			continue
 		}
 		if err == nil {
-			w.count(report)
+			w.count(f.report)
 		}
 		return keyring.StoreError(err)
 	}
@@ -89,6 +162,7 @@ type cacheRepair struct {
 	tenant string
 	keys   []keyring.CachedKey
 	wrap   *keyring.Keyset
+	fence  *fence
 
 	put       keystore.Rows
 	conflicts []DamagedRow
@@ -131,8 +205,8 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 	for _, key := range w.keys {
 		w.one(key, tenant, have, state)
 	}
-	if w.put.Len() > 0 {
-		w.put.Indexes = fenced(tenant.Indexes)
+	if w.put.Len() > 0 && !w.fence.stands(w.tenant, tenant, state) {
+		w.put, w.conflicts = keystore.Rows{}, nil
 	}
 	return nil
 }
@@ -202,6 +276,5 @@ func (w *cacheRepair) count(report *RepairReport) {
 	report.KeyVersions += len(w.put.KeyVersions)
 	report.Owners += len(w.put.Owners)
 	report.Keys += len(w.put.Keys)
-	report.Fenced += len(w.put.Indexes)
 	report.Conflicts = append(report.Conflicts, w.conflicts[:min(len(w.conflicts), maxDamaged-min(maxDamaged, len(report.Conflicts)))]...)
 }

@@ -41,18 +41,20 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 	if err != nil {
 		return report, err
 	}
-	r := &repair{copies: v, from: verified, report: &report}
+	r := &repair{copies: v, from: verified, report: &report, fence: v.newFence(&report)}
+	r.fence.lost = r.lostIndexes
 	if err := r.begin(ctx); err != nil {
 		return report, err
 	}
-	if err := v.ring.Retry(func() error { return r.keysets(ctx) }); err != nil {
+	err = r.fence.until(ctx, func() error { return v.ring.Retry(func() error { return r.keysets(ctx) }) })
+	if err != nil {
 		return report, err
 	}
 	newest, err := v.bury(ctx, r)
 	if err != nil {
 		return report, err
 	}
-	if err := r.rows(ctx); err != nil {
+	if err := r.fence.until(ctx, func() error { return r.rows(ctx) }); err != nil {
 		return report, err
 	}
 	var before source
@@ -63,7 +65,7 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 	if err != nil {
 		return report, err
 	}
-	if err := v.bringVersions(ctx, []source{verified.file, newest}, before, newest, &found, &report); err != nil {
+	if err := v.bringVersions(ctx, []source{verified.file, newest}, before, newest, &found, r.fence); err != nil {
 		return report, err
 	}
 	if report.Numbers, err = v.mendNumbers(ctx, before, newest, &found); err != nil {
@@ -87,6 +89,7 @@ type repair struct {
 	copies *Copies
 	from   verifiedCopy
 	report *RepairReport
+	fence  *fence
 	state  keystore.State // before
 	dead   bool           // of the copy only what is gone for ever is taken
 }

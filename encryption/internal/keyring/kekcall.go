@@ -132,7 +132,7 @@ func (c *kekCalls) join(id keysetID, insisting bool, now time.Time) (call *fligh
 		return call, false, nil
 	}
 	if f := c.failing[id]; f != nil && !insisting && f.rests(now) {
-		return nil, false, f.err
+		return nil, false, remembered(f.err)
 	}
 	if c.flying == nil {
 		c.flying, c.failing = map[keysetID]*flight{}, map[keysetID]*failure{}
@@ -236,6 +236,17 @@ func (v *Ring) FailingKeysets() map[string]health.Finding {
 		out[id.tenant] = finding
 	}
 	return out
+}
+
+// remembered is a failure as an answer for which nobody was asked.
+func remembered(err error) error {
+	kek, ok := err.(*KEKError) //nolint:errorlint // as failed has made it
+	if !ok {
+		return err
+	}
+	again := *kek
+	again.remembered = true
+	return &again
 }
 
 // spread draws a pause between a half and the whole, so that the processes that

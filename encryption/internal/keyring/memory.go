@@ -100,5 +100,5 @@ func (v *Ring) KnownKeyVersion(tenant string, id uint32) *keystore.KeyVersionRow
 // KeysetAmong opens the keyset of a purpose among rows that are read afresh, and
 // keeps nothing.
 func (v *Ring) KeysetAmong(ctx context.Context, tenant string, rows keystore.Rows, purpose string) (*Keyset, error) {
-	return v.KeysetOf(ctx, &Tenant{tenant: tenant, Rows: rows, open: map[string]*Keyset{}}, purpose)
+	return v.keysetOf(ctx, &Tenant{tenant: tenant, Rows: rows, open: map[string]*Keyset{}}, purpose)
 }

@@ -85,7 +85,7 @@ func (v *Ring) Create(ctx context.Context, id string, lease time.Duration) error
 			return ErrNotEmpty
 		}
 		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rowsOf(keysets)}, Narrows: true, Store: &keystore.State{
-			Store: id, Epoch: 1, KEK: v.cfg.NewKEK, Lease: lease, LeaseWait: lease, LeaseSince: now.Sequence,
+			Store: id, Epoch: 1, KEK: v.cfg.NewKEK, Lease: lease, LeaseWait: lease, LeaseSince: now.Sequence, LongestTransaction: whole(v.cfg.LongestTransaction),
 		}})
 	})
 	if err != nil {
