@@ -158,7 +158,7 @@ func (v *Copies) examineBranch(ctx context.Context, state keystore.State, row ke
 		return open, "", nil
 	case errors.Is(err, keyring.ErrKeyset):
 		return nil, "its keys are not of the kind that its purpose demands", nil
-	case ctx.Err() != nil || !errors.Is(err, keyring.ErrKEK):
+	case ctx.Err() != nil || !errors.Is(err, keyring.ErrKEK) || keyring.Unanswered(err):
 		return nil, "", err
 	}
 	name := [2]string{row.Tenant, row.KEK}

@@ -28,7 +28,7 @@ type fence struct {
 	// lost are the index rows of a tenant that a copy has and that come back; nil
 	// where there is no copy. Who has such a row in memory searches by it.
 	lost   func(tenant string, have keystore.Rows, now keystore.State) []keystore.IndexRow
-	due    map[string]bool // tenants whose keys wait for it
+	due    map[string]bool // tenants that wait for it: whether keys do, or index rows alone
 	waited map[string]bool // tenants for whom this call has waited
 }
 
@@ -53,6 +53,9 @@ func (f *fence) stands(tenant string, have keystore.Rows, now keystore.State) bo
 	f.due[tenant] = true
 	return false
 }
+
+// brings has index rows come back of a tenant of whom nothing else does.
+func (f *fence) brings(tenant string) { f.due[tenant] = f.due[tenant] }
 
 // searched reports whether some process may have an index in memory as live.
 func (f *fence) searched(tenant string, state keystore.IndexState) bool {
@@ -86,7 +89,7 @@ func (f *fence) until(ctx context.Context, bring func() error) error {
 
 // raise puts the fence around the tenants that are due, and waits once for all.
 func (f *fence) raise(ctx context.Context) error {
-	b := begunFence{tenants: slices.Sorted(maps.Keys(f.due))}
+	b := begunFence{tenants: slices.Sorted(maps.Keys(f.due)), keys: maps.Clone(f.due)}
 	if len(b.tenants) == 1 {
 		b.of.Tenant = b.tenants[0]
 	}
@@ -105,7 +108,7 @@ func (f *fence) raise(ctx context.Context) error {
 		f.report.Fenced += settled
 	}
 	for _, tenant := range b.tenants {
-		f.waited[tenant] = true
+		f.waited[tenant] = f.waited[tenant] || b.keys[tenant]
 	}
 	clear(f.due)
 	return nil
@@ -114,6 +117,7 @@ func (f *fence) raise(ctx context.Context) error {
 // begunFence is a fence whose wait is not over.
 type begunFence struct {
 	tenants []string
+	keys    map[string]bool // whether keys of the tenant wait for it
 	of      keystore.Scope
 	state   keystore.State
 	fencing []keystore.IndexRow // that are fencing from then on, or were already
@@ -137,7 +141,7 @@ func (f *fence) begin(ctx context.Context, tx keystore.Tx, b *begunFence) error 
 		lost := f.lost(tenant, have, now)
 		b.brought += len(lost)
 		for _, row := range have.Indexes {
-			if slices.ContainsFunc(lost, func(l keystore.IndexRow) bool { return sameIndex(row, l) }) {
+			if !b.keys[tenant] || slices.ContainsFunc(lost, func(l keystore.IndexRow) bool { return sameIndex(row, l) }) {
 				continue
 			}
 			b.waits, unknown = b.waits || f.searched(tenant, row.State), unknown || !knownIndex(row.State)

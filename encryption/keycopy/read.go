@@ -462,11 +462,11 @@ func (v *Copies) Restore(ctx context.Context, path string, agree func(keystore.S
 			return err
 		}
 	}
-	_, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return loadCopy(ctx, tx, verified) })
+	_, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return v.loadCopy(ctx, tx, verified) })
 	return keyring.StoreError(err)
 }
 
-func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err error) {
+func (v *Copies) loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err error) {
 	if state, err := tx.State(ctx); err != nil || state.Store != "" {
 		return errors.Join(err, keyring.ErrNotEmpty)
 	}
@@ -491,5 +491,6 @@ func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err e
 		return err
 	}
 	state := h.state()
+	state.LongestTransaction = v.ring.LongestOf(state) // others state theirs when they open it
 	return tx.Write(ctx, keystore.Change{Narrows: true, Returns: true, Store: &state})
 }

@@ -48,19 +48,20 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 	if !p.dead {
 		p.keys(tenant, have)
 	}
-	if p.returns(tenant, now) && !p.fence.stands(p.tenant, tenant, now) {
+	if p.returns() && !p.fence.stands(p.tenant, tenant, now) {
 		p.alone()
+	}
+	if len(p.rows.Indexes) > 0 && len(p.lostIndexes(p.tenant, tenant, now)) > 0 {
+		p.fence.brings(p.tenant)
 	}
 	return nil
 }
 
-// returns reports whether something comes back that values may open with, or the
-// index that finds them.
-func (p *repairPage) returns(have keystore.Rows, now keystore.State) bool {
+// returns reports whether something comes back that values may open with.
+func (p *repairPage) returns() bool {
 	put := p.change.Put
 	return len(put.Keys) > 0 || len(put.Owners) > p.tombstones ||
-		slices.ContainsFunc(put.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.State != keystore.Destroyed }) ||
-		len(p.rows.Indexes) > 0 && len(p.lostIndexes(p.tenant, have, now)) > 0
+		slices.ContainsFunc(put.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.State != keystore.Destroyed })
 }
 
 // alone leaves of the change what waits for no fence: what is gone for ever.

@@ -23,15 +23,19 @@ var errUnbound = errors.New("it opens what it wrapped as another tenant's, too, 
 // that limits how often it is asked, fails as well: so it opens them before and
 // after, and refuses them twice in between.
 func (v *Ring) provenKeyset(ctx context.Context, row keystore.KeysetRow) (open *Keyset, err error) {
-	kek, err := v.boundKEK(ctx, row.Tenant, row.Purpose, row.KEK)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = kek.told(ctx, err) }()
-	open, err = v.readWith(ctx, kek, row)
+	var asked tink.AEADWithContext
+	open, err = answered(ctx, v.cfg.KEKTimeout, func(within context.Context) (*Keyset, error) { // in as much time as after a restart
+		var err error
+		if asked, err = v.askKEK(ctx, row.Tenant, row.Purpose, row.KEK); err != nil {
+			return nil, err
+		}
+		return v.readWith(within, asked, row)
+	})
 	if err != nil || row.Tenant != "" && row.Version != 1 {
 		return open, err
 	}
+	kek := &boundKEK{kek: asked, limit: v.cfg.KEKTimeout}
+	defer func() { err = kek.told(ctx, err) }()
 	for range 2 {
 		if err := v.refusesStranger(ctx, kek, row); err != nil {
 			return nil, err

@@ -79,6 +79,10 @@ func (f *failure) rests(now time.Time) bool {
 // the caller's own time is over.
 var errNoAnswer = errors.New("no answer in time (Config.KEKTimeout)")
 
+// Unanswered reports whether a KEK did not answer in time, which says nothing of what
+// it was asked to open.
+func Unanswered(err error) bool { return errors.Is(err, errNoAnswer) }
+
 type insists struct{}
 
 // Insist marks the calls of those who do not take a failure that is remembered

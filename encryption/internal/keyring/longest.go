@@ -15,7 +15,7 @@ func (v *Ring) LongestTransaction() time.Duration { return v.LongestOf(v.Known()
 
 // LongestOf is LongestTransaction by a state that was read just now.
 func (v *Ring) LongestOf(state keystore.State) time.Duration {
-	return max(v.cfg.LongestTransaction, state.LongestTransaction)
+	return max(whole(v.cfg.LongestTransaction), state.LongestTransaction)
 }
 
 // whole rounds up to what a state row can hold.
