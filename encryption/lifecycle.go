@@ -226,7 +226,8 @@ type RewrapReport struct {
 // no key goes while a row of the key store is damaged. It is brought back first
 // (RepairFromCopy) from the newest copy in the folders that this vault was told
 // of (Copier, KeyCopy, WriteCopy); what that one has not is ErrRewrap, with a
-// *DamagedError that names the rows.
+// *DamagedError that names the rows. Where something comes back, it waits as
+// RepairFromCopy does, and RewrapReport.Fenced says that RebuildIndexes is to be called.
 func (v *Vault) RewrapKeys(ctx context.Context, epoch Rewrap) (RewrapReport, error) {
 	report, err := v.ring.RewrapKeys(ctx, keyring.Rewrap(epoch), v.copies.Sound)
 	return RewrapReport(report), err

@@ -98,8 +98,12 @@ const (
 // A process that has an index in memory as live reads a key that comes back at once. At
 // no moment does it open a row that its searches miss in silence.
 func TestNoKeyComesBackWhileAnIndexIsSearchedWithoutIt(t *testing.T) {
-	fromCopy := func(u *unindexed) (keycopy.RepairReport, error) { return u.mender.RepairFromCopy(context.Background(), u.copied) }
-	fromCaches := func(u *unindexed) (keycopy.RepairReport, error) { return u.mender.RepairFromCaches(context.Background()) }
+	fromCopy := func(u *unindexed) (keycopy.RepairReport, error) {
+		return u.mender.RepairFromCopy(context.Background(), u.copied)
+	}
+	fromCaches := func(u *unindexed) (keycopy.RepairReport, error) {
+		return u.mender.RepairFromCaches(context.Background())
+	}
 	epoch := func(u *unindexed) (keycopy.RepairReport, error) {
 		report, err := u.mender.RewrapKeys(context.Background(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 		return keycopy.RepairReport{Keys: report.Repaired, Fenced: report.Fenced}, err
@@ -175,8 +179,12 @@ func TestARepairWaitsForNobodyWhereNobodySearches(t *testing.T) {
 // wait again: nobody knows since when the index is fencing.
 func TestARepairThatIsInterruptedWhileItWaitsGoesOn(t *testing.T) {
 	for name, repair := range map[string]func(u *unindexed) (keycopy.RepairReport, error){
-		"from a copy": func(u *unindexed) (keycopy.RepairReport, error) { return u.mender.RepairFromCopy(context.Background(), u.copied) },
-		"from memory": func(u *unindexed) (keycopy.RepairReport, error) { return u.mender.RepairFromCaches(context.Background()) },
+		"from a copy": func(u *unindexed) (keycopy.RepairReport, error) {
+			return u.mender.RepairFromCopy(context.Background(), u.copied)
+		},
+		"from memory": func(u *unindexed) (keycopy.RepairReport, error) {
+			return u.mender.RepairFromCaches(context.Background())
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := newUnindexed(t, keyLost)

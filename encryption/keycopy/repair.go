@@ -23,6 +23,7 @@ type RepairReport struct {
 	Removed     int // rows that should not have been there, such as a key under a tombstone
 	// Fenced counts index versions that are searched no more (ErrIncomplete): rows
 	// that can be opened again may lack them. RebuildIndexes shows whether they do.
+	// Those that came back themselves are among them.
 	Fenced int
 	// Conflicts lists keys that open in the store and in the copy, and are not the
 	// same: what was sealed under the one of the copy does not open. They stay.

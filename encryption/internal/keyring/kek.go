@@ -102,11 +102,15 @@ func (v *Ring) boundKEK(ctx context.Context, tenant, purpose, name string) (*bou
 }
 
 func (b *boundKEK) EncryptWithContext(ctx context.Context, plaintext, associatedData []byte) ([]byte, error) {
-	return b.call(ctx, func(ctx context.Context) ([]byte, error) { return b.kek.EncryptWithContext(ctx, plaintext, associatedData) })
+	return b.call(ctx, func(ctx context.Context) ([]byte, error) {
+		return b.kek.EncryptWithContext(ctx, plaintext, associatedData)
+	})
 }
 
 func (b *boundKEK) DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error) {
-	return b.call(ctx, func(ctx context.Context) ([]byte, error) { return b.kek.DecryptWithContext(ctx, ciphertext, associatedData) })
+	return b.call(ctx, func(ctx context.Context) ([]byte, error) {
+		return b.kek.DecryptWithContext(ctx, ciphertext, associatedData)
+	})
 }
 
 func (b *boundKEK) call(ctx context.Context, f func(context.Context) ([]byte, error)) ([]byte, error) {
