@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
@@ -26,7 +25,7 @@ func (v *Copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 	if err != nil {
 		return report, keyring.StoreError(err)
 	}
-	cached := v.held.with(v.ring.CachedKeys(), v.ring.Known().Taken)
+	cached := v.ring.CachedKeys()
 	f := v.newFence(&report)
 	f.update = v.updateDescended
 	var refused []error // of tenants, which keep nobody else's keys from coming back
@@ -44,15 +43,15 @@ func (v *Copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 				}
 			}
 		}
-		if len(f.due) > 0 { // what others read of the fence narrows the caches, this one's, too
-			v.held.keep(cached, v.ring.Known().Taken)
+		if len(f.due) > 0 { // the fence makes everybody read afresh, and whoever reads that a key is gone has it no more
+			v.ring.HoldKeys(cached)
 		}
 		return nil
 	})
 	if err != nil {
 		return report, errors.Join(append(refused, err)...)
 	}
-	v.held.keep(nil, 0)
+	v.ring.HoldKeys(nil)
 	v.cfg.Observe(ctx, "encryption.repaired", float64(report.Rows()))
 	return report, errors.Join(refused...)
 }
@@ -74,47 +73,6 @@ func (v *Copies) updateDescended(ctx context.Context, f func(keystore.Tx) error)
 		return f(tx)
 	})
 	return keyring.StoreError(err)
-}
-
-// heldKeys are the keys that a RepairFromCaches had which did not come to its end:
-// its fence, as every change of an index, has all processes read afresh, and who reads
-// that a key is gone has it no more. They are good while nobody is known to have taken
-// anything away.
-type heldKeys struct {
-	mu    sync.Mutex
-	taken int64
-	keys  map[string][]keyring.CachedKey
-}
-
-func (h *heldKeys) keep(keys map[string][]keyring.CachedKey, taken int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.keys, h.taken = keys, taken
-}
-
-// with adds them to what is in memory.
-func (h *heldKeys) with(keys map[string][]keyring.CachedKey, taken int64) map[string][]keyring.CachedKey {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.taken != taken {
-		h.keys = nil
-	}
-	type place struct {
-		owner      string
-		keyVersion uint32
-	}
-	for tenant, held := range h.keys {
-		there := map[place]bool{}
-		for _, key := range keys[tenant] {
-			there[place{key.Owner, key.KeyVersion}] = true
-		}
-		for _, key := range held {
-			if !there[place{key.Owner, key.KeyVersion}] {
-				keys[tenant] = append(keys[tenant], key)
-			}
-		}
-	}
-	return keys
 }
 
 // ofTenant tells what is wrong with the keysets of one tenant from what stops

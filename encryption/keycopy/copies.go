@@ -11,7 +11,6 @@ type Copies struct {
 	cfg    keyring.Config
 	over   func(durable.Disk) durable.Disk // tests put disks there that fail
 	record copyRecord
-	held   heldKeys
 }
 
 // New returns the key copies of the key store of a ring.
