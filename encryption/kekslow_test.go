@@ -122,3 +122,36 @@ func TestAClientThatPausesAfterRefusalsIsToldOfThem(t *testing.T) {
 	require.ErrorContains(t, err, "refused it twice as another tenant's, which is asked of it on purpose")
 	require.ErrorContains(t, err, "circuit open")
 }
+
+// A KEK that does not answer in time for one keyset, and serves otherwise, says nothing
+// of that keyset: no copy is written without it, and it is not called damaged.
+func TestAKeysetThatAKEKDoesNotAnswerForIsNotDamaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, _, kms := guarded(t)
+		slow := false
+		cfg.KEK = func(ctx context.Context, of, name string) (tink.AEADWithContext, error) {
+			sound, err := kms.get(ctx, of, name)
+			return pair{
+				func(plaintext, ad []byte) ([]byte, error) {
+					return sound.EncryptWithContext(context.Background(), plaintext, ad)
+				},
+				func(ciphertext, ad []byte) ([]byte, error) {
+					if slow && of == "a" && len(ciphertext) > 100 {
+						time.Sleep(encryption.DefaultKEKTimeout + time.Second)
+					}
+					return sound.DecryptWithContext(context.Background(), ciphertext, ad)
+				},
+			}, err
+		}
+		vault, err := encryption.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		slow = true
+		_, err = vault.WriteCopy(t.Context(), t.TempDir())
+		require.ErrorIs(t, err, encryption.ErrKEK)
+		require.NotErrorIs(t, err, encryption.ErrDamaged)
+		time.Sleep(2 * time.Second) // until the call that was given up has come back
+		slow = false
+		_, err = vault.WriteCopy(t.Context(), t.TempDir())
+		require.NoError(t, err)
+	})
+}
