@@ -14,6 +14,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // Each call of a KEK has Config.KEKTimeout for itself: a KMS that takes most of it for
@@ -28,7 +29,7 @@ func TestASlowKEKServesWhereSomethingIsMade(t *testing.T) {
 			return nil
 		})
 		require.NoError(t, vault.AddTenant(t.Context(), "new"))
-		_, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+		_, err := vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 		require.NoError(t, err)
 
 		ctx, cancel := context.WithTimeout(t.Context(), 3*encryption.DefaultKEKTimeout)

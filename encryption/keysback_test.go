@@ -163,7 +163,7 @@ func TestAKeyVersionComesBackOfWhichKeysOpen(t *testing.T) {
 		"an epoch": func(t *testing.T, e *env, _ string) {
 			t.Helper()
 			v := e.another(t)
-			report, err := v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: v.Copier(t.TempDir())})
+			report, err := v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: v.Copier(t.TempDir())})
 			require.NoError(t, err)
 			require.Equal(t, 1, report.Repaired)
 		},
@@ -270,7 +270,7 @@ func TestAKeyVersionThatAProcessSawDestroyedStaysDestroyed(t *testing.T) {
 	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1")) // and so reads the tenant
 	e.spoil(t, `DELETE FROM crmguard_encryption_generation WHERE state = 'destroyed'`)
 	e.spoil(t, `INSERT INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, 'p1', ?, ?)`, tenant, int64(first), wrapped[0])
-	report, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	report, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Repaired)
 	require.Equal(t, keystore.Destroyed, e.stateOf(t, first))

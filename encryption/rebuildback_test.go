@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // rotatedSince is a loss that only bringing a key version back by its number mends:
@@ -48,7 +49,7 @@ func TestAnIndexIsNotSearchedBecauseACopyHasIt(t *testing.T) {
 				var version int64
 				require.NoError(t, e.keysDB.QueryRowContext(t.Context(), `SELECT wrapped, version FROM crmguard_encryption_keyset WHERE tenant = ? AND purpose = 'branch'`, tenant).Scan(&wrapped, &version))
 				damage, args = `UPDATE crmguard_encryption_keyset SET wrapped = ?, version = ?, kek = 'kek-1' WHERE tenant = ? AND purpose = 'branch'`, []any{wrapped, version, tenant}
-				_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+				_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 				require.NoError(t, err)
 			}
 			whole, err := e.vault.WriteCopy(t.Context(), dir)

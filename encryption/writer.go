@@ -177,7 +177,7 @@ func (w *Writer) prepare(column string, value []byte) (*Column, []byte, error) {
 	if !ok {
 		return nil, nil, w.table.noSuchColumn(column)
 	}
-	if len(value) > maxField {
+	if len(value) > format.MaxField {
 		return nil, nil, w.refuse("seal", column, ErrTooLarge)
 	}
 	w.next = i + 1
@@ -214,8 +214,6 @@ func (t *SealedTable) bindable(col *Column, owner, row string) error {
 	}
 	return &KeyError{Op: what, Table: t.def.Name, Column: col.Name, Err: ErrDefinition}
 }
-
-const maxField = 16 << 20 // bytes of a sealed field
 
 // NewRecordOwner returns the owner of a new record that several persons
 // share: r:<uuid>. Store it in the owner column of the row, and of no other row:
