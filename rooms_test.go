@@ -48,7 +48,7 @@ var roomLines = map[string]string{
 	"encryption/internal/keyring":    "encryption/internal/format encryption/keystore internal/canon internal/health internal/ids",
 	"encryption/internal/rowjob":     "encryption/internal/format encryption/internal/keyring encryption/jobs encryption/keystore encryption/sealedvalue encryption/streams internal/ids internal/sqldb internal/value",
 	"encryption/jobs":                "encryption/internal/keyring encryption/streams",
-	"encryption/keycopy":             "encryption/internal/format encryption/internal/keyring encryption/keystore internal/canon internal/durable internal/frame internal/health",
+	"encryption/keycopy":             "encryption/internal/blindindex encryption/internal/format encryption/internal/keyring encryption/keystore internal/canon internal/durable internal/frame internal/health",
 	"encryption/keystore":            "internal/canon internal/health",
 	"encryption/internal/normalise":  "",
 	"encryption/internal/tinktest":   "",

@@ -180,8 +180,10 @@
 //     name that Config.KEKs does not permit is refused (ErrKeyset), alarmed and
 //     never asked, nor handed to keycopy.Rewrap.Destroy. Nothing is stored that its KEK
 //     has not opened again, nor under one that opens it as another tenant's.
-//   - A KEK that hangs keeps nobody longer than the context or Config.KEKTimeout,
-//     whether it looks at contexts or not, and no other tenant at all. What
+//   - A KEK that hangs keeps nobody longer than the context or Config.KEKTimeout
+//     (which each call has: five where a keyset is made), whether it looks at contexts
+//     or not, and no other tenant at all. One that went with an epoch which another
+//     process has closed meanwhile is none that fails: the store is read once more. What
 //     several need at once is one call. After a failure a keyset is asked for
 //     again after a second, then ever more seldom, up to a minute (an hour while
 //     calls hang that never come back); ErrKEK says when. Open, key copies and
@@ -190,7 +192,9 @@
 //     later is searched once the processes that do not know it are shut out of
 //     the table (FenceOldWriters), all who wrote to it then have ended, and one
 //     unchanging view of the table shows that RebuildIndexes has passed over no
-//     row; until then, and after RestoreCopy, Lookup is an error (ErrIncomplete).
+//     row; until then, and after RestoreCopy, Lookup is an error (ErrIncomplete). Keys
+//     that a repair brings back come after their indexes were taken out of the search
+//     everywhere, and RebuildIndexes takes these in again.
 //   - No key seals more than AES-GCM bears (2^32 values with random IVs): beyond
 //     the first 2^20 of a process, and from the first one on where the key is the
 //     tenant's own, seals are allotted by the key store before they are made; at

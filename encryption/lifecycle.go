@@ -182,6 +182,15 @@ func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
 	return v.ring.ChangeLease(ctx, lease)
 }
 
+// ChangeLongestTransaction says what the longest transaction of all processes is from
+// now on: what waits for those of others waits for that, in every process. Open raises
+// it by itself (Config.LongestTransaction), and nothing lowers it but this. Call it
+// when no process runs any more that was opened with a longer one; one of this vault's
+// own is refused (ErrDefinition).
+func (v *Vault) ChangeLongestTransaction(ctx context.Context, longest time.Duration) error {
+	return v.ring.ChangeLongestTransaction(ctx, longest)
+}
+
 // RewrapKeys makes every older key copy useless: each tenant gets a new wrap
 // key, every key row is wrapped anew (the keys themselves, and every sealed
 // byte, stay as they are), a key copy is written, each tenant gets a new branch
@@ -197,7 +206,8 @@ func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
 // no key goes while a row of the key store is damaged. It is brought back first
 // (RepairFromCopy) from the newest copy in the folders that this vault was told
 // of (Copier, KeyCopy, WriteCopy); what that one has not is ErrRewrap, with a
-// *DamagedError that names the rows.
+// *DamagedError that names the rows. Where something comes back, it waits as
+// RepairFromCopy does, and RewrapReport.Fenced says that RebuildIndexes is to be called.
 func (v *Vault) RewrapKeys(ctx context.Context, epoch keycopy.Rewrap) (keycopy.RewrapReport, error) {
 	report, err := v.ring.RewrapKeys(ctx, keyring.Rewrap(epoch), v.copies.Sound)
 	return keycopy.RewrapReport(report), err

@@ -60,8 +60,9 @@ func Create(ctx context.Context, cfg Config) (*Vault, error) {
 
 // Open opens the vault of an installation that exists. It unwraps the
 // keysets of the installation, so that a wrong KEK is found at once (ErrKEK,
-// with the name of the KEK); it writes nothing. An empty key store is
-// ErrEmpty: a lost file must not silently become a new installation. A
+// with the name of the KEK); it writes nothing, unless its
+// Config.LongestTransaction is longer than any that the key store knows of. An empty
+// key store is ErrEmpty: a lost file must not silently become a new installation. A
 // Config.Lease other than the store's is refused (ErrDefinition).
 func Open(ctx context.Context, cfg Config) (*Vault, error) {
 	v, state, err := prepare(ctx, cfg)
@@ -74,7 +75,10 @@ func Open(ctx context.Context, cfg Config) (*Vault, error) {
 	if err := v.agree(state); err != nil {
 		return nil, err
 	}
-	return v, v.ring.Unlock(ctx)
+	if err := v.ring.Unlock(ctx); err != nil {
+		return v, err
+	}
+	return v, v.ring.StateLongest(ctx)
 }
 
 func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {

@@ -20,5 +20,6 @@ type RewrapReport struct {
 	Epoch     int64    // the number of the new epoch
 	Rewrapped int      // key rows wrapped anew by this call
 	Repaired  int      // damaged rows that were brought back from the newest key copy first
+	Fenced    int      // index versions that are searched no more for that (RepairReport): call RebuildIndexes
 	Old       []string // names of the KEKs that nothing needs any more: destroy them
 }

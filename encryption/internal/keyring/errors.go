@@ -76,6 +76,8 @@ type KEKError struct {
 	Err     error     // what the KEK answered
 	Retry   time.Time // until then this is the answer, and the KEK is not asked; zero: it is asked by the next call
 	Wraps   bool      // it was to wrap a new keyset (Create, AddTenant, RewrapKeys); otherwise to open one that exists
+
+	remembered bool // the KEK was not asked: this is what it answered before
 }
 
 // Error names KEK, reason, keyset and remedy.
