@@ -41,11 +41,15 @@ func TestAClockTenYearsOffTheServersLosesNothing(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, written.Covers(position))
 
-				_, err = letters.Row(t.Context(), tenant, "p1", "l1")
+				var body encryption.Sealed
+				require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM letters WHERE id = 'l1'`).Scan(&body))
+				row, err := letters.Row(t.Context(), tenant, "p1", "l1")
+				require.NoError(t, err)
+				_, err = row.Open(t.Context(), "body", body.Bytes())
 				require.NoError(t, err)
 				_, err = s.a.Erase(t.Context(), tenant, "p1")
 				require.NoError(t, err)
-				_, err = letters.Row(t.Context(), tenant, "p1", "l1")
+				_, err = row.Open(t.Context(), "body", body.Bytes())
 				require.ErrorIs(t, err, encryption.ErrErased)
 			})
 		})

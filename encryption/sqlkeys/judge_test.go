@@ -16,12 +16,12 @@ import (
 // made: to make a database for each would take most of the time.
 func judge(t *testing.T, owner, db *sql.DB) {
 	t.Helper()
-	exec(t, owner, `CREATE TABLE installed AS SELECT * FROM crmguard_encryption_store`)
+	must(t, owner, `CREATE TABLE installed AS SELECT * FROM crmguard_encryption_store`)
 	encryptiontest.Run(t, func(t *testing.T) keystore.Store {
 		for _, table := range []string{"store", "keyset", "generation", "owner", "key", "alias", "index", "mark"} {
-			exec(t, owner, `DELETE FROM crmguard_encryption_`+table)
+			must(t, owner, `DELETE FROM crmguard_encryption_`+table)
 		}
-		exec(t, owner, `INSERT INTO crmguard_encryption_store SELECT * FROM installed`)
+		must(t, owner, `INSERT INTO crmguard_encryption_store SELECT * FROM installed`)
 		store, err := sqlkeys.Open(t.Context(), db)
 		require.NoError(t, err)
 		return store
