@@ -44,9 +44,10 @@ type lastKey struct {
 // boundAD is the associated data of a column. What stands before the owner is the
 // same for all rows.
 type boundAD struct {
-	turn uint64 // of the row whose it is
-	ad   []byte
-	head int // the length of what stands before the owner
+	turn  uint64 // of the row whose it is
+	plain uint64 // the same where the column is the owner's and not padded, otherwise 0
+	ad    []byte
+	head  int // the length of what stands before the owner
 }
 
 // rowAD is what stands behind the head in the associated data of a row, the same
@@ -84,8 +85,30 @@ func (t *SealedTable) reader(ctx context.Context, tenant string, owners []string
 	return &Reader{table: t, tenant: tenant, keys: found, lease: g, ads: make([]boundAD, len(t.def.Columns))}, nil
 }
 
-// look looks whether the lease still runs: once a call.
-func (r *Reader) look() { r.leased = !r.lease.Over(r.table.vault.cfg.Now()) }
+// look looks whether the lease still runs: once a call. The key of the last value
+// is not remembered beyond.
+func (r *Reader) look() {
+	if r.leased = !r.lease.Ended(r.table.vault.cfg.Now()); !r.leased {
+		r.last = lastKey{}
+	}
+}
+
+// known returns what opens a cell where all of it is known of the row's other
+// cells and of the column's other rows: the cipher and the associated data. nil
+// says that the long way is to be gone, which answers the same. It is asked after
+// a look, which forgets the last key when the lease is over.
+func (r *Reader) known(turn uint64, column string, sealed []byte) (*cipher.AEAD, []byte) {
+	i, ok := r.table.position(column, r.next)
+	if !ok || len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
+		return nil, nil
+	}
+	b, l := &r.ads[i], &r.last
+	if b.plain != turn || l.turn != turn || l.keyVersion != binary.BigEndian.Uint32(sealed[1:format.PrefixSize]) {
+		return nil, nil
+	}
+	r.next = i + 1
+	return l.gcm, b.ad
+}
 
 // bind makes the associated data of a column in a row.
 func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) error {
@@ -102,7 +125,10 @@ func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) e
 		tail.turn, tail.level = turn, col.Level
 	}
 	b.ad = append(b.ad[:b.head], tail.ad...)
-	b.turn = turn
+	b.turn, b.plain = turn, 0
+	if col.Pad == 0 && col.Level != LevelTenant {
+		b.plain = turn
+	}
 	return nil
 }
 
@@ -263,12 +289,17 @@ type RowReader struct {
 // one of those that the Reader was made for.
 func (r *Reader) Row(owner, row string) RowReader {
 	if !r.at(owner, row) {
-		if owner = keyring.Fold(owner); !r.at(owner, row) {
-			r.turn++
-			r.owner, r.row = owner, row
-		}
+		r.turnTo(keyring.Fold(owner), row)
 	}
 	return RowReader{reader: r, owner: r.owner, row: row, turn: r.turn}
+}
+
+// turnTo goes on to a row, unless it is the last one in another spelling.
+func (r *Reader) turnTo(owner, row string) {
+	if !r.at(owner, row) {
+		r.turn++
+		r.owner, r.row = owner, row
+	}
 }
 
 // at reports whether this is the row that was named last.
@@ -319,6 +350,11 @@ func (r RowReader) Text(ctx context.Context, column string, sealed []byte) (stri
 // in [RowReader.AppendOpenRow].
 func (r RowReader) AppendOpen(ctx context.Context, dst []byte, column string, sealed []byte) ([]byte, error) {
 	r.reader.look()
+	if gcm, ad := r.reader.known(r.turn, column, sealed); gcm != nil {
+		if out, err := (*gcm).Open(dst, nil, sealed[format.PrefixSize:], ad); err == nil {
+			return out, nil
+		}
+	}
 	return r.appendOpen(ctx, dst, column, sealed)
 }
 
@@ -351,7 +387,7 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 	}
 	keyVersion := binary.BigEndian.Uint32(sealed[1:format.PrefixSize])
 	var gcm cipher.AEAD
-	if l := &reader.last; reader.leased && turn != 0 && l.turn == turn && l.keyVersion == keyVersion {
+	if l := &reader.last; turn != 0 && l.turn == turn && l.keyVersion == keyVersion {
 		gcm = *l.gcm
 	} else if key, err := reader.key(ctx, turn, owner, keyVersion); err != nil {
 		return nil, table.detail(err, column)
@@ -391,14 +427,23 @@ func (r RowReader) AppendOpenRow(ctx context.Context, dst []byte, fields []Field
 	}
 	begin := len(dst)
 	dst = slices.Grow(dst, size) // it does not move any more: what is opened is shorter
-	r.reader.begin()
+	reader, turn := r.reader, r.turn
+	reader.begin()
 	for i := range fields {
+		f := &fields[i]
+		if gcm, ad := reader.known(turn, f.Column, f.Sealed); gcm != nil {
+			if out, err := (*gcm).Open(dst, nil, f.Sealed[format.PrefixSize:], ad); err == nil {
+				dst = out
+				reader.ends = append(reader.ends, len(dst))
+				continue
+			}
+		}
 		var err error
-		if dst, err = r.appendCell(ctx, dst, fields[i].Column, fields[i].Sealed); err != nil {
+		if dst, err = r.appendCell(ctx, dst, f.Column, f.Sealed); err != nil {
 			return nil, err
 		}
 	}
-	ends := r.reader.ends
+	ends := reader.ends[:len(fields)]
 	for i := range fields {
 		f := &fields[i]
 		if f.Value = nil; f.Sealed != nil {

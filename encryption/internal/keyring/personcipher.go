@@ -26,6 +26,10 @@ func (k *Key) Aead() (cipher.AEAD, error) {
 	if gcm := k.Cipher.Load(); gcm != nil {
 		return *gcm, nil
 	}
+	return k.build()
+}
+
+func (k *Key) build() (cipher.AEAD, error) {
 	gcm, err := newGCM(k.Raw[:])
 	if err != nil {
 		return nil, err
