@@ -23,8 +23,8 @@ type Reader struct {
 	lease  keyring.Grant
 	leased bool // when the lease was looked at last, in the call that runs
 
-	owner, row string // of the last Row
-	turn       uint64 // of the last Row: another owner or row is another turn
+	here   *place  // of the last Row
+	places []place // room for the next ones
 
 	last lastKey
 	ads  []boundAD // by column
@@ -82,7 +82,7 @@ func (t *SealedTable) reader(ctx context.Context, tenant string, owners []string
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{table: t, tenant: tenant, keys: found, lease: g, ads: make([]boundAD, len(t.def.Columns))}, nil
+	return &Reader{table: t, tenant: tenant, keys: found, lease: g, here: &place{}, ads: make([]boundAD, len(t.def.Columns))}, nil
 }
 
 // look looks whether the lease still runs: once a call. The key of the last value
@@ -277,34 +277,42 @@ func (p *pageRoom) open(ctx context.Context, reader *Reader, row *recordCells) e
 // said once, where they are at hand, and not with each column again, where three
 // texts beside each other are easily taken for one another. It is for the
 // goroutine of its Reader.
-type RowReader struct {
+type RowReader struct{ at *place }
+
+// place is a row that a Reader stands at. It never changes: whoever holds the
+// RowReader of an earlier one goes on reading that. A RowReader is this pointer
+// alone, which is handed on in a register.
+type place struct {
 	reader     *Reader
 	owner, row string
-	turn       uint64
+	turn       uint64 // another owner or row is another turn; 0 is none
 }
+
+// mostPlaces are made at once, so that a row costs no allocation of its own.
+const mostPlaces = 32
 
 // Row returns what opens the values of one row: owner as it stands in the row (a
 // person, r:<uuid>, t:), row its key, which columns of LevelRow are bound to.
 // Columns of LevelTenant belong to the tenant, whoever the owner is. The owner is
 // one of those that the Reader was made for.
 func (r *Reader) Row(owner, row string) RowReader {
-	if !r.at(owner, row) {
-		r.turnTo(keyring.Fold(owner), row)
+	if h := r.here; h.turn == 0 || h.owner != owner || h.row != row {
+		r.moveTo(keyring.Fold(owner), row)
 	}
-	return RowReader{reader: r, owner: r.owner, row: row, turn: r.turn}
+	return RowReader{r.here}
 }
 
-// turnTo goes on to a row, unless it is the last one in another spelling.
-func (r *Reader) turnTo(owner, row string) {
-	if !r.at(owner, row) {
-		r.turn++
-		r.owner, r.row = owner, row
+// moveTo moves to a row, unless it is the last one in another spelling.
+func (r *Reader) moveTo(owner, row string) {
+	h := r.here
+	if h.turn != 0 && h.owner == owner && h.row == row {
+		return
 	}
-}
-
-// at reports whether this is the row that was named last.
-func (r *Reader) at(owner, row string) bool {
-	return r.turn != 0 && r.owner == owner && r.row == row
+	if len(r.places) == cap(r.places) {
+		r.places = make([]place, 0, min(2*cap(r.places)+1, mostPlaces))
+	}
+	r.places = append(r.places, place{r, owner, row, h.turn + 1})
+	r.here = &r.places[len(r.places)-1]
 }
 
 // Row is Reader and Row for a single row; a page of rows is opened by OpenAll, or
@@ -349,8 +357,9 @@ func (r RowReader) Text(ctx context.Context, column string, sealed []byte) (stri
 // has room and the cell is in the binary form. Several columns of a row cost less
 // in [RowReader.AppendOpenRow].
 func (r RowReader) AppendOpen(ctx context.Context, dst []byte, column string, sealed []byte) ([]byte, error) {
-	r.reader.look()
-	if gcm, ad := r.reader.known(r.turn, column, sealed); gcm != nil {
+	reader := r.at.reader
+	reader.look()
+	if gcm, ad := reader.known(r.at.turn, column, sealed); gcm != nil {
 		if out, err := (*gcm).Open(dst, nil, sealed[format.PrefixSize:], ad); err == nil {
 			return out, nil
 		}
@@ -360,7 +369,7 @@ func (r RowReader) AppendOpen(ctx context.Context, dst []byte, column string, se
 
 // appendOpen opens one cell after a look at the lease.
 func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, sealed []byte) ([]byte, error) {
-	reader, table := r.reader, r.reader.table
+	at, reader, table := r.at, r.at.reader, r.at.reader.table
 	i, ok := table.position(column, reader.next)
 	if !ok {
 		return nil, table.noSuchColumn(column)
@@ -375,13 +384,13 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 	if len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
 		return nil, &KeyError{Op: "open", Table: table.def.Name, Column: column, Err: ErrOpen}
 	}
-	col, owner, turn := &table.def.Columns[i], r.owner, r.turn
+	col, owner, turn := &table.def.Columns[i], at.owner, at.turn
 	if col.Level == LevelTenant {
 		owner, turn = keyring.TenantOwner, 0
 	}
 	b := &reader.ads[i]
-	if b.turn != r.turn {
-		if err := reader.bind(b, col, r.turn, owner, r.row); err != nil {
+	if b.turn != at.turn {
+		if err := reader.bind(b, col, at.turn, owner, at.row); err != nil {
 			return nil, err
 		}
 	}
@@ -427,7 +436,7 @@ func (r RowReader) AppendOpenRow(ctx context.Context, dst []byte, fields []Field
 	}
 	begin := len(dst)
 	dst = slices.Grow(dst, size) // it does not move any more: what is opened is shorter
-	reader, turn := r.reader, r.turn
+	reader, turn := r.at.reader, r.at.turn
 	reader.begin()
 	for i := range fields {
 		f := &fields[i]
@@ -465,11 +474,11 @@ func (r *Reader) begin() {
 func (r RowReader) appendCell(ctx context.Context, dst []byte, column string, sealed []byte) ([]byte, error) {
 	var err error
 	if sealed == nil {
-		_, err = r.reader.table.column(column)
+		_, err = r.at.reader.table.column(column)
 	} else {
 		dst, err = r.appendOpen(ctx, dst, column, sealed)
 	}
-	r.reader.ends = append(r.reader.ends, len(dst))
+	r.at.reader.ends = append(r.at.reader.ends, len(dst))
 	return dst, err
 }
 
