@@ -287,12 +287,20 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 		return nil, w.undrawn("", err)
 	}
 	begin := len(dst)
-	dst, w.ends = slices.Grow(dst, size), w.ends[:0]
+	dst = slices.Grow(dst, size)
+	ends, columns := w.ends[:0], w.table.def.Columns
 	for i := range fields {
 		f := &fields[i]
+		// What known says, for columns that come as they are declared.
+		if at := w.next; at < len(w.ads) && columns[at].Name == f.Column && columns[at].Pad == 0 && w.ads[at] != nil && f.Value != nil && len(f.Value) <= maxField {
+			w.next = at + 1
+			dst = key.AppendDrawn(dst, gcm, f.Value, w.ads[at])
+			ends = append(ends, len(dst))
+			continue
+		}
 		if ad := w.known(f.Column, f.Value); ad != nil {
 			dst = key.AppendDrawn(dst, gcm, f.Value, ad)
-			w.ends = append(w.ends, len(dst))
+			ends = append(ends, len(dst))
 			continue
 		}
 		col, ad, err := w.prepare(f.Column, f.Value)
@@ -306,9 +314,10 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 			}
 			dst = key.AppendDrawn(dst, gcm, value, ad)
 		}
-		w.ends = append(w.ends, len(dst))
+		ends = append(ends, len(dst))
 	}
-	for i, end := range w.ends {
+	w.ends = ends
+	for i, end := range ends {
 		f := &fields[i]
 		if f.Sealed = nil; f.Value != nil {
 			f.Sealed = dst[begin:end:end]
