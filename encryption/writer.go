@@ -274,7 +274,7 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 	if w.lease.Ended(w.table.vault.cfg.Now()) {
 		return nil, w.refuse("seal a row of", "", ErrLease)
 	}
-	size, n := 0, 0
+	size, n, plain := 0, 0, w.plain(fields)
 	for i := range fields {
 		if value := fields[i].Value; value != nil {
 			size += len(value) + format.Overhead
@@ -288,21 +288,22 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 	}
 	begin := len(dst)
 	dst = slices.Grow(dst, size)
-	ends, columns := w.ends[:0], w.table.def.Columns
+	if plain {
+		for i := range fields {
+			f := &fields[i]
+			if f.Value == nil {
+				f.Sealed = nil
+				continue
+			}
+			dst = key.AppendDrawn(dst, gcm, f.Value, w.ads[i])
+			f.Sealed = dst[begin:len(dst):len(dst)]
+			begin = len(dst)
+		}
+		return dst, nil
+	}
+	ends := w.ends[:0]
 	for i := range fields {
 		f := &fields[i]
-		// What known says, for columns that come as they are declared.
-		if at := w.next; at < len(w.ads) && columns[at].Name == f.Column && columns[at].Pad == 0 && w.ads[at] != nil && f.Value != nil && len(f.Value) <= maxField {
-			w.next = at + 1
-			dst = key.AppendDrawn(dst, gcm, f.Value, w.ads[at])
-			ends = append(ends, len(dst))
-			continue
-		}
-		if ad := w.known(f.Column, f.Value); ad != nil {
-			dst = key.AppendDrawn(dst, gcm, f.Value, ad)
-			ends = append(ends, len(dst))
-			continue
-		}
 		col, ad, err := w.prepare(f.Column, f.Value)
 		if err != nil {
 			return nil, err // and what was drawn is lost: too many are counted, never too few
@@ -325,4 +326,19 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 		begin = end
 	}
 	return dst, nil
+}
+
+// plain reports whether the fields are the first columns as they are declared,
+// each bound by an earlier row and not padded, so that nothing is left to fail.
+func (w *Writer) plain(fields []Field) bool {
+	columns := w.table.def.Columns
+	if len(fields) > len(w.ads) || len(fields) > len(columns) {
+		return false
+	}
+	for i := range fields {
+		if f := &fields[i]; columns[i].Name != f.Column || columns[i].Pad != 0 || w.ads[i] == nil || len(f.Value) > maxField {
+			return false
+		}
+	}
+	return true
 }
