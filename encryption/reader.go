@@ -10,6 +10,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
+	"github.com/crmguard/crmguard/internal/frame"
 )
 
 // Reader opens values of one table for the owners it was made for, row by row
@@ -116,7 +117,8 @@ func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) e
 		return err
 	}
 	if b.head == 0 {
-		b.ad = format.AppendFieldHead(nil, byte(col.Level), col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
+		size := 1 + frame.Size(format.FieldDomain) + frame.Size(r.tenant) + frame.Size(r.table.def.Name) + frame.Size(col.Name) + frame.Size(owner) + frame.Size(row)
+		b.ad = format.AppendFieldHead(make([]byte, 0, size), byte(col.Level), col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
 		b.head = len(b.ad)
 	}
 	tail := &r.tail
@@ -182,95 +184,6 @@ func (r *Reader) renew(ctx context.Context) {
 // detail adds table and column to an error, without changing its sentinel.
 func (t *SealedTable) detail(err error, column string) error {
 	return keyring.Where(err, t.def.Name, column)
-}
-
-// Cell is one sealed column of a Record and where its value goes.
-type Cell struct {
-	Column string  // logical column
-	Sealed []byte  // binary or text form; nil is NULL and leaves the targets alone
-	Text   *string // receives the value as text, may be nil
-	Bytes  *[]byte // receives the value, may be nil
-}
-
-// Record is a row that OpenAll can open; implement it on the pointer.
-type Record interface {
-	// SealedCells returns the owner of the row, its key and its sealed columns.
-	SealedCells() (owner, row string, cells []Cell)
-}
-
-// OpenAll opens every cell of every row with one key query: 50 people on a
-// page cost one query. Rows that do not open (an erased person among them)
-// are listed in a *RowsError with the reason of each, and their targets stay
-// as they were; all others are open.
-func OpenAll[R Record](ctx context.Context, table *SealedTable, tenant string, rows []R) error {
-	page := make([]recordCells, len(rows))
-	owners := make([]string, 0, len(rows)+1)
-	for i, row := range rows {
-		p := &page[i]
-		p.owner, p.row, p.cells = row.SealedCells()
-		if (i == 0 || p.owner != page[i-1].owner) && keyring.CheckOwner(p.owner) == nil {
-			owners = append(owners, p.owner)
-		}
-	}
-	reader, err := table.reader(ctx, tenant, table.withTenant(owners))
-	if err != nil {
-		return err
-	}
-	failed := map[int]error{}
-	var room pageRoom
-	for i := range page {
-		if err := room.open(ctx, reader, &page[i]); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			failed[i] = err
-		}
-	}
-	if len(failed) > 0 {
-		return &RowsError{Rows: failed}
-	}
-	return nil
-}
-
-// recordCells is what a Record has said.
-type recordCells struct {
-	owner, row string
-	cells      []Cell
-}
-
-// pageRoom is room for one row after the other.
-type pageRoom struct{ opened []byte }
-
-func (p *pageRoom) open(ctx context.Context, reader *Reader, row *recordCells) error {
-	size, texts := 0, false
-	for i := range row.cells {
-		size += len(row.cells[i].Sealed)
-		texts = texts || row.cells[i].Text != nil
-	}
-	r, opened, err := reader.Row(row.owner, row.row), slices.Grow(p.opened[:0], size), error(nil)
-	reader.begin()
-	for i := range row.cells {
-		if opened, err = r.appendCell(ctx, opened, row.cells[i].Column, row.cells[i].Sealed); err != nil {
-			return err
-		}
-	}
-	p.opened = opened
-	text := "" // the values of a row lie in one text, of which each is a part
-	if texts {
-		text = string(opened)
-	}
-	begin := 0
-	for i, end := range reader.ends {
-		cell := &row.cells[i]
-		if cell.Sealed != nil && cell.Text != nil {
-			*cell.Text = text[begin:end]
-		}
-		if cell.Sealed != nil && cell.Bytes != nil {
-			*cell.Bytes = append(make([]byte, 0, end-begin), opened[begin:end]...)
-		}
-		begin = end
-	}
-	return nil
 }
 
 // RowReader opens values of one row. Who owns the row and what its key is are
