@@ -142,7 +142,7 @@ func TestAWriterThatHasSealedARowSealsTheNextOneAsWell(t *testing.T) {
 	reader, err := table.Row(ctx, tenant, "p1", "r1")
 	require.NoError(t, err)
 	whole := shortRow()
-	for _, order := range [][]int{{0, 1}, {0, 1, 2, 3, 4}, {0, 1, 2, 3}, {0}, {}, {1, 0}, {4, 3, 2, 1, 0}, {0, 2}, {0, 0}, {2}, {4, 4}, {0, 1, 2, 3, 4, 0}} {
+	for _, order := range [][]int{{0, 1}, {0, 1, 2, 3}, {0, 1, 2, 3, 4}, {0}, {}, {1, 0}, {4, 3, 2, 1, 0}, {0, 2}, {0, 0}, {2}, {4, 4}, {0, 1, 2, 3, 4, 0}} {
 		for null := range 3 {
 			var fields []encryption.Field
 			for i, at := range order {
