@@ -178,7 +178,7 @@ func (w *Writer) undrawn(column string, err error) error {
 // prepare has to be asked.
 func (w *Writer) known(column string, value []byte) []byte {
 	i, ok := w.table.position(column, w.next)
-	if !ok || i >= len(w.ads) || value == nil || len(value) > maxField || w.table.def.Columns[i].Pad != 0 {
+	if !ok || i >= len(w.ads) || value == nil || len(value) > format.MaxField || w.table.def.Columns[i].Pad != 0 {
 		return nil
 	}
 	w.next = i + 1
@@ -334,7 +334,7 @@ func (w *Writer) plain(fields []Field) bool {
 		return false
 	}
 	for i := range fields {
-		if f := &fields[i]; columns[i].Name != f.Column || columns[i].Pad != 0 || w.ads[i] == nil || len(f.Value) > maxField {
+		if f := &fields[i]; columns[i].Name != f.Column || columns[i].Pad != 0 || w.ads[i] == nil || len(f.Value) > format.MaxField {
 			return false
 		}
 	}
