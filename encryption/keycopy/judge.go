@@ -229,7 +229,7 @@ func knownKeyVersion(state keystore.KeyVersionState) bool {
 }
 
 func knownOwner(state keystore.OwnerState) bool {
-	return state == keystore.Live || state == keystore.Pending || state == keystore.Tombstone
+	return state == keystore.Live || state == keystore.Tombstone
 }
 
 func knownIndex(state keystore.IndexState) bool {
