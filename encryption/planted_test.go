@@ -77,6 +77,29 @@ func TestAnErasureAfterATombstoneCameBackWaits(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// So is a key that a repair removes from under a tombstone: who was revived for a
+// while may be in the memory of others.
+func TestAnErasureAfterAStrayKeyWasRemovedWaits(t *testing.T) {
+	e := newEnv(t, 4)
+	e.insert(t, "c1", "p1")
+	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	_, err = e.vault.Erase(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	whole, err := e.vault.WriteCopy(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	e.spoil(t, `UPDATE crmguard_encryption_owner SET state = 'live' WHERE owner = 'p1'`)
+	require.NoError(t, putBack(t, e, wrapped[0]))
+	warm, fresh := e.warmAndFresh(t)
+	e.spoil(t, entombs)
+	report, err := fresh.RepairFromCopy(t.Context(), whole.Path)
+	require.NoError(t, err)
+	require.Equal(t, keycopy.RepairReport{Removed: 1}, report)
+	_, err = fresh.Erase(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	require.ErrorIs(t, e.openError(t, warm, "c1"), encryption.ErrErased)
+}
+
 // Whatever state a key version is found in, a slip may have written it over the active
 // one: a value that was sealed before comes within the longest transaction, and is
 // asked about then.
