@@ -50,13 +50,13 @@ func (p *pass) work(ctx context.Context, rows []row) (report Report, putOff [][]
 					report.add(plans[i].report)
 				}
 			}
-		case err != nil && (isHeld(err) || refusedRow(err)) && len(rows) > 1:
+		case err != nil && len(rows) > 1 && (isHeld(err) || p.refuses(ctx, err)):
 			alone, off, err := p.oneByOne(ctx, plans)
 			report.add(alone)
 			return report, off, err
 		case err != nil && isHeld(err):
 			return report, cursors(plans), nil
-		case err != nil && refusedRow(err):
+		case err != nil && p.refuses(ctx, err):
 			report.refuse(plans[0], "", err)
 			return report, nil, nil
 		case err != nil:
@@ -161,14 +161,14 @@ func (p *pass) carryOut(ctx context.Context, plans []plan) (lost [][]any, err er
 			}
 			ok, err := p.swap(ctx, tx, p.tenant, one.row, one.changes)
 			if err != nil {
-				return waitedFor(err)
+				return doubted(waitedFor(err), columnsOf([]plan{one}))
 			}
 			if !ok {
 				lost = append(lost, one.row.cursor)
 			}
 		}
 		if err := p.undeferred(ctx, tx); err != nil {
-			return err
+			return doubted(err, columnsOf(plans))
 		}
 		return p.stands(ctx, tx, plans, lost)
 	})

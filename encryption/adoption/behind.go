@@ -118,23 +118,78 @@ func (m *moving) outrun(ctx context.Context) ([]Obstacle, error) {
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	o := Obstacle{Why: fmt.Sprintf("the triggers %s run behind the guard, and may change what it has seen: let them run before it", strings.Join(names, ", "))}
+	o := outrunBy(names)
 	if m.db.Kind == sqldb.Postgres {
-		all, err := m.runningBehind(ctx, Reset)
-		if err != nil {
+		o.SQL, err = m.renames(ctx, Reset, nil)
+	} else {
+		o.SQL, err = m.GuardSQL(ctx, Reset) // made anew it is the last one
+	}
+	return []Obstacle{o}, err
+}
+
+func outrunBy(names []string) Obstacle {
+	return Obstacle{Why: fmt.Sprintf("the triggers %s run behind the guard, and may change what it has seen: let them run before it", strings.Join(names, ", "))}
+}
+
+// outrunAtInsert: the guard Refuse looks at what is inserted, too. What was listed
+// before ReadSealed is not listed again.
+func (m *moving) outrunAtInsert(ctx context.Context) ([]Obstacle, error) {
+	if m.db.Kind != sqldb.Postgres {
+		return nil, nil
+	}
+	names, err := m.behind(ctx, Refuse)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	var listed []string
+	if m.ahead && m.row.stage.place() < ReadSealed.place() {
+		if listed, err = m.behind(ctx, Reset); err != nil {
 			return nil, err
 		}
-		for _, one := range all {
-			first, err := m.db.QuoteName(("a_" + one.name)[:min(len(one.name)+2, 63)])
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
-			}
-			o.SQL = append(o.SQL, `ALTER TRIGGER `+one.quoted+` ON `+one.table+` RENAME TO `+first)
-		}
-		return []Obstacle{o}, nil
 	}
-	o.SQL, err = m.GuardSQL(ctx, Reset) // made anew it is the last one
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(listed, name) })
+	if len(names) == 0 {
+		return nil, nil
+	}
+	o := outrunBy(names)
+	o.SQL, err = m.renames(ctx, Refuse, listed)
 	return []Obstacle{o}, err
+}
+
+// renames are the statements that let triggers of PostgreSQL run before the guard.
+func (a *Adoption) renames(ctx context.Context, guard Guard, without []string) (out []string, err error) {
+	all, err := a.runningBehind(ctx, guard)
+	for _, one := range all {
+		if slices.Contains(without, one.name) {
+			continue
+		}
+		first, err := a.db.QuoteName(("a_" + one.name)[:min(len(one.name)+2, 63)])
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
+		}
+		out = append(out, `ALTER TRIGGER `+one.quoted+` ON `+one.table+` RENAME TO `+first)
+	}
+	return out, err
+}
+
+// inTheWay is why Clear is not Clean by this guard, and what to do about it.
+func (a *Adoption) inTheWay(ctx context.Context, guard Guard) error {
+	then := "execute what GuardSQL(ctx, Refuse) returns"
+	if guard == OutrunGuard {
+		names, err := a.behind(ctx, Refuse)
+		if err != nil {
+			return err
+		}
+		then = "the triggers " + strings.Join(names, ", ") + " run behind it: " + then
+		if a.db.Kind == sqldb.Postgres {
+			statements, err := a.renames(ctx, Refuse, nil)
+			if err != nil {
+				return err
+			}
+			then = "triggers of yours run behind it: execute " + strings.Join(statements, "; ")
+		}
+	}
+	return fmt.Errorf("adoption: the trigger on the table is %q, and others may write in the clear again: %s, then Clear", guard, then)
 }
 
 // cascades: MariaDB and MySQL change a row by a foreign key without any trigger, and

@@ -157,3 +157,24 @@ func TestCascadesThatNoTriggerSeesAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// A trigger that runs behind the guard at INSERT alone is said before SealedOnly, with
+// what lets it run before; and where it comes later, Clear says so.
+func TestATriggerBehindTheGuardAtInsert(t *testing.T) {
+	e := newEnv(t, testdb.New(t, testdb.PostgresC), contactsDef, emailColumn, contactsSQL)
+	e.exec(t, `CREATE FUNCTION lowered() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.email := lower(NEW.email); RETURN NEW; END$$`)
+	const behind = `CREATE TRIGGER zzz_lowered BEFORE INSERT ON contacts FOR EACH ROW EXECUTE FUNCTION lowered()`
+	e.exec(t, behind)
+	e.old(t, "1", "p1", "ann@b.example")
+	all, err := e.a.Obstacles(t.Context(), tenant)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Equal(t, adoption.SealedOnly, all[0].Before)
+	e.forward(t)
+	e.exec(t, behind)
+	report, err := e.a.Clear(t.Context(), tenant, adoption.JobOptions{})
+	require.NoError(t, err)
+	require.False(t, report.Clean)
+	require.Len(t, report.Listed, 1)
+	require.Contains(t, report.Listed[0].Why, `ALTER TRIGGER zzz_lowered ON "contacts" RENAME TO "a_zzz_lowered"`)
+}

@@ -96,27 +96,30 @@ func (l *live) nullable(ctx context.Context, column string) (bool, error) {
 
 // dropNotNull lets a column be NULL, and back again. SQLite has no statement for
 // it.
-func (l *live) dropNotNull(ctx context.Context, column string) (drop, restore []string, err error) {
+func (l *live) dropNotNull(ctx context.Context, column string) (drop []string, restore restoring, err error) {
+	restore = restoring{Of: "NOT NULL " + column}
 	quoted, err := l.db.QuoteName(column)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrDefinition, err)
+		return nil, restore, fmt.Errorf("%w: %w", ErrDefinition, err)
 	}
 	switch l.db.Kind {
 	case sqldb.Postgres:
 		alter := `ALTER TABLE ` + l.sql + ` ALTER COLUMN ` + quoted
-		return []string{alter + ` DROP NOT NULL`}, []string{alter + ` SET NOT NULL`}, nil
+		restore.SQL = []string{alter + ` SET NOT NULL`}
+		return []string{alter + ` DROP NOT NULL`}, restore, nil
 	case sqldb.SQLite:
-		return nil, nil, nil
+		return nil, restore, nil
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
 	all, err := l.shown(ctx, sqldb.ColumnPart)
 	for _, one := range all {
 		if strings.EqualFold(one.Name, column) {
 			// Before NOT NULL stand a type, a character set and a collation: no free text.
-			return []string{l.modify(strings.Replace(one.Text, " NOT NULL", " NULL", 1))}, []string{l.modify(one.Text)}, nil
+			restore.Column, restore.Clause = column, notNullClause
+			return []string{l.modify(strings.Replace(one.Text, " NOT NULL", " NULL", 1))}, restore, nil
 		}
 	}
-	return nil, nil, cmp.Or(err, fmt.Errorf("%w: table %s has no column %s", ErrDefinition, l.def.Name, column))
+	return nil, restore, cmp.Or(err, fmt.Errorf("%w: table %s has no column %s", ErrDefinition, l.def.Name, column))
 }
 
 // modify changes a column of MariaDB and MySQL into what the line says.

@@ -11,9 +11,10 @@ import (
 
 // check is a CHECK of the table.
 type check struct {
-	name          string // "" where it has none
-	expr          string
-	drop, restore []string
+	name    string // "" where it has none
+	expr    string
+	drop    []string
+	restore restoring
 }
 
 // checks lists the CHECKs of the table.
@@ -31,7 +32,7 @@ func (l *live) checks(ctx context.Context) (out []check, err error) {
 			var c check
 			err := scan(&c.name, &quoted, &c.expr, &definition)
 			alter := `ALTER TABLE ` + l.sql
-			c.drop, c.restore = []string{alter + ` DROP CONSTRAINT ` + quoted}, []string{alter + ` ADD CONSTRAINT ` + quoted + ` ` + definition}
+			c.drop, c.restore.SQL = []string{alter + ` DROP CONSTRAINT ` + quoted}, []string{alter + ` ADD CONSTRAINT ` + quoted + ` ` + definition}
 			out = append(out, c)
 			return err
 		}, `SELECT CAST(c.conname AS text), quote_ident(c.conname), pg_get_expr(c.conbin, c.conrelid), pg_get_constraintdef(c.oid) FROM pg_catalog.pg_constraint c
@@ -66,7 +67,7 @@ func (l *live) checkOf(part sqldb.Part) (check, error) {
 		if slices.ContainsFunc(l.cells, func(cell liveColumn) bool { return cell.Plain == c.name }) {
 			without = strings.Replace(without, " NOT NULL", " NULL", 1) // which is dropped with it
 		}
-		c.drop, c.restore = []string{l.modify(without)}, []string{l.modify(part.Text)}
+		c.drop, c.restore = []string{l.modify(without)}, restoring{Column: part.Name, Clause: checkOn(part)}
 		return c, nil
 	}
 	quoted, err := l.db.QuoteName(c.name)
@@ -78,7 +79,7 @@ func (l *live) checkOf(part sqldb.Part) (check, error) {
 		how = `CHECK `
 	}
 	alter := `ALTER TABLE ` + l.sql
-	c.drop, c.restore = []string{alter + ` DROP ` + how + quoted}, []string{alter + ` ADD ` + part.Text}
+	c.drop, c.restore.SQL = []string{alter + ` DROP ` + how + quoted}, []string{alter + ` ADD ` + part.Text}
 	return c, nil
 }
 
@@ -123,7 +124,8 @@ func (m *moving) checked(ctx context.Context) (out []Obstacle, err error) {
 		switch {
 		case refuses:
 			o.Why = fmt.Sprintf("%s over %s refuses rows in which nothing stands there", said, m.cells[i].Plain)
-			o.SQL, o.restores = c.drop, []restoring{{Of: "CHECK " + c.name, SQL: c.restore}}
+			c.restore.Of = "CHECK " + c.name
+			o.SQL, o.restores = c.drop, []restoring{c.restore}
 			if len(c.drop) == 0 {
 				o.Why += onSQLite
 			}

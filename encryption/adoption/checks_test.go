@@ -276,11 +276,13 @@ func TestAColumnKeepsWhatItHas(t *testing.T) {
 			e.exec(t, e.refused(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true, LoseChecks: true}).SQL[0])
 			require.NotEqual(t, before, describe())
 			require.Equal(t, len(before)+len("YES")-len("NO"), len(describe()), "%s", describe())
-			e.exec(t, e.refused(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true, LoseChecks: true}).SQL[0])
+			for _, statement := range e.refused(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true, LoseChecks: true}).SQL { // defaults, too
+				e.exec(t, statement)
+			}
 			e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true, LoseChecks: true})
 			restore, err := e.a.RestoreSQL(t.Context(), tenant)
 			require.NoError(t, err)
-			require.Len(t, restore, 2)
+			require.Len(t, restore, 4)
 			for _, statement := range restore {
 				e.exec(t, statement)
 			}

@@ -152,6 +152,12 @@
 //     ParameterizedQueries) holds what is searched for in the clear.
 //   - A move waits for the LongestTransaction of the vault that calls it: the operator's
 //     program has to say the same one as the application, which nothing compares.
+//   - A trigger BEFORE INSERT of the application that puts a value where there is none is
+//     not foreseen: what is tried beforehand are UPDATEs. Once the guard Refuse stands,
+//     each INSERT without a value is refused because of it.
+//   - A job that meets row security that hides rows from its account ends with
+//     ErrDefinition, also where that comes while it runs; a policy that comes and goes
+//     between two looks is not noticed.
 //   - A search in the clear whose Column.Compare is not of the form f({column}) =
 //     f({value}) is not compared with the normaliser.
 //   - From WriteBoth on neither an index nor the columns of an adoption change, but by
@@ -191,7 +197,8 @@
 //     adoption: everything in the schema and in the rows that a later move would not go
 //     over, at once: UNIQUE without an index that can take its place, rows that the
 //     normaliser of a unique index takes for one, a uniqueness to which two NULLs are
-//     equal, NOT NULL, CHECKs and domains, generated columns, triggers behind the guard,
+//     equal, NOT NULL, CHECKs and domains, a DEFAULT that is not NULL, generated columns,
+//     triggers behind the guard,
 //     foreign keys that cascade, those of other tables that reference the column,
 //     spellings that a search would miss, a history of the table (MariaDB). What is
 //     declared (an index for UNIQUE) can only change here. Its statements may be
@@ -269,6 +276,8 @@
 //	                          (MariaDB); VACUUM with secure_delete (SQLite). DROP COLUMN
 //	                          alone rewrites nothing
 //	indexes on the column     dropped with it; REINDEX where they stay
+//	materialized views        hold what they were made of, and nothing here names them:
+//	                          REFRESH MATERIALIZED VIEW after Clear, or DROP
 //	WAL, binary log           until it is recycled, and as long as its archive is kept
 //	history of the table      WITH SYSTEM VERSIONING (MariaDB) is refused: DROP it first;
 //	                          tables that triggers fill with what was: empty them
@@ -350,7 +359,7 @@
 // before carries the trigger. What ends it, as the owner of the table:
 //
 //	GuardSQL(ctx, NoGuard)                        the trigger
-//	RestoreSQL(ctx, tenant)                       constraints that were dropped for SealedOnly; delete
+//	RestoreSQL(ctx, tenant)                       constraints and defaults that were dropped for SealedOnly; delete
 //	                                              rows that ClearRows has emptied before NOT NULL
 //	ALTER TABLE contacts DROP COLUMN email_sealed and each index column; their indexes go along
 //	DELETE FROM crmguard_adoption                 WHERE tab = 'contacts', once no release asks for the

@@ -171,6 +171,9 @@ func planErased(ctx context.Context, p *pass, rows []row) ([]plan, error) {
 			case have.plain != nil && p.stay[j] != nil:
 				plans[i].report.Refused++
 				plans[i].report.list(r.id, c.Name, p.stay[j])
+				if rest := (cell{sealed: have.sealed, values: have.values}); rest.holdsAny() {
+					plans[i].changes = append(append(plans[i].changes, c.emptied(have)...), change{column: c.plain, old: have.plain, keep: true})
+				}
 			default:
 				plans[i].changes = append(plans[i].changes, c.emptied(have)...)
 				plans[i].changes = append(plans[i].changes, change{column: c.plain, old: have.plain})

@@ -34,3 +34,12 @@ func PlaceOf(text string) ([]any, error)     { return placeOf(text) }
 func StageText(tenant, table string, stage Stage, digest string, revision int64, lease time.Duration) []byte {
 	return stageRow{tenant: tenant, stage: stage, settled: true, revision: revision, digest: digest, lease: lease, clean: revision, changed: time.UnixMicro(7)}.text(table)
 }
+
+// Unsealed counts the rows that stand in the clear only, and asks nothing before.
+func (a *Adoption) Unsealed(ctx context.Context, tenant string) (int64, error) {
+	l, err := a.bare(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return l.sided(ctx, tenant, true)
+}

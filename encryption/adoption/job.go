@@ -288,10 +288,13 @@ func (p *pass) wave(ctx context.Context) (n int, err error) {
 		}
 	}
 	if n == 0 {
-		return 0, nil
+		return 0, p.whole(ctx, p.db)
 	}
 	took, err := p.sideBySide(ctx, pages)
 	if err != nil {
+		return 0, err
+	}
+	if err := p.whole(ctx, p.db); err != nil {
 		return 0, err
 	}
 	p.place = place
@@ -365,7 +368,10 @@ func (p *pass) later(ctx context.Context) error {
 		}
 		p.kept.Report.add(report)
 	}
-	return nil
+	if len(p.putOff) == 0 {
+		return nil
+	}
+	return p.whole(ctx, p.db) // what is hidden looks as if it were deleted
 }
 
 // save records the place, so that a killed job goes on from there.

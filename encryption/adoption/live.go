@@ -177,13 +177,18 @@ func (l *live) nameless(ctx context.Context, tenant, only string, more []any) (n
 	return l.count(ctx, where+" AND ("+strings.Join(null, " OR ")+")", args)
 }
 
-// count counts rows.
+// count counts rows, where all of them are shown.
 func (l *live) count(ctx context.Context, where string, args []any) (n int64, err error) {
+	var hidden bool
+	columns, first := l.counting()
 	err = l.db.Read(ctx, func(q sqldb.Querier) error {
-		return sqldb.One(ctx, q, []any{&n}, l.db.Bind(`SELECT COUNT(*) FROM `+l.sql+` WHERE `+where), args...)
+		return sqldb.One(ctx, q, []any{&n, &hidden}, l.db.Bind(`SELECT `+columns+` FROM `+l.sql+` WHERE `+where), append(first, args...)...)
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, l.wrong(err)
+	case hidden:
+		return 0, l.hides()
 	}
 	return n, nil
 }

@@ -62,6 +62,6 @@ func (m *moving) notInKey(key primaryKey, o Obstacle) Obstacle {
 	o.Why += ": it is a part of the PRIMARY KEY, which " + m.def.Key + " has to be first"
 	alter := `ALTER TABLE ` + m.sql + ` `
 	o.SQL = append([]string{alter + key.drop}, o.SQL...)
-	o.restores = append(o.restores, restoring{Of: "PRIMARY KEY", SQL: []string{alter + key.restore}})
+	o.restores = append([]restoring{{Of: "PRIMARY KEY", SQL: []string{alter + key.restore}}}, o.restores...)
 	return o
 }

@@ -2,7 +2,6 @@ package adoption
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -122,7 +121,7 @@ func (m *moving) unsealed(ctx context.Context) ([]Obstacle, error) {
 // constraints are those on the column in the clear that go with it. What none of
 // them explains, an UPDATE that is rolled back shows.
 func (m *moving) constraints(ctx context.Context) ([]Obstacle, error) {
-	out, err := m.all(ctx, m.versioned, m.notNull, m.referenced, m.notUnique, m.nullsCollide, m.checked, m.domains)
+	out, err := m.all(ctx, m.versioned, m.referenced, m.notNull, m.notUnique, m.nullsCollide, m.checked, m.domains, m.defaults, m.outrunAtInsert)
 	if err != nil || slices.ContainsFunc(out, Obstacle.refuses) {
 		return out, err
 	}
@@ -147,7 +146,7 @@ func (m *moving) notNull(ctx context.Context) (out []Obstacle, err error) {
 		if err != nil {
 			return err
 		}
-		o := Obstacle{Column: c.Name, Why: fmt.Sprintf("%s is NOT NULL, and NULL will stand there", c.Plain), SQL: drop, restores: []restoring{{Of: "NOT NULL " + c.Plain, SQL: restore}}}
+		o := Obstacle{Column: c.Name, Why: fmt.Sprintf("%s is NOT NULL, and NULL will stand there", c.Plain), SQL: drop, restores: []restoring{restore}}
 		if len(drop) == 0 {
 			o.Why += onSQLite
 		}
@@ -162,81 +161,6 @@ func (m *moving) notNull(ctx context.Context) (out []Obstacle, err error) {
 
 // onSQLite is how a constraint leaves a table there.
 const onSQLite = ": on SQLite the table is made anew for that (CREATE TABLE without it, INSERT … SELECT, DROP, RENAME in one transaction, then its indexes and triggers)"
-
-// restoring are the statements that bring one thing back.
-type restoring struct {
-	Of       string   `json:"of"`
-	SQL      []string `json:"sql"`
-	Revision int64    `json:"revision"`
-}
-
-// restoreJob keeps the statements that bring back what was dropped.
-const restoreJob = "restore"
-
-// remember adds to what RestoreSQL returns. Of two refusals at one stage the first
-// knows how it was: by the second, half of it may have been dropped.
-func (m *moving) remember(ctx context.Context, more []restoring) error {
-	if len(more) == 0 {
-		return nil
-	}
-	known, err := m.restoring(ctx, m.row.tenant)
-	if err != nil {
-		return err
-	}
-	changed := false
-	for _, one := range more {
-		one.Revision = m.row.revision
-		at := -1
-		for i := range known {
-			if known[i].Of == one.Of {
-				at = i
-			}
-		}
-		switch {
-		case len(one.SQL) == 0:
-		case at < 0:
-			known, changed = append(known, one), true
-		case known[at].Revision != one.Revision:
-			// Before what was recorded first: on MariaDB a statement brings a whole column
-			// back, and the one that knows most of it comes last.
-			known = append([]restoring{one}, slices.Delete(known, at, at+1)...)
-			changed = true
-		}
-	}
-	if !changed {
-		return nil
-	}
-	text, err := json.Marshal(known)
-	if err != nil {
-		return fmt.Errorf("adoption: %w", err)
-	}
-	return m.saveJob(ctx, m.row.tenant, jobRow{job: restoreJob, revision: m.row.revision, counts: string(text), began: m.terms.Now(), updated: m.terms.Now()})
-}
-
-func (a *Adoption) restoring(ctx context.Context, tenant string) (out []restoring, err error) {
-	j, err := a.readJob(ctx, tenant, restoreJob)
-	if err != nil || j.counts == "" {
-		return nil, err
-	}
-	if err := json.Unmarshal([]byte(j.counts), &out); err != nil {
-		return nil, fmt.Errorf("adoption: the recorded statements of %s are damaged: %w", a.def.Name, err)
-	}
-	return out, nil
-}
-
-// RestoreSQL returns the statements that bring back what [Adoption.Obstacles] and
-// moves had asked to drop or change, for after the way back to Plain: those of all
-// refusals, each as it was before the first one. What was not dropped in the end is
-// there already: its statement changes nothing, or the database says so. NOT NULL comes
-// back only where no row was emptied meanwhile (ClearRows, ClearErased): delete these
-// rows first, or give them a value.
-func (a *Adoption) RestoreSQL(ctx context.Context, tenant string) (out []string, err error) {
-	known, err := a.restoring(ctx, tenant)
-	for _, one := range known {
-		out = append(out, one.SQL...)
-	}
-	return out, err
-}
 
 // acceptedJob keeps at which move back rows were accepted that are sealed only.
 const acceptedJob = "accepted"

@@ -28,10 +28,12 @@ func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
 	if err != nil {
 		return nil, err
 	}
-	var set []string
+	var set, columns []string
 	for _, c := range m.cells {
+		columns = append(columns, c.plain.Name)
 		set = append(set, c.plain.Name+" = CASE WHEN "+m.staying(c)+" THEN "+c.plain.Name+" END")
 		if c.stored.Name != "" { // another value than before, to the guard
+			columns = append(columns, c.stored.Name)
 			set = append(set, c.stored.Name+" = "+m.altered(c))
 		}
 	}
@@ -58,18 +60,21 @@ func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
 				at = r
 				where, named := m.key.Equal(r.cursor)
 				if err := do(m.patience()+`UPDATE `+m.sql+` SET `+strings.Join(set, ", ")+` WHERE `+where, named...); err != nil {
-					return err
+					return doubted(err, columns)
 				}
 			}
 			if err := m.undeferred(ctx, tx); err != nil {
-				return err
+				return doubted(err, columns)
 			}
 			return errTried
 		})
 		switch {
 		case errors.Is(err, errTried) || isHeld(err):
-		case refusedRow(err):
-			refused, _ := sqldb.Refused(err)
+		case m.refuses(ctx, err):
+			var refused *sqldb.DriverError
+			if !errors.As(sqldb.Safe(err), &refused) {
+				return nil, err
+			}
 			if slices.Contains(about, refused.Constraint) || slices.ContainsFunc(m.cells, func(c liveColumn) bool { return c.sealed.SQL == refused.Column }) {
 				continue
 			}

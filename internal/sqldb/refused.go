@@ -38,11 +38,12 @@ func Refused(err error) (*DriverError, bool) {
 // Doubtful says of the answer to a change that is no refusal of a row ([Refused])
 // whether it may be one all the same: a trigger of PostgreSQL may raise any state,
 // also that of a missing right. Whoever needs to know makes the same change of no
-// row: what is wrong with the statement is answered to that, too. What passes by
-// itself, and what is about the server, is in no doubt: locks, connections, disks.
+// row ([DB.RefusesRow]): what is wrong with the statement is answered to that, too.
+// What passes by itself, and what is about the server, is in no doubt: locks,
+// connections, disks; nor is a transaction that had failed before.
 func Doubtful(err error) bool {
 	code, from := origin(err)
-	if code == "" || passing(err) || hungUp(err) {
+	if code == "" || code == "25P02" || passing(err) || hungUp(err) {
 		return false
 	}
 	if number, mysql := strings.CutPrefix(code, "mysql "); mysql {

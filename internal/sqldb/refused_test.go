@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -94,4 +95,49 @@ func TestWhatDatabasesRefuseOfOneRow(t *testing.T) {
 			require.Equal(t, refused, is, "%s: %v", statement, Safe(err))
 		}
 	})
+}
+
+// A state that a trigger may have raised as well as the database is about a row
+// where the same change of no row passes, and about all of them where it does not.
+func TestADoubtIsResolvedByTheSameChangeOfNoRow(t *testing.T) {
+	for _, name := range []testdb.Name{testdb.PostgresC, testdb.PostgresICU} {
+		t.Run(string(name), func(t *testing.T) {
+			d := testdb.New(t, name)
+			owner := d.Open(t)
+			exec := func(db *sql.DB, statement string) error {
+				_, err := db.ExecContext(t.Context(), statement)
+				return err
+			}
+			role, as := d.Role(t)
+			require.NoError(t, exec(owner, `CREATE TABLE crmguard_demo_doubt (id integer PRIMARY KEY, n integer, m integer)`))
+			require.NoError(t, exec(owner, `INSERT INTO crmguard_demo_doubt VALUES (1, 1, 1)`))
+			require.NoError(t, exec(owner, `GRANT SELECT, UPDATE (n) ON crmguard_demo_doubt TO `+role))
+			theirs := as.Open(t)
+			db, err := Open(t.Context(), theirs)
+			require.NoError(t, err)
+			asked := func(err error, columns ...string) bool {
+				require.Error(t, err)
+				return db.RefusesRow(t.Context(), fmt.Errorf("update: %w", Safe(err)), "crmguard_demo_doubt", columns...)
+			}
+			trigger := func(each, state string) {
+				require.NoError(t, exec(owner, `DROP TRIGGER IF EXISTS frozen ON crmguard_demo_doubt`))
+				require.NoError(t, exec(owner, `CREATE OR REPLACE FUNCTION frozen() RETURNS trigger LANGUAGE plpgsql AS
+					'BEGIN RAISE EXCEPTION USING MESSAGE = ''frozen'', ERRCODE = ''`+state+`''; END'`))
+				require.NoError(t, exec(owner, `CREATE TRIGGER frozen BEFORE UPDATE ON crmguard_demo_doubt FOR EACH `+each+` EXECUTE FUNCTION frozen()`))
+			}
+			for state, refused := range map[string]bool{
+				"P0001": true, "23514": true, "42501": true, "0A000": true, "55000": true, "38000": true, "25006": true,
+				"25P02": false, "53100": false, "XX000": false, "08006": false,
+			} {
+				trigger("ROW", state)
+				require.Equal(t, refused, asked(exec(theirs, `UPDATE crmguard_demo_doubt SET n = 2`), "n"), state)
+			}
+			trigger("STATEMENT", "42501")
+			require.False(t, asked(exec(theirs, `UPDATE crmguard_demo_doubt SET n = 2`), "n"), "whatever the rows")
+			trigger("ROW", "42501")
+			require.False(t, asked(exec(theirs, `UPDATE crmguard_demo_doubt SET n = 2, m = 2`), "n", "m"), "a right to a column")
+			require.True(t, asked(exec(theirs, `UPDATE crmguard_demo_doubt SET n = 2`)), "of what COMMIT answers, no column is known")
+			require.False(t, db.RefusesRow(t.Context(), nil, "crmguard_demo_doubt", "n"))
+		})
+	}
 }

@@ -59,22 +59,7 @@ func doubtOf(err error, columns ...string) error {
 // resolved makes a refusal of a doubt where the same change of no row passes: then
 // the database has nothing against the statement.
 func (s *storedTable) resolved(ctx context.Context, err error) error {
-	d, ok := errors.AsType[*doubt](err)
-	if !ok {
-		return err
-	}
-	same := make([]string, len(d.columns))
-	for i, c := range d.columns {
-		same[i] = c + " = " + c
-	}
-	passes := s.db.Write(ctx, func(tx *sql.Tx) error {
-		if len(same) == 0 {
-			return nil
-		}
-		_, err := tx.ExecContext(ctx, `UPDATE `+s.sql+` SET `+strings.Join(same, ", ")+` WHERE 1 = 0`)
-		return err
-	})
-	if passes == nil {
+	if d, ok := errors.AsType[*doubt](err); ok && s.db.RefusesRow(ctx, d.err, s.sql, d.columns...) {
 		return &refusal{d.err}
 	}
 	return err
