@@ -100,3 +100,29 @@ func TestRowsOfEachPartitionAreTried(t *testing.T) {
 	require.Len(t, all, 1)
 	require.Equal(t, "b1", all[0].Listed[0].Row)
 }
+
+// What one partition has alone keeps no value of an erased person in the others.
+func TestErasedValuesOfOtherPartitionsGo(t *testing.T) {
+	for _, own := range []string{
+		`ALTER TABLE contacts_b ADD CONSTRAINT at_least CHECK (email IS NOT NULL)`,
+		`ALTER TABLE contacts_b ALTER COLUMN email SET NOT NULL`,
+	} {
+		t.Run(own, func(t *testing.T) {
+			e := partitioned(t, testdb.PostgresC)
+			e.exec(t, own)
+			e.exec(t, `UPDATE contacts SET person = 'p2'`)
+			e.to(t, adoption.ReadSealed)
+			_, err := e.vault.Erase(t.Context(), tenant, "p2")
+			require.NoError(t, err)
+			report, err := e.a.ClearErased(t.Context(), tenant, adoption.JobOptions{})
+			require.NoError(t, err)
+			require.False(t, report.Clean)
+			var left []string
+			for _, c := range e.rows(t, "WHERE email IS NOT NULL") {
+				left = append(left, c.id)
+			}
+			require.Equal(t, []string{"b1", "b2"}, left)
+			require.Len(t, report.Listed, 2)
+		})
+	}
+}
