@@ -248,7 +248,7 @@ func (m *moving) notUnique(ctx context.Context) (out []Obstacle, err error) {
 				found, err = m.keptOtherwise(ctx, c, old, all)
 			case why == "":
 				found, err = m.keptByWide(ctx, c, old, all, asked)
-			case at.Name == c.Name && !(m.ahead && m.row.stage == Plain): // which says that before
+			case at.Name == c.Name && (!m.ahead || m.row.stage != Plain): // else that was said before
 				found = []Obstacle{lostly(at, old, why)}
 			}
 			if err != nil {
