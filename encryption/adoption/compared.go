@@ -15,10 +15,10 @@ import (
 // that two are equal: what compares a part of the value, or all tenants, or does
 // something else than to refuse, is kept by none.
 
-// whole says whether a part of a uniqueness compares a column as it stands there, but
+// comparesWhole says whether a part of a uniqueness compares a column as it stands there, but
 // for case, blanks around it and what stands for NULL; folds, that case is no
 // difference to it.
-func (a *Adoption) whole(part, column string) (whole, folds bool) {
+func (a *Adoption) comparesWhole(part, column string) (whole, folds bool) {
 	trailing := regexp.MustCompile(`(?is)^(.+?)(?:\s+COLLATE\s+((?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))?)|::(text|citext|character varying|varchar)|\s+\w+_ops(?:\s*\([^()]*\))?)$`)
 	called := regexp.MustCompile(`(?is)^(lower|upper|casefold|trim|btrim|ltrim|rtrim|md5|coalesce|ifnull|nullif)\s*\(`)
 	cast := regexp.MustCompile(`(?is)^cast\s*\((.+)\s+AS\s+(text|citext)\s*\)$`)
@@ -126,7 +126,7 @@ func (m *moving) lost(u uniqueness, all []uniqueness) (at *liveColumn, why strin
 		i := slices.IndexFunc(m.cells, func(c liveColumn) bool { return wordIn(part, c.Plain) })
 		if i < 0 {
 			beside = append(beside, part)
-			whole, _ := m.whole(part, m.def.Tenant)
+			whole, _ := m.comparesWhole(part, m.def.Tenant)
 			tenants = tenants || whole
 			continue
 		}
@@ -134,7 +134,7 @@ func (m *moving) lost(u uniqueness, all []uniqueness) (at *liveColumn, why strin
 		if at == nil {
 			at = c
 		}
-		whole, folds := m.whole(part, c.Plain)
+		whole, folds := m.comparesWhole(part, c.Plain)
 		if !whole {
 			return c, fmt.Sprintf("the uniqueness %s compares a part of %s, or what is made of it, and an index over the sealed column tells whole values apart: it refuses less; declare an index of its own (a normaliser that returns what is compared, Unique: true) while the definition may change", u.name, c.Plain)
 		}

@@ -100,7 +100,7 @@ func (m *moving) emptied(parts []string) (out []string) {
 		}
 		of, _ := indexed(bare)
 		for _, c := range m.cells {
-			if whole, _ := m.whole(of[0], c.Plain); whole && len(of) == 2 && !wordIn(of[1], c.Plain) {
+			if whole, _ := m.comparesWhole(of[0], c.Plain); whole && len(of) == 2 && !wordIn(of[1], c.Plain) {
 				out = append(out, of[1])
 			}
 		}

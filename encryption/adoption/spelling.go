@@ -185,7 +185,7 @@ func (m *moving) collide(ctx context.Context, c column, w wanted, o *Obstacle) e
 // bytes of each stay in memory; what falls together there is looked at once more.
 func (m *moving) willCollide(ctx context.Context, c column, old uniqueness, w wanted, o *Obstacle) error {
 	for _, part := range old.by.parts {
-		whole, _ := m.whole(part, c.Plain)
+		whole, _ := m.comparesWhole(part, c.Plain)
 		if !whole && !m.isName(part, m.def.Tenant) || w.where != "" || old.of != "" {
 			return nil // what else it compares, its predicate, or the partition, tells rows apart: that is asked when everything is sealed
 		}

@@ -160,7 +160,7 @@ func (a *Adoption) replaces(u, old uniqueness, plain, wide string) bool {
 // "" is none.
 func (a *Adoption) wideOf(part string) string {
 	for _, c := range a.columns {
-		if whole, _ := a.whole(part, c.Plain); whole {
+		if whole, _ := a.comparesWhole(part, c.Plain); whole {
 			return c.wideIndex()
 		}
 	}
