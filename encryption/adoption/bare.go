@@ -83,9 +83,14 @@ func (l *live) nameOf(values []any) string {
 }
 
 // clears reads a page of the rows that hold something in the clear: where they stand,
-// what they are called, and their values in the order of cells.
-func (l *live) clears(ctx context.Context, tenant string, after []any, limit int) (out []row, err error) {
+// what they are called, and their values in the order of cells. With a condition it
+// reads those that it names.
+func (l *live) clears(ctx context.Context, tenant, condition string, more, after []any, limit int) (out []row, err error) {
 	where, args := l.of(tenant)
+	if condition != "" {
+		where += " AND (" + condition + ")"
+		args = append(args, more...)
+	}
 	columns := l.nameTexts()
 	var some []string
 	for _, c := range l.cells {

@@ -1,6 +1,7 @@
 package adoption
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 // check is a CHECK of the table.
 type check struct {
 	name    string // "" where it has none
+	of      string // the partition that has it alone, quoted; "" is the table
 	expr    string
 	drop    []string
 	restore restoring
@@ -30,13 +32,13 @@ func (l *live) checks(ctx context.Context) (out []check, err error) {
 		err = l.rows(ctx, func(scan func(...any) error) error {
 			var quoted, definition string
 			var c check
-			err := scan(&c.name, &quoted, &c.expr, &definition)
-			alter := `ALTER TABLE ` + l.sql
+			err := scan(&c.of, &c.name, &quoted, &c.expr, &definition)
+			alter := `ALTER TABLE ` + cmp.Or(c.of, l.sql)
 			c.drop, c.restore.SQL = []string{alter + ` DROP CONSTRAINT ` + quoted}, []string{alter + ` ADD CONSTRAINT ` + quoted + ` ` + definition}
 			out = append(out, c)
 			return err
-		}, `SELECT CAST(c.conname AS text), quote_ident(c.conname), pg_get_expr(c.conbin, c.conrelid), pg_get_constraintdef(c.oid) FROM pg_catalog.pg_constraint c
-			WHERE c.conrelid = to_regclass(?) AND c.contype = 'c' ORDER BY c.conname`, l.sql)
+		}, tree+`SELECT `+of+`, CAST(c.conname AS text), quote_ident(c.conname), pg_get_expr(c.conbin, c.conrelid), pg_get_constraintdef(c.oid) FROM pg_catalog.pg_constraint c
+			JOIN tree ON tree.oid = c.conrelid WHERE c.contype = 'c' AND (tree.root OR c.coninhcount = 0) ORDER BY 1, 2`, l.sql)
 		return out, err
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
@@ -120,11 +122,14 @@ func (m *moving) checked(ctx context.Context) (out []Obstacle, err error) {
 		if c.name == "" {
 			said = "a CHECK without a name"
 		}
+		if c.of != "" {
+			said += " of " + c.of
+		}
 		o := Obstacle{Column: m.cells[i].Name, Rows: rows}
 		switch {
 		case refuses:
 			o.Why = fmt.Sprintf("%s over %s refuses rows in which nothing stands there", said, m.cells[i].Plain)
-			c.restore.Of = "CHECK " + c.name
+			c.restore.Of = "CHECK " + c.name + c.of
 			o.SQL, o.restores = c.drop, []restoring{c.restore}
 			if len(c.drop) == 0 {
 				o.Why += onSQLite
@@ -179,7 +184,7 @@ func (m *moving) refusesNULL(ctx context.Context, c check, names []string) (rows
 			of += " AND " + cell.stored.Name + " IS NOT NULL" // it will be
 		}
 	}
-	from := []string{m.sql + ` WHERE ` + of + ` AND (` + strings.Join(some, " OR ") + `)`}
+	from := []string{cmp.Or(c.of, m.sql) + ` WHERE ` + of + ` AND (` + strings.Join(some, " OR ") + `)`}
 	if alone {
 		from = append(from, `(SELECT 1 AS crmguard_one) AS crmguard_row LEFT JOIN `+m.sql+` ON 1 = 0`)
 	}

@@ -122,7 +122,7 @@
 //     where the column in the clear may be NULL. Where it is NOT NULL, by itself, a
 //     domain or a CHECK, as it may be until the move to SealedOnly, they leave its value
 //     and say so (NotNullError): delete the row instead, or drop that earlier. A row that
-//     a CHECK over several columns refuses stays whole, and is listed with its name.
+//     a CHECK over several columns refuses, or what one partition has alone, stays whole, and is listed with its name.
 //   - It changes no schema: SQL and GuardSQL return statements for the owner of the
 //     table. It adopts text; see [Adoption.Check] for what it refuses.
 //   - WriteBoth and ReadSealed protect nothing yet: the clear is still there.
@@ -140,12 +140,19 @@
 //     partial unique index there is taken for one over all rows, and UNIQUE in the
 //     clear is replaced by a whole index, but where its predicate alone asks whether
 //     anything stands in the clear.
-//   - An exclusion that is no equality, and a uniqueness whose predicate alone is about
-//     the clear and asks more than whether anything stands there, is named, and kept by
-//     nothing that is handed out.
+//   - What no index over a sealed column keeps is named and stated (LoseUnique), before
+//     WriteBoth and again before SealedOnly, and kept by nothing that is handed out: a
+//     uniqueness by a part of the value or by what is made of it (a prefix, split_part),
+//     one that takes case for equal where the normaliser does not, one over all tenants
+//     in a table that has a column of them, WITHOUT OVERLAPS, ON CONFLICT IGNORE or
+//     REPLACE. Before SealedOnly alone: an exclusion that is no equality, and a
+//     uniqueness whose predicate alone is about the clear and asks more than whether
+//     anything stands there. What the collation of the column takes for equal and the
+//     normaliser does not (an accent, case by the column's own type) is not compared.
+//   - On MySQL an index over an expression was read about and never run.
 //   - Obstacles sees the rows of now: a spelling or a value that collides may come
-//     later. UNIQUE over more columns than the value and the tenant is compared when
-//     everything is sealed, at the move to SealedOnly. On MariaDB it sees the foreign
+//     later. UNIQUE over more columns than the value and the tenant, and of one partition,
+//     is compared when everything is sealed, at the move to SealedOnly. On MariaDB it sees the foreign
 //     keys of other tables that its account has rights on.
 //   - A Condition has the value itself among its arguments at each stage: what writes
 //     statements with their arguments down (a logger of the application, GORM's unless

@@ -1,6 +1,7 @@
 package adoption
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,12 +14,22 @@ import (
 // wanted is an index that a table should have.
 type wanted struct {
 	name    string
-	columns []string // quoted
+	table   string   // a partition, quoted; "" is the table
+	columns []string // quoted, or expressions
 	where   string   // a predicate; "" is none
 	unique  bool
 }
 
 func (w wanted) list() string { return strings.Join(w.columns, ", ") }
+
+// asked is the list as a question may have it.
+func (w wanted) asked(between string) string {
+	var out []string
+	for _, part := range w.columns {
+		out = append(out, asking(part))
+	}
+	return strings.Join(out, between)
+}
 
 // create is the statement of it up to the table.
 func (w wanted) create(how string) string {
@@ -78,7 +89,7 @@ func (a *Adoption) build(ctx context.Context, w wanted) ([]string, error) {
 	}
 	switch a.db.Kind {
 	case sqldb.Postgres:
-		return a.buildOn(ctx, table, "", w)
+		return a.buildOn(ctx, cmp.Or(w.table, table), "", w)
 	case sqldb.SQLite:
 		schema, bare := "", table
 		if before, after, ok := strings.Cut(table, "."); ok {

@@ -27,8 +27,8 @@ func (e *NotNullError) Error() string {
 }
 
 // notNulls says of each column in the clear why it cannot be emptied; nil is that it
-// can. A CHECK over several columns is left to the database, which refuses the row and
-// names it: what else stands in the row decides.
+// can. A CHECK over several columns, and what one partition has alone, is left to the
+// database, which refuses the row and names it: what else stands in the row decides.
 func (l *live) notNulls(ctx context.Context) ([]*NotNullError, error) {
 	all, err := l.checks(ctx)
 	if err != nil {
@@ -57,6 +57,9 @@ func (l *live) notNulls(ctx context.Context) ([]*NotNullError, error) {
 			continue
 		}
 		for _, one := range all {
+			if one.of != "" { // rows of other partitions can be emptied
+				continue
+			}
 			alone := wordIn(one.expr, c.Plain) && !slices.ContainsFunc(names, func(name string) bool { return name != c.Plain && wordIn(one.expr, name) })
 			if alone && l.refusesNone(ctx, one, c) {
 				out[i] = &NotNullError{l.def.Name, c.Plain, "CHECK " + one.name}

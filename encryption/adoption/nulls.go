@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -13,6 +14,7 @@ import (
 // it compares, as SQL.
 type keyedBy struct {
 	name          string
+	of            string // as uniqueness.of
 	parts         []string
 	where         string // its predicate; "" is none
 	nullsEqual    bool   // two NULLs are equal to it
@@ -23,7 +25,7 @@ type keyedBy struct {
 // two of those are equal refuses all but the first, whatever takes its place. To most
 // of them NULL is equal to nothing.
 func (m *moving) nullsCollide(ctx context.Context) (out []Obstacle, err error) {
-	all, err := m.keyedBys(ctx)
+	all, err := m.described(ctx)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
@@ -31,7 +33,11 @@ func (m *moving) nullsCollide(ctx context.Context) (out []Obstacle, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, one := range all {
+	for _, u := range all {
+		one := u.by
+		if one.drop == "" { // of columns alone, of which NULL is equal to nothing
+			continue
+		}
 		var column *liveColumn
 		var equal []string
 		for i, part := range append(one.parts, one.where) {
@@ -44,7 +50,7 @@ func (m *moving) nullsCollide(ctx context.Context) (out []Obstacle, err error) {
 				case i == len(one.parts):
 					equal = append(equal, "("+part+")")
 				case !one.nullsEqual:
-					equal = append(equal, "("+part+") IS NOT NULL")
+					equal = append(equal, asking(part)+" IS NOT NULL")
 				}
 				break
 			}
@@ -52,7 +58,16 @@ func (m *moving) nullsCollide(ctx context.Context) (out []Obstacle, err error) {
 		if column == nil {
 			continue
 		}
-		rows, collides, err := m.refusesNULL(ctx, check{expr: `NOT (` + strings.Join(append(equal, "1 = 1"), " AND ") + `)`}, names)
+		others := all
+		if one.nullsEqual { // so others have to be without NULL to tell rows apart
+			if others, err = m.withoutNULL(ctx, all); err != nil {
+				return nil, err
+			}
+		}
+		if m.apart(others, u.of, m.emptied(one.parts)) {
+			continue
+		}
+		rows, collides, err := m.refusesNULL(ctx, check{of: one.of, expr: `NOT (` + strings.Join(append(equal, "1 = 1"), " AND ") + `)`}, names)
 		if err != nil {
 			return nil, err
 		}
@@ -60,15 +75,41 @@ func (m *moving) nullsCollide(ctx context.Context) (out []Obstacle, err error) {
 			continue
 		}
 		out = append(out, Obstacle{
-			Column: column.Name, Rows: rows, SQL: []string{one.drop}, restores: []restoring{{Of: "UNIQUE " + one.name, SQL: []string{one.restore}}},
+			Column: column.Name, Rows: rows, SQL: []string{one.drop}, restores: []restoring{{Of: "UNIQUE " + one.name + one.of, SQL: []string{one.restore}}},
 			Why: fmt.Sprintf("to the uniqueness %s two rows in which nothing stands in %s are equal: it would refuse all but one of them; let what takes its place be there, then drop it", one.name, column.Plain),
 		})
 	}
 	return out, nil
 }
 
-// keyedBys lists what is unique by more than columns of which NULL is equal to
-// nothing. MariaDB has none of these.
+// emptied are the parts of a uniqueness that say something where nothing stands in
+// the clear: those that are about other columns, and what stands in for the value.
+func (m *moving) emptied(parts []string) (out []string) {
+	for _, part := range parts {
+		if !slices.ContainsFunc(m.cells, func(c liveColumn) bool { return wordIn(part, c.Plain) }) {
+			out = append(out, part)
+			continue
+		}
+		bare := strings.TrimSpace(part)
+		if bare[0] == '(' && closing(bare, 0) == len(bare)-1 {
+			bare = bare[1 : len(bare)-1]
+		}
+		open := regexp.MustCompile(`(?is)^(?:coalesce|ifnull)\s*\(`).FindString(bare)
+		if open == "" || closing(bare, len(open)-1) != len(bare)-1 {
+			continue
+		}
+		of, _ := indexed(bare)
+		for _, c := range m.cells {
+			if whole, _ := m.comparesWhole(of[0], c.Plain); whole && len(of) == 2 && !wordIn(of[1], c.Plain) {
+				out = append(out, of[1])
+			}
+		}
+	}
+	return out
+}
+
+// keyedBys lists what each uniqueness compares, where that is more than whole columns,
+// or two NULLs may be equal to it.
 func (m *moving) keyedBys(ctx context.Context) (out []keyedBy, err error) {
 	schema, table := m.parts()
 	switch m.db.Kind {
@@ -95,36 +136,73 @@ func (m *moving) keyedBys(ctx context.Context) (out []keyedBy, err error) {
 		return out, err
 	case sqldb.Postgres:
 	case sqldb.MariaDB, sqldb.MySQL:
-		return nil, nil
+		return m.keyedBysOfMySQL(ctx, schema, table)
 	}
 	err = m.rows(ctx, func(scan func(...any) error) error {
 		var one keyedBy
-		var part string
-		if err := scan(&one.name, &one.drop, &one.restore, &one.nullsEqual, &one.where, &part); err != nil {
-			return err
-		}
-		if len(out) == 0 || out[len(out)-1].name != one.name {
-			out = append(out, one)
-		}
-		last := &out[len(out)-1]
-		last.parts = append(last.parts, part)
-		return nil
-	}, `SELECT CAST(c.relname AS text), CASE WHEN k.oid IS NOT NULL THEN concat('ALTER TABLE ', CAST(? AS text), ' DROP CONSTRAINT ', quote_ident(k.conname))
+		var definition string
+		err := scan(&one.of, &one.name, &one.drop, &one.restore, &one.nullsEqual, &one.where, &definition)
+		one.parts, _ = indexed(definition) // with collations and classes of operators
+		out = append(out, one)
+		return err
+	}, tree+`SELECT `+of+`, CAST(c.relname AS text), CASE WHEN k.oid IS NOT NULL THEN concat('ALTER TABLE ', CASE WHEN tree.root THEN CAST(? AS text) ELSE `+of+` END, ' DROP CONSTRAINT ', quote_ident(k.conname))
 				ELSE format('DROP INDEX %s%I.%I', CASE WHEN c.relkind = 'I' THEN '' ELSE 'CONCURRENTLY ' END, n.nspname, c.relname) END,
-			CASE WHEN k.oid IS NOT NULL THEN concat('ALTER TABLE ', CAST(? AS text), ' ADD CONSTRAINT ', quote_ident(k.conname), ' ', pg_get_constraintdef(k.oid)) ELSE pg_get_indexdef(i.indexrelid) END,
-			COALESCE(CAST(to_jsonb(i) ->> 'indnullsnotdistinct' AS boolean), false), COALESCE(pg_get_expr(i.indpred, i.indrelid), ''), pg_get_indexdef(i.indexrelid, p.n, true)
-		FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('u', 'x')
-		CROSS JOIN LATERAL generate_series(1, CAST(i.indnkeyatts AS integer)) AS p(n)
-		WHERE i.indrelid = to_regclass(?) AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary ORDER BY 1, p.n`, m.sql, m.sql, m.sql)
+			CASE WHEN k.oid IS NOT NULL THEN concat('ALTER TABLE ', CASE WHEN tree.root THEN CAST(? AS text) ELSE `+of+` END, ' ADD CONSTRAINT ', quote_ident(k.conname), ' ', pg_get_constraintdef(k.oid)) ELSE pg_get_indexdef(i.indexrelid) END,
+			COALESCE(CAST(to_jsonb(i) ->> 'indnullsnotdistinct' AS boolean), false), COALESCE(pg_get_expr(i.indpred, i.indrelid), ''), pg_get_indexdef(i.indexrelid)
+		FROM pg_catalog.pg_index i JOIN tree ON tree.oid = i.indrelid JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x')
+		WHERE`+own+`AND (i.indisunique OR i.indisexclusion) ORDER BY 1, 2`, m.sql, m.sql, m.sql)
 	return out, err
 }
 
-// order is what stands behind a part of an index of SQLite and is no expression.
-var order = regexp.MustCompile(`(?i)\s+(ASC|DESC)\s*$`)
+// keyedBysOfMySQL has no statements for indexes of MariaDB, to none of which two NULLs
+// are equal. MySQL has indexes over expressions, and shows these with a backslash
+// before quotes.
+func (m *moving) keyedBysOfMySQL(ctx context.Context, schema, table string) (out []keyedBy, err error) {
+	expression := `''`
+	if m.db.Kind == sqldb.MySQL {
+		expression = `COALESCE(EXPRESSION, '')`
+	}
+	err = m.rows(ctx, func(scan func(...any) error) error {
+		var name, part, expression string
+		var only int
+		if err := scan(&name, &part, &only, &expression); err != nil {
+			return err
+		}
+		if len(out) == 0 || out[len(out)-1].name != name {
+			out = append(out, keyedBy{name: name})
+		}
+		last := &out[len(out)-1]
+		switch {
+		case expression != "":
+			part = `(` + strings.ReplaceAll(expression, `\'`, `'`) + `)`
+			quoted, err := m.db.QuoteName(name)
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrDefinition, err)
+			}
+			last.drop = `DROP INDEX ` + quoted + ` ON ` + m.sql
+			last.restore = `CREATE UNIQUE INDEX ` + quoted + ` ON ` + m.sql + ` (`
+		case only > 0:
+			part = fmt.Sprintf("`%s`(%d)", strings.ReplaceAll(part, "`", "``"), only)
+		default:
+			part = "`" + strings.ReplaceAll(part, "`", "``") + "`"
+		}
+		last.parts = append(last.parts, part)
+		return nil
+	}, `SELECT INDEX_NAME, COALESCE(COLUMN_NAME, ''), COALESCE(SUB_PART, 0), `+expression+` FROM information_schema.STATISTICS
+		WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? AND NON_UNIQUE = 0 ORDER BY INDEX_NAME, SEQ_IN_INDEX`, schema, table)
+	for i, one := range out {
+		if one.restore != "" {
+			out[i].restore += strings.Join(one.parts, ", ") + `)`
+		}
+	}
+	return out, err
+}
 
-// indexed are the parts of an index of SQLite, and its predicate, as its statement
-// has them.
+// order is what stands behind a part of an index and is no expression.
+var order = regexp.MustCompile(`(?i)(?:\s+(?:ASC|DESC))?(?:\s+NULLS\s+(?:FIRST|LAST))?\s*$`)
+
+// indexed are the parts of an index, and its predicate, as its statement has them.
 func indexed(statement string) (parts []string, where string) {
 	open := 0
 	for open < len(statement) && statement[open] != '(' {

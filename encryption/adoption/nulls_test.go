@@ -25,6 +25,9 @@ func TestAUniquenessOfTwoNULLsGoes(t *testing.T) {
 		{testdb.PostgresC, `CREATE UNIQUE INDEX old ON contacts (seen) WHERE email IS NULL`, true, 0},
 		{testdb.PostgresC, `CREATE UNIQUE INDEX old ON contacts (lower(email), coalesce(email, ''))`, false, 0},
 		{testdb.PostgresC, `CREATE UNIQUE INDEX old ON contacts (coalesce(email, '')) WHERE email <> ''`, false, 0},
+		{testdb.PostgresC, `CREATE UNIQUE INDEX old ON contacts (id, email) NULLS NOT DISTINCT`, false, 150000},
+		{testdb.PostgresC, `CREATE UNIQUE INDEX old ON contacts (id, coalesce(email, ''))`, false, 0},
+		{testdb.SQLite, `CREATE UNIQUE INDEX old ON contacts (coalesce(email, ''), id)`, false, 0},
 		{testdb.SQLite, `CREATE UNIQUE INDEX "old (" ON contacts (seen, coalesce(lower(email), ',') COLLATE NOCASE DESC)`, true, 0},
 		{testdb.SQLite, `CREATE UNIQUE INDEX old ON contacts (seen) WHERE email IS NULL`, true, 0},
 		{testdb.SQLite, `CREATE UNIQUE INDEX old ON contacts (email, coalesce(lower(email), ''))`, false, 0},
@@ -100,4 +103,22 @@ func TestRowsAreTriedBesideEachOther(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	require.Contains(t, all[0].Why, "refuses a row in which nothing stands in the clear")
+}
+
+// What is unique beside the value tells two rows without one apart where it is NULL in
+// neither: where it may be, two NULLs beside two others are equal.
+func TestWhatMayBeNULLTellsNoRowsApart(t *testing.T) {
+	e := newEnv(t, testdb.New(t, testdb.PostgresC), uniqueDef, emailColumn, contactsSQL)
+	e.exec(t, `CREATE UNIQUE INDEX by_person ON contacts (person)`)
+	if _, err := e.db.ExecContext(t.Context(), `CREATE UNIQUE INDEX old ON contacts (person, email) NULLS NOT DISTINCT`); err != nil {
+		t.Skip("the server has no such index")
+	}
+	all, err := e.a.Obstacles(t.Context(), tenant)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.NotEmpty(t, all[0].SQL)
+	e.exec(t, `ALTER TABLE contacts ALTER COLUMN person SET NOT NULL`)
+	all, err = e.a.Obstacles(t.Context(), tenant)
+	require.NoError(t, err)
+	require.Empty(t, all)
 }

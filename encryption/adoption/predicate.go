@@ -20,18 +20,29 @@ func (m *moving) described(ctx context.Context) ([]uniqueness, error) {
 		return nil, err
 	}
 	keyed, err := m.keyedBys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	otherwise, err := m.otherwise(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for i, u := range all {
-		for _, one := range keyed {
-			if one.name != u.name {
-				continue
+		for _, column := range u.columns {
+			quoted, err := m.db.QuoteName(column)
+			if err != nil && column != "" {
+				return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 			}
-			all[i].by = one
-			if strings.HasPrefix(one.restore, "CREATE ") { // with collations and classes of operators
-				all[i].by.parts, _ = indexed(one.restore)
+			all[i].by.parts = append(all[i].by.parts, quoted)
+		}
+		for _, one := range keyed {
+			if one.name == u.name && one.of == u.of {
+				all[i].by = one
 			}
 		}
+		all[i].otherwise = otherwise(u)
 	}
-	return all, err
+	return all, nil
 }
 
 // onlyWhere says whether it is the predicate alone that is about a column.
@@ -63,8 +74,8 @@ func (m *moving) keptOtherwise(ctx context.Context, c column, old uniqueness, al
 		return nil, nil
 	}
 	o.Why = fmt.Sprintf("the uniqueness %s asks whether anything stands in %s: one that asks that of %s is not there yet", old.name, c.Plain, c.sealed.SQL)
-	w := wanted{unique: true, columns: old.by.parts, where: where}
-	w.name = m.indexName("crmguard_unique_", c.sealed.SQL, strings.Join(append(slices.Clone(w.columns), w.where, m.def.SQL), "\x00"))
+	w := wanted{unique: true, columns: old.by.parts, where: where, table: old.of}
+	w.name = m.indexName("crmguard_unique_", c.sealed.SQL, strings.Join(append(slices.Clone(w.columns), w.where, old.of, m.def.SQL), "\x00"))
 	err := m.collide(ctx, c, w, &o)
 	if err == nil && o.Rows == 0 {
 		o.SQL, err = m.build(ctx, w)
@@ -96,14 +107,10 @@ func (m *moving) sealedWhere(old uniqueness) (where string, ok bool) {
 // would have to be this one.
 func (m *moving) keeps(u, old uniqueness, where string) bool {
 	bare := strings.NewReplacer(`"`, "", "`", "", " ", "", "\n", "")
-	if !u.enforced && m.db.Kind != sqldb.SQLite || !u.immediate && old.immediate || u.by.where != "" && bare.Replace(u.by.where) != bare.Replace(where) {
+	if !u.enforced && m.db.Kind != sqldb.SQLite || !u.immediate && old.immediate || !u.within(old.of) || u.by.where != "" && bare.Replace(u.by.where) != bare.Replace(where) {
 		return false
 	}
-	parts := u.by.parts
-	if len(parts) == 0 {
-		parts = u.columns
-	}
-	return !slices.ContainsFunc(parts, func(part string) bool {
-		return !slices.ContainsFunc(old.by.parts, func(of string) bool { return bare.Replace(of) == bare.Replace(part) })
+	return !slices.ContainsFunc(u.by.parts, func(part string) bool {
+		return !slices.ContainsFunc(old.by.parts, func(of string) bool { return m.samePart(of, part) })
 	})
 }

@@ -38,6 +38,8 @@ func TestAUniquenessByItsPredicateIsKept(t *testing.T) {
 		def              encryption.Table
 	}{
 		{testdb.PostgresC, `CREATE UNIQUE INDEX one ON contacts (person) WHERE email IS NOT NULL`, `(person) WHERE (email_sealed IS NOT NULL)`, uniqueDef},
+		{testdb.PostgresC, `CREATE UNIQUE INDEX one ON contacts (person DESC NULLS LAST) WHERE email IS NOT NULL`, `(person) WHERE (email_sealed IS NOT NULL)`, uniqueDef},
+		{testdb.PostgresC, `CREATE UNIQUE INDEX one ON contacts (person NULLS FIRST) WHERE email IS NOT NULL`, `(person) WHERE (email_sealed IS NOT NULL)`, uniqueDef},
 		{testdb.SQLite, `CREATE UNIQUE INDEX one ON contacts (person) WHERE "email" NOT NULL`, `(person) WHERE email_sealed NOT NULL`, uniqueDef},
 		{testdb.PostgresC, `CREATE UNIQUE INDEX one ON contacts (lower(person), seen) WHERE email IS NOT NULL AND seen = 0`, `(lower((person)::text), seen) WHERE ((email_sealed IS NOT NULL) AND (seen = 0))`, contactsDef},
 		{testdb.SQLite, `CREATE UNIQUE INDEX one ON contacts (lower(person), seen) WHERE email IS NOT NULL AND seen = 0`, `(lower(person), seen) WHERE email_sealed IS NOT NULL AND seen = 0`, contactsDef},

@@ -139,7 +139,12 @@ func (m *moving) notNull(ctx context.Context) (out []Obstacle, err error) {
 	}
 	err = m.each(func(c column) error {
 		nullable, err := m.nullable(ctx, c.Plain)
-		if err != nil || nullable {
+		if err != nil {
+			return err
+		}
+		if nullable {
+			found, err := m.notNullOfPartitions(ctx, c)
+			out = append(out, found...)
 			return err
 		}
 		drop, restore, err := m.dropNotNull(ctx, c.Plain)

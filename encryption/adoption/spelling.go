@@ -159,11 +159,12 @@ const whyCollides = "another row has the same value to the normaliser of the uni
 
 // collide asks the database, where everything is sealed.
 func (m *moving) collide(ctx context.Context, c column, w wanted, o *Obstacle) error {
-	where := strings.Join(w.columns, " IS NOT NULL AND ") + " IS NOT NULL"
+	table, list := cmp.Or(w.table, m.sql), w.asked(", ")
+	where := w.asked(" IS NOT NULL AND ") + " IS NOT NULL"
 	if w.where != "" {
 		where += " AND (" + w.where + ")"
 	}
-	groups := ` FROM ` + m.sql + ` WHERE ` + where + ` GROUP BY ` + w.list() + ` HAVING COUNT(*) > 1`
+	groups := ` FROM ` + table + ` WHERE ` + where + ` GROUP BY ` + list + ` HAVING COUNT(*) > 1`
 	err := m.rows(ctx, func(scan func(...any) error) error { return scan(&o.Rows) }, `SELECT COALESCE(SUM(n), 0) FROM (SELECT COUNT(*) AS n`+groups+`) AS several`)
 	if err != nil || o.Rows == 0 {
 		return err
@@ -177,21 +178,22 @@ func (m *moving) collide(ctx context.Context, c column, w wanted, o *Obstacle) e
 		err := scan(into...)
 		o.Listed = append(o.Listed, Left{Row: m.nameOf(names), Column: c.Name, Why: whyCollides})
 		return err
-	}, `SELECT `+strings.Join(m.nameTexts(), ", ")+` FROM `+m.sql+` WHERE `+where+` AND (`+w.list()+`) IN (SELECT `+w.list()+groups+`) ORDER BY `+w.list()+fmt.Sprintf(` LIMIT %d`, maxListed))
+	}, `SELECT `+strings.Join(m.nameTexts(), ", ")+` FROM `+table+` WHERE `+where+` AND (`+list+`) IN (SELECT `+list+groups+`) ORDER BY `+list+fmt.Sprintf(` LIMIT %d`, maxListed))
 }
 
 // willCollide asks the normaliser about each value in the clear of the tenant. Eight
 // bytes of each stay in memory; what falls together there is looked at once more.
 func (m *moving) willCollide(ctx context.Context, c column, old uniqueness, w wanted, o *Obstacle) error {
-	for _, column := range old.columns {
-		if column != "" && column != c.Plain && column != m.def.Tenant || w.where != "" {
-			return nil // its other columns, or its predicate, tell rows apart: that is asked when everything is sealed
+	for _, part := range old.by.parts {
+		whole, _ := m.comparesWhole(part, c.Plain)
+		if !whole && !m.isName(part, m.def.Tenant) || w.where != "" || old.of != "" {
+			return nil // what else it compares, its predicate, or the partition, tells rows apart: that is asked when everything is sealed
 		}
 	}
 	cell := slices.Index(m.order, c.Name)
 	each := func(f func(r row, normal string)) error {
 		for after := []any(nil); ; {
-			rows, err := m.clears(ctx, m.row.tenant, after, 1000)
+			rows, err := m.clears(ctx, m.row.tenant, "", nil, after, 1000)
 			if err != nil || len(rows) == 0 {
 				return err
 			}

@@ -14,13 +14,13 @@ import (
 // errTried rolls back what was only tried.
 var errTried = errors.New("adoption: tried")
 
-// triedRows is how many rows are tried.
+// triedRows is how many rows are tried, and some of each partition.
 const triedRows = 20
 
 // tried writes a few rows as SealedOnly will, and rolls that back: triggers and
 // deferred constraints speak by themselves. Rows that others hold are left alone.
 func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
-	rows, err := m.clears(ctx, m.row.tenant, nil, triedRows)
+	rows, err := m.triable(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -13,14 +13,18 @@ import (
 // constraint of PostgreSQL that excludes such rows.
 type uniqueness struct {
 	name      string
-	columns   []string // "" is an expression, or a part of a column
+	of        string   // the partition that has it alone, quoted; "" is the table
+	spans     bool     // it is that of a partitioned table: all partitions have it
+	ofTable   bool     // SQLite made it for a UNIQUE or PRIMARY KEY of the table's statement
+	columns   []string // "" is an expression
 	mentions  []string // what expressions and the predicate are about: columns, on SQLite their text
 	where     string   // its predicate; "" is none
 	enforced  bool     // a valid unique index
 	immediate bool     // not only at COMMIT
 	equality  bool     // what it refuses are equal rows
 
-	by keyedBy // what it compares, as SQL; without parts where columns say all
+	by        keyedBy // what it compares, as SQL
+	otherwise string  // what it does beside refusing equal rows; "" is nothing
 }
 
 // uniques lists what is unique in the table.
@@ -34,10 +38,10 @@ func (a *Adoption) uniques(ctx context.Context) (out []uniqueness, err error) {
 		var key bool
 		var n int
 		var column string
-		if err := scan(&u.name, &u.enforced, &u.immediate, &u.equality, &u.where, &key, &n, &column); err != nil {
+		if err := scan(&u.of, &u.name, &u.spans, &u.ofTable, &u.enforced, &u.immediate, &u.equality, &u.where, &key, &n, &column); err != nil {
 			return err
 		}
-		if len(out) == 0 || out[len(out)-1].name != u.name {
+		if len(out) == 0 || out[len(out)-1].name != u.name || out[len(out)-1].of != u.of {
 			out = append(out, u)
 		}
 		last := &out[len(out)-1]
@@ -51,7 +55,16 @@ func (a *Adoption) uniques(ctx context.Context) (out []uniqueness, err error) {
 	return out, err
 }
 
-// askingUniques lists the columns of unique indexes: name of the index, whether it
+// tree are a table of PostgreSQL and its partitions or children, to which own are the
+// indexes that no index of a parent brings along.
+const (
+	tree = `WITH RECURSIVE tree (oid, root) AS (SELECT to_regclass(?)::oid, true UNION SELECT h.inhrelid, false FROM pg_catalog.pg_inherits h JOIN tree ON h.inhparent = tree.oid) `
+	own  = ` (tree.root OR NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid)) `
+	of   = `CASE WHEN tree.root THEN '' ELSE (SELECT format('%I.%I', n.nspname, t.relname) FROM pg_catalog.pg_class t JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace WHERE t.oid = tree.oid) END`
+)
+
+// askingUniques lists the columns of unique indexes: the partition that has it alone,
+// name of the index, whether all partitions have it, whether SQLite made it, whether it
 // is whole and valid, whether it is asked at once, its predicate, whether a row is
 // about a part of the key or about what expressions and the predicate mention.
 func (a *Adoption) askingUniques() (query string, args []any, err error) {
@@ -62,94 +75,92 @@ func (a *Adoption) askingUniques() (query string, args []any, err error) {
 	schema, name := a.parts()
 	switch a.db.Kind {
 	case sqldb.Postgres:
-		const from = ` FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid `
-		const these = ` WHERE i.indrelid = to_regclass(?) AND (i.indisunique OR i.indisexclusion) AND i.indisready `
+		const from = ` FROM pg_catalog.pg_index i JOIN tree ON tree.oid = i.indrelid JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid `
+		const these = ` WHERE` + own + `AND (i.indisunique OR i.indisexclusion) AND i.indisready `
 		const equality = `NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint x CROSS JOIN LATERAL unnest(x.conexclop) AS e(oid) JOIN pg_catalog.pg_operator o ON o.oid = e.oid
-			WHERE x.conindid = i.indexrelid AND x.contype = 'x' AND NOT (o.oprname = '=' AND (o.oprcanmerge OR o.oprcanhash)))`
-		const of = `SELECT CAST(c.relname AS text) AS index_name, i.indisunique AND i.indisvalid, i.indimmediate, ` + equality + `, COALESCE(pg_get_expr(i.indpred, i.indrelid), ''), `
-		return of + `true AS of_key, CAST(k.n AS integer) AS place, COALESCE(CAST(a.attname AS text), '')` + from +
+			WHERE x.conindid = i.indexrelid AND x.contype IN ('p', 'u', 'x') AND NOT (o.oprname = '=' AND (o.oprcanmerge OR o.oprcanhash)))`
+		const each = `SELECT ` + of + ` AS partition, CAST(c.relname AS text) AS index_name, c.relkind = 'I', false, i.indisunique AND i.indisvalid, i.indimmediate, ` + equality + `, COALESCE(pg_get_expr(i.indpred, i.indrelid), ''), `
+		return tree + each + `true AS of_key, CAST(k.n AS integer) AS place, COALESCE(CAST(a.attname AS text), '')` + from +
 			`CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS k(n) LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n]` + these +
-			` UNION ALL ` + of + `false, 0, CAST(a.attname AS text)` + from +
+			` UNION ALL ` + each + `false, 0, CAST(a.attname AS text)` + from +
 			`JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid AND d.refclassid = d.classid AND d.refobjid = i.indrelid
-			JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid AND a.attnum > 0` + these + ` ORDER BY 1, 6 DESC, 7`, []any{quoted, quoted}, nil
+			JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid AND a.attnum > 0` + these + ` ORDER BY 1, 2, 9 DESC, 10`, []any{quoted}, nil
 	case sqldb.SQLite:
 		master := "sqlite_master"
 		if before, _, ok := strings.Cut(quoted, "."); ok {
 			master = before + "." + master
 		}
-		return `SELECT l.name, NOT l.partial, true, true, CASE WHEN l.partial THEN 'partial' ELSE '' END, true, x.seqno, COALESCE(x.name, '')
+		return `SELECT '', l.name, false, l.origin <> 'c', NOT l.partial, true, true, CASE WHEN l.partial THEN 'partial' ELSE '' END, true, x.seqno, COALESCE(x.name, '')
 			FROM pragma_index_list(?1, NULLIF(?2, '')) l, pragma_index_xinfo(l.name, NULLIF(?2, '')) x WHERE l."unique" AND x.key
-			UNION ALL SELECT l.name, NOT l.partial, true, true, CASE WHEN l.partial THEN 'partial' ELSE '' END, false, 0, m.sql
-			FROM pragma_index_list(?1, NULLIF(?2, '')) l JOIN ` + master + ` m ON m.type = 'index' AND m.name = l.name WHERE l."unique" AND m.sql IS NOT NULL ORDER BY 1, 6 DESC, 7`, []any{name, schema}, nil
+			UNION ALL SELECT '', l.name, false, false, NOT l.partial, true, true, CASE WHEN l.partial THEN 'partial' ELSE '' END, false, 0, m.sql
+			FROM pragma_index_list(?1, NULLIF(?2, '')) l JOIN ` + master + ` m ON m.type = 'index' AND m.name = l.name WHERE l."unique" AND m.sql IS NOT NULL ORDER BY 2, 9 DESC, 10`, []any{name, schema}, nil
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	return `SELECT INDEX_NAME, SUM(SUB_PART IS NOT NULL OR COLUMN_NAME IS NULL) OVER (PARTITION BY INDEX_NAME) = 0, true, true, '', true, SEQ_IN_INDEX, COALESCE(COLUMN_NAME, '') FROM information_schema.STATISTICS
+	return `SELECT '', INDEX_NAME, false, false, true, true, true, '', true, SEQ_IN_INDEX, COALESCE(COLUMN_NAME, '') FROM information_schema.STATISTICS
 		WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? AND NON_UNIQUE = 0 ORDER BY INDEX_NAME, SEQ_IN_INDEX`, []any{schema, name}, nil
 }
 
 // about says whether a uniqueness ends with the values of a column: by itself, in an
 // expression, or in the predicate.
 func (u uniqueness) about(column string) bool {
-	return slices.Contains(u.columns, column) || slices.ContainsFunc(u.mentions, func(m string) bool { return m == column || wordIn(m, column) })
+	return slices.Contains(u.columns, column) || slices.ContainsFunc(slices.Concat(u.mentions, u.by.parts), func(m string) bool { return m == column || wordIn(m, column) })
 }
 
 // replacement is the index over the wide column that keeps what a uniqueness over
-// the column in the clear promises: with its other columns, and its predicate where
-// that is about others.
+// the column in the clear promises: with its other parts as they are written, and its
+// predicate where that is about others.
 func (a *Adoption) replacement(old uniqueness, plain, wide string) wanted {
-	var columns []string
-	seen := false
-	for _, c := range old.columns {
-		if c == plain || c == "" {
-			if seen {
-				continue
-			}
-			seen, c = true, wide
-		} else if other := a.wideOf(c); other != "" {
-			c = other
-		}
-		columns = append(columns, c)
-	}
-	if !seen {
-		columns = append(columns, wide)
-	}
-	w := wanted{unique: true, where: old.where}
+	w := wanted{unique: true, where: old.where, table: old.of}
 	if a.db.Kind == sqldb.SQLite || wordIn(old.where, plain) {
 		w.where = ""
 	}
-	w.name = a.indexName("crmguard_unique_", wide, strings.Join(append(columns, w.where, a.def.SQL), "\x00"))
-	for i, c := range columns {
-		if quoted, err := a.db.QuoteName(c); err == nil {
-			columns[i] = quoted
+	for _, part := range old.by.parts {
+		name := a.wideOf(part)
+		for _, column := range old.columns {
+			if name == "" && a.isName(part, column) {
+				name = column
+			}
+		}
+		if quoted, err := a.db.QuoteName(name); err == nil {
+			part = quoted
+		}
+		if !slices.Contains(w.columns, part) {
+			w.columns = append(w.columns, part)
 		}
 	}
-	w.columns = columns
+	w.name = a.indexName("crmguard_unique_", wide, strings.Join(append(slices.Clone(w.columns), w.where, old.of, a.def.SQL), "\x00"))
 	return w
 }
 
 // replaces says whether a unique index keeps what another one promised: over the
-// wide column, and no column besides but such as the other one had, or the tenant,
+// wide column, and nothing besides but such parts as the other one had, or the tenant,
 // whose values differ from those of other tenants by themselves.
 func (a *Adoption) replaces(u, old uniqueness, plain, wide string) bool {
-	if !u.enforced || !u.immediate && old.immediate || u.where != "" && (u.where != old.where || wordIn(u.where, plain)) {
+	if !u.enforced || !u.immediate && old.immediate || !u.within(old.of) || u.where != "" && (u.where != old.where || wordIn(u.where, plain)) {
 		return false
 	}
-	for _, c := range u.columns {
-		if c == wide || c == a.def.Tenant {
+	seen := false
+	for _, part := range u.by.parts {
+		if a.isName(part, wide) {
+			seen = true
 			continue
 		}
-		kept := func(of string) bool { return c == of && a.wideOf(c) == "" || c == a.wideOf(of) }
-		if c == "" || c == plain || !slices.ContainsFunc(old.columns, kept) {
+		kept := func(of string) bool {
+			other := a.wideOf(of)
+			return other == "" && a.samePart(part, of) || other != "" && a.isName(part, other)
+		}
+		if !a.isName(part, a.def.Tenant) && !slices.ContainsFunc(old.by.parts, kept) {
 			return false
 		}
 	}
-	return slices.Contains(u.columns, wide)
+	return seen
 }
 
-// wideOf is the wide column of an adopted column in the clear; "" is none.
-func (a *Adoption) wideOf(plain string) string {
+// wideOf is the wide column of the adopted column that a part of a uniqueness compares;
+// "" is none.
+func (a *Adoption) wideOf(part string) string {
 	for _, c := range a.columns {
-		if c.Plain == plain {
+		if whole, _ := a.comparesWhole(part, c.Plain); whole {
 			return c.wideIndex()
 		}
 	}
@@ -189,7 +200,16 @@ func (m *moving) noUniqueIndex(ctx context.Context) (out []Obstacle, err error) 
 	}
 	err = m.each(func(c column) error {
 		for _, u := range all {
-			if c.wideIndex() == "" && u.about(c.Plain) && !u.unlike(c.Plain) && !m.loses(u) {
+			if !u.about(c.Plain) || u.unlike(c.Plain) || m.loses(u) {
+				continue
+			}
+			if at, why := m.lost(u, all); why != "" {
+				if at.Name == c.Name {
+					out = append(out, lostly(at, u, why))
+				}
+				continue
+			}
+			if c.wideIndex() == "" {
 				out = append(out, Obstacle{Column: c.Name, Option: "LoseUnique", Name: u.name, Why: fmt.Sprintf("%s is UNIQUE in the clear, and no index of at least 128 bits is declared over the sealed column to take its place: add encryption.Index{Column: %q, As: …, Unique: true} now, while the definition may change", c.Plain, c.Name+"_unique")})
 			}
 		}
@@ -222,10 +242,14 @@ func (m *moving) notUnique(ctx context.Context) (out []Obstacle, err error) {
 				continue
 			}
 			var found []Obstacle
-			if old.unlike(c.Plain) {
+			at, why := m.lost(old, all)
+			switch {
+			case old.unlike(c.Plain):
 				found, err = m.keptOtherwise(ctx, c, old, all)
-			} else {
+			case why == "":
 				found, err = m.keptByWide(ctx, c, old, all, asked)
+			case at.Name == c.Name && (!m.ahead || m.row.stage != Plain): // else that was said before
+				found = []Obstacle{lostly(at, old, why)}
 			}
 			if err != nil {
 				return err
@@ -257,10 +281,10 @@ func (m *moving) keptByWide(ctx context.Context, c column, old uniqueness, all [
 		return nil, err
 	}
 	if o.Rows == 0 {
-		if asked[w.of()] {
+		if asked[w.table+w.of()] {
 			return nil, nil // for another of its columns
 		}
-		asked[w.of()] = true
+		asked[w.table+w.of()] = true
 		if o.SQL, err = m.build(ctx, w); err != nil {
 			return nil, err
 		}
