@@ -32,7 +32,10 @@ type Config struct {
 	// KEK returns the key encryption key of that name: the KMS key, or a key
 	// from a file (insecurekeys.Folder). The tenant is "" for the keysets of the
 	// installation. It is asked for names that KEKs permits only, may be called by
-	// several goroutines at once, and its calls should end with their context.
+	// several goroutines at once, and its calls should end with their context. Where
+	// something is made (Create, AddTenant, RewrapKeys) it has to refuse the keyset of
+	// another tenant, twice in a row: a client that stops asking after refusals (a
+	// circuit breaker) has to bear two.
 	KEK func(ctx context.Context, tenant, kek string) (tink.AEADWithContext, error)
 	// KEKs are the names that a KEK may have. They come from the key store, and
 	// whoever writes there must not bring a KEK of their own. nil permits plain
@@ -47,8 +50,8 @@ type Config struct {
 	// (Reseal, Census, …) are looked at, too; name here what no job of this
 	// process sees. They stay open as long as the vault is in use.
 	Data []*sql.DB
-	// KEKTimeout bounds one call of a KEK, whoever waits for it; 0 is
-	// DefaultKEKTimeout. Callers wait no longer than their own context.
+	// KEKTimeout bounds each call of a KEK, whoever waits for it; 0 is
+	// DefaultKEKTimeout. What is made takes up to five. Callers wait no longer than their own context.
 	KEKTimeout time.Duration
 	// NewKEK is the name of the first KEK, used by Create only; "" is DefaultKEK,
 	// or the first whole name of KEKs where they do not permit that one.
@@ -61,9 +64,10 @@ type Config struct {
 	Lease time.Duration
 	// LongestTransaction bounds the time between sealing a value and the
 	// statement that writes it, and the transactions of Reseal and Redact. Those of
-	// the application may take as long as they like once they have written. It must be
-	// the same in all processes, also in programs for operators: what waits for others
-	// waits for its own, and nothing records it. 0 is DefaultLongestTransaction.
+	// the application may take as long as they like once they have written. The key
+	// store keeps the longest one that any process was opened with, and what waits for
+	// others waits for that: see ChangeLongestTransaction. 0 is
+	// DefaultLongestTransaction.
 	LongestTransaction time.Duration
 	// CacheKeys bounds the owners whose keys stay in memory; 0 is DefaultCacheKeys.
 	CacheKeys int
@@ -140,23 +144,12 @@ func (c Config) complete() (Config, error) {
 		c.Now = time.Now
 	}
 	if c.Wait == nil {
-		c.Wait = wait
+		c.Wait = keyring.Wait
 	}
 	if c.Observe == nil {
 		c.Observe = func(context.Context, string, float64, ...slog.Attr) {}
 	}
 	return c, nil
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 func (c Config) permitsKEK(name string) bool { return c.ring().PermitsKEK(name) }

@@ -66,11 +66,16 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...keycopy.DamagedRow) error {
 // A Rebuild while the keys were lost, or rows that were put back without their index
 // values, leave indexes that lack what the keys open, and no copy tells. So no index of
 // a tenant whose rows come back is searched (ErrIncomplete, RepairReport.Fenced) before
-// RebuildIndexes.
+// RebuildIndexes. Where one is searched today it is taken out of the search first, and
+// the keys come back a lease and the longest transaction later, when no process searches
+// by what it has in memory: RepairFromCopy waits for that, once for all tenants as a
+// rule. Interrupted, it may be called again.
 //
 // Also what is there in a state or with a number that nobody writes comes back, or is
 // put right, whatever was taken away since: an owner of whom a key opens, a key
-// version of which one does, an index, a keyset; and RepairReport.Numbers. A key that
+// version of which one does, an index, also one whose root, normaliser or width is
+// another one than in the copy (its state stays), a keyset; and RepairReport.Numbers. A
+// key that
 // opens under a tombstone or a destroyed key version is named, and stays, unless a
 // whole copy, this one or the newest that the vault knows of, has its owner erased or
 // its key version destroyed, or this process did that: Erase or DestroyKeyVersion
@@ -114,7 +119,8 @@ func (v *Vault) VerifyCopy(ctx context.Context, path string) (keycopy.Copy, erro
 // them is written as damaged-keys-*.jsonl, beside the newest whole copy, which
 // stays and is the one to bring them back from (RepairFromCopy). The error is a
 // *DamagedError then, which names them. A row that the newest copy in the folder
-// has, and that is gone or was put back without a reason, is damaged, too. No
+// has, and that is gone or was put back without a reason, is damaged, too. A key store
+// that fails is ErrStore. No
 // other call takes a copy with holes for one: NewestCopy does not see it, and
 // it covers no position.
 func (v *Vault) WriteCopy(ctx context.Context, dir string) (keycopy.Copy, error) {
@@ -156,7 +162,10 @@ func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) e
 // versions, new keysets, and erasures: replay the erasure ledger before anybody
 // reads, since whoever was both created and erased in the part that was lost may
 // come back. No index is searched (ErrIncomplete, RepairReport.Fenced) before
-// RebuildIndexes has shown that the rows of these keys have it. Nor do keys that no process has in memory (Config.CacheKeys), or
+// RebuildIndexes has shown that the rows of these keys have it; where one is searched
+// today the keys come back a lease and the longest transaction later, as with
+// RepairFromCopy. Interrupted, it may be called again: what this process had in memory
+// it keeps for that until something is taken away. Nor do keys that no process has in memory (Config.CacheKeys), or
 // that a change has narrowed meanwhile, for it may have been their erasure;
 // RepairFromCopy may have those.
 func (v *Vault) RepairFromCaches(ctx context.Context) (keycopy.RepairReport, error) {

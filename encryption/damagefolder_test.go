@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -147,7 +148,7 @@ func TestAnEpochWrapsNoPlantedKey(t *testing.T) {
 	}}
 	vault, err := encryption.Open(t.Context(), withKeys(e.cfg, store))
 	require.NoError(t, err)
-	report, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error {
+	report, err := vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error {
 		left, err := vault.WrappedKeys(t.Context(), tenant, "p1")
 		require.Empty(t, left)
 		return err

@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/primitives"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
@@ -33,10 +35,22 @@ func (t *SealedTable) Definition() Table {
 }
 
 // Terms returns those members of the vault's Config that a job over its tables
-// keeps to, complete: LongestTransaction, Now, Wait and Observe.
+// keeps to, complete: LongestTransaction, Now, Wait and Observe. LongestTransaction is
+// the longest that the key store knows of, as this process has read it last; who waits
+// for others takes that of [SealedTable.LongestTransaction].
 func (t *SealedTable) Terms() Config {
 	cfg := t.vault.cfg
-	return Config{LongestTransaction: cfg.LongestTransaction, Now: cfg.Now, Wait: cfg.Wait, Observe: cfg.Observe}
+	return Config{LongestTransaction: t.vault.ring.LongestTransaction(), Now: cfg.Now, Wait: cfg.Wait, Observe: cfg.Observe}
+}
+
+// LongestTransaction reads how long whoever waits for the transactions of all
+// processes waits: the longest Config.LongestTransaction that any was opened with.
+func (t *SealedTable) LongestTransaction(ctx context.Context) (time.Duration, error) {
+	state, err := t.vault.cfg.Keys.State(ctx)
+	if err != nil {
+		return 0, keyring.StoreError(err)
+	}
+	return t.vault.ring.LongestOf(state), nil
 }
 
 // Writers is Writer for a page of rows: one for each owner, as it stands in the
@@ -171,3 +185,7 @@ func (t *SealedTable) Searchable(ctx context.Context, tenant, index string) erro
 	}
 	return t.notLive(index, states)
 }
+
+// Tagger returns Vault.Tagger for row seals ("seal"): for what a room keeps beside
+// the table. Its data begin with a domain of their own.
+func (t *SealedTable) Tagger() primitives.Tagger { return t.vault.Tagger(keyring.PurposeSeal) }

@@ -125,7 +125,7 @@
 //     Backups of the data become unreadable with it.
 //   - EraseMany waits once for all. What other processes have in memory of
 //     everybody else stays there.
-//   - After RewrapKeys, and with it the old KEK (Rewrap.Destroy, or by hand), every
+//   - After RewrapKeys, and with it the old KEK (keycopy.Rewrap.Destroy, or by hand), every
 //     older key copy opens nothing, although not one sealed byte has changed.
 //   - A folder of key copies holds the newest only. What a killed writer left
 //     unfinished (.keys-…) holds wrapped keys, too, and goes with the next
@@ -178,10 +178,12 @@
 //     which gives each a new branch key, three times.
 //   - The key store says by which KEK a branch key is wrapped, and chooses none: a
 //     name that Config.KEKs does not permit is refused (ErrKeyset), alarmed and
-//     never asked, nor handed to Rewrap.Destroy. Nothing is stored that its KEK
+//     never asked, nor handed to keycopy.Rewrap.Destroy. Nothing is stored that its KEK
 //     has not opened again, nor under one that opens it as another tenant's.
-//   - A KEK that hangs keeps nobody longer than the context or Config.KEKTimeout,
-//     whether it looks at contexts or not, and no other tenant at all. What
+//   - A KEK that hangs keeps nobody longer than the context or Config.KEKTimeout
+//     (which each call has: five where a keyset is made), whether it looks at contexts
+//     or not, and no other tenant at all. One that went with an epoch which another
+//     process has closed meanwhile is none that fails: the store is read once more. What
 //     several need at once is one call. After a failure a keyset is asked for
 //     again after a second, then ever more seldom, up to a minute (an hour while
 //     calls hang that never come back); ErrKEK says when. Open, key copies and
@@ -190,7 +192,9 @@
 //     later is searched once the processes that do not know it are shut out of
 //     the table (FenceOldWriters), all who wrote to it then have ended, and one
 //     unchanging view of the table shows that RebuildIndexes has passed over no
-//     row; until then, and after RestoreCopy, Lookup is an error (ErrIncomplete).
+//     row; until then, and after RestoreCopy, Lookup is an error (ErrIncomplete). Keys
+//     that a repair brings back come after their indexes were taken out of the search
+//     everywhere, and RebuildIndexes takes these in again.
 //   - No key seals more than AES-GCM bears (2^32 values with random IVs): beyond
 //     the first 2^20 of a process, and from the first one on where the key is the
 //     tenant's own, seals are allotted by the key store before they are made; at
@@ -281,12 +285,17 @@
 // then Match on what was opened. Vault.Ensure comes before an import. Who erases
 // many persons, as a retention job does, calls EraseMany.
 //
-// Rooms beside this one have what is not called every day. Package jobs has the
-// options and reports of what walks over whole tables, package sealedvalue tells the
-// key version of a sealed value, package keystore the states of a key version, and
-// is for those who write a key store for another database. Where there is no vault,
-// as on the machine of whoever restores, package keycopy verifies a key copy,
-// restores it and repairs a key store by itself.
+// Rooms beside this one have what is not called every day:
+//
+//   - jobs: options and reports of what walks over whole tables
+//   - primitives: the sealers and taggers that a vault hands to other packages
+//   - streams: what files and blobs are named by and read with
+//   - sealedvalue: the key version that a sealed value names, and its text form
+//   - keystore: the states of a key version and the inventory of keys; and all that
+//     is needed to write a key store for another database
+//   - keycopy: what RewrapKeys takes and answers, what was damaged and repaired; and
+//     where there is no vault, as on the machine of whoever restores, to verify a key
+//     copy, restore it and repair a key store by itself
 //
 // # Concurrency
 //

@@ -214,5 +214,5 @@ func (e *env) digest(tb testing.TB) string {
 
 // alone is a configuration for package keycopy, which needs no vault.
 func alone(cfg encryption.Config) keycopy.Config {
-	return keycopy.Config{Keys: cfg.Keys, KEK: cfg.KEK, KEKs: cfg.KEKs, KEKTimeout: cfg.KEKTimeout, Now: cfg.Now}
+	return keycopy.Config{Keys: cfg.Keys, KEK: cfg.KEK, KEKs: cfg.KEKs, KEKTimeout: cfg.KEKTimeout, Now: cfg.Now, Wait: cfg.Wait}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keycopy"
+	"github.com/crmguard/crmguard/encryption/primitives"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -312,10 +313,10 @@ func wornSteps() []wornStep {
 			w.spoilKey(t, "p3")
 			told := w.another(t)
 			require.ErrorIs(t, func() error {
-				_, err := told.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+				_, err := told.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 				return err
 			}(), encryption.ErrRewrap, "it knows of no copy")
-			report, err := w.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: w.vault.Copier(w.copies()), Destroy: w.destroy})
+			report, err := w.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: w.vault.Copier(w.copies()), Destroy: w.destroy})
 			require.NoError(t, err)
 			require.Equal(t, 1, report.Repaired)
 			require.Equal(t, without(), w.opens(t))
@@ -369,10 +370,10 @@ func wornSteps() []wornStep {
 var ofOne = strings.Fields(`
 	PersonSealer.Open PersonSealer.Seal
 	SealedTable.CheckIn SealedTable.CommitSealed SealedTable.Definition SealedTable.Exists SealedTable.FenceOldWriters
-	SealedTable.Lookup SealedTable.Match SealedTable.MoveStream SealedTable.Name
+	SealedTable.Lookup SealedTable.LongestTransaction SealedTable.Match SealedTable.MoveStream SealedTable.Name
 	SealedTable.OpenStream SealedTable.RecordWriter SealedTable.ResealStream SealedTable.Row SealedTable.SealStream
 	SealedTable.Searchable SealedTable.Tagger SealedTable.TenantWriter SealedTable.Terms SealedTable.Writer
-	Vault.AddAlias Vault.AddTenant Vault.Aliases Vault.ChangeLease Vault.Digests Vault.EraseRecord Vault.Eraser
+	Vault.AddAlias Vault.AddTenant Vault.Aliases Vault.ChangeLease Vault.ChangeLongestTransaction Vault.Digests Vault.EraseRecord Vault.Eraser
 	Vault.Head Vault.KeyVersions Vault.LedgerDigests Vault.ManifestTagger Vault.PersonSealer
 	Vault.Position Vault.Table Vault.Tagger Vault.Tenants Vault.Unmerge Vault.WrappedKeys
 	SealedTable.Normalise Vault.FindConditions
@@ -394,7 +395,7 @@ func TestOneBadRowStopsNoJob(t *testing.T) {
 // No call is forgotten by the test above.
 func TestEveryCallIsTriedBesideABadRow(t *testing.T) {
 	var calls, known []string
-	for name, of := range map[string]any{"Vault": &encryption.Vault{}, "SealedTable": &encryption.SealedTable{}, "PersonSealer": encryption.PersonSealer{}} {
+	for name, of := range map[string]any{"Vault": &encryption.Vault{}, "SealedTable": &encryption.SealedTable{}, "PersonSealer": primitives.PersonSealer{}} {
 		for method := range reflect.TypeOf(of).Methods() {
 			calls = append(calls, name+"."+method.Name)
 		}

@@ -93,7 +93,10 @@ func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *key
 		}
 		row := rows[at]
 		if row.Normaliser != string(index.As) || row.Bits != index.Bits {
-			return nil, &KeyError{Op: "another normaliser or width is a new version", Table: t.def.Name, Column: index.Name, Err: ErrDefinition}
+			return nil, &KeyError{
+				Op:    fmt.Sprintf("the key store has it as %q of %d bits, and it is declared as %q of %d: a change of either is a new Version; where nobody changed the declaration, the row of the key store was changed, and RepairFromCopy brings it back:", row.Normaliser, row.Bits, index.As, index.Bits),
+				Table: t.def.Name, Column: index.Name, Err: ErrDefinition,
+			}
 		}
 		if row.State == keystore.IndexRetired {
 			out[i].State = row.State
@@ -101,7 +104,7 @@ func (t *SealedTable) derived(tenant string, rows []keystore.IndexRow, open *key
 		}
 		root, ok := open.Root(row.Root)
 		if !ok {
-			return nil, &KeyError{Op: "root of the index", Table: t.def.Name, Column: index.Name, Err: ErrNoKey}
+			return nil, &KeyError{Op: "an index whose root is none of the tenant's, so its row was changed: RepairFromCopy brings it back:", Table: t.def.Name, Column: index.Name, Err: ErrDamaged}
 		}
 		row.Tenant = tenant
 		var err error

@@ -156,7 +156,7 @@ func (t *SealedTable) FenceOldWriters(ctx context.Context, tenant string) error 
 	if err != nil || !fencing {
 		return err
 	}
-	if err := t.vault.cfg.Wait(ctx, t.vault.ring.LeaseWait()+t.vault.cfg.LongestTransaction); err != nil {
+	if err := t.vault.cfg.Wait(ctx, t.vault.ring.LeaseWait()+t.vault.ring.LongestTransaction()); err != nil {
 		return fmt.Errorf("encryption: fence: older writers are shut out, but may still commit; call again: %w", err)
 	}
 	return t.moveIndexes(ctx, tenant, func(row keystore.IndexRow) keystore.IndexState {
@@ -276,15 +276,15 @@ func (t *SealedTable) RetireIndex(ctx context.Context, tenant, index string, ver
 	if err != nil || !asked {
 		return err
 	}
-	if err := t.vault.cfg.Wait(ctx, t.vault.ring.LeaseWait()+t.vault.cfg.LongestTransaction); err != nil {
+	if err := t.vault.cfg.Wait(ctx, t.vault.ring.LeaseWait()+t.vault.ring.LongestTransaction()); err != nil {
 		return fmt.Errorf("encryption: retire an index: it is asked no more, but written still; call again: %w", err)
 	}
 	_, err = t.retire(ctx, tenant, index, version, keystore.IndexRetired)
 	return err
 }
 
-// retire moves a version that may be asked to the state named, and one that was
-// never live to the end. asked says that it is not at the end. What is live beside
+// retire moves a version that may be asked to the state named, and one that nobody
+// asks to the end. asked says that it is not at the end. What is live beside
 // it is read in the same transaction.
 func (t *SealedTable) retire(ctx context.Context, tenant, index string, version uint32, to keystore.IndexState) (asked bool, err error) {
 	err = t.setIndexStates(ctx, tenant, nil, func(rows []keystore.IndexRow) ([]keystore.IndexRow, error) {
@@ -307,7 +307,8 @@ func (t *SealedTable) retire(ctx context.Context, tenant, index string, version 
 			return nil, &KeyError{Op: "retire: unknown version, or no other one is live", Table: t.def.Name, Column: index, Err: ErrDefinition}
 		}
 		state := keystore.IndexRetired
-		if found.State == keystore.IndexLive || found.State == keystore.IndexRetiring {
+		// A repair may have fenced what was live a moment ago.
+		if found.State == keystore.IndexLive || found.State == keystore.IndexRetiring || found.State == keystore.IndexFencing {
 			state = to
 		}
 		if asked = state != keystore.IndexRetired; state == found.State {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -181,24 +182,13 @@ func (v *Vault) ChangeLease(ctx context.Context, lease time.Duration) error {
 	return v.ring.ChangeLease(ctx, lease)
 }
 
-// Rewrap says how an epoch is closed.
-type Rewrap struct {
-	// KEK is the name of the new KEK; the KEK func must already answer to it,
-	// and to the old names until the epoch is closed.
-	KEK string
-	// Copy writes a verified key copy and deletes older ones: Vault.Copier.
-	Copy func(ctx context.Context) error
-	// Destroy destroys an old KEK that no keyset names any more; it must bear
-	// being called again. nil leaves it to the caller (RewrapReport.Old).
-	Destroy func(ctx context.Context, kek string) error
-}
-
-// RewrapReport says what RewrapKeys did.
-type RewrapReport struct {
-	Epoch     int64    // the number of the new epoch
-	Rewrapped int      // key rows wrapped anew by this call
-	Repaired  int      // damaged rows that were brought back from the newest key copy first
-	Old       []string // names of the KEKs that nothing needs any more: destroy them
+// ChangeLongestTransaction says what the longest transaction of all processes is from
+// now on: what waits for those of others waits for that, in every process. Open raises
+// it by itself (Config.LongestTransaction), and nothing lowers it but this. Call it
+// when no process runs any more that was opened with a longer one; one of this vault's
+// own is refused (ErrDefinition).
+func (v *Vault) ChangeLongestTransaction(ctx context.Context, longest time.Duration) error {
+	return v.ring.ChangeLongestTransaction(ctx, longest)
 }
 
 // RewrapKeys makes every older key copy useless: each tenant gets a new wrap
@@ -216,10 +206,11 @@ type RewrapReport struct {
 // no key goes while a row of the key store is damaged. It is brought back first
 // (RepairFromCopy) from the newest copy in the folders that this vault was told
 // of (Copier, KeyCopy, WriteCopy); what that one has not is ErrRewrap, with a
-// *DamagedError that names the rows.
-func (v *Vault) RewrapKeys(ctx context.Context, epoch Rewrap) (RewrapReport, error) {
+// *DamagedError that names the rows. Where something comes back, it waits as
+// RepairFromCopy does, and RewrapReport.Fenced says that RebuildIndexes is to be called.
+func (v *Vault) RewrapKeys(ctx context.Context, epoch keycopy.Rewrap) (keycopy.RewrapReport, error) {
 	report, err := v.ring.RewrapKeys(ctx, keyring.Rewrap(epoch), v.copies.Sound)
-	return RewrapReport(report), err
+	return keycopy.RewrapReport(report), err
 }
 
 // Position writes a mark into the history of the key store and returns it as

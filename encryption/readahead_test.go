@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/streams"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -217,7 +218,7 @@ func TestNothingIsReadAheadOfThoseWhoLookOn(t *testing.T) {
 	hook := func(context.Context, *sql.Tx, string, string) error { return nil }
 	for name, options := range map[string]jobs.ResealOptions{
 		"nobody": {}, "BeforeRow": {BeforeRow: hook}, "AfterRow": {AfterRow: hook}, "Pause": {Pause: time.Millisecond},
-		"Streams": {Streams: func(context.Context, jobs.StreamRef, jobs.StreamRef) error { return nil }},
+		"Streams": {Streams: func(context.Context, streams.Ref, streams.Ref) error { return nil }},
 	} {
 		_, err := s.a.NewKeyVersion(t.Context(), tenant)
 		require.NoError(t, err)

@@ -7,13 +7,16 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// lease: what a lease is and how long it is waited for comes back to the
-// microsecond, where Update answers, where it is read, and inside of each kind
+// lease: what a lease is, how long it is waited for, and the longest transaction come
+// back to the microsecond, where Update answers, where it is read, and inside of each kind
 // of transaction.
 func lease(t *testing.T, s keystore.Store) {
 	t.Helper()
-	want := keystore.State{Store: "id", Lease: 1234567 * time.Microsecond, LeaseWait: time.Hour, LeaseSince: 1}
+	want := keystore.State{Store: "id", Lease: 1234567 * time.Microsecond, LeaseWait: time.Hour, LeaseSince: 1, LongestTransaction: 12345678 * time.Microsecond}
 	check := func(where string, state keystore.State, err error) error {
+		if err == nil && state.LongestTransaction != want.LongestTransaction {
+			t.Errorf("%s gave a longest transaction of %v, want %v", where, state.LongestTransaction, want.LongestTransaction)
+		}
 		if err == nil && (state.Lease != want.Lease || state.LeaseWait != want.LeaseWait || state.LeaseSince != want.LeaseSince) {
 			t.Errorf("%s gave a lease of %v, waited for %v, since %d; want %v, %v, %d", where, state.Lease, state.LeaseWait, state.LeaseSince, want.Lease, want.LeaseWait, want.LeaseSince)
 		}

@@ -34,7 +34,7 @@ func (c *content) apply(change keystore.Change) {
 	}
 	c.put(change.Put)
 	if s := change.Store; s != nil {
-		next := keystore.State{Store: s.Store, Epoch: s.Epoch, Sequence: c.state.Sequence, Mark: c.state.Mark, Barrier: c.state.Barrier, Taken: c.state.Taken, Returned: c.state.Returned, KEK: s.KEK, Retiring: s.Retiring, Lease: s.Lease, LeaseWait: s.LeaseWait, LeaseSince: s.LeaseSince}
+		next := keystore.State{Store: s.Store, Epoch: s.Epoch, Sequence: c.state.Sequence, Mark: c.state.Mark, Barrier: c.state.Barrier, Taken: c.state.Taken, Returned: c.state.Returned, KEK: s.KEK, Retiring: s.Retiring, Lease: s.Lease, LeaseWait: s.LeaseWait, LeaseSince: s.LeaseSince, LongestTransaction: s.LongestTransaction}
 		if s.Sequence != 0 {
 			if c.marks[c.state.Sequence].Mark == c.state.Mark {
 				delete(c.marks, c.state.Sequence)

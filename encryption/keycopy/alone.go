@@ -24,6 +24,9 @@ type Config struct {
 	KEKTimeout time.Duration
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// Wait waits; nil waits for real. Repair waits where keys come back that others
+	// could find no rows of: see Vault.RepairFromCopy.
+	Wait func(ctx context.Context, d time.Duration) error
 }
 
 // Verify reads a key copy in full, whichever key store it is of: what
@@ -70,12 +73,15 @@ func (cfg Config) open() (*Copies, error) {
 	if err := keyring.CheckKEKs(cfg.KEKs); err != nil {
 		return nil, err
 	}
-	full := keyring.Config{Keys: cfg.Keys, KEK: cfg.KEK, KEKs: cfg.KEKs, KEKTimeout: cfg.KEKTimeout, Now: cfg.Now}
+	full := keyring.Config{Keys: cfg.Keys, KEK: cfg.KEK, KEKs: cfg.KEKs, KEKTimeout: cfg.KEKTimeout, Now: cfg.Now, Wait: cfg.Wait}
 	if full.KEKTimeout == 0 {
 		full.KEKTimeout = 10 * time.Second
 	}
 	if full.Now == nil {
 		full.Now = time.Now
+	}
+	if full.Wait == nil {
+		full.Wait = keyring.Wait
 	}
 	full.Observe = func(context.Context, string, float64, ...slog.Attr) {}
 	return New(keyring.New(full), full), nil

@@ -24,7 +24,7 @@ func (v *Copies) bury(ctx context.Context, older *repair) (newest source, err er
 	if err != nil {
 		return newest, fmt.Errorf("encryption: repair: what the newest key copy says is gone for ever: %w", err)
 	}
-	gone := &repair{copies: v, from: verified, report: older.report, dead: true}
+	gone := &repair{copies: v, from: verified, report: older.report, fence: older.fence, dead: true}
 	switch err := gone.begin(ctx); {
 	case errors.Is(err, keyring.ErrRewound):
 		return newest, nil // of a history that the store does not have

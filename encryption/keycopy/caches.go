@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
@@ -25,26 +26,53 @@ func (v *Copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 		return report, keyring.StoreError(err)
 	}
 	cached := v.ring.CachedKeys()
-	tenants := make([]string, 0, len(cached))
-	for tenant := range cached {
-		tenants = append(tenants, tenant)
-	}
-	slices.Sort(tenants)
+	f := v.newFence(&report)
+	f.update = v.updateDescended
 	var refused []error // of tenants, which keep nobody else's keys from coming back
-	for _, tenant := range tenants {
-		for keys := range slices.Chunk(cached[tenant], keyring.PageSize) {
-			err := v.writeBack(keyring.Insist(ctx), tenant, keys, &report)
-			if err != nil && !ofTenant(ctx, err) {
-				return report, errors.Join(append(refused, err)...)
-			}
-			if err != nil {
-				refused = append(refused, err)
-				break
+	err = f.until(ctx, func() error {
+		refused = nil
+		for _, tenant := range slices.Sorted(maps.Keys(cached)) {
+			for keys := range slices.Chunk(cached[tenant], keyring.PageSize) {
+				err := v.writeBack(keyring.Insist(ctx), tenant, keys, f)
+				if err != nil && !ofTenant(ctx, err) {
+					return err
+				}
+				if err != nil {
+					refused = append(refused, err)
+					break
+				}
 			}
 		}
+		if len(f.due) > 0 { // the fence makes everybody read afresh, and whoever reads that a key is gone has it no more
+			v.ring.HoldKeys(cached)
+		}
+		return nil
+	})
+	if err != nil {
+		return report, errors.Join(append(refused, err)...)
 	}
+	v.ring.HoldKeys(nil)
 	v.cfg.Observe(ctx, "encryption.repaired", float64(report.Rows()))
 	return report, errors.Join(refused...)
+}
+
+// updateDescended changes a store that this process need not recognise, as it need
+// not for its keys to come back.
+func (v *Copies) updateDescended(ctx context.Context, f func(keystore.Tx) error) error {
+	_, err := v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error {
+		state, err := tx.State(ctx)
+		if err == nil {
+			err = v.ring.Descends(ctx, tx, state)
+		}
+		if err == nil {
+			err = keyring.CheckLeaseOf(state)
+		}
+		if err != nil {
+			return err
+		}
+		return f(tx)
+	})
+	return keyring.StoreError(err)
 }
 
 // ofTenant tells what is wrong with the keysets of one tenant from what stops
@@ -54,7 +82,7 @@ func ofTenant(ctx context.Context, err error) bool {
 }
 
 // writeBack brings back keys of one tenant.
-func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.CachedKey, report *RepairReport) error {
+func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.CachedKey, f *fence) error {
 	for range keyring.SealAttempts {
 		rows, err := v.cfg.Keys.Tenant(ctx, tenant)
 		if err != nil {
@@ -64,10 +92,13 @@ func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.Ca
 			return nil // its keysets are lost: a copy has them
 		}
 		wrap, err := v.ring.KeysetAmong(ctx, tenant, rows, keyring.PurposeWrap)
+		if errors.Is(err, keyring.ErrKEK) && v.changedKeysets(ctx, rows) {
+			continue // an epoch was closed meanwhile
+		}
 		if err != nil {
 			return err
 		}
-		w := &cacheRepair{copies: v, tenant: tenant, keys: keys, wrap: wrap}
+		w := &cacheRepair{copies: v, tenant: tenant, keys: keys, wrap: wrap, fence: f}
 		err = v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { return w.compare(ctx, tx) })
 		if err == nil && w.put.Len() > 0 {
 			_, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return w.write(ctx, tx) })
@@ -76,7 +107,7 @@ func (v *Copies) writeBack(ctx context.Context, tenant string, keys []keyring.Ca
 			continue
 		}
 		if err == nil {
-			w.count(report)
+			w.count(f.report)
 		}
 		return keyring.StoreError(err)
 	}
@@ -89,6 +120,7 @@ type cacheRepair struct {
 	tenant string
 	keys   []keyring.CachedKey
 	wrap   *keyring.Keyset
+	fence  *fence
 
 	put       keystore.Rows
 	conflicts []DamagedRow
@@ -131,8 +163,8 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 	for _, key := range w.keys {
 		w.one(key, tenant, have, state)
 	}
-	if w.put.Len() > 0 {
-		w.put.Indexes = fenced(tenant.Indexes)
+	if w.put.Len() > 0 && !w.fence.stands(w.tenant, tenant, state) {
+		w.put, w.conflicts = keystore.Rows{}, nil
 	}
 	return nil
 }
@@ -202,6 +234,5 @@ func (w *cacheRepair) count(report *RepairReport) {
 	report.KeyVersions += len(w.put.KeyVersions)
 	report.Owners += len(w.put.Owners)
 	report.Keys += len(w.put.Keys)
-	report.Fenced += len(w.put.Indexes)
 	report.Conflicts = append(report.Conflicts, w.conflicts[:min(len(w.conflicts), maxDamaged-min(maxDamaged, len(report.Conflicts)))]...)
 }

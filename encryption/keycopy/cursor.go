@@ -102,7 +102,11 @@ func (c *copyCursor) takenBack(now copyRow, order []byte) string {
 		if now.Wrapped != before.Wrapped && sameWrapKey(now.Wrapped, before.Wrapped) {
 			return "it is another key than in a key copy"
 		}
-	case keystore.KindAlias, keystore.KindIndex, keystore.KindMark: // may change
+	case keystore.KindIndex:
+		if now.Root != before.Root || now.Normaliser != before.Normaliser || now.Bits != before.Bits {
+			return "its root, normaliser or width is another one than in a key copy"
+		}
+	case keystore.KindAlias, keystore.KindMark: // may change
 	}
 	return ""
 }

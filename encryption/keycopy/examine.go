@@ -1,6 +1,7 @@
 package keycopy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,25 +44,62 @@ type examinedKeyset struct {
 }
 
 // newExaminer asks the KEKs for every branch key, before the rows are read: no
-// transaction is open meanwhile.
-func (v *Copies) newExaminer(ctx context.Context) (*examiner, error) {
-	e := &examiner{
-		copies: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerPlace]bool{},
-		dead: graves{ring: v.ring}, emit: func([]byte) error { return nil }, found: damage{versions: map[genKey]bool{}},
-	}
-	var state keystore.State
-	var rows []keystore.KeysetRow
-	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
-		if state, err = tx.State(ctx); err != nil {
+// transaction is open meanwhile. A KEK that goes with an epoch that is closed meanwhile
+// is no KEK that fails.
+func (v *Copies) newExaminer(ctx context.Context) (e *examiner, err error) {
+	for range copyAttempts {
+		var state keystore.State
+		var rows keystore.Rows
+		err = v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
+			if state, err = tx.State(ctx); err != nil {
+				return err
+			}
+			rows, err = allKeysets(ctx, tx)
 			return err
-		}
-		return keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: keyring.PageSize}, func(page keystore.Rows) error {
-			rows = append(rows, page.Keysets...)
-			return nil
 		})
+		if err != nil {
+			return nil, keyring.StoreError(err)
+		}
+		e, err = v.examinerOf(ctx, state, rows.Keysets)
+		if !errors.Is(err, keyring.ErrKEK) || !v.changedKeysets(ctx, rows) {
+			return e, err
+		}
+	}
+	return e, err
+}
+
+func allKeysets(ctx context.Context, tx keystore.Tx) (all keystore.Rows, err error) {
+	err = keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: keyring.PageSize}, func(page keystore.Rows) error {
+		all.Keysets = append(all.Keysets, page.Keysets...)
+		return nil
+	})
+	return all, err
+}
+
+// changedKeysets reports whether one of these keysets is another one by now.
+func (v *Copies) changedKeysets(ctx context.Context, before keystore.Rows) bool {
+	var now keystore.Rows
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
+		now, err = allKeysets(ctx, tx)
+		return err
 	})
 	if err != nil {
-		return nil, keyring.StoreError(err)
+		return false
+	}
+	is := map[[2]string]keystore.KeysetRow{}
+	for _, row := range now.Keysets {
+		is[[2]string{row.Tenant, row.Purpose}] = row
+	}
+	return slices.ContainsFunc(before.Keysets, func(was keystore.KeysetRow) bool {
+		row := is[[2]string{was.Tenant, was.Purpose}]
+		return row.KEK != was.KEK || !bytes.Equal(row.Wrapped, was.Wrapped)
+	})
+}
+
+func (v *Copies) examinerOf(ctx context.Context, state keystore.State, rows []keystore.KeysetRow) (e *examiner, err error) {
+	e = &examiner{
+		copies: v, keysets: map[[2]string]examinedKeyset{}, states: map[genKey]keystore.KeyVersionState{}, active: map[string]int{}, revived: map[ownerPlace]bool{},
+		dead: graves{ring: v.ring}, emit: func([]byte) error { return nil }, found: damage{versions: map[genKey]bool{}},
 	}
 	serves := map[[2]string]error{}
 	for _, row := range rows {
@@ -120,7 +158,7 @@ func (v *Copies) examineBranch(ctx context.Context, state keystore.State, row ke
 		return open, "", nil
 	case errors.Is(err, keyring.ErrKeyset):
 		return nil, "its keys are not of the kind that its purpose demands", nil
-	case ctx.Err() != nil || !errors.Is(err, keyring.ErrKEK):
+	case ctx.Err() != nil || !errors.Is(err, keyring.ErrKEK) || keyring.Unanswered(err):
 		return nil, "", err
 	}
 	name := [2]string{row.Tenant, row.KEK}

@@ -53,14 +53,14 @@ func (v *Copies) fillCopy(ctx context.Context, file *durable.Writer, manifest *k
 	if errors.Is(err, errOvertaken) {
 		return "", nil, err
 	}
-	if err == nil {
-		err = w.end(manifest, e.found.count)
+	if err != nil { // of the key store, but for what is marked as an error of the copy
+		return "", nil, keyring.StoreError(err)
 	}
-	if err == nil {
+	if err = w.end(manifest, e.found.count); err == nil {
 		err = errors.Join(w.out.Flush(), file.Flush())
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: write: %w", keyring.ErrCopy, err)
+		return "", nil, notWritten(err)
 	}
 	if e.found.count > 0 {
 		return holesName(sequence), e, nil
@@ -82,7 +82,7 @@ type copyWriter struct {
 func (w *copyWriter) line(v any) error {
 	data, err := canon.Marshal(v)
 	if err != nil {
-		return err
+		return notWritten(err)
 	}
 	return w.write(data)
 }
@@ -90,9 +90,14 @@ func (w *copyWriter) line(v any) error {
 func (w *copyWriter) write(line []byte) error {
 	line = append(line, '\n')
 	w.sum.Write(line)
-	_, err := w.out.Write(line)
-	return err
+	if _, err := w.out.Write(line); err != nil {
+		return notWritten(err)
+	}
+	return nil
 }
+
+// notWritten tells what went wrong with the file from a key store that failed.
+func notWritten(err error) error { return fmt.Errorf("%w: write: %w", keyring.ErrCopy, err) }
 
 func (w *copyWriter) end(manifest *keyring.Keyset, holes int) error {
 	end := copyEnd{Count: w.count, Holes: holes, SHA256: encode64(w.sum.Sum(nil))}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/crmguard/crmguard/encryption/internal/blindindex"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/canon"
@@ -51,8 +52,9 @@ func (e *examiner) judge(one keystore.Rows, line copyRow, order []byte, ends map
 		}
 	case keystore.KindIndex:
 		row := one.Indexes[0]
-		if !row.Fits() {
-			return unfit("version or root", cmp.Or(row.UnfitVersion, row.UnfitRoot)), true, nil
+		if reason = e.judgeIndex(row); reason != "" {
+			// Nothing of it is used. Where no copy has it otherwise it goes, and is registered anew.
+			return reason, !e.before.at(order), nil
 		}
 		if !knownIndex(row.State) {
 			reason = "its state is unknown"
@@ -130,6 +132,22 @@ func (e *examiner) judgeKey(row keystore.KeyRow, order []byte) (reason string, s
 		return "its key version is unknown", false, nil
 	}
 	return "", false, nil
+}
+
+// judgeIndex says why nothing can be searched by an index version.
+func (e *examiner) judgeIndex(row keystore.IndexRow) string {
+	if !row.Fits() {
+		return unfit("version or root", cmp.Or(row.UnfitVersion, row.UnfitRoot))
+	}
+	if blindindex.CheckBits(row.Bits, false) != "" {
+		return fmt.Sprintf("its width is %d bits, which no index has", row.Bits)
+	}
+	if open := e.keysets[[2]string{row.Tenant, keyring.PurposeIndex}].open; open != nil {
+		if _, ok := open.Root(row.Root); !ok {
+			return "its root is none of the tenant's keyset"
+		}
+	}
+	return ""
 }
 
 // judgeBuried judges a key under what says that it is gone for ever; see graves.

@@ -284,13 +284,14 @@ func (r copyRow) markRow() (keystore.Rows, error) {
 }
 
 // copyVerifier opens what a copy holds while its lines go by. It holds keysets,
-// the history in memory, never owners or keys.
+// indexes and the history in memory, never owners or keys.
 type copyVerifier struct {
 	copies  *Copies
 	known   map[[2]string]examinedKeyset // that were opened just now
 	keysets map[[2]string]*keyring.Keyset
 	owners  owners
-	history Copy // marks and what is known of them
+	indexes map[string][]keystore.IndexRow // by tenant
+	history Copy                           // marks and what is known of them
 }
 
 func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
@@ -302,6 +303,9 @@ func (c *copyVerifier) visit(ctx context.Context, line copyRow) error {
 		if c.keysets[[2]string{row.Tenant, row.Purpose}], err = c.keyset(ctx, row); err != nil {
 			return err
 		}
+	}
+	for _, row := range rows.Indexes {
+		c.indexes[row.Tenant] = append(c.indexes[row.Tenant], row)
 	}
 	for _, row := range rows.Marks {
 		c.history.marks[row.Sequence] = row.Mark
@@ -401,6 +405,7 @@ type verifiedCopy struct {
 	header  copyHeader
 	file    source
 	keysets map[[2]string]*keyring.Keyset
+	indexes map[string][]keystore.IndexRow
 }
 
 func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]string]examinedKeyset) (out verifiedCopy, err error) {
@@ -414,7 +419,7 @@ func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]strin
 		return out, err
 	}
 	defer func() { err = errors.Join(err, owners.close()) }()
-	c := &copyVerifier{copies: v, known: known, keysets: map[[2]string]*keyring.Keyset{}, history: Copy{marks: map[int64]string{}}}
+	c := &copyVerifier{copies: v, known: known, keysets: map[[2]string]*keyring.Keyset{}, indexes: map[string][]keystore.IndexRow{}, history: Copy{marks: map[int64]string{}}}
 	c.owners.next = ownersIn(owners)
 	header, end, sums, err := scanCopy(ctx, file, func(row copyRow) error { return c.visit(ctx, row) })
 	if err != nil {
@@ -437,7 +442,7 @@ func (v *Copies) verifyCopy(ctx context.Context, path string, known map[[2]strin
 	if err != nil {
 		return out, fmt.Errorf("%w: time", keyring.ErrCopy)
 	}
-	out = verifiedCopy{Copy: c.history, header: header, file: source{path, sums, end.SHA256}, keysets: c.keysets}
+	out = verifiedCopy{Copy: c.history, header: header, file: source{path, sums, end.SHA256}, keysets: c.keysets, indexes: c.indexes}
 	out.Path, out.Store, out.Epoch, out.Sequence, out.Written, out.Rows, out.Holes = path, header.Store, header.Epoch, header.Sequence, written, end.Count, end.Holes
 	return out, nil
 }
@@ -457,11 +462,11 @@ func (v *Copies) Restore(ctx context.Context, path string, agree func(keystore.S
 			return err
 		}
 	}
-	_, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return loadCopy(ctx, tx, verified) })
+	_, err = v.cfg.Keys.Update(ctx, func(tx keystore.Tx) error { return v.loadCopy(ctx, tx, verified) })
 	return keyring.StoreError(err)
 }
 
-func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err error) {
+func (v *Copies) loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err error) {
 	if state, err := tx.State(ctx); err != nil || state.Store != "" {
 		return errors.Join(err, keyring.ErrNotEmpty)
 	}
@@ -486,5 +491,6 @@ func loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err e
 		return err
 	}
 	state := h.state()
+	state.LongestTransaction = v.ring.LongestOf(state) // others state theirs when they open it
 	return tx.Write(ctx, keystore.Change{Narrows: true, Returns: true, Store: &state})
 }

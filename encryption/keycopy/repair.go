@@ -23,6 +23,7 @@ type RepairReport struct {
 	Removed     int // rows that should not have been there, such as a key under a tombstone
 	// Fenced counts index versions that are searched no more (ErrIncomplete): rows
 	// that can be opened again may lack them. RebuildIndexes shows whether they do.
+	// Those that came back themselves are among them.
 	Fenced int
 	// Conflicts lists keys that open in the store and in the copy, and are not the
 	// same: what was sealed under the one of the copy does not open. They stay.
@@ -41,18 +42,20 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 	if err != nil {
 		return report, err
 	}
-	r := &repair{copies: v, from: verified, report: &report}
+	r := &repair{copies: v, from: verified, report: &report, fence: v.newFence(&report)}
+	r.fence.lost = r.lostIndexes
 	if err := r.begin(ctx); err != nil {
 		return report, err
 	}
-	if err := v.ring.Retry(func() error { return r.keysets(ctx) }); err != nil {
+	err = r.fence.until(ctx, func() error { return v.ring.Retry(func() error { return r.keysets(ctx) }) })
+	if err != nil {
 		return report, err
 	}
 	newest, err := v.bury(ctx, r)
 	if err != nil {
 		return report, err
 	}
-	if err := r.rows(ctx); err != nil {
+	if err := r.fence.until(ctx, func() error { return r.rows(ctx) }); err != nil {
 		return report, err
 	}
 	var before source
@@ -63,7 +66,7 @@ func (v *Copies) Repair(ctx context.Context, path string) (RepairReport, error) 
 	if err != nil {
 		return report, err
 	}
-	if err := v.bringVersions(ctx, []source{verified.file, newest}, before, newest, &found, &report); err != nil {
+	if err := v.bringVersions(ctx, []source{verified.file, newest}, before, newest, &found, r.fence); err != nil {
 		return report, err
 	}
 	if report.Numbers, err = v.mendNumbers(ctx, before, newest, &found); err != nil {
@@ -87,6 +90,7 @@ type repair struct {
 	copies *Copies
 	from   verifiedCopy
 	report *RepairReport
+	fence  *fence
 	state  keystore.State // before
 	dead   bool           // of the copy only what is gone for ever is taken
 }

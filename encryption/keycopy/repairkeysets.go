@@ -35,9 +35,9 @@ func (r *repair) keysets(ctx context.Context) error {
 	if len(put) == 0 {
 		return nil
 	}
-	unsure := 0
+	waits := false
 	err = r.change(ctx, func(tx keystore.Tx, now keystore.State) (keystore.Change, error) {
-		unsure = 0
+		waits = false
 		if now.Epoch != r.state.Epoch || now.KEK != r.state.KEK || !slices.Equal(now.Retiring, r.state.Retiring) {
 			return keystore.Change{}, fmt.Errorf("%w: an epoch is being closed: call again afterwards", keyring.ErrRewrap)
 		}
@@ -47,16 +47,17 @@ func (r *repair) keysets(ctx context.Context) error {
 			if err != nil {
 				return keystore.Change{}, err
 			}
-			if opens(put, tenant) {
-				change.Put.Indexes = append(change.Put.Indexes, fenced(have.Indexes)...)
+			if opens(put, tenant) && !r.fence.stands(tenant, have, now) {
+				waits = true // together: they are wrapped by one another
 			}
 		}
-		unsure = len(change.Put.Indexes)
+		if waits {
+			return keystore.Change{}, nil
+		}
 		return change, nil
 	})
-	if err == nil {
+	if err == nil && !waits {
 		r.report.Keysets += len(put)
-		r.report.Fenced += unsure
 		r.copies.ring.Doubt()
 	}
 	return err

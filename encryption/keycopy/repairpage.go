@@ -18,13 +18,12 @@ type repairPage struct {
 
 	change     keystore.Change
 	tombstones int
-	fenced     int
 	conflicts  []DamagedRow
 }
 
 // compare decides what to bring back, as the store is in this transaction.
 func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.State) error {
-	p.change, p.tombstones, p.fenced, p.conflicts = keystore.Change{}, 0, 0, nil
+	p.change, p.tombstones, p.conflicts = keystore.Change{}, 0, nil
 	tenant, err := tx.Tenant(ctx, p.tenant)
 	if err != nil {
 		return err
@@ -36,7 +35,6 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 	}
 	meant := p.dead || !p.unmoved(now) // what is gone may have been taken away on purpose
 	p.keyVersions(tenant, meant)
-	p.indexes(tenant, meant)
 	have, err := p.known(ctx, tx)
 	if err != nil {
 		return err
@@ -50,12 +48,29 @@ func (p *repairPage) compare(ctx context.Context, tx keystore.Tx, now keystore.S
 	if !p.dead {
 		p.keys(tenant, have)
 	}
-	if put := &p.change.Put; len(put.Keys)+len(put.KeyVersions) > 0 || len(put.Owners) > p.tombstones {
-		unsure := fenced(tenant.Indexes)
-		p.fenced = len(unsure)
-		put.Indexes = append(put.Indexes, unsure...)
+	if p.returns() && !p.fence.stands(p.tenant, tenant, now) {
+		p.alone()
+	}
+	if len(p.rows.Indexes) > 0 && len(p.lostIndexes(p.tenant, tenant, now)) > 0 {
+		p.fence.brings(p.tenant)
 	}
 	return nil
+}
+
+// returns reports whether something comes back that values may open with.
+func (p *repairPage) returns() bool {
+	put := p.change.Put
+	return len(put.Keys) > 0 || len(put.Owners) > p.tombstones ||
+		slices.ContainsFunc(put.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.State != keystore.Destroyed })
+}
+
+// alone leaves of the change what waits for no fence: what is gone for ever.
+func (p *repairPage) alone() {
+	put := keystore.Rows{
+		Owners:      slices.DeleteFunc(p.change.Put.Owners, func(o keystore.OwnerRow) bool { return o.State != keystore.Tombstone }),
+		KeyVersions: slices.DeleteFunc(p.change.Put.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.State != keystore.Destroyed }),
+	}
+	p.change.Put, p.conflicts = put, nil
 }
 
 // known reads what the store has of all owners on the page.
@@ -94,23 +109,32 @@ func (p *repairPage) keyVersions(have keystore.Rows, meant bool) {
 	}
 }
 
-// indexes brings back what is gone, and, whatever was taken away since, what is there
-// in no state: nobody took that away.
-func (p *repairPage) indexes(have keystore.Rows, meant bool) {
-	for _, row := range p.rows.Indexes {
-		i := slices.IndexFunc(have.Indexes, func(x keystore.IndexRow) bool {
-			return x.Table == row.Table && x.Index == row.Index && x.Version == row.Version
-		})
-		if p.dead || meant && i < 0 {
-			continue
-		}
-		if i < 0 || !knownIndex(have.Indexes[i].State) || !have.Indexes[i].Fits() {
-			if row.State == keystore.IndexLive {
-				row.State = keystore.IndexFenced // whoever does not know it could write meanwhile
-			}
-			p.change.Put.Indexes = append(p.change.Put.Indexes, row)
+// lostIndexes are the index rows of a tenant that come back: what is gone, where
+// nothing was taken away since the copy, and in any case what is there in no state, or
+// says another thing than in the copy. Nobody took that away, and what an index is
+// never changes: only its state does, and that one stays.
+func (r *repair) lostIndexes(tenant string, have keystore.Rows, now keystore.State) (lost []keystore.IndexRow) {
+	if r.dead {
+		return nil
+	}
+	for _, row := range r.from.indexes[tenant] {
+		i := slices.IndexFunc(have.Indexes, func(x keystore.IndexRow) bool { return sameIndex(x, row) })
+		switch {
+		case i < 0 && !r.unmoved(now):
+		case i < 0 || !knownIndex(have.Indexes[i].State):
+			lost = append(lost, row)
+		case !sameMeaning(have.Indexes[i], row):
+			row.State = have.Indexes[i].State
+			lost = append(lost, row)
 		}
 	}
+	return lost
+}
+
+// sameMeaning reports whether two rows of one index version say the same of its
+// values.
+func sameMeaning(a, b keystore.IndexRow) bool {
+	return a.Root == b.Root && a.UnfitRoot == b.UnfitRoot && a.Normaliser == b.Normaliser && a.Bits == b.Bits
 }
 
 // owners brings back who is gone. Erased is erased: a tombstone comes back over
@@ -215,7 +239,5 @@ func (p *repairPage) count(report *RepairReport) {
 	report.Tombstones += p.tombstones
 	report.Keys += len(put.Keys)
 	report.Aliases += len(put.Aliases)
-	report.Indexes += len(put.Indexes) - p.fenced
-	report.Fenced += p.fenced
 	report.Conflicts = append(report.Conflicts, p.conflicts[:min(len(p.conflicts), maxDamaged-min(maxDamaged, len(report.Conflicts)))]...)
 }

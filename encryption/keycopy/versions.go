@@ -13,7 +13,7 @@ import (
 // seals no more, or as what the copies at those paths or this process remember of it
 // where that is further on its way: one that is destroyed comes back as destroyed,
 // and what opens under it goes. found is what was seen last.
-func (v *Copies) bringVersions(ctx context.Context, from []source, before, newest source, found *damage, report *RepairReport) error {
+func (v *Copies) bringVersions(ctx context.Context, from []source, before, newest source, found *damage, f *fence) error {
 	if len(found.versions) == 0 {
 		return nil
 	}
@@ -42,28 +42,41 @@ func (v *Copies) bringVersions(ctx context.Context, from []source, before, newes
 		}
 		byTenant[id.tenant] = append(byTenant[id.tenant], row)
 	}
-	for tenant, rows := range byTenant {
-		var put keystore.Rows
-		_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
-			now, err := tx.Tenant(ctx, tenant)
-			if err != nil {
+	err := f.until(ctx, func() error {
+		for tenant, rows := range byTenant {
+			if err := v.bringVersionsOf(ctx, tenant, rows, f); err != nil {
 				return err
 			}
-			put = keystore.Rows{KeyVersions: slices.DeleteFunc(slices.Clone(rows), func(row keystore.KeyVersionRow) bool { return knownTo(now, row.KeyVersion) })}
-			if len(put.KeyVersions) == 0 {
-				return nil
-			}
-			put.Indexes = fenced(now.Indexes)
-			return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Keeps: true, Returns: true, Of: keystore.Scope{Tenant: tenant}})
-		})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	*found, err = v.examine(ctx, before, newest)
+	return err
+}
+
+func (v *Copies) bringVersionsOf(ctx context.Context, tenant string, rows []keystore.KeyVersionRow, f *fence) error {
+	brought := 0
+	_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
+		brought = 0
+		state, err := tx.State(ctx)
 		if err != nil {
 			return err
 		}
-		report.KeyVersions += len(put.KeyVersions)
-		report.Fenced += len(put.Indexes)
-	}
-	var err error
-	*found, err = v.examine(ctx, before, newest)
+		now, err := tx.Tenant(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		put := slices.DeleteFunc(slices.Clone(rows), func(row keystore.KeyVersionRow) bool { return knownTo(now, row.KeyVersion) })
+		if len(put) == 0 || !f.stands(tenant, now, state) {
+			return nil
+		}
+		brought = len(put)
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{KeyVersions: put}, Narrows: true, Keeps: true, Returns: true, Of: keystore.Scope{Tenant: tenant}})
+	})
+	f.report.KeyVersions += brought
 	return err
 }
 
@@ -98,18 +111,4 @@ func versionsIn(from source) (out map[genKey]*keystore.KeyVersionRow, err error)
 		}
 	}
 	return out, nil
-}
-
-// fenced takes indexes out of the search of a tenant whose keys are coming back.
-// While they were away an index was complete without their rows: nothing seemed to
-// be sealed, or a Rebuild could not open them, or took their index values away. What
-// a copy says of the index is of before. RebuildIndexes shows whether it is whole.
-func fenced(indexes []keystore.IndexRow) (out []keystore.IndexRow) {
-	for _, row := range indexes {
-		if row.State == keystore.IndexLive {
-			row.State = keystore.IndexFenced
-			out = append(out, row)
-		}
-	}
-	return out
 }

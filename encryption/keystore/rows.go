@@ -98,8 +98,8 @@ type IndexState string
 // The states of an index version.
 const (
 	IndexBuilding IndexState = "building" // written by those who know it, not asked
-	IndexFencing  IndexState = "fencing"  // who does not know it takes no Writer any more
-	IndexFenced   IndexState = "fenced"   // and has none left that could commit
+	IndexFencing  IndexState = "fencing"  // who does not know it takes no Writer any more; or it was live, and is asked no more
+	IndexFenced   IndexState = "fenced"   // and has none left that could commit, nor a search
 	IndexLive     IndexState = "live"     // no row lacks it: written and asked
 	IndexRetiring IndexState = "retiring" // written still, because others may ask it within their lease
 	IndexRetired  IndexState = "retired"  // neither written nor asked

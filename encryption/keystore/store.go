@@ -125,4 +125,8 @@ type State struct {
 	Lease      time.Duration // how long a process trusts what it has read
 	LeaseWait  time.Duration // how long an erasure waits: longer than Lease only while a lease is being shortened
 	LeaseSince int64         // sequence of the Update that set Lease
+
+	// LongestTransaction is the longest one that a process was opened with: what
+	// waits for others waits for that. 0 says that none was opened yet.
+	LongestTransaction time.Duration
 }

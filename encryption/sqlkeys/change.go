@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -24,17 +23,15 @@ import (
 // Create runs f in a transaction that shares the store with others of its
 // kind.
 func (s *Store) Create(ctx context.Context, f func(keystore.Tx) error) error {
+	var inside error
 	err := s.db.Write(ctx, func(tx *sql.Tx) error {
 		t := &keyTx{tx: tx, dialect: s.db.Dialect, mode: creating}
-		if err := t.share(ctx); err != nil {
-			return err
+		if inside = t.share(ctx); inside == nil {
+			inside = f(t)
 		}
-		return f(t)
+		return inside
 	})
-	if err != nil {
-		return fmt.Errorf("sqlkeys: %w", err)
-	}
-	return nil
+	return failed(err, inside)
 }
 
 // share takes the lock together with others.
@@ -62,15 +59,16 @@ var errNothing = errors.New("sqlkeys: nothing was written")
 // Update runs f in a transaction that has the store for itself and begins by
 // raising the sequence.
 func (s *Store) Update(ctx context.Context, f func(keystore.Tx) error) (state keystore.State, err error) {
-	err = s.db.Write(ctx, func(tx *sql.Tx) (err error) {
-		state, err = update(ctx, &keyTx{tx: tx, dialect: s.db.Dialect, mode: updating}, f)
-		return err
+	var inside error
+	err = s.db.Write(ctx, func(tx *sql.Tx) error {
+		state, inside = update(ctx, &keyTx{tx: tx, dialect: s.db.Dialect, mode: updating}, f)
+		return inside
 	})
 	if errors.Is(err, errNothing) {
 		return s.State(ctx)
 	}
 	if err != nil {
-		return keystore.State{}, fmt.Errorf("sqlkeys: %w", err)
+		return keystore.State{}, failed(err, inside)
 	}
 	return state, nil
 }

@@ -217,11 +217,21 @@ func (s *Store) Owners(ctx context.Context, tenant string, owners []string) (out
 
 // Snapshot runs f over one unchanging view.
 func (s *Store) Snapshot(ctx context.Context, f func(keystore.Tx) error) error {
-	err := s.db.Snapshot(ctx, func(tx *sql.Tx) error { return f(&keyTx{tx: tx, dialect: s.db.Dialect}) })
-	if err != nil {
-		return fmt.Errorf("sqlkeys: %w", err)
+	var inside error
+	err := s.db.Snapshot(ctx, func(tx *sql.Tx) error {
+		inside = f(&keyTx{tx: tx, dialect: s.db.Dialect})
+		return inside
+	})
+	return failed(err, inside)
+}
+
+// failed says whose an error of a transaction is: what came of its inside says so
+// itself, or is the caller's own.
+func failed(err, inside error) error {
+	if err == nil || inside != nil && errors.Is(err, inside) {
+		return err
 	}
-	return nil
+	return fmt.Errorf("sqlkeys: %w", err)
 }
 
 // Scrub empties SQLite's write-ahead log, where deleted keys would otherwise

@@ -38,7 +38,7 @@ type keyTx struct {
 
 func (t *keyTx) exec(ctx context.Context, query string, args ...any) error {
 	if _, err := t.tx.ExecContext(ctx, t.dialect.Bind(query), args...); err != nil {
-		return fmt.Errorf("write: %w", sqldb.Safe(err))
+		return fmt.Errorf("sqlkeys: write: %w", sqldb.Safe(err))
 	}
 	return nil
 }
@@ -55,16 +55,16 @@ func (t *keyTx) State(ctx context.Context) (keystore.State, error) {
 func readState(ctx context.Context, q sqldb.Querier, lock string) (keystore.State, error) {
 	var s keystore.State
 	var retiring string
-	var lease, wait int64
-	err := sqldb.One(ctx, q, []any{&s.Store, &s.Epoch, &s.Sequence, &s.Mark, &s.Barrier, &s.Taken, &s.Returned, &s.KEK, &retiring, &lease, &wait, &s.LeaseSince},
-		`SELECT store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since FROM crmguard_encryption_store WHERE one = 1`+lock)
+	var lease, wait, longest int64
+	err := sqldb.One(ctx, q, []any{&s.Store, &s.Epoch, &s.Sequence, &s.Mark, &s.Barrier, &s.Taken, &s.Returned, &s.KEK, &retiring, &lease, &wait, &s.LeaseSince, &longest},
+		`SELECT store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since, longest FROM crmguard_encryption_store WHERE one = 1`+lock)
 	if err != nil {
 		return s, fmt.Errorf("sqlkeys: read state: %w", err)
 	}
 	if retiring != "" {
 		s.Retiring = strings.Split(retiring, "\n")
 	}
-	s.Lease, s.LeaseWait = time.Duration(lease)*time.Microsecond, time.Duration(wait)*time.Microsecond
+	s.Lease, s.LeaseWait, s.LongestTransaction = time.Duration(lease)*time.Microsecond, time.Duration(wait)*time.Microsecond, time.Duration(longest)*time.Microsecond
 	return s, nil
 }
 
@@ -155,7 +155,10 @@ func (t *keyTx) read(ctx context.Context, out *keystore.Rows, kind keystore.Kind
 			return fmt.Errorf("sqlkeys: read %s: %w", kind, sqldb.Safe(err))
 		}
 	}
-	return sqldb.Safe(rows.Err())
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("sqlkeys: read %s: %w", kind, sqldb.Safe(err))
+	}
+	return nil
 }
 
 func scan(rows *sql.Rows, out *keystore.Rows, kind keystore.Kind) error {

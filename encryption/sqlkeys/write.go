@@ -34,8 +34,8 @@ func (t *keyTx) Write(ctx context.Context, change keystore.Change) error {
 		return err
 	}
 	if s := change.Store; s != nil {
-		if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET store = ?, epoch = ?, kek = ?, retiring = ?, lease = ?, lease_wait = ?, lease_since = ? WHERE one = 1`,
-			s.Store, s.Epoch, s.KEK, strings.Join(s.Retiring, "\n"), s.Lease.Microseconds(), s.LeaseWait.Microseconds(), s.LeaseSince); err != nil {
+		if err := t.exec(ctx, `UPDATE crmguard_encryption_store SET store = ?, epoch = ?, kek = ?, retiring = ?, lease = ?, lease_wait = ?, lease_since = ?, longest = ? WHERE one = 1`,
+			s.Store, s.Epoch, s.KEK, strings.Join(s.Retiring, "\n"), s.Lease.Microseconds(), s.LeaseWait.Microseconds(), s.LeaseSince, s.LongestTransaction.Microseconds()); err != nil {
 			return err
 		}
 		if s.Sequence != 0 {

@@ -80,3 +80,15 @@ func isPlainKEK(name string) bool {
 	}
 	return true
 }
+
+// Wait waits for real.
+func Wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -31,6 +31,7 @@ var (
 	ErrRewrap     = errors.New("encryption: epoch")
 	ErrCopy       = errors.New("encryption: key copy")
 	ErrNotCovered = errors.New("encryption: key copy does not cover the position")
+	ErrStream     = errors.New("encryption: stream does not open")
 	ErrTag        = errors.New("encryption: tag does not verify")
 	ErrTooLarge   = errors.New("encryption: value is too large for a field")
 	ErrDamaged    = errors.New("encryption: rows of the key store are damaged")
@@ -75,6 +76,8 @@ type KEKError struct {
 	Err     error     // what the KEK answered
 	Retry   time.Time // until then this is the answer, and the KEK is not asked; zero: it is asked by the next call
 	Wraps   bool      // it was to wrap a new keyset (Create, AddTenant, RewrapKeys); otherwise to open one that exists
+
+	remembered bool // the KEK was not asked: this is what it answered before
 }
 
 // Error names KEK, reason, keyset and remedy.

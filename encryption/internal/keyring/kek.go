@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -49,23 +50,7 @@ func (v *Ring) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *k
 	if err != nil {
 		return nil, err
 	}
-	open, err := answered(ctx, v.cfg.KEKTimeout, func(ctx context.Context) (*Keyset, error) {
-		kek, err := v.askKEK(ctx, row.Tenant, row.Purpose, row.KEK)
-		if err != nil {
-			return nil, err
-		}
-		v.cfg.Observe(ctx, "encryption.kek.calls", 1)
-		var out bytes.Buffer
-		if err := handle.WriteWithContext(ctx, keyset.NewBinaryWriter(&out), kek, format.KeysetAD(row.Tenant, row.Purpose)); err != nil {
-			return nil, err
-		}
-		wrapped := row // the caller may have gone on
-		wrapped.Wrapped = out.Bytes()
-		if slices.ContainsFunc(want.Roots, func(r root) bool { return bytes.Contains(wrapped.Wrapped, r.Key) }) {
-			return nil, errors.New("it does not encrypt")
-		}
-		return v.provenKeyset(ctx, wrapped)
-	})
+	open, err := v.wrapAndProve(ctx, row, handle, want)
 	if err == nil && !want.SameKeys(open) {
 		err = errors.New("it opens something else than it wrapped")
 	}
@@ -73,6 +58,79 @@ func (v *Ring) wrapKeyset(ctx context.Context, row keystore.KeysetRow, handle *k
 		return nil, wrapError(row, err)
 	}
 	return open, nil
+}
+
+// wrapAndProve asks the KEK several times, and each call has Config.KEKTimeout for
+// itself.
+func (v *Ring) wrapAndProve(ctx context.Context, row keystore.KeysetRow, handle *keyset.Handle, want *Keyset) (open *Keyset, err error) {
+	ctx, end := context.WithCancel(ctx) // for what a client keeps of it
+	defer end()
+	kek, err := v.boundKEK(ctx, row.Tenant, row.Purpose, row.KEK)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = kek.told(ctx, err) }()
+	v.cfg.Observe(ctx, "encryption.kek.calls", 1)
+	var out bytes.Buffer
+	if err := handle.WriteWithContext(ctx, keyset.NewBinaryWriter(&out), kek, format.KeysetAD(row.Tenant, row.Purpose)); err != nil {
+		return nil, err
+	}
+	row.Wrapped = out.Bytes()
+	if slices.ContainsFunc(want.Roots, func(r root) bool { return bytes.Contains(row.Wrapped, r.Key) }) {
+		return nil, errors.New("it does not encrypt")
+	}
+	return v.provenKeyset(ctx, row)
+}
+
+// boundKEK is a KEK of which each call has Config.KEKTimeout, whether it looks at its
+// context or not. It is used by one goroutine.
+type boundKEK struct {
+	kek   tink.AEADWithContext
+	limit time.Duration
+	late  bool // a call came to no end in time
+}
+
+// boundKEK asks for a KEK, in as much time as one of its calls has.
+func (v *Ring) boundKEK(ctx context.Context, tenant, purpose, name string) (*boundKEK, error) {
+	kek, err := answered(ctx, v.cfg.KEKTimeout, func(context.Context) (tink.AEADWithContext, error) {
+		return v.askKEK(ctx, tenant, purpose, name) // a client may keep this context for its calls
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &boundKEK{kek: kek, limit: v.cfg.KEKTimeout}, nil
+}
+
+func (b *boundKEK) EncryptWithContext(ctx context.Context, plaintext, associatedData []byte) ([]byte, error) {
+	return b.call(ctx, func(ctx context.Context) ([]byte, error) {
+		return b.kek.EncryptWithContext(ctx, plaintext, associatedData)
+	})
+}
+
+func (b *boundKEK) DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error) {
+	return b.call(ctx, func(ctx context.Context) ([]byte, error) {
+		return b.kek.DecryptWithContext(ctx, ciphertext, associatedData)
+	})
+}
+
+func (b *boundKEK) call(ctx context.Context, f func(context.Context) ([]byte, error)) ([]byte, error) {
+	out, err := answered(ctx, b.limit, f)
+	b.late = b.late || errors.Is(err, errNoAnswer)
+	return out, err
+}
+
+// told is the error of a call through Tink, which may make text of what says that
+// somebody's time is over.
+func (b *boundKEK) told(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case b.late && !errors.Is(err, errNoAnswer):
+		return errNoAnswer
+	}
+	return err
 }
 
 // wrapError is kekError of a keyset that does not exist yet.
@@ -103,27 +161,29 @@ func (v *Ring) readWith(ctx context.Context, kek tink.AEADWithContext, row keyst
 
 // TryKEK seals and opens something with a KEK that wraps nothing yet.
 func (v *Ring) TryKEK(ctx context.Context, tenant, name string) error {
-	_, err := answered(ctx, v.cfg.KEKTimeout, func(ctx context.Context) (struct{}, error) {
-		var none struct{}
-		kek, err := v.askKEK(ctx, tenant, "epoch", name)
-		if err != nil {
-			return none, err
-		}
-		probe, ad := []byte("crmguard"), []byte("crmguard/keyset/try/v1")
-		sealed, err := kek.EncryptWithContext(ctx, probe, ad)
-		if err != nil {
-			return none, err
-		}
-		opened, err := kek.DecryptWithContext(ctx, sealed, ad)
-		if err == nil && !bytes.Equal(opened, probe) {
-			err = errors.New("it does not open what it sealed")
-		}
-		return none, err
-	})
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	kek, err := v.boundKEK(ctx, tenant, "epoch", name)
+	if err == nil {
+		err = seals(ctx, kek)
+	}
 	if err != nil {
 		return kekError(tenant, "epoch", name, err)
 	}
 	return nil
+}
+
+func seals(ctx context.Context, kek tink.AEADWithContext) error {
+	probe, ad := []byte("crmguard"), []byte("crmguard/keyset/try/v1")
+	sealed, err := kek.EncryptWithContext(ctx, probe, ad)
+	if err != nil {
+		return err
+	}
+	opened, err := kek.DecryptWithContext(ctx, sealed, ad)
+	if err == nil && !bytes.Equal(opened, probe) {
+		err = errors.New("it does not open what it sealed")
+	}
+	return err
 }
 
 // SameKeys reports whether two keysets hold the same keys.

@@ -22,21 +22,29 @@ var errUnbound = errors.New("it opens what it wrapped as another tenant's, too, 
 // bytes when somebody names another tenant. A KEK that is away for a moment, or
 // that limits how often it is asked, fails as well: so it opens them before and
 // after, and refuses them twice in between.
-func (v *Ring) provenKeyset(ctx context.Context, row keystore.KeysetRow) (*Keyset, error) {
-	kek, err := v.askKEK(ctx, row.Tenant, row.Purpose, row.KEK)
-	if err != nil {
-		return nil, err
-	}
-	open, err := v.readWith(ctx, kek, row)
+func (v *Ring) provenKeyset(ctx context.Context, row keystore.KeysetRow) (open *Keyset, err error) {
+	var asked tink.AEADWithContext
+	open, err = answered(ctx, v.cfg.KEKTimeout, func(within context.Context) (*Keyset, error) { // in as much time as after a restart
+		var err error
+		if asked, err = v.askKEK(ctx, row.Tenant, row.Purpose, row.KEK); err != nil {
+			return nil, err
+		}
+		return v.readWith(within, asked, row)
+	})
 	if err != nil || row.Tenant != "" && row.Version != 1 {
 		return open, err
 	}
+	kek := &boundKEK{kek: asked, limit: v.cfg.KEKTimeout}
+	defer func() { err = kek.told(ctx, err) }()
 	for range 2 {
 		if err := v.refusesStranger(ctx, kek, row); err != nil {
 			return nil, err
 		}
 	}
-	return v.readWith(ctx, kek, row)
+	if open, err = v.readWith(ctx, kek, row); err != nil {
+		return nil, fmt.Errorf("it has opened the keyset and has refused it twice as another tenant's, which is asked of it on purpose (a client that takes a pause after refusals has to bear two), and does not open it after that: %w", err)
+	}
+	return open, nil
 }
 
 // refusesStranger says why it is no refusal what a KEK answers to another tenant.
@@ -52,7 +60,7 @@ func (v *Ring) refusesStranger(ctx context.Context, kek tink.AEADWithContext, ro
 		return err
 	case heard.answer == nil:
 		return errUnbound
-	case errors.Is(heard.answer, context.Canceled), errors.Is(heard.answer, context.DeadlineExceeded), errors.As(heard.answer, &late) && late.Timeout():
+	case errors.Is(heard.answer, context.Canceled), errors.Is(heard.answer, context.DeadlineExceeded), errors.Is(heard.answer, errNoAnswer), errors.As(heard.answer, &late) && late.Timeout():
 		return fmt.Errorf("whether it refuses what it wrapped as another tenant's: %w", heard.answer)
 	}
 	return nil

@@ -79,6 +79,10 @@ func (f *failure) rests(now time.Time) bool {
 // the caller's own time is over.
 var errNoAnswer = errors.New("no answer in time (Config.KEKTimeout)")
 
+// Unanswered reports whether a KEK did not answer in time, which says nothing of what
+// it was asked to open.
+func Unanswered(err error) bool { return errors.Is(err, errNoAnswer) }
+
 type insists struct{}
 
 // Insist marks the calls of those who do not take a failure that is remembered
@@ -132,7 +136,7 @@ func (c *kekCalls) join(id keysetID, insisting bool, now time.Time) (call *fligh
 		return call, false, nil
 	}
 	if f := c.failing[id]; f != nil && !insisting && f.rests(now) {
-		return nil, false, f.err
+		return nil, false, remembered(f.err)
 	}
 	if c.flying == nil {
 		c.flying, c.failing = map[keysetID]*flight{}, map[keysetID]*failure{}
@@ -236,6 +240,17 @@ func (v *Ring) FailingKeysets() map[string]health.Finding {
 		out[id.tenant] = finding
 	}
 	return out
+}
+
+// remembered is a failure as an answer for which nobody was asked.
+func remembered(err error) error {
+	kek, ok := err.(*KEKError) //nolint:errorlint // as failed has made it
+	if !ok {
+		return err
+	}
+	again := *kek
+	again.remembered = true
+	return &again
 }
 
 // spread draws a pause between a half and the whole, so that the processes that

@@ -83,7 +83,7 @@ func (v *Ring) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion 
 		}
 	}
 	if state == keystore.Retired { // whoever marked it before has waited for this
-		if early := known.Add(v.LeaseWait() + v.cfg.LongestTransaction).Sub(v.cfg.Now()); early > 0 {
+		if early := known.Add(v.LeaseWait() + v.LongestTransaction()).Sub(v.cfg.Now()); early > 0 {
 			if err := ask(ctx, tenant, keyVersion, holders); err != nil {
 				return err // who has something now is not waited for
 			}

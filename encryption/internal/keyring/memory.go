@@ -26,8 +26,17 @@ type CachedKey struct {
 	Allotted   bool // the key store had counted its seals
 }
 
+// HoldKeys keeps keys for a repair that did not come to its end, also when they are
+// read afresh meanwhile and are not there: until this process learns that anything was
+// taken away, for that may be one of them. Nothing opens with them.
+func (v *Ring) HoldKeys(keys map[string][]CachedKey) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.held = keys
+}
+
 // CachedKeys are the keys in memory of which nobody has said that something was
-// taken away, by tenant and sorted.
+// taken away, by tenant and sorted, and those that are held.
 func (v *Ring) CachedKeys() map[string][]CachedKey {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -42,13 +51,17 @@ func (v *Ring) CachedKeys() map[string][]CachedKey {
 			}
 		}
 	}
-	for _, keys := range out {
-		slices.SortFunc(keys, func(a, b CachedKey) int {
-			return bytes.Compare(keyOrder(a), keyOrder(b))
-		})
+	for tenant, held := range v.held {
+		out[tenant] = append(out[tenant], held...) // behind those of now, which stay
+	}
+	for tenant, keys := range out {
+		slices.SortStableFunc(keys, compareKeys)
+		out[tenant] = slices.CompactFunc(keys, func(a, b CachedKey) bool { return compareKeys(a, b) == 0 })
 	}
 	return out
 }
+
+func compareKeys(a, b CachedKey) int { return bytes.Compare(keyOrder(a), keyOrder(b)) }
 
 func keyOrder(k CachedKey) []byte { return fmt.Appendf(nil, "%s\x00%010d", k.Owner, k.KeyVersion) }
 
@@ -100,5 +113,5 @@ func (v *Ring) KnownKeyVersion(tenant string, id uint32) *keystore.KeyVersionRow
 // KeysetAmong opens the keyset of a purpose among rows that are read afresh, and
 // keeps nothing.
 func (v *Ring) KeysetAmong(ctx context.Context, tenant string, rows keystore.Rows, purpose string) (*Keyset, error) {
-	return v.KeysetOf(ctx, &Tenant{tenant: tenant, Rows: rows, open: map[string]*Keyset{}}, purpose)
+	return v.keysetOf(ctx, &Tenant{tenant: tenant, Rows: rows, open: map[string]*Keyset{}}, purpose)
 }

@@ -62,18 +62,29 @@ func (v *Ring) Fetch(ctx context.Context, tenant string, owners []string) (map[s
 	return found, err
 }
 
-// fetchRows is fetch with the rows as the store has them.
+// fetchRows is fetch with the rows as the store has them. Keys that name a wrap key
+// which there is not may be of before an epoch that ended while their keyset was
+// opened: they are read once more.
 func (v *Ring) fetchRows(ctx context.Context, tenant string, owners []string) (map[string]*Owner, keystore.Rows, error) {
+	found, rows, strange, err := v.fetchOnce(ctx, tenant, owners)
+	if err == nil && strange {
+		found, rows, _, err = v.fetchOnce(ctx, tenant, owners)
+	}
+	return found, rows, err
+}
+
+// fetchOnce says whether a key is wrapped by a strange one.
+func (v *Ring) fetchOnce(ctx context.Context, tenant string, owners []string) (out map[string]*Owner, rows keystore.Rows, strange bool, err error) {
 	begun, g := v.reading()
 	v.mu.RLock()
 	barrier := v.state.Barrier
 	v.mu.RUnlock()
-	rows, err := v.cfg.Keys.Owners(ctx, tenant, owners)
+	rows, err = v.cfg.Keys.Owners(ctx, tenant, owners)
 	if err != nil {
-		return nil, rows, StoreError(err)
+		return nil, rows, false, StoreError(err)
 	}
 	v.cfg.Observe(ctx, "encryption.keys.fetched", float64(len(rows.Keys)))
-	out := make(map[string]*Owner, len(rows.Owners))
+	out = make(map[string]*Owner, len(rows.Owners))
 	for _, row := range rows.Owners {
 		out[row.Owner] = &Owner{age: begun, State: row.State}
 	}
@@ -87,15 +98,16 @@ func (v *Ring) fetchRows(ctx context.Context, tenant string, owners []string) (m
 		if o == nil || o.State == keystore.Tombstone {
 			continue // no key opens under a tombstone, whoever put it there
 		}
-		key, err := v.unwrap(ctx, row)
+		key, known, err := v.unwrap(ctx, row)
 		if err != nil {
-			return nil, rows, err
+			return nil, rows, false, err
 		}
+		strange = strange || !known
 		o.keys = append(o.keys, key)
 	}
 	k, err := v.Tenant(ctx, tenant)
 	if err != nil {
-		return nil, rows, err
+		return nil, rows, false, err
 	}
 	for _, o := range out {
 		o.active = k.Active
@@ -107,34 +119,34 @@ func (v *Ring) fetchRows(ctx context.Context, tenant string, owners []string) (m
 	v.mu.Lock()
 	v.recent.note(rows, barrier, g.start)
 	v.mu.Unlock()
-	return out, rows, nil
+	return out, rows, strange, nil
 }
 
 // unwrap opens a key row; a wrap id that is unknown here makes it read the
 // tenant's keyset afresh once. A row that does not unwrap stays apart from
 // the owner's other keys.
-func (v *Ring) unwrap(ctx context.Context, row keystore.KeyRow) (*Key, error) {
+func (v *Ring) unwrap(ctx context.Context, row keystore.KeyRow) (key *Key, known bool, err error) {
 	wrap, err := v.Keyset(ctx, row.Tenant, PurposeWrap)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	raw, known, err := wrap.UnwrapKey(row)
 	if !known {
 		k, loadErr := v.LoadTenant(ctx, row.Tenant)
 		if loadErr != nil {
-			return nil, loadErr
+			return nil, false, loadErr
 		}
 		if wrap, err = v.KeysetOf(ctx, k, PurposeWrap); err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		raw, _, err = wrap.UnwrapKey(row)
+		raw, known, err = wrap.UnwrapKey(row)
 	}
-	key := &Key{
+	key = &Key{
 		keyVersion: row.KeyVersion, Err: err,
 		allotted: row.Owner == TenantOwner, slot: v.counters.slot(keyName{row.Tenant, row.Owner, row.KeyVersion}),
 	}
 	copy(key.Raw[:], raw)
-	return key, nil
+	return key, known, nil
 }
 
 // OpenKey finds the one key that opens a value of this owner and key version:

@@ -13,24 +13,26 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// Rewrap is Rewrap of package encryption.
+// Rewrap is Rewrap of package keycopy.
 type Rewrap struct {
 	KEK     string
 	Copy    func(ctx context.Context) error
 	Destroy func(ctx context.Context, kek string) error
 }
 
-// RewrapReport is RewrapReport of package encryption.
+// RewrapReport is RewrapReport of package keycopy.
 type RewrapReport struct {
 	Epoch     int64
 	Rewrapped int
 	Repaired  int
+	Fenced    int
 	Old       []string
 }
 
 // RewrapKeys does what Vault.RewrapKeys promises. sound makes sure that nothing in
-// the key store is damaged, and says how many rows it brought back for that.
-func (v *Ring) RewrapKeys(ctx context.Context, epoch Rewrap, sound func(ctx context.Context) (repaired int, err error)) (RewrapReport, error) {
+// the key store is damaged, and says how many rows it brought back for that, and how many
+// indexes it fenced.
+func (v *Ring) RewrapKeys(ctx context.Context, epoch Rewrap, sound func(ctx context.Context) (repaired, fenced int, err error)) (RewrapReport, error) {
 	var report RewrapReport
 	if epoch.Copy == nil || CheckID("KEK", epoch.KEK) != nil || strings.Contains(epoch.KEK, "\n") {
 		return report, fmt.Errorf("%w: needs the name of a new KEK and Copy", ErrRewrap)
@@ -39,8 +41,8 @@ func (v *Ring) RewrapKeys(ctx context.Context, epoch Rewrap, sound func(ctx cont
 		return report, fmt.Errorf("%w: Config.KEKs does not permit the KEK %q: add it in every process that shares the key store first", ErrRewrap, epoch.KEK)
 	}
 	ctx = Insist(ctx)
-	repaired, err := sound(ctx)
-	report.Repaired = repaired
+	repaired, fenced, err := sound(ctx)
+	report.Repaired, report.Fenced = repaired, fenced
 	if err != nil {
 		return report, err
 	}

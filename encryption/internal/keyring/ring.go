@@ -32,8 +32,9 @@ type Ring struct {
 	history  []sawMark // the youngest pairs of sequence and mark that this process saw, the oldest first
 	tenants  map[string]*Tenant
 	owners   map[ownerID]*Owner
-	narrow   map[ownerID]bool // owners that were narrowed, to be swept
-	made     *madeKey         // the last one that this process created
+	narrow   map[ownerID]bool       // owners that were narrowed, to be swept
+	held     map[string][]CachedKey // see HoldKeys
+	made     *madeKey               // the last one that this process created
 	recent   recentKeys
 
 	places atomic.Uint64 // handed out
@@ -85,7 +86,7 @@ func (v *Ring) Create(ctx context.Context, id string, lease time.Duration) error
 			return ErrNotEmpty
 		}
 		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rowsOf(keysets)}, Narrows: true, Store: &keystore.State{
-			Store: id, Epoch: 1, KEK: v.cfg.NewKEK, Lease: lease, LeaseWait: lease, LeaseSince: now.Sequence,
+			Store: id, Epoch: 1, KEK: v.cfg.NewKEK, Lease: lease, LeaseWait: lease, LeaseSince: now.Sequence, LongestTransaction: whole(v.cfg.LongestTransaction),
 		}})
 	})
 	if err != nil {
@@ -124,6 +125,9 @@ func (v *Ring) observed(ctx context.Context, state keystore.State, start time.Ti
 	// it has not, this one's list begins no later than what it knows.
 	if state.Sequence > v.state.Sequence || v.state.Store == "" {
 		v.dropLocked(narrowed)
+		if state.Taken != v.state.Taken {
+			v.held = nil
+		}
 		v.state = state
 		v.sightLocked(state, v.cfg.Now())
 	}

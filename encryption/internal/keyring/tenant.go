@@ -68,6 +68,11 @@ func (v *Ring) AddTenant(ctx context.Context, tenant string) error {
 		return StoreError(err)
 	}
 	keysets, err := v.newKeysets(ctx, tenant, state.KEK, state.Epoch)
+	if errors.Is(err, ErrKEK) { // an epoch that was closed meanwhile has another one
+		if now, readErr := v.cfg.Keys.State(ctx); readErr == nil && now.KEK != state.KEK {
+			return v.AddTenant(ctx, tenant)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -275,7 +280,38 @@ func (v *Ring) KnownKeyset(ctx context.Context, tenant, purpose string) (*Keyset
 // KeysetOf unwraps a keyset once, whoever needs it at that time: the KEK is asked
 // where the branch key of the tenant is not in memory yet. Nobody waits
 // for a KEK longer than its context, nor for that of another tenant.
+//
+// What is known of the tenant may be a lease old, and its KEK gone with an epoch that
+// another process has closed meanwhile: before a KEK is said not to serve, the store is
+// read once more. What a keyset says is the same under any branch key.
 func (v *Ring) KeysetOf(ctx context.Context, k *Tenant, purpose string) (*Keyset, error) {
+	open, err := v.keysetOf(ctx, k, purpose)
+	if !v.askedInVain(ctx, err) {
+		return open, err
+	}
+	fresh, readErr := v.LoadTenant(ctx, k.tenant)
+	if readErr != nil || sameBranch(k.Rows, fresh.Rows) {
+		return nil, err
+	}
+	return v.keysetOf(ctx, fresh, purpose)
+}
+
+// askedInVain tells a KEK that did not serve just now from one that is left alone
+// after a failure: whoever meets that one costs the store nothing.
+func (v *Ring) askedInVain(ctx context.Context, err error) bool {
+	kek, detailed := errors.AsType[*KEKError](err)
+	remembered := detailed && kek.remembered
+	return ctx.Err() == nil && errors.Is(err, ErrKEK) && !remembered
+}
+
+// sameBranch reports whether the keysets of a tenant stand under one branch key.
+func sameBranch(a, b keystore.Rows) bool {
+	left, err := rowOf(a.Keysets, PurposeBranch)
+	right, err2 := rowOf(b.Keysets, PurposeBranch)
+	return err == nil && err2 == nil && left.KEK == right.KEK && bytes.Equal(left.Wrapped, right.Wrapped)
+}
+
+func (v *Ring) keysetOf(ctx context.Context, k *Tenant, purpose string) (*Keyset, error) {
 	row, err := rowOf(k.Rows.Keysets, purpose)
 	if err != nil {
 		return nil, err
@@ -288,7 +324,7 @@ func (v *Ring) KeysetOf(ctx context.Context, k *Tenant, purpose string) (*Keyset
 	}
 	if purpose == PurposeBranch {
 		open, err = v.openKeyset(ctx, row)
-	} else if open, err = v.KeysetOf(ctx, k, PurposeBranch); err == nil {
+	} else if open, err = v.keysetOf(ctx, k, PurposeBranch); err == nil {
 		open, err = branchKey{open}.opens(row)
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_store (
 	lease BIGINT NOT NULL,
 	lease_wait BIGINT NOT NULL,
 	lease_since BIGINT NOT NULL,
+	longest BIGINT NOT NULL,
 	PRIMARY KEY (one)) ENGINE = InnoDB;
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since) VALUES (1, '', 0, 0, '', 0, 0, 0, '', '', 0, 0, 0) ON DUPLICATE KEY UPDATE one = 1;
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since, longest) VALUES (1, '', 0, 0, '', 0, 0, 0, '', '', 0, 0, 0, 0) ON DUPLICATE KEY UPDATE one = 1;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 2, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) ON DUPLICATE KEY UPDATE installed = installed;

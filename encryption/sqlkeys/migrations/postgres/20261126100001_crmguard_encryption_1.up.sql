@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_store (
 	lease bigint NOT NULL,
 	lease_wait bigint NOT NULL,
 	lease_since bigint NOT NULL,
+	longest bigint NOT NULL,
 	PRIMARY KEY (one));
 CREATE TABLE IF NOT EXISTS crmguard_encryption_keyset (
 	tenant text COLLATE "C" NOT NULL,
@@ -67,5 +68,5 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_mark (
 	narrows text COLLATE "C" NOT NULL,
 	PRIMARY KEY (sequence));
 CREATE INDEX IF NOT EXISTS crmguard_encryption_alias_owner ON crmguard_encryption_alias (tenant, owner);
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since) VALUES (1, '', 0, 0, '', 0, 0, 0, '', '', 0, 0, 0) ON CONFLICT DO NOTHING;
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since, longest) VALUES (1, '', 0, 0, '', 0, 0, 0, '', '', 0, 0, 0, 0) ON CONFLICT DO NOTHING;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 1, (extract(epoch FROM now()) * 1000000)::bigint) ON CONFLICT DO NOTHING;

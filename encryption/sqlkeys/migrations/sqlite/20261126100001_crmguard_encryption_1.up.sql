@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_store (
 	lease INTEGER NOT NULL,
 	lease_wait INTEGER NOT NULL,
 	lease_since INTEGER NOT NULL,
+	longest INTEGER NOT NULL,
 	PRIMARY KEY (one)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS crmguard_encryption_keyset (
 	tenant TEXT NOT NULL,
@@ -67,5 +68,5 @@ CREATE TABLE IF NOT EXISTS crmguard_encryption_mark (
 	narrows TEXT NOT NULL,
 	PRIMARY KEY (sequence)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS crmguard_encryption_alias_owner ON crmguard_encryption_alias (tenant, owner);
-INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since) VALUES (1, '', 0, 0, '', 0, 0, 0, '', '', 0, 0, 0) ON CONFLICT DO NOTHING;
+INSERT INTO crmguard_encryption_store (one, store, epoch, sequence, mark, barrier, taken, returned, kek, retiring, lease, lease_wait, lease_since, longest) VALUES (1, '', 0, 0, '', 0, 0, 0, '', '', 0, 0, 0, 0) ON CONFLICT DO NOTHING;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('encryption', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) ON CONFLICT DO NOTHING;
