@@ -148,8 +148,23 @@ func TestAnIndexColumnThatIsTooNarrowIsRefused(t *testing.T) {
 	}
 	both := []column{{"SMALLINT", 16, false}, {"SMALLINT", 15, true}, {"INT", 32, false}, {"INT", 31, true}, {"BIGINT", 63, true}}
 	of := map[testdb.Name][]column{
-		testdb.PostgresC: append(both, column{"bytea", 128, true}, column{"text", 128, false}, column{"numeric", 63, true}),
-		testdb.MariaDB: append(both, column{"INT UNSIGNED", 32, true}, column{"MEDIUMINT", 24, false}, column{"DECIMAL(9)", 32, false}, column{"DECIMAL(12, 2)", 32, true},
+		testdb.PostgresC: append(both, column{"bytea", 128, true}, column{"text", 128, false}, column{"numeric", 63, true}, column{"numeric(30,3)", 32, false},
+			column{"numeric(30)", 63, true}, column{"double precision", 32, false}, column{"money", 32, false}),
+		testdb.SQLite: {
+			{"DOUBLE", 54, false},
+			{"FLOAT", 54, false},
+			{"REAL", 62, false},
+			{"REAL", 53, true},
+			{"REAL", 128, true},
+			{"INTEGER", 63, true},
+			{"TEXT", 63, true},
+			{"NUMERIC", 63, true},
+			{"BLOB", 63, true},
+			{"", 63, true},
+			{"DOUBLE_POINT", 63, true},
+		},
+		testdb.MariaDB: append(both, column{"INT UNSIGNED", 32, true}, column{"MEDIUMINT", 24, false}, column{"DECIMAL(9)", 32, false}, column{"DECIMAL(12, 2)", 32, false}, column{"DECIMAL(10)", 32, true}, column{"DOUBLE", 32, false},
+			column{"ENUM('1111111111111')", 32, false}, column{"SET('1111111111111')", 32, false}, column{"VARBINARY(20)", 32, false}, column{"VARCHAR(10)", 32, true},
 			column{"VARCHAR(9)", 32, false}, column{"FLOAT", 32, false}, column{"VARBINARY(15)", 128, false}, column{"VARBINARY(40)", 128, true},
 			column{"BINARY(16)", 128, true}, column{"BINARY(20)", 128, false}, column{"VARCHAR(200)", 128, false}),
 	}

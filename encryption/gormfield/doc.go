@@ -92,8 +92,13 @@
 //     otherwise. Update of that column alone, or Select with its name, gives it up.
 //     Of an upsert that is asked of all rows that it may meet: by the columns that
 //     it names, on MySQL and MariaDB by every unique index, on PostgreSQL from where
-//     the sequence of the key stands. Where that cannot be told (OnConstraint, an
-//     expression, a column that the database fills) the empty value is refused.
+//     the sequence of the key stands. Where that cannot be told the empty value is
+//     refused: OnConstraint, an expression, a view, a session of MySQL that is not
+//     strict, nothing but columns that need not store what they are given (digits
+//     and seconds that are rounded, CHAR and BINARY that are filled up, what a
+//     BEFORE INSERT trigger names), and a key that was left out, unless it is a
+//     rowid, AUTO_INCREMENT, a random UUID, an identity or the next value of a
+//     sequence that counts upwards with CACHE 1.
 //   - Keys are taken before GORM begins its transaction, for nested models, maps
 //     and assignments, too, and after the rows of a result are read: a pool of one
 //     connection, shared with the key store, does not wait for itself. Rows reads
@@ -122,7 +127,9 @@
 //     has not, and saves a row that another has read, empties it. A statement in
 //     ByHand does, too; and so does an upsert without an id on PostgreSQL, where the
 //     identity of the key has fallen behind its rows and the account may not use
-//     its sequence, or where a unique index takes more for equal than its column.
+//     its sequence, where a unique index takes more for equal than its column, or on
+//     MySQL and MariaDB where a trigger changes what is inserted and the account may
+//     not see it (TRIGGER).
 //   - Without transactions (SkipDefaultTransaction) a row that is refused for
 //     what the database has made of its owner stays written. MySQL, unlike
 //     MariaDB, does not tell it of an INSERT, and the Create of maps in a slice

@@ -23,13 +23,9 @@ type emptyCell struct {
 	column string
 }
 
-// meeting is what a row that is there already is met by: all of these columns.
-type meeting []meetingPart
-
-type meetingPart struct {
-	column string // "" for what is no plain column
-	fresh  bool   // where no value is given the database makes one that no row has, or NULL
-}
+// meeting is what a row that is there already is met by: all of these columns, ""
+// for what is no plain column.
+type meeting []string
 
 // keepMet is keep for the rows that an upsert meets. Where they cannot be told, an
 // empty value does not go.
@@ -37,9 +33,13 @@ func (p *Plugin) keepMet(stmt *gorm.Statement, t *sealedTable, c clause.OnConfli
 	if len(empty) == 0 || stmt.DryRun {
 		return nil
 	}
-	meetings, err := meetingsOf(stmt, t, c)
+	meetings, err := meetingsOf(stmt, c)
 	if err != nil {
 		return t.fail("", "the unique indexes of the table", err)
+	}
+	made, err := storesOf(stmt)
+	if err != nil {
+		return t.fail("", "what the database stores in the table", err)
 	}
 	at := map[string]int{}
 	for i, column := range values.Columns {
@@ -51,9 +51,9 @@ func (p *Plugin) keepMet(stmt *gorm.Statement, t *sealedTable, c clause.OnConfli
 		var columns []string
 		for _, cell := range chunk {
 			for _, m := range meetings {
-				row, draws, known := m.rows(stmt, t, at, values.Columns, values.Values[cell.row])
+				row, draws, known := m.rows(t, made, at, values.Columns, values.Values[cell.row])
 				if !known {
-					return t.fail(cell.column, "an empty value in an upsert whose rows cannot be told beforehand: have it meet them by plain columns (Columns), with their values", ErrLost)
+					return t.fail(cell.column, "an empty value in an upsert whose rows cannot be told beforehand: have it meet them by plain columns (Columns), with values that these store as they are", ErrLost)
 				}
 				drawn = drawn || draws
 				if len(row) > 0 {
@@ -64,10 +64,13 @@ func (p *Plugin) keepMet(stmt *gorm.Statement, t *sealedTable, c clause.OnConfli
 				columns = append(columns, cell.column)
 			}
 		}
-		if drawn && stmt.Name() == "postgres" {
-			ahead, err := aheadOfSequence(stmt, t)
+		if drawn {
+			ahead, ordered, err := aheadOfSequence(stmt, t)
 			if err != nil {
 				return t.fail(t.keys[0], "its sequence", err)
+			}
+			if !ordered {
+				return t.fail(columns[0], "an empty value in an upsert without an id, whose sequence (CACHE, INCREMENT, CYCLE) may draw those of rows that are there", ErrLost)
 			}
 			rows = append(rows, ahead...)
 		}
@@ -82,10 +85,10 @@ func (p *Plugin) keepMet(stmt *gorm.Statement, t *sealedTable, c clause.OnConfli
 }
 
 // rows are the conditions that the rows which one of an INSERT meets have in common;
-// none where it meets none. drawn is one whose key the database draws.
-func (m meeting) rows(stmt *gorm.Statement, t *sealedTable, at map[string]int, columns []clause.Column, row []any) (exprs []clause.Expression, drawn, known bool) {
-	for _, part := range m {
-		i, given := at[part.column]
+// none where it meets none. drawn is one whose key a sequence draws.
+func (m meeting) rows(t *sealedTable, made stores, at map[string]int, columns []clause.Column, row []any) (exprs []clause.Expression, drawn, known bool) {
+	for _, column := range m {
+		i, given := at[column]
 		var cell any
 		if given {
 			cell = row[i]
@@ -97,16 +100,15 @@ func (m meeting) rows(stmt *gorm.Statement, t *sealedTable, at map[string]int, c
 				cell = nil
 			}
 		}
-		key := len(t.keys) == 1 && t.keys[0] == part.column
-		null := given && isNull(cell)
+		is := made[column]
 		switch {
-		case !given && part.fresh, null && stmt.Name() != "postgres":
+		case !given && is.fresh, given && is.null && isNull(cell):
 			return nil, false, true
-		case key && (!given || null):
+		case !given && is.drawn && len(t.keys) == 1 && t.keys[0] == column:
 			return nil, true, true
-		case t.columns[part.column] != nil:
+		case t.columns[column] != nil:
 			return nil, false, true // no two cells are sealed alike
-		case !given, computed(cell):
+		case !given, computed(cell), !is.keeps(cell):
 			continue // the other columns leave more rows, of which it is one
 		}
 		exprs = append(exprs, clause.Eq{Column: clause.Column{Table: clause.CurrentTable, Name: columns[i].Name}, Value: cell})
@@ -121,7 +123,7 @@ func isNull(given any) bool {
 }
 
 // meetingsOf is all that an upsert may meet a row by.
-func meetingsOf(stmt *gorm.Statement, t *sealedTable, c clause.OnConflict) ([]meeting, error) {
+func meetingsOf(stmt *gorm.Statement, c clause.OnConflict) ([]meeting, error) {
 	if stmt.Name() == "mysql" {
 		return uniqueIndexes(stmt)
 	}
@@ -131,8 +133,7 @@ func meetingsOf(stmt *gorm.Statement, t *sealedTable, c clause.OnConflict) ([]me
 			if column.Raw {
 				return []meeting{nil}, nil
 			}
-			name := bare(column.Name)
-			m = append(m, meetingPart{column: name, fresh: stmt.Name() == "sqlite" && len(t.keys) == 1 && t.keys[0] == name})
+			m = append(m, bare(column.Name))
 		}
 	}
 	return []meeting{m}, nil
@@ -140,19 +141,7 @@ func meetingsOf(stmt *gorm.Statement, t *sealedTable, c clause.OnConflict) ([]me
 
 // uniqueIndexes are those of a table of MySQL or MariaDB.
 func uniqueIndexes(stmt *gorm.Statement) ([]meeting, error) {
-	table := stmt.Quote(stmt.Table)
-	columns, err := shownRows(stmt, "SHOW COLUMNS FROM "+table)
-	if err != nil {
-		return nil, err
-	}
-	fresh := map[string]bool{}
-	for _, c := range columns {
-		extra, from := strings.ToLower(c["extra"].String), strings.ToLower(c["default"].String)
-		draws := strings.Contains(extra, "auto_increment") || strings.HasPrefix(from, "uuid(")
-		empty := c["null"].String == "YES" && (!c["default"].Valid || from == "null") && !strings.Contains(extra, "generated")
-		fresh[bare(c["field"].String)] = draws || empty
-	}
-	indexes, err := shownRows(stmt, "SHOW INDEX FROM "+table)
+	indexes, err := shownRows(stmt, "SHOW INDEX FROM "+stmt.Quote(stmt.Table))
 	if err != nil {
 		return nil, err
 	}
@@ -166,12 +155,14 @@ func uniqueIndexes(stmt *gorm.Statement) ([]meeting, error) {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
-		part := meetingPart{}
-		if i["column_name"].Valid && !i["sub_part"].Valid {
-			part.column = bare(i["column_name"].String)
-			part.fresh = fresh[part.column]
+		column := ""
+		if !i["sub_part"].Valid {
+			column = bare(i["column_name"].String)
 		}
-		byName[name] = append(byName[name], part)
+		byName[name] = append(byName[name], column)
+	}
+	if len(indexes) == 0 {
+		return []meeting{nil}, nil // of a view, or none that is shown
 	}
 	out := make([]meeting, len(names))
 	for i, name := range names {
@@ -180,9 +171,10 @@ func uniqueIndexes(stmt *gorm.Statement) ([]meeting, error) {
 	return out, nil
 }
 
-// shownRows reads what SHOW returns, by the names of its columns in small letters.
-func shownRows(stmt *gorm.Statement, query string) (out []map[string]sql.NullString, err error) {
-	rows, err := beneath(stmt).QueryContext(stmt.Context, query)
+// shownRows reads what SHOW or the catalogue returns, by the names of its columns in
+// small letters.
+func shownRows(stmt *gorm.Statement, query string, args ...any) (out []map[string]sql.NullString, err error) {
+	rows, err := beneath(stmt).QueryContext(stmt.Context, query, args...)
 	if err != nil {
 		return nil, sqldb.Safe(err)
 	}
@@ -221,11 +213,12 @@ func beneath(stmt *gorm.Statement) gorm.ConnPool {
 
 // aheadOfSequence is the condition of the rows that a sequence of PostgreSQL which
 // is behind them (a restore, ids that were given) may still come upon. Of a sequence
-// that the account may not use, as that of an identity column, nothing is known.
-func aheadOfSequence(stmt *gorm.Statement, t *sealedTable) ([]clause.Expression, error) {
+// that the account may not use, as that of an identity column, nothing is known. One
+// that is not ordered gives ids that are behind its last one.
+func aheadOfSequence(stmt *gorm.Statement, t *sealedTable) (ahead []clause.Expression, ordered bool, err error) {
 	var from sql.NullInt64
-	err := beneath(stmt).QueryRowContext(stmt.Context, `SELECT min(COALESCE(pg_catalog.pg_sequence_last_value(s.seqrelid) + 1, s.seqmin))
-		FROM (SELECT seqrelid, seqmin FROM pg_catalog.pg_sequence WHERE pg_catalog.has_sequence_privilege(seqrelid, 'USAGE') OFFSET 0) s
+	err = beneath(stmt).QueryRowContext(stmt.Context, `SELECT min(CASE WHEN pg_catalog.has_sequence_privilege(s.seqrelid, 'USAGE') THEN COALESCE(pg_catalog.pg_sequence_last_value(s.seqrelid) + 1, s.seqmin) END),
+			COALESCE(bool_and(s.seqcache = 1 AND s.seqincrement > 0 AND NOT s.seqcycle), false) FROM pg_catalog.pg_sequence s
 		WHERE s.seqrelid IN (
 			SELECT d.objid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 			WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'i'
@@ -233,9 +226,9 @@ func aheadOfSequence(stmt *gorm.Statement, t *sealedTable) ([]clause.Expression,
 			UNION ALL
 			SELECT d.refobjid FROM pg_catalog.pg_attrdef f JOIN pg_catalog.pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
 			JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
-			WHERE f.adrelid = pg_catalog.to_regclass($1) AND lower(a.attname) = $2)`, stmt.Quote(stmt.Table), t.keys[0]).Scan(&from)
+			WHERE f.adrelid = pg_catalog.to_regclass($1) AND lower(a.attname) = $2)`, stmt.Quote(stmt.Table), t.keys[0]).Scan(&from, &ordered)
 	if err != nil || !from.Valid {
-		return nil, sqldb.Safe(err)
+		return nil, ordered, sqldb.Safe(err)
 	}
-	return []clause.Expression{clause.Or(clause.Gte{Column: clause.Column{Table: clause.CurrentTable, Name: cmp.Or(t.def.Key, "id")}, Value: from.Int64})}, nil
+	return []clause.Expression{clause.Or(clause.Gte{Column: clause.Column{Table: clause.CurrentTable, Name: cmp.Or(t.def.Key, "id")}, Value: from.Int64})}, ordered, nil
 }

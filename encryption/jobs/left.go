@@ -20,7 +20,9 @@ type Unreadable struct {
 // Refused is a row that the database did not let a job change: a trigger that
 // objects, a CHECK, a value that is taken, a column that is too short. It is no
 // error: the row stays as it was, the job goes on, and names it. It is tried
-// again by the next run; until then it needs the key version that it has.
+// again by the next run; until then it needs the key version that it has. So is
+// one that PostgreSQL calls locked (55P03), in the way of others (40001) or too slow
+// (57014), tried by itself and again, while the same change of no row passes.
 type Refused struct {
 	Table  string // logical table
 	Key    string // key of the row, as RowText writes it

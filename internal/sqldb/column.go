@@ -200,15 +200,15 @@ func (d Dialect) describing(table string) (query string, args []any, err error) 
 	switch {
 	case d.Kind == Postgres:
 		// A domain may stand for another one, over any number of steps.
-		return `WITH RECURSIVE c (attname, attnotnull, made, type) AS (
-				SELECT a.attname, a.attnotnull, a.attgenerated <> '' OR a.attidentity = 'a', a.atttypid FROM pg_catalog.pg_attribute a
+		return `WITH RECURSIVE c (attname, attnotnull, made, type, mod) AS (
+				SELECT a.attname, a.attnotnull, a.attgenerated <> '' OR a.attidentity = 'a', a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a
 				WHERE a.attrelid = to_regclass(?) AND a.attnum > 0 AND NOT a.attisdropped
-				UNION ALL SELECT c.attname, c.attnotnull, c.made, t.typbasetype FROM c JOIN pg_catalog.pg_type t ON t.oid = c.type AND t.typtype = 'd')
-			SELECT c.attname, CASE WHEN t.typtype = 'e' THEN 'enum' ELSE t.typname END, NOT c.attnotnull, c.made, false, 0
+				UNION ALL SELECT c.attname, c.attnotnull, c.made, t.typbasetype, t.typtypmod FROM c JOIN pg_catalog.pg_type t ON t.oid = c.type AND t.typtype = 'd')
+			SELECT c.attname, CASE WHEN t.typtype = 'e' THEN 'enum' ELSE t.typname END, NOT c.attnotnull, c.made, false, CASE WHEN t.typname = 'numeric' AND c.mod >= 4 THEN (c.mod - 4) & 2047 ELSE 0 END
 			FROM c JOIN pg_catalog.pg_type t ON t.oid = c.type AND t.typtype <> 'd'`, []any{quoted}, nil
 	case d.mysql():
 		return `SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE = 'YES', COALESCE(GENERATION_EXPRESSION, '') <> '', COLUMN_TYPE LIKE '%unsigned%',
-			CAST(COALESCE(CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION - NUMERIC_SCALE, 0) AS SIGNED) FROM information_schema.COLUMNS
+			CAST(COALESCE(CHARACTER_MAXIMUM_LENGTH, IF(NUMERIC_SCALE > 0, 0, NUMERIC_PRECISION), 0) AS SIGNED) FROM information_schema.COLUMNS
 			WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?`, []any{schema, name}, nil
 	}
 	return `SELECT name, type, "notnull" = 0, hidden IN (2, 3), 0, 0 FROM pragma_table_xinfo(?, NULLIF(?, ''))`, []any{name, schema}, nil

@@ -22,12 +22,18 @@ func (db *DB) RefusesRow(ctx context.Context, err error, table string, columns .
 	if len(columns) == 0 {
 		return true
 	}
+	return db.ChangeNoRow(ctx, table, columns...) == nil
+}
+
+// ChangeNoRow is an UPDATE of columns of no row: what it answers is about the
+// statement, or the table, and about none of its rows.
+func (db *DB) ChangeNoRow(ctx context.Context, table string, columns ...string) error {
 	same := make([]string, len(columns))
 	for i, c := range columns {
 		same[i] = c + " = " + c
 	}
-	return nil == db.Write(ctx, func(tx *sql.Tx) error {
+	return db.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE `+table+` SET `+strings.Join(same, ", ")+` WHERE 1 = 0`)
-		return err
+		return Safe(err)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/crmguard/crmguard/encryption/jobs"
@@ -53,6 +54,39 @@ func doubtOf(err error, columns ...string) error {
 	if err = refusalOf(err); !isRefusal(err) && sqldb.Doubtful(err) {
 		return &doubt{err, columns}
 	}
+	if fault, ok := errors.AsType[*sqldb.DriverError](err); ok && len(columns) > 0 && slices.Contains(stalls(), fault.Code) {
+		return &stalled{err, columns}
+	}
+	return err
+}
+
+// stalls are the states that pass by themselves or with less at once: a lock that
+// was waited for, a transaction in favour of another one, a statement that took
+// too long. A trigger may say them of a row for ever.
+func stalls() []string { return []string{"55P03", "40001", "57014"} }
+
+// stalled is such an answer to an UPDATE of these columns.
+type stalled struct {
+	err     error
+	columns []string
+}
+
+func (s *stalled) Error() string { return s.err.Error() }
+func (s *stalled) Unwrap() error { return s.err }
+
+// isStalled says whether smaller parts are worth a try: not where the context, or
+// the longest transaction, has ended.
+func isStalled(ctx context.Context, err error) bool {
+	_, ok := errors.AsType[*stalled](err)
+	return ok && ctx.Err() == nil && !errors.Is(err, errOverdue)
+}
+
+// refusedAlone makes a refusal of what one row by itself was answered, where the same
+// change of no row passes.
+func (s *storedTable) refusedAlone(ctx context.Context, err error) error {
+	if at, ok := errors.AsType[*stalled](err); ok && isStalled(ctx, err) && s.db.ChangeNoRow(ctx, s.sql, at.columns...) == nil {
+		return &refusal{err}
+	}
 	return err
 }
 
@@ -94,7 +128,8 @@ func (s *storedTable) oneByOne(ctx context.Context, tenant string, plans []rowPl
 		}
 		one := plans[i : i+1]
 		var again [][]any
-		switch again, err = s.carryOut(ctx, tenant, one, options); {
+		again, err = s.carryOut(ctx, tenant, one, options)
+		switch err = s.refusedAlone(ctx, err); {
 		case isRefusal(err):
 			refused := s.refused(p.row, err)
 			p.refused, err = &refused, nil

@@ -83,7 +83,7 @@ func (s *storedTable) resealBatch(ctx context.Context, tenant string, plans []ro
 			return err
 		}
 		lost, err := s.carryOut(ctx, tenant, plans, options)
-		alone := isRefusal(err)
+		alone := isRefusal(err) || isStalled(ctx, err)
 		if alone {
 			lost, err = s.oneByOne(ctx, tenant, plans, options, report)
 		}
@@ -166,7 +166,7 @@ func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPl
 		}
 		return nil
 	})
-	if err != nil && !s.singly && ctx.Err() == nil && isNotUnderstood(err) {
+	if err != nil && !s.singly && ctx.Err() == nil && (isNotUnderstood(err) || isStalled(ctx, err)) {
 		s.singly = true
 		return s.carryOut(ctx, tenant, plans, options)
 	}

@@ -232,13 +232,14 @@ func (s *storedTable) readBack(ctx context.Context, tx *sql.Tx, tenant string, p
 
 // hasPlaces says whether ctid names a version of a row, and may be asked: in a
 // table of PostgreSQL's own kind, of which one may read every column. Partitions
-// have places of their own, and what others store may change in its place.
+// have places of their own, and what others store may change in its place; a rule
+// that answers in the place of the table has none.
 func (s *storedTable) hasPlaces(ctx context.Context) (has bool, err error) {
 	if s.db.Kind != sqldb.Postgres {
 		return false, nil
 	}
 	err = sqldb.Each(ctx, s.db, func(rows *sql.Rows) error { return rows.Scan(&has) },
-		s.db.Bind(`SELECT c.relkind = 'r' AND a.amname = 'heap' AND has_table_privilege(c.oid, 'SELECT')
+		s.db.Bind(`SELECT c.relkind = 'r' AND NOT c.relhasrules AND a.amname = 'heap' AND has_table_privilege(c.oid, 'SELECT')
 			FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE c.oid = to_regclass(?)`), s.sql)
 	if err != nil {
 		return false, s.failed("read", err)
