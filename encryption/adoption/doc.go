@@ -109,7 +109,7 @@
 // # What it does not
 //
 //   - A process that takes a value out of a Writer and executes the statement later
-//     than Config.LongestTransaction of the vault may write for a stage that is over,
+//     than the longest Config.LongestTransaction of any vault may write for a stage that is over,
 //     as with sealing itself. Against the worst of it the guard Refuse stands.
 //   - Processes that run while an older database is put in place beneath them may
 //     write for the newer stage for as long as a lease: end them first, as ever.
@@ -157,8 +157,6 @@
 //   - A Condition has the value itself among its arguments at each stage: what writes
 //     statements with their arguments down (a logger of the application, GORM's unless
 //     ParameterizedQueries) holds what is searched for in the clear.
-//   - A move waits for the LongestTransaction of the vault that calls it: the operator's
-//     program has to say the same one as the application, which nothing compares.
 //   - A trigger BEFORE INSERT of the application that puts a value where there is none is
 //     not foreseen: what is tried beforehand are UPDATEs. Once the guard Refuse stands,
 //     each INSERT without a value is refused because of it.
@@ -338,12 +336,10 @@
 //
 // # Time, and tests
 //
-// A move waits for a lease and the LongestTransaction of the vault, with the defaults
-// 35 s, twice that after one that was killed, and longer where a transaction is open
-// on the table. It is the LongestTransaction of the vault that moves, which nothing
-// records: give the operator's program the largest that any process of the application
-// has, or a value of a stage that is over may be written after the move. A job reads its table once, in batches of 200 rows that take half a
-// second at most; measured beside a CRM in use, 20,000 rows of PostgreSQL took 10 s to
+// A move waits for a lease and the longest LongestTransaction that any process has
+// stated (the key store keeps it), with the defaults 35 s, twice that after one that was
+// killed, and longer where a transaction is open on the table. A job reads its table
+// once, in batches of 200 rows that take half a second at most; measured beside a CRM in use, 20,000 rows of PostgreSQL took 10 s to
 // seal and 3 s to clear.
 //
 // To test an application take encryptiontest.Vault, under which a move takes

@@ -43,11 +43,11 @@ type MoveOptions struct {
 }
 
 // Move moves a tenant one stage forward or back. When it returns nil, no process
-// is at the stage before any more: it waits for the lease, for
-// Config.LongestTransaction of this vault, which must be no shorter than that of any
-// other process, and for every transaction that has
-// written to the table by then, however long it takes. Killed or failed in the
-// middle it is called again, forward or back: first it ends what was begun.
+// is at the stage before any more: it waits for the lease, for the
+// longest transaction that any process has stated (Config.LongestTransaction of its
+// vault), and for every transaction that has written to the table by then, however
+// long it takes. Killed or failed in the middle it is called again, forward or back:
+// first it ends what was begun.
 //
 // What stands in the way is a *NotReadyError, which says all of it at once, and then
 // nothing has changed but that OldReleaseGone is recorded on the way to ReadSealed.
@@ -167,7 +167,11 @@ func (a *Adoption) settle(ctx context.Context, r *stageRow, waiting func(string)
 	undone := func(err error) error {
 		return fmt.Errorf("adoption: %s is recorded at %s, and some processes may still be at the stage before; call Move again: %w", a.def.Name, r.stage, err)
 	}
-	wait := r.lease + a.terms.LongestTransaction
+	longest, err := a.cfg.Table.LongestTransaction(ctx)
+	if err != nil {
+		return undone(err)
+	}
+	wait := r.lease + longest
 	say(fmt.Sprintf("%v: the lease of the stage, and the longest transaction", wait))
 	if err := a.terms.Wait(ctx, wait); err != nil {
 		return undone(err)

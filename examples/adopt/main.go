@@ -108,8 +108,7 @@ func (o *operator) call(ctx context.Context, args []string) error {
 	return o.do(ctx, flags.Arg(0), flags.Arg(1))
 }
 
-// open opens both databases, the vault, and the adoption. Where your application sets
-// Config.LongestTransaction, set the same here: a move waits for that of this vault.
+// open opens both databases, the vault, and the adoption.
 func (o *operator) open(ctx context.Context, driver string) (end func(), err error) {
 	crm, err := sql.Open(driver, os.Getenv("CRM_URL"))
 	if err != nil {
