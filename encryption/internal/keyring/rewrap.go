@@ -140,7 +140,7 @@ func (v *Ring) beginEpoch(ctx context.Context, name string) (keystore.State, err
 		out.Epoch, out.KEK, out.Retiring = state.Epoch+1, name, names
 		next := out
 		next.Sequence = 0
-		return tx.Write(ctx, keystore.Change{Store: &next, Narrows: true})
+		return tx.Write(ctx, keystore.Change{Store: &next, Narrows: true, Keeps: true}) // what is lost meanwhile comes back from a copy of before
 	})
 	return out, err
 }
@@ -224,7 +224,7 @@ func (v *Ring) swapKeysets(ctx context.Context, tenant, kek string, epoch int64,
 				return ErrStale
 			}
 		}
-		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rows}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rows}, Narrows: true, Keeps: true, Of: keystore.Scope{Tenant: tenant}})
 	})
 	if err == nil {
 		v.KeepKeysets(ctx, tenant, fresh)
