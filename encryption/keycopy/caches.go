@@ -172,7 +172,7 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 func (w *cacheRepair) one(key keyring.CachedKey, tenant, have keystore.Rows, state keystore.State) {
 	version, known := w.keyVersion(key.KeyVersion, tenant)
 	owner := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == key.Owner })
-	if version == nil || owner >= 0 && have.Owners[owner].State != keystore.Live && have.Owners[owner].State != keystore.Pending {
+	if version == nil || w.copies.ring.HasErased(w.tenant, key.Owner) || owner >= 0 && have.Owners[owner].State != keystore.Live && have.Owners[owner].State != keystore.Pending {
 		return
 	}
 	row := slices.IndexFunc(have.Keys, func(k keystore.KeyRow) bool { return k.Owner == key.Owner && k.KeyVersion == key.KeyVersion })
@@ -214,7 +214,7 @@ func (w *cacheRepair) keyVersion(id uint32, tenant keystore.Rows) (row *keystore
 		return state == keystore.Active || state == keystore.Retired
 	}
 	memory := w.copies.ring.KnownKeyVersion(w.tenant, id)
-	if memory != nil && (memory.State == keystore.Deleting || memory.State == keystore.Destroyed) {
+	if w.copies.ring.HasDestroyed(w.tenant, id) || memory != nil && (memory.State == keystore.Deleting || memory.State == keystore.Destroyed) {
 		return nil, false
 	}
 	if i := slices.IndexFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == id }); i >= 0 {
