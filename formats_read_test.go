@@ -33,6 +33,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
 	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
+	"github.com/crmguard/crmguard/encryption/streams"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/privacy"
@@ -335,7 +336,7 @@ func (in *installation) sealStream(t *testing.T) {
 	content := bytes.Repeat([]byte("offer "), 30_000)
 	var sealed bytes.Buffer
 	files := must(in.vault.Table(filesOfFormats()))(t)
-	ref := encryption.StreamRef{Tenant: formatTenant, Owner: in.first, Column: "content", Row: "f1"}
+	ref := streams.Ref{Tenant: formatTenant, Owner: in.first, Column: "content", Row: "f1"}
 	require.NoError(t, files.SealStream(t.Context(), &sealed, ref, "Angebot für Bern.pdf", int64(len(content)), bytes.NewReader(content)))
 	in.write(t, "files/offer.bin", sealed.Bytes())
 	sum := sha256.Sum256(content)

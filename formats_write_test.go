@@ -23,6 +23,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
+	"github.com/crmguard/crmguard/encryption/streams"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/privacy"
 )
@@ -161,7 +162,7 @@ func (in *installation) opensStreams(t *testing.T, out foreign) {
 	for _, s := range out.Streams {
 		sealed := must(os.ReadFile(in.path(s.File)))(t)
 		open := func(sealed []byte) error {
-			ref := encryption.StreamRef{Tenant: formatTenant, Owner: s.Owner, Column: "content", Row: s.Row}
+			ref := streams.Ref{Tenant: formatTenant, Owner: s.Owner, Column: "content", Row: s.Row}
 			stream, err := table.OpenStream(t.Context(), bytes.NewReader(sealed), ref)
 			if err != nil {
 				return err

@@ -76,8 +76,8 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 		}
 		for _, name := range s.databases {
 			for _, driver := range name.Drivers() {
-				if name == testdb.SQLite { // knows no roles
-					continue
+				if name == testdb.SQLite || name == testdb.PostgresICU {
+					continue // one knows no roles, and rights are the same in every order of text
 				}
 				t.Run(s.name+"/"+string(name)+"/"+driver, func(t *testing.T) {
 					d := testdb.New(t, name)

@@ -84,7 +84,7 @@ func TestAKeyThatAnEpochWrapsAnewIsNoLoss(t *testing.T) {
 		closer, err := encryption.Open(t.Context(), withKeys(e.cfg, held))
 		require.NoError(t, err)
 		go func() {
-			_, err := closer.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return errStoodStill }})
+			_, err := closer.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return errStoodStill }})
 			closed <- err
 		}()
 		<-begun // the new wrap key is there, no key is wrapped with it
@@ -124,7 +124,7 @@ func TestALateRepairPutsNoKeysetBack(t *testing.T) {
 	_, err = other.RepairFromCopy(t.Context(), older)
 	require.NoError(t, err)
 	woken := false
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: func(ctx context.Context, kek string) error {
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: func(ctx context.Context, kek string) error {
 		if !woken {
 			woken = true
 			goOn <- true
@@ -174,7 +174,7 @@ func TestTheCopyThatAnEpochLeavesIsOfAClosedOne(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c1", "p1")
 	dir := t.TempDir()
-	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+	_, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
 	require.NoError(t, err)
 	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)
@@ -183,7 +183,7 @@ func TestTheCopyThatAnEpochLeavesIsOfAClosedOne(t *testing.T) {
 	inventory, err := restored.Inventory(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, inventory.Retiring)
-	_, err = restored.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-3", Copy: restored.Copier(t.TempDir())})
+	_, err = restored.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-3", Copy: restored.Copier(t.TempDir())})
 	require.NoError(t, err)
 	e.requireOpens(t, e.table(t, restored, contactsTable))
 }

@@ -146,7 +146,7 @@ func TestEveryEpochHasBranchKeysOfItsOwn(t *testing.T) {
 				store.left = left + 1
 				dying, err := encryption.Open(t.Context(), cfg)
 				require.NoError(t, err)
-				_, err = dying.RewrapKeys(t.Context(), encryption.Rewrap{KEK: kek, Copy: e.vault.Copier(dir)})
+				_, err = dying.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: kek, Copy: e.vault.Copier(dir)})
 				if done = err == nil; !done {
 					require.ErrorIs(t, err, errKilled)
 					left++ // a little further each time
@@ -202,7 +202,7 @@ func TestTheBranchKeyOfTodayOpensNoOldCopy(t *testing.T) {
 	for _, purpose := range []string{"branch", "index", "log", "seal", "suppression", "wrap"} {
 		before = append(before, keysetOf(t, e.store, tenant, purpose))
 	}
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
 	require.NoError(t, err)
 	require.ErrorIs(t, openWith(t, e, e.kms, path, e.read(t)), encryption.ErrKEK)
 	branch, _, err := branchOf(t, e.kms, keysetOf(t, e.store, tenant, "branch"))
@@ -259,7 +259,7 @@ func TestARepairBringsNoOldWrapKeyUnderTheNewKEK(t *testing.T) {
 	vault, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	copies := 0
-	_, err = vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(ctx context.Context) error {
+	_, err = vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(ctx context.Context) error {
 		if copies++; copies == 2 {
 			return errStoodStill
 		}
@@ -278,7 +278,7 @@ func TestARepairBringsNoOldWrapKeyUnderTheNewKEK(t *testing.T) {
 	require.False(t, slices.ContainsFunc(rows.Keysets, func(k keystore.KeysetRow) bool { return k.Purpose == "wrap" }), "the old wrap key was brought back")
 	overwrite(t, e.store, keystore.Change{Put: keystore.Rows{Keysets: []keystore.KeysetRow{sound}}, Narrows: true})
 	closer := e.another(t)
-	_, err = closer.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: closer.Copier(dir), Destroy: e.kms.destroy})
+	_, err = closer.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: closer.Copier(dir), Destroy: e.kms.destroy})
 	require.NoError(t, err)
 	require.Equal(t, now, wrapKeys(t, e, tenant))
 }

@@ -205,13 +205,13 @@ func TestRewrapKeysEndsOldKeyCopies(t *testing.T) {
 		tag, err := e.vault.Tagger("seal").Tag(t.Context(), tenant, []byte("row"))
 		require.NoError(t, err)
 
-		_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-1", Copy: e.vault.Copier(dir)})
+		_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-1", Copy: e.vault.Copier(dir)})
 		require.ErrorIs(t, err, encryption.ErrRewrap, "the same KEK is no new epoch")
-		_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2"})
+		_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2"})
 		require.ErrorIs(t, err, encryption.ErrRewrap)
-		report, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+		report, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
 		require.NoError(t, err)
-		require.Equal(t, encryption.RewrapReport{Epoch: 2, Rewrapped: 4, Old: []string{"kek-1"}}, report)
+		require.Equal(t, keycopy.RewrapReport{Epoch: 2, Rewrapped: 4, Old: []string{"kek-1"}}, report)
 
 		require.Equal(t, before, e.digest(t), "not one sealed byte changes")
 		e.requireOpens(t, e.contacts)
@@ -286,7 +286,7 @@ func TestAKeyRowOfAClosedEpochOpensNothing(t *testing.T) {
 	require.NoError(t, bring(), "before, it opens: the epoch is what ends it")
 	_, err = e.keysDB.ExecContext(t.Context(), `DELETE FROM crmguard_encryption_key WHERE owner = 'p1'`)
 	require.NoError(t, err)
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir()), Destroy: e.kms.destroy})
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir()), Destroy: e.kms.destroy})
 	require.NoError(t, err)
 	failed, ok := errors.AsType[*encryption.RowsError](bring())
 	require.True(t, ok)
@@ -305,7 +305,7 @@ func TestRewrapKeysResumesAnywhere(t *testing.T) {
 		cfg.Keys = &failing{Store: e.store, left: left}
 		dying, err := encryption.Open(t.Context(), cfg)
 		require.NoError(t, err)
-		epoch := encryption.Rewrap{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}
+		epoch := keycopy.Rewrap{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}
 		_, err = dying.RewrapKeys(t.Context(), epoch)
 		if err != nil {
 			require.ErrorIs(t, err, errKilled)
@@ -318,7 +318,7 @@ func TestRewrapKeysResumesAnywhere(t *testing.T) {
 			require.NoError(t, err)
 			closed := left > 0 && len(status.Retiring) == 0 // but for the copy that says so
 			if left > 0 && !closed {
-				_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-3", Copy: e.vault.Copier(dir)})
+				_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-3", Copy: e.vault.Copier(dir)})
 				require.ErrorIs(t, err, encryption.ErrRewrap, "finish the first one first")
 			}
 			epoch.Copy = e.vault.Copier(dir)
@@ -351,7 +351,7 @@ func TestAMissingNewKEKChangesNothing(t *testing.T) {
 	head, err := e.vault.Head(t.Context())
 	require.NoError(t, err)
 	e.kms.gone["kek-2"] = true
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
 	require.ErrorIs(t, err, encryption.ErrKEK)
 	after, err := e.vault.Head(t.Context())
 	require.NoError(t, err)

@@ -173,7 +173,7 @@ func TestUnfinishedCopiesGoWithTheNextCopy(t *testing.T) {
 	require.NoError(t, e.vault.KeyCopy(dir)(t.Context(), position))
 	require.NoFileExists(t, filepath.Join(dir, ".keys-"+strings.Repeat("A", 26)))
 	leave()
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
 	path, err := keycopy.Newest(dir)
 	require.NoError(t, err)

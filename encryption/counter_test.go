@@ -10,7 +10,9 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/primitives"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
@@ -105,7 +107,7 @@ func TestWhatTheTenantsKeySealsIsCountedInTheKeyStore(t *testing.T) {
 	c := newCounting(t)
 	ctx := t.Context()
 	undo := c.vault.PersonSealer("undo")
-	seal := func(s encryption.PersonSealer, n int) {
+	seal := func(s primitives.PersonSealer, n int) {
 		for range n {
 			_, err := s.Seal(ctx, tenant, "", []byte("x"), nil)
 			require.NoError(t, err)
@@ -381,7 +383,7 @@ func TestAnEpochKeepsWhatWasAllottedMeanwhile(t *testing.T) {
 		}
 		return nil
 	}
-	_, err = c.vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: c.vault.Copier(t.TempDir())})
+	_, err = c.vault.RewrapKeys(ctx, keycopy.Rewrap{KEK: "kek-2", Copy: c.vault.Copier(t.TempDir())})
 	require.NoError(t, err)
 	c.keys.Fail = nil
 	require.Greater(t, want, int64(encryption.FirstBlock))

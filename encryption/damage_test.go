@@ -236,7 +236,7 @@ func TestADamagedRowOfAnyKindCostsNoOtherTenantAnything(t *testing.T) {
 			if name != "a key that is gone" && name != "the version of a keyset" && name != "the version of a branch key" && // which only a copy tells
 				name != "a key version that is gone" { // which an epoch brings back without one
 				untold := e.another(t)
-				_, err = untold.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+				_, err = untold.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 				require.ErrorIs(t, err, encryption.ErrRewrap)
 				damagedRows(t, err)
 				state, err := e.store.State(t.Context())
@@ -316,7 +316,7 @@ func TestAKeyUnderATombstoneIsLeftOutAndRemoved(t *testing.T) {
 	require.Equal(t, encryption.HealthNotice, f.Level)
 	require.EqualValues(t, 1, f.Value)
 
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
 	left, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 	require.NoError(t, err)
@@ -351,7 +351,7 @@ func TestAnEpochRemovesWhatOpensNothing(t *testing.T) {
 	_, err = e.vault.WriteCopy(t.Context(), t.TempDir())
 	require.NoError(t, err)
 	require.EqualValues(t, 2, found(t, e.vault, "encryption.store.stray", "").Value)
-	report, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	report, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Rewrapped)
 	left, err := e.store.Owners(t.Context(), tenant, []string{"p1", "p2"})

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -148,7 +149,7 @@ func TestAnEpochWrapsNoPlantedKey(t *testing.T) {
 	}}
 	vault, err := encryption.Open(t.Context(), withKeys(e.cfg, store))
 	require.NoError(t, err)
-	epoch := encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }}
+	epoch := keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }}
 	_, err = vault.RewrapKeys(t.Context(), epoch)
 	require.True(t, planted)
 	require.ErrorIs(t, err, encryption.ErrRewrap)

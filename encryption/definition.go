@@ -9,6 +9,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/primitives"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
@@ -184,3 +185,7 @@ func (t *SealedTable) Searchable(ctx context.Context, tenant, index string) erro
 	}
 	return t.notLive(index, states)
 }
+
+// Tagger returns Vault.Tagger for row seals ("seal"): for what a room keeps beside
+// the table. Its data begin with a domain of their own.
+func (t *SealedTable) Tagger() primitives.Tagger { return t.vault.Tagger(keyring.PurposeSeal) }

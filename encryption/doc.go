@@ -125,7 +125,7 @@
 //     Backups of the data become unreadable with it.
 //   - EraseMany waits once for all. What other processes have in memory of
 //     everybody else stays there.
-//   - After RewrapKeys, and with it the old KEK (Rewrap.Destroy, or by hand), every
+//   - After RewrapKeys, and with it the old KEK (keycopy.Rewrap.Destroy, or by hand), every
 //     older key copy opens nothing, although not one sealed byte has changed.
 //   - A folder of key copies holds the newest only. What a killed writer left
 //     unfinished (.keys-…) holds wrapped keys, too, and goes with the next
@@ -152,7 +152,8 @@
 //     refuses while a declared holder needs the keys. A value that does not open
 //     stops neither Reseal nor Rebuild: it is counted, listed and left as it is.
 //     So is a row that the database refuses to change, by whatever state a trigger
-//     raises (jobs.Refused); ClearRows and Rebuild say then that they are not done
+//     raises, or whose change a trigger undoes, be it one that is deferred to COMMIT
+//     (jobs.Refused); ClearRows and Rebuild say then that they are not done
 //     (jobs.RefusedError).
 //   - The holder of a table waits for every transaction that is writing to it,
 //     however long it takes, prepared ones included, and counts what it leaves.
@@ -177,7 +178,7 @@
 //     which gives each a new branch key, three times.
 //   - The key store says by which KEK a branch key is wrapped, and chooses none: a
 //     name that Config.KEKs does not permit is refused (ErrKeyset), alarmed and
-//     never asked, nor handed to Rewrap.Destroy. Nothing is stored that its KEK
+//     never asked, nor handed to keycopy.Rewrap.Destroy. Nothing is stored that its KEK
 //     has not opened again, nor under one that opens it as another tenant's.
 //   - A KEK that hangs keeps nobody longer than the context or Config.KEKTimeout
 //     (which each call has: five where a keyset is made), whether it looks at contexts
@@ -284,12 +285,17 @@
 // then Match on what was opened. Vault.Ensure comes before an import. Who erases
 // many persons, as a retention job does, calls EraseMany.
 //
-// Rooms beside this one have what is not called every day. Package jobs has the
-// options and reports of what walks over whole tables, package sealedvalue tells the
-// key version of a sealed value, package keystore the states of a key version, and
-// is for those who write a key store for another database. Where there is no vault,
-// as on the machine of whoever restores, package keycopy verifies a key copy,
-// restores it and repairs a key store by itself.
+// Rooms beside this one have what is not called every day:
+//
+//   - jobs: options and reports of what walks over whole tables
+//   - primitives: the sealers and taggers that a vault hands to other packages
+//   - streams: what files and blobs are named by and read with
+//   - sealedvalue: the key version that a sealed value names, and its text form
+//   - keystore: the states of a key version and the inventory of keys; and all that
+//     is needed to write a key store for another database
+//   - keycopy: what RewrapKeys takes and answers, what was damaged and repaired; and
+//     where there is no vault, as on the machine of whoever restores, to verify a key
+//     copy, restore it and repair a key store by itself
 //
 // # Concurrency
 //
@@ -331,9 +337,10 @@
 //	errors.ErrUnsupported  until fix  the rows stand on a database that is not listed under Databases
 //
 // KeyError, KEKError, PersonsError and RowsError carry the details, and so do
-// RedactedError, RefusedError and InUseError of package jobs and DamagedError of
-// package keycopy: tables, columns, key versions and positions, never values or
-// persons (of a DamagedRow the owner is there for programs, and in no text).
+// RedactedError, RefusedError, NotSearchedError and InUseError of package jobs and
+// DamagedError of package keycopy: tables, columns, key versions and positions,
+// never values or persons (of a DamagedRow the owner is there for programs, and in
+// no text).
 //
 // # Observation
 //

@@ -9,6 +9,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // A process that goes to the KEK for what it has read is overtaken by one that closes
@@ -56,7 +57,7 @@ func TestAnEpochThatEndsMeanwhileIsNoKEKThatFails(t *testing.T) {
 			cfg.KEK = func(ctx context.Context, of, name string) (tink.AEADWithContext, error) {
 				if armed && name == "kek-1" {
 					armed, ended = false, true
-					_, err := e.vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }, Destroy: e.kms.destroy})
+					_, err := e.vault.RewrapKeys(ctx, keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }, Destroy: e.kms.destroy})
 					if err != nil {
 						return nil, errors.Join(errors.New("the epoch"), err)
 					}

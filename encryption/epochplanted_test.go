@@ -50,7 +50,7 @@ func (e *env) rewrapBeside(t *testing.T, dir string, beside func()) error {
 	cfg.Keys = changes
 	v, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	_, err = v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
+	_, err = v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
 	require.True(t, done)
 	return err
 }
@@ -58,7 +58,7 @@ func (e *env) rewrapBeside(t *testing.T, dir string, beside func()) error {
 func (e *env) rewrapAgain(t *testing.T, dir string) error {
 	t.Helper()
 	v := e.another(t)
-	_, err := v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
+	_, err := v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
 	return err
 }
 

@@ -63,7 +63,7 @@ var (
 	// ErrNotCovered says that a key copy is older than, or foreign to, a position.
 	ErrNotCovered = keyring.ErrNotCovered
 	// ErrStream says that a stream does not open, is cut or has another size.
-	ErrStream = errors.New("encryption: stream does not open")
+	ErrStream = keyring.ErrStream
 	// ErrTag says that a tag does not verify.
 	ErrTag = keyring.ErrTag
 	// ErrTooLarge says that a field is larger than 16 MiB: use a stream.

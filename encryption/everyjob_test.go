@@ -16,6 +16,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keycopy"
+	"github.com/crmguard/crmguard/encryption/primitives"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -312,10 +313,10 @@ func wornSteps() []wornStep {
 			w.spoilKey(t, "p3")
 			told := w.another(t)
 			require.ErrorIs(t, func() error {
-				_, err := told.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+				_, err := told.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 				return err
 			}(), encryption.ErrRewrap, "it knows of no copy")
-			report, err := w.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: w.vault.Copier(w.copies()), Destroy: w.destroy})
+			report, err := w.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: w.vault.Copier(w.copies()), Destroy: w.destroy})
 			require.NoError(t, err)
 			require.Equal(t, 1, report.Repaired)
 			require.Equal(t, without(), w.opens(t))
@@ -394,7 +395,7 @@ func TestOneBadRowStopsNoJob(t *testing.T) {
 // No call is forgotten by the test above.
 func TestEveryCallIsTriedBesideABadRow(t *testing.T) {
 	var calls, known []string
-	for name, of := range map[string]any{"Vault": &encryption.Vault{}, "SealedTable": &encryption.SealedTable{}, "PersonSealer": encryption.PersonSealer{}} {
+	for name, of := range map[string]any{"Vault": &encryption.Vault{}, "SealedTable": &encryption.SealedTable{}, "PersonSealer": primitives.PersonSealer{}} {
 		for method := range reflect.TypeOf(of).Methods() {
 			calls = append(calls, name+"."+method.Name)
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
+	"github.com/crmguard/crmguard/encryption/streams"
 )
 
 const examplePragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
@@ -230,7 +231,7 @@ func ExampleVault_RewrapKeys() {
 
 	position := must(vault.Position(ctx))
 	fmt.Println(vault.KeyCopy(dir)(ctx, position)) // a data snapshot may commit now
-	report := must(vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)}))
+	report := must(vault.RewrapKeys(ctx, keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)}))
 	fmt.Println(report.Epoch, report.Rewrapped, report.Old)
 
 	path := must(keycopy.Newest(dir))
@@ -246,7 +247,7 @@ func ExampleSealedTable_SealStream() {
 	// must and exampleVault stand in example_test.go.
 	ctx := context.Background()
 	files := must(exampleVault().Table(encryption.Table{Name: "attachments", Columns: []encryption.Column{{Name: "content", Stream: true}}}))
-	ref := encryption.StreamRef{Tenant: "main", Owner: "p1", Column: "content", Row: "f1"}
+	ref := streams.Ref{Tenant: "main", Owner: "p1", Column: "content", Row: "f1"}
 	var sealed bytes.Buffer
 	fmt.Println(files.SealStream(ctx, &sealed, ref, "offer.txt", 5, strings.NewReader("hello")))
 	stream := must(files.OpenStream(ctx, &sealed, ref))

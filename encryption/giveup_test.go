@@ -57,7 +57,7 @@ func TestAKeyThatIsMadeAfterOneWasGivenUpIsNoDamage(t *testing.T) {
 	require.NoError(t, v.Ensure(t.Context(), tenant, "p2"))
 	_, err = v.WriteCopy(t.Context(), dir)
 	require.NoError(t, err)
-	_, err = v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Destroy: e.kms.destroy, Copy: v.Copier(dir)})
+	_, err = v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Destroy: e.kms.destroy, Copy: v.Copier(dir)})
 	require.NoError(t, err)
 }
 
@@ -69,7 +69,7 @@ func TestAKeyIsGivenUpAfterAnEpoch(t *testing.T) {
 	stale := e.another(t)
 	require.NoError(t, stale.Ensure(t.Context(), tenant, "p1"))
 	first := t.TempDir()
-	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(first)})
+	_, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(first)})
 	require.NoError(t, err)
 	rows := damagedKeys(t, e, t.TempDir())
 	require.NoError(t, stale.GiveUp(t.Context(), rows...))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -67,7 +68,7 @@ func TestKeysOutliveARowThatSaysDestroyed(t *testing.T) {
 			_, err = by.RepairFromCopy(t.Context(), copied)
 			require.Equal(t, keystore.KindKey, damagedRows(t, err).Rows[0].Kind)
 		}
-		_, err = v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
+		_, err = v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
 		require.ErrorIs(t, err, encryption.ErrRewrap)
 		damagedRows(t, err)
 		require.Empty(t, e.kms.gone)
@@ -86,7 +87,7 @@ func TestAnEpochBringsBackAKeyVersionThatOnlySaysDestroyed(t *testing.T) {
 	e, first, dir, _ := twoKeyVersions(t)
 	e.spoil(t, saysDestroyed)
 	v := e.another(t)
-	report, err := v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
+	report, err := v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Repaired)
 	require.Equal(t, keystore.Retired, e.stateOf(t, first))

@@ -16,7 +16,7 @@ import (
 func (e *env) halfClosed(t *testing.T, dir string, number int, written bool) {
 	t.Helper()
 	copies := 0
-	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Destroy: e.kms.destroy, Copy: func(ctx context.Context) error {
+	_, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Destroy: e.kms.destroy, Copy: func(ctx context.Context) error {
 		if copies++; copies == number && !written {
 			return errStoodStill
 		}
@@ -46,7 +46,7 @@ func TestARepairFromAnOlderCopyIsNoDamageAfterwards(t *testing.T) {
 	require.Equal(t, 1, report.Keys)
 	_, err = e.vault.WriteCopy(t.Context(), dir)
 	require.NoError(t, err)
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
 	require.NoError(t, err)
 	e.requireOpens(t, e.contacts)
 }
@@ -79,7 +79,7 @@ func TestAKeysetThatIsLostInAHalfClosedEpochComesBack(t *testing.T) {
 			_, err = keycopy.Repair(t.Context(), alone(e.cfg), newest)
 			require.NoError(t, err, "%s, %+v", what, stop)
 			requireOneBranch(t, e, tenant)
-			_, err = e.another(t).RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
+			_, err = e.another(t).RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: e.kms.destroy})
 			require.NoError(t, err, "%s, %+v", what, stop)
 			e.clock.Move(encryption.DefaultLease)
 			e.requireOpens(t, e.table(t, e.another(t), contactsTable))

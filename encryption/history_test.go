@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
@@ -163,7 +164,7 @@ func TestWhatHappensToAKeyIsNoLoss(t *testing.T) {
 			return e.vault.DestroyKeyVersion(context.Background(), tenant, rows.KeyVersions[0].KeyVersion, none)
 		},
 		"wrapped anew": func(e *env) error {
-			_, err := e.vault.RewrapKeys(context.Background(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+			_, err := e.vault.RewrapKeys(context.Background(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 			return err
 		},
 		"merged": func(e *env) error { return e.vault.AddAlias(context.Background(), tenant, "p1", "p2") },

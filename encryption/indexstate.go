@@ -307,8 +307,8 @@ func (t *SealedTable) retire(ctx context.Context, tenant, index string, version 
 			return nil, &KeyError{Op: "retire: unknown version, or no other one is live", Table: t.def.Name, Column: index, Err: ErrDefinition}
 		}
 		state := keystore.IndexRetired
-		switch found.State {
-		case keystore.IndexLive, keystore.IndexRetiring, keystore.IndexFencing: // a repair may have fenced what was live a moment ago
+		// A repair may have fenced what was live a moment ago.
+		if found.State == keystore.IndexLive || found.State == keystore.IndexRetiring || found.State == keystore.IndexFencing {
 			state = to
 		}
 		if asked = state != keystore.IndexRetired; state == found.State {

@@ -180,3 +180,16 @@ func TestACensusThatBeganBeforeTheFenceProvesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 }
+
+// An index that a repair is about to fence was live a moment ago: whoever retires it
+// waits as for a live one, for others may search by it.
+func TestAnIndexThatIsBeingFencedIsRetiredInTwoSteps(t *testing.T) {
+	e := newEnv(t, 1)
+	require.NoError(t, insertMail(t, e.db, e.table(t, e.vault, after()), "c1", "p1", true))
+	e.spoil(t, `UPDATE crmguard_encryption_index SET state = 'fencing' WHERE tab = 'people'`)
+	cfg, waits := e.waited()
+	v, err := encryption.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	require.NoError(t, e.table(t, v, before()).RetireIndex(t.Context(), tenant, "email_idx", 1))
+	require.Len(t, *waits, 1)
+}

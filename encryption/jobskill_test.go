@@ -20,6 +20,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/killtest"
@@ -196,8 +197,8 @@ func kekOf(round int) string { return fmt.Sprint("kek-", round+1) }
 // once all values open; the epoch is closed by the next call, and then older key
 // copies open nothing, the old KEK is gone, and the copy of today brings all back.
 func TestAnEpochThatIsKilledAnywhereIsClosedByTheNextCall(t *testing.T) {
-	epoch := func(s *site, kek string) encryption.Rewrap {
-		return encryption.Rewrap{KEK: kek, Copy: s.vault.Copier(s.copies()), Destroy: s.destroy}
+	epoch := func(s *site, kek string) keycopy.Rewrap {
+		return keycopy.Rewrap{KEK: kek, Copy: s.vault.Copier(s.copies()), Destroy: s.destroy}
 	}
 	if dir := killtest.Dir(); dir != "" {
 		s := openSite(t, dir)

@@ -13,6 +13,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // looseKEKs encrypt soundly and bind too little of the associated data.
@@ -70,7 +71,7 @@ func TestAKEKThatDoesNotBindItsTenantIsRefused(t *testing.T) {
 
 			folder := t.TempDir()
 			var destroyed []string
-			_, err = vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(folder), Destroy: func(_ context.Context, name string) error {
+			_, err = vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(folder), Destroy: func(_ context.Context, name string) error {
 				destroyed = append(destroyed, name)
 				return nil
 			}})

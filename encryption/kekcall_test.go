@@ -17,6 +17,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -156,7 +157,7 @@ func TestNobodyWaitsForAKEKLongerThanTheContext(t *testing.T) {
 					return err
 				}},
 				"RewrapKeys": {true, func(ctx context.Context) error {
-					_, err := vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "hangs", Copy: vault.Copier(t.TempDir())})
+					_, err := vault.RewrapKeys(ctx, keycopy.Rewrap{KEK: "hangs", Copy: vault.Copier(t.TempDir())})
 					return err
 				}},
 			} {
@@ -305,7 +306,7 @@ func TestAnOperatorIsNotToldToWait(t *testing.T) {
 		for name, call := range map[string]func() error{
 			"WriteCopy": func() error { _, err := vault.WriteCopy(t.Context(), folder); return err },
 			"RewrapKeys": func() error {
-				_, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(folder)})
+				_, err := vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(folder)})
 				return err
 			},
 		} {

@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -104,7 +105,7 @@ func uses(t *testing.T, vault *encryption.Vault, purpose string) map[string]func
 	out := map[string]func() error{
 		"WriteCopy": func() error { _, err := vault.WriteCopy(t.Context(), t.TempDir()); return err },
 		"RewrapKeys": func() error {
-			_, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir())})
+			_, err := vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir())})
 			return err
 		},
 	}
@@ -222,7 +223,7 @@ func TestTheKeyStoreChoosesNoKEKForNewTenantsNorForDestruction(t *testing.T) {
 	overwrite(t, cfg.Keys, keystore.Change{Store: &keystore.State{Store: state.Store, Lease: state.Lease, LeaseWait: state.LeaseWait, Epoch: 2, KEK: "kek-2", Retiring: []string{"kek-1", notOurs}}})
 	require.Equal(t, encryption.HealthAlarm, found(t, vault, "encryption.kek.refused", "").Level)
 	var destroyed []string
-	epoch := encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {
+	epoch := keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {
 		destroyed = append(destroyed, name)
 		return nil
 	}}
@@ -263,7 +264,7 @@ func TestOneMayOnlyBeginWithAPermittedKEK(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, notOurs, stateOfStore(t, cfg.Keys).KEK, "the first whole name")
 	before := stateOfStore(t, cfg.Keys)
-	epoch := encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir())}
+	epoch := keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir())}
 	_, err = vault.RewrapKeys(t.Context(), epoch)
 	require.ErrorIs(t, err, encryption.ErrRewrap)
 	require.ErrorContains(t, err, "Config.KEKs")

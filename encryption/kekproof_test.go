@@ -136,7 +136,7 @@ func TestAnEpochLosesNoKeysetToANewKEK(t *testing.T) {
 			require.NoError(t, vault.Ensure(t.Context(), of, "p1"), name)
 		}
 		var destroyed []string
-		epoch := encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {
+		epoch := keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(t.TempDir()), Destroy: func(_ context.Context, name string) error {
 			destroyed = append(destroyed, name)
 			return nil
 		}}
@@ -235,7 +235,7 @@ func TestHowOftenAKEKIsAsked(t *testing.T) {
 	require.EqualValues(t, tenants, calls.Swap(0), "nor is a copy that another process has written opened at a higher price")
 
 	fresh = open()
-	_, err = fresh.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: fresh.Copier(folder)})
+	_, err = fresh.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: fresh.Copier(folder)})
 	require.NoError(t, err)
 	// Each branch key is opened; a new one is wrapped under the new KEK, and proved.
 	// That of the installation was opened at the start, and is where the new KEK

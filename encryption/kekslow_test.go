@@ -14,6 +14,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // Each call of a KEK has Config.KEKTimeout for itself: a KMS that takes most of it for
@@ -28,7 +29,7 @@ func TestASlowKEKServesWhereSomethingIsMade(t *testing.T) {
 			return nil
 		})
 		require.NoError(t, vault.AddTenant(t.Context(), "new"))
-		_, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+		_, err := vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 		require.NoError(t, err)
 
 		ctx, cancel := context.WithTimeout(t.Context(), 3*encryption.DefaultKEKTimeout)
@@ -121,4 +122,37 @@ func TestAClientThatPausesAfterRefusalsIsToldOfThem(t *testing.T) {
 	require.ErrorIs(t, err, encryption.ErrKEK)
 	require.ErrorContains(t, err, "refused it twice as another tenant's, which is asked of it on purpose")
 	require.ErrorContains(t, err, "circuit open")
+}
+
+// A KEK that does not answer in time for one keyset, and serves otherwise, says nothing
+// of that keyset: no copy is written without it, and it is not called damaged.
+func TestAKeysetThatAKEKDoesNotAnswerForIsNotDamaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, _, kms := guarded(t)
+		slow := false
+		cfg.KEK = func(ctx context.Context, of, name string) (tink.AEADWithContext, error) {
+			sound, err := kms.get(ctx, of, name)
+			return pair{
+				func(plaintext, ad []byte) ([]byte, error) {
+					return sound.EncryptWithContext(context.Background(), plaintext, ad)
+				},
+				func(ciphertext, ad []byte) ([]byte, error) {
+					if slow && of == "a" && len(ciphertext) > 100 {
+						time.Sleep(encryption.DefaultKEKTimeout + time.Second)
+					}
+					return sound.DecryptWithContext(context.Background(), ciphertext, ad)
+				},
+			}, err
+		}
+		vault, err := encryption.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		slow = true
+		_, err = vault.WriteCopy(t.Context(), t.TempDir())
+		require.ErrorIs(t, err, encryption.ErrKEK)
+		require.NotErrorIs(t, err, encryption.ErrDamaged)
+		time.Sleep(2 * time.Second) // until the call that was given up has come back
+		slow = false
+		_, err = vault.WriteCopy(t.Context(), t.TempDir())
+		require.NoError(t, err)
+	})
 }

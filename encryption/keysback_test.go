@@ -1,7 +1,6 @@
 package encryption_test
 
 import (
-	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -163,7 +162,7 @@ func TestAKeyVersionComesBackOfWhichKeysOpen(t *testing.T) {
 		"an epoch": func(t *testing.T, e *env, _ string) {
 			t.Helper()
 			v := e.another(t)
-			report, err := v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: v.Copier(t.TempDir())})
+			report, err := v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: v.Copier(t.TempDir())})
 			require.NoError(t, err)
 			require.Equal(t, 1, report.Repaired)
 		},
@@ -216,27 +215,34 @@ func holesOf(t *testing.T, err error) string {
 	return path
 }
 
+// destroyedVersion is an installation whose first key version is destroyed, with the
+// key that p1 had of it.
+func destroyedVersion(t *testing.T) (e *env, first uint32, wrapped [][]byte) {
+	t.Helper()
+	e = newEnv(t, 1)
+	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1"))
+	rows, err := e.store.Tenant(t.Context(), tenant)
+	require.NoError(t, err)
+	first = rows.KeyVersions[0].KeyVersion
+	wrapped, err = e.vault.WrappedKeys(t.Context(), tenant, "p1")
+	require.NoError(t, err)
+	_, err = e.vault.NewKeyVersion(t.Context(), tenant)
+	require.NoError(t, err)
+	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1"))
+	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, first, nobodyHolds))
+	return e, first, wrapped
+}
+
 // A key version that is destroyed does not come back as anything else, where a copy
 // knows that it is, whatever was done since, and somebody put one of its keys back.
 func TestADestroyedKeyVersionStaysDestroyed(t *testing.T) {
-	none := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
 	for name, spoil := range map[string]string{
 		"its row is gone":     `DELETE FROM crmguard_encryption_generation WHERE state = 'destroyed'`,
 		"somebody revived it": `UPDATE crmguard_encryption_generation SET state = 'retired' WHERE state = 'destroyed'`,
 		"nobody touched it":   `UPDATE crmguard_encryption_generation SET state = 'destroyed' WHERE state = 'destroyed'`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEnv(t, 1)
-			require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1"))
-			rows, err := e.store.Tenant(t.Context(), tenant)
-			require.NoError(t, err)
-			first := rows.KeyVersions[0].KeyVersion
-			wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
-			require.NoError(t, err)
-			_, err = e.vault.NewKeyVersion(t.Context(), tenant)
-			require.NoError(t, err)
-			require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1"))
-			require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, first, none))
+			e, first, wrapped := destroyedVersion(t)
 			whole, err := e.vault.WriteCopy(t.Context(), t.TempDir())
 			require.NoError(t, err)
 			_, err = e.vault.NewKeyVersion(t.Context(), tenant) // something narrows
@@ -256,21 +262,11 @@ func TestADestroyedKeyVersionStaysDestroyed(t *testing.T) {
 
 // Nor where no copy does, but the process that brings it back.
 func TestAKeyVersionThatAProcessSawDestroyedStaysDestroyed(t *testing.T) {
-	e := newEnv(t, 1)
-	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1"))
-	rows, err := e.store.Tenant(t.Context(), tenant)
-	require.NoError(t, err)
-	first := rows.KeyVersions[0].KeyVersion
-	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
-	require.NoError(t, err)
-	_, err = e.vault.NewKeyVersion(t.Context(), tenant)
-	require.NoError(t, err)
-	none := func(context.Context, string, uint32) (int, string, error) { return 0, "", nil }
-	require.NoError(t, e.vault.DestroyKeyVersion(t.Context(), tenant, first, none))
-	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p1")) // and so reads the tenant
+	e, first, wrapped := destroyedVersion(t)
+	require.NoError(t, e.vault.Ensure(t.Context(), tenant, "p2")) // and so reads the tenant
 	e.spoil(t, `DELETE FROM crmguard_encryption_generation WHERE state = 'destroyed'`)
 	e.spoil(t, `INSERT INTO crmguard_encryption_key (tenant, owner, generation, wrapped) VALUES (?, 'p1', ?, ?)`, tenant, int64(first), wrapped[0])
-	report, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	report, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Repaired)
 	require.Equal(t, keystore.Destroyed, e.stateOf(t, first))

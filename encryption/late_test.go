@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 var errStoodStill = errors.New("stands still")
@@ -27,7 +28,7 @@ func TestACloserThatWakesInTheNextEpochChangesNothing(t *testing.T) {
 	wake, hangs, done := make(chan bool), make(chan bool), make(chan error, 1)
 	go func() {
 		copies := 0
-		_, err := late.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(ctx context.Context) error {
+		_, err := late.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(ctx context.Context) error {
 			if copies++; copies == 1 {
 				hangs <- true
 				<-wake
@@ -39,7 +40,7 @@ func TestACloserThatWakesInTheNextEpochChangesNothing(t *testing.T) {
 	}()
 	<-hangs
 	for _, kek := range []string{"kek-2", "kek-3"} {
-		_, err := other.RewrapKeys(t.Context(), encryption.Rewrap{KEK: kek, Copy: other.Copier(dir)})
+		_, err := other.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: kek, Copy: other.Copier(dir)})
 		require.NoError(t, err)
 	}
 	wake <- true
@@ -65,10 +66,10 @@ func TestALateEndOfAnEpochEndsNoOther(t *testing.T) {
 	e.insert(t, "c1", "p1")
 	dir := t.TempDir()
 	other := e.another(t)
-	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: func(ctx context.Context, _ string) error {
-		_, err := other.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: other.Copier(dir)})
+	_, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir), Destroy: func(ctx context.Context, _ string) error {
+		_, err := other.RewrapKeys(ctx, keycopy.Rewrap{KEK: "kek-2", Copy: other.Copier(dir)})
 		require.NoError(t, err)
-		_, err = other.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-3", Copy: func(context.Context) error { return errStoodStill }})
+		_, err = other.RewrapKeys(ctx, keycopy.Rewrap{KEK: "kek-3", Copy: func(context.Context) error { return errStoodStill }})
 		require.ErrorIs(t, err, errStoodStill)
 		return nil
 	}})
@@ -77,7 +78,7 @@ func TestALateEndOfAnEpochEndsNoOther(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, state.Retiring, "the epoch of kek-3 is still half closed")
 	for _, kek := range []string{"kek-3", "kek-4"} {
-		_, err := other.RewrapKeys(t.Context(), encryption.Rewrap{KEK: kek, Copy: other.Copier(dir)})
+		_, err := other.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: kek, Copy: other.Copier(dir)})
 		require.NoError(t, err)
 	}
 	e.clock.Move(time.Minute)
@@ -99,7 +100,7 @@ func TestARepairUsesNoWrapKeyOfBefore(t *testing.T) {
 	require.NoError(t, os.WriteFile(old, data, 0o600))
 	behind := e.another(t)
 	require.NoError(t, behind.Ensure(t.Context(), tenant, "p1"))
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
 	report, err := behind.RepairFromCopy(t.Context(), old)
 	require.NoError(t, err)

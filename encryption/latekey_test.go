@@ -14,6 +14,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/streams"
 )
 
 // A KEK or a key store that takes longer to answer than a lease is waited for
@@ -106,7 +107,7 @@ func TestAStreamIsNotGoodWhenTheLastAnswerComesLate(t *testing.T) {
 	vault, err := encryption.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	files := e.table(t, vault, filesTable)
-	ref := encryption.StreamRef{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"}
+	ref := streams.Ref{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"}
 	src := &at{strings.NewReader("x"), func() {
 		store.then = func() {
 			_, err := e.vault.Erase(t.Context(), tenant, "p1")
@@ -116,7 +117,7 @@ func TestAStreamIsNotGoodWhenTheLastAnswerComesLate(t *testing.T) {
 	err = files.SealStream(t.Context(), io.Discard, ref, "x.txt", 1, src)
 	require.ErrorIs(t, err, encryption.ErrLease)
 	require.ErrorContains(t, err, "took longer than the lease")
-	require.NoError(t, files.SealStream(t.Context(), io.Discard, encryption.StreamRef{Tenant: tenant, Owner: "p2", Column: "content", Row: "f1"}, "x.txt", 1, strings.NewReader("x")))
+	require.NoError(t, files.SealStream(t.Context(), io.Discard, streams.Ref{Tenant: tenant, Owner: "p2", Column: "content", Row: "f1"}, "x.txt", 1, strings.NewReader("x")))
 }
 
 // A Reader that looks its other owners up again, and is held up by them, does not

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -192,7 +193,7 @@ func TestAllThatChangesKeysAtOnce(t *testing.T) {
 		}
 		beside(func(v *encryption.Vault, _ *encryption.SealedTable) error {
 			return again(t, func() error {
-				_, err := v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: v.Copier(s.copies()), Destroy: s.destroy})
+				_, err := v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: v.Copier(s.copies()), Destroy: s.destroy})
 				return err
 			})
 		})

@@ -44,7 +44,7 @@ func TestOneOddRowStopsNothingForEver(t *testing.T) {
 				_, err = v.WriteCopy(t.Context(), dir)
 				require.NoError(t, err)
 				e.requireOpens(t, e.table(t, e.another(t), contactsTable))
-				_, err = e.another(t).RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: v.Copier(dir)})
+				_, err = e.another(t).RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: v.Copier(dir)})
 				require.NoError(t, err)
 				e.requireOpens(t, e.table(t, e.another(t), contactsTable))
 			})
@@ -88,7 +88,7 @@ func TestAKeyOfNoTenantIsGivenUpWhereACopyTellsSo(t *testing.T) {
 	e, _, dir, _ := twoKeyVersions(t)
 	e.spoil(t, `INSERT INTO crmguard_encryption_key (tenant, owner, generation, wrapped) SELECT 'nobody', owner, generation, wrapped FROM crmguard_encryption_key WHERE owner = 'p1'`)
 	v := e.another(t)
-	_, err := v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+	_, err := v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 	rows := damagedRows(t, err).Rows
 	require.Len(t, rows, 1)
 	require.ErrorIs(t, v.GiveUp(t.Context(), rows...), encryption.ErrTenant)

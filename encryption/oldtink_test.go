@@ -24,6 +24,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
 	"github.com/crmguard/crmguard/encryption/internal/tinktest"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/streams"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -220,7 +221,7 @@ func TestAnInstallationOfTheOldTinkGoesOn(t *testing.T) {
 
 	files, err := vault.Table(encryption.Table{Name: "files", Columns: []encryption.Column{{Name: "content", Stream: true}}})
 	require.NoError(t, err)
-	stream, err := files.OpenStream(ctx, bytes.NewReader(old.Stream), encryption.StreamRef{Tenant: "t1", Owner: "p1", Column: "content", Row: "r1"})
+	stream, err := files.OpenStream(ctx, bytes.NewReader(old.Stream), streams.Ref{Tenant: "t1", Owner: "p1", Column: "content", Row: "r1"})
 	require.NoError(t, err)
 	content, err := io.ReadAll(stream)
 	require.NoError(t, err)

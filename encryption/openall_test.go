@@ -1,6 +1,7 @@
 package encryption_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,4 +54,27 @@ func TestARowWithoutOwnerAndKeyIsTheFirstOneToOpen(t *testing.T) {
 	text, err := row.Text(t.Context(), "token", sealed)
 	require.NoError(t, err)
 	require.Equal(t, "secret", text)
+}
+
+// A column may hand back a UUID in other letters than those under which its row
+// was sealed.
+func TestAPageOpensInWhicheverLettersAnOwnerIsRead(t *testing.T) {
+	e := newEnv(t, 1)
+	w, err := e.contacts.Writer(t.Context(), tenant, uuidSmall)
+	require.NoError(t, err)
+	w, err = w.Row(uuidSmall)
+	require.NoError(t, err)
+	email, err := w.Seal("email", []byte("ann"))
+	require.NoError(t, err)
+	note, err := w.Seal("note", []byte("bound to its row"))
+	require.NoError(t, err)
+	var texts [4]string
+	var page []*cellsOf
+	for i, id := range []string{uuidSmall, strings.ToUpper(uuidSmall)} {
+		page = append(page, &cellsOf{owner: id, row: id, cells: []encryption.Cell{
+			{Column: "email", Sealed: email, Text: &texts[2*i]}, {Column: "note", Sealed: note, Text: &texts[2*i+1]},
+		}})
+	}
+	require.NoError(t, encryption.OpenAll(t.Context(), e.contacts, tenant, page))
+	require.Equal(t, [4]string{"ann", "bound to its row", "ann", "bound to its row"}, texts)
 }

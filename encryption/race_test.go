@@ -16,6 +16,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
@@ -73,7 +74,7 @@ func TestAnEpochBetweenPreparationAndInsertIsNoticed(t *testing.T) {
 	e := newEnv(t, 4)
 	store, contacts := e.intruded(t)
 	store.act = func() {
-		_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+		_, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
 		require.NoError(t, err)
 	}
 	w, err := contacts.Writer(t.Context(), tenant, "p1")
@@ -140,7 +141,7 @@ func TestAnErasureDuringAnEpochWins(t *testing.T) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	copies := 0
-	epoch := encryption.Rewrap{KEK: "kek-2", Copy: func(ctx context.Context) error { copies++; return vault.Copier(dir)(ctx) }}
+	epoch := keycopy.Rewrap{KEK: "kek-2", Copy: func(ctx context.Context) error { copies++; return vault.Copier(dir)(ctx) }}
 	left := 2 // begin, new wrap key, then the rewrapping
 	var count func()
 	count = func() {
@@ -239,7 +240,7 @@ func TestWrapIDsAreRemembered(t *testing.T) {
 		id, err := sealedvalue.KeyVersion(wrapped[0]) // the same prefix
 		require.NoError(t, err)
 		gone = append(gone, id)
-		_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: fmt.Sprint("kek-", n+2), Copy: e.vault.Copier(t.TempDir())})
+		_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: fmt.Sprint("kek-", n+2), Copy: e.vault.Copier(t.TempDir())})
 		require.NoError(t, err)
 	}
 	rows, err := e.store.Tenant(t.Context(), tenant)

@@ -10,6 +10,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
+	"github.com/crmguard/crmguard/internal/frame"
 )
 
 // Reader opens values of one table for the owners it was made for, row by row
@@ -23,8 +24,8 @@ type Reader struct {
 	lease  keyring.Grant
 	leased bool // when the lease was looked at last, in the call that runs
 
-	owner, row string // of the last Row
-	turn       uint64 // of the last Row: another owner or row is another turn
+	here   *place  // of the last Row
+	places []place // room for the next ones
 
 	last lastKey
 	ads  []boundAD // by column
@@ -44,9 +45,10 @@ type lastKey struct {
 // boundAD is the associated data of a column. What stands before the owner is the
 // same for all rows.
 type boundAD struct {
-	turn uint64 // of the row whose it is
-	ad   []byte
-	head int // the length of what stands before the owner
+	turn  uint64 // of the row whose it is
+	plain uint64 // the same where the column is the owner's and not padded, otherwise 0
+	ad    []byte
+	head  int // the length of what stands before the owner
 }
 
 // rowAD is what stands behind the head in the associated data of a row, the same
@@ -81,11 +83,33 @@ func (t *SealedTable) reader(ctx context.Context, tenant string, owners []string
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{table: t, tenant: tenant, keys: found, lease: g, ads: make([]boundAD, len(t.def.Columns))}, nil
+	return &Reader{table: t, tenant: tenant, keys: found, lease: g, here: &place{}, ads: make([]boundAD, len(t.def.Columns))}, nil
 }
 
-// look looks whether the lease still runs: once a call.
-func (r *Reader) look() { r.leased = !r.lease.Over(r.table.vault.cfg.Now()) }
+// look looks whether the lease still runs: once a call. The key of the last value
+// is not remembered beyond.
+func (r *Reader) look() {
+	if r.leased = !r.lease.Ended(r.table.vault.cfg.Now()); !r.leased {
+		r.last = lastKey{}
+	}
+}
+
+// known returns what opens a cell where all of it is known of the row's other
+// cells and of the column's other rows: the cipher and the associated data. nil
+// says that the long way is to be gone, which answers the same. It is asked after
+// a look, which forgets the last key when the lease is over.
+func (r *Reader) known(turn uint64, column string, sealed []byte) (*cipher.AEAD, []byte) {
+	i, ok := r.table.position(column, r.next)
+	if !ok || len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
+		return nil, nil
+	}
+	b, l := &r.ads[i], &r.last
+	if b.plain != turn || l.turn != turn || l.keyVersion != binary.BigEndian.Uint32(sealed[1:format.PrefixSize]) {
+		return nil, nil
+	}
+	r.next = i + 1
+	return l.gcm, b.ad
+}
 
 // bind makes the associated data of a column in a row.
 func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) error {
@@ -93,7 +117,8 @@ func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) e
 		return err
 	}
 	if b.head == 0 {
-		b.ad = format.AppendFieldHead(nil, byte(col.Level), col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
+		size := 1 + frame.Size(format.FieldDomain) + frame.Size(r.tenant) + frame.Size(r.table.def.Name) + frame.Size(col.Name) + frame.Size(owner) + frame.Size(row)
+		b.ad = format.AppendFieldHead(make([]byte, 0, size), byte(col.Level), col.Pad != 0, r.tenant, r.table.def.Name, col.Name)
 		b.head = len(b.ad)
 	}
 	tail := &r.tail
@@ -102,7 +127,10 @@ func (r *Reader) bind(b *boundAD, col *Column, turn uint64, owner, row string) e
 		tail.turn, tail.level = turn, col.Level
 	}
 	b.ad = append(b.ad[:b.head], tail.ad...)
-	b.turn = turn
+	b.turn, b.plain = turn, 0
+	if col.Pad == 0 && col.Level != LevelTenant {
+		b.plain = turn
+	}
 	return nil
 }
 
@@ -158,122 +186,46 @@ func (t *SealedTable) detail(err error, column string) error {
 	return keyring.Where(err, t.def.Name, column)
 }
 
-// Cell is one sealed column of a Record and where its value goes.
-type Cell struct {
-	Column string  // logical column
-	Sealed []byte  // binary or text form; nil is NULL and leaves the targets alone
-	Text   *string // receives the value as text, may be nil
-	Bytes  *[]byte // receives the value, may be nil
-}
-
-// Record is a row that OpenAll can open; implement it on the pointer.
-type Record interface {
-	// SealedCells returns the owner of the row, its key and its sealed columns.
-	SealedCells() (owner, row string, cells []Cell)
-}
-
-// OpenAll opens every cell of every row with one key query: 50 people on a
-// page cost one query. Rows that do not open (an erased person among them)
-// are listed in a *RowsError with the reason of each, and their targets stay
-// as they were; all others are open.
-func OpenAll[R Record](ctx context.Context, table *SealedTable, tenant string, rows []R) error {
-	page := make([]recordCells, len(rows))
-	owners := make([]string, 0, len(rows)+1)
-	for i, row := range rows {
-		p := &page[i]
-		p.owner, p.row, p.cells = row.SealedCells()
-		if (i == 0 || p.owner != page[i-1].owner) && keyring.CheckOwner(p.owner) == nil {
-			owners = append(owners, p.owner)
-		}
-	}
-	reader, err := table.reader(ctx, tenant, table.withTenant(owners))
-	if err != nil {
-		return err
-	}
-	failed := map[int]error{}
-	var room pageRoom
-	for i := range page {
-		if err := room.open(ctx, reader, &page[i]); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			failed[i] = err
-		}
-	}
-	if len(failed) > 0 {
-		return &RowsError{Rows: failed}
-	}
-	return nil
-}
-
-// recordCells is what a Record has said.
-type recordCells struct {
-	owner, row string
-	cells      []Cell
-}
-
-// pageRoom is room for one row after the other.
-type pageRoom struct{ opened []byte }
-
-func (p *pageRoom) open(ctx context.Context, reader *Reader, row *recordCells) error {
-	size, texts := 0, false
-	for i := range row.cells {
-		size += len(row.cells[i].Sealed)
-		texts = texts || row.cells[i].Text != nil
-	}
-	r, opened, err := reader.Row(row.owner, row.row), slices.Grow(p.opened[:0], size), error(nil)
-	reader.begin()
-	for i := range row.cells {
-		if opened, err = r.appendCell(ctx, opened, row.cells[i].Column, row.cells[i].Sealed); err != nil {
-			return err
-		}
-	}
-	p.opened = opened
-	text := "" // the values of a row lie in one text, of which each is a part
-	if texts {
-		text = string(opened)
-	}
-	begin := 0
-	for i, end := range reader.ends {
-		cell := &row.cells[i]
-		if cell.Sealed != nil && cell.Text != nil {
-			*cell.Text = text[begin:end]
-		}
-		if cell.Sealed != nil && cell.Bytes != nil {
-			*cell.Bytes = append(make([]byte, 0, end-begin), opened[begin:end]...)
-		}
-		begin = end
-	}
-	return nil
-}
-
 // RowReader opens values of one row. Who owns the row and what its key is are
 // said once, where they are at hand, and not with each column again, where three
 // texts beside each other are easily taken for one another. It is for the
 // goroutine of its Reader.
-type RowReader struct {
+type RowReader struct{ at *place }
+
+// place is a row that a Reader stands at. It never changes: whoever holds the
+// RowReader of an earlier one goes on reading that. A RowReader is this pointer
+// alone, which is handed on in a register.
+type place struct {
 	reader     *Reader
 	owner, row string
-	turn       uint64
+	turn       uint64 // another owner or row is another turn; 0 is none
 }
+
+// mostPlaces are made at once, so that a row costs no allocation of its own.
+const mostPlaces = 32
 
 // Row returns what opens the values of one row: owner as it stands in the row (a
 // person, r:<uuid>, t:), row its key, which columns of LevelRow are bound to.
 // Columns of LevelTenant belong to the tenant, whoever the owner is. The owner is
 // one of those that the Reader was made for.
 func (r *Reader) Row(owner, row string) RowReader {
-	if !r.at(owner, row) {
-		if owner = keyring.Fold(owner); !r.at(owner, row) {
-			r.turn++
-			r.owner, r.row = owner, row
-		}
+	if h := r.here; h.turn == 0 || h.owner != owner || h.row != row {
+		r.moveTo(keyring.Fold(owner), row)
 	}
-	return RowReader{reader: r, owner: r.owner, row: row, turn: r.turn}
+	return RowReader{r.here}
 }
 
-// at reports whether this is the row that was named last.
-func (r *Reader) at(owner, row string) bool {
-	return r.turn != 0 && r.owner == owner && r.row == row
+// moveTo moves to a row, unless it is the last one in another spelling.
+func (r *Reader) moveTo(owner, row string) {
+	h := r.here
+	if h.turn != 0 && h.owner == owner && h.row == row {
+		return
+	}
+	if len(r.places) == cap(r.places) {
+		r.places = make([]place, 0, min(2*cap(r.places)+1, mostPlaces))
+	}
+	r.places = append(r.places, place{r, owner, row, h.turn + 1})
+	r.here = &r.places[len(r.places)-1]
 }
 
 // Row is Reader and Row for a single row; a page of rows is opened by OpenAll, or
@@ -318,13 +270,19 @@ func (r RowReader) Text(ctx context.Context, column string, sealed []byte) (stri
 // has room and the cell is in the binary form. Several columns of a row cost less
 // in [RowReader.AppendOpenRow].
 func (r RowReader) AppendOpen(ctx context.Context, dst []byte, column string, sealed []byte) ([]byte, error) {
-	r.reader.look()
+	reader := r.at.reader
+	reader.look()
+	if gcm, ad := reader.known(r.at.turn, column, sealed); gcm != nil {
+		if out, err := (*gcm).Open(dst, nil, sealed[format.PrefixSize:], ad); err == nil {
+			return out, nil
+		}
+	}
 	return r.appendOpen(ctx, dst, column, sealed)
 }
 
 // appendOpen opens one cell after a look at the lease.
 func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, sealed []byte) ([]byte, error) {
-	reader, table := r.reader, r.reader.table
+	at, reader, table := r.at, r.at.reader, r.at.reader.table
 	i, ok := table.position(column, reader.next)
 	if !ok {
 		return nil, table.noSuchColumn(column)
@@ -339,19 +297,19 @@ func (r RowReader) appendOpen(ctx context.Context, dst []byte, column string, se
 	if len(sealed) < format.Overhead || sealed[0] != format.FieldMark {
 		return nil, &KeyError{Op: "open", Table: table.def.Name, Column: column, Err: ErrOpen}
 	}
-	col, owner, turn := &table.def.Columns[i], r.owner, r.turn
+	col, owner, turn := &table.def.Columns[i], at.owner, at.turn
 	if col.Level == LevelTenant {
 		owner, turn = keyring.TenantOwner, 0
 	}
 	b := &reader.ads[i]
-	if b.turn != r.turn {
-		if err := reader.bind(b, col, r.turn, owner, r.row); err != nil {
+	if b.turn != at.turn {
+		if err := reader.bind(b, col, at.turn, owner, at.row); err != nil {
 			return nil, err
 		}
 	}
 	keyVersion := binary.BigEndian.Uint32(sealed[1:format.PrefixSize])
 	var gcm cipher.AEAD
-	if l := &reader.last; reader.leased && turn != 0 && l.turn == turn && l.keyVersion == keyVersion {
+	if l := &reader.last; turn != 0 && l.turn == turn && l.keyVersion == keyVersion {
 		gcm = *l.gcm
 	} else if key, err := reader.key(ctx, turn, owner, keyVersion); err != nil {
 		return nil, table.detail(err, column)
@@ -391,14 +349,23 @@ func (r RowReader) AppendOpenRow(ctx context.Context, dst []byte, fields []Field
 	}
 	begin := len(dst)
 	dst = slices.Grow(dst, size) // it does not move any more: what is opened is shorter
-	r.reader.begin()
+	reader, turn := r.at.reader, r.at.turn
+	reader.begin()
 	for i := range fields {
+		f := &fields[i]
+		if gcm, ad := reader.known(turn, f.Column, f.Sealed); gcm != nil {
+			if out, err := (*gcm).Open(dst, nil, f.Sealed[format.PrefixSize:], ad); err == nil {
+				dst = out
+				reader.ends = append(reader.ends, len(dst))
+				continue
+			}
+		}
 		var err error
-		if dst, err = r.appendCell(ctx, dst, fields[i].Column, fields[i].Sealed); err != nil {
+		if dst, err = r.appendCell(ctx, dst, f.Column, f.Sealed); err != nil {
 			return nil, err
 		}
 	}
-	ends := r.reader.ends
+	ends := reader.ends[:len(fields)]
 	for i := range fields {
 		f := &fields[i]
 		if f.Value = nil; f.Sealed != nil {
@@ -420,11 +387,11 @@ func (r *Reader) begin() {
 func (r RowReader) appendCell(ctx context.Context, dst []byte, column string, sealed []byte) ([]byte, error) {
 	var err error
 	if sealed == nil {
-		_, err = r.reader.table.column(column)
+		_, err = r.at.reader.table.column(column)
 	} else {
 		dst, err = r.appendOpen(ctx, dst, column, sealed)
 	}
-	r.reader.ends = append(r.reader.ends, len(dst))
+	r.at.reader.ends = append(r.at.reader.ends, len(dst))
 	return dst, err
 }
 

@@ -8,11 +8,37 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 // rotatedSince is a loss that only bringing a key version back by its number mends:
 // that of a copy may have been meant to go.
 const rotatedSince = "a key version, and something was rotated since the copy"
+
+// twoSearched is an installation of two key versions, whose p1 has a key of the older
+// one only, and of two contacts, with index values or without.
+func twoSearched(t *testing.T, conns int, def encryption.Table, indexed bool) (e *env, people *encryption.SealedTable) {
+	t.Helper()
+	e = newEnv(t, conns)
+	people = e.table(t, e.vault, def)
+	require.NoError(t, insertMail(t, e.db, people, "c1", "p1", indexed))
+	_, err := e.vault.NewKeyVersion(t.Context(), tenant)
+	require.NoError(t, err)
+	require.NoError(t, insertMail(t, e.db, people, "c2", "p2", indexed))
+	return e, people
+}
+
+// copied is a key copy, behind which something is rotated where that is what is lost.
+func (e *env) copied(t *testing.T, dir, loss string) (path string) {
+	t.Helper()
+	whole, err := e.vault.WriteCopy(t.Context(), dir)
+	require.NoError(t, err)
+	if loss == rotatedSince {
+		_, err = e.vault.NewKeyVersion(t.Context(), tenant)
+		require.NoError(t, err)
+	}
+	return whole.Path
+}
 
 // requireFound shows that a search of a process that has just begun finds a row.
 func requireFound(t *testing.T, e *env, person string) {
@@ -34,12 +60,7 @@ func TestAnIndexIsNotSearchedBecauseACopyHasIt(t *testing.T) {
 		"all owners, and rows of a snapshot":  {`DELETE FROM crmguard_encryption_owner WHERE owner <> 't:'`, `UPDATE contacts SET email_idx = NULL`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEnv(t, 1)
-			people := e.table(t, e.vault, after())
-			require.NoError(t, insertMail(t, e.db, people, "c1", "p1", true))
-			_, err := e.vault.NewKeyVersion(t.Context(), tenant)
-			require.NoError(t, err)
-			require.NoError(t, insertMail(t, e.db, people, "c2", "p2", true))
+			e, _ := twoSearched(t, 1, after(), true)
 			dir := t.TempDir()
 			damage := c.damage
 			var args []any
@@ -48,22 +69,17 @@ func TestAnIndexIsNotSearchedBecauseACopyHasIt(t *testing.T) {
 				var version int64
 				require.NoError(t, e.keysDB.QueryRowContext(t.Context(), `SELECT wrapped, version FROM crmguard_encryption_keyset WHERE tenant = ? AND purpose = 'branch'`, tenant).Scan(&wrapped, &version))
 				damage, args = `UPDATE crmguard_encryption_keyset SET wrapped = ?, version = ?, kek = 'kek-1' WHERE tenant = ? AND purpose = 'branch'`, []any{wrapped, version, tenant}
-				_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+				_, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 				require.NoError(t, err)
 			}
-			whole, err := e.vault.WriteCopy(t.Context(), dir)
-			require.NoError(t, err)
-			if name == rotatedSince {
-				_, err = e.vault.NewKeyVersion(t.Context(), tenant)
-				require.NoError(t, err)
-			}
+			whole := e.copied(t, dir, name)
 			e.spoil(t, damage, args...)
 			if c.rows != "" {
-				_, err = e.db.ExecContext(t.Context(), c.rows)
+				_, err := e.db.ExecContext(t.Context(), c.rows)
 				require.NoError(t, err)
 			}
 			_, rebuilt := e.table(t, e.another(t), after()).Rebuild(t.Context(), e.db, tenant) // and shows nothing of what it cannot open
-			report, err := e.another(t).RepairFromCopy(t.Context(), whole.Path)
+			report, err := e.another(t).RepairFromCopy(t.Context(), whole)
 			require.NoError(t, err)
 			require.NotZero(t, report.Rows())
 			require.Equal(t, 2, report.Fenced, "that of the other table, too; the Rebuild said %v", rebuilt)
@@ -85,18 +101,8 @@ func TestKeysThatComeBackDuringARebuildAreWaitedFor(t *testing.T) {
 		rotatedSince:    `DELETE FROM crmguard_encryption_generation WHERE state = 'retired'`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEnv(t, 4)
-			old := e.table(t, e.vault, before())
-			require.NoError(t, insertMail(t, e.db, old, "c1", "p1", false))
-			_, err := e.vault.NewKeyVersion(t.Context(), tenant)
-			require.NoError(t, err)
-			require.NoError(t, insertMail(t, e.db, old, "c2", "p2", false))
-			whole, err := e.vault.WriteCopy(t.Context(), t.TempDir())
-			require.NoError(t, err)
-			if name == rotatedSince {
-				_, err = e.vault.NewKeyVersion(t.Context(), tenant)
-				require.NoError(t, err)
-			}
+			e, old := twoSearched(t, 4, before(), false)
+			whole := e.copied(t, t.TempDir(), name)
 			var sealed encryption.Sealed
 			require.NoError(t, e.db.QueryRowContext(t.Context(), `SELECT email FROM contacts WHERE id = 'c1'`).Scan(&sealed))
 			row, err := old.Row(t.Context(), tenant, "p1", "c1")
@@ -119,7 +125,7 @@ func TestKeysThatComeBackDuringARebuildAreWaitedFor(t *testing.T) {
 					require.NoError(t, err)
 					back = report.Rows()
 				} else {
-					report, err := e.another(t).RepairFromCopy(context.Background(), whole.Path)
+					report, err := e.another(t).RepairFromCopy(context.Background(), whole)
 					require.NoError(t, err)
 					back = report.Rows()
 				}
@@ -142,19 +148,13 @@ func TestKeysThatComeBackDuringARebuildAreWaitedFor(t *testing.T) {
 // A Rebuild that begins after the keys came back does not go by what it read before,
 // however young that is.
 func TestARebuildDoesNotGoByWhatItReadBeforeTheKeysCameBack(t *testing.T) {
-	e := newEnv(t, 4)
-	people := e.table(t, e.vault, after())
-	require.NoError(t, insertMail(t, e.db, people, "c1", "p1", true))
-	_, err := e.vault.NewKeyVersion(t.Context(), tenant)
-	require.NoError(t, err)
-	require.NoError(t, insertMail(t, e.db, people, "c2", "p2", true))
-	whole, err := e.vault.WriteCopy(t.Context(), t.TempDir())
-	require.NoError(t, err)
+	e, _ := twoSearched(t, 4, after(), true)
+	whole := e.copied(t, t.TempDir(), "")
 	e.spoil(t, `UPDATE crmguard_encryption_generation SET state = 'destroyed' WHERE state = 'retired'`)
 	v := e.another(t)
 	there := e.table(t, v, after())
 	require.NoError(t, there.RebuildIndexes(e.db, tenant)(t.Context())) // and has the damage in memory
-	_, err = e.another(t).RepairFromCopy(t.Context(), whole.Path)
+	_, err := e.another(t).RepairFromCopy(t.Context(), whole)
 	require.NoError(t, err)
 	require.NoError(t, there.RebuildIndexes(e.db, tenant)(t.Context()))
 	requireFound(t, e, "p1")

@@ -84,6 +84,37 @@ func TestAnOwnerColumnOfUUIDs(t *testing.T) {
 	}
 }
 
+// An owner column that pads what it holds with blanks takes a record owner, too.
+func TestAnOwnerColumnThatPadsIsRedacted(t *testing.T) {
+	for _, name := range []testdb.Name{testdb.PostgresC, testdb.PostgresICU, testdb.MariaDB} {
+		t.Run(string(name), func(t *testing.T) {
+			s := newTwo(t, testdb.New(t, name))
+			table := cards(t, s)
+			s.exec(t, s.db, `DROP TABLE cards`)
+			s.exec(t, s.db, `CREATE TABLE cards (id VARCHAR(40) NOT NULL PRIMARY KEY, person CHAR(50) NOT NULL, body `+bytesOf(name)+`, extra `+bytesOf(name)+`)`)
+			owner, err := encryption.NewRecordOwner()
+			require.NoError(t, err)
+			w, err := table.RecordWriter(t.Context(), tenant, owner)
+			require.NoError(t, err)
+			s.exec(t, s.db, `INSERT INTO cards (id, person, body, extra) VALUES ('c1', ?, ?, ?)`, owner, w.Text("body", "Ann"), w.Text("extra", "precious"))
+			fresh, err := table.Redact(t.Context(), s.db, tenant, "c1", jobs.Redaction{Edit: shorter})
+			require.NoError(t, err)
+			require.NotEqual(t, owner, fresh)
+			var stands string
+			var cell encryption.Sealed
+			require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT CONCAT(RTRIM(person)), extra FROM cards`).Scan(&stands, &cell))
+			require.Equal(t, fresh, stands)
+			row, err := table.Row(t.Context(), tenant, fresh, "c1")
+			require.NoError(t, err)
+			text, err := row.Text(t.Context(), "extra", cell.Bytes())
+			require.NoError(t, err)
+			require.Equal(t, "pre", text)
+			_, err = table.RecordWriter(t.Context(), tenant, owner)
+			require.ErrorIs(t, err, encryption.ErrErased)
+		})
+	}
+}
+
 // What a holder has is said before anything is waited for.
 func TestAKeyVersionInUseIsRefusedAtOnce(t *testing.T) {
 	e := newEnv(t, 1)

@@ -122,7 +122,7 @@ func TestATombstoneIsForEver(t *testing.T) {
 	require.ErrorIs(t, err, encryption.ErrErased)
 
 	revive()
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
 	left, err = e.vault.WrappedKeys(t.Context(), tenant, "p1")
 	require.NoError(t, err)
@@ -198,7 +198,7 @@ func TestAnEpochRepairsFirst(t *testing.T) {
 	require.NoError(t, err)
 
 	untold := e.another(t)
-	epoch := encryption.Rewrap{KEK: "kek-2", Destroy: e.kms.destroy, Copy: func(context.Context) error { return nil }}
+	epoch := keycopy.Rewrap{KEK: "kek-2", Destroy: e.kms.destroy, Copy: func(context.Context) error { return nil }}
 	_, err = untold.RewrapKeys(t.Context(), epoch)
 	require.ErrorIs(t, err, encryption.ErrRewrap)
 	require.Equal(t, 2, damagedRows(t, err).Count)
@@ -245,7 +245,7 @@ func TestAHalfClosedEpochRepairsToo(t *testing.T) {
 		cfg.Keys = &failing{Store: e.store, left: left}
 		dying, err := encryption.Open(t.Context(), cfg)
 		require.NoError(t, err)
-		epoch := encryption.Rewrap{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}
+		epoch := keycopy.Rewrap{KEK: "kek-2", Copy: dying.Copier(dir), Destroy: e.kms.destroy}
 		_, err = dying.RewrapKeys(t.Context(), epoch)
 		require.ErrorIs(t, err, errKilled)
 		e.spoil(t, spoilKey, make([]byte, 65))
@@ -350,7 +350,7 @@ func TestAKeysetThatWasPutBackIsFound(t *testing.T) {
 	var wrapped []byte
 	var version int64
 	require.NoError(t, e.keysDB.QueryRowContext(t.Context(), `SELECT wrapped, version FROM crmguard_encryption_keyset WHERE tenant = ? AND purpose = 'wrap'`, tenant).Scan(&wrapped, &version))
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
 	require.NoError(t, err)
 	require.Equal(t, encryption.HealthOK, found(t, e.vault, "encryption.keyset.older", "").Level)
 	good := e.dump(t)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -197,7 +198,7 @@ func TestACopyBringsNobodyBackWhereSomethingWasTakenAway(t *testing.T) {
 		},
 		"a new KEK": func(t *testing.T, e *env) error {
 			t.Helper()
-			_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+			_, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 			return err
 		},
 		"an index that was retired": func(t *testing.T, e *env) error {

@@ -126,7 +126,7 @@ func TestKeysThatAFailoverLostComeBackFromMemory(t *testing.T) {
 		},
 		"a whole epoch, too": func(t *testing.T, l *lossy) keycopy.RepairReport {
 			t.Helper()
-			_, err := l.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: l.vault.Copier(t.TempDir())})
+			_, err := l.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: l.vault.Copier(t.TempDir())})
 			require.NoError(t, err)
 			l.seal(t, "p1", "p2", "p3")
 			return keycopy.RepairReport{Owners: 3, Keys: 3, Fenced: 1}
@@ -273,7 +273,7 @@ func TestKeysComeBackUnderTheWrapKeyOfNow(t *testing.T) {
 		l.seal(t, "p1")
 		l.fail(t)
 		other, copies := l.over(t, l.standby), 0
-		epoch := encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error {
+		epoch := keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error {
 			if copies++; copies == stop {
 				return errStoodStill
 			}
@@ -351,7 +351,7 @@ func TestMemoryOutlastsOtherAttempts(t *testing.T) {
 		require.ErrorIs(t, l.open(t, l.vault, "p1"), encryption.ErrRewound)
 		_, err = l.vault.RepairFromCopy(t.Context(), written.Path)
 		require.ErrorIs(t, err, encryption.ErrRewound)
-		_, err = l.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: l.vault.Copier(t.TempDir())})
+		_, err = l.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: l.vault.Copier(t.TempDir())})
 		require.ErrorIs(t, err, encryption.ErrRewound)
 		l.clock.Move(time.Hour)
 	}

@@ -105,7 +105,7 @@ func TestNoKeyComesBackWhileAnIndexIsSearchedWithoutIt(t *testing.T) {
 		return u.mender.RepairFromCaches(context.Background())
 	}
 	epoch := func(u *unindexed) (keycopy.RepairReport, error) {
-		report, err := u.mender.RewrapKeys(context.Background(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
+		report, err := u.mender.RewrapKeys(context.Background(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
 		return keycopy.RepairReport{Keys: report.Repaired, Fenced: report.Fenced}, err
 	}
 	for name, c := range map[string]struct {

@@ -46,7 +46,7 @@ func TestWhatAProcessTookAwayAfterTheLastCopyStaysAway(t *testing.T) {
 				e.requireKeys(t, "p1", 0)
 
 				e.spoil(t, says)
-				_, err = v.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
+				_, err = v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: v.Copier(dir), Destroy: e.kms.destroy})
 				require.NoError(t, err)
 				e.requireKeys(t, "p1", 0)
 				newest, err := keycopy.Newest(dir)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -174,7 +175,7 @@ func TestHiddenKeysAreNotTakenForMissingOnes(t *testing.T) {
 			for call, do := range map[string]func() error{
 				"WriteCopy": func() error { _, err := vault.WriteCopy(t.Context(), w.copies()); return err },
 				"RewrapKeys": func() error {
-					_, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(w.copies()), Destroy: w.destroy})
+					_, err := vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(w.copies()), Destroy: w.destroy})
 					return err
 				},
 				"Erase":          func() error { _, err := vault.Erase(t.Context(), tenant, "p9"); return err },

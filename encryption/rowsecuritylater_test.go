@@ -13,13 +13,25 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/internal/testdb"
 )
 
-// statementPool calls f before each statement of a pool of pgx.
+// statementPool calls f before each statement of a pool of pgx, and when it has
+// been answered calls what f returned.
 type statementPool struct {
 	driver.Connector
 
-	f func()
+	f func(ctx context.Context, query string) (answered func(), err error)
+}
+
+// statementsOf opens a database so.
+func statementsOf(t *testing.T, d testdb.Database, f func(ctx context.Context, query string) (answered func(), err error)) *sql.DB {
+	t.Helper()
+	connector, err := stdlib.GetDefaultDriver().(driver.DriverContext).OpenConnector(d.DSN("pgx"))
+	require.NoError(t, err)
+	db := sql.OpenDB(statementPool{connector, f})
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
 }
 
 func (w statementPool) Connect(ctx context.Context) (driver.Conn, error) {
@@ -33,16 +45,24 @@ func (w statementPool) Connect(ctx context.Context) (driver.Conn, error) {
 type statementConn struct {
 	*stdlib.Conn
 
-	f func()
+	f func(ctx context.Context, query string) (answered func(), err error)
 }
 
 func (c statementConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	c.f()
+	answered, err := c.f(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer answered()
 	return c.Conn.QueryContext(ctx, query, args)
 }
 
 func (c statementConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	c.f()
+	answered, err := c.f(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer answered()
 	return c.Conn.ExecContext(ctx, query, args)
 }
 
@@ -59,16 +79,14 @@ func TestAJobFromWhichRowsAreHiddenMeanwhileDoesNotSayThatItIsDone(t *testing.T)
 		s.exec(t, s.db, `GRANT ALL ON people TO `+role)
 		s.exec(t, s.db, `CREATE POLICY own ON people USING (id > 'c2')`)
 
-		connector, err := stdlib.GetDefaultDriver().(driver.DriverContext).OpenConnector(database.DSN("pgx"))
-		require.NoError(t, err)
 		at := int64(0)
 		var calls atomic.Int64 // Reseal reads and writes side by side
-		db := sql.OpenDB(statementPool{connector, func() {
+		db := statementsOf(t, database, func(context.Context, string) (func(), error) {
 			if calls.Add(1) == at { // where the job holds a lock there is nothing to see
 				_, _ = s.second.ExecContext(context.Background(), `DO $$ BEGIN LOCK TABLE people IN ACCESS EXCLUSIVE MODE NOWAIT; ALTER TABLE people ENABLE ROW LEVEL SECURITY; EXCEPTION WHEN lock_not_available THEN NULL; END $$`)
 			}
-		}})
-		t.Cleanup(func() { require.NoError(t, db.Close()) })
+			return func() {}, nil
+		})
 
 		fill := func() {
 			s.exec(t, s.db, `ALTER TABLE people DISABLE ROW LEVEL SECURITY`)

@@ -16,6 +16,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
+	"github.com/crmguard/crmguard/encryption/streams"
 )
 
 func text(n int64) string { return strconv.FormatInt(n, 10) }
@@ -53,7 +54,7 @@ func TestWriteSamples(t *testing.T) {
 	files, err := vault.Table(filesTable)
 	require.NoError(t, err)
 	var stream bytes.Buffer
-	require.NoError(t, files.SealStream(t.Context(), &stream, encryption.StreamRef{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"}, "sample.txt", 15, strings.NewReader("sample content\n")))
+	require.NoError(t, files.SealStream(t.Context(), &stream, streams.Ref{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"}, "sample.txt", 15, strings.NewReader("sample content\n")))
 	write("stream.bin", stream.Bytes())
 	opening, err := vault.PersonSealer("opening").Seal(t.Context(), tenant, "p1", []byte("sample opening"), []byte("ad"))
 	require.NoError(t, err)

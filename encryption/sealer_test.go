@@ -23,6 +23,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
+	"github.com/crmguard/crmguard/encryption/streams"
 )
 
 func TestPersonSealer(t *testing.T) {
@@ -212,7 +213,7 @@ var filesTable = encryption.Table{Name: "attachments", Columns: []encryption.Col
 func TestStreams(t *testing.T) {
 	e := newEnv(t, 1)
 	files := e.table(t, e.vault, filesTable)
-	ref := encryption.StreamRef{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"}
+	ref := streams.Ref{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"}
 	for _, size := range []int{0, 1, 65_000, 65_536 - 32 - 40, 65_536, 300_001} {
 		content := bytes.Repeat([]byte("0123456"), size/7+1)[:size]
 		var sealed bytes.Buffer
@@ -228,7 +229,7 @@ func TestStreams(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(content, got))
 
-		read := func(data []byte, ref encryption.StreamRef) error {
+		read := func(data []byte, ref streams.Ref) error {
 			stream, err := files.OpenStream(t.Context(), bytes.NewReader(data), ref)
 			if err != nil {
 				return err
@@ -253,10 +254,10 @@ func TestStreams(t *testing.T) {
 	require.ErrorIs(t, files.SealStream(t.Context(), &sealed, ref, "x", 3, strings.NewReader("four")), encryption.ErrStream)
 	require.ErrorIs(t, files.SealStream(t.Context(), &sealed, ref, "x", 5, strings.NewReader("four")), encryption.ErrStream)
 	require.ErrorIs(t, files.SealStream(t.Context(), &sealed, ref, "\xff", 4, strings.NewReader("four")), encryption.ErrDefinition)
-	for _, bad := range []encryption.StreamRef{{Tenant: tenant, Owner: "p1", Column: "title", Row: "f1"}, {Tenant: tenant, Owner: "p1", Column: "nope", Row: "f1"}} {
+	for _, bad := range []streams.Ref{{Tenant: tenant, Owner: "p1", Column: "title", Row: "f1"}, {Tenant: tenant, Owner: "p1", Column: "nope", Row: "f1"}} {
 		require.ErrorIs(t, files.SealStream(t.Context(), &sealed, bad, "x", 1, strings.NewReader("x")), encryption.ErrDefinition)
 	}
-	require.ErrorIs(t, files.SealStream(t.Context(), &sealed, encryption.StreamRef{Tenant: tenant, Owner: "p1", Column: "content"}, "x", 1, strings.NewReader("x")), encryption.ErrID)
+	require.ErrorIs(t, files.SealStream(t.Context(), &sealed, streams.Ref{Tenant: tenant, Owner: "p1", Column: "content"}, "x", 1, strings.NewReader("x")), encryption.ErrID)
 	w, err := files.Writer(t.Context(), tenant, "p1")
 	require.NoError(t, err)
 	_, err = w.Seal("content", nil)
@@ -340,7 +341,7 @@ func TestFrozenSamplesOpen(t *testing.T) {
 	}
 	files, err := vault.Table(filesTable)
 	require.NoError(t, err)
-	stream, err := files.OpenStream(t.Context(), bytes.NewReader(read("stream.bin")), encryption.StreamRef{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"})
+	stream, err := files.OpenStream(t.Context(), bytes.NewReader(read("stream.bin")), streams.Ref{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"})
 	require.NoError(t, err)
 	content, err := io.ReadAll(stream)
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/streams"
 )
 
 // slowSource delivers its first byte only when meanwhile has happened.
@@ -29,7 +30,7 @@ func (s *slowSource) Read(p []byte) (int, error) {
 // An upload may take longer than a lease. SealStream does not call good what
 // nobody opens: the key version is gone, or the owner is.
 func TestASlowStreamIsSealedUnderAKeyThatIsThere(t *testing.T) {
-	ref := encryption.StreamRef{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"}
+	ref := streams.Ref{Tenant: tenant, Owner: "p1", Column: "content", Row: "f1"}
 	for name, c := range map[string]struct {
 		meanwhile func(t *testing.T, e *env, old uint32)
 		want      error

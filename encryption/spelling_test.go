@@ -12,6 +12,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keycopy"
+	"github.com/crmguard/crmguard/encryption/streams"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -74,8 +75,8 @@ func TestAUUIDIsOneIDInSmallLettersAndInCapitals(t *testing.T) {
 			require.NoError(t, err)
 
 			files := e.table(t, e.vault, encryption.Table{Name: "files", Columns: []encryption.Column{{Name: "content", Stream: true}}})
-			ref := func(id string) encryption.StreamRef {
-				return encryption.StreamRef{Tenant: tenant, Owner: id, Column: "content", Row: id}
+			ref := func(id string) streams.Ref {
+				return streams.Ref{Tenant: tenant, Owner: id, Column: "content", Row: id}
 			}
 			var stream bytes.Buffer
 			require.NoError(t, files.SealStream(ctx, &stream, ref(wrote), "name", 1, strings.NewReader("x")))

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
@@ -51,14 +49,14 @@ func (v *Vault) Status(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := v.Inventory(ctx)
+	keys, err := v.ring.Inventory(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := []Finding{rewound, closing(keys), leaseFinding(keys.lease)}
+	out := []Finding{rewound, closing(keys.Inventory), leaseFinding(keys.State)}
 	out = append(out, v.refusedKEKs(keys)...)
 	out = append(out, v.failingKEKs()...)
-	out = append(out, sealed(keys)...)
+	out = append(out, sealed(keys.Inventory)...)
 	out = append(out, waiting(keys, "encryption.key_version.retired", keystore.Retired,
 		"reseal what is under the old key version, then call DestroyKeyVersion; until then every key copy has to keep it")...)
 	out = append(out, waiting(keys, "encryption.key_version.destroying", keystore.Destroying,
@@ -97,7 +95,7 @@ func (v *Vault) rewound(ctx context.Context) (Finding, error) {
 	return f, nil
 }
 
-func closing(keys Inventory) Finding {
+func closing(keys keystore.Inventory) Finding {
 	f := Finding{Name: "encryption.epoch.closing", Value: float64(len(keys.Retiring)), Unit: "KEKs"}
 	if len(keys.Retiring) > 0 {
 		f.Level = HealthNotice
@@ -118,8 +116,8 @@ func leaseFinding(state keystore.State) Finding {
 
 // refusedKEKs counts the names of KEKs in the key store that Config.KEKs does
 // not permit.
-func (v *Vault) refusedKEKs(keys Inventory) []Finding {
-	names := map[string][]string{"": slices.Concat([]string{keys.KEK}, keys.Retiring, keys.installation)}
+func (v *Vault) refusedKEKs(keys keyring.Inventory) []Finding {
+	names := map[string][]string{"": slices.Concat([]string{keys.KEK}, keys.Retiring, keys.Installation)}
 	for _, t := range keys.Tenants {
 		names[t.Tenant] = t.KEKs
 	}
@@ -159,7 +157,7 @@ func alarms(name, unit string, byTenant map[string]Finding, remedy string) []Fin
 	return health.Tally(sum, out)
 }
 
-func sealed(keys Inventory) []Finding {
+func sealed(keys keystore.Inventory) []Finding {
 	sum := Finding{Name: "encryption.key.seals", Unit: "seals"}
 	var much []Finding
 	for _, t := range keys.Tenants {
@@ -173,7 +171,7 @@ func sealed(keys Inventory) []Finding {
 
 // waiting counts the key versions in a state that somebody has to end. One is
 // retired since the next one was made.
-func waiting(keys Inventory, name string, state keystore.KeyVersionState, remedy string) []Finding {
+func waiting(keys keyring.Inventory, name string, state keystore.KeyVersionState, remedy string) []Finding {
 	sum := Finding{Name: name, Unit: "key versions"}
 	var open []Finding
 	for _, t := range keys.Tenants {
@@ -183,7 +181,7 @@ func waiting(keys Inventory, name string, state keystore.KeyVersionState, remedy
 				continue
 			}
 			f.Value++
-			if next := t.next(keyVersion); f.Since.IsZero() || next.Before(f.Since) {
+			if next := keys.Next(t.Tenant, keyVersion); f.Since.IsZero() || next.Before(f.Since) {
 				f.Since = next
 			}
 		}
@@ -195,107 +193,10 @@ func waiting(keys Inventory, name string, state keystore.KeyVersionState, remedy
 	return health.Tally(sum, open)
 }
 
-// next is when the key version after this one was made.
-func (t TenantInventory) next(keyVersion uint32) (out time.Time) {
-	for _, created := range t.created {
-		if created.After(t.created[keyVersion]) && (out.IsZero() || created.Before(out)) {
-			out = created
-		}
-	}
-	return out
-}
-
-// Inventory says which keys there are, for reports; [Vault.Status] says what
-// is wrong with them.
-type Inventory struct {
-	Store    string            // id of the key store
-	Epoch    int64             // current epoch
-	Sequence int64             // of the last change
-	KEK      string            // name of the KEK for new keysets
-	Retiring []string          // names of the KEKs that go once the epoch that is half closed is closed
-	Tenants  []TenantInventory // sorted by name
-
-	lease        keystore.State
-	installation []string // names of the KEKs that wrap its keysets
-}
-
-// TenantInventory is the part of an Inventory about one tenant.
-type TenantInventory struct {
-	Tenant      string                              // its name
-	KeyVersions map[uint32]keystore.KeyVersionState // every one it ever had
-	KEKs        []string                            // names of the KEKs that its keysets name: that of its branch key
-	MostSeals   uint64                              // of one key that seals: allotted by the key store, or counted by this process
-
-	created map[uint32]time.Time // of its key versions
-}
-
 // Inventory reads the state of the key store.
-func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
-	var out Inventory
-	tenants := map[string]*TenantInventory{}
-	of := func(tenant string) *TenantInventory {
-		if tenants[tenant] == nil {
-			tenants[tenant] = &TenantInventory{Tenant: tenant, KeyVersions: map[uint32]keystore.KeyVersionState{}, created: map[uint32]time.Time{}}
-		}
-		return tenants[tenant]
-	}
-	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error {
-		state, err := tx.State(ctx)
-		if err != nil {
-			return err
-		}
-		out = Inventory{Store: state.Store, Epoch: state.Epoch, Sequence: state.Sequence, KEK: state.KEK, Retiring: state.Retiring, lease: state}
-		collect := func(rows keystore.Rows) error {
-			for _, row := range rows.Keysets {
-				if t := of(row.Tenant); row.KEK != "" && !slices.Contains(t.KEKs, row.KEK) {
-					t.KEKs = append(t.KEKs, row.KEK)
-				}
-			}
-			for _, row := range rows.KeyVersions {
-				if row.Unfit != 0 {
-					continue
-				}
-				t := of(row.Tenant)
-				t.KeyVersions[row.KeyVersion], t.created[row.KeyVersion] = row.State, row.Created
-			}
-			return nil
-		}
-		if err := keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyset, Limit: keyring.PageSize}, collect); err != nil {
-			return err
-		}
-		if err := keyring.EachPage(ctx, tx, keystore.Page{Kind: keystore.KindKeyVersion, Limit: keyring.PageSize}, collect); err != nil {
-			return err
-		}
-		for name, t := range tenants {
-			rows, err := tx.Owners(ctx, name, []string{keyring.TenantOwner})
-			if err != nil {
-				return err
-			}
-			for _, row := range rows.Keys {
-				if t.KeyVersions[row.KeyVersion] == keystore.Active {
-					t.MostSeals = max(t.MostSeals, uint64(row.Seals))
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return Inventory{}, keyring.StoreError(err)
-	}
-	v.ring.CountSeals(func(tenant string, keyVersion uint32, seals uint64) {
-		if t := tenants[tenant]; t != nil && t.KeyVersions[keyVersion] == keystore.Active {
-			t.MostSeals = max(t.MostSeals, seals)
-		}
-	})
-	for name, t := range tenants {
-		if name == "" {
-			out.installation = t.KEKs
-			continue
-		}
-		out.Tenants = append(out.Tenants, *t)
-	}
-	slices.SortFunc(out.Tenants, func(a, b TenantInventory) int { return strings.Compare(a.Tenant, b.Tenant) })
-	return out, nil
+func (v *Vault) Inventory(ctx context.Context) (keystore.Inventory, error) {
+	keys, err := v.ring.Inventory(ctx)
+	return keys.Inventory, err
 }
 
 // maxNeighbours bounds the databases that Status asks where they are.

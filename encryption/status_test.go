@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
@@ -63,12 +64,12 @@ func TestAHalfClosedEpochIsFoundUntilItIsClosed(t *testing.T) {
 	e := newEnv(t, 1)
 	broken := errors.New("no disk")
 	fails := func(context.Context) error { return broken }
-	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: fails})
+	_, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: fails})
 	require.ErrorIs(t, err, broken)
 	f := found(t, e.vault, "encryption.epoch.closing", "")
 	require.Equal(t, encryption.HealthNotice, f.Level)
 	require.EqualValues(t, 1, f.Value)
-	_, err = e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
+	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir())})
 	require.NoError(t, err)
 	require.Equal(t, encryption.HealthOK, found(t, e.vault, "encryption.epoch.closing", "").Level)
 }
@@ -188,7 +189,7 @@ func TestFindingsHoldNoPersonAndNoKey(t *testing.T) {
 	e := newEnv(t, 1)
 	e.insert(t, "c1", person)
 	e.rotate(t)
-	_, err := e.vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return errors.New(person) }})
+	_, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return errors.New(person) }})
 	require.Error(t, err)
 	_, err = e.vault.WriteCopy(t.Context(), filepath.Join(t.TempDir(), person))
 	require.Error(t, err)

@@ -3,7 +3,6 @@ package encryption
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"unicode/utf8"
@@ -12,23 +11,11 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/internal/format"
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
-	"github.com/crmguard/crmguard/encryption/jobs"
+	"github.com/crmguard/crmguard/encryption/streams"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
-// StreamRef says what a stream belongs to. All of it is bound into the
-// stream: a file put in another row's place does not open. Its fields:
-//
-//	Tenant string // its tenant
-//	Owner  string // person, record owner r:<uuid>, or t:
-//	Column string // logical column, declared as Stream
-//	Row    string // key of the row it belongs to
-type StreamRef = jobs.StreamRef
-
-const (
-	segmentSize   = 64 << 10
-	maxStreamName = 1024
-)
+const segmentSize = 64 << 10
 
 // streamPrimitive is Tink's AES256-CTR-HMAC-SHA256 stream under the key that
 // is derived from a person key.
@@ -44,7 +31,7 @@ func streamPrimitive(personKey []byte) (*subtle.AESCTRHMAC, error) {
 	return primitive, nil
 }
 
-func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
+func (t *SealedTable) checkStream(ref streams.Ref) ([]byte, error) {
 	col, err := t.column(ref.Column)
 	if err != nil {
 		return nil, err
@@ -70,13 +57,13 @@ func (t *SealedTable) checkStream(ref StreamRef) ([]byte, error) {
 // was erased (ErrErased) or the key version changed (ErrLease) meanwhile, under
 // a key that goes; ErrLease, too, where the key store took longer than the lease
 // to say that it is not so.
-func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref StreamRef, name string, size int64, src io.Reader) error {
+func (t *SealedTable) SealStream(ctx context.Context, dst io.Writer, ref streams.Ref, name string, size int64, src io.Reader) error {
 	ref.Owner = keyring.Fold(ref.Owner)
 	ad, err := t.checkStream(ref)
 	if err != nil {
 		return err
 	}
-	if size < 0 || len(name) > maxStreamName || !utf8.ValidString(name) {
+	if size < 0 || len(name) > format.MaxStreamName || !utf8.ValidString(name) {
 		return &KeyError{Op: "the size of a stream is known beforehand and not negative, its name has at most 1024 bytes of UTF-8:", Table: t.def.Name, Column: ref.Column, Err: ErrDefinition}
 	}
 	found, keyVersion, _, err := t.vault.ring.SealKeys(ctx, ref.Tenant, []string{ref.Owner})
@@ -150,19 +137,9 @@ func (r contextReader) Read(p []byte) (int, error) {
 	return r.src.Read(p)
 }
 
-// Stream is an opened stream. Read answers ErrStream when a segment does not
-// open, the stream was cut, or the size is not the one that was sealed; only
-// after io.EOF is everything that was read known to be complete.
-type Stream struct {
-	Name string // file name as sealed
-	Size int64  // bytes that Read gives
-	left int64
-	src  io.Reader
-}
-
 // OpenStream opens a stream that SealStream has sealed for the same ref. A
 // stream that is being read may be read to its end, also past the lease.
-func (t *SealedTable) OpenStream(ctx context.Context, src io.Reader, ref StreamRef) (*Stream, error) {
+func (t *SealedTable) OpenStream(ctx context.Context, src io.Reader, ref streams.Ref) (*streams.Reader, error) {
 	ref.Owner = keyring.Fold(ref.Owner)
 	ad, err := t.checkStream(ref)
 	if err != nil {
@@ -185,56 +162,19 @@ func (t *SealedTable) OpenStream(ctx context.Context, src io.Reader, ref StreamR
 	if err != nil {
 		return nil, fmt.Errorf("%w: its beginning does not open", ErrStream)
 	}
-	return openStream(r)
-}
-
-// openStream reads size and name.
-func openStream(r io.Reader) (*Stream, error) {
-	var head [12]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, fmt.Errorf("%w: its beginning does not open", ErrStream)
-	}
-	size := binary.BigEndian.Uint64(head[:8])
-	length := binary.BigEndian.Uint32(head[8:])
-	if length > maxStreamName || size > 1<<62 {
-		return nil, fmt.Errorf("%w: its beginning is damaged", ErrStream)
-	}
-	name := make([]byte, length)
-	if _, err := io.ReadFull(r, name); err != nil {
-		return nil, fmt.Errorf("%w: its beginning does not open", ErrStream)
-	}
-	return &Stream{Name: string(name), Size: int64(size), left: int64(size), src: r}, nil
-}
-
-// Read reads the content.
-func (s *Stream) Read(p []byte) (int, error) {
-	n, err := s.src.Read(p)
-	s.left -= int64(n)
-	switch {
-	case s.left < 0:
-		return 0, fmt.Errorf("%w: longer than its size", ErrStream)
-	case err == nil:
-		return n, nil
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return n, err
-	case !errors.Is(err, io.EOF):
-		return n, fmt.Errorf("%w: a segment is damaged or missing", ErrStream)
-	case s.left != 0:
-		return n, fmt.Errorf("%w: shorter than its size", ErrStream)
-	}
-	return n, io.EOF
+	return streams.NewReader(r)
 }
 
 // ResealStream copies a stream, sealed under the active key version. Replace
 // the old file only after it returned nil.
-func (t *SealedTable) ResealStream(ctx context.Context, dst io.Writer, src io.Reader, ref StreamRef) error {
+func (t *SealedTable) ResealStream(ctx context.Context, dst io.Writer, src io.Reader, ref streams.Ref) error {
 	return t.MoveStream(ctx, dst, src, ref, ref)
 }
 
 // MoveStream copies a stream, sealed for another owner or another row: what
 // [jobs.Redaction].Streams and [jobs.ResealOptions].Streams do where all of it stays. The
 // name travels with it. Replace the old file only after it returned nil.
-func (t *SealedTable) MoveStream(ctx context.Context, dst io.Writer, src io.Reader, from, to StreamRef) error {
+func (t *SealedTable) MoveStream(ctx context.Context, dst io.Writer, src io.Reader, from, to streams.Ref) error {
 	opened, err := t.OpenStream(ctx, src, from)
 	if err != nil {
 		return err

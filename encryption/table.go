@@ -200,7 +200,7 @@ func (t *SealedTable) addColumn(def *Table, i int) error {
 	if col.Find != "" {
 		col.Index = append([]Index{{Column: col.SQL + "_idx", Name: col.Name + "_idx", As: col.Find, Bits: blindindex.FindBits}}, col.Index...)
 	}
-	if col.Pad < Padme || col.Pad > maxField || (col.Stream && (col.Pad != 0 || len(col.Index) > 0 || col.Text)) {
+	if col.Pad < Padme || col.Pad > format.MaxField || (col.Stream && (col.Pad != 0 || len(col.Index) > 0 || col.Text)) {
 		return fail("Pad is Padme, 0 or up to 16 MiB, and a stream has neither Pad nor Text, Find or Index")
 	}
 	t.columns[col.Name] = i

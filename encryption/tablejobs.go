@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/internal/rowjob"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // The jobs over the rows of declared tables. What they do stands in package rowjob;
@@ -309,8 +310,10 @@ func (v *Vault) FindConditions(ctx context.Context, tenant string, identities ma
 
 // FindRows searches the tables in the database for the identities of
 // [Vault.FindConditions], opens what is found and lists it, each row once for each
-// index that found it. An error is the last answer. Tables of other databases are
-// searched by FindConditions.
+// index that found it. An error is the last answer. Where the database does not have
+// all tables that are to be searched, the last answer, behind the rows of those that
+// it has, is a *jobs.NotSearchedError with the others: where the tables stand in
+// several databases, call it with each of them.
 func (v *Vault) FindRows(ctx context.Context, db *sql.DB, tenant string, identities map[string][]string) iter.Seq2[jobs.FoundRow, error] {
 	return func(yield func(jobs.FoundRow, error) bool) {
 		searches, err := v.searches(ctx, tenant, identities)
@@ -318,8 +321,13 @@ func (v *Vault) FindRows(ctx context.Context, db *sql.DB, tenant string, identit
 			yield(jobs.FoundRow{}, err)
 			return
 		}
+		var elsewhere []string
 		for _, s := range searches {
 			more, err := s.rows(ctx, db, tenant, func(row jobs.FoundRow) bool { return yield(row, nil) })
+			if table, ok := errors.AsType[*sqldb.KeyError](err); ok && table.Absent {
+				elsewhere = append(elsewhere, s.table.def.SQL)
+				continue
+			}
 			if err != nil {
 				yield(jobs.FoundRow{}, err)
 				return
@@ -327,6 +335,10 @@ func (v *Vault) FindRows(ctx context.Context, db *sql.DB, tenant string, identit
 			if !more {
 				return
 			}
+		}
+		if len(elsewhere) > 0 {
+			slices.Sort(elsewhere) // once for each index
+			yield(jobs.FoundRow{}, &jobs.NotSearchedError{Tables: slices.Compact(elsewhere)})
 		}
 	}
 }

@@ -204,7 +204,7 @@ func TestAnEpochBesideAReaderIsNoLoss(t *testing.T) {
 	killed := withKeys(e.cfg, &failing{Store: e.store, left: 2}) // after the new wrap key, before the keys are wrapped with it
 	dying, err := encryption.Open(t.Context(), killed)
 	require.NoError(t, err)
-	epoch := encryption.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }}
+	epoch := keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }}
 	_, err = dying.RewrapKeys(t.Context(), epoch)
 	require.ErrorIs(t, err, errKilled)
 	e.clock.Move(encryption.DefaultLease)

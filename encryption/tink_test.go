@@ -2,7 +2,6 @@ package encryption
 
 import (
 	"bytes"
-	"encoding/binary"
 	"io"
 	"testing"
 
@@ -43,34 +42,4 @@ func TestPlainTinkReadsAStream(t *testing.T) {
 	got, err := io.ReadAll(r)
 	require.NoError(t, err)
 	require.Equal(t, content, got)
-}
-
-// The sealed size is checked at the end, whatever the stream itself says.
-func TestTheSizeOfAStreamIsChecked(t *testing.T) {
-	for size, content := range map[uint64]string{2: "hello", 10: "hello", 5: "hello", 0: ""} {
-		plain := append(frame.Append(binary.BigEndian.AppendUint64(nil, size), "x.txt"), content...)
-		stream, err := openStream(bytes.NewReader(plain))
-		require.NoError(t, err)
-		got, err := io.ReadAll(stream)
-		if int(size) == len(content) {
-			require.NoError(t, err)
-			require.Equal(t, content, string(got))
-		} else {
-			require.ErrorIs(t, err, ErrStream)
-		}
-	}
-}
-
-func FuzzOpenStream(f *testing.F) {
-	f.Add(append(frame.Append(binary.BigEndian.AppendUint64(nil, 5), "x.txt"), "hello"...))
-	f.Fuzz(func(t *testing.T, plain []byte) {
-		stream, err := openStream(bytes.NewReader(plain))
-		if err != nil {
-			return
-		}
-		got, err := io.ReadAll(stream)
-		if err == nil {
-			require.Len(t, got, int(stream.Size))
-		}
-	})
 }

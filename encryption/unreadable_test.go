@@ -16,6 +16,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
+	"github.com/crmguard/crmguard/encryption/streams"
 )
 
 // spoilt is an installation with ten contacts, four of which do not open whole: a
@@ -300,8 +301,8 @@ func TestTheSealerOfAMergedPersonReseals(t *testing.T) {
 // A files is a store of files that an application keeps beside its database.
 type files map[string][]byte
 
-func (f files) move(table *encryption.SealedTable) func(ctx context.Context, from, to encryption.StreamRef) error {
-	return func(ctx context.Context, from, to encryption.StreamRef) error {
+func (f files) move(table *encryption.SealedTable) func(ctx context.Context, from, to streams.Ref) error {
+	return func(ctx context.Context, from, to streams.Ref) error {
 		var fresh bytes.Buffer
 		if err := table.MoveStream(ctx, &fresh, bytes.NewReader(f[from.Row+"/"+from.Owner]), from, to); err != nil {
 			return err
@@ -313,7 +314,7 @@ func (f files) move(table *encryption.SealedTable) func(ctx context.Context, fro
 
 func (f files) open(t *testing.T, table *encryption.SealedTable, owner, row string) string {
 	t.Helper()
-	stream, err := table.OpenStream(t.Context(), bytes.NewReader(f[row+"/"+owner]), encryption.StreamRef{Tenant: tenant, Owner: owner, Column: "file", Row: row})
+	stream, err := table.OpenStream(t.Context(), bytes.NewReader(f[row+"/"+owner]), streams.Ref{Tenant: tenant, Owner: owner, Column: "file", Row: row})
 	require.NoError(t, err)
 	content, err := io.ReadAll(stream)
 	require.NoError(t, err)
@@ -335,7 +336,7 @@ func meetings(t *testing.T, owner string) (*env, *encryption.SealedTable, files)
 	_, err = e.db.ExecContext(t.Context(), `INSERT INTO meetings VALUES ('m1', ?, ?)`, owner, w.Text("notes", "Ann met Bob"))
 	require.NoError(t, err)
 	var sealed bytes.Buffer
-	ref := encryption.StreamRef{Tenant: tenant, Owner: owner, Column: "file", Row: "m1"}
+	ref := streams.Ref{Tenant: tenant, Owner: owner, Column: "file", Row: "m1"}
 	require.NoError(t, table.SealStream(t.Context(), &sealed, ref, "contract.pdf", 5, strings.NewReader("hello")))
 	return e, table, files{"m1/" + owner: sealed.Bytes()}
 }
@@ -356,7 +357,7 @@ func TestRedactKeepsTheStreamsOfTheRecord(t *testing.T) {
 	require.ErrorIs(t, err, encryption.ErrDefinition)
 	require.ErrorContains(t, err, "Redaction.Streams")
 	full := errors.New("the disk is full")
-	_, err = table.Redact(t.Context(), e.db, tenant, "m1", jobs.Redaction{Edit: edit, Streams: func(context.Context, encryption.StreamRef, encryption.StreamRef) error { return full }})
+	_, err = table.Redact(t.Context(), e.db, tenant, "m1", jobs.Redaction{Edit: edit, Streams: func(context.Context, streams.Ref, streams.Ref) error { return full }})
 	require.ErrorIs(t, err, full)
 	_, err = table.Redact(t.Context(), e.db, tenant, "m1", jobs.Redaction{
 		Edit: edit, Streams: stored.move(table), AfterRow: func(context.Context, *sql.Tx, string, string) error { return full },
@@ -370,7 +371,7 @@ func TestRedactKeepsTheStreamsOfTheRecord(t *testing.T) {
 	fresh, err := table.Redact(t.Context(), e.db, tenant, "m1", jobs.Redaction{Edit: edit, Streams: stored.move(table)})
 	require.NoError(t, err)
 	require.Equal(t, "contract.pdf: hello", stored.open(t, table, fresh, "m1"))
-	_, err = table.OpenStream(t.Context(), bytes.NewReader(stored["m1/"+owner]), encryption.StreamRef{Tenant: tenant, Owner: owner, Column: "file", Row: "m1"})
+	_, err = table.OpenStream(t.Context(), bytes.NewReader(stored["m1/"+owner]), streams.Ref{Tenant: tenant, Owner: owner, Column: "file", Row: "m1"})
 	require.ErrorIs(t, err, encryption.ErrErased)
 }
 

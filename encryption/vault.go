@@ -10,6 +10,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/internal/rowjob"
 	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/primitives"
 )
 
 // Vault holds the keys of an installation in use: it hands out writers and
@@ -20,6 +21,7 @@ type Vault struct {
 	ring       *keyring.Ring
 	cfg        vaultConfig
 	copies     *keycopy.Copies
+	primitives *primitives.Keys
 	jobs       *rowjob.Vault
 	neighbours neighbours
 	declared   declared // indexes of all tables
@@ -85,7 +87,7 @@ func prepare(ctx context.Context, cfg Config) (*Vault, keystore.State, error) {
 		return nil, keystore.State{}, err
 	}
 	ring := keyring.New(cfg.ring())
-	v := &Vault{ring: ring, cfg: vaultConfig{Config: cfg}, copies: keycopy.New(ring, cfg.ring()), declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
+	v := &Vault{ring: ring, cfg: vaultConfig{Config: cfg}, copies: keycopy.New(ring, cfg.ring()), primitives: primitives.New(ring), declared: declared{columns: map[string]bool{}, tables: map[string]*SealedTable{}}}
 	v.jobs = &rowjob.Vault{Ring: ring, Config: cfg.ring(), Met: v.neighbours.meet}
 	v.ring.Prepared = v.registered
 	v.neighbours.meet(cfg.Data...)
@@ -107,4 +109,33 @@ func (v *Vault) agree(state keystore.State) error {
 		return fmt.Errorf("%w: Config.Lease is %v, the key store has %v: leave it 0, which takes the store's, and change that with ChangeLease", ErrDefinition, want, state.Lease)
 	}
 	return nil
+}
+
+// PersonSealer returns the sealer for a purpose, a frozen name that is part
+// of every value: "opening", "undo", "journal", ….
+func (v *Vault) PersonSealer(purpose string) primitives.PersonSealer {
+	return v.primitives.PersonSealer(purpose)
+}
+
+// Tagger returns the tagger for a purpose: "seal" (row seals, votes) or "log"
+// (the audit queue). Another purpose fails at its first use with ErrKeyset.
+func (v *Vault) Tagger(purpose string) primitives.Tagger { return v.primitives.Tagger(purpose) }
+
+// ManifestTagger returns the tagger for backup manifests.
+func (v *Vault) ManifestTagger() primitives.ManifestTagger { return v.primitives.ManifestTagger() }
+
+// Digests returns a func that computes keyed digests under every root of a
+// tenant's keyset, the primary first, the others newest first. The only
+// purpose is "suppression"; another one fails at the first use.
+//
+// A digest is HMAC-SHA256(HKDF(root, info), data), where info is LP encoded by
+// the caller (formats.md 11 has four parts); roots are Tink key ids.
+func (v *Vault) Digests(purpose string) func(ctx context.Context, tenant string, info, data []byte) (roots []uint32, digests [][]byte, err error) {
+	return v.primitives.Digests(purpose)
+}
+
+// LedgerDigests returns the digests of the installation's ledger keyset, in
+// the form of Digests with the info LP(label).
+func (v *Vault) LedgerDigests() func(ctx context.Context, label string, data []byte) (roots []uint32, digests [][]byte, err error) {
+	return v.primitives.LedgerDigests()
 }

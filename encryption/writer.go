@@ -138,18 +138,21 @@ func (w *Writer) Seal(column string, plaintext []byte) ([]byte, error) {
 // those of Tink's AES-256-GCM. Several columns of a row cost less in
 // [Writer.AppendSealRow].
 func (w *Writer) AppendSeal(dst []byte, column string, plaintext []byte) ([]byte, error) {
-	if w.lease.Over(w.table.vault.cfg.Now()) {
+	if w.lease.Ended(w.table.vault.cfg.Now()) {
 		return nil, w.refuse("seal", column, ErrLease)
 	}
-	if plaintext == nil {
-		plaintext = []byte{} // sealed, not NULL
-	}
-	col, ad, err := w.prepare(column, plaintext)
-	if err != nil {
-		return nil, err
-	}
-	if col.Pad != 0 {
-		plaintext = format.Pad(nil, plaintext, col.Pad)
+	ad := w.known(column, plaintext)
+	if ad == nil {
+		if plaintext == nil {
+			plaintext = []byte{} // sealed, not NULL
+		}
+		col, bound, err := w.prepare(column, plaintext)
+		if err != nil {
+			return nil, err
+		}
+		if ad = bound; col.Pad != 0 {
+			plaintext = format.Pad(nil, plaintext, col.Pad)
+		}
 	}
 	key := *w.key
 	gcm, err := key.Sealing(1)
@@ -170,6 +173,18 @@ func (w *Writer) undrawn(column string, err error) error {
 	return err
 }
 
+// known returns the associated data of a column where a value can be sealed as it
+// is: the column was bound by an earlier one and is not padded. nil says that
+// prepare has to be asked.
+func (w *Writer) known(column string, value []byte) []byte {
+	i, ok := w.table.position(column, w.next)
+	if !ok || i >= len(w.ads) || value == nil || len(value) > format.MaxField || w.table.def.Columns[i].Pad != 0 {
+		return nil
+	}
+	w.next = i + 1
+	return w.ads[i]
+}
+
 // prepare checks whether a value may be sealed in the column, and returns the
 // associated data, which it keeps. NULL needs the column only.
 func (w *Writer) prepare(column string, value []byte) (*Column, []byte, error) {
@@ -177,7 +192,7 @@ func (w *Writer) prepare(column string, value []byte) (*Column, []byte, error) {
 	if !ok {
 		return nil, nil, w.table.noSuchColumn(column)
 	}
-	if len(value) > maxField {
+	if len(value) > format.MaxField {
 		return nil, nil, w.refuse("seal", column, ErrTooLarge)
 	}
 	w.next = i + 1
@@ -214,8 +229,6 @@ func (t *SealedTable) bindable(col *Column, owner, row string) error {
 	}
 	return &KeyError{Op: what, Table: t.def.Name, Column: col.Name, Err: ErrDefinition}
 }
-
-const maxField = 16 << 20 // bytes of a sealed field
 
 // NewRecordOwner returns the owner of a new record that several persons
 // share: r:<uuid>. Store it in the owner column of the row, and of no other row:
@@ -256,10 +269,10 @@ func (t *SealedTable) warmWriter(tenant, owner string) *Writer {
 // than one call for each column: the lease is looked at once. When one
 // column fails, no Sealed is changed.
 func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
-	if w.lease.Over(w.table.vault.cfg.Now()) {
+	if w.lease.Ended(w.table.vault.cfg.Now()) {
 		return nil, w.refuse("seal a row of", "", ErrLease)
 	}
-	size, n := 0, 0
+	size, n, plain := 0, 0, w.plain(fields)
 	for i := range fields {
 		if value := fields[i].Value; value != nil {
 			size += len(value) + format.Overhead
@@ -272,7 +285,21 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 		return nil, w.undrawn("", err)
 	}
 	begin := len(dst)
-	dst, w.ends = slices.Grow(dst, size), w.ends[:0]
+	dst = slices.Grow(dst, size)
+	if plain {
+		for i := range fields {
+			f := &fields[i]
+			if f.Value == nil {
+				f.Sealed = nil
+				continue
+			}
+			dst = key.AppendDrawn(dst, gcm, f.Value, w.ads[i])
+			f.Sealed = dst[begin:len(dst):len(dst)]
+			begin = len(dst)
+		}
+		return dst, nil
+	}
+	ends := w.ends[:0]
 	for i := range fields {
 		f := &fields[i]
 		col, ad, err := w.prepare(f.Column, f.Value)
@@ -286,9 +313,10 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 			}
 			dst = key.AppendDrawn(dst, gcm, value, ad)
 		}
-		w.ends = append(w.ends, len(dst))
+		ends = append(ends, len(dst))
 	}
-	for i, end := range w.ends {
+	w.ends = ends
+	for i, end := range ends {
 		f := &fields[i]
 		if f.Sealed = nil; f.Value != nil {
 			f.Sealed = dst[begin:end:end]
@@ -296,4 +324,19 @@ func (w *Writer) AppendSealRow(dst []byte, fields []Field) ([]byte, error) {
 		begin = end
 	}
 	return dst, nil
+}
+
+// plain reports whether the fields are the first columns as they are declared,
+// each bound by an earlier row and not padded, so that nothing is left to fail.
+func (w *Writer) plain(fields []Field) bool {
+	columns := w.table.def.Columns
+	if len(fields) > len(w.ads) || len(fields) > len(columns) {
+		return false
+	}
+	for i := range fields {
+		if f := &fields[i]; columns[i].Name != f.Column || columns[i].Pad != 0 || w.ads[i] == nil || len(f.Value) > format.MaxField {
+			return false
+		}
+	}
+	return true
 }

@@ -168,11 +168,11 @@ func with(d testdb.Database, driver string, settings map[testdb.Name]string) str
 	}
 }
 
-func openAt(t *testing.T, driver, dsn string) *sql.DB {
-	t.Helper()
+func openAt(tb testing.TB, driver, dsn string) *sql.DB {
+	tb.Helper()
 	db, err := sql.Open(driver, dsn)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
 	return db
 }
 

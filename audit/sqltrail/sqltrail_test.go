@@ -1,23 +1,15 @@
 package sqltrail_test
 
 import (
+	"database/sql"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
-	"github.com/crmguard/crmguard/audit"
-	"github.com/crmguard/crmguard/audit/audittest"
-	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
 func TestATrailDoesItsWholeWorkOnEachDatabase(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
-		audittest.RunStore(t, func(t *testing.T) audit.Store {
-			db := testdb.New(t, d.Name).OpenWith(t, driver)
-			require.NoError(t, sqltrail.Install(t.Context(), db))
-			return storeOf(t, db)
-		})
+		judge(t, func(tb testing.TB) *sql.DB { return testdb.New(tb, d.Name).OpenWith(tb, driver) })
 	})
 }
 
@@ -25,10 +17,7 @@ func TestATrailDoesItsWholeWorkOnEachDatabase(t *testing.T) {
 // rows that were found count as changed, and values are written into the
 // statement.
 func TestATrailDoesItsWholeWorkUnderOtherSettingsOfMariaDB(t *testing.T) {
-	audittest.RunStore(t, func(t *testing.T) audit.Store {
-		d := testdb.New(t, testdb.MariaDB)
-		db := openAt(t, "mysql", d.DSN("mysql")+"&clientFoundRows=true&interpolateParams=true")
-		require.NoError(t, sqltrail.Install(t.Context(), db))
-		return storeOf(t, db)
+	judge(t, func(tb testing.TB) *sql.DB {
+		return openAt(tb, "mysql", testdb.New(tb, testdb.MariaDB).DSN("mysql")+"&clientFoundRows=true&interpolateParams=true")
 	})
 }

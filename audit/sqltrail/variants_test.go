@@ -23,7 +23,7 @@ func TestATrailDoesItsWholeWorkBehindAPooler(t *testing.T) {
 		if !strings.Contains(t.Name(), "pgbouncer") {
 			return // where all is serializable, transactions of the judge end that must not: its main job is below
 		}
-		audittest.RunStore(t, func(t *testing.T) audit.Store { return installed(t, open(t)) })
+		judge(t, open)
 	})
 }
 

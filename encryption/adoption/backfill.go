@@ -53,7 +53,7 @@ func (a *Adoption) Backfill(ctx context.Context, tenant string, options JobOptio
 	}
 	clean := report.Differ == 0 && report.Locked == 0
 	if !p.kept.Eligible && r.stage != SealedOnly {
-		p.kept.Report.list("", "", errUnguarded)
+		p.kept.Report.reason(errUnguarded)
 	}
 	if r.stage == WriteBoth {
 		return p.endSealing(ctx, clean && p.kept.Eligible)
@@ -69,7 +69,7 @@ func (a *Adoption) Backfill(ctx context.Context, tenant string, options JobOptio
 	}
 	report.Clean = clean && unsealed == 0 && !options.DryRun
 	if unsealed > 0 {
-		report.list("", "", fmt.Errorf("adoption: %d rows stand in the clear only: those that are listed, and those that came while the pass went on, of a release that does not seal: call Backfill again", unsealed))
+		report.reason(fmt.Errorf("adoption: %d rows stand in the clear only: those that are listed, and those that came while the pass went on, of a release that does not seal: call Backfill again", unsealed))
 	}
 	return report, err
 }
@@ -89,7 +89,7 @@ func (p *pass) endSealing(ctx context.Context, clean bool) (Report, error) {
 			return p.kept.Report, err
 		}
 		if clean = still; !still {
-			p.kept.Report.list("", "", errUnguarded)
+			p.kept.Report.reason(errUnguarded)
 		}
 	}
 	return p.end(ctx, clean)

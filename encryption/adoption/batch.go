@@ -167,6 +167,9 @@ func (p *pass) carryOut(ctx context.Context, plans []plan) (lost [][]any, err er
 				lost = append(lost, one.row.cursor)
 			}
 		}
+		if err := p.undeferred(ctx, tx); err != nil {
+			return err
+		}
 		return p.stands(ctx, tx, plans, lost)
 	})
 	if err != nil {
@@ -213,8 +216,14 @@ func (p *pass) takeBack(ctx context.Context, plans []plan, lost [][]any) error {
 			continue
 		}
 		err := p.table.Write(ctx, func(tx *sql.Tx) error {
-			_, err := p.swap(ctx, tx, p.tenant, one.row, back) // what is there no more was changed since
-			return err
+			ok, err := p.swap(ctx, tx, p.tenant, one.row, back)
+			if err != nil || !ok { // what is there no more was changed since
+				return err
+			}
+			if err := p.undeferred(ctx, tx); err != nil {
+				return err
+			}
+			return p.stands(ctx, tx, []plan{{row: one.row, changes: back}}, nil)
 		})
 		if err != nil {
 			return fmt.Errorf("adoption: %s of %s: take back what an erased person had: %w", p.job, p.def.Name, err)

@@ -144,23 +144,17 @@ func (m *moving) cascades(ctx context.Context) (out []Obstacle, err error) {
 		return nil, nil
 	}
 	bound := m.watched()
-	text, err := m.created(ctx) // the catalogue shows foreign keys to who has more than SELECT
+	all, err := m.shown(ctx, sqldb.ForeignKeyPart)
 	if err != nil {
 		return nil, err
 	}
 	changing := regexp.MustCompile(` ON (DELETE SET (NULL|DEFAULT)|UPDATE (CASCADE|SET NULL|SET DEFAULT))`)
-	key := regexp.MustCompile("^CONSTRAINT " + quotedName + " FOREIGN KEY \\((.*?)\\) REFERENCES (.*)$")
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
-		found := key.FindStringSubmatch(line)
-		if found == nil || !changing.MatchString(found[4]) {
+	for _, one := range all {
+		i := slices.IndexFunc(bound, func(b string) bool { return wordIn(one.In, b) })
+		if i < 0 || !changing.MatchString(one.Rest) {
 			continue
 		}
-		i := slices.IndexFunc(bound, func(b string) bool { return wordIn(found[3], b) })
-		if i < 0 {
-			continue
-		}
-		name := unquoted(found[1], found[2])
+		name := one.Name
 		quoted, err := m.db.QuoteName(name)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
@@ -170,8 +164,8 @@ func (m *moving) cascades(ctx context.Context) (out []Obstacle, err error) {
 		out = append(out, Obstacle{
 			Option:   "IgnoreCascades",
 			Why:      fmt.Sprintf("the foreign key %s changes %s by a cascade, which no trigger sees: a sealed value stays that of another owner, or of yesterday; let it refuse instead, and change both in the application", name, bound[i]),
-			SQL:      []string{drop, alter + ` ADD ` + changing.ReplaceAllString(line, "")},
-			restores: []restoring{{Of: "FOREIGN KEY " + name, SQL: []string{drop, alter + ` ADD ` + line}}},
+			SQL:      []string{drop, alter + ` ADD ` + strings.TrimSuffix(one.Text, one.Rest) + changing.ReplaceAllString(one.Rest, "")},
+			restores: []restoring{{Of: "FOREIGN KEY " + name, SQL: []string{drop, alter + ` ADD ` + one.Text}}},
 		})
 	}
 	return out, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/adoption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -38,7 +39,7 @@ func TestKeysChangeBesideABackfill(t *testing.T) {
 			case 2:
 				version, err = e.vault.NewKeyVersion(ctx, tenant)
 			case 3:
-				_, err = e.vault.RewrapKeys(ctx, encryption.Rewrap{KEK: "second", Copy: e.vault.Copier(folder)})
+				_, err = e.vault.RewrapKeys(ctx, keycopy.Rewrap{KEK: "second", Copy: e.vault.Copier(folder)})
 			}
 			return 0, err
 		}})

@@ -52,18 +52,6 @@ func wordIn(text, name string) bool {
 	return regexp.MustCompile(`(?i)(^|[^\w$])(?:` + name + `)($|[^\w$])`).MatchString(text)
 }
 
-// quotedName is a name in the quotes of MariaDB and MySQL, or those of the standard,
-// as a part of a regular expression with two groups.
-const quotedName = "(?:`((?:[^`]|``)+)`|\"((?:[^\"]|\"\")+)\")"
-
-// unquoted is the name that the two groups of quotedName have found.
-func unquoted(back, standard string) string {
-	if back != "" {
-		return strings.ReplaceAll(back, "``", "`")
-	}
-	return strings.ReplaceAll(standard, `""`, `"`)
-}
-
 // guardMark names the triggers that stand on the table so that one that is made
 // anew, or switched off and on, has another name. SQLite counts the changes of its
 // schema, of whatever table.
@@ -121,59 +109,50 @@ func (l *live) dropNotNull(ctx context.Context, column string) (drop, restore []
 		return nil, nil, nil
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	line, err := l.columnLine(ctx, column)
-	if err != nil {
-		return nil, nil, err
+	all, err := l.shown(ctx, sqldb.ColumnPart)
+	for _, one := range all {
+		if strings.EqualFold(one.Name, column) {
+			// Before NOT NULL stand a type, a character set and a collation: no free text.
+			return []string{l.modify(strings.Replace(one.Text, " NOT NULL", " NULL", 1))}, []string{l.modify(one.Text)}, nil
+		}
 	}
-	// Before NOT NULL stand a type, a character set and a collation: no free text.
-	return []string{l.modify(strings.Replace(line, " NOT NULL", " NULL", 1))}, []string{l.modify(line)}, nil
+	return nil, nil, cmp.Or(err, fmt.Errorf("%w: table %s has no column %s", ErrDefinition, l.def.Name, column))
 }
 
 // modify changes a column of MariaDB and MySQL into what the line says.
 func (l *live) modify(line string) string { return `ALTER TABLE ` + l.sql + ` MODIFY ` + line }
 
-// created is the statement that would make the table, as the database writes it: on
-// MariaDB and MySQL a line for each column, with all that the column has, and on
-// SQLite as it was written once.
+// created is the statement that made a table of SQLite, as it was written.
 func (a *Adoption) created(ctx context.Context) (text string, err error) {
 	schema, name := a.parts()
-	table, err := a.db.Quote(a.def.SQL)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrDefinition, err)
-	}
-	if a.db.Kind == sqldb.SQLite {
-		master := "sqlite_master"
-		if schema != "" {
-			master = strings.TrimSuffix(table, table[strings.LastIndex(table, ".")+1:]) + master
+	master := "sqlite_master"
+	if schema != "" {
+		quoted, err := a.db.QuoteName(schema)
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", ErrDefinition, err)
 		}
-		err = a.rows(ctx, func(scan func(...any) error) error { return scan(&text) }, `SELECT sql FROM `+master+` WHERE type = 'table' AND lower(name) = lower(?)`, name)
-		return text, err
+		master = quoted + "." + master
 	}
-	var other string
-	err = a.rows(ctx, func(scan func(...any) error) error { return scan(&other, &text) }, `SHOW CREATE TABLE `+table)
+	err = a.rows(ctx, func(scan func(...any) error) error { return scan(&text) }, `SELECT sql FROM `+master+` WHERE type = 'table' AND lower(name) = lower(?)`, name)
 	return text, err
 }
 
-// lineOf is the line of MariaDB's and MySQL's description that begins so, without
-// its comma; some sessions write the quotes of the standard.
-func (a *Adoption) lineOf(ctx context.Context, begin, name string) (string, error) {
-	text, err := a.created(ctx)
+// shown are the parts of a table of MariaDB and MySQL: the catalogue shows CHECKs and
+// foreign keys to who has more than SELECT. Each has all that it is made of: what
+// MODIFY is not told again of a column it takes away.
+func (a *Adoption) shown(ctx context.Context, kind sqldb.PartKind) (out []sqldb.Part, err error) {
+	table, err := a.db.Quote(a.def.SQL)
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("%w: %w", ErrDefinition, err)
 	}
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
-		for _, quote := range []string{"`", `"`} {
-			if strings.HasPrefix(line, begin+quote+strings.ReplaceAll(name, quote, quote+quote)+quote+" ") {
-				return line, nil
-			}
+	all, err := a.db.Parts(ctx, a.db, table)
+	if err != nil {
+		return nil, fmt.Errorf("adoption: table %s: %w", a.def.Name, err)
+	}
+	for _, one := range all {
+		if one.Kind == kind {
+			out = append(out, one)
 		}
 	}
-	return "", fmt.Errorf("%w: table %s has no %s%s", ErrDefinition, a.def.Name, begin, name)
-}
-
-// columnLine is the whole definition of a column of MariaDB and MySQL: what MODIFY
-// is not told again it takes away.
-func (l *live) columnLine(ctx context.Context, column string) (string, error) {
-	return l.lineOf(ctx, "", column)
+	return out, nil
 }

@@ -3,7 +3,6 @@ package adoption
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -40,37 +39,34 @@ func (l *live) checks(ctx context.Context) (out []check, err error) {
 		return out, err
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	text, err := l.created(ctx)
+	own, err := l.shown(ctx, sqldb.ColumnPart)
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
-		for _, one := range clausesIn(line, "CHECK", `\`) {
-			c, err := l.checkOf(line, one)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, c)
+	parts, err := l.shown(ctx, sqldb.CheckPart)
+	for _, one := range slices.Concat(own, parts) {
+		if one.In == "" || one.Idle { // which refuses nothing
+			continue
 		}
+		c, err := l.checkOf(one)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
 	}
-	return out, nil
+	return out, err
 }
 
 // checkOf finds how a CHECK of MariaDB or MySQL leaves its table: one of a column
-// stands at the end of that column's definition, has its name, and goes by saying this
-// again without it.
-func (l *live) checkOf(line string, one clause) (check, error) {
-	c := check{name: one.name, expr: one.text}
-	if c.name == "" {
-		if name := regexp.MustCompile("^" + quotedName + " ").FindStringSubmatch(line); name != nil {
-			c.name = unquoted(name[1], name[2])
-		}
-		without := strings.TrimSuffix(line, ` CHECK (`+c.expr+`)`)
+// has its name, and goes by saying this again without it.
+func (l *live) checkOf(part sqldb.Part) (check, error) {
+	c := check{name: part.Name, expr: part.In}
+	if part.Kind == sqldb.ColumnPart {
+		without := part.Bare
 		if slices.ContainsFunc(l.cells, func(cell liveColumn) bool { return cell.Plain == c.name }) {
 			without = strings.Replace(without, " NOT NULL", " NULL", 1) // which is dropped with it
 		}
-		c.drop, c.restore = []string{l.modify(without)}, []string{l.modify(line)}
+		c.drop, c.restore = []string{l.modify(without)}, []string{l.modify(part.Text)}
 		return c, nil
 	}
 	quoted, err := l.db.QuoteName(c.name)
@@ -82,7 +78,7 @@ func (l *live) checkOf(line string, one clause) (check, error) {
 		how = `CHECK `
 	}
 	alter := `ALTER TABLE ` + l.sql
-	c.drop, c.restore = []string{alter + ` DROP ` + how + quoted}, []string{alter + ` ADD ` + line}
+	c.drop, c.restore = []string{alter + ` DROP ` + how + quoted}, []string{alter + ` ADD ` + part.Text}
 	return c, nil
 }
 
@@ -134,7 +130,7 @@ func (m *moving) checked(ctx context.Context) (out []Obstacle, err error) {
 		case m.options.LoseChecks || slices.ContainsFunc(m.cells, func(cell liveColumn) bool { return wordIn(c.expr, cell.sealed.SQL) }):
 			continue // it is about what is sealed, too
 		default:
-			o.Why = fmt.Sprintf("%s over %s will refuse nothing any more, since NULL stands there: let the application check before it seals", said, m.cells[i].Plain)
+			o.Why = fmt.Sprintf("%s over %s will refuse nothing any more, since NULL stands there: let the application check before it seals, or what it lets through blocks the way back, where Unseal is refused it", said, m.cells[i].Plain)
 			o.Option = "LoseChecks"
 		}
 		out = append(out, o)
@@ -206,37 +202,24 @@ func (m *moving) refusesNULL(ctx context.Context, c check, names []string) (rows
 // domains: a column of PostgreSQL may have a type that refuses NULL, or whose CHECK
 // refuses nothing any more.
 func (m *moving) domains(ctx context.Context) (out []Obstacle, err error) {
-	if m.db.Kind != sqldb.Postgres {
-		return nil, nil
-	}
 	err = m.each(func(c column) error {
-		var domain, base string
-		checks := false
-		err := m.rows(ctx, func(scan func(...any) error) error { return scan(&domain, &base, &checks) },
-			`WITH RECURSIVE d (oid, base, modifier, n) AS (
-				SELECT t.oid, t.typbasetype, t.typtypmod, 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typtype = 'd' WHERE a.attrelid = to_regclass(?) AND a.attname = ?
-				UNION ALL SELECT t.oid, t.typbasetype, t.typtypmod, d.n + 1 FROM d JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype = 'd')
-			SELECT (SELECT format_type(d.oid, NULL) FROM d WHERE n = 1), format_type(d.base, d.modifier),
-				EXISTS (SELECT 1 FROM d JOIN pg_catalog.pg_constraint c ON c.contypid = d.oid AND c.contype = 'c') FROM d ORDER BY n DESC LIMIT 1`, m.sql, c.Plain)
-		if err != nil || domain == "" {
+		domain, refuses, err := m.domain(ctx, c)
+		if err != nil || domain.name == "" {
 			return err
 		}
 		quoted, err := m.db.QuoteName(c.Plain)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrDefinition, err)
 		}
-		err = m.rows(ctx, func(scan func(...any) error) error { var null any; return scan(&null) }, `SELECT CAST(CAST(NULL AS `+domain+`) AS text)`)
 		alter := `ALTER TABLE ` + m.sql + ` ALTER COLUMN ` + quoted + ` TYPE `
 		switch {
-		case refusedRow(err):
+		case refuses:
 			out = append(out, Obstacle{
-				Column: c.Name, Why: fmt.Sprintf("%s is of the domain %s, which refuses NULL", c.Plain, domain),
-				SQL: []string{alter + base}, restores: []restoring{{Of: "TYPE " + c.Plain, SQL: []string{alter + domain}}},
+				Column: c.Name, Why: fmt.Sprintf("%s is of the domain %s, which refuses NULL", c.Plain, domain.name),
+				SQL: []string{alter + domain.base}, restores: []restoring{{Of: "TYPE " + c.Plain, SQL: []string{alter + domain.name}}},
 			})
-		case err != nil:
-			return err
-		case checks && !m.options.LoseChecks:
-			out = append(out, Obstacle{Column: c.Name, Option: "LoseChecks", Why: fmt.Sprintf("the CHECK of %s, the domain of %s, will refuse nothing any more, since NULL stands there: let the application check before it seals", domain, c.Plain)})
+		case domain.checks && !m.options.LoseChecks:
+			out = append(out, Obstacle{Column: c.Name, Option: "LoseChecks", Why: fmt.Sprintf("the CHECK of %s, the domain of %s, will refuse nothing any more, since NULL stands there: let the application check before it seals, or what it lets through blocks the way back, where Unseal is refused it", domain.name, c.Plain)})
 		}
 		return nil
 	})

@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-// SQLite keeps the statement that made a table and says of CHECK and GENERATED no
-// more than that; MariaDB shows CHECKs to who may read a table only in the statement
-// that would make it. What stands in their parentheses is found there, and read by the
-// database itself.
+// SQLite keeps the statement that made a table as it was written, and says of CHECK
+// and GENERATED no more than that. What stands in their parentheses is found there, and
+// read by the database itself. What MariaDB and MySQL show is read by sqldb.
 
 // clause is what stands in parentheses behind a keyword.
 type clause struct {
@@ -19,15 +18,9 @@ type clause struct {
 // clauses finds what stands in parentheses behind a keyword, outside of quotes and
 // comments.
 func clauses(text, keyword string) (out []clause) {
-	return clausesIn(text, keyword, "")
-}
-
-// clausesIn is clauses of a database in whose texts a character takes the meaning from
-// the next one; "" is none.
-func clausesIn(text, keyword, escape string) (out []clause) {
-	named := regexp.MustCompile(`(?i)\bconstraint\s+(?:` + quotedName + `|\[([^\]]+)\]|([\w$]+))\s*$`)
+	named := regexp.MustCompile(`(?i)\bconstraint\s+(?:"((?:[^"]|"")+)"|` + "`((?:[^`]|``)+)`" + `|\[([^\]]+)\]|([\w$]+))\s*$`)
 	for i := 0; i < len(text); {
-		if end := beyond(text, i, escape); end > i {
+		if end := beyond(text, i); end > i {
 			i = end
 			continue
 		}
@@ -43,9 +36,9 @@ func clausesIn(text, keyword, escape string) (out []clause) {
 		if !strings.EqualFold(text[begin:i], keyword) || open >= len(text) || text[open] != '(' {
 			continue
 		}
-		one := clause{text: text[open+1 : closing(text, open, escape)]}
+		one := clause{text: text[open+1 : closing(text, open)]}
 		if match := named.FindStringSubmatch(text[:begin]); match != nil {
-			one.name = unquoted(match[1], match[2]) + match[3] + match[4] // one of them
+			one.name = strings.ReplaceAll(match[1], `""`, `"`) + strings.ReplaceAll(match[2], "``", "`") + match[3] + match[4] // one of them
 		}
 		out = append(out, one)
 		i = open + 1
@@ -60,7 +53,7 @@ func afterBlanks(text string, i int) int {
 		if !strings.HasPrefix(text[i:], "--") && !strings.HasPrefix(text[i:], "/*") {
 			return i
 		}
-		i = beyond(text, i, "")
+		i = beyond(text, i)
 	}
 }
 
@@ -69,10 +62,10 @@ func wordByte(b byte) bool {
 }
 
 // closing is where the parenthesis that opens here is closed, or the end.
-func closing(text string, open int, escape string) int {
+func closing(text string, open int) int {
 	depth := 0
 	for i := open; i < len(text); {
-		if end := beyond(text, i, escape); end > i {
+		if end := beyond(text, i); end > i {
 			i = end
 			continue
 		}
@@ -91,15 +84,13 @@ func closing(text string, open int, escape string) int {
 
 // beyond is behind the quotes or the comment that begin here, or here. A doubled
 // quote is the end of one and the beginning of another.
-func beyond(text string, i int, escape string) int {
+func beyond(text string, i int) int {
 	for open, end := range map[string]string{"'": "'", `"`: `"`, "`": "`", "[": "]", "--": "\n", "/*": "*/"} {
 		if !strings.HasPrefix(text[i:], open) {
 			continue
 		}
 		for at := i + len(open); at < len(text); at++ {
-			if escape != "" && open == "'" && strings.HasPrefix(text[at:], escape) {
-				at++
-			} else if strings.HasPrefix(text[at:], end) {
+			if strings.HasPrefix(text[at:], end) {
 				return at + len(end)
 			}
 		}

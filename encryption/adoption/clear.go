@@ -45,7 +45,7 @@ func (a *Adoption) Clear(ctx context.Context, tenant string, options JobOptions)
 		return report, err
 	}
 	if left == 0 && guard != Refuse {
-		p.kept.Report.list("", "", fmt.Errorf("adoption: the trigger on the table is %q, and others may write in the clear again: execute what GuardSQL(ctx, Refuse) returns, then Clear", guard))
+		p.kept.Report.reason(fmt.Errorf("adoption: the trigger on the table is %q, and others may write in the clear again: execute what GuardSQL(ctx, Refuse) returns, then Clear", guard))
 	}
 	return p.end(ctx, left == 0 && guard == Refuse)
 }

@@ -94,8 +94,8 @@
 //     are as they were read, byte for byte, and as long as the stage stands.
 //   - Clear takes nothing away that the sealed value does not open to. What a job
 //     writes is read back before it is committed: a row stays as it was where a
-//     column is too short, is of another type, or a trigger changes the value. Whatever a
-//     job cannot do for one row is counted and listed, and stops nothing.
+//     column is too short, is of another type, or a trigger changes the value, one that
+//     PostgreSQL defers to COMMIT, too. Whatever a job cannot do for one row is counted and listed, and stops nothing.
 //   - A restored database brings its own stage back with its rows.
 //   - A recorded stage that somebody without the keys has changed is refused (ErrStage),
 //     and an alarm: it carries a tag under a key of the tenant.
@@ -119,9 +119,10 @@
 //     [Adoption.ClearRows] with it (privacy.Func{Erase: a.ClearRows, Left: a.RowsLeft}
 //     is a store of package privacy), or [Adoption.ClearErased] over the whole table
 //     afterwards. Both work at each stage, and take the sealed and index values too,
-//     where the column in the clear may be NULL. Where it is NOT NULL, as it may be
-//     until the move to SealedOnly, they leave its value and say so (NotNullError):
-//     delete the row instead, or drop NOT NULL earlier.
+//     where the column in the clear may be NULL. Where it is NOT NULL, by itself, a
+//     domain or a CHECK, as it may be until the move to SealedOnly, they leave its value
+//     and say so (NotNullError): delete the row instead, or drop that earlier. A row that
+//     a CHECK over several columns refuses stays whole, and is listed with its name.
 //   - It changes no schema: SQL and GuardSQL return statements for the owner of the
 //     table. It adopts text; see [Adoption.Check] for what it refuses.
 //   - WriteBoth and ReadSealed protect nothing yet: the clear is still there.
@@ -171,7 +172,7 @@
 // It is unique by its normaliser: Twin@b.example and twin@b.example are one, and what
 // is nothing to it (an empty text, blanks) is not unique any more (.unique counts these).
 // A twin is refused by your own constraint up to ReadSealed, and by the unique index at
-// SealedOnly, which alone SealedTable.Exists knows: look for both. Seal
+// SealedOnly: [Adoption.Exists] knows both, whatever they are called. Seal
 // under the owner as the column gives it back: a Writer of another owner, or of a UUID
 // without hyphens, is found by the first Backfill at WriteBoth (Report.Owners), and
 // lost where only sealed values are left.
@@ -218,10 +219,11 @@
 //  7. End the release before for good. Move to SealedOnly with OldReleaseGone. What the
 //     column in the clear promises (NOT NULL, UNIQUE, CHECK) is said, all at once, with
 //     the statements. Back: Move to ReadSealed, then [Adoption.Unseal], then WriteBoth;
-//     [Adoption.RestoreSQL] is what brings the constraints back: those that this move
-//     has asked to drop, and NOT NULL where no emptied row is left. The unique index
-//     over the index column is built here; one that SQL has built on the same column
-//     alone may go then. Up to here a twin is refused by your own constraint.
+//     [Adoption.RestoreSQL] is what brings the constraints back: those that Obstacles and
+//     this move have asked to drop, and NOT NULL where no emptied row is left. The unique
+//     index over the index column is built here, or from WriteBoth on, when Obstacles
+//     lists it; one that SQL has built on the same column alone may go then. Up to here a
+//     twin is refused by your own constraint.
 //  8. Execute what GuardSQL(ctx, Refuse) returns, when all tenants are there; Clear is
 //     not Clean without. On MariaDB who calls Clear has the right TRIGGER, or does not
 //     see the guard. Back: GuardSQL(ctx, Reset), which the move back asks for.
@@ -286,7 +288,7 @@
 //	ErrStage       until fix  the call belongs to another stage, or a newer release moved to one that this one does not know
 //	ErrNotReady    until fix  a NotReadyError says what stands in the way, with the statements
 //	ErrInClear     until fix  of one row: somebody wrote it past the application after Clear; move back to ReadSealed if it is to count
-//	NotNullError   until fix  a value of an erased person stays, since its column is NOT NULL: delete the row, or drop NOT NULL
+//	NotNullError   until fix  a value of an erased person stays, since its column is NOT NULL, by itself, a domain or a CHECK: delete the row, or drop that
 //	ErrLease       temporary  take a new Writer, or a new Condition
 //	ErrMoved       temporary  look at the stage and call again
 //	ErrSchema      until fix  call Install, or apply Migrations
@@ -313,9 +315,9 @@
 //	encryption.adoption.inclear     alarm: values came into the clear after Clear was clean, which nobody reads: of now, and met
 //	encryption.adoption.owners      alarm: a Writer names another owner than the row has: of the last Backfill, and met
 //	encryption.adoption.unique      values beside the first that are nothing to a unique index: '' and blanks
-//	encryption.adoption.fallbacks   met: values read in the clear: Backfill
-//	encryption.adoption.mismatches  met, alarm: somebody writes one column only
-//	encryption.adoption.unreadable  met, alarm: sealed values did not open at ReadSealed, and the clear was read
+//	encryption.adoption.fallbacks   met: values read in the clear: Backfill; ok once no row stands there alone
+//	encryption.adoption.mismatches  met, alarm: somebody writes one column only; ok at Plain and once Clear was clean
+//	encryption.adoption.unreadable  met, alarm: sealed values did not open at ReadSealed, and the clear was read; ok as above
 //	encryption.adoption.rewound     met, alarm: the stage became an older one: a database that was put back, or somebody
 //
 // # Time, and tests

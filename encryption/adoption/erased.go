@@ -16,8 +16,9 @@ import (
 // in the clear is readable for whoever has the database. Call it after erasures, and
 // after a restore of an older database.
 //
-// A value in the clear whose column is NOT NULL stays, counted (Refused) and listed
-// with what to do about it ([NotNullError]); all else of its row goes.
+// A value in the clear whose column is NOT NULL, by itself, a domain or a CHECK, stays,
+// counted (Refused) and listed with what to do about it ([NotNullError]); all else of its
+// row goes.
 //
 // The report is Clean when no erased person's value is left. Erased by then means by
 // the key store as it was while the rows were read.
@@ -26,7 +27,7 @@ func (a *Adoption) ClearErased(ctx context.Context, tenant string, options JobOp
 	if err != nil {
 		return Report{}, err
 	}
-	p := &pass{job: "erased", tenant: tenant, at: r, options: options, plan: planErased}
+	p := &pass{job: "erased", tenant: tenant, at: r, options: options, plan: planErased, empties: true}
 	report, err := a.run(ctx, p)
 	if err != nil {
 		return report, err
@@ -60,7 +61,7 @@ func (a *Adoption) ClearRows(ctx context.Context, tenant, person string) error {
 		if err != nil {
 			return err
 		}
-		p := &pass{job: "rows", tenant: tenant, at: r, plan: planErased, person: person}
+		p := &pass{job: "rows", tenant: tenant, at: r, plan: planErased, person: person, empties: true}
 		report, err := a.run(ctx, p)
 		switch {
 		case errors.Is(err, ErrMoved) && try < batchTries:
@@ -73,8 +74,10 @@ func (a *Adoption) ClearRows(ctx context.Context, tenant, person string) error {
 			refused = &jobs.RefusedError{Count: int(report.Refused + report.Locked)}
 			for _, left := range report.Listed {
 				why := errors.New(left.Why)
-				if notNull := (&NotNullError{a.def.Name, a.columns[left.Column].Plain}); left.Why == notNull.Error() {
-					why = notNull
+				for _, notNull := range p.stay {
+					if notNull != nil && left.Why == notNull.Error() {
+						why = notNull
+					}
 				}
 				refused.Rows = append(refused.Rows, jobs.Refused{Table: a.def.Name, Key: left.Row, Column: left.Column, Err: why})
 			}
@@ -150,14 +153,6 @@ func planErased(ctx context.Context, p *pass, rows []row) ([]plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	hold := make([]bool, len(p.cells)) // what takes no NULL
-	for j, c := range p.cells {
-		nullable, err := p.nullable(ctx, c.Plain)
-		if err != nil {
-			return nil, err
-		}
-		hold[j] = !nullable
-	}
 	plans := make([]plan, len(rows))
 	for i, r := range rows {
 		plans[i].row = r
@@ -173,9 +168,9 @@ func planErased(ctx context.Context, p *pass, rows []row) ([]plan, error) {
 			case !have.holdsAny():
 			case !gone || !p.ofOwner(c.column):
 				plans[i].report.Same = 1
-			case have.plain != nil && hold[j]:
+			case have.plain != nil && p.stay[j] != nil:
 				plans[i].report.Refused++
-				plans[i].report.list(r.id, c.Name, &NotNullError{p.def.Name, c.Plain})
+				plans[i].report.list(r.id, c.Name, p.stay[j])
 			default:
 				plans[i].changes = append(plans[i].changes, c.emptied(have)...)
 				plans[i].changes = append(plans[i].changes, change{column: c.plain, old: have.plain})

@@ -20,12 +20,12 @@ func ExampleAdoption_Obstacles() {
 	a := must(adoption.Open(ctx, adoption.Config{DB: db, Table: leads, Columns: []adoption.Column{{Name: "email", Plain: "email"}}}))
 
 	for _, obstacle := range must(a.Obstacles(ctx, "main")) {
-		fmt.Println(obstacle.Before, "wants", obstacle.Option+":", obstacle.Why)
+		fmt.Println(obstacle.Before, "wants", obstacle.Asks()+":", obstacle.Why)
 		for _, statement := range obstacle.SQL {
 			fmt.Println(statement)
 		}
 	}
 	// Output:
-	// write-both wants LoseUnique: email is UNIQUE in the clear, and no index of at least 128 bits is declared over the sealed column to take its place: add encryption.Index{Column: "email_unique", As: …, Unique: true} now, while the definition may change
-	// sealed-only wants LoseChecks: CHECK address over email will refuse nothing any more, since NULL stands there: let the application check before it seals
+	// write-both wants LoseUnique "sqlite_autoindex_leads_1": email is UNIQUE in the clear, and no index of at least 128 bits is declared over the sealed column to take its place: add encryption.Index{Column: "email_unique", As: …, Unique: true} now, while the definition may change
+	// sealed-only wants LoseChecks: CHECK address over email will refuse nothing any more, since NULL stands there: let the application check before it seals, or what it lets through blocks the way back, where Unseal is refused it
 }

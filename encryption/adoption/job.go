@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -94,6 +95,15 @@ func (r *Report) list(row, column string, why error) {
 	}
 }
 
+// reason lists why a report is not Clean as a whole, once, also where so many rows are
+// listed already that no more are.
+func (r *Report) reason(why error) {
+	one := Left{Why: why.Error()}
+	if !slices.Contains(r.Listed, one) {
+		r.Listed = append(r.Listed, one)
+	}
+}
+
 func (r *Report) add(o Report) {
 	r.Rows += o.Rows
 	r.Changed += o.Changed
@@ -126,6 +136,7 @@ type pass struct {
 	at      stageRow
 	options JobOptions
 	person  string // whose rows the pass is about; "" is everybody's
+	empties bool   // takes values in the clear away, also where NOT NULL stands
 	plan    func(ctx context.Context, p *pass, rows []row) ([]plan, error)
 
 	kept      kept
@@ -137,7 +148,8 @@ type pass struct {
 	before    int64     // rows of earlier calls
 	total     int64
 	batch     int
-	putOff    [][]any // rows that others hold locked
+	stay      []*NotNullError // of a pass that empties: why a column stays
+	putOff    [][]any         // rows that others hold locked
 	pacemaker pacemaker
 }
 
@@ -148,6 +160,11 @@ func (a *Adoption) run(ctx context.Context, p *pass) (Report, error) {
 		return Report{}, err
 	}
 	p.live = l
+	if p.empties {
+		if p.stay, err = l.notNulls(ctx); err != nil {
+			return Report{}, err
+		}
+	}
 	if p.options.Batch <= 0 {
 		p.options.Batch = 200
 	}
@@ -183,7 +200,7 @@ func (a *Adoption) run(ctx context.Context, p *pass) (Report, error) {
 	}
 	if nameless > 0 {
 		p.kept.Report.Refused += nameless
-		p.kept.Report.list("", "", fmt.Errorf("%w: rows without a key cannot be written alone", ErrDefinition))
+		p.kept.Report.reason(fmt.Errorf("%w: rows without a key cannot be written alone", ErrDefinition))
 	}
 	return p.kept.Report, nil
 }

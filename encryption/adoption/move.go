@@ -23,11 +23,14 @@ type MoveOptions struct {
 	// are sealed only, whose values nobody reads there. Backfill keeps these as they
 	// are until the table is moved back to Plain.
 	Accept int64
-	// LoseUnique states that nothing has to be unique in the sealed column.
-	LoseUnique bool
+	// LoseUnique states of which uniquenesses nothing of the sealed columns keeps the
+	// promise: the names of indexes and constraints, as Obstacle.Name has them. A name
+	// that the table does not have is ErrDefinition, which says what there is.
+	LoseUnique []string
 	// LoseChecks states that what CHECKs over the column in the clear refuse need not
 	// be refused any more, or is by the application: they see NULL from SealedOnly on.
-	// A value that they refuse is refused by Unseal on the way back, too.
+	// A value that they refuse is refused by Unseal on the way back, too, and is then in
+	// the way of the move to WriteBoth until it is changed through the application.
 	LoseChecks bool
 	// LoseSpellings states that a search may find fewer spellings than it does today:
 	// the column's collation takes more for equal than the normaliser of its index.

@@ -128,15 +128,15 @@ var order = regexp.MustCompile(`(?i)\s+(ASC|DESC)\s*$`)
 func indexed(statement string) (parts []string, where string) {
 	open := 0
 	for open < len(statement) && statement[open] != '(' {
-		open = max(open+1, beyond(statement, open, ""))
+		open = max(open+1, beyond(statement, open))
 	}
 	if open >= len(statement) {
 		return nil, ""
 	}
-	end := closing(statement, open, "")
+	end := closing(statement, open)
 	begin, depth := open+1, 0
 	for i := open + 1; i < end; {
-		if after := beyond(statement, i, ""); after > i {
+		if after := beyond(statement, i); after > i {
 			i = after
 			continue
 		}

@@ -3,6 +3,7 @@ package adoption
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -15,17 +16,26 @@ type Obstacle struct {
 	Listed []Left   // some of these rows
 	SQL    []string // statements that the owner of the table executes, in this order
 	Option string   // the field of MoveOptions that states that it may be so; "" where none does
+	Name   string   // what LoseUnique names where that is the Option
 
 	restores []restoring
 }
 
-// String is the reason, and who may state that it may be so.
+// String is the reason, and what states that it may be so.
 func (o Obstacle) String() string {
 	text := o.Why
 	if o.Option != "" {
-		text += ", or state " + o.Option
+		text += ", or state " + o.Asks()
 	}
 	return text
+}
+
+// Asks is the Option with what it names.
+func (o Obstacle) Asks() string {
+	if o.Name == "" {
+		return o.Option
+	}
+	return fmt.Sprintf("%s %q", o.Option, o.Name)
 }
 
 // Obstacles lists everything about the table that stands in the way to SealedOnly
@@ -39,10 +49,9 @@ func (o Obstacle) String() string {
 // [Adoption.RestoreSQL], so they may be executed at once, or when a move asks for them.
 //
 // An empty list says that nothing that can be known beforehand is in the way. The index
-// that takes the place of UNIQUE is no obstacle: its statement stands in the refusal of
-// the move to SealedOnly, and building it takes its time. Execute what changes a
-// constraint when the move asks for it, too: RestoreSQL knows what moves have asked
-// for, and not what was dropped before.
+// that takes the place of UNIQUE is listed with its statement once its column is there,
+// from WriteBoth on: building it takes its time. Once it stands, a row of the release
+// before is listed that it will refuse to seal.
 //
 // On MariaDB and MySQL an account sees the foreign keys of tables that it has rights
 // on, and more than reading: let the owner of the schema ask.

@@ -43,7 +43,7 @@ func TestAllObstaclesAreSaidAtOnce(t *testing.T) {
 		for _, statement := range fix {
 			e.exec(t, statement)
 		}
-		states := adoption.MoveOptions{OldReleaseGone: true, LoseUnique: true, LoseChecks: true}
+		states := adoption.MoveOptions{OldReleaseGone: true, LoseUnique: []string{all[0].Name}, LoseChecks: true}
 		e.prepare(t)
 		e.move(t, adoption.WriteBoth, states)
 		require.True(t, e.backfill(t).Clean)
@@ -86,7 +86,8 @@ func TestAMoveSaysAllThatItLacks(t *testing.T) {
 		require.Contains(t, detail.Error(), want)
 	}
 	require.EqualValues(t, 1, detail.Rows)
-	require.Equal(t, "why, or state LoseUnique", adoption.Obstacle{Why: "why", Option: "LoseUnique"}.String())
+	require.Equal(t, `why, or state LoseUnique "key"`, adoption.Obstacle{Why: "why", Option: "LoseUnique", Name: "key"}.String())
+	require.Equal(t, "why, or state LoseChecks", adoption.Obstacle{Why: "why", Option: "LoseChecks"}.String())
 }
 
 // A prepared transaction that somebody forgot, of another table of the server, holds

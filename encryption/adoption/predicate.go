@@ -45,7 +45,7 @@ func (u uniqueness) unlike(column string) bool { return !u.equality || u.onlyWhe
 
 // keptOtherwise looks for what keeps the promise of such a uniqueness.
 func (m *moving) keptOtherwise(ctx context.Context, c column, old uniqueness, all []uniqueness) ([]Obstacle, error) {
-	o := Obstacle{Column: c.Name, Option: "LoseUnique"}
+	o := Obstacle{Column: c.Name, Option: "LoseUnique", Name: old.name}
 	if !old.equality {
 		o.Why = fmt.Sprintf("the exclusion %s over %s is no equality, and NULL will stand there: it will not refuse what it does today, and no unique index does; add one that asks the sealed column whether anything stands there", old.name, c.Plain)
 		return []Obstacle{o}, nil
@@ -59,7 +59,7 @@ func (m *moving) keptOtherwise(ctx context.Context, c column, old uniqueness, al
 		o.Why = fmt.Sprintf("the uniqueness %s asks in its predicate what stands in %s, and NULL will stand there: it will not refuse what it does today, and no index asks that of sealed values", old.name, c.Plain)
 		return []Obstacle{o}, nil
 	}
-	if m.ahead || slices.ContainsFunc(all, func(u uniqueness) bool { return m.keeps(u, old, where) }) {
+	if m.ahead && m.row.stage == Plain || slices.ContainsFunc(all, func(u uniqueness) bool { return m.keeps(u, old, where) }) {
 		return nil, nil
 	}
 	o.Why = fmt.Sprintf("the uniqueness %s asks whether anything stands in %s: one that asks that of %s is not there yet", old.name, c.Plain, c.sealed.SQL)

@@ -68,7 +68,7 @@ func TestAUniquenessByItsPredicateIsKept(t *testing.T) {
 			detail := e.refused(t, adoption.SealedOnly, gone)
 			if one.suggests == "" {
 				require.Equal(t, all, detail.Obstacles)
-				e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true, LoseUnique: true})
+				e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true, LoseUnique: []string{"one"}})
 				return
 			}
 			require.Len(t, detail.SQL, 1, "%v", detail)
@@ -124,7 +124,7 @@ func TestAnExclusionThatIsNoEqualityIsNamed(t *testing.T) {
 				require.Equal(t, "LoseUnique", all[0].Option)
 				require.Empty(t, all[0].SQL)
 			}
-			e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true, LoseUnique: true})
+			e.move(t, adoption.SealedOnly, adoption.MoveOptions{OldReleaseGone: true, LoseUnique: []string{"spans"}})
 		})
 	}
 }

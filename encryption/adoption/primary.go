@@ -3,6 +3,7 @@ package adoption
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -10,8 +11,9 @@ import (
 
 // primaryKey is the PRIMARY KEY of the table, none of whose columns may be NULL.
 type primaryKey struct {
-	columns       []string // on MariaDB and MySQL the text that has them
-	drop, restore string   // clauses of ALTER TABLE
+	columns       []string
+	text          string // on MariaDB and MySQL, which has them
+	drop, restore string // clauses of ALTER TABLE
 }
 
 // primary reads the PRIMARY KEY, and how the key that rows are named by takes its
@@ -42,23 +44,16 @@ func (l *live) primary(ctx context.Context) (key primaryKey, err error) {
 		return key, err
 	case sqldb.MariaDB, sqldb.MySQL:
 	}
-	text, err := l.created(ctx)
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSuffix(strings.TrimSpace(line), ","); strings.HasPrefix(line, "PRIMARY KEY ") {
-			key = primaryKey{columns: []string{line}, drop: `DROP PRIMARY KEY, ADD ` + other, restore: `DROP PRIMARY KEY, ADD ` + line}
-		}
+	all, err := l.shown(ctx, sqldb.PrimaryKeyPart)
+	for _, one := range all {
+		key = primaryKey{text: one.In, drop: `DROP PRIMARY KEY, ADD ` + other, restore: `DROP PRIMARY KEY, ADD ` + one.Text}
 	}
 	return key, err
 }
 
 // has says whether a column is a part of it.
 func (k primaryKey) has(column string) bool {
-	for _, one := range k.columns {
-		if one == column || strings.HasPrefix(one, "PRIMARY KEY ") && wordIn(one, column) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(k.columns, column) || wordIn(k.text, column)
 }
 
 // notInKey: NULL is in no PRIMARY KEY, so another one takes its place before a

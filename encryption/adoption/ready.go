@@ -23,6 +23,9 @@ func (a *Adoption) ready(ctx context.Context, r stageRow, to Stage, o MoveOption
 		return err
 	}
 	m := &moving{live: l, row: r, to: to, options: o}
+	if err := m.stated(ctx); err != nil {
+		return err
+	}
 	switch {
 	case r.stage == Plain:
 		if err := m.Check(ctx, r.tenant); err != nil {

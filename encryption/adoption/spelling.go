@@ -143,7 +143,7 @@ func (s *spelled) same(a, b string) bool {
 // normaliser may take for one what is UNIQUE in the clear.
 func (m *moving) collisions(ctx context.Context, c column, old uniqueness, w wanted) (o Obstacle, err error) {
 	wide := c.wideIndex()
-	o = Obstacle{Column: c.Name, Option: "LoseUnique", Why: fmt.Sprintf("%s is UNIQUE, and %s is not yet", c.Plain, wide)}
+	o = Obstacle{Column: c.Name, Option: "LoseUnique", Name: old.name, Why: fmt.Sprintf("%s is UNIQUE, and %s is not yet", c.Plain, wide)}
 	if m.ahead {
 		err = m.willCollide(ctx, c, old, w, &o)
 	} else {

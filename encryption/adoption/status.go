@@ -41,10 +41,14 @@ func (a *Adoption) Status(ctx context.Context, tenant string) ([]encryption.Find
 		return nil, err
 	}
 	out := a.ofStage(r, guard)
+	var unsealed int64
 	for _, one := range rows {
 		out = append(out, a.finding(one.name, one.alarm, one.n, one.unit, one.what))
+		if one.name == unsealedRows {
+			unsealed = one.n
+		}
 	}
-	return append(out, a.met()...), nil
+	return append(out, a.met(r, unsealed)...), nil
 }
 
 // finding is ok where there is nothing of it.
@@ -77,23 +81,36 @@ func (a *Adoption) ofStage(r stageRow, guard Guard) []encryption.Finding {
 	}
 }
 
-// met are the findings about what this process has met.
-func (a *Adoption) met() (out []encryption.Finding) {
+// met are the findings about what this process has met. What is over by what the
+// database holds now is ok, with its count: nothing could be done about it. A value in
+// the clear is read where rows stand there alone; and at Plain no sealed value is read,
+// nor is one left that differs or does not open once Clear was clean.
+func (a *Adoption) met(r stageRow, unsealed int64) (out []encryption.Finding) {
+	over := r.stage == Plain || r.cleared()
 	for _, one := range []struct {
 		name  string
 		alarm bool
+		over  bool
 		n     int64
 		what  string
 	}{
-		{"encryption.adoption.fallbacks", false, a.counted.fallbacks.Load(), "values were read in the clear because they were not sealed: call Backfill"},
-		{"encryption.adoption.mismatches", true, a.counted.mismatches.Load(), "sealed values said something else than the clear: somebody writes only one of them; do not move on, look who it is, put the guard in place and call Backfill"},
-		{"encryption.adoption.unreadable", true, a.counted.unreadable.Load(), "sealed values did not open, and the clear was read: call Backfill before moving on"},
-		{"encryption.adoption.rewound", true, a.counted.rewound.Load(), "the recorded stage became an older one: where no older database was put in place, look who may write crmguard_adoption"},
+		{"encryption.adoption.fallbacks", false, unsealed == 0, a.counted.fallbacks.Load(), fmt.Sprintf("values were read in the clear because they were not sealed, and %d rows stand so now: call Backfill, and look at what it lists", unsealed)},
+		{"encryption.adoption.mismatches", true, over, a.counted.mismatches.Load(), "sealed values said something else than the clear: somebody writes only one of them; do not move on, look who it is, put the guard in place and call Backfill"},
+		{"encryption.adoption.unreadable", true, over, a.counted.unreadable.Load(), "sealed values did not open, and the clear was read: call Backfill before moving on"},
+		{"encryption.adoption.rewound", true, false, a.counted.rewound.Load(), "the recorded stage became an older one: where no older database was put in place, look who may write crmguard_adoption"},
 	} {
-		out = append(out, a.finding(one.name, one.alarm, one.n, "values", "since this process started, "+one.what))
+		f := a.finding(one.name, one.alarm, one.n, "values", "since this process started, "+one.what)
+		if one.over {
+			f.Level, f.Remedy = encryption.HealthOK, ""
+		}
+		out = append(out, f)
 	}
 	return out
 }
+
+// unsealedRows is the finding about rows that stand in the clear only, where sealed
+// values are read: 0 elsewhere.
+const unsealedRows = "encryption.adoption.unsealed"
 
 // counted is a finding about rows.
 type counted struct {
@@ -137,7 +154,7 @@ func (l *live) oneSided(ctx context.Context, r stageRow) ([]counted, error) {
 		only = "empty sealed and index columns, or drop them"
 	}
 	return []counted{
-		{"encryption.adoption.unsealed", "rows", r.cleared(), plain, "rows stand in the clear only, and are read there: call Backfill"},
+		{unsealedRows, "rows", r.cleared(), plain, "rows stand in the clear only, and are read there: call Backfill"},
 		{"encryption.adoption.emptied", "rows", r.stage == ReadSealed && !filling, sealed, "rows are sealed only: " + only},
 		{"encryption.adoption.inclear", "rows", true, inClear + l.counted.inClear.Load(), "values came into the clear after Clear had found none left, and are not read: look who writes there; put the guard Refuse in place" + split(inClear, "stand there now", l.counted.inClear.Load())},
 		{"encryption.adoption.owners", "rows", true, owners + l.counted.otherOwners.Load(), "sealed values are whole and do not open for the owner of their row: a Writer names another owner, or spells it otherwise; look at the program before SealedOnly, where they are lost, then call Backfill" + split(owners, "of the last Backfill", l.counted.otherOwners.Load())},

@@ -61,10 +61,8 @@ func (m *moving) tried(ctx context.Context) ([]Obstacle, error) {
 					return err
 				}
 			}
-			if m.db.Kind == sqldb.Postgres {
-				if err := do(`SET CONSTRAINTS ALL IMMEDIATE`); err != nil {
-					return err
-				}
+			if err := m.undeferred(ctx, tx); err != nil {
+				return err
 			}
 			return errTried
 		})

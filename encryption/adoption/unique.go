@@ -156,19 +156,42 @@ func (a *Adoption) wideOf(plain string) string {
 	return ""
 }
 
+// loses says whether it was stated that a uniqueness may be lost.
+func (m *moving) loses(u uniqueness) bool { return slices.Contains(m.options.LoseUnique, u.name) }
+
+// stated refuses a statement about a uniqueness that the table does not have.
+func (m *moving) stated(ctx context.Context) error {
+	if len(m.options.LoseUnique) == 0 {
+		return nil
+	}
+	all, err := m.uniques(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, u := range all {
+		names = append(names, u.name)
+	}
+	for _, name := range m.options.LoseUnique {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("%w: LoseUnique names %q, and what is unique in table %s is called: %q", ErrDefinition, name, m.def.Name, names)
+		}
+	}
+	return nil
+}
+
 // noUniqueIndex: what is UNIQUE in the clear wants an index that can take its place,
 // which is declared before the first move.
 func (m *moving) noUniqueIndex(ctx context.Context) (out []Obstacle, err error) {
-	if m.options.LoseUnique {
-		return nil, nil
-	}
 	all, err := m.described(ctx)
 	if err != nil {
 		return nil, err
 	}
 	err = m.each(func(c column) error {
-		if c.wideIndex() == "" && slices.ContainsFunc(all, func(u uniqueness) bool { return u.about(c.Plain) && !u.unlike(c.Plain) }) {
-			out = append(out, Obstacle{Column: c.Name, Option: "LoseUnique", Why: fmt.Sprintf("%s is UNIQUE in the clear, and no index of at least 128 bits is declared over the sealed column to take its place: add encryption.Index{Column: %q, As: …, Unique: true} now, while the definition may change", c.Plain, c.Name+"_unique")})
+		for _, u := range all {
+			if c.wideIndex() == "" && u.about(c.Plain) && !u.unlike(c.Plain) && !m.loses(u) {
+				out = append(out, Obstacle{Column: c.Name, Option: "LoseUnique", Name: u.name, Why: fmt.Sprintf("%s is UNIQUE in the clear, and no index of at least 128 bits is declared over the sealed column to take its place: add encryption.Index{Column: %q, As: …, Unique: true} now, while the definition may change", c.Plain, c.Name+"_unique")})
+			}
 		}
 		return nil
 	})
@@ -188,54 +211,59 @@ func (c column) wideIndex() string {
 // notUnique: each uniqueness of a column in the clear is kept by another one, which
 // is made first. Rows that it would refuse are found before that.
 func (m *moving) notUnique(ctx context.Context) (out []Obstacle, err error) {
-	if m.options.LoseUnique {
-		return nil, nil
-	}
 	all, err := m.described(ctx)
 	if err != nil {
 		return nil, err
 	}
 	asked := map[string]bool{}
 	err = m.each(func(c column) error {
-		wide := c.wideIndex()
 		for _, old := range all {
-			if old.about(c.Plain) && old.unlike(c.Plain) {
-				found, err := m.keptOtherwise(ctx, c, old, all)
-				if err != nil {
-					return err
-				}
-				out = append(out, found...)
+			if !old.about(c.Plain) || m.loses(old) {
 				continue
 			}
-			if !old.about(c.Plain) || wide != "" && slices.ContainsFunc(all, func(u uniqueness) bool { return m.replaces(u, old, c.Plain, wide) }) {
-				continue
+			var found []Obstacle
+			if old.unlike(c.Plain) {
+				found, err = m.keptOtherwise(ctx, c, old, all)
+			} else {
+				found, err = m.keptByWide(ctx, c, old, all, asked)
 			}
-			if wide == "" {
-				if !m.ahead { // which says that before
-					out = append(out, Obstacle{Column: c.Name, Option: "LoseUnique", Why: fmt.Sprintf("%s is UNIQUE, and no index of at least 128 bits takes its place", c.Plain)})
-				}
-				continue
-			}
-			w := m.replacement(old, c.Plain, wide)
-			o, err := m.collisions(ctx, c, old, w)
 			if err != nil {
 				return err
 			}
-			if o.Rows == 0 && m.ahead {
-				continue // it is made on the way
-			}
-			if o.Rows == 0 {
-				if asked[w.of()] {
-					continue // for another of its columns
-				}
-				asked[w.of()] = true
-				if o.SQL, err = m.build(ctx, w); err != nil {
-					return err
-				}
-			}
-			out = append(out, o)
+			out = append(out, found...)
 		}
 		return nil
 	})
 	return out, err
+}
+
+// keptByWide looks for the index over the wide column that keeps the promise of a
+// uniqueness.
+func (m *moving) keptByWide(ctx context.Context, c column, old uniqueness, all []uniqueness, asked map[string]bool) ([]Obstacle, error) {
+	wide := c.wideIndex()
+	if wide == "" {
+		if m.ahead { // which says that before
+			return nil, nil
+		}
+		return []Obstacle{{Column: c.Name, Option: "LoseUnique", Name: old.name, Why: fmt.Sprintf("%s is UNIQUE, and no index of at least 128 bits takes its place", c.Plain)}}, nil
+	}
+	stands := slices.ContainsFunc(all, func(u uniqueness) bool { return m.replaces(u, old, c.Plain, wide) })
+	if stands && !m.ahead { // it has refused what it would
+		return nil, nil
+	}
+	w := m.replacement(old, c.Plain, wide)
+	o, err := m.collisions(ctx, c, old, w)
+	if err != nil || o.Rows == 0 && (stands || m.ahead && m.row.stage == Plain) { // its column comes on the way
+		return nil, err
+	}
+	if o.Rows == 0 {
+		if asked[w.of()] {
+			return nil, nil // for another of its columns
+		}
+		asked[w.of()] = true
+		if o.SQL, err = m.build(ctx, w); err != nil {
+			return nil, err
+		}
+	}
+	return []Obstacle{o}, nil
 }

@@ -47,3 +47,22 @@ func TestABackfillThatIsNotCleanSaysWhy(t *testing.T) {
 	require.Len(t, report.Listed, 1)
 	require.Contains(t, report.Listed[0].Why, "1 rows stand in the clear only")
 }
+
+// Why a report is not Clean as a whole is said beside however many rows are listed.
+func TestAReasonIsSaidBesideManyRows(t *testing.T) {
+	e := newLite(t)
+	e.exec(t, `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120) INSERT INTO contacts (id, email) SELECT i, 'ann@b.example' FROM n`) // of nobody
+	e.to(t, adoption.WriteBoth)
+	e.guard(t, adoption.NoGuard)
+	report := e.backfill(t)
+	require.False(t, report.Clean)
+	require.EqualValues(t, 120, report.Refused)
+	require.Len(t, report.Listed, 101)
+	require.Contains(t, report.Listed[100].Why, "one trigger (Reset) did not stand")
+	e.guard(t, adoption.Reset)
+	require.True(t, e.backfill(t).Clean)
+	e.move(t, adoption.ReadSealed, adoption.MoveOptions{})
+	report = e.backfill(t)
+	require.False(t, report.Clean)
+	require.Contains(t, report.Listed[100].Why, "120 rows stand in the clear only")
+}

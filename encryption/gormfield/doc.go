@@ -102,9 +102,10 @@
 //     a key is not in memory, the statement fails soon (ErrPool), once two attempts
 //     have shown whose wait it is: [Plugin.Ensure] takes the keys before it.
 //   - A page costs one query for keys, each batch of FindInBatches too.
-//   - Ids that values are bound to are drawn before the INSERT, as many as are
-//     needed in one query: from the sequence of the column on PostgreSQL,
-//     elsewhere by Config.IDs.
+//   - Ids that values are bound to (LevelRow) are drawn before the INSERT, as many
+//     as are needed in one query: from the sequence of the column on PostgreSQL,
+//     elsewhere by Config.IDs. Where the owner is the id (Table.Owner "id"), the
+//     application draws it and sets it.
 //
 // # What it does not
 //

@@ -214,18 +214,16 @@ func (g guardOf) check(db *gorm.DB) (says string, err error) {
 }
 
 // shown is the CHECK as MySQL and MariaDB show it to who may read the table: of
-// their catalogue only its owner sees that part. A constraint has a line of its own.
+// their catalogue only its owner sees that part.
 func (g guardOf) shown(db *gorm.DB) (string, error) {
-	var table, made string
-	if err := g.asks(db, []any{&table, &made}, "SHOW CREATE TABLE "+g.at); err != nil {
+	stmt := past(db)
+	parts, err := g.dialect.Parts(stmt.Context, stmt.ConnPool, g.at)
+	if err != nil {
 		return "", err
 	}
-	for line := range strings.Lines(made) {
-		for _, quote := range []string{"`", `"`, ""} { // as sql_mode and sql_quote_show_create have it
-			text, found := strings.CutPrefix(strings.TrimSpace(line), "CONSTRAINT "+quote+g.name+quote+" CHECK ")
-			if found {
-				return strings.TrimSuffix(text, ","), nil
-			}
+	for _, one := range parts {
+		if one.Kind == sqldb.CheckPart && one.Name == g.name && !one.Idle {
+			return one.In, nil
 		}
 	}
 	return "", sql.ErrNoRows
@@ -249,9 +247,14 @@ func (g guardOf) ask(db *gorm.DB, into any, query string, args ...any) error {
 	return g.asks(db, []any{into}, query, args...)
 }
 
-// asks reads one row past the plugin, which would take its SQL for the application's.
+// past is a statement past the plugin, which would take its SQL for the application's.
+func past(db *gorm.DB) *gorm.Statement {
+	return db.Session(&gorm.Session{NewDB: true, Context: db.Statement.Context}).Statement
+}
+
+// asks reads one row past the plugin.
 func (g guardOf) asks(db *gorm.DB, into []any, query string, args ...any) error {
-	stmt := db.Session(&gorm.Session{NewDB: true, Context: db.Statement.Context}).Statement
+	stmt := past(db)
 	err := stmt.ConnPool.QueryRowContext(stmt.Context, query, args...).Scan(into...)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return sqldb.Safe(err)

@@ -215,13 +215,18 @@ func TestNoTwoGuardsHaveOneName(t *testing.T) {
 	})
 }
 
-// A guard is found however the session has names quoted.
+// A guard is found however the session has names quoted, and whatever stands beside it.
 func TestCheckUnderEverySpellingOfNames(t *testing.T) {
 	e := guarded(t, testdb.New(t, testdb.MariaDB))
 	e.guard(t)
 	e.raw.SetMaxOpenConns(1)
-	for _, set := range []string{"SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')", "SET sql_quote_show_create = 0", "SET sql_mode = ''"} {
+	const name = "crmguard_contacts_notes_0f26140d"
+	e.exec(t, "ALTER TABLE contacts ADD COLUMN `x\nCONSTRAINT "+name+" CHECK (1)` INT COMMENT ', CONSTRAINT "+name+" CHECK (1)'",
+		"ALTER TABLE contacts ADD CONSTRAINT `a``,(` CHECK (name <> ')' AND - - company_id <> 3)")
+	for _, set := range []string{"SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')", "SET sql_quote_show_create = 0", "SET sql_mode = 'NO_BACKSLASH_ESCAPES'", "SET sql_mode = ''"} {
 		e.exec(t, set)
 		require.NoError(t, e.plugin.Check(e.db), set)
 	}
+	e.exec(t, "ALTER TABLE contacts DROP CONSTRAINT "+name)
+	require.ErrorIs(t, e.plugin.Check(e.db), gormfield.ErrUnguarded, "a text that looks like it is none")
 }

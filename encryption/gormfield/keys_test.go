@@ -233,6 +233,23 @@ func TestIDsAreKnownBeforeValuesAreBoundToThem(t *testing.T) {
 	require.ErrorIs(t, e.db.Session(&gorm.Session{DryRun: true}).Create(&Call{Person: "p1", Text: "secret"}).Error, gormfield.ErrOwner)
 }
 
+// An owner that is the id of the row is not drawn, which is said.
+func TestAnOwnerThatIsTheIDIsSetByTheApplication(t *testing.T) {
+	e := newEnvWith(t, testdb.New(t, testdb.PostgresC), gormfield.Config{Tables: []encryption.Table{
+		{Name: "contacts", Owner: "id", Columns: definitions[0].Columns},
+	}, Tenant: mainTenant})
+	c := ann()
+	c.ID = 0
+	err := e.db.Create(c).Error
+	require.ErrorIs(t, err, gormfield.ErrOwner)
+	require.ErrorContains(t, err, "the owner is the id of the row, which is not drawn")
+	require.NoError(t, e.raw.QueryRowContext(t.Context(), `SELECT nextval('contacts_id_seq')`).Scan(&c.ID))
+	require.NoError(t, e.db.Create(c).Error)
+	var back Contact
+	require.NoError(t, e.db.First(&back, c.ID).Error)
+	require.Equal(t, c.Email, back.Email)
+}
+
 // Setting is the tenant's own, of several tenants in one table.
 type Setting struct {
 	ID     int64 `gorm:"primaryKey"`

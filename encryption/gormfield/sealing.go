@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 
 	"gorm.io/gorm"
@@ -153,7 +154,11 @@ func (p *Plugin) bind(ctx context.Context, t *sealedTable, columns []string, val
 	}
 	if owner {
 		if b.owner, err = idText(value(t.owner)); err != nil || b.owner == "" {
-			return b, t.fail(t.owner, "the owner is missing: set it in the row, or load it first", errors.Join(ErrOwner, err))
+			says := "the owner is missing: set it in the row, or load it first"
+			if slices.Contains(t.keys, t.owner) {
+				says = "the owner is the id of the row, which is not drawn for you: draw it before (SELECT nextval(…), a UUID) and set it, or load the row first"
+			}
+			return b, t.fail(t.owner, says, errors.Join(ErrOwner, err))
 		}
 	}
 	if row {

@@ -14,6 +14,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/insecurekeys"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 )
 
 func TestAFolderHoldsTheKEKsOfAnInstallation(t *testing.T) {
@@ -23,7 +24,7 @@ func TestAFolderHoldsTheKEKsOfAnInstallation(t *testing.T) {
 	vault, err := encryption.Create(t.Context(), cfg)
 	require.NoError(t, err)
 	require.NoError(t, vault.AddTenant(t.Context(), "main"))
-	epoch := encryption.Rewrap{
+	epoch := keycopy.Rewrap{
 		KEK: "kek-2", Copy: vault.Copier(t.TempDir()),
 		Destroy: func(_ context.Context, name string) error { return os.Remove(filepath.Join(dir, name)) },
 	}

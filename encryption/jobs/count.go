@@ -7,7 +7,7 @@ import (
 )
 
 // Census counts the sealed cells of a table, or the values that another holder has
-// (encryption.PersonSealer.Census), by key version.
+// (primitives.PersonSealer.Census), by key version.
 type Census struct {
 	KeyVersions map[uint32]int64 // cells a key version
 	Null        int64            // cells that are NULL

@@ -3,16 +3,9 @@ package jobs
 import (
 	"context"
 	"fmt"
-)
 
-// StreamRef says what a stream belongs to. All of it is bound into the
-// stream: a file put in another row's place does not open.
-type StreamRef struct {
-	Tenant string // its tenant
-	Owner  string // person, record owner r:<uuid>, or t:
-	Column string // logical column, declared as Stream
-	Row    string // key of the row it belongs to
-}
+	"github.com/crmguard/crmguard/encryption/streams"
+)
 
 // Redaction says what stays of a record of several persons when one of them
 // is erased.
@@ -27,7 +20,7 @@ type Redaction struct {
 	// remove the old one when Redact has returned. A table with stream columns is
 	// refused without it, for the old owner is erased, and with it whatever is
 	// still sealed for him.
-	Streams func(ctx context.Context, from, to StreamRef) error
+	Streams func(ctx context.Context, from, to streams.Ref) error
 	// BeforeRow and AfterRow run as those of ResealOptions.
 	BeforeRow, AfterRow RowHook
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"time"
+
+	"github.com/crmguard/crmguard/encryption/streams"
 )
 
 // RowHook runs in the transaction that changes a row, with the key as text
@@ -28,7 +30,7 @@ type ResealOptions struct {
 	// Streams reseals a stream of a row that goes over to whom its person was
 	// merged into, before the row does; see Redaction.Streams. Without it such
 	// rows of a table with stream columns stay as they are.
-	Streams func(ctx context.Context, from, to StreamRef) error
+	Streams func(ctx context.Context, from, to streams.Ref) error
 	// Unreadable is called for each cell that does not open; the report lists
 	// the first 100.
 	Unreadable func(Unreadable)
@@ -57,7 +59,7 @@ type ResealReport struct {
 	Last       string       // place of the last row, for ResealOptions.After: its key, where that is text or an integer
 }
 
-// SealerReport says what a func of encryption.PersonSealer.Resealer did.
+// SealerReport says what a func of primitives.PersonSealer.Resealer did.
 type SealerReport struct {
 	Resealed   int          // values under another key version than before
 	Erased     int          // values of erased persons, left as they are

@@ -55,7 +55,11 @@ func (f *fence) stands(tenant string, have keystore.Rows, now keystore.State) bo
 }
 
 // brings has index rows come back of a tenant of whom nothing else does.
-func (f *fence) brings(tenant string) { f.due[tenant] = f.due[tenant] }
+func (f *fence) brings(tenant string) {
+	if _, due := f.due[tenant]; !due {
+		f.due[tenant] = false
+	}
+}
 
 // searched reports whether some process may have an index in memory as live.
 func (f *fence) searched(tenant string, state keystore.IndexState) bool {

@@ -37,6 +37,46 @@ func TestTextForm(t *testing.T) {
 	require.ErrorIs(t, err, keyring.ErrOpen)
 }
 
+// What begins like neither form names no key version, and no stream has a text form.
+func TestWhatNamesNoKeyVersion(t *testing.T) {
+	for _, bad := range []string{"", "\x01", "\x01\x00\x00\x00\x00", "\x03\x00\x00\x00\x01", "cg1.", "cg1.0000000", "cg1.00000000.AQ", "cg1.0000000g.AQ", "cg1.0000000A.AQ", "cg2.00000001.AQ"} {
+		_, err := KeyVersion([]byte(bad))
+		require.ErrorIs(t, err, keyring.ErrOpen, "%q", bad)
+		_, err = FormatText([]byte(bad))
+		require.ErrorIs(t, err, keyring.ErrOpen, "%q", bad)
+	}
+	keyVersion, err := KeyVersion([]byte{2, 0, 0, 0, 9})
+	require.NoError(t, err)
+	require.EqualValues(t, 9, keyVersion)
+}
+
+// What a database hands out is told apart by how it begins, and is nobody else's
+// memory.
+func TestWhatADatabaseHandsOut(t *testing.T) {
+	raw := append([]byte{1, 0, 0, 0, 7}, make([]byte, 40)...)
+	text, err := FormatText(raw)
+	require.NoError(t, err)
+	for _, src := range []any{raw, text, []byte(text)} {
+		cell, isText, err := Stored(src)
+		require.NoError(t, err)
+		require.Equal(t, raw, cell)
+		_, isString := src.(string)
+		require.Equal(t, isString || len(src.([]byte)) == len(text), isText)
+	}
+	cell, _, err := Stored(raw)
+	require.NoError(t, err)
+	cell[0] = 9
+	require.EqualValues(t, 1, raw[0])
+	cell, isText, err := Stored(nil)
+	require.NoError(t, err)
+	require.Nil(t, cell)
+	require.False(t, isText)
+	for _, src := range []any{"clear", []byte("cg1.x"), int64(1), true} {
+		_, _, err := Stored(src)
+		require.Error(t, err, "%v", src)
+	}
+}
+
 func FuzzParseText(f *testing.F) {
 	f.Add("cg1.deadbeef.Ad6tvu8AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRob")
 	f.Add("cg1.")

@@ -60,7 +60,7 @@ func TestDamagedRowsComeBackFromACopy(t *testing.T) {
 			require.Equal(t, before, keysOf(t, store))
 
 			exec(t, db, `DELETE FROM crmguard_encryption_key WHERE owner = '中'`)
-			closed, err := vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)})
+			closed, err := vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)})
 			require.NoError(t, err)
 			require.Equal(t, 1, closed.Repaired)
 			require.Equal(t, len(people), closed.Rewrapped)
@@ -117,7 +117,7 @@ func TestANumberThatDoesNotFitStopsNothing(t *testing.T) {
 			_, err = vault.WriteCopy(t.Context(), dir)
 			damaged, ok := errors.AsType[*keycopy.DamagedError](err)
 			require.True(t, ok, "%v", err)
-			require.Equal(t, 5, damaged.Count, "%v: four keys, and the one that p1 had", damaged.Rows)
+			require.Equal(t, 6, damaged.Count, "%v: four keys, the one that p1 had, and the index as the copy has it", damaged.Rows)
 			require.Contains(t, damaged.Error(), "which is no number of 32 bits")
 			require.NotEmpty(t, damaged.Copy)
 			versions, err := vault.KeyVersions(t.Context(), "t1")
@@ -155,7 +155,7 @@ func TestANumberThatDoesNotFitStopsNothing(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "p1", string(got))
 			require.NoError(t, vault.GiveUp(t.Context(), damaged.Rows...))
-			_, err = vault.RewrapKeys(t.Context(), encryption.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)})
+			_, err = vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: vault.Copier(dir)})
 			require.NoError(t, err)
 			for _, of := range []string{"key WHERE generation", "generation WHERE generation", "index WHERE version", "index WHERE root"} {
 				var n int

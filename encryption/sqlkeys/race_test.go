@@ -90,7 +90,7 @@ func TestCreationsBesideEverythingElse(t *testing.T) {
 		})
 		wg.Go(func() {
 			for n := range 2 {
-				if _, err := closer.RewrapKeys(t.Context(), encryption.Rewrap{KEK: fmt.Sprint("kek-of-epoch-", n+2), Copy: closer.Copier(t.TempDir())}); err != nil {
+				if _, err := closer.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: fmt.Sprint("kek-of-epoch-", n+2), Copy: closer.Copier(t.TempDir())}); err != nil {
 					t.Errorf("close epoch: %v", err)
 				}
 			}

@@ -6,8 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/crmguard/crmguard/encryption/encryptiontest"
-	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -16,12 +14,8 @@ import (
 // connection, and where an administrator has made transactions serializable.
 func TestAStoreIsAKeyStoreBehindAPoolerAndSerializable(t *testing.T) {
 	testdb.Variants(t, func(t *testing.T, open func(tb testing.TB) *sql.DB) {
-		encryptiontest.Run(t, func(t *testing.T) keystore.Store {
-			db := open(t)
-			require.NoError(t, sqlkeys.Install(t.Context(), db))
-			store, err := sqlkeys.Open(t.Context(), db)
-			require.NoError(t, err)
-			return store
-		})
+		db := open(t)
+		require.NoError(t, sqlkeys.Install(t.Context(), db))
+		judge(t, db, db)
 	})
 }

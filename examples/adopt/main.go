@@ -23,7 +23,8 @@
 // The key store is made once and elsewhere, by encryption.Create and AddTenant: see the
 // first lines of package encryption. The tables of the stages are made here by every
 // verb (adoption.Install), until you make them with a tool of yours. Where an error says
-// "state LoseChecks", the flag is -lose-checks, and so for the others. Take the import of
+// "state LoseChecks", the flag is -lose-checks, and so for the others; -lose-unique takes
+// the name that stands behind it, and may be given more than once. Take the import of
 // the driver away that you do not use.
 package main
 
@@ -81,7 +82,10 @@ func (o *operator) call(ctx context.Context, args []string) error {
 	flags.BoolVar(&o.job.DryRun, "n", false, "change nothing")
 	flags.BoolVar(&o.move.OldReleaseGone, "old-release-gone", false, "nothing runs any more that knows nothing of the adoption")
 	flags.Int64Var(&o.move.Accept, "accept", 0, "rows that may stay behind")
-	flags.BoolVar(&o.move.LoseUnique, "lose-unique", false, "nothing has to be unique in the sealed column")
+	flags.Func("lose-unique", "`name` of an index or constraint whose uniqueness nothing has to keep, as plan says it; as often as there are such", func(name string) error {
+		o.move.LoseUnique = append(o.move.LoseUnique, name)
+		return nil
+	})
 	flags.BoolVar(&o.move.LoseChecks, "lose-checks", false, "what CHECKs over the column refuse is refused by the application, or by nobody")
 	flags.BoolVar(&o.move.LoseSpellings, "lose-spellings", false, "a search may find fewer spellings than it does today")
 	flags.BoolVar(&o.move.IgnoreCascades, "ignore-cascades", false, "no cascade of a foreign key ever changes the owner or tenant of a row (MariaDB, MySQL)")

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/streams"
 )
 
 // activityWriter seals a note: under the person's key, or under the key of
@@ -26,8 +27,8 @@ func (c *crm) activityWriter(ctx context.Context, about []*person) (keyOwner str
 	return keyOwner, w, err
 }
 
-func streamRef(owner, id string) encryption.StreamRef {
-	return encryption.StreamRef{Tenant: tenant, Owner: owner, Column: "file", Row: id}
+func streamRef(owner, id string) streams.Ref {
+	return streams.Ref{Tenant: tenant, Owner: owner, Column: "file", Row: id}
 }
 
 // candidates is how many people are looked at closely before one is chosen.

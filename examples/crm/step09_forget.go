@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/privacy"
@@ -189,7 +190,7 @@ func (c *crm) closeEpoch(ctx context.Context) error {
 	if err := c.keks.create("kek-2"); err != nil {
 		return err
 	}
-	epoch := encryption.Rewrap{KEK: "kek-2", Copy: c.vault.Copier(c.path("keycopy")), Destroy: c.keks.destroy}
+	epoch := keycopy.Rewrap{KEK: "kek-2", Copy: c.vault.Copier(c.path("keycopy")), Destroy: c.keks.destroy}
 	if c.settings.mutant == breakKeyCopy {
 		epoch.Destroy = nil
 	}

@@ -12,6 +12,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
@@ -137,7 +138,7 @@ func TestAVaultLivesOnEachService(t *testing.T) {
 
 			vault, err = encryption.Open(ctx, cfg)
 			require.NoError(t, err)
-			_, err = vault.RewrapKeys(ctx, encryption.Rewrap{KEK: on.second, Copy: vault.Copier(t.TempDir()), Destroy: on.destroy})
+			_, err = vault.RewrapKeys(ctx, keycopy.Rewrap{KEK: on.second, Copy: vault.Copier(t.TempDir()), Destroy: on.destroy})
 			require.NoError(t, err)
 			old, err := on.kek(ctx, "", on.first)
 			if err == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/crmguard/crmguard/encryption"
+	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 )
 
@@ -119,7 +120,7 @@ func kmsCalls(ctx context.Context, p *bench) ([]taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := second.RewrapKeys(ctx, encryption.Rewrap{KEK: "kek-2", Copy: second.Copier(two)}); err != nil {
+	if _, err := second.RewrapKeys(ctx, keycopy.Rewrap{KEK: "kek-2", Copy: second.Copier(two)}); err != nil {
 		return nil, err
 	}
 	return []taken{

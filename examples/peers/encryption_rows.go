@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -96,19 +95,7 @@ func rowPair(what, note string, rivals []rowRival, seal, open []string) []contes
 }
 
 func rowRivals(ctx context.Context, table *encryption.SealedTable) ([]rowRival, error) {
-	reader, err := table.Reader(ctx, tenant, person)
-	if err != nil {
-		return nil, err
-	}
-	handle, err := ring(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return nil, err
-	}
-	peers, err := aead.New(handle)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := rawGCM()
+	reader, peers, raw, err := openers(ctx, table)
 	if err != nil {
 		return nil, err
 	}
@@ -232,32 +219,7 @@ func personKeyContests(ctx context.Context, _ *bench, vault *encryption.Vault) (
 		},
 		nothing,
 	}}
-	sealing := contestantsOf(rivals, "Writer.AppendSeal", func(f fieldRival, n int) error {
-		for range n {
-			if _, err := f.seal(fieldValue); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	var sealed []byte
-	opening := contestantsOf(rivals, "RowReader.AppendOpen", func(f fieldRival, n int) error {
-		for range n {
-			if _, err := f.open(sealed); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	for i, f := range rivals {
-		sealing[i].Setup = func(int) error { return f.ready() }
-		opening[i].Setup = func(int) error {
-			s, err := f.seal(fieldValue)
-			sealed = bytes.Clone(s)
-			return errors.Join(err, f.ready())
-		}
-	}
-	sealing[1].Must, opening[1].Must = []string{">= 15"}, []string{">= 15"}
+	sealing, opening := fieldPair(rivals, "RowReader.AppendOpen", []string{">= 15"}, []string{">= 15"})
 	note := "A value of 32 bytes under a key that is one person's. Ours has it in memory, compared with the key store within the lease. The envelope makes a key for each value and wraps it, or unwraps it, with a KEK that is in memory, too: a KMS would cost a call over the network."
 	return []contest{
 		{Package: "encryption", What: "seal a field under a warm person key", Note: note, Contestants: sealing},

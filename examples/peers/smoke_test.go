@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,11 +11,15 @@ import (
 // Every contest is set up, its contestants agree, and each of them does its
 // work once. Nothing is measured.
 func TestEveryContestRuns(t *testing.T) {
+	servers := newTestBench(t)
+	_, err := servers.postgres() // one for all: a measurement starts one a stage
+	if !errors.Is(err, errNoServer) {
+		require.NoError(t, err)
+	}
 	for _, s := range stages() {
 		t.Run(s.Package+" "+s.Name, func(t *testing.T) {
-			p, err := newBench(true)
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, p.close()) })
+			p := newTestBench(t)
+			p.server = servers.server
 			contests, err := s.Set(t.Context(), p)
 			require.NoError(t, err)
 			if s.Package != "encryption" || s.Name == "fields" {

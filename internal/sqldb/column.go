@@ -38,8 +38,9 @@ const (
 
 // A KeyError says why a table cannot be read by a key.
 type KeyError struct {
-	Table string
-	Why   string
+	Table  string
+	Why    string
+	Absent bool // there is no such table, or this user may not see it
 }
 
 // Error names the table and the reason.
@@ -52,14 +53,17 @@ func (d Dialect) Columns(ctx context.Context, q Querier, table string, names ...
 	if err != nil {
 		return nil, err
 	}
+	if len(there) == 0 {
+		return nil, &KeyError{Table: table, Why: "there is no such table, or this user may not see it", Absent: true}
+	}
 	out := make([]Column, len(names))
 	for i, name := range names {
 		column, ok := there[name]
 		if !ok {
-			return nil, &KeyError{table, "there is no such table, this user may not see it, or it has no column " + name}
+			return nil, &KeyError{Table: table, Why: "there is no such table, this user may not see it, or it has no column " + name}
 		}
 		if column.Name, err = d.Quote(name); err != nil || strings.Contains(name, ".") {
-			return nil, &KeyError{table, "a column has a name that cannot be quoted"}
+			return nil, &KeyError{Table: table, Why: "a column has a name that cannot be quoted"}
 		}
 		out[i] = column
 	}

@@ -67,6 +67,13 @@ func (d Dialect) Bytes(c Column) (expression string, ok bool) {
 	return "", false
 }
 
+// Textual says whether the column takes any text, as long as there is room: text of
+// any type, also one that pads it with blanks or compares it without regard to case,
+// and bytes.
+func (d Dialect) Textual(c Column) bool {
+	return d.Kind == SQLite || c.kind == text || c.kind == foldable || c.kind == padded || c.kind == binary
+}
+
 // For is the database for [DB.Write] into a table that others made, named as
 // SQL text: on SQLite a transaction begins by taking the write lock with a
 // statement that touches no row of it, and no table of the library is needed.

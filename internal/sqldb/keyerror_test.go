@@ -47,6 +47,12 @@ func TestATableWithoutAKeyIsRefused(t *testing.T) {
 		}
 		_, err = d.Columns(t.Context(), c.DB, contacts, "nothing")
 		require.ErrorContains(t, err, "no column nothing")
+		fault := &sqldb.KeyError{}
+		require.ErrorAs(t, err, &fault)
+		require.False(t, fault.Absent, "the table is there")
+		_, err = d.Columns(t.Context(), c.DB, "nowhere", "id")
+		require.ErrorAs(t, err, &fault)
+		require.True(t, fault.Absent)
 		_, err = d.Keyset(t.Context(), c.DB, "a.b.c")
 		require.Error(t, err)
 

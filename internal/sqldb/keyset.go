@@ -47,18 +47,18 @@ func (d Dialect) Keyset(ctx context.Context, q Querier, table string, columns ..
 				return Keyset{}, err
 			}
 			if k.Columns[i].kind == unordered {
-				return Keyset{}, &KeyError{table, "column " + index.columns[i] + " of the key has a type that has no exact order"}
+				return Keyset{}, &KeyError{Table: table, Why: "column " + index.columns[i] + " of the key has a type that has no exact order"}
 			}
 			if k.Columns[i].nullable && d.Kind != SQLite {
-				return Keyset{}, &KeyError{table, "column " + index.columns[i] + " of the key may be NULL: such a row has no place in the order"}
+				return Keyset{}, &KeyError{Table: table, Why: "column " + index.columns[i] + " of the key may be NULL: such a row has no place in the order"}
 			}
 		}
 		return k, nil
 	}
 	if len(columns) == 0 {
-		return Keyset{}, &KeyError{table, "there is no such table, this user may not see it, or it has no primary key"}
+		return Keyset{}, &KeyError{Table: table, Why: "there is no such table, this user may not see it, or it has no primary key"}
 	}
-	return Keyset{}, &KeyError{table, "no unique index over " + strings.Join(columns, ", ") + " alone: rows could not be told apart"}
+	return Keyset{}, &KeyError{Table: table, Why: "no unique index over " + strings.Join(columns, ", ") + " alone: rows could not be told apart"}
 }
 
 // childless refuses a table of PostgreSQL that others inherit from: reading it
@@ -79,7 +79,7 @@ func (d Dialect) childless(ctx context.Context, q Querier, table string) error {
 		return fmt.Errorf("sqldb: tables that inherit from %s: %w", table, err)
 	}
 	if children > 0 {
-		return &KeyError{table, "other tables inherit from it: their rows are read with it, and its key does not tell them apart"}
+		return &KeyError{Table: table, Why: "other tables inherit from it: their rows are read with it, and its key does not tell them apart"}
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func (k Keyset) Scan(rows *sql.Rows, dest ...any) (key []any, err error) {
 	}
 	for i, c := range k.Columns {
 		if key[i] == nil {
-			return nil, &KeyError{k.path, "a row has NULL in the key column " + c.Name}
+			return nil, &KeyError{Table: k.path, Why: "a row has NULL in the key column " + c.Name}
 		}
 		key[i] = c.bound(key[i])
 	}

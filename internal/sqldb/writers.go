@@ -133,9 +133,9 @@ func (db *DB) ordinary(ctx context.Context, table string) error {
 	case err != nil:
 		return err
 	case !kind.Valid:
-		return &KeyError{table, "there is no such table, or this user may not see it"}
+		return &KeyError{Table: table, Why: "there is no such table, or this user may not see it"}
 	case kind.String != "r" && kind.String != "p":
-		return &KeyError{table, "it is no table but a view, or stands on another server: name the table that holds the rows"}
+		return &KeyError{Table: table, Why: "it is no table but a view, or stands on another server: name the table that holds the rows"}
 	}
 	return nil
 }

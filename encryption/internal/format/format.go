@@ -34,6 +34,9 @@ const (
 	KeySize    = 32                  // of persons' keys and of all that are derived
 	TextPrefix = "cg1."              // of the text form
 	TextHead   = len(TextPrefix) + 8 // what a census compares
+	MaxField   = 16 << 20            // bytes of a value that is sealed as a field
+
+	MaxStreamName = 1024 // bytes of the name of a stream
 )
 
 // The levels of a column, and the bucket that stands for Padmé lengths.

@@ -266,9 +266,9 @@ func Restored(rows keystore.Rows) keystore.Rows {
 	return rows
 }
 
-// CountSeals says how much of each key in memory has sealed: what the key store
+// countSeals says how much of each key in memory has sealed: what the key store
 // has allotted, or what this process has counted.
-func (v *Ring) CountSeals(say func(tenant string, keyVersion uint32, seals uint64)) {
+func (v *Ring) countSeals(say func(tenant string, keyVersion uint32, seals uint64)) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	for id, o := range v.owners {

@@ -31,6 +31,7 @@ var (
 	ErrRewrap     = errors.New("encryption: epoch")
 	ErrCopy       = errors.New("encryption: key copy")
 	ErrNotCovered = errors.New("encryption: key copy does not cover the position")
+	ErrStream     = errors.New("encryption: stream does not open")
 	ErrTag        = errors.New("encryption: tag does not verify")
 	ErrTooLarge   = errors.New("encryption: value is too large for a field")
 	ErrDamaged    = errors.New("encryption: rows of the key store are damaged")

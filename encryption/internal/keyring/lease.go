@@ -50,7 +50,10 @@ func grantFrom(start time.Time, lease time.Duration) Grant {
 // Over reports whether the time has passed by any clock there is. The monotonic
 // one stands still while a machine sleeps, the wall clock may be set; a moment
 // before the beginning comes of a clock that went back, and says nothing.
-func (g Grant) Over(now time.Time) bool {
+func (g Grant) Over(now time.Time) bool { return g.Ended(now) }
+
+// Ended is Over without a copy of the grant: what is asked for each value.
+func (g *Grant) Ended(now time.Time) bool {
 	return !now.Before(g.Until) || now.Before(g.start) || !now.Before(g.wall)
 }
 

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"crypto/cipher"
+	"encoding/binary"
 	"errors"
 	"sync/atomic"
 
@@ -26,6 +27,10 @@ func (k *Key) Aead() (cipher.AEAD, error) {
 	if gcm := k.Cipher.Load(); gcm != nil {
 		return *gcm, nil
 	}
+	return k.build()
+}
+
+func (k *Key) build() (cipher.AEAD, error) {
 	gcm, err := newGCM(k.Raw[:])
 	if err != nil {
 		return nil, err
@@ -50,18 +55,23 @@ func (k *Key) appendSeal(dst, plaintext, ad []byte) ([]byte, error) {
 
 // Sealing draws n seals of the key, and returns the cipher to make them with.
 func (k *Key) Sealing(n int) (cipher.AEAD, error) {
-	gcm, err := k.Aead()
-	if err == nil && !k.draw(uint32(n)) {
-		err = ErrUsedUp
+	gcm := k.Cipher.Load()
+	if gcm == nil {
+		built, err := k.build()
+		if err != nil {
+			return nil, err
+		}
+		gcm = &built
 	}
-	return gcm, err
+	if !k.draw(uint32(n)) {
+		return nil, ErrUsedUp
+	}
+	return *gcm, nil
 }
 
 // AppendDrawn makes one of the seals that were drawn.
 func (k *Key) AppendDrawn(dst []byte, gcm cipher.AEAD, plaintext, ad []byte) []byte {
-	v := k.keyVersion
-	dst = append(dst, format.FieldMark, byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
-	return gcm.Seal(dst, nil, plaintext, ad) //nolint:gosec // the AEAD draws its nonce itself
+	return gcm.Seal(binary.BigEndian.AppendUint32(append(dst, format.FieldMark), k.keyVersion), nil, plaintext, ad) //nolint:gosec // the AEAD draws its nonce itself
 }
 
 // AppendOpen appends what was sealed so.

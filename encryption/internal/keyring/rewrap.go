@@ -13,14 +13,14 @@ import (
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
-// Rewrap is Rewrap of package encryption.
+// Rewrap is Rewrap of package keycopy.
 type Rewrap struct {
 	KEK     string
 	Copy    func(ctx context.Context) error
 	Destroy func(ctx context.Context, kek string) error
 }
 
-// RewrapReport is RewrapReport of package encryption.
+// RewrapReport is RewrapReport of package keycopy.
 type RewrapReport struct {
 	Epoch     int64
 	Rewrapped int

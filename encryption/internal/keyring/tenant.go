@@ -299,8 +299,9 @@ func (v *Ring) KeysetOf(ctx context.Context, k *Tenant, purpose string) (*Keyset
 // askedInVain tells a KEK that did not serve just now from one that is left alone
 // after a failure: whoever meets that one costs the store nothing.
 func (v *Ring) askedInVain(ctx context.Context, err error) bool {
-	var kek *KEKError
-	return ctx.Err() == nil && errors.Is(err, ErrKEK) && !(errors.As(err, &kek) && kek.remembered)
+	kek, detailed := errors.AsType[*KEKError](err)
+	remembered := detailed && kek.remembered
+	return ctx.Err() == nil && errors.Is(err, ErrKEK) && !remembered
 }
 
 // sameBranch reports whether the keysets of a tenant stand under one branch key.

@@ -29,7 +29,7 @@ func (t *Table) Redact(ctx context.Context, db *sql.DB, tenant, key, owner strin
 	if s.owner.Generated() {
 		return &keyring.KeyError{Op: "redact: the database makes the owner column itself, nobody can write a new record owner into it:", Table: t.Name, Err: keyring.ErrDefinition}
 	}
-	if _, text := s.db.Bytes(*s.owner); !text {
+	if !s.db.Textual(*s.owner) {
 		return &keyring.KeyError{Op: "the type of the owner column cannot hold a record owner, r:<uuid>:", Table: t.Name, Err: keyring.ErrDefinition}
 	}
 	if t.hasStreams() && redaction.Streams == nil {
@@ -63,6 +63,12 @@ func (t *Table) Redact(ctx context.Context, db *sql.DB, tenant, key, owner strin
 		ok, err := s.swapHooked(ctx, tx, tenant, *row, changes, redaction.BeforeRow, redaction.AfterRow)
 		if err == nil && !ok {
 			err = fmt.Errorf("encryption: redact: the row of %s changed meanwhile; try again", t.Name)
+		}
+		if err == nil {
+			err = s.runDeferred(ctx, tx)
+		}
+		if err == nil {
+			err = s.stillWritten(ctx, tx, tenant, *row, changes)
 		}
 		if err == nil {
 			err = s.whole(ctx, tx) // soleRow has counted what this user is shown

@@ -137,6 +137,9 @@ func (s *storedTable) clear(ctx context.Context, columns []string, where string,
 		if err != nil {
 			return doubtOf(s.failed("clear rows of", err), columns...)
 		}
+		if err := s.runDeferred(ctx, tx); err != nil {
+			return err
+		}
 		err = sqldb.Each(ctx, tx, func(*sql.Rows) error {
 			return s.leftAsItWas()
 		}, s.db.Bind(`SELECT 1 FROM `+s.sql+` WHERE `+where+` AND (`+strings.Join(left, " OR ")+`) LIMIT 1`), args...)

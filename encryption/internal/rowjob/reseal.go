@@ -14,6 +14,14 @@ const conflictTries = 5
 
 // Reseal does what SealedTable.Reseal promises.
 func (t *Table) Reseal(ctx context.Context, db *sql.DB, tenant string, options jobs.ResealOptions) (jobs.ResealReport, error) {
+	report, err := t.reseal(ctx, db, tenant, options)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) { // a driver ends a connection then, which looks like a loss
+		err = errors.Join(ctx.Err(), err)
+	}
+	return report, err
+}
+
+func (t *Table) reseal(ctx context.Context, db *sql.DB, tenant string, options jobs.ResealOptions) (jobs.ResealReport, error) {
 	report := jobs.ResealReport{Last: options.After}
 	if err := keyring.CheckTenant(tenant); err != nil {
 		return report, err
@@ -134,9 +142,10 @@ func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPl
 				singly = append(singly, p)
 			}
 		}
+		var groups []*group
 		if options.BeforeRow == nil && options.AfterRow == nil {
 			var err error
-			if singly, err = s.swapTogether(ctx, tx, tenant, singly); err != nil {
+			if groups, singly, err = s.swapTogether(ctx, tx, tenant, singly); err != nil {
 				return err
 			}
 		}
@@ -146,6 +155,9 @@ func (s *storedTable) carryOut(ctx context.Context, tenant string, plans []rowPl
 				return err
 			}
 			p.lost = !ok
+		}
+		if err := s.settled(ctx, tx, tenant, groups, singly); err != nil {
+			return err
 		}
 		for i := range plans {
 			if plans[i].lost {

@@ -11,6 +11,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
+	"github.com/crmguard/crmguard/encryption/streams"
 )
 
 // rowPlan is what is to become of one row.
@@ -252,7 +253,7 @@ func (t *Table) openValue(ctx context.Context, tenant, id string, col *Column, o
 }
 
 // moveStreams reseals the streams of rows that go over to another owner.
-func (s *storedTable) moveStreams(ctx context.Context, tenant string, plans []rowPlan, move func(ctx context.Context, from, to jobs.StreamRef) error) error {
+func (s *storedTable) moveStreams(ctx context.Context, tenant string, plans []rowPlan, move func(ctx context.Context, from, to streams.Ref) error) error {
 	for i := range plans {
 		if plans[i].into == "" {
 			continue
@@ -264,12 +265,12 @@ func (s *storedTable) moveStreams(ctx context.Context, tenant string, plans []ro
 	return nil
 }
 
-func (s *storedTable) resealStreams(ctx context.Context, tenant string, row dataRow, owner string, move func(ctx context.Context, from, to jobs.StreamRef) error) error {
+func (s *storedTable) resealStreams(ctx context.Context, tenant string, row dataRow, owner string, move func(ctx context.Context, from, to streams.Ref) error) error {
 	for _, col := range s.Columns {
 		if !col.Stream {
 			continue
 		}
-		from := jobs.StreamRef{Tenant: tenant, Owner: row.owner, Column: col.Name, Row: row.id}
+		from := streams.Ref{Tenant: tenant, Owner: row.owner, Column: col.Name, Row: row.id}
 		if s.owner != nil {
 			from.Owner = ownerText(row.stored) // as the row has it: files may be named so
 		}

@@ -276,14 +276,12 @@ func (s *storedTable) unchanged(tenant string, row dataRow, changes []cellChange
 func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row dataRow, changes []cellChange) (bool, error) {
 	var set []string
 	var args []any
-	written := append([]cellChange(nil), changes...)
 	moves := false
-	for i, c := range changes {
+	for _, c := range changes {
 		moves = moves || s.owner != nil && c.column.Name == s.owner.Name
 		if c.keep {
 			continue
 		}
-		written[i].old = c.new
 		set = append(set, c.column.Name+" = ?")
 		args = append(args, c.new)
 	}
@@ -307,10 +305,8 @@ func (s *storedTable) swap(ctx context.Context, tx *sql.Tx, tenant string, row d
 		}
 		return false, err
 	}
-	if there, err := s.lock(ctx, tx, tenant, row, written); err != nil || there {
-		return there, err
-	}
-	return false, s.storedOtherwise()
+	err = s.stillWritten(ctx, tx, tenant, row, changes)
+	return err == nil, err
 }
 
 // storedOtherwise is a row that does not hold what was written into it.

@@ -23,12 +23,12 @@ const (
 	bytesTogether = 1 << 20
 )
 
-// swapTogether swaps those rows that can be swapped together, and returns the
-// others. What another has changed is lost. One that the database leaves as it
+// swapTogether swaps those rows that can be swapped together, and returns them in
+// their groups, and the others. What another has changed is lost. One that the database leaves as it
 // was, and says nothing, is a refusal, as in swap.
-func (s *storedTable) swapTogether(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) (singly []*rowPlan, err error) {
+func (s *storedTable) swapTogether(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) (groups []*group, singly []*rowPlan, err error) {
 	if s.db.Kind != sqldb.Postgres || s.singly {
-		return plans, nil
+		return nil, plans, nil
 	}
 	var shapes []*group
 	for _, p := range plans {
@@ -48,17 +48,20 @@ func (s *storedTable) swapTogether(ctx context.Context, tx *sql.Tx, tenant strin
 			singly = append(singly, g.plans[0])
 			continue
 		}
-		if err := s.swapGroup(ctx, tx, tenant, g.plans); err != nil {
-			return nil, err
+		if err := s.swapGroup(ctx, tx, tenant, g); err != nil {
+			return nil, nil, err
 		}
+		groups = append(groups, g)
 	}
-	return singly, nil
+	return groups, singly, nil
 }
 
 // group is what one statement swaps.
 type group struct {
-	plans []*rowPlan
-	size  int
+	plans    []*rowPlan
+	size     int
+	now      []swappedRow // by plan
+	mayDefer bool
 }
 
 func (g *group) takes(p *rowPlan, size int) bool {
@@ -104,23 +107,15 @@ func lengthOf(value any) int {
 
 // swapGroup swaps rows of one shape, and looks at them again: a trigger that runs
 // after the statement may put back what was there.
-func (s *storedTable) swapGroup(ctx context.Context, tx *sql.Tx, tenant string, plans []*rowPlan) error {
-	now, err := s.swapped(ctx, tx, tenant, plans)
-	if err != nil {
-		return doubtOf(s.failed("update", err), namesOf(plans[0].changes)...)
+func (s *storedTable) swapGroup(ctx context.Context, tx *sql.Tx, tenant string, g *group) (err error) {
+	if g.now, err = s.swapped(ctx, tx, tenant, g.plans); err != nil {
+		return doubtOf(s.failed("update", err), namesOf(g.plans[0].changes)...)
 	}
-	stand, err := s.stand(ctx, tx, now)
-	if err == nil && !stand {
-		err = s.readBack(ctx, tx, tenant, plans, now)
+	if err := s.holdsWritten(ctx, tx, tenant, g); err != nil {
+		return err
 	}
-	if err != nil {
-		return s.failed("read", err)
-	}
-	for i, p := range plans {
-		if now[i].changed && !now[i].holds {
-			return s.storedOtherwise()
-		}
-		if now[i].changed {
+	for i, p := range g.plans {
+		if g.now[i].changed {
 			continue
 		}
 		there, err := s.lock(ctx, tx, tenant, p.row, p.changes)
@@ -131,6 +126,21 @@ func (s *storedTable) swapGroup(ctx context.Context, tx *sql.Tx, tenant string, 
 			return err
 		}
 		p.lost = true
+	}
+	return nil
+}
+
+// holdsWritten looks at the rows of a group that were changed.
+func (s *storedTable) holdsWritten(ctx context.Context, tx *sql.Tx, tenant string, g *group) error {
+	stand, err := s.stand(ctx, tx, g)
+	if err == nil && !stand {
+		err = s.readBack(ctx, tx, tenant, g.plans, g.now)
+	}
+	if err != nil {
+		return s.failed("read", err)
+	}
+	if slices.ContainsFunc(g.now, func(row swappedRow) bool { return row.changed && !row.holds }) {
+		return s.storedOtherwise()
 	}
 	return nil
 }
@@ -181,23 +191,23 @@ func (s *storedTable) swapped(ctx context.Context, tx *sql.Tx, tenant string, pl
 // stand says that the versions that an UPDATE has made are still those that this
 // transaction sees. What one version of a row holds never changes: then the rows
 // hold what the UPDATE said.
-func (s *storedTable) stand(ctx context.Context, tx *sql.Tx, now []swappedRow) (bool, error) {
+func (s *storedTable) stand(ctx context.Context, tx *sql.Tx, g *group) (stand bool, err error) {
 	if !s.places {
 		return false, nil
 	}
-	places, made := make([]byte, 0, 2+len(now)*len(`"(4294967295,65535)",`)), 0
-	for _, row := range now {
-		if row.changed {
-			places, made = append(append(append(places, ",\""...), row.place...), '"'), made+1
+	places, made := append(make([]byte, 0, 2+len(g.now)*len(`"(4294967295,65535)",`)), '{'), 0
+	for _, row := range g.now {
+		if !row.changed {
+			continue
 		}
+		if made > 0 {
+			places = append(places, ',')
+		}
+		places, made = append(append(append(places, '"'), row.place...), '"'), made+1
 	}
-	if made == 0 {
-		return true, nil
-	}
-	places[0] = '{'
-	var stand int
-	err := sqldb.One(ctx, tx, []any{&stand}, s.db.Bind(`SELECT count(*) FROM `+s.sql+` WHERE ctid = ANY (CAST(? AS tid[]))`), string(append(places, '}')))
-	return stand == made, err
+	there := 0
+	err = sqldb.One(ctx, tx, []any{&there, &g.mayDefer}, s.db.Bind(`SELECT count(*), `+mayDefer+` FROM `+s.sql+` WHERE ctid = ANY (CAST(? AS tid[]))`), string(append(places, '}')))
+	return there == made, err
 }
 
 // readBack asks which rows hold what they were to hold.
