@@ -69,7 +69,7 @@ func TestAnEpochDeletesNoKeyForOneRow(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		for name, says := range map[string][2]string{
 			"erased":    {`UPDATE crmguard_encryption_owner SET state = 'tombstone' WHERE owner = 'p1'`, `UPDATE crmguard_encryption_owner SET state = 'live' WHERE owner = 'p1'`},
-			"destroyed": {`UPDATE crmguard_encryption_generation SET state = 'destroyed'`, `UPDATE crmguard_encryption_generation SET state = 'active'`},
+			"destroyed": {`UPDATE crmguard_encryption_generation SET state = 'destroyed'`},
 		} {
 			t.Run(name, func(t *testing.T) {
 				e := newEnvOn(t, testdb.New(t, d.Name))
@@ -80,13 +80,16 @@ func TestAnEpochDeletesNoKeyForOneRow(t *testing.T) {
 				err = e.rewrapBeside(t, dir, func() { e.spoil(t, says[0]) })
 				require.ErrorIs(t, err, encryption.ErrRewrap)
 				require.ErrorIs(t, err, encryption.ErrDamaged)
-				err = e.rewrapAgain(t, dir)
-				require.ErrorIs(t, err, encryption.ErrRewrap)
-				require.True(t, slices.ContainsFunc(damagedRows(t, err).Rows, func(row keycopy.DamagedRow) bool { return row.Kind == keystore.KindKey && row.Owner == "p1" }))
 				require.Empty(t, e.kms.gone)
 				e.requireKeys(t, "p1", 1)
-
-				e.spoil(t, says[1])
+				if name == "erased" { // the copy has a key version as it was, of an owner it does not know what is true
+					err = e.rewrapAgain(t, dir)
+					require.ErrorIs(t, err, encryption.ErrRewrap)
+					require.True(t, slices.ContainsFunc(damagedRows(t, err).Rows, func(row keycopy.DamagedRow) bool { return row.Kind == keystore.KindKey && row.Owner == "p1" }))
+					require.Empty(t, e.kms.gone)
+					e.requireKeys(t, "p1", 1)
+					e.spoil(t, says[1])
+				}
 				require.NoError(t, e.rewrapAgain(t, dir))
 				e.requireOpens(t, e.table(t, e.another(t), contactsTable))
 			})

@@ -2,6 +2,7 @@ package encryption_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -125,4 +126,44 @@ func TestMemoryBringsNobodyBackWhomThisProcessErased(t *testing.T) {
 			e.requireKeys(t, "p1", 0)
 		})
 	}
+}
+
+// Nor does the memory of a process that stood idle meanwhile, where the row is lost
+// that says what another process took away: the history tells. What nobody took away
+// it brings back.
+func TestAnIdleProcessBringsNobodyBackWhoWasErasedMeanwhile(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		for _, what := range []string{"owner", "key version"} {
+			t.Run(what, func(t *testing.T) {
+				e := newEnvOn(t, testdb.New(t, d.Name))
+				e.insert(t, "c1", "p1")
+				rows, err := e.store.Tenant(t.Context(), tenant)
+				require.NoError(t, err)
+				_, err = e.vault.NewKeyVersion(t.Context(), tenant)
+				require.NoError(t, err)
+				e.insert(t, "c2", "p2")
+				idle := e.another(t)
+				_, err = e.table(t, idle, contactsTable).Reader(t.Context(), tenant, "p1", "p2")
+				require.NoError(t, err)
+				e.clock.Move(time.Hour)
+				v := e.another(t)
+				if what == "owner" {
+					_, err = v.Erase(t.Context(), tenant, "p1")
+					require.NoError(t, err)
+					e.spoil(t, `DELETE FROM crmguard_encryption_owner WHERE owner = 'p1'`)
+				} else {
+					require.NoError(t, v.DestroyKeyVersion(t.Context(), tenant, rows.KeyVersions[0].KeyVersion, nobodyHolds))
+					e.spoil(t, `DELETE FROM crmguard_encryption_generation WHERE state = 'destroyed'`)
+				}
+				e.spoil(t, `DELETE FROM crmguard_encryption_key WHERE owner = 'p2'`)
+				e.clock.Move(time.Hour)
+				_, err = idle.RepairFromCaches(t.Context())
+				require.NoError(t, err)
+				e.requireKeys(t, "p1", 0)
+				if what == "owner" { // a key version is the whole tenant's, and so is what it narrows
+					e.requireKeys(t, "p2", 1)
+				}
+			})
+		}
+	})
 }

@@ -15,21 +15,14 @@ import (
 // RepairFromCaches does what Vault.RepairFromCaches promises.
 func (v *Copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 	var report RepairReport
-	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { // before any KEK is asked
-		state, err := tx.State(ctx)
-		if err != nil {
-			return err
-		}
-		return v.ring.Descends(ctx, tx, state)
-	})
-	if err != nil {
-		return report, keyring.StoreError(err)
+	if err := v.ring.CatchUp(ctx); err != nil { // before any KEK is asked
+		return report, err
 	}
 	cached := v.ring.CachedKeys()
 	f := v.newFence(&report)
 	f.update = v.updateDescended
 	var refused []error // of tenants, which keep nobody else's keys from coming back
-	err = f.until(ctx, func() error {
+	err := f.until(ctx, func() error {
 		refused = nil
 		for _, tenant := range slices.Sorted(maps.Keys(cached)) {
 			for keys := range slices.Chunk(cached[tenant], keyring.PageSize) {
