@@ -135,7 +135,11 @@ func TestTheCopyOfAnEpochBringsItsWrapKeyBackOverAnOlderCopys(t *testing.T) {
 	e.insert(t, "c2", "p2") // under the new wrap key, and in no copy
 	e.spoil(t, `UPDATE crmguard_encryption_keyset SET wrapped = zeroblob(80) WHERE tenant = 't1' AND purpose = 'wrap'`)
 	_, err = keycopy.Repair(t.Context(), alone(e.cfg), older)
-	require.ErrorIs(t, err, encryption.ErrDamaged, "p2's key")
+	damaged := damagedRows(t, err).Rows
+	require.Equal(t, "p2", damaged[0].Owner)
+	v := e.another(t)
+	v.Copier(dir)
+	require.ErrorIs(t, v.GiveUp(t.Context(), damaged...), encryption.ErrDamaged)
 	newest, err := keycopy.Newest(dir)
 	require.NoError(t, err)
 	_, err = keycopy.Repair(t.Context(), alone(e.cfg), newest)
