@@ -9,7 +9,8 @@ import (
 // RestoreCopy verifies a key copy, loads it into an empty key store in one
 // transaction and opens the vault. need are the key positions of the data
 // snapshots that are to be read: a copy that does not cover one of them is
-// refused (ErrNotCovered). The lease is the one of the copy, and Config.Lease is 0
+// refused (ErrNotCovered). A store that holds any row is not empty (ErrNotEmpty), whatever
+// its state row says. The lease is the one of the copy, and Config.Lease is 0
 // or the same. The store keeps its id, so keep one store only:
 // what was left of the lost one must not be used beside it.
 //

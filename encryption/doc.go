@@ -142,6 +142,8 @@
 //     and that are gone, or put back, without a tombstone or a destruction are
 //     damaged, too, whoever wrote the tables: marks planted in a history stand for
 //     no keys, and a tombstone that was taken away is found.
+//   - Keys and merges are erased whatever stands in the table of the owners. Nothing is
+//     made for an owner of whom they are there and the row is lost (ErrDamaged).
 //   - A key that stands and opens under a tombstone, or under a key version that
 //     says it is destroyed, is damaged: to erase and to destroy delete the keys with
 //     the row that says so, or before. It stays, and nobody comes back to life,

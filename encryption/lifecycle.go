@@ -45,7 +45,9 @@ func (v *Vault) AddAlias(ctx context.Context, tenant, from, into string) error {
 // before brings the merge back with it.
 //
 // Erased persons are ErrErased: keys do not come back. ErrMerged says that from
-// was merged into somebody else, ErrNoKey that it was never merged.
+// was merged into somebody else, ErrNoKey that it was never merged. A merge that no
+// call makes (of a person into the same one, or with one who was erased alone) seals
+// no more either: Unmerge takes it, too.
 func (v *Vault) Unmerge(ctx context.Context, tenant, from, into string) error {
 	return v.ring.Unmerge(ctx, tenant, from, into)
 }
@@ -73,18 +75,18 @@ type Receipt struct {
 	Tenant     string    // whose
 	Owners     int       // owners that are tombstones now: the person and everyone of the same merges
 	Keys       int       // key rows that this call deleted
-	Sequence   int64     // of the newest tombstone
+	Sequence   int64     // of the newest tombstone, which is this call's where it deleted keys
 	Epoch      int64     // older key copies stay readable until this epoch is closed
 	At         time.Time // of the tombstone; zero when it was there before
 	Unreadable time.Time // from then on no process opens or seals; zero when it was so before
-	Unknown    bool      // the key store had never heard of any of them: nothing was ever sealed for this id
+	Unknown    bool      // the key store had neither row, key nor merge of any of them: nothing was ever sealed for this id
 	Scrubbed   bool      // the store's own files hold no deleted bytes any more
 }
 
 // Erase destroys the keys of a person for ever: tombstones stay, and no key
 // can be made under them. Merged ids are one person: whichever of them is
 // named, all of them go (Aliases lists them). It returns when no process opens
-// or seals for them any more, a lease later. It is idempotent; a person
+// or seals for them any more, a lease later, and at once where all was so before. It is idempotent; a person
 // without keys gets a tombstone too, and Receipt.Unknown says that nobody had
 // heard of the id: look whether it is spelt so.
 //
@@ -160,7 +162,9 @@ func (v *Vault) KeyVersions(ctx context.Context, tenant string) ([]keystore.KeyV
 // provided that its statement came within LongestTransaction of the sealing.
 //
 // Otherwise it answers *InUseError (ErrInUse), which names the holder's place,
-// and the key version is retired as before. Interrupted, it may be called again.
+// and the key version is retired as before. Interrupted, it may be called again, and
+// another process that goes on waits as long: whoever wrote the state that it finds,
+// the active key version may have been meant until then.
 // Once the first key is deleted there is no way back: the key version stays
 // Deleting until a call finishes it. A holder that still answers then has cells
 // of which some are lost; reseal the others, and give up those that Reseal lists.

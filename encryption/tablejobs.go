@@ -106,9 +106,10 @@ func (t *SealedTable) Redact(ctx context.Context, db *sql.DB, tenant, key string
 // (FenceOldWriters) become live and are searched. It runs after a restore
 // (snapshots carry no index columns), for an index that was added, and at any
 // other time: writers may go on. What belongs to an erased person, or to a
-// destroyed key version, loses its index value. A cell that does not open for
-// another reason, or is not sealed, stops nothing: its index value stays as it is,
-// and the report counts and lists it. Where such a cell is mended, a search finds
+// destroyed key version, loses its index value, once the key is gone. A cell that does
+// not open for another reason (the key stands, and a row says that it is gone), or is
+// not sealed, stops nothing: its index value stays as it is, and the report counts and
+// lists it. Where such a cell is mended, a search finds
 // it after the next Rebuild.
 //
 // Neither stops it that the database refuses a value, be it a trigger or a UNIQUE

@@ -34,7 +34,7 @@ func TestTheStoreIsRestoredUnderAVaultThatIsIdle(t *testing.T) {
 	require.NoError(t, err)
 
 	e.spoil(t, `UPDATE crmguard_encryption_store SET store = '', epoch = 0, sequence = 0, mark = '', barrier = 0, kek = '', retiring = ''`)
-	for _, table := range []string{"keyset", "generation", "owner", "key", "mark"} {
+	for _, table := range []string{"keyset", "generation", "owner", "key", "index", "mark"} {
 		e.spoil(t, `DELETE FROM crmguard_encryption_`+table)
 	}
 	restored, err := encryption.RestoreCopy(t.Context(), e.cfg, offSite)

@@ -31,7 +31,9 @@ func TestAKilledServerLosesAndDoublesNothing(t *testing.T) {
 			for round := range rounds {
 				acknowledged, published := s.untilKilled(t, server, writers, round)
 				server.Restart(t)
-				s.trail = s.over(s.db.DB) // as the next process does
+				s.db.SetMaxIdleConns(0) // the next process has no connections of the last one's
+				s.db.SetMaxIdleConns(2)
+				s.trail = s.over(s.db.DB)
 				s.sequence()
 				s.sound()
 				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NULL`))

@@ -229,6 +229,35 @@ func bury(ctx context.Context, tx keystore.Tx, owner string) error {
 	})
 }
 
+// eachTableForItself reads keys and aliases whose owner row, or whose key version, is
+// not there, one owner at a time and several: an erasure has to find them.
+func eachTableForItself(t *testing.T, s keystore.Store) {
+	t.Helper()
+	rows := sample()
+	write(t, s, keystore.Change{Put: keystore.Rows{
+		Owners:  []keystore.OwnerRow{{Tenant: "t", Owner: "row", State: keystore.Live, Sequence: 1}},
+		Keys:    rows.Keys,
+		Aliases: []keystore.AliasRow{{Tenant: "t", Alias: "merged", Owner: "p"}},
+	}, Store: &keystore.State{Store: "id"}})
+	for asked, want := range map[string][3]int{"row": {1, 0, 0}, "p": {0, 3, 0}, "merged": {0, 0, 1}, "row p merged": {1, 3, 1}, "p unknown": {0, 3, 0}} {
+		inside, err := func() (back keystore.Rows, err error) {
+			err = s.Snapshot(t.Context(), func(tx keystore.Tx) (err error) {
+				back, err = tx.Owners(t.Context(), "t", strings.Fields(asked))
+				return err
+			})
+			return back, err
+		}()
+		must(t, err)
+		back, err := s.Owners(t.Context(), "t", strings.Fields(asked))
+		must(t, err)
+		for _, back := range []keystore.Rows{back, inside} {
+			if got := [3]int{len(back.Owners), len(back.Keys), len(back.Aliases)}; got != want {
+				t.Errorf("of %q %v owners, keys and aliases came back, want %v; each table is read for itself, so that an erasure finds the keys of whom the owner row is lost", asked, got, want)
+			}
+		}
+	}
+}
+
 // manyOwners reads more owners at once than a statement has room for, of all
 // lengths, some unknown, some twice.
 func manyOwners(t *testing.T, s keystore.Store) {

@@ -49,6 +49,13 @@ func (s *faulty) Owners(ctx context.Context, tenant string, owners []string) (ke
 		rows.Aliases = nil
 	case "gives each owner back once for each key":
 		rows.Owners = append(rows.Owners, rows.Owners...)
+	case "gives keys and aliases of known owners only":
+		rows.Keys = slices.DeleteFunc(rows.Keys, func(k keystore.KeyRow) bool {
+			return !slices.ContainsFunc(rows.Owners, func(o keystore.OwnerRow) bool { return o.Owner == k.Owner })
+		})
+		rows.Aliases = slices.DeleteFunc(rows.Aliases, func(a keystore.AliasRow) bool {
+			return !slices.ContainsFunc(rows.Owners, func(o keystore.OwnerRow) bool { return o.Owner == a.Alias })
+		})
 	case "answers for some owners":
 		rows.Owners = rows.Owners[:min(len(rows.Owners), 100)]
 	}
@@ -142,7 +149,7 @@ func TestTheJudgeFindsAStoreWithAFault(t *testing.T) {
 	require.True(t, passes("is sound"))
 	for _, fault := range []string{
 		"does not answer", "forgets the lease", "forgets the barrier", "forgets the mark", "tells no tenants apart", "forgets seals", "forgets aliases",
-		"gives each owner back once for each key", "answers for some owners", "creates like it updates", "commits what failed", "answers the state of before",
+		"gives each owner back once for each key", "gives keys and aliases of known owners only", "answers for some owners", "creates like it updates", "commits what failed", "answers the state of before",
 		"pages have no end", "pages have no order", "writes in a snapshot", "keeps what is removed",
 		"narrows nobody", "takes away with everything", "takes nothing away", "brings nothing back", "narrows everybody", "loses indexes",
 	} {

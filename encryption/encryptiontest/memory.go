@@ -193,19 +193,19 @@ func (t *memoryTx) Tenant(ctx context.Context, tenant string) (keystore.Rows, er
 
 func (t *memoryTx) Owners(_ context.Context, tenant string, owners []string) (keystore.Rows, error) {
 	var out keystore.Rows
+	asked := map[string]bool{}
 	for _, owner := range slices.Compact(slices.Sorted(slices.Values(owners))) {
-		row, ok := t.now.owners[[2]string{tenant, owner}]
-		if !ok {
-			continue
+		asked[owner] = true
+		if row, ok := t.now.owners[[2]string{tenant, owner}]; ok {
+			out.Owners = append(out.Owners, row)
 		}
-		out.Owners = append(out.Owners, row)
 		if alias, ok := t.now.aliases[[2]string{tenant, owner}]; ok {
 			out.Aliases = append(out.Aliases, alias)
 		}
-		for _, g := range t.now.keyVersions {
-			if key, ok := t.now.keys[keyID{tenant, owner, g.Number()}]; ok && g.Tenant == tenant {
-				out.Keys = append(out.Keys, key)
-			}
+	}
+	for _, key := range t.now.keys {
+		if key.Tenant == tenant && asked[key.Owner] {
+			out.Keys = append(out.Keys, key)
 		}
 	}
 	slices.SortFunc(out.Keys, func(a, b keystore.KeyRow) int {

@@ -19,7 +19,7 @@ func Run(t *testing.T, open func(t *testing.T) keystore.Store) {
 		"empty": emptyStore, "round trip": roundTrip, "failed update": failedUpdate, "update without write": idleUpdate,
 		"pages": pages, "keys are bytes": keysAreBytes, "serial sequence": serialSequence, "barrier": barrier, "snapshot": snapshot, "replace and remove": replaceAndRemove,
 		"create leaves what is there": createLeavesWhatIsThere, "create takes owners and keys only": createTakesOwnersAndKeysOnly,
-		"creations agree": creationsAgree, "creations keep apart from updates": creationsKeepApart, "many owners": manyOwners,
+		"owners are what each table has": eachTableForItself, "creations agree": creationsAgree, "creations keep apart from updates": creationsKeepApart, "many owners": manyOwners,
 		"history": history, "lease": lease, "whom a change narrows": narrows, "named mark": namedMark, "restored history": restoredHistory, "snapshots hold what marks promise": snapshotsHoldWhatMarksPromise,
 	} {
 		t.Run(name, func(t *testing.T) { rule(t, open(t)) })

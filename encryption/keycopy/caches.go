@@ -165,8 +165,13 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 func (w *cacheRepair) one(key keyring.CachedKey, tenant, have keystore.Rows, state keystore.State) {
 	version, known := w.keyVersion(key.KeyVersion, tenant)
 	owner := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == key.Owner })
-	if version == nil || w.copies.ring.HasErased(w.tenant, key.Owner) || owner >= 0 && have.Owners[owner].State != keystore.Live && have.Owners[owner].State != keystore.Pending {
+	if version == nil || w.copies.ring.HasErased(w.tenant, key.Owner) || owner >= 0 && have.Owners[owner].State != keystore.Live {
 		return
+	}
+	lives := func() {
+		if owner < 0 && !slices.ContainsFunc(w.put.Owners, func(o keystore.OwnerRow) bool { return o.Owner == key.Owner }) {
+			w.put.Owners = append(w.put.Owners, keystore.OwnerRow{Tenant: w.tenant, Owner: key.Owner, State: keystore.Live, Sequence: state.Sequence})
+		}
 	}
 	row := slices.IndexFunc(have.Keys, func(k keystore.KeyRow) bool { return k.Owner == key.Owner && k.KeyVersion == key.KeyVersion })
 	if row >= 0 {
@@ -175,15 +180,14 @@ func (w *cacheRepair) one(key keyring.CachedKey, tenant, have keystore.Rows, sta
 		case err != nil: // a copy may have it
 		case bytes.Equal(now, key.Raw):
 			w.bring(version, known)
+			lives()
 		default:
 			w.conflicts = append(w.conflicts, DamagedRow{Kind: keystore.KindKey, Tenant: w.tenant, Owner: key.Owner, KeyVersion: key.KeyVersion, Reason: "it opens, and is another key than in memory", Digest: keyDigest(have.Keys[row].Wrapped)})
 		}
 		return
 	}
 	w.bring(version, known)
-	if owner < 0 && !slices.ContainsFunc(w.put.Owners, func(o keystore.OwnerRow) bool { return o.Owner == key.Owner }) {
-		w.put.Owners = append(w.put.Owners, keystore.OwnerRow{Tenant: w.tenant, Owner: key.Owner, State: keystore.Live, Sequence: state.Sequence})
-	}
+	lives()
 	back := keystore.KeyRow{Tenant: w.tenant, Owner: key.Owner, KeyVersion: key.KeyVersion, Wrapped: w.wrap.WrapKey(key.Raw, w.tenant, key.Owner, key.KeyVersion)}
 	if key.Allotted {
 		back.Seals = 1 // restored says how many, since nobody knows

@@ -61,7 +61,7 @@ func (v *Copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow, n
 				return err
 			}
 			for _, owner := range have.Owners {
-				if owner.State == keystore.Live || owner.State == keystore.Pending {
+				if owner.State == keystore.Live {
 					owner.Sequence = state.Sequence // from here on another key is no damage
 					owners = append(owners, owner)
 				}

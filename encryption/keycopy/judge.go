@@ -159,10 +159,10 @@ func (e *examiner) judgeIndex(row keystore.IndexRow) string {
 
 // judgeBuried judges a key under what says that it is gone for ever; see graves.
 func (e *examiner) judgeBuried(row keystore.KeyRow, order []byte, wrap *keyring.Keyset, entombed bool) (reason string, stray bool, err error) {
-	reason, living := "its key version is destroyed", "its key version says that it is destroyed, and no copy does, nor opens without the key: where it was, DestroyKeyVersion once more; else it is the row of the key version that is damaged"
+	reason, living := "its key version is destroyed", "its key version says that it is destroyed, and no copy does, nor opens without the key: where it was, DestroyKeyVersion once more; else it is the row of the key version that is damaged: put its state right, then RebuildIndexes"
 	settled := e.dead.destroyed(row.Tenant, row.KeyVersion)
 	if entombed {
-		reason, living = "it stands under a tombstone", "its owner's row is a tombstone, and no copy has one: where the owner was erased, Erase once more; else it is the tombstone that is damaged"
+		reason, living = "it stands under a tombstone", "its owner's row is a tombstone, and no copy has one: where the owner was erased, Erase once more; else it is the tombstone that is damaged: put its state right, then RebuildIndexes"
 		erased, err := e.dead.erased(row.Tenant, row.Owner)
 		if err != nil {
 			return "", false, err
@@ -236,7 +236,7 @@ func knownKeyVersion(state keystore.KeyVersionState) bool {
 }
 
 func knownOwner(state keystore.OwnerState) bool {
-	return state == keystore.Live || state == keystore.Pending || state == keystore.Tombstone
+	return state == keystore.Live || state == keystore.Tombstone
 }
 
 func knownIndex(state keystore.IndexState) bool {

@@ -467,8 +467,8 @@ func (v *Copies) Restore(ctx context.Context, path string, agree func(keystore.S
 }
 
 func (v *Copies) loadCopy(ctx context.Context, tx keystore.Tx, verified verifiedCopy) (err error) {
-	if state, err := tx.State(ctx); err != nil || state.Store != "" {
-		return errors.Join(err, keyring.ErrNotEmpty)
+	if err := keyring.CheckEmpty(ctx, tx); err != nil {
+		return err
 	}
 	h := verified.header
 	var put keystore.Rows

@@ -151,19 +151,16 @@ func (p *repairPage) owners(have keystore.Rows, meant bool, now keystore.State) 
 		if ours {
 			row.State = keystore.Tombstone
 		}
-		if row.State == keystore.Tombstone {
-			row.Sequence = now.Sequence // whoever takes a key away under it waits from now on
-		}
 		i := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == row.Owner })
 		damaged := i < 0 || !knownOwner(have.Owners[i].State)
 		switch {
 		case row.State == keystore.Tombstone && p.from.Holes > 0 && !ours: // it may be what was damaged when the copy was written
 			if damaged {
-				p.change.Put.Owners = append(p.change.Put.Owners, row)
+				p.change.Put.Owners = append(p.change.Put.Owners, buried(row, now))
 				p.tombstones++
 			}
 		case row.State == keystore.Tombstone && (damaged || have.Owners[i].State != keystore.Tombstone):
-			p.change.Put.Owners = append(p.change.Put.Owners, row)
+			p.change.Put.Owners = append(p.change.Put.Owners, buried(row, now))
 			for _, key := range have.Keys {
 				if key.Owner == row.Owner {
 					p.change.Remove.Keys = append(p.change.Remove.Keys, key)
@@ -174,6 +171,13 @@ func (p *repairPage) owners(have keystore.Rows, meant bool, now keystore.State) 
 			p.change.Put.Owners = append(p.change.Put.Owners, row)
 		}
 	}
+}
+
+// buried is a tombstone as of this change: until it, others had the keys perhaps, and
+// an erasure that finds it waits for them.
+func buried(row keystore.OwnerRow, now keystore.State) keystore.OwnerRow {
+	row.Sequence = max(row.Sequence, now.Sequence)
+	return row
 }
 
 // opens reports whether a key of an owner stands and opens: an erasure would have
@@ -216,7 +220,7 @@ func (p *repairPage) keys(tenant, have keystore.Rows) {
 	from := p.from.keysets[[2]string{p.tenant, keyring.PurposeWrap}]
 	for _, row := range p.rows.Keys {
 		alive := slices.ContainsFunc(have.Owners, func(o keystore.OwnerRow) bool {
-			return o.Owner == row.Owner && (o.State == keystore.Live || o.State == keystore.Pending)
+			return o.Owner == row.Owner && o.State == keystore.Live
 		})
 		wanted := slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool {
 			return g.KeyVersion == row.KeyVersion && (g.State == keystore.Active || g.State == keystore.Retired)

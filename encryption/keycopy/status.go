@@ -168,7 +168,7 @@ func (r *copyRecord) damage() []health.Finding {
 	stray := health.Finding{Name: "encryption.store.stray", Value: float64(r.strays), Unit: "rows"}
 	if r.strays > 0 {
 		stray.Level = health.Notice
-		stray.Remedy = "somebody wrote rows into the key store that open nothing, such as a key under a tombstone: find out who; RepairFromCopy and RewrapKeys remove them"
+		stray.Remedy = "somebody wrote rows into the key store that nothing needs, such as a key of a person who was erased, which would open again if the tombstone went: find out who; RepairFromCopy and RewrapKeys remove them"
 	}
 	return []health.Finding{lost, stray}
 }

@@ -3,6 +3,7 @@ package keycopy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/crmguard/crmguard/encryption/keystore"
@@ -20,7 +21,11 @@ func (v *Copies) removeStrays(ctx context.Context, before, newest source, found 
 			if removed = gone.Len(); err != nil || removed == 0 {
 				return err
 			}
-			return tx.Write(ctx, keystore.Change{Remove: gone, Narrows: true, Keeps: true})
+			tombs, err := buriedAnew(ctx, tx, gone.Keys)
+			if err != nil {
+				return err
+			}
+			return tx.Write(ctx, keystore.Change{Remove: gone, Put: keystore.Rows{Owners: tombs}, Narrows: true, Keeps: true})
 		})
 		if err != nil {
 			return err
@@ -30,6 +35,23 @@ func (v *Copies) removeStrays(ctx context.Context, before, newest source, found 
 		}
 	}
 	return nil
+}
+
+// buriedAnew are the tombstones over keys that go, as of this change; see buried.
+func buriedAnew(ctx context.Context, tx keystore.Tx, keys []keystore.KeyRow) (out []keystore.OwnerRow, err error) {
+	state, err := tx.State(ctx)
+	for _, key := range keys {
+		have, readErr := tx.Owners(ctx, key.Tenant, []string{key.Owner})
+		if err = errors.Join(err, readErr); err != nil {
+			return nil, err
+		}
+		for _, row := range have.Owners {
+			if row.State == keystore.Tombstone {
+				out = append(out, buried(row, state))
+			}
+		}
+	}
+	return out, err
 }
 
 // stillStray is asked where nothing can change any more.

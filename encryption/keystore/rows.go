@@ -60,7 +60,6 @@ type OwnerState string
 // The states of an owner.
 const (
 	Live      OwnerState = "live"      // has keys, or may get them
-	Pending   OwnerState = "pending"   // an erasure waits; opens, seals no more
 	Tombstone OwnerState = "tombstone" // erased, for ever and for all key versions
 )
 

@@ -34,7 +34,9 @@ type Store interface {
 	// "" names the installation, which has only keysets.
 	Tenant(ctx context.Context, tenant string) (Rows, error)
 	// Owners returns, in one query, the owner rows, the key rows of every
-	// key version and the aliases (of which the owner is the merged part).
+	// key version and the aliases (of which the owner is the merged part): each
+	// kind for itself, whatever the other two have of an owner. A key whose owner
+	// row, or whose key version, is lost must be found by an erasure all the same.
 	// Unknown owners are left out.
 	Owners(ctx context.Context, tenant string, owners []string) (Rows, error)
 	// Create runs f in one transaction that runs beside others of its kind and

@@ -34,8 +34,6 @@ func readOwners(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, tenant st
 	}
 	slices.SortFunc(out.Owners, func(a, b keystore.OwnerRow) int { return cmp.Compare(a.Owner, b.Owner) })
 	slices.SortFunc(out.Aliases, func(a, b keystore.AliasRow) int { return cmp.Compare(a.Alias, b.Alias) })
-	// A join has them once for each key.
-	out.Owners, out.Aliases = slices.Compact(out.Owners), slices.Compact(out.Aliases)
 	slices.SortFunc(out.Keys, func(a, b keystore.KeyRow) int {
 		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Number(), b.Number()))
 	})
@@ -88,40 +86,16 @@ func readSome(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, out *keysto
 	return rows.Err()
 }
 
-// ownersQuery asks for owners, each with its alias and its keys. Every owner is
-// looked up in the index, and from there its alias and keys.
+// ownersQuery asks for keys, owners and aliases, each table for itself: a key or an
+// alias whose owner row is lost is there all the same, and must be found by whoever
+// takes it away. Keys and owners come first, because PostgreSQL takes the types of
+// the columns from the first two.
 func ownersQuery(d sqldb.Dialect, tenant string, owners []string) (query string, args []any, err error) {
-	const columns = `SELECT o.owner, o.state, o.sequence, a.owner, k.generation, k.wrapped, k.seals FROM `
-	const joins = `
-		LEFT JOIN crmguard_encryption_alias a ON a.tenant = o.tenant AND a.alias = o.owner
-		LEFT JOIN crmguard_encryption_key k ON k.tenant = o.tenant AND k.owner = o.owner`
-	switch d.Kind {
-	case sqldb.Postgres:
-		query, args = united(d, tenant, owners)
-		return query, args, nil
-	case sqldb.SQLite: // spends its time on reading a long list; CROSS says what comes first
-		list, err := json.Marshal(owners) // ids are UTF-8
-		return columns + `json_each(?) j CROSS JOIN crmguard_encryption_owner o ON o.tenant = ? AND o.owner = j.value` + joins, []any{string(list), tenant}, err
-	case sqldb.MariaDB, sqldb.MySQL: // a table of values takes its width from the first one in MariaDB, and cuts the others
+	asked, args, err := askedOwners(d, owners)
+	if err != nil {
+		return "", nil, err
 	}
-	list := padded(owners)
-	return d.Bind(columns + `crmguard_encryption_owner o` + joins + ` WHERE o.tenant = ? AND o.owner IN (` + sqldb.Marks(len(list)) + `)`),
-		append([]any{tenant}, list...), nil
-}
-
-// united is the statement of PostgreSQL: keys, owners and aliases, in this
-// order, because it takes the types of the columns from the first two.
-//
-// Several owners are a table, called asked. PostgreSQL compares each row of the
-// tenant with one after the other of a list behind IN as soon as it keeps a plan
-// for several executions, and each owner with each key where it joins without
-// statistics, as on a fresh import: 3,000 persons took three to six seconds.
-func united(d sqldb.Dialect, tenant string, owners []string) (query string, args []any) {
-	among := "= ?"
-	if len(owners) > 1 {
-		among, args = "IN (SELECT a.owner FROM asked a)", padded(owners)
-		query = "WITH asked (owner) AS (VALUES (CAST(? AS text))" + strings.Repeat(", (?)", len(args)-1) + ") "
-	}
+	query = asked.with
 	for i, part := range []struct{ columns, table, owner string }{
 		{"r.owner, NULL, NULL, NULL, r.generation, r.wrapped, r.seals", "crmguard_encryption_key", "r.owner"},
 		{"r.owner, r.state, r.sequence, NULL, NULL, NULL, NULL", "crmguard_encryption_owner", "r.owner"},
@@ -130,12 +104,52 @@ func united(d sqldb.Dialect, tenant string, owners []string) (query string, args
 		if i > 0 {
 			query += " UNION ALL "
 		}
-		query, args = query+"SELECT "+part.columns+" FROM "+part.table+" r WHERE r.tenant = ? AND "+part.owner+" "+among, append(args, tenant)
-		if len(owners) == 1 {
-			args = append(args, owners[0])
-		}
+		query += "SELECT " + part.columns + " FROM " + asked.from + part.table + " r WHERE r.tenant = ? AND " + part.owner + " " + asked.among
+		args = append(append(args, tenant), asked.each...)
 	}
-	return d.Bind(query + hiding), args
+	if d.Kind == sqldb.Postgres {
+		query += hiding
+	}
+	return d.Bind(query), args, nil
+}
+
+// asking is how a statement names the owners that it asks for.
+type asking struct {
+	with  string // before it
+	from  string // before each table
+	among string // behind the owner of each
+	each  []any  // the arguments of among
+}
+
+// askedOwners names one owner by itself. Several are a table, called asked.
+//
+// PostgreSQL compares each row of the tenant with one after the other of a list
+// behind IN as soon as it keeps a plan for several executions, and each owner with
+// each key where it joins without statistics, as on a fresh import: 3,000 persons
+// took three to six seconds. SQLite spends its time on reading a long list, once
+// here; CROSS says what comes first. MariaDB takes the width of a table of values
+// from the first one, and cuts the others: there it is a list.
+func askedOwners(d sqldb.Dialect, owners []string) (a asking, args []any, err error) {
+	if len(owners) == 1 {
+		return asking{among: "= ?", each: []any{owners[0]}}, nil, nil
+	}
+	switch d.Kind {
+	case sqldb.Postgres:
+		args = padded(owners)
+		return asking{
+			with:  "WITH asked (owner) AS (VALUES (CAST(? AS text))" + strings.Repeat(", (?)", len(args)-1) + ") ",
+			among: "IN (SELECT a.owner FROM asked a)",
+		}, args, nil
+	case sqldb.SQLite:
+		list, err := json.Marshal(owners) // ids are UTF-8
+		return asking{
+			with: "WITH asked (owner) AS MATERIALIZED (SELECT j.value FROM json_each(?) j) ",
+			from: "asked a CROSS JOIN ", among: "= a.owner",
+		}, []any{string(list)}, err
+	case sqldb.MariaDB, sqldb.MySQL:
+	}
+	list := padded(owners)
+	return asking{among: "IN (" + sqldb.Marks(len(list)) + ")", each: list}, nil, nil
 }
 
 // padded rounds the number of owners up to one of a few, so that drivers and

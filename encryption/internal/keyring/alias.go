@@ -15,6 +15,9 @@ func (v *Ring) AddAlias(ctx context.Context, tenant, from, into string) error {
 	if err := v.checkMerge(ctx, tenant, from, into); err != nil {
 		return err
 	}
+	if from == into {
+		return fmt.Errorf("%w: merge of a person into the same one", ErrID)
+	}
 	_, err := v.Update(ctx, func(tx keystore.Tx) error { return putAlias(ctx, tx, tenant, from, into) })
 	return err
 }
@@ -26,6 +29,9 @@ func putAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) er
 	}
 	have, err := tx.Owners(ctx, tenant, []string{from, into})
 	if err != nil {
+		return err
+	}
+	if err := checkOwners(have, "merge"); err != nil {
 		return err
 	}
 	if slices.Contains(have.Aliases, keystore.AliasRow{Tenant: tenant, Alias: from, Owner: into}) {
@@ -54,6 +60,20 @@ func putAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) er
 	return tx.Write(ctx, keystore.Change{Put: put, Narrows: true, Keeps: true, Of: keystore.Scope{Tenant: tenant, Owners: []string{from, into}}})
 }
 
+// checkOwners refuses owners of whom whether they live is not known.
+func checkOwners(rows keystore.Rows, op string) error {
+	known := func(owner string) bool {
+		return slices.ContainsFunc(rows.Owners, func(o keystore.OwnerRow) bool { return o.Owner == owner })
+	}
+	odd := func(o keystore.OwnerRow) bool { return o.State != keystore.Live && o.State != keystore.Tombstone }
+	lost := slices.ContainsFunc(rows.Owners, odd) || slices.ContainsFunc(rows.Keys, func(k keystore.KeyRow) bool { return !known(k.Owner) }) ||
+		slices.ContainsFunc(rows.Aliases, func(a keystore.AliasRow) bool { return !known(a.Alias) })
+	if lost {
+		return &KeyError{Op: op, Err: ErrOwnerLost}
+	}
+	return nil
+}
+
 // Unmerge does what Vault.Unmerge promises.
 func (v *Ring) Unmerge(ctx context.Context, tenant, from, into string) error {
 	from, into = Fold(from), Fold(into)
@@ -71,18 +91,19 @@ func (v *Ring) checkMerge(ctx context.Context, tenant, from, into string) error 
 	if err := errors.Join(CheckPerson(from), CheckPerson(into)); err != nil {
 		return fmt.Errorf("encryption: merge of a person into another: %w", err)
 	}
-	if from == into {
-		return fmt.Errorf("%w: merge of a person into the same one", ErrID)
-	}
 	_, err := v.Tenant(ctx, tenant)
 	return err
 }
 
 // takeAlias removes an alias while both of its ends live. An erasure is an
 // Update, too: either it found the alias and both are erased, or it comes later
-// and finds one person.
+// and finds one person. So an alias of which one end only is erased was made by
+// nobody, nor was one of a person into the same one: it goes, too.
 func takeAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) error {
 	have, err := tx.Owners(ctx, tenant, []string{from, into})
+	if err == nil {
+		err = checkOwners(have, "unmerge")
+	}
 	if err != nil {
 		return err
 	}
@@ -90,16 +111,15 @@ func takeAlias(ctx context.Context, tx keystore.Tx, tenant, from, into string) e
 	for _, row := range have.Owners {
 		states[row.Owner] = row.State
 	}
-	for _, owner := range []string{from, into} {
-		switch state, known := states[owner]; {
-		case !known:
-			return &KeyError{Op: "unmerge: one of the two was never part of a merge", Err: ErrNoKey}
-		case state != keystore.Live:
-			return fmt.Errorf("%w: one of the two, and with it the other; a merge is not taken back afterwards", ErrErased)
-		}
-	}
 	i := slices.IndexFunc(have.Aliases, func(row keystore.AliasRow) bool { return row.Alias == from })
+	erased := states[from] == keystore.Tombstone || states[into] == keystore.Tombstone
 	switch {
+	case i < 0 && from == into:
+		return fmt.Errorf("%w: merge of a person into the same one", ErrID)
+	case len(states) < 2 && from != into:
+		return &KeyError{Op: "unmerge: one of the two was never part of a merge", Err: ErrNoKey}
+	case erased && (i < 0 || states[from] == states[into]):
+		return fmt.Errorf("%w: one of the two, and with it the other; a merge is not taken back afterwards", ErrErased)
 	case i < 0:
 		return nil // it was taken back before
 	case have.Aliases[i].Owner != into:

@@ -128,10 +128,10 @@ func putKeys(ctx context.Context, tx keystore.Tx, k *Tenant, version int64, fres
 		closed[o.Owner] = o.State != keystore.Live // erased meanwhile: the caller finds the tombstone when it reads back
 	}
 	for _, a := range have.Aliases {
-		closed[a.Alias] = closed[a.Alias] || !resealing
+		closed[a.Alias] = closed[a.Alias] || !resealing || !known[a.Alias]
 	}
-	for _, key := range have.Keys {
-		closed[key.Owner] = closed[key.Owner] || key.KeyVersion == keyVersion
+	for _, key := range have.Keys { // of whose owner the row is lost gets no other one: the caller finds that, too
+		closed[key.Owner] = closed[key.Owner] || key.KeyVersion == keyVersion || !known[key.Owner]
 	}
 	put := keystore.Rows{Owners: make([]keystore.OwnerRow, 0, len(fresh)), Keys: make([]keystore.KeyRow, 0, len(fresh))}
 	for _, row := range fresh {

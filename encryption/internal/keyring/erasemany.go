@@ -110,7 +110,7 @@ func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (
 	if err != nil {
 		return nil, nil, err
 	}
-	dead := map[string]int64{} // sequence of the tombstone that is there
+	dead := map[string]int64{} // sequence of the tombstone that is there, and under which no key is
 	heard := map[string]bool{}
 	for _, row := range have.Owners {
 		heard[row.Owner] = true
@@ -120,7 +120,12 @@ func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (
 	}
 	keys := map[string]int{}
 	for _, row := range have.Keys {
+		heard[row.Owner] = true
 		keys[row.Owner]++
+		delete(dead, row.Owner) // a tombstone over keys is none of an erasure: this one is
+	}
+	for _, row := range have.Aliases {
+		heard[row.Alias] = true
 	}
 	var put []keystore.OwnerRow
 	for _, owner := range buried {
@@ -141,7 +146,7 @@ func bury(ctx context.Context, tx keystore.Tx, tenant string, owners []string) (
 		}
 		receipts = append(receipts, receipt)
 	}
-	if len(put) == 0 && len(have.Keys) == 0 {
+	if len(put) == 0 {
 		return receipts, buried, nil
 	}
 	return receipts, buried, tx.Write(ctx, keystore.Change{

@@ -35,6 +35,10 @@ var (
 	ErrTag        = errors.New("encryption: tag does not verify")
 	ErrTooLarge   = errors.New("encryption: value is too large for a field")
 	ErrDamaged    = errors.New("encryption: rows of the key store are damaged")
+
+	// ErrOwnerLost is ErrDamaged about one owner: keys or a merge are there, and
+	// whether the owner lives is not known.
+	ErrOwnerLost = fmt.Errorf("%w: there are keys or a merge of the owner, and no owner row, or one in no state", ErrDamaged)
 )
 
 // KeyError is the detail behind a sentinel: where it happened, never a value

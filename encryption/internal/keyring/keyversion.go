@@ -43,7 +43,7 @@ func (v *Ring) NewKeyVersion(ctx context.Context, tenant string) (uint32, error)
 		return keyVersion, err
 	}
 	for _, was := range retired {
-		v.retired.since(tenant, was, v.cfg.Now())
+		v.retired.from(tenant, was, v.cfg.Now())
 	}
 	return keyVersion, nil
 }
@@ -82,30 +82,37 @@ func (v *Ring) DestroyKeyVersion(ctx context.Context, tenant string, keyVersion 
 			return err
 		}
 	}
-	if state == keystore.Retired { // whoever marked it before has waited for this
-		if early := known.Add(v.LeaseWait() + v.LongestTransaction()).Sub(v.cfg.Now()); early > 0 {
-			if err := ask(ctx, tenant, keyVersion, holders); err != nil {
-				return err // who has something now is not waited for
-			}
-			if err := v.cfg.Wait(ctx, early); err != nil {
-				return err
-			}
+	asked := func() error {
+		err := ask(ctx, tenant, keyVersion, holders)
+		if err == nil || state != keystore.Destroying {
+			return err // one that is destroyed while keys stand is so because somebody wrote it
 		}
-		if err := ask(ctx, tenant, keyVersion, holders); err != nil {
+		return errors.Join(err, v.setKeyVersion(ctx, tenant, keyVersion, keystore.Destroying, keystore.Retired))
+	}
+	// Whatever state it is found in: who put it there has waited for this perhaps, and
+	// perhaps it was a slip over the active one.
+	if early := known.Add(v.LeaseWait() + v.LongestTransaction()).Sub(v.cfg.Now()); early > 0 {
+		if err := asked(); err != nil {
+			return err // who has something now is not waited for
+		}
+		if err := v.cfg.Wait(ctx, early); err != nil {
 			return err
 		}
+	}
+	if err := asked(); err != nil {
+		return err
+	}
+	if state == keystore.Retired {
 		if err := v.setKeyVersion(ctx, tenant, keyVersion, keystore.Retired, keystore.Destroying); err != nil {
 			return err
 		}
+		state = keystore.Destroying
 	}
 	if err := v.cfg.Wait(ctx, v.LeaseWait()); err != nil {
 		return err
 	}
-	if err := ask(ctx, tenant, keyVersion, holders); err != nil {
-		if state == keystore.Destroyed {
-			return err // somebody wrote that, and it is not so
-		}
-		return errors.Join(err, v.setKeyVersion(ctx, tenant, keyVersion, keystore.Destroying, keystore.Retired))
+	if err := asked(); err != nil {
+		return err
 	}
 	deleted, err := v.deleteKeys(ctx, tenant, keyVersion)
 	if err != nil {
@@ -179,6 +186,15 @@ func (r *retirements) since(tenant string, keyVersion uint32, now time.Time) tim
 	}
 	r.known[id] = now
 	return now
+}
+
+// from is since for a key version that has sealed until now: what was known of it
+// before is about another time.
+func (r *retirements) from(tenant string, keyVersion uint32, now time.Time) {
+	r.mu.Lock()
+	delete(r.known, retiredID{tenant, keyVersion})
+	r.mu.Unlock()
+	r.since(tenant, keyVersion, now)
 }
 
 // setKeyVersion moves a key version from one state to another. Once keys of it are

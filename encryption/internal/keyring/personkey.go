@@ -15,6 +15,8 @@ import (
 type Owner struct {
 	age
 	State  keystore.OwnerState
+	lost   bool     // keys or an alias stand, and no owner row: State is empty
+	shut   []uint32 // key versions of keys that stand, and are not opened: the row says that they are gone
 	merged bool
 	into   string // whom, where merged
 	keys   []*Key // one a key version
@@ -88,14 +90,20 @@ func (v *Ring) fetchOnce(ctx context.Context, tenant string, owners []string) (o
 	for _, row := range rows.Owners {
 		out[row.Owner] = &Owner{age: begun, State: row.State}
 	}
-	for _, row := range rows.Aliases {
-		if o := out[row.Alias]; o != nil {
-			o.merged, o.into = true, row.Owner
+	named := func(owner string) *Owner {
+		if out[owner] == nil {
+			out[owner] = &Owner{age: begun, lost: true}
 		}
+		return out[owner]
+	}
+	for _, row := range rows.Aliases {
+		o := named(row.Alias)
+		o.merged, o.into = true, row.Owner
 	}
 	for _, row := range rows.Keys {
-		o := out[row.Owner]
-		if o == nil || o.State == keystore.Tombstone {
+		o := named(row.Owner)
+		if o.lost || o.State == keystore.Tombstone {
+			o.shut = append(o.shut, row.KeyVersion)
 			continue // no key opens under a tombstone, whoever put it there
 		}
 		key, known, err := v.unwrap(ctx, row)
@@ -112,7 +120,11 @@ func (v *Ring) fetchOnce(ctx context.Context, tenant string, owners []string) (o
 	for _, o := range out {
 		o.active = k.Active
 		o.keys = slices.DeleteFunc(o.keys, func(key *Key) bool {
-			return k.keyVersions[key.keyVersion].State == keystore.Destroyed // somebody put the row back
+			destroyed := k.keyVersions[key.keyVersion].State == keystore.Destroyed // somebody put the row back
+			if destroyed {
+				o.shut = append(o.shut, key.keyVersion)
+			}
+			return destroyed
 		})
 	}
 	v.remember(tenant, out, g)
@@ -193,6 +205,17 @@ func (v *Ring) findKey(ctx context.Context, tenant, owner string, keyVersion uin
 	return nil, g, v.whyMissing(ctx, tenant, found[owner], keyVersion)
 }
 
+// Stands reports whether there is a key of an owner, though it is not opened: its
+// owner's row says that it was erased, or its key version's that it was destroyed,
+// and either may be put right.
+func (v *Ring) Stands(ctx context.Context, tenant, owner string, keyVersion uint32) (bool, error) {
+	found, _, err := v.Owners(ctx, tenant, []string{owner}, false)
+	if err != nil || found[owner] == nil {
+		return false, err
+	}
+	return slices.Contains(found[owner].shut, keyVersion), nil
+}
+
 // leasedKey answers from memory alone while the lease of the entry runs, also
 // when it was narrowed: inside a transaction nothing is fetched.
 func (v *Ring) leasedKey(tenant, owner string, keyVersion uint32) (*Key, Grant) {
@@ -252,8 +275,12 @@ func (o *Owner) Sealable() error {
 	switch {
 	case o == nil:
 		return nil
-	case o.State != keystore.Live:
+	case o.lost:
+		return &KeyError{Op: "seal", Err: ErrOwnerLost}
+	case o.State == keystore.Tombstone:
 		return &KeyError{Op: "seal", Err: ErrErased}
+	case o.State != keystore.Live:
+		return &KeyError{Op: "seal", Err: ErrOwnerLost}
 	case o.merged:
 		return &KeyError{Op: "seal", Err: ErrMerged}
 	}

@@ -10,6 +10,8 @@ func (e *KeyError) remedy() string {
 		return ": it was changed, or is not of the owner, row, table and column that were named"
 	case errors.Is(e.Err, ErrNoKey) && e.KeyVersion != 0:
 		return ": the key store lacks it (was an older one put back?): RepairFromCaches or RepairFromCopy may bring it back; a Reader has the keys of the owners that it was made for"
+	case errors.Is(e.Err, ErrDamaged):
+		return ": RepairFromCopy brings it back; what no copy has, Erase ends"
 	case errors.Is(e.Err, ErrDestroyed):
 		return ": restore newer data"
 	case errors.Is(e.Err, ErrLease):

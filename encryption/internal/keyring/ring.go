@@ -82,8 +82,8 @@ func (v *Ring) Create(ctx context.Context, id string, lease time.Duration) error
 		if err != nil {
 			return err
 		}
-		if now.Store != "" {
-			return ErrNotEmpty
+		if err := CheckEmpty(ctx, tx); err != nil {
+			return err
 		}
 		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rowsOf(keysets)}, Narrows: true, Store: &keystore.State{
 			Store: id, Epoch: 1, KEK: v.cfg.NewKEK, Lease: lease, LeaseWait: lease, LeaseSince: now.Sequence, LongestTransaction: whole(v.cfg.LongestTransaction),

@@ -13,6 +13,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keystore"
+	"github.com/crmguard/crmguard/encryption/sealedvalue"
 )
 
 const rebuildBatch = 200
@@ -239,7 +240,9 @@ type indexFix struct {
 }
 
 // wantedIndex computes what an index column should hold: NULL where there is
-// no value, or none that will ever be read again.
+// no value, or none that will ever be read again, for its key is gone. While the key
+// stands, a row that says erased or destroyed may be put right, and the value is
+// unreadable till then.
 func (s *storedTable) wantedIndex(ctx context.Context, tenant string, indexed func(i int, value string) (any, error), i int, row dataRow) (any, error) {
 	column := s.Indexes[i].Of
 	col, cell := &s.Columns[column], row.cells[column]
@@ -249,9 +252,14 @@ func (s *storedTable) wantedIndex(ctx context.Context, tenant string, indexed fu
 	if cell.sealed == nil {
 		return nil, nil
 	}
-	value, err := s.openValue(ctx, tenant, row.id, col, s.ownerOf(col, row.owner), cell.sealed)
+	owner := s.ownerOf(col, row.owner)
+	value, err := s.openValue(ctx, tenant, row.id, col, owner, cell.sealed)
 	if errors.Is(err, keyring.ErrErased) || errors.Is(err, keyring.ErrDestroyed) {
-		return nil, nil
+		keyVersion, _ := sealedvalue.KeyVersion(cell.sealed)
+		stands, asked := s.Vault.Ring.Stands(ctx, tenant, owner, keyVersion)
+		if asked != nil || !stands {
+			return nil, asked
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -37,7 +37,7 @@ func AboutOneValue(err error) bool {
 			return false
 		}
 	}
-	for _, fault := range []error{keyring.ErrOpen, keyring.ErrNoKey, keyring.ErrDestroyed, keyring.ErrErased, keyring.ErrMerged, keyring.ErrID} {
+	for _, fault := range []error{keyring.ErrOpen, keyring.ErrNoKey, keyring.ErrDestroyed, keyring.ErrErased, keyring.ErrMerged, keyring.ErrID, keyring.ErrOwnerLost} {
 		if errors.Is(err, fault) {
 			return true
 		}
