@@ -36,7 +36,8 @@ func RestoreCopy(ctx context.Context, cfg Config, path string, need ...[]byte) (
 // *DamagedError; one that has changed since, opens, or is no key that is there,
 // is refused (ErrDamaged), and nothing is deleted then. So is one that opens in
 // the newest key copy of the folders that this vault was told of (Copier, KeyCopy,
-// WriteCopy): RepairFromCopy has it. Tell it of them first. What else is damaged
+// WriteCopy), or under that one's keysets, and so are all of a tenant of whom a keyset
+// is damaged or older than there: RepairFromCopy has it. Tell it of them first. What else is damaged
 // has other ways: erase the person (Erase), destroy the key version once more
 // (DestroyKeyVersion), or bring the row back by hand. A key that
 // opens, and of whose key version nothing but the row is lost, is not given up:
@@ -57,10 +58,11 @@ func (v *Vault) GiveUp(ctx context.Context, rows ...keycopy.DamagedRow) error {
 // that the copy has comes back over an owner that somebody revived. Everything
 // else whose going may have been meant (an owner, an alias, a key version) comes
 // back only where nothing was erased, destroyed or rotated, no merge taken back and no
-// index retired since the copy was written: repairs, new tenants, merges and indexes
-// do not count, so that a repair that was interrupted is called again. What the newest
+// index retired since the copy was written: repairs, new tenants, merges, indexes and
+// epochs do not count, so that a repair that was interrupted is called again. What the newest
 // copy in the folders that the vault knows of has as gone for ever does not come back
-// out of an older one. One key version comes back in any case, also without the copy, as one that
+// out of an older one, nor what this process erased or destroyed since: that is put
+// right. What another process did since no copy tells: write one after each. One key version comes back in any case, also without the copy, as one that
 // seals no more: that of a key which opens in the store; and one that is
 // destroyed in the copy is so for ever.
 //
@@ -167,7 +169,8 @@ func (v *Vault) KeyCopy(dir string) func(ctx context.Context, position []byte) e
 // today the keys come back a lease and the longest transaction later, as with
 // RepairFromCopy. Interrupted, it may be called again: what this process had in memory
 // it keeps for that until something is taken away. Nor do keys that no process has in memory (Config.CacheKeys), or
-// that a change has narrowed meanwhile, for it may have been their erasure;
+// that a change has narrowed meanwhile, for it may have been their erasure, also one that
+// this process did not notice and the history of the store tells;
 // RepairFromCopy may have those.
 func (v *Vault) RepairFromCaches(ctx context.Context) (keycopy.RepairReport, error) {
 	return v.copies.RepairFromCaches(ctx)

@@ -286,7 +286,8 @@ func TestAKeyRowOfAClosedEpochOpensNothing(t *testing.T) {
 	require.NoError(t, bring(), "before, it opens: the epoch is what ends it")
 	_, err = e.keysDB.ExecContext(t.Context(), `DELETE FROM crmguard_encryption_key WHERE owner = 'p1'`)
 	require.NoError(t, err)
-	_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(t.TempDir()), Destroy: e.kms.destroy})
+	v := e.another(t) // the one that erased would find out
+	_, err = v.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: v.Copier(t.TempDir()), Destroy: e.kms.destroy})
 	require.NoError(t, err)
 	failed, ok := errors.AsType[*encryption.RowsError](bring())
 	require.True(t, ok)

@@ -2,6 +2,7 @@ package encryption_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,4 +76,34 @@ func TestAKeyIsGivenUpAfterAnEpoch(t *testing.T) {
 	require.NoError(t, stale.GiveUp(t.Context(), rows...))
 	_, err = e.another(t).WriteCopy(t.Context(), t.TempDir())
 	require.NoError(t, err)
+}
+
+// Under keysets that were put back to before an epoch no key opens that was made since:
+// it is sound, and is not given up before the keysets are back.
+func TestNoKeyIsGivenUpUnderOlderKeysets(t *testing.T) {
+	for _, knows := range []bool{true, false} {
+		e := newEnv(t, 1)
+		e.insert(t, "c1", "p1")
+		_, err := e.keysDB.ExecContext(t.Context(), `CREATE TABLE before_epoch AS SELECT * FROM crmguard_encryption_keyset WHERE tenant = 't1'`)
+		require.NoError(t, err)
+		dir := t.TempDir()
+		_, err = e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: e.vault.Copier(dir)})
+		require.NoError(t, err)
+		e.contacts = e.table(t, e.vault, contactsTable)
+		e.insert(t, "c3", "p3") // its key is in no copy
+		e.spoil(t, `INSERT OR REPLACE INTO crmguard_encryption_keyset SELECT * FROM before_epoch`)
+		v := e.another(t)
+		_, err = v.WriteCopy(t.Context(), dir)
+		keys := slices.DeleteFunc(damagedRows(t, err).Rows, func(row keycopy.DamagedRow) bool { return row.Owner != "p3" })
+		require.Len(t, keys, 1)
+		if !knows {
+			v = e.another(t)
+		}
+		require.ErrorIs(t, v.GiveUp(t.Context(), keys...), encryption.ErrDamaged)
+		newest, err := keycopy.Newest(dir)
+		require.NoError(t, err)
+		_, err = v.RepairFromCopy(t.Context(), newest)
+		require.NoError(t, err)
+		e.requireOpens(t, e.table(t, e.another(t), contactsTable))
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
-	"github.com/crmguard/crmguard/encryption/keycopy"
 	"github.com/crmguard/crmguard/encryption/keystore"
 )
 
@@ -195,11 +194,6 @@ func TestACopyBringsNobodyBackWhereSomethingWasTakenAway(t *testing.T) {
 		"a merge that was taken back": func(t *testing.T, e *env) error {
 			t.Helper()
 			return e.vault.Unmerge(t.Context(), tenant, "p3", "p2")
-		},
-		"a new KEK": func(t *testing.T, e *env) error {
-			t.Helper()
-			_, err := e.vault.RewrapKeys(t.Context(), keycopy.Rewrap{KEK: "kek-2", Copy: func(context.Context) error { return nil }})
-			return err
 		},
 		"an index that was retired": func(t *testing.T, e *env) error {
 			t.Helper()

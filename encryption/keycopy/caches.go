@@ -15,21 +15,14 @@ import (
 // RepairFromCaches does what Vault.RepairFromCaches promises.
 func (v *Copies) RepairFromCaches(ctx context.Context) (RepairReport, error) {
 	var report RepairReport
-	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) error { // before any KEK is asked
-		state, err := tx.State(ctx)
-		if err != nil {
-			return err
-		}
-		return v.ring.Descends(ctx, tx, state)
-	})
-	if err != nil {
-		return report, keyring.StoreError(err)
+	if err := v.ring.CatchUp(ctx); err != nil { // before any KEK is asked
+		return report, err
 	}
 	cached := v.ring.CachedKeys()
 	f := v.newFence(&report)
 	f.update = v.updateDescended
 	var refused []error // of tenants, which keep nobody else's keys from coming back
-	err = f.until(ctx, func() error {
+	err := f.until(ctx, func() error {
 		refused = nil
 		for _, tenant := range slices.Sorted(maps.Keys(cached)) {
 			for keys := range slices.Chunk(cached[tenant], keyring.PageSize) {
@@ -172,7 +165,7 @@ func (w *cacheRepair) compare(ctx context.Context, tx keystore.Tx) error {
 func (w *cacheRepair) one(key keyring.CachedKey, tenant, have keystore.Rows, state keystore.State) {
 	version, known := w.keyVersion(key.KeyVersion, tenant)
 	owner := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == key.Owner })
-	if version == nil || owner >= 0 && have.Owners[owner].State != keystore.Live {
+	if version == nil || w.copies.ring.HasErased(w.tenant, key.Owner) || owner >= 0 && have.Owners[owner].State != keystore.Live {
 		return
 	}
 	lives := func() {
@@ -218,7 +211,7 @@ func (w *cacheRepair) keyVersion(id uint32, tenant keystore.Rows) (row *keystore
 		return state == keystore.Active || state == keystore.Retired
 	}
 	memory := w.copies.ring.KnownKeyVersion(w.tenant, id)
-	if memory != nil && (memory.State == keystore.Deleting || memory.State == keystore.Destroyed) {
+	if w.copies.ring.HasDestroyed(w.tenant, id) || memory != nil && (memory.State == keystore.Deleting || memory.State == keystore.Destroyed) {
 		return nil, false
 	}
 	if i := slices.IndexFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == id }); i >= 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/crmguard/crmguard/encryption/internal/keyring"
 	"github.com/crmguard/crmguard/encryption/keystore"
@@ -37,6 +38,9 @@ func (v *Copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow, n
 		if err != nil {
 			return err // with the keyset the keys would open again
 		}
+		if err := v.soundKeysets(ctx, tenant, newest); err != nil {
+			return err
+		}
 		wraps[tenant] = wrap
 	}
 	_, err := v.ring.Update(ctx, func(tx keystore.Tx) error {
@@ -47,7 +51,7 @@ func (v *Copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow, n
 		var gone []keystore.KeyRow
 		var owners []keystore.OwnerRow
 		for tenant, rows := range byTenant {
-			keys, err := givenUp(ctx, tx, wraps[tenant], rows)
+			keys, err := givenUp(ctx, tx, wraps[tenant], newest.keysets[[2]string{tenant, keyring.PurposeWrap}], rows)
 			if err != nil {
 				return err
 			}
@@ -69,6 +73,35 @@ func (v *Copies) giveUp(ctx context.Context, byTenant map[string][]DamagedRow, n
 		return tx.Write(ctx, keystore.Change{Remove: keystore.Rows{Keys: gone}, Put: keystore.Rows{Owners: owners}, Narrows: true, Keeps: true})
 	})
 	return err
+}
+
+// soundKeysets refuses where a keyset of the tenant is damaged, or older than in the
+// newest copy: under the right ones the keys may open.
+func (v *Copies) soundKeysets(ctx context.Context, tenant string, newest verifiedCopy) error {
+	var state keystore.State
+	var rows keystore.Rows
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
+		if state, err = tx.State(ctx); err == nil {
+			rows, err = tx.Tenant(ctx, tenant)
+		}
+		return err
+	})
+	if err != nil {
+		return keyring.StoreError(err)
+	}
+	slices.SortFunc(rows.Keysets, func(a, b keystore.KeysetRow) int { return strings.Compare(a.Purpose, b.Purpose) })
+	e, err := v.examinerOf(ctx, state, rows.Keysets)
+	if err != nil {
+		return err
+	}
+	for _, purpose := range keyring.PurposesOf(tenant) {
+		id := [2]string{tenant, purpose}
+		have, kept := e.keysets[id], newest.keysets[id]
+		if have.open == nil || kept != nil && have.row.Version < kept.Row.Version {
+			return fmt.Errorf("%w: its keyset %s is damaged, or older than in a key copy, and keys may open under the right one: bring the keysets back first (RepairFromCopy); nothing of %s is given up", keyring.ErrDamaged, purpose, tenantText(tenant))
+		}
+	}
+	return nil
 }
 
 func ownersOf(keys []keystore.KeyRow) (out []string) {
@@ -108,8 +141,9 @@ func (v *Copies) refuseKnown(ctx context.Context, rows []DamagedRow) (verified v
 	})
 }
 
-// givenUp finds the keys of one tenant, all or none.
-func givenUp(ctx context.Context, tx keystore.Tx, wrap *keyring.Keyset, rows []DamagedRow) ([]keystore.KeyRow, error) {
+// givenUp finds the keys of one tenant, all or none; kept is the keyset of the newest
+// copy, which may be missing.
+func givenUp(ctx context.Context, tx keystore.Tx, wrap, kept *keyring.Keyset, rows []DamagedRow) ([]keystore.KeyRow, error) {
 	now, err := tx.Tenant(ctx, rows[0].Tenant)
 	if err != nil {
 		return nil, err
@@ -138,6 +172,11 @@ func givenUp(ctx context.Context, tx keystore.Tx, wrap *keyring.Keyset, rows []D
 		}
 		if _, _, err := wrap.UnwrapKey(have[i]); err == nil {
 			return nil, fmt.Errorf("%w: it opens, and is not given up (where nothing but the row of its key version is lost, RepairFromCopy and RewrapKeys bring that back): %v", keyring.ErrDamaged, row)
+		}
+		if kept != nil {
+			if _, _, err := kept.UnwrapKey(have[i]); err == nil {
+				return nil, fmt.Errorf("%w: it opens under the keyset of a key copy (RepairFromCopy), it is not given up: %v", keyring.ErrDamaged, row)
+			}
 		}
 		gone = append(gone, have[i])
 	}

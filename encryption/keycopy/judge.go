@@ -33,13 +33,20 @@ func (e *examiner) judge(one keystore.Rows, line copyRow, order []byte, ends map
 			reason = "its state is unknown"
 			break
 		}
+		if row.State != keystore.Destroyed && e.copies.ring.HasDestroyed(row.Tenant, row.KeyVersion) {
+			reason = "this process has destroyed it, and it says that it is not: DestroyKeyVersion once more"
+		}
 		e.states[genKey{row.Tenant, row.KeyVersion}] = row.State
 		if row.State == keystore.Active {
 			e.active[row.Tenant]++
 		}
 	case keystore.KindOwner:
-		if !knownOwner(one.Owners[0].State) {
+		switch row := one.Owners[0]; {
+		case !knownOwner(row.State):
 			reason = "its state is unknown"
+		case row.State != keystore.Tombstone && e.copies.ring.HasErased(row.Tenant, row.Owner):
+			reason = "this process has erased the owner, who lives again: Erase once more"
+			e.revived[ownerPlace{row.Tenant, row.Owner}] = true
 		}
 	case keystore.KindKey:
 		return e.judgeKey(one.Keys[0], order)

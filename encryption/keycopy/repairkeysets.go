@@ -103,7 +103,7 @@ func (r *repair) keysetsOf(e *examiner, tenant string) (put []keystore.KeysetRow
 	same := used && r.from.Epoch == r.state.Epoch
 	have := e.keysets[[2]string{tenant, keyring.PurposeBranch}]
 	branch := have.open
-	if broken, exact := compareKeyset(have, from.Row); broken && used && (same || exact) {
+	if broken, exact := compareKeyset(have, from.Row); broken && used && (same || exact || e.servesStill(from, tenant)) {
 		row := after(from.Row, have.row)
 		put, branch = append(put, row), from.As(row)
 	}
@@ -119,10 +119,13 @@ func (r *repair) keysetsOf(e *examiner, tenant string) (put []keystore.KeysetRow
 		if have.row.Purpose != "" {
 			have.open, have.why = examineUnder(branch, have.row)
 		}
-		broken, exact := compareKeyset(have, kept.Row)
+		broken, _ := compareKeyset(have, kept.Row)
 		home := from.SameKeys(branch)
 		switch {
-		case broken && home && (same || exact):
+		case (broken || lacks(have.open, kept)) && home:
+			// Each epoch makes a new branch key: under this one no keyset has changed since,
+			// but for the wrap key that an epoch adds first. Keys that are wrapped by that one
+			// come from the copy as well, and those that it lacks are damaged, one by one.
 			put = append(put, after(kept.Row, have.row))
 		case broken && !home && same:
 			row, ok, err := r.across(kept, branch, have.row)
@@ -135,6 +138,29 @@ func (r *repair) keysetsOf(e *examiner, tenant string) (put []keystore.KeysetRow
 		}
 	}
 	return put, nil
+}
+
+// servesStill reports whether a branch key of a copy is that of the store, whose row
+// is lost: another keyset of the tenant opens under it, and all of them change at once.
+func (e *examiner) servesStill(branch *keyring.Keyset, tenant string) bool {
+	return slices.ContainsFunc(keyring.PurposesOf(tenant)[1:], func(purpose string) bool {
+		open, _ := examineUnder(branch, e.keysets[[2]string{tenant, purpose}].row)
+		return open != nil
+	})
+}
+
+// lacks reports whether a keyset of a copy has all keys of that of the store and one
+// more: an older copy brought the store's back.
+func lacks(have, from *keyring.Keyset) bool {
+	if have == nil || len(have.Roots) >= len(from.Roots) {
+		return false
+	}
+	for _, r := range have.Roots {
+		if key, ok := from.Root(r.ID); !ok || !bytes.Equal(key, r.Key) {
+			return false
+		}
+	}
+	return true
 }
 
 // compareKeyset says whether a keyset of the store is broken, and whether it was

@@ -92,15 +92,20 @@ func (p *repairPage) known(ctx context.Context, tx keystore.Tx) (keystore.Rows, 
 	return tx.Owners(ctx, p.tenant, ids)
 }
 
-// keyVersions brings back what each was. One that is destroyed is so for ever.
+// keyVersions brings back what each was. One that is destroyed is so for ever, also
+// where this process did it after the copy was written.
 func (p *repairPage) keyVersions(have keystore.Rows, meant bool) {
 	for _, row := range p.rows.KeyVersions {
+		ours := p.copies.ring.HasDestroyed(p.tenant, row.KeyVersion) // since the copy
+		if ours {
+			row.State = keystore.Destroyed
+		}
 		if meant && row.State != keystore.Destroyed {
 			continue
 		}
 		i := slices.IndexFunc(have.KeyVersions, func(g keystore.KeyVersionRow) bool { return g.KeyVersion == row.KeyVersion })
 		broken := i < 0 || !knownKeyVersion(have.KeyVersions[i].State)
-		if row.State == keystore.Destroyed && p.from.Holes > 0 && !broken {
+		if row.State == keystore.Destroyed && p.from.Holes > 0 && !broken && !ours {
 			continue // the row may be what was damaged when the copy was written
 		}
 		if broken || have.KeyVersions[i].State != row.State {
@@ -138,13 +143,18 @@ func sameMeaning(a, b keystore.IndexRow) bool {
 }
 
 // owners brings back who is gone. Erased is erased: a tombstone comes back over
-// whoever was revived, and takes the keys along.
+// whoever was revived, and takes the keys along, that of the copy as one of which
+// this process knows itself.
 func (p *repairPage) owners(have keystore.Rows, meant bool, now keystore.State) {
 	for _, row := range p.rows.Owners {
+		ours := p.copies.ring.HasErased(p.tenant, row.Owner) // since the copy
+		if ours {
+			row.State = keystore.Tombstone
+		}
 		i := slices.IndexFunc(have.Owners, func(o keystore.OwnerRow) bool { return o.Owner == row.Owner })
 		damaged := i < 0 || !knownOwner(have.Owners[i].State)
 		switch {
-		case row.State == keystore.Tombstone && p.from.Holes > 0: // it may be what was damaged when the copy was written
+		case row.State == keystore.Tombstone && p.from.Holes > 0 && !ours: // it may be what was damaged when the copy was written
 			if damaged {
 				p.change.Put.Owners = append(p.change.Put.Owners, buried(row, now))
 				p.tombstones++
@@ -215,8 +225,9 @@ func (p *repairPage) keys(tenant, have keystore.Rows) {
 		wanted := slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool {
 			return g.KeyVersion == row.KeyVersion && (g.State == keystore.Active || g.State == keystore.Retired)
 		})
+		ours := p.copies.ring.HasErased(p.tenant, row.Owner) || p.copies.ring.HasDestroyed(p.tenant, row.KeyVersion) // whatever the store says by now
 		raw, _, err := from.UnwrapKey(row)
-		if !alive || !wanted || p.wrap == nil || err != nil {
+		if !alive || !wanted || ours || p.wrap == nil || err != nil {
 			continue
 		}
 		i := slices.IndexFunc(have.Keys, func(k keystore.KeyRow) bool { return k.Owner == row.Owner && k.KeyVersion == row.KeyVersion })

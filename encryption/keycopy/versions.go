@@ -40,6 +40,9 @@ func (v *Copies) bringVersions(ctx context.Context, from []source, before, newes
 				row.State = known.State
 			}
 		}
+		if v.ring.HasDestroyed(id.tenant, id.keyVersion) {
+			row.State = keystore.Destroyed
+		}
 		byTenant[id.tenant] = append(byTenant[id.tenant], row)
 	}
 	err := f.until(ctx, func() error {

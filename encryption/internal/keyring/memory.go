@@ -68,11 +68,17 @@ func keyOrder(k CachedKey) []byte { return fmt.Appendf(nil, "%s\x00%010d", k.Own
 // Descends answers ErrRewound for a store that holds no change that this process
 // knows: it is another one, or went back to before this process began.
 func (v *Ring) Descends(ctx context.Context, tx keystore.Tx, state keystore.State) error {
+	_, err := v.common(ctx, tx, state)
+	return err
+}
+
+// common is the youngest change that this process knows and the store holds.
+func (v *Ring) common(ctx context.Context, tx keystore.Tx, state keystore.State) (sawMark, error) {
 	v.mu.RLock()
 	store, history := v.state.Store, slices.Clone(v.history)
 	v.mu.RUnlock()
 	if state.Store != store {
-		return fmt.Errorf("%w: it is another key store: nothing was written into it", ErrRewound)
+		return sawMark{}, fmt.Errorf("%w: it is another key store: nothing was written into it", ErrRewound)
 	}
 	for _, saw := range slices.Backward(history) {
 		if saw.sequence > state.Sequence {
@@ -82,7 +88,7 @@ func (v *Ring) Descends(ctx context.Context, tx keystore.Tx, state keystore.Stat
 		if saw.sequence < state.Sequence {
 			rows, err := tx.Page(ctx, keystore.Page{Kind: keystore.KindMark, After: []any{saw.sequence - 1}, Limit: 1})
 			if err != nil {
-				return err
+				return sawMark{}, err
 			}
 			mark = ""
 			if len(rows.Marks) > 0 && rows.Marks[0].Sequence == saw.sequence {
@@ -90,10 +96,37 @@ func (v *Ring) Descends(ctx context.Context, tx keystore.Tx, state keystore.Stat
 			}
 		}
 		if mark == saw.mark {
-			return nil
+			return saw, nil
 		}
 	}
-	return fmt.Errorf("%w: it holds no change that this process saw committed, so it is of another history, or of before this process began: nothing was written into it; restore the newest key copy (RestoreCopy)", ErrRewound)
+	return sawMark{}, fmt.Errorf("%w: it holds no change that this process saw committed, so it is of another history, or of before this process began: nothing was written into it; restore the newest key copy (RestoreCopy)", ErrRewound)
+}
+
+// CatchUp takes note of what was taken away behind the youngest change that this
+// process knows and the store holds: keys in memory may be of before, however long ago
+// that was. What only brings back narrows as well, and is no reason: other processes
+// may have repaired the store meanwhile. No lease is granted for it, for the store may
+// be one that went back.
+func (v *Ring) CatchUp(ctx context.Context) error {
+	var state keystore.State
+	var saw sawMark
+	err := v.cfg.Keys.Snapshot(ctx, func(tx keystore.Tx) (err error) {
+		if state, err = tx.State(ctx); err != nil {
+			return err
+		}
+		saw, err = v.common(ctx, tx, state)
+		return err
+	})
+	if err != nil {
+		return StoreError(err)
+	}
+	taken := min(state.Taken, state.Sequence)
+	if taken <= saw.sequence {
+		return nil
+	}
+	v.drop(v.narrowed(ctx, keystore.State{Store: state.Store, Sequence: saw.sequence}, keystore.State{Store: state.Store, Sequence: taken, Barrier: taken}))
+	v.HoldKeys(nil)
+	return nil
 }
 
 // KnownKeyVersion is what this process remembers of a key version, or nil.

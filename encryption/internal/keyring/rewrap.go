@@ -140,7 +140,7 @@ func (v *Ring) beginEpoch(ctx context.Context, name string) (keystore.State, err
 		out.Epoch, out.KEK, out.Retiring = state.Epoch+1, name, names
 		next := out
 		next.Sequence = 0
-		return tx.Write(ctx, keystore.Change{Store: &next, Narrows: true})
+		return tx.Write(ctx, keystore.Change{Store: &next, Narrows: true, Keeps: true}) // what is lost meanwhile comes back from a copy of before
 	})
 	return out, err
 }
@@ -224,7 +224,7 @@ func (v *Ring) swapKeysets(ctx context.Context, tenant, kek string, epoch int64,
 				return ErrStale
 			}
 		}
-		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rows}, Narrows: true, Of: keystore.Scope{Tenant: tenant}})
+		return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keysets: rows}, Narrows: true, Keeps: true, Of: keystore.Scope{Tenant: tenant}})
 	})
 	if err == nil {
 		v.KeepKeysets(ctx, tenant, fresh)
@@ -311,26 +311,39 @@ func swapKeys(ctx context.Context, tx keystore.Tx, tenant string, swap []swapKey
 		}
 		have[id][row.KeyVersion] = row
 	}
-	dead := map[string]bool{}
-	for _, row := range now.Owners {
-		dead[row.Owner] = row.State == keystore.Tombstone
+	of, err := tx.Tenant(ctx, tenant)
+	if err != nil {
+		return err
 	}
-	var put, remove []keystore.KeyRow
+	var put []keystore.KeyRow
 	for _, s := range swap {
 		row := have[ownerID{tenant, s.old.Owner}][s.old.KeyVersion] // with the seals that were allotted meanwhile
-		switch {
-		case !bytes.Equal(row.Wrapped, s.old.Wrapped):
-		case dead[s.old.Owner]: // somebody planted it: it must not live on under the new key
-			remove = append(remove, row)
-		default:
-			row.Wrapped = s.wrapped
-			put = append(put, row)
+		if !bytes.Equal(row.Wrapped, s.old.Wrapped) {
+			continue
 		}
+		if buried(now, of, row) {
+			return fmt.Errorf("%w: %w: since it began, a row says of a key that stands that its owner was erased or its key version destroyed: call RewrapKeys again, which settles it or names the key; nothing was deleted, and the old KEK is not destroyed", ErrRewrap, ErrDamaged)
+		}
+		row.Wrapped = s.wrapped
+		put = append(put, row)
 	}
-	if len(put)+len(remove) == 0 {
+	if len(put) == 0 {
 		return nil
 	}
-	return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keys: put}, Remove: keystore.Rows{Keys: remove}})
+	return tx.Write(ctx, keystore.Change{Put: keystore.Rows{Keys: put}})
+}
+
+// buried reports whether a row says that a key is gone for ever. That one row is no
+// reason to delete the key, which an erasure would have taken along: the row may be
+// what somebody planted. Nor may the key live on under the new wrap key, since it may
+// be the key that was put back. Here nobody knows; whoever makes sure that nothing is
+// damaged has the copies to tell.
+func buried(owners, tenant keystore.Rows, key keystore.KeyRow) bool {
+	return slices.ContainsFunc(owners.Owners, func(o keystore.OwnerRow) bool {
+		return o.Owner == key.Owner && o.State == keystore.Tombstone
+	}) || slices.ContainsFunc(tenant.KeyVersions, func(g keystore.KeyVersionRow) bool {
+		return g.KeyVersion == key.KeyVersion && g.State == keystore.Destroyed
+	})
 }
 
 // firstBranch makes the installation's branch key of the new epoch before
