@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,7 +130,7 @@ func TestAClientThatPausesAfterRefusalsIsToldOfThem(t *testing.T) {
 func TestAKeysetThatAKEKDoesNotAnswerForIsNotDamaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg, _, kms := guarded(t)
-		slow := false
+		var slow atomic.Bool
 		cfg.KEK = func(ctx context.Context, of, name string) (tink.AEADWithContext, error) {
 			sound, err := kms.get(ctx, of, name)
 			return pair{
@@ -137,7 +138,7 @@ func TestAKeysetThatAKEKDoesNotAnswerForIsNotDamaged(t *testing.T) {
 					return sound.EncryptWithContext(context.Background(), plaintext, ad)
 				},
 				func(ciphertext, ad []byte) ([]byte, error) {
-					if slow && of == "a" && len(ciphertext) > 100 {
+					if slow.Load() && of == "a" && len(ciphertext) > 100 {
 						time.Sleep(encryption.DefaultKEKTimeout + time.Second)
 					}
 					return sound.DecryptWithContext(context.Background(), ciphertext, ad)
@@ -146,12 +147,12 @@ func TestAKeysetThatAKEKDoesNotAnswerForIsNotDamaged(t *testing.T) {
 		}
 		vault, err := encryption.Open(t.Context(), cfg)
 		require.NoError(t, err)
-		slow = true
+		slow.Store(true)
 		_, err = vault.WriteCopy(t.Context(), t.TempDir())
 		require.ErrorIs(t, err, encryption.ErrKEK)
 		require.NotErrorIs(t, err, encryption.ErrDamaged)
 		time.Sleep(2 * time.Second) // until the call that was given up has come back
-		slow = false
+		slow.Store(false)
 		_, err = vault.WriteCopy(t.Context(), t.TempDir())
 		require.NoError(t, err)
 	})
