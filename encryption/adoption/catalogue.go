@@ -21,7 +21,7 @@ func (a *Adoption) parts() (schema, name string) {
 
 // rows hands the rows of a question to the catalogue to scan.
 func (a *Adoption) rows(ctx context.Context, f func(scan func(...any) error) error, query string, args ...any) error {
-	err := a.db.Read(ctx, func(q sqldb.Querier) error {
+	err := a.db.ReadCatalog(ctx, func(q sqldb.Querier) error {
 		return sqldb.Each(ctx, q, func(rows *sql.Rows) error { return f(rows.Scan) }, a.db.Bind(query), args...)
 	})
 	if err != nil {

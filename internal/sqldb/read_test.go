@@ -74,3 +74,25 @@ func TestAQuestionIsNotEndedForTheSakeOfOthers(t *testing.T) {
 		})
 	}
 }
+
+// A question about the catalogue is not compiled before it is asked, and the session
+// is afterwards what it was.
+func TestAQuestionAboutTheCatalogIsNotCompiled(t *testing.T) {
+	for _, driver := range testdb.PostgresC.Drivers() {
+		t.Run(driver, func(t *testing.T) {
+			handle := testdb.New(t, testdb.PostgresC).OpenWith(t, driver)
+			handle.SetMaxOpenConns(1)
+			run(t, handle, `SET jit = on`)
+			db := open(t, handle)
+			jit := func(q sqldb.Querier) (is string) {
+				require.NoError(t, sqldb.One(t.Context(), q, []any{&is}, `SELECT current_setting('jit')`))
+				return is
+			}
+			require.NoError(t, db.ReadCatalog(t.Context(), func(q sqldb.Querier) error {
+				require.Equal(t, "off", jit(q))
+				return nil
+			}))
+			require.Equal(t, "on", jit(handle))
+		})
+	}
+}
