@@ -74,8 +74,15 @@ func points(value string) string {
 
 func domain(value string) string {
 	value = email2(value)
-	host := strings.TrimLeftFunc(value[strings.LastIndexByte(value, '@')+1:], isBlank)
-	return strings.TrimPrefix(email2("@"+host), "@") // without an @ its end was no domain's
+	host := value[strings.LastIndexByte(value, '@')+1:]
+	for range rounds { // without an @ its end was no domain's; what is broken before it is not here
+		next := strings.TrimLeftFunc(host, isBlank)
+		if next = strings.TrimLeftFunc(strings.TrimPrefix(email2("@"+next), "@"), isBlank); next == host {
+			return host
+		}
+		host = next
+	}
+	return host
 }
 
 // asciiLower makes A to Z small; what has none comes back as it is.
