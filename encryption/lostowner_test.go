@@ -2,39 +2,16 @@ package encryption_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/encryption/keycopy"
-	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
-
-// keysOn is newEnv with the keys in a database of that kind.
-func keysOn(t *testing.T, d testdb.Database) *env {
-	t.Helper()
-	e := &env{kms: &keks{keys: map[string][]byte{}, gone: map[string]bool{}}, clock: &clock{t: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}}
-	e.keysDB = d.Open(t)
-	require.NoError(t, sqlkeys.Install(t.Context(), e.keysDB))
-	var err error
-	e.store, err = sqlkeys.Open(t.Context(), e.keysDB)
-	require.NoError(t, err)
-	e.cfg = encryption.Config{Keys: e.store, KEK: e.kms.get, Now: e.clock.Now, Wait: e.clock.Wait}
-	e.vault, err = encryption.Create(t.Context(), e.cfg)
-	require.NoError(t, err)
-	require.NoError(t, e.vault.AddTenant(t.Context(), tenant))
-	e.db = openDB(t, filepath.Join(t.TempDir(), "app.db"), 4)
-	_, err = e.db.ExecContext(t.Context(), contactsSQL)
-	require.NoError(t, err)
-	e.contacts = e.table(t, e.vault, contactsTable)
-	return e
-}
 
 // openError is what a process answers that opens the e-mail of a contact.
 func (e *env) openError(t *testing.T, v *encryption.Vault, id string) error {
@@ -64,7 +41,7 @@ func (e *env) writes(t *testing.T, v *encryption.Vault, person string) error {
 // with them: the keys go, and no state that somebody writes afterwards opens a value.
 func TestAnErasureReachesKeysWithoutAnOwnerRow(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		e := keysOn(t, d)
+		e := newEnvOn(t, d)
 		for i, person := range []string{"p1", "p2", "p3", "p4"} {
 			e.insert(t, fmt.Sprint("c", i+1), person)
 		}
@@ -96,7 +73,7 @@ func TestAnErasureReachesKeysWithoutAnOwnerRow(t *testing.T) {
 // nobody else is kept from anything, and a copy brings the row back.
 func TestNothingIsMadeWhereAnOwnerRowIsLost(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		e := keysOn(t, d)
+		e := newEnvOn(t, d)
 		for i, person := range []string{"p1", "p2", "p3"} {
 			e.insert(t, fmt.Sprint("c", i+1), person)
 		}
@@ -148,7 +125,7 @@ func TestALostOwnerRowStopsNoReseal(t *testing.T) {
 // that stands; where the same one stands, the owner row comes back.
 func TestMemoryReplacesNoKeyWithoutAnOwnerRow(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		e := keysOn(t, d)
+		e := newEnvOn(t, d)
 		e.insert(t, "c1", "p1")
 		e.insert(t, "c2", "p2")
 		require.NoError(t, e.openError(t, e.vault, "c1"))
@@ -175,7 +152,7 @@ func TestMemoryReplacesNoKeyWithoutAnOwnerRow(t *testing.T) {
 // removed.
 func TestAKeyOfNobodyUnderADestroyedKeyVersionIsRemoved(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		e := keysOn(t, d)
+		e := newEnvOn(t, d)
 		e.insert(t, "c1", "p1")
 		rows, err := e.store.Tenant(t.Context(), tenant)
 		require.NoError(t, err)

@@ -2,7 +2,6 @@ package adoption_test
 
 import (
 	"context"
-	"database/sql"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,16 +26,7 @@ func policed(t *testing.T, stage adoption.Stage) (*env, *adoption.Adoption) {
 		e.exec(t, "GRANT SELECT, INSERT, UPDATE, DELETE ON "+table+" TO "+role)
 	}
 	e.exec(t, `CREATE POLICY shown ON contacts USING (id < '3')`)
-	return e, openAs(t, e, as.Open(t))
-}
-
-func openAs(t *testing.T, e *env, db *sql.DB) *adoption.Adoption {
-	t.Helper()
-	table, err := e.vault.Table(e.def)
-	require.NoError(t, err)
-	a, err := adoption.Open(t.Context(), adoption.Config{DB: db, Table: table, Columns: e.cols})
-	require.NoError(t, err)
-	return a
+	return e, e.as(t, as.Open(t))
 }
 
 // A policy that comes into force while a job goes over the table, and stays, ends the
