@@ -53,10 +53,11 @@ func TestAnErasureThatDeletesKeysWaits(t *testing.T) {
 	require.Equal(t, receipts[0].Sequence, again.Sequence)
 }
 
-// A tombstone that a repair puts over a revived person takes the keys along just now,
-// whenever the person was erased: who erases then waits for the others.
-func TestAnErasureAfterATombstoneCameBackWaits(t *testing.T) {
-	e := newEnv(t, 4)
+// revived is an installation whose p1 was erased, copied so, and put back by hand: one
+// process has the key in memory, the other one has just begun.
+func revived(t *testing.T) (e *env, copied string, warm, fresh *encryption.Vault) {
+	t.Helper()
+	e = newEnv(t, 4)
 	e.insert(t, "c1", "p1")
 	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
 	require.NoError(t, err)
@@ -66,8 +67,15 @@ func TestAnErasureAfterATombstoneCameBackWaits(t *testing.T) {
 	require.NoError(t, err)
 	e.spoil(t, `UPDATE crmguard_encryption_owner SET state = 'live' WHERE owner = 'p1'`)
 	require.NoError(t, putBack(t, e, wrapped[0]))
-	warm, fresh := e.warmAndFresh(t)
-	report, err := fresh.RepairFromCopy(t.Context(), whole.Path)
+	warm, fresh = e.warmAndFresh(t)
+	return e, whole.Path, warm, fresh
+}
+
+// A tombstone that a repair puts over a revived person takes the keys along just now,
+// whenever the person was erased: who erases then waits for the others.
+func TestAnErasureAfterATombstoneCameBackWaits(t *testing.T) {
+	e, copied, warm, fresh := revived(t)
+	report, err := fresh.RepairFromCopy(t.Context(), copied)
 	require.NoError(t, err)
 	require.Equal(t, keycopy.RepairReport{Owners: 1, Tombstones: 1}, report)
 	_, err = fresh.Erase(t.Context(), tenant, "p1")
@@ -80,19 +88,9 @@ func TestAnErasureAfterATombstoneCameBackWaits(t *testing.T) {
 // So is a key that a repair removes from under a tombstone: who was revived for a
 // while may be in the memory of others.
 func TestAnErasureAfterAStrayKeyWasRemovedWaits(t *testing.T) {
-	e := newEnv(t, 4)
-	e.insert(t, "c1", "p1")
-	wrapped, err := e.vault.WrappedKeys(t.Context(), tenant, "p1")
-	require.NoError(t, err)
-	_, err = e.vault.Erase(t.Context(), tenant, "p1")
-	require.NoError(t, err)
-	whole, err := e.vault.WriteCopy(t.Context(), t.TempDir())
-	require.NoError(t, err)
-	e.spoil(t, `UPDATE crmguard_encryption_owner SET state = 'live' WHERE owner = 'p1'`)
-	require.NoError(t, putBack(t, e, wrapped[0]))
-	warm, fresh := e.warmAndFresh(t)
+	e, copied, warm, fresh := revived(t)
 	e.spoil(t, entombs)
-	report, err := fresh.RepairFromCopy(t.Context(), whole.Path)
+	report, err := fresh.RepairFromCopy(t.Context(), copied)
 	require.NoError(t, err)
 	require.Equal(t, keycopy.RepairReport{Removed: 1}, report)
 	_, err = fresh.Erase(t.Context(), tenant, "p1")
