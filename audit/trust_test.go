@@ -310,28 +310,28 @@ func TestWhatOthersDoMeanwhileIsNoContradiction(t *testing.T) {
 		older := b.checkpoint()
 		everything(b)()
 		kept := b.checkpoint()
-		sink := &staleOnce{Sink: b.sink, stale: older}
+		sink := &staleSink{Sink: b.sink, stale: older, left: 2} // a look reads twice where the database has more
 		second := b.beside(func(c *audit.Config) {
 			c.Sink = sink
 			c.Kept = func(ctx) ([]byte, error) { return kept, nil }
 		})
 		_, err := second.RunOnce(t.Context())
 		require.NoError(t, err)
-		require.Nil(t, sink.stale, "what it said first contradicts what is kept")
+		require.Zero(t, sink.left, "what it said first contradicts what is kept")
 	})
 }
 
-// staleOnce answers with an older checkpoint once, as a cache may.
-type staleOnce struct {
+// staleSink answers with an older checkpoint at first, as a cache may.
+type staleSink struct {
 	audit.Sink
 	stale []byte
+	left  int
 }
 
-func (s *staleOnce) ReadFile(ctx context.Context, name string) ([]byte, error) {
-	if name == "checkpoint" && s.stale != nil {
-		stale := s.stale
-		s.stale = nil
-		return stale, nil
+func (s *staleSink) ReadFile(ctx context.Context, name string) ([]byte, error) {
+	if name == "checkpoint" && s.left > 0 {
+		s.left--
+		return s.stale, nil
 	}
 	return s.Sink.ReadFile(ctx, name)
 }
