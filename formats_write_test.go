@@ -242,6 +242,8 @@ func (in *installation) findsAndOpensTheContact(t *testing.T, out foreign) {
 func (in *installation) sequencesAndOpensTheEvent(t *testing.T, out foreign) {
 	t.Helper()
 	ctx := t.Context()
+	var tag []byte
+	require.NoError(t, in.db.QueryRowContext(ctx, `SELECT tag FROM crmguard_audit_events WHERE id = ?`, out.Contact.Event).Scan(&tag))
 	result := must(in.trail.RunOnce(ctx))(t)
 	require.Equal(t, 1, result.Sequenced)
 	require.Empty(t, result.Refused)
@@ -261,15 +263,15 @@ func (in *installation) sequencesAndOpensTheEvent(t *testing.T, out foreign) {
 	leaf := must(in.trail.Leaf(ctx, out.Contact.Event))(t)
 	_, err := audit.Verify(audit.Trust{Key: in.vkey}, leaf, must(in.trail.Proof(ctx, out.Contact.Event))(t))
 	require.NoError(t, err)
-	require.Equal(t, audit.OK, must(in.trail.VerifyStore(ctx, nil))(t).Verdict)
-	in.refusesTurnedOpeningAndEvent(t, out, leaf)
+	require.Equal(t, audit.Unanchored, must(in.trail.VerifyStore(ctx, nil))(t).Verdict)
+	in.refusesTurnedOpeningAndEvent(t, out, leaf, tag)
 }
 
 // refusesTurnedOpeningAndEvent turns bits in the database.
-func (in *installation) refusesTurnedOpeningAndEvent(t *testing.T, out foreign, leaf []byte) {
+func (in *installation) refusesTurnedOpeningAndEvent(t *testing.T, out foreign, leaf, tag []byte) {
 	t.Helper()
 	ctx := t.Context()
-	var opening, tag []byte
+	var opening []byte
 	require.NoError(t, in.db.QueryRowContext(ctx, `SELECT sealed FROM crmguard_audit_openings WHERE event = ? AND owner <> 't:'`, out.Contact.Event).Scan(&opening))
 	for at := 0; at < len(opening); at += len(opening) / 6 {
 		turned := bytes.Clone(opening)
@@ -278,10 +280,9 @@ func (in *installation) refusesTurnedOpeningAndEvent(t *testing.T, out foreign, 
 		require.EqualValues(t, 1, must(in.trail.VerifyStore(ctx, nil))(t).Openings[audit.OpeningAltered])
 	}
 	in.exec(t, `UPDATE crmguard_audit_openings SET sealed = ? WHERE event = ? AND owner <> 't:'`, opening, out.Contact.Event)
-	require.Equal(t, audit.OK, must(in.trail.VerifyStore(ctx, nil))(t).Verdict)
+	require.Equal(t, audit.Unanchored, must(in.trail.VerifyStore(ctx, nil))(t).Verdict)
 
 	forged := newUUID(t)
-	require.NoError(t, in.db.QueryRowContext(ctx, `SELECT tag FROM crmguard_audit_events WHERE id = ?`, out.Contact.Event).Scan(&tag))
 	leaf = bytes.ReplaceAll(leaf, []byte(out.Contact.Event), []byte(forged))
 	in.exec(t, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag) VALUES (?, ?, 'event', 'contact', '', 0, ?, ?)`, forged, formatTenant, leaf, tag)
 	result := must(in.trail.RunOnce(ctx))(t)
@@ -304,7 +305,7 @@ func (in *installation) verifiesTheLog(t *testing.T, out foreign) {
 	trust := audit.Trust{Key: out.Log.Key}
 	verify := func() error {
 		report, err := audit.VerifyLog(t.Context(), os.DirFS(in.path(out.Log.Folder)), trust)
-		return errors.Join(different(report.Verdict, audit.OK, err), different(report.Verified, out.Log.Size, nil))
+		return errors.Join(different(report.Verdict, audit.Unanchored, err), different(report.Verified, out.Log.Size, nil))
 	}
 	for _, p := range out.Log.Proofs {
 		requireOnly(t, p.Leaf, func(leaf []byte) error {

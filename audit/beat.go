@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/crmguard/crmguard/internal/canon"
 )
 
@@ -34,18 +32,8 @@ func (t *Trail) Beat(ctx context.Context) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
-	head, err := t.head(ctx)
+	v, err := t.look(ctx, t.keptDue())
 	if err != nil {
-		return err
-	}
-	s, err := t.state(ctx, t.db)
-	if err != nil {
-		return err
-	}
-	if err := t.guard(ctx, s, head); err != nil {
-		return err
-	}
-	if err := t.anchoredOnce(ctx, head); err != nil {
 		return err
 	}
 	heads, err := t.heads(ctx)
@@ -53,7 +41,7 @@ func (t *Trail) Beat(ctx context.Context) error {
 		return err
 	}
 	var r Result
-	if err := t.sequence(ctx, head, nil, &beat{heads: *heads, forced: true}, &r); err != nil {
+	if err := t.sequence(ctx, v.head, nil, &beat{heads: *heads, forced: true}, &r); err != nil {
 		return err
 	}
 	return t.publish(ctx, &r)
@@ -137,34 +125,4 @@ func HeadOf(position func(ctx context.Context) ([]byte, error)) func(ctx context
 		}
 		return n, hash, nil
 	}
-}
-
-// guard refuses to go on where the database and the published log disagree:
-// what would be signed now would be a fork.
-func (t *Trail) guard(ctx context.Context, s state, head tlog.Tree) error {
-	if head.N == 0 && s.published > 0 { // the head was read first: another process may have published since, as the first one
-		var err error
-		if head, err = t.head(ctx); err != nil {
-			return err
-		}
-		if s, err = t.state(ctx, t.db); err != nil {
-			return err
-		}
-	}
-	switch {
-	case head.N > s.N:
-		return &BehindError{Database: s.N, Published: head.N}
-	case head.N == 0 && s.published > 0:
-		return fmt.Errorf("%w: %d entries were published; bring the folder back (is its disk mounted?)", ErrLogLost, s.published)
-	case head.N == 0:
-		return nil
-	}
-	root, err := tlog.TreeHash(head.N, t.rows(t.db).reader(ctx, s.Tree))
-	if err != nil {
-		return err
-	}
-	if root != head.Hash {
-		return fmt.Errorf("%w: database and published log differ within the first %d entries", ErrForked, head.N)
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -21,8 +22,16 @@ import (
 // ErrForked and ErrLogLost mean that the folder is not the log that was kept.
 // A database that is level or ahead is left alone. It can be interrupted and
 // repeated.
+//
+// Where the keys of the tags were changed (Config.Keys, Tag or Tenant), call it
+// once, with everything published: it tags the state row anew, if that says what
+// the published log says.
 func (t *Trail) CatchUp(ctx context.Context) error {
 	if err := t.ready(); err != nil {
+		return err
+	}
+	kept, _, err := t.kept(ctx) // first: it is never ahead of what is published
+	if err != nil {
 		return err
 	}
 	_, head, found, err := t.checkpoint(ctx)
@@ -30,24 +39,31 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 		return err
 	}
 	read := readFunc(t.config.Sink.ReadFile)
-	if err := t.compareKept(ctx, read, head); err != nil {
+	reader := tileSource(read.hashes).reader(ctx, head)
+	if err := anchored(reader, head, kept); err != nil {
 		return err
 	}
-	s, err := t.state(ctx, t.db)
+	s, err := t.stored(ctx, t.db)
 	if err != nil {
 		return err
+	}
+	if err := t.genuine(ctx, s); err != nil {
+		if !errors.Is(err, ErrTampered) {
+			return err
+		}
+		if s, err = t.tagAnew(ctx, s, head, reader, err); err != nil {
+			return err
+		}
 	}
 	if !found || head.N <= s.N {
-		return t.guard(ctx, s, head)
-	}
-	reader := tileSource(read.hashes).reader(ctx, head)
-	root, err := tlog.TreeHash(s.N, reader)
-	if err != nil {
+		t.memory.restored()
+		_, err := t.look(ctx, false)
 		return err
 	}
-	if root != s.Hash {
-		return fmt.Errorf("%w: the database's %d entries are not the first of the published log", ErrForked, s.N)
+	if err := t.behind(reader, s, head); err != nil {
+		return err
 	}
+	t.memory.restored()
 	if _, err := t.config.Tag.Tag(ctx, t.config.Tenant, queueData(t.config.Tenant, nil)); err != nil {
 		return fmt.Errorf("audit: catch up: tag: %w", err)
 	}
@@ -62,53 +78,61 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 		}
 	}
 	t.observe(ctx, "audit.caught_up", float64(head.N-from))
-	return t.guard(ctx, s, head)
+	_, err = t.look(ctx, false)
+	return err
 }
 
-// anchoredOnce compares the published log with the kept checkpoint before this
-// process signs for the first time: a database and a folder that went back
-// together agree with each other.
-func (t *Trail) anchoredOnce(ctx context.Context, head tlog.Tree) error {
-	if t.anchored.Load() {
-		return nil
+// behind says whether a database can catch up: it is the beginning of the
+// published log, which is not an older one than this process has seen.
+func (t *Trail) behind(reader tlog.HashReader, s state, head tlog.Tree) error {
+	shown := t.memory.published()
+	if shown.N > head.N {
+		return fmt.Errorf("%w: published %d entries, and %d before", ErrRolledBack, head.N, shown.N)
 	}
-	if err := t.compareKept(ctx, readFunc(t.config.Sink.ReadFile), head); err != nil {
-		return err
+	for _, older := range []tlog.Tree{s.Tree, shown} {
+		same, err := extends(reader, older)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return fmt.Errorf("%w: the database's %d entries are not the first of the published log", ErrForked, older.N)
+		}
 	}
-	t.anchored.Store(true)
 	return nil
 }
 
-// compareKept compares the published log with the checkpoint kept elsewhere.
-func (t *Trail) compareKept(ctx context.Context, read readFunc, head tlog.Tree) error {
-	if t.config.Kept == nil {
-		return nil
+// tagAnew gives the state row a tag of the keys of today, if it says nothing but
+// what the published log says: then the signature vouches for it. Of entries that
+// were never published nobody does.
+func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlog.HashReader, why error) (state, error) {
+	if head.N == 0 || s.N > head.N || t.memory.published().N > head.N {
+		return s, why
 	}
-	signed, err := t.config.Kept(ctx)
+	same, err := extends(reader, s.Tree)
 	if err != nil {
-		return fmt.Errorf("audit: kept checkpoint: %w", err)
+		return s, err
 	}
-	if signed == nil {
-		return nil
+	if !same {
+		return s, why
 	}
-	kept, err := openCheckpoint(t.key, signed)
-	if err != nil {
-		return fmt.Errorf("audit: kept checkpoint: %w", err)
+	anew := state{Tree: s.Tree, published: s.N} // when the newest beat was is not known: one is due
+	if s.N == 0 {
+		anew.Tree = noEntries()
 	}
-	if kept.N > head.N {
-		return fmt.Errorf("%w: kept %d entries, published %d", ErrRolledBack, kept.N, head.N)
+	if anew, err = t.tagged(ctx, anew); err != nil {
+		return s, err
 	}
-	if kept.N == 0 {
-		return nil
-	}
-	root, err := tlog.TreeHash(kept.N, tileSource(read.hashes).reader(ctx, head))
-	if err != nil {
-		return err
-	}
-	if root != kept.Hash {
-		return fmt.Errorf("%w: the published log is not the one whose %d entries were kept", ErrForked, kept.N)
-	}
-	return nil
+	err = t.exclusive(ctx, func(tx Tx) error {
+		now, err := t.stored(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if !now.same(s) {
+			return why // by another process meanwhile: look again
+		}
+		return t.put(ctx, tx, anew)
+	})
+	return anew, err
 }
 
 // readBack takes the published entries from up to to into the database, in one
@@ -118,37 +142,56 @@ func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashRea
 	if err != nil {
 		return err
 	}
-	return t.locked(ctx, func(tx Tx, s state) error {
+	older := func() tlog.Tree { return tlog.Tree{} } // by the operator's word
+	return t.advance(ctx, older, func(s state) (state, func(tx Tx) error, error) {
 		if s.N != from {
-			return nil // another process is catching up too
+			return s, nil, nil // another process is catching up too
 		}
-		var beyond int64
-		if _, err := t.one(ctx, tx, []any{&beyond}, `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= ?`, s.N); err != nil {
-			return err
-		}
-		if beyond > 0 {
-			return fmt.Errorf("%w: %d rows have an index beyond the log", ErrTampered, beyond)
-		}
-		g, err := grow(ctx, t.rows(tx), s)
+		g, err := grow(ctx, t.rows(t.db), s)
 		if err != nil {
-			return err
+			return s, nil, err
 		}
+		next := s
+		parsed := make([]Leaf, len(leaves))
 		for i, raw := range leaves {
-			if err := t.adopt(ctx, tx, from+int64(i), raw); err != nil {
-				return err
+			if parsed[i], err = ParseLeaf(raw); err != nil {
+				return s, nil, err
 			}
 			if err := g.append(tlog.RecordHash(raw)); err != nil {
-				return err
+				return s, nil, err
+			}
+			if parsed[i].Kind == KindBeat {
+				next.beat, next.beatSize = parsed[i].At.UnixMicro(), g.size
 			}
 		}
-		if err := t.save(ctx, tx, g); err != nil {
-			return err
-		}
-		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET published = ? WHERE id = 1`, to); err != nil || !first {
-			return err
-		}
-		return t.recordRecovery(ctx, tx, from, size)
+		tiles, tree, err := g.tiles()
+		next.Tree, next.published = tree, to
+		return next, func(tx Tx) error {
+			if err := t.adoptAll(ctx, tx, from, leaves, parsed); err != nil {
+				return err
+			}
+			if err := t.save(ctx, tx, tiles); err != nil || !first {
+				return err
+			}
+			return t.recordRecovery(ctx, tx, from, size)
+		}, err
 	})
+}
+
+func (t *Trail) adoptAll(ctx context.Context, tx Tx, from int64, leaves [][]byte, parsed []Leaf) error {
+	var beyond int64
+	if _, err := t.one(ctx, tx, []any{&beyond}, `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= ?`, from); err != nil {
+		return err
+	}
+	if beyond > 0 {
+		return fmt.Errorf("%w: %d rows have an index beyond the log", ErrTampered, beyond)
+	}
+	for i, raw := range leaves {
+		if err := t.adopt(ctx, tx, from+int64(i), raw, &parsed[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *Trail) recordRecovery(ctx context.Context, tx Tx, from, to int64) error {
@@ -189,13 +232,9 @@ func proven(ctx context.Context, read readFunc, reader tlog.HashReader, from, to
 
 // adopt gives a published entry its row: the queued one of the backup, if it
 // was queued then, or a new one.
-func (t *Trail) adopt(ctx context.Context, tx Tx, index int64, raw []byte) error {
-	leaf, err := ParseLeaf(raw)
-	if err != nil {
-		return err
-	}
+func (t *Trail) adopt(ctx context.Context, tx Tx, index int64, raw []byte, leaf *Leaf) error {
 	now := t.now().UnixMicro()
-	n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, sequenced = ? WHERE id = ? AND idx IS NULL AND leaf = ?`, index, now, leaf.ID, raw)
+	n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, sequenced = ?, tag = ? WHERE id = ? AND idx IS NULL AND leaf = ?`, index, now, noTag, leaf.ID, raw)
 	if err != nil {
 		return err
 	}
@@ -204,7 +243,7 @@ func (t *Trail) adopt(ctx context.Context, tx Tx, index int64, raw []byte) error
 			Table:   eventsTable,
 			Columns: []string{"id", "tenant", "kind", "object_kind", "object_id", "recorded", "leaf", "tag", "idx", "sequenced"},
 			Key:     []string{"id"},
-		}, []any{leaf.ID, leaf.Tenant, leaf.Kind, leaf.Object.Kind, leaf.Object.ID, leaf.At.UnixMicro(), raw, []byte{}, index, now})
+		}, []any{leaf.ID, leaf.Tenant, leaf.Kind, leaf.Object.Kind, leaf.Object.ID, leaf.At.UnixMicro(), raw, noTag, index, now})
 		if err != nil {
 			return err
 		}
@@ -218,8 +257,7 @@ func (t *Trail) adopt(ctx context.Context, tx Tx, index int64, raw []byte) error
 		}
 	}
 	if leaf.Kind == KindBeat {
-		_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET beat = ?, beat_size = ? WHERE id = 1`, leaf.At.UnixMicro(), index+1)
-		return err
+		return nil
 	}
-	return t.index(ctx, tx, &leaf)
+	return t.index(ctx, tx, leaf)
 }

@@ -190,7 +190,7 @@ func TestCatchUpRefuses(t *testing.T) {
 
 // Database and published log restored to the same earlier moment agree with
 // each other. Whoever signs on forks the log that others have seen: the kept
-// checkpoint is asked before the first signature of a process.
+// checkpoint is asked before each signature.
 func TestNothingIsSignedBehindTheKeptCheckpoint(t *testing.T) {
 	b := newBench(t)
 	b.fill(10)
@@ -213,7 +213,8 @@ func TestNothingIsSignedBehindTheKeptCheckpoint(t *testing.T) {
 	require.Equal(t, folder, b.sink.FS(), "no second history stands under the same origin")
 	require.Equal(t, audit.RolledBack, b.verifyLog(kept).Verdict)
 
-	// A process whose log is the kept one signs, and asks once.
+	// A process whose log is the kept one signs, and asks each time, and once when
+	// it begins.
 	sound := newBench(t)
 	sound.fill(3)
 	sound.run()
@@ -224,7 +225,7 @@ func TestNothingIsSignedBehindTheKeptCheckpoint(t *testing.T) {
 	sound.run()
 	require.NoError(t, sound.trail.Beat(t.Context()))
 	sound.run()
-	require.Equal(t, 1, asked)
+	require.Equal(t, 3, asked)
 	require.Equal(t, audit.OK, sound.verifyLog(kept).Verdict)
 }
 

@@ -105,8 +105,12 @@ type Config struct {
 	// From returns the request id of a context; nil means none.
 	From func(ctx context.Context) string
 	// Kept returns the checkpoint kept in another administrative domain, nil
-	// bytes if there is none yet; a nil func means that none is kept.
+	// bytes if there is none yet; a nil func means that none is kept. It is asked
+	// before each signature, and nothing is signed while it fails.
 	Kept func(ctx context.Context) ([]byte, error)
+	// KeptEvery is the longest time that passes of the sequencer go without
+	// asking Kept while nothing is signed; 0 means ten minutes.
+	KeptEvery time.Duration
 	// Heads are the other stores that a beat anchors.
 	Heads Heads
 	// BeatEvery is the longest time between two beats while anything happens;

@@ -20,7 +20,7 @@
 //	check(tx.Commit())
 //	must(trail.RunOnce(ctx)) // or go trail.Run(ctx), in any process
 //	report := must(audit.VerifyLog(ctx, os.DirFS(folder), audit.Trust{Key: verifier}))
-//	fmt.Println(report.Verdict, report.Verified) // a tampered log is a verdict, not an error
+//	fmt.Println(report.Verdict, report.Verified) // ok only against a checkpoint that is kept elsewhere: Trust.Kept
 //
 // An event is queued in the caller's transaction: it commits with the business
 // row, or not at all. A sequencer gives each queued event its place, and
@@ -39,7 +39,13 @@
 //   - A change, loss, insertion or exchange of sequenced entries, in the
 //     published files or in the database, is found by [VerifyLog] and
 //     [Trail.VerifyStore]; against a checkpoint kept elsewhere also a cut at
-//     the end, and a rewrite by someone who holds the signing key.
+//     the end, and a rewrite by someone who holds the signing key. Without one
+//     the verdict is [Unanchored] at best.
+//   - What is signed extends all that is known of the log: the kept checkpoint,
+//     asked before each signature, the published one, the state row of the
+//     database, which bears a tag, and what the process has seen. A database that
+//     went back under a running process is found by that process; one that went
+//     back before it began, together with the folder, by the kept checkpoint.
 //   - A queued row that was changed or inserted without the key of the tags
 //     never enters the log and is reported by every pass.
 //   - Erasing a person changes no leaf, hash or proof. "Erased" cannot be
@@ -84,8 +90,10 @@
 //
 //   - Until an event is sequenced, someone who may delete rows can delete it
 //     unnoticed; until its checkpoint is outside the host, someone who owns the
-//     host can rewrite everything. Keep checkpoints in another administrative
-//     domain.
+//     host can rewrite everything, and someone who may write database and folder,
+//     without any key, can put both back to an older state between two processes,
+//     or begin the log anew. Keep checkpoints in another administrative domain:
+//     an alarm of [Trail.Status] says that none is.
 //   - Surrogates, field names, times, actors and object ids stay in the log for
 //     ever, also after an erasure. An object id that is not a person's is not
 //     hidden: never use one that says something. What looks like a name or an
@@ -128,11 +136,14 @@
 //	ErrNotFound       permanent   no such event
 //	ErrNotPublished   temporary   wait for the next pass of the sequencer
 //	ErrMalformed      permanent   these bytes are no leaf, opening, proof or head
-//	ErrTampered       permanent   stop; verify, compare with the kept checkpoint
+//	ErrTampered       permanent   stop; verify, compare with the kept checkpoint (after a
+//	                              change of the keys of the tags: CatchUp)
 //	ErrNotSigned      permanent   take the verifier key of this log; ErrTampered too
 //	ErrNotOpen        permanent   take the Trail that Open returned
 //	ErrForked         permanent   stop; two histories exist, find out which is true
-//	ErrRolledBack     permanent   bring back the published folder that was kept
+//	ErrRolledBack     permanent   bring back the folder and the database that were kept or
+//	                              seen; where a backup or a replica took the database's
+//	                              place, CatchUp
 //	ErrBehind         permanent   the database is an old one: CatchUp (BehindError)
 //	ErrLogLost        permanent   bring back the published folder
 //	ErrOrigin         permanent   key, tables, folder or transaction belong to another log
@@ -159,8 +170,8 @@
 //	audit.queue             events    alarm: the oldest is late
 //	audit.unpublished       entries   alarm: the oldest is late
 //	audit.beat.age          s         alarm: one is due, and late
-//	audit.log               entries   published; alarm: database and folder disagree, or the folder cannot be read
-//	audit.kept              entries   kept elsewhere; notice: none is; alarm: it is not of this log, or longer
+//	audit.log               entries   published; alarm: database and folder disagree, one went back, or the folder cannot be read
+//	audit.kept              entries   kept elsewhere; alarm: none is, or it is not of this log, or longer
 //	audit.run.failing       passes    alarm: the last pass failed (processes that make passes)
 //	audit.refused           rows      alarm: queued rows without a valid tag (such processes)
 //	audit.store.durability  settings  alarm: the database loses what was committed

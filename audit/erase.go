@@ -36,7 +36,7 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 		return fmt.Errorf("audit: erase: tag: %w", err) // the key is fetched here, not inside the transaction
 	}
 	var surrogate string
-	err := t.locked(ctx, func(tx Tx, _ state) error {
+	err := t.exclusive(ctx, func(tx Tx) error {
 		surrogate = "" // of an attempt that the database ended
 		found, err := t.one(ctx, tx, []any{&surrogate}, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person)
 		if err != nil || !found {

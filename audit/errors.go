@@ -38,9 +38,9 @@ var (
 	ErrNotOpen = errors.New("audit: the trail is not open: a Trail comes from audit.Open")
 	// ErrForked says that two checkpoints of one log exclude each other.
 	ErrForked = errors.New("audit: log has forked")
-	// ErrRolledBack says that the published log is older than the kept
-	// checkpoint.
-	ErrRolledBack = errors.New("audit: published log is behind the kept checkpoint")
+	// ErrRolledBack says that the log is shorter than the kept checkpoint, or
+	// than this process has seen it.
+	ErrRolledBack = errors.New("audit: log went back")
 	// ErrBehind is wrapped by a [BehindError].
 	ErrBehind = errors.New("audit: database is behind the published log")
 	// ErrLogLost says that this trail has published before, but that the sink

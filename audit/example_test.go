@@ -233,7 +233,7 @@ func ExampleTrail_Erase() {
 	// Output:
 	// <nil>
 	// proof: <nil>
-	// ok 1
+	// unanchored 1
 }
 
 func ExampleTrail_Eraser() {

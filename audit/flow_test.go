@@ -33,7 +33,7 @@ func TestFromRecordToProof(t *testing.T) {
 		require.ErrorIs(t, err, audit.ErrTampered)
 	}
 	report := b.verifyLog(nil)
-	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, audit.Unanchored, report.Verdict, "%+v", report.Faults)
 	require.Equal(t, int64(301), report.Verified)
 	require.Equal(t, int64(1), report.Beats)
 	store := b.verifyStore(b.checkpoint())
@@ -127,7 +127,7 @@ func TestPoolOfOne(t *testing.T) {
 	require.NoError(t, b.trail.Beat(t.Context()))
 	tagger.db = nil
 	require.Len(t, b.history(audit.About("p1")), 1)
-	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
 	_, err := b.trail.ResealOpenings(t.Context(), func(ctx ctx, tenant, person string, sealed, ad []byte) ([]byte, error) {
 		return sealed, b.db.PingContext(ctx)
 	})
@@ -135,7 +135,7 @@ func TestPoolOfOne(t *testing.T) {
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
 	b.run()
 	require.NoError(t, b.trail.CatchUp(t.Context()))
-	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 func TestErasure(t *testing.T) {
@@ -177,7 +177,7 @@ func TestErasure(t *testing.T) {
 	require.Empty(t, erasure.Object)
 
 	report := b.verifyStore(nil)
-	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, audit.Unanchored, report.Verdict, "%+v", report.Faults)
 	require.Equal(t, int64(10), report.Openings[audit.OpeningErased])
 	require.Equal(t, int64(50), report.Openings[audit.OpeningOK], "everyone else, and what is about nobody")
 	require.Empty(t, b.history(audit.About("p1")))
@@ -193,7 +193,7 @@ func TestErasure(t *testing.T) {
 	require.Equal(t, audit.OpeningErased, past.Changes[0].Verdict)
 	require.Nil(t, past.Changes[0].Old)
 	require.Equal(t, "customer", past.Changes[1].New, "about nobody")
-	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 func TestErasedCannotBeForged(t *testing.T) {
@@ -226,7 +226,7 @@ func TestErasedCannotBeForged(t *testing.T) {
 			b.record(update("p1", 1))
 			b.record(update("p2", 2))
 			b.run()
-			require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+			require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
 			forge(b)
 			b.run()
 			report := b.verifyStore(nil)

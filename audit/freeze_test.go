@@ -80,12 +80,20 @@ func TestFreeze(t *testing.T) {
 	last := update("p1", 3)
 	last.Changes = append(last.Changes, audit.Diff("p2", nil, map[string]any{"note": []byte{1, 2}})...)
 	fourth := b.record(last)
+	tags := make(map[string]string) // sequencing empties them
+	waiting := func(ids ...string) {
+		for _, id := range ids {
+			tags[id] = hex.EncodeToString(b.blob(`SELECT tag FROM crmguard_audit_events WHERE id = ?`, id)[5:])
+		}
+	}
+	waiting(first, second, third, fourth)
 	b.run()
 	kept := b.checkpoint()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "kept"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "kept", "checkpoint"), kept, 0o644))
 	b.advance(time.Minute)
 	fifth := b.record(update("p3", 5))
+	waiting(fifth)
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p3"))
 	b.run()
 	proof, err := b.trail.Proof(t.Context(), first)
@@ -102,7 +110,7 @@ func TestFreeze(t *testing.T) {
 		Events []event `json:"events"`
 	}{TagKey: hex.EncodeToString(keys.key)}
 	for _, id := range []string{first, second, third, fourth, fifth} {
-		one := event{ID: id, Tag: hex.EncodeToString(b.blob(`SELECT tag FROM crmguard_audit_events WHERE id = ?`, id)[5:]), Openings: make(map[string]string)}
+		one := event{ID: id, Tag: tags[id], Openings: make(map[string]string)}
 		rows, err := b.db.Query(`SELECT owner, sealed FROM crmguard_audit_openings WHERE event = ?`, id)
 		require.NoError(t, err)
 		for rows.Next() {

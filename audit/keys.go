@@ -22,8 +22,8 @@ type Keys interface {
 //
 // To move on to the keys of a vault: stop writing, call [Trail.RunOnce] until
 // nothing is queued, hand [Trail.ResealOpenings] a func that opens with these
-// keys and seals with the new ones, and open the trail with those. Proofs and
-// published files do not change. A retry of an event that was recorded before
+// keys and seals with the new ones, open the trail with those and call
+// [Trail.CatchUp] once. Proofs and published files do not change. A retry of an event that was recorded before
 // is then a [ConflictError]. Older backups stay readable with the secret.
 func KeysFrom(secret []byte) (Keys, error) {
 	root, err := alone.From(secret)

@@ -69,16 +69,16 @@ func TestTheWrongSecretIsSeen(t *testing.T) {
 	b.run()
 	b.record(update("p1", 9))
 	b.openWith(secretKeys(t))
-	result := b.run()
-	require.Len(t, result.Refused, 1)
-	require.Zero(t, result.Sequenced)
+	_, err := b.trail.RunOnce(t.Context())
+	require.ErrorIs(t, err, audit.ErrTampered, "nothing is put behind a state that it cannot tell from a forgery")
 	report := b.verifyStore(nil)
+	require.EqualValues(t, 1, report.Refused)
 	require.Equal(t, audit.Tampered, report.Verdict)
 	require.Positive(t, report.Openings[audit.OpeningAltered])
 	require.Zero(t, report.Openings[audit.OpeningOK])
 	b.openWith(right)
 	require.Equal(t, 1, b.run().Sequenced)
-	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 // TestATrailMovesOnToOtherKeys does what KeysFrom tells about a vault, here
@@ -102,6 +102,10 @@ func TestATrailMovesOnToOtherKeys(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, openings, resealed.Resealed)
 	b.openWith(after)
+	_, err = b.trail.RunOnce(t.Context())
+	require.ErrorIs(t, err, audit.ErrTampered)
+	require.ErrorContains(t, err, "CatchUp tags it anew")
+	require.NoError(t, b.trail.CatchUp(t.Context()))
 	report := b.verifyStore(b.checkpoint())
 	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
 	b.advance(time.Second)
@@ -109,7 +113,7 @@ func TestATrailMovesOnToOtherKeys(t *testing.T) {
 	require.ErrorIs(t, err, audit.ErrConflict, "a retry of what was recorded before")
 	b.record(update("p1", 2))
 	require.Equal(t, 1, b.run().Sequenced)
-	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 func TestKeysSayWhatIsWrongWithASecret(t *testing.T) {

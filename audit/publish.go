@@ -59,21 +59,20 @@ func (t *Trail) Checkpoint(ctx context.Context) ([]byte, error) {
 // publish writes what the sink lacks of the committed tree, then signs, then
 // replaces the checkpoint. Each step can be repeated by anyone.
 func (t *Trail) publish(ctx context.Context, r *Result) error {
-	head, err := t.head(ctx)
+	v, err := t.look(ctx, false)
+	r.Size, r.Published = v.state.N, v.head.N
 	if err != nil {
 		return err
 	}
-	s, err := t.state(ctx, t.db) // after the head: it is never behind in a sound system
-	if err != nil {
-		return err
-	}
-	r.Size, r.Published = s.N, head.N
-	if err := t.guard(ctx, s, head); err != nil {
-		return err
-	}
-	if s.N == head.N && s.published >= head.N {
+	if v.state.N == v.head.N && v.state.published >= v.head.N {
 		return nil
 	}
+	if t.config.Kept != nil { // something is to be signed
+		if v, err = t.look(ctx, true); err != nil {
+			return err
+		}
+	}
+	s, head := v.state, v.head
 	if err := t.writeTiles(ctx, s.Tree, head.N); err != nil {
 		return fmt.Errorf("audit: publish: %w", err)
 	}
@@ -84,6 +83,7 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 	if err := t.replace(ctx, s.Tree, signed, r); err != nil {
 		return fmt.Errorf("audit: publish: %w", err)
 	}
+	t.memory.remember(s.Tree, s.Tree) // it, or one that extends it, is published
 	return t.dropPartial(ctx, head.N, s.N)
 }
 
@@ -91,7 +91,7 @@ func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) erro
 	reader := t.rows(t.db).reader(ctx, tree)
 	for n := from / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
 		tile := c2sp.Tile(-1, n, int(min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)))
-		data, err := t.bundle(ctx, tile, from, reader)
+		data, err := t.bundle(ctx, tile, reader)
 		if err != nil {
 			return err
 		}
@@ -113,8 +113,8 @@ func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) erro
 
 // bundle reads the leaves of an entry bundle and checks each against the tree:
 // what was changed in the database after sequencing is never published. Nor is
-// what the sequencer did not put there: those from index from on are new.
-func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, from int64, reader tlog.HashReader) ([]byte, error) {
+// what the sequencer did not put there: the tree is that of the state's tag.
+func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashReader) ([]byte, error) {
 	first := tile.N * c2sp.TileWidth
 	indexes := make([]int64, tile.W)
 	for i := range indexes {
@@ -124,71 +124,27 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, from int64, reader t
 	if err != nil {
 		return nil, err
 	}
-	var (
-		out   []byte
-		fresh []queued
-	)
+	var out []byte
 	next := first
 	err = t.query(ctx, t.db, func(rows answer) error {
 		var (
 			index int64
-			q     queued
+			leaf  []byte
 		)
-		if err := rows.Scan(&index, &q.leaf, &q.id, &q.tenant, &q.tag); err != nil {
+		if err := rows.Scan(&index, &leaf); err != nil {
 			return err
 		}
-		if index != next || tlog.RecordHash(q.leaf) != hashes[index-first] {
+		if index != next || tlog.RecordHash(leaf) != hashes[index-first] {
 			return fmt.Errorf("%w: entry %d was changed in the database before it was published", ErrTampered, next)
 		}
-		if index >= from {
-			fresh = append(fresh, q)
-		}
 		next++
-		out, err = c2sp.AppendEntry(out, q.leaf)
+		out, err = c2sp.AppendEntry(out, leaf)
 		return err
-	}, `SELECT idx, leaf, id, tenant, tag FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
+	}, `SELECT idx, leaf FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
 	if err == nil && next != first+int64(tile.W) {
 		err = fmt.Errorf("%w: entry %d is gone from the database before it was published", ErrTampered, next)
 	}
-	if err == nil {
-		err = t.entered(ctx, fresh, max(first, from))
-	}
 	return out, err
-}
-
-// entered looks at the tags of entries again before they are published for the
-// first time, at index and behind it. Whoever may write the tables can compute
-// the tree, too, and put an entry where the sequencer would have; the tag is what
-// they cannot make. Beats have none.
-func (t *Trail) entered(ctx context.Context, rows []queued, index int64) error {
-	for i, q := range rows {
-		if leaf, err := ParseLeaf(q.leaf); err == nil && leaf.Kind == KindBeat {
-			continue
-		}
-		what := t.refusal(ctx, q)
-		if what == "" {
-			continue
-		}
-		if err := errors.Join(ctx.Err(), t.tags(ctx, q.tenant)); err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: entry %d was put into the database by somebody else than the sequencer: %s", ErrTampered, index+int64(i), what)
-	}
-	return nil
-}
-
-// tags says whether the key of the tags works at the moment: where it does not,
-// nothing is known of a tag.
-func (t *Trail) tags(ctx context.Context, tenant string) error {
-	data := queueData(tenant, nil)
-	tag, err := t.config.Tag.Tag(ctx, tenant, data)
-	if err == nil {
-		err = t.config.Tag.Verify(ctx, tenant, data, tag)
-	}
-	if err != nil {
-		return fmt.Errorf("audit: tag: %w", err)
-	}
-	return nil
 }
 
 // sign makes a checkpoint of a committed tree and reads it back.
@@ -207,25 +163,27 @@ func (t *Trail) sign(tree tlog.Tree) ([]byte, error) {
 // replace puts the checkpoint into the sink under the lock, unless a larger one
 // is there: it never goes backwards.
 func (t *Trail) replace(ctx context.Context, tree tlog.Tree, signed []byte, r *Result) error {
-	return t.locked(ctx, func(tx Tx, s state) error {
-		head, err := t.head(ctx)
-		if err != nil {
-			return err
-		}
+	return t.advance(ctx, t.memory.recall, func(s state) (state, func(tx Tx) error, error) {
 		if s.N < tree.N {
-			return &BehindError{Database: s.N, Published: tree.N}
+			return s, nil, &BehindError{Database: s.N, Published: tree.N}
 		}
-		if head.N < tree.N {
-			if err := t.config.Sink.WriteFile(ctx, checkpointFile, signed); err != nil {
+		s.published = max(s.published, tree.N)
+		return s, func(Tx) error {
+			head, err := t.head(ctx)
+			if err != nil {
 				return err
 			}
-			head = tree
-		}
-		// Also where the checkpoint is there already: the transaction of the one
-		// who wrote it may not have committed.
-		r.Published = head.N
-		_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_state SET published = ? WHERE id = 1 AND published < ?`, head.N, head.N)
-		return err
+			if head.N < tree.N {
+				if err := t.config.Sink.WriteFile(ctx, checkpointFile, signed); err != nil {
+					return err
+				}
+				head = tree
+			}
+			// Also where the checkpoint is there already: the transaction of the one
+			// who wrote it may not have committed.
+			r.Published = head.N
+			return nil
+		}, nil
 	})
 }
 

@@ -6,7 +6,8 @@ type Verdict string
 // The verdicts, apart from each other on purpose: what cannot be read is not
 // the same as what was changed.
 const (
-	OK         Verdict = "ok"
+	OK         Verdict = "ok"          // sound, and compared with a checkpoint kept elsewhere
+	Unanchored Verdict = "unanchored"  // sound by itself; whether it is the log that others saw, nobody can tell without a kept checkpoint
 	Incomplete Verdict = "incomplete"  // files are missing or unreadable, or the check was interrupted
 	RolledBack Verdict = "rolled-back" // older than the kept checkpoint
 	Forked     Verdict = "forked"      // another history than the kept checkpoint's
@@ -17,12 +18,14 @@ const (
 func (v Verdict) rank() int {
 	switch v {
 	case Tampered:
-		return 4
+		return 5
 	case Forked:
-		return 3
+		return 4
 	case RolledBack:
-		return 2
+		return 3
 	case Incomplete:
+		return 2
+	case Unanchored:
 		return 1
 	default:
 		return 0
@@ -55,7 +58,7 @@ const maxFaults = 100
 type Report struct {
 	Verdict  Verdict // the worst of the two below
 	Log      Verdict // the folder against its own checkpoint
-	Kept     Verdict // the folder against the kept checkpoint; "" if none was given
+	Kept     Verdict // the folder against the kept checkpoint; Unanchored if none was given, or one of no entries
 	Origin   string  // the log
 	Size     int64   // entries that the checkpoint promises
 	Root     [32]byte

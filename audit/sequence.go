@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -34,6 +35,11 @@ const batch = 1000
 // retryKept is how long after sequencing a retry can still be compared.
 const retryKept = 24 * time.Hour
 
+// noTag is the tag of a row that has its place: from then on the tag of the state
+// row vouches for it. Whoever may write the tables could otherwise take the
+// place away, and have the sequencer give it another one.
+var noTag = []byte{}
+
 // queued is a row that waits for its place.
 type queued struct {
 	seq        int64
@@ -52,21 +58,11 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 		t.report(ctx, r)
 		t.passes.took(r, err, t.now())
 	}()
-	head, err := t.head(ctx)
+	v, err := t.look(ctx, t.keptDue())
 	if err != nil {
 		return r, err
 	}
-	s, err := t.state(ctx, t.db)
-	if err != nil {
-		return r, err
-	}
-	if err := t.guard(ctx, s, head); err != nil {
-		return r, err
-	}
-	if err := t.anchoredOnce(ctx, head); err != nil {
-		return r, err
-	}
-	beatErr := t.drain(ctx, s, head, &r)
+	beatErr := t.drain(ctx, v.state, v.head, &r)
 	if beatErr != nil && !errors.Is(beatErr, ErrHead) {
 		return r, beatErr
 	}
@@ -166,72 +162,103 @@ func (t *Trail) refusal(ctx context.Context, q queued) string {
 // sequence appends verified rows, and a beat if one is given and still due, in one
 // transaction under the lock.
 func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []queued, b *beat, r *Result) error {
-	now := t.now()
-	added, beaten := 0, false
-	err := t.locked(ctx, func(tx Tx, s state) error {
-		added, beaten = 0, false // of an attempt that the database ended
+	var (
+		now   = t.now()
+		gone  = make(map[int64]bool) // rows that another sequencer took, or that were changed since their tags were checked
+		added []queued
+		own   *Leaf // the beat
+		tree  tlog.Tree
+	)
+	err := t.advance(ctx, t.memory.recall, func(s state) (state, func(tx Tx) error, error) {
+		tree = tlog.Tree{} // of a plan that came to nothing
 		if s.N < head.N {
-			return &BehindError{Database: s.N, Published: head.N}
+			return s, nil, &BehindError{Database: s.N, Published: head.N}
 		}
-		g, err := grow(ctx, t.rows(tx), s)
+		g, err := grow(ctx, t.rows(t.db), s)
 		if err != nil {
-			return err
+			return s, nil, err
 		}
-		for _, q := range rows {
-			n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, sequenced = ? WHERE seq = ? AND idx IS NULL AND id = ? AND tenant = ? AND leaf = ?`,
-				g.size, now.UnixMicro(), q.seq, q.id, q.tenant, q.leaf)
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				continue // another sequencer was first, or the row was changed since its tag was checked
-			}
+		added = slices.DeleteFunc(slices.Clone(rows), func(q queued) bool { return gone[q.seq] })
+		for _, q := range added {
 			if err := g.append(tlog.RecordHash(q.leaf)); err != nil {
-				return err
+				return s, nil, err
 			}
-			added++
 		}
-		if b != nil && (b.forced || t.beatDue(s, added)) {
-			if err := t.appendBeat(ctx, tx, g, b.heads, now); err != nil {
-				return err
+		next, first := s, s.N
+		var data []byte
+		if own = nil; b != nil && (b.forced || t.beatDue(s, len(added))) {
+			if own, data, err = g.beat(b.heads, now); err != nil {
+				return s, nil, err
 			}
-			beaten = true
+			next.beat, next.beatSize = now.UnixMicro(), g.size
 		}
 		if g.size == g.old {
-			return nil
+			return s, nil, nil
 		}
-		return t.save(ctx, tx, g)
+		tiles, grown, err := g.tiles()
+		next.Tree, tree = grown, grown
+		return next, func(tx Tx) error {
+			if err := t.place(ctx, tx, added, first, now, gone); err != nil {
+				return err
+			}
+			if own != nil {
+				if err := t.insertBeat(ctx, tx, own, data, now); err != nil {
+					return err
+				}
+			}
+			return t.save(ctx, tx, tiles)
+		}, err
 	})
 	if err != nil {
 		return fmt.Errorf("audit: sequence: %w", err)
 	}
-	r.Sequenced += added
-	r.Beat = r.Beat || beaten
+	t.memory.remember(tree, head)
+	r.Sequenced += len(added)
+	r.Beat = r.Beat || own != nil
 	return nil
 }
 
-// appendBeat adds a beat leaf at the end and, since it comes by at least once
-// a minute, drops the retry tags that have served their time.
-func (t *Trail) appendBeat(ctx context.Context, tx Tx, g *growth, heads LeafHeads, now time.Time) error {
+// place gives rows their indexes, from first on. Those that are not what they were
+// are gone, and the plan is another one.
+func (t *Trail) place(ctx context.Context, tx Tx, rows []queued, first int64, now time.Time, gone map[int64]bool) error {
+	whole := true
+	for i, q := range rows {
+		n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, sequenced = ?, tag = ? WHERE seq = ? AND idx IS NULL AND id = ? AND tenant = ? AND leaf = ?`,
+			first+int64(i), now.UnixMicro(), noTag, q.seq, q.id, q.tenant, q.leaf)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			gone[q.seq], whole = true, false
+		}
+	}
+	if !whole {
+		return errMoved
+	}
+	return nil
+}
+
+// beat adds a beat at the end of a tree.
+func (g *growth) beat(heads LeafHeads, now time.Time) (*Leaf, []byte, error) {
 	id, err := NewID()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	leaf := Leaf{ID: id, Kind: KindBeat, At: now, Size: g.size, Heads: heads}
+	leaf := &Leaf{ID: id, Kind: KindBeat, At: now, Size: g.size, Heads: heads}
 	data, err := leaf.encode()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
+	return leaf, data, g.append(tlog.RecordHash(data))
+}
+
+// insertBeat writes the row of a beat and, since one comes by at least once a
+// minute, drops the retry tags that have served their time.
+func (t *Trail) insertBeat(ctx context.Context, tx Tx, leaf *Leaf, data []byte, now time.Time) error {
 	if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, '', ?, '', '', ?, ?, ?, ?, ?)`,
-		id, KindBeat, now.UnixMicro(), data, []byte{}, g.size, now.UnixMicro()); err != nil {
+		leaf.ID, KindBeat, now.UnixMicro(), data, noTag, leaf.Size, now.UnixMicro()); err != nil {
 		return err
 	}
-	if err := g.append(tlog.RecordHash(data)); err != nil {
-		return err
-	}
-	if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET beat = ?, beat_size = ? WHERE id = 1`, now.UnixMicro(), g.size); err != nil {
-		return err
-	}
-	_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = NULL WHERE retry IS NOT NULL AND sequenced < ?`, now.Add(-retryKept).UnixMicro())
+	_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = NULL WHERE retry IS NOT NULL AND sequenced < ?`, now.Add(-retryKept).UnixMicro())
 	return err
 }

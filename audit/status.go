@@ -41,10 +41,17 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 	if err := t.ready(); err != nil {
 		return nil, err
 	}
-	head, headErr := t.head(ctx) // first: it is never ahead in a sound system
-	s, err := t.state(ctx, t.db)
-	if err != nil {
+	s, err := t.stored(ctx, t.db)
+	if err != nil && !errors.Is(err, ErrTampered) {
 		return nil, err
+	}
+	kept := t.keptFirst(ctx) // first: it is never ahead of what is published
+	v, logErr := t.look(ctx, false)
+	if logErr == nil {
+		s = v.state
+		if v.back {
+			logErr = ErrRolledBack
+		}
 	}
 	now := t.now()
 	queue, err := t.queueFinding(ctx, s, now)
@@ -52,18 +59,15 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	unpublished := Finding{Name: "audit.unpublished", Unit: "entries"}
-	logErr := headErr
-	if headErr == nil {
-		if logErr = t.guard(ctx, s, head); logErr == nil {
-			if unpublished, err = t.unpublishedFinding(ctx, s, head, now); err != nil {
-				return nil, err
-			}
+	if logErr == nil {
+		if unpublished, err = t.unpublishedFinding(ctx, s, v.head, now); err != nil {
+			return nil, err
 		}
 	}
 	out := []Finding{
 		queue, unpublished, t.beatFinding(s, queue, now),
-		faultFinding(Finding{Name: "audit.log", Value: float64(head.N), Unit: "entries"}, logErr),
-		t.keptFinding(ctx, head, headErr),
+		faultFinding(Finding{Name: "audit.log", Value: float64(v.head.N), Unit: "entries"}, logErr),
+		t.keptFinding(ctx, kept, v),
 	}
 	out = append(out, t.passes.findings()...)
 	settings, err := t.db.Health(ctx, "audit.store")
@@ -140,32 +144,35 @@ func (t *Trail) beatFinding(s state, queue Finding, now time.Time) Finding {
 	return f
 }
 
-func (t *Trail) keptFinding(ctx context.Context, head tlog.Tree, headErr error) Finding {
-	f := Finding{Name: "audit.kept", Unit: "entries"}
-	none := "the loss of database and published folder together would go unnoticed: keep checkpoints in another administrative domain, and set Config.Kept"
-	if t.config.Kept == nil {
-		f.Level, f.Remedy = HealthNotice, none
-		return f
-	}
-	signed, err := t.config.Kept(ctx)
-	if err == nil && signed == nil {
-		f.Level, f.Remedy = HealthNotice, none
-		return f
-	}
-	if err != nil {
-		f.Level, f.Remedy = HealthAlarm, "the kept checkpoint cannot be read, and nothing is signed after a restart without it: bring its store back"
-		return f
-	}
-	kept, err := openCheckpoint(t.key, signed)
-	if err != nil {
+// keptRead is what was found of the kept checkpoint.
+type keptRead struct {
+	tree   tlog.Tree
+	found  bool
+	err    error
+	signed bool // what cannot be read was there, and is not one of this log
+}
+
+func (t *Trail) keptFirst(ctx context.Context) (k keptRead) {
+	k.tree, k.found, k.err = t.kept(ctx)
+	k.signed = errors.Is(k.err, ErrTampered)
+	return k
+}
+
+func (t *Trail) keptFinding(ctx context.Context, k keptRead, v view) Finding {
+	f := Finding{Name: "audit.kept", Value: float64(k.tree.N), Unit: "entries"}
+	switch {
+	case k.signed:
 		f.Level, f.Remedy = HealthAlarm, "the kept checkpoint is not one of this log: find out who changed it"
-		return f
+	case k.err != nil:
+		f.Level, f.Remedy = HealthAlarm, "the kept checkpoint cannot be read, and nothing is signed without it: bring its store back"
+	case !k.found:
+		f.Level = HealthAlarm
+		f.Remedy = "whoever has database and published folder can begin the log anew, without a key and unnoticed: keep checkpoints in another administrative domain, and set Config.Kept"
+	case v.read: // otherwise audit.log says that there is nothing to compare it with
+		reader := tileSource(readFunc(t.config.Sink.ReadFile).hashes).reader(ctx, v.head)
+		return faultFinding(f, anchored(reader, v.head, k.tree))
 	}
-	f.Value = float64(kept.N)
-	if headErr != nil {
-		return f // audit.log says that there is nothing to compare it with
-	}
-	return faultFinding(f, t.compareKept(ctx, readFunc(t.config.Sink.ReadFile), head))
+	return f
 }
 
 // faultFinding is f, or the alarm that an error of the log is. The text of the
@@ -181,7 +188,7 @@ func faultFinding(f Finding, err error) Finding {
 		remedy string
 	}{
 		{ErrForked, "two histories exist: stop, and find out with VerifyStore which is true"},
-		{ErrRolledBack, "the published log is shorter than what was kept: bring back the folder that was published"},
+		{ErrRolledBack, "the log is shorter than what was kept or seen of it: bring back the folder and the database that were published"},
 		{ErrBehind, "the database is an older one than the published log: call CatchUp before anything is served"},
 		{ErrLogLost, "the published log is gone: bring the folder back (is its disk mounted?)"},
 		{ErrNotSigned, "the checkpoint is signed by another key: take the verifier key of this log"},

@@ -48,7 +48,6 @@ func (b *bench) requireLevels(want map[string]int) {
 
 const (
 	well  = int(audit.HealthOK)
-	noted = int(audit.HealthNotice)
 	alarm = int(audit.HealthAlarm)
 )
 
@@ -63,7 +62,7 @@ func TestASoundTrailSaysWhatItLookedAt(t *testing.T) {
 		names[f.Name] = int(f.Level)
 	}
 	require.Equal(t, map[string]int{
-		"audit.queue": well, "audit.unpublished": well, "audit.beat.age": well, "audit.log": well, "audit.kept": noted,
+		"audit.queue": well, "audit.unpublished": well, "audit.beat.age": well, "audit.log": well, "audit.kept": alarm,
 		"audit.run.failing": well, "audit.refused": well, "audit.store.durability": well,
 	}, names)
 	require.EqualValues(t, 3, b.found("audit.log", "").Value, "two events and a beat")
@@ -192,7 +191,7 @@ func TestTheKeptCheckpointIsCompared(t *testing.T) {
 	var down error
 	b.config.Kept = func(context.Context) ([]byte, error) { return kept, down }
 	b.open()
-	b.requireLevels(map[string]int{"audit.kept": noted})
+	b.requireLevels(map[string]int{"audit.kept": alarm})
 	b.fill(1)
 	b.pass()
 	signed, err := b.trail.Checkpoint(t.Context())

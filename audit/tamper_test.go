@@ -162,7 +162,7 @@ func TestCutOffIsFoundByTheKeptCheckpointOnly(t *testing.T) {
 	b.run()
 	kept := b.checkpoint()
 	b.sink.Set(old)
-	require.Equal(t, audit.OK, b.verifyLog(nil).Verdict)
+	require.Equal(t, audit.Unanchored, b.verifyLog(nil).Verdict)
 	r := b.verifyLog(kept)
 	require.Equal(t, audit.RolledBack, r.Verdict)
 	require.Equal(t, audit.OK, r.Log)
@@ -192,8 +192,8 @@ func TestARewriteWithTheRealKeyIsFoundByTheKeptCheckpointOnly(t *testing.T) {
 	evil.fill(25)
 	evil.run()
 
-	require.Equal(t, audit.OK, evil.verifyLog(nil).Verdict)
-	require.Equal(t, audit.OK, evil.verifyStore(nil).Verdict)
+	require.Equal(t, audit.Unanchored, evil.verifyLog(nil).Verdict)
+	require.Equal(t, audit.Unanchored, evil.verifyStore(nil).Verdict)
 	r := evil.verifyLog(kept)
 	require.Equal(t, audit.Forked, r.Verdict)
 	require.Equal(t, audit.OK, r.Log)
@@ -252,7 +252,7 @@ func TestTamperedDatabase(t *testing.T) {
 			}
 			r := b.verifyStore(nil)
 			require.NotEqual(t, audit.OK, r.Verdict)
-			require.Equal(t, audit.OK, r.Log.Verdict, "the folder is untouched")
+			require.Equal(t, audit.OK, r.Log.Log, "the folder is untouched")
 			require.NotEmpty(t, r.Faults)
 			if c.stops {
 				before := b.sink.FS()
@@ -286,7 +286,7 @@ func TestTamperedBeforePublishing(t *testing.T) {
 			b.fill(10)
 			_, err := b.trail.RunOnce(t.Context())
 			require.ErrorIs(t, err, fs.ErrPermission)
-			require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+			require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
 			b.sink.Fail = nil
 			require.Positive(t, b.exec(damage))
 			require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
@@ -377,7 +377,7 @@ func TestAKeyThatDoesNotAnswerIsNoForgery(t *testing.T) {
 	require.NotErrorIs(t, err, audit.ErrTampered)
 	down = nil
 	b.run()
-	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict)
+	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 // deafTag is a key of tags that fails while there is an error.
@@ -422,7 +422,7 @@ func (b *bench) plant(kind, id string, leaf []byte) {
 	}
 	root, err := tlog.TreeHash(size+1, reader)
 	require.NoError(b.t, err)
-	b.exec(`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, 'main', ?, '', '', 1, ?, ?, ?, 1)`, id, kind, leaf, b.blob(`SELECT tag FROM crmguard_audit_events WHERE idx = 0`), size)
+	b.exec(`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, 'main', ?, '', '', 1, ?, ?, ?, 1)`, id, kind, leaf, []byte{1}, size)
 	b.exec(`UPDATE crmguard_audit_tiles SET data = ? WHERE level = 0 AND n = 0`, tile)
 	b.exec(`UPDATE crmguard_audit_state SET size = ?, root = ? WHERE id = 1`, size+1, root[:])
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -30,8 +29,8 @@ type Trail struct {
 	fields map[string]map[string]bool
 	random func([]byte) error
 
-	passes   passRecord  // of this process
-	anchored atomic.Bool // the log was compared with the kept checkpoint
+	passes passRecord // of this process
+	memory memory     // of this process
 }
 
 // Open checks the tables and the configuration and claims the log: the first
@@ -100,6 +99,9 @@ func (t *Trail) configure(store Store) error {
 	}
 	if c.BeatEvery <= 0 {
 		c.BeatEvery = time.Minute
+	}
+	if c.KeptEvery <= 0 {
+		c.KeptEvery = 10 * time.Minute
 	}
 	return t.declare()
 }

@@ -12,80 +12,6 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// state is the tree as the database has it.
-type state struct {
-	tlog.Tree
-	published int64 // the largest checkpoint known to be published, for telling a lost log from a new one
-	beat      int64 // when the newest beat was made, microseconds
-	beatSize  int64 // entries in the log after it
-}
-
-// claim writes the origin into empty tables, or compares it.
-func (t *Trail) claim(ctx context.Context) error {
-	read := func() (origin string, found bool, err error) {
-		found, err = t.one(ctx, t.db, []any{&origin}, `SELECT origin FROM crmguard_audit_state WHERE id = 1`)
-		return origin, found, err
-	}
-	origin, found, err := read()
-	if err != nil {
-		return err
-	}
-	if !found {
-		root, err := tlog.TreeHash(0, nil)
-		if err != nil {
-			return err
-		}
-		err = t.within(ctx, func(tx Tx) error {
-			return t.add(ctx, tx, sqldb.Insert{
-				Table:   "crmguard_audit_state",
-				Columns: []string{"id", "origin", "size", "root", "published", "beat", "beat_size", "drains"}, Key: []string{"id"},
-			}, []any{1, t.origin, 0, root[:], 0, 0, 0, 0})
-		})
-		if err != nil {
-			return err
-		}
-		if origin, _, err = read(); err != nil {
-			return err
-		}
-	}
-	if origin != t.origin {
-		return fmt.Errorf("%w: the tables hold %q, this log is %q", ErrOrigin, origin, t.origin)
-	}
-	return nil
-}
-
-func (t *Trail) state(ctx context.Context, q sqldb.Querier) (state, error) {
-	var (
-		s    state
-		root []byte
-	)
-	found, err := t.one(ctx, q, []any{&s.N, &root, &s.published, &s.beat, &s.beatSize}, `SELECT size, root, published, beat, beat_size FROM crmguard_audit_state WHERE id = 1`)
-	if err != nil {
-		return s, err
-	}
-	if !found || len(root) != tlog.HashSize || s.N < 0 || s.N > c2sp.MaxSize {
-		return s, fmt.Errorf("%w: the state row is gone or damaged", ErrTampered)
-	}
-	s.Hash = tlog.Hash(root)
-	return s, nil
-}
-
-// locked runs fn in a transaction that excludes every other one like it: an
-// UPDATE of the one state row is a lock in every database, and the first
-// statement, so that SQLite never has to turn a read into a write.
-func (t *Trail) locked(ctx context.Context, fn func(tx Tx, s state) error) error {
-	return t.within(ctx, func(tx Tx) error {
-		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET drains = drains + 1 WHERE id = 1`); err != nil {
-			return err
-		}
-		s, err := t.state(ctx, tx)
-		if err != nil {
-			return err
-		}
-		return fn(tx, s)
-	})
-}
-
 // tileSource reads one tile, or the part of it that a tree of some size has.
 type tileSource func(ctx context.Context, tile tlog.Tile) ([]byte, error)
 
@@ -228,24 +154,24 @@ func (g *growth) append(h tlog.Hash) error {
 	return nil
 }
 
-// save writes the changed tiles and the new root.
-func (t *Trail) save(ctx context.Context, tx Tx, g *growth) error {
+// tiles are the rows of the tiles that changed, and the tree that they give.
+func (g *growth) tiles() (rows [][]any, tree tlog.Tree, err error) {
 	root, err := tlog.TreeHash(g.size, g)
 	if err != nil {
-		return err
+		return nil, tree, err
 	}
-	var rows [][]any
 	for _, tile := range tlog.NewTiles(c2sp.TileHeight, g.old, g.size) {
 		data, err := tlog.ReadTileData(tile, g)
 		if err != nil {
-			return err
+			return nil, tree, err
 		}
 		rows = append(rows, []any{tile.L, tile.N, data})
 	}
+	return rows, tlog.Tree{N: g.size, Hash: root}, nil
+}
+
+// save writes rows of tiles.
+func (t *Trail) save(ctx context.Context, tx Tx, tiles [][]any) error {
 	in := sqldb.Insert{Table: "crmguard_audit_tiles", Columns: []string{"level", "n", "data"}, Key: []string{"level", "n"}, Replace: true}
-	if err := t.add(ctx, tx, in, rows...); err != nil {
-		return err
-	}
-	_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_state SET size = ?, root = ? WHERE id = 1`, g.size, root[:])
-	return err
+	return t.add(ctx, tx, in, tiles...)
 }

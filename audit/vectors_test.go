@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -43,6 +44,13 @@ func TestCommitmentVectors(t *testing.T) {
 	v := frame.Value{Type: frame.Text, Data: []byte("x")}
 	require.NotEqual(t, commitment(seed, event, "email", sideOld, v), commitment(seed, event, "email", sideNew, v))
 	require.NotEqual(t, salt(seed, "email", sideOld), salt(seed, "email", sideNew), "one salt opens one side")
+}
+
+// What the tag of the state row is over, in the order of section 6.
+func TestStateBytes(t *testing.T) {
+	s := state{Tree: tlog.Tree{N: 3, Hash: tlog.Hash(counting(32))}, published: 2, beat: 1790000000000001, beatSize: 3, tag: []byte("none of it")}
+	require.Equal(t, "0000001763726d67756172642f61756469742f73746174652f76310000001363726d2e6578616d706c652f61756469742f300000000000000003000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f000000000000000200065bfeda25e0010000000000000003",
+		hex.EncodeToString(stateData("crm.example/audit/0", s)))
 }
 
 func TestLeafBytes(t *testing.T) {

@@ -17,7 +17,8 @@ import (
 // against the kept checkpoint. What is wrong is in the report; the error says
 // that trust is unusable or that the context ended (the report then says
 // Incomplete). Without a kept checkpoint it cannot notice that the newest
-// entries were cut off, nor that someone with the signing key rewrote it all.
+// entries were cut off, nor that someone with the signing key rewrote it all: the
+// verdict is then Unanchored at best, never OK.
 func VerifyLog(ctx context.Context, fsys fs.FS, trust Trust) (Report, error) {
 	if fsys == nil {
 		return Report{}, errNoFS
@@ -30,7 +31,7 @@ func verifyLog(ctx context.Context, read readFunc, trust Trust, begin func(w *wa
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{Log: OK, Origin: key.Name()}
+	r := Report{Log: OK, Kept: Unanchored, Origin: key.Name()}
 	if kept != nil {
 		r.Kept, r.KeptSize = Incomplete, kept.N
 	}
@@ -74,7 +75,7 @@ func (w *walker) anchor() {
 	case k.N > w.tree.N:
 		w.report.Kept = RolledBack
 	case k.N == 0:
-		w.report.Kept = OK
+		w.report.Kept = Unanchored // it says nothing
 	case k.N == w.tree.N && k.Hash != w.tree.Hash:
 		w.report.Kept = Forked
 	}

@@ -100,7 +100,7 @@ func TestATrailDoesItsMainJobWhereTransactionsAreSerializable(t *testing.T) {
 		require.NoError(t, err)
 		report, err := trail.VerifyStore(t.Context(), nil)
 		require.NoError(t, err)
-		require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+		require.Equal(t, audit.Unanchored, report.Verdict, "%+v", report.Faults)
 	})
 }
 

@@ -7,7 +7,7 @@ import uuid
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from .base import TEXT, b64, canonical, equal, lp, mac, parse, require, sha256, std64, unb64, unstd64
+from .base import TEXT, b64, canonical, equal, lp, mac, parse, require, sha256, std64, u64, unb64, unstd64
 from .fields import open_sealed, personseal_ad, seal
 
 OLD, NEW, OTHER = 0, 1, 2
@@ -98,6 +98,10 @@ def _undeclared(event, seed, values, wanted):
 
 def queue_input(tenant, leaf):
     return lp("crmguard/audit/queue/v1", tenant) + leaf
+
+
+def state_input(origin, root, size, published, beat, beat_size):
+    return lp("crmguard/audit/state/v1", origin) + u64(size) + root + u64(published) + u64(beat) + u64(beat_size)
 
 
 # RFC 6962.

@@ -180,13 +180,20 @@ class Reading:
         return "suppression"
 
     def audit_queue(self):
-        """6: every event in the database, queued or sequenced, carries its tag."""
-        database, found = self.database(), 0
-        for tenant, leaf, tag in database.execute("SELECT tenant, leaf, tag FROM crmguard_audit_events WHERE kind <> 'beat'").fetchall():
-            refuses("queue tag", lambda leaf, tenant=tenant, tag=tag: self.keyset("log").verify(log.queue_input(tenant, leaf), tag, ""), leaf)
-            found += 1
+        """6: every queued event carries its tag, no sequenced one does, and the state row carries its own."""
+        keys = self.keyset("log")
+        for queued in self.index["queued"]:
+            refuses("queue tag", lambda leaf, queued=queued: keys.verify(log.queue_input(queued["tenant"], leaf), unb64(queued["tag"]), "a queue tag"), unb64(queued["leaf"]))
+        require(len(self.index["queued"]) >= 3, "no events")
+        database = self.database()
+        (left,) = database.execute("SELECT COUNT(*) FROM crmguard_audit_events WHERE LENGTH(tag) > 0").fetchone()
+        origin, root, tag, *numbers = database.execute("SELECT origin, root, tag, size, published, beat, beat_size FROM crmguard_audit_state").fetchone()
         database.close()
-        require(found >= 3, "no events")
+        require(left == 0, "a sequenced event has a tag")
+        refuses("state", lambda root: keys.verify(log.state_input(origin, root, *numbers), tag, "the state's tag"), root)
+        for at in range(4):
+            moved = [number + (i == at) for i, number in enumerate(numbers)]
+            must_refuse("state: a number", lambda moved=moved: keys.verify(log.state_input(origin, root, *moved), tag, "the state's tag"))
         return "audit queue"
 
     def audit_log(self):

@@ -4,9 +4,9 @@
 -- the tables, after the migrations. Where they are not in the schema public,
 -- the role needs USAGE on their schema, too.
 GRANT SELECT ON crmguard_schema TO crm_app;
-GRANT SELECT, INSERT, UPDATE (idx, sequenced, retry) ON crmguard_audit_events TO crm_app;
+GRANT SELECT, INSERT, UPDATE (idx, sequenced, tag, retry) ON crmguard_audit_events TO crm_app;
 GRANT SELECT, INSERT ON crmguard_audit_persons TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_audit_surrogates TO crm_app;
 GRANT SELECT, INSERT, UPDATE (tenant, sealed), DELETE ON crmguard_audit_openings TO crm_app;
 GRANT SELECT, INSERT, UPDATE (data) ON crmguard_audit_tiles TO crm_app;
-GRANT SELECT, INSERT, UPDATE (size, root, published, beat, beat_size, drains) ON crmguard_audit_state TO crm_app;
+GRANT SELECT, INSERT, UPDATE (size, root, published, beat, beat_size, drains, tag) ON crmguard_audit_state TO crm_app;

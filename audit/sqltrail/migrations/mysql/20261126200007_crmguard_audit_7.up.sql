@@ -8,5 +8,6 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_state (
 	beat BIGINT NOT NULL,
 	beat_size BIGINT NOT NULL,
 	drains BIGINT NOT NULL,
+	tag LONGBLOB NOT NULL,
 	PRIMARY KEY (id)) ENGINE = InnoDB;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('audit', 7, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) ON DUPLICATE KEY UPDATE installed = installed;

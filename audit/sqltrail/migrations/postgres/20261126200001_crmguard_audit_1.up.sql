@@ -49,5 +49,6 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_state (
 	beat bigint NOT NULL,
 	beat_size bigint NOT NULL,
 	drains bigint NOT NULL,
+	tag bytea NOT NULL,
 	PRIMARY KEY (id));
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('audit', 1, (extract(epoch FROM now()) * 1000000)::bigint) ON CONFLICT DO NOTHING;

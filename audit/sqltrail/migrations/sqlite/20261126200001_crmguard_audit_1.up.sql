@@ -49,5 +49,6 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_state (
 	beat INTEGER NOT NULL,
 	beat_size INTEGER NOT NULL,
 	drains INTEGER NOT NULL,
+	tag BLOB NOT NULL,
 	PRIMARY KEY (id)) STRICT;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('audit', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) ON CONFLICT DO NOTHING;
