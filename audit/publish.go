@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -87,24 +88,40 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 	return t.dropPartial(ctx, head.N, s.N)
 }
 
-func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) error {
-	reader := t.rows(t.db).reader(ctx, tree)
-	for n := from / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
-		tile := c2sp.Tile(-1, n, int(min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)))
-		data, err := t.bundle(ctx, tile, from, reader)
-		if err != nil {
-			return err
+// file is a file of the published log.
+type file struct {
+	name string
+	data []byte
+}
+
+// files yields what a tree looks like from entry from on, as the database has
+// it and proved against the tree's root: entry bundles, then hash tiles. Entries
+// from index fresh on nobody but the database vouches for: their tags are looked at.
+func (t *Trail) files(ctx context.Context, tree tlog.Tree, from, fresh int64) iter.Seq2[file, error] {
+	return func(yield func(file, error) bool) {
+		reader := t.rows(t.db).reader(ctx, tree)
+		for n := from / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
+			tile := c2sp.Tile(-1, n, int(min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)))
+			data, err := t.bundle(ctx, tile, fresh, reader)
+			if !yield(file{c2sp.TilePath(tile), data}, err) || err != nil {
+				return
+			}
 		}
-		if err := t.config.Sink.WriteFile(ctx, c2sp.TilePath(tile), data); err != nil {
-			return err
+		for _, tile := range tlog.NewTiles(c2sp.TileHeight, from, tree.N) {
+			data, err := tlog.ReadTileData(tile, reader)
+			if !yield(file{c2sp.TilePath(tile), data}, err) || err != nil {
+				return
+			}
 		}
 	}
-	for _, tile := range tlog.NewTiles(c2sp.TileHeight, from, tree.N) {
-		data, err := tlog.ReadTileData(tile, reader)
-		if err != nil {
-			return err
+}
+
+func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) error {
+	for f, err := range t.files(ctx, tree, from, from) {
+		if err == nil {
+			err = t.config.Sink.WriteFile(ctx, f.name, f.data)
 		}
-		if err := t.config.Sink.WriteFile(ctx, c2sp.TilePath(tile), data); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -113,8 +130,8 @@ func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) erro
 
 // bundle reads the leaves of an entry bundle and checks each against the tree:
 // what was changed in the database after sequencing is never published. Nor is
-// what the sequencer did not put there: those from index from on are new.
-func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, from int64, reader tlog.HashReader) ([]byte, error) {
+// what the sequencer did not put there: those from index fresh on are new.
+func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, fresh int64, reader tlog.HashReader) ([]byte, error) {
 	first := tile.N * c2sp.TileWidth
 	indexes := make([]int64, tile.W)
 	for i := range indexes {
@@ -125,8 +142,8 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, from int64, reader t
 		return nil, err
 	}
 	var (
-		out   []byte
-		fresh []queued
+		out    []byte
+		unseen []queued
 	)
 	next := first
 	err = t.query(ctx, t.db, func(rows answer) error {
@@ -140,8 +157,8 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, from int64, reader t
 		if index != next || tlog.RecordHash(q.leaf) != hashes[index-first] {
 			return fmt.Errorf("%w: entry %d was changed in the database before it was published", ErrTampered, next)
 		}
-		if index >= from {
-			fresh = append(fresh, q)
+		if index >= fresh {
+			unseen = append(unseen, q)
 		}
 		next++
 		out, err = c2sp.AppendEntry(out, q.leaf)
@@ -151,7 +168,7 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, from int64, reader t
 		err = fmt.Errorf("%w: entry %d is gone from the database before it was published", ErrTampered, next)
 	}
 	if err == nil {
-		err = t.entered(ctx, fresh, max(first, from))
+		err = t.entered(ctx, unseen, max(first, fresh))
 	}
 	return out, err
 }
@@ -202,31 +219,6 @@ func (t *Trail) sign(tree tlog.Tree) ([]byte, error) {
 		err = fmt.Errorf("%w: the signer signed another tree", ErrTampered)
 	}
 	return signed, err
-}
-
-// replace puts the checkpoint into the sink under the lock, unless a larger one
-// is there: it never goes backwards.
-func (t *Trail) replace(ctx context.Context, tree tlog.Tree, signed []byte, r *Result) error {
-	return t.locked(ctx, func(tx Tx, s state) error {
-		head, err := t.head(ctx)
-		if err != nil {
-			return err
-		}
-		if s.N < tree.N {
-			return &BehindError{Database: s.N, Published: tree.N}
-		}
-		if head.N < tree.N {
-			if err := t.config.Sink.WriteFile(ctx, checkpointFile, signed); err != nil {
-				return err
-			}
-			head = tree
-		}
-		// Also where the checkpoint is there already: the transaction of the one
-		// who wrote it may not have committed.
-		r.Published = head.N
-		_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_state SET published = ? WHERE id = 1 AND published < ?`, head.N, head.N)
-		return err
-	})
 }
 
 // dropPartial removes the partial versions of tiles that are full now; a
