@@ -31,9 +31,6 @@ type Refused struct {
 // batch is the most rows that one transaction sequences.
 const batch = 1000
 
-// retryKept is how long after sequencing a retry can still be compared.
-const retryKept = 24 * time.Hour
-
 // queued is a row that waits for its place.
 type queued struct {
 	seq        int64
@@ -69,6 +66,9 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	beatErr := t.drain(ctx, s, head, &r)
 	if beatErr != nil && !errors.Is(beatErr, ErrHead) {
 		return r, beatErr
+	}
+	if err := t.sweepRetries(ctx); err != nil {
+		return r, err
 	}
 	if err := t.publish(ctx, &r); err != nil {
 		return r, err
@@ -210,8 +210,7 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []queued, b *
 	return nil
 }
 
-// appendBeat adds a beat leaf at the end and, since it comes by at least once
-// a minute, drops the retry tags that have served their time.
+// appendBeat adds a beat leaf at the end.
 func (t *Trail) appendBeat(ctx context.Context, tx Tx, g *growth, heads LeafHeads, now time.Time) error {
 	id, err := NewID()
 	if err != nil {
@@ -229,9 +228,6 @@ func (t *Trail) appendBeat(ctx context.Context, tx Tx, g *growth, heads LeafHead
 	if err := g.append(tlog.RecordHash(data)); err != nil {
 		return err
 	}
-	if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET beat = ?, beat_size = ? WHERE id = 1`, now.UnixMicro(), g.size); err != nil {
-		return err
-	}
-	_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = NULL WHERE retry IS NOT NULL AND sequenced < ?`, now.Add(-retryKept).UnixMicro())
+	_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_state SET beat = ?, beat_size = ? WHERE id = 1`, now.UnixMicro(), g.size)
 	return err
 }

@@ -32,6 +32,8 @@ type Trail struct {
 
 	passes   passRecord  // of this process
 	anchored atomic.Bool // the log was compared with the kept checkpoint
+
+	swept atomic.Int64 // retry tags of what was sequenced before are gone, microseconds
 }
 
 // Open checks the tables and the configuration and claims the log: the first
