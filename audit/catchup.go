@@ -118,6 +118,18 @@ func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashRea
 	if err != nil {
 		return err
 	}
+	var (
+		recovery *Leaf
+		told     queued
+	)
+	if first {
+		if recovery, err = t.ownEvent(KindRecover, "audit.recover", from, size); err != nil {
+			return err
+		}
+		if told, err = t.tagged(ctx, recovery); err != nil {
+			return err
+		}
+	}
 	return t.locked(ctx, func(tx Tx, s state) error {
 		if s.N != from {
 			return nil // another process is catching up too
@@ -147,21 +159,21 @@ func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashRea
 		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET published = ? WHERE id = 1`, to); err != nil || !first {
 			return err
 		}
-		return t.recordRecovery(ctx, tx, from, size)
+		_, err = t.put(ctx, tx, recovery, told, nil)
+		return err
 	})
 }
 
-func (t *Trail) recordRecovery(ctx context.Context, tx Tx, from, to int64) error {
+// ownEvent is an event of the trail's own, about the entries from up to to.
+func (t *Trail) ownEvent(kind, action string, from, to int64) (*Leaf, error) {
 	id, err := NewID()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	leaf := Leaf{
-		ID: id, Kind: KindRecover, At: t.now(), Tenant: t.config.Tenant, Actor: itself, Action: "audit.recover",
+	return &Leaf{
+		ID: id, Kind: kind, At: t.now(), Tenant: t.config.Tenant, Actor: itself, Action: action,
 		Outcome: OutcomeOK, Object: recovered(from, to),
-	}
-	_, err = t.enqueue(ctx, tx, &leaf, nil)
-	return err
+	}, nil
 }
 
 // proven reads published entries and proves each against the signed root.

@@ -242,8 +242,7 @@ func (t *Trail) save(ctx context.Context, tx Tx, g *growth) error {
 		}
 		rows = append(rows, []any{tile.L, tile.N, data})
 	}
-	in := sqldb.Insert{Table: "crmguard_audit_tiles", Columns: []string{"level", "n", "data"}, Key: []string{"level", "n"}, Replace: true}
-	if err := t.add(ctx, tx, in, rows...); err != nil {
+	if err := t.add(ctx, tx, tilesOf, rows...); err != nil {
 		return err
 	}
 	_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_state SET size = ?, root = ? WHERE id = 1`, g.size, root[:])
