@@ -68,6 +68,9 @@ func (d *Dir) locked(ctx context.Context) (f *durable.Folder, release func(), er
 		if f, err = d.open(); err != nil {
 			return nil, nil, err
 		}
+		if d.opened != nil {
+			d.opened()
+		}
 		if release, err = d.lock(ctx, f, name); err == nil {
 			held, inside := f.Lstat(lockFile)
 			named, outside := os.Lstat(name)

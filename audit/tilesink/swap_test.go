@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -95,6 +96,44 @@ func TestTheLockIsThatOfTheFolder(t *testing.T) {
 	require.NoError(t, os.RemoveAll(dir))
 	require.ErrorIs(t, sink.SwapFile(t.Context(), "checkpoint", []byte("1"), []byte("2")), audit.ErrChanged)
 	require.NoError(t, sink.SwapFile(t.Context(), "checkpoint", nil, []byte("2")))
+}
+
+// A folder that is replaced between being opened and being locked is not written
+// to under the lock of another one: it is opened again.
+func TestTheFolderIsReplacedBeforeItIsLocked(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("SKIPPED: what is open cannot be moved")
+	}
+	dir := filepath.Join(t.TempDir(), "log")
+	sink, err := tilesink.Open(dir)
+	require.NoError(t, err)
+	require.NoError(t, sink.SwapFile(t.Context(), "checkpoint", nil, []byte("1")))
+	again := 0
+	sink.Opened(func() {
+		if again++; again > 1 {
+			return
+		}
+		require.NoError(t, os.Rename(dir, dir+".old"))
+		other, err := tilesink.Open(dir)
+		require.NoError(t, err)
+		require.NoError(t, other.SwapFile(t.Context(), "checkpoint", nil, []byte("1 of the new one")))
+	})
+	require.ErrorIs(t, sink.SwapFile(t.Context(), "checkpoint", []byte("1"), []byte("2")), audit.ErrChanged)
+	require.Equal(t, 2, again)
+	data, err := sink.ReadFile(t.Context(), "checkpoint")
+	require.NoError(t, err)
+	require.Equal(t, "1 of the new one", string(data))
+	data, err = os.ReadFile(filepath.Join(dir+".old", "checkpoint"))
+	require.NoError(t, err)
+	require.Equal(t, "1", string(data))
+
+	sink.Opened(func() {
+		again++
+		require.NoError(t, os.Rename(dir, dir+strconv.Itoa(again)))
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, ".lock"), nil, 0o644))
+	})
+	require.ErrorContains(t, sink.SwapFile(t.Context(), "checkpoint", nil, []byte("2")), "the folder was replaced")
 }
 
 // The lock is no published file, and what is planted in its place leads nowhere.

@@ -67,6 +67,7 @@ type Dir struct {
 	patience time.Duration                   // how long the lock is waited for
 	last     sync.Map                        // the file last written to each folder
 	over     func(durable.Disk) durable.Disk // tests put disks there that fail
+	opened   func()                          // tests come there between the folder and its lock
 }
 
 var (
