@@ -121,9 +121,9 @@ func standsStill(t *testing.T, sink place, n int64) (moment string) {
 		}
 	}}
 	b.open()
-	b.fill(250)
+	b.fill(2)
 	b.run()
-	b.fill(20)
+	b.fill(2)
 	other := b.beside(sink)
 	stopping.Store(true)
 	go func() {
