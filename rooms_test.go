@@ -32,7 +32,7 @@ var roomLines = map[string]string{
 	"audit/audittest":     "audit",
 	"audit/internal/c2sp": "",
 	"audit/sqltrail":      "audit internal/sqldb",
-	"audit/tilesink":      "audit internal/durable",
+	"audit/tilesink":      "audit internal/durable internal/filelock",
 
 	"backup":              "internal/alone internal/canon internal/durable internal/frame internal/health",
 	"backup/backuptest":   "backup",

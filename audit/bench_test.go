@@ -22,7 +22,7 @@ const pragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=bu
 
 // bench is a trail over a file of SQLite and a sink in memory.
 type bench struct {
-	t      *testing.T
+	t      testing.TB
 	db     *sql.DB
 	file   string
 	sink   *audittest.Sink
@@ -32,7 +32,7 @@ type bench struct {
 	clock  atomic.Int64
 }
 
-func openDB(t *testing.T, file string) *sql.DB {
+func openDB(t testing.TB, file string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+file+pragmas)
 	require.NoError(t, err)
@@ -40,7 +40,7 @@ func openDB(t *testing.T, file string) *sql.DB {
 	return db
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{t: t, file: filepath.Join(t.TempDir(), "crm.db"), sink: &audittest.Sink{}, keys: audittest.NewKeys()}
 	b.clock.Store(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).UnixMicro())

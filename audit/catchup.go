@@ -119,7 +119,7 @@ func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlo
 	if s.N == 0 {
 		anew.Tree = noEntries()
 	}
-	if anew, err = t.tagged(ctx, anew); err != nil {
+	if anew, err = t.tagState(ctx, anew); err != nil {
 		return s, err
 	}
 	err = t.exclusive(ctx, func(tx Tx) error {
@@ -130,7 +130,7 @@ func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlo
 		if !now.same(s) {
 			return why // by another process meanwhile: look again
 		}
-		return t.put(ctx, tx, anew)
+		return t.putState(ctx, tx, anew)
 	})
 	return anew, err
 }
@@ -141,6 +141,18 @@ func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashRea
 	leaves, err := proven(ctx, read, reader, from, to, size)
 	if err != nil {
 		return err
+	}
+	var (
+		recovery *Leaf
+		told     queued
+	)
+	if first {
+		if recovery, err = t.ownEvent(KindRecover, "audit.recover", from, size); err != nil {
+			return err
+		}
+		if told, err = t.tagged(ctx, recovery); err != nil {
+			return err
+		}
 	}
 	older := func() tlog.Tree { return tlog.Tree{} } // by the operator's word
 	return t.advance(ctx, older, func(s state) (state, func(tx Tx) error, error) {
@@ -173,7 +185,8 @@ func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashRea
 			if err := t.save(ctx, tx, tiles); err != nil || !first {
 				return err
 			}
-			return t.recordRecovery(ctx, tx, from, size)
+			_, err := t.put(ctx, tx, recovery, told, nil)
+			return err
 		}, err
 	})
 }
@@ -194,17 +207,16 @@ func (t *Trail) adoptAll(ctx context.Context, tx Tx, from int64, leaves [][]byte
 	return nil
 }
 
-func (t *Trail) recordRecovery(ctx context.Context, tx Tx, from, to int64) error {
+// ownEvent is an event of the trail's own, about the entries from up to to.
+func (t *Trail) ownEvent(kind, action string, from, to int64) (*Leaf, error) {
 	id, err := NewID()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	leaf := Leaf{
-		ID: id, Kind: KindRecover, At: t.now(), Tenant: t.config.Tenant, Actor: itself, Action: "audit.recover",
+	return &Leaf{
+		ID: id, Kind: kind, At: t.now(), Tenant: t.config.Tenant, Actor: itself, Action: action,
 		Outcome: OutcomeOK, Object: recovered(from, to),
-	}
-	_, err = t.enqueue(ctx, tx, &leaf, nil)
-	return err
+	}, nil
 }
 
 // proven reads published entries and proves each against the signed root.

@@ -42,6 +42,15 @@ type Sink interface {
 	// WriteFile stores a file atomically; when it returns nil the file
 	// survives a power cut. An existing file of that name is replaced.
 	WriteFile(ctx context.Context, name string, data []byte) error
+	// SwapFile stores a file as WriteFile does, but only where it still holds
+	// old (nil: where it is absent; a file without bytes is not). Otherwise
+	// nothing changes, and the error is [ErrChanged]. Nobody else's SwapFile
+	// comes between the comparison and the write, not in another process
+	// either: what does it is a lock that ends with its process, or an object
+	// store's conditional write (If-Match with the ETag of what was read as old,
+	// If-None-Match: * where old is nil). After another error nobody knows
+	// whether it was stored.
+	SwapFile(ctx context.Context, name string, old, data []byte) error
 }
 
 // Remover is a Sink that can drop a folder of partial tiles once the full tile
@@ -106,7 +115,8 @@ type Config struct {
 	From func(ctx context.Context) string
 	// Kept returns the checkpoint kept in another administrative domain, nil
 	// bytes if there is none yet; a nil func means that none is kept. It is asked
-	// before each signature, and nothing is signed while it fails.
+	// before each signature, and nothing is signed while it fails. What was lost is
+	// made anew only with it: see [Trail.Republish].
 	Kept func(ctx context.Context) ([]byte, error)
 	// KeptEvery is the longest time that passes of the sequencer go without
 	// asking Kept while nothing is signed; 0 means ten minutes.

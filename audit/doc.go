@@ -52,8 +52,14 @@
 //     forged by deleting: it needs a sequenced erasure that names the
 //     surrogate.
 //   - Nothing is signed before its transaction has committed, no checkpoint
-//     goes backwards, and a database that is behind the published log signs
-//     nothing until [Trail.CatchUp].
+//     goes backwards, not even by a sequencer that stood still for an hour, and a
+//     database that is behind the published log signs nothing until
+//     [Trail.CatchUp].
+//   - No lock of the database is held while the sink works: one that is slow or
+//     hangs keeps nobody from recording.
+//   - What is lost or damaged of the published log, or of the tree in the
+//     database, is made anew by [Trail.Republish] and [Trail.RebuildTiles], from
+//     entries that continue a kept checkpoint, and from no others.
 //   - Nothing inside the caller's transaction uses another connection, if
 //     [Trail.Prepare] was called before it began.
 //
@@ -72,8 +78,9 @@
 //
 // What a sale can wait for, beside what it wrote itself:
 //
-//   - SQLite: the one writer that the database allows at a time; a sequencer is
-//     one, and the sink is written while it is.
+//   - SQLite: the one writer that the database allows at a time. A sequencer is
+//     one for a thousand entries at a time (a tenth of a second on two cores); so
+//     are CatchUp and the end of the retry tags. None is while it reads or writes the sink.
 //   - PostgreSQL: another open transaction that is the first one to record about
 //     the same new person, or that records an event with the same id; an erasure
 //     of the same person; and, for a retry, the sequencer that has the event in
@@ -137,7 +144,8 @@
 //	ErrNotPublished   temporary   wait for the next pass of the sequencer
 //	ErrMalformed      permanent   these bytes are no leaf, opening, proof or head
 //	ErrTampered       permanent   stop; verify, compare with the kept checkpoint (after a
-//	                              change of the keys of the tags: CatchUp)
+//	                              change of the keys of the tags: CatchUp). Damage, not
+//	                              malice: Republish mends files, RebuildTiles the tree
 //	ErrNotSigned      permanent   take the verifier key of this log; ErrTampered too
 //	ErrNotOpen        permanent   take the Trail that Open returned
 //	ErrForked         permanent   stop; two histories exist, find out which is true
@@ -145,7 +153,9 @@
 //	                              seen; where a backup or a replica took the database's
 //	                              place, CatchUp
 //	ErrBehind         permanent   the database is an old one: CatchUp (BehindError)
-//	ErrLogLost        permanent   bring back the published folder
+//	ErrLogLost        permanent   bring back the published folder, or Republish it
+//	ErrUnanchored     permanent   a repair needs Config.Kept and a checkpoint in it
+//	ErrChanged        temporary   others keep replacing the checkpoint
 //	ErrOrigin         permanent   key, tables, folder or transaction belong to another log
 //	ErrHead           temporary   a store named in Heads does not answer
 //	ErrSchema         permanent   call sqltrail.Install, or apply its migrations

@@ -46,6 +46,13 @@ var (
 	// ErrLogLost says that this trail has published before, but that the sink
 	// holds no checkpoint any more: bring the folder back.
 	ErrLogLost = errors.New("audit: published log is gone")
+	// ErrChanged says that a published file does not hold any more what it was to
+	// be replaced in place of: [Sink] has it, and the trail reads again.
+	ErrChanged = errors.New("audit: the published file is another one by now")
+	// ErrUnanchored says that there is no kept checkpoint that a repair could be
+	// proved against: without one, whoever rewinds database and folder would have
+	// the trail sign what they left.
+	ErrUnanchored = errors.New("audit: no kept checkpoint to prove a repair against")
 	// ErrOrigin says that the tables, the key, the published log or what the
 	// caller's transaction reaches belong to another log than the configuration
 	// names.

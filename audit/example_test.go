@@ -338,6 +338,48 @@ func ExampleTrail_CatchUp() {
 	// 1 <nil>
 }
 
+func ExampleTrail_Republish() {
+	// openShop stands in example_test.go.
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	s.trail.RunOnce(ctx)
+	kept, _ := s.trail.Checkpoint(ctx) // in another administrative domain
+	s.config.Kept = func(context.Context) ([]byte, error) { return kept, nil }
+	s.reopen(ctx)
+
+	os.RemoveAll(filepath.Join(s.dir, "log")) // the published folder is lost
+	_, err := s.trail.RunOnce(ctx)
+	fmt.Println(errors.Is(err, audit.ErrLogLost))
+	repair, err := s.trail.Republish(ctx)
+	fmt.Printf("%+v %v\n", repair, err)
+	// Output:
+	// true
+	// {Kept:2 Size:2 Checked:2 Written:2 Signed:true} <nil>
+}
+
+func ExampleTrail_RebuildTiles() {
+	// openShop stands in example_test.go.
+	ctx := context.Background()
+	s := openShop(ctx)
+	defer s.close()
+	s.change(ctx, "p-1", "ann@b.example")
+	s.trail.RunOnce(ctx)
+	kept, _ := s.trail.Checkpoint(ctx) // in another administrative domain
+	s.config.Kept = func(context.Context) ([]byte, error) { return kept, nil }
+	s.reopen(ctx)
+
+	s.db.ExecContext(ctx, `DELETE FROM crmguard_audit_tiles`) // somebody tidied up
+	_, err := s.trail.RunOnce(ctx)
+	fmt.Println(errors.Is(err, audit.ErrTampered))
+	repair, err := s.trail.RebuildTiles(ctx)
+	fmt.Printf("%+v %v\n", repair, err)
+	// Output:
+	// true
+	// {Kept:2 Size:2 Checked:1 Written:1 Signed:false} <nil>
+}
+
 func ExampleTrail_ResealOpenings() {
 	// openShop stands in example_test.go.
 	ctx := context.Background()

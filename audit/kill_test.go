@@ -78,6 +78,11 @@ type lasting struct {
 
 func openLasting(t *testing.T, dir string) *lasting {
 	t.Helper()
+	return openLastingOver(t, dir, func(log place) audit.Sink { return log })
+}
+
+func openLastingOver(t *testing.T, dir string, over func(log place) audit.Sink) *lasting {
+	t.Helper()
 	secret, err := os.ReadFile(filepath.Join(dir, "sign"))
 	require.NoError(t, err)
 	public, err := os.ReadFile(filepath.Join(dir, "verify"))
@@ -92,7 +97,7 @@ func openLasting(t *testing.T, dir string) *lasting {
 	require.NoError(t, err)
 	keys := lastingKeys{secret}
 	l.trail, err = audit.Open(t.Context(), store, audit.Config{
-		Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: l.key, Sink: l.log, Seal: keys, Tag: keys,
+		Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: l.key, Sink: over(l.log), Seal: keys, Tag: keys,
 		Fields: map[string][]string{"contact": {"email", "stage"}},
 	})
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -87,24 +88,39 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 	return t.dropPartial(ctx, head.N, s.N)
 }
 
-func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) error {
-	reader := t.rows(t.db).reader(ctx, tree)
-	for n := from / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
-		tile := c2sp.Tile(-1, n, int(min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)))
-		data, err := t.bundle(ctx, tile, reader)
-		if err != nil {
-			return err
+// file is a file of the published log.
+type file struct {
+	name string
+	data []byte
+}
+
+// files yields what a tree looks like from entry from on, as the database has
+// it and proved against the tree's root: entry bundles, then hash tiles.
+func (t *Trail) files(ctx context.Context, tree tlog.Tree, from int64) iter.Seq2[file, error] {
+	return func(yield func(file, error) bool) {
+		reader := t.rows(t.db).reader(ctx, tree)
+		for n := from / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
+			tile := c2sp.Tile(-1, n, int(min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)))
+			data, err := t.bundle(ctx, tile, reader)
+			if !yield(file{c2sp.TilePath(tile), data}, err) || err != nil {
+				return
+			}
 		}
-		if err := t.config.Sink.WriteFile(ctx, c2sp.TilePath(tile), data); err != nil {
-			return err
+		for _, tile := range tlog.NewTiles(c2sp.TileHeight, from, tree.N) {
+			data, err := tlog.ReadTileData(tile, reader)
+			if !yield(file{c2sp.TilePath(tile), data}, err) || err != nil {
+				return
+			}
 		}
 	}
-	for _, tile := range tlog.NewTiles(c2sp.TileHeight, from, tree.N) {
-		data, err := tlog.ReadTileData(tile, reader)
-		if err != nil {
-			return err
+}
+
+func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) error {
+	for f, err := range t.files(ctx, tree, from) {
+		if err == nil {
+			err = t.config.Sink.WriteFile(ctx, f.name, f.data)
 		}
-		if err := t.config.Sink.WriteFile(ctx, c2sp.TilePath(tile), data); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -158,33 +174,6 @@ func (t *Trail) sign(tree tlog.Tree) ([]byte, error) {
 		err = fmt.Errorf("%w: the signer signed another tree", ErrTampered)
 	}
 	return signed, err
-}
-
-// replace puts the checkpoint into the sink under the lock, unless a larger one
-// is there: it never goes backwards.
-func (t *Trail) replace(ctx context.Context, tree tlog.Tree, signed []byte, r *Result) error {
-	return t.advance(ctx, t.memory.recall, func(s state) (state, func(tx Tx) error, error) {
-		if s.N < tree.N {
-			return s, nil, &BehindError{Database: s.N, Published: tree.N}
-		}
-		s.published = max(s.published, tree.N)
-		return s, func(Tx) error {
-			head, err := t.head(ctx)
-			if err != nil {
-				return err
-			}
-			if head.N < tree.N {
-				if err := t.config.Sink.WriteFile(ctx, checkpointFile, signed); err != nil {
-					return err
-				}
-				head = tree
-			}
-			// Also where the checkpoint is there already: the transaction of the one
-			// who wrote it may not have committed.
-			r.Published = head.N
-			return nil
-		}, nil
-	})
 }
 
 // dropPartial removes the partial versions of tiles that are full now; a

@@ -271,27 +271,41 @@ func (t *Trail) insert(ctx context.Context, tx Tx, d *draft) (bool, error) {
 
 // enqueue inserts a tagged leaf, unless its id is taken.
 func (t *Trail) enqueue(ctx context.Context, tx Tx, leaf *Leaf, retry []byte) (bool, error) {
-	data, err := leaf.encode()
+	q, err := t.tagged(ctx, leaf)
 	if err != nil {
 		return false, err
 	}
+	return t.put(ctx, tx, leaf, q, retry)
+}
+
+// tagged is a leaf as the queue has it. A service may hold the key of the tags:
+// the trail's own events are tagged before a transaction that others wait for.
+func (t *Trail) tagged(ctx context.Context, leaf *Leaf) (queued, error) {
+	data, err := leaf.encode()
+	if err != nil {
+		return queued{}, err
+	}
 	tag, err := t.config.Tag.Tag(ctx, leaf.Tenant, queueData(leaf.Tenant, data))
 	if err != nil {
-		return false, fmt.Errorf("audit: record: tag: %w", err)
+		return queued{}, fmt.Errorf("audit: record: tag: %w", err)
 	}
+	return queued{leaf: data, tag: tag}, nil
+}
+
+func (t *Trail) put(ctx context.Context, tx Tx, leaf *Leaf, q queued, retry []byte) (bool, error) {
 	var compared any // NULL where nothing is to be compared with a retry
 	if retry != nil {
 		compared = retry
 	}
-	err = t.add(ctx, tx, sqldb.Insert{
+	err := t.add(ctx, tx, sqldb.Insert{
 		Table:   eventsTable,
 		Columns: []string{"id", "tenant", "kind", "object_kind", "object_id", "recorded", "leaf", "tag", "retry"},
 		Key:     []string{"id"},
-	}, []any{leaf.ID, leaf.Tenant, leaf.Kind, leaf.Object.Kind, leaf.Object.ID, leaf.At.UnixMicro(), data, tag, compared})
+	}, []any{leaf.ID, leaf.Tenant, leaf.Kind, leaf.Object.Kind, leaf.Object.ID, leaf.At.UnixMicro(), q.leaf, q.tag, compared})
 	if err != nil {
 		return false, err
 	}
-	added, err := t.queuedHere(ctx, tx, leaf.ID, tag)
+	added, err := t.queuedHere(ctx, tx, leaf.ID, q.tag)
 	if err != nil || !added {
 		return false, err
 	}

@@ -32,9 +32,6 @@ type Refused struct {
 // batch is the most rows that one transaction sequences.
 const batch = 1000
 
-// retryKept is how long after sequencing a retry can still be compared.
-const retryKept = 24 * time.Hour
-
 // noTag is the tag of a row that has its place: from then on the tag of the state
 // row vouches for it. Whoever may write the tables could otherwise take the
 // place away, and have the sequencer give it another one.
@@ -65,6 +62,9 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	beatErr := t.drain(ctx, v.state, v.head, &r)
 	if beatErr != nil && !errors.Is(beatErr, ErrHead) {
 		return r, beatErr
+	}
+	if err := t.sweepRetries(ctx); err != nil {
+		return r, err
 	}
 	if err := t.publish(ctx, &r); err != nil {
 		return r, err
@@ -252,13 +252,9 @@ func (g *growth) beat(heads LeafHeads, now time.Time) (*Leaf, []byte, error) {
 	return leaf, data, g.append(tlog.RecordHash(data))
 }
 
-// insertBeat writes the row of a beat and, since one comes by at least once a
-// minute, drops the retry tags that have served their time.
+// insertBeat writes the row of a beat.
 func (t *Trail) insertBeat(ctx context.Context, tx Tx, leaf *Leaf, data []byte, now time.Time) error {
-	if _, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, '', ?, '', '', ?, ?, ?, ?, ?)`,
-		leaf.ID, KindBeat, now.UnixMicro(), data, noTag, leaf.Size, now.UnixMicro()); err != nil {
-		return err
-	}
-	_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = NULL WHERE retry IS NOT NULL AND sequenced < ?`, now.Add(-retryKept).UnixMicro())
+	_, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, '', ?, '', '', ?, ?, ?, ?, ?)`,
+		leaf.ID, KindBeat, now.UnixMicro(), data, noTag, leaf.Size, now.UnixMicro())
 	return err
 }

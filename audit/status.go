@@ -190,7 +190,7 @@ func faultFinding(f Finding, err error) Finding {
 		{ErrForked, "two histories exist: stop, and find out with VerifyStore which is true"},
 		{ErrRolledBack, "the log is shorter than what was kept or seen of it: bring back the folder and the database that were published"},
 		{ErrBehind, "the database is an older one than the published log: call CatchUp before anything is served"},
-		{ErrLogLost, "the published log is gone: bring the folder back (is its disk mounted?)"},
+		{ErrLogLost, "the published log is gone: bring the folder back (is its disk mounted?), or Republish it"},
 		{ErrNotSigned, "the checkpoint is signed by another key: take the verifier key of this log"},
 		{ErrOrigin, "key, tables or folder belong to another log"},
 		{ErrTampered, "the published log or the database was changed: stop, run VerifyStore, and compare with the kept checkpoint"},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -29,8 +30,9 @@ type Trail struct {
 	fields map[string]map[string]bool
 	random func([]byte) error
 
-	passes passRecord // of this process
-	memory memory     // of this process
+	passes passRecord   // of this process
+	memory memory       // of this process
+	swept  atomic.Int64 // retry tags of what was sequenced before are gone, microseconds
 }
 
 // Open checks the tables and the configuration and claims the log: the first

@@ -172,6 +172,5 @@ func (g *growth) tiles() (rows [][]any, tree tlog.Tree, err error) {
 
 // save writes rows of tiles.
 func (t *Trail) save(ctx context.Context, tx Tx, tiles [][]any) error {
-	in := sqldb.Insert{Table: "crmguard_audit_tiles", Columns: []string{"level", "n", "data"}, Key: []string{"level", "n"}, Replace: true}
-	return t.add(ctx, tx, in, tiles...)
+	return t.add(ctx, tx, tilesOf, tiles...)
 }

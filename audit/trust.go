@@ -87,7 +87,7 @@ func (t *Trail) begin(ctx context.Context) error {
 	if err != nil || !unused {
 		return err
 	}
-	s, err := t.tagged(ctx, state{Tree: noEntries()})
+	s, err := t.tagState(ctx, state{Tree: noEntries()})
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (t *Trail) beginAgain(ctx context.Context) error {
 	if err != nil || !unused {
 		return err
 	}
-	next, err := t.tagged(ctx, state{Tree: noEntries()})
+	next, err := t.tagState(ctx, state{Tree: noEntries()})
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (t *Trail) beginAgain(ctx context.Context) error {
 		if err != nil || !now.same(s) {
 			return err // another process was first
 		}
-		return t.put(ctx, tx, next)
+		return t.putState(ctx, tx, next)
 	})
 }
 
@@ -179,8 +179,8 @@ func (t *Trail) state(ctx context.Context, q sqldb.Querier) (state, error) {
 	return s, err
 }
 
-// tagged is a state with its tag.
-func (t *Trail) tagged(ctx context.Context, s state) (state, error) {
+// tagState is a state with its tag.
+func (t *Trail) tagState(ctx context.Context, s state) (state, error) {
 	var err error
 	if s.tag, err = t.config.Tag.Tag(ctx, t.config.Tenant, stateData(t.origin, s)); err != nil {
 		return s, fmt.Errorf("audit: tag: %w", err)
@@ -188,8 +188,8 @@ func (t *Trail) tagged(ctx context.Context, s state) (state, error) {
 	return s, nil
 }
 
-// put writes a tagged state row; nothing else does.
-func (t *Trail) put(ctx context.Context, tx Tx, s state) error {
+// putState writes a tagged state row; nothing else does.
+func (t *Trail) putState(ctx context.Context, tx Tx, s state) error {
 	_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET size = ?, root = ?, published = ?, beat = ?, beat_size = ?, tag = ? WHERE id = 1`,
 		s.N, s.Hash[:], s.published, s.beat, s.beatSize, s.tag)
 	return err
@@ -239,7 +239,7 @@ func (t *Trail) advance(ctx context.Context, known func() tlog.Tree, planned pla
 		if err != nil || write == nil {
 			return err
 		}
-		if next, err = t.tagged(ctx, next); err != nil {
+		if next, err = t.tagState(ctx, next); err != nil {
 			return err
 		}
 		err = t.exclusive(ctx, func(tx Tx) error {
@@ -251,7 +251,7 @@ func (t *Trail) advance(ctx context.Context, known func() tlog.Tree, planned pla
 				err = write(tx)
 			}
 			if err == nil {
-				err = t.put(ctx, tx, next)
+				err = t.putState(ctx, tx, next)
 			}
 			return err
 		})
@@ -385,7 +385,7 @@ func (t *Trail) lookOnce(ctx context.Context, kept bool) (v view, err error) {
 	}
 	v.back = v.head.N < published
 	if v.head.N == 0 && published > 0 {
-		return v, fmt.Errorf("%w: %d entries were published; bring the folder back (is its disk mounted?)", ErrLogLost, published)
+		return v, fmt.Errorf("%w: %d entries were published; bring the folder back (is its disk mounted?), or Republish it", ErrLogLost, published)
 	}
 	if err := t.guard(ctx, v.state, v.head); err != nil {
 		return v, err

@@ -12,36 +12,6 @@ import (
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
-// edge is the right edge of a growing tree: perfect subtrees, largest first.
-type edge []struct {
-	size int64
-	hash tlog.Hash
-}
-
-func (e *edge) push(h tlog.Hash) {
-	*e = append(*e, struct {
-		size int64
-		hash tlog.Hash
-	}{1, h})
-	for s := *e; len(s) > 1 && s[len(s)-1].size == s[len(s)-2].size; s = *e {
-		last, left := s[len(s)-1], &s[len(s)-2]
-		left.size, left.hash = 2*left.size, tlog.NodeHash(left.hash, last.hash)
-		*e = s[:len(s)-1]
-	}
-}
-
-// root folds the edge; ok is false for the empty tree.
-func (e edge) root() (h tlog.Hash, ok bool) {
-	for i := len(e) - 1; i >= 0; i-- {
-		if i == len(e)-1 {
-			h = e[i].hash
-		} else {
-			h = tlog.NodeHash(e[i].hash, h)
-		}
-	}
-	return h, len(e) > 0
-}
-
 // walker reads a published log from the first entry to the last, computes
 // every hash tile from the entries and compares it with the published one.
 type walker struct {
@@ -50,9 +20,7 @@ type walker struct {
 	report *Report
 	kept   *tlog.Tree
 	each   func(index int64, raw []byte, leaf *Leaf) error // nil: no one listens
-	levels [][]byte                                        // the unfinished tile of each level
-	done   []int64                                         // finished tiles of each level
-	edge   edge
+	builder
 	broken bool // from here on no hash is known
 }
 
@@ -66,12 +34,8 @@ func (w *walker) run(ctx context.Context) error {
 	if w.broken {
 		return nil
 	}
-	for level, data := range w.levels {
-		if len(data) > 0 {
-			if err := w.compare(ctx, level, data); err != nil {
-				return err
-			}
-		}
+	if err := w.finish(func(tile tlog.Tile, data []byte) error { return w.compare(ctx, tile, data) }); err != nil {
+		return err
 	}
 	if root, ok := w.edge.root(); ok && root != w.tree.Hash {
 		w.fault(Tampered, -1, checkpointFile, "the entries do not give the signed root")
@@ -160,47 +124,19 @@ func (w *walker) entry(index int64, file string, raw []byte, known *tlog.Hash) (
 
 // push adds a leaf hash to the tree and compares each tile that it completes.
 func (w *walker) push(ctx context.Context, h tlog.Hash) error {
-	w.edge.push(h)
-	if w.kept != nil && w.kept.N == w.size() {
+	err := w.add(h, func(tile tlog.Tile, data []byte) error { return w.compare(ctx, tile, data) })
+	if w.kept != nil && w.kept.N == w.edge.size() {
 		root, _ := w.edge.root()
 		w.report.Kept = OK
 		if root != w.kept.Hash {
 			w.report.Kept = Forked
 		}
 	}
-	for level := 0; ; level++ {
-		if level == len(w.levels) {
-			w.levels, w.done = append(w.levels, nil), append(w.done, 0)
-		}
-		w.levels[level] = append(w.levels[level], h[:]...)
-		if len(w.levels[level]) < c2sp.TileWidth*tlog.HashSize {
-			return nil
-		}
-		data := w.levels[level]
-		if err := w.compare(ctx, level, data); err != nil {
-			return err
-		}
-		var full edge
-		for i := range c2sp.TileWidth {
-			full.push(tlog.Hash(data[i*tlog.HashSize : (i+1)*tlog.HashSize]))
-		}
-		h, _ = full.root()
-		w.levels[level] = data[:0]
-		w.done[level]++
-	}
-}
-
-func (w *walker) size() int64 {
-	var n int64
-	for _, s := range w.edge {
-		n += s.size
-	}
-	return n
+	return err
 }
 
 // compare reads a published hash tile and compares it with the computed one.
-func (w *walker) compare(ctx context.Context, level int, want []byte) error {
-	tile := c2sp.Tile(level, w.done[level], len(want)/tlog.HashSize)
+func (w *walker) compare(ctx context.Context, tile tlog.Tile, want []byte) error {
 	got, name, err := w.read.tile(ctx, tile)
 	switch {
 	case ctx.Err() != nil:

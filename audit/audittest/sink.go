@@ -52,8 +52,8 @@ import (
 
 // Sink is a published log in memory. The zero value is empty and ready.
 type Sink struct {
-	// Fail is asked before each call, "read", "write" or "remove", and the
-	// error it returns is the call's; nil lets all pass.
+	// Fail is asked before each call, "read", "write", "swap" or "remove", and
+	// the error it returns is the call's; nil lets all pass.
 	Fail func(op, name string) error
 
 	mu    sync.Mutex
@@ -100,6 +100,24 @@ func (s *Sink) WriteFile(_ context.Context, name string, data []byte) error {
 		s.files = make(map[string][]byte)
 	}
 	s.files[name] = bytes.Clone(data)
+	return nil
+}
+
+// SwapFile stores a file where it still holds old.
+func (s *Sink) SwapFile(_ context.Context, name string, old, data []byte) error {
+	if err := s.cue("swap", name); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	there, ok := s.files[name]
+	if ok != (old != nil) || !bytes.Equal(there, old) {
+		return audit.ErrChanged
+	}
+	if s.files == nil {
+		s.files = make(map[string][]byte)
+	}
+	s.files[name] = append([]byte{}, data...)
 	return nil
 }
 
@@ -164,8 +182,13 @@ func Run(t *testing.T, open func(t *testing.T) audit.Sink) {
 			if sink.WriteFile(t.Context(), name, nil) == nil {
 				t.Errorf("WriteFile(%q) was accepted; a name must satisfy fs.ValidPath and stay inside", name)
 			}
+			if sink.SwapFile(t.Context(), name, nil, nil) == nil {
+				t.Errorf("SwapFile(%q) was accepted; a name must satisfy fs.ValidPath and stay inside", name)
+			}
 		}
 	})
+	t.Run("swap", func(t *testing.T) { swaps(t, open(t)) })
+	t.Run("swaps that meet", func(t *testing.T) { swapsMeet(t, open(t)) })
 	t.Run("remove", func(t *testing.T) {
 		sink := open(t)
 		remover, ok := sink.(audit.Remover)

@@ -38,6 +38,7 @@ func RunStore(t *testing.T, open func(t *testing.T) audit.Store) {
 		{"catching up", catchesUp},
 		{"the log of another name", otherLog},
 		{"a lost log is no new one", losesLog},
+		{"what is lost is made anew", repairs},
 	} {
 		t.Run(rule.name, func(t *testing.T) { rule.run(t, open) })
 	}

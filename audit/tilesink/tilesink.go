@@ -24,15 +24,18 @@
 //
 // # Concurrency
 //
-// A [Dir] is safe for concurrent use by several processes: all write the same
-// bytes under the same names, and the trail decides under its own lock who
-// replaces the checkpoint.
+// A [Dir] is safe for concurrent use by several processes of one user: all
+// write the same bytes under the same names, and whoever replaces the checkpoint
+// holds the lock of the folder (.lock in it, which goes with its process; leave
+// it there). On a network mount the locks must be those of all its clients. A
+// process that is stopped while it holds the lock keeps the others from
+// publishing, and nobody from recording.
 //
 // # Errors
 //
 // Those of package os, wrapped: an absent file is fs.ErrNotExist, a bad name
-// fs.ErrInvalid. Full disks and the like are temporary, and the trail tries
-// again.
+// fs.ErrInvalid. Full disks and the like, and [ErrBusy], are temporary, and the
+// trail tries again. Where there are no locks, errors.ErrUnsupported.
 //
 // # Format and compatibility
 //
@@ -49,6 +52,7 @@ import (
 	"path"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/internal/durable"
@@ -59,9 +63,11 @@ const tmpPrefix = ".tmp-"
 
 // Dir is a folder that receives the published log.
 type Dir struct {
-	root string
-	last sync.Map                        // the file last written to each folder
-	over func(durable.Disk) durable.Disk // tests put disks there that fail
+	root     string
+	patience time.Duration                   // how long the lock is waited for
+	last     sync.Map                        // the file last written to each folder
+	over     func(durable.Disk) durable.Disk // tests put disks there that fail
+	opened   func()                          // tests come there between the folder and its lock
 }
 
 var (
@@ -74,7 +80,7 @@ func Open(dir string) (*Dir, error) {
 	if dir == "" {
 		return nil, errors.New("tilesink: open: no folder")
 	}
-	d := &Dir{root: dir}
+	d := &Dir{root: dir, patience: patience}
 	f, err := durable.Make(dir, tmpPrefix, 0o755)
 	if err == nil {
 		err = f.Close()
@@ -85,16 +91,13 @@ func Open(dir string) (*Dir, error) {
 	return d, nil
 }
 
-// folder opens the log's folder, and makes it if it is missing.
-func (d *Dir) folder() (*durable.Folder, error) {
+// open opens the log's folder, and makes it if it is missing.
+func (d *Dir) open() (*durable.Folder, error) {
 	f, err := durable.Open(d.root, tmpPrefix)
 	if errors.Is(err, fs.ErrNotExist) {
 		f, err = durable.Make(d.root, tmpPrefix, 0o755)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return f.Over(d.over), nil
+	return f, err
 }
 
 // FS returns the folder for reading, for [audit.VerifyLog] and others.
@@ -118,11 +121,18 @@ func (d *Dir) WriteFile(ctx context.Context, name string, data []byte) error {
 	if err := check(ctx, name); err != nil {
 		return err
 	}
-	f, err := d.folder()
+	f, err := d.open()
 	if err != nil {
 		return fmt.Errorf("tilesink: write: %w", err)
 	}
 	defer f.Close()
+	if err := d.write(f.Over(d.over), name, data); err != nil {
+		return fmt.Errorf("tilesink: write: %w", err)
+	}
+	return nil
+}
+
+func (d *Dir) write(f *durable.Folder, name string, data []byte) (err error) {
 	folder := path.Dir(name)
 	f, done := f.Near(folder)
 	defer done()
@@ -136,10 +146,7 @@ func (d *Dir) WriteFile(ctx context.Context, name string, data []byte) error {
 	if err == nil {
 		d.last.Store(folder, name)
 	}
-	if err != nil {
-		return fmt.Errorf("tilesink: write: %w", err)
-	}
-	return nil
+	return err
 }
 
 // RemoveAll removes a folder of partial tiles.
@@ -165,7 +172,7 @@ func check(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
+	if name == lockFile || !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
 		return &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
 	return nil
