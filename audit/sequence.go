@@ -66,6 +66,9 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err := t.anchoredOnce(ctx, head); err != nil {
 		return r, err
 	}
+	if err := t.announceKey(ctx); err != nil {
+		return r, err
+	}
 	beatErr := t.drain(ctx, s, head, &r)
 	if beatErr != nil && !errors.Is(beatErr, ErrHead) {
 		return r, beatErr
