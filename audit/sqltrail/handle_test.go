@@ -28,7 +28,7 @@ type (
 )
 
 func (p poolOfGORM) BeginTx(context.Context, *sql.TxOptions) (audit.Tx, error) { return p, nil }
-func (p *poolOfBun) Begin() (txOfBun, error) { return txOfBun{}, nil }
+func (p *poolOfBun) Begin() (txOfBun, error)                                   { return txOfBun{}, nil }
 
 func (t txOfBun) Commit() error                                            { return t.commit() }
 func (t txOfBun) BeginTx(context.Context, *sql.TxOptions) (txOfBun, error) { return t, nil }
