@@ -48,7 +48,7 @@ func TestAnEventGoesIntoATransactionOrNowhere(t *testing.T) {
 				require.NoError(t, err)
 				for name, pool := range map[string]audit.Tx{
 					"GORM": poolOfGORM{bare{s.db.DB}}, "bun": &poolOfBun{bare{s.db.DB}}, "database": bare{s.db.DB}, "connection": bare{conn},
-					"nil": (*poolOfBun)(nil), "sql.DB": s.db.DB, "sql.Conn": conn,
+					"nil": (*txOfPgx)(nil), "sql.DB": s.db.DB, "sql.Conn": conn,
 				} {
 					require.ErrorIs(t, s.trail.Record(ctx, pool, sale(t, "p1")), audit.ErrNoTransaction, name)
 				}
@@ -59,6 +59,9 @@ func TestAnEventGoesIntoATransactionOrNowhere(t *testing.T) {
 				tx, err := s.db.BeginTx(ctx, nil)
 				require.NoError(t, err)
 				defer func() { _ = tx.Rollback() }() // of one that has not committed
+				for name, pool := range map[string]audit.Tx{"GORM": poolOfGORM{bare{tx}}, "bun": &poolOfBun{bare{tx}}} {
+					require.ErrorIs(t, s.trail.Record(ctx, pool, sale(t, "p1")), audit.ErrNoTransaction, "%s, whatever its connection is doing", name)
+				}
 				// The first statement of the transaction, which has written nothing yet.
 				err = s.trail.Record(ctx, bare{tx}, sale(t, "p1"))
 				want := 3
@@ -88,7 +91,7 @@ func TestAskingForATransactionLeavesNoTrace(t *testing.T) {
 			tx, err := s.db.BeginTx(ctx, nil)
 			require.NoError(t, err)
 			defer func() { _ = tx.Rollback() }() // of one that has not committed
-			for _, statement := range []string{`INSERT INTO sales (id) VALUES ('before')`, `SAVEPOINT crmguard_audit`} {
+			for _, statement := range []string{`INSERT INTO sales (id) VALUES ('before')`, `SAVEPOINT crmguard_audit`, `INSERT INTO sales (id) VALUES ('within')`} {
 				_, err = tx.ExecContext(ctx, statement)
 				require.NoError(t, err)
 			}

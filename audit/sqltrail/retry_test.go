@@ -12,17 +12,22 @@ import (
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
-// between does something before the first statement that holds a text.
+// between does something before the first statement that holds a text, and
+// counts those that do.
 type between struct {
 	*sql.Tx
 	text string
 	do   func()
+	met  int
 }
 
 func (b *between) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	if do := b.do; do != nil && strings.Contains(query, b.text) {
-		b.do = nil
-		do()
+	if strings.Contains(query, b.text) {
+		b.met++
+		if do := b.do; do != nil {
+			b.do = nil
+			do()
+		}
 	}
 	return b.Tx.ExecContext(ctx, query, args...)
 }
@@ -53,6 +58,29 @@ func TestTheSecondOfTwoDeliveriesBringsNobodyBack(t *testing.T) {
 		require.NoError(t, tx.Commit())
 		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates`), "p2 was known before, p1 is erased")
 		s.sequence()
+		s.sound()
+	})
+}
+
+// A retry inserts nothing at all, queued or sequenced, equal or not.
+func TestARetryInsertsNothing(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
+		e := sale(t, "p1")
+		require.NoError(t, s.sell(s.db.DB, s.trail, e))
+		other := e
+		other.Persons = []string{"p2"}
+		for range 2 {
+			tx, err := s.db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			counted := &between{Tx: tx, text: "INTO"}
+			require.NoError(t, s.trail.Record(t.Context(), counted, e))
+			require.ErrorIs(t, s.trail.Record(t.Context(), counted, other), audit.ErrConflict)
+			require.Zero(t, counted.met)
+			require.NoError(t, tx.Commit())
+			s.sequence()
+		}
+		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates`))
 		s.sound()
 	})
 }
