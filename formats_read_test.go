@@ -278,8 +278,17 @@ func (in *installation) sealContacts(t *testing.T) {
 				{Path: "email", Who: person, Old: audit.Absent{}, New: email},
 				{Path: "nick \"name\"", Who: person, Old: nil, New: int64(-5)},
 				{Path: "batch", Old: false, New: []byte{0, 255}},
+				{Path: "broken", Old: nil, New: "\xff"},
 			},
 		}))
+		if person == in.first {
+			many := audit.Event{ID: newUUID(t), Tenant: formatTenant, Actor: "u-1", Action: "contact.import"}
+			for n := range 300 { // more than a leaf holds one by one
+				many.Changes = append(many.Changes, audit.Change{Path: fmt.Sprintf("field %d", n), Old: n, New: "\xff"})
+			}
+			require.NoError(t, in.trail.Record(ctx, tx, many))
+			in.add("changes", map[string]any{"event": many.ID, "owner": "t:", "path": "field 7", "old": []any{3, encode([]byte{0, 0, 0, 0, 0, 0, 0, 7})}, "new": []any{11, encode([]byte{1, 255})}})
+		}
 		require.NoError(t, tx.Commit())
 		if person == in.erased {
 			continue
@@ -292,6 +301,7 @@ func (in *installation) sealContacts(t *testing.T) {
 		in.index["proved"] = event
 		in.add("changes", map[string]any{"event": event, "owner": person, "path": "email", "old": []any{0, ""}, "new": []any{2, encode([]byte(email))}})
 		in.add("changes", map[string]any{"event": event, "owner": person, "path": `nick "name"`, "old": []any{1, ""}, "new": []any{3, encode([]byte{255, 255, 255, 255, 255, 255, 255, 251})}})
+		in.add("changes", map[string]any{"event": event, "owner": "t:", "path": "broken", "old": []any{1, ""}, "new": []any{11, encode([]byte{1, 255})}})
 		in.add("changes", map[string]any{"event": event, "owner": "t:", "path": "batch", "old": []any{4, encode([]byte{0})}, "new": []any{5, encode([]byte{0, 255})}})
 	}
 }

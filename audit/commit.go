@@ -93,6 +93,8 @@ func fromValue(v frame.Value) (any, error) {
 		return Decimal(v.Data), nil
 	case frame.Date:
 		return Date(v.Data), nil
+	case standIn:
+		return readStandIn(v)
 	case frame.Boolean:
 		if len(v.Data) != 1 || v.Data[0] > 1 {
 			return nil, malformed("boolean value")

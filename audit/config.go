@@ -11,7 +11,10 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// Tx is the caller's transaction: *sql.Tx, and what wraps one.
+// Tx is the caller's transaction: *sql.Tx, and what wraps one. What has a Commit
+// is taken for a transaction, what has a Begin or BeginTx and no Commit is
+// refused, and of what has neither PostgreSQL and MariaDB are asked; SQLite and
+// MySQL cannot be, so there it is refused.
 type Tx = interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -94,6 +97,13 @@ type Config struct {
 	// Key is the verifier key of Sign, the second result of [GenerateKey], in
 	// the text form of golang.org/x/mod/sumdb/note.
 	Key string
+	// Former are verifier keys that signed this log before Key, or sign it beside
+	// Key: the published checkpoint and the kept one may bear the signature of any.
+	// The first pass with a new Key records an event of kind [KindKey].
+	Former []string
+	// SignAlso sign beside Sign, and stand in Former: the signer before, until all
+	// processes and all who verify the log know the new key.
+	SignAlso []note.Signer
 	// Sink receives the published log.
 	Sink Sink
 	// Keys is Seal and Tag in one value, such as [KeysFrom] makes it; set either.
@@ -111,6 +121,15 @@ type Config struct {
 	// Fields are the declared field names by object kind ("" for events
 	// without an object); other paths are committed.
 	Fields map[string][]string
+	// PersonKinds are the object kinds whose ids are ids of persons, "contact" for
+	// instance: objects of these kinds are named by [PersonRef] and by nothing
+	// else, and no other kind is. nil: [Ref] and PersonRef are believed, and a Ref
+	// to a person by mistake shows the person's id in the log for ever.
+	PersonKinds []string
+	// StrictValues refuses a value without an encoding with a [ValueError]: for
+	// tests of the application. Without it a [StandIn] is recorded, so that no sale
+	// fails by a value.
+	StrictValues bool
 	// From returns the request id of a context; nil means none.
 	From func(ctx context.Context) string
 	// Kept returns the checkpoint kept in another administrative domain, nil

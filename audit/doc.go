@@ -51,6 +51,10 @@
 //   - Erasing a person changes no leaf, hash or proof. "Erased" cannot be
 //     forged by deleting: it needs a sequenced erasure that names the
 //     surrogate.
+//   - A value that has no encoding, and an event of very many fields, fail no
+//     sale: the first is recorded as a [StandIn], the second in one piece a person.
+//   - The signing key can change while the log goes on (Config.Former, SignAlso),
+//     and the log says so; a stolen one can be taken out of it ([Trail.RevokeKey]).
 //   - Nothing is signed before its transaction has committed, no checkpoint
 //     goes backwards, not even by a sequencer that stood still for an hour, and a
 //     database that is behind the published log signs nothing until
@@ -102,10 +106,11 @@
 //     or begin the log anew. Keep checkpoints in another administrative domain:
 //     an alarm of [Trail.Status] says that none is.
 //   - Surrogates, field names, times, actors and object ids stay in the log for
-//     ever, also after an erasure. An object id that is not a person's is not
-//     hidden: never use one that says something. What looks like a name or an
-//     address is refused as either; what only the application understands
-//     cannot be.
+//     ever, also after an erasure, and so do tenants and request ids. An object id
+//     that is not a person's is not hidden: never use one that says something.
+//     What has the form of an address, of a telephone number or of a name with a
+//     space is refused as any of them; what only the application understands cannot
+//     be. Name the kinds of objects that are persons in Config.PersonKinds.
 //   - Times are the application's clock.
 //   - With the keys of [KeysFrom] or [KeysFile] no person has a key of their
 //     own: an erasure deletes openings, and backups from before keep them
@@ -136,13 +141,14 @@
 // # Errors
 //
 //	ErrInvalid        permanent   correct the event, query or configuration (ValueError
-//	                              names the field whose value cannot be recorded)
-//	ErrNoTransaction  permanent   pass the *sql.Tx of the business change
+//	                              names the field, under Config.StrictValues)
+//	ErrNoTransaction  permanent   pass the *sql.Tx of the business change, or what wraps it
 //	ErrTooLarge       permanent   split the event, parts sharing For
 //	ErrConflict       permanent   the id belongs to another event (ConflictError)
 //	ErrNotFound       permanent   no such event
 //	ErrNotPublished   temporary   wait for the next pass of the sequencer
-//	ErrMalformed      permanent   these bytes are no leaf, opening, proof or head
+//	ErrMalformed      permanent   these bytes are no leaf, opening, proof or head; a
+//	                              checkpoint that ends too early: Republish
 //	ErrTampered       permanent   stop; verify, compare with the kept checkpoint (after a
 //	                              change of the keys of the tags: CatchUp). Damage, not
 //	                              malice: Republish mends files, RebuildTiles the tree
@@ -172,7 +178,8 @@
 // # Observation
 //
 // audit.sequenced, audit.refused, audit.published (one each a pass),
-// audit.refused.row (why), audit.run.failed (beat), audit.caught_up.
+// audit.refused.row (why), audit.run.failed (beat), audit.caught_up,
+// audit.standin (why).
 //
 // [Trail.Status] answers findings, all of them each time. Late is what waits
 // longer than Config.BeatEvery and ten times Config.Interval:

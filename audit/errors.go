@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
 // The sentinels of the package; the package comment says what to do about each.
@@ -12,11 +14,13 @@ var (
 	// ErrInvalid is wrapped by every error about an event, a configuration or
 	// a query that is not well formed. Permanent: the caller must change.
 	ErrInvalid = errors.New("audit: invalid")
-	// ErrNoTransaction refuses what can begin a transaction but is none (a
-	// bare *sql.DB): the event would not commit with the business change.
+	// ErrNoTransaction refuses what is no transaction (a *sql.DB, a connection,
+	// a pool of another library): the event would not commit with the business
+	// change.
 	ErrNoTransaction = errors.New("audit: record needs a transaction, not a database or a connection")
-	// ErrTooLarge refuses a leaf above 65,535 bytes, more than 500 persons or
-	// an opening above 16 MiB: split the event, the parts sharing For.
+	// ErrTooLarge refuses more than 500 persons, an opening above 16 MiB, and
+	// values about so many persons that the leaf exceeds 65,535 bytes: split the
+	// event, the parts sharing For. The number of fields has no such limit.
 	ErrTooLarge = errors.New("audit: event too large")
 	// ErrConflict is wrapped by a [ConflictError].
 	ErrConflict = errors.New("audit: another event has this id")
@@ -80,9 +84,9 @@ func (e *ConflictError) Error() string {
 // Unwrap makes errors.Is(err, ErrConflict) true.
 func (e *ConflictError) Unwrap() error { return ErrConflict }
 
-// ValueError says that a change holds a value that cannot be recorded: a Go type
-// that holds none, text that is not UTF-8, an integer beyond 63 bits, NaN. It
-// never shows the value.
+// ValueError says, where Config.StrictValues is set, that a change holds a value
+// that cannot be recorded as it is: a Go type that holds none, text that is not
+// UTF-8, an integer beyond 63 bits, NaN. It never shows the value.
 type ValueError struct {
 	// Change is the index in Event.Changes.
 	Change int
@@ -124,13 +128,16 @@ func (e *BehindError) Unwrap() error { return ErrBehind }
 type unsignedError struct{}
 
 func (unsignedError) Error() string {
-	return ErrNotSigned.Error() + ": the wrong verifier key, or a checkpoint of another log"
+	return ErrNotSigned.Error() + ": the wrong verifier key, or a checkpoint of another log (a key that signed before stands in Former)"
 }
 func (unsignedError) Unwrap() []error { return []error{ErrNotSigned, ErrTampered} }
 
-// signature tells a checkpoint that this key did not sign from one whose text
-// or signature was changed.
+// signature tells a checkpoint that this key did not sign, and one that ends too
+// early, from one whose text or signature was changed.
 func signature(err error) error {
+	if errors.Is(err, c2sp.ErrShort) {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
 	if _, ok := errors.AsType[*note.UnverifiedNoteError](err); ok {
 		return unsignedError{}
 	}

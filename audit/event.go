@@ -3,9 +3,6 @@ package audit
 import (
 	"cmp"
 	"regexp"
-	"slices"
-	"strings"
-	"unicode"
 
 	"github.com/google/uuid"
 
@@ -19,11 +16,11 @@ type Event struct {
 	// ID is a UUID that the caller may choose ([NewID]), so that a retry is
 	// recognised and a row can name the event that made it; "" makes one.
 	ID string
-	// Tenant is mandatory.
+	// Tenant is mandatory. It stays in the log for ever, as Actor does.
 	Tenant string
 	// Actor is who acts: an opaque id of a principal, never a name or an
-	// address: it stays in the log for ever. White space, control characters,
-	// '@', '<' and '>' are refused.
+	// address: it stays in the log for ever. Refused are white space and what
+	// cannot be seen, '@', '<' and '>', telephone numbers with a '+', IP addresses.
 	Actor string
 	// Action is a code such as "contact.update".
 	Action string
@@ -36,7 +33,8 @@ type Event struct {
 	Persons []string
 	// Reason is a code, never free text.
 	Reason string
-	// Request is the id of the request; "" asks Config.From.
+	// Request is the id of the request, opaque as Actor is; "" asks Config.From.
+	// Take one that the service has made: a client may send anything as its own.
 	Request string
 	// Policy is the SHA-256 of the policy set that allowed it, 64 hex digits.
 	Policy string
@@ -57,7 +55,7 @@ type Object struct {
 
 // Ref names an object that is not a person. Its id stays in the log for ever
 // and is refused where it looks like a name or an address, as an actor's is.
-// Where id is one of the event's Persons the log shows the surrogate instead.
+// That a person has the same id means nothing; see Config.PersonKinds.
 func Ref(kind, id string) Object { return Object{Kind: kind, ID: id} }
 
 // PersonRef names an object that is itself a person, by its person id.
@@ -78,8 +76,8 @@ type Change struct {
 	// [16]byte, json.Number, slices and maps (as JSON), or [JSON], [Decimal],
 	// [Date], [Absent]; named types, pointers, sql.Null* and any other
 	// driver.Valuer stand for what they lead to. NULL is nil, nil bytes, a nil
-	// pointer, a sql.Null* that is not valid; what is empty is not NULL. What
-	// has no encoding is a [ValueError].
+	// pointer, a sql.Null* that is not valid; what is empty is not NULL. Of what
+	// has no encoding a [StandIn] is recorded.
 	Old, New any
 }
 
@@ -132,14 +130,6 @@ var (
 	digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// opaque reports whether s can be no name and no address: those have white
-// space or one of @ < >.
-func opaque(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		return r == '@' || r == '<' || r == '>' || unicode.IsSpace(r) || unicode.IsControl(r)
-	})
-}
-
 // parseID returns the 16 bytes of an event id in its one text form.
 func parseID(s string) ([16]byte, error) {
 	id, err := uuid.Parse(s)
@@ -149,21 +139,15 @@ func parseID(s string) ([16]byte, error) {
 	return id, nil
 }
 
-func optionalID(field, id string) error {
-	if id == "" {
-		return nil
-	}
-	return ids.Check(field, id)
-}
-
 // check validates everything but the values.
 func (e *Event) check() error {
-	if err := cmp.Or(ids.Check("Tenant", e.Tenant), ids.CheckGiven("Actor", e.Actor), optionalID("Request", e.Request)); err != nil {
+	if err := ids.CheckGiven("Actor", e.Actor); err != nil {
 		return invalid("%w", err)
 	}
+	if err := cmp.Or(checkTenant("Tenant", e.Tenant), checkOpaque("Actor", e.Actor), checkRequest("Request", e.Request)); err != nil {
+		return err
+	}
 	switch {
-	case !opaque(e.Actor):
-		return invalid("actor is an opaque id, never a name or an address: it stays in the log for ever")
 	case !codes.MatchString(e.Action):
 		return invalid("Action is no code such as contact.update: letters, digits and _ . : - only")
 	case e.Reason != "" && !codes.MatchString(e.Reason):
@@ -219,8 +203,8 @@ func (e *Event) checkObject() error {
 	if err := ids.CheckGiven("Object.ID", o.ID); err != nil {
 		return invalid("%w", err)
 	}
-	if !opaque(o.ID) && !slices.Contains(people(*e), o.ID) {
-		return invalid("Object.ID is an opaque id, never a name or an address: it stays in the log for ever")
+	if o.Person {
+		return nil // the log shows the surrogate
 	}
-	return nil
+	return checkOpaque("Object.ID", o.ID)
 }

@@ -146,7 +146,7 @@ func (o *opening) matches(leaf *Leaf, owner string) error {
 		if ownerOf(c.Who) != owner {
 			continue
 		}
-		if _, _, _, err := o.open(id, c); err != nil {
+		if _, err := o.unfold(id, c); err != nil {
 			return err
 		}
 	}

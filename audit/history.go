@@ -27,9 +27,9 @@ type Entry struct {
 
 // OpenedChange is a change with its values.
 type OpenedChange struct {
-	Path     string // the true name where it opened, otherwise as in the leaf
+	Path     string // the true name where it opened, otherwise as in the leaf ("*" for all fields of an event of very many)
 	Who      string // person id; the surrogate where the person was erased; "" for nobody
-	Old, New any    // as in [Change]; nil unless Verdict is OpeningOK
+	Old, New any    // as in [Change], or a [StandIn]; nil unless Verdict is OpeningOK
 	Verdict  OpeningVerdict
 }
 
@@ -65,7 +65,7 @@ func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (
 	if err := t.ready(); err != nil {
 		return nil, err
 	}
-	if err := cmp.Or(ids.Check("tenant", tenant), ids.Check("the id of the object or person", of.ID)); err != nil {
+	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("the id of the object or person", of.ID)); err != nil {
 		return nil, invalid("history: %w", err)
 	}
 	switch {
@@ -82,22 +82,21 @@ func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (
 	if page.Before == 0 {
 		page.Before = 1<<63 - 1
 	}
-	var surrogate string
-	if _, err := t.one(ctx, t.db, []any{&surrogate}, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, of.ID); err != nil {
+	if err := t.checkKind(of); err != nil {
 		return nil, err
 	}
-	query, args := `SELECT seq, idx, leaf FROM crmguard_audit_events WHERE tenant = ? AND object_kind = ? AND object_id IN (?, ?) AND seq < ? ORDER BY seq DESC LIMIT ?`,
-		[]any{tenant, of.Kind, of.ID, surrogate, page.Before, page.Size}
-	switch {
-	case of.Person && surrogate == "":
-		return nil, nil
-	case of.Person && of.Kind != "":
-		args[2] = surrogate
-	case of.Person:
+	id := of.ID // as it stands in the log
+	if of.Person {
+		found, err := t.one(ctx, t.db, []any{&id}, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, of.ID)
+		if err != nil || !found {
+			return nil, err
+		}
+	}
+	query, args := `SELECT seq, idx, leaf FROM crmguard_audit_events WHERE tenant = ? AND object_kind = ? AND object_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?`,
+		[]any{tenant, of.Kind, id, page.Before, page.Size}
+	if of.Kind == "" {
 		query, args = `SELECT e.seq, e.idx, e.leaf FROM crmguard_audit_persons p JOIN crmguard_audit_events e ON e.id = p.event WHERE p.tenant = ? AND p.surrogate = ? AND e.seq < ? ORDER BY e.seq DESC LIMIT ?`,
-			[]any{tenant, surrogate, page.Before, page.Size}
-	case surrogate == "":
-		args[3] = of.ID
+			[]any{tenant, id, page.Before, page.Size}
 	}
 	err = t.query(ctx, t.db, func(rows answer) error {
 		var r pastRow
@@ -159,24 +158,25 @@ func (t *Trail) changes(ctx context.Context, leaf *Leaf, index int64) ([]OpenedC
 	var out []OpenedChange
 	for _, c := range leaf.Changes {
 		j := by[ownerOf(c.Who)]
-		o := OpenedChange{Path: c.Path, Who: c.Who, Verdict: j.verdict}
-		if j.person != "" {
-			o.Who = j.person
+		o := OpenedChange{Path: c.Path, Who: cmp.Or(j.person, c.Who), Verdict: j.verdict}
+		if j.opening == nil {
+			out = append(out, o)
+			continue
 		}
-		if j.opening != nil {
-			path, before, after, err := j.opening.open(id, c)
-			if err != nil {
-				return nil, err
-			}
-			o.Path = path
-			if o.Old, err = fromValue(before); err != nil {
-				return nil, err
-			}
-			if o.New, err = fromValue(after); err != nil {
-				return nil, err
-			}
+		parts, err := j.opening.unfold(id, c)
+		if err != nil {
+			return nil, err
 		}
-		out = append(out, o)
+		for _, p := range parts {
+			o.Path = p.path
+			if o.Old, err = fromValue(p.before); err != nil {
+				return nil, err
+			}
+			if o.New, err = fromValue(p.after); err != nil {
+				return nil, err
+			}
+			out = append(out, o)
+		}
 	}
 	return out, nil
 }

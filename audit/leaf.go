@@ -32,10 +32,11 @@ type Leaf struct {
 
 // LeafChange is one changed field: commitments to the value before and after.
 type LeafChange struct {
-	Path string `json:"path"`          // declared name, or "c:" and a commitment to the name
+	Path string `json:"path"`          // declared name, "c:" and a commitment to the name, or "*": all fields of Who, of an event of very many
 	Old  string `json:"old"`           // commitment, base64url
 	New  string `json:"new"`           // commitment, base64url
 	Who  string `json:"who,omitempty"` // surrogate; "" for nobody
+	Odd  string `json:"odd,omitempty"` // old, new or both: which values had no encoding, see [StandIn]
 }
 
 // LeafHeads are the heads that a beat anchors; nil or "" where none was given.
@@ -186,6 +187,9 @@ func (l *Leaf) lists() error {
 	for i, c := range l.Changes {
 		if c.Path == "" || !isDigest(c.Old) || !isDigest(c.New) || (c.Who != "" && !isSurrogate(c.Who)) {
 			return malformed("leaf: change")
+		}
+		if c.Odd != "" && c.Odd != "old" && c.Odd != "new" && c.Odd != "both" {
+			return malformed("leaf: odd")
 		}
 		if i > 0 && l.Changes[i-1].Path > c.Path {
 			return malformed("leaf: changes out of order")

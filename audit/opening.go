@@ -91,7 +91,7 @@ func parseField(raw []any) (opened, error) {
 	side, ok2 := raw[1].(float64)
 	kind, ok3 := raw[2].(float64)
 	text, ok4 := raw[3].(string)
-	if !ok1 || !ok2 || !ok3 || !ok4 || path == "" || side < 0 || side > 2 || kind < 0 || kind > 10 {
+	if !ok1 || !ok2 || !ok3 || !ok4 || path == "" || side < 0 || side > 2 || kind < 0 || kind > float64(standIn) {
 		return opened{}, malformed("opening: field")
 	}
 	data, err := canon.ParseBytes(text)
@@ -127,6 +127,9 @@ func (o *opening) open(event [16]byte, c LeafChange) (path string, before, after
 	}
 	if commit(o.seed, event, path, sideOld, before) != c.Old || commit(o.seed, event, path, sideNew, after) != c.New {
 		return "", frame.Value{}, frame.Value{}, fmt.Errorf("%w: a value is not the one committed to", ErrTampered)
+	}
+	if oddSides(before, after) != c.Odd {
+		return "", frame.Value{}, frame.Value{}, fmt.Errorf("%w: the log does not say rightly which values are stand-ins", ErrTampered)
 	}
 	return path, before, after, nil
 }

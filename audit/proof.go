@@ -14,15 +14,15 @@ import (
 
 // Trust is what a verifier needs, and all that it trusts.
 type Trust struct {
-	Key  string // verifier key of the log; its name is the origin
-	Kept []byte // a checkpoint kept in another administrative domain, nil if there is none
+	Key    string   // verifier key of the log; its name is the origin
+	Kept   []byte   // a checkpoint kept in another administrative domain, nil if there is none
+	Former []string // verifier keys that signed before Key, or sign beside it; one signature of any is enough
 }
 
-// resolve reads the key and the kept checkpoint.
-func (t Trust) resolve() (key note.Verifier, kept *tlog.Tree, err error) {
-	key, err = note.NewVerifier(t.Key)
-	if err != nil {
-		return nil, nil, invalid("trust: Key: %w", keyFault(t.Key, err))
+// resolve reads the keys and the kept checkpoint.
+func (t Trust) resolve() (key logKeys, kept *tlog.Tree, err error) {
+	if key, err = newKeys("trust", t.Key, t.Former); err != nil {
+		return nil, nil, err
 	}
 	if t.Kept == nil {
 		return key, nil, nil
@@ -96,7 +96,7 @@ func Verify(trust Trust, leaf, proof []byte) (Leaf, error) {
 	if err != nil {
 		return Leaf{}, err
 	}
-	tree, err := c2sp.VerifyProof(key, tlog.RecordHash(leaf), proof)
+	tree, err := c2sp.VerifyProof(key.verifiers(), tlog.RecordHash(leaf), proof)
 	if err != nil {
 		var unverified *note.UnverifiedNoteError
 		var signature *note.InvalidSignatureError

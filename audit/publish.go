@@ -35,8 +35,8 @@ func (t *Trail) head(ctx context.Context) (tlog.Tree, error) {
 	return tree, err
 }
 
-func openCheckpoint(key note.Verifier, signed []byte) (tlog.Tree, error) {
-	tree, err := c2sp.OpenCheckpoint(signed, key)
+func openCheckpoint(keys logKeys, signed []byte) (tlog.Tree, error) {
+	tree, err := c2sp.OpenCheckpoint(signed, keys.verifiers()...)
 	if err != nil {
 		return tlog.Tree{}, signature(err)
 	}
@@ -165,13 +165,13 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 
 // sign makes a checkpoint of a committed tree and reads it back.
 func (t *Trail) sign(tree tlog.Tree) ([]byte, error) {
-	signed, err := note.Sign(&note.Note{Text: c2sp.FormatCheckpoint(t.origin, tree)}, t.config.Sign)
+	signed, err := note.Sign(&note.Note{Text: c2sp.FormatCheckpoint(t.origin, tree)}, t.signers()...)
 	if err != nil {
 		return nil, err
 	}
 	back, err := openCheckpoint(t.key, signed)
-	if err == nil && back != tree {
-		err = fmt.Errorf("%w: the signer signed another tree", ErrTampered)
+	if err == nil && (back != tree || len(t.key.signedBy(signed)) != len(t.signers())) {
+		err = fmt.Errorf("%w: a signer signed another tree", ErrTampered)
 	}
 	return signed, err
 }

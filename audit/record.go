@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/crmguard/crmguard/internal/canon"
@@ -24,7 +25,7 @@ func (t *Trail) Record(ctx context.Context, tx Tx, e Event) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
-	if err := transaction(tx); err != nil {
+	if err := t.inTransaction(ctx, tx); err != nil {
 		return err
 	}
 	return t.record(ctx, tx, KindEvent, e)
@@ -55,18 +56,34 @@ func (t *Trail) record(ctx context.Context, tx Tx, kind string, e Event) error {
 	if err != nil {
 		return err
 	}
-	surrogates, err := t.surrogates(ctx, tx, e.Tenant, people(e))
+	if retried, err := t.retried(ctx, tx, d); err != nil || retried {
+		return err
+	}
+	surrogates, made, err := t.surrogates(ctx, tx, e.Tenant, people(e))
 	if err != nil {
 		return err
 	}
+	inserted, err := t.file(ctx, tx, d, surrogates)
+	if !inserted {
+		err = cmp.Or(err, t.unmake(ctx, tx, e.Tenant, made))
+	}
+	return err
+}
+
+// file writes the event. What can fail without the database comes before the
+// first row of it.
+func (t *Trail) file(ctx context.Context, tx Tx, d *draft, surrogates map[string]string) (inserted bool, err error) {
 	if err := t.fill(d, surrogates); err != nil {
-		return err
+		return false, err
 	}
-	inserted, err := t.insert(ctx, tx, d)
-	if err != nil || !inserted {
-		return err
+	openings, err := t.sealOpenings(ctx, d, surrogates)
+	if err != nil {
+		return false, err
 	}
-	return t.insertOpenings(ctx, tx, d, surrogates)
+	if inserted, err = t.insert(ctx, tx, d); err != nil || !inserted {
+		return inserted, err
+	}
+	return true, t.insertOpenings(ctx, tx, openings)
 }
 
 // people are all persons an event names, sorted and unique.
@@ -86,7 +103,7 @@ func people(e Event) []string {
 
 // draft checks the event and encodes its values; nothing is written yet.
 func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error) {
-	if err := e.check(); err != nil {
+	if err := cmp.Or(e.check(), t.checkKind(e.Object)); err != nil {
 		return nil, err
 	}
 	if n := len(people(e)); n > maxPersons {
@@ -106,7 +123,11 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 		for side, v := range []any{c.Old, c.New} {
 			encoded, err := toValue(v)
 			if err != nil {
-				return nil, t.valueError(e, c, given, err)
+				if t.config.StrictValues {
+					return nil, t.valueError(e, c, given, err)
+				}
+				encoded = standInFor(v)
+				t.observe(ctx, "audit.standin", 1, slog.String("why", standIns()[encoded.Data[0]]))
 			}
 			d.values[i][side] = encoded
 		}
@@ -131,8 +152,8 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 	}
 	if d.leaf.Request == "" && t.config.From != nil {
 		d.leaf.Request = t.config.From(ctx)
-		if err := optionalID("what Config.From returned", d.leaf.Request); err != nil {
-			return nil, invalid("%w", err)
+		if err := checkRequest("what Config.From returned", d.leaf.Request); err != nil {
+			return nil, err
 		}
 	}
 	return d, nil
@@ -150,11 +171,10 @@ func (t *Trail) fill(d *draft, surrogates map[string]string) error {
 		d.leaf.Persons = append(d.leaf.Persons, s)
 	}
 	slices.Sort(d.leaf.Persons)
-	d.leaf.Object = d.event.Object
-	if s, ok := surrogates[d.event.Object.ID]; ok {
-		d.leaf.Object = Object{Kind: d.event.Object.Kind, ID: s}
+	d.leaf.Object = Object{Kind: d.event.Object.Kind, ID: d.event.Object.ID}
+	if d.event.Object.Person {
+		d.leaf.Object.ID = surrogates[d.event.Object.ID]
 	}
-	d.leaf.Object.Person = false
 	d.openings = make(map[string]*opening)
 	for i, c := range d.event.Changes {
 		o := d.openings[c.Who]
@@ -174,49 +194,56 @@ func (t *Trail) fill(d *draft, surrogates map[string]string) error {
 		before, after := d.values[i][0], d.values[i][1]
 		o.fields = append(o.fields, opened{c.Path, sideOld, before}, opened{c.Path, sideNew, after})
 		d.leaf.Changes = append(d.leaf.Changes, LeafChange{
-			Path: path, Who: surrogates[c.Who],
+			Path: path, Who: surrogates[c.Who], Odd: oddSides(before, after),
 			Old: commit(o.seed, d.id, c.Path, sideOld, before), New: commit(o.seed, d.id, c.Path, sideNew, after),
 		})
 	}
 	slices.SortFunc(d.leaf.Changes, func(a, b LeafChange) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Who, b.Who)) })
-	return nil
+	return d.leaf.fold()
 }
 
-// surrogates returns the surrogate of each person, made on first use. The
-// insert comes first, because it takes SQLite's write lock at once; where it
-// locks rows that are there the trail looks first. It waits for another
-// transaction that makes the same one.
-func (t *Trail) surrogates(ctx context.Context, tx Tx, tenant string, persons []string) (map[string]string, error) {
-	out := make(map[string]string, len(persons))
+// surrogates returns the surrogate of each person, made on first use, and those
+// that it has made. The insert comes first, because it takes SQLite's write
+// lock at once; where it locks rows that are there the trail looks first. It
+// waits for another transaction that makes the same one.
+func (t *Trail) surrogates(ctx context.Context, tx Tx, tenant string, persons []string) (out map[string]string, made []string, err error) {
+	out = make(map[string]string, len(persons))
 	if t.gapLocks() {
 		if err := t.known(ctx, tx, tenant, persons, out, ""); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	var rows [][]any
+	drawn := make(map[string]string)
 	for _, person := range without(persons, out) {
 		fresh := make([]byte, 16)
 		if err := t.random(fresh); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		rows = append(rows, []any{tenant, person, "s:" + canon.FormatBytes(fresh)})
+		drawn[person] = "s:" + canon.FormatBytes(fresh)
+		rows = append(rows, []any{tenant, person, drawn[person]})
 	}
 	in := sqldb.Insert{Table: "crmguard_audit_surrogates", Columns: []string{"tenant", "person", "surrogate"}, Key: []string{"tenant", "person"}}
 	if err := t.add(ctx, tx, in, rows...); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := t.known(ctx, tx, tenant, without(persons, out), out, ""); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if t.gapLocks() {
 		if err := t.known(ctx, tx, tenant, without(persons, out), out, newest); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if len(out) < len(persons) {
-		return nil, fmt.Errorf("audit: record: a surrogate vanished: %w", sql.ErrNoRows)
+		return nil, nil, fmt.Errorf("audit: record: a surrogate vanished: %w", sql.ErrNoRows)
 	}
-	return out, nil
+	for person, surrogate := range drawn {
+		if out[person] == surrogate {
+			made = append(made, surrogate)
+		}
+	}
+	return out, made, nil
 }
 
 // known reads the surrogates that are there into out.
@@ -248,16 +275,6 @@ func without(persons []string, have map[string]string) (out []string) {
 
 // insert queues the leaf, or compares it with the one that has this id.
 func (t *Trail) insert(ctx context.Context, tx Tx, d *draft) (bool, error) {
-	if d.chosen && t.gapLocks() {
-		var id string
-		found, err := t.one(ctx, tx, []any{&id}, `SELECT id FROM crmguard_audit_events WHERE id = ?`, d.leaf.ID)
-		if err != nil {
-			return false, err
-		}
-		if found {
-			return false, t.same(ctx, tx, d)
-		}
-	}
 	retry, err := t.config.Tag.Tag(ctx, d.event.Tenant, retryData(d.event.Tenant, d.given))
 	if err != nil {
 		return false, fmt.Errorf("audit: record: tag: %w", err)
@@ -305,30 +322,30 @@ func (t *Trail) put(ctx context.Context, tx Tx, leaf *Leaf, q queued, retry []by
 	if err != nil {
 		return false, err
 	}
-	added, err := t.queuedHere(ctx, tx, leaf.ID, q.tag)
-	if err != nil || !added {
+	_, stored, err := t.queuedHere(ctx, tx, leaf.ID)
+	if err != nil || !bytes.Equal(stored, q.tag) {
 		return false, err
 	}
 	return true, t.index(ctx, tx, leaf)
 }
 
-// queuedHere reads back whether the event with this id is the one with this
-// tag, and whose log it is queued for. Transactions may reach other tables than
-// the trail's own connections do, by another schema in the search path: what
-// is queued there would be missing here, and nobody would say so.
-func (t *Trail) queuedHere(ctx context.Context, tx Tx, id string, tag []byte) (bool, error) {
+// queuedHere reads the tag of the event with this id, if there is one, in the
+// tables of this log. Transactions may reach other tables than the trail's own
+// connections do, by another schema in the search path: what is queued there
+// would be missing here, and nobody would say so.
+func (t *Trail) queuedHere(ctx context.Context, tx Tx, id string) (found bool, tag []byte, err error) {
 	var (
 		origin string
-		stored []byte
+		event  sql.NullString
 	)
-	found, err := t.one(ctx, tx, []any{&origin, &stored}, `SELECT s.origin, e.tag FROM crmguard_audit_state s LEFT JOIN crmguard_audit_events e ON e.id = ? WHERE s.id = 1`, id)
+	here, err := t.one(ctx, tx, []any{&origin, &event, &tag}, `SELECT s.origin, e.id, e.tag FROM crmguard_audit_state s LEFT JOIN crmguard_audit_events e ON e.id = ? WHERE s.id = 1`, id)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
-	if !found || origin != t.origin {
-		return false, fmt.Errorf("%w: this transaction reaches the tables of %q, this log is %q: it needs the same database and schema", ErrOrigin, origin, t.origin)
+	if !here || origin != t.origin {
+		return false, nil, fmt.Errorf("%w: this transaction reaches the tables of %q, this log is %q: it needs the same database and schema", ErrOrigin, origin, t.origin)
 	}
-	return bytes.Equal(stored, tag), nil
+	return event.Valid, tag, nil
 }
 
 // index remembers which surrogates an event names; it can be rebuilt from the
@@ -375,33 +392,41 @@ func (t *Trail) same(ctx context.Context, tx Tx, d *draft) error {
 // PostgreSQL takes no message above 1 GiB, which 500 large ones are.
 const statementBytes = 1 << 20
 
-func (t *Trail) insertOpenings(ctx context.Context, tx Tx, d *draft, surrogates map[string]string) error {
+func (t *Trail) insertOpenings(ctx context.Context, tx Tx, openings []sealedRow) error {
 	in := sqldb.Insert{
 		Table: "crmguard_audit_openings", Columns: []string{"event", "owner", "tenant", "sealed"}, Key: []string{"event", "owner"}, Replace: true,
 	}
 	var rows [][]any
 	size := 0
-	for person, o := range d.openings {
-		plain, err := o.encode()
-		if err != nil {
-			return err
-		}
-		sealed, err := t.config.Seal.Seal(ctx, d.event.Tenant, person, plain, openingAD(d.id))
-		if err != nil {
-			return fmt.Errorf("audit: record: seal: %w", err)
-		}
-		if bytes.Equal(sealed, plain) {
-			return fmt.Errorf("%w: the sealer returned the plaintext", ErrInvalid)
-		}
-		if size += len(sealed); size > statementBytes {
+	for _, o := range openings {
+		if size += len(o.sealed); size > statementBytes {
 			if err := t.add(ctx, tx, in, rows...); err != nil {
 				return err
 			}
-			rows, size = nil, len(sealed)
+			rows, size = nil, len(o.sealed)
 		}
-		rows = append(rows, []any{d.leaf.ID, ownerOf(surrogates[person]), d.event.Tenant, sealed})
+		rows = append(rows, []any{o.event, o.owner, o.tenant, o.sealed})
 	}
 	return t.add(ctx, tx, in, rows...)
+}
+
+// sealOpenings seals the values of each owner of the event.
+func (t *Trail) sealOpenings(ctx context.Context, d *draft, surrogates map[string]string) (out []sealedRow, err error) {
+	for person, o := range d.openings {
+		plain, err := o.encode()
+		if err != nil {
+			return nil, err
+		}
+		sealed, err := t.config.Seal.Seal(ctx, d.event.Tenant, person, plain, openingAD(d.id))
+		if err != nil {
+			return nil, fmt.Errorf("audit: record: seal: %w", err)
+		}
+		if bytes.Equal(sealed, plain) {
+			return nil, fmt.Errorf("%w: the sealer returned the plaintext", ErrInvalid)
+		}
+		out = append(out, sealedRow{event: d.leaf.ID, owner: ownerOf(surrogates[person]), tenant: d.event.Tenant, sealed: sealed})
+	}
+	return out, nil
 }
 
 func queueData(tenant string, leaf []byte) []byte {
@@ -445,6 +470,9 @@ func (d *draft) canonical() ([]byte, error) {
 	}
 	if e.Object != (Object{}) {
 		out.Object = []string{e.Object.Kind, e.Object.ID}
+	}
+	if e.Object.Person { // the person of an id is not the object of that id
+		out.Object = append(out.Object, "person")
 	}
 	typed := func(v frame.Value) []any { return []any{int(v.Type), canon.FormatBytes(v.Data)} }
 	for i, c := range e.Changes {

@@ -9,16 +9,18 @@ import (
 // Recorder returns a func that records in the caller's transaction on behalf
 // of actor, in words of the standard library only: what other packages take.
 //
-// Attributes: object ("kind/id"), person and persons (both take a person id or
-// a []string, and add up), reason, outcome, for, prior, policy, request, id,
-// and digest and count, which become changes about nobody. Any other key is refused, for a value under it would
-// stand in the log for ever.
+// Attributes: object ("kind/id", which is a [PersonRef] where the kind is one of
+// Config.PersonKinds), person and persons (both take a person id or a []string,
+// and add up), reason, outcome, for, prior, policy, request, id, and digest and
+// count, which become changes about nobody. Any other key is refused, for a
+// value under it would stand in the log for ever.
 func (t *Trail) Recorder(actor string) func(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error {
 	return func(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error {
 		e, err := fromAttrs(actor, tenant, action, attrs)
 		if err != nil {
 			return err
 		}
+		e.Object = t.byKind(e.Object)
 		return t.Record(ctx, tx, e)
 	}
 }
@@ -30,6 +32,7 @@ func (t *Trail) Noter(actor string) func(ctx context.Context, tenant, action str
 		if err != nil {
 			return err
 		}
+		e.Object = t.byKind(e.Object)
 		return t.Note(ctx, e)
 	}
 }

@@ -150,7 +150,7 @@ func TestNoRepairWithoutAKeptCheckpoint(t *testing.T) {
 	b.config.Kept = func(ctx) ([]byte, error) { return kept[:40], nil }
 	b.open()
 	_, err = b.trail.Republish(t.Context())
-	require.ErrorIs(t, err, audit.ErrTampered)
+	require.ErrorIs(t, err, audit.ErrMalformed)
 	require.Empty(t, b.sink.FS())
 	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_tiles`))
 	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NULL`), "and no event tells of a repair")

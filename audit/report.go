@@ -62,11 +62,12 @@ type Report struct {
 	Origin   string  // the log
 	Size     int64   // entries that the checkpoint promises
 	Root     [32]byte
-	Verified int64   // entries read and hashed
-	Beats    int64   // beats among them
-	KeptSize int64   // entries that the kept checkpoint promises
-	Faults   []Fault // the first hundred
-	More     int     // faults beyond those
+	Verified int64       // entries read and hashed
+	Beats    int64       // beats among them
+	KeptSize int64       // entries that the kept checkpoint promises
+	Keys     []KeyChange // what the log says about its signing keys, the first hundred
+	Faults   []Fault     // the first hundred
+	More     int         // faults beyond those
 }
 
 func (r *Report) add(f Fault) {

@@ -59,6 +59,9 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err != nil {
 		return r, err
 	}
+	if err := t.announceKey(ctx); err != nil {
+		return r, err
+	}
 	beatErr := t.drain(ctx, v.state, v.head, &r)
 	if beatErr != nil && !errors.Is(beatErr, ErrHead) {
 		return r, beatErr

@@ -111,21 +111,3 @@ func (t *Trail) gapLocks() bool { return t.db.Kind == sqldb.MariaDB || t.db.Kind
 // that an older view of a transaction does not show. The insertion holds its
 // lock already.
 const newest = " LOCK IN SHARE MODE"
-
-// transaction refuses what can begin a transaction: a *sql.DB or a *sql.Conn,
-// and wrappers of these, commit each statement by itself.
-func transaction(tx Tx) error {
-	if tx == nil {
-		return ErrNoTransaction
-	}
-	if db, ok := tx.(*sql.Tx); ok && db == nil {
-		return ErrNoTransaction
-	}
-	type beginner interface {
-		BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
-	}
-	if _, ok := tx.(beginner); ok {
-		return ErrNoTransaction
-	}
-	return nil
-}

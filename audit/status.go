@@ -191,6 +191,7 @@ func faultFinding(f Finding, err error) Finding {
 		{ErrRolledBack, "the log is shorter than what was kept or seen of it: bring back the folder and the database that were published"},
 		{ErrBehind, "the database is an older one than the published log: call CatchUp before anything is served"},
 		{ErrLogLost, "the published log is gone: bring the folder back (is its disk mounted?), or Republish it"},
+		{ErrMalformed, "the published checkpoint is empty or ends too early: Republish it, or bring the folder back"},
 		{ErrNotSigned, "the checkpoint is signed by another key: take the verifier key of this log"},
 		{ErrOrigin, "key, tables or folder belong to another log"},
 		{ErrTampered, "the published log or the database was changed: stop, run VerifyStore, and compare with the kept checkpoint"},

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/internal/frame"
-	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -26,7 +25,7 @@ type Trail struct {
 	db     *sqldb.DB
 	config Config
 	origin string
-	key    note.Verifier // its name is the origin
+	key    logKeys // their name is the origin
 	fields map[string]map[string]bool
 	random func([]byte) error
 
@@ -74,15 +73,15 @@ func (t *Trail) configure(store Store) error {
 	if err := checkName(c.Name, c.Recoveries); err != nil {
 		return invalid("open: %w", err)
 	}
-	if err := ids.Check("Tenant", c.Tenant); err != nil {
-		return invalid("open: %w", err)
+	if err := checkTenant("Tenant", c.Tenant); err != nil {
+		return fmt.Errorf("audit: open: %w", err)
 	}
 	t.origin = Origin(c.Name, c.Recoveries)
-	verifier, err := note.NewVerifier(c.Key)
+	keys, err := newKeys("open", c.Key, c.Former)
 	if err != nil {
-		return invalid("open: Key: %w", keyFault(c.Key, err))
+		return err
 	}
-	switch {
+	switch verifier := keys[0]; {
 	case verifier.Name() != t.origin && verifier.Name() == c.Name:
 		return fmt.Errorf("%w: Name is without the counter: the key belongs to %q, and Name and Recoveries make %q", ErrOrigin, verifier.Name(), t.origin)
 	case verifier.Name() != t.origin:
@@ -92,7 +91,10 @@ func (t *Trail) configure(store Store) error {
 	case c.Sign.KeyHash() != verifier.KeyHash():
 		return fmt.Errorf("%w: Sign and Key are not of one pair", ErrOrigin)
 	}
-	t.key = verifier
+	t.key = keys
+	if err := t.checkSigners(); err != nil {
+		return err
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -163,6 +165,11 @@ func (t *Trail) ready() error {
 }
 
 func (t *Trail) declare() error {
+	for _, kind := range t.config.PersonKinds {
+		if !codes.MatchString(kind) {
+			return invalid("open: one of PersonKinds is no code such as contact")
+		}
+	}
 	t.fields = make(map[string]map[string]bool)
 	for kind, names := range t.config.Fields {
 		t.fields[kind] = make(map[string]bool)
@@ -210,8 +217,8 @@ func (t *Trail) Prepare(ctx context.Context, tenant string, persons ...string) e
 	if err := t.ready(); err != nil {
 		return err
 	}
-	if err := ids.Check("tenant", tenant); err != nil {
-		return invalid("%w", err)
+	if err := checkTenant("tenant", tenant); err != nil {
+		return err
 	}
 	if t.config.Prepare != nil {
 		if err := t.config.Prepare(ctx, tenant, persons...); err != nil {

@@ -58,7 +58,7 @@ func TestOneValueHasOneCommitment(t *testing.T) {
 // An error about a value names the change and a declared field, never the value.
 func TestAValueWithoutEncodingIsNamed(t *testing.T) {
 	const secret = "canary@example.org"
-	trail := &Trail{config: Config{Now: time.Now}, fields: map[string]map[string]bool{"contact": {"email": true}}}
+	trail := &Trail{config: Config{Now: time.Now, StrictValues: true}, fields: map[string]map[string]bool{"contact": {"email": true}}}
 	event := Event{
 		Tenant: "main", Actor: "u-1", Action: "contact.update", Object: PersonRef("contact", "p1"), Persons: []string{"p1"},
 		Changes: []Change{{Path: "stage", Who: "p1", Old: "a", New: "b"}, {Path: "email", Who: "p1", Old: "a", New: "b"}},

@@ -123,7 +123,7 @@ func TestQueueAndRetryInput(t *testing.T) {
 	}
 	given, err := d.canonical()
 	require.NoError(t, err)
-	require.Equal(t, `{"action":"a","actor":"u","changes":[{"new":[2,"eA"],"old":[0,""],"path":"email","who":"p1"}],"id":"019aaaaa-0000-7000-8000-000000000001","object":["contact","p1"],"outcome":"ok","persons":["p1","p2"],"tenant":"t1","v":1}`, string(given))
+	require.Equal(t, `{"action":"a","actor":"u","changes":[{"new":[2,"eA"],"old":[0,""],"path":"email","who":"p1"}],"id":"019aaaaa-0000-7000-8000-000000000001","object":["contact","p1","person"],"outcome":"ok","persons":["p1","p2"],"tenant":"t1","v":1}`, string(given))
 	require.Equal(t, "\x00\x00\x00\x17crmguard/audit/retry/v1\x00\x00\x00\x02t1{}", string(retryData("t1", []byte("{}"))))
 }
 

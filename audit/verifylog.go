@@ -47,11 +47,7 @@ func verifyLog(ctx context.Context, read readFunc, trust Trust, begin func(w *wa
 	}
 	tree, err := openCheckpoint(key, signed)
 	if err != nil {
-		what := "the checkpoint was changed: this key did not sign what it says"
-		if errors.Is(err, ErrNotSigned) {
-			what = "the checkpoint is not signed by this key: the wrong verifier key, or another log"
-		}
-		r.add(Fault{Verdict: Tampered, Index: -1, File: checkpointFile, What: what})
+		r.add(unopened(err))
 		r.Verdict = worst(r.Log, r.Kept)
 		return r, nil
 	}
@@ -63,9 +59,25 @@ func verifyLog(ctx context.Context, read readFunc, trust Trust, begin func(w *wa
 	if err = w.run(ctx); err != nil {
 		r.add(Fault{Verdict: Incomplete, Index: r.Verified, What: "the verification was interrupted"})
 	}
+	w.revoked(key, signed)
 	w.anchor()
 	r.Verdict = worst(r.Log, r.Kept)
 	return r, err
+}
+
+// unopened is what is wrong with a checkpoint that does not open. One that ends
+// too early is as good as none: whoever cuts it can delete it.
+func unopened(err error) Fault {
+	f := Fault{Verdict: Tampered, Index: -1, File: checkpointFile, What: "the checkpoint was changed: this key did not sign what it says"}
+	switch {
+	case errors.Is(err, ErrMalformed):
+		f.Verdict, f.What = Incomplete, "the checkpoint is empty or ends too early: a write was torn, or it was cut"
+	case errors.Is(err, ErrNotSigned):
+		f.What = "the checkpoint is not signed by this key: the wrong verifier key, or another log"
+	case errors.Is(err, c2sp.ErrText):
+		f.What = "this key signed what no log can say: whoever holds it signs other things than this library"
+	}
+	return f
 }
 
 // anchor compares with the kept checkpoint what the walk could not.

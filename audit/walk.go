@@ -110,6 +110,7 @@ func (w *walker) entry(index int64, file string, raw []byte, known *tlog.Hash) (
 		w.fault(Tampered, index, file, "the entry is no leaf: "+err.Error())
 		return &h, nil
 	}
+	w.keyEntry(index, &leaf)
 	if leaf.Kind == KindBeat {
 		w.report.Beats++
 		if leaf.Size != index {

@@ -275,6 +275,11 @@ func idsAreBytes(t *testing.T, open func(t *testing.T) audit.Store) {
 			t.Errorf("deal %q has %d events; the one of its own must be all: ids are bytes", id, len(past))
 		}
 	}
+	must(t, j.trail.Erase(t.Context(), "main", "A"))
+	j.sequence()
+	if past := j.past(audit.Ref("deal", "A"), audit.Page{}); len(past) != 1 {
+		t.Errorf("deal %q has %d events after the erasure of the person of that id, it had 1: the two have nothing to do with each other", "A", len(past))
+	}
 }
 
 func erasesOne(t *testing.T, open func(t *testing.T) audit.Store) {

@@ -11,6 +11,7 @@ from .base import TEXT, b64, canonical, equal, lp, mac, parse, require, sha256, 
 from .fields import open_sealed, personseal_ad, seal
 
 OLD, NEW, OTHER = 0, 1, 2
+STANDIN = 11
 OPTIONAL = {"changes", "for", "object", "persons", "policy", "prior", "reason", "request"}
 REQUIRED = {"action", "actor", "at", "id", "kind", "outcome", "tenant", "v"}
 BEAT = {"at", "heads", "id", "kind", "size", "v"}
@@ -39,6 +40,7 @@ def check_leaf(data):
         require(surrogate.startswith("s:") and len(unb64(surrogate[2:])) == 16, "surrogate")
     paths = [change["path"] for change in leaf.get("changes", [])]
     require(paths == sorted(paths), "changes are not sorted by path")
+    require(all(change.get("odd") in (None, "old", "new", "both") for change in leaf.get("changes", [])), "odd")
     return leaf
 
 
@@ -80,11 +82,39 @@ def check_changes(leaf, who, seed, values):
         if change.get("who") != who:
             continue
         path = change["path"]
+        if path == "*":
+            clear |= _unfold(change, event, seed, values)
+            continue
         if path.startswith("c:"):
             path = _undeclared(event, seed, values, path[2:])
         for side, member in ((OLD, "old"), (NEW, "new")):
             equal(unb64(change[member]), commitment(seed, event, path, side, *values[path, side])[1], "a commitment")
+        require(change.get("odd") == _odd(values[path, OLD], values[path, NEW]), "odd is said wrongly")
         clear[path] = [values[path, OLD], values[path, NEW]]
+    return clear
+
+
+def _odd(old, new):
+    """Which of two typed values are stand-ins."""
+    sides = old[0] == STANDIN, new[0] == STANDIN
+    return {(False, False): None, (True, False): "old", (False, True): "new", (True, True): "both"}[sides]
+
+
+def _unfold(change, event, seed, values):
+    """All fields of an opening, as they would stand in a leaf, under one hash a side."""
+    lines, clear = [], {}
+    for path in {path for path, _ in values}:
+        clear[path] = [values[path, OLD], values[path, NEW]]
+        shown = path
+        if (path, OTHER) in values:
+            require(values[path, OTHER] == (TEXT, path.encode()), "an undeclared path under another name")
+            shown = "c:" + b64(commitment(seed, event, path, OTHER, *values[path, OTHER])[1])
+        lines.append((shown, [b64(commitment(seed, event, path, side, *values[path, side])[1]) for side in (OLD, NEW)]))
+    for side, member in ((OLD, "old"), (NEW, "new")):
+        data = b"".join(lp(shown, sides[side]) for shown, sides in sorted(lines))
+        equal(unb64(change[member]), sha256(lp("crmguard/audit/fold/v1") + bytes([side]) + data), "a fold")
+    odd = {_odd(*sides) for sides in clear.values()} - {None}
+    require(change.get("odd") == (None if not odd else odd.pop() if len(odd) == 1 else "both"), "odd is said wrongly")
     return clear
 
 
@@ -164,12 +194,15 @@ def open_note(note, vkey):
     require(key_hash(name, public).hex() == short and unstd64(key)[0] == 1, "no Ed25519 key of a note")
     text, signatures = note.decode().rsplit("\n\n", 1)
     lines = signatures.split("\n")
-    require(lines.pop() == "" and len(lines) == 1, "one signature is wanted")
-    mark, signer, signature = lines[0].split(" ")
-    raw = unstd64(signature)
-    require(mark == "\u2014" and signer == name and raw[:4] == key_hash(name, public), "signed by another key")
-    Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], text.encode() + b"\n")
-    return text + "\n"
+    require(lines.pop() == "" and lines, "a signature is wanted")
+    for line in lines:  # of several keys, while one takes the place of another
+        mark, signer, signature = line.split(" ")
+        raw = unstd64(signature)
+        require(mark == "\u2014", "no signature line")
+        if signer == name and raw[:4] == key_hash(name, public):
+            Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], text.encode() + b"\n")
+            return text + "\n"
+    require(False, "signed by another key")
 
 
 def sign_note(text, name, private):
@@ -182,6 +215,7 @@ def open_checkpoint(note, vkey):
     """Returns size and root."""
     origin, size, root, rest = open_note(note, vkey).split("\n", 3)
     require(origin == vkey.split("+")[0] and rest == "" and str(int(size)) == size, "another checkpoint")
+    require(int(size) > 0 or unstd64(root) == sha256(b""), "no entries have one root")
     return int(size), unstd64(root)
 
 

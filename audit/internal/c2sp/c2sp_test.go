@@ -191,18 +191,18 @@ func TestProofs(t *testing.T) {
 		proof := FormatProof(int64(i), hashes, signed)
 		require.True(t, bytes.HasPrefix(proof, fmt.Appendf(nil, "c2sp.org/tlog-proof@v1\nindex %d\n", i)))
 		require.True(t, bytes.HasSuffix(proof, append([]byte("\n\n"), signed...)))
-		got, err := VerifyProof(key, record, proof)
+		got, err := VerifyProof([]note.Verifier{key}, record, proof)
 		require.NoError(t, err)
 		require.Equal(t, tree, got)
 		extra := bytes.Replace(proof, []byte("index"), []byte("extra aGVsbG8=\nindex"), 1)
-		_, err = VerifyProof(key, record, extra)
+		_, err = VerifyProof([]note.Verifier{key}, record, extra)
 		require.NoError(t, err, "the format has a line of extra data")
 
-		_, err = VerifyProof(key, tlog.RecordHash([]byte("another")), proof)
+		_, err = VerifyProof([]note.Verifier{key}, tlog.RecordHash([]byte("another")), proof)
 		require.ErrorIs(t, err, ErrRecord)
-		_, err = VerifyProof(key, record, FormatProof(int64(i+1)%5, hashes, signed))
+		_, err = VerifyProof([]note.Verifier{key}, record, FormatProof(int64(i+1)%5, hashes, signed))
 		require.ErrorIs(t, err, ErrRecord)
-		_, err = VerifyProof(key, record, FormatProof(5, hashes, signed))
+		_, err = VerifyProof([]note.Verifier{key}, record, FormatProof(5, hashes, signed))
 		require.ErrorIs(t, err, ErrRecord, "beyond the tree")
 	}
 }
@@ -212,7 +212,7 @@ func TestProofs(t *testing.T) {
 func TestNoSignedSizeKeepsAVerifierBusy(t *testing.T) {
 	for size, malformed := range map[int64]bool{1 << 62: false, 1<<62 + 1: true, math.MaxInt64: true} {
 		key, signed := signedTree(t, "log", FormatCheckpoint("log", tlog.Tree{N: size}))
-		_, err := VerifyProof(key, tlog.Hash{}, FormatProof(0, make(tlog.RecordProof, 62), signed))
+		_, err := VerifyProof([]note.Verifier{key}, tlog.Hash{}, FormatProof(0, make(tlog.RecordProof, 62), signed))
 		if malformed {
 			require.ErrorIs(t, err, errCheckpoint)
 		} else {
@@ -241,10 +241,10 @@ func TestMalformedProofs(t *testing.T) {
 		"extra twice":     strings.Replace(sound, "index", "extra eA==\nextra eA==\nindex", 1),
 		"extra afterward": strings.Replace(sound, "index 3", "index 3\nextra eA==", 1),
 	} {
-		_, err := VerifyProof(key, tlog.RecordHash([]byte("entry 3")), []byte(proof))
+		_, err := VerifyProof([]note.Verifier{key}, tlog.RecordHash([]byte("entry 3")), []byte(proof))
 		require.ErrorIs(t, err, errProof, name)
 	}
-	_, err := VerifyProof(key, tlog.RecordHash([]byte("entry 3")), []byte(strings.Replace(sound, first+"\n", "", 1)))
+	_, err := VerifyProof([]note.Verifier{key}, tlog.RecordHash([]byte("entry 3")), []byte(strings.Replace(sound, first+"\n", "", 1)))
 	require.ErrorIs(t, err, ErrRecord, "a hash too few")
 }
 
@@ -265,6 +265,6 @@ func FuzzProof(f *testing.F) {
 		if !bytes.Contains(proof, []byte("\nextra ")) && !bytes.Equal(proof, FormatProof(index, hashes, []byte(rest))) {
 			t.Fatalf("%q is written otherwise", proof)
 		}
-		_, _ = VerifyProof(key, tlog.Hash{}, proof)
+		_, _ = VerifyProof([]note.Verifier{key}, tlog.Hash{}, proof)
 	})
 }

@@ -1,6 +1,8 @@
 package c2sp
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -19,13 +21,22 @@ func FormatCheckpoint(origin string, tree tlog.Tree) string {
 
 var errCheckpoint = errors.New("malformed checkpoint")
 
+// ErrShort says that a signed checkpoint ends before it can: a write was torn,
+// or it was cut.
+var ErrShort = errors.New("the checkpoint is empty or ends too early")
+
+// ErrText says that a key signed a text that is no checkpoint of any log. It is
+// the signer's fault, and nobody else's.
+var ErrText = errors.New("signed, and no log can say this")
+
 // MaxSize is the largest tree that package tlog can compute with: beyond it,
 // its search for a power of two never ends.
 const MaxSize = 1 << 62
 
 // ParseCheckpoint reads the text of a checkpoint: origin, size, root, and any
 // number of extension lines, which say nothing here. A size that no log can
-// reach is malformed.
+// reach is malformed, and so is a root of no entries that is not the one they
+// have: nothing that is read later would contradict it.
 func ParseCheckpoint(text string) (origin string, tree tlog.Tree, err error) {
 	body, ended := strings.CutSuffix(text, "\n")
 	lines := strings.Split(body, "\n")
@@ -37,29 +48,46 @@ func ParseCheckpoint(text string) (origin string, tree tlog.Tree, err error) {
 	}
 	n, ok := parseInt(lines[1])
 	root, isHash := parseHash(lines[2])
-	if !ok || !isHash || n > MaxSize {
+	if !ok || !isHash || n > MaxSize || n == 0 && root != sha256.Sum256(nil) {
 		return "", tlog.Tree{}, errCheckpoint
 	}
 	return lines[0], tlog.Tree{N: n, Hash: root}, nil
 }
 
-// OpenCheckpoint reads a signed checkpoint of the log whose key this is: the
-// name of the key is the origin. A signature of another key and a checkpoint
+// OpenCheckpoint reads a signed checkpoint of the log whose keys these are: their
+// one name is the origin, and one of them is enough. A signature of another key and a checkpoint
 // of another origin are a [note.UnverifiedNoteError], a signature that is
-// wrong is a [note.InvalidSignatureError].
-func OpenCheckpoint(signed []byte, key note.Verifier) (tlog.Tree, error) {
-	n, err := note.Open(signed, note.VerifierList(key))
+// wrong is a [note.InvalidSignatureError], what ends too early is [ErrShort],
+// and what the key did sign and is no checkpoint [ErrText].
+func OpenCheckpoint(signed []byte, keys ...note.Verifier) (tlog.Tree, error) {
+	if short(signed) {
+		return tlog.Tree{}, ErrShort
+	}
+	n, err := note.Open(signed, note.VerifierList(keys...))
 	if err != nil {
 		return tlog.Tree{}, err
 	}
 	origin, tree, err := ParseCheckpoint(n.Text)
 	if err != nil {
-		return tlog.Tree{}, err
+		return tlog.Tree{}, fmt.Errorf("%w: %w", ErrText, err)
 	}
-	if origin != key.Name() {
+	if origin != keys[0].Name() {
 		return tlog.Tree{}, fmt.Errorf("a checkpoint of another log: %w", &note.UnverifiedNoteError{Note: n})
 	}
 	return tree, nil
+}
+
+// SignedBy says whether this key signed a checkpoint, whoever else did.
+func SignedBy(signed []byte, key note.Verifier) bool {
+	_, err := note.Open(signed, note.VerifierList(key))
+	return err == nil
+}
+
+// short says that a note lacks its end, as a write that was interrupted leaves
+// it: without the line break behind the signatures, without signatures, or with
+// NUL where a file system had the length and not yet the bytes.
+func short(signed []byte) bool {
+	return len(signed) == 0 || signed[len(signed)-1] != '\n' || !bytes.Contains(signed, []byte("\n\n"))
 }
 
 // parseInt reads a number that is written in the one usual way.

@@ -30,14 +30,14 @@ func FormatProof(index int64, hashes tlog.RecordProof, signed []byte) []byte {
 }
 
 // VerifyProof checks that the record is in the tree that the proof carries,
-// and that this key signed the tree, which it returns. Its errors are those of
+// and that one of these keys signed the tree, which it returns. Its errors are those of
 // [OpenCheckpoint], ErrRecord, and others for bytes of another format.
-func VerifyProof(key note.Verifier, record tlog.Hash, proof []byte) (tlog.Tree, error) {
+func VerifyProof(keys []note.Verifier, record tlog.Hash, proof []byte) (tlog.Tree, error) {
 	index, hashes, signed, err := parseProof(string(proof))
 	if err != nil {
 		return tlog.Tree{}, err
 	}
-	tree, err := OpenCheckpoint([]byte(signed), key)
+	tree, err := OpenCheckpoint([]byte(signed), keys...)
 	if err != nil {
 		return tlog.Tree{}, err
 	}

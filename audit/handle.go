@@ -1,0 +1,75 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// inTransaction refuses what is no transaction: there each statement would
+// commit by itself, and the event without the business change. What has a
+// Commit is one. What can begin one, and cannot commit, is a database or a
+// connection: libraries give their Begin other results than database/sql does,
+// so the name counts and not the signature. Of what has neither the database
+// knows, if it can be asked without a trace.
+func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
+	if isNil(tx) {
+		return ErrNoTransaction
+	}
+	if _, ok := tx.(interface{ Commit() error }); ok {
+		return nil
+	}
+	handle := reflect.TypeOf(tx)
+	// The names stand here as they are, or the linker had to keep all methods of
+	// all types of the program.
+	if _, ok := handle.MethodByName("Commit"); ok {
+		return nil
+	}
+	_, begin := handle.MethodByName("Begin")
+	if _, beginTx := handle.MethodByName("BeginTx"); begin || beginTx {
+		return ErrNoTransaction
+	}
+	return t.askTransaction(ctx, tx)
+}
+
+// isNil finds a nil pointer, too.
+func isNil(tx Tx) bool {
+	if tx == nil {
+		return true
+	}
+	v := reflect.ValueOf(tx)
+	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func || v.Kind() == reflect.Map) && v.IsNil()
+}
+
+// askTransaction asks the database whether a transaction is open on what this
+// handle leads to.
+func (t *Trail) askTransaction(ctx context.Context, tx Tx) error {
+	switch t.db.Kind {
+	case sqldb.Postgres:
+		// Refused outside of a transaction, and nothing within one. Whether a
+		// transaction id is assigned is no answer: before its first write none is.
+		if _, err := t.exec(ctx, tx, `SAVEPOINT crmguard_audit`); err != nil {
+			var driver *sqldb.DriverError
+			if errors.As(err, &driver) && driver.Code == "25P01" {
+				return ErrNoTransaction
+			}
+			return err
+		}
+		_, err := t.exec(ctx, tx, `RELEASE SAVEPOINT crmguard_audit`)
+		return err
+	case sqldb.MariaDB:
+		var in int64
+		if _, err := t.one(ctx, tx, []any{&in}, `SELECT @@in_transaction`); err != nil {
+			return err
+		}
+		if in == 0 {
+			return ErrNoTransaction
+		}
+		return nil
+	default: // SQLite's SAVEPOINT would begin a transaction, and MySQL does not tell
+		return fmt.Errorf("%w: a %T has neither Commit nor Begin, and %s cannot be asked: hand in what has Commit", ErrNoTransaction, tx, t.db.Kind)
+	}
+}

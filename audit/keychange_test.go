@@ -1,0 +1,185 @@
+package audit_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/sqltrail"
+)
+
+// pair is a signing key of the log of a bench and its verifier key.
+type pair struct {
+	sign note.Signer
+	key  string
+}
+
+func newPair(t *testing.T, name string) pair {
+	t.Helper()
+	secret, key, err := audit.GenerateKey(name, 0)
+	require.NoError(t, err)
+	signer, err := note.NewSigner(secret)
+	require.NoError(t, err)
+	return pair{signer, key}
+}
+
+// with opens the trail as another process does, with these keys.
+func (b *bench) with(sign pair, former ...pair) *audit.Trail {
+	b.t.Helper()
+	c := b.config
+	c.Sign, c.Key, c.Former, c.SignAlso = sign.sign, sign.key, nil, nil
+	for _, f := range former {
+		c.Former = append(c.Former, f.key)
+		if f.sign != nil {
+			c.SignAlso = append(c.SignAlso, f.sign)
+		}
+	}
+	store, err := sqltrail.Open(b.t.Context(), b.db)
+	require.NoError(b.t, err)
+	trail, err := audit.Open(b.t.Context(), store, c)
+	require.NoError(b.t, err)
+	return trail
+}
+
+func (b *bench) turn(trail *audit.Trail) {
+	b.t.Helper()
+	b.fill(1)
+	_, err := trail.RunOnce(b.t.Context())
+	require.NoError(b.t, err)
+}
+
+// The signing key changes while processes of the old and of the new
+// configuration run beside each other, and while some who verify the log know
+// the one key and some the other.
+func TestASigningKeyChangesWithoutAPause(t *testing.T) {
+	b := newBench(t)
+	old, fresh := pair{b.config.Sign, b.config.Key}, newPair(t, "crm.example/audit")
+	before := b.with(old)
+	b.turn(before)
+	kept := b.checkpoint()
+
+	verdict := func(key pair, kept []byte, former ...string) audit.Verdict {
+		t.Helper()
+		r, err := audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: key.key, Former: former, Kept: kept})
+		require.NoError(t, err)
+		return r.Verdict
+	}
+	first, second := b.with(fresh, old), b.with(fresh, old)
+	b.turn(first)
+	b.turn(second)
+	require.Equal(t, audit.OK, verdict(old, kept))
+	require.Equal(t, audit.OK, verdict(fresh, kept, old.key))
+	require.Equal(t, audit.Unanchored, verdict(fresh, nil))
+	b.turn(before) // is still there, signs alone, and makes no event about its key
+	require.Equal(t, audit.Tampered, verdict(fresh, nil))
+	require.Equal(t, audit.OK, verdict(fresh, kept, old.key))
+	b.turn(first)
+	b.turn(second)
+
+	last := b.with(fresh, pair{key: old.key}) // the overlap is over
+	b.turn(last)
+	require.Equal(t, audit.Tampered, verdict(old, nil))
+	require.Equal(t, audit.Unanchored, verdict(fresh, nil))
+	r, err := audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: fresh.key, Former: []string{old.key}, Kept: kept})
+	require.NoError(t, err)
+	require.Equal(t, audit.OK, r.Verdict, "%+v", r.Faults)
+	require.Len(t, r.Keys, 1, "every process has recorded the one change")
+	require.Equal(t, strings.TrimPrefix(fresh.key, "crm.example/audit/0+"), r.Keys[0].Key)
+	require.False(t, r.Keys[0].Revoked)
+	leaf := b.leaves()[r.Keys[0].Index]
+	require.Equal(t, []string{audit.KindKey, "audit.key", "rotated", "key"}, []string{leaf.Kind, leaf.Action, leaf.Reason, leaf.Object.Kind})
+
+	_, err = before.RunOnce(t.Context())
+	require.ErrorIs(t, err, audit.ErrNotSigned, "a process that was forgotten signs nothing")
+	require.ErrorContains(t, err, "Former")
+	report, err := last.VerifyStore(t.Context(), kept)
+	require.NoError(t, err)
+	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	proof, err := last.Proof(t.Context(), leaf.ID)
+	require.NoError(t, err)
+	raw, err := last.Leaf(t.Context(), leaf.ID)
+	require.NoError(t, err)
+	_, err = audit.Verify(audit.Trust{Key: fresh.key}, raw, proof)
+	require.NoError(t, err)
+	_, err = audit.Verify(audit.Trust{Key: old.key}, raw, proof)
+	require.ErrorIs(t, err, audit.ErrNotSigned)
+	_, err = audit.Verify(audit.Trust{Key: newPair(t, "crm.example/audit").key, Former: []string{old.key, fresh.key}}, raw, proof)
+	require.NoError(t, err)
+}
+
+// A new key whose predecessor is not named stops the log, and the error says
+// what is missing.
+func TestANewKeyNamesTheOneBefore(t *testing.T) {
+	b := newBench(t)
+	b.turn(b.trail)
+	_, err := b.with(newPair(t, "crm.example/audit")).RunOnce(t.Context())
+	require.ErrorIs(t, err, audit.ErrNotSigned)
+	require.ErrorContains(t, err, "Former")
+}
+
+// A stolen key can be taken out of the log for good.
+func TestARevokedKeySignsNothing(t *testing.T) {
+	b := newBench(t)
+	old, fresh := pair{b.config.Sign, b.config.Key}, newPair(t, "crm.example/audit")
+	b.turn(b.trail)
+	trail := b.with(fresh, pair{key: old.key})
+	require.ErrorIs(t, trail.RevokeKey(t.Context(), old.key), audit.ErrNotPublished, "the log would be without any key")
+	b.turn(trail)
+	require.ErrorIs(t, trail.RevokeKey(t.Context(), fresh.key), audit.ErrInvalid, "it is in use")
+	require.ErrorIs(t, trail.RevokeKey(t.Context(), "x"), audit.ErrInvalid)
+	require.ErrorIs(t, trail.RevokeKey(t.Context(), newPair(t, "other").key), audit.ErrOrigin)
+	for range 2 {
+		require.NoError(t, trail.RevokeKey(t.Context(), old.key))
+		b.turn(trail)
+	}
+	trust := audit.Trust{Key: fresh.key, Former: []string{old.key}}
+	r, err := audit.VerifyLog(t.Context(), b.sink.FS(), trust)
+	require.NoError(t, err)
+	require.Equal(t, audit.Unanchored, r.Verdict, "%+v", r.Faults)
+	require.Len(t, r.Keys, 2)
+	require.Equal(t, audit.KeyChange{Index: r.Keys[1].Index, Key: strings.TrimPrefix(old.key, "crm.example/audit/0+"), Revoked: true}, r.Keys[1])
+
+	// The thief signs the log as it is, or as it was a moment ago.
+	thief := &bench{t: t, config: audit.Config{Sign: old.sign}}
+	files := b.sink.FS()
+	thief.signed("crm.example/audit/0\n"+sizeAndRoot(r)+"\n")(t, files)
+	r, err = audit.VerifyLog(t.Context(), files, trust)
+	require.NoError(t, err)
+	require.Equal(t, audit.Tampered, r.Verdict)
+	require.Contains(t, r.Faults[0].What, "revokes")
+}
+
+func sizeAndRoot(r audit.Report) string {
+	return fmt.Sprintf("%d\n%s", r.Size, tlog.Hash(r.Root))
+}
+
+// Keys that do not fit together are found at the start.
+func TestKeysOfALogFitTogether(t *testing.T) {
+	b := newBench(t)
+	store, err := sqltrail.Open(t.Context(), b.db)
+	require.NoError(t, err)
+	fresh, third, other := newPair(t, "crm.example/audit"), newPair(t, "crm.example/audit"), newPair(t, "other")
+	for want, change := range map[string]func(c *audit.Config){
+		"Former: it is empty":                    func(c *audit.Config) { c.Former = []string{""} },
+		"a key of Former belongs to \"other/0\"": func(c *audit.Config) { c.Former = []string{other.key} },
+		"a key stands there twice, or is Key":    func(c *audit.Config) { c.Former = []string{c.Key} },
+		"Former: a key stands there twice":       func(c *audit.Config) { c.Former = []string{fresh.key, fresh.key} },
+		"a signer of SignAlso is nil":            func(c *audit.Config) { c.SignAlso = []note.Signer{nil} },
+		"signs for \"other/0\"":                  func(c *audit.Config) { c.Former, c.SignAlso = []string{fresh.key}, []note.Signer{other.sign} },
+		"does not stand in Former":               func(c *audit.Config) { c.Former, c.SignAlso = []string{fresh.key}, []note.Signer{third.sign} },
+		"of a signer of SignAlso does not stand": func(c *audit.Config) { c.SignAlso = []note.Signer{c.Sign} },
+	} {
+		c := b.config
+		change(&c)
+		_, err := audit.Open(t.Context(), store, c)
+		require.Error(t, err, want)
+		require.ErrorContains(t, err, want)
+	}
+	_, err = audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: b.config.Key, Former: []string{"x"}})
+	require.ErrorIs(t, err, audit.ErrInvalid)
+}

@@ -1,0 +1,81 @@
+package audit
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/crmguard/crmguard/internal/ids"
+)
+
+// What stands in the log in the clear stands there for ever, so an id must be
+// one: not a name, not an address. Of these, what has a form of its own is
+// refused. Words that are joined by dots have none (a login, a setting, a host),
+// nor have digits alone; kinds of objects whose ids are persons' are declared
+// instead (Config.PersonKinds).
+
+// checkOpaque refuses an id that says who somebody is. The error does not show
+// it.
+func checkOpaque(field, id string) error {
+	what := ""
+	switch {
+	case strings.ContainsFunc(id, telling):
+		what = "it holds white space, a character that is not seen, '@', '<' or '>'"
+	case strings.Contains(id, "%40"):
+		what = "it holds '@' as %40"
+	case phone.MatchString(id):
+		what = "it is a telephone number"
+	case strings.ContainsFunc(id, func(r rune) bool { return r == '.' || r == ':' }) && holdsIP(id):
+		what = "it holds an IP address"
+	default:
+		return nil
+	}
+	return invalid("%s is an opaque id, never a name or an address: it stays in the log for ever; %s", field, what)
+}
+
+// checkTenant is the rule for the tenant of whatever enters the log.
+func checkTenant(field, tenant string) error {
+	if err := ids.Check(field, tenant); err != nil {
+		return invalid("%w", err)
+	}
+	return checkOpaque(field, tenant)
+}
+
+// checkRequest is the rule for the id of a request, which may be missing.
+func checkRequest(field, id string) error {
+	if id == "" {
+		return nil
+	}
+	if err := ids.Check(field, id); err != nil {
+		return invalid("%w", err)
+	}
+	return checkOpaque(field, id)
+}
+
+// telling finds the characters that names and addresses have and ids do not,
+// also in other widths, and those that cannot be seen.
+func telling(r rune) bool {
+	switch r {
+	case '@', '<', '>', '\uff20', '\uff1c', '\uff1e', '\ufe6b', '\ufe64', '\ufe65':
+		return true
+	case '\u115f', '\u1160', '\u3164', '\uffa0', '\u2800': // letters that are blank
+		return true
+	}
+	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
+}
+
+var phone = regexp.MustCompile(`^(?i:tel:)?\+[0-9][0-9().-]{4,}$`)
+
+// holdsIP finds an IP address, with or without a port, alone or in a list.
+func holdsIP(id string) bool {
+	for part := range strings.FieldsFuncSeq(id, func(r rune) bool { return strings.ContainsRune(`/,;|=`, r) }) {
+		if _, err := netip.ParseAddrPort(part); err == nil {
+			return true
+		}
+		if _, err := netip.ParseAddr(strings.Trim(part, "[]")); err == nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,115 @@
+package sqltrail_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/internal/testdb"
+)
+
+// bare is a handle whose type says nothing.
+type bare struct{ audit.Tx }
+
+// The handles of libraries, by what their types say: pools that begin
+// transactions of types of their own, and transactions that commit in their own
+// way and begin others within.
+type (
+	poolOfGORM struct{ bare }
+	poolOfBun  struct{ bare }
+	txOfBun    struct {
+		bare
+		commit func() error
+	}
+	txOfPgx struct{ bare }
+)
+
+func (p poolOfGORM) BeginTx(context.Context, *sql.TxOptions) (audit.Tx, error) { return p, nil }
+func (p *poolOfBun) Begin() (txOfBun, error)                                   { return txOfBun{}, nil }
+
+func (t txOfBun) Commit() error                                            { return t.commit() }
+func (t txOfBun) BeginTx(context.Context, *sql.TxOptions) (txOfBun, error) { return t, nil }
+func (t *txOfPgx) Commit(context.Context) error                            { return nil }
+func (t *txOfPgx) Begin(context.Context) (*txOfPgx, error)                 { return t, nil }
+
+// Whatever a library calls its handle, an event goes into a transaction or
+// nowhere. Where the type does not tell the database is asked, on the
+// connection of the handle.
+func TestAnEventGoesIntoATransactionOrNowhere(t *testing.T) {
+	for _, name := range testdb.Names() {
+		for _, driver := range name.Drivers() {
+			t.Run(string(name)+"/"+driver, func(t *testing.T) {
+				s := newShop(t, testdb.New(t, name).OpenWith(t, driver), "crm.example/audit")
+				ctx := t.Context()
+				conn, err := s.db.Conn(ctx)
+				require.NoError(t, err)
+				for name, pool := range map[string]audit.Tx{
+					"GORM": poolOfGORM{bare{s.db.DB}}, "bun": &poolOfBun{bare{s.db.DB}}, "database": bare{s.db.DB}, "connection": bare{conn},
+					"nil": (*txOfPgx)(nil), "sql.DB": s.db.DB, "sql.Conn": conn,
+				} {
+					require.ErrorIs(t, s.trail.Record(ctx, pool, sale(t, "p1")), audit.ErrNoTransaction, name)
+				}
+				require.NoError(t, conn.Close())
+				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
+				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates`))
+
+				tx, err := s.db.BeginTx(ctx, nil)
+				require.NoError(t, err)
+				defer func() { _ = tx.Rollback() }() // of one that has not committed
+				for name, pool := range map[string]audit.Tx{"GORM": poolOfGORM{bare{tx}}, "bun": &poolOfBun{bare{tx}}} {
+					require.ErrorIs(t, s.trail.Record(ctx, pool, sale(t, "p1")), audit.ErrNoTransaction, "%s, whatever its connection is doing", name)
+				}
+				// The first statement of the transaction, which has written nothing yet.
+				err = s.trail.Record(ctx, bare{tx}, sale(t, "p1"))
+				want := 3
+				if name == testdb.SQLite {
+					require.ErrorIs(t, err, audit.ErrNoTransaction)
+					require.ErrorContains(t, err, "hand in what has Commit")
+					want = 2
+				} else {
+					require.NoError(t, err)
+				}
+				require.NoError(t, s.trail.Record(ctx, txOfBun{bare{tx}, tx.Commit}, sale(t, "p1")))
+				require.NoError(t, s.trail.Record(ctx, &txOfPgx{bare{tx}}, sale(t, "p1")))
+				require.NoError(t, tx.Commit())
+				require.Equal(t, want, s.sequence().Sequenced)
+			})
+		}
+	}
+}
+
+// The question leaves nothing behind: a savepoint of the application that has
+// its name is still the application's, and a transaction that failed is one.
+func TestAskingForATransactionLeavesNoTrace(t *testing.T) {
+	for _, driver := range testdb.PostgresC.Drivers() {
+		t.Run(driver, func(t *testing.T) {
+			s := newShop(t, testdb.New(t, testdb.PostgresC).OpenWith(t, driver), "crm.example/audit")
+			ctx := t.Context()
+			tx, err := s.db.BeginTx(ctx, nil)
+			require.NoError(t, err)
+			defer func() { _ = tx.Rollback() }() // of one that has not committed
+			for _, statement := range []string{`INSERT INTO sales (id) VALUES ('before')`, `SAVEPOINT crmguard_audit`, `INSERT INTO sales (id) VALUES ('within')`} {
+				_, err = tx.ExecContext(ctx, statement)
+				require.NoError(t, err)
+			}
+			require.NoError(t, s.trail.Record(ctx, bare{tx}, sale(t, "p1")))
+			_, err = tx.ExecContext(ctx, `ROLLBACK TO SAVEPOINT crmguard_audit`)
+			require.NoError(t, err)
+			require.NoError(t, tx.Commit())
+			require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM sales`))
+			require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
+
+			failed, err := s.db.BeginTx(ctx, nil)
+			require.NoError(t, err)
+			defer func() { _ = failed.Rollback() }()
+			_, err = failed.ExecContext(ctx, `INSERT INTO sales (id) VALUES ('before')`)
+			require.Error(t, err)
+			err = s.trail.Record(ctx, bare{failed}, sale(t, "p1"))
+			require.Error(t, err)
+			require.NotErrorIs(t, err, audit.ErrNoTransaction)
+		})
+	}
+}
