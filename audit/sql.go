@@ -100,6 +100,12 @@ func (t *Trail) one(ctx context.Context, q sqldb.Querier, dest []any, query stri
 	return true, nil
 }
 
+// any says whether a question has an answer.
+func (t *Trail) any(ctx context.Context, q sqldb.Querier, query string, args ...any) (bool, error) {
+	var one int64
+	return t.one(ctx, q, []any{&one}, query+" LIMIT 1", args...)
+}
+
 // gapLocks says that the caller's transaction may hold up others by more than
 // its own rows, and does not see what others committed after it began: REPEATABLE
 // READ is the default of MariaDB and MySQL, and theirs locks gaps between rows

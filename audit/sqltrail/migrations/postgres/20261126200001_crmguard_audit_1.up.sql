@@ -87,6 +87,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_state (
 	people bigint NOT NULL,
 	drained bigint NOT NULL,
 	pruned bigint NOT NULL,
+	swept bigint NOT NULL,
 	drains bigint NOT NULL,
 	tag bytea NOT NULL,
 	PRIMARY KEY (id));

@@ -84,6 +84,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_state (
 	people INTEGER NOT NULL,
 	drained INTEGER NOT NULL,
 	pruned INTEGER NOT NULL,
+	swept INTEGER NOT NULL,
 	drains INTEGER NOT NULL,
 	tag BLOB NOT NULL,
 	PRIMARY KEY (id)) STRICT;
