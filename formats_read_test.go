@@ -364,6 +364,10 @@ func (in *installation) tag(t *testing.T) {
 	}
 	tag := must(in.vault.ManifestTagger().Tag(t.Context(), data))(t)
 	in.add("tags", map[string]any{"tenant": "", "purpose": "manifest", "data": encode(data), "tag": encode(tag)})
+	info := frame.Join("crmguard/audit/queue-key/v2", "crm.example/audit")
+	keyIDs, keys, err := in.vault.AuditKeys().MACKeys(t.Context(), formatTenant, info)
+	require.NoError(t, err)
+	in.add("mac keys", map[string]any{"info": encode(info), "id": keyIDs[0], "key": encode(keys[0])})
 	roots, digests := in.suppressed(t, "ann@b.example")
 	in.index["suppression"] = map[string]any{"channel": "e-mail", "normaliser": "email/1", "value": "ann@b.example", "root": roots[0], "digest": encode(digests[0])}
 }

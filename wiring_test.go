@@ -13,6 +13,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/jobs"
 	"github.com/crmguard/crmguard/integrity"
+	"github.com/crmguard/crmguard/internal/alone"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
@@ -26,6 +27,15 @@ var _ = []interface {
 	(*backup.Repository)(nil), (*backup.Job)(nil), (*integrity.Sealer)(nil), (*privacy.Desk)(nil),
 }
 
+// trailKeys is all that a trail asks of its keys, whoever has them.
+type trailKeys interface {
+	audit.Keys // Seal and Open, Tag and Verify
+	MACKeys(ctx context.Context, tenant string, info []byte) (keyIDs []uint32, keys [][]byte, err error)
+	Prepare(ctx context.Context, tenant string, persons ...string) error
+}
+
+var _ trailKeys = alone.AuditKeys{}
+
 // TestWhatIsOfferedFitsWhereItIsTaken is proved by the compiler: the six
 // packages never import each other, so nothing else tells that a func of one
 // still fits the field of another. The func is never called.
@@ -37,6 +47,8 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 			Seal: sealer, Prepare: sealer.Ensure, Tag: vault.Tagger("log"),
 			Heads: audit.Heads{Ledger: audit.HeadOf(desk.LedgerHead), Keys: audit.HeadOf(vault.Head)},
 		}
+		var _ trailKeys = vault.AuditKeys()
+		_ = audit.Config{Keys: vault.AuditKeys(), Prepare: vault.AuditKeys().Prepare}
 		_, _ = trail.ResealOpenings(ctx, sealer.Resealer(new(jobs.SealerReport)))
 
 		// encryption -> integrity

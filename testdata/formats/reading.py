@@ -12,7 +12,7 @@ import sqlite3
 import uuid
 
 from . import fields, log, records, restic
-from .base import Refused, b64, bit_flips, equal, parse, require, sha256, unb64, unstd64
+from .base import Refused, b64, bit_flips, equal, hkdf, parse, require, sha256, unb64, unstd64
 from .keys import Installation, personkey_ad
 
 def refuses(what, read, data, places=24):
@@ -166,6 +166,8 @@ class Reading:
         for tag in self.index["tags"]:
             keyset = self.keys.keysets[tag["tenant"], tag["purpose"]]
             refuses("tag", lambda data, keyset=keyset, tag=tag: keyset.verify(unb64(tag["data"]), data, "a tag"), unb64(tag["tag"]), 37)
+        for key in self.index["mac keys"]:
+            equal(unb64(key["key"]), hkdf(self.keyset("log").keys[key["id"]], unb64(key["info"])), "a MAC key of audit")
         return "tags"
 
     def suppression(self):
