@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -95,7 +96,7 @@ func (t *Trail) named(ctx context.Context) error {
 	var name string
 	found, err := t.one(ctx, t.db, []any{&name}, `SELECT name FROM crmguard_audit_log WHERE id = ?`, logRow)
 	if err == nil && !found {
-		return t.within(ctx, func(tx Tx) error { return t.add(ctx, tx, logTable, []any{logRow, t.origin}) })
+		return t.within(ctx, func(tx *sql.Tx) error { return t.add(ctx, tx, logTable, []any{logRow, t.origin}) })
 	}
 	if err == nil && name != t.origin {
 		err = fmt.Errorf("%w: crmguard_audit_log names another log than the state row: events would be recorded for that one", ErrTampered)
@@ -129,7 +130,7 @@ func (t *Trail) begin(ctx context.Context) error {
 	for range s.numbers() {
 		row = append(row, 0)
 	}
-	return t.within(ctx, func(tx Tx) error {
+	return t.within(ctx, func(tx *sql.Tx) error {
 		if err := t.add(ctx, tx, logTable, []any{logRow, t.origin}); err != nil {
 			return err
 		}
@@ -152,7 +153,7 @@ func (t *Trail) beginAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.exclusive(ctx, func(tx Tx) error {
+	return t.exclusive(ctx, func(tx *sql.Tx) error {
 		now, err := t.stored(ctx, tx)
 		if err != nil || !now.same(s) {
 			return err // another process was first
@@ -230,7 +231,7 @@ func (t *Trail) tagState(ctx context.Context, s state) (state, error) {
 }
 
 // putState writes a tagged state row; nothing else does.
-func (t *Trail) putState(ctx context.Context, tx Tx, s state) error {
+func (t *Trail) putState(ctx context.Context, tx sqldb.Execer, s state) error {
 	args := []any{s.N, s.Hash[:], s.tag}
 	for _, n := range s.numbers() {
 		args = append(args, *n)
@@ -242,8 +243,8 @@ func (t *Trail) putState(ctx context.Context, tx Tx, s state) error {
 // exclusive runs fn in a transaction that excludes every other one like it: an
 // UPDATE of the one state row is a lock in every database, and the first
 // statement, so that SQLite never has to turn a read into a write.
-func (t *Trail) exclusive(ctx context.Context, fn func(tx Tx) error) error {
-	return t.within(ctx, func(tx Tx) error {
+func (t *Trail) exclusive(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	return t.within(ctx, func(tx *sql.Tx) error {
 		n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET drains = drains + 1 WHERE id = 1`)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("%w: the state row is gone", ErrTampered)
@@ -263,7 +264,7 @@ const plans = 100
 
 // plan says how the state moves on from s, and what else is written with it; a
 // nil write is nothing to do. It may be asked again.
-type plan func(s state) (next state, write func(tx Tx) error, err error)
+type plan func(s state) (next state, write func(tx *sql.Tx) error, err error)
 
 // advance moves the state on. The plan is made and tagged outside of any
 // transaction, with a state that is genuine and extends what is known: keys and
@@ -286,7 +287,7 @@ func (t *Trail) advance(ctx context.Context, known func() tlog.Tree, planned pla
 		if next, err = t.tagState(ctx, next); err != nil {
 			return err
 		}
-		err = t.exclusive(ctx, func(tx Tx) error {
+		err = t.exclusive(ctx, func(tx *sql.Tx) error {
 			now, err := t.stored(ctx, tx)
 			if err == nil && !now.same(s) {
 				err = errMoved
