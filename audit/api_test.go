@@ -67,7 +67,7 @@ func TestBeats(t *testing.T) {
 
 func TestRecorderAndNoter(t *testing.T) {
 	b := newBench(t)
-	b.config.From = func(ctx) string { return "req-7" }
+	b.config.From = func(ctx) audit.Caller { return audit.Caller{Request: "req-7"} }
 	b.open()
 	record, noter := b.trail.Recorder("u-5"), b.trail.Noter("u-6")
 	attrs := []slog.Attr{
@@ -158,7 +158,7 @@ func TestInvalidEvents(t *testing.T) {
 		many.Changes = append(many.Changes, audit.Change{Path: "x", Who: person, New: i})
 	}
 	require.ErrorIs(t, b.trail.Note(t.Context(), many), audit.ErrTooLarge)
-	b.config.From = func(ctx) string { return "a\x00" }
+	b.config.From = func(ctx) audit.Caller { return audit.Caller{Request: "a\x00"} }
 	b.open()
 	require.ErrorIs(t, b.trail.Note(t.Context(), ok), audit.ErrInvalid)
 }

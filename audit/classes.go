@@ -74,30 +74,29 @@ func (c classes) of(action string) class {
 // callers are faults of whoever records: no class lets them pass.
 var callers = []error{ErrInvalid, ErrNoTransaction, ErrNotPrepared, ErrTooLarge, ErrConflict, ErrOrigin, ErrNotOpen}
 
-// mayGoOn says whether a transaction whose event was not written can go on
-// without it, if its class allows it: the fault is the database's, and the
-// transaction is not over. A deadlock, a serialisation failure, a server that
-// ends and a context that is done are said to end it, also where a driver lets
-// it go on: what they hit was more than this statement.
-func mayGoOn(ctx context.Context, err error) bool {
+// mayBeLost says that a fault is not that of the event, nor that of a caller who
+// waits no longer: a class may let it pass.
+func mayBeLost(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
-	for _, fault := range callers {
-		if errors.Is(err, fault) {
-			return false
-		}
-	}
+	return !slices.ContainsFunc(callers, func(fault error) bool { return errors.Is(err, fault) })
+}
+
+// endsAll says that a fault is of the whole transaction: a deadlock, a
+// serialisation failure, a statement that was cancelled, a server that ends. A
+// driver may let it go on, but what was hit was more than one statement, and on
+// MariaDB all of it is gone.
+func endsAll(err error) bool {
 	var driver *sqldb.DriverError
 	if !errors.As(err, &driver) {
-		return true
+		return false
 	}
 	switch {
 	case driver.Code == "mysql 1213", driver.Code == "mysql 1205":
-		return false
+		return true
 	case len(driver.Code) == 5:
-		class := driver.Code[:2]
-		return class != "40" && class != "08" && class != "57"
+		return slices.Contains([]string{"40", "08", "57"}, driver.Code[:2])
 	}
-	return true
+	return false
 }

@@ -21,6 +21,15 @@ type Tx = interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// HandoverTx is the transaction that [Trail.Recorder] takes, in the words of all
+// packages that record through a func: types of funcs must be the same to the last
+// method. Recording itself asks for no more than a [Tx].
+type HandoverTx = interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
 // ErrSchema says that the tables are older than this library needs.
 // Its fields: Package; Have and Want, the versions; Found, what stands elsewhere
 // or is missing.
@@ -130,8 +139,9 @@ type Config struct {
 	// tests of the application. Without it a [StandIn] is recorded, so that no sale
 	// fails by a value.
 	StrictValues bool
-	// From returns the request id of a context; nil means none.
-	From func(ctx context.Context) string
+	// From says who is at work in a context; what an event or a call says itself
+	// counts more. nil: each event names its tenant and its actor.
+	From func(ctx context.Context) Caller
 	// Kept returns the checkpoint kept in another administrative domain, nil
 	// bytes if there is none yet; a nil func means that none is kept. It is asked
 	// before each signature, and nothing is signed while it fails. What was lost is
@@ -145,6 +155,16 @@ type Config struct {
 	// BeatEvery is the longest time between two beats while anything happens;
 	// 0 means a minute.
 	BeatEvery time.Duration
+	// Classes says which actions may go on without their event, by the action or by
+	// the beginning of some ("page.", "page.view*"); the longest counts. What is not
+	// named here fails with its event.
+	Classes map[string]Failure
+	// Prepared is how long [Trail.Record] may use what [Trail.Prepare] left in
+	// memory: 0 means a minute, the most is ten.
+	Prepared time.Duration
+	// RetryFor is how long after it got its place an event can be told from
+	// another one under its id: 0 means 24 hours, the most is 30 days.
+	RetryFor time.Duration
 	// Interval is the pause of Run between two passes; 0 means a second.
 	Interval time.Duration
 	// Now is the clock; nil means time.Now.

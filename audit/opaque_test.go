@@ -40,7 +40,7 @@ func TestNothingThatNamesSomebodyEntersTheLog(t *testing.T) {
 		}
 	}
 	for _, text := range telling {
-		b.config.From = func(context.Context) string { return text }
+		b.config.From = func(context.Context) audit.Caller { return audit.Caller{Request: text} }
 		b.open()
 		err := b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b"})
 		require.ErrorContains(t, err, "what Config.From returned is an opaque id", "%q", text)

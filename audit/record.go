@@ -151,7 +151,7 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 		Reason: e.Reason, Request: e.Request, Policy: e.Policy, For: e.For, Prior: e.Prior,
 	}
 	if d.leaf.Request == "" && t.config.From != nil {
-		d.leaf.Request = t.config.From(ctx)
+		d.leaf.Request = t.config.From(ctx).Request
 		if err := checkRequest("what Config.From returned", d.leaf.Request); err != nil {
 			return nil, err
 		}

@@ -66,7 +66,7 @@ type queuedRow struct {
 
 // putRow inserts a row, or finds that the same event is there.
 func (t *Trail) putRow(ctx context.Context, tx sqldb.Execer, row *queuedRow) error {
-	result, err := tx.ExecContext(ctx, t.insert, row.id[:], t.config.Name, row.retry, row.body)
+	result, err := tx.ExecContext(ctx, t.saleText, row.id[:], t.origin, row.retry, row.body)
 	if err != nil {
 		return t.putError(row, sqldb.Safe(err))
 	}
@@ -93,7 +93,7 @@ func (t *Trail) putError(row *queuedRow, err error) error {
 	if errors.As(err, &driver) && (driver.Code == "23502" || driver.Code == "mysql 1048" || driver.Code == "sqlite 1299") {
 		switch driver.Column {
 		case logColumn:
-			return fmt.Errorf("%w: this transaction reaches the tables of another log than %q: it needs the same database and schema", ErrOrigin, t.config.Name)
+			return fmt.Errorf("%w: this transaction reaches the tables of another log than %q: it needs the same database and schema", ErrOrigin, t.origin)
 		case retryColumn:
 			return row.conflict()
 		}

@@ -29,9 +29,13 @@ type Trail struct {
 	fields map[string]map[string]bool
 	random func([]byte) error
 
-	passes passRecord   // of this process
-	memory memory       // of this process
-	swept  atomic.Int64 // retry tags of what was sequenced before are gone, microseconds
+	passes   passRecord // of this process
+	memory   memory     // of this process
+	tickets  tickets    // of this process
+	gaps     gaps       // of this process
+	classes  classes
+	saleText string       // the statement of a sale
+	swept    atomic.Int64 // retry tags of what was sequenced before are gone, microseconds
 }
 
 // Open checks the tables and the configuration and claims the log: the first
@@ -48,6 +52,7 @@ func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
 	if t.db, err = sqldb.Open(ctx, store.DB()); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}
+	t.saleText = insertText(t.db.Dialect)
 	if err := t.claim(ctx); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}
@@ -106,6 +111,15 @@ func (t *Trail) configure(store Store) error {
 	}
 	if c.KeptEvery <= 0 {
 		c.KeptEvery = 10 * time.Minute
+	}
+	if c.Prepared < 0 || c.Prepared > 10*time.Minute {
+		return invalid("open: Prepared is at most ten minutes")
+	}
+	if c.RetryFor < 0 || c.RetryFor > 30*24*time.Hour {
+		return invalid("open: RetryFor is at most 30 days")
+	}
+	if t.classes, err = newClasses(c.Classes); err != nil {
+		return err
 	}
 	return t.declare()
 }
