@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -19,6 +20,8 @@ import (
 // asideIndex is the place of a row that was set aside.
 const asideIndex = -1
 
+var asideOf = []string{"id", "body", "why", "at"}
+
 // asidesAPass bounds the work that forged rows make, beside good ones.
 const asidesAPass = 1000
 
@@ -27,7 +30,7 @@ func (t *Trail) setAside(ctx context.Context, rows []refusal) (moved int, err er
 	slices.SortFunc(rows, func(a, b refusal) int { return int(a.seq - b.seq) })
 	for part := range slices.Chunk(rows, rowsAStatement) {
 		n := 0
-		if err := t.within(ctx, func(tx *sql.Tx) error {
+		if err := t.within(ctx, func(tx HandoverTx) error {
 			n = 0 // of an attempt that the database ended
 			var err error
 			n, err = t.setAsideIn(ctx, tx, part)
@@ -40,7 +43,7 @@ func (t *Trail) setAside(ctx context.Context, rows []refusal) (moved int, err er
 	return moved, nil
 }
 
-func (t *Trail) setAsideIn(ctx context.Context, tx *sql.Tx, part []refusal) (int, error) {
+func (t *Trail) setAsideIn(ctx context.Context, tx HandoverTx, part []refusal) (int, error) {
 	var seqs []any
 	for i := range part {
 		seqs = append(seqs, part[i].seq)
@@ -68,7 +71,7 @@ func (t *Trail) setAsideIn(ctx context.Context, tx *sql.Tx, part []refusal) (int
 			rows = append(rows, []any{r.id, slices.Concat([]byte{}, r.body), r.why, now})
 		}
 	}
-	if err := t.insertNew(ctx, tx, "crmguard_audit_aside", []string{"id", "body", "why", "at"}, rows); err != nil {
+	if err := t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, rows); err != nil {
 		return 0, err
 	}
 	_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = -1, body = NULL WHERE seq IN (`+sqldb.Marks(len(seqs))+`)`, seqs...)
@@ -113,10 +116,10 @@ func (t *Trail) Readmit(ctx context.Context) (n int, err error) {
 			return n, err
 		}
 		back := 0
-		err = t.advance(ctx, t.memory.recall, func(s state) (state, func(tx *sql.Tx) error, error) {
+		err = t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 			first, err := t.firstOf(ctx, rows)
 			s.drained = min(s.drained, first-1)
-			return s, func(tx *sql.Tx) error {
+			return s, func(tx HandoverTx) error {
 				back = 0
 				for _, a := range rows {
 					done, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = NULL, body = ? WHERE id = ? AND idx = -1`, a.body, a.id)
@@ -168,7 +171,7 @@ func (t *Trail) Dismiss(ctx context.Context) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		err = t.within(ctx, func(tx *sql.Tx) error {
+		err = t.within(ctx, func(tx HandoverTx) error {
 			for _, a := range rows {
 				done, err := t.exec(ctx, tx, `UPDATE crmguard_audit_aside SET body = `+t.noRetry()+` WHERE n = ? AND LENGTH(body) > 0`, a.n)
 				if err == nil && done != 1 {
@@ -185,4 +188,18 @@ func (t *Trail) Dismiss(ctx context.Context) (n int, err error) {
 		}
 		n += len(rows)
 	}
+}
+
+// asideFinding counts what was set aside and nobody has dismissed.
+func (t *Trail) asideFinding(ctx context.Context) (Finding, error) {
+	f := Finding{Name: "audit.aside", Unit: "rows"}
+	var n, since sql.NullInt64
+	if _, err := t.one(ctx, t.db, []any{&n, &since}, `SELECT COUNT(*), MIN(at) FROM crmguard_audit_aside WHERE LENGTH(body) > 0`); err != nil {
+		return f, err
+	}
+	if f.Value = float64(n.Int64); n.Int64 > 0 {
+		f.Level, f.Since = HealthAlarm, time.UnixMicro(since.Int64).UTC()
+		f.Remedy = "somebody without the key of the tags changed or inserted queued rows: look at crmguard_audit_aside and at who may write the database, then Readmit or Dismiss"
+	}
+	return f, nil
 }

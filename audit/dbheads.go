@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -34,7 +33,7 @@ func (t *Trail) keepHead(ctx context.Context, tree tlog.Tree, signed []byte) err
 	if err != nil {
 		return fmt.Errorf("audit: tag: %w", err)
 	}
-	return t.within(ctx, func(tx *sql.Tx) error {
+	return t.within(ctx, func(tx HandoverTx) error {
 		return t.add(ctx, tx, headsOf, []any{tree.N, tree.Hash[:], at, signed, tag})
 	})
 }
@@ -72,7 +71,7 @@ func (t *Trail) thinHeads(ctx context.Context) error {
 			return err
 		}
 		if len(drop) > 0 {
-			if err := t.within(ctx, func(tx *sql.Tx) error {
+			if err := t.within(ctx, func(tx HandoverTx) error {
 				_, err := t.exec(ctx, tx, `DELETE FROM crmguard_audit_heads WHERE size IN (`+sqldb.Marks(len(drop))+`)`, drop...)
 				return err
 			}); err != nil {

@@ -3,7 +3,6 @@ package audit
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/binary"
 	"slices"
 
@@ -55,7 +54,7 @@ func named(rows []checked) map[string][][16]byte {
 
 // became reads, under the lock, what became of the surrogates that rows name, and
 // brings back rows of those that have none: whose they are is not known any more.
-func (t *Trail) became(ctx context.Context, tx *sql.Tx, rows []checked, keys *passKeys) (*dropping, error) {
+func (t *Trail) became(ctx context.Context, tx HandoverTx, rows []checked, keys *passKeys) (*dropping, error) {
 	d := &dropping{erased: make(map[surrogateID]bool)}
 	for tenant, all := range named(rows) {
 		for part := range slices.Chunk(all, rowsAStatement) {
@@ -67,7 +66,7 @@ func (t *Trail) became(ctx context.Context, tx *sql.Tx, rows []checked, keys *pa
 	return d, t.bringBack(ctx, tx, d.absent, keys)
 }
 
-func (t *Trail) becameOf(ctx context.Context, tx *sql.Tx, tenant string, part [][16]byte, keys []macKey, d *dropping) error {
+func (t *Trail) becameOf(ctx context.Context, tx HandoverTx, tenant string, part [][16]byte, keys []macKey, d *dropping) error {
 	args := []any{tenant}
 	missing := make(map[[16]byte]bool, len(part))
 	for i := range part {
@@ -97,34 +96,38 @@ func (t *Trail) becameOf(ctx context.Context, tx *sql.Tx, tenant string, part []
 	return err
 }
 
-// surrogateRow is the row of a surrogate, as far as its tag vouches for it.
-type surrogateRow struct {
+// surrogateMark is the row of a surrogate, as far as its tag vouches for it.
+type surrogateMark struct {
 	surrogateID
 	state byte
 	into  []byte
 	tag   []byte
 }
 
-func scanSurrogate(found answer, tenant string) (r surrogateRow, err error) {
+func scanSurrogate(found answer, tenant string) (r surrogateMark, err error) {
 	var raw []byte
 	var state int64
 	err = found.Scan(&raw, &state, &r.into, &r.tag)
-	r.tenant, r.state = tenant, byte(state)
-	if state < 0 || state > 255 {
-		r.state = 255 // no tag says so
-	}
-	copy(r.surrogate[:], raw)
+	r.tenant = tenant
+	r.fill(raw, state)
 	return r, err
 }
 
-func (r *surrogateRow) check(keys []macKey) tagVerdict {
+func (r *surrogateMark) fill(surrogate []byte, state int64) {
+	copy(r.surrogate[:], surrogate)
+	if r.state = byte(state); state < 0 || state > 255 {
+		r.state = 255 // no tag says so
+	}
+}
+
+func (r *surrogateMark) check(keys []macKey) tagVerdict {
 	return checkSurrogateTag(keys, r.tenant, r.surrogate, r.state, r.into, r.tag)
 }
 
 // surrogateColumns are those that a row begins with.
 var surrogateColumns = []string{"tenant", "surrogate", "k", "state", "tag"}
 
-func (t *Trail) bringBack(ctx context.Context, tx *sql.Tx, absent []surrogateID, keys *passKeys) error {
+func (t *Trail) bringBack(ctx context.Context, tx HandoverTx, absent []surrogateID, keys *passKeys) error {
 	var rows [][]any
 	for _, a := range absent {
 		of := keys.by[a.tenant].surrogates

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,7 +45,7 @@ func orderTime(at, filed time.Time) int64 {
 // taken locks rows that still wait, and says which of them are not to be had: gone,
 // filed by somebody else, or held by a sale that is retrying its event. That one
 // the sequencer does not wait for.
-func (t *Trail) taken(ctx context.Context, tx *sql.Tx, rows []checked) (missing map[int64]bool, err error) {
+func (t *Trail) taken(ctx context.Context, tx HandoverTx, rows []checked) (missing map[int64]bool, err error) {
 	missing = make(map[int64]bool, len(rows))
 	for i := range rows {
 		missing[rows[i].seq] = true
@@ -73,8 +72,13 @@ func (t *Trail) taken(ctx context.Context, tx *sql.Tx, rows []checked) (missing 
 	return missing, nil
 }
 
-// rowsAStatement is how many rows one statement writes at most.
-const rowsAStatement = 500
+// rowsAStatement is how many rows one statement writes at most, and statementBytes
+// about how much of openings: PostgreSQL takes no message above 1 GiB, which 500
+// large ones are.
+const (
+	rowsAStatement = 500
+	statementBytes = 1 << 20
+)
 
 // whole says that rows are a run of numbers without a hole, which one comparison
 // names.
@@ -96,7 +100,7 @@ func seqArgs(rows []checked) []any {
 
 // enter writes rows into the log, from the place first on. It is called under the
 // lock, with rows that taken has found to wait, in the order of their numbers.
-func (t *Trail) enter(ctx context.Context, tx *sql.Tx, rows []checked, first int64, now time.Time, gone *dropping) error {
+func (t *Trail) enter(ctx context.Context, tx HandoverTx, rows []checked, first int64, now time.Time, gone *dropping) error {
 	entries, openings := make([][]any, len(rows)), [][]any(nil)
 	var size int
 	write := func(table string, columns []string, rows [][]any) error {
@@ -132,7 +136,7 @@ func (t *Trail) enter(ctx context.Context, tx *sql.Tx, rows []checked, first int
 
 // insertNew inserts rows that cannot be there yet, not more than a statement takes
 // by number and by bytes.
-func (t *Trail) insertNew(ctx context.Context, tx *sql.Tx, table string, columns []string, rows [][]any) error {
+func (t *Trail) insertNew(ctx context.Context, tx HandoverTx, table string, columns []string, rows [][]any) error {
 	row := "(" + sqldb.Marks(len(columns)) + ")"
 	for len(rows) > 0 {
 		n, size := 0, 0
@@ -155,7 +159,7 @@ func (t *Trail) insertNew(ctx context.Context, tx *sql.Tx, table string, columns
 }
 
 // stub makes stubs of rows: where each is, and nothing of what it says.
-func (t *Trail) stub(ctx context.Context, tx *sql.Tx, rows []checked, first int64) error {
+func (t *Trail) stub(ctx context.Context, tx HandoverTx, rows []checked, first int64) error {
 	empty := "body = NULL"
 	if t.db.Kind == sqldb.Postgres {
 		empty += ", tx = NULL"
@@ -196,7 +200,7 @@ func (t *Trail) stub(ctx context.Context, tx *sql.Tx, rows []checked, first int6
 }
 
 // stubSingle makes stubs of rows whose numbers have holes.
-func (t *Trail) stubSingle(ctx context.Context, tx *sql.Tx, rows []checked, places []int64, empty string) error {
+func (t *Trail) stubSingle(ctx context.Context, tx HandoverTx, rows []checked, places []int64, empty string) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -234,7 +238,7 @@ func (t *Trail) stubSingle(ctx context.Context, tx *sql.Tx, rows []checked, plac
 
 // forget takes the retry tags away of events about somebody who was erased: they
 // are made of values.
-func (t *Trail) forget(ctx context.Context, tx *sql.Tx, rows []checked, gone *dropping) error {
+func (t *Trail) forget(ctx context.Context, tx HandoverTx, rows []checked, gone *dropping) error {
 	var seqs []any
 	for i := range rows {
 		if gone.about(rows[i].leaf.Tenant, rows[i].persons) {
@@ -258,7 +262,7 @@ func (t *Trail) noRetry() string {
 }
 
 // stubOf is the row of an entry that no sale has written.
-func (t *Trail) stubOf(ctx context.Context, tx *sql.Tx, id [16]byte, idx int64) error {
+func (t *Trail) stubOf(ctx context.Context, tx HandoverTx, id [16]byte, idx int64) error {
 	columns, row := []string{"id", "log", "retry", "body", "idx"}, []any{id[:], logRow, []byte{}, nil, idx}
 	if t.db.Kind == sqldb.Postgres {
 		columns, row = append(columns, "tx"), append(row, nil)

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 
@@ -59,7 +58,7 @@ func (t *Trail) findAll(ctx context.Context, limit int) error {
 // findStep files the query keys of the next entries, and says of how many.
 func (t *Trail) findStep(ctx context.Context) (n int, err error) {
 	began := time.Now() // of the lock
-	err = t.advance(ctx, t.memory.recall, func(s state) (state, func(tx *sql.Tx) error, error) {
+	err = t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 		n = 0
 		if s.found >= s.N {
 			return s, nil, nil
@@ -74,7 +73,7 @@ func (t *Trail) findStep(ctx context.Context) (n int, err error) {
 			found, persons = append(found, f...), append(persons, p...)
 		}
 		n, s.found = len(rows), rows[len(rows)-1].idx+1
-		return s, func(tx *sql.Tx) error {
+		return s, func(tx HandoverTx) error {
 			began = time.Now()
 			if err := t.add(ctx, tx, sqldb.Insert{Table: "crmguard_audit_found", Columns: foundOf, Key: []string{"idx"}}, found...); err != nil {
 				return err

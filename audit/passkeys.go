@@ -1,6 +1,9 @@
 package audit
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // passKeys are the keys that a pass of the sequencer needs, asked for once a
 // tenant and outside of any transaction, because a service may hold them.
@@ -11,6 +14,8 @@ type passKeys struct {
 // filingKeys are those of a tenant: none where they do not answer, and what needs
 // them waits.
 type filingKeys struct{ queue, surrogates []macKey }
+
+var errNoKeys = errors.New("audit: no MAC keys")
 
 func newPassKeys() *passKeys { return &passKeys{by: make(map[string]filingKeys)} }
 

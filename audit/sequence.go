@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,6 +56,9 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 		return r, err
 	}
 	if err := t.findAll(ctx, findAPass); err != nil {
+		return r, err
+	}
+	if err := t.resume(ctx); err != nil {
 		return r, err
 	}
 	if err := t.sweep(ctx); err != nil {
@@ -153,7 +155,7 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []checked, b 
 		next  state
 		began = time.Now() // of the lock
 	)
-	err := t.advance(ctx, t.memory.recall, func(s state) (state, func(tx *sql.Tx) error, error) {
+	err := t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 		tree = tlog.Tree{} // of a plan that came to nothing
 		if s.N < head.N {
 			return s, nil, &BehindError{Database: s.N, Published: head.N}
@@ -184,7 +186,7 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []checked, b 
 		}
 		tiles, grown, err := g.tiles()
 		next.Tree, tree = grown, grown
-		return next, func(tx *sql.Tx) error {
+		return next, func(tx HandoverTx) error {
 			began = time.Now()
 			missing, err := t.taken(ctx, tx, added)
 			if err != nil {
@@ -250,7 +252,7 @@ func (g *growth) beat(heads auditlog.LeafHeads, now time.Time) (*auditlog.Leaf, 
 }
 
 // insertBeat writes the rows of a beat.
-func (t *Trail) insertBeat(ctx context.Context, tx *sql.Tx, leaf *auditlog.Leaf, data []byte, now time.Time) error {
+func (t *Trail) insertBeat(ctx context.Context, tx HandoverTx, leaf *auditlog.Leaf, data []byte, now time.Time) error {
 	id, err := auditlog.ParseID(leaf.ID)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 // within runs fn in a transaction of the trail's own, of READ COMMITTED and
 // durable when within returns nil. Where the database ends it in favour of
 // another one fn is called again.
-func (t *Trail) within(ctx context.Context, fn func(tx *sql.Tx) error) error {
+func (t *Trail) within(ctx context.Context, fn func(tx HandoverTx) error) error {
 	var own error
 	err := t.db.Write(ctx, func(tx *sql.Tx) error {
 		own = fn(tx)

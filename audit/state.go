@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,6 +30,9 @@ type state struct {
 	swept     int64  // entries whose retry tags have gone
 	tag       []byte // over all of these
 }
+
+// batch is how many entries are read at once where a whole log is read.
+const batch = 1000
 
 const stateTable = "crmguard_audit_state"
 
@@ -96,7 +98,7 @@ func (t *Trail) named(ctx context.Context) error {
 	var name string
 	found, err := t.one(ctx, t.db, []any{&name}, `SELECT name FROM crmguard_audit_log WHERE id = ?`, logRow)
 	if err == nil && !found {
-		return t.within(ctx, func(tx *sql.Tx) error { return t.add(ctx, tx, logTable, []any{logRow, t.origin}) })
+		return t.within(ctx, func(tx HandoverTx) error { return t.add(ctx, tx, logTable, []any{logRow, t.origin}) })
 	}
 	if err == nil && name != t.origin {
 		err = fmt.Errorf("%w: crmguard_audit_log names another log than the state row: events would be recorded for that one", ErrTampered)
@@ -130,7 +132,7 @@ func (t *Trail) begin(ctx context.Context) error {
 	for range s.numbers() {
 		row = append(row, 0)
 	}
-	return t.within(ctx, func(tx *sql.Tx) error {
+	return t.within(ctx, func(tx HandoverTx) error {
 		if err := t.add(ctx, tx, logTable, []any{logRow, t.origin}); err != nil {
 			return err
 		}
@@ -153,7 +155,7 @@ func (t *Trail) beginAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.exclusive(ctx, func(tx *sql.Tx) error {
+	return t.exclusive(ctx, func(tx HandoverTx) error {
 		now, err := t.stored(ctx, tx)
 		if err != nil || !now.same(s) {
 			return err // another process was first
@@ -201,7 +203,7 @@ func (t *Trail) genuine(ctx context.Context, s state) error {
 // tags says whether the key of the tags works at the moment: where it does not,
 // nothing is known of a tag.
 func (t *Trail) tags(ctx context.Context, tenant string) error {
-	data := queueData(tenant, nil)
+	data := frame.Join("crmguard/audit/prepare/v1")
 	tag, err := t.config.Tag.Tag(ctx, tenant, data)
 	if err == nil {
 		err = t.config.Tag.Verify(ctx, tenant, data, tag)
@@ -243,8 +245,8 @@ func (t *Trail) putState(ctx context.Context, tx sqldb.Execer, s state) error {
 // exclusive runs fn in a transaction that excludes every other one like it: an
 // UPDATE of the one state row is a lock in every database, and the first
 // statement, so that SQLite never has to turn a read into a write.
-func (t *Trail) exclusive(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	return t.within(ctx, func(tx *sql.Tx) error {
+func (t *Trail) exclusive(ctx context.Context, fn func(tx HandoverTx) error) error {
+	return t.within(ctx, func(tx HandoverTx) error {
 		n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET drains = drains + 1 WHERE id = 1`)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("%w: the state row is gone", ErrTampered)
@@ -264,7 +266,7 @@ const plans = 100
 
 // plan says how the state moves on from s, and what else is written with it; a
 // nil write is nothing to do. It may be asked again.
-type plan func(s state) (next state, write func(tx *sql.Tx) error, err error)
+type plan func(s state) (next state, write func(tx HandoverTx) error, err error)
 
 // advance moves the state on. The plan is made and tagged outside of any
 // transaction, with a state that is genuine and extends what is known: keys and
@@ -287,7 +289,7 @@ func (t *Trail) advance(ctx context.Context, known func() tlog.Tree, planned pla
 		if next, err = t.tagState(ctx, next); err != nil {
 			return err
 		}
-		err = t.exclusive(ctx, func(tx *sql.Tx) error {
+		err = t.exclusive(ctx, func(tx HandoverTx) error {
 			now, err := t.stored(ctx, tx)
 			if err == nil && !now.same(s) {
 				err = errMoved

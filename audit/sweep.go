@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -35,14 +34,14 @@ func (t *Trail) sweep(ctx context.Context) error {
 // may be: they are made of values. The state row says how far it has come, so that
 // no index is needed for it.
 func (t *Trail) sweepRetries(ctx context.Context) (n int, err error) {
-	err = t.advance(ctx, t.memory.recall, func(s state) (state, func(tx *sql.Tx) error, error) {
+	err = t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 		n = 0
 		ids, err := t.retriesDone(ctx, s)
 		if err != nil || len(ids) == 0 {
 			return s, nil, err
 		}
 		n, s.swept = len(ids), max(s.swept, s.pruned)+int64(len(ids))
-		return s, func(tx *sql.Tx) error {
+		return s, func(tx HandoverTx) error {
 			for len(ids) > 0 {
 				part := ids[:min(len(ids), rowsAStatement)]
 				if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE id IN (`+sqldb.Marks(len(part))+`)`, part...); err != nil {
