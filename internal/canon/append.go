@@ -52,11 +52,6 @@ func IsBytes(text string, n int) bool {
 		return false
 	}
 	copy(in[:], text)
-	for _, c := range in[:len(text)] {
-		if c == '\r' || c == '\n' {
-			return false
-		}
-	}
-	_, err := strict.Decode(out[:], in[:len(text)])
-	return err == nil
+	got, err := strict.Decode(out[:], in[:len(text)])
+	return err == nil && got == n // line ends are skipped, and then it is fewer
 }

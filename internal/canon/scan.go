@@ -3,6 +3,7 @@ package canon
 import (
 	"errors"
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -157,6 +158,17 @@ func (s *Scanner) Int() int64 {
 		n = -n
 	}
 	return n
+}
+
+// Time reads a string that holds a time, as [FormatTime] writes it.
+func (s *Scanner) Time() time.Time {
+	begin := s.at
+	at, err := ParseTime(s.Text())
+	if err != nil && s.err == nil {
+		s.at = begin
+		s.fail("no time of six digits in UTC")
+	}
+	return at
 }
 
 // Skip reads a value of any kind, for members that a reader does not know.

@@ -112,6 +112,21 @@ func TestWhatIsOfAnotherKindThanAskedForEndsTheReading(t *testing.T) {
 	}
 }
 
+func TestATimeIsReadInItsOneSpelling(t *testing.T) {
+	for in, sound := range map[string]bool{
+		`"2026-11-27T04:00:00.000001Z"`: true, `"2026-11-27T04:00:00,000001Z"`: false, `"2026-11-27T04:00:00Z"`: false, `""`: false, `1`: false,
+	} {
+		s := canon.Scan(in)
+		at := s.Time()
+		if !sound {
+			require.ErrorIs(t, s.End(), canon.ErrCanonical, in)
+			continue
+		}
+		require.NoError(t, s.End())
+		require.Equal(t, time.Date(2026, 11, 27, 4, 0, 0, 1000, time.UTC), at)
+	}
+}
+
 func TestErrorsOfTheScannerNeverQuoteTheData(t *testing.T) {
 	for _, in := range []string{`{"a":"secret`, `{"secret@x":1,"secret@x":2}`, `{"a":secret}`, `"\ud800secret"`, `{"secreté":1}`} {
 		err := scan([]byte(in))
