@@ -88,7 +88,7 @@ func (t *Trail) file(ctx context.Context, tx Tx, d *draft, surrogates map[string
 
 // people are all persons an event names, sorted and unique.
 func people(e Event) []string {
-	out := slices.Clone(e.Persons)
+	out := append(make([]string, 0, len(e.Persons)+len(e.Changes)+1), e.Persons...)
 	for _, c := range e.Changes {
 		if c.Who != "" {
 			out = append(out, c.Who)
