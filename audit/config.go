@@ -115,6 +115,10 @@ type Config struct {
 	SignAlso []note.Signer
 	// Sink receives the published log.
 	Sink Sink
+	// Mirror receives what the published log does not hold: sealed openings, and the
+	// heads of surrogates, for [Trail.CatchUp]. It is no public folder. nil: they are
+	// lost with the database.
+	Mirror Sink
 	// Keys is Seal and Tag in one value, such as [KeysFrom] makes it; set either.
 	Keys Keys
 	// Seal seals openings. Of a vault of package encryption:
@@ -179,6 +183,10 @@ type Config struct {
 type Heads struct {
 	// Ledger is the head of the erasure ledger; see [HeadOf].
 	Ledger func(ctx context.Context) (n int64, hash []byte, err error)
+	// Mirror receives what the published log does not hold: sealed openings, and the
+	// heads of surrogates, for [Trail.CatchUp]. It is no public folder. nil: they are
+	// lost with the database.
+	Mirror Sink
 	// Keys is the position of the key store; see [HeadOf].
 	Keys func(ctx context.Context) (n int64, hash []byte, err error)
 	// Seals is the root over the row seals: an HMAC, never a hash of rows.

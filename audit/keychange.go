@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -157,17 +158,14 @@ func (t *Trail) RevokeKey(ctx context.Context, verifier string) error {
 
 // recordKey queues the event about a key, once.
 func (t *Trail) recordKey(ctx context.Context, key logKey, why string) error {
-	if _, err := t.config.Tag.Tag(ctx, t.config.Tenant, queueData(t.config.Tenant, nil)); err != nil {
-		return fmt.Errorf("audit: key: tag: %w", err) // the key is fetched here, not inside the transaction
-	}
-	leaf := Leaf{
+	row, err := t.own(ctx, &auditlog.Leaf{
 		ID: keyEvent(t.origin, key.short, why), Kind: KindKey, At: t.now(), Tenant: t.config.Tenant, Actor: itself, Action: "audit.key",
-		Outcome: OutcomeOK, Object: Object{Kind: "key", ID: key.short}, Reason: why,
-	}
-	return t.within(ctx, func(tx Tx) error {
-		_, err := t.enqueue(ctx, tx, &leaf, nil)
-		return err
+		Outcome: OutcomeOK, Object: auditlog.Object{Kind: "key", ID: key.short}, Reason: why,
 	})
+	if err != nil {
+		return fmt.Errorf("audit: key: %w", err)
+	}
+	return t.within(ctx, func(tx HandoverTx) error { return t.putRow(ctx, tx, row) })
 }
 
 // keyEvent is the id of the event about a key: it comes from the key, so that

@@ -112,6 +112,11 @@ func (t *Trail) surrogateRows(ctx context.Context, tenant string, persons []stri
 	if len(missing) == 0 {
 		return rows, nil
 	}
+	for _, person := range missing {
+		if _, err := t.reclaim(ctx, tenant, person); err != nil {
+			return nil, err
+		}
+	}
 	if err := t.makeSurrogates(ctx, tenant, missing); err != nil {
 		return nil, err
 	}

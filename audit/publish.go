@@ -77,8 +77,12 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 	if err := t.writeTiles(ctx, s.Tree, head.N); err != nil {
 		return fmt.Errorf("audit: publish: %w", err)
 	}
+	t.mirror(ctx)
 	signed, err := t.sign(s.Tree)
 	if err != nil {
+		return fmt.Errorf("audit: publish: %w", err)
+	}
+	if err := t.keepHead(ctx, s.Tree, signed); err != nil {
 		return fmt.Errorf("audit: publish: %w", err)
 	}
 	if err := t.replace(ctx, s.Tree, signed, r); err != nil {
@@ -156,7 +160,7 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 		next++
 		out, err = c2sp.AppendEntry(out, leaf)
 		return err
-	}, `SELECT idx, leaf FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
+	}, `SELECT idx, leaf FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
 	if err == nil && next != first+int64(tile.W) {
 		err = fmt.Errorf("%w: entry %d is gone from the database before it was published", ErrTampered, next)
 	}

@@ -118,7 +118,7 @@ func (t *Trail) regrow(ctx context.Context, size int64, roots map[int64]tlog.Has
 			next++
 			hashes = append(hashes, tlog.RecordHash(leaf))
 			return nil
-		}, `SELECT idx, leaf FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, end)
+		}, `SELECT idx, leaf FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, first, end)
 		if err != nil {
 			return err
 		}

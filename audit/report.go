@@ -90,6 +90,7 @@ const (
 	OpeningOK       OpeningVerdict = "ok"       // opens, and every commitment matches
 	OpeningErased   OpeningVerdict = "erased"   // gone, a later sequenced erasure names the surrogate, and the surrogate's row is gone
 	OpeningLost     OpeningVerdict = "lost"     // gone in a restore that a recover event names
+	OpeningUnmapped OpeningVerdict = "unmapped" // there, and whose it is is not known since a restore: found when the person is prepared or asked for
 	OpeningPending  OpeningVerdict = "pending"  // gone, and the erasure that names it is queued, not yet in the published log
 	OpeningMissing  OpeningVerdict = "missing"  // gone without any of these: tampering
 	OpeningAltered  OpeningVerdict = "altered"  // there, but does not open (under another secret, too) or does not match

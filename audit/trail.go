@@ -34,8 +34,11 @@ type Trail struct {
 	tickets  tickets    // of this process
 	gaps     gaps       // of this process
 	classes  classes
-	saleText string       // the statement of a sale
-	swept    atomic.Int64 // retry tags of what was sequenced before are gone, microseconds
+	saleText string // the statement of a sale
+
+	filing, finding pace         // of this process
+	lookedAtAll     atomic.Bool  // the whole queue was read once
+	thinned         atomic.Int64 // when heads were thinned, microseconds
 }
 
 // Open checks the tables and the configuration and claims the log: the first

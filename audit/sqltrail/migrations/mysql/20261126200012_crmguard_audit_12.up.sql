@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_state (
 	people BIGINT NOT NULL,
 	drained BIGINT NOT NULL,
 	pruned BIGINT NOT NULL,
+	swept BIGINT NOT NULL,
 	drains BIGINT NOT NULL,
 	tag LONGBLOB NOT NULL,
 	PRIMARY KEY (id)) ENGINE = InnoDB;

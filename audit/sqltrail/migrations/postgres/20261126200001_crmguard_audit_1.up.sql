@@ -57,6 +57,8 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_surrogates (
 	UNIQUE (tenant, surrogate),
 	UNIQUE (tenant, person));
 CREATE INDEX IF NOT EXISTS crmguard_audit_surrogates_k ON crmguard_audit_surrogates (k);
+CREATE INDEX IF NOT EXISTS crmguard_audit_surrogates_into ON crmguard_audit_surrogates (tenant, into_surrogate) WHERE into_surrogate IS NOT NULL;
+CREATE INDEX IF NOT EXISTS crmguard_audit_surrogates_open ON crmguard_audit_surrogates (state, tenant) WHERE state >= 2;
 CREATE TABLE IF NOT EXISTS crmguard_audit_heads (
 	size bigint PRIMARY KEY,
 	root bytea NOT NULL,
@@ -87,6 +89,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_state (
 	people bigint NOT NULL,
 	drained bigint NOT NULL,
 	pruned bigint NOT NULL,
+	swept bigint NOT NULL,
 	drains bigint NOT NULL,
 	tag bytea NOT NULL,
 	PRIMARY KEY (id));

@@ -54,6 +54,8 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_surrogates (
 	UNIQUE (tenant, surrogate),
 	UNIQUE (tenant, person)) STRICT;
 CREATE INDEX IF NOT EXISTS crmguard_audit_surrogates_k ON crmguard_audit_surrogates (k);
+CREATE INDEX IF NOT EXISTS crmguard_audit_surrogates_into ON crmguard_audit_surrogates (tenant, into_surrogate) WHERE into_surrogate IS NOT NULL;
+CREATE INDEX IF NOT EXISTS crmguard_audit_surrogates_open ON crmguard_audit_surrogates (state, tenant) WHERE state >= 2;
 CREATE TABLE IF NOT EXISTS crmguard_audit_heads (
 	size INTEGER PRIMARY KEY,
 	root BLOB NOT NULL,
@@ -84,6 +86,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_state (
 	people INTEGER NOT NULL,
 	drained INTEGER NOT NULL,
 	pruned INTEGER NOT NULL,
+	swept INTEGER NOT NULL,
 	drains INTEGER NOT NULL,
 	tag BLOB NOT NULL,
 	PRIMARY KEY (id)) STRICT;
