@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
+	"sync"
 
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -74,8 +76,39 @@ func (k *macKey) sum(dst, head, rest []byte) []byte {
 }
 
 // tag appends the tag over both parts.
-func (k *macKey) tag(dst, head, rest []byte) []byte {
-	return k.sum(binary.BigEndian.AppendUint32(append(dst, tagVersion), k.id), head, rest)
+func (k *macKey) tag(dst, head, rest []byte) []byte { return k.sum(tagPrefix(dst, k.id), head, rest) }
+
+// tag appends the tag over both parts.
+func (m *macMaker) tag(dst, head, rest []byte) []byte {
+	return m.sum(tagPrefix(dst, m.id), head, rest)
+}
+
+// tagPrefix is how a tag begins.
+func tagPrefix(dst []byte, id uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, tagVersion), id)
+}
+
+// A macMaker makes what a [macKey] makes, again and again. The state of a MAC is
+// worth keeping: making one is most of the work. It cannot be overwritten, and
+// whoever still has it when its ticket has ended goes on with the right key.
+type macMaker struct {
+	id     uint32
+	states sync.Pool
+}
+
+func newMACMaker(k macKey) *macMaker {
+	return &macMaker{id: k.id, states: sync.Pool{New: func() any { return hmac.New(sha256.New, k.key[:]) }}}
+}
+
+// sum appends the MAC over both parts, the one behind the other.
+func (m *macMaker) sum(dst, head, rest []byte) []byte {
+	mac := m.states.Get().(hash.Hash) //nolint:forcetypeassert // nothing else is in the pool
+	mac.Reset()
+	mac.Write(head)
+	mac.Write(rest)
+	dst = mac.Sum(dst)
+	m.states.Put(mac)
+	return dst
 }
 
 // checkTag looks at a tag over both parts. Ids that were drawn at random may be

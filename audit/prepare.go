@@ -89,18 +89,16 @@ func (t *Trail) draw(ctx context.Context, tenant string, persons []string, until
 }
 
 // saleKeys are the keys under which a sale tags its rows.
-func (t *Trail) saleKeys(ctx context.Context, tenant string) (queue, retry macKey, err error) {
+func (t *Trail) saleKeys(ctx context.Context, tenant string) (queue, retry *macMaker, err error) {
 	queues, err := t.macKeys(ctx, tenant, queueKeyLabel)
 	if err != nil {
-		return queue, retry, err
+		return nil, nil, err
 	}
-	defer wipe(queues)
 	retries, err := t.macKeys(ctx, tenant, retryKeyLabel)
 	if err != nil {
-		return queue, retry, err
+		return nil, nil, err
 	}
-	defer wipe(retries)
-	return queues[0], retries[0], nil
+	return newMACMaker(queues[0]), newMACMaker(retries[0]), nil
 }
 
 // surrogateRows are the rows of persons; those that are not there are made, in a

@@ -21,12 +21,10 @@ func queueHead(dst []byte, name, tenant string, sealed []byte) []byte {
 
 // queueTag appends the tag of a waiting row.
 func queueTag(dst []byte, k *macKey, name, tenant string, sealed, leaf []byte) []byte {
-	var room [512]byte
-	return k.tag(dst, queueHead(room[:0], name, tenant, sealed), leaf)
+	return k.tag(dst, queueHead(nil, name, tenant, sealed), leaf)
 }
 
 // checkQueueTag looks at the tag of a waiting row.
 func checkQueueTag(keys []macKey, name, tenant string, sealed, leaf, tag []byte) tagVerdict {
-	var room [512]byte
-	return checkTag(keys, tag, queueHead(room[:0], name, tenant, sealed), leaf)
+	return checkTag(keys, tag, queueHead(nil, name, tenant, sealed), leaf)
 }

@@ -28,7 +28,7 @@ func (t *Trail) Note(ctx context.Context, e Event) error {
 
 // people are all persons an event names, sorted and unique.
 func people(e Event) []string {
-	out := slices.Clone(e.Persons)
+	out := append(make([]string, 0, len(e.Persons)+len(e.Changes)+1), e.Persons...)
 	for _, c := range e.Changes {
 		if c.Who != "" {
 			out = append(out, c.Who)

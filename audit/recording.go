@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -138,7 +139,7 @@ func (t *Trail) take(r *recording) error {
 
 // wipe overwrites the keys that were taken.
 func (r *recording) wipe() {
-	r.tenant.wipe()
+	clear(r.tenant.own.content[:])
 	clear(r.tickets[:cap(r.tickets)])
 }
 
@@ -167,7 +168,7 @@ func (t *Trail) build(r *recording) error {
 	s := scratches.Get().(*scratch) //nolint:forcetypeassert // nothing else is in the pool
 	defer s.free()
 	s.data = r.given.append(s.data[:0])
-	r.row.id, r.row.retry = r.id, retryTag(make([]byte, 0, 32), &r.tenant.retry, s.data)
+	r.row.id, r.row.retry = r.id, r.tenant.retry.sum(make([]byte, 0, sha256.Size), s.data, nil)
 
 	for i := range r.tickets {
 		r.leaf.Persons = append(r.leaf.Persons, r.tickets[i].text)
@@ -247,6 +248,7 @@ func (t *Trail) open(r *recording, who string) (*auditlog.Opening, error) {
 	if err := t.random(o.Seed[:]); err != nil {
 		return nil, err
 	}
+	commits := o.Committer(r.id)
 	for i := range r.given.changes {
 		c := &r.given.changes[i]
 		if c.who != who {
@@ -256,14 +258,14 @@ func (t *Trail) open(r *recording, who string) (*auditlog.Opening, error) {
 		if !t.declared(r.event.Object.Kind, path) {
 			name := auditlog.Field{Path: path, Side: auditlog.SideName, Value: frame.Value{Type: frame.Text, Data: []byte(path)}}
 			o.Fields = append(o.Fields, name)
-			path = "c:" + o.Commit(r.id, name)
+			path = "c:" + commits.Commit(&name)
 		}
 		before := auditlog.Field{Path: c.path, Side: auditlog.SideOld, Value: c.before}
 		after := auditlog.Field{Path: c.path, Side: auditlog.SideNew, Value: c.after}
 		o.Fields = append(o.Fields, before, after)
 		r.leaf.Changes = append(r.leaf.Changes, auditlog.LeafChange{
 			Path: path, Who: r.surrogate(who), Odd: auditlog.OddSides(c.before, c.after),
-			Old: o.Commit(r.id, before), New: o.Commit(r.id, after),
+			Old: commits.Commit(&before), New: commits.Commit(&after),
 		})
 	}
 	return o, nil
@@ -289,7 +291,9 @@ func (t *Trail) assemble(r *recording, s *scratch, frames []auditlog.Frame) erro
 	}
 	begin := len(row)
 	row = auditlog.AppendFrames(row, frames)
-	queueTag(row[1:1:1+tagSize], &r.tenant.queue, t.config.Name, r.event.Tenant, row[begin:], s.data)
+	size = len(s.data)
+	s.data = queueHead(s.data, t.config.Name, r.event.Tenant, row[begin:])
+	r.tenant.queue.tag(row[1:1:1+tagSize], s.data[size:], s.data[:size])
 	r.row.body = row
 	return nil
 }

@@ -60,6 +60,3 @@ func (g *given) append(dst []byte) []byte {
 	}
 	return dst
 }
-
-// retryTag appends the tag, 32 bytes.
-func retryTag(dst []byte, k *macKey, data []byte) []byte { return k.sum(dst, data, nil) }

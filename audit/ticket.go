@@ -50,7 +50,7 @@ func surrogateText(surrogate [16]byte) string { return "s:" + canon.FormatBytes(
 // of the tags, and the content key of what is about nobody.
 type tenantTicket struct {
 	own          ticket
-	queue, retry macKey
+	queue, retry *macMaker
 }
 
 // maxTickets bounds how many content keys are in memory: beyond, the ones used
@@ -64,7 +64,7 @@ type held struct {
 	id    ticketID
 	until grant
 	ticket
-	queue, retry macKey // of a tenant
+	queue, retry *macMaker // of a tenant
 }
 
 // tickets are those of a process. Its zero value is ready.
@@ -171,22 +171,10 @@ func (s *tickets) sweep(now time.Time, every time.Duration) {
 	}
 }
 
-// drop overwrites the keys of a ticket and forgets it.
+// drop overwrites the content key of a ticket and forgets it.
 func (s *tickets) drop(e *list.Element) {
 	h := e.Value.(*held) //nolint:forcetypeassert // nothing else is in the list
 	delete(s.by, h.id)
 	s.order.Remove(e)
-	h.wipe()
-}
-
-func (h *held) wipe() {
 	clear(h.content[:])
-	clear(h.queue.key[:])
-	clear(h.retry.key[:])
-}
-
-func (t *tenantTicket) wipe() {
-	clear(t.own.content[:])
-	clear(t.queue.key[:])
-	clear(t.retry.key[:])
 }

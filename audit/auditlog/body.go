@@ -95,10 +95,10 @@ func ParseBody(data []byte) (*Opening, error) {
 
 // bodyAEAD is the cipher of one event under the content key of one owner.
 func bodyAEAD(content *[32]byte, event [16]byte) (cipher.AEAD, error) {
+	data := frame.Append(make([]byte, 0, 64), "crmguard/opening/key/v2")
 	mac := hmac.New(sha256.New, content[:])
-	mac.Write(frame.Join([]byte("crmguard/opening/key/v2"), event[:]))
-	var key [32]byte
-	block, err := aes.NewCipher(mac.Sum(key[:0]))
+	mac.Write(frame.Append(data, event[:]))
+	block, err := aes.NewCipher(mac.Sum(data[:0]))
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func bodyAEAD(content *[32]byte, event [16]byte) (cipher.AEAD, error) {
 
 // bodyData binds a sealed opening to its event and owner.
 func bodyData(event, owner [16]byte) []byte {
-	return frame.Join([]byte("crmguard/opening/v2"), event[:], owner[:])
+	return frame.Append(frame.Append(frame.Append(make([]byte, 0, 80), "crmguard/opening/v2"), event[:]), owner[:])
 }
 
 // SealBody appends the sealed form of a plaintext of [AppendBody], under the
