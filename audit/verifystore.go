@@ -38,7 +38,7 @@ func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, erro
 		c.fault(Tampered, -1, "", stateTable, "the state row is gone or damaged, or not what a sequencer wrote")
 	}
 	read := readFunc(t.config.Sink.ReadFile)
-	c.report.Log, err = verifyLog(ctx, read, Trust{Key: t.config.Key, Former: t.config.Former, Kept: kept}, func(w *walker) {
+	c.report.Log, err = verifyLog(ctx, read, Trust{Key: t.config.Verifier, Former: t.config.Former, Kept: kept}, func(w *walker) {
 		c.walker, w.each = w, c.published(ctx)
 	})
 	c.report.Verdict = worst(c.report.Verdict, c.report.Log.Verdict)
