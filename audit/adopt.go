@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -26,7 +27,7 @@ type adopted struct {
 
 // readBack takes the published entries from up to to into the database, in one
 // transaction.
-func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashReader, size, from, to int64, first bool, keys *passKeys) error {
+func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.HashReader, size, from, to int64, first bool, keys *passKeys) error {
 	leaves, err := proven(ctx, read, reader, from, to, size)
 	if err != nil {
 		return err
@@ -55,20 +56,20 @@ func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashRea
 		if s.N != from {
 			return s, nil, nil // another process is catching up too
 		}
-		g, err := grow(ctx, t.rows(t.db), s)
+		g, err := merkle.Grow(ctx, t.rows(t.db), s.Tree)
 		if err != nil {
 			return s, nil, err
 		}
 		next := s
 		for i := range page {
-			if err := g.append(page[i].hash); err != nil {
+			if err := g.Append(page[i].hash); err != nil {
 				return s, nil, err
 			}
 			if page[i].leaf.Kind == auditlog.KindBeat {
-				next.beat, next.beatSize = page[i].leaf.At.UnixMicro(), g.size
+				next.beat, next.beatSize = page[i].leaf.At.UnixMicro(), g.Size
 			}
 		}
-		tiles, tree, err := g.tiles()
+		tiles, tree, err := g.Tiles()
 		next.Tree, next.published, next.drained = tree, to, 0
 		return next, func(tx HandoverTx) error {
 			if err := t.adoptAll(ctx, tx, from, page, openings, keys); err != nil {
@@ -124,7 +125,7 @@ func recoveredTime(at, now time.Time) int64 {
 func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []adopted, mirrored [][]any, keys *passKeys) error {
 	beyond, err := t.any(ctx, tx, `SELECT 1 FROM crmguard_audit_entries WHERE idx >= ?`, from)
 	if err == nil && beyond {
-		err = fmt.Errorf("%w: rows have an index beyond the log", ErrTampered)
+		err = fmt.Errorf("%w: rows have an index beyond the log", auditlog.ErrTampered)
 	}
 	if err != nil {
 		return err
@@ -199,7 +200,7 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 			continue
 		}
 		if r.idx != nil && *r.idx >= 0 {
-			return fmt.Errorf("%w: the database holds event %s at another place", ErrTampered, a.leaf.ID)
+			return fmt.Errorf("%w: the database holds event %s at another place", auditlog.ErrTampered, a.leaf.ID)
 		}
 		if r.idx == nil {
 			if frames, same := sameEvent(r.body, a.raw); same {

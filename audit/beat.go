@@ -113,7 +113,7 @@ func HeadOf(position func(ctx context.Context) ([]byte, error)) func(ctx context
 			Hash     string `json:"hash"`
 		}
 		if err := canon.Unmarshal(data, &in); err != nil {
-			return 0, nil, fmt.Errorf("%w: position: %w", ErrMalformed, err)
+			return 0, nil, fmt.Errorf("%w: position: %w", auditlog.ErrMalformed, err)
 		}
 		n := max(in.N, in.Sequence)
 		if in.Hash == "" {

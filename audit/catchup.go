@@ -6,6 +6,9 @@ import (
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
 )
 
 // CatchUp brings a database that was restored from a backup level with the
@@ -15,8 +18,8 @@ import (
 // queued in the backup and published later keep theirs.
 //
 // Before anything is written the published log is compared with the kept
-// checkpoint (Config.Kept) and with what the database has: ErrRolledBack,
-// ErrForked and ErrLogLost mean that the folder is not the log that was kept.
+// checkpoint (Config.Kept) and with what the database has: auditlog.ErrRolledBack,
+// auditlog.ErrForked and ErrLogLost mean that the folder is not the log that was kept.
 // A database that is level or ahead is left alone. It can be interrupted and
 // repeated.
 //
@@ -35,8 +38,8 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	read := readFunc(t.config.Sink.ReadFile)
-	reader := tileSource(read.hashes).reader(ctx, head)
+	read := merkle.Files(t.config.Sink.ReadFile)
+	reader := merkle.Source(read.Hashes).Reader(ctx, head)
 	if err := anchored(reader, head, kept); err != nil {
 		return err
 	}
@@ -45,7 +48,7 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 		return err
 	}
 	if err := t.genuine(ctx, s); err != nil {
-		if !errors.Is(err, ErrTampered) {
+		if !errors.Is(err, auditlog.ErrTampered) {
 			return err
 		}
 		if s, err = t.tagAnew(ctx, s, head, reader, err); err != nil {
@@ -86,7 +89,7 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 func (t *Trail) behind(reader tlog.HashReader, s state, head tlog.Tree) error {
 	shown := t.memory.published()
 	if shown.N > head.N {
-		return fmt.Errorf("%w: published %d entries, and %d before", ErrRolledBack, head.N, shown.N)
+		return fmt.Errorf("%w: published %d entries, and %d before", auditlog.ErrRolledBack, head.N, shown.N)
 	}
 	for _, older := range []tlog.Tree{s.Tree, shown} {
 		same, err := extends(reader, older)
@@ -94,7 +97,7 @@ func (t *Trail) behind(reader tlog.HashReader, s state, head tlog.Tree) error {
 			return err
 		}
 		if !same {
-			return fmt.Errorf("%w: the database's %d entries are not the first of the published log", ErrForked, older.N)
+			return fmt.Errorf("%w: the database's %d entries are not the first of the published log", auditlog.ErrForked, older.N)
 		}
 	}
 	return nil
@@ -135,7 +138,7 @@ func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlo
 }
 
 // proven reads published entries and proves each against the signed root.
-func proven(ctx context.Context, read readFunc, reader tlog.HashReader, from, to, size int64) ([][]byte, error) {
+func proven(ctx context.Context, read merkle.Files, reader tlog.HashReader, from, to, size int64) ([][]byte, error) {
 	indexes := make([]int64, 0, to-from)
 	for i := from; i < to; i++ {
 		indexes = append(indexes, tlog.StoredHashIndex(0, i))
@@ -145,12 +148,12 @@ func proven(ctx context.Context, read readFunc, reader tlog.HashReader, from, to
 		return nil, err
 	}
 	var out [][]byte
-	for e, err := range entries(ctx, read, from, to, size) {
+	for e, err := range auditlog.EntriesOf(ctx, read, from, to, size) {
 		if err != nil {
 			return nil, err
 		}
 		if tlog.RecordHash(e.Leaf) != hashes[e.Index-from] {
-			return nil, fmt.Errorf("%w: published entry %d", ErrTampered, e.Index)
+			return nil, fmt.Errorf("%w: published entry %d", auditlog.ErrTampered, e.Index)
 		}
 		out = append(out, e.Leaf)
 	}

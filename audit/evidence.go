@@ -10,19 +10,20 @@ import (
 
 // evidence is what the log says about openings that are gone.
 type evidence struct {
-	erased  map[[2]string]int64 // (tenant, surrogate) -> index of the newest erasure in the log
-	pending map[[2]string]bool  // erasures that are queued with a valid tag
-	lost    [][2]int64          // ranges that recover events name
+	erased  map[[2]string]int64  // (tenant, surrogate) -> index of the newest erasure in the log
+	pending map[[2]string]bool   // erasures that are queued with a valid tag
+	lost    [][2]int64           // ranges that recover events name
+	merged  map[[2]string]string // (tenant, surrogate) -> surrogate that it was merged into
 }
 
 func newEvidence() *evidence {
-	return &evidence{erased: make(map[[2]string]int64), pending: make(map[[2]string]bool)}
+	return &evidence{erased: make(map[[2]string]int64), pending: make(map[[2]string]bool), merged: make(map[[2]string]string)}
 }
 
 // add takes what a leaf says; index -1 is a queued one.
 func (ev *evidence) add(index int64, leaf *auditlog.Leaf) {
 	switch leaf.Kind {
-	case KindErase:
+	case auditlog.KindErase:
 		for _, s := range leaf.Persons {
 			key := [2]string{leaf.Tenant, s}
 			if index < 0 {
@@ -31,7 +32,13 @@ func (ev *evidence) add(index int64, leaf *auditlog.Leaf) {
 				ev.erased[key] = index
 			}
 		}
-	case KindRecover:
+	case auditlog.KindMerge:
+		for _, s := range leaf.Persons {
+			if s != leaf.Object.ID {
+				ev.merged[[2]string{leaf.Tenant, s}] = leaf.Object.ID
+			}
+		}
+	case auditlog.KindRecover:
 		if from, to, ok := parseRange(leaf.Object.ID); ok && index >= 0 {
 			ev.lost = append(ev.lost, [2]int64{from, min(to, index)})
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -90,7 +91,7 @@ func (t *Trail) openHead(ctx context.Context, tenant, person string, surrogate [
 		return h, err
 	}
 	if h.surrogate != surrogate || h.person != person {
-		return personHead{}, fmt.Errorf("%w: the head of a surrogate is another one's", ErrTampered)
+		return personHead{}, fmt.Errorf("%w: the head of a surrogate is another one's", auditlog.ErrTampered)
 	}
 	return h, nil
 }

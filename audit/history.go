@@ -454,10 +454,10 @@ func (t *Trail) changes(ctx context.Context, r *pastRow, people map[[16]byte]*pe
 		}
 		for _, p := range parts {
 			o.Path = p.Path
-			if o.Old, err = fromValue(p.Before); err != nil {
+			if o.Old, err = auditlog.GoValue(p.Before); err != nil {
 				return nil, err
 			}
-			if o.New, err = fromValue(p.After); err != nil {
+			if o.New, err = auditlog.GoValue(p.After); err != nil {
 				return nil, err
 			}
 			out = append(out, o)

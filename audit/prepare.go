@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -138,7 +139,7 @@ func (t *Trail) surrogateRows(ctx context.Context, tenant string, persons []stri
 		return nil, err
 	}
 	if missing = withoutRow(persons, rows); len(missing) > 0 {
-		return nil, fmt.Errorf("%w: surrogates of %d persons vanished as soon as they were made", ErrTampered, len(missing))
+		return nil, fmt.Errorf("%w: surrogates of %d persons vanished as soon as they were made", auditlog.ErrTampered, len(missing))
 	}
 	return rows, nil
 }
@@ -185,7 +186,7 @@ func (t *Trail) readSurrogates(ctx context.Context, tenant string, persons []str
 				return err
 			}
 			if len(surrogate) != len(r.surrogate) || len(r.head) == 0 {
-				return fmt.Errorf("%w: the row of a surrogate lacks its head", ErrTampered)
+				return fmt.Errorf("%w: the row of a surrogate lacks its head", auditlog.ErrTampered)
 			}
 			r.surrogate = [16]byte(surrogate)
 			out[r.person] = r

@@ -65,7 +65,7 @@ func (t *Trail) check(ctx context.Context, kind string, e Event) (*recording, er
 	e.Outcome = cmp.Or(e.Outcome, OutcomeOK)
 	r := &recording{kind: kind, event: e}
 	r.given = given{event: &r.event, persons: people(e)}
-	if n := len(r.given.persons); n > maxPersons {
+	if n := len(r.given.persons); n > auditlog.MaxPersons {
 		return nil, fmt.Errorf("%w: %d persons", ErrTooLarge, n)
 	}
 	if err := t.encode(r); err != nil {
@@ -120,7 +120,7 @@ func (t *Trail) encodeValue(r *recording, i int, v any) (frame.Value, error) {
 		return encoded, &ValueError{Change: i, Path: c.Path, Err: err, declared: t.declared(r.event.Object.Kind, c.Path)}
 	}
 	encoded = standInFor(v)
-	r.odd = append(r.odd, standIns()[encoded.Data[0]])
+	r.odd = append(r.odd, auditlog.WhyStandIn(encoded))
 	return encoded, nil
 }
 

@@ -69,7 +69,8 @@ func (t *Trail) Reseal(ctx context.Context, reseal func(ctx context.Context, ten
 // personRow is a row of a surrogate with all that it says.
 type personRow struct {
 	surrogateMark
-	n      int64
+	n, k   int64
+	short  bool    // the surrogate has not its 16 bytes
 	person *string // nil: not known, or erased
 	head   []byte
 	fresh  []byte
@@ -77,13 +78,14 @@ type personRow struct {
 
 const resealBatch = 500
 
-var personColumns = []string{"n", "tenant", "surrogate", "state", "into_surrogate", "tag", "person", "head"}
+var personColumns = []string{"n", "k", "tenant", "surrogate", "state", "into_surrogate", "tag", "person", "head"}
 
 func scanPerson(rows answer) (p personRow, err error) {
 	var raw []byte
 	var state int64
-	err = rows.Scan(&p.n, &p.tenant, &raw, &state, &p.into, &p.tag, &p.person, &p.head)
+	err = rows.Scan(&p.n, &p.k, &p.tenant, &raw, &state, &p.into, &p.tag, &p.person, &p.head)
 	p.fill(raw, state)
+	p.short = len(raw) != len(p.surrogate)
 	return p, err
 }
 

@@ -37,7 +37,7 @@ func (t *Trail) Run(ctx context.Context) error {
 }
 
 func permanent(err error) bool {
-	for _, sentinel := range []error{ErrForked, ErrRolledBack, ErrBehind, ErrLogLost, ErrTampered, ErrOrigin, ErrInvalid, ErrNotOpen} {
+	for _, sentinel := range []error{auditlog.ErrForked, auditlog.ErrRolledBack, ErrBehind, ErrLogLost, auditlog.ErrTampered, ErrOrigin, ErrInvalid, ErrNotOpen} {
 		if errors.Is(err, sentinel) {
 			return true
 		}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
 )
 
 // Result is what one pass of the sequencer did.
@@ -160,31 +161,31 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []checked, b 
 		if s.N < head.N {
 			return s, nil, &BehindError{Database: s.N, Published: head.N}
 		}
-		g, err := grow(ctx, t.rows(t.db), s)
+		g, err := merkle.Grow(ctx, t.rows(t.db), s.Tree)
 		if err != nil {
 			return s, nil, err
 		}
 		added = slices.DeleteFunc(slices.Clone(rows), func(c checked) bool { return gone[c.seq] })
 		for i := range added {
-			if err := g.append(added[i].hash); err != nil {
+			if err := g.Append(added[i].hash); err != nil {
 				return s, nil, err
 			}
 		}
 		next = s
 		var data []byte
 		if own = nil; b != nil && (b.forced || t.beatDue(s, len(added))) {
-			if own, data, err = g.beat(b.heads, now); err != nil {
+			if own, data, err = beatOn(g, b.heads, now); err != nil {
 				return s, nil, err
 			}
-			next.beat, next.beatSize = now.UnixMicro(), g.size
+			next.beat, next.beatSize = now.UnixMicro(), g.Size
 		}
-		if g.size == g.old {
+		if g.Size == g.Old {
 			return s, nil, nil
 		}
 		if m != nil {
 			m.move(&next)
 		}
-		tiles, grown, err := g.tiles()
+		tiles, grown, err := g.Tiles()
 		next.Tree, tree = grown, grown
 		return next, func(tx HandoverTx) error {
 			began = time.Now()
@@ -237,18 +238,18 @@ func (t *Trail) dropped(ctx context.Context, d *dropping) {
 	}
 }
 
-// beat adds a beat at the end of a tree.
-func (g *growth) beat(heads auditlog.LeafHeads, now time.Time) (*auditlog.Leaf, []byte, error) {
+// beatOn adds a beat at the end of a tree.
+func beatOn(g *merkle.Growth, heads auditlog.LeafHeads, now time.Time) (*auditlog.Leaf, []byte, error) {
 	id, err := NewID()
 	if err != nil {
 		return nil, nil, err
 	}
-	leaf := &auditlog.Leaf{ID: id, Kind: auditlog.KindBeat, At: now, Size: g.size, Heads: heads}
+	leaf := &auditlog.Leaf{ID: id, Kind: auditlog.KindBeat, At: now, Size: g.Size, Heads: heads}
 	data, err := auditlog.AppendLeaf(nil, leaf)
 	if err != nil {
 		return nil, nil, err
 	}
-	return leaf, data, g.append(tlog.RecordHash(data))
+	return leaf, data, g.Append(tlog.RecordHash(data))
 }
 
 // insertBeat writes the rows of a beat.

@@ -50,17 +50,6 @@ func keyFault(key string, err error) error {
 	return err
 }
 
-// verifierFault says what may be wrong with the text of a verifier key.
-func verifierFault(key string, err error) error {
-	switch {
-	case key == "":
-		return errors.New("it is empty: it is the second result of GenerateKey")
-	case strings.HasPrefix(key, "PRIVATE+KEY+"):
-		return errors.New("it is the signing key: the verifier key is the second result of GenerateKey")
-	}
-	return err
-}
-
 // signers finds out who signs, and under which verifier key.
 func (c *Config) signers() error {
 	switch {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -76,7 +77,7 @@ func (t *Trail) claim(ctx context.Context) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("%w: the tables hold sequenced events, and their state row is gone", ErrTampered)
+		return fmt.Errorf("%w: the tables hold sequenced events, and their state row is gone", auditlog.ErrTampered)
 	}
 	if origin != t.origin {
 		return fmt.Errorf("%w: the tables hold %q, this log is %q", ErrOrigin, origin, t.origin)
@@ -101,7 +102,7 @@ func (t *Trail) named(ctx context.Context) error {
 		return t.within(ctx, func(tx HandoverTx) error { return t.add(ctx, tx, logTable, []any{logRow, t.origin}) })
 	}
 	if err == nil && name != t.origin {
-		err = fmt.Errorf("%w: crmguard_audit_log names another log than the state row: events would be recorded for that one", ErrTampered)
+		err = fmt.Errorf("%w: crmguard_audit_log names another log than the state row: events would be recorded for that one", auditlog.ErrTampered)
 	}
 	return err
 }
@@ -144,7 +145,7 @@ func (t *Trail) begin(ctx context.Context) error {
 // were taken before the first one came.
 func (t *Trail) beginAgain(ctx context.Context) error {
 	s, err := t.stored(ctx, t.db)
-	if err != nil || s.N > 0 || s.published > 0 || !errors.Is(t.genuine(ctx, s), ErrTampered) {
+	if err != nil || s.N > 0 || s.published > 0 || !errors.Is(t.genuine(ctx, s), auditlog.ErrTampered) {
 		return nil // the sequencer says what there is to say
 	}
 	unused, err := t.unused(ctx)
@@ -182,7 +183,7 @@ func (t *Trail) stored(ctx context.Context, q sqldb.Querier) (state, error) {
 		return s, err
 	}
 	if !found || len(root) != tlog.HashSize || s.N < 0 || s.N > c2sp.MaxSize {
-		return s, fmt.Errorf("%w: the state row is gone or damaged", ErrTampered)
+		return s, fmt.Errorf("%w: the state row is gone or damaged", auditlog.ErrTampered)
 	}
 	s.Hash = tlog.Hash(root)
 	return s, nil
@@ -197,7 +198,7 @@ func (t *Trail) genuine(ctx context.Context, s state) error {
 	if err := errors.Join(ctx.Err(), t.tags(ctx, t.config.Tenant)); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: the state row was changed by somebody without the key of the tags; where the keys were changed, CatchUp tags it anew", ErrTampered)
+	return fmt.Errorf("%w: the state row was changed by somebody without the key of the tags; where the keys were changed, CatchUp tags it anew", auditlog.ErrTampered)
 }
 
 // tags says whether the key of the tags works at the moment: where it does not,
@@ -249,7 +250,7 @@ func (t *Trail) exclusive(ctx context.Context, fn func(tx HandoverTx) error) err
 	return t.within(ctx, func(tx HandoverTx) error {
 		n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET drains = drains + 1 WHERE id = 1`)
 		if err == nil && n == 0 {
-			err = fmt.Errorf("%w: the state row is gone", ErrTampered)
+			err = fmt.Errorf("%w: the state row is gone", auditlog.ErrTampered)
 		}
 		if err != nil {
 			return err
@@ -277,7 +278,7 @@ func (t *Trail) advance(ctx context.Context, known func() tlog.Tree, planned pla
 		before := known() // first: what others commit meanwhile only adds to it
 		s, err := t.state(ctx, t.db)
 		if err == nil {
-			err = remembers(t.rows(t.db).reader(ctx, s.Tree), s.Tree, before)
+			err = remembers(t.rows(t.db).Reader(ctx, s.Tree), s.Tree, before)
 		}
 		if err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -24,7 +25,7 @@ type Trail struct {
 	db     *sqldb.DB
 	config Config
 	origin string
-	key    logKeys // their name is the origin
+	key    c2sp.Keys // their name is the origin
 	fields map[string]map[string]bool
 	random func([]byte) error
 
@@ -81,9 +82,12 @@ func (t *Trail) configure(store Store) error {
 		return fmt.Errorf("audit: open: %w", err)
 	}
 	t.origin = Origin(c.Name, c.Recoveries)
-	keys, err := newKeys("open", c.Verifier, c.Former)
+	keys, err := c2sp.ParseKeys(c.Verifier, c.Former)
+	if errors.Is(err, c2sp.ErrOtherLog) {
+		return fmt.Errorf("%w: %w", ErrOrigin, err)
+	}
 	if err != nil {
-		return err
+		return invalid("open: %w", err)
 	}
 	switch verifier := keys[0]; {
 	case verifier.Name() != t.origin && verifier.Name() == c.Name:

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // All that a trail believes about how far its log has come stands in this file:
@@ -93,7 +95,7 @@ func (t *Trail) look(ctx context.Context, kept bool) (view, error) {
 }
 
 func contradicts(err error) bool {
-	for _, sentinel := range []error{ErrForked, ErrRolledBack, ErrBehind, ErrLogLost, ErrTampered} {
+	for _, sentinel := range []error{auditlog.ErrForked, auditlog.ErrRolledBack, ErrBehind, ErrLogLost, auditlog.ErrTampered} {
 		if errors.Is(err, sentinel) {
 			return true
 		}
@@ -136,7 +138,7 @@ func (t *Trail) lookOnce(ctx context.Context, kept bool) (v view, err error) {
 	if err := t.guard(ctx, v.state, v.head); err != nil {
 		return v, err
 	}
-	reader := t.rows(t.db).reader(ctx, v.state.Tree)
+	reader := t.rows(t.db).Reader(ctx, v.state.Tree)
 	if err := remembers(reader, v.state.Tree, known); err != nil {
 		return v, err
 	}
@@ -156,9 +158,9 @@ func (t *Trail) guard(ctx context.Context, s state, head tlog.Tree) error {
 	if head.N > s.N {
 		return &BehindError{Database: s.N, Published: head.N}
 	}
-	same, err := extends(t.rows(t.db).reader(ctx, s.Tree), head)
+	same, err := extends(t.rows(t.db).Reader(ctx, s.Tree), head)
 	if err == nil && !same {
-		err = fmt.Errorf("%w: database and published log differ within the first %d entries", ErrForked, head.N)
+		err = fmt.Errorf("%w: database and published log differ within the first %d entries", auditlog.ErrForked, head.N)
 	}
 	return err
 }
@@ -179,11 +181,11 @@ func remembers(reader tlog.HashReader, tree, known tlog.Tree) error {
 		return nil
 	}
 	if known.N > tree.N {
-		return fmt.Errorf("%w: the database has %d entries and had %d; CatchUp where a backup or a replica took its place, and otherwise find out who put it back", ErrRolledBack, tree.N, known.N)
+		return fmt.Errorf("%w: the database has %d entries and had %d; CatchUp where a backup or a replica took its place, and otherwise find out who put it back", auditlog.ErrRolledBack, tree.N, known.N)
 	}
 	same, err := extends(reader, known)
 	if err == nil && !same {
-		err = fmt.Errorf("%w: the database is not the one whose %d entries this process has seen", ErrForked, known.N)
+		err = fmt.Errorf("%w: the database is not the one whose %d entries this process has seen", auditlog.ErrForked, known.N)
 	}
 	return err
 }
@@ -196,7 +198,7 @@ func (t *Trail) kept(ctx context.Context) (tree tlog.Tree, found bool, err error
 	}
 	signed, err := t.config.Kept(ctx)
 	if err == nil && signed != nil {
-		tree, err = openCheckpoint(t.key, signed)
+		tree, err = t.trust().Checkpoint(signed)
 	}
 	if err != nil {
 		return tlog.Tree{}, false, fmt.Errorf("audit: kept checkpoint: %w", err)
@@ -208,11 +210,11 @@ func (t *Trail) kept(ctx context.Context) (tree tlog.Tree, found bool, err error
 // kept checkpoint.
 func anchored(reader tlog.HashReader, head, kept tlog.Tree) error {
 	if kept.N > head.N {
-		return fmt.Errorf("%w: kept %d entries, published %d", ErrRolledBack, kept.N, head.N)
+		return fmt.Errorf("%w: kept %d entries, published %d", auditlog.ErrRolledBack, kept.N, head.N)
 	}
 	same, err := extends(reader, kept)
 	if err == nil && !same {
-		err = fmt.Errorf("%w: the published log is not the one whose %d entries were kept", ErrForked, kept.N)
+		err = fmt.Errorf("%w: the published log is not the one whose %d entries were kept", auditlog.ErrForked, kept.N)
 	}
 	return err
 }

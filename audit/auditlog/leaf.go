@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"cmp"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -60,11 +61,11 @@ type Leaf struct {
 	Heads   LeafHeads    // of a beat
 }
 
-// Object is what an event acted on, as it stands in the log.
+// Object is what an event acted on. Package audit names it so in events, too.
 type Object struct {
 	Kind   string // a code such as "deal"
-	ID     string // a row id; of a person, the surrogate
-	Person bool   // ID is a surrogate
+	ID     string // a row id; in the log, the surrogate of a person
+	Person bool   // it is a person
 }
 
 // LeafChange is one changed field: commitments to the value before and after.
@@ -247,12 +248,7 @@ func ParseID(s string) (id [16]byte, err error) {
 const Nobody = "t:"
 
 // Owner is who has the opening of a change: a surrogate, or [Nobody].
-func (c *LeafChange) Owner() string {
-	if c.Who == "" {
-		return Nobody
-	}
-	return c.Who
-}
+func (c LeafChange) Owner() string { return cmp.Or(c.Who, Nobody) }
 
 // Owners lists who has an opening of this event: surrogates, and [Nobody], each
 // once, in the order of the changes.

@@ -58,9 +58,9 @@ func kinds() []string {
 // frozenLeaves are all that lie in a frozen log.
 func frozenLeaves(t testing.TB) (out [][]byte) {
 	t.Helper()
-	names, err := filepath.Glob("../testdata/v1/log/tile/entries/*")
+	names, err := filepath.Glob("testdata/v1/log/tile/entries/*")
 	require.NoError(t, err)
-	more, err := filepath.Glob("../testdata/v1/log/tile/entries/*/*")
+	more, err := filepath.Glob("testdata/v1/log/tile/entries/*/*")
 	require.NoError(t, err)
 	for _, name := range append(names, more...) {
 		data, err := os.ReadFile(name)

@@ -43,15 +43,23 @@ func NewStandIn(why string, kept []byte) frame.Value {
 }
 
 // readStandIn is the Go value of one.
-func readStandIn(v frame.Value) (any, error) {
+func readStandIn(v frame.Value) (StandIn, error) {
 	if len(v.Data) == 0 || v.Data[0] == 0 {
-		return nil, malformed("stand-in without a reason")
+		return StandIn{}, malformed("stand-in without a reason")
 	}
 	out := StandIn{Why: standInUnknown, Kept: append([]byte{}, v.Data[1:]...)}
 	if reasons := standIns(); int(v.Data[0]) < len(reasons) {
 		out.Why = reasons[v.Data[0]]
 	}
 	return out, nil
+}
+
+// WhyStandIn is the reason of a value of [NewStandIn].
+func WhyStandIn(v frame.Value) string {
+	if v, err := readStandIn(v); err == nil {
+		return v.Why
+	}
+	return standInUnknown
 }
 
 // OddSides says in a leaf which sides of a change are stand-ins: old, new, both

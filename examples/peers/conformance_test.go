@@ -72,7 +72,7 @@ func record(t *testing.T, n int) (dir, verifier string, trail *audit.Trail) {
 
 // fsckVerdict is what tessera's own command fsck does with a folder: it reads every
 // entry, builds the tree anew, and compares all tiles and the checkpoint.
-func fsckVerdict(t *testing.T, dir, verifierKey string) error {
+func fsckVerdict(t *testing.T, dir, verifierKey string) (err error) {
 	t.Helper()
 	verifier, err := note.NewVerifier(verifierKey)
 	require.NoError(t, err)
@@ -87,6 +87,11 @@ func fsckVerdict(t *testing.T, dir, verifierKey string) error {
 		}
 		return hashes, nil
 	}
+	defer func() { // on some damaged bundles fsck panics
+		if p := recover(); p != nil {
+			err = fmt.Errorf("fsck: %v", p)
+		}
+	}()
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)
 	// Eight workers: with fewer than there are faulty tiles fsck waits for
@@ -143,6 +148,9 @@ func TestTesseraRefusesATamperedLog(t *testing.T) {
 			require.Contains(t, files, "tile/entries/000")
 		}
 		for _, name := range files {
+			if name == ".lock" {
+				continue // of whoever writes the log, and no part of it
+			}
 			file := filepath.Join(dir, filepath.FromSlash(name))
 			sound := []byte(read(t, file))
 			changed := bytes.Clone(sound)

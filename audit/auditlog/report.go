@@ -1,0 +1,81 @@
+package auditlog
+
+// Verdict is the outcome of a verification.
+type Verdict string
+
+// The verdicts, apart from each other on purpose: what cannot be read is not
+// the same as what was changed.
+const (
+	OK         Verdict = "ok"          // sound, and compared with a checkpoint kept elsewhere
+	Unanchored Verdict = "unanchored"  // sound by itself; whether it is the log that others saw, nobody can tell without a kept checkpoint
+	Incomplete Verdict = "incomplete"  // files are missing or unreadable, or the check was interrupted
+	RolledBack Verdict = "rolled-back" // older than the kept checkpoint
+	Forked     Verdict = "forked"      // another history than the kept checkpoint's
+	Tampered   Verdict = "tampered"    // bytes do not match what was signed
+)
+
+// rank orders the verdicts.
+func (v Verdict) rank() int {
+	switch v {
+	case Tampered:
+		return 5
+	case Forked:
+		return 4
+	case RolledBack:
+		return 3
+	case Incomplete:
+		return 2
+	case Unanchored:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// Worst is the one of several verdicts that counts.
+func Worst(verdicts ...Verdict) Verdict {
+	out := OK
+	for _, v := range verdicts {
+		if v.rank() > out.rank() {
+			out = v
+		}
+	}
+	return out
+}
+
+// Fault is one thing that is wrong, without personal data.
+type Fault struct {
+	Verdict Verdict // what it amounts to
+	Index   int64   // entry, -1 if it is about none
+	Event   string  // event id, where known
+	File    string  // published file or table
+	What    string  // in words
+}
+
+// MaxFaults bounds a report; the rest is counted.
+const MaxFaults = 100
+
+// Report is the outcome of [VerifyLog].
+type Report struct {
+	Verdict  Verdict // the worst of the two below
+	Log      Verdict // the folder against its own checkpoint
+	Kept     Verdict // the folder against the kept checkpoint; Unanchored if none was given, or one of no entries
+	Origin   string  // the log
+	Size     int64   // entries that the checkpoint promises
+	Root     [32]byte
+	Verified int64       // entries read and hashed
+	Beats    int64       // beats among them
+	KeptSize int64       // entries that the kept checkpoint promises
+	Keys     []KeyChange // what the log says about its signing keys, the first hundred
+	Faults   []Fault     // the first hundred
+	More     int         // faults beyond those
+}
+
+func (r *Report) add(f Fault) {
+	r.Log = Worst(r.Log, f.Verdict)
+	if len(r.Faults) >= MaxFaults {
+		r.More++
+		return
+	}
+	r.Faults = append(r.Faults, f)
+}
