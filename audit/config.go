@@ -11,14 +11,13 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// Tx is the caller's transaction: *sql.Tx, and what wraps one. What has a Commit
-// is taken for a transaction, what has a Begin or BeginTx and no Commit is
-// refused, and of what has neither PostgreSQL and MariaDB are asked; SQLite and
-// MySQL cannot be, so there it is refused.
+// Tx is the caller's transaction: *sql.Tx, what wraps one, and four lines around
+// any other (see the package comment). What has a Commit is taken for a
+// transaction, what has a Begin or BeginTx and no Commit is refused, and of what
+// has neither PostgreSQL, MariaDB and MySQL are asked; SQLite cannot be, so there
+// it is refused.
 type Tx = interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // HandoverTx is the transaction that [Trail.Recorder] takes, in the words of all
@@ -90,8 +89,8 @@ type Tagger interface {
 	Verify(ctx context.Context, tenant string, data, tag []byte) error
 }
 
-// Config says how a trail works. Name, Tenant, Sign, Key, Sink, and Keys or
-// Seal and Tag are needed; the rest may stay zero.
+// Config says how a trail works. Name, Tenant, Key, Sink and Keys are needed; the
+// rest may stay zero.
 type Config struct {
 	// Name is the log without its counter, "crm.example/audit"; the origin is
 	// Name/Recoveries. It holds neither white space nor '+'.
@@ -101,11 +100,14 @@ type Config struct {
 	// Tenant is the tenant under which the trail files its own events
 	// (recovery).
 	Tenant string
-	// Sign signs checkpoints; its name is the origin.
-	Sign note.Signer
-	// Key is the verifier key of Sign, the second result of [GenerateKey], in
-	// the text form of golang.org/x/mod/sumdb/note.
+	// Key signs checkpoints: the first result of [GenerateKey], which holds the
+	// verifier key, too. A secret.
 	Key string
+	// Signer and Verifier stand in the place of Key where the signing key is in a
+	// KMS: the signer's name is the origin, and Verifier its verifier key in the text
+	// form of golang.org/x/mod/sumdb/note.
+	Signer   note.Signer
+	Verifier string
 	// Former are verifier keys that signed this log before Key, or sign it beside
 	// Key: the published checkpoint and the kept one may bear the signature of any.
 	// The first pass with a new Key records an event of kind [KindKey].
@@ -119,18 +121,9 @@ type Config struct {
 	// heads of surrogates, for [Trail.CatchUp]. It is no public folder. nil: they are
 	// lost with the database.
 	Mirror Sink
-	// Keys is Seal and Tag in one value, such as [KeysFrom] makes it; set either.
+	// Keys seal what events say about persons, and tag what waits: [KeysFile],
+	// [KeysFrom], or AuditKeys of a vault of package encryption.
 	Keys Keys
-	// Seal seals openings. Of a vault of package encryption:
-	// vault.PersonSealer("opening"), whose name stays the same for ever, and its
-	// method Ensure for Prepare.
-	Seal Sealer
-	// Tag authenticates queued events. Of a vault: vault.Tagger("log"), and no
-	// other.
-	Tag Tagger
-	// Prepare fetches the keys of persons before a transaction begins, so
-	// that sealing inside it needs no connection; nil: nothing to fetch.
-	Prepare func(ctx context.Context, tenant string, persons ...string) error
 	// Fields are the declared field names by object kind ("" for events
 	// without an object); other paths are committed.
 	Fields map[string][]string
@@ -183,10 +176,6 @@ type Config struct {
 type Heads struct {
 	// Ledger is the head of the erasure ledger; see [HeadOf].
 	Ledger func(ctx context.Context) (n int64, hash []byte, err error)
-	// Mirror receives what the published log does not hold: sealed openings, and the
-	// heads of surrogates, for [Trail.CatchUp]. It is no public folder. nil: they are
-	// lost with the database.
-	Mirror Sink
 	// Keys is the position of the key store; see [HeadOf].
 	Keys func(ctx context.Context) (n int64, hash []byte, err error)
 	// Seals is the root over the row seals: an HMAC, never a hash of rows.

@@ -29,7 +29,7 @@ func headData(origin string, tree tlog.Tree, at int64) []byte {
 // keepHead writes a signed checkpoint into the database.
 func (t *Trail) keepHead(ctx context.Context, tree tlog.Tree, signed []byte) error {
 	at := t.now().UnixMicro()
-	tag, err := t.config.Tag.Tag(ctx, t.config.Tenant, headData(t.origin, tree, at))
+	tag, err := t.config.Keys.Tag(ctx, t.config.Tenant, headData(t.origin, tree, at))
 	if err != nil {
 		return fmt.Errorf("audit: tag: %w", err)
 	}

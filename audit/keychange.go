@@ -13,7 +13,7 @@ import (
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
-// A signing key changes without a pause. The new one signs (Config.Sign), the
+// A signing key changes without a pause. The new one signs (Config.Key), the
 // old one beside it (Config.SignAlso) for as long as there are readers who know
 // only that one, and its verifier key stays known (Config.Former, Trust.Former)
 // for as long as checkpoints are kept that it alone signed. The log says itself
@@ -21,7 +21,7 @@ import (
 
 // signers are all that sign a checkpoint.
 func (t *Trail) signers() []note.Signer {
-	return append([]note.Signer{t.config.Sign}, t.config.SignAlso...)
+	return append([]note.Signer{t.config.Signer}, t.config.SignAlso...)
 }
 
 // checkSigners refuses a signer that the keys of the log do not verify.

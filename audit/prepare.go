@@ -43,12 +43,14 @@ func (t *Trail) prepare(ctx context.Context, tenant string, persons []string) er
 	if len(stale) == 0 {
 		return nil
 	}
-	fresh, err := t.draw(ctx, tenant, stale, grantFrom(now, t.prepared()))
-	if err != nil {
-		return fmt.Errorf("audit: prepare: %w", err)
+	until := grantFrom(now, t.prepared())
+	if stale[0] == "" { // the tenant first: it says what there is to find for persons
+		if err := t.draw(ctx, tenant, stale[:1], until); err != nil {
+			return err
+		}
+		stale = stale[1:]
 	}
-	t.tickets.put(fresh...)
-	return nil
+	return t.draw(ctx, tenant, stale, until)
 }
 
 // prepared is how long a ticket holds.
@@ -61,31 +63,43 @@ type surrogateRow struct {
 	head      []byte
 }
 
-// draw makes tickets of persons, "" for the tenant.
-func (t *Trail) draw(ctx context.Context, tenant string, persons []string, until grant) ([]*held, error) {
+// draw gets tickets of persons, or that of a tenant.
+func (t *Trail) draw(ctx context.Context, tenant string, persons []string, until grant) error {
 	rows, err := t.surrogateRows(ctx, tenant, persons)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("audit: prepare: %w", err)
 	}
 	fresh := make([]*held, 0, len(persons))
 	for _, person := range persons {
-		row := rows[person]
-		head, err := t.openHead(ctx, tenant, person, row.surrogate, row.head)
+		h, err := t.ticketOf(ctx, tenant, rows[person])
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("audit: prepare: %w", err)
 		}
-		h := &held{id: ticketID{tenant, person}, until: until, ticket: ticket{
-			surrogate: row.surrogate, text: surrogateText(row.surrogate), content: head.content,
-		}}
-		clear(head.content[:])
-		if person == "" {
-			if h.queue, h.retry, err = t.saleKeys(ctx, tenant); err != nil {
-				return nil, err
-			}
-		}
+		h.until = until
 		fresh = append(fresh, h)
 	}
-	return fresh, nil
+	t.tickets.put(fresh...)
+	return nil
+}
+
+// ticketOf opens a head.
+func (t *Trail) ticketOf(ctx context.Context, tenant string, row surrogateRow) (*held, error) {
+	head, err := t.openHead(ctx, tenant, row.person, row.surrogate, row.head)
+	if err != nil {
+		return nil, err
+	}
+	h := &held{id: ticketID{tenant, row.person}, ticket: ticket{
+		surrogate: row.surrogate, text: surrogateText(row.surrogate), content: head.content,
+	}}
+	clear(head.content[:])
+	if row.person != "" {
+		return h, nil
+	}
+	if h.queue, h.retry, err = t.saleKeys(ctx, tenant); err != nil {
+		return nil, err
+	}
+	h.unmapped, err = t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_surrogates WHERE tenant = ? AND person IS NULL AND state = 2 AND head IS NOT NULL`, tenant)
+	return h, err
 }
 
 // saleKeys are the keys under which a sale tags its rows.
@@ -130,6 +144,24 @@ func (t *Trail) surrogateRows(ctx context.Context, tenant string, persons []stri
 	return rows, nil
 }
 
+// unclaimed are the persons of whom nothing is found among the surrogates that a
+// restore brought back without their persons.
+func (t *Trail) unclaimed(ctx context.Context, tenant string, persons []string) (out []string, err error) {
+	if !t.tickets.unmapped(tenant) {
+		return persons, nil
+	}
+	for _, person := range persons {
+		found, err := t.reclaim(ctx, tenant, person)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			out = append(out, person)
+		}
+	}
+	return out, nil
+}
+
 func withoutRow(persons []string, rows map[string]surrogateRow) (out []string) {
 	for _, person := range persons {
 		if _, ok := rows[person]; !ok {
@@ -172,6 +204,9 @@ func (t *Trail) readSurrogates(ctx context.Context, tenant string, persons []str
 // for each other and for nothing else. The tenant's own data has a surrogate of
 // zeros.
 func (t *Trail) makeSurrogates(ctx context.Context, tenant string, persons []string) error {
+	if len(persons) == 0 {
+		return nil
+	}
 	keys, err := t.macKeys(ctx, tenant, surrogateKeyLabel)
 	if err != nil {
 		return err

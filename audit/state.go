@@ -192,7 +192,7 @@ func (t *Trail) stored(ctx context.Context, q sqldb.Querier) (state, error) {
 // genuine says whether a state row is one that a sequencer wrote. A key that does
 // not answer is that, and no forgery.
 func (t *Trail) genuine(ctx context.Context, s state) error {
-	if t.config.Tag.Verify(ctx, t.config.Tenant, stateData(t.origin, s), s.tag) == nil {
+	if t.config.Keys.Verify(ctx, t.config.Tenant, stateData(t.origin, s), s.tag) == nil {
 		return nil
 	}
 	if err := errors.Join(ctx.Err(), t.tags(ctx, t.config.Tenant)); err != nil {
@@ -205,9 +205,9 @@ func (t *Trail) genuine(ctx context.Context, s state) error {
 // nothing is known of a tag.
 func (t *Trail) tags(ctx context.Context, tenant string) error {
 	data := frame.Join("crmguard/audit/prepare/v1")
-	tag, err := t.config.Tag.Tag(ctx, tenant, data)
+	tag, err := t.config.Keys.Tag(ctx, tenant, data)
 	if err == nil {
-		err = t.config.Tag.Verify(ctx, tenant, data, tag)
+		err = t.config.Keys.Verify(ctx, tenant, data, tag)
 	}
 	if err != nil {
 		return fmt.Errorf("audit: tag: %w", err)
@@ -227,7 +227,7 @@ func (t *Trail) state(ctx context.Context, q sqldb.Querier) (state, error) {
 // tagState is a state with its tag.
 func (t *Trail) tagState(ctx context.Context, s state) (state, error) {
 	var err error
-	if s.tag, err = t.config.Tag.Tag(ctx, t.config.Tenant, stateData(t.origin, s)); err != nil {
+	if s.tag, err = t.config.Keys.Tag(ctx, t.config.Tenant, stateData(t.origin, s)); err != nil {
 		return s, fmt.Errorf("audit: tag: %w", err)
 	}
 	return s, nil

@@ -157,7 +157,7 @@ func (s *till) meets(t *testing.T) {
 	conflict("another tenant", foreign)
 
 	if nowRetry, _ = row(); len(nowRetry) > 0 { // not by a connection that is not strict, which has emptied it
-		s.exec(`UPDATE crmguard_audit_events SET idx = 7, body = NULL`+where)
+		s.exec(`UPDATE crmguard_audit_events SET idx = 7, body = NULL` + where)
 		same("it has its place")
 		s.config.Keys = secretKeys(t, 9)
 		s.tickets = tickets{}

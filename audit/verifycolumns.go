@@ -118,7 +118,7 @@ func (c *comparison) heads(ctx context.Context) error {
 				return err
 			}
 			tree, err := c.opened(r.note)
-			if r.short || err != nil || tree != r.tree || t.config.Tag.Verify(ctx, t.config.Tenant, headData(t.origin, r.tree, r.at), r.tag) != nil {
+			if r.short || err != nil || tree != r.tree || t.config.Keys.Verify(ctx, t.config.Tenant, headData(t.origin, r.tree, r.at), r.tag) != nil {
 				c.fault(auditlog.Tampered, r.tree.N, "", "crmguard_audit_heads", "a signed head was changed")
 				continue
 			}
