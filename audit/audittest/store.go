@@ -117,10 +117,28 @@ func (j *judged) attempt(options *sql.TxOptions, f func(tx *sql.Tx) error) error
 // in favour of another one.
 const most = 100
 
+// prepare does what applications do before a transaction begins.
+func (j *judged) prepare(events ...audit.Event) {
+	j.t.Helper()
+	for _, e := range events {
+		persons := append([]string{}, e.Persons...)
+		if e.Object.Person {
+			persons = append(persons, e.Object.ID)
+		}
+		for _, c := range e.Changes {
+			if c.Who != "" {
+				persons = append(persons, c.Who)
+			}
+		}
+		must(j.t, j.trail.Prepare(j.t.Context(), e.Tenant, persons...))
+	}
+}
+
 // record does what applications do: the transaction again, with the same event,
 // where the database ended it.
 func (j *judged) record(events ...audit.Event) error {
 	var err error
+	j.prepare(events...)
 	for range most {
 		err = j.attempt(nil, func(tx *sql.Tx) error {
 			for _, e := range events {

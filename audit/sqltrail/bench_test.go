@@ -80,6 +80,9 @@ func sale(t *testing.T, person string) audit.Event {
 // repeats after a failure.
 func (s *shop) sell(db *sql.DB, trail *audit.Trail, e audit.Event) error {
 	ctx := s.t.Context()
+	if err := trail.Prepare(ctx, e.Tenant, append([]string{e.Object.ID}, e.Persons...)...); err != nil {
+		return err
+	}
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
