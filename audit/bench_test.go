@@ -199,28 +199,53 @@ func (b *bench) history(of audit.Object) []audit.Entry {
 
 type ctx = context.Context
 
-// poolTagger needs a connection of the same pool for each call while db is set.
-type poolTagger struct {
-	audit.Tagger
+// poolKeys need a connection of the same pool for each call, as those of a vault
+// may whose key store lies beside.
+type poolKeys struct {
+	*audittest.Keys
 	db *sql.DB
 }
 
-func (p *poolTagger) Tag(ctx context.Context, tenant string, data []byte) ([]byte, error) {
-	if p.db != nil {
-		if err := p.db.PingContext(ctx); err != nil {
-			return nil, err
-		}
+func (p *poolKeys) Seal(ctx context.Context, tenant, person string, plaintext, ad []byte) ([]byte, error) {
+	if err := p.db.PingContext(ctx); err != nil {
+		return nil, err
 	}
-	return p.Tagger.Tag(ctx, tenant, data)
+	return p.Keys.Seal(ctx, tenant, person, plaintext, ad)
 }
 
-func (p *poolTagger) Verify(ctx context.Context, tenant string, data, tag []byte) error {
-	if p.db != nil {
-		if err := p.db.PingContext(ctx); err != nil {
-			return err
-		}
+func (p *poolKeys) Open(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+	if err := p.db.PingContext(ctx); err != nil {
+		return nil, err
 	}
-	return p.Tagger.Verify(ctx, tenant, data, tag)
+	return p.Keys.Open(ctx, tenant, person, sealed, ad)
+}
+
+func (p *poolKeys) Tag(ctx context.Context, tenant string, data []byte) ([]byte, error) {
+	if err := p.db.PingContext(ctx); err != nil {
+		return nil, err
+	}
+	return p.Keys.Tag(ctx, tenant, data)
+}
+
+func (p *poolKeys) Verify(ctx context.Context, tenant string, data, tag []byte) error {
+	if err := p.db.PingContext(ctx); err != nil {
+		return err
+	}
+	return p.Keys.Verify(ctx, tenant, data, tag)
+}
+
+func (p *poolKeys) MACKeys(ctx context.Context, tenant string, info []byte) ([]uint32, [][]byte, error) {
+	if err := p.db.PingContext(ctx); err != nil {
+		return nil, nil, err
+	}
+	return p.Keys.MACKeys(ctx, tenant, info)
+}
+
+func (p *poolKeys) Prepare(ctx context.Context, tenant string, persons ...string) error {
+	if err := p.db.PingContext(ctx); err != nil {
+		return err
+	}
+	return p.Keys.Prepare(ctx, tenant, persons...)
 }
 
 func contextCanceled(t *testing.T) (context.Context, context.CancelFunc) {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
@@ -176,9 +178,6 @@ func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, pat
 	if err := t.dropAsides(ctx, s); err != nil {
 		return err
 	}
-	if err := t.findAll(ctx, 1<<62); err != nil { // the openings are found by persons
-		return err
-	}
 	if err := t.dropOpenings(ctx, s); err != nil {
 		return err
 	}
@@ -189,8 +188,33 @@ func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, pat
 }
 
 // dropOpenings deletes the openings of a surrogate, and the retry tags of the
-// events that name it.
+// events that name it: first where the index of persons has not come to yet, then
+// by the index.
 func (t *Trail) dropOpenings(ctx context.Context, s surrogateID) error {
+	from, err := t.unfoundFrom(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		rows, err := t.entryRows(ctx, t.db, from, math.MaxInt64, rowsAStatement)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			break
+		}
+		from = rows[len(rows)-1].idx + 1
+		var idx []any
+		for i := range rows {
+			leaf, err := auditlog.ParseLeaf(rows[i].leaf)
+			if err != nil || slices.Contains(leaf.Persons, surrogateText(s.surrogate)) {
+				idx = append(idx, rows[i].idx)
+			}
+		}
+		if err := t.dropOpeningsAt(ctx, s, idx); err != nil {
+			return err
+		}
+	}
 	after := int64(-1)
 	for {
 		var idx []any
@@ -203,26 +227,41 @@ func (t *Trail) dropOpenings(ctx context.Context, s surrogateID) error {
 		if err != nil || len(idx) == 0 {
 			return err
 		}
-		marks := sqldb.Marks(len(idx))
-		var events []any // apart, because MariaDB reads the whole table where they come from a subquery
-		if err := t.query(ctx, t.db, func(rows answer) error {
-			var id []byte
-			err := rows.Scan(&id)
-			events = append(events, id)
-			return err
-		}, `SELECT id FROM crmguard_audit_entries WHERE idx IN (`+marks+`)`, idx...); err != nil {
-			return err
-		}
-		if err := t.within(ctx, func(tx HandoverTx) error {
-			if _, err := t.exec(ctx, tx, `DELETE FROM crmguard_audit_openings WHERE owner = ? AND idx IN (`+marks+`)`, append([]any{s.surrogate[:]}, idx...)...); err != nil || len(events) == 0 {
-				return err
-			}
-			_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE id IN (`+sqldb.Marks(len(events))+`)`, events...)
-			return err
-		}); err != nil {
+		if err := t.dropOpeningsAt(ctx, s, idx); err != nil {
 			return err
 		}
 	}
+}
+
+// unfoundFrom is from where on the index of persons may lack entries, whatever the
+// state row says.
+func (t *Trail) unfoundFrom(ctx context.Context) (from int64, err error) {
+	_, err = t.one(ctx, t.db, []any{&from}, `SELECT COALESCE((SELECT MAX(idx) + 1 FROM crmguard_audit_found), 0)`)
+	return from, err
+}
+
+// dropOpeningsAt deletes what is sealed about a surrogate in some entries.
+func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) error {
+	if len(idx) == 0 {
+		return nil
+	}
+	marks := sqldb.Marks(len(idx))
+	var events []any // apart, because MariaDB reads the whole table where they come from a subquery
+	if err := t.query(ctx, t.db, func(rows answer) error {
+		var id []byte
+		err := rows.Scan(&id)
+		events = append(events, id)
+		return err
+	}, `SELECT id FROM crmguard_audit_entries WHERE idx IN (`+marks+`)`, idx...); err != nil {
+		return err
+	}
+	return t.within(ctx, func(tx HandoverTx) error {
+		if _, err := t.exec(ctx, tx, `DELETE FROM crmguard_audit_openings WHERE owner = ? AND idx IN (`+marks+`)`, append([]any{s.surrogate[:]}, idx...)...); err != nil || len(events) == 0 {
+			return err
+		}
+		_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE id IN (`+sqldb.Marks(len(events))+`)`, events...)
+		return err
+	})
 }
 
 // dropAsides takes the openings of a surrogate out of what was set aside.

@@ -163,6 +163,9 @@ func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (
 		if err != nil {
 			return nil, err
 		}
+		filed = slices.DeleteFunc(filed, func(f pastRow) bool { // filed while this looked
+			return slices.ContainsFunc(rows, func(r pastRow) bool { return r.leaf.ID == f.leaf.ID })
+		})
 		rows = append(rows, filed...)
 	}
 	return t.entriesOf(ctx, tenant, rows)

@@ -65,7 +65,7 @@ func (t *Trail) leftOf(ctx context.Context, s surrogateID) (int, error) {
 		}
 	}
 	var late int // of entries that are not in the index of persons yet
-	_, err = t.one(ctx, t.db, []any{&late}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE owner = ? AND idx >= (SELECT found FROM crmguard_audit_state WHERE id = 1)`, s.surrogate[:])
+	_, err = t.one(ctx, t.db, []any{&late}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE owner = ? AND idx >= COALESCE((SELECT MAX(idx) + 1 FROM crmguard_audit_found), 0)`, s.surrogate[:])
 	return n + late, err
 }
 

@@ -84,6 +84,14 @@ func (t *Trail) mirrorAll(ctx context.Context) error {
 	})
 }
 
+// mirrorPeopleAnew has the next pass write all heads once more.
+func (t *Trail) mirrorPeopleAnew(ctx context.Context) error {
+	return t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
+		s.people = 0
+		return s, func(HandoverTx) error { return nil }, nil
+	})
+}
+
 // mirrorFile makes one file of the mirror what the database says now. What is
 // read from the database is read after the file, and the file is exchanged only
 // where it is still the same, so that nobody writes an older state over a newer
@@ -152,6 +160,19 @@ func (t *Trail) mirrorErased(ctx context.Context, s surrogateID) error {
 	}
 	if err := t.mirrorFile(ctx, mirroredPeople, n/mirrorBlock); err != nil {
 		return err
+	}
+	from, err := t.unfoundFrom(ctx)
+	if err != nil {
+		return err
+	}
+	var size int64 // not the state's: who damages it holds up no erasure
+	if _, err := t.one(ctx, t.db, []any{&size}, `SELECT COALESCE(MAX(idx) + 1, 0) FROM crmguard_audit_entries`); err != nil {
+		return err
+	}
+	for n := from / mirrorBlock; n*mirrorBlock < size; n++ {
+		if err := t.mirrorFile(ctx, mirroredOpenings, n); err != nil {
+			return err
+		}
 	}
 	for next := int64(0); ; {
 		var idx int64

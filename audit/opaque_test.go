@@ -52,7 +52,7 @@ func TestNothingThatNamesSomebodyEntersTheLog(t *testing.T) {
 		_, err = audit.Open(t.Context(), store, c)
 		require.ErrorIs(t, err, audit.ErrInvalid)
 	}
-	for _, table := range []string{"events", "openings", "surrogates", "persons"} {
+	for _, table := range []string{"events", "entries", "openings", "surrogates", "persons"} {
 		require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_`+table), table)
 	}
 }

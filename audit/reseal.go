@@ -49,6 +49,9 @@ func (t *Trail) Reseal(ctx context.Context, reseal func(ctx context.Context, ten
 	}
 	for last := int64(0); ; {
 		page, err := t.headsAfter(ctx, last)
+		if err == nil && len(page) == 0 && r.Resealed > 0 && t.config.Mirror != nil {
+			err = t.mirrorPeopleAnew(ctx)
+		}
 		if err != nil || len(page) == 0 {
 			return r, err
 		}

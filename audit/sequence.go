@@ -42,9 +42,13 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 		t.report(ctx, r)
 		t.passes.took(r, err, t.now())
 	}()
+	t.tickets.sweep(t.config.Now(), t.prepared())
 	v, err := t.look(ctx, t.keptDue())
 	if err != nil {
 		return r, err
+	}
+	if t.writeGaps(ctx) != nil { // they stay counted
+		t.observe(ctx, "audit.gap.failed", 1)
 	}
 	if err := t.announceKey(ctx); err != nil {
 		return r, err

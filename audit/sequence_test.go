@@ -112,16 +112,14 @@ func retryBusy(fn func() error) error {
 func TestALateCommitIsNotLost(t *testing.T) {
 	b := newBench(t)
 	ids := b.fill(3)
-	hidden := b.blob(`SELECT leaf FROM crmguard_audit_events WHERE id = ?`, ids[1])
 	// as another database would show it: seq 2 is not visible yet, seq 3 is
-	b.exec(`CREATE TABLE later AS SELECT * FROM crmguard_audit_events WHERE id = ?`, ids[1])
-	b.exec(`DELETE FROM crmguard_audit_events WHERE id = ?`, ids[1])
+	b.exec(`CREATE TABLE later AS SELECT * FROM crmguard_audit_events WHERE id = ?`, key(ids[1]))
+	b.exec(`DELETE FROM crmguard_audit_events WHERE id = ?`, key(ids[1]))
 	require.Equal(t, 2, b.run().Sequenced)
 	b.exec(`INSERT INTO crmguard_audit_events SELECT * FROM later`)
 	require.Equal(t, 1, b.run().Sequenced)
 	leaves := b.leaves()
 	require.Equal(t, ids[1], leaves[len(leaves)-1].ID)
-	require.NotEmpty(t, hidden)
 	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 }
 

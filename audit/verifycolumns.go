@@ -129,4 +129,6 @@ func (c *comparison) heads(ctx context.Context) error {
 	}
 }
 
-func (c *comparison) opened(note []byte) (tlog.Tree, error) { return c2sp.OpenCheckpoint(note, c.trail.key.Verifiers()...) }
+func (c *comparison) opened(note []byte) (tlog.Tree, error) {
+	return c2sp.OpenCheckpoint(note, c.trail.key.Verifiers()...)
+}
