@@ -35,7 +35,7 @@ func (t *Trail) head(ctx context.Context) (tlog.Tree, error) {
 
 // trust is what the trail believes of a checkpoint: its own keys.
 func (t *Trail) trust() auditlog.Trust {
-	return auditlog.Trust{Key: t.config.Key, Former: t.config.Former}
+	return auditlog.Trust{Key: t.config.Verifier, Former: t.config.Former}
 }
 
 // Checkpoint returns the newest published checkpoint, a signed note. Keep it
