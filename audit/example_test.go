@@ -66,8 +66,8 @@ func newShop(ctx context.Context) (s *shop, err error) {
 	}
 	s.vkey = vkey
 	s.config = audit.Config{
-		Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: vkey,
-		Sink: s.sink, Seal: s.keys, Tag: s.keys,
+		Name: "crm.example/audit", Tenant: "main", Signer: signer, Verifier: vkey,
+		Sink: s.sink, Keys: s.keys,
 		Fields: map[string][]string{"contact": {"email"}},
 	}
 	return s, s.reopen(ctx)
@@ -94,10 +94,10 @@ func (s *shop) change(ctx context.Context, person, email string) (id string, err
 	if _, err := tx.ExecContext(ctx, `INSERT INTO contacts (id, email) VALUES (?, ?)`, person, email); err != nil {
 		return "", err
 	}
-	err = s.trail.Record(ctx, tx, audit.Event{
+	err = only(s.trail.Record(ctx, tx, audit.Event{
 		ID: id, Tenant: "main", Actor: "u-1", Action: "contact.create", Object: audit.PersonRef("contact", person),
 		Changes: audit.Diff(person, nil, map[string]any{"email": email}),
-	})
+	}))
 	if err != nil {
 		return "", err
 	}
@@ -112,7 +112,7 @@ func ExampleTrail_Record() {
 	if _, err := s.change(ctx, "p-1", "ann@b.example"); err != nil {
 		fmt.Println(err)
 	}
-	err := s.trail.Record(ctx, s.db, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.create"})
+	err := only(s.trail.Record(ctx, s.db, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.create"}))
 	fmt.Println(errors.Is(err, audit.ErrNoTransaction))
 	// Output: true
 }
@@ -293,7 +293,7 @@ func ExampleTrail_Note() {
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
-	fmt.Println(s.trail.Note(ctx, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.export", Outcome: audit.OutcomeDenied, Reason: "no-grant"}))
+	fmt.Println(only(s.trail.Note(ctx, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.export", Outcome: audit.OutcomeDenied, Reason: "no-grant"})))
 	// Output: <nil>
 }
 

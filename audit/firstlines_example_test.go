@@ -50,10 +50,10 @@ func Example_firstLines() {
 	check(trail.Prepare(ctx, "main", person)) // before BEGIN
 	tx := must(db.BeginTx(ctx, nil))
 	must(tx.ExecContext(ctx, `UPDATE contacts SET email = ? WHERE id = ?`, after["email"], person))
-	check(trail.Record(ctx, tx, audit.Event{
+	check(only(trail.Record(ctx, tx, audit.Event{
 		Tenant: "main", Actor: "user-7", Action: "contact.update",
 		Object: audit.PersonRef("contact", person), Changes: audit.Diff(person, before, after),
-	}))
+	})))
 	check(tx.Commit())
 	must(trail.RunOnce(ctx)) // or go trail.Run(ctx), in any process
 	report := must(auditlog.VerifyLog(ctx, os.DirFS(folder), auditlog.Trust{Key: verifier}))

@@ -109,7 +109,7 @@ func TestATrailMovesOnToOtherKeys(t *testing.T) {
 	report := b.verifyStore(b.checkpoint())
 	require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
 	b.advance(time.Second)
-	err = b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, e) })
+	err = b.sale(e)
 	require.ErrorIs(t, err, audit.ErrConflict, "a retry of what was recorded before")
 	b.record(update("p1", 2))
 	require.Equal(t, 1, b.run().Sequenced)

@@ -98,7 +98,7 @@ func openLastingOver(t *testing.T, dir string, over func(log place) audit.Sink) 
 	require.NoError(t, err)
 	keys := lastingKeys{secret}
 	l.trail, err = audit.Open(t.Context(), store, audit.Config{
-		Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: l.key, Sink: over(l.log), Seal: keys, Tag: keys,
+		Name: "crm.example/audit", Tenant: "main", Signer: signer, Verifier: l.key, Sink: over(l.log), Keys: keys,
 		Fields: map[string][]string{"contact": {"email", "stage"}},
 	})
 	require.NoError(t, err)
@@ -120,7 +120,7 @@ func (l *lasting) write(ctx context.Context, n int) (string, error) {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO contacts (id, email) VALUES (?, 'x')`, e.ID); err != nil {
 		return "", err
 	}
-	if err := l.trail.Record(ctx, tx, e); err != nil {
+	if err := only(l.trail.Record(ctx, tx, e)); err != nil {
 		return "", err
 	}
 	return e.ID, tx.Commit()

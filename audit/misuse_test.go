@@ -37,14 +37,14 @@ func TestOpenNamesWhatIsMissing(t *testing.T) {
 	require.EqualError(t, err, "audit: invalid: open: missing: the store, Name, Tenant, Sign, Key (the second result of GenerateKey), Sink, Keys (or Seal and Tag)")
 	for want, change := range map[string]func(c *audit.Config){
 		"missing: Sink":                           func(c *audit.Config) { c.Sink = nil },
-		"missing: Key (the second result":         func(c *audit.Config) { c.Key = "" },
-		"Key: it is the signing key":              func(c *audit.Config) { c.Key, _, err = audit.GenerateKey("crm.example/audit", 0) },
+		"missing: Key (the second result":         func(c *audit.Config) { c.Verifier = "" },
+		"Key: it is the signing key":              func(c *audit.Config) { c.Verifier, _, err = audit.GenerateKey("crm.example/audit", 0) },
 		"Name is without the counter":             func(c *audit.Config) { c.Name = "crm.example/audit/0" },
 		"Key belongs to \"crm.example/audit/0\"":  func(c *audit.Config) { c.Recoveries = 2 },
-		"Sign and Key are not of one pair":        func(c *audit.Config) { _, c.Key, err = audit.GenerateKey("crm.example/audit", 0) },
+		"Sign and Key are not of one pair":        func(c *audit.Config) { _, c.Verifier, err = audit.GenerateKey("crm.example/audit", 0) },
 		"the number of recoveries is below 0":     func(c *audit.Config) { c.Recoveries = -1 },
 		"the name of the log holds '+'":           func(c *audit.Config) { c.Name = "crm example" },
-		"Sign signs for \"crm.example/audit/1\"":  func(c *audit.Config) { c.Sign = signerOf(t, 1) },
+		"Sign signs for \"crm.example/audit/1\"":  func(c *audit.Config) { c.Signer = signerOf(t, 1) },
 		"a declared field name of \"x\" has a fo": func(c *audit.Config) { c.Fields = map[string][]string{"x": {"a b"}} },
 	} {
 		c := b.config
@@ -112,8 +112,8 @@ func TestAZeroTrailIsAnError(t *testing.T) {
 	for _, trail := range []*audit.Trail{nil, {}} {
 		require.Empty(t, trail.Origin())
 		for name, call := range map[string]func() error{
-			"Record":     func() error { return trail.Record(ctx, nil, event) },
-			"Note":       func() error { return trail.Note(ctx, event) },
+			"Record":     func() error { return only(trail.Record(ctx, nil, event)) },
+			"Note":       func() error { return only(trail.Note(ctx, event)) },
 			"Recorder":   func() error { return trail.Recorder("u")(ctx, nil, "main", "a.b") },
 			"Noter":      func() error { return trail.Noter("u")(ctx, "main", "a.b") },
 			"Prepare":    func() error { return trail.Prepare(ctx, "main") },

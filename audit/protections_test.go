@@ -130,7 +130,7 @@ func signedLog(t *testing.T, b *bench, spoil bool, leaves ...string) fstest.MapF
 		root[0] ^= 1
 	}
 	text := c2sp.FormatCheckpoint("crm.example/audit/0", tlog.Tree{N: n, Hash: root})
-	signed, err := note.Sign(&note.Note{Text: text}, b.config.Sign)
+	signed, err := note.Sign(&note.Note{Text: text}, b.config.Signer)
 	require.NoError(t, err)
 	return fstest.MapFS{
 		"checkpoint": {Data: signed},

@@ -310,7 +310,7 @@ func TestAnInterruptedVerificationIsIncomplete(t *testing.T) {
 	require.Equal(t, auditlog.Incomplete, r.Verdict)
 	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: "x"})
 	require.ErrorIs(t, err, auditlog.ErrInvalid)
-	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: b.config.Key, Kept: []byte("x")})
+	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: b.config.Verifier, Kept: []byte("x")})
 	require.ErrorIs(t, err, auditlog.ErrInvalid)
 }
 

@@ -61,7 +61,7 @@ func TestWhatIsTriedAgainIsCountedOnce(t *testing.T) {
 			s.sound()
 			last := `UPDATE crmguard_audit_openings SET sealed = '' WHERE event = (SELECT id FROM crmguard_audit_events WHERE seq = 3)`
 			blocked(t, s, last, c.waiting, c.limit, func() {
-				r, err := s.trail.ResealOpenings(t.Context(), func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+				r, err := s.trail.Reseal(t.Context(), func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 					plain, err := s.keys.Open(ctx, tenant, person, sealed, ad)
 					if err != nil {
 						return nil, err

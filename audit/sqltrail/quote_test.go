@@ -105,14 +105,14 @@ func everyVerb(t *testing.T, s *shop, ids []string) map[string]error {
 		}
 	}
 	note := audit.Event{Tenant: "main", Actor: canary, Action: "contact.export", Object: audit.Ref("deal", canary), Persons: []string{canary + "-note"}}
-	out["Note"] = s.trail.Note(ctx, note)
+	out["Note"] = only(s.trail.Note(ctx, note))
 	_, out["Leaf"] = s.trail.Leaf(ctx, ids[0])
 	_, out["Proof"] = s.trail.Proof(ctx, ids[0])
 	_, out["Status"] = s.trail.Status(ctx)
 	_, out["Progress"] = s.trail.Progress(ctx)
 	_, out["VerifyStore"] = s.trail.VerifyStore(ctx, nil)
 	_, _, out["OpeningHolders"] = s.trail.OpeningHolders(ctx, "main", 1)
-	_, out["ResealOpenings"] = s.trail.ResealOpenings(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+	_, out["Reseal"] = s.trail.Reseal(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 		plain, err := s.keys.Open(ctx, tenant, person, sealed, ad)
 		if err != nil {
 			return nil, err
@@ -174,7 +174,7 @@ func TestNoErrorOfATrailQuotesAValue(t *testing.T) {
 				must := []string{
 					"INSERT events", "INSERT persons", "INSERT surrogates", "INSERT openings", "INSERT tiles", "DELETE surrogates", "DELETE openings",
 					"UPDATE events", "UPDATE state", "UPDATE openings", "UPDATE tiles", "no number in idx of events", "no number in size of state",
-					"RunOnce", "Record", "Note", "Beat", "CatchUp", "History", "Proof", "Status", "Progress", "VerifyStore", "ResealOpenings", "Erase",
+					"RunOnce", "Record", "Note", "Beat", "CatchUp", "History", "Proof", "Status", "Progress", "VerifyStore", "Reseal", "Erase",
 				}
 				if name != testdb.SQLite {
 					for _, table := range []string{"events", "persons", "surrogates", "openings", "tiles", "state"} {
