@@ -2,7 +2,6 @@ package audit_test
 
 import (
 	"crypto/sha256"
-	"database/sql"
 	"testing"
 	"testing/fstest"
 

@@ -1,8 +1,8 @@
 package audit_test
 
 import (
-	"encoding/base64"
 	"database/sql"
+	"encoding/base64"
 	"testing"
 	"time"
 
@@ -215,9 +215,9 @@ func TestErasedCannotBeForged(t *testing.T) {
 		"opening of a stranger added": func(b *bench) {
 			b.exec(`INSERT INTO crmguard_audit_openings SELECT idx, x'00000000000000000000000000000001', sealed FROM crmguard_audit_openings WHERE owner = zeroblob(16)`)
 		},
-		"opening without an event added":      func(b *bench) { b.exec(`INSERT INTO crmguard_audit_openings VALUES (1000, zeroblob(16), x'01')`) },
-		"erasure event inserted by hand":      forgeErasure,
-		"people moved to a tenant of one's":   func(b *bench) { b.exec(`UPDATE crmguard_audit_surrogates SET tenant = 'evil'`) },
+		"opening without an event added":    func(b *bench) { b.exec(`INSERT INTO crmguard_audit_openings VALUES (1000, zeroblob(16), x'01')`) },
+		"erasure event inserted by hand":    forgeErasure,
+		"people moved to a tenant of one's": func(b *bench) { b.exec(`UPDATE crmguard_audit_surrogates SET tenant = 'evil'`) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)

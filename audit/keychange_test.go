@@ -146,7 +146,7 @@ func TestARevokedKeySignsNothing(t *testing.T) {
 	require.Equal(t, auditlog.KeyChange{Index: r.Keys[1].Index, Key: strings.TrimPrefix(old.key, "crm.example/audit/0+"), Revoked: true}, r.Keys[1])
 
 	// The thief signs the log as it is, or as it was a moment ago.
-	thief := &bench{t: t, config: audit.Config{Sign: old.sign}}
+	thief := &bench{t: t, config: audit.Config{Signer: old.sign}}
 	files := b.sink.FS()
 	thief.signed("crm.example/audit/0\n"+sizeAndRoot(r)+"\n")(t, files)
 	r, err = auditlog.VerifyLog(t.Context(), files, trust)

@@ -69,6 +69,12 @@ func (k lastingKeys) Verify(ctx ctx, tenant string, data, tag []byte) error {
 	return nil
 }
 
+func (k lastingKeys) MACKeys(_ ctx, tenant string, info []byte) ([]uint32, [][]byte, error) {
+	return []uint32{1}, [][]byte{k.mac("mac\x00"+tenant, info)}, nil
+}
+
+func (k lastingKeys) Prepare(ctx, string, ...string) error { return nil }
+
 // lasting is a trail over files, as each process of an application opens it.
 type lasting struct {
 	db    *sql.DB
@@ -110,6 +116,9 @@ func (l *lasting) write(ctx context.Context, n int) (string, error) {
 	e := update(fmt.Sprintf("p%d", n%5), n)
 	var err error
 	if e.ID, err = audit.NewID(); err != nil {
+		return "", err
+	}
+	if err := l.trail.Prepare(ctx, e.Tenant, people(e)...); err != nil {
 		return "", err
 	}
 	tx, err := l.db.BeginTx(ctx, nil)

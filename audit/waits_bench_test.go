@@ -1,7 +1,6 @@
 package audit_test
 
 import (
-	"database/sql"
 	"testing"
 	"time"
 
