@@ -110,7 +110,7 @@ func TestInvalidEvents(t *testing.T) {
 	b.open()
 	long := strings.Repeat("x", 256)
 	ok := audit.Event{Tenant: "main", Actor: "u", Action: "a.b"}
-	require.NoError(t, b.trail.Note(t.Context(), ok))
+	require.NoError(t, only(b.trail.Note(t.Context(), ok)))
 	for name, change := range map[string]func(e *audit.Event){
 		"no tenant":         func(e *audit.Event) { e.Tenant = "" },
 		"long tenant":       func(e *audit.Event) { e.Tenant = long },
@@ -142,7 +142,7 @@ func TestInvalidEvents(t *testing.T) {
 	} {
 		e := ok
 		change(&e)
-		err := b.trail.Note(t.Context(), e)
+		err := only(b.trail.Note(t.Context(), e))
 		require.ErrorIs(t, err, audit.ErrInvalid, name)
 		require.NotContains(t, err.Error(), "Ann")
 		require.NotContains(t, err.Error(), "a@b.example")
@@ -151,17 +151,17 @@ func TestInvalidEvents(t *testing.T) {
 	for i := range 501 {
 		many.Persons = append(many.Persons, fmt.Sprintf("p%d", i))
 	}
-	require.ErrorIs(t, b.trail.Note(t.Context(), many), audit.ErrTooLarge)
+	require.ErrorIs(t, only(b.trail.Note(t.Context(), many)), audit.ErrTooLarge)
 	many.Persons = many.Persons[:500]
-	require.NoError(t, b.trail.Note(t.Context(), many))
+	require.NoError(t, only(b.trail.Note(t.Context(), many)))
 	many.Changes = nil
 	for i, person := range many.Persons {
 		many.Changes = append(many.Changes, audit.Change{Path: "x", Who: person, New: i})
 	}
-	require.ErrorIs(t, b.trail.Note(t.Context(), many), audit.ErrTooLarge)
+	require.ErrorIs(t, only(b.trail.Note(t.Context(), many)), audit.ErrTooLarge)
 	b.config.From = func(ctx) audit.Caller { return audit.Caller{Request: "a\x00"} }
 	b.open()
-	require.ErrorIs(t, b.trail.Note(t.Context(), ok), audit.ErrInvalid)
+	require.ErrorIs(t, only(b.trail.Note(t.Context(), ok)), audit.ErrInvalid)
 }
 
 // Nothing that belongs to a person stands in what is published or unsealed.
@@ -297,7 +297,7 @@ func TestNumbersOfJSONAreExact(t *testing.T) {
 	change := entries[0].Changes[0]
 	require.Equal(t, []any{audit.JSON(`9007199254740993`), audit.JSON(`1e+400`), audit.OpeningOK}, []any{change.Old, change.New, change.Verdict})
 	event.Changes[0].New = audit.JSON(`-0`)
-	err := b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, event) })
+	err := b.sale(event)
 	require.ErrorIs(t, err, audit.ErrInvalid)
 }
 
@@ -348,9 +348,9 @@ func TestOpenRefuses(t *testing.T) {
 	store, err := sqltrail.Open(t.Context(), b.db)
 	require.NoError(t, err)
 	for name, change := range map[string]func(c *audit.Config){
-		"no name": func(c *audit.Config) { c.Name = "" }, "no signer": func(c *audit.Config) { c.Sign = nil }, "no sink": func(c *audit.Config) { c.Sink = nil },
-		"no sealer": func(c *audit.Config) { c.Seal = nil }, "no tagger": func(c *audit.Config) { c.Tag = nil }, "no tenant": func(c *audit.Config) { c.Tenant = "" },
-		"key": func(c *audit.Config) { c.Key = "x" }, "field": func(c *audit.Config) { c.Fields = map[string][]string{"x": {"a b"}} }, "recoveries": func(c *audit.Config) { c.Recoveries = -1 },
+		"no name": func(c *audit.Config) { c.Name = "" }, "no signer": func(c *audit.Config) { c.Signer = nil }, "no sink": func(c *audit.Config) { c.Sink = nil },
+		"no keys": func(c *audit.Config) { c.Keys = nil }, "no tenant": func(c *audit.Config) { c.Tenant = "" },
+		"key": func(c *audit.Config) { c.Verifier = "x" }, "field": func(c *audit.Config) { c.Fields = map[string][]string{"x": {"a b"}} }, "recoveries": func(c *audit.Config) { c.Recoveries = -1 },
 	} {
 		c := b.config
 		change(&c)
@@ -364,7 +364,7 @@ func TestOpenRefuses(t *testing.T) {
 	_, key, err := audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
 	c = b.config
-	c.Key = key
+	c.Verifier = key
 	_, err = audit.Open(t.Context(), store, c)
 	require.ErrorIs(t, err, audit.ErrOrigin)
 	b.exec(`UPDATE crmguard_audit_state SET origin = 'another/0'`)

@@ -106,7 +106,7 @@ func TestCatchUpRefuses(t *testing.T) {
 		b, other := newBench(t), newBench(t)
 		b.fill(10)
 		b.run()
-		other.config.Sign, other.config.Key = b.config.Sign, b.config.Key
+		other.config.Signer, other.config.Verifier = b.config.Signer, b.config.Verifier
 		other.open()
 		other.fill(20)
 		other.run()
@@ -122,7 +122,7 @@ func TestCatchUpRefuses(t *testing.T) {
 		b, other := newBench(t), newBench(t)
 		b.fill(20)
 		b.run()
-		other.config.Sign, other.config.Key = b.config.Sign, b.config.Key
+		other.config.Signer, other.config.Verifier = b.config.Signer, b.config.Verifier
 		other.open()
 		other.fill(10)
 		other.run()

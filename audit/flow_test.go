@@ -57,7 +57,7 @@ func TestRollbackRemovesTheEvent(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tx.ExecContext(t.Context(), `INSERT INTO contacts (id, email) VALUES ('c1', 'x')`)
 	require.NoError(t, err)
-	require.NoError(t, b.trail.Record(t.Context(), tx, update("p1", 1)))
+	require.NoError(t, only(b.trail.Record(t.Context(), tx, update("p1", 1))))
 	require.NoError(t, tx.Rollback())
 	require.Zero(t, b.run().Sequenced)
 	for _, table := range []string{"events", "entries", "openings", "persons"} {
@@ -67,15 +67,15 @@ func TestRollbackRemovesTheEvent(t *testing.T) {
 
 func TestABareDatabaseIsRefused(t *testing.T) {
 	b := newBench(t)
-	require.ErrorIs(t, b.trail.Record(t.Context(), b.db, update("p1", 1)), audit.ErrNoTransaction)
+	require.ErrorIs(t, only(b.trail.Record(t.Context(), b.db, update("p1", 1))), audit.ErrNoTransaction)
 	conn, err := b.db.Conn(t.Context())
 	require.NoError(t, err)
 	defer conn.Close()
-	require.ErrorIs(t, b.trail.Record(t.Context(), conn, update("p1", 1)), audit.ErrNoTransaction)
-	require.ErrorIs(t, b.trail.Record(t.Context(), nil, update("p1", 1)), audit.ErrNoTransaction)
+	require.ErrorIs(t, only(b.trail.Record(t.Context(), conn, update("p1", 1))), audit.ErrNoTransaction)
+	require.ErrorIs(t, only(b.trail.Record(t.Context(), nil, update("p1", 1))), audit.ErrNoTransaction)
 	type wrapped struct{ *sql.DB }
-	require.ErrorIs(t, b.trail.Record(t.Context(), wrapped{b.db}, update("p1", 1)), audit.ErrNoTransaction)
-	require.ErrorIs(t, b.trail.Record(t.Context(), (*sql.Tx)(nil), update("p1", 1)), audit.ErrNoTransaction)
+	require.ErrorIs(t, only(b.trail.Record(t.Context(), wrapped{b.db}, update("p1", 1))), audit.ErrNoTransaction)
+	require.ErrorIs(t, only(b.trail.Record(t.Context(), (*sql.Tx)(nil), update("p1", 1))), audit.ErrNoTransaction)
 }
 
 func TestARetryChangesNothing(t *testing.T) {
@@ -89,7 +89,7 @@ func TestARetryChangesNothing(t *testing.T) {
 
 	other := e
 	other.Changes = audit.Diff("p1", map[string]any{"email": "a@b.example"}, nil)
-	err := b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, other) })
+	err := b.sale(other)
 	require.ErrorIs(t, err, audit.ErrConflict)
 	var conflict *audit.ConflictError
 	require.ErrorAs(t, err, &conflict)
@@ -97,7 +97,7 @@ func TestARetryChangesNothing(t *testing.T) {
 	require.NotContains(t, err.Error(), "a@b.example")
 	foreign := e
 	foreign.Tenant = "t2"
-	require.ErrorIs(t, b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, foreign) }), audit.ErrConflict)
+	require.ErrorIs(t, b.sale(foreign), audit.ErrConflict)
 
 	b.run()
 	require.Equal(t, 2, b.count(`SELECT COUNT(*) FROM crmguard_audit_openings`))
@@ -105,7 +105,7 @@ func TestARetryChangesNothing(t *testing.T) {
 	b.advance(25 * time.Hour)
 	b.record(update("p2", 2))
 	require.True(t, b.run().Beat)
-	err = b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, e) })
+	err = b.sale(e)
 	require.ErrorAs(t, err, &conflict, "its tag has served its time")
 }
 
@@ -121,7 +121,7 @@ func TestPoolOfOne(t *testing.T) {
 	b.open()
 	require.NoError(t, b.trail.Prepare(t.Context(), "main", "p1"))
 	b.record(update("p1", 1)) // without a key, without a connection
-	require.NoError(t, b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "contact.read"}))
+	require.NoError(t, only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "contact.read"})))
 	b.run()
 	require.NoError(t, b.trail.Beat(t.Context()))
 	require.Len(t, b.history(audit.About("p1")), 1)

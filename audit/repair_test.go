@@ -130,7 +130,7 @@ func TestNoRepairWithoutAKeptCheckpoint(t *testing.T) {
 	b.sink.Set(nil)
 	b.exec(`DELETE FROM crmguard_audit_tiles`)
 	empty := newBench(t)
-	empty.config.Sign, empty.config.Key = b.config.Sign, b.config.Key
+	empty.config.Signer, empty.config.Verifier = b.config.Signer, b.config.Verifier
 	signedEmpty := signedLog(t, empty, false)["checkpoint"].Data
 	for _, from := range []func(ctx) ([]byte, error){
 		nil,
@@ -179,8 +179,8 @@ func TestARepairIsNoRewind(t *testing.T) {
 		}, auditlog.ErrTampered},
 		"another history of the same log": {func(b *bench) {
 			other := newBench(b.t)
-			other.config.Sign, other.config.Key = b.config.Sign, b.config.Key
-			other.config.Seal, other.config.Tag = b.config.Seal, b.config.Tag
+			other.config.Signer, other.config.Verifier = b.config.Signer, b.config.Verifier
+			other.config.Keys = b.config.Keys
 			other.open()
 			other.fill(400)
 			other.run()
@@ -266,7 +266,7 @@ func TestRepublishWritesOverNoOtherLog(t *testing.T) {
 	require.NoError(t, err)
 	signer, err := note.NewSigner(skey)
 	require.NoError(t, err)
-	other.config.Name, other.config.Sign, other.config.Key = "other.example/audit", signer, vkey
+	other.config.Name, other.config.Signer, other.config.Verifier = "other.example/audit", signer, vkey
 	other.exec(`DELETE FROM crmguard_audit_state`)
 	other.open()
 	other.fill(1)
@@ -280,11 +280,11 @@ func TestRepublishWritesOverNoOtherLog(t *testing.T) {
 	// One that says it is of this log, and is not, is damage.
 	skey, _, err = audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
-	mine := b.config.Sign
-	b.config.Sign, err = note.NewSigner(skey)
+	mine := b.config.Signer
+	b.config.Signer, err = note.NewSigner(skey)
 	require.NoError(t, err)
 	forged := signedLog(t, b, true, "x")
-	b.config.Sign = mine
+	b.config.Signer = mine
 	b.sink.Set(forged)
 	_, err = b.trail.Republish(t.Context())
 	require.NoError(t, err)

@@ -24,7 +24,7 @@ func TestARetryAfterAnErasureBringsNothingBack(t *testing.T) {
 		t.Helper()
 		tx, err := b.db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
-		err = b.trail.Record(t.Context(), tx, e)
+		err = only(b.trail.Record(t.Context(), tx, e))
 		var conflict *audit.ConflictError
 		require.True(t, errors.As(err, &conflict), "%v", err)
 		require.NoError(t, tx.Commit(), "a caller who takes a conflict for: it is there")
@@ -50,7 +50,7 @@ func TestARetryIsNoReadThatCannotWrite(t *testing.T) {
 	e.ID = b.record(e)
 	first, err := b.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
-	require.NoError(t, b.trail.Record(t.Context(), first, e))
+	require.NoError(t, only(b.trail.Record(t.Context(), first, e)))
 	impatient, err := sql.Open("sqlite", "file:"+b.file+"?_pragma=busy_timeout(0)")
 	require.NoError(t, err)
 	defer impatient.Close()

@@ -91,7 +91,7 @@ func write(t *testing.T, b *bench, e audit.Event, contact string) error {
 	}
 	_, err = tx.ExecContext(t.Context(), `INSERT INTO contacts (id, email) VALUES (?, 'x')`, contact)
 	if err == nil {
-		err = b.trail.Record(t.Context(), tx, e)
+		err = only(b.trail.Record(t.Context(), tx, e))
 	}
 	if err != nil {
 		return errors.Join(err, tx.Rollback())

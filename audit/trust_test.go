@@ -248,7 +248,7 @@ func TestTheKeptCheckpointIsAskedFromTimeToTime(t *testing.T) {
 	b.run()
 	require.Equal(t, 2, asked, "a clock that was set back puts it off for ever otherwise")
 	other := newBench(t)
-	other.config.Sign, other.config.Key = b.config.Sign, b.config.Key
+	other.config.Signer, other.config.Verifier = b.config.Signer, b.config.Verifier
 	other.open()
 	other.fill(2)
 	other.run()
@@ -414,7 +414,7 @@ func TestAnEmptyKeptCheckpointAnchorsNothing(t *testing.T) {
 	b := newBench(t)
 	root, err := tlog.TreeHash(0, nil)
 	require.NoError(t, err)
-	kept, err := note.Sign(&note.Note{Text: c2sp.FormatCheckpoint("crm.example/audit/0", tlog.Tree{Hash: root})}, b.config.Sign)
+	kept, err := note.Sign(&note.Note{Text: c2sp.FormatCheckpoint("crm.example/audit/0", tlog.Tree{Hash: root})}, b.config.Signer)
 	require.NoError(t, err)
 	b.fill(1)
 	b.run()
@@ -443,7 +443,7 @@ func TestCatchUpEmptiesTags(t *testing.T) {
 	err := b.in(func(tx *sql.Tx) error {
 		e := update("p1", 1)
 		e.ID = id
-		return b.trail.Record(t.Context(), tx, e)
+		return only(b.trail.Record(t.Context(), tx, e))
 	})
 	require.NoError(t, err, "a retry is told by its own tag")
 }

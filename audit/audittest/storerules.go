@@ -29,7 +29,7 @@ func commits(t *testing.T, open func(t *testing.T) audit.Store) {
 	must(t, err)
 	leaf, err := j.trail.Leaf(t.Context(), e.ID)
 	must(t, err)
-	if _, err := auditlog.Verify(auditlog.Trust{Key: j.config.Key}, leaf, proof); err != nil {
+	if _, err := auditlog.Verify(auditlog.Trust{Key: j.config.Verifier}, leaf, proof); err != nil {
 		t.Errorf("the proof of a committed event does not verify: %v", err)
 	}
 	past := j.past(audit.PersonRef("contact", "p1"), audit.Page{})
@@ -44,9 +44,9 @@ func commits(t *testing.T, open func(t *testing.T) audit.Store) {
 func rollsBack(t *testing.T, open func(t *testing.T) audit.Store) {
 	j := newJudged(t, open(t))
 	e, enough := about(t, "p1", 1), errors.New("the sale was off")
-	j.prepare(e)
+	must(t, j.prepare(e))
 	if err := j.attempt(nil, func(tx *sql.Tx) error {
-		must(t, j.trail.Record(t.Context(), tx, e))
+		must(t, only(j.trail.Record(t.Context(), tx, e)))
 		return enough
 	}); !errors.Is(err, enough) {
 		t.Fatalf("the transaction ended with %v", err)
@@ -141,17 +141,17 @@ func olderView(t *testing.T, open func(t *testing.T) audit.Store) {
 			level = sql.LevelDefault // its only one
 		}
 		first, second := about(t, "p1", 1), about(t, "p1", 2)
-		j.prepare(first)
+		must(t, j.prepare(first, second))
 		err := j.attempt(&sql.TxOptions{Isolation: level}, func(tx *sql.Tx) error {
 			var n int
 			if err := tx.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM crmguard_audit_events`).Scan(&n); err != nil {
 				return err
 			}
 			must(t, j.record(first))
-			if err := j.trail.Record(t.Context(), tx, second); err != nil {
+			if err := only(j.trail.Record(t.Context(), tx, second)); err != nil {
 				return err
 			}
-			return j.trail.Record(t.Context(), tx, first)
+			return only(j.trail.Record(t.Context(), tx, first))
 		})
 		if errors.Is(err, audit.ErrConflict) {
 			t.Errorf("%s: the same event gave %v; it is a retry, whichever transaction was first", level, err)
@@ -172,9 +172,9 @@ func commitsLate(t *testing.T, open func(t *testing.T) audit.Store) {
 		return // a transaction that recorded keeps all others from it
 	}
 	early, late := about(t, "p1", 1), about(t, "p2", 2)
-	j.prepare(early)
+	must(t, j.prepare(early, late))
 	must(t, j.attempt(nil, func(tx *sql.Tx) error {
-		must(t, j.trail.Record(t.Context(), tx, early))
+		must(t, only(j.trail.Record(t.Context(), tx, early)))
 		must(t, j.record(late))
 		j.sequence()
 		return nil
@@ -240,7 +240,7 @@ func writersAndSequencers(t *testing.T, open func(t *testing.T) audit.Store) {
 	}
 	j.once(committed...)
 	for signed := range checkpoints {
-		r, err := auditlog.VerifyLog(t.Context(), j.sink.FS(), auditlog.Trust{Key: j.config.Key, Kept: []byte(signed)})
+		r, err := auditlog.VerifyLog(t.Context(), j.sink.FS(), auditlog.Trust{Key: j.config.Verifier, Kept: []byte(signed)})
 		must(t, err)
 		if r.Verdict != auditlog.OK {
 			t.Errorf("VerifyLog against a checkpoint that was published in between says %s: %+v; all are of one history", r.Verdict, r.Faults)
@@ -420,7 +420,7 @@ func otherLog(t *testing.T, open func(t *testing.T) audit.Store) {
 	other.config.Recoveries = 1
 	signer, verifier, err := audit.GenerateKey(j.config.Name, 1)
 	must(t, err)
-	other.config.Key, other.config.Sign = verifier, signerOf(t, signer)
+	other.config.Verifier, other.config.Signer = verifier, signerOf(t, signer)
 	if _, err := audit.Open(t.Context(), j.store, other.config); !errors.Is(err, audit.ErrOrigin) {
 		t.Errorf("a store that holds a log was opened for another one: %v; it must be ErrOrigin", err)
 	}

@@ -24,7 +24,7 @@ func refused(t *testing.T, s *shop, db *sql.DB, why func(t require.TestingT, err
 	trail := s.over(db)
 	for name, do := range map[string]func() error{
 		"Record": func() error { return s.sell(db, trail, sale(t, "p9")) },
-		"Note":   func() error { return trail.Note(t.Context(), sale(t, "p9")) },
+		"Note":   func() error { return only(trail.Note(t.Context(), sale(t, "p9"))) },
 		"RunOnce": func() error {
 			_, err := trail.RunOnce(t.Context())
 			return err
@@ -196,7 +196,7 @@ func TestWhereTheTablesAreNotInReachTheSaleFails(t *testing.T) {
 		require.NoError(t, err)
 		_, err = tx.ExecContext(t.Context(), leave)
 		require.NoError(t, err)
-		err = s.trail.Record(t.Context(), tx, sale(t, "p2"))
+		err = only(s.trail.Record(t.Context(), tx, sale(t, "p2")))
 		passing(t, err)
 		require.ErrorContains(t, err, "crmguard_audit_", "the cause")
 		require.NoError(t, tx.Rollback())
@@ -246,7 +246,7 @@ func TestATransactionThatFailedTakesNoEvent(t *testing.T) {
 		require.NoError(t, err)
 		_, err = tx.ExecContext(t.Context(), insert, first.ID)
 		require.Error(t, err)
-		err = s.trail.Record(t.Context(), tx, second)
+		err = only(s.trail.Record(t.Context(), tx, second))
 		if d.Name == testdb.PostgresC || d.Name == testdb.PostgresICU { // elsewhere only the statement failed
 			passing(t, err)
 			require.Error(t, tx.Commit())
@@ -255,7 +255,7 @@ func TestATransactionThatFailedTakesNoEvent(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, tx.Commit())
 		}
-		err = s.trail.Record(t.Context(), tx, sale(t, "p3"))
+		err = only(s.trail.Record(t.Context(), tx, sale(t, "p3")))
 		passing(t, err)
 		require.ErrorIs(t, err, sql.ErrTxDone)
 		require.Equal(t, 2, s.sequence().Sequenced)
@@ -275,7 +275,7 @@ func TestSequencersDoNotTakeTheApplicationsIsolation(t *testing.T) {
 			for w := range 4 {
 				wg.Go(func() {
 					for n := range 4 {
-						if err := s.trail.Note(t.Context(), sale(t, fmt.Sprintf("p%d-%d", w, n))); err != nil {
+						if err := only(s.trail.Note(t.Context(), sale(t, fmt.Sprintf("p%d-%d", w, n)))); err != nil {
 							fail <- err
 						}
 						if _, err := s.trail.RunOnce(t.Context()); err != nil {

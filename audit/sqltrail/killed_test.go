@@ -88,7 +88,7 @@ func (s *shop) untilKilled(t *testing.T, server *testdb.Server, writers, round i
 					if _, err := tx.ExecContext(ctx, s.db.Bind(`INSERT INTO sales (id) VALUES (?)`), e.ID); err != nil {
 						return err
 					}
-					return s.trail.Record(ctx, tx, e)
+					return only(s.trail.Record(ctx, tx, e))
 				}); err != nil {
 					fault(err) // whether it was committed is not known, and asked afterwards
 					continue

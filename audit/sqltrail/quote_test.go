@@ -108,7 +108,7 @@ func everyVerb(t *testing.T, s *shop, ids []string) map[string]error {
 		}
 	}
 	note := audit.Event{Tenant: "main", Actor: canary, Action: "contact.export", Object: audit.Ref("deal", canary), Persons: []string{canary + "-note"}}
-	out["Note"] = s.trail.Note(ctx, note)
+	out["Note"] = only(s.trail.Note(ctx, note))
 	_, out["Leaf"] = s.trail.Leaf(ctx, ids[0])
 	_, out["Proof"] = s.trail.Proof(ctx, ids[0])
 	_, out["Status"] = s.trail.Status(ctx)
@@ -177,7 +177,7 @@ func TestNoErrorOfATrailQuotesAValue(t *testing.T) {
 				must := []string{
 					"INSERT events", "INSERT persons", "INSERT surrogates", "INSERT openings", "INSERT tiles", "DELETE surrogates", "DELETE openings",
 					"UPDATE events", "UPDATE state", "UPDATE openings", "UPDATE tiles", "no number in idx of events", "no number in size of state",
-					"RunOnce", "Record", "Note", "Beat", "CatchUp", "History", "Proof", "Status", "Progress", "VerifyStore", "ResealOpenings", "Erase",
+					"RunOnce", "Record", "Note", "Beat", "CatchUp", "History", "Proof", "Status", "Progress", "VerifyStore", "Reseal", "Erase",
 				}
 				if name != testdb.SQLite {
 					for _, table := range []string{"events", "persons", "surrogates", "openings", "tiles", "state"} {

@@ -53,7 +53,7 @@ func TestTheSecondOfTwoDeliveriesBringsNobodyBack(t *testing.T) {
 			s.sequence()
 			require.NoError(t, s.trail.Erase(t.Context(), "main", "p1"))
 		}}
-		require.ErrorIs(t, s.trail.Record(t.Context(), late, e), audit.ErrConflict)
+		require.ErrorIs(t, only(s.trail.Record(t.Context(), late, e)), audit.ErrConflict)
 		require.Nil(t, late.do, "the other one came in between")
 		require.NoError(t, tx.Commit())
 		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE person <> ''`), "p2 was known before, p1 is erased")
@@ -75,8 +75,8 @@ func TestARetryInsertsNothing(t *testing.T) {
 			tx, err := s.db.BeginTx(t.Context(), nil)
 			require.NoError(t, err)
 			counted := &between{Tx: tx, text: "INTO"}
-			require.NoError(t, s.trail.Record(t.Context(), counted, e))
-			require.ErrorIs(t, s.trail.Record(t.Context(), counted, other), audit.ErrConflict)
+			require.NoError(t, only(s.trail.Record(t.Context(), counted, e)))
+			require.ErrorIs(t, only(s.trail.Record(t.Context(), counted, other)), audit.ErrConflict)
 			require.Equal(t, 2, counted.met)
 			require.NoError(t, tx.Commit())
 			s.sequence()

@@ -57,7 +57,7 @@ func openSales(t *testing.T, s *shop) {
 	}
 	record := func(tx *sql.Tx, e audit.Event) {
 		t.Helper()
-		require.NoError(t, s.trail.Record(ctx, tx, e), "%s had to wait", e.Object.ID)
+		require.NoError(t, only(s.trail.Record(ctx, tx, e)), "%s had to wait", e.Object.ID)
 	}
 	for round := range 3 {
 		for i, tx := range transactions {
@@ -108,8 +108,8 @@ func TestAnOlderViewOnMariaDBFindsWhatIsThere(t *testing.T) {
 	require.NoError(t, s.sell(s.db.DB, s.trail, first))
 	_, err = tx.ExecContext(t.Context(), `INSERT INTO sales (id) VALUES (?)`, second.ID)
 	require.NoError(t, err)
-	require.NoError(t, s.trail.Record(t.Context(), tx, second))
-	require.NoError(t, s.trail.Record(t.Context(), tx, first), "a retry")
+	require.NoError(t, only(s.trail.Record(t.Context(), tx, second)))
+	require.NoError(t, only(s.trail.Record(t.Context(), tx, first)), "a retry")
 	require.NoError(t, tx.Commit())
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE person <> ''`))
 	s.sequence()
