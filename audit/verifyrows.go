@@ -11,7 +11,7 @@ import (
 func (c *comparison) queue(ctx context.Context) error {
 	keys := newPassKeys()
 	defer keys.wipe()
-	for cursor := int64(0); ; {
+	for cursor := firstSeq; ; {
 		rows, more, err := c.trail.queued(ctx, cursor, batch)
 		if err != nil {
 			return err
@@ -95,8 +95,8 @@ func (c *comparison) stubs(ctx context.Context) error {
 	}{
 		{entriesTable, "there are rows that are no entries of the log", `SELECT COUNT(*) FROM crmguard_audit_entries`, entries, nil},
 		{eventsTable, "there are rows with a place that no entry has", `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= 0`, entries, nil},
-		{"crmguard_audit_found", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_found WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.found}},
-		{"crmguard_audit_persons", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_persons WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.found}},
+		{"crmguard_audit_found", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_found WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.N}},
+		{"crmguard_audit_persons", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_persons WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.N}},
 		{openingsTable, "an opening without an event", `SELECT COUNT(*) FROM crmguard_audit_openings WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.N}},
 	} {
 		n, err := c.count(ctx, q.query, q.args...)
