@@ -116,36 +116,32 @@ func (j *judged) attempt(options *sql.TxOptions, f func(tx *sql.Tx) error) error
 // only leaves the error of a call that names its event, too.
 func only(_ string, err error) error { return err }
 
-// prepare is what comes before the transaction of a sale.
-func (j *judged) prepare(events ...audit.Event) error {
+// most is how often an application tries a transaction that the database ended
+// in favour of another one.
+const most = 100
+
+// prepare does what applications do before a transaction begins.
+func (j *judged) prepare(events ...audit.Event) {
+	j.t.Helper()
 	for _, e := range events {
 		persons := append([]string{}, e.Persons...)
+		if e.Object.Person {
+			persons = append(persons, e.Object.ID)
+		}
 		for _, c := range e.Changes {
 			if c.Who != "" {
 				persons = append(persons, c.Who)
 			}
 		}
-		if e.Object.Person {
-			persons = append(persons, e.Object.ID)
-		}
-		if err := j.trail.Prepare(j.t.Context(), e.Tenant, persons...); err != nil && !errors.Is(err, audit.ErrInvalid) {
-			return err
-		}
+		must(j.t, j.trail.Prepare(j.t.Context(), e.Tenant, persons...))
 	}
-	return nil
 }
-
-// most is how often an application tries a transaction that the database ended
-// in favour of another one.
-const most = 100
 
 // record does what applications do: the transaction again, with the same event,
 // where the database ended it.
 func (j *judged) record(events ...audit.Event) error {
-	err := j.prepare(events...)
-	if err != nil {
-		return err
-	}
+	var err error
+	j.prepare(events...)
 	for range most {
 		err = j.attempt(nil, func(tx *sql.Tx) error {
 			for _, e := range events {

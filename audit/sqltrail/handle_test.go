@@ -56,6 +56,7 @@ func TestAnEventGoesIntoATransactionOrNowhere(t *testing.T) {
 				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
 				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates`))
 
+				require.NoError(t, s.trail.Prepare(ctx, "main", "p1"))
 				tx, err := s.db.BeginTx(ctx, nil)
 				require.NoError(t, err)
 				defer func() { _ = tx.Rollback() }() // of one that has not committed
@@ -88,6 +89,7 @@ func TestAskingForATransactionLeavesNoTrace(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			s := newShop(t, testdb.New(t, testdb.PostgresC).OpenWith(t, driver), "crm.example/audit")
 			ctx := t.Context()
+			require.NoError(t, s.trail.Prepare(ctx, "main", "p1"))
 			tx, err := s.db.BeginTx(ctx, nil)
 			require.NoError(t, err)
 			defer func() { _ = tx.Rollback() }() // of one that has not committed

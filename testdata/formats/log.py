@@ -130,8 +130,18 @@ def queue_input(tenant, leaf):
     return lp("crmguard/audit/queue/v1", tenant) + leaf
 
 
-def state_input(origin, root, size, published, beat, beat_size):
-    return lp("crmguard/audit/state/v1", origin) + u64(size) + root + u64(published) + u64(beat) + u64(beat_size)
+def state_input(origin, root, size, *numbers):
+    """published, beat, beat size, found, mirrored, people, drained, pruned, swept"""
+    require(len(numbers) == 9, "a state of other numbers")
+    return lp("crmguard/audit/state/v2", origin) + u64(size) + root + b"".join(u64(n) for n in numbers)
+
+
+def head_input(origin, root, size, at):
+    return lp("crmguard/audit/head/v1", origin) + u64(size) + root + u64(at)
+
+
+def find_key(column, tenant, value):
+    return int.from_bytes(sha256(lp("crmguard/audit/find/v1", column, tenant, value))[:8], "big", signed=True)
 
 
 # RFC 6962.
