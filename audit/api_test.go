@@ -349,7 +349,7 @@ func TestOpenRefuses(t *testing.T) {
 	require.NoError(t, err)
 	for name, change := range map[string]func(c *audit.Config){
 		"no name": func(c *audit.Config) { c.Name = "" }, "no signer": func(c *audit.Config) { c.Signer = nil }, "no sink": func(c *audit.Config) { c.Sink = nil },
-		"no sealer": func(c *audit.Config) { c.Seal = nil }, "no tagger": func(c *audit.Config) { c.Tag = nil }, "no tenant": func(c *audit.Config) { c.Tenant = "" },
+		"no keys": func(c *audit.Config) { c.Keys = nil }, "no tenant": func(c *audit.Config) { c.Tenant = "" },
 		"key": func(c *audit.Config) { c.Verifier = "x" }, "field": func(c *audit.Config) { c.Fields = map[string][]string{"x": {"a b"}} }, "recoveries": func(c *audit.Config) { c.Recoveries = -1 },
 	} {
 		c := b.config

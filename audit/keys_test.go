@@ -1,9 +1,7 @@
 package audit_test
 
 import (
-	"bytes"
 	"context"
-	"database/sql"
 	"io/fs"
 	"path/filepath"
 	"testing"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/auditlog"
-	"github.com/crmguard/crmguard/audit/sqltrail"
 )
 
 // secretKeys are stand-alone keys of a fresh secret.
@@ -27,7 +24,7 @@ func secretKeys(t *testing.T) audit.Keys {
 }
 
 func (b *bench) openWith(keys audit.Keys) {
-	b.config.Keys, b.config.Seal, b.config.Tag, b.config.Prepare = keys, nil, nil, nil
+	b.config.Keys = keys
 	b.open()
 }
 
@@ -128,11 +125,4 @@ func TestKeysSayWhatIsWrongWithASecret(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.NoError(t, audit.NewKeysFile(path))
 	require.ErrorIs(t, audit.NewKeysFile(path), fs.ErrExist)
-
-	b := newBench(t)
-	b.config.Keys = secretKeys(t) // beside Seal and Tag
-	store, err := sqltrail.Open(t.Context(), b.db)
-	require.NoError(t, err)
-	_, err = audit.Open(t.Context(), store, b.config)
-	require.ErrorContains(t, err, "set either")
 }

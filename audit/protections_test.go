@@ -3,19 +3,17 @@ package audit_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"testing"
 	"testing/fstest"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
-	"github.com/crmguard/crmguard/internal/frame"
 )
 
 // hookKeys does something after rows were read, and before they are looked at.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/binary"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -90,4 +92,14 @@ func (b *bench) content(person string) [32]byte {
 	plain, err := b.keys.Open(b.t.Context(), "main", person, b.blob(`SELECT head FROM crmguard_audit_surrogates WHERE person = ?`, person), ad)
 	require.NoError(b.t, err)
 	return [32]byte(plain[1:])
+}
+
+// recordPrepared records what was prepared before.
+func (b *bench) recordPrepared(e audit.Event) (id string) {
+	b.t.Helper()
+	require.NoError(b.t, b.in(func(tx *sql.Tx) (err error) {
+		id, err = b.trail.Record(b.t.Context(), tx, e)
+		return err
+	}))
+	return id
 }

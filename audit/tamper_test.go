@@ -58,6 +58,180 @@ func TestTamperedFolder(t *testing.T) {
 		damage func(*testing.T, fstest.MapFS)
 		want   auditlog.Verdict
 	}{
+		"entry changed": {change(firstBundle, func(d []byte) []byte { return bytes.Replace(d, []byte("u-1"), []byte("u-2"), 1) }), auditlog.Tampered},
+		"entry dropped": {func(t *testing.T, f fstest.MapFS) {
+			t.Helper()
+			e := split(t, f[firstBundle].Data)
+			f[firstBundle].Data = join(t, append(e[:100:100], e[101:]...))
+		}, auditlog.Tampered},
+		"entry dropped at the end": {func(t *testing.T, f fstest.MapFS) {
+			t.Helper()
+			e := split(t, f[lastBundle].Data)
+			f[lastBundle].Data = join(t, e[:len(e)-1])
+		}, auditlog.Tampered},
+		"entry inserted": {func(t *testing.T, f fstest.MapFS) {
+			t.Helper()
+			e := split(t, f[firstBundle].Data)
+			f[firstBundle].Data = join(t, append(e, e[0]))
+		}, auditlog.Tampered},
+		"entries exchanged": {func(t *testing.T, f fstest.MapFS) {
+			t.Helper()
+			e := split(t, f[firstBundle].Data)
+			e[3], e[4] = e[4], e[3]
+			f[firstBundle].Data = join(t, e)
+		}, auditlog.Tampered},
+		"bundles exchanged":            {func(_ *testing.T, f fstest.MapFS) { f[firstBundle], f[lastBundle] = f[lastBundle], f[firstBundle] }, auditlog.Tampered},
+		"hash tile changed":            {change("tile/0/000", func(d []byte) []byte { d[40] ^= 1; return d }), auditlog.Tampered},
+		"partial hash tile changed":    {change("tile/0/001.p/45", func(d []byte) []byte { d[40] ^= 1; return d }), auditlog.Tampered},
+		"upper hash tile changed":      {change("tile/1/000.p/1", func(d []byte) []byte { d[0] ^= 1; return d }), auditlog.Tampered},
+		"hash tile longer":             {change("tile/1/000.p/1", func(d []byte) []byte { return append(d, d...) }), auditlog.Tampered},
+		"hash tile shorter":            {change("tile/1/000.p/1", func(d []byte) []byte { return d[:31] }), auditlog.Tampered},
+		"bytes after the last entry":   {change(lastBundle, func(d []byte) []byte { return append(d, 0, 0) }), auditlog.Tampered},
+		"entry and its hash changed":   {entryAndHash, auditlog.Tampered},
+		"checkpoint changed":           {change("checkpoint", func(d []byte) []byte { return bytes.Replace(d, []byte("\n301\n"), []byte("\n300\n"), 1) }), auditlog.Tampered},
+		"checkpoint of another key":    {otherKey, auditlog.Tampered},
+		"checkpoint empty":             {change("checkpoint", func([]byte) []byte { return nil }), auditlog.Incomplete},
+		"checkpoint torn":              {change("checkpoint", func(d []byte) []byte { return d[:40] }), auditlog.Incomplete},
+		"signature torn":               {change("checkpoint", func(d []byte) []byte { return d[:len(d)-1] }), auditlog.Incomplete},
+		"end of the checkpoint NUL":    {change("checkpoint", func(d []byte) []byte { clear(d[50:]); return d }), auditlog.Incomplete},
+		"checkpoint NUL":               {change("checkpoint", func(d []byte) []byte { clear(d); return d }), auditlog.Incomplete},
+		"no entries, of another root":  {b.signed("crm.example/audit/0\n0\n4Iz7WXCN4u2/lM1iNxjeZJxS+WZU+7p53WZRs3Lou8I=\n"), auditlog.Tampered},
+		"signed, and no checkpoint":    {b.signed("hello\n"), auditlog.Tampered},
+		"checkpoint missing":           {func(_ *testing.T, f fstest.MapFS) { delete(f, "checkpoint") }, auditlog.Incomplete},
+		"bundle missing":               {func(_ *testing.T, f fstest.MapFS) { delete(f, firstBundle) }, auditlog.Incomplete},
+		"hash tile missing":            {func(_ *testing.T, f fstest.MapFS) { delete(f, "tile/0/000") }, auditlog.Incomplete},
+		"bundle and hash tile missing": {func(_ *testing.T, f fstest.MapFS) { delete(f, "tile/0/000"); delete(f, firstBundle) }, auditlog.Incomplete},
+		"nothing there":                {func(_ *testing.T, f fstest.MapFS) { clear(f) }, auditlog.Incomplete},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := b.sink.FS()
+			c.damage(t, files)
+			trust := b.trust()
+			r, err := auditlog.VerifyLog(t.Context(), files, trust)
+			require.NoError(t, err)
+			require.Equal(t, c.want, r.Verdict, "%+v", r.Faults)
+			require.NotEmpty(t, r.Faults)
+			if files["checkpoint"] == nil {
+				require.Contains(t, r.Faults[0].What, "not the folder of a log")
+			}
+			trust.Kept = kept
+			r, err = auditlog.VerifyLog(t.Context(), files, trust)
+			require.NoError(t, err)
+			require.NotEqual(t, auditlog.OK, r.Verdict)
+		})
+	}
+	require.Equal(t, auditlog.OK, b.verifyLog(kept).Verdict, "the control")
+}
+
+func entryAndHash(t *testing.T, f fstest.MapFS) {
+	t.Helper()
+	e := split(t, f[firstBundle].Data)
+	e[9] = bytes.Replace(e[9], []byte("u-1"), []byte("u-2"), 1)
+	f[firstBundle].Data = join(t, e)
+	h := tlog.RecordHash(e[9])
+	copy(f["tile/0/000"].Data[9*32:], h[:])
+}
+
+func otherKey(t *testing.T, f fstest.MapFS) {
+	t.Helper()
+	skey, _, err := audit.GenerateKey("crm.example/audit", 0)
+	require.NoError(t, err)
+	signer, err := note.NewSigner(skey)
+	require.NoError(t, err)
+	text, _, _ := bytes.Cut(f["checkpoint"].Data, []byte("\n\n"))
+	f["checkpoint"].Data, err = note.Sign(&note.Note{Text: string(text) + "\n"}, signer)
+	require.NoError(t, err)
+}
+
+func TestFaultsNameTheEntry(t *testing.T) {
+	b := newBench(t)
+	b.fill(300)
+	b.run()
+	files := b.sink.FS()
+	e := split(t, files[firstBundle].Data)
+	e[77] = bytes.Replace(e[77], []byte("u-1"), []byte("u-2"), 1)
+	files[firstBundle].Data = join(t, e)
+	r, err := auditlog.VerifyLog(t.Context(), files, b.trust())
+	require.NoError(t, err)
+	require.Len(t, r.Faults, 1, "one entry was changed, one is named: %+v", r.Faults)
+	require.Equal(t, int64(77), r.Faults[0].Index)
+	require.Equal(t, firstBundle, r.Faults[0].File)
+}
+
+// The newest entries cut off, with the signed checkpoint of that time: only
+// the kept checkpoint tells.
+func TestCutOffIsFoundByTheKeptCheckpointOnly(t *testing.T) {
+	b := newBench(t)
+	b.fill(20)
+	b.run()
+	old := b.sink.FS()
+	b.fill(20)
+	b.run()
+	kept := b.checkpoint()
+	b.sink.Set(old)
+	require.Equal(t, auditlog.Unanchored, b.verifyLog(nil).Verdict)
+	r := b.verifyLog(kept)
+	require.Equal(t, auditlog.RolledBack, r.Verdict)
+	require.Equal(t, auditlog.OK, r.Log)
+	require.Equal(t, int64(41), r.KeptSize)
+	require.Equal(t, int64(21), r.Size)
+
+	b.config.Kept = func(ctx) ([]byte, error) { return kept, nil }
+	b.open()
+	require.ErrorIs(t, b.trail.CatchUp(t.Context()), auditlog.ErrRolledBack)
+}
+
+// Log, database and checkpoint rewritten together with the real signing key:
+// only the kept checkpoint tells.
+func TestARewriteWithTheRealKeyIsFoundByTheKeptCheckpointOnly(t *testing.T) {
+	b := newBench(t)
+	b.fill(20)
+	b.run()
+	kept := b.checkpoint()
+
+	b.db.Close()
+	b.file = filepath.Join(t.TempDir(), "rewritten.db")
+	evil := newBench(t)
+	evil.config.Signer, evil.config.Verifier = b.config.Signer, b.config.Verifier
+	evil.sink = &audittest.Sink{}
+	evil.config.Sink = evil.sink
+	evil.open()
+	evil.fill(25)
+	evil.run()
+
+	require.Equal(t, auditlog.Unanchored, evil.verifyLog(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, evil.verifyStore(nil).Verdict)
+	r := evil.verifyLog(kept)
+	require.Equal(t, auditlog.Forked, r.Verdict)
+	require.Equal(t, auditlog.OK, r.Log)
+	require.Equal(t, auditlog.Forked, evil.verifyStore(kept).Verdict)
+	evil.config.Kept = func(ctx) ([]byte, error) { return kept, nil }
+	evil.open()
+	require.ErrorIs(t, evil.trail.CatchUp(t.Context()), auditlog.ErrForked)
+
+	same := newBench(t) // a fork of the very same size
+	same.config.Signer, same.config.Verifier = b.config.Signer, b.config.Verifier
+	same.open()
+	ids := same.fill(20)
+	same.run()
+	require.Equal(t, auditlog.Forked, same.verifyLog(kept).Verdict)
+	proof, err := same.trail.Proof(t.Context(), ids[0])
+	require.NoError(t, err)
+	raw, err := same.trail.Leaf(t.Context(), ids[0])
+	require.NoError(t, err)
+	trust := b.trust()
+	_, err = auditlog.Verify(trust, raw, proof)
+	require.NoError(t, err)
+	trust.Kept = kept
+	_, err = auditlog.Verify(trust, raw, proof)
+	require.ErrorIs(t, err, auditlog.ErrForked)
+}
+
+func TestTamperedDatabase(t *testing.T) {
+	for name, c := range map[string]struct {
+		damage string
+		stops  bool // the sequencer itself must refuse to go on
+	}{
 		"entry changed":         {`UPDATE crmguard_audit_entries SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 3`, false},
 		"entry dropped":         {`DELETE FROM crmguard_audit_entries WHERE idx = 3`, false},
 		"newest dropped":        {`DELETE FROM crmguard_audit_entries WHERE idx = (SELECT MAX(idx) FROM crmguard_audit_entries)`, false},

@@ -116,32 +116,36 @@ func (j *judged) attempt(options *sql.TxOptions, f func(tx *sql.Tx) error) error
 // only leaves the error of a call that names its event, too.
 func only(_ string, err error) error { return err }
 
-// most is how often an application tries a transaction that the database ended
-// in favour of another one.
-const most = 100
-
-// prepare does what applications do before a transaction begins.
-func (j *judged) prepare(events ...audit.Event) {
-	j.t.Helper()
+// prepare is what comes before the transaction of a sale.
+func (j *judged) prepare(events ...audit.Event) error {
 	for _, e := range events {
 		persons := append([]string{}, e.Persons...)
-		if e.Object.Person {
-			persons = append(persons, e.Object.ID)
-		}
 		for _, c := range e.Changes {
 			if c.Who != "" {
 				persons = append(persons, c.Who)
 			}
 		}
-		must(j.t, j.trail.Prepare(j.t.Context(), e.Tenant, persons...))
+		if e.Object.Person {
+			persons = append(persons, e.Object.ID)
+		}
+		if err := j.trail.Prepare(j.t.Context(), e.Tenant, persons...); err != nil && !errors.Is(err, audit.ErrInvalid) {
+			return err
+		}
 	}
+	return nil
 }
+
+// most is how often an application tries a transaction that the database ended
+// in favour of another one.
+const most = 100
 
 // record does what applications do: the transaction again, with the same event,
 // where the database ended it.
 func (j *judged) record(events ...audit.Event) error {
-	var err error
-	j.prepare(events...)
+	err := j.prepare(events...)
+	if err != nil {
+		return err
+	}
 	for range most {
 		err = j.attempt(nil, func(tx *sql.Tx) error {
 			for _, e := range events {

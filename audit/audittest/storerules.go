@@ -44,7 +44,7 @@ func commits(t *testing.T, open func(t *testing.T) audit.Store) {
 func rollsBack(t *testing.T, open func(t *testing.T) audit.Store) {
 	j := newJudged(t, open(t))
 	e, enough := about(t, "p1", 1), errors.New("the sale was off")
-	j.prepare(e)
+	must(t, j.prepare(e))
 	if err := j.attempt(nil, func(tx *sql.Tx) error {
 		must(t, only(j.trail.Record(t.Context(), tx, e)))
 		return enough
@@ -141,7 +141,7 @@ func olderView(t *testing.T, open func(t *testing.T) audit.Store) {
 			level = sql.LevelDefault // its only one
 		}
 		first, second := about(t, "p1", 1), about(t, "p1", 2)
-		j.prepare(first)
+		must(t, j.prepare(first, second))
 		err := j.attempt(&sql.TxOptions{Isolation: level}, func(tx *sql.Tx) error {
 			var n int
 			if err := tx.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM crmguard_audit_events`).Scan(&n); err != nil {
@@ -172,7 +172,7 @@ func commitsLate(t *testing.T, open func(t *testing.T) audit.Store) {
 		return // a transaction that recorded keeps all others from it
 	}
 	early, late := about(t, "p1", 1), about(t, "p2", 2)
-	j.prepare(early)
+	must(t, j.prepare(early, late))
 	must(t, j.attempt(nil, func(tx *sql.Tx) error {
 		must(t, only(j.trail.Record(t.Context(), tx, early)))
 		must(t, j.record(late))

@@ -80,7 +80,7 @@ func sale(t *testing.T, person string) audit.Event {
 // repeats after a failure.
 func (s *shop) sell(db *sql.DB, trail *audit.Trail, e audit.Event) error {
 	ctx := s.t.Context()
-	if err := trail.Prepare(ctx, e.Tenant, append([]string{e.Object.ID}, e.Persons...)...); err != nil {
+	if err := trail.Prepare(ctx, e.Tenant, people(e)...); err != nil {
 		return err
 	}
 	tx, err := db.BeginTx(ctx, nil)
@@ -104,6 +104,20 @@ func (s *shop) sell(db *sql.DB, trail *audit.Trail, e audit.Event) error {
 
 // only leaves the error of a call that names its event, too.
 func only(_ string, err error) error { return err }
+
+// people are all persons that an event names.
+func people(e audit.Event) []string {
+	out := append([]string{}, e.Persons...)
+	for _, c := range e.Changes {
+		if c.Who != "" {
+			out = append(out, c.Who)
+		}
+	}
+	if e.Object.Person {
+		out = append(out, e.Object.ID)
+	}
+	return out
+}
 
 func (s *shop) sequence() audit.Result {
 	s.t.Helper()
