@@ -64,12 +64,11 @@ func (t *Trail) from(ctx context.Context, s state) (mark, int64, error) {
 	if t.lookedAtAll.CompareAndSwap(false, true) {
 		return m, firstSeq, nil
 	}
-	var last int64 // rows taken away by hand leave numbers that are given out again
-	if _, err := t.one(ctx, t.db, []any{&last}, `SELECT COALESCE(MAX(seq), 0) FROM crmguard_audit_events`); err != nil {
-		return m, 0, err
-	}
-	if last < s.drained {
-		return m, firstSeq, nil
+	// Rows taken away by hand leave numbers that are given out again, from the
+	// highest that is left: then the last one looked at is not there, or waits.
+	again, err := t.any(ctx, t.db, `SELECT 1 WHERE COALESCE((SELECT MAX(seq) FROM crmguard_audit_events), 0) < ? OR EXISTS (SELECT 1 FROM crmguard_audit_events WHERE seq = ? AND idx IS NULL)`, s.drained, s.drained)
+	if err != nil || again {
+		return m, firstSeq, err
 	}
 	m.last = s.drained
 	return m, s.drained, nil
