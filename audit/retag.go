@@ -105,7 +105,7 @@ func (t *Trail) tagHeads(ctx context.Context, head tlog.Tree, reader tlog.HashRe
 			if !same {
 				continue
 			}
-			tag, err := t.config.Keys.Tag(ctx, t.config.Tenant, headData(t.origin, h.tree, h.at))
+			tag, err := t.config.Keys.Tag(ctx, t.config.Tenant, headData(t.origin, h.tree, h.at, h.note))
 			if err != nil {
 				return err
 			}
@@ -141,5 +141,5 @@ func (t *Trail) headRows(ctx context.Context, q sqldb.Querier, after int64) (pag
 }
 
 func (t *Trail) headTagged(ctx context.Context, h *headRow) bool {
-	return t.config.Keys.Verify(ctx, t.config.Tenant, headData(t.origin, h.tree, h.at), h.tag) == nil
+	return t.config.Keys.Verify(ctx, t.config.Tenant, headData(t.origin, h.tree, h.at, h.note), h.tag) == nil
 }

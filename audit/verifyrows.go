@@ -42,8 +42,11 @@ func (c *comparison) queue(ctx context.Context) error {
 
 // asides looks for rows that were parked by hand, as if they had been set aside.
 func (c *comparison) asides(ctx context.Context) error {
-	return c.each(ctx, "", eventsTable, "a row without a place that nobody has set aside",
-		`SELECT v.id FROM crmguard_audit_events v WHERE v.idx < 0 AND NOT EXISTS (SELECT 1 FROM crmguard_audit_aside a WHERE a.id = v.id) ORDER BY v.seq LIMIT 100`)
+	if err := c.each(ctx, "", eventsTable, "a row without a place that nobody has set aside",
+		`SELECT v.id FROM crmguard_audit_events v WHERE v.idx < 0 AND (v.idx <> -1 OR NOT EXISTS (SELECT 1 FROM crmguard_audit_aside a WHERE a.id = v.id)) ORDER BY v.seq LIMIT 100`); err != nil {
+		return err
+	}
+	return c.each(ctx, "", eventsTable, "a row of another log", `SELECT id FROM crmguard_audit_events WHERE log <> ? ORDER BY seq LIMIT 100`, logRow)
 }
 
 // names looks at the row that tells sales which log these tables hold.
@@ -51,6 +54,9 @@ func (c *comparison) names(ctx context.Context) error {
 	n, err := c.count(ctx, `SELECT COUNT(*) FROM crmguard_audit_log WHERE id = ? AND name = ?`, logRow, c.trail.origin)
 	if err != nil {
 		return err
+	}
+	if s, err := c.count(ctx, `SELECT COUNT(*) FROM crmguard_audit_state WHERE origin = ?`, c.trail.origin); err != nil || s != 1 {
+		c.fault(auditlog.Tampered, -1, "", stateTable, "the state row is another log's")
 	}
 	all, err := c.count(ctx, `SELECT COUNT(*) FROM crmguard_audit_log`)
 	if err == nil && (n != 1 || all != 1) {
