@@ -55,8 +55,12 @@ func (c *comparison) names(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s, err := c.count(ctx, `SELECT COUNT(*) FROM crmguard_audit_state WHERE origin = ?`, c.trail.origin); err != nil || s != 1 {
-		c.fault(auditlog.Tampered, -1, "", stateTable, "the state row is another log's")
+	s, err := c.count(ctx, `SELECT COUNT(*) FROM crmguard_audit_state WHERE origin = ?`, c.trail.origin)
+	if err != nil {
+		return err
+	}
+	if s != 1 {
+		c.fault(auditlog.Tampered, -1, "", stateTable, "the state row is another log's, or gone")
 	}
 	all, err := c.count(ctx, `SELECT COUNT(*) FROM crmguard_audit_log`)
 	if err == nil && (n != 1 || all != 1) {
