@@ -18,6 +18,7 @@ import (
 
 	"github.com/crmguard/crmguard/accesscontrol"
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/audit/tilesink"
 	"github.com/crmguard/crmguard/backup"
@@ -198,8 +199,8 @@ func auditOnSQL(t *testing.T, db *sql.DB) {
 	}))
 	require.NoError(t, tx.Commit())
 	try(trail.RunOnce(ctx))
-	report := try(audit.VerifyLog(ctx, os.DirFS(folder), audit.Trust{Key: vkey}))
-	require.Equal(t, audit.Unanchored, report.Verdict)
+	report := try(auditlog.VerifyLog(ctx, os.DirFS(folder), auditlog.Trust{Key: vkey}))
+	require.Equal(t, auditlog.Unanchored, report.Verdict)
 	require.EqualValues(t, 1, report.Verified-report.Beats)
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
@@ -261,9 +262,9 @@ func (in *installation) sequencesAndOpensTheEvent(t *testing.T, out foreign) {
 	person := out.Contact.Person
 	require.Equal(t, map[string][]any{"email": {person, audit.Absent{}, out.Contact.Email}, "nick": {person, nil, strings.Repeat("Py", 40)}}, found)
 	leaf := must(in.trail.Leaf(ctx, out.Contact.Event))(t)
-	_, err := audit.Verify(audit.Trust{Key: in.vkey}, leaf, must(in.trail.Proof(ctx, out.Contact.Event))(t))
+	_, err := auditlog.Verify(auditlog.Trust{Key: in.vkey}, leaf, must(in.trail.Proof(ctx, out.Contact.Event))(t))
 	require.NoError(t, err)
-	require.Equal(t, audit.Unanchored, must(in.trail.VerifyStore(ctx, nil))(t).Verdict)
+	require.Equal(t, auditlog.Unanchored, must(in.trail.VerifyStore(ctx, nil))(t).Verdict)
 	in.refusesTurnedOpeningAndEvent(t, out, leaf, tag)
 }
 
@@ -280,7 +281,7 @@ func (in *installation) refusesTurnedOpeningAndEvent(t *testing.T, out foreign, 
 		require.EqualValues(t, 1, must(in.trail.VerifyStore(ctx, nil))(t).Openings[audit.OpeningAltered])
 	}
 	in.exec(t, `UPDATE crmguard_audit_openings SET sealed = ? WHERE event = ? AND owner <> 't:'`, opening, out.Contact.Event)
-	require.Equal(t, audit.Unanchored, must(in.trail.VerifyStore(ctx, nil))(t).Verdict)
+	require.Equal(t, auditlog.Unanchored, must(in.trail.VerifyStore(ctx, nil))(t).Verdict)
 
 	forged := newUUID(t)
 	leaf = bytes.ReplaceAll(leaf, []byte(out.Contact.Event), []byte(forged))
@@ -302,20 +303,20 @@ func (in *installation) exec(t *testing.T, query string, args ...any) {
 // turn in the first character of each line only.
 func (in *installation) verifiesTheLog(t *testing.T, out foreign) {
 	t.Helper()
-	trust := audit.Trust{Key: out.Log.Key}
+	trust := auditlog.Trust{Key: out.Log.Key}
 	verify := func() error {
-		report, err := audit.VerifyLog(t.Context(), os.DirFS(in.path(out.Log.Folder)), trust)
-		return errors.Join(different(report.Verdict, audit.Unanchored, err), different(report.Verified, out.Log.Size, nil))
+		report, err := auditlog.VerifyLog(t.Context(), os.DirFS(in.path(out.Log.Folder)), trust)
+		return errors.Join(different(report.Verdict, auditlog.Unanchored, err), different(report.Verified, out.Log.Size, nil))
 	}
 	for _, p := range out.Log.Proofs {
 		requireOnly(t, p.Leaf, func(leaf []byte) error {
-			_, err := audit.Verify(trust, leaf, p.Proof)
+			_, err := auditlog.Verify(trust, leaf, p.Proof)
 			return err
 		})
 		for at := range p.Proof {
 			if at == 0 || p.Proof[at-1] == '\n' {
 				requireRefused(t, p.Proof, at, func(proof []byte) error {
-					_, err := audit.Verify(trust, p.Leaf, proof)
+					_, err := auditlog.Verify(trust, p.Leaf, proof)
 					return err
 				})
 			}

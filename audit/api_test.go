@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 )
 
@@ -30,9 +31,9 @@ func TestBeats(t *testing.T) {
 	b.fill(1)
 	require.True(t, b.run().Beat)
 	leaf := b.leaves()[1]
-	require.Equal(t, audit.KindBeat, leaf.Kind)
+	require.Equal(t, auditlog.KindBeat, leaf.Kind)
 	require.Equal(t, int64(1), leaf.Size)
-	require.Equal(t, &audit.LeafHead{N: 4, Hash: "AAEC"}, leaf.Heads.Ledger)
+	require.Equal(t, &auditlog.LeafHead{N: 4, Hash: "AAEC"}, leaf.Heads.Ledger)
 	require.Equal(t, int64(9), leaf.Heads.Keys.N)
 	require.Equal(t, "AQ", leaf.Heads.Seals)
 	require.Equal(t, "Ag", leaf.Heads.Snapshots)
@@ -61,7 +62,7 @@ func TestBeats(t *testing.T) {
 	require.ErrorIs(t, b.trail.Beat(t.Context()), audit.ErrHead)
 	for _, bad := range []string{`{`, `{"hash":"!","n":1}`} {
 		_, _, err := audit.HeadOf(func(ctx) ([]byte, error) { return []byte(bad), nil })(t.Context())
-		require.ErrorIs(t, err, audit.ErrMalformed)
+		require.ErrorIs(t, err, auditlog.ErrMalformed)
 	}
 }
 
@@ -204,7 +205,7 @@ func TestTenantsAreApart(t *testing.T) {
 	require.NoError(t, b.trail.Erase(t.Context(), "t2", "p1"))
 	b.run()
 	require.Len(t, b.history(audit.About("p1")), 1)
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 	for _, err := range b.trail.History(t.Context(), "", audit.About("p1"), audit.Page{}) {
 		require.ErrorIs(t, err, audit.ErrInvalid)
 	}
@@ -333,7 +334,7 @@ func TestResealAndHolders(t *testing.T) {
 	require.Equal(t, r.Resealed, n)
 	require.Equal(t, 2000, n, "the erased openings did not come back")
 	b.run()
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 	_, err = b.trail.ResealOpenings(t.Context(), func(ctx, string, string, []byte, []byte) ([]byte, error) { return nil, errCue })
 	require.ErrorIs(t, err, errCue)
 	b.exec(`DELETE FROM crmguard_audit_surrogates`)
@@ -434,19 +435,19 @@ func TestProofErrors(t *testing.T) {
 	for i := range proof {
 		bad := append([]byte{}, proof...)
 		bad[i] ^= 1
-		if _, err := audit.Verify(b.trust(), raw, bad); err == nil {
+		if _, err := auditlog.Verify(b.trust(), raw, bad); err == nil {
 			require.Equal(t, byte('='), proof[i+1], "byte %d: only the unused bits at the end of a base64 text may differ", i)
-		} else if !errors.Is(err, audit.ErrTampered) && !errors.Is(err, audit.ErrMalformed) {
+		} else if !errors.Is(err, auditlog.ErrTampered) && !errors.Is(err, auditlog.ErrMalformed) {
 			t.Fatalf("byte %d: %v", i, err)
 		}
 	}
-	_, err = audit.Verify(audit.Trust{Key: "x"}, raw, proof)
-	require.ErrorIs(t, err, audit.ErrInvalid)
+	_, err = auditlog.Verify(auditlog.Trust{Key: "x"}, raw, proof)
+	require.ErrorIs(t, err, auditlog.ErrInvalid)
 	_, other, err := audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
-	_, err = audit.Verify(audit.Trust{Key: other}, raw, proof)
-	require.ErrorIs(t, err, audit.ErrTampered)
+	_, err = auditlog.Verify(auditlog.Trust{Key: other}, raw, proof)
+	require.ErrorIs(t, err, auditlog.ErrTampered)
 	b.exec(`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB)`)
 	_, err = b.trail.Proof(t.Context(), id)
-	require.ErrorIs(t, err, audit.ErrTampered)
+	require.ErrorIs(t, err, auditlog.ErrTampered)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/canon"
 )
 
@@ -21,7 +22,7 @@ func (t *Trail) beatDue(s state, coming int) bool {
 
 // beat is a beat on its way into the log.
 type beat struct {
-	heads  LeafHeads
+	heads  auditlog.LeafHeads
 	forced bool // asked for, whether one is due or not
 }
 
@@ -48,9 +49,9 @@ func (t *Trail) Beat(ctx context.Context) error {
 }
 
 // heads asks the other stores for their newest state, outside any transaction.
-func (t *Trail) heads(ctx context.Context) (*LeafHeads, error) {
+func (t *Trail) heads(ctx context.Context) (*auditlog.LeafHeads, error) {
 	var (
-		out LeafHeads
+		out auditlog.LeafHeads
 		err error
 	)
 	if out.Ledger, err = head(ctx, "ledger", t.config.Heads.Ledger); err != nil {
@@ -68,7 +69,7 @@ func (t *Trail) heads(ctx context.Context) (*LeafHeads, error) {
 	return &out, nil
 }
 
-func head(ctx context.Context, name string, from func(context.Context) (int64, []byte, error)) (*LeafHead, error) {
+func head(ctx context.Context, name string, from func(context.Context) (int64, []byte, error)) (*auditlog.LeafHead, error) {
 	if from == nil {
 		return nil, nil
 	}
@@ -79,7 +80,7 @@ func head(ctx context.Context, name string, from func(context.Context) (int64, [
 	if n < 0 || n > 1<<53-1 || len(hash) == 0 || len(hash) > 1024 {
 		return nil, fmt.Errorf("%w: %s: out of range", ErrHead, name)
 	}
-	return &LeafHead{N: n, Hash: canon.FormatBytes(hash)}, nil
+	return &auditlog.LeafHead{N: n, Hash: canon.FormatBytes(hash)}, nil
 }
 
 func root(ctx context.Context, name string, from func(context.Context) ([]byte, error)) (string, error) {
@@ -112,7 +113,7 @@ func HeadOf(position func(ctx context.Context) ([]byte, error)) func(ctx context
 			Hash     string `json:"hash"`
 		}
 		if err := canon.Unmarshal(data, &in); err != nil {
-			return 0, nil, fmt.Errorf("%w: position: %w", ErrMalformed, err)
+			return 0, nil, fmt.Errorf("%w: position: %w", auditlog.ErrMalformed, err)
 		}
 		n := max(in.N, in.Sequence)
 		if in.Hash == "" {

@@ -14,6 +14,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 )
@@ -71,7 +72,7 @@ func (b *bench) open() {
 
 func (b *bench) advance(d time.Duration) { b.clock.Add(d.Microseconds()) }
 
-func (b *bench) trust() audit.Trust { return audit.Trust{Key: b.config.Key} }
+func (b *bench) trust() auditlog.Trust { return auditlog.Trust{Key: b.config.Key} }
 
 // in runs fn in a transaction and commits.
 func (b *bench) in(fn func(tx *sql.Tx) error) error {
@@ -147,11 +148,11 @@ func (b *bench) verifyStore(kept []byte) audit.StoreReport {
 	return r
 }
 
-func (b *bench) verifyLog(kept []byte) audit.Report {
+func (b *bench) verifyLog(kept []byte) auditlog.Report {
 	b.t.Helper()
 	trust := b.trust()
 	trust.Kept = kept
-	r, err := audit.VerifyLog(b.t.Context(), b.sink.FS(), trust)
+	r, err := auditlog.VerifyLog(b.t.Context(), b.sink.FS(), trust)
 	require.NoError(b.t, err)
 	return r
 }
@@ -173,12 +174,12 @@ func (b *bench) count(query string, args ...any) int {
 }
 
 // leaves reads the published log.
-func (b *bench) leaves() []audit.Leaf {
+func (b *bench) leaves() []auditlog.Leaf {
 	b.t.Helper()
-	var out []audit.Leaf
-	for e, err := range audit.Entries(b.t.Context(), b.sink.FS()) {
+	var out []auditlog.Leaf
+	for e, err := range auditlog.Entries(b.t.Context(), b.sink.FS()) {
 		require.NoError(b.t, err)
-		leaf, err := audit.ParseLeaf(e.Leaf)
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
 		require.NoError(b.t, err)
 		require.Equal(b.t, int64(len(out)), e.Index)
 		out = append(out, leaf)

@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -18,8 +20,8 @@ import (
 // queued in the backup and published later keep theirs.
 //
 // Before anything is written the published log is compared with the kept
-// checkpoint (Config.Kept) and with what the database has: ErrRolledBack,
-// ErrForked and ErrLogLost mean that the folder is not the log that was kept.
+// checkpoint (Config.Kept) and with what the database has: auditlog.ErrRolledBack,
+// auditlog.ErrForked and ErrLogLost mean that the folder is not the log that was kept.
 // A database that is level or ahead is left alone. It can be interrupted and
 // repeated.
 //
@@ -38,8 +40,8 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	read := readFunc(t.config.Sink.ReadFile)
-	reader := tileSource(read.hashes).reader(ctx, head)
+	read := merkle.Files(t.config.Sink.ReadFile)
+	reader := merkle.Source(read.Hashes).Reader(ctx, head)
 	if err := anchored(reader, head, kept); err != nil {
 		return err
 	}
@@ -48,7 +50,7 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 		return err
 	}
 	if err := t.genuine(ctx, s); err != nil {
-		if !errors.Is(err, ErrTampered) {
+		if !errors.Is(err, auditlog.ErrTampered) {
 			return err
 		}
 		if s, err = t.tagAnew(ctx, s, head, reader, err); err != nil {
@@ -87,7 +89,7 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 func (t *Trail) behind(reader tlog.HashReader, s state, head tlog.Tree) error {
 	shown := t.memory.published()
 	if shown.N > head.N {
-		return fmt.Errorf("%w: published %d entries, and %d before", ErrRolledBack, head.N, shown.N)
+		return fmt.Errorf("%w: published %d entries, and %d before", auditlog.ErrRolledBack, head.N, shown.N)
 	}
 	for _, older := range []tlog.Tree{s.Tree, shown} {
 		same, err := extends(reader, older)
@@ -95,7 +97,7 @@ func (t *Trail) behind(reader tlog.HashReader, s state, head tlog.Tree) error {
 			return err
 		}
 		if !same {
-			return fmt.Errorf("%w: the database's %d entries are not the first of the published log", ErrForked, older.N)
+			return fmt.Errorf("%w: the database's %d entries are not the first of the published log", auditlog.ErrForked, older.N)
 		}
 	}
 	return nil
@@ -137,17 +139,17 @@ func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlo
 
 // readBack takes the published entries from up to to into the database, in one
 // transaction.
-func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashReader, size, from, to int64, first bool) error {
+func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.HashReader, size, from, to int64, first bool) error {
 	leaves, err := proven(ctx, read, reader, from, to, size)
 	if err != nil {
 		return err
 	}
 	var (
-		recovery *Leaf
+		recovery *auditlog.Leaf
 		told     queued
 	)
 	if first {
-		if recovery, err = t.ownEvent(KindRecover, "audit.recover", from, size); err != nil {
+		if recovery, err = t.ownEvent(auditlog.KindRecover, "audit.recover", from, size); err != nil {
 			return err
 		}
 		if told, err = t.tagged(ctx, recovery); err != nil {
@@ -159,24 +161,24 @@ func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashRea
 		if s.N != from {
 			return s, nil, nil // another process is catching up too
 		}
-		g, err := grow(ctx, t.rows(t.db), s)
+		g, err := merkle.Grow(ctx, t.rows(t.db), s.Tree)
 		if err != nil {
 			return s, nil, err
 		}
 		next := s
-		parsed := make([]Leaf, len(leaves))
+		parsed := make([]auditlog.Leaf, len(leaves))
 		for i, raw := range leaves {
-			if parsed[i], err = ParseLeaf(raw); err != nil {
+			if parsed[i], err = auditlog.ParseLeaf(raw); err != nil {
 				return s, nil, err
 			}
-			if err := g.append(tlog.RecordHash(raw)); err != nil {
+			if err := g.Append(tlog.RecordHash(raw)); err != nil {
 				return s, nil, err
 			}
-			if parsed[i].Kind == KindBeat {
-				next.beat, next.beatSize = parsed[i].At.UnixMicro(), g.size
+			if parsed[i].Kind == auditlog.KindBeat {
+				next.beat, next.beatSize = parsed[i].At.UnixMicro(), g.Size
 			}
 		}
-		tiles, tree, err := g.tiles()
+		tiles, tree, err := g.Tiles()
 		next.Tree, next.published = tree, to
 		return next, func(tx Tx) error {
 			if err := t.adoptAll(ctx, tx, from, leaves, parsed); err != nil {
@@ -191,13 +193,13 @@ func (t *Trail) readBack(ctx context.Context, read readFunc, reader tlog.HashRea
 	})
 }
 
-func (t *Trail) adoptAll(ctx context.Context, tx Tx, from int64, leaves [][]byte, parsed []Leaf) error {
+func (t *Trail) adoptAll(ctx context.Context, tx Tx, from int64, leaves [][]byte, parsed []auditlog.Leaf) error {
 	var beyond int64
 	if _, err := t.one(ctx, tx, []any{&beyond}, `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= ?`, from); err != nil {
 		return err
 	}
 	if beyond > 0 {
-		return fmt.Errorf("%w: %d rows have an index beyond the log", ErrTampered, beyond)
+		return fmt.Errorf("%w: %d rows have an index beyond the log", auditlog.ErrTampered, beyond)
 	}
 	for i, raw := range leaves {
 		if err := t.adopt(ctx, tx, from+int64(i), raw, &parsed[i]); err != nil {
@@ -208,19 +210,19 @@ func (t *Trail) adoptAll(ctx context.Context, tx Tx, from int64, leaves [][]byte
 }
 
 // ownEvent is an event of the trail's own, about the entries from up to to.
-func (t *Trail) ownEvent(kind, action string, from, to int64) (*Leaf, error) {
+func (t *Trail) ownEvent(kind, action string, from, to int64) (*auditlog.Leaf, error) {
 	id, err := NewID()
 	if err != nil {
 		return nil, err
 	}
-	return &Leaf{
+	return &auditlog.Leaf{
 		ID: id, Kind: kind, At: t.now(), Tenant: t.config.Tenant, Actor: itself, Action: action,
 		Outcome: OutcomeOK, Object: recovered(from, to),
 	}, nil
 }
 
 // proven reads published entries and proves each against the signed root.
-func proven(ctx context.Context, read readFunc, reader tlog.HashReader, from, to, size int64) ([][]byte, error) {
+func proven(ctx context.Context, read merkle.Files, reader tlog.HashReader, from, to, size int64) ([][]byte, error) {
 	indexes := make([]int64, 0, to-from)
 	for i := from; i < to; i++ {
 		indexes = append(indexes, tlog.StoredHashIndex(0, i))
@@ -230,12 +232,12 @@ func proven(ctx context.Context, read readFunc, reader tlog.HashReader, from, to
 		return nil, err
 	}
 	var out [][]byte
-	for e, err := range entries(ctx, read, from, to, size) {
+	for e, err := range auditlog.EntriesOf(ctx, read, from, to, size) {
 		if err != nil {
 			return nil, err
 		}
 		if tlog.RecordHash(e.Leaf) != hashes[e.Index-from] {
-			return nil, fmt.Errorf("%w: published entry %d", ErrTampered, e.Index)
+			return nil, fmt.Errorf("%w: published entry %d", auditlog.ErrTampered, e.Index)
 		}
 		out = append(out, e.Leaf)
 	}
@@ -244,7 +246,7 @@ func proven(ctx context.Context, read readFunc, reader tlog.HashReader, from, to
 
 // adopt gives a published entry its row: the queued one of the backup, if it
 // was queued then, or a new one.
-func (t *Trail) adopt(ctx context.Context, tx Tx, index int64, raw []byte, leaf *Leaf) error {
+func (t *Trail) adopt(ctx context.Context, tx Tx, index int64, raw []byte, leaf *auditlog.Leaf) error {
 	now := t.now().UnixMicro()
 	n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, sequenced = ?, tag = ? WHERE id = ? AND idx IS NULL AND leaf = ?`, index, now, noTag, leaf.ID, raw)
 	if err != nil {
@@ -265,10 +267,10 @@ func (t *Trail) adopt(ctx context.Context, tx Tx, index int64, raw []byte, leaf 
 			return err
 		}
 		if !found || !there.Valid || there.Int64 != index {
-			return fmt.Errorf("%w: the database holds event %s with another content", ErrTampered, leaf.ID)
+			return fmt.Errorf("%w: the database holds event %s with another content", auditlog.ErrTampered, leaf.ID)
 		}
 	}
-	if leaf.Kind == KindBeat {
+	if leaf.Kind == auditlog.KindBeat {
 		return nil
 	}
 	return t.index(ctx, tx, leaf)

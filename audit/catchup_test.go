@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/audittest"
 )
 
@@ -57,19 +58,19 @@ func TestCatchUp(t *testing.T) {
 	require.ErrorIs(t, b.trail.Beat(t.Context()), audit.ErrBehind)
 	require.ErrorIs(t, b.trail.Run(t.Context()), audit.ErrBehind)
 	require.Equal(t, folder, b.sink.FS(), "nothing is signed while behind")
-	require.Equal(t, audit.RolledBack, b.verifyStore(kept).Verdict)
+	require.Equal(t, auditlog.RolledBack, b.verifyStore(kept).Verdict)
 
 	require.NoError(t, b.trail.CatchUp(t.Context()))
 	require.NoError(t, b.trail.CatchUp(t.Context()), "a second call finds nothing to do")
 	r := b.run()
 	require.Equal(t, 2, r.Sequenced, "what was recorded since, and the recovery")
 	report := b.verifyLog(kept)
-	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
 	leaves := b.leaves()
 	require.Equal(t, published, leaves[:len(published)], "same origin, same history")
-	var recovery *audit.Leaf
+	var recovery *auditlog.Leaf
 	for _, leaf := range leaves[len(published):] {
-		if leaf.Kind == audit.KindRecover {
+		if leaf.Kind == auditlog.KindRecover {
 			recovery = &leaf
 		}
 	}
@@ -78,12 +79,12 @@ func TestCatchUp(t *testing.T) {
 
 	// p1 was erased after the backup: the restored rows are back until the erasures are replayed.
 	store := b.verifyStore(kept)
-	require.Equal(t, audit.RolledBack, store.Verdict, "%+v", store.Faults)
+	require.Equal(t, auditlog.RolledBack, store.Verdict, "%+v", store.Faults)
 	require.Equal(t, int64(11), store.Openings[audit.OpeningReturned])
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
 	b.run()
 	store = b.verifyStore(kept)
-	require.Equal(t, audit.OK, store.Verdict, "%+v", store.Faults)
+	require.Equal(t, auditlog.OK, store.Verdict, "%+v", store.Faults)
 	// early and queued ones of p1; 400 later ones of p1 are erased too, for the erasure names them as well
 	require.Equal(t, int64(11+400), store.Openings[audit.OpeningErased])
 	require.Equal(t, int64(800+1200), store.Openings[audit.OpeningLost])
@@ -97,12 +98,12 @@ func TestCatchUp(t *testing.T) {
 		require.NoError(t, err)
 		raw, err := b.trail.Leaf(t.Context(), id)
 		require.NoError(t, err)
-		_, err = audit.Verify(b.trust(), raw, proof)
+		_, err = auditlog.Verify(b.trust(), raw, proof)
 		require.NoError(t, err)
 	}
 	// a lost opening is not a licence: deleting one that the backup had is found
 	b.exec(`DELETE FROM crmguard_audit_openings WHERE event = ?`, early[0])
-	require.Equal(t, audit.Tampered, b.verifyStore(kept).Verdict)
+	require.Equal(t, auditlog.Tampered, b.verifyStore(kept).Verdict)
 }
 
 func TestCatchUpRefuses(t *testing.T) {
@@ -116,7 +117,7 @@ func TestCatchUpRefuses(t *testing.T) {
 		other.run()
 		b.sink.Set(other.sink.FS())
 		before := b.count(`SELECT COUNT(*) FROM crmguard_audit_events`)
-		require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrForked)
+		require.ErrorIs(t, b.trail.CatchUp(t.Context()), auditlog.ErrForked)
 		require.Equal(t, before, b.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
 		b.fill(15)
 		_, err := b.trail.RunOnce(t.Context())
@@ -131,9 +132,9 @@ func TestCatchUpRefuses(t *testing.T) {
 		other.fill(10)
 		other.run()
 		b.sink.Set(other.sink.FS())
-		require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrForked)
+		require.ErrorIs(t, b.trail.CatchUp(t.Context()), auditlog.ErrForked)
 		_, err := b.trail.RunOnce(t.Context())
-		require.ErrorIs(t, err, audit.ErrForked)
+		require.ErrorIs(t, err, auditlog.ErrForked)
 	})
 	t.Run("a lost log", func(t *testing.T) {
 		b := newBench(t)
@@ -160,7 +161,7 @@ func TestCatchUpRefuses(t *testing.T) {
 		data[len(data)-5] ^= 1
 		b.sink.Set(files)
 		for range 2 {
-			require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrTampered)
+			require.ErrorIs(t, b.trail.CatchUp(t.Context()), auditlog.ErrTampered)
 		}
 		require.Equal(t, 11, b.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
 	})
@@ -170,7 +171,7 @@ func TestCatchUpRefuses(t *testing.T) {
 		other.run()
 		b.config.Kept = func(ctx) ([]byte, error) { return other.checkpoint(), nil }
 		b.open()
-		require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrTampered)
+		require.ErrorIs(t, b.trail.CatchUp(t.Context()), auditlog.ErrTampered)
 		b.config.Kept = func(ctx) ([]byte, error) { return nil, errCue }
 		b.open()
 		require.ErrorIs(t, b.trail.CatchUp(t.Context()), errCue)
@@ -208,10 +209,10 @@ func TestNothingIsSignedBehindTheKeptCheckpoint(t *testing.T) {
 	b.restore(file)
 	b.fill(7)
 	_, err := b.trail.RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrRolledBack)
-	require.ErrorIs(t, b.trail.Beat(t.Context()), audit.ErrRolledBack)
+	require.ErrorIs(t, err, auditlog.ErrRolledBack)
+	require.ErrorIs(t, b.trail.Beat(t.Context()), auditlog.ErrRolledBack)
 	require.Equal(t, folder, b.sink.FS(), "no second history stands under the same origin")
-	require.Equal(t, audit.RolledBack, b.verifyLog(kept).Verdict)
+	require.Equal(t, auditlog.RolledBack, b.verifyLog(kept).Verdict)
 
 	// A process whose log is the kept one signs, and asks each time, and once when
 	// it begins.
@@ -226,7 +227,7 @@ func TestNothingIsSignedBehindTheKeptCheckpoint(t *testing.T) {
 	require.NoError(t, sound.trail.Beat(t.Context()))
 	sound.run()
 	require.Equal(t, 3, asked)
-	require.Equal(t, audit.OK, sound.verifyLog(kept).Verdict)
+	require.Equal(t, auditlog.OK, sound.verifyLog(kept).Verdict)
 }
 
 // An empty database, everything lost but the published log.
@@ -241,6 +242,6 @@ func TestCatchUpFromNothing(t *testing.T) {
 	require.NoError(t, fresh.trail.CatchUp(t.Context()))
 	fresh.run()
 	r := fresh.verifyStore(b.checkpoint())
-	require.Equal(t, audit.OK, r.Verdict, "%+v", r.Faults)
+	require.Equal(t, auditlog.OK, r.Verdict, "%+v", r.Faults)
 	require.Equal(t, int64(600), r.Openings[audit.OpeningLost])
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // signed puts a checkpoint of this text, with a good signature of the log, into
@@ -29,26 +30,26 @@ func (b *bench) signed(text string) func(t *testing.T, f fstest.MapFS) {
 func TestNoEntriesHaveOneRoot(t *testing.T) {
 	b := newBench(t)
 	origin := "crm.example/audit/0\n0\n"
-	for root, want := range map[tlog.Hash]audit.Verdict{sha256.Sum256(nil): audit.OK, {}: audit.Tampered, sha256.Sum256([]byte("x")): audit.Tampered} {
+	for root, want := range map[tlog.Hash]auditlog.Verdict{sha256.Sum256(nil): auditlog.OK, {}: auditlog.Tampered, sha256.Sum256([]byte("x")): auditlog.Tampered} {
 		f := fstest.MapFS{}
 		b.signed(origin+root.String()+"\n")(t, f)
-		r, err := audit.VerifyLog(t.Context(), f, b.trust())
+		r, err := auditlog.VerifyLog(t.Context(), f, b.trust())
 		require.NoError(t, err)
 		require.Equal(t, want, r.Log, "%+v", r.Faults)
 		trust := b.trust()
 		trust.Kept = f["checkpoint"].Data
-		_, err = audit.VerifyLog(t.Context(), b.sink.FS(), trust)
-		_, proofErr := audit.Verify(b.trust(), []byte("{}"), []byte("c2sp.org/tlog-proof@v1\nindex 0\n\n"+string(f["checkpoint"].Data)))
+		_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), trust)
+		_, proofErr := auditlog.Verify(b.trust(), []byte("{}"), []byte("c2sp.org/tlog-proof@v1\nindex 0\n\n"+string(f["checkpoint"].Data)))
 		require.Error(t, proofErr, "nothing is in it")
-		for _, entryErr := range audit.Entries(t.Context(), f) {
-			require.ErrorIs(t, entryErr, audit.ErrMalformed)
+		for _, entryErr := range auditlog.Entries(t.Context(), f) {
+			require.ErrorIs(t, entryErr, auditlog.ErrMalformed)
 		}
-		if want == audit.OK {
+		if want == auditlog.OK {
 			require.NoError(t, err)
 			continue
 		}
 		require.Contains(t, r.Faults[0].What, "no log can say")
-		require.ErrorIs(t, err, audit.ErrInvalid)
+		require.ErrorIs(t, err, auditlog.ErrInvalid)
 		require.ErrorContains(t, err, "Kept")
 	}
 }
@@ -65,9 +66,9 @@ func TestATornCheckpointStopsNothingForGood(t *testing.T) {
 		b.fill(1)
 		require.NoError(t, b.sink.WriteFile(t.Context(), "checkpoint", torn))
 		_, err := b.trail.RunOnce(t.Context())
-		require.ErrorIs(t, err, audit.ErrMalformed)
-		require.NotErrorIs(t, err, audit.ErrTampered)
-		require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrMalformed)
+		require.ErrorIs(t, err, auditlog.ErrMalformed)
+		require.NotErrorIs(t, err, auditlog.ErrTampered)
+		require.ErrorIs(t, b.trail.CatchUp(t.Context()), auditlog.ErrMalformed)
 		there, err := b.sink.ReadFile(t.Context(), "checkpoint")
 		require.NoError(t, err)
 		require.Equal(t, len(torn), len(there), "nothing was written over it")
@@ -83,18 +84,18 @@ func TestATornCheckpointStopsNothingForGood(t *testing.T) {
 		b.run()
 		sound = b.checkpoint()
 	}
-	require.Equal(t, audit.OK, b.verifyStore(sound).Verdict)
+	require.Equal(t, auditlog.OK, b.verifyStore(sound).Verdict)
 
 	// Nor is a kept checkpoint that was torn the same as none.
 	for _, torn := range [][]byte{{}, sound[:40]} {
 		b.config.Kept = func(ctx) ([]byte, error) { return torn, nil }
 		b.open()
 		_, err := b.trail.RunOnce(t.Context())
-		require.ErrorIs(t, err, audit.ErrMalformed)
+		require.ErrorIs(t, err, auditlog.ErrMalformed)
 		trust := b.trust()
 		trust.Kept = torn
-		_, err = audit.VerifyLog(t.Context(), b.sink.FS(), trust)
-		require.ErrorIs(t, err, audit.ErrInvalid)
+		_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), trust)
+		require.ErrorIs(t, err, auditlog.ErrInvalid)
 	}
 	require.NoError(t, b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, update("p1", 9)) }), "recording goes on")
 }

@@ -127,7 +127,7 @@ type Config struct {
 	// to a person by mistake shows the person's id in the log for ever.
 	PersonKinds []string
 	// StrictValues refuses a value without an encoding with a [ValueError]: for
-	// tests of the application. Without it a [StandIn] is recorded, so that no sale
+	// tests of the application. Without it a [auditlog.StandIn] is recorded, so that no sale
 	// fails by a value.
 	StrictValues bool
 	// From returns the request id of a context; nil means none.

@@ -19,7 +19,7 @@
 //	}))
 //	check(tx.Commit())
 //	must(trail.RunOnce(ctx)) // or go trail.Run(ctx), in any process
-//	report := must(audit.VerifyLog(ctx, os.DirFS(folder), audit.Trust{Key: verifier}))
+//	report := must(auditlog.VerifyLog(ctx, os.DirFS(folder), auditlog.Trust{Key: verifier}))
 //	fmt.Println(report.Verdict, report.Verified) // ok only against a checkpoint that is kept elsewhere: Trust.Kept
 //
 // An event is queued in the caller's transaction: it commits with the business
@@ -37,10 +37,10 @@
 //     processes; a rolled-back one never is. A retry with the same id changes
 //     nothing.
 //   - A change, loss, insertion or exchange of sequenced entries, in the
-//     published files or in the database, is found by [VerifyLog] and
+//     published files or in the database, is found by [auditlog.VerifyLog] and
 //     [Trail.VerifyStore]; against a checkpoint kept elsewhere also a cut at
 //     the end, and a rewrite by someone who holds the signing key. Without one
-//     the verdict is [Unanchored] at best.
+//     the verdict is [auditlog.Unanchored] at best.
 //   - What is signed extends all that is known of the log: the kept checkpoint,
 //     asked before each signature, the published one, the state row of the
 //     database, which bears a tag, and what the process has seen. A database that
@@ -52,7 +52,7 @@
 //     forged by deleting: it needs a sequenced erasure that names the
 //     surrogate.
 //   - A value that has no encoding, and an event of very many fields, fail no
-//     sale: the first is recorded as a [StandIn], the second in one piece a person.
+//     sale: the first is recorded as a [auditlog.StandIn], the second in one piece a person.
 //   - The signing key can change while the log goes on (Config.Former, SignAlso),
 //     and the log says so; a stolen one can be taken out of it ([Trail.RevokeKey]).
 //   - Nothing is signed before its transaction has committed, no checkpoint
@@ -128,8 +128,8 @@
 // folder, [GenerateKey] and, without a vault of package encryption,
 // [NewKeysFile] once, then [Open]. [Trail.Prepare] before a
 // transaction, [Trail.Record] as its last statement, [Trail.Run] in the
-// background of any process. [Trail.Proof] and [Verify] for one event,
-// [VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
+// background of any process. [Trail.Proof] and [auditlog.Verify] for one event,
+// [auditlog.VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
 // [Trail.History] for screens.
 //
 // # Concurrency
@@ -147,17 +147,7 @@
 //	ErrConflict       permanent   the id belongs to another event (ConflictError)
 //	ErrNotFound       permanent   no such event
 //	ErrNotPublished   temporary   wait for the next pass of the sequencer
-//	ErrMalformed      permanent   these bytes are no leaf, opening, proof or head; a
-//	                              checkpoint that ends too early: Republish
-//	ErrTampered       permanent   stop; verify, compare with the kept checkpoint (after a
-//	                              change of the keys of the tags: CatchUp). Damage, not
-//	                              malice: Republish mends files, RebuildTiles the tree
-//	ErrNotSigned      permanent   take the verifier key of this log; ErrTampered too
 //	ErrNotOpen        permanent   take the Trail that Open returned
-//	ErrForked         permanent   stop; two histories exist, find out which is true
-//	ErrRolledBack     permanent   bring back the folder and the database that were kept or
-//	                              seen; where a backup or a replica took the database's
-//	                              place, CatchUp
 //	ErrBehind         permanent   the database is an old one: CatchUp (BehindError)
 //	ErrLogLost        permanent   bring back the published folder, or Republish it
 //	ErrUnanchored     permanent   a repair needs Config.Kept and a checkpoint in it
@@ -166,6 +156,19 @@
 //	ErrHead           temporary   a store named in Heads does not answer
 //	ErrSchema         permanent   call sqltrail.Install, or apply its migrations
 //	fs.ErrPermission  permanent   a right on a table is missing: see sqltrail.Grants
+//
+// What is said about the bytes of the log stands in package auditlog:
+//
+//	auditlog.ErrMalformed   permanent   these bytes are no leaf, opening, proof or head; a
+//	                                    checkpoint that ends too early: Republish
+//	auditlog.ErrTampered    permanent   stop; verify, compare with the kept checkpoint (after a
+//	                                    change of the keys of the tags: CatchUp). Damage, not
+//	                                    malice: Republish mends files, RebuildTiles the tree
+//	auditlog.ErrNotSigned   permanent   take the verifier key of this log; ErrTampered too
+//	auditlog.ErrForked      permanent   stop; two histories exist, find out which is true
+//	auditlog.ErrRolledBack  permanent   bring back the folder and the database that were kept or
+//	                                    seen; where a backup or a replica took the database's
+//	                                    place, CatchUp
 //
 // Errors of the sink, the sealer and the tagger are wrapped. Those of the
 // database stand behind "audit: read" or "audit: write" in words of the library,
@@ -197,7 +200,7 @@
 // # Format and compatibility
 //
 // Leaves, commitments, openings and tags are version 1 of the library's
-// formats document, frozen in testdata. The published
+// formats document, frozen in auditlog/testdata. The published
 // folder is C2SP tlog-tiles v1 with entry bundles, the checkpoint a C2SP
 // signed note, proofs c2sp.org/tlog-proof@v1. An undeclared path appears as
 // "c:" and a commitment of side 2 over the path itself; a recover event names

@@ -3,6 +3,8 @@ package audit
 import (
 	"testing"
 	"time"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // BenchmarkDraft is what recording an event of twelve changes costs before the
@@ -16,7 +18,7 @@ func BenchmarkDraft(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := trail.draft(b.Context(), KindEvent, event); err != nil {
+		if _, err := trail.draft(b.Context(), auditlog.KindEvent, event); err != nil {
 			b.Fatal(err)
 		}
 	}

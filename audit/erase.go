@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -69,8 +70,8 @@ func (t *Trail) erase(ctx context.Context, tx Tx, tenant, surrogate string) erro
 	if err != nil {
 		return err
 	}
-	leaf := Leaf{
-		ID: id, Kind: KindErase, At: t.now(), Tenant: tenant, Actor: itself, Action: "audit.erase",
+	leaf := auditlog.Leaf{
+		ID: id, Kind: auditlog.KindErase, At: t.now(), Tenant: tenant, Actor: itself, Action: "audit.erase",
 		Outcome: OutcomeOK, Persons: []string{surrogate},
 	}
 	inserted, err := t.enqueue(ctx, tx, &leaf, nil)

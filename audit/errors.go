@@ -3,10 +3,6 @@ package audit
 import (
 	"errors"
 	"fmt"
-
-	"golang.org/x/mod/sumdb/note"
-
-	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
 // The sentinels of the package; the package comment says what to do about each.
@@ -29,22 +25,8 @@ var (
 	// ErrNotPublished says that no published checkpoint covers the event yet,
 	// or that there is no checkpoint at all. Temporary: run the sequencer.
 	ErrNotPublished = errors.New("audit: not in a published checkpoint yet")
-	// ErrMalformed is wrapped by every error about bytes (leaf, opening,
-	// proof, checkpoint) that are not in their format.
-	ErrMalformed = errors.New("audit: malformed")
-	// ErrTampered says that stored bytes do not match what was signed.
-	ErrTampered = errors.New("audit: log does not match its checkpoint")
-	// ErrNotSigned says that a checkpoint bears no signature of this key: it is
-	// the wrong verifier key, or a checkpoint of another log. Errors that wrap
-	// it wrap ErrTampered too.
-	ErrNotSigned = errors.New("audit: not signed by this key")
 	// ErrNotOpen says that a Trail was not made by [Open].
 	ErrNotOpen = errors.New("audit: the trail is not open: a Trail comes from audit.Open")
-	// ErrForked says that two checkpoints of one log exclude each other.
-	ErrForked = errors.New("audit: log has forked")
-	// ErrRolledBack says that the log is shorter than the kept checkpoint, or
-	// than this process has seen it.
-	ErrRolledBack = errors.New("audit: log went back")
 	// ErrBehind is wrapped by a [BehindError].
 	ErrBehind = errors.New("audit: database is behind the published log")
 	// ErrLogLost says that this trail has published before, but that the sink
@@ -124,30 +106,6 @@ func (e *BehindError) Error() string {
 // Unwrap makes errors.Is(err, ErrBehind) true.
 func (e *BehindError) Unwrap() error { return ErrBehind }
 
-// unsignedError is a checkpoint that this key did not sign.
-type unsignedError struct{}
-
-func (unsignedError) Error() string {
-	return ErrNotSigned.Error() + ": the wrong verifier key, or a checkpoint of another log (a key that signed before stands in Former)"
-}
-func (unsignedError) Unwrap() []error { return []error{ErrNotSigned, ErrTampered} }
-
-// signature tells a checkpoint that this key did not sign, and one that ends too
-// early, from one whose text or signature was changed.
-func signature(err error) error {
-	if errors.Is(err, c2sp.ErrShort) {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if _, ok := errors.AsType[*note.UnverifiedNoteError](err); ok {
-		return unsignedError{}
-	}
-	return fmt.Errorf("%w: checkpoint: %w", ErrTampered, err)
-}
-
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
-}
-
-func malformed(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/ids"
 )
 
@@ -46,12 +47,9 @@ type Event struct {
 	Changes []Change
 }
 
-// Object names what an event acted on.
-type Object struct {
-	Kind   string // a code such as "deal"
-	ID     string // a row id, or a person id where Person is set
-	Person bool   // the object is a person: the log shows the surrogate
-}
+// Object names what an event acted on: [Ref] or [PersonRef]. Where Person is set,
+// ID is a person id in an [Event], and the surrogate in a leaf of the log.
+type Object = auditlog.Object
 
 // Ref names an object that is not a person. Its id stays in the log for ever
 // and is refused where it looks like a name or an address, as an actor's is.
@@ -77,45 +75,28 @@ type Change struct {
 	// [Date], [Absent]; named types, pointers, sql.Null* and any other
 	// driver.Valuer stand for what they lead to. NULL is nil, nil bytes, a nil
 	// pointer, a sql.Null* that is not valid; what is empty is not NULL. Of what
-	// has no encoding a [StandIn] is recorded.
+	// has no encoding a [auditlog.StandIn] is recorded.
 	Old, New any
 }
 
-// Absent is the value of a field that does not exist on that side.
-type Absent struct{}
-
-// JSON is a JSON document as a field value.
-type JSON []byte
-
-// Decimal is a decimal number at its declared scale, as a field value.
-type Decimal string
-
-// Date is a calendar date YYYY-MM-DD, as a field value.
-type Date string
+// The values that Go has no type for; a history shows them as such, too.
+type (
+	// Absent is the value of a field that does not exist on that side.
+	Absent = auditlog.Absent
+	// JSON is a JSON document as a field value.
+	JSON = auditlog.JSON
+	// Decimal is a decimal number at its declared scale, as a field value.
+	Decimal = auditlog.Decimal
+	// Date is a calendar date YYYY-MM-DD, as a field value.
+	Date = auditlog.Date
+)
 
 // The outcomes of an event.
 const (
-	OutcomeOK      = "ok"
-	OutcomeDenied  = "denied"
-	OutcomeFailed  = "failed"
-	OutcomePartial = "partial"
-)
-
-// The kinds of a leaf.
-const (
-	KindEvent   = "event"   // something the application recorded
-	KindErase   = "erase"   // a person's openings and surrogate were erased
-	KindPrune   = "prune"   // old leaf bodies were dropped
-	KindKey     = "key"     // the signing key changed
-	KindRecover = "recover" // a restored database was caught up from the published log
-	KindGap     = "gap"     // events are known to be missing
-	KindBeat    = "beat"    // the heads of other stores, at least once a minute while anything happens
-)
-
-const (
-	maxLeaf    = 65535
-	maxPersons = 500
-	maxOpening = 16 << 20
+	OutcomeOK      = auditlog.OutcomeOK
+	OutcomeDenied  = auditlog.OutcomeDenied
+	OutcomeFailed  = auditlog.OutcomeFailed
+	OutcomePartial = auditlog.OutcomePartial
 )
 
 // NewID makes an event id, a UUIDv7.
@@ -132,8 +113,8 @@ var (
 
 // parseID returns the 16 bytes of an event id in its one text form.
 func parseID(s string) ([16]byte, error) {
-	id, err := uuid.Parse(s)
-	if err != nil || id.String() != s {
+	id, err := auditlog.ParseID(s)
+	if err != nil {
 		return id, invalid("event id is no lower-case UUID")
 	}
 	return id, nil

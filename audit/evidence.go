@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // evidence is what the log says about openings that are gone.
@@ -19,9 +21,9 @@ func newEvidence() *evidence {
 }
 
 // add takes what a leaf says; index -1 is a queued one.
-func (ev *evidence) add(index int64, leaf *Leaf) {
+func (ev *evidence) add(index int64, leaf *auditlog.Leaf) {
 	switch leaf.Kind {
-	case KindErase:
+	case auditlog.KindErase:
 		for _, s := range leaf.Persons {
 			key := [2]string{leaf.Tenant, s}
 			if index < 0 {
@@ -30,7 +32,7 @@ func (ev *evidence) add(index int64, leaf *Leaf) {
 				ev.erased[key] = index
 			}
 		}
-	case KindRecover:
+	case auditlog.KindRecover:
 		if from, to, ok := parseRange(leaf.Object.ID); ok && index >= 0 {
 			ev.lost = append(ev.lost, [2]int64{from, min(to, index)})
 		}
@@ -62,8 +64,8 @@ func (ev *evidence) wasLost(index int64) bool {
 // judged is the verdict on the opening of one (event, owner).
 type judged struct {
 	verdict OpeningVerdict
-	person  string   // person id, "" where it is nobody or unknown
-	opening *opening // where the verdict is ok or returned and it opened
+	person  string            // person id, "" where it is nobody or unknown
+	opening *auditlog.Opening // where the verdict is ok or returned and it opened
 	why     string
 }
 
@@ -71,9 +73,9 @@ type judged struct {
 // Erased needs all three: no opening, an erasure in the log after the event
 // that names the surrogate, and no row of the surrogate. A deletion by hand
 // has at most two.
-func (t *Trail) judge(ctx context.Context, ev *evidence, index int64, leaf *Leaf, owner string, sealed []byte) (judged, error) {
+func (t *Trail) judge(ctx context.Context, ev *evidence, index int64, leaf *auditlog.Leaf, owner string, sealed []byte) (judged, error) {
 	var j judged
-	mapped := owner == nobody
+	mapped := owner == auditlog.Nobody
 	if !mapped {
 		var err error
 		mapped, err = t.one(ctx, t.db, []any{&j.person}, `SELECT person FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, leaf.Tenant, owner)
@@ -108,7 +110,7 @@ func (t *Trail) judge(ctx context.Context, ev *evidence, index int64, leaf *Leaf
 	}
 	o, err := t.unseal(ctx, leaf, j.person, sealed)
 	if err == nil {
-		err = o.matches(leaf, owner)
+		err = o.Matches(leaf, owner)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -124,7 +126,7 @@ func (t *Trail) judge(ctx context.Context, ev *evidence, index int64, leaf *Leaf
 	return j, nil
 }
 
-func (t *Trail) unseal(ctx context.Context, leaf *Leaf, person string, sealed []byte) (*opening, error) {
+func (t *Trail) unseal(ctx context.Context, leaf *auditlog.Leaf, person string, sealed []byte) (*auditlog.Opening, error) {
 	id, err := parseID(leaf.ID)
 	if err != nil {
 		return nil, err
@@ -134,21 +136,4 @@ func (t *Trail) unseal(ctx context.Context, leaf *Leaf, person string, sealed []
 		return nil, err
 	}
 	return parseOpening(plain)
-}
-
-// matches checks every commitment of one owner.
-func (o *opening) matches(leaf *Leaf, owner string) error {
-	id, err := parseID(leaf.ID)
-	if err != nil {
-		return err
-	}
-	for _, c := range leaf.Changes {
-		if ownerOf(c.Who) != owner {
-			continue
-		}
-		if _, err := o.unfold(id, c); err != nil {
-			return err
-		}
-	}
-	return nil
 }

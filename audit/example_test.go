@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/audit/tilesink"
@@ -150,7 +151,7 @@ func ExampleVerify() {
 	proof, _ := s.trail.Proof(ctx, id)
 
 	// Elsewhere, years later, with nothing but the key:
-	event, err := audit.Verify(audit.Trust{Key: s.vkey}, leaf, proof)
+	event, err := auditlog.Verify(auditlog.Trust{Key: s.vkey}, leaf, proof)
 	fmt.Println(event.Action, event.Actor, err)
 	// Output: contact.create u-1 <nil>
 }
@@ -163,13 +164,13 @@ func ExampleVerifyLog() {
 	s.change(ctx, "p-1", "ann@b.example")
 	s.trail.RunOnce(ctx)
 	kept, _ := s.trail.Checkpoint(ctx) // mail it, print it, give it to a customer
-	report, err := audit.VerifyLog(ctx, s.sink.FS(), audit.Trust{Key: s.vkey, Kept: kept})
+	report, err := auditlog.VerifyLog(ctx, s.sink.FS(), auditlog.Trust{Key: s.vkey, Kept: kept})
 	fmt.Println(report.Verdict, report.Verified, err)
 
 	entries, _ := os.ReadFile(filepath.Join(s.dir, "log/tile/entries/000.p/2"))
 	entries[60] ^= 1
 	os.WriteFile(filepath.Join(s.dir, "log/tile/entries/000.p/2"), entries, 0o600)
-	report, _ = audit.VerifyLog(ctx, s.sink.FS(), audit.Trust{Key: s.vkey})
+	report, _ = auditlog.VerifyLog(ctx, s.sink.FS(), auditlog.Trust{Key: s.vkey})
 	fmt.Println(report.Verdict, report.Faults[0].Index, report.Faults[0].What)
 	// Output:
 	// ok 2 <nil>
@@ -183,12 +184,12 @@ func ExampleEntries() {
 	defer s.close()
 	s.change(ctx, "p-1", "ann@b.example")
 	s.trail.RunOnce(ctx)
-	for entry, err := range audit.Entries(ctx, s.sink.FS()) {
+	for entry, err := range auditlog.Entries(ctx, s.sink.FS()) {
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		leaf, err := audit.ParseLeaf(entry.Leaf)
+		leaf, err := auditlog.ParseLeaf(entry.Leaf)
 		fmt.Println(entry.Index, leaf.Kind, err)
 	}
 	// Output:
@@ -226,7 +227,7 @@ func ExampleTrail_Erase() {
 	fmt.Println(s.trail.Erase(ctx, "main", "p-1")) // or Eraser, as a func
 	s.trail.RunOnce(ctx)
 	leaf, _ := s.trail.Leaf(ctx, id)
-	_, err := audit.Verify(audit.Trust{Key: s.vkey}, leaf, proof)
+	_, err := auditlog.Verify(auditlog.Trust{Key: s.vkey}, leaf, proof)
 	fmt.Println("proof:", err)
 	report, _ := s.trail.VerifyStore(ctx, nil)
 	fmt.Println(report.Verdict, report.Openings[audit.OpeningErased])
@@ -372,7 +373,7 @@ func ExampleTrail_RebuildTiles() {
 
 	s.db.ExecContext(ctx, `DELETE FROM crmguard_audit_tiles`) // somebody tidied up
 	_, err := s.trail.RunOnce(ctx)
-	fmt.Println(errors.Is(err, audit.ErrTampered))
+	fmt.Println(errors.Is(err, auditlog.ErrTampered))
 	repair, err := s.trail.RebuildTiles(ctx)
 	fmt.Printf("%+v %v\n", repair, err)
 	// Output:

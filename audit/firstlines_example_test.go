@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/audit/tilesink"
 )
@@ -55,7 +56,7 @@ func Example_firstLines() {
 	}))
 	check(tx.Commit())
 	must(trail.RunOnce(ctx)) // or go trail.Run(ctx), in any process
-	report := must(audit.VerifyLog(ctx, os.DirFS(folder), audit.Trust{Key: verifier}))
+	report := must(auditlog.VerifyLog(ctx, os.DirFS(folder), auditlog.Trust{Key: verifier}))
 	fmt.Println(report.Verdict, report.Verified) // ok only against a checkpoint that is kept elsewhere: Trust.Kept
 
 	// Output: unanchored 2

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 func TestFromRecordToProof(t *testing.T) {
@@ -24,20 +25,20 @@ func TestFromRecordToProof(t *testing.T) {
 		require.NoError(t, err)
 		raw, err := b.trail.Leaf(t.Context(), id)
 		require.NoError(t, err)
-		leaf, err := audit.Verify(b.trust(), raw, proof)
+		leaf, err := auditlog.Verify(b.trust(), raw, proof)
 		require.NoError(t, err)
 		require.Equal(t, id, leaf.ID)
 		require.Equal(t, "u-1", leaf.Actor)
 		raw[20] ^= 1
-		_, err = audit.Verify(b.trust(), raw, proof)
-		require.ErrorIs(t, err, audit.ErrTampered)
+		_, err = auditlog.Verify(b.trust(), raw, proof)
+		require.ErrorIs(t, err, auditlog.ErrTampered)
 	}
 	report := b.verifyLog(nil)
-	require.Equal(t, audit.Unanchored, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, auditlog.Unanchored, report.Verdict, "%+v", report.Faults)
 	require.Equal(t, int64(301), report.Verified)
 	require.Equal(t, int64(1), report.Beats)
 	store := b.verifyStore(b.checkpoint())
-	require.Equal(t, audit.OK, store.Verdict, "%+v", store.Faults)
+	require.Equal(t, auditlog.OK, store.Verdict, "%+v", store.Faults)
 	require.Equal(t, int64(600), store.Openings[audit.OpeningOK], "one for the person and one for nobody")
 	require.Equal(t, int64(301), store.Rows)
 
@@ -127,7 +128,7 @@ func TestPoolOfOne(t *testing.T) {
 	require.NoError(t, b.trail.Beat(t.Context()))
 	tagger.db = nil
 	require.Len(t, b.history(audit.About("p1")), 1)
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 	_, err := b.trail.ResealOpenings(t.Context(), func(ctx ctx, tenant, person string, sealed, ad []byte) ([]byte, error) {
 		return sealed, b.db.PingContext(ctx)
 	})
@@ -135,7 +136,7 @@ func TestPoolOfOne(t *testing.T) {
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
 	b.run()
 	require.NoError(t, b.trail.CatchUp(t.Context()))
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 func TestErasure(t *testing.T) {
@@ -154,7 +155,7 @@ func TestErasure(t *testing.T) {
 	}
 	require.NoError(t, b.trail.Eraser()(t.Context(), "main", "p1"))
 	require.NoError(t, b.keys.Erase(t.Context(), "main", "p1"))
-	require.Equal(t, audit.Incomplete, b.verifyStore(nil).Verdict, "the erasure is not published yet")
+	require.Equal(t, auditlog.Incomplete, b.verifyStore(nil).Verdict, "the erasure is not published yet")
 	events := b.count(`SELECT COUNT(*) FROM crmguard_audit_events`)
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "stranger"))
@@ -162,22 +163,22 @@ func TestErasure(t *testing.T) {
 	b.run()
 
 	for _, id := range ids {
-		_, err := audit.Verify(b.trust(), raws[id], proofs[id])
+		_, err := auditlog.Verify(b.trust(), raws[id], proofs[id])
 		require.NoError(t, err, "an old proof")
 		fresh, err := b.trail.Proof(t.Context(), id)
 		require.NoError(t, err)
-		_, err = audit.Verify(b.trust(), raws[id], fresh)
+		_, err = auditlog.Verify(b.trust(), raws[id], fresh)
 		require.NoError(t, err, "a new proof")
 	}
 	after := b.leaves()
 	require.Equal(t, before, after[:len(before)], "no entry changed")
 	erasure := after[len(before)]
-	require.Equal(t, audit.KindErase, erasure.Kind)
+	require.Equal(t, auditlog.KindErase, erasure.Kind)
 	require.Len(t, erasure.Persons, 1)
 	require.Empty(t, erasure.Object)
 
 	report := b.verifyStore(nil)
-	require.Equal(t, audit.Unanchored, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, auditlog.Unanchored, report.Verdict, "%+v", report.Faults)
 	require.Equal(t, int64(10), report.Openings[audit.OpeningErased])
 	require.Equal(t, int64(50), report.Openings[audit.OpeningOK], "everyone else, and what is about nobody")
 	require.Empty(t, b.history(audit.About("p1")))
@@ -193,7 +194,7 @@ func TestErasure(t *testing.T) {
 	require.Equal(t, audit.OpeningErased, past.Changes[0].Verdict)
 	require.Nil(t, past.Changes[0].Old)
 	require.Equal(t, "customer", past.Changes[1].New, "about nobody")
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 func TestErasedCannotBeForged(t *testing.T) {
@@ -226,11 +227,11 @@ func TestErasedCannotBeForged(t *testing.T) {
 			b.record(update("p1", 1))
 			b.record(update("p2", 2))
 			b.run()
-			require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+			require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 			forge(b)
 			b.run()
 			report := b.verifyStore(nil)
-			require.Equal(t, audit.Tampered, report.Verdict, "%+v", report)
+			require.Equal(t, auditlog.Tampered, report.Verdict, "%+v", report)
 		})
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/tilesink"
 )
 
@@ -40,15 +41,15 @@ func (k *frozenKeys) Tag(_ context.Context, _ string, data []byte) ([]byte, erro
 
 func (k *frozenKeys) Verify(ctx context.Context, tenant string, data, tag []byte) error {
 	if want, _ := k.Tag(ctx, tenant, data); !hmac.Equal(want, tag) {
-		return audit.ErrTampered
+		return auditlog.ErrTampered
 	}
 	return nil
 }
 
-// TestFreeze writes testdata/v1 anew: go test -tags freeze -run TestFreeze.
+// TestFreeze writes auditlog/testdata/v1 anew: go test -tags freeze -run TestFreeze.
 // Never again once it has been released.
 func TestFreeze(t *testing.T) {
-	const dir = "testdata/v1"
+	const dir = "auditlog/testdata/v1"
 	require.NoError(t, os.RemoveAll(dir))
 	b := newBench(t)
 	keys := &frozenKeys{Sealer: b.keys, plains: make(map[string][]byte)}

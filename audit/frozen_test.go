@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,7 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // frozen is what lies beside the frozen log: what opens its commitments, and
@@ -27,24 +27,24 @@ type frozen struct {
 }
 
 func TestFrozenLog(t *testing.T) {
-	const dir = "testdata/v1"
+	const dir = "auditlog/testdata/v1"
 	key, err := os.ReadFile(filepath.Join(dir, "log.vkey"))
 	require.NoError(t, err)
 	kept, err := os.ReadFile(filepath.Join(dir, "kept", "checkpoint"))
 	require.NoError(t, err)
-	trust := Trust{Key: strings.TrimSpace(string(key)), Kept: kept}
-	r, err := VerifyLog(t.Context(), os.DirFS(filepath.Join(dir, "log")), trust)
+	trust := auditlog.Trust{Key: strings.TrimSpace(string(key)), Kept: kept}
+	r, err := auditlog.VerifyLog(t.Context(), os.DirFS(filepath.Join(dir, "log")), trust)
 	require.NoError(t, err)
-	require.Equal(t, OK, r.Verdict, "%+v", r.Faults)
-	require.Equal(t, OK, r.Kept)
+	require.Equal(t, auditlog.OK, r.Verdict, "%+v", r.Faults)
+	require.Equal(t, auditlog.OK, r.Kept)
 	require.Equal(t, int64(8), r.Size)
 	require.Equal(t, int64(5), r.KeptSize)
 
-	leaves := make(map[string]Leaf)
+	leaves := make(map[string]auditlog.Leaf)
 	raws := make(map[string][]byte)
-	for e, err := range Entries(t.Context(), os.DirFS(filepath.Join(dir, "log"))) {
+	for e, err := range auditlog.Entries(t.Context(), os.DirFS(filepath.Join(dir, "log"))) {
 		require.NoError(t, err)
-		leaf, err := ParseLeaf(e.Leaf)
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
 		require.NoError(t, err)
 		leaves[leaf.ID], raws[leaf.ID] = leaf, e.Leaf
 	}
@@ -61,7 +61,7 @@ func TestFrozenLog(t *testing.T) {
 		mac := hmac.New(sha256.New, tagKey)
 		mac.Write(queueData(leaf.Tenant, raws[e.ID]))
 		require.Equal(t, e.Tag, hex.EncodeToString(mac.Sum(nil)), "the queue tag")
-		for _, owner := range leaf.owners() {
+		for _, owner := range leaf.Owners() {
 			plain, ok := e.Openings[owner]
 			if !ok {
 				erased++
@@ -69,7 +69,7 @@ func TestFrozenLog(t *testing.T) {
 			}
 			o, err := parseOpening([]byte(plain))
 			require.NoError(t, err)
-			require.NoError(t, o.matches(&leaf, owner))
+			require.NoError(t, o.Matches(&leaf, owner))
 			opened++
 		}
 	}
@@ -78,66 +78,7 @@ func TestFrozenLog(t *testing.T) {
 
 	proof, err := os.ReadFile(filepath.Join(dir, "first.tlog-proof"))
 	require.NoError(t, err)
-	leaf, err := Verify(Trust{Key: trust.Key}, raws[in.Events[0].ID], proof)
+	leaf, err := auditlog.Verify(auditlog.Trust{Key: trust.Key}, raws[in.Events[0].ID], proof)
 	require.NoError(t, err)
 	require.Equal(t, in.Events[0].ID, leaf.ID)
-}
-
-// The edge that VerifyLog computes roots with, against x/mod's own.
-func TestEdgeAgainstTlog(t *testing.T) {
-	var (
-		e      edge
-		hashes []tlog.Hash
-	)
-	reader := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
-		out := make([]tlog.Hash, len(indexes))
-		for i, index := range indexes {
-			out[i] = hashes[index]
-		}
-		return out, nil
-	})
-	_, ok := e.root()
-	require.False(t, ok)
-	for n := range int64(700) {
-		data := []byte{byte(n), byte(n >> 8)}
-		more, err := tlog.StoredHashes(n, data, reader)
-		require.NoError(t, err)
-		hashes = append(hashes, more...)
-		e.push(tlog.RecordHash(data))
-		want, err := tlog.TreeHash(n+1, reader)
-		require.NoError(t, err)
-		got, _ := e.root()
-		require.Equal(t, want, got, "%d entries", n+1)
-	}
-}
-
-func FuzzVerify(f *testing.F) {
-	const dir = "testdata/v1"
-	key, err := os.ReadFile(filepath.Join(dir, "log.vkey"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	proof, err := os.ReadFile(filepath.Join(dir, "first.tlog-proof"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	var first []byte
-	known := make(map[string]bool)
-	for e, err := range Entries(context.Background(), os.DirFS(filepath.Join(dir, "log"))) {
-		if err != nil {
-			f.Fatal(err)
-		}
-		if first == nil {
-			first = e.Leaf
-		}
-		known[string(e.Leaf)] = true
-	}
-	f.Add(first, proof)
-	f.Add([]byte("x"), []byte("c2sp.org/tlog-proof@v1\nindex 0\n\n"))
-	trust := Trust{Key: strings.TrimSpace(string(key))}
-	f.Fuzz(func(t *testing.T, leaf, proof []byte) {
-		if _, err := Verify(trust, leaf, proof); err == nil && !known[string(leaf)] {
-			t.Fatalf("verified what is not in the log: %q", leaf)
-		}
-	})
 }

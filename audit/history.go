@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"iter"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/ids"
 )
 
@@ -17,7 +18,7 @@ type Page struct {
 
 // Entry is one event of a history, with the values that still open.
 type Entry struct {
-	Leaf    Leaf
+	Leaf    auditlog.Leaf
 	Raw     []byte            // exact bytes of the leaf
 	Index   int64             // place in the log, -1 while queued
 	Cursor  int64             // for Page.Before
@@ -29,7 +30,7 @@ type Entry struct {
 type OpenedChange struct {
 	Path     string // the true name where it opened, otherwise as in the leaf ("*" for all fields of an event of very many)
 	Who      string // person id; the surrogate where the person was erased; "" for nobody
-	Old, New any    // as in [Change], or a [StandIn]; nil unless Verdict is OpeningOK
+	Old, New any    // as in [Change], or a [auditlog.StandIn]; nil unless Verdict is OpeningOK
 	Verdict  OpeningVerdict
 }
 
@@ -108,7 +109,7 @@ func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (
 }
 
 func (t *Trail) history(ctx context.Context, r pastRow) (Entry, error) {
-	leaf, err := ParseLeaf(r.leaf)
+	leaf, err := auditlog.ParseLeaf(r.leaf)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -134,7 +135,7 @@ func (t *Trail) history(ctx context.Context, r pastRow) (Entry, error) {
 }
 
 // changes opens the values of an event.
-func (t *Trail) changes(ctx context.Context, leaf *Leaf, index int64) ([]OpenedChange, error) {
+func (t *Trail) changes(ctx context.Context, leaf *auditlog.Leaf, index int64) ([]OpenedChange, error) {
 	sealed, err := t.sealed(ctx, leaf)
 	if err != nil {
 		return nil, err
@@ -144,7 +145,7 @@ func (t *Trail) changes(ctx context.Context, leaf *Leaf, index int64) ([]OpenedC
 		return nil, err
 	}
 	by := make(map[string]judged)
-	for _, owner := range leaf.owners() {
+	for _, owner := range leaf.Owners() {
 		ev := newEvidence()
 		if sealed[owner] == nil {
 			if ev, err = t.evidence(ctx, leaf.Tenant, owner); err != nil {
@@ -157,22 +158,22 @@ func (t *Trail) changes(ctx context.Context, leaf *Leaf, index int64) ([]OpenedC
 	}
 	var out []OpenedChange
 	for _, c := range leaf.Changes {
-		j := by[ownerOf(c.Who)]
+		j := by[c.Owner()]
 		o := OpenedChange{Path: c.Path, Who: cmp.Or(j.person, c.Who), Verdict: j.verdict}
 		if j.opening == nil {
 			out = append(out, o)
 			continue
 		}
-		parts, err := j.opening.unfold(id, c)
+		parts, err := j.opening.Unfold(id, c)
 		if err != nil {
 			return nil, err
 		}
 		for _, p := range parts {
-			o.Path = p.path
-			if o.Old, err = fromValue(p.before); err != nil {
+			o.Path = p.Path
+			if o.Old, err = auditlog.GoValue(p.Before); err != nil {
 				return nil, err
 			}
-			if o.New, err = fromValue(p.after); err != nil {
+			if o.New, err = auditlog.GoValue(p.After); err != nil {
 				return nil, err
 			}
 			out = append(out, o)
@@ -189,7 +190,7 @@ func (t *Trail) evidence(ctx context.Context, tenant, owner string) (*evidence, 
 		if err := rows.Scan(&r.seq, &r.index, &r.leaf); err != nil {
 			return err
 		}
-		leaf, err := ParseLeaf(r.leaf)
+		leaf, err := auditlog.ParseLeaf(r.leaf)
 		if err != nil {
 			return err
 		}
@@ -199,9 +200,9 @@ func (t *Trail) evidence(ctx context.Context, tenant, owner string) (*evidence, 
 		ev.add(r.index.Int64, &leaf)
 		return nil
 	}
-	err := t.query(ctx, t.db, scan, `SELECT e.seq, e.idx, e.leaf FROM crmguard_audit_persons p JOIN crmguard_audit_events e ON e.id = p.event WHERE p.tenant = ? AND p.surrogate = ? AND e.kind = ?`, tenant, owner, KindErase)
+	err := t.query(ctx, t.db, scan, `SELECT e.seq, e.idx, e.leaf FROM crmguard_audit_persons p JOIN crmguard_audit_events e ON e.id = p.event WHERE p.tenant = ? AND p.surrogate = ? AND e.kind = ?`, tenant, owner, auditlog.KindErase)
 	if err != nil {
 		return nil, err
 	}
-	return ev, t.query(ctx, t.db, scan, `SELECT seq, idx, leaf FROM crmguard_audit_events WHERE tenant = ? AND object_kind = ? AND kind = ?`, t.config.Tenant, "entries", KindRecover)
+	return ev, t.query(ctx, t.db, scan, `SELECT seq, idx, leaf FROM crmguard_audit_events WHERE tenant = ? AND object_kind = ? AND kind = ?`, t.config.Tenant, "entries", auditlog.KindRecover)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 )
 
@@ -41,7 +42,7 @@ func TestADealAndAPersonOfOneIdAreTwo(t *testing.T) {
 	require.Equal(t, [4]int{2, 0, 0, 0}, histories())
 	past := b.history(audit.Ref("deal", "17"))[0]
 	require.Equal(t, "won", past.Changes[0].New, "what is about nobody was not erased")
-	require.Equal(t, audit.OK, b.verifyStore(b.checkpoint()).Verdict)
+	require.Equal(t, auditlog.OK, b.verifyStore(b.checkpoint()).Verdict)
 
 	// The surrogate in the log is no id that anybody may ask for.
 	surrogate := b.leaves()[2].Object.ID

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 )
 
@@ -63,52 +64,52 @@ func TestASigningKeyChangesWithoutAPause(t *testing.T) {
 	b.turn(before)
 	kept := b.checkpoint()
 
-	verdict := func(key pair, kept []byte, former ...string) audit.Verdict {
+	verdict := func(key pair, kept []byte, former ...string) auditlog.Verdict {
 		t.Helper()
-		r, err := audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: key.key, Former: former, Kept: kept})
+		r, err := auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: key.key, Former: former, Kept: kept})
 		require.NoError(t, err)
 		return r.Verdict
 	}
 	first, second := b.with(fresh, old), b.with(fresh, old)
 	b.turn(first)
 	b.turn(second)
-	require.Equal(t, audit.OK, verdict(old, kept))
-	require.Equal(t, audit.OK, verdict(fresh, kept, old.key))
-	require.Equal(t, audit.Unanchored, verdict(fresh, nil))
+	require.Equal(t, auditlog.OK, verdict(old, kept))
+	require.Equal(t, auditlog.OK, verdict(fresh, kept, old.key))
+	require.Equal(t, auditlog.Unanchored, verdict(fresh, nil))
 	b.turn(before) // is still there, signs alone, and makes no event about its key
-	require.Equal(t, audit.Tampered, verdict(fresh, nil))
-	require.Equal(t, audit.OK, verdict(fresh, kept, old.key))
+	require.Equal(t, auditlog.Tampered, verdict(fresh, nil))
+	require.Equal(t, auditlog.OK, verdict(fresh, kept, old.key))
 	b.turn(first)
 	b.turn(second)
 
 	last := b.with(fresh, pair{key: old.key}) // the overlap is over
 	b.turn(last)
-	require.Equal(t, audit.Tampered, verdict(old, nil))
-	require.Equal(t, audit.Unanchored, verdict(fresh, nil))
-	r, err := audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: fresh.key, Former: []string{old.key}, Kept: kept})
+	require.Equal(t, auditlog.Tampered, verdict(old, nil))
+	require.Equal(t, auditlog.Unanchored, verdict(fresh, nil))
+	r, err := auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: fresh.key, Former: []string{old.key}, Kept: kept})
 	require.NoError(t, err)
-	require.Equal(t, audit.OK, r.Verdict, "%+v", r.Faults)
+	require.Equal(t, auditlog.OK, r.Verdict, "%+v", r.Faults)
 	require.Len(t, r.Keys, 1, "every process has recorded the one change")
 	require.Equal(t, strings.TrimPrefix(fresh.key, "crm.example/audit/0+"), r.Keys[0].Key)
 	require.False(t, r.Keys[0].Revoked)
 	leaf := b.leaves()[r.Keys[0].Index]
-	require.Equal(t, []string{audit.KindKey, "audit.key", "rotated", "key"}, []string{leaf.Kind, leaf.Action, leaf.Reason, leaf.Object.Kind})
+	require.Equal(t, []string{auditlog.KindKey, "audit.key", "rotated", "key"}, []string{leaf.Kind, leaf.Action, leaf.Reason, leaf.Object.Kind})
 
 	_, err = before.RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrNotSigned, "a process that was forgotten signs nothing")
+	require.ErrorIs(t, err, auditlog.ErrNotSigned, "a process that was forgotten signs nothing")
 	require.ErrorContains(t, err, "Former")
 	report, err := last.VerifyStore(t.Context(), kept)
 	require.NoError(t, err)
-	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
 	proof, err := last.Proof(t.Context(), leaf.ID)
 	require.NoError(t, err)
 	raw, err := last.Leaf(t.Context(), leaf.ID)
 	require.NoError(t, err)
-	_, err = audit.Verify(audit.Trust{Key: fresh.key}, raw, proof)
+	_, err = auditlog.Verify(auditlog.Trust{Key: fresh.key}, raw, proof)
 	require.NoError(t, err)
-	_, err = audit.Verify(audit.Trust{Key: old.key}, raw, proof)
-	require.ErrorIs(t, err, audit.ErrNotSigned)
-	_, err = audit.Verify(audit.Trust{Key: newPair(t, "crm.example/audit").key, Former: []string{old.key, fresh.key}}, raw, proof)
+	_, err = auditlog.Verify(auditlog.Trust{Key: old.key}, raw, proof)
+	require.ErrorIs(t, err, auditlog.ErrNotSigned)
+	_, err = auditlog.Verify(auditlog.Trust{Key: newPair(t, "crm.example/audit").key, Former: []string{old.key, fresh.key}}, raw, proof)
 	require.NoError(t, err)
 }
 
@@ -118,7 +119,7 @@ func TestANewKeyNamesTheOneBefore(t *testing.T) {
 	b := newBench(t)
 	b.turn(b.trail)
 	_, err := b.with(newPair(t, "crm.example/audit")).RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrNotSigned)
+	require.ErrorIs(t, err, auditlog.ErrNotSigned)
 	require.ErrorContains(t, err, "Former")
 }
 
@@ -137,24 +138,24 @@ func TestARevokedKeySignsNothing(t *testing.T) {
 		require.NoError(t, trail.RevokeKey(t.Context(), old.key))
 		b.turn(trail)
 	}
-	trust := audit.Trust{Key: fresh.key, Former: []string{old.key}}
-	r, err := audit.VerifyLog(t.Context(), b.sink.FS(), trust)
+	trust := auditlog.Trust{Key: fresh.key, Former: []string{old.key}}
+	r, err := auditlog.VerifyLog(t.Context(), b.sink.FS(), trust)
 	require.NoError(t, err)
-	require.Equal(t, audit.Unanchored, r.Verdict, "%+v", r.Faults)
+	require.Equal(t, auditlog.Unanchored, r.Verdict, "%+v", r.Faults)
 	require.Len(t, r.Keys, 2)
-	require.Equal(t, audit.KeyChange{Index: r.Keys[1].Index, Key: strings.TrimPrefix(old.key, "crm.example/audit/0+"), Revoked: true}, r.Keys[1])
+	require.Equal(t, auditlog.KeyChange{Index: r.Keys[1].Index, Key: strings.TrimPrefix(old.key, "crm.example/audit/0+"), Revoked: true}, r.Keys[1])
 
 	// The thief signs the log as it is, or as it was a moment ago.
 	thief := &bench{t: t, config: audit.Config{Sign: old.sign}}
 	files := b.sink.FS()
 	thief.signed("crm.example/audit/0\n"+sizeAndRoot(r)+"\n")(t, files)
-	r, err = audit.VerifyLog(t.Context(), files, trust)
+	r, err = auditlog.VerifyLog(t.Context(), files, trust)
 	require.NoError(t, err)
-	require.Equal(t, audit.Tampered, r.Verdict)
+	require.Equal(t, auditlog.Tampered, r.Verdict)
 	require.Contains(t, r.Faults[0].What, "revokes")
 }
 
-func sizeAndRoot(r audit.Report) string {
+func sizeAndRoot(r auditlog.Report) string {
 	return fmt.Sprintf("%d\n%s", r.Size, tlog.Hash(r.Root))
 }
 
@@ -180,6 +181,6 @@ func TestKeysOfALogFitTogether(t *testing.T) {
 		require.Error(t, err, want)
 		require.ErrorContains(t, err, want)
 	}
-	_, err = audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: b.config.Key, Former: []string{"x"}})
-	require.ErrorIs(t, err, audit.ErrInvalid)
+	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: b.config.Key, Former: []string{"x"}})
+	require.ErrorIs(t, err, auditlog.ErrInvalid)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 )
 
@@ -40,13 +41,13 @@ func TestATrailNeedsNoVault(t *testing.T) {
 	b.record(e) // a retry
 	b.fill(20)
 	require.Equal(t, 21, b.run().Sequenced)
-	require.Equal(t, audit.OK, b.verifyStore(b.checkpoint()).Verdict)
+	require.Equal(t, auditlog.OK, b.verifyStore(b.checkpoint()).Verdict)
 	require.Equal(t, audit.OpeningOK, b.history(audit.About("p1"))[0].Changes[0].Verdict)
 
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
 	b.run()
 	report := b.verifyStore(b.checkpoint())
-	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
 	require.Positive(t, report.Openings[audit.OpeningErased])
 	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE person = 'p1'`))
 
@@ -70,15 +71,15 @@ func TestTheWrongSecretIsSeen(t *testing.T) {
 	b.record(update("p1", 9))
 	b.openWith(secretKeys(t))
 	_, err := b.trail.RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrTampered, "nothing is put behind a state that it cannot tell from a forgery")
+	require.ErrorIs(t, err, auditlog.ErrTampered, "nothing is put behind a state that it cannot tell from a forgery")
 	report := b.verifyStore(nil)
 	require.EqualValues(t, 1, report.Refused)
-	require.Equal(t, audit.Tampered, report.Verdict)
+	require.Equal(t, auditlog.Tampered, report.Verdict)
 	require.Positive(t, report.Openings[audit.OpeningAltered])
 	require.Zero(t, report.Openings[audit.OpeningOK])
 	b.openWith(right)
 	require.Equal(t, 1, b.run().Sequenced)
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 // TestATrailMovesOnToOtherKeys does what KeysFrom tells about a vault, here
@@ -103,17 +104,17 @@ func TestATrailMovesOnToOtherKeys(t *testing.T) {
 	require.Equal(t, openings, resealed.Resealed)
 	b.openWith(after)
 	_, err = b.trail.RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrTampered)
+	require.ErrorIs(t, err, auditlog.ErrTampered)
 	require.ErrorContains(t, err, "CatchUp tags it anew")
 	require.NoError(t, b.trail.CatchUp(t.Context()))
 	report := b.verifyStore(b.checkpoint())
-	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
 	b.advance(time.Second)
 	err = b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, e) })
 	require.ErrorIs(t, err, audit.ErrConflict, "a retry of what was recorded before")
 	b.record(update("p1", 2))
 	require.Equal(t, 1, b.run().Sequenced)
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 func TestKeysSayWhatIsWrongWithASecret(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/audit/tilesink"
 	"github.com/crmguard/crmguard/internal/killtest"
@@ -63,7 +64,7 @@ func (k lastingKeys) Tag(_ ctx, tenant string, data []byte) ([]byte, error) {
 
 func (k lastingKeys) Verify(ctx ctx, tenant string, data, tag []byte) error {
 	if want, _ := k.Tag(ctx, tenant, data); !hmac.Equal(want, tag) {
-		return audit.ErrTampered
+		return auditlog.ErrTampered
 	}
 	return nil
 }
@@ -173,7 +174,7 @@ func TestKilledWhileRecordingAndPublishing(t *testing.T) {
 
 	var kept []byte // the newest checkpoint that anybody saw
 	size := int64(0)
-	trust := func(kept []byte) audit.Trust { return audit.Trust{Key: public, Kept: kept} }
+	trust := func(kept []byte) auditlog.Trust { return auditlog.Trust{Key: public, Kept: kept} }
 	rounds, moments := killtest.Rounds(t)
 	var acknowledged []string
 	for round := range rounds {
@@ -185,9 +186,9 @@ func TestKilledWhileRecordingAndPublishing(t *testing.T) {
 		l := openLasting(t, dir)
 		checkpoints := seen()
 		for _, c := range checkpoints { // each extends the one before
-			report, err := audit.VerifyLog(t.Context(), l.log.FS(), trust(c))
+			report, err := auditlog.VerifyLog(t.Context(), l.log.FS(), trust(c))
 			require.NoError(t, err)
-			require.Equal(t, audit.OK, report.Verdict, "round %d: %+v", round, report.Faults)
+			require.Equal(t, auditlog.OK, report.Verdict, "round %d: %+v", round, report.Faults)
 			require.GreaterOrEqual(t, report.KeptSize, size, "round %d: a checkpoint went backwards", round)
 			kept, size = c, report.KeptSize
 		}
@@ -197,12 +198,12 @@ func TestKilledWhileRecordingAndPublishing(t *testing.T) {
 			kept, err = l.trail.Checkpoint(t.Context())
 			require.NoError(t, err)
 		}
-		report, err := audit.VerifyLog(t.Context(), l.log.FS(), trust(kept))
+		report, err := auditlog.VerifyLog(t.Context(), l.log.FS(), trust(kept))
 		require.NoError(t, err)
-		require.Equal(t, audit.OK, report.Verdict, "round %d: %+v", round, report.Faults)
+		require.Equal(t, auditlog.OK, report.Verdict, "round %d: %+v", round, report.Faults)
 		store, err := l.trail.VerifyStore(t.Context(), kept)
 		require.NoError(t, err)
-		require.Equal(t, audit.OK, store.Verdict, "round %d: %+v", round, store.Faults)
+		require.Equal(t, auditlog.OK, store.Verdict, "round %d: %+v", round, store.Faults)
 		require.Zero(t, store.Waiting)
 		kept, err = l.trail.Checkpoint(t.Context())
 		require.NoError(t, err)
@@ -219,11 +220,11 @@ func TestKilledWhileRecordingAndPublishing(t *testing.T) {
 func requireOneEventEach(t *testing.T, l *lasting, acknowledged []string) {
 	t.Helper()
 	events := map[string]int{}
-	for e, err := range audit.Entries(t.Context(), l.log.FS()) {
+	for e, err := range auditlog.Entries(t.Context(), l.log.FS()) {
 		require.NoError(t, err)
-		leaf, err := audit.ParseLeaf(e.Leaf)
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
 		require.NoError(t, err)
-		if leaf.Kind != audit.KindBeat {
+		if leaf.Kind != auditlog.KindBeat {
 			events[leaf.ID]++
 		}
 	}

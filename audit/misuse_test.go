@@ -7,6 +7,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 )
 
@@ -69,43 +70,43 @@ func TestAnotherKeyIsNotTampering(t *testing.T) {
 	b.run()
 	_, other, err := audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
-	report, err := audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: other})
+	report, err := auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: other})
 	require.NoError(t, err)
-	require.Equal(t, audit.Tampered, report.Verdict)
+	require.Equal(t, auditlog.Tampered, report.Verdict)
 	require.Contains(t, report.Faults[0].What, "not signed by this key")
 
 	proof, err := b.trail.Proof(t.Context(), id)
 	require.NoError(t, err)
 	leaf, err := b.trail.Leaf(t.Context(), id)
 	require.NoError(t, err)
-	_, err = audit.Verify(audit.Trust{Key: other}, leaf, proof)
-	require.ErrorIs(t, err, audit.ErrNotSigned)
-	require.ErrorIs(t, err, audit.ErrTampered)
-	_, err = audit.Verify(b.trust(), append(leaf, ' '), proof)
-	require.ErrorIs(t, err, audit.ErrTampered)
-	require.NotErrorIs(t, err, audit.ErrNotSigned)
-	_, err = audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: other, Kept: b.checkpoint()})
-	require.ErrorIs(t, err, audit.ErrInvalid)
-	require.ErrorContains(t, err, "Kept: audit: not signed by this key")
-	_, err = audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{})
+	_, err = auditlog.Verify(auditlog.Trust{Key: other}, leaf, proof)
+	require.ErrorIs(t, err, auditlog.ErrNotSigned)
+	require.ErrorIs(t, err, auditlog.ErrTampered)
+	_, err = auditlog.Verify(b.trust(), append(leaf, ' '), proof)
+	require.ErrorIs(t, err, auditlog.ErrTampered)
+	require.NotErrorIs(t, err, auditlog.ErrNotSigned)
+	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: other, Kept: b.checkpoint()})
+	require.ErrorIs(t, err, auditlog.ErrInvalid)
+	require.ErrorContains(t, err, "Kept: auditlog: not signed by this key")
+	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{})
 	require.ErrorContains(t, err, "second result of GenerateKey")
 
 	files := b.sink.FS()
 	signed := files["checkpoint"].Data
 	files["checkpoint"].Data = append([]byte("crm.example/audit/0\n9"), signed[len("crm.example/audit/0\n"):]...)
-	report, err = audit.VerifyLog(t.Context(), files, b.trust())
+	report, err = auditlog.VerifyLog(t.Context(), files, b.trust())
 	require.NoError(t, err)
-	require.Equal(t, audit.Tampered, report.Verdict)
+	require.Equal(t, auditlog.Tampered, report.Verdict)
 	require.Contains(t, report.Faults[0].What, "the checkpoint was changed")
 }
 
 // Nothing panics on a Trail that Open did not make, nor without a folder.
 func TestAZeroTrailIsAnError(t *testing.T) {
 	ctx := t.Context()
-	_, err := audit.VerifyLog(ctx, nil, audit.Trust{})
-	require.ErrorIs(t, err, audit.ErrInvalid)
-	for _, err := range audit.Entries(ctx, nil) {
-		require.ErrorIs(t, err, audit.ErrInvalid)
+	_, err := auditlog.VerifyLog(ctx, nil, auditlog.Trust{})
+	require.ErrorIs(t, err, auditlog.ErrInvalid)
+	for _, err := range auditlog.Entries(ctx, nil) {
+		require.ErrorIs(t, err, auditlog.ErrInvalid)
 	}
 	event := audit.Event{Tenant: "main", Actor: "u", Action: "a.b"}
 	for _, trail := range []*audit.Trail{nil, {}} {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/tilesink"
 )
 
@@ -19,9 +19,9 @@ func TestAPipeInTheLogIsNoFile(t *testing.T) {
 	b := newBench(t)
 	dir := t.TempDir()
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "checkpoint"), 0o600))
-	r, err := audit.VerifyLog(t.Context(), os.DirFS(dir), b.trust())
+	r, err := auditlog.VerifyLog(t.Context(), os.DirFS(dir), b.trust())
 	require.NoError(t, err)
-	require.Equal(t, audit.Incomplete, r.Verdict)
+	require.Equal(t, auditlog.Incomplete, r.Verdict)
 	sink, err := tilesink.Open(dir)
 	require.NoError(t, err)
 	_, err = sink.ReadFile(t.Context(), "checkpoint")

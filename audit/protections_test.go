@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -52,7 +53,7 @@ func TestNothingSlipsInAfterTheTagWasChecked(t *testing.T) {
 	b.fill(1)
 	hook.after = func() { b.exec(`UPDATE crmguard_audit_state SET size = 0`) }
 	_, err := b.trail.RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrTampered)
+	require.ErrorIs(t, err, auditlog.ErrTampered)
 }
 
 func TestABeatIsNeverQueued(t *testing.T) {
@@ -84,7 +85,7 @@ func TestAForgedOpeningIsFound(t *testing.T) {
 	require.NoError(t, err)
 	b.exec(`UPDATE crmguard_audit_openings SET sealed = ? WHERE event = ? AND owner <> 't:'`, sealed, id)
 	r := b.verifyStore(nil)
-	require.Equal(t, audit.Tampered, r.Verdict)
+	require.Equal(t, auditlog.Tampered, r.Verdict)
 	require.Equal(t, int64(1), r.Openings[audit.OpeningAltered])
 	past := b.history(audit.About("p1"))[0]
 	require.Equal(t, audit.OpeningAltered, past.Changes[0].Verdict)
@@ -150,15 +151,15 @@ func TestASignedLogMustStillMakeSense(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		files fstest.MapFS
-		want  audit.Verdict
+		want  auditlog.Verdict
 	}{
-		"control":    {signedLog(t, b, false, event, beat("1")), audit.Unanchored},
-		"root":       {signedLog(t, b, true, event, beat("1")), audit.Tampered},
-		"beat":       {signedLog(t, b, false, event, beat("7")), audit.Tampered},
-		"no leaf":    {signedLog(t, b, false, event, "hello"), audit.Tampered},
-		"empty leaf": {signedLog(t, b, false, event, ""), audit.Tampered},
+		"control":    {signedLog(t, b, false, event, beat("1")), auditlog.Unanchored},
+		"root":       {signedLog(t, b, true, event, beat("1")), auditlog.Tampered},
+		"beat":       {signedLog(t, b, false, event, beat("7")), auditlog.Tampered},
+		"no leaf":    {signedLog(t, b, false, event, "hello"), auditlog.Tampered},
+		"empty leaf": {signedLog(t, b, false, event, ""), auditlog.Tampered},
 	} {
-		r, err := audit.VerifyLog(t.Context(), c.files, b.trust())
+		r, err := auditlog.VerifyLog(t.Context(), c.files, b.trust())
 		require.NoError(t, err)
 		require.Equal(t, c.want, r.Verdict, "%s: %+v", name, r.Faults)
 	}
@@ -174,19 +175,19 @@ func TestWhatAnErasureCovers(t *testing.T) {
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
 	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE id = ? AND retry IS NOT NULL`, first), "a retry tag is made of the values")
 	b.run()
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 
 	// A restored row of the surrogate, even without any opening.
 	b.exec(`INSERT INTO crmguard_audit_surrogates (tenant, person, surrogate) VALUES ('main', 'p1', ?)`, surrogate)
-	require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict, "an opening is gone, and its surrogate is not: not an erasure")
+	require.Equal(t, auditlog.Tampered, b.verifyStore(nil).Verdict, "an opening is gone, and its surrogate is not: not an erasure")
 	quiet := newBench(t) // a person whose events have no values
 	quiet.record(audit.Event{Tenant: "main", Actor: "u", Action: "contact.read", Persons: []string{"p1"}})
 	require.NoError(t, quiet.db.QueryRowContext(t.Context(), `SELECT surrogate FROM crmguard_audit_surrogates`).Scan(&surrogate))
 	require.NoError(t, quiet.trail.Erase(t.Context(), "main", "p1"))
 	quiet.run()
-	require.Equal(t, audit.Unanchored, quiet.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, quiet.verifyStore(nil).Verdict)
 	quiet.exec(`INSERT INTO crmguard_audit_surrogates (tenant, person, surrogate) VALUES ('main', 'p1', ?)`, surrogate)
-	require.Equal(t, audit.RolledBack, quiet.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.RolledBack, quiet.verifyStore(nil).Verdict)
 	require.NoError(t, b.db.QueryRowContext(t.Context(), `SELECT surrogate FROM crmguard_audit_surrogates`).Scan(&surrogate))
 
 	// An erasure does not cover what came after it.
@@ -195,7 +196,7 @@ func TestWhatAnErasureCovers(t *testing.T) {
 	b.exec(`DELETE FROM crmguard_audit_openings WHERE owner = ?`, surrogate)
 	b.exec(`DELETE FROM crmguard_audit_surrogates`)
 	r := b.verifyStore(nil)
-	require.Equal(t, audit.Tampered, r.Verdict)
+	require.Equal(t, auditlog.Tampered, r.Verdict)
 	require.Equal(t, int64(1), r.Openings[audit.OpeningMissing])
 	require.Equal(t, int64(1), r.Openings[audit.OpeningErased])
 }

@@ -10,23 +10,21 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
-
-// checkpointFile is the name of the signed tree head in a published log.
-const checkpointFile = "checkpoint"
 
 // checkpoint reads and verifies the published checkpoint; found is false where
 // there is none.
 func (t *Trail) checkpoint(ctx context.Context) (signed []byte, tree tlog.Tree, found bool, err error) {
-	signed, err = t.config.Sink.ReadFile(ctx, checkpointFile)
+	signed, err = t.config.Sink.ReadFile(ctx, auditlog.CheckpointFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, tlog.Tree{}, false, nil
 	}
 	if err != nil {
 		return nil, tlog.Tree{}, false, fmt.Errorf("audit: read checkpoint: %w", err)
 	}
-	tree, err = openCheckpoint(t.key, signed)
+	tree, err = t.trust().Checkpoint(signed)
 	return signed, tree, true, err
 }
 
@@ -35,12 +33,9 @@ func (t *Trail) head(ctx context.Context) (tlog.Tree, error) {
 	return tree, err
 }
 
-func openCheckpoint(keys logKeys, signed []byte) (tlog.Tree, error) {
-	tree, err := c2sp.OpenCheckpoint(signed, keys.verifiers()...)
-	if err != nil {
-		return tlog.Tree{}, signature(err)
-	}
-	return tree, nil
+// trust is what the trail believes of a checkpoint: its own keys.
+func (t *Trail) trust() auditlog.Trust {
+	return auditlog.Trust{Key: t.config.Key, Former: t.config.Former}
 }
 
 // Checkpoint returns the newest published checkpoint, a signed note. Keep it
@@ -98,7 +93,7 @@ type file struct {
 // it and proved against the tree's root: entry bundles, then hash tiles.
 func (t *Trail) files(ctx context.Context, tree tlog.Tree, from int64) iter.Seq2[file, error] {
 	return func(yield func(file, error) bool) {
-		reader := t.rows(t.db).reader(ctx, tree)
+		reader := t.rows(t.db).Reader(ctx, tree)
 		for n := from / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
 			tile := c2sp.Tile(-1, n, int(min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)))
 			data, err := t.bundle(ctx, tile, reader)
@@ -151,14 +146,14 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 			return err
 		}
 		if index != next || tlog.RecordHash(leaf) != hashes[index-first] {
-			return fmt.Errorf("%w: entry %d was changed in the database before it was published", ErrTampered, next)
+			return fmt.Errorf("%w: entry %d was changed in the database before it was published", auditlog.ErrTampered, next)
 		}
 		next++
 		out, err = c2sp.AppendEntry(out, leaf)
 		return err
 	}, `SELECT idx, leaf FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
 	if err == nil && next != first+int64(tile.W) {
-		err = fmt.Errorf("%w: entry %d is gone from the database before it was published", ErrTampered, next)
+		err = fmt.Errorf("%w: entry %d is gone from the database before it was published", auditlog.ErrTampered, next)
 	}
 	return out, err
 }
@@ -169,9 +164,9 @@ func (t *Trail) sign(tree tlog.Tree) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	back, err := openCheckpoint(t.key, signed)
-	if err == nil && (back != tree || len(t.key.signedBy(signed)) != len(t.signers())) {
-		err = fmt.Errorf("%w: a signer signed another tree", ErrTampered)
+	back, err := t.trust().Checkpoint(signed)
+	if err == nil && (back != tree || len(t.key.SignedBy(signed)) != len(t.signers())) {
+		err = fmt.Errorf("%w: a signer signed another tree", auditlog.ErrTampered)
 	}
 	return signed, err
 }

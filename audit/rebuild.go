@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -17,8 +19,8 @@ import (
 //
 // It needs a kept checkpoint (Config.Kept, else [ErrUnanchored]), and proves
 // before it writes that the entries give the root of the database's state, and
-// continue what was kept and what is published: ErrRolledBack, ErrBehind and
-// ErrForked as for [Trail.Republish], ErrTampered where an entry itself was
+// continue what was kept and what is published: auditlog.ErrRolledBack, ErrBehind and
+// auditlog.ErrForked as for [Trail.Republish], auditlog.ErrTampered where an entry itself was
 // changed or is gone, which the tiles cannot bring back: restore the database
 // and call [Trail.CatchUp]. It reads every entry twice. Whatever is written
 // leaves an event audit.rebuild. It can be interrupted and repeated.
@@ -66,7 +68,7 @@ func (t *Trail) rebuild(ctx context.Context, r *Repair, record func() error) err
 		return err
 	}
 	if roots[s.N] != s.Hash {
-		return fmt.Errorf("%w: the entries of the database do not give the root of its state", ErrTampered)
+		return fmt.Errorf("%w: the entries of the database do not give the root of its state", auditlog.ErrTampered)
 	}
 	if err := s.proves(kept, head, seen, func(n int64) (tlog.Hash, error) { return roots[n], nil }); err != nil {
 		return err
@@ -100,7 +102,7 @@ var tilesOf = sqldb.Insert{Table: "crmguard_audit_tiles", Columns: []string{"lev
 // out the full ones and then those at its edge, and fills in the roots that are
 // asked for.
 func (t *Trail) regrow(ctx context.Context, size int64, roots map[int64]tlog.Hash, full, edge func(tlog.Tile, []byte) error) error {
-	var b builder
+	var b merkle.Builder
 	for first := int64(0); first < size; first += batch {
 		end, next := min(first+batch, size), first
 		var hashes []tlog.Hash
@@ -123,20 +125,20 @@ func (t *Trail) regrow(ctx context.Context, size int64, roots map[int64]tlog.Has
 			return err
 		}
 		if next != end {
-			return fmt.Errorf("%w: entry %d is gone from the database", ErrTampered, next)
+			return fmt.Errorf("%w: entry %d is gone from the database", auditlog.ErrTampered, next)
 		}
 		for i, h := range hashes {
-			if err := b.add(h, full); err != nil {
+			if err := b.Add(h, full); err != nil {
 				return err
 			}
 			if n := first + int64(i) + 1; roots != nil {
 				if _, asked := roots[n]; asked {
-					roots[n], _ = b.edge.root()
+					roots[n], _ = b.Edge.Root()
 				}
 			}
 		}
 	}
-	return b.finish(edge)
+	return b.Finish(edge)
 }
 
 // mendTile compares a row of tiles with what it must hold, and has it written

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -28,7 +29,7 @@ func (t *Trail) Record(ctx context.Context, tx Tx, e Event) error {
 	if err := t.inTransaction(ctx, tx); err != nil {
 		return err
 	}
-	return t.record(ctx, tx, KindEvent, e)
+	return t.record(ctx, tx, auditlog.KindEvent, e)
 }
 
 // Note records an event in a transaction of its own: for what has no business
@@ -37,18 +38,18 @@ func (t *Trail) Note(ctx context.Context, e Event) error {
 	if err := t.Prepare(ctx, e.Tenant, people(e)...); err != nil {
 		return err
 	}
-	return t.within(ctx, func(tx Tx) error { return t.record(ctx, tx, KindEvent, e) })
+	return t.within(ctx, func(tx Tx) error { return t.record(ctx, tx, auditlog.KindEvent, e) })
 }
 
 // draft is an event on its way into the log.
 type draft struct {
 	event    Event
 	id       [16]byte
-	leaf     Leaf
+	leaf     auditlog.Leaf
 	chosen   bool   // the caller gave the id, so it may be a retry
 	given    []byte // canonical JSON of the event as given
 	values   [][2]frame.Value
-	openings map[string]*opening // by person id, "" for nobody
+	openings map[string]*auditlog.Opening // by person id, "" for nobody
 }
 
 func (t *Trail) record(ctx context.Context, tx Tx, kind string, e Event) error {
@@ -106,7 +107,7 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 	if err := cmp.Or(e.check(), t.checkKind(e.Object)); err != nil {
 		return nil, err
 	}
-	if n := len(people(e)); n > maxPersons {
+	if n := len(people(e)); n > auditlog.MaxPersons {
 		return nil, fmt.Errorf("%w: %d persons", ErrTooLarge, n)
 	}
 	if e.Outcome == "" {
@@ -127,7 +128,7 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 					return nil, t.valueError(e, c, given, err)
 				}
 				encoded = standInFor(v)
-				t.observe(ctx, "audit.standin", 1, slog.String("why", standIns()[encoded.Data[0]]))
+				t.observe(ctx, "audit.standin", 1, slog.String("why", auditlog.WhyStandIn(encoded)))
 			}
 			d.values[i][side] = encoded
 		}
@@ -146,7 +147,7 @@ func (t *Trail) draft(ctx context.Context, kind string, e Event) (*draft, error)
 	if d.id, err = parseID(d.event.ID); err != nil {
 		return nil, err
 	}
-	d.leaf = Leaf{
+	d.leaf = auditlog.Leaf{
 		ID: d.event.ID, Kind: kind, At: t.now(), Tenant: e.Tenant, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome,
 		Reason: e.Reason, Request: e.Request, Policy: e.Policy, For: e.For, Prior: e.Prior,
 	}
@@ -175,31 +176,34 @@ func (t *Trail) fill(d *draft, surrogates map[string]string) error {
 	if d.event.Object.Person {
 		d.leaf.Object.ID = surrogates[d.event.Object.ID]
 	}
-	d.openings = make(map[string]*opening)
+	d.openings = make(map[string]*auditlog.Opening)
 	for i, c := range d.event.Changes {
 		o := d.openings[c.Who]
 		if o == nil {
-			o = &opening{seed: make([]byte, 32)}
-			if err := t.random(o.seed); err != nil {
+			o = &auditlog.Opening{}
+			if err := t.random(o.Seed[:]); err != nil {
 				return err
 			}
 			d.openings[c.Who] = o
 		}
 		path := c.Path
 		if !t.declared(d.event.Object.Kind, path) {
-			name := frame.Value{Type: frame.Text, Data: []byte(path)}
-			o.fields = append(o.fields, opened{path, sideOther, name})
-			path = "c:" + commit(o.seed, d.id, c.Path, sideOther, name)
+			name := auditlog.Field{Path: path, Side: auditlog.SideName, Value: frame.Value{Type: frame.Text, Data: []byte(path)}}
+			o.Fields = append(o.Fields, name)
+			path = "c:" + o.Commit(d.id, name)
 		}
-		before, after := d.values[i][0], d.values[i][1]
-		o.fields = append(o.fields, opened{c.Path, sideOld, before}, opened{c.Path, sideNew, after})
-		d.leaf.Changes = append(d.leaf.Changes, LeafChange{
-			Path: path, Who: surrogates[c.Who], Odd: oddSides(before, after),
-			Old: commit(o.seed, d.id, c.Path, sideOld, before), New: commit(o.seed, d.id, c.Path, sideNew, after),
+		before := auditlog.Field{Path: c.Path, Side: auditlog.SideOld, Value: d.values[i][0]}
+		after := auditlog.Field{Path: c.Path, Side: auditlog.SideNew, Value: d.values[i][1]}
+		o.Fields = append(o.Fields, before, after)
+		d.leaf.Changes = append(d.leaf.Changes, auditlog.LeafChange{
+			Path: path, Who: surrogates[c.Who], Odd: auditlog.OddSides(before.Value, after.Value),
+			Old: o.Commit(d.id, before), New: o.Commit(d.id, after),
 		})
 	}
-	slices.SortFunc(d.leaf.Changes, func(a, b LeafChange) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Who, b.Who)) })
-	return d.leaf.fold()
+	slices.SortFunc(d.leaf.Changes, func(a, b auditlog.LeafChange) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Who, b.Who))
+	})
+	return d.leaf.Fold()
 }
 
 // surrogates returns the surrogate of each person, made on first use, and those
@@ -287,7 +291,7 @@ func (t *Trail) insert(ctx context.Context, tx Tx, d *draft) (bool, error) {
 }
 
 // enqueue inserts a tagged leaf, unless its id is taken.
-func (t *Trail) enqueue(ctx context.Context, tx Tx, leaf *Leaf, retry []byte) (bool, error) {
+func (t *Trail) enqueue(ctx context.Context, tx Tx, leaf *auditlog.Leaf, retry []byte) (bool, error) {
 	q, err := t.tagged(ctx, leaf)
 	if err != nil {
 		return false, err
@@ -297,8 +301,8 @@ func (t *Trail) enqueue(ctx context.Context, tx Tx, leaf *Leaf, retry []byte) (b
 
 // tagged is a leaf as the queue has it. A service may hold the key of the tags:
 // the trail's own events are tagged before a transaction that others wait for.
-func (t *Trail) tagged(ctx context.Context, leaf *Leaf) (queued, error) {
-	data, err := leaf.encode()
+func (t *Trail) tagged(ctx context.Context, leaf *auditlog.Leaf) (queued, error) {
+	data, err := encodeLeaf(leaf)
 	if err != nil {
 		return queued{}, err
 	}
@@ -309,7 +313,7 @@ func (t *Trail) tagged(ctx context.Context, leaf *Leaf) (queued, error) {
 	return queued{leaf: data, tag: tag}, nil
 }
 
-func (t *Trail) put(ctx context.Context, tx Tx, leaf *Leaf, q queued, retry []byte) (bool, error) {
+func (t *Trail) put(ctx context.Context, tx Tx, leaf *auditlog.Leaf, q queued, retry []byte) (bool, error) {
 	var compared any // NULL where nothing is to be compared with a retry
 	if retry != nil {
 		compared = retry
@@ -350,7 +354,7 @@ func (t *Trail) queuedHere(ctx context.Context, tx Tx, id string) (found bool, t
 
 // index remembers which surrogates an event names; it can be rebuilt from the
 // leaves and is not protected.
-func (t *Trail) index(ctx context.Context, tx Tx, leaf *Leaf) error {
+func (t *Trail) index(ctx context.Context, tx Tx, leaf *auditlog.Leaf) error {
 	columns := []string{"tenant", "surrogate", "event"}
 	rows := make([][]any, 0, len(leaf.Persons))
 	for _, s := range leaf.Persons {
@@ -413,7 +417,7 @@ func (t *Trail) insertOpenings(ctx context.Context, tx Tx, openings []sealedRow)
 // sealOpenings seals the values of each owner of the event.
 func (t *Trail) sealOpenings(ctx context.Context, d *draft, surrogates map[string]string) (out []sealedRow, err error) {
 	for person, o := range d.openings {
-		plain, err := o.encode()
+		plain, err := encodeOpening(o)
 		if err != nil {
 			return nil, err
 		}
@@ -424,7 +428,7 @@ func (t *Trail) sealOpenings(ctx context.Context, d *draft, surrogates map[strin
 		if bytes.Equal(sealed, plain) {
 			return nil, fmt.Errorf("%w: the sealer returned the plaintext", ErrInvalid)
 		}
-		out = append(out, sealedRow{event: d.leaf.ID, owner: ownerOf(surrogates[person]), tenant: d.event.Tenant, sealed: sealed})
+		out = append(out, sealedRow{event: d.leaf.ID, owner: cmp.Or(surrogates[person], auditlog.Nobody), tenant: d.event.Tenant, sealed: sealed})
 	}
 	return out, nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // Repair is what [Trail.Republish] or [Trail.RebuildTiles] found and did.
@@ -38,7 +40,7 @@ func (t *Trail) standing(ctx context.Context) (old []byte, head tlog.Tree, found
 		return old, head, found, err
 	}
 	first, _, whole := strings.Cut(string(old), "\n")
-	if errors.Is(err, ErrNotSigned) && (!whole || first != t.origin) {
+	if errors.Is(err, auditlog.ErrNotSigned) && (!whole || first != t.origin) {
 		return nil, tlog.Tree{}, false, fmt.Errorf("%w: if this is the folder of this log, remove its checkpoint first", err)
 	}
 	return old, tlog.Tree{}, true, nil
@@ -51,11 +53,11 @@ func (s state) notRewound(kept, head, seen tlog.Tree) error {
 	case head.N > s.N:
 		return &BehindError{Database: s.N, Published: head.N}
 	case kept.N > s.N:
-		return fmt.Errorf("%w: kept %d entries, the database has %d", ErrRolledBack, kept.N, s.N)
+		return fmt.Errorf("%w: kept %d entries, the database has %d", auditlog.ErrRolledBack, kept.N, s.N)
 	case s.published > s.N:
-		return fmt.Errorf("%w: %d entries were published, the database has %d", ErrRolledBack, s.published, s.N)
+		return fmt.Errorf("%w: %d entries were published, the database has %d", auditlog.ErrRolledBack, s.published, s.N)
 	case seen.N > s.N:
-		return fmt.Errorf("%w: this process has seen %d entries, the database has %d", ErrRolledBack, seen.N, s.N)
+		return fmt.Errorf("%w: this process has seen %d entries, the database has %d", auditlog.ErrRolledBack, seen.N, s.N)
 	}
 	return nil
 }
@@ -75,7 +77,7 @@ func (s state) proves(kept, head, seen tlog.Tree, of func(n int64) (tlog.Hash, e
 			return err
 		}
 		if root != known.tree.Hash {
-			return fmt.Errorf("%w: the database's first %d entries are not those that were %s", ErrForked, known.tree.N, known.name)
+			return fmt.Errorf("%w: the database's first %d entries are not those that were %s", auditlog.ErrForked, known.tree.N, known.name)
 		}
 	}
 	return nil
@@ -85,7 +87,7 @@ func (s state) proves(kept, head, seen tlog.Tree, of func(n int64) (tlog.Hash, e
 // log sees when files were made anew, and which entries were not proved by a
 // kept checkpoint then.
 func (t *Trail) recordRepair(ctx context.Context, action string, r *Repair) error {
-	leaf, err := t.ownEvent(KindEvent, action, r.Kept, r.Size)
+	leaf, err := t.ownEvent(auditlog.KindEvent, action, r.Kept, r.Size)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // anchoredBench is a published log with a kept checkpoint and entries since.
@@ -37,8 +38,8 @@ func (b *bench) goesOn() {
 	kept, err := b.config.Kept(b.t.Context())
 	require.NoError(b.t, err)
 	r := b.verifyStore(kept)
-	require.Equal(b.t, audit.OK, r.Verdict, "%+v", r.Faults)
-	require.Equal(b.t, audit.OK, b.verifyLog(kept).Verdict)
+	require.Equal(b.t, auditlog.OK, r.Verdict, "%+v", r.Faults)
+	require.Equal(b.t, auditlog.OK, b.verifyLog(kept).Verdict)
 }
 
 // current are the files of a log of 321 entries, without those of 301 that have
@@ -150,7 +151,7 @@ func TestNoRepairWithoutAKeptCheckpoint(t *testing.T) {
 	b.config.Kept = func(ctx) ([]byte, error) { return kept[:40], nil }
 	b.open()
 	_, err = b.trail.Republish(t.Context())
-	require.ErrorIs(t, err, audit.ErrMalformed)
+	require.ErrorIs(t, err, auditlog.ErrMalformed)
 	require.Empty(t, b.sink.FS())
 	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_tiles`))
 	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NULL`), "and no event tells of a repair")
@@ -172,10 +173,10 @@ func TestARepairIsNoRewind(t *testing.T) {
 			b.exec(`DELETE FROM crmguard_audit_tiles`)
 			b.exec(`DELETE FROM crmguard_audit_events WHERE idx = 5 OR kind = 'beat'`)
 			b.exec(`UPDATE crmguard_audit_events SET idx = NULL, sequenced = NULL`)
-		}, audit.ErrTampered},
+		}, auditlog.ErrTampered},
 		"the state remembers more than it has": {func(b *bench) {
 			b.exec(`UPDATE crmguard_audit_state SET published = 400`)
-		}, audit.ErrTampered},
+		}, auditlog.ErrTampered},
 		"another history of the same log": {func(b *bench) {
 			other := newBench(b.t)
 			other.config.Sign, other.config.Key = b.config.Sign, b.config.Key
@@ -185,13 +186,13 @@ func TestARepairIsNoRewind(t *testing.T) {
 			other.run()
 			b.file, b.db = other.file, other.db
 			b.open()
-		}, audit.ErrForked},
+		}, auditlog.ErrForked},
 		"an entry that was kept is another one": {func(b *bench) {
 			b.exec(`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 5`)
-		}, audit.ErrTampered},
+		}, auditlog.ErrTampered},
 		"an entry since then is another one": {func(b *bench) {
 			b.exec(`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 310`)
-		}, audit.ErrTampered},
+		}, auditlog.ErrTampered},
 	}
 	for name, rewind := range rewinds {
 		t.Run(name, func(t *testing.T) {
@@ -222,9 +223,9 @@ func TestARepairIsNoRewind(t *testing.T) {
 		b.sink.Set(nil)
 		b.open() // in a process that has seen nothing
 		_, err := b.trail.Republish(t.Context())
-		require.ErrorIs(t, err, audit.ErrRolledBack)
+		require.ErrorIs(t, err, auditlog.ErrRolledBack)
 		_, err = b.trail.RebuildTiles(t.Context())
-		require.ErrorIs(t, err, audit.ErrRolledBack)
+		require.ErrorIs(t, err, auditlog.ErrRolledBack)
 		require.NotContains(t, b.sink.FS(), "checkpoint", "nothing is signed")
 	})
 	t.Run("what this process has seen was not kept yet", func(t *testing.T) {
@@ -240,9 +241,9 @@ func TestARepairIsNoRewind(t *testing.T) {
 		b.putBack()
 		b.sink.Set(nil)
 		_, err := b.trail.Republish(t.Context())
-		require.ErrorIs(t, err, audit.ErrRolledBack)
+		require.ErrorIs(t, err, auditlog.ErrRolledBack)
 		_, err = b.trail.RebuildTiles(t.Context())
-		require.ErrorIs(t, err, audit.ErrRolledBack)
+		require.ErrorIs(t, err, auditlog.ErrRolledBack)
 		require.NotContains(t, b.sink.FS(), "checkpoint", "nothing is signed")
 	})
 	t.Run("a database behind the folder", func(t *testing.T) {
@@ -273,7 +274,7 @@ func TestRepublishWritesOverNoOtherLog(t *testing.T) {
 	theirs := other.sink.FS()
 	b.sink.Set(theirs)
 	_, err = b.trail.Republish(t.Context())
-	require.ErrorIs(t, err, audit.ErrNotSigned)
+	require.ErrorIs(t, err, auditlog.ErrNotSigned)
 	require.Equal(t, theirs, b.sink.FS())
 
 	// One that says it is of this log, and is not, is damage.
@@ -312,7 +313,7 @@ func TestRebuildTiles(t *testing.T) {
 				n := b.exec(damage + where)
 				b.sink.Set(nil)
 				_, err := b.trail.Republish(t.Context())
-				require.ErrorIs(t, err, audit.ErrTampered)
+				require.ErrorIs(t, err, auditlog.ErrTampered)
 				require.Empty(t, b.sink.FS())
 				r, err := b.trail.RebuildTiles(t.Context())
 				require.NoError(t, err)
@@ -346,7 +347,7 @@ func TestTilesAreNotRebuiltOverAnotherEntry(t *testing.T) {
 		b.exec(`DELETE FROM crmguard_audit_tiles`)
 		require.Positive(t, b.exec(damage))
 		_, err := b.trail.RebuildTiles(t.Context())
-		require.ErrorIs(t, err, audit.ErrTampered, name)
+		require.ErrorIs(t, err, auditlog.ErrTampered, name)
 		require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_tiles`), name)
 	}
 }

@@ -17,10 +17,10 @@ import (
 //
 // It needs a kept checkpoint (Config.Kept, else [ErrUnanchored]), and proves
 // before it writes that the database continues what was kept and what is still
-// published: ErrRolledBack, ErrBehind and ErrForked mean that it does not, and
+// published: auditlog.ErrRolledBack, ErrBehind and auditlog.ErrForked mean that it does not, and
 // nothing was written. For entries newer than the kept checkpoint the tag of the
 // state row vouches; that the last of them are missing shows only where a newer
-// checkpoint was kept. ErrTampered means that the database is damaged
+// checkpoint was kept. auditlog.ErrTampered means that the database is damaged
 // itself: [Trail.RebuildTiles] mends its tiles. Whatever is written leaves an
 // event audit.republish. It can be interrupted and repeated.
 func (t *Trail) Republish(ctx context.Context) (r Repair, err error) {
@@ -57,7 +57,7 @@ func (t *Trail) republish(ctx context.Context, r *Repair, record func() error) e
 	if err := s.notRewound(kept, head, seen); err != nil {
 		return err
 	}
-	reader := t.rows(t.db).reader(ctx, s.Tree)
+	reader := t.rows(t.db).Reader(ctx, s.Tree)
 	if err := s.proves(kept, head, seen, func(n int64) (tlog.Hash, error) { return tlog.TreeHash(n, reader) }); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -96,7 +97,7 @@ func (t *Trail) resealed(ctx context.Context, page []sealedRow, r *ResealReport,
 	for _, s := range page {
 		r.Seen++
 		id, err := parseID(s.event)
-		if err != nil || (s.owner != nobody && !s.person.Valid) {
+		if err != nil || (s.owner != auditlog.Nobody && !s.person.Valid) {
 			r.Orphans++
 			continue
 		}

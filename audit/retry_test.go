@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // A client that delivers an event again after the person was erased is told so,
@@ -38,7 +39,7 @@ func TestARetryAfterAnErasureBringsNothingBack(t *testing.T) {
 	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_openings WHERE owner <> 't:'`))
 	require.Empty(t, b.history(audit.About("p1")))
 	b.run()
-	require.Equal(t, audit.OK, b.verifyStore(b.checkpoint()).Verdict)
+	require.Equal(t, auditlog.OK, b.verifyStore(b.checkpoint()).Verdict)
 }
 
 // A transaction that begins with a retry can write afterwards, whatever others

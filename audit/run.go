@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // Run repeats [Trail.RunOnce] every Config.Interval until the context ends, or
@@ -36,7 +38,7 @@ func (t *Trail) Run(ctx context.Context) error {
 }
 
 func permanent(err error) bool {
-	for _, sentinel := range []error{ErrForked, ErrRolledBack, ErrBehind, ErrLogLost, ErrTampered, ErrOrigin, ErrInvalid, ErrNotOpen} {
+	for _, sentinel := range []error{auditlog.ErrForked, auditlog.ErrRolledBack, ErrBehind, ErrLogLost, auditlog.ErrTampered, ErrOrigin, ErrInvalid, ErrNotOpen} {
 		if errors.Is(err, sentinel) {
 			return true
 		}

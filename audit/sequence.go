@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -98,7 +100,7 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 		if len(rows) > 0 || due {
 			var b *beat
 			if due {
-				var heads *LeafHeads
+				var heads *auditlog.LeafHeads
 				if heads, beatErr = t.heads(ctx); beatErr == nil {
 					b = &beat{heads: *heads}
 				}
@@ -150,11 +152,11 @@ func (t *Trail) refusal(ctx context.Context, q queued) string {
 	if t.config.Tag.Verify(ctx, q.tenant, queueData(q.tenant, q.leaf), q.tag) != nil {
 		return "no valid tag"
 	}
-	leaf, err := ParseLeaf(q.leaf)
+	leaf, err := auditlog.ParseLeaf(q.leaf)
 	switch {
 	case err != nil:
 		return "leaf is malformed"
-	case leaf.Kind == KindBeat:
+	case leaf.Kind == auditlog.KindBeat:
 		return "beats are never queued"
 	case leaf.ID != q.id || leaf.Tenant != q.tenant:
 		return "leaf of another row"
@@ -169,7 +171,7 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []queued, b *
 		now   = t.now()
 		gone  = make(map[int64]bool) // rows that another sequencer took, or that were changed since their tags were checked
 		added []queued
-		own   *Leaf // the beat
+		own   *auditlog.Leaf // the beat
 		tree  tlog.Tree
 	)
 	err := t.advance(ctx, t.memory.recall, func(s state) (state, func(tx Tx) error, error) {
@@ -177,28 +179,28 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []queued, b *
 		if s.N < head.N {
 			return s, nil, &BehindError{Database: s.N, Published: head.N}
 		}
-		g, err := grow(ctx, t.rows(t.db), s)
+		g, err := merkle.Grow(ctx, t.rows(t.db), s.Tree)
 		if err != nil {
 			return s, nil, err
 		}
 		added = slices.DeleteFunc(slices.Clone(rows), func(q queued) bool { return gone[q.seq] })
 		for _, q := range added {
-			if err := g.append(tlog.RecordHash(q.leaf)); err != nil {
+			if err := g.Append(tlog.RecordHash(q.leaf)); err != nil {
 				return s, nil, err
 			}
 		}
 		next, first := s, s.N
 		var data []byte
 		if own = nil; b != nil && (b.forced || t.beatDue(s, len(added))) {
-			if own, data, err = g.beat(b.heads, now); err != nil {
+			if own, data, err = beatOn(g, b.heads, now); err != nil {
 				return s, nil, err
 			}
-			next.beat, next.beatSize = now.UnixMicro(), g.size
+			next.beat, next.beatSize = now.UnixMicro(), g.Size
 		}
-		if g.size == g.old {
+		if g.Size == g.Old {
 			return s, nil, nil
 		}
-		tiles, grown, err := g.tiles()
+		tiles, grown, err := g.Tiles()
 		next.Tree, tree = grown, grown
 		return next, func(tx Tx) error {
 			if err := t.place(ctx, tx, added, first, now, gone); err != nil {
@@ -241,23 +243,23 @@ func (t *Trail) place(ctx context.Context, tx Tx, rows []queued, first int64, no
 	return nil
 }
 
-// beat adds a beat at the end of a tree.
-func (g *growth) beat(heads LeafHeads, now time.Time) (*Leaf, []byte, error) {
+// beatOn adds a beat at the end of a tree.
+func beatOn(g *merkle.Growth, heads auditlog.LeafHeads, now time.Time) (*auditlog.Leaf, []byte, error) {
 	id, err := NewID()
 	if err != nil {
 		return nil, nil, err
 	}
-	leaf := &Leaf{ID: id, Kind: KindBeat, At: now, Size: g.size, Heads: heads}
-	data, err := leaf.encode()
+	leaf := &auditlog.Leaf{ID: id, Kind: auditlog.KindBeat, At: now, Size: g.Size, Heads: heads}
+	data, err := encodeLeaf(leaf)
 	if err != nil {
 		return nil, nil, err
 	}
-	return leaf, data, g.append(tlog.RecordHash(data))
+	return leaf, data, g.Append(tlog.RecordHash(data))
 }
 
 // insertBeat writes the row of a beat.
-func (t *Trail) insertBeat(ctx context.Context, tx Tx, leaf *Leaf, data []byte, now time.Time) error {
+func (t *Trail) insertBeat(ctx context.Context, tx Tx, leaf *auditlog.Leaf, data []byte, now time.Time) error {
 	_, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, '', ?, '', '', ?, ?, ?, ?, ?)`,
-		leaf.ID, KindBeat, now.UnixMicro(), data, noTag, leaf.Size, now.UnixMicro())
+		leaf.ID, auditlog.KindBeat, now.UnixMicro(), data, noTag, leaf.Size, now.UnixMicro())
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // 16 writers and 2 sequencers: each event once, in one log without gaps, and
@@ -74,10 +75,10 @@ func TestWritersAndSequencers(t *testing.T) {
 	wrote.Range(func(id, _ any) bool { n++; require.True(t, seen[id.(string)], "lost"); return true })
 	require.Equal(t, writers*each, n)
 	for _, c := range checkpoints {
-		require.Equal(t, audit.OK, b.verifyLog(c).Verdict)
+		require.Equal(t, auditlog.OK, b.verifyLog(c).Verdict)
 	}
 	r := b.verifyStore(b.checkpoint())
-	require.Equal(t, audit.OK, r.Verdict, "%+v", r.Faults)
+	require.Equal(t, auditlog.OK, r.Verdict, "%+v", r.Faults)
 	require.Zero(t, r.Waiting)
 	require.Equal(t, writers*each, b.count(`SELECT COUNT(*) FROM contacts`))
 }
@@ -121,7 +122,7 @@ func TestALateCommitIsNotLost(t *testing.T) {
 	leaves := b.leaves()
 	require.Equal(t, ids[1], leaves[len(leaves)-1].ID)
 	require.NotEmpty(t, hidden)
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 var errCue = errors.New("disk full")
@@ -147,18 +148,18 @@ func TestAFailureAtEveryStepRecovers(t *testing.T) {
 		b.sink.Fail = nil
 		if err == nil {
 			require.Greater(t, step, 8, "the steps were tried")
-			require.Equal(t, audit.OK, b.verifyLog(kept).Verdict)
+			require.Equal(t, auditlog.OK, b.verifyLog(kept).Verdict)
 			return
 		}
 		require.ErrorIs(t, err, errCue)
 		r := b.verifyLog(kept)
-		require.Equal(t, audit.OK, r.Verdict, "step %d: %+v", step, r.Faults)
+		require.Equal(t, auditlog.OK, r.Verdict, "step %d: %+v", step, r.Faults)
 		b.open() // a new process
 		b.run()
 		r = b.verifyLog(kept)
-		require.Equal(t, audit.OK, r.Verdict, "step %d: %+v", step, r.Faults)
+		require.Equal(t, auditlog.OK, r.Verdict, "step %d: %+v", step, r.Faults)
 		require.Equal(t, int64(271), r.Size)
-		require.Equal(t, audit.OK, b.verifyStore(kept).Verdict)
+		require.Equal(t, auditlog.OK, b.verifyStore(kept).Verdict)
 		if step%5 == 1 {
 			everyProof(t, b)
 		}
@@ -205,14 +206,14 @@ func TestTheCheckpointNeverGoesBackwards(t *testing.T) {
 func everyProof(t *testing.T, b *bench) {
 	t.Helper()
 	n := int64(0)
-	for e, err := range audit.Entries(t.Context(), b.sink.FS()) {
+	for e, err := range auditlog.Entries(t.Context(), b.sink.FS()) {
 		require.NoError(t, err)
 		require.Equal(t, n, e.Index)
-		leaf, err := audit.ParseLeaf(e.Leaf)
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
 		require.NoError(t, err)
 		proof, err := b.trail.Proof(t.Context(), leaf.ID)
 		require.NoError(t, err)
-		got, err := audit.Verify(b.trust(), e.Leaf, proof)
+		got, err := auditlog.Verify(b.trust(), e.Leaf, proof)
 		require.NoError(t, err)
 		require.Equal(t, leaf, got)
 		n++
@@ -247,9 +248,9 @@ func TestPartialTilesGoWhenTheFullOneIsPublished(t *testing.T) {
 		require.NotContains(t, name, "000.p/201")
 	}
 	files["checkpoint"] = old // a reader that still has the older checkpoint
-	r, err := audit.VerifyLog(t.Context(), files, b.trust())
+	r, err := auditlog.VerifyLog(t.Context(), files, b.trust())
 	require.NoError(t, err)
-	require.Equal(t, audit.Unanchored, r.Verdict, "the full tile begins with the partial one: %+v", r.Faults)
+	require.Equal(t, auditlog.Unanchored, r.Verdict, "the full tile begins with the partial one: %+v", r.Faults)
 }
 
 func TestMoreThanOneBatch(t *testing.T) {
@@ -257,9 +258,9 @@ func TestMoreThanOneBatch(t *testing.T) {
 	b.fill(1100)
 	r := b.run()
 	require.Equal(t, 1100, r.Sequenced)
-	require.Equal(t, audit.Unanchored, b.verifyLog(nil).Verdict)
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyLog(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 	b.fill(1)
 	require.Equal(t, 1, b.run().Sequenced)
-	require.Equal(t, audit.Unanchored, b.verifyLog(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyLog(nil).Verdict)
 }

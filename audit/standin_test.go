@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 type (
@@ -36,25 +37,25 @@ func TestNoSaleFailsByAValue(t *testing.T) {
 	b.open()
 	for _, c := range []struct {
 		value any
-		want  audit.StandIn
+		want  auditlog.StandIn
 	}{
-		{"Ann\xff", audit.StandIn{Why: audit.StandInText, Kept: []byte("Ann\xff")}},
-		{nameOfStage("\xfe"), audit.StandIn{Why: audit.StandInText, Kept: []byte("\xfe")}},
-		{new("\xfe"), audit.StandIn{Why: audit.StandInText, Kept: []byte("\xfe")}},
-		{uint64(math.MaxUint64), audit.StandIn{Why: audit.StandInInteger, Kept: []byte("18446744073709551615")}},
-		{math.NaN(), audit.StandIn{Why: audit.StandInFloat, Kept: []byte("NaN")}},
-		{float32(math.Inf(-1)), audit.StandIn{Why: audit.StandInFloat, Kept: []byte("-Inf")}},
-		{time.Unix(1<<60, 5), audit.StandIn{Why: audit.StandInTime, Kept: []byte("1152921504606846976")}},
-		{audit.JSON("{"), audit.StandIn{Why: audit.StandInForm, Kept: []byte("{")}},
-		{audit.Decimal("1,5"), audit.StandIn{Why: audit.StandInForm, Kept: []byte("1,5")}},
-		{audit.Date("2026-02-30"), audit.StandIn{Why: audit.StandInForm, Kept: []byte("2026-02-30")}},
-		{json.RawMessage("-0"), audit.StandIn{Why: audit.StandInForm, Kept: []byte("-0")}},
-		{json.Number("x"), audit.StandIn{Why: audit.StandInForm, Kept: []byte("x")}},
-		{noValue{"ann@canary.example"}, audit.StandIn{Why: audit.StandInNothing, Kept: []byte("audit_test.noValue")}},
-		{make(chan int), audit.StandIn{Why: audit.StandInNothing, Kept: []byte("chan int")}},
-		{[]any{math.NaN()}, audit.StandIn{Why: audit.StandInNothing, Kept: []byte("[]interface {}")}},
-		{map[int]string{1: "x"}, audit.StandIn{Why: audit.StandInNothing, Kept: []byte("map[int]string")}},
-		{broken{"ann@canary.example"}, audit.StandIn{Why: audit.StandInFailed, Kept: []byte("audit_test.broken")}},
+		{"Ann\xff", auditlog.StandIn{Why: auditlog.StandInText, Kept: []byte("Ann\xff")}},
+		{nameOfStage("\xfe"), auditlog.StandIn{Why: auditlog.StandInText, Kept: []byte("\xfe")}},
+		{new("\xfe"), auditlog.StandIn{Why: auditlog.StandInText, Kept: []byte("\xfe")}},
+		{uint64(math.MaxUint64), auditlog.StandIn{Why: auditlog.StandInInteger, Kept: []byte("18446744073709551615")}},
+		{math.NaN(), auditlog.StandIn{Why: auditlog.StandInFloat, Kept: []byte("NaN")}},
+		{float32(math.Inf(-1)), auditlog.StandIn{Why: auditlog.StandInFloat, Kept: []byte("-Inf")}},
+		{time.Unix(1<<60, 5), auditlog.StandIn{Why: auditlog.StandInTime, Kept: []byte("1152921504606846976")}},
+		{audit.JSON("{"), auditlog.StandIn{Why: auditlog.StandInForm, Kept: []byte("{")}},
+		{audit.Decimal("1,5"), auditlog.StandIn{Why: auditlog.StandInForm, Kept: []byte("1,5")}},
+		{audit.Date("2026-02-30"), auditlog.StandIn{Why: auditlog.StandInForm, Kept: []byte("2026-02-30")}},
+		{json.RawMessage("-0"), auditlog.StandIn{Why: auditlog.StandInForm, Kept: []byte("-0")}},
+		{json.Number("x"), auditlog.StandIn{Why: auditlog.StandInForm, Kept: []byte("x")}},
+		{noValue{"ann@canary.example"}, auditlog.StandIn{Why: auditlog.StandInNothing, Kept: []byte("audit_test.noValue")}},
+		{make(chan int), auditlog.StandIn{Why: auditlog.StandInNothing, Kept: []byte("chan int")}},
+		{[]any{math.NaN()}, auditlog.StandIn{Why: auditlog.StandInNothing, Kept: []byte("[]interface {}")}},
+		{map[int]string{1: "x"}, auditlog.StandIn{Why: auditlog.StandInNothing, Kept: []byte("map[int]string")}},
+		{broken{"ann@canary.example"}, auditlog.StandIn{Why: auditlog.StandInFailed, Kept: []byte("audit_test.broken")}},
 	} {
 		for odd, sides := range map[string][2]any{"new": {"x", c.value}, "old": {c.value, "x"}, "both": {c.value, c.value}} {
 			e := update("p1", 1)
@@ -81,7 +82,7 @@ func TestNoSaleFailsByAValue(t *testing.T) {
 	for _, file := range b.sink.FS() {
 		require.NotContains(t, string(file.Data), "canary")
 	}
-	require.Equal(t, audit.OK, b.verifyStore(b.checkpoint()).Verdict)
+	require.Equal(t, auditlog.OK, b.verifyStore(b.checkpoint()).Verdict)
 }
 
 // An event of as many fields as a row can have is recorded, verified, opened and
@@ -119,15 +120,15 @@ func TestAnEventOfVeryManyFields(t *testing.T) {
 	require.Equal(t, "new30", found["custom field 30 of Ann/p1"])
 	require.Equal(t, "new31", found["custom field 31 of Ann/"])
 	require.Equal(t, "new32", found["custom field 32 of Ann/p2"])
-	require.Equal(t, audit.StandIn{Why: audit.StandInText, Kept: []byte("x\xff")}, found["email/p1"])
+	require.Equal(t, auditlog.StandIn{Why: auditlog.StandInText, Kept: []byte("x\xff")}, found["email/p1"])
 	report := b.verifyStore(b.checkpoint())
-	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
 	require.EqualValues(t, 3, report.Openings[audit.OpeningOK])
 
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p2"))
 	b.run()
 	report = b.verifyStore(b.checkpoint())
-	require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
 	require.EqualValues(t, 1, report.Openings[audit.OpeningErased])
 	erased := 0
 	for _, c := range b.history(audit.About("p1"))[0].Changes {

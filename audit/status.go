@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
 	"github.com/crmguard/crmguard/internal/health"
 )
 
@@ -42,7 +44,7 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	s, err := t.stored(ctx, t.db)
-	if err != nil && !errors.Is(err, ErrTampered) {
+	if err != nil && !errors.Is(err, auditlog.ErrTampered) {
 		return nil, err
 	}
 	kept := t.keptFirst(ctx) // first: it is never ahead of what is published
@@ -50,7 +52,7 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 	if logErr == nil {
 		s = v.state
 		if v.back {
-			logErr = ErrRolledBack
+			logErr = auditlog.ErrRolledBack
 		}
 	}
 	now := t.now()
@@ -154,7 +156,7 @@ type keptRead struct {
 
 func (t *Trail) keptFirst(ctx context.Context) (k keptRead) {
 	k.tree, k.found, k.err = t.kept(ctx)
-	k.signed = errors.Is(k.err, ErrTampered)
+	k.signed = errors.Is(k.err, auditlog.ErrTampered)
 	return k
 }
 
@@ -169,7 +171,7 @@ func (t *Trail) keptFinding(ctx context.Context, k keptRead, v view) Finding {
 		f.Level = HealthAlarm
 		f.Remedy = "whoever has database and published folder can begin the log anew, without a key and unnoticed: keep checkpoints in another administrative domain, and set Config.Kept"
 	case v.read: // otherwise audit.log says that there is nothing to compare it with
-		reader := tileSource(readFunc(t.config.Sink.ReadFile).hashes).reader(ctx, v.head)
+		reader := merkle.Source(merkle.Files(t.config.Sink.ReadFile).Hashes).Reader(ctx, v.head)
 		return faultFinding(f, anchored(reader, v.head, k.tree))
 	}
 	return f
@@ -187,14 +189,14 @@ func faultFinding(f Finding, err error) Finding {
 		err    error
 		remedy string
 	}{
-		{ErrForked, "two histories exist: stop, and find out with VerifyStore which is true"},
-		{ErrRolledBack, "the log is shorter than what was kept or seen of it: bring back the folder and the database that were published"},
+		{auditlog.ErrForked, "two histories exist: stop, and find out with VerifyStore which is true"},
+		{auditlog.ErrRolledBack, "the log is shorter than what was kept or seen of it: bring back the folder and the database that were published"},
 		{ErrBehind, "the database is an older one than the published log: call CatchUp before anything is served"},
 		{ErrLogLost, "the published log is gone: bring the folder back (is its disk mounted?), or Republish it"},
-		{ErrMalformed, "the published checkpoint is empty or ends too early: Republish it, or bring the folder back"},
-		{ErrNotSigned, "the checkpoint is signed by another key: take the verifier key of this log"},
+		{auditlog.ErrMalformed, "the published checkpoint is empty or ends too early: Republish it, or bring the folder back"},
+		{auditlog.ErrNotSigned, "the checkpoint is signed by another key: take the verifier key of this log"},
 		{ErrOrigin, "key, tables or folder belong to another log"},
-		{ErrTampered, "the published log or the database was changed: stop, run VerifyStore, and compare with the kept checkpoint"},
+		{auditlog.ErrTampered, "the published log or the database was changed: stop, run VerifyStore, and compare with the kept checkpoint"},
 	} {
 		if errors.Is(err, known.err) {
 			f.Remedy = known.remedy

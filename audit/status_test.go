@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // found is the one finding of that name and subject.
@@ -258,6 +259,6 @@ func TestAnEventThatWasParkedBesideTheLogIsFound(t *testing.T) {
 		b.advance(time.Hour)
 		b.run()
 		require.Equal(t, audit.HealthAlarm, b.found("audit.queue", "").Level)
-		require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
+		require.Equal(t, auditlog.Tampered, b.verifyStore(nil).Verdict)
 	}
 }

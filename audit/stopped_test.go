@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/tilesink"
 )
@@ -146,7 +147,7 @@ func standsStill(t *testing.T, sink place, n int64) (moment string) {
 	require.Equal(t, published, other.checkpoint(), "%s: the checkpoint is another one", moment)
 	report, err := other.trail.VerifyStore(t.Context(), published)
 	require.NoError(t, err)
-	require.Equal(t, audit.OK, report.Verdict, "%s: %+v", moment, report.Faults)
+	require.Equal(t, auditlog.OK, report.Verdict, "%s: %+v", moment, report.Faults)
 	return moment
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/killtest"
 )
 
@@ -63,6 +64,6 @@ func TestAProcessIsStoppedBetweenSigningAndWriting(t *testing.T) {
 	require.Equal(t, published, now)
 	store, err := first.trail.VerifyStore(t.Context(), published)
 	require.NoError(t, err)
-	require.Equal(t, audit.OK, store.Verdict, "%+v", store.Faults)
+	require.Equal(t, auditlog.OK, store.Verdict, "%+v", store.Faults)
 	requireOneEventEach(t, first, said)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // swaps bounds how often a checkpoint is tried that another process replaces
@@ -58,7 +60,7 @@ func (t *Trail) swapCheckpoint(ctx context.Context, old []byte, found bool, sign
 	case old == nil:
 		old = []byte{} // a file without bytes is there
 	}
-	return t.config.Sink.SwapFile(ctx, checkpointFile, old, signed)
+	return t.config.Sink.SwapFile(ctx, auditlog.CheckpointFile, old, signed)
 }
 
 // contains refuses a tree that the database has lost since it was signed: it
@@ -70,9 +72,9 @@ func (t *Trail) contains(ctx context.Context, s state, tree tlog.Tree) error {
 	if s.N < tree.N {
 		return &BehindError{Database: s.N, Published: tree.N}
 	}
-	root, err := tlog.TreeHash(tree.N, t.rows(t.db).reader(ctx, s.Tree))
+	root, err := tlog.TreeHash(tree.N, t.rows(t.db).Reader(ctx, s.Tree))
 	if err == nil && root != tree.Hash {
-		err = fmt.Errorf("%w: the database's first %d entries are not those that were signed", ErrForked, tree.N)
+		err = fmt.Errorf("%w: the database's first %d entries are not those that were signed", auditlog.ErrForked, tree.N)
 	}
 	return err
 }

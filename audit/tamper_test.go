@@ -14,6 +14,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
@@ -55,58 +56,58 @@ func TestTamperedFolder(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		damage func(*testing.T, fstest.MapFS)
-		want   audit.Verdict
+		want   auditlog.Verdict
 	}{
-		"entry changed": {change(firstBundle, func(d []byte) []byte { return bytes.Replace(d, []byte("u-1"), []byte("u-2"), 1) }), audit.Tampered},
+		"entry changed": {change(firstBundle, func(d []byte) []byte { return bytes.Replace(d, []byte("u-1"), []byte("u-2"), 1) }), auditlog.Tampered},
 		"entry dropped": {func(t *testing.T, f fstest.MapFS) {
 			t.Helper()
 			e := split(t, f[firstBundle].Data)
 			f[firstBundle].Data = join(t, append(e[:100:100], e[101:]...))
-		}, audit.Tampered},
+		}, auditlog.Tampered},
 		"entry dropped at the end": {func(t *testing.T, f fstest.MapFS) {
 			t.Helper()
 			e := split(t, f[lastBundle].Data)
 			f[lastBundle].Data = join(t, e[:len(e)-1])
-		}, audit.Tampered},
+		}, auditlog.Tampered},
 		"entry inserted": {func(t *testing.T, f fstest.MapFS) {
 			t.Helper()
 			e := split(t, f[firstBundle].Data)
 			f[firstBundle].Data = join(t, append(e, e[0]))
-		}, audit.Tampered},
+		}, auditlog.Tampered},
 		"entries exchanged": {func(t *testing.T, f fstest.MapFS) {
 			t.Helper()
 			e := split(t, f[firstBundle].Data)
 			e[3], e[4] = e[4], e[3]
 			f[firstBundle].Data = join(t, e)
-		}, audit.Tampered},
-		"bundles exchanged":            {func(_ *testing.T, f fstest.MapFS) { f[firstBundle], f[lastBundle] = f[lastBundle], f[firstBundle] }, audit.Tampered},
-		"hash tile changed":            {change("tile/0/000", func(d []byte) []byte { d[40] ^= 1; return d }), audit.Tampered},
-		"partial hash tile changed":    {change("tile/0/001.p/45", func(d []byte) []byte { d[40] ^= 1; return d }), audit.Tampered},
-		"upper hash tile changed":      {change("tile/1/000.p/1", func(d []byte) []byte { d[0] ^= 1; return d }), audit.Tampered},
-		"hash tile longer":             {change("tile/1/000.p/1", func(d []byte) []byte { return append(d, d...) }), audit.Tampered},
-		"hash tile shorter":            {change("tile/1/000.p/1", func(d []byte) []byte { return d[:31] }), audit.Tampered},
-		"bytes after the last entry":   {change(lastBundle, func(d []byte) []byte { return append(d, 0, 0) }), audit.Tampered},
-		"entry and its hash changed":   {entryAndHash, audit.Tampered},
-		"checkpoint changed":           {change("checkpoint", func(d []byte) []byte { return bytes.Replace(d, []byte("\n301\n"), []byte("\n300\n"), 1) }), audit.Tampered},
-		"checkpoint of another key":    {otherKey, audit.Tampered},
-		"checkpoint empty":             {change("checkpoint", func([]byte) []byte { return nil }), audit.Incomplete},
-		"checkpoint torn":              {change("checkpoint", func(d []byte) []byte { return d[:40] }), audit.Incomplete},
-		"signature torn":               {change("checkpoint", func(d []byte) []byte { return d[:len(d)-1] }), audit.Incomplete},
-		"end of the checkpoint NUL":    {change("checkpoint", func(d []byte) []byte { clear(d[50:]); return d }), audit.Incomplete},
-		"checkpoint NUL":               {change("checkpoint", func(d []byte) []byte { clear(d); return d }), audit.Incomplete},
-		"no entries, of another root":  {b.signed("crm.example/audit/0\n0\n4Iz7WXCN4u2/lM1iNxjeZJxS+WZU+7p53WZRs3Lou8I=\n"), audit.Tampered},
-		"signed, and no checkpoint":    {b.signed("hello\n"), audit.Tampered},
-		"checkpoint missing":           {func(_ *testing.T, f fstest.MapFS) { delete(f, "checkpoint") }, audit.Incomplete},
-		"bundle missing":               {func(_ *testing.T, f fstest.MapFS) { delete(f, firstBundle) }, audit.Incomplete},
-		"hash tile missing":            {func(_ *testing.T, f fstest.MapFS) { delete(f, "tile/0/000") }, audit.Incomplete},
-		"bundle and hash tile missing": {func(_ *testing.T, f fstest.MapFS) { delete(f, "tile/0/000"); delete(f, firstBundle) }, audit.Incomplete},
-		"nothing there":                {func(_ *testing.T, f fstest.MapFS) { clear(f) }, audit.Incomplete},
+		}, auditlog.Tampered},
+		"bundles exchanged":            {func(_ *testing.T, f fstest.MapFS) { f[firstBundle], f[lastBundle] = f[lastBundle], f[firstBundle] }, auditlog.Tampered},
+		"hash tile changed":            {change("tile/0/000", func(d []byte) []byte { d[40] ^= 1; return d }), auditlog.Tampered},
+		"partial hash tile changed":    {change("tile/0/001.p/45", func(d []byte) []byte { d[40] ^= 1; return d }), auditlog.Tampered},
+		"upper hash tile changed":      {change("tile/1/000.p/1", func(d []byte) []byte { d[0] ^= 1; return d }), auditlog.Tampered},
+		"hash tile longer":             {change("tile/1/000.p/1", func(d []byte) []byte { return append(d, d...) }), auditlog.Tampered},
+		"hash tile shorter":            {change("tile/1/000.p/1", func(d []byte) []byte { return d[:31] }), auditlog.Tampered},
+		"bytes after the last entry":   {change(lastBundle, func(d []byte) []byte { return append(d, 0, 0) }), auditlog.Tampered},
+		"entry and its hash changed":   {entryAndHash, auditlog.Tampered},
+		"checkpoint changed":           {change("checkpoint", func(d []byte) []byte { return bytes.Replace(d, []byte("\n301\n"), []byte("\n300\n"), 1) }), auditlog.Tampered},
+		"checkpoint of another key":    {otherKey, auditlog.Tampered},
+		"checkpoint empty":             {change("checkpoint", func([]byte) []byte { return nil }), auditlog.Incomplete},
+		"checkpoint torn":              {change("checkpoint", func(d []byte) []byte { return d[:40] }), auditlog.Incomplete},
+		"signature torn":               {change("checkpoint", func(d []byte) []byte { return d[:len(d)-1] }), auditlog.Incomplete},
+		"end of the checkpoint NUL":    {change("checkpoint", func(d []byte) []byte { clear(d[50:]); return d }), auditlog.Incomplete},
+		"checkpoint NUL":               {change("checkpoint", func(d []byte) []byte { clear(d); return d }), auditlog.Incomplete},
+		"no entries, of another root":  {b.signed("crm.example/audit/0\n0\n4Iz7WXCN4u2/lM1iNxjeZJxS+WZU+7p53WZRs3Lou8I=\n"), auditlog.Tampered},
+		"signed, and no checkpoint":    {b.signed("hello\n"), auditlog.Tampered},
+		"checkpoint missing":           {func(_ *testing.T, f fstest.MapFS) { delete(f, "checkpoint") }, auditlog.Incomplete},
+		"bundle missing":               {func(_ *testing.T, f fstest.MapFS) { delete(f, firstBundle) }, auditlog.Incomplete},
+		"hash tile missing":            {func(_ *testing.T, f fstest.MapFS) { delete(f, "tile/0/000") }, auditlog.Incomplete},
+		"bundle and hash tile missing": {func(_ *testing.T, f fstest.MapFS) { delete(f, "tile/0/000"); delete(f, firstBundle) }, auditlog.Incomplete},
+		"nothing there":                {func(_ *testing.T, f fstest.MapFS) { clear(f) }, auditlog.Incomplete},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := b.sink.FS()
 			c.damage(t, files)
 			trust := b.trust()
-			r, err := audit.VerifyLog(t.Context(), files, trust)
+			r, err := auditlog.VerifyLog(t.Context(), files, trust)
 			require.NoError(t, err)
 			require.Equal(t, c.want, r.Verdict, "%+v", r.Faults)
 			require.NotEmpty(t, r.Faults)
@@ -114,12 +115,12 @@ func TestTamperedFolder(t *testing.T) {
 				require.Contains(t, r.Faults[0].What, "not the folder of a log")
 			}
 			trust.Kept = kept
-			r, err = audit.VerifyLog(t.Context(), files, trust)
+			r, err = auditlog.VerifyLog(t.Context(), files, trust)
 			require.NoError(t, err)
-			require.NotEqual(t, audit.OK, r.Verdict)
+			require.NotEqual(t, auditlog.OK, r.Verdict)
 		})
 	}
-	require.Equal(t, audit.OK, b.verifyLog(kept).Verdict, "the control")
+	require.Equal(t, auditlog.OK, b.verifyLog(kept).Verdict, "the control")
 }
 
 func entryAndHash(t *testing.T, f fstest.MapFS) {
@@ -150,7 +151,7 @@ func TestFaultsNameTheEntry(t *testing.T) {
 	e := split(t, files[firstBundle].Data)
 	e[77] = bytes.Replace(e[77], []byte("u-1"), []byte("u-2"), 1)
 	files[firstBundle].Data = join(t, e)
-	r, err := audit.VerifyLog(t.Context(), files, b.trust())
+	r, err := auditlog.VerifyLog(t.Context(), files, b.trust())
 	require.NoError(t, err)
 	require.Len(t, r.Faults, 1, "one entry was changed, one is named: %+v", r.Faults)
 	require.Equal(t, int64(77), r.Faults[0].Index)
@@ -168,16 +169,16 @@ func TestCutOffIsFoundByTheKeptCheckpointOnly(t *testing.T) {
 	b.run()
 	kept := b.checkpoint()
 	b.sink.Set(old)
-	require.Equal(t, audit.Unanchored, b.verifyLog(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyLog(nil).Verdict)
 	r := b.verifyLog(kept)
-	require.Equal(t, audit.RolledBack, r.Verdict)
-	require.Equal(t, audit.OK, r.Log)
+	require.Equal(t, auditlog.RolledBack, r.Verdict)
+	require.Equal(t, auditlog.OK, r.Log)
 	require.Equal(t, int64(41), r.KeptSize)
 	require.Equal(t, int64(21), r.Size)
 
 	b.config.Kept = func(ctx) ([]byte, error) { return kept, nil }
 	b.open()
-	require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrRolledBack)
+	require.ErrorIs(t, b.trail.CatchUp(t.Context()), auditlog.ErrRolledBack)
 }
 
 // Log, database and checkpoint rewritten together with the real signing key:
@@ -198,32 +199,32 @@ func TestARewriteWithTheRealKeyIsFoundByTheKeptCheckpointOnly(t *testing.T) {
 	evil.fill(25)
 	evil.run()
 
-	require.Equal(t, audit.Unanchored, evil.verifyLog(nil).Verdict)
-	require.Equal(t, audit.Unanchored, evil.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, evil.verifyLog(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, evil.verifyStore(nil).Verdict)
 	r := evil.verifyLog(kept)
-	require.Equal(t, audit.Forked, r.Verdict)
-	require.Equal(t, audit.OK, r.Log)
-	require.Equal(t, audit.Forked, evil.verifyStore(kept).Verdict)
+	require.Equal(t, auditlog.Forked, r.Verdict)
+	require.Equal(t, auditlog.OK, r.Log)
+	require.Equal(t, auditlog.Forked, evil.verifyStore(kept).Verdict)
 	evil.config.Kept = func(ctx) ([]byte, error) { return kept, nil }
 	evil.open()
-	require.ErrorIs(t, evil.trail.CatchUp(t.Context()), audit.ErrForked)
+	require.ErrorIs(t, evil.trail.CatchUp(t.Context()), auditlog.ErrForked)
 
 	same := newBench(t) // a fork of the very same size
 	same.config.Sign, same.config.Key = b.config.Sign, b.config.Key
 	same.open()
 	ids := same.fill(20)
 	same.run()
-	require.Equal(t, audit.Forked, same.verifyLog(kept).Verdict)
+	require.Equal(t, auditlog.Forked, same.verifyLog(kept).Verdict)
 	proof, err := same.trail.Proof(t.Context(), ids[0])
 	require.NoError(t, err)
 	raw, err := same.trail.Leaf(t.Context(), ids[0])
 	require.NoError(t, err)
 	trust := b.trust()
-	_, err = audit.Verify(trust, raw, proof)
+	_, err = auditlog.Verify(trust, raw, proof)
 	require.NoError(t, err)
 	trust.Kept = kept
-	_, err = audit.Verify(trust, raw, proof)
-	require.ErrorIs(t, err, audit.ErrForked)
+	_, err = auditlog.Verify(trust, raw, proof)
+	require.ErrorIs(t, err, auditlog.ErrForked)
 }
 
 func TestTamperedDatabase(t *testing.T) {
@@ -257,8 +258,8 @@ func TestTamperedDatabase(t *testing.T) {
 				require.Positive(t, b.exec(string(s)))
 			}
 			r := b.verifyStore(nil)
-			require.NotEqual(t, audit.OK, r.Verdict)
-			require.Equal(t, audit.OK, r.Log.Log, "the folder is untouched")
+			require.NotEqual(t, auditlog.OK, r.Verdict)
+			require.Equal(t, auditlog.OK, r.Log.Log, "the folder is untouched")
 			require.NotEmpty(t, r.Faults)
 			if c.stops {
 				before := b.sink.FS()
@@ -292,12 +293,12 @@ func TestTamperedBeforePublishing(t *testing.T) {
 			b.fill(10)
 			_, err := b.trail.RunOnce(t.Context())
 			require.ErrorIs(t, err, fs.ErrPermission)
-			require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+			require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 			b.sink.Fail = nil
 			require.Positive(t, b.exec(damage))
-			require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
+			require.Equal(t, auditlog.Tampered, b.verifyStore(nil).Verdict)
 			_, err = b.trail.RunOnce(t.Context())
-			require.ErrorIs(t, err, audit.ErrTampered)
+			require.ErrorIs(t, err, auditlog.ErrTampered)
 			require.Len(t, b.leaves(), 11, "the published log is as it was")
 		})
 	}
@@ -334,7 +335,7 @@ func TestADatabaseAdministratorAtTheQueue(t *testing.T) {
 	}
 	require.Contains(t, ids, good[1], "the good one behind it went in")
 	require.NotContains(t, ids, good[0])
-	require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Tampered, b.verifyStore(nil).Verdict)
 }
 
 // Whoever may write the tables can put a row at the end of the tree and compute
@@ -349,14 +350,14 @@ func TestAnEntryThatNobodySequencedIsNotSigned(t *testing.T) {
 		b.plant(kind, "019aaaaa-0000-7000-8000-000000000009", []byte(forged))
 		for range 2 {
 			_, err := b.trail.RunOnce(t.Context())
-			require.ErrorIs(t, err, audit.ErrTampered, kind)
-			require.ErrorIs(t, b.trail.Beat(t.Context()), audit.ErrTampered)
+			require.ErrorIs(t, err, auditlog.ErrTampered, kind)
+			require.ErrorIs(t, b.trail.Beat(t.Context()), auditlog.ErrTampered)
 		}
 		require.Equal(t, signed, b.checkpoint())
 		for _, leaf := range b.leaves() {
 			require.NotEqual(t, "u-9", leaf.Actor)
 		}
-		require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
+		require.Equal(t, auditlog.Tampered, b.verifyStore(nil).Verdict)
 	}
 }
 
@@ -380,10 +381,10 @@ func TestAKeyThatDoesNotAnswerIsNoForgery(t *testing.T) {
 	b.open()
 	_, err = b.trail.RunOnce(t.Context())
 	require.ErrorIs(t, err, down)
-	require.NotErrorIs(t, err, audit.ErrTampered)
+	require.NotErrorIs(t, err, auditlog.ErrTampered)
 	down = nil
 	b.run()
-	require.Equal(t, audit.Unanchored, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 // deafTag is a key of tags that fails while there is an error.
@@ -445,13 +446,13 @@ func TestAnInterruptedVerificationIsIncomplete(t *testing.T) {
 	b.run()
 	done, cancel := contextCanceled(t)
 	cancel()
-	r, err := audit.VerifyLog(done, b.sink.FS(), b.trust())
+	r, err := auditlog.VerifyLog(done, b.sink.FS(), b.trust())
 	require.Error(t, err)
-	require.Equal(t, audit.Incomplete, r.Verdict)
-	_, err = audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: "x"})
-	require.ErrorIs(t, err, audit.ErrInvalid)
-	_, err = audit.VerifyLog(t.Context(), b.sink.FS(), audit.Trust{Key: b.config.Key, Kept: []byte("x")})
-	require.ErrorIs(t, err, audit.ErrInvalid)
+	require.Equal(t, auditlog.Incomplete, r.Verdict)
+	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: "x"})
+	require.ErrorIs(t, err, auditlog.ErrInvalid)
+	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: b.config.Key, Kept: []byte("x")})
+	require.ErrorIs(t, err, auditlog.ErrInvalid)
 }
 
 func TestAHugeFileIsNotRead(t *testing.T) {
@@ -460,7 +461,7 @@ func TestAHugeFileIsNotRead(t *testing.T) {
 	b.run()
 	files := b.sink.FS()
 	files["tile/entries/000.p/4"].Data = make([]byte, 256*65537+1)
-	r, err := audit.VerifyLog(t.Context(), files, b.trust())
+	r, err := auditlog.VerifyLog(t.Context(), files, b.trust())
 	require.NoError(t, err)
-	require.Equal(t, audit.Incomplete, r.Verdict)
+	require.Equal(t, auditlog.Incomplete, r.Verdict)
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -25,7 +26,7 @@ type Trail struct {
 	db     *sqldb.DB
 	config Config
 	origin string
-	key    logKeys // their name is the origin
+	key    c2sp.Keys // their name is the origin
 	fields map[string]map[string]bool
 	random func([]byte) error
 
@@ -77,9 +78,12 @@ func (t *Trail) configure(store Store) error {
 		return fmt.Errorf("audit: open: %w", err)
 	}
 	t.origin = Origin(c.Name, c.Recoveries)
-	keys, err := newKeys("open", c.Key, c.Former)
+	keys, err := c2sp.ParseKeys(c.Key, c.Former)
+	if errors.Is(err, c2sp.ErrOtherLog) {
+		return fmt.Errorf("%w: %w", ErrOrigin, err)
+	}
 	if err != nil {
-		return err
+		return invalid("open: %w", err)
 	}
 	switch verifier := keys[0]; {
 	case verifier.Name() != t.origin && verifier.Name() == c.Name:
@@ -130,17 +134,6 @@ func (t *Trail) missing(store Store) (names []string) {
 		}
 	}
 	return names
-}
-
-// keyFault says what may be wrong with the text of a verifier key.
-func keyFault(key string, err error) error {
-	switch {
-	case key == "":
-		return errors.New("it is empty: it is the second result of GenerateKey")
-	case strings.HasPrefix(key, "PRIVATE+KEY+"):
-		return errors.New("it is the signing key: the verifier key is the second result of GenerateKey")
-	}
-	return err
 }
 
 // checkName refuses what cannot be the name of a signer.

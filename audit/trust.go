@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -64,7 +65,7 @@ func (t *Trail) claim(ctx context.Context) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("%w: the tables hold sequenced events, and their state row is gone", ErrTampered)
+		return fmt.Errorf("%w: the tables hold sequenced events, and their state row is gone", auditlog.ErrTampered)
 	}
 	if origin != t.origin {
 		return fmt.Errorf("%w: the tables hold %q, this log is %q", ErrOrigin, origin, t.origin)
@@ -103,7 +104,7 @@ func (t *Trail) begin(ctx context.Context) error {
 // were taken before the first one came.
 func (t *Trail) beginAgain(ctx context.Context) error {
 	s, err := t.stored(ctx, t.db)
-	if err != nil || s.N > 0 || s.published > 0 || !errors.Is(t.genuine(ctx, s), ErrTampered) {
+	if err != nil || s.N > 0 || s.published > 0 || !errors.Is(t.genuine(ctx, s), auditlog.ErrTampered) {
 		return nil // the sequencer says what there is to say
 	}
 	unused, err := t.unused(ctx)
@@ -138,7 +139,7 @@ func (t *Trail) stored(ctx context.Context, q sqldb.Querier) (state, error) {
 		return s, err
 	}
 	if !found || len(root) != tlog.HashSize || s.N < 0 || s.N > c2sp.MaxSize {
-		return s, fmt.Errorf("%w: the state row is gone or damaged", ErrTampered)
+		return s, fmt.Errorf("%w: the state row is gone or damaged", auditlog.ErrTampered)
 	}
 	s.Hash = tlog.Hash(root)
 	return s, nil
@@ -153,7 +154,7 @@ func (t *Trail) genuine(ctx context.Context, s state) error {
 	if err := errors.Join(ctx.Err(), t.tags(ctx, t.config.Tenant)); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: the state row was changed by somebody without the key of the tags; where the keys were changed, CatchUp tags it anew", ErrTampered)
+	return fmt.Errorf("%w: the state row was changed by somebody without the key of the tags; where the keys were changed, CatchUp tags it anew", auditlog.ErrTampered)
 }
 
 // tags says whether the key of the tags works at the moment: where it does not,
@@ -202,7 +203,7 @@ func (t *Trail) exclusive(ctx context.Context, fn func(tx Tx) error) error {
 	return t.within(ctx, func(tx Tx) error {
 		n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET drains = drains + 1 WHERE id = 1`)
 		if err == nil && n == 0 {
-			err = fmt.Errorf("%w: the state row is gone", ErrTampered)
+			err = fmt.Errorf("%w: the state row is gone", auditlog.ErrTampered)
 		}
 		if err != nil {
 			return err
@@ -230,7 +231,7 @@ func (t *Trail) advance(ctx context.Context, known func() tlog.Tree, planned pla
 		before := known() // first: what others commit meanwhile only adds to it
 		s, err := t.state(ctx, t.db)
 		if err == nil {
-			err = remembers(t.rows(t.db).reader(ctx, s.Tree), s.Tree, before)
+			err = remembers(t.rows(t.db).Reader(ctx, s.Tree), s.Tree, before)
 		}
 		if err != nil {
 			return err
@@ -347,7 +348,7 @@ func (t *Trail) look(ctx context.Context, kept bool) (view, error) {
 }
 
 func contradicts(err error) bool {
-	for _, sentinel := range []error{ErrForked, ErrRolledBack, ErrBehind, ErrLogLost, ErrTampered} {
+	for _, sentinel := range []error{auditlog.ErrForked, auditlog.ErrRolledBack, ErrBehind, ErrLogLost, auditlog.ErrTampered} {
 		if errors.Is(err, sentinel) {
 			return true
 		}
@@ -390,7 +391,7 @@ func (t *Trail) lookOnce(ctx context.Context, kept bool) (v view, err error) {
 	if err := t.guard(ctx, v.state, v.head); err != nil {
 		return v, err
 	}
-	reader := t.rows(t.db).reader(ctx, v.state.Tree)
+	reader := t.rows(t.db).Reader(ctx, v.state.Tree)
 	if err := remembers(reader, v.state.Tree, known); err != nil {
 		return v, err
 	}
@@ -410,9 +411,9 @@ func (t *Trail) guard(ctx context.Context, s state, head tlog.Tree) error {
 	if head.N > s.N {
 		return &BehindError{Database: s.N, Published: head.N}
 	}
-	same, err := extends(t.rows(t.db).reader(ctx, s.Tree), head)
+	same, err := extends(t.rows(t.db).Reader(ctx, s.Tree), head)
 	if err == nil && !same {
-		err = fmt.Errorf("%w: database and published log differ within the first %d entries", ErrForked, head.N)
+		err = fmt.Errorf("%w: database and published log differ within the first %d entries", auditlog.ErrForked, head.N)
 	}
 	return err
 }
@@ -433,11 +434,11 @@ func remembers(reader tlog.HashReader, tree, known tlog.Tree) error {
 		return nil
 	}
 	if known.N > tree.N {
-		return fmt.Errorf("%w: the database has %d entries and had %d; CatchUp where a backup or a replica took its place, and otherwise find out who put it back", ErrRolledBack, tree.N, known.N)
+		return fmt.Errorf("%w: the database has %d entries and had %d; CatchUp where a backup or a replica took its place, and otherwise find out who put it back", auditlog.ErrRolledBack, tree.N, known.N)
 	}
 	same, err := extends(reader, known)
 	if err == nil && !same {
-		err = fmt.Errorf("%w: the database is not the one whose %d entries this process has seen", ErrForked, known.N)
+		err = fmt.Errorf("%w: the database is not the one whose %d entries this process has seen", auditlog.ErrForked, known.N)
 	}
 	return err
 }
@@ -450,7 +451,7 @@ func (t *Trail) kept(ctx context.Context) (tree tlog.Tree, found bool, err error
 	}
 	signed, err := t.config.Kept(ctx)
 	if err == nil && signed != nil {
-		tree, err = openCheckpoint(t.key, signed)
+		tree, err = t.trust().Checkpoint(signed)
 	}
 	if err != nil {
 		return tlog.Tree{}, false, fmt.Errorf("audit: kept checkpoint: %w", err)
@@ -462,11 +463,11 @@ func (t *Trail) kept(ctx context.Context) (tree tlog.Tree, found bool, err error
 // kept checkpoint.
 func anchored(reader tlog.HashReader, head, kept tlog.Tree) error {
 	if kept.N > head.N {
-		return fmt.Errorf("%w: kept %d entries, published %d", ErrRolledBack, kept.N, head.N)
+		return fmt.Errorf("%w: kept %d entries, published %d", auditlog.ErrRolledBack, kept.N, head.N)
 	}
 	same, err := extends(reader, kept)
 	if err == nil && !same {
-		err = fmt.Errorf("%w: the published log is not the one whose %d entries were kept", ErrForked, kept.N)
+		err = fmt.Errorf("%w: the published log is not the one whose %d entries were kept", auditlog.ErrForked, kept.N)
 	}
 	return err
 }

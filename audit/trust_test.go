@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 )
@@ -73,14 +74,14 @@ func TestALogIsNotBegunAnewWithoutAKey(t *testing.T) {
 			b.sink.Set(nil)
 			for range 2 { // a running process, and one that starts
 				_, err := b.trail.RunOnce(t.Context())
-				require.ErrorIs(t, err, audit.ErrTampered)
-				require.ErrorIs(t, b.trail.Beat(t.Context()), audit.ErrTampered)
-				require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrTampered)
+				require.ErrorIs(t, err, auditlog.ErrTampered)
+				require.ErrorIs(t, b.trail.Beat(t.Context()), auditlog.ErrTampered)
+				require.ErrorIs(t, b.trail.CatchUp(t.Context()), auditlog.ErrTampered)
 				require.Equal(t, audit.HealthAlarm, b.found("audit.log", "").Level)
 				b.open()
 			}
 			require.Empty(t, b.sink.FS(), "nothing is signed")
-			require.Equal(t, audit.Tampered, b.verifyStore(kept).Verdict)
+			require.Equal(t, auditlog.Tampered, b.verifyStore(kept).Verdict)
 		})
 	}
 }
@@ -93,7 +94,7 @@ func TestAStateRowThatIsGoneIsNotWrittenAnew(t *testing.T) {
 	store, err := sqltrail.Open(t.Context(), b.db)
 	require.NoError(t, err)
 	_, err = audit.Open(t.Context(), store, b.config)
-	require.ErrorIs(t, err, audit.ErrTampered)
+	require.ErrorIs(t, err, auditlog.ErrTampered)
 }
 
 // The first state row is a true one. Whoever copied it and puts it back is found
@@ -119,10 +120,10 @@ func TestTheFirstStatePutBackGivesNoRowAnotherPlace(t *testing.T) {
 	r := b.run()
 	require.Equal(t, 1, r.Sequenced)
 	require.Len(t, r.Refused, 10)
-	require.Equal(t, audit.Unanchored, b.verifyLog(nil).Verdict)
+	require.Equal(t, auditlog.Unanchored, b.verifyLog(nil).Verdict)
 	require.Equal(t, audit.HealthAlarm, b.found("audit.kept", "").Level)
 	require.Equal(t, audit.HealthAlarm, b.found("audit.refused", "").Level)
-	require.Equal(t, audit.RolledBack, b.verifyLog(kept).Verdict)
+	require.Equal(t, auditlog.RolledBack, b.verifyLog(kept).Verdict)
 }
 
 // Database and folder go back together, to a state that was true, under a process
@@ -140,9 +141,9 @@ func TestARunningProcessFindsThatItsLogWentBack(t *testing.T) {
 	b.record(update("p1", 1))
 	for range 2 {
 		_, err := b.trail.RunOnce(t.Context())
-		require.ErrorIs(t, err, audit.ErrRolledBack)
-		require.ErrorIs(t, b.trail.Beat(t.Context()), audit.ErrRolledBack)
-		require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrRolledBack, "published is published")
+		require.ErrorIs(t, err, auditlog.ErrRolledBack)
+		require.ErrorIs(t, b.trail.Beat(t.Context()), auditlog.ErrRolledBack)
+		require.ErrorIs(t, b.trail.CatchUp(t.Context()), auditlog.ErrRolledBack, "published is published")
 	}
 	require.Contains(t, b.found("audit.log", "").Remedy, "shorter")
 	require.Equal(t, folder, b.sink.FS())
@@ -166,11 +167,11 @@ func TestARunningProcessFindsThatItsDatabaseWentBack(t *testing.T) {
 	b.sink.Fail = nil
 	b.putBack()
 	_, err = b.trail.RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrRolledBack)
+	require.ErrorIs(t, err, auditlog.ErrRolledBack)
 	require.ErrorContains(t, err, "has 11 entries and had 16")
 	require.NoError(t, b.trail.CatchUp(t.Context()), "the operator says that a replica took its place")
 	b.run()
-	require.Equal(t, audit.OK, b.verifyStore(b.checkpoint()).Verdict)
+	require.Equal(t, auditlog.OK, b.verifyStore(b.checkpoint()).Verdict)
 }
 
 // The state goes back between the look at it and the sequencing.
@@ -196,7 +197,7 @@ func TestTheStateIsComparedWhereItMovesOn(t *testing.T) {
 	b.fill(1)
 	hook.after = func() { hook.after = nil; b.putBack() }
 	_, err = b.trail.RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrRolledBack)
+	require.ErrorIs(t, err, auditlog.ErrRolledBack)
 	require.Equal(t, folder, b.sink.FS())
 	require.Equal(t, 1, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NULL`), "it stays in the queue")
 }
@@ -223,7 +224,7 @@ func TestTheKeptCheckpointIsAskedBeforeEachSignature(t *testing.T) {
 	b.sink.Set(folder)
 	b.record(update("p1", 1))
 	_, err = running.RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrRolledBack)
+	require.ErrorIs(t, err, auditlog.ErrRolledBack)
 	require.Equal(t, folder, b.sink.FS(), "nothing is signed behind it")
 }
 
@@ -255,7 +256,7 @@ func TestTheKeptCheckpointIsAskedFromTimeToTime(t *testing.T) {
 	kept = other.checkpoint()
 	b.advance(time.Hour)
 	_, err := b.trail.RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrForked)
+	require.ErrorIs(t, err, auditlog.ErrForked)
 }
 
 // lateSink answers the first reading of the checkpoint as it was, and lets
@@ -344,20 +345,20 @@ func TestCatchUpTagsOnlyWhatIsPublished(t *testing.T) {
 	b.run()
 	require.Positive(t, b.exec(`UPDATE crmguard_audit_state SET tag = x'00', published = 5, beat = 1`))
 	_, err := b.trail.RunOnce(t.Context())
-	require.ErrorIs(t, err, audit.ErrTampered)
+	require.ErrorIs(t, err, auditlog.ErrTampered)
 	require.NoError(t, b.trail.CatchUp(t.Context()))
 	b.fill(1)
 	b.run()
-	require.Equal(t, audit.OK, b.verifyStore(b.checkpoint()).Verdict)
+	require.Equal(t, auditlog.OK, b.verifyStore(b.checkpoint()).Verdict)
 
 	require.Positive(t, b.exec(`UPDATE crmguard_audit_state SET root = zeroblob(32)`))
-	require.ErrorIs(t, b.trail.CatchUp(t.Context()), audit.ErrTampered)
+	require.ErrorIs(t, b.trail.CatchUp(t.Context()), auditlog.ErrTampered)
 
 	unpublished := newBench(t)
 	unpublished.fill(10)
 	unpublished.run()
 	unpublished.plant("event", "019aaaaa-0000-7000-8000-000000000009", []byte("x"))
-	require.ErrorIs(t, unpublished.trail.CatchUp(t.Context()), audit.ErrTampered, "nobody vouches for the last entry")
+	require.ErrorIs(t, unpublished.trail.CatchUp(t.Context()), auditlog.ErrTampered, "nobody vouches for the last entry")
 }
 
 // A beat bears no tag of its own; what it says of the other stores is vouched for
@@ -372,11 +373,11 @@ func TestABeatThatNobodySequencedIsNotSigned(t *testing.T) {
 	b.advance(time.Hour)
 	for range 2 {
 		_, err := b.trail.RunOnce(t.Context())
-		require.ErrorIs(t, err, audit.ErrTampered)
+		require.ErrorIs(t, err, auditlog.ErrTampered)
 		b.open()
 	}
 	require.Equal(t, signed, b.checkpoint())
-	require.Equal(t, audit.Tampered, b.verifyStore(nil).Verdict)
+	require.Equal(t, auditlog.Tampered, b.verifyStore(nil).Verdict)
 }
 
 // While the key of the tags does not answer, nobody is blamed for it.
@@ -394,7 +395,7 @@ func TestAStateWithoutItsKeyIsNoForgery(t *testing.T) {
 	} {
 		err := call(t.Context())
 		require.ErrorIs(t, err, down)
-		require.NotErrorIs(t, err, audit.ErrTampered)
+		require.NotErrorIs(t, err, auditlog.ErrTampered)
 	}
 	require.Equal(t, audit.HealthAlarm, b.found("audit.log", "").Level)
 }
@@ -419,13 +420,13 @@ func TestAnEmptyKeptCheckpointAnchorsNothing(t *testing.T) {
 	b.fill(1)
 	b.run()
 	r := b.verifyLog(kept)
-	require.Equal(t, []audit.Verdict{audit.Unanchored, audit.OK, audit.Unanchored}, []audit.Verdict{r.Verdict, r.Log, r.Kept})
+	require.Equal(t, []auditlog.Verdict{auditlog.Unanchored, auditlog.OK, auditlog.Unanchored}, []auditlog.Verdict{r.Verdict, r.Log, r.Kept})
 	b.config.Kept = func(ctx) ([]byte, error) { return kept, nil }
 	b.open()
 	b.requireLevels(map[string]int{"audit.kept": alarm})
 	kept = b.checkpoint()
 	b.requireLevels(map[string]int{"audit.kept": well})
-	require.Equal(t, audit.OK, b.verifyStore(nil).Verdict, "the configured one is taken")
+	require.Equal(t, auditlog.OK, b.verifyStore(nil).Verdict, "the configured one is taken")
 }
 
 // The tag of a row that has its place is of no use to anybody, also where CatchUp

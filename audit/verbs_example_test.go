@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 func ExampleTrail_Prepare() {
@@ -51,7 +52,7 @@ func ExampleTrail_Checkpoint() {
 	kept, err := s.trail.Checkpoint(ctx) // mail it, print it, store it at another provider
 	lines := bytes.Split(kept, []byte("\n"))
 	fmt.Printf("%s, %s entries, %v\n", lines[0], lines[1], err)
-	report, err := audit.VerifyLog(ctx, s.sink.FS(), audit.Trust{Key: s.vkey, Kept: kept})
+	report, err := auditlog.VerifyLog(ctx, s.sink.FS(), auditlog.Trust{Key: s.vkey, Kept: kept})
 	fmt.Println(report.Kept, err)
 	// Output:
 	// crm.example/audit/0, 2 entries, <nil>
@@ -81,16 +82,16 @@ func ExampleParseLeaf() {
 	defer s.close()
 	s.change(ctx, "p-1", "ann@b.example")
 	s.trail.RunOnce(ctx)
-	for e, err := range audit.Entries(ctx, s.sink.FS()) { // what anyone sees who reads the folder
+	for e, err := range auditlog.Entries(ctx, s.sink.FS()) { // what anyone sees who reads the folder
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		leaf, err := audit.ParseLeaf(e.Leaf)
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
 		fmt.Println(e.Index, leaf.Kind, leaf.Action, len(leaf.Persons), len(leaf.Changes), err)
 	}
-	_, err := audit.ParseLeaf([]byte(`{"v": 1}`))
-	fmt.Println(errors.Is(err, audit.ErrMalformed))
+	_, err := auditlog.ParseLeaf([]byte(`{"v": 1}`))
+	fmt.Println(errors.Is(err, auditlog.ErrMalformed))
 	// Output:
 	// 0 event contact.create 1 1 <nil>
 	// 1 beat  0 0 <nil>

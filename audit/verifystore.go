@@ -7,52 +7,57 @@ import (
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
-// VerifyStore verifies the published log as [VerifyLog] does, against the kept
+// VerifyStore verifies the published log as [auditlog.VerifyLog] does, against the kept
 // checkpoint (Config.Kept's where none is given), and compares the database with
 // it: each row with its entry, the rows that are not published yet with the tree,
 // the tags of the state row and of each queued row, and each opening with its
 // commitments. Call RunOnce first:
 // an erasure that is not published yet makes the report Incomplete.
 func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, error) {
-	c := &comparison{trail: t, ev: newEvidence(), report: StoreReport{Verdict: OK, Openings: make(map[OpeningVerdict]int64)}}
+	c := &comparison{trail: t, ev: newEvidence(), report: StoreReport{Verdict: auditlog.OK, Openings: make(map[OpeningVerdict]int64)}}
 	if err := t.ready(); err != nil {
-		c.report.Verdict = Incomplete
+		c.report.Verdict = auditlog.Incomplete
 		return c.report, err
 	}
 	if kept == nil && t.config.Kept != nil {
 		var err error
 		if kept, err = t.config.Kept(ctx); err != nil {
-			c.report.Verdict = Incomplete
+			c.report.Verdict = auditlog.Incomplete
 			return c.report, fmt.Errorf("audit: kept checkpoint: %w", err)
 		}
 	}
 	s, err := t.state(ctx, t.db)
-	if err != nil && !errors.Is(err, ErrTampered) {
-		c.report.Verdict = Incomplete
+	if err != nil && !errors.Is(err, auditlog.ErrTampered) {
+		c.report.Verdict = auditlog.Incomplete
 		return c.report, err
 	}
 	c.size = s.N
 	if err != nil {
-		c.fault(Tampered, -1, "", stateTable, "the state row is gone or damaged, or not what a sequencer wrote")
+		c.fault(auditlog.Tampered, -1, "", stateTable, "the state row is gone or damaged, or not what a sequencer wrote")
 	}
-	read := readFunc(t.config.Sink.ReadFile)
-	c.report.Log, err = verifyLog(ctx, read, Trust{Key: t.config.Key, Former: t.config.Former, Kept: kept}, func(w *walker) {
-		c.walker, w.each = w, c.published(ctx)
-	})
-	c.report.Verdict = worst(c.report.Verdict, c.report.Log.Verdict)
+	trust := t.trust()
+	trust.Kept = kept
+	c.walk = auditlog.Walk{Read: t.config.Sink.ReadFile, Trust: trust, Each: c.published(ctx)}
+	c.report.Log, err = c.walk.Verify(ctx)
+	c.report.Verdict = auditlog.Worst(c.report.Verdict, c.report.Log.Verdict)
+	if errors.Is(err, auditlog.ErrInvalid) {
+		err = fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	if err != nil {
-		c.report.Verdict = worst(c.report.Verdict, Incomplete)
+		c.report.Verdict = auditlog.Worst(c.report.Verdict, auditlog.Incomplete)
 		return c.report, err
 	}
 	steps := []func(context.Context) error{c.queue, c.orphans}
-	if c.walker != nil { // there is a checkpoint, and it is the log's own
-		steps = append(steps, func(ctx context.Context) error { return c.unpublished(ctx, s) }, func(ctx context.Context) error { return c.openings(ctx, read) })
+	if c.walk.Opened() { // there is a checkpoint, and it is the log's own
+		steps = append(steps, func(ctx context.Context) error { return c.unpublished(ctx, s) }, func(ctx context.Context) error { return c.openings(ctx) })
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
-			c.report.Verdict = worst(c.report.Verdict, Incomplete)
+			c.report.Verdict = auditlog.Worst(c.report.Verdict, auditlog.Incomplete)
 			return c.report, err
 		}
 	}
@@ -64,7 +69,7 @@ type comparison struct {
 	trail  *Trail
 	report StoreReport
 	ev     *evidence
-	walker *walker
+	walk   auditlog.Walk
 	size   int64 // entries that the database has
 	page   []row // rows read ahead
 	next   int64 // index after the page
@@ -76,8 +81,8 @@ type row struct {
 	leaf                          []byte
 }
 
-func (c *comparison) fault(v Verdict, index int64, event, table, what string) {
-	c.report.add(Fault{Verdict: v, Index: index, Event: event, File: table, What: what})
+func (c *comparison) fault(v auditlog.Verdict, index int64, event, table, what string) {
+	c.report.add(auditlog.Fault{Verdict: v, Index: index, Event: event, File: table, What: what})
 }
 
 const eventsTable = "crmguard_audit_events"
@@ -107,8 +112,8 @@ func (c *comparison) at(ctx context.Context, index int64) (*row, error) {
 }
 
 // published compares each published entry with its row.
-func (c *comparison) published(ctx context.Context) func(int64, []byte, *Leaf) error {
-	return func(index int64, raw []byte, leaf *Leaf) error {
+func (c *comparison) published(ctx context.Context) func(int64, []byte, *auditlog.Leaf) error {
+	return func(index int64, raw []byte, leaf *auditlog.Leaf) error {
 		c.ev.add(index, leaf)
 		r, err := c.at(ctx, index)
 		switch {
@@ -117,10 +122,10 @@ func (c *comparison) published(ctx context.Context) func(int64, []byte, *Leaf) e
 		case r == nil && index >= c.size:
 			return nil // the database is behind, which is reported once
 		case r == nil:
-			c.fault(Tampered, index, leaf.ID, eventsTable, "the row is gone")
+			c.fault(auditlog.Tampered, index, leaf.ID, eventsTable, "the row is gone")
 			return nil
 		case !bytes.Equal(r.leaf, raw):
-			c.fault(Tampered, index, leaf.ID, eventsTable, "the row does not hold the published entry")
+			c.fault(auditlog.Tampered, index, leaf.ID, eventsTable, "the row does not hold the published entry")
 			return nil
 		}
 		c.report.Rows++
@@ -129,9 +134,9 @@ func (c *comparison) published(ctx context.Context) func(int64, []byte, *Leaf) e
 	}
 }
 
-func (c *comparison) columns(r *row, leaf *Leaf) {
+func (c *comparison) columns(r *row, leaf *auditlog.Leaf) {
 	if r.id != leaf.ID || r.tenant != leaf.Tenant || r.kind != leaf.Kind || r.object != leaf.Object.Kind || r.oid != leaf.Object.ID {
-		c.fault(Tampered, r.index, leaf.ID, eventsTable, "the columns of the row do not say what its entry says")
+		c.fault(auditlog.Tampered, r.index, leaf.ID, eventsTable, "the columns of the row do not say what its entry says")
 	}
 }
 
@@ -143,11 +148,11 @@ func (c *comparison) unpublished(ctx context.Context, s state) error {
 		return err
 	}
 	if extra > 0 {
-		c.fault(Tampered, s.N, "", eventsTable, "rows have an index beyond the log")
+		c.fault(auditlog.Tampered, s.N, "", eventsTable, "rows have an index beyond the log")
 	}
 	size := c.report.Log.Size
 	if s.N < size {
-		c.fault(RolledBack, -1, "", "crmguard_audit_state", "the database is behind the published log: call CatchUp")
+		c.fault(auditlog.RolledBack, -1, "", "crmguard_audit_state", "the database is behind the published log: call CatchUp")
 		return nil
 	}
 	for index := size; index < s.N; index++ {
@@ -156,11 +161,11 @@ func (c *comparison) unpublished(ctx context.Context, s state) error {
 			return err
 		}
 		if r == nil {
-			c.fault(Tampered, index, "", eventsTable, "the row is gone before it was published")
+			c.fault(auditlog.Tampered, index, "", eventsTable, "the row is gone before it was published")
 			return nil
 		}
-		c.walker.edge.push(tlog.RecordHash(r.leaf))
-		if leaf, err := ParseLeaf(r.leaf); err == nil {
+		c.walk.Push(tlog.RecordHash(r.leaf))
+		if leaf, err := auditlog.ParseLeaf(r.leaf); err == nil {
 			c.columns(r, &leaf)
 			c.ev.add(-1, &leaf)
 		}
@@ -170,18 +175,18 @@ func (c *comparison) unpublished(ctx context.Context, s state) error {
 
 // tiles compares the tree of the database with its rows and the published root.
 func (c *comparison) tiles(ctx context.Context, s state) error {
-	if root, ok := c.walker.edge.root(); ok && !c.walker.broken && c.report.Log.Log == OK && root != s.Hash {
-		c.fault(Tampered, -1, "", "crmguard_audit_state", "the root is not that of the rows")
+	if root, ok := c.walk.Root(); ok && c.report.Log.Log == auditlog.OK && root != s.Hash {
+		c.fault(auditlog.Tampered, -1, "", "crmguard_audit_state", "the root is not that of the rows")
 	}
 	if s.N == 0 {
 		return nil
 	}
-	root, err := tlog.TreeHash(c.report.Log.Size, c.trail.rows(c.trail.db).reader(ctx, s.Tree))
-	if err != nil && !errors.Is(err, ErrTampered) {
+	root, err := tlog.TreeHash(c.report.Log.Size, c.trail.rows(c.trail.db).Reader(ctx, s.Tree))
+	if err != nil && !errors.Is(err, auditlog.ErrTampered) {
 		return err
 	}
 	if err != nil || (c.report.Log.Size > 0 && root != tlog.Hash(c.report.Log.Root)) {
-		c.fault(Tampered, -1, "", "crmguard_audit_tiles", "the tree does not hold the published one")
+		c.fault(auditlog.Tampered, -1, "", "crmguard_audit_tiles", "the tree does not hold the published one")
 	}
 	return nil
 }
@@ -198,10 +203,10 @@ func (c *comparison) queue(ctx context.Context) error {
 		c.report.Waiting += int64(len(good))
 		c.report.Refused += int64(len(r.Refused))
 		for _, refused := range r.Refused {
-			c.fault(Tampered, -1, refused.Event, eventsTable, "a queued row: "+refused.What)
+			c.fault(auditlog.Tampered, -1, refused.Event, eventsTable, "a queued row: "+refused.What)
 		}
 		for _, q := range good {
-			if leaf, err := ParseLeaf(q.leaf); err == nil {
+			if leaf, err := auditlog.ParseLeaf(q.leaf); err == nil {
 				c.ev.add(-1, &leaf)
 			}
 		}
@@ -216,19 +221,19 @@ func (c *comparison) orphans(ctx context.Context) error {
 	return c.trail.query(ctx, c.trail.db, func(rows answer) error {
 		var event string
 		err := rows.Scan(&event)
-		c.fault(Tampered, -1, event, "crmguard_audit_openings", "an opening without an event")
+		c.fault(auditlog.Tampered, -1, event, "crmguard_audit_openings", "an opening without an event")
 		return err
 	}, `SELECT event FROM crmguard_audit_openings WHERE NOT EXISTS (SELECT 1 FROM crmguard_audit_events WHERE crmguard_audit_events.id = crmguard_audit_openings.event) ORDER BY event LIMIT ?`, batch)
 }
 
 // openings judges the opening of each (event, owner) that the published
 // entries commit to.
-func (c *comparison) openings(ctx context.Context, read readFunc) error {
-	for e, err := range entries(ctx, read, 0, c.report.Log.Size, c.report.Log.Size) {
+func (c *comparison) openings(ctx context.Context) error {
+	for e, err := range auditlog.EntriesOf(ctx, c.trail.config.Sink.ReadFile, 0, c.report.Log.Size, c.report.Log.Size) {
 		if err != nil {
 			return ctx.Err() // the walk has reported it
 		}
-		leaf, err := ParseLeaf(e.Leaf)
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
 		if err != nil || len(leaf.Changes) == 0 || e.Index >= c.size {
 			continue
 		}
@@ -236,7 +241,7 @@ func (c *comparison) openings(ctx context.Context, read readFunc) error {
 		if err != nil {
 			return err
 		}
-		for _, owner := range leaf.owners() {
+		for _, owner := range leaf.Owners() {
 			j, err := c.trail.judge(ctx, c.ev, e.Index, &leaf, owner, sealed[owner])
 			if err != nil {
 				return err
@@ -245,7 +250,7 @@ func (c *comparison) openings(ctx context.Context, read readFunc) error {
 			c.count(e.Index, leaf.ID, j)
 		}
 		if len(sealed) > 0 {
-			c.fault(Tampered, e.Index, leaf.ID, "crmguard_audit_openings", "an opening of someone whom the event does not name")
+			c.fault(auditlog.Tampered, e.Index, leaf.ID, "crmguard_audit_openings", "an opening of someone whom the event does not name")
 		}
 	}
 	return c.returned(ctx)
@@ -253,17 +258,17 @@ func (c *comparison) openings(ctx context.Context, read readFunc) error {
 
 func (c *comparison) count(index int64, event string, j judged) {
 	c.report.Openings[j.verdict]++
-	verdict := OK
+	verdict := auditlog.OK
 	switch j.verdict {
 	case OpeningMissing, OpeningAltered:
-		verdict = Tampered
+		verdict = auditlog.Tampered
 	case OpeningReturned:
-		verdict = RolledBack
+		verdict = auditlog.RolledBack
 	case OpeningPending:
-		verdict = Incomplete
+		verdict = auditlog.Incomplete
 	case OpeningOK, OpeningErased, OpeningLost:
 	}
-	if verdict != OK {
+	if verdict != auditlog.OK {
 		c.fault(verdict, index, event, "crmguard_audit_openings", "opening "+string(j.verdict)+": "+j.why)
 	}
 }
@@ -276,14 +281,14 @@ func (c *comparison) returned(ctx context.Context) error {
 			return err
 		}
 		if n > 0 {
-			c.fault(RolledBack, index, "", "crmguard_audit_surrogates", "an erased surrogate is back: replay the erasures")
+			c.fault(auditlog.RolledBack, index, "", "crmguard_audit_surrogates", "an erased surrogate is back: replay the erasures")
 		}
 	}
 	return nil
 }
 
 // sealed reads the openings of an event by owner.
-func (t *Trail) sealed(ctx context.Context, leaf *Leaf) (map[string][]byte, error) {
+func (t *Trail) sealed(ctx context.Context, leaf *auditlog.Leaf) (map[string][]byte, error) {
 	out := make(map[string][]byte)
 	err := t.query(ctx, t.db, func(rows answer) error {
 		var (

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // repairs takes the tree from the database and the files from the sink, and
@@ -32,7 +33,7 @@ func repairs(t *testing.T, open func(t *testing.T) audit.Store) {
 		_, err := j.store.DB().ExecContext(t.Context(), damage)
 		must(t, err)
 	}
-	if _, err := j.trail.Republish(t.Context()); !errors.Is(err, audit.ErrTampered) {
+	if _, err := j.trail.Republish(t.Context()); !errors.Is(err, auditlog.ErrTampered) {
 		t.Errorf("files were made of a damaged tree: %v; it must be ErrTampered", err)
 	}
 	if r, err := j.trail.RebuildTiles(t.Context()); err != nil || r.Written != 2 {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // RunStore is the judge of an [audit.Store]: it opens trails over what open
@@ -154,11 +155,11 @@ func (j *judged) once(events ...audit.Event) {
 	for _, e := range events {
 		want[e.ID]++
 	}
-	for e, err := range audit.Entries(j.t.Context(), j.sink.FS()) {
+	for e, err := range auditlog.Entries(j.t.Context(), j.sink.FS()) {
 		must(j.t, err)
-		leaf, err := audit.ParseLeaf(e.Leaf)
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
 		must(j.t, err)
-		if leaf.Kind == audit.KindEvent {
+		if leaf.Kind == auditlog.KindEvent {
 			want[leaf.ID]--
 		}
 	}
@@ -175,9 +176,9 @@ func (j *judged) sound(kept []byte) audit.StoreReport {
 	j.t.Helper()
 	report, err := j.trail.VerifyStore(j.t.Context(), kept)
 	must(j.t, err)
-	want := audit.OK
+	want := auditlog.OK
 	if kept == nil {
-		want = audit.Unanchored
+		want = auditlog.Unanchored
 	}
 	if report.Verdict != want {
 		j.t.Errorf("VerifyStore says %s and not %s: %+v", report.Verdict, want, report.Faults)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 func commits(t *testing.T, open func(t *testing.T) audit.Store) {
@@ -28,7 +29,7 @@ func commits(t *testing.T, open func(t *testing.T) audit.Store) {
 	must(t, err)
 	leaf, err := j.trail.Leaf(t.Context(), e.ID)
 	must(t, err)
-	if _, err := audit.Verify(audit.Trust{Key: j.config.Key}, leaf, proof); err != nil {
+	if _, err := auditlog.Verify(auditlog.Trust{Key: j.config.Key}, leaf, proof); err != nil {
 		t.Errorf("the proof of a committed event does not verify: %v", err)
 	}
 	past := j.past(audit.PersonRef("contact", "p1"), audit.Page{})
@@ -236,9 +237,9 @@ func writersAndSequencers(t *testing.T, open func(t *testing.T) audit.Store) {
 	}
 	j.once(committed...)
 	for signed := range checkpoints {
-		r, err := audit.VerifyLog(t.Context(), j.sink.FS(), audit.Trust{Key: j.config.Key, Kept: []byte(signed)})
+		r, err := auditlog.VerifyLog(t.Context(), j.sink.FS(), auditlog.Trust{Key: j.config.Key, Kept: []byte(signed)})
 		must(t, err)
-		if r.Verdict != audit.OK {
+		if r.Verdict != auditlog.OK {
 			t.Errorf("VerifyLog against a checkpoint that was published in between says %s: %+v; all are of one history", r.Verdict, r.Faults)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -110,11 +111,11 @@ func (s *shop) sequence() audit.Result {
 func (s *shop) sound() {
 	s.t.Helper()
 	events := map[string]int{}
-	for e, err := range audit.Entries(s.t.Context(), s.sink.FS()) {
+	for e, err := range auditlog.Entries(s.t.Context(), s.sink.FS()) {
 		require.NoError(s.t, err)
-		leaf, err := audit.ParseLeaf(e.Leaf)
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
 		require.NoError(s.t, err)
-		if leaf.Kind == audit.KindEvent {
+		if leaf.Kind == auditlog.KindEvent {
 			events[leaf.ID]++
 		}
 	}
@@ -132,7 +133,7 @@ func (s *shop) sound() {
 	require.Len(s.t, events, sales, "events without a sale")
 	report, err := s.trail.VerifyStore(s.t.Context(), nil)
 	require.NoError(s.t, err)
-	require.Equal(s.t, audit.Unanchored, report.Verdict, "%+v", report.Faults)
+	require.Equal(s.t, auditlog.Unanchored, report.Verdict, "%+v", report.Faults)
 }
 
 func (s *shop) count(query string) (n int) {
@@ -147,7 +148,7 @@ func passing(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
 	for _, sentinel := range []error{
-		audit.ErrForked, audit.ErrRolledBack, audit.ErrBehind, audit.ErrLogLost, audit.ErrTampered, audit.ErrOrigin, audit.ErrInvalid,
+		auditlog.ErrForked, auditlog.ErrRolledBack, audit.ErrBehind, audit.ErrLogLost, auditlog.ErrTampered, audit.ErrOrigin, audit.ErrInvalid,
 		audit.ErrNotOpen, audit.ErrConflict, audit.ErrNotFound,
 	} {
 		require.NotErrorIs(t, err, sentinel)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -45,7 +46,7 @@ func refused(t *testing.T, s *shop, db *sql.DB, why func(t require.TestingT, err
 	require.Equal(t, 1, past, "what only reads goes on")
 	report, err := trail.VerifyStore(t.Context(), nil)
 	require.NoError(t, err)
-	require.Equal(t, audit.Unanchored, report.Verdict)
+	require.Equal(t, auditlog.Unanchored, report.Verdict)
 	require.EqualValues(t, 1, report.Waiting, "and nothing was written")
 }
 
@@ -291,7 +292,7 @@ func TestSequencersDoNotTakeTheApplicationsIsolation(t *testing.T) {
 			s.sequence()
 			report, err := s.trail.VerifyStore(t.Context(), nil)
 			require.NoError(t, err)
-			require.Equal(t, audit.Unanchored, report.Verdict, "%+v", report.Faults)
+			require.Equal(t, auditlog.Unanchored, report.Verdict, "%+v", report.Faults)
 			require.EqualValues(t, 16, report.Log.Verified-report.Log.Beats)
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -186,7 +187,7 @@ func TestNoErrorOfATrailQuotesAValue(t *testing.T) {
 				s.sequence()
 				report, err := s.trail.VerifyStore(t.Context(), nil)
 				require.NoError(t, err)
-				require.Equal(t, audit.Unanchored, report.Verdict, "%+v", report.Faults)
+				require.Equal(t, auditlog.Unanchored, report.Verdict, "%+v", report.Faults)
 			})
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -100,7 +101,7 @@ func TestATrailDoesItsMainJobWhereTransactionsAreSerializable(t *testing.T) {
 		require.NoError(t, err)
 		report, err := trail.VerifyStore(t.Context(), nil)
 		require.NoError(t, err)
-		require.Equal(t, audit.Unanchored, report.Verdict, "%+v", report.Faults)
+		require.Equal(t, auditlog.Unanchored, report.Verdict, "%+v", report.Faults)
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 	"iter"
 	"os"
 
-	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
@@ -167,16 +167,16 @@ func (c *crm) anchoredLedgerHead(ctx context.Context) ([]byte, error) {
 	if _, err := fs.Stat(log, "checkpoint"); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var newest *audit.LeafHead
-	for entry, err := range audit.Entries(ctx, log) {
+	var newest *auditlog.LeafHead
+	for entry, err := range auditlog.Entries(ctx, log) {
 		if err != nil {
 			return nil, err
 		}
-		leaf, err := audit.ParseLeaf(entry.Leaf)
+		leaf, err := auditlog.ParseLeaf(entry.Leaf)
 		if err != nil {
 			return nil, err
 		}
-		if leaf.Kind == audit.KindBeat && leaf.Heads.Ledger != nil {
+		if leaf.Kind == auditlog.KindBeat && leaf.Heads.Ledger != nil {
 			newest = leaf.Heads.Ledger
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/integrity"
 )
 
@@ -35,14 +36,14 @@ func work(ctx context.Context, c *crm) error {
 	if err := c.anchor(ctx); err != nil {
 		return err
 	}
-	verdict, err := audit.VerifyLog(ctx, os.DirFS(c.path("audit", "log")), c.trust(ctx))
+	verdict, err := auditlog.VerifyLog(ctx, os.DirFS(c.path("audit", "log")), c.trust(ctx))
 	if err != nil {
 		return err
 	}
 	c.figures["changes"], c.figures["entries"] = changes, int(verdict.Verified)
 	c.out.say("%d changes by %d users, each in one transaction with its event", changes, 4)
 	c.out.say("log: %s entries, signed checkpoint, verdict of the whole log: %s", thousands(int(verdict.Verified)), verdict.Verdict)
-	if err := expect("verdict on the log", audit.OK, verdict.Verdict); err != nil {
+	if err := expect("verdict on the log", auditlog.OK, verdict.Verdict); err != nil {
 		return err
 	}
 	if err := expectThat(verdict.Verified >= int64(changes), "an entry for each change", "%d entries", verdict.Verified); err != nil {
@@ -75,9 +76,9 @@ func orElse(value, otherwise string) string {
 
 // trust is what a verifier holds: the key of the log, and the checkpoint that
 // was kept elsewhere.
-func (c *crm) trust(ctx context.Context) audit.Trust {
+func (c *crm) trust(ctx context.Context) auditlog.Trust {
 	kept, _ := c.keptCheckpoint(ctx)
-	return audit.Trust{Key: c.logKey, Kept: kept}
+	return auditlog.Trust{Key: c.logKey, Kept: kept}
 }
 
 // proveOne proves one event to somebody who has neither log nor database.
@@ -97,7 +98,7 @@ func (c *crm) proveOne(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	proved, err := audit.Verify(audit.Trust{Key: c.logKey}, leaf, proof)
+	proved, err := auditlog.Verify(auditlog.Trust{Key: c.logKey}, leaf, proof)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/integrity"
 )
@@ -55,11 +56,11 @@ func (c *crm) cleanBaseline(ctx context.Context) error {
 	if err := expectThat(swept.OK(), "every row as sealed and anchored", "%v", swept.Counts); err != nil {
 		return err
 	}
-	report, err := audit.VerifyLog(ctx, os.DirFS(c.path("audit", "log")), c.trust(ctx))
+	report, err := auditlog.VerifyLog(ctx, os.DirFS(c.path("audit", "log")), c.trust(ctx))
 	if err != nil {
 		return err
 	}
-	if err := expect("verdict on the published log", audit.OK, report.Verdict); err != nil {
+	if err := expect("verdict on the published log", auditlog.OK, report.Verdict); err != nil {
 		return err
 	}
 	kept, err := c.keptCheckpoint(ctx)
@@ -70,7 +71,7 @@ func (c *crm) cleanBaseline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return expect("verdict on the audit tables", audit.OK, stored.Verdict)
+	return expect("verdict on the audit tables", auditlog.OK, stored.Verdict)
 }
 
 // crimeScene is a copy of database and published log.
@@ -92,12 +93,12 @@ func attacks() []attack {
 		{"a contact changed behind the application's back", "its seal", changeARow, sealBroken},
 		{"an old row put back with its old seal", "the anchored roots, and only by them", oldRowBack, onlyRootsDiffer},
 		{"a contact deleted", "the anchored roots, and only by them", deleteARow, onlyRootsDiffer},
-		{"an entry changed in the published log", "the tree", logAttack(changeEntry), logIs(audit.Tampered, audit.Tampered)},
-		{"an entry dropped from it", "the tree", logAttack(dropEntry), logIs(audit.Tampered, audit.Tampered)},
-		{"two entries reordered in it", "the tree", logAttack(swapEntries), logIs(audit.Tampered, audit.Tampered)},
+		{"an entry changed in the published log", "the tree", logAttack(changeEntry), logIs(auditlog.Tampered, auditlog.Tampered)},
+		{"an entry dropped from it", "the tree", logAttack(dropEntry), logIs(auditlog.Tampered, auditlog.Tampered)},
+		{"two entries reordered in it", "the tree", logAttack(swapEntries), logIs(auditlog.Tampered, auditlog.Tampered)},
 		{"an event altered in the database", "comparison with the published log", alterEvent, storeTampered},
-		{"the newest entries cut off", "the kept checkpoint, and only by it", cutLog, logIs(audit.Unanchored, audit.RolledBack)},
-		{"log, database and checkpoint rewritten with the real key", "the kept checkpoint, and only by it", rewriteEverything, logIs(audit.Unanchored, audit.Forked)},
+		{"the newest entries cut off", "the kept checkpoint, and only by it", cutLog, logIs(auditlog.Unanchored, auditlog.RolledBack)},
+		{"log, database and checkpoint rewritten with the real key", "the kept checkpoint, and only by it", rewriteEverything, logIs(auditlog.Unanchored, auditlog.Forked)},
 	}
 }
 
@@ -261,13 +262,13 @@ func overwrite(path string, data []byte) error {
 
 // logIs wants one verdict from the log alone, and another one once the kept
 // checkpoint is held against it.
-func logIs(alone, against audit.Verdict) func(context.Context, *crm, *crimeScene) (bool, error) {
+func logIs(alone, against auditlog.Verdict) func(context.Context, *crm, *crimeScene) (bool, error) {
 	return func(ctx context.Context, c *crm, s *crimeScene) (bool, error) {
-		byItself, err := audit.VerifyLog(ctx, os.DirFS(s.log), audit.Trust{Key: c.logKey})
+		byItself, err := auditlog.VerifyLog(ctx, os.DirFS(s.log), auditlog.Trust{Key: c.logKey})
 		if err != nil {
 			return false, err
 		}
-		withKept, err := audit.VerifyLog(ctx, os.DirFS(s.log), c.trust(ctx))
+		withKept, err := auditlog.VerifyLog(ctx, os.DirFS(s.log), c.trust(ctx))
 		return byItself.Verdict == alone && withKept.Verdict == against, err
 	}
 }
@@ -296,7 +297,7 @@ func storeTampered(ctx context.Context, c *crm, s *crimeScene) (bool, error) {
 		return false, err
 	}
 	report, err := trail.VerifyStore(ctx, kept)
-	return report.Verdict == audit.Tampered && report.Log.Verdict == audit.OK, err
+	return report.Verdict == auditlog.Tampered && report.Log.Verdict == auditlog.OK, err
 }
 
 // cutLog puts an older state of the published log back, which is valid in

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/backup/localstore"
 	"github.com/crmguard/crmguard/backup/sqlitesource"
@@ -169,7 +170,7 @@ func (c *crm) refusesOlderLog(ctx context.Context, _ string) error {
 		return err
 	}
 	err = trail.CatchUp(ctx)
-	return expectThat(errors.Is(err, audit.ErrRolledBack), "an older log refused against the kept checkpoint", "%v", err)
+	return expectThat(errors.Is(err, auditlog.ErrRolledBack), "an older log refused against the kept checkpoint", "%v", err)
 }
 
 // replay erases again whoever was erased after the snapshot.
@@ -272,15 +273,15 @@ func (c *crm) dataLossWindow(ctx context.Context, m *backup.Manifest) error {
 	}
 	lost := 0
 	var first, last time.Time
-	for entry, err := range audit.Entries(ctx, os.DirFS(c.path("audit", "log"))) {
+	for entry, err := range auditlog.Entries(ctx, os.DirFS(c.path("audit", "log"))) {
 		if err != nil {
 			return err
 		}
-		leaf, err := audit.ParseLeaf(entry.Leaf)
+		leaf, err := auditlog.ParseLeaf(entry.Leaf)
 		if err != nil {
 			return err
 		}
-		if entry.Index < size || leaf.Kind != audit.KindEvent || leaf.Action != "contact.update" {
+		if entry.Index < size || leaf.Kind != auditlog.KindEvent || leaf.Action != "contact.update" {
 			continue
 		}
 		if first.IsZero() {

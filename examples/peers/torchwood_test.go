@@ -15,6 +15,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // Torchwood is a second opinion on the published formats: its client reads
@@ -54,7 +55,7 @@ func TestTorchwoodReadsOurLog(t *testing.T) {
 			n := int64(0)
 			for i, raw := range client.AllEntries(ctx, checkpoint.Tree, 0) {
 				require.Equal(t, n, i)
-				leaf, err := audit.ParseLeaf(raw)
+				leaf, err := auditlog.ParseLeaf(raw)
 				require.NoError(t, err)
 				proof, err := trail.Proof(ctx, leaf.ID)
 				require.NoError(t, err)
@@ -72,12 +73,12 @@ func TestTorchwoodReadsOurLog(t *testing.T) {
 }
 
 // theirLog is a log of frozen leaves that torchwood and package tlog wrote.
-func theirLog(t *testing.T, copies int) (files fstest.MapFS, trust audit.Trust, leaves, proofs [][]byte) {
+func theirLog(t *testing.T, copies int) (files fstest.MapFS, trust auditlog.Trust, leaves, proofs [][]byte) {
 	t.Helper()
-	sample := filepath.Join("..", "..", "audit", "testdata", "v1", "log")
-	for e, err := range audit.Entries(t.Context(), os.DirFS(sample)) {
+	sample := filepath.Join("..", "..", "audit", "auditlog", "testdata", "v1", "log")
+	for e, err := range auditlog.Entries(t.Context(), os.DirFS(sample)) {
 		require.NoError(t, err)
-		if leaf, err := audit.ParseLeaf(e.Leaf); err != nil || leaf.Kind != audit.KindBeat { // a beat says where it stands
+		if leaf, err := auditlog.ParseLeaf(e.Leaf); err != nil || leaf.Kind != auditlog.KindBeat { // a beat says where it stands
 			leaves = append(leaves, e.Leaf)
 		}
 	}
@@ -131,25 +132,25 @@ func theirLog(t *testing.T, copies int) (files fstest.MapFS, trust audit.Trust, 
 		}
 		proofs = append(proofs, proof)
 	}
-	return files, audit.Trust{Key: key, Kept: signed}, leaves, proofs
+	return files, auditlog.Trust{Key: key, Kept: signed}, leaves, proofs
 }
 
 func TestWeReadTheLogThatTorchwoodWrites(t *testing.T) {
 	for _, copies := range []int{1, 300} {
 		files, trust, leaves, proofs := theirLog(t, copies)
-		report, err := audit.VerifyLog(t.Context(), files, trust)
+		report, err := auditlog.VerifyLog(t.Context(), files, trust)
 		require.NoError(t, err)
-		require.Equal(t, audit.OK, report.Verdict, "%+v", report.Faults)
+		require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
 		require.EqualValues(t, len(leaves), report.Verified)
 		n := 0
-		for e, err := range audit.Entries(t.Context(), files) {
+		for e, err := range auditlog.Entries(t.Context(), files) {
 			require.NoError(t, err)
 			require.Equal(t, leaves[n], e.Leaf)
 			n++
 		}
 		require.Len(t, leaves, n)
 		for i, proof := range proofs {
-			_, err := audit.Verify(trust, leaves[i], proof)
+			_, err := auditlog.Verify(trust, leaves[i], proof)
 			require.NoError(t, err)
 		}
 	}
@@ -165,7 +166,7 @@ func TestTorchwoodAndWeRefuseTheSameProofs(t *testing.T) {
 		for _, b := range []byte{0, '\n', '0', '9', 'A', '=', proofs[0][i] ^ 1} {
 			changed := bytes.Clone(proofs[0])
 			changed[i] = b
-			_, err := audit.Verify(trust, leaves[0], changed)
+			_, err := auditlog.Verify(trust, leaves[0], changed)
 			theirs := torchwood.VerifyProof(policy, tlog.RecordHash(leaves[0]), changed)
 			what := fmt.Sprintf("byte %d is %q", i, b)
 			switch {

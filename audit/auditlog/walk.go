@@ -1,4 +1,4 @@
-package audit
+package auditlog
 
 import (
 	"bytes"
@@ -10,23 +10,24 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
 )
 
 // walker reads a published log from the first entry to the last, computes
 // every hash tile from the entries and compares it with the published one.
 type walker struct {
-	read   readFunc
-	tree   tlog.Tree
+	read   merkle.Files
+	head   tlog.Tree
 	report *Report
 	kept   *tlog.Tree
 	each   func(index int64, raw []byte, leaf *Leaf) error // nil: no one listens
-	builder
+	merkle.Builder
 	broken bool // from here on no hash is known
 }
 
 func (w *walker) run(ctx context.Context) error {
-	for n := int64(0); n*c2sp.TileWidth < w.tree.N && !w.broken; n++ {
-		width := int(min(c2sp.TileWidth, w.tree.N-n*c2sp.TileWidth))
+	for n := int64(0); n*c2sp.TileWidth < w.head.N && !w.broken; n++ {
+		width := int(min(c2sp.TileWidth, w.head.N-n*c2sp.TileWidth))
 		if err := w.bundle(ctx, n, width); err != nil {
 			return err
 		}
@@ -34,11 +35,11 @@ func (w *walker) run(ctx context.Context) error {
 	if w.broken {
 		return nil
 	}
-	if err := w.finish(func(tile tlog.Tile, data []byte) error { return w.compare(ctx, tile, data) }); err != nil {
+	if err := w.Finish(func(tile tlog.Tile, data []byte) error { return w.compare(ctx, tile, data) }); err != nil {
 		return err
 	}
-	if root, ok := w.edge.root(); ok && root != w.tree.Hash {
-		w.fault(Tampered, -1, checkpointFile, "the entries do not give the signed root")
+	if root, ok := w.Edge.Root(); ok && root != w.head.Hash {
+		w.fault(Tampered, -1, CheckpointFile, "the entries do not give the signed root")
 	}
 	return nil
 }
@@ -51,7 +52,7 @@ func (w *walker) fault(v Verdict, index int64, file, what string) {
 // the hash tile stands in, so that one hole does not hide the rest.
 func (w *walker) bundle(ctx context.Context, n int64, width int) error {
 	tile := c2sp.Tile(-1, n, width)
-	data, name, err := w.read.tile(ctx, tile)
+	data, name, err := w.read.Tile(ctx, tile)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -60,7 +61,7 @@ func (w *walker) bundle(ctx context.Context, n int64, width int) error {
 		w.fault(Incomplete, n*c2sp.TileWidth, name, "the entries cannot be read")
 	}
 	tile.L = 0
-	hashes, hashErr := w.read.hashes(ctx, tile)
+	hashes, hashErr := w.read.Hashes(ctx, tile)
 	if missing && hashErr != nil {
 		w.broken = true
 		w.fault(Incomplete, n*c2sp.TileWidth, c2sp.TilePath(tile), "neither entries nor their hashes can be read; the rest was not checked")
@@ -125,9 +126,9 @@ func (w *walker) entry(index int64, file string, raw []byte, known *tlog.Hash) (
 
 // push adds a leaf hash to the tree and compares each tile that it completes.
 func (w *walker) push(ctx context.Context, h tlog.Hash) error {
-	err := w.add(h, func(tile tlog.Tile, data []byte) error { return w.compare(ctx, tile, data) })
-	if w.kept != nil && w.kept.N == w.edge.size() {
-		root, _ := w.edge.root()
+	err := w.Add(h, func(tile tlog.Tile, data []byte) error { return w.compare(ctx, tile, data) })
+	if w.kept != nil && w.kept.N == w.Edge.Size() {
+		root, _ := w.Edge.Root()
 		w.report.Kept = OK
 		if root != w.kept.Hash {
 			w.report.Kept = Forked
@@ -138,7 +139,7 @@ func (w *walker) push(ctx context.Context, h tlog.Hash) error {
 
 // compare reads a published hash tile and compares it with the computed one.
 func (w *walker) compare(ctx context.Context, tile tlog.Tile, want []byte) error {
-	got, name, err := w.read.tile(ctx, tile)
+	got, name, err := w.read.Tile(ctx, tile)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

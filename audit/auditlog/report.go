@@ -1,4 +1,4 @@
-package audit
+package auditlog
 
 // Verdict is the outcome of a verification.
 type Verdict string
@@ -14,7 +14,7 @@ const (
 	Tampered   Verdict = "tampered"    // bytes do not match what was signed
 )
 
-// worse orders the verdicts.
+// rank orders the verdicts.
 func (v Verdict) rank() int {
 	switch v {
 	case Tampered:
@@ -32,7 +32,8 @@ func (v Verdict) rank() int {
 	}
 }
 
-func worst(verdicts ...Verdict) Verdict {
+// Worst is the one of several verdicts that counts.
+func Worst(verdicts ...Verdict) Verdict {
 	out := OK
 	for _, v := range verdicts {
 		if v.rank() > out.rank() {
@@ -51,8 +52,8 @@ type Fault struct {
 	What    string  // in words
 }
 
-// maxFaults bounds a report; the rest is counted.
-const maxFaults = 100
+// MaxFaults bounds a report; the rest is counted.
+const MaxFaults = 100
 
 // Report is the outcome of [VerifyLog].
 type Report struct {
@@ -71,44 +72,10 @@ type Report struct {
 }
 
 func (r *Report) add(f Fault) {
-	r.Log = worst(r.Log, f.Verdict)
-	r.Faults, r.More = appendFault(r.Faults, r.More, f)
-}
-
-func appendFault(faults []Fault, more int, f Fault) ([]Fault, int) {
-	if len(faults) >= maxFaults {
-		return faults, more + 1
+	r.Log = Worst(r.Log, f.Verdict)
+	if len(r.Faults) >= MaxFaults {
+		r.More++
+		return
 	}
-	return append(faults, f), more
-}
-
-// OpeningVerdict says what became of the values of an event.
-type OpeningVerdict string
-
-// The verdicts on an opening.
-const (
-	OpeningOK       OpeningVerdict = "ok"       // opens, and every commitment matches
-	OpeningErased   OpeningVerdict = "erased"   // gone, a later sequenced erasure names the surrogate, and the surrogate's row is gone
-	OpeningLost     OpeningVerdict = "lost"     // gone in a restore that a recover event names
-	OpeningPending  OpeningVerdict = "pending"  // gone, and the erasure that names it is queued, not yet in the published log
-	OpeningMissing  OpeningVerdict = "missing"  // gone without any of these: tampering
-	OpeningAltered  OpeningVerdict = "altered"  // there, but does not open (under another secret, too) or does not match
-	OpeningReturned OpeningVerdict = "returned" // there, although an erasure names it: replay the erasures
-)
-
-// StoreReport is the outcome of [Trail.VerifyStore].
-type StoreReport struct {
-	Verdict  Verdict                  // the worst of everything
-	Log      Report                   // the published log by itself and against the kept checkpoint
-	Rows     int64                    // sequenced rows compared
-	Waiting  int64                    // rows not sequenced yet, with a valid tag
-	Refused  int64                    // rows not sequenced, without one
-	Openings map[OpeningVerdict]int64 // one for each (event, owner)
-	Faults   []Fault                  // the first hundred
-	More     int                      // faults beyond those
-}
-
-func (r *StoreReport) add(f Fault) {
-	r.Verdict = worst(r.Verdict, f.Verdict)
-	r.Faults, r.More = appendFault(r.Faults, r.More, f)
+	r.Faults = append(r.Faults, f)
 }

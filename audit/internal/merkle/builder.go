@@ -1,4 +1,4 @@
-package audit
+package merkle
 
 import (
 	"golang.org/x/mod/sumdb/tlog"
@@ -6,13 +6,14 @@ import (
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
-// edge is the right edge of a growing tree: perfect subtrees, largest first.
-type edge []struct {
+// Edge is the right edge of a growing tree: perfect subtrees, largest first.
+type Edge []struct {
 	size int64
 	hash tlog.Hash
 }
 
-func (e *edge) push(h tlog.Hash) {
+// Push adds a leaf.
+func (e *Edge) Push(h tlog.Hash) {
 	*e = append(*e, struct {
 		size int64
 		hash tlog.Hash
@@ -24,8 +25,8 @@ func (e *edge) push(h tlog.Hash) {
 	}
 }
 
-// root folds the edge; ok is false for the empty tree.
-func (e edge) root() (h tlog.Hash, ok bool) {
+// Root folds the edge; ok is false for the empty tree.
+func (e Edge) Root() (h tlog.Hash, ok bool) {
 	for i := len(e) - 1; i >= 0; i-- {
 		if i == len(e)-1 {
 			h = e[i].hash
@@ -36,25 +37,26 @@ func (e edge) root() (h tlog.Hash, ok bool) {
 	return h, len(e) > 0
 }
 
-func (e edge) size() (n int64) {
+// Size is the number of leaves.
+func (e Edge) Size() (n int64) {
 	for _, s := range e {
 		n += s.size
 	}
 	return n
 }
 
-// builder computes every hash tile of a tree from its leaf hashes, and holds
+// Builder computes every hash tile of a tree from its leaf hashes, and holds
 // one unfinished tile of each level.
-type builder struct {
+type Builder struct {
 	levels [][]byte
 	done   []int64 // finished tiles of each level
-	edge   edge
+	Edge   Edge
 }
 
-// add takes the next leaf hash, and hands out each tile that it completes. The
+// Add takes the next leaf hash, and hands out each tile that it completes. The
 // tile's bytes are good until each returns.
-func (b *builder) add(h tlog.Hash, each func(tile tlog.Tile, data []byte) error) error {
-	b.edge.push(h)
+func (b *Builder) Add(h tlog.Hash, each func(tile tlog.Tile, data []byte) error) error {
+	b.Edge.Push(h)
 	for level := 0; ; level++ {
 		if level == len(b.levels) {
 			b.levels, b.done = append(b.levels, nil), append(b.done, 0)
@@ -67,18 +69,18 @@ func (b *builder) add(h tlog.Hash, each func(tile tlog.Tile, data []byte) error)
 		if err := each(c2sp.Tile(level, b.done[level], c2sp.TileWidth), data); err != nil {
 			return err
 		}
-		var full edge
+		var full Edge
 		for i := range c2sp.TileWidth {
-			full.push(tlog.Hash(data[i*tlog.HashSize : (i+1)*tlog.HashSize]))
+			full.Push(tlog.Hash(data[i*tlog.HashSize : (i+1)*tlog.HashSize]))
 		}
-		h, _ = full.root()
+		h, _ = full.Root()
 		b.levels[level] = data[:0]
 		b.done[level]++
 	}
 }
 
-// finish hands out the tiles at the right edge, which are not full.
-func (b *builder) finish(each func(tile tlog.Tile, data []byte) error) error {
+// Finish hands out the tiles at the right edge, which are not full.
+func (b *Builder) Finish(each func(tile tlog.Tile, data []byte) error) error {
 	for level, data := range b.levels {
 		if len(data) == 0 {
 			continue

@@ -1,0 +1,123 @@
+package auditlog
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
+)
+
+// VerifyLog reads a published log, and nothing else, from the first entry to
+// the last: every entry, every hash tile, the signature, and the history
+// against the kept checkpoint. What is wrong is in the report; the error says
+// that trust is unusable or that the context ended (the report then says
+// Incomplete). Without a kept checkpoint it cannot notice that the newest
+// entries were cut off, nor that someone with the signing key rewrote it all: the
+// verdict is then Unanchored at best, never OK.
+func VerifyLog(ctx context.Context, fsys fs.FS, trust Trust) (Report, error) {
+	if fsys == nil {
+		return Report{}, errNoFS
+	}
+	w := Walk{Read: readFS(fsys), Trust: trust}
+	return w.Verify(ctx)
+}
+
+// Walk is a verification over files that lie anywhere, for who wants to see the
+// entries too.
+type Walk struct {
+	// Read reads a published file by its name. Where there is none its error
+	// wraps fs.ErrNotExist.
+	Read func(ctx context.Context, name string) ([]byte, error)
+	// Trust is what is trusted.
+	Trust Trust
+	// Each, if set, is called with each entry that matches its hash, in their
+	// order. Its error ends the walk.
+	Each func(index int64, raw []byte, leaf *Leaf) error
+
+	walker *walker // nil until there is a checkpoint, and it is one of this log
+}
+
+// Opened says, after Verify, whether there was a checkpoint of this log.
+func (v *Walk) Opened() bool { return v.walker != nil }
+
+// Push adds, after Verify, the hash of an entry that the checkpoint does not
+// have yet.
+func (v *Walk) Push(h tlog.Hash) { v.walker.Edge.Push(h) }
+
+// Root is the root of the entries that were read and pushed; ok is false where
+// there are none, or where the hash of one is not known.
+func (v *Walk) Root() (root tlog.Hash, ok bool) {
+	root, ok = v.walker.Edge.Root()
+	return root, ok && !v.walker.broken
+}
+
+// Verify does what [VerifyLog] does.
+func (v *Walk) Verify(ctx context.Context) (Report, error) {
+	read := merkle.Files(v.Read)
+	key, kept, err := v.Trust.resolve()
+	if err != nil {
+		return Report{}, err
+	}
+	r := Report{Log: OK, Kept: Unanchored, Origin: key.Name()}
+	if kept != nil {
+		r.Kept, r.KeptSize = Incomplete, kept.N
+	}
+	signed, err := read(ctx, CheckpointFile)
+	if err != nil {
+		what := "the checkpoint cannot be read"
+		if errors.Is(err, fs.ErrNotExist) {
+			what = "there is no checkpoint: nothing was published yet, or this is not the folder of a log"
+		}
+		r.add(Fault{Verdict: Incomplete, Index: -1, File: CheckpointFile, What: what})
+		r.Verdict = Worst(r.Log, r.Kept)
+		return r, ctx.Err()
+	}
+	head, err := openCheckpoint(key, signed)
+	if err != nil {
+		r.add(unopened(err))
+		r.Verdict = Worst(r.Log, r.Kept)
+		return r, nil
+	}
+	r.Size, r.Root = head.N, head.Hash
+	w := &walker{read: read, head: head, report: &r, kept: kept, each: v.Each}
+	v.walker = w
+	if err = w.run(ctx); err != nil {
+		r.add(Fault{Verdict: Incomplete, Index: r.Verified, What: "the verification was interrupted"})
+	}
+	w.revoked(key, signed)
+	w.anchor()
+	r.Verdict = Worst(r.Log, r.Kept)
+	return r, err
+}
+
+// unopened is what is wrong with a checkpoint that does not open. One that ends
+// too early is as good as none: whoever cuts it can delete it.
+func unopened(err error) Fault {
+	f := Fault{Verdict: Tampered, Index: -1, File: CheckpointFile, What: "the checkpoint was changed: this key did not sign what it says"}
+	switch {
+	case errors.Is(err, ErrMalformed):
+		f.Verdict, f.What = Incomplete, "the checkpoint is empty or ends too early: a write was torn, or it was cut"
+	case errors.Is(err, ErrNotSigned):
+		f.What = "the checkpoint is not signed by this key: the wrong verifier key, or another log"
+	case errors.Is(err, c2sp.ErrText):
+		f.What = "this key signed what no log can say: whoever holds it signs other things than this library"
+	}
+	return f
+}
+
+// anchor compares with the kept checkpoint what the walk could not.
+func (w *walker) anchor() {
+	switch k := w.kept; {
+	case k == nil:
+	case k.N > w.head.N:
+		w.report.Kept = RolledBack
+	case k.N == 0:
+		w.report.Kept = Unanchored // it says nothing
+	case k.N == w.head.N && k.Hash != w.head.Hash:
+		w.report.Kept = Forked
+	}
+}

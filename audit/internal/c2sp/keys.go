@@ -1,0 +1,86 @@
+package c2sp
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Key is a verifier key, and its text without the name of the log.
+type Key struct {
+	note.Verifier
+	Short string
+}
+
+// Keys are the verifier keys of a log, the newest first.
+type Keys []Key
+
+// ErrOtherLog says that a key is not of the log whose others are.
+var ErrOtherLog = errors.New("a key of another log")
+
+// ParseKeys reads the texts of verifier keys, all of one log: what verifies the
+// newest signature, and what verified those before.
+func ParseKeys(key string, former []string) (Keys, error) {
+	newest, err := ParseKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("in Key: %w", err)
+	}
+	out := Keys{newest}
+	for _, text := range former {
+		k, err := ParseKey(text)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("in Former: %w", err)
+		case k.Name() != newest.Name():
+			return nil, fmt.Errorf("%w: a key of Former belongs to %q, Key to %q", ErrOtherLog, k.Name(), newest.Name())
+		case out.Has(k.KeyHash()):
+			return nil, errors.New("in Former: a key stands there twice, or is Key")
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
+// ParseKey reads the text of one verifier key, and says what may be wrong with
+// it.
+func ParseKey(text string) (Key, error) {
+	v, err := note.NewVerifier(text)
+	switch {
+	case err == nil:
+		return Key{v, strings.TrimPrefix(text, v.Name()+"+")}, nil
+	case text == "":
+		return Key{}, errors.New("it is empty: it is the second result of GenerateKey")
+	case strings.HasPrefix(text, "PRIVATE+KEY+"):
+		return Key{}, errors.New("it is the signing key: the verifier key is the second result of GenerateKey")
+	}
+	return Key{}, err
+}
+
+// Name is the origin of the log.
+func (k Keys) Name() string { return k[0].Name() }
+
+// Has says whether a key with this hash is among them.
+func (k Keys) Has(hash uint32) bool {
+	return slices.ContainsFunc(k, func(one Key) bool { return one.KeyHash() == hash })
+}
+
+// Verifiers are the keys as package note takes them.
+func (k Keys) Verifiers() (out []note.Verifier) {
+	for _, one := range k {
+		out = append(out, one.Verifier)
+	}
+	return out
+}
+
+// SignedBy are those of the keys that signed a checkpoint.
+func (k Keys) SignedBy(signed []byte) (out Keys) {
+	for _, one := range k {
+		if SignedBy(signed, one.Verifier) {
+			out = append(out, one)
+		}
+	}
+	return out
+}

@@ -1,0 +1,38 @@
+package audit
+
+import "github.com/crmguard/crmguard/audit/auditlog"
+
+// OpeningVerdict says what became of the values of an event.
+type OpeningVerdict string
+
+// The verdicts on an opening.
+const (
+	OpeningOK       OpeningVerdict = "ok"       // opens, and every commitment matches
+	OpeningErased   OpeningVerdict = "erased"   // gone, a later sequenced erasure names the surrogate, and the surrogate's row is gone
+	OpeningLost     OpeningVerdict = "lost"     // gone in a restore that a recover event names
+	OpeningPending  OpeningVerdict = "pending"  // gone, and the erasure that names it is queued, not yet in the published log
+	OpeningMissing  OpeningVerdict = "missing"  // gone without any of these: tampering
+	OpeningAltered  OpeningVerdict = "altered"  // there, but does not open (under another secret, too) or does not match
+	OpeningReturned OpeningVerdict = "returned" // there, although an erasure names it: replay the erasures
+)
+
+// StoreReport is the outcome of [Trail.VerifyStore].
+type StoreReport struct {
+	Verdict  auditlog.Verdict         // the worst of everything
+	Log      auditlog.Report          // the published log by itself and against the kept checkpoint
+	Rows     int64                    // sequenced rows compared
+	Waiting  int64                    // rows not sequenced yet, with a valid tag
+	Refused  int64                    // rows not sequenced, without one
+	Openings map[OpeningVerdict]int64 // one for each (event, owner)
+	Faults   []auditlog.Fault         // the first hundred
+	More     int                      // faults beyond those
+}
+
+func (r *StoreReport) add(f auditlog.Fault) {
+	r.Verdict = auditlog.Worst(r.Verdict, f.Verdict)
+	if len(r.Faults) >= auditlog.MaxFaults {
+		r.More++
+		return
+	}
+	r.Faults = append(r.Faults, f)
+}
