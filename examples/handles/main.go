@@ -20,6 +20,12 @@
 // bun.DB, connections. A savepoint of any of them takes its event with it when it
 // is rolled back.
 //
+// A trail needs a *sql.DB for its own work: of a pgx pool it is
+// stdlib.OpenDBFromPool(pool). Within the caller's transaction it uses the handle
+// and nothing else, so that a pool of one connection is enough. With gormfield the
+// hooks of a model record, and what comes behind a statement; a callback of GORM
+// that records before gormfield's own has ended fails, and the statement with it.
+//
 // In crm.go stand the row and the trail, and each library has a file.
 package main
 

@@ -18,7 +18,7 @@ import (
 // QueryContext runs the query in the transaction.
 func (h handle) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	db := sql.OpenDB(oneQuery{h.Tx})
-	defer db.Close() // its connection lives on as long as the rows
+	defer db.Close()                            // its connection lives on as long as the rows
 	return db.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // handed on
 }
 
