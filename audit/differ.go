@@ -53,7 +53,7 @@ type Differ[T any] struct {
 // that stands in no list or in two, a name that is no field, and a Go type that
 // has no value to record are [ErrInvalid], and the error names all of them. What
 // only shows when the value is there (text that is not UTF-8, what an any or a
-// driver.Valuer holds) becomes a [StandIn].
+// driver.Valuer holds) becomes a [auditlog.StandIn].
 func NewDiffer[T any](shape Shape) (*Differ[T], error) {
 	shape = shape.clone()
 	fields, err := shape.fields(reflect.TypeFor[T]())

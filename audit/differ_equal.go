@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/value"
 )
@@ -87,8 +88,8 @@ func kept(v any) (frame.Value, bool) {
 		return encoded, true
 	}
 	encoded = standInFor(v)
-	switch standIns()[encoded.Data[0]] {
-	case StandInText, StandInInteger, StandInFloat, StandInForm:
+	switch auditlog.WhyStandIn(encoded) {
+	case auditlog.StandInText, auditlog.StandInInteger, auditlog.StandInFloat, auditlog.StandInForm:
 		return encoded, true
 	}
 	return encoded, false

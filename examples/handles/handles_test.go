@@ -16,6 +16,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -102,9 +103,9 @@ func (b *bench) sequenced() int {
 	require.Empty(b.t, done.Refused)
 	b.kept, err = b.trail.Checkpoint(b.t.Context())
 	require.NoError(b.t, err)
-	report, err := audit.VerifyLog(b.t.Context(), os.DirFS(filepath.Join(b.dir, "log")), audit.Trust{Key: b.verifier, Kept: b.kept})
+	report, err := auditlog.VerifyLog(b.t.Context(), os.DirFS(filepath.Join(b.dir, "log")), auditlog.Trust{Key: b.verifier, Kept: b.kept})
 	require.NoError(b.t, err)
-	require.Equal(b.t, audit.OK, report.Verdict)
+	require.Equal(b.t, auditlog.OK, report.Verdict)
 	return done.Sequenced
 }
 

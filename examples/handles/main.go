@@ -36,7 +36,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 func main() {
@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	report, err := audit.VerifyLog(ctx, os.DirFS(filepath.Join(dir, "log")), audit.Trust{Key: c.verifier, Kept: kept})
+	report, err := auditlog.VerifyLog(ctx, os.DirFS(filepath.Join(dir, "log")), auditlog.Trust{Key: c.verifier, Kept: kept})
 	fmt.Println(report.Verdict, report.Verified)
 	return err
 }
