@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"github.com/crmguard/crmguard/internal/value"
 )
@@ -133,7 +134,7 @@ func (t *Trail) Check(differs ...Shaped) error {
 				shown = append(shown, name)
 			}
 		}
-		if err := problems("Check: kind "+quoted(shape.Kind), []problem{
+		if err := shapeError("Check: kind "+strconv.Quote(shape.Kind), []shapeProblem{
 			{"Config.Fields lacks what is in Show", missing},
 			{"Config.Fields shows what is in Hide", shown},
 		}); err != nil {
@@ -174,7 +175,7 @@ func (f *shapeField) owner(person string, row, other reflect.Value) string {
 	if !row.IsValid() {
 		row = other
 	}
-	held, isThere := follow(row, f.who)
+	held, isThere := followIndex(row, f.who)
 	if !isThere {
 		return person
 	}

@@ -21,12 +21,12 @@ func (f *shapeField) side(row reflect.Value) fieldSide {
 	if !row.IsValid() {
 		return fieldSide{}
 	}
-	held, _ := follow(row, f.index)
+	held, _ := followIndex(row, f.index)
 	return fieldSide{held, true}
 }
 
-// follow is [reflect.Value.FieldByIndex] without a panic.
-func follow(row reflect.Value, index []int) (reflect.Value, bool) {
+// followIndex is [reflect.Value.FieldByIndex] without a panic.
+func followIndex(row reflect.Value, index []int) (reflect.Value, bool) {
 	for i, n := range index {
 		if i > 0 {
 			if row = structOf(row); !row.IsValid() {
@@ -69,20 +69,20 @@ func (s fieldSide) equals(o fieldSide) bool {
 	if s.isThere != o.isThere {
 		return false
 	}
-	if !s.held.IsValid() && !o.held.IsValid() || s.held.IsValid() && o.held.IsValid() && identical(s.held, o.held, 0) {
+	if !s.held.IsValid() && !o.held.IsValid() || s.held.IsValid() && o.held.IsValid() && surelySame(s.held, o.held, 0) {
 		return true
 	}
 	a, b := s.any(), o.any()
-	x, exactX := kept(a)
-	y, exactY := kept(b)
+	x, exactX := keptOf(a)
+	y, exactY := keptOf(b)
 	if exactX && exactY {
 		return sameValue(x, y)
 	}
 	return !exactX && !exactY && reflect.DeepEqual(a, b)
 }
 
-// kept is what recording keeps of a value, and whether that is all of it.
-func kept(v any) (frame.Value, bool) {
+// keptOf is what recording keeps of a value, and whether that is all of it.
+func keptOf(v any) (frame.Value, bool) {
 	encoded, err := toValue(v)
 	if err == nil {
 		return encoded, true
@@ -121,9 +121,9 @@ func digitsOf(v frame.Value) ([]byte, bool) {
 	}
 }
 
-// identical says of two values of one type that they surely are one; where it
+// surelySame says of two values of one type that they surely are one; where it
 // does not they may be nevertheless.
-func identical(a, b reflect.Value, depth int) bool {
+func surelySame(a, b reflect.Value, depth int) bool {
 	if depth > specimenDepth {
 		return false // it may go in circles
 	}
@@ -132,12 +132,12 @@ func identical(a, b reflect.Value, depth int) bool {
 		if a.IsNil() || b.IsNil() || a.Pointer() == b.Pointer() {
 			return a.Pointer() == b.Pointer()
 		}
-		return identical(a.Elem(), b.Elem(), depth+1)
+		return surelySame(a.Elem(), b.Elem(), depth+1)
 	case reflect.Interface:
 		if a.IsNil() || b.IsNil() {
 			return a.IsNil() && b.IsNil()
 		}
-		return a.Elem().Type() == b.Elem().Type() && identical(a.Elem(), b.Elem(), depth+1)
+		return a.Elem().Type() == b.Elem().Type() && surelySame(a.Elem(), b.Elem(), depth+1)
 	case reflect.Slice:
 		if a.IsNil() != b.IsNil() || a.Len() != b.Len() {
 			return false
@@ -145,20 +145,20 @@ func identical(a, b reflect.Value, depth int) bool {
 		if a.Type().Elem().Kind() == reflect.Uint8 {
 			return bytes.Equal(a.Bytes(), b.Bytes())
 		}
-		return all(a.Len(), func(i int) bool { return identical(a.Index(i), b.Index(i), depth+1) })
+		return everyIndex(a.Len(), func(i int) bool { return surelySame(a.Index(i), b.Index(i), depth+1) })
 	default:
-		return bitwise(a, b)
+		return sameBits(a, b)
 	}
 }
 
-// bitwise compares as == does, and pointers as such: what a struct of another
+// sameBits compares as == does, and pointers as such: what a struct of another
 // package leads to may go in circles.
-func bitwise(a, b reflect.Value) bool {
+func sameBits(a, b reflect.Value) bool {
 	switch a.Kind() {
 	case reflect.Struct:
-		return all(a.NumField(), func(i int) bool { return bitwise(a.Field(i), b.Field(i)) })
+		return everyIndex(a.NumField(), func(i int) bool { return sameBits(a.Field(i), b.Field(i)) })
 	case reflect.Array:
-		return all(a.Len(), func(i int) bool { return bitwise(a.Index(i), b.Index(i)) })
+		return everyIndex(a.Len(), func(i int) bool { return sameBits(a.Index(i), b.Index(i)) })
 	case reflect.Slice:
 		return a.Pointer() == b.Pointer() && a.Len() == b.Len()
 	case reflect.Map, reflect.Func:
@@ -167,13 +167,13 @@ func bitwise(a, b reflect.Value) bool {
 		if a.IsNil() || b.IsNil() {
 			return a.IsNil() && b.IsNil()
 		}
-		return a.Elem().Type() == b.Elem().Type() && bitwise(a.Elem(), b.Elem())
+		return a.Elem().Type() == b.Elem().Type() && sameBits(a.Elem(), b.Elem())
 	default:
 		return a.Equal(b)
 	}
 }
 
-func all(n int, holds func(i int) bool) bool {
+func everyIndex(n int, holds func(i int) bool) bool {
 	for i := range n {
 		if !holds(i) {
 			return false

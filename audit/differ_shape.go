@@ -3,7 +3,6 @@ package audit
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,14 +20,14 @@ type shapeField struct {
 	who   []int // the way to the person's id, nil for the person of the row
 }
 
-// A problem is what is wrong with some fields.
-type problem struct {
+// A shapeProblem is what is wrong with some fields.
+type shapeProblem struct {
 	what  string
 	names []string
 }
 
-// problems are one error about all that there are, nil if there are none.
-func problems(where string, all []problem) error {
+// shapeError is one error about all that there are, nil if there are none.
+func shapeError(where string, all []shapeProblem) error {
 	var said []string
 	for _, p := range all {
 		if len(p.names) > 0 {
@@ -42,8 +41,6 @@ func problems(where string, all []problem) error {
 	return invalid("%s: %s", where, strings.Join(said, "; "))
 }
 
-func quoted(s string) string { return fmt.Sprintf("%q", s) }
-
 // fields are those of a type that are shown or hidden, sorted by name.
 func (s Shape) fields(t reflect.Type) ([]shapeField, error) {
 	where := "differ of " + t.String()
@@ -51,7 +48,7 @@ func (s Shape) fields(t reflect.Type) ([]shapeField, error) {
 	for of.Kind() == reflect.Pointer {
 		of = of.Elem()
 	}
-	if of.Kind() != reflect.Struct || isValue(of) {
+	if of.Kind() != reflect.Struct || isValueType(of) {
 		return nil, invalid("%s: it is no struct with fields", where)
 	}
 	if s.Kind != "" && !codes.MatchString(s.Kind) {
@@ -76,7 +73,7 @@ func (s Shape) fields(t reflect.Type) ([]shapeField, error) {
 		case list == "Show" && !fields.MatchString(name), ids.Check("Path", name) != nil:
 			forms = append(forms, name)
 		}
-		if why := noValue(f.kind); why != "" {
+		if why := noValueIn(f.kind); why != "" {
 			types = append(types, name+" ("+why+")")
 		}
 		out = append(out, f)
@@ -100,13 +97,13 @@ func (s Shape) fields(t reflect.Type) ([]shapeField, error) {
 		}
 	}
 	all = append(all,
-		problem{"in none of Show, Hide and Skip", unclassified},
-		problem{"no field has the name", unknown},
-		problem{"no name for a log, letters, digits and _ . - only", forms},
-		problem{"a Go type without a value, put the field into Skip or keep another type", types},
-		problem{"Who leads to no id of a person, or from what is not recorded", persons},
+		shapeProblem{"in none of Show, Hide and Skip", unclassified},
+		shapeProblem{"no field has the name", unknown},
+		shapeProblem{"no name for a log, letters, digits and _ . - only", forms},
+		shapeProblem{"a Go type without a value, put the field into Skip or keep another type", types},
+		shapeProblem{"Who leads to no id of a person, or from what is not recorded", persons},
 	)
-	if err := problems(where, all); err != nil {
+	if err := shapeError(where, all); err != nil {
 		return nil, err
 	}
 	if len(out) == 0 {
@@ -117,7 +114,7 @@ func (s Shape) fields(t reflect.Type) ([]shapeField, error) {
 }
 
 // lists says for each name in which list it stands.
-func (s Shape) lists() (map[string]string, []problem) {
+func (s Shape) lists() (map[string]string, []shapeProblem) {
 	in := map[string]string{}
 	var twice []string
 	for list, names := range map[string][]string{"Show": s.Show, "Hide": s.Hide, "Skip": s.Skip} {
@@ -128,7 +125,7 @@ func (s Shape) lists() (map[string]string, []problem) {
 			in[name] = list
 		}
 	}
-	return in, []problem{{"listed twice", twice}}
+	return in, []shapeProblem{{"listed twice", twice}}
 }
 
 // fieldWalk collects the fields of a struct, those of embedded ones included.
@@ -156,7 +153,7 @@ func (w *fieldWalk) walk(t reflect.Type, index []int, goes, prefix string) {
 			if inner.Kind() == reflect.Pointer {
 				inner = inner.Elem()
 			}
-			if inner.Kind() == reflect.Struct && !isValue(inner) {
+			if inner.Kind() == reflect.Struct && !isValueType(inner) {
 				w.walk(inner, at, goes+f.Name+".", prefix+tag.prefix)
 				continue
 			}
@@ -171,7 +168,7 @@ func (w *fieldWalk) walk(t reflect.Type, index []int, goes, prefix string) {
 
 // there are the fields by their names: of several with one name that which is
 // less deep, as Go has it.
-func (w *fieldWalk) there() (map[string]shapeField, []problem) {
+func (w *fieldWalk) there() (map[string]shapeField, []shapeProblem) {
 	out := map[string]shapeField{}
 	var twice []string
 	for name, all := range w.byName {
@@ -181,7 +178,7 @@ func (w *fieldWalk) there() (map[string]shapeField, []problem) {
 			twice = append(twice, name+" ("+all[0].goes+", "+all[1].goes+")")
 		}
 	}
-	return out, []problem{{"a struct that embeds itself", w.loops}, {"two fields have the name", twice}}
+	return out, []shapeProblem{{"a struct that embeds itself", w.loops}, {"two fields have the name", twice}}
 }
 
 // holdsID says whether a field of this type may hold the id of a person.

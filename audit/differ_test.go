@@ -39,15 +39,15 @@ type Stamps struct {
 	UpdatedAt *time.Time
 }
 
-type home struct {
+type personHome struct {
 	Street string
 	City   *string `db:"town"`
 }
 
-type person struct {
+type shapedPerson struct {
 	ID string `gorm:"primaryKey"`
 	Stamps
-	*home
+	*personHome
 	Email    string         `audit:"email" db:"mail"`
 	Phone    sql.NullString `db:"phone_number"`
 	Phase    phase          `gorm:"column:stage;size:20"`
@@ -88,13 +88,13 @@ func differ[T any](t *testing.T, shape audit.Shape) *audit.Differ[T] {
 // Each field is told of under the name of its column, whatever it is kept in,
 // and what stands in no list to be recorded is not.
 func TestADifferTellsWhatChanged(t *testing.T) {
-	d := differ[person](t, personShape())
+	d := differ[shapedPerson](t, personShape())
 	require.Empty(t, d.Of("p1", nil, nil))
-	require.Empty(t, d.Of("p1", &person{}, &person{hidden: strings.NewReader("x"), ID: "2", Secret: "x", Virtual: 1, Channel: make(chan bool), Calls: make([]Stamps, 1), Stamps: Stamps{CreatedAt: time.Now()}}))
+	require.Empty(t, d.Of("p1", &shapedPerson{}, &shapedPerson{hidden: strings.NewReader("x"), ID: "2", Secret: "x", Virtual: 1, Channel: make(chan bool), Calls: make([]Stamps, 1), Stamps: Stamps{CreatedAt: time.Now()}}))
 
 	id, date := uuid.MustParse("0195d2c0-0000-7000-8000-00000000000a"), audit.Date("2001-02-03")
-	after := person{
-		home: &home{"Lane 1", new("Bern")}, Email: "ann@b.example", Phone: sql.NullString{String: "1", Valid: true}, Phase: "won", Amount: "1.50", Born: &date,
+	after := shapedPerson{
+		personHome: &personHome{"Lane 1", new("Bern")}, Email: "ann@b.example", Phone: sql.NullString{String: "1", Valid: true}, Phase: "won", Amount: "1.50", Born: &date,
 		Photo: []byte{}, Tags: []string{"a"}, Custom: map[string]any{"a": 1}, VATRate: 0.5, Ref: id, Document: audit.JSON(`{"a":1}`), Spouse: new("Eve"),
 	}
 	want := []audit.Change{
@@ -116,7 +116,7 @@ func TestADifferTellsWhatChanged(t *testing.T) {
 	for i := range want {
 		want[i].Who = "p1"
 	}
-	require.Equal(t, want, d.Of("p1", &person{}, &after))
+	require.Equal(t, want, d.Of("p1", &shapedPerson{}, &after))
 	for i := range want {
 		want[i].Old = audit.Absent{}
 	}
@@ -126,8 +126,8 @@ func TestADifferTellsWhatChanged(t *testing.T) {
 	}
 	require.Equal(t, want, d.Of("p1", &after, nil), "a row that was deleted")
 
-	by := differ[*person](t, personShape())
-	one, none := &after, (*person)(nil)
+	by := differ[*shapedPerson](t, personShape())
+	one, none := &after, (*shapedPerson)(nil)
 	require.Equal(t, want, by.Of("p1", &one, &none), "by pointers")
 	require.Equal(t, want, by.Of("p1", &one, nil))
 }
@@ -207,9 +207,9 @@ func TestADifferComparesValuesAndNotTheirSpelling(t *testing.T) {
 // A value belongs to the person that its row named when it was there: erasing
 // one of the two leaves what is the other's.
 func TestAValueThatMovesToAnotherPersonIsTwoChanges(t *testing.T) {
-	d := differ[person](t, personShape())
-	row := func(spouse int64, name string) *person {
-		p := &person{}
+	d := differ[shapedPerson](t, personShape())
+	row := func(spouse int64, name string) *shapedPerson {
+		p := &shapedPerson{}
 		if spouse != 0 {
 			p.SpouseID = sql.NullInt64{Int64: spouse, Valid: true}
 		}
@@ -219,7 +219,7 @@ func TestAValueThatMovesToAnotherPersonIsTwoChanges(t *testing.T) {
 		return p
 	}
 	for _, c := range []struct {
-		before, after *person
+		before, after *shapedPerson
 		want          []audit.Change
 	}{
 		{row(7, "Eve"), row(7, "Eva"), []audit.Change{{Path: "spouse", Who: "7", Old: "Eve", New: "Eva"}}},
@@ -262,8 +262,8 @@ func TestADifferIsCheckedAtTheStart(t *testing.T) {
 	}
 	shape := personShape()
 	shape.Show, shape.Hide, shape.Skip = shape.Show[1:], append(shape.Hide[1:], "faxnumber"), append(shape.Skip, "stage")
-	_, err := audit.NewDiffer[person](shape)
-	refuses(err, "audit_test.person", "in none of Show, Hide and Skip: Email (email), home.Street (street)", "listed twice: stage", "no field has the name: faxnumber")
+	_, err := audit.NewDiffer[shapedPerson](shape)
+	refuses(err, "audit_test.shapedPerson", "in none of Show, Hide and Skip: Email (email), personHome.Street (street)", "listed twice: stage", "no field has the name: faxnumber")
 
 	type types struct {
 		Func       func()
@@ -338,7 +338,7 @@ func TestADifferIsCheckedAtTheStart(t *testing.T) {
 	for _, who := range []map[string]string{{"spouse": "no_such"}, {"spouse": "vat_rate"}, {"spouse": "custom"}, {"calls": "spouse_id"}, {"no_such": "spouse_id"}} {
 		shape := personShape()
 		shape.Who = who
-		_, err = audit.NewDiffer[person](shape)
+		_, err = audit.NewDiffer[shapedPerson](shape)
 		refuses(err, "Who leads to no id of a person")
 	}
 	type flags struct {
@@ -359,12 +359,12 @@ func TestADifferIsCheckedAtTheStart(t *testing.T) {
 	refuses(err, "nothing is in Show or Hide")
 	_, err = audit.NewDiffer[flags](audit.Shape{Kind: "a kind"})
 	refuses(err, "Kind is no code")
-	for _, err := range []error{second(audit.NewDiffer[string](audit.Shape{})), second(audit.NewDiffer[any](audit.Shape{})), second(audit.NewDiffer[time.Time](audit.Shape{})), second(audit.NewDiffer[*sql.NullString](audit.Shape{}))} {
+	for _, err := range []error{errorOf(audit.NewDiffer[string](audit.Shape{})), errorOf(audit.NewDiffer[any](audit.Shape{})), errorOf(audit.NewDiffer[time.Time](audit.Shape{})), errorOf(audit.NewDiffer[*sql.NullString](audit.Shape{}))} {
 		refuses(err, "it is no struct with fields")
 	}
 }
 
-func second[T any](_ T, err error) error { return err }
+func errorOf[T any](_ T, err error) error { return err }
 
 // The names of columns are those that the libraries give them.
 func TestADifferNamesFieldsAsTheirColumns(t *testing.T) {
@@ -401,7 +401,7 @@ func TestADifferNamesFieldsAsTheirColumns(t *testing.T) {
 // The log shows the names that are shown and no other, and Config.Fields agrees.
 func TestAShapeIsComparedWithTheFieldsOfTheTrail(t *testing.T) {
 	b := newBench(t)
-	d := differ[person](t, personShape())
+	d := differ[shapedPerson](t, personShape())
 	err := b.trail.Check(d)
 	require.ErrorIs(t, err, audit.ErrInvalid)
 	require.ErrorContains(t, err, `kind "contact": Config.Fields lacks what is in Show: amount, phone_number`)
@@ -414,13 +414,13 @@ func TestAShapeIsComparedWithTheFieldsOfTheTrail(t *testing.T) {
 	b.open()
 	require.NoError(t, b.trail.Check(d))
 	require.NoError(t, b.trail.Check())
-	for _, none := range []audit.Shaped{nil, &audit.Differ[person]{}, (*audit.Differ[person])(nil)} {
+	for _, none := range []audit.Shaped{nil, &audit.Differ[shapedPerson]{}, (*audit.Differ[shapedPerson])(nil)} {
 		require.ErrorIs(t, b.trail.Check(d, none), audit.ErrInvalid)
 	}
 	require.ErrorIs(t, new(audit.Trail).Check(d), audit.ErrNotOpen)
 
 	date := audit.Date("2001-02-03")
-	changes := d.Of("p1", &person{Amount: "1"}, &person{Email: "ann@b.example", Born: &date, Amount: "1.00"})
+	changes := d.Of("p1", &shapedPerson{Amount: "1"}, &shapedPerson{Email: "ann@b.example", Born: &date, Amount: "1.00"})
 	require.NoError(t, b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Object: audit.PersonRef("contact", "p1"), Changes: changes}))
 	b.run()
 	var paths []string
@@ -435,15 +435,15 @@ func TestAShapeIsComparedWithTheFieldsOfTheTrail(t *testing.T) {
 	shape := d.Shape()
 	shape.Show[0], shape.Who["spouse"] = "changed", "changed"
 	require.Equal(t, personShape(), d.Shape())
-	require.ErrorIs(t, b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Changes: new(audit.Differ[person]).Of("p1", nil, &person{})}), audit.ErrInvalid,
+	require.ErrorIs(t, b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Changes: new(audit.Differ[shapedPerson]).Of("p1", nil, &shapedPerson{})}), audit.ErrInvalid,
 		"one that was not made by NewDiffer loses no change in silence")
 }
 
 // A change holds what was there when it was made.
 func TestAChangeStaysWhatItWas(t *testing.T) {
-	d := differ[person](t, personShape())
+	d := differ[shapedPerson](t, personShape())
 	name, born := "Eve", audit.Date("2001-02-03")
-	row := person{Spouse: &name, Born: &born, home: &home{Street: "a"}}
+	row := shapedPerson{Spouse: &name, Born: &born, personHome: &personHome{Street: "a"}}
 	changes := d.Of("p1", nil, &row)
 	name, born, row.Street = "changed", "2002-02-03", "changed"
 	kept := fmt.Sprint(changes)
@@ -454,16 +454,16 @@ func TestAChangeStaysWhatItWas(t *testing.T) {
 // One Differ serves all requests, and finding that nothing changed takes no
 // memory, nor does it grow with the struct.
 func TestADifferIsSharedAndComparesWithoutAllocation(t *testing.T) {
-	d := differ[person](t, personShape())
-	row := func(email string) *person {
+	d := differ[shapedPerson](t, personShape())
+	row := func(email string) *shapedPerson {
 		at := time.Unix(1_700_000_000, 0)
-		return &person{Email: email, Phone: sql.NullString{String: "1", Valid: true}, Photo: []byte("x"), Tags: []string{"a"}, home: &home{City: new("Bern")}, Stamps: Stamps{UpdatedAt: &at}, Amount: "1.50"}
+		return &shapedPerson{Email: email, Phone: sql.NullString{String: "1", Valid: true}, Photo: []byte("x"), Tags: []string{"a"}, personHome: &personHome{City: new("Bern")}, Stamps: Stamps{UpdatedAt: &at}, Amount: "1.50"}
 	}
 	before, after := row("a"), row("a")
 	shape := personShape()
 	shape.Who, shape.Hide, shape.Skip = nil, append(shape.Hide, "updated_at"), []string{"id", "created_at", "spouse_id", "calls", "channel", "custom"}
 	shape.Hide = append(shape.Hide[:5:5], shape.Hide[6:]...) // custom is a map, which is read
-	plain := differ[person](t, shape)
+	plain := differ[shapedPerson](t, shape)
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		if plain.Of("p1", before, after) != nil {
 			panic("changed")

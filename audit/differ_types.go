@@ -13,15 +13,15 @@ import (
 
 var valuerType = reflect.TypeFor[driver.Valuer]()
 
-// isValue says of a struct type that it is one value and no row.
-func isValue(t reflect.Type) bool {
+// isValueType says of a struct type that it is one value and no row.
+func isValueType(t reflect.Type) bool {
 	return t == reflect.TypeFor[time.Time]() || t.Implements(valuerType)
 }
 
-// noValue says why no value of a type can be recorded, "" where some can. It
+// noValueIn says why no value of a type can be recorded, "" where some can. It
 // records one and looks: what a value is stands in one place, and that is not
 // here.
-func noValue(t reflect.Type) string {
+func noValueIn(t reflect.Type) string {
 	if t.Kind() == reflect.Interface && t.NumMethod() > 0 && !t.Implements(valuerType) {
 		return t.String() + " may hold anything"
 	}
