@@ -84,6 +84,7 @@ var roomLines = map[string]string{
 
 	"examples/adopt":                   "public",
 	"examples/crm":                     "public internal/durable",
+	"examples/handles":                 "public",
 	"examples/kms":                     "public",
 	"examples/kms/awskek":              "",
 	"examples/kms/gcpkek":              "",

@@ -128,8 +128,10 @@
 // folder, [GenerateKey] and, without a vault of package encryption,
 // [NewKeysFile] once, then [Open]. [Trail.Prepare] before a
 // transaction, [Trail.Record] as its last statement, [Trail.Run] in the
-// background of any process. [Trail.Proof] and [auditlog.Verify] for one event,
-// [auditlog.VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
+// background of any process. Where rows are Go structs [NewDiffer] and
+// [Trail.Check] say at the start which fields are recorded, and a field that
+// nobody has decided about is an error. [Trail.Proof] and [auditlog.Verify] for
+// one event, [auditlog.VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
 // [Trail.History] for screens.
 //
 // # Concurrency
