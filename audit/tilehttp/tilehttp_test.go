@@ -215,6 +215,7 @@ func TestWhatIsNoFileOfALogIsNotServed(t *testing.T) {
 	text, signature, _ := strings.Cut(string(files["checkpoint"]), "\n\n")
 	refused("checkpoint", "without a signature", []byte(text+"\n"))
 	refused("checkpoint", "signed, and no checkpoint", []byte(secret+"\n"+signature))
+	refused("checkpoint", "longer than any", []byte(text+"\n"+strings.Repeat("x\n", 1<<15)+"\n"+signature))
 	refused("checkpoint", "signed without end", []byte(text+"\n\n"+strings.Repeat(signature, 1000)))
 }
 

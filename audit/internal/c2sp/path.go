@@ -6,19 +6,14 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-const (
-	// maxLevel is the highest level that a name can have.
-	maxLevel = 63
-	// maxPath is longer than the longest name of a tile, whose number has 19
-	// digits.
-	maxPath = 64
-)
+// maxLevel is the highest level that a name can have.
+const maxLevel = 63
 
 // ParseTilePath reads the names that [TilePath] writes, those of entry bundles
 // included, and no other: for each tile there is one name.
 func ParseTilePath(name string) (tlog.Tile, bool) {
 	rest, ok := strings.CutPrefix(name, "tile/")
-	if !ok || len(name) > maxPath {
+	if !ok {
 		return tlog.Tile{}, false
 	}
 	if entries, ok := strings.CutPrefix(rest, "entries/"); ok {
