@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/audit/tilehttp"
@@ -85,57 +83,6 @@ func TestANewCheckpointIsSentToWhoHasTheOldOne(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.Code)
 	require.Equal(t, next["checkpoint"], w.Body.Bytes())
 }
-
-// A client that knows the key alone proves every entry over the network, with
-// what package tlog has for it.
-func TestAClientProvesTheLogOverTheNetwork(t *testing.T) {
-	const size = 600
-	files, verifier := newLog(t, size)
-	mux := http.NewServeMux()
-	mux.Handle("/audit/log/", http.StripPrefix("/audit/log", tilehttp.Handler(files)))
-	server := httptest.NewServer(mux)
-	defer server.Close()
-	fetch := func(name string) []byte {
-		r, err := server.Client().Get(server.URL + "/audit/log/" + name)
-		require.NoError(t, err)
-		defer r.Body.Close()
-		require.Equal(t, http.StatusOK, r.StatusCode, name)
-		data, err := io.ReadAll(r.Body)
-		require.NoError(t, err)
-		return data
-	}
-	signed, err := note.Open(fetch("checkpoint"), note.VerifierList(verifier))
-	require.NoError(t, err)
-	_, tree, err := c2sp.ParseCheckpoint(signed.Text)
-	require.NoError(t, err)
-	require.EqualValues(t, size, tree.N)
-	reader := tlog.TileHashReader(tree, tiles(fetch))
-	for n := int64(0); n*c2sp.TileWidth < tree.N; n++ {
-		width := min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)
-		bundle := fetch(c2sp.TilePath(c2sp.Tile(-1, n, int(width))))
-		for i := range width {
-			var entry []byte
-			entry, bundle, err = c2sp.ReadEntry(bundle)
-			require.NoError(t, err)
-			proof, err := tlog.ProveRecord(tree.N, n*c2sp.TileWidth+i, reader)
-			require.NoError(t, err)
-			require.NoError(t, tlog.CheckRecord(proof, tree.N, tree.Hash, n*c2sp.TileWidth+i, tlog.RecordHash(entry)))
-		}
-		require.Empty(t, bundle)
-	}
-}
-
-// tiles is a [tlog.TileReader] over HTTP.
-type tiles func(name string) []byte
-
-func (f tiles) Height() int { return c2sp.TileHeight }
-func (f tiles) ReadTiles(tiles []tlog.Tile) (out [][]byte, err error) {
-	for _, tile := range tiles {
-		out = append(out, f(c2sp.TilePath(tile)))
-	}
-	return out, nil
-}
-func (f tiles) SaveTiles([]tlog.Tile, [][]byte) {}
 
 // Whatever stands in a request's line, the source is asked for names of the log
 // and for nothing else, and what is no name is not there.
