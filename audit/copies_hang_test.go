@@ -120,8 +120,7 @@ func TestHowLongACopyIsWaitedFor(t *testing.T) {
 	})
 }
 
-// Where the pass does not run Status asks the copies itself, each once, and those
-// who ask at the same time share the answer.
+// Where the pass does not run Status asks the copies itself, and each of them once.
 func TestAnyProcessSaysHowItsCopiesAre(t *testing.T) {
 	b := newBench(t)
 	b.fill(10)
@@ -147,30 +146,31 @@ func TestAnyProcessSaysHowItsCopiesAre(t *testing.T) {
 	require.EqualValues(t, 1, hanging.inside.Load())
 	b.run()
 	require.Empty(t, hanging.FS(), "who asks is waited for before it is filled")
-	b.config.Interval = time.Hour
-	slow := newStuck("read")
-	b.copied(slow)
-	levels := make(chan audit.Finding, 2)
-	for range 2 {
-		go func() {
-			findings, err := b.trail.Status(context.WithoutCancel(t.Context()))
-			if err == nil {
-				for _, f := range findings {
-					if f.Name == "audit.copies" {
-						levels <- f
-						return
-					}
-				}
-			}
-			levels <- audit.Finding{}
-		}()
-	}
-	<-slow.reached
-	close(slow.goOn)
 	close(hanging.goOn)
-	for range 2 {
-		require.Contains(t, (<-levels).Remedy, "behind", "both were answered")
-	}
+}
+
+// Those who ask at the same time share one question and its answer: the second is
+// not told that the copy does not answer.
+func TestThoseWhoAskAtTheSameTimeShareTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.fill(10)
+		b.run()
+		slow := newStuck("read")
+		b.copied(slow)
+		b.advance(20 * time.Hour)
+		remedies := make(chan string, 2)
+		for range 2 {
+			go func() { remedies <- b.found("audit.copies", "Copies[0]").Remedy }()
+		}
+		synctest.Wait()
+		require.Empty(t, remedies, "both wait")
+		require.EqualValues(t, 1, slow.inside.Load())
+		close(slow.goOn)
+		for range 2 {
+			require.Contains(t, <-remedies, "this copy is behind")
+		}
+	})
 }
 
 // At whatever moment of its work for a copy a process stands still: another one
