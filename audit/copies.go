@@ -176,10 +176,7 @@ func (t *Trail) continues(ctx context.Context, theirs, head tlog.Tree) error {
 	if theirs.N > head.N {
 		return fmt.Errorf("%w: a copy has %d entries, the published log %d", auditlog.ErrRolledBack, theirs.N, head.N)
 	}
-	same, err := theirs.N < head.N, error(nil)
-	if same {
-		same, err = extends(t.rows(t.db).Reader(ctx, head), theirs)
-	}
+	same, err := extends(t.rows(t.db).Reader(ctx, head), theirs)
 	if err == nil && !same {
 		err = fmt.Errorf("%w: a copy and the published log differ within the first %d entries", auditlog.ErrForked, theirs.N)
 	}
