@@ -235,6 +235,8 @@ func copyingStandsStill(t *testing.T, n int64) (moment string) {
 	published := other.checkpoint()
 	require.Equal(t, published, b.checkpoint(), moment)
 	require.Equal(t, published, folder.FS()["checkpoint"].Data, moment)
+	f = b.found("audit.copies", "Copies[0]")
+	require.Equal(t, audit.HealthOK, f.Level, "%s: that another one was first is no failure", moment)
 	b.sameLog(folder.FS())
 	return moment
 }

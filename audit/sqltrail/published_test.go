@@ -2,6 +2,7 @@ package sqltrail_test
 
 import (
 	"io/fs"
+	"maps"
 	"testing"
 	"testing/fstest"
 
@@ -25,9 +26,7 @@ func TestEachDatabaseHasThePublishedLog(t *testing.T) {
 			}
 			require.NoError(t, tx.Commit())
 			s.sequence()
-			for name, file := range s.sink.FS() {
-				files[name] = file
-			}
+			maps.Copy(files, s.sink.FS())
 		}
 		require.Len(t, files, 8)
 		require.NoError(t, s.sink.RemoveAll(t.Context(), "tile"))

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,9 +215,10 @@ func TestASourceThatHangs(t *testing.T) {
 func TestTheSourceIsAskedFewTimesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files, _ := newLog(t, 3)
-		inside, goOn := 0, make(chan struct{})
+		var inside atomic.Int64
+		goOn := make(chan struct{})
 		handler := tilehttp.Handler(asked(func(ctx context.Context, name string) ([]byte, error) {
-			inside++
+			inside.Add(1)
 			<-goOn // whatever becomes of ctx
 			return files.Published(ctx, name)
 		}))
@@ -225,11 +227,11 @@ func TestTheSourceIsAskedFewTimesAtOnce(t *testing.T) {
 			go func() { answers <- get(t, handler, http.MethodGet, "/checkpoint").Code }()
 		}
 		synctest.Wait()
-		require.Equal(t, 4, inside)
+		require.EqualValues(t, 4, inside.Load())
 		for range cap(answers) - 4 {
 			require.Equal(t, http.StatusServiceUnavailable, <-answers)
 		}
-		require.Equal(t, 4, inside, "those that waited asked nothing")
+		require.EqualValues(t, 4, inside.Load(), "those that waited asked nothing")
 		close(goOn)
 		for range 4 {
 			require.Equal(t, http.StatusOK, <-answers)
