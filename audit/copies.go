@@ -40,8 +40,7 @@ type duplicate struct {
 	failing time.Time       // since when it cannot be filled; zero: it can
 	err     error           // why
 
-	base tlog.Tree // its checkpoint, when what follows was written
-	full int64     // tiles of level 0 that stand, full, and their bundles: it goes on from there
+	full int64 // tiles of level 0 that stand, full, and their bundles: it goes on from there
 }
 
 // declareCopies makes the list of copies.
@@ -186,7 +185,7 @@ func (t *Trail) continues(ctx context.Context, theirs, head tlog.Tree) error {
 // copyTiles writes what a copy of the tree theirs lacks of head. What it wrote
 // before it failed the last time it does not write again.
 func (t *Trail) copyTiles(ctx context.Context, c *duplicate, sink Sink, theirs, head tlog.Tree) error {
-	done, err := c.stands(ctx, sink, theirs)
+	done, err := c.stands(ctx, sink)
 	if err != nil {
 		return err
 	}
@@ -208,20 +207,17 @@ func (t *Trail) copyTiles(ctx context.Context, c *duplicate, sink Sink, theirs, 
 			}
 		}
 		if tile.L == 0 && tile.W == c2sp.TileWidth {
-			c.wrote(theirs, tile.N+1)
+			c.wrote(tile.N + 1)
 		}
 	}
 	return nil
 }
 
-// stands says how many tiles of level 0 this process wrote to a copy since its
-// checkpoint. Where the last of them is gone, somebody emptied it: none.
-func (c *duplicate) stands(ctx context.Context, sink Sink, theirs tlog.Tree) (int64, error) {
+// stands says how many tiles of level 0 this process wrote to a copy: they go
+// there in their order. Where the last of them is gone, somebody emptied it: none.
+func (c *duplicate) stands(ctx context.Context, sink Sink) (int64, error) {
 	c.mu.Lock()
 	full := c.full
-	if c.base != theirs {
-		full = 0
-	}
 	c.mu.Unlock()
 	if full == 0 {
 		return 0, nil
@@ -233,10 +229,10 @@ func (c *duplicate) stands(ctx context.Context, sink Sink, theirs tlog.Tree) (in
 	return full, err
 }
 
-func (c *duplicate) wrote(base tlog.Tree, full int64) {
+func (c *duplicate) wrote(full int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.base, c.full = base, full
+	c.full = full
 }
 
 // saw notes that a call of the sink came back, and the checkpoint if that was
