@@ -34,6 +34,7 @@ var roomLines = map[string]string{
 	"audit/internal/c2sp":   "",
 	"audit/internal/merkle": "audit/internal/c2sp",
 	"audit/sqltrail":        "audit internal/sqldb",
+	"audit/tilehttp":        "audit/internal/c2sp",
 	"audit/tilesink":        "audit internal/durable internal/filelock",
 
 	"backup":              "internal/alone internal/canon internal/durable internal/frame internal/health",

@@ -74,6 +74,7 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err := t.publish(ctx, &r); err != nil {
 		return r, err
 	}
+	t.copyAll(ctx)
 	return r, beatErr
 }
 

@@ -48,6 +48,7 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	kept := t.keptFirst(ctx) // first: it is never ahead of what is published
+	copied := t.copiesFirst(ctx)
 	v, logErr := t.look(ctx, false)
 	if logErr == nil {
 		s = v.state
@@ -70,6 +71,13 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		queue, unpublished, t.beatFinding(s, queue, now),
 		faultFinding(Finding{Name: "audit.log", Value: float64(v.head.N), Unit: "entries"}, logErr),
 		t.keptFinding(ctx, kept, v),
+	}
+	for _, read := range copied {
+		f, err := t.copyFinding(ctx, read, v, logErr, now)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
 	}
 	out = append(out, t.passes.findings()...)
 	settings, err := t.db.Health(ctx, "audit.store")

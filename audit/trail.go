@@ -30,6 +30,7 @@ type Trail struct {
 	fields map[string]map[string]bool
 	random func([]byte) error
 
+	copies []*duplicate // what this process knows of Config.Copies
 	passes passRecord   // of this process
 	memory memory       // of this process
 	swept  atomic.Int64 // retry tags of what was sequenced before are gone, microseconds
@@ -110,6 +111,9 @@ func (t *Trail) configure(store Store) error {
 	}
 	if c.KeptEvery <= 0 {
 		c.KeptEvery = 10 * time.Minute
+	}
+	if err := t.declareCopies(); err != nil {
+		return err
 	}
 	return t.declare()
 }
