@@ -48,6 +48,7 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	kept := t.keptFirst(ctx) // first: it is never ahead of what is published
+	copied := t.copiesFirst(ctx)
 	v, logErr := t.look(ctx, false)
 	if logErr == nil {
 		s = v.state
@@ -76,6 +77,13 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	out = append(out, aside)
+	for _, read := range copied {
+		f, err := t.copyFinding(ctx, read, v, logErr, now)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
 	out = append(out, t.passes.findings()...)
 	settings, err := t.db.Health(ctx, "audit.store")
 	if err != nil {
