@@ -149,6 +149,12 @@ func TestASealedOpeningIsOfOneEventAndOwner(t *testing.T) {
 	}
 }
 
+// The vector of formats.md, section 6.
+func TestVectorOfTheKeyOfAnOpening(t *testing.T) {
+	content := counted(0)
+	require.Equal(t, "f1640ca1e7a4042d822a0ed0b0305390406214ce9b2d0a7dfddc5adbc2c6b667", hex.EncodeToString(bodyKey(&content, [16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})))
+}
+
 // Any AES-GCM opens it, with what formats.md says and nothing of ours.
 func TestAnySealedOpeningOpensWithAnyGCM(t *testing.T) {
 	content, event, owner := counted(1), [16]byte{1, 2, 3}, [16]byte{4, 5, 6}
