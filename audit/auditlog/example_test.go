@@ -22,6 +22,7 @@ func verifierKey() string {
 // An auditor needs the folder, the verifier key, and a checkpoint that was kept
 // where nobody who can write the folder can write.
 func ExampleVerifyLog() {
+	// sample and verifierKey stand in example_test.go.
 	ctx, folder := context.Background(), os.DirFS(sample+"log")
 	kept, err := os.ReadFile(sample + "kept/checkpoint")
 	if err != nil {
@@ -38,6 +39,7 @@ func ExampleVerifyLog() {
 
 // One entry and its proof are enough; the folder need not be there.
 func ExampleVerify() {
+	// sample and verifierKey stand in example_test.go.
 	proof, err := os.ReadFile(sample + "first.tlog-proof")
 	if err != nil {
 		panic(err)
@@ -59,6 +61,7 @@ func ExampleVerify() {
 
 // What an entry says, without any proof that it stands in the log.
 func ExampleParseLeaf() {
+	// sample stands in example_test.go.
 	kinds := map[string]int{}
 	for entry, err := range auditlog.Entries(context.Background(), os.DirFS(sample+"log")) {
 		if err != nil {
