@@ -128,11 +128,12 @@ func TestALeafIsReadAsInThreePasses(t *testing.T) {
 func TestOneByteOfALeafMoreOrLess(t *testing.T) {
 	for _, kind := range kinds() {
 		l := aLeaf(kind)
+		l.Changes = l.Changes[:min(1, len(l.Changes))] // one is enough
 		sound, err := AppendLeaf(nil, &l)
 		require.NoError(t, err)
 		for i := range sound {
 			sameReading(t, append(bytes.Clone(sound[:i]), sound[i+1:]...))
-			for _, c := range []byte("\x00\x1f\"\\,:{}[]-0123 aAzZ_=\x7f\x80\xff\n") {
+			for _, c := range []byte("\x00\"\\,:{}]-0 aZ=\x80\xff") {
 				changed := bytes.Clone(sound)
 				changed[i] = c
 				sameReading(t, changed)

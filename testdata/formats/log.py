@@ -125,6 +125,16 @@ def read_body(plain):
     return seed, fields
 
 
+def write_head(content, surrogate, person):
+    """What is sealed under the key of a person: the content key, and whom the surrogate stands for."""
+    plain = b"\x01" + content + lp(surrogate) + lp(person)
+    return plain.ljust(-(-len(plain) // 64) * 64, b"\0")
+
+
+def head_ad(name, surrogate):
+    return lp("crmguard/surrogate/v1", name, surrogate)
+
+
 def unlp(data):
     (size,) = struct.unpack(">I", data[:4])
     require(len(data) >= 4 + size, "a part that ends too early")

@@ -8,7 +8,7 @@ from .alone import Key, opening_ad
 from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, b64, json_value, lp, mac, sha256
 from .fields import field_ad, index_value, normalise, personseal_ad, stream_key
 from .keys import keyset_ad, personkey_ad
-from .log import body_key, check_changes, check_leaf, commitment, open_body, read_body, read_frames, read_row
+from .log import body_key, check_changes, check_leaf, commitment, head_ad, open_body, read_body, read_frames, read_row, write_head
 from .records import ledger_digest, seal_input
 
 ROOT = bytes(range(32))
@@ -117,6 +117,9 @@ def samples():
     for kind, text in sorted(frozen["leaves"].items()):
         same("leaf, " + kind, check_leaf(text.encode())["kind"], kind)
     same("key of an opening", body_key(ROOT, bytes(range(16))), "f1640ca1e7a4042d822a0ed0b0305390406214ce9b2d0a7dfddc5adbc2c6b667")
+    surrogate = bytes([1, 2, 3]).ljust(16, b"\0")
+    same("head", sha256(write_head(ROOT, surrogate, "p1")), "de8814efba32d96cd07f1420cdeac2a08d2b9555d25e9b24f5d11a52d8dfd27e")
+    same("head, associated data", sha256(head_ad("crm.example/audit", surrogate)), "62be746455eece9b7b078e60f17d057f4556ef7a421b64d2e2ea6353da20cb3b")
     tag, text, sealed = read_row(bytes.fromhex(frozen["row"]))
     same("waiting row, tag", tag, frozen["tag"])
     leaf = check_leaf(text)
