@@ -105,6 +105,13 @@ func TestNoOtherSpellingOfAnOpening(t *testing.T) {
 		_, err := ParseBody(data)
 		require.ErrorIs(t, err, ErrMalformed, name)
 	}
+	two := body(t, &Opening{Fields: []Field{{"a", SideOld, frame.Value{}}, {"b", SideOld, frame.Value{}}}})
+	const size = 4 + 1 + 1 + 1 + 4 // of each field
+	first, second := two[34:34+size], two[34+size:34+2*size]
+	for name, fields := range map[string][][]byte{"fields swapped": {second, first}, "a field twice": {first, first}} {
+		_, err := ParseBody(append(append(append(bytes.Clone(two[:34]), fields[0]...), fields[1]...), two[34+2*size:]...))
+		require.ErrorIs(t, err, ErrMalformed, name)
+	}
 	twice := &Opening{Fields: []Field{{"a", SideOld, frame.Value{}}, {"a", SideOld, frame.Value{}}}}
 	_, err := AppendBody(nil, twice)
 	require.ErrorIs(t, err, ErrMalformed)
