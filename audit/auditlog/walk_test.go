@@ -19,6 +19,7 @@ import (
 type endless struct {
 	files  map[string][]byte // all but the bundles
 	bundle []byte
+	gone   string // a bundle that is not there
 	key    string
 	head   tlog.Tree
 }
@@ -58,7 +59,7 @@ func (e *endless) read(_ context.Context, name string) ([]byte, error) {
 	if data, ok := e.files[name]; ok {
 		return bytes.Clone(data), nil
 	}
-	if len(name) > len("tile/entries/") && name[:len("tile/entries/")] == "tile/entries/" {
+	if len(name) > len("tile/entries/") && name[:len("tile/entries/")] == "tile/entries/" && name != e.gone {
 		return bytes.Clone(e.bundle), nil
 	}
 	return nil, fs.ErrNotExist
@@ -115,13 +116,14 @@ func leafOf(t *testing.T) []byte {
 
 // The entries that could not be read leave no root behind.
 func TestAWalkWithAHoleKnowsNoRoot(t *testing.T) {
-	e := newEndless(t, c2sp.TileWidth)
-	e.bundle = nil
-	delete(e.files, c2sp.TilePath(c2sp.Tile(0, 0, c2sp.TileWidth)))
+	e := newEndless(t, 2*c2sp.TileWidth)
+	e.gone = c2sp.TilePath(c2sp.Tile(-1, 1, c2sp.TileWidth))
+	delete(e.files, c2sp.TilePath(c2sp.Tile(0, 1, c2sp.TileWidth)))
 	w := Walk{Read: e.read, Trust: Trust{Key: e.key}}
 	report, err := w.Verify(t.Context())
 	require.NoError(t, err)
-	require.NotEqual(t, Unanchored, report.Verdict)
+	require.Equal(t, Incomplete, report.Verdict)
+	require.EqualValues(t, c2sp.TileWidth, report.Verified)
 	_, ok := w.Root()
 	require.False(t, ok)
 }
