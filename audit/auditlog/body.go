@@ -93,12 +93,15 @@ func ParseBody(data []byte) (*Opening, error) {
 	return o, nil
 }
 
-// bodyAEAD is the cipher of one event under the content key of one owner.
-func bodyAEAD(content *[32]byte, event [16]byte) (cipher.AEAD, error) {
+// bodyKey is the key of one event under the content key of one owner.
+func bodyKey(content *[32]byte, event [16]byte) []byte {
 	mac := hmac.New(sha256.New, content[:])
 	mac.Write(frame.Join([]byte("crmguard/opening/key/v2"), event[:]))
-	var key [32]byte
-	block, err := aes.NewCipher(mac.Sum(key[:0]))
+	return mac.Sum(nil)
+}
+
+func bodyAEAD(content *[32]byte, event [16]byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(bodyKey(content, event))
 	if err != nil {
 		return nil, err
 	}
