@@ -76,7 +76,14 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	out = append(out, aside)
+	unmapped, err := t.unmappedFinding(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, aside, unmapped, t.gapFinding())
+	if mirror, has := t.mirrorFinding(s, v.head); has {
+		out = append(out, mirror)
+	}
 	for _, read := range copied {
 		f, err := t.copyFinding(ctx, read, v, logErr, now)
 		if err != nil {
