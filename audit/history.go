@@ -177,12 +177,7 @@ func (t *Trail) meant(ctx context.Context, tenant string, of Object) (*question,
 	if !of.Person {
 		return q, nil
 	}
-	surrogates, err := t.surrogatesFor(ctx, t.db, tenant, of.ID)
-	if err == nil && len(surrogates) == 0 {
-		if _, err = t.reclaim(ctx, tenant, of.ID); err == nil {
-			surrogates, err = t.surrogatesFor(ctx, t.db, tenant, of.ID)
-		}
-	}
+	surrogates, err := t.surrogatesOfPerson(ctx, tenant, of.ID)
 	if err != nil || len(surrogates) == 0 {
 		return nil, err
 	}
