@@ -86,8 +86,8 @@ func (t *Trail) unseal(ctx context.Context, leaf *auditlog.Leaf, row *personRow,
 	if err != nil {
 		return nil, err
 	}
-	defer clear(head.content[:])
-	plain, err := auditlog.OpenBody(&head.content, id, row.surrogate, sealed)
+	defer clear(head.Content[:])
+	plain, err := auditlog.OpenBody(&head.Content, id, row.surrogate, sealed)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func (t *Trail) unmappedOf(ctx context.Context, tenant, person string) (out []pe
 		for i := range page {
 			last = page[i].n
 			head, err := t.openHead(ctx, tenant, person, page[i].surrogate, page[i].head)
-			clear(head.content[:])
+			clear(head.Content[:])
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
