@@ -3,11 +3,9 @@ package audit
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
-	"github.com/crmguard/crmguard/internal/frame"
 )
 
 // Each person has one content key, drawn with the surrogate and sealed once
