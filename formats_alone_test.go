@@ -13,6 +13,7 @@ import (
 	"github.com/crmguard/crmguard/backup"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/internal/alone"
+	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/privacy"
 )
 
@@ -23,10 +24,15 @@ type (
 		Label, Data, Digest string
 		Root                uint32
 	}
+	aloneMACKey struct {
+		Tenant, Info, Key string
+		ID                uint32
+	}
 	aloneSample struct {
 		Tags     []aloneTag
 		Openings []aloneOpening
 		Digests  []aloneDigest
+		MACKeys  []aloneMACKey
 	}
 )
 
@@ -59,7 +65,9 @@ func TestPythonAndGoShareStandAloneKeys(t *testing.T) {
 			return different(hex.EncodeToString(plain), v.Plain, err)
 		})
 	}
-	require.Equal(t, makeAlone(t, secret).Digests, written.Digests)
+	again := makeAlone(t, secret)
+	require.Equal(t, again.Digests, written.Digests)
+	require.Equal(t, again.MACKeys, written.MACKeys)
 }
 
 // TestEachPackageDerivesForItsPurpose holds what the packages offer against the
@@ -98,6 +106,12 @@ func makeAlone(t *testing.T, secret alone.Secret) (s aloneSample) {
 	roots, digests, err := secret.LedgerDigests(t.Context(), label, []byte("p1"))
 	require.NoError(t, err)
 	s.Digests = []aloneDigest{{label, hex.EncodeToString([]byte("p1")), hex.EncodeToString(digests[0]), roots[0]}}
+	for _, label := range []string{"crmguard/audit/queue-key/v2", "crmguard/audit/retry-key/v2"} {
+		info := frame.Join(label, "crm.example/audit")
+		keyIDs, keys, err := secret.AuditKeys().MACKeys(t.Context(), "t1", info)
+		require.NoError(t, err)
+		s.MACKeys = append(s.MACKeys, aloneMACKey{"t1", hex.EncodeToString(info), hex.EncodeToString(keys[0]), keyIDs[0]})
+	}
 	return s
 }
 

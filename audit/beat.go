@@ -42,7 +42,7 @@ func (t *Trail) Beat(ctx context.Context) error {
 		return err
 	}
 	var r Result
-	if err := t.sequence(ctx, v.head, nil, &beat{heads: *heads, forced: true}, &r); err != nil {
+	if err := t.sequence(ctx, v.head, nil, &beat{heads: *heads, forced: true}, nil, newPassKeys(), &r); err != nil {
 		return err
 	}
 	return t.publish(ctx, &r)

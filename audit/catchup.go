@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -10,7 +9,6 @@ import (
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/merkle"
-	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // CatchUp brings a database that was restored from a backup level with the
@@ -66,13 +64,15 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 		return err
 	}
 	t.memory.restored()
-	if _, err := t.config.Tag.Tag(ctx, t.config.Tenant, queueData(t.config.Tenant, nil)); err != nil {
-		return fmt.Errorf("audit: catch up: tag: %w", err)
+	keys := newPassKeys()
+	defer keys.wipe()
+	if _, err := t.peopleBack(ctx, keys); err != nil {
+		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	from := s.N
 	for s.N < head.N {
 		next := min(head.N, s.N+batch)
-		if err := t.readBack(ctx, read, reader, head.N, s.N, next, s.N == from); err != nil {
+		if err := t.readBack(ctx, read, reader, head.N, s.N, next, s.N == from, keys); err != nil {
 			return fmt.Errorf("audit: catch up: %w", err)
 		}
 		if s, err = t.state(ctx, t.db); err != nil {
@@ -124,7 +124,7 @@ func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlo
 	if anew, err = t.tagState(ctx, anew); err != nil {
 		return s, err
 	}
-	err = t.exclusive(ctx, func(tx Tx) error {
+	err = t.exclusive(ctx, func(tx HandoverTx) error {
 		now, err := t.stored(ctx, tx)
 		if err != nil {
 			return err
@@ -134,91 +134,10 @@ func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlo
 		}
 		return t.putState(ctx, tx, anew)
 	})
-	return anew, err
-}
-
-// readBack takes the published entries from up to to into the database, in one
-// transaction.
-func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.HashReader, size, from, to int64, first bool) error {
-	leaves, err := proven(ctx, read, reader, from, to, size)
 	if err != nil {
-		return err
+		return s, err
 	}
-	var (
-		recovery *auditlog.Leaf
-		told     queued
-	)
-	if first {
-		if recovery, err = t.ownEvent(auditlog.KindRecover, "audit.recover", from, size); err != nil {
-			return err
-		}
-		if told, err = t.tagged(ctx, recovery); err != nil {
-			return err
-		}
-	}
-	older := func() tlog.Tree { return tlog.Tree{} } // by the operator's word
-	return t.advance(ctx, older, func(s state) (state, func(tx Tx) error, error) {
-		if s.N != from {
-			return s, nil, nil // another process is catching up too
-		}
-		g, err := merkle.Grow(ctx, t.rows(t.db), s.Tree)
-		if err != nil {
-			return s, nil, err
-		}
-		next := s
-		parsed := make([]auditlog.Leaf, len(leaves))
-		for i, raw := range leaves {
-			if parsed[i], err = auditlog.ParseLeaf(raw); err != nil {
-				return s, nil, err
-			}
-			if err := g.Append(tlog.RecordHash(raw)); err != nil {
-				return s, nil, err
-			}
-			if parsed[i].Kind == auditlog.KindBeat {
-				next.beat, next.beatSize = parsed[i].At.UnixMicro(), g.Size
-			}
-		}
-		tiles, tree, err := g.Tiles()
-		next.Tree, next.published = tree, to
-		return next, func(tx Tx) error {
-			if err := t.adoptAll(ctx, tx, from, leaves, parsed); err != nil {
-				return err
-			}
-			if err := t.save(ctx, tx, tiles); err != nil || !first {
-				return err
-			}
-			_, err := t.put(ctx, tx, recovery, told, nil)
-			return err
-		}, err
-	})
-}
-
-func (t *Trail) adoptAll(ctx context.Context, tx Tx, from int64, leaves [][]byte, parsed []auditlog.Leaf) error {
-	var beyond int64
-	if _, err := t.one(ctx, tx, []any{&beyond}, `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= ?`, from); err != nil {
-		return err
-	}
-	if beyond > 0 {
-		return fmt.Errorf("%w: %d rows have an index beyond the log", auditlog.ErrTampered, beyond)
-	}
-	for i, raw := range leaves {
-		if err := t.adopt(ctx, tx, from+int64(i), raw, &parsed[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ownEvent is an event of the trail's own, about the entries from up to to.
-func (t *Trail) ownEvent(kind, action string, from, to int64) (*auditlog.Leaf, error) {
-	id, err := NewID()
-	if err != nil {
-		return nil, err
-	}
-	return &auditlog.Leaf{
-		ID: id, Kind: kind, At: t.now(), Tenant: t.config.Tenant, Actor: itself, Action: action,
-		Outcome: OutcomeOK, Object: recovered(from, to),
-	}, nil
+	return anew, t.tagRest(ctx, head, reader)
 }
 
 // proven reads published entries and proves each against the signed root.
@@ -242,36 +161,4 @@ func proven(ctx context.Context, read merkle.Files, reader tlog.HashReader, from
 		out = append(out, e.Leaf)
 	}
 	return out, nil
-}
-
-// adopt gives a published entry its row: the queued one of the backup, if it
-// was queued then, or a new one.
-func (t *Trail) adopt(ctx context.Context, tx Tx, index int64, raw []byte, leaf *auditlog.Leaf) error {
-	now := t.now().UnixMicro()
-	n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, sequenced = ?, tag = ? WHERE id = ? AND idx IS NULL AND leaf = ?`, index, now, noTag, leaf.ID, raw)
-	if err != nil {
-		return err
-	}
-	if n == 0 {
-		err := t.add(ctx, tx, sqldb.Insert{
-			Table:   eventsTable,
-			Columns: []string{"id", "tenant", "kind", "object_kind", "object_id", "recorded", "leaf", "tag", "idx", "sequenced"},
-			Key:     []string{"id"},
-		}, []any{leaf.ID, leaf.Tenant, leaf.Kind, leaf.Object.Kind, leaf.Object.ID, leaf.At.UnixMicro(), raw, noTag, index, now})
-		if err != nil {
-			return err
-		}
-		var there sql.NullInt64
-		found, err := t.one(ctx, tx, []any{&there}, `SELECT idx FROM crmguard_audit_events WHERE id = ?`, leaf.ID)
-		if err != nil {
-			return err
-		}
-		if !found || !there.Valid || there.Int64 != index {
-			return fmt.Errorf("%w: the database holds event %s with another content", auditlog.ErrTampered, leaf.ID)
-		}
-	}
-	if leaf.Kind == auditlog.KindBeat {
-		return nil
-	}
-	return t.index(ctx, tx, leaf)
 }

@@ -2,7 +2,6 @@ package audit_test
 
 import (
 	"crypto/sha256"
-	"database/sql"
 	"testing"
 	"testing/fstest"
 
@@ -19,7 +18,7 @@ import (
 func (b *bench) signed(text string) func(t *testing.T, f fstest.MapFS) {
 	return func(t *testing.T, f fstest.MapFS) {
 		t.Helper()
-		signed, err := note.Sign(&note.Note{Text: text}, b.config.Sign)
+		signed, err := note.Sign(&note.Note{Text: text}, b.config.Signer)
 		require.NoError(t, err)
 		f["checkpoint"] = &fstest.MapFile{Data: signed}
 	}
@@ -97,5 +96,5 @@ func TestATornCheckpointStopsNothingForGood(t *testing.T) {
 		_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), trust)
 		require.ErrorIs(t, err, auditlog.ErrInvalid)
 	}
-	require.NoError(t, b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, update("p1", 9)) }), "recording goes on")
+	require.NoError(t, b.sale(update("p1", 9)), "recording goes on")
 }

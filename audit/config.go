@@ -11,11 +11,19 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// Tx is the caller's transaction: *sql.Tx, and what wraps one. What has a Commit
-// is taken for a transaction, what has a Begin or BeginTx and no Commit is
-// refused, and of what has neither PostgreSQL and MariaDB are asked; SQLite and
-// MySQL cannot be, so there it is refused.
+// Tx is the caller's transaction: *sql.Tx, what wraps one, and four lines around
+// any other (see the package comment). What has a Commit is taken for a
+// transaction, what has a Begin or BeginTx and no Commit is refused, and of what
+// has neither PostgreSQL, MariaDB and MySQL are asked; SQLite cannot be, so there
+// it is refused.
 type Tx = interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// HandoverTx is the transaction that [Trail.Recorder] takes, in the words of all
+// packages that record through a func: types of funcs must be the same to the last
+// method. Recording itself asks for no more than a [Tx].
+type HandoverTx = interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
@@ -81,8 +89,8 @@ type Tagger interface {
 	Verify(ctx context.Context, tenant string, data, tag []byte) error
 }
 
-// Config says how a trail works. Name, Tenant, Sign, Key, Sink, and Keys or
-// Seal and Tag are needed; the rest may stay zero.
+// Config says how a trail works. Name, Tenant, Key, Sink and Keys are needed; the
+// rest may stay zero.
 type Config struct {
 	// Name is the log without its counter, "crm.example/audit"; the origin is
 	// Name/Recoveries. It holds neither white space nor '+'.
@@ -92,11 +100,14 @@ type Config struct {
 	// Tenant is the tenant under which the trail files its own events
 	// (recovery).
 	Tenant string
-	// Sign signs checkpoints; its name is the origin.
-	Sign note.Signer
-	// Key is the verifier key of Sign, the second result of [GenerateKey], in
-	// the text form of golang.org/x/mod/sumdb/note.
+	// Key signs checkpoints: the first result of [GenerateKey], which holds the
+	// verifier key, too. A secret.
 	Key string
+	// Signer and Verifier stand in the place of Key where the signing key is in a
+	// KMS: the signer's name is the origin, and Verifier its verifier key in the text
+	// form of golang.org/x/mod/sumdb/note.
+	Signer   note.Signer
+	Verifier string
 	// Former are verifier keys that signed this log before Key, or sign it beside
 	// Key: the published checkpoint and the kept one may bear the signature of any.
 	// The first pass with a new Key records an event of kind [KindKey].
@@ -112,18 +123,13 @@ type Config struct {
 	// itself when it answers again. One that has more entries than Sink, or others,
 	// is told of and never written to.
 	Copies []Sink
-	// Keys is Seal and Tag in one value, such as [KeysFrom] makes it; set either.
+	// Mirror receives what the published log does not hold: sealed openings, and the
+	// heads of surrogates, for [Trail.CatchUp]. It is no public folder. nil: they are
+	// lost with the database.
+	Mirror Sink
+	// Keys seal what events say about persons, and tag what waits: [KeysFile],
+	// [KeysFrom], or AuditKeys of a vault of package encryption.
 	Keys Keys
-	// Seal seals openings. Of a vault of package encryption:
-	// vault.PersonSealer("opening"), whose name stays the same for ever, and its
-	// method Ensure for Prepare.
-	Seal Sealer
-	// Tag authenticates queued events. Of a vault: vault.Tagger("log"), and no
-	// other.
-	Tag Tagger
-	// Prepare fetches the keys of persons before a transaction begins, so
-	// that sealing inside it needs no connection; nil: nothing to fetch.
-	Prepare func(ctx context.Context, tenant string, persons ...string) error
 	// Fields are the declared field names by object kind ("" for events
 	// without an object); other paths are committed.
 	Fields map[string][]string
@@ -136,8 +142,9 @@ type Config struct {
 	// tests of the application. Without it a [auditlog.StandIn] is recorded, so that no sale
 	// fails by a value.
 	StrictValues bool
-	// From returns the request id of a context; nil means none.
-	From func(ctx context.Context) string
+	// From says who is at work in a context; what an event or a call says itself
+	// counts more. nil: each event names its tenant and its actor.
+	From func(ctx context.Context) Caller
 	// Kept returns the checkpoint kept in another administrative domain, nil
 	// bytes if there is none yet; a nil func means that none is kept. It is asked
 	// before each signature, and nothing is signed while it fails. What was lost is
@@ -151,6 +158,16 @@ type Config struct {
 	// BeatEvery is the longest time between two beats while anything happens;
 	// 0 means a minute.
 	BeatEvery time.Duration
+	// Classes says which actions may go on without their event, by the action or by
+	// the beginning of some ("page.", "page.view*"); the longest counts. What is not
+	// named here fails with its event.
+	Classes map[string]Failure
+	// Prepared is how long [Trail.Record] may use what [Trail.Prepare] left in
+	// memory: 0 means a minute, the most is ten.
+	Prepared time.Duration
+	// RetryFor is how long after it got its place an event can be told from
+	// another one under its id: 0 means 24 hours, the most is 30 days.
+	RetryFor time.Duration
 	// Interval is the pause of Run between two passes; 0 means a second.
 	Interval time.Duration
 	// Now is the clock; nil means time.Now.

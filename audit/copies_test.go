@@ -45,7 +45,7 @@ func (b *bench) sameLog(copied fstest.MapFS) {
 			require.Contains(b.t, slices.Collect(maps.Keys(copied)), name)
 		}
 	}
-	report, err := auditlog.VerifyLog(b.t.Context(), copied, auditlog.Trust{Key: b.config.Key, Kept: b.checkpoint()})
+	report, err := auditlog.VerifyLog(b.t.Context(), copied, auditlog.Trust{Key: b.config.Verifier, Kept: b.checkpoint()})
 	require.NoError(b.t, err)
 	require.Equal(b.t, auditlog.OK, report.Verdict, "%+v", report.Faults)
 }
@@ -227,7 +227,7 @@ func TestACopyIsNeverWrittenOver(t *testing.T) {
 	const n = 300
 	other := func(b *bench) fstest.MapFS { // another history of this log
 		o := newBench(b.t)
-		o.config.Sign, o.config.Key, o.config.Seal, o.config.Tag = b.config.Sign, b.config.Key, b.config.Seal, b.config.Tag
+		o.config.Signer, o.config.Verifier, o.config.Keys = b.config.Signer, b.config.Verifier, b.config.Keys
 		o.open()
 		o.fill(n)
 		o.run()

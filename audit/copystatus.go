@@ -121,7 +121,7 @@ func copyRemedy(err error) string {
 // sequencedAt is when an entry got its place; zero where nobody knows.
 func (t *Trail) sequencedAt(ctx context.Context, index int64) (time.Time, error) {
 	var sequenced sql.NullInt64
-	if _, err := t.one(ctx, t.db, []any{&sequenced}, `SELECT sequenced FROM crmguard_audit_events WHERE idx = ?`, index); err != nil || !sequenced.Valid {
+	if _, err := t.one(ctx, t.db, []any{&sequenced}, `SELECT filed FROM crmguard_audit_entries WHERE idx = ?`, index); err != nil || !sequenced.Valid {
 		return time.Time{}, err
 	}
 	return time.UnixMicro(sequenced.Int64).UTC(), nil

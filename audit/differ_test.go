@@ -247,7 +247,7 @@ func TestAValueThatMovesToAnotherPersonIsTwoChanges(t *testing.T) {
 	of := differ[card](t, audit.Shape{Hide: []string{"note"}, Skip: []string{"holder"}, Who: map[string]string{"note": "holder"}})
 	b := newBench(t)
 	changes := of.Of("p1", nil, &card{"a\xff", "x"})
-	err := b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Changes: changes})
+	err := only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Changes: changes}))
 	require.ErrorIs(t, err, audit.ErrInvalid, "an id that is none is filed under nobody else")
 }
 
@@ -421,7 +421,7 @@ func TestAShapeIsComparedWithTheFieldsOfTheTrail(t *testing.T) {
 
 	date := audit.Date("2001-02-03")
 	changes := d.Of("p1", &shapedPerson{Amount: "1"}, &shapedPerson{Email: "ann@b.example", Born: &date, Amount: "1.00"})
-	require.NoError(t, b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Object: audit.PersonRef("contact", "p1"), Changes: changes}))
+	require.NoError(t, only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Object: audit.PersonRef("contact", "p1"), Changes: changes})))
 	b.run()
 	var paths []string
 	for _, l := range b.leaves() {
@@ -435,7 +435,7 @@ func TestAShapeIsComparedWithTheFieldsOfTheTrail(t *testing.T) {
 	shape := d.Shape()
 	shape.Show[0], shape.Who["spouse"] = "changed", "changed"
 	require.Equal(t, personShape(), d.Shape())
-	require.ErrorIs(t, b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Changes: new(audit.Differ[shapedPerson]).Of("p1", nil, &shapedPerson{})}), audit.ErrInvalid,
+	require.ErrorIs(t, only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Changes: new(audit.Differ[shapedPerson]).Of("p1", nil, &shapedPerson{})})), audit.ErrInvalid,
 		"one that was not made by NewDiffer loses no change in silence")
 }
 

@@ -3,29 +3,33 @@ package audit
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"time"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// itself is the actor of what the trail does on its own account.
-const itself = "crmguard/audit"
-
-// Erase deletes the openings of a person and the row that ties the person to
-// the surrogate, and records it in the same transaction as an event of kind
-// erase that names the surrogate and nothing else. Leaves, hashes and proofs
-// stay as they are. Calling it again finds nothing and records nothing.
+// Erase deletes what is recorded about a person: the head of the surrogate, and
+// with it whose it is and the key of all that was sealed about the person, then
+// the sealed values themselves, those in rows that wait, and the tags by which
+// retries are compared. It is recorded in the same transaction as the first step
+// as an event of kind erase that names the surrogate and nothing else. Leaves,
+// hashes and proofs stay as they are. Calling it again finds nothing and records
+// nothing, or goes on where a process was stopped.
+//
+// What a sale commits later, with tickets from before, is reached, too: the
+// sequencer drops it. Where a sale holds a row that it has recorded before, the
+// erasure waits a few seconds, and says [ErrWaiting] then: everything else is
+// done, call it again.
 //
 // Backups from before it become unreadable once the person's key is destroyed,
 // which is not done here; where no person has a key ([KeysFrom]) they stay
 // readable.
-//
-// It erases what was committed before it: hold back or repeat it where a
-// transaction that records about the person may still be open.
 func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	if err := t.ready(); err != nil {
 		return err
@@ -33,88 +37,338 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("person", person)); err != nil {
 		return invalid("erase: %w", err)
 	}
-	if _, err := t.config.Tag.Tag(ctx, tenant, queueData(tenant, nil)); err != nil {
-		return fmt.Errorf("audit: erase: tag: %w", err) // the key is fetched here, not inside the transaction
+	keys, err := t.macKeys(ctx, tenant, surrogateKeyLabel) // fetched here, not inside the transaction
+	if err != nil {
+		return fmt.Errorf("audit: erase: %w", err)
 	}
-	var surrogate string
-	err := t.exclusive(ctx, func(tx Tx) error {
-		surrogate = "" // of an attempt that the database ended
-		found, err := t.one(ctx, tx, []any{&surrogate}, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person)
-		if err != nil || !found {
-			return err
+	defer wipe(keys)
+	t.tickets.forget(tenant, person)
+	marked, err := t.mark(ctx, tenant, person, keys)
+	if err != nil {
+		return fmt.Errorf("audit: erase: %w", err)
+	}
+	open, err := t.erasing(ctx, tenant) // these, and what others left behind
+	if err != nil {
+		return fmt.Errorf("audit: erase: %w", err)
+	}
+	for _, s := range open {
+		if err := t.eraseRest(ctx, s, keys, erasePatience); err != nil {
+			return fmt.Errorf("audit: erase: %w", err)
 		}
-		return t.erase(ctx, tx, tenant, surrogate)
-	})
-	if err != nil || surrogate == "" {
-		return err
 	}
-	return t.eraseReadBack(ctx, tenant, surrogate)
+	if len(marked) == 0 && len(open) == 0 {
+		return nil
+	}
+	return t.eraseReadBack(ctx, marked)
 }
 
 // Eraser returns [Trail.Erase] as a func, for a Func of package privacy.
 func (t *Trail) Eraser() func(ctx context.Context, tenant, person string) error { return t.Erase }
 
-func (t *Trail) erase(ctx context.Context, tx Tx, tenant, surrogate string) error {
-	if err := t.forgetRetries(ctx, tx, tenant, surrogate); err != nil {
-		return err
+// mark takes the person and the head from the surrogates of a person, under the
+// lock under which filing asks for them: from its commit on nothing about the
+// person opens any more, and nothing new is filed.
+func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) (marked []surrogateID, err error) {
+	if _, err := t.surrogatesOfPerson(ctx, tenant, person); err != nil { // gives a person without a row what a restore has lost
+		return nil, err
 	}
-	for _, query := range []string{
-		`DELETE FROM crmguard_audit_openings WHERE tenant = ? AND owner = ?`,
-		`DELETE FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`,
-	} {
-		if _, err := t.exec(ctx, tx, query, tenant, surrogate); err != nil {
-			return err
+	rest, err := t.unmappedOf(ctx, tenant, person) // opened here, not inside the transaction
+	if err != nil {
+		return nil, err
+	}
+	read := func(q sqldb.Querier) (out []surrogateID, err error) {
+		out, err = t.surrogatesFor(ctx, q, tenant, person)
+		for _, p := range rest {
+			if !slices.Contains(out, p.surrogateID) { // the person took it meanwhile
+				out = append(out, p.surrogateID)
+			}
+		}
+		return out, err
+	}
+	before, err := read(t.db)
+	if err != nil || len(before) == 0 {
+		return nil, err
+	}
+	for range plans {
+		leaf, err := t.ownLeaf(auditlog.KindErase, tenant, "audit.erase")
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range before {
+			leaf.Persons = append(leaf.Persons, surrogateText(s.surrogate))
+		}
+		slices.Sort(leaf.Persons)
+		row, err := t.own(ctx, leaf)
+		if err != nil {
+			return nil, err
+		}
+		err = t.exclusive(ctx, func(tx HandoverTx) error {
+			now, err := read(tx)
+			if err == nil && !sameSurrogates(now, before) {
+				before, err = now, errMoved
+			}
+			if err != nil || len(now) == 0 {
+				return err
+			}
+			for _, s := range now {
+				if err := t.putMark(ctx, tx, s, surrogateErasing, keys); err != nil {
+					return err
+				}
+			}
+			return t.putRow(ctx, tx, row)
+		})
+		if !errors.Is(err, errMoved) {
+			return before, err
 		}
 	}
-	id, err := NewID()
-	if err != nil {
-		return err
-	}
-	leaf := auditlog.Leaf{
-		ID: id, Kind: auditlog.KindErase, At: t.now(), Tenant: tenant, Actor: itself, Action: "audit.erase",
-		Outcome: OutcomeOK, Persons: []string{surrogate},
-	}
-	inserted, err := t.enqueue(ctx, tx, &leaf, nil)
-	if err == nil && !inserted {
-		err = &ConflictError{ID: id}
-	}
+	return nil, errMoved
+}
+
+// putMark makes a tombstone of the row of a surrogate.
+func (t *Trail) putMark(ctx context.Context, tx HandoverTx, s surrogateID, state byte, keys []macKey) error {
+	_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET person = NULL, head = NULL, into_surrogate = NULL, state = ?, tag = ? WHERE tenant = ? AND surrogate = ?`,
+		int64(state), surrogateTag(&keys[0], s.tenant, s.surrogate, state, nil), s.tenant, s.surrogate[:])
 	return err
 }
 
-// forgetRetries clears the tags by which retries of the person's events are
-// compared: they are made from the values. A page of ids at a time, because
-// MariaDB reads the whole table where the ids come from a subquery.
-func (t *Trail) forgetRetries(ctx context.Context, tx Tx, tenant, surrogate string) error {
-	page := sqldb.Page{
-		Table: "crmguard_audit_persons", Columns: []string{"event"}, Key: []string{"event"},
-		Where: "tenant = ? AND surrogate = ?", Args: []any{tenant, surrogate}, Limit: 500,
+func sameSurrogates(a, b []surrogateID) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// surrogatesFor are the surrogates of a person in their order: the person's own,
+// and those that were merged into it.
+func (t *Trail) surrogatesFor(ctx context.Context, q sqldb.Querier, tenant, person string) (out []surrogateID, err error) {
+	if person == "" {
+		return nil, nil
+	}
+	scan := func(rows answer) error {
+		var raw []byte
+		err := rows.Scan(&raw)
+		s := surrogateID{tenant: tenant}
+		copy(s.surrogate[:], raw)
+		out = append(out, s)
+		return err
+	}
+	if err := t.query(ctx, q, scan, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person); err != nil || len(out) == 0 {
+		return out, err
+	}
+	own := out[0].surrogate
+	return out, t.query(ctx, q, scan, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND into_surrogate = ? ORDER BY surrogate`, tenant, own[:])
+}
+
+// erasing are the surrogates of a tenant, "" for all, whose erasure has begun and
+// not ended.
+func (t *Trail) erasing(ctx context.Context, tenant string) (out []surrogateID, err error) {
+	err = t.query(ctx, t.db, func(rows answer) error {
+		var raw []byte
+		var s surrogateID
+		err := rows.Scan(&s.tenant, &raw)
+		copy(s.surrogate[:], raw)
+		if tenant == "" || tenant == s.tenant {
+			out = append(out, s)
+		}
+		return err
+	}, `SELECT tenant, surrogate FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 3 ORDER BY tenant, surrogate`) // surrogateErasing, in the words of its index
+	return out, err
+}
+
+// eraseRest deletes all that was sealed about a surrogate, few rows at a time: a
+// person of a hundred thousand events must hold up no sale.
+func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, patience time.Duration) error {
+	if err := t.fileWith(ctx, s, patience); err != nil {
+		return err
+	}
+	if err := t.dropAsides(ctx, s); err != nil {
+		return err
+	}
+	if err := t.dropOpenings(ctx, s); err != nil {
+		return err
+	}
+	if err := t.mirrorErased(ctx, s); err != nil {
+		return err
+	}
+	return t.exclusive(ctx, func(tx HandoverTx) error { return t.putMark(ctx, tx, s, surrogateErased, keys) })
+}
+
+// dropOpenings deletes the openings of a surrogate, and the retry tags of the
+// events that name it: first where the index of persons has not come to yet, then
+// by the index.
+func (t *Trail) dropOpenings(ctx context.Context, s surrogateID) error {
+	from, err := t.unfoundFrom(ctx)
+	if err != nil {
+		return err
 	}
 	for {
-		var events []any
-		err := t.page(ctx, tx, func(rows answer) error {
-			var event string
-			err := rows.Scan(&event)
-			events = append(events, event)
-			return err
-		}, page)
-		if err != nil || len(events) == 0 {
+		rows, err := t.entryRows(ctx, t.db, from, math.MaxInt64, rowsAStatement)
+		if err != nil {
 			return err
 		}
-		page.After = events[len(events)-1:]
-		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = NULL WHERE retry IS NOT NULL AND id IN (`+sqldb.Marks(len(events))+`)`, events...); err != nil {
+		if len(rows) == 0 {
+			break
+		}
+		from = rows[len(rows)-1].idx + 1
+		var idx []any
+		for i := range rows {
+			leaf, err := auditlog.ParseLeaf(rows[i].leaf)
+			if err != nil || slices.Contains(leaf.Persons, surrogateText(s.surrogate)) {
+				idx = append(idx, rows[i].idx)
+			}
+		}
+		if err := t.dropOpeningsAt(ctx, s, idx); err != nil {
 			return err
 		}
 	}
+	after := int64(-1)
+	for {
+		var idx []any
+		err := t.query(ctx, t.db, func(rows answer) error {
+			var n int64
+			err := rows.Scan(&n)
+			idx, after = append(idx, n), n
+			return err
+		}, `SELECT idx FROM crmguard_audit_persons WHERE k = ? AND idx > ? ORDER BY idx LIMIT ?`, surrogateK(s.surrogate), after, rowsAStatement)
+		if err != nil || len(idx) == 0 {
+			return err
+		}
+		if err := t.dropOpeningsAt(ctx, s, idx); err != nil {
+			return err
+		}
+	}
+}
+
+// unfoundFrom is from where on the index of persons may lack entries, whatever the
+// state row says.
+func (t *Trail) unfoundFrom(ctx context.Context) (from int64, err error) {
+	_, err = t.one(ctx, t.db, []any{&from}, `SELECT COALESCE((SELECT MAX(idx) + 1 FROM crmguard_audit_found), 0)`)
+	return from, err
+}
+
+// dropOpeningsAt deletes what is sealed about a surrogate in some entries.
+func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) error {
+	if len(idx) == 0 {
+		return nil
+	}
+	marks := sqldb.Marks(len(idx))
+	var events []any // apart, because MariaDB reads the whole table where they come from a subquery
+	if err := t.query(ctx, t.db, func(rows answer) error {
+		var id []byte
+		err := rows.Scan(&id)
+		events = append(events, id)
+		return err
+	}, `SELECT id FROM crmguard_audit_entries WHERE idx IN (`+marks+`)`, idx...); err != nil {
+		return err
+	}
+	return t.within(ctx, func(tx HandoverTx) error {
+		if _, err := t.exec(ctx, tx, `DELETE FROM crmguard_audit_openings WHERE owner = ? AND idx IN (`+marks+`)`, append([]any{s.surrogate[:]}, idx...)...); err != nil || len(events) == 0 {
+			return err
+		}
+		_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE id IN (`+sqldb.Marks(len(events))+`)`, events...)
+		return err
+	})
+}
+
+// dropAsides takes the openings of a surrogate out of what was set aside.
+func (t *Trail) dropAsides(ctx context.Context, s surrogateID) error {
+	for after := int64(0); ; {
+		rows, err := t.asides(ctx, t.db, after)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		after = rows[len(rows)-1].n
+		for _, a := range rows {
+			body, changed := withoutOwner(a.body, s.surrogate)
+			if !changed {
+				continue
+			}
+			if err := t.within(ctx, func(tx HandoverTx) error {
+				_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_aside SET body = ? WHERE n = ?`, body, a.n)
+				if err == nil {
+					_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE id = ?`, a.id)
+				}
+				return err
+			}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// erasePatience is how long an erasure waits for rows that a sale holds.
+const erasePatience = 5 * time.Second
+
+// fileWith files what waits until no row does any more that waited when it was
+// called and holds an opening of a surrogate: filing drops it. What comes later is
+// dropped when it is filed.
+func (t *Trail) fileWith(ctx context.Context, s surrogateID, patience time.Duration) error {
+	var last int64
+	if _, err := t.one(ctx, t.db, []any{&last}, `SELECT COALESCE(MAX(seq), 0) FROM crmguard_audit_events`); err != nil {
+		return err
+	}
+	end := time.Now().Add(patience)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		n, err := t.waitingWith(ctx, s, last)
+		if err != nil || n == 0 {
+			return err
+		}
+		v, err := t.look(ctx, false)
+		if err != nil {
+			return err
+		}
+		var r Result
+		if err := t.drain(ctx, v.state, v.head, &r); err != nil && !errors.Is(err, ErrHead) {
+			return err
+		}
+		if n, err = t.waitingWith(ctx, s, last); err != nil || n == 0 {
+			return err
+		}
+		if !time.Now().Before(end) {
+			return fmt.Errorf("%w: %d rows hold sealed values of the person", ErrWaiting, n)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// resume goes on with erasures that were stopped half way.
+func (t *Trail) resume(ctx context.Context) error {
+	open, err := t.erasing(ctx, "")
+	for _, s := range open {
+		keys, keyErr := t.macKeys(ctx, s.tenant, surrogateKeyLabel)
+		if keyErr != nil {
+			return keyErr
+		}
+		err := t.eraseRest(ctx, s, keys, 0)
+		wipe(keys)
+		if err != nil && !errors.Is(err, ErrWaiting) {
+			return err
+		}
+	}
+	return err
 }
 
 var errLeft = errors.New("audit: erase: rows of the person are still there")
 
-func (t *Trail) eraseReadBack(ctx context.Context, tenant, surrogate string) error {
-	var n sql.NullInt64
-	_, err := t.one(ctx, t.db, []any{&n}, `SELECT (SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND owner = ?) + (SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?)`,
-		tenant, surrogate, tenant, surrogate)
-	if err == nil && n.Int64 != 0 {
-		err = errLeft
+// eraseReadBack looks whether anything is left of surrogates.
+func (t *Trail) eraseReadBack(ctx context.Context, marked []surrogateID) error {
+	for _, s := range marked {
+		n, err := t.leftOf(ctx, s)
+		if err != nil {
+			return err
+		}
+		if n != 0 {
+			return errLeft
+		}
 	}
-	return err
+	return nil
 }

@@ -39,6 +39,10 @@ var (
 	// proved against: without one, whoever rewinds database and folder would have
 	// the trail sign what they left.
 	ErrUnanchored = errors.New("audit: no kept checkpoint to prove a repair against")
+	// ErrWaiting says that an erasure is done but for rows that a sale holds, or
+	// that wait for a key which this process does not have. Temporary: call Erase
+	// again.
+	ErrWaiting = errors.New("audit: rows of an open sale are still to be erased")
 	// ErrOrigin says that the tables, the key, the published log or what the
 	// caller's transaction reaches belong to another log than the configuration
 	// names.

@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/audittest"
@@ -60,14 +58,10 @@ func newShop(ctx context.Context) (s *shop, err error) {
 	if err != nil {
 		return nil, err
 	}
-	signer, err := note.NewSigner(skey)
-	if err != nil {
-		return nil, err
-	}
 	s.vkey = vkey
 	s.config = audit.Config{
-		Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: vkey,
-		Sink: s.sink, Seal: s.keys, Tag: s.keys,
+		Name: "crm.example/audit", Tenant: "main", Key: skey,
+		Sink: s.sink, Keys: s.keys,
 		Fields: map[string][]string{"contact": {"email"}},
 	}
 	return s, s.reopen(ctx)
@@ -83,9 +77,6 @@ func (s *shop) change(ctx context.Context, person, email string) (id string, err
 	if err := s.trail.Prepare(ctx, "main", person); err != nil { // before the transaction
 		return "", err
 	}
-	if id, err = audit.NewID(); err != nil {
-		return "", err
-	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return "", err
@@ -94,8 +85,8 @@ func (s *shop) change(ctx context.Context, person, email string) (id string, err
 	if _, err := tx.ExecContext(ctx, `INSERT INTO contacts (id, email) VALUES (?, ?)`, person, email); err != nil {
 		return "", err
 	}
-	err = s.trail.Record(ctx, tx, audit.Event{
-		ID: id, Tenant: "main", Actor: "u-1", Action: "contact.create", Object: audit.PersonRef("contact", person),
+	id, err = s.trail.Record(ctx, tx, audit.Event{
+		Tenant: "main", Actor: "u-1", Action: "contact.create", Object: audit.PersonRef("contact", person),
 		Changes: audit.Diff(person, nil, map[string]any{"email": email}),
 	})
 	if err != nil {
@@ -112,7 +103,7 @@ func ExampleTrail_Record() {
 	if _, err := s.change(ctx, "p-1", "ann@b.example"); err != nil {
 		fmt.Println(err)
 	}
-	err := s.trail.Record(ctx, s.db, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.create"})
+	_, err := s.trail.Record(ctx, s.db, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.create"})
 	fmt.Println(errors.Is(err, audit.ErrNoTransaction))
 	// Output: true
 }
@@ -268,7 +259,8 @@ func ExampleTrail_Recorder() {
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
-	record := s.trail.Recorder("u-7") // what privacy, approvals and undo take
+	record := s.trail.Recorder("u-7")   // what privacy, approvals and undo take
+	s.trail.Prepare(ctx, "main", "p-1") // before the transaction, as for Record
 	tx, _ := s.db.BeginTx(ctx, nil)
 	fmt.Println(record(ctx, tx, "main", "privacy.plan", slog.String("object", "plan/9"), slog.String("person", "p-1"), slog.String("reason", "art17")))
 	fmt.Println(record(ctx, tx, "main", "privacy.plan", slog.String("email", "ann@b.example")))
@@ -293,8 +285,9 @@ func ExampleTrail_Note() {
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
-	fmt.Println(s.trail.Note(ctx, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.export", Outcome: audit.OutcomeDenied, Reason: "no-grant"}))
-	// Output: <nil>
+	id, err := s.trail.Note(ctx, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.export", Outcome: audit.OutcomeDenied, Reason: "no-grant"})
+	fmt.Println(len(id), err)
+	// Output: 36 <nil>
 }
 
 func ExampleTrail_Beat() {
@@ -381,14 +374,14 @@ func ExampleTrail_RebuildTiles() {
 	// {Kept:2 Size:2 Checked:1 Written:1 Signed:false} <nil>
 }
 
-func ExampleTrail_ResealOpenings() {
+func ExampleTrail_Reseal() {
 	// openShop stands in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
 	s.change(ctx, "p-1", "ann@b.example")
 	old := s.keys.Rotate()
-	report, err := s.trail.ResealOpenings(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+	report, err := s.trail.Reseal(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 		plain, err := s.keys.Open(ctx, tenant, person, sealed, ad)
 		if err != nil {
 			return nil, err
@@ -399,8 +392,8 @@ func ExampleTrail_ResealOpenings() {
 	count, where, err := s.trail.OpeningHolders(ctx, "main", old)
 	fmt.Println(count, where, err)
 	// Output:
-	// 1 <nil>
-	// 0 crmguard_audit_openings <nil>
+	// 2 <nil>
+	// 0 crmguard_audit_surrogates <nil>
 }
 
 func ExampleDiff() {

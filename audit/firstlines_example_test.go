@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
@@ -35,7 +33,7 @@ func Example_firstLines() {
 	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"))
 	defer db.Close()
 	must(db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, email TEXT) STRICT; INSERT INTO contacts VALUES ('p-1', 'ann@a.example')`))
-	signer, verifier, err := audit.GenerateKey("crm.example/audit", 0) // once; the verifier goes to every auditor
+	key, verifier, err := audit.GenerateKey("crm.example/audit", 0) // once; the first is a secret, the second goes to every auditor
 	check(err)
 	folder, secret, person := filepath.Join(dir, "log"), filepath.Join(dir, "crm.secret"), "p-1"
 	check(audit.NewKeysFile(secret)) // once
@@ -43,14 +41,13 @@ func Example_firstLines() {
 
 	check(sqltrail.Install(ctx, db))
 	trail := must(audit.Open(ctx, must(sqltrail.Open(ctx, db)), audit.Config{
-		Name: "crm.example/audit", Tenant: "main", Fields: map[string][]string{"contact": {"email"}},
-		Sign: must(note.NewSigner(signer)), Key: verifier, // both from GenerateKey
-		Sink: must(tilesink.Open(folder)), Keys: must(audit.KeysFile(secret)), // or Seal, Tag and Prepare of a vault
+		Name: "crm.example/audit", Tenant: "main", Key: key, Fields: map[string][]string{"contact": {"email"}},
+		Sink: must(tilesink.Open(folder)), Keys: must(audit.KeysFile(secret)), // or vault.AuditKeys()
 	}))
 	check(trail.Prepare(ctx, "main", person)) // before BEGIN
 	tx := must(db.BeginTx(ctx, nil))
 	must(tx.ExecContext(ctx, `UPDATE contacts SET email = ? WHERE id = ?`, after["email"], person))
-	check(trail.Record(ctx, tx, audit.Event{
+	must(trail.Record(ctx, tx, audit.Event{ // its id may go into the row
 		Tenant: "main", Actor: "user-7", Action: "contact.update",
 		Object: audit.PersonRef("contact", person), Changes: audit.Diff(person, before, after),
 	}))

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"database/sql"
+	"encoding/base64"
 	"testing"
 	"time"
 
@@ -52,29 +53,30 @@ func TestFromRecordToProof(t *testing.T) {
 
 func TestRollbackRemovesTheEvent(t *testing.T) {
 	b := newBench(t)
+	b.prepare(update("p1", 1))
 	tx, err := b.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	_, err = tx.ExecContext(t.Context(), `INSERT INTO contacts (id, email) VALUES ('c1', 'x')`)
 	require.NoError(t, err)
-	require.NoError(t, b.trail.Record(t.Context(), tx, update("p1", 1)))
+	require.NoError(t, only(b.trail.Record(t.Context(), tx, update("p1", 1))))
 	require.NoError(t, tx.Rollback())
 	require.Zero(t, b.run().Sequenced)
-	for _, table := range []string{"events", "openings", "surrogates", "persons"} {
+	for _, table := range []string{"events", "entries", "openings", "persons"} {
 		require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_`+table), table)
 	}
 }
 
 func TestABareDatabaseIsRefused(t *testing.T) {
 	b := newBench(t)
-	require.ErrorIs(t, b.trail.Record(t.Context(), b.db, update("p1", 1)), audit.ErrNoTransaction)
+	require.ErrorIs(t, only(b.trail.Record(t.Context(), b.db, update("p1", 1))), audit.ErrNoTransaction)
 	conn, err := b.db.Conn(t.Context())
 	require.NoError(t, err)
 	defer conn.Close()
-	require.ErrorIs(t, b.trail.Record(t.Context(), conn, update("p1", 1)), audit.ErrNoTransaction)
-	require.ErrorIs(t, b.trail.Record(t.Context(), nil, update("p1", 1)), audit.ErrNoTransaction)
+	require.ErrorIs(t, only(b.trail.Record(t.Context(), conn, update("p1", 1))), audit.ErrNoTransaction)
+	require.ErrorIs(t, only(b.trail.Record(t.Context(), nil, update("p1", 1))), audit.ErrNoTransaction)
 	type wrapped struct{ *sql.DB }
-	require.ErrorIs(t, b.trail.Record(t.Context(), wrapped{b.db}, update("p1", 1)), audit.ErrNoTransaction)
-	require.ErrorIs(t, b.trail.Record(t.Context(), (*sql.Tx)(nil), update("p1", 1)), audit.ErrNoTransaction)
+	require.ErrorIs(t, only(b.trail.Record(t.Context(), wrapped{b.db}, update("p1", 1))), audit.ErrNoTransaction)
+	require.ErrorIs(t, only(b.trail.Record(t.Context(), (*sql.Tx)(nil), update("p1", 1))), audit.ErrNoTransaction)
 }
 
 func TestARetryChangesNothing(t *testing.T) {
@@ -84,52 +86,48 @@ func TestARetryChangesNothing(t *testing.T) {
 	b.advance(time.Second)
 	b.record(e)
 	require.Equal(t, 1, b.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
-	require.Equal(t, 2, b.count(`SELECT COUNT(*) FROM crmguard_audit_openings`))
+	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_openings`), "they wait with the event")
 
 	other := e
 	other.Changes = audit.Diff("p1", map[string]any{"email": "a@b.example"}, nil)
-	err := b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, other) })
+	err := b.sale(other)
 	require.ErrorIs(t, err, audit.ErrConflict)
 	var conflict *audit.ConflictError
 	require.ErrorAs(t, err, &conflict)
-	require.False(t, conflict.Expired)
+	require.Equal(t, e.ID, conflict.ID)
 	require.NotContains(t, err.Error(), "a@b.example")
 	foreign := e
 	foreign.Tenant = "t2"
-	require.ErrorIs(t, b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, foreign) }), audit.ErrConflict)
+	require.ErrorIs(t, b.sale(foreign), audit.ErrConflict)
 
 	b.run()
+	require.Equal(t, 2, b.count(`SELECT COUNT(*) FROM crmguard_audit_openings`))
 	b.record(e) // still comparable after sequencing
 	b.advance(25 * time.Hour)
 	b.record(update("p2", 2))
 	require.True(t, b.run().Beat)
-	err = b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, e) })
-	require.ErrorAs(t, err, &conflict)
-	require.True(t, conflict.Expired)
+	err = b.sale(e)
+	require.ErrorAs(t, err, &conflict, "its tag has served its time")
 }
 
 func TestPoolOfOne(t *testing.T) {
 	b := newBench(t)
 	b.db.SetMaxOpenConns(1)
-	b.config.Prepare = func(ctx ctx, tenant string, persons ...string) error { return b.db.PingContext(ctx) }
 	b.config.Heads.Seals = func(ctx ctx) ([]byte, error) {
 		var n int
 		return []byte("root"), b.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM contacts`).Scan(&n)
 	}
-	tagger := &poolTagger{b.keys, b.db}
-	b.config.Tag = tagger
+	pool := &poolKeys{b.keys, b.db}
+	b.config.Keys = pool
 	b.open()
 	require.NoError(t, b.trail.Prepare(t.Context(), "main", "p1"))
-	tagger.db = nil // from here on the key is cached, as a vault would
-	b.record(update("p1", 1))
-	require.NoError(t, b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "contact.read"}))
-	tagger.db = b.db // the sequencer checks tags: outside any transaction
+	b.record(update("p1", 1)) // without a key, without a connection
+	require.NoError(t, only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "contact.read"})))
 	b.run()
 	require.NoError(t, b.trail.Beat(t.Context()))
-	tagger.db = nil
 	require.Len(t, b.history(audit.About("p1")), 1)
 	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
-	_, err := b.trail.ResealOpenings(t.Context(), func(ctx ctx, tenant, person string, sealed, ad []byte) ([]byte, error) {
+	_, err := b.trail.Reseal(t.Context(), func(ctx ctx, tenant, person string, sealed, ad []byte) ([]byte, error) {
 		return sealed, b.db.PingContext(ctx)
 	})
 	require.NoError(t, err)
@@ -199,28 +197,28 @@ func TestErasure(t *testing.T) {
 
 func TestErasedCannotBeForged(t *testing.T) {
 	for name, forge := range map[string]func(b *bench){
-		"opening deleted": func(b *bench) { b.exec(`DELETE FROM crmguard_audit_openings WHERE owner <> 't:'`) },
+		"opening deleted": func(b *bench) { b.exec(`DELETE FROM crmguard_audit_openings WHERE owner <> zeroblob(16)`) },
 		"opening and surrogate deleted": func(b *bench) {
-			b.exec(`DELETE FROM crmguard_audit_openings WHERE owner <> 't:'`)
+			b.exec(`DELETE FROM crmguard_audit_openings WHERE owner <> zeroblob(16)`)
 			b.exec(`DELETE FROM crmguard_audit_surrogates`)
 		},
 		"after the erasure of another": func(b *bench) {
 			require.NoError(b.t, b.trail.Erase(b.t.Context(), "main", "p2"))
-			b.exec(`DELETE FROM crmguard_audit_openings WHERE owner <> 't:'`)
+			b.exec(`DELETE FROM crmguard_audit_openings WHERE owner <> zeroblob(16)`)
 			b.exec(`DELETE FROM crmguard_audit_surrogates`)
 		},
 		"surrogate deleted, opening left": func(b *bench) { b.exec(`DELETE FROM crmguard_audit_surrogates`) },
-		"what is about nobody deleted":    func(b *bench) { b.exec(`DELETE FROM crmguard_audit_openings WHERE owner = 't:'`) },
+		"what is about nobody deleted":    func(b *bench) { b.exec(`DELETE FROM crmguard_audit_openings WHERE owner = zeroblob(16)`) },
 		"opening altered":                 func(b *bench) { b.exec(`UPDATE crmguard_audit_openings SET sealed = zeroblob(300)`) },
 		"openings of two events exchanged": func(b *bench) {
-			b.exec(`UPDATE crmguard_audit_openings SET sealed = (SELECT sealed FROM crmguard_audit_openings ORDER BY event DESC LIMIT 1)`)
+			b.exec(`UPDATE crmguard_audit_openings SET sealed = (SELECT sealed FROM crmguard_audit_openings ORDER BY idx DESC LIMIT 1)`)
 		},
 		"opening of a stranger added": func(b *bench) {
-			b.exec(`INSERT INTO crmguard_audit_openings SELECT event, 's:AAAAAAAAAAAAAAAAAAAAAA', tenant, sealed FROM crmguard_audit_openings WHERE owner = 't:'`)
+			b.exec(`INSERT INTO crmguard_audit_openings SELECT idx, x'00000000000000000000000000000001', sealed FROM crmguard_audit_openings WHERE owner = zeroblob(16)`)
 		},
-		"opening without an event added":      func(b *bench) { b.exec(`INSERT INTO crmguard_audit_openings VALUES ('x', 't:', 'main', x'01')`) },
-		"erasure event inserted by hand":      forgeErasure,
-		"openings moved to a tenant of one's": func(b *bench) { b.exec(`UPDATE crmguard_audit_openings SET tenant = 'evil'`) },
+		"opening without an event added":    func(b *bench) { b.exec(`INSERT INTO crmguard_audit_openings VALUES (1000, zeroblob(16), x'01')`) },
+		"erasure event inserted by hand":    forgeErasure,
+		"people moved to a tenant of one's": func(b *bench) { b.exec(`UPDATE crmguard_audit_surrogates SET tenant = 'evil'`) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -239,10 +237,11 @@ func TestErasedCannotBeForged(t *testing.T) {
 // forgeErasure deletes an opening and its surrogate, and inserts an erasure
 // event into the queue without the key of the tags.
 func forgeErasure(b *bench) {
-	var s string
-	require.NoError(b.t, b.db.QueryRowContext(b.t.Context(), `SELECT surrogate FROM crmguard_audit_surrogates WHERE person = 'p1'`).Scan(&s))
-	leaf := `{"action":"audit.erase","actor":"crmguard/audit","at":"2026-11-22T09:00:00.000000Z","id":"019aaaaa-0000-7000-8000-000000000001","kind":"erase","outcome":"ok","persons":["` + s + `"],"tenant":"main","v":1}`
-	b.exec(`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag) VALUES ('019aaaaa-0000-7000-8000-000000000001', 'main', 'erase', '', '', 1, ?, (SELECT tag FROM crmguard_audit_events LIMIT 1))`, []byte(leaf))
+	s := b.surrogate("p1")
+	text := "s:" + base64.RawURLEncoding.EncodeToString(s)
+	const id = "019aaaaa-0000-7000-8000-000000000001"
+	leaf := `{"action":"audit.erase","actor":"crmguard/audit","at":"2026-11-22T09:00:00.000000Z","id":"` + id + `","kind":"erase","outcome":"ok","persons":["` + text + `"],"tenant":"main","v":1}`
+	b.wait(id, b.queueTag("t2", leaf, ""), leaf, "")
 	b.exec(`DELETE FROM crmguard_audit_openings WHERE owner = ?`, s)
 	b.exec(`DELETE FROM crmguard_audit_surrogates WHERE surrogate = ?`, s)
 }

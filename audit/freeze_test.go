@@ -3,9 +3,6 @@
 package audit_test
 
 import (
-	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -16,35 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
-	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/tilesink"
 )
-
-// frozenKeys tags with a known key and remembers plaintexts by owner.
-type frozenKeys struct {
-	audit.Sealer
-	key    []byte
-	plains map[string][]byte // by sealed bytes
-}
-
-func (k *frozenKeys) Seal(ctx context.Context, tenant, person string, plain, ad []byte) ([]byte, error) {
-	sealed, err := k.Sealer.Seal(ctx, tenant, person, plain, ad)
-	k.plains[string(sealed)] = plain
-	return sealed, err
-}
-
-func (k *frozenKeys) Tag(_ context.Context, _ string, data []byte) ([]byte, error) {
-	mac := hmac.New(sha256.New, k.key)
-	mac.Write(data)
-	return mac.Sum([]byte{1, 0, 0, 0, 1}), nil
-}
-
-func (k *frozenKeys) Verify(ctx context.Context, tenant string, data, tag []byte) error {
-	if want, _ := k.Tag(ctx, tenant, data); !hmac.Equal(want, tag) {
-		return auditlog.ErrTampered
-	}
-	return nil
-}
 
 // TestFreeze writes auditlog/testdata/v1 anew: go test -tags freeze -run TestFreeze.
 // Never again once it has been released.
@@ -52,13 +22,15 @@ func TestFreeze(t *testing.T) {
 	const dir = "auditlog/testdata/v1"
 	require.NoError(t, os.RemoveAll(dir))
 	b := newBench(t)
-	keys := &frozenKeys{Sealer: b.keys, plains: make(map[string][]byte)}
-	for i := range 32 {
-		keys.key = append(keys.key, byte(i))
+	secret := make([]byte, 32)
+	for i := range secret {
+		secret[i] = byte(i)
 	}
+	keys, err := audit.KeysFrom(secret)
+	require.NoError(t, err)
 	sink, err := tilesink.Open(filepath.Join(dir, "log"))
 	require.NoError(t, err)
-	b.config.Sink, b.config.Seal, b.config.Tag = sink, keys, keys
+	b.config.Sink, b.config.Keys = sink, keys
 	b.config.Heads = audit.Heads{
 		Ledger:    func(ctx) (int64, []byte, error) { return 0, make([]byte, 32), nil },
 		Keys:      audit.HeadOf(func(ctx) ([]byte, error) { return []byte(`{"epoch":1,"sequence":9,"store":"s"}`), nil }),
@@ -81,10 +53,29 @@ func TestFreeze(t *testing.T) {
 	last := update("p1", 3)
 	last.Changes = append(last.Changes, audit.Diff("p2", nil, map[string]any{"note": []byte{1, 2}})...)
 	fourth := b.record(last)
-	tags := make(map[string]string) // sequencing empties them
-	waiting := func(ids ...string) {
+	type event struct {
+		ID    string `json:"id"`
+		Body  string `json:"body"`
+		Retry string `json:"retry"`
+	}
+	type head struct {
+		Person    string `json:"person"`
+		Surrogate string `json:"surrogate"`
+		Head      string `json:"head"`
+		Tag       string `json:"tag"`
+	}
+	out := struct {
+		Secret string  `json:"secret"`
+		Name   string  `json:"name"`
+		Events []event `json:"events"`
+		Heads  []head  `json:"heads"`
+	}{Secret: hex.EncodeToString(secret), Name: b.config.Name}
+	waiting := func(ids ...string) { // sequencing empties them
 		for _, id := range ids {
-			tags[id] = hex.EncodeToString(b.blob(`SELECT tag FROM crmguard_audit_events WHERE id = ?`, id)[5:])
+			out.Events = append(out.Events, event{
+				id, hex.EncodeToString(b.blob(`SELECT body FROM crmguard_audit_events WHERE id = ?`, key(id))),
+				hex.EncodeToString(b.blob(`SELECT retry FROM crmguard_audit_events WHERE id = ?`, key(id))),
+			})
 		}
 	}
 	waiting(first, second, third, fourth)
@@ -100,30 +91,19 @@ func TestFreeze(t *testing.T) {
 	proof, err := b.trail.Proof(t.Context(), first)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "first.tlog-proof"), proof, 0o644))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "log.vkey"), []byte(b.config.Key+"\n"), 0o644))
-	type event struct {
-		ID       string            `json:"id"`
-		Tag      string            `json:"tag"`
-		Openings map[string]string `json:"openings"`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "log.vkey"), []byte(b.config.Verifier+"\n"), 0o644))
+	rows, err := b.db.QueryContext(t.Context(), `SELECT person, surrogate, head, tag FROM crmguard_audit_surrogates WHERE person IS NOT NULL ORDER BY n`)
+	require.NoError(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var h head
+		var surrogate, sealed, tag []byte
+		require.NoError(t, rows.Scan(&h.Person, &surrogate, &sealed, &tag))
+		h.Surrogate, h.Head, h.Tag = hex.EncodeToString(surrogate), hex.EncodeToString(sealed), hex.EncodeToString(tag)
+		out.Heads = append(out.Heads, h)
 	}
-	out := struct {
-		TagKey string  `json:"tag_key"`
-		Events []event `json:"events"`
-	}{TagKey: hex.EncodeToString(keys.key)}
-	for _, id := range []string{first, second, third, fourth, fifth} {
-		one := event{ID: id, Tag: tags[id], Openings: make(map[string]string)}
-		rows, err := b.db.Query(`SELECT owner, sealed FROM crmguard_audit_openings WHERE event = ?`, id)
-		require.NoError(t, err)
-		for rows.Next() {
-			var owner string
-			var sealed []byte
-			require.NoError(t, rows.Scan(&owner, &sealed))
-			one.Openings[owner] = string(keys.plains[string(sealed)])
-		}
-		require.NoError(t, rows.Close())
-		out.Events = append(out.Events, one)
-	}
+	require.NoError(t, rows.Err())
 	data, err := json.MarshalIndent(out, "", "  ")
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "openings.json"), append(data, '\n'), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rows.json"), append(data, '\n'), 0o644))
 }

@@ -45,31 +45,19 @@ func isNil(tx Tx) bool {
 }
 
 // askTransaction asks the database whether a transaction is open on what this
-// handle leads to.
+// handle leads to: a savepoint is refused outside of one, or is gone as soon as it
+// is set, and leaves nothing within one. SQLite's would begin a transaction.
 func (t *Trail) askTransaction(ctx context.Context, tx Tx) error {
-	switch t.db.Kind {
-	case sqldb.Postgres:
-		// Refused outside of a transaction, and nothing within one. Whether a
-		// transaction id is assigned is no answer: before its first write none is.
-		if _, err := t.exec(ctx, tx, `SAVEPOINT crmguard_audit`); err != nil {
-			var driver *sqldb.DriverError
-			if errors.As(err, &driver) && driver.Code == "25P01" {
-				return ErrNoTransaction
-			}
-			return err
-		}
-		_, err := t.exec(ctx, tx, `RELEASE SAVEPOINT crmguard_audit`)
-		return err
-	case sqldb.MariaDB:
-		var in int64
-		if _, err := t.one(ctx, tx, []any{&in}, `SELECT @@in_transaction`); err != nil {
-			return err
-		}
-		if in == 0 {
-			return ErrNoTransaction
-		}
-		return nil
-	default: // SQLite's SAVEPOINT would begin a transaction, and MySQL does not tell
-		return fmt.Errorf("%w: a %T has neither Commit nor Begin, and %s cannot be asked: hand in what has Commit", ErrNoTransaction, tx, t.db.Kind)
+	if t.db.Kind == sqldb.SQLite {
+		return fmt.Errorf("%w: a %T has neither Commit nor Begin, and SQLite cannot be asked: hand in what has Commit", ErrNoTransaction, tx)
 	}
+	err := say(ctx, tx, savepoint)
+	if err == nil {
+		err = say(ctx, tx, keepEvent)
+	}
+	var driver *sqldb.DriverError
+	if errors.As(err, &driver) && (driver.Code == "25P01" || driver.Code == "mysql 1305") {
+		return ErrNoTransaction
+	}
+	return err
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
-// A signing key changes without a pause. The new one signs (Config.Sign), the
+// A signing key changes without a pause. The new one signs (Config.Key), the
 // old one beside it (Config.SignAlso) for as long as there are readers who know
 // only that one, and its verifier key stays known (Config.Former, Trust.Former)
 // for as long as checkpoints are kept that it alone signed. The log says itself
@@ -21,7 +21,7 @@ import (
 
 // signers are all that sign a checkpoint.
 func (t *Trail) signers() []note.Signer {
-	return append([]note.Signer{t.config.Sign}, t.config.SignAlso...)
+	return append([]note.Signer{t.config.Signer}, t.config.SignAlso...)
 }
 
 // checkSigners refuses a signer that the keys of the log do not verify.
@@ -87,17 +87,14 @@ func (t *Trail) RevokeKey(ctx context.Context, verifier string) error {
 
 // recordKey queues the event about a key, once.
 func (t *Trail) recordKey(ctx context.Context, key c2sp.Key, why string) error {
-	if _, err := t.config.Tag.Tag(ctx, t.config.Tenant, queueData(t.config.Tenant, nil)); err != nil {
-		return fmt.Errorf("audit: key: tag: %w", err) // the key is fetched here, not inside the transaction
-	}
-	leaf := auditlog.Leaf{
+	row, err := t.own(ctx, &auditlog.Leaf{
 		ID: keyEvent(t.origin, key.Short, why), Kind: auditlog.KindKey, At: t.now(), Tenant: t.config.Tenant, Actor: itself, Action: "audit.key",
-		Outcome: OutcomeOK, Object: Object{Kind: "key", ID: key.Short}, Reason: why,
-	}
-	return t.within(ctx, func(tx Tx) error {
-		_, err := t.enqueue(ctx, tx, &leaf, nil)
-		return err
+		Outcome: OutcomeOK, Object: auditlog.Object{Kind: "key", ID: key.Short}, Reason: why,
 	})
+	if err != nil {
+		return fmt.Errorf("audit: key: %w", err)
+	}
+	return t.within(ctx, func(tx HandoverTx) error { return t.putRow(ctx, tx, row) })
 }
 
 // keyEvent is the id of the event about a key: it comes from the key, so that

@@ -33,7 +33,7 @@ func newPair(t *testing.T, name string) pair {
 func (b *bench) with(sign pair, former ...pair) *audit.Trail {
 	b.t.Helper()
 	c := b.config
-	c.Sign, c.Key, c.Former, c.SignAlso = sign.sign, sign.key, nil, nil
+	c.Signer, c.Verifier, c.Former, c.SignAlso = sign.sign, sign.key, nil, nil
 	for _, f := range former {
 		c.Former = append(c.Former, f.key)
 		if f.sign != nil {
@@ -59,7 +59,7 @@ func (b *bench) turn(trail *audit.Trail) {
 // the one key and some the other.
 func TestASigningKeyChangesWithoutAPause(t *testing.T) {
 	b := newBench(t)
-	old, fresh := pair{b.config.Sign, b.config.Key}, newPair(t, "crm.example/audit")
+	old, fresh := pair{b.config.Signer, b.config.Verifier}, newPair(t, "crm.example/audit")
 	before := b.with(old)
 	b.turn(before)
 	kept := b.checkpoint()
@@ -126,7 +126,7 @@ func TestANewKeyNamesTheOneBefore(t *testing.T) {
 // A stolen key can be taken out of the log for good.
 func TestARevokedKeySignsNothing(t *testing.T) {
 	b := newBench(t)
-	old, fresh := pair{b.config.Sign, b.config.Key}, newPair(t, "crm.example/audit")
+	old, fresh := pair{b.config.Signer, b.config.Verifier}, newPair(t, "crm.example/audit")
 	b.turn(b.trail)
 	trail := b.with(fresh, pair{key: old.key})
 	require.ErrorIs(t, trail.RevokeKey(t.Context(), old.key), audit.ErrNotPublished, "the log would be without any key")
@@ -146,7 +146,7 @@ func TestARevokedKeySignsNothing(t *testing.T) {
 	require.Equal(t, auditlog.KeyChange{Index: r.Keys[1].Index, Key: strings.TrimPrefix(old.key, "crm.example/audit/0+"), Revoked: true}, r.Keys[1])
 
 	// The thief signs the log as it is, or as it was a moment ago.
-	thief := &bench{t: t, config: audit.Config{Sign: old.sign}}
+	thief := &bench{t: t, config: audit.Config{Signer: old.sign}}
 	files := b.sink.FS()
 	thief.signed("crm.example/audit/0\n"+sizeAndRoot(r)+"\n")(t, files)
 	r, err = auditlog.VerifyLog(t.Context(), files, trust)
@@ -168,12 +168,12 @@ func TestKeysOfALogFitTogether(t *testing.T) {
 	for want, change := range map[string]func(c *audit.Config){
 		"Former: it is empty":                    func(c *audit.Config) { c.Former = []string{""} },
 		"a key of Former belongs to \"other/0\"": func(c *audit.Config) { c.Former = []string{other.key} },
-		"a key stands there twice, or is Key":    func(c *audit.Config) { c.Former = []string{c.Key} },
+		"a key stands there twice, or is Key":    func(c *audit.Config) { c.Former = []string{c.Verifier} },
 		"Former: a key stands there twice":       func(c *audit.Config) { c.Former = []string{fresh.key, fresh.key} },
 		"a signer of SignAlso is nil":            func(c *audit.Config) { c.SignAlso = []note.Signer{nil} },
 		"signs for \"other/0\"":                  func(c *audit.Config) { c.Former, c.SignAlso = []string{fresh.key}, []note.Signer{other.sign} },
 		"does not stand in Former":               func(c *audit.Config) { c.Former, c.SignAlso = []string{fresh.key}, []note.Signer{third.sign} },
-		"of a signer of SignAlso does not stand": func(c *audit.Config) { c.SignAlso = []note.Signer{c.Sign} },
+		"of a signer of SignAlso does not stand": func(c *audit.Config) { c.SignAlso = []note.Signer{c.Signer} },
 	} {
 		c := b.config
 		change(&c)
@@ -181,6 +181,6 @@ func TestKeysOfALogFitTogether(t *testing.T) {
 		require.Error(t, err, want)
 		require.ErrorContains(t, err, want)
 	}
-	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: b.config.Key, Former: []string{"x"}})
+	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: b.config.Verifier, Former: []string{"x"}})
 	require.ErrorIs(t, err, auditlog.ErrInvalid)
 }

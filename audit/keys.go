@@ -1,11 +1,22 @@
 package audit
 
-import "github.com/crmguard/crmguard/internal/alone"
+import (
+	"context"
 
-// Keys is a [Sealer] and a [Tagger] in one value.
+	"github.com/crmguard/crmguard/internal/alone"
+)
+
+// Keys are all keys of a trail in one value, such as [KeysFrom] and a vault's
+// AuditKeys make it.
 type Keys interface {
 	Sealer
 	Tagger
+	// MACKeys derives keys of 32 bytes for HMAC-SHA256 from the keys of the tags of
+	// a tenant, the one that makes what is new first, each with the id of the key
+	// that it comes from. The bytes are copies, which the trail wipes.
+	MACKeys(ctx context.Context, tenant string, info []byte) (ids []uint32, keys [][]byte, err error)
+	// Prepare makes or fetches the keys of persons, before a transaction begins.
+	Prepare(ctx context.Context, tenant string, persons ...string) error
 }
 
 // KeysFrom returns the keys of a trail that works without package encryption,
@@ -30,7 +41,7 @@ func KeysFrom(secret []byte) (Keys, error) {
 	if err != nil {
 		return nil, invalid("keys: %w", err)
 	}
-	return keysOf(root), nil
+	return root.AuditKeys(), nil
 }
 
 // KeysFile is [KeysFrom] the secret in a file that [NewKeysFile] has made, or
@@ -41,7 +52,7 @@ func KeysFile(path string) (Keys, error) {
 	if err != nil {
 		return nil, invalid("keys: %w", err)
 	}
-	return keysOf(root), nil
+	return root.AuditKeys(), nil
 }
 
 // NewKeysFile draws a secret and stores it in a file, once: where the file
@@ -53,14 +64,4 @@ func NewKeysFile(path string) error {
 		return invalid("keys: %w", err)
 	}
 	return nil
-}
-
-// standAlone puts both halves into one value.
-type standAlone struct {
-	alone.Sealer
-	alone.Tagger
-}
-
-func keysOf(root alone.Secret) Keys {
-	return standAlone{root.Sealer(alone.PurposeAudit), root.Tagger(alone.PurposeLog)}
 }

@@ -69,6 +69,12 @@ func (k lastingKeys) Verify(ctx ctx, tenant string, data, tag []byte) error {
 	return nil
 }
 
+func (k lastingKeys) MACKeys(_ ctx, tenant string, info []byte) ([]uint32, [][]byte, error) {
+	return []uint32{1}, [][]byte{k.mac("mac\x00"+tenant, info)}, nil
+}
+
+func (k lastingKeys) Prepare(ctx, string, ...string) error { return nil }
+
 // lasting is a trail over files, as each process of an application opens it.
 type lasting struct {
 	db    *sql.DB
@@ -98,7 +104,7 @@ func openLastingOver(t *testing.T, dir string, over func(log place) audit.Sink) 
 	require.NoError(t, err)
 	keys := lastingKeys{secret}
 	l.trail, err = audit.Open(t.Context(), store, audit.Config{
-		Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: l.key, Sink: over(l.log), Seal: keys, Tag: keys,
+		Name: "crm.example/audit", Tenant: "main", Signer: signer, Verifier: l.key, Sink: over(l.log), Keys: keys,
 		Fields: map[string][]string{"contact": {"email", "stage"}},
 	})
 	require.NoError(t, err)
@@ -112,6 +118,9 @@ func (l *lasting) write(ctx context.Context, n int) (string, error) {
 	if e.ID, err = audit.NewID(); err != nil {
 		return "", err
 	}
+	if err := l.trail.Prepare(ctx, e.Tenant, people(e)...); err != nil {
+		return "", err
+	}
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return "", err
@@ -120,7 +129,7 @@ func (l *lasting) write(ctx context.Context, n int) (string, error) {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO contacts (id, email) VALUES (?, 'x')`, e.ID); err != nil {
 		return "", err
 	}
-	if err := l.trail.Record(ctx, tx, e); err != nil {
+	if err := only(l.trail.Record(ctx, tx, e)); err != nil {
 		return "", err
 	}
 	return e.ID, tx.Commit()

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/sumdb/note"
@@ -34,18 +35,29 @@ func TestOpenNamesWhatIsMissing(t *testing.T) {
 	require.ErrorContains(t, err, "no database")
 	_, err = audit.Open(t.Context(), nil, audit.Config{})
 	require.ErrorIs(t, err, audit.ErrInvalid)
-	require.EqualError(t, err, "audit: invalid: open: missing: the store, Name, Tenant, Sign, Key (the second result of GenerateKey), Sink, Keys (or Seal and Tag)")
+	require.EqualError(t, err, "audit: invalid: open: missing: the store, Name, Tenant, Key (the first result of GenerateKey; or Signer and Verifier, of a KMS), Sink, Keys (KeysFile, KeysFrom or AuditKeys of a vault)")
 	for want, change := range map[string]func(c *audit.Config){
-		"missing: Sink":                           func(c *audit.Config) { c.Sink = nil },
-		"missing: Key (the second result":         func(c *audit.Config) { c.Key = "" },
-		"Key: it is the signing key":              func(c *audit.Config) { c.Key, _, err = audit.GenerateKey("crm.example/audit", 0) },
-		"Name is without the counter":             func(c *audit.Config) { c.Name = "crm.example/audit/0" },
-		"Key belongs to \"crm.example/audit/0\"":  func(c *audit.Config) { c.Recoveries = 2 },
-		"Sign and Key are not of one pair":        func(c *audit.Config) { _, c.Key, err = audit.GenerateKey("crm.example/audit", 0) },
-		"the number of recoveries is below 0":     func(c *audit.Config) { c.Recoveries = -1 },
-		"the name of the log holds '+'":           func(c *audit.Config) { c.Name = "crm example" },
-		"Sign signs for \"crm.example/audit/1\"":  func(c *audit.Config) { c.Sign = signerOf(t, 1) },
-		"a declared field name of \"x\" has a fo": func(c *audit.Config) { c.Fields = map[string][]string{"x": {"a b"}} },
+		"missing: Sink":                      func(c *audit.Config) { c.Sink = nil },
+		"missing: Key (the first result":     func(c *audit.Config) { c.Verifier = "" },
+		"missing: Keys (KeysFile":            func(c *audit.Config) { c.Keys = nil },
+		"it is the signing key":              func(c *audit.Config) { c.Verifier, _, err = audit.GenerateKey("crm.example/audit", 0) },
+		"Key stands for Signer and Verifier": func(c *audit.Config) { c.Key, _, err = audit.GenerateKey("crm.example/audit", 0) },
+		"does not begin with PRIVATE+KEY+":   func(c *audit.Config) { c.Key, c.Signer, c.Verifier = c.Verifier, nil, "" },
+		"open: Key: malformed":               func(c *audit.Config) { c.Key, c.Signer, c.Verifier = "PRIVATE+KEY+x", nil, "" },
+		"Prepared is at most ten minutes":    func(c *audit.Config) { c.Prepared = time.Hour },
+		"RetryFor is at most 30 days":        func(c *audit.Config) { c.RetryFor = 31 * 24 * time.Hour },
+		"Classes: a key is an action":        func(c *audit.Config) { c.Classes = map[string]audit.Failure{"*": audit.FailOpen} },
+		"Classes: a value is neither":        func(c *audit.Config) { c.Classes = map[string]audit.Failure{"a.b": 7} },
+		"Classes: two keys say the same": func(c *audit.Config) {
+			c.Classes = map[string]audit.Failure{"a.": audit.FailOpen, "a.*": audit.FailClosed}
+		},
+		"Name is without the counter":              func(c *audit.Config) { c.Name = "crm.example/audit/0" },
+		"key belongs to \"crm.example/audit/0\"":   func(c *audit.Config) { c.Recoveries = 2 },
+		"Signer and Verifier are not of one pair":  func(c *audit.Config) { _, c.Verifier, err = audit.GenerateKey("crm.example/audit", 0) },
+		"the number of recoveries is below 0":      func(c *audit.Config) { c.Recoveries = -1 },
+		"the name of the log holds '+'":            func(c *audit.Config) { c.Name = "crm example" },
+		"Signer signs for \"crm.example/audit/1\"": func(c *audit.Config) { c.Signer = signerOf(t, 1) },
+		"a declared field name of \"x\" has a fo":  func(c *audit.Config) { c.Fields = map[string][]string{"x": {"a b"}} },
 	} {
 		c := b.config
 		change(&c)
@@ -112,8 +124,8 @@ func TestAZeroTrailIsAnError(t *testing.T) {
 	for _, trail := range []*audit.Trail{nil, {}} {
 		require.Empty(t, trail.Origin())
 		for name, call := range map[string]func() error{
-			"Record":     func() error { return trail.Record(ctx, nil, event) },
-			"Note":       func() error { return trail.Note(ctx, event) },
+			"Record":     func() error { return only(trail.Record(ctx, nil, event)) },
+			"Note":       func() error { return only(trail.Note(ctx, event)) },
 			"Recorder":   func() error { return trail.Recorder("u")(ctx, nil, "main", "a.b") },
 			"Noter":      func() error { return trail.Noter("u")(ctx, "main", "a.b") },
 			"Prepare":    func() error { return trail.Prepare(ctx, "main") },
@@ -129,7 +141,7 @@ func TestAZeroTrailIsAnError(t *testing.T) {
 			"Proof":      func() error { _, err := trail.Proof(ctx, "x"); return err },
 			"Verify":     func() error { _, err := trail.VerifyStore(ctx, nil); return err },
 			"Holders":    func() error { _, _, err := trail.OpeningHolders(ctx, "main", 1); return err },
-			"Reseal":     func() error { _, err := trail.ResealOpenings(ctx, nil); return err },
+			"Reseal":     func() error { _, err := trail.Reseal(ctx, nil); return err },
 			"History": func() (err error) {
 				for _, err = range trail.History(ctx, "main", audit.About("p"), audit.Page{}) {
 				}

@@ -2,7 +2,6 @@ package audit_test
 
 import (
 	"context"
-	"database/sql"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,8 +30,8 @@ func TestNothingThatNamesSomebodyEntersTheLog(t *testing.T) {
 		for _, text := range telling {
 			e := update("p1", 1)
 			set(&e, text)
-			recorded := b.in(func(tx *sql.Tx) error { return b.trail.Record(t.Context(), tx, e) })
-			for _, err := range []error{recorded, b.trail.Note(t.Context(), e)} {
+			recorded := b.sale(e)
+			for _, err := range []error{recorded, only(b.trail.Note(t.Context(), e))} {
 				require.ErrorIs(t, err, audit.ErrInvalid, "%s %q", name, text)
 				require.Regexp(t, "(?i)"+name+" is (an opaque id, never a name or an address|reserved)", err.Error())
 				require.NotContains(t, err.Error(), text)
@@ -40,9 +39,9 @@ func TestNothingThatNamesSomebodyEntersTheLog(t *testing.T) {
 		}
 	}
 	for _, text := range telling {
-		b.config.From = func(context.Context) string { return text }
+		b.config.From = func(context.Context) audit.Caller { return audit.Caller{Request: text} }
 		b.open()
-		err := b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b"})
+		err := only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b"}))
 		require.ErrorContains(t, err, "what Config.From returned is an opaque id", "%q", text)
 		require.ErrorIs(t, b.trail.Prepare(t.Context(), text), audit.ErrInvalid, "found before the transaction: %q", text)
 		c := b.config
@@ -52,9 +51,10 @@ func TestNothingThatNamesSomebodyEntersTheLog(t *testing.T) {
 		_, err = audit.Open(t.Context(), store, c)
 		require.ErrorIs(t, err, audit.ErrInvalid)
 	}
-	for _, table := range []string{"events", "openings", "surrogates", "persons"} {
+	for _, table := range []string{"events", "entries", "openings", "persons"} {
 		require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_`+table), table)
 	}
+	require.Equal(t, 1, b.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE person <> ''`), "prepared, and no more")
 }
 
 // What services call requests, tenants and rows is an id.
@@ -66,6 +66,6 @@ func TestIdsOfTheFieldAreIds(t *testing.T) {
 		"01ARZ3NDEKTSV4RRFFQ69G5FAV", "V1StGXR8_Z5jdHi6B-myT", "0195d2c0-0000-7000-8000-00000000000a", "442079460958", "2026-11-27", "INV-2026/0017",
 		"acme", "acme.example", "team:7", "system:serviceaccount:default:billing", "spiffe://acme.example/billing", "CORP\\jane", "smtp.host", "员工-7", "1.2.3", "12:30:05",
 	} {
-		require.NoError(t, b.trail.Note(t.Context(), audit.Event{Tenant: id, Actor: id, Action: "a.b", Request: id, Object: audit.Ref("thing", id)}), id)
+		require.NoError(t, only(b.trail.Note(t.Context(), audit.Event{Tenant: id, Actor: id, Action: "a.b", Request: id, Object: audit.Ref("thing", id)})), id)
 	}
 }

@@ -20,12 +20,35 @@ func (t *Trail) Leaf(ctx context.Context, id string) ([]byte, error) {
 	return leaf, err
 }
 
+// entry reads an event by its id, and its place where it has one. One that waits
+// must be what the sequencer would take.
 func (t *Trail) entry(ctx context.Context, id string) (leaf []byte, index sql.NullInt64, err error) {
-	found, err := t.one(ctx, t.db, []any{&leaf, &index}, `SELECT leaf, idx FROM crmguard_audit_events WHERE id = ?`, id)
-	if err == nil && !found {
-		err = ErrNotFound
+	key, err := parseID(id)
+	if err != nil {
+		return nil, index, ErrNotFound
 	}
-	return leaf, index, err
+	w := waiting{id: key[:]}
+	found, err := t.one(ctx, t.db, []any{&w.seq, &w.body, &index, &leaf}, `SELECT v.seq, v.body, v.idx, e.leaf FROM crmguard_audit_events v LEFT JOIN crmguard_audit_entries e ON e.idx = v.idx WHERE v.id = ?`, key[:])
+	switch {
+	case err != nil:
+		return nil, index, err
+	case !found || index.Valid && index.Int64 < 0:
+		return nil, index, ErrNotFound
+	case index.Valid && leaf == nil:
+		return nil, index, fmt.Errorf("%w: entry %d is gone from the database", auditlog.ErrTampered, index.Int64)
+	case index.Valid:
+		return leaf, index, nil
+	}
+	keys := newPassKeys()
+	defer keys.wipe()
+	good, _, err := t.verify(ctx, []waiting{w}, keys)
+	if err == nil && len(good) == 0 {
+		err = fmt.Errorf("%w: the row of a waiting event", auditlog.ErrTampered)
+	}
+	if err != nil {
+		return nil, index, err
+	}
+	return good[0].raw, index, nil
 }
 
 // Proof returns the proof that an event is in the published log, in the format

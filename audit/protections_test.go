@@ -3,52 +3,51 @@ package audit_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"testing"
 	"testing/fstest"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
-	"github.com/crmguard/crmguard/internal/frame"
 )
 
-// hookTagger does something after a tag was checked and found good.
-type hookTagger struct {
-	audit.Tagger
+// hookKeys does something after rows were read, and before they are looked at.
+type hookKeys struct {
+	*audittest.Keys
 	after func()
 }
 
-func (h *hookTagger) Verify(ctx context.Context, tenant string, data, tag []byte) error {
-	err := h.Tagger.Verify(ctx, tenant, data, tag)
-	if err == nil && h.after != nil && bytes.Contains(data, []byte("crmguard/audit/queue/v1")) {
+func (h *hookKeys) MACKeys(ctx context.Context, tenant string, info []byte) ([]uint32, [][]byte, error) {
+	if h.after != nil && bytes.Contains(info, []byte("crmguard/audit/surrogate-key/")) {
 		h.after()
 	}
-	return err
+	return h.Keys.MACKeys(ctx, tenant, info)
 }
 
-// A row that is changed between the check of its tag and its sequencing stays
-// out; so does a whole pass over a database that went back in between.
+// What enters the log are the bytes whose tag was checked, whatever becomes of
+// the row in between; nothing enters a database that went back in between.
 func TestNothingSlipsInAfterTheTagWasChecked(t *testing.T) {
 	b := newBench(t)
 	b.fill(3)
 	b.run()
-	hook := &hookTagger{Tagger: b.keys}
-	b.config.Tag = hook
+	hook := &hookKeys{Keys: b.keys}
+	b.config.Keys = hook
 	b.open()
 	id := b.record(update("p1", 1))
 	hook.after = func() {
-		b.exec(`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE id = ?`, id)
+		hook.after = nil
+		b.rewrite(id, "u-1", "u-2")
 	}
-	require.Zero(t, b.run().Sequenced)
-	hook.after = nil
-	require.Len(t, b.run().Refused, 1)
-	require.Len(t, b.leaves(), 4)
+	require.Equal(t, 1, b.run().Sequenced)
+	leaves := b.leaves()
+	require.Len(t, leaves, 5)
+	require.Equal(t, "u-1", leaves[4].Actor)
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 
 	b.fill(1)
 	hook.after = func() { b.exec(`UPDATE crmguard_audit_state SET size = 0`) }
@@ -60,9 +59,7 @@ func TestABeatIsNeverQueued(t *testing.T) {
 	b := newBench(t)
 	b.fill(2)
 	leaf := `{"at":"2026-11-22T09:00:00.000000Z","heads":{},"id":"019aaaaa-0000-7000-8000-000000000001","kind":"beat","size":2,"v":1}`
-	tag, err := b.keys.Tag(t.Context(), "", append(frame.Join("crmguard/audit/queue/v1", ""), leaf...))
-	require.NoError(t, err)
-	b.exec(`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag) VALUES ('019aaaaa-0000-7000-8000-000000000001', '', 'beat', '', '', 1, ?, ?)`, []byte(leaf), tag)
+	b.wait("019aaaaa-0000-7000-8000-000000000001", b.queueTag("", leaf, ""), leaf, "")
 	r := b.run()
 	require.Len(t, r.Refused, 1)
 	require.Equal(t, "beats are never queued", r.Refused[0].What)
@@ -73,17 +70,15 @@ func TestAForgedOpeningIsFound(t *testing.T) {
 	b := newBench(t)
 	id := b.record(update("p1", 1))
 	b.run()
-	raw := uuid.MustParse(id)
-	ad := frame.Join([]byte("crmguard/opening/v1"), raw[:])
-	sealed := b.blob(`SELECT sealed FROM crmguard_audit_openings WHERE event = ? AND owner <> 't:'`, id)
-	plain, err := b.keys.Open(t.Context(), "main", "p1", sealed, ad)
+	content, of := b.content("p1"), [16]byte(b.surrogate("p1"))
+	sealed := b.blob(`SELECT sealed FROM crmguard_audit_openings WHERE owner = ?`, of[:])
+	plain, err := auditlog.OpenBody(&content, [16]byte(key(id)), of, sealed)
 	require.NoError(t, err)
-	text := func(s string) []byte { return []byte(base64.RawURLEncoding.EncodeToString([]byte(s))) }
-	forged := bytes.Replace(plain, text("new1@canary.example"), text("new2@canary.example"), 1)
+	forged := bytes.Replace(plain, []byte("new1@canary.example"), []byte("new2@canary.example"), 1)
 	require.NotEqual(t, plain, forged)
-	sealed, err = b.keys.Seal(t.Context(), "main", "p1", forged, ad)
+	sealed, err = auditlog.SealBody(nil, &content, [16]byte(key(id)), of, forged)
 	require.NoError(t, err)
-	b.exec(`UPDATE crmguard_audit_openings SET sealed = ? WHERE event = ? AND owner <> 't:'`, sealed, id)
+	b.exec(`UPDATE crmguard_audit_openings SET sealed = ? WHERE owner = ?`, sealed, of[:])
 	r := b.verifyStore(nil)
 	require.Equal(t, auditlog.Tampered, r.Verdict)
 	require.Equal(t, int64(1), r.Openings[audit.OpeningAltered])
@@ -92,18 +87,18 @@ func TestAForgedOpeningIsFound(t *testing.T) {
 	require.Nil(t, past.Changes[0].New, "a value that does not match is not shown")
 }
 
-// A rewrite of an opening that another process rewrote meanwhile is dropped.
+// A rewrite of a head that another process rewrote meanwhile is dropped.
 func TestResealComparesBeforeItSwaps(t *testing.T) {
 	b := newBench(t)
-	id := b.record(audit.Event{Tenant: "main", Actor: "u", Action: "a", Changes: []audit.Change{{Path: "x", New: 1}}})
+	b.record(audit.Event{Tenant: "main", Actor: "u", Action: "a", Changes: []audit.Change{{Path: "x", New: 1}}})
 	other := []byte("\x01\x00\x00\x00\x09 by another process")
-	r, err := b.trail.ResealOpenings(t.Context(), func(ctx, string, string, []byte, []byte) ([]byte, error) {
-		b.exec(`UPDATE crmguard_audit_openings SET sealed = ?`, other)
+	r, err := b.trail.Reseal(t.Context(), func(ctx, string, string, []byte, []byte) ([]byte, error) {
+		b.exec(`UPDATE crmguard_audit_surrogates SET head = ?`, other)
 		return []byte("\x01\x00\x00\x00\x09 by this one"), nil
 	})
 	require.NoError(t, err)
 	require.Equal(t, audit.ResealReport{Seen: 1, Raced: 1}, r)
-	require.Equal(t, other, b.blob(`SELECT sealed FROM crmguard_audit_openings WHERE event = ?`, id))
+	require.Equal(t, other, b.blob(`SELECT head FROM crmguard_audit_surrogates`))
 }
 
 // signedLog publishes entries by hand, under a root of the caller's choice.
@@ -133,7 +128,7 @@ func signedLog(t *testing.T, b *bench, spoil bool, leaves ...string) fstest.MapF
 		root[0] ^= 1
 	}
 	text := c2sp.FormatCheckpoint("crm.example/audit/0", tlog.Tree{N: n, Hash: root})
-	signed, err := note.Sign(&note.Note{Text: text}, b.config.Sign)
+	signed, err := note.Sign(&note.Note{Text: text}, b.config.Signer)
 	require.NoError(t, err)
 	return fstest.MapFS{
 		"checkpoint": {Data: signed},
@@ -168,34 +163,41 @@ func TestASignedLogMustStillMakeSense(t *testing.T) {
 func TestWhatAnErasureCovers(t *testing.T) {
 	b := newBench(t)
 	first := b.record(update("p1", 1))
-	var surrogate string
-	require.NoError(t, b.db.QueryRowContext(t.Context(), `SELECT surrogate FROM crmguard_audit_surrogates`).Scan(&surrogate))
+	surrogate := b.surrogate("p1")
 	b.run()
-	require.Positive(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE retry IS NOT NULL`))
+	require.Positive(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE LENGTH(retry) > 0`))
+	b.exec(`CREATE TABLE before AS SELECT * FROM crmguard_audit_surrogates`)
+	back := `UPDATE crmguard_audit_surrogates SET (person, head, state, tag) = (SELECT person, head, state, tag FROM before WHERE person = 'p1') WHERE surrogate = ?`
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
-	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE id = ? AND retry IS NOT NULL`, first), "a retry tag is made of the values")
+	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE id = ? AND LENGTH(retry) > 0`, key(first)), "a retry tag is made of the values")
 	b.run()
 	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 
 	// A restored row of the surrogate, even without any opening.
-	b.exec(`INSERT INTO crmguard_audit_surrogates (tenant, person, surrogate) VALUES ('main', 'p1', ?)`, surrogate)
+	require.Positive(t, b.exec(back, surrogate))
 	require.Equal(t, auditlog.Tampered, b.verifyStore(nil).Verdict, "an opening is gone, and its surrogate is not: not an erasure")
 	quiet := newBench(t) // a person whose events have no values
 	quiet.record(audit.Event{Tenant: "main", Actor: "u", Action: "contact.read", Persons: []string{"p1"}})
-	require.NoError(t, quiet.db.QueryRowContext(t.Context(), `SELECT surrogate FROM crmguard_audit_surrogates`).Scan(&surrogate))
+	surrogate = quiet.surrogate("p1")
+	quiet.exec(`CREATE TABLE before AS SELECT * FROM crmguard_audit_surrogates`)
 	require.NoError(t, quiet.trail.Erase(t.Context(), "main", "p1"))
 	quiet.run()
 	require.Equal(t, auditlog.Unanchored, quiet.verifyStore(nil).Verdict)
-	quiet.exec(`INSERT INTO crmguard_audit_surrogates (tenant, person, surrogate) VALUES ('main', 'p1', ?)`, surrogate)
+	require.Positive(t, quiet.exec(back, surrogate))
 	require.Equal(t, auditlog.RolledBack, quiet.verifyStore(nil).Verdict)
-	require.NoError(t, b.db.QueryRowContext(t.Context(), `SELECT surrogate FROM crmguard_audit_surrogates`).Scan(&surrogate))
 
-	// An erasure does not cover what came after it.
-	b.record(update("p1", 2))
-	b.run()
-	b.exec(`DELETE FROM crmguard_audit_openings WHERE owner = ?`, surrogate)
-	b.exec(`DELETE FROM crmguard_audit_surrogates`)
-	r := b.verifyStore(nil)
+	// An erasure does not cover what came after it: the person has another surrogate.
+	again := newBench(t)
+	again.record(update("p1", 1))
+	again.run()
+	require.NoError(t, again.trail.Erase(t.Context(), "main", "p1"))
+	again.record(update("p1", 2))
+	again.run()
+	surrogate = again.surrogate("p1")
+	require.Equal(t, auditlog.Unanchored, again.verifyStore(nil).Verdict)
+	again.exec(`DELETE FROM crmguard_audit_openings WHERE owner = ?`, surrogate)
+	again.exec(`DELETE FROM crmguard_audit_surrogates WHERE surrogate = ?`, surrogate)
+	r := again.verifyStore(nil)
 	require.Equal(t, auditlog.Tampered, r.Verdict)
 	require.Equal(t, int64(1), r.Openings[audit.OpeningMissing])
 	require.Equal(t, int64(1), r.Openings[audit.OpeningErased])

@@ -39,7 +39,7 @@ func (t *Trail) head(ctx context.Context) (tlog.Tree, error) {
 
 // trust is what the trail believes of a checkpoint: its own keys.
 func (t *Trail) trust() auditlog.Trust {
-	return auditlog.Trust{Key: t.config.Key, Former: t.config.Former}
+	return auditlog.Trust{Key: t.config.Verifier, Former: t.config.Former}
 }
 
 // Checkpoint returns the newest published checkpoint, a signed note. Keep it
@@ -76,8 +76,12 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 	if err := t.writeTiles(ctx, s.Tree, head.N); err != nil {
 		return fmt.Errorf("audit: publish: %w", err)
 	}
+	t.mirror(ctx)
 	signed, err := t.sign(s.Tree)
 	if err != nil {
+		return fmt.Errorf("audit: publish: %w", err)
+	}
+	if err := t.keepHead(ctx, s.Tree, signed); err != nil {
 		return fmt.Errorf("audit: publish: %w", err)
 	}
 	if err := t.replace(ctx, s.Tree, signed, r); err != nil {
@@ -155,7 +159,7 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 		next++
 		out, err = c2sp.AppendEntry(out, leaf)
 		return err
-	}, `SELECT idx, leaf FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
+	}, `SELECT idx, leaf FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
 	if err == nil && next != first+int64(tile.W) {
 		err = fmt.Errorf("%w: entry %d is gone from the database before it was published", auditlog.ErrTampered, next)
 	}

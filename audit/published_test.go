@@ -105,14 +105,14 @@ func TestWhatWasChangedIsNotPublished(t *testing.T) {
 		want  error
 	}{
 		"an entry": {func(b *bench) {
-			b.exec(`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 5`)
+			b.exec(`UPDATE crmguard_audit_entries SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 5`)
 		}, []string{"tile/entries/000"}, auditlog.ErrTampered},
 		"two entries in each other's place": {func(b *bench) {
-			b.exec(`UPDATE crmguard_audit_events SET idx = -1 WHERE idx = 5`)
-			b.exec(`UPDATE crmguard_audit_events SET idx = 5 WHERE idx = 6`)
-			b.exec(`UPDATE crmguard_audit_events SET idx = 6 WHERE idx = -1`)
+			b.exec(`UPDATE crmguard_audit_entries SET idx = -1 WHERE idx = 5`)
+			b.exec(`UPDATE crmguard_audit_entries SET idx = 5 WHERE idx = 6`)
+			b.exec(`UPDATE crmguard_audit_entries SET idx = 6 WHERE idx = -1`)
 		}, []string{"tile/entries/000"}, auditlog.ErrTampered},
-		"an entry that is gone": {func(b *bench) { b.exec(`DELETE FROM crmguard_audit_events WHERE idx = 299`) }, []string{"tile/entries/001.p/45"}, auditlog.ErrTampered},
+		"an entry that is gone": {func(b *bench) { b.exec(`DELETE FROM crmguard_audit_entries WHERE idx = 299`) }, []string{"tile/entries/001.p/45"}, auditlog.ErrTampered},
 		"a tile": {
 			func(b *bench) {
 				b.exec(`UPDATE crmguard_audit_tiles SET data = zeroblob(8192) WHERE level = 0 AND n = 0`)
@@ -122,7 +122,7 @@ func TestWhatWasChangedIsNotPublished(t *testing.T) {
 		},
 		"the tiles": {func(b *bench) { b.exec(`DELETE FROM crmguard_audit_tiles`) }, []string{"tile/0/000", "tile/0/001.p/45", "tile/1/000.p/1", "tile/entries/000"}, auditlog.ErrTampered},
 		"an older database": {func(b *bench) {
-			b.exec(`DELETE FROM crmguard_audit_events WHERE idx > 10`)
+			b.exec(`DELETE FROM crmguard_audit_entries WHERE idx > 10`)
 			b.exec(`DELETE FROM crmguard_audit_tiles`)
 			b.exec(`UPDATE crmguard_audit_state SET size = 11`)
 		}, []string{"tile/0/000", "tile/entries/000", "tile/entries/001.p/45"}, audit.ErrBehind},
@@ -139,7 +139,7 @@ func TestWhatWasChangedIsNotPublished(t *testing.T) {
 		}, []string{"checkpoint", "tile/0/000", "tile/entries/000"}, auditlog.ErrMalformed},
 		"another history": {func(b *bench) {
 			other := newBench(b.t)
-			other.config.Sign, other.config.Key, other.config.Seal, other.config.Tag = b.config.Sign, b.config.Key, b.config.Seal, b.config.Tag
+			other.config.Signer, other.config.Verifier, other.config.Keys = b.config.Signer, b.config.Verifier, b.config.Keys
 			other.open()
 			other.fill(300)
 			other.run()

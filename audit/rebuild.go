@@ -79,7 +79,7 @@ func (t *Trail) rebuild(ctx context.Context, r *Repair, record func() error) err
 			if err := record(); err != nil {
 				return err
 			}
-			if err := t.within(ctx, func(tx Tx) error { return t.add(ctx, tx, tilesOf, row) }); err != nil {
+			if err := t.within(ctx, func(tx HandoverTx) error { return t.add(ctx, tx, tilesOf, row) }); err != nil {
 				return err
 			}
 			r.Written++
@@ -120,7 +120,7 @@ func (t *Trail) regrow(ctx context.Context, size int64, roots map[int64]tlog.Has
 			next++
 			hashes = append(hashes, tlog.RecordHash(leaf))
 			return nil
-		}, `SELECT idx, leaf FROM crmguard_audit_events WHERE idx >= ? AND idx < ? ORDER BY idx`, first, end)
+		}, `SELECT idx, leaf FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, first, end)
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func (t *Trail) mendEdge(ctx context.Context, s state, edge map[tlog.Tile][]byte
 	if err != nil {
 		return err
 	}
-	err = t.exclusive(ctx, func(tx Tx) error {
+	err = t.exclusive(ctx, func(tx HandoverTx) error {
 		now, err := t.stored(ctx, tx)
 		if err == nil && now.Tree != s.Tree {
 			err = errGrown

@@ -14,14 +14,15 @@ import (
 // and add up), reason, outcome, for, prior, policy, request, id, and digest and
 // count, which become changes about nobody. Any other key is refused, for a
 // value under it would stand in the log for ever.
-func (t *Trail) Recorder(actor string) func(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error {
-	return func(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error {
+func (t *Trail) Recorder(actor string) func(ctx context.Context, tx HandoverTx, tenant, action string, attrs ...slog.Attr) error {
+	return func(ctx context.Context, tx HandoverTx, tenant, action string, attrs ...slog.Attr) error {
 		e, err := fromAttrs(actor, tenant, action, attrs)
 		if err != nil {
 			return err
 		}
 		e.Object = t.byKind(e.Object)
-		return t.Record(ctx, tx, e)
+		_, err = t.Record(ctx, tx, e)
+		return err
 	}
 }
 
@@ -33,7 +34,8 @@ func (t *Trail) Noter(actor string) func(ctx context.Context, tenant, action str
 			return err
 		}
 		e.Object = t.byKind(e.Object)
-		return t.Note(ctx, e)
+		_, err = t.Note(ctx, e)
+		return err
 	}
 }
 

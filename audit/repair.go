@@ -87,16 +87,14 @@ func (s state) proves(kept, head, seen tlog.Tree, of func(n int64) (tlog.Hash, e
 // log sees when files were made anew, and which entries were not proved by a
 // kept checkpoint then.
 func (t *Trail) recordRepair(ctx context.Context, action string, r *Repair) error {
-	leaf, err := t.ownEvent(auditlog.KindEvent, action, r.Kept, r.Size)
+	leaf, err := t.ownLeaf(auditlog.KindEvent, t.config.Tenant, action)
 	if err != nil {
 		return err
 	}
-	told, err := t.tagged(ctx, leaf)
+	leaf.Object = auditlog.Object(recovered(r.Kept, r.Size))
+	row, err := t.own(ctx, leaf)
 	if err != nil {
 		return err
 	}
-	return t.within(ctx, func(tx Tx) error {
-		_, err := t.put(ctx, tx, leaf, told, nil)
-		return err
-	})
+	return t.within(ctx, func(tx HandoverTx) error { return t.putRow(ctx, tx, row) })
 }

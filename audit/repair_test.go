@@ -130,7 +130,7 @@ func TestNoRepairWithoutAKeptCheckpoint(t *testing.T) {
 	b.sink.Set(nil)
 	b.exec(`DELETE FROM crmguard_audit_tiles`)
 	empty := newBench(t)
-	empty.config.Sign, empty.config.Key = b.config.Sign, b.config.Key
+	empty.config.Signer, empty.config.Verifier = b.config.Signer, b.config.Verifier
 	signedEmpty := signedLog(t, empty, false)["checkpoint"].Data
 	for _, from := range []func(ctx) ([]byte, error){
 		nil,
@@ -171,16 +171,16 @@ func TestARepairIsNoRewind(t *testing.T) {
 		"the state begins anew": {func(b *bench) {
 			b.exec(`UPDATE crmguard_audit_state SET published = 0, size = 0, root = x'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', beat = 0, beat_size = 0`)
 			b.exec(`DELETE FROM crmguard_audit_tiles`)
-			b.exec(`DELETE FROM crmguard_audit_events WHERE idx = 5 OR kind = 'beat'`)
-			b.exec(`UPDATE crmguard_audit_events SET idx = NULL, sequenced = NULL`)
+			b.takeAway(`idx = 5`)
+			b.exec(`UPDATE crmguard_audit_events SET idx = NULL`)
 		}, auditlog.ErrTampered},
 		"the state remembers more than it has": {func(b *bench) {
 			b.exec(`UPDATE crmguard_audit_state SET published = 400`)
 		}, auditlog.ErrTampered},
 		"another history of the same log": {func(b *bench) {
 			other := newBench(b.t)
-			other.config.Sign, other.config.Key = b.config.Sign, b.config.Key
-			other.config.Seal, other.config.Tag = b.config.Seal, b.config.Tag
+			other.config.Signer, other.config.Verifier = b.config.Signer, b.config.Verifier
+			other.config.Keys = b.config.Keys
 			other.open()
 			other.fill(400)
 			other.run()
@@ -188,10 +188,10 @@ func TestARepairIsNoRewind(t *testing.T) {
 			b.open()
 		}, auditlog.ErrForked},
 		"an entry that was kept is another one": {func(b *bench) {
-			b.exec(`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 5`)
+			b.rewriteEntry(5, "u-1", "u-2")
 		}, auditlog.ErrTampered},
 		"an entry since then is another one": {func(b *bench) {
-			b.exec(`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 310`)
+			b.rewriteEntry(310, "u-1", "u-2")
 		}, auditlog.ErrTampered},
 	}
 	for name, rewind := range rewinds {
@@ -266,8 +266,9 @@ func TestRepublishWritesOverNoOtherLog(t *testing.T) {
 	require.NoError(t, err)
 	signer, err := note.NewSigner(skey)
 	require.NoError(t, err)
-	other.config.Name, other.config.Sign, other.config.Key = "other.example/audit", signer, vkey
+	other.config.Name, other.config.Signer, other.config.Verifier = "other.example/audit", signer, vkey
 	other.exec(`DELETE FROM crmguard_audit_state`)
+	other.exec(`DELETE FROM crmguard_audit_log`)
 	other.open()
 	other.fill(1)
 	other.run()
@@ -280,11 +281,11 @@ func TestRepublishWritesOverNoOtherLog(t *testing.T) {
 	// One that says it is of this log, and is not, is damage.
 	skey, _, err = audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
-	mine := b.config.Sign
-	b.config.Sign, err = note.NewSigner(skey)
+	mine := b.config.Signer
+	b.config.Signer, err = note.NewSigner(skey)
 	require.NoError(t, err)
 	forged := signedLog(t, b, true, "x")
-	b.config.Sign = mine
+	b.config.Signer = mine
 	b.sink.Set(forged)
 	_, err = b.trail.Republish(t.Context())
 	require.NoError(t, err)
@@ -337,10 +338,10 @@ func TestRebuildTiles(t *testing.T) {
 // An entry that was changed or is gone is no matter of tiles.
 func TestTilesAreNotRebuiltOverAnotherEntry(t *testing.T) {
 	for name, damage := range map[string]string{
-		"kept":   `UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 5`,
-		"since":  `UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 310`,
-		"gone":   `DELETE FROM crmguard_audit_events WHERE idx = 5`,
-		"newest": `DELETE FROM crmguard_audit_events WHERE idx = 320`,
+		"kept":   `UPDATE crmguard_audit_entries SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 5`,
+		"since":  `UPDATE crmguard_audit_entries SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 310`,
+		"gone":   `DELETE FROM crmguard_audit_entries WHERE idx = 5`,
+		"newest": `DELETE FROM crmguard_audit_entries WHERE idx = 320`,
 	} {
 		b := anchoredBench(t, 300, 20)
 		b.sink.Set(nil)
@@ -408,7 +409,7 @@ func TestRetryTagsGoOnAnIdleLog(t *testing.T) {
 	b := newBench(t)
 	b.fill(2500)
 	b.run()
-	tags := func() int { return b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE retry IS NOT NULL`) }
+	tags := func() int { return b.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE LENGTH(retry) > 0`) }
 	require.Equal(t, 2500, tags())
 	b.advance(23 * time.Hour)
 	b.run()

@@ -3,7 +3,6 @@ package audit
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/binary"
 	"fmt"
 
@@ -12,9 +11,10 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
-// OpeningHolders counts the openings of a tenant that are sealed under a key
-// key version, by the first 5 bytes of the sealed form: a holder in the sense
-// of vault.DestroyKeyVersion.
+// OpeningHolders counts the heads of surrogates of a tenant that are sealed under
+// a key version, by the first 5 bytes of the sealed form: a holder in the sense of
+// vault.DestroyKeyVersion. There is one head a person, and one for what is about
+// nobody; with it goes all that was sealed about the person.
 func (t *Trail) OpeningHolders(ctx context.Context, tenant string, keyVersion uint32) (count int, where string, err error) {
 	if err := t.ready(); err != nil {
 		return 0, "", err
@@ -23,39 +23,40 @@ func (t *Trail) OpeningHolders(ctx context.Context, tenant string, keyVersion ui
 		return 0, "", invalid("holders: %w", err)
 	}
 	prefix := binary.BigEndian.AppendUint32([]byte{1}, keyVersion)
-	_, err = t.one(ctx, t.db, []any{&count}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE tenant = ? AND SUBSTR(sealed, 1, 5) = ?`, tenant, prefix)
-	return count, "crmguard_audit_openings", err
+	_, err = t.one(ctx, t.db, []any{&count}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND SUBSTR(head, 1, 5) = ?`, tenant, prefix)
+	return count, surrogatesTable, err
 }
 
-// ResealReport is what [Trail.ResealOpenings] did.
+// ResealReport is what [Trail.Reseal] did.
 type ResealReport struct {
-	Seen     int // openings looked at
+	Seen     int // heads of surrogates looked at, one a person
 	Resealed int // rewritten
 	Raced    int // changed or erased between reading and writing: left alone
-	Orphans  int // of a surrogate without a person: left alone, see VerifyStore
+	Orphans  int // of a surrogate whose person is not known: left alone, see VerifyStore
 }
 
-// ResealOpenings hands each opening to reseal, which returns it sealed under
-// the active key version (or unchanged), and writes it back where it is still
-// the one that was read. Tenant, person ("" for nobody) and ad are what it was
-// sealed with. It can be interrupted and repeated.
-func (t *Trail) ResealOpenings(ctx context.Context, reseal func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error)) (ResealReport, error) {
-	var (
-		r    ResealReport
-		last sealedRow
-	)
+// Reseal hands each head of a surrogate to reseal, which returns it sealed under
+// the active key version (or unchanged), and writes it back where it is still the
+// one that was read: one row a person, however many events there are. Tenant,
+// person ("" for nobody) and ad are what it was sealed with. It can be interrupted
+// and repeated.
+func (t *Trail) Reseal(ctx context.Context, reseal func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error)) (ResealReport, error) {
+	var r ResealReport
 	if err := t.ready(); err != nil {
 		return r, err
 	}
 	if reseal == nil {
 		return r, invalid("reseal: no func was handed in")
 	}
-	for {
-		page, err := t.sealedAfter(ctx, last)
+	for last := int64(0); ; {
+		page, err := t.headsAfter(ctx, last)
+		if err == nil && len(page) == 0 && r.Resealed > 0 && t.config.Mirror != nil {
+			err = t.mirrorPeopleAnew(ctx)
+		}
 		if err != nil || len(page) == 0 {
 			return r, err
 		}
-		last = page[len(page)-1]
+		last = page[len(page)-1].n
 		changed, err := t.resealed(ctx, page, &r, reseal)
 		if err != nil {
 			return r, err
@@ -69,54 +70,68 @@ func (t *Trail) ResealOpenings(ctx context.Context, reseal func(ctx context.Cont
 	}
 }
 
-type sealedRow struct {
-	event, owner, tenant string
-	person               sql.NullString
-	sealed, fresh        []byte
+// personRow is a row of a surrogate with all that it says.
+type personRow struct {
+	surrogateMark
+	n, k   int64
+	short  bool    // the surrogate has not its 16 bytes
+	person *string // nil: not known, or erased
+	head   []byte
+	fresh  []byte
 }
 
 const resealBatch = 500
 
-func (t *Trail) sealedAfter(ctx context.Context, last sealedRow) (page []sealedRow, err error) {
-	p := sqldb.Page{
-		Table:   "crmguard_audit_openings o LEFT JOIN crmguard_audit_surrogates s ON s.tenant = o.tenant AND s.surrogate = o.owner",
-		Columns: []string{"o.event", "o.owner", "o.tenant", "o.sealed", "s.person"},
-		Key:     []string{"o.event", "o.owner"}, After: []any{last.event, last.owner}, Limit: resealBatch, // nothing comes before the empty text
-	}
-	err = t.page(ctx, t.db, func(rows answer) error {
-		var s sealedRow
-		err := rows.Scan(&s.event, &s.owner, &s.tenant, &s.sealed, &s.person)
-		page = append(page, s)
+var personColumns = []string{"n", "k", "tenant", "surrogate", "state", "into_surrogate", "tag", "person", "head"}
+
+func scanPerson(rows answer) (p personRow, err error) {
+	var raw []byte
+	var state int64
+	err = rows.Scan(&p.n, &p.k, &p.tenant, &raw, &state, &p.into, &p.tag, &p.person, &p.head)
+	p.fill(raw, state)
+	p.short = len(raw) != len(p.surrogate)
+	return p, err
+}
+
+// peopleAfter reads the rows of surrogates behind one.
+func (t *Trail) peopleAfter(ctx context.Context, q sqldb.Querier, after int64, where string, limit int, args ...any) (page []personRow, err error) {
+	err = t.page(ctx, q, func(rows answer) error {
+		p, err := scanPerson(rows)
+		page = append(page, p)
 		return err
-	}, p)
+	}, sqldb.Page{Table: surrogatesTable, Columns: personColumns, Key: []string{"n"}, Where: where, Args: args, After: []any{after}, Limit: limit})
 	return page, err
 }
 
-func (t *Trail) resealed(ctx context.Context, page []sealedRow, r *ResealReport, reseal func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error)) ([]sealedRow, error) {
-	var changed []sealedRow
-	for _, s := range page {
+func (t *Trail) headsAfter(ctx context.Context, after int64) ([]personRow, error) {
+	return t.peopleAfter(ctx, t.db, after, "head IS NOT NULL", resealBatch)
+}
+
+func (t *Trail) resealed(ctx context.Context, page []personRow, r *ResealReport, reseal func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error)) ([]personRow, error) {
+	var changed []personRow
+	for _, p := range page {
 		r.Seen++
-		id, err := parseID(s.event)
-		if err != nil || (s.owner != auditlog.Nobody && !s.person.Valid) {
+		if p.person == nil {
 			r.Orphans++
 			continue
 		}
-		if s.fresh, err = reseal(ctx, s.tenant, s.person.String, s.sealed, openingAD(id)); err != nil {
+		var err error
+		if p.fresh, err = reseal(ctx, p.tenant, *p.person, p.head, auditlog.HeadData(t.config.Name, p.surrogate)); err != nil {
 			return nil, fmt.Errorf("audit: reseal: %w", err)
 		}
-		if !bytes.Equal(s.fresh, s.sealed) {
-			changed = append(changed, s)
+		if !bytes.Equal(p.fresh, p.head) {
+			changed = append(changed, p)
 		}
 	}
 	return changed, nil
 }
 
-func (t *Trail) swap(ctx context.Context, changed []sealedRow, r *ResealReport) error {
+func (t *Trail) swap(ctx context.Context, changed []personRow, r *ResealReport) error {
 	var done, raced int
-	err := t.within(ctx, func(tx Tx) error {
+	err := t.within(ctx, func(tx HandoverTx) error {
 		done, raced = 0, 0
-		for _, s := range changed {
-			n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_openings SET sealed = ? WHERE event = ? AND owner = ? AND sealed = ?`, s.fresh, s.event, s.owner, s.sealed)
+		for _, p := range changed {
+			n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET head = ? WHERE n = ? AND head = ?`, p.fresh, p.n, p.head)
 			if err != nil {
 				return err
 			}

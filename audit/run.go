@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"log/slog"
 	"time"
@@ -72,10 +71,24 @@ func (t *Trail) Progress(ctx context.Context) (Progress, error) {
 	if s.beat > 0 {
 		out.Beat = time.UnixMicro(s.beat).UTC()
 	}
-	var oldest sql.NullInt64
-	_, err = t.one(ctx, t.db, []any{&out.Queued, &oldest}, `SELECT COUNT(*), MIN(recorded) FROM crmguard_audit_events WHERE idx IS NULL`)
-	if oldest.Valid {
-		out.Oldest = time.UnixMicro(oldest.Int64).UTC()
-	}
+	out.Queued, out.Oldest, err = t.queueLength(ctx)
 	return out, err
+}
+
+// queueLength counts the events that wait, and says when the first of them was
+// recorded: as its leaf says, whoever wrote it.
+func (t *Trail) queueLength(ctx context.Context) (n int64, oldest time.Time, err error) {
+	if _, err := t.one(ctx, t.db, []any{&n}, `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NULL AND seq > `+t.drainedNow()); err != nil || n == 0 {
+		return n, oldest, err
+	}
+	var body []byte
+	if _, err := t.one(ctx, t.db, []any{&body}, `SELECT body FROM crmguard_audit_events WHERE idx IS NULL AND seq > `+t.drainedNow()+` ORDER BY seq LIMIT 1`); err != nil {
+		return n, oldest, err
+	}
+	if b, err := auditlog.ParseRowBody(body); err == nil {
+		if leaf, err := auditlog.ParseLeaf(b.Leaf); err == nil {
+			oldest = leaf.At
+		}
+	}
+	return n, oldest, nil
 }

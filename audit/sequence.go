@@ -12,13 +12,13 @@ import (
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/merkle"
-	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Result is what one pass of the sequencer did.
 type Result struct {
 	Sequenced int       // events that got their place in the log
-	Refused   []Refused // queued rows without a valid tag; they stay where they are
+	Refused   []Refused // queued rows without a valid tag
+	Aside     int       // of those, how many were set aside; the rest waits and is looked at again
 	Beat      bool      // a beat was added
 	Size      int64     // entries in the log
 	Published int64     // entries under the newest published checkpoint
@@ -29,21 +29,6 @@ type Result struct {
 type Refused struct {
 	Event string // its id column, as found
 	What  string // why
-}
-
-// batch is the most rows that one transaction sequences.
-const batch = 1000
-
-// noTag is the tag of a row that has its place: from then on the tag of the state
-// row vouches for it. Whoever may write the tables could otherwise take the
-// place away, and have the sequencer give it another one.
-var noTag = []byte{}
-
-// queued is a row that waits for its place.
-type queued struct {
-	seq        int64
-	id, tenant string
-	leaf, tag  []byte
 }
 
 // RunOnce gives every queued event its place in the log and publishes it. It
@@ -57,9 +42,13 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 		t.report(ctx, r)
 		t.passes.took(r, err, t.now())
 	}()
+	t.tickets.sweep(t.config.Now(), t.prepared())
 	v, err := t.look(ctx, t.keptDue())
 	if err != nil {
 		return r, err
+	}
+	if t.writeGaps(ctx) != nil { // they stay counted
+		t.observe(ctx, "audit.gap.failed", 1)
 	}
 	if err := t.announceKey(ctx); err != nil {
 		return r, err
@@ -68,15 +57,25 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if beatErr != nil && !errors.Is(beatErr, ErrHead) {
 		return r, beatErr
 	}
-	if err := t.sweepRetries(ctx); err != nil {
+	if err := t.publish(ctx, &r); err != nil {
 		return r, err
 	}
-	if err := t.publish(ctx, &r); err != nil {
+	if err := t.findAll(ctx, findAPass); err != nil {
+		return r, err
+	}
+	if err := t.resume(ctx); err != nil {
+		return r, err
+	}
+	if err := t.sweep(ctx); err != nil {
 		return r, err
 	}
 	t.copyAll(ctx)
 	return r, beatErr
 }
+
+// findAPass bounds how many entries a pass files query keys of, so that a sequencer
+// which has much to catch up with goes on signing.
+const findAPass = 20_000
 
 func (t *Trail) report(ctx context.Context, r Result) {
 	t.observe(ctx, "audit.sequenced", float64(r.Sequenced))
@@ -84,21 +83,35 @@ func (t *Trail) report(ctx context.Context, r Result) {
 	t.observe(ctx, "audit.published", float64(r.Published))
 }
 
-// drain walks the queue once. It looks for rows without an index, from the
-// lowest on: a mark of the highest one seen would lose rows for ever whose
-// transaction committed late.
+// drain walks the queue once.
 func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) error {
-	var (
-		cursor  int64
-		beatErr error
-	)
+	keys := newPassKeys()
+	defer keys.wipe()
+	m, cursor, err := t.from(ctx, s)
+	if err != nil {
+		return err
+	}
+	var beatErr error
+	asides := 0
 	for {
-		rows, seen, err := t.waiting(ctx, &cursor, r)
+		limit := t.filing.rows()
+		rows, more, err := t.queued(ctx, cursor, limit)
 		if err != nil {
 			return err
 		}
-		due := !r.Beat && beatErr == nil && t.beatDue(s, len(rows)+r.Sequenced)
-		if len(rows) > 0 || due {
+		good, refused, err := t.verify(ctx, rows, keys)
+		if err != nil {
+			return err
+		}
+		if err := t.refuse(ctx, refused, &asides, &m, r); err != nil {
+			return err
+		}
+		if len(rows) > 0 {
+			cursor = rows[len(rows)-1].seq
+			m.last = max(m.last, cursor)
+		}
+		due := !r.Beat && beatErr == nil && t.beatDue(s, len(good)+r.Sequenced)
+		if len(good) > 0 || due {
 			var b *beat
 			if due {
 				var heads *auditlog.LeafHeads
@@ -106,76 +119,49 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 					b = &beat{heads: *heads}
 				}
 			}
-			if err := t.sequence(ctx, head, rows, b, r); err != nil {
+			if err := t.sequence(ctx, head, good, b, &m, keys, r); err != nil {
 				return err
 			}
 		}
-		if seen < batch {
+		if !more {
 			return beatErr
 		}
 	}
 }
 
-// waiting reads the next queued rows and checks their tags, outside any
-// transaction: the key of the tags may need a connection.
-func (t *Trail) waiting(ctx context.Context, cursor *int64, r *Result) (good []queued, seen int, err error) {
-	var all []queued
-	err = t.page(ctx, t.db, func(rows answer) error {
-		var q queued
-		err := rows.Scan(&q.seq, &q.id, &q.tenant, &q.leaf, &q.tag)
-		all = append(all, q)
-		return err
-	}, sqldb.Page{
-		Table: eventsTable, Columns: []string{"seq", "id", "tenant", "leaf", "tag"}, Key: []string{"seq"},
-		Where: "idx IS NULL", After: []any{*cursor}, Limit: batch,
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, q := range all {
-		*cursor = q.seq
-		what := t.refusal(ctx, q)
-		if err := ctx.Err(); err != nil {
-			return nil, 0, err
+// refuse reports rows that may not enter, and moves those away that never may.
+func (t *Trail) refuse(ctx context.Context, refused []refusal, asides *int, m *mark, r *Result) error {
+	var definite []refusal
+	for i := range refused {
+		f := &refused[i]
+		r.Refused = append(r.Refused, Refused{Event: eventName(f.id), What: f.why})
+		t.observe(ctx, "audit.refused.row", 1, slog.String("why", f.why))
+		if f.definite && *asides+len(definite) < asidesAPass {
+			definite = append(definite, *f)
+		} else if m.hold == 0 || f.seq < m.hold {
+			m.hold = f.seq
 		}
-		if what == "" {
-			good = append(good, q)
-			continue
-		}
-		r.Refused = append(r.Refused, Refused{Event: q.id, What: what})
-		t.observe(ctx, "audit.refused.row", 1, slog.String("why", what))
 	}
-	return good, len(all), nil
-}
-
-// refusal says why a queued row may not enter the log, "" if it may.
-func (t *Trail) refusal(ctx context.Context, q queued) string {
-	if t.config.Tag.Verify(ctx, q.tenant, queueData(q.tenant, q.leaf), q.tag) != nil {
-		return "no valid tag"
-	}
-	leaf, err := auditlog.ParseLeaf(q.leaf)
-	switch {
-	case err != nil:
-		return "leaf is malformed"
-	case leaf.Kind == auditlog.KindBeat:
-		return "beats are never queued"
-	case leaf.ID != q.id || leaf.Tenant != q.tenant:
-		return "leaf of another row"
-	}
-	return ""
+	n, err := t.setAside(ctx, definite)
+	*asides += len(definite)
+	r.Aside += n
+	return err
 }
 
 // sequence appends verified rows, and a beat if one is given and still due, in one
 // transaction under the lock.
-func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []queued, b *beat, r *Result) error {
+func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []checked, b *beat, m *mark, keys *passKeys, r *Result) error {
 	var (
 		now   = t.now()
-		gone  = make(map[int64]bool) // rows that another sequencer took, or that were changed since their tags were checked
-		added []queued
+		gone  = make(map[int64]bool) // rows that another sequencer took, or that a sale holds
+		added []checked
 		own   *auditlog.Leaf // the beat
+		drop  *dropping
 		tree  tlog.Tree
+		next  state
+		began = time.Now() // of the lock
 	)
-	err := t.advance(ctx, t.memory.recall, func(s state) (state, func(tx Tx) error, error) {
+	err := t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 		tree = tlog.Tree{} // of a plan that came to nothing
 		if s.N < head.N {
 			return s, nil, &BehindError{Database: s.N, Published: head.N}
@@ -184,13 +170,13 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []queued, b *
 		if err != nil {
 			return s, nil, err
 		}
-		added = slices.DeleteFunc(slices.Clone(rows), func(q queued) bool { return gone[q.seq] })
-		for _, q := range added {
-			if err := g.Append(tlog.RecordHash(q.leaf)); err != nil {
+		added = slices.DeleteFunc(slices.Clone(rows), func(c checked) bool { return gone[c.seq] })
+		for i := range added {
+			if err := g.Append(added[i].hash); err != nil {
 				return s, nil, err
 			}
 		}
-		next, first := s, s.N
+		next = s
 		var data []byte
 		if own = nil; b != nil && (b.forced || t.beatDue(s, len(added))) {
 			if own, data, err = beatOn(g, b.heads, now); err != nil {
@@ -201,10 +187,27 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []queued, b *
 		if g.Size == g.Old {
 			return s, nil, nil
 		}
+		if m != nil {
+			m.move(&next)
+		}
 		tiles, grown, err := g.Tiles()
 		next.Tree, tree = grown, grown
-		return next, func(tx Tx) error {
-			if err := t.place(ctx, tx, added, first, now, gone); err != nil {
+		return next, func(tx HandoverTx) error {
+			began = time.Now()
+			missing, err := t.taken(ctx, tx, added)
+			if err != nil {
+				return err
+			}
+			if len(missing) > 0 { // the plan is another one
+				for seq := range missing {
+					gone[seq] = true
+				}
+				return errMoved
+			}
+			if drop, err = t.became(ctx, tx, added, keys); err != nil {
+				return err
+			}
+			if err := t.enter(ctx, tx, added, s.N, now, drop); err != nil {
 				return err
 			}
 			if own != nil {
@@ -219,29 +222,25 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []queued, b *
 		return fmt.Errorf("audit: sequence: %w", err)
 	}
 	t.memory.remember(tree, head)
+	t.filing.took(len(rows), time.Since(began))
+	if m != nil && next.drained > 0 {
+		m.seen = next.drained
+	}
+	if drop != nil {
+		t.dropped(ctx, drop)
+	}
 	r.Sequenced += len(added)
 	r.Beat = r.Beat || own != nil
 	return nil
 }
 
-// place gives rows their indexes, from first on. Those that are not what they were
-// are gone, and the plan is another one.
-func (t *Trail) place(ctx context.Context, tx Tx, rows []queued, first int64, now time.Time, gone map[int64]bool) error {
-	whole := true
-	for i, q := range rows {
-		n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, sequenced = ?, tag = ? WHERE seq = ? AND idx IS NULL AND id = ? AND tenant = ? AND leaf = ?`,
-			first+int64(i), now.UnixMicro(), noTag, q.seq, q.id, q.tenant, q.leaf)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			gone[q.seq], whole = true, false
+// dropped tells what filing found about surrogates.
+func (t *Trail) dropped(ctx context.Context, d *dropping) {
+	for name, n := range map[string]int{"audit.dropped": len(d.erased), "audit.surrogate.forged": len(d.forged), "audit.surrogate.lost": len(d.absent)} {
+		if n > 0 {
+			t.observe(ctx, name, float64(n))
 		}
 	}
-	if !whole {
-		return errMoved
-	}
-	return nil
 }
 
 // beatOn adds a beat at the end of a tree.
@@ -251,16 +250,22 @@ func beatOn(g *merkle.Growth, heads auditlog.LeafHeads, now time.Time) (*auditlo
 		return nil, nil, err
 	}
 	leaf := &auditlog.Leaf{ID: id, Kind: auditlog.KindBeat, At: now, Size: g.Size, Heads: heads}
-	data, err := encodeLeaf(leaf)
+	data, err := auditlog.AppendLeaf(nil, leaf)
 	if err != nil {
 		return nil, nil, err
 	}
 	return leaf, data, g.Append(tlog.RecordHash(data))
 }
 
-// insertBeat writes the row of a beat.
-func (t *Trail) insertBeat(ctx context.Context, tx Tx, leaf *auditlog.Leaf, data []byte, now time.Time) error {
-	_, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, '', ?, '', '', ?, ?, ?, ?, ?)`,
-		leaf.ID, auditlog.KindBeat, now.UnixMicro(), data, noTag, leaf.Size, now.UnixMicro())
-	return err
+// insertBeat writes the rows of a beat.
+func (t *Trail) insertBeat(ctx context.Context, tx HandoverTx, leaf *auditlog.Leaf, data []byte, now time.Time) error {
+	id, err := auditlog.ParseID(leaf.ID)
+	if err != nil {
+		return err
+	}
+	row := []any{leaf.Size, id[:], data, now.UnixMicro(), now.UnixMicro()}
+	if err := t.insertNew(ctx, tx, entriesTable, entriesOf, [][]any{row}); err != nil {
+		return err
+	}
+	return t.stubOf(ctx, tx, id, leaf.Size)
 }

@@ -27,6 +27,7 @@ func TestWritersAndSequencers(t *testing.T) {
 		wg          sync.WaitGroup
 	)
 	b.sink.Fail = func(op, name string) error { return nil }
+	b.prepare(update("p0", 0), update("p1", 0), update("p2", 0), update("p3", 0), update("p4", 0))
 	fail := make(chan error, writers+2)
 	for w := range writers {
 		wg.Go(func() {
@@ -91,7 +92,7 @@ func write(t *testing.T, b *bench, e audit.Event, contact string) error {
 	}
 	_, err = tx.ExecContext(t.Context(), `INSERT INTO contacts (id, email) VALUES (?, 'x')`, contact)
 	if err == nil {
-		err = b.trail.Record(t.Context(), tx, e)
+		err = only(b.trail.Record(t.Context(), tx, e))
 	}
 	if err != nil {
 		return errors.Join(err, tx.Rollback())
@@ -112,16 +113,15 @@ func retryBusy(fn func() error) error {
 func TestALateCommitIsNotLost(t *testing.T) {
 	b := newBench(t)
 	ids := b.fill(3)
-	hidden := b.blob(`SELECT leaf FROM crmguard_audit_events WHERE id = ?`, ids[1])
 	// as another database would show it: seq 2 is not visible yet, seq 3 is
-	b.exec(`CREATE TABLE later AS SELECT * FROM crmguard_audit_events WHERE id = ?`, ids[1])
-	b.exec(`DELETE FROM crmguard_audit_events WHERE id = ?`, ids[1])
+	b.exec(`CREATE TABLE later AS SELECT * FROM crmguard_audit_events WHERE id = ?`, key(ids[1]))
+	b.exec(`DELETE FROM crmguard_audit_events WHERE id = ?`, key(ids[1]))
 	require.Equal(t, 2, b.run().Sequenced)
 	b.exec(`INSERT INTO crmguard_audit_events SELECT * FROM later`)
+	b.open() // SQLite's numbers are in the order of its commits: a process that begins looks at all, every pass does elsewhere
 	require.Equal(t, 1, b.run().Sequenced)
 	leaves := b.leaves()
 	require.Equal(t, ids[1], leaves[len(leaves)-1].ID)
-	require.NotEmpty(t, hidden)
 	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 }
 

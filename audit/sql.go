@@ -12,7 +12,7 @@ import (
 // within runs fn in a transaction of the trail's own, of READ COMMITTED and
 // durable when within returns nil. Where the database ends it in favour of
 // another one fn is called again.
-func (t *Trail) within(ctx context.Context, fn func(tx Tx) error) error {
+func (t *Trail) within(ctx context.Context, fn func(tx HandoverTx) error) error {
 	var own error
 	err := t.db.Write(ctx, func(tx *sql.Tx) error {
 		own = fn(tx)
@@ -24,7 +24,7 @@ func (t *Trail) within(ctx context.Context, fn func(tx Tx) error) error {
 	return err
 }
 
-func (t *Trail) exec(ctx context.Context, tx Tx, query string, args ...any) (int64, error) {
+func (t *Trail) exec(ctx context.Context, tx sqldb.Execer, query string, args ...any) (int64, error) {
 	result, err := tx.ExecContext(ctx, t.db.Bind(query), args...)
 	if err != nil {
 		return 0, fmt.Errorf("audit: write: %w", sqldb.Safe(err))
@@ -39,7 +39,7 @@ func (t *Trail) exec(ctx context.Context, tx Tx, query string, args ...any) (int
 // add inserts rows unless they are there, or in their place. Whether a row was
 // there already is not told, because MariaDB and MySQL do not tell: by a
 // setting of the caller's connection both are one row affected.
-func (t *Trail) add(ctx context.Context, tx Tx, in sqldb.Insert, rows ...[]any) error {
+func (t *Trail) add(ctx context.Context, tx sqldb.Execer, in sqldb.Insert, rows ...[]any) error {
 	if err := t.db.Insert(ctx, tx, in, rows); err != nil {
 		return fmt.Errorf("audit: write: %w", err)
 	}
@@ -100,14 +100,8 @@ func (t *Trail) one(ctx context.Context, q sqldb.Querier, dest []any, query stri
 	return true, nil
 }
 
-// gapLocks says that the caller's transaction may hold up others by more than
-// its own rows, and does not see what others committed after it began: REPEATABLE
-// READ is the default of MariaDB and MySQL, and theirs locks gaps between rows
-// where an insertion finds a row of its key. There the trail looks before it
-// inserts, and takes a lock only on what another transaction has just committed.
-func (t *Trail) gapLocks() bool { return t.db.Kind == sqldb.MariaDB || t.db.Kind == sqldb.MySQL }
-
-// newest reads what is committed now, after an insertion that found a row: one
-// that an older view of a transaction does not show. The insertion holds its
-// lock already.
-const newest = " LOCK IN SHARE MODE"
+// any says whether a question has an answer.
+func (t *Trail) any(ctx context.Context, q sqldb.Querier, query string, args ...any) (bool, error) {
+	var one int64
+	return t.one(ctx, q, []any{&one}, query+" LIMIT 1", args...)
+}

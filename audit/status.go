@@ -57,7 +57,7 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		}
 	}
 	now := t.now()
-	queue, err := t.queueFinding(ctx, s, now)
+	queue, err := t.queueFinding(ctx, now)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +71,18 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		queue, unpublished, t.beatFinding(s, queue, now),
 		faultFinding(Finding{Name: "audit.log", Value: float64(v.head.N), Unit: "entries"}, logErr),
 		t.keptFinding(ctx, kept, v),
+	}
+	aside, err := t.asideFinding(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unmapped, err := t.unmappedFinding(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, aside, unmapped, t.gapFinding())
+	if mirror, has := t.mirrorFinding(s, v.head); has {
+		out = append(out, mirror)
 	}
 	for _, read := range copied {
 		f, err := t.copyFinding(ctx, read, v, logErr, now)
@@ -95,23 +107,18 @@ func (t *Trail) late() time.Duration { return max(10*t.config.Interval, t.config
 // what waits from ever being late.
 func away(now, then time.Time) time.Duration { return now.Sub(then).Abs() }
 
-// queueFinding counts the events without a place in the log: those without an
-// index, and those with one that the log does not have. Whoever may write
-// indexes can park an event there for ever.
-func (t *Trail) queueFinding(ctx context.Context, s state, now time.Time) (Finding, error) {
+// queueFinding counts the events without a place in the log. One that somebody
+// parks by a place that the log does not have is found by VerifyStore.
+func (t *Trail) queueFinding(ctx context.Context, now time.Time) (Finding, error) {
 	f := Finding{Name: "audit.queue", Unit: "events"}
-	var waiting int64
-	var oldest sql.NullInt64
-	if _, err := t.one(ctx, t.db, []any{&waiting, &oldest}, `SELECT COUNT(*), MIN(recorded) FROM crmguard_audit_events WHERE idx IS NULL OR idx < 0 OR idx >= ?`, s.N); err != nil {
+	waiting, oldest, err := t.queueLength(ctx)
+	if err != nil {
 		return f, err
 	}
-	f.Value = float64(waiting)
-	if oldest.Valid {
-		f.Since = time.UnixMicro(oldest.Int64).UTC()
-		if away(now, f.Since) > t.late() {
-			f.Level = HealthAlarm
-			f.Remedy = "events wait for their place in the log, and may be removed unnoticed until then: is Run running, what does RunOnce refuse, and what does VerifyStore say?"
-		}
+	f.Value, f.Since = float64(waiting), oldest
+	if waiting > 0 && away(now, oldest) > t.late() {
+		f.Level = HealthAlarm
+		f.Remedy = "events wait for their place in the log, and may be removed unnoticed until then: is Run running, what does RunOnce refuse, and what does VerifyStore say?"
 	}
 	return f, nil
 }
@@ -122,7 +129,7 @@ func (t *Trail) unpublishedFinding(ctx context.Context, s state, head tlog.Tree,
 		return f, nil
 	}
 	var sequenced sql.NullInt64
-	if _, err := t.one(ctx, t.db, []any{&sequenced}, `SELECT sequenced FROM crmguard_audit_events WHERE idx = ?`, head.N); err != nil {
+	if _, err := t.one(ctx, t.db, []any{&sequenced}, `SELECT filed FROM crmguard_audit_entries WHERE idx = ?`, head.N); err != nil {
 		return f, err
 	}
 	if sequenced.Valid {

@@ -8,9 +8,10 @@ type OpeningVerdict string
 // The verdicts on an opening.
 const (
 	OpeningOK       OpeningVerdict = "ok"       // opens, and every commitment matches
-	OpeningErased   OpeningVerdict = "erased"   // gone, a later sequenced erasure names the surrogate, and the surrogate's row is gone
+	OpeningErased   OpeningVerdict = "erased"   // gone, an erasure in the log names the surrogate, and the surrogate's row is its tombstone
 	OpeningLost     OpeningVerdict = "lost"     // gone in a restore that a recover event names
-	OpeningPending  OpeningVerdict = "pending"  // gone, and the erasure that names it is queued, not yet in the published log
+	OpeningUnmapped OpeningVerdict = "unmapped" // there, and whose it is is not known since a restore: found when the person is prepared or asked for
+	OpeningPending  OpeningVerdict = "pending"  // going: the erasure that names it is not in the published log yet
 	OpeningMissing  OpeningVerdict = "missing"  // gone without any of these: tampering
 	OpeningAltered  OpeningVerdict = "altered"  // there, but does not open (under another secret, too) or does not match
 	OpeningReturned OpeningVerdict = "returned" // there, although an erasure names it: replay the erasures

@@ -82,11 +82,11 @@ func (t *Trail) contains(ctx context.Context, s state, tree tlog.Tree) error {
 // markPublished remembers in the database that this much was published, which
 // tells a lost log from a new one.
 func (t *Trail) markPublished(ctx context.Context, size int64) error {
-	return t.advance(ctx, t.memory.recall, func(s state) (state, func(tx Tx) error, error) {
+	return t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 		if s.published >= size {
 			return s, nil, nil
 		}
 		s.published = size
-		return s, func(Tx) error { return nil }, nil
+		return s, func(HandoverTx) error { return nil }, nil
 	})
 }

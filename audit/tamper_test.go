@@ -192,7 +192,7 @@ func TestARewriteWithTheRealKeyIsFoundByTheKeptCheckpointOnly(t *testing.T) {
 	b.db.Close()
 	b.file = filepath.Join(t.TempDir(), "rewritten.db")
 	evil := newBench(t)
-	evil.config.Sign, evil.config.Key = b.config.Sign, b.config.Key
+	evil.config.Signer, evil.config.Verifier = b.config.Signer, b.config.Verifier
 	evil.sink = &audittest.Sink{}
 	evil.config.Sink = evil.sink
 	evil.open()
@@ -210,7 +210,7 @@ func TestARewriteWithTheRealKeyIsFoundByTheKeptCheckpointOnly(t *testing.T) {
 	require.ErrorIs(t, evil.trail.CatchUp(t.Context()), auditlog.ErrForked)
 
 	same := newBench(t) // a fork of the very same size
-	same.config.Sign, same.config.Key = b.config.Sign, b.config.Key
+	same.config.Signer, same.config.Verifier = b.config.Signer, b.config.Verifier
 	same.open()
 	ids := same.fill(20)
 	same.run()
@@ -232,23 +232,48 @@ func TestTamperedDatabase(t *testing.T) {
 		damage string
 		stops  bool // the sequencer itself must refuse to go on
 	}{
-		"entry changed":      {`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 3`, false},
-		"entry dropped":      {`DELETE FROM crmguard_audit_events WHERE idx = 3`, false},
-		"newest dropped":     {`DELETE FROM crmguard_audit_events WHERE idx = (SELECT MAX(idx) FROM crmguard_audit_events)`, false},
-		"entries exchanged":  {`UPDATE crmguard_audit_events SET idx = CASE idx WHEN 3 THEN -4 WHEN 4 THEN -3 END WHERE idx IN (3, 4); UPDATE crmguard_audit_events SET idx = -idx WHERE idx < 0`, false},
-		"index beyond":       {`UPDATE crmguard_audit_events SET idx = 1000 WHERE idx = 3`, false},
-		"object changed":     {`UPDATE crmguard_audit_events SET object_id = 'x' WHERE idx = 3`, false},
-		"tenant changed":     {`UPDATE crmguard_audit_events SET tenant = 'x' WHERE idx = 3`, false},
-		"kind changed":       {`UPDATE crmguard_audit_events SET kind = 'gap' WHERE idx = 3`, false},
-		"tile changed":       {`UPDATE crmguard_audit_tiles SET data = zeroblob(length(data))`, true},
-		"tile dropped":       {`DELETE FROM crmguard_audit_tiles`, true},
-		"root changed":       {`UPDATE crmguard_audit_state SET root = zeroblob(32)`, true},
-		"state row dropped":  {`DELETE FROM crmguard_audit_state`, true},
-		"size set back to 0": {`UPDATE crmguard_audit_state SET size = 0`, true},
-		"row beyond the log": {`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx) VALUES ('x', 'main', 'event', '', '', 1, x'00', x'00', 1000)`, false},
-		"id of a beat":       {`UPDATE crmguard_audit_events SET id = 'x' WHERE kind = 'beat'`, false},
-		"size set forward":   {`UPDATE crmguard_audit_state SET size = size + 1`, true},
-		"size without end":   {`UPDATE crmguard_audit_state SET size = 9223372036854775807`, true},
+		"entry changed":         {`UPDATE crmguard_audit_entries SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 3`, false},
+		"entry dropped":         {`DELETE FROM crmguard_audit_entries WHERE idx = 3`, false},
+		"newest dropped":        {`DELETE FROM crmguard_audit_entries WHERE idx = (SELECT MAX(idx) FROM crmguard_audit_entries)`, false},
+		"entries exchanged":     {`UPDATE crmguard_audit_entries SET idx = CASE idx WHEN 3 THEN -4 WHEN 4 THEN -3 END WHERE idx IN (3, 4); UPDATE crmguard_audit_entries SET idx = -idx WHERE idx < 0`, false},
+		"index beyond":          {`UPDATE crmguard_audit_entries SET idx = 1000 WHERE idx = 3`, false},
+		"row beyond the log":    {`INSERT INTO crmguard_audit_entries VALUES (1000, zeroblob(16), x'00', 1, 1)`, false},
+		"id of an entry":        {`UPDATE crmguard_audit_entries SET id = zeroblob(16) WHERE idx = 3`, false},
+		"id of a beat":          {`UPDATE crmguard_audit_entries SET id = zeroblob(16) WHERE idx = 10`, false},
+		"time of an entry":      {`UPDATE crmguard_audit_entries SET at = at + 1 WHERE idx = 3`, false},
+		"event dropped":         {`DELETE FROM crmguard_audit_events WHERE idx = 3`, false},
+		"event elsewhere":       {`UPDATE crmguard_audit_events SET idx = 1000 WHERE idx = 3`, false},
+		"event without a place": {`UPDATE crmguard_audit_events SET idx = -1 WHERE idx = 3`, false},
+		"event of no entry":     {`INSERT INTO crmguard_audit_events (id, log, retry, idx) VALUES (zeroblob(16), 1, x'', 3)`, false},
+		"body put back":         {`UPDATE crmguard_audit_events SET body = x'01' WHERE idx = 3`, false},
+		"another log's":         {`UPDATE crmguard_audit_events SET log = 2 WHERE idx = 3`, false},
+		"log renamed":           {`UPDATE crmguard_audit_log SET name = 'another/0'`, false},
+		"object changed":        {`UPDATE crmguard_audit_found SET object_k = object_k + 1 WHERE idx = 3`, false},
+		"tenant changed":        {`UPDATE crmguard_audit_found SET tenant_k = tenant_k + 1 WHERE idx = 3`, false},
+		"actor changed":         {`UPDATE crmguard_audit_found SET actor_k = actor_k + 1 WHERE idx = 3`, false},
+		"action changed":        {`UPDATE crmguard_audit_found SET action_k = action_k + 1 WHERE idx = 3`, false},
+		"outcome changed":       {`UPDATE crmguard_audit_found SET outcome_k = 1 WHERE idx = 3`, false},
+		"found at another time": {`UPDATE crmguard_audit_found SET at = at + 1 WHERE idx = 3`, false},
+		"found no more":         {`DELETE FROM crmguard_audit_found WHERE idx = 3`, false},
+		"person dropped":        {`DELETE FROM crmguard_audit_persons WHERE idx = 3`, false},
+		"person changed":        {`UPDATE crmguard_audit_persons SET k = k + 1 WHERE idx = 3`, false},
+		"person added":          {`INSERT INTO crmguard_audit_persons VALUES (3, 1, 1)`, false},
+		"person of no entry":    {`INSERT INTO crmguard_audit_persons VALUES (1000, 1, 1)`, false},
+		"surrogate marked":      {`UPDATE crmguard_audit_surrogates SET state = 1 WHERE person = 'p1'`, false},
+		"surrogate's number":    {`UPDATE crmguard_audit_surrogates SET k = k + 1 WHERE person = 'p1'`, false},
+		"surrogate renamed":     {`UPDATE crmguard_audit_surrogates SET person = 'p9' WHERE person = 'p1'`, false},
+		"surrogate merged":      {`UPDATE crmguard_audit_surrogates SET into_surrogate = zeroblob(16) WHERE person = 'p1'`, false},
+		"head changed":          {`UPDATE crmguard_audit_heads SET at = at + 1`, false},
+		"head's note changed":   {`UPDATE crmguard_audit_heads SET note = x'00'`, false},
+		"tile changed":          {`UPDATE crmguard_audit_tiles SET data = zeroblob(length(data))`, true},
+		"tile dropped":          {`DELETE FROM crmguard_audit_tiles`, true},
+		"root changed":          {`UPDATE crmguard_audit_state SET root = zeroblob(32)`, true},
+		"state row dropped":     {`DELETE FROM crmguard_audit_state`, true},
+		"size set back to 0":    {`UPDATE crmguard_audit_state SET size = 0`, true},
+		"size set forward":      {`UPDATE crmguard_audit_state SET size = size + 1`, true},
+		"size without end":      {`UPDATE crmguard_audit_state SET size = 9223372036854775807`, true},
+		"found set forward":     {`UPDATE crmguard_audit_state SET found = found + 1`, true},
+		"drained set forward":   {`UPDATE crmguard_audit_state SET drained = drained + 1`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -276,9 +301,9 @@ func TestTamperedDatabase(t *testing.T) {
 // there is never published.
 func TestTamperedBeforePublishing(t *testing.T) {
 	for name, damage := range map[string]string{
-		"changed": `UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 15`,
-		"dropped": `DELETE FROM crmguard_audit_events WHERE idx = 15`,
-		"newest":  `DELETE FROM crmguard_audit_events WHERE idx = 20`,
+		"changed": `UPDATE crmguard_audit_entries SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE idx = 15`,
+		"dropped": `DELETE FROM crmguard_audit_entries WHERE idx = 15`,
+		"newest":  `DELETE FROM crmguard_audit_entries WHERE idx = 20`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -309,24 +334,30 @@ func TestADatabaseAdministratorAtTheQueue(t *testing.T) {
 	b.fill(3)
 	b.run()
 	good := b.fill(2)
-	b.exec(`UPDATE crmguard_audit_events SET leaf = CAST(replace(CAST(leaf AS TEXT), 'u-1', 'u-2') AS BLOB) WHERE id = ?`, good[0])
+	b.rewrite(good[0], "u-1", "u-2")
 	forged := `{"action":"export","actor":"u-9","at":"2026-11-22T09:00:00.000000Z","id":"019aaaaa-0000-7000-8000-000000000009","kind":"event","outcome":"ok","tenant":"main","v":1}`
-	insert := `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag) VALUES (?, ?, 'event', '', '', 1, ?, ?)`
-	tag, err := b.keys.Tag(t.Context(), "t2", []byte("x"))
-	require.NoError(t, err)
-	b.exec(insert, "019aaaaa-0000-7000-8000-000000000009", "main", []byte(forged), tag)
+	b.wait("019aaaaa-0000-7000-8000-000000000009", b.queueTag("t2", forged, ""), forged, "") // under a key of another tenant
 	// a leaf with its true tag, under another id: the same event twice
-	b.exec(insert, "019aaaaa-0000-7000-8000-000000000008", "main", b.blob(`SELECT leaf FROM crmguard_audit_events WHERE id = ?`, good[1]), b.blob(`SELECT tag FROM crmguard_audit_events WHERE id = ?`, good[1]))
-	// a true row moved to another tenant
-	moved := b.fill(1)
-	b.exec(`UPDATE crmguard_audit_events SET tenant = 't2' WHERE id = ?`, moved[0])
+	true2 := b.waits(good[1])
+	b.wait("019aaaaa-0000-7000-8000-000000000008", true2.Tag, string(true2.Leaf), string(true2.Sealed))
+	// a true row with the openings of another one
+	moved := b.fill(2)
+	one, other := b.waits(moved[0]), b.waits(moved[1])
+	one.Sealed = other.Sealed
+	body, err := auditlog.AppendRowBody(nil, one)
+	require.NoError(t, err)
+	b.exec(`UPDATE crmguard_audit_events SET body = ? WHERE id = ?`, body, key(moved[0]))
 
 	require.Equal(t, int64(4), b.verifyStore(nil).Refused)
-	for range 2 {
-		r, err := b.trail.RunOnce(t.Context())
-		require.NoError(t, err)
-		require.Len(t, r.Refused, 4, "reported every time: %+v", r.Refused)
-	}
+	r := b.run()
+	require.Len(t, r.Refused, 4, "%+v", r.Refused)
+	require.Equal(t, 4, r.Aside, "they stand in nobody's way any more")
+	require.Empty(t, b.run().Refused)
+	require.Equal(t, audit.HealthAlarm, b.found("audit.aside", "").Level, "and are not forgotten")
+	n, err := b.trail.Readmit(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 4, n)
+	require.Len(t, b.run().Refused, 4, "looked at once more")
 	var ids []string
 	for _, leaf := range b.leaves() {
 		ids = append(ids, leaf.ID)
@@ -335,7 +366,8 @@ func TestADatabaseAdministratorAtTheQueue(t *testing.T) {
 	}
 	require.Contains(t, ids, good[1], "the good one behind it went in")
 	require.NotContains(t, ids, good[0])
-	require.Equal(t, auditlog.Tampered, b.verifyStore(nil).Verdict)
+	require.NotContains(t, ids, moved[0])
+	require.Equal(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 }
 
 // Whoever may write the tables can put a row at the end of the tree and compute
@@ -377,7 +409,7 @@ func TestAKeyThatDoesNotAnswerIsNoForgery(t *testing.T) {
 	require.ErrorIs(t, err, broken, "sequenced, and not published")
 	b.sink.Fail = nil
 	down := errors.New("the keys are away")
-	b.config.Tag = deafTag{b.keys, &down}
+	b.config.Keys = deafTag{b.keys, &down}
 	b.open()
 	_, err = b.trail.RunOnce(t.Context())
 	require.ErrorIs(t, err, down)
@@ -429,7 +461,8 @@ func (b *bench) plant(kind, id string, leaf []byte) {
 	}
 	root, err := tlog.TreeHash(size+1, reader)
 	require.NoError(b.t, err)
-	b.exec(`INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag, idx, sequenced) VALUES (?, 'main', ?, '', '', 1, ?, ?, ?, 1)`, id, kind, leaf, []byte{1}, size)
+	b.exec(`INSERT INTO crmguard_audit_events (id, log, retry, idx) VALUES (?, 1, x'', ?)`, key(id), size)
+	b.exec(`INSERT INTO crmguard_audit_entries (idx, id, leaf, at, filed) VALUES (?, ?, ?, 1, 1)`, size, key(id), leaf)
 	b.exec(`UPDATE crmguard_audit_tiles SET data = ? WHERE level = 0 AND n = 0`, tile)
 	b.exec(`UPDATE crmguard_audit_state SET size = ?, root = ? WHERE id = 1`, size+1, root[:])
 }
@@ -451,7 +484,7 @@ func TestAnInterruptedVerificationIsIncomplete(t *testing.T) {
 	require.Equal(t, auditlog.Incomplete, r.Verdict)
 	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: "x"})
 	require.ErrorIs(t, err, auditlog.ErrInvalid)
-	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: b.config.Key, Kept: []byte("x")})
+	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: b.config.Verifier, Kept: []byte("x")})
 	require.ErrorIs(t, err, auditlog.ErrInvalid)
 }
 

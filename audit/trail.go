@@ -16,7 +16,6 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
-	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -30,10 +29,17 @@ type Trail struct {
 	fields map[string]map[string]bool
 	random func([]byte) error
 
-	copies []*duplicate // what this process knows of Config.Copies
-	passes passRecord   // of this process
-	memory memory       // of this process
-	swept  atomic.Int64 // retry tags of what was sequenced before are gone, microseconds
+	copies   []*duplicate // what this process knows of Config.Copies
+	passes   passRecord   // of this process
+	memory   memory       // of this process
+	tickets  tickets      // of this process
+	gaps     gaps         // of this process
+	classes  classes
+	saleText string // the statement of a sale
+
+	filing, finding pace         // of this process
+	lookedAtAll     atomic.Bool  // the whole queue was read once
+	thinned         atomic.Int64 // when heads were thinned, microseconds
 }
 
 // Open checks the tables and the configuration and claims the log: the first
@@ -50,6 +56,7 @@ func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
 	if t.db, err = sqldb.Open(ctx, store.DB()); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}
+	t.saleText = insertText(t.db.Dialect)
 	if err := t.claim(ctx); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}
@@ -63,14 +70,11 @@ func readRandom(b []byte) error {
 
 func (t *Trail) configure(store Store) error {
 	c := &t.config
-	if c.Keys != nil {
-		if c.Seal != nil || c.Tag != nil {
-			return invalid("open: Keys stands for Seal and Tag: set either")
-		}
-		c.Seal, c.Tag = c.Keys, c.Keys
-	}
 	if names := t.missing(store); len(names) > 0 {
 		return invalid("open: missing: %s", strings.Join(names, ", "))
+	}
+	if err := c.signers(); err != nil {
+		return err
 	}
 	if err := checkName(c.Name, c.Recoveries); err != nil {
 		return invalid("open: %w", err)
@@ -79,7 +83,7 @@ func (t *Trail) configure(store Store) error {
 		return fmt.Errorf("audit: open: %w", err)
 	}
 	t.origin = Origin(c.Name, c.Recoveries)
-	keys, err := c2sp.ParseKeys(c.Key, c.Former)
+	keys, err := c2sp.ParseKeys(c.Verifier, c.Former)
 	if errors.Is(err, c2sp.ErrOtherLog) {
 		return fmt.Errorf("%w: %w", ErrOrigin, err)
 	}
@@ -90,11 +94,11 @@ func (t *Trail) configure(store Store) error {
 	case verifier.Name() != t.origin && verifier.Name() == c.Name:
 		return fmt.Errorf("%w: Name is without the counter: the key belongs to %q, and Name and Recoveries make %q", ErrOrigin, verifier.Name(), t.origin)
 	case verifier.Name() != t.origin:
-		return fmt.Errorf("%w: Key belongs to %q, this log is %q", ErrOrigin, verifier.Name(), t.origin)
-	case c.Sign.Name() != t.origin:
-		return fmt.Errorf("%w: Sign signs for %q, this log is %q", ErrOrigin, c.Sign.Name(), t.origin)
-	case c.Sign.KeyHash() != verifier.KeyHash():
-		return fmt.Errorf("%w: Sign and Key are not of one pair", ErrOrigin)
+		return fmt.Errorf("%w: the key belongs to %q, this log is %q", ErrOrigin, verifier.Name(), t.origin)
+	case c.Signer.Name() != t.origin:
+		return fmt.Errorf("%w: Signer signs for %q, this log is %q", ErrOrigin, c.Signer.Name(), t.origin)
+	case c.Signer.KeyHash() != verifier.KeyHash():
+		return fmt.Errorf("%w: Signer and Verifier are not of one pair", ErrOrigin)
 	}
 	t.key = keys
 	if err := t.checkSigners(); err != nil {
@@ -115,6 +119,15 @@ func (t *Trail) configure(store Store) error {
 	if err := t.declareCopies(); err != nil {
 		return err
 	}
+	if c.Prepared < 0 || c.Prepared > 10*time.Minute {
+		return invalid("open: Prepared is at most ten minutes")
+	}
+	if c.RetryFor < 0 || c.RetryFor > 30*24*time.Hour {
+		return invalid("open: RetryFor is at most 30 days")
+	}
+	if t.classes, err = newClasses(c.Classes); err != nil {
+		return err
+	}
 	return t.declare()
 }
 
@@ -128,10 +141,9 @@ func (t *Trail) missing(store Store) (names []string) {
 		{"the store", store == nil},
 		{"Name", c.Name == ""},
 		{"Tenant", c.Tenant == ""},
-		{"Sign", c.Sign == nil},
-		{"Key (the second result of GenerateKey)", c.Key == ""},
+		{"Key (the first result of GenerateKey; or Signer and Verifier, of a KMS)", c.Key == "" && (c.Signer == nil || c.Verifier == "")},
 		{"Sink", c.Sink == nil},
-		{"Keys (or Seal and Tag)", c.Seal == nil || c.Tag == nil},
+		{"Keys (KeysFile, KeysFrom or AuditKeys of a vault)", c.Keys == nil},
 	} {
 		if m.is {
 			names = append(names, m.name)
@@ -189,10 +201,11 @@ func (t *Trail) declared(kind, path string) bool {
 // Origin is the name of a log in its checkpoints: name/recoveries.
 func Origin(name string, recoveries int) string { return name + "/" + strconv.Itoa(recoveries) }
 
-// GenerateKey makes the signing key of a log and its verifier key, both in the
-// text form of golang.org/x/mod/sumdb/note. A key in a KMS is a [note.Signer]
-// of the same name instead. name is Config.Name, without the counter.
-func GenerateKey(name string, recoveries int) (signer, verifier string, err error) {
+// GenerateKey makes the signing key of a log (Config.Key), which is a secret, and
+// the verifier key for whoever checks the log, both in the text form of
+// golang.org/x/mod/sumdb/note. A key in a KMS is Config.Signer and Config.Verifier
+// instead. name is Config.Name, without the counter.
+func GenerateKey(name string, recoveries int) (key, verifier string, err error) {
 	if err := checkName(name, recoveries); err != nil {
 		return "", "", invalid("generate key: %w", err)
 	}
@@ -206,26 +219,6 @@ func (t *Trail) Origin() string {
 		return ""
 	}
 	return t.origin
-}
-
-// Prepare fetches what recording about these persons needs, so that [Trail.Record]
-// finds it without a connection. Call it before the transaction begins.
-func (t *Trail) Prepare(ctx context.Context, tenant string, persons ...string) error {
-	if err := t.ready(); err != nil {
-		return err
-	}
-	if err := checkTenant("tenant", tenant); err != nil {
-		return err
-	}
-	if t.config.Prepare != nil {
-		if err := t.config.Prepare(ctx, tenant, persons...); err != nil {
-			return fmt.Errorf("audit: prepare: %w", err)
-		}
-	}
-	if _, err := t.config.Tag.Tag(ctx, tenant, frame.Join("crmguard/audit/prepare/v1")); err != nil {
-		return fmt.Errorf("audit: prepare: %w", err)
-	}
-	return nil
 }
 
 func (t *Trail) now() time.Time { return t.config.Now().UTC().Truncate(time.Microsecond) }

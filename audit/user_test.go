@@ -16,23 +16,23 @@ import (
 func TestNamesAndAddressesAreNoIds(t *testing.T) {
 	b := newBench(t)
 	for _, id := range []string{"Ann Lee <ann@x.example>", "ann@x.example", "Ann Lee", "Ann\u00a0Lee", "李\u3000安", "ann\n", "a\x7fb", "<ann", "ann>"} {
-		err := b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: id, Action: "a.b"})
+		err := only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: id, Action: "a.b"}))
 		require.ErrorIs(t, err, audit.ErrInvalid, id)
 		require.ErrorContains(t, err, "Actor is an opaque id, never a name or an address: it stays in the log for ever")
 		require.NotContains(t, err.Error(), "x.example")
 		err = b.trail.Noter(id)(t.Context(), "main", "a.b")
 		require.ErrorIs(t, err, audit.ErrInvalid, id)
-		err = b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Object: audit.Ref("deal", id)})
+		err = only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Object: audit.Ref("deal", id)}))
 		require.ErrorIs(t, err, audit.ErrInvalid, id)
 		require.ErrorContains(t, err, "Object.ID is an opaque id")
 		// Where the id is a person's the log has the surrogate only.
-		require.NoError(t, b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Object: audit.PersonRef("contact", id)}))
+		require.NoError(t, only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Object: audit.PersonRef("contact", id)})))
 		// An object is a person by PersonRef, not by an id that is also a person's.
-		err = b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Object: audit.Ref("contact", id), Persons: []string{id}})
+		err = only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: "u", Action: "a.b", Object: audit.Ref("contact", id), Persons: []string{id}}))
 		require.ErrorIs(t, err, audit.ErrInvalid, id)
 	}
 	for _, id := range []string{"u-7", "crmguard/audit", "plan/019aaaaa-0000-7000-8000-000000000001", "0/12", "team:7", "员工-7"} {
-		require.NoError(t, b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: id, Action: "a.b", Object: audit.Ref("entries", id)}))
+		require.NoError(t, only(b.trail.Note(t.Context(), audit.Event{Tenant: "main", Actor: id, Action: "a.b", Object: audit.Ref("entries", id)})))
 	}
 	b.run()
 	for _, l := range b.leaves() {
@@ -72,7 +72,7 @@ func TestEventErrorsNameTheMember(t *testing.T) {
 	} {
 		e := audit.Event{Tenant: "main", Actor: "u", Action: "a.b"}
 		change(&e)
-		err := b.trail.Note(t.Context(), e)
+		err := only(b.trail.Note(t.Context(), e))
 		require.ErrorIs(t, err, audit.ErrInvalid)
 		require.ErrorContains(t, err, want)
 	}

@@ -15,14 +15,24 @@ func ExampleTrail_Prepare() {
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
-	s.config.Prepare = func(_ context.Context, tenant string, persons ...string) error { // vault.PersonSealer("audit").Ensure
-		fmt.Println("keys of", tenant, persons)
-		return nil
+	sale := audit.Event{Tenant: "main", Actor: "u-1", Action: "deal.close", Object: audit.Ref("deal", "17"), Persons: []string{"p-1", "p-2"}}
+	record := func() error {
+		tx, err := s.db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if _, err := s.trail.Record(ctx, tx, sale); err != nil {
+			return err
+		}
+		return tx.Commit()
 	}
-	s.reopen(ctx)
-	fmt.Println(s.trail.Prepare(ctx, "main", "p-1", "p-2")) // before BeginTx: Record inside needs no connection of its own
+	fmt.Println(errors.Is(record(), audit.ErrNotPrepared))  // nothing was written
+	fmt.Println(s.trail.Prepare(ctx, "main", "p-1", "p-2")) // before BeginTx
+	fmt.Println(record())
 	// Output:
-	// keys of main [p-1 p-2]
+	// true
+	// <nil>
 	// <nil>
 }
 
@@ -99,8 +109,8 @@ func ExampleParseLeaf() {
 }
 
 func ExampleGenerateKey() {
-	signer, verifier, err := audit.GenerateKey("crm.example/audit", 0) // the name is without the counter
-	fmt.Println(signer[:32], verifier[:19], err)                       // the first is secret, the second goes to every auditor
+	key, verifier, err := audit.GenerateKey("crm.example/audit", 0) // the name is without the counter
+	fmt.Println(key[:32], verifier[:19], err)                       // Config.Key, a secret, and what goes to every auditor
 	_, _, err = audit.GenerateKey("our audit log", 0)
 	fmt.Println(err)
 	// Output:

@@ -119,6 +119,7 @@ func (o *outage) use(t *testing.T) {
 		"a Reader, known person": func() error { _, err := contacts.Row(ctx, tenant, "p1", "c1"); return err },
 		"a person's first key":   func() error { return o.vault.Ensure(ctx, tenant, fmt.Sprint("new-", o.clock.Now().UnixNano())) },
 		"Lookup":                 func() error { _, err := contacts.Lookup(ctx, tenant, "email_idx", "a@b.example"); return err },
+		"MAC keys":               func() error { _, _, err := o.vault.AuditKeys().MACKeys(ctx, tenant, macInfo); return err },
 		"tags":                   func() error { _, err := o.vault.Tagger("seal").Tag(ctx, tenant, []byte("x")); return err },
 		"a tenant not in memory": func() error { return o.vault.Ensure(ctx, "t2", "p1") },
 		"Erase":                  func() error { _, err := o.vault.Erase(ctx, tenant, "somebody"); return err },

@@ -265,6 +265,7 @@
 //	a person's first key      ErrStore    ErrStore     yes         yes
 //	Lookup                    yes         ErrStore     yes         yes
 //	tags                      yes         yes          yes         yes
+//	MAC keys                  yes         ErrStore     yes         yes
 //	a tenant not in memory    ErrStore    ErrStore     ErrKEK      ErrKEK
 //	Erase                     ErrStore    ErrStore     yes         yes
 //	NewKeyVersion             ErrStore    ErrStore     yes         yes

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -278,6 +279,27 @@ func ExampleVault_Tagger() {
 	tag := must(seal.Tag(ctx, "main", []byte("row")))
 	fmt.Println(len(tag), seal.Verify(ctx, "main", []byte("row"), tag), seal.Verify(ctx, "main", []byte("raw"), tag))
 	// Output: 37 <nil> encryption: tag does not verify
+}
+
+func ExampleVault_AuditKeys() {
+	// exampleVault and must stand in example_test.go.
+	ctx := context.Background()
+	keys := exampleVault().AuditKeys()                                            // for the configuration of a trail, which then does what follows
+	fmt.Println(keys.Prepare(ctx, "main", "p1"))                                  // before the transaction
+	info := append(lp("crmguard/audit/queue-key/v2"), lp("crm.example/audit")...) // what the key is for
+	keyIDs, macKeys, err := keys.MACKeys(ctx, "main", info)
+	fmt.Println(len(keyIDs), len(macKeys[0]), err)
+	tag := must(keys.Tag(ctx, "main", []byte("leaf")))
+	fmt.Println(binary.BigEndian.Uint32(tag[1:]) == keyIDs[0]) // one id for both
+	// Output:
+	// <nil>
+	// 1 32 <nil>
+	// true
+}
+
+// lp is LP of formats.md: four bytes of length, and the text.
+func lp(text string) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)
 }
 
 func ExampleSealedTable_RebuildIndexes() {

@@ -139,7 +139,8 @@ func TestNobodyWaitsForAKEKLongerThanTheContext(t *testing.T) {
 					_, err := contacts.Lookup(ctx, "a", "email_idx", "a@b.example")
 					return err
 				}},
-				"Tag": {opens, func(ctx context.Context) error { _, err := vault.Tagger("seal").Tag(ctx, "a", nil); return err }},
+				"Tag":     {opens, func(ctx context.Context) error { _, err := vault.Tagger("seal").Tag(ctx, "a", nil); return err }},
+				"MACKeys": {opens, func(ctx context.Context) error { _, _, err := vault.AuditKeys().MACKeys(ctx, "a", macInfo); return err }},
 				"Digests": {opens, func(ctx context.Context) error {
 					_, _, err := vault.Digests("suppression")(ctx, "a", nil, nil)
 					return err

@@ -125,7 +125,10 @@ func uses(t *testing.T, vault *encryption.Vault, purpose string) map[string]func
 	case "index":
 		out["Writer"] = func() error { _, err := contacts.Writer(t.Context(), tenant, "p1"); return err }
 		out["Lookup"] = func() error { _, err := contacts.Lookup(t.Context(), tenant, "email_idx", "a@b.example"); return err }
-	case "seal", "log":
+	case "log":
+		out["MACKeys"] = func() error { _, _, err := vault.AuditKeys().MACKeys(t.Context(), tenant, macInfo); return err }
+		fallthrough
+	case "seal":
 		out["Ensure"] = func() error { return vault.Ensure(t.Context(), tenant, "p1") }
 	case "suppression":
 		out["Digests"] = func() error {

@@ -203,6 +203,8 @@ func TestHowOftenAKEKIsAsked(t *testing.T) {
 			require.NoError(t, err)
 			_, _, err = vault.Digests("suppression")(t.Context(), "t1", nil, nil)
 			require.NoError(t, err)
+			_, _, err = vault.AuditKeys().MACKeys(t.Context(), "t1", macInfo)
+			require.NoError(t, err)
 		}
 	}
 	use(vault)

@@ -148,7 +148,7 @@ func TestNothingPrintsKeysOrValues(t *testing.T) {
 	secret := append(forms(key), "plaintext")
 	for name, value := range map[string]any{
 		"vault": vault, "config": cfg, "kek": kek, "table": contacts, "writer": w, "copy of the writer": *w, "reader": r, "sealed": sealed,
-		"failed": w.Text("nope", "plaintext"), "sealer": vault.PersonSealer("undo"), "tagger": vault.Tagger("seal"), "manifests": vault.ManifestTagger(),
+		"failed": w.Text("nope", "plaintext"), "sealer": vault.PersonSealer("undo"), "tagger": vault.Tagger("seal"), "manifests": vault.ManifestTagger(), "audit keys": vault.AuditKeys(),
 	} {
 		for how, text := range printed(t, value) {
 			for _, form := range secret {

@@ -95,9 +95,10 @@ func ParseBody(data []byte) (*Opening, error) {
 
 // bodyKey is the key of one event under the content key of one owner.
 func bodyKey(content *[32]byte, event [16]byte) []byte {
+	data := frame.Append(make([]byte, 0, 64), "crmguard/opening/key/v2")
 	mac := hmac.New(sha256.New, content[:])
-	mac.Write(frame.Join([]byte("crmguard/opening/key/v2"), event[:]))
-	return mac.Sum(nil)
+	mac.Write(frame.Append(data, event[:]))
+	return mac.Sum(data[:0])
 }
 
 func bodyAEAD(content *[32]byte, event [16]byte) (cipher.AEAD, error) {
@@ -110,7 +111,7 @@ func bodyAEAD(content *[32]byte, event [16]byte) (cipher.AEAD, error) {
 
 // bodyData binds a sealed opening to its event and owner.
 func bodyData(event, owner [16]byte) []byte {
-	return frame.Join([]byte("crmguard/opening/v2"), event[:], owner[:])
+	return frame.Append(frame.Append(frame.Append(make([]byte, 0, 80), "crmguard/opening/v2"), event[:]), owner[:])
 }
 
 // SealBody appends the sealed form of a plaintext of [AppendBody], under the

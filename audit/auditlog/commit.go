@@ -3,6 +3,7 @@ package auditlog
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"hash"
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
@@ -15,27 +16,45 @@ const (
 	SideName byte = 2 // the name of a field that does not stand in the log; its value is the name
 )
 
-// salt derives the salt of one field side from the seed of (event, owner).
-func salt(seed *[32]byte, path string, side byte) []byte {
-	mac := hmac.New(sha256.New, seed[:])
-	mac.Write(append(frame.Join("crmguard/audit/salt/v1", path), side))
-	return mac.Sum(nil)
+// Committer makes the commitments of one opening, as they stand in the leaf of an
+// event.
+type Committer struct {
+	salts hash.Hash
+	event [16]byte
+	data  []byte
 }
 
-// commitment hides a value in the log: without the seed nobody can guess it,
-// with the seed nobody can open it to another value.
-func commitment(seed *[32]byte, event [16]byte, f *Field) [32]byte {
-	buf := frame.Append(make([]byte, 0, 256), "crmguard/audit/commit/v1")
-	buf = append(buf, salt(seed, f.Path, f.Side)...)
-	buf = frame.Append(buf, event[:])
-	buf = frame.Append(buf, f.Path)
-	buf = append(buf, f.Side)
-	return sha256.Sum256(f.Value.Append(buf))
+// Committer returns that of an event.
+func (o *Opening) Committer(event [16]byte) Committer {
+	return Committer{salts: hmac.New(sha256.New, o.Seed[:]), event: event, data: make([]byte, 0, 256)}
 }
 
-// Commit is the commitment to a field of an opening, as it stands in the leaf of
-// an event.
+// Commit is the commitment to a field. It hides the value in the log: without the
+// seed nobody can guess it, with the seed nobody can open it to another value.
+func (c *Committer) Commit(f *Field) string {
+	sum := c.commitment(f)
+	return canon.FormatBytes(sum[:])
+}
+
+// salt is the MAC whose sum is the salt of one side of one field.
+func (c *Committer) salt(f *Field) hash.Hash {
+	c.data = append(frame.Append(frame.Append(c.data[:0], "crmguard/audit/salt/v1"), f.Path), f.Side)
+	c.salts.Reset()
+	c.salts.Write(c.data)
+	return c.salts
+}
+
+func (c *Committer) commitment(f *Field) [32]byte {
+	salt := c.salt(f)
+	c.data = salt.Sum(frame.Append(c.data[:0], "crmguard/audit/commit/v1"))
+	c.data = frame.Append(c.data, c.event[:])
+	c.data = append(frame.Append(c.data, f.Path), f.Side)
+	c.data = f.Value.Append(c.data)
+	return sha256.Sum256(c.data)
+}
+
+// Commit is the commitment to one field of an opening.
 func (o *Opening) Commit(event [16]byte, f Field) string {
-	c := commitment(&o.Seed, event, &f)
-	return canon.FormatBytes(c[:])
+	c := o.Committer(event)
+	return c.Commit(&f)
 }

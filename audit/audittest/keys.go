@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -14,7 +15,7 @@ import (
 	"github.com/crmguard/crmguard/audit"
 )
 
-// Keys is an [audit.Sealer] and an [audit.Tagger] with keys in memory. The
+// Keys are [audit.Keys] in memory. The
 // sealed form begins, as the real one does, with 0x01 and the key version.
 type Keys struct {
 	mu         sync.Mutex
@@ -23,10 +24,7 @@ type Keys struct {
 	erased     map[string]bool
 }
 
-var (
-	_ audit.Sealer = (*Keys)(nil)
-	_ audit.Tagger = (*Keys)(nil)
-)
+var _ audit.Keys = (*Keys)(nil)
 
 var (
 	errErased = errors.New("audittest: person erased")
@@ -138,4 +136,27 @@ func (k *Keys) Verify(ctx context.Context, tenant string, data, tag []byte) erro
 		err = errTag
 	}
 	return err
+}
+
+// MACKeys derives one key from the tenant's key of the tags.
+func (k *Keys) MACKeys(_ context.Context, tenant string, info []byte) (ids []uint32, keys [][]byte, err error) {
+	root, err := k.key(tenant, "\x00log", 0, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := hkdf.Key(sha256.New, root, nil, string(info), sha256.Size)
+	return []uint32{0}, [][]byte{key}, err
+}
+
+// Prepare makes the keys of persons, and says so where one of them was erased.
+func (k *Keys) Prepare(_ context.Context, tenant string, persons ...string) error {
+	k.mu.Lock()
+	keyVersion := k.keyVersion
+	k.mu.Unlock()
+	for _, person := range persons {
+		if _, err := k.key(tenant, person, keyVersion, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -61,7 +61,7 @@ func newJudged(t *testing.T, store audit.Store) *judged {
 	signer, verifier, err := audit.GenerateKey("judge.example/audit", 0)
 	must(t, err)
 	j.config = audit.Config{
-		Name: "judge.example/audit", Tenant: "main", Sign: signerOf(t, signer), Key: verifier, Sink: j.sink, Seal: j.keys, Tag: j.keys,
+		Name: "judge.example/audit", Tenant: "main", Signer: signerOf(t, signer), Verifier: verifier, Sink: j.sink, Keys: j.keys,
 		Fields: map[string][]string{"contact": {"email"}, "deal": {"email"}},
 	}
 	j.reopen(store)
@@ -113,6 +113,28 @@ func (j *judged) attempt(options *sql.TxOptions, f func(tx *sql.Tx) error) error
 	return tx.Commit()
 }
 
+// only leaves the error of a call that names its event, too.
+func only(_ string, err error) error { return err }
+
+// prepare is what comes before the transaction of a sale.
+func (j *judged) prepare(events ...audit.Event) error {
+	for _, e := range events {
+		persons := append([]string{}, e.Persons...)
+		for _, c := range e.Changes {
+			if c.Who != "" {
+				persons = append(persons, c.Who)
+			}
+		}
+		if e.Object.Person {
+			persons = append(persons, e.Object.ID)
+		}
+		if err := j.trail.Prepare(j.t.Context(), e.Tenant, persons...); err != nil && !errors.Is(err, audit.ErrInvalid) {
+			return err
+		}
+	}
+	return nil
+}
+
 // most is how often an application tries a transaction that the database ended
 // in favour of another one.
 const most = 100
@@ -120,11 +142,14 @@ const most = 100
 // record does what applications do: the transaction again, with the same event,
 // where the database ended it.
 func (j *judged) record(events ...audit.Event) error {
-	var err error
+	err := j.prepare(events...)
+	if err != nil {
+		return err
+	}
 	for range most {
 		err = j.attempt(nil, func(tx *sql.Tx) error {
 			for _, e := range events {
-				if err := j.trail.Record(j.t.Context(), tx, e); err != nil {
+				if err := only(j.trail.Record(j.t.Context(), tx, e)); err != nil {
 					return err
 				}
 			}

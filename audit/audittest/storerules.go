@@ -29,7 +29,7 @@ func commits(t *testing.T, open func(t *testing.T) audit.Store) {
 	must(t, err)
 	leaf, err := j.trail.Leaf(t.Context(), e.ID)
 	must(t, err)
-	if _, err := auditlog.Verify(auditlog.Trust{Key: j.config.Key}, leaf, proof); err != nil {
+	if _, err := auditlog.Verify(auditlog.Trust{Key: j.config.Verifier}, leaf, proof); err != nil {
 		t.Errorf("the proof of a committed event does not verify: %v", err)
 	}
 	past := j.past(audit.PersonRef("contact", "p1"), audit.Page{})
@@ -44,13 +44,14 @@ func commits(t *testing.T, open func(t *testing.T) audit.Store) {
 func rollsBack(t *testing.T, open func(t *testing.T) audit.Store) {
 	j := newJudged(t, open(t))
 	e, enough := about(t, "p1", 1), errors.New("the sale was off")
+	must(t, j.prepare(e))
 	if err := j.attempt(nil, func(tx *sql.Tx) error {
-		must(t, j.trail.Record(t.Context(), tx, e))
+		must(t, only(j.trail.Record(t.Context(), tx, e)))
 		return enough
 	}); !errors.Is(err, enough) {
 		t.Fatalf("the transaction ended with %v", err)
 	}
-	for _, table := range []string{"events", "persons", "surrogates", "openings"} {
+	for _, table := range []string{"events", "entries", "persons", "openings"} {
 		if n := j.rows("crmguard_audit_" + table); n != 0 {
 			t.Errorf("%d rows are left in %s after a rollback", n, table)
 		}
@@ -76,10 +77,10 @@ func retries(t *testing.T, open func(t *testing.T) audit.Store) {
 			t.Errorf("another event under the id of a recorded one gave %v; it must be ErrConflict", err)
 		}
 	}
+	j.sequence()
 	if n := j.rows("crmguard_audit_openings"); n != 1 {
 		t.Errorf("%d openings after retries of one event with one", n)
 	}
-	j.sequence()
 	must(t, j.record(e))
 	j.sequence()
 	j.once(e)
@@ -140,16 +141,17 @@ func olderView(t *testing.T, open func(t *testing.T) audit.Store) {
 			level = sql.LevelDefault // its only one
 		}
 		first, second := about(t, "p1", 1), about(t, "p1", 2)
+		must(t, j.prepare(first, second))
 		err := j.attempt(&sql.TxOptions{Isolation: level}, func(tx *sql.Tx) error {
 			var n int
 			if err := tx.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM crmguard_audit_events`).Scan(&n); err != nil {
 				return err
 			}
 			must(t, j.record(first))
-			if err := j.trail.Record(t.Context(), tx, second); err != nil {
+			if err := only(j.trail.Record(t.Context(), tx, second)); err != nil {
 				return err
 			}
-			return j.trail.Record(t.Context(), tx, first)
+			return only(j.trail.Record(t.Context(), tx, first))
 		})
 		if errors.Is(err, audit.ErrConflict) {
 			t.Errorf("%s: the same event gave %v; it is a retry, whichever transaction was first", level, err)
@@ -170,8 +172,9 @@ func commitsLate(t *testing.T, open func(t *testing.T) audit.Store) {
 		return // a transaction that recorded keeps all others from it
 	}
 	early, late := about(t, "p1", 1), about(t, "p2", 2)
+	must(t, j.prepare(early, late))
 	must(t, j.attempt(nil, func(tx *sql.Tx) error {
-		must(t, j.trail.Record(t.Context(), tx, early))
+		must(t, only(j.trail.Record(t.Context(), tx, early)))
 		must(t, j.record(late))
 		j.sequence()
 		return nil
@@ -237,7 +240,7 @@ func writersAndSequencers(t *testing.T, open func(t *testing.T) audit.Store) {
 	}
 	j.once(committed...)
 	for signed := range checkpoints {
-		r, err := auditlog.VerifyLog(t.Context(), j.sink.FS(), auditlog.Trust{Key: j.config.Key, Kept: []byte(signed)})
+		r, err := auditlog.VerifyLog(t.Context(), j.sink.FS(), auditlog.Trust{Key: j.config.Verifier, Kept: []byte(signed)})
 		must(t, err)
 		if r.Verdict != auditlog.OK {
 			t.Errorf("VerifyLog against a checkpoint that was published in between says %s: %+v; all are of one history", r.Verdict, r.Faults)
@@ -350,19 +353,20 @@ func pages(t *testing.T, open func(t *testing.T) audit.Store) {
 
 func reseals(t *testing.T, open func(t *testing.T) audit.Store) {
 	j := newJudged(t, open(t))
-	const openings = 510 // more than a page
+	const persons = 510 // more than a page
 	var events []audit.Event
-	for n := range openings {
-		events = append(events, about(t, "p1", n))
+	for n := range persons {
+		events = append(events, about(t, fmt.Sprintf("p%d", n), n), about(t, fmt.Sprintf("p%d", n), n))
 	}
+	const heads = persons + 1 // of what is about nobody, too
 	must(t, j.record(events...))
 	before := j.keys.Rotate()
 	count, _, err := j.trail.OpeningHolders(t.Context(), "main", before)
 	must(t, err)
-	if count != openings {
-		t.Errorf("%d openings are counted under their key version, of %d", count, openings)
+	if count != heads {
+		t.Errorf("%d heads are counted under their key version, of %d", count, heads)
 	}
-	report, err := j.trail.ResealOpenings(t.Context(), func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+	report, err := j.trail.Reseal(t.Context(), func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 		plain, err := j.keys.Open(ctx, tenant, person, sealed, ad)
 		if err != nil {
 			return nil, err
@@ -370,11 +374,11 @@ func reseals(t *testing.T, open func(t *testing.T) audit.Store) {
 		return j.keys.Seal(ctx, tenant, person, plain, ad)
 	})
 	must(t, err)
-	if report.Seen != openings || report.Resealed != openings {
-		t.Errorf("resealing says %+v; there were %d openings, each once", report, openings)
+	if report.Seen != heads || report.Resealed != heads {
+		t.Errorf("resealing says %+v; there were %d heads, one a person, each once", report, heads)
 	}
 	if count, _, err = j.trail.OpeningHolders(t.Context(), "main", before); err != nil || count != 0 {
-		t.Errorf("%d openings are left under the old key version (%v)", count, err)
+		t.Errorf("%d heads are left under the old key version (%v)", count, err)
 	}
 	j.sequence()
 	j.once(events...)
@@ -416,7 +420,7 @@ func otherLog(t *testing.T, open func(t *testing.T) audit.Store) {
 	other.config.Recoveries = 1
 	signer, verifier, err := audit.GenerateKey(j.config.Name, 1)
 	must(t, err)
-	other.config.Key, other.config.Sign = verifier, signerOf(t, signer)
+	other.config.Verifier, other.config.Signer = verifier, signerOf(t, signer)
 	if _, err := audit.Open(t.Context(), j.store, other.config); !errors.Is(err, audit.ErrOrigin) {
 		t.Errorf("a store that holds a log was opened for another one: %v; it must be ErrOrigin", err)
 	}

@@ -53,15 +53,15 @@ func TestWhatIsTriedAgainIsCountedOnce(t *testing.T) {
 			for range 3 {
 				require.NoError(t, s.sell(s.db.DB, s.trail, sale(t, "p1")))
 			}
-			blocked(t, s, `UPDATE crmguard_audit_events SET sequenced = 0 WHERE seq = 3`, c.waiting, c.limit, func() {
+			blocked(t, s, `UPDATE crmguard_audit_state SET drains = drains + 1`, c.waiting, c.limit, func() {
 				r := s.sequence()
 				require.Equal(t, 3, r.Sequenced)
 				require.EqualValues(t, 4, r.Size)
 			})
 			s.sound()
-			last := `UPDATE crmguard_audit_openings SET sealed = '' WHERE event = (SELECT id FROM crmguard_audit_events WHERE seq = 3)`
-			blocked(t, s, last, c.waiting, c.limit, func() {
-				r, err := s.trail.ResealOpenings(t.Context(), func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+			head := `UPDATE crmguard_audit_surrogates SET k = k + 1 WHERE person = 'p1'`
+			blocked(t, s, head, c.waiting, c.limit, func() {
+				r, err := s.trail.Reseal(t.Context(), func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 					plain, err := s.keys.Open(ctx, tenant, person, sealed, ad)
 					if err != nil {
 						return nil, err
@@ -69,11 +69,11 @@ func TestWhatIsTriedAgainIsCountedOnce(t *testing.T) {
 					return s.keys.Seal(ctx, tenant, person, plain, ad)
 				})
 				require.NoError(t, err)
-				require.Equal(t, 3, r.Resealed)
+				require.Equal(t, 2, r.Resealed)
 				require.Zero(t, r.Raced)
 			})
-			blocked(t, s, last, c.waiting, c.limit, func() { require.NoError(t, s.trail.Erase(t.Context(), "main", "p1")) })
-			require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE kind = 'erase'`))
+			blocked(t, s, head, c.waiting, c.limit, func() { require.NoError(t, s.trail.Erase(t.Context(), "main", "p1")) })
+			require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NULL`))
 			require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_openings`))
 			s.sequence()
 			s.sound()

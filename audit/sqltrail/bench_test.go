@@ -36,7 +36,7 @@ func config(t *testing.T, name string, sink audit.Sink, keys *audittest.Keys) au
 	sign, err := note.NewSigner(signer)
 	require.NoError(t, err)
 	return audit.Config{
-		Name: name, Tenant: "main", Sign: sign, Key: verifier, Sink: sink, Seal: keys, Tag: keys,
+		Name: name, Tenant: "main", Signer: sign, Verifier: verifier, Sink: sink, Keys: keys,
 		Fields: map[string][]string{"contact": {"email"}},
 	}
 }
@@ -80,6 +80,9 @@ func sale(t *testing.T, person string) audit.Event {
 // repeats after a failure.
 func (s *shop) sell(db *sql.DB, trail *audit.Trail, e audit.Event) error {
 	ctx := s.t.Context()
+	if err := trail.Prepare(ctx, e.Tenant, people(e)...); err != nil {
+		return err
+	}
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -93,10 +96,27 @@ func (s *shop) sell(db *sql.DB, trail *audit.Trail, e audit.Event) error {
 			return errors.Join(err, tx.Rollback())
 		}
 	}
-	if err := trail.Record(ctx, tx, e); err != nil {
+	if err := only(trail.Record(ctx, tx, e)); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
 	return tx.Commit()
+}
+
+// only leaves the error of a call that names its event, too.
+func only(_ string, err error) error { return err }
+
+// people are all persons that an event names.
+func people(e audit.Event) []string {
+	out := append([]string{}, e.Persons...)
+	for _, c := range e.Changes {
+		if c.Who != "" {
+			out = append(out, c.Who)
+		}
+	}
+	if e.Object.Person {
+		out = append(out, e.Object.ID)
+	}
+	return out
 }
 
 func (s *shop) sequence() audit.Result {

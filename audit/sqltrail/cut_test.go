@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
@@ -53,7 +54,7 @@ func TestACutConnectionLosesAndDoublesNothing(t *testing.T) {
 				}
 				return err
 			})
-			require.GreaterOrEqual(t, cuts, least(12), "recording")
+			require.GreaterOrEqual(t, cuts, least(6), "recording")
 
 			again := false
 			cuts = everyCut(t, c, commits, func() error {
@@ -71,10 +72,10 @@ func TestACutConnectionLosesAndDoublesNothing(t *testing.T) {
 			require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NULL`))
 			s.sound()
 
-			const recorded = `SELECT COUNT(*) FROM crmguard_audit_events WHERE kind = 'erase'`
+			const recorded = `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE state IN (1, 3)`
 			before, erased := s.count(recorded), 0
 			cuts = everyCut(t, c, commits, func() error {
-				person := fmt.Sprintf("e%d", erased)
+				person := fmt.Sprintf("e%d-%t", erased, commits)
 				if s.count(recorded) == before+erased { // otherwise it was done, and only the answer is missing
 					require.NoError(t, s.sell(s.db.DB, s.trail, sale(t, person)))
 				}
@@ -85,8 +86,9 @@ func TestACutConnectionLosesAndDoublesNothing(t *testing.T) {
 				return err
 			})
 			require.GreaterOrEqual(t, cuts, least(8), "erasing")
-			require.Equal(t, before+erased, s.count(recorded), "each erasure is recorded once")
+			require.Equal(t, before+erased, s.count(recorded))
 			s.sequence()
+			require.Equal(t, before+erased, s.erasures(), "each erasure is recorded once")
 			s.sound()
 		}
 	})
@@ -116,4 +118,18 @@ func TestACutWhileOpening(t *testing.T) {
 		s.sequence()
 		s.sound()
 	})
+}
+
+// erasures counts the erasures in the published log.
+func (s *shop) erasures() (n int) {
+	s.t.Helper()
+	for e, err := range auditlog.Entries(s.t.Context(), s.sink.FS()) {
+		require.NoError(s.t, err)
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
+		require.NoError(s.t, err)
+		if leaf.Kind == auditlog.KindErase {
+			n++
+		}
+	}
+	return n
 }

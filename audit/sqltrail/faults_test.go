@@ -24,7 +24,7 @@ func refused(t *testing.T, s *shop, db *sql.DB, why func(t require.TestingT, err
 	trail := s.over(db)
 	for name, do := range map[string]func() error{
 		"Record": func() error { return s.sell(db, trail, sale(t, "p9")) },
-		"Note":   func() error { return trail.Note(t.Context(), sale(t, "p9")) },
+		"Note":   func() error { return only(trail.Note(t.Context(), sale(t, "p9"))) },
 		"RunOnce": func() error {
 			_, err := trail.RunOnce(t.Context())
 			return err
@@ -190,13 +190,14 @@ func TestWhereTheTablesAreNotInReachTheSaleFails(t *testing.T) {
 		require.ErrorContains(t, err, "crmguard_schema", "the cause")
 
 		db := openAt(t, driver, d.DSN(driver)+map[bool]string{true: "", false: " search_path=crm"}[d.Name == testdb.MariaDB])
+		require.NoError(t, s.trail.Prepare(t.Context(), "main", "p2"))
 		tx, err := db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
 		_, err = tx.ExecContext(t.Context(), s.db.Bind(`INSERT INTO sales (id) VALUES (?)`), "1")
 		require.NoError(t, err)
 		_, err = tx.ExecContext(t.Context(), leave)
 		require.NoError(t, err)
-		err = s.trail.Record(t.Context(), tx, sale(t, "p2"))
+		err = only(s.trail.Record(t.Context(), tx, sale(t, "p2")))
 		passing(t, err)
 		require.ErrorContains(t, err, "crmguard_audit_", "the cause")
 		require.NoError(t, tx.Rollback())
@@ -214,7 +215,7 @@ func TestTablesOfANewerLibrary(t *testing.T) {
 			require.NoError(t, err)
 		}
 		exec(`INSERT INTO crmguard_schema (package, version, installed) SELECT package, 99, installed FROM crmguard_schema WHERE package = 'audit' AND version = 1`)
-		for _, table := range []string{"events", "persons", "surrogates", "openings", "tiles", "state"} {
+		for _, table := range []string{"log", "events", "entries", "found", "persons", "surrogates", "openings", "heads", "aside", "tiles", "state"} {
 			exec(`ALTER TABLE crmguard_audit_` + table + ` ADD COLUMN later INTEGER`)
 		}
 		exec(`CREATE TABLE crmguard_audit_later (id INTEGER PRIMARY KEY)`)
@@ -239,6 +240,7 @@ func TestATransactionThatFailedTakesNoEvent(t *testing.T) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
 		first, second := sale(t, "p1"), sale(t, "p2")
 		require.NoError(t, s.sell(s.db.DB, s.trail, first))
+		require.NoError(t, s.trail.Prepare(t.Context(), "main", "p2", "p3"))
 		tx, err := s.db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
 		insert := s.db.Bind(`INSERT INTO sales (id) VALUES (?)`)
@@ -246,7 +248,7 @@ func TestATransactionThatFailedTakesNoEvent(t *testing.T) {
 		require.NoError(t, err)
 		_, err = tx.ExecContext(t.Context(), insert, first.ID)
 		require.Error(t, err)
-		err = s.trail.Record(t.Context(), tx, second)
+		err = only(s.trail.Record(t.Context(), tx, second))
 		if d.Name == testdb.PostgresC || d.Name == testdb.PostgresICU { // elsewhere only the statement failed
 			passing(t, err)
 			require.Error(t, tx.Commit())
@@ -255,7 +257,7 @@ func TestATransactionThatFailedTakesNoEvent(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, tx.Commit())
 		}
-		err = s.trail.Record(t.Context(), tx, sale(t, "p3"))
+		err = only(s.trail.Record(t.Context(), tx, sale(t, "p3")))
 		passing(t, err)
 		require.ErrorIs(t, err, sql.ErrTxDone)
 		require.Equal(t, 2, s.sequence().Sequenced)
@@ -275,7 +277,7 @@ func TestSequencersDoNotTakeTheApplicationsIsolation(t *testing.T) {
 			for w := range 4 {
 				wg.Go(func() {
 					for n := range 4 {
-						if err := s.trail.Note(t.Context(), sale(t, fmt.Sprintf("p%d-%d", w, n))); err != nil {
+						if err := only(s.trail.Note(t.Context(), sale(t, fmt.Sprintf("p%d-%d", w, n)))); err != nil {
 							fail <- err
 						}
 						if _, err := s.trail.RunOnce(t.Context()); err != nil {

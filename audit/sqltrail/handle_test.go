@@ -50,20 +50,21 @@ func TestAnEventGoesIntoATransactionOrNowhere(t *testing.T) {
 					"GORM": poolOfGORM{bare{s.db.DB}}, "bun": &poolOfBun{bare{s.db.DB}}, "database": bare{s.db.DB}, "connection": bare{conn},
 					"nil": (*txOfPgx)(nil), "sql.DB": s.db.DB, "sql.Conn": conn,
 				} {
-					require.ErrorIs(t, s.trail.Record(ctx, pool, sale(t, "p1")), audit.ErrNoTransaction, name)
+					require.ErrorIs(t, only(s.trail.Record(ctx, pool, sale(t, "p1"))), audit.ErrNoTransaction, name)
 				}
 				require.NoError(t, conn.Close())
 				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
 				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates`))
 
+				require.NoError(t, s.trail.Prepare(ctx, "main", "p1"))
 				tx, err := s.db.BeginTx(ctx, nil)
 				require.NoError(t, err)
 				defer func() { _ = tx.Rollback() }() // of one that has not committed
 				for name, pool := range map[string]audit.Tx{"GORM": poolOfGORM{bare{tx}}, "bun": &poolOfBun{bare{tx}}} {
-					require.ErrorIs(t, s.trail.Record(ctx, pool, sale(t, "p1")), audit.ErrNoTransaction, "%s, whatever its connection is doing", name)
+					require.ErrorIs(t, only(s.trail.Record(ctx, pool, sale(t, "p1"))), audit.ErrNoTransaction, "%s, whatever its connection is doing", name)
 				}
 				// The first statement of the transaction, which has written nothing yet.
-				err = s.trail.Record(ctx, bare{tx}, sale(t, "p1"))
+				err = only(s.trail.Record(ctx, bare{tx}, sale(t, "p1")))
 				want := 3
 				if name == testdb.SQLite {
 					require.ErrorIs(t, err, audit.ErrNoTransaction)
@@ -72,8 +73,8 @@ func TestAnEventGoesIntoATransactionOrNowhere(t *testing.T) {
 				} else {
 					require.NoError(t, err)
 				}
-				require.NoError(t, s.trail.Record(ctx, txOfBun{bare{tx}, tx.Commit}, sale(t, "p1")))
-				require.NoError(t, s.trail.Record(ctx, &txOfPgx{bare{tx}}, sale(t, "p1")))
+				require.NoError(t, only(s.trail.Record(ctx, txOfBun{bare{tx}, tx.Commit}, sale(t, "p1"))))
+				require.NoError(t, only(s.trail.Record(ctx, &txOfPgx{bare{tx}}, sale(t, "p1"))))
 				require.NoError(t, tx.Commit())
 				require.Equal(t, want, s.sequence().Sequenced)
 			})
@@ -88,6 +89,7 @@ func TestAskingForATransactionLeavesNoTrace(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			s := newShop(t, testdb.New(t, testdb.PostgresC).OpenWith(t, driver), "crm.example/audit")
 			ctx := t.Context()
+			require.NoError(t, s.trail.Prepare(ctx, "main", "p1"))
 			tx, err := s.db.BeginTx(ctx, nil)
 			require.NoError(t, err)
 			defer func() { _ = tx.Rollback() }() // of one that has not committed
@@ -95,7 +97,7 @@ func TestAskingForATransactionLeavesNoTrace(t *testing.T) {
 				_, err = tx.ExecContext(ctx, statement)
 				require.NoError(t, err)
 			}
-			require.NoError(t, s.trail.Record(ctx, bare{tx}, sale(t, "p1")))
+			require.NoError(t, only(s.trail.Record(ctx, bare{tx}, sale(t, "p1"))))
 			_, err = tx.ExecContext(ctx, `ROLLBACK TO SAVEPOINT crmguard_audit`)
 			require.NoError(t, err)
 			require.NoError(t, tx.Commit())
@@ -107,7 +109,7 @@ func TestAskingForATransactionLeavesNoTrace(t *testing.T) {
 			defer func() { _ = failed.Rollback() }()
 			_, err = failed.ExecContext(ctx, `INSERT INTO sales (id) VALUES ('before')`)
 			require.Error(t, err)
-			err = s.trail.Record(ctx, bare{failed}, sale(t, "p1"))
+			err = only(s.trail.Record(ctx, bare{failed}, sale(t, "p1")))
 			require.Error(t, err)
 			require.NotErrorIs(t, err, audit.ErrNoTransaction)
 		})

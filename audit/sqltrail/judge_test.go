@@ -26,7 +26,7 @@ func judge(t *testing.T, open func(tb testing.TB) *sql.DB) {
 			return storeOf(t, another)
 		}
 		rule = t
-		for _, table := range []string{"events", "persons", "surrogates", "openings", "tiles", "state"} {
+		for _, table := range []string{"events", "entries", "found", "persons", "openings", "surrogates", "heads", "aside", "tiles", "state", "log"} {
 			_, err := db.ExecContext(t.Context(), `DELETE FROM crmguard_audit_`+table)
 			require.NoError(t, err)
 		}

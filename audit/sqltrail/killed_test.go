@@ -80,11 +80,15 @@ func (s *shop) untilKilled(t *testing.T, server *testdb.Server, writers, round i
 		work.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				e := sale(t, fmt.Sprintf("p%d", (w+n)%3))
+				if err := s.trail.Prepare(ctx, "main", e.Object.ID); err != nil {
+					fault(err)
+					continue
+				}
 				if err := tried(ctx, s.db.DB, func(tx *sql.Tx) error {
 					if _, err := tx.ExecContext(ctx, s.db.Bind(`INSERT INTO sales (id) VALUES (?)`), e.ID); err != nil {
 						return err
 					}
-					return s.trail.Record(ctx, tx, e)
+					return only(s.trail.Record(ctx, tx, e))
 				}); err != nil {
 					fault(err) // whether it was committed is not known, and asked afterwards
 					continue

@@ -19,10 +19,11 @@ func TestEachDatabaseHasThePublishedLog(t *testing.T) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
 		files := fstest.MapFS{}
 		for _, more := range []int{4, 260} {
+			require.NoError(t, s.trail.Prepare(t.Context(), "main"))
 			tx, err := s.db.BeginTx(t.Context(), nil)
 			require.NoError(t, err)
 			for range more {
-				require.NoError(t, s.trail.Record(t.Context(), tx, audit.Event{Tenant: "main", Actor: "u-1", Action: "report.read"}))
+				require.NoError(t, only(s.trail.Record(t.Context(), tx, audit.Event{Tenant: "main", Actor: "u-1", Action: "report.read"})))
 			}
 			require.NoError(t, tx.Commit())
 			s.sequence()

@@ -50,7 +50,7 @@ func TestATrailDoesItsMainJobWhereTransactionsAreSerializable(t *testing.T) {
 		require.NoError(t, err)
 		keys := audittest.NewKeys()
 		trail, err := audit.Open(t.Context(), store, audit.Config{
-			Name: "crm.example/audit", Tenant: "main", Sign: sign, Key: verifier, Sink: &audittest.Sink{}, Keys: keys,
+			Name: "crm.example/audit", Tenant: "main", Signer: sign, Verifier: verifier, Sink: &audittest.Sink{}, Keys: keys,
 			Fields: map[string][]string{"contact": {"email"}},
 		})
 		require.NoError(t, err)
@@ -59,12 +59,16 @@ func TestATrailDoesItsMainJobWhereTransactionsAreSerializable(t *testing.T) {
 		for w := range writers {
 			recording.Go(func() {
 				for i := range each {
+					person := fmt.Sprintf("p%d", (w+i)%3)
+					if err := trail.Prepare(t.Context(), "main", person); err != nil {
+						faults <- err
+						return
+					}
 					if err := tried(t.Context(), db, func(tx *sql.Tx) error {
-						person := fmt.Sprintf("p%d", (w+i)%3)
-						return trail.Record(t.Context(), tx, audit.Event{
+						return only(trail.Record(t.Context(), tx, audit.Event{
 							Tenant: "main", Actor: "u-1", Action: "contact.update", Object: audit.PersonRef("contact", person), Persons: []string{person},
 							Changes: audit.Diff(person, map[string]any{"email": "old"}, map[string]any{"email": fmt.Sprint(w, i)}),
-						})
+						}))
 					}); err != nil {
 						faults <- err
 						return

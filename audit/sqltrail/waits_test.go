@@ -3,6 +3,8 @@ package sqltrail_test
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,12 +37,18 @@ func TestOpenSalesDoNotWaitForEachOther(t *testing.T) {
 
 func openSales(t *testing.T, s *shop) {
 	ctx := t.Context()
-	known, left := sale(t, "known"), sale(t, "left")
-	for _, e := range []audit.Event{left, known} { // the second one has the highest id
+	var known, waits []audit.Event // an event is retried by one transaction at a time: another one would wait for it
+	for range 3 {
+		known, waits = append(known, sale(t, "known")), append(waits, sale(t, "queued"))
+	}
+	for _, e := range append([]audit.Event{sale(t, "left")}, known...) {
 		require.NoError(t, s.sell(s.db.DB, s.trail, e))
 	}
-	waits := []audit.Event{sale(t, "queued")}
-	require.NoError(t, s.sell(s.db.DB, s.trail, waits[0]))
+	s.sequence()
+	for _, e := range waits {
+		require.NoError(t, s.sell(s.db.DB, s.trail, e))
+	}
+	require.NoError(t, s.trail.Prepare(ctx, "main", append(persons(9), "known", "queued")...))
 
 	transactions := make([]*sql.Tx, 3)
 	for i := range transactions {
@@ -51,12 +59,12 @@ func openSales(t *testing.T, s *shop) {
 	}
 	record := func(tx *sql.Tx, e audit.Event) {
 		t.Helper()
-		require.NoError(t, s.trail.Record(ctx, tx, e), "%s had to wait", e.Object.ID)
+		require.NoError(t, only(s.trail.Record(ctx, tx, e)), "%s had to wait", e.Object.ID)
 	}
 	for round := range 3 {
 		for i, tx := range transactions {
-			record(tx, known) // a retry
-			record(tx, waits[0])
+			record(tx, known[i]) // a retry
+			record(tx, waits[i])
 			for n, person := range []string{"known", "queued", persons(9)[3*i+round]} {
 				e := sale(t, person)
 				if n == 1 {
@@ -71,7 +79,7 @@ func openSales(t *testing.T, s *shop) {
 		require.NoError(t, s.trail.Beat(ctx))
 	}
 	require.NoError(t, s.trail.Erase(ctx, "main", "left"))
-	_, err := s.trail.ResealOpenings(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+	_, err := s.trail.Reseal(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 		plain, err := s.keys.Open(ctx, tenant, person, sealed, ad)
 		if err != nil {
 			return nil, err
@@ -83,7 +91,7 @@ func openSales(t *testing.T, s *shop) {
 	for _, tx := range transactions {
 		require.NoError(t, tx.Commit())
 	}
-	require.Equal(t, 27, s.sequence().Sequenced)
+	require.Equal(t, 27+len(waits), s.sequence().Sequenced, "what was retried waited for its transaction, and held up nothing else")
 	s.sound()
 }
 
@@ -93,6 +101,7 @@ func openSales(t *testing.T, s *shop) {
 func TestAnOlderViewOnMariaDBFindsWhatIsThere(t *testing.T) {
 	s := newShop(t, testdb.New(t, testdb.MariaDB).Open(t), "crm.example/audit")
 	first, second := sale(t, "p1"), sale(t, "p1")
+	require.NoError(t, s.trail.Prepare(t.Context(), "main", "p1"))
 	tx, err := s.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	defer func() { _ = tx.Rollback() }() // of one that has not committed
@@ -101,10 +110,52 @@ func TestAnOlderViewOnMariaDBFindsWhatIsThere(t *testing.T) {
 	require.NoError(t, s.sell(s.db.DB, s.trail, first))
 	_, err = tx.ExecContext(t.Context(), `INSERT INTO sales (id) VALUES (?)`, second.ID)
 	require.NoError(t, err)
-	require.NoError(t, s.trail.Record(t.Context(), tx, second))
-	require.NoError(t, s.trail.Record(t.Context(), tx, first), "a retry")
+	require.NoError(t, only(s.trail.Record(t.Context(), tx, second)))
+	require.NoError(t, only(s.trail.Record(t.Context(), tx, first)), "a retry")
 	require.NoError(t, tx.Commit())
-	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates`))
+	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE person <> ''`))
 	s.sequence()
 	s.sound()
+}
+
+// Two sales about the same two new persons, in opposite order, do not wait for each
+// other: the persons' rows were made before, each in a transaction of its own.
+func TestTwoSalesOfNewPersonsBothCommit(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+		if d.Name == testdb.SQLite {
+			t.Skip("one writer at a time")
+		}
+		s := newShop(t, openAt(t, driver, with(d, driver, map[testdb.Name]string{
+			testdb.PostgresC: "lock_timeout=1000", testdb.MariaDB: "innodb_lock_wait_timeout=1",
+		})), "crm.example/audit")
+		other := s.over(s.db.DB)
+		ctx := t.Context()
+		var both sync.WaitGroup
+		errs := make([]error, 2)
+		both.Go(func() { errs[0] = s.trail.Prepare(ctx, "main", "a", "b") })
+		both.Go(func() { errs[1] = other.Prepare(ctx, "main", "b", "a") })
+		both.Wait()
+		require.NoError(t, errors.Join(errs...))
+		one, err := s.db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		defer func() { _ = one.Rollback() }() // of one that has not committed
+		two, err := s.db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		defer func() { _ = two.Rollback() }()
+		for _, step := range []struct {
+			tx     *sql.Tx
+			trail  *audit.Trail
+			person string
+		}{{one, s.trail, "a"}, {two, other, "b"}, {one, s.trail, "b"}, {two, other, "a"}} {
+			e := sale(t, step.person)
+			_, err := step.tx.ExecContext(ctx, s.db.Bind(`INSERT INTO sales (id) VALUES (?)`), e.ID)
+			require.NoError(t, err)
+			require.NoError(t, only(step.trail.Record(ctx, step.tx, e)))
+		}
+		require.NoError(t, one.Commit())
+		require.NoError(t, two.Commit())
+		require.Equal(t, 4, s.sequence().Sequenced)
+		require.Equal(t, 2, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE person <> ''`))
+		s.sound()
+	})
 }

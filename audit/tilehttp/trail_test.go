@@ -102,7 +102,7 @@ func TestATrailIsServedFromItsDatabase(t *testing.T) {
 	store, err := sqltrail.Open(ctx, db)
 	require.NoError(t, err)
 	sink, keys := &audittest.Sink{}, audittest.NewKeys()
-	trail, err := audit.Open(ctx, store, audit.Config{Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: key, Sink: sink, Seal: keys, Tag: keys})
+	trail, err := audit.Open(ctx, store, audit.Config{Name: "crm.example/audit", Tenant: "main", Signer: signer, Verifier: key, Sink: sink, Keys: keys})
 	require.NoError(t, err)
 	var source tilehttp.Source = trail
 
@@ -114,10 +114,12 @@ func TestATrailIsServedFromItsDatabase(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, r.StatusCode, "nothing is published")
 	size := int64(1) // of the first beat
 	for _, more := range []int64{9, 300} {
+		require.NoError(t, trail.Prepare(ctx, "main"))
 		tx, err := db.BeginTx(ctx, nil)
 		require.NoError(t, err)
 		for range more {
-			require.NoError(t, trail.Record(ctx, tx, audit.Event{Tenant: "main", Actor: "u-7", Action: "report.read"}))
+			_, err := trail.Record(ctx, tx, audit.Event{Tenant: "main", Actor: "u-7", Action: "report.read"})
+			require.NoError(t, err)
 		}
 		require.NoError(t, tx.Commit())
 		_, err = trail.RunOnce(ctx)

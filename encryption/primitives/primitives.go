@@ -2,10 +2,11 @@
 // the keys of a vault and none with a table: a [PersonSealer] seals bytes that they
 // keep (an AEAD), a [Tagger] and a [ManifestTagger] tag what they sign (a MAC), and
 // digests are keyed hashes of what they must know again (a PRF). The field calls
-// such things primitives.
+// such things primitives. [AuditKeys] are those of an audit trail in one value, and
+// the only ones that hand out bytes of a key, derived for that one use.
 //
-// A vault hands them out (Vault.PersonSealer, Vault.Tagger, Vault.ManifestTagger,
-// Vault.Digests, Vault.LedgerDigests); the interfaces of the other packages fit
+// A vault hands them out (Vault.PersonSealer, Vault.Tagger, Vault.AuditKeys,
+// Vault.ManifestTagger, Vault.Digests, Vault.LedgerDigests); the interfaces of the other packages fit
 // them, so an application seldom names a type of this one. Errors are those of
 // package encryption (ErrErased, ErrOpen, ErrTag, ErrKeyset, …), and so is what is
 // promised.

@@ -18,7 +18,7 @@ func TestAPrimitiveShowsNobody(t *testing.T) {
 	sealer := vault.PersonSealer("undo")
 	_, err := sealer.Seal(t.Context(), "main", person, []byte("x"), nil)
 	require.NoError(t, err)
-	for name, value := range map[string]any{"sealer": sealer, "tagger": vault.Tagger("seal"), "manifests": vault.ManifestTagger()} {
+	for name, value := range map[string]any{"sealer": sealer, "tagger": vault.Tagger("seal"), "manifests": vault.ManifestTagger(), "audit keys": vault.AuditKeys()} {
 		for verb := range strings.SplitSeq("v +v #v s +s q x X d o b e g t c U p w T", " ") {
 			require.NotContains(t, fmt.Sprintf("%"+verb, value), person, "%s with %%%s", name, verb)
 		}

@@ -77,6 +77,10 @@ type frozen struct {
 		Label, Data, Digest string
 		Root                uint32
 	}
+	MACKeys []struct {
+		Tenant, Info, Key string
+		ID                uint32
+	}
 }
 
 // TestWhatWasMadeOnceStaysGood opens bytes that were made when the format was
@@ -113,6 +117,13 @@ func TestWhatWasMadeOnceStaysGood(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []uint32{v.Root}, roots)
 		require.Equal(t, v.Digest, hex.EncodeToString(digests[0]))
+	}
+	require.Len(t, f.MACKeys, 2)
+	for _, v := range f.MACKeys {
+		keyIDs, keys, err := s.MACKeys(t.Context(), v.Tenant, unhex(t, v.Info))
+		require.NoError(t, err)
+		require.Equal(t, []uint32{v.ID}, keyIDs)
+		require.Equal(t, v.Key, hex.EncodeToString(keys[0]))
 	}
 }
 

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from .base import Refused, bit_flips, equal, hkdf, lp, mac, require, u32
 
 TAGS = [("t1", "seal"), ("t1", "log"), ("", "manifest")]
+INFOS = [lp("crmguard/audit/queue-key/v2", "crm.example/audit"), lp("crmguard/audit/retry-key/v2", "crm.example/audit")]
 
 
 def secret_of(text):
@@ -39,6 +40,10 @@ class Key:
         require(sealed[:5] == self.prefix, "sealed under another key")
         return AESGCM(self.key).decrypt(sealed[5:17], sealed[17:], ad)
 
+    def mac_key(self, info):
+        """A MAC key of audit: the purpose is log."""
+        return hkdf(self.key, info)
+
     def digest(self, label, data):
         return mac(hkdf(self.key, lp(label)), data)
 
@@ -57,7 +62,9 @@ def sample(secret, nonce):
         openings.append({"Tenant": "t1", "Person": person, "AD": b"ad".hex(), "Plain": b"an opening".hex(), "Sealed": sealed.hex()})
     root, label = Key(secret, "ledger"), "crmguard/ledger/digest/v1"
     digests = [{"Label": label, "Data": b"p1".hex(), "Root": root.id, "Digest": root.digest(label, b"p1").hex()}]
-    return {"Secret": secret.hex(), "Tags": tags, "Openings": openings, "Digests": digests}
+    log = Key(secret, "log", "t1")
+    keys = [{"Tenant": "t1", "Info": info.hex(), "ID": log.id, "Key": log.mac_key(info).hex()} for info in INFOS]
+    return {"Secret": secret.hex(), "Tags": tags, "Openings": openings, "Digests": digests, "MACKeys": keys}
 
 
 def refuses(what, take, data):
@@ -84,7 +91,10 @@ def check(made, secret):
     for digest in made["Digests"]:
         root = Key(secret, "ledger")
         require((root.id, root.digest(digest["Label"], bytes.fromhex(digest["Data"])).hex()) == (digest["Root"], digest["Digest"]), "another digest")
-    require(len(made["Tags"]) == 3 and len(made["Openings"]) == 2 and len(made["Digests"]) == 1, "something is missing")
+    for made_key in made["MACKeys"]:
+        log = Key(secret, "log", made_key["Tenant"])
+        require((log.id, log.mac_key(bytes.fromhex(made_key["Info"])).hex()) == (made_key["ID"], made_key["Key"]), "another MAC key")
+    require([len(made[kind]) for kind in ("Tags", "Openings", "Digests", "MACKeys")] == [3, 2, 1, 2], "something is missing")
 
 
 def run(folder):

@@ -5,7 +5,7 @@ import pathlib
 import uuid
 
 from .alone import Key, opening_ad
-from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, b64, json_value, lp, mac, sha256
+from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, b64, hkdf, json_value, lp, mac, sha256
 from .fields import field_ad, index_value, normalise, personseal_ad, stream_key
 from .keys import keyset_ad, personkey_ad
 from .log import body_key, check_changes, check_leaf, commitment, head_ad, open_body, read_body, read_frames, read_row, write_head
@@ -60,6 +60,9 @@ def stand_alone():
     sealed = Key(ROOT, "audit", "t1").seal(b"an opening", opening_ad("t1", "p1", b"ad"), bytes(range(12)))
     same("stand-alone sealed bytes", sealed, "016283e3fa000102030405060708090a0be66c7e900658ff6b6f5739efd71c5a3d3039b3669c81be2ab319")
     digest = Key(ROOT, "ledger").digest("crmguard/ledger/digest/v1", b"p1")
+    info = lp("crmguard/audit/queue-key/v2", "crm.example/audit")
+    same("MAC key of audit", hkdf(ROOT, info), "c4556f5853bbd83fa702d62f2d1d8bbd469466fdc0ca88bc132732d85b144406")
+    same("stand-alone MAC key of audit", Key(ROOT, "log", "t1").mac_key(info), "de9b2e4fcea7449e7f6329d6810c1c58bb8a8e5b55e65ebb3b6cf46763cd4a1c")
     same("stand-alone digest", digest, "f321601b6c60cef29dbd2db2e31e4ff3eeb7e8b55d8b6b8a3724fc49e728689f")
 
 

@@ -17,7 +17,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/mod/sumdb/note"
 	_ "modernc.org/sqlite"
 
 	"github.com/crmguard/crmguard/audit"
@@ -83,14 +82,12 @@ func newLog(t *testing.T, keys pair) *aLog {
 	require.NoError(t, sqltrail.Install(t.Context(), db))
 	store, err := sqltrail.Open(t.Context(), db)
 	require.NoError(t, err)
-	signer, err := note.NewSigner(keys.secret)
-	require.NoError(t, err)
 	sink, err := tilesink.Open(l.folder)
 	require.NoError(t, err)
 	require.NoError(t, audit.NewKeysFile(filepath.Join(dir, "secret")))
 	own, err := audit.KeysFile(filepath.Join(dir, "secret"))
 	require.NoError(t, err)
-	l.trail, err = audit.Open(t.Context(), store, audit.Config{Name: "crm.example/audit", Tenant: "main", Sign: signer, Key: keys.public, Sink: sink, Keys: own})
+	l.trail, err = audit.Open(t.Context(), store, audit.Config{Name: "crm.example/audit", Tenant: "main", Key: keys.secret, Sink: sink, Keys: own})
 	require.NoError(t, err)
 	return l
 }
@@ -99,7 +96,8 @@ func newLog(t *testing.T, keys pair) *aLog {
 func (l *aLog) grow(n int) (kept string) {
 	l.t.Helper()
 	for range n {
-		require.NoError(l.t, l.trail.Note(l.t.Context(), audit.Event{Tenant: "main", Actor: "u-1", Action: "page.read"}))
+		_, err := l.trail.Note(l.t.Context(), audit.Event{Tenant: "main", Actor: "u-1", Action: "page.read"})
+		require.NoError(l.t, err)
 	}
 	_, err := l.trail.RunOnce(l.t.Context())
 	require.NoError(l.t, err)

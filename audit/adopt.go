@@ -1,0 +1,269 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// refusedRetry is why a waiting row is set aside by [Trail.CatchUp]: its event
+// stands in the published log in other bytes, because the client repeated it after
+// the restore, with other salts.
+const refusedRetry = "retry of a published event"
+
+// adopted is a published entry on its way back into the database.
+type adopted struct {
+	checked
+	at int64
+}
+
+// readBack takes the published entries from up to to into the database, in one
+// transaction.
+func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.HashReader, size, from, to int64, first bool, keys *passKeys) error {
+	leaves, err := proven(ctx, read, reader, from, to, size)
+	if err != nil {
+		return err
+	}
+	page, err := t.published(ctx, leaves, keys)
+	if err != nil {
+		return err
+	}
+	openings, err := t.mirrored(ctx, from, page)
+	if err != nil {
+		return err
+	}
+	var recovery *queuedRow
+	if first {
+		leaf, err := t.ownLeaf(auditlog.KindRecover, t.config.Tenant, "audit.recover")
+		if err != nil {
+			return err
+		}
+		leaf.Object = auditlog.Object(recovered(from, size))
+		if recovery, err = t.own(ctx, leaf); err != nil {
+			return err
+		}
+	}
+	older := func() tlog.Tree { return tlog.Tree{} } // by the operator's word
+	return t.advance(ctx, older, func(s state) (state, func(tx HandoverTx) error, error) {
+		if s.N != from {
+			return s, nil, nil // another process is catching up too
+		}
+		g, err := merkle.Grow(ctx, t.rows(t.db), s.Tree)
+		if err != nil {
+			return s, nil, err
+		}
+		next := s
+		for i := range page {
+			if err := g.Append(page[i].hash); err != nil {
+				return s, nil, err
+			}
+			if page[i].leaf.Kind == auditlog.KindBeat {
+				next.beat, next.beatSize = page[i].leaf.At.UnixMicro(), g.Size
+			}
+		}
+		tiles, tree, err := g.Tiles()
+		next.Tree, next.published, next.drained = tree, to, 0
+		return next, func(tx HandoverTx) error {
+			if err := t.adoptAll(ctx, tx, from, page, openings, keys); err != nil {
+				return err
+			}
+			if err := t.save(ctx, tx, tiles); err != nil || recovery == nil {
+				return err
+			}
+			return t.putRow(ctx, tx, recovery)
+		}, err
+	})
+}
+
+// published are proven leaves as rows.
+func (t *Trail) published(ctx context.Context, leaves [][]byte, keys *passKeys) ([]adopted, error) {
+	now := t.now()
+	out := make([]adopted, len(leaves))
+	for i, raw := range leaves {
+		leaf, err := auditlog.ParseLeaf(raw)
+		if err != nil {
+			return nil, err
+		}
+		a := &out[i]
+		a.leaf, a.raw, a.hash, a.at = leaf, raw, tlog.RecordHash(raw), recoveredTime(leaf.At, now)
+		if a.id, err = auditlog.ParseID(leaf.ID); err != nil {
+			return nil, err
+		}
+		if a.persons, err = surrogatesOf(leaf.Persons); err != nil {
+			return nil, err
+		}
+		if len(a.persons) > 0 {
+			if err := keys.fetch(ctx, t, leaf.Tenant); err != nil {
+				return nil, err
+			}
+			if len(keys.by[leaf.Tenant].surrogates) == 0 {
+				return nil, fmt.Errorf("audit: the keys of a tenant of the log do not answer: %w", errNoKeys)
+			}
+		}
+	}
+	return out, nil
+}
+
+// recoveredTime is the time by which an entry is found that was read back: when it
+// was filed is not known any more.
+func recoveredTime(at, now time.Time) int64 {
+	if at.Sub(now) > clockAhead {
+		at = now
+	}
+	return at.UnixMicro()
+}
+
+// adoptAll writes published entries, and what the database still knows about them.
+func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []adopted, mirrored [][]any, keys *passKeys) error {
+	beyond, err := t.any(ctx, tx, `SELECT 1 FROM crmguard_audit_entries WHERE idx >= ?`, from)
+	if err == nil && beyond {
+		err = fmt.Errorf("%w: rows have an index beyond the log", auditlog.ErrTampered)
+	}
+	if err != nil {
+		return err
+	}
+	now := t.now().UnixMicro()
+	entries := make([][]any, len(page))
+	rows := make([]checked, len(page))
+	for i := range page {
+		entries[i] = []any{from + int64(i), page[i].id[:], page[i].raw, page[i].at, now}
+		rows[i] = page[i].checked
+	}
+	if err := t.insertNew(ctx, tx, entriesTable, entriesOf, entries); err != nil {
+		return err
+	}
+	drop, err := t.became(ctx, tx, rows, keys)
+	if err != nil {
+		return err
+	}
+	for at := 0; at < len(page); at += rowsAStatement {
+		end := min(at+rowsAStatement, len(page))
+		if err := t.adopt(ctx, tx, from+int64(at), page[at:end], drop, now); err != nil {
+			return err
+		}
+	}
+	in := sqldb.Insert{Table: openingsTable, Columns: openingsOf, Key: []string{"idx", "owner"}} // those of the backup's own rows stay
+	if err := t.add(ctx, tx, in, mirrored...); err != nil {
+		return err
+	}
+	return t.markFrom(ctx, tx, page, keys)
+}
+
+// stubRow is a row of events under an id that is published.
+type stubRow struct {
+	seq  int64
+	idx  *int64
+	body []byte
+}
+
+// adopt gives published entries their stubs: the row that waited in the backup,
+// with its openings if it says the same, or a new one.
+func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []adopted, drop *dropping, now int64) error {
+	there := make(map[[16]byte]stubRow)
+	ids := make([]any, len(page))
+	for i := range page {
+		ids[i] = page[i].id[:]
+	}
+	lock := ` FOR UPDATE`
+	if t.db.Kind == sqldb.SQLite {
+		lock = ""
+	}
+	err := t.query(ctx, tx, func(found answer) error {
+		var r stubRow
+		var id []byte
+		err := found.Scan(&r.seq, &id, &r.idx, &r.body)
+		there[[16]byte(append(id, make([]byte, 16)...))] = r
+		return err
+	}, `SELECT seq, id, idx, body FROM crmguard_audit_events WHERE id IN (`+sqldb.Marks(len(ids))+`)`+lock, ids...)
+	if err != nil {
+		return err
+	}
+	var fresh, openings, asides [][]any
+	columns := []string{"id", "log", "retry", "body", "idx"}
+	if t.db.Kind == sqldb.Postgres {
+		columns = append(columns, "tx")
+	}
+	for i := range page {
+		a, idx := &page[i], first+int64(i)
+		r, found := there[a.id]
+		if !found {
+			row := []any{a.id[:], logRow, []byte{}, nil, idx}
+			fresh = append(fresh, append(row, make([]any, len(columns)-len(row))...))
+			continue
+		}
+		if r.idx != nil && *r.idx >= 0 {
+			return fmt.Errorf("%w: the database holds event %s at another place", auditlog.ErrTampered, a.leaf.ID)
+		}
+		if r.idx == nil {
+			if frames, same := sameEvent(r.body, a.raw); same {
+				for _, f := range frames {
+					if !drop.drops(a.leaf.Tenant, f.Owner) {
+						openings = append(openings, []any{idx, f.Owner[:], f.Body})
+					}
+				}
+			} else {
+				asides = append(asides, []any{a.id[:], append([]byte{}, r.body...), refusedRetry, now})
+			}
+		}
+		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, body = NULL WHERE seq = ?`, idx, r.seq); err != nil {
+			return err
+		}
+	}
+	if err := t.insertNew(ctx, tx, eventsTable, columns, fresh); err != nil {
+		return err
+	}
+	if err := t.insertNew(ctx, tx, openingsTable, openingsOf, openings); err != nil {
+		return err
+	}
+	return t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, asides)
+}
+
+// sameEvent says whether a waiting row is the published entry, and what it holds
+// besides.
+func sameEvent(body, raw []byte) ([]auditlog.Frame, bool) {
+	b, err := auditlog.ParseRowBody(body)
+	if err != nil || !bytes.Equal(b.Leaf, raw) {
+		return nil, false
+	}
+	frames, err := auditlog.ParseFrames(b.Sealed)
+	return frames, err == nil
+}
+
+// markFrom does for the surrogates what the published entries say was done: erased
+// ones are marked, and the next pass deletes what the backup has brought back;
+// merged ones are told whom they were merged into.
+func (t *Trail) markFrom(ctx context.Context, tx HandoverTx, page []adopted, keys *passKeys) error {
+	for i := range page {
+		a := &page[i]
+		of := keys.by[a.leaf.Tenant].surrogates
+		switch a.leaf.Kind {
+		case auditlog.KindErase:
+			for _, s := range a.persons {
+				if err := t.putMark(ctx, tx, surrogateID{a.leaf.Tenant, s}, surrogateErasing, of); err != nil {
+					return err
+				}
+			}
+		case auditlog.KindMerge:
+			into, err := surrogateBytes(a.leaf.Object.ID)
+			if err != nil {
+				return err
+			}
+			for _, s := range a.persons {
+				if s == into {
+					continue
+				}
+				if err := t.putMerged(ctx, tx, surrogateID{a.leaf.Tenant, s}, into, of); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}

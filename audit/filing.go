@@ -1,0 +1,274 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// Filing gives verified rows their place, set by set: few statements for many
+// rows, all of them under the lock of the state row. The row of a sale becomes a
+// stub that says where its event is; leaf and openings go where nobody updates
+// them any more.
+
+const (
+	entriesTable    = "crmguard_audit_entries"
+	openingsTable   = "crmguard_audit_openings"
+	surrogatesTable = "crmguard_audit_surrogates"
+)
+
+var (
+	entriesOf  = []string{"idx", "id", "leaf", "at", "filed"}
+	openingsOf = []string{"idx", "owner", "sealed"}
+)
+
+// Where a leaf's time is further away from the filing than this, questions take
+// the time of the filing: a clock that is years off hides nothing, and an outage of
+// a week is told as it was.
+const (
+	clockAhead  = 5 * time.Minute
+	clockBehind = 30 * 24 * time.Hour
+)
+
+// orderTime is the time by which an entry is found, in microseconds.
+func orderTime(at, filed time.Time) int64 {
+	if at.Sub(filed) > clockAhead || filed.Sub(at) > clockBehind {
+		at = filed
+	}
+	return at.UnixMicro()
+}
+
+// taken locks rows that still wait, and says which of them are not to be had: gone,
+// filed by somebody else, or held by a sale that is retrying its event. That one
+// the sequencer does not wait for.
+func (t *Trail) taken(ctx context.Context, tx HandoverTx, rows []checked) (missing map[int64]bool, err error) {
+	missing = make(map[int64]bool, len(rows))
+	for i := range rows {
+		missing[rows[i].seq] = true
+	}
+	lock := ` FOR UPDATE SKIP LOCKED`
+	if t.db.Kind == sqldb.SQLite {
+		lock = ""
+	}
+	for part := range slices.Chunk(rows, rowsAStatement) {
+		query := `SELECT seq FROM crmguard_audit_events WHERE seq IN (` + sqldb.Marks(len(part)) + `) AND idx IS NULL AND body IS NOT NULL` + lock
+		if whole(part) {
+			query = `SELECT seq FROM crmguard_audit_events WHERE seq BETWEEN ? AND ? AND idx IS NULL AND body IS NOT NULL` + lock
+		}
+		err := t.query(ctx, tx, func(found answer) error {
+			var seq int64
+			err := found.Scan(&seq)
+			delete(missing, seq)
+			return err
+		}, query, seqArgs(part)...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+// rowsAStatement is how many rows one statement writes at most, and statementBytes
+// about how much of openings: PostgreSQL takes no message above 1 GiB, which 500
+// large ones are.
+const (
+	rowsAStatement = 500
+	statementBytes = 1 << 20
+)
+
+// whole says that rows are a run of numbers without a hole, which one comparison
+// names.
+func whole(rows []checked) bool {
+	return len(rows) > 1 && rows[len(rows)-1].seq-rows[0].seq == int64(len(rows)-1)
+}
+
+// seqArgs are the arguments for the rows: both ends of a run, or all.
+func seqArgs(rows []checked) []any {
+	if whole(rows) {
+		return []any{rows[0].seq, rows[len(rows)-1].seq}
+	}
+	out := make([]any, len(rows))
+	for i := range rows {
+		out[i] = rows[i].seq
+	}
+	return out
+}
+
+// enter writes rows into the log, from the place first on. It is called under the
+// lock, with rows that taken has found to wait, in the order of their numbers.
+func (t *Trail) enter(ctx context.Context, tx HandoverTx, rows []checked, first int64, now time.Time, gone *dropping) error {
+	entries, openings := make([][]any, len(rows)), [][]any(nil)
+	var size int
+	write := func(table string, columns []string, rows [][]any) error {
+		return t.insertNew(ctx, tx, table, columns, rows)
+	}
+	for i := range rows {
+		c, idx := &rows[i], first+int64(i)
+		entries[i] = []any{idx, c.id[:], c.raw, orderTime(c.leaf.At, now), now.UnixMicro()}
+		for _, f := range c.frames {
+			if gone.drops(c.leaf.Tenant, f.Owner) {
+				continue
+			}
+			if size += len(f.Body); size > statementBytes {
+				if err := write(openingsTable, openingsOf, openings); err != nil {
+					return err
+				}
+				openings, size = nil, len(f.Body)
+			}
+			openings = append(openings, []any{idx, f.Owner[:], f.Body})
+		}
+	}
+	if err := write(entriesTable, entriesOf, entries); err != nil {
+		return err
+	}
+	if err := write(openingsTable, openingsOf, openings); err != nil {
+		return err
+	}
+	if err := t.stub(ctx, tx, rows, first); err != nil {
+		return err
+	}
+	return t.forget(ctx, tx, rows, gone)
+}
+
+// insertNew inserts rows that cannot be there yet, not more than a statement takes
+// by number and by bytes.
+func (t *Trail) insertNew(ctx context.Context, tx HandoverTx, table string, columns []string, rows [][]any) error {
+	row := "(" + sqldb.Marks(len(columns)) + ")"
+	for len(rows) > 0 {
+		n, size := 0, 0
+		var args []any
+		for ; n < min(len(rows), rowsAStatement) && (n == 0 || size < statementBytes); n++ {
+			args = append(args, rows[n]...)
+			for _, v := range rows[n] {
+				if b, ok := v.([]byte); ok {
+					size += len(b)
+				}
+			}
+		}
+		list := strings.TrimSuffix(strings.Repeat(row+", ", n), ", ")
+		if _, err := t.exec(ctx, tx, `INSERT INTO `+table+` (`+strings.Join(columns, ", ")+`) VALUES `+list, args...); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// stub makes stubs of rows: where each is, and nothing of what it says.
+func (t *Trail) stub(ctx context.Context, tx HandoverTx, rows []checked, first int64) error {
+	empty := "body = NULL"
+	if t.db.Kind == sqldb.Postgres {
+		empty += ", tx = NULL"
+	}
+	var single []checked // of no run that is worth a statement
+	var places []int64
+	flush := func() error {
+		defer func() { single, places = single[:0], places[:0] }()
+		return t.stubSingle(ctx, tx, single, places, empty)
+	}
+	for at := 0; at < len(rows); {
+		n := 1
+		for at+n < len(rows) && rows[at+n].seq == rows[at].seq+int64(n) {
+			n++
+		}
+		if n < 8 {
+			for i := range n {
+				single, places = append(single, rows[at+i]), append(places, first+int64(at+i))
+				if len(single) == rowsAStatement {
+					if err := flush(); err != nil {
+						return err
+					}
+				}
+			}
+		} else {
+			done, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = seq - ?, `+empty+` WHERE seq BETWEEN ? AND ? AND idx IS NULL`,
+				rows[at].seq-first-int64(at), rows[at].seq, rows[at+n-1].seq)
+			if err == nil && done != int64(n) {
+				err = errMoved
+			}
+			if err != nil {
+				return err
+			}
+		}
+		at += n
+	}
+	return flush()
+}
+
+// stubSingle makes stubs of rows whose numbers have holes.
+func (t *Trail) stubSingle(ctx context.Context, tx HandoverTx, rows []checked, places []int64, empty string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	var (
+		query string
+		args  []any
+	)
+	switch t.db.Kind {
+	case sqldb.MariaDB, sqldb.MySQL:
+		place := `CASE seq` + strings.Repeat(` WHEN ? THEN ?`, len(rows)) + ` END`
+		for i := range rows {
+			args = append(args, rows[i].seq, places[i])
+		}
+		for i := range rows {
+			args = append(args, rows[i].seq)
+		}
+		query = `UPDATE crmguard_audit_events SET idx = ` + place + `, ` + empty + ` WHERE seq IN (` + sqldb.Marks(len(rows)) + `) AND idx IS NULL`
+	default:
+		one := `(?, ?)`
+		if t.db.Kind == sqldb.Postgres { // where nothing says what the numbers of VALUES are
+			one = `(?::bigint, ?::bigint)`
+		}
+		for i := range rows {
+			args = append(args, rows[i].seq, places[i])
+		}
+		values := strings.TrimSuffix(strings.Repeat(one+", ", len(rows)), ", ")
+		query = `WITH v (seq, idx) AS (VALUES ` + values + `) UPDATE crmguard_audit_events SET idx = v.idx, ` + empty + ` FROM v WHERE crmguard_audit_events.seq = v.seq AND crmguard_audit_events.idx IS NULL`
+	}
+	done, err := t.exec(ctx, tx, query, args...)
+	if err == nil && done != int64(len(rows)) {
+		err = errMoved
+	}
+	return err
+}
+
+// forget takes the retry tags away of events about somebody who was erased: they
+// are made of values.
+func (t *Trail) forget(ctx context.Context, tx HandoverTx, rows []checked, gone *dropping) error {
+	var seqs []any
+	for i := range rows {
+		if gone.about(rows[i].leaf.Tenant, rows[i].persons) {
+			seqs = append(seqs, rows[i].seq)
+		}
+	}
+	for part := range slices.Chunk(seqs, rowsAStatement) {
+		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE seq IN (`+sqldb.Marks(len(part))+`)`, part...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noRetry is the tag that equals none.
+func (t *Trail) noRetry() string {
+	if t.db.Kind == sqldb.Postgres {
+		return `''`
+	}
+	return `x''`
+}
+
+// stubOf is the row of an entry that no sale has written.
+func (t *Trail) stubOf(ctx context.Context, tx HandoverTx, id [16]byte, idx int64) error {
+	columns, row := []string{"id", "log", "retry", "body", "idx"}, []any{id[:], logRow, []byte{}, nil, idx}
+	if t.db.Kind == sqldb.Postgres {
+		columns, row = append(columns, "tx"), append(row, nil)
+	}
+	if err := t.insertNew(ctx, tx, eventsTable, columns, [][]any{row}); err != nil {
+		return fmt.Errorf("audit: an entry of the trail's own: %w", err)
+	}
+	return nil
+}

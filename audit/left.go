@@ -1,0 +1,119 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/internal/ids"
+)
+
+// Left counts what is stored about a person outside of the log: the head of the
+// surrogate, sealed values, those in rows that wait or were set aside. It is 0 for
+// a person who was erased, and for one who was never recorded: for a Func of
+// package privacy, which asks when an erasure is done.
+func (t *Trail) Left(ctx context.Context, tenant, person string) (int, error) {
+	if err := t.ready(); err != nil {
+		return 0, err
+	}
+	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("person", person)); err != nil {
+		return 0, invalid("left: %w", err)
+	}
+	surrogates, err := t.surrogatesOfPerson(ctx, tenant, person)
+	if err != nil {
+		return 0, err
+	}
+	total := 0
+	for _, s := range surrogates {
+		n, err := t.leftOf(ctx, s)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// leftOf counts what is stored about a surrogate.
+func (t *Trail) leftOf(ctx context.Context, s surrogateID) (int, error) {
+	var heads, openings int
+	if _, err := t.one(ctx, t.db, []any{&heads}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ? AND (head IS NOT NULL OR person IS NOT NULL)`, s.tenant, s.surrogate[:]); err != nil {
+		return 0, err
+	}
+	if _, err := t.one(ctx, t.db, []any{&openings}, `SELECT COUNT(*) FROM crmguard_audit_persons p JOIN crmguard_audit_openings o ON o.idx = p.idx WHERE p.k = ? AND o.owner = ?`, surrogateK(s.surrogate), s.surrogate[:]); err != nil {
+		return 0, err
+	}
+	n := heads + openings
+	waiting, err := t.waitingWith(ctx, s, 1<<62)
+	if err != nil {
+		return 0, err
+	}
+	n += waiting
+	for after := int64(0); ; {
+		rows, err := t.asides(ctx, t.db, after)
+		if err != nil {
+			return 0, err
+		}
+		if len(rows) == 0 {
+			break
+		}
+		for _, a := range rows {
+			after = a.n
+			if _, holds := withoutOwner(a.body, s.surrogate); holds {
+				n++
+			}
+		}
+	}
+	var late int // of entries that are not in the index of persons yet
+	_, err = t.one(ctx, t.db, []any{&late}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE owner = ? AND idx >= COALESCE((SELECT MAX(idx) + 1 FROM crmguard_audit_found), 0)`, s.surrogate[:])
+	return n + late, err
+}
+
+// waitingWith counts the rows that wait, up to the row last, and hold an opening of
+// a surrogate.
+func (t *Trail) waitingWith(ctx context.Context, s surrogateID, last int64) (n int, err error) {
+	for after := firstSeq; ; {
+		rows, more, err := t.queued(ctx, after, batch)
+		if err != nil {
+			return 0, err
+		}
+		for _, w := range rows {
+			if after = w.seq; after > last {
+				return n, nil
+			}
+			if _, holds := withoutOwner(w.body, s.surrogate); holds {
+				n++
+			}
+		}
+		if !more {
+			return n, nil
+		}
+	}
+}
+
+// withoutOwner is the body of a waiting row without the opening of one owner, and
+// whether it had one.
+func withoutOwner(body []byte, owner [16]byte) ([]byte, bool) {
+	b, err := auditlog.ParseRowBody(body)
+	if err != nil {
+		return body, false
+	}
+	frames, err := auditlog.ParseFrames(b.Sealed)
+	if err != nil {
+		return body, false
+	}
+	kept := make([]auditlog.Frame, 0, len(frames))
+	for _, f := range frames {
+		if f.Owner != owner {
+			kept = append(kept, f)
+		}
+	}
+	if len(kept) == len(frames) {
+		return body, false
+	}
+	out, err := auditlog.AppendRowBody(nil, auditlog.RowBody{Tag: b.Tag, Leaf: b.Leaf, Sealed: auditlog.AppendFrames(nil, kept)})
+	if err != nil {
+		return body, false
+	}
+	return out, true
+}

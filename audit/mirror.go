@@ -1,0 +1,304 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
+	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// What the log does not hold, the sealed openings and the heads of surrogates, is
+// lost with the database unless it is mirrored: into a sink that is not published,
+// in files that are replaced as a whole. It is done before a checkpoint is
+// published, so that what is published is mirrored; a mirror that fails is an
+// alarm and stops nothing. An erasure reaches the mirror, too.
+
+const (
+	mirroredOpenings = "openings/"
+	mirroredPeople   = "people/"
+	mirrorBlock      = c2sp.TileWidth // entries, or rows of surrogates, a file
+	mirrorPatience   = 30 * time.Second
+)
+
+// mirrorName is the name of the file of block n.
+func mirrorName(kind string, n int64) string {
+	path := c2sp.TilePath(tlog.Tile{H: c2sp.TileHeight, L: -1, N: n, W: c2sp.TileWidth})
+	return kind + path[strings.Index(path, "entries/")+len("entries/"):]
+}
+
+func mirrorLabel(kind string) string {
+	return "crmguard/audit/" + strings.TrimSuffix(kind, "/") + "/v1\n"
+}
+
+// mirror brings the mirror level with the database, as far as it was committed when
+// it began.
+func (t *Trail) mirror(ctx context.Context) {
+	if t.config.Mirror == nil {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, mirrorPatience)
+	defer cancel()
+	if err := t.mirrorAll(bounded); err != nil {
+		t.observe(ctx, "audit.mirror.failed", 1)
+	}
+}
+
+func (t *Trail) mirrorAll(ctx context.Context) error {
+	s, err := t.state(ctx, t.db)
+	if err != nil {
+		return err
+	}
+	for n := max(s.mirrored, s.pruned) / mirrorBlock; n*mirrorBlock < s.N; n++ {
+		if err := t.mirrorFile(ctx, mirroredOpenings, n); err != nil {
+			return err
+		}
+	}
+	var last int64
+	if _, err := t.one(ctx, t.db, []any{&last}, `SELECT COALESCE(MAX(n), 0) FROM crmguard_audit_surrogates`); err != nil {
+		return err
+	}
+	if last > s.people {
+		for n := s.people / mirrorBlock; n*mirrorBlock <= last; n++ {
+			if err := t.mirrorFile(ctx, mirroredPeople, n); err != nil {
+				return err
+			}
+		}
+	}
+	return t.advance(ctx, t.memory.recall, func(now state) (state, func(tx HandoverTx) error, error) {
+		if now.mirrored == s.N && now.people == last {
+			return now, nil, nil
+		}
+		now.mirrored, now.people = max(now.mirrored, s.N), last
+		return now, func(HandoverTx) error { return nil }, nil
+	})
+}
+
+// mirrorPeopleAnew has the next pass write all heads once more.
+func (t *Trail) mirrorPeopleAnew(ctx context.Context) error {
+	return t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
+		s.people = 0
+		return s, func(HandoverTx) error { return nil }, nil
+	})
+}
+
+// mirrorFile makes one file of the mirror what the database says now. What is
+// read from the database is read after the file, and the file is exchanged only
+// where it is still the same, so that nobody writes an older state over a newer
+// one: one from before an erasure.
+func (t *Trail) mirrorFile(ctx context.Context, kind string, n int64) error {
+	name := mirrorName(kind, n)
+	for range swaps {
+		old, err := t.config.Mirror.ReadFile(ctx, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			old, err = nil, nil
+		} else if err == nil && old == nil {
+			old = []byte{}
+		}
+		if err != nil {
+			return fmt.Errorf("audit: mirror: %w", err)
+		}
+		data, err := t.mirrorData(ctx, kind, n)
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(old, data) && old != nil {
+			return nil
+		}
+		if err = t.config.Mirror.SwapFile(ctx, name, old, data); err == nil {
+			return nil
+		}
+		if !errors.Is(err, ErrChanged) {
+			return fmt.Errorf("audit: mirror: %w", err)
+		}
+	}
+	return fmt.Errorf("%w: others kept replacing a file of the mirror", ErrChanged)
+}
+
+// mirrorData is what a file of the mirror holds.
+func (t *Trail) mirrorData(ctx context.Context, kind string, n int64) ([]byte, error) {
+	out := []byte(mirrorLabel(kind))
+	first := n * mirrorBlock
+	if kind == mirroredPeople {
+		return out, t.query(ctx, t.db, func(rows answer) error {
+			var tenant string
+			var surrogate, head []byte
+			err := rows.Scan(&tenant, &surrogate, &head)
+			out = frame.Append(frame.Append(frame.Append(out, tenant), surrogate), head)
+			return err
+		}, `SELECT tenant, surrogate, head FROM crmguard_audit_surrogates WHERE n >= ? AND n < ? AND head IS NOT NULL ORDER BY n`, first, first+mirrorBlock)
+	}
+	return out, t.query(ctx, t.db, func(rows answer) error {
+		var idx int64
+		var owner, sealed []byte
+		err := rows.Scan(&idx, &owner, &sealed)
+		out = binary.BigEndian.AppendUint64(out, uint64(idx))
+		out = frame.Append(frame.Append(out, owner), sealed)
+		return err
+	}, `SELECT idx, owner, sealed FROM crmguard_audit_openings WHERE idx >= ? AND idx < ? ORDER BY idx, owner`, first, first+mirrorBlock)
+}
+
+// mirrorErased rewrites the files of the mirror that may hold something of a
+// surrogate: its own row, and the entries that name it.
+func (t *Trail) mirrorErased(ctx context.Context, s surrogateID) error {
+	if t.config.Mirror == nil {
+		return nil
+	}
+	var n int64
+	if _, err := t.one(ctx, t.db, []any{&n}, `SELECT n FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, s.tenant, s.surrogate[:]); err != nil {
+		return err
+	}
+	if err := t.mirrorFile(ctx, mirroredPeople, n/mirrorBlock); err != nil {
+		return err
+	}
+	from, err := t.unfoundFrom(ctx)
+	if err != nil {
+		return err
+	}
+	var size int64 // not the state's: who damages it holds up no erasure
+	if _, err := t.one(ctx, t.db, []any{&size}, `SELECT COALESCE(MAX(idx) + 1, 0) FROM crmguard_audit_entries`); err != nil {
+		return err
+	}
+	for n := from / mirrorBlock; n*mirrorBlock < size; n++ {
+		if err := t.mirrorFile(ctx, mirroredOpenings, n); err != nil {
+			return err
+		}
+	}
+	for next := int64(0); ; {
+		var idx int64
+		found, err := t.one(ctx, t.db, []any{&idx}, `SELECT idx FROM crmguard_audit_persons WHERE k = ? AND idx >= ? ORDER BY idx LIMIT 1`, surrogateK(s.surrogate), next)
+		if err != nil || !found {
+			return err
+		}
+		if err := t.mirrorFile(ctx, mirroredOpenings, idx/mirrorBlock); err != nil {
+			return err
+		}
+		next = (idx/mirrorBlock + 1) * mirrorBlock
+	}
+}
+
+// mirrorParts takes a file of the mirror apart; it has nothing where there is none.
+func (t *Trail) mirrorParts(ctx context.Context, kind string, n int64) (rest []byte, err error) {
+	data, err := t.config.Mirror.ReadFile(ctx, mirrorName(kind, n))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("audit: mirror: %w", err)
+	}
+	rest, ok := bytes.CutPrefix(data, []byte(mirrorLabel(kind)))
+	if !ok {
+		return nil, malformed("a file of the mirror")
+	}
+	return rest, nil
+}
+
+// takePart takes LP(x) from the front.
+func takePart(data []byte) (x, rest []byte, err error) {
+	if len(data) < 4 {
+		return nil, nil, malformed("a file of the mirror: it ends too early")
+	}
+	n := int64(binary.BigEndian.Uint32(data))
+	if data = data[4:]; n > int64(len(data)) {
+		return nil, nil, malformed("a file of the mirror: it ends too early")
+	}
+	return data[:n:n], data[n:], nil
+}
+
+// mirrored are the openings of entries from up to to that the mirror has, and that
+// their leaves name. Whether they open and say what was committed to shows when
+// they are read: whose they are need not be known here.
+func (t *Trail) mirrored(ctx context.Context, from int64, page []adopted) (out [][]any, err error) {
+	if t.config.Mirror == nil {
+		return nil, nil
+	}
+	to := from + int64(len(page))
+	for n := from / mirrorBlock; n*mirrorBlock < to; n++ {
+		rest, err := t.mirrorParts(ctx, mirroredOpenings, n)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for len(rest) > 0 {
+			if len(rest) < 8 {
+				return nil, malformed("a file of the mirror: it ends too early")
+			}
+			idx := int64(binary.BigEndian.Uint64(rest))
+			var owner, sealed []byte
+			if owner, rest, err = takePart(rest[8:]); err == nil {
+				sealed, rest, err = takePart(rest)
+			}
+			if err != nil {
+				return nil, err
+			}
+			if idx < from || idx >= to || len(owner) != 16 || !slices.Contains(page[idx-from].leaf.Owners(), ownerOfRow(owner)) {
+				continue
+			}
+			out = append(out, []any{idx, owner, sealed})
+		}
+	}
+	return out, nil
+}
+
+// peopleBack brings the rows of surrogates back that only the mirror has: whose
+// they are their heads say, to whoever has the person's key.
+func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err error) {
+	if t.config.Mirror == nil {
+		return 0, nil
+	}
+	s, err := t.state(ctx, t.db)
+	if err != nil {
+		return 0, err
+	}
+	for block := s.people / mirrorBlock; ; block++ {
+		rest, err := t.mirrorParts(ctx, mirroredPeople, block)
+		if errors.Is(err, fs.ErrNotExist) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		var rows [][]any
+		for len(rest) > 0 {
+			var tenant, surrogate, head []byte
+			if tenant, rest, err = takePart(rest); err == nil {
+				surrogate, rest, err = takePart(rest)
+			}
+			if err == nil {
+				head, rest, err = takePart(rest)
+			}
+			if err != nil || len(surrogate) != 16 {
+				return n, malformed("a file of the mirror: a person")
+			}
+			if err := keys.fetch(ctx, t, string(tenant)); err != nil {
+				return n, err
+			}
+			of := keys.by[string(tenant)].surrogates
+			if len(of) == 0 {
+				return n, errNoKeys
+			}
+			id := [16]byte(surrogate)
+			rows = append(rows, []any{
+				string(tenant), surrogate, surrogateK(id), int64(surrogateUnmapped),
+				surrogateTag(&of[0], string(tenant), id, surrogateUnmapped, nil), head,
+			})
+		}
+		in := sqldb.Insert{Table: surrogatesTable, Columns: append(slices.Clone(surrogateColumns), "head"), Key: []string{"tenant", "surrogate"}}
+		if err := t.within(ctx, func(tx HandoverTx) error { return t.add(ctx, tx, in, rows...) }); err != nil {
+			return n, err
+		}
+		n += len(rows)
+	}
+}
