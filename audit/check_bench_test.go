@@ -3,7 +3,6 @@ package audit
 import (
 	"testing"
 	"time"
-
 )
 
 // BenchmarkCheck is what recording an event of twelve changes costs before its
