@@ -6,6 +6,6 @@ import (
 	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
-func malformed(what string, args ...any) error {
-	return fmt.Errorf("audit: %w: "+what, append([]any{auditlog.ErrMalformed}, args...)...)
+func malformed(what string) error {
+	return fmt.Errorf("audit: %w: %s", auditlog.ErrMalformed, what)
 }

@@ -223,5 +223,5 @@ func (t *Trail) makeSurrogates(ctx context.Context, tenant string, persons []str
 
 // surrogateKey is what the index of persons knows a surrogate by.
 func surrogateKey(surrogate [16]byte) int64 {
-	return int64(binary.BigEndian.Uint64(surrogate[:])) //nolint:gosec // G115: the bits count
+	return int64(binary.BigEndian.Uint64(surrogate[:]))
 }
