@@ -82,16 +82,41 @@ func (t *Trail) unseal(ctx context.Context, leaf *auditlog.Leaf, row *personRow,
 	if err != nil {
 		return nil, err
 	}
-	head, err := t.openHead(ctx, leaf.Tenant, *row.person, row.surrogate, row.head)
+	head, err := t.headOf(ctx, leaf.Tenant, row)
 	if err != nil {
 		return nil, err
 	}
-	defer clear(head.content[:])
+	if !row.keep {
+		defer clear(head.content[:])
+	}
 	plain, err := auditlog.OpenBody(&head.content, id, row.surrogate, sealed)
 	if err != nil {
 		return nil, err
 	}
 	return auditlog.ParseBody(plain)
+}
+
+// headOf opens the head of a row, once where the row keeps it.
+func (t *Trail) headOf(ctx context.Context, tenant string, row *personRow) (*personHead, error) {
+	if row.opened != nil {
+		return row.opened, nil
+	}
+	head, err := t.openHead(ctx, tenant, *row.person, row.surrogate, row.head)
+	if err != nil {
+		return nil, err
+	}
+	if row.keep {
+		row.opened = &head
+	}
+	return &head, nil
+}
+
+// wipe overwrites the content key that a row keeps.
+func (p *personRow) wipe() {
+	if p.opened != nil {
+		clear(p.opened.content[:])
+		p.opened = nil
+	}
 }
 
 // ownerBytes is an owner as the tables have it: nobody is zeros.

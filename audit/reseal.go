@@ -77,6 +77,9 @@ type personRow struct {
 	person *string // nil: not known, or erased
 	head   []byte
 	fresh  []byte
+
+	keep   bool // the head is opened once, until wipe
+	opened *personHead
 }
 
 const resealBatch = 500
