@@ -38,6 +38,10 @@ type Config struct {
 	// ("plan/<id>"), reason, outcome, digest (of a certificate or an export, or
 	// the ledger's head) and count; never the person.
 	Record func(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error
+	// Prepare is called before each transaction in which Record is, and never within
+	// one: a trail that needs keys for its events fetches them here. Of package audit:
+	// trail.Prepare. nil: nothing to prepare.
+	Prepare func(ctx context.Context, tenant string, persons ...string) error
 	// Note writes an audit event of its own, for exports; nil: no trail.
 	Note func(ctx context.Context, tenant, action string, attrs ...slog.Attr) error
 	// Open opens a sealed value for an export. person is the key owner: the

@@ -138,7 +138,7 @@ func (x *execution) intend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return x.d.inTx(ctx, func(tx *sql.Tx) error {
+	return x.d.recorded(ctx, []string{x.plan.Tenant}, func(tx *sql.Tx) error {
 		n, err := x.d.exec(ctx, tx, "storing the plan's state", `UPDATE crmguard_privacy_plan SET state = ?, changed = ? WHERE id = ? AND state = ?`,
 			stateRunning, x.d.now().UnixMicro(), x.plan.ID, stateApproved)
 		// The mark follows once the stores have erased: a snapshot taken before
@@ -362,7 +362,7 @@ func (x *execution) partial(ctx context.Context) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
-	err = x.d.inTx(ctx, func(tx *sql.Tx) error {
+	err = x.d.recorded(ctx, []string{x.plan.Tenant}, func(tx *sql.Tx) error {
 		// The lease begins anew when nothing is left.
 		if err := x.d.setErased(ctx, tx, x.plan.ID, sql.NullInt64{}); err != nil || said {
 			return err
@@ -422,7 +422,7 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 	if err != nil {
 		return Outcome{}, err
 	}
-	err = x.d.inTx(ctx, func(tx *sql.Tx) error {
+	err = x.d.recorded(ctx, []string{x.plan.Tenant}, func(tx *sql.Tx) error {
 		if err := x.d.lockMark(ctx, tx); err != nil {
 			return err
 		}

@@ -133,7 +133,7 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = d.inTx(ctx, func(tx *sql.Tx) error {
+	err = d.recorded(ctx, []string{p.Tenant}, func(tx *sql.Tx) error {
 		if _, err := d.exec(ctx, tx, "storing the plan", `INSERT INTO crmguard_privacy_plan (id, tenant, state, body, tag, changed) VALUES (?, ?, ?, ?, ?, ?)`,
 			p.ID, p.Tenant, p.State, body, tag, now.UnixMicro()); err != nil {
 			return err
@@ -320,7 +320,7 @@ func (d *Desk) Approve(ctx context.Context, planID, by string) error {
 	if err != nil {
 		return mute("encoding the approval", err)
 	}
-	return d.inTx(ctx, func(tx *sql.Tx) error {
+	return d.recorded(ctx, []string{p.Tenant}, func(tx *sql.Tx) error {
 		n, err := d.exec(ctx, tx, "storing the approval", `UPDATE crmguard_privacy_plan SET state = ?, approval = ?, changed = ? WHERE id = ? AND state = ?`,
 			stateApproved, data, d.now().UnixMicro(), planID, statePlanned)
 		if err != nil {
@@ -358,7 +358,7 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 // cancel runs under the lock of the ledger, so that no execution begins meanwhile.
 func (d *Desk) cancel(ctx context.Context, row planRow) error {
 	planID := row.id
-	return d.inTx(ctx, func(tx *sql.Tx) error {
+	return d.recorded(ctx, []string{row.tenant}, func(tx *sql.Tx) error {
 		n, err := d.exec(ctx, tx, "cancelling the plan", `UPDATE crmguard_privacy_plan
 			SET state = ?, body = NULL, tag = NULL, approval = NULL, changed = ? WHERE id = ? AND state IN (?, ?)`,
 			stateCancelled, d.now().UnixMicro(), planID, statePlanned, stateApproved)

@@ -367,7 +367,7 @@ func (r *replay) finish(ctx context.Context) error {
 	}
 	r.report.Plans = len(plans)
 	h := r.chain.head()
-	err = r.d.inTx(ctx, func(tx *sql.Tx) error {
+	err = r.d.recorded(ctx, r.tenants(), func(tx *sql.Tx) error {
 		if err := r.d.lockMark(ctx, tx); err != nil {
 			return err
 		}

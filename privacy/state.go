@@ -121,6 +121,18 @@ func (d *Desk) exec(ctx context.Context, tx Tx, what, query string, args ...any)
 	return changed, mute(what, sqldb.Safe(err))
 }
 
+// recorded is inTx for what writes audit events of these tenants.
+func (d *Desk) recorded(ctx context.Context, tenants []string, f func(tx *sql.Tx) error) error {
+	if d.cfg.Prepare != nil {
+		for _, tenant := range tenants {
+			if err := d.cfg.Prepare(ctx, tenant); err != nil {
+				return mute("preparing the audit trail", err)
+			}
+		}
+	}
+	return d.inTx(ctx, f)
+}
+
 // inTx runs f in a transaction of the application's database. f may be called
 // again: it leaves nothing behind but what it wrote.
 func (d *Desk) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
