@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -210,7 +209,7 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 					}
 				}
 			} else {
-				asides = append(asides, []any{a.id[:], slices.Concat([]byte{}, r.body), refusedRetry, now})
+				asides = append(asides, []any{a.id[:], append([]byte{}, r.body...), refusedRetry, now})
 			}
 		}
 		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, body = NULL WHERE seq = ?`, idx, r.seq); err != nil {

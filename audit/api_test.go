@@ -76,6 +76,7 @@ func TestRecorderAndNoter(t *testing.T) {
 		slog.String("outcome", "partial"), slog.String("policy", strings.Repeat("a", 64)), slog.String("digest", "cafe"), slog.Int("count", 3),
 		slog.String("for", "019aaaaa-0000-7000-8000-000000000001"), slog.String("prior", "019aaaaa-0000-7000-8000-000000000002"), slog.String("id", "019aaaaa-0000-7000-8000-000000000003"),
 	}
+	require.NoError(t, b.trail.Prepare(t.Context(), "main", "p1", "p2", "p3"))
 	require.NoError(t, b.in(func(tx *sql.Tx) error { return record(t.Context(), tx, "main", "privacy.erase", attrs...) }))
 	require.NoError(t, noter(t.Context(), "main", "backup.done", slog.String("request", "own")))
 	require.ErrorIs(t, record(t.Context(), b.db, "main", "x"), audit.ErrNoTransaction)

@@ -68,7 +68,7 @@ func (t *Trail) setAsideIn(ctx context.Context, tx HandoverTx, part []refusal) (
 	for i := range part {
 		if r := &part[i]; mine[r.seq] {
 			seqs = append(seqs, r.seq)
-			rows = append(rows, []any{r.id, slices.Concat([]byte{}, r.body), r.why, now})
+			rows = append(rows, []any{r.id, append([]byte{}, r.body...), r.why, now})
 		}
 	}
 	if err := t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, rows); err != nil {

@@ -104,7 +104,7 @@ func people(e audit.Event) []string {
 func (b *bench) sale(e audit.Event) error {
 	b.t.Helper()
 	b.prepare(e)
-	return b.sale(e)
+	return b.in(func(tx *sql.Tx) error { return only(b.trail.Record(b.t.Context(), tx, e)) })
 }
 
 // prepare is what comes before the transaction of a sale. What is wrong with an

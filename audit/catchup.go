@@ -134,7 +134,10 @@ func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlo
 		}
 		return t.putState(ctx, tx, anew)
 	})
-	return anew, err
+	if err != nil {
+		return s, err
+	}
+	return anew, t.tagRest(ctx, head, reader)
 }
 
 // proven reads published entries and proves each against the signed root.

@@ -19,17 +19,18 @@ import (
 var headsOf = sqldb.Insert{Table: "crmguard_audit_heads", Columns: []string{"size", "root", "at", "note", "tag"}, Key: []string{"size"}}
 
 // headData is what the tag of a head is over.
-func headData(origin string, tree tlog.Tree, at int64) []byte {
+func headData(origin string, tree tlog.Tree, at int64, note []byte) []byte {
 	out := frame.Join("crmguard/audit/head/v1", origin)
 	out = binary.BigEndian.AppendUint64(out, uint64(tree.N))
 	out = append(out, tree.Hash[:]...)
-	return binary.BigEndian.AppendUint64(out, uint64(at))
+	out = binary.BigEndian.AppendUint64(out, uint64(at))
+	return frame.Append(out, note)
 }
 
 // keepHead writes a signed checkpoint into the database.
 func (t *Trail) keepHead(ctx context.Context, tree tlog.Tree, signed []byte) error {
 	at := t.now().UnixMicro()
-	tag, err := t.config.Keys.Tag(ctx, t.config.Tenant, headData(t.origin, tree, at))
+	tag, err := t.config.Keys.Tag(ctx, t.config.Tenant, headData(t.origin, tree, at, signed))
 	if err != nil {
 		return fmt.Errorf("audit: tag: %w", err)
 	}

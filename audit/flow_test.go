@@ -53,6 +53,7 @@ func TestFromRecordToProof(t *testing.T) {
 
 func TestRollbackRemovesTheEvent(t *testing.T) {
 	b := newBench(t)
+	b.prepare(update("p1", 1))
 	tx, err := b.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	_, err = tx.ExecContext(t.Context(), `INSERT INTO contacts (id, email) VALUES ('c1', 'x')`)

@@ -72,7 +72,7 @@ func (t *Trail) leftOf(ctx context.Context, s surrogateID) (int, error) {
 // waitingWith counts the rows that wait, up to the row last, and hold an opening of
 // a surrogate.
 func (t *Trail) waitingWith(ctx context.Context, s surrogateID, last int64) (n int, err error) {
-	for after := int64(0); ; {
+	for after := firstSeq; ; {
 		rows, more, err := t.queued(ctx, after, batch)
 		if err != nil {
 			return 0, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"math"
 
 	"github.com/google/uuid"
 
@@ -16,6 +17,9 @@ import (
 // the order of commits: there the trail remembers up to where nothing waits, and
 // a sale pays for no index. What somebody puts below that mark by hand is found by
 // a look at all that a process takes when it begins, and by VerifyStore.
+
+// firstSeq is before every number, also one that no database gives.
+const firstSeq int64 = math.MinInt64
 
 // queueBytes bounds what one look at the queue takes into memory.
 const queueBytes = 8 << 20
@@ -55,17 +59,16 @@ type mark struct {
 func (t *Trail) from(ctx context.Context, s state) (mark, int64, error) {
 	m := mark{on: t.db.Kind == sqldb.SQLite, seen: s.drained}
 	if !m.on {
-		return m, 0, nil
+		return m, firstSeq, nil
 	}
 	if t.lookedAtAll.CompareAndSwap(false, true) {
-		return m, 0, nil
+		return m, firstSeq, nil
 	}
-	var last int64 // rows taken away by hand leave numbers that are given out again
-	if _, err := t.one(ctx, t.db, []any{&last}, `SELECT COALESCE(MAX(seq), 0) FROM crmguard_audit_events`); err != nil {
-		return m, 0, err
-	}
-	if last < s.drained {
-		return m, 0, nil
+	// Rows taken away by hand leave numbers that are given out again, from the
+	// highest that is left: then the last one looked at is not there, or waits.
+	again, err := t.any(ctx, t.db, `SELECT 1 WHERE COALESCE((SELECT MAX(seq) FROM crmguard_audit_events), 0) < ? OR EXISTS (SELECT 1 FROM crmguard_audit_events WHERE seq = ? AND idx IS NULL)`, s.drained, s.drained)
+	if err != nil || again {
+		return m, firstSeq, err
 	}
 	m.last = s.drained
 	return m, s.drained, nil

@@ -268,6 +268,7 @@ func TestRepublishWritesOverNoOtherLog(t *testing.T) {
 	require.NoError(t, err)
 	other.config.Name, other.config.Signer, other.config.Verifier = "other.example/audit", signer, vkey
 	other.exec(`DELETE FROM crmguard_audit_state`)
+	other.exec(`DELETE FROM crmguard_audit_log`)
 	other.open()
 	other.fill(1)
 	other.run()

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
@@ -34,10 +32,7 @@ func (c *comparison) columns(r *storedRow, leaf *auditlog.Leaf) {
 
 // index compares what an entry is found by. What is not filed yet has none of it.
 func (c *comparison) index(r *storedRow, leaf *auditlog.Leaf, bad func(table, what string)) {
-	if r.idx >= c.state.found {
-		if r.found[0].Valid || len(r.persons) > 0 {
-			bad("crmguard_audit_found", "it is filed already by what it is found, and the state does not say so")
-		}
+	if r.idx >= c.state.found && !r.found[0].Valid && len(r.persons) == 0 {
 		return
 	}
 	want := foundRow(r.idx, r.at, leaf)
@@ -92,43 +87,25 @@ func (c *comparison) readMarks(ctx context.Context) error {
 func (c *comparison) heads(ctx context.Context) error {
 	t := c.trail
 	reader := t.rows(t.db).Reader(ctx, c.state.Tree)
-	type row struct {
-		tree      tlog.Tree
-		at        int64
-		note, tag []byte
-		short     bool
-	}
 	for last := int64(-1); ; {
-		var page []row
-		err := t.query(ctx, t.db, func(rows answer) error {
-			var r row
-			var root []byte
-			err := rows.Scan(&r.tree.N, &root, &r.at, &r.note, &r.tag)
-			if r.short = len(root) != tlog.HashSize; !r.short {
-				r.tree.Hash = tlog.Hash(root)
-			}
-			page, last = append(page, r), r.tree.N
-			return err
-		}, `SELECT size, root, at, note, tag FROM crmguard_audit_heads WHERE size > ? ORDER BY size LIMIT ?`, last, batch)
+		page, err := t.headRows(ctx, t.db, last)
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		for _, r := range page {
+		for i := range page {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			tree, err := c.opened(r.note)
-			if r.short || err != nil || tree != r.tree || t.config.Keys.Verify(ctx, t.config.Tenant, headData(t.origin, r.tree, r.at), r.tag) != nil {
-				c.fault(auditlog.Tampered, r.tree.N, "", "crmguard_audit_heads", "a signed head was changed")
+			h := &page[i]
+			last = h.tree.N
+			tree, err := c2sp.OpenCheckpoint(h.note, t.key.Verifiers()...)
+			if h.short || err != nil || tree != h.tree || !t.headTagged(ctx, h) {
+				c.fault(auditlog.Tampered, h.tree.N, "", "crmguard_audit_heads", "a signed head was changed")
 				continue
 			}
-			if same, err := extends(reader, r.tree); r.tree.N > c.state.N || err != nil || !same {
-				c.fault(auditlog.Tampered, r.tree.N, "", "crmguard_audit_heads", "a signed head is not one of this tree")
+			if same, err := extends(reader, h.tree); h.tree.N > c.state.N || err != nil || !same {
+				c.fault(auditlog.Tampered, h.tree.N, "", "crmguard_audit_heads", "a signed head is not one of this tree")
 			}
 		}
 	}
-}
-
-func (c *comparison) opened(note []byte) (tlog.Tree, error) {
-	return c2sp.OpenCheckpoint(note, c.trail.key.Verifiers()...)
 }

@@ -13,8 +13,12 @@ const openingsPage = 200
 // openings judges the opening of each (event, owner) that the entries commit to.
 func (c *comparison) openings(ctx context.Context) error {
 	t := c.trail
-	for from := c.state.pruned; from < c.size; {
-		rows, err := t.entryRows(ctx, t.db, from, c.size, openingsPage)
+	size := c.size
+	if c.stateless {
+		size = c.report.Log.Size
+	}
+	for from := c.state.pruned; from < size; {
+		rows, err := t.entryRows(ctx, t.db, from, size, openingsPage)
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,7 @@ import (
 func (c *comparison) queue(ctx context.Context) error {
 	keys := newPassKeys()
 	defer keys.wipe()
-	for cursor := int64(0); ; {
+	for cursor := firstSeq; ; {
 		rows, more, err := c.trail.queued(ctx, cursor, batch)
 		if err != nil {
 			return err
@@ -42,8 +42,11 @@ func (c *comparison) queue(ctx context.Context) error {
 
 // asides looks for rows that were parked by hand, as if they had been set aside.
 func (c *comparison) asides(ctx context.Context) error {
-	return c.each(ctx, "", eventsTable, "a row without a place that nobody has set aside",
-		`SELECT v.id FROM crmguard_audit_events v WHERE v.idx < 0 AND NOT EXISTS (SELECT 1 FROM crmguard_audit_aside a WHERE a.id = v.id) ORDER BY v.seq LIMIT 100`)
+	if err := c.each(ctx, "", eventsTable, "a row without a place that nobody has set aside",
+		`SELECT v.id FROM crmguard_audit_events v WHERE v.idx < 0 AND (v.idx <> -1 OR NOT EXISTS (SELECT 1 FROM crmguard_audit_aside a WHERE a.id = v.id)) ORDER BY v.seq LIMIT 100`); err != nil {
+		return err
+	}
+	return c.each(ctx, "", eventsTable, "a row of another log", `SELECT id FROM crmguard_audit_events WHERE log <> ? ORDER BY seq LIMIT 100`, logRow)
 }
 
 // names looks at the row that tells sales which log these tables hold.
@@ -51,6 +54,13 @@ func (c *comparison) names(ctx context.Context) error {
 	n, err := c.count(ctx, `SELECT COUNT(*) FROM crmguard_audit_log WHERE id = ? AND name = ?`, logRow, c.trail.origin)
 	if err != nil {
 		return err
+	}
+	s, err := c.count(ctx, `SELECT COUNT(*) FROM crmguard_audit_state WHERE origin = ?`, c.trail.origin)
+	if err != nil {
+		return err
+	}
+	if s != 1 {
+		c.fault(auditlog.Tampered, -1, "", stateTable, "the state row is another log's, or gone")
 	}
 	all, err := c.count(ctx, `SELECT COUNT(*) FROM crmguard_audit_log`)
 	if err == nil && (n != 1 || all != 1) {
@@ -95,8 +105,8 @@ func (c *comparison) stubs(ctx context.Context) error {
 	}{
 		{entriesTable, "there are rows that are no entries of the log", `SELECT COUNT(*) FROM crmguard_audit_entries`, entries, nil},
 		{eventsTable, "there are rows with a place that no entry has", `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= 0`, entries, nil},
-		{"crmguard_audit_found", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_found WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.found}},
-		{"crmguard_audit_persons", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_persons WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.found}},
+		{"crmguard_audit_found", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_found WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.N}},
+		{"crmguard_audit_persons", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_persons WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.N}},
 		{openingsTable, "an opening without an event", `SELECT COUNT(*) FROM crmguard_audit_openings WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.N}},
 	} {
 		n, err := c.count(ctx, q.query, q.args...)

@@ -41,7 +41,8 @@ func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, erro
 		return c.report, err
 	}
 	c.state, c.size = s, s.N
-	if err != nil {
+	if err != nil { // what follows from it would all be wrong
+		c.state, c.size, c.stateless = state{}, 0, true
 		c.fault(auditlog.Tampered, -1, "", stateTable, "the state row is gone or damaged, or not what a sequencer wrote")
 	}
 	if err := c.readMarks(ctx); err != nil {
@@ -62,7 +63,10 @@ func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, erro
 	}
 	steps := []func(context.Context) error{c.queue, c.asides, c.names}
 	if c.walk.Opened() { // there is a checkpoint, and it is the log's own
-		steps = append(steps, c.unpublished, c.stubs, c.heads, c.openings, c.people)
+		if !c.stateless {
+			steps = append(steps, c.unpublished, c.stubs, c.heads)
+		}
+		steps = append(steps, c.openings, c.people)
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -75,17 +79,18 @@ func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, erro
 
 // comparison is the database against the published log.
 type comparison struct {
-	trail  *Trail
-	report StoreReport
-	ev     *evidence
-	walk   auditlog.Walk
-	state  state
-	size   int64 // entries that the database has
-	sound  bool  // every row of an entry is what it must be, so that their tree is
-	tree   merkle.Builder
-	page   []storedRow // rows read ahead
-	next   int64       // index after the page
-	marks  []headMark
+	trail     *Trail
+	report    StoreReport
+	ev        *evidence
+	walk      auditlog.Walk
+	state     state
+	size      int64 // entries that the database has
+	stateless bool  // the state row is damaged, and nothing is compared with it
+	sound     bool  // every row of an entry is what it must be, so that their tree is
+	tree      merkle.Builder
+	page      []storedRow // rows read ahead
+	next      int64       // index after the page
+	marks     []headMark
 }
 
 func (c *comparison) fault(v auditlog.Verdict, index int64, event, table, what string) {

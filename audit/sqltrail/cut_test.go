@@ -54,7 +54,7 @@ func TestACutConnectionLosesAndDoublesNothing(t *testing.T) {
 				}
 				return err
 			})
-			require.GreaterOrEqual(t, cuts, least(12), "recording")
+			require.GreaterOrEqual(t, cuts, least(6), "recording")
 
 			again := false
 			cuts = everyCut(t, c, commits, func() error {
@@ -75,7 +75,7 @@ func TestACutConnectionLosesAndDoublesNothing(t *testing.T) {
 			const recorded = `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE state IN (1, 3)`
 			before, erased := s.count(recorded), 0
 			cuts = everyCut(t, c, commits, func() error {
-				person := fmt.Sprintf("e%d", erased)
+				person := fmt.Sprintf("e%d-%t", erased, commits)
 				if s.count(recorded) == before+erased { // otherwise it was done, and only the answer is missing
 					require.NoError(t, s.sell(s.db.DB, s.trail, sale(t, person)))
 				}

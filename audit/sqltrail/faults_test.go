@@ -190,6 +190,7 @@ func TestWhereTheTablesAreNotInReachTheSaleFails(t *testing.T) {
 		require.ErrorContains(t, err, "crmguard_schema", "the cause")
 
 		db := openAt(t, driver, d.DSN(driver)+map[bool]string{true: "", false: " search_path=crm"}[d.Name == testdb.MariaDB])
+		require.NoError(t, s.trail.Prepare(t.Context(), "main", "p2"))
 		tx, err := db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
 		_, err = tx.ExecContext(t.Context(), s.db.Bind(`INSERT INTO sales (id) VALUES (?)`), "1")
@@ -214,7 +215,7 @@ func TestTablesOfANewerLibrary(t *testing.T) {
 			require.NoError(t, err)
 		}
 		exec(`INSERT INTO crmguard_schema (package, version, installed) SELECT package, 99, installed FROM crmguard_schema WHERE package = 'audit' AND version = 1`)
-		for _, table := range []string{"events", "persons", "surrogates", "openings", "tiles", "state"} {
+		for _, table := range []string{"log", "events", "entries", "found", "persons", "surrogates", "openings", "heads", "aside", "tiles", "state"} {
 			exec(`ALTER TABLE crmguard_audit_` + table + ` ADD COLUMN later INTEGER`)
 		}
 		exec(`CREATE TABLE crmguard_audit_later (id INTEGER PRIMARY KEY)`)
@@ -239,6 +240,7 @@ func TestATransactionThatFailedTakesNoEvent(t *testing.T) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
 		first, second := sale(t, "p1"), sale(t, "p2")
 		require.NoError(t, s.sell(s.db.DB, s.trail, first))
+		require.NoError(t, s.trail.Prepare(t.Context(), "main", "p2", "p3"))
 		tx, err := s.db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
 		insert := s.db.Bind(`INSERT INTO sales (id) VALUES (?)`)

@@ -175,12 +175,12 @@ func TestNoErrorOfATrailQuotesAValue(t *testing.T) {
 					run(spoiler.end...)
 				}
 				must := []string{
-					"INSERT events", "INSERT persons", "INSERT surrogates", "INSERT openings", "INSERT tiles", "DELETE surrogates", "DELETE openings",
-					"UPDATE events", "UPDATE state", "UPDATE openings", "UPDATE tiles", "no number in idx of events", "no number in size of state",
+					"INSERT events", "INSERT entries", "INSERT found", "INSERT persons", "INSERT surrogates", "INSERT openings", "INSERT heads", "INSERT tiles", "DELETE openings",
+					"UPDATE events", "UPDATE state", "UPDATE surrogates", "UPDATE tiles", "no number in size of state", "no number in n of surrogates",
 					"RunOnce", "Record", "Note", "Beat", "CatchUp", "History", "Proof", "Status", "Progress", "VerifyStore", "Reseal", "Erase",
 				}
 				if name != testdb.SQLite {
-					for _, table := range []string{"events", "persons", "surrogates", "openings", "tiles", "state"} {
+					for _, table := range []string{"events", "entries", "surrogates", "openings", "tiles", "state"} {
 						must = append(must, "rows that fail in "+table)
 					}
 				}

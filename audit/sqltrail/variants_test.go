@@ -59,8 +59,12 @@ func TestATrailDoesItsMainJobWhereTransactionsAreSerializable(t *testing.T) {
 		for w := range writers {
 			recording.Go(func() {
 				for i := range each {
+					person := fmt.Sprintf("p%d", (w+i)%3)
+					if err := trail.Prepare(t.Context(), "main", person); err != nil {
+						faults <- err
+						return
+					}
 					if err := tried(t.Context(), db, func(tx *sql.Tx) error {
-						person := fmt.Sprintf("p%d", (w+i)%3)
 						return only(trail.Record(t.Context(), tx, audit.Event{
 							Tenant: "main", Actor: "u-1", Action: "contact.update", Object: audit.PersonRef("contact", person), Persons: []string{person},
 							Changes: audit.Diff(person, map[string]any{"email": "old"}, map[string]any{"email": fmt.Sprint(w, i)}),

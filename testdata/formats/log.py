@@ -136,8 +136,8 @@ def state_input(origin, root, size, *numbers):
     return lp("crmguard/audit/state/v2", origin) + u64(size) + root + b"".join(u64(n) for n in numbers)
 
 
-def head_input(origin, root, size, at):
-    return lp("crmguard/audit/head/v1", origin) + u64(size) + root + u64(at)
+def head_input(origin, root, size, at, note):
+    return lp("crmguard/audit/head/v1", origin) + u64(size) + root + u64(at) + lp(note)
 
 
 def find_key(column, tenant, value):
