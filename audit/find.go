@@ -119,7 +119,7 @@ func (t *Trail) checkFilter(ctx context.Context, f Filter) (Filter, error) {
 	err := ids.Check("tenant", f.Tenant)
 	for _, id := range [][2]string{{"Actor", f.Actor}, {"Person", f.Person}, {"Object.ID", f.Object.ID}} {
 		if err == nil && id[1] != "" {
-			err = ids.Check(id[0], id[1])
+			err = ids.CheckGiven(id[0], id[1])
 		}
 	}
 	if err != nil {
