@@ -51,6 +51,9 @@ type Found struct {
 	// Behind is how many entries were not looked at because nothing finds them yet:
 	// the sequencer is more than four thousand behind in filing its indexes.
 	Behind int64
+	// Damaged is how many entries were met that cannot be read: somebody changed
+	// them, [Trail.VerifyStore] says which.
+	Damaged int64
 	// Unmapped is, where a person was asked for, how many surrogates the tenant has
 	// whose person nobody knows since a restore: the person's may be among them.
 	Unmapped int64

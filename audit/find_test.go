@@ -157,6 +157,7 @@ func (a *asker) find(f audit.Filter, p audit.Page) audit.Found {
 	require.LessOrEqual(a.t, len(found.Entries), cmp.Or(p.Size, 50))
 	require.Zero(a.t, found.Behind)
 	require.Zero(a.t, found.Pending)
+	require.Zero(a.t, found.Damaged)
 	return found
 }
 

@@ -25,7 +25,7 @@ type reply struct {
 	size, found, pruned int64 // of the log
 	page, tail          []hit
 	waiting             []waiting
-	waits               int64
+	waits, damaged      int64
 	sealed              map[int64]map[string][]byte // by index and owner
 	people              map[[16]byte]*personRow
 }
@@ -115,7 +115,7 @@ func (t *Trail) pageOf(ctx context.Context, q *question, from *place, r *reply, 
 	if from.waits {
 		out.Pending = max(0, r.waits-int64(len(r.waiting)))
 	}
-	out.Behind = r.behind(from, most, end)
+	out.Behind, out.Damaged = r.behind(from, most, end), r.damaged
 	out.Entries, err = t.entriesOf(ctx, q.Tenant, hits, r)
 	return out, err
 }
@@ -140,10 +140,7 @@ func (t *Trail) chosen(ctx context.Context, q *question, from *place, r *reply, 
 			return hits, new(hits[size-1].place), nil
 		}
 	}
-	filed, floor, err := r.filed(q, from, most, end)
-	if err != nil {
-		return nil, nil, err
-	}
+	filed, floor := r.filed(q, from, most, end)
 	if left := size - len(hits); len(filed) > left {
 		hits = append(hits, filed[:left]...)
 		return hits, new(hits[size-1].place), nil
@@ -165,11 +162,8 @@ func (t *Trail) waited(ctx context.Context, q *question, from *place, r *reply, 
 		out = append(out, hit{place: place{waits: true, at: c.leaf.At.UnixMicro(), id: c.id}, index: -1, raw: c.raw, leaf: c.leaf, frames: c.frames})
 	}
 	for _, h := range r.tail {
-		if h.index < end {
+		if h.index < end || !r.read(&h) {
 			continue
-		}
-		if h.leaf, err = auditlog.ParseLeaf(h.raw); err != nil {
-			return nil, err
 		}
 		id, err := auditlog.ParseID(h.leaf.ID)
 		if err != nil {
@@ -195,9 +189,19 @@ func filedAt(filed int64, now time.Time) time.Time {
 	return time.UnixMicro(filed)
 }
 
+// read reads the leaf of an entry. One that cannot be read, which somebody changed,
+// must not keep all others of its page from being shown.
+func (r *reply) read(h *hit) bool {
+	var err error
+	if h.leaf, err = auditlog.ParseLeaf(h.raw); err != nil {
+		r.damaged++
+	}
+	return err == nil
+}
+
 // filed are the entries behind a place, newest first, and where they go on: nil at
 // the end.
-func (r *reply) filed(q *question, from *place, most limits, end int64) (out []hit, floor *place, err error) {
+func (r *reply) filed(q *question, from *place, most limits, end int64) (out []hit, floor *place) {
 	slices.SortFunc(r.page, func(a, b hit) int { return a.newer(&b.place) })
 	if len(r.page) >= most.page {
 		floor = new(r.page[len(r.page)-1].place)
@@ -210,10 +214,11 @@ func (r *reply) filed(q *question, from *place, most limits, end int64) (out []h
 	}
 	slices.SortFunc(out, func(a, b hit) int { return a.newer(&b.place) })
 	out = slices.CompactFunc(out, func(a, b hit) bool { return a.index == b.index })
+	kept := out[:0]
 	for i := range out {
-		if out[i].leaf, err = auditlog.ParseLeaf(out[i].raw); err != nil {
-			return nil, nil, err
+		if h := &out[i]; r.read(h) && q.matches(&h.leaf) {
+			kept = append(kept, *h)
 		}
 	}
-	return slices.DeleteFunc(out, func(h hit) bool { return !q.matches(&h.leaf) }), floor, nil
+	return kept, floor
 }

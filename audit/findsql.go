@@ -177,10 +177,10 @@ func (t *Trail) pageText(q *question, from *place, most limits) *statement {
 	s.add(`) SELECT 0 AS part, z.size, z.found, z.pruned, z.root, z.tag, z.tag, z.tag, z.origin FROM crmguard_audit_state z WHERE z.id = 1`)
 	s.add(` UNION ALL SELECT 1, idx, at, filed, leaf` + nulls + ` FROM page`)
 	s.add(` UNION ALL SELECT 2, idx, at, filed, leaf` + nulls + ` FROM tail`)
-	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, o.sealed, o.owner, NULL, NULL, NULL FROM page CROSS JOIN crmguard_audit_openings o WHERE o.idx = page.idx`)
+	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, o.sealed, o.owner, NULL, NULL, NULL FROM hit CROSS JOIN crmguard_audit_openings o WHERE o.idx = hit.idx`)
 	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, o.sealed, o.owner, NULL, NULL, NULL FROM tail CROSS JOIN crmguard_audit_openings o WHERE o.idx = tail.idx`)
-	s.add(` UNION ALL SELECT 4, s.n, s.k, s.state, s.surrogate, s.head, s.tag, s.into_surrogate, s.person FROM (SELECT DISTINCT p.k AS k FROM page CROSS JOIN crmguard_audit_persons p WHERE p.idx = page.idx) d`+
-		` CROSS JOIN crmguard_audit_surrogates s WHERE s.k = d.k AND s.tenant = ?`, q.Tenant)
+	s.add(` UNION ALL SELECT 4, s.n, s.k, s.state, s.surrogate, s.head, s.tag, s.into_surrogate, s.person FROM (SELECT DISTINCT p.k AS k FROM hit CROSS JOIN crmguard_audit_persons p WHERE p.idx = hit.idx) who`+
+		` CROSS JOIN crmguard_audit_surrogates s WHERE s.k = who.k AND s.tenant = ?`, q.Tenant)
 	var nobody [16]byte
 	s.add(` UNION ALL SELECT 4, s.n, s.k, s.state, s.surrogate, s.head, s.tag, s.into_surrogate, s.person FROM crmguard_audit_surrogates s WHERE s.tenant = ? AND s.surrogate = ?`, q.Tenant, nobody[:])
 	if from.waits {

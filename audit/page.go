@@ -60,7 +60,7 @@ func parsePlace(cursor string) (p place, err error) {
 	default:
 		return p, invalid("find: Page.Before is no cursor")
 	}
-	if p.end < 0 || p.n < 0 {
+	if p.end < 0 {
 		return p, invalid("find: Page.Before is no cursor")
 	}
 	return p, nil
