@@ -34,6 +34,7 @@ var roomLines = map[string]string{
 	"audit/internal/c2sp":   "",
 	"audit/internal/merkle": "audit/internal/c2sp",
 	"audit/sqltrail":        "audit internal/sqldb",
+	"audit/tilehttp":        "audit/internal/c2sp",
 	"audit/tilesink":        "audit internal/durable internal/filelock",
 
 	"backup":              "internal/alone internal/canon internal/durable internal/frame internal/health",
@@ -84,6 +85,7 @@ var roomLines = map[string]string{
 
 	"examples/adopt":                   "public",
 	"examples/crm":                     "public internal/durable",
+	"examples/handles":                 "public",
 	"examples/kms":                     "public",
 	"examples/kms/awskek":              "",
 	"examples/kms/gcpkek":              "",

@@ -47,10 +47,15 @@ func (a *asker) many(n int) {
 		}
 		return []any{
 			first + i, at(i), audit.FindKey("tenant", "main", ""), audit.FindKey("actor", "main", fmt.Sprintf("u-%d", i%10)),
-			audit.FindKey("object", "main", string(objectText("deal", fmt.Sprint(i%100)))), audit.FindKey("action", "main", fmt.Sprintf("a-%d", i%3)), outcome,
+			audit.FindKey("object", "main", string(objectText("deal", fmt.Sprint(i%5)))), audit.FindKey("action", "main", fmt.Sprintf("a-%d", i%3)), outcome,
 		}
 	})
-	insert("persons", []string{"idx", "k", "at"}, func(i int) []any { return []any{first + i, k(i), at(i)} })
+	insert("persons", []string{"idx", "k", "at"}, func(i int) []any {
+		if i%4 == 0 {
+			return []any{first + i, k(7), at(i)}
+		}
+		return []any{first + i, k(i), at(i)}
+	})
 	insert("openings", []string{"idx", "owner", "sealed"}, func(i int) []any { return []any{first + i, surrogate(i), make([]byte, 200)} })
 	insert("surrogates", []string{"tenant", "surrogate", "k", "state", "tag", "person", "head"}, func(i int) []any {
 		return []any{"main", surrogate(i), k(i), 0, make([]byte, 37), fmt.Sprintf("q%d", i), make([]byte, 100)}
