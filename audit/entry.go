@@ -30,11 +30,7 @@ type OpenedChange struct {
 
 // entriesOf opens what stands behind the events of a page.
 func (t *Trail) entriesOf(ctx context.Context, tenant string, hits []hit, r *reply) ([]Entry, error) {
-	defer func() {
-		for _, p := range r.people {
-			p.wipe()
-		}
-	}()
+	defer r.wipe()
 	if err := t.peopleOf(ctx, tenant, hits, r.people); err != nil {
 		return nil, err
 	}
@@ -46,17 +42,8 @@ func (t *Trail) entriesOf(ctx context.Context, tenant string, hits []hit, r *rep
 	out := make([]Entry, 0, len(hits))
 	for i := range hits {
 		h := &hits[i]
-		e := Entry{Leaf: h.leaf, Raw: h.raw, Index: h.index, Cursor: h.String(), Persons: make(map[string]string)}
+		e := Entry{Leaf: h.leaf, Raw: h.raw, Index: h.index, Cursor: h.String(), Persons: r.persons(&h.leaf)}
 		e.At = time.UnixMicro(orderTime(h.leaf.At, filedAt(h.filed, now))).UTC()
-		for _, text := range h.leaf.Persons {
-			s, err := surrogateBytes(text)
-			if err != nil {
-				return nil, err
-			}
-			if p := r.people[s]; p != nil && p.person != nil {
-				e.Persons[text] = *p.person
-			}
-		}
 		sealed := r.sealed[h.index]
 		if h.index < 0 {
 			sealed = make(map[string][]byte)
@@ -72,6 +59,25 @@ func (t *Trail) entriesOf(ctx context.Context, tenant string, hits []hit, r *rep
 	return out, nil
 }
 
+// persons are the people whom a leaf names and who are known, by surrogate.
+func (r *reply) persons(l *auditlog.Leaf) map[string]string {
+	out := make(map[string]string, len(l.Persons))
+	for _, text := range l.Persons {
+		s, err := surrogateBytes(text)
+		if p := r.people[s]; err == nil && p != nil && p.person != nil {
+			out[text] = *p.person
+		}
+	}
+	return out
+}
+
+// wipe overwrites the content keys that were opened.
+func (r *reply) wipe() {
+	for _, p := range r.people {
+		p.wipe()
+	}
+}
+
 // peopleOf reads the rows of surrogates that the statement of the page did not
 // bring along: of events that no index names yet.
 func (t *Trail) peopleOf(ctx context.Context, tenant string, hits []hit, people map[[16]byte]*personRow) error {
@@ -82,7 +88,7 @@ func (t *Trail) peopleOf(ctx context.Context, tenant string, hits []hit, people 
 			if err != nil {
 				return err
 			}
-			for _, p := range persons {
+			for _, p := range append(persons, [16]byte{}) { // and nobody
 				if people[p] == nil && !slices.Contains(missing, p) {
 					missing = append(missing, p)
 				}

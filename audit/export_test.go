@@ -28,3 +28,6 @@ func FindKey(column, tenant, value string) int64 { return findKey(column, tenant
 
 // Dialect is that of the trail's database.
 func (t *Trail) Dialect() sqldb.Dialect { return t.db.Dialect }
+
+// Verifier is the verifier key of the log.
+func (t *Trail) Verifier() string { return t.config.Verifier }

@@ -45,7 +45,7 @@ func newAsker(t *testing.T, db *sql.DB) *asker {
 	require.NoError(t, err)
 	a.config = audit.Config{
 		Name: "crm.example/audit", Tenant: "main", Key: key, Sink: &audittest.Sink{}, Keys: audittest.NewKeys(),
-		Fields: map[string][]string{"contact": {"email"}}, PersonKinds: []string{"contact"},
+		Fields: map[string][]string{"contact": {"email", "stage"}}, PersonKinds: []string{"contact"},
 		Now: func() time.Time { return time.UnixMicro(a.clock.Load()) },
 	}
 	require.NoError(t, sqltrail.Install(t.Context(), db))
