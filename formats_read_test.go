@@ -19,7 +19,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/tink"
-	"golang.org/x/mod/sumdb/note"
 	_ "modernc.org/sqlite"
 
 	"github.com/crmguard/crmguard/audit"
@@ -216,10 +215,9 @@ func (in *installation) openTrail(t *testing.T) {
 	skey, vkey, err := audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
 	in.vkey = vkey
-	seal := in.vault.PersonSealer("audit")
 	in.trail = must(audit.Open(t.Context(), must(sqltrail.Open(t.Context(), in.db))(t), audit.Config{
-		Name: "crm.example/audit", Tenant: formatTenant, Sign: must(note.NewSigner(skey))(t), Key: vkey, Sink: must(tilesink.Open(in.path("log")))(t),
-		Seal: seal, Prepare: seal.Ensure, Tag: in.vault.Tagger("log"), Fields: map[string][]string{"contact": {"city", "email"}}, Now: in.now,
+		Name: "crm.example/audit", Tenant: formatTenant, Key: skey, Sink: must(tilesink.Open(in.path("log")))(t),
+		Keys: in.vault.AuditKeys(), Fields: map[string][]string{"contact": {"city", "email"}}, Now: in.now,
 		Heads: audit.Heads{Ledger: audit.HeadOf(in.ledger.Head), Keys: audit.HeadOf(in.vault.Head)},
 	}))(t)
 }
@@ -237,7 +235,7 @@ func (in *installation) openDesk(t *testing.T) {
 	}}
 	in.desk = must(privacy.Open(t.Context(), privacy.Config{
 		Map: formatMap(), DB: in.db, Ledger: in.ledger, Stores: []privacy.Store{database, openings.Store(), keys.Store()}, Sign: private,
-		Record: in.trail.Recorder("desk"), Delay: -1, Lease: -1, Now: in.now, NotCovered: []string{"mail already sent"},
+		Record: in.trail.Recorder("desk"), Prepare: in.trail.Prepare, Delay: -1, Lease: -1, Now: in.now, NotCovered: []string{"mail already sent"},
 		Aliases: func(_ context.Context, _, person string) ([]string, error) {
 			if person == in.erased {
 				return []string{in.merged}, nil
@@ -272,7 +270,7 @@ func (in *installation) sealContacts(t *testing.T) {
 		_, err := tx.ExecContext(ctx, `INSERT INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			id, person, city, sealed, text, w.Int64("email_index", email), w.Index("email_wide", email), ref.Version, ref.Event, ref.SchemaID, seal, sql.NullInt64{Int64: in.now().UnixMicro(), Valid: i == 0})
 		require.NoError(t, err)
-		require.NoError(t, in.trail.Record(ctx, tx, audit.Event{
+		must(in.trail.Record(ctx, tx, audit.Event{
 			ID: event, Tenant: formatTenant, Actor: "u-1", Action: "contact.create", Object: audit.PersonRef("contact", person), Reason: "import",
 			Changes: []audit.Change{
 				{Path: "email", Who: person, Old: audit.Absent{}, New: email},
@@ -280,13 +278,13 @@ func (in *installation) sealContacts(t *testing.T) {
 				{Path: "batch", Old: false, New: []byte{0, 255}},
 				{Path: "broken", Old: nil, New: "\xff"},
 			},
-		}))
+		}))(t)
 		if person == in.first {
 			many := audit.Event{ID: newUUID(t), Tenant: formatTenant, Actor: "u-1", Action: "contact.import"}
 			for n := range 300 { // more than a leaf holds one by one
 				many.Changes = append(many.Changes, audit.Change{Path: fmt.Sprintf("field %d", n), Old: n, New: "\xff"})
 			}
-			require.NoError(t, in.trail.Record(ctx, tx, many))
+			must(in.trail.Record(ctx, tx, many))(t)
 			in.add("changes", map[string]any{"event": many.ID, "owner": "t:", "path": "field 7", "old": []any{3, encode([]byte{0, 0, 0, 0, 0, 0, 0, 7})}, "new": []any{11, encode([]byte{1, 255})}})
 		}
 		require.NoError(t, tx.Commit())

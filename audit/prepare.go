@@ -236,7 +236,8 @@ func (t *Trail) makeSurrogates(ctx context.Context, tenant string, persons []str
 	in := sqldb.Insert{
 		Table:   "crmguard_audit_surrogates",
 		Columns: []string{"tenant", "surrogate", "k", "person", "head", "state", "tag"},
-		Key:     []string{"tenant", "person"},
+		// By no key: what is about nobody has one surrogate and one person, and meets
+		// another process's row by both.
 	}
 	return t.within(ctx, func(tx HandoverTx) error { return t.add(ctx, tx, in, rows...) })
 }

@@ -3,7 +3,6 @@ package audit
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"runtime"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // A row that waits is looked at before the lock is taken: its tag, its leaf and
@@ -185,11 +185,11 @@ var errSurrogate = errors.New("audit: not a surrogate")
 // surrogateBytes are the 16 bytes of a surrogate as a leaf has it.
 func surrogateBytes(text string) (out [16]byte, err error) {
 	rest, ok := strings.CutPrefix(text, "s:")
-	var raw [18]byte
-	if n, err := base64.RawURLEncoding.Decode(raw[:], []byte(rest[:min(len(rest), 24)])); !ok || err != nil || n != len(out) {
+	raw, err := canon.ParseBytes(rest)
+	if !ok || err != nil || len(raw) != len(out) {
 		return out, errSurrogate
 	}
-	return [16]byte(raw[:]), nil
+	return [16]byte(raw), nil
 }
 
 func surrogatesOf(texts []string) ([][16]byte, error) {

@@ -2,9 +2,11 @@
 
 import datetime
 import os
+import struct
 import uuid
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from .base import TEXT, b64, canonical, equal, lp, mac, parse, require, sha256, std64, u64, unb64, unstd64
@@ -12,6 +14,7 @@ from .fields import open_sealed, personseal_ad, seal
 
 OLD, NEW, OTHER = 0, 1, 2
 STANDIN = 11
+KINDS = {"event", "erase", "prune", "key", "recover", "merge", "capture", "gap"}
 OPTIONAL = {"changes", "for", "object", "persons", "policy", "prior", "reason", "request"}
 REQUIRED = {"action", "actor", "at", "id", "kind", "outcome", "tenant", "v"}
 BEAT = {"at", "heads", "id", "kind", "size", "v"}
@@ -30,7 +33,9 @@ def check_leaf(data):
     if leaf["kind"] == "beat":
         require(names == BEAT, "members of a beat")
     else:
-        require(REQUIRED <= names <= REQUIRED | OPTIONAL, "members of a leaf")
+        own = {"capture": {"cap"}, "gap": {"gap"}}.get(leaf["kind"], set())
+        require(leaf["kind"] in KINDS and REQUIRED | own <= names <= REQUIRED | OPTIONAL | own, "members of a leaf")
+        check_kind(leaf)
         require(leaf["outcome"] in ("ok", "denied", "failed", "partial"), "outcome")
     require(datetime.datetime.strptime(leaf["at"], STAMP).strftime(STAMP) == leaf["at"], "time")
     require(str(uuid.UUID(leaf["id"])) == leaf["id"], "event id")
@@ -42,6 +47,23 @@ def check_leaf(data):
     require(paths == sorted(paths), "changes are not sorted by path")
     require(all(change.get("odd") in (None, "old", "new", "both") for change in leaf.get("changes", [])), "odd")
     return leaf
+
+
+def check_kind(leaf):
+    """What only leaves of one kind say."""
+    if leaf["kind"] == "merge":
+        kind, into = leaf["object"]
+        require(kind == "person" and len(leaf["persons"]) == 2 and into in leaf["persons"], "merge")
+    if leaf["kind"] == "capture":
+        seen = leaf["cap"]
+        columns = seen.get("cols", [])
+        require({"op", "table"} <= set(seen) <= {"claimed", "cols", "op", "table"} and seen["table"] and seen["op"] in ("i", "u", "d"), "capture")
+        require(columns == sorted(set(columns)) and all(columns), "columns of a capture")
+    if leaf["kind"] == "gap":
+        lost = leaf["gap"]
+        require(set(lost) == {"count", "from", "to", "why"} and lost["count"] >= 1 and lost["why"] in ("failed", "suppressed"), "gap")
+        times = [datetime.datetime.strptime(lost[end], STAMP) for end in ("from", "to")]
+        require(times == sorted(times), "times of a gap")
 
 
 def commitment(seed, event, path, side, kind, value):
@@ -73,6 +95,69 @@ def open_opening(keys, purpose, tenant, owner, event, sealed):
     order = [(path, side) for path, side, _, _ in opening["fields"]]
     require(order == sorted(set(order)), "fields are not sorted")
     return unb64(opening["seed"]), {(path, side): (kind, unb64(value)) for path, side, kind, value in opening["fields"]}
+
+
+def body_key(content, event):
+    """What an opening of one event is sealed under, out of the content key of its owner."""
+    return mac(content, lp("crmguard/opening/key/v2", event))
+
+
+def open_body(content, event, owner, body):
+    return AESGCM(body_key(content, event)).decrypt(body[:12], body[12:], lp("crmguard/opening/v2", event, owner))
+
+
+def write_body(seed, fields):
+    """Seed, and fields by path and side; zeros to a multiple of 256."""
+    plain = seed + struct.pack(">H", len(fields))
+    for path, side, kind, value in sorted(fields):
+        plain += lp(path) + bytes([side, kind]) + lp(value)
+    return plain.ljust(-(-len(plain) // 256) * 256, b"\0")
+
+
+def read_body(plain):
+    """Returns the seed and the fields; write_body gives the same bytes again."""
+    seed, (count,), rest, fields = plain[:32], struct.unpack(">H", plain[32:34]), plain[34:], []
+    for _ in range(count):
+        path, rest = unlp(rest)
+        side, kind, (value, rest) = rest[0], rest[1], unlp(rest[2:])
+        fields.append((path.decode(), side, kind, value))
+    require(write_body(seed, fields) == plain and len({field[:2] for field in fields}) == count, "another spelling of an opening")
+    return seed, fields
+
+
+def write_head(content, surrogate, person):
+    """What is sealed under the key of a person: the content key, and whom the surrogate stands for."""
+    plain = b"\x01" + content + lp(surrogate) + lp(person)
+    return plain.ljust(-(-len(plain) // 64) * 64, b"\0")
+
+
+def head_ad(name, surrogate):
+    return lp("crmguard/surrogate/v1", name, surrogate)
+
+
+def unlp(data):
+    (size,) = struct.unpack(">I", data[:4])
+    require(len(data) >= 4 + size, "a part that ends too early")
+    return data[4 : 4 + size], data[4 + size :]
+
+
+def read_frames(sealed):
+    """The openings of an event by owner."""
+    version, count = struct.unpack(">BH", sealed[:3])
+    frames, rest = [], sealed[3:]
+    for _ in range(count):
+        owner, (body, rest) = rest[:16], unlp(rest[16:])
+        frames.append((owner, body))
+    owners = [owner for owner, _ in frames]
+    require(version == 2 and rest == b"" and owners == sorted(set(owners)), "openings of an event")
+    return frames
+
+
+def read_row(row):
+    """Tag, leaf and openings of an event that waits."""
+    leaf, sealed = unlp(row[38:])
+    require(row[0] == 1, "another row")
+    return row[1:38], leaf, sealed
 
 
 def check_changes(leaf, who, seed, values):
