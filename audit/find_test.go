@@ -21,7 +21,7 @@ import (
 
 // asker is a trail on one of the four databases, and all that was recorded in it.
 type asker struct {
-	t      *testing.T
+	t      testing.TB
 	db     *sql.DB
 	trail  *audit.Trail
 	config audit.Config
@@ -37,7 +37,7 @@ type told struct {
 
 var may = time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 
-func newAsker(t *testing.T, db *sql.DB) *asker {
+func newAsker(t testing.TB, db *sql.DB) *asker {
 	t.Helper()
 	a := &asker{t: t, db: db}
 	a.clock.Store(may.UnixMicro())
