@@ -174,6 +174,7 @@ func newInstallation(t *testing.T) *installation {
 	in.sealFields(t)
 	in.sealStream(t)
 	in.tag(t)
+	in.keepQueued(t)
 	in.erase(t)
 	in.publish(t)
 	in.backUp(t)
@@ -280,6 +281,17 @@ func (in *installation) sealContacts(t *testing.T) {
 			},
 		}))(t)
 		if person == in.first {
+			value := func(kind int, data []byte) []any { return []any{kind, encode(data)} }
+			in.index["given"] = map[string]any{
+				"id": event, "action": "contact.create", "actor": "u-1", "outcome": "ok", "object": []string{"contact", person}, "person": 1,
+				"reason": "import", "request": "", "policy": "", "for": "", "prior": "", "persons": []string{person},
+				"changes": [][]any{
+					{"batch", "", value(4, []byte{0}), value(5, []byte{0, 255})},
+					{"broken", "", value(1, nil), value(11, []byte{1, 255})},
+					{"email", person, value(0, nil), value(2, []byte(email))},
+					{"nick \"name\"", person, value(1, nil), value(3, []byte{255, 255, 255, 255, 255, 255, 255, 251})},
+				},
+			}
 			many := audit.Event{ID: newUUID(t), Tenant: formatTenant, Actor: "u-1", Action: "contact.import"}
 			for n := range 300 { // more than a leaf holds one by one
 				many.Changes = append(many.Changes, audit.Change{Path: fmt.Sprintf("field %d", n), Old: n, New: "\xff"})
@@ -394,29 +406,34 @@ func (in *installation) erase(t *testing.T) {
 
 // queued are the events that wait for their place in the log.
 func (in *installation) queued(ctx context.Context) (out []map[string]any, err error) {
-	rows, err := in.db.QueryContext(ctx, `SELECT tenant, leaf, tag FROM crmguard_audit_events WHERE idx IS NULL`)
+	rows, err := in.db.QueryContext(ctx, `SELECT id, body, retry FROM crmguard_audit_events WHERE idx IS NULL`)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var tenant string
-		var leaf, tag []byte
-		if err := rows.Scan(&tenant, &leaf, &tag); err != nil {
+		var id, body, retry []byte
+		if err := rows.Scan(&id, &body, &retry); err != nil {
 			return nil, err
 		}
-		out = append(out, map[string]any{"tenant": tenant, "leaf": encode(leaf), "tag": encode(tag)})
+		out = append(out, map[string]any{"id": uuid.UUID(id).String(), "body": encode(body), "retry": encode(retry)})
 	}
 	return out, rows.Err()
+}
+
+// keepQueued remembers what waits: sequencing empties the rows.
+func (in *installation) keepQueued(t *testing.T) {
+	t.Helper()
+	for _, queued := range must(in.queued(t.Context()))(t) {
+		in.add("queued", queued)
+	}
 }
 
 // publish sequences all events and sweeps the rows.
 func (in *installation) publish(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
-	for _, queued := range must(in.queued(ctx))(t) { // sequencing empties the tags
-		in.add("queued", queued)
-	}
+	in.keepQueued(t)
 	result := must(in.trail.RunOnce(ctx))(t)
 	require.Equal(t, result.Size, result.Published)
 	event, _ := in.index["proved"].(string)

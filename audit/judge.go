@@ -87,9 +87,9 @@ func (t *Trail) unseal(ctx context.Context, leaf *auditlog.Leaf, row *personRow,
 		return nil, err
 	}
 	if !row.keep {
-		defer clear(head.content[:])
+		defer clear(head.Content[:])
 	}
-	plain, err := auditlog.OpenBody(&head.content, id, row.surrogate, sealed)
+	plain, err := auditlog.OpenBody(&head.Content, id, row.surrogate, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (t *Trail) unseal(ctx context.Context, leaf *auditlog.Leaf, row *personRow,
 }
 
 // headOf opens the head of a row, once where the row keeps it.
-func (t *Trail) headOf(ctx context.Context, tenant string, row *personRow) (*personHead, error) {
+func (t *Trail) headOf(ctx context.Context, tenant string, row *personRow) (*auditlog.Head, error) {
 	if row.opened != nil {
 		return row.opened, nil
 	}
@@ -114,7 +114,7 @@ func (t *Trail) headOf(ctx context.Context, tenant string, row *personRow) (*per
 // wipe overwrites the content key that a row keeps.
 func (p *personRow) wipe() {
 	if p.opened != nil {
-		clear(p.opened.content[:])
+		clear(p.opened.Content[:])
 		p.opened = nil
 	}
 }

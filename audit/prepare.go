@@ -89,9 +89,9 @@ func (t *Trail) ticketOf(ctx context.Context, tenant string, row surrogateRow) (
 		return nil, err
 	}
 	h := &held{id: ticketID{tenant, row.person}, ticket: ticket{
-		surrogate: row.surrogate, text: surrogateText(row.surrogate), content: head.content,
+		surrogate: row.surrogate, text: surrogateText(row.surrogate), content: head.Content,
 	}}
-	clear(head.content[:])
+	clear(head.Content[:])
 	if row.person != "" {
 		return h, nil
 	}
@@ -214,23 +214,23 @@ func (t *Trail) makeSurrogates(ctx context.Context, tenant string, persons []str
 	defer wipe(keys)
 	rows := make([][]any, 0, len(persons))
 	for _, person := range persons {
-		h := personHead{person: person}
-		if err := t.random(h.content[:]); err != nil {
+		h := auditlog.Head{Person: person}
+		if err := t.random(h.Content[:]); err != nil {
 			return err
 		}
 		if person != "" {
-			if err := t.random(h.surrogate[:]); err != nil {
+			if err := t.random(h.Surrogate[:]); err != nil {
 				return err
 			}
 		}
 		sealed, err := t.sealHead(ctx, tenant, &h)
-		clear(h.content[:])
+		clear(h.Content[:])
 		if err != nil {
 			return err
 		}
 		rows = append(rows, []any{
-			tenant, h.surrogate[:], surrogateKey(h.surrogate), person, sealed, int64(surrogateLive),
-			surrogateTag(&keys[0], tenant, h.surrogate, surrogateLive, nil),
+			tenant, h.Surrogate[:], surrogateKey(h.Surrogate), person, sealed, int64(surrogateLive),
+			surrogateTag(&keys[0], tenant, h.Surrogate, surrogateLive, nil),
 		})
 	}
 	in := sqldb.Insert{

@@ -17,7 +17,7 @@ func (t *Trail) reclaim(ctx context.Context, tenant, person string) (bool, error
 			p := &page[i]
 			last = p.n
 			head, err := t.openHead(ctx, tenant, person, p.surrogate, p.head)
-			clear(head.content[:])
+			clear(head.Content[:])
 			if err != nil {
 				if ctx.Err() != nil {
 					return false, ctx.Err()

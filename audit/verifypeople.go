@@ -189,7 +189,7 @@ func (c *comparison) person(ctx context.Context, p *personRow, keys []macKey) er
 		bad(auditlog.Tampered, "whose a surrogate is was taken away")
 	default:
 		head, err := c.trail.openHead(ctx, p.tenant, *p.person, p.surrogate, p.head)
-		clear(head.content[:])
+		clear(head.Content[:])
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
