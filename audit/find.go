@@ -198,14 +198,21 @@ func (t *Trail) question(ctx context.Context, f Filter) (*question, error) {
 	return q, err
 }
 
-// surrogatesAsked are those of a person, and of those who were merged into them.
+// surrogatesAsked are those of a person, those who were merged into them, and those
+// that a restore brought back.
 func (t *Trail) surrogatesAsked(ctx context.Context, q *question, person string) ([][16]byte, error) {
 	of, unmapped, err := t.surrogatesKnown(ctx, q.Tenant, person)
 	if err == nil && len(of) == 0 {
-		var back bool
-		if back, err = t.reclaim(ctx, q.Tenant, person); err == nil && back {
+		if err = t.reclaimed(ctx, q.Tenant, person); err == nil {
 			of, unmapped, err = t.surrogatesKnown(ctx, q.Tenant, person)
 		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	more, err := t.unmappedOf(ctx, q.Tenant, person) // that a restore brought back beside a newer one
+	for i := range more {
+		of = append(of, more[i].surrogate)
 	}
 	q.nobody, q.unmapped = q.nobody || len(of) == 0, unmapped
 	return of, err
