@@ -201,40 +201,48 @@ func (t *Trail) question(ctx context.Context, f Filter) (*question, error) {
 // surrogatesAsked are those of a person, those who were merged into them, and those
 // that a restore brought back.
 func (t *Trail) surrogatesAsked(ctx context.Context, q *question, person string) ([][16]byte, error) {
-	of, unmapped, err := t.surrogatesKnown(ctx, q.Tenant, person)
-	if err == nil && len(of) == 0 {
+	of, unmapped, brought, err := t.surrogatesKnown(ctx, q.Tenant, person)
+	if err == nil && len(of) == 0 && brought {
 		if err = t.reclaimed(ctx, q.Tenant, person); err == nil {
-			of, unmapped, err = t.surrogatesKnown(ctx, q.Tenant, person)
+			of, unmapped, brought, err = t.surrogatesKnown(ctx, q.Tenant, person)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	more, err := t.unmappedOf(ctx, q.Tenant, person) // that a restore brought back beside a newer one
-	for i := range more {
-		of = append(of, more[i].surrogate)
+	if brought {
+		var more []personRow
+		if more, err = t.unmappedOf(ctx, q.Tenant, person); err != nil { // beside a newer one
+			return nil, err
+		}
+		for i := range more {
+			of = append(of, more[i].surrogate)
+		}
 	}
 	q.nobody, q.unmapped = q.nobody || len(of) == 0, unmapped
 	return of, err
 }
 
-func (t *Trail) surrogatesKnown(ctx context.Context, tenant, person string) (of [][16]byte, unmapped int64, err error) {
+// surrogatesKnown are those that say whose they are, how many there are of whom
+// nobody can say it, and whether a restore brought heads back that may be tried.
+func (t *Trail) surrogatesKnown(ctx context.Context, tenant, person string) (of [][16]byte, unmapped int64, brought bool, err error) {
 	err = t.query(ctx, t.db, func(rows answer) error {
 		var raw []byte
 		var n int64
 		err := rows.Scan(&n, &raw)
 		if raw == nil {
-			unmapped = n
+			unmapped, brought = max(unmapped, n), brought || n < 0
 		} else if len(raw) == 16 {
 			of = append(of, [16]byte(raw))
 		}
 		return err
 	}, `SELECT 0, surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`+
 		` UNION ALL SELECT 0, a.surrogate FROM crmguard_audit_surrogates s CROSS JOIN crmguard_audit_surrogates a WHERE s.tenant = ? AND s.person = ? AND a.tenant = ? AND a.into_surrogate = s.surrogate`+
-		` UNION ALL SELECT COUNT(*), NULL FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2 AND tenant = ? AND person IS NULL AND head IS NULL`,
-		tenant, person, tenant, person, tenant, tenant)
+		` UNION ALL SELECT COUNT(*), NULL FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2 AND tenant = ? AND person IS NULL AND head IS NULL`+
+		` UNION ALL SELECT -COUNT(*), NULL FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2 AND tenant = ? AND head IS NOT NULL`,
+		tenant, person, tenant, person, tenant, tenant, tenant)
 	slices.SortFunc(of, func(a, b [16]byte) int { return cmp.Compare(surrogateText(a), surrogateText(b)) })
-	return slices.Compact(of), unmapped, err
+	return slices.Compact(of), unmapped, brought, err
 }
 
 // matches compares with the leaf itself: what the index knows are 64 bits.
