@@ -57,7 +57,6 @@ const (
 	refusedBeat    = "beats are never queued"
 	refusedRow     = "leaf of another row"
 	refusedOwners  = "openings of others than the leaf names"
-	refusedPruned  = "older than what was pruned"
 )
 
 // verify looks at rows that wait, in their order. An error is one of the context
@@ -72,7 +71,7 @@ func (t *Trail) verify(ctx context.Context, rows []waiting, keys *passKeys) (goo
 			}
 		}
 	}
-	eachOf(len(rows), func(i int) { looked[i].judge(&rows[i], t.config.Name, keys) })
+	eachOf(len(rows), func(i int) { looked[i].judge(t.config.Name, keys) })
 	good = make([]checked, 0, len(rows))
 	for i := range looked {
 		if l := &looked[i]; l.why == "" {
@@ -135,7 +134,7 @@ func (l *lookedAt) read(row *waiting) {
 }
 
 // judge says whether the row may enter.
-func (l *lookedAt) judge(row *waiting, name string, keys *passKeys) {
+func (l *lookedAt) judge(name string, keys *passKeys) {
 	if l.why != "" {
 		return
 	}
