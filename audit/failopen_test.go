@@ -155,7 +155,11 @@ func TestWhatNoClassLetsPass(t *testing.T) {
 	s.prepared("p1")
 	e := reading(t, "page.view")
 	for _, fault := range []error{
-		coded{"40001"}, coded{"40P01"}, coded{"57014"}, coded{"57P01"}, coded{"08006"},
+		coded{"40001"},
+		coded{"40P01"},
+		coded{"57014"},
+		coded{"57P01"},
+		coded{"08006"},
 		context.Canceled, context.DeadlineExceeded, fmt.Errorf("wrapped: %w", context.Canceled),
 	} {
 		tx := s.begin()
