@@ -80,18 +80,6 @@ func (t *Trail) lookUp(ctx context.Context, id string) (*hit, *reply, error) {
 	return h, r, nil
 }
 
-// sealedOf reads the openings of an entry by owner.
-func (t *Trail) sealedOf(ctx context.Context, index int64) (map[string][]byte, error) {
-	out := make(map[string][]byte)
-	err := t.query(ctx, t.db, func(rows answer) error {
-		var owner, sealed []byte
-		err := rows.Scan(&owner, &sealed)
-		out[ownerOfRow(owner)] = sealed
-		return err
-	}, `SELECT owner, sealed FROM crmguard_audit_openings WHERE idx = ?`, index)
-	return out, err
-}
-
 // verifyOne takes a row that waits for what the sequencer would take it for.
 func (t *Trail) verifyOne(ctx context.Context, w waiting, h *hit) error {
 	keys := newPassKeys()
