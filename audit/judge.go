@@ -151,6 +151,19 @@ func (t *Trail) surrogatesNamed(ctx context.Context, q sqldb.Querier, tenant str
 	}, `SELECT `+strings.Join(personColumns, ", ")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate IN (`+sqldb.Marks(len(surrogates))+`)`, args...)
 }
 
+// sealedOf reads the openings of an entry by owner.
+func (t *Trail) sealedOf(ctx context.Context, index int64) (map[string][]byte, error) {
+	out := make(map[string][]byte)
+	return out, t.query(ctx, t.db, func(rows answer) error {
+		var owner, sealed []byte
+		if err := rows.Scan(&owner, &sealed); err != nil {
+			return err
+		}
+		out[ownerOfRow(owner)] = sealed
+		return nil
+	}, `SELECT owner, sealed FROM crmguard_audit_openings WHERE idx = ?`, index)
+}
+
 // ownerOfRow is the owner that a row names: nobody's where its bytes are none.
 func ownerOfRow(owner []byte) string {
 	if len(owner) != 16 {
