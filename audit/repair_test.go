@@ -278,7 +278,8 @@ func TestRepublishWritesOverNoOtherLog(t *testing.T) {
 	require.ErrorIs(t, err, auditlog.ErrNotSigned)
 	require.Equal(t, theirs, b.sink.FS())
 
-	// One that says it is of this log, and is not, is damage.
+	// One that says it is of this log, and that another key signed, may be of the key
+	// of today, of which this process was not told.
 	skey, _, err = audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
 	mine := b.config.Signer
@@ -286,6 +287,11 @@ func TestRepublishWritesOverNoOtherLog(t *testing.T) {
 	require.NoError(t, err)
 	forged := signedLog(t, b, true, "x")
 	b.config.Signer = mine
+	b.sink.Set(forged)
+	_, err = b.trail.Republish(t.Context())
+	require.ErrorIs(t, err, auditlog.ErrNotSigned)
+	require.Equal(t, forged, b.sink.FS())
+	delete(forged, "checkpoint")
 	b.sink.Set(forged)
 	_, err = b.trail.Republish(t.Context())
 	require.NoError(t, err)

@@ -155,7 +155,7 @@ func TestARunningProcessFindsThatItsDatabaseWentBack(t *testing.T) {
 	b.run()
 	b.copyState()
 	b.sink.Fail = func(op, _ string) error {
-		if op == "write" {
+		if op == "swap" {
 			return errCue
 		}
 		return nil
@@ -184,7 +184,7 @@ func TestTheStateIsComparedWhereItMovesOn(t *testing.T) {
 	b.open()
 	folder := b.sink.FS()
 	b.sink.Fail = func(op, _ string) error {
-		if op == "write" {
+		if op == "swap" {
 			return errCue
 		}
 		return nil
