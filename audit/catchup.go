@@ -113,6 +113,9 @@ func (t *Trail) stateOf(ctx context.Context, s state, kept, head tlog.Tree, read
 		}
 		if lost {
 			if err := t.behind(reader, s, head); err != nil {
+				if why != nil && errors.Is(err, auditlog.ErrForked) { // what the row says was said by nobody
+					err = why
+				}
 				return s, err
 			}
 			if s, err = t.stateBack(ctx, head, []tlog.Tree{kept, t.memory.published()}, func() error {
