@@ -50,7 +50,9 @@ func (s *standstill) at(op, name string) {
 // without anybody's help.
 func TestTheFilesOfAnotherLogAreNotSpoilt(t *testing.T) {
 	swaps := func(op, _ string) bool { return op == "before swap" }
-	any := func(op, name string) bool { return strings.HasPrefix(op, "before") || name == "checkpoint" || op == "after read" }
+	any := func(op, name string) bool {
+		return strings.HasPrefix(op, "before") || name == "checkpoint" || op == "after read"
+	}
 	for first := 1; first <= 4; first++ {
 		for second := 1; ; second++ {
 			b := newBench(t)
@@ -121,4 +123,3 @@ func TestADamagedFileIsReplaced(t *testing.T) {
 		require.Equal(t, auditlog.OK, b.verifyLog(kept).Verdict)
 	}
 }
-
