@@ -40,7 +40,7 @@ func (t *Trail) putFile(ctx context.Context, f file, over *overwritten) error {
 		case readErr == nil && bytes.Equal(there, f.data):
 			return nil
 		case readErr != nil && !absent: // no file at all, such as a pipe
-			if err := t.decided(ctx); err != nil {
+			if err := t.stillOurs(ctx); err != nil {
 				return err
 			}
 			return sink.WriteFile(ctx, f.name, f.data)
@@ -52,7 +52,7 @@ func (t *Trail) putFile(ctx context.Context, f file, over *overwritten) error {
 			there = []byte{}
 		}
 		if there != nil {
-			if err := t.decided(ctx); err != nil {
+			if err := t.stillOurs(ctx); err != nil {
 				return err
 			}
 		}
@@ -63,8 +63,8 @@ func (t *Trail) putFile(ctx context.Context, f file, over *overwritten) error {
 	return fmt.Errorf("%w: others kept replacing a file of the log", ErrChanged)
 }
 
-// decided refuses to go on where another log was published meanwhile.
-func (t *Trail) decided(ctx context.Context) error {
+// stillOurs refuses to go on where another log was published meanwhile.
+func (t *Trail) stillOurs(ctx context.Context) error {
 	head, err := t.head(ctx)
 	if err != nil {
 		return err
