@@ -47,13 +47,12 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.genuine(ctx, s); err != nil {
-		if !errors.Is(err, auditlog.ErrTampered) {
-			return err
-		}
-		if s, err = t.tagAnew(ctx, s, head, reader, err); err != nil {
-			return err
-		}
+	why := t.genuine(ctx, s)
+	if why != nil && !errors.Is(why, auditlog.ErrTampered) {
+		return why
+	}
+	if s, err = t.stateOf(ctx, s, kept, head, reader, why); err != nil {
+		return err
 	}
 	if !found || head.N <= s.N {
 		t.memory.restored()
@@ -103,10 +102,48 @@ func (t *Trail) behind(reader tlog.HashReader, s state, head tlog.Tree) error {
 	return nil
 }
 
+// stateOf is the state that CatchUp goes on from. Where the row alone is an older
+// one, whoever put it back, and the entries are there, it becomes that of the
+// published log; otherwise one without a true tag gets one.
+func (t *Trail) stateOf(ctx context.Context, s state, kept, head tlog.Tree, reader tlog.HashReader, why error) (state, error) {
+	if s.N < head.N {
+		lost, err := t.lost(ctx, s, nil, head)
+		if err != nil {
+			return s, err
+		}
+		if lost {
+			if err := t.behind(reader, s, head); err != nil {
+				if why != nil && errors.Is(err, auditlog.ErrForked) { // what the row says was said by nobody
+					err = why
+				}
+				return s, err
+			}
+			if s, err = t.stateBack(ctx, head, []tlog.Tree{kept, t.memory.published()}, func() error {
+				return t.recordRepair(ctx, "audit.rebuild", &Repair{Kept: kept.N, Size: head.N})
+			}); err != nil || why == nil {
+				return s, err
+			}
+			return s, t.tagRest(ctx, head, reader)
+		}
+	}
+	if why == nil {
+		return s, nil
+	}
+	return t.tagAnew(ctx, s, kept, head, reader, why)
+}
+
 // tagAnew gives the state row a tag of the keys of today, if it says nothing but
 // what the published log says: then the signature vouches for it. Of entries that
 // were never published nobody does.
-func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlog.HashReader, why error) (state, error) {
+func (t *Trail) tagAnew(ctx context.Context, s state, kept, head tlog.Tree, reader tlog.HashReader, why error) (state, error) {
+	if head.N == 0 && kept.N == 0 && t.memory.recall().N == 0 && s.N == 0 && s.published == 0 {
+		if err := t.tagEmpty(ctx, s); err != nil { // events wait, and never had a place
+			return s, err
+		}
+		if s, err := t.state(ctx, t.db); err == nil {
+			return s, nil
+		}
+	}
 	if head.N == 0 || s.N > head.N || t.memory.published().N > head.N {
 		return s, why
 	}

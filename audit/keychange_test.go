@@ -184,3 +184,68 @@ func TestKeysOfALogFitTogether(t *testing.T) {
 	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: b.config.Verifier, Former: []string{"x"}})
 	require.ErrorIs(t, err, auditlog.ErrInvalid)
 }
+
+// A process that was not told of the new key does not put a checkpoint of its own
+// over one of that key, whether its database is whole or an older one.
+func TestRepublishWithAnOldKeyReplacesNothing(t *testing.T) {
+	for _, rewound := range []bool{false, true} {
+		b := newBench(t)
+		old, fresh := pair{b.config.Signer, b.config.Verifier}, newPair(t, "crm.example/audit")
+		b.fill(5)
+		b.run()
+		kept := b.checkpoint()
+		b.copyState()
+		trail := b.with(fresh, pair{key: old.key})
+		for range 5 {
+			b.turn(trail)
+		}
+		require.NoError(t, trail.RevokeKey(t.Context(), old.key))
+		b.turn(trail)
+		newest, err := trail.Checkpoint(t.Context())
+		require.NoError(t, err)
+		if rewound {
+			b.putBack()
+		}
+		b.config.Kept = func(ctx) ([]byte, error) { return kept, nil }
+		b.open() // the old keys, and no Former
+		files := b.sink.FS()
+		for range 2 {
+			_, err = b.trail.Republish(t.Context())
+			require.ErrorIs(t, err, auditlog.ErrNotSigned)
+			_, err = b.trail.RebuildTiles(t.Context())
+			require.ErrorIs(t, err, auditlog.ErrNotSigned)
+		}
+		require.Equal(t, files, b.sink.FS(), "nothing was written")
+		r, err := auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: fresh.key, Former: []string{old.key}, Kept: newest})
+		require.NoError(t, err)
+		require.Equal(t, auditlog.OK, r.Verdict)
+	}
+}
+
+// A checkpoint that was damaged still says how many entries there were: a database
+// with fewer does not take its place unasked.
+func TestRepublishLooksAtWhatADamagedCheckpointSays(t *testing.T) {
+	b := newBench(t)
+	b.fill(5)
+	b.run()
+	kept := b.checkpoint()
+	b.config.Kept = func(ctx) ([]byte, error) { return kept, nil }
+	b.copyState()
+	b.fill(9)
+	b.run()
+	newest := b.checkpoint()
+	b.putBack()
+	b.open()
+	for _, damaged := range [][]byte{newest[:len(newest)-9], []byte(strings.Replace(string(newest), "AA", "BB", 1) + "x")} {
+		require.NoError(t, b.sink.WriteFile(t.Context(), "checkpoint", damaged))
+		_, err := b.trail.Republish(t.Context())
+		require.ErrorIs(t, err, auditlog.ErrRolledBack)
+		require.ErrorContains(t, err, "says 15 entries, the database has 6")
+		there, err := b.sink.ReadFile(t.Context(), "checkpoint")
+		require.NoError(t, err)
+		require.Equal(t, damaged, there)
+	}
+	require.NoError(t, b.sink.WriteFile(t.Context(), "checkpoint", []byte("crm.example/audit/0\n99")))
+	_, err := b.trail.Republish(t.Context())
+	require.NoError(t, err, "it ends within the number")
+}

@@ -73,7 +73,9 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 		}
 	}
 	s, head := v.state, v.head
-	if err := t.writeTiles(ctx, s.Tree, head.N); err != nil {
+	var over overwritten
+	if err := t.writeTiles(ctx, s.Tree, head.N, &over); err != nil {
+		t.giveBack(ctx, over, err)
 		return fmt.Errorf("audit: publish: %w", err)
 	}
 	t.mirror(ctx)
@@ -85,6 +87,7 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 		return fmt.Errorf("audit: publish: %w", err)
 	}
 	if err := t.replace(ctx, s.Tree, signed, r); err != nil {
+		t.giveBack(ctx, over, err)
 		return fmt.Errorf("audit: publish: %w", err)
 	}
 	t.memory.remember(s.Tree, s.Tree) // it, or one that extends it, is published
@@ -118,10 +121,10 @@ func (t *Trail) files(ctx context.Context, tree tlog.Tree, from int64) iter.Seq2
 	}
 }
 
-func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64) error {
+func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64, over *overwritten) error {
 	for f, err := range t.files(ctx, tree, from) {
 		if err == nil {
-			err = t.config.Sink.WriteFile(ctx, f.name, f.data)
+			err = t.putFile(ctx, f, over)
 		}
 		if err != nil {
 			return err

@@ -61,8 +61,8 @@ func TestNothingElseIsPublished(t *testing.T) {
 		require.NotContains(t, err.Error(), "canary")
 	}
 	b.fill(10)
-	b.sink.Fail = func(op, _ string) error {
-		if op == "swap" {
+	b.sink.Fail = func(op, name string) error {
+		if op == "swap" && name == "checkpoint" {
 			return errCue
 		}
 		return nil
@@ -75,8 +75,8 @@ func TestNothingElseIsPublished(t *testing.T) {
 	b.sink.Fail = nil
 	require.EqualValues(t, 11, b.run().Published)
 	bundle := b.published("tile/entries/000.p/11")
-	b.sink.Fail = func(op, _ string) error {
-		if op == "swap" {
+	b.sink.Fail = func(op, name string) error {
+		if op == "swap" && name == "checkpoint" {
 			return errCue
 		}
 		return nil

@@ -15,7 +15,10 @@ import (
 )
 
 // RebuildTiles computes the tree of the database anew from its entries, and
-// writes the rows of tiles that are gone or damaged.
+// writes the rows of tiles that are gone or damaged. A state row that is gone,
+// changed or an older one is made anew before it, of the newest checkpoint that the
+// entries continue; entries that no checkpoint proves then are an error, for the
+// lost row alone vouched for them.
 //
 // It needs a kept checkpoint (Config.Kept, else [ErrUnanchored]), and proves
 // before it writes that the entries give the root of the database's state, and
@@ -55,6 +58,17 @@ func (t *Trail) rebuild(ctx context.Context, r *Repair, record func() error) err
 		return err
 	}
 	s, err := t.state(ctx, t.db)
+	proven := largest(kept, head, seen, t.memory.published())
+	lost, errLost := t.lost(ctx, s, err, proven)
+	if errLost != nil {
+		return errLost
+	}
+	if lost {
+		r.Kept, r.Size = kept.N, proven.N
+		if s, err = t.stateBack(ctx, proven, []tlog.Tree{kept, head, seen}, record); err == nil {
+			r.Written++
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -16,7 +17,7 @@ type Repair struct {
 	Kept    int64 // entries that the kept checkpoint proves
 	Size    int64 // entries of the log; for those beyond Kept the database and the tags vouch
 	Checked int64 // files, or rows of tiles, that were compared
-	Written int64 // those of them that were missing or wrong, and are right now
+	Written int64 // those of them, and the state row, that were missing or wrong, and are right now
 	Signed  bool  // a checkpoint was signed and published
 }
 
@@ -32,18 +33,31 @@ func (t *Trail) keptTree(ctx context.Context) (tlog.Tree, error) {
 	return kept, err
 }
 
-// standing is what stands under the checkpoint's name: no tree where the file
-// is absent or torn. One of another log is an error, for this is its folder.
+// standing is what stands under the checkpoint's name: no tree where the file is
+// absent, torn or damaged. A whole one that another key signed is an error: the
+// folder is another log's, or the key of this one was changed and this process was
+// not told.
 func (t *Trail) standing(ctx context.Context) (old []byte, head tlog.Tree, found bool, err error) {
 	old, head, found, err = t.checkpoint(ctx)
 	if !found || err == nil {
 		return old, head, found, err
 	}
-	first, _, whole := strings.Cut(string(old), "\n")
-	if errors.Is(err, auditlog.ErrNotSigned) && (!whole || first != t.origin) {
-		return nil, tlog.Tree{}, false, fmt.Errorf("%w: if this is the folder of this log, remove its checkpoint first", err)
+	if errors.Is(err, auditlog.ErrNotSigned) {
+		return nil, tlog.Tree{}, false, fmt.Errorf("%w: where the key was changed, start this process with the key of today; if this is the folder of this log all the same, remove its checkpoint first", err)
 	}
 	return old, tlog.Tree{}, true, nil
+}
+
+// notCut refuses a database that has fewer entries than a checkpoint says which
+// nobody can verify any more. What it says proves nothing, and is a reason to look.
+func (s state) notCut(origin string, damaged []byte) error {
+	first, rest, _ := strings.Cut(string(damaged), "\n")
+	size, _, whole := strings.Cut(rest, "\n")
+	n, err := strconv.ParseInt(size, 10, 64)
+	if !whole || err != nil || first != origin || n <= s.N {
+		return nil
+	}
+	return fmt.Errorf("%w: the damaged checkpoint in the folder says %d entries, the database has %d; where that is not so, remove the file first", auditlog.ErrRolledBack, n, s.N)
 }
 
 // notRewound refuses a database that knows fewer entries than there were: a

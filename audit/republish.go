@@ -57,6 +57,11 @@ func (t *Trail) republish(ctx context.Context, r *Repair, record func() error) e
 	if err := s.notRewound(kept, head, seen); err != nil {
 		return err
 	}
+	if head.N == 0 && found {
+		if err := s.notCut(t.origin, old); err != nil {
+			return err
+		}
+	}
 	reader := t.rows(t.db).Reader(ctx, s.Tree)
 	if err := s.proves(kept, head, seen, func(n int64) (tlog.Hash, error) { return tlog.TreeHash(n, reader) }); err != nil {
 		return err

@@ -11,26 +11,28 @@ import (
 
 // Run repeats [Trail.RunOnce] every Config.Interval until the context ends, or
 // until the log may not go on: then the error says what the operator must do.
-// What may pass (a locked database, a full disk) is observed and tried again.
+// What may pass (a locked database, a full disk) is observed and tried again, and
+// so is, for a minute, a published log that is behind what is known of it: a cache
+// may be.
 func (t *Trail) Run(ctx context.Context) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var wait patience
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
 		}
-		if _, err := t.RunOnce(ctx); err != nil {
-			if permanent(err) {
-				return err
-			}
-			if ctx.Err() == nil {
-				t.observe(ctx, "audit.run.failed", 1, slog.Bool("beat", errors.Is(err, ErrHead)))
-			}
+		_, err := t.RunOnce(ctx)
+		if wait.ends(err, t.lateFor) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			t.observe(ctx, "audit.run.failed", 1, slog.Bool("beat", errors.Is(err, ErrHead)))
 		}
 		timer.Reset(t.config.Interval)
 	}

@@ -186,7 +186,7 @@ func TestTheCheckpointNeverGoesBackwards(t *testing.T) {
 	b.fill(20)
 	entered := false
 	b.sink.Fail = func(op, name string) error {
-		if op == "write" && strings.HasPrefix(name, "tile/0/") && !entered {
+		if op == "swap" && strings.HasPrefix(name, "tile/0/") && !entered {
 			entered = true // in the middle of publishing 21, another process does everything
 			b.fill(20)
 			r, err := b.trail.RunOnce(t.Context())

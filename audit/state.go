@@ -76,8 +76,8 @@ func (t *Trail) claim(ctx context.Context) error {
 			return err
 		}
 	}
-	if !found {
-		return fmt.Errorf("%w: the tables hold sequenced events, and their state row is gone", auditlog.ErrTampered)
+	if !found { // the sequencer says so, and RebuildTiles makes it anew
+		return t.named(ctx)
 	}
 	if origin != t.origin {
 		return fmt.Errorf("%w: the tables hold %q, this log is %q", ErrOrigin, origin, t.origin)
@@ -128,16 +128,12 @@ func (t *Trail) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	columns := append([]string{"id", "origin", "size", "root", "drains", "tag"}, strings.Split(stateNumbers, ", ")...)
-	row := []any{1, t.origin, 0, s.Hash[:], 0, s.tag}
-	for range s.numbers() {
-		row = append(row, 0)
-	}
+	in, row := t.stateInsert(s)
 	return t.within(ctx, func(tx HandoverTx) error {
 		if err := t.add(ctx, tx, logTable, []any{logRow, t.origin}); err != nil {
 			return err
 		}
-		return t.add(ctx, tx, sqldb.Insert{Table: stateTable, Columns: columns, Key: []string{"id"}}, row)
+		return t.add(ctx, tx, in, row)
 	})
 }
 
@@ -148,6 +144,15 @@ func (t *Trail) beginAgain(ctx context.Context) error {
 	if err != nil || s.N > 0 || s.published > 0 || !errors.Is(t.genuine(ctx, s), auditlog.ErrTampered) {
 		return nil // the sequencer says what there is to say
 	}
+	waits, err := t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_events`)
+	if err != nil || waits { // under the first keys, of a process that may be at work: CatchUp, if these are the right ones
+		return err
+	}
+	return t.tagEmpty(ctx, s)
+}
+
+// tagEmpty tags the state row of a log that never had an entry.
+func (t *Trail) tagEmpty(ctx context.Context, s state) error {
 	unused, err := t.unused(ctx)
 	if err != nil || !unused {
 		return err
@@ -183,7 +188,7 @@ func (t *Trail) stored(ctx context.Context, q sqldb.Querier) (state, error) {
 		return s, err
 	}
 	if !found || len(root) != tlog.HashSize || s.N < 0 || s.N > c2sp.MaxSize {
-		return s, fmt.Errorf("%w: the state row is gone or damaged", auditlog.ErrTampered)
+		return s, fmt.Errorf("%w: the state row is gone or damaged: RebuildTiles makes it anew", auditlog.ErrTampered)
 	}
 	s.Hash = tlog.Hash(root)
 	return s, nil
@@ -198,7 +203,7 @@ func (t *Trail) genuine(ctx context.Context, s state) error {
 	if err := errors.Join(ctx.Err(), t.tags(ctx, t.config.Tenant)); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: the state row was changed by somebody without the key of the tags; where the keys were changed, CatchUp tags it anew", auditlog.ErrTampered)
+	return fmt.Errorf("%w: the state row was changed by somebody without the key of the tags; where the keys were changed, CatchUp tags it anew, and otherwise RebuildTiles makes it anew", auditlog.ErrTampered)
 }
 
 // tags says whether the key of the tags works at the moment: where it does not,
@@ -245,18 +250,23 @@ func (t *Trail) putState(ctx context.Context, tx sqldb.Execer, s state) error {
 
 // exclusive runs fn in a transaction that excludes every other one like it: an
 // UPDATE of the one state row is a lock in every database, and the first
-// statement, so that SQLite never has to turn a read into a write.
+// statement, so that SQLite never has to turn a read into a write. Nothing is
+// counted: whatever somebody wrote into the column, the next value fits.
 func (t *Trail) exclusive(ctx context.Context, fn func(tx HandoverTx) error) error {
 	return t.within(ctx, func(tx HandoverTx) error {
-		n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET drains = drains + 1 WHERE id = 1`)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("%w: the state row is gone", auditlog.ErrTampered)
-		}
-		if err != nil {
+		if err := t.lock(ctx, tx); err != nil {
 			return err
 		}
 		return fn(tx)
 	})
+}
+
+func (t *Trail) lock(ctx context.Context, tx HandoverTx) error {
+	n, err := t.exec(ctx, tx, `UPDATE crmguard_audit_state SET drains = CASE WHEN drains = 0 THEN 1 ELSE 0 END WHERE id = 1`)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%w: the state row is gone: RebuildTiles makes it anew", auditlog.ErrTampered)
+	}
+	return err
 }
 
 // errMoved says that somebody else wrote what a plan was made for.

@@ -116,7 +116,7 @@ func TestASinkThatFailsIsFoundUntilItIsBack(t *testing.T) {
 	b.fill(1)
 	full := errors.New("the disk is full")
 	b.sink.Fail = func(op, _ string) error {
-		if op == "write" {
+		if op == "swap" {
 			return full
 		}
 		return nil

@@ -161,7 +161,7 @@ func TestWhatTheDatabaseHasLostIsNotPublished(t *testing.T) {
 	b.fill(10)
 	sink := &stopSink{place: b.sink}
 	sink.at = func(op, name string) {
-		if op == "after write" && strings.HasPrefix(name, "tile/0/") { // an older state comes back before it is signed
+		if op == "after swap" && strings.HasPrefix(name, "tile/0/") { // an older state comes back before it is signed
 			sink.at = func(string, string) {}
 			b.exec(`ATTACH ? AS old`, old)
 			for _, table := range []string{"crmguard_audit_state", "crmguard_audit_tiles"} {

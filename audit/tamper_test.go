@@ -310,7 +310,7 @@ func TestTamperedBeforePublishing(t *testing.T) {
 			b.fill(10)
 			b.run()
 			b.sink.Fail = func(op, name string) error {
-				if op == "write" {
+				if op == "swap" {
 					return fs.ErrPermission
 				}
 				return nil
@@ -400,7 +400,7 @@ func TestAKeyThatDoesNotAnswerIsNoForgery(t *testing.T) {
 	b.fill(3)
 	broken := errors.New("the disk is full")
 	b.sink.Fail = func(op, _ string) error {
-		if op == "write" {
+		if op == "swap" {
 			return broken
 		}
 		return nil

@@ -41,12 +41,13 @@ type Trail struct {
 	filing, finding pace         // of this process
 	lookedAtAll     atomic.Bool  // the whole queue was read once
 	thinned         atomic.Int64 // when heads were thinned, microseconds
+	lateFor         time.Duration
 }
 
 // Open checks the tables and the configuration and claims the log: the first
 // Open over empty tables writes the origin into them, later ones compare it.
 func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
-	t := &Trail{config: config, random: readRandom}
+	t := &Trail{config: config, random: readRandom, lateFor: lateFor}
 	if err := t.configure(store); err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ type memory struct {
 	mu       sync.Mutex
 	tree     tlog.Tree // the largest tree that it found in the database, or committed
 	head     tlog.Tree // the largest checkpoint that it found published, or published
+	kept     tlog.Tree // the largest kept checkpoint that all agreed with
 	anchored time.Time // when all was last compared with the kept checkpoint
 }
 
@@ -68,10 +69,19 @@ func (t *Trail) keptDue() bool {
 	return t.memory.anchored.IsZero() || away(t.now(), t.memory.anchored) >= t.config.KeptEvery
 }
 
-func (m *memory) compared(now time.Time) {
+func (m *memory) compared(kept tlog.Tree, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.anchored = now
+	if kept.N > m.kept.N {
+		m.kept = kept
+	}
+}
+
+func (m *memory) anchor() (kept tlog.Tree) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.kept
 }
 
 // view is what was found to agree.
@@ -133,7 +143,7 @@ func (t *Trail) lookOnce(ctx context.Context, kept bool) (v view, err error) {
 	}
 	v.back = v.head.N < published
 	if v.head.N == 0 && published > 0 {
-		return v, fmt.Errorf("%w: %d entries were published; bring the folder back (is its disk mounted?), or Republish it", ErrLogLost, published)
+		return v, late(fmt.Errorf("%w: %d entries were published; bring the folder back (is its disk mounted?), or Republish it", ErrLogLost, published))
 	}
 	if err := t.guard(ctx, v.state, v.head); err != nil {
 		return v, err
@@ -143,10 +153,12 @@ func (t *Trail) lookOnce(ctx context.Context, kept bool) (v view, err error) {
 		return v, err
 	}
 	if kept {
-		if err := anchored(reader, v.head, anchor); err != nil {
-			return v, err
+		for _, one := range []tlog.Tree{anchor, t.memory.anchor()} { // what was kept once was kept
+			if err := anchored(reader, v.head, one); err != nil {
+				return v, err
+			}
 		}
-		t.memory.compared(t.now())
+		t.memory.compared(anchor, t.now())
 	}
 	t.memory.remember(v.state.Tree, v.head)
 	return v, nil
@@ -191,7 +203,8 @@ func remembers(reader tlog.HashReader, tree, known tlog.Tree) error {
 }
 
 // kept reads the checkpoint that is kept elsewhere; found is false where none is,
-// or one that says nothing.
+// or one that says nothing. A store that has none any more is one that is down:
+// nothing is signed until it has one again.
 func (t *Trail) kept(ctx context.Context) (tree tlog.Tree, found bool, err error) {
 	if t.config.Kept == nil {
 		return tlog.Tree{}, false, nil
@@ -203,6 +216,9 @@ func (t *Trail) kept(ctx context.Context) (tree tlog.Tree, found bool, err error
 	if err != nil {
 		return tlog.Tree{}, false, fmt.Errorf("audit: kept checkpoint: %w", err)
 	}
+	if was := t.memory.anchor(); tree.N == 0 && was.N > 0 {
+		return tlog.Tree{}, false, fmt.Errorf("%w: Config.Kept has none any more, and had one of %d entries: bring its store back, or keep the newest checkpoint there", ErrUnanchored, was.N)
+	}
 	return tree, tree.N > 0, nil
 }
 
@@ -210,7 +226,7 @@ func (t *Trail) kept(ctx context.Context) (tree tlog.Tree, found bool, err error
 // kept checkpoint.
 func anchored(reader tlog.HashReader, head, kept tlog.Tree) error {
 	if kept.N > head.N {
-		return fmt.Errorf("%w: kept %d entries, published %d", auditlog.ErrRolledBack, kept.N, head.N)
+		return late(fmt.Errorf("%w: kept %d entries, published %d", auditlog.ErrRolledBack, kept.N, head.N))
 	}
 	same, err := extends(reader, kept)
 	if err == nil && !same {

@@ -401,10 +401,10 @@ func (l *Ledger) flush() error {
 
 func (l *Ledger) lock(ctx context.Context) (func(), error) {
 	for range 200 {
-		release, busy, err := filelock.Take(filepath.Join(l.cfg.Dir, lockFile))
+		lock, busy, err := filelock.Take(filepath.Join(l.cfg.Dir, lockFile))
 		switch {
 		case err == nil:
-			return release, nil
+			return lock.Release, nil
 		case !busy:
 			return nil, l.unreachable(err)
 		}

@@ -36,25 +36,38 @@ func (d *Dir) SwapFile(ctx context.Context, name string, old, data []byte) error
 	if err := check(ctx, name); err != nil {
 		return err
 	}
-	f, release, err := d.locked(ctx)
+	f, lock, err := d.locked(ctx)
 	if err != nil {
-		return fmt.Errorf("tilesink: swap: %w", err)
+		return fmt.Errorf("tilesink: swap: %w", byHand(err))
 	}
 	defer f.Close()
-	defer release()
+	defer lock.Release()
 	f = f.Over(d.over)
 	there, err := f.ReadFile(name)
 	absent := errors.Is(err, fs.ErrNotExist)
 	switch {
 	case err != nil && !absent:
-		return fmt.Errorf("tilesink: swap: %w", err)
+		return fmt.Errorf("tilesink: swap: %w", byHand(err))
 	case absent != (old == nil) || !bytes.Equal(there, old):
 		return fmt.Errorf("tilesink: swap: %s: %w", name, audit.ErrChanged)
 	}
+	if !holds(f, lock) {
+		return fmt.Errorf("tilesink: swap: %s: the lock was removed: %w", name, audit.ErrChanged)
+	}
 	if err := d.write(f, name, data); err != nil {
-		return fmt.Errorf("tilesink: swap: %w", err)
+		return fmt.Errorf("tilesink: swap: %w", byHand(err))
+	}
+	if !holds(f, lock) { // another process may have written before this one did
+		return fmt.Errorf("tilesink: swap: %s: the lock was removed meanwhile: %w", name, audit.ErrChanged)
 	}
 	return nil
+}
+
+// holds says whether the lock of the folder is still the one that is held: whoever
+// copies files into the folder, and removes what is not among them, removes it.
+func holds(f *durable.Folder, lock *filelock.Lock) bool {
+	found, err := f.Lstat(lockFile)
+	return err == nil && lock.Is(found)
 }
 
 // errReplaced is told of a folder that others keep replacing.
@@ -62,7 +75,7 @@ var errReplaced = errors.New("the folder was replaced while it was locked")
 
 // locked opens the folder and takes its lock, that of the folder which is open:
 // one that was removed and made anew meanwhile has another.
-func (d *Dir) locked(ctx context.Context) (f *durable.Folder, release func(), err error) {
+func (d *Dir) locked(ctx context.Context) (f *durable.Folder, lock *filelock.Lock, err error) {
 	name := filepath.Join(d.root, lockFile)
 	for range 3 {
 		if f, err = d.open(); err != nil {
@@ -71,13 +84,11 @@ func (d *Dir) locked(ctx context.Context) (f *durable.Folder, release func(), er
 		if d.opened != nil {
 			d.opened()
 		}
-		if release, err = d.lock(ctx, f, name); err == nil {
-			held, inside := f.Lstat(lockFile)
-			named, outside := os.Lstat(name)
-			if inside == nil && outside == nil && os.SameFile(held, named) {
-				return f, release, nil
+		if lock, err = d.lock(ctx, f, name); err == nil {
+			if named, err := os.Lstat(name); err == nil && lock.Is(named) && holds(f, lock) {
+				return f, lock, nil
 			}
-			release()
+			lock.Release()
 			err = errReplaced
 		}
 		_ = f.Close() // only looked at
@@ -88,20 +99,20 @@ func (d *Dir) locked(ctx context.Context) (f *durable.Folder, release func(), er
 	return nil, nil, err
 }
 
-// lock takes the lock file, and makes it, readable by whoever mirrors the
-// folder, where it is missing.
-func (d *Dir) lock(ctx context.Context, f *durable.Folder, name string) (func(), error) {
+// lock takes the lock file, and makes it where it is missing. Nobody else may read
+// it: to hold a lock, whoever mirrors the folder needs no more.
+func (d *Dir) lock(ctx context.Context, f *durable.Folder, name string) (*filelock.Lock, error) {
 	if _, err := f.Lstat(lockFile); errors.Is(err, fs.ErrNotExist) {
-		if err := f.Create(lockFile, nil, 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := f.Create(lockFile, nil, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
 	}
 	waited := time.NewTimer(d.patience)
 	defer waited.Stop()
 	for {
-		release, busy, err := filelock.Take(name)
+		lock, busy, err := filelock.Take(name)
 		if err == nil || !busy {
-			return release, err
+			return lock, err
 		}
 		select {
 		case <-ctx.Done():

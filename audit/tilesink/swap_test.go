@@ -24,7 +24,7 @@ func TestASwapWaitsForTheLock(t *testing.T) {
 	sink, err := tilesink.Open(dir)
 	require.NoError(t, err)
 	require.NoError(t, sink.SwapFile(t.Context(), "checkpoint", nil, []byte("1")))
-	release, _, err := filelock.Take(filepath.Join(dir, ".lock"))
+	lock, _, err := filelock.Take(filepath.Join(dir, ".lock"))
 	require.NoError(t, err)
 	stopped, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -38,7 +38,7 @@ func TestASwapWaitsForTheLock(t *testing.T) {
 	require.Equal(t, "1", string(data))
 
 	go func() { done <- sink.SwapFile(t.Context(), "checkpoint", []byte("1"), []byte("2")) }()
-	release()
+	lock.Release()
 	require.NoError(t, <-done)
 }
 
@@ -50,9 +50,9 @@ func TestALockThatIsNeverLetGo(t *testing.T) {
 	require.NoError(t, err)
 	sink.Patience(0)
 	require.NoError(t, sink.SwapFile(t.Context(), "checkpoint", nil, []byte("1")))
-	release, _, err := filelock.Take(filepath.Join(dir, ".lock"))
+	lock, _, err := filelock.Take(filepath.Join(dir, ".lock"))
 	require.NoError(t, err)
-	defer release()
+	defer lock.Release()
 	require.ErrorIs(t, sink.SwapFile(t.Context(), "checkpoint", []byte("1"), []byte("2")), tilesink.ErrBusy)
 	data, err := sink.ReadFile(t.Context(), "checkpoint")
 	require.NoError(t, err)
@@ -75,9 +75,9 @@ func TestEveryStepOfASwapIsUnderTheLock(t *testing.T) {
 	require.NoError(t, sink.SwapFile(t.Context(), "checkpoint", nil, []byte("1")))
 	require.NoError(t, sink.SwapFile(t.Context(), "checkpoint", []byte("1"), []byte("2")))
 	require.NotEmpty(t, steps)
-	release, _, err := filelock.Take(filepath.Join(dir, ".lock"))
+	lock, _, err := filelock.Take(filepath.Join(dir, ".lock"))
 	require.NoError(t, err, "and none is held afterwards")
-	release()
+	lock.Release()
 }
 
 // Where the folder is removed and made anew the lock of the old one is no lock
@@ -90,9 +90,9 @@ func TestTheLockIsThatOfTheFolder(t *testing.T) {
 	sink, err := tilesink.Open(dir)
 	require.NoError(t, err)
 	require.NoError(t, sink.SwapFile(t.Context(), "checkpoint", nil, []byte("1")))
-	release, _, err := filelock.Take(filepath.Join(dir, ".lock"))
+	lock, _, err := filelock.Take(filepath.Join(dir, ".lock"))
 	require.NoError(t, err)
-	defer release()
+	defer lock.Release()
 	require.NoError(t, os.RemoveAll(dir))
 	require.ErrorIs(t, sink.SwapFile(t.Context(), "checkpoint", []byte("1"), []byte("2")), audit.ErrChanged)
 	require.NoError(t, sink.SwapFile(t.Context(), "checkpoint", nil, []byte("2")))
@@ -157,7 +157,7 @@ func TestTheLockIsNoFileOfTheLog(t *testing.T) {
 	require.NoError(t, sink.SwapFile(t.Context(), "checkpoint", nil, []byte("1")))
 	info, err := os.Stat(filepath.Join(dir, ".lock"))
 	require.NoError(t, err)
-	require.Equal(t, fs.FileMode(0o644), info.Mode().Perm(), "whoever mirrors the folder can read all of it")
+	require.Equal(t, fs.FileMode(0o600), info.Mode().Perm(), "whoever may read a file may hold its lock")
 }
 
 // Whatever moment the power fails at, the old checkpoint stands or the new one,

@@ -13,7 +13,8 @@
 //
 // # Not promised
 //
-// Secrecy: files are readable by all (0644), for they hold no personal values.
+// Secrecy: files are readable by all (0644), for they hold no personal values, but
+// for .lock, which is its owner's (0600): a mirror leaves it out.
 // Protection against whoever owns the folder: that is what verification and a
 // checkpoint kept elsewhere are for.
 //
@@ -113,7 +114,8 @@ func (d *Dir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return f.Over(d.over).ReadFile(name)
+	data, err := f.Over(d.over).ReadFile(name)
+	return data, byHand(err)
 }
 
 // WriteFile stores a file atomically and durably.
@@ -127,7 +129,7 @@ func (d *Dir) WriteFile(ctx context.Context, name string, data []byte) error {
 	}
 	defer f.Close()
 	if err := d.write(f.Over(d.over), name, data); err != nil {
-		return fmt.Errorf("tilesink: write: %w", err)
+		return fmt.Errorf("tilesink: write: %w", byHand(err))
 	}
 	return nil
 }

@@ -75,13 +75,13 @@ func TestTake(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "lock")
 	for range 2 {
-		release, busy, err := filelock.Take(path)
+		lock, busy, err := filelock.Take(path)
 		require.NoError(t, err)
 		require.False(t, busy)
 		_, busy, err = filelock.Take(path)
 		require.Error(t, err)
 		require.True(t, busy)
-		release()
+		lock.Release()
 	}
 	_, busy, err := filelock.Take(filepath.Join(dir, "missing", "lock"))
 	require.ErrorIs(t, err, os.ErrNotExist)

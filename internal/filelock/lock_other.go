@@ -11,4 +11,13 @@ import (
 func Try(*os.File) (held bool, err error) { return false, errors.ErrUnsupported }
 
 // Take refuses: without a lock, nobody knows who else is at work.
-func Take(string) (release func(), busy bool, err error) { return nil, false, errors.ErrUnsupported }
+func Take(string) (l *Lock, busy bool, err error) { return nil, false, errors.ErrUnsupported }
+
+// Lock is never held here.
+type Lock struct{}
+
+// Release does nothing.
+func (*Lock) Release() {}
+
+// Is says no.
+func (*Lock) Is(os.FileInfo) bool { return false }

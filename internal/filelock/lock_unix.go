@@ -28,14 +28,31 @@ func Try(f *os.File) (held bool, err error) {
 
 // Take takes the lock file at path, and makes it where it is missing, unless
 // somebody holds it (busy). It goes with the process at the latest. A link in
-// its place is an error.
-func Take(path string) (release func(), busy bool, err error) {
+// its place is an error. It is its owner's alone: whoever may read a file may hold
+// its lock for as long as they like.
+func Take(path string) (l *Lock, busy bool, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, false, err
 	}
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		_ = f.Chmod(0o600) // another user's stays as it is
+	}
 	if held, err := Try(f); !held {
 		return nil, err == nil, errors.Join(errBusy, err, f.Close())
 	}
-	return func() { _ = f.Close() }, false, nil
+	return &Lock{file: f}, false, nil
+}
+
+// Lock is a lock file that is held.
+type Lock struct{ file *os.File }
+
+// Release gives it back.
+func (l *Lock) Release() { _ = l.file.Close() }
+
+// Is says whether what was found under a name is the file that is held: one that
+// was removed, and maybe made anew, is no lock any more.
+func (l *Lock) Is(found os.FileInfo) bool {
+	own, err := l.file.Stat()
+	return err == nil && found != nil && os.SameFile(own, found)
 }
