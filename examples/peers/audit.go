@@ -21,7 +21,6 @@ type journal struct {
 	role   role
 	must   []string
 	db     *sql.DB
-	insert string // what a peer writes an event with
 	next   atomic.Int64
 	events string // counts the events
 	before func(ctx context.Context) error
@@ -86,16 +85,16 @@ func saleContests(ctx context.Context, p *bench) ([]contest, error) {
 	if err != nil {
 		return nil, err
 	}
-	lite, err := saleContest(ctx, p, vault, sqliteShop(p), 1, each, 20*time.Second)
+	lite, err := saleContest(ctx, p, vault, sqliteShop(p), 1, each, 15*time.Second)
 	if err != nil {
 		return nil, err
 	}
 	more, err := onServer(p, func() ([]contest, error) {
-		one, err := saleContest(ctx, p, vault, postgresShop(p, p.server), 1, each, 25*time.Second)
+		one, err := saleContest(ctx, p, vault, postgresShop(p, p.server), 1, each, 15*time.Second)
 		if err != nil {
 			return nil, err
 		}
-		many, err := saleContest(ctx, p, vault, postgresShop(p, p.server), clients, each, 25*time.Second)
+		many, err := saleContest(ctx, p, vault, postgresShop(p, p.server), clients, each, 20*time.Second)
 		if err != nil {
 			return nil, err
 		}
@@ -165,9 +164,9 @@ func chainContest(ctx context.Context, p *bench, vault *encryption.Vault, each i
 	}
 	chain.must = []string{">= 3"}
 	return contest{
-		Package: "audit", What: fmt.Sprintf("%d sales with their events in a log, PostgreSQL, %d clients", 4*clients*each, clients),
+		Package: "audit", What: fmt.Sprintf("%d sales with their events in a log, PostgreSQL, %d clients", clients*each, clients),
 		Note:        saleNote + fmt.Sprintf("Ours is filed and signed by a sequencer that runs all the time, and a run ends when nothing waits any more. The peer keeps a chain of hashes as it is usually done: the transaction takes an advisory lock, reads the last hash, and inserts its event (%d bytes, as ours) with the next one.", size),
-		Contestants: contestants(ctx, s, clients, 4*each, ours, chain), Time: 25 * time.Second,
+		Contestants: contestants(ctx, s, clients, each, ours, chain), Time: 20 * time.Second,
 	}, nil
 }
 

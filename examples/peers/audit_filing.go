@@ -4,19 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
 	"time"
 
 	"filippo.io/torchwood"
-	"github.com/transparency-dev/tessera"
-	"github.com/transparency-dev/tessera/storage/posix"
-	"golang.org/x/mod/sumdb/note"
-	"k8s.io/klog/v2"
-
-	"github.com/crmguard/crmguard/audit"
 )
 
 // A filer gives entries their places in a log and signs it.
@@ -31,6 +24,9 @@ type filer struct {
 	file   func() error      // until the signed checkpoint covers all of them
 }
 
+// errNoTessera says that the contests with it are left out.
+var errNoTessera = errors.New("files of Tessera are for Unix only")
+
 // filingContests let what waits be filed.
 func filingContests(ctx context.Context, p *bench) ([]contest, error) {
 	entries := 1 << 15
@@ -41,7 +37,10 @@ func filingContests(ctx context.Context, p *bench) ([]contest, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := filingContest(ctx, p, lite, "SQLite FULL", entries, ">= 0.5")
+	out, err := filingContest(ctx, p, lite, "SQLite FULL", entries, ">= 0.5", 35*time.Second)
+	if errors.Is(err, errNoTessera) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -50,13 +49,13 @@ func filingContests(ctx context.Context, p *bench) ([]contest, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := filingContest(ctx, p, f, "PostgreSQL", entries, printed)
+		c, err := filingContest(ctx, p, f, "PostgreSQL", entries, printed, 20*time.Second)
 		return []contest{c}, err
 	})
 	return append([]contest{out}, more...), err
 }
 
-func filingContest(ctx context.Context, p *bench, f *filer, database string, entries int, must string) (contest, error) {
+func filingContest(ctx context.Context, p *bench, f *filer, database string, entries int, must string, limit time.Duration) (contest, error) {
 	theirs, err := tesseraFiler(ctx, p, len(f.sample))
 	if err != nil {
 		return contest{}, err
@@ -65,7 +64,7 @@ func filingContest(ctx context.Context, p *bench, f *filer, database string, ent
 	out := contest{
 		Package: "audit", What: fmt.Sprintf("file and sign %d events, %s", entries, database),
 		Note: "Ours: the events wait in the tables, and a run ends when the checkpoint in the folder covers all of them; tables, their indexes and the folder are on the disk then. The peer: Tessera on POSIX files of the same disk, batches of 8192, from the first Add, none of which waits for another, until its checkpoint covers all; it publishes one each 100 ms at most, which is its shortest interval. Its entries are random and as long as our leaves. It has neither tables nor answers.",
-		Time: 30 * time.Second,
+		Time: limit,
 	}
 	for _, one := range []*filer{f, theirs} {
 		out.Contestants = append(out.Contestants, contestant{
@@ -131,7 +130,13 @@ func ourFiler(ctx context.Context, p *bench, s shop) (*filer, error) {
 	}
 	return &filer{
 		name: "Trail.RunOnce", role: ours, dir: log.dir, key: log.key, sample: press.leaf,
-		ready: func(n int) error { return press.queue(ctx, n) },
+		ready: func(n int) error {
+			if err := press.queue(ctx, n); err != nil {
+				return err
+			}
+			_, err := log.db.ExecContext(ctx, s.rest) // writing them is not what is measured
+			return err
+		},
 		file: func() error {
 			if _, err := log.file(ctx); err != nil {
 				return err
@@ -157,95 +162,6 @@ func newPressed(ctx context.Context, p *bench, s shop, events int) (*ourLog, *pr
 	}
 	press, err := newPress(ctx, p, log, events)
 	return log, press, err
-}
-
-func tesseraFiler(ctx context.Context, p *bench, size int) (*filer, error) {
-	const batch = 8192
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
-	dir, err := p.folder("tessera")
-	if err != nil {
-		return nil, err
-	}
-	secret, key, err := audit.GenerateKey("tessera.example/log", 0)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := note.NewSigner(secret)
-	if err != nil {
-		return nil, err
-	}
-	driver, err := posix.New(ctx, posix.Config{Path: dir})
-	if err != nil {
-		return nil, err
-	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx)) // the log is closed when all else is over
-	options := tessera.NewAppendOptions().WithCheckpointSigner(signer).WithCheckpointInterval(100*time.Millisecond).WithBatching(batch, 50*time.Millisecond).WithPushback(1 << 20)
-	appender, shutdown, reader, err := tessera.NewAppender(ctx, driver, options)
-	if err != nil {
-		stop()
-		return nil, err
-	}
-	p.atEnd(func() error {
-		err := shutdown(ctx)
-		stop()
-		return err
-	})
-	var entries []*tessera.Entry
-	return &filer{
-		name: "Tessera, POSIX, asynchronous", role: peer, dir: dir, key: key,
-		ready: func(n int) error {
-			entries = make([]*tessera.Entry, n)
-			for i := range entries {
-				entries[i] = tessera.NewEntry(randomBytes(size))
-			}
-			return nil
-		},
-		file: func() error {
-			futures := make([]tessera.IndexFuture, len(entries))
-			for i, e := range entries {
-				futures[i] = appender.Add(ctx, e)
-			}
-			last := uint64(0)
-			for _, f := range futures {
-				index, err := f()
-				if err != nil {
-					return err
-				}
-				last = max(last, index.Index)
-			}
-			return covers(ctx, reader, key, last)
-		},
-	}, nil
-}
-
-// covers waits until the signed checkpoint covers an entry.
-func covers(ctx context.Context, reader tessera.LogReader, key string, index uint64) error {
-	verifier, err := note.NewVerifier(key)
-	if err != nil {
-		return err
-	}
-	for range 10_000 {
-		signed, err := reader.ReadCheckpoint(ctx)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err == nil {
-			opened, err := note.Open(signed, note.VerifierList(verifier))
-			if err != nil {
-				return err
-			}
-			checkpoint, err := torchwood.ParseCheckpoint(opened.Text)
-			if err != nil {
-				return err
-			}
-			if checkpoint.N > int64(index) {
-				return nil
-			}
-		}
-		time.Sleep(time.Millisecond)
-	}
-	return fmt.Errorf("no checkpoint covers entry %d", index)
 }
 
 func filingCounts(ctx context.Context, p *bench) ([]count, error) {

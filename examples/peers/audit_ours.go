@@ -139,11 +139,12 @@ func verifyHashes(ctx context.Context, dir, key string) (entries int64, root [32
 	return verify(ctx, dir, key)
 }
 
-// A screen is one page that somebody looks at: the newest events of a record or of an actor
-// that came before an entry.
+// A screen is one page that somebody looks at: the newest events of a record or of
+// an actor up to an entry.
 type screen struct {
 	deal, actor string // one of them
-	before      int64
+	entry       int64
+	at          time.Time // when it was recorded
 }
 
 // ask answers a question, with the values opened.
@@ -151,7 +152,7 @@ func (l *ourLog) ask(ctx context.Context, q screen) (entries int, err error) {
 	if q.actor != "" {
 		return l.askActor(ctx, q)
 	}
-	for e, err := range l.trail.History(ctx, tenant, audit.Ref("deal", q.deal), audit.Page{Size: pageSize, Before: q.before + 2}) { // cursors begin at 1
+	for e, err := range l.trail.History(ctx, tenant, audit.Ref("deal", q.deal), audit.Page{Size: pageSize, Before: q.entry + 2}) { // cursors begin at 1, and are not of the page
 		if err != nil {
 			return 0, err
 		}
@@ -169,12 +170,12 @@ func (l *ourLog) askActor(ctx context.Context, q screen) (entries int, err error
 		if err != nil {
 			return 0, err
 		}
-		if e.Index > q.before {
-			break
-		}
 		leaf, err := audit.ParseLeaf(e.Leaf)
 		if err != nil {
 			return 0, err
+		}
+		if leaf.At.After(q.at) {
+			break
 		}
 		if leaf.Actor == q.actor {
 			entries++

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"filippo.io/torchwood"
@@ -137,9 +138,12 @@ func (p *press) mould(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// next makes an event, a millisecond after the one before.
+// when is the time of an event: each comes a millisecond after the one before.
+func (p *press) when(n int) time.Time { return p.begin.Add(time.Duration(n) * time.Millisecond) }
+
+// next makes an event.
 func (p *press) next(ctx context.Context) (pressed, error) {
-	e := pressed{at: p.begin.Add(time.Duration(p.n) * time.Millisecond), deal: dealID(p.chance.below(p.deals))}
+	e := pressed{at: p.when(p.n), deal: dealID(p.chance.below(p.deals))}
 	p.n++
 	id := uuid.UUID(randomBytes(16))
 	for i := range 6 { // version 7 begins with the time
@@ -326,13 +330,8 @@ func insertRows(ctx context.Context, conn *sql.Conn, table string, columns []str
 	}
 	defer func() { _ = tx.Rollback() }() // nothing, once it has committed
 	statement := func(n int) string {
-		one := "(" + string(bytes.Repeat([]byte("?,"), len(columns)-1)) + "?)"
-		all := string(bytes.Repeat([]byte(one+","), n-1)) + one
-		names := columns[0]
-		for _, c := range columns[1:] {
-			names += ", " + c
-		}
-		return "INSERT INTO " + table + " (" + names + ") VALUES " + all
+		row := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
+		return "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES " + row + strings.Repeat(", "+row, n-1)
 	}
 	whole, err := tx.PrepareContext(ctx, statement(together))
 	if err != nil {

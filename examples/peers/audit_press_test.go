@@ -2,6 +2,7 @@ package main
 
 import (
 	"database/sql"
+	"os"
 	"testing"
 
 	"github.com/google/uuid"
@@ -41,9 +42,23 @@ func TestALogMadeInBulkIsSound(t *testing.T) {
 			require.NoError(t, err)
 			require.EqualValues(t, 901, size, "a beat is one, too")
 			sound(901)
-			n, err := log.ask(ctx, screen{deal: dealID(3), before: 600})
-			require.NoError(t, err)
-			require.Positive(t, n)
+			deals, actors := map[string]int{}, map[string]int{}
+			for e, err := range audit.Entries(ctx, os.DirFS(log.dir)) {
+				require.NoError(t, err)
+				leaf, err := audit.ParseLeaf(e.Leaf)
+				require.NoError(t, err)
+				if e.Index < 400 {
+					deals[leaf.Object.ID]++
+					actors[leaf.Actor]++
+				}
+			}
+			for _, q := range []screen{{deal: dealID(3)}, {actor: actorID(3)}} {
+				q.entry, q.at = 399, press.when(399)
+				n, err := log.ask(ctx, q)
+				require.NoError(t, err)
+				require.Equal(t, min(pageSize, deals[q.deal]+actors[q.actor]), n)
+				require.Positive(t, n)
+			}
 		})
 	}
 }

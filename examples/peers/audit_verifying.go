@@ -14,7 +14,7 @@ type verified struct {
 }
 
 func newVerified(ctx context.Context, p *bench) (*verified, error) {
-	entries := 1 << 17
+	entries := 1 << 16
 	if p.small {
 		entries = 600
 	}
@@ -70,7 +70,7 @@ func verifyContests(ctx context.Context, p *bench) ([]contest, error) {
 		name, must string
 	}{{1, "one core", ">= 1"}, {2, "two cores", ">= 1.6"}} {
 		out = append(out, contest{
-			Package: "audit", What: fmt.Sprintf("verify a published log of %d entries, hashes only, %s", v.entries, one.name), Note: note, Time: 20 * time.Second,
+			Package: "audit", What: fmt.Sprintf("verify a published log of %d entries, hashes only, %s", v.entries, one.name), Note: note, Time: 15 * time.Second,
 			Contestants: []contestant{
 				v.on(ctx, fmt.Sprintf("VerifyLog, GOMAXPROCS=%d", one.cores), ours, one.cores, verifyHashes),
 				v.on(ctx, "torchwood AllEntries, GOMAXPROCS=1", peer, 1, torchwoodReads, one.must),
@@ -83,7 +83,7 @@ func verifyContests(ctx context.Context, p *bench) ([]contest, error) {
 func verifyCounts(ctx context.Context, p *bench) ([]count, error) {
 	return []count{{
 		Package: "audit", What: "VerifyLog, every leaf parsed and checked",
-		Note: "The median of five verifications of a log in the page cache.",
+		Note: "The median of three verifications of a log in the page cache.",
 		Take: func() ([]taken, error) { return parsedEntries(ctx, p) },
 	}}, nil
 }
@@ -93,7 +93,7 @@ func parsedEntries(ctx context.Context, p *bench) ([]taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	rounds := 5
+	rounds := 3
 	if p.small {
 		rounds = 1
 	}
