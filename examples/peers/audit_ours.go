@@ -19,6 +19,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/audit/tilesink"
 	"github.com/crmguard/crmguard/encryption"
@@ -126,8 +127,8 @@ func (l *ourLog) waiting(ctx context.Context) (int, error) {
 
 // verify reads the published log; every leaf is parsed.
 func verify(ctx context.Context, dir, key string) (entries int64, root [32]byte, err error) {
-	r, err := audit.VerifyLog(ctx, os.DirFS(dir), audit.Trust{Key: key})
-	if err == nil && r.Verdict != audit.OK && r.Verdict != audit.Unanchored {
+	r, err := auditlog.VerifyLog(ctx, os.DirFS(dir), auditlog.Trust{Key: key})
+	if err == nil && r.Verdict != auditlog.OK && r.Verdict != auditlog.Unanchored {
 		err = fmt.Errorf("the log is %s: %v", r.Verdict, r.Faults)
 	}
 	return r.Verified, r.Root, err
@@ -166,11 +167,11 @@ func (l *ourLog) ask(ctx context.Context, q screen) (entries int, err error) {
 
 // askActor reads the whole published log: there is no other way yet.
 func (l *ourLog) askActor(ctx context.Context, q screen) (entries int, err error) {
-	for e, err := range audit.Entries(ctx, os.DirFS(l.dir)) {
+	for e, err := range auditlog.Entries(ctx, os.DirFS(l.dir)) {
 		if err != nil {
 			return 0, err
 		}
-		leaf, err := audit.ParseLeaf(e.Leaf)
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
 		if err != nil {
 			return 0, err
 		}
@@ -207,17 +208,17 @@ var deadRows = []string{
 }
 
 // firstLeaf is the first entry of the published folder that is an event.
-func (l *ourLog) firstLeaf(ctx context.Context) ([]byte, audit.Leaf, error) {
-	for e, err := range audit.Entries(ctx, os.DirFS(l.dir)) {
+func (l *ourLog) firstLeaf(ctx context.Context) ([]byte, auditlog.Leaf, error) {
+	for e, err := range auditlog.Entries(ctx, os.DirFS(l.dir)) {
 		if err != nil {
-			return nil, audit.Leaf{}, err
+			return nil, auditlog.Leaf{}, err
 		}
-		leaf, err := audit.ParseLeaf(e.Leaf)
-		if err != nil || leaf.Kind == audit.KindEvent {
+		leaf, err := auditlog.ParseLeaf(e.Leaf)
+		if err != nil || leaf.Kind == auditlog.KindEvent {
 			return e.Leaf, leaf, err
 		}
 	}
-	return nil, audit.Leaf{}, errors.New("no event was published")
+	return nil, auditlog.Leaf{}, errors.New("no event was published")
 }
 
 // From here on tables are written in bulk, by the formats document alone.
@@ -257,7 +258,7 @@ func (l *ourLog) write(ctx context.Context, events []pressed, more func(i int, e
 		if err != nil {
 			return err
 		}
-		rows[i] = append([]any{e.id, tenant, audit.KindEvent, "deal", e.deal, e.at.UnixMicro(), e.leaf}, rest...)
+		rows[i] = append([]any{e.id, tenant, auditlog.KindEvent, "deal", e.deal, e.at.UnixMicro(), e.leaf}, rest...)
 		persons[i] = []any{tenant, e.surrogate, e.id}
 		openings[i] = []any{e.id, e.surrogate, tenant, e.sealed}
 	}

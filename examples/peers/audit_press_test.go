@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // What is made in bulk is what the library would have written: every check of the
@@ -34,7 +34,7 @@ func TestALogMadeInBulkIsSound(t *testing.T) {
 				require.NoError(t, fsckVerdict(t, log.dir, log.key))
 				report, err := log.trail.VerifyStore(ctx, nil)
 				require.NoError(t, err)
-				require.Contains(t, []audit.Verdict{audit.OK, audit.Unanchored}, report.Verdict, "%+v", report.Faults)
+				require.Contains(t, []auditlog.Verdict{auditlog.OK, auditlog.Unanchored}, report.Verdict, "%+v", report.Faults)
 			}
 			sound(600)
 			require.NoError(t, press.queue(ctx, 300))
@@ -43,9 +43,9 @@ func TestALogMadeInBulkIsSound(t *testing.T) {
 			require.EqualValues(t, 901, size, "a beat is one, too")
 			sound(901)
 			deals, actors := map[string]int{}, map[string]int{}
-			for e, err := range audit.Entries(ctx, os.DirFS(log.dir)) {
+			for e, err := range auditlog.Entries(ctx, os.DirFS(log.dir)) {
 				require.NoError(t, err)
-				leaf, err := audit.ParseLeaf(e.Leaf)
+				leaf, err := auditlog.ParseLeaf(e.Leaf)
 				require.NoError(t, err)
 				if e.Index < 400 {
 					deals[leaf.Object.ID]++
