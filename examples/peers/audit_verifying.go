@@ -14,7 +14,7 @@ type verified struct {
 }
 
 func newVerified(ctx context.Context, p *bench) (*verified, error) {
-	entries := 1 << 16
+	entries := 1 << 17
 	if p.small {
 		entries = 600
 	}
