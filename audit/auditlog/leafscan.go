@@ -63,6 +63,13 @@ func (r *leafReader) read(text string) error {
 	return r.finish()
 }
 
+// taken is the leaf that was read, for somebody who keeps it.
+func (r *leafReader) taken() *Leaf {
+	leaf := r.leaf
+	r.oldChanges, r.oldPersons = nil, nil
+	return &leaf
+}
+
 // text reads the members that are strings, and says whether it was one.
 func (r *leafReader) text(name string) bool {
 	l := &r.leaf
