@@ -290,7 +290,9 @@ func (t *Trail) assemble(r *recording, s *scratch, frames []auditlog.Frame) erro
 		return tooLarge(err)
 	}
 	begin := len(row)
-	row = auditlog.AppendFrames(row, frames)
+	if row, err = auditlog.AppendFrames(row, frames); err != nil {
+		return tooLarge(err)
+	}
 	size = len(s.data)
 	s.data = queueHead(s.data, t.config.Name, r.event.Tenant, row[begin:])
 	r.tenant.queue.tag(row[1:1:1+tagSize], s.data[size:], s.data[:size])

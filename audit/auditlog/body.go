@@ -95,6 +95,9 @@ func ParseBody(data []byte) (*Opening, error) {
 
 // bodyAEAD is the cipher of one event under the content key of one owner.
 func bodyAEAD(content *[32]byte, event [16]byte) (cipher.AEAD, error) {
+	if content == nil {
+		return nil, invalid("no content key")
+	}
 	data := frame.Append(make([]byte, 0, 64), "crmguard/opening/key/v2")
 	mac := hmac.New(sha256.New, content[:])
 	mac.Write(frame.Append(data, event[:]))

@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
-	"strings"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/audit/internal/merkle"
@@ -34,8 +34,12 @@ func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 			yield(LogEntry{}, fmt.Errorf("auditlog: entries: %w", err))
 			return
 		}
-		text, _, _ := strings.Cut(string(signed), "\n\n")
-		_, head, err := c2sp.ParseCheckpoint(text + "\n")
+		if len(signed) > c2sp.MaxNote {
+			yield(LogEntry{}, malformed("entries: checkpoint of %d bytes", len(signed)))
+			return
+		}
+		text, _, _ := bytes.Cut(signed, []byte("\n\n"))
+		_, head, err := c2sp.ParseCheckpoint(string(text) + "\n")
 		if err != nil {
 			yield(LogEntry{}, malformed("entries: checkpoint"))
 			return
@@ -53,6 +57,10 @@ func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 func EntriesOf(ctx context.Context, files func(ctx context.Context, name string) ([]byte, error), from, to, size int64) iter.Seq2[LogEntry, error] {
 	read := merkle.Files(files)
 	return func(yield func(LogEntry, error) bool) {
+		if files == nil {
+			yield(LogEntry{}, errNoFiles)
+			return
+		}
 		for n := from / c2sp.TileWidth; n*c2sp.TileWidth < to; n++ {
 			width := int(min(c2sp.TileWidth, size-n*c2sp.TileWidth))
 			data, name, err := read.Tile(ctx, c2sp.Tile(-1, n, width))
@@ -79,6 +87,8 @@ func EntriesOf(ctx context.Context, files func(ctx context.Context, name string)
 const maxFile = c2sp.TileWidth * (MaxLeaf + 2)
 
 var errNoFS = invalid("verify: no file system was handed in")
+
+var errNoFiles = invalid("nothing to read files with was handed in")
 
 var errNotPlain = errors.New("auditlog: published file is no plain file")
 

@@ -28,6 +28,7 @@ type leafReader struct {
 	at      bool      // these members are there
 	size    bool
 	heads   bool
+	empty   bool // a member that is left out where it says nothing is there
 
 	oldChanges []LeafChange // room for the next leaf
 	oldPersons []string
@@ -70,6 +71,14 @@ func (r *leafReader) taken() *Leaf {
 	return &leaf
 }
 
+// some reads text that says something. One leaf has one spelling: where there is
+// nothing to say the member is not there.
+func (r *leafReader) some() string {
+	text := r.Text()
+	r.empty = r.empty || text == ""
+	return text
+}
+
 // text reads the members that are strings, and says whether it was one.
 func (r *leafReader) text(name string) bool {
 	l := &r.leaf
@@ -100,7 +109,7 @@ func (r *leafReader) text(name string) bool {
 	default:
 		return false
 	}
-	*to = r.Text()
+	*to = r.some()
 	return true
 }
 
@@ -135,16 +144,22 @@ func (r *leafReader) finish() error {
 	if !r.at || r.size != beat || r.heads != beat {
 		return malformed("leaf: time, or the size and heads that a beat has and nothing else")
 	}
+	if r.empty {
+		return malformed("leaf: a member that says nothing")
+	}
 	if r.object != nil && !beat {
 		if len(r.object) != 2 {
 			return malformed("leaf: object")
 		}
 		l.Object = Object{Kind: r.object[0], ID: r.object[1], Person: IsSurrogate(r.object[1])}
+		if l.Object == (Object{}) {
+			return malformed("leaf: an object that is none")
+		}
 	}
 	return l.check()
 }
 
-// texts reads strings into a list.
+// texts reads strings into a list, which has one at least.
 func (r *leafReader) texts(into []string) []string {
 	if into == nil {
 		into = []string{}
@@ -152,6 +167,7 @@ func (r *leafReader) texts(into []string) []string {
 	for in := r.List(); r.Element(&in); {
 		into = append(into, r.Text())
 	}
+	r.empty = r.empty || len(into) == 0
 	return into
 }
 
@@ -163,6 +179,7 @@ func (r *leafReader) changes(into []LeafChange) []LeafChange {
 		into = append(into, LeafChange{})
 		r.change(&into[len(into)-1])
 	}
+	r.empty = r.empty || len(into) == 0
 	return into
 }
 
@@ -171,15 +188,15 @@ func (r *leafReader) change(c *LeafChange) {
 	for name, ok := r.Member(&members); ok; name, ok = r.Member(&members) {
 		switch name {
 		case "new":
-			c.New = r.Text()
+			c.New = r.some()
 		case "odd":
-			c.Odd = r.Text()
+			c.Odd = r.some()
 		case "old":
-			c.Old = r.Text()
+			c.Old = r.some()
 		case "path":
-			c.Path = r.Text()
+			c.Path = r.some()
 		case "who":
-			c.Who = r.Text()
+			c.Who = r.some()
 		default:
 			r.Skip()
 		}
@@ -192,13 +209,13 @@ func (r *leafReader) capture() *LeafCapture {
 	for name, ok := r.Member(&members); ok; name, ok = r.Member(&members) {
 		switch name {
 		case "claimed":
-			c.Claimed = r.Text()
+			c.Claimed = r.some()
 		case "cols":
 			c.Columns = r.texts(nil)
 		case "op":
-			c.Op = r.Text()
+			c.Op = r.some()
 		case "table":
-			c.Table = r.Text()
+			c.Table = r.some()
 		default:
 			r.Skip()
 		}
@@ -221,7 +238,7 @@ func (r *leafReader) gap() *LeafGap {
 			g.To = r.Time()
 			times++
 		case "why":
-			g.Why = r.Text()
+			g.Why = r.some()
 		default:
 			r.Skip()
 		}
@@ -242,9 +259,9 @@ func (r *leafReader) readHeads() {
 		case "ledger":
 			h.Ledger = r.chained()
 		case "seals":
-			h.Seals = r.Text()
+			h.Seals = r.some()
 		case "snapshots":
-			h.Snapshots = r.Text()
+			h.Snapshots = r.some()
 		default:
 			r.Skip()
 		}
@@ -253,16 +270,22 @@ func (r *leafReader) readHeads() {
 
 func (r *leafReader) chained() *LeafHead {
 	h := &LeafHead{}
+	both := 0
 	members := r.Begin()
 	for name, ok := r.Member(&members); ok; name, ok = r.Member(&members) {
 		switch name {
 		case "hash":
 			h.Hash = r.Text()
+			both++
 		case "n":
 			h.N = r.Int()
+			both++
 		default:
 			r.Skip()
 		}
+	}
+	if both != 2 {
+		h.N = -1 // a head is both
 	}
 	return h
 }

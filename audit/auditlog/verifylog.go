@@ -71,18 +71,28 @@ type Walk struct {
 func (v *Walk) Opened() bool { return v.walker != nil }
 
 // Push adds, after Verify, the hash of an entry that the checkpoint does not
-// have yet.
-func (v *Walk) Push(h tlog.Hash) { v.walker.Edge.Push(h) }
+// have yet. Where there was no checkpoint there is nothing to add to.
+func (v *Walk) Push(h tlog.Hash) {
+	if v.walker != nil {
+		v.walker.Edge.Push(h)
+	}
+}
 
 // Root is the root of the entries that were read and pushed; ok is false where
-// there are none, or where the hash of one is not known.
+// there are none, or there was no checkpoint, or where the hash of one is not known.
 func (v *Walk) Root() (root tlog.Hash, ok bool) {
+	if v.walker == nil {
+		return root, false
+	}
 	root, ok = v.walker.Edge.Root()
 	return root, ok && !v.walker.broken
 }
 
 // Verify does what [VerifyLog] does.
 func (v *Walk) Verify(ctx context.Context) (Report, error) {
+	if v.Read == nil {
+		return Report{Verdict: Incomplete}, errNoFiles
+	}
 	read := merkle.Files(v.Read)
 	key, kept, err := v.Trust.resolve()
 	if err != nil {
@@ -125,6 +135,8 @@ func (v *Walk) Verify(ctx context.Context) (Report, error) {
 func unopened(err error) Fault {
 	f := Fault{Verdict: Tampered, Index: -1, File: CheckpointFile, What: "the checkpoint was changed: this key did not sign what it says"}
 	switch {
+	case errors.Is(err, c2sp.ErrCrowded):
+		f.Verdict, f.What = Incomplete, "the checkpoint has more signatures than are looked at: take those of others away"
 	case errors.Is(err, ErrMalformed):
 		f.Verdict, f.What = Incomplete, "the checkpoint is empty or ends too early: a write was torn, or it was cut"
 	case errors.Is(err, ErrNotSigned):
