@@ -55,6 +55,11 @@ func (s *scratch) free() {
 // and the sequencer has them in memory.
 const maxRow = 32 << 20
 
+// maxOwners is the number of persons, nobody included, whom the values of one event
+// are about at most: with it each event fits into a leaf, whatever its ids look
+// like and however many other persons it names.
+const maxOwners = 300
+
 // check looks at the event, encodes its values and sorts its changes. It asks
 // nobody and draws nothing.
 func (t *Trail) check(ctx context.Context, kind string, e Event) (*recording, error) {
@@ -66,10 +71,13 @@ func (t *Trail) check(ctx context.Context, kind string, e Event) (*recording, er
 	r := &recording{kind: kind, event: e}
 	r.given = given{event: &r.event, persons: people(e)}
 	if n := len(r.given.persons); n > auditlog.MaxPersons {
-		return nil, fmt.Errorf("%w: %d persons", ErrTooLarge, n)
+		return nil, fmt.Errorf("%w: %d persons, and %d at most: record several events that share For", ErrTooLarge, n, auditlog.MaxPersons)
 	}
 	if err := t.encode(r); err != nil {
 		return nil, err
+	}
+	if n := len(r.owners()); n > maxOwners {
+		return nil, fmt.Errorf("%w: values about %d persons, and %d at most: record several events that share For", ErrTooLarge, n, maxOwners)
 	}
 	r.leaf = auditlog.Leaf{
 		Kind: kind, At: t.now(), Tenant: e.Tenant, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome,
@@ -231,15 +239,16 @@ func (t *Trail) seal(r *recording, s *scratch) ([]auditlog.Frame, error) {
 // sealOver is what sealing adds.
 const sealOver = 12 + 16
 
-// owners are who the changes are about, each once, "" for nobody.
+// owners are who the changes are about, each once and sorted, "" for nobody.
 func (r *recording) owners() []string {
 	out := make([]string, 0, 2)
 	for i := range r.given.changes {
-		if who := r.given.changes[i].who; !slices.Contains(out, who) {
+		if who := r.given.changes[i].who; len(out) == 0 || out[len(out)-1] != who {
 			out = append(out, who)
 		}
 	}
-	return out
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // open makes the opening of one owner, and puts what it commits to into the leaf.
