@@ -26,6 +26,8 @@ type recording struct {
 	given given
 	at    []int // the place of each of given.changes in Event.Changes
 	odd   []string
+	who   []string  // whom the changes are about, "" for nobody
+	few   [2]string // room for them, mostly
 
 	tenant  tenantTicket
 	tickets []ticket // of given.persons, in their order
@@ -76,7 +78,8 @@ func (t *Trail) check(ctx context.Context, kind string, e Event) (*recording, er
 	if err := t.encode(r); err != nil {
 		return nil, err
 	}
-	if n := len(r.owners()); n > maxOwners {
+	r.who = r.owners()
+	if n := len(r.who); n > maxOwners {
 		return nil, fmt.Errorf("%w: values about %d persons, and %d at most: record several events that share For", ErrTooLarge, n, maxOwners)
 	}
 	r.leaf = auditlog.Leaf{
@@ -208,11 +211,10 @@ func (r *recording) name() (err error) {
 
 // seal commits to the values, and seals them for each owner.
 func (t *Trail) seal(r *recording, s *scratch) ([]auditlog.Frame, error) {
-	owners := r.owners()
-	frames := make([]auditlog.Frame, 0, len(owners))
+	frames := make([]auditlog.Frame, 0, len(r.who))
 	r.leaf.Changes = make([]auditlog.LeafChange, 0, len(r.given.changes))
 	total := 0
-	for _, who := range owners {
+	for _, who := range r.who {
 		o, err := t.open(r, who)
 		if err != nil {
 			return nil, err
@@ -241,7 +243,7 @@ const sealOver = 12 + 16
 
 // owners are who the changes are about, each once and sorted, "" for nobody.
 func (r *recording) owners() []string {
-	out := make([]string, 0, 2)
+	out := r.few[:0]
 	for i := range r.given.changes {
 		if who := r.given.changes[i].who; len(out) == 0 || out[len(out)-1] != who {
 			out = append(out, who)
