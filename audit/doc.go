@@ -198,7 +198,7 @@
 //	audit.kept              entries   kept elsewhere; alarm: none is, or it is not of this log, or longer
 //	audit.copies            entries   behind, below 0 ahead, one of each of Config.Copies; alarm: it is late, has what the published
 //	                                  log has not, fails or does not answer; notice: it is late, and being filled
-//	audit.run.failing       passes    alarm: the last pass failed (processes that make passes)
+//	audit.run.failing       passes    alarm: the last pass failed, or does not end (processes that make passes)
 //	audit.refused           rows      alarm: queued rows without a valid tag (such processes)
 //	audit.store.durability  settings  alarm: the database loses what was committed
 //	audit.store.replica     sources   notice: the database follows another one (MariaDB)

@@ -210,7 +210,7 @@ func (t *Trail) tags(ctx context.Context, tenant string) error {
 		err = t.config.Keys.Verify(ctx, tenant, data, tag)
 	}
 	if err != nil {
-		return fmt.Errorf("audit: tag: %w", err)
+		return fmt.Errorf("%w: %w", errTags, err)
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func (t *Trail) state(ctx context.Context, q sqldb.Querier) (state, error) {
 func (t *Trail) tagState(ctx context.Context, s state) (state, error) {
 	var err error
 	if s.tag, err = t.config.Keys.Tag(ctx, t.config.Tenant, stateData(t.origin, s)); err != nil {
-		return s, fmt.Errorf("audit: tag: %w", err)
+		return s, fmt.Errorf("%w: %w", errTags, err)
 	}
 	return s, nil
 }
