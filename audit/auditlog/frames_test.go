@@ -2,10 +2,13 @@ package auditlog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/frame"
 )
 
 func frames(owners ...byte) (out []Frame) {
@@ -71,6 +74,20 @@ func TestNoOtherSpellingOfOpeningsByOwner(t *testing.T) {
 		_, err := ParseFrames(sound[:n])
 		require.ErrorIs(t, err, ErrMalformed, "%d bytes", n)
 	}
+}
+
+func TestAnEventHasAtMost501Owners(t *testing.T) {
+	var many []Frame
+	for i := range maxFrames + 1 {
+		many = append(many, Frame{Owner: [16]byte{byte(i >> 8), byte(i)}, Body: make([]byte, bodyOver+bodyBlock)})
+	}
+	data := written(t, nil, many[:maxFrames])
+	_, err := ParseFrames(data)
+	require.NoError(t, err)
+	binary.BigEndian.PutUint16(data[1:], maxFrames+1)
+	last := many[maxFrames]
+	_, err = ParseFrames(frame.Append(append(data, last.Owner[:]...), last.Body))
+	require.ErrorIs(t, err, ErrMalformed)
 }
 
 func FuzzFrames(f *testing.F) {
