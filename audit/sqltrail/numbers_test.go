@@ -46,7 +46,7 @@ func TestARowWithTheLastNumber(t *testing.T) {
 				require.Zero(t, p.Queued)
 				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NULL`))
 			}
-			require.Equal(t, 17, s.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= 0 AND id IN (SELECT id FROM crmguard_audit_entries WHERE at > 0) AND retry <> ''`))
+			require.Equal(t, 17, s.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= 0 AND id IN (SELECT id FROM crmguard_audit_entries WHERE at > 0) AND LENGTH(retry) > 0`))
 		})
 	}
 }
