@@ -65,13 +65,6 @@ type KeyChange struct {
 	Revoked bool   // it counts no more; otherwise it signs from here on
 }
 
-// keyEntry takes up an entry about a key.
-func (w *walker) keyEntry(index int64, leaf *Leaf) {
-	if leaf.Kind == KindKey && len(w.report.Keys) < MaxFaults {
-		w.report.Keys = append(w.report.Keys, KeyChange{index, leaf.Object.ID, leaf.Reason == ReasonRevoked})
-	}
-}
-
 // revoked finds a checkpoint that no key signed but those which the log itself
 // revokes.
 func (w *walker) revoked(keys c2sp.Keys, signed []byte) {
