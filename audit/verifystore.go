@@ -23,7 +23,8 @@ import (
 // unless the leaf's own time is far off, and the tags of retries. Call RunOnce
 // first: an erasure that is not published yet makes the report Incomplete.
 func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, error) {
-	c := &comparison{trail: t, ev: newEvidence(), report: StoreReport{Verdict: auditlog.OK, Openings: make(map[OpeningVerdict]int64)}}
+	unread := auditlog.Report{Verdict: auditlog.Incomplete, Log: auditlog.Incomplete, Kept: auditlog.Incomplete}
+	c := &comparison{trail: t, ev: newEvidence(), report: StoreReport{Verdict: auditlog.OK, Log: unread, Openings: make(map[OpeningVerdict]int64)}}
 	if err := t.ready(); err != nil {
 		c.report.Verdict = auditlog.Incomplete
 		return c.report, err

@@ -20,6 +20,8 @@ type walker struct {
 	head       tlog.Tree
 	report     *Report
 	kept       *tlog.Tree
+	keys       c2sp.Keys
+	revoked    revocations
 	each       func(index int64, raw []byte, leaf *Leaf) error // nil: no one listens
 	hashesOnly bool
 	release    func([]byte) // takes back what read returned; may be nil
@@ -122,8 +124,8 @@ func (w *walker) take(ctx context.Context, b *bundle) error {
 
 // tell puts into the report what was found at an entry, and hands the entry on.
 func (w *walker) tell(f *finding, file string) error {
-	if f.key != nil && len(w.report.Keys) < MaxFaults {
-		w.report.Keys = append(w.report.Keys, *f.key)
+	if f.key != nil {
+		w.keyChange(*f.key)
 	}
 	if f.beat {
 		w.report.Beats++
