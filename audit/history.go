@@ -365,7 +365,7 @@ func (t *Trail) sealedIn(ctx context.Context, idx []any) (map[int64]map[string][
 			}
 			out[index][ownerOfRow(owner)] = sealed
 			return nil
-		}, `SELECT idx, owner, sealed FROM crmguard_audit_openings WHERE idx IN (`+sqldb.Marks(len(part))+`)`, part...)
+		}, `SELECT idx, `+upTo(mostID, "owner")+`, `+upTo(mostSealed, "sealed")+` FROM crmguard_audit_openings WHERE idx IN (`+sqldb.Marks(len(part))+`)`, part...)
 		if err != nil {
 			return nil, err
 		}
