@@ -6,6 +6,7 @@
 //	fmt.Println(report.Verdict, report.Verified, err)
 //
 // [VerifyLog] reads a published folder from the first entry to the last;
+// [VerifyHashes] leaves out what entries say, for who verifies often;
 // [Verify] checks one entry with its proof, without the folder; [Entries] hands
 // out what lies there, unchecked; [Walk] does all of it over files that lie
 // elsewhere. [ParseLeaf] says what an entry says.
@@ -21,12 +22,15 @@
 //     history ([Forked]).
 //   - One leaf, opening or row has one spelling. What is written can be read, and
 //     what is read is checked over the bytes as received.
-//   - Reading takes memory for one bundle of 256 entries and one tile a level,
-//     however long the log is. No error shows what an entry holds.
+//   - Reading takes memory for two bundles of 256 entries a processor, for 16
+//     bundles and some 8 MiB of them at most and always for one, and for one tile a
+//     level, however long the log is. No error shows what an entry holds.
 //
 // # Not promised
 //
 //   - That a log is complete: what was never recorded is not in it.
+//   - By [VerifyHashes], that each entry is a leaf: whoever holds the signing key can
+//     sign one that is none. [VerifyLog] finds it.
 //   - That times are right: they are the application's clock, except that a beat
 //     says where it stands.
 //   - Who acted, in a leaf of kind capture: it says that the database was changed.
@@ -44,7 +48,10 @@
 // # Concurrency
 //
 // Everything but a [Walk], which is for one verification, is safe for concurrent
-// use. No goroutine is started.
+// use. A verification checks entries on as many goroutines as there are processors
+// (GOMAXPROCS, eight at most), which end before it returns, however it ends. They
+// run nothing that was handed in: files are read, and a Walk's funcs called, by the
+// goroutine of the caller.
 //
 // # Format and compatibility
 //
