@@ -80,7 +80,11 @@ func (a *ahead) fresh() *bundle {
 }
 
 // reuse takes a bundle back when it was taken up.
-func (a *ahead) reuse(b *bundle) { a.idle = append(a.idle, b) }
+func (a *ahead) reuse(b *bundle) {
+	clear(b.found) // what somebody listened to is theirs
+	b.data, b.tile = nil, hashTile{}
+	a.idle = append(a.idle, b)
+}
 
 // stop ends the goroutines, and returns when they have ended. What they have not
 // begun they need not do.

@@ -23,6 +23,7 @@ var errNotPlain = errors.New("auditlog: published file is no plain file, or lies
 type folder struct {
 	fsys  fs.FS
 	spare [][]byte            // room of files that are read no more
+	bytes int                 // of that room
 	plain map[string]struct{} // folders that are no links
 }
 
@@ -147,18 +148,17 @@ func (d *folder) room(size int) []byte {
 	for i, buf := range d.spare {
 		if cap(buf) >= size && cap(buf) <= 4*size {
 			d.spare = slices.Delete(d.spare, i, i+1)
+			d.bytes -= cap(buf)
 			return buf[:0]
 		}
 	}
 	return make([]byte, 0, size)
 }
 
-// release takes back what read returned and nobody uses any more.
+// release takes back what read returned and nobody uses any more, as much of it as
+// is in hand at one time.
 func (d *folder) release(data []byte) {
-	if len(d.spare) < mostSpare {
-		d.spare = append(d.spare, data)
+	if d.bytes+cap(data) <= mostAhead {
+		d.spare, d.bytes = append(d.spare, data), d.bytes+cap(data)
 	}
 }
-
-// mostSpare is as much as is in hand at one time.
-const mostSpare = 4 * mostWorkers

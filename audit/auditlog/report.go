@@ -87,7 +87,7 @@ type Report struct {
 	Size     int64   // entries that the checkpoint promises
 	Root     [32]byte
 	Verified int64       // entries read and hashed
-	Parsed   int64       // entries among them whose content was read, too: see VerifyHashes
+	Parsed   int64       // entries among them whose content was read, too: all but those that did not match, or few for VerifyHashes
 	Beats    int64       // beats among them
 	KeptSize int64       // entries that the kept checkpoint promises
 	Keys     []KeyChange // what the log says about its signing keys, the first hundred

@@ -127,17 +127,19 @@ func (l *ourLog) waiting(ctx context.Context) (int, error) {
 
 // verify reads the published log; every leaf is parsed.
 func verify(ctx context.Context, dir, key string) (entries int64, root [32]byte, err error) {
-	r, err := auditlog.VerifyLog(ctx, os.DirFS(dir), auditlog.Trust{Key: key})
+	return judged(auditlog.VerifyLog(ctx, os.DirFS(dir), auditlog.Trust{Key: key}))
+}
+
+// verifyHashes is the same with as little as it takes to be sure of the root.
+func verifyHashes(ctx context.Context, dir, key string) (entries int64, root [32]byte, err error) {
+	return judged(auditlog.VerifyHashes(ctx, os.DirFS(dir), auditlog.Trust{Key: key}))
+}
+
+func judged(r auditlog.Report, err error) (int64, [32]byte, error) {
 	if err == nil && r.Verdict != auditlog.OK && r.Verdict != auditlog.Unanchored {
 		err = fmt.Errorf("the log is %s: %v", r.Verdict, r.Faults)
 	}
 	return r.Verified, r.Root, err
-}
-
-// verifyHashes is the same with as little as it takes to be sure of the root.
-// There is no such way yet.
-func verifyHashes(ctx context.Context, dir, key string) (entries int64, root [32]byte, err error) {
-	return verify(ctx, dir, key)
 }
 
 // A screen is one page that somebody looks at: the newest events of a record or of
