@@ -17,9 +17,6 @@ import (
 // id stays taken, and Status raises an alarm until somebody decides. What a later
 // key could make right, a tag of a key that is not known here, is never set aside.
 
-// asideIndex is the place of a row that was set aside.
-const asideIndex = -1
-
 var asideOf = []string{"id", "body", "why", "at"}
 
 // asidesAPass bounds the work that forged rows make, beside good ones.

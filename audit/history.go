@@ -177,12 +177,7 @@ func (t *Trail) meant(ctx context.Context, tenant string, of Object) (*question,
 	if !of.Person {
 		return q, nil
 	}
-	surrogates, err := t.surrogatesFor(ctx, t.db, tenant, of.ID)
-	if err == nil && len(surrogates) == 0 {
-		if _, err = t.reclaim(ctx, tenant, of.ID); err == nil {
-			surrogates, err = t.surrogatesFor(ctx, t.db, tenant, of.ID)
-		}
-	}
+	surrogates, err := t.surrogatesOfPerson(ctx, tenant, of.ID)
 	if err != nil || len(surrogates) == 0 {
 		return nil, err
 	}
@@ -403,7 +398,7 @@ func (t *Trail) evidenceOf(ctx context.Context, tenant string, people map[[16]by
 }
 
 func (t *Trail) entryOf(ctx context.Context, r *pastRow, people map[[16]byte]*personRow, sealed map[string][]byte, ev *evidence) (Entry, error) {
-	e := Entry{Leaf: r.leaf, Raw: r.raw, Index: r.index, Cursor: r.cursor.String(), Persons: make(map[string]string)}
+	e := Entry{Leaf: r.leaf, Raw: r.raw, Index: r.index, Cursor: r.String(), Persons: make(map[string]string)}
 	for _, text := range r.leaf.Persons {
 		s, err := surrogateBytes(text)
 		if err != nil {

@@ -86,8 +86,8 @@ func (t *Trail) unseal(ctx context.Context, leaf *auditlog.Leaf, row *personRow,
 	if err != nil {
 		return nil, err
 	}
-	defer clear(head.content[:])
-	plain, err := auditlog.OpenBody(&head.content, id, row.surrogate, sealed)
+	defer clear(head.Content[:])
+	plain, err := auditlog.OpenBody(&head.Content, id, row.surrogate, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -124,20 +124,6 @@ func (t *Trail) surrogatesNamed(ctx context.Context, q sqldb.Querier, tenant str
 		out[p.surrogate] = &p
 		return err
 	}, `SELECT `+strings.Join(personColumns(), ", ")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate IN (`+sqldb.Marks(len(surrogates))+`)`, args...)
-}
-
-// sealedOf reads the openings of an entry by owner.
-func (t *Trail) sealedOf(ctx context.Context, index int64) (map[string][]byte, error) {
-	out := make(map[string][]byte)
-	err := t.query(ctx, t.db, func(rows answer) error {
-		var owner, sealed []byte
-		if err := rows.Scan(&owner, &sealed); err != nil {
-			return err
-		}
-		out[ownerOfRow(owner)] = sealed
-		return nil
-	}, `SELECT `+upTo(mostID, "owner")+`, `+upTo(mostSealed, "sealed")+` FROM crmguard_audit_openings WHERE idx = ?`, index)
-	return out, err
 }
 
 // ownerOfRow is the owner that a row names: nobody's where its bytes are none.

@@ -3,9 +3,9 @@ package auditlog
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"hash"
 
+	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -33,8 +33,7 @@ func (o *Opening) Committer(event [16]byte) Committer {
 // seed nobody can guess it, with the seed nobody can open it to another value.
 func (c *Committer) Commit(f *Field) string {
 	sum := c.commitment(f)
-	var text [44]byte
-	return string(base64.RawURLEncoding.AppendEncode(text[:0], sum[:]))
+	return canon.FormatBytes(sum[:])
 }
 
 // salt is the MAC whose sum is the salt of one side of one field.
