@@ -77,7 +77,7 @@ func TestATicketThatEndsMeanwhile(t *testing.T) {
 	tx := s.begin()
 	late := &counter{Tx: tx}
 	e := sold(t, "p1")
-	r, err := s.check(t.Context(), "event", e)
+	r, err := s.check(t.Context(), e)
 	require.NoError(t, err)
 	require.NoError(t, s.take(r))
 	s.advance(time.Hour)
