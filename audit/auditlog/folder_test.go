@@ -140,20 +140,20 @@ func TestNoFileTakesMoreMemoryThanItCanHave(t *testing.T) {
 	}
 }
 
-// endless says that it is short, and is not.
-type endless struct{ fs.File }
+// unending says that it is short, and is not.
+type unending struct{ fs.File }
 
-func (endless) Read(p []byte) (int, error) { return len(p), nil }
+func (unending) Read(p []byte) (int, error) { return len(p), nil }
 
-type endlessFS struct{ fstest.MapFS }
+type unendingFS struct{ fstest.MapFS }
 
-func (e endlessFS) Open(name string) (fs.File, error) {
+func (e unendingFS) Open(name string) (fs.File, error) {
 	f, err := e.MapFS.Open(name)
-	return endless{f}, err
+	return unending{f}, err
 }
 
 func TestAFileThatNeverEndsIsReadNoFurther(t *testing.T) {
-	f := &folder{fsys: endlessFS{fstest.MapFS{CheckpointFile: {Data: []byte("x")}}}}
+	f := &folder{fsys: unendingFS{fstest.MapFS{CheckpointFile: {Data: []byte("x")}}}}
 	data, err := f.read(t.Context(), CheckpointFile)
 	require.NoError(t, err)
 	require.Len(t, data, c2sp.MaxCheckpoint+1)
