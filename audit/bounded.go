@@ -17,7 +17,7 @@ import (
 const (
 	mostTile   = c2sp.TileWidth * tlog.HashSize
 	mostNote   = c2sp.MaxCheckpoint
-	mostSealed = 16<<20 + sealOver // the plaintext is at most 16 MiB
+	mostSealed = 16<<20 + sealOver                 // the plaintext is at most 16 MiB
 	mostBody   = maxRow + auditlog.MaxLeaf + 1<<16 // with the names of all owners
 	mostSmall  = 1<<16 - 1                         // heads and tags, whose form the caller's keys know
 	mostID     = 16

@@ -17,11 +17,14 @@
 //     and the log continues a checkpoint that was kept elsewhere. Without one it is
 //     [Unanchored] at best: the newest entries may have been cut off, and whoever
 //     holds the signing key may have rewritten everything.
+//
 //   - What cannot be read ([Incomplete]) is told apart from what was changed
 //     ([Tampered]), and both from an older state ([RolledBack]) and from another
 //     history ([Forked]).
+//
 //   - One leaf, opening or row has one spelling. What is written can be read, and
 //     what is read is checked over the bytes as received.
+//
 //   - Reading takes memory for two bundles of 256 entries a processor, for 16
 //     bundles and some 8 MiB of them at most and always for one, and for one tile a
 //     level, however long the log is. No error shows what an entry holds.

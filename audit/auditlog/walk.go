@@ -77,15 +77,12 @@ func (w *walker) fetch(ctx context.Context, tile tlog.Tile) (out hashTile) {
 }
 
 // load reads a bundle and the tile of its hashes.
-func (w *walker) load(ctx context.Context, b *bundle, n int64) error {
+func (w *walker) load(ctx context.Context, b *bundle, n int64) {
 	b.n, b.width = n, int(min(c2sp.TileWidth, w.head.N-n*c2sp.TileWidth))
 	tile := c2sp.Tile(-1, n, b.width)
-	if b.data, b.name, b.err = w.read.Tile(ctx, tile); ctx.Err() != nil {
-		return ctx.Err()
-	}
+	b.data, b.name, b.err = w.read.Tile(ctx, tile)
 	tile.L = 0
 	b.tile = w.fetch(ctx, tile)
-	return ctx.Err()
 }
 
 // take takes up a bundle that was checked, after all those before it.
