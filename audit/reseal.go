@@ -78,6 +78,9 @@ type personRow struct {
 	person *string // nil: not known, or erased
 	head   []byte
 	fresh  []byte
+
+	keep   bool // the head is opened once, until wipe
+	opened *auditlog.Head
 }
 
 const resealBatch = 500

@@ -46,11 +46,18 @@ func (c *Committer) salt(f *Field) hash.Hash {
 
 func (c *Committer) commitment(f *Field) [32]byte {
 	salt := c.salt(f)
-	c.data = salt.Sum(frame.Append(c.data[:0], "crmguard/audit/commit/v1"))
-	c.data = frame.Append(c.data, c.event[:])
-	c.data = append(frame.Append(c.data, f.Path), f.Side)
-	c.data = f.Value.Append(c.data)
+	c.data = salt.Sum(frame.Append(c.data[:0], commitLabel))
+	c.data = appendCommitted(c.data, c.event, f)
 	return sha256.Sum256(c.data)
+}
+
+const commitLabel = "crmguard/audit/commit/v1"
+
+// appendCommitted appends what stands behind the salt.
+func appendCommitted(dst []byte, event [16]byte, f *Field) []byte {
+	dst = frame.Append(dst, event[:])
+	dst = append(frame.Append(dst, f.Path), f.Side)
+	return f.Value.Append(dst)
 }
 
 // Commit is the commitment to one field of an opening.

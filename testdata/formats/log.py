@@ -209,6 +209,34 @@ def _undeclared(event, seed, values, wanted):
     require(False, "an undeclared path without its opening")
 
 
+def check_disclosure(data, vkey):
+    """One value of one event, without the opening; returns the event id, the path, the side and the typed value."""
+    said = parse(data)
+    optional = {"fold", "name", "who"} & set(said)
+    require(set(said) == {"leaf", "path", "proof", "salt", "side", "type", "v", "value"} | optional, "members of a disclosure")
+    require(said["v"] == 1 and said["side"] in (OLD, NEW), "version or side of a disclosure")
+    text = unb64(said["leaf"])
+    leaf = check_leaf(text)
+    check_proof(unb64(said["proof"]), text, vkey)
+    event, path, value = uuid.UUID(leaf["id"]).bytes, said["path"], unb64(said["value"])
+
+    def under(salt, side, kind, data):
+        return b64(sha256(lp("crmguard/audit/commit/v1") + salt + lp(event) + lp(path) + bytes([side, kind]) + lp(data)))
+
+    wanted = under(unb64(said["salt"]), said["side"], said["type"], value)
+    shown = "c:" + under(unb64(said["name"]), OTHER, TEXT, path.encode()) if "name" in said else path
+    member = ("old", "new")[said["side"]]
+    if "fold" in said:
+        require([shown, wanted] in said["fold"], "the value is not in the fold")
+        lines = b"".join(lp(part, commitment) for part, commitment in said["fold"])
+        shown, wanted = "*", b64(sha256(lp("crmguard/audit/fold/v1") + bytes([said["side"]]) + lines))
+    matching = [c for c in leaf["changes"] if c.get("who") == said.get("who") and c["path"] == shown and c[member] == wanted]
+    require(len(matching) == 1, "the entry does not commit to the value")
+    if "fold" not in said:
+        require((matching[0].get("odd") in (member, "both")) == (said["type"] == STANDIN), "odd is said wrongly")
+    return leaf["id"], path, said["side"], (said["type"], value)
+
+
 def queue_input(name, tenant, sealed, leaf):
     return lp("crmguard/audit/queue/v2", name, tenant, sha256(sealed)) + leaf
 

@@ -8,7 +8,7 @@ from .alone import Key, opening_ad
 from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, b64, hkdf, json_value, lp, mac, sha256
 from .fields import field_ad, index_value, normalise, personseal_ad, stream_key
 from .keys import keyset_ad, personkey_ad
-from .log import body_key, check_changes, check_leaf, commitment, head_ad, open_body, read_body, read_frames, read_row, write_head
+from .log import body_key, check_changes, check_disclosure, check_leaf, commitment, head_ad, open_body, read_body, read_frames, read_row, write_head
 from .records import ledger_digest, seal_input
 
 ROOT = bytes(range(32))
@@ -35,6 +35,7 @@ def run():
     adoption()
     stand_alone()
     samples()
+    disclosures()
 
 
 def adoption():
@@ -112,6 +113,29 @@ def commitments():
         ("true", BOOLEAN, b"\x01", "ba9276e9d98ee1c55ed8290e3f2378a64387f83b85a80d1c96ac81ef45ca408a"),
     ]:
         same("commitment, " + name, commitment(ROOT, event, "email", 1, kind, value)[1], want)
+
+
+def disclosures():
+    """What an outsider is shown of one event."""
+    folder = pathlib.Path(__file__).parents[2] / "audit/auditlog/testdata/v1/disclosures"
+    vkey = (folder / "log.vkey").read_text().strip()
+    for name, path, side, value in [
+        ("plain", "email", 1, (TEXT, b"a@b.example")),
+        ("null", "email", 0, (NULL, b"")),
+        ("named", "a name of no column", 1, (11, b"\x01\xff")),
+        ("nobody", "stage", 1, (BOOLEAN, b"\x01")),
+        ("folded", "field17", 1, (TEXT, b"field17")),
+    ]:
+        data = (folder / (name + ".json")).read_bytes()
+        same("disclosure, " + name, check_disclosure(data, vkey)[1:], (path, side, value))
+        for n in range(0, len(data), 1 + len(data) // 200):
+            bad = bytearray(data)
+            bad[n] ^= 1
+            try:
+                check_disclosure(bytes(bad), vkey)
+            except Exception:
+                continue
+            same("disclosure, %s, byte %d turned" % (name, n), "accepted", "refused")
 
 
 def samples():
