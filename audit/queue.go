@@ -38,7 +38,7 @@ func (t *Trail) queued(ctx context.Context, after int64, limit int) (rows []wait
 		rows, size = append(rows, w), size+len(w.body)
 		return err
 	}, sqldb.Page{
-		Table: eventsTable, Columns: []string{"seq", "id", "body"}, Key: []string{"seq"},
+		Table: eventsTable, Columns: []string{"seq", upTo(64, "id"), upTo(mostBody, "body")}, Key: []string{"seq"},
 		Where: "idx IS NULL", After: []any{after}, Limit: limit,
 	})
 	if errors.Is(err, errEnough) {

@@ -178,7 +178,7 @@ func (t *Trail) stored(ctx context.Context, q sqldb.Querier) (state, error) {
 	for _, n := range s.numbers() {
 		dest = append(dest, n)
 	}
-	found, err := t.one(ctx, q, dest, `SELECT size, root, tag, `+stateNumbers+` FROM crmguard_audit_state WHERE id = 1`)
+	found, err := t.one(ctx, q, dest, `SELECT size, `+upTo(tlog.HashSize, "root")+`, `+upTo(mostSmall, "tag")+`, `+stateNumbers+` FROM crmguard_audit_state WHERE id = 1`)
 	if err != nil {
 		return s, err
 	}

@@ -50,11 +50,9 @@ func (w *walker) readAhead() *ahead {
 
 // next is the next bundle of the log, checked; nil at the end.
 func (a *ahead) next(ctx context.Context) (*bundle, error) {
-	for a.begun*c2sp.TileWidth < a.w.head.N && (len(a.queue) == 0 || len(a.queue) < a.most && a.bytes < mostAhead) {
+	for ctx.Err() == nil && a.begun*c2sp.TileWidth < a.w.head.N && (len(a.queue) == 0 || len(a.queue) < a.most && a.bytes < mostAhead) {
 		b := a.fresh()
-		if err := a.w.load(ctx, b, a.begun); err != nil {
-			return nil, err
-		}
+		a.w.load(ctx, b, a.begun)
 		a.begun++
 		a.bytes += len(b.data)
 		a.queue = append(a.queue, b)
@@ -80,7 +78,11 @@ func (a *ahead) fresh() *bundle {
 }
 
 // reuse takes a bundle back when it was taken up.
-func (a *ahead) reuse(b *bundle) { a.idle = append(a.idle, b) }
+func (a *ahead) reuse(b *bundle) {
+	clear(b.found) // what somebody listened to is theirs
+	b.data, b.tile = nil, hashTile{}
+	a.idle = append(a.idle, b)
+}
 
 // stop ends the goroutines, and returns when they have ended. What they have not
 // begun they need not do.

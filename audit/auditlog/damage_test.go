@@ -68,13 +68,13 @@ func sameJudgement(t require.TestingT, files fs.FS, trust Trust) Report {
 	require.Equal(t, slow, again)
 	type entry struct {
 		index int64
-		raw   string
+		raw   []byte // kept, as whoever listens may
 		leaf  *Leaf
 	}
 	var heard, wanted []entry
 	listen := func(to *[]entry) func(int64, []byte, *Leaf) error {
 		return func(index int64, raw []byte, leaf *Leaf) error {
-			*to = append(*to, entry{index, string(raw), leaf})
+			*to = append(*to, entry{index, raw, leaf})
 			return nil
 		}
 	}
@@ -116,7 +116,7 @@ func TestEachByteOfASmallLog(t *testing.T) {
 		data := files[name].Data
 		for i := range data {
 			changes := [][]byte{data[:i], slices.Insert(bytes.Clone(data), i, data[i]), slices.Delete(bytes.Clone(data), i, i+1)}
-			for _, c := range []byte{data[i] ^ 1, data[i] ^ 0x80, data[i] ^ 0x20, 0, 0xff} {
+			for _, c := range []byte{data[i] ^ 1, data[i] ^ 0x80, 0} {
 				changed := bytes.Clone(data)
 				changed[i] = c
 				changes = append(changes, changed)

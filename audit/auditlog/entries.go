@@ -3,12 +3,9 @@ package auditlog
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
-	"slices"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/audit/internal/merkle"
@@ -83,88 +80,4 @@ func EntriesOf(ctx context.Context, files func(ctx context.Context, name string)
 	}
 }
 
-// maxFile bounds a published file: a bundle of 256 entries of the largest size.
-const maxFile = c2sp.TileWidth * (MaxLeaf + 2)
-
-var errNoFS = invalid("verify: no file system was handed in")
-
 var errNoFiles = invalid("nothing to read files with was handed in")
-
-var errNotPlain = errors.New("auditlog: published file is no plain file")
-
-var errFileSize = errors.New("auditlog: published file is larger than any can be")
-
-// folder reads the files of a published log, for one caller.
-type folder struct {
-	fsys  fs.FS
-	spare [][]byte // room of files that are read no more
-}
-
-func (d *folder) read(ctx context.Context, name string) (data []byte, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	// A pipe would keep the reader waiting for ever; who cannot tell before
-	// opening has none.
-	size := int64(-1)
-	if s, ok := d.fsys.(fs.StatFS); ok {
-		if info, err := s.Stat(name); err == nil {
-			if !info.Mode().IsRegular() {
-				return nil, errNotPlain
-			}
-			size = info.Size()
-		}
-	}
-	f, err := d.fsys.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if size < 0 {
-		if info, err := f.Stat(); err == nil {
-			size = info.Size()
-		}
-	}
-	// One byte more than there should be, in which the end shows.
-	return readAll(f, d.room(int(min(max(size, 511), maxFile))+1))
-}
-
-// readAll reads up to the end, into buf and what it must grow to.
-func readAll(f io.Reader, buf []byte) ([]byte, error) {
-	for {
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
-		}
-		n, err := f.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		switch {
-		case len(buf) > maxFile:
-			return nil, errFileSize
-		case errors.Is(err, io.EOF):
-			return buf, nil
-		case err != nil:
-			return nil, err
-		}
-	}
-}
-
-// room is an empty buffer for so many bytes.
-func (d *folder) room(size int) []byte {
-	for i, buf := range d.spare {
-		if cap(buf) >= size && cap(buf) <= 4*size {
-			d.spare = slices.Delete(d.spare, i, i+1)
-			return buf[:0]
-		}
-	}
-	return make([]byte, 0, size)
-}
-
-// release takes back what read returned and nobody uses any more.
-func (d *folder) release(data []byte) {
-	if len(d.spare) < mostSpare {
-		d.spare = append(d.spare, data)
-	}
-}
-
-// mostSpare is as much as is in hand at one time.
-const mostSpare = 4 * mostWorkers

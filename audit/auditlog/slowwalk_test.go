@@ -26,12 +26,13 @@ type slowWalk struct {
 	levels [][]byte
 	filled []int64 // finished tiles of each level
 	broken bool
+	end    *walker // what is said at the end, and of keys
 }
 
 func slowVerify(ctx context.Context, v *Walk) (Report, error) {
 	key, kept, err := v.Trust.resolve()
 	if err != nil {
-		return Report{}, err
+		return unmade(), err
 	}
 	r := Report{Log: OK, Kept: Unanchored, Origin: key.Name()}
 	if kept != nil {
@@ -54,12 +55,12 @@ func slowVerify(ctx context.Context, v *Walk) (Report, error) {
 		return r, nil
 	}
 	r.Size, r.Root = head.N, head.Hash
-	w := &slowWalk{read: v.Read, head: head, report: &r, kept: kept, each: v.Each}
+	end := &walker{head: head, report: &r, kept: kept, keys: key}
+	w := &slowWalk{read: v.Read, head: head, report: &r, kept: kept, each: v.Each, end: end}
 	if err = w.run(ctx); err != nil {
 		r.add(Fault{Verdict: Incomplete, Index: r.Verified, What: "the verification was interrupted"})
 	}
-	end := walker{head: head, report: &r, kept: kept}
-	end.revoked(key, signed)
+	end.signedByRevoked(signed)
 	end.anchor()
 	r.Verdict = Worst(r.Log, r.Kept)
 	return r, err
@@ -153,8 +154,8 @@ func (w *slowWalk) entry(index int64, file string, raw []byte, known *tlog.Hash)
 		w.fault(Tampered, index, file, "the entry is no leaf: "+err.Error())
 		return &h, nil
 	}
-	if leaf.Kind == KindKey && len(w.report.Keys) < MaxFaults {
-		w.report.Keys = append(w.report.Keys, KeyChange{index, leaf.Object.ID, leaf.Reason == ReasonRevoked})
+	if leaf.Kind == KindKey {
+		w.end.keyChange(KeyChange{index, leaf.Object.ID, leaf.Reason == ReasonRevoked})
 	}
 	if leaf.Kind == KindBeat {
 		w.report.Beats++

@@ -20,7 +20,7 @@ import (
 // verdict is then Unanchored at best, never OK.
 func VerifyLog(ctx context.Context, fsys fs.FS, trust Trust) (Report, error) {
 	if fsys == nil {
-		return Report{}, errNoFS
+		return unmade(), errNoFS
 	}
 	return verifyFolder(ctx, fsys, trust, false)
 }
@@ -35,7 +35,7 @@ func VerifyLog(ctx context.Context, fsys fs.FS, trust Trust) (Report, error) {
 // verifies often; let [VerifyLog] read each entry once.
 func VerifyHashes(ctx context.Context, fsys fs.FS, trust Trust) (Report, error) {
 	if fsys == nil {
-		return Report{}, errNoFS
+		return unmade(), errNoFS
 	}
 	return verifyFolder(ctx, fsys, trust, true)
 }
@@ -96,7 +96,7 @@ func (v *Walk) Verify(ctx context.Context) (Report, error) {
 	read := merkle.Files(v.Read)
 	key, kept, err := v.Trust.resolve()
 	if err != nil {
-		return Report{}, err
+		return unmade(), err
 	}
 	r := Report{Log: OK, Kept: Unanchored, Origin: key.Name()}
 	if kept != nil {
@@ -119,12 +119,12 @@ func (v *Walk) Verify(ctx context.Context) (Report, error) {
 		return r, nil
 	}
 	r.Size, r.Root = head.N, head.Hash
-	w := &walker{read: read, head: head, report: &r, kept: kept, each: v.Each, hashesOnly: v.HashesOnly, release: v.release}
+	w := &walker{read: read, head: head, report: &r, kept: kept, keys: key, each: v.Each, hashesOnly: v.HashesOnly, release: v.release}
 	v.walker = w
 	if err = w.run(ctx); err != nil {
 		r.add(Fault{Verdict: Incomplete, Index: r.Verified, What: "the verification was interrupted"})
 	}
-	w.revoked(key, signed)
+	w.signedByRevoked(signed)
 	w.anchor()
 	r.Verdict = Worst(r.Log, r.Kept)
 	return r, err

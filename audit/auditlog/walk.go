@@ -20,6 +20,8 @@ type walker struct {
 	head       tlog.Tree
 	report     *Report
 	kept       *tlog.Tree
+	keys       c2sp.Keys
+	revoked    revocations
 	each       func(index int64, raw []byte, leaf *Leaf) error // nil: no one listens
 	hashesOnly bool
 	release    func([]byte) // takes back what read returned; may be nil
@@ -75,15 +77,12 @@ func (w *walker) fetch(ctx context.Context, tile tlog.Tile) (out hashTile) {
 }
 
 // load reads a bundle and the tile of its hashes.
-func (w *walker) load(ctx context.Context, b *bundle, n int64) error {
+func (w *walker) load(ctx context.Context, b *bundle, n int64) {
 	b.n, b.width = n, int(min(c2sp.TileWidth, w.head.N-n*c2sp.TileWidth))
 	tile := c2sp.Tile(-1, n, b.width)
-	if b.data, b.name, b.err = w.read.Tile(ctx, tile); ctx.Err() != nil {
-		return ctx.Err()
-	}
+	b.data, b.name, b.err = w.read.Tile(ctx, tile)
 	tile.L = 0
 	b.tile = w.fetch(ctx, tile)
-	return ctx.Err()
 }
 
 // take takes up a bundle that was checked, after all those before it.
@@ -122,8 +121,8 @@ func (w *walker) take(ctx context.Context, b *bundle) error {
 
 // tell puts into the report what was found at an entry, and hands the entry on.
 func (w *walker) tell(f *finding, file string) error {
-	if f.key != nil && len(w.report.Keys) < MaxFaults {
-		w.report.Keys = append(w.report.Keys, *f.key)
+	if f.key != nil {
+		w.keyChange(*f.key)
 	}
 	if f.beat {
 		w.report.Beats++

@@ -55,6 +55,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/durable"
 )
 
@@ -103,7 +104,8 @@ func (d *Dir) open() (*durable.Folder, error) {
 // FS returns the folder for reading, for [audit.VerifyLog] and others.
 func (d *Dir) FS() fs.FS { return os.DirFS(d.root) }
 
-// ReadFile returns a published file.
+// ReadFile returns a published file. Of one that is longer than any can be it
+// returns one byte more than that, which is not what was published.
 func (d *Dir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	if err := check(ctx, name); err != nil {
 		return nil, err
@@ -113,7 +115,11 @@ func (d *Dir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return f.Over(d.over).ReadFile(name)
+	return read(f.Over(d.over), name)
+}
+
+func read(f *durable.Folder, name string) ([]byte, error) {
+	return f.ReadFirst(name, int64(c2sp.MaxFile(name))+1)
 }
 
 // WriteFile stores a file atomically and durably.

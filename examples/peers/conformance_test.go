@@ -52,12 +52,12 @@ func record(t *testing.T, n int) (dir, verifier string, trail *audit.Trail) {
 	ctx, p := t.Context(), newTestBench(t)
 	vault, err := newVault(ctx, p)
 	require.NoError(t, err)
-	db, err := p.database(ctx, "trail")
+	db, err := dealsDatabase(ctx, p, "trail")
 	require.NoError(t, err)
-	log, err := openLog(ctx, vault, db, t.TempDir())
+	root := t.TempDir()
+	trail, verifier, err = newTrail(ctx, vault, db, root)
 	require.NoError(t, err)
-	trail = log.trail
-	require.NoError(t, log.prepare(ctx))
+	require.NoError(t, trail.Prepare(ctx, tenant, person))
 	tx, err := db.BeginTx(ctx, nil)
 	require.NoError(t, err)
 	for i := range n {
@@ -68,7 +68,7 @@ func record(t *testing.T, n int) (dir, verifier string, trail *audit.Trail) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, tx.Commit())
-	return log.dir, log.key, trail
+	return filepath.Join(root, "log"), verifier, trail
 }
 
 // fsckVerdict is what tessera's own command fsck does with a folder: it reads every

@@ -279,14 +279,13 @@ func (s *Scanner) take(c byte) bool {
 	return true
 }
 
-func (s *Scanner) open(c byte) bool {
+func (s *Scanner) open(c byte) {
 	if !s.take(c) {
-		return false
+		return
 	}
 	if s.depth++; s.depth > maxDepth {
 		s.fail("deeper than 16")
 	}
-	return s.err == nil
 }
 
 // more says whether another element comes, after n of them.

@@ -45,11 +45,11 @@ func parseTime(text string) (time.Time, bool) {
 			n[at] = 10*n[at] + int(c-'0')
 		}
 	}
-	if n[1] < 1 || n[1] > 12 || n[3] > 23 || n[4] > 59 || n[5] > 59 {
+	if n[1] < 1 || n[1] > 12 || n[4] > 59 || n[5] > 59 {
 		return time.Time{}, false
 	}
 	t := time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], 1000*n[6], time.UTC)
-	return t, t.Day() == n[2] // another day follows the last of a month
+	return t, t.Day() == n[2] // the day after stands where a month or a day is too long
 }
 
 // FormatBytes is how every format writes bytes as text: base64url without
