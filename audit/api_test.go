@@ -155,14 +155,48 @@ func TestInvalidEvents(t *testing.T) {
 	require.ErrorIs(t, only(b.trail.Note(t.Context(), many)), audit.ErrTooLarge)
 	many.Persons = many.Persons[:500]
 	require.NoError(t, only(b.trail.Note(t.Context(), many)))
-	many.Changes = nil
-	for i, person := range many.Persons {
-		many.Changes = append(many.Changes, audit.Change{Path: "x", Who: person, New: i})
-	}
-	require.ErrorIs(t, only(b.trail.Note(t.Context(), many)), audit.ErrTooLarge)
 	b.config.From = func(ctx) audit.Caller { return audit.Caller{Request: "a\x00"} }
 	b.open()
 	require.ErrorIs(t, only(b.trail.Note(t.Context(), ok)), audit.ErrInvalid)
+}
+
+// What is within the limits fits into a leaf, however long its ids are when they
+// are written, and whatever its values are; what is not is refused by number.
+func TestAnEventWithinTheLimitsFits(t *testing.T) {
+	b := newBench(t)
+	long := strings.Repeat(`"`, 255)
+	code := strings.Repeat("a", 100)
+	id, err := audit.NewID()
+	require.NoError(t, err)
+	e := audit.Event{
+		Tenant: long, Actor: long, Request: long, Action: code, Reason: code, Policy: strings.Repeat("a", 64), For: id, Prior: id,
+		Outcome: audit.OutcomePartial, Object: audit.Ref(code, long),
+	}
+	for i := range 500 {
+		e.Persons = append(e.Persons, fmt.Sprintf("p%d", i))
+	}
+	of := func(fields, persons int) {
+		e.Changes = nil
+		for i := range fields {
+			odd := struct{ N int }{i}
+			e.Changes = append(e.Changes, audit.Change{Path: fmt.Sprintf("%d%s", i, strings.Repeat("\\", 200)), Who: e.Persons[i%persons], Old: odd, New: odd})
+		}
+	}
+	for _, n := range [][2]int{{99, 99}, {99, 1}, {100, 100}, {250, 250}, {300, 300}, {900, 300}, {1000, 1}} {
+		of(n[0], n[1])
+		require.NoError(t, b.sale(e), n)
+	}
+	of(301, 301)
+	err = b.sale(e)
+	require.ErrorIs(t, err, audit.ErrTooLarge)
+	require.ErrorContains(t, err, "values about 301 persons, and 300 at most: record several events that share For")
+	e.Changes[300].Who = ""
+	require.ErrorIs(t, b.sale(e), audit.ErrTooLarge, "nobody counts, too")
+	e.Changes = e.Changes[:300]
+	require.NoError(t, b.sale(e))
+	b.run()
+	require.Equal(t, 8, b.count(`SELECT COUNT(*) FROM crmguard_audit_entries WHERE idx < 8`))
+	require.Equal(t, auditlog.Unanchored, b.verifyLog(nil).Verdict)
 }
 
 // Nothing that belongs to a person stands in what is published or unsealed.

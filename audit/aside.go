@@ -91,7 +91,7 @@ func (t *Trail) asides(ctx context.Context, q sqldb.Querier, after int64) (rows 
 		}
 		return err
 	}, sqldb.Page{
-		Table: "crmguard_audit_aside", Columns: []string{"n", "id", "body"}, Key: []string{"n"},
+		Table: "crmguard_audit_aside", Columns: []string{"n", upTo(64, "id"), upTo(mostBody, "body")}, Key: []string{"n"},
 		Where: "LENGTH(body) > 0", After: []any{after}, Limit: rowsAStatement,
 	})
 	return rows, enough(err)

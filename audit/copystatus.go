@@ -23,16 +23,18 @@ type copyRead struct {
 }
 
 // copiesFirst reads the checkpoints of the copies, all at once and before that of
-// the published log, which is never behind them. It waits for Config.Interval at
-// most, and asks none that this process has asked and that has not answered.
-func (t *Trail) copiesFirst(ctx context.Context) []copyRead {
+// the published log, which is never behind them. It waits for Config.Interval and limit
+// at most, and asks none that this process has asked and that has not answered.
+func (t *Trail) copiesFirst(ctx context.Context, limit time.Duration) []copyRead {
 	works := make([]<-chan struct{}, 0, len(t.copies))
 	for _, c := range t.copies {
 		if work := t.beginCopy(c, true, func() { t.ask(context.WithoutCancel(ctx), c) }); work != nil { // others may wait for it, too
 			works = append(works, work)
 		}
 	}
-	t.await(ctx, works)
+	waiting, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	t.await(waiting, works)
 	out := make([]copyRead, 0, len(t.copies))
 	for _, c := range t.copies {
 		c.mu.Lock()

@@ -32,7 +32,7 @@ func (t *Trail) keepHead(ctx context.Context, tree tlog.Tree, signed []byte) err
 	at := t.now().UnixMicro()
 	tag, err := t.config.Keys.Tag(ctx, t.config.Tenant, headData(t.origin, tree, at, signed))
 	if err != nil {
-		return fmt.Errorf("audit: tag: %w", err)
+		return fmt.Errorf("%w: %w", errTags, err)
 	}
 	return t.within(ctx, func(tx HandoverTx) error {
 		return t.add(ctx, tx, headsOf, []any{tree.N, tree.Hash[:], at, signed, tag})

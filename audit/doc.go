@@ -238,7 +238,7 @@
 //	audit.kept              entries   kept elsewhere; alarm: none is, or it is not of this log, or longer
 //	audit.copies            entries   behind, below 0 ahead, one of each of Config.Copies; alarm: it is late, has what the published
 //	                                  log has not, fails or does not answer; notice: it is late, and being filled
-//	audit.run.failing       passes    alarm: the last pass failed (processes that make passes)
+//	audit.run.failing       passes    alarm: the last pass failed, or does not end; notice: it goes on for long (processes that make passes)
 //	audit.refused           rows      alarm: rows that wait for a key that is not known here (such processes)
 //	audit.aside             rows      alarm: forged rows that were set aside
 //	audit.gap               events    alarm: lost under Config.Classes, and not in the log yet (this process)

@@ -89,7 +89,7 @@ func (t *Trail) becameOf(ctx context.Context, tx HandoverTx, tenant string, part
 		case tagUnknown:
 		}
 		return nil
-	}, `SELECT surrogate, state, into_surrogate, tag FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate IN (`+sqldb.Marks(len(part))+`)`, args...)
+	}, `SELECT `+upTo(mostID, "surrogate")+`, state, `+upTo(mostID, "into_surrogate")+`, `+upTo(tagSize, "tag")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate IN (`+sqldb.Marks(len(part))+`)`, args...)
 	for s := range missing {
 		d.absent = append(d.absent, surrogateID{tenant, s})
 	}

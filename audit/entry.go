@@ -144,7 +144,7 @@ func (t *Trail) recoveries(ctx context.Context, ev *evidence) error {
 			ev.add(index, &leaf)
 		}
 		return err
-	}, `SELECT e.idx, e.leaf FROM crmguard_audit_found f CROSS JOIN crmguard_audit_entries e WHERE e.idx = f.idx AND f.action_k = ?`, findKey("action", t.config.Tenant, "audit.recover"))
+	}, `SELECT e.idx, `+upTo(auditlog.MaxLeaf, "e.leaf")+` FROM crmguard_audit_found f CROSS JOIN crmguard_audit_entries e WHERE e.idx = f.idx AND f.action_k = ?`, findKey("action", t.config.Tenant, "audit.recover"))
 }
 
 // judgeAll says what became of the openings of an event, by owner.

@@ -14,9 +14,9 @@ var (
 	// a pool of another library): the event would not commit with the business
 	// change.
 	ErrNoTransaction = errors.New("audit: record needs a transaction, not a database or a connection")
-	// ErrTooLarge refuses more than 500 persons, an opening above 16 MiB, and
-	// values about so many persons that the leaf exceeds 65,535 bytes: split the
-	// event, the parts sharing For. The number of fields has no such limit.
+	// ErrTooLarge refuses more than 500 persons, values about more than 300, an
+	// opening above 16 MiB, and openings above 32 MiB together: split the event,
+	// the parts sharing For. The number of fields has no such limit.
 	ErrTooLarge = errors.New("audit: event too large")
 	// ErrConflict is wrapped by a [ConflictError].
 	ErrConflict = errors.New("audit: another event has this id")

@@ -43,7 +43,8 @@ type Event struct {
 	For string
 	// Prior is the id of the event that came before it in the same matter.
 	Prior string
-	// Changes are the field values before and after.
+	// Changes are the field values before and after, of any number of fields and
+	// about at most 300 persons.
 	Changes []Change
 }
 

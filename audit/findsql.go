@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -161,8 +162,8 @@ func (t *Trail) pageText(q *question, from *place, most limits) *statement {
 	s := &statement{}
 	s.add("WITH hit AS (")
 	s.found(q, from, most.page)
-	s.add("), page AS (SELECT e.idx, e.at, e.filed, e.leaf FROM hit CROSS JOIN crmguard_audit_entries e WHERE e.idx = hit.idx), tail AS (")
-	const entry = `SELECT e.idx, e.at, e.filed, e.leaf FROM crmguard_audit_entries e WHERE `
+	s.add("), page AS (SELECT e.idx, e.at, e.filed, " + upTo(auditlog.MaxLeaf, "e.leaf") + " AS leaf FROM hit CROSS JOIN crmguard_audit_entries e WHERE e.idx = hit.idx), tail AS (")
+	entry := `SELECT e.idx, e.at, e.filed, ` + upTo(auditlog.MaxLeaf, "e.leaf") + ` AS leaf FROM crmguard_audit_entries e WHERE `
 	late := fmt.Sprintf(entry+`e.idx >= (SELECT found FROM crmguard_audit_state WHERE id = 1) AND e.idx < ? ORDER BY e.idx DESC LIMIT %d`, most.tail)
 	switch {
 	case from.first:
@@ -177,15 +178,15 @@ func (t *Trail) pageText(q *question, from *place, most limits) *statement {
 	s.add(`) SELECT 0 AS part, z.size, z.found, z.pruned, z.root, z.tag, z.tag, z.tag, z.origin FROM crmguard_audit_state z WHERE z.id = 1`)
 	s.add(` UNION ALL SELECT 1, idx, at, filed, leaf` + nulls + ` FROM page`)
 	s.add(` UNION ALL SELECT 2, idx, at, filed, leaf` + nulls + ` FROM tail`)
-	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, o.sealed, o.owner, NULL, NULL, NULL FROM hit CROSS JOIN crmguard_audit_openings o WHERE o.idx = hit.idx`)
-	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, o.sealed, o.owner, NULL, NULL, NULL FROM tail CROSS JOIN crmguard_audit_openings o WHERE o.idx = tail.idx`)
+	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, ` + upTo(mostSealed, "o.sealed") + `, o.owner, NULL, NULL, NULL FROM hit CROSS JOIN crmguard_audit_openings o WHERE o.idx = hit.idx`)
+	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, ` + upTo(mostSealed, "o.sealed") + `, o.owner, NULL, NULL, NULL FROM tail CROSS JOIN crmguard_audit_openings o WHERE o.idx = tail.idx`)
 	s.add(` UNION ALL SELECT 4, s.n, s.k, s.state, s.surrogate, s.head, s.tag, s.into_surrogate, s.person FROM (SELECT DISTINCT p.k AS k FROM hit CROSS JOIN crmguard_audit_persons p WHERE p.idx = hit.idx) who`+
 		` CROSS JOIN crmguard_audit_surrogates s WHERE s.k = who.k AND s.tenant = ?`, q.Tenant)
 	var nobody [16]byte
 	s.add(` UNION ALL SELECT 4, s.n, s.k, s.state, s.surrogate, s.head, s.tag, s.into_surrogate, s.person FROM crmguard_audit_surrogates s WHERE s.tenant = ? AND s.surrogate = ?`, q.Tenant, nobody[:])
 	if from.waits {
 		waiting := ` FROM crmguard_audit_events WHERE idx IS NULL AND seq > ` + t.drainedNow()
-		s.add(` UNION ALL SELECT 5, v.seq, 0, 0, v.body, v.id, NULL, NULL, NULL FROM (SELECT seq, body, id` + waiting + fmt.Sprintf(` ORDER BY seq DESC LIMIT %d) v`, most.waiting))
+		s.add(` UNION ALL SELECT 5, v.seq, 0, 0, ` + upTo(mostBody, "v.body") + `, v.id, NULL, NULL, NULL FROM (SELECT seq, body, id` + waiting + fmt.Sprintf(` ORDER BY seq DESC LIMIT %d) v`, most.waiting))
 		s.add(` UNION ALL SELECT 6, COUNT(*), 0, 0` + nulls + `, NULL FROM (SELECT seq` + waiting + fmt.Sprintf(` LIMIT %d) c`, countMost))
 	}
 	return s

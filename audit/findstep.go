@@ -37,7 +37,7 @@ func (t *Trail) entryRows(ctx context.Context, q sqldb.Querier, from, to int64, 
 		}
 		return err
 	}, sqldb.Page{
-		Table: entriesTable, Columns: []string{"idx", "id", "leaf", "at", "filed"}, Key: []string{"idx"},
+		Table: entriesTable, Columns: []string{"idx", upTo(mostID, "id"), upTo(auditlog.MaxLeaf, "leaf"), "at", "filed"}, Key: []string{"idx"},
 		Where: "idx < ?", Args: []any{to}, After: []any{from - 1}, Limit: limit,
 	})
 	return rows, enough(err)

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"reflect"
@@ -11,21 +12,32 @@ import (
 
 // inTransaction refuses what is no transaction: there each statement would
 // commit by itself, and the event without the business change. What has a
-// Commit is one. What can begin one, and cannot commit, is a database or a
-// connection: libraries give their Begin other results than database/sql does,
-// so the name counts and not the signature. Of what has neither the database
-// knows, if it can be asked without a trace.
+// Commit is one, unless a database is embedded in it: it may not have begun. What
+// can begin one, and cannot commit, is a database or a connection: libraries give
+// their Begin other results than database/sql does, so the name counts and not the
+// signature. Of the others the database knows, if it can be asked without a
+// trace.
 func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
 	if isNil(tx) {
 		return ErrNoTransaction
 	}
-	if _, ok := tx.(interface{ Commit() error }); ok {
+	if _, ok := tx.(*sql.Tx); ok {
 		return nil
 	}
+	if embedsNil(tx) {
+		return ErrNoTransaction
+	}
 	handle := reflect.TypeOf(tx)
-	// The names stand here as they are, or the linker had to keep all methods of
-	// all types of the program.
-	if _, ok := handle.MethodByName("Commit"); ok {
+	_, commit := tx.(interface{ Commit() error })
+	if !commit {
+		// The names stand here as they are, or the linker had to keep all methods of
+		// all types of the program.
+		_, commit = handle.MethodByName("Commit")
+	}
+	if commit {
+		if embedsDatabase(handle, deepest) {
+			return t.askTransaction(ctx, tx)
+		}
 		return nil
 	}
 	_, begin := handle.MethodByName("Begin")
@@ -49,7 +61,7 @@ func isNil(tx Tx) bool {
 // is set, and leaves nothing within one. SQLite's would begin a transaction.
 func (t *Trail) askTransaction(ctx context.Context, tx Tx) error {
 	if t.db.Kind == sqldb.SQLite {
-		return fmt.Errorf("%w: a %T has neither Commit nor Begin, and SQLite cannot be asked: hand in what has Commit", ErrNoTransaction, tx)
+		return fmt.Errorf("%w: the methods of a %T do not say whether it is one, and SQLite cannot be asked: hand in the transaction itself, or what has Commit and no database", ErrNoTransaction, tx)
 	}
 	err := say(ctx, tx, savepoint)
 	if err == nil {

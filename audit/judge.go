@@ -148,7 +148,7 @@ func (t *Trail) surrogatesNamed(ctx context.Context, q sqldb.Querier, tenant str
 		p, err := scanPerson(rows)
 		out[p.surrogate] = &p
 		return err
-	}, `SELECT `+strings.Join(personColumns, ", ")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate IN (`+sqldb.Marks(len(surrogates))+`)`, args...)
+	}, `SELECT `+strings.Join(personColumns(), ", ")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate IN (`+sqldb.Marks(len(surrogates))+`)`, args...)
 }
 
 // sealedOf reads the openings of an entry by owner.
@@ -161,7 +161,7 @@ func (t *Trail) sealedOf(ctx context.Context, index int64) (map[string][]byte, e
 		}
 		out[ownerOfRow(owner)] = sealed
 		return nil
-	}, `SELECT owner, sealed FROM crmguard_audit_openings WHERE idx = ?`, index)
+	}, `SELECT `+upTo(mostID, "owner")+`, `+upTo(mostSealed, "sealed")+` FROM crmguard_audit_openings WHERE idx = ?`, index)
 }
 
 // ownerOfRow is the owner that a row names: nobody's where its bytes are none.

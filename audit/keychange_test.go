@@ -155,6 +155,53 @@ func TestARevokedKeySignsNothing(t *testing.T) {
 	require.Contains(t, r.Faults[0].What, "revokes")
 }
 
+// otherwise are texts of one key that package note takes as well.
+func otherwise(key string) []string {
+	p := strings.SplitN(key, "+", 3)
+	return []string{key + "\n", p[0] + "+" + strings.ToUpper(p[1]) + "+" + p[2], p[0] + "+" + p[1] + "+" + p[2][:9] + "\r\n" + p[2][9:]}
+}
+
+// A key that is read from a file with its line break is the same key: to revoke it
+// is to revoke it, and processes that spell it in two ways announce one key.
+func TestAKeyIsTheSameHoweverItIsSpelt(t *testing.T) {
+	for i := range otherwise(newPair(t, "x").key) {
+		b := newBench(t)
+		old, fresh := newPair(t, "crm.example/audit"), newPair(t, "crm.example/audit")
+		b.config.Signer, b.config.Verifier = old.sign, old.key
+		b.turn(b.with(old))
+		spelt, before := fresh, old
+		spelt.key, before.key = otherwise(fresh.key)[i], otherwise(old.key)[i]
+		one, two := b.with(fresh, old), b.with(spelt, before)
+		for range 2 { // the old process signs alone in between
+			b.turn(one)
+			b.turn(b.with(old))
+			b.turn(two)
+			b.turn(b.with(old))
+		}
+		trail := b.with(spelt, pair{key: before.key})
+		b.turn(trail)
+		require.NoError(t, trail.RevokeKey(t.Context(), before.key))
+		b.turn(trail)
+		kept, err := trail.Checkpoint(t.Context())
+		require.NoError(t, err)
+		trust := auditlog.Trust{Key: fresh.key, Former: []string{old.key}, Kept: kept}
+		r, err := auditlog.VerifyLog(t.Context(), b.sink.FS(), trust)
+		require.NoError(t, err)
+		require.Equal(t, auditlog.OK, r.Verdict, "%+v", r.Faults)
+		require.Len(t, r.Keys, 2)
+		require.Equal(t, strings.TrimPrefix(fresh.key, "crm.example/audit/0+"), b.leaves()[r.Keys[0].Index].Object.ID)
+		require.Equal(t, strings.TrimPrefix(old.key, "crm.example/audit/0+"), b.leaves()[r.Keys[1].Index].Object.ID)
+
+		thief := &bench{t: t, config: audit.Config{Signer: old.sign}}
+		files := b.sink.FS()
+		thief.signed("crm.example/audit/0\n"+sizeAndRoot(r)+"\n")(t, files)
+		r, err = auditlog.VerifyLog(t.Context(), files, trust)
+		require.NoError(t, err)
+		require.Equal(t, auditlog.Tampered, r.Verdict)
+		require.Contains(t, r.Faults[0].What, "revokes")
+	}
+}
+
 func sizeAndRoot(r auditlog.Report) string {
 	return fmt.Sprintf("%d\n%s", r.Size, tlog.Hash(r.Root))
 }

@@ -111,7 +111,11 @@ func withoutOwner(body []byte, owner [16]byte) ([]byte, bool) {
 	if len(kept) == len(frames) {
 		return body, false
 	}
-	out, err := auditlog.AppendRowBody(nil, auditlog.RowBody{Tag: b.Tag, Leaf: b.Leaf, Sealed: auditlog.AppendFrames(nil, kept)})
+	sealed, err := auditlog.AppendFrames(nil, kept)
+	if err != nil {
+		return body, false
+	}
+	out, err := auditlog.AppendRowBody(nil, auditlog.RowBody{Tag: b.Tag, Leaf: b.Leaf, Sealed: sealed})
 	if err != nil {
 		return body, false
 	}

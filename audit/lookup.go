@@ -52,7 +52,7 @@ func (t *Trail) lookUp(ctx context.Context, id string) (*hit, *reply, error) {
 	w := waiting{id: key[:]}
 	h := &hit{late: true, index: -1}
 	var index, filed sql.NullInt64
-	found, err := t.one(ctx, t.db, []any{&w.seq, &w.body, &index, &h.raw, &filed}, `SELECT v.seq, v.body, v.idx, e.leaf, e.filed FROM crmguard_audit_events v LEFT JOIN crmguard_audit_entries e ON e.idx = v.idx WHERE v.id = ?`, key[:])
+	found, err := t.one(ctx, t.db, []any{&w.seq, &w.body, &index, &h.raw, &filed}, `SELECT v.seq, `+upTo(mostBody, "v.body")+`, v.idx, `+upTo(auditlog.MaxLeaf, "e.leaf")+`, e.filed FROM crmguard_audit_events v LEFT JOIN crmguard_audit_entries e ON e.idx = v.idx WHERE v.id = ?`, key[:])
 	if err == nil && (!found || index.Valid && index.Int64 < 0) {
 		err = ErrNotFound
 	}

@@ -136,7 +136,7 @@ func (t *Trail) mirrorData(ctx context.Context, kind string, n int64) ([]byte, e
 			err := rows.Scan(&tenant, &surrogate, &head)
 			out = frame.Append(frame.Append(frame.Append(out, tenant), surrogate), head)
 			return err
-		}, `SELECT tenant, surrogate, head FROM crmguard_audit_surrogates WHERE n >= ? AND n < ? AND head IS NOT NULL ORDER BY n`, first, first+mirrorBlock)
+		}, `SELECT tenant, `+upTo(mostID, "surrogate")+`, `+upTo(mostSmall, "head")+` FROM crmguard_audit_surrogates WHERE n >= ? AND n < ? AND head IS NOT NULL ORDER BY n`, first, first+mirrorBlock)
 	}
 	return out, t.query(ctx, t.db, func(rows answer) error {
 		var idx int64
@@ -145,7 +145,7 @@ func (t *Trail) mirrorData(ctx context.Context, kind string, n int64) ([]byte, e
 		out = binary.BigEndian.AppendUint64(out, uint64(idx))
 		out = frame.Append(frame.Append(out, owner), sealed)
 		return err
-	}, `SELECT idx, owner, sealed FROM crmguard_audit_openings WHERE idx >= ? AND idx < ? ORDER BY idx, owner`, first, first+mirrorBlock)
+	}, `SELECT idx, `+upTo(mostID, "owner")+`, `+upTo(mostSealed, "sealed")+` FROM crmguard_audit_openings WHERE idx >= ? AND idx < ? ORDER BY idx, owner`, first, first+mirrorBlock)
 }
 
 // mirrorErased rewrites the files of the mirror that may hold something of a

@@ -1,8 +1,6 @@
 package audit
 
 import (
-	"net/netip"
-	"regexp"
 	"strings"
 	"unicode"
 
@@ -18,20 +16,36 @@ import (
 // checkOpaque refuses an id that says who somebody is. The error does not show
 // it.
 func checkOpaque(field, id string) error {
-	what := ""
-	switch {
-	case strings.ContainsFunc(id, telling):
-		what = "it holds white space, a character that is not seen, '@', '<' or '>'"
-	case strings.Contains(id, "%40"):
-		what = "it holds '@' as %40"
-	case phone.MatchString(id):
-		what = "it is a telephone number"
-	case strings.ContainsFunc(id, func(r rune) bool { return r == '.' || r == ':' }) && holdsIP(id):
-		what = "it holds an IP address"
-	default:
+	what := names(id)
+	for range unspelt {
+		plain := unspell(id)
+		if what != "" || plain == id {
+			break
+		}
+		if id, what = plain, names(plain); what != "" {
+			what += ", spelt otherwise"
+		}
+	}
+	if what == "" {
 		return nil
 	}
 	return invalid("%s is an opaque id, never a name or an address: it stays in the log for ever; %s", field, what)
+}
+
+// names says in which form a text names somebody; "" is none.
+func names(id string) string {
+	switch {
+	case strings.ContainsFunc(id, telling) || holdsAt(id):
+		return "it holds white space, a character that is not seen, '@', '<' or '>'"
+	case isPhone(id):
+		return "it is a telephone number"
+	case holdsIP(id):
+		return "it holds an IP address"
+	case joinedByPlus(id):
+		return "it is a name, with '+' for white space"
+	default:
+		return ""
+	}
 }
 
 // checkTenant is the rule for the tenant of whatever enters the log.
@@ -63,19 +77,4 @@ func telling(r rune) bool {
 		return true
 	}
 	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
-}
-
-var phone = regexp.MustCompile(`^(?i:tel:)?\+[0-9][0-9().-]{4,}$`)
-
-// holdsIP finds an IP address, with or without a port, alone or in a list.
-func holdsIP(id string) bool {
-	for part := range strings.FieldsFuncSeq(id, func(r rune) bool { return strings.ContainsRune(`/,;|=`, r) }) {
-		if _, err := netip.ParseAddrPort(part); err == nil {
-			return true
-		}
-		if _, err := netip.ParseAddr(strings.Trim(part, "[]")); err == nil {
-			return true
-		}
-	}
-	return false
 }

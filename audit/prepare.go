@@ -170,7 +170,7 @@ func (t *Trail) readSurrogates(ctx context.Context, tenant string, persons []str
 			r.surrogate = [16]byte(surrogate)
 			out[r.person] = r
 			return nil
-		}, `SELECT surrogate, person, head FROM crmguard_audit_surrogates WHERE tenant = ? AND person IN (`+sqldb.Marks(len(part))+`)`, args...)
+		}, `SELECT `+upTo(mostID, "surrogate")+`, person, `+upTo(mostSmall, "head")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND person IN (`+sqldb.Marks(len(part))+`)`, args...)
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (t *Trail) entry(ctx context.Context, id string) (leaf []byte, index sql.Nu
 		return nil, index, ErrNotFound
 	}
 	w := waiting{id: key[:]}
-	found, err := t.one(ctx, t.db, []any{&w.seq, &w.body, &index, &leaf}, `SELECT v.seq, v.body, v.idx, e.leaf FROM crmguard_audit_events v LEFT JOIN crmguard_audit_entries e ON e.idx = v.idx WHERE v.id = ?`, key[:])
+	found, err := t.one(ctx, t.db, []any{&w.seq, &w.body, &index, &leaf}, `SELECT v.seq, `+upTo(mostBody, "v.body")+`, v.idx, `+upTo(auditlog.MaxLeaf, "e.leaf")+` FROM crmguard_audit_events v LEFT JOIN crmguard_audit_entries e ON e.idx = v.idx WHERE v.id = ?`, key[:])
 	switch {
 	case err != nil:
 		return nil, index, err

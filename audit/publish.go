@@ -162,7 +162,7 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 		next++
 		out, err = c2sp.AppendEntry(out, leaf)
 		return err
-	}, `SELECT idx, leaf FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
+	}, `SELECT idx, `+upTo(auditlog.MaxLeaf, "leaf")+` FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))
 	if err == nil && next != first+int64(tile.W) {
 		err = fmt.Errorf("%w: entry %d is gone from the database before it was published", auditlog.ErrTampered, next)
 	}

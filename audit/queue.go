@@ -38,7 +38,7 @@ func (t *Trail) queued(ctx context.Context, after int64, limit int) (rows []wait
 		rows, size = append(rows, w), size+len(w.body)
 		return err
 	}, sqldb.Page{
-		Table: eventsTable, Columns: []string{"seq", "id", "body"}, Key: []string{"seq"},
+		Table: eventsTable, Columns: []string{"seq", upTo(64, "id"), upTo(mostBody, "body")}, Key: []string{"seq"},
 		Where: "idx IS NULL", After: []any{after}, Limit: limit,
 	})
 	if errors.Is(err, errEnough) {
@@ -46,6 +46,10 @@ func (t *Trail) queued(ctx context.Context, after int64, limit int) (rows []wait
 	}
 	return rows, len(rows) == limit, err
 }
+
+// spent is a number that no queue comes to. Once somebody has written such a one
+// SQLite gives out numbers in no order, and MariaDB none.
+const spent int64 = 1 << 62
 
 // mark is, on SQLite, up to where a pass has found nothing that waits.
 type mark struct {
@@ -66,7 +70,8 @@ func (t *Trail) from(ctx context.Context, s state) (mark, int64, error) {
 	}
 	// Rows taken away by hand leave numbers that are given out again, from the
 	// highest that is left: then the last one looked at is not there, or waits.
-	again, err := t.any(ctx, t.db, `SELECT 1 WHERE COALESCE((SELECT MAX(seq) FROM crmguard_audit_events), 0) < ? OR EXISTS (SELECT 1 FROM crmguard_audit_events WHERE seq = ? AND idx IS NULL)`, s.drained, s.drained)
+	// Where the last number was taken by hand, they are given out at random.
+	again, err := t.any(ctx, t.db, `SELECT 1 WHERE COALESCE((SELECT MAX(seq) FROM crmguard_audit_events), 0) NOT BETWEEN ? AND ? OR EXISTS (SELECT 1 FROM crmguard_audit_events WHERE seq = ? AND idx IS NULL)`, s.drained, spent-1, s.drained)
 	if err != nil || again {
 		return m, firstSeq, err
 	}
@@ -74,9 +79,10 @@ func (t *Trail) from(ctx context.Context, s state) (mark, int64, error) {
 	return m, s.drained, nil
 }
 
-// move is the mark after a batch. One that somebody else has set back stays.
+// move is the mark after a batch. One that somebody else has set back stays, and
+// where numbers are in no order there is none.
 func (m *mark) move(s *state) {
-	if !m.on || s.drained < m.seen {
+	if !m.on || s.drained < m.seen || m.last >= spent {
 		return
 	}
 	s.drained = m.last

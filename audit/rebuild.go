@@ -134,7 +134,7 @@ func (t *Trail) regrow(ctx context.Context, size int64, roots map[int64]tlog.Has
 			next++
 			hashes = append(hashes, tlog.RecordHash(leaf))
 			return nil
-		}, `SELECT idx, leaf FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, first, end)
+		}, `SELECT idx, `+upTo(auditlog.MaxLeaf, "leaf")+` FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, first, end)
 		if err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (t *Trail) regrow(ctx context.Context, size int64, roots map[int64]tlog.Has
 // where it does not.
 func (t *Trail) mendTile(ctx context.Context, tile tlog.Tile, data []byte, r *Repair, write func(row []any) error) error {
 	var there []byte
-	if _, err := t.one(ctx, t.db, []any{&there}, `SELECT data FROM crmguard_audit_tiles WHERE level = ? AND n = ?`, tile.L, tile.N); err != nil {
+	if _, err := t.one(ctx, t.db, []any{&there}, `SELECT `+upTo(mostTile, "data")+` FROM crmguard_audit_tiles WHERE level = ? AND n = ?`, tile.L, tile.N); err != nil {
 		return err
 	}
 	r.Checked++

@@ -24,6 +24,8 @@ type recording struct {
 	id    [16]byte
 	given given
 	odd   []string
+	who   []string  // whom the changes are about, "" for nobody
+	few   [2]string // room for them, mostly
 
 	tenant  tenantTicket
 	tickets []ticket // of given.persons, in their order
@@ -53,6 +55,11 @@ func (s *scratch) free() {
 // and the sequencer has them in memory.
 const maxRow = 32 << 20
 
+// maxOwners is the number of persons, nobody included, whom the values of one event
+// are about at most: with it each event fits into a leaf, whatever its ids look
+// like and however many other persons it names.
+const maxOwners = 300
+
 // check looks at the event, encodes its values and sorts its changes. It asks
 // nobody and draws nothing.
 func (t *Trail) check(ctx context.Context, e Event) (*recording, error) {
@@ -64,10 +71,14 @@ func (t *Trail) check(ctx context.Context, e Event) (*recording, error) {
 	r := &recording{event: e}
 	r.given = given{event: &r.event, persons: people(e)}
 	if n := len(r.given.persons); n > auditlog.MaxPersons {
-		return nil, fmt.Errorf("%w: %d persons", ErrTooLarge, n)
+		return nil, fmt.Errorf("%w: %d persons, and %d at most: record several events that share For", ErrTooLarge, n, auditlog.MaxPersons)
 	}
 	if err := t.encode(r); err != nil {
 		return nil, err
+	}
+	r.who = r.owners()
+	if n := len(r.who); n > maxOwners {
+		return nil, fmt.Errorf("%w: values about %d persons, and %d at most: record several events that share For", ErrTooLarge, n, maxOwners)
 	}
 	r.leaf = auditlog.Leaf{
 		Kind: auditlog.KindEvent, At: t.now(), Tenant: e.Tenant, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome,
@@ -198,11 +209,10 @@ func (r *recording) name() (err error) {
 
 // seal commits to the values, and seals them for each owner.
 func (t *Trail) seal(r *recording, s *scratch) ([]auditlog.Frame, error) {
-	owners := r.owners()
-	frames := make([]auditlog.Frame, 0, len(owners))
+	frames := make([]auditlog.Frame, 0, len(r.who))
 	r.leaf.Changes = make([]auditlog.LeafChange, 0, len(r.given.changes))
 	total := 0
-	for _, who := range owners {
+	for _, who := range r.who {
 		o, err := t.open(r, who)
 		if err != nil {
 			return nil, err
@@ -229,15 +239,16 @@ func (t *Trail) seal(r *recording, s *scratch) ([]auditlog.Frame, error) {
 // sealOver is what sealing adds.
 const sealOver = 12 + 16
 
-// owners are who the changes are about, each once, "" for nobody.
+// owners are who the changes are about, each once and sorted, "" for nobody.
 func (r *recording) owners() []string {
-	out := make([]string, 0, 2)
+	out := r.few[:0]
 	for i := range r.given.changes {
-		if who := r.given.changes[i].who; !slices.Contains(out, who) {
+		if who := r.given.changes[i].who; len(out) == 0 || out[len(out)-1] != who {
 			out = append(out, who)
 		}
 	}
-	return out
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // open makes the opening of one owner, and puts what it commits to into the leaf.
@@ -288,7 +299,9 @@ func (t *Trail) assemble(r *recording, s *scratch, frames []auditlog.Frame) erro
 		return tooLarge(err)
 	}
 	begin := len(row)
-	row = auditlog.AppendFrames(row, frames)
+	if row, err = auditlog.AppendFrames(row, frames); err != nil {
+		return tooLarge(err)
+	}
 	size = len(s.data)
 	s.data = queueHead(s.data, t.config.Name, r.event.Tenant, row[begin:])
 	r.tenant.queue.tag(row[1:1:1+tagSize], s.data[size:], s.data[:size])

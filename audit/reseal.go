@@ -85,7 +85,9 @@ type personRow struct {
 
 const resealBatch = 500
 
-var personColumns = []string{"n", "k", "tenant", "surrogate", "state", "into_surrogate", "tag", "person", "head"}
+func personColumns() []string {
+	return []string{"n", "k", "tenant", upTo(mostID, "surrogate"), "state", upTo(mostID, "into_surrogate"), upTo(tagSize, "tag"), "person", upTo(mostSmall, "head")}
+}
 
 func scanPerson(rows answer) (p personRow, err error) {
 	var raw []byte
@@ -102,7 +104,7 @@ func (t *Trail) peopleAfter(ctx context.Context, q sqldb.Querier, after int64, w
 		p, err := scanPerson(rows)
 		page = append(page, p)
 		return err
-	}, sqldb.Page{Table: surrogatesTable, Columns: personColumns, Key: []string{"n"}, Where: where, Args: args, After: []any{after}, Limit: limit})
+	}, sqldb.Page{Table: surrogatesTable, Columns: personColumns(), Key: []string{"n"}, Where: where, Args: args, After: []any{after}, Limit: limit})
 	return page, err
 }
 

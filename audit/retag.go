@@ -128,16 +128,20 @@ type headRow struct {
 }
 
 func (t *Trail) headRows(ctx context.Context, q sqldb.Querier, after int64) (page []headRow, err error) {
-	return page, t.query(ctx, q, func(rows answer) error {
+	size := 0
+	err = t.query(ctx, q, func(rows answer) error {
 		var r headRow
 		var root []byte
 		err := rows.Scan(&r.tree.N, &root, &r.at, &r.note, &r.tag)
 		if r.short = len(root) != tlog.HashSize; !r.short {
 			r.tree.Hash = tlog.Hash(root)
 		}
-		page = append(page, r)
+		if page, size = append(page, r), size+len(r.note)+len(r.tag); err == nil && size > queueBytes {
+			err = errEnough
+		}
 		return err
-	}, `SELECT size, root, at, note, tag FROM crmguard_audit_heads WHERE size > ? ORDER BY size LIMIT ?`, after, batch)
+	}, `SELECT size, `+upTo(tlog.HashSize, "root")+`, at, `+upTo(mostNote, "note")+`, `+upTo(mostSmall, "tag")+` FROM crmguard_audit_heads WHERE size > ? ORDER BY size LIMIT ?`, after, batch)
+	return page, enough(err)
 }
 
 func (t *Trail) headTagged(ctx context.Context, h *headRow) bool {

@@ -84,7 +84,7 @@ func (t *Trail) queueLength(ctx context.Context) (n int64, oldest time.Time, err
 		return n, oldest, err
 	}
 	var body []byte
-	if _, err := t.one(ctx, t.db, []any{&body}, `SELECT body FROM crmguard_audit_events WHERE idx IS NULL AND seq > `+t.drainedNow()+` ORDER BY seq LIMIT 1`); err != nil {
+	if _, err := t.one(ctx, t.db, []any{&body}, `SELECT `+upTo(mostBody, "body")+` FROM crmguard_audit_events WHERE idx IS NULL AND seq > `+t.drainedNow()+` ORDER BY seq LIMIT 1`); err != nil {
 		return n, oldest, err
 	}
 	if b, err := auditlog.ParseRowBody(body); err == nil {

@@ -38,7 +38,9 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err := t.ready(); err != nil {
 		return r, err
 	}
+	end := t.passes.begins(t.now())
 	defer func() {
+		end()
 		t.report(ctx, r)
 		t.passes.took(r, err, t.now())
 	}()

@@ -183,7 +183,7 @@ func (t *Trail) stored(ctx context.Context, q sqldb.Querier) (state, error) {
 	for _, n := range s.numbers() {
 		dest = append(dest, n)
 	}
-	found, err := t.one(ctx, q, dest, `SELECT size, root, tag, `+stateNumbers+` FROM crmguard_audit_state WHERE id = 1`)
+	found, err := t.one(ctx, q, dest, `SELECT size, `+upTo(tlog.HashSize, "root")+`, `+upTo(mostSmall, "tag")+`, `+stateNumbers+` FROM crmguard_audit_state WHERE id = 1`)
 	if err != nil {
 		return s, err
 	}
@@ -215,7 +215,7 @@ func (t *Trail) tags(ctx context.Context, tenant string) error {
 		err = t.config.Keys.Verify(ctx, tenant, data, tag)
 	}
 	if err != nil {
-		return fmt.Errorf("audit: tag: %w", err)
+		return fmt.Errorf("%w: %w", errTags, err)
 	}
 	return nil
 }
@@ -233,7 +233,7 @@ func (t *Trail) state(ctx context.Context, q sqldb.Querier) (state, error) {
 func (t *Trail) tagState(ctx context.Context, s state) (state, error) {
 	var err error
 	if s.tag, err = t.config.Keys.Tag(ctx, t.config.Tenant, stateData(t.origin, s)); err != nil {
-		return s, fmt.Errorf("audit: tag: %w", err)
+		return s, fmt.Errorf("%w: %w", errTags, err)
 	}
 	return s, nil
 }

@@ -98,5 +98,8 @@ func (t *Trail) putError(row *queuedRow, err error) error {
 			return row.conflict()
 		}
 	}
+	if driver != nil && (driver.Code == "mysql 167" || driver.Code == "mysql 1467" || driver.Code == "2200H") {
+		return fmt.Errorf("audit: write: the numbers of crmguard_audit_events are used up: somebody wrote the last one by hand; give that row the number behind the others, and set the counter (AUTO_INCREMENT = 1 on MariaDB): %w", err)
+	}
 	return fmt.Errorf("audit: write: %w", err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -12,6 +11,7 @@ import (
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/merkle"
 	"github.com/crmguard/crmguard/internal/health"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Finding is one thing that [Trail.Status] has looked at. Its fields:
@@ -38,7 +38,9 @@ const (
 
 // Status says how the trail is: every finding of the package comment, those
 // that are well included. The error says that the database cannot be read; a
-// sink or a kept checkpoint that cannot is a finding.
+// sink or a kept checkpoint that cannot is a finding, and so is one that does not
+// answer: each is waited for up to ten seconds, or a quarter of the time that ctx
+// leaves, and the database is asked before any of them.
 func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 	if err := t.ready(); err != nil {
 		return nil, err
@@ -47,19 +49,20 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 	if err != nil && !errors.Is(err, auditlog.ErrTampered) {
 		return nil, err
 	}
-	kept := t.keptFirst(ctx) // first: it is never ahead of what is published
-	copied := t.copiesFirst(ctx)
-	v, logErr := t.look(ctx, false)
+	now := t.now()
+	ofDatabase, err := t.databaseFindings(ctx, s, now)
+	if err != nil {
+		return nil, err
+	}
+	limit := patience(ctx)
+	kept := t.keptFirst(ctx, limit) // first: it is never ahead of what is published
+	copied := t.copiesFirst(ctx, limit)
+	v, logErr := t.lookWithin(ctx, limit)
 	if logErr == nil {
 		s = v.state
 		if v.back {
 			logErr = auditlog.ErrRolledBack
 		}
-	}
-	now := t.now()
-	queue, err := t.queueFinding(ctx, now)
-	if err != nil {
-		return nil, err
 	}
 	unpublished := Finding{Name: "audit.unpublished", Unit: "entries"}
 	if logErr == nil {
@@ -67,20 +70,9 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 			return nil, err
 		}
 	}
-	out := []Finding{
-		queue, unpublished, t.beatFinding(s, queue, now),
-		faultFinding(Finding{Name: "audit.log", Value: float64(v.head.N), Unit: "entries"}, logErr),
-		t.keptFinding(ctx, kept, v),
-	}
-	aside, err := t.asideFinding(ctx)
-	if err != nil {
-		return nil, err
-	}
-	unmapped, err := t.unmappedFinding(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out = append(out, aside, unmapped, t.gapFinding())
+	out := append(ofDatabase,
+		unpublished, faultFinding(Finding{Name: "audit.log", Value: float64(v.head.N), Unit: "entries"}, logErr),
+		t.keptFinding(ctx, limit, kept, v))
 	if mirror, has := t.mirrorFinding(s, v.head); has {
 		out = append(out, mirror)
 	}
@@ -91,13 +83,30 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		}
 		out = append(out, f)
 	}
-	out = append(out, t.passes.findings()...)
+	return out, ctx.Err() // what was cancelled would be taken for a fault of the sink
+}
+
+// databaseFindings are those that need no store but the database.
+func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([]Finding, error) {
+	queue, err := t.queueFinding(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	aside, err := t.asideFinding(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unmapped, err := t.unmappedFinding(ctx)
+	if err != nil {
+		return nil, err
+	}
 	settings, err := t.db.Health(ctx, "audit.store")
 	if err != nil {
 		return nil, err
 	}
-	out = append(out, settings...)
-	return out, ctx.Err() // what was cancelled would be taken for a fault of the sink
+	out := []Finding{queue, t.beatFinding(s, queue, now), aside, unmapped, t.gapFinding()}
+	out = append(out, t.passes.findings(now, t.late())...)
+	return append(out, settings...), nil
 }
 
 // late is how long an event may wait although the sequencer runs.
@@ -169,25 +178,33 @@ type keptRead struct {
 	signed bool // what cannot be read was there, and is not one of this log
 }
 
-func (t *Trail) keptFirst(ctx context.Context) (k keptRead) {
-	k.tree, k.found, k.err = t.kept(ctx)
-	k.signed = errors.Is(k.err, auditlog.ErrTampered)
+func (t *Trail) keptFirst(ctx context.Context, limit time.Duration) keptRead {
+	k, err := within(ctx, &t.asked.kept, limit, func(ctx context.Context) (keptRead, error) {
+		tree, found, err := t.kept(ctx)
+		return keptRead{tree: tree, found: found}, err
+	})
+	k.err, k.signed = err, errors.Is(err, auditlog.ErrTampered)
 	return k
 }
 
-func (t *Trail) keptFinding(ctx context.Context, k keptRead, v view) Finding {
+func (t *Trail) keptFinding(ctx context.Context, limit time.Duration, k keptRead, v view) Finding {
 	f := Finding{Name: "audit.kept", Value: float64(k.tree.N), Unit: "entries"}
 	switch {
 	case k.signed:
 		f.Level, f.Remedy = HealthAlarm, "the kept checkpoint is not one of this log: find out who changed it"
+	case errors.Is(k.err, errSilent):
+		f.Level, f.Remedy = HealthAlarm, "the store of the kept checkpoint does not answer, and nothing is signed without it: bring it back"
 	case k.err != nil:
 		f.Level, f.Remedy = HealthAlarm, "the kept checkpoint cannot be read, and nothing is signed without it: bring its store back"
 	case !k.found:
 		f.Level = HealthAlarm
 		f.Remedy = "whoever has database and published folder can begin the log anew, without a key and unnoticed: keep checkpoints in another administrative domain, and set Config.Kept"
 	case v.read: // otherwise audit.log says that there is nothing to compare it with
-		reader := merkle.Source(merkle.Files(t.config.Sink.ReadFile).Hashes).Reader(ctx, v.head)
-		return faultFinding(f, anchored(reader, v.head, k.tree))
+		_, err := within(ctx, &t.asked.compared, limit, func(ctx context.Context) (struct{}, error) {
+			reader := merkle.Source(merkle.Files(t.config.Sink.ReadFile).Hashes).Reader(ctx, v.head)
+			return struct{}{}, anchored(reader, v.head, k.tree)
+		})
+		return faultFinding(f, err)
 	}
 	return f
 }
@@ -200,10 +217,15 @@ func faultFinding(f Finding, err error) Finding {
 	}
 	f.Level = HealthAlarm
 	f.Remedy = "the published log cannot be read: bring its store back; see the error of RunOnce"
+	if _, database := errors.AsType[*sqldb.DriverError](err); database {
+		f.Remedy = "the database cannot be read: see the error of RunOnce"
+	}
 	for _, known := range []struct {
 		err    error
 		remedy string
 	}{
+		{errSilent, "the published log does not answer: bring its store back"},
+		{errTags, "the key service does not answer, so that nobody knows whether the database was changed: bring it back"},
 		{auditlog.ErrForked, "two histories exist: stop, and find out with VerifyStore which is true"},
 		{auditlog.ErrRolledBack, "the log is shorter than what was kept or seen of it: bring back the folder and the database that were published"},
 		{ErrBehind, "the database is an older one than the published log: call CatchUp before anything is served"},
@@ -219,52 +241,4 @@ func faultFinding(f Finding, err error) Finding {
 		}
 	}
 	return f
-}
-
-// passRecord remembers the passes of the sequencer in this process.
-type passRecord struct {
-	mu      sync.Mutex
-	last    time.Time // zero: none
-	failing time.Time // since when they fail; zero: the last one did not
-	refused int       // rows that the last one did not let in
-	refuses time.Time // since when
-}
-
-func (p *passRecord) took(r Result, err error, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.last = now
-	switch {
-	case err == nil:
-		p.failing = time.Time{}
-	case p.failing.IsZero():
-		p.failing = now
-	}
-	if err != nil && len(r.Refused) == 0 {
-		return // it did not come to look at the queue
-	}
-	switch p.refused = len(r.Refused); {
-	case p.refused == 0:
-		p.refuses = time.Time{}
-	case p.refuses.IsZero():
-		p.refuses = now
-	}
-}
-
-// findings say nothing in a process that makes no passes.
-func (p *passRecord) findings() []Finding {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.last.IsZero() {
-		return nil
-	}
-	run := Finding{Name: "audit.run.failing", Level: health.Yes(!p.failing.IsZero(), HealthAlarm), Value: 0, Unit: "passes", Since: p.failing}
-	if run.Level != HealthOK {
-		run.Value, run.Remedy = 1, "the last pass of the sequencer failed: see the error of RunOnce"
-	}
-	refused := Finding{Name: "audit.refused", Level: health.Yes(p.refused > 0, HealthAlarm), Value: float64(p.refused), Unit: "rows", Since: p.refuses}
-	if refused.Level != HealthOK {
-		refused.Remedy = "somebody without the key of the tags changed or inserted queued rows: look at Result.Refused, and at who may write the database"
-	}
-	return []Finding{run, refused}
 }

@@ -1,6 +1,9 @@
 package audit
 
-import "github.com/crmguard/crmguard/audit/auditlog"
+import (
+	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/worst"
+)
 
 // OpeningVerdict says what became of the values of an event.
 type OpeningVerdict string
@@ -25,15 +28,14 @@ type StoreReport struct {
 	Waiting  int64                    // rows not sequenced yet, with a valid tag
 	Refused  int64                    // rows not sequenced, without one
 	Openings map[OpeningVerdict]int64 // one for each (event, owner)
-	Faults   []auditlog.Fault         // the first hundred
+	Faults   []auditlog.Fault         // the first hundred of the worst
 	More     int                      // faults beyond those
 }
 
 func (r *StoreReport) add(f auditlog.Fault) {
 	r.Verdict = auditlog.Worst(r.Verdict, f.Verdict)
-	if len(r.Faults) >= auditlog.MaxFaults {
+	var full bool
+	if r.Faults, full = worst.Keep(r.Faults, auditlog.MaxFaults, f, auditlog.Fault.Worse); full {
 		r.More++
-		return
 	}
-	r.Faults = append(r.Faults, f)
 }

@@ -72,7 +72,7 @@ func (t *Trail) retriesDone(ctx context.Context, s state) (ids []any, err error)
 		}
 		next, ids = next+1, append(ids, id)
 		return nil
-	}, `SELECT idx, id, filed FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, next, min(next+sweepRows, s.N))
+	}, `SELECT idx, `+upTo(mostID, "id")+`, filed FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, next, min(next+sweepRows, s.N))
 	return ids, enough(err)
 }
 

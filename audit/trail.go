@@ -31,6 +31,7 @@ type Trail struct {
 
 	copies   []*duplicate // what this process knows of Config.Copies
 	passes   passRecord   // of this process
+	asked    questions    // of this process, by Status
 	memory   memory       // of this process
 	tickets  tickets      // of this process
 	gaps     gaps         // of this process

@@ -15,11 +15,11 @@ import (
 func (t *Trail) rows(q sqldb.Querier) merkle.Source {
 	return func(ctx context.Context, tile tlog.Tile) ([]byte, error) {
 		var data []byte
-		if _, err := t.one(ctx, q, []any{&data}, `SELECT data FROM crmguard_audit_tiles WHERE level = ? AND n = ?`, tile.L, tile.N); err != nil {
+		if _, err := t.one(ctx, q, []any{&data}, `SELECT `+upTo(mostTile, "data")+` FROM crmguard_audit_tiles WHERE level = ? AND n = ?`, tile.L, tile.N); err != nil {
 			return nil, err
 		}
-		if len(data) < tile.W*tlog.HashSize {
-			return nil, fmt.Errorf("%w: a tile of the database is short", auditlog.ErrTampered)
+		if len(data) < tile.W*tlog.HashSize || len(data) > mostTile {
+			return nil, fmt.Errorf("%w: a tile of the database is short, or longer than any can be", auditlog.ErrTampered)
 		}
 		return data[:tile.W*tlog.HashSize], nil
 	}

@@ -117,6 +117,10 @@ func (l *lookedAt) refuse(why string) { l.why, l.definite = why, true }
 // read takes the row apart; whether it says the truth is found out with the key of
 // its tenant.
 func (l *lookedAt) read(row *waiting) {
+	if len(row.body) > mostBody { // and there is more of it than was read
+		l.refuse(refusedBody)
+		return
+	}
 	if len(row.body) > 0 && row.body[0] > 1 { // another process knows what it is
 		l.why = refusedVersion
 		return

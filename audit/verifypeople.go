@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -37,7 +38,7 @@ func (c *comparison) openings(ctx context.Context) error {
 
 func (c *comparison) openingsOf(ctx context.Context, rows []entryRow, from, to int64) error {
 	t := c.trail
-	sealed := make(map[int64]map[string][]byte)
+	size, sealed := 0, make(map[int64]map[string][]byte)
 	err := t.query(ctx, t.db, func(found answer) error {
 		var index int64
 		var owner, data []byte
@@ -46,9 +47,19 @@ func (c *comparison) openingsOf(ctx context.Context, rows []entryRow, from, to i
 			sealed[index] = make(map[string][]byte)
 		}
 		sealed[index][ownerOfRow(owner)] = data
+		if size += len(data); err == nil && (size > queueBytes && len(rows) > 1 || size > mostBody) {
+			err = errEnough
+		}
 		return err
-	}, `SELECT idx, owner, sealed FROM crmguard_audit_openings WHERE idx >= ? AND idx < ?`, from, to)
-	if err != nil {
+	}, `SELECT idx, `+upTo(mostID, "owner")+`, `+upTo(mostSealed, "sealed")+` FROM crmguard_audit_openings WHERE idx >= ? AND idx < ?`, from, to)
+	if half := len(rows) / 2; errors.Is(err, errEnough) && half > 0 {
+		clear(sealed)
+		if err := c.openingsOf(ctx, rows[:half], from, rows[half].idx); err != nil {
+			return err
+		}
+		return c.openingsOf(ctx, rows[half:], rows[half].idx, to)
+	}
+	if err = enough(err); err != nil { // more than one event can have: the rest of its openings counts as gone
 		return err
 	}
 	leaves := make([]auditlog.Leaf, len(rows))

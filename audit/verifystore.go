@@ -23,7 +23,8 @@ import (
 // unless the leaf's own time is far off, and the tags of retries. Call RunOnce
 // first: an erasure that is not published yet makes the report Incomplete.
 func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, error) {
-	c := &comparison{trail: t, ev: newEvidence(), report: StoreReport{Verdict: auditlog.OK, Openings: make(map[OpeningVerdict]int64)}}
+	unread := auditlog.Report{Verdict: auditlog.Incomplete, Log: auditlog.Incomplete, Kept: auditlog.Incomplete}
+	c := &comparison{trail: t, ev: newEvidence(), report: StoreReport{Verdict: auditlog.OK, Log: unread, Openings: make(map[OpeningVerdict]int64)}}
 	if err := t.ready(); err != nil {
 		c.report.Verdict = auditlog.Incomplete
 		return c.report, err
@@ -138,7 +139,7 @@ func (c *comparison) read(ctx context.Context, index int64) error {
 		by[r.idx] = len(c.page)
 		c.page = append(c.page, r)
 		return err
-	}, `SELECT e.idx, e.id, e.leaf, e.at, e.filed, v.idx, v.body IS NULL, v.log, f.idx, f.at, f.tenant_k, f.actor_k, f.object_k, f.action_k, f.outcome_k
+	}, `SELECT e.idx, `+upTo(mostID, "e.id")+`, `+upTo(auditlog.MaxLeaf, "e.leaf")+`, e.at, e.filed, v.idx, v.body IS NULL, v.log, f.idx, f.at, f.tenant_k, f.actor_k, f.object_k, f.action_k, f.outcome_k
 FROM crmguard_audit_entries e LEFT JOIN crmguard_audit_events v ON v.id = e.id LEFT JOIN crmguard_audit_found f ON f.idx = e.idx
 WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx`, index, index+batch)
 	if err != nil {
@@ -191,7 +192,7 @@ func (c *comparison) tile(ctx context.Context, tile tlog.Tile, data []byte) erro
 		return nil
 	}
 	var there []byte
-	_, err := c.trail.one(ctx, c.trail.db, []any{&there}, `SELECT data FROM crmguard_audit_tiles WHERE level = ? AND n = ?`, tile.L, tile.N)
+	_, err := c.trail.one(ctx, c.trail.db, []any{&there}, `SELECT `+upTo(mostTile, "data")+` FROM crmguard_audit_tiles WHERE level = ? AND n = ?`, tile.L, tile.N)
 	if err == nil && !bytes.Equal(there, data) {
 		c.fault(auditlog.Tampered, -1, "", "crmguard_audit_tiles", "a tile is not that of the entries: RebuildTiles")
 	}

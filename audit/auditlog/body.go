@@ -102,6 +102,9 @@ func bodyKey(content *[32]byte, event [16]byte) []byte {
 }
 
 func bodyAEAD(content *[32]byte, event [16]byte) (cipher.AEAD, error) {
+	if content == nil {
+		return nil, invalid("no content key")
+	}
 	block, err := aes.NewCipher(bodyKey(content, event))
 	if err != nil {
 		return nil, err

@@ -1,13 +1,11 @@
 package auditlog
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
-	"strings"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/audit/internal/merkle"
@@ -27,14 +25,18 @@ func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 			yield(LogEntry{}, errNoFS)
 			return
 		}
-		read := readFS(fsys)
+		read := merkle.Files((&folder{fsys: fsys}).read)
 		signed, err := read(ctx, CheckpointFile)
 		if err != nil {
 			yield(LogEntry{}, fmt.Errorf("auditlog: entries: %w", err))
 			return
 		}
-		text, _, _ := strings.Cut(string(signed), "\n\n")
-		_, head, err := c2sp.ParseCheckpoint(text + "\n")
+		if len(signed) > c2sp.MaxNote {
+			yield(LogEntry{}, malformed("entries: checkpoint of %d bytes", len(signed)))
+			return
+		}
+		text, _, _ := bytes.Cut(signed, []byte("\n\n"))
+		_, head, err := c2sp.ParseCheckpoint(string(text) + "\n")
 		if err != nil {
 			yield(LogEntry{}, malformed("entries: checkpoint"))
 			return
@@ -52,6 +54,10 @@ func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 func EntriesOf(ctx context.Context, files func(ctx context.Context, name string) ([]byte, error), from, to, size int64) iter.Seq2[LogEntry, error] {
 	read := merkle.Files(files)
 	return func(yield func(LogEntry, error) bool) {
+		if files == nil {
+			yield(LogEntry{}, errNoFiles)
+			return
+		}
 		for n := from / c2sp.TileWidth; n*c2sp.TileWidth < to; n++ {
 			width := int(min(c2sp.TileWidth, size-n*c2sp.TileWidth))
 			data, name, err := read.Tile(ctx, c2sp.Tile(-1, n, width))
@@ -74,36 +80,4 @@ func EntriesOf(ctx context.Context, files func(ctx context.Context, name string)
 	}
 }
 
-// maxFile bounds a published file: a bundle of 256 entries of the largest size.
-const maxFile = c2sp.TileWidth * (MaxLeaf + 2)
-
-var errNoFS = invalid("verify: no file system was handed in")
-
-var errNotPlain = errors.New("auditlog: published file is no plain file")
-
-var errFileSize = errors.New("auditlog: published file is larger than any can be")
-
-func readFS(fsys fs.FS) merkle.Files {
-	return func(ctx context.Context, name string) (data []byte, err error) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		// A pipe would keep the reader waiting for ever; who cannot tell before
-		// opening has none.
-		if s, ok := fsys.(fs.StatFS); ok {
-			if info, err := s.Stat(name); err == nil && !info.Mode().IsRegular() {
-				return nil, errNotPlain
-			}
-		}
-		f, err := fsys.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
-		if err == nil && len(data) > maxFile {
-			err = errFileSize
-		}
-		return data, err
-	}
-}
+var errNoFiles = invalid("nothing to read files with was handed in")

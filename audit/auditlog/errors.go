@@ -44,7 +44,7 @@ func (unsignedError) Unwrap() []error { return []error{ErrNotSigned, ErrTampered
 // signature tells a checkpoint that this key did not sign, and one that ends too
 // early, from one whose text or signature was changed.
 func signature(err error) error {
-	if errors.Is(err, c2sp.ErrShort) {
+	if errors.Is(err, c2sp.ErrShort) || errors.Is(err, c2sp.ErrCrowded) {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if _, ok := errors.AsType[*note.UnverifiedNoteError](err); ok {

@@ -3,6 +3,7 @@ package auditlog
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"github.com/crmguard/crmguard/internal/canon"
@@ -29,18 +30,30 @@ const (
 )
 
 // AppendFrames appends the openings of an event by owner: nothing where there
-// are none. It sorts frames. An owner must not stand there twice.
-func AppendFrames(dst []byte, frames []Frame) []byte {
+// are none. It sorts frames. What [ParseFrames] would refuse it refuses, and writes
+// nothing.
+func AppendFrames(dst []byte, frames []Frame) ([]byte, error) {
 	if len(frames) == 0 {
-		return dst
+		return dst, nil
+	}
+	if len(frames) > maxFrames {
+		return dst, fmt.Errorf("%w: openings of %d owners", ErrTooLarge, len(frames))
 	}
 	slices.SortFunc(frames, func(a, b Frame) int { return bytes.Compare(a.Owner[:], b.Owner[:]) })
-	dst = binary.BigEndian.AppendUint16(append(dst, framesVersion), uint16(len(frames)))
+	for i := range frames {
+		switch {
+		case i > 0 && frames[i-1].Owner == frames[i].Owner:
+			return dst, malformed("openings: an owner twice")
+		case !isBodySize(len(frames[i].Body)):
+			return dst, malformed("openings: a body of %d bytes", len(frames[i].Body))
+		}
+	}
+	dst = binary.BigEndian.AppendUint16(append(dst, framesVersion), uint16(len(frames))) //nolint:gosec // maxFrames bounds it
 	for i := range frames {
 		dst = append(dst, frames[i].Owner[:]...)
 		dst = frame.Append(dst, frames[i].Body)
 	}
-	return dst
+	return dst, nil
 }
 
 // ParseFrames reads the openings of an event. What it cannot know is whether

@@ -2,10 +2,13 @@ package auditlog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/frame"
 )
 
 func frames(owners ...byte) (out []Frame) {
@@ -15,13 +18,39 @@ func frames(owners ...byte) (out []Frame) {
 	return out
 }
 
+// written are frames as they are written, sound or not.
+func written(t testing.TB, dst []byte, frames []Frame) []byte {
+	t.Helper()
+	out, err := AppendFrames(dst, frames)
+	require.NoError(t, err)
+	return out
+}
+
+// What cannot be read is not written.
+func TestOpeningsThatCannotBeReadAreNotWritten(t *testing.T) {
+	many := make([]Frame, maxFrames+1)
+	for i := range many {
+		many[i] = Frame{Owner: [16]byte{byte(i >> 8), byte(i)}, Body: make([]byte, bodyOver+bodyBlock)}
+	}
+	_, err := ParseFrames(written(t, nil, many[1:]))
+	require.NoError(t, err, "as many as an event has")
+	for name, wrong := range map[string][]Frame{
+		"more owners than an event has": many, "a count that wraps": make([]Frame, 65537), "an owner twice": frames(1, 1), "no body": {{}},
+		"a short body": {{Body: make([]byte, bodyOver)}}, "a body between blocks": {{Body: make([]byte, bodyOver+1)}},
+	} {
+		out, err := AppendFrames([]byte("x"), wrong)
+		require.Error(t, err, name)
+		require.Equal(t, "x", string(out), name)
+	}
+}
+
 func TestBytesOfOpeningsByOwner(t *testing.T) {
-	require.Equal(t, []byte("x"), AppendFrames([]byte("x"), nil))
+	require.Equal(t, []byte("x"), written(t, []byte("x"), nil))
 	none, err := ParseFrames(nil)
 	require.NoError(t, err)
 	require.Empty(t, none)
 
-	data := AppendFrames([]byte("x"), frames(2, 0, 1))
+	data := written(t, []byte("x"), frames(2, 0, 1))
 	require.Equal(t, "78"+"02"+"0003"+"00000000000000000000000000000000"+"0000011c"+"0000", hex.EncodeToString(data[:26]))
 	back, err := ParseFrames(data[1:])
 	require.NoError(t, err)
@@ -29,14 +58,14 @@ func TestBytesOfOpeningsByOwner(t *testing.T) {
 }
 
 func TestNoOtherSpellingOfOpeningsByOwner(t *testing.T) {
-	sound := AppendFrames(nil, frames(0, 1))
+	sound := written(t, nil, frames(0, 1))
 	size := 16 + 4 + bodyOver + bodyBlock
 	swapped := append(append(bytes.Clone(sound[:3]), sound[3+size:]...), sound[3:3+size]...)
 	for name, data := range map[string][]byte{
 		"another version": append([]byte{1}, sound[1:]...), "no owner": {2, 0, 0}, "more owners than an event has": append([]byte{2, 1, 0xf6}, sound[3:]...),
 		"an owner more": append([]byte{2, 0, 3}, sound[3:]...), "an owner less": append([]byte{2, 0, 1}, sound[3:]...), "owners swapped": swapped,
-		"an owner twice": AppendFrames(nil, frames(1, 1)), "a byte more": append(bytes.Clone(sound), 0), "a short body": AppendFrames(nil, []Frame{{Body: make([]byte, bodyOver)}}),
-		"a body between blocks": AppendFrames(nil, []Frame{{Body: make([]byte, bodyOver+1)}}), "no body": AppendFrames(nil, []Frame{{}}),
+		"an owner twice": append(append(bytes.Clone(sound[:3]), sound[3:3+size]...), sound[3:3+size]...), "a byte more": append(bytes.Clone(sound), 0),
+		"a short body": {2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0},
 	} {
 		_, err := ParseFrames(data)
 		require.ErrorIs(t, err, ErrMalformed, name)
@@ -52,14 +81,17 @@ func TestAnEventHasAtMost501Owners(t *testing.T) {
 	for i := range maxFrames + 1 {
 		many = append(many, Frame{Owner: [16]byte{byte(i >> 8), byte(i)}, Body: make([]byte, bodyOver+bodyBlock)})
 	}
-	_, err := ParseFrames(AppendFrames(nil, many[1:]))
+	data := written(t, nil, many[:maxFrames])
+	_, err := ParseFrames(data)
 	require.NoError(t, err)
-	_, err = ParseFrames(AppendFrames(nil, many))
+	binary.BigEndian.PutUint16(data[1:], maxFrames+1)
+	last := many[maxFrames]
+	_, err = ParseFrames(frame.Append(append(data, last.Owner[:]...), last.Body))
 	require.ErrorIs(t, err, ErrMalformed)
 }
 
 func FuzzFrames(f *testing.F) {
-	f.Add(AppendFrames(nil, frames(0, 1, 2)))
+	f.Add(written(f, nil, frames(0, 1, 2)))
 	f.Add([]byte{2, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parsed, err := ParseFrames(data)
@@ -67,8 +99,8 @@ func FuzzFrames(f *testing.F) {
 			require.ErrorIs(t, err, ErrMalformed)
 			return
 		}
-		require.Equal(t, len(data), len(AppendFrames(nil, parsed)))
-		require.True(t, bytes.Equal(data, AppendFrames(nil, parsed)), "one list has one spelling")
+		again := written(t, nil, parsed)
+		require.True(t, bytes.Equal(data, again), "one list has one spelling")
 	})
 }
 

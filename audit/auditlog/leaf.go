@@ -205,8 +205,8 @@ func (l *Leaf) checkLists() error {
 		if c.Odd != "" && c.Odd != "old" && c.Odd != "new" && c.Odd != "both" {
 			return malformed("leaf: odd")
 		}
-		if i > 0 && l.Changes[i-1].Path > c.Path {
-			return malformed("leaf: changes out of order")
+		if i > 0 && cmp.Or(cmp.Compare(l.Changes[i-1].Path, c.Path), cmp.Compare(l.Changes[i-1].Who, c.Who)) >= 0 {
+			return malformed("leaf: changes out of order, or one twice")
 		}
 	}
 	return nil

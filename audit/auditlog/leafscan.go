@@ -11,22 +11,8 @@ import (
 // refused; unknown members are allowed, for the bytes as received are what is
 // verified.
 func ParseLeaf(data []byte) (Leaf, error) {
-	if len(data) > MaxLeaf {
-		return Leaf{}, malformed("leaf of %d bytes", len(data))
-	}
-	r := leafReader{Scanner: canon.Scan(string(data))}
-	r.Object(func(name string) {
-		if !r.text(name) {
-			r.member(name)
-		}
-	})
-	if err := r.End(); err != nil {
-		return Leaf{}, fmt.Errorf("%w: leaf: %w", ErrMalformed, err)
-	}
-	if r.version != 1 {
-		return Leaf{}, malformed("leaf of version %d", r.version)
-	}
-	if err := r.finish(); err != nil {
+	var r leafReader
+	if err := r.read(string(data)); err != nil {
 		return Leaf{}, err
 	}
 	return r.leaf, nil
@@ -38,9 +24,59 @@ type leafReader struct {
 	leaf    Leaf
 	version int64
 	object  []string
-	at      bool // these members are there
+	pair    [2]string // what object mostly is
+	at      bool      // these members are there
 	size    bool
 	heads   bool
+	empty   bool // a member that is left out where it says nothing is there
+
+	oldChanges []LeafChange // room for the next leaf
+	oldPersons []string
+}
+
+// read reads a leaf, whose strings are parts of text. The lists of the leaf that
+// was read before are written over.
+func (r *leafReader) read(text string) error {
+	if len(text) > MaxLeaf {
+		return malformed("leaf of %d bytes", len(text))
+	}
+	*r = leafReader{Scanner: canon.Scan(text), oldChanges: r.oldChanges, oldPersons: r.oldPersons}
+	members := r.Begin()
+	for name, ok := r.Member(&members); ok; name, ok = r.Member(&members) {
+		switch {
+		case r.text(name):
+		case name == "changes":
+			r.leaf.Changes = r.changes(r.oldChanges[:0])
+			r.oldChanges = r.leaf.Changes
+		case name == "persons":
+			r.leaf.Persons = r.texts(r.oldPersons[:0])
+			r.oldPersons = r.leaf.Persons
+		default:
+			r.member(name)
+		}
+	}
+	if err := r.End(); err != nil {
+		return fmt.Errorf("%w: leaf: %w", ErrMalformed, err)
+	}
+	if r.version != 1 {
+		return malformed("leaf of version %d", r.version)
+	}
+	return r.finish()
+}
+
+// taken is the leaf that was read, for somebody who keeps it.
+func (r *leafReader) taken() *Leaf {
+	leaf := r.leaf
+	r.oldChanges, r.oldPersons = nil, nil
+	return &leaf
+}
+
+// some reads text that says something. One leaf has one spelling: where there is
+// nothing to say the member is not there.
+func (r *leafReader) some() string {
+	text := r.Text()
+	r.empty = r.empty || text == ""
+	return text
 }
 
 // text reads the members that are strings, and says whether it was one.
@@ -73,7 +109,7 @@ func (r *leafReader) text(name string) bool {
 	default:
 		return false
 	}
-	*to = r.Text()
+	*to = r.some()
 	return true
 }
 
@@ -85,18 +121,13 @@ func (r *leafReader) member(name string) {
 		l.At, r.at = r.Time(), true
 	case "cap":
 		l.Capture = r.capture()
-	case "changes":
-		l.Changes = []LeafChange{}
-		r.Array(r.change)
 	case "gap":
 		l.Gap = r.gap()
 	case "heads":
 		r.heads = true
-		r.Object(r.head)
+		r.readHeads()
 	case "object":
-		r.object = r.texts()
-	case "persons":
-		l.Persons = r.texts()
+		r.object = r.texts(r.pair[:0])
 	case "size":
 		l.Size, r.size = r.Int(), true
 	case "v":
@@ -113,65 +144,90 @@ func (r *leafReader) finish() error {
 	if !r.at || r.size != beat || r.heads != beat {
 		return malformed("leaf: time, or the size and heads that a beat has and nothing else")
 	}
+	if r.empty {
+		return malformed("leaf: a member that says nothing")
+	}
 	if r.object != nil && !beat {
 		if len(r.object) != 2 {
 			return malformed("leaf: object")
 		}
 		l.Object = Object{Kind: r.object[0], ID: r.object[1], Person: IsSurrogate(r.object[1])}
+		if l.Object == (Object{}) {
+			return malformed("leaf: an object that is none")
+		}
 	}
 	return l.check()
 }
 
-func (r *leafReader) texts() []string {
-	out := []string{}
-	r.Array(func() { out = append(out, r.Text()) })
-	return out
+// texts reads strings into a list, which has one at least.
+func (r *leafReader) texts(into []string) []string {
+	if into == nil {
+		into = []string{}
+	}
+	for in := r.List(); r.Element(&in); {
+		into = append(into, r.Text())
+	}
+	r.empty = r.empty || len(into) == 0
+	return into
 }
 
-func (r *leafReader) change() {
-	var c LeafChange
-	r.Object(func(name string) {
+func (r *leafReader) changes(into []LeafChange) []LeafChange {
+	if into == nil {
+		into = []LeafChange{}
+	}
+	for in := r.List(); r.Element(&in); {
+		into = append(into, LeafChange{})
+		r.change(&into[len(into)-1])
+	}
+	r.empty = r.empty || len(into) == 0
+	return into
+}
+
+func (r *leafReader) change(c *LeafChange) {
+	members := r.Begin()
+	for name, ok := r.Member(&members); ok; name, ok = r.Member(&members) {
 		switch name {
 		case "new":
-			c.New = r.Text()
+			c.New = r.some()
 		case "odd":
-			c.Odd = r.Text()
+			c.Odd = r.some()
 		case "old":
-			c.Old = r.Text()
+			c.Old = r.some()
 		case "path":
-			c.Path = r.Text()
+			c.Path = r.some()
 		case "who":
-			c.Who = r.Text()
+			c.Who = r.some()
 		default:
 			r.Skip()
 		}
-	})
-	r.leaf.Changes = append(r.leaf.Changes, c)
+	}
 }
 
 func (r *leafReader) capture() *LeafCapture {
 	c := &LeafCapture{}
-	r.Object(func(name string) {
+	members := r.Begin()
+	for name, ok := r.Member(&members); ok; name, ok = r.Member(&members) {
 		switch name {
 		case "claimed":
-			c.Claimed = r.Text()
+			c.Claimed = r.some()
 		case "cols":
-			c.Columns = r.texts()
+			c.Columns = r.texts(nil)
 		case "op":
-			c.Op = r.Text()
+			c.Op = r.some()
 		case "table":
-			c.Table = r.Text()
+			c.Table = r.some()
 		default:
 			r.Skip()
 		}
-	})
+	}
 	return c
 }
 
 func (r *leafReader) gap() *LeafGap {
 	g := &LeafGap{}
 	times := 0
-	r.Object(func(name string) {
+	members := r.Begin()
+	for name, ok := r.Member(&members); ok; name, ok = r.Member(&members) {
 		switch name {
 		case "count":
 			g.Count = r.Int()
@@ -182,44 +238,54 @@ func (r *leafReader) gap() *LeafGap {
 			g.To = r.Time()
 			times++
 		case "why":
-			g.Why = r.Text()
+			g.Why = r.some()
 		default:
 			r.Skip()
 		}
-	})
+	}
 	if times != 2 {
 		g.Count = 0 // a gap without its times is none
 	}
 	return g
 }
 
-func (r *leafReader) head(name string) {
+func (r *leafReader) readHeads() {
 	h := &r.leaf.Heads
-	switch name {
-	case "keys":
-		h.Keys = r.chained()
-	case "ledger":
-		h.Ledger = r.chained()
-	case "seals":
-		h.Seals = r.Text()
-	case "snapshots":
-		h.Snapshots = r.Text()
-	default:
-		r.Skip()
+	members := r.Begin()
+	for name, ok := r.Member(&members); ok; name, ok = r.Member(&members) {
+		switch name {
+		case "keys":
+			h.Keys = r.chained()
+		case "ledger":
+			h.Ledger = r.chained()
+		case "seals":
+			h.Seals = r.some()
+		case "snapshots":
+			h.Snapshots = r.some()
+		default:
+			r.Skip()
+		}
 	}
 }
 
 func (r *leafReader) chained() *LeafHead {
 	h := &LeafHead{}
-	r.Object(func(name string) {
+	both := 0
+	members := r.Begin()
+	for name, ok := r.Member(&members); ok; name, ok = r.Member(&members) {
 		switch name {
 		case "hash":
 			h.Hash = r.Text()
+			both++
 		case "n":
 			h.N = r.Int()
+			both++
 		default:
 			r.Skip()
 		}
-	})
+	}
+	if both != 2 {
+		h.N = -1 // a head is both
+	}
 	return h
 }

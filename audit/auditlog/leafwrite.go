@@ -10,6 +10,9 @@ import (
 // AppendLeaf appends the bytes of a leaf that are hashed. What [ParseLeaf] would
 // refuse it refuses, and writes nothing.
 func AppendLeaf(dst []byte, l *Leaf) ([]byte, error) {
+	if l == nil {
+		return dst, invalid("no leaf to write")
+	}
 	if err := l.check(); err != nil {
 		return dst, err
 	}

@@ -1,7 +1,9 @@
 package auditlog
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -86,6 +88,9 @@ func plainParse(data []byte) (Leaf, error) {
 	if in.V != 1 {
 		return Leaf{}, malformed("leaf of version %d", in.V)
 	}
+	if err := plainSpelling(data); err != nil {
+		return Leaf{}, err
+	}
 	at, err := canon.ParseTime(in.At)
 	if err != nil {
 		return Leaf{}, malformed("leaf: time")
@@ -104,6 +109,40 @@ func plainParse(data []byte) (Leaf, error) {
 		return l, l.plainBeat(in)
 	}
 	return l, l.plainFill(in)
+}
+
+// plainSpelling refuses members that we leave out where they say nothing.
+func plainSpelling(data []byte) error {
+	var all map[string]any
+	if err := json.Unmarshal(data, &all); err != nil {
+		return malformed("leaf")
+	}
+	empty := func(in any, names ...string) bool {
+		members, _ := in.(map[string]any)
+		return slices.ContainsFunc(names, func(name string) bool {
+			v, has := members[name]
+			list, isList := v.([]any)
+			return has && (v == "" || isList && len(list) == 0)
+		})
+	}
+	wrong := empty(all, "action", "actor", "changes", "for", "id", "kind", "object", "outcome", "persons", "policy", "prior", "reason", "request", "tenant") ||
+		empty(all["cap"], "claimed", "cols", "op", "table") || empty(all["gap"], "why") || empty(all["heads"], "seals", "snapshots")
+	changes, _ := all["changes"].([]any)
+	for _, c := range changes {
+		wrong = wrong || empty(c, "new", "odd", "old", "path", "who")
+	}
+	heads, _ := all["heads"].(map[string]any)
+	for _, name := range []string{"keys", "ledger"} {
+		if head, is := heads[name].(map[string]any); is {
+			_, hash := head["hash"]
+			_, n := head["n"]
+			wrong = wrong || !hash || !n
+		}
+	}
+	if wrong {
+		return malformed("leaf: spelt otherwise")
+	}
+	return nil
 }
 
 // plainMembers are those that were not there from the beginning.
@@ -170,6 +209,9 @@ func (l *Leaf) plainFill(in plainLeaf) error {
 		if len(in.Object) != 2 {
 			return malformed("leaf: object")
 		}
+		if in.Object[0] == "" && in.Object[1] == "" {
+			return malformed("leaf: object")
+		}
 		l.Object = Object{Kind: in.Object[0], ID: in.Object[1], Person: plainSurrogate(in.Object[1])}
 	}
 	if in.Kind == KindMerge {
@@ -196,7 +238,10 @@ func (l *Leaf) plainLists() error {
 		if c.Odd != "" && c.Odd != "old" && c.Odd != "new" && c.Odd != "both" {
 			return malformed("leaf: odd")
 		}
-		if i > 0 && l.Changes[i-1].Path > c.Path {
+		if i == 0 {
+			continue
+		}
+		if p := l.Changes[i-1]; p.Path > c.Path || p.Path == c.Path && p.Who >= c.Who {
 			return malformed("leaf: changes out of order")
 		}
 	}

@@ -1,5 +1,7 @@
 package auditlog
 
+import "github.com/crmguard/crmguard/audit/internal/worst"
+
 // Verdict is the outcome of a verification.
 type Verdict string
 
@@ -14,7 +16,9 @@ const (
 	Tampered   Verdict = "tampered"    // bytes do not match what was signed
 )
 
-// rank orders the verdicts.
+// rank orders the verdicts. What is none of them says nothing that is known, and
+// counts as Incomplete: "" stands in a report that was not made, and a later
+// version may have a verdict that this one does not.
 func (v Verdict) rank() int {
 	switch v {
 	case Tampered:
@@ -23,22 +27,29 @@ func (v Verdict) rank() int {
 		return 4
 	case RolledBack:
 		return 3
-	case Incomplete:
-		return 2
 	case Unanchored:
 		return 1
-	default:
+	case OK:
 		return 0
+	default: // and Incomplete
+		return 2
 	}
 }
 
-// Worst is the one of several verdicts that counts.
+// Worst is the one of several verdicts that counts. It is OK only where each is: of
+// no verdict, and of what is none, it is Incomplete.
 func Worst(verdicts ...Verdict) Verdict {
+	if len(verdicts) == 0 {
+		return Incomplete
+	}
 	out := OK
 	for _, v := range verdicts {
 		if v.rank() > out.rank() {
 			out = v
 		}
+	}
+	if out.rank() == Incomplete.rank() {
+		return Incomplete
 	}
 	return out
 }
@@ -52,8 +63,20 @@ type Fault struct {
 	What    string  // in words
 }
 
-// MaxFaults bounds a report; the rest is counted.
+// MaxFaults bounds a report; the rest is counted. Where there are more, those
+// with the worse verdict stand in it, and of one verdict those that name an entry or an event.
 const MaxFaults = 100
+
+// Worse says whether a fault is the one to be told where only one of them can be.
+func (f Fault) Worse(than Fault) bool {
+	if f.Verdict.rank() != than.Verdict.rank() {
+		return f.Verdict.rank() > than.Verdict.rank()
+	}
+	return f.named() && !than.named()
+}
+
+// named says whether a fault says which entry or event it is about.
+func (f Fault) named() bool { return f.Index >= 0 || f.Event != "" }
 
 // Report is the outcome of [VerifyLog].
 type Report struct {
@@ -64,18 +87,21 @@ type Report struct {
 	Size     int64   // entries that the checkpoint promises
 	Root     [32]byte
 	Verified int64       // entries read and hashed
+	Parsed   int64       // entries among them whose content was read, too: all but those that did not match, or few for VerifyHashes
 	Beats    int64       // beats among them
 	KeptSize int64       // entries that the kept checkpoint promises
 	Keys     []KeyChange // what the log says about its signing keys, the first hundred
-	Faults   []Fault     // the first hundred
+	Faults   []Fault     // the first hundred of the worst
 	More     int         // faults beyond those
 }
 
 func (r *Report) add(f Fault) {
 	r.Log = Worst(r.Log, f.Verdict)
-	if len(r.Faults) >= MaxFaults {
+	var full bool
+	if r.Faults, full = worst.Keep(r.Faults, MaxFaults, f, Fault.Worse); full {
 		r.More++
-		return
 	}
-	r.Faults = append(r.Faults, f)
 }
+
+// unmade is the report of a verification that was not made.
+func unmade() Report { return Report{Verdict: Incomplete, Log: Incomplete, Kept: Incomplete} }

@@ -72,7 +72,9 @@ func TestFrozenRowAndOpenings(t *testing.T) {
 	require.NoError(t, err)
 	parsed, err := ParseFrames(b.Sealed)
 	require.NoError(t, err)
-	require.Equal(t, b.Sealed, AppendFrames(nil, parsed))
+	frames, err := AppendFrames(nil, parsed)
+	require.NoError(t, err)
+	require.Equal(t, b.Sealed, frames)
 	require.Len(t, parsed, len(s.Owners))
 	for i, f := range parsed {
 		content := [32]byte(unhex(t, s.Content[i]))

@@ -1,8 +1,6 @@
 package auditlog
 
 import (
-	"slices"
-
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
@@ -50,36 +48,4 @@ func openCheckpoint(keys c2sp.Keys, signed []byte) (tlog.Tree, error) {
 		return tlog.Tree{}, signature(err)
 	}
 	return tree, nil
-}
-
-// The reasons of an event of kind key.
-const (
-	ReasonRotated = "rotated" // the key signs from here on
-	ReasonRevoked = "revoked" // it counts no more
-)
-
-// KeyChange is what the log says about its own signing keys.
-type KeyChange struct {
-	Index   int64  // entry
-	Key     string // verifier key without the name of the log
-	Revoked bool   // it counts no more; otherwise it signs from here on
-}
-
-// keyEntry takes up an entry about a key.
-func (w *walker) keyEntry(index int64, leaf *Leaf) {
-	if leaf.Kind == KindKey && len(w.report.Keys) < MaxFaults {
-		w.report.Keys = append(w.report.Keys, KeyChange{index, leaf.Object.ID, leaf.Reason == ReasonRevoked})
-	}
-}
-
-// revoked finds a checkpoint that no key signed but those which the log itself
-// revokes.
-func (w *walker) revoked(keys c2sp.Keys, signed []byte) {
-	by := keys.SignedBy(signed)
-	by = slices.DeleteFunc(by, func(k c2sp.Key) bool {
-		return slices.ContainsFunc(w.report.Keys, func(c KeyChange) bool { return c.Revoked && c.Key == k.Short })
-	})
-	if len(by) == 0 {
-		w.fault(Tampered, -1, CheckpointFile, "the checkpoint is signed by a key that the log itself revokes")
-	}
 }

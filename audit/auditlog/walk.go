@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -16,21 +16,36 @@ import (
 // walker reads a published log from the first entry to the last, computes
 // every hash tile from the entries and compares it with the published one.
 type walker struct {
-	read   merkle.Files
-	head   tlog.Tree
-	report *Report
-	kept   *tlog.Tree
-	each   func(index int64, raw []byte, leaf *Leaf) error // nil: no one listens
+	read       merkle.Files
+	head       tlog.Tree
+	report     *Report
+	kept       *tlog.Tree
+	keys       c2sp.Keys
+	revoked    revocations
+	each       func(index int64, raw []byte, leaf *Leaf) error // nil: no one listens
+	hashesOnly bool
+	release    func([]byte) // takes back what read returned; may be nil
 	merkle.Builder
-	broken bool // from here on no hash is known
+	lowest hashTile // the newest of level 0
+	broken bool     // from here on no hash is known
 }
 
 func (w *walker) run(ctx context.Context) error {
-	for n := int64(0); n*c2sp.TileWidth < w.head.N && !w.broken; n++ {
-		width := int(min(c2sp.TileWidth, w.head.N-n*c2sp.TileWidth))
-		if err := w.bundle(ctx, n, width); err != nil {
+	ahead := w.readAhead()
+	defer ahead.stop()
+	for !w.broken {
+		b, err := ahead.next(ctx)
+		if err != nil {
 			return err
 		}
+		if b == nil {
+			break
+		}
+		if err := w.take(ctx, b); err != nil {
+			return err
+		}
+		w.done(b.data)
+		ahead.reuse(b)
 	}
 	if w.broken {
 		return nil
@@ -44,111 +59,136 @@ func (w *walker) run(ctx context.Context) error {
 	return nil
 }
 
+// done gives back what was read and is used no more. Who listens may keep it.
+func (w *walker) done(data []byte) {
+	if w.release != nil && w.each == nil && data != nil {
+		w.release(data)
+	}
+}
+
 func (w *walker) fault(v Verdict, index int64, file, what string) {
 	w.report.add(Fault{Verdict: v, Index: index, File: file, What: what})
 }
 
-// bundle reads the entries of one bundle; where they are missing or damaged
-// the hash tile stands in, so that one hole does not hide the rest.
-func (w *walker) bundle(ctx context.Context, n int64, width int) error {
-	tile := c2sp.Tile(-1, n, width)
-	data, name, err := w.read.Tile(ctx, tile)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	exact, missing := name == c2sp.TilePath(tile), err != nil
-	if missing {
-		w.fault(Incomplete, n*c2sp.TileWidth, name, "the entries cannot be read")
-	}
+// fetch reads a published hash tile.
+func (w *walker) fetch(ctx context.Context, tile tlog.Tile) (out hashTile) {
+	out.data, out.name, out.err = w.read.Tile(ctx, tile)
+	return out
+}
+
+// load reads a bundle and the tile of its hashes.
+func (w *walker) load(ctx context.Context, b *bundle, n int64) {
+	b.n, b.width = n, int(min(c2sp.TileWidth, w.head.N-n*c2sp.TileWidth))
+	tile := c2sp.Tile(-1, n, b.width)
+	b.data, b.name, b.err = w.read.Tile(ctx, tile)
 	tile.L = 0
-	hashes, hashErr := w.read.Hashes(ctx, tile)
-	if missing && hashErr != nil {
-		w.broken = true
-		w.fault(Incomplete, n*c2sp.TileWidth, c2sp.TilePath(tile), "neither entries nor their hashes can be read; the rest was not checked")
-		return nil
-	}
-	for i := range width {
-		index := n*c2sp.TileWidth + int64(i)
-		var known *tlog.Hash
-		if hashErr == nil {
-			h := tlog.Hash(hashes[i*tlog.HashSize : (i+1)*tlog.HashSize])
-			known = &h
-		}
-		if !missing {
-			var raw []byte
-			if raw, data, err = c2sp.ReadEntry(data); err != nil {
-				w.fault(Tampered, index, name, "the bundle ends too early")
-				missing = true
-			} else if known, err = w.entry(index, name, raw, known); err != nil {
-				return err
-			}
-		}
-		if known == nil {
+	b.tile = w.fetch(ctx, tile)
+}
+
+// take takes up a bundle that was checked, after all those before it.
+func (w *walker) take(ctx context.Context, b *bundle) error {
+	w.done(w.lowest.data)
+	w.lowest = b.tile
+	if b.err != nil {
+		w.fault(Incomplete, b.n*c2sp.TileWidth, b.name, "the entries cannot be read")
+		if b.tile.hashes(b.width) == nil {
 			w.broken = true
+			w.fault(Incomplete, b.n*c2sp.TileWidth, c2sp.TilePath(c2sp.Tile(0, b.n, b.width)), "neither entries nor their hashes can be read; the rest was not checked")
 			return nil
 		}
-		if err := w.push(ctx, *known); err != nil {
+	}
+	verified := w.report.Verified
+	for i := range b.found {
+		f := &b.found[i]
+		w.report.Verified = verified + f.index - b.n*c2sp.TileWidth + 1
+		if err := w.tell(f, b.name); err != nil {
 			return err
 		}
 	}
-	if !missing && exact && len(data) != 0 {
-		w.fault(Tampered, -1, name, "bytes after the last entry")
+	w.report.Verified, w.report.Parsed = verified+int64(b.read), w.report.Parsed+int64(b.parsed)
+	if err := w.push(ctx, b); err != nil {
+		return err
+	}
+	if len(b.hashes) < b.width*tlog.HashSize {
+		w.broken = true
+		return nil
+	}
+	if b.rest != 0 && b.name == c2sp.TilePath(c2sp.Tile(-1, b.n, b.width)) {
+		w.fault(Tampered, -1, b.name, "bytes after the last entry")
 	}
 	return nil
 }
 
-// entry checks one entry and returns the hash to go on with: the tile's, where
-// they differ, so that the root tells which of them was changed.
-func (w *walker) entry(index int64, file string, raw []byte, known *tlog.Hash) (*tlog.Hash, error) {
-	h := tlog.RecordHash(raw)
-	w.report.Verified++
-	if known != nil && *known != h {
-		w.fault(Tampered, index, file, "the entry does not match its hash")
-		return known, nil
+// tell puts into the report what was found at an entry, and hands the entry on.
+func (w *walker) tell(f *finding, file string) error {
+	if f.key != nil {
+		w.keyChange(*f.key)
 	}
-	leaf, err := ParseLeaf(raw)
-	if err != nil {
-		w.fault(Tampered, index, file, "the entry is no leaf: "+err.Error())
-		return &h, nil
-	}
-	w.keyEntry(index, &leaf)
-	if leaf.Kind == KindBeat {
+	if f.beat {
 		w.report.Beats++
-		if leaf.Size != index {
-			w.fault(Tampered, index, file, fmt.Sprintf("the beat was made after %d entries", leaf.Size))
-		}
 	}
-	if w.each != nil {
-		return &h, w.each(index, raw, &leaf)
+	if f.what != "" {
+		w.fault(Tampered, f.index, file, f.what)
 	}
-	return &h, nil
+	if w.each != nil && f.raw != nil {
+		return w.each(f.index, f.raw, f.leaf)
+	}
+	return nil
 }
 
-// push adds a leaf hash to the tree and compares each tile that it completes.
-func (w *walker) push(ctx context.Context, h tlog.Hash) error {
-	err := w.Add(h, func(tile tlog.Tile, data []byte) error { return w.compare(ctx, tile, data) })
-	if w.kept != nil && w.kept.N == w.Edge.Size() {
-		root, _ := w.Edge.Root()
-		w.report.Kept = OK
-		if root != w.kept.Hash {
-			w.report.Kept = Forked
+// push adds the hashes of a bundle to the tree and compares each tile that they
+// complete.
+func (w *walker) push(ctx context.Context, b *bundle) error {
+	w.meet(b.hashes)
+	compare := func(tile tlog.Tile, data []byte) error { return w.compare(ctx, tile, data) }
+	if len(b.hashes) == c2sp.TileWidth*tlog.HashSize {
+		return w.AddTile(b.hashes, b.root, compare)
+	}
+	for hash := range slices.Chunk(b.hashes, tlog.HashSize) {
+		if err := w.Add(tlog.Hash(hash), compare); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
-// compare reads a published hash tile and compares it with the computed one.
+// meet compares with the kept checkpoint, where the tree has its size after some of
+// the next hashes.
+func (w *walker) meet(hashes []byte) {
+	if w.kept == nil {
+		return
+	}
+	more := w.kept.N - w.Edge.Size()
+	if more < 1 || more > int64(len(hashes)/tlog.HashSize) {
+		return
+	}
+	edge := slices.Clone(w.Edge)
+	for hash := range slices.Chunk(hashes[:more*tlog.HashSize], tlog.HashSize) {
+		edge.Push(tlog.Hash(hash))
+	}
+	w.report.Kept = OK
+	if root, _ := edge.Root(); root != w.kept.Hash {
+		w.report.Kept = Forked
+	}
+}
+
+// compare compares a published hash tile with the computed one. Those of level 0
+// were read together with their entries.
 func (w *walker) compare(ctx context.Context, tile tlog.Tile, want []byte) error {
-	got, name, err := w.read.Tile(ctx, tile)
+	got := w.lowest
+	if tile.L > 0 {
+		got = w.fetch(ctx, tile)
+		defer w.done(got.data)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, fs.ErrNotExist):
-		w.fault(Incomplete, -1, name, "the hash tile is missing")
-	case err != nil:
-		w.fault(Incomplete, -1, name, "the hash tile cannot be read")
-	case len(got) < len(want) || !bytes.Equal(got[:len(want)], want) || (name == c2sp.TilePath(tile) && len(got) != len(want)):
-		w.fault(Tampered, -1, name, "the hash tile does not match the entries")
+	case errors.Is(got.err, fs.ErrNotExist):
+		w.fault(Incomplete, -1, got.name, "the hash tile is missing")
+	case got.err != nil:
+		w.fault(Incomplete, -1, got.name, "the hash tile cannot be read")
+	case len(got.data) < len(want) || !bytes.Equal(got.data[:len(want)], want) || (got.name == c2sp.TilePath(tile) && len(got.data) != len(want)):
+		w.fault(Tampered, -1, got.name, "the hash tile does not match the entries")
 	}
 	return nil
 }

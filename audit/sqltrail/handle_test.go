@@ -35,6 +35,64 @@ func (t txOfBun) BeginTx(context.Context, *sql.TxOptions) (txOfBun, error) { ret
 func (t *txOfPgx) Commit(context.Context) error                            { return nil }
 func (t *txOfPgx) Begin(context.Context) (*txOfPgx, error)                 { return t, nil }
 
+// unit is a unit of work that begins when it is first needed, over a database or
+// a connection: it has Commit from the beginning.
+type (
+	unit       struct{ *sql.DB }
+	connUnit   struct{ *sql.Conn }
+	nestedUnit struct{ *unit }
+	aroundNil  struct{ *sql.Tx }
+	begunUnit  struct {
+		*sql.DB
+		tx *sql.Tx
+	}
+)
+
+func (unit) Commit() error      { return nil }
+func (connUnit) Commit() error  { return nil }
+func (begunUnit) Commit() error { return nil }
+
+func (u begunUnit) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return u.tx.ExecContext(ctx, query, args...)
+}
+
+// A handle that commits and holds a database may not have begun; a struct around
+// nothing is nothing.
+func TestAUnitOfWorkThatHasNotBegunIsNoTransaction(t *testing.T) {
+	for _, name := range testdb.Names() {
+		for _, driver := range name.Drivers() {
+			t.Run(string(name)+"/"+driver, func(t *testing.T) {
+				s := newShop(t, testdb.New(t, name).OpenWith(t, driver), "crm.example/audit")
+				ctx := t.Context()
+				require.NoError(t, s.trail.Prepare(ctx, "main", "p1"))
+				conn, err := s.db.Conn(ctx)
+				require.NoError(t, err)
+				for what, handle := range map[string]audit.Tx{
+					"unit": unit{s.db.DB}, "its pointer": &unit{s.db.DB}, "over a connection": connUnit{conn}, "nested": nestedUnit{&unit{s.db.DB}},
+					"around nil": aroundNil{}, "a pointer around nil": &aroundNil{}, "bare": bare{}, "bare around nil": bare{(*sql.Tx)(nil)}, "nested nil": bare{&aroundNil{}}, "nil unit": nestedUnit{},
+				} {
+					require.ErrorIs(t, only(s.trail.Record(ctx, handle, sale(t, "p1"))), audit.ErrNoTransaction, what)
+				}
+				require.NoError(t, conn.Close())
+				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
+
+				tx, err := s.db.BeginTx(ctx, nil)
+				require.NoError(t, err)
+				defer func() { _ = tx.Rollback() }() // of one that has not committed
+				err = only(s.trail.Record(ctx, begunUnit{s.db.DB, tx}, sale(t, "p1")))
+				if name == testdb.SQLite {
+					require.ErrorIs(t, err, audit.ErrNoTransaction)
+					require.ErrorContains(t, err, "hand in the transaction itself")
+				} else {
+					require.NoError(t, err)
+				}
+				require.NoError(t, only(s.trail.Record(ctx, aroundNil{tx}, sale(t, "p1"))))
+				require.NoError(t, tx.Commit())
+			})
+		}
+	}
+}
+
 // Whatever a library calls its handle, an event goes into a transaction or
 // nowhere. Where the type does not tell the database is asked, on the
 // connection of the handle.
@@ -68,7 +126,7 @@ func TestAnEventGoesIntoATransactionOrNowhere(t *testing.T) {
 				want := 3
 				if name == testdb.SQLite {
 					require.ErrorIs(t, err, audit.ErrNoTransaction)
-					require.ErrorContains(t, err, "hand in what has Commit")
+					require.ErrorContains(t, err, "what has Commit")
 					want = 2
 				} else {
 					require.NoError(t, err)

@@ -43,7 +43,7 @@ func (d *Dir) SwapFile(ctx context.Context, name string, old, data []byte) error
 	defer f.Close()
 	defer lock.Release()
 	f = f.Over(d.over)
-	there, err := f.ReadFile(name)
+	there, err := read(f, name)
 	absent := errors.Is(err, fs.ErrNotExist)
 	switch {
 	case err != nil && !absent:

@@ -56,6 +56,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/durable"
 )
 
@@ -104,7 +105,8 @@ func (d *Dir) open() (*durable.Folder, error) {
 // FS returns the folder for reading, for [audit.VerifyLog] and others.
 func (d *Dir) FS() fs.FS { return os.DirFS(d.root) }
 
-// ReadFile returns a published file.
+// ReadFile returns a published file. Of one that is longer than any can be it
+// returns one byte more than that, which is not what was published.
 func (d *Dir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	if err := check(ctx, name); err != nil {
 		return nil, err
@@ -114,8 +116,12 @@ func (d *Dir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := f.Over(d.over).ReadFile(name)
+	data, err := read(f.Over(d.over), name)
 	return data, byHand(err)
+}
+
+func read(f *durable.Folder, name string) ([]byte, error) {
+	return f.ReadFirst(name, int64(c2sp.MaxFile(name))+1)
 }
 
 // WriteFile stores a file atomically and durably.

@@ -213,3 +213,24 @@ func TestRefusals(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, sink.WriteFile(stopped, "checkpoint", nil), context.Canceled)
 }
+
+// Whoever may write the folder and makes a file of holes takes nobody's memory: of
+// a file that is longer than any can be, one byte more is read, and it is replaced as
+// any other that is damaged.
+func TestAFileOfHolesTakesNoMemory(t *testing.T) {
+	dir := t.TempDir()
+	sink, err := tilesink.Open(dir)
+	require.NoError(t, err)
+	for name, most := range map[string]int{"checkpoint": 1_000_000, "tile/0/000": 8192, "tile/3/000.p/7": 8192, "tile/entries/000": 256 * 65537} {
+		require.NoError(t, sink.WriteFile(t.Context(), name, []byte("sound")))
+		require.NoError(t, os.Truncate(filepath.Join(dir, filepath.FromSlash(name)), 1<<33))
+		data, err := sink.ReadFile(t.Context(), name)
+		require.NoError(t, err)
+		require.Len(t, data, most+1, name)
+		require.ErrorIs(t, sink.SwapFile(t.Context(), name, []byte("sound"), []byte("new")), audit.ErrChanged)
+		require.NoError(t, sink.SwapFile(t.Context(), name, data, []byte("new")))
+		data, err = sink.ReadFile(t.Context(), name)
+		require.NoError(t, err)
+		require.Equal(t, "new", string(data))
+	}
+}

@@ -74,18 +74,24 @@ func TestTheScannerHandsOutWhatTheDocumentSays(t *testing.T) {
 	s := canon.Scan(`{"a":[1,-2],"b":"x\ny","c":{"d":"é"},"e":[[true]]}`)
 	var numbers []int64
 	text, inner := "", ""
-	s.Object(func(name string) {
+	members := s.Begin()
+	for name, ok := s.Member(&members); ok; name, ok = s.Member(&members) {
 		switch name {
 		case "a":
-			s.Array(func() { numbers = append(numbers, s.Int()) })
+			for in := s.List(); s.Element(&in); {
+				numbers = append(numbers, s.Int())
+			}
 		case "b":
 			text = s.Text()
 		case "c":
-			s.Object(func(string) { inner = s.Text() })
+			in := s.Begin()
+			for _, ok := s.Member(&in); ok; _, ok = s.Member(&in) {
+				inner = s.Text()
+			}
 		default:
 			s.Skip()
 		}
-	})
+	}
 	require.NoError(t, s.End())
 	require.Equal(t, []int64{1, -2}, numbers)
 	require.Equal(t, "x\ny", text)
@@ -95,8 +101,17 @@ func TestTheScannerHandsOutWhatTheDocumentSays(t *testing.T) {
 func TestWhatIsOfAnotherKindThanAskedForEndsTheReading(t *testing.T) {
 	for _, in := range []string{`1`, `"x"`, `{}`, `[]`, `true`} {
 		for kind, read := range map[string]func(s *canon.Scanner){
-			"{": func(s *canon.Scanner) { s.Object(func(string) { s.Skip() }) },
-			"[": func(s *canon.Scanner) { s.Array(s.Skip) },
+			"{": func(s *canon.Scanner) {
+				in := s.Begin()
+				for _, ok := s.Member(&in); ok; _, ok = s.Member(&in) {
+					s.Skip()
+				}
+			},
+			"[": func(s *canon.Scanner) {
+				for in := s.List(); s.Element(&in); {
+					s.Skip()
+				}
+			},
 			`"`: func(s *canon.Scanner) { s.Text() },
 			"1": func(s *canon.Scanner) { s.Int() },
 		} {
@@ -124,6 +139,26 @@ func TestATimeIsReadInItsOneSpelling(t *testing.T) {
 		}
 		require.NoError(t, s.End())
 		require.Equal(t, time.Date(2026, 11, 27, 4, 0, 0, 1000, time.UTC), at)
+	}
+}
+
+// Text is looked at eight bytes at a time: what ends it is found at each place,
+// beside each neighbour.
+func TestWhatEndsATextIsFoundAtEachPlace(t *testing.T) {
+	letters := []byte{'a', ' ', '!', '#', '[', ']', '~', 0x7f, 0x1f, 0, '\n', '"', '\\', 0x80, 0xff, 0xc3}
+	for length := range 20 {
+		for place := range length {
+			for _, c := range letters {
+				for _, beside := range letters {
+					text := bytes.Repeat([]byte{'x'}, length)
+					text[place] = c
+					if place > 0 {
+						text[place-1] = beside
+					}
+					sameVerdict(t, append(append([]byte{'"'}, text...), '"'))
+				}
+			}
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package canon_test
 
 import (
+	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -51,4 +53,50 @@ func TestBytesHaveOneText(t *testing.T) {
 			require.Equal(t, text, canon.FormatBytes(got))
 		}
 	})
+}
+
+// timeOfPackageTime is the slow way, which says what a time is.
+func timeOfPackageTime(text string) (time.Time, bool) {
+	const layout = "2006-01-02T15:04:05.000000Z"
+	at, err := time.Parse(layout, text)
+	return at, err == nil && at.Format(layout) == text
+}
+
+func sameTime(t require.TestingT, text string) {
+	want, sound := timeOfPackageTime(text)
+	got, err := canon.ParseTime(text)
+	require.Equal(t, sound, err == nil, "%q", text)
+	if sound {
+		require.Equal(t, want, got)
+	}
+}
+
+// Each day there could be in years of each kind, and each number in each place.
+func TestATimeIsReadAsPackageTimeReadsIt(t *testing.T) {
+	for _, year := range []int{0, 1, 4, 100, 400, 1900, 1970, 2000, 2023, 2024, 2100, 9999} {
+		for month := range 14 {
+			for day := range 34 {
+				sameTime(t, fmt.Sprintf("%04d-%02d-%02dT01:02:03.000004Z", year, month, day))
+			}
+		}
+	}
+	for n := range 100 {
+		for _, layout := range []string{"2026-11-27T%02d:02:03.000004Z", "2026-11-27T01:%02d:03.000004Z", "2026-11-27T01:02:%02d.000004Z", "2026-11-%02dT01:02:03.000004Z", "2026-11-27T01:02:03.%02d9999Z"} {
+			sameTime(t, fmt.Sprintf(layout, n))
+		}
+	}
+	sound := []byte("2026-11-27T01:02:03.000004Z")
+	for i := range sound {
+		for c := range 256 {
+			changed := bytes.Clone(sound)
+			changed[i] = byte(c)
+			sameTime(t, string(changed))
+		}
+	}
+}
+
+func FuzzTime(f *testing.F) {
+	f.Add("2026-11-27T01:02:03.000004Z")
+	f.Add("0000-02-29T23:59:59.999999Z")
+	f.Fuzz(func(t *testing.T, text string) { sameTime(t, text) })
 }

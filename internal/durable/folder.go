@@ -111,12 +111,15 @@ func (f *Folder) open(name string, flag int) (File, error) {
 }
 
 // ReadFile reads a plain file whole.
-func (f *Folder) ReadFile(name string) ([]byte, error) {
+func (f *Folder) ReadFile(name string) ([]byte, error) { return f.ReadFirst(name, math.MaxInt64) }
+
+// ReadFirst reads a plain file, and no more of it than its first bytes.
+func (f *Folder) ReadFirst(name string, most int64) ([]byte, error) {
 	file, err := f.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.NewSectionReader(file, 0, math.MaxInt64))
+	data, err := io.ReadAll(io.NewSectionReader(file, 0, most))
 	return data, errors.Join(failed("read", name, err), failed("close", name, file.Close()))
 }
 

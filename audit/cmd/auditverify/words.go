@@ -100,6 +100,7 @@ func chinese() words {
 			"the verification was interrupted":                                                           "检查被中断",
 			"the checkpoint was changed: this key did not sign what it says":                             "检查点被改动: 其内容并非由此密钥签名",
 			"the checkpoint is empty or ends too early: a write was torn, or it was cut":                 "检查点为空或过早结束: 写入中断,或被截断",
+			"the checkpoint has more signatures than are looked at: take those of others away":           "检查点的签名多于所检查的数目: 请去掉他人的签名",
 			"the checkpoint is not signed by this key: the wrong verifier key, or another log":           "检查点不是由此密钥签名: 公钥不对,或是另一份日志",
 			"this key signed what no log can say: whoever holds it signs other things than this library": "此密钥签过日志不可能有的内容: 持有者还用它签别的东西",
 			"the checkpoint is signed by a key that the log itself revokes":                              "检查点由日志自身已吊销的密钥签名",

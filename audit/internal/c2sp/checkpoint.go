@@ -25,6 +25,16 @@ var errCheckpoint = errors.New("malformed checkpoint")
 // or it was cut.
 var ErrShort = errors.New("the checkpoint is empty or ends too early")
 
+// ErrCrowded says that a checkpoint has more signatures than are looked at, so
+// that nobody knows whether ours is among them.
+var ErrCrowded = errors.New("the checkpoint has more signatures than are looked at")
+
+// MaxNote bounds a checkpoint, for who reads one without its signature.
+const MaxNote = 1_000_000
+
+// maxSignatures is how many package note looks at.
+const maxSignatures = 100
+
 // ErrText says that a key signed a text that is no checkpoint of any log. It is
 // the signer's fault, and nobody else's.
 var ErrText = errors.New("signed, and no log can say this")
@@ -63,6 +73,9 @@ func OpenCheckpoint(signed []byte, keys ...note.Verifier) (tlog.Tree, error) {
 	if short(signed) {
 		return tlog.Tree{}, ErrShort
 	}
+	if crowded(signed) {
+		return tlog.Tree{}, ErrCrowded
+	}
 	n, err := note.Open(signed, note.VerifierList(keys...))
 	if err != nil {
 		return tlog.Tree{}, err
@@ -88,6 +101,13 @@ func SignedBy(signed []byte, key note.Verifier) bool {
 // NUL where a file system had the length and not yet the bytes.
 func short(signed []byte) bool {
 	return len(signed) == 0 || signed[len(signed)-1] != '\n' || !bytes.Contains(signed, []byte("\n\n"))
+}
+
+// crowded says that package note would refuse a checkpoint for the number of its
+// signatures.
+func crowded(signed []byte) bool {
+	signatures := signed[bytes.LastIndex(signed, []byte("\n\n"))+2:]
+	return bytes.Count(signatures, []byte("\n")) > maxSignatures
 }
 
 // parseInt reads a number that is written in the one usual way.

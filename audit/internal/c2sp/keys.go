@@ -1,6 +1,7 @@
 package c2sp
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,7 +10,10 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// Key is a verifier key, and its text without the name of the log.
+// Key is a verifier key, and its text without the name of the log: the one that
+// GenerateKey gives, however the text was spelt that it was read from. Package
+// note takes capitals in the hash, line breaks in base64 and stray bits at its
+// end; two texts of one key must compare as one.
 type Key struct {
 	note.Verifier
 	Short string
@@ -48,15 +52,36 @@ func ParseKeys(key string, former []string) (Keys, error) {
 // it.
 func ParseKey(text string) (Key, error) {
 	v, err := note.NewVerifier(text)
+	short := ""
+	if err == nil {
+		short, err = spelling(v, text)
+	}
 	switch {
 	case err == nil:
-		return Key{v, strings.TrimPrefix(text, v.Name()+"+")}, nil
+		return Key{v, short}, nil
 	case text == "":
 		return Key{}, errors.New("it is empty: it is the second result of GenerateKey")
 	case strings.HasPrefix(text, "PRIVATE+KEY+"):
 		return Key{}, errors.New("it is the signing key: the verifier key is the second result of GenerateKey")
 	}
 	return Key{}, err
+}
+
+// spelling is the text of a key without its name, as it is written once.
+func spelling(v note.Verifier, text string) (string, error) {
+	_, coded, ok := strings.Cut(strings.TrimPrefix(text, v.Name()+"+"), "+")
+	key, err := base64.StdEncoding.DecodeString(coded)
+	if !ok || err != nil {
+		return "", errors.New("it is no verifier key")
+	}
+	return fmt.Sprintf("%08x+%s", v.KeyHash(), base64.StdEncoding.EncodeToString(key)), nil
+}
+
+// Spelling is the text of a key, without the name of its log, as [Key] has it;
+// ok is false where it is the text of no key of this log.
+func Spelling(origin, text string) (short string, ok bool) {
+	key, err := ParseKey(origin + "+" + text)
+	return key.Short, err == nil && key.Name() == origin
 }
 
 // Name is the origin of the log.

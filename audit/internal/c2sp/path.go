@@ -1,6 +1,7 @@
 package c2sp
 
 import (
+	"math"
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -24,6 +25,29 @@ func ParseTilePath(name string) (tlog.Tile, bool) {
 		return tlog.Tile{}, false
 	}
 	return tile, true
+}
+
+const (
+	// MaxCheckpoint is the longest checkpoint: package note opens none that is
+	// longer.
+	MaxCheckpoint = 1_000_000
+	// MaxBundle is the longest entry bundle.
+	MaxBundle = TileWidth * (math.MaxUint16 + 2)
+)
+
+// MaxFile is how long a file of a published log can be. Whoever reads one asks for
+// one byte more, by which a longer one shows, and takes no memory for the rest: a
+// file of holes is as long as somebody likes, and costs nobody a disk.
+func MaxFile(name string) int {
+	switch {
+	case strings.HasPrefix(name, "tile/entries/"):
+		return MaxBundle
+	case strings.HasPrefix(name, "tile/"):
+		return TileWidth * tlog.HashSize
+	case name == "checkpoint":
+		return MaxCheckpoint
+	}
+	return MaxBundle
 }
 
 // Within says whether a tree of size entries has this tile, at least as wide as

@@ -12,6 +12,13 @@ import (
 
 const proofHeader = "c2sp.org/tlog-proof@v1\n"
 
+// A proof in a tree of MaxSize has 62 hashes. Behind them stands a checkpoint; the
+// rest is for a line of extra data.
+const (
+	maxHashes = 62
+	maxProof  = 4 * MaxNote
+)
+
 // ErrRecord says that a proof is well formed and signed, and does not prove
 // this record.
 var ErrRecord = errors.New("the proof is of another record")
@@ -33,6 +40,9 @@ func FormatProof(index int64, hashes tlog.RecordProof, signed []byte) []byte {
 // and that one of these keys signed the tree, which it returns. Its errors are those of
 // [OpenCheckpoint], ErrRecord, and others for bytes of another format.
 func VerifyProof(keys []note.Verifier, record tlog.Hash, proof []byte) (tlog.Tree, error) {
+	if len(proof) > maxProof {
+		return tlog.Tree{}, errProof
+	}
 	index, hashes, signed, err := parseProof(string(proof))
 	if err != nil {
 		return tlog.Tree{}, err
@@ -58,9 +68,12 @@ func parseProof(proof string) (index int64, hashes tlog.RecordProof, signed stri
 		isProof, rest = isProof && err == nil, more
 	}
 	rest, isIndex := strings.CutPrefix(rest, "index ")
-	lines := strings.Split(rest, "\n")
+	lines := strings.SplitN(rest, "\n", maxHashes+3)
 	index, isNumber := parseInt(lines[0])
 	ok := found && isProof && isIndex && isNumber
+	if len(lines)-1 > maxHashes {
+		return 0, nil, "", errProof
+	}
 	for _, line := range lines[1:] {
 		h, isHash := parseHash(line)
 		ok, hashes = ok && isHash, append(hashes, h)

@@ -1,6 +1,8 @@
 package merkle
 
 import (
+	"math/bits"
+
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
@@ -13,16 +15,20 @@ type Edge []struct {
 }
 
 // Push adds a leaf.
-func (e *Edge) Push(h tlog.Hash) {
-	*e = append(*e, struct {
+func (e *Edge) Push(h tlog.Hash) { e.push(1, h, func(int64, tlog.Hash) {}) }
+
+// push adds a perfect subtree, of a size to which the tree has grown in whole
+// multiples, and says of each subtree that it is or completes what its root is.
+func (e *Edge) push(size int64, h tlog.Hash, whole func(size int64, root tlog.Hash)) {
+	s := *e
+	for whole(size, h); len(s) > 0 && s[len(s)-1].size == size; whole(size, h) {
+		size, h = 2*size, tlog.NodeHash(s[len(s)-1].hash, h)
+		s = s[:len(s)-1]
+	}
+	*e = append(s, struct {
 		size int64
 		hash tlog.Hash
-	}{1, h})
-	for s := *e; len(s) > 1 && s[len(s)-1].size == s[len(s)-2].size; s = *e {
-		last, left := s[len(s)-1], &s[len(s)-2]
-		left.size, left.hash = 2*left.size, tlog.NodeHash(left.hash, last.hash)
-		*e = s[:len(s)-1]
-	}
+	}{size, h})
 }
 
 // Root folds the edge; ok is false for the empty tree.
@@ -56,28 +62,45 @@ type Builder struct {
 // Add takes the next leaf hash, and hands out each tile that it completes. The
 // tile's bytes are good until each returns.
 func (b *Builder) Add(h tlog.Hash, each func(tile tlog.Tile, data []byte) error) error {
-	b.Edge.Push(h)
+	return b.grow(1, h, nil, each)
+}
+
+// AddTile takes the hashes of the next 256 leaves, and what [TileRoot] computes of
+// them. The leaves before it must fill tiles, too.
+func (b *Builder) AddTile(data []byte, root tlog.Hash, each func(tile tlog.Tile, data []byte) error) error {
+	return b.grow(c2sp.TileWidth, root, data, each)
+}
+
+// grow adds a leaf, or a whole tile of leaves.
+func (b *Builder) grow(size int64, h tlog.Hash, tile []byte, each func(tile tlog.Tile, data []byte) error) error {
+	var roots [maxLevels]tlog.Hash // of the subtrees that are complete now, by level
+	b.Edge.push(size, h, func(size int64, root tlog.Hash) {
+		if level := bits.TrailingZeros64(uint64(size)); level%c2sp.TileHeight == 0 {
+			roots[level/c2sp.TileHeight] = root
+		}
+	})
 	for level := 0; ; level++ {
 		if level == len(b.levels) {
 			b.levels, b.done = append(b.levels, nil), append(b.done, 0)
 		}
-		b.levels[level] = append(b.levels[level], h[:]...)
-		data := b.levels[level]
+		data := tile
+		if level > 0 || tile == nil {
+			b.levels[level] = append(b.levels[level], roots[level][:]...)
+			data = b.levels[level]
+		}
 		if len(data) < c2sp.TileWidth*tlog.HashSize {
 			return nil
 		}
 		if err := each(c2sp.Tile(level, b.done[level], c2sp.TileWidth), data); err != nil {
 			return err
 		}
-		var full Edge
-		for i := range c2sp.TileWidth {
-			full.Push(tlog.Hash(data[i*tlog.HashSize : (i+1)*tlog.HashSize]))
-		}
-		h, _ = full.Root()
-		b.levels[level] = data[:0]
+		b.levels[level] = b.levels[level][:0]
 		b.done[level]++
 	}
 }
+
+// maxLevels is how many levels of tiles the largest tree has that there can be.
+const maxLevels = 64 / c2sp.TileHeight
 
 // Finish hands out the tiles at the right edge, which are not full.
 func (b *Builder) Finish(each func(tile tlog.Tile, data []byte) error) error {

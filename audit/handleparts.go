@@ -1,0 +1,61 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"reflect"
+)
+
+// Libraries and applications wrap transactions in structs of their own, whose
+// methods are those of what is embedded. What is embedded therefore tells more
+// than the names.
+
+// deepest is how far what is embedded is followed: types may go round in circles.
+const deepest = 8
+
+// executes is what a promoted method needs.
+var executes = reflect.TypeFor[interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}]()
+
+// embedsNil finds a handle whose ExecContext would be called on nothing: a struct
+// around a nil transaction.
+func embedsNil(tx Tx) bool { return holdsNil(reflect.ValueOf(tx), deepest) }
+
+func holdsNil(v reflect.Value, depth int) bool {
+	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
+		if v.IsNil() {
+			return v.Type().Implements(executes)
+		}
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct || depth == 0 {
+		return false
+	}
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); f.Anonymous && (f.Type.Implements(executes) || f.Type.Kind() == reflect.Struct) && holdsNil(v.Field(i), depth-1) {
+			return true
+		}
+	}
+	return false
+}
+
+// embedsDatabase finds a handle that a database or a connection is embedded in. It
+// commits and begins, and whether it has begun its type does not say.
+func embedsDatabase(handle reflect.Type, depth int) bool {
+	if handle == reflect.TypeFor[*sql.DB]() || handle == reflect.TypeFor[*sql.Conn]() {
+		return true
+	}
+	if handle.Kind() == reflect.Pointer {
+		handle = handle.Elem()
+	}
+	if handle.Kind() != reflect.Struct || depth == 0 || handle == reflect.TypeFor[sql.Tx]() {
+		return false
+	}
+	for i := range handle.NumField() {
+		if f := handle.Field(i); f.Anonymous && embedsDatabase(f.Type, depth-1) {
+			return true
+		}
+	}
+	return false
+}

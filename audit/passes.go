@@ -1,0 +1,99 @@
+package audit
+
+import (
+	"sync"
+	"time"
+
+	"github.com/crmguard/crmguard/internal/health"
+)
+
+// passRecord remembers the passes of the sequencer in this process.
+type passRecord struct {
+	mu      sync.Mutex
+	last    time.Time         // zero: none
+	failing time.Time         // since when they fail; zero: the last one did not
+	refused int               // rows that the last one did not let in
+	refuses time.Time         // since when
+	running map[int]time.Time // those that have not ended, by the order in which they began
+	begun   int
+}
+
+// begins notes that a pass begins, and hands out what says that it has ended.
+func (p *passRecord) begins(now time.Time) (end func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == nil {
+		p.running = make(map[int]time.Time)
+	}
+	p.begun++
+	number := p.begun
+	p.running[number] = now
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.running, number)
+	}
+}
+
+// stuck finds the pass that has been going on for longest.
+func (p *passRecord) stuck(now time.Time) (since time.Time, lasts time.Duration) {
+	for _, begun := range p.running {
+		if d := away(now, begun); d > lasts {
+			since, lasts = begun, d
+		}
+	}
+	return since, lasts
+}
+
+// hangs is how many times as long as an event may wait a pass goes on until it is
+// taken for one that hangs: after a long standstill, or over a slow sink, one may
+// take its time.
+const hangs = 10
+
+func (p *passRecord) took(r Result, err error, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = now
+	switch {
+	case err == nil:
+		p.failing = time.Time{}
+	case p.failing.IsZero():
+		p.failing = now
+	}
+	if err != nil && len(r.Refused) == 0 {
+		return // it did not come to look at the queue
+	}
+	switch p.refused = len(r.Refused); {
+	case p.refused == 0:
+		p.refuses = time.Time{}
+	case p.refuses.IsZero():
+		p.refuses = now
+	}
+}
+
+// findings say nothing in a process that makes no passes.
+func (p *passRecord) findings(now time.Time, late time.Duration) []Finding {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since, lasts := p.stuck(now)
+	if p.last.IsZero() && lasts <= late {
+		return nil
+	}
+	run := Finding{Name: "audit.run.failing", Level: health.Yes(!p.failing.IsZero(), HealthAlarm), Value: 0, Unit: "passes", Since: p.failing}
+	if run.Level != HealthOK {
+		run.Value, run.Remedy = 1, "the last pass of the sequencer failed: see the error of RunOnce"
+	}
+	switch {
+	case lasts > hangs*late:
+		run.Level, run.Value, run.Since = HealthAlarm, 1, since
+		run.Remedy = "a pass has not ended since then: the sink, the store of the kept checkpoint, the key service or the database does not answer it"
+	case lasts > late && run.Level == HealthOK:
+		run.Level, run.Since = HealthNotice, since
+		run.Remedy = "a pass has been going on since then: it has much to do, or something does not answer it"
+	}
+	refused := Finding{Name: "audit.refused", Level: health.Yes(p.refused > 0, HealthAlarm), Value: float64(p.refused), Unit: "rows", Since: p.refuses}
+	if refused.Level != HealthOK {
+		refused.Remedy = "somebody without the key of the tags changed or inserted queued rows: look at Result.Refused, and at who may write the database"
+	}
+	return []Finding{run, refused}
+}
