@@ -70,6 +70,12 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 			Record: trail.Recorder("desk"), Prepare: trail.Prepare, Note: trail.Noter("desk"), Allow: policy.Allower(who), Aliases: vault.Aliases,
 			Sign: crypto.Signer(ed25519.PrivateKey{}), Ledger: ledger,
 		}
+		// accesscontrol -> audit: decisions become events, and the trail asks the policy
+		_ = privacy.Config{Allow: trail.Watch(policy.Allower(who))}
+		_ = audit.Config{Allow: policy.Allower(who)}
+		if err := trail.Decisions(ctx, "contact.read", "contact/17", policy.Check(ctx, who, "contact.read", accesscontrol.Record{})); err != nil {
+			return err
+		}
 		_ = sqlstore.Config{EraseOwner: func(ctx context.Context, tenant, owner string) error {
 			_, err := vault.EraseRecord(ctx, tenant, owner)
 			return err

@@ -236,18 +236,18 @@ func TestPagesStayWhileTheLogGrows(t *testing.T) {
 			a.any(r)
 		}
 		a.run()
-		for range 15 {
-			a.any(r)
-		}
 		for round := range 6 {
+			for range 15 { // that wait when the first page is made, and are filed while they are shown
+				a.any(r)
+			}
 			f := audit.Filter{Tenant: "main"}
 			if round%2 == 1 {
 				f.Actor = "u-1"
 			}
-			want := a.want(f)
-			ids := a.all(f, 1+r.IntN(5), func() {
+			want, pages := a.want(f), 0
+			ids := a.all(f, 1+r.IntN(2), func() {
 				a.any(r)
-				if r.IntN(3) == 0 {
+				if pages++; pages == 1+round/2 || r.IntN(4) == 0 {
 					a.run()
 				}
 			})
