@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -427,4 +428,17 @@ func TestAllowIsAskedOnceAPage(t *testing.T) {
 	require.ErrorIs(t, err, errNo)
 	require.Empty(t, found)
 	require.Equal(t, []string{"audit.read audit", "audit.read person/p1", "audit.read contact/p1", "audit.read deal/7"}, asked)
+}
+
+// An entry that somebody damaged keeps no other one from being shown, and is counted.
+func TestADamagedEntryHidesNoOther(t *testing.T) {
+	b := newBench(t)
+	b.fill(5)
+	b.run()
+	b.rewriteEntry(2, `"v":1`, `"v":9`)
+	found, err := b.trail.Find(t.Context(), audit.Filter{Tenant: "main"}, audit.Page{})
+	require.NoError(t, err)
+	require.Len(t, found.Entries, 4)
+	require.Equal(t, int64(1), found.Damaged)
+	require.NotEqual(t, auditlog.Unanchored, b.verifyStore(nil).Verdict)
 }
