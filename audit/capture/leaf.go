@@ -189,9 +189,9 @@ func columns(names []string) []string {
 // does not tell a row: after a restore the database gives it again.
 func (f Filing) id(r Row) string {
 	data := frame.Join("crmguard/audit/captured/v1", f.Log, f.Cluster)
-	data = binary.BigEndian.AppendUint64(data, uint64(r.N)) //nolint:gosec // not negative: checked
+	data = binary.BigEndian.AppendUint64(data, uint64(r.N))
 	data = binary.BigEndian.AppendUint64(data, r.Tx)
-	data = binary.BigEndian.AppendUint64(data, uint64(r.At.UnixMicro())) //nolint:gosec // two's complement, as everywhere
+	data = binary.BigEndian.AppendUint64(data, uint64(r.At.UnixMicro()))
 	u := sha256.Sum256(data)
 	u[6] = u[6]&0x0f | 0x80
 	u[8] = u[8]&0x3f | 0x80

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -58,10 +59,11 @@ func Missing(ctx context.Context, db *sql.DB, tables ...Table) ([]Lack, error) {
 	return lacks, nil
 }
 
-// The first of these names the trigger that rows fire; that of a partition has
-// the same name, and is found by it.
+// lookForTrigger asks the catalogue alone: to_regclass wants USAGE on the schema.
+// The trigger of a partition has the name of its table's.
 const lookForTrigger = `
-WITH RECURSIVE root AS (SELECT to_regclass($1::text)::oid AS rel),
+WITH RECURSIVE root AS (SELECT (SELECT c.oid FROM pg_class c, pg_namespace n WHERE c.relnamespace = n.oid AND c.relname = $2::text
+		AND CASE WHEN $1::text = '' THEN pg_table_is_visible(c.oid) ELSE n.nspname = $1::text END) AS rel),
 parts (rel) AS (
 	SELECT i.inhrelid FROM pg_inherits i, root WHERE i.inhparent = root.rel
 	UNION ALL
@@ -82,13 +84,13 @@ FROM root
 
 // missing says what the table lacks, "" for nothing.
 func (t *Table) missing(ctx context.Context, q sqldb.Querier) (string, error) {
-	target, err := t.target()
-	if err != nil {
-		return "", err
+	schema, name, found := strings.Cut(t.Name, ".")
+	if !found {
+		schema, name = "", t.Name
 	}
 	var there, definer bool
 	var rows, whole, comment, columns, part, role string
-	if err := sqldb.One(ctx, q, []any{&there, &rows, &whole, &comment, &columns, &part, &definer, &role}, lookForTrigger, target); err != nil {
+	if err := sqldb.One(ctx, q, []any{&there, &rows, &whole, &comment, &columns, &part, &definer, &role}, lookForTrigger, schema, name); err != nil {
 		return "", err
 	}
 	switch {
