@@ -1,9 +1,10 @@
 package capture_test
 
 import (
-	"github.com/jackc/pgx/v5"
+	"strconv"
+	"strings"
+
 	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/lib/pq"
 	"github.com/stretchr/testify/require"
 )
 
@@ -11,16 +12,17 @@ import (
 // driver.
 func (b *bench) copyFrom(table string, id int) {
 	b.Helper()
+	statement := `COPY ` + table + ` (id) FROM STDIN`
 	if b.driver == "pgx" {
 		require.NoError(b, b.conn().Raw(func(c any) error {
-			_, err := c.(*stdlib.Conn).Conn().CopyFrom(b.Context(), pgx.Identifier{table}, []string{"id"}, pgx.CopyFromRows([][]any{{id}}))
+			_, err := c.(*stdlib.Conn).Conn().PgConn().CopyFrom(b.Context(), strings.NewReader(strconv.Itoa(id)+"\n"), statement)
 			return err
 		}))
 		return
 	}
 	tx, err := b.db.BeginTx(b.Context(), nil)
 	require.NoError(b, err)
-	in, err := tx.PrepareContext(b.Context(), pq.CopyIn(table, "id")) //nolint:staticcheck // both drivers have their way
+	in, err := tx.PrepareContext(b.Context(), statement)
 	require.NoError(b, err)
 	_, err = in.ExecContext(b.Context(), id)
 	require.NoError(b, err)

@@ -43,17 +43,24 @@ func TestTheRoleOfTheApplicationNeedsNoRight(t *testing.T) {
 	})
 }
 
-// Whoever could hang the function on a table of his own would write captured
-// rows as he likes.
+// Whoever could hang the function on a table of his own, or write into that of
+// the captured rows, would write them as he likes.
 func TestNobodyElseHangsTheFunctionOnATable(t *testing.T) {
 	one(t, func(b *bench) {
-		b.exec(contactsTable, `ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC`)
+		role, app := b.as(`CREATE, USAGE ON SCHEMA public`)
+		b.exec(contactsTable, `ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO `+role, `ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO `+role+`, PUBLIC`)
 		b.pack(contacts())
-		_, app := b.as(`CREATE, USAGE ON SCHEMA public`)
+		b.exec(`ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM `+role, `ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM `+role)
 		function := b.text(`SELECT tgfoid::regproc::text FROM pg_trigger WHERE tgname = 'crmguard_audit_capture'`)
 		app.exec(`CREATE TABLE mine (id int, tenant text)`)
 		_, err := app.db.ExecContext(b.Context(), `CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION `+function+`()`)
 		require.ErrorContains(b, err, "permission denied")
+		_, err = app.db.ExecContext(b.Context(), `DELETE FROM crmguard_audit_captured`)
+		require.ErrorContains(b, err, "permission denied", "whatever the administrator gives on new tables")
+
+		b.exec(`GRANT SELECT, DELETE ON crmguard_audit_captured TO ` + role)
+		b.pack(contacts())
+		app.exec(`DELETE FROM crmguard_audit_captured`) // what was given to whoever files stays
 	})
 }
 

@@ -15,17 +15,18 @@ DECLARE
 	target record;
 	names text[];
 	wrong text;
+	others text;
 	seen oid[] := '{}';
 	settings text;
 	keyed text[];
 	tenanted text[];
 	compared text;
-	shape text;
+	known text;
 	columns text;
 	former oid;
 	one constant text := $$CASE WHEN %1$s.%2$I IS NOT NULL THEN format('%%s', %1$s.%2$I) END$$;
 	many constant text := $$CASE WHEN %1$s.%2$I IS NOT NULL THEN replace(replace(format('%%s', %1$s.%2$I), '%%', '%%25'), '/', '%%2F') END$$;
-	prefixes constant text[] := ARRAY['OLD', 'NEW', '($1)'];
+	prefixes constant text[] := ARRAY['OLD', 'NEW', '($1)', '($2)'];
 BEGIN
 	IF home IS NULL THEN
 		RAISE EXCEPTION 'crmguard capture: the search path names no schema that is there, where the captured rows would stand: set search_path'
@@ -51,7 +52,12 @@ BEGIN
 				cols text[] COLLATE "C",
 				who text COLLATE "C" NOT NULL,
 				actor text COLLATE "C")', captured);
-			EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', captured);
+			-- Also what default privileges have given to a role of the application.
+			SELECT string_agg(DISTINCT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::regrole::text END, ', ') INTO others
+				FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = to_regclass(captured) AND x.grantee <> c.relowner;
+			IF others IS NOT NULL THEN
+				EXECUTE format('REVOKE ALL ON %s FROM %s', captured, others);
+			END IF;
 		END IF;
 		IF (SELECT count(*) <> 10 FROM pg_attribute a WHERE a.attrelid = to_regclass(captured) AND NOT a.attisdropped
 			AND a.attname IN ('tx', 'at', 'tab', 'kind', 'tenant', 'key', 'op', 'cols', 'who', 'actor')) THEN
@@ -131,8 +137,8 @@ BEGIN
 			INTO compared
 			FROM pg_attribute a
 			WHERE a.attrelid = target.rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (target.skip::name[]);
-		SELECT array_agg(a.attname::text ORDER BY a.attname)::text, string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attname)
-			INTO shape, columns
+		SELECT array_agg(a.attname)::text, string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attname)
+			INTO known, columns
 			FROM pg_attribute a WHERE a.attrelid = target.rel AND a.attnum > 0 AND NOT a.attisdropped;
 
 		EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp%s AS %L',
@@ -173,8 +179,8 @@ BEGIN
 			anew := true;
 		END;
 		IF NOT anew AND changed = '{}' THEN
-			IF (SELECT array_agg(a.attname::text ORDER BY a.attname)::text FROM pg_attribute a
-				WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped) = %6$L THEN
+			-- All that are known are still there: is there one that is not known?
+			IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (%6$L::name[])) THEN
 				RETURN NULL;
 			END IF;
 			anew := true;
@@ -184,15 +190,13 @@ BEGIN
 			IF TG_OP = 'INSERT' THEN was := NEW; ELSE was := OLD; END IF;
 			IF TG_OP = 'DELETE' THEN now_is := OLD; ELSE now_is := NEW; END IF;
 			BEGIN
-				EXECUTE %7$L INTO was_key USING was;
-				EXECUTE %7$L INTO is_key USING now_is;
+				EXECUTE %7$L INTO was_key, is_key USING was, now_is;
 			EXCEPTION WHEN OTHERS THEN
 				was_key := NULL;
 				is_key := NULL;
 			END;
 			BEGIN
-				EXECUTE %8$L INTO was_tenant USING was;
-				EXECUTE %8$L INTO is_tenant USING now_is;
+				EXECUTE %8$L INTO was_tenant, is_tenant USING was, now_is;
 			EXCEPTION WHEN OTHERS THEN
 				was_tenant := NULL;
 				is_tenant := NULL;
@@ -225,9 +229,14 @@ BEGIN
 	RETURN NULL;
 END
 $body$,
-				keyed[1], tenanted[1], keyed[2], tenanted[2], compared, shape,
-				'SELECT ' || keyed[3], 'SELECT ' || tenanted[3], target.skip, captured, target.label, target.kind));
-		EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', routine);
+				keyed[1], tenanted[1], keyed[2], tenanted[2], compared, known,
+				concat('SELECT ', keyed[3], ', ', keyed[4]), concat('SELECT ', tenanted[3], ', ', tenanted[4]), target.skip, captured, target.label, target.kind));
+		-- Whoever may execute it may hang it on a table of his own.
+		SELECT string_agg(DISTINCT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::regrole::text END, ', ') INTO others
+			FROM pg_proc p, aclexplode(COALESCE(p.proacl, acldefault('f', p.proowner))) x WHERE p.oid = to_regproc(routine) AND x.grantee <> p.proowner;
+		IF others IS NOT NULL THEN
+			EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM %s', routine, others);
+		END IF;
 		EXECUTE format('COMMENT ON FUNCTION %s() IS %L', routine, format('crmguard capture %s of %s', target.spec, columns));
 
 		SELECT t.tgfoid INTO former FROM pg_trigger t WHERE t.tgrelid = target.rel AND t.tgname = 'crmguard_audit_capture';
