@@ -120,6 +120,28 @@ func TestManyProcessesPackAtOnce(t *testing.T) {
 	})
 }
 
+func TestThePackIsAppliedUnderAnyIsolation(t *testing.T) {
+	each(t, func(b *bench) {
+		b.exec(contactsTable)
+		up, down, err := capture.Pack(contacts())
+		require.NoError(b, err)
+		strict := b.Serializable().OpenWith(b.T, b.driver)
+		execOn(b, strict, up, up, `INSERT INTO contacts (name) VALUES ('a')`, `UPDATE contacts SET name = 'b'`)
+		require.Len(b, b.captured(), 2)
+
+		tx, err := b.db.BeginTx(b.Context(), nil)
+		require.NoError(b, err)
+		execOn(b, tx, up)
+		for _, text := range []string{up, down} {
+			_, err = strict.ExecContext(b.Context(), text)
+			require.ErrorContains(b, err, "another session applies a pack")
+		}
+		require.NoError(b, tx.Rollback())
+		execOn(b, strict, down, down)
+		require.Empty(b, b.text(everything))
+	})
+}
+
 // What PostgreSQL finds wrong is told in words, and nothing is done.
 func TestAPackThatDoesNotFitDoesNothing(t *testing.T) {
 	each(t, func(b *bench) {

@@ -114,5 +114,6 @@
 // itself, in the first schema of the search path, and down drops it when nothing
 // waits in it. Settling: names, tables and the Go API may change until v0.1.0.
 // All functions are safe for concurrent use; up and down, too: one after the
-// other is applied.
+// other is applied, or, where transactions are stricter than READ COMMITTED, the
+// second is told to begin anew (40001).
 package capture

@@ -14,7 +14,15 @@ DECLARE
 	target record;
 	waiting boolean;
 BEGIN
-	PERFORM pg_advisory_xact_lock(hashtextextended(captured, 0));
+	-- One after the other; where a transaction goes on seeing what was before it
+	-- waited, the second one has to begin anew.
+	IF current_setting('transaction_isolation') = 'read committed' THEN
+		PERFORM pg_advisory_xact_lock(hashtextextended(captured, 0));
+	ELSIF NOT pg_try_advisory_xact_lock(hashtextextended(captured, 0)) THEN
+		RAISE EXCEPTION 'crmguard capture: another session applies a pack: apply this one again when it is done'
+			USING ERRCODE = 'serialization_failure';
+	END IF;
+	PERFORM FROM pg_trigger LIMIT 1; -- a new lock of a table: what others did meanwhile is taken in
 	PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
 	FOREACH named IN ARRAY ARRAY[
 /* routines */
@@ -22,7 +30,7 @@ BEGIN
 	LOOP
 		routine := format('%I.%I', home, named);
 		FOR target IN SELECT t.tgname, t.tgrelid::regclass AS rel FROM pg_trigger t WHERE t.tgfoid = to_regproc(routine) AND t.tgparentid = 0 ORDER BY t.oid LOOP
-			EXECUTE format('DROP TRIGGER %I ON %s', target.tgname, target.rel);
+			EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', target.tgname, target.rel);
 		END LOOP;
 		EXECUTE format('DROP FUNCTION IF EXISTS %s()', routine);
 	END LOOP;

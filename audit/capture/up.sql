@@ -33,7 +33,15 @@ BEGIN
 			USING ERRCODE = 'invalid_schema_name';
 	END IF;
 	captured := format('%I.crmguard_audit_captured', home);
-	PERFORM pg_advisory_xact_lock(hashtextextended(captured, 0));
+	-- One after the other; where a transaction goes on seeing what was before it
+	-- waited, the second one has to begin anew.
+	IF current_setting('transaction_isolation') = 'read committed' THEN
+		PERFORM pg_advisory_xact_lock(hashtextextended(captured, 0));
+	ELSIF NOT pg_try_advisory_xact_lock(hashtextextended(captured, 0)) THEN
+		RAISE EXCEPTION 'crmguard capture: another session applies a pack: apply this one again when it is done'
+			USING ERRCODE = 'serialization_failure';
+	END IF;
+	PERFORM FROM pg_trigger LIMIT 1; -- a new lock of a table: what others did meanwhile is taken in
 	FOR target IN SELECT given_table.*, to_regclass(given_table.name)::oid AS rel FROM (VALUES
 /* tables */
 		) given_table (name, label, kind, key, tenant, tenant_column, skip, routine, spec) ORDER BY rel
