@@ -111,6 +111,9 @@ func TestNamesAreQuoted(t *testing.T) {
 		b.exec(`CREATE TABLE victim ()`, `CREATE SCHEMA "S'ch\ema ""1"""`)
 		for _, strict := range []string{"on", "off"} {
 			for _, name := range odd {
+				if strict == "off" && !strings.ContainsAny(name, `\'$`) {
+					continue // the schema has both in its name anyway
+				}
 				table := `"S'ch\ema ""1""".` + quote(strings.ReplaceAll(name, ".", ""))
 				b.exec(`DROP TABLE IF EXISTS `+table, `CREATE TABLE `+table+` (`+quote(name)+` text, `+quote(short("t", name))+` text, `+quote(short("v", name))+` json, skip int, PRIMARY KEY (`+quote(name)+`))`)
 				session := b.conn()

@@ -68,14 +68,30 @@ func (t *Table) spec() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// literal writes a text so that it is the same whatever
-// standard_conforming_strings says.
+// literal writes a text on one line, so that it is the same whatever
+// standard_conforming_strings says, and no tool takes part of it for a line of
+// its own.
 func literal(s string) string {
-	s = strings.ReplaceAll(s, "'", "''")
-	if strings.Contains(s, `\`) {
-		return `E'` + strings.ReplaceAll(s, `\`, `\\`) + `'`
+	plain := true
+	var out strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\'':
+			out.WriteString("''")
+		case r == '\\':
+			out.WriteString(`\\`)
+		case r < ' ', r == 0x7f, r == 0x85, r == 0x2028, r == 0x2029:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		default:
+			out.WriteRune(r)
+			continue
+		}
+		plain = plain && r == '\''
 	}
-	return `'` + s + `'`
+	if plain {
+		return `'` + out.String() + `'`
+	}
+	return `E'` + out.String() + `'`
 }
 
 func orNull(s string) string {
