@@ -35,6 +35,7 @@ var roomLines = map[string]string{
 	"audit/internal/c2sp":   "",
 	"audit/internal/merkle": "audit/internal/c2sp",
 	"audit/sqltrail":        "audit internal/sqldb",
+	"audit/tilehttp":        "audit/internal/c2sp",
 	"audit/tilesink":        "audit internal/durable internal/filelock",
 
 	"backup":              "internal/alone internal/canon internal/durable internal/frame internal/health",
@@ -85,6 +86,7 @@ var roomLines = map[string]string{
 
 	"examples/adopt":                   "public",
 	"examples/crm":                     "public internal/durable",
+	"examples/handles":                 "public",
 	"examples/kms":                     "public",
 	"examples/kms/awskek":              "",
 	"examples/kms/gcpkek":              "",

@@ -117,6 +117,12 @@ type Config struct {
 	SignAlso []note.Signer
 	// Sink receives the published log.
 	Sink Sink
+	// Copies receive it as well, each for itself, once it is in Sink; a pass waits
+	// for them for Interval at most. One that fails, hangs or is far behind holds
+	// up nothing: [Trail.Status] tells of it (audit.copies), and it is filled by
+	// itself when it answers again. One that has more entries than Sink, or others,
+	// is told of and never written to.
+	Copies []Sink
 	// Mirror receives what the published log does not hold: sealed openings, and the
 	// heads of surrogates, for [Trail.CatchUp]. It is no public folder. nil: they are
 	// lost with the database.

@@ -128,15 +128,19 @@
 // folder, [GenerateKey] and, without a vault of package encryption,
 // [NewKeysFile] once, then [Open]. [Trail.Prepare] before a
 // transaction, [Trail.Record] as its last statement, [Trail.Run] in the
-// background of any process. [Trail.Proof] and [auditlog.Verify] for one event,
-// [auditlog.VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
+// background of any process. Where rows are Go structs [NewDiffer] and
+// [Trail.Check] say at the start which fields are recorded, and a field that
+// nobody has decided about is an error. [Trail.Proof] and [auditlog.Verify] for
+// one event, [auditlog.VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
+// [Trail.Published] (and tilehttp.Handler over it) where there is no folder,
 // [Trail.History] for screens.
 //
 // # Concurrency
 //
 // A [Trail] is safe for concurrent use and in several processes. Sequencers
 // exclude each other by a row lock; keys are used, and heads are read, outside
-// the locked transaction. No goroutine is started.
+// the locked transaction. No goroutine is started but one at a time for each of
+// Config.Copies, which a copy that never answers keeps.
 //
 // # Errors
 //
@@ -182,7 +186,7 @@
 //
 // audit.sequenced, audit.refused, audit.published (one each a pass),
 // audit.refused.row (why), audit.run.failed (beat), audit.caught_up,
-// audit.standin (why).
+// audit.standin (why), audit.copy.failed (copy; each turn).
 //
 // [Trail.Status] answers findings, all of them each time. Late is what waits
 // longer than Config.BeatEvery and ten times Config.Interval:
@@ -192,6 +196,8 @@
 //	audit.beat.age          s         alarm: one is due, and late
 //	audit.log               entries   published; alarm: database and folder disagree, one went back, or the folder cannot be read
 //	audit.kept              entries   kept elsewhere; alarm: none is, or it is not of this log, or longer
+//	audit.copies            entries   behind, below 0 ahead, one of each of Config.Copies; alarm: it is late, has what the published
+//	                                  log has not, fails or does not answer; notice: it is late, and being filled
 //	audit.run.failing       passes    alarm: the last pass failed (processes that make passes)
 //	audit.refused           rows      alarm: queued rows without a valid tag (such processes)
 //	audit.store.durability  settings  alarm: the database loses what was committed

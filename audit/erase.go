@@ -87,6 +87,7 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 		for _, s := range before {
 			leaf.Persons = append(leaf.Persons, surrogateText(s.surrogate))
 		}
+		slices.Sort(leaf.Persons)
 		row, err := t.own(ctx, leaf)
 		if err != nil {
 			return nil, err

@@ -106,6 +106,7 @@ func TestAnErasureThatWasStoppedIsEnded(t *testing.T) {
 	mirror.Fail = func(string, string) error { return down }
 	require.ErrorIs(t, b.trail.Erase(t.Context(), "main", "p1"), down)
 	require.Equal(t, 1, b.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE state = 3`))
+	require.Equal(t, audit.HealthOK, b.found("audit.mirror", "").Level, "what was there before is still there")
 	require.Empty(t, b.history(audit.About("p1")), "nothing opens from the first moment on")
 	_, err := b.trail.RunOnce(t.Context())
 	require.ErrorIs(t, err, down)

@@ -147,7 +147,7 @@ func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (
 		return nil, err
 	}
 	size := cmp.Or(page.Size, 50)
-	q, err := t.ask(ctx, tenant, of)
+	q, err := t.meant(ctx, tenant, of)
 	if err != nil || q == nil {
 		return nil, err
 	}
@@ -171,8 +171,8 @@ func (t *Trail) past(ctx context.Context, tenant string, of Object, page Page) (
 	return t.entriesOf(ctx, tenant, rows)
 }
 
-// ask turns what a user names into what the log says; nil where nobody is meant.
-func (t *Trail) ask(ctx context.Context, tenant string, of Object) (*question, error) {
+// meant turns what a user names into what the log says; nil where nobody is meant.
+func (t *Trail) meant(ctx context.Context, tenant string, of Object) (*question, error) {
 	q := &question{tenant: tenant, object: auditlog.Object{Kind: of.Kind, ID: of.ID}}
 	if !of.Person {
 		return q, nil

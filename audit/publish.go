@@ -17,7 +17,11 @@ import (
 // checkpoint reads and verifies the published checkpoint; found is false where
 // there is none.
 func (t *Trail) checkpoint(ctx context.Context) (signed []byte, tree tlog.Tree, found bool, err error) {
-	signed, err = t.config.Sink.ReadFile(ctx, auditlog.CheckpointFile)
+	return t.checkpointIn(ctx, t.config.Sink)
+}
+
+func (t *Trail) checkpointIn(ctx context.Context, sink Sink) (signed []byte, tree tlog.Tree, found bool, err error) {
+	signed, err = sink.ReadFile(ctx, auditlog.CheckpointFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, tlog.Tree{}, false, nil
 	}
@@ -84,7 +88,7 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 		return fmt.Errorf("audit: publish: %w", err)
 	}
 	t.memory.remember(s.Tree, s.Tree) // it, or one that extends it, is published
-	return t.dropPartial(ctx, head.N, s.N)
+	return t.dropPartial(ctx, t.config.Sink, head.N, s.N)
 }
 
 // file is a file of the published log.
@@ -177,8 +181,8 @@ func (t *Trail) sign(tree tlog.Tree) ([]byte, error) {
 
 // dropPartial removes the partial versions of tiles that are full now; a
 // reader with an older checkpoint takes the full one instead.
-func (t *Trail) dropPartial(ctx context.Context, before, after int64) error {
-	remover, ok := t.config.Sink.(Remover)
+func (t *Trail) dropPartial(ctx context.Context, sink Sink, before, after int64) error {
+	remover, ok := sink.(Remover)
 	if !ok {
 		return nil
 	}

@@ -45,6 +45,7 @@ func TestWhatARestoreBringsBackOfAPerson(t *testing.T) {
 			require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_openings WHERE idx > 1`))
 			continue
 		}
+		require.Equal(t, audit.HealthNotice, b.found("audit.unmapped", "").Level)
 		require.Equal(t, int64(2), report.Openings[audit.OpeningUnmapped], "nobody has asked for them yet: %v", report.Openings)
 		past := b.history(audit.About("p"))
 		require.Len(t, past, 1)
@@ -129,4 +130,23 @@ func TestARestoreToAnyMoment(t *testing.T) {
 		require.Equal(t, published, b.leaves()[:len(published)])
 		b.config.Mirror = c
 	}
+}
+
+// A mirror that is away or hangs is an alarm, and stops nothing.
+func TestAMirrorThatIsAwayStopsNothing(t *testing.T) {
+	b := newBench(t)
+	mirror := &audittest.Sink{}
+	b.config.Mirror = mirror
+	b.open()
+	mirror.Fail = func(string, string) error { return errCue }
+	b.fill(3)
+	r := b.run()
+	require.Equal(t, r.Size, r.Published)
+	require.Equal(t, audit.HealthAlarm, b.found("audit.mirror", "").Level)
+	require.EqualValues(t, r.Size, b.found("audit.mirror", "").Value)
+	mirror.Fail = nil
+	b.fill(1)
+	b.run()
+	require.Equal(t, audit.HealthOK, b.found("audit.mirror", "").Level)
+	require.Zero(t, b.found("audit.mirror", "").Value)
 }

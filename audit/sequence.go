@@ -69,6 +69,7 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err := t.sweep(ctx); err != nil {
 		return r, err
 	}
+	t.copyAll(ctx)
 	return r, beatErr
 }
 

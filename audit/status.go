@@ -48,6 +48,7 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	kept := t.keptFirst(ctx) // first: it is never ahead of what is published
+	copied := t.copiesFirst(ctx)
 	v, logErr := t.look(ctx, false)
 	if logErr == nil {
 		s = v.state
@@ -75,7 +76,21 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	out = append(out, aside)
+	unmapped, err := t.unmappedFinding(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, aside, unmapped, t.gapFinding())
+	if mirror, has := t.mirrorFinding(s, v.head); has {
+		out = append(out, mirror)
+	}
+	for _, read := range copied {
+		f, err := t.copyFinding(ctx, read, v, logErr, now)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
 	out = append(out, t.passes.findings()...)
 	settings, err := t.db.Health(ctx, "audit.store")
 	if err != nil {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -58,7 +59,7 @@ func (t *Trail) sweepRetries(ctx context.Context) (n int, err error) {
 // retriesDone are the ids of the next entries whose retries nobody compares any
 // more, in their order and without a hole.
 func (t *Trail) retriesDone(ctx context.Context, s state) (ids []any, err error) {
-	end := t.now().Add(-retryKept).UnixMicro()
+	end := t.now().Add(-cmp.Or(t.config.RetryFor, retryKept)).UnixMicro()
 	next := max(s.swept, s.pruned)
 	err = t.query(ctx, t.db, func(found answer) error {
 		var idx, filed int64
@@ -75,5 +76,6 @@ func (t *Trail) retriesDone(ctx context.Context, s state) (ids []any, err error)
 	return ids, enough(err)
 }
 
-// retryKept is how long after its filing a retry can still be compared.
+// retryKept is how long after its filing a retry can still be compared, unless
+// Config.RetryFor says otherwise.
 const retryKept = 24 * time.Hour

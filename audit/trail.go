@@ -29,10 +29,11 @@ type Trail struct {
 	fields map[string]map[string]bool
 	random func([]byte) error
 
-	passes   passRecord // of this process
-	memory   memory     // of this process
-	tickets  tickets    // of this process
-	gaps     gaps       // of this process
+	copies   []*duplicate // what this process knows of Config.Copies
+	passes   passRecord   // of this process
+	memory   memory       // of this process
+	tickets  tickets      // of this process
+	gaps     gaps         // of this process
 	classes  classes
 	saleText string // the statement of a sale
 
@@ -114,6 +115,9 @@ func (t *Trail) configure(store Store) error {
 	}
 	if c.KeptEvery <= 0 {
 		c.KeptEvery = 10 * time.Minute
+	}
+	if err := t.declareCopies(); err != nil {
+		return err
 	}
 	if c.Prepared < 0 || c.Prepared > 10*time.Minute {
 		return invalid("open: Prepared is at most ten minutes")

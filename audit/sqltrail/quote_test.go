@@ -111,6 +111,7 @@ func everyVerb(t *testing.T, s *shop, ids []string) map[string]error {
 	out["Note"] = only(s.trail.Note(ctx, note))
 	_, out["Leaf"] = s.trail.Leaf(ctx, ids[0])
 	_, out["Proof"] = s.trail.Proof(ctx, ids[0])
+	_, out["Published"] = s.trail.Published(ctx, "tile/entries/000.p/3")
 	_, out["Status"] = s.trail.Status(ctx)
 	_, out["Progress"] = s.trail.Progress(ctx)
 	_, out["VerifyStore"] = s.trail.VerifyStore(ctx, nil)

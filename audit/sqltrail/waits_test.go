@@ -3,6 +3,8 @@ package sqltrail_test
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -114,4 +116,46 @@ func TestAnOlderViewOnMariaDBFindsWhatIsThere(t *testing.T) {
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE person <> ''`))
 	s.sequence()
 	s.sound()
+}
+
+// Two sales about the same two new persons, in opposite order, do not wait for each
+// other: the persons' rows were made before, each in a transaction of its own.
+func TestTwoSalesOfNewPersonsBothCommit(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+		if d.Name == testdb.SQLite {
+			t.Skip("one writer at a time")
+		}
+		s := newShop(t, openAt(t, driver, with(d, driver, map[testdb.Name]string{
+			testdb.PostgresC: "lock_timeout=1000", testdb.MariaDB: "innodb_lock_wait_timeout=1",
+		})), "crm.example/audit")
+		other := s.over(s.db.DB)
+		ctx := t.Context()
+		var both sync.WaitGroup
+		errs := make([]error, 2)
+		both.Go(func() { errs[0] = s.trail.Prepare(ctx, "main", "a", "b") })
+		both.Go(func() { errs[1] = other.Prepare(ctx, "main", "b", "a") })
+		both.Wait()
+		require.NoError(t, errors.Join(errs...))
+		one, err := s.db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		defer func() { _ = one.Rollback() }() // of one that has not committed
+		two, err := s.db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		defer func() { _ = two.Rollback() }()
+		for _, step := range []struct {
+			tx     *sql.Tx
+			trail  *audit.Trail
+			person string
+		}{{one, s.trail, "a"}, {two, other, "b"}, {one, s.trail, "b"}, {two, other, "a"}} {
+			e := sale(t, step.person)
+			_, err := step.tx.ExecContext(ctx, s.db.Bind(`INSERT INTO sales (id) VALUES (?)`), e.ID)
+			require.NoError(t, err)
+			require.NoError(t, only(step.trail.Record(ctx, step.tx, e)))
+		}
+		require.NoError(t, one.Commit())
+		require.NoError(t, two.Commit())
+		require.Equal(t, 4, s.sequence().Sequenced)
+		require.Equal(t, 2, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE person <> ''`))
+		s.sound()
+	})
 }

@@ -59,8 +59,8 @@ func One(ctx context.Context, q Querier, dest []any, query string, args ...any) 
 
 // The oldest versions whose words are used here: ON CONFLICT with a row value
 // on SQLite, the ICU provider of a database on PostgreSQL being optional,
-// INSERT … RETURNING and CHECK on MariaDB, CHECK on MySQL.
-var oldest = map[Kind][2]int{SQLite: {3, 35}, Postgres: {13, 0}, MariaDB: {10, 5}, MySQL: {8, 0}}
+// SKIP LOCKED on MariaDB and on MySQL.
+var oldest = map[Kind][2]int{SQLite: {3, 35}, Postgres: {13, 0}, MariaDB: {10, 6}, MySQL: {8, 0}}
 
 // Ask finds out what the database is. Another one, or one that is too old, is
 // errors.ErrUnsupported with the name of what was found; a database that does

@@ -1,0 +1,46 @@
+package audit
+
+import (
+	"context"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// gapFinding counts the events that this process has lost, as their class allows,
+// and that no event of the log tells of yet.
+func (t *Trail) gapFinding() Finding {
+	f := Finding{Name: "audit.gap", Value: float64(t.gaps.number()), Unit: "events"}
+	if f.Value > 0 {
+		f.Level = HealthAlarm
+		f.Remedy = "events of classes that fail open were lost: see why recording fails; the next pass that can writes how many"
+	}
+	return f
+}
+
+// mirrorFinding says how many published entries have no openings in the mirror.
+func (t *Trail) mirrorFinding(s state, head tlog.Tree) (Finding, bool) {
+	f := Finding{Name: "audit.mirror", Value: float64(max(s.N-s.mirrored, 0)), Unit: "entries"}
+	if t.config.Mirror == nil {
+		return f, false
+	}
+	if s.mirrored < head.N {
+		f.Level = HealthAlarm
+		f.Remedy = "openings of published entries are not in the mirror, and would be lost with the database: bring its store back"
+	}
+	return f, true
+}
+
+// unmappedFinding counts the surrogates of whom nobody has said since a restore who
+// they are.
+func (t *Trail) unmappedFinding(ctx context.Context) (Finding, error) {
+	f := Finding{Name: "audit.unmapped", Unit: "persons"}
+	var n int64
+	if _, err := t.one(ctx, t.db, []any{&n}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2`); err != nil {
+		return f, err
+	}
+	if f.Value = float64(n); n > 0 {
+		f.Level = HealthNotice
+		f.Remedy = "a restore has lost whose these surrogates are: Prepare the persons, or ask for their history, and those are found that the mirror has"
+	}
+	return f, nil
+}
