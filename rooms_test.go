@@ -28,7 +28,7 @@ var roomLines = map[string]string{
 	"accesscontrol/accesscontroltest": "accesscontrol",
 	"accesscontrol/internal/cedarx":   "",
 
-	"audit":                 "audit/auditlog audit/internal/c2sp audit/internal/merkle internal/alone internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value",
+	"audit":                 "audit/auditlog audit/capture audit/internal/c2sp audit/internal/merkle internal/alone internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"audit/auditlog":        "audit/internal/c2sp audit/internal/merkle internal/canon internal/frame",
 	"audit/audittest":       "audit audit/auditlog",
 	"audit/capture":         "internal/frame internal/ids internal/sqldb",

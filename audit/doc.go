@@ -61,6 +61,9 @@
 //     [Trail.CatchUp].
 //   - No lock of the database is held while the sink works: one that is slow or
 //     hangs keeps nobody from recording.
+//   - Where the database captures changes (package capture, Config.Captured), what no
+//     event of the same transaction told of is an entry of kind capture: behind the
+//     events of a pass, a thousand at most, each once. It never says who acted.
 //   - What is lost or damaged of the published log, or of the tree in the
 //     database, is made anew by [Trail.Republish] and [Trail.RebuildTiles], from
 //     entries that continue a kept checkpoint, and from no others.
@@ -186,7 +189,9 @@
 //
 // audit.sequenced, audit.refused, audit.published (one each a pass),
 // audit.refused.row (why), audit.run.failed (beat), audit.caught_up,
-// audit.standin (why), audit.copy.failed (copy; each turn).
+// audit.standin (why), audit.copy.failed (copy; each turn). Where rows are captured:
+// audit.captured, audit.captured.told (an event told of them), audit.captured.left
+// (what; what entries do not say), audit.captured.forged, audit.captured.failed.
 //
 // [Trail.Status] answers findings, all of them each time. Late is what waits
 // longer than Config.BeatEvery and ten times Config.Interval:
@@ -200,6 +205,8 @@
 //	                                  log has not, fails or does not answer; notice: it is late, and being filled
 //	audit.run.failing       passes    alarm: the last pass failed (processes that make passes)
 //	audit.refused           rows      alarm: queued rows without a valid tag (such processes)
+//	audit.captured          rows      alarm: captured rows have been waiting for a day, may not be filed, or were written by no trigger (PostgreSQL)
+//	audit.capturing         tables    alarm: not captured as Config.Captured says; each of the first ten has a finding with its name
 //	audit.store.durability  settings  alarm: the database loses what was committed
 //	audit.store.replica     sources   notice: the database follows another one (MariaDB)
 //

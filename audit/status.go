@@ -80,7 +80,12 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	captured, err := t.capturedFindings(ctx, now)
+	if err != nil {
+		return nil, err
+	}
 	out = append(out, aside, unmapped, t.gapFinding())
+	out = append(out, captured...)
 	if mirror, has := t.mirrorFinding(s, v.head); has {
 		out = append(out, mirror)
 	}

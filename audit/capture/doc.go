@@ -8,9 +8,10 @@
 // TRUNCATE leaves a row in crmguard_audit_captured, in the same transaction: the
 // table, the key of the row, what was done, the names of the columns that
 // changed, the role that logged in, who the session claimed to act for, the
-// transaction, the time. No value but the key and the tenant. A trail files
-// these rows as entries of a kind of their own ([Filing]), but for those of
-// which an event of the same transaction has told ([Leaf.ToldBy]).
+// transaction, the time. No value but the key and the tenant. A trail whose
+// Config.Captured names the tables files these rows as entries of a kind of their
+// own, but for those of which an event of the same transaction has told
+// ([Leaf.ToldBy]).
 //
 //	up, down, err := capture.Pack(
 //		capture.Table{Name: "public.contacts", Kind: "contact", TenantColumn: "tenant", Skip: []string{"updated_at"}},
@@ -34,7 +35,11 @@
 // search path, call nothing that the owner of a column's type could have written,
 // and are executable by nobody else, so that no other table can feed them. Roles
 // of the application need no right on crmguard_audit_captured, and get none, also
-// where default privileges would give it; whoever files needs SELECT and DELETE.
+// where default privileges would give it. A trail that files needs these, the second
+// because PostgreSQL lets nobody else lock a row, and nothing but its number can be
+// changed with it:
+//
+//	GRANT SELECT, UPDATE (n), DELETE ON crmguard_audit_captured TO crm_app
 //
 // Columns that come, go, get another name or type do not break the statements of
 // the application, also not in sessions that are open meanwhile. Until the pack

@@ -26,6 +26,7 @@ type Leaf struct {
 	Actor   string // db/ and the role that logged in, db/- where its name may not stand in the log
 	Tenant  string
 	Object  Object // empty where it was left out
+	Person  bool   // the object is a person, under the surrogate
 	Table   string
 	Op      string   // one of the Op…
 	Cols    []string // sorted; none where there were none, or too many to be named
@@ -92,7 +93,7 @@ func (f Filing) Leaf(r Row) (Leaf, error) {
 		l.Left = append(l.Left, LeftClaimed)
 	}
 	var left Left
-	if l.Object, left = f.object(r); left != "" {
+	if l.Object, l.Person, left = f.object(r); left != "" {
 		l.Left = append(l.Left, left)
 	}
 	if !f.fits(l.Tenant) {
@@ -145,25 +146,25 @@ func (f Filing) fits(id string) bool { return ids.CheckGiven("id", id) == nil &&
 
 // object is what the row was, as the log may name it. Under which tenant an id
 // stands is part of what it means, so without one there is no object.
-func (f Filing) object(r Row) (Object, Left) {
+func (f Filing) object(r Row) (object Object, person bool, left Left) {
 	switch {
 	case r.Op == OpTruncate:
-		return Object{}, ""
+		return Object{}, false, ""
 	case r.Key == "":
-		return Object{}, LeftKey
+		return Object{}, false, LeftKey
 	case r.Tenant == "" || ids.Check("tenant", r.Tenant) != nil || !f.Opaque(r.Tenant):
-		return Object{}, LeftTenant
+		return Object{}, false, LeftTenant
 	}
 	if surrogate, person := f.Surrogate(r.Tenant, r.Kind, r.Key); person {
 		if surrogate == "" {
-			return Object{}, LeftPerson
+			return Object{}, false, LeftPerson
 		}
-		return Object{r.Kind, surrogate}, ""
+		return Object{r.Kind, surrogate}, true, ""
 	}
 	if !f.fits(r.Key) {
-		return Object{}, LeftOpaque
+		return Object{}, false, LeftOpaque
 	}
-	return Object{r.Kind, r.Key}, ""
+	return Object{r.Kind, r.Key}, false, ""
 }
 
 // columns sorts the names, nil where they are too many.

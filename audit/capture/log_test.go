@@ -13,11 +13,15 @@ import (
 
 // entry writes a leaf as the log has it.
 func entry(l capture.Leaf) auditlog.Leaf {
-	return auditlog.Leaf{
+	out := auditlog.Leaf{
 		ID: l.ID, Kind: capture.LeafKind, At: l.At, Tenant: l.Tenant, Actor: l.Actor, Action: l.Action, Outcome: capture.Outcome,
-		Object:  auditlog.Object{Kind: l.Object.Kind, ID: l.Object.ID, Person: strings.HasPrefix(l.Object.ID, "s:")},
+		Object:  auditlog.Object{Kind: l.Object.Kind, ID: l.Object.ID, Person: l.Person},
 		Capture: &auditlog.LeafCapture{Table: l.Table, Op: l.Op, Columns: l.Cols, Claimed: l.Claimed},
 	}
+	if l.Person {
+		out.Persons = []string{l.Object.ID}
+	}
+	return out
 }
 
 func TestTheLeafOfACapturedRowStandsInTheLog(t *testing.T) {
@@ -29,14 +33,17 @@ func TestTheLeafOfACapturedRowStandsInTheLog(t *testing.T) {
 	nameless.Key, nameless.Who, nameless.Claimed = "", "", ""
 	inserted := update()
 	inserted.Op, inserted.Cols = "i", nil
+	truncated := inserted
+	truncated.Op, truncated.Key = "t", ""
 	for _, c := range []struct {
 		row  capture.Row
 		text string
 	}{
 		{update(), `{"action":"capture.update","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","cols":["amount","stage"],"op":"u","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","object":["deal","17"],"outcome":"ok","tenant":"main","v":1}`},
-		{person, `{"action":"capture.update","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","cols":["amount","stage"],"op":"u","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","object":["contact","s:AAECAwQFBgcICQoLDA0ODw"],"outcome":"ok","tenant":"main","v":1}`},
+		{person, `{"action":"capture.update","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","cols":["amount","stage"],"op":"u","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","object":["contact","s:AAECAwQFBgcICQoLDA0ODw"],"outcome":"ok","persons":["s:AAECAwQFBgcICQoLDA0ODw"],"tenant":"main","v":1}`},
 		{nameless, `{"action":"capture.update","actor":"db/-","at":"2026-01-01T00:00:00.000000Z","cap":{"cols":["amount","stage"],"op":"u","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","outcome":"ok","tenant":"main","v":1}`},
 		{inserted, `{"action":"capture.insert","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","op":"i","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","object":["deal","17"],"outcome":"ok","tenant":"main","v":1}`},
+		{truncated, `{"action":"capture.truncate","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","op":"t","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","outcome":"ok","tenant":"main","v":1}`},
 	} {
 		l, err := filing().Leaf(c.row)
 		require.NoError(t, err)

@@ -7,12 +7,14 @@ import (
 	"time"
 )
 
+// Columns are what a row is selected by, for [Scan].
+const Columns = `n, tx::text, at, tab, kind, COALESCE(tenant, ''), COALESCE(key, ''), op, to_json(COALESCE(cols, '{}'))::text, who, COALESCE(actor, '')`
+
 // ReadRows selects the oldest captured rows, as many as its one argument says;
 // [Scan] reads them. Whoever has filed one deletes it by its number. A number is
 // given when a row is written, not when it is committed: one that was passed
 // over may still come, so each reading begins at the lowest that is there.
-const ReadRows = `SELECT n, tx::text, at, tab, kind, COALESCE(tenant, ''), COALESCE(key, ''), op, to_json(COALESCE(cols, '{}'))::text, who, COALESCE(actor, '')
-	FROM crmguard_audit_captured ORDER BY n LIMIT $1`
+const ReadRows = `SELECT ` + Columns + ` FROM crmguard_audit_captured ORDER BY n LIMIT $1`
 
 // A Row says that a row of a captured table changed. It holds no value of that
 // row but its key and its tenant. Who may write the table of captured rows can

@@ -66,6 +66,8 @@ BEGIN
 			IF others IS NOT NULL THEN
 				EXECUTE format('REVOKE ALL ON %s FROM %s', captured, others);
 			END IF;
+			-- By which events find what they have told of, however many rows are there.
+			EXECUTE format('CREATE INDEX crmguard_audit_captured_tx ON %s (tx)', captured);
 		END IF;
 		IF (SELECT count(*) <> 10 FROM pg_attribute a WHERE a.attrelid = to_regclass(captured) AND NOT a.attisdropped
 			AND a.attname IN ('tx', 'at', 'tab', 'kind', 'tenant', 'key', 'op', 'cols', 'who', 'actor')) THEN

@@ -12,7 +12,7 @@ from .fields import open_sealed, personseal_ad, seal
 
 OLD, NEW, OTHER = 0, 1, 2
 STANDIN = 11
-OPTIONAL = {"changes", "for", "object", "persons", "policy", "prior", "reason", "request"}
+OPTIONAL = {"cap", "changes", "for", "gap", "object", "persons", "policy", "prior", "reason", "request"}
 REQUIRED = {"action", "actor", "at", "id", "kind", "outcome", "tenant", "v"}
 BEAT = {"at", "heads", "id", "kind", "size", "v"}
 STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -32,6 +32,11 @@ def check_leaf(data):
     else:
         require(REQUIRED <= names <= REQUIRED | OPTIONAL, "members of a leaf")
         require(leaf["outcome"] in ("ok", "denied", "failed", "partial"), "outcome")
+        require(("cap" in leaf) == (leaf["kind"] == "capture") and ("gap" in leaf) == (leaf["kind"] == "gap"), "members of another kind")
+    if "cap" in leaf:
+        captured, columns = leaf["cap"], leaf["cap"].get("cols", [])
+        require(captured["table"] != "" and captured["op"] in ("i", "u", "d", "t"), "table or op of a captured row")
+        require("" not in columns and columns == sorted(set(columns), key=lambda name: name.encode()), "columns of a captured row")
     require(datetime.datetime.strptime(leaf["at"], STAMP).strftime(STAMP) == leaf["at"], "time")
     require(str(uuid.UUID(leaf["id"])) == leaf["id"], "event id")
     persons = leaf.get("persons", [])

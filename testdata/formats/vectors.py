@@ -8,7 +8,7 @@ from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, hkdf, jso
 from .capture import captured_id
 from .fields import field_ad, index_value, normalise, personseal_ad, stream_key
 from .keys import keyset_ad, personkey_ad
-from .log import commitment
+from .log import check_leaf, commitment
 from .records import ledger_digest, seal_input
 
 ROOT = bytes(range(32))
@@ -120,3 +120,10 @@ def captured():
     same("captured row", captured_id(log, cluster, 1, 731, at), "46808246-3817-8485-8abe-1d939157ec51")
     same("captured row, the next", captured_id(log, cluster, 2, 731, at), "5df97011-c4bf-8991-befb-89338438f08e")
     same("captured row, the largest", captured_id(log, cluster, 2**63 - 1, 2**64 - 1, 2**64 - 1), "913ac897-0f4c-8f1b-bc50-15abc8ec1ee0")
+    leaf = b'{"action":"capture.%s","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"op":"%s","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","outcome":"ok","tenant":"main","v":1}'
+    same("captured row, a truncation", check_leaf(leaf % (b"truncate", b"t"))["cap"], {"op": "t", "table": "public.deals"})
+    try:
+        check_leaf(leaf % (b"truncate", b"x"))
+        same("captured row, of no op", "read", "refused")
+    except Refused:
+        same("captured row, of no op", "refused", "refused")
