@@ -1,0 +1,2 @@
+// Package gormcapture placeholder
+package gormcapture
