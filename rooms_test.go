@@ -98,6 +98,7 @@ var roomLines = map[string]string{
 	"examples/sqlc/postgres":           "public",
 	"examples/sqlc/sqlite":             "public",
 
+	"audit/gormcapture":    "audit", // a nested module
 	"encryption/gormfield": "encryption encryption/internal/format internal/sqldb internal/value", // a nested module
 }
 

@@ -66,6 +66,7 @@ type env struct {
 	raw    *sql.DB
 	sink   *audittest.Sink
 	trail  *audit.Trail
+	config audit.Config
 	plugin *gormcapture.Plugin
 	seen   int
 }
@@ -100,11 +101,12 @@ func newEnv(t *testing.T, d testdb.Database, with gorm.Config, models ...gormcap
 	require.NoError(t, err)
 	key, _, err := audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
-	e.trail, err = audit.Open(t.Context(), store, audit.Config{
+	e.config = audit.Config{
 		Name: "crm.example/audit", Tenant: "main", Key: key, Sink: e.sink, Keys: audittest.NewKeys(), PersonKinds: []string{"contact"},
-		Fields: map[string][]string{"contact": {"email", "stage"}, "deal": {"amount", "contact_id"}, "line": {"amount"}},
+		Fields: map[string][]string{"contact": {"email", "stage"}, "deal": {"amount", "contact_id", "deleted_at"}, "line": {"amount"}},
 		From:   func(context.Context) audit.Caller { return audit.Caller{Tenant: "main", Actor: "u-1", Request: "r-1"} },
-	})
+	}
+	e.trail, err = audit.Open(t.Context(), store, e.config)
 	require.NoError(t, err)
 	db, err := gorm.Open(dialector, &gorm.Config{PrepareStmt: with.PrepareStmt, SkipDefaultTransaction: with.SkipDefaultTransaction, Logger: logger.Discard})
 	require.NoError(t, err)

@@ -84,7 +84,7 @@ func newModel(db *gorm.DB, m Model) (*model, error) {
 	}
 	if m.changes != nil {
 		zero := reflect.New(stmt.Schema.ModelType).Interface()
-		if len(m.changes("", zero, nil)) == 0 {
+		if c := m.changes("", zero, nil); len(c) == 0 || c[0].Path == "" {
 			return nil, wrong("the Differ is of another type, or was not made by NewDiffer")
 		}
 	}

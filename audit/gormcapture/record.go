@@ -65,7 +65,7 @@ func (s *statement) events(db *gorm.DB) ([]audit.Event, error) {
 			if e.Changes = s.model.changes(s.person(key), s.before[key], after[key]); len(e.Changes) == 0 {
 				continue
 			}
-		case s.verb == "update":
+		default:
 			e.Changes = s.names(s.person(key))
 		}
 		out = append(out, e)
@@ -84,7 +84,7 @@ func (s *statement) person(key string) string {
 // all is the event of a statement whose rows are not known, or too many.
 func (s *statement) all() audit.Event {
 	e := audit.Event{Action: s.model.Kind + "." + s.verb}
-	if s.verb == "update" && !slices.Contains(s.columns, "count") {
+	if !slices.Contains(s.columns, "count") {
 		e.Changes = s.names("")
 	}
 	e.Changes = append(e.Changes, audit.Change{Path: "count", Old: audit.Absent{}, New: s.affected})

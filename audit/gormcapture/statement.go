@@ -200,7 +200,7 @@ func plainFrom(stmt *gorm.Statement) bool {
 // lookAt finds the rows that the statement will change.
 func (s *statement) lookAt(db *gorm.DB) error {
 	stmt := db.Statement
-	if set, ok := stmt.Clauses["SET"].Expression.(clause.Set); ok && s.verb == "update" {
+	if set, ok := stmt.Clauses["SET"].Expression.(clause.Set); ok { // of an update, or of a soft deletion
 		for _, a := range set {
 			if !slices.Contains(s.model.Skip, a.Column.Name) && !slices.Contains(s.columns, a.Column.Name) {
 				s.columns = append(s.columns, a.Column.Name)
