@@ -39,7 +39,7 @@ var allowed = map[string][]string{
 	"internal":        {},
 	"examples/adopt":  {module, "modernc.org/sqlite", "github.com/jackc/pgx/v5/stdlib"},
 	"examples/crm": {
-		module, "modernc.org/sqlite", "github.com/tink-crypto/tink-go/v2", "golang.org/x/mod/sumdb/note",
+		module, "modernc.org/sqlite", "github.com/tink-crypto/tink-go/v2",
 		"github.com/google/uuid", "filippo.io/age", "golang.org/x/text",
 	},
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/tink"
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/accesscontrol"
 	"github.com/crmguard/crmguard/audit"
@@ -183,17 +182,16 @@ func auditOnSQL(t *testing.T, db *sql.DB) {
 	vault := encryptiontest.Vault(t, "main")
 	skey, vkey, err := audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
-	sealer, folder := vault.PersonSealer("audit"), t.TempDir()
+	folder := t.TempDir()
 	trail := try(audit.Open(ctx, try(sqltrail.Open(ctx, db)), audit.Config{
-		Name: "crm.example/audit", Tenant: "main", Sign: try(note.NewSigner(skey)), Key: vkey,
-		Sink: try(tilesink.Open(folder)), Seal: sealer, Prepare: sealer.Ensure, Tag: vault.Tagger("log"),
+		Name: "crm.example/audit", Tenant: "main", Key: skey, Sink: try(tilesink.Open(folder)), Keys: vault.AuditKeys(),
 		Fields: map[string][]string{"contact": {"city"}},
 	}))
 	require.NoError(t, trail.Prepare(ctx, "main", "p1"))
 	tx := try(db.BeginTx(ctx, nil))
 	_, err = tx.ExecContext(ctx, `UPDATE contacts SET city = 'Basel' WHERE id = 'c1'`)
 	require.NoError(t, err)
-	require.NoError(t, trail.Record(ctx, tx, audit.Event{
+	try(trail.Record(ctx, tx, audit.Event{
 		Tenant: "main", Actor: "u-1", Action: "contact.update", Object: audit.PersonRef("contact", "p1"),
 		Changes: audit.Diff("p1", map[string]any{"city": "Bern"}, map[string]any{"city": "Basel"}),
 	}))

@@ -19,7 +19,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/tink"
-	"golang.org/x/mod/sumdb/note"
 	_ "modernc.org/sqlite"
 
 	"github.com/crmguard/crmguard/audit"
@@ -175,6 +174,7 @@ func newInstallation(t *testing.T) *installation {
 	in.sealFields(t)
 	in.sealStream(t)
 	in.tag(t)
+	in.keepQueued(t)
 	in.erase(t)
 	in.publish(t)
 	in.backUp(t)
@@ -216,10 +216,9 @@ func (in *installation) openTrail(t *testing.T) {
 	skey, vkey, err := audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
 	in.vkey = vkey
-	seal := in.vault.PersonSealer("audit")
 	in.trail = must(audit.Open(t.Context(), must(sqltrail.Open(t.Context(), in.db))(t), audit.Config{
-		Name: "crm.example/audit", Tenant: formatTenant, Sign: must(note.NewSigner(skey))(t), Key: vkey, Sink: must(tilesink.Open(in.path("log")))(t),
-		Seal: seal, Prepare: seal.Ensure, Tag: in.vault.Tagger("log"), Fields: map[string][]string{"contact": {"city", "email"}}, Now: in.now,
+		Name: "crm.example/audit", Tenant: formatTenant, Key: skey, Sink: must(tilesink.Open(in.path("log")))(t),
+		Keys: in.vault.AuditKeys(), Fields: map[string][]string{"contact": {"city", "email"}}, Now: in.now,
 		Heads: audit.Heads{Ledger: audit.HeadOf(in.ledger.Head), Keys: audit.HeadOf(in.vault.Head)},
 	}))(t)
 }
@@ -237,7 +236,7 @@ func (in *installation) openDesk(t *testing.T) {
 	}}
 	in.desk = must(privacy.Open(t.Context(), privacy.Config{
 		Map: formatMap(), DB: in.db, Ledger: in.ledger, Stores: []privacy.Store{database, openings.Store(), keys.Store()}, Sign: private,
-		Record: in.trail.Recorder("desk"), Delay: -1, Lease: -1, Now: in.now, NotCovered: []string{"mail already sent"},
+		Record: in.trail.Recorder("desk"), Prepare: in.trail.Prepare, Delay: -1, Lease: -1, Now: in.now, NotCovered: []string{"mail already sent"},
 		Aliases: func(_ context.Context, _, person string) ([]string, error) {
 			if person == in.erased {
 				return []string{in.merged}, nil
@@ -272,7 +271,7 @@ func (in *installation) sealContacts(t *testing.T) {
 		_, err := tx.ExecContext(ctx, `INSERT INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			id, person, city, sealed, text, w.Int64("email_index", email), w.Index("email_wide", email), ref.Version, ref.Event, ref.SchemaID, seal, sql.NullInt64{Int64: in.now().UnixMicro(), Valid: i == 0})
 		require.NoError(t, err)
-		require.NoError(t, in.trail.Record(ctx, tx, audit.Event{
+		must(in.trail.Record(ctx, tx, audit.Event{
 			ID: event, Tenant: formatTenant, Actor: "u-1", Action: "contact.create", Object: audit.PersonRef("contact", person), Reason: "import",
 			Changes: []audit.Change{
 				{Path: "email", Who: person, Old: audit.Absent{}, New: email},
@@ -280,13 +279,24 @@ func (in *installation) sealContacts(t *testing.T) {
 				{Path: "batch", Old: false, New: []byte{0, 255}},
 				{Path: "broken", Old: nil, New: "\xff"},
 			},
-		}))
+		}))(t)
 		if person == in.first {
+			value := func(kind int, data []byte) []any { return []any{kind, encode(data)} }
+			in.index["given"] = map[string]any{
+				"id": event, "action": "contact.create", "actor": "u-1", "outcome": "ok", "object": []string{"contact", person}, "person": 1,
+				"reason": "import", "request": "", "policy": "", "for": "", "prior": "", "persons": []string{person},
+				"changes": [][]any{
+					{"batch", "", value(4, []byte{0}), value(5, []byte{0, 255})},
+					{"broken", "", value(1, nil), value(11, []byte{1, 255})},
+					{"email", person, value(0, nil), value(2, []byte(email))},
+					{"nick \"name\"", person, value(1, nil), value(3, []byte{255, 255, 255, 255, 255, 255, 255, 251})},
+				},
+			}
 			many := audit.Event{ID: newUUID(t), Tenant: formatTenant, Actor: "u-1", Action: "contact.import"}
 			for n := range 300 { // more than a leaf holds one by one
 				many.Changes = append(many.Changes, audit.Change{Path: fmt.Sprintf("field %d", n), Old: n, New: "\xff"})
 			}
-			require.NoError(t, in.trail.Record(ctx, tx, many))
+			must(in.trail.Record(ctx, tx, many))(t)
 			in.add("changes", map[string]any{"event": many.ID, "owner": "t:", "path": "field 7", "old": []any{3, encode([]byte{0, 0, 0, 0, 0, 0, 0, 7})}, "new": []any{11, encode([]byte{1, 255})}})
 		}
 		require.NoError(t, tx.Commit())
@@ -396,29 +406,34 @@ func (in *installation) erase(t *testing.T) {
 
 // queued are the events that wait for their place in the log.
 func (in *installation) queued(ctx context.Context) (out []map[string]any, err error) {
-	rows, err := in.db.QueryContext(ctx, `SELECT tenant, leaf, tag FROM crmguard_audit_events WHERE idx IS NULL`)
+	rows, err := in.db.QueryContext(ctx, `SELECT id, body, retry FROM crmguard_audit_events WHERE idx IS NULL`)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var tenant string
-		var leaf, tag []byte
-		if err := rows.Scan(&tenant, &leaf, &tag); err != nil {
+		var id, body, retry []byte
+		if err := rows.Scan(&id, &body, &retry); err != nil {
 			return nil, err
 		}
-		out = append(out, map[string]any{"tenant": tenant, "leaf": encode(leaf), "tag": encode(tag)})
+		out = append(out, map[string]any{"id": uuid.UUID(id).String(), "body": encode(body), "retry": encode(retry)})
 	}
 	return out, rows.Err()
+}
+
+// keepQueued remembers what waits: sequencing empties the rows.
+func (in *installation) keepQueued(t *testing.T) {
+	t.Helper()
+	for _, queued := range must(in.queued(t.Context()))(t) {
+		in.add("queued", queued)
+	}
 }
 
 // publish sequences all events and sweeps the rows.
 func (in *installation) publish(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
-	for _, queued := range must(in.queued(ctx))(t) { // sequencing empties the tags
-		in.add("queued", queued)
-	}
+	in.keepQueued(t)
 	result := must(in.trail.RunOnce(ctx))(t)
 	require.Equal(t, result.Size, result.Published)
 	event, _ := in.index["proved"].(string)

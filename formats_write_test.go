@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
@@ -243,8 +244,9 @@ func (in *installation) findsAndOpensTheContact(t *testing.T, out foreign) {
 func (in *installation) sequencesAndOpensTheEvent(t *testing.T, out foreign) {
 	t.Helper()
 	ctx := t.Context()
-	var tag []byte
-	require.NoError(t, in.db.QueryRowContext(ctx, `SELECT tag FROM crmguard_audit_events WHERE id = ?`, out.Contact.Event).Scan(&tag))
+	var body []byte
+	id := uuid.MustParse(out.Contact.Event)
+	require.NoError(t, in.db.QueryRowContext(ctx, `SELECT body FROM crmguard_audit_events WHERE id = ?`, id[:]).Scan(&body))
 	result := must(in.trail.RunOnce(ctx))(t)
 	require.Equal(t, 1, result.Sequenced)
 	require.Empty(t, result.Refused)
@@ -265,31 +267,34 @@ func (in *installation) sequencesAndOpensTheEvent(t *testing.T, out foreign) {
 	_, err := auditlog.Verify(auditlog.Trust{Key: in.vkey}, leaf, must(in.trail.Proof(ctx, out.Contact.Event))(t))
 	require.NoError(t, err)
 	require.Equal(t, auditlog.Unanchored, must(in.trail.VerifyStore(ctx, nil))(t).Verdict)
-	in.refusesTurnedOpeningAndEvent(t, out, leaf, tag)
+	in.refusesTurnedOpeningAndEvent(t, out, body)
 }
 
 // refusesTurnedOpeningAndEvent turns bits in the database.
-func (in *installation) refusesTurnedOpeningAndEvent(t *testing.T, out foreign, leaf, tag []byte) {
+func (in *installation) refusesTurnedOpeningAndEvent(t *testing.T, out foreign, body []byte) {
 	t.Helper()
 	ctx := t.Context()
+	id := uuid.MustParse(out.Contact.Event)
+	const where = ` FROM crmguard_audit_openings WHERE owner <> zeroblob(16) AND idx = (SELECT idx FROM crmguard_audit_entries WHERE id = ?)`
+	const change = `UPDATE crmguard_audit_openings SET sealed = ? WHERE owner <> zeroblob(16) AND idx = (SELECT idx FROM crmguard_audit_entries WHERE id = ?)`
 	var opening []byte
-	require.NoError(t, in.db.QueryRowContext(ctx, `SELECT sealed FROM crmguard_audit_openings WHERE event = ? AND owner <> 't:'`, out.Contact.Event).Scan(&opening))
+	require.NoError(t, in.db.QueryRowContext(ctx, `SELECT sealed`+where, id[:]).Scan(&opening))
 	for at := 0; at < len(opening); at += len(opening) / 6 {
 		turned := bytes.Clone(opening)
 		turned[at] ^= 4
-		in.exec(t, `UPDATE crmguard_audit_openings SET sealed = ? WHERE event = ? AND owner <> 't:'`, turned, out.Contact.Event)
+		in.exec(t, change, turned, id[:])
 		require.EqualValues(t, 1, must(in.trail.VerifyStore(ctx, nil))(t).Openings[audit.OpeningAltered])
 	}
-	in.exec(t, `UPDATE crmguard_audit_openings SET sealed = ? WHERE event = ? AND owner <> 't:'`, opening, out.Contact.Event)
+	in.exec(t, change, opening, id[:])
 	require.Equal(t, auditlog.Unanchored, must(in.trail.VerifyStore(ctx, nil))(t).Verdict)
 
-	forged := newUUID(t)
-	leaf = bytes.ReplaceAll(leaf, []byte(out.Contact.Event), []byte(forged))
-	in.exec(t, `INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag) VALUES (?, ?, 'event', 'contact', '', 0, ?, ?)`, forged, formatTenant, leaf, tag)
+	other := uuid.MustParse(newUUID(t))
+	forged := bytes.ReplaceAll(body, []byte(out.Contact.Event), []byte(other.String()))
+	in.exec(t, `INSERT INTO crmguard_audit_events (id, log, retry, body) VALUES (?, 1, x'', ?)`, other[:], forged)
 	result := must(in.trail.RunOnce(ctx))(t)
 	require.Zero(t, result.Sequenced)
 	require.Len(t, result.Refused, 1)
-	in.exec(t, `DELETE FROM crmguard_audit_events WHERE id = ?`, forged)
+	require.Equal(t, 1, must(in.trail.Dismiss(ctx))(t))
 }
 
 func (in *installation) exec(t *testing.T, query string, args ...any) {

@@ -1,6 +1,7 @@
 package crmguard_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"io/fs"
@@ -8,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/sqltrail"
@@ -16,6 +16,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/adoption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
 )
@@ -118,94 +119,161 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 // everyVerbOfAudit calls each verb of a trail that reads or writes its tables.
 func everyVerbOfAudit(t *testing.T) func(ctx context.Context, db *sql.DB) error {
 	vault := encryptiontest.Vault(t, "main")
-	skey, vkey, err := audit.GenerateKey("crm.example/audit", 0)
+	skey, _, err := audit.GenerateKey("crm.example/audit", 0)
 	require.NoError(t, err)
-	sealer, folder := vault.PersonSealer("audit"), t.TempDir()
+	folder := t.TempDir()
 	config := audit.Config{
-		Name: "crm.example/audit", Tenant: "main", Sign: try(note.NewSigner(skey)), Key: vkey,
-		Sink: try(tilesink.Open(folder)), Seal: sealer, Prepare: sealer.Ensure, Tag: vault.Tagger("log"),
+		Name: "crm.example/audit", Tenant: "main", Key: skey, Keys: vault.AuditKeys(),
+		Sink: try(tilesink.Open(folder)), Mirror: try(tilesink.Open(t.TempDir())),
 		Fields: map[string][]string{"contact": {"city"}},
 	}
 	lost := testdb.New(t, testdb.SQLite).Open(t) // where the log was begun
 	require.NoError(t, sqltrail.Install(t.Context(), lost))
 	first := try(audit.Open(t.Context(), try(sqltrail.Open(t.Context(), lost)), config))
-	published := audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.export", Persons: []string{"p0"}}
-	require.NoError(t, first.Note(t.Context(), published))
+	published := audit.Event{
+		Tenant: "main", Actor: "u-1", Action: "contact.export", Persons: []string{"p0"},
+		Changes: audit.Diff("p0", map[string]any{"city": "Bern"}, map[string]any{"city": "Basel"}),
+	}
+	try(first.Note(t.Context(), published))
 	try(first.RunOnce(t.Context()))
 	call := 0
 	return func(ctx context.Context, db *sql.DB) error {
 		call++
-		store, err := sqltrail.Open(ctx, db)
-		if err != nil {
-			return err
+		w := auditWork{t: t, db: db, config: config, call: call, folder: folder}
+		for _, step := range []func(context.Context) error{w.open, w.catchUp, w.record, w.forge, w.sequence, w.read, w.change} {
+			if err := step(ctx); err != nil {
+				return err
+			}
 		}
-		trail, err := audit.Open(ctx, store, config)
-		if err != nil {
-			return err
-		}
-		if err := trail.CatchUp(ctx); err != nil {
-			return err
-		}
-		caughtUp, err := trail.Progress(ctx)
-		if err != nil {
-			return err
-		}
-		require.EqualValues(t, 2, caughtUp.Published, "the missing event and its beat are there, or nothing was caught up with")
-		if err := trail.Prepare(ctx, "main", "p1"); err != nil {
-			return err
-		}
-		event := audit.Event{
+		return nil
+	}
+}
+
+// auditWork is the whole work of a trail, in steps.
+type auditWork struct {
+	t      *testing.T
+	db     *sql.DB
+	config audit.Config
+	trail  *audit.Trail
+	call   int
+	folder string
+}
+
+func (w *auditWork) open(ctx context.Context) error {
+	store, err := sqltrail.Open(ctx, w.db)
+	if err != nil {
+		return err
+	}
+	w.trail, err = audit.Open(ctx, store, w.config)
+	return err
+}
+
+func (w *auditWork) catchUp(ctx context.Context) error {
+	if err := w.trail.CatchUp(ctx); err != nil {
+		return err
+	}
+	caughtUp, err := w.trail.Progress(ctx)
+	if err == nil {
+		require.EqualValues(w.t, 2, caughtUp.Published, "the missing event and its beat are there, or nothing was caught up with")
+	}
+	return err
+}
+
+func (w *auditWork) record(ctx context.Context) error {
+	if err := w.trail.Prepare(ctx, "main", "p1", "p2"); err != nil {
+		return err
+	}
+	tx, err := w.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		if _, err := w.trail.Record(ctx, tx, audit.Event{
 			Tenant: "main", Actor: "u-1", Action: "contact.update", Object: audit.PersonRef("contact", "p1"),
 			Changes: audit.Diff("p1", map[string]any{"city": "Bern"}, map[string]any{"city": "Basel"}),
-		}
-		tx, err := db.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		if err := trail.Record(ctx, tx, event); err != nil {
+		}); err != nil {
 			_ = tx.Rollback()
 			return err
 		}
-		if err := tx.Commit(); err != nil {
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	_, err = w.trail.Note(ctx, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.export"})
+	return err
+}
+
+// forge changes a row that waits, and brings more heads than are kept: what has the
+// sequencer set a row aside, and drop heads.
+func (w *auditWork) forge(ctx context.Context) error {
+	asked := try(sqldb.Open(ctx, w.db))
+	var seq int64
+	var body []byte
+	if err := sqldb.One(ctx, asked, []any{&seq, &body}, `SELECT seq, body FROM crmguard_audit_events WHERE idx IS NULL ORDER BY LENGTH(body) DESC, seq LIMIT 1`); err != nil {
+		return err
+	}
+	if _, err := asked.ExecContext(ctx, asked.Bind(`UPDATE crmguard_audit_events SET body = ? WHERE seq = ?`), bytes.Replace(body, []byte("u-1"), []byte("u-2"), 1), seq); err != nil {
+		return sqldb.Safe(err)
+	}
+	var rows [][]any
+	for n := range 1003 {
+		rows = append(rows, []any{1000 + n, make([]byte, 32), 0, []byte{}, []byte{}})
+	}
+	return asked.Insert(ctx, asked, sqldb.Insert{Table: "crmguard_audit_heads", Columns: []string{"size", "root", "at", "note", "tag"}, Key: []string{"size"}}, rows)
+}
+
+func (w *auditWork) sequence(ctx context.Context) error {
+	for range 2 {
+		if _, err := w.trail.RunOnce(ctx); err != nil {
 			return err
 		}
-		if err := trail.Note(ctx, audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.export"}); err != nil {
+		if _, err := w.trail.Readmit(ctx); err != nil {
 			return err
 		}
-		if _, err := trail.RunOnce(ctx); err != nil {
-			return err
-		}
-		if err := trail.Beat(ctx); err != nil {
-			return err
-		}
-		var last string
-		for entry, err := range trail.History(ctx, "main", event.Object, audit.Page{}) {
-			if err != nil {
-				return err
-			}
-			last = entry.Leaf.ID
-		}
-		if _, err := trail.Proof(ctx, last); err != nil {
-			return err
-		}
-		if _, err := trail.Status(ctx); err != nil {
-			return err
-		}
-		kept, err := os.ReadFile(folder + "/checkpoint")
+	}
+	if _, err := w.trail.RunOnce(ctx); err != nil {
+		return err
+	}
+	return w.trail.Beat(ctx)
+}
+
+func (w *auditWork) read(ctx context.Context) error {
+	var last string
+	for entry, err := range w.trail.History(ctx, "main", audit.PersonRef("contact", "p1"), audit.Page{}) {
 		if err != nil {
 			return err
 		}
-		if _, err := trail.VerifyStore(ctx, kept); err != nil {
-			return err
-		}
-		if _, _, err := trail.OpeningHolders(ctx, "main", 1); err != nil {
-			return err
-		}
-		if _, err := trail.ResealOpenings(ctx, func(_ context.Context, _, _ string, sealed, _ []byte) ([]byte, error) {
-			return append(append([]byte{}, sealed[:len(sealed)-1]...), byte(call)), nil
-		}); err != nil {
-			return err
-		}
-		return trail.Erase(ctx, "main", "p1")
+		last = entry.Leaf.ID
 	}
+	if _, err := w.trail.Proof(ctx, last); err != nil {
+		return err
+	}
+	if _, err := w.trail.Status(ctx); err != nil {
+		return err
+	}
+	kept, err := os.ReadFile(w.folder + "/checkpoint")
+	if err != nil {
+		return err
+	}
+	if _, err := w.trail.VerifyStore(ctx, kept); err != nil {
+		return err
+	}
+	_, _, err = w.trail.OpeningHolders(ctx, "main", 1)
+	return err
+}
+
+func (w *auditWork) change(ctx context.Context) error {
+	if err := w.trail.Merge(ctx, "main", "p2", "p1"); err != nil {
+		return err
+	}
+	if _, err := w.trail.Reseal(ctx, func(_ context.Context, _, _ string, sealed, _ []byte) ([]byte, error) {
+		return append(append([]byte{}, sealed[:len(sealed)-1]...), byte(w.call)), nil
+	}); err != nil {
+		return err
+	}
+	if err := w.trail.Erase(ctx, "main", "p1"); err != nil {
+		return err
+	}
+	_, err := w.trail.Dismiss(ctx)
+	return err
 }

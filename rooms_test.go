@@ -32,6 +32,7 @@ var roomLines = map[string]string{
 	"audit/auditlog":        "audit/internal/c2sp audit/internal/merkle internal/canon internal/frame",
 	"audit/audittest":       "audit audit/auditlog",
 	"audit/capture":         "internal/frame internal/ids internal/sqldb",
+	"audit/cmd/auditverify": "audit/auditlog",
 	"audit/internal/c2sp":   "",
 	"audit/internal/merkle": "audit/internal/c2sp",
 	"audit/sqltrail":        "audit internal/sqldb",

@@ -27,14 +27,7 @@ var _ = []interface {
 	(*backup.Repository)(nil), (*backup.Job)(nil), (*integrity.Sealer)(nil), (*privacy.Desk)(nil),
 }
 
-// trailKeys is all that a trail asks of its keys, whoever has them.
-type trailKeys interface {
-	audit.Keys // Seal and Open, Tag and Verify
-	MACKeys(ctx context.Context, tenant string, info []byte) (keyIDs []uint32, keys [][]byte, err error)
-	Prepare(ctx context.Context, tenant string, persons ...string) error
-}
-
-var _ trailKeys = alone.AuditKeys{}
+var _ audit.Keys = alone.AuditKeys{}
 
 // TestWhatIsOfferedFitsWhereItIsTaken is proved by the compiler: the six
 // packages never import each other, so nothing else tells that a func of one
@@ -42,14 +35,11 @@ var _ trailKeys = alone.AuditKeys{}
 func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 	_ = func(ctx context.Context, vault *encryption.Vault, table *encryption.SealedTable, policy *accesscontrol.Policy, who accesscontrol.Principal, trail *audit.Trail, repo *backup.Repository, desk *privacy.Desk, ledger *privacy.Ledger) error {
 		// encryption -> audit
-		sealer := vault.PersonSealer("audit")
 		_ = audit.Config{
-			Seal: sealer, Prepare: sealer.Ensure, Tag: vault.Tagger("log"),
+			Keys:  vault.AuditKeys(),
 			Heads: audit.Heads{Ledger: audit.HeadOf(desk.LedgerHead), Keys: audit.HeadOf(vault.Head)},
 		}
-		var _ trailKeys = vault.AuditKeys()
-		_ = audit.Config{Keys: vault.AuditKeys(), Prepare: vault.AuditKeys().Prepare}
-		_, _ = trail.ResealOpenings(ctx, sealer.Resealer(new(jobs.SealerReport)))
+		_, _ = trail.Reseal(ctx, vault.AuditKeys().Resealer(new(jobs.SealerReport)))
 
 		// encryption -> integrity
 		_, _ = integrity.NewSealer(vault.Tagger("seal"))
@@ -75,9 +65,9 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 		// encryption, audit, accesscontrol -> privacy
 		_ = privacy.LedgerConfig{Digests: vault.LedgerDigests()}
 		_ = privacy.Func{Erase: vault.Eraser()}
-		_ = privacy.Func{Erase: trail.Eraser(), Sealed: true}
+		_ = privacy.Func{Erase: trail.Eraser(), Left: trail.Left, Sealed: true}
 		_ = privacy.Config{
-			Record: trail.Recorder("desk"), Note: trail.Noter("desk"), Allow: policy.Allower(who), Aliases: vault.Aliases,
+			Record: trail.Recorder("desk"), Prepare: trail.Prepare, Note: trail.Noter("desk"), Allow: policy.Allower(who), Aliases: vault.Aliases,
 			Sign: crypto.Signer(ed25519.PrivateKey{}), Ledger: ledger,
 		}
 		_ = sqlstore.Config{EraseOwner: func(ctx context.Context, tenant, owner string) error {

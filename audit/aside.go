@@ -2,10 +2,8 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -16,9 +14,6 @@ import (
 // nobody's way. Nothing of it is lost: its bytes lie in crmguard_audit_aside, its
 // id stays taken, and Status raises an alarm until somebody decides. What a later
 // key could make right, a tag of a key that is not known here, is never set aside.
-
-// asideIndex is the place of a row that was set aside.
-const asideIndex = -1
 
 var asideOf = []string{"id", "body", "why", "at"}
 
@@ -188,18 +183,4 @@ func (t *Trail) Dismiss(ctx context.Context) (n int, err error) {
 		}
 		n += len(rows)
 	}
-}
-
-// asideFinding counts what was set aside and nobody has dismissed.
-func (t *Trail) asideFinding(ctx context.Context) (Finding, error) {
-	f := Finding{Name: "audit.aside", Unit: "rows"}
-	var n, since sql.NullInt64
-	if _, err := t.one(ctx, t.db, []any{&n, &since}, `SELECT COUNT(*), MIN(at) FROM crmguard_audit_aside WHERE LENGTH(body) > 0`); err != nil {
-		return f, err
-	}
-	if f.Value = float64(n.Int64); n.Int64 > 0 {
-		f.Level, f.Since = HealthAlarm, time.UnixMicro(since.Int64).UTC()
-		f.Remedy = "somebody without the key of the tags changed or inserted queued rows: look at crmguard_audit_aside and at who may write the database, then Readmit or Dismiss"
-	}
-	return f, nil
 }

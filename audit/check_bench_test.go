@@ -3,8 +3,6 @@ package audit
 import (
 	"testing"
 	"time"
-
-	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // BenchmarkCheck is what recording an event of twelve changes costs before its
@@ -18,7 +16,7 @@ func BenchmarkCheck(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := trail.check(b.Context(), auditlog.KindEvent, event); err != nil {
+		if _, err := trail.check(b.Context(), event); err != nil {
 			b.Fatal(err)
 		}
 	}

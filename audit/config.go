@@ -153,6 +153,11 @@ type Config struct {
 	// From says who is at work in a context; what an event or a call says itself
 	// counts more. nil: each event names its tenant and its actor.
 	From func(ctx context.Context) Caller
+	// Allow is asked before anything is shown, once a page ("audit.read"), an export
+	// ("audit.export") or a disclosure ("audit.disclose"): resource is what is asked
+	// about, "person/<id>", "<kind>/<id>" of an object, or "audit". Its error reaches
+	// the caller. nil: the application has asked already.
+	Allow func(ctx context.Context, action, resource string) error
 	// Kept returns the checkpoint kept in another administrative domain, nil
 	// bytes if there is none yet; a nil func means that none is kept. It is asked
 	// before each signature, and nothing is signed while it fails. What was lost is

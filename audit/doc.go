@@ -6,14 +6,13 @@
 //
 //	check(sqltrail.Install(ctx, db))
 //	trail := must(audit.Open(ctx, must(sqltrail.Open(ctx, db)), audit.Config{
-//		Name: "crm.example/audit", Tenant: "main", Fields: map[string][]string{"contact": {"email"}},
-//		Sign: must(note.NewSigner(signer)), Key: verifier, // both from GenerateKey
-//		Sink: must(tilesink.Open(folder)), Keys: must(audit.KeysFile(secret)), // or Seal, Tag and Prepare of a vault
+//		Name: "crm.example/audit", Tenant: "main", Key: key, Fields: map[string][]string{"contact": {"email"}},
+//		Sink: must(tilesink.Open(folder)), Keys: must(audit.KeysFile(secret)), // or vault.AuditKeys()
 //	}))
 //	check(trail.Prepare(ctx, "main", person)) // before BEGIN
 //	tx := must(db.BeginTx(ctx, nil))
 //	must(tx.ExecContext(ctx, `UPDATE contacts SET email = ? WHERE id = ?`, after["email"], person))
-//	check(trail.Record(ctx, tx, audit.Event{
+//	must(trail.Record(ctx, tx, audit.Event{ // its id may go into the row
 //		Tenant: "main", Actor: "user-7", Action: "contact.update",
 //		Object: audit.PersonRef("contact", person), Changes: audit.Diff(person, before, after),
 //	}))
@@ -22,20 +21,23 @@
 //	report := must(auditlog.VerifyLog(ctx, os.DirFS(folder), auditlog.Trust{Key: verifier}))
 //	fmt.Println(report.Verdict, report.Verified) // ok only against a checkpoint that is kept elsewhere: Trust.Kept
 //
-// An event is queued in the caller's transaction: it commits with the business
-// row, or not at all. A sequencer gives each queued event its place, and
-// publishes the log as static files in the C2SP tlog-tiles format with a
-// signed checkpoint, so that tools we did not write (tessera's fsck, torchwood,
-// any witness) read it. Values before and after are in the log as salted
-// commitments only; what opens them is sealed under the key of the person they
-// are about, in a row that can be erased. People appear under random
-// surrogates.
+// An event is one row, written by one statement in the caller's transaction: it
+// commits with the business change or not at all. What else it needs (indexes,
+// openings by person, its place) is done by the sequencer, which gives each event
+// its place and publishes the log as static files in the C2SP tlog-tiles format
+// with a signed checkpoint, so that tools we did not write (tessera's fsck,
+// torchwood, any witness) read it. Values before and after are in the log as
+// salted commitments only; what opens them is sealed under a key that only the
+// key of the person they are about opens, in a row that can be erased. People
+// appear under random surrogates.
 //
 // # Promises
 //
 //   - An event that committed is sequenced exactly once, by any number of
-//     processes; a rolled-back one never is. A retry with the same id changes
-//     nothing.
+//     processes; a rolled-back one never is. A retry with the id that Record was
+//     given changes nothing, for Config.RetryFor after it got its place and while
+//     the key of the tags is the same; after that it is a [ConflictError]. It never
+//     makes a second event.
 //   - A change, loss, insertion or exchange of sequenced entries, in the
 //     published files or in the database, is found by [auditlog.VerifyLog] and
 //     [Trail.VerifyStore]; against a checkpoint kept elsewhere also a cut at
@@ -46,8 +48,9 @@
 //     database, which bears a tag, and what the process has seen. A database that
 //     went back under a running process is found by that process; one that went
 //     back before it began, together with the folder, by the kept checkpoint.
-//   - A queued row that was changed or inserted without the key of the tags
-//     never enters the log and is reported by every pass.
+//   - A row that waits and was changed or inserted without the key of the tags
+//     never enters the log: it is set aside, an alarm until [Trail.Readmit] or
+//     [Trail.Dismiss]. One under a key that no process here has waits.
 //   - Erasing a person changes no leaf, hash or proof. "Erased" cannot be
 //     forged by deleting: it needs a sequenced erasure that names the
 //     surrogate.
@@ -67,8 +70,13 @@
 //   - What is lost or damaged of the published log, or of the tree in the
 //     database, is made anew by [Trail.Republish] and [Trail.RebuildTiles], from
 //     entries that continue a kept checkpoint, and from no others.
-//   - Nothing inside the caller's transaction uses another connection, if
-//     [Trail.Prepare] was called before it began.
+//   - Inside the caller's transaction no key service and no other connection is
+//     used, ever: [Trail.Prepare], before BEGIN, makes what recording about these
+//     persons needs and keeps it in memory for Config.Prepared. Later, and without
+//     it, recording is a [NotPreparedError], which has written nothing.
+//   - Which actions may go on without their event is a table, Config.Classes, and
+//     nothing that is not in it does. What was lost is counted in the log by an event
+//     of kind [auditlog.KindGap].
 //
 // SECURITY.md, "Known faults", lists what is known to break these promises
 // today.
@@ -83,27 +91,43 @@
 // must reach the tables that [Open] was given: what reaches those of another
 // log, by another search path, is refused with ErrOrigin.
 //
+// A transaction is whatever has ExecContext and Commit: *sql.Tx, *sqlx.Tx, GORM's
+// tx.Statement.ConnPool inside of db.Transaction, and pgx with this around it:
+//
+//	type pgxTx struct{ pgx.Tx } // has Commit: the trail sees that it is a transaction
+//
+//	func (t pgxTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+//		tag, err := t.Exec(ctx, query, args...)
+//		return driver.RowsAffected(tag.RowsAffected()), err
+//	}
+//
+// The statement of a sale never changes its text, so that drivers prepare it once,
+// and its arguments are text and bytes. examples/handles has all of them.
+//
 // What a sale can wait for, beside what it wrote itself:
 //
-//   - SQLite: the one writer that the database allows at a time. A sequencer is
-//     one for a thousand entries at a time (a tenth of a second on two cores); so
-//     are CatchUp and the end of the retry tags. None is while it reads or writes the sink.
-//   - PostgreSQL: another open transaction that is the first one to record about
-//     the same new person, or that records an event with the same id; an erasure
-//     of the same person; and, for a retry, the sequencer that has the event in
-//     hand, which does nothing but SQL meanwhile.
-//   - MariaDB and MySQL: no more, under READ COMMITTED and REPEATABLE READ. Under
-//     SERIALIZABLE every look of a transaction locks: there a sale waits for
-//     sequencers, and they for it, until it ends.
+//   - SQLite: the one writer that the database allows at a time. A pass of the
+//     sequencer is one while it does SQL, on a bounded number of rows, fewer where
+//     that took long; so are Prepare for persons who are new, CatchUp and the end of
+//     the retry tags. None is while it asks for keys, or reads or writes the sink.
+//   - PostgreSQL, MariaDB and MySQL: another open transaction that records an event
+//     with the same id. Nothing else: no row is shared. A sale that retries keeps the
+//     row of its event until it ends, and the sequencer passes it by meanwhile.
 //
 // Under REPEATABLE READ or SERIALIZABLE on PostgreSQL, and where SQLite's
 // transaction read before it wrote, the database may end a transaction that
-// meets another one's event or person: repeat it, as any other one.
+// meets another one's event: repeat it, as any other one.
+//
+// What a [ConflictError] met is told by [Trail.Leaf], after the rollback. On
+// MariaDB and MySQL a connection that is not strict (sql_mode) empties the tag of
+// the event that it conflicted with, if its transaction commits all the same: later
+// retries of that event are conflicts, too.
 //
 // # Not promised
 //
 //   - Until an event is sequenced, someone who may delete rows can delete it
-//     unnoticed; until its checkpoint is outside the host, someone who owns the
+//     unnoticed: keep the application's role without DELETE (sqltrail.Grants), and
+//     let the row that an event belongs to carry its id; until its checkpoint is outside the host, someone who owns the
 //     host can rewrite everything, and someone who may write database and folder,
 //     without any key, can put both back to an older state between two processes,
 //     or begin the log anew. Keep checkpoints in another administrative domain:
@@ -115,6 +139,14 @@
 //     space is refused as any of them; what only the application understands cannot
 //     be. Name the kinds of objects that are persons in Config.PersonKinds.
 //   - Times are the application's clock.
+//   - The order of two events about one object, where a retry of the first is in hand
+//     while the second is sequenced.
+//   - What a process had counted as lost goes with it when it is killed. Where a
+//     COMMIT was not answered, an event of [Trail.Note] may count as lost and be there.
+//   - An erasure reaches openings that wait, that lie in Config.Mirror and that were
+//     set aside. Content keys of the last Config.Prepared stay in the memory of
+//     processes that prepared them, of 16,384 persons at most; what is recorded with one
+//     after the erasure names an erased surrogate, and the sequencer drops its opening.
 //   - With the keys of [KeysFrom] or [KeysFile] no person has a key of their
 //     own: an erasure deletes openings, and backups from before keep them
 //     readable to whoever holds the secret.
@@ -131,7 +163,8 @@
 // folder, [GenerateKey] and, without a vault of package encryption,
 // [NewKeysFile] once, then [Open]. [Trail.Prepare] before a
 // transaction, [Trail.Record] as its last statement, [Trail.Run] in the
-// background of any process. Where rows are Go structs [NewDiffer] and
+// background of any process. [Trail.Note] for what has no transaction.
+// Config.From says who is at work, so that events need not. Where rows are Go structs [NewDiffer] and
 // [Trail.Check] say at the start which fields are recorded, and a field that
 // nobody has decided about is an error. [Trail.Proof] and [auditlog.Verify] for
 // one event, [auditlog.VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
@@ -149,9 +182,13 @@
 //
 //	ErrInvalid        permanent   correct the event, query or configuration (ValueError
 //	                              names the field, under Config.StrictValues)
+//	ErrNotPrepared    temporary   roll back, Prepare, and the transaction again
+//	                              (NotPreparedError says how much is missing)
 //	ErrNoTransaction  permanent   pass the *sql.Tx of the business change, or what wraps it
 //	ErrTooLarge       permanent   split the event, parts sharing For
-//	ErrConflict       permanent   the id belongs to another event (ConflictError)
+//	ErrConflict       permanent   the id belongs to another event, or to one that is too old
+//	                              or of somebody erased (ConflictError)
+//	ErrWaiting        temporary   an erasure is done but for rows that an open sale holds
 //	ErrNotFound       permanent   no such event
 //	ErrNotPublished   temporary   wait for the next pass of the sequencer
 //	ErrNotOpen        permanent   take the Trail that Open returned
@@ -177,21 +214,25 @@
 //	                                    seen; where a backup or a replica took the database's
 //	                                    place, CatchUp
 //
-// Errors of the sink, the sealer and the tagger are wrapped. Those of the
+// Errors of the sink and of the keys are wrapped. Those of the
 // database stand behind "audit: read" or "audit: write" in words of the library,
 // with code, table, column and constraint and without the values that databases
 // and drivers quote; the driver's own error, which may hold some, is found by
-// errors.As. After an error of [Trail.Record] roll back. Where a connection was lost during a COMMIT nobody
-// knows whether it was done: repeat the call, or the transaction with the event
-// under the same id.
+// errors.As. After an error of [Trail.Record] roll back; only after
+// ErrNotPrepared and ErrConflict the transaction is as usable as before. Where a
+// connection was lost during a COMMIT nobody knows whether it was done: repeat the
+// call, or the transaction with the event under the same id.
 //
 // # Observation
 //
 // audit.sequenced, audit.refused, audit.published (one each a pass),
 // audit.refused.row (why), audit.run.failed (beat), audit.caught_up,
-// audit.standin (why), audit.copy.failed (copy; each turn). Where rows are captured:
-// audit.captured, audit.captured.told (an event told of them), audit.captured.left
-// (what; what entries do not say), audit.captured.forged, audit.captured.failed.
+// audit.standin (why), audit.copy.failed (copy; each turn), audit.gap (lost events
+// that the log does not count yet), audit.gap.failed, audit.dropped,
+// audit.keys.failed, audit.mirror.failed. Where rows are
+// captured: audit.captured, audit.captured.told (an event told of them),
+// audit.captured.left (what; what entries do not say), audit.captured.forged,
+// audit.captured.failed.
 //
 // [Trail.Status] answers findings, all of them each time. Late is what waits
 // longer than Config.BeatEvery and ten times Config.Interval:
@@ -204,7 +245,11 @@
 //	audit.copies            entries   behind, below 0 ahead, one of each of Config.Copies; alarm: it is late, has what the published
 //	                                  log has not, fails or does not answer; notice: it is late, and being filled
 //	audit.run.failing       passes    alarm: the last pass failed (processes that make passes)
-//	audit.refused           rows      alarm: queued rows without a valid tag (such processes)
+//	audit.refused           rows      alarm: rows that wait for a key that is not known here (such processes)
+//	audit.aside             rows      alarm: forged rows that were set aside
+//	audit.gap               events    alarm: lost under Config.Classes, and not in the log yet (this process)
+//	audit.mirror            entries   alarm: not in Config.Mirror
+//	audit.unmapped          persons   notice: surrogates whose person is not known since a restore
 //	audit.captured          rows      alarm: captured rows have been waiting for a day, may not be filed, or were written by no trigger (PostgreSQL)
 //	audit.capturing         tables    alarm: not captured as Config.Captured says; each of the first ten has a finding with its name
 //	audit.store.durability  settings  alarm: the database loses what was committed
@@ -212,8 +257,8 @@
 //
 // # Format and compatibility
 //
-// Leaves, commitments, openings and tags are version 1 of the library's
-// formats document, frozen in auditlog/testdata. The published
+// Leaves and commitments are version 1, openings, queue and retry tags version 2
+// of the library's formats document, frozen in auditlog/testdata. The published
 // folder is C2SP tlog-tiles v1 with entry bundles, the checkpoint a C2SP
 // signed note, proofs c2sp.org/tlog-proof@v1. An undeclared path appears as
 // "c:" and a commitment of side 2 over the path itself; a recover event names

@@ -72,13 +72,23 @@ func (t *Trail) Eraser() func(ctx context.Context, tenant, person string) error 
 // lock under which filing asks for them: from its commit on nothing about the
 // person opens any more, and nothing new is filed.
 func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) (marked []surrogateID, err error) {
-	read := func(q sqldb.Querier) (out []surrogateID, err error) { return t.surrogatesFor(ctx, q, tenant, person) }
-	before, err := read(t.db)
-	if err == nil && len(before) == 0 {
-		if _, err = t.reclaim(ctx, tenant, person); err == nil {
-			before, err = read(t.db)
-		}
+	if _, err := t.surrogatesOfPerson(ctx, tenant, person); err != nil { // gives a person without a row what a restore has lost
+		return nil, err
 	}
+	rest, err := t.unmappedOf(ctx, tenant, person) // opened here, not inside the transaction
+	if err != nil {
+		return nil, err
+	}
+	read := func(q sqldb.Querier) (out []surrogateID, err error) {
+		out, err = t.surrogatesFor(ctx, q, tenant, person)
+		for _, p := range rest {
+			if !slices.Contains(out, p.surrogateID) { // the person took it meanwhile
+				out = append(out, p.surrogateID)
+			}
+		}
+		return out, err
+	}
+	before, err := read(t.db)
 	if err != nil || len(before) == 0 {
 		return nil, err
 	}

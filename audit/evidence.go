@@ -14,6 +14,8 @@ type evidence struct {
 	pending map[[2]string]bool   // erasures that are queued with a valid tag
 	lost    [][2]int64           // ranges that recover events name
 	merged  map[[2]string]string // (tenant, surrogate) -> surrogate that it was merged into
+
+	recovered bool // a question has asked for recover events
 }
 
 func newEvidence() *evidence {

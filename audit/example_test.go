@@ -259,7 +259,8 @@ func ExampleTrail_Recorder() {
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
-	record := s.trail.Recorder("u-7") // what privacy, approvals and undo take
+	record := s.trail.Recorder("u-7")   // what privacy, approvals and undo take
+	s.trail.Prepare(ctx, "main", "p-1") // before the transaction, as for Record
 	tx, _ := s.db.BeginTx(ctx, nil)
 	fmt.Println(record(ctx, tx, "main", "privacy.plan", slog.String("object", "plan/9"), slog.String("person", "p-1"), slog.String("reason", "art17")))
 	fmt.Println(record(ctx, tx, "main", "privacy.plan", slog.String("email", "ann@b.example")))

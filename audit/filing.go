@@ -208,8 +208,8 @@ func (t *Trail) stubSingle(ctx context.Context, tx HandoverTx, rows []checked, p
 		query string
 		args  []any
 	)
-	switch {
-	case t.db.Kind == sqldb.MariaDB || t.db.Kind == sqldb.MySQL:
+	switch t.db.Kind {
+	case sqldb.MariaDB, sqldb.MySQL:
 		place := `CASE seq` + strings.Repeat(` WHEN ? THEN ?`, len(rows)) + ` END`
 		for i := range rows {
 			args = append(args, rows[i].seq, places[i])

@@ -3,6 +3,7 @@ package audit_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,18 +69,19 @@ func (b *bench) columns(table string) (out []string) {
 func (b *bench) flip(table, column string, row int) (tried int) {
 	b.t.Helper()
 	// The row is found by its other columns: the one that is turned may be its key.
-	where := ` WHERE `
+	var where strings.Builder
+	where.WriteString(` WHERE `)
 	var args []any
 	for i, c := range b.columns(table) {
 		if i > 0 {
-			where += ` AND `
+			where.WriteString(` AND `)
 		}
-		where += c + ` IS ?`
+		where.WriteString(c + ` IS ?`)
 	}
 	args = b.row(table, row)
 	at := slices.Index(b.columns(table), column)
 	for _, turned := range turns(args[at]) {
-		set := `UPDATE OR IGNORE crmguard_audit_` + table + ` SET ` + column + ` = ?` + where
+		set := `UPDATE OR IGNORE crmguard_audit_` + table + ` SET ` + column + ` = ?` + where.String()
 		if b.exec(set, append([]any{turned}, args...)...) == 0 {
 			continue // no such table is possible
 		}
@@ -89,7 +91,7 @@ func (b *bench) flip(table, column string, row int) (tried int) {
 		}
 		back := slices.Clone(args)
 		back[at] = turned
-		require.EqualValues(b.t, 1, b.exec(`UPDATE crmguard_audit_`+table+` SET `+column+` = ?`+where, append([]any{args[at]}, back...)...))
+		require.EqualValues(b.t, 1, b.exec(`UPDATE crmguard_audit_`+table+` SET `+column+` = ?`+where.String(), append([]any{args[at]}, back...)...))
 		tried++
 	}
 	return tried

@@ -127,7 +127,7 @@ func (t *Trail) frozenContents(tb testing.TB, in *frozen) map[[16]byte][32]byte 
 		surrogate := [16]byte(unhex(tb, h.Surrogate))
 		head, err := t.openHead(tb.Context(), "main", h.Person, surrogate, unhex(tb, h.Head))
 		require.NoError(tb, err)
-		contents[surrogate] = head.content
+		contents[surrogate] = head.Content
 		require.Equal(tb, tagRight, checkSurrogateTag(keys, "main", surrogate, surrogateLive, nil, unhex(tb, h.Tag)))
 		require.Equal(tb, tagWrong, checkSurrogateTag(keys, "main", surrogate, surrogateErased, nil, unhex(tb, h.Tag)))
 	}

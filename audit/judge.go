@@ -82,16 +82,41 @@ func (t *Trail) unseal(ctx context.Context, leaf *auditlog.Leaf, row *personRow,
 	if err != nil {
 		return nil, err
 	}
-	head, err := t.openHead(ctx, leaf.Tenant, *row.person, row.surrogate, row.head)
+	head, err := t.headOf(ctx, leaf.Tenant, row)
 	if err != nil {
 		return nil, err
 	}
-	defer clear(head.content[:])
-	plain, err := auditlog.OpenBody(&head.content, id, row.surrogate, sealed)
+	if !row.keep {
+		defer clear(head.Content[:])
+	}
+	plain, err := auditlog.OpenBody(&head.Content, id, row.surrogate, sealed)
 	if err != nil {
 		return nil, err
 	}
 	return auditlog.ParseBody(plain)
+}
+
+// headOf opens the head of a row, once where the row keeps it.
+func (t *Trail) headOf(ctx context.Context, tenant string, row *personRow) (*auditlog.Head, error) {
+	if row.opened != nil {
+		return row.opened, nil
+	}
+	head, err := t.openHead(ctx, tenant, *row.person, row.surrogate, row.head)
+	if err != nil {
+		return nil, err
+	}
+	if row.keep {
+		row.opened = &head
+	}
+	return &head, nil
+}
+
+// wipe overwrites the content key that a row keeps.
+func (p *personRow) wipe() {
+	if p.opened != nil {
+		clear(p.opened.Content[:])
+		p.opened = nil
+	}
 }
 
 // ownerBytes is an owner as the tables have it: nobody is zeros.
@@ -129,7 +154,7 @@ func (t *Trail) surrogatesNamed(ctx context.Context, q sqldb.Querier, tenant str
 // sealedOf reads the openings of an entry by owner.
 func (t *Trail) sealedOf(ctx context.Context, index int64) (map[string][]byte, error) {
 	out := make(map[string][]byte)
-	err := t.query(ctx, t.db, func(rows answer) error {
+	return out, t.query(ctx, t.db, func(rows answer) error {
 		var owner, sealed []byte
 		if err := rows.Scan(&owner, &sealed); err != nil {
 			return err
@@ -137,7 +162,6 @@ func (t *Trail) sealedOf(ctx context.Context, index int64) (map[string][]byte, e
 		out[ownerOfRow(owner)] = sealed
 		return nil
 	}, `SELECT owner, sealed FROM crmguard_audit_openings WHERE idx = ?`, index)
-	return out, err
 }
 
 // ownerOfRow is the owner that a row names: nobody's where its bytes are none.

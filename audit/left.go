@@ -20,7 +20,7 @@ func (t *Trail) Left(ctx context.Context, tenant, person string) (int, error) {
 	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("person", person)); err != nil {
 		return 0, invalid("left: %w", err)
 	}
-	surrogates, err := t.surrogatesFor(ctx, t.db, tenant, person)
+	surrogates, err := t.surrogatesOfPerson(ctx, tenant, person)
 	if err != nil {
 		return 0, err
 	}

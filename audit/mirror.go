@@ -142,7 +142,7 @@ func (t *Trail) mirrorData(ctx context.Context, kind string, n int64) ([]byte, e
 		var idx int64
 		var owner, sealed []byte
 		err := rows.Scan(&idx, &owner, &sealed)
-		out = binary.BigEndian.AppendUint64(out, uint64(idx)) //nolint:gosec // G115: never below 0
+		out = binary.BigEndian.AppendUint64(out, uint64(idx))
 		out = frame.Append(frame.Append(out, owner), sealed)
 		return err
 	}, `SELECT idx, owner, sealed FROM crmguard_audit_openings WHERE idx >= ? AND idx < ? ORDER BY idx, owner`, first, first+mirrorBlock)
@@ -235,7 +235,7 @@ func (t *Trail) mirrored(ctx context.Context, from int64, page []adopted) (out [
 			if len(rest) < 8 {
 				return nil, malformed("a file of the mirror: it ends too early")
 			}
-			idx := int64(binary.BigEndian.Uint64(rest)) //nolint:gosec // G115: looked at below
+			idx := int64(binary.BigEndian.Uint64(rest))
 			var owner, sealed []byte
 			if owner, rest, err = takePart(rest[8:]); err == nil {
 				sealed, rest, err = takePart(rest)

@@ -89,17 +89,16 @@ func (t *Trail) ticketOf(ctx context.Context, tenant string, row surrogateRow) (
 		return nil, err
 	}
 	h := &held{id: ticketID{tenant, row.person}, ticket: ticket{
-		surrogate: row.surrogate, text: surrogateText(row.surrogate), content: head.content,
+		surrogate: row.surrogate, text: surrogateText(row.surrogate), content: head.Content,
 	}}
-	clear(head.content[:])
+	clear(head.Content[:])
 	if row.person != "" {
 		return h, nil
 	}
 	if h.queue, h.retry, err = t.saleKeys(ctx, tenant); err != nil {
 		return nil, err
 	}
-	h.unmapped, err = t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_surrogates WHERE tenant = ? AND person IS NULL AND state = 2 AND head IS NOT NULL`, tenant)
-	return h, err
+	return h, nil
 }
 
 // saleKeys are the keys under which a sale tags its rows.
@@ -127,10 +126,8 @@ func (t *Trail) surrogateRows(ctx context.Context, tenant string, persons []stri
 	if len(missing) == 0 {
 		return rows, nil
 	}
-	for _, person := range missing {
-		if _, err := t.reclaim(ctx, tenant, person); err != nil {
-			return nil, err
-		}
+	if err := t.reclaimed(ctx, tenant, missing...); err != nil {
+		return nil, err
 	}
 	if err := t.makeSurrogates(ctx, tenant, missing); err != nil {
 		return nil, err
@@ -142,24 +139,6 @@ func (t *Trail) surrogateRows(ctx context.Context, tenant string, persons []stri
 		return nil, fmt.Errorf("%w: surrogates of %d persons vanished as soon as they were made", auditlog.ErrTampered, len(missing))
 	}
 	return rows, nil
-}
-
-// unclaimed are the persons of whom nothing is found among the surrogates that a
-// restore brought back without their persons.
-func (t *Trail) unclaimed(ctx context.Context, tenant string, persons []string) (out []string, err error) {
-	if !t.tickets.unmapped(tenant) {
-		return persons, nil
-	}
-	for _, person := range persons {
-		found, err := t.reclaim(ctx, tenant, person)
-		if err != nil {
-			return nil, err
-		}
-		if !found {
-			out = append(out, person)
-		}
-	}
-	return out, nil
 }
 
 func withoutRow(persons []string, rows map[string]surrogateRow) (out []string) {
@@ -214,34 +193,35 @@ func (t *Trail) makeSurrogates(ctx context.Context, tenant string, persons []str
 	defer wipe(keys)
 	rows := make([][]any, 0, len(persons))
 	for _, person := range persons {
-		h := personHead{person: person}
-		if err := t.random(h.content[:]); err != nil {
+		h := auditlog.Head{Person: person}
+		if err := t.random(h.Content[:]); err != nil {
 			return err
 		}
 		if person != "" {
-			if err := t.random(h.surrogate[:]); err != nil {
+			if err := t.random(h.Surrogate[:]); err != nil {
 				return err
 			}
 		}
 		sealed, err := t.sealHead(ctx, tenant, &h)
-		clear(h.content[:])
+		clear(h.Content[:])
 		if err != nil {
 			return err
 		}
 		rows = append(rows, []any{
-			tenant, h.surrogate[:], surrogateKey(h.surrogate), person, sealed, int64(surrogateLive),
-			surrogateTag(&keys[0], tenant, h.surrogate, surrogateLive, nil),
+			tenant, h.Surrogate[:], surrogateKey(h.Surrogate), person, sealed, int64(surrogateLive),
+			surrogateTag(&keys[0], tenant, h.Surrogate, surrogateLive, nil),
 		})
 	}
 	in := sqldb.Insert{
 		Table:   "crmguard_audit_surrogates",
 		Columns: []string{"tenant", "surrogate", "k", "person", "head", "state", "tag"},
-		Key:     []string{"tenant", "person"},
+		// By no key: what is about nobody has one surrogate and one person, and meets
+		// another process's row by both.
 	}
 	return t.within(ctx, func(tx HandoverTx) error { return t.add(ctx, tx, in, rows...) })
 }
 
 // surrogateKey is what the index of persons knows a surrogate by.
 func surrogateKey(surrogate [16]byte) int64 {
-	return int64(binary.BigEndian.Uint64(surrogate[:])) //nolint:gosec // G115: the bits count
+	return int64(binary.BigEndian.Uint64(surrogate[:]))
 }

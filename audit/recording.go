@@ -20,11 +20,9 @@ import (
 // event itself is found, then the tickets are taken, and only then anything is
 // drawn: what is refused leaves no trace.
 type recording struct {
-	kind  string
 	event Event
 	id    [16]byte
 	given given
-	at    []int // the place of each of given.changes in Event.Changes
 	odd   []string
 
 	tenant  tenantTicket
@@ -57,13 +55,13 @@ const maxRow = 32 << 20
 
 // check looks at the event, encodes its values and sorts its changes. It asks
 // nobody and draws nothing.
-func (t *Trail) check(ctx context.Context, kind string, e Event) (*recording, error) {
+func (t *Trail) check(ctx context.Context, e Event) (*recording, error) {
 	e, caller := t.called(ctx, e)
 	if err := cmp.Or(e.check(), t.checkKind(e.Object)); err != nil {
 		return nil, err
 	}
 	e.Outcome = cmp.Or(e.Outcome, OutcomeOK)
-	r := &recording{kind: kind, event: e}
+	r := &recording{event: e}
 	r.given = given{event: &r.event, persons: people(e)}
 	if n := len(r.given.persons); n > auditlog.MaxPersons {
 		return nil, fmt.Errorf("%w: %d persons", ErrTooLarge, n)
@@ -72,7 +70,7 @@ func (t *Trail) check(ctx context.Context, kind string, e Event) (*recording, er
 		return nil, err
 	}
 	r.leaf = auditlog.Leaf{
-		Kind: kind, At: t.now(), Tenant: e.Tenant, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome,
+		Kind: auditlog.KindEvent, At: t.now(), Tenant: e.Tenant, Actor: e.Actor, Action: e.Action, Outcome: e.Outcome,
 		Reason: e.Reason, Request: e.Request, Policy: e.Policy, For: e.For, Prior: e.Prior,
 	}
 	if r.leaf.Request == "" {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -77,6 +78,9 @@ type personRow struct {
 	person *string // nil: not known, or erased
 	head   []byte
 	fresh  []byte
+
+	keep   bool // the head is opened once, until wipe
+	opened *auditlog.Head
 }
 
 const resealBatch = 500
@@ -115,7 +119,7 @@ func (t *Trail) resealed(ctx context.Context, page []personRow, r *ResealReport,
 			continue
 		}
 		var err error
-		if p.fresh, err = reseal(ctx, p.tenant, *p.person, p.head, headAD(t.config.Name, p.surrogate)); err != nil {
+		if p.fresh, err = reseal(ctx, p.tenant, *p.person, p.head, auditlog.HeadData(t.config.Name, p.surrogate)); err != nil {
 			return nil, fmt.Errorf("audit: reseal: %w", err)
 		}
 		if !bytes.Equal(p.fresh, p.head) {

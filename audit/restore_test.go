@@ -150,3 +150,32 @@ func TestAMirrorThatIsAwayStopsNothing(t *testing.T) {
 	require.Equal(t, audit.HealthOK, b.found("audit.mirror", "").Level)
 	require.Zero(t, b.found("audit.mirror", "").Value)
 }
+
+// A person who is recorded between the restore and CatchUp has two surrogates
+// afterwards: one history, and one erasure.
+func TestAPersonWhoIsRecordedBeforeTheDatabaseHasCaughtUp(t *testing.T) {
+	b := newBench(t)
+	b.config.Mirror = &audittest.Sink{}
+	b.open()
+	b.record(update("a", 1))
+	b.run()
+	file := b.backup()
+	b.record(update("p", 1))
+	b.run()
+	kept := b.checkpoint()
+	b.restore(file)
+	b.record(update("p", 2))
+	require.NoError(t, b.trail.CatchUp(t.Context()))
+	b.run()
+	past := b.history(audit.About("p"))
+	require.Len(t, past, 2)
+	require.Equal(t, auditlog.OK, b.verifyStore(kept).Verdict)
+	require.Positive(t, b.left("p"))
+	require.NoError(t, b.trail.Erase(t.Context(), "main", "p"))
+	b.run()
+	require.Zero(t, b.left("p"))
+	require.Zero(t, b.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE head IS NOT NULL AND person IS NULL`))
+	report := b.verifyStore(kept)
+	require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
+	require.Equal(t, int64(2), report.Openings[audit.OpeningErased])
+}

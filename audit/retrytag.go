@@ -46,11 +46,11 @@ func (g *given) append(dst []byte) []byte {
 	dst = frame.Append(dst, e.Policy)
 	dst = frame.Append(dst, e.For)
 	dst = frame.Append(dst, e.Prior)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(g.persons))) //nolint:gosec // G115: at most maxPersons
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(g.persons)))
 	for _, p := range g.persons {
 		dst = frame.Append(dst, p)
 	}
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(g.changes))) //nolint:gosec // G115: they fit an opening
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(g.changes)))
 	for i := range g.changes {
 		c := &g.changes[i]
 		dst = frame.Append(dst, c.path)

@@ -4,14 +4,13 @@ import (
 	"context"
 	"slices"
 
-	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // recordIn records an event in a transaction, by one statement of it. "" and nil
 // say that it was lost, as its class allows, and counted.
 func (t *Trail) recordIn(ctx context.Context, tx sqldb.Execer, e Event) (id string, err error) {
-	r, err := t.check(ctx, auditlog.KindEvent, e)
+	r, err := t.check(ctx, e)
 	if err != nil {
 		return "", err
 	}
@@ -43,7 +42,7 @@ func (t *Trail) recordIn(ctx context.Context, tx sqldb.Execer, e Event) (id stri
 // same row is written again.
 func (t *Trail) note(ctx context.Context, e Event) (id string, err error) {
 	e, _ = t.called(ctx, e)
-	r, err := t.check(ctx, auditlog.KindEvent, e)
+	r, err := t.check(ctx, e)
 	if err != nil {
 		return "", err
 	}

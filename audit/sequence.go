@@ -52,6 +52,9 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if t.writeGaps(ctx) != nil { // they stay counted
 		t.observe(ctx, "audit.gap.failed", 1)
 	}
+	if t.writeDecisions(ctx, t.config.Now()) != nil {
+		t.observe(ctx, "audit.decisions.failed", 1)
+	}
 	if err := t.announceKey(ctx); err != nil {
 		return r, err
 	}

@@ -105,15 +105,3 @@ func (t *Trail) any(ctx context.Context, q sqldb.Querier, query string, args ...
 	var one int64
 	return t.one(ctx, q, []any{&one}, query+" LIMIT 1", args...)
 }
-
-// gapLocks says that the caller's transaction may hold up others by more than
-// its own rows, and does not see what others committed after it began: REPEATABLE
-// READ is the default of MariaDB and MySQL, and theirs locks gaps between rows
-// where an insertion finds a row of its key. There the trail looks before it
-// inserts, and takes a lock only on what another transaction has just committed.
-func (t *Trail) gapLocks() bool { return t.db.Kind == sqldb.MariaDB || t.db.Kind == sqldb.MySQL }
-
-// newest reads what is committed now, after an insertion that found a row: one
-// that an older view of a transaction does not show. The insertion holds its
-// lock already.
-const newest = " LOCK IN SHARE MODE"

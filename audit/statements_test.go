@@ -54,7 +54,7 @@ func TestASaleIsOneStatement(t *testing.T) {
 			_, err := s.recordIn(t.Context(), c, e)
 			require.NoError(t, err)
 		}
-		require.NoError(t, c.Tx.Commit())
+		require.NoError(t, c.Commit())
 		require.Equal(t, []string{s.saleText, s.saleText, s.saleText}, c.texts)
 		require.Zero(t, c.queries)
 		require.Equal(t, asked, s.keys.asked.Load())

@@ -65,7 +65,6 @@ type held struct {
 	until grant
 	ticket
 	queue, retry *macMaker // of a tenant
-	unmapped     bool      // of a tenant: it has surrogates whose person is not known
 }
 
 // tickets are those of a process. Its zero value is ready.
@@ -126,15 +125,6 @@ func (s *tickets) stale(now time.Time, tenant string, persons []string) (out []s
 		}
 	}
 	return out
-}
-
-// unmapped says whether a tenant has surrogates whose person is not known since a
-// restore, as far as its ticket knows.
-func (s *tickets) unmapped(tenant string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.by[ticketID{tenant, ""}]
-	return e != nil && e.Value.(*held).unmapped //nolint:forcetypeassert // nothing else is in the list
 }
 
 // put remembers tickets, and forgets those that were used longest ago.

@@ -34,6 +34,7 @@ type Trail struct {
 	memory   memory       // of this process
 	tickets  tickets      // of this process
 	gaps     gaps         // of this process
+	decided  decisions    // of this process
 	classes  classes
 	saleText string // the statement of a sale
 

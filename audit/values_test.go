@@ -11,8 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
-
-	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 type (
@@ -65,7 +63,7 @@ func TestAValueWithoutEncodingIsNamed(t *testing.T) {
 		Tenant: "main", Actor: "u-1", Action: "contact.update", Object: PersonRef("contact", "p1"), Persons: []string{"p1"},
 		Changes: []Change{{Path: "stage", Who: "p1", Old: "a", New: "b"}, {Path: "email", Who: "p1", Old: "a", New: "b"}},
 	}
-	_, err := trail.check(t.Context(), auditlog.KindEvent, event)
+	_, err := trail.check(t.Context(), event)
 	require.NoError(t, err)
 	for _, v := range []any{
 		struct{ s string }{secret},
@@ -84,7 +82,7 @@ func TestAValueWithoutEncodingIsNamed(t *testing.T) {
 			bad := event
 			bad.Changes = append([]Change{}, event.Changes...)
 			bad.Changes[i].New = v
-			_, err := trail.check(t.Context(), auditlog.KindEvent, bad)
+			_, err := trail.check(t.Context(), bad)
 			var named *ValueError
 			require.ErrorAs(t, err, &named, "%T", v)
 			require.ErrorIs(t, err, ErrInvalid)

@@ -3,7 +3,6 @@ package audit
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"runtime"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // A row that waits is looked at before the lock is taken: its tag, its leaf and
@@ -57,7 +57,6 @@ const (
 	refusedBeat    = "beats are never queued"
 	refusedRow     = "leaf of another row"
 	refusedOwners  = "openings of others than the leaf names"
-	refusedPruned  = "older than what was pruned"
 )
 
 // verify looks at rows that wait, in their order. An error is one of the context
@@ -72,7 +71,7 @@ func (t *Trail) verify(ctx context.Context, rows []waiting, keys *passKeys) (goo
 			}
 		}
 	}
-	eachOf(len(rows), func(i int) { looked[i].judge(&rows[i], t.config.Name, keys) })
+	eachOf(len(rows), func(i int) { looked[i].judge(t.config.Name, keys) })
 	good = make([]checked, 0, len(rows))
 	for i := range looked {
 		if l := &looked[i]; l.why == "" {
@@ -135,7 +134,7 @@ func (l *lookedAt) read(row *waiting) {
 }
 
 // judge says whether the row may enter.
-func (l *lookedAt) judge(row *waiting, name string, keys *passKeys) {
+func (l *lookedAt) judge(name string, keys *passKeys) {
 	if l.why != "" {
 		return
 	}
@@ -185,11 +184,11 @@ var errSurrogate = errors.New("audit: not a surrogate")
 // surrogateBytes are the 16 bytes of a surrogate as a leaf has it.
 func surrogateBytes(text string) (out [16]byte, err error) {
 	rest, ok := strings.CutPrefix(text, "s:")
-	var raw [18]byte
-	if n, err := base64.RawURLEncoding.Decode(raw[:], []byte(rest[:min(len(rest), 24)])); !ok || err != nil || n != len(out) {
+	raw, err := canon.ParseBytes(rest)
+	if !ok || err != nil || len(raw) != len(out) {
 		return out, errSurrogate
 	}
-	return [16]byte(raw[:]), nil
+	return [16]byte(raw), nil
 }
 
 func surrogatesOf(texts []string) ([][16]byte, error) {

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
@@ -129,9 +130,7 @@ func (c *comparison) people(ctx context.Context) error {
 	keys := newPassKeys()
 	defer keys.wipe()
 	gone := make(map[[2]string]int64) // erased, and their tombstones not seen yet
-	for key, index := range c.ev.erased {
-		gone[key] = index
-	}
+	maps.Copy(gone, c.ev.erased)
 	for last := int64(0); ; {
 		page, err := t.peopleAfter(ctx, t.db, last, "", batch)
 		if err != nil {
@@ -189,7 +188,7 @@ func (c *comparison) person(ctx context.Context, p *personRow, keys []macKey) er
 		bad(auditlog.Tampered, "whose a surrogate is was taken away")
 	default:
 		head, err := c.trail.openHead(ctx, p.tenant, *p.person, p.surrogate, p.head)
-		clear(head.content[:])
+		clear(head.Content[:])
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

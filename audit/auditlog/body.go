@@ -93,12 +93,16 @@ func ParseBody(data []byte) (*Opening, error) {
 	return o, nil
 }
 
-// bodyAEAD is the cipher of one event under the content key of one owner.
-func bodyAEAD(content *[32]byte, event [16]byte) (cipher.AEAD, error) {
+// bodyKey is the key of one event under the content key of one owner.
+func bodyKey(content *[32]byte, event [16]byte) []byte {
 	data := frame.Append(make([]byte, 0, 64), "crmguard/opening/key/v2")
 	mac := hmac.New(sha256.New, content[:])
 	mac.Write(frame.Append(data, event[:]))
-	block, err := aes.NewCipher(mac.Sum(data[:0]))
+	return mac.Sum(data[:0])
+}
+
+func bodyAEAD(content *[32]byte, event [16]byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(bodyKey(content, event))
 	if err != nil {
 		return nil, err
 	}

@@ -105,6 +105,13 @@ func TestNoOtherSpellingOfAnOpening(t *testing.T) {
 		_, err := ParseBody(data)
 		require.ErrorIs(t, err, ErrMalformed, name)
 	}
+	two := body(t, &Opening{Fields: []Field{{"a", SideOld, frame.Value{}}, {"b", SideOld, frame.Value{}}}})
+	const size = 4 + 1 + 1 + 1 + 4 // of each field
+	first, second := two[34:34+size], two[34+size:34+2*size]
+	for name, fields := range map[string][][]byte{"fields swapped": {second, first}, "a field twice": {first, first}} {
+		_, err := ParseBody(append(append(append(bytes.Clone(two[:34]), fields[0]...), fields[1]...), two[34+2*size:]...))
+		require.ErrorIs(t, err, ErrMalformed, name)
+	}
 	twice := &Opening{Fields: []Field{{"a", SideOld, frame.Value{}}, {"a", SideOld, frame.Value{}}}}
 	_, err := AppendBody(nil, twice)
 	require.ErrorIs(t, err, ErrMalformed)
@@ -147,6 +154,12 @@ func TestASealedOpeningIsOfOneEventAndOwner(t *testing.T) {
 		_, err := OpenBody(&content, event, owner, sealed[:n])
 		require.ErrorIs(t, err, ErrMalformed, "%d bytes", n)
 	}
+}
+
+// The vector of formats.md, section 6.
+func TestVectorOfTheKeyOfAnOpening(t *testing.T) {
+	content := counted(0)
+	require.Equal(t, "f1640ca1e7a4042d822a0ed0b0305390406214ce9b2d0a7dfddc5adbc2c6b667", hex.EncodeToString(bodyKey(&content, [16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})))
 }
 
 // Any AES-GCM opens it, with what formats.md says and nothing of ours.

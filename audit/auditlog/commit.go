@@ -3,9 +3,9 @@ package auditlog
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"hash"
 
+	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -33,8 +33,7 @@ func (o *Opening) Committer(event [16]byte) Committer {
 // seed nobody can guess it, with the seed nobody can open it to another value.
 func (c *Committer) Commit(f *Field) string {
 	sum := c.commitment(f)
-	var text [44]byte
-	return string(base64.RawURLEncoding.AppendEncode(text[:0], sum[:]))
+	return canon.FormatBytes(sum[:])
 }
 
 // salt is the MAC whose sum is the salt of one side of one field.
@@ -47,11 +46,18 @@ func (c *Committer) salt(f *Field) hash.Hash {
 
 func (c *Committer) commitment(f *Field) [32]byte {
 	salt := c.salt(f)
-	c.data = salt.Sum(frame.Append(c.data[:0], "crmguard/audit/commit/v1"))
-	c.data = frame.Append(c.data, c.event[:])
-	c.data = append(frame.Append(c.data, f.Path), f.Side)
-	c.data = f.Value.Append(c.data)
+	c.data = salt.Sum(frame.Append(c.data[:0], commitLabel))
+	c.data = appendCommitted(c.data, c.event, f)
 	return sha256.Sum256(c.data)
+}
+
+const commitLabel = "crmguard/audit/commit/v1"
+
+// appendCommitted appends what stands behind the salt.
+func appendCommitted(dst []byte, event [16]byte, f *Field) []byte {
+	dst = frame.Append(dst, event[:])
+	dst = append(frame.Append(dst, f.Path), f.Side)
+	return f.Value.Append(dst)
 }
 
 // Commit is the commitment to one field of an opening.

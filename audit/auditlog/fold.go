@@ -17,6 +17,8 @@ import (
 // Folded is the path of such a change: no field has it.
 const Folded = "*"
 
+const foldLabel = "crmguard/audit/fold/v1"
+
 // mayFold is the number of changes from which on a leaf may be too large: with
 // the longest names and 500 persons, as many fit.
 const mayFold = 100
@@ -59,7 +61,7 @@ func foldChanges(changes []LeafChange) []LeafChange {
 func foldOwner(who string, changes []LeafChange) LeafChange {
 	slices.SortFunc(changes, func(a, b LeafChange) int { return cmp.Compare(a.Path, b.Path) })
 	out := LeafChange{Path: Folded, Who: who}
-	label := frame.Append(nil, "crmguard/audit/fold/v1")
+	label := frame.Append(nil, foldLabel)
 	sides := [2][]byte{append(slices.Clone(label), SideOld), append(slices.Clone(label), SideNew)}
 	for _, c := range changes {
 		sides[0] = frame.Append(frame.Append(sides[0], c.Path), c.Old)

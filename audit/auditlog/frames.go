@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -12,6 +13,14 @@ import (
 type Frame struct {
 	Owner [16]byte // the surrogate; zeros are [Nobody]
 	Body  []byte   // from [SealBody]
+}
+
+// OwnerName is how an owner stands in the log: a surrogate, or [Nobody].
+func (f *Frame) OwnerName() string {
+	if f.Owner == [16]byte{} {
+		return Nobody
+	}
+	return "s:" + canon.FormatBytes(f.Owner[:])
 }
 
 const (

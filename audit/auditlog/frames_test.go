@@ -47,6 +47,17 @@ func TestNoOtherSpellingOfOpeningsByOwner(t *testing.T) {
 	}
 }
 
+func TestAnEventHasAtMost501Owners(t *testing.T) {
+	var many []Frame
+	for i := range maxFrames + 1 {
+		many = append(many, Frame{Owner: [16]byte{byte(i >> 8), byte(i)}, Body: make([]byte, bodyOver+bodyBlock)})
+	}
+	_, err := ParseFrames(AppendFrames(nil, many[1:]))
+	require.NoError(t, err)
+	_, err = ParseFrames(AppendFrames(nil, many))
+	require.ErrorIs(t, err, ErrMalformed)
+}
+
 func FuzzFrames(f *testing.F) {
 	f.Add(AppendFrames(nil, frames(0, 1, 2)))
 	f.Add([]byte{2, 0xff, 0xff})

@@ -35,7 +35,7 @@ func (r *reader) part() []byte {
 		return nil
 	}
 	n := binary.BigEndian.Uint32(size)
-	if uint64(n) > uint64(len(r.data)) {
+	if uint64(n) > uint64(len(r.data)) { // where int has 32 bits, n may be beyond it
 		r.short = true
 		return nil
 	}

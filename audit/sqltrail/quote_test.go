@@ -177,7 +177,7 @@ func TestNoErrorOfATrailQuotesAValue(t *testing.T) {
 				}
 				must := []string{
 					"INSERT events", "INSERT entries", "INSERT found", "INSERT persons", "INSERT surrogates", "INSERT openings", "INSERT heads", "INSERT tiles", "DELETE openings",
-					"UPDATE events", "UPDATE state", "UPDATE surrogates", "UPDATE tiles", "no number in size of state", "no number in n of surrogates",
+					"UPDATE events", "UPDATE state", "UPDATE surrogates", "UPDATE tiles", "no number in size of state",
 					"RunOnce", "Record", "Note", "Beat", "CatchUp", "History", "Proof", "Status", "Progress", "VerifyStore", "Reseal", "Erase",
 				}
 				if name != testdb.SQLite {

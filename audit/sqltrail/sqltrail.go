@@ -2,12 +2,22 @@
 //
 // It installs and checks the tables; the trail itself, with all that it does on
 // them, is [github.com/crmguard/crmguard/audit.Trail]. Tables:
-// crmguard_audit_events (leaves, one row an event, never deleted),
-// crmguard_audit_tiles and crmguard_audit_state (the tree),
-// crmguard_audit_persons (which surrogate is in which event). Two are
-// erasable, and only these hold what belongs to a person:
-// crmguard_audit_openings (sealed values) and crmguard_audit_surrogates
-// (person id to surrogate).
+//
+//	crmguard_audit_events      the one row of a sale: all of an event while it waits, afterwards where it is
+//	crmguard_audit_entries     the log: leaves in their order, written once and never changed
+//	crmguard_audit_found       what an entry is found by
+//	crmguard_audit_persons     which surrogate is in which entry
+//	crmguard_audit_openings    sealed values, by entry and owner
+//	crmguard_audit_surrogates  whose a surrogate is, and the sealed key of all that is sealed about the person
+//	crmguard_audit_tiles       the tree
+//	crmguard_audit_state       how far it is; its row is the lock of sequencers
+//	crmguard_audit_heads       signed checkpoints
+//	crmguard_audit_aside       rows that were refused for good, until somebody decides
+//	crmguard_audit_log         which log these tables hold, for who records
+//
+// What belongs to a person is in openings and surrogates, and while an event waits
+// in events; a row that was set aside may hold sealed values, too. An erasure
+// reaches all four. A database that was copied without surrogates opens nothing.
 //
 // # Promises
 //
@@ -21,8 +31,11 @@
 //
 // # Not promised
 //
-// On MariaDB an opening is at most as large as max_allowed_packet lets a
-// statement be, 16 MiB unless it was set. On SQLite only one connection of the
+// On MariaDB all openings of an event are together at most as large as
+// max_allowed_packet lets a statement be, 16 MiB unless it was set; where
+// binlog_format is STATEMENT (MIXED is its default) each recording warns that the
+// table has two unique keys. MariaDB before 10.6 and MySQL before 8.0.1 cannot skip
+// the row of a sale that is retrying, and are refused. On SQLite only one connection of the
 // pool is asked, so put all pragmas into the data source name, busy_timeout
 // among them, without which writers that meet fail, and secure_delete there
 // before the first row:
@@ -73,7 +86,8 @@ import (
 //go:embed migrations grants
 var files embed.FS
 
-// Names of the erasable tables: all that belongs to a person is in them.
+// Names of the erasable tables: of an event that has its place, all that belongs to
+// a person is in them.
 const (
 	OpeningsTable   = "crmguard_audit_openings"
 	SurrogatesTable = "crmguard_audit_surrogates"
@@ -103,7 +117,9 @@ func Migrations() fs.FS {
 // Grants returns the GRANT statements for the application's role, crm_app in
 // them, as postgres.sql and mysql.sql (MariaDB's, too). [Install] and the
 // migrations are for the owner of the tables; all else works as that role,
-// which can neither delete an event nor change what one says.
+// which can neither delete an event or an entry nor change what one says. Where
+// processes record that do not sequence, sale-postgres.sql and sale-mysql.sql are
+// enough for theirs: such a role cannot read what was recorded either.
 func Grants() fs.FS { return folder("grants") }
 
 func folder(name string) fs.FS {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"filippo.io/age"
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/accesscontrol"
 	"github.com/crmguard/crmguard/audit"
@@ -46,7 +45,7 @@ type crm struct {
 	machine   backup.MachineKey   // opens the repositories
 	exportKey *age.X25519Identity // opens exports; a person's own in real life
 	certKey   ed25519.PrivateKey  // signs erasure certificates
-	signer    note.Signer         // signs checkpoints of the audit trail
+	signKey   string              // signs checkpoints of the audit trail
 	logKey    string              // and verifies them
 
 	// The declared tables, rules and policy.
@@ -153,10 +152,7 @@ func (c *crm) setUpSigners() error {
 	if err != nil {
 		return err
 	}
-	c.logKey = public
-	if c.signer, err = note.NewSigner(private); err != nil {
-		return err
-	}
+	c.signKey, c.logKey = private, public
 	if err := keep(c.path("audit", "log.vkey"), []byte(public+"\n")); err != nil {
 		return err
 	}
@@ -237,10 +233,8 @@ func (c *crm) openTrail(ctx context.Context, db *sql.DB, folder string) (*audit.
 	if err != nil {
 		return nil, err
 	}
-	sealer := c.vault.PersonSealer("audit")
 	return audit.Open(ctx, store, audit.Config{
-		Name: logName, Tenant: tenant, Sign: c.signer, Key: c.logKey, Sink: sink,
-		Seal: sealer, Prepare: sealer.Ensure, Tag: c.vault.Tagger("log"),
+		Name: logName, Tenant: tenant, Key: c.signKey, Sink: sink, Keys: c.vault.AuditKeys(),
 		Fields: map[string][]string{
 			"contact": append(sealedFields(), "owner"),
 			"deal":    {"subject", "stage"}, "activity": {"body"}, "attachment": {"file"},

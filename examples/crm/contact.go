@@ -101,12 +101,8 @@ func (c *crm) insertContact(ctx context.Context, tx *sql.Tx, row *contact) error
 // record writes an audit event about a contact in the caller's transaction
 // and returns its id.
 func (c *crm) record(ctx context.Context, tx *sql.Tx, actor, action, id string, changes []audit.Change) (string, error) {
-	event, err := audit.NewID()
-	if err != nil {
-		return "", err
-	}
-	return event, c.live.trail.Record(ctx, tx, audit.Event{
-		ID: event, Tenant: tenant, Actor: actor, Action: action, Object: audit.PersonRef("contact", id),
+	return c.live.trail.Record(ctx, tx, audit.Event{
+		Tenant: tenant, Actor: actor, Action: action, Object: audit.PersonRef("contact", id),
 		Persons: []string{id}, Policy: c.policy.Hash(), Changes: changes,
 	})
 }

@@ -25,7 +25,7 @@ func (c *crm) openDesk(ctx context.Context, l *live) (*privacy.Desk, error) {
 		return nil, err
 	}
 	files := privacy.Func{Name: "attachments", Class: privacy.Deleted, Sealed: true, Erase: c.eraseFiles, Left: c.filesLeft, Export: c.exportFiles}
-	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Sealed: true, Erase: l.trail.Eraser(), Left: l.openingsLeft}
+	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Sealed: true, Erase: l.trail.Eraser(), Left: l.trail.Left}
 	keys := privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: c.vault.Eraser(), Left: c.keysLeft}
 	stores := []privacy.Store{files.Store(), database, openings.Store(), keys.Store()}
 	if c.settings.mutant == breakErase {
@@ -35,7 +35,7 @@ func (c *crm) openDesk(ctx context.Context, l *live) (*privacy.Desk, error) {
 	}
 	return privacy.Open(ctx, privacy.Config{
 		Map: dataMap(), DB: l.db, Ledger: c.ledger, Stores: stores, Sign: c.certKey,
-		Record: l.trail.Recorder("privacy-desk"), Note: l.trail.Noter("privacy-desk"), Open: c.openForExport, Aliases: c.vault.Aliases,
+		Record: l.trail.Recorder("privacy-desk"), Prepare: l.trail.Prepare, Note: l.trail.Noter("privacy-desk"), Open: c.openForExport, Aliases: c.vault.Aliases,
 		NotCovered: []string{"file-system snapshots and remapped disk blocks", "swap and core dumps", "mail that was sent"},
 		Delay:      erasureDelay, Lease: encryption.DefaultLease, Window: window, Now: c.clock.now,
 	})
@@ -143,16 +143,6 @@ func (c *crm) exportFiles(ctx context.Context, _, person string) iter.Seq2[priva
 			}
 		}
 	}
-}
-
-// openingsLeft counts what the audit trail still names or opens of a person:
-// the surrogate, and openings whose surrogate leads to nobody.
-func (l *live) openingsLeft(ctx context.Context, tenant, person string) (int, error) {
-	var left int
-	err := l.db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?) +
-		(SELECT COUNT(*) FROM crmguard_audit_openings AS o WHERE o.tenant = ? AND o.owner <> 't:' AND NOT EXISTS
-			(SELECT 1 FROM crmguard_audit_surrogates AS s WHERE s.tenant = o.tenant AND s.surrogate = o.owner))`, tenant, person, tenant).Scan(&left)
-	return left, err
 }
 
 func (c *crm) keysLeft(ctx context.Context, tenant, person string) (int, error) {

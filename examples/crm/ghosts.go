@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -396,51 +395,4 @@ func (h *hunt) streams(ctx context.Context, db *sql.DB, dir, where string) error
 		}
 	}
 	return nil
-}
-
-// openings opens what the audit trail keeps of values: canonical JSON in which
-// each value stands in base64.
-func (h *hunt) openings(ctx context.Context, db *sql.DB, where string) error {
-	// Openings lie under surrogates. Where the surrogate leads to nobody any
-	// more, the forgotten person's key is tried.
-	rows, err := db.QueryContext(ctx, `SELECT o.event, CASE o.owner WHEN 't:' THEN '' ELSE COALESCE(s.person, ?) END, o.sealed FROM crmguard_audit_openings AS o
-		LEFT JOIN crmguard_audit_surrogates AS s ON s.tenant = o.tenant AND s.surrogate = o.owner WHERE o.tenant = ?`, h.c.gone.id, tenant)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	sealer := h.c.vault.PersonSealer("audit")
-	for rows.Next() {
-		var event, person string
-		var sealed []byte
-		if err := rows.Scan(&event, &person, &sealed); err != nil {
-			return err
-		}
-		ad, err := openingAD(event)
-		if err != nil {
-			return err
-		}
-		plain, err := sealer.Open(ctx, tenant, person, sealed, ad)
-		if noKeyOpens(err) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("an opening in %s: %w", where, err)
-		}
-		h.bytes(plain, where+", change history")
-	}
-	return rows.Err()
-}
-
-// openingAD is the associated data of an opening, as published.
-func openingAD(event string) ([]byte, error) {
-	id, err := hex.DecodeString(strings.ReplaceAll(event, "-", ""))
-	if err != nil {
-		return nil, err
-	}
-	var out []byte
-	for _, part := range [][]byte{[]byte("crmguard/opening/v1"), id} {
-		out = append(binary.BigEndian.AppendUint32(out, uint32(len(part))), part...)
-	}
-	return out, nil
 }

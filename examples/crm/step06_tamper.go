@@ -276,8 +276,8 @@ func logIs(alone, against auditlog.Verdict) func(context.Context, *crm, *crimeSc
 // alterEvent lets another user have done it.
 func alterEvent(ctx context.Context, _ *crm, s *crimeScene) error {
 	const actor = `'"actor":"u-sales-1"'`
-	done, err := s.db.ExecContext(ctx, `UPDATE crmguard_audit_events SET leaf = CAST(REPLACE(CAST(leaf AS TEXT), `+actor+`, '"actor":"u-sales-2"') AS BLOB)
-		WHERE idx = (SELECT MAX(idx) FROM crmguard_audit_events WHERE INSTR(CAST(leaf AS TEXT), `+actor+`) > 0)`)
+	done, err := s.db.ExecContext(ctx, `UPDATE crmguard_audit_entries SET leaf = CAST(REPLACE(CAST(leaf AS TEXT), `+actor+`, '"actor":"u-sales-2"') AS BLOB)
+		WHERE idx = (SELECT MAX(idx) FROM crmguard_audit_entries WHERE INSTR(CAST(leaf AS TEXT), `+actor+`) > 0)`)
 	if err != nil {
 		return err
 	}
@@ -323,10 +323,10 @@ func cutLog(_ context.Context, c *crm, s *crimeScene) error {
 // somebody else did it all.
 func rewriteEverything(ctx context.Context, c *crm, s *crimeScene) error {
 	var size int
-	if err := s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NOT NULL`).Scan(&size); err != nil {
+	if err := s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM crmguard_audit_entries`).Scan(&size); err != nil {
 		return err
 	}
-	for _, table := range []string{"events", "openings", "persons", "surrogates", "tiles", "state"} {
+	for _, table := range []string{"log", "events", "entries", "found", "openings", "persons", "surrogates", "heads", "tiles", "state"} {
 		if _, err := s.db.ExecContext(ctx, `DELETE FROM crmguard_audit_`+table); err != nil {
 			return err
 		}
@@ -343,10 +343,12 @@ func rewriteEverything(ctx context.Context, c *crm, s *crimeScene) error {
 		return err
 	}
 	trail, err := audit.Open(ctx, store, audit.Config{
-		Name: logName, Tenant: tenant, Sign: c.signer, Key: c.logKey, Sink: sink,
-		Seal: c.vault.PersonSealer("audit"), Tag: c.vault.Tagger("log"), Now: c.clock.now,
+		Name: logName, Tenant: tenant, Key: c.signKey, Sink: sink, Keys: c.vault.AuditKeys(), Now: c.clock.now,
 	})
 	if err != nil {
+		return err
+	}
+	if err := trail.Prepare(ctx, tenant); err != nil {
 		return err
 	}
 	tx, err := s.db.BeginTx(ctx, nil)
@@ -355,7 +357,7 @@ func rewriteEverything(ctx context.Context, c *crm, s *crimeScene) error {
 	}
 	defer func() { _ = tx.Rollback() }()
 	for range size {
-		if err := trail.Record(ctx, tx, audit.Event{Tenant: tenant, Actor: "u-nobody", Action: "contact.update"}); err != nil {
+		if _, err := trail.Record(ctx, tx, audit.Event{Tenant: tenant, Actor: "u-nobody", Action: "contact.update"}); err != nil {
 			return err
 		}
 	}

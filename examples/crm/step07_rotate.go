@@ -111,7 +111,7 @@ func (c *crm) resealAll(ctx context.Context) error {
 		return err
 	}
 	sealer := c.vault.PersonSealer("audit")
-	_, err = c.live.trail.ResealOpenings(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
+	_, err = c.live.trail.Reseal(ctx, func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error) {
 		resealed, _, err := sealer.Reseal(ctx, tenant, person, sealed, ad)
 		return resealed, err
 	})

@@ -231,7 +231,7 @@ func (c *crm) machineryText(ctx context.Context) (string, error) {
 	}
 	say(c.given)
 	// The first events made contacts: they hold no value of anybody.
-	leaves, err := texts(ctx, c.live.db, `SELECT CAST(leaf AS TEXT) FROM crmguard_audit_events ORDER BY rowid LIMIT 2`)
+	leaves, err := texts(ctx, c.live.db, `SELECT CAST(leaf AS TEXT) FROM crmguard_audit_entries ORDER BY idx LIMIT 2`)
 	say(leaves...)
 	return out.String(), err
 }

@@ -18,7 +18,7 @@ func (c *crm) withBun(ctx context.Context, db bun.IDB, id, email string, rest fu
 		if _, err := tx.NewUpdate().Model(&after).WherePK().Exec(ctx); err != nil {
 			return err
 		}
-		if err := c.trail.Record(ctx, tx.Tx, c.moved(&before, &after)); err != nil {
+		if _, err := c.trail.Record(ctx, tx.Tx, c.moved(&before, &after)); err != nil {
 			return err
 		}
 		return rest()

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
-	"golang.org/x/mod/sumdb/note"
 	_ "modernc.org/sqlite"
 
 	"github.com/crmguard/crmguard/audit"
@@ -83,13 +82,9 @@ func newCRM(ctx context.Context, db *sql.DB, dir string) (c *crm, err error) {
 	if err != nil {
 		return nil, err
 	}
-	signer, err := note.NewSigner(key)
-	if err != nil {
-		return nil, err
-	}
 	c.verifier = verifier
 	c.trail, err = audit.Open(ctx, store, audit.Config{
-		Name: "crm.example/audit", Tenant: tenant, Sign: signer, Key: verifier, Sink: sink, Keys: keys,
+		Name: "crm.example/audit", Tenant: tenant, Key: key, Sink: sink, Keys: keys,
 		Fields: map[string][]string{"contact": c.contacts.Shape().Show}, PersonKinds: []string{"contact"},
 	})
 	if err != nil {

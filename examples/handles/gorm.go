@@ -17,7 +17,7 @@ func (c *crm) withGORM(ctx context.Context, db *gorm.DB, id, email string, rest 
 		if err := tx.Save(&after).Error; err != nil {
 			return err
 		}
-		if err := c.trail.Record(ctx, tx.Statement.ConnPool, c.moved(&before, &after)); err != nil {
+		if _, err := c.trail.Record(ctx, tx.Statement.ConnPool, c.moved(&before, &after)); err != nil {
 			return err
 		}
 		return rest()

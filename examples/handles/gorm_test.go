@@ -36,7 +36,7 @@ func TestAHookRecordsInTheTransactionOfItsStatement(t *testing.T) {
 			b.add(name, "ann@a.example")
 			var recorded error
 			ctx := context.WithValue(b.t.Context(), recorderKey{}, func(tx audit.Tx, id string) error {
-				recorded = b.trail.Record(b.t.Context(), tx, b.moved(&Contact{ID: id}, &Contact{ID: id, Email: "ann@b.example"}))
+				recorded = only(b.trail.Record(b.t.Context(), tx, b.moved(&Contact{ID: id}, &Contact{ID: id, Email: "ann@b.example"})))
 				return recorded
 			})
 			before := b.rows()
@@ -98,11 +98,12 @@ func TestBesideGormfield(t *testing.T) {
 				return b.moved(&Contact{ID: id}, &Contact{ID: id, Email: "ann@b.example"})
 			}
 			require.NoError(b.t, db.Callback().Create().After("gorm:create").Before("crmguard:open").Register("test:within", func(tx *gorm.DB) {
-				_ = tx.AddError(b.trail.Record(b.t.Context(), tx.Statement.ConnPool, event(name+"-within")))
+				_ = tx.AddError(only(b.trail.Record(b.t.Context(), tx.Statement.ConnPool, event(name+"-within"))))
 			}))
 			ctx := context.WithValue(b.t.Context(), recorderKey{}, func(tx audit.Tx, id string) error {
-				return b.trail.Record(b.t.Context(), tx, event(id))
+				return only(b.trail.Record(b.t.Context(), tx, event(id)))
 			})
+			require.NoError(b.t, b.trail.Prepare(ctx, tenant, name, name+"-within", name+"-none", name+"-nested", name+"-after"))
 			before := b.rows()
 			err = db.WithContext(ctx).Create(&Person{ID: name, Owner: "p", Email: "secret"}).Error
 			require.Error(b.t, err)
@@ -122,7 +123,7 @@ func TestBesideGormfield(t *testing.T) {
 					if err := tx.Create(&Person{ID: name + "-nested", Owner: "p", Email: "secret"}).Error; err != nil {
 						return err
 					}
-					return b.trail.Record(b.t.Context(), tx.Statement.ConnPool, event(name+"-after"))
+					return only(b.trail.Record(b.t.Context(), tx.Statement.ConnPool, event(name+"-after")))
 				})
 			}))
 			require.Equal(b.t, 2, b.sequenced())

@@ -69,6 +69,9 @@ func (b *bench) add(id, email string) {
 	require.NoError(b.t, b.trail.Prepare(b.t.Context(), tenant, id))
 }
 
+// only leaves the error of a call that names its event, too.
+func only(_ string, err error) error { return err }
+
 func (b *bench) email(id string) (email string) {
 	b.t.Helper()
 	require.NoError(b.t, b.db.QueryRowContext(b.t.Context(), `SELECT email FROM contacts WHERE id = '`+id+`'`).Scan(&email))
@@ -144,9 +147,9 @@ func TestWhatIsNoTransactionIsRefused(t *testing.T) {
 		b.add("person-1", "ann@a.example")
 		event := b.moved(&Contact{ID: "person-1"}, &Contact{ID: "person-1", Email: "ann@b.example"})
 		before := b.rows()
-		refused := func(what string, tx audit.Tx) {
+		refused := func(what string, tx audit.HandoverTx) {
 			b.t.Helper()
-			require.ErrorIs(b.t, b.trail.Record(ctx, tx, event), audit.ErrNoTransaction, "%s, a %T", what, tx)
+			require.ErrorIs(b.t, only(b.trail.Record(ctx, tx, event)), audit.ErrNoTransaction, "%s, a %T", what, tx)
 			require.ErrorIs(b.t, b.trail.Recorder("user-7")(ctx, tx, tenant, "contact.update"), audit.ErrNoTransaction, "%s, a %T", what, tx)
 			require.Equal(b.t, before, b.rows(), "%s, a %T", what, tx)
 		}
@@ -161,7 +164,7 @@ func TestWhatIsNoTransactionIsRefused(t *testing.T) {
 		require.NoError(b.t, err)
 		refusedConn := func(what string, tx audit.Tx) {
 			b.t.Helper()
-			require.ErrorIs(b.t, b.trail.Record(ctx, tx, event), audit.ErrNoTransaction, "%s, a %T", what, tx)
+			require.ErrorIs(b.t, only(b.trail.Record(ctx, tx, event)), audit.ErrNoTransaction, "%s, a %T", what, tx)
 		}
 		refusedConn("sql.Conn", conn)
 		require.NoError(b.t, conn.Close())
@@ -211,7 +214,7 @@ func TestATransactionThatIsOverIsRefused(t *testing.T) {
 			over = append(over, handle{tx})
 		}
 		for _, tx := range over {
-			err := b.trail.Record(ctx, tx, event)
+			err := only(b.trail.Record(ctx, tx, event))
 			require.Error(b.t, err, "a %T", tx)
 			require.True(b.t, errors.Is(err, sql.ErrTxDone) || errors.Is(err, pgx.ErrTxClosed), "a %T: %v", tx, err)
 		}
@@ -267,7 +270,6 @@ func TestASavepointTakesItsEventWithIt(t *testing.T) {
 			require.Equal(b.t, []any{"ann@b.example"}, b.history(one), n.name)
 			require.Empty(b.t, b.history(two), n.name)
 			require.Equal(b.t, "eve@a.example", b.email(two), n.name)
-			require.Zero(b.t, b.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE person = '`+two+`'`), n.name)
 		}
 	})
 }
@@ -280,7 +282,7 @@ func TestABunTxItself(t *testing.T) {
 		b.add("person-1", "ann@a.example")
 		before := b.rows()
 		err := o.bun.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-			return b.trail.Record(ctx, tx, b.moved(&Contact{ID: "person-1"}, &Contact{ID: "person-1", Email: "ann?@\\'b.example"}))
+			return only(b.trail.Record(ctx, tx, b.moved(&Contact{ID: "person-1"}, &Contact{ID: "person-1", Email: "ann?@\\'b.example"})))
 		})
 		if o.numbered {
 			require.Error(b.t, err)
@@ -307,13 +309,13 @@ func TestARetryThroughAnotherLibrary(t *testing.T) {
 				tx, err := o.sqlx.BeginTxx(ctx, nil)
 				require.NoError(b.t, err)
 				defer func() { _ = tx.Rollback() }()
-				return errors.Join(b.trail.Record(ctx, tx, e), tx.Commit())
+				return errors.Join(only(b.trail.Record(ctx, tx, e)), tx.Commit())
 			},
 			"GORM": func(e audit.Event) error {
-				return o.prepared.Transaction(func(tx *gorm.DB) error { return b.trail.Record(ctx, tx.Statement.ConnPool, e) })
+				return o.prepared.Transaction(func(tx *gorm.DB) error { return only(b.trail.Record(ctx, tx.Statement.ConnPool, e)) })
 			},
 			"bun": func(e audit.Event) error {
-				return o.bun.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error { return b.trail.Record(ctx, tx.Tx, e) })
+				return o.bun.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error { return only(b.trail.Record(ctx, tx.Tx, e)) })
 			},
 		}
 		if b.driver == "pgx" {
@@ -321,7 +323,7 @@ func TestARetryThroughAnotherLibrary(t *testing.T) {
 			require.NoError(b.t, err)
 			defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 			record["pgx"] = func(e audit.Event) error {
-				return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return b.trail.Record(ctx, handle{tx}, e) })
+				return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return only(b.trail.Record(ctx, handle{tx}, e)) })
 			}
 		}
 		for name, through := range record {

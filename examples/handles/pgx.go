@@ -9,10 +9,10 @@ import (
 )
 
 // handle is a transaction of pgx for a trail. It has Commit, by which the trail
-// sees what it is. What the trail asks of it beside that stands in pgxrows.go.
+// sees what it is.
 type handle struct{ pgx.Tx }
 
-// ExecContext is all that writing an event needs.
+// ExecContext is all that recording needs.
 func (h handle) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	tag, err := h.Exec(ctx, query, args...)
 	return driver.RowsAffected(tag.RowsAffected()), err
@@ -38,7 +38,7 @@ func (c *crm) withPgx(ctx context.Context, db beginner, id, email string, rest f
 		if _, err := tx.Exec(ctx, `UPDATE contacts SET email = $1 WHERE id = $2`, email, id); err != nil {
 			return err
 		}
-		if err := c.trail.Record(ctx, handle{tx}, c.moved(&before, &after)); err != nil {
+		if _, err := c.trail.Record(ctx, handle{tx}, c.moved(&before, &after)); err != nil {
 			return err
 		}
 		return rest()

@@ -28,7 +28,7 @@ func (c *crm) withSQL(ctx context.Context, db *sql.DB, numbered bool, id, email 
 	if _, err := tx.ExecContext(ctx, marks.Replace(`UPDATE contacts SET email = ?1 WHERE id = ?2`), email, id); err != nil {
 		return err
 	}
-	if err := c.trail.Record(ctx, tx, c.moved(&before, &after)); err != nil {
+	if _, err := c.trail.Record(ctx, tx, c.moved(&before, &after)); err != nil {
 		return err
 	}
 	if err := rest(); err != nil {

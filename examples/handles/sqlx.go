@@ -21,7 +21,7 @@ func (c *crm) withSQLX(ctx context.Context, db *sqlx.DB, id, email string, rest 
 	if _, err := tx.NamedExecContext(ctx, `UPDATE contacts SET email = :email WHERE id = :id`, after); err != nil {
 		return err
 	}
-	if err := c.trail.Record(ctx, tx, c.moved(&before, &after)); err != nil {
+	if _, err := c.trail.Record(ctx, tx, c.moved(&before, &after)); err != nil {
 		return err
 	}
 	if err := rest(); err != nil {

@@ -61,10 +61,11 @@ func record(t *testing.T, n int) (dir, verifier string, trail *audit.Trail) {
 	tx, err := db.BeginTx(ctx, nil)
 	require.NoError(t, err)
 	for i := range n {
-		require.NoError(t, trail.Record(ctx, tx, audit.Event{
+		_, err := trail.Record(ctx, tx, audit.Event{
 			Tenant: tenant, Actor: "u7", Action: "deal.update", Object: audit.Ref("deal", fmt.Sprint("deal-", i)), Persons: []string{person},
 			Changes: []audit.Change{{Path: "stage", Who: person, Old: "lead", New: "won"}},
-		}))
+		})
+		require.NoError(t, err)
 	}
 	require.NoError(t, tx.Commit())
 	return filepath.Join(root, "log"), verifier, trail
@@ -130,8 +131,9 @@ func TestTesseraAcceptsALogThatGrew(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, fsckVerdict(t, dir, verifier))
 	for range 3 {
-		require.NoError(t, trail.Note(t.Context(), audit.Event{Tenant: tenant, Actor: "u7", Action: "report.read"}))
-		_, err := trail.RunOnce(t.Context())
+		_, err := trail.Note(t.Context(), audit.Event{Tenant: tenant, Actor: "u7", Action: "report.read"})
+		require.NoError(t, err)
+		_, err = trail.RunOnce(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, fsckVerdict(t, dir, verifier))
 	}

@@ -162,6 +162,10 @@ func TestAppendedPartsAreThoseOfMarshal(t *testing.T) {
 			require.Equal(t, `"`+written+`"`, string(got))
 		}
 	})
+	for year, sound := range map[int]bool{-1: false, 0: true, 9999: true, 10000: false} {
+		_, err := canon.AppendTime(nil, time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC))
+		require.Equal(t, sound, err == nil, year)
+	}
 	_, err := canon.AppendText(nil, "\xff")
 	require.ErrorIs(t, err, canon.ErrCanonical)
 }
@@ -178,6 +182,13 @@ func TestIsBytesReadsWhatParseBytesReads(t *testing.T) {
 		data, err := canon.ParseBytes(string(changed))
 		require.Equal(t, err == nil && len(data) == n, canon.IsBytes(string(changed), n), "%q", changed)
 	})
+	for n := range 65 { // a line end among the characters is skipped by the decoder
+		text := canon.FormatBytes(make([]byte, n))
+		for _, end := range []string{"\n", "\r"} {
+			require.False(t, canon.IsBytes(text+end, n+1), "%d bytes", n)
+			require.False(t, canon.IsBytes(text+end, n))
+		}
+	}
 	require.False(t, canon.IsBytes("", 1))
 	require.False(t, canon.IsBytes("AA", -1))
 	require.False(t, canon.IsBytes(canon.FormatBytes(make([]byte, 65)), 65))

@@ -25,7 +25,10 @@ func ParseTime(text string) (time.Time, error) {
 
 // FormatBytes is how every format writes bytes as text: base64url without
 // padding.
-func FormatBytes(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
+func FormatBytes(data []byte) string {
+	var room [64]byte // enough for a digest, which most are
+	return string(base64.RawURLEncoding.AppendEncode(room[:0], data))
+}
 
 // ParseBytes reads what [FormatBytes] writes, and no other spelling: package
 // base64 skips line ends and, where it is not strict, takes any trailing bits.

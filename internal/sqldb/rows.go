@@ -18,7 +18,8 @@ type Insert struct {
 	Table   string
 	Columns []string
 	// Key is the primary key. A row that is there already under it is left as
-	// it is.
+	// it is. Where it is empty, so is a row that shares any unique key with one
+	// that is there.
 	Key []string
 	// Replace takes the new row instead of the one that is there.
 	Replace bool
@@ -72,9 +73,12 @@ func (d Dialect) insertText(in Insert, rows int) string {
 	switch {
 	case d.mysql():
 		if len(set) == 0 { // INSERT IGNORE would hide every other fault, too
-			set = []string{in.Key[0] + " = " + in.Table + "." + in.Key[0]}
+			same := append(slices.Clone(in.Key), in.Columns...)[0]
+			set = []string{same + " = " + in.Table + "." + same}
 		}
 		b.WriteString(" ON DUPLICATE KEY UPDATE " + strings.Join(set, ", "))
+	case len(in.Key) == 0:
+		b.WriteString(" ON CONFLICT DO NOTHING")
 	case len(set) == 0:
 		b.WriteString(" ON CONFLICT (" + strings.Join(in.Key, ", ") + ") DO NOTHING")
 	default:

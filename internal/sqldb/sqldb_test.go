@@ -147,6 +147,10 @@ func TestInsertLeavesOrReplacesWhatIsThere(t *testing.T) {
 		require.Equal(t, []string{"a=1", "b=2", "c=3"}, words(t, db))
 		require.NoError(t, db.Insert(t.Context(), db, insert(true), [][]any{{"main", "a", 9, nil}, {"other", "a", 4, nil}}))
 		require.Equal(t, []string{"a=9", "b=2", "c=3", "a=4"}, words(t, db))
+		anyKey := insert(false)
+		anyKey.Key = nil
+		require.NoError(t, db.Insert(t.Context(), db, anyKey, [][]any{{"main", "a", 7, nil}, {"main", "d", 5, nil}}))
+		require.Equal(t, []string{"a=9", "b=2", "c=3", "d=5", "a=4"}, words(t, db))
 		require.NoError(t, db.Insert(t.Context(), db, insert(true), nil))
 		require.Error(t, db.Insert(t.Context(), db, insert(true), [][]any{{"main", nil, 1, nil}}), "a fault other than the key is no silence")
 		require.Error(t, db.Insert(t.Context(), db, insert(false), [][]any{{"main", "short"}}))

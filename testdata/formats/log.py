@@ -2,17 +2,20 @@
 
 import datetime
 import os
+import struct
 import uuid
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from .base import TEXT, b64, canonical, equal, lp, mac, parse, require, sha256, std64, u64, unb64, unstd64
-from .fields import open_sealed, personseal_ad, seal
+from .base import TEXT, b64, canonical, equal, hkdf, lp, mac, parse, require, sha256, std64, u32, u64, unb64, unstd64
+from .fields import open_sealed, personseal_ad
 
 OLD, NEW, OTHER = 0, 1, 2
 STANDIN = 11
-OPTIONAL = {"cap", "changes", "for", "gap", "object", "persons", "policy", "prior", "reason", "request"}
+KINDS = {"event", "erase", "prune", "key", "recover", "merge", "capture", "gap"}
+OPTIONAL = {"changes", "for", "object", "persons", "policy", "prior", "reason", "request"}
 REQUIRED = {"action", "actor", "at", "id", "kind", "outcome", "tenant", "v"}
 BEAT = {"at", "heads", "id", "kind", "size", "v"}
 STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -30,13 +33,10 @@ def check_leaf(data):
     if leaf["kind"] == "beat":
         require(names == BEAT, "members of a beat")
     else:
-        require(REQUIRED <= names <= REQUIRED | OPTIONAL, "members of a leaf")
+        own = {"capture": {"cap"}, "gap": {"gap"}}.get(leaf["kind"], set())
+        require(leaf["kind"] in KINDS and REQUIRED | own <= names <= REQUIRED | OPTIONAL | own, "members of a leaf")
+        check_kind(leaf)
         require(leaf["outcome"] in ("ok", "denied", "failed", "partial"), "outcome")
-        require(("cap" in leaf) == (leaf["kind"] == "capture") and ("gap" in leaf) == (leaf["kind"] == "gap"), "members of another kind")
-    if "cap" in leaf:
-        captured, columns = leaf["cap"], leaf["cap"].get("cols", [])
-        require(captured["table"] != "" and captured["op"] in ("i", "u", "d", "t"), "table or op of a captured row")
-        require("" not in columns and columns == sorted(set(columns), key=lambda name: name.encode()), "columns of a captured row")
     require(datetime.datetime.strptime(leaf["at"], STAMP).strftime(STAMP) == leaf["at"], "time")
     require(str(uuid.UUID(leaf["id"])) == leaf["id"], "event id")
     persons = leaf.get("persons", [])
@@ -49,35 +49,113 @@ def check_leaf(data):
     return leaf
 
 
+def check_kind(leaf):
+    """What only leaves of one kind say."""
+    if leaf["kind"] == "merge":
+        kind, into = leaf["object"]
+        require(kind == "person" and len(leaf["persons"]) == 2 and into in leaf["persons"], "merge")
+    if leaf["kind"] == "capture":
+        seen = leaf["cap"]
+        columns = seen.get("cols", [])
+        require({"op", "table"} <= set(seen) <= {"claimed", "cols", "op", "table"} and seen["table"] and seen["op"] in ("i", "u", "d", "t"), "capture")
+        require(columns == sorted(set(columns)) and all(columns), "columns of a capture")
+    if leaf["kind"] == "gap":
+        lost = leaf["gap"]
+        require(set(lost) == {"count", "from", "to", "why"} and lost["count"] >= 1 and lost["why"] in ("failed", "suppressed"), "gap")
+        times = [datetime.datetime.strptime(lost[end], STAMP) for end in ("from", "to")]
+        require(times == sorted(times), "times of a gap")
+
+
 def commitment(seed, event, path, side, kind, value):
     """Returns salt and commitment of one side of a field."""
     salt = mac(seed, lp("crmguard/audit/salt/v1") + lp(path) + bytes([side]))
     return salt, sha256(lp("crmguard/audit/commit/v1") + salt + lp(event) + lp(path) + bytes([side, kind]) + lp(value))
 
 
-def opening_ad(event):
-    return lp("crmguard/opening/v1", event)
+def body_key(content, event):
+    """What an opening of one event is sealed under, out of the content key of its owner."""
+    return mac(content, lp("crmguard/opening/key/v2", event))
 
 
-def seal_opening(keys, purpose, tenant, owner, event, seed, fields):
-    """Canonical JSON, spaces to a multiple of 256, sealed for the owner."""
-    fields = [[path, side, kind, b64(value)] for path, side, kind, value in sorted(fields)]
-    plain = canonical({"fields": fields, "seed": b64(seed), "v": 1})
-    plain = plain.ljust(-(-len(plain) // 256) * 256)
-    generation = keys.active(tenant)
-    ad = personseal_ad(purpose, tenant, owner, opening_ad(event))
-    return seal(keys.person_key(tenant, owner, generation), generation, ad, plain)
+def open_body(content, event, owner, body):
+    return AESGCM(body_key(content, event)).decrypt(body[:12], body[12:], lp("crmguard/opening/v2", event, owner))
 
 
-def open_opening(keys, purpose, tenant, owner, event, sealed):
-    """Returns the seed and (path, side) -> (type, value)."""
-    plain = open_sealed(keys, tenant, owner, personseal_ad(purpose, tenant, owner, opening_ad(event)), sealed)
-    require(len(plain) % 256 == 0, "padding of an opening")
-    opening = parse(plain.rstrip(b" "))
-    require(set(opening) == {"fields", "seed", "v"} and opening["v"] == 1, "another opening")
-    order = [(path, side) for path, side, _, _ in opening["fields"]]
-    require(order == sorted(set(order)), "fields are not sorted")
-    return unb64(opening["seed"]), {(path, side): (kind, unb64(value)) for path, side, kind, value in opening["fields"]}
+def seal_body(content, event, owner, plain):
+    nonce = os.urandom(12)
+    return nonce + AESGCM(body_key(content, event)).encrypt(nonce, plain, lp("crmguard/opening/v2", event, owner))
+
+
+def write_body(seed, fields):
+    """Seed, and fields by path and side; zeros to a multiple of 256."""
+    plain = seed + struct.pack(">H", len(fields))
+    for path, side, kind, value in sorted(fields):
+        plain += lp(path) + bytes([side, kind]) + lp(value)
+    return plain.ljust(-(-len(plain) // 256) * 256, b"\0")
+
+
+def read_body(plain):
+    """Returns the seed and the fields; write_body gives the same bytes again."""
+    seed, (count,), rest, fields = plain[:32], struct.unpack(">H", plain[32:34]), plain[34:], []
+    for _ in range(count):
+        path, rest = unlp(rest)
+        side, kind, (value, rest) = rest[0], rest[1], unlp(rest[2:])
+        fields.append((path.decode(), side, kind, value))
+    require(write_body(seed, fields) == plain and len({field[:2] for field in fields}) == count, "another spelling of an opening")
+    return seed, fields
+
+
+def write_head(content, surrogate, person):
+    """What is sealed under the key of a person: the content key, and whom the surrogate stands for."""
+    plain = b"\x01" + content + lp(surrogate) + lp(person)
+    return plain.ljust(-(-len(plain) // 64) * 64, b"\0")
+
+
+def head_ad(name, surrogate):
+    return lp("crmguard/surrogate/v1", name, surrogate)
+
+
+def open_head(keys, purpose, tenant, person, name, surrogate, sealed):
+    """Returns the content key."""
+    plain = open_sealed(keys, tenant, person or "t:", personseal_ad(purpose, tenant, person or "t:", head_ad(name, surrogate)), sealed)
+    require(write_head(plain[1:33], surrogate, person) == plain, "another head")
+    return plain[1:33]
+
+
+def unlp(data):
+    (size,) = struct.unpack(">I", data[:4])
+    require(len(data) >= 4 + size, "a part that ends too early")
+    return data[4 : 4 + size], data[4 + size :]
+
+
+def read_frames(sealed):
+    """The openings of an event by owner."""
+    version, count = struct.unpack(">BH", sealed[:3])
+    frames, rest = [], sealed[3:]
+    for _ in range(count):
+        owner, (body, rest) = rest[:16], unlp(rest[16:])
+        frames.append((owner, body))
+    owners = [owner for owner, _ in frames]
+    require(version == 2 and rest == b"" and owners == sorted(set(owners)), "openings of an event")
+    return frames
+
+
+def write_frames(frames):
+    out = b"\x02" + struct.pack(">H", len(frames))
+    for owner, body in sorted(frames):
+        out += owner + lp(body)
+    return out
+
+
+def write_row(tag, leaf, sealed):
+    return b"\x01" + tag + lp(leaf) + sealed
+
+
+def read_row(row):
+    """Tag, leaf and openings of an event that waits."""
+    leaf, sealed = unlp(row[38:])
+    require(row[0] == 1, "another row")
+    return row[1:38], leaf, sealed
 
 
 def check_changes(leaf, who, seed, values):
@@ -131,8 +209,65 @@ def _undeclared(event, seed, values, wanted):
     require(False, "an undeclared path without its opening")
 
 
-def queue_input(tenant, leaf):
-    return lp("crmguard/audit/queue/v1", tenant) + leaf
+def check_disclosure(data, vkey):
+    """One value of one event, without the opening; returns the event id, the path, the side and the typed value."""
+    said = parse(data)
+    optional = {"fold", "name", "who"} & set(said)
+    require(set(said) == {"leaf", "path", "proof", "salt", "side", "type", "v", "value"} | optional, "members of a disclosure")
+    require(said["v"] == 1 and said["side"] in (OLD, NEW), "version or side of a disclosure")
+    text = unb64(said["leaf"])
+    leaf = check_leaf(text)
+    check_proof(unb64(said["proof"]), text, vkey)
+    event, path, value = uuid.UUID(leaf["id"]).bytes, said["path"], unb64(said["value"])
+
+    def under(salt, side, kind, data):
+        return b64(sha256(lp("crmguard/audit/commit/v1") + salt + lp(event) + lp(path) + bytes([side, kind]) + lp(data)))
+
+    wanted = under(unb64(said["salt"]), said["side"], said["type"], value)
+    shown = "c:" + under(unb64(said["name"]), OTHER, TEXT, path.encode()) if "name" in said else path
+    member = ("old", "new")[said["side"]]
+    if "fold" in said:
+        require([shown, wanted] in said["fold"], "the value is not in the fold")
+        lines = b"".join(lp(part, commitment) for part, commitment in said["fold"])
+        shown, wanted = "*", b64(sha256(lp("crmguard/audit/fold/v1") + bytes([said["side"]]) + lines))
+    matching = [c for c in leaf["changes"] if c.get("who") == said.get("who") and c["path"] == shown and c[member] == wanted]
+    require(len(matching) == 1, "the entry does not commit to the value")
+    if "fold" not in said:
+        require((matching[0].get("odd") in (member, "both")) == (said["type"] == STANDIN), "odd is said wrongly")
+    return leaf["id"], path, said["side"], (said["type"], value)
+
+
+def queue_input(name, tenant, sealed, leaf):
+    return lp("crmguard/audit/queue/v2", name, tenant, sha256(sealed)) + leaf
+
+
+def retry_input(tenant, given):
+    """An event as it was given, without its time."""
+    out = lp("crmguard/audit/retry/v2", tenant, uuid.UUID(given["id"]).bytes, given["action"], given["actor"], given["outcome"], *given["object"])
+    out += bytes([given["person"]]) + lp(given["reason"], given["request"], given["policy"], given["for"], given["prior"])
+    out += u32(len(given["persons"])) + lp(*given["persons"]) + u32(len(given["changes"]))
+    for path, who, old, new in given["changes"]:
+        out += lp(path, who)
+        for kind, value in (old, new):
+            out += bytes([kind]) + lp(unb64(value))
+    return out
+
+
+def surrogate_input(tenant, surrogate, state, into):
+    return lp(tenant, surrogate) + bytes([state]) + lp(into)
+
+
+def mac_tag(keyset, use, name, data):
+    """Under a key of one use and one log: 0x01 ‖ id of the key that it comes from ‖ HMAC-SHA256."""
+    key = hkdf(keyset.keys[keyset.primary], lp("crmguard/audit/" + use, name))
+    return b"\x01" + u32(keyset.primary) + mac(key, data)
+
+
+def check_mac_tag(keyset, use, name, data, tag, what):
+    require(len(tag) == 37 and tag[0] == 1, what + " is no tag")
+    number = int.from_bytes(tag[1:5], "big")
+    require(number in keyset.keys, what + " is under an unknown key")
+    equal(tag[5:], mac(hkdf(keyset.keys[number], lp("crmguard/audit/" + use, name)), data), what)
 
 
 def state_input(origin, root, size, *numbers):

@@ -182,18 +182,27 @@ class Reading:
         return "suppression"
 
     def audit_queue(self):
-        """6: every queued event carries its tag, no sequenced one does, and the state row carries its own."""
-        keys = self.keyset("log")
-        for queued in self.index["queued"]:
-            refuses("queue tag", lambda leaf, queued=queued: keys.verify(log.queue_input(queued["tenant"], leaf), unb64(queued["tag"]), "a queue tag"), unb64(queued["leaf"]))
-        require(len(self.index["queued"]) >= 3, "no events")
-        database = self.database()
-        (left,) = database.execute("SELECT COUNT(*) FROM crmguard_audit_events WHERE LENGTH(tag) > 0").fetchone()
-        origin, root, tag, *numbers = database.execute("SELECT origin, root, tag, size, published, beat, beat_size FROM crmguard_audit_state").fetchone()
+        """6: every event that waits carries its tags, what stays of a sequenced one has no body, and the state row carries its own."""
+        keys, database = self.keyset("log"), self.database()
+        columns = "origin, root, tag, size, published, beat, beat_size, found, mirrored, people, drained, pruned, swept"
+        origin, root, tag, *numbers = database.execute("SELECT %s FROM crmguard_audit_state" % columns).fetchone()
+        (left,) = database.execute("SELECT COUNT(*) FROM crmguard_audit_events WHERE idx IS NOT NULL AND body IS NOT NULL").fetchone()
         database.close()
-        require(left == 0, "a sequenced event has a tag")
+        name = origin.rsplit("/", 1)[0]
+
+        def check(row):
+            tag, leaf, sealed = log.read_row(row)
+            log.check_mac_tag(keys, "queue-key/v2", name, log.queue_input(name, self.tenant, sealed, leaf), tag, "a queue tag")
+
+        for queued in self.index["queued"]:
+            refuses("queue tag", check, unb64(queued["body"]))
+        require(len(self.index["queued"]) >= 3 and left == 0, "%d events, %d sequenced ones with their bodies" % (len(self.index["queued"]), left))
+        given = self.index["given"]
+        (retry,) = [unb64(queued["retry"]) for queued in self.index["queued"] if queued["id"] == given["id"]]
+        tag_of = log.mac_tag(keys, "retry-key/v2", name, log.retry_input(self.tenant, given))
+        equal(retry, tag_of[5:], "a retry tag")
         refuses("state", lambda root: keys.verify(log.state_input(origin, root, *numbers), tag, "the state's tag"), root)
-        for at in range(4):
+        for at in range(len(numbers)):
             moved = [number + (i == at) for i, number in enumerate(numbers)]
             must_refuse("state: a number", lambda moved=moved: keys.verify(log.state_input(origin, root, *moved), tag, "the state's tag"))
         return "audit queue"
@@ -218,17 +227,26 @@ class Reading:
 
     def audit_openings(self):
         """6: openings out of the database, against the commitments of the published leaves."""
-        database, opened = self.database(), {}
-        persons = {surrogate: person for surrogate, person in database.execute("SELECT surrogate, person FROM crmguard_audit_surrogates")}
-        for event, owner, sealed in database.execute("SELECT event, owner, sealed FROM crmguard_audit_openings").fetchall():
-            leaf, person = self.leaves[event], persons.get(owner, owner)
-
-            def check(data, leaf=leaf, person=person, owner=owner):
-                seed, values = log.open_opening(self.keys, "audit", self.tenant, person, uuid.UUID(leaf["id"]).bytes, data)
-                return log.check_changes(leaf, None if owner == "t:" else owner, seed, values)
-
-            opened[event, person] = refuses("opening", check, sealed)
+        database, opened, contents = self.database(), {}, {}
+        (origin,) = database.execute("SELECT origin FROM crmguard_audit_state").fetchone()
+        name = origin.rsplit("/", 1)[0]
+        for surrogate, person, head, state, into, tag in database.execute("SELECT surrogate, person, head, state, into_surrogate, tag FROM crmguard_audit_surrogates").fetchall():
+            row = log.surrogate_input(self.tenant, surrogate, state, into or b"")
+            log.check_mac_tag(self.keyset("log"), "surrogate-key/v1", name, row, tag, "the tag of a surrogate")
+            if head is not None:
+                content = refuses("head", lambda head, person=person, surrogate=surrogate: log.open_head(self.keys, "audit", self.tenant, person, name, surrogate, head), head)
+                contents[surrogate] = (person, content)
+        rows = database.execute("SELECT e.id, o.owner, o.sealed FROM crmguard_audit_openings AS o JOIN crmguard_audit_entries AS e ON e.idx = o.idx").fetchall()
         database.close()
+        for event, owner, sealed in rows:
+            leaf, (person, content) = self.leaves[str(uuid.UUID(bytes=event))], contents[owner]
+
+            def check(data, leaf=leaf, content=content, owner=owner):
+                seed, fields = log.read_body(log.open_body(content, uuid.UUID(leaf["id"]).bytes, owner, data))
+                values = {(path, side): (kind, value) for path, side, kind, value in fields}
+                return log.check_changes(leaf, "s:" + b64(owner) if any(owner) else None, seed, values)
+
+            opened[leaf["id"], person or "t:"] = refuses("opening", check, sealed)
         for change in self.index["audit"]["changes"]:
             got = opened[change["event"], change["owner"]][change["path"]]
             require([[kind, b64(value)] for kind, value in got] == [change["old"], change["new"]], "values of an event")

@@ -2,13 +2,14 @@
 
 import json
 import pathlib
+import uuid
 
 from .alone import Key, opening_ad
-from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, hkdf, json_value, lp, mac, sha256
+from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, b64, hkdf, json_value, lp, mac, sha256
 from .capture import captured_id
 from .fields import field_ad, index_value, normalise, personseal_ad, stream_key
 from .keys import keyset_ad, personkey_ad
-from .log import check_leaf, commitment
+from .log import body_key, check_changes, check_disclosure, check_leaf, commitment, head_ad, open_body, read_body, read_frames, read_row, write_head
 from .records import ledger_digest, seal_input
 
 ROOT = bytes(range(32))
@@ -35,6 +36,8 @@ def run():
     adoption()
     stand_alone()
     captured()
+    samples()
+    disclosures()
 
 
 def adoption():
@@ -127,3 +130,50 @@ def captured():
         same("captured row, of no op", "read", "refused")
     except Refused:
         same("captured row, of no op", "refused", "refused")
+
+
+def disclosures():
+    """What an outsider is shown of one event."""
+    folder = pathlib.Path(__file__).parents[2] / "audit/auditlog/testdata/v1/disclosures"
+    vkey = (folder / "log.vkey").read_text().strip()
+    for name, path, side, value in [
+        ("plain", "email", 1, (TEXT, b"a@b.example")),
+        ("null", "email", 0, (NULL, b"")),
+        ("named", "a name of no column", 1, (11, b"\x01\xff")),
+        ("nobody", "stage", 1, (BOOLEAN, b"\x01")),
+        ("folded", "field17", 1, (TEXT, b"field17")),
+    ]:
+        data = (folder / (name + ".json")).read_bytes()
+        same("disclosure, " + name, check_disclosure(data, vkey)[1:], (path, side, value))
+        for n in range(0, len(data), 1 + len(data) // 200):
+            bad = bytearray(data)
+            bad[n] ^= 1
+            try:
+                check_disclosure(bytes(bad), vkey)
+            except Exception:
+                continue
+            same("disclosure, %s, byte %d turned" % (name, n), "accepted", "refused")
+
+
+def samples():
+    """One leaf of each kind, and a waiting row with the openings of three owners."""
+    frozen = json.loads((pathlib.Path(__file__).parents[2] / "audit/auditlog/testdata/v1/samples.json").read_text())
+    for kind, text in sorted(frozen["leaves"].items()):
+        same("leaf, " + kind, check_leaf(text.encode())["kind"], kind)
+    same("key of an opening", body_key(ROOT, bytes(range(16))), "f1640ca1e7a4042d822a0ed0b0305390406214ce9b2d0a7dfddc5adbc2c6b667")
+    surrogate = bytes([1, 2, 3]).ljust(16, b"\0")
+    same("head", sha256(write_head(ROOT, surrogate, "p1")), "de8814efba32d96cd07f1420cdeac2a08d2b9555d25e9b24f5d11a52d8dfd27e")
+    same("head, associated data", sha256(head_ad("crm.example/audit", surrogate)), "62be746455eece9b7b078e60f17d057f4556ef7a421b64d2e2ea6353da20cb3b")
+    tag, text, sealed = read_row(bytes.fromhex(frozen["row"]))
+    same("waiting row, tag", tag, frozen["tag"])
+    leaf = check_leaf(text)
+    same("waiting row, leaf", leaf["id"], frozen["event"])
+    event = uuid.UUID(leaf["id"]).bytes
+    for n, (owner, body) in enumerate(read_frames(sealed)):
+        same("opening %d, owner" % n, owner, frozen["owners"][n])
+        plain = open_body(bytes.fromhex(frozen["content"][n]), event, owner, body)
+        same("opening %d" % n, plain, frozen["plains"][n])
+        seed, fields = read_body(plain)
+        who = "s:" + b64(owner) if any(owner) else None
+        clear = check_changes(leaf, who, seed, {(path, side): (kind, value) for path, side, kind, value in fields})
+        same("opening %d, changes" % n, sorted(clear), ["a name of no column", "email"])

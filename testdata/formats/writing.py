@@ -110,34 +110,31 @@ class Writing(Reading):
         return fields.index_value(self.keys.index_root(*place), *place, rule, bits, fields.normalise(rule, EMAIL))
 
     def event(self, database, person, event):
-        """6: the leaf with its commitments, its tag, and the opening."""
-        surrogate, = database.execute("SELECT surrogate FROM crmguard_audit_surrogates WHERE person = ?", [person]).fetchone()
+        """6: the row that waits, with the leaf, its commitments and the opening."""
+        surrogate, head = database.execute("SELECT surrogate, head FROM crmguard_audit_surrogates WHERE person = ?", [person]).fetchone()
+        (origin,) = database.execute("SELECT origin FROM crmguard_audit_state").fetchone()
+        name, who = origin.rsplit("/", 1)[0], "s:" + b64(surrogate)
+        content = log.open_head(self.keys, "audit", self.tenant, person, name, surrogate, head)
         seed = os.urandom(32)
         values = [
             ("email", log.OLD, ABSENT, b""), ("email", log.NEW, TEXT, EMAIL.encode()),
             ("nick", log.OLD, NULL, b""), ("nick", log.NEW, TEXT, NICK), ("nick", log.OTHER, TEXT, b"nick"),
         ]
         hidden = {(path, side): b64(log.commitment(seed, event.bytes, path, side, kind, value)[1]) for path, side, kind, value in values}
-        changes = [{"path": path, "old": hidden[name, log.OLD], "new": hidden[name, log.NEW], "who": surrogate}
-                   for path, name in (("c:" + hidden["nick", log.OTHER], "nick"), ("email", "email"))]
-        leaf = self.leaf(str(event), changes=changes, object=["contact", surrogate], persons=[surrogate])
-        self.queue(database, leaf, self.keyset("log").tag(log.queue_input(self.tenant, leaf)), surrogate)
-        database.execute("INSERT INTO crmguard_audit_persons VALUES (?, ?, ?)", (self.tenant, surrogate, str(event)))
-        opening = log.seal_opening(self.keys, "audit", self.tenant, person, event.bytes, seed, values)
-        database.execute("INSERT INTO crmguard_audit_openings VALUES (?, ?, ?, ?)", (str(event), surrogate, self.tenant, opening))
+        changes = [{"path": path, "old": hidden[field, log.OLD], "new": hidden[field, log.NEW], "who": who}
+                   for path, field in (("c:" + hidden["nick", log.OTHER], "nick"), ("email", "email"))]
+        leaf = self.leaf(str(event), changes=changes, object=["contact", who], persons=[who])
+        body = log.seal_body(content, event.bytes, surrogate, log.write_body(seed, values))
+        sealed, keys = log.write_frames([(surrogate, body)]), self.keyset("log")
+        tag = log.mac_tag(keys, "queue-key/v2", name, log.queue_input(name, self.tenant, sealed, leaf))
+        retry = os.urandom(32)  # nobody sends this event again
+        database.execute("INSERT INTO crmguard_audit_events (id, log, retry, body) VALUES (?, 1, ?, ?)", (event.bytes, retry, log.write_row(tag, leaf, sealed)))
 
     def leaf(self, event, **more):
         return canonical({
             "action": "contact.create", "actor": "u-9", "at": log.now(), "id": event, "kind": "event",
             "outcome": "ok", "tenant": self.tenant, "v": 1, **more,
         })
-
-    def queue(self, database, leaf, tag, surrogate):
-        event = json.loads(leaf)
-        database.execute(
-            "INSERT INTO crmguard_audit_events (id, tenant, kind, object_kind, object_id, recorded, leaf, tag)"
-            " VALUES (?, ?, 'event', 'contact', ?, ?, ?, ?)",
-            (event["id"], self.tenant, surrogate, time.time_ns() // 1000, leaf, tag))
 
     def audit_log(self):
         """6: a published log of our own, with a proof."""

@@ -11,7 +11,7 @@ GRANT SELECT, INSERT, UPDATE ON crmguard_audit_events TO crm_app;
 GRANT SELECT, INSERT ON crmguard_audit_entries TO crm_app;
 GRANT SELECT, INSERT, UPDATE ON crmguard_audit_found TO crm_app;
 GRANT SELECT, INSERT, UPDATE ON crmguard_audit_persons TO crm_app;
-GRANT SELECT, INSERT, DELETE ON crmguard_audit_openings TO crm_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON crmguard_audit_openings TO crm_app;
 GRANT SELECT, INSERT, UPDATE ON crmguard_audit_surrogates TO crm_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crmguard_audit_heads TO crm_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crmguard_audit_aside TO crm_app;

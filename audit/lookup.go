@@ -1,0 +1,98 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
+)
+
+// Event returns the event with this id, whether it waits or stands in the log,
+// with the values that still open: what a row of the application is asked for that
+// names the event of its change, or a [ConflictError]. Where Config.From names a
+// tenant it is one of that tenant, or [ErrNotFound]. Config.Allow is asked, with
+// what the event was about.
+func (t *Trail) Event(ctx context.Context, id string) (Entry, error) {
+	if err := t.ready(); err != nil {
+		return Entry{}, err
+	}
+	h, r, err := t.lookUp(ctx, id)
+	if err != nil {
+		return Entry{}, err
+	}
+	entries, err := t.entriesOf(ctx, h.leaf.Tenant, []hit{*h}, r)
+	if err != nil {
+		return Entry{}, err
+	}
+	if err := t.allowed(ctx, "audit.read", entries[0].resource()); err != nil {
+		return Entry{}, fmt.Errorf("audit: event: %w", err)
+	}
+	return entries[0], nil
+}
+
+// resource is what an event was about, for Config.Allow.
+func (e *Entry) resource() string {
+	o := e.Leaf.Object
+	if o.Kind == "" {
+		return "audit"
+	}
+	if person, ok := e.Persons[o.ID]; ok {
+		return o.Kind + "/" + person
+	}
+	return o.Kind + "/" + o.ID
+}
+
+// lookUp finds an event by its id, and what was sealed about it.
+func (t *Trail) lookUp(ctx context.Context, id string) (*hit, *reply, error) {
+	key, err := parseID(id)
+	if err != nil {
+		return nil, nil, ErrNotFound
+	}
+	w := waiting{id: key[:]}
+	h := &hit{late: true, index: -1}
+	var index, filed sql.NullInt64
+	found, err := t.one(ctx, t.db, []any{&w.seq, &w.body, &index, &h.raw, &filed}, `SELECT v.seq, v.body, v.idx, e.leaf, e.filed FROM crmguard_audit_events v LEFT JOIN crmguard_audit_entries e ON e.idx = v.idx WHERE v.id = ?`, key[:])
+	if err == nil && (!found || index.Valid && index.Int64 < 0) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &reply{sealed: make(map[int64]map[string][]byte), people: make(map[[16]byte]*personRow)}
+	if index.Valid {
+		h.index, h.filed = index.Int64, filed.Int64
+		if h.leaf, err = auditlog.ParseLeaf(h.raw); err == nil {
+			r.sealed[h.index], err = t.sealedOf(ctx, h.index)
+		}
+	} else {
+		err = t.verifyOne(ctx, w, h)
+	}
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case h.leaf.ID != id:
+		return nil, nil, fmt.Errorf("%w: the entry of an event is another event's", auditlog.ErrTampered)
+	}
+	if tenant := t.caller(ctx).Tenant; tenant != "" && tenant != h.leaf.Tenant {
+		return nil, nil, ErrNotFound
+	}
+	return h, r, nil
+}
+
+// verifyOne takes a row that waits for what the sequencer would take it for.
+func (t *Trail) verifyOne(ctx context.Context, w waiting, h *hit) error {
+	keys := newPassKeys()
+	defer keys.wipe()
+	good, _, err := t.verify(ctx, []waiting{w}, keys)
+	if err == nil && len(good) == 0 {
+		err = fmt.Errorf("%w: the row of a waiting event", auditlog.ErrTampered)
+	}
+	if err != nil {
+		return err
+	}
+	c := &good[0]
+	h.raw, h.leaf, h.frames = c.raw, c.leaf, c.frames
+	h.place = place{waits: true, at: c.leaf.At.UnixMicro(), id: c.id}
+	return nil
+}
