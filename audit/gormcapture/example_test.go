@@ -31,7 +31,7 @@ func ExampleRegister() {
 	ctx := context.Background()
 	folder := must(os.MkdirTemp("", "gormcapture"))
 	defer os.RemoveAll(folder)
-	db := must(gorm.Open(sqlite.Open(filepath.Join(folder, "crm.db")), &gorm.Config{}))
+	db := must(gorm.Open(sqlite.Open("file:"+filepath.Join(folder, "crm.db")+"?_pragma=secure_delete(1)&_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)"), &gorm.Config{}))
 	raw := must(db.DB())
 	defer raw.Close()
 	check(sqltrail.Install(ctx, raw))
