@@ -145,3 +145,15 @@ func TestPersonsWhoAreOne(t *testing.T) {
 	require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
 	require.Equal(t, int64(4), report.Openings[audit.OpeningErased])
 }
+
+// As many persons become one as one erasure can name.
+func TestNoMorePersonsBecomeOneThanAnErasureNames(t *testing.T) {
+	b := newBench(t)
+	b.record(update("p1", 1))
+	b.record(update("p2", 1))
+	b.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 479)
+		INSERT INTO crmguard_audit_surrogates (tenant, surrogate, k, state, into_surrogate, tag) SELECT 'main', randomblob(16), i, 0, ?, x'00' FROM n`, b.surrogate("p2"))
+	require.ErrorIs(t, b.trail.Merge(t.Context(), "main", "p1", "p2"), audit.ErrTooLarge)
+	b.exec(`DELETE FROM crmguard_audit_surrogates WHERE k < 10 AND k > 0 AND person IS NULL`)
+	require.NoError(t, b.trail.Merge(t.Context(), "main", "p1", "p2"))
+}

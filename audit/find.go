@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -198,43 +199,39 @@ func (t *Trail) question(ctx context.Context, f Filter) (*question, error) {
 	return q, err
 }
 
-// surrogatesAsked are those of a person, those who were merged into them, and those
-// that a restore brought back.
+// surrogatesAsked are those of a person, of those who were merged into them, and
+// those that a restore brought back and nobody has claimed.
 func (t *Trail) surrogatesAsked(ctx context.Context, q *question, person string) ([][16]byte, error) {
-	of, unmapped, err := t.surrogatesKnown(ctx, q.Tenant, person)
-	if err == nil && len(of) == 0 {
-		if err = t.reclaimed(ctx, q.Tenant, person); err == nil {
-			of, unmapped, err = t.surrogatesKnown(ctx, q.Tenant, person)
+	of, unmapped, back, err := t.surrogatesKnown(ctx, q.Tenant, person)
+	if err == nil && back > 0 {
+		var more []surrogateID
+		more, err = t.surrogatesOfPerson(ctx, q.Tenant, person)
+		for _, s := range more {
+			of = append(of, s.surrogate)
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	more, err := t.unmappedOf(ctx, q.Tenant, person) // that a restore brought back beside a newer one
-	for i := range more {
-		of = append(of, more[i].surrogate)
-	}
+	slices.SortFunc(of, func(a, b [16]byte) int { return bytes.Compare(a[:], b[:]) })
+	of = slices.Compact(of)
 	q.nobody, q.unmapped = q.nobody || len(of) == 0, unmapped
 	return of, err
 }
 
-func (t *Trail) surrogatesKnown(ctx context.Context, tenant, person string) (of [][16]byte, unmapped int64, err error) {
+// surrogatesKnown asks for them, and how many surrogates of the tenant are nobody's
+// for good, or until somebody is named whose they are.
+func (t *Trail) surrogatesKnown(ctx context.Context, tenant, person string) (of [][16]byte, unmapped, back int64, err error) {
 	err = t.query(ctx, t.db, func(rows answer) error {
 		var raw []byte
-		var n int64
-		err := rows.Scan(&n, &raw)
-		if raw == nil {
-			unmapped = n
-		} else if len(raw) == 16 {
+		var gone, left int64
+		err := rows.Scan(&gone, &left, &raw)
+		if unmapped, back = unmapped+gone, back+left; len(raw) == 16 {
 			of = append(of, [16]byte(raw))
 		}
 		return err
-	}, `SELECT 0, surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`+
-		` UNION ALL SELECT 0, a.surrogate FROM crmguard_audit_surrogates s CROSS JOIN crmguard_audit_surrogates a WHERE s.tenant = ? AND s.person = ? AND a.tenant = ? AND a.into_surrogate = s.surrogate`+
-		` UNION ALL SELECT COUNT(*), NULL FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2 AND tenant = ? AND person IS NULL AND head IS NULL`,
+	}, `SELECT 0, 0, surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`+
+		` UNION ALL SELECT 0, 0, a.surrogate FROM crmguard_audit_surrogates s CROSS JOIN crmguard_audit_surrogates a WHERE s.tenant = ? AND s.person = ? AND a.tenant = ? AND a.into_surrogate = s.surrogate`+
+		` UNION ALL SELECT COUNT(*) - COUNT(head), COUNT(head), NULL FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2 AND tenant = ? AND person IS NULL`,
 		tenant, person, tenant, person, tenant, tenant)
-	slices.SortFunc(of, func(a, b [16]byte) int { return cmp.Compare(surrogateText(a), surrogateText(b)) })
-	return slices.Compact(of), unmapped, err
+	return of, unmapped, back, err
 }
 
 // matches compares with the leaf itself: what the index knows are 64 bits.

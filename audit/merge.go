@@ -63,6 +63,13 @@ func (t *Trail) merge(ctx context.Context, tenant, from, into string, keys []mac
 	if err != nil {
 		return err
 	}
+	var with int
+	if _, err := t.one(ctx, t.db, []any{&with}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND into_surrogate = ?`, tenant, b.surrogate[:]); err != nil {
+		return err
+	}
+	if with+2 > auditlog.MaxPersons-mergeSpare {
+		return fmt.Errorf("%w: merge: %d persons are one already, and one erasure names them all", ErrTooLarge, with+1)
+	}
 	leaf, err := t.ownLeaf(auditlog.KindMerge, tenant, "audit.merge")
 	if err != nil {
 		return err
@@ -93,6 +100,10 @@ func (t *Trail) merge(ctx context.Context, tenant, from, into string, keys []mac
 		return t.putRow(ctx, tx, row)
 	})
 }
+
+// mergeSpare is left for surrogates that a restore brings back beside those that
+// were merged: an erasure names all of them in one event.
+const mergeSpare = 20
 
 // personRow is the row of a person who has one.
 func (t *Trail) personRow(ctx context.Context, tenant, person string) (out personRow, err error) {
