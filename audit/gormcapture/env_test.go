@@ -143,15 +143,16 @@ func (e *env) said() []string {
 			}
 			id = "person " + person
 		}
-		one := leaf.Action + " " + id
+		var one strings.Builder
+		one.WriteString(leaf.Action + " " + id)
 		for _, c := range leaf.Changes {
-			one += " " + c.Path
+			one.WriteString(" " + c.Path)
 		}
 		if leaf.Outcome != "ok" {
-			one += " " + leaf.Outcome
+			one.WriteString(" " + leaf.Outcome)
 		}
 		require.Equal(e, "u-1", leaf.Actor)
-		out = append(out, strings.TrimSpace(one))
+		out = append(out, strings.TrimSpace(one.String()))
 	}
 	e.seen = n
 	return out
