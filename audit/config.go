@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/crmguard/crmguard/audit/capture"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -138,6 +139,13 @@ type Config struct {
 	// else, and no other kind is. nil: [Ref] and PersonRef are believed, and a Ref
 	// to a person by mistake shows the person's id in the log for ever.
 	PersonKinds []string
+	// Captured are the tables whose pack of package capture is applied to this
+	// database (PostgreSQL): each pass files what their triggers wrote, behind the
+	// events, as entries of kind capture, and [Trail.Status] says which of them are
+	// not captured any more. It needs PersonKinds. nil files nothing, whatever stands
+	// in crmguard_audit_captured: a table of that name alone lets nobody write into
+	// the log.
+	Captured []capture.Table
 	// StrictValues refuses a value without an encoding with a [ValueError]: for
 	// tests of the application. Without it a [auditlog.StandIn] is recorded, so that no sale
 	// fails by a value.

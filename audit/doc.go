@@ -64,6 +64,9 @@
 //     [Trail.CatchUp].
 //   - No lock of the database is held while the sink works: one that is slow or
 //     hangs keeps nobody from recording.
+//   - Where the database captures changes (package capture, Config.Captured), what no
+//     event of the same transaction told of is an entry of kind capture: behind the
+//     events of a pass, a thousand at most, each once. It never says who acted.
 //   - What is lost or damaged of the published log, or of the tree in the
 //     database, is made anew by [Trail.Republish] and [Trail.RebuildTiles], from
 //     entries that continue a kept checkpoint, and from no others.
@@ -226,7 +229,10 @@
 // audit.refused.row (why), audit.run.failed (beat), audit.caught_up,
 // audit.standin (why), audit.copy.failed (copy; each turn), audit.gap (lost events
 // that the log does not count yet), audit.gap.failed, audit.dropped,
-// audit.keys.failed, audit.mirror.failed.
+// audit.keys.failed, audit.mirror.failed. Where rows are
+// captured: audit.captured, audit.captured.told (an event told of them),
+// audit.captured.left (what; what entries do not say), audit.captured.forged,
+// audit.captured.failed.
 //
 // [Trail.Status] answers findings, all of them each time. Late is what waits
 // longer than Config.BeatEvery and ten times Config.Interval:
@@ -244,6 +250,8 @@
 //	audit.gap               events    alarm: lost under Config.Classes, and not in the log yet (this process)
 //	audit.mirror            entries   alarm: not in Config.Mirror
 //	audit.unmapped          persons   notice: surrogates whose person is not known since a restore
+//	audit.captured          rows      alarm: captured rows have been waiting for a day, may not be filed, or were written by no trigger (PostgreSQL)
+//	audit.capturing         tables    alarm: not captured as Config.Captured says; each of the first ten has a finding with its name
 //	audit.store.durability  settings  alarm: the database loses what was committed
 //	audit.store.replica     sources   notice: the database follows another one (MariaDB)
 //

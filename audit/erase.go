@@ -56,6 +56,9 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 			return fmt.Errorf("audit: erase: %w", err)
 		}
 	}
+	if err := t.fileCapturedAbout(ctx, tenant, person); err != nil {
+		return fmt.Errorf("audit: erase: %w", err)
+	}
 	if len(marked) == 0 && len(open) == 0 {
 		return nil
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 // Left counts what is stored about a person outside of the log: the head of the
-// surrogate, sealed values, those in rows that wait or were set aside. It is 0 for
+// surrogate, sealed values, those in rows that wait or were set aside, and captured
+// rows that wait under the person's id (Config.Captured). It is 0 for
 // a person who was erased, and for one who was never recorded: for a Func of
 // package privacy, which asks when an erasure is done.
 func (t *Trail) Left(ctx context.Context, tenant, person string) (int, error) {
@@ -23,7 +24,10 @@ func (t *Trail) Left(ctx context.Context, tenant, person string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	total := 0
+	total, err := t.capturedAbout(ctx, tenant, person)
+	if err != nil {
+		return 0, err
+	}
 	for _, s := range surrogates {
 		n, err := t.leftOf(ctx, s)
 		if err != nil {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 // Result is what one pass of the sequencer did.
 type Result struct {
 	Sequenced int       // events that got their place in the log
+	Captured  int       // captured rows that did, behind them (Config.Captured)
 	Refused   []Refused // queued rows without a valid tag
 	Aside     int       // of those, how many were set aside; the rest waits and is looked at again
 	Beat      bool      // a beat was added
@@ -62,6 +64,10 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if beatErr != nil && !errors.Is(beatErr, ErrHead) {
 		return r, beatErr
 	}
+	_, capturedErr := t.fileCaptured(ctx, v.head, nil, &r)
+	if capturedErr != nil { // said when all that concerns events is done
+		t.observe(ctx, "audit.captured.failed", 1)
+	}
 	if err := t.publish(ctx, &r); err != nil {
 		return r, err
 	}
@@ -75,7 +81,7 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 		return r, err
 	}
 	t.copyAll(ctx)
-	return r, beatErr
+	return r, cmp.Or(beatErr, capturedErr)
 }
 
 // findAPass bounds how many entries a pass files query keys of, so that a sequencer
@@ -210,6 +216,9 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []checked, b 
 				return errMoved
 			}
 			if drop, err = t.became(ctx, tx, added, keys); err != nil {
+				return err
+			}
+			if err := t.told(ctx, tx, added); err != nil {
 				return err
 			}
 			if err := t.enter(ctx, tx, added, s.N, now, drop); err != nil {

@@ -54,7 +54,7 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	limit := patience(ctx)
+	limit := waitEach(ctx)
 	kept := t.keptFirst(ctx, limit) // first: it is never ahead of what is published
 	copied := t.copiesFirst(ctx, limit)
 	v, logErr := t.lookWithin(ctx, limit)
@@ -100,11 +100,15 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
+	captured, err := t.capturedFindings(ctx, now)
+	if err != nil {
+		return nil, err
+	}
 	settings, err := t.db.Health(ctx, "audit.store")
 	if err != nil {
 		return nil, err
 	}
-	out := []Finding{queue, t.beatFinding(s, queue, now), aside, unmapped, t.gapFinding()}
+	out := append([]Finding{queue, t.beatFinding(s, queue, now), aside, unmapped, t.gapFinding()}, captured...)
 	out = append(out, t.passes.findings(now, t.late())...)
 	return append(out, settings...), nil
 }

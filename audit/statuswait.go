@@ -21,8 +21,8 @@ var errTags = errors.New("audit: tag")
 // longest is how long a store may take.
 const longest = 10 * time.Second
 
-// patience is how long each store is waited for.
-func patience(ctx context.Context) time.Duration {
+// waitEach is how long each store is waited for.
+func waitEach(ctx context.Context) time.Duration {
 	if until, ok := ctx.Deadline(); ok {
 		return min(longest, time.Until(until)/4)
 	}

@@ -39,6 +39,8 @@ type Trail struct {
 	classes  classes
 	saleText string // the statement of a sale
 
+	capturedForged forgedRows // of this process
+
 	filing, finding pace         // of this process
 	lookedAtAll     atomic.Bool  // the whole queue was read once
 	thinned         atomic.Int64 // when heads were thinned, microseconds
@@ -58,6 +60,9 @@ func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
 	var err error
 	if t.db, err = sqldb.Open(ctx, store.DB()); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
+	}
+	if err := t.declareCaptured(); err != nil {
+		return nil, err
 	}
 	t.saleText = insertText(t.db.Dialect)
 	if err := t.claim(ctx); err != nil {

@@ -81,7 +81,7 @@ type LeafChange struct {
 // changed, and nothing that could be relied on about who did it.
 type LeafCapture struct {
 	Table   string   // with its schema
-	Op      string   // i, u or d: insert, update, delete
+	Op      string   // i, u, d or t: insert, update, delete, truncate
 	Columns []string // the names of those that changed, sorted
 	Claimed string   // who the session said was acting; "" where it said nothing
 }
@@ -155,7 +155,7 @@ func (l *Leaf) checkKind() error {
 }
 
 func (c *LeafCapture) check() error {
-	if c.Table == "" || c.Op != "i" && c.Op != "u" && c.Op != "d" {
+	if c.Table == "" || len(c.Op) != 1 || !strings.Contains("iudt", c.Op) {
 		return malformed("capture: table or op")
 	}
 	for i, name := range c.Columns {

@@ -90,6 +90,12 @@ func leafSeeds(t testing.TB) [][]byte {
 		require.NoError(t, err)
 		out = append(out, data)
 	}
+	captured := aLeaf(KindCapture)
+	sound, err := plainEncode(&captured)
+	require.NoError(t, err)
+	for _, op := range []string{"i", "d", "t", "x", "iu", ""} {
+		out = append(out, bytes.Replace(sound, []byte(`"op":"u"`), []byte(`"op":"`+op+`"`), 1))
+	}
 	text := string(out[0])
 	for _, wrong := range []string{
 		strings.Replace(text, `"v":1`, `"v":2`, 1), strings.Replace(text, `,"v":1`, ``, 1), strings.Replace(text, `"v":1`, `"v":"1"`, 1),

@@ -152,7 +152,7 @@ func (l *Leaf) plainMembers(in plainLeaf) error {
 	}
 	if c := in.Cap; c != nil {
 		l.Capture = &LeafCapture{Table: c.Table, Op: c.Op, Columns: c.Columns, Claimed: c.Claimed}
-		if c.Table == "" || len(c.Op) != 1 || !strings.Contains("iud", c.Op) {
+		if c.Table == "" || len(c.Op) != 1 || !strings.Contains("iudt", c.Op) {
 			return malformed("capture")
 		}
 		for i, name := range c.Columns {

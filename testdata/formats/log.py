@@ -57,7 +57,7 @@ def check_kind(leaf):
     if leaf["kind"] == "capture":
         seen = leaf["cap"]
         columns = seen.get("cols", [])
-        require({"op", "table"} <= set(seen) <= {"claimed", "cols", "op", "table"} and seen["table"] and seen["op"] in ("i", "u", "d"), "capture")
+        require({"op", "table"} <= set(seen) <= {"claimed", "cols", "op", "table"} and seen["table"] and seen["op"] in ("i", "u", "d", "t"), "capture")
         require(columns == sorted(set(columns)) and all(columns), "columns of a capture")
     if leaf["kind"] == "gap":
         lost = leaf["gap"]

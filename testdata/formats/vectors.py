@@ -6,6 +6,7 @@ import uuid
 
 from .alone import Key, opening_ad
 from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, b64, hkdf, json_value, lp, mac, sha256
+from .capture import captured_id
 from .fields import field_ad, index_value, normalise, personseal_ad, stream_key
 from .keys import keyset_ad, personkey_ad
 from .log import body_key, check_changes, check_disclosure, check_leaf, commitment, head_ad, open_body, read_body, read_frames, read_row, write_head
@@ -34,6 +35,7 @@ def run():
     same("ledger digest", ledger_digest(ROOT, "person", "t1", "p1"), "619ffcbbd503b050676d1c8b4ebce9b8bbb798c8cfc3728f5ce6104f43677d46")
     adoption()
     stand_alone()
+    captured()
     samples()
     disclosures()
 
@@ -113,6 +115,21 @@ def commitments():
         ("true", BOOLEAN, b"\x01", "ba9276e9d98ee1c55ed8290e3f2378a64387f83b85a80d1c96ac81ef45ca408a"),
     ]:
         same("commitment, " + name, commitment(ROOT, event, "email", 1, kind, value)[1], want)
+
+
+def captured():
+    """The ids of captured rows."""
+    log, cluster, at = "crm.example/audit", "7412345678901234567", 1767225600000000
+    same("captured row", captured_id(log, cluster, 1, 731, at), "46808246-3817-8485-8abe-1d939157ec51")
+    same("captured row, the next", captured_id(log, cluster, 2, 731, at), "5df97011-c4bf-8991-befb-89338438f08e")
+    same("captured row, the largest", captured_id(log, cluster, 2**63 - 1, 2**64 - 1, 2**64 - 1), "913ac897-0f4c-8f1b-bc50-15abc8ec1ee0")
+    leaf = b'{"action":"capture.%s","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"op":"%s","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","outcome":"ok","tenant":"main","v":1}'
+    same("captured row, a truncation", check_leaf(leaf % (b"truncate", b"t"))["cap"], {"op": "t", "table": "public.deals"})
+    try:
+        check_leaf(leaf % (b"truncate", b"x"))
+        same("captured row, of no op", "read", "refused")
+    except Refused:
+        same("captured row, of no op", "refused", "refused")
 
 
 def disclosures():

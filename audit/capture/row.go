@@ -1,0 +1,62 @@
+package capture
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Columns are what a row is selected by, for [Scan].
+const Columns = `n, tx::text, at, tab, kind, COALESCE(tenant, ''), COALESCE(key, ''), op, to_json(COALESCE(cols, '{}'))::text, who, COALESCE(actor, '')`
+
+// ReadRows selects the oldest captured rows, as many as its one argument says;
+// [Scan] reads them. Whoever has filed one deletes it by its number. A number is
+// given when a row is written, not when it is committed: one that was passed
+// over may still come, so each reading begins at the lowest that is there.
+const ReadRows = `SELECT ` + Columns + ` FROM crmguard_audit_captured ORDER BY n LIMIT $1`
+
+// A Row says that a row of a captured table changed. It holds no value of that
+// row but its key and its tenant. Who may write the table of captured rows can
+// write anything in it.
+type Row struct {
+	N       int64     // given by the database, unique in its table
+	Tx      uint64    // the transaction, as pg_current_xact_id() tells it
+	At      time.Time // when the row was written, by the clock of the database
+	Table   string    // as Table.Name
+	Kind    string    // as Table.Kind
+	Tenant  string    // "" where the row had none
+	Key     string    // "" where it was not to be found, or is longer than an id may be, and for a truncation
+	Op      string    // one of the Op…
+	Cols    []string  // names of columns, of an update only
+	Who     string    // session_user: the role that logged in
+	Claimed string    // what the session had set as crmguard.actor, "" for nothing
+}
+
+// What a row of a table went through.
+const (
+	OpInsert   = "i"
+	OpUpdate   = "u"
+	OpDelete   = "d"
+	OpTruncate = "t" // of the whole table
+)
+
+// Scan reads a row of [ReadRows] with the Scan of *sql.Rows, of any driver, or
+// of pgx.
+func Scan(scan func(dest ...any) error) (Row, error) {
+	var r Row
+	var tx, cols string
+	var at int64
+	if err := scan(&r.N, &tx, &at, &r.Table, &r.Kind, &r.Tenant, &r.Key, &r.Op, &cols, &r.Who, &r.Claimed); err != nil {
+		return Row{}, fmt.Errorf("capture: read a captured row: %w", err)
+	}
+	var err error
+	if r.Tx, err = strconv.ParseUint(tx, 10, 64); err != nil {
+		return Row{}, fmt.Errorf("%w: its transaction is no number", ErrRow)
+	}
+	if err := json.Unmarshal([]byte(cols), &r.Cols); err != nil {
+		return Row{}, fmt.Errorf("%w: its columns are no list of names", ErrRow)
+	}
+	r.At = time.UnixMicro(at).UTC()
+	return r, nil
+}

@@ -1,0 +1,13 @@
+"""Captured rows (formats.md 6)."""
+
+import uuid
+
+from .base import lp, sha256, u64
+
+
+def captured_id(log, cluster, n, tx, at):
+    """The id of a captured row in the log: a UUIDv8."""
+    raw = bytearray(sha256(lp("crmguard/audit/captured/v1", log, cluster) + u64(n) + u64(tx) + u64(at))[:16])
+    raw[6] = raw[6] & 0x0F | 0x80
+    raw[8] = raw[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(raw)))
