@@ -487,16 +487,3 @@ func TestAnInterruptedVerificationIsIncomplete(t *testing.T) {
 	_, err = auditlog.VerifyLog(t.Context(), b.sink.FS(), auditlog.Trust{Key: b.config.Verifier, Kept: []byte("x")})
 	require.ErrorIs(t, err, auditlog.ErrInvalid)
 }
-
-// A file that is larger than any can be is read no further than that shows, and is
-// none that was published.
-func TestAHugeFileIsNotRead(t *testing.T) {
-	b := newBench(t)
-	b.fill(3)
-	b.run()
-	files := b.sink.FS()
-	files["tile/entries/000.p/4"].Data = make([]byte, 256*65537+1)
-	r, err := auditlog.VerifyLog(t.Context(), files, b.trust())
-	require.NoError(t, err)
-	require.Equal(t, auditlog.Tampered, r.Verdict)
-}

@@ -4,7 +4,7 @@
 //
 //	plugin, err := gormcapture.Register(db, trail,
 //		gormcapture.Model{Of: &Contact{}, Kind: "contact", Person: true},
-//		gormcapture.WithValues(gormcapture.Model{Of: &Deal{}, Kind: "deal", Skip: []string{"seen"}}, deals)) // an audit.Differ
+//		gormcapture.Valued(gormcapture.Model{Of: &Deal{}, Kind: "deal", Skip: []string{"seen"}}, deals)) // an audit.Differ
 //	db = db.WithContext(ctx) // from which Config.From of the trail takes tenant, actor and request
 //	db.Model(&Contact{ID: person}).Update("stage", "customer") // contact.update, in the same transaction
 //
@@ -17,7 +17,7 @@
 //     insertion with ON CONFLICT inserted or updated no database says: it is
 //     kind.save, and the outcome is partial where rows may have been left alone.
 //   - An update is recorded with the names of the columns that it sets, without
-//     values ([audit.Absent] on both sides); with [WithValues] with the values that
+//     values ([audit.Absent] on both sides); with [Valued] with the values that
 //     really changed. A statement that changes no row is no event.
 //   - The event commits with the rows, or neither does, nested transactions and
 //     savepoints included. Where GORM was told to begin no transaction

@@ -27,7 +27,7 @@ func check(err error) {
 }
 
 // What GORM changes stands in the history of its rows.
-func ExampleRegister() {
+func ExampleRegister() { // Deal stands in env_test.go.
 	ctx := context.Background()
 	folder := must(os.MkdirTemp("", "gormcapture"))
 	defer os.RemoveAll(folder)

@@ -39,10 +39,10 @@ type Model struct {
 	changes func(person string, before, after any) []audit.Change
 }
 
-// WithValues records values besides names: those that the Differ lists, before and
+// Valued records values besides names: those that the Differ lists, before and
 // after. Each update and delete then reads its rows before it, and updates after
 // it, within the transaction.
-func WithValues[T any](m Model, d *audit.Differ[T]) Model {
+func Valued[T any](m Model, d *audit.Differ[T]) Model {
 	m.changes = func(person string, before, after any) []audit.Change {
 		old, _ := before.(*T)
 		now, _ := after.(*T)

@@ -24,8 +24,8 @@ func TestValuesAreRecordedByADiffer(t *testing.T) {
 		deals, err := audit.NewDiffer[Deal](audit.Shape{Kind: "deal", Show: []string{"amount", "contact_id"}, Skip: []string{"id", "seen", "deleted_at"}})
 		require.NoError(t, err)
 		e := newEnv(t, d, gorm.Config{},
-			gormcapture.WithValues(gormcapture.Model{Of: &Contact{}, Kind: "contact", Person: true}, contacts),
-			gormcapture.WithValues(gormcapture.Model{Of: &Deal{}, Kind: "deal"}, deals))
+			gormcapture.Valued(gormcapture.Model{Of: &Contact{}, Kind: "contact", Person: true}, contacts),
+			gormcapture.Valued(gormcapture.Model{Of: &Deal{}, Kind: "deal"}, deals))
 		require.NoError(t, e.db.Create(&Contact{ID: "p1", Email: "a", Stage: "lead"}).Error)
 		require.NoError(t, e.db.Create([]Deal{{Amount: 1}, {Amount: 2}}).Error)
 		require.NoError(t, e.db.Model(&Contact{}).Where("stage = ?", "lead").Updates(map[string]any{"stage": "customer", "email": "a"}).Error)
@@ -177,8 +177,8 @@ func TestRegisterRefusesWhatItCannotRecord(t *testing.T) {
 		{{Of: &Line{}, Kind: "line", Person: true}},
 		{{Of: &Deal{}, Kind: "deal", Skip: []string{"none"}}},
 		{{Of: &Deal{}, Kind: "deal"}, {Of: &Deal{}, Kind: "deal"}},
-		{gormcapture.WithValues(gormcapture.Model{Of: &Line{}, Kind: "line"}, deals)},
-		{gormcapture.WithValues[Deal](gormcapture.Model{Of: &Deal{}, Kind: "deal"}, &audit.Differ[Deal]{})},
+		{gormcapture.Valued(gormcapture.Model{Of: &Line{}, Kind: "line"}, deals)},
+		{gormcapture.Valued[Deal](gormcapture.Model{Of: &Deal{}, Kind: "deal"}, &audit.Differ[Deal]{})},
 	} {
 		_, err := gormcapture.Register(e.db, e.trail, bad...)
 		require.ErrorIs(t, err, gormcapture.ErrModel, fmt.Sprint(i))
