@@ -53,10 +53,11 @@ const spent int64 = 1 << 62
 
 // mark is, on SQLite, up to where a pass has found nothing that waits.
 type mark struct {
-	on   bool  // only there
-	last int64 // up to here all was looked at
-	hold int64 // the first row that goes on waiting, 0 where none does
-	seen int64 // the mark of the state, as this pass knows it
+	on       bool  // only there
+	last     int64 // up to here all was looked at
+	hold     int64 // the first row that goes on waiting, 0 where none does
+	seen     int64 // the mark of the state, as this pass knows it
+	disorder bool  // numbers are in no order
 }
 
 // from is where a pass begins to read.
@@ -65,13 +66,19 @@ func (t *Trail) from(ctx context.Context, s state) (mark, int64, error) {
 	if !m.on {
 		return m, firstSeq, nil
 	}
-	if t.lookedAtAll.CompareAndSwap(false, true) {
+	// Where the last number was taken by hand the others are given out at random,
+	// and no mark says anything.
+	disorder, err := t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_events WHERE seq >= ?`, spent)
+	if err != nil {
+		return m, firstSeq, err
+	}
+	m.disorder = disorder
+	if t.lookedAtAll.CompareAndSwap(false, true) || disorder {
 		return m, firstSeq, nil
 	}
 	// Rows taken away by hand leave numbers that are given out again, from the
 	// highest that is left: then the last one looked at is not there, or waits.
-	// Where the last number was taken by hand, they are given out at random.
-	again, err := t.any(ctx, t.db, `SELECT 1 WHERE COALESCE((SELECT MAX(seq) FROM crmguard_audit_events), 0) NOT BETWEEN ? AND ? OR EXISTS (SELECT 1 FROM crmguard_audit_events WHERE seq = ? AND idx IS NULL)`, s.drained, spent-1, s.drained)
+	again, err := t.any(ctx, t.db, `SELECT 1 WHERE COALESCE((SELECT MAX(seq) FROM crmguard_audit_events), 0) < ? OR EXISTS (SELECT 1 FROM crmguard_audit_events WHERE seq = ? AND idx IS NULL)`, s.drained, s.drained)
 	if err != nil || again {
 		return m, firstSeq, err
 	}
@@ -82,7 +89,7 @@ func (t *Trail) from(ctx context.Context, s state) (mark, int64, error) {
 // move is the mark after a batch. One that somebody else has set back stays, and
 // where numbers are in no order there is none.
 func (m *mark) move(s *state) {
-	if !m.on || s.drained < m.seen || m.last >= spent {
+	if !m.on || s.drained < m.seen || m.disorder || m.last >= spent {
 		return
 	}
 	s.drained = m.last
