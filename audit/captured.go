@@ -111,7 +111,7 @@ func (t *Trail) fileCaptured(ctx context.Context, head tlog.Tree, about *aboutPe
 		return 0, fmt.Errorf("audit: captured rows: %w", err)
 	}
 	forged = append(forged, f.forged...)
-	gone, err = t.dropCaptured(ctx, t.db, append(f.known, forged...))
+	gone, err = t.dropCaptured(ctx, append(f.known, forged...))
 	r.Captured += len(f.added)
 	t.observe(ctx, "audit.captured", float64(len(f.added)))
 	for _, what := range slices.Sorted(maps.Keys(f.left)) {
@@ -126,7 +126,7 @@ func (t *Trail) fileCaptured(ctx context.Context, head tlog.Tree, about *aboutPe
 
 // dropCaptured deletes rows, but for those that somebody holds, whom nobody waits
 // for.
-func (t *Trail) dropCaptured(ctx context.Context, db *sqldb.DB, rows []int64) (n int, err error) {
+func (t *Trail) dropCaptured(ctx context.Context, rows []int64) (n int, err error) {
 	if len(rows) == 0 {
 		return 0, nil
 	}

@@ -112,7 +112,7 @@ func ExampleTrail_Watch() {
 		return nil
 	}
 	allow := s.trail.Watch(policy)
-	fmt.Println(allow(ctx, "deal.read", "deal/7") == errDenied)
+	fmt.Println(errors.Is(allow(ctx, "deal.read", "deal/7"), errDenied))
 	fmt.Println(allow(ctx, "deal.read", "deal/8"), allow(ctx, "deal.read", "deal/9"))
 	s.trail.Flush(ctx) // where a process ends
 	found, _ := s.trail.Find(ctx, audit.Filter{Action: "deal.read"}, audit.Page{})

@@ -48,7 +48,7 @@ func AppendFrames(dst []byte, frames []Frame) ([]byte, error) {
 			return dst, malformed("openings: a body of %d bytes", len(frames[i].Body))
 		}
 	}
-	dst = binary.BigEndian.AppendUint16(append(dst, framesVersion), uint16(len(frames))) //nolint:gosec // maxFrames bounds it
+	dst = binary.BigEndian.AppendUint16(append(dst, framesVersion), uint16(len(frames)))
 	for i := range frames {
 		dst = append(dst, frames[i].Owner[:]...)
 		dst = frame.Append(dst, frames[i].Body)

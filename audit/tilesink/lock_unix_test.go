@@ -19,7 +19,7 @@ import (
 // Whoever may read the published files cannot hold the lock, also that of a folder
 // which was copied with other rights.
 func TestAReaderCannotHoldTheLock(t *testing.T) {
-	base, err := os.MkdirTemp("", "log")
+	base, err := os.MkdirTemp("", "log") //nolint:usetesting // what t.TempDir makes is closed to others
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	require.NoError(t, os.Chmod(base, 0o755))
