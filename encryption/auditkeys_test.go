@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
@@ -208,13 +209,19 @@ func TestAuditKeysNeedNoConnectionAfterPrepare(t *testing.T) {
 	require.NoError(t, keys.Prepare(t.Context(), tenant, "p1"))
 	e.clock.Move(encryption.DefaultLease/2 - 1)
 	require.NoError(t, inTx(t.Context(), e.keysDB, func(*sql.Tx) error {
-		sealed, err := keys.Seal(t.Context(), tenant, "p1", []byte("x"), nil)
-		require.NoError(t, err)
-		_, err = keys.Open(t.Context(), tenant, "p1", sealed, nil)
-		require.NoError(t, err)
-		_, err = keys.Tag(t.Context(), tenant, nil)
-		require.NoError(t, err)
-		_, _, err = keys.MACKeys(t.Context(), tenant, macInfo)
+		ctx, giveUp := context.WithTimeout(t.Context(), time.Minute) // who waits for a connection would wait for ever
+		defer giveUp()
+		sealed, err := keys.Seal(ctx, tenant, "p1", []byte("x"), nil)
+		if err != nil {
+			return err
+		}
+		if _, err := keys.Open(ctx, tenant, "p1", sealed, nil); err != nil {
+			return err
+		}
+		if _, err := keys.Tag(ctx, tenant, nil); err != nil {
+			return err
+		}
+		_, _, err = keys.MACKeys(ctx, tenant, macInfo)
 		return err
 	}))
 }
