@@ -7,14 +7,16 @@
 //	key = HKDF-SHA256(secret, LP("crmguard/alone/v1") ‖ LP(purpose) [‖ LP(tenant)])
 //
 // and its id, which stands in what it makes, is the first 4 bytes of the same
-// over "crmguard/alone/id/v1", where 0 counts as 1. What is made has the form
+// over "crmguard/alone/id/v1", where 0 counts as 1. [Secret.MACKeys] derives
+// from the key of a purpose once more. What is made has the form
 // that Tink gives it (formats.md, "Stand-alone keys"), and purposes and
 // associated data are those of a vault of package encryption, so that a vault
 // may take over: what stands under another key id answers [fs.ErrNotExist],
 // which lets a caller ask one set of keys after the other.
 //
 // Not promised: there is no key of a person, so nothing here can be shredded;
-// there is no rotation, a leaked secret is replaced by another one; whoever
+// no key rotates alone, a leaked secret is replaced by another one
+// ([Secret.AuditKeys] says how while events wait); whoever
 // reads the secret can tag, seal and open everything.
 package alone
 

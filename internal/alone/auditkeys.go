@@ -15,16 +15,18 @@ import (
 // keys, in the form of a vault's. It is safe for concurrent use.
 type AuditKeys struct{ secrets []Secret } // the first makes what is new
 
-// AuditKeys returns them. Whoever replaces a secret hands in the former ones
-// beside it, until nothing that they made is left: nothing new is made under
-// them, but what they tagged and sealed verifies and opens, and their MAC keys
-// stand behind the new one. A former secret that has leaked makes what
-// verifies for as long as it is named. One that is named twice counts once.
-func (s Secret) AuditKeys(former ...Secret) AuditKeys {
+// AuditKeys returns them. Others stand beside the secret while it is replaced:
+// nothing is made under them, but what they tagged and sealed verifies and
+// opens, and their MAC keys stand behind. Several processes take a new secret
+// behind the old one at first, all of them, and then in front of it, so that
+// none meets what it does not know; the old one goes when nothing is left that
+// it made. Until then whoever else has it makes what verifies. One that is named
+// twice counts once.
+func (s Secret) AuditKeys(others ...Secret) AuditKeys {
 	out := AuditKeys{secrets: []Secret{s}}
-	for _, f := range former {
-		if !slices.ContainsFunc(out.secrets, f.same) {
-			out.secrets = append(out.secrets, f)
+	for _, other := range others {
+		if !slices.ContainsFunc(out.secrets, other.same) {
+			out.secrets = append(out.secrets, other)
 		}
 	}
 	return out
@@ -32,7 +34,7 @@ func (s Secret) AuditKeys(former ...Secret) AuditKeys {
 
 func (s Secret) same(other Secret) bool { return hmac.Equal(s.root(), other.root()) }
 
-// Seal seals under the newest secret, as [Sealer.Seal] does.
+// Seal seals under the first secret, as [Sealer.Seal] does.
 func (k AuditKeys) Seal(ctx context.Context, tenant, person string, plaintext, ad []byte) ([]byte, error) {
 	return k.secrets[0].Sealer(PurposeAudit).Seal(ctx, tenant, person, plaintext, ad)
 }
@@ -46,7 +48,7 @@ func (k AuditKeys) Open(ctx context.Context, tenant, person string, sealed, ad [
 	return plaintext, err
 }
 
-// Tag tags under the newest secret, as [Tagger.Tag] does.
+// Tag tags under the first secret, as [Tagger.Tag] does.
 func (k AuditKeys) Tag(ctx context.Context, tenant string, data []byte) ([]byte, error) {
 	return k.secrets[0].Tagger(PurposeLog).Tag(ctx, tenant, data)
 }
@@ -57,7 +59,7 @@ func (k AuditKeys) Verify(ctx context.Context, tenant string, data, tag []byte) 
 	return k.ask(func(s Secret) error { return s.Tagger(PurposeLog).Verify(ctx, tenant, data, tag) })
 }
 
-// MACKeys answers [Secret.MACKeys] of each secret, the newest first. Ids that
+// MACKeys answers [Secret.MACKeys] of each secret in turn. Ids that
 // are drawn at random may be equal, once in 2^32: who looks for a key by its id
 // tries all that have it.
 func (k AuditKeys) MACKeys(ctx context.Context, tenant string, info []byte) (keyIDs []uint32, keys [][]byte, err error) {

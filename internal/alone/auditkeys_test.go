@@ -105,6 +105,13 @@ func TestAFormerSecretStandsBesideTheNewOne(t *testing.T) {
 	_, err = is.AuditKeys().Open(ctx, "t1", "p1", newSealed, []byte("ad"))
 	require.NoError(t, err, "sealed under the new one")
 
+	ahead := was.AuditKeys(is) // a process that makes nothing under the new one yet
+	require.NoError(t, ahead.Verify(ctx, "t1", []byte("leaf"), newTag))
+	_, err = ahead.Open(ctx, "t1", "p1", newSealed, []byte("ad"))
+	require.NoError(t, err)
+	ids, _ = macKeysOf(t, ahead, "t1", macInfo)
+	require.Equal(t, append(oldIDs, newIDs...), ids)
+
 	// Of the two alone each knows its own, and says that it does not know the other's.
 	require.ErrorIs(t, is.AuditKeys().Verify(ctx, "t1", []byte("leaf"), oldTag), fs.ErrNotExist)
 	require.ErrorIs(t, old.Verify(ctx, "t1", []byte("leaf"), newTag), fs.ErrNotExist)
