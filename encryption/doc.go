@@ -212,6 +212,9 @@
 //
 //   - An attacker on the application's host reads what the application reads.
 //     Go cannot promise that a key is wiped from memory.
+//   - MAC keys for an audit trail ([Vault.AuditKeys]) leave the vault: whoever has
+//     one makes and verifies MACs of one tenant for that use of package audit, and
+//     nothing takes it back. No lease is in it, and it opens nothing.
 //   - Lengths show unless a column is padded; index columns show equality and
 //     frequency, and are not shredded by Erase: clear them (ClearRows).
 //   - A cell may be replaced by its own older ciphertext unnoticed; that is
