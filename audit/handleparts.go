@@ -52,8 +52,8 @@ func embedsDatabase(handle reflect.Type, depth int) bool {
 	if handle.Kind() != reflect.Struct || depth == 0 || handle == reflect.TypeFor[sql.Tx]() {
 		return false
 	}
-	for i := range handle.NumField() {
-		if f := handle.Field(i); f.Anonymous && embedsDatabase(f.Type, depth-1) {
+	for f := range handle.Fields() {
+		if f := f; f.Anonymous && embedsDatabase(f.Type, depth-1) {
 			return true
 		}
 	}

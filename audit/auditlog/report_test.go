@@ -2,6 +2,7 @@ package auditlog
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"testing/fstest"
 
@@ -59,9 +60,7 @@ func TestLesserFaultsHideNoWorseOne(t *testing.T) {
 		},
 	} {
 		files := make(fstest.MapFS)
-		for name, f := range sound {
-			files[name] = f
-		}
+		maps.Copy(files, sound)
 		for n := range int64(bundles - 1) {
 			spoil(files, c2sp.TilePath(c2sp.Tile(0, n, c2sp.TileWidth)))
 		}
