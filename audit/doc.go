@@ -70,6 +70,11 @@
 //   - What is lost or damaged of the published log, or of the tree in the
 //     database, is made anew by [Trail.Republish] and [Trail.RebuildTiles], from
 //     entries that continue a kept checkpoint, and from no others.
+//   - An answer of [Trail.Find] is the same whether its events wait or are filed, and
+//     its pages go on while the log grows: of what was recorded before the first page
+//     none is shown twice, and none is missing.
+//   - A disclosure opens one value of one event, and nothing else of it; whoever holds
+//     the verifier key checks it without us.
 //   - Inside the caller's transaction no key service and no other connection is
 //     used, ever: [Trail.Prepare], before BEGIN, makes what recording about these
 //     persons needs and keeps it in memory for Config.Prepared. Later, and without
@@ -127,11 +132,14 @@
 //
 //   - Until an event is sequenced, someone who may delete rows can delete it
 //     unnoticed: keep the application's role without DELETE (sqltrail.Grants), and
-//     let the row that an event belongs to carry its id; until its checkpoint is outside the host, someone who owns the
-//     host can rewrite everything, and someone who may write database and folder,
-//     without any key, can put both back to an older state between two processes,
-//     or begin the log anew. Keep checkpoints in another administrative domain:
+//     let the row that an event belongs to carry its id. Until its checkpoint is
+//     outside the host, someone who owns the host can rewrite everything, and
+//     someone who may write database and folder, without any key, can put both back
+//     to an older state between two processes, or begin the log anew. Keep checkpoints in another administrative domain:
 //     an alarm of [Trail.Status] says that none is.
+//   - What is read is counted in memory for a minute ([Trail.Decisions]): a process
+//     that is killed takes it along. Questions are asked of the database, which
+//     [Trail.VerifyStore] compares with the log; an answer itself proves nothing.
 //   - Surrogates, field names, times, actors and object ids stay in the log for
 //     ever, also after an erasure, and so do tenants and request ids. An object id
 //     that is not a person's is not hidden: never use one that says something.
@@ -190,6 +198,7 @@
 //	                              or of somebody erased (ConflictError)
 //	ErrWaiting        temporary   an erasure is done but for rows that an open sale holds
 //	ErrNotFound       permanent   no such event
+//	ErrClosed         permanent   the value was erased, lost or changed: Event says which
 //	ErrNotPublished   temporary   wait for the next pass of the sequencer
 //	ErrNotOpen        permanent   take the Trail that Open returned
 //	ErrBehind         permanent   the database is an old one: CatchUp (BehindError)
@@ -229,7 +238,8 @@
 // audit.refused.row (why), audit.run.failed (beat), audit.caught_up,
 // audit.standin (why), audit.copy.failed (copy; each turn), audit.gap (lost events
 // that the log does not count yet), audit.gap.failed, audit.dropped,
-// audit.keys.failed, audit.mirror.failed. Where rows are
+// audit.keys.failed, audit.mirror.failed, audit.exported (events of an export so
+// far), audit.decisions.failed (decisions that stay counted in memory). Where rows are
 // captured: audit.captured, audit.captured.told (an event told of them),
 // audit.captured.left (what; what entries do not say), audit.captured.forged,
 // audit.captured.failed.
