@@ -172,12 +172,17 @@
 // [NewKeysFile] once, then [Open]. [Trail.Prepare] before a
 // transaction, [Trail.Record] as its last statement, [Trail.Run] in the
 // background of any process. [Trail.Note] for what has no transaction.
-// Config.From says who is at work, so that events need not. Where rows are Go structs [NewDiffer] and
-// [Trail.Check] say at the start which fields are recorded, and a field that
-// nobody has decided about is an error. [Trail.Proof] and [auditlog.Verify] for
-// one event, [auditlog.VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
-// [Trail.Published] (and tilehttp.Handler over it) where there is no folder,
-// [Trail.History] for screens.
+// Config.From says who is at work, so that events need not. Where rows are Go
+// structs [NewDiffer] and [Trail.Check] say at the start which fields are recorded,
+// and a field that nobody has decided about is an error.
+//
+// [Trail.Find] for screens and reports: who, about whom, what, when, with what
+// outcome; [Trail.History] for the past of one record, [Trail.Event] for the event
+// that a row names, [Trail.Export] for a spreadsheet, [Trail.Disclose] for one value
+// to an outsider. [Trail.Watch] around a policy makes events of what it denies, and
+// counts what it allows. [Trail.Proof] and [auditlog.Verify] for one event,
+// [auditlog.VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
+// [Trail.Published] (and tilehttp.Handler over it) where there is no folder.
 //
 // # Concurrency
 //

@@ -52,19 +52,16 @@ var (
 	ErrHead = errors.New("audit: beat left out, a head could not be read")
 )
 
-// ConflictError says that an event with this id is recorded already and is
-// not the same event, or that it is too old to be compared.
+// ConflictError says that an event with this id is recorded already, and is not
+// the same event, or cannot be compared any more: it is too old (Config.RetryFor),
+// or about somebody who was erased. [Trail.Event] says what is there.
 type ConflictError struct {
-	ID      string // event id
-	Expired bool   // the retry tag was dropped (24 hours after sequencing, or by an erasure)
+	ID string // event id
 }
 
-// Error names the event and whether a comparison was possible.
+// Error names the event.
 func (e *ConflictError) Error() string {
-	if e.Expired {
-		return fmt.Sprintf("audit: event %s is recorded, and too old to tell whether this is the same", e.ID)
-	}
-	return fmt.Sprintf("audit: event %s is recorded with another content", e.ID)
+	return fmt.Sprintf("audit: event %s is recorded, with another content or too old to be compared", e.ID)
 }
 
 // Unwrap makes errors.Is(err, ErrConflict) true.
