@@ -188,7 +188,7 @@ func TestWhatAKindMustSay(t *testing.T) {
 		"a column twice":                {KindCapture, func(l *Leaf) { l.Capture.Columns = []string{"a", "a"} }},
 		"columns out of order":          {KindCapture, func(l *Leaf) { l.Capture.Columns = []string{"b", "a"} }},
 		"a column without a name":       {KindCapture, func(l *Leaf) { l.Capture.Columns = []string{""} }},
-		"another op":                    {KindCapture, func(l *Leaf) { l.Capture.Op = "t" }},
+		"another op":                    {KindCapture, func(l *Leaf) { l.Capture.Op = "x" }},
 		"no table":                      {KindCapture, func(l *Leaf) { l.Capture.Table = "" }},
 		"nothing lost":                  {KindGap, func(l *Leaf) { l.Gap.Count = 0 }},
 		"an end before the beginning":   {KindGap, func(l *Leaf) { l.Gap.To = l.Gap.From.Add(-time.Microsecond) }},
