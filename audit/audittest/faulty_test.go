@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"io/fs"
 	"os"
 	"testing"
@@ -65,9 +66,12 @@ func (s *faulty) SwapFile(ctx context.Context, name string, old, data []byte) er
 func TestTheJudgeFindsASinkWithAFault(t *testing.T) {
 	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	require.NoError(t, err)
+	skipped := flag.Lookup("test.skip").Value.String() // what these are told to skip, the judge is not
+	require.NoError(t, flag.Set("test.skip", ""))
 	out := os.Stdout
 	defer func() {
 		os.Stdout = out
+		require.NoError(t, flag.Set("test.skip", skipped))
 		require.NoError(t, nowhere.Close())
 	}()
 	passes := func(fault string) bool {
