@@ -53,7 +53,7 @@ func embedsDatabase(handle reflect.Type, depth int) bool {
 		return false
 	}
 	for f := range handle.Fields() {
-		if f := f; f.Anonymous && embedsDatabase(f.Type, depth-1) {
+		if f.Anonymous && embedsDatabase(f.Type, depth-1) {
 			return true
 		}
 	}
