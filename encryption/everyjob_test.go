@@ -373,7 +373,7 @@ var ofOne = strings.Fields(`
 	SealedTable.Lookup SealedTable.LongestTransaction SealedTable.Match SealedTable.MoveStream SealedTable.Name
 	SealedTable.OpenStream SealedTable.RecordWriter SealedTable.ResealStream SealedTable.Row SealedTable.SealStream
 	SealedTable.Searchable SealedTable.Tagger SealedTable.TenantWriter SealedTable.Terms SealedTable.Writer
-	Vault.AddAlias Vault.AddTenant Vault.Aliases Vault.ChangeLease Vault.ChangeLongestTransaction Vault.Digests Vault.EraseRecord Vault.Eraser
+	Vault.AddAlias Vault.AddTenant Vault.Aliases Vault.AuditKeys Vault.ChangeLease Vault.ChangeLongestTransaction Vault.Digests Vault.EraseRecord Vault.Eraser
 	Vault.Head Vault.KeyVersions Vault.LedgerDigests Vault.ManifestTagger Vault.PersonSealer
 	Vault.Position Vault.Table Vault.Tagger Vault.Tenants Vault.Unmerge Vault.WrappedKeys
 	SealedTable.Normalise Vault.FindConditions
