@@ -115,7 +115,7 @@
 //
 // # Format and compatibility
 //
-// PostgreSQL from 13. For now the pack makes the table crmguard_audit_captured
+// PostgreSQL from 13. The pack makes the table crmguard_audit_captured
 // itself, in the first schema of the search path, and down drops it when nothing
 // waits in it. Settling: names, tables and the Go API may change until v0.1.0.
 // All functions are safe for concurrent use; up and down, too: one after the
