@@ -33,6 +33,9 @@ func (d Database) Pooled(tb testing.TB) Database {
 	if p.err != nil {
 		missing(tb, "pgbouncer", p.err)
 	}
+	if why := p.ended(); why != "" {
+		tb.Fatalf("testdb: the pgbouncer of this process %s", why)
+	}
 	dsn := fmt.Sprintf("host=%s port=6432 user=%s dbname=%s sslmode=disable", p.dir, p.user, d.database)
 	return Database{Name: d.Name, database: d.database, dsn: map[string]string{"pgx": dsn, "postgres": dsn}}.with(map[string]string{
 		"pgx":      " default_query_exec_mode=exec",
@@ -81,8 +84,23 @@ func (d Database) with(more map[string]string) Database {
 
 // A pool is the pgbouncer of this process, before the server of this process.
 type pool struct {
-	dir, user string
-	err       error
+	service *service
+	dir     string
+	user    string
+	err     error
+}
+
+// ended says how the pool came to its end, empty while it listens.
+func (p pool) ended() string {
+	select {
+	case <-p.service.ended:
+		return "is gone with its watch"
+	default:
+	}
+	if _, err := os.Stat(filepath.Join(p.dir, ".s.PGSQL.6432")); err != nil {
+		return "listens no more; the end of its log: " + p.service.endOfLog()
+	}
+	return ""
 }
 
 var pooler = sync.OnceValue(func() pool {
@@ -149,5 +167,5 @@ pidfile =
 	if err := s.await("pgx", dsn); err != nil {
 		return pool{}, err
 	}
-	return pool{dir: s.dir, user: to.User}, nil
+	return pool{service: s, dir: s.dir, user: to.User}, nil
 }
