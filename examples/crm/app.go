@@ -239,6 +239,7 @@ func (c *crm) openTrail(ctx context.Context, db *sql.DB, folder string) (*audit.
 			"contact": append(sealedFields(), "owner"),
 			"deal":    {"subject", "stage"}, "activity": {"body"}, "attachment": {"file"},
 		},
+		PersonKinds: []string{"contact"}, From: caller,
 		Kept: c.keptCheckpoint, Now: c.clock.now,
 		Heads: audit.Heads{
 			Ledger: audit.HeadOf(c.ledger.Head), Keys: audit.HeadOf(c.vault.Head),

@@ -16,8 +16,8 @@ import (
 
 // work lets the users work: several hundred changes, each with its audit event
 // in the same transaction. Then the events are sequenced into a Merkle log,
-// its checkpoint is signed and handed to another domain, and the whole log is
-// verified from its files alone.
+// its checkpoint is signed and handed to another domain, the whole log is
+// verified from its files alone, and an auditor asks it questions.
 func work(ctx context.Context, c *crm) error {
 	if err := c.rememberTheStart(ctx); err != nil {
 		return err
@@ -31,6 +31,9 @@ func work(ctx context.Context, c *crm) error {
 		c.out.progress("changes,", i+1, changes)
 	}
 	if err := c.plantCanaries(ctx); err != nil {
+		return err
+	}
+	if err := c.lookAround(ctx); err != nil {
 		return err
 	}
 	if err := c.anchor(ctx); err != nil {
@@ -49,7 +52,10 @@ func work(ctx context.Context, c *crm) error {
 	if err := expectThat(verdict.Verified >= int64(changes), "an entry for each change", "%d entries", verdict.Verified); err != nil {
 		return err
 	}
-	return c.proveOne(ctx)
+	if err := c.proveOne(ctx); err != nil {
+		return err
+	}
+	return c.ask(ctx)
 }
 
 // rememberTheStart keeps a contact and the log as they are now: an attacker who
