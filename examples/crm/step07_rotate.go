@@ -131,6 +131,9 @@ func (c *crm) changeInBetween(ctx context.Context) (jobs.RowHook, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.live.trail.Prepare(ctx, tenant, p.id); err != nil { // and so is what its event needs
+		return nil, err
+	}
 	field, value := c.changeable(p)
 	sealed, err := w.Seal(field, []byte(value))
 	if err != nil {
