@@ -12,7 +12,8 @@ import (
 // A row that can never enter the log (its key is known and its tag is wrong) is
 // set aside, once, so that it is not looked at in every pass and stands in
 // nobody's way. Nothing of it is lost: its bytes lie in crmguard_audit_aside, its
-// id stays taken, and Status raises an alarm until somebody decides. What a later
+// id stays taken (a retry of it is a conflict: nobody is told that it is recorded),
+// and Status raises an alarm until somebody decides. What a later
 // key could make right, a tag of a key that is not known here, is never set aside.
 
 var asideOf = []string{"id", "body", "why", "at"}
@@ -69,7 +70,7 @@ func (t *Trail) setAsideIn(ctx context.Context, tx HandoverTx, part []refusal) (
 	if err := t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, rows); err != nil {
 		return 0, err
 	}
-	_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = -1, body = NULL WHERE seq IN (`+sqldb.Marks(len(seqs))+`)`, seqs...)
+	_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = -1, body = NULL, retry = `+t.noRetry()+` WHERE seq IN (`+sqldb.Marks(len(seqs))+`)`, seqs...)
 	return len(rows), err
 }
 
@@ -99,17 +100,23 @@ func (t *Trail) asides(ctx context.Context, q sqldb.Querier, after int64) (rows 
 
 // Readmit puts back what the sequencer has set aside, to be looked at again by the
 // next pass: after a mistake in the configuration, or with a version of this
-// library that knows more. What is still wrong is set aside again. It says how
-// many rows it put back.
+// library that knows more. What is still wrong is set aside again, and what has an
+// id that another event of the log has stays aside. It says how many rows it put
+// back.
 func (t *Trail) Readmit(ctx context.Context) (n int, err error) {
 	if err := t.ready(); err != nil {
 		return 0, err
 	}
-	for {
-		rows, err := t.asides(ctx, t.db, 0)
+	var last int64 // what a pass sets aside again meanwhile is not put back a second time
+	if _, err := t.one(ctx, t.db, []any{&last}, `SELECT COALESCE(MAX(n), 0) FROM crmguard_audit_aside`); err != nil {
+		return 0, err
+	}
+	for after := int64(0); after < last; {
+		rows, err := t.asides(ctx, t.db, after)
 		if err != nil || len(rows) == 0 {
 			return n, err
 		}
+		after = rows[len(rows)-1].n
 		back := 0
 		err = t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 			first, err := t.firstOf(ctx, rows)
@@ -121,7 +128,10 @@ func (t *Trail) Readmit(ctx context.Context) (n int, err error) {
 					if err != nil {
 						return err
 					}
-					back += int(done)
+					if done == 0 { // its id is that of a published event
+						continue
+					}
+					back++
 					if _, err := t.exec(ctx, tx, `DELETE FROM crmguard_audit_aside WHERE n = ?`, a.n); err != nil {
 						return err
 					}
@@ -134,6 +144,7 @@ func (t *Trail) Readmit(ctx context.Context) (n int, err error) {
 		}
 		n += back
 	}
+	return n, nil
 }
 
 // firstOf is the lowest number of the rows of asides.

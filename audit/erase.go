@@ -25,7 +25,9 @@ import (
 // What a sale commits later, with tickets from before, is reached, too: the
 // sequencer drops it. Where a sale holds a row that it has recorded before, the
 // erasure waits a few seconds, and says [ErrWaiting] then: everything else is
-// done, call it again.
+// done, call it again. On a database that was restored and has not caught up it is
+// [ErrBehind], and nothing is done: CatchUp would bring back what the database does
+// not have yet. So is it [Trail.Left].
 //
 // Backups from before it become unreadable once the person's key is destroyed,
 // which is not done here; where no person has a key ([KeysFrom]) they stay
@@ -36,6 +38,9 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	}
 	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("person", person)); err != nil {
 		return invalid("erase: %w", err)
+	}
+	if err := t.level(ctx); err != nil {
+		return fmt.Errorf("audit: erase: %w", err)
 	}
 	keys, err := t.macKeys(ctx, tenant, surrogateKeyLabel) // fetched here, not inside the transaction
 	if err != nil {
