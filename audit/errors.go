@@ -40,9 +40,9 @@ var (
 	// the trail sign what they left.
 	ErrUnanchored = errors.New("audit: no kept checkpoint to prove a repair against")
 	// ErrWaiting says that an erasure is done but for rows that a sale holds, or
-	// that wait for a key which this process does not have. Temporary: call Erase
-	// again.
-	ErrWaiting = errors.New("audit: rows of an open sale are still to be erased")
+	// that wait for a key which this process does not have, or for a mirror that
+	// does not answer. Temporary: call Erase again.
+	ErrWaiting = errors.New("audit: the erasure is not at its end yet")
 	// ErrOrigin says that the tables, the key, the published log or what the
 	// caller's transaction reaches belong to another log than the configuration
 	// names.
