@@ -36,7 +36,7 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 	if err != nil {
 		return err
 	}
-	openings, err := t.mirrored(ctx, from, page)
+	openings, err := t.mirroredOf(ctx, from, page)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 // checkpoint (Config.Kept) and with what the database has: auditlog.ErrRolledBack,
 // auditlog.ErrForked and ErrLogLost mean that the folder is not the log that was kept.
 // A database that is level or ahead is left alone. It can be interrupted and
-// repeated.
+// repeated. [ErrMirrorLost] says that Config.Mirror is not what it was.
 //
 // Where the keys of the tags were changed (Config.Keys, Tag or Tenant), call it
 // once, with everything published: it tags the state row anew, if that says what
@@ -61,6 +61,9 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 	}
 	if err := t.behind(reader, s, head); err != nil {
 		return err
+	}
+	if err := t.mirrorThere(ctx, s); err != nil {
+		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	t.memory.restored()
 	keys := newPassKeys()

@@ -25,9 +25,10 @@ import (
 // What a sale commits later, with tickets from before, is reached, too: the
 // sequencer drops it. Where a sale holds a row that it has recorded before, the
 // erasure waits a few seconds, and says [ErrWaiting] then: everything else is
-// done, call it again. On a database that was restored and has not caught up it is
-// [ErrBehind], and nothing is done: CatchUp would bring back what the database does
-// not have yet. So is it [Trail.Left].
+// done, call it again. So it does for a mirror (Config.Mirror) that does not answer.
+// On a database that was restored and has not caught up it is [ErrBehind], and
+// nothing is done: CatchUp would bring back what the database does not have yet. So
+// is it [Trail.Left].
 //
 // Backups from before it become unreadable once the person's key is destroyed,
 // which is not done here; where no person has a key ([KeysFrom]) they stay
@@ -200,7 +201,7 @@ func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, pat
 	if err := t.dropOpenings(ctx, s); err != nil {
 		return err
 	}
-	if err := t.mirrorErased(ctx, s); err != nil {
+	if err := t.eraseMirrored(ctx, s, patience); err != nil {
 		return err
 	}
 	return t.exclusive(ctx, func(tx HandoverTx) error { return t.putMark(ctx, tx, s, surrogateErased, keys) })
@@ -358,7 +359,11 @@ func (t *Trail) resume(ctx context.Context) error {
 		}
 		err := t.eraseRest(ctx, s, keys, 0)
 		wipe(keys)
-		if err != nil && !errors.Is(err, ErrWaiting) {
+		switch {
+		case errors.Is(err, errMirror): // and all that follow need it, too
+			t.observe(ctx, "audit.mirror.failed", 1)
+			return nil
+		case err != nil && !errors.Is(err, ErrWaiting):
 			return err
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"time"
-
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // gapFinding counts the events that this process has lost, as their class allows,
@@ -17,19 +15,6 @@ func (t *Trail) gapFinding() Finding {
 		f.Remedy = "events of classes that fail open were lost: see why recording fails; the next pass that can writes how many"
 	}
 	return f
-}
-
-// mirrorFinding says how many published entries have no openings in the mirror.
-func (t *Trail) mirrorFinding(s state, head tlog.Tree) (Finding, bool) {
-	f := Finding{Name: "audit.mirror", Value: float64(max(s.N-s.mirrored, 0)), Unit: "entries"}
-	if t.config.Mirror == nil {
-		return f, false
-	}
-	if s.mirrored < head.N {
-		f.Level = HealthAlarm
-		f.Remedy = "openings of published entries are not in the mirror, and would be lost with the database: bring its store back"
-	}
-	return f, true
 }
 
 // unmappedFinding counts the surrogates of whom nobody has said since a restore who

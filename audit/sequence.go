@@ -80,6 +80,7 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err := t.sweep(ctx); err != nil {
 		return r, err
 	}
+	t.mirrorRest(ctx)
 	t.copyAll(ctx)
 	return r, cmp.Or(beatErr, capturedErr)
 }

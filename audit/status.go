@@ -73,7 +73,11 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 	out := append(ofDatabase,
 		unpublished, faultFinding(Finding{Name: "audit.log", Value: float64(v.head.N), Unit: "entries"}, logErr),
 		t.keptFinding(ctx, limit, kept, v))
-	if mirror, has := t.mirrorFinding(s, v.head); has {
+	mirror, has, err := t.mirrorFinding(ctx, s, v.head, now)
+	if err != nil {
+		return nil, err
+	}
+	if has {
 		out = append(out, mirror)
 	}
 	for _, read := range copied {

@@ -30,6 +30,7 @@ type Trail struct {
 	random func([]byte) error
 
 	copies   []*duplicate // what this process knows of Config.Copies
+	mirrored mirroring    // and of Config.Mirror
 	passes   passRecord   // of this process
 	asked    questions    // of this process, by Status
 	memory   memory       // of this process
