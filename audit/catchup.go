@@ -56,7 +56,13 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 	}
 	if !found || head.N <= s.N {
 		t.memory.restored()
-		_, err := t.look(ctx, false)
+		if _, err := t.look(ctx, false); err != nil {
+			return err
+		}
+		untagged, err := t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_surrogates WHERE LENGTH(tag) = 0`)
+		if err == nil && untagged { // of a tenant whose keys did not answer in the last restore
+			err = t.tagRest(ctx, head, reader)
+		}
 		return err
 	}
 	if err := t.behind(reader, s, head); err != nil {

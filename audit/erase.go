@@ -53,7 +53,8 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	if err != nil {
 		return fmt.Errorf("audit: erase: %w", err)
 	}
-	open, err := t.erasing(ctx, tenant) // these, and what others left behind
+	t.tickets.forgetMarked(tenant, marked) // of those too who were merged into the person
+	open, err := t.erasing(ctx, tenant)    // these, and what others left behind
 	if err != nil {
 		return fmt.Errorf("audit: erase: %w", err)
 	}
@@ -136,7 +137,7 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 // putMark makes a tombstone of the row of a surrogate.
 func (t *Trail) putMark(ctx context.Context, tx HandoverTx, s surrogateID, state byte, keys []macKey) error {
 	_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET person = NULL, head = NULL, into_surrogate = NULL, state = ?, tag = ? WHERE tenant = ? AND surrogate = ?`,
-		int64(state), surrogateTag(&keys[0], s.tenant, s.surrogate, state, nil), s.tenant, s.surrogate[:])
+		int64(state), tagIfKnown(keys, s.tenant, s.surrogate, state, nil), s.tenant, s.surrogate[:])
 	return err
 }
 

@@ -27,6 +27,9 @@ func (t *Trail) Merge(ctx context.Context, tenant, from, into string) error {
 	if from == into {
 		return invalid("merge: a person into itself")
 	}
+	if err := t.level(ctx); err != nil { // what CatchUp brings back may say otherwise
+		return fmt.Errorf("audit: merge: %w", err)
+	}
 	if err := t.Prepare(ctx, tenant, from, into); err != nil {
 		return fmt.Errorf("audit: merge: %w", err)
 	}
@@ -121,7 +124,7 @@ func (t *Trail) personRow(ctx context.Context, tenant, person string) (out perso
 func (t *Trail) putMerged(ctx context.Context, tx HandoverTx, s surrogateID, into [16]byte, keys []macKey) error {
 	for _, state := range []byte{surrogateLive, surrogateUnmapped} {
 		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET into_surrogate = ?, tag = ? WHERE tenant = ? AND surrogate = ? AND state = ?`,
-			into[:], surrogateTag(&keys[0], s.tenant, s.surrogate, state, into[:]), s.tenant, s.surrogate[:], int64(state)); err != nil {
+			into[:], tagIfKnown(keys, s.tenant, s.surrogate, state, into[:]), s.tenant, s.surrogate[:], int64(state)); err != nil {
 			return err
 		}
 	}

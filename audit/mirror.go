@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -47,7 +48,13 @@ func (t *Trail) mirrorAll(ctx context.Context, sink Sink) error {
 	if err != nil {
 		return err
 	}
-	for n := max(s.mirrored, s.pruned) / mirrorBlock; n*mirrorBlock < s.N; n++ {
+	from, people := s.mirrored, s.people
+	if anew, err := mirrorGone(ctx, sink, s); err != nil {
+		return err
+	} else if anew { // another folder, or an older one
+		from, people = 0, 0
+	}
+	for n := max(from, s.pruned) / mirrorBlock; n*mirrorBlock < s.N; n++ {
 		if err := t.mirrorFile(ctx, sink, mirroredOpenings, n, nil); err != nil {
 			return err
 		}
@@ -56,8 +63,8 @@ func (t *Trail) mirrorAll(ctx context.Context, sink Sink) error {
 	if _, err := t.one(ctx, t.db, []any{&last}, `SELECT COALESCE(MAX(n), 0) FROM crmguard_audit_surrogates`); err != nil {
 		return err
 	}
-	if last > s.people {
-		for n := s.people / mirrorBlock; n*mirrorBlock <= last; n++ {
+	if last > people {
+		for n := people / mirrorBlock; n*mirrorBlock <= last; n++ {
 			if err := t.mirrorFile(ctx, sink, mirroredPeople, n, nil); err != nil {
 				return err
 			}
@@ -189,14 +196,15 @@ func (t *Trail) mirrorErased(ctx context.Context, sink Sink, s surrogateID) erro
 	}
 }
 
-// mirrorParts takes a file of the mirror apart; it has nothing where there is none.
+// mirrorParts are the records of a file of the mirror, none where it is damaged from
+// its beginning on.
 func (t *Trail) mirrorParts(ctx context.Context, kind string, n int64) (rest []byte, err error) {
 	err = t.withMirror(ctx, copyCall, func(sink Sink) error {
 		data, err := sink.ReadFile(ctx, mirrorName(kind, n))
 		if err == nil {
 			var whole bool
 			if _, rest, whole = mirrorRecords(kind, data); !whole {
-				err = malformed("a file of the mirror")
+				t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(kind, n)))
 			}
 		}
 		return err
@@ -233,8 +241,8 @@ func (t *Trail) mirroredOf(ctx context.Context, from int64, page []adopted) (out
 			return nil, err
 		}
 		lines, err := mirrorLines(mirroredOpenings, rest)
-		if err != nil {
-			return nil, err
+		if err != nil { // the rest of this file counts as lost
+			t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(mirroredOpenings, n)))
 		}
 		for i := range lines {
 			l := &lines[i]
@@ -267,20 +275,16 @@ func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err erro
 		var rows [][]any
 		lines, err := mirrorLines(mirroredPeople, rest)
 		if err != nil {
-			return n, err
+			t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(mirroredPeople, block)))
 		}
 		for i := range lines {
 			l := &lines[i]
 			if err := keys.fetch(ctx, t, l.tenant); err != nil {
 				return n, err
 			}
-			of := keys.by[l.tenant].surrogates
-			if len(of) == 0 {
-				return n, errNoKeys
-			}
 			rows = append(rows, []any{
 				l.tenant, l.surrogate[:], surrogateK(l.surrogate), int64(surrogateUnmapped),
-				surrogateTag(&of[0], l.tenant, l.surrogate, surrogateUnmapped, nil), l.sealed,
+				tagIfKnown(keys.by[l.tenant].surrogates, l.tenant, l.surrogate, surrogateUnmapped, nil), l.sealed,
 			})
 		}
 		in := sqldb.Insert{Table: surrogatesTable, Columns: append(slices.Clone(surrogateColumns), "head"), Key: []string{"tenant", "surrogate"}}

@@ -157,6 +157,20 @@ func (t *Trail) mirrorThere(ctx context.Context, s state) error {
 	if t.config.Mirror == nil {
 		return nil
 	}
+	gone := false
+	err := t.withMirror(ctx, copyCall, func(sink Sink) (err error) {
+		gone, err = mirrorGone(ctx, sink, s)
+		return err
+	})
+	if err == nil && gone {
+		err = fmt.Errorf("%w: of %d entries that it had", ErrMirrorLost, s.mirrored)
+	}
+	return err
+}
+
+// mirrorGone says whether the last files are missing that a state row knows to be in
+// the mirror: it is not the one that was filled, or an older one.
+func mirrorGone(ctx context.Context, sink Sink, s state) (bool, error) {
 	var names []string
 	if s.mirrored > s.pruned {
 		names = append(names, mirrorName(mirroredOpenings, (s.mirrored-1)/mirrorBlock))
@@ -165,15 +179,15 @@ func (t *Trail) mirrorThere(ctx context.Context, s state) error {
 		names = append(names, mirrorName(mirroredPeople, s.people/mirrorBlock))
 	}
 	for _, name := range names {
-		err := t.withMirror(ctx, copyCall, func(sink Sink) error { _, err := sink.ReadFile(ctx, name); return err })
+		_, err := sink.ReadFile(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %s", ErrMirrorLost, name)
+			return true, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // Files of the mirror are gone over in rounds, this many of each kind this often: one
