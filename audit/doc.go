@@ -146,7 +146,7 @@
 //     What has the form of an address, of a telephone number or of a name with a
 //     space is refused as any of them; what only the application understands cannot
 //     be. Name the kinds of objects that are persons in Config.PersonKinds.
-//   - Times are the application's clock.
+//   - Times are the application's clock; audit.clock tells of one that is off.
 //   - The order of two events about one object, where a retry of the first is in hand
 //     while the second is sequenced.
 //   - What a process had counted as lost goes with it when it is killed. Where a
@@ -262,10 +262,12 @@
 //	audit.copies            entries   behind, below 0 ahead, one of each of Config.Copies; alarm: it is late, has what the published
 //	                                  log has not, fails or does not answer; notice: it is late, and being filled
 //	audit.run.failing       passes    alarm: the last pass failed, or does not end; notice: it goes on for long (processes that make passes)
-//	audit.refused           rows      alarm: rows that wait for a key that is not known here (such processes)
+//	audit.refused           rows      alarm: rows that were set aside until the key of their tag is known
 //	audit.aside             rows      alarm: forged rows that were set aside
 //	audit.gap               events    alarm: lost under Config.Classes, and not in the log yet (this process)
 //	audit.mirror            entries   not in Config.Mirror; alarm: late, or it fails or does not answer; notice: late, and being filled
+//	audit.clock             s         alarm: clocks are more than five minutes apart: this process and the database server, or
+//	                                  whoever recorded, filed and signed what is newest; above 0 is ahead of this process
 //	audit.unmapped          persons   notice: surrogates whose person is not known since a restore
 //	audit.captured          rows      alarm: captured rows have been waiting for a day, may not be filed, or were written by no trigger (PostgreSQL)
 //	audit.capturing         tables    alarm: not captured as Config.Captured says; each of the first ten has a finding with its name

@@ -100,15 +100,7 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 		return nil, err
 	}
 	for range plans {
-		leaf, err := t.ownLeaf(auditlog.KindErase, tenant, "audit.erase")
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range before {
-			leaf.Persons = append(leaf.Persons, surrogateText(s.surrogate))
-		}
-		slices.Sort(leaf.Persons)
-		row, err := t.own(ctx, leaf)
+		rows, err := t.eraseEvents(ctx, tenant, before)
 		if err != nil {
 			return nil, err
 		}
@@ -120,18 +112,55 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 			if err != nil || len(now) == 0 {
 				return err
 			}
-			for _, s := range now {
-				if err := t.putMark(ctx, tx, s, surrogateErasing, keys); err != nil {
+			if err := t.putMarks(ctx, tx, now, surrogateErasing, keys); err != nil {
+				return err
+			}
+			for _, row := range rows {
+				if err := t.putRow(ctx, tx, row); err != nil {
 					return err
 				}
 			}
-			return t.putRow(ctx, tx, row)
+			return nil
 		})
 		if !errors.Is(err, errMoved) {
 			return before, err
 		}
 	}
 	return nil, errMoved
+}
+
+// eraseEvents are the events that name surrogates, as many in each as a leaf can.
+func (t *Trail) eraseEvents(ctx context.Context, tenant string, all []surrogateID) (rows []*queuedRow, err error) {
+	for part := range slices.Chunk(all, auditlog.MaxPersons) {
+		leaf, err := t.ownLeaf(auditlog.KindErase, tenant, "audit.erase")
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range part {
+			leaf.Persons = append(leaf.Persons, surrogateText(s.surrogate))
+		}
+		slices.Sort(leaf.Persons)
+		row, err := t.own(ctx, leaf)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// tombstonesOf makes tombstones of rows of surrogates.
+var tombstonesOf = sqldb.Insert{
+	Table: surrogatesTable, Columns: []string{"tenant", "surrogate", "k", "person", "head", "into_surrogate", "state", "tag"}, Key: []string{"tenant", "surrogate"}, Replace: true,
+}
+
+// putMarks makes tombstones of rows that are there, in few statements.
+func (t *Trail) putMarks(ctx context.Context, tx HandoverTx, all []surrogateID, state byte, keys []macKey) error {
+	rows := make([][]any, len(all))
+	for i, s := range all {
+		rows[i] = []any{s.tenant, s.surrogate[:], surrogateK(s.surrogate), nil, nil, nil, int64(state), surrogateTag(&keys[0], s.tenant, s.surrogate, state, nil)}
+	}
+	return t.add(ctx, tx, tombstonesOf, rows...)
 }
 
 // putMark makes a tombstone of the row of a surrogate.
@@ -285,10 +314,11 @@ func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) er
 	})
 }
 
-// dropAsides takes the openings of a surrogate out of what was set aside.
+// dropAsides takes the openings of a surrogate out of what was set aside. What waits
+// for its key keeps them: without them it would be no row of that key.
 func (t *Trail) dropAsides(ctx context.Context, s surrogateID) error {
 	for after := int64(0); ; {
-		rows, err := t.asides(ctx, t.db, after)
+		rows, err := t.asides(ctx, t.db, after, ofTheRefused, whysLate[:]...)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
@@ -324,19 +354,22 @@ func (t *Trail) fileWith(ctx context.Context, s surrogateID, patience time.Durat
 	}
 	end := time.Now().Add(patience)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		n, err := t.waitingWith(ctx, s, last)
+		n, err := t.unfiledWith(ctx, s, last, patience > 0)
 		if err != nil || n == 0 {
+			return err
+		}
+		var r Result
+		if _, err := t.comeBack(ctx, &r); err != nil {
 			return err
 		}
 		v, err := t.look(ctx, false)
 		if err != nil {
 			return err
 		}
-		var r Result
 		if err := t.drain(ctx, v.state, v.head, &r); err != nil && !errors.Is(err, ErrHead) {
 			return err
 		}
-		if n, err = t.waitingWith(ctx, s, last); err != nil || n == 0 {
+		if n, err = t.unfiledWith(ctx, s, last, patience > 0); err != nil || n == 0 {
 			return err
 		}
 		if !time.Now().Before(end) {
@@ -348,6 +381,22 @@ func (t *Trail) fileWith(ctx context.Context, s surrogateID, patience time.Durat
 		case <-time.After(pause):
 		}
 	}
+}
+
+// unfiledWith counts the rows up to the row last that are still to be filed and hold
+// an opening of a surrogate. A pass, which comes again, does not look at all that wait
+// for a key where those are many.
+func (t *Trail) unfiledWith(ctx context.Context, s surrogateID, last int64, all bool) (int, error) {
+	n, err := t.waitingWith(ctx, s, last)
+	if err != nil {
+		return n, err
+	}
+	most := refusedAPass
+	if all {
+		most = math.MaxInt
+	}
+	late, err := t.lateWith(ctx, t.db, s, most)
+	return n + late, err
 }
 
 // resume goes on with erasures that were stopped half way.

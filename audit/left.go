@@ -58,7 +58,7 @@ func (t *Trail) leftOf(ctx context.Context, s surrogateID) (int, error) {
 	}
 	n += waiting
 	for after := int64(0); ; {
-		rows, err := t.asides(ctx, t.db, after)
+		rows, err := t.asides(ctx, t.db, after, ofAll)
 		if err != nil {
 			return 0, err
 		}

@@ -255,7 +255,7 @@ func (t *Trail) mirroredOf(ctx context.Context, from int64, page []adopted) (out
 }
 
 // peopleBack brings the rows of surrogates back that only the mirror has: whose
-// they are their heads say, to whoever has the person's key.
+// they are their heads say, to whoever has the person's key. It says how many.
 func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err error) {
 	if t.config.Mirror == nil {
 		return 0, nil
@@ -288,9 +288,21 @@ func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err erro
 			})
 		}
 		in := sqldb.Insert{Table: surrogatesTable, Columns: append(slices.Clone(surrogateColumns), "head"), Key: []string{"tenant", "surrogate"}}
-		if err := t.within(ctx, func(tx HandoverTx) error { return t.add(ctx, tx, in, rows...) }); err != nil {
+		var more int
+		if err := t.within(ctx, func(tx HandoverTx) error {
+			before, err := t.unmappedNumber(ctx, tx)
+			if err == nil {
+				err = t.add(ctx, tx, in, rows...)
+			}
+			if err != nil {
+				return err
+			}
+			after, err := t.unmappedNumber(ctx, tx)
+			more = int(after - before)
+			return err
+		}); err != nil {
 			return n, err
 		}
-		n += len(rows)
+		n += max(more, 0)
 	}
 }

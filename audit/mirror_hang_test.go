@@ -242,6 +242,11 @@ func TestAMirrorThatAnswersOldNewsIsAskedAgain(t *testing.T) {
 	require.False(t, mirror.late.Load(), "it was asked")
 	require.Equal(t, audit.HealthOK, b.found("audit.mirror", "").Level)
 	require.Greater(t, len(mirror.FS()["openings/000"].Data), len(newer))
+	owner := b.surrogate("p1")
+	mirror.late.Store(true)
+	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
+	require.False(t, mirror.late.Load(), "it was asked")
+	require.Zero(t, holding(&mirror.Sink, owner))
 }
 
 // oldNews answers with an older file when it is told to, once.

@@ -42,6 +42,8 @@ type Trail struct {
 
 	capturedForged forgedRows // of this process
 
+	again [len(whysLate)]atomic.Int64 // of each reason the last row aside that was looked at again
+
 	filing, finding pace         // of this process
 	lookedAtAll     atomic.Bool  // the whole queue was read once
 	thinned         atomic.Int64 // when heads were thinned, microseconds
