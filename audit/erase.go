@@ -399,25 +399,31 @@ func (t *Trail) unfiledWith(ctx context.Context, s surrogateID, last int64, all 
 	return n + late, err
 }
 
-// resume goes on with erasures that were stopped half way.
+// resume goes on with erasures that were stopped half way. One that fails, or a tenant
+// whose keys do not answer, keeps none of the others from its end.
 func (t *Trail) resume(ctx context.Context) error {
-	open, err := t.erasing(ctx, "")
+	open, first := t.erasing(ctx, "")
+	without := make(map[string]bool) // tenants whose keys do not answer
 	for _, s := range open {
-		keys, keyErr := t.macKeys(ctx, s.tenant, surrogateKeyLabel)
-		if keyErr != nil {
-			return keyErr
+		if without[s.tenant] {
+			continue
 		}
-		err := t.eraseRest(ctx, s, keys, 0)
-		wipe(keys)
+		keys, err := t.macKeys(ctx, s.tenant, surrogateKeyLabel)
+		if without[s.tenant] = err != nil; err == nil {
+			err = t.eraseRest(ctx, s, keys, 0)
+			wipe(keys)
+		}
 		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case errors.Is(err, errMirror): // and all that follow need it, too
 			t.observe(ctx, "audit.mirror.failed", 1)
-			return nil
+			return first
 		case err != nil && !errors.Is(err, ErrWaiting):
-			return err
+			first = cmp.Or(first, err)
 		}
 	}
-	return err
+	return first
 }
 
 var errLeft = errors.New("audit: erase: rows of the person are still there")

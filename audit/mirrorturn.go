@@ -79,10 +79,49 @@ func (t *Trail) withMirror(ctx context.Context, patience time.Duration, work fun
 	return fmt.Errorf("%w: %w", errMirror, err)
 }
 
+// unmirroredHeads are the heads of a tenant, while the mirror may hold other ones.
+func (t *Trail) unmirroredHeads(ctx context.Context, tenant string) (n int, err error) {
+	s, err := t.stored(ctx, t.db)
+	if err != nil || s.people > 0 || t.config.Mirror == nil {
+		return 0, err
+	}
+	_, err = t.one(ctx, t.db, []any{&n}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND head IS NOT NULL`, tenant)
+	return n, err
+}
+
+// mirrorResealed fills the mirror where it may hold other heads than the database.
+func (t *Trail) mirrorResealed(ctx context.Context) error {
+	s, err := t.stored(ctx, t.db)
+	if err != nil || s.people > 0 || t.config.Mirror == nil {
+		return err
+	}
+	return t.withMirror(ctx, copyCall, func(sink Sink) error { return t.mirrorAll(ctx, sink) })
+}
+
+// DropMirror says that there is no mirror any more, and none comes back: erasures end
+// without one. Delete its files. Without it an erasure waits for a process that has
+// Config.Mirror, once one had it.
+func (t *Trail) DropMirror(ctx context.Context) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
+	if t.config.Mirror != nil {
+		return invalid("drop mirror: Config.Mirror is set")
+	}
+	return t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
+		s.mirrored, s.people = 0, 0
+		return s, func(HandoverTx) error { return nil }, nil
+	})
+}
+
 // eraseMirrored has the mirror forget a surrogate.
 func (t *Trail) eraseMirrored(ctx context.Context, s surrogateID, patience time.Duration) error {
 	if t.config.Mirror == nil {
-		return nil
+		s, err := t.stored(ctx, t.db)
+		if err == nil && s.mirrored+s.people > 0 {
+			return fmt.Errorf("%w: other processes have a Config.Mirror, which is to forget the person, too (there is none any more: DropMirror)", ErrWaiting)
+		}
+		return nil // the state row is damaged: no erasure waits for that
 	}
 	err := t.withMirror(ctx, max(patience, mirrorWait), func(sink Sink) error { return t.mirrorErased(ctx, sink, s) })
 	if errors.Is(err, errUnanswered) {

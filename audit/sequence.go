@@ -82,15 +82,11 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err := t.findAll(ctx, findAPass); err != nil {
 		return r, err
 	}
-	if err := t.resume(ctx); err != nil {
-		return r, err
-	}
-	if err := t.sweep(ctx); err != nil {
-		return r, err
-	}
+	// What fails from here on keeps nothing else from being done, and is said last.
+	resumeErr, sweepErr := t.resume(ctx), t.sweep(ctx)
 	t.mirrorRest(ctx)
 	t.copyAll(ctx)
-	return r, cmp.Or(beatErr, capturedErr)
+	return r, cmp.Or(beatErr, capturedErr, resumeErr, sweepErr)
 }
 
 // findAPass bounds how many entries a pass files query keys of, so that a sequencer
