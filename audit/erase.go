@@ -151,7 +151,7 @@ func (t *Trail) eraseEvents(ctx context.Context, tenant string, all []surrogateI
 
 // tombstonesOf makes tombstones of rows of surrogates.
 var tombstonesOf = sqldb.Insert{
-	Table: surrogatesTable, Columns: []string{"tenant", "surrogate", "k", "person", "head", "into_surrogate", "state", "tag"}, Key: []string{"tenant", "surrogate"}, Replace: true,
+	Table: surrogatesTable, Columns: []string{"tenant", "surrogate", "k", "person", "head", "into_surrogate", "state", "tag"}, Key: []string{"tenant", "surrogate"}, Replace: true, Once: []string{"k"},
 }
 
 // putMarks makes tombstones of rows that are there, in few statements.

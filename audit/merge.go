@@ -178,7 +178,7 @@ func (t *Trail) mergedNumber(ctx context.Context, q sqldb.Querier, tenant string
 
 // mergedOf writes what is said of whom a surrogate was merged into.
 var mergedOf = sqldb.Insert{
-	Table: surrogatesTable, Columns: []string{"tenant", "surrogate", "k", "state", "into_surrogate", "tag"}, Key: []string{"tenant", "surrogate"}, Replace: true,
+	Table: surrogatesTable, Columns: []string{"tenant", "surrogate", "k", "state", "into_surrogate", "tag"}, Key: []string{"tenant", "surrogate"}, Replace: true, Once: []string{"k"},
 }
 
 // putAllMerged tells surrogates whom they were merged into, in few statements. It is
