@@ -14,19 +14,27 @@ import (
 // CatchUp brings a database that was restored from a backup level with the
 // published log, under the same origin: the missing entries are read from the
 // tiles, each proved against the signed root, and a recover event names them.
-// Their openings are lost, for the log never held them; events that were
-// queued in the backup and published later keep theirs.
+// Their openings, which the log never held, come from Config.Mirror; those that it
+// does not have are lost. Events that were queued in the backup and published later
+// keep theirs.
 //
 // Before anything is written the published log is compared with the kept
 // checkpoint (Config.Kept) and with what the database has: auditlog.ErrRolledBack,
 // auditlog.ErrForked and ErrLogLost mean that the folder is not the log that was kept.
 // A database that is level or ahead is left alone. It can be interrupted and
-// repeated.
+// repeated. [ErrMirrorLost] says that Config.Mirror is not what it was.
 //
 // Where the keys of the tags were changed (Config.Keys, Tag or Tenant), call it
 // once, with everything published: it tags the state row anew, if that says what
 // the published log says.
+//
+// [Trail.CatchUpReport] does the same, and says what came back.
 func (t *Trail) CatchUp(ctx context.Context) error {
+	_, err := t.CatchUpReport(ctx)
+	return err
+}
+
+func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
@@ -56,22 +64,31 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 	}
 	if !found || head.N <= s.N {
 		t.memory.restored()
-		_, err := t.look(ctx, false)
+		if _, err := t.look(ctx, false); err != nil {
+			return err
+		}
+		untagged, err := t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_surrogates WHERE LENGTH(tag) = 0`)
+		if err == nil && untagged { // of a tenant whose keys did not answer in the last restore
+			err = t.tagRest(ctx, head, reader)
+		}
 		return err
 	}
 	if err := t.behind(reader, s, head); err != nil {
 		return err
 	}
+	if err := t.mirrorThere(ctx, s); err != nil {
+		return fmt.Errorf("audit: catch up: %w", err)
+	}
 	t.memory.restored()
 	keys := newPassKeys()
 	defer keys.wipe()
-	if _, err := t.peopleBack(ctx, keys); err != nil {
+	if sum.People, err = t.peopleBack(ctx, keys); err != nil {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	from := s.N
 	for s.N < head.N {
 		next := min(head.N, s.N+batch)
-		if err := t.readBack(ctx, read, reader, head.N, s.N, next, s.N == from, keys); err != nil {
+		if err := t.readBack(ctx, read, reader, head.N, s.N, next, s.N == from, keys, sum); err != nil {
 			return fmt.Errorf("audit: catch up: %w", err)
 		}
 		if s, err = t.state(ctx, t.db); err != nil {

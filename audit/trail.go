@@ -30,6 +30,7 @@ type Trail struct {
 	random func([]byte) error
 
 	copies   []*duplicate // what this process knows of Config.Copies
+	mirrored mirroring    // and of Config.Mirror
 	passes   passRecord   // of this process
 	asked    questions    // of this process, by Status
 	memory   memory       // of this process
@@ -40,6 +41,8 @@ type Trail struct {
 	saleText string // the statement of a sale
 
 	capturedForged forgedRows // of this process
+
+	again [len(whysLate)]atomic.Int64 // of each reason the last row aside that was looked at again
 
 	filing, finding pace         // of this process
 	lookedAtAll     atomic.Bool  // the whole queue was read once

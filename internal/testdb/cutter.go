@@ -26,6 +26,7 @@ type Cutter struct {
 	cut     bool
 	hold    hold
 	outside []string
+	counts  Counts
 }
 
 // A hold is where a commit stands still.
@@ -174,6 +175,7 @@ type cutConn struct {
 
 // note remembers what runs outside of any transaction.
 func (c *cutConn) note(query string) {
+	c.cutter.count(1, 0)
 	if c.inTx {
 		return
 	}
@@ -341,7 +343,11 @@ func (r *cutRows) Next(dest []driver.Value) error {
 			return errors.Join(driver.ErrBadConn, r.Close(), r.conn.cutter.end(r.conn))
 		}
 	}
-	return r.Rows.Next(dest)
+	err := r.Rows.Next(dest)
+	if err == nil {
+		r.conn.cutter.count(0, 1)
+	}
+	return err
 }
 
 type cutTx struct {
