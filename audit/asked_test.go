@@ -85,3 +85,18 @@ func TestAQuestionIsOfOneTenantAndItsKinds(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, found.Entries, 1, "keys of 64 bits are not the tenant")
 }
+
+// A value that was changed, or is gone, is not shown as one that was erased, nor as
+// any other.
+func TestAChangedValueIsNotDisclosed(t *testing.T) {
+	for _, damage := range []string{`UPDATE crmguard_audit_openings SET sealed = x'00'`, `DELETE FROM crmguard_audit_openings`} {
+		b := newBench(t)
+		id := b.record(update("p1", 1))
+		b.run()
+		b.exec(damage)
+		data, err := b.trail.Disclose(t.Context(), id, "email", "p1", auditlog.SideNew)
+		require.ErrorIs(t, err, audit.ErrClosed)
+		require.NotContains(t, err.Error(), "erased")
+		require.Nil(t, data)
+	}
+}

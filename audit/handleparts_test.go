@@ -31,10 +31,11 @@ type (
 )
 
 func (f execFunc) ExecContext(context.Context, string, ...any) (sql.Result, error) { return f(), nil }
-func (m execMap) ExecContext(context.Context, string, ...any) (sql.Result, error)  { return m[""], nil }
-func (execFunc) Commit() error                                                     { return nil }
-func (execMap) Commit() error                                                      { return nil }
-func (r *ring) Commit() error                                                      { return r.tx.Commit() }
+
+func (m execMap) ExecContext(context.Context, string, ...any) (sql.Result, error) { return m[""], nil }
+func (execFunc) Commit() error                                                    { return nil }
+func (execMap) Commit() error                                                     { return nil }
+func (r *ring) Commit() error                                                     { return r.tx.Commit() }
 
 func (i *inner) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	return i.Tx.ExecContext(ctx, query, args...)
