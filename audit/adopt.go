@@ -197,7 +197,7 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 		err := found.Scan(&r.seq, &id, &r.idx, &r.body)
 		there[[16]byte(append(id, make([]byte, 16)...))] = r
 		return err
-	}, `SELECT seq, id, idx, body FROM crmguard_audit_events WHERE id IN (`+sqldb.Marks(len(ids))+`)`+lock, ids...)
+	}, `SELECT seq, id, idx, `+upTo(mostBody, "body")+` FROM crmguard_audit_events WHERE id IN (`+sqldb.Marks(len(ids))+`)`+lock, ids...)
 	if err != nil {
 		return 0, err
 	}

@@ -146,14 +146,14 @@ func (t *Trail) stateOf(ctx context.Context, s state, kept, head tlog.Tree, read
 	if why == nil {
 		return s, nil
 	}
-	return t.tagAnew(ctx, s, kept, head, reader, why)
+	return t.tagAnew(ctx, s, head, reader, why)
 }
 
 // tagAnew gives the state row a tag of the keys of today, if it says nothing but
 // what the published log says: then the signature vouches for it. Of entries that
 // were never published nobody does.
-func (t *Trail) tagAnew(ctx context.Context, s state, kept, head tlog.Tree, reader tlog.HashReader, why error) (state, error) {
-	if head.N == 0 && kept.N == 0 && t.memory.recall().N == 0 && s.N == 0 && s.published == 0 {
+func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlog.HashReader, why error) (state, error) {
+	if head.N == 0 && t.memory.recall().N == 0 && s.N == 0 && s.published == 0 {
 		if err := t.tagEmpty(ctx, s); err != nil { // events wait, and never had a place
 			return s, err
 		}

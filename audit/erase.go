@@ -196,11 +196,11 @@ func (t *Trail) surrogatesFor(ctx context.Context, q sqldb.Querier, tenant, pers
 		out = append(out, s)
 		return err
 	}
-	if err := t.query(ctx, q, scan, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person); err != nil || len(out) == 0 {
+	if err := t.query(ctx, q, scan, `SELECT `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person); err != nil || len(out) == 0 {
 		return out, err
 	}
 	own := out[0].surrogate
-	return out, t.query(ctx, q, scan, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND into_surrogate = ? ORDER BY surrogate`, tenant, own[:])
+	return out, t.query(ctx, q, scan, `SELECT `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND into_surrogate = ? ORDER BY surrogate`, tenant, own[:])
 }
 
 // erasing are the surrogates of a tenant, "" for all, whose erasure has begun and
@@ -215,7 +215,7 @@ func (t *Trail) erasing(ctx context.Context, tenant string) (out []surrogateID, 
 			out = append(out, s)
 		}
 		return err
-	}, `SELECT tenant, surrogate FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 3 ORDER BY tenant, surrogate`) // surrogateErasing, in the words of its index
+	}, `SELECT tenant, `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 3 ORDER BY tenant, surrogate`) // surrogateErasing, in the words of its index
 	return out, err
 }
 

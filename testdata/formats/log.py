@@ -221,6 +221,7 @@ def check_disclosure(data, vkey):
     event, path, value = uuid.UUID(leaf["id"]).bytes, said["path"], unb64(said["value"])
 
     def under(salt, side, kind, data):
+        require(len(salt) == 32, "a salt of another size")
         return b64(sha256(lp("crmguard/audit/commit/v1") + salt + lp(event) + lp(path) + bytes([side, kind]) + lp(data)))
 
     wanted = under(unb64(said["salt"]), said["side"], said["type"], value)
