@@ -7,8 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,7 +63,7 @@ func begin(t *testing.T, d testdb.Database, driver, dsn string) *works {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "where.json"), data, 0o600))
-	db := openAt(t, driver, dsn)
+	db := testdb.Watching(t, driver, dsn, nil)
 	require.NoError(t, sqltrail.Install(t.Context(), db))
 	statements := []string{`CREATE TABLE sales (id VARCHAR(64) PRIMARY KEY)`, `CREATE TABLE views (id VARCHAR(64) PRIMARY KEY)`, `CREATE TABLE deals (id bigint PRIMARY KEY, amount bigint)`}
 	if at.captures() {
@@ -90,7 +94,7 @@ func join(t *testing.T, dir string, change func(w *works)) *works {
 	data, err := os.ReadFile(filepath.Join(dir, "where.json"))
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &w.where))
-	w.db, err = sqldb.Open(t.Context(), openAt(t, w.Driver, w.DSN))
+	w.db, err = sqldb.Open(t.Context(), testdb.Watching(t, w.Driver, w.DSN, nil)) // whose server may be gone in the end
 	require.NoError(t, err)
 	w.log, err = tilesink.Open(filepath.Join(dir, "log"))
 	require.NoError(t, err)
@@ -289,4 +293,30 @@ func (w *works) verified(kept []byte) {
 func eachWorks(t *testing.T, f func(t *testing.T, w *works)) {
 	t.Helper()
 	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) { f(t, begin(t, d, driver, d.DSN(driver))) })
+}
+
+// published is how many entries the published checkpoint covers.
+func (w *works) published() (n int64) {
+	w.t.Helper()
+	signed, err := w.log.ReadFile(w.t.Context(), auditlog.CheckpointFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	require.NoError(w.t, err)
+	n, err = strconv.ParseInt(strings.Split(string(signed), "\n")[1], 10, 64)
+	require.NoError(w.t, err)
+	return n
+}
+
+// contains checks the folder alone against a kept checkpoint.
+func (w *works) contains(kept []byte) {
+	w.t.Helper()
+	report, err := auditlog.VerifyLog(w.t.Context(), w.log.FS(), auditlog.Trust{Key: w.Verifier, Kept: kept})
+	require.NoError(w.t, err)
+	require.Equal(w.t, auditlog.OK, report.Verdict, "%+v", report.Faults)
+}
+
+// observed is an observer that wants names alone.
+func observed(f func(name string)) func(ctx context.Context, name string, value float64, attrs ...slog.Attr) {
+	return func(_ context.Context, name string, _ float64, _ ...slog.Attr) { f(name) }
 }
