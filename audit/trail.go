@@ -45,12 +45,13 @@ type Trail struct {
 	lookedAtAll     atomic.Bool  // the whole queue was read once
 	thinned         atomic.Int64 // when heads were thinned, microseconds
 	lateFor         time.Duration
+	publishEach     int
 }
 
 // Open checks the tables and the configuration and claims the log: the first
 // Open over empty tables writes the origin into them, later ones compare it.
 func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
-	t := &Trail{config: config, random: readRandom, lateFor: lateFor}
+	t := &Trail{config: config, random: readRandom, lateFor: lateFor, publishEach: publishEach}
 	if err := t.configure(store); err != nil {
 		return nil, err
 	}
