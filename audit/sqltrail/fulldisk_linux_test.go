@@ -31,7 +31,7 @@ func onSmallDisk(t *testing.T, size string) (child, done bool) {
 	program, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
-	cmd.Env = append(os.Environ(), smallDisk+"=1")
+	cmd.Env = append(os.Environ(), smallDisk+"=1", "GOTMPDIR=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -65,7 +65,7 @@ func (s *shift) await(what string, is func() bool) {
 			require.FailNow(s.w.t, "Run has ended", "%s: %v", what, err)
 		default:
 		}
-		require.True(s.w.t, time.Now().Before(deadline), what)
+		require.True(s.w.t, time.Now().Before(deadline), "%s: %d sales, %d refused, %d passes failed", what, s.sold.Load(), s.refused.Load(), s.failed.Load())
 	}
 }
 
