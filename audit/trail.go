@@ -46,6 +46,7 @@ type Trail struct {
 	thinned         atomic.Int64 // when heads were thinned, microseconds
 	lateFor         time.Duration
 	publishEach     int
+	packet          int64 // what a statement may be at most, in bytes; 0: nobody says
 }
 
 // Open checks the tables and the configuration and claims the log: the first
@@ -66,6 +67,9 @@ func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
 		return nil, err
 	}
 	t.saleText = insertText(t.db.Dialect)
+	if err := t.askPacket(ctx); err != nil {
+		return nil, fmt.Errorf("audit: open: %w", err)
+	}
 	if err := t.claim(ctx); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}
