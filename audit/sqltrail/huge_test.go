@@ -73,8 +73,10 @@ func TestValuesOfManyMegabytes(t *testing.T) {
 		setting string
 		most    int // MiB
 	}{
-		{testdb.SQLite, "sqlite", "", 31}, {testdb.PostgresC, "pgx", "", 31},
-		{testdb.MariaDB, "mysql", "", 15}, {testdb.MariaDB, "mysql", "max-allowed-packet=64M", 31},
+		{testdb.SQLite, "sqlite", "", 31},
+		{testdb.PostgresC, "pgx", "", 31},
+		{testdb.MariaDB, "mysql", "", 15},
+		{testdb.MariaDB, "mysql", "max-allowed-packet=64M", 31},
 	} {
 		t.Run(string(on.name)+" "+on.setting, func(t *testing.T) {
 			d := testdb.Database{}
