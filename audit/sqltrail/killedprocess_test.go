@@ -3,7 +3,7 @@ package sqltrail_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2" //nolint:depguard // numbers of deals, no secrets
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"

@@ -21,6 +21,7 @@ import (
 type moments struct {
 	mu    sync.Mutex
 	n, at int // 0: not counted; and where to stand, -1 nowhere
+	names []string
 	stand func(what string, inTx bool)
 }
 
@@ -28,22 +29,22 @@ type moments struct {
 func (m *moments) arm(n int, stand func(what string, inTx bool)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.n, m.at, m.stand = 0, n, stand
+	m.n, m.at, m.names, m.stand = 0, n, nil, stand
 }
 
-// disarm says how many moments there were.
-func (m *moments) disarm() int {
+// disarm says which moments there were.
+func (m *moments) disarm() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.at = 0
-	return m.n
+	return m.names
 }
 
 func (m *moments) pass(what string, inTx bool) {
 	m.mu.Lock()
 	here, stand := false, m.stand
 	if m.at != 0 {
-		m.n++
+		m.n, m.names = m.n+1, append(m.names, what)
 		here = m.n == m.at
 	}
 	m.mu.Unlock()

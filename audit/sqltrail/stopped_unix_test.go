@@ -133,6 +133,7 @@ func whileStopped(t *testing.T, other *works, at stop, n *waited) {
 		other.busy()
 	}
 	var published []byte
+	watched := watch(filepath.Join(other.dir, "log", "checkpoint"))
 	killtest.Pause(t, other.dir, stands, func() {
 		_, err := other.sell(t.Context(), 1)
 		if err != nil && other.Database == testdb.SQLite {
@@ -151,6 +152,12 @@ func whileStopped(t *testing.T, other *works, at stop, n *waited) {
 		require.Equal(t, r.Size, r.Published, "%+v", at)
 		published = other.checkpoint()
 	})
+	last := int64(0)
+	for _, checkpoint := range watched() {
+		size := sizeOf(t, checkpoint)
+		require.GreaterOrEqual(t, size, last, "%+v: a checkpoint went backwards", at)
+		last = size
+	}
 	other.settle()
 	if published == nil {
 		published = other.checkpoint()
