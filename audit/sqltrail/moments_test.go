@@ -22,6 +22,7 @@ type moments struct {
 	mu    sync.Mutex
 	n, at int // 0: not counted; and where to stand, -1 nowhere
 	names []string
+	first string // the name of a moment: at the first of it
 	stand func(what string, inTx bool)
 }
 
@@ -29,7 +30,15 @@ type moments struct {
 func (m *moments) arm(n int, stand func(what string, inTx bool)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.n, m.at, m.names, m.stand = 0, n, nil, stand
+	m.n, m.at, m.names, m.first, m.stand = 0, n, nil, "", stand
+}
+
+// armFirst has the process stand at the first moment of that name.
+func (m *moments) armFirst(name string, stand func(what string, inTx bool)) {
+	m.arm(-1, stand)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.first = name
 }
 
 // disarm says which moments there were.
@@ -45,7 +54,9 @@ func (m *moments) pass(what string, inTx bool) {
 	here, stand := false, m.stand
 	if m.at != 0 {
 		m.n, m.names = m.n+1, append(m.names, what)
-		here = m.n == m.at
+		if here = m.n == m.at || m.first == what; here {
+			m.first = ""
+		}
 	}
 	m.mu.Unlock()
 	if here {
