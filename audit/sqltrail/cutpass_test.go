@@ -15,6 +15,9 @@ import (
 // lost is counted.
 func TestACutConnectionInAPassOfEverything(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+		if d.Name == testdb.PostgresICU {
+			return // the order of text has no part in it
+		}
 		w := begin(t, d, driver, d.DSN(driver))
 		db, c := d.Cutting(t, driver)
 		cut := join(t, w.dir, func(w *works) {
