@@ -15,7 +15,8 @@ var (
 	// change.
 	ErrNoTransaction = errors.New("audit: record needs a transaction, not a database or a connection")
 	// ErrTooLarge refuses more than 500 persons, values about more than 300, an
-	// opening above 16 MiB, and openings above 32 MiB together: split the event,
+	// opening above 16 MiB, openings above 32 MiB together, and on MariaDB and MySQL
+	// what max_allowed_packet does not take: split the event,
 	// the parts sharing For. The number of fields has no such limit.
 	ErrTooLarge = errors.New("audit: event too large")
 	// ErrConflict is wrapped by a [ConflictError].

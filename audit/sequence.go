@@ -34,7 +34,8 @@ type Refused struct {
 	What  string // why
 }
 
-// RunOnce gives every queued event its place in the log and publishes it. It
+// RunOnce gives every event that waits its place in the log and publishes it; what
+// is recorded while it runs may be left to the next pass. It
 // may run in several processes at once; each event gets one place. A pass that
 // was interrupted anywhere is completed by the next.
 func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
@@ -99,7 +100,7 @@ func (t *Trail) report(ctx context.Context, r Result) {
 	t.observe(ctx, "audit.published", float64(r.Published))
 }
 
-// drain walks the queue once.
+// drain walks the queue once, up to what waits when it begins.
 func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) error {
 	keys := newPassKeys()
 	defer keys.wipe()
@@ -107,8 +108,12 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 	if err != nil {
 		return err
 	}
+	last, err := t.lastWaiting(ctx)
+	if err != nil {
+		return err
+	}
 	var beatErr error
-	budget := refusals{rows: refusedAPass, bytes: refusedBytesAPass}
+	budget, unpublished := refusals{rows: refusedAPass, bytes: refusedBytesAPass}, 0
 	for {
 		limit := t.filing.rows()
 		rows, more, err := t.queued(ctx, cursor, limit)
@@ -139,8 +144,13 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 				return err
 			}
 		}
-		if r.more = more && budget.spent(); !more || r.more {
+		if r.more = more && budget.spent(); !more || r.more || cursor >= last {
 			return beatErr
+		}
+		if unpublished += len(good); unpublished >= t.publishEach {
+			if unpublished, err = 0, t.publish(ctx, r); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -48,12 +48,14 @@ type Trail struct {
 	lookedAtAll     atomic.Bool  // the whole queue was read once
 	thinned         atomic.Int64 // when heads were thinned, microseconds
 	lateFor         time.Duration
+	publishEach     int
+	packet          int64 // what a statement may be at most, in bytes; 0: nobody says
 }
 
 // Open checks the tables and the configuration and claims the log: the first
 // Open over empty tables writes the origin into them, later ones compare it.
 func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
-	t := &Trail{config: config, random: readRandom, lateFor: lateFor}
+	t := &Trail{config: config, random: readRandom, lateFor: lateFor, publishEach: publishEach}
 	if err := t.configure(store); err != nil {
 		return nil, err
 	}
@@ -68,6 +70,9 @@ func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
 		return nil, err
 	}
 	t.saleText = insertText(t.db.Dialect)
+	if err := t.askPacket(ctx); err != nil {
+		return nil, fmt.Errorf("audit: open: %w", err)
+	}
 	if err := t.claim(ctx); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}

@@ -27,6 +27,8 @@ type Cutter struct {
 	hold    hold
 	outside []string
 	counts  Counts
+
+	watch func(inTx bool) // called before each call, where there is one
 }
 
 // A hold is where a commit stands still.
@@ -187,6 +189,9 @@ func (c *cutConn) note(query string) {
 // before cuts the connection where it is time to. What comes of it is the
 // driver's answer; SQLite has no connection to lose, so there it is said here.
 func (c *cutConn) before() error {
+	if c.cutter.watch != nil {
+		c.cutter.watch(c.inTx)
+	}
 	if c.cutter.due(false) {
 		if err := c.cutter.end(c); err != nil {
 			return err
@@ -356,8 +361,9 @@ type cutTx struct {
 }
 
 func (tx *cutTx) Commit() error {
+	err := tx.conn.before()
 	tx.conn.inTx = false
-	if err := tx.conn.before(); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := tx.conn.cutter.held(false); err != nil {
