@@ -3,6 +3,7 @@ package sqltrail_test
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ type moments struct {
 	mu    sync.Mutex
 	n, at int // 0: not counted; and where to stand, -1 nowhere
 	names []string
-	first string // the name of a moment: at the first of it
+	first string // how the name of a moment begins: at the first of those
 	stand func(what string, inTx bool)
 }
 
@@ -54,7 +55,7 @@ func (m *moments) pass(what string, inTx bool) {
 	here, stand := false, m.stand
 	if m.at != 0 {
 		m.n, m.names = m.n+1, append(m.names, what)
-		if here = m.n == m.at || m.first == what; here {
+		if here = m.n == m.at || m.first != "" && strings.HasPrefix(what, m.first); here {
 			m.first = ""
 		}
 	}
