@@ -52,12 +52,12 @@ func record(t *testing.T, n int) (dir, verifier string, trail *audit.Trail) {
 	ctx, p := t.Context(), newTestBench(t)
 	vault, err := newVault(ctx, p)
 	require.NoError(t, err)
-	db, err := dealsDatabase(ctx, p, "trail")
+	db, err := p.database(ctx, "trail")
 	require.NoError(t, err)
-	root := t.TempDir()
-	trail, verifier, err = newTrail(ctx, vault, db, root)
+	log, err := openLog(ctx, vault, db, t.TempDir())
 	require.NoError(t, err)
-	require.NoError(t, trail.Prepare(ctx, tenant, person))
+	trail = log.trail
+	require.NoError(t, log.prepare(ctx))
 	tx, err := db.BeginTx(ctx, nil)
 	require.NoError(t, err)
 	for i := range n {
@@ -68,7 +68,7 @@ func record(t *testing.T, n int) (dir, verifier string, trail *audit.Trail) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, tx.Commit())
-	return filepath.Join(root, "log"), verifier, trail
+	return log.dir, log.key, trail
 }
 
 // fsckVerdict is what tessera's own command fsck does with a folder: it reads every

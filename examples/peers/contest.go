@@ -18,7 +18,8 @@ type contest struct {
 	Contestants []contestant // ours first
 	// Limits are what is demanded of ours by itself. See [limit].
 	Limits []string
-	// Time is how long its rounds may take; 0 is what the runner allows.
+	// Time is how long its rounds may take; 0 is what the runner allows. Fewer
+	// rounds than wanted are said.
 	Time time.Duration
 }
 
@@ -125,7 +126,10 @@ func stages() []stage {
 		{Package: "encryption", Name: "pages", Set: pageContests},
 		{Package: "encryption", Name: "counts", Set: nobody, Counts: encryptionCounts},
 		{Package: "accesscontrol", Set: accesscontrolContests},
-		{Package: "audit", Set: auditContests},
+		{Package: "audit", Name: "sales", Set: saleContests},
+		{Package: "audit", Name: "filing", Set: filingContests, Counts: filingCounts},
+		{Package: "audit", Name: "verifying", Set: verifyContests, Counts: verifyCounts},
+		{Package: "audit", Name: "million", Set: nobody, Counts: millionCounts},
 		{Package: "backup", Set: backupContests},
 		{Package: "integrity", Set: integrityContests},
 		{Package: "privacy", Set: privacyContests},

@@ -1,7 +1,7 @@
 // Peers measures the six packages of crmguard against other systems, all in
 // one run, and writes RESULTS.md and results.json beside itself:
 //
-//	./run                      everything, about a quarter of an hour
+//	./run                      everything, about twenty minutes
 //	./run -only audit,backup   some packages, printed only
 //
 // Its tests let foreign programs judge what the packages write. It is a module
@@ -21,7 +21,7 @@ import (
 func main() {
 	var (
 		r      = newRunner(os.Stdout)
-		only   = flag.String("only", "", "packages to measure, or parts of encryption (fields, statements, reseal, pages, counts), with commas between; the files are not written then")
+		only   = flag.String("only", "", "packages to measure, or parts of encryption (fields, statements, reseal, pages, counts) and audit (sales, filing, verifying, million), with commas between; the files are not written then")
 		out    = flag.String("out", ".", "folder for RESULTS.md and results.json")
 		commit = flag.String("commit", "unknown", "the commit that is measured, for the report")
 	)

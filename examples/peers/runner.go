@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -64,6 +65,9 @@ func (r *runner) run(c contest) (outcome, error) {
 	}
 	return out, nil
 }
+
+// allowed is how long the rounds of a contest may take.
+func (r *runner) allowed(c contest) time.Duration { return cmp.Or(c.Time, r.limit) }
 
 func (r *runner) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(r.progress, format, args...) // figures go into the files
@@ -152,7 +156,7 @@ func (r *runner) rounds(o *outcome, sizes []int, slow bool, begun time.Time) err
 	for done := range rounds {
 		// The order of a round is mirrored in the next: only whole pairs of
 		// rounds count.
-		if slow && done%2 == 0 && r.now().Sub(begun) >= max(r.limit, o.Time) {
+		if slow && done%2 == 0 && r.now().Sub(begun) >= r.allowed(o.contest) {
 			o.Short = done < r.wanted
 			break
 		}

@@ -150,6 +150,14 @@ func TestAContestEndsAfterAMinute(t *testing.T) {
 	h := &playhouse{}
 	_, err := h.runner().run(h.contest(40*time.Second, 40*time.Second))
 	require.ErrorContains(t, err, "not one round")
+	for limit, pairs := range map[time.Duration]int{20 * time.Second: 10, 2 * time.Minute: 60} {
+		h := &playhouse{}
+		c := h.contest(time.Second, time.Second)
+		c.Time = limit // what a contest says counts, be it less or more
+		o, err := h.runner().run(c)
+		require.NoError(t, err)
+		require.Len(t, o.Figures[0].Times, pairs)
+	}
 }
 
 func TestSetupAndCleaningAreNotOnTheClock(t *testing.T) {

@@ -1,0 +1,110 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"filippo.io/torchwood"
+	"github.com/transparency-dev/tessera"
+	"github.com/transparency-dev/tessera/storage/posix"
+	"golang.org/x/mod/sumdb/note"
+	"k8s.io/klog/v2"
+
+	"github.com/crmguard/crmguard/audit"
+)
+
+// tesseraFiler adds entries of so many random bytes.
+func tesseraFiler(ctx context.Context, p *bench, size int) (*filer, error) {
+	const batch = 8192
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
+	dir, err := p.folder("tessera")
+	if err != nil {
+		return nil, err
+	}
+	secret, key, err := audit.GenerateKey("tessera.example/log", 0)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := note.NewSigner(secret)
+	if err != nil {
+		return nil, err
+	}
+	driver, err := posix.New(ctx, posix.Config{Path: dir})
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx)) // the log is closed when all else is over
+	options := tessera.NewAppendOptions().WithCheckpointSigner(signer).WithCheckpointInterval(100*time.Millisecond).WithBatching(batch, 50*time.Millisecond).WithPushback(1 << 20)
+	appender, shutdown, reader, err := tessera.NewAppender(ctx, driver, options)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	p.atEnd(func() error {
+		err := shutdown(ctx)
+		stop()
+		return err
+	})
+	var entries []*tessera.Entry
+	return &filer{
+		name: "Tessera, POSIX, asynchronous", role: peer, dir: dir, key: key,
+		ready: func(n int) error {
+			entries = make([]*tessera.Entry, n)
+			for i := range entries {
+				entries[i] = tessera.NewEntry(randomBytes(size))
+			}
+			return nil
+		},
+		file: func() error {
+			futures := make([]tessera.IndexFuture, len(entries))
+			for i, e := range entries {
+				futures[i] = appender.Add(ctx, e)
+			}
+			last := uint64(0)
+			for _, f := range futures {
+				index, err := f()
+				if err != nil {
+					return err
+				}
+				last = max(last, index.Index)
+			}
+			return covers(ctx, reader, key, last)
+		},
+	}, nil
+}
+
+// covers waits until the signed checkpoint covers an entry.
+func covers(ctx context.Context, reader tessera.LogReader, key string, index uint64) error {
+	verifier, err := note.NewVerifier(key)
+	if err != nil {
+		return err
+	}
+	for range 10_000 {
+		signed, err := reader.ReadCheckpoint(ctx)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err == nil {
+			opened, err := note.Open(signed, note.VerifierList(verifier))
+			if err != nil {
+				return err
+			}
+			checkpoint, err := torchwood.ParseCheckpoint(opened.Text)
+			if err != nil {
+				return err
+			}
+			if checkpoint.N > int64(index) {
+				return nil
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("no checkpoint covers entry %d", index)
+}
