@@ -42,6 +42,7 @@ type Trail struct {
 	capturedForged forgedRows // of this process
 
 	filing, finding pace         // of this process
+	pruning         pace         // the same
 	lookedAtAll     atomic.Bool  // the whole queue was read once
 	thinned         atomic.Int64 // when heads were thinned, microseconds
 	lateFor         time.Duration
