@@ -16,7 +16,9 @@ import (
 // tiles, each proved against the signed root, and a recover event names them.
 // Their openings, which the log never held, come from Config.Mirror; those that it
 // does not have are lost. Events that were queued in the backup and published later
-// keep theirs.
+// keep theirs. What went with retention since the backup goes again; of entries that
+// the log had lost to it already, and the backup never had, the hashes alone come back
+// ([Trail.Prune]).
 //
 // Before anything is written the published log is compared with the kept
 // checkpoint (Config.Kept) and with what the database has: auditlog.ErrRolledBack,
@@ -69,9 +71,12 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 		}
 		untagged, err := t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_surrogates WHERE LENGTH(tag) = 0`)
 		if err == nil && untagged { // of a tenant whose keys did not answer in the last restore
-			err = t.tagRest(ctx, head, reader)
+			err = t.tagRest(ctx, head, reader, s.pruned)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return t.caughtUp(ctx, toldLog{})
 	}
 	if err := t.behind(reader, s, head); err != nil {
 		return err
@@ -86,9 +91,17 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	from := s.N
+	told, err := t.toldInLog(ctx, read, reader, s.N, head.N, head.N)
+	if err == nil {
+		s, err = t.over(ctx, reader, s, told.to)
+	}
+	if err != nil {
+		return fmt.Errorf("audit: catch up: %w", err)
+	}
+	first := s.N
 	for s.N < head.N {
 		next := min(head.N, s.N+batch)
-		if err := t.readBack(ctx, read, reader, head.N, s.N, next, s.N == from, keys, sum); err != nil {
+		if err := t.readBack(ctx, read, reader, head.N, s.N, next, s.N == first, keys, sum); err != nil {
 			return fmt.Errorf("audit: catch up: %w", err)
 		}
 		if s, err = t.state(ctx, t.db); err != nil {
@@ -96,8 +109,18 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 		}
 	}
 	t.observe(ctx, "audit.caught_up", float64(head.N-from))
-	_, err = t.look(ctx, false)
-	return err
+	if _, err := t.look(ctx, false); err != nil {
+		return err
+	}
+	return t.caughtUp(ctx, told)
+}
+
+// caughtUp ends it: what went with retention goes from an older database, too.
+func (t *Trail) caughtUp(ctx context.Context, told toldLog) error {
+	if err := t.pruneAgain(ctx, told); err != nil {
+		return fmt.Errorf("audit: catch up: %w", err)
+	}
+	return nil
 }
 
 // behind says whether a database can catch up: it is the beginning of the
@@ -140,7 +163,7 @@ func (t *Trail) stateOf(ctx context.Context, s state, kept, head tlog.Tree, read
 			}); err != nil || why == nil {
 				return s, err
 			}
-			return s, t.tagRest(ctx, head, reader)
+			return s, t.tagRest(ctx, head, reader, s.pruned)
 		}
 	}
 	if why == nil {
@@ -175,6 +198,11 @@ func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlo
 	if s.N == 0 {
 		anew.Tree = noEntries()
 	}
+	told, err := t.toldInLog(ctx, merkle.Files(t.config.Sink.ReadFile), reader, 0, s.N, head.N)
+	if err != nil {
+		return s, err
+	}
+	anew.pruned, anew.found = told.to, told.to
 	if anew, err = t.tagState(ctx, anew); err != nil {
 		return s, err
 	}
@@ -191,7 +219,7 @@ func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlo
 	if err != nil {
 		return s, err
 	}
-	return anew, t.tagRest(ctx, head, reader)
+	return anew, t.tagRest(ctx, head, reader, anew.pruned)
 }
 
 // proven reads published entries and proves each against the signed root.

@@ -65,10 +65,10 @@ type Sink interface {
 	SwapFile(ctx context.Context, name string, old, data []byte) error
 }
 
-// Remover is a Sink that can drop a folder of partial tiles once the full tile
-// is published.
+// Remover is a Sink that can drop files: a folder of partial tiles once the full tile
+// is published, and bundles of entries that go with retention ([Trail.Prune]).
 type Remover interface {
-	// RemoveAll removes a folder and what it holds; absent is fine.
+	// RemoveAll removes a file, or a folder and what it holds; absent is fine.
 	RemoveAll(ctx context.Context, name string) error
 }
 
@@ -160,6 +160,10 @@ type Config struct {
 	// about, "person/<id>", "<kind>/<id>" of an object, or "audit". Its error reaches
 	// the caller. nil: the application has asked already.
 	Allow func(ctx context.Context, action, resource string) error
+	// Hold says until when nothing of a tenant may go with retention ([Trail.Prune],
+	// [Trail.PruneOpenings]), a legal hold: the zero time where there is none. What it
+	// fails for stays. nil: there are no holds.
+	Hold func(ctx context.Context, tenant string) (until time.Time, err error)
 	// Kept returns the checkpoint kept in another administrative domain, nil
 	// bytes if there is none yet; a nil func means that none is kept. It is asked
 	// before each signature, and nothing is signed while it fails. What was lost is

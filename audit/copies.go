@@ -134,6 +134,10 @@ func (t *Trail) copyTiles(ctx context.Context, c *duplicate, sink Sink, theirs, 
 	if err != nil {
 		return err
 	}
+	s, err := t.state(ctx, t.db)
+	if err != nil {
+		return err
+	}
 	for _, tile := range tlog.NewTiles(c2sp.TileHeight, theirs.N, head.N) {
 		if tile.L == 0 && tile.N < done {
 			continue
@@ -143,7 +147,13 @@ func (t *Trail) copyTiles(ctx context.Context, c *duplicate, sink Sink, theirs, 
 			write = append(write, c2sp.Tile(-1, tile.N, tile.W))
 		}
 		for _, tile := range write {
+			if s.bundlePruned(tile) {
+				continue
+			}
 			data, err := t.publishedTile(ctx, head, tile)
+			if err != nil && errors.Is(t.unlessPruned(ctx, s, err, ErrPruned), ErrPruned) {
+				continue // meanwhile
+			}
 			if err == nil {
 				err = sink.WriteFile(ctx, c2sp.TilePath(tile), data)
 			}

@@ -130,9 +130,9 @@ func (t *Trail) evidenceOf(ctx context.Context, tenant string, people map[[16]by
 	return ev, nil
 }
 
-// recoveries adds which entries were read back after a restore: it is asked where
-// an opening is gone that nothing else explains.
-func (t *Trail) recoveries(ctx context.Context, ev *evidence) error {
+// recoveries adds which entries were read back after a restore, and whose openings
+// went with retention: it is asked where an opening is gone that nothing else explains.
+func (t *Trail) recoveries(ctx context.Context, ev *evidence, tenant string) error {
 	return t.query(ctx, t.db, func(rows answer) error {
 		var index int64
 		var raw []byte
@@ -140,11 +140,11 @@ func (t *Trail) recoveries(ctx context.Context, ev *evidence) error {
 			return err
 		}
 		leaf, err := auditlog.ParseLeaf(raw)
-		if err == nil && leaf.Kind == auditlog.KindRecover {
+		if err == nil && (leaf.Kind == auditlog.KindRecover || leaf.Kind == auditlog.KindPrune) {
 			ev.add(index, &leaf)
 		}
 		return err
-	}, `SELECT e.idx, `+upTo(auditlog.MaxLeaf, "e.leaf")+` FROM crmguard_audit_found f CROSS JOIN crmguard_audit_entries e WHERE e.idx = f.idx AND f.action_k = ?`, findKey("action", t.config.Tenant, "audit.recover"))
+	}, `SELECT e.idx, `+upTo(auditlog.MaxLeaf, "e.leaf")+` FROM crmguard_audit_found f CROSS JOIN crmguard_audit_entries e WHERE e.idx = f.idx AND f.action_k IN (?, ?)`, findKey("action", t.config.Tenant, "audit.recover"), findKey("action", tenant, pruneOpeningsAction))
 }
 
 // judgeAll says what became of the openings of an event, by owner.
@@ -158,7 +158,7 @@ func (t *Trail) judgeAll(ctx context.Context, h *hit, people map[[16]byte]*perso
 		j, err := t.judge(ctx, ev, h.index, &h.leaf, owner, sealed[owner], people[s])
 		if err == nil && j.verdict == OpeningMissing && !ev.recovered {
 			ev.recovered = true
-			if err = t.recoveries(ctx, ev); err == nil {
+			if err = t.recoveries(ctx, ev, h.leaf.Tenant); err == nil {
 				j, err = t.judge(ctx, ev, h.index, &h.leaf, owner, sealed[owner], people[s])
 			}
 		}

@@ -10,16 +10,19 @@ import (
 
 // evidence is what the log says about openings that are gone.
 type evidence struct {
-	erased  map[[2]string]int64  // (tenant, surrogate) -> index of the newest erasure in the log
-	pending map[[2]string]bool   // erasures that are queued with a valid tag
-	lost    [][2]int64           // ranges that recover events name
-	merged  map[[2]string]string // (tenant, surrogate) -> surrogate that it was merged into
+	erased  map[[2]string]int64      // (tenant, surrogate) -> index of the newest erasure in the log
+	pending map[[2]string]bool       // erasures that are queued with a valid tag
+	lost    [][2]int64               // ranges that recover events name
+	merged  map[[2]string]string     // (tenant, surrogate) -> surrogate that it was merged into
+	told    []toldPrune              // what the log says went with retention, in its order
+	rules   map[string][]openingRule // openings that the log says went with retention, by tenant
+	jumped  [][2]int64               // of the lost ranges, those that had gone with retention when they were to be read back
 
 	recovered bool // a question has asked for recover events
 }
 
 func newEvidence() *evidence {
-	return &evidence{erased: make(map[[2]string]int64), pending: make(map[[2]string]bool), merged: make(map[[2]string]string)}
+	return &evidence{erased: make(map[[2]string]int64), pending: make(map[[2]string]bool), merged: make(map[[2]string]string), rules: make(map[string][]openingRule)}
 }
 
 // add takes what a leaf says; index -1 is a queued one.
@@ -43,6 +46,16 @@ func (ev *evidence) add(index int64, leaf *auditlog.Leaf) {
 	case auditlog.KindRecover:
 		if from, to, ok := parseRange(leaf.Object.ID); ok && index >= 0 {
 			ev.lost = append(ev.lost, [2]int64{from, min(to, index)})
+			if leaf.Reason == retention {
+				ev.jumped = append(ev.jumped, [2]int64{from, min(to, index)})
+			}
+		}
+	case auditlog.KindPrune:
+		if what, to, ok := leaf.Pruned(); ok && what == auditlog.PruneEntries && to <= index {
+			ev.told = append(ev.told, toldPrune{index, to})
+		}
+		if rule, ok := ruleOf(index, leaf); ok {
+			ev.rules[rule.tenant] = append(ev.rules[rule.tenant], rule)
 		}
 	}
 }

@@ -22,6 +22,9 @@ type Exported struct {
 	Rows    int64 // lines behind the first: one a change, and one of an event without any
 	// Pending, Behind and Damaged are events that are missing: see [Found].
 	Pending, Behind, Damaged int64
+	// Pruned is how many of the oldest entries went with retention, whatever they were
+	// about: the export begins behind them.
+	Pruned int64
 }
 
 // exportColumns are the first line of an export.
@@ -95,6 +98,7 @@ func (t *Trail) export(ctx context.Context, w *csv.Writer, f Filter, out *Export
 			out.Entries++
 		}
 		out.Pending, out.Behind, out.Damaged = out.Pending+found.Pending, max(out.Behind, found.Behind), out.Damaged+found.Damaged
+		out.Pruned = max(out.Pruned, found.Pruned)
 		if w.Flush(); w.Error() != nil {
 			return fmt.Errorf("audit: export: %w", w.Error())
 		}

@@ -55,6 +55,10 @@ type Found struct {
 	// Damaged is how many entries were met that cannot be read: somebody changed
 	// them, [Trail.VerifyStore] says which.
 	Damaged int64
+	// Pruned is how many of the oldest entries went with retention ([Trail.Prune]): what
+	// is found are those from this index on, and some that are gone may have been an
+	// answer, too.
+	Pruned int64
 	// Unmapped is, where a person was asked for, how many surrogates the tenant has
 	// whose person nobody knows since a restore: the person's may be among them.
 	Unmapped int64

@@ -115,7 +115,7 @@ func (t *Trail) pageOf(ctx context.Context, q *question, from *place, r *reply, 
 	if from.waits {
 		out.Pending = max(0, r.waits-int64(len(r.waiting)))
 	}
-	out.Behind, out.Damaged = r.behind(from, most, end), r.damaged
+	out.Behind, out.Damaged, out.Pruned = r.behind(from, most, end), r.damaged, r.pruned
 	out.Entries, err = t.entriesOf(ctx, q.Tenant, hits, r)
 	return out, err
 }

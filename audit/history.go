@@ -8,7 +8,8 @@ import (
 
 // History yields the events about an object ([Ref], [PersonRef]) or a person
 // ([About]), newest first, as [Trail.Find] finds them: Page.Size of them, or until
-// there are no more. A person without a surrogate (never recorded, or erased) has
+// there are no more. Where retention has taken entries the last is followed by an
+// error that is [ErrPruned]: what is older is gone, whatever it was about. A person without a surrogate (never recorded, or erased) has
 // no history.
 func (t *Trail) History(ctx context.Context, tenant string, of Object, page Page) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
@@ -28,7 +29,13 @@ func (t *Trail) History(ctx context.Context, tenant string, of Object, page Page
 				}
 			}
 			left -= len(found.Entries)
-			if left <= 0 || found.Next == "" {
+			if left <= 0 {
+				return
+			}
+			if found.Next == "" {
+				if found.Pruned > 0 {
+					yield(Entry{}, &PrunedError{found.Pruned})
+				}
 				return
 			}
 			page = Page{left, found.Next}

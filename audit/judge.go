@@ -35,6 +35,8 @@ func (t *Trail) judge(ctx context.Context, ev *evidence, index int64, leaf *audi
 			j.verdict = OpeningErased
 		case ev.pending[key] && tomb:
 			j.verdict = OpeningPending
+		case ev.ruled(index, leaf):
+			j.verdict = OpeningPruned
 		case index >= 0 && ev.wasLost(index):
 			j.verdict = OpeningLost
 		case erased:
@@ -47,6 +49,9 @@ func (t *Trail) judge(ctx context.Context, ev *evidence, index int64, leaf *audi
 	switch {
 	case row != nil && row.state == surrogateErasing:
 		j.verdict = OpeningPending // it is being deleted
+		return j, nil
+	case ev.ruled(index, leaf) && !erased:
+		j.verdict, j.why = OpeningPending, "the log says that it went with retention: call PruneOpenings again"
 		return j, nil
 	case !known:
 		unmapped := row != nil && row.state == surrogateUnmapped

@@ -11,7 +11,8 @@ import (
 // Event returns the event with this id, whether it waits or stands in the log,
 // with the values that still open: what a row of the application is asked for that
 // names the event of its change, or a [ConflictError]. Where Config.From names a
-// tenant it is one of that tenant, or [ErrNotFound]. Config.Allow is asked, with
+// tenant it is one of that tenant, or [ErrNotFound]. One that went with retention is
+// [ErrPruned], whatever the tenant: nothing says any more whose it was. Config.Allow is asked, with
 // what the event was about.
 func (t *Trail) Event(ctx context.Context, id string) (Entry, error) {
 	if err := t.ready(); err != nil {
@@ -62,6 +63,9 @@ func (t *Trail) lookUp(ctx context.Context, id string) (*hit, *reply, error) {
 	r := &reply{sealed: make(map[int64]map[string][]byte), people: make(map[[16]byte]*personRow)}
 	if index.Valid {
 		h.index, h.filed = index.Int64, filed.Int64
+		if h.raw == nil {
+			return nil, nil, t.goneAt(ctx, h.index)
+		}
 		if h.leaf, err = auditlog.ParseLeaf(h.raw); err == nil {
 			r.sealed[h.index], err = t.sealedOf(ctx, h.index)
 		}

@@ -94,13 +94,13 @@ func (t *Trail) mirrorPeopleAnew(ctx context.Context) error {
 }
 
 // mirrorFile makes one file of the mirror what the database says now, beside what
-// only the file has; gone is who has just been erased, nil for nobody. What is
+// only the file has; gone says what has just been deleted, nil for nothing. What is
 // read from the database is read after the file, and the file is exchanged only
 // where it is still the same, so that nobody writes an older state over a newer
 // one: one from before an erasure. For the sake of that an erasure writes it anew,
 // under another number, also where it says the same: a call that was made before
 // and arrives after it then meets another file.
-func (t *Trail) mirrorFile(ctx context.Context, sink Sink, kind string, n int64, gone *[16]byte) error {
+func (t *Trail) mirrorFile(ctx context.Context, sink Sink, kind string, n int64, gone func(*mirrorLine) bool) error {
 	name := mirrorName(kind, n)
 	for range swaps {
 		old, err := sink.ReadFile(ctx, name)
@@ -166,11 +166,12 @@ func (t *Trail) mirrorData(ctx context.Context, kind string, n int64) (out []byt
 // mirrorErased rewrites the files of the mirror that may hold something of a
 // surrogate: its own row, and the entries that name it.
 func (t *Trail) mirrorErased(ctx context.Context, sink Sink, s surrogateID) error {
+	of := func(l *mirrorLine) bool { return l.surrogate == s.surrogate }
 	var n int64
 	if _, err := t.one(ctx, t.db, []any{&n}, `SELECT n FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, s.tenant, s.surrogate[:]); err != nil {
 		return err
 	}
-	if err := t.mirrorFile(ctx, sink, mirroredPeople, n/mirrorBlock, &s.surrogate); err != nil {
+	if err := t.mirrorFile(ctx, sink, mirroredPeople, n/mirrorBlock, of); err != nil {
 		return err
 	}
 	from, err := t.unfoundFrom(ctx)
@@ -182,7 +183,7 @@ func (t *Trail) mirrorErased(ctx context.Context, sink Sink, s surrogateID) erro
 		return err
 	}
 	for n := from / mirrorBlock; n*mirrorBlock < size; n++ {
-		if err := t.mirrorFile(ctx, sink, mirroredOpenings, n, &s.surrogate); err != nil {
+		if err := t.mirrorFile(ctx, sink, mirroredOpenings, n, of); err != nil {
 			return err
 		}
 	}
@@ -192,7 +193,7 @@ func (t *Trail) mirrorErased(ctx context.Context, sink Sink, s surrogateID) erro
 		if err != nil || !found {
 			return err
 		}
-		if err := t.mirrorFile(ctx, sink, mirroredOpenings, idx/mirrorBlock, &s.surrogate); err != nil {
+		if err := t.mirrorFile(ctx, sink, mirroredOpenings, idx/mirrorBlock, of); err != nil {
 			return err
 		}
 		next = (idx/mirrorBlock + 1) * mirrorBlock

@@ -62,9 +62,9 @@ func mirrorLines(kind string, records []byte) (out []mirrorLine, err error) {
 }
 
 // withKept is what a file is to hold: what the database says, and those of its
-// records that the database does not have and that are of nobody who was erased,
-// gone last of all.
-func (t *Trail) withKept(ctx context.Context, kind string, there, data []byte, gone *[16]byte) ([]byte, error) {
+// records that the database does not have, that are of nobody who was erased, and of
+// which gone does not say that they are to go.
+func (t *Trail) withKept(ctx context.Context, kind string, there, data []byte, gone func(*mirrorLine) bool) ([]byte, error) {
 	has := make(map[string]bool)
 	ours, err := mirrorLines(kind, data)
 	if err != nil {
@@ -77,7 +77,7 @@ func (t *Trail) withKept(ctx context.Context, kind string, there, data []byte, g
 	var foreign []mirrorLine
 	var owners [][16]byte
 	for i := range lines {
-		if l := &lines[i]; !has[l.key()] && (gone == nil || l.surrogate != *gone) {
+		if l := &lines[i]; !has[l.key()] && (gone == nil || !gone(l)) {
 			foreign, owners = append(foreign, *l), append(owners, l.surrogate)
 		}
 	}

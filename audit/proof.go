@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -35,7 +36,7 @@ func (t *Trail) entry(ctx context.Context, id string) (leaf []byte, index sql.Nu
 	case !found || index.Valid && index.Int64 < 0:
 		return nil, index, ErrNotFound
 	case index.Valid && leaf == nil:
-		return nil, index, fmt.Errorf("%w: entry %d is gone from the database", auditlog.ErrTampered, index.Int64)
+		return nil, index, t.goneAt(ctx, index.Int64)
 	case index.Valid:
 		return leaf, index, nil
 	}
@@ -52,13 +53,15 @@ func (t *Trail) entry(ctx context.Context, id string) (leaf []byte, index sql.Nu
 }
 
 // Proof returns the proof that an event is in the published log, in the format
-// c2sp.org/tlog-proof. It holds for ever, whatever is erased later.
+// c2sp.org/tlog-proof. It holds for ever, whatever is erased or pruned later, and is
+// given for an event whose entry went with retention, too: for who kept the leaf.
 func (t *Trail) Proof(ctx context.Context, id string) ([]byte, error) {
 	if err := t.ready(); err != nil {
 		return nil, err
 	}
 	leaf, index, err := t.entry(ctx, id)
-	if err != nil {
+	pruned := errors.Is(err, ErrPruned)
+	if err != nil && !pruned {
 		return nil, err
 	}
 	signed, head, _, err := t.checkpoint(ctx)
@@ -75,11 +78,18 @@ func (t *Trail) Proof(ctx context.Context, id string) ([]byte, error) {
 	if err := t.guard(ctx, s, head); err != nil {
 		return nil, err
 	}
-	hashes, err := tlog.ProveRecord(head.N, index.Int64, t.rows(t.db).Reader(ctx, s.Tree))
+	reader := t.rows(t.db).Reader(ctx, s.Tree)
+	hashes, err := tlog.ProveRecord(head.N, index.Int64, reader)
 	if err != nil {
 		return nil, err
 	}
-	if err := tlog.CheckRecord(hashes, head.N, head.Hash, index.Int64, tlog.RecordHash(leaf)); err != nil {
+	of := tlog.RecordHash(leaf)
+	if pruned {
+		if of, err = hashAt(reader, index.Int64); err != nil {
+			return nil, err
+		}
+	}
+	if err := tlog.CheckRecord(hashes, head.N, head.Hash, index.Int64, of); err != nil {
 		return nil, fmt.Errorf("%w: entry %d: %w", auditlog.ErrTampered, index.Int64, err)
 	}
 	return c2sp.FormatProof(index.Int64, hashes, signed), nil

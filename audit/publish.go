@@ -101,11 +101,12 @@ type file struct {
 }
 
 // files yields what a tree looks like from entry from on, as the database has
-// it and proved against the tree's root: entry bundles, then hash tiles.
-func (t *Trail) files(ctx context.Context, tree tlog.Tree, from int64) iter.Seq2[file, error] {
+// it and proved against the tree's root: entry bundles, but those below pruned, then
+// hash tiles.
+func (t *Trail) files(ctx context.Context, tree tlog.Tree, from, pruned int64) iter.Seq2[file, error] {
 	return func(yield func(file, error) bool) {
 		reader := t.rows(t.db).Reader(ctx, tree)
-		for n := from / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
+		for n := max(from, pruned) / c2sp.TileWidth; n*c2sp.TileWidth < tree.N; n++ {
 			tile := c2sp.Tile(-1, n, int(min(c2sp.TileWidth, tree.N-n*c2sp.TileWidth)))
 			data, err := t.bundle(ctx, tile, reader)
 			if !yield(file{c2sp.TilePath(tile), data}, err) || err != nil {
@@ -122,7 +123,7 @@ func (t *Trail) files(ctx context.Context, tree tlog.Tree, from int64) iter.Seq2
 }
 
 func (t *Trail) writeTiles(ctx context.Context, tree tlog.Tree, from int64, over *overwritten) error {
-	for f, err := range t.files(ctx, tree, from) {
+	for f, err := range t.files(ctx, tree, from, 0) {
 		if err == nil {
 			err = t.putFile(ctx, f, over)
 		}

@@ -20,7 +20,8 @@ var errAbsent = fmt.Errorf("audit: published: no such file: %w", fs.ErrNotExist)
 // serves that has no folder, and what a new copy is filled from. It is what the
 // newest published checkpoint proves, byte for byte what stands in the folder, or
 // an error: [auditlog.ErrTampered] where the database was changed, [ErrBehind] where an
-// older one took its place, fs.ErrNotExist where the log has no such file. What
+// older one took its place, fs.ErrNotExist where the log has no such file, which is
+// [ErrPruned], too, where retention took it. What
 // is sequenced and not yet under a published checkpoint is not there. Partial
 // tiles of earlier checkpoints are there, too, also where the folder has the full
 // ones only.
@@ -46,6 +47,9 @@ func (t *Trail) Published(ctx context.Context, name string) ([]byte, error) {
 		return data, nil
 	}
 	if errors.Is(err, auditlog.ErrTampered) { // or was never there
+		if s, err := t.state(ctx, t.db); err == nil && s.bundlePruned(tile) {
+			return nil, absentFile(s.pruned)
+		}
 		if s, err := t.stored(ctx, t.db); err == nil && s.N < tree.N {
 			return nil, &BehindError{Database: s.N, Published: tree.N}
 		}

@@ -25,7 +25,9 @@ import (
 // continue what was kept and what is published: auditlog.ErrRolledBack, ErrBehind and
 // auditlog.ErrForked as for [Trail.Republish], auditlog.ErrTampered where an entry itself was
 // changed or is gone, which the tiles cannot bring back: restore the database
-// and call [Trail.CatchUp]. It reads every entry twice. Whatever is written
+// and call [Trail.CatchUp]. It reads every entry twice, and of
+// those that went with retention the hashes, as the published log or the tiles of the database have
+// them. Whatever is written
 // leaves an event audit.rebuild. It can be interrupted and repeated.
 func (t *Trail) RebuildTiles(ctx context.Context) (r Repair, err error) {
 	if err := t.ready(); err != nil {
@@ -78,8 +80,9 @@ func (t *Trail) rebuild(ctx context.Context, r *Repair, record func() error) err
 	}
 	roots := map[int64]tlog.Hash{kept.N: {}, head.N: {}, seen.N: {}, s.N: {}}
 	nothing := func(tlog.Tile, []byte) error { return nil }
-	if err := t.regrow(ctx, s.N, roots, nothing, nothing); err != nil {
-		return err
+	gone := t.gone(ctx, s.pruned, head)
+	if err := t.regrow(ctx, s.N, gone, roots, nothing, nothing); err != nil {
+		return t.unlessPruned(ctx, s, err, errGrown)
 	}
 	if roots[s.N] != s.Hash {
 		return fmt.Errorf("%w: the entries of the database do not give the root of its state", auditlog.ErrTampered)
@@ -88,7 +91,7 @@ func (t *Trail) rebuild(ctx context.Context, r *Repair, record func() error) err
 		return err
 	}
 	edge := make(map[tlog.Tile][]byte)
-	err = t.regrow(ctx, s.N, nil, func(tile tlog.Tile, data []byte) error {
+	err = t.regrow(ctx, s.N, gone, nil, func(tile tlog.Tile, data []byte) error {
 		return t.mendTile(ctx, tile, data, r, func(row []any) error {
 			if err := record(); err != nil {
 				return err
@@ -104,7 +107,7 @@ func (t *Trail) rebuild(ctx context.Context, r *Repair, record func() error) err
 		return nil
 	})
 	if err != nil {
-		return err
+		return t.unlessPruned(ctx, s, err, errGrown)
 	}
 	return t.mendEdge(ctx, s, edge, r, record)
 }
@@ -112,12 +115,28 @@ func (t *Trail) rebuild(ctx context.Context, r *Repair, record func() error) err
 // tilesOf are the rows of tiles, in place of those that are there.
 var tilesOf = sqldb.Insert{Table: "crmguard_audit_tiles", Columns: []string{"level", "n", "data"}, Key: []string{"level", "n"}, Replace: true}
 
-// regrow computes the tiles of a tree from the entries of the database, hands
-// out the full ones and then those at its edge, and fills in the roots that are
-// asked for.
-func (t *Trail) regrow(ctx context.Context, size int64, roots map[int64]tlog.Hash, full, edge func(tlog.Tile, []byte) error) error {
+// regrow computes the tiles of a tree from the entries of the database, and the
+// hashes of those that went with retention, hands out the full ones and then those
+// at its edge, and fills in the roots that are asked for.
+func (t *Trail) regrow(ctx context.Context, size int64, gone prunedHashes, roots map[int64]tlog.Hash, full, edge func(tlog.Tile, []byte) error) error {
 	var b merkle.Builder
-	for first := int64(0); first < size; first += batch {
+	add := func(first int64, hashes []tlog.Hash) error {
+		for i, h := range hashes {
+			if err := b.Add(h, full); err != nil {
+				return err
+			}
+			if n := first + int64(i) + 1; roots != nil {
+				if _, asked := roots[n]; asked {
+					roots[n], _ = b.Edge.Root()
+				}
+			}
+		}
+		return nil
+	}
+	if err := gone.each(size, add); err != nil {
+		return err
+	}
+	for first := min(gone.below, size); first < size; first += batch {
 		end, next := min(first+batch, size), first
 		var hashes []tlog.Hash
 		err := t.query(ctx, t.db, func(rows answer) error {
@@ -141,15 +160,8 @@ func (t *Trail) regrow(ctx context.Context, size int64, roots map[int64]tlog.Has
 		if next != end {
 			return fmt.Errorf("%w: entry %d is gone from the database", auditlog.ErrTampered, next)
 		}
-		for i, h := range hashes {
-			if err := b.Add(h, full); err != nil {
-				return err
-			}
-			if n := first + int64(i) + 1; roots != nil {
-				if _, asked := roots[n]; asked {
-					roots[n], _ = b.Edge.Root()
-				}
-			}
+		if err := add(first, hashes); err != nil {
+			return err
 		}
 	}
 	return b.Finish(edge)

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (t *Trail) republish(ctx context.Context, r *Repair, record func() error) e
 	if err := s.proves(kept, head, seen, func(n int64) (tlog.Hash, error) { return tlog.TreeHash(n, reader) }); err != nil {
 		return err
 	}
-	if err := t.mendFiles(ctx, s.Tree, r, record); err != nil {
+	if err := t.mendFiles(ctx, s, r, record); err != nil {
 		return err
 	}
 	if head.N < s.N {
@@ -82,14 +83,20 @@ func (t *Trail) republish(ctx context.Context, r *Repair, record func() error) e
 		}
 		r.Signed = true
 	}
+	if err := t.prunedSince(ctx, s.pruned); err != nil {
+		return err
+	}
 	return t.markPublished(ctx, s.N)
 }
 
 // mendFiles writes what the sink does not have as the database has it. What
 // cannot be read is written anew, too.
-func (t *Trail) mendFiles(ctx context.Context, tree tlog.Tree, r *Repair, record func() error) error {
-	for f, err := range t.files(ctx, tree, 0) {
+func (t *Trail) mendFiles(ctx context.Context, s state, r *Repair, record func() error) error {
+	for f, err := range t.files(ctx, s.Tree, 0, s.pruned) {
 		if err != nil {
+			if err = t.unlessPruned(ctx, s, err, ErrChanged); errors.Is(err, ErrChanged) {
+				err = cmp.Or(t.prunedSince(ctx, s.pruned), err)
+			}
 			return err
 		}
 		r.Checked++

@@ -17,9 +17,9 @@ import (
 
 // tagRest tags the rows of surrogates and of heads anew whose tags are not those of
 // the keys of today.
-func (t *Trail) tagRest(ctx context.Context, head tlog.Tree, reader tlog.HashReader) error {
+func (t *Trail) tagRest(ctx context.Context, head tlog.Tree, reader tlog.HashReader, pruned int64) error {
 	ev := newEvidence()
-	for e, err := range auditlog.EntriesOf(ctx, t.config.Sink.ReadFile, 0, head.N, head.N) {
+	for e, err := range auditlog.EntriesOf(ctx, t.config.Sink.ReadFile, pruned, head.N, head.N) {
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,11 @@ func (t *Trail) stateBack(ctx context.Context, proven tlog.Tree, others []tlog.T
 		roots[o.N] = tlog.Hash{}
 	}
 	nothing := func(tlog.Tile, []byte) error { return nil }
-	if err := t.regrow(ctx, proven.N, roots, nothing, nothing); err != nil {
+	pruned, err := t.toldAmong(ctx, proven.N) // by entries that the root proves, or nothing is done
+	if err != nil {
+		return state{}, err
+	}
+	if err := t.regrow(ctx, proven.N, t.gone(ctx, pruned, proven), roots, nothing, nothing); err != nil {
 		return state{}, err
 	}
 	for _, o := range append([]tlog.Tree{proven}, others...) {
@@ -66,9 +70,9 @@ func (t *Trail) stateBack(ctx context.Context, proven tlog.Tree, others []tlog.T
 	if err := record(); err != nil {
 		return state{}, err
 	}
-	was, _ := t.stored(ctx, t.db)                    // however it lies there
-	next := state{Tree: proven, published: proven.N} // what else it said is found out again
-	next, err := t.tagState(ctx, next)
+	was, _ := t.stored(ctx, t.db)                                                   // however it lies there
+	next := state{Tree: proven, published: proven.N, pruned: pruned, found: pruned} // what else it said is found out again
+	next, err = t.tagState(ctx, next)
 	if err != nil {
 		return next, err
 	}

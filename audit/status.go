@@ -116,8 +116,12 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
+	pruned, err := t.prunedFinding(ctx, s)
+	if err != nil {
+		return nil, err
+	}
 	out := append([]Finding{queue, t.beatFinding(s, queue, now), clock, unmapped, t.gapFinding()}, aside...)
-	out = append(out, captured...)
+	out = append(append(out, captured...), pruned...)
 	out = append(out, t.passes.findings(now, t.late())...)
 	return append(out, settings...), nil
 }

@@ -45,6 +45,7 @@ type Trail struct {
 	again [len(whysLate)]atomic.Int64 // of each reason the last row aside that was looked at again
 
 	filing, finding pace         // of this process
+	pruning         pace         // the same
 	lookedAtAll     atomic.Bool  // the whole queue was read once
 	thinned         atomic.Int64 // when heads were thinned, microseconds
 	lateFor         time.Duration

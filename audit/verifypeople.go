@@ -128,7 +128,7 @@ func (c *comparison) verdict(index int64, event string, j judged) {
 		verdict = auditlog.RolledBack
 	case OpeningPending:
 		verdict = auditlog.Incomplete
-	case OpeningOK, OpeningErased, OpeningLost, OpeningUnmapped:
+	case OpeningOK, OpeningErased, OpeningLost, OpeningUnmapped, OpeningPruned:
 	}
 	if verdict != auditlog.OK {
 		c.fault(verdict, index, event, openingsTable, "opening "+string(j.verdict)+": "+j.why)

@@ -103,11 +103,11 @@ func (c *comparison) stubs(ctx context.Context) error {
 		want               int64
 		args               []any
 	}{
-		{entriesTable, "there are rows that are no entries of the log", `SELECT COUNT(*) FROM crmguard_audit_entries`, entries, nil},
-		{eventsTable, "there are rows with a place that no entry has", `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= 0`, entries, nil},
-		{"crmguard_audit_found", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_found WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.N}},
-		{"crmguard_audit_persons", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_persons WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.N}},
-		{openingsTable, "an opening without an event", `SELECT COUNT(*) FROM crmguard_audit_openings WHERE idx < ? OR idx >= ?`, 0, []any{s.pruned, s.N}},
+		{entriesTable, "there are rows that are no entries of the log", `SELECT COUNT(*) FROM crmguard_audit_entries WHERE idx >= ?`, entries, []any{s.pruned}},
+		{eventsTable, "there are rows with a place that no entry has", `SELECT COUNT(*) FROM crmguard_audit_events WHERE idx >= ?`, entries, []any{s.pruned}},
+		{"crmguard_audit_found", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_found WHERE idx < 0 OR idx >= ?`, 0, []any{s.N}},
+		{"crmguard_audit_persons", "there are rows of no entry", `SELECT COUNT(*) FROM crmguard_audit_persons WHERE idx < 0 OR idx >= ?`, 0, []any{s.N}},
+		{openingsTable, "an opening without an event", `SELECT COUNT(*) FROM crmguard_audit_openings WHERE idx < 0 OR idx >= ?`, 0, []any{s.N}},
 	} {
 		n, err := c.count(ctx, q.query, q.args...)
 		if err != nil {

@@ -19,27 +19,42 @@ import (
 // entry itself, the rows that are not published yet with the tree, each tile, the
 // tags of the state row, of the heads, of each surrogate and of each queued row,
 // each stub with its entry and the other way, and each opening with its
-// commitments. Not compared are when an entry was filed, by which nothing is found
+// commitments. Of entries that went with retention it compares the hashes, the mark with
+// what the log says, and that each has its stub. Not compared are when an entry was filed, by which nothing is found
 // unless the leaf's own time is far off, and the tags of retries. Call RunOnce
 // first: an erasure that is not published yet makes the report Incomplete.
 func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, error) {
+	for range swaps {
+		r, mark, err := t.verifyStore(ctx, kept)
+		if r.Verdict == auditlog.OK || r.Verdict == auditlog.Unanchored || err != nil {
+			return r, err
+		}
+		if now, stateErr := t.state(ctx, t.db); stateErr != nil || now.pruned == mark {
+			return r, nil
+		}
+	} // retention went on meanwhile: what is gone may be gone by right
+	return StoreReport{Verdict: auditlog.Incomplete}, fmt.Errorf("%w: retention goes on and on: call it again", ErrChanged)
+}
+
+// verifyStore does it once, and says what the mark of retention was.
+func (t *Trail) verifyStore(ctx context.Context, kept []byte) (StoreReport, int64, error) {
 	unread := auditlog.Report{Verdict: auditlog.Incomplete, Log: auditlog.Incomplete, Kept: auditlog.Incomplete}
 	c := &comparison{trail: t, ev: newEvidence(), report: StoreReport{Verdict: auditlog.OK, Log: unread, Openings: make(map[OpeningVerdict]int64)}}
 	if err := t.ready(); err != nil {
 		c.report.Verdict = auditlog.Incomplete
-		return c.report, err
+		return c.report, c.state.pruned, err
 	}
 	if kept == nil && t.config.Kept != nil {
 		var err error
 		if kept, err = t.config.Kept(ctx); err != nil {
 			c.report.Verdict = auditlog.Incomplete
-			return c.report, fmt.Errorf("audit: kept checkpoint: %w", err)
+			return c.report, 0, fmt.Errorf("audit: kept checkpoint: %w", err)
 		}
 	}
 	s, err := t.state(ctx, t.db)
 	if err != nil && !errors.Is(err, auditlog.ErrTampered) {
 		c.report.Verdict = auditlog.Incomplete
-		return c.report, err
+		return c.report, c.state.pruned, err
 	}
 	c.state, c.size = s, s.N
 	if err != nil { // what follows from it would all be wrong
@@ -48,11 +63,11 @@ func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, erro
 	}
 	if err := c.readMarks(ctx); err != nil {
 		c.report.Verdict = auditlog.Incomplete
-		return c.report, err
+		return c.report, c.state.pruned, err
 	}
 	trust := t.trust()
 	trust.Kept = kept
-	c.walk = auditlog.Walk{Read: t.config.Sink.ReadFile, Trust: trust, Each: c.published(ctx)}
+	c.walk = auditlog.Walk{Read: t.config.Sink.ReadFile, Trust: trust, Each: c.published(ctx), Skipped: c.skipped(ctx)}
 	c.report.Log, err = c.walk.Verify(ctx)
 	c.report.Verdict = auditlog.Worst(c.report.Verdict, c.report.Log.Verdict)
 	if errors.Is(err, auditlog.ErrInvalid) {
@@ -60,22 +75,22 @@ func (t *Trail) VerifyStore(ctx context.Context, kept []byte) (StoreReport, erro
 	}
 	if err != nil {
 		c.report.Verdict = auditlog.Worst(c.report.Verdict, auditlog.Incomplete)
-		return c.report, err
+		return c.report, c.state.pruned, err
 	}
 	steps := []func(context.Context) error{c.queue, c.asides, c.names}
 	if c.walk.Opened() { // there is a checkpoint, and it is the log's own
 		if !c.stateless {
-			steps = append(steps, c.unpublished, c.stubs, c.heads)
+			steps = append(steps, c.unpublished, c.belowMark, c.stubs, c.heads)
 		}
 		steps = append(steps, c.openings, c.people)
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			c.report.Verdict = auditlog.Worst(c.report.Verdict, auditlog.Incomplete)
-			return c.report, err
+			return c.report, c.state.pruned, err
 		}
 	}
-	return c.report, nil
+	return c.report, c.state.pruned, nil
 }
 
 // comparison is the database against the published log.
@@ -92,6 +107,7 @@ type comparison struct {
 	page      []storedRow // rows read ahead
 	next      int64       // index after the page
 	marks     []headMark
+	back      bool // a bundle that went with retention is in the folder
 }
 
 func (c *comparison) fault(v auditlog.Verdict, index int64, event, table, what string) {
@@ -161,6 +177,10 @@ func (c *comparison) published(ctx context.Context) func(int64, []byte, *auditlo
 	c.sound = true
 	return func(index int64, raw []byte, leaf *auditlog.Leaf) error {
 		c.ev.add(index, leaf)
+		if index < c.state.pruned {
+			c.back = true
+			return c.add(ctx, tlog.RecordHash(raw))
+		}
 		r, err := c.at(ctx, index)
 		switch {
 		case err != nil:
@@ -184,7 +204,11 @@ func (c *comparison) published(ctx context.Context) func(int64, []byte, *auditlo
 
 // grow compares the tiles of the database with its entries.
 func (c *comparison) grow(ctx context.Context, r *storedRow) error {
-	return c.tree.Add(tlog.RecordHash(r.leaf), func(tile tlog.Tile, data []byte) error { return c.tile(ctx, tile, data) })
+	return c.add(ctx, tlog.RecordHash(r.leaf))
+}
+
+func (c *comparison) add(ctx context.Context, hash tlog.Hash) error {
+	return c.tree.Add(hash, func(tile tlog.Tile, data []byte) error { return c.tile(ctx, tile, data) })
 }
 
 func (c *comparison) tile(ctx context.Context, tile tlog.Tile, data []byte) error {

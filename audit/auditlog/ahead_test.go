@@ -258,7 +258,7 @@ func TestWhatHashesAloneDoNotFind(t *testing.T) {
 func TestNoLeafOfTheLogItselfIsPassedOver(t *testing.T) {
 	for _, raw := range leafSeeds(t) {
 		leaf, err := ParseLeaf(raw)
-		if err == nil && (leaf.Kind == KindKey || leaf.Kind == KindBeat) {
+		if err == nil && (leaf.Kind == KindKey || leaf.Kind == KindBeat || leaf.Kind == KindPrune) {
 			require.True(t, tells(raw), "%s", raw)
 		}
 	}
@@ -266,7 +266,7 @@ func TestNoLeafOfTheLogItselfIsPassedOver(t *testing.T) {
 		l := aLeaf(kind)
 		raw, err := AppendLeaf(nil, &l)
 		require.NoError(t, err)
-		require.Equal(t, kind == KindKey || kind == KindBeat, tells(raw), kind)
+		require.Equal(t, kind == KindKey || kind == KindBeat || kind == KindPrune, tells(raw), kind)
 	}
 }
 
@@ -275,7 +275,7 @@ func FuzzTells(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if leaf, err := ParseLeaf(raw); err == nil && (leaf.Kind == KindKey || leaf.Kind == KindBeat) && !tells(raw) {
+		if leaf, err := ParseLeaf(raw); err == nil && (leaf.Kind == KindKey || leaf.Kind == KindBeat || leaf.Kind == KindPrune) && !tells(raw) {
 			t.Fatalf("passed over: %s", raw)
 		}
 	})

@@ -57,6 +57,9 @@ type finding struct {
 	beat  bool
 	raw   []byte // for who listens
 	leaf  *Leaf
+
+	prunes   bool // an entry of kind prune, of entries
+	prunedTo int64
 }
 
 // checker checks bundles, one at a time.
@@ -149,6 +152,9 @@ func (c *checker) entry(b *bundle, index int64, raw []byte, text string, known t
 		if leaf.Size != index {
 			f.what = fmt.Sprintf("the beat was made after %d entries", leaf.Size)
 		}
+	case KindPrune:
+		what, to, ok := leaf.Pruned()
+		f.prunes, f.prunedTo = ok && what == PruneEntries && to <= index, to
 	}
 	if c.listened {
 		f.raw = raw
@@ -156,14 +162,14 @@ func (c *checker) entry(b *bundle, index int64, raw []byte, text string, known t
 			f.leaf = c.reader.taken()
 		}
 	}
-	if f.key != nil || f.beat || c.listened {
+	if f.key != nil || f.beat || f.prunes || c.listened {
 		b.found = append(b.found, f)
 	}
 	return h
 }
 
 // tells says whether an entry may be one of those that are about the log itself, a
-// change of key or a beat. It misses none: a leaf has one spelling. Some that
+// change of key, a beat or the end of what retention took. It misses none: a leaf has one spelling. Some that
 // are others it takes along; they are parsed.
 func tells(raw []byte) bool {
 	for {
@@ -172,7 +178,7 @@ func tells(raw []byte) bool {
 			return false
 		}
 		raw = raw[i+1:]
-		if kind, ok := bytes.CutPrefix(raw, []byte(`ind":"`)); ok && (bytes.HasPrefix(kind, []byte(KindKey+`"`)) || bytes.HasPrefix(kind, []byte(KindBeat+`"`))) {
+		if kind, ok := bytes.CutPrefix(raw, []byte(`ind":"`)); ok && (bytes.HasPrefix(kind, []byte(KindKey+`"`)) || bytes.HasPrefix(kind, []byte(KindBeat+`"`)) || bytes.HasPrefix(kind, []byte(KindPrune+`"`))) {
 			return true
 		}
 	}

@@ -45,6 +45,9 @@ func toldLeaves(t testing.TB, m *madeLog, n int) [][]byte {
 		put(299, beat) // signed, and out of its place
 		key.Object.ID, key.Reason = "00000000+AAAA", ReasonRevoked
 		put(298, key)
+		prune := aLeaf(KindPrune)
+		prune.Object = PruneObject(PruneEntries, 256)
+		put(295, prune)
 		out[297] = []byte("no leaf")
 		out[296] = []byte(`{"kind":"key"}`)
 	}

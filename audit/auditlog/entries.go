@@ -3,6 +3,7 @@ package auditlog
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -18,7 +19,8 @@ type LogEntry struct {
 }
 
 // Entries yields all entries of a published log as they lie there, for search
-// and export. It verifies neither signature nor hashes: see [VerifyLog].
+// and export. It verifies neither signature nor hashes: see [VerifyLog]. Where the
+// oldest went with retention it begins behind them: LogEntry.Index says where.
 func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 	return func(yield func(LogEntry, error) bool) {
 		if fsys == nil {
@@ -41,12 +43,31 @@ func Entries(ctx context.Context, fsys fs.FS) iter.Seq2[LogEntry, error] {
 			yield(LogEntry{}, malformed("entries: checkpoint"))
 			return
 		}
-		for e, err := range EntriesOf(ctx, read, 0, head.N, head.N) {
+		first, err := firstBundle(ctx, read, head.N)
+		if err != nil {
+			yield(LogEntry{}, fmt.Errorf("auditlog: entries: %w", err))
+			return
+		}
+		for e, err := range EntriesOf(ctx, read, first, head.N, head.N) {
 			if !yield(e, err) {
 				return
 			}
 		}
 	}
+}
+
+// firstBundle is the first entry whose bundle is there; 0 where none is.
+func firstBundle(ctx context.Context, read merkle.Files, size int64) (int64, error) {
+	for n := int64(0); n*c2sp.TileWidth < size; n++ {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		_, _, err := read.Tile(ctx, c2sp.Tile(-1, n, int(min(c2sp.TileWidth, size-n*c2sp.TileWidth))))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return n * c2sp.TileWidth, nil
+		}
+	}
+	return 0, nil
 }
 
 // EntriesOf yields the entries from up to to of a log of size entries, from files

@@ -22,7 +22,7 @@ const (
 const (
 	KindEvent   = "event"   // something the application recorded
 	KindErase   = "erase"   // a person's openings and surrogate were erased
-	KindPrune   = "prune"   // old leaf bodies were dropped
+	KindPrune   = "prune"   // old entries, or what was sealed about some, were dropped: see Pruned
 	KindKey     = "key"     // the signing key changed
 	KindRecover = "recover" // a restored database was caught up from the published log
 	KindMerge   = "merge"   // two persons turned out to be one

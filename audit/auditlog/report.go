@@ -88,7 +88,8 @@ type Report struct {
 	Root     [32]byte
 	Verified int64       // entries read and hashed
 	Parsed   int64       // entries among them whose content was read, too: all but those that did not match, or few for VerifyHashes
-	Beats    int64       // beats among them
+	Pruned   int64       // entries that went with retention: that they were there is verified, what they said is gone
+	Beats    int64       // beats among those read
 	KeptSize int64       // entries that the kept checkpoint promises
 	Keys     []KeyChange // what the log says about its signing keys, the first hundred
 	Faults   []Fault     // the first hundred of the worst

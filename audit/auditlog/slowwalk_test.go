@@ -26,6 +26,8 @@ type slowWalk struct {
 	levels [][]byte
 	filled []int64 // finished tiles of each level
 	broken bool
+	gone   []int64 // whole bundles that are not there, while their hashes are
+	pruned int64   // up to where the newest entry of kind prune says that they went
 	end    *walker // what is said at the end, and of keys
 }
 
@@ -62,6 +64,16 @@ func slowVerify(ctx context.Context, v *Walk) (Report, error) {
 	}
 	end.signedByRevoked(signed)
 	end.anchor()
+	for _, n := range w.gone {
+		if (n+1)*c2sp.TileWidth <= w.pruned {
+			r.Pruned += c2sp.TileWidth
+			continue
+		}
+		w.fault(Incomplete, n*c2sp.TileWidth, c2sp.TilePath(c2sp.Tile(-1, n, c2sp.TileWidth)), "the entries cannot be read")
+	}
+	if r.Pruned > 0 && r.Kept == OK && kept.N < w.pruned {
+		r.Kept = Unanchored
+	}
 	r.Verdict = Worst(r.Log, r.Kept)
 	return r, err
 }
@@ -101,11 +113,13 @@ func (w *slowWalk) bundle(ctx context.Context, n int64, width int) error {
 		return ctx.Err()
 	}
 	exact, missing := name == c2sp.TilePath(tile), err != nil
-	if missing {
-		w.fault(Incomplete, n*c2sp.TileWidth, name, "the entries cannot be read")
-	}
 	tile.L = 0
 	hashes, hashErr := w.read.Hashes(ctx, tile)
+	if missing && errors.Is(err, fs.ErrNotExist) && width == c2sp.TileWidth && hashErr == nil {
+		w.gone = append(w.gone, n)
+	} else if missing {
+		w.fault(Incomplete, n*c2sp.TileWidth, name, "the entries cannot be read")
+	}
 	if missing && hashErr != nil {
 		w.broken = true
 		w.fault(Incomplete, n*c2sp.TileWidth, c2sp.TilePath(tile), "neither entries nor their hashes can be read; the rest was not checked")
@@ -156,6 +170,9 @@ func (w *slowWalk) entry(index int64, file string, raw []byte, known *tlog.Hash)
 	}
 	if leaf.Kind == KindKey {
 		w.end.keyChange(KeyChange{index, leaf.Object.ID, leaf.Reason == ReasonRevoked})
+	}
+	if what, to, ok := leaf.Pruned(); ok && what == PruneEntries && to <= index {
+		w.pruned = to
 	}
 	if leaf.Kind == KindBeat {
 		w.report.Beats++

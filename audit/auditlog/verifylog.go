@@ -18,6 +18,10 @@ import (
 // Incomplete). Without a kept checkpoint it cannot notice that the newest
 // entries were cut off, nor that someone with the signing key rewrote it all: the
 // verdict is then Unanchored at best, never OK.
+//
+// Of entries that went with retention (an entry of kind prune says up to where) the
+// hashes are verified and counted in Report.Pruned: OK needs a kept checkpoint that
+// covers them. A bundle that is not there and that no such entry names is Incomplete.
 func VerifyLog(ctx context.Context, fsys fs.FS, trust Trust) (Report, error) {
 	if fsys == nil {
 		return unmade(), errNoFS
@@ -59,6 +63,10 @@ type Walk struct {
 	// Each, if set, is called with each entry that matches its hash, in their
 	// order. Its error ends the walk.
 	Each func(index int64, raw []byte, leaf *Leaf) error
+	// Skipped, if set, is called in the place of Each where a bundle of entries is not
+	// there and the tile of its hashes is, with the index of the first and the hashes
+	// one behind the other. Its error ends the walk.
+	Skipped func(first int64, hashes []byte) error
 	// HashesOnly leaves out what [VerifyHashes] leaves out. Each is called with
 	// a leaf that is nil.
 	HashesOnly bool
@@ -119,13 +127,14 @@ func (v *Walk) Verify(ctx context.Context) (Report, error) {
 		return r, nil
 	}
 	r.Size, r.Root = head.N, head.Hash
-	w := &walker{read: read, head: head, report: &r, kept: kept, keys: key, each: v.Each, hashesOnly: v.HashesOnly, release: v.release}
+	w := &walker{read: read, head: head, report: &r, kept: kept, keys: key, each: v.Each, skipped: v.Skipped, hashesOnly: v.HashesOnly, release: v.release}
 	v.walker = w
 	if err = w.run(ctx); err != nil {
 		r.add(Fault{Verdict: Incomplete, Index: r.Verified, What: "the verification was interrupted"})
 	}
 	w.signedByRevoked(signed)
 	w.anchor()
+	w.retained()
 	r.Verdict = Worst(r.Log, r.Kept)
 	return r, err
 }

@@ -28,6 +28,10 @@ type walker struct {
 	merkle.Builder
 	lowest hashTile // the newest of level 0
 	broken bool     // from here on no hash is known
+
+	skipped  func(first int64, hashes []byte) error // hears of bundles that are not there; nil: no one listens
+	absences []absence
+	prunedTo int64 // as the newest entry of kind prune says
 }
 
 func (w *walker) run(ctx context.Context) error {
@@ -90,11 +94,18 @@ func (w *walker) take(ctx context.Context, b *bundle) error {
 	w.done(w.lowest.data)
 	w.lowest = b.tile
 	if b.err != nil {
-		w.fault(Incomplete, b.n*c2sp.TileWidth, b.name, "the entries cannot be read")
+		if !w.absent(b) {
+			w.fault(Incomplete, b.n*c2sp.TileWidth, b.name, "the entries cannot be read")
+		}
 		if b.tile.hashes(b.width) == nil {
 			w.broken = true
 			w.fault(Incomplete, b.n*c2sp.TileWidth, c2sp.TilePath(c2sp.Tile(0, b.n, b.width)), "neither entries nor their hashes can be read; the rest was not checked")
 			return nil
+		}
+		if w.skipped != nil {
+			if err := w.skipped(b.n*c2sp.TileWidth, b.tile.hashes(b.width)); err != nil {
+				return err
+			}
 		}
 	}
 	verified := w.report.Verified
@@ -126,6 +137,9 @@ func (w *walker) tell(f *finding, file string) error {
 	}
 	if f.beat {
 		w.report.Beats++
+	}
+	if f.prunes {
+		w.prunedTo = f.prunedTo
 	}
 	if f.what != "" {
 		w.fault(Tampered, f.index, file, f.what)

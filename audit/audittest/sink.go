@@ -121,7 +121,7 @@ func (s *Sink) SwapFile(_ context.Context, name string, old, data []byte) error 
 	return nil
 }
 
-// RemoveAll removes a folder.
+// RemoveAll removes a file or a folder.
 func (s *Sink) RemoveAll(_ context.Context, name string) error {
 	if err := s.cue("remove", name); err != nil {
 		return err
@@ -201,7 +201,7 @@ func Run(t *testing.T, open func(t *testing.T) audit.Sink) {
 
 func removes(t *testing.T, sink audit.Sink, remover audit.Remover) {
 	t.Helper()
-	for _, name := range []string{"tile/0/000.p/1", "tile/0/000.p/200", "tile/0/000", "tile/0/001.p/1"} {
+	for _, name := range []string{"tile/0/000.p/1", "tile/0/000.p/200", "tile/0/000", "tile/0/001.p/1", "tile/entries/000", "tile/entries/001"} {
 		if err := sink.WriteFile(t.Context(), name, []byte("x")); err != nil {
 			t.Fatalf("WriteFile(%s): %v", name, err)
 		}
@@ -209,6 +209,16 @@ func removes(t *testing.T, sink audit.Sink, remover audit.Remover) {
 	for range 2 { // the second time it is absent, which is fine
 		if err := remover.RemoveAll(t.Context(), "tile/0/000.p"); err != nil {
 			t.Fatalf("RemoveAll: %v", err)
+		}
+	}
+	for range 2 { // a file, as of entries that go with retention
+		if err := remover.RemoveAll(t.Context(), "tile/entries/000"); err != nil {
+			t.Fatalf("RemoveAll of a file: %v", err)
+		}
+	}
+	for name, gone := range map[string]bool{"tile/entries/000": true, "tile/entries/001": false} {
+		if _, err := sink.ReadFile(t.Context(), name); errors.Is(err, fs.ErrNotExist) != gone {
+			t.Errorf("after RemoveAll(tile/entries/000), %s: %v", name, err)
 		}
 	}
 	for name, gone := range map[string]bool{"tile/0/000.p/1": true, "tile/0/000.p/200": true, "tile/0/000": false, "tile/0/001.p/1": false} {

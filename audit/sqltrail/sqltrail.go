@@ -57,6 +57,15 @@
 // A [Store] is safe for concurrent use, in several processes. It does not
 // close the database.
 //
+// # No partitions
+//
+// The tables are not partitioned, and audit.Trail.Prune deletes rows: on PostgreSQL a
+// page of an answer took 2.1 ms without partitions of entries and openings, 2.8 ms
+// over 12 of them, 7.0 ms over 64 and 172 ms over 256, because each statement looks at
+// them all; and 100,000 entries with their openings were deleted in 0.37 s, where
+// dropping their partitions took 0.28 s. A sale touches events alone, from which
+// nothing is deleted.
+//
 // # Errors
 //
 //	ErrSecureDelete   permanent   open SQLite with secure_delete(1)
@@ -118,7 +127,8 @@ func Migrations() fs.FS {
 // Grants returns the GRANT statements for the application's role, crm_app in
 // them, as postgres.sql and mysql.sql (MariaDB's, too). [Install] and the
 // migrations are for the owner of the tables; all else works as that role,
-// which can neither delete an event or an entry nor change what one says. Where
+// which can neither delete an event or an entry nor change what one says: a job that
+// prunes needs prune-postgres.sql or prune-mysql.sql besides, for a role of its own. Where
 // processes record that do not sequence, sale-postgres.sql and sale-mysql.sql are
 // enough for theirs: such a role cannot read what was recorded either.
 func Grants() fs.FS { return folder("grants") }

@@ -157,7 +157,7 @@ func (d *Dir) write(f *durable.Folder, name string, data []byte) (err error) {
 	return err
 }
 
-// RemoveAll removes a folder of partial tiles.
+// RemoveAll removes a file, or a folder and what it holds.
 func (d *Dir) RemoveAll(ctx context.Context, name string) error {
 	if err := check(ctx, name); err != nil {
 		return err

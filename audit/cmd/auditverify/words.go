@@ -16,7 +16,7 @@ type words struct {
 	usage, unusable                                   string
 	verdict, log, entries, root, kept, keys, faults   string
 	verified, anchors, more, noKept, rotated, revoked string
-	keptSize, entry                                   string
+	keptSize, entry, pruned                           string
 	verdicts                                          map[auditlog.Verdict]string
 	what                                              map[string]string // of faults, from English; nil leaves them
 }
@@ -59,6 +59,7 @@ exit codes: 0 ok, 10 unanchored, 11 incomplete, 12 rolled back, 13 forked,
 		verdict:  "verdict", log: "log", entries: "entries", root: "root", kept: "kept", keys: "key", faults: "fault",
 		verified: "%d, verified %d", anchors: "anchors of other stores: %d", more: "and %d more",
 		noKept: "none was handed in", rotated: "signs from here on", revoked: "counts no more", keptSize: "%d entries", entry: "entry %d",
+		pruned: "%d went with retention: their hashes were verified, what they said is gone",
 		verdicts: map[auditlog.Verdict]string{
 			auditlog.OK:         "OK: the log is sound, and it continues the kept checkpoint",
 			auditlog.Unanchored: "UNANCHORED: the log is sound by itself; without a kept checkpoint nobody can tell whether it is the one that others saw",
@@ -86,6 +87,7 @@ func chinese() words {
 		verdict:  "结论", log: "日志", entries: "条目", root: "根哈希", kept: "留存", keys: "密钥", faults: "问题",
 		verified: "共 %d 条,已核对 %d 条", anchors: "其他存储的锚点: %d", more: "另有 %d 处",
 		noKept: "未提供", rotated: "自此开始签名", revoked: "不再有效", keptSize: "%d 条", entry: "第 %d 条",
+		pruned: "其中 %d 条已按保留期限删除: 哈希已核对,内容已不在",
 		verdicts: map[auditlog.Verdict]string{
 			auditlog.OK:         "正常: 日志完好,并且延续了留存的检查点",
 			auditlog.Unanchored: "无锚点: 日志自身完好;没有留存的检查点,无法断定它就是他人见过的那一份",
@@ -127,6 +129,9 @@ func (w *words) print(out io.Writer, r *auditlog.Report) {
 	line(w.entries, fmt.Sprintf(w.verified, r.Size, r.Verified))
 	if r.Beats > 0 {
 		line(w.entries, fmt.Sprintf(w.anchors, r.Beats))
+	}
+	if r.Pruned > 0 {
+		line(w.entries, fmt.Sprintf(w.pruned, r.Pruned))
 	}
 	line(w.root, hex.EncodeToString(r.Root[:]))
 	if r.KeptSize > 0 {
