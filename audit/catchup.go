@@ -81,7 +81,11 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 	if err := t.behind(reader, s, head); err != nil {
 		return err
 	}
-	if err := t.mirrorThere(ctx, s); err != nil {
+	told, err := t.toldInLog(ctx, read, reader, s.N, head.N, head.N)
+	if err == nil {
+		err = t.mirrorThere(ctx, s, told.to)
+	}
+	if err != nil {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	t.memory.restored()
@@ -91,11 +95,7 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	from := s.N
-	told, err := t.toldInLog(ctx, read, reader, s.N, head.N, head.N)
-	if err == nil {
-		s, err = t.over(ctx, reader, s, told.to)
-	}
-	if err != nil {
+	if s, err = t.over(ctx, reader, s, told.to); err != nil {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	first := s.N

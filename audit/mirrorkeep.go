@@ -152,11 +152,12 @@ func (t *Trail) marksOf(ctx context.Context, owners [][16]byte) (map[[16]byte]ow
 }
 
 // mirrorThere says that the mirror still has what the state row of a restored
-// database knows to be in it.
-func (t *Trail) mirrorThere(ctx context.Context, s state) error {
+// database knows to be in it, and that has not gone with retention since.
+func (t *Trail) mirrorThere(ctx context.Context, s state, pruned int64) error {
 	if t.config.Mirror == nil {
 		return nil
 	}
+	s.pruned = max(s.pruned, pruned)
 	gone := false
 	err := t.withMirror(ctx, copyCall, func(sink Sink) (err error) {
 		gone, err = mirrorGone(ctx, sink, s)
