@@ -143,7 +143,7 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 	if err := t.insertNew(ctx, tx, entriesTable, entriesOf, entries); err != nil {
 		return err
 	}
-	if err := t.told(ctx, tx, rows); err != nil { // of what waited in the backup
+	if err := t.told(ctx, tx, rows, keys); err != nil { // of what waited in the backup
 		return err
 	}
 	drop, err := t.became(ctx, tx, rows, keys)

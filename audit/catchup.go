@@ -26,7 +26,10 @@ import (
 //
 // Where the keys of the tags were changed (Config.Keys, Tag or Tenant), call it
 // once, with everything published: it tags the state row anew, if that says what
-// the published log says.
+// the published log says. Rows of surrogates that somebody has changed without the key
+// of the tags it sets right, too, on a level database: they say what the log says
+// again, and are whose their heads say, or nobody's until somebody is named for whom
+// they open.
 //
 // [Trail.CatchUpReport] does the same, and says what came back.
 func (t *Trail) CatchUp(ctx context.Context) error {
@@ -67,11 +70,7 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 		if _, err := t.look(ctx, false); err != nil {
 			return err
 		}
-		untagged, err := t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_surrogates WHERE LENGTH(tag) = 0`)
-		if err == nil && untagged { // of a tenant whose keys did not answer in the last restore
-			err = t.tagRest(ctx, head, reader)
-		}
-		return err
+		return t.setRight(ctx, head, reader)
 	}
 	if err := t.behind(reader, s, head); err != nil {
 		return err
@@ -96,8 +95,10 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 		}
 	}
 	t.observe(ctx, "audit.caught_up", float64(head.N-from))
-	_, err = t.look(ctx, false)
-	return err
+	if _, err = t.look(ctx, false); err != nil {
+		return err
+	}
+	return t.setRight(ctx, head, reader)
 }
 
 // behind says whether a database can catch up: it is the beginning of the

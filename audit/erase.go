@@ -79,40 +79,47 @@ func (t *Trail) Eraser() func(ctx context.Context, tenant, person string) error 
 // lock under which filing asks for them: from its commit on nothing about the
 // person opens any more, and nothing new is filed.
 func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) (marked []surrogateID, err error) {
-	if _, err := t.surrogatesOfPerson(ctx, tenant, person); err != nil { // gives a person without a row what a restore has lost
-		return nil, err
-	}
-	rest, err := t.unmappedOf(ctx, tenant, person) // opened here, not inside the transaction
+	found, err := t.surrogatesOfPerson(ctx, tenant, person) // gives a person without a row what a restore has lost
 	if err != nil {
 		return nil, err
 	}
-	read := func(q sqldb.Querier) (out []surrogateID, err error) {
-		out, err = t.surrogatesFor(ctx, q, tenant, person)
-		for _, p := range rest {
-			if !slices.Contains(out, p.surrogateID) { // the person took it meanwhile
-				out = append(out, p.surrogateID)
-			}
-		}
-		return out, err
+	rest, err := t.unmappedOf(ctx, tenant, person) // opened here, not inside the transaction
+	if err == nil && len(found) == 0 {
+		rest, err = t.hiddenOf(ctx, tenant, person)
 	}
-	before, err := read(t.db)
-	if err != nil || len(before) == 0 {
+	if err != nil {
 		return nil, err
 	}
 	for range plans {
-		rows, err := t.eraseEvents(ctx, tenant, before)
+		said, err := t.rowsFor(ctx, t.db, tenant, person)
+		if err != nil {
+			return nil, err
+		}
+		all, err := t.believe(ctx, person, said, keys)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range rest {
+			if !slices.Contains(all, p.surrogateID) { // the person took it meanwhile
+				all = append(all, p.surrogateID)
+			}
+		}
+		if len(all) == 0 {
+			return nil, nil
+		}
+		rows, err := t.eraseEvents(ctx, tenant, all)
 		if err != nil {
 			return nil, err
 		}
 		err = t.exclusive(ctx, func(tx HandoverTx) error {
-			now, err := read(tx)
-			if err == nil && !sameSurrogates(now, before) {
-				before, err = now, errMoved
+			now, err := t.rowsFor(ctx, tx, tenant, person)
+			if err == nil && !sameRows(now, said) {
+				err = errMoved
 			}
-			if err != nil || len(now) == 0 {
+			if err != nil {
 				return err
 			}
-			if err := t.putMarks(ctx, tx, now, surrogateErasing, keys); err != nil {
+			if err := t.putMarks(ctx, tx, all, surrogateErasing, keys); err != nil {
 				return err
 			}
 			for _, row := range rows {
@@ -123,7 +130,7 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 			return nil
 		})
 		if !errors.Is(err, errMoved) {
-			return before, err
+			return all, err
 		}
 	}
 	return nil, errMoved
@@ -158,7 +165,7 @@ var tombstonesOf = sqldb.Insert{
 func (t *Trail) putMarks(ctx context.Context, tx HandoverTx, all []surrogateID, state byte, keys []macKey) error {
 	rows := make([][]any, len(all))
 	for i, s := range all {
-		rows[i] = []any{s.tenant, s.surrogate[:], surrogateK(s.surrogate), nil, nil, nil, int64(state), surrogateTag(&keys[0], s.tenant, s.surrogate, state, nil)}
+		rows[i] = []any{s.tenant, s.surrogate[:], surrogateK(s.surrogate), nil, nil, nil, int64(state), surrogateTag(&keys[0], s.tenant, s.surrogate, state, nil, "")}
 	}
 	return t.add(ctx, tx, tombstonesOf, rows...)
 }
@@ -168,39 +175,6 @@ func (t *Trail) putMark(ctx context.Context, tx HandoverTx, s surrogateID, state
 	_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET person = NULL, head = NULL, into_surrogate = NULL, state = ?, tag = ? WHERE tenant = ? AND surrogate = ?`,
 		int64(state), tagIfKnown(keys, s.tenant, s.surrogate, state, nil), s.tenant, s.surrogate[:])
 	return err
-}
-
-func sameSurrogates(a, b []surrogateID) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// surrogatesFor are the surrogates of a person in their order: the person's own,
-// and those that were merged into it.
-func (t *Trail) surrogatesFor(ctx context.Context, q sqldb.Querier, tenant, person string) (out []surrogateID, err error) {
-	if person == "" {
-		return nil, nil
-	}
-	scan := func(rows answer) error {
-		var raw []byte
-		err := rows.Scan(&raw)
-		s := surrogateID{tenant: tenant}
-		copy(s.surrogate[:], raw)
-		out = append(out, s)
-		return err
-	}
-	if err := t.query(ctx, q, scan, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person); err != nil || len(out) == 0 {
-		return out, err
-	}
-	own := out[0].surrogate
-	return out, t.query(ctx, q, scan, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND into_surrogate = ? ORDER BY surrogate`, tenant, own[:])
 }
 
 // erasing are the surrogates of a tenant, "" for all, whose erasure has begun and

@@ -209,7 +209,7 @@ func (t *Trail) makeSurrogates(ctx context.Context, tenant string, persons []str
 		}
 		rows = append(rows, []any{
 			tenant, h.Surrogate[:], surrogateKey(h.Surrogate), person, sealed, int64(surrogateLive),
-			surrogateTag(&keys[0], tenant, h.Surrogate, surrogateLive, nil),
+			surrogateTag(&keys[0], tenant, h.Surrogate, surrogateLive, nil, person),
 		})
 	}
 	in := sqldb.Insert{
