@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"testing"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -31,3 +32,13 @@ func (t *Trail) Dialect() sqldb.Dialect { return t.db.Dialect }
 
 // Verifier is the verifier key of the log.
 func (t *Trail) Verifier() string { return t.config.Verifier }
+
+// UnmappedTag is the tag of the row of a surrogate of whom nobody says whose it is.
+func (t *Trail) UnmappedTag(tb testing.TB, tenant string, surrogate []byte) []byte {
+	tb.Helper()
+	keys, err := t.macKeys(tb.Context(), tenant, surrogateKeyLabel)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return tagIfKnown(keys, tenant, [16]byte(surrogate), surrogateUnmapped, nil)
+}

@@ -94,6 +94,9 @@ func scanPerson(rows answer) (p personRow, err error) {
 	err = rows.Scan(&p.n, &p.k, &p.tenant, &raw, &state, &p.into, &p.tag, &p.person, &p.head)
 	p.fill(raw, state)
 	p.short = len(raw) != len(p.surrogate)
+	if p.tag == nil { // a driver's word for no bytes
+		p.tag = []byte{}
+	}
 	return p, err
 }
 
