@@ -198,7 +198,7 @@ func (t *Trail) Dismiss(ctx context.Context) (n int, err error) {
 	if err := t.ready(); err != nil {
 		return 0, err
 	}
-	old := t.now().Add(-lateForADay).UnixMicro()
+	old := t.lateBefore()
 	for {
 		rows, err := t.asides(ctx, t.db, 0, "("+ofTheRefused+" OR "+ofTheLate+" AND at <= ?)", append(slices.Concat(whysLate[:], whysLate[:]), old)...)
 		if err != nil || len(rows) == 0 {

@@ -199,11 +199,27 @@ func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, pat
 	if err := t.fileWith(ctx, s, patience); err != nil {
 		return err
 	}
-	if err := t.dropAsides(ctx, s); err != nil {
-		return err
-	}
-	if err := t.dropOpenings(ctx, s); err != nil {
-		return err
+	end := time.Now().Add(patience)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		asides, err := t.dropAsides(ctx, s)
+		if err != nil {
+			return err
+		}
+		held, err := t.dropOpenings(ctx, s)
+		if err != nil {
+			return err
+		}
+		if held += asides; held == 0 {
+			break
+		}
+		if !time.Now().Before(end) { // all else is done, but for the last step
+			return cmp.Or(t.eraseMirrored(ctx, s, patience), fmt.Errorf("%w: %d rows whose events a sale repeats, which has not ended", ErrWaiting, held))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
 	}
 	if err := t.eraseMirrored(ctx, s, patience); err != nil {
 		return err
@@ -213,16 +229,22 @@ func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, pat
 
 // dropOpenings deletes the openings of a surrogate, and the retry tags of the
 // events that name it: first where the index of persons has not come to yet, then
-// by the index.
-func (t *Trail) dropOpenings(ctx context.Context, s surrogateID) error {
+// by the index, and then what the index does not name, which somebody has damaged. It
+// says how many retry tags a sale holds.
+func (t *Trail) dropOpenings(ctx context.Context, s surrogateID) (held int, err error) {
 	from, err := t.unfoundFrom(ctx)
 	if err != nil {
+		return 0, err
+	}
+	drop := func(idx []any) error {
+		n, err := t.dropOpeningsAt(ctx, s, idx)
+		held += n
 		return err
 	}
 	for {
 		rows, err := t.entryRows(ctx, t.db, from, math.MaxInt64, rowsAStatement)
 		if err != nil {
-			return err
+			return held, err
 		}
 		if len(rows) == 0 {
 			break
@@ -235,26 +257,37 @@ func (t *Trail) dropOpenings(ctx context.Context, s surrogateID) error {
 				idx = append(idx, rows[i].idx)
 			}
 		}
-		if err := t.dropOpeningsAt(ctx, s, idx); err != nil {
-			return err
+		if err := drop(idx); err != nil {
+			return held, err
 		}
 	}
-	after := int64(-1)
-	for {
-		var idx []any
-		err := t.query(ctx, t.db, func(rows answer) error {
-			var n int64
-			err := rows.Scan(&n)
-			idx, after = append(idx, n), n
-			return err
-		}, `SELECT idx FROM crmguard_audit_persons WHERE k = ? AND idx > ? ORDER BY idx LIMIT ?`, surrogateK(s.surrogate), after, rowsAStatement)
-		if err != nil || len(idx) == 0 {
-			return err
-		}
-		if err := t.dropOpeningsAt(ctx, s, idx); err != nil {
-			return err
+	for _, by := range []struct {
+		query string
+		arg   any
+	}{
+		{`SELECT idx FROM crmguard_audit_persons WHERE k = ? AND idx > ? ORDER BY idx LIMIT ?`, surrogateK(s.surrogate)},
+		{`SELECT idx FROM crmguard_audit_openings WHERE owner = ? AND idx > ? ORDER BY idx LIMIT ?`, s.surrogate[:]},
+	} {
+		for after := int64(-1); ; {
+			var idx []any
+			err := t.query(ctx, t.db, func(rows answer) error {
+				var n int64
+				err := rows.Scan(&n)
+				idx, after = append(idx, n), n
+				return err
+			}, by.query, by.arg, after, rowsAStatement)
+			if err != nil {
+				return held, err
+			}
+			if len(idx) == 0 {
+				break
+			}
+			if err := drop(idx); err != nil {
+				return held, err
+			}
 		}
 	}
+	return held, nil
 }
 
 // unfoundFrom is from where on the index of persons may lack entries, whatever the
@@ -265,9 +298,9 @@ func (t *Trail) unfoundFrom(ctx context.Context) (from int64, err error) {
 }
 
 // dropOpeningsAt deletes what is sealed about a surrogate in some entries.
-func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) error {
+func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) (held int, err error) {
 	if len(idx) == 0 {
-		return nil
+		return 0, nil
 	}
 	marks := sqldb.Marks(len(idx))
 	var events []any // apart, because MariaDB reads the whole table where they come from a subquery
@@ -277,24 +310,29 @@ func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) er
 		events = append(events, id)
 		return err
 	}, `SELECT id FROM crmguard_audit_entries WHERE idx IN (`+marks+`)`, idx...); err != nil {
-		return err
+		return 0, err
 	}
-	return t.within(ctx, func(tx HandoverTx) error {
+	err = t.within(ctx, func(tx HandoverTx) error {
+		held = 0 // of an attempt that the database ended
 		if _, err := t.exec(ctx, tx, `DELETE FROM crmguard_audit_openings WHERE owner = ? AND idx IN (`+marks+`)`, append([]any{s.surrogate[:]}, idx...)...); err != nil || len(events) == 0 {
 			return err
 		}
-		_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE id IN (`+sqldb.Marks(len(events))+`)`, events...)
+		left, err := t.forgetRetries(ctx, tx, events)
+		held = len(left)
 		return err
 	})
+	return held, err
 }
 
-// dropAsides takes the openings of a surrogate out of what was set aside. What waits
-// for its key keeps them: without them it would be no row of that key.
-func (t *Trail) dropAsides(ctx context.Context, s surrogateID) error {
+// dropAsides takes the openings of a surrogate out of what was set aside, and says how
+// many retry tags a sale holds. What waits for its key keeps them for a day: without
+// them it is no row of that key. Then no process is to be expected any more that knows
+// it, and an erasure ends.
+func (t *Trail) dropAsides(ctx context.Context, s surrogateID) (held int, err error) {
 	for after := int64(0); ; {
-		rows, err := t.asides(ctx, t.db, after, ofTheRefused, whysLate[:]...)
+		rows, err := t.asides(ctx, t.db, after, ofTheRefused+" OR "+ofTheLate+" AND at <= ?", append(slices.Concat(whysLate[:], whysLate[:]), t.lateBefore())...)
 		if err != nil || len(rows) == 0 {
-			return err
+			return held, err
 		}
 		after = rows[len(rows)-1].n
 		for _, a := range rows {
@@ -303,13 +341,15 @@ func (t *Trail) dropAsides(ctx context.Context, s surrogateID) error {
 				continue
 			}
 			if err := t.within(ctx, func(tx HandoverTx) error {
-				_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_aside SET body = ? WHERE n = ?`, body, a.n)
-				if err == nil {
-					_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE id = ?`, a.id)
+				left, err := t.forgetRetries(ctx, tx, []any{a.id})
+				if err != nil || len(left) > 0 {
+					held += len(left) // its body stays until then
+					return err
 				}
+				_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_aside SET body = ? WHERE n = ?`, body, a.n)
 				return err
 			}); err != nil {
-				return err
+				return held, err
 			}
 		}
 	}
@@ -347,7 +387,7 @@ func (t *Trail) fileWith(ctx context.Context, s surrogateID, patience time.Durat
 			return err
 		}
 		if !time.Now().Before(end) {
-			return fmt.Errorf("%w: %d rows hold sealed values of the person", ErrWaiting, n)
+			return fmt.Errorf("%w: %d rows hold sealed values of the person: of an open sale, or set aside until the key of their tag is known, which they wait for a day (audit.refused)", ErrWaiting, n)
 		}
 		select {
 		case <-ctx.Done():

@@ -119,7 +119,7 @@ func TestTheRowOfNobodyIsSetRight(t *testing.T) {
 // updates counts the events about a person that are no merges.
 func (b *bench) updates(person string) (n int) {
 	for _, e := range b.history(audit.About(person)) {
-		if e.Kind == auditlog.KindEvent {
+		if e.Leaf.Kind == auditlog.KindEvent {
 			n++
 		}
 	}

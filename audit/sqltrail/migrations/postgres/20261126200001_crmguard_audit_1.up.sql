@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_openings (
 	owner bytea NOT NULL,
 	sealed bytea NOT NULL,
 	PRIMARY KEY (idx, owner));
+CREATE INDEX IF NOT EXISTS crmguard_audit_openings_owner ON crmguard_audit_openings (owner, idx);
 CREATE TABLE IF NOT EXISTS crmguard_audit_surrogates (
 	n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	tenant text COLLATE "C" NOT NULL,

@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_openings (
 	owner BLOB NOT NULL,
 	sealed BLOB NOT NULL,
 	PRIMARY KEY (idx, owner)) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS crmguard_audit_openings_owner ON crmguard_audit_openings (owner, idx);
 CREATE TABLE IF NOT EXISTS crmguard_audit_surrogates (
 	n INTEGER PRIMARY KEY,
 	tenant TEXT NOT NULL,
