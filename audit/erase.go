@@ -196,8 +196,9 @@ func (t *Trail) erasing(ctx context.Context, tenant string) (out []surrogateID, 
 // eraseRest deletes all that was sealed about a surrogate, few rows at a time: a
 // person of a hundred thousand events must hold up no sale.
 func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, patience time.Duration) error {
-	if err := t.fileWith(ctx, s, patience); err != nil {
-		return err
+	waits := t.fileWith(ctx, s, patience)
+	if waits != nil && !errors.Is(waits, ErrWaiting) {
+		return waits
 	}
 	end := time.Now().Add(patience)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
@@ -223,6 +224,9 @@ func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, pat
 	}
 	if err := t.eraseMirrored(ctx, s, patience); err != nil {
 		return err
+	}
+	if waits != nil { // all else is done, but for the last step
+		return waits
 	}
 	return t.exclusive(ctx, func(tx HandoverTx) error { return t.putMark(ctx, tx, s, surrogateErased, keys) })
 }
