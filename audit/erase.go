@@ -333,6 +333,11 @@ func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) (h
 // them it is no row of that key. Then no process is to be expected any more that knows
 // it, and an erasure ends.
 func (t *Trail) dropAsides(ctx context.Context, s surrogateID) (held int, err error) {
+	keys, err := t.asideKeys(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer wipe(keys)
 	for after := int64(0); ; {
 		rows, err := t.asides(ctx, t.db, after, ofTheRefused+" OR "+ofTheLate+" AND at <= ?", append(slices.Concat(whysLate[:], whysLate[:]), t.lateBefore())...)
 		if err != nil || len(rows) == 0 {
@@ -344,13 +349,17 @@ func (t *Trail) dropAsides(ctx context.Context, s surrogateID) (held int, err er
 			if !changed {
 				continue
 			}
+			tag := a.tag
+			if a.check(keys) == tagRight {
+				tag = asideTag(keys, a.id, body, a.why, a.at)
+			}
 			if err := t.within(ctx, func(tx HandoverTx) error {
 				left, err := t.forgetRetries(ctx, tx, []any{a.id})
 				if err != nil || len(left) > 0 {
 					held += len(left) // its body stays until then
 					return err
 				}
-				_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_aside SET body = ? WHERE n = ?`, body, a.n)
+				_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_aside SET body = ?, tag = ? WHERE n = ?`, body, tag, a.n)
 				return err
 			}); err != nil {
 				return held, err

@@ -33,6 +33,9 @@ func (t *Trail) tagRest(ctx context.Context, head tlog.Tree, reader tlog.HashRea
 	if err := t.tagPeople(ctx, ev); err != nil {
 		return err
 	}
+	if err := t.tagAsides(ctx); err != nil {
+		return err
+	}
 	return t.tagHeads(ctx, head, reader)
 }
 

@@ -71,7 +71,8 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_aside (
 	id bytea NOT NULL,
 	body bytea NOT NULL,
 	why text COLLATE "C" NOT NULL,
-	at bigint NOT NULL);
+	at bigint NOT NULL,
+	tag bytea NOT NULL);
 CREATE INDEX IF NOT EXISTS crmguard_audit_aside_why ON crmguard_audit_aside (why, n);
 CREATE TABLE IF NOT EXISTS crmguard_audit_tiles (
 	level bigint NOT NULL,

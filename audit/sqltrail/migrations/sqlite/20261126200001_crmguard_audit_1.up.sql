@@ -68,7 +68,8 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_aside (
 	id BLOB NOT NULL,
 	body BLOB NOT NULL,
 	why TEXT NOT NULL,
-	at INTEGER NOT NULL) STRICT;
+	at INTEGER NOT NULL,
+	tag BLOB NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS crmguard_audit_aside_why ON crmguard_audit_aside (why);
 CREATE TABLE IF NOT EXISTS crmguard_audit_tiles (
 	level INTEGER NOT NULL,
