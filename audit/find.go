@@ -226,7 +226,7 @@ func (t *Trail) surrogatesKnown(ctx context.Context, tenant, person string) (of 
 		var raw []byte
 		var gone, left, merged int64
 		var state sql.NullInt64
-		err := rows.Scan(&gone, &left, &merged, &raw, &state, &p.into, &p.tag, &p.person, &p.head)
+		err := rows.Scan(&gone, &left, &merged, &p.n, &raw, &state, &p.into, &p.tag, &p.person, &p.head)
 		unmapped, back = unmapped+gone, back+left
 		if state.Valid {
 			p.tenant, p.short = tenant, len(raw) != len(p.surrogate)
@@ -236,9 +236,9 @@ func (t *Trail) surrogatesKnown(ctx context.Context, tenant, person string) (of 
 			}
 		}
 		return err
-	}, `SELECT 0, 0, 0, `+personMark("s")+` FROM crmguard_audit_surrogates s WHERE s.tenant = ? AND s.person = ?`+
-		` UNION ALL SELECT 0, 0, 1, `+personMark("a")+` FROM crmguard_audit_surrogates s CROSS JOIN crmguard_audit_surrogates a WHERE s.tenant = ? AND s.person = ? AND a.tenant = ? AND a.into_surrogate = s.surrogate`+
-		` UNION ALL SELECT COUNT(*) - COUNT(head), COUNT(head), 0, NULL, NULL, NULL, NULL, NULL, NULL FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2 AND tenant = ? AND person IS NULL`,
+	}, `SELECT 0, 0, 0, s.n, `+personMark("s")+` FROM crmguard_audit_surrogates s WHERE s.tenant = ? AND s.person = ?`+
+		` UNION ALL SELECT 0, 0, 1, a.n, `+personMark("a")+` FROM crmguard_audit_surrogates s CROSS JOIN crmguard_audit_surrogates a WHERE s.tenant = ? AND s.person = ? AND a.tenant = ? AND a.into_surrogate = s.surrogate`+
+		` UNION ALL SELECT COUNT(*) - COUNT(head), COUNT(head), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2 AND tenant = ? AND person IS NULL`,
 		tenant, person, tenant, person, tenant, tenant)
 	if err != nil || len(said) == 0 {
 		return nil, unmapped, back, err
