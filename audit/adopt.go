@@ -32,6 +32,11 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 	if err != nil {
 		return err
 	}
+	if keys.asides == nil {
+		if keys.asides, err = t.asideKeys(ctx); err != nil {
+			return err
+		}
+	}
 	page, err := t.published(ctx, leaves, keys)
 	if err != nil {
 		return err
@@ -143,7 +148,7 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 	if err := t.insertNew(ctx, tx, entriesTable, entriesOf, entries); err != nil {
 		return err
 	}
-	if err := t.told(ctx, tx, rows); err != nil { // of what waited in the backup
+	if err := t.told(ctx, tx, rows, keys); err != nil { // of what waited in the backup
 		return err
 	}
 	drop, err := t.became(ctx, tx, rows, keys)
@@ -152,7 +157,7 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 	}
 	for at := 0; at < len(page); at += rowsAStatement {
 		end := min(at+rowsAStatement, len(page))
-		n, err := t.adopt(ctx, tx, from+int64(at), page[at:end], drop, now)
+		n, err := t.adopt(ctx, tx, from+int64(at), page[at:end], drop, keys, now)
 		if err != nil {
 			return err
 		}
@@ -181,7 +186,7 @@ type stubRow struct {
 // adopt gives published entries their stubs: the row that waited in the backup,
 // with its openings if it says the same, or a new one. It says how many rows it set
 // aside.
-func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []adopted, drop *dropping, now int64) (int, error) {
+func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []adopted, drop *dropping, keys *passKeys, now int64) (int, error) {
 	there := make(map[[16]byte]stubRow)
 	ids := make([]any, len(page))
 	for i := range page {
@@ -241,6 +246,10 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 	}
 	if err := t.insertNew(ctx, tx, openingsTable, openingsOf, openings); err != nil {
 		return 0, err
+	}
+	for i := range asides {
+		a := asides[i]
+		asides[i] = append(a, asideTag(keys.asides, a[0].([]byte), a[1].([]byte), refusedRetry, now)) //nolint:forcetypeassert // as they were made above
 	}
 	return len(asides), t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, asides)
 }

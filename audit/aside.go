@@ -17,7 +17,7 @@ import (
 // a later key could make right, a tag of a key that is not known here, comes back by
 // itself.
 
-var asideOf = []string{"id", "body", "why", "at"}
+var asideOf = []string{"id", "body", "why", "at", "tag"}
 
 // A pass that has met so many rows that may not enter, or so much of them, goes no
 // further: what it has filed is signed before it looks on.
@@ -28,13 +28,21 @@ const (
 
 // setAside moves refused rows away, and says how many.
 func (t *Trail) setAside(ctx context.Context, rows []refusal) (moved int, err error) {
+	if len(rows) == 0 {
+		return 0, nil
+	}
+	keys, err := t.asideKeys(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer wipe(keys)
 	slices.SortFunc(rows, func(a, b refusal) int { return int(a.seq - b.seq) })
 	for part := range slices.Chunk(rows, rowsAStatement) {
 		n := 0
 		if err := t.within(ctx, func(tx HandoverTx) error {
 			n = 0 // of an attempt that the database ended
 			var err error
-			n, err = t.setAsideIn(ctx, tx, part)
+			n, err = t.setAsideIn(ctx, tx, part, keys)
 			return err
 		}); err != nil {
 			return moved, err
@@ -44,7 +52,7 @@ func (t *Trail) setAside(ctx context.Context, rows []refusal) (moved int, err er
 	return moved, nil
 }
 
-func (t *Trail) setAsideIn(ctx context.Context, tx HandoverTx, part []refusal) (int, error) {
+func (t *Trail) setAsideIn(ctx context.Context, tx HandoverTx, part []refusal, keys []macKey) (int, error) {
 	var seqs []any
 	for i := range part {
 		seqs = append(seqs, part[i].seq)
@@ -77,7 +85,7 @@ func (t *Trail) setAsideIn(ctx context.Context, tx HandoverTx, part []refusal) (
 			if len(body) == 0 { // somebody took it: what is empty was dismissed
 				body = []byte{0}
 			}
-			rows = append(rows, []any{r.id, body, r.why, now})
+			rows = append(rows, []any{r.id, body, r.why, now, asideTag(keys, r.id, body, r.why, now)})
 		}
 	}
 	if err := t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, rows); err != nil {
@@ -99,6 +107,9 @@ type asideRow struct {
 	n    int64
 	id   []byte
 	body []byte
+	why  string
+	at   int64
+	tag  []byte
 }
 
 // asides reads those of a condition that nobody has dismissed, behind n.
@@ -106,13 +117,13 @@ func (t *Trail) asides(ctx context.Context, q sqldb.Querier, after int64, where 
 	size := 0
 	err = t.page(ctx, q, func(found answer) error {
 		var a asideRow
-		err := found.Scan(&a.n, &a.id, &a.body)
+		err := found.Scan(&a.n, &a.id, &a.body, &a.why, &a.at, &a.tag)
 		if rows, size = append(rows, a), size+len(a.body); err == nil && size > queueBytes {
 			err = errEnough
 		}
 		return err
 	}, sqldb.Page{
-		Table: "crmguard_audit_aside", Columns: []string{"n", upTo(64, "id"), upTo(mostBody, "body")}, Key: []string{"n"},
+		Table: "crmguard_audit_aside", Columns: []string{"n", upTo(64, "id"), upTo(mostBody, "body"), "why", "at", upTo(tagSize, "tag")}, Key: []string{"n"},
 		Where: where, Args: args, After: []any{after}, Limit: rowsAStatement,
 	})
 	return rows, enough(err)
@@ -198,7 +209,12 @@ func (t *Trail) Dismiss(ctx context.Context) (n int, err error) {
 	if err := t.ready(); err != nil {
 		return 0, err
 	}
-	old := t.now().Add(-lateForADay).UnixMicro()
+	keys, err := t.asideKeys(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("audit: dismiss: %w", err)
+	}
+	defer wipe(keys)
+	old := t.lateBefore()
 	for {
 		rows, err := t.asides(ctx, t.db, 0, "("+ofTheRefused+" OR "+ofTheLate+" AND at <= ?)", append(slices.Concat(whysLate[:], whysLate[:]), old)...)
 		if err != nil || len(rows) == 0 {
@@ -215,7 +231,7 @@ func (t *Trail) Dismiss(ctx context.Context) (n int, err error) {
 		}
 		err = t.within(ctx, func(tx HandoverTx) error {
 			for _, a := range rows {
-				done, err := t.exec(ctx, tx, `UPDATE crmguard_audit_aside SET body = `+t.noRetry()+` WHERE n = ? AND LENGTH(body) > 0`, a.n)
+				done, err := t.exec(ctx, tx, `UPDATE crmguard_audit_aside SET body = `+t.noRetry()+`, tag = ? WHERE n = ? AND LENGTH(body) > 0`, asideTag(keys, a.id, nil, a.why, a.at), a.n)
 				if err == nil && done != 1 {
 					err = errMoved
 				}

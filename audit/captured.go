@@ -106,7 +106,11 @@ func (t *Trail) fileCaptured(ctx context.Context, head tlog.Tree, about *aboutPe
 	if _, err := t.one(ctx, t.db, []any{&filing.Cluster}, `SELECT system_identifier::text FROM pg_control_system()`); err != nil {
 		return 0, err
 	}
-	f := capturedFiling{trail: t, filing: filing, rows: rows, skip: make(map[int64]bool)}
+	f := capturedFiling{trail: t, filing: filing, rows: rows, keys: newPassKeys(), skip: make(map[int64]bool)}
+	defer f.keys.wipe()
+	if err := t.capturedKeys(ctx, rows, f.keys); err != nil {
+		return 0, err
+	}
 	if err := f.file(ctx, head); err != nil {
 		return 0, fmt.Errorf("audit: captured rows: %w", err)
 	}
@@ -164,6 +168,7 @@ type capturedFiling struct {
 	trail  *Trail
 	filing capture.Filing
 	rows   []capture.Row
+	keys   *passKeys
 	skip   map[int64]bool // by number: gone, forged, or in the log
 
 	added  []captured
@@ -182,7 +187,7 @@ func (f *capturedFiling) file(ctx context.Context, head tlog.Tree) error {
 		if s.N < head.N {
 			return s, nil, &BehindError{Database: s.N, Published: head.N}
 		}
-		people, err := t.capturedPeople(ctx, t.db, f.rows)
+		people, err := t.capturedPeople(ctx, t.db, f.rows, f.keys)
 		if err != nil {
 			return s, nil, err
 		}
@@ -291,7 +296,7 @@ func (f *capturedFiling) enter(ctx context.Context, tx HandoverTx, people map[pe
 		f.known, f.skip[n], moved = append(f.known, n), true, true
 	}
 	// Who was erased meanwhile is not named any more: an erasure has the same lock.
-	today, err := t.capturedPeople(ctx, tx, f.rows)
+	today, err := t.capturedPeople(ctx, tx, f.rows, f.keys)
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,22 @@ import (
 // personID is a person of a tenant.
 type personID struct{ tenant, person string }
 
-// capturedPeople are the surrogates of the persons that captured rows name.
-func (t *Trail) capturedPeople(ctx context.Context, q sqldb.Querier, rows []capture.Row) (map[personID][16]byte, error) {
+// capturedKeys asks for the keys of those whom captured rows are about, outside of
+// any transaction.
+func (t *Trail) capturedKeys(ctx context.Context, rows []capture.Row, keys *passKeys) error {
+	for i := range rows {
+		if r := &rows[i]; r.Key != "" && t.isPersonKind(r.Kind) {
+			if err := keys.fetch(ctx, t, r.Tenant); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// capturedPeople are the surrogates of the persons that captured rows name: those
+// that a tag says are theirs.
+func (t *Trail) capturedPeople(ctx context.Context, q sqldb.Querier, rows []capture.Row, keys *passKeys) (map[personID][16]byte, error) {
 	by := make(map[string][]any) // persons by tenant
 	seen := make(map[personID]bool)
 	for i := range rows {
@@ -31,16 +45,12 @@ func (t *Trail) capturedPeople(ctx context.Context, q sqldb.Querier, rows []capt
 	for tenant, all := range by {
 		for part := range slices.Chunk(all, rowsAStatement) {
 			err := t.query(ctx, q, func(found answer) error {
-				var person string
-				var surrogate []byte
-				if err := found.Scan(&person, &surrogate); err != nil {
-					return err
+				r, err := scanSurrogate(found, tenant)
+				if err == nil && r.person != nil && r.check(keys.by[tenant].surrogates) == tagRight {
+					out[personID{tenant, *r.person}] = r.surrogate
 				}
-				if len(surrogate) == 16 {
-					out[personID{tenant, person}] = [16]byte(surrogate)
-				}
-				return nil
-			}, `SELECT person, `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND state = 0 AND person IN (`+sqldb.Marks(len(part))+`)`, append([]any{tenant}, part...)...)
+				return err
+			}, `SELECT `+markColumns+` FROM crmguard_audit_surrogates WHERE tenant = ? AND state = 0 AND person IN (`+sqldb.Marks(len(part))+`)`, append([]any{tenant}, part...)...)
 			if err != nil {
 				return nil, err
 			}

@@ -28,7 +28,10 @@ import (
 //
 // Where the keys of the tags were changed (Config.Keys, Tag or Tenant), call it
 // once, with everything published: it tags the state row anew, if that says what
-// the published log says.
+// the published log says. Rows of surrogates that somebody has changed without the key
+// of the tags it sets right, too, on a level database: they say what the log says
+// again, and are whose their heads say, or nobody's until somebody is named for whom
+// they open.
 //
 // [Trail.CatchUpReport] does the same, and says what came back.
 func (t *Trail) CatchUp(ctx context.Context) error {
@@ -69,11 +72,7 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 		if _, err := t.look(ctx, false); err != nil {
 			return err
 		}
-		untagged, err := t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_surrogates WHERE LENGTH(tag) = 0`)
-		if err == nil && untagged { // of a tenant whose keys did not answer in the last restore
-			err = t.tagRest(ctx, head, reader, s.pruned)
-		}
-		if err != nil {
+		if err := t.setRight(ctx, head, reader, s.pruned); err != nil {
 			return err
 		}
 		return t.caughtUp(ctx, toldLog{})
@@ -110,6 +109,9 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 	}
 	t.observe(ctx, "audit.caught_up", float64(head.N-from))
 	if _, err := t.look(ctx, false); err != nil {
+		return err
+	}
+	if err := t.setRight(ctx, head, reader, s.pruned); err != nil {
 		return err
 	}
 	return t.caughtUp(ctx, told)

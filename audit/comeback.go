@@ -110,12 +110,16 @@ func (t *Trail) refused(ctx context.Context, f *refusal, r *Result) {
 	t.observe(ctx, "audit.refused.row", 1, slog.String("why", f.why))
 }
 
+// lateBefore is the time before which a row must have been set aside that waits for its
+// key no longer than it may.
+func (t *Trail) lateBefore() int64 { return t.now().Add(-lateForADay).UnixMicro() }
+
 // lateWith counts the rows of the class that hold an opening of a surrogate: an
-// erasure waits for them, as for those in the queue. It looks at most of them, and
+// erasure waits for them for a day, as for those in the queue. It looks at most of them, and
 // then takes the rest for such.
 func (t *Trail) lateWith(ctx context.Context, q sqldb.Querier, s surrogateID, most int) (n int, err error) {
 	for after, seen := int64(0), 0; ; {
-		rows, err := t.asides(ctx, q, after, ofTheLate, whysLate[:]...)
+		rows, err := t.asides(ctx, q, after, ofTheLate+" AND at > ?", append(whysLate[:len(whysLate):len(whysLate)], t.lateBefore())...)
 		if err != nil || len(rows) == 0 {
 			return n, err
 		}

@@ -119,7 +119,7 @@ func TestReadmitComesToAnEnd(t *testing.T) {
 	asked := 0
 	b.config.Keys = &countedKeys{Keys: b.keys, at: func() {
 		if asked++; asked%2 == 0 {
-			_, err := b.db.ExecContext(t.Context(), `INSERT INTO crmguard_audit_aside (id, body, why, at) SELECT randomblob(16), body, why, at FROM crmguard_audit_aside LIMIT 1`)
+			_, err := b.db.ExecContext(t.Context(), `INSERT INTO crmguard_audit_aside (id, body, why, at, tag) SELECT randomblob(16), body, why, at, tag FROM crmguard_audit_aside LIMIT 1`)
 			require.NoError(t, err)
 		}
 	}}

@@ -32,6 +32,10 @@ func (t *Trail) Disclose(ctx context.Context, id, path, who string, side byte) (
 	if err := t.peopleOf(ctx, h.leaf.Tenant, []hit{*h}, r.people); err != nil {
 		return nil, err
 	}
+	ev, err := t.evidenceOf(ctx, h.leaf.Tenant, r.people)
+	if err != nil {
+		return nil, err
+	}
 	e := Entry{Leaf: h.leaf, Persons: r.persons(&h.leaf)}
 	if err := t.allowed(ctx, "audit.disclose", e.resource()); err != nil {
 		return nil, fmt.Errorf("audit: disclose: %w", err)
@@ -40,7 +44,7 @@ func (t *Trail) Disclose(ctx context.Context, id, path, who string, side byte) (
 	if err != nil {
 		return nil, err
 	}
-	j, owner, err := t.judgeOwner(ctx, h, r, who)
+	j, owner, err := t.judgeOwner(ctx, h, r, ev, who)
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +62,7 @@ func (t *Trail) Disclose(ctx context.Context, id, path, who string, side byte) (
 }
 
 // judgeOwner opens what an event says about one person.
-func (t *Trail) judgeOwner(ctx context.Context, h *hit, r *reply, who string) (j judged, owner string, err error) {
-	ev, err := t.evidenceOf(ctx, h.leaf.Tenant, r.people)
-	if err != nil {
-		return j, "", err
-	}
+func (t *Trail) judgeOwner(ctx context.Context, h *hit, r *reply, ev *evidence, who string) (j judged, owner string, err error) {
 	if h.index < 0 {
 		return j, "", ErrNotPublished
 	}

@@ -298,6 +298,7 @@
 //	                                  whoever recorded, filed and signed what is newest; above 0 is ahead of this process
 //	audit.unmapped          persons   notice: surrogates whose person is not known since a restore
 //	audit.pruned            entries   that went with retention, where any did; notice: rows of them are still there, or back
+//	audit.heads             rows      alarm: heads of surrogates that do not open, or rows of surrogates without a tag
 //	audit.captured          rows      alarm: captured rows have been waiting for a day, may not be filed, or were written by no trigger (PostgreSQL)
 //	audit.capturing         tables    alarm: not captured as Config.Captured says; each of the first ten has a finding with its name
 //	audit.store.durability  settings  alarm: the database loses what was committed

@@ -89,7 +89,7 @@ func (t *Trail) becameOf(ctx context.Context, tx HandoverTx, tenant string, part
 		case tagUnknown:
 		}
 		return nil
-	}, `SELECT `+upTo(mostID, "surrogate")+`, state, `+upTo(mostID, "into_surrogate")+`, `+upTo(tagSize, "tag")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate IN (`+sqldb.Marks(len(part))+`)`, args...)
+	}, `SELECT `+markColumns+` FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate IN (`+sqldb.Marks(len(part))+`)`, args...)
 	for s := range missing {
 		d.absent = append(d.absent, surrogateID{tenant, s})
 	}
@@ -99,15 +99,19 @@ func (t *Trail) becameOf(ctx context.Context, tx HandoverTx, tenant string, part
 // surrogateMark is the row of a surrogate, as far as its tag vouches for it.
 type surrogateMark struct {
 	surrogateID
-	state byte
-	into  []byte
-	tag   []byte
+	state  byte
+	into   []byte
+	person *string // whose it is, where it is live: otherwise the column says nothing
+	tag    []byte
 }
+
+// markColumns are those of a mark.
+var markColumns = upTo(mostID, "surrogate") + `, state, ` + upTo(mostID, "into_surrogate") + `, person, ` + upTo(tagSize, "tag")
 
 func scanSurrogate(found answer, tenant string) (r surrogateMark, err error) {
 	var raw []byte
 	var state int64
-	err = found.Scan(&raw, &state, &r.into, &r.tag)
+	err = found.Scan(&raw, &state, &r.into, &r.person, &r.tag)
 	r.tenant = tenant
 	r.fill(raw, state)
 	return r, err
@@ -121,7 +125,15 @@ func (r *surrogateMark) fill(surrogate []byte, state int64) {
 }
 
 func (r *surrogateMark) check(keys []macKey) tagVerdict {
-	return checkSurrogateTag(keys, r.tenant, r.surrogate, r.state, r.into, r.tag)
+	return checkSurrogateTag(keys, r.tenant, r.surrogate, r.state, r.into, r.whose(), r.tag)
+}
+
+// whose is the person whom a tag has to vouch for.
+func (r *surrogateMark) whose() string {
+	if r.state != surrogateLive || r.person == nil {
+		return ""
+	}
+	return *r.person
 }
 
 // surrogateColumns are those that a row begins with.

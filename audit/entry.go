@@ -107,14 +107,14 @@ func (t *Trail) peopleOf(ctx context.Context, tenant string, hits []hit, people 
 }
 
 // evidenceOf is what the database says about openings that are gone. That somebody
-// was erased the tag of the surrogate's row vouches for here; VerifyStore looks for
-// the event.
+// was erased, and whose a surrogate is, the tag of the surrogate's row vouches for
+// here, or its head; VerifyStore looks for the event.
 func (t *Trail) evidenceOf(ctx context.Context, tenant string, people map[[16]byte]*personRow) (*evidence, error) {
 	ev := newEvidence()
 	var keys []macKey
 	defer func() { wipe(keys) }()
 	for s, p := range people {
-		if p.state != surrogateErased && p.state != surrogateErasing {
+		if p.person == nil && p.state != surrogateErased && p.state != surrogateErasing {
 			continue
 		}
 		if keys == nil {
@@ -123,8 +123,22 @@ func (t *Trail) evidenceOf(ctx context.Context, tenant string, people map[[16]by
 				return nil, err
 			}
 		}
-		if p.check(keys) == tagRight {
-			ev.erased[[2]string{tenant, ownerText(s)}] = 0
+		right := p.check(keys) == tagRight
+		switch {
+		case p.state == surrogateErased || p.state == surrogateErasing:
+			if p.person = nil; right {
+				ev.erased[[2]string{tenant, ownerText(s)}] = 0
+			}
+		case p.state != surrogateLive:
+			p.person = nil
+		case !right: // it names somebody, and may name somebody else
+			theirs, err := t.opens(ctx, p, *p.person)
+			if err != nil {
+				return nil, err
+			}
+			if !theirs {
+				p.person = nil
+			}
 		}
 	}
 	return ev, nil

@@ -79,40 +79,47 @@ func (t *Trail) Eraser() func(ctx context.Context, tenant, person string) error 
 // lock under which filing asks for them: from its commit on nothing about the
 // person opens any more, and nothing new is filed.
 func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) (marked []surrogateID, err error) {
-	if _, err := t.surrogatesOfPerson(ctx, tenant, person); err != nil { // gives a person without a row what a restore has lost
-		return nil, err
-	}
-	rest, err := t.unmappedOf(ctx, tenant, person) // opened here, not inside the transaction
+	found, err := t.surrogatesOfPerson(ctx, tenant, person) // gives a person without a row what a restore has lost
 	if err != nil {
 		return nil, err
 	}
-	read := func(q sqldb.Querier) (out []surrogateID, err error) {
-		out, err = t.surrogatesFor(ctx, q, tenant, person)
-		for _, p := range rest {
-			if !slices.Contains(out, p.surrogateID) { // the person took it meanwhile
-				out = append(out, p.surrogateID)
-			}
-		}
-		return out, err
+	rest, err := t.unmappedOf(ctx, tenant, person) // opened here, not inside the transaction
+	if err == nil && len(found) == 0 {
+		rest, err = t.hiddenOf(ctx, tenant, person)
 	}
-	before, err := read(t.db)
-	if err != nil || len(before) == 0 {
+	if err != nil {
 		return nil, err
 	}
 	for range plans {
-		rows, err := t.eraseEvents(ctx, tenant, before)
+		said, err := t.rowsFor(ctx, t.db, tenant, person)
+		if err != nil {
+			return nil, err
+		}
+		all, err := t.believe(ctx, person, said, keys)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range rest {
+			if !slices.Contains(all, p.surrogateID) { // the person took it meanwhile
+				all = append(all, p.surrogateID)
+			}
+		}
+		if len(all) == 0 {
+			return nil, nil
+		}
+		rows, err := t.eraseEvents(ctx, tenant, all)
 		if err != nil {
 			return nil, err
 		}
 		err = t.exclusive(ctx, func(tx HandoverTx) error {
-			now, err := read(tx)
-			if err == nil && !sameSurrogates(now, before) {
-				before, err = now, errMoved
+			now, err := t.rowsFor(ctx, tx, tenant, person)
+			if err == nil && !sameRows(now, said) {
+				err = errMoved
 			}
-			if err != nil || len(now) == 0 {
+			if err != nil {
 				return err
 			}
-			if err := t.putMarks(ctx, tx, now, surrogateErasing, keys); err != nil {
+			if err := t.putMarks(ctx, tx, all, surrogateErasing, keys); err != nil {
 				return err
 			}
 			for _, row := range rows {
@@ -123,7 +130,7 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 			return nil
 		})
 		if !errors.Is(err, errMoved) {
-			return before, err
+			return all, err
 		}
 	}
 	return nil, errMoved
@@ -158,7 +165,7 @@ var tombstonesOf = sqldb.Insert{
 func (t *Trail) putMarks(ctx context.Context, tx HandoverTx, all []surrogateID, state byte, keys []macKey) error {
 	rows := make([][]any, len(all))
 	for i, s := range all {
-		rows[i] = []any{s.tenant, s.surrogate[:], surrogateK(s.surrogate), nil, nil, nil, int64(state), surrogateTag(&keys[0], s.tenant, s.surrogate, state, nil)}
+		rows[i] = []any{s.tenant, s.surrogate[:], surrogateK(s.surrogate), nil, nil, nil, int64(state), surrogateTag(&keys[0], s.tenant, s.surrogate, state, nil, "")}
 	}
 	return t.add(ctx, tx, tombstonesOf, rows...)
 }
@@ -168,39 +175,6 @@ func (t *Trail) putMark(ctx context.Context, tx HandoverTx, s surrogateID, state
 	_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET person = NULL, head = NULL, into_surrogate = NULL, state = ?, tag = ? WHERE tenant = ? AND surrogate = ?`,
 		int64(state), tagIfKnown(keys, s.tenant, s.surrogate, state, nil), s.tenant, s.surrogate[:])
 	return err
-}
-
-func sameSurrogates(a, b []surrogateID) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// surrogatesFor are the surrogates of a person in their order: the person's own,
-// and those that were merged into it.
-func (t *Trail) surrogatesFor(ctx context.Context, q sqldb.Querier, tenant, person string) (out []surrogateID, err error) {
-	if person == "" {
-		return nil, nil
-	}
-	scan := func(rows answer) error {
-		var raw []byte
-		err := rows.Scan(&raw)
-		s := surrogateID{tenant: tenant}
-		copy(s.surrogate[:], raw)
-		out = append(out, s)
-		return err
-	}
-	if err := t.query(ctx, q, scan, `SELECT `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person); err != nil || len(out) == 0 {
-		return out, err
-	}
-	own := out[0].surrogate
-	return out, t.query(ctx, q, scan, `SELECT `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND into_surrogate = ? ORDER BY surrogate`, tenant, own[:])
 }
 
 // erasing are the surrogates of a tenant, "" for all, whose erasure has begun and
@@ -222,33 +196,59 @@ func (t *Trail) erasing(ctx context.Context, tenant string) (out []surrogateID, 
 // eraseRest deletes all that was sealed about a surrogate, few rows at a time: a
 // person of a hundred thousand events must hold up no sale.
 func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, patience time.Duration) error {
-	if err := t.fileWith(ctx, s, patience); err != nil {
-		return err
+	waits := t.fileWith(ctx, s, patience)
+	if waits != nil && !errors.Is(waits, ErrWaiting) {
+		return waits
 	}
-	if err := t.dropAsides(ctx, s); err != nil {
-		return err
-	}
-	if err := t.dropOpenings(ctx, s); err != nil {
-		return err
+	end := time.Now().Add(patience)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		asides, err := t.dropAsides(ctx, s)
+		if err != nil {
+			return err
+		}
+		held, err := t.dropOpenings(ctx, s)
+		if err != nil {
+			return err
+		}
+		if held += asides; held == 0 {
+			break
+		}
+		if !time.Now().Before(end) { // all else is done, but for the last step
+			return cmp.Or(t.eraseMirrored(ctx, s, patience), fmt.Errorf("%w: %d rows whose events a sale repeats, which has not ended", ErrWaiting, held))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
 	}
 	if err := t.eraseMirrored(ctx, s, patience); err != nil {
 		return err
+	}
+	if waits != nil { // all else is done, but for the last step
+		return waits
 	}
 	return t.exclusive(ctx, func(tx HandoverTx) error { return t.putMark(ctx, tx, s, surrogateErased, keys) })
 }
 
 // dropOpenings deletes the openings of a surrogate, and the retry tags of the
 // events that name it: first where the index of persons has not come to yet, then
-// by the index.
-func (t *Trail) dropOpenings(ctx context.Context, s surrogateID) error {
+// by the index, and then what the index does not name, which somebody has damaged. It
+// says how many retry tags a sale holds.
+func (t *Trail) dropOpenings(ctx context.Context, s surrogateID) (held int, err error) {
 	from, err := t.unfoundFrom(ctx)
 	if err != nil {
+		return 0, err
+	}
+	drop := func(idx []any) error {
+		n, err := t.dropOpeningsAt(ctx, s, idx)
+		held += n
 		return err
 	}
 	for {
 		rows, err := t.entryRows(ctx, t.db, from, math.MaxInt64, rowsAStatement)
 		if err != nil {
-			return err
+			return held, err
 		}
 		if len(rows) == 0 {
 			break
@@ -261,26 +261,37 @@ func (t *Trail) dropOpenings(ctx context.Context, s surrogateID) error {
 				idx = append(idx, rows[i].idx)
 			}
 		}
-		if err := t.dropOpeningsAt(ctx, s, idx); err != nil {
-			return err
+		if err := drop(idx); err != nil {
+			return held, err
 		}
 	}
-	after := int64(-1)
-	for {
-		var idx []any
-		err := t.query(ctx, t.db, func(rows answer) error {
-			var n int64
-			err := rows.Scan(&n)
-			idx, after = append(idx, n), n
-			return err
-		}, `SELECT idx FROM crmguard_audit_persons WHERE k = ? AND idx > ? ORDER BY idx LIMIT ?`, surrogateK(s.surrogate), after, rowsAStatement)
-		if err != nil || len(idx) == 0 {
-			return err
-		}
-		if err := t.dropOpeningsAt(ctx, s, idx); err != nil {
-			return err
+	for _, by := range []struct {
+		query string
+		arg   any
+	}{
+		{`SELECT idx FROM crmguard_audit_persons WHERE k = ? AND idx > ? ORDER BY idx LIMIT ?`, surrogateK(s.surrogate)},
+		{`SELECT idx FROM crmguard_audit_openings WHERE owner = ? AND idx > ? ORDER BY idx LIMIT ?`, s.surrogate[:]},
+	} {
+		for after := int64(-1); ; {
+			var idx []any
+			err := t.query(ctx, t.db, func(rows answer) error {
+				var n int64
+				err := rows.Scan(&n)
+				idx, after = append(idx, n), n
+				return err
+			}, by.query, by.arg, after, rowsAStatement)
+			if err != nil {
+				return held, err
+			}
+			if len(idx) == 0 {
+				break
+			}
+			if err := drop(idx); err != nil {
+				return held, err
+			}
 		}
 	}
+	return held, nil
 }
 
 // unfoundFrom is from where on the index of persons may lack entries, whatever the
@@ -291,9 +302,9 @@ func (t *Trail) unfoundFrom(ctx context.Context) (from int64, err error) {
 }
 
 // dropOpeningsAt deletes what is sealed about a surrogate in some entries.
-func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) error {
+func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) (held int, err error) {
 	if len(idx) == 0 {
-		return nil
+		return 0, nil
 	}
 	marks := sqldb.Marks(len(idx))
 	var events []any // apart, because MariaDB reads the whole table where they come from a subquery
@@ -303,24 +314,34 @@ func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) er
 		events = append(events, id)
 		return err
 	}, `SELECT id FROM crmguard_audit_entries WHERE idx IN (`+marks+`)`, idx...); err != nil {
-		return err
+		return 0, err
 	}
-	return t.within(ctx, func(tx HandoverTx) error {
+	err = t.within(ctx, func(tx HandoverTx) error {
+		held = 0 // of an attempt that the database ended
 		if _, err := t.exec(ctx, tx, `DELETE FROM crmguard_audit_openings WHERE owner = ? AND idx IN (`+marks+`)`, append([]any{s.surrogate[:]}, idx...)...); err != nil || len(events) == 0 {
 			return err
 		}
-		_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE id IN (`+sqldb.Marks(len(events))+`)`, events...)
+		left, err := t.forgetRetries(ctx, tx, events)
+		held = len(left)
 		return err
 	})
+	return held, err
 }
 
-// dropAsides takes the openings of a surrogate out of what was set aside. What waits
-// for its key keeps them: without them it would be no row of that key.
-func (t *Trail) dropAsides(ctx context.Context, s surrogateID) error {
+// dropAsides takes the openings of a surrogate out of what was set aside, and says how
+// many retry tags a sale holds. What waits for its key keeps them for a day: without
+// them it is no row of that key. Then no process is to be expected any more that knows
+// it, and an erasure ends.
+func (t *Trail) dropAsides(ctx context.Context, s surrogateID) (held int, err error) {
+	keys, err := t.asideKeys(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer wipe(keys)
 	for after := int64(0); ; {
-		rows, err := t.asides(ctx, t.db, after, ofTheRefused, whysLate[:]...)
+		rows, err := t.asides(ctx, t.db, after, ofTheRefused+" OR "+ofTheLate+" AND at <= ?", append(slices.Concat(whysLate[:], whysLate[:]), t.lateBefore())...)
 		if err != nil || len(rows) == 0 {
-			return err
+			return held, err
 		}
 		after = rows[len(rows)-1].n
 		for _, a := range rows {
@@ -328,14 +349,20 @@ func (t *Trail) dropAsides(ctx context.Context, s surrogateID) error {
 			if !changed {
 				continue
 			}
+			tag := a.tag
+			if a.check(keys) == tagRight {
+				tag = asideTag(keys, a.id, body, a.why, a.at)
+			}
 			if err := t.within(ctx, func(tx HandoverTx) error {
-				_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_aside SET body = ? WHERE n = ?`, body, a.n)
-				if err == nil {
-					_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE id = ?`, a.id)
+				left, err := t.forgetRetries(ctx, tx, []any{a.id})
+				if err != nil || len(left) > 0 {
+					held += len(left) // its body stays until then
+					return err
 				}
+				_, err = t.exec(ctx, tx, `UPDATE crmguard_audit_aside SET body = ?, tag = ? WHERE n = ?`, body, tag, a.n)
 				return err
 			}); err != nil {
-				return err
+				return held, err
 			}
 		}
 	}
@@ -373,7 +400,7 @@ func (t *Trail) fileWith(ctx context.Context, s surrogateID, patience time.Durat
 			return err
 		}
 		if !time.Now().Before(end) {
-			return fmt.Errorf("%w: %d rows hold sealed values of the person", ErrWaiting, n)
+			return fmt.Errorf("%w: %d rows hold sealed values of the person: of an open sale, or set aside until the key of their tag is known, which they wait for a day (audit.refused)", ErrWaiting, n)
 		}
 		select {
 		case <-ctx.Done():

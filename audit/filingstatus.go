@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -30,6 +31,21 @@ func (t *Trail) unmappedFinding(ctx context.Context) (Finding, error) {
 	if f.Value = float64(n); n > 0 {
 		f.Level = HealthNotice
 		f.Remedy = "a restore has lost whose these surrogates are: Prepare the persons, or ask for their history, and those are found that the mirror has"
+	}
+	return f, nil
+}
+
+// headsFinding counts the rows of surrogates that Prepare found damaged, and those that
+// nobody vouches for.
+func (t *Trail) headsFinding(ctx context.Context) (Finding, error) {
+	f := Finding{Name: "audit.heads", Unit: "rows"}
+	var n, first sql.NullInt64
+	if _, err := t.one(ctx, t.db, []any{&n, &first}, `SELECT COUNT(*), MIN(n) FROM crmguard_audit_surrogates WHERE state >= 2 AND (state = 4 OR LENGTH(tag) = 0)`); err != nil {
+		return f, err
+	}
+	if f.Value = float64(n.Int64); n.Int64 > 0 {
+		f.Level = HealthAlarm
+		f.Remedy = fmt.Sprintf("heads of surrogates do not open (row %d of %s, and perhaps more): what was sealed under them does not either; see who changed the table or the keys, and put the head back from a backup or the mirror. VerifyStore tells of each, CatchUp tags rows without a tag", first.Int64, surrogatesTable)
 	}
 	return f, nil
 }

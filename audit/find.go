@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"time"
@@ -220,22 +221,47 @@ func (t *Trail) surrogatesAsked(ctx context.Context, q *question, person string)
 	return of, err
 }
 
-// surrogatesKnown asks for them, and how many surrogates of the tenant are nobody's
-// for good, or until somebody is named whose they are.
+// surrogatesKnown asks for them, in one statement, and how many surrogates of the
+// tenant are nobody's for good, or until somebody is named whose they are.
 func (t *Trail) surrogatesKnown(ctx context.Context, tenant, person string) (of [][16]byte, unmapped, back int64, err error) {
+	var said []personRow
 	err = t.query(ctx, t.db, func(rows answer) error {
+		var p personRow
 		var raw []byte
-		var gone, left int64
-		err := rows.Scan(&gone, &left, &raw)
-		if unmapped, back = unmapped+gone, back+left; len(raw) == 16 {
-			of = append(of, [16]byte(raw))
+		var gone, left, merged int64
+		var state sql.NullInt64
+		err := rows.Scan(&gone, &left, &merged, &p.n, &raw, &state, &p.into, &p.tag, &p.person, &p.head)
+		unmapped, back = unmapped+gone, back+left
+		if state.Valid {
+			p.tenant, p.short = tenant, len(raw) != len(p.surrogate)
+			p.fill(raw, state.Int64)
+			if said = append(said, p); merged == 0 {
+				said[0], said[len(said)-1] = said[len(said)-1], said[0] // the person's own first
+			}
 		}
 		return err
-	}, `SELECT 0, 0, `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`+
-		` UNION ALL SELECT 0, 0, `+upTo(mostID, "a.surrogate")+` FROM crmguard_audit_surrogates s CROSS JOIN crmguard_audit_surrogates a WHERE s.tenant = ? AND s.person = ? AND a.tenant = ? AND a.into_surrogate = s.surrogate`+
-		` UNION ALL SELECT COUNT(*) - COUNT(head), COUNT(head), NULL FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2 AND tenant = ? AND person IS NULL`,
+	}, `SELECT 0, 0, 0, s.n, `+personMark("s")+` FROM crmguard_audit_surrogates s WHERE s.tenant = ? AND s.person = ?`+
+		` UNION ALL SELECT 0, 0, 1, a.n, `+personMark("a")+` FROM crmguard_audit_surrogates s CROSS JOIN crmguard_audit_surrogates a WHERE s.tenant = ? AND s.person = ? AND a.tenant = ? AND a.into_surrogate = s.surrogate`+
+		` UNION ALL SELECT COUNT(*) - COUNT(head), COUNT(head), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2 AND tenant = ? AND person IS NULL`,
 		tenant, person, tenant, person, tenant, tenant)
+	if err != nil || len(said) == 0 {
+		return nil, unmapped, back, err
+	}
+	keys, err := t.macKeys(ctx, tenant, surrogateKeyLabel)
+	if err != nil {
+		return nil, unmapped, back, err
+	}
+	defer wipe(keys)
+	believed, err := t.believe(ctx, person, said, keys)
+	for _, s := range believed {
+		of = append(of, s.surrogate)
+	}
 	return of, unmapped, back, err
+}
+
+// personMark are the columns of a row that say whose it is, and by what.
+func personMark(of string) string {
+	return upTo(mostID, of+".surrogate") + `, ` + of + `.state, ` + upTo(mostID, of+".into_surrogate") + `, ` + upTo(tagSize, of+".tag") + `, ` + of + `.person, ` + upTo(mostSmall, of+".head")
 }
 
 // matches compares with the leaf itself: what the index knows are 64 bits.

@@ -83,8 +83,8 @@ func (r *reply) take(rows answer, tenant string) (size int, err error) {
 		}
 		r.sealed[a][ownerOfRow(e)] = d
 	case partPerson:
-		p := personRow{n: a, k: b, person: text, head: e, keep: true}
-		p.tenant, p.tag, p.into, p.short = tenant, f, g, len(d) != len(p.surrogate)
+		p := personRow{n: a, k: b, head: e, keep: true}
+		p.tenant, p.person, p.tag, p.into, p.short = tenant, text, f, g, len(d) != len(p.surrogate)
 		p.fill(d, c)
 		r.people[p.surrogate] = &p
 	case partWaiting:

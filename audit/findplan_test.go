@@ -57,8 +57,9 @@ func (a *asker) many(n int) {
 		return []any{first + i, k(i), at(i)}
 	})
 	insert("openings", []string{"idx", "owner", "sealed"}, func(i int) []any { return []any{first + i, surrogate(i), make([]byte, 200)} })
+	tag := a.trail.LiveTags(a.t, "main")
 	insert("surrogates", []string{"tenant", "surrogate", "k", "state", "tag", "person", "head"}, func(i int) []any {
-		return []any{"main", surrogate(i), k(i), 0, make([]byte, 37), fmt.Sprintf("q%d", i), make([]byte, 100)}
+		return []any{"main", surrogate(i), k(i), 0, tag(surrogate(i), fmt.Sprintf("q%d", i)), fmt.Sprintf("q%d", i), make([]byte, 100)}
 	})
 	for _, table := range []string{"entries", "found", "persons", "openings", "surrogates"} {
 		switch a.trail.Dialect().Kind {

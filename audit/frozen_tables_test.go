@@ -40,8 +40,8 @@ type frozenTables struct {
 		Tag string
 	}
 	Surrogates []struct {
-		Surrogate, Into, Tag string
-		State                byte
+		Surrogate, Into, Person, Tag string
+		State                        byte
 	}
 	Mirror struct {
 		Openings []struct {
@@ -149,9 +149,9 @@ func TestFrozenTagsOfTables(t *testing.T) {
 	require.NoError(t, err)
 	for _, row := range in.Surrogates {
 		surrogate, into := [16]byte(unhex(t, row.Surrogate)), unhex(t, row.Into)
-		require.Equal(t, row.Tag, hex.EncodeToString(surrogateTag(&of[0], in.Tenant, surrogate, row.State, into)))
+		require.Equal(t, row.Tag, hex.EncodeToString(surrogateTag(&of[0], in.Tenant, surrogate, row.State, into, row.Person)))
 		flips(unhex(t, row.Tag), func(turned []byte) {
-			require.NotEqual(t, tagRight, checkSurrogateTag(of, in.Tenant, surrogate, row.State, into, turned))
+			require.NotEqual(t, tagRight, checkSurrogateTag(of, in.Tenant, surrogate, row.State, into, row.Person, turned))
 		})
 	}
 	for _, f := range in.Found {

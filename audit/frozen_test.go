@@ -128,8 +128,8 @@ func (t *Trail) frozenContents(tb testing.TB, in *frozen) map[[16]byte][32]byte 
 		head, err := t.openHead(tb.Context(), "main", h.Person, surrogate, unhex(tb, h.Head))
 		require.NoError(tb, err)
 		contents[surrogate] = head.Content
-		require.Equal(tb, tagRight, checkSurrogateTag(keys, "main", surrogate, surrogateLive, nil, unhex(tb, h.Tag)))
-		require.Equal(tb, tagWrong, checkSurrogateTag(keys, "main", surrogate, surrogateErased, nil, unhex(tb, h.Tag)))
+		require.Equal(tb, tagRight, checkSurrogateTag(keys, "main", surrogate, surrogateLive, nil, h.Person, unhex(tb, h.Tag)))
+		require.Equal(tb, tagWrong, checkSurrogateTag(keys, "main", surrogate, surrogateErased, nil, "", unhex(tb, h.Tag)))
 	}
 	return contents
 }

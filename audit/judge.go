@@ -60,6 +60,8 @@ func (t *Trail) judge(ctx context.Context, ev *evidence, index int64, leaf *audi
 			j.verdict, j.why = OpeningReturned, "it was erased"
 		case unmapped && row.head != nil:
 			j.verdict = OpeningUnmapped
+		case row != nil && row.state == surrogateBeside:
+			j.verdict, j.why = OpeningAltered, "the head of its surrogate does not open"
 		case unmapped && index >= 0 && ev.wasLost(index): // a restore brought it back from the mirror, and not the head
 			j.verdict = OpeningLost
 		default:

@@ -48,7 +48,7 @@ func (t *Trail) leftOf(ctx context.Context, s surrogateID) (int, error) {
 	if _, err := t.one(ctx, t.db, []any{&heads}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ? AND (head IS NOT NULL OR person IS NOT NULL)`, s.tenant, s.surrogate[:]); err != nil {
 		return 0, err
 	}
-	if _, err := t.one(ctx, t.db, []any{&openings}, `SELECT COUNT(*) FROM crmguard_audit_persons p JOIN crmguard_audit_openings o ON o.idx = p.idx WHERE p.k = ? AND o.owner = ?`, surrogateK(s.surrogate), s.surrogate[:]); err != nil {
+	if _, err := t.one(ctx, t.db, []any{&openings}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE owner = ?`, s.surrogate[:]); err != nil {
 		return 0, err
 	}
 	n := heads + openings
@@ -72,9 +72,7 @@ func (t *Trail) leftOf(ctx context.Context, s surrogateID) (int, error) {
 			}
 		}
 	}
-	var late int // of entries that are not in the index of persons yet
-	_, err = t.one(ctx, t.db, []any{&late}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE owner = ? AND idx >= COALESCE((SELECT MAX(idx) + 1 FROM crmguard_audit_found), 0)`, s.surrogate[:])
-	return n + late, err
+	return n, nil
 }
 
 // waitingWith counts the rows that wait, up to the row last, and hold an opening of

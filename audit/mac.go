@@ -21,7 +21,7 @@ import (
 const (
 	queueKeyLabel     = "crmguard/audit/queue-key/v2"
 	retryKeyLabel     = "crmguard/audit/retry-key/v2"
-	surrogateKeyLabel = "crmguard/audit/surrogate-key/v1"
+	surrogateKeyLabel = "crmguard/audit/surrogate-key/v2"
 )
 
 // A macKey makes tags of the form 0x01 ‖ id ‖ HMAC-SHA256.

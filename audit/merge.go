@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/ids"
@@ -80,7 +81,12 @@ func (t *Trail) merge(ctx context.Context, tenant, from, into string, keys []mac
 	if err != nil {
 		return err
 	}
-	moved := append([]personRow{*a}, members...)
+	moved := []personRow{*a}
+	for i := range members {
+		if members[i].check(keys) == tagRight { // what says so by hand is nobody who was merged
+			moved = append(moved, members[i])
+		}
+	}
 	if n := len(moved) + there + 1; n > mergedMost {
 		return fmt.Errorf("%w: merge: %d persons would be one, and %d at most", ErrTooLarge, n, mergedMost)
 	}
@@ -193,7 +199,7 @@ func (t *Trail) putAllMerged(ctx context.Context, tx HandoverTx, tenant string, 
 			}
 			continue
 		}
-		rows = append(rows, []any{tenant, p.surrogate[:], surrogateK(p.surrogate), int64(p.state), into[:], surrogateTag(&keys[0], tenant, p.surrogate, p.state, into[:])})
+		rows = append(rows, []any{tenant, p.surrogate[:], surrogateK(p.surrogate), int64(p.state), into[:], surrogateTag(&keys[0], tenant, p.surrogate, p.state, into[:], p.whose())})
 	}
 	return t.add(ctx, tx, mergedOf, rows...)
 }
@@ -212,11 +218,25 @@ func (t *Trail) personRow(ctx context.Context, tenant, person string) (out perso
 
 // putMerged tells a surrogate whom it was merged into, unless it was erased since.
 func (t *Trail) putMerged(ctx context.Context, tx HandoverTx, s surrogateID, into [16]byte, keys []macKey) error {
-	for _, state := range []byte{surrogateLive, surrogateUnmapped} {
-		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET into_surrogate = ?, tag = ? WHERE tenant = ? AND surrogate = ? AND state = ?`,
-			into[:], tagIfKnown(keys, s.tenant, s.surrogate, state, into[:]), s.tenant, s.surrogate[:], int64(state)); err != nil {
-			return err
-		}
+	lock := ` FOR UPDATE`
+	if t.db.Kind == sqldb.SQLite {
+		lock = ""
 	}
-	return nil
+	var p *personRow
+	if err := t.query(ctx, tx, func(rows answer) error {
+		row, err := scanPerson(rows)
+		p = &row
+		return err
+	}, `SELECT `+strings.Join(personColumns(), ", ")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`+lock, s.tenant, s.surrogate[:]); err != nil {
+		return err
+	}
+	if p == nil || p.state == surrogateErased || p.state == surrogateErasing {
+		return nil
+	}
+	tag := []byte{} // of a row that nobody vouches for, as it was: CatchUp looks at it
+	if len(keys) > 0 && p.check(keys) == tagRight {
+		tag = surrogateTag(&keys[0], s.tenant, s.surrogate, p.state, into[:], p.whose())
+	}
+	_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET into_surrogate = ?, tag = ? WHERE n = ?`, into[:], tag, p.n)
+	return err
 }

@@ -127,12 +127,12 @@ func (t *Trail) marksOf(ctx context.Context, owners [][16]byte) (map[[16]byte]ow
 			var f found
 			var raw []byte
 			var state, head int64
-			err := rows.Scan(&f.tenant, &raw, &state, &f.into, &f.tag, &head)
+			err := rows.Scan(&f.tenant, &raw, &state, &f.into, &f.person, &f.tag, &head)
 			f.fill(raw, state)
 			f.head = head == 1
 			all = append(all, f)
 			return err
-		}, `SELECT tenant, `+upTo(mostID, "surrogate")+`, state, `+upTo(mostID, "into_surrogate")+`, `+upTo(tagSize, "tag")+`, CASE WHEN head IS NULL THEN 0 ELSE 1 END FROM crmguard_audit_surrogates WHERE k IN (`+sqldb.Marks(len(part))+`) AND surrogate IN (`+sqldb.Marks(len(part))+`)`, args...)
+		}, `SELECT tenant, `+upTo(mostID, "surrogate")+`, state, `+upTo(mostID, "into_surrogate")+`, person, `+upTo(tagSize, "tag")+`, CASE WHEN head IS NULL THEN 0 ELSE 1 END FROM crmguard_audit_surrogates WHERE k IN (`+sqldb.Marks(len(part))+`) AND surrogate IN (`+sqldb.Marks(len(part))+`)`, args...)
 		if err != nil {
 			return nil, err
 		}

@@ -7,7 +7,8 @@ import (
 // passKeys are the keys that a pass of the sequencer needs, asked for once a
 // tenant and outside of any transaction, because a service may hold them.
 type passKeys struct {
-	by map[string]filingKeys
+	by     map[string]filingKeys
+	asides []macKey // of what is set aside, where it was asked for
 }
 
 // filingKeys are those of a tenant: none where they do not answer, and what needs
@@ -39,6 +40,7 @@ func (p *passKeys) fetch(ctx context.Context, t *Trail, tenant string) error {
 }
 
 func (p *passKeys) wipe() {
+	wipe(p.asides)
 	for _, k := range p.by {
 		wipe(k.queue)
 		wipe(k.surrogates)

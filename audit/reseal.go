@@ -87,11 +87,10 @@ func (t *Trail) Reseal(ctx context.Context, reseal func(ctx context.Context, ten
 // personRow is a row of a surrogate with all that it says.
 type personRow struct {
 	surrogateMark
-	n, k   int64
-	short  bool    // the surrogate has not its 16 bytes
-	person *string // nil: not known, or erased
-	head   []byte
-	fresh  []byte
+	n, k  int64
+	short bool // the surrogate has not its 16 bytes
+	head  []byte
+	fresh []byte
 
 	keep   bool // the head is opened once, until wipe
 	opened *auditlog.Head
@@ -109,6 +108,9 @@ func scanPerson(rows answer) (p personRow, err error) {
 	err = rows.Scan(&p.n, &p.k, &p.tenant, &raw, &state, &p.into, &p.tag, &p.person, &p.head)
 	p.fill(raw, state)
 	p.short = len(raw) != len(p.surrogate)
+	if p.tag == nil { // a driver's word for no bytes
+		p.tag = []byte{}
+	}
 	return p, err
 }
 

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -32,7 +33,47 @@ func (t *Trail) tagRest(ctx context.Context, head tlog.Tree, reader tlog.HashRea
 	if err := t.tagPeople(ctx, ev); err != nil {
 		return err
 	}
+	if err := t.tagAsides(ctx); err != nil {
+		return err
+	}
 	return t.tagHeads(ctx, head, reader)
+}
+
+// setRight tags rows of surrogates anew where there is one without a true tag: of a
+// tenant whose keys did not answer in the last restore, or changed by hand.
+func (t *Trail) setRight(ctx context.Context, head tlog.Tree, reader tlog.HashReader, pruned int64) error {
+	keys := newPassKeys()
+	defer keys.wipe()
+	for range 2 { // a row that had the name of another one is nobody's then
+		wrong, err := t.wrongPeople(ctx, keys)
+		if err != nil || !wrong {
+			return err
+		}
+		if err := t.tagRest(ctx, head, reader, pruned); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wrongPeople says whether the tag of a row of a surrogate is not right.
+func (t *Trail) wrongPeople(ctx context.Context, keys *passKeys) (bool, error) {
+	for last := int64(0); ; {
+		page, err := t.peopleAfter(ctx, t.db, last, "", rowsAStatement)
+		if err != nil || len(page) == 0 {
+			return false, err
+		}
+		for i := range page {
+			p := &page[i]
+			last = p.n
+			if err := keys.fetch(ctx, t, p.tenant); err != nil {
+				return false, err
+			}
+			if of := keys.by[p.tenant].surrogates; len(of) > 0 && !p.short && p.check(of) != tagRight {
+				return true, nil
+			}
+		}
+	}
 }
 
 func (t *Trail) tagPeople(ctx context.Context, ev *evidence) error {
@@ -56,16 +97,51 @@ func (t *Trail) tagPeople(ctx context.Context, ev *evidence) error {
 			if p.short || p.check(of) == tagRight {
 				continue
 			}
-			state, into := told(ev, p)
-			if err := t.within(ctx, func(tx HandoverTx) error {
-				_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET state = ?, into_surrogate = ?, tag = ? WHERE n = ?`,
-					int64(state), into, surrogateTag(&of[0], p.tenant, p.surrogate, state, into), p.n)
-				return err
-			}); err != nil {
+			if err := t.tagPerson(ctx, ev, p, &of[0]); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// tagPerson tags a row anew. Whose it is its head says: where it does not open for
+// whom the row names the row is nobody's, until somebody is named for whom it does.
+func (t *Trail) tagPerson(ctx context.Context, ev *evidence, p *personRow, key *macKey) error {
+	state, into := told(ev, p)
+	var person *string
+	if state == surrogateLive {
+		person = p.person
+		if p.surrogate == [16]byte{} { // what is about nobody is known by its surrogate
+			person = new(string)
+		}
+		theirs := false
+		if person != nil {
+			if err := t.config.Keys.Prepare(ctx, p.tenant); err != nil { // keys that do not answer say nothing
+				return fmt.Errorf("audit: catch up: %w", err)
+			}
+			var err error
+			if theirs, err = t.opens(ctx, p, *person); err != nil {
+				return err
+			}
+		}
+		if !theirs && p.surrogate != [16]byte{} {
+			state, person = surrogateUnmapped, nil
+		}
+	}
+	whose := ""
+	if person != nil {
+		whose = *person
+	}
+	return t.within(ctx, func(tx HandoverTx) error {
+		if person != nil { // another row may have the name
+			if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET person = NULL, state = CASE WHEN state = 0 THEN 2 ELSE state END, tag = `+t.noRetry()+` WHERE tenant = ? AND person = ? AND n <> ?`, p.tenant, whose, p.n); err != nil {
+				return err
+			}
+		}
+		_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET person = ?, state = ?, into_surrogate = ?, tag = ? WHERE n = ? AND tag = ?`,
+			person, int64(state), into, surrogateTag(key, p.tenant, p.surrogate, state, into, whose), p.n, p.tag)
+		return err
+	})
 }
 
 // told is what the log says became of a surrogate.

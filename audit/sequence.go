@@ -235,7 +235,7 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []checked, b 
 			if drop, err = t.became(ctx, tx, added, keys); err != nil {
 				return err
 			}
-			if err := t.told(ctx, tx, added); err != nil {
+			if err := t.told(ctx, tx, added, keys); err != nil {
 				return err
 			}
 			if err := t.enter(ctx, tx, added, s.N, now, drop); err != nil {

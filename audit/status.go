@@ -108,6 +108,10 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
+	heads, err := t.headsFinding(ctx)
+	if err != nil {
+		return nil, err
+	}
 	captured, err := t.capturedFindings(ctx, now)
 	if err != nil {
 		return nil, err
@@ -120,7 +124,7 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	out := append([]Finding{queue, t.beatFinding(s, queue, now), clock, unmapped, t.gapFinding()}, aside...)
+	out := append([]Finding{queue, t.beatFinding(s, queue, now), clock, unmapped, heads, t.gapFinding()}, aside...)
 	out = append(append(out, captured...), pruned...)
 	out = append(out, t.passes.findings(now, t.late())...)
 	return append(out, settings...), nil

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"time"
-
-	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 const (
@@ -33,7 +31,8 @@ func (t *Trail) sweep(ctx context.Context) error {
 
 // sweepRetries drops the retry tags of the next entries that are older than a retry
 // may be: they are made of values. The state row says how far it has come, so that
-// no index is needed for it.
+// no index is needed for it; what a sale holds that repeats its event is left to a
+// later pass.
 func (t *Trail) sweepRetries(ctx context.Context) (n int, err error) {
 	err = t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 		n = 0
@@ -41,19 +40,28 @@ func (t *Trail) sweepRetries(ctx context.Context) (n int, err error) {
 		if err != nil || len(ids) == 0 {
 			return s, nil, err
 		}
-		n, s.swept = len(ids), max(s.swept, s.pruned)+int64(len(ids))
-		return s, func(tx HandoverTx) error {
-			for len(ids) > 0 {
-				part := ids[:min(len(ids), rowsAStatement)]
-				if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET retry = `+t.noRetry()+` WHERE id IN (`+sqldb.Marks(len(part))+`)`, part...); err != nil {
-					return err
-				}
-				ids = ids[len(part):]
-			}
-			return nil
-		}, nil
+		var held map[[16]byte]bool
+		if err := t.within(ctx, func(tx HandoverTx) (err error) { // not under the lock of the state
+			held, err = t.forgetRetries(ctx, tx, ids)
+			return err
+		}); err != nil {
+			return s, nil, err
+		}
+		for n < len(ids) && !holds(held, ids[n]) { // the first one that is held is the first of the next time
+			n++
+		}
+		if n == 0 {
+			return s, nil, nil
+		}
+		s.swept = max(s.swept, s.pruned) + int64(n)
+		return s, func(HandoverTx) error { return nil }, nil
 	})
 	return n, err
+}
+
+func holds(held map[[16]byte]bool, id any) bool {
+	b, ok := id.([]byte)
+	return ok && len(b) == 16 && held[[16]byte(b)]
 }
 
 // retriesDone are the ids of the next entries whose retries nobody compares any

@@ -246,12 +246,13 @@ func TestWhatCannotBePrepared(t *testing.T) {
 	require.ErrorIs(t, s.prepare(ctx, "main", []string{"p2"}), s.keys.down)
 	s.keys.down = nil
 
-	// A head that was exchanged, or taken away, is found.
+	// A head that was exchanged, or taken away, is found: no ticket is made of it (what
+	// comes in its place is written under the lock of the state row, which is not here).
 	s.prepared("p2")
 	s.tickets = tickets{}
 	s.exec(`UPDATE crmguard_audit_surrogates SET head = (SELECT head FROM crmguard_audit_surrogates WHERE person = 'p2') WHERE person = 'p1'`)
 	require.Error(t, s.prepare(ctx, "main", []string{"p1"}))
 	s.exec(`UPDATE crmguard_audit_surrogates SET head = NULL WHERE person = 'p1'`)
-	require.ErrorContains(t, s.prepare(ctx, "main", []string{"p1"}), "lacks its head")
+	require.ErrorContains(t, s.prepare(ctx, "main", []string{"p1"}), "the state row is gone")
 	require.NoError(t, s.prepare(ctx, "main", []string{"p2"}))
 }

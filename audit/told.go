@@ -27,7 +27,7 @@ type teller struct {
 
 // told deletes the captured rows of which rows tell that are about to get their
 // places.
-func (t *Trail) told(ctx context.Context, tx HandoverTx, rows []checked) error {
+func (t *Trail) told(ctx context.Context, tx HandoverTx, rows []checked, keys *passKeys) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -35,7 +35,7 @@ func (t *Trail) told(ctx context.Context, tx HandoverTx, rows []checked) error {
 		return err
 	}
 	for part := range slices.Chunk(rows, rowsAStatement) {
-		tellers, err := t.tellers(ctx, tx, part)
+		tellers, err := t.tellers(ctx, tx, part, keys)
 		if err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func (t *Trail) told(ctx context.Context, tx HandoverTx, rows []checked) error {
 
 // tellers are the rows that may tell of something: those whose transaction has
 // captured rows.
-func (t *Trail) tellers(ctx context.Context, tx HandoverTx, rows []checked) ([]teller, error) {
+func (t *Trail) tellers(ctx context.Context, tx HandoverTx, rows []checked, keys *passKeys) ([]teller, error) {
 	by := make(map[[16]byte]*checked, len(rows))
 	var args []any
 	for i := range rows {
@@ -70,25 +70,32 @@ func (t *Trail) tellers(ctx context.Context, tx HandoverTx, rows []checked) ([]t
 	err := t.query(ctx, tx, func(found answer) error {
 		var id []byte
 		var number string
-		var person sql.NullString
+		var mark surrogateMark
+		var surrogate []byte
+		var state sql.NullInt64
 		var isPerson bool
-		if err := found.Scan(&id, &number, &isPerson, &person); err != nil {
+		if err := found.Scan(&id, &number, &isPerson, &surrogate, &state, &mark.into, &mark.person, &mark.tag); err != nil {
 			return err
 		}
 		of, err := strconv.ParseUint(number, 10, 64)
-		if err != nil || len(id) != 16 || isPerson && !person.Valid {
-			return nil //nolint:nilerr // it tells of nothing: of no transaction, or of nobody who is known
+		if err != nil || len(id) != 16 {
+			return nil //nolint:nilerr // it tells of nothing: of no transaction
 		}
 		l := &by[[16]byte(id)].leaf
+		mark.tenant = l.Tenant
+		mark.fill(surrogate, state.Int64)
+		if isPerson && (mark.whose() == "" || mark.check(keys.by[l.Tenant].surrogates) != tagRight) {
+			return nil // or of nobody who is known
+		}
 		one := teller{tx: of, key: l.Object.ID, event: capture.Event{
 			Tx: of, Tenant: l.Tenant, Object: capture.Object{Kind: l.Object.Kind, ID: l.Object.ID}, Outcome: l.Outcome, Changes: len(l.Changes),
 		}}
 		if isPerson {
-			one.key, one.person = person.String, personID{l.Tenant, person.String}
+			one.key, one.person = mark.whose(), personID{l.Tenant, mark.whose()}
 		}
 		out = append(out, one)
 		return nil
-	}, `SELECT v.id, e.tx::text, v.surrogate IS NOT NULL, s.person
+	}, `SELECT v.id, e.tx::text, v.surrogate IS NOT NULL, s.surrogate, s.state, s.into_surrogate, s.person, s.tag
 		FROM (VALUES `+repeated(`(?::bytea, ?::text, ?::bytea)`, len(by))+`) v (id, tenant, surrogate)
 		JOIN crmguard_audit_events e ON e.id = v.id AND e.idx IS NULL
 		LEFT JOIN crmguard_audit_surrogates s ON s.tenant = v.tenant AND s.surrogate = v.surrogate

@@ -22,6 +22,7 @@ import (
 // Trail records events and keeps their log. It is safe for concurrent use, in
 // several processes over the same database and sink.
 type Trail struct {
+	vain   vain // heads that did not open
 	db     *sqldb.DB
 	config Config
 	origin string

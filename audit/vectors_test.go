@@ -58,8 +58,8 @@ func TestQueueAndRetryInput(t *testing.T) {
 
 func TestSurrogateInput(t *testing.T) {
 	surrogate, into := [16]byte(counting(16)), counting(16)
-	require.Equal(t, "\x00\x00\x00\x02t1\x00\x00\x00\x10"+string(surrogate[:])+"\x03\x00\x00\x00\x00", string(surrogateHead("t1", surrogate, surrogateErasing, nil)))
-	require.Equal(t, "\x00\x00\x00\x02t1\x00\x00\x00\x10"+string(surrogate[:])+"\x00\x00\x00\x00\x10"+string(into), string(surrogateHead("t1", surrogate, surrogateLive, into)))
+	require.Equal(t, "\x00\x00\x00\x02t1\x00\x00\x00\x10"+string(surrogate[:])+"\x03\x00\x00\x00\x00\x00\x00\x00\x00", string(surrogateHead("t1", surrogate, surrogateErasing, nil, "")))
+	require.Equal(t, "\x00\x00\x00\x02t1\x00\x00\x00\x10"+string(surrogate[:])+"\x00\x00\x00\x00\x10"+string(into)+"\x00\x00\x00\x02p1", string(surrogateHead("t1", surrogate, surrogateLive, into, "p1")))
 	require.Equal(t, int64(0x0001020304050607), surrogateKey(surrogate))
 	require.Equal(t, "s:AAECAwQFBgcICQoLDA0ODw", surrogateText(surrogate))
 }

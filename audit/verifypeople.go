@@ -191,10 +191,14 @@ func (c *comparison) person(ctx context.Context, p *personRow, keys []macKey) er
 	case tomb:
 	case c.ev.merged[key] != c.mergedInto(p):
 		bad(auditlog.Tampered, "the log says otherwise whom a surrogate was merged into")
+	case p.state != surrogateLive && p.person != nil:
+		bad(auditlog.Tampered, "the row of a surrogate names somebody whose it is not")
 	case p.state == surrogateUnmapped:
 		if len(c.ev.lost) == 0 {
 			bad(auditlog.Tampered, "whose a surrogate is was taken away, and no restore explains it")
 		}
+	case p.state == surrogateBeside:
+		bad(auditlog.Tampered, "the head of a surrogate does not open for anybody, and the person has another one beside it")
 	case p.person == nil || p.head == nil:
 		bad(auditlog.Tampered, "whose a surrogate is was taken away")
 	default:

@@ -42,6 +42,9 @@ func (c *comparison) queue(ctx context.Context) error {
 
 // asides looks for rows that were parked by hand, as if they had been set aside.
 func (c *comparison) asides(ctx context.Context) error {
+	if err := c.asideTags(ctx); err != nil {
+		return err
+	}
 	if err := c.each(ctx, "", eventsTable, "a row without a place that nobody has set aside",
 		`SELECT `+upTo(64, "v.id")+` FROM crmguard_audit_events v WHERE v.idx < 0 AND (v.idx <> -1 OR NOT EXISTS (SELECT 1 FROM crmguard_audit_aside a WHERE a.id = v.id)) ORDER BY v.seq LIMIT 100`); err != nil {
 		return err

@@ -254,8 +254,9 @@ def retry_input(tenant, given):
     return out
 
 
-def surrogate_input(tenant, surrogate, state, into):
-    return lp(tenant, surrogate) + bytes([state]) + lp(into)
+def surrogate_input(tenant, surrogate, state, into, person):
+    """Of a live row the tag says whose it is, of others nothing does."""
+    return lp(tenant, surrogate) + bytes([state]) + lp(into, person if state == 0 else "")
 
 
 def mac_tag(keyset, use, name, data):

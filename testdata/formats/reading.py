@@ -231,8 +231,8 @@ class Reading:
         (origin,) = database.execute("SELECT origin FROM crmguard_audit_state").fetchone()
         name = origin.rsplit("/", 1)[0]
         for surrogate, person, head, state, into, tag in database.execute("SELECT surrogate, person, head, state, into_surrogate, tag FROM crmguard_audit_surrogates").fetchall():
-            row = log.surrogate_input(self.tenant, surrogate, state, into or b"")
-            log.check_mac_tag(self.keyset("log"), "surrogate-key/v1", name, row, tag, "the tag of a surrogate")
+            row = log.surrogate_input(self.tenant, surrogate, state, into or b"", person or "")
+            log.check_mac_tag(self.keyset("log"), "surrogate-key/v2", name, row, tag, "the tag of a surrogate")
             if head is not None:
                 content = refuses("head", lambda head, person=person, surrogate=surrogate: log.open_head(self.keys, "audit", self.tenant, person, name, surrogate, head), head)
                 contents[surrogate] = (person, content)

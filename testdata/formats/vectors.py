@@ -223,8 +223,8 @@ def tables():
     row = frozen["retry"]
     same("retry tag", mac(key.mac_key(lp("crmguard/audit/retry-key/v2", name)), retry_input(tenant, row["given"])), row["tag"])
     for row in frozen["surrogates"]:
-        data = surrogate_input(tenant, raw(row["surrogate"]), row["state"], raw(row["into"]))
-        same("tag of a surrogate, state %d%s" % (row["state"], ", merged" if row["into"] else ""), tagged("surrogate-key/v1", data), row["tag"])
+        data = surrogate_input(tenant, raw(row["surrogate"]), row["state"], raw(row["into"]), row["person"])
+        same("tag of a surrogate, state %d%s" % (row["state"], ", merged" if row["into"] else ""), tagged("surrogate-key/v2", data), row["tag"])
     mirror = frozen["mirror"]
     parts = [mirror_opening(o["index"], raw(o["owner"]), raw(o["sealed"])) for o in mirror["openings"]]
     same("mirror, openings", mirror_file("openings", 1, parts), mirror["openings/000"])

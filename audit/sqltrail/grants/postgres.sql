@@ -14,6 +14,6 @@ GRANT SELECT, INSERT ON crmguard_audit_persons TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_audit_openings TO crm_app;
 GRANT SELECT, INSERT, UPDATE (person, head, state, into_surrogate, tag) ON crmguard_audit_surrogates TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_audit_heads TO crm_app;
-GRANT SELECT, INSERT, UPDATE (body), DELETE ON crmguard_audit_aside TO crm_app;
+GRANT SELECT, INSERT, UPDATE (body, tag), DELETE ON crmguard_audit_aside TO crm_app;
 GRANT SELECT, INSERT, UPDATE (data) ON crmguard_audit_tiles TO crm_app;
 GRANT SELECT, INSERT, UPDATE (size, root, published, beat, beat_size, found, mirrored, people, drained, pruned, swept, drains, tag) ON crmguard_audit_state TO crm_app;

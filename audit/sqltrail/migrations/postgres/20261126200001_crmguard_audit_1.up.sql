@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_openings (
 	owner bytea NOT NULL,
 	sealed bytea NOT NULL,
 	PRIMARY KEY (idx, owner));
+CREATE INDEX IF NOT EXISTS crmguard_audit_openings_owner ON crmguard_audit_openings (owner, idx);
 CREATE TABLE IF NOT EXISTS crmguard_audit_surrogates (
 	n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	tenant text COLLATE "C" NOT NULL,
@@ -70,7 +71,8 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_aside (
 	id bytea NOT NULL,
 	body bytea NOT NULL,
 	why text COLLATE "C" NOT NULL,
-	at bigint NOT NULL);
+	at bigint NOT NULL,
+	tag bytea NOT NULL);
 CREATE INDEX IF NOT EXISTS crmguard_audit_aside_why ON crmguard_audit_aside (why, n);
 CREATE TABLE IF NOT EXISTS crmguard_audit_tiles (
 	level bigint NOT NULL,

@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_openings (
 	owner BLOB NOT NULL,
 	sealed BLOB NOT NULL,
 	PRIMARY KEY (idx, owner)) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS crmguard_audit_openings_owner ON crmguard_audit_openings (owner, idx);
 CREATE TABLE IF NOT EXISTS crmguard_audit_surrogates (
 	n INTEGER PRIMARY KEY,
 	tenant TEXT NOT NULL,
@@ -67,7 +68,8 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_aside (
 	id BLOB NOT NULL,
 	body BLOB NOT NULL,
 	why TEXT NOT NULL,
-	at INTEGER NOT NULL) STRICT;
+	at INTEGER NOT NULL,
+	tag BLOB NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS crmguard_audit_aside_why ON crmguard_audit_aside (why);
 CREATE TABLE IF NOT EXISTS crmguard_audit_tiles (
 	level INTEGER NOT NULL,
