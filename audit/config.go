@@ -77,7 +77,10 @@ type Remover interface {
 type Sealer interface {
 	// Seal encrypts plaintext under the person's key, bound to ad.
 	Seal(ctx context.Context, tenant, person string, plaintext, ad []byte) ([]byte, error)
-	// Open undoes Seal.
+	// Open undoes Seal. An error that has the method NeverOpens() bool, itself or
+	// behind it, is a verdict on the bytes: they are not what was sealed, or, where it
+	// answers true, the key went with its person. Any other is one of the moment, such
+	// as a service that does not answer, and accuses nobody: it is [ErrKeys].
 	Open(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error)
 }
 
@@ -155,8 +158,9 @@ type Config struct {
 	From func(ctx context.Context) Caller
 	// Allow is asked before anything is shown, once a page ("audit.read"), an export
 	// ("audit.export") or a disclosure ("audit.disclose"): resource is what is asked
-	// about, "person/<id>", "<kind>/<id>" of an object, or "audit". Its error reaches
-	// the caller. nil: the application has asked already.
+	// about, "person/<id>", "<kind>/<id>" of an object, or "audit"; whose tenant it is
+	// the context says, because where Config.From names one nothing of another is
+	// answered. Its error reaches the caller. nil: the application has asked already.
 	Allow func(ctx context.Context, action, resource string) error
 	// Kept returns the checkpoint kept in another administrative domain, nil
 	// bytes if there is none yet; a nil func means that none is kept. It is asked

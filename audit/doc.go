@@ -201,6 +201,8 @@
 //	ErrTooLarge       permanent   split the event, parts sharing For
 //	ErrConflict       permanent   the id belongs to another event, or to one that is too old
 //	                              or of somebody erased (ConflictError)
+//	ErrKeys           temporary   the key service does not answer: ask again
+//	ErrPartial        temporary   a history lacks what PartialError counts: Find says it with each page
 //	ErrWaiting        temporary   an erasure is done but for rows that an open sale holds
 //	ErrNotFound       permanent   no such event
 //	ErrClosed         permanent   the value was erased, lost or changed: Event says which

@@ -39,6 +39,9 @@ var (
 	// proved against: without one, whoever rewinds database and folder would have
 	// the trail sign what they left.
 	ErrUnanchored = errors.New("audit: no kept checkpoint to prove a repair against")
+	// ErrKeys says that Config.Keys do not answer at the moment, so that nobody knows
+	// what they would have opened or verified. Temporary: ask again.
+	ErrKeys = errors.New("audit: the keys do not answer")
 	// ErrWaiting says that an erasure is done but for rows that a sale holds, or
 	// that wait for a key which this process does not have. Temporary: call Erase
 	// again.

@@ -22,6 +22,9 @@ type Exported struct {
 	Rows    int64 // lines behind the first: one a change, and one of an event without any
 	// Pending, Behind and Damaged are events that are missing: see [Found].
 	Pending, Behind, Damaged int64
+	// Unmapped is, where a person was asked for, how many surrogates may be the
+	// person's and are nobody's since a restore: see [Found].
+	Unmapped int64
 }
 
 // exportColumns are the first line of an export.
@@ -40,7 +43,9 @@ var exportColumns = []string{
 // Memory holds one page. Each is observed as audit.exported (events), and an export
 // is over in the middle only with an error. Config.Allow is asked once, and where
 // Config.From names an actor two events tell of it: "audit.export" before the first
-// line, "audit.exported" with their number behind the last.
+// line, "audit.exported" with their number behind the last. For the latter a
+// context that has ended is outlived by five seconds at most; where the database does
+// not take it by then, the first one stands alone.
 func (t *Trail) Export(ctx context.Context, w io.Writer, f Filter) (Exported, error) {
 	var out Exported
 	if err := t.ready(); err != nil {
@@ -66,11 +71,21 @@ func (t *Trail) Export(ctx context.Context, w io.Writer, f Filter) (Exported, er
 	if err != nil {
 		end.Outcome = OutcomePartial
 	}
-	if noted := t.selfNote(context.WithoutCancel(ctx), end); err == nil {
+	if noted := t.noteEnd(ctx, end); err == nil {
 		err = noted
 	}
 	return out, err
 }
+
+// noteEnd records the end of what may have ended because its context did, and waits
+// no longer for that than a caller who is gone can be made to.
+func (t *Trail) noteEnd(ctx context.Context, e Event) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWait)
+	defer cancel()
+	return t.selfNote(ctx, e)
+}
+
+const endWait = 5 * time.Second
 
 func (t *Trail) export(ctx context.Context, w *csv.Writer, f Filter, out *Exported) error {
 	if err := w.Write(exportColumns); err != nil {
@@ -80,6 +95,7 @@ func (t *Trail) export(ctx context.Context, w *csv.Writer, f Filter, out *Export
 	if err != nil {
 		return err
 	}
+	out.Unmapped = q.unmapped
 	from := place{first: true, waits: true}
 	for !q.nobody {
 		found, err := t.find(ctx, q, from, pageMost)

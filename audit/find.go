@@ -15,7 +15,8 @@ import (
 // Filter is a question to the trail. What is not zero must be so of each event
 // that is found.
 type Filter struct {
-	// Tenant is whose events; "" asks Config.From.
+	// Tenant is whose events; "" asks Config.From, and another one than Config.From
+	// names is refused.
 	Tenant string
 	// Actor is who acted.
 	Actor string
@@ -28,7 +29,8 @@ type Filter struct {
 	Action string
 	// Outcome is one outcome.
 	Outcome string
-	// From and To bound [Entry.At]: From is within, To is not.
+	// From and To bound [Entry.At], which has microseconds: that of From is within, and
+	// of To what is before it.
 	From, To time.Time
 }
 
@@ -47,13 +49,16 @@ type Found struct {
 	// fewer entries than were asked for, and go on.
 	Next string
 	// Pending is how many events wait and were not looked at, at most nine thousand:
-	// a question looks at the newest thousand of them, on its first page.
+	// a question looks at the newest thousand of them, and its first page says this. So
+	// are those that only another process can read (of a later version, or under a
+	// later key).
 	Pending int64
 	// Behind is how many entries were not looked at because nothing finds them yet:
 	// the sequencer is more than four thousand behind in filing its indexes.
 	Behind int64
 	// Damaged is how many entries were met that cannot be read: somebody changed
-	// them, [Trail.VerifyStore] says which.
+	// them, [Trail.VerifyStore] says which. Of those that wait they are counted on the
+	// first page, whatever was asked: what they were nobody knows any more.
 	Damaged int64
 	// Unmapped is, where a person was asked for, how many surrogates the tenant has
 	// whose person nobody knows since a restore: the person's may be among them.
@@ -113,7 +118,10 @@ const (
 
 // checkFilter refuses what cannot be asked, and asks Config.From whose tenant it is.
 func (t *Trail) checkFilter(ctx context.Context, f Filter) (Filter, error) {
-	f.Tenant = cmp.Or(f.Tenant, t.caller(ctx).Tenant)
+	mine := t.caller(ctx).Tenant
+	if f.Tenant = cmp.Or(f.Tenant, mine); mine != "" && f.Tenant != mine {
+		return f, invalid("find: Filter.Tenant is another one than Config.From names: ask in a context of which it names none, or that one")
+	}
 	if f.Object.Kind == "" && f.Object.Person {
 		if f.Person != "" && f.Person != f.Object.ID {
 			return f, invalid("find: Object and Person are about two persons")
@@ -175,10 +183,10 @@ type question struct {
 func (t *Trail) question(ctx context.Context, f Filter) (*question, error) {
 	q := &question{Filter: f, from: -1 << 63, to: 1<<63 - 1}
 	if !f.From.IsZero() {
-		q.from = f.From.UnixMicro()
+		q.from = micros(f.From)
 	}
 	if !f.To.IsZero() {
-		q.to = f.To.UnixMicro() - 1
+		q.to = before(f.To)
 	}
 	if f.Object.Kind != "" && !f.Object.Person {
 		q.objects = []auditlog.Object{{Kind: f.Object.Kind, ID: f.Object.ID}}
@@ -197,6 +205,28 @@ func (t *Trail) question(ctx context.Context, f Filter) (*question, error) {
 		q.persons, err = t.surrogatesAsked(ctx, q, f.Person)
 	}
 	return q, err
+}
+
+// micros is a time as the tables have it, in microseconds: those that no number of
+// microseconds can be are the first and the last of all.
+func micros(t time.Time) int64 {
+	const most = 1<<63/1_000_000 - 1 // seconds
+	switch s := t.Unix(); {
+	case s > most:
+		return 1<<63 - 1
+	case s < -most:
+		return -1 << 63
+	}
+	return t.UnixMicro()
+}
+
+// before is the last microsecond of which a part is before a time.
+func before(t time.Time) int64 {
+	end := micros(t)
+	if end == -1<<63 || end == 1<<63-1 || t.Nanosecond()%1000 > 0 {
+		return end
+	}
+	return end - 1
 }
 
 // surrogatesAsked are those of a person, of those who were merged into them, and

@@ -1,8 +1,10 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -26,6 +28,7 @@ type reply struct {
 	page, tail          []hit
 	waiting             []waiting
 	waits, damaged      int64
+	unread              int64                       // waiting rows that another process may read
 	sealed              map[int64]map[string][]byte // by index and owner
 	people              map[[16]byte]*personRow
 }
@@ -105,15 +108,20 @@ func (t *Trail) pageOf(ctx context.Context, q *question, from *place, r *reply, 
 	if err != nil {
 		return out, err
 	}
+	looked := from.rows
+	if looked == (span{}) && len(r.waiting) > 0 {
+		bySeq := func(a, b waiting) int { return cmp.Compare(a.seq, b.seq) }
+		looked = span{slices.MinFunc(r.waiting, bySeq).seq, slices.MaxFunc(r.waiting, bySeq).seq}
+	}
 	for i := range hits {
-		hits[i].end = end
+		hits[i].end, hits[i].rows = end, looked
 	}
 	if next != nil {
-		next.end = end
+		next.end, next.rows = end, looked
 		out.Next = next.String()
 	}
-	if from.waits {
-		out.Pending = max(0, r.waits-int64(len(r.waiting)))
+	if from.first {
+		out.Pending = max(0, r.waits-int64(len(r.waiting))) + r.unread
 	}
 	out.Behind, out.Damaged = r.behind(from, most, end), r.damaged
 	out.Entries, err = t.entriesOf(ctx, q.Tenant, hits, r)
@@ -153,7 +161,10 @@ func (t *Trail) chosen(ctx context.Context, q *question, from *place, r *reply, 
 func (t *Trail) waited(ctx context.Context, q *question, from *place, r *reply, end int64) (out []hit, err error) {
 	keys := newPassKeys()
 	defer keys.wipe()
-	good, _, err := t.verify(ctx, r.waiting, keys)
+	good, refused, err := t.verify(ctx, r.waiting, keys)
+	if err == nil {
+		err = r.refused(q, from, refused, keys)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -179,6 +190,25 @@ func (t *Trail) waited(ctx context.Context, q *question, from *place, r *reply, 
 	})
 	slices.SortFunc(out, func(a, b hit) int { return a.newer(&b.place) })
 	return out, nil
+}
+
+// refused counts what waits and is in no answer. A key that does not answer is an
+// error: nobody knows then what the answer is.
+func (r *reply) refused(q *question, from *place, rows []refusal, keys *passKeys) error {
+	for i := range rows {
+		switch f := &rows[i]; {
+		case f.definite: // whose it was nobody knows any more
+			if from.first {
+				r.damaged++
+			}
+		case f.tenant != "" && f.tenant != q.Tenant:
+		case f.tenant != "" && keys.by[f.tenant].err != nil:
+			return fmt.Errorf("%w: %w", ErrKeys, keys.by[f.tenant].err)
+		default:
+			r.unread++
+		}
+	}
+	return nil
 }
 
 // filedAt is when an event was filed, or now where it waits.

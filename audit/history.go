@@ -8,7 +8,8 @@ import (
 
 // History yields the events about an object ([Ref], [PersonRef]) or a person
 // ([About]), newest first, as [Trail.Find] finds them: Page.Size of them, or until
-// there are no more. A person without a surrogate (never recorded, or erased) has
+// there are no more. Where an answer lacks something the last is a [PartialError],
+// behind all that was found. A person without a surrogate (never recorded, or erased) has
 // no history.
 func (t *Trail) History(ctx context.Context, tenant string, of Object, page Page) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
@@ -16,6 +17,7 @@ func (t *Trail) History(ctx context.Context, tenant string, of Object, page Page
 			yield(Entry{}, cmp.Or(t.ready(), invalid("history: an object has a kind and an id; About names a person whatever the object")))
 			return
 		}
+		var lacks PartialError
 		for left := cmp.Or(page.Size, 50); ; {
 			found, err := t.Find(ctx, Filter{Tenant: tenant, Object: of}, page)
 			if err != nil {
@@ -27,8 +29,12 @@ func (t *Trail) History(ctx context.Context, tenant string, of Object, page Page
 					return
 				}
 			}
+			lacks.add(&found)
 			left -= len(found.Entries)
 			if left <= 0 || found.Next == "" {
+				if lacks != (PartialError{}) {
+					yield(Entry{}, &lacks)
+				}
 				return
 			}
 			page = Page{left, found.Next}

@@ -1,6 +1,9 @@
 package audit
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // A restore brings back surrogates, from the mirror, of whom nobody can say whose
 // they are: the head opens under the person's key, and names the person, and that
@@ -29,6 +32,9 @@ func (t *Trail) unmappedOf(ctx context.Context, tenant, person string) (out []pe
 			clear(head.Content[:])
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
+			}
+			if errors.Is(err, ErrKeys) {
+				return nil, err
 			}
 			if err == nil { // otherwise another person's, or one's who has no key any more
 				out = append(out, page[i])

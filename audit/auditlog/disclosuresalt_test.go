@@ -38,8 +38,11 @@ func forgedDisclosures(t *testing.T) (verifier string, out map[string][]byte) {
 	valueTail := appendCommitted(nil, id, &Field{name, SideNew, text("no")})
 	long := "a long name " + string(nameTail)
 	o := &Opening{Seed: counted(0), Fields: []Field{
-		{long, SideOld, frame.Value{Type: frame.Absent}}, {long, SideNew, text("x" + string(valueTail))}, {long, SideName, text(long)},
-		{"email", SideOld, frame.Value{Type: frame.Absent}}, {"email", SideNew, text("a text that somebody wrote" + tail)},
+		{long, SideOld, frame.Value{Type: frame.Absent}},
+		{long, SideNew, text("x" + string(valueTail))},
+		{long, SideName, text(long)},
+		{"email", SideOld, frame.Value{Type: frame.Absent}},
+		{"email", SideNew, text("a text that somebody wrote" + tail)},
 	}}
 	l := aLeaf(KindEvent)
 	l.ID = utf8ID
