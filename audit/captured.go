@@ -267,10 +267,14 @@ func (f *capturedFiling) enter(ctx context.Context, tx HandoverTx, people map[pe
 	t, now := f.trail, f.trail.now()
 	numbers := make([]int64, len(f.added))
 	entries, stubs := make([][]any, len(f.added)), make([][]any, len(f.added))
+	before, err := t.foundBefore(ctx, tx, first)
+	if err != nil {
+		return err
+	}
 	for i := range f.added {
 		c, idx := &f.added[i], first+int64(i)
 		numbers[i] = c.n
-		entries[i] = []any{idx, c.id[:], c.raw, orderTime(c.leaf.At, now), now.UnixMicro()}
+		entries[i] = []any{idx, c.id[:], c.raw, before.file(&c.leaf, now), now.UnixMicro()}
 		stubs[i] = []any{c.id[:], logRow, []byte{}, nil, idx, nil}
 	}
 	there, err := t.takeCaptured(ctx, tx, numbers)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 )
@@ -15,8 +14,8 @@ import (
 type hit struct {
 	place
 	index  int64 // -1 while it waits
-	filed  int64
-	late   bool // an entry that no index names yet
+	found  int64 // the time by which it is found
+	late   bool  // an entry that no index names yet
 	raw    []byte
 	leaf   auditlog.Leaf
 	frames []auditlog.Frame // of one that waits
@@ -77,9 +76,9 @@ func (r *reply) take(rows answer, tenant string) (size int, err error) {
 	case partState:
 		r.size, r.found, r.pruned = a, b, c
 	case partEntry:
-		r.page = append(r.page, hit{place: place{at: b, n: a}, index: a, filed: c, raw: d})
+		r.page = append(r.page, hit{place: place{at: b, n: a}, index: a, found: b, raw: d})
 	case partTail:
-		r.tail = append(r.tail, hit{place: place{at: b, n: a}, index: a, filed: c, late: true, raw: d})
+		r.tail = append(r.tail, hit{place: place{at: b, n: a}, index: a, found: b, late: true, raw: d})
 	case partOpening:
 		if r.sealed[a] == nil {
 			r.sealed[a] = make(map[string][]byte)
@@ -168,9 +167,17 @@ func (t *Trail) waited(ctx context.Context, q *question, from *place, r *reply, 
 	if err != nil {
 		return nil, err
 	}
+	var order ifFiled
 	for i := range good {
 		c := &good[i]
-		out = append(out, hit{place: place{waits: true, at: c.leaf.At.UnixMicro(), id: c.id}, index: -1, raw: c.raw, leaf: c.leaf, frames: c.frames})
+		if !q.matches(&c.leaf) {
+			continue
+		}
+		at, err := order.found(ctx, t, c.leaf.At)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, hit{place: place{waits: true, at: c.leaf.At.UnixMicro(), id: c.id}, index: -1, found: at, raw: c.raw, leaf: c.leaf, frames: c.frames})
 	}
 	for _, h := range r.tail {
 		if h.index < end || !r.read(&h) {
@@ -183,10 +190,8 @@ func (t *Trail) waited(ctx context.Context, q *question, from *place, r *reply, 
 		h.place = place{waits: true, at: h.leaf.At.UnixMicro(), id: id}
 		out = append(out, h)
 	}
-	now := t.now()
 	out = slices.DeleteFunc(out, func(h hit) bool {
-		at := orderTime(h.leaf.At, filedAt(h.filed, now))
-		return !q.matches(&h.leaf) || at < q.from || at > q.to || !h.before(from)
+		return !q.matches(&h.leaf) || h.found < q.from || h.found > q.to || !h.before(from)
 	})
 	slices.SortFunc(out, func(a, b hit) int { return a.newer(&b.place) })
 	return out, nil
@@ -209,14 +214,6 @@ func (r *reply) refused(q *question, from *place, rows []refusal, keys *passKeys
 		}
 	}
 	return nil
-}
-
-// filedAt is when an event was filed, or now where it waits.
-func filedAt(filed int64, now time.Time) time.Time {
-	if filed == 0 {
-		return now
-	}
-	return time.UnixMicro(filed)
 }
 
 // read reads the leaf of an entry. One that cannot be read, which somebody changed,

@@ -51,8 +51,8 @@ func (t *Trail) lookUp(ctx context.Context, id string) (*hit, *reply, error) {
 	}
 	w := waiting{id: key[:]}
 	h := &hit{late: true, index: -1}
-	var index, filed, at, size sql.NullInt64
-	found, err := t.one(ctx, t.db, []any{&w.seq, &w.body, &index, &h.raw, &filed, &at, &size}, `SELECT v.seq, `+upTo(mostBody, "v.body")+`, v.idx, `+upTo(auditlog.MaxLeaf, "e.leaf")+`, e.filed, e.at, (SELECT size FROM crmguard_audit_state WHERE id = 1) FROM crmguard_audit_events v LEFT JOIN crmguard_audit_entries e ON e.idx = v.idx WHERE v.id = ?`, key[:])
+	var index, at, size sql.NullInt64
+	found, err := t.one(ctx, t.db, []any{&w.seq, &w.body, &index, &h.raw, &at, &size}, `SELECT v.seq, `+upTo(mostBody, "v.body")+`, v.idx, `+upTo(auditlog.MaxLeaf, "e.leaf")+`, e.at, (SELECT size FROM crmguard_audit_state WHERE id = 1) FROM crmguard_audit_events v LEFT JOIN crmguard_audit_entries e ON e.idx = v.idx WHERE v.id = ?`, key[:])
 	if err == nil && (!found || index.Valid && index.Int64 < 0) {
 		err = ErrNotFound
 	}
@@ -61,7 +61,7 @@ func (t *Trail) lookUp(ctx context.Context, id string) (*hit, *reply, error) {
 	}
 	r := &reply{sealed: make(map[int64]map[string][]byte), people: make(map[[16]byte]*personRow)}
 	if index.Valid {
-		h.index, h.filed = index.Int64, filed.Int64
+		h.index, h.found = index.Int64, at.Int64
 		h.place = place{at: at.Int64, n: h.index}
 		if h.leaf, err = auditlog.ParseLeaf(h.raw); err == nil {
 			r.sealed[h.index], err = t.sealedOf(ctx, h.index)
@@ -102,5 +102,7 @@ func (t *Trail) verifyOne(ctx context.Context, w waiting, h *hit) error {
 	c := &good[0]
 	h.raw, h.leaf, h.frames = c.raw, c.leaf, c.frames
 	h.place = place{waits: true, at: c.leaf.At.UnixMicro(), id: c.id}
-	return nil
+	var order ifFiled
+	h.found, err = order.found(ctx, t, c.leaf.At)
+	return err
 }

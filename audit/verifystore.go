@@ -92,6 +92,7 @@ type comparison struct {
 	page      []storedRow // rows read ahead
 	next      int64       // index after the page
 	marks     []headMark
+	before    foundBefore // those that were compared last
 }
 
 func (c *comparison) fault(v auditlog.Verdict, index int64, event, table, what string) {
