@@ -157,8 +157,8 @@ type Config struct {
 	// counts more. nil: each event names its tenant and its actor.
 	From func(ctx context.Context) Caller
 	// Allow is asked before anything is shown, once a page ("audit.read"), an export
-	// ("audit.export") or a disclosure ("audit.disclose"): resource is what is asked
-	// about, "person/<id>", "<kind>/<id>" of an object, or "audit"; whose tenant it is
+	// ("audit.export") or a disclosure ("audit.disclose", for the event, and for the
+	// person whose value it is): resource is what is asked about, "person/<id>", "<kind>/<id>" of an object, or "audit"; whose tenant it is
 	// the context says, because where Config.From names one nothing of another is
 	// answered. Its error reaches the caller. nil: the application has asked already.
 	Allow func(ctx context.Context, action, resource string) error

@@ -246,7 +246,7 @@
 // audit.standin (why), audit.copy.failed (copy; each turn), audit.gap (lost events
 // that the log does not count yet), audit.gap.failed, audit.dropped,
 // audit.keys.failed, audit.mirror.failed, audit.exported (events of an export so
-// far), audit.decisions.failed (decisions that stay counted in memory). Where rows are
+// far), audit.unmapped.left (a question found out whose a surrogate is, and could not note it), audit.decisions.failed (decisions that stay counted in memory). Where rows are
 // captured: audit.captured, audit.captured.told (an event told of them),
 // audit.captured.left (what; what entries do not say), audit.captured.forged,
 // audit.captured.failed.

@@ -34,6 +34,9 @@ func (t *Trail) entriesOf(ctx context.Context, tenant string, hits []hit, r *rep
 	if err := t.peopleOf(ctx, tenant, hits, r.people); err != nil {
 		return nil, err
 	}
+	if r.named != nil {
+		r.named(r.people)
+	}
 	ev, err := t.evidenceOf(ctx, tenant, r.people)
 	if err != nil {
 		return nil, err

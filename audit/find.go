@@ -123,6 +123,9 @@ func (t *Trail) checkFilter(ctx context.Context, f Filter) (Filter, error) {
 		return f, invalid("find: Filter.Tenant is another one than Config.From names: ask in a context of which it names none, or that one")
 	}
 	if f.Object.Kind == "" && f.Object.Person {
+		if f.Object.ID == "" {
+			return f, invalid("find: About names nobody: the id is empty")
+		}
 		if f.Person != "" && f.Person != f.Object.ID {
 			return f, invalid("find: Object and Person are about two persons")
 		}
@@ -177,6 +180,7 @@ type question struct {
 	persons  [][16]byte        // any of them
 	from, to int64             // both within, microseconds
 	nobody   bool              // no surrogate is the person's
+	theirs   []owned           // surrogates that the tables name nobody for
 	unmapped int64
 }
 
@@ -234,16 +238,43 @@ func before(t time.Time) int64 {
 func (t *Trail) surrogatesAsked(ctx context.Context, q *question, person string) ([][16]byte, error) {
 	of, unmapped, back, err := t.surrogatesKnown(ctx, q.Tenant, person)
 	if err == nil && back > 0 {
-		var more []surrogateID
-		more, err = t.surrogatesOfPerson(ctx, q.Tenant, person)
-		for _, s := range more {
-			of = append(of, s.surrogate)
+		var more []personRow
+		more, err = t.unmappedOf(ctx, q.Tenant, person)
+		for i := range more {
+			of = append(of, more[i].surrogate)
+			q.theirs = append(q.theirs, owned{more[i].surrogate, person})
 		}
+		t.claimFirst(ctx, len(of) == len(more), more, person)
 	}
 	slices.SortFunc(of, func(a, b [16]byte) int { return bytes.Compare(a[:], b[:]) })
 	of = slices.Compact(of)
 	q.nobody, q.unmapped = q.nobody || len(of) == 0, unmapped
 	return of, err
+}
+
+// owned is a surrogate whose head has said whose it is.
+type owned struct {
+	surrogate [16]byte
+	person    string
+}
+
+// claimFirst gives somebody who has no row the first of the surrogates that turned
+// out to be theirs, so that the next question need not open heads. Who may only read,
+// or asks a standby, has the answer all the same.
+func (t *Trail) claimFirst(ctx context.Context, without bool, theirs []personRow, person string) {
+	if without && len(theirs) > 0 && t.claimRow(ctx, &theirs[0], person) != nil {
+		t.observe(ctx, "audit.unmapped.left", 1)
+	}
+}
+
+// name gives rows that were read the person whom their heads name.
+func (q *question) name(people map[[16]byte]*personRow) {
+	for i := range q.theirs {
+		o := &q.theirs[i]
+		if p := people[o.surrogate]; p != nil && p.person == nil && p.state == surrogateUnmapped {
+			p.person, p.state = &o.person, surrogateLive
+		}
+	}
 }
 
 // surrogatesKnown asks for them, and how many surrogates of the tenant are nobody's

@@ -119,9 +119,9 @@ func TestAnExportCountsWhatItLacksOnce(t *testing.T) {
 	require.Equal(t, audit.Exported{Entries: 3 + 999, Rows: 3 + 999, Pending: 500, Damaged: 1}, x)
 }
 
-// An export and a history say, as Find does, that surrogates may be the person's
+// An export says, as Find does, that surrogates may be the person's
 // whose person nobody knows since a restore.
-func TestAnExportAndAHistorySayWhatIsUnmapped(t *testing.T) {
+func TestAnExportSaysWhatIsUnmapped(t *testing.T) {
 	a := withConfig(t, func(*audit.Config) {})
 	a.tell(audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.export", Object: audit.PersonRef("contact", "p1")})
 	a.run()
@@ -133,11 +133,26 @@ func TestAnExportAndAHistorySayWhatIsUnmapped(t *testing.T) {
 	x, err := a.trail.Export(t.Context(), &out, audit.Filter{Tenant: "main", Person: "p1"})
 	require.NoError(t, err)
 	require.Equal(t, audit.Exported{Unmapped: 1}, x)
-	var errs []error
-	for _, err := range a.trail.History(t.Context(), "main", audit.About("p1"), audit.Page{}) {
-		errs = append(errs, err)
+	for range a.trail.History(t.Context(), "main", audit.About("p1"), audit.Page{}) {
+		t.Fatal("what may never be anybody's again is no error of each history")
 	}
-	require.Equal(t, []error{&audit.PartialError{Unmapped: 1}}, errs)
+}
+
+// A question about nobody is none about everybody.
+func TestAboutNobodyIsRefused(t *testing.T) {
+	a := withConfig(t, func(*audit.Config) {})
+	a.tell(audit.Event{Tenant: "main", Actor: "u-1", Action: "contact.export", Object: audit.PersonRef("contact", "p1")})
+	for _, of := range []audit.Object{audit.About(""), audit.Ref("deal", ""), audit.PersonRef("contact", "")} {
+		_, err := a.trail.Find(t.Context(), audit.Filter{Tenant: "main", Object: of}, audit.Page{})
+		require.ErrorIs(t, err, audit.ErrInvalid)
+		var out strings.Builder
+		_, err = a.trail.Export(t.Context(), &out, audit.Filter{Tenant: "main", Object: of})
+		require.ErrorIs(t, err, audit.ErrInvalid)
+		require.Empty(t, out.String())
+		for _, err := range a.trail.History(t.Context(), "main", of, audit.Page{}) {
+			require.ErrorIs(t, err, audit.ErrInvalid)
+		}
+	}
 }
 
 // writes calls a func when it is written to.

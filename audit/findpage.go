@@ -30,6 +30,7 @@ type reply struct {
 	unread              int64                       // waiting rows that another process may read
 	sealed              map[int64]map[string][]byte // by index and owner
 	people              map[[16]byte]*personRow
+	named               func(people map[[16]byte]*personRow) // of those whom the question has found out, may be nil
 }
 
 // find makes a page. One that is too much for the memory is tried with fewer
@@ -123,6 +124,7 @@ func (t *Trail) pageOf(ctx context.Context, q *question, from *place, r *reply, 
 		out.Pending = max(0, r.waits-int64(len(r.waiting))) + r.unread
 	}
 	out.Behind, out.Damaged = r.behind(from, most, end), r.damaged
+	r.named = q.name
 	out.Entries, err = t.entriesOf(ctx, q.Tenant, hits, r)
 	return out, err
 }

@@ -9,7 +9,8 @@ import (
 // History yields the events about an object ([Ref], [PersonRef]) or a person
 // ([About]), newest first, as [Trail.Find] finds them: Page.Size of them, or until
 // there are no more. Where an answer lacks something the last is a [PartialError],
-// behind all that was found. A person without a surrogate (never recorded, or erased) has
+// behind all that was found; of surrogates that are nobody's since a restore, which
+// may stay so, only Find tells (Found.Unmapped). A person without a surrogate (never recorded, or erased) has
 // no history.
 func (t *Trail) History(ctx context.Context, tenant string, of Object, page Page) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
