@@ -67,7 +67,7 @@ func parsePlace(cursor string) (p place, err error) {
 	default:
 		return p, invalid("find: Page.Before is no cursor")
 	}
-	if p.end < 0 || p.n < 0 || p.rows.from > p.rows.to {
+	if p.end < 0 || p.rows.from > p.rows.to {
 		return p, invalid("find: Page.Before is no cursor")
 	}
 	return p, nil
