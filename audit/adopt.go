@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -22,7 +21,7 @@ const refusedRetry = "retry of a published event"
 // adopted is a published entry on its way back into the database.
 type adopted struct {
 	checked
-	at int64
+	at, filed int64
 }
 
 // readBack takes the published entries from up to to into the database, in one
@@ -96,7 +95,6 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 
 // published are proven leaves as rows.
 func (t *Trail) published(ctx context.Context, leaves [][]byte, keys *passKeys) ([]adopted, error) {
-	now := t.now()
 	out := make([]adopted, len(leaves))
 	for i, raw := range leaves {
 		leaf, err := auditlog.ParseLeaf(raw)
@@ -104,7 +102,7 @@ func (t *Trail) published(ctx context.Context, leaves [][]byte, keys *passKeys) 
 			return nil, err
 		}
 		a := &out[i]
-		a.leaf, a.raw, a.hash, a.at = leaf, raw, tlog.RecordHash(raw), recoveredTime(leaf.At, now)
+		a.leaf, a.raw, a.hash = leaf, raw, tlog.RecordHash(raw)
 		if a.id, err = auditlog.ParseID(leaf.ID); err != nil {
 			return nil, err
 		}
@@ -120,15 +118,6 @@ func (t *Trail) published(ctx context.Context, leaves [][]byte, keys *passKeys) 
 	return out, nil
 }
 
-// recoveredTime is the time by which an entry is found that was read back: when it
-// was filed is not known any more.
-func recoveredTime(at, now time.Time) int64 {
-	if at.Sub(now) > clockAhead {
-		at = now
-	}
-	return at.UnixMicro()
-}
-
 // adoptAll writes published entries, and what the database still knows about them.
 func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []adopted, mirrored [][]any, keys *passKeys, got *recovering) error {
 	beyond, err := t.any(ctx, tx, `SELECT 1 FROM crmguard_audit_entries WHERE idx >= ?`, from)
@@ -138,11 +127,14 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 	if err != nil {
 		return err
 	}
+	if err := t.timesBack(ctx, tx, from, page); err != nil {
+		return err
+	}
 	now := t.now().UnixMicro()
 	entries := make([][]any, len(page))
 	rows := make([]checked, len(page))
 	for i := range page {
-		entries[i] = []any{from + int64(i), page[i].id[:], page[i].raw, page[i].at, now}
+		entries[i] = []any{from + int64(i), page[i].id[:], page[i].raw, page[i].at, page[i].filed}
 		rows[i] = page[i].checked
 	}
 	if err := t.insertNew(ctx, tx, entriesTable, entriesOf, entries); err != nil {

@@ -23,6 +23,9 @@ const surrogateBeside = 4
 
 // ticketBeside gets the ticket of a person whose head does not open, which cause says.
 func (t *Trail) ticketBeside(ctx context.Context, tenant, person string, cause error) (*held, error) {
+	if errors.Is(cause, ErrKeys) {
+		return nil, cause // that says nothing of the head
+	}
 	keys, err := t.macKeys(ctx, tenant, surrogateKeyLabel)
 	if err != nil {
 		return nil, err

@@ -61,22 +61,37 @@ func (t *Trail) captures(ctx context.Context, q sqldb.Querier) (can bool, err er
 	return can, err
 }
 
+// rowNumber is the number of a row, and whether it was read: any may be, also 0.
+type rowNumber struct {
+	to   *int64
+	read bool
+}
+
+// Scan takes the number.
+func (r *rowNumber) Scan(v any) error {
+	n, ok := v.(int64)
+	if !ok {
+		return fmt.Errorf("audit: a captured row has a number of type %T", v)
+	}
+	*r.to, r.read = n, true
+	return nil
+}
+
 // capturedRows reads rows. Of one that no trigger wrote there is the number alone.
 func (t *Trail) capturedRows(ctx context.Context, q sqldb.Querier, where string, limit int, args ...any) (rows []capture.Row, forged []int64, err error) {
 	err = t.query(ctx, q, func(found answer) error {
-		var n int64
+		var number rowNumber
 		row, err := capture.Scan(func(dest ...any) error {
-			err := found.Scan(dest...)
 			if at, ok := dest[0].(*int64); ok {
-				n = *at
+				number.to, dest[0] = at, &number
 			}
-			return err
+			return found.Scan(dest...)
 		})
 		switch {
 		case err == nil:
 			rows = append(rows, row)
-		case n != 0: // what cannot be read now cannot be read tomorrow
-			forged = append(forged, n)
+		case number.read: // what cannot be read now cannot be read tomorrow
+			forged = append(forged, *number.to)
 		default:
 			return err
 		}
@@ -272,10 +287,14 @@ func (f *capturedFiling) enter(ctx context.Context, tx HandoverTx, people map[pe
 	t, now := f.trail, f.trail.now()
 	numbers := make([]int64, len(f.added))
 	entries, stubs := make([][]any, len(f.added)), make([][]any, len(f.added))
+	before, err := t.foundBefore(ctx, tx, first)
+	if err != nil {
+		return err
+	}
 	for i := range f.added {
 		c, idx := &f.added[i], first+int64(i)
 		numbers[i] = c.n
-		entries[i] = []any{idx, c.id[:], c.raw, orderTime(c.leaf.At, now), now.UnixMicro()}
+		entries[i] = []any{idx, c.id[:], c.raw, before.file(&c.leaf, now), now.UnixMicro()}
 		stubs[i] = []any{c.id[:], logRow, []byte{}, nil, idx, nil}
 	}
 	there, err := t.takeCaptured(ctx, tx, numbers)

@@ -77,7 +77,10 @@ type Remover interface {
 type Sealer interface {
 	// Seal encrypts plaintext under the person's key, bound to ad.
 	Seal(ctx context.Context, tenant, person string, plaintext, ad []byte) ([]byte, error)
-	// Open undoes Seal.
+	// Open undoes Seal. An error that has the method NeverOpens() bool, itself or
+	// behind it, is a verdict on the bytes: they are not what was sealed, or, where it
+	// answers true, the key went with its person. Any other is one of the moment, such
+	// as a service that does not answer, and accuses nobody: it is [ErrKeys].
 	Open(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error)
 }
 
@@ -156,9 +159,10 @@ type Config struct {
 	// counts more. nil: each event names its tenant and its actor.
 	From func(ctx context.Context) Caller
 	// Allow is asked before anything is shown, once a page ("audit.read"), an export
-	// ("audit.export") or a disclosure ("audit.disclose"): resource is what is asked
-	// about, "person/<id>", "<kind>/<id>" of an object, or "audit". Its error reaches
-	// the caller. nil: the application has asked already.
+	// ("audit.export") or a disclosure ("audit.disclose", for the event, and for the
+	// person whose value it is): resource is what is asked about, "person/<id>", "<kind>/<id>" of an object, or "audit"; whose tenant it is
+	// the context says, because where Config.From names one nothing of another is
+	// answered. Its error reaches the caller. nil: the application has asked already.
 	Allow func(ctx context.Context, action, resource string) error
 	// Hold says until when nothing of a tenant may go with retention ([Trail.Prune],
 	// [Trail.PruneOpenings]), a legal hold: the zero time where there is none. What it

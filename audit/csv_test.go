@@ -4,9 +4,11 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -155,4 +157,35 @@ func TestAnExportSaysWhenItIsNotWhole(t *testing.T) {
 	_, err = a.trail.Export(t.Context(), &text, audit.Filter{})
 	require.True(t, errors.Is(err, errNo))
 	require.Empty(t, text.String())
+}
+
+// However a spreadsheet separates the cells of a line, it finds no formula in one,
+// and who takes one apostrophe away behind each separator has the text as it was.
+func TestNoSeparatorMakesAFormula(t *testing.T) {
+	a := withConfig(t, func(*audit.Config) {})
+	texts := []string{
+		"x;=HYPERLINK(A1)", "x\t=1", "x|+1", "a;b; @c", "a;'b", "x;\u200b=1", "x\n=1", "x\r-1", "a;\"=1", "=1;=2", ";=1", "\t=1", "plain; text", "a,=1", "'", ";", "a;;=1",
+	}
+	for n, text := range texts {
+		a.tell(audit.Event{
+			Tenant: "main", Actor: "u-1", Action: "contact.update", Object: audit.PersonRef("contact", fmt.Sprintf("p%d", n)),
+			Changes: []audit.Change{{Path: "email", Who: fmt.Sprintf("p%d", n), Old: audit.Absent{}, New: text}},
+		})
+		a.advance(time.Second)
+	}
+	var out strings.Builder
+	_, err := a.trail.Export(t.Context(), &out, audit.Filter{Tenant: "main"})
+	require.NoError(t, err)
+	for _, separator := range ";\t|" {
+		for line := range strings.Lines(out.String()) {
+			for _, cell := range strings.FieldsFunc(line, func(r rune) bool { return r == separator || r == '\r' }) {
+				seen := strings.TrimLeftFunc(cell, func(r rune) bool { return r == '"' || r == '\u200b' || unicode.IsSpace(r) })
+				require.False(t, seen != "" && strings.ContainsRune("=+@", rune(seen[0])), "%q behind %q", cell, separator)
+			}
+		}
+	}
+	back := regexp.MustCompile(`(^|[;\t|\n\r])'`)
+	for i, line := range lines(t, out.String()) {
+		require.Equal(t, texts[len(texts)-1-i], back.ReplaceAllString(line["new"], "$1"))
+	}
 }

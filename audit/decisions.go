@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ const (
 	deniedMost  = 60          // denials of one actor and action that are events of their own, within that
 	personsMost = 100         // persons that a count names
 	countsMost  = 10000       // counts in memory
+	dueMost     = 8           // counts that one request writes; a pass writes all
 )
 
 // decisionID is what decisions are counted by.
@@ -47,6 +47,8 @@ type decisions struct {
 	// tried are counts that may be written or not.
 	tried []*decisionCount
 	last  time.Time // when they were
+	// oldest and newest are when the counts of by began.
+	oldest, newest time.Time
 }
 
 // Decisions records what a policy has decided, and returns the decision: one line
@@ -58,9 +60,9 @@ type decisions struct {
 // action sixty a minute, the others are counted. What is allowed is counted, by
 // tenant, actor and action, and recorded once a minute: how many there were, and the
 // first hundred persons among them whom the trail knows, so that [About] finds who
-// looked at somebody. Counts are written by the next call a minute later, by
-// [Trail.RunOnce], and by [Trail.Flush] where a process ends; one that is killed
-// takes a minute of them along.
+// looked at somebody. Counts are written by [Trail.RunOnce], by the next calls a
+// minute later, a few each, and by [Trail.Flush] where a process ends; one that is
+// killed takes a minute of them along.
 //
 // Tenant and actor are those of Config.From. resource is "kind/id" or a kind; one
 // that may not stand in the log, and a person whom the trail does not know, are left
@@ -73,7 +75,7 @@ func (t *Trail) Decisions(ctx context.Context, action, resource string, decision
 	c := t.caller(ctx)
 	id := decisionID{c.Tenant, c.Actor, action, OutcomeOK}
 	switch {
-	case decision != nil && ctx.Err() != nil:
+	case decision != nil && ctx.Err() != nil && errors.Is(decision, ctx.Err()):
 		return decision // nothing was decided
 	case decision != nil:
 		id.outcome = OutcomeDenied
@@ -83,13 +85,14 @@ func (t *Trail) Decisions(ctx context.Context, action, resource string, decision
 		return errors.Join(decision, fmt.Errorf("audit: decisions: %w", err))
 	}
 	now := t.config.Now()
-	due, alone := t.decided.add(id, t.decidedPerson(resource), resource, now)
+	ended := ctx.Err() != nil // whoever hangs up was denied all the same, and is counted
+	due, alone := t.decided.add(id, t.decidedPerson(resource), resource, now, ended)
 	var err error
 	if alone {
 		t.object(ctx, &e, resource)
 		_, err = t.Note(ctx, e)
 	}
-	if due && t.writeDecisions(ctx, now) != nil {
+	if due && !ended && t.writeDecisions(ctx, now, dueMost) != nil {
 		t.observe(ctx, "audit.decisions.failed", float64(t.decided.number()))
 	}
 	if err != nil {
@@ -112,7 +115,7 @@ func (t *Trail) Flush(ctx context.Context) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
-	return errors.Join(t.writeDecisions(ctx, t.config.Now().Add(2*countFor)), t.writeGaps(ctx))
+	return errors.Join(t.writeDecisions(ctx, t.config.Now().Add(2*countFor), 0), t.writeGaps(ctx))
 }
 
 func (id decisionID) event() Event {
@@ -130,7 +133,7 @@ func (t *Trail) decidedPerson(resource string) string {
 
 // add counts a decision. due says that something is to be written by now, alone
 // that this one is an event of its own.
-func (d *decisions) add(id decisionID, person, resource string, now time.Time) (due, alone bool) {
+func (d *decisions) add(id decisionID, person, resource string, now time.Time, ended bool) (due, alone bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	one := d.by[id]
@@ -139,9 +142,10 @@ func (d *decisions) add(id decisionID, person, resource string, now time.Time) (
 			d.by = make(map[decisionID]*decisionCount)
 		}
 		one = &decisionCount{decisionID: id, since: now, resource: resource, persons: make(map[string]bool)}
+		d.began(len(d.by) == 0, now)
 		d.by[id] = one
 	}
-	if id.outcome == OutcomeDenied && one.singly < deniedMost {
+	if id.outcome == OutcomeDenied && !ended && one.singly < deniedMost {
 		one.singly++
 		return d.due(now), true
 	}
@@ -157,17 +161,23 @@ func (d *decisions) add(id decisionID, person, resource string, now time.Time) (
 	return d.due(now), false
 }
 
-// due says whether a count has had its minute, or there are too many.
+// began takes a count into account that begins; first says that it is the only one.
+func (d *decisions) began(first bool, at time.Time) {
+	if first || at.Before(d.oldest) {
+		d.oldest = at
+	}
+	if first || at.After(d.newest) {
+		d.newest = at
+	}
+}
+
+// due says whether a count has had its minute, or there are too many. It looks at
+// none of them: each decision asks.
 func (d *decisions) due(now time.Time) bool {
-	if len(d.by) > countsMost || len(d.tried) > 0 && now.Sub(d.last) >= countFor {
-		return true
+	if len(d.tried) > 0 { // the database was away, and one request a minute finds out
+		return now.Sub(d.last) >= countFor
 	}
-	for _, one := range d.by {
-		if one.over(now) {
-			return true
-		}
-	}
-	return false
+	return len(d.by) > countsMost || len(d.by) > 0 && (now.Sub(d.oldest) >= countFor || now.Before(d.newest))
 }
 
 // over says that the minute of a count has passed; a clock that went back ends it.
@@ -175,28 +185,44 @@ func (c *decisionCount) over(now time.Time) bool {
 	return now.Sub(c.since) >= countFor || now.Before(c.since)
 }
 
-// take hands out what has had its minute.
-func (d *decisions) take(now time.Time) ([]*decisionCount, error) {
+// take hands out what has had its minute, most of it at most (0: all).
+func (d *decisions) take(now time.Time, most int) ([]*decisionCount, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	all := len(d.by) > countsMost
+	if most == 0 {
+		most = len(d.by) + len(d.tried)
+	}
+	n := min(most, len(d.tried))
+	out := slices.Clone(d.tried[:n])
+	d.tried, d.last = d.tried[n:], now
+	all, first := len(d.by) > countsMost, true
+	var oldest, newest time.Time
 	for id, one := range d.by {
-		if !all && !one.over(now) {
+		switch {
+		case !all && !one.over(now):
+			if first || one.since.Before(oldest) {
+				oldest = one.since
+			}
+			if first || one.since.After(newest) {
+				newest = one.since
+			}
+			first = false
 			continue
+		case len(out) >= most:
+			return out, nil // there are more, and the times stay those of all
 		}
 		if one.n > 0 {
 			event, err := NewID()
 			if err != nil {
+				d.tried = append(d.tried, out...)
 				return nil, err
 			}
 			one.event = event
-			d.tried = append(d.tried, one)
+			out = append(out, one)
 		}
 		delete(d.by, id)
 	}
-	out := d.tried
-	d.tried, d.last = nil, now
-	slices.SortFunc(out, func(a, b *decisionCount) int { return cmp.Compare(a.event, b.event) })
+	d.oldest, d.newest = oldest, newest
 	return out, nil
 }
 
@@ -204,7 +230,7 @@ func (d *decisions) take(now time.Time) ([]*decisionCount, error) {
 func (d *decisions) back(one *decisionCount) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.tried = append(d.tried, one)
+	d.tried = append(d.tried, one) // behind those that nobody has tried since
 }
 
 // number is how many decisions no event tells of yet.
@@ -220,14 +246,20 @@ func (d *decisions) number() (n int64) {
 	return n
 }
 
-// writeDecisions records the counts that have had their minute.
-func (t *Trail) writeDecisions(ctx context.Context, now time.Time) error {
-	counts, err := t.decided.take(now)
+// writeDecisions records the counts that have had their minute, most of them at most
+// (0: all). A request, which writes a few, tries no more behind one that failed: what
+// is away may be away for all.
+func (t *Trail) writeDecisions(ctx context.Context, now time.Time, most int) error {
+	counts, err := t.decided.take(now, most)
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, one := range counts {
+		if most > 0 && len(failed) > 0 {
+			t.decided.back(one)
+			continue
+		}
 		if err := t.writeDecision(ctx, one); err != nil && !errors.Is(err, ErrConflict) { // the id is ours: it was written
 			t.decided.back(one)
 			failed = append(failed, err)

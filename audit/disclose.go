@@ -18,7 +18,8 @@ var ErrClosed = errors.New("audit: the value does not open")
 // the person whom the value is about, "" for nobody; side is [auditlog.SideOld] or
 // [auditlog.SideNew]. The event must be published ([ErrNotPublished]).
 //
-// Config.Allow is asked, and where Config.From names an actor the disclosure is an
+// Config.Allow is asked, about what the event was about and about the person whose
+// value it is, and where Config.From names an actor the disclosure is an
 // event of its own, "audit.disclose", before anything is handed out.
 func (t *Trail) Disclose(ctx context.Context, id, path, who string, side byte) ([]byte, error) {
 	if err := t.ready(); err != nil {
@@ -37,8 +38,14 @@ func (t *Trail) Disclose(ctx context.Context, id, path, who string, side byte) (
 		return nil, err
 	}
 	e := Entry{Leaf: h.leaf, Persons: r.persons(&h.leaf)}
-	if err := t.allowed(ctx, "audit.disclose", e.resource()); err != nil {
-		return nil, fmt.Errorf("audit: disclose: %w", err)
+	about := []string{e.resource()}
+	if person := "person/" + who; who != "" {
+		about = append(about, person)
+	}
+	for _, resource := range about {
+		if err := t.allowed(ctx, "audit.disclose", resource); err != nil {
+			return nil, fmt.Errorf("audit: disclose: %w", err)
+		}
 	}
 	proof, err := t.Proof(ctx, id)
 	if err != nil {

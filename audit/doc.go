@@ -228,6 +228,8 @@
 //	ErrTooLarge       permanent   split the event, parts sharing For
 //	ErrConflict       permanent   the id belongs to another event, or to one that is too old
 //	                              or of somebody erased (ConflictError)
+//	ErrKeys           temporary   the key service does not answer: ask again
+//	ErrPartial        temporary   a history lacks what PartialError counts: Find says it with each page
 //	ErrWaiting        temporary   an erasure is done but for rows that an open sale holds, or
 //	                              for a mirror that does not answer: Erase again
 //	ErrNotFound       permanent   no such event
@@ -274,7 +276,7 @@
 // audit.standin (why), audit.copy.failed (copy; each turn), audit.gap (lost events
 // that the log does not count yet), audit.gap.failed, audit.dropped,
 // audit.keys.failed, audit.mirror.failed, audit.exported (events of an export so
-// far), audit.decisions.failed (decisions that stay counted in memory). Where rows are
+// far), audit.unmapped.left (a question found out whose a surrogate is, and could not note it), audit.decisions.failed (decisions that stay counted in memory). Where rows are
 // captured: audit.captured, audit.captured.told (an event told of them),
 // audit.captured.left (what; what entries do not say), audit.captured.forged,
 // audit.captured.failed.

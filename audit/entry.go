@@ -14,7 +14,7 @@ type Entry struct {
 	Leaf    auditlog.Leaf
 	Raw     []byte            // exact bytes of the leaf
 	Index   int64             // place in the log, -1 while queued
-	At      time.Time         // when it happened, as it is found: the leaf's time, or that of the filing where a clock was minutes ahead or a month behind
+	At      time.Time         // when it happened, as it is found: the leaf's time, or that of the filing, or of the entry before, where the leaf's is minutes ahead of both or a month behind
 	Cursor  string            // for Page.Before
 	Persons map[string]string // person id by surrogate, where the person was not erased
 	Changes []OpenedChange    // by path
@@ -34,16 +34,18 @@ func (t *Trail) entriesOf(ctx context.Context, tenant string, hits []hit, r *rep
 	if err := t.peopleOf(ctx, tenant, hits, r.people); err != nil {
 		return nil, err
 	}
+	if r.named != nil {
+		r.named(r.people)
+	}
 	ev, err := t.evidenceOf(ctx, tenant, r.people)
 	if err != nil {
 		return nil, err
 	}
-	now := t.now()
 	out := make([]Entry, 0, len(hits))
 	for i := range hits {
 		h := &hits[i]
 		e := Entry{Leaf: h.leaf, Raw: h.raw, Index: h.index, Cursor: h.String(), Persons: r.persons(&h.leaf)}
-		e.At = time.UnixMicro(orderTime(h.leaf.At, filedAt(h.filed, now))).UTC()
+		e.At = time.UnixMicro(h.found).UTC()
 		sealed := r.sealed[h.index]
 		if h.index < 0 {
 			sealed = make(map[string][]byte)

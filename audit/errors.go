@@ -44,6 +44,9 @@ var (
 	// disk mounted? What it holds would be lost for good. Bring it back; to go on
 	// without it, say so with Config.Mirror nil.
 	ErrMirrorLost = errors.New("audit: files of the mirror are gone")
+	// ErrKeys says that Config.Keys do not answer at the moment, so that nobody knows
+	// what they would have opened or verified. Temporary: ask again.
+	ErrKeys = errors.New("audit: the keys do not answer")
 	// ErrWaiting says that an erasure is done but for rows that a sale holds, or
 	// that wait for a key which this process does not have, or for a mirror that
 	// does not answer. Temporary: call Erase again.

@@ -25,6 +25,9 @@ type Exported struct {
 	// Pruned is how many of the oldest entries went with retention, whatever they were
 	// about: the export begins behind them.
 	Pruned int64
+	// Unmapped is, where a person was asked for, how many surrogates may be the
+	// person's and are nobody's since a restore: see [Found].
+	Unmapped int64
 }
 
 // exportColumns are the first line of an export.
@@ -36,14 +39,17 @@ var exportColumns = []string{
 // Export writes the events that [Trail.Find] finds as CSV (RFC 4180, UTF-8), newest
 // first: a line for each change, with the values that still open, and one for an
 // event without any. Text that a spreadsheet would take for a formula, and text
-// that begins with an apostrophe, stands behind an apostrophe. Persons stand under
+// that begins with an apostrophe, stands behind an apostrophe, also behind a
+// semicolon, a tab, a bar or a line break in it, which some take for the comma. Persons stand under
 // their ids, those who were erased under surrogates; a field of bytes is base64url,
 // and the types tell what is absent from what is empty.
 //
 // Memory holds one page. Each is observed as audit.exported (events), and an export
 // is over in the middle only with an error. Config.Allow is asked once, and where
 // Config.From names an actor two events tell of it: "audit.export" before the first
-// line, "audit.exported" with their number behind the last.
+// line, "audit.exported" with their number behind the last. For the latter a
+// context that has ended is outlived by five seconds at most; where the database does
+// not take it by then, the first one stands alone.
 func (t *Trail) Export(ctx context.Context, w io.Writer, f Filter) (Exported, error) {
 	var out Exported
 	if err := t.ready(); err != nil {
@@ -69,11 +75,21 @@ func (t *Trail) Export(ctx context.Context, w io.Writer, f Filter) (Exported, er
 	if err != nil {
 		end.Outcome = OutcomePartial
 	}
-	if noted := t.selfNote(context.WithoutCancel(ctx), end); err == nil {
+	if noted := t.noteEnd(ctx, end); err == nil {
 		err = noted
 	}
 	return out, err
 }
+
+// noteEnd records the end of what may have ended because its context did, and waits
+// no longer for that than a caller who is gone can be made to.
+func (t *Trail) noteEnd(ctx context.Context, e Event) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWait)
+	defer cancel()
+	return t.selfNote(ctx, e)
+}
+
+const endWait = 5 * time.Second
 
 func (t *Trail) export(ctx context.Context, w *csv.Writer, f Filter, out *Exported) error {
 	if err := w.Write(exportColumns); err != nil {
@@ -83,6 +99,7 @@ func (t *Trail) export(ctx context.Context, w *csv.Writer, f Filter, out *Export
 	if err != nil {
 		return err
 	}
+	out.Unmapped = q.unmapped
 	from := place{first: true, waits: true}
 	for !q.nobody {
 		found, err := t.find(ctx, q, from, pageMost)
@@ -198,14 +215,41 @@ func csvValue(v any) (kind, text string) {
 }
 
 // cell is text that no spreadsheet computes: some look behind what is not seen, and
-// some take signs of other widths.
+// some take signs of other widths. One that reads the file with another separator
+// finds cells within: behind each that it may take for one stands an apostrophe, too,
+// where a formula would follow.
 func cell(text string) string {
-	seen := strings.TrimLeftFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) })
-	first, _ := utf8.DecodeRuneInString(seen)
-	if seen != "" && strings.ContainsRune(formulaSigns, first) || strings.HasPrefix(text, "\t") || strings.HasPrefix(text, "\r") {
-		return "'" + text
+	var out strings.Builder
+	for first := true; ; first = false {
+		end := strings.IndexAny(text, cellSeparators)
+		part := text
+		if end >= 0 {
+			part = text[:end]
+		}
+		if computed(part, !first) || first && end == 0 && (text[0] == '\t' || text[0] == '\r') {
+			out.WriteByte('\'')
+		}
+		out.WriteString(part)
+		if end < 0 {
+			return out.String()
+		}
+		out.WriteByte(text[end])
+		text = text[end+1:]
 	}
-	return text
 }
+
+// computed says whether a cell begins as a formula does. Within a cell that is quoted
+// a quote may be the end of an empty one.
+func computed(text string, within bool) bool {
+	seen := strings.TrimLeftFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || within && r == '"'
+	})
+	first, _ := utf8.DecodeRuneInString(seen)
+	return seen != "" && strings.ContainsRune(formulaSigns, first)
+}
+
+// cellSeparators are all ASCII: programs that were set up so take one of them for
+// the comma, and a line break for the end of the line.
+const cellSeparators = ";\t|\n\r"
 
 const formulaSigns = "=+-@'\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b"

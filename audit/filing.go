@@ -26,22 +26,6 @@ var (
 	openingsOf = []string{"idx", "owner", "sealed"}
 )
 
-// Where a leaf's time is further away from the filing than this, questions take
-// the time of the filing: a clock that is years off hides nothing, and an outage of
-// a week is told as it was.
-const (
-	clockAhead  = 5 * time.Minute
-	clockBehind = 30 * 24 * time.Hour
-)
-
-// orderTime is the time by which an entry is found, in microseconds.
-func orderTime(at, filed time.Time) int64 {
-	if at.Sub(filed) > clockAhead || filed.Sub(at) > clockBehind {
-		at = filed
-	}
-	return at.UnixMicro()
-}
-
 // taken locks rows that still wait, and says which of them are not to be had: gone,
 // filed by somebody else, or held by a sale that is retrying its event. That one
 // the sequencer does not wait for.
@@ -106,9 +90,13 @@ func (t *Trail) enter(ctx context.Context, tx HandoverTx, rows []checked, first 
 	write := func(table string, columns []string, rows [][]any) error {
 		return t.insertNew(ctx, tx, table, columns, rows)
 	}
+	before, err := t.foundBefore(ctx, tx, first)
+	if err != nil {
+		return err
+	}
 	for i := range rows {
 		c, idx := &rows[i], first+int64(i)
-		entries[i] = []any{idx, c.id[:], c.raw, orderTime(c.leaf.At, now), now.UnixMicro()}
+		entries[i] = []any{idx, c.id[:], c.raw, before.file(&c.leaf, now), now.UnixMicro()}
 		for _, f := range c.frames {
 			if gone.drops(c.leaf.Tenant, f.Owner) {
 				continue

@@ -16,7 +16,8 @@ import (
 // Filter is a question to the trail. What is not zero must be so of each event
 // that is found.
 type Filter struct {
-	// Tenant is whose events; "" asks Config.From.
+	// Tenant is whose events; "" asks Config.From, and another one than Config.From
+	// names is refused.
 	Tenant string
 	// Actor is who acted.
 	Actor string
@@ -29,7 +30,8 @@ type Filter struct {
 	Action string
 	// Outcome is one outcome.
 	Outcome string
-	// From and To bound [Entry.At]: From is within, To is not.
+	// From and To bound [Entry.At], which has microseconds: that of From is within, and
+	// of To what is before it.
 	From, To time.Time
 }
 
@@ -48,13 +50,16 @@ type Found struct {
 	// fewer entries than were asked for, and go on.
 	Next string
 	// Pending is how many events wait and were not looked at, at most nine thousand:
-	// a question looks at the newest thousand of them, on its first page.
+	// a question looks at the newest thousand of them, and its first page says this. So
+	// are those that only another process can read (of a later version, or under a
+	// later key).
 	Pending int64
 	// Behind is how many entries were not looked at because nothing finds them yet:
 	// the sequencer is more than four thousand behind in filing its indexes.
 	Behind int64
 	// Damaged is how many entries were met that cannot be read: somebody changed
-	// them, [Trail.VerifyStore] says which.
+	// them, [Trail.VerifyStore] says which. Of those that wait they are counted on the
+	// first page, whatever was asked: what they were nobody knows any more.
 	Damaged int64
 	// Pruned is how many of the oldest entries went with retention ([Trail.Prune]): what
 	// is found are those from this index on, and some that are gone may have been an
@@ -118,8 +123,14 @@ const (
 
 // checkFilter refuses what cannot be asked, and asks Config.From whose tenant it is.
 func (t *Trail) checkFilter(ctx context.Context, f Filter) (Filter, error) {
-	f.Tenant = cmp.Or(f.Tenant, t.caller(ctx).Tenant)
+	mine := t.caller(ctx).Tenant
+	if f.Tenant = cmp.Or(f.Tenant, mine); mine != "" && f.Tenant != mine {
+		return f, invalid("find: Filter.Tenant is another one than Config.From names: ask in a context of which it names none, or that one")
+	}
 	if f.Object.Kind == "" && f.Object.Person {
+		if f.Object.ID == "" {
+			return f, invalid("find: About names nobody: the id is empty")
+		}
 		if f.Person != "" && f.Person != f.Object.ID {
 			return f, invalid("find: Object and Person are about two persons")
 		}
@@ -174,16 +185,17 @@ type question struct {
 	persons  [][16]byte        // any of them
 	from, to int64             // both within, microseconds
 	nobody   bool              // no surrogate is the person's
+	theirs   []owned           // surrogates that the tables name nobody for
 	unmapped int64
 }
 
 func (t *Trail) question(ctx context.Context, f Filter) (*question, error) {
 	q := &question{Filter: f, from: -1 << 63, to: 1<<63 - 1}
 	if !f.From.IsZero() {
-		q.from = f.From.UnixMicro()
+		q.from = micros(f.From)
 	}
 	if !f.To.IsZero() {
-		q.to = f.To.UnixMicro() - 1
+		q.to = before(f.To)
 	}
 	if f.Object.Kind != "" && !f.Object.Person {
 		q.objects = []auditlog.Object{{Kind: f.Object.Kind, ID: f.Object.ID}}
@@ -204,21 +216,70 @@ func (t *Trail) question(ctx context.Context, f Filter) (*question, error) {
 	return q, err
 }
 
+// micros is a time as the tables have it, in microseconds: those that no number of
+// microseconds can be are the first and the last of all.
+func micros(t time.Time) int64 {
+	const most = 1<<63/1_000_000 - 1 // seconds
+	switch s := t.Unix(); {
+	case s > most:
+		return 1<<63 - 1
+	case s < -most:
+		return -1 << 63
+	}
+	return t.UnixMicro()
+}
+
+// before is the last microsecond of which a part is before a time.
+func before(t time.Time) int64 {
+	end := micros(t)
+	if end == -1<<63 || end == 1<<63-1 || t.Nanosecond()%1000 > 0 {
+		return end
+	}
+	return end - 1
+}
+
 // surrogatesAsked are those of a person, of those who were merged into them, and
 // those that a restore brought back and nobody has claimed.
 func (t *Trail) surrogatesAsked(ctx context.Context, q *question, person string) ([][16]byte, error) {
 	of, unmapped, back, err := t.surrogatesKnown(ctx, q.Tenant, person)
 	if err == nil && back > 0 {
-		var more []surrogateID
-		more, err = t.surrogatesOfPerson(ctx, q.Tenant, person)
-		for _, s := range more {
-			of = append(of, s.surrogate)
+		var more []personRow
+		more, err = t.unmappedOf(ctx, q.Tenant, person)
+		for i := range more {
+			of = append(of, more[i].surrogate)
+			q.theirs = append(q.theirs, owned{more[i].surrogate, person})
 		}
+		t.claimFirst(ctx, len(of) == len(more), more, person)
 	}
 	slices.SortFunc(of, func(a, b [16]byte) int { return bytes.Compare(a[:], b[:]) })
 	of = slices.Compact(of)
 	q.nobody, q.unmapped = q.nobody || len(of) == 0, unmapped
 	return of, err
+}
+
+// owned is a surrogate whose head has said whose it is.
+type owned struct {
+	surrogate [16]byte
+	person    string
+}
+
+// claimFirst gives somebody who has no row the first of the surrogates that turned
+// out to be theirs, so that the next question need not open heads. Who may only read,
+// or asks a standby, has the answer all the same.
+func (t *Trail) claimFirst(ctx context.Context, without bool, theirs []personRow, person string) {
+	if without && len(theirs) > 0 && t.claimRow(ctx, &theirs[0], person) != nil {
+		t.observe(ctx, "audit.unmapped.left", 1)
+	}
+}
+
+// name gives rows that were read the person whom their heads name.
+func (q *question) name(people map[[16]byte]*personRow) {
+	for i := range q.theirs {
+		o := &q.theirs[i]
+		if p := people[o.surrogate]; p != nil && p.person == nil && p.state == surrogateUnmapped {
+			p.person, p.state = &o.person, surrogateLive
+		}
+	}
 }
 
 // surrogatesKnown asks for them, in one statement, and how many surrogates of the

@@ -1,10 +1,11 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
-	"time"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 )
@@ -13,8 +14,8 @@ import (
 type hit struct {
 	place
 	index  int64 // -1 while it waits
-	filed  int64
-	late   bool // an entry that no index names yet
+	found  int64 // the time by which it is found
+	late   bool  // an entry that no index names yet
 	raw    []byte
 	leaf   auditlog.Leaf
 	frames []auditlog.Frame // of one that waits
@@ -26,8 +27,10 @@ type reply struct {
 	page, tail          []hit
 	waiting             []waiting
 	waits, damaged      int64
+	unread              int64                       // waiting rows that another process may read
 	sealed              map[int64]map[string][]byte // by index and owner
 	people              map[[16]byte]*personRow
+	named               func(people map[[16]byte]*personRow) // of those whom the question has found out, may be nil
 }
 
 // find makes a page. One that is too much for the memory is tried with fewer
@@ -74,9 +77,9 @@ func (r *reply) take(rows answer, tenant string) (size int, err error) {
 	case partState:
 		r.size, r.found, r.pruned = a, b, c
 	case partEntry:
-		r.page = append(r.page, hit{place: place{at: b, n: a}, index: a, filed: c, raw: d})
+		r.page = append(r.page, hit{place: place{at: b, n: a}, index: a, found: b, raw: d})
 	case partTail:
-		r.tail = append(r.tail, hit{place: place{at: b, n: a}, index: a, filed: c, late: true, raw: d})
+		r.tail = append(r.tail, hit{place: place{at: b, n: a}, index: a, found: b, late: true, raw: d})
 	case partOpening:
 		if r.sealed[a] == nil {
 			r.sealed[a] = make(map[string][]byte)
@@ -105,17 +108,23 @@ func (t *Trail) pageOf(ctx context.Context, q *question, from *place, r *reply, 
 	if err != nil {
 		return out, err
 	}
+	looked := from.rows
+	if looked == (seqs{}) && len(r.waiting) > 0 {
+		bySeq := func(a, b waiting) int { return cmp.Compare(a.seq, b.seq) }
+		looked = seqs{slices.MinFunc(r.waiting, bySeq).seq, slices.MaxFunc(r.waiting, bySeq).seq}
+	}
 	for i := range hits {
-		hits[i].end = end
+		hits[i].end, hits[i].rows = end, looked
 	}
 	if next != nil {
-		next.end = end
+		next.end, next.rows = end, looked
 		out.Next = next.String()
 	}
-	if from.waits {
-		out.Pending = max(0, r.waits-int64(len(r.waiting)))
+	if from.first {
+		out.Pending = max(0, r.waits-int64(len(r.waiting))) + r.unread
 	}
 	out.Behind, out.Damaged, out.Pruned = r.behind(from, most, end), r.damaged, r.pruned
+	r.named = q.name
 	out.Entries, err = t.entriesOf(ctx, q.Tenant, hits, r)
 	return out, err
 }
@@ -153,13 +162,24 @@ func (t *Trail) chosen(ctx context.Context, q *question, from *place, r *reply, 
 func (t *Trail) waited(ctx context.Context, q *question, from *place, r *reply, end int64) (out []hit, err error) {
 	keys := newPassKeys()
 	defer keys.wipe()
-	good, _, err := t.verify(ctx, r.waiting, keys)
+	good, refused, err := t.verify(ctx, r.waiting, keys)
+	if err == nil {
+		err = r.refused(q, from, refused, keys)
+	}
 	if err != nil {
 		return nil, err
 	}
+	var order ifFiled
 	for i := range good {
 		c := &good[i]
-		out = append(out, hit{place: place{waits: true, at: c.leaf.At.UnixMicro(), id: c.id}, index: -1, raw: c.raw, leaf: c.leaf, frames: c.frames})
+		if !q.matches(&c.leaf) {
+			continue
+		}
+		at, err := order.found(ctx, t, c.leaf.At)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, hit{place: place{waits: true, at: c.leaf.At.UnixMicro(), id: c.id}, index: -1, found: at, raw: c.raw, leaf: c.leaf, frames: c.frames})
 	}
 	for _, h := range r.tail {
 		if h.index < end || !r.read(&h) {
@@ -172,21 +192,30 @@ func (t *Trail) waited(ctx context.Context, q *question, from *place, r *reply, 
 		h.place = place{waits: true, at: h.leaf.At.UnixMicro(), id: id}
 		out = append(out, h)
 	}
-	now := t.now()
 	out = slices.DeleteFunc(out, func(h hit) bool {
-		at := orderTime(h.leaf.At, filedAt(h.filed, now))
-		return !q.matches(&h.leaf) || at < q.from || at > q.to || !h.before(from)
+		return !q.matches(&h.leaf) || h.found < q.from || h.found > q.to || !h.before(from)
 	})
 	slices.SortFunc(out, func(a, b hit) int { return a.newer(&b.place) })
 	return out, nil
 }
 
-// filedAt is when an event was filed, or now where it waits.
-func filedAt(filed int64, now time.Time) time.Time {
-	if filed == 0 {
-		return now
+// refused counts what waits and is in no answer. A key that does not answer is an
+// error: nobody knows then what the answer is.
+func (r *reply) refused(q *question, from *place, rows []refusal, keys *passKeys) error {
+	for i := range rows {
+		switch f := &rows[i]; {
+		case f.definite: // whose it was nobody knows any more
+			if from.first {
+				r.damaged++
+			}
+		case f.tenant != "" && f.tenant != q.Tenant:
+		case f.tenant != "" && keys.by[f.tenant].err != nil:
+			return fmt.Errorf("%w: %w", ErrKeys, keys.by[f.tenant].err)
+		default:
+			r.unread++
+		}
 	}
-	return time.UnixMicro(filed)
+	return nil
 }
 
 // read reads the leaf of an entry. One that cannot be read, which somebody changed,

@@ -186,9 +186,12 @@ func (t *Trail) pageText(q *question, from *place, most limits) *statement {
 	var nobody [16]byte
 	s.add(person+`crmguard_audit_surrogates s WHERE s.tenant = ? AND s.surrogate = ?`, q.Tenant, nobody[:])
 	if from.waits {
-		waiting := ` FROM crmguard_audit_events WHERE idx IS NULL AND seq > ` + t.drainedNow()
-		s.add(` UNION ALL SELECT 5, v.seq, 0, 0, ` + upTo(mostBody, "v.body") + `, ` + upTo(64, "v.id") + `, NULL, NULL, NULL FROM (SELECT seq, body, id` + waiting + fmt.Sprintf(` ORDER BY seq DESC LIMIT %d) v`, most.waiting))
-		s.add(` UNION ALL SELECT 6, COUNT(*), 0, 0` + nulls + `, NULL FROM (SELECT seq` + waiting + fmt.Sprintf(` LIMIT %d) c`, countMost))
+		waiting, limit, args := ` FROM crmguard_audit_events WHERE idx IS NULL AND seq > `+t.drainedNow(), most.waiting, []any(nil)
+		if from.rows != (seqs{}) { // what the first page looked at, whatever has come since
+			waiting, limit, args = waiting+` AND seq >= ? AND seq <= ?`, 2*pendingMost, []any{from.rows.from, from.rows.to}
+		}
+		s.add(` UNION ALL SELECT 5, v.seq, 0, 0, `+upTo(mostBody, "v.body")+`, `+upTo(64, "v.id")+`, NULL, NULL, NULL FROM (SELECT seq, body, id`+waiting+fmt.Sprintf(` ORDER BY seq DESC LIMIT %d) v`, limit), args...)
+		s.add(` UNION ALL SELECT 6, COUNT(*), 0, 0`+nulls+`, NULL FROM (SELECT seq`+waiting+fmt.Sprintf(` LIMIT %d) c`, countMost), args...)
 	}
 	return s
 }

@@ -36,7 +36,7 @@ func (t *Trail) sealHead(ctx context.Context, tenant string, h *auditlog.Head) (
 func (t *Trail) openHead(ctx context.Context, tenant, person string, surrogate [16]byte, sealed []byte) (h auditlog.Head, err error) {
 	plain, err := t.config.Keys.Open(ctx, tenant, person, sealed, auditlog.HeadData(t.config.Name, surrogate))
 	if err != nil {
-		return h, fmt.Errorf("audit: open: %w", err)
+		return h, openError(err)
 	}
 	defer clear(plain)
 	if h, err = auditlog.ParseHead(plain); err != nil {

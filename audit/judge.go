@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
@@ -76,6 +77,10 @@ func (t *Trail) judge(ctx context.Context, ev *evidence, index int64, leaf *audi
 	switch {
 	case ctx.Err() != nil:
 		return j, ctx.Err()
+	case errors.Is(err, ErrKeys):
+		return j, err
+	case errors.Is(err, errKeyGone):
+		j.verdict, j.why = OpeningKeyless, "no erasure in the log explains it"
 	case err != nil:
 		j.verdict, j.why = OpeningAltered, "it does not open, or not to what the event commits to"
 	default:

@@ -52,8 +52,8 @@ func (t *Trail) lookUp(ctx context.Context, id string) (*hit, *reply, error) {
 	}
 	w := waiting{id: key[:]}
 	h := &hit{late: true, index: -1}
-	var index, filed sql.NullInt64
-	found, err := t.one(ctx, t.db, []any{&w.seq, &w.body, &index, &h.raw, &filed}, `SELECT v.seq, `+upTo(mostBody, "v.body")+`, v.idx, `+upTo(auditlog.MaxLeaf, "e.leaf")+`, e.filed FROM crmguard_audit_events v LEFT JOIN crmguard_audit_entries e ON e.idx = v.idx WHERE v.id = ?`, key[:])
+	var index, at, size sql.NullInt64
+	found, err := t.one(ctx, t.db, []any{&w.seq, &w.body, &index, &h.raw, &at, &size}, `SELECT v.seq, `+upTo(mostBody, "v.body")+`, v.idx, `+upTo(auditlog.MaxLeaf, "e.leaf")+`, e.at, (SELECT size FROM crmguard_audit_state WHERE id = 1) FROM crmguard_audit_events v LEFT JOIN crmguard_audit_entries e ON e.idx = v.idx WHERE v.id = ?`, key[:])
 	if err == nil && (!found || index.Valid && index.Int64 < 0) {
 		err = ErrNotFound
 	}
@@ -62,7 +62,8 @@ func (t *Trail) lookUp(ctx context.Context, id string) (*hit, *reply, error) {
 	}
 	r := &reply{sealed: make(map[int64]map[string][]byte), people: make(map[[16]byte]*personRow)}
 	if index.Valid {
-		h.index, h.filed = index.Int64, filed.Int64
+		h.index, h.found = index.Int64, at.Int64
+		h.place = place{at: at.Int64, n: h.index}
 		if h.raw == nil {
 			return nil, nil, t.goneAt(ctx, h.index)
 		}
@@ -72,6 +73,7 @@ func (t *Trail) lookUp(ctx context.Context, id string) (*hit, *reply, error) {
 	} else {
 		err = t.verifyOne(ctx, w, h)
 	}
+	h.end = size.Int64 // pages go on behind it
 	switch {
 	case err != nil:
 		return nil, nil, err
@@ -88,8 +90,14 @@ func (t *Trail) lookUp(ctx context.Context, id string) (*hit, *reply, error) {
 func (t *Trail) verifyOne(ctx context.Context, w waiting, h *hit) error {
 	keys := newPassKeys()
 	defer keys.wipe()
-	good, _, err := t.verify(ctx, []waiting{w}, keys)
-	if err == nil && len(good) == 0 {
+	good, refused, err := t.verify(ctx, []waiting{w}, keys)
+	switch {
+	case err != nil:
+	case len(refused) == 1 && keys.by[refused[0].tenant].err != nil:
+		err = fmt.Errorf("%w: %w", ErrKeys, keys.by[refused[0].tenant].err)
+	case len(refused) == 1 && !refused[0].definite:
+		err = fmt.Errorf("%w: the row of a waiting event: %s", ErrKeys, refused[0].why)
+	case len(good) == 0:
 		err = fmt.Errorf("%w: the row of a waiting event", auditlog.ErrTampered)
 	}
 	if err != nil {
@@ -98,5 +106,7 @@ func (t *Trail) verifyOne(ctx context.Context, w waiting, h *hit) error {
 	c := &good[0]
 	h.raw, h.leaf, h.frames = c.raw, c.leaf, c.frames
 	h.place = place{waits: true, at: c.leaf.At.UnixMicro(), id: c.id}
-	return nil
+	var order ifFiled
+	h.found, err = order.found(ctx, t, c.leaf.At)
+	return err
 }

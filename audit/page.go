@@ -22,7 +22,11 @@ type place struct {
 	at    int64    // the time of the event, microseconds
 	n     int64    // the index of an entry
 	id    [16]byte // the id of an event that waited
+	rows  seqs     // the rows that waited on the first page
 }
+
+// seqs is a run of numbers of rows that wait; the zero value is of all.
+type seqs struct{ from, to int64 }
 
 const placeVersion = 1
 
@@ -33,6 +37,8 @@ func (p *place) String() string {
 	data = binary.BigEndian.AppendUint64(data, uint64(p.at))
 	if p.waits {
 		data[1] = 1
+		data = binary.BigEndian.AppendUint64(data, uint64(p.rows.from))
+		data = binary.BigEndian.AppendUint64(data, uint64(p.rows.to))
 		return canon.FormatBytes(append(data, p.id[:]...))
 	}
 	return canon.FormatBytes(binary.BigEndian.AppendUint64(data, uint64(p.n)))
@@ -52,15 +58,16 @@ func parsePlace(cursor string) (p place, err error) {
 	p.at = int64(binary.BigEndian.Uint64(data[10:]))
 	rest := data[fixed:]
 	switch {
-	case data[1] == 1 && len(rest) == len(p.id):
+	case data[1] == 1 && len(rest) == 16+len(p.id):
 		p.waits = true
-		copy(p.id[:], rest)
+		p.rows = seqs{int64(binary.BigEndian.Uint64(rest)), int64(binary.BigEndian.Uint64(rest[8:]))}
+		copy(p.id[:], rest[16:])
 	case data[1] == 0 && len(rest) == 8:
 		p.n = int64(binary.BigEndian.Uint64(rest))
 	default:
 		return p, invalid("find: Page.Before is no cursor")
 	}
-	if p.end < 0 {
+	if p.end < 0 || p.rows.from > p.rows.to {
 		return p, invalid("find: Page.Before is no cursor")
 	}
 	return p, nil

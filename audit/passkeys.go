@@ -13,7 +13,10 @@ type passKeys struct {
 
 // filingKeys are those of a tenant: none where they do not answer, and what needs
 // them waits.
-type filingKeys struct{ queue, surrogates []macKey }
+type filingKeys struct {
+	queue, surrogates []macKey
+	err               error // why there are none
+}
 
 func newPassKeys() *passKeys { return &passKeys{by: make(map[string]filingKeys)} }
 
@@ -35,7 +38,7 @@ func (p *passKeys) fetch(ctx context.Context, t *Trail, tenant string) error {
 		t.observe(ctx, "audit.keys.failed", 1)
 		queue, surrogates = nil, nil
 	}
-	p.by[tenant] = filingKeys{queue, surrogates}
+	p.by[tenant] = filingKeys{queue, surrogates, err}
 	return nil
 }
 

@@ -60,25 +60,33 @@ type Progress struct {
 	Beat      time.Time // when the newest beat was made; zero if none
 }
 
-// Progress reads the state.
+// Progress reads the state, all of one moment: while events are recorded and filed
+// Size and Queued together never fall, and where nothing is queued and Published is
+// Size everything that was recorded by then is published. (The published checkpoint
+// is read first, and may be older than the rest.)
 func (t *Trail) Progress(ctx context.Context) (Progress, error) {
 	if err := t.ready(); err != nil {
-		return Progress{}, err
-	}
-	s, err := t.state(ctx, t.db)
-	if err != nil {
 		return Progress{}, err
 	}
 	head, err := t.head(ctx)
 	if err != nil {
 		return Progress{}, err
 	}
-	out := Progress{Size: s.N, Published: head.N}
+	var queued int64
+	var body []byte
+	waits := ` FROM crmguard_audit_events WHERE idx IS NULL AND seq > ` + t.drainedNow()
+	s, err := t.storedWith(ctx, t.db, `, (SELECT COUNT(*)`+waits+`), (SELECT `+upTo(mostBody, "body")+waits+` ORDER BY seq LIMIT 1)`, &queued, &body)
+	if err == nil {
+		err = t.genuine(ctx, s)
+	}
+	if err != nil {
+		return Progress{}, err
+	}
+	out := Progress{Size: s.N, Published: head.N, Queued: queued, Oldest: recordedAt(body)}
 	if s.beat > 0 {
 		out.Beat = time.UnixMicro(s.beat).UTC()
 	}
-	out.Queued, out.Oldest, err = t.queueLength(ctx)
-	return out, err
+	return out, nil
 }
 
 // queueLength counts the events that wait, and says when the first of them was
@@ -91,10 +99,15 @@ func (t *Trail) queueLength(ctx context.Context) (n int64, oldest time.Time, err
 	if _, err := t.one(ctx, t.db, []any{&body}, `SELECT `+upTo(mostBody, "body")+` FROM crmguard_audit_events WHERE idx IS NULL AND seq > `+t.drainedNow()+` ORDER BY seq LIMIT 1`); err != nil {
 		return n, oldest, err
 	}
+	return n, recordedAt(body), nil
+}
+
+// recordedAt is when a waiting row was recorded, as its leaf says.
+func recordedAt(body []byte) (at time.Time) {
 	if b, err := auditlog.ParseRowBody(body); err == nil {
 		if leaf, err := auditlog.ParseLeaf(b.Leaf); err == nil {
-			oldest = leaf.At
+			at = leaf.At
 		}
 	}
-	return n, oldest, nil
+	return at
 }

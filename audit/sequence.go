@@ -56,7 +56,7 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if t.writeGaps(ctx) != nil { // they stay counted
 		t.observe(ctx, "audit.gap.failed", 1)
 	}
-	if t.writeDecisions(ctx, t.config.Now()) != nil {
+	if t.writeDecisions(ctx, t.config.Now(), 0) != nil {
 		t.observe(ctx, "audit.decisions.failed", 1)
 	}
 	if err := t.announceKey(ctx); err != nil {

@@ -175,6 +175,11 @@ func noEntries() tlog.Tree { return tlog.Tree{Hash: tlog.Hash(sha256.Sum256(nil)
 
 // stored reads the state row as it lies there.
 func (t *Trail) stored(ctx context.Context, q sqldb.Querier) (state, error) {
+	return t.storedWith(ctx, q, "")
+}
+
+// storedWith reads more columns in the same statement, which are of the same moment.
+func (t *Trail) storedWith(ctx context.Context, q sqldb.Querier, columns string, more ...any) (state, error) {
 	var (
 		s    state
 		root []byte
@@ -183,7 +188,8 @@ func (t *Trail) stored(ctx context.Context, q sqldb.Querier) (state, error) {
 	for _, n := range s.numbers() {
 		dest = append(dest, n)
 	}
-	found, err := t.one(ctx, q, dest, `SELECT size, `+upTo(tlog.HashSize, "root")+`, `+upTo(mostSmall, "tag")+`, `+stateNumbers+` FROM crmguard_audit_state WHERE id = 1`)
+	dest = append(dest, more...)
+	found, err := t.one(ctx, q, dest, `SELECT size, `+upTo(tlog.HashSize, "root")+`, `+upTo(mostSmall, "tag")+`, `+stateNumbers+columns+` FROM crmguard_audit_state WHERE id = 1`)
 	if err != nil {
 		return s, err
 	}

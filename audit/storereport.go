@@ -16,6 +16,7 @@ const (
 	OpeningPruned   OpeningVerdict = "pruned"   // gone with retention, as an entry of kind prune says ([Trail.PruneOpenings])
 	OpeningUnmapped OpeningVerdict = "unmapped" // there, and whose it is is not known since a restore: found when the person is prepared or asked for
 	OpeningPending  OpeningVerdict = "pending"  // going: the erasure that names it is not in the published log yet, or what the log tells of retention is not done
+	OpeningKeyless  OpeningVerdict = "keyless"  // there, and the person's key is gone, which no erasure tells of yet: call Erase
 	OpeningMissing  OpeningVerdict = "missing"  // gone without any of these: tampering
 	OpeningAltered  OpeningVerdict = "altered"  // there, but does not open (under another secret, too) or does not match
 	OpeningReturned OpeningVerdict = "returned" // there, although an erasure names it: replay the erasures

@@ -45,6 +45,7 @@ type refusal struct {
 	// definite: no key that comes later would make the row right. Whatever else is
 	// wrong with a row may pass: it waits, and is looked at again.
 	definite bool
+	tenant   string // as the leaf says, "" where none can be read
 }
 
 // The reasons of a refusal, frozen: they stand in crmguard_audit_aside.
@@ -77,7 +78,7 @@ func (t *Trail) verify(ctx context.Context, rows []waiting, keys *passKeys) (goo
 		if l := &looked[i]; l.why == "" {
 			good = append(good, l.checked)
 		} else {
-			refused = append(refused, refusal{rows[i], l.why, l.definite})
+			refused = append(refused, refusal{rows[i], l.why, l.definite, l.leaf.Tenant})
 		}
 	}
 	return good, refused, ctx.Err()

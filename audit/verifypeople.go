@@ -126,7 +126,7 @@ func (c *comparison) verdict(index int64, event string, j judged) {
 		verdict = auditlog.Tampered
 	case OpeningReturned:
 		verdict = auditlog.RolledBack
-	case OpeningPending:
+	case OpeningPending, OpeningKeyless:
 		verdict = auditlog.Incomplete
 	case OpeningOK, OpeningErased, OpeningLost, OpeningUnmapped, OpeningPruned:
 	}
@@ -207,7 +207,12 @@ func (c *comparison) person(ctx context.Context, p *personRow, keys []macKey) er
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrKeys):
+			return err
+		case errors.Is(err, errKeyGone):
+			bad(auditlog.Incomplete, "the key of a person is gone, and no erasure in the log names the surrogate: call Erase")
+		case err != nil:
 			bad(auditlog.Tampered, "the head of a surrogate does not open for the person that the row names")
 		}
 	}

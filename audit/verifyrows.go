@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -23,6 +24,9 @@ func (c *comparison) queue(ctx context.Context) error {
 		c.report.Waiting += int64(len(good))
 		c.report.Refused += int64(len(refused))
 		for i := range refused {
+			if err := keys.by[refused[i].tenant].err; err != nil && !refused[i].definite {
+				return fmt.Errorf("%w: %w", ErrKeys, err)
+			}
 			c.fault(auditlog.Tampered, -1, eventName(refused[i].id), eventsTable, "a queued row: "+refused[i].why)
 		}
 		for i := range good {

@@ -107,7 +107,8 @@ type comparison struct {
 	page      []storedRow // rows read ahead
 	next      int64       // index after the page
 	marks     []headMark
-	back      bool // a bundle that went with retention is in the folder
+	back      bool        // a bundle that went with retention is in the folder
+	before    foundBefore // those that were compared last
 }
 
 func (c *comparison) fault(v auditlog.Verdict, index int64, event, table, what string) {

@@ -39,10 +39,6 @@ type disclosureJSON struct {
 	Who   string     `json:"who,omitempty"`
 }
 
-// saltSize is that of every salt: beside a longer one, what stands in the end of a
-// value would be a value of its own under the same commitment.
-const saltSize = sha256.Size
-
 // maxDisclosure bounds what is read: a value of the largest opening.
 const maxDisclosure = 32 << 20
 
@@ -100,6 +96,23 @@ func (c *LeafChange) oddOn(side byte) bool {
 	return c.Odd == "both" || c.Odd == "old" && side == SideOld || c.Odd == "new" && side == SideNew
 }
 
+// saltSize is the length of a salt. It must be asked for: a salt stands in front of
+// what is committed to without a length of its own, so that one of another length
+// could take over bytes of the value behind it, and leave another value there.
+const saltSize = sha256.Size
+
+// saltOf reads a salt.
+func saltOf(text string) ([]byte, error) {
+	salt, err := canon.ParseBytes(text)
+	if err != nil {
+		return nil, malformed("disclosure: %w", err)
+	}
+	if len(salt) != saltSize {
+		return nil, malformed("disclosure: a salt of %d bytes", len(salt))
+	}
+	return salt, nil
+}
+
 // CheckDisclosure checks a disclosure, offline and without any store: the entry is
 // in the log that trust names ([Verify]), and the value is the one that the entry
 // commits to. Another value, field or entry is ErrTampered, other bytes are
@@ -118,15 +131,15 @@ func CheckDisclosure(trust Trust, data []byte) (Disclosure, error) {
 	if d.V != 1 || d.Side != int(SideOld) && d.Side != int(SideNew) || d.Type < 0 || d.Type > int(TypeStandIn) || d.Path == "" {
 		return Disclosure{}, malformed("disclosure: version, side, type or path")
 	}
-	var parts [4][]byte
-	for i, text := range []string{d.Leaf, d.Proof, d.Value, d.Salt} {
-		var err error
+	salt, err := saltOf(d.Salt)
+	if err != nil {
+		return Disclosure{}, err
+	}
+	var parts [3][]byte
+	for i, text := range []string{d.Leaf, d.Proof, d.Value} {
 		if parts[i], err = canon.ParseBytes(text); err != nil {
 			return Disclosure{}, malformed("disclosure: %w", err)
 		}
-	}
-	if len(parts[3]) != saltSize {
-		return Disclosure{}, malformed("disclosure: a salt of %d bytes", len(parts[3]))
 	}
 	leaf, err := Verify(trust, parts[0], parts[1])
 	if err != nil {
@@ -134,7 +147,7 @@ func CheckDisclosure(trust Trust, data []byte) (Disclosure, error) {
 	}
 	out := Disclosure{Leaf: leaf, Who: d.Who, Path: d.Path, Side: byte(d.Side)}
 	value := frame.Value{Type: frame.Type(d.Type), Data: parts[2]}
-	if err := d.committed(&leaf, value, parts[3]); err != nil {
+	if err := d.committed(&leaf, value, salt); err != nil {
 		return Disclosure{}, err
 	}
 	if out.Value, err = GoValue(value); err != nil {
@@ -151,9 +164,9 @@ func (d *disclosureJSON) committed(l *Leaf, value frame.Value, salt []byte) erro
 	}
 	path := d.Path
 	if d.Name != "" {
-		name, err := canon.ParseBytes(d.Name)
-		if err != nil || len(name) != saltSize {
-			return malformed("disclosure: salt of the name")
+		name, err := saltOf(d.Name)
+		if err != nil {
+			return err
 		}
 		f := Field{Path: path, Side: SideName, Value: frame.Value{Type: frame.Text, Data: []byte(path)}}
 		path = "c:" + commitSalted(name, id, &f)

@@ -20,3 +20,12 @@ func TestFreezeDisclosures(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(disclosures, name+".json"), data, 0o644))
 	}
 }
+
+// TestFreezeForgedDisclosures writes those that nobody must believe.
+func TestFreezeForgedDisclosures(t *testing.T) {
+	verifier, out := forgedDisclosures(t)
+	require.NoError(t, os.WriteFile(filepath.Join(disclosures, "forged.vkey"), []byte(verifier+"\n"), 0o644))
+	for name, data := range out {
+		require.NoError(t, os.WriteFile(filepath.Join(disclosures, name+".json"), data, 0o644))
+	}
+}

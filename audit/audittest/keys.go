@@ -27,10 +27,16 @@ type Keys struct {
 var _ audit.Keys = (*Keys)(nil)
 
 var (
-	errErased = errors.New("audittest: person erased")
-	errOpen   = errors.New("audittest: does not open")
-	errTag    = errors.New("audittest: wrong tag")
+	errErased error = neverOpens("audittest: person erased")
+	errOpen   error = neverOpens("audittest: does not open")
+	errTag          = errors.New("audittest: wrong tag")
 )
+
+// neverOpens is what [audit.Sealer] asks of a verdict on sealed bytes.
+type neverOpens string
+
+func (e neverOpens) Error() string    { return string(e) }
+func (e neverOpens) NeverOpens() bool { return e == errErased }
 
 // NewKeys returns keys of key version 1.
 func NewKeys() *Keys {

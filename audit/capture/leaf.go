@@ -136,7 +136,7 @@ func (r Row) check() error {
 		return fmt.Errorf("%w: it holds what is no text", ErrRow)
 	case r.Op != OpUpdate && len(r.Cols) > 0, r.Op == OpTruncate && r.Key != "":
 		return fmt.Errorf("%w: its op has no such members", ErrRow)
-	case slices.ContainsFunc(r.Cols, func(c string) bool { return checkName(c) != "" }):
+	case slices.ContainsFunc(r.Cols, func(c string) bool { return c == "" || len(c) > 63 || !ids.Plain(c) }): // PostgreSQL takes any other for one
 		return fmt.Errorf("%w: it names columns that can be none", ErrRow)
 	}
 	return nil

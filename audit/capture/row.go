@@ -7,8 +7,10 @@ import (
 	"time"
 )
 
-// Columns are what a row is selected by, for [Scan].
-const Columns = `n, tx::text, at, tab, kind, COALESCE(tenant, ''), COALESCE(key, ''), op, to_json(COALESCE(cols, '{}'))::text, who, COALESCE(actor, '')`
+// Columns are what a row is selected by, for [Scan]. Whoever may write the table puts
+// as much into them as the database takes: of each a little more is read than a
+// trigger writes, which is then no id, no name and no list.
+const Columns = `n, tx::text, at, left(tab, 256), left(kind, 256), left(COALESCE(tenant, ''), 256), left(COALESCE(key, ''), 256), left(op, 2), left(to_json(COALESCE(cols, '{}'))::text, 1048576), left(who, 256), left(COALESCE(actor, ''), 256)`
 
 // ReadRows selects the oldest captured rows, as many as its one argument says;
 // [Scan] reads them. Whoever has filed one deletes it by its number. A number is

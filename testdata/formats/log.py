@@ -224,8 +224,10 @@ def check_disclosure(data, vkey):
         require(len(salt) == 32, "a salt of another size")
         return b64(sha256(lp("crmguard/audit/commit/v1") + salt + lp(event) + lp(path) + bytes([side, kind]) + lp(data)))
 
-    wanted = under(unb64(said["salt"]), said["side"], said["type"], value)
-    shown = "c:" + under(unb64(said["name"]), OTHER, TEXT, path.encode()) if "name" in said else path
+    salts = {member: unb64(said[member]) for member in {"salt", "name"} & set(said)}
+    require(all(len(salt) == 32 for salt in salts.values()), "a salt of another length")
+    wanted = under(salts["salt"], said["side"], said["type"], value)
+    shown = "c:" + under(salts["name"], OTHER, TEXT, path.encode()) if "name" in said else path
     member = ("old", "new")[said["side"]]
     if "fold" in said:
         require([shown, wanted] in said["fold"], "the value is not in the fold")

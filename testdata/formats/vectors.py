@@ -175,6 +175,13 @@ def disclosures():
             except Exception:
                 continue
             same("disclosure, %s, byte %d turned" % (name, n), "accepted", "refused")
+    for name in ("value", "name"):  # its salt reaches into what is committed to
+        try:
+            check_disclosure((folder / ("forged-%s.json" % name)).read_bytes(), (folder / "forged.vkey").read_text().strip())
+            outcome = "accepted"
+        except Refused:
+            outcome = "refused"
+        same("disclosure, forged " + name, outcome, "refused")
 
 
 def samples():
