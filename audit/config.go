@@ -136,8 +136,9 @@ type Config struct {
 	Fields map[string][]string
 	// PersonKinds are the object kinds whose ids are ids of persons, "contact" for
 	// instance: objects of these kinds are named by [PersonRef] and by nothing
-	// else, and no other kind is. nil: [Ref] and PersonRef are believed, and a Ref
-	// to a person by mistake shows the person's id in the log for ever.
+	// else, and no other kind is; "person" always is one. nil: [Ref] and PersonRef are
+	// believed, a Ref to a person by mistake shows the person's id in the log for ever,
+	// and [Trail.Decisions] names no objects but persons.
 	PersonKinds []string
 	// Captured are the tables whose pack of package capture is applied to this
 	// database (PostgreSQL): each pass files what their triggers wrote, behind the

@@ -56,22 +56,26 @@ type decisions struct {
 //
 // A decision that is no nil is an event with the outcome denied; of one actor and
 // action sixty a minute, the others are counted. What is allowed is counted, by
-// tenant, actor and action, and recorded once a minute: how many there were, and the
-// first hundred persons among them whom the trail knows, so that [About] finds who
-// looked at somebody. Counts are written by the next call a minute later, by
+// tenant, actor and action, and recorded once a minute with the outcome allowed: how
+// many there were, and the first hundred persons among them whom the trail knows, so
+// that [About] finds who looked at somebody. It says that somebody was let, and not
+// that anything was done: a question about an action finds it where it asks for that
+// outcome, and never among what was done. Of a list that a policy selected the rows
+// ask nobody: call Decisions for each, or [Trail.Note] once with Event.Persons.
+// Counts are written by the next call a minute later, by
 // [Trail.RunOnce], and by [Trail.Flush] where a process ends; one that is killed
 // takes a minute of them along.
 //
 // Tenant and actor are those of Config.From. resource is "kind/id" or a kind; one
 // that may not stand in the log, and a person whom the trail does not know, are left
-// out. A denial that cannot be recorded says so beside the decision; a count that
+// out, and where Config.PersonKinds is nil all but "person/<id>". A denial that cannot be recorded says so beside the decision; a count that
 // cannot stays in memory, is tried again, and observed as audit.decisions.failed.
 func (t *Trail) Decisions(ctx context.Context, action, resource string, decision error) error {
 	if err := t.ready(); err != nil {
 		return errors.Join(decision, err)
 	}
 	c := t.caller(ctx)
-	id := decisionID{c.Tenant, c.Actor, action, OutcomeOK}
+	id := decisionID{c.Tenant, c.Actor, action, OutcomeAllowed}
 	switch {
 	case decision != nil && ctx.Err() != nil:
 		return decision // nothing was decided
@@ -122,7 +126,7 @@ func (id decisionID) event() Event {
 // decidedPerson is the person that a resource names, "" for none.
 func (t *Trail) decidedPerson(resource string) string {
 	kind, id, _ := strings.Cut(resource, "/")
-	if id != "" && slices.Contains(t.config.PersonKinds, kind) {
+	if id != "" && t.isPersonKind(kind) {
 		return id
 	}
 	return ""
@@ -255,10 +259,12 @@ func (t *Trail) writeDecision(ctx context.Context, one *decisionCount) error {
 }
 
 // object names a resource as the object of an event, where it may stand in the log.
-// A person whom the trail does not know gets no surrogate by being asked for.
+// A person whom the trail does not know gets no surrogate by being asked for. Where
+// nobody has said which kinds are persons any id may be a person's, and none stands
+// there.
 func (t *Trail) object(ctx context.Context, e *Event, resource string) {
 	kind, id, _ := strings.Cut(resource, "/")
-	if id == "" {
+	if id == "" || t.config.PersonKinds == nil && !t.isPersonKind(kind) {
 		return
 	}
 	named := *e

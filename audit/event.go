@@ -25,7 +25,8 @@ type Event struct {
 	Actor string
 	// Action is a code such as "contact.update".
 	Action string
-	// Outcome is ok (also ""), denied, failed or partial.
+	// Outcome is ok (also ""), denied, failed or partial; allowed where the action
+	// was permitted, and whether it was done is not said ([Trail.Decisions]).
 	Outcome string
 	// Object is what was acted on: [Ref] or [PersonRef].
 	Object Object
@@ -95,6 +96,7 @@ type (
 // The outcomes of an event.
 const (
 	OutcomeOK      = auditlog.OutcomeOK
+	OutcomeAllowed = auditlog.OutcomeAllowed
 	OutcomeDenied  = auditlog.OutcomeDenied
 	OutcomeFailed  = auditlog.OutcomeFailed
 	OutcomePartial = auditlog.OutcomePartial
@@ -138,9 +140,9 @@ func (e *Event) check() error {
 		return invalid("Policy is no SHA-256 in 64 lower-case hex digits")
 	}
 	switch e.Outcome {
-	case "", OutcomeOK, OutcomeDenied, OutcomeFailed, OutcomePartial:
+	case "", OutcomeOK, OutcomeAllowed, OutcomeDenied, OutcomeFailed, OutcomePartial:
 	default:
-		return invalid("Outcome is none of ok, denied, failed, partial")
+		return invalid("Outcome is none of ok, allowed, denied, failed, partial")
 	}
 	for _, id := range [][2]string{{"ID", e.ID}, {"For", e.For}, {"Prior", e.Prior}} {
 		if id[1] == "" {
