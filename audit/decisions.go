@@ -62,14 +62,19 @@ type decisions struct {
 // that anything was done: a question about an action finds it where it asks for that
 // outcome, and never among what was done. Of a list that a policy selected the rows
 // ask nobody: call Decisions for each, or [Trail.Note] once with Event.Persons.
-// Counts are written by the next call a minute later, by
-// [Trail.RunOnce], and by [Trail.Flush] where a process ends; one that is killed
-// takes a minute of them along.
+// Counts are written by the next call a minute later, by [Trail.RunOnce], and by
+// [Trail.Flush] where a process ends; one that is killed takes a minute of them
+// along.
+//
+// A decision may say why, and by which policies: what has Why() (reason, policySet
+// string), as a *Denied of package accesscontrol, gives a denial that is an event of
+// its own Event.Reason and Event.Policy.
 //
 // Tenant and actor are those of Config.From. resource is "kind/id" or a kind; one
 // that may not stand in the log, and a person whom the trail does not know, are left
-// out, and where Config.PersonKinds is nil all but "person/<id>". A denial that cannot be recorded says so beside the decision; a count that
-// cannot stays in memory, is tried again, and observed as audit.decisions.failed.
+// out, and where Config.PersonKinds is nil all but "person/<id>". A denial that
+// cannot be recorded says so beside the decision; a count that cannot stays in
+// memory, is tried again, and observed as audit.decisions.failed.
 func (t *Trail) Decisions(ctx context.Context, action, resource string, decision error) error {
 	if err := t.ready(); err != nil {
 		return errors.Join(decision, err)
@@ -90,6 +95,7 @@ func (t *Trail) Decisions(ctx context.Context, action, resource string, decision
 	due, alone := t.decided.add(id, t.decidedPerson(resource), resource, now)
 	var err error
 	if alone {
+		e.why(decision)
 		t.object(ctx, &e, resource)
 		_, err = t.Note(ctx, e)
 	}

@@ -243,7 +243,7 @@
 // audit.refused.row (why), audit.run.failed (beat), audit.caught_up,
 // audit.standin (why), audit.copy.failed (copy; each turn), audit.gap (lost events
 // that the log does not count yet), audit.gap.failed, audit.dropped,
-// audit.keys.failed, audit.mirror.failed, audit.exported (events of an export so
+// audit.keys.failed, audit.erased.again (persons), audit.mirror.failed, audit.exported (events of an export so
 // far), audit.decisions.failed (decisions that stay counted in memory). Where rows are
 // captured: audit.captured, audit.captured.told (an event told of them),
 // audit.captured.left (what; what entries do not say), audit.captured.forged,
@@ -265,6 +265,7 @@
 //	audit.gap               events    alarm: lost under Config.Classes, and not in the log yet (this process)
 //	audit.mirror            entries   alarm: not in Config.Mirror
 //	audit.unmapped          persons   notice: surrogates whose person is not known since a restore
+//	audit.erased            persons   notice: erased by this process, and recorded again: delete rows first, then Erase, and once more now
 //	audit.captured          rows      alarm: captured rows have been waiting for a day, may not be filed, or were written by no trigger (PostgreSQL)
 //	audit.capturing         tables    alarm: not captured as Config.Captured says; each of the first ten has a finding with its name
 //	audit.store.durability  settings  alarm: the database loses what was committed

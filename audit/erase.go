@@ -18,14 +18,20 @@ import (
 // with it whose it is and the key of all that was sealed about the person, then
 // the sealed values themselves, those in rows that wait, and the tags by which
 // retries are compared. It is recorded in the same transaction as the first step
-// as an event of kind erase that names the surrogate and nothing else. Leaves,
-// hashes and proofs stay as they are. Calling it again finds nothing and records
+// as an event of kind erase that names the surrogate, and who called as Config.From
+// says (nobody, where that is the person). Leaves, hashes and proofs stay as they are. Calling it again finds nothing and records
 // nothing, or goes on where a process was stopped.
 //
 // What a sale commits later, with tickets from before, is reached, too: the
 // sequencer drops it. Where a sale holds a row that it has recorded before, the
 // erasure waits a few seconds, and says [ErrWaiting] then: everything else is
 // done, call it again.
+//
+// Call it last, when the person's rows are gone: whatever is recorded about the
+// person afterwards is about a new surrogate, with all its values, and erased by no
+// call from before. That the row was deleted is such an event, also where a capture
+// records it. [Trail.Left] counts it, and [Trail.Status] says so where this process
+// has erased the person.
 //
 // Backups from before it become unreadable once the person's key is destroyed,
 // which is not done here; where no person has a key ([KeysFrom]) they stay
@@ -45,6 +51,9 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	t.tickets.forget(tenant, person)
 	marked, err := t.mark(ctx, tenant, person, keys)
 	if err != nil {
+		return fmt.Errorf("audit: erase: %w", err)
+	}
+	if err := t.erased.remember(tenant, person, t.random); err != nil {
 		return fmt.Errorf("audit: erase: %w", err)
 	}
 	open, err := t.erasing(ctx, tenant) // these, and what others left behind
@@ -93,7 +102,7 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 		return nil, err
 	}
 	for range plans {
-		leaf, err := t.ownLeaf(auditlog.KindErase, tenant, "audit.erase")
+		leaf, err := t.ownLeaf(ctx, auditlog.KindErase, tenant, "audit.erase", person)
 		if err != nil {
 			return nil, err
 		}

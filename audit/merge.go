@@ -70,7 +70,7 @@ func (t *Trail) merge(ctx context.Context, tenant, from, into string, keys []mac
 	if with+2 > auditlog.MaxPersons-mergeSpare {
 		return fmt.Errorf("%w: merge: %d persons are one already, and one erasure names them all", ErrTooLarge, with+1)
 	}
-	leaf, err := t.ownLeaf(auditlog.KindMerge, tenant, "audit.merge")
+	leaf, err := t.ownLeaf(ctx, auditlog.KindMerge, tenant, "audit.merge", from, into)
 	if err != nil {
 		return err
 	}

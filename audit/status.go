@@ -104,11 +104,15 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
+	erased, err := t.erasedFinding(ctx)
+	if err != nil {
+		return nil, err
+	}
 	settings, err := t.db.Health(ctx, "audit.store")
 	if err != nil {
 		return nil, err
 	}
-	out := append([]Finding{queue, t.beatFinding(s, queue, now), aside, unmapped, t.gapFinding()}, captured...)
+	out := append([]Finding{queue, t.beatFinding(s, queue, now), aside, unmapped, erased, t.gapFinding()}, captured...)
 	out = append(out, t.passes.findings(now, t.late())...)
 	return append(out, settings...), nil
 }

@@ -37,6 +37,7 @@ type Trail struct {
 	tickets  tickets      // of this process
 	gaps     gaps         // of this process
 	decided  decisions    // of this process
+	erased   erasedPeople // by this process
 	classes  classes
 	saleText string // the statement of a sale
 
