@@ -14,8 +14,10 @@ import (
 // CatchUp brings a database that was restored from a backup level with the
 // published log, under the same origin: the missing entries are read from the
 // tiles, each proved against the signed root, and a recover event names them.
-// Their openings are lost, for the log never held them; events that were
-// queued in the backup and published later keep theirs.
+// Their openings come from Config.Mirror, and without one are lost, for the log never
+// held them; events that were queued in the backup and published later keep theirs.
+// Erasures that the missing entries tell of are done again; the application's own
+// rows of these persons are back with the backup, and are its own to delete.
 //
 // Before anything is written the published log is compared with the kept
 // checkpoint (Config.Kept) and with what the database has: auditlog.ErrRolledBack,

@@ -111,7 +111,7 @@ type Config struct {
 	Verifier string
 	// Former are verifier keys that signed this log before Key, or sign it beside
 	// Key: the published checkpoint and the kept one may bear the signature of any.
-	// The first pass with a new Key records an event of kind [KindKey].
+	// The first pass with a new Key records an event of kind [auditlog.KindKey].
 	Former []string
 	// SignAlso sign beside Sign, and stand in Former: the signer before, until all
 	// processes and all who verify the log know the new key.
@@ -157,7 +157,11 @@ type Config struct {
 	// Allow is asked before anything is shown, once a page ("audit.read"), an export
 	// ("audit.export") or a disclosure ("audit.disclose"): resource is what is asked
 	// about, "person/<id>", "<kind>/<id>" of an object, or "audit". Its error reaches
-	// the caller. nil: the application has asked already.
+	// the caller. A func that records what it decides ([Trail.Watch]) needs the Trail
+	// that Open has yet to return: close over a variable that is set then, as the
+	// Example of Watch does. Answer by what is asked about alone, without its row: the
+	// history of what was deleted is asked for, too. nil: the application has asked
+	// already.
 	Allow func(ctx context.Context, action, resource string) error
 	// Kept returns the checkpoint kept in another administrative domain, nil
 	// bytes if there is none yet; a nil func means that none is kept. It is asked

@@ -70,7 +70,9 @@ type Change struct {
 	// Path is the field. A name declared in Config.Fields for the object's
 	// kind stands in the log; any other is committed like a value.
 	Path string
-	// Who is the id of the person the value is about; "" means nobody.
+	// Who is the id of the person the value is about; "" means nobody. A value that
+	// is itself a person's id (deal.contact_id) is about that person: about nobody it
+	// stays when they are erased.
 	Who string
 	// Old and New are text, integers, bool, []byte, time.Time, floats, a UUID as
 	// [16]byte, json.Number, slices and maps (as JSON), or [JSON], [Decimal],
@@ -102,7 +104,8 @@ const (
 	OutcomePartial = auditlog.OutcomePartial
 )
 
-// NewID makes an event id, a UUIDv7.
+// NewID makes an event id, a UUIDv7 of the time of this machine, whatever Config.Now
+// says.
 func NewID() (string, error) {
 	id, err := uuid.NewV7()
 	return id.String(), err
