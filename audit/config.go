@@ -159,9 +159,8 @@ type Config struct {
 	// about, "person/<id>", "<kind>/<id>" of an object, or "audit". Its error reaches
 	// the caller. A func that records what it decides ([Trail.Watch]) needs the Trail
 	// that Open has yet to return: close over a variable that is set then, as the
-	// Example of Watch does. Answer by what is asked about alone, without its row: the
-	// history of what was deleted is asked for, too. nil: the application has asked
-	// already.
+	// Example of Decisions does. Answer without fetching the row: the history of what
+	// was deleted is asked for, too. nil: the application has asked already.
 	Allow func(ctx context.Context, action, resource string) error
 	// Kept returns the checkpoint kept in another administrative domain, nil
 	// bytes if there is none yet; a nil func means that none is kept. It is asked

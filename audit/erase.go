@@ -19,8 +19,9 @@ import (
 // the sealed values themselves, those in rows that wait, and the tags by which
 // retries are compared. It is recorded in the same transaction as the first step
 // as an event of kind erase that names the surrogate, and who called as Config.From
-// says (nobody, where that is the person). Leaves, hashes and proofs stay as they are. Calling it again finds nothing and records
-// nothing, or goes on where a process was stopped.
+// says (nobody, where that is the person). Leaves, hashes and proofs stay as they
+// are. Calling it again finds nothing and records nothing, or goes on where a process
+// was stopped. Tenant "" is the one of Config.From.
 //
 // What a sale commits later, with tickets from before, is reached, too: the
 // sequencer drops it. Where a sale holds a row that it has recorded before, the
@@ -40,6 +41,7 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
+	tenant = cmp.Or(tenant, t.caller(ctx).Tenant)
 	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("person", person)); err != nil {
 		return invalid("erase: %w", err)
 	}

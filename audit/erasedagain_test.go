@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -65,5 +66,12 @@ func TestARowDeletedBehindTheErasureIsTold(t *testing.T) {
 		left, err = a.trail.Left(t.Context(), "main", "p1")
 		require.NoError(t, err)
 		require.Zero(t, left)
+
+		a.advance(time.Hour) // and whom another one erased counts no more
+		require.NoError(t, a.trail.Erase(t.Context(), "main", "p2"))
+		a.tell(deletion("p2"))
+		told = finding()
+		require.InDelta(t, 1, told.Value, 0)
+		require.True(t, told.Since.Equal(time.UnixMicro(a.clock.Load())), "%v", told.Since)
 	})
 }

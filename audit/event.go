@@ -128,6 +128,9 @@ func parseID(s string) ([16]byte, error) {
 
 // check validates everything but the values.
 func (e *Event) check() error {
+	if e.Actor == "" {
+		return invalid("Actor is empty: the event names none, and Config.From none for this context (under GORM db.WithContext hands it on)")
+	}
 	if err := ids.CheckGiven("Actor", e.Actor); err != nil {
 		return invalid("%w", err)
 	}

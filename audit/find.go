@@ -131,6 +131,8 @@ func (t *Trail) checkFilter(ctx context.Context, f Filter) (Filter, error) {
 		return f, invalid("find: %w", err)
 	}
 	switch {
+	case f.Action != "" && !codes.MatchString(f.Action):
+		return f, invalid("find: Action is no code such as contact.update: it is one whole action, and no part of some")
 	case f.Object != (Object{}) && (f.Object.Kind == "" || f.Object.ID == ""):
 		return f, invalid("find: the object has no kind or no id; About names a person whatever the object")
 	case !f.From.IsZero() && !f.To.IsZero() && !f.From.Before(f.To):

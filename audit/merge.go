@@ -21,6 +21,7 @@ func (t *Trail) Merge(ctx context.Context, tenant, from, into string) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
+	tenant = cmp.Or(tenant, t.caller(ctx).Tenant)
 	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("from", from), ids.CheckGiven("into", into)); err != nil {
 		return invalid("merge: %w", err)
 	}
