@@ -28,6 +28,7 @@ func TestTheKindPersonIsOneOfPersons(t *testing.T) {
 		n, err = s.trail.Left(ctx, "main", "canary-1")
 		require.NoError(t, err)
 		require.Zero(t, n)
+		s.sequence()
 		for _, leaf := range s.leaves() {
 			require.NotEqual(t, "canary-1", leaf.Object.ID)
 		}
