@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -26,7 +27,7 @@ type adopted struct {
 
 // readBack takes the published entries from up to to into the database, in one
 // transaction.
-func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.HashReader, size, from, to int64, first bool, keys *passKeys) error {
+func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.HashReader, size, from, to int64, first bool, keys *passKeys, sum *recovering) error {
 	leaves, err := proven(ctx, read, reader, from, to, size)
 	if err != nil {
 		return err
@@ -35,7 +36,7 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 	if err != nil {
 		return err
 	}
-	openings, err := t.mirrored(ctx, from, page)
+	openings, err := t.mirroredOf(ctx, from, page)
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,8 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 		}
 	}
 	older := func() tlog.Tree { return tlog.Tree{} } // by the operator's word
-	return t.advance(ctx, older, func(s state) (state, func(tx HandoverTx) error, error) {
+	var got *recovering
+	err = t.advance(ctx, older, func(s state) (state, func(tx HandoverTx) error, error) {
 		if s.N != from {
 			return s, nil, nil // another process is catching up too
 		}
@@ -71,7 +73,8 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 		tiles, tree, err := g.Tiles()
 		next.Tree, next.published, next.drained = tree, to, 0
 		return next, func(tx HandoverTx) error {
-			if err := t.adoptAll(ctx, tx, from, page, openings, keys); err != nil {
+			got = newRecovering() // of an attempt that the database ended
+			if err := t.adoptAll(ctx, tx, from, page, openings, keys, got); err != nil {
 				return err
 			}
 			if err := t.save(ctx, tx, tiles); err != nil || recovery == nil {
@@ -80,6 +83,10 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 			return t.putRow(ctx, tx, recovery)
 		}, err
 	})
+	if err == nil && got != nil {
+		sum.add(got, page)
+	}
+	return err
 }
 
 // published are proven leaves as rows.
@@ -99,12 +106,9 @@ func (t *Trail) published(ctx context.Context, leaves [][]byte, keys *passKeys) 
 		if a.persons, err = surrogatesOf(leaf.Persons); err != nil {
 			return nil, err
 		}
-		if len(a.persons) > 0 {
+		if len(a.persons) > 0 { // without keys its rows get no tags, and the log goes on for all other tenants
 			if err := keys.fetch(ctx, t, leaf.Tenant); err != nil {
 				return nil, err
-			}
-			if len(keys.by[leaf.Tenant].surrogates) == 0 {
-				return nil, fmt.Errorf("audit: the keys of a tenant of the log do not answer: %w", errNoKeys)
 			}
 		}
 	}
@@ -121,7 +125,7 @@ func recoveredTime(at, now time.Time) int64 {
 }
 
 // adoptAll writes published entries, and what the database still knows about them.
-func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []adopted, mirrored [][]any, keys *passKeys) error {
+func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []adopted, mirrored [][]any, keys *passKeys, got *recovering) error {
 	beyond, err := t.any(ctx, tx, `SELECT 1 FROM crmguard_audit_entries WHERE idx >= ?`, from)
 	if err == nil && beyond {
 		err = fmt.Errorf("%w: rows have an index beyond the log", auditlog.ErrTampered)
@@ -148,15 +152,23 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 	}
 	for at := 0; at < len(page); at += rowsAStatement {
 		end := min(at+rowsAStatement, len(page))
-		if err := t.adopt(ctx, tx, from+int64(at), page[at:end], drop, now); err != nil {
+		n, err := t.adopt(ctx, tx, from+int64(at), page[at:end], drop, now)
+		if err != nil {
 			return err
 		}
+		got.Aside += n
 	}
+	mirrored = slices.DeleteFunc(mirrored, func(o []any) bool { // of somebody who was erased in the backup
+		return drop.drops(page[o[0].(int64)-from].leaf.Tenant, [16]byte(o[1].([]byte)))
+	})
 	in := sqldb.Insert{Table: openingsTable, Columns: openingsOf, Key: []string{"idx", "owner"}} // those of the backup's own rows stay
 	if err := t.add(ctx, tx, in, mirrored...); err != nil {
 		return err
 	}
-	return t.markFrom(ctx, tx, page, keys)
+	if err := t.markFrom(ctx, tx, page, keys); err != nil {
+		return err
+	}
+	return t.tally(ctx, tx, from, page, drop, got)
 }
 
 // stubRow is a row of events under an id that is published.
@@ -167,8 +179,9 @@ type stubRow struct {
 }
 
 // adopt gives published entries their stubs: the row that waited in the backup,
-// with its openings if it says the same, or a new one.
-func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []adopted, drop *dropping, now int64) error {
+// with its openings if it says the same, or a new one. It says how many rows it set
+// aside.
+func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []adopted, drop *dropping, now int64) (int, error) {
 	there := make(map[[16]byte]stubRow)
 	ids := make([]any, len(page))
 	for i := range page {
@@ -184,9 +197,9 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 		err := found.Scan(&r.seq, &id, &r.idx, &r.body)
 		there[[16]byte(append(id, make([]byte, 16)...))] = r
 		return err
-	}, `SELECT seq, id, idx, body FROM crmguard_audit_events WHERE id IN (`+sqldb.Marks(len(ids))+`)`+lock, ids...)
+	}, `SELECT seq, id, idx, `+upTo(mostBody, "body")+` FROM crmguard_audit_events WHERE id IN (`+sqldb.Marks(len(ids))+`)`+lock, ids...)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var fresh, openings, asides [][]any
 	columns := []string{"id", "log", "retry", "body", "idx"}
@@ -202,7 +215,7 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 			continue
 		}
 		if r.idx != nil && *r.idx >= 0 {
-			return fmt.Errorf("%w: the database holds event %s at another place", auditlog.ErrTampered, a.leaf.ID)
+			return 0, fmt.Errorf("%w: the database holds event %s at another place", auditlog.ErrTampered, a.leaf.ID)
 		}
 		if r.idx == nil {
 			if frames, same := sameEvent(r.body, a.raw); same {
@@ -215,17 +228,21 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 				asides = append(asides, []any{a.id[:], append([]byte{}, r.body...), refusedRetry, now})
 			}
 		}
-		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, body = NULL WHERE seq = ?`, idx, r.seq); err != nil {
-			return err
+		retry := ""
+		if len(asides) > 0 && bytes.Equal(asides[len(asides)-1][0].([]byte), a.id[:]) { // who repeats it must not hear that it is recorded
+			retry = ", retry = " + t.noRetry()
+		}
+		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, body = NULL`+retry+` WHERE seq = ?`, idx, r.seq); err != nil {
+			return 0, err
 		}
 	}
 	if err := t.insertNew(ctx, tx, eventsTable, columns, fresh); err != nil {
-		return err
+		return 0, err
 	}
 	if err := t.insertNew(ctx, tx, openingsTable, openingsOf, openings); err != nil {
-		return err
+		return 0, err
 	}
-	return t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, asides)
+	return len(asides), t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, asides)
 }
 
 // sameEvent says whether a waiting row is the published entry, and what it holds

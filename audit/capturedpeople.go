@@ -40,7 +40,7 @@ func (t *Trail) capturedPeople(ctx context.Context, q sqldb.Querier, rows []capt
 					out[personID{tenant, person}] = [16]byte(surrogate)
 				}
 				return nil
-			}, `SELECT person, surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND state = 0 AND person IN (`+sqldb.Marks(len(part))+`)`, append([]any{tenant}, part...)...)
+			}, `SELECT person, `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND state = 0 AND person IN (`+sqldb.Marks(len(part))+`)`, append([]any{tenant}, part...)...)
 			if err != nil {
 				return nil, err
 			}

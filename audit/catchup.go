@@ -14,8 +14,9 @@ import (
 // CatchUp brings a database that was restored from a backup level with the
 // published log, under the same origin: the missing entries are read from the
 // tiles, each proved against the signed root, and a recover event names them.
-// Their openings come from Config.Mirror, and without one are lost, for the log never
-// held them; events that were queued in the backup and published later keep theirs.
+// Their openings, which the log never held, come from Config.Mirror; those that it
+// does not have are lost. Events that were queued in the backup and published later
+// keep theirs.
 // Erasures that the missing entries tell of are done again; the application's own
 // rows of these persons are back with the backup, and are its own to delete.
 //
@@ -23,12 +24,19 @@ import (
 // checkpoint (Config.Kept) and with what the database has: auditlog.ErrRolledBack,
 // auditlog.ErrForked and ErrLogLost mean that the folder is not the log that was kept.
 // A database that is level or ahead is left alone. It can be interrupted and
-// repeated.
+// repeated. [ErrMirrorLost] says that Config.Mirror is not what it was.
 //
 // Where the keys of the tags were changed (Config.Keys, Tag or Tenant), call it
 // once, with everything published: it tags the state row anew, if that says what
 // the published log says.
+//
+// [Trail.CatchUpReport] does the same, and says what came back.
 func (t *Trail) CatchUp(ctx context.Context) error {
+	_, err := t.CatchUpReport(ctx)
+	return err
+}
+
+func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
@@ -58,22 +66,31 @@ func (t *Trail) CatchUp(ctx context.Context) error {
 	}
 	if !found || head.N <= s.N {
 		t.memory.restored()
-		_, err := t.look(ctx, false)
+		if _, err := t.look(ctx, false); err != nil {
+			return err
+		}
+		untagged, err := t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_surrogates WHERE LENGTH(tag) = 0`)
+		if err == nil && untagged { // of a tenant whose keys did not answer in the last restore
+			err = t.tagRest(ctx, head, reader)
+		}
 		return err
 	}
 	if err := t.behind(reader, s, head); err != nil {
 		return err
 	}
+	if err := t.mirrorThere(ctx, s); err != nil {
+		return fmt.Errorf("audit: catch up: %w", err)
+	}
 	t.memory.restored()
 	keys := newPassKeys()
 	defer keys.wipe()
-	if _, err := t.peopleBack(ctx, keys); err != nil {
+	if sum.People, err = t.peopleBack(ctx, keys); err != nil {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	from := s.N
 	for s.N < head.N {
 		next := min(head.N, s.N+batch)
-		if err := t.readBack(ctx, read, reader, head.N, s.N, next, s.N == from, keys); err != nil {
+		if err := t.readBack(ctx, read, reader, head.N, s.N, next, s.N == from, keys, sum); err != nil {
 			return fmt.Errorf("audit: catch up: %w", err)
 		}
 		if s, err = t.state(ctx, t.db); err != nil {
@@ -131,14 +148,14 @@ func (t *Trail) stateOf(ctx context.Context, s state, kept, head tlog.Tree, read
 	if why == nil {
 		return s, nil
 	}
-	return t.tagAnew(ctx, s, kept, head, reader, why)
+	return t.tagAnew(ctx, s, head, reader, why)
 }
 
 // tagAnew gives the state row a tag of the keys of today, if it says nothing but
 // what the published log says: then the signature vouches for it. Of entries that
 // were never published nobody does.
-func (t *Trail) tagAnew(ctx context.Context, s state, kept, head tlog.Tree, reader tlog.HashReader, why error) (state, error) {
-	if head.N == 0 && kept.N == 0 && t.memory.recall().N == 0 && s.N == 0 && s.published == 0 {
+func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlog.HashReader, why error) (state, error) {
+	if head.N == 0 && t.memory.recall().N == 0 && s.N == 0 && s.published == 0 {
 		if err := t.tagEmpty(ctx, s); err != nil { // events wait, and never had a place
 			return s, err
 		}

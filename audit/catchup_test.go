@@ -60,8 +60,13 @@ func TestCatchUp(t *testing.T) {
 	require.Equal(t, folder, b.sink.FS(), "nothing is signed while behind")
 	require.Equal(t, auditlog.RolledBack, b.verifyStore(kept).Verdict)
 
-	require.NoError(t, b.trail.CatchUp(t.Context()))
-	require.NoError(t, b.trail.CatchUp(t.Context()), "a second call finds nothing to do")
+	recovered, err := b.trail.CatchUpReport(t.Context())
+	require.NoError(t, err)
+	// p1 was erased since the backup: of it nothing counts, neither what waited nor what is gone
+	require.Equal(t, audit.Recovered{Entries: int64(len(published)) - 31, Openings: 5, Lost: 800 + 1200}, recovered)
+	recovered, err = b.trail.CatchUpReport(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, recovered, "a second call finds nothing to do")
 	r := b.run()
 	require.Equal(t, 2, r.Sequenced, "what was recorded since, and the recovery")
 	report := b.verifyLog(kept)

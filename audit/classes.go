@@ -24,7 +24,8 @@ const (
 	FailOpen
 )
 
-// classes are the lines of Config.Classes, the longest first.
+// classes are the lines of Config.Classes, the longest first, and of one length an
+// action before a beginning.
 type classes []class
 
 type class struct {
@@ -59,12 +60,7 @@ func newClasses(table map[string]Failure) (out classes, err error) {
 // of is the class of an action: the action itself, then the longest beginning.
 func (c classes) of(action string) class {
 	for _, one := range c {
-		if one.name == action && !one.prefix {
-			return one
-		}
-	}
-	for _, one := range c {
-		if one.prefix && strings.HasPrefix(action, one.name) {
+		if one.name == action || one.prefix && strings.HasPrefix(action, one.name) {
 			return one
 		}
 	}
@@ -72,7 +68,7 @@ func (c classes) of(action string) class {
 }
 
 // callers are faults of whoever records: no class lets them pass.
-var callers = []error{ErrInvalid, ErrNoTransaction, ErrNotPrepared, ErrTooLarge, ErrConflict, ErrOrigin, ErrNotOpen}
+var callers = []error{ErrInvalid, ErrNotPrepared, ErrTooLarge, ErrConflict, ErrOrigin}
 
 // mayBeLost says that a fault is not that of the event, nor that of a caller who
 // waits no longer: a class may let it pass.

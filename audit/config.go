@@ -125,8 +125,10 @@ type Config struct {
 	// is told of and never written to.
 	Copies []Sink
 	// Mirror receives what the published log does not hold: sealed openings, and the
-	// heads of surrogates, for [Trail.CatchUp]. It is no public folder. nil: they are
-	// lost with the database.
+	// heads of surrogates, for [Trail.CatchUp]. It is no public folder. A pass waits
+	// for it for Interval at most, before it signs; one that fails or hangs holds up no
+	// pass and no sale (audit.mirror), but the end of an erasure, and CatchUp. nil: they
+	// are lost with the database.
 	Mirror Sink
 	// Keys seal what events say about persons, and tag what waits: [KeysFile],
 	// [KeysFrom], or AuditKeys of a vault of package encryption.

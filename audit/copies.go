@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -22,7 +21,7 @@ import (
 // is worked for beside the passes of the sequencer, by one goroutine at a time:
 // what hangs without an end can be waited for by nobody else.
 
-// copyCall bounds one call of a copy's sink.
+// copyCall bounds one call of the sink of a copy or of the mirror.
 const copyCall = 30 * time.Second
 
 // duplicate is what this process knows of a copy.
@@ -30,15 +29,9 @@ type duplicate struct {
 	sink Sink
 	name string // as Config names it
 
-	mu      sync.Mutex
-	busy    bool            // somebody of this process works for it
-	asking  bool            // and that is Status
-	done    <-chan struct{} // closed when that ends
-	moved   time.Time       // when that began, or a call of its sink last came back
-	head    tlog.Tree       // its checkpoint, as last read
-	unread  error           // why Status could not read it the last time
-	failing time.Time       // since when it cannot be filled; zero: it can
-	err     error           // why
+	lane
+	head   tlog.Tree // its checkpoint, as last read
+	unread error     // why Status could not read it the last time
 
 	full int64 // tiles of level 0 that stand, full, and their bundles: it goes on from there
 }
@@ -60,52 +53,11 @@ func (t *Trail) declareCopies() error {
 func (t *Trail) copyAll(ctx context.Context) {
 	turns := make([]<-chan struct{}, 0, len(t.copies))
 	for _, c := range t.copies {
-		if turn := t.beginCopy(c, false, func() { t.copyTurn(ctx, c) }); turn != nil {
+		if turn := c.begin(t.now(), false, func() { t.copyTurn(ctx, c) }); turn != nil {
 			turns = append(turns, turn)
 		}
 	}
 	t.await(ctx, turns)
-}
-
-// beginCopy starts work for a copy; what is nil is not begun, because some is
-// going on. Who asks it as others do shares their answer.
-func (t *Trail) beginCopy(c *duplicate, asking bool, work func()) <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.busy {
-		if asking && c.asking {
-			return c.done
-		}
-		return nil
-	}
-	done := make(chan struct{})
-	c.busy, c.asking, c.done, c.moved = true, asking, done, t.now()
-	go func() {
-		defer close(done)
-		work()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.busy = false
-	}()
-	return done
-}
-
-// await waits for work to end, for Config.Interval at most.
-func (t *Trail) await(ctx context.Context, works []<-chan struct{}) {
-	if len(works) == 0 {
-		return
-	}
-	timer := time.NewTimer(t.config.Interval)
-	defer timer.Stop()
-	for _, done := range works {
-		select {
-		case <-done:
-		case <-timer.C:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // copyTurn fills a copy, and remembers how that went.
@@ -114,14 +66,7 @@ func (t *Trail) copyTurn(ctx context.Context, c *duplicate) {
 	if ctx.Err() != nil {
 		return // who cut it short is no fault of the copy
 	}
-	c.mu.Lock()
-	switch c.err = err; {
-	case err == nil:
-		c.failing = time.Time{}
-	case c.failing.IsZero():
-		c.failing = t.now()
-	}
-	c.mu.Unlock()
+	c.went(err, t.now())
 	if err != nil {
 		t.observe(ctx, "audit.copy.failed", 1, slog.String("copy", c.name))
 	}
@@ -130,13 +75,13 @@ func (t *Trail) copyTurn(ctx context.Context, c *duplicate) {
 // fillCopy brings a copy to where the published log is. What contradicts is looked at
 // once more, as everywhere: a store may have answered late.
 func (t *Trail) fillCopy(ctx context.Context, c *duplicate) error {
-	sink := timed{Sink: c.sink, back: func() { c.saw(t.now(), nil) }}
+	sink := timed{Sink: c.sink, back: func() { c.saw(t.now()) }}
 	for try := range swaps {
 		old, theirs, _, err := t.checkpointIn(ctx, sink) // first: it is never ahead of what is published
 		if err != nil {
 			return err
 		}
-		c.saw(t.now(), &theirs)
+		c.reached(theirs)
 		signed, head, _, err := t.checkpoint(ctx)
 		if err != nil {
 			return err
@@ -160,7 +105,7 @@ func (t *Trail) fillCopy(ctx context.Context, c *duplicate) error {
 		if err != nil {
 			return err
 		}
-		c.saw(t.now(), &head)
+		c.reached(head)
 		return t.dropPartial(ctx, sink, theirs.N, head.N)
 	}
 	return fmt.Errorf("%w: others kept replacing the checkpoint of the copy", ErrChanged)
@@ -235,18 +180,14 @@ func (c *duplicate) wrote(full int64) {
 	c.full = full
 }
 
-// saw notes that a call of the sink came back, and the checkpoint if that was
-// read.
-func (c *duplicate) saw(now time.Time, head *tlog.Tree) {
+// reached notes the checkpoint of the copy.
+func (c *duplicate) reached(head tlog.Tree) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.moved = now
-	if head != nil {
-		c.head, c.unread = *head, nil
-	}
+	c.head, c.unread = head, nil
 }
 
-// timed bounds each call of a copy's sink, and tells when one came back.
+// timed bounds each call of the sink of a copy or of the mirror, and tells when one came back.
 type timed struct {
 	Sink
 	back func()

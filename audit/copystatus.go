@@ -28,7 +28,7 @@ type copyRead struct {
 func (t *Trail) copiesFirst(ctx context.Context, limit time.Duration) []copyRead {
 	works := make([]<-chan struct{}, 0, len(t.copies))
 	for _, c := range t.copies {
-		if work := t.beginCopy(c, true, func() { t.ask(context.WithoutCancel(ctx), c) }); work != nil { // others may wait for it, too
+		if work := c.begin(t.now(), true, func() { t.ask(context.WithoutCancel(ctx), c) }); work != nil { // others may wait for it, too
 			works = append(works, work)
 		}
 	}

@@ -80,7 +80,7 @@ func (t *Trail) judgeOwner(ctx context.Context, h *hit, r *reply, who string) (j
 		return j, "", fmt.Errorf("%w: the event has no value about this person, or they were erased", ErrClosed)
 	case owner == "":
 		return j, "", invalid("disclose: the event has no value about nobody: who is the person of the change")
-	case j.opening == nil || j.verdict != OpeningOK:
+	case j.verdict != OpeningOK:
 		return j, "", fmt.Errorf("%w: %s", ErrClosed, j.verdict)
 	}
 	return j, owner, nil

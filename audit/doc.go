@@ -149,7 +149,7 @@
 //     What has the form of an address, of a telephone number or of a name with a
 //     space is refused as any of them; what only the application understands cannot
 //     be. Name the kinds of objects that are persons in Config.PersonKinds.
-//   - Times are the application's clock.
+//   - Times are the application's clock; audit.clock tells of one that is off.
 //   - The order of two events about one object, where a retry of the first is in hand
 //     while the second is sequenced.
 //   - What a process had counted as lost goes with it when it is killed. Where a
@@ -223,7 +223,7 @@
 // A [Trail] is safe for concurrent use and in several processes. Sequencers
 // exclude each other by a row lock; keys are used, and heads are read, outside
 // the locked transaction. No goroutine is started but one at a time for each of
-// Config.Copies, which a copy that never answers keeps.
+// Config.Copies and for Config.Mirror, which one that never answers keeps.
 //
 // # Errors
 //
@@ -235,13 +235,15 @@
 //	ErrTooLarge       permanent   split the event, parts sharing For
 //	ErrConflict       permanent   the id belongs to another event, or to one that is too old
 //	                              or of somebody erased (ConflictError)
-//	ErrWaiting        temporary   an erasure is done but for rows that an open sale holds
+//	ErrWaiting        temporary   an erasure is done but for rows that an open sale holds, or
+//	                              for a mirror that does not answer: Erase again
 //	ErrNotFound       permanent   no such event
 //	ErrClosed         permanent   the value was erased, lost or changed: Event says which
 //	ErrNotPublished   temporary   wait for the next pass of the sequencer
 //	ErrNotOpen        permanent   take the Trail that Open returned
 //	ErrBehind         permanent   the database is an old one: CatchUp (BehindError)
 //	ErrLogLost        permanent   bring back the published folder, or Republish it
+//	ErrMirrorLost     permanent   bring back the store of Config.Mirror, or leave it nil
 //	ErrUnanchored     permanent   a repair needs Config.Kept and a checkpoint in it
 //	ErrChanged        temporary   others keep replacing the checkpoint
 //	ErrOrigin         permanent   key, tables, folder or transaction belong to another log
@@ -294,10 +296,12 @@
 //	audit.copies            entries   behind, below 0 ahead, one of each of Config.Copies; alarm: it is late, has what the published
 //	                                  log has not, fails or does not answer; notice: it is late, and being filled
 //	audit.run.failing       passes    alarm: the last pass failed, or does not end; notice: it goes on for long (processes that make passes)
-//	audit.refused           rows      alarm: rows that wait for a key that is not known here (such processes)
+//	audit.refused           rows      alarm: rows that were set aside until the key of their tag is known
 //	audit.aside             rows      alarm: forged rows that were set aside
 //	audit.gap               events    alarm: lost under Config.Classes, and not in the log yet (this process)
-//	audit.mirror            entries   alarm: not in Config.Mirror
+//	audit.mirror            entries   not in Config.Mirror; alarm: late, or it fails or does not answer; notice: late, and being filled
+//	audit.clock             s         alarm: clocks are more than five minutes apart: this process and the database server, or
+//	                                  whoever recorded, filed and signed what is newest; above 0 is ahead of this process
 //	audit.unmapped          persons   notice: surrogates whose person is not known since a restore
 //	audit.erased            persons   notice: erased by this process, and recorded again: delete rows first, then Erase, and once more now
 //	audit.captured          rows      alarm: captured rows have been waiting for a day, may not be filed, or were written by no trigger (PostgreSQL)

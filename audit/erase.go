@@ -26,7 +26,10 @@ import (
 // What a sale commits later, with tickets from before, is reached, too: the
 // sequencer drops it. Where a sale holds a row that it has recorded before, the
 // erasure waits a few seconds, and says [ErrWaiting] then: everything else is
-// done, call it again.
+// done, call it again. So it does for a mirror (Config.Mirror) that does not answer.
+// On a database that was restored and has not caught up it is [ErrBehind], and
+// nothing is done: CatchUp would bring back what the database does not have yet. So
+// is it [Trail.Left].
 //
 // Call it last, when the person's rows are gone: whatever is recorded about the
 // person afterwards is about a new surrogate, with all its values, and erased by no
@@ -45,6 +48,9 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("person", person)); err != nil {
 		return invalid("erase: %w", err)
 	}
+	if err := t.level(ctx); err != nil {
+		return fmt.Errorf("audit: erase: %w", err)
+	}
 	keys, err := t.macKeys(ctx, tenant, surrogateKeyLabel) // fetched here, not inside the transaction
 	if err != nil {
 		return fmt.Errorf("audit: erase: %w", err)
@@ -58,7 +64,8 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	if err := t.erased.remember(tenant, person, t.random); err != nil {
 		return fmt.Errorf("audit: erase: %w", err)
 	}
-	open, err := t.erasing(ctx, tenant) // these, and what others left behind
+	t.tickets.forgetMarked(tenant, marked) // of those too who were merged into the person
+	open, err := t.erasing(ctx, tenant)    // these, and what others left behind
 	if err != nil {
 		return fmt.Errorf("audit: erase: %w", err)
 	}
@@ -104,15 +111,7 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 		return nil, err
 	}
 	for range plans {
-		leaf, err := t.ownLeaf(ctx, auditlog.KindErase, tenant, "audit.erase", person)
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range before {
-			leaf.Persons = append(leaf.Persons, surrogateText(s.surrogate))
-		}
-		slices.Sort(leaf.Persons)
-		row, err := t.own(ctx, leaf)
+		rows, err := t.eraseEvents(ctx, tenant, before, person)
 		if err != nil {
 			return nil, err
 		}
@@ -124,12 +123,15 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 			if err != nil || len(now) == 0 {
 				return err
 			}
-			for _, s := range now {
-				if err := t.putMark(ctx, tx, s, surrogateErasing, keys); err != nil {
+			if err := t.putMarks(ctx, tx, now, surrogateErasing, keys); err != nil {
+				return err
+			}
+			for _, row := range rows {
+				if err := t.putRow(ctx, tx, row); err != nil {
 					return err
 				}
 			}
-			return t.putRow(ctx, tx, row)
+			return nil
 		})
 		if !errors.Is(err, errMoved) {
 			return before, err
@@ -138,10 +140,44 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 	return nil, errMoved
 }
 
+// eraseEvents are the events that name surrogates, as many in each as a leaf can.
+func (t *Trail) eraseEvents(ctx context.Context, tenant string, all []surrogateID, person string) (rows []*queuedRow, err error) {
+	for part := range slices.Chunk(all, auditlog.MaxPersons) {
+		leaf, err := t.ownLeaf(ctx, auditlog.KindErase, tenant, "audit.erase", person)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range part {
+			leaf.Persons = append(leaf.Persons, surrogateText(s.surrogate))
+		}
+		slices.Sort(leaf.Persons)
+		row, err := t.own(ctx, leaf)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// tombstonesOf makes tombstones of rows of surrogates.
+var tombstonesOf = sqldb.Insert{
+	Table: surrogatesTable, Columns: []string{"tenant", "surrogate", "k", "person", "head", "into_surrogate", "state", "tag"}, Key: []string{"tenant", "surrogate"}, Replace: true, Once: []string{"k"},
+}
+
+// putMarks makes tombstones of rows that are there, in few statements.
+func (t *Trail) putMarks(ctx context.Context, tx HandoverTx, all []surrogateID, state byte, keys []macKey) error {
+	rows := make([][]any, len(all))
+	for i, s := range all {
+		rows[i] = []any{s.tenant, s.surrogate[:], surrogateK(s.surrogate), nil, nil, nil, int64(state), surrogateTag(&keys[0], s.tenant, s.surrogate, state, nil)}
+	}
+	return t.add(ctx, tx, tombstonesOf, rows...)
+}
+
 // putMark makes a tombstone of the row of a surrogate.
 func (t *Trail) putMark(ctx context.Context, tx HandoverTx, s surrogateID, state byte, keys []macKey) error {
 	_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET person = NULL, head = NULL, into_surrogate = NULL, state = ?, tag = ? WHERE tenant = ? AND surrogate = ?`,
-		int64(state), surrogateTag(&keys[0], s.tenant, s.surrogate, state, nil), s.tenant, s.surrogate[:])
+		int64(state), tagIfKnown(keys, s.tenant, s.surrogate, state, nil), s.tenant, s.surrogate[:])
 	return err
 }
 
@@ -171,11 +207,11 @@ func (t *Trail) surrogatesFor(ctx context.Context, q sqldb.Querier, tenant, pers
 		out = append(out, s)
 		return err
 	}
-	if err := t.query(ctx, q, scan, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person); err != nil || len(out) == 0 {
+	if err := t.query(ctx, q, scan, `SELECT `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`, tenant, person); err != nil || len(out) == 0 {
 		return out, err
 	}
 	own := out[0].surrogate
-	return out, t.query(ctx, q, scan, `SELECT surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND into_surrogate = ? ORDER BY surrogate`, tenant, own[:])
+	return out, t.query(ctx, q, scan, `SELECT `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND into_surrogate = ? ORDER BY surrogate`, tenant, own[:])
 }
 
 // erasing are the surrogates of a tenant, "" for all, whose erasure has begun and
@@ -190,7 +226,7 @@ func (t *Trail) erasing(ctx context.Context, tenant string) (out []surrogateID, 
 			out = append(out, s)
 		}
 		return err
-	}, `SELECT tenant, surrogate FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 3 ORDER BY tenant, surrogate`) // surrogateErasing, in the words of its index
+	}, `SELECT tenant, `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 3 ORDER BY tenant, surrogate`) // surrogateErasing, in the words of its index
 	return out, err
 }
 
@@ -206,7 +242,7 @@ func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, pat
 	if err := t.dropOpenings(ctx, s); err != nil {
 		return err
 	}
-	if err := t.mirrorErased(ctx, s); err != nil {
+	if err := t.eraseMirrored(ctx, s, patience); err != nil {
 		return err
 	}
 	return t.exclusive(ctx, func(tx HandoverTx) error { return t.putMark(ctx, tx, s, surrogateErased, keys) })
@@ -289,10 +325,11 @@ func (t *Trail) dropOpeningsAt(ctx context.Context, s surrogateID, idx []any) er
 	})
 }
 
-// dropAsides takes the openings of a surrogate out of what was set aside.
+// dropAsides takes the openings of a surrogate out of what was set aside. What waits
+// for its key keeps them: without them it would be no row of that key.
 func (t *Trail) dropAsides(ctx context.Context, s surrogateID) error {
 	for after := int64(0); ; {
-		rows, err := t.asides(ctx, t.db, after)
+		rows, err := t.asides(ctx, t.db, after, ofTheRefused, whysLate[:]...)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
@@ -328,19 +365,22 @@ func (t *Trail) fileWith(ctx context.Context, s surrogateID, patience time.Durat
 	}
 	end := time.Now().Add(patience)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		n, err := t.waitingWith(ctx, s, last)
+		n, err := t.unfiledWith(ctx, s, last, patience > 0)
 		if err != nil || n == 0 {
+			return err
+		}
+		var r Result
+		if _, err := t.comeBack(ctx, &r); err != nil {
 			return err
 		}
 		v, err := t.look(ctx, false)
 		if err != nil {
 			return err
 		}
-		var r Result
 		if err := t.drain(ctx, v.state, v.head, &r); err != nil && !errors.Is(err, ErrHead) {
 			return err
 		}
-		if n, err = t.waitingWith(ctx, s, last); err != nil || n == 0 {
+		if n, err = t.unfiledWith(ctx, s, last, patience > 0); err != nil || n == 0 {
 			return err
 		}
 		if !time.Now().Before(end) {
@@ -354,21 +394,47 @@ func (t *Trail) fileWith(ctx context.Context, s surrogateID, patience time.Durat
 	}
 }
 
-// resume goes on with erasures that were stopped half way.
+// unfiledWith counts the rows up to the row last that are still to be filed and hold
+// an opening of a surrogate. A pass, which comes again, does not look at all that wait
+// for a key where those are many.
+func (t *Trail) unfiledWith(ctx context.Context, s surrogateID, last int64, all bool) (int, error) {
+	n, err := t.waitingWith(ctx, s, last)
+	if err != nil {
+		return n, err
+	}
+	most := refusedAPass
+	if all {
+		most = math.MaxInt
+	}
+	late, err := t.lateWith(ctx, t.db, s, most)
+	return n + late, err
+}
+
+// resume goes on with erasures that were stopped half way. One that fails, or a tenant
+// whose keys do not answer, keeps none of the others from its end.
 func (t *Trail) resume(ctx context.Context) error {
-	open, err := t.erasing(ctx, "")
+	open, first := t.erasing(ctx, "")
+	without := make(map[string]bool) // tenants whose keys do not answer
 	for _, s := range open {
-		keys, keyErr := t.macKeys(ctx, s.tenant, surrogateKeyLabel)
-		if keyErr != nil {
-			return keyErr
+		if without[s.tenant] {
+			continue
 		}
-		err := t.eraseRest(ctx, s, keys, 0)
-		wipe(keys)
-		if err != nil && !errors.Is(err, ErrWaiting) {
-			return err
+		keys, err := t.macKeys(ctx, s.tenant, surrogateKeyLabel)
+		if without[s.tenant] = err != nil; err == nil {
+			err = t.eraseRest(ctx, s, keys, 0)
+			wipe(keys)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errMirror): // and all that follow need it, too
+			t.observe(ctx, "audit.mirror.failed", 1)
+			return first
+		case err != nil && !errors.Is(err, ErrWaiting):
+			first = cmp.Or(first, err)
 		}
 	}
-	return err
+	return first
 }
 
 var errLeft = errors.New("audit: erase: rows of the person are still there")

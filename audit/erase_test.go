@@ -86,74 +86,27 @@ func TestAMarkWithoutItsTagDropsNothing(t *testing.T) {
 func TestAnErasureThatWasStoppedIsEnded(t *testing.T) {
 	b := newBench(t)
 	mirror := &audittest.Sink{}
-	b.config.Mirror = mirror
-	b.open()
+	b.mirroredIn(mirror)
 	b.fill(6)
 	b.run()
 	require.NotEmpty(t, mirror.FS())
 	owner, head := b.surrogate("p1"), b.blob(`SELECT head FROM crmguard_audit_surrogates WHERE person = 'p1'`)
-	in := func(what []byte) (n int) {
-		for _, f := range mirror.FS() {
-			if len(what) > 0 && contains(f.Data, what) {
-				n++
-			}
-		}
-		return n
-	}
-	require.Equal(t, 2, in(owner))
-	require.Equal(t, 1, in(head))
+	require.Equal(t, 2, holding(mirror, owner))
+	require.Equal(t, 1, holding(mirror, head))
 	down := errors.New("the mirror is away")
 	mirror.Fail = func(string, string) error { return down }
 	require.ErrorIs(t, b.trail.Erase(t.Context(), "main", "p1"), down)
 	require.Equal(t, 1, b.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE state = 3`))
-	require.Equal(t, audit.HealthOK, b.found("audit.mirror", "").Level, "what was there before is still there")
 	require.Empty(t, b.history(audit.About("p1")), "nothing opens from the first moment on")
-	_, err := b.trail.RunOnce(t.Context())
-	require.ErrorIs(t, err, down)
+	b.fill(1)
+	r := b.run()
+	require.Equal(t, r.Size, r.Published, "that stops no pass")
+	require.Equal(t, audit.HealthAlarm, b.found("audit.mirror", "").Level)
 	mirror.Fail = nil
-	b.open()
 	b.run()
 	require.Equal(t, 1, b.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE state = 1`))
-	require.Zero(t, in(owner))
-	require.Zero(t, in(head))
+	require.Zero(t, holding(mirror, owner))
+	require.Zero(t, holding(mirror, head))
 	b.run()
 	require.Equal(t, auditlog.OK, b.verifyStore(b.checkpoint()).Verdict)
-}
-
-// Two persons turn out to be one: one history, and one erasure.
-func TestPersonsWhoAreOne(t *testing.T) {
-	b := newBench(t)
-	b.fill(6)
-	b.run()
-	for range 2 { // the second time changes nothing
-		require.NoError(t, b.trail.Merge(t.Context(), "main", "p1", "p2"))
-	}
-	require.ErrorIs(t, b.trail.Merge(t.Context(), "main", "p2", "p0"), audit.ErrInvalid)
-	require.ErrorIs(t, b.trail.Merge(t.Context(), "main", "p1", "p0"), audit.ErrInvalid)
-	require.ErrorIs(t, b.trail.Merge(t.Context(), "main", "p1", "p1"), audit.ErrInvalid)
-	b.run()
-	require.Len(t, b.history(audit.About("p2")), 5, "two each, and the merger itself")
-	require.Len(t, b.history(audit.About("p1")), 3)
-	leaves := b.leaves()
-	require.Equal(t, auditlog.KindMerge, leaves[len(leaves)-1].Kind)
-	require.Equal(t, auditlog.OK, b.verifyStore(b.checkpoint()).Verdict)
-	require.NoError(t, b.trail.Erase(t.Context(), "main", "p2"))
-	b.run()
-	require.Empty(t, b.history(audit.About("p1")))
-	require.Empty(t, b.history(audit.About("p2")))
-	report := b.verifyStore(b.checkpoint())
-	require.Equal(t, auditlog.OK, report.Verdict, "%+v", report.Faults)
-	require.Equal(t, int64(4), report.Openings[audit.OpeningErased])
-}
-
-// As many persons become one as one erasure can name.
-func TestNoMorePersonsBecomeOneThanAnErasureNames(t *testing.T) {
-	b := newBench(t)
-	b.record(update("p1", 1))
-	b.record(update("p2", 1))
-	b.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 479)
-		INSERT INTO crmguard_audit_surrogates (tenant, surrogate, k, state, into_surrogate, tag) SELECT 'main', randomblob(16), i, 0, ?, x'00' FROM n`, b.surrogate("p2"))
-	require.ErrorIs(t, b.trail.Merge(t.Context(), "main", "p1", "p2"), audit.ErrTooLarge)
-	b.exec(`DELETE FROM crmguard_audit_surrogates WHERE k < 10 AND k > 0 AND person IS NULL`)
-	require.NoError(t, b.trail.Merge(t.Context(), "main", "p1", "p2"))
 }

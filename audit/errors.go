@@ -15,7 +15,8 @@ var (
 	// change.
 	ErrNoTransaction = errors.New("audit: record needs a transaction, not a database or a connection")
 	// ErrTooLarge refuses more than 500 persons, values about more than 300, an
-	// opening above 16 MiB, and openings above 32 MiB together: split the event,
+	// opening above 16 MiB, openings above 32 MiB together, and on MariaDB and MySQL
+	// what max_allowed_packet does not take: split the event,
 	// the parts sharing For. The number of fields has no such limit.
 	ErrTooLarge = errors.New("audit: event too large")
 	// ErrConflict is wrapped by a [ConflictError].
@@ -39,10 +40,14 @@ var (
 	// proved against: without one, whoever rewinds database and folder would have
 	// the trail sign what they left.
 	ErrUnanchored = errors.New("audit: no kept checkpoint to prove a repair against")
+	// ErrMirrorLost says that Config.Mirror has no file any more that it had: is its
+	// disk mounted? What it holds would be lost for good. Bring it back; to go on
+	// without it, say so with Config.Mirror nil.
+	ErrMirrorLost = errors.New("audit: files of the mirror are gone")
 	// ErrWaiting says that an erasure is done but for rows that a sale holds, or
-	// that wait for a key which this process does not have. Temporary: call Erase
-	// again.
-	ErrWaiting = errors.New("audit: rows of an open sale are still to be erased")
+	// that wait for a key which this process does not have, or for a mirror that
+	// does not answer. Temporary: call Erase again.
+	ErrWaiting = errors.New("audit: the erasure is not at its end yet")
 	// ErrOrigin says that the tables, the key, the published log or what the
 	// caller's transaction reaches belong to another log than the configuration
 	// names.

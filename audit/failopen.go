@@ -19,7 +19,7 @@ func (t *Trail) putOpen(ctx context.Context, tx sqldb.Execer, row *queuedRow) (l
 	if err == nil {
 		return false, nil
 	}
-	if ctx.Err() != nil || say(ctx, tx, withoutIt) != nil || say(ctx, tx, keepEvent) != nil {
+	if say(ctx, tx, withoutIt) != nil || say(ctx, tx, keepEvent) != nil {
 		return false, err // the transaction is over
 	}
 	if !mayBeLost(ctx, err) || endsAll(err) {

@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"time"
 
-	"golang.org/x/mod/sumdb/tlog"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // gapFinding counts the events that this process has lost, as their class allows,
@@ -19,25 +19,12 @@ func (t *Trail) gapFinding() Finding {
 	return f
 }
 
-// mirrorFinding says how many published entries have no openings in the mirror.
-func (t *Trail) mirrorFinding(s state, head tlog.Tree) (Finding, bool) {
-	f := Finding{Name: "audit.mirror", Value: float64(max(s.N-s.mirrored, 0)), Unit: "entries"}
-	if t.config.Mirror == nil {
-		return f, false
-	}
-	if s.mirrored < head.N {
-		f.Level = HealthAlarm
-		f.Remedy = "openings of published entries are not in the mirror, and would be lost with the database: bring its store back"
-	}
-	return f, true
-}
-
 // unmappedFinding counts the surrogates of whom nobody has said since a restore who
 // they are.
 func (t *Trail) unmappedFinding(ctx context.Context) (Finding, error) {
 	f := Finding{Name: "audit.unmapped", Unit: "persons"}
-	var n int64
-	if _, err := t.one(ctx, t.db, []any{&n}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2`); err != nil {
+	n, err := t.unmappedNumber(ctx, t.db)
+	if err != nil {
 		return f, err
 	}
 	if f.Value = float64(n); n > 0 {
@@ -47,16 +34,32 @@ func (t *Trail) unmappedFinding(ctx context.Context) (Finding, error) {
 	return f, nil
 }
 
-// asideFinding counts what was set aside and nobody has dismissed.
-func (t *Trail) asideFinding(ctx context.Context) (Finding, error) {
-	f := Finding{Name: "audit.aside", Unit: "rows"}
+func (t *Trail) unmappedNumber(ctx context.Context, q sqldb.Querier) (n int64, err error) {
+	_, err = t.one(ctx, q, []any{&n}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2`)
+	return n, err
+}
+
+// asideFindings count what was set aside and nobody has dismissed: what was forged,
+// and what waits for a key.
+func (t *Trail) asideFindings(ctx context.Context) ([]Finding, error) {
+	forged, err := t.asideFinding(ctx, "audit.aside", ofTheRefused,
+		"somebody without the key of the tags changed or inserted queued rows: look at crmguard_audit_aside and at who may write the database, then Readmit or Dismiss")
+	if err != nil {
+		return nil, err
+	}
+	refused, err := t.asideFinding(ctx, "audit.refused", ofTheLate,
+		"rows were tagged with keys, or in a form, that are not known here: where keys or the version were changed, wait for all processes; otherwise somebody without the keys inserted them, see crmguard_audit_aside and who may write the database, then Dismiss")
+	return []Finding{refused, forged}, err
+}
+
+func (t *Trail) asideFinding(ctx context.Context, name, where, remedy string) (Finding, error) {
+	f := Finding{Name: name, Unit: "rows"}
 	var n, since sql.NullInt64
-	if _, err := t.one(ctx, t.db, []any{&n, &since}, `SELECT COUNT(*), MIN(at) FROM crmguard_audit_aside WHERE LENGTH(body) > 0`); err != nil {
+	if _, err := t.one(ctx, t.db, []any{&n, &since}, `SELECT COUNT(*), MIN(at) FROM crmguard_audit_aside WHERE `+where, whysLate[:]...); err != nil {
 		return f, err
 	}
 	if f.Value = float64(n.Int64); n.Int64 > 0 {
-		f.Level, f.Since = HealthAlarm, time.UnixMicro(since.Int64).UTC()
-		f.Remedy = "somebody without the key of the tags changed or inserted queued rows: look at crmguard_audit_aside and at who may write the database, then Readmit or Dismiss"
+		f.Level, f.Since, f.Remedy = HealthAlarm, time.UnixMicro(since.Int64).UTC(), remedy
 	}
 	return f, nil
 }

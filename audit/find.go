@@ -230,8 +230,8 @@ func (t *Trail) surrogatesKnown(ctx context.Context, tenant, person string) (of 
 			of = append(of, [16]byte(raw))
 		}
 		return err
-	}, `SELECT 0, 0, surrogate FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`+
-		` UNION ALL SELECT 0, 0, a.surrogate FROM crmguard_audit_surrogates s CROSS JOIN crmguard_audit_surrogates a WHERE s.tenant = ? AND s.person = ? AND a.tenant = ? AND a.into_surrogate = s.surrogate`+
+	}, `SELECT 0, 0, `+upTo(mostID, "surrogate")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND person = ?`+
+		` UNION ALL SELECT 0, 0, `+upTo(mostID, "a.surrogate")+` FROM crmguard_audit_surrogates s CROSS JOIN crmguard_audit_surrogates a WHERE s.tenant = ? AND s.person = ? AND a.tenant = ? AND a.into_surrogate = s.surrogate`+
 		` UNION ALL SELECT COUNT(*) - COUNT(head), COUNT(head), NULL FROM crmguard_audit_surrogates WHERE state >= 2 AND state = 2 AND tenant = ? AND person IS NULL`,
 		tenant, person, tenant, person, tenant, tenant)
 	return of, unmapped, back, err

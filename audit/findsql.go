@@ -177,18 +177,19 @@ func (t *Trail) pageText(q *question, from *place, most limits) *statement {
 		s.add(fmt.Sprintf("e.idx >= ? ORDER BY e.idx LIMIT %d) b", most.tail), from.end)
 	}
 	// The first of the parts gives the columns their types.
-	s.add(`) SELECT 0 AS part, z.size, z.found, z.pruned, z.root, z.tag, z.tag, z.tag, z.origin FROM crmguard_audit_state z WHERE z.id = 1`)
+	s.add(`) SELECT 0 AS part, z.size, z.found, z.pruned` + strings.Repeat(", "+upTo(0, "z.root"), 4) + `, z.origin FROM crmguard_audit_state z WHERE z.id = 1`)
 	s.add(` UNION ALL SELECT 1, idx, at, filed, leaf` + nulls + ` FROM page`)
 	s.add(` UNION ALL SELECT 2, idx, at, filed, leaf` + nulls + ` FROM tail`)
-	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, ` + upTo(mostSealed, "o.sealed") + `, o.owner, NULL, NULL, NULL FROM hit CROSS JOIN crmguard_audit_openings o WHERE o.idx = hit.idx`)
-	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, ` + upTo(mostSealed, "o.sealed") + `, o.owner, NULL, NULL, NULL FROM tail CROSS JOIN crmguard_audit_openings o WHERE o.idx = tail.idx`)
-	s.add(` UNION ALL SELECT 4, s.n, s.k, s.state, s.surrogate, s.head, s.tag, s.into_surrogate, s.person FROM (SELECT DISTINCT p.k AS k FROM hit CROSS JOIN crmguard_audit_persons p WHERE p.idx = hit.idx) who`+
+	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, ` + upTo(mostSealed, "o.sealed") + `, ` + upTo(mostID, "o.owner") + `, NULL, NULL, NULL FROM hit CROSS JOIN crmguard_audit_openings o WHERE o.idx = hit.idx`)
+	s.add(` UNION ALL SELECT 3, o.idx, 0, 0, ` + upTo(mostSealed, "o.sealed") + `, ` + upTo(mostID, "o.owner") + `, NULL, NULL, NULL FROM tail CROSS JOIN crmguard_audit_openings o WHERE o.idx = tail.idx`)
+	person := ` UNION ALL SELECT 4, s.n, s.k, s.state, ` + upTo(mostID, "s.surrogate") + `, ` + upTo(mostSmall, "s.head") + `, ` + upTo(tagSize, "s.tag") + `, ` + upTo(mostID, "s.into_surrogate") + `, s.person FROM `
+	s.add(person+`(SELECT DISTINCT p.k AS k FROM hit CROSS JOIN crmguard_audit_persons p WHERE p.idx = hit.idx) who`+
 		` CROSS JOIN crmguard_audit_surrogates s WHERE s.k = who.k AND s.tenant = ?`, q.Tenant)
 	var nobody [16]byte
-	s.add(` UNION ALL SELECT 4, s.n, s.k, s.state, s.surrogate, s.head, s.tag, s.into_surrogate, s.person FROM crmguard_audit_surrogates s WHERE s.tenant = ? AND s.surrogate = ?`, q.Tenant, nobody[:])
+	s.add(person+`crmguard_audit_surrogates s WHERE s.tenant = ? AND s.surrogate = ?`, q.Tenant, nobody[:])
 	if from.waits {
 		waiting := ` FROM crmguard_audit_events WHERE idx IS NULL AND seq > ` + t.drainedNow()
-		s.add(` UNION ALL SELECT 5, v.seq, 0, 0, ` + upTo(mostBody, "v.body") + `, v.id, NULL, NULL, NULL FROM (SELECT seq, body, id` + waiting + fmt.Sprintf(` ORDER BY seq DESC LIMIT %d) v`, most.waiting))
+		s.add(` UNION ALL SELECT 5, v.seq, 0, 0, ` + upTo(mostBody, "v.body") + `, ` + upTo(64, "v.id") + `, NULL, NULL, NULL FROM (SELECT seq, body, id` + waiting + fmt.Sprintf(` ORDER BY seq DESC LIMIT %d) v`, most.waiting))
 		s.add(` UNION ALL SELECT 6, COUNT(*), 0, 0` + nulls + `, NULL FROM (SELECT seq` + waiting + fmt.Sprintf(` LIMIT %d) c`, countMost))
 	}
 	return s

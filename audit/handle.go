@@ -18,10 +18,7 @@ import (
 // signature. Of the others the database knows, if it can be asked without a
 // trace.
 func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
-	if isNil(tx) {
-		return ErrNoTransaction
-	}
-	if _, ok := tx.(*sql.Tx); ok {
+	if plain, ok := tx.(*sql.Tx); ok && plain != nil {
 		return nil
 	}
 	if embedsNil(tx) {
@@ -45,15 +42,6 @@ func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
 		return ErrNoTransaction
 	}
 	return t.askTransaction(ctx, tx)
-}
-
-// isNil finds a nil pointer, too.
-func isNil(tx Tx) bool {
-	if tx == nil {
-		return true
-	}
-	v := reflect.ValueOf(tx)
-	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func || v.Kind() == reflect.Map) && v.IsNil()
 }
 
 // askTransaction asks the database whether a transaction is open on what this

@@ -18,8 +18,8 @@ var executes = reflect.TypeFor[interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }]()
 
-// embedsNil finds a handle whose ExecContext would be called on nothing: a struct
-// around a nil transaction.
+// embedsNil finds a handle whose ExecContext would be called on nothing: nil itself,
+// or a struct around a nil transaction.
 func embedsNil(tx Tx) bool { return holdsNil(reflect.ValueOf(tx), deepest) }
 
 func holdsNil(v reflect.Value, depth int) bool {
@@ -29,8 +29,11 @@ func holdsNil(v reflect.Value, depth int) bool {
 		}
 		v = v.Elem()
 	}
-	if v.Kind() != reflect.Struct || depth == 0 {
-		return false
+	switch {
+	case v.Kind() == reflect.Func, v.Kind() == reflect.Map:
+		return v.IsNil()
+	case v.Kind() != reflect.Struct, depth == 0:
+		return !v.IsValid()
 	}
 	for i := range v.NumField() {
 		if f := v.Type().Field(i); f.Anonymous && (f.Type.Implements(executes) || f.Type.Kind() == reflect.Struct) && holdsNil(v.Field(i), depth-1) {

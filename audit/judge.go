@@ -49,11 +49,16 @@ func (t *Trail) judge(ctx context.Context, ev *evidence, index int64, leaf *audi
 		j.verdict = OpeningPending // it is being deleted
 		return j, nil
 	case !known:
-		j.verdict, j.why = OpeningAltered, "the head of its surrogate is gone"
-		if erased || ev.pending[key] {
+		unmapped := row != nil && row.state == surrogateUnmapped
+		switch {
+		case erased || ev.pending[key]:
 			j.verdict, j.why = OpeningReturned, "it was erased"
-		} else if row != nil && row.state == surrogateUnmapped && row.head != nil {
-			j.verdict, j.why = OpeningUnmapped, ""
+		case unmapped && row.head != nil:
+			j.verdict = OpeningUnmapped
+		case unmapped && index >= 0 && ev.wasLost(index): // a restore brought it back from the mirror, and not the head
+			j.verdict = OpeningLost
+		default:
+			j.verdict, j.why = OpeningAltered, "the head of its surrogate is gone"
 		}
 		return j, nil
 	}

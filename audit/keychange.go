@@ -75,11 +75,11 @@ func (t *Trail) RevokeKey(ctx context.Context, verifier string) error {
 	case key.KeyHash() == t.key[0].KeyHash():
 		return invalid("revoke: it is the key that signs now: put a new one into Sign and Key, and this one into Former")
 	}
-	signed, _, found, err := t.checkpoint(ctx)
+	signed, _, _, err := t.checkpoint(ctx)
 	if err != nil {
 		return err
 	}
-	if !found || len(t.key[:1].SignedBy(signed)) == 0 {
+	if len(t.key[:1].SignedBy(signed)) == 0 { // or there is none
 		return fmt.Errorf("%w: no checkpoint of the new key is published: call RunOnce first", ErrNotPublished)
 	}
 	return t.recordKey(ctx, key, auditlog.ReasonRevoked)

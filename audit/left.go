@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/ids"
@@ -20,6 +21,9 @@ func (t *Trail) Left(ctx context.Context, tenant, person string) (int, error) {
 	tenant = cmp.Or(tenant, t.caller(ctx).Tenant)
 	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("person", person)); err != nil {
 		return 0, invalid("left: %w", err)
+	}
+	if err := t.level(ctx); err != nil {
+		return 0, fmt.Errorf("audit: left: %w", err)
 	}
 	surrogates, err := t.surrogatesOfPerson(ctx, tenant, person)
 	if err != nil {
@@ -55,7 +59,7 @@ func (t *Trail) leftOf(ctx context.Context, s surrogateID) (int, error) {
 	}
 	n += waiting
 	for after := int64(0); ; {
-		rows, err := t.asides(ctx, t.db, after)
+		rows, err := t.asides(ctx, t.db, after, ofAll)
 		if err != nil {
 			return 0, err
 		}

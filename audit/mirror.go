@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -20,15 +20,15 @@ import (
 
 // What the log does not hold, the sealed openings and the heads of surrogates, is
 // lost with the database unless it is mirrored: into a sink that is not published,
-// in files that are replaced as a whole. It is done before a checkpoint is
-// published, so that what is published is mirrored; a mirror that fails is an
-// alarm and stops nothing. An erasure reaches the mirror, too.
+// in files that are replaced as a whole, each with a number that goes up. It is
+// begun before a checkpoint is signed, so that what is published is mirrored as
+// long as the mirror keeps up; one that fails or hangs is an alarm and stops
+// nothing. An erasure reaches the mirror, too.
 
 const (
 	mirroredOpenings = "openings/"
 	mirroredPeople   = "people/"
 	mirrorBlock      = c2sp.TileWidth // entries, or rows of surrogates, a file
-	mirrorPatience   = 30 * time.Second
 )
 
 // mirrorName is the name of the file of block n.
@@ -41,26 +41,21 @@ func mirrorLabel(kind string) string {
 	return "crmguard/audit/" + strings.TrimSuffix(kind, "/") + "/v1\n"
 }
 
-// mirror brings the mirror level with the database, as far as it was committed when
-// it began.
-func (t *Trail) mirror(ctx context.Context) {
-	if t.config.Mirror == nil {
-		return
-	}
-	bounded, cancel := context.WithTimeout(ctx, mirrorPatience)
-	defer cancel()
-	if err := t.mirrorAll(bounded); err != nil {
-		t.observe(ctx, "audit.mirror.failed", 1)
-	}
-}
-
-func (t *Trail) mirrorAll(ctx context.Context) error {
+// mirrorAll brings the mirror level with the database, as far as it was committed
+// when it began.
+func (t *Trail) mirrorAll(ctx context.Context, sink Sink) error {
 	s, err := t.state(ctx, t.db)
 	if err != nil {
 		return err
 	}
-	for n := max(s.mirrored, s.pruned) / mirrorBlock; n*mirrorBlock < s.N; n++ {
-		if err := t.mirrorFile(ctx, mirroredOpenings, n); err != nil {
+	from, people := s.mirrored, s.people
+	if anew, err := mirrorGone(ctx, sink, s); err != nil {
+		return err
+	} else if anew { // another folder, or an older one
+		from, people = 0, 0
+	}
+	for n := max(from, s.pruned) / mirrorBlock; n*mirrorBlock < s.N; n++ {
+		if err := t.mirrorFile(ctx, sink, mirroredOpenings, n, nil); err != nil {
 			return err
 		}
 	}
@@ -68,12 +63,15 @@ func (t *Trail) mirrorAll(ctx context.Context) error {
 	if _, err := t.one(ctx, t.db, []any{&last}, `SELECT COALESCE(MAX(n), 0) FROM crmguard_audit_surrogates`); err != nil {
 		return err
 	}
-	if last > s.people {
-		for n := s.people / mirrorBlock; n*mirrorBlock <= last; n++ {
-			if err := t.mirrorFile(ctx, mirroredPeople, n); err != nil {
-				return err
-			}
+	// From a block further back on: on servers a row may commit behind one with a higher
+	// number. Who is later than that is found by a round.
+	for n := max(people-mirrorBlock, 0) / mirrorBlock; last > 0 && n*mirrorBlock <= last; n++ {
+		if err := t.mirrorFile(ctx, sink, mirroredPeople, n, nil); err != nil {
+			return err
 		}
+	}
+	if err := t.mirrorRounds(ctx, sink, s, last); err != nil {
+		return err
 	}
 	return t.advance(ctx, t.memory.recall, func(now state) (state, func(tx HandoverTx) error, error) {
 		if now.mirrored == s.N && now.people == last {
@@ -84,50 +82,67 @@ func (t *Trail) mirrorAll(ctx context.Context) error {
 	})
 }
 
-// mirrorPeopleAnew has the next pass write all heads once more.
+// mirrorPeopleAnew has the next turn of the mirror write all heads once more.
 func (t *Trail) mirrorPeopleAnew(ctx context.Context) error {
+	if t.config.Mirror == nil {
+		return nil
+	}
 	return t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 		s.people = 0
 		return s, func(HandoverTx) error { return nil }, nil
 	})
 }
 
-// mirrorFile makes one file of the mirror what the database says now. What is
+// mirrorFile makes one file of the mirror what the database says now, beside what
+// only the file has; gone is who has just been erased, nil for nobody. What is
 // read from the database is read after the file, and the file is exchanged only
 // where it is still the same, so that nobody writes an older state over a newer
-// one: one from before an erasure.
-func (t *Trail) mirrorFile(ctx context.Context, kind string, n int64) error {
+// one: one from before an erasure. For the sake of that an erasure writes it anew,
+// under another number, also where it says the same: a call that was made before
+// and arrives after it then meets another file.
+func (t *Trail) mirrorFile(ctx context.Context, sink Sink, kind string, n int64, gone *[16]byte) error {
 	name := mirrorName(kind, n)
 	for range swaps {
-		old, err := t.config.Mirror.ReadFile(ctx, name)
+		old, err := sink.ReadFile(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			old, err = nil, nil
 		} else if err == nil && old == nil {
 			old = []byte{}
 		}
 		if err != nil {
-			return fmt.Errorf("audit: mirror: %w", err)
+			return err
 		}
+		number, there, whole := mirrorRecords(kind, old)
 		data, err := t.mirrorData(ctx, kind, n)
 		if err != nil {
 			return err
 		}
-		if bytes.Equal(old, data) && old != nil {
+		if data, err = t.withKept(ctx, kind, there, data, gone); err != nil {
+			return err
+		}
+		if whole && gone == nil && bytes.Equal(there, data) {
 			return nil
 		}
-		if err = t.config.Mirror.SwapFile(ctx, name, old, data); err == nil {
-			return nil
-		}
-		if !errors.Is(err, ErrChanged) {
-			return fmt.Errorf("audit: mirror: %w", err)
+		file := binary.BigEndian.AppendUint64([]byte(mirrorLabel(kind)), number+1)
+		if err = sink.SwapFile(ctx, name, old, append(file, data...)); !errors.Is(err, ErrChanged) {
+			return err
 		}
 	}
 	return fmt.Errorf("%w: others kept replacing a file of the mirror", ErrChanged)
 }
 
+// mirrorRecords are what stands in a file of the mirror behind its label and its
+// number.
+func mirrorRecords(kind string, file []byte) (number uint64, records []byte, whole bool) {
+	rest, ok := bytes.CutPrefix(file, []byte(mirrorLabel(kind)))
+	if !ok || len(rest) < 8 {
+		return 0, nil, false
+	}
+	return binary.BigEndian.Uint64(rest), rest[8:], true
+}
+
 // mirrorData is what a file of the mirror holds.
-func (t *Trail) mirrorData(ctx context.Context, kind string, n int64) ([]byte, error) {
-	out := []byte(mirrorLabel(kind))
+func (t *Trail) mirrorData(ctx context.Context, kind string, n int64) (out []byte, err error) {
 	first := n * mirrorBlock
 	if kind == mirroredPeople {
 		return out, t.query(ctx, t.db, func(rows answer) error {
@@ -150,15 +165,12 @@ func (t *Trail) mirrorData(ctx context.Context, kind string, n int64) ([]byte, e
 
 // mirrorErased rewrites the files of the mirror that may hold something of a
 // surrogate: its own row, and the entries that name it.
-func (t *Trail) mirrorErased(ctx context.Context, s surrogateID) error {
-	if t.config.Mirror == nil {
-		return nil
-	}
+func (t *Trail) mirrorErased(ctx context.Context, sink Sink, s surrogateID) error {
 	var n int64
 	if _, err := t.one(ctx, t.db, []any{&n}, `SELECT n FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, s.tenant, s.surrogate[:]); err != nil {
 		return err
 	}
-	if err := t.mirrorFile(ctx, mirroredPeople, n/mirrorBlock); err != nil {
+	if err := t.mirrorFile(ctx, sink, mirroredPeople, n/mirrorBlock, &s.surrogate); err != nil {
 		return err
 	}
 	from, err := t.unfoundFrom(ctx)
@@ -170,7 +182,7 @@ func (t *Trail) mirrorErased(ctx context.Context, s surrogateID) error {
 		return err
 	}
 	for n := from / mirrorBlock; n*mirrorBlock < size; n++ {
-		if err := t.mirrorFile(ctx, mirroredOpenings, n); err != nil {
+		if err := t.mirrorFile(ctx, sink, mirroredOpenings, n, &s.surrogate); err != nil {
 			return err
 		}
 	}
@@ -180,27 +192,27 @@ func (t *Trail) mirrorErased(ctx context.Context, s surrogateID) error {
 		if err != nil || !found {
 			return err
 		}
-		if err := t.mirrorFile(ctx, mirroredOpenings, idx/mirrorBlock); err != nil {
+		if err := t.mirrorFile(ctx, sink, mirroredOpenings, idx/mirrorBlock, &s.surrogate); err != nil {
 			return err
 		}
 		next = (idx/mirrorBlock + 1) * mirrorBlock
 	}
 }
 
-// mirrorParts takes a file of the mirror apart; it has nothing where there is none.
+// mirrorParts are the records of a file of the mirror, none where it is damaged from
+// its beginning on.
 func (t *Trail) mirrorParts(ctx context.Context, kind string, n int64) (rest []byte, err error) {
-	data, err := t.config.Mirror.ReadFile(ctx, mirrorName(kind, n))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if err != nil {
-		return nil, fmt.Errorf("audit: mirror: %w", err)
-	}
-	rest, ok := bytes.CutPrefix(data, []byte(mirrorLabel(kind)))
-	if !ok {
-		return nil, malformed("a file of the mirror")
-	}
-	return rest, nil
+	err = t.withMirror(ctx, copyCall, func(sink Sink) error {
+		data, err := sink.ReadFile(ctx, mirrorName(kind, n))
+		if err == nil {
+			var whole bool
+			if _, rest, whole = mirrorRecords(kind, data); !whole {
+				t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(kind, n)))
+			}
+		}
+		return err
+	})
+	return rest, err
 }
 
 // takePart takes LP(x) from the front.
@@ -215,10 +227,10 @@ func takePart(data []byte) (x, rest []byte, err error) {
 	return data[:n:n], data[n:], nil
 }
 
-// mirrored are the openings of entries from up to to that the mirror has, and that
+// mirroredOf are the openings of entries from up to to that the mirror has, and that
 // their leaves name. Whether they open and say what was committed to shows when
 // they are read: whose they are need not be known here.
-func (t *Trail) mirrored(ctx context.Context, from int64, page []adopted) (out [][]any, err error) {
+func (t *Trail) mirroredOf(ctx context.Context, from int64, page []adopted) (out [][]any, err error) {
 	if t.config.Mirror == nil {
 		return nil, nil
 	}
@@ -231,29 +243,22 @@ func (t *Trail) mirrored(ctx context.Context, from int64, page []adopted) (out [
 		if err != nil {
 			return nil, err
 		}
-		for len(rest) > 0 {
-			if len(rest) < 8 {
-				return nil, malformed("a file of the mirror: it ends too early")
+		lines, err := mirrorLines(mirroredOpenings, rest)
+		if err != nil { // the rest of this file counts as lost
+			t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(mirroredOpenings, n)))
+		}
+		for i := range lines {
+			l := &lines[i]
+			if l.idx >= from && l.idx < to && slices.Contains(page[l.idx-from].leaf.Owners(), ownerOfRow(l.surrogate[:])) {
+				out = append(out, []any{l.idx, l.surrogate[:], l.sealed})
 			}
-			idx := int64(binary.BigEndian.Uint64(rest))
-			var owner, sealed []byte
-			if owner, rest, err = takePart(rest[8:]); err == nil {
-				sealed, rest, err = takePart(rest)
-			}
-			if err != nil {
-				return nil, err
-			}
-			if idx < from || idx >= to || len(owner) != 16 || !slices.Contains(page[idx-from].leaf.Owners(), ownerOfRow(owner)) {
-				continue
-			}
-			out = append(out, []any{idx, owner, sealed})
 		}
 	}
 	return out, nil
 }
 
 // peopleBack brings the rows of surrogates back that only the mirror has: whose
-// they are their heads say, to whoever has the person's key.
+// they are their heads say, to whoever has the person's key. It says how many.
 func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err error) {
 	if t.config.Mirror == nil {
 		return 0, nil
@@ -271,34 +276,36 @@ func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err erro
 			return n, err
 		}
 		var rows [][]any
-		for len(rest) > 0 {
-			var tenant, surrogate, head []byte
-			if tenant, rest, err = takePart(rest); err == nil {
-				surrogate, rest, err = takePart(rest)
-			}
-			if err == nil {
-				head, rest, err = takePart(rest)
-			}
-			if err != nil || len(surrogate) != 16 {
-				return n, malformed("a file of the mirror: a person")
-			}
-			if err := keys.fetch(ctx, t, string(tenant)); err != nil {
+		lines, err := mirrorLines(mirroredPeople, rest)
+		if err != nil {
+			t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(mirroredPeople, block)))
+		}
+		for i := range lines {
+			l := &lines[i]
+			if err := keys.fetch(ctx, t, l.tenant); err != nil {
 				return n, err
 			}
-			of := keys.by[string(tenant)].surrogates
-			if len(of) == 0 {
-				return n, errNoKeys
-			}
-			id := [16]byte(surrogate)
 			rows = append(rows, []any{
-				string(tenant), surrogate, surrogateK(id), int64(surrogateUnmapped),
-				surrogateTag(&of[0], string(tenant), id, surrogateUnmapped, nil), head,
+				l.tenant, l.surrogate[:], surrogateK(l.surrogate), int64(surrogateUnmapped),
+				tagIfKnown(keys.by[l.tenant].surrogates, l.tenant, l.surrogate, surrogateUnmapped, nil), l.sealed,
 			})
 		}
 		in := sqldb.Insert{Table: surrogatesTable, Columns: append(slices.Clone(surrogateColumns), "head"), Key: []string{"tenant", "surrogate"}}
-		if err := t.within(ctx, func(tx HandoverTx) error { return t.add(ctx, tx, in, rows...) }); err != nil {
+		var more int
+		if err := t.within(ctx, func(tx HandoverTx) error {
+			before, err := t.unmappedNumber(ctx, tx)
+			if err == nil {
+				err = t.add(ctx, tx, in, rows...)
+			}
+			if err != nil {
+				return err
+			}
+			after, err := t.unmappedNumber(ctx, tx)
+			more = int(after - before)
+			return err
+		}); err != nil {
 			return n, err
 		}
-		n += len(rows)
+		n += max(more, 0)
 	}
 }

@@ -46,9 +46,6 @@ func unescapePercent(id string) string {
 		}
 		b.WriteByte(id[i])
 	}
-	if !utf8.ValidString(b.String()) {
-		return id // bytes of an id that are no text
-	}
 	return b.String()
 }
 
@@ -58,8 +55,6 @@ func narrow(r rune) rune {
 	switch {
 	case r >= '\uff01' && r <= '\uff5e':
 		return r - '\uff01' + '!'
-	case r == '\ufe6b':
-		return '@'
 	case r == '\ufe62' || r == '\u207a':
 		return '+'
 	case r >= utf8.RuneSelf && unicode.IsDigit(r):

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"errors"
 )
 
 // passKeys are the keys that a pass of the sequencer needs, asked for once a
@@ -14,8 +13,6 @@ type passKeys struct {
 // filingKeys are those of a tenant: none where they do not answer, and what needs
 // them waits.
 type filingKeys struct{ queue, surrogates []macKey }
-
-var errNoKeys = errors.New("audit: no MAC keys")
 
 func newPassKeys() *passKeys { return &passKeys{by: make(map[string]filingKeys)} }
 

@@ -12,8 +12,6 @@ type passRecord struct {
 	mu      sync.Mutex
 	last    time.Time         // zero: none
 	failing time.Time         // since when they fail; zero: the last one did not
-	refused int               // rows that the last one did not let in
-	refuses time.Time         // since when
 	running map[int]time.Time // those that have not ended, by the order in which they began
 	begun   int
 }
@@ -50,7 +48,7 @@ func (p *passRecord) stuck(now time.Time) (since time.Time, lasts time.Duration)
 // take its time.
 const hangs = 10
 
-func (p *passRecord) took(r Result, err error, now time.Time) {
+func (p *passRecord) took(err error, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last = now
@@ -59,15 +57,6 @@ func (p *passRecord) took(r Result, err error, now time.Time) {
 		p.failing = time.Time{}
 	case p.failing.IsZero():
 		p.failing = now
-	}
-	if err != nil && len(r.Refused) == 0 {
-		return // it did not come to look at the queue
-	}
-	switch p.refused = len(r.Refused); {
-	case p.refused == 0:
-		p.refuses = time.Time{}
-	case p.refuses.IsZero():
-		p.refuses = now
 	}
 }
 
@@ -91,9 +80,5 @@ func (p *passRecord) findings(now time.Time, late time.Duration) []Finding {
 		run.Level, run.Since = HealthNotice, since
 		run.Remedy = "a pass has been going on since then: it has much to do, or something does not answer it"
 	}
-	refused := Finding{Name: "audit.refused", Level: health.Yes(p.refused > 0, HealthAlarm), Value: float64(p.refused), Unit: "rows", Since: p.refuses}
-	if refused.Level != HealthOK {
-		refused.Remedy = "somebody without the key of the tags changed or inserted queued rows: look at Result.Refused, and at who may write the database"
-	}
-	return []Finding{run, refused}
+	return []Finding{run}
 }

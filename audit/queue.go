@@ -55,7 +55,6 @@ const spent int64 = 1 << 62
 type mark struct {
 	on       bool  // only there
 	last     int64 // up to here all was looked at
-	hold     int64 // the first row that goes on waiting, 0 where none does
 	seen     int64 // the mark of the state, as this pass knows it
 	disorder bool  // numbers are in no order
 }
@@ -93,9 +92,6 @@ func (m *mark) move(s *state) {
 		return
 	}
 	s.drained = m.last
-	if m.hold > 0 {
-		s.drained = min(m.last, m.hold-1)
-	}
 }
 
 // eventName is the id of a row for reports, whatever its bytes are.

@@ -58,7 +58,7 @@ func (t *Trail) rebuild(ctx context.Context, r *Repair, record func() error) err
 		return err
 	}
 	s, err := t.state(ctx, t.db)
-	proven := largest(kept, head, seen, t.memory.published())
+	proven := largest(kept, head, seen)
 	lost, errLost := t.lost(ctx, s, err, proven)
 	if errLost != nil {
 		return errLost

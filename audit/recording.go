@@ -169,8 +169,9 @@ func (r *recording) surrogate(person string) string {
 	return r.ticket(person).text
 }
 
-// build makes the row.
+// build makes the row. The keys that were taken for it are gone then.
 func (t *Trail) build(r *recording) error {
+	defer r.wipe()
 	if err := r.name(); err != nil {
 		return err
 	}

@@ -14,7 +14,8 @@ import (
 // OpeningHolders counts the heads of surrogates of a tenant that are sealed under
 // a key version, by the first 5 bytes of the sealed form: a holder in the sense of
 // vault.DestroyKeyVersion. There is one head a person, and one for what is about
-// nobody; with it goes all that was sealed about the person.
+// nobody; with it goes all that was sealed about the person. As long as Config.Mirror
+// may hold other ones than the database, all of them count.
 func (t *Trail) OpeningHolders(ctx context.Context, tenant string, keyVersion uint32) (count int, where string, err error) {
 	if err := t.ready(); err != nil {
 		return 0, "", err
@@ -23,7 +24,12 @@ func (t *Trail) OpeningHolders(ctx context.Context, tenant string, keyVersion ui
 		return 0, "", invalid("holders: %w", err)
 	}
 	prefix := binary.BigEndian.AppendUint32([]byte{1}, keyVersion)
-	_, err = t.one(ctx, t.db, []any{&count}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND SUBSTR(head, 1, 5) = ?`, tenant, prefix)
+	if _, err = t.one(ctx, t.db, []any{&count}, `SELECT COUNT(*) FROM crmguard_audit_surrogates WHERE tenant = ? AND SUBSTR(head, 1, 5) = ?`, tenant, prefix); err != nil || count > 0 {
+		return count, surrogatesTable, err
+	}
+	if count, err = t.unmirroredHeads(ctx, tenant); count > 0 {
+		return count, "Config.Mirror", err
+	}
 	return count, surrogatesTable, err
 }
 
@@ -38,8 +44,8 @@ type ResealReport struct {
 // Reseal hands each head of a surrogate to reseal, which returns it sealed under
 // the active key version (or unchanged), and writes it back where it is still the
 // one that was read: one row a person, however many events there are. Tenant,
-// person ("" for nobody) and ad are what it was sealed with. It can be interrupted
-// and repeated.
+// person ("" for nobody) and ad are what it was sealed with. Config.Mirror has the
+// new ones when it returns. It can be interrupted and repeated.
 func (t *Trail) Reseal(ctx context.Context, reseal func(ctx context.Context, tenant, person string, sealed, ad []byte) ([]byte, error)) (ResealReport, error) {
 	var r ResealReport
 	if err := t.ready(); err != nil {
@@ -50,11 +56,14 @@ func (t *Trail) Reseal(ctx context.Context, reseal func(ctx context.Context, ten
 	}
 	for last := int64(0); ; {
 		page, err := t.headsAfter(ctx, last)
-		if err == nil && len(page) == 0 && r.Resealed > 0 && t.config.Mirror != nil {
-			err = t.mirrorPeopleAnew(ctx)
-		}
-		if err != nil || len(page) == 0 {
+		if err != nil {
 			return r, err
+		}
+		if len(page) == 0 {
+			if err := t.mirrorResealed(ctx); err != nil {
+				return r, fmt.Errorf("audit: reseal: %w", err)
+			}
+			return r, nil
 		}
 		last = page[len(page)-1].n
 		changed, err := t.resealed(ctx, page, &r, reseal)
@@ -63,6 +72,11 @@ func (t *Trail) Reseal(ctx context.Context, reseal func(ctx context.Context, ten
 		}
 		if len(changed) == 0 {
 			continue
+		}
+		if r.Resealed == 0 { // before the first one: what follows may be stopped
+			if err := t.mirrorPeopleAnew(ctx); err != nil {
+				return r, fmt.Errorf("audit: reseal: %w", err)
+			}
 		}
 		if err := t.swap(ctx, changed, &r); err != nil {
 			return r, err

@@ -29,12 +29,16 @@ func (t *Trail) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-timer.C:
 		}
-		_, err := t.RunOnce(ctx)
+		r, err := t.RunOnce(ctx)
 		if err != nil && ctx.Err() == nil {
 			t.observe(ctx, "audit.run.failed", 1, slog.Bool("beat", errors.Is(err, ErrHead)))
 		}
 		if wait.ends(err, t.lateFor) {
 			return err
+		}
+		if r.more && err == nil {
+			timer.Reset(0) // good rows may stand behind those
+			continue
 		}
 		timer.Reset(t.config.Interval)
 	}

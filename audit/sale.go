@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"slices"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -17,7 +16,6 @@ func (t *Trail) recordIn(ctx context.Context, tx sqldb.Execer, e Event) (id stri
 	if err := t.take(r); err != nil {
 		return "", err
 	}
-	defer r.wipe()
 	if err := t.build(r); err != nil {
 		return "", err
 	}
@@ -41,7 +39,6 @@ func (t *Trail) recordIn(ctx context.Context, tx sqldb.Execer, e Event) (id stri
 // made once: where the database ends the transaction in favour of another one, the
 // same row is written again.
 func (t *Trail) note(ctx context.Context, e Event) (id string, err error) {
-	e, _ = t.called(ctx, e)
 	r, err := t.check(ctx, e)
 	if err != nil {
 		return "", err
@@ -58,13 +55,12 @@ func (t *Trail) note(ctx context.Context, e Event) (id string, err error) {
 }
 
 func (t *Trail) noted(ctx context.Context, r *recording) error {
-	if err := t.prepare(ctx, r.event.Tenant, slices.Clone(r.given.persons)); err != nil {
+	if err := t.prepare(ctx, r.event.Tenant, r.given.persons); err != nil {
 		return err
 	}
 	if err := t.take(r); err != nil {
 		return err
 	}
-	defer r.wipe()
 	if err := t.build(r); err != nil {
 		return err
 	}

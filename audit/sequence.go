@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -20,10 +19,12 @@ type Result struct {
 	Sequenced int       // events that got their place in the log
 	Captured  int       // captured rows that did, behind them (Config.Captured)
 	Refused   []Refused // queued rows without a valid tag
-	Aside     int       // of those, how many were set aside; the rest waits and is looked at again
+	Aside     int       // how many were set aside; the others were so before, wait for a key, and were looked at again
 	Beat      bool      // a beat was added
 	Size      int64     // entries in the log
 	Published int64     // entries under the newest published checkpoint
+
+	more bool // it met so many rows that may not enter that it went no further
 }
 
 // Refused is a queued row that the sequencer did not let into the log: it was
@@ -33,7 +34,8 @@ type Refused struct {
 	What  string // why
 }
 
-// RunOnce gives every queued event its place in the log and publishes it. It
+// RunOnce gives every event that waits its place in the log and publishes it; what
+// is recorded while it runs may be left to the next pass. It
 // may run in several processes at once; each event gets one place. A pass that
 // was interrupted anywhere is completed by the next.
 func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
@@ -44,7 +46,7 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	defer func() {
 		end()
 		t.report(ctx, r)
-		t.passes.took(r, err, t.now())
+		t.passes.took(err, t.now())
 	}()
 	t.tickets.sweep(t.config.Now(), t.prepared())
 	v, err := t.look(ctx, t.keptDue())
@@ -58,6 +60,13 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 		t.observe(ctx, "audit.decisions.failed", 1)
 	}
 	if err := t.announceKey(ctx); err != nil {
+		return r, err
+	}
+	back, err := t.comeBack(ctx, &r)
+	if err == nil && back > 0 {
+		v, err = t.look(ctx, false) // the state says from where on the queue is read
+	}
+	if err != nil {
 		return r, err
 	}
 	beatErr := t.drain(ctx, v.state, v.head, &r)
@@ -74,14 +83,11 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err := t.findAll(ctx, findAPass); err != nil {
 		return r, err
 	}
-	if err := t.resume(ctx); err != nil {
-		return r, err
-	}
-	if err := t.sweep(ctx); err != nil {
-		return r, err
-	}
+	// What fails from here on keeps nothing else from being done, and is said last.
+	resumeErr, sweepErr := t.resume(ctx), t.sweep(ctx)
+	t.mirrorRest(ctx)
 	t.copyAll(ctx)
-	return r, cmp.Or(beatErr, capturedErr)
+	return r, cmp.Or(beatErr, capturedErr, resumeErr, sweepErr)
 }
 
 // findAPass bounds how many entries a pass files query keys of, so that a sequencer
@@ -94,7 +100,7 @@ func (t *Trail) report(ctx context.Context, r Result) {
 	t.observe(ctx, "audit.published", float64(r.Published))
 }
 
-// drain walks the queue once.
+// drain walks the queue once, up to what waits when it begins.
 func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) error {
 	keys := newPassKeys()
 	defer keys.wipe()
@@ -102,8 +108,12 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 	if err != nil {
 		return err
 	}
+	last, err := t.lastWaiting(ctx)
+	if err != nil {
+		return err
+	}
 	var beatErr error
-	asides := 0
+	budget, unpublished := refusals{rows: refusedAPass, bytes: refusedBytesAPass}, 0
 	for {
 		limit := t.filing.rows()
 		rows, more, err := t.queued(ctx, cursor, limit)
@@ -114,7 +124,7 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 		if err != nil {
 			return err
 		}
-		if err := t.refuse(ctx, refused, &asides, &m, r); err != nil {
+		if err := t.refuse(ctx, refused, &budget, r); err != nil {
 			return err
 		}
 		if len(rows) > 0 {
@@ -134,28 +144,35 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 				return err
 			}
 		}
-		if !more {
+		if r.more = more && budget.spent(); !more || r.more || cursor >= last {
 			return beatErr
+		}
+		if unpublished += len(good); unpublished >= t.publishEach {
+			if unpublished, err = 0, t.publish(ctx, r); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// refuse reports rows that may not enter, and moves those away that never may.
-func (t *Trail) refuse(ctx context.Context, refused []refusal, asides *int, m *mark, r *Result) error {
-	var definite []refusal
+// refusals are what a pass still has to do with rows that may not enter.
+type refusals struct{ rows, bytes int }
+
+func (b *refusals) spent() bool { return b.rows <= 0 || b.bytes <= 0 }
+
+// refuse reports rows that may not enter, and moves them away.
+func (t *Trail) refuse(ctx context.Context, refused []refusal, budget *refusals, r *Result) error {
+	size := 0
 	for i := range refused {
-		f := &refused[i]
-		r.Refused = append(r.Refused, Refused{Event: eventName(f.id), What: f.why})
-		t.observe(ctx, "audit.refused.row", 1, slog.String("why", f.why))
-		if f.definite && *asides+len(definite) < asidesAPass {
-			definite = append(definite, *f)
-		} else if m.hold == 0 || f.seq < m.hold {
-			m.hold = f.seq
-		}
+		t.refused(ctx, &refused[i], r)
+		size += len(refused[i].body)
 	}
-	n, err := t.setAside(ctx, definite)
-	*asides += len(definite)
+	n, err := t.setAside(ctx, refused)
 	r.Aside += n
+	if n > 0 { // whoever holds them locked keeps no pass from what stands behind them
+		budget.rows -= n
+		budget.bytes -= size
+	}
 	return err
 }
 

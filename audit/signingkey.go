@@ -20,10 +20,7 @@ func signingKey(text string) (signer note.Signer, verifier string, err error) {
 	if err != nil || len(seed) != 1+ed25519.SeedSize {
 		return nil, "", errors.New("it is no Ed25519 key in the form of GenerateKey")
 	}
-	public, ok := ed25519.NewKeyFromSeed(seed[1:]).Public().(ed25519.PublicKey)
-	if !ok {
-		return nil, "", errors.New("it is no Ed25519 key")
-	}
+	public := ed25519.PublicKey(ed25519.NewKeyFromSeed(seed[1:])[ed25519.SeedSize:])
 	if verifier, err = note.NewEd25519VerifierKey(signer.Name(), public); err != nil {
 		return nil, "", err
 	}

@@ -37,8 +37,8 @@ func (t *Trail) lost(ctx context.Context, s state, why error, proven tlog.Tree) 
 	return t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_entries WHERE idx >= ?`, s.N)
 }
 
-// stateBack makes the state row anew, of a tree that is proven; record leaves an
-// event before it.
+// stateBack makes the state row anew, of a tree that is proven and has entries;
+// record leaves an event before it.
 func (t *Trail) stateBack(ctx context.Context, proven tlog.Tree, others []tlog.Tree, record func() error) (state, error) {
 	beyond := func(q sqldb.Querier) error {
 		var n, first int64
@@ -46,9 +46,6 @@ func (t *Trail) stateBack(ctx context.Context, proven tlog.Tree, others []tlog.T
 			return err
 		}
 		return fmt.Errorf("%w: the state row is lost, and no checkpoint proves the last %d entries of the database, from %d on: restore the database and CatchUp", auditlog.ErrTampered, n, first)
-	}
-	if proven.N == 0 {
-		return state{}, fmt.Errorf("%w: the state row is lost, and no checkpoint proves the entries", auditlog.ErrTampered)
 	}
 	if err := beyond(t.db); err != nil {
 		return state{}, err

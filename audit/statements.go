@@ -66,6 +66,9 @@ type queuedRow struct {
 
 // putRow inserts a row, or finds that the same event is there.
 func (t *Trail) putRow(ctx context.Context, tx sqldb.Execer, row *queuedRow) error {
+	if err := t.fits(row); err != nil {
+		return err
+	}
 	result, err := tx.ExecContext(ctx, t.saleText, row.id[:], t.origin, row.retry, row.body)
 	if err != nil {
 		return t.putError(row, sqldb.Safe(err))

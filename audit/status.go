@@ -73,7 +73,11 @@ func (t *Trail) Status(ctx context.Context) ([]Finding, error) {
 	out := append(ofDatabase,
 		unpublished, faultFinding(Finding{Name: "audit.log", Value: float64(v.head.N), Unit: "entries"}, logErr),
 		t.keptFinding(ctx, limit, kept, v))
-	if mirror, has := t.mirrorFinding(s, v.head); has {
+	mirror, has, err := t.mirrorFinding(ctx, s, v.head, now)
+	if err != nil {
+		return nil, err
+	}
+	if has {
 		out = append(out, mirror)
 	}
 	for _, read := range copied {
@@ -92,7 +96,11 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	aside, err := t.asideFinding(ctx)
+	clock, err := t.clockFinding(ctx, queue)
+	if err != nil {
+		return nil, err
+	}
+	aside, err := t.asideFindings(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +120,8 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	out := append([]Finding{queue, t.beatFinding(s, queue, now), aside, unmapped, erased, t.gapFinding()}, captured...)
+	out := append([]Finding{queue, t.beatFinding(s, queue, now), clock, unmapped, erased, t.gapFinding()}, aside...)
+	out = append(out, captured...)
 	out = append(out, t.passes.findings(now, t.late())...)
 	return append(out, settings...), nil
 }

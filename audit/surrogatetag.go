@@ -24,6 +24,15 @@ func surrogateTag(k *macKey, tenant string, surrogate [16]byte, state byte, into
 	return k.tag(nil, surrogateHead(tenant, surrogate, state, into), nil)
 }
 
+// tagIfKnown is the tag, and none where the keys of the tenant do not answer:
+// [Trail.CatchUp] tags such rows when they do.
+func tagIfKnown(keys []macKey, tenant string, surrogate [16]byte, state byte, into []byte) []byte {
+	if len(keys) == 0 {
+		return []byte{}
+	}
+	return surrogateTag(&keys[0], tenant, surrogate, state, into)
+}
+
 // checkSurrogateTag looks at the tag of the row of a surrogate.
 func checkSurrogateTag(keys []macKey, tenant string, surrogate [16]byte, state byte, into, tag []byte) tagVerdict {
 	return checkTag(keys, tag, surrogateHead(tenant, surrogate, state, into), nil)

@@ -57,23 +57,37 @@ func (t *Trail) sweepRetries(ctx context.Context) (n int, err error) {
 }
 
 // retriesDone are the ids of the next entries whose retries nobody compares any
-// more, in their order and without a hole.
+// more, in their order and without a hole: those that were filed long enough ago,
+// and those before one that was. Entries are filed in their order, so that a
+// sequencer whose clock was years ahead keeps no tag for years.
 func (t *Trail) retriesDone(ctx context.Context, s state) (ids []any, err error) {
 	end := t.now().Add(-cmp.Or(t.config.RetryFor, retryKept)).UnixMicro()
-	next := max(s.swept, s.pruned)
+	from := max(s.swept, s.pruned)
+	var read []any
+	ahead := true // by a clock of a sequencer that was in the future
 	err = t.query(ctx, t.db, func(found answer) error {
 		var idx, filed int64
 		var id []byte
 		if err := found.Scan(&idx, &id, &filed); err != nil {
 			return err
 		}
-		if idx != next || filed >= end {
+		if idx != from+int64(len(read)) {
 			return errEnough
 		}
-		next, ids = next+1, append(ids, id)
+		if read = append(read, id); filed < end {
+			ids = read // what was filed before it, too, by whatever clock
+		}
+		ahead = ahead && filed > t.now().Add(clockAhead).UnixMicro()
 		return nil
-	}, `SELECT idx, `+upTo(mostID, "id")+`, filed FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, next, min(next+sweepRows, s.N))
-	return ids, enough(err)
+	}, `SELECT idx, `+upTo(mostID, "id")+`, filed FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, from, min(from+sweepRows, s.N))
+	if err = enough(err); err != nil || !ahead || len(read) < sweepRows {
+		return ids, err
+	}
+	later, err := t.any(ctx, t.db, `SELECT 1 FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? AND filed < ?`, from+sweepRows, from+sweepPages*sweepRows, end)
+	if later {
+		ids = read
+	}
+	return ids, err
 }
 
 // retryKept is how long after its filing a retry can still be compared, unless

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 	"time"
 
@@ -151,6 +152,20 @@ func (s *tickets) forget(tenant, person string) {
 	defer s.mu.Unlock()
 	if e := s.by[ticketID{tenant, person}]; e != nil {
 		s.drop(e)
+	}
+}
+
+// forgetMarked drops the tickets of surrogates, whoever has them.
+func (s *tickets) forgetMarked(tenant string, marked []surrogateID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := s.order.Front(); e != nil && len(marked) > 0; {
+		following := e.Next()
+		h := e.Value.(*held) //nolint:forcetypeassert // nothing else is in the list
+		if h.id.person != "" && slices.Contains(marked, surrogateID{tenant, h.surrogate}) {
+			s.drop(e)
+		}
+		e = following
 	}
 }
 

@@ -31,6 +31,7 @@ type Trail struct {
 	random func([]byte) error
 
 	copies   []*duplicate // what this process knows of Config.Copies
+	mirrored mirroring    // and of Config.Mirror
 	passes   passRecord   // of this process
 	asked    questions    // of this process, by Status
 	memory   memory       // of this process
@@ -43,16 +44,20 @@ type Trail struct {
 
 	capturedForged forgedRows // of this process
 
+	again [len(whysLate)]atomic.Int64 // of each reason the last row aside that was looked at again
+
 	filing, finding pace         // of this process
 	lookedAtAll     atomic.Bool  // the whole queue was read once
 	thinned         atomic.Int64 // when heads were thinned, microseconds
 	lateFor         time.Duration
+	publishEach     int
+	packet          int64 // what a statement may be at most, in bytes; 0: nobody says
 }
 
 // Open checks the tables and the configuration and claims the log: the first
 // Open over empty tables writes the origin into them, later ones compare it.
 func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
-	t := &Trail{config: config, random: readRandom, lateFor: lateFor}
+	t := &Trail{config: config, random: readRandom, lateFor: lateFor, publishEach: publishEach}
 	if err := t.configure(store); err != nil {
 		return nil, err
 	}
@@ -67,6 +72,9 @@ func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
 		return nil, err
 	}
 	t.saleText = insertText(t.db.Dialect)
+	if err := t.askPacket(ctx); err != nil {
+		return nil, fmt.Errorf("audit: open: %w", err)
+	}
 	if err := t.claim(ctx); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}

@@ -110,7 +110,7 @@ func TestTheFirstStatePutBackGivesNoRowAnotherPlace(t *testing.T) {
 	require.Len(t, r.Refused, 10)
 	require.Equal(t, auditlog.Unanchored, b.verifyLog(nil).Verdict)
 	require.Equal(t, audit.HealthAlarm, b.found("audit.kept", "").Level)
-	require.Equal(t, audit.HealthAlarm, b.found("audit.refused", "").Level)
+	require.Equal(t, audit.HealthAlarm, b.found("audit.aside", "").Level)
 	require.Equal(t, auditlog.RolledBack, b.verifyLog(kept).Verdict)
 }
 

@@ -30,9 +30,6 @@ func toValue(v any) (frame.Value, error) {
 		}
 		return frame.OfJSON(x)
 	case Decimal:
-		if x == "" {
-			return frame.Value{}, fmt.Errorf("%w: an empty decimal", frame.ErrValue)
-		}
 		return frame.OfDecimal(string(x))
 	case Date:
 		return frame.OfDate(string(x))

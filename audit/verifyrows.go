@@ -43,10 +43,10 @@ func (c *comparison) queue(ctx context.Context) error {
 // asides looks for rows that were parked by hand, as if they had been set aside.
 func (c *comparison) asides(ctx context.Context) error {
 	if err := c.each(ctx, "", eventsTable, "a row without a place that nobody has set aside",
-		`SELECT v.id FROM crmguard_audit_events v WHERE v.idx < 0 AND (v.idx <> -1 OR NOT EXISTS (SELECT 1 FROM crmguard_audit_aside a WHERE a.id = v.id)) ORDER BY v.seq LIMIT 100`); err != nil {
+		`SELECT `+upTo(64, "v.id")+` FROM crmguard_audit_events v WHERE v.idx < 0 AND (v.idx <> -1 OR NOT EXISTS (SELECT 1 FROM crmguard_audit_aside a WHERE a.id = v.id)) ORDER BY v.seq LIMIT 100`); err != nil {
 		return err
 	}
-	return c.each(ctx, "", eventsTable, "a row of another log", `SELECT id FROM crmguard_audit_events WHERE log <> ? ORDER BY seq LIMIT 100`, logRow)
+	return c.each(ctx, "", eventsTable, "a row of another log", `SELECT `+upTo(64, "id")+` FROM crmguard_audit_events WHERE log <> ? ORDER BY seq LIMIT 100`, logRow)
 }
 
 // names looks at the row that tells sales which log these tables hold.

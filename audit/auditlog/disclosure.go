@@ -39,6 +39,10 @@ type disclosureJSON struct {
 	Who   string     `json:"who,omitempty"`
 }
 
+// saltSize is that of every salt: beside a longer one, what stands in the end of a
+// value would be a value of its own under the same commitment.
+const saltSize = sha256.Size
+
 // maxDisclosure bounds what is read: a value of the largest opening.
 const maxDisclosure = 32 << 20
 
@@ -121,6 +125,9 @@ func CheckDisclosure(trust Trust, data []byte) (Disclosure, error) {
 			return Disclosure{}, malformed("disclosure: %w", err)
 		}
 	}
+	if len(parts[3]) != saltSize {
+		return Disclosure{}, malformed("disclosure: a salt of %d bytes", len(parts[3]))
+	}
 	leaf, err := Verify(trust, parts[0], parts[1])
 	if err != nil {
 		return Disclosure{}, err
@@ -145,8 +152,8 @@ func (d *disclosureJSON) committed(l *Leaf, value frame.Value, salt []byte) erro
 	path := d.Path
 	if d.Name != "" {
 		name, err := canon.ParseBytes(d.Name)
-		if err != nil {
-			return malformed("disclosure: %w", err)
+		if err != nil || len(name) != saltSize {
+			return malformed("disclosure: salt of the name")
 		}
 		f := Field{Path: path, Side: SideName, Value: frame.Value{Type: frame.Text, Data: []byte(path)}}
 		path = "c:" + commitSalted(name, id, &f)
@@ -155,7 +162,7 @@ func (d *disclosureJSON) committed(l *Leaf, value frame.Value, salt []byte) erro
 	want := commitSalted(salt, id, &Field{Path: d.Path, Side: side, Value: value})
 	for i := range l.Changes {
 		c := &l.Changes[i]
-		if c.Who != d.Who || (c.Path == Folded) != (d.Fold != nil) {
+		if c.Who != d.Who {
 			continue
 		}
 		if d.Fold != nil {

@@ -149,8 +149,8 @@ func (l *Leaf) checkKind() error {
 	case KindGap:
 		return l.Gap.check()
 	case KindMerge:
-		if l.Object.Kind != "person" || len(l.Persons) != 2 || !slices.Contains(l.Persons, l.Object.ID) {
-			return malformed("merge: it names two persons, and one of them as the object")
+		if l.Object.Kind != "person" || len(l.Persons) < 2 || !slices.Contains(l.Persons, l.Object.ID) {
+			return malformed("merge: it names persons, two at least, and the one who stays as the object")
 		}
 	}
 	return nil

@@ -215,7 +215,7 @@ func (l *Leaf) plainFill(in plainLeaf) error {
 		l.Object = Object{Kind: in.Object[0], ID: in.Object[1], Person: plainSurrogate(in.Object[1])}
 	}
 	if in.Kind == KindMerge {
-		if len(l.Persons) != 2 || l.Object.Kind != "person" || l.Object.ID != l.Persons[0] && l.Object.ID != l.Persons[1] {
+		if len(l.Persons) < 2 || l.Object.Kind != "person" || !slices.Contains(l.Persons, l.Object.ID) {
 			return malformed("merge")
 		}
 	}

@@ -32,7 +32,8 @@
 // # Not promised
 //
 // On MariaDB all openings of an event are together at most as large as
-// max_allowed_packet lets a statement be, 16 MiB unless it was set; where
+// max_allowed_packet lets a statement be, 16 MiB unless it was set, and an event with
+// more is [audit.ErrTooLarge]; where
 // binlog_format is STATEMENT (MIXED is its default) each recording warns that the
 // table has two unique keys. MariaDB before 10.6 and MySQL before 8.0.1 cannot skip
 // the row of a sale that is retrying, and are refused. On SQLite only one connection of the

@@ -23,6 +23,9 @@ type Insert struct {
 	Key []string
 	// Replace takes the new row instead of the one that is there.
 	Replace bool
+	// Once are columns that Replace leaves as they are: of a table in which not
+	// every column may be changed.
+	Once []string
 }
 
 // Rows are written in statements of this many at most: longer ones gain
@@ -66,7 +69,7 @@ func (d Dialect) insertText(in Insert, rows int) string {
 	b.WriteString(strings.TrimSuffix(strings.Repeat(row+", ", rows), ", "))
 	set := []string{}
 	for _, column := range in.Columns {
-		if in.Replace && !slices.Contains(in.Key, column) {
+		if in.Replace && !slices.Contains(in.Key, column) && !slices.Contains(in.Once, column) {
 			set = append(set, column+" = "+d.inserted(column))
 		}
 	}

@@ -151,6 +151,10 @@ func TestInsertLeavesOrReplacesWhatIsThere(t *testing.T) {
 		anyKey.Key = nil
 		require.NoError(t, db.Insert(t.Context(), db, anyKey, [][]any{{"main", "a", 7, nil}, {"main", "d", 5, nil}}))
 		require.Equal(t, []string{"a=9", "b=2", "c=3", "d=5", "a=4"}, words(t, db))
+		once := insert(true)
+		once.Once = []string{"n"}
+		require.NoError(t, db.Insert(t.Context(), db, once, [][]any{{"main", "a", 6, []byte("new")}}))
+		require.Equal(t, []string{"a=9", "b=2", "c=3", "d=5", "a=4"}, words(t, db))
 		require.NoError(t, db.Insert(t.Context(), db, insert(true), nil))
 		require.Error(t, db.Insert(t.Context(), db, insert(true), [][]any{{"main", nil, 1, nil}}), "a fault other than the key is no silence")
 		require.Error(t, db.Insert(t.Context(), db, insert(false), [][]any{{"main", "short"}}))

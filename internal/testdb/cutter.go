@@ -26,6 +26,9 @@ type Cutter struct {
 	cut     bool
 	hold    hold
 	outside []string
+	counts  Counts
+
+	watch func(inTx bool) // called before each call, where there is one
 }
 
 // A hold is where a commit stands still.
@@ -174,6 +177,7 @@ type cutConn struct {
 
 // note remembers what runs outside of any transaction.
 func (c *cutConn) note(query string) {
+	c.cutter.count(1, 0)
 	if c.inTx {
 		return
 	}
@@ -185,6 +189,9 @@ func (c *cutConn) note(query string) {
 // before cuts the connection where it is time to. What comes of it is the
 // driver's answer; SQLite has no connection to lose, so there it is said here.
 func (c *cutConn) before() error {
+	if c.cutter.watch != nil {
+		c.cutter.watch(c.inTx)
+	}
 	if c.cutter.due(false) {
 		if err := c.cutter.end(c); err != nil {
 			return err
@@ -341,7 +348,11 @@ func (r *cutRows) Next(dest []driver.Value) error {
 			return errors.Join(driver.ErrBadConn, r.Close(), r.conn.cutter.end(r.conn))
 		}
 	}
-	return r.Rows.Next(dest)
+	err := r.Rows.Next(dest)
+	if err == nil {
+		r.conn.cutter.count(0, 1)
+	}
+	return err
 }
 
 type cutTx struct {
@@ -350,8 +361,9 @@ type cutTx struct {
 }
 
 func (tx *cutTx) Commit() error {
+	err := tx.conn.before()
 	tx.conn.inTx = false
-	if err := tx.conn.before(); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := tx.conn.cutter.held(false); err != nil {

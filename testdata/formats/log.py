@@ -53,7 +53,7 @@ def check_kind(leaf):
     """What only leaves of one kind say."""
     if leaf["kind"] == "merge":
         kind, into = leaf["object"]
-        require(kind == "person" and len(leaf["persons"]) == 2 and into in leaf["persons"], "merge")
+        require(kind == "person" and len(leaf["persons"]) >= 2 and into in leaf["persons"], "merge")
     if leaf["kind"] == "capture":
         seen = leaf["cap"]
         columns = seen.get("cols", [])
@@ -221,6 +221,7 @@ def check_disclosure(data, vkey):
     event, path, value = uuid.UUID(leaf["id"]).bytes, said["path"], unb64(said["value"])
 
     def under(salt, side, kind, data):
+        require(len(salt) == 32, "a salt of another size")
         return b64(sha256(lp("crmguard/audit/commit/v1") + salt + lp(event) + lp(path) + bytes([side, kind]) + lp(data)))
 
     wanted = under(unb64(said["salt"]), said["side"], said["type"], value)
@@ -434,3 +435,16 @@ def check_proof(data, entry, vkey):
     size, root = open_checkpoint(checkpoint, vkey)
     require(int(index[6:]) < size, "an index outside the tree")
     require(root_from_path(leaf_hash(entry), int(index[6:]), size, [unstd64(h) for h in path]) == root, "the proof leads to another root")
+
+
+def mirror_file(label, number, parts):
+    """A file of the mirror; parts are those of one opening, or of one row of a surrogate."""
+    return ("crmguard/audit/%s/v1\n" % label).encode() + u64(number) + b"".join(parts)
+
+
+def mirror_opening(index, owner, sealed):
+    return u64(index) + lp(owner, sealed)
+
+
+def mirror_person(tenant, surrogate, head):
+    return lp(tenant, surrogate, head)

@@ -9,7 +9,28 @@ from .base import ABSENT, BOOLEAN, INTEGER, JSON, NULL, TEXT, Refused, b64, hkdf
 from .capture import captured_id
 from .fields import field_ad, index_value, normalise, personseal_ad, stream_key
 from .keys import keyset_ad, personkey_ad
-from .log import body_key, check_changes, check_disclosure, check_leaf, commitment, head_ad, open_body, read_body, read_frames, read_row, write_head
+from .log import (
+    body_key,
+    check_changes,
+    check_disclosure,
+    check_leaf,
+    commitment,
+    find_key,
+    head_ad,
+    head_input,
+    mirror_file,
+    mirror_opening,
+    mirror_person,
+    open_body,
+    queue_input,
+    read_body,
+    read_frames,
+    read_row,
+    retry_input,
+    state_input,
+    surrogate_input,
+    write_head,
+)
 from .records import ledger_digest, seal_input
 
 ROOT = bytes(range(32))
@@ -37,6 +58,7 @@ def run():
     stand_alone()
     captured()
     samples()
+    tables()
     disclosures()
 
 
@@ -177,3 +199,37 @@ def samples():
         who = "s:" + b64(owner) if any(owner) else None
         clear = check_changes(leaf, who, seed, {(path, side): (kind, value) for path, side, kind, value in fields})
         same("opening %d, changes" % n, sorted(clear), ["a name of no column", "email"])
+
+
+def tables():
+    """What stands in tables and in the mirror beside the log."""
+    frozen = json.loads((pathlib.Path(__file__).parents[2] / "audit/testdata/v1/tables.json").read_text())
+    name, origin, tenant = frozen["name"], frozen["origin"], frozen["tenant"]
+    key = Key(bytes.fromhex(frozen["secret"]), "log", tenant)
+    raw = bytes.fromhex
+
+    def tagged(use, data):
+        return key.prefix + mac(key.mac_key(lp("crmguard/audit/" + use, name)), data)
+
+    row = dict(frozen["state"])
+    tag, size, root = row.pop("tag"), row.pop("size"), raw(row.pop("root"))
+    order = ["published", "beat", "beat_size", "found", "mirrored", "people", "drained", "pruned", "swept"]
+    same("tag of the state", key.tag(state_input(origin, root, size, *(row.pop(n) for n in order))), tag)
+    same("the state has nothing else", row, {})
+    row = frozen["head"]
+    same("tag of a head", key.tag(head_input(origin, raw(row["root"]), row["size"], row["at"], row["note"])), row["tag"])
+    row = frozen["queue"]
+    same("queue tag", tagged("queue-key/v2", queue_input(name, tenant, raw(row["sealed"]), row["leaf"].encode())), row["tag"])
+    row = frozen["retry"]
+    same("retry tag", mac(key.mac_key(lp("crmguard/audit/retry-key/v2", name)), retry_input(tenant, row["given"])), row["tag"])
+    for row in frozen["surrogates"]:
+        data = surrogate_input(tenant, raw(row["surrogate"]), row["state"], raw(row["into"]))
+        same("tag of a surrogate, state %d%s" % (row["state"], ", merged" if row["into"] else ""), tagged("surrogate-key/v1", data), row["tag"])
+    mirror = frozen["mirror"]
+    parts = [mirror_opening(o["index"], raw(o["owner"]), raw(o["sealed"])) for o in mirror["openings"]]
+    same("mirror, openings", mirror_file("openings", 1, parts), mirror["openings/000"])
+    parts = [mirror_person(p["tenant"], raw(p["surrogate"]), raw(p["head"])) for p in mirror["people"]]
+    same("mirror, people", mirror_file("people", 2, parts), mirror["people/000"])
+    for row in frozen["found"]:
+        value = row["value"]
+        same("query key, " + row["column"], find_key(row["column"], tenant, lp(*value) if isinstance(value, list) else value), row["key"])

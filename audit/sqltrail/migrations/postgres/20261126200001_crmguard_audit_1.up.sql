@@ -71,6 +71,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_aside (
 	body bytea NOT NULL,
 	why text COLLATE "C" NOT NULL,
 	at bigint NOT NULL);
+CREATE INDEX IF NOT EXISTS crmguard_audit_aside_why ON crmguard_audit_aside (why, n);
 CREATE TABLE IF NOT EXISTS crmguard_audit_tiles (
 	level bigint NOT NULL,
 	n bigint NOT NULL,

@@ -68,6 +68,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_aside (
 	body BLOB NOT NULL,
 	why TEXT NOT NULL,
 	at INTEGER NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS crmguard_audit_aside_why ON crmguard_audit_aside (why);
 CREATE TABLE IF NOT EXISTS crmguard_audit_tiles (
 	level INTEGER NOT NULL,
 	n INTEGER NOT NULL,
