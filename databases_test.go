@@ -58,7 +58,7 @@ func proofs() map[string]map[string]proof {
 		"encryption": encryptionOnSQL, "adoption": adoptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
 	}, "MariaDB": {
 		"encryption": encryptionOnSQL, "adoption": adoptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
-	}}
+	}, "pgx": {"audit": auditOnPgx}}
 }
 
 // opened are the ways to the databases of the table's columns. A column is
@@ -84,6 +84,7 @@ func opened(t *testing.T, name testdb.Name) *sql.DB {
 func databasesOf(column string) []testdb.Name {
 	return map[string][]testdb.Name{
 		"SQLite": {testdb.SQLite}, "PostgreSQL": {testdb.PostgresC, testdb.PostgresICU}, "MariaDB": {testdb.MariaDB},
+		"pgx": {testdb.PostgresC, testdb.PostgresICU},
 	}[column]
 }
 

@@ -82,6 +82,10 @@ func (d *Denied) Error() string {
 	return b.String()
 }
 
+// Why gives the reason and the hash of the policy set: what an audit trail records of
+// a denial.
+func (d *Denied) Why() (reason, policySet string) { return string(d.Reason), d.PolicySet }
+
 // Is makes errors.Is(err, ErrDenied) true.
 func (d *Denied) Is(target error) bool { return target == ErrDenied }
 

@@ -46,7 +46,7 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 	}
 	var recovery *queuedRow
 	if first {
-		leaf, err := t.ownLeaf(auditlog.KindRecover, t.config.Tenant, "audit.recover")
+		leaf, err := t.ownLeaf(ctx, auditlog.KindRecover, t.config.Tenant, "audit.recover")
 		if err != nil {
 			return err
 		}

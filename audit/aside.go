@@ -220,7 +220,7 @@ func (t *Trail) Dismiss(ctx context.Context) (n int, err error) {
 		if err != nil || len(rows) == 0 {
 			return n, err
 		}
-		leaf, err := t.ownLeaf(auditlog.KindEvent, t.config.Tenant, "audit.dismiss")
+		leaf, err := t.ownLeaf(ctx, auditlog.KindEvent, t.config.Tenant, "audit.dismiss")
 		if err != nil {
 			return n, err
 		}

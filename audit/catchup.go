@@ -19,6 +19,8 @@ import (
 // keep theirs. What went with retention since the backup goes again; of entries that
 // the log had lost to it already, and the backup never had, the hashes alone come back
 // ([Trail.Prune]).
+// Erasures that the missing entries tell of are done again; the application's own
+// rows of these persons are back with the backup, and are its own to delete.
 //
 // Before anything is written the published log is compared with the kept
 // checkpoint (Config.Kept) and with what the database has: auditlog.ErrRolledBack,

@@ -114,7 +114,7 @@ type Config struct {
 	Verifier string
 	// Former are verifier keys that signed this log before Key, or sign it beside
 	// Key: the published checkpoint and the kept one may bear the signature of any.
-	// The first pass with a new Key records an event of kind [KindKey].
+	// The first pass with a new Key records an event of kind [auditlog.KindKey].
 	Former []string
 	// SignAlso sign beside Sign, and stand in Former: the signer before, until all
 	// processes and all who verify the log know the new key.
@@ -141,8 +141,9 @@ type Config struct {
 	Fields map[string][]string
 	// PersonKinds are the object kinds whose ids are ids of persons, "contact" for
 	// instance: objects of these kinds are named by [PersonRef] and by nothing
-	// else, and no other kind is. nil: [Ref] and PersonRef are believed, and a Ref
-	// to a person by mistake shows the person's id in the log for ever.
+	// else, and no other kind is; "person" always is one. nil: [Ref] and PersonRef are
+	// believed, a Ref to a person by mistake shows the person's id in the log for ever,
+	// and [Trail.Decisions] names no objects but persons.
 	PersonKinds []string
 	// Captured are the tables whose pack of package capture is applied to this
 	// database (PostgreSQL): each pass files what their triggers wrote, behind the
@@ -160,9 +161,13 @@ type Config struct {
 	From func(ctx context.Context) Caller
 	// Allow is asked before anything is shown, once a page ("audit.read"), an export
 	// ("audit.export") or a disclosure ("audit.disclose", for the event, and for the
-	// person whose value it is): resource is what is asked about, "person/<id>", "<kind>/<id>" of an object, or "audit"; whose tenant it is
-	// the context says, because where Config.From names one nothing of another is
-	// answered. Its error reaches the caller. nil: the application has asked already.
+	// person whose value it is): resource is what is asked about, "person/<id>",
+	// "<kind>/<id>" of an object, or "audit"; whose tenant it is the context says,
+	// because where Config.From names one nothing of another is answered. Its error
+	// reaches the caller. A func that records what it decides ([Trail.Watch]) needs the
+	// Trail that Open has yet to return: close over a variable that is set then, as the
+	// Example of Decisions does. Answer without fetching the row: the history of what
+	// was deleted is asked for, too. nil: the application has asked already.
 	Allow func(ctx context.Context, action, resource string) error
 	// Hold says until when nothing of a tenant may go with retention ([Trail.Prune],
 	// [Trail.PruneOpenings]), a legal hold: the zero time where there is none. What it

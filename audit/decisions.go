@@ -58,22 +58,31 @@ type decisions struct {
 //
 // A decision that is no nil is an event with the outcome denied; of one actor and
 // action sixty a minute, the others are counted. What is allowed is counted, by
-// tenant, actor and action, and recorded once a minute: how many there were, and the
-// first hundred persons among them whom the trail knows, so that [About] finds who
-// looked at somebody. Counts are written by [Trail.RunOnce], by the next calls a
-// minute later, a few each, and by [Trail.Flush] where a process ends; one that is
-// killed takes a minute of them along.
+// tenant, actor and action, and recorded once a minute with the outcome allowed: how
+// many there were, and the first hundred persons among them whom the trail knows, so
+// that [About] finds who looked at somebody. It says that somebody was let, and not
+// that anything was done: a question about an action finds it where it asks for that
+// outcome, and never among what was done. Of a list that a policy selected the rows
+// ask nobody: call Decisions for each, or [Trail.Note] once with Event.Persons.
+// Counts are written by [Trail.RunOnce], by the next calls a minute later, a few each,
+// and by [Trail.Flush] where a process ends; one that is killed takes a minute of them
+// along.
+//
+// A decision may say why, and by which policies: what has Why() (reason, policySet
+// string), as a *Denied of package accesscontrol, gives a denial that is an event of
+// its own Event.Reason and Event.Policy.
 //
 // Tenant and actor are those of Config.From. resource is "kind/id" or a kind; one
 // that may not stand in the log, and a person whom the trail does not know, are left
-// out. A denial that cannot be recorded says so beside the decision; a count that
-// cannot stays in memory, is tried again, and observed as audit.decisions.failed.
+// out, and where Config.PersonKinds is nil all but "person/<id>". A denial that
+// cannot be recorded says so beside the decision; a count that cannot stays in
+// memory, is tried again, and observed as audit.decisions.failed.
 func (t *Trail) Decisions(ctx context.Context, action, resource string, decision error) error {
 	if err := t.ready(); err != nil {
 		return errors.Join(decision, err)
 	}
 	c := t.caller(ctx)
-	id := decisionID{c.Tenant, c.Actor, action, OutcomeOK}
+	id := decisionID{c.Tenant, c.Actor, action, OutcomeAllowed}
 	switch {
 	case decision != nil && ctx.Err() != nil && errors.Is(decision, ctx.Err()):
 		return decision // nothing was decided
@@ -89,6 +98,7 @@ func (t *Trail) Decisions(ctx context.Context, action, resource string, decision
 	due, alone := t.decided.add(id, t.decidedPerson(resource), resource, now, ended)
 	var err error
 	if alone {
+		e.why(decision)
 		t.object(ctx, &e, resource)
 		_, err = t.Note(ctx, e)
 	}
@@ -125,7 +135,7 @@ func (id decisionID) event() Event {
 // decidedPerson is the person that a resource names, "" for none.
 func (t *Trail) decidedPerson(resource string) string {
 	kind, id, _ := strings.Cut(resource, "/")
-	if id != "" && slices.Contains(t.config.PersonKinds, kind) {
+	if id != "" && t.isPersonKind(kind) {
 		return id
 	}
 	return ""
@@ -287,10 +297,12 @@ func (t *Trail) writeDecision(ctx context.Context, one *decisionCount) error {
 }
 
 // object names a resource as the object of an event, where it may stand in the log.
-// A person whom the trail does not know gets no surrogate by being asked for.
+// A person whom the trail does not know gets no surrogate by being asked for. Where
+// nobody has said which kinds are persons any id may be a person's, and none stands
+// there.
 func (t *Trail) object(ctx context.Context, e *Event, resource string) {
 	kind, id, _ := strings.Cut(resource, "/")
-	if id == "" {
+	if id == "" || t.config.PersonKinds == nil && !t.isPersonKind(kind) {
 		return
 	}
 	named := *e

@@ -65,7 +65,7 @@ func ExampleDiffer_Of() {
 }
 
 func ExampleTrail_Check() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()

@@ -111,6 +111,9 @@
 //		return driver.RowsAffected(tag.RowsAffected()), err
 //	}
 //
+// The trail's own work is done on a *sql.DB: of pgx's pool by
+// sqltrail.Open(ctx, stdlib.OpenDBFromPool(pool)) of pgx/v5/stdlib, as sqltrail.Install.
+//
 // The statement of a sale never changes its text, so that drivers prepare it once,
 // and its arguments are text and bytes. examples/handles has all of them.
 //
@@ -206,10 +209,41 @@
 // outcome (Found.Pruned says how many entries are not there any more); [Trail.History] for the past of one record, [Trail.Event] for the event
 // that a row names, [Trail.Export] for a spreadsheet, [Trail.Disclose] for one value
 // to an outsider. [Trail.Watch] around a policy makes events of what it denies, and
-// counts what it allows. [Trail.Proof] and [auditlog.Verify] for one event,
+// counts what it allows with the outcome allowed, which no question about an action
+// takes for the act. [Trail.Proof] and [auditlog.Verify] for one event,
 // [auditlog.VerifyLog] for the folder, [Trail.VerifyStore] for all of it,
 // [Trail.Published] (and tilehttp.Handler over it) where there is no folder. [Trail.Prune],
 // in a job of its own whose role has the rights for it, where entries may not be kept for ever.
+//
+// # Times
+//
+// The time of an event is Config.Now when it is recorded ([auditlog.Leaf] At, in a CSV
+// clock). It is found by [Entry.At] (in a CSV at), which is the same time, or that of
+// its filing where the event is a month older than that, or minutes newer: a clock
+// that was years off hides nothing. [Filter] From is within, To is not, so that a
+// month is
+//
+//	from := time.Date(2026, time.May, 1, 0, 0, 0, 0, zone) // of whoever asks
+//	audit.Filter{Action: "contact.export", From: from, To: from.AddDate(0, 1, 0)}
+//
+// and answers are in UTC. No event can be recorded as if it had happened before: what
+// was before the trail began is an event of today that says so.
+//
+// # After a restore
+//
+// A database that came back from a backup lacks what was published since, erasures
+// too. [Open] opens it, events are recorded, and questions are answered from what it
+// has, erased persons included, until [Trail.CatchUp]: so before anything is served
+//
+//  1. open it, and call CatchUp: it does nothing to a database that is level. (One that
+//     is behind is ErrBehind of [Trail.RunOnce], ends [Trail.Run], and is an alarm of
+//     audit.log; that of audit.mirror beside it ends with CatchUp, if the mirror is whole.)
+//  2. delete the rows of erased persons again, which the backup has brought back, from
+//     the ledger of package privacy or by the entries of kind erase. By hand and
+//     unrecorded (gormcapture.ByHand), or call [Trail.Erase] again behind it.
+//  3. RunOnce, then [Trail.VerifyStore] against the kept checkpoint.
+//  4. audit.unmapped of [Trail.Status] counts persons whom only their next
+//     [Trail.Prepare] makes known again.
 //
 // # Concurrency
 //
@@ -275,8 +309,10 @@
 // audit.refused.row (why), audit.run.failed (beat), audit.caught_up,
 // audit.standin (why), audit.copy.failed (copy; each turn), audit.gap (lost events
 // that the log does not count yet), audit.gap.failed, audit.dropped,
-// audit.keys.failed, audit.mirror.failed, audit.exported (events of an export so
-// far), audit.unmapped.left (a question found out whose a surrogate is, and could not note it), audit.decisions.failed (decisions that stay counted in memory). Where rows are
+// audit.keys.failed, audit.erased.again (persons), audit.mirror.failed,
+// audit.mirror.damaged (file), audit.exported (events of an export so far),
+// audit.unmapped.left (a question found out whose a surrogate is, and could not note
+// it), audit.decisions.failed (decisions that stay counted in memory). Where rows are
 // captured: audit.captured, audit.captured.told (an event told of them),
 // audit.captured.left (what; what entries do not say), audit.captured.forged,
 // audit.captured.failed.
@@ -301,6 +337,7 @@
 //	audit.unmapped          persons   notice: surrogates whose person is not known since a restore
 //	audit.pruned            entries   that went with retention, where any did; notice: rows of them are still there, or back
 //	audit.heads             rows      alarm: heads of surrogates that do not open, or rows of surrogates without a tag
+//	audit.erased            persons   notice: erased by this process, and recorded again: delete rows first, then Erase, and once more now
 //	audit.captured          rows      alarm: captured rows have been waiting for a day, may not be filed, or were written by no trigger (PostgreSQL)
 //	audit.capturing         tables    alarm: not captured as Config.Captured says; each of the first ten has a finding with its name
 //	audit.store.durability  settings  alarm: the database loses what was committed

@@ -24,7 +24,7 @@ type Entry struct {
 type OpenedChange struct {
 	Path     string // the true name where it opened, otherwise as in the leaf ("*" for all fields of an event of very many)
 	Who      string // person id; the surrogate where the person was erased; "" for nobody
-	Old, New any    // as in [Change], or a [StandIn]; nil unless Verdict is OpeningOK
+	Old, New any    // as in [Change], or an [auditlog.StandIn]; nil unless Verdict is OpeningOK
 	Verdict  OpeningVerdict
 }
 

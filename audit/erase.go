@@ -18,9 +18,10 @@ import (
 // with it whose it is and the key of all that was sealed about the person, then
 // the sealed values themselves, those in rows that wait, and the tags by which
 // retries are compared. It is recorded in the same transaction as the first step
-// as an event of kind erase that names the surrogate and nothing else. Leaves,
-// hashes and proofs stay as they are. Calling it again finds nothing and records
-// nothing, or goes on where a process was stopped.
+// as an event of kind erase that names the surrogate, and who called as Config.From
+// says (nobody, where that is the person). Leaves, hashes and proofs stay as they
+// are. Calling it again finds nothing and records nothing, or goes on where a process
+// was stopped. Tenant "" is the one of Config.From.
 //
 // What a sale commits later, with tickets from before, is reached, too: the
 // sequencer drops it. Where a sale holds a row that it has recorded before, the
@@ -30,6 +31,12 @@ import (
 // nothing is done: CatchUp would bring back what the database does not have yet. So
 // is it [Trail.Left].
 //
+// Call it last, when the person's rows are gone: whatever is recorded about the
+// person afterwards is about a new surrogate, with all its values, and erased by no
+// call from before. That the row was deleted is such an event, also where a capture
+// records it. [Trail.Left] counts it, and [Trail.Status] says so where this process
+// has erased the person.
+//
 // Backups from before it become unreadable once the person's key is destroyed,
 // which is not done here; where no person has a key ([KeysFrom]) they stay
 // readable.
@@ -37,6 +44,7 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
+	tenant = cmp.Or(tenant, t.caller(ctx).Tenant)
 	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("person", person)); err != nil {
 		return invalid("erase: %w", err)
 	}
@@ -51,6 +59,9 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	t.tickets.forget(tenant, person)
 	marked, err := t.mark(ctx, tenant, person, keys)
 	if err != nil {
+		return fmt.Errorf("audit: erase: %w", err)
+	}
+	if err := t.erased.remember(tenant, person, t.random); err != nil {
 		return fmt.Errorf("audit: erase: %w", err)
 	}
 	t.tickets.forgetMarked(tenant, marked) // of those too who were merged into the person
@@ -107,7 +118,7 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 		if len(all) == 0 {
 			return nil, nil
 		}
-		rows, err := t.eraseEvents(ctx, tenant, all)
+		rows, err := t.eraseEvents(ctx, tenant, all, person)
 		if err != nil {
 			return nil, err
 		}
@@ -137,9 +148,9 @@ func (t *Trail) mark(ctx context.Context, tenant, person string, keys []macKey) 
 }
 
 // eraseEvents are the events that name surrogates, as many in each as a leaf can.
-func (t *Trail) eraseEvents(ctx context.Context, tenant string, all []surrogateID) (rows []*queuedRow, err error) {
+func (t *Trail) eraseEvents(ctx context.Context, tenant string, all []surrogateID, person string) (rows []*queuedRow, err error) {
 	for part := range slices.Chunk(all, auditlog.MaxPersons) {
-		leaf, err := t.ownLeaf(auditlog.KindErase, tenant, "audit.erase")
+		leaf, err := t.ownLeaf(ctx, auditlog.KindErase, tenant, "audit.erase", person)
 		if err != nil {
 			return nil, err
 		}

@@ -25,7 +25,8 @@ type Event struct {
 	Actor string
 	// Action is a code such as "contact.update".
 	Action string
-	// Outcome is ok (also ""), denied, failed or partial.
+	// Outcome is ok (also ""), denied, failed or partial; allowed where the action
+	// was permitted, and whether it was done is not said ([Trail.Decisions]).
 	Outcome string
 	// Object is what was acted on: [Ref] or [PersonRef].
 	Object Object
@@ -69,7 +70,9 @@ type Change struct {
 	// Path is the field. A name declared in Config.Fields for the object's
 	// kind stands in the log; any other is committed like a value.
 	Path string
-	// Who is the id of the person the value is about; "" means nobody.
+	// Who is the id of the person the value is about; "" means nobody. A value that
+	// is itself a person's id (deal.contact_id) is about that person: about nobody it
+	// stays when they are erased.
 	Who string
 	// Old and New are text, integers, bool, []byte, time.Time, floats, a UUID as
 	// [16]byte, json.Number, slices and maps (as JSON), or [JSON], [Decimal],
@@ -95,12 +98,14 @@ type (
 // The outcomes of an event.
 const (
 	OutcomeOK      = auditlog.OutcomeOK
+	OutcomeAllowed = auditlog.OutcomeAllowed
 	OutcomeDenied  = auditlog.OutcomeDenied
 	OutcomeFailed  = auditlog.OutcomeFailed
 	OutcomePartial = auditlog.OutcomePartial
 )
 
-// NewID makes an event id, a UUIDv7.
+// NewID makes an event id, a UUIDv7 of the time of this machine, whatever Config.Now
+// says.
 func NewID() (string, error) {
 	id, err := uuid.NewV7()
 	return id.String(), err
@@ -123,6 +128,9 @@ func parseID(s string) ([16]byte, error) {
 
 // check validates everything but the values.
 func (e *Event) check() error {
+	if e.Actor == "" {
+		return invalid("Actor is empty: the event names none, and Config.From none for this context (under GORM db.WithContext hands it on)")
+	}
 	if err := ids.CheckGiven("Actor", e.Actor); err != nil {
 		return invalid("%w", err)
 	}
@@ -138,9 +146,9 @@ func (e *Event) check() error {
 		return invalid("Policy is no SHA-256 in 64 lower-case hex digits")
 	}
 	switch e.Outcome {
-	case "", OutcomeOK, OutcomeDenied, OutcomeFailed, OutcomePartial:
+	case "", OutcomeOK, OutcomeAllowed, OutcomeDenied, OutcomeFailed, OutcomePartial:
 	default:
-		return invalid("Outcome is none of ok, denied, failed, partial")
+		return invalid("Outcome is none of ok, allowed, denied, failed, partial")
 	}
 	for _, id := range [][2]string{{"ID", e.ID}, {"For", e.For}, {"Prior", e.Prior}} {
 		if id[1] == "" {

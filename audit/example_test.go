@@ -96,7 +96,7 @@ func (s *shop) change(ctx context.Context, person, email string) (id string, err
 }
 
 func ExampleTrail_Record() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -109,7 +109,7 @@ func ExampleTrail_Record() {
 }
 
 func ExampleTrail_RunOnce() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -120,7 +120,7 @@ func ExampleTrail_RunOnce() {
 }
 
 func ExampleTrail_Run() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	s := openShop(context.Background())
 	defer s.close()
 	ctx, stop := context.WithCancel(context.Background())
@@ -131,8 +131,8 @@ func ExampleTrail_Run() {
 	// Output: context canceled
 }
 
-func ExampleVerify() {
-	// openShop stands in example_test.go.
+func Example_verify() {
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -147,8 +147,8 @@ func ExampleVerify() {
 	// Output: contact.create u-1 <nil>
 }
 
-func ExampleVerifyLog() {
-	// openShop stands in example_test.go.
+func Example_verifyLog() {
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -168,8 +168,8 @@ func ExampleVerifyLog() {
 	// tampered 0 the entry does not match its hash
 }
 
-func ExampleEntries() {
-	// openShop stands in example_test.go.
+func Example_entries() {
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -189,7 +189,7 @@ func ExampleEntries() {
 }
 
 func ExampleTrail_History() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -207,7 +207,7 @@ func ExampleTrail_History() {
 }
 
 func ExampleTrail_Erase() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -215,7 +215,18 @@ func ExampleTrail_Erase() {
 	s.trail.RunOnce(ctx)
 	proof, _ := s.trail.Proof(ctx, id)
 
+	// The row first, and the event that it is gone; the erasure is the last of all.
+	s.trail.Prepare(ctx, "main", "p-1")
+	tx, _ := s.db.BeginTx(ctx, nil)
+	tx.ExecContext(ctx, `DELETE FROM contacts WHERE id = ?`, "p-1")
+	s.trail.Record(ctx, tx, audit.Event{
+		Tenant: "main", Actor: "u-1", Action: "contact.delete", Object: audit.PersonRef("contact", "p-1"),
+		Changes: audit.Diff("p-1", map[string]any{"email": "ann@b.example"}, nil),
+	})
+	tx.Commit()
 	fmt.Println(s.trail.Erase(ctx, "main", "p-1")) // or Eraser, as a func
+	left, _ := s.trail.Left(ctx, "main", "p-1")
+	fmt.Println("left:", left)
 	s.trail.RunOnce(ctx)
 	leaf, _ := s.trail.Leaf(ctx, id)
 	_, err := auditlog.Verify(auditlog.Trust{Key: s.vkey}, leaf, proof)
@@ -224,12 +235,13 @@ func ExampleTrail_Erase() {
 	fmt.Println(report.Verdict, report.Openings[audit.OpeningErased])
 	// Output:
 	// <nil>
+	// left: 0
 	// proof: <nil>
-	// unanchored 1
+	// unanchored 2
 }
 
 func ExampleTrail_Eraser() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -239,7 +251,7 @@ func ExampleTrail_Eraser() {
 }
 
 func ExampleTrail_VerifyStore() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -255,7 +267,7 @@ func ExampleTrail_VerifyStore() {
 }
 
 func ExampleTrail_Recorder() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -271,7 +283,7 @@ func ExampleTrail_Recorder() {
 }
 
 func ExampleTrail_Noter() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -281,7 +293,7 @@ func ExampleTrail_Noter() {
 }
 
 func ExampleTrail_Note() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -291,7 +303,7 @@ func ExampleTrail_Note() {
 }
 
 func ExampleTrail_Beat() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -333,7 +345,7 @@ func ExampleTrail_CatchUp() {
 }
 
 func ExampleTrail_Republish() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -354,7 +366,7 @@ func ExampleTrail_Republish() {
 }
 
 func ExampleTrail_RebuildTiles() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -375,7 +387,7 @@ func ExampleTrail_RebuildTiles() {
 }
 
 func ExampleTrail_Reseal() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()

@@ -38,9 +38,14 @@ var exportColumns = []string{
 
 // Export writes the events that [Trail.Find] finds as CSV (RFC 4180, UTF-8), newest
 // first: a line for each change, with the values that still open, and one for an
-// event without any. Text that a spreadsheet would take for a formula, and text
-// that begins with an apostrophe, stands behind an apostrophe, also behind a
-// semicolon, a tab, a bar or a line break in it, which some take for the comma. Persons stand under
+// event without any. The columns of an event stand in each of its lines: index (-1
+// waits for its place), at and clock ([Entry.At], and the time that the event itself
+// says), id, kind, tenant, actor, action, outcome, object kind, object id, persons
+// (of spaces between), reason, request, policy, for, prior; those of a change are
+// field, who, old type, old, new type, new, verdict ([OpeningVerdict]). Text that a
+// spreadsheet would take for a formula, and text that begins with an apostrophe, stands
+// behind an apostrophe, also behind a semicolon, a tab, a bar or a line break in it,
+// which some take for the comma. Persons stand under
 // their ids, those who were erased under surrogates; a field of bytes is base64url,
 // and the types tell what is absent from what is empty.
 //

@@ -26,9 +26,10 @@ type Filter struct {
 	// Person is somebody whom the events are about, whatever their object; those
 	// who were merged into them ([Trail.Merge]) included.
 	Person string
-	// Action is one action, the whole of it.
+	// Action is one action, the whole of it: what was done, or denied. What a policy
+	// only allowed ([Trail.Decisions]) is found by it where Outcome is allowed.
 	Action string
-	// Outcome is one outcome.
+	// Outcome is one outcome; "" is all of them, but for Action.
 	Outcome string
 	// From and To bound [Entry.At], which has microseconds: that of From is within, and
 	// of To what is before it.
@@ -146,15 +147,17 @@ func (t *Trail) checkFilter(ctx context.Context, f Filter) (Filter, error) {
 		return f, invalid("find: %w", err)
 	}
 	switch {
+	case f.Action != "" && !codes.MatchString(f.Action):
+		return f, invalid("find: Action is no code such as contact.update: it is one whole action, and no part of some")
 	case f.Object != (Object{}) && (f.Object.Kind == "" || f.Object.ID == ""):
 		return f, invalid("find: the object has no kind or no id; About names a person whatever the object")
 	case !f.From.IsZero() && !f.To.IsZero() && !f.From.Before(f.To):
 		return f, invalid("find: From is not before To")
 	}
 	switch f.Outcome {
-	case "", OutcomeOK, OutcomeDenied, OutcomeFailed, OutcomePartial:
+	case "", OutcomeOK, OutcomeAllowed, OutcomeDenied, OutcomeFailed, OutcomePartial:
 	default:
-		return f, invalid("find: Outcome is none of ok, denied, failed, partial")
+		return f, invalid("find: Outcome is none of ok, allowed, denied, failed, partial")
 	}
 	return f, t.checkKind(f.Object)
 }
@@ -328,6 +331,8 @@ func personMark(of string) string {
 // matches compares with the leaf itself: what the index knows are 64 bits.
 func (q *question) matches(l *auditlog.Leaf) bool {
 	switch {
+	case q.Action != "" && q.Outcome == "" && l.Outcome == OutcomeAllowed:
+		return false
 	case l.Tenant != q.Tenant, q.Actor != "" && l.Actor != q.Actor, q.Action != "" && l.Action != q.Action, q.Outcome != "" && l.Outcome != q.Outcome:
 		return false
 	case q.objects != nil && !slices.ContainsFunc(q.objects, func(o auditlog.Object) bool { return o.Kind == l.Object.Kind && o.ID == l.Object.ID }):

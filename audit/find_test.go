@@ -94,7 +94,7 @@ func (a *asker) any(r *rand.Rand) {
 	person := fmt.Sprintf("p%d", r.IntN(3))
 	e := audit.Event{
 		Tenant: []string{"main", "main", "other"}[r.IntN(3)], Actor: fmt.Sprintf("u-%d", r.IntN(3)),
-		Action: []string{"contact.update", "contact.export"}[r.IntN(2)], Outcome: []string{"", audit.OutcomeDenied, audit.OutcomeFailed}[r.IntN(3)],
+		Action: []string{"contact.update", "contact.export"}[r.IntN(2)], Outcome: []string{"", audit.OutcomeAllowed, audit.OutcomeDenied, audit.OutcomeFailed}[r.IntN(4)],
 	}
 	switch r.IntN(4) {
 	case 0:
@@ -122,7 +122,7 @@ func anyFilter(r *rand.Rand) audit.Filter {
 	some(func() { f.Actor = fmt.Sprintf("u-%d", r.IntN(4)) })
 	some(func() { f.Action = []string{"contact.update", "contact.export", "contact"}[r.IntN(3)] })
 	some(func() {
-		f.Outcome = []string{audit.OutcomeOK, audit.OutcomeDenied, audit.OutcomeFailed, audit.OutcomePartial}[r.IntN(4)]
+		f.Outcome = []string{audit.OutcomeOK, audit.OutcomeAllowed, audit.OutcomeDenied, audit.OutcomeFailed, audit.OutcomePartial}[r.IntN(5)]
 	})
 	some(func() { f.Person = []string{"p0", "p1", "p9", "stranger"}[r.IntN(4)] })
 	some(func() {
@@ -135,7 +135,7 @@ func anyFilter(r *rand.Rand) audit.Filter {
 
 func (e told) is(f *audit.Filter) bool {
 	return e.Tenant == f.Tenant && (f.Actor == "" || e.Actor == f.Actor) && (f.Action == "" || e.Action == f.Action) &&
-		(f.Outcome == "" || e.Outcome == f.Outcome) && (f.Object == (audit.Object{}) || e.Object == f.Object) &&
+		(f.Outcome == "" && (f.Action == "" || e.Outcome != audit.OutcomeAllowed) || e.Outcome == f.Outcome && f.Outcome != "") && (f.Object == (audit.Object{}) || e.Object == f.Object) &&
 		(f.Person == "" || slices.Contains(people(e.Event), f.Person)) &&
 		(f.From.IsZero() || !e.at.Before(f.From)) && (f.To.IsZero() || e.at.Before(f.To))
 }

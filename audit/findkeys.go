@@ -30,10 +30,20 @@ var (
 	personsOf = []string{"idx", "k", "at"}
 )
 
+// findAction is how an action stands there. What was only allowed stands apart from
+// what was done: a million permissions to read are none of the rows among which the
+// exports are looked for.
+func findAction(tenant, action, outcome string) int64 {
+	if outcome == auditlog.OutcomeAllowed {
+		return findKey("allowed", tenant, action)
+	}
+	return findKey("action", tenant, action)
+}
+
 // foundRow is the row of an entry in crmguard_audit_found.
 func foundRow(idx, at int64, l *auditlog.Leaf) []any {
 	row := []any{
-		idx, at, findKey("tenant", l.Tenant, ""), findKey("actor", l.Tenant, l.Actor), nil, findKey("action", l.Tenant, l.Action), nil,
+		idx, at, findKey("tenant", l.Tenant, ""), findKey("actor", l.Tenant, l.Actor), nil, findAction(l.Tenant, l.Action, l.Outcome), nil,
 	}
 	if l.Object != (auditlog.Object{}) {
 		row[4] = findKey("object", l.Tenant, findObject(l.Object.Kind, l.Object.ID))

@@ -65,10 +65,12 @@ func (q *question) conditions() (out []condition) {
 		}
 	}
 	one("actor", q.Actor)
-	if q.Outcome != OutcomeOK {
+	if q.Outcome != OutcomeOK && (q.Outcome != OutcomeAllowed || q.Action == "") {
 		one("outcome", q.Outcome)
 	}
-	one("action", q.Action)
+	if q.Action != "" {
+		out = append(out, condition{"action_k", []int64{findAction(q.Tenant, q.Action, q.Outcome)}})
+	}
 	if len(out) == 0 {
 		out = append(out, condition{"tenant_k", []int64{findKey("tenant", q.Tenant, "")}})
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // What was lost under [FailOpen] is counted in memory, and the log says later how
-// many there were: an event of kind [KindGap] for each class. A process that is
+// many there were: an event of kind [auditlog.KindGap] for each class. A process that is
 // killed takes along what it had counted.
 
 // gapID is what losses are counted by.

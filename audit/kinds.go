@@ -6,15 +6,21 @@ import "slices"
 // by comparing ids. Where each table counts its own rows, deal 17 and person 17
 // meet by chance, and neither has to do with the other.
 
+// anyPerson is the kind of a person whatever the object: that of a question about
+// one, as Config.Allow is asked, and of a merger.
+const anyPerson = "person"
+
 // isPersonKind says that the ids of a kind are ids of persons.
-func (t *Trail) isPersonKind(kind string) bool { return slices.Contains(t.config.PersonKinds, kind) }
+func (t *Trail) isPersonKind(kind string) bool {
+	return kind == anyPerson || slices.Contains(t.config.PersonKinds, kind)
+}
 
 // checkKind holds an object to what the configuration says about its kind. The
 // answer is the same for all ids: who names an object in a wrong way learns it
 // from the first event.
 func (t *Trail) checkKind(o Object) error {
 	switch {
-	case o.Kind == "" || t.config.PersonKinds == nil:
+	case o.Kind == "" || t.config.PersonKinds == nil && o.Kind != anyPerson:
 		return nil
 	case !o.Person && t.isPersonKind(o.Kind):
 		return invalid("objects of this kind are persons (Config.PersonKinds): PersonRef names one, and shows a surrogate in the log; Ref would show the id")

@@ -18,6 +18,7 @@ func (t *Trail) Left(ctx context.Context, tenant, person string) (int, error) {
 	if err := t.ready(); err != nil {
 		return 0, err
 	}
+	tenant = cmp.Or(tenant, t.caller(ctx).Tenant)
 	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("person", person)); err != nil {
 		return 0, invalid("left: %w", err)
 	}

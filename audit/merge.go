@@ -25,6 +25,7 @@ func (t *Trail) Merge(ctx context.Context, tenant, from, into string) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
+	tenant = cmp.Or(tenant, t.caller(ctx).Tenant)
 	if err := cmp.Or(ids.Check("tenant", tenant), ids.CheckGiven("from", from), ids.CheckGiven("into", into)); err != nil {
 		return invalid("merge: %w", err)
 	}
@@ -92,7 +93,7 @@ func (t *Trail) merge(ctx context.Context, tenant, from, into string, keys []mac
 	}
 	var rows []*queuedRow
 	for part := range slices.Chunk(moved, auditlog.MaxPersons-1) {
-		row, err := t.mergeEvent(ctx, tenant, part, b.surrogate)
+		row, err := t.mergeEvent(ctx, tenant, part, b.surrogate, from, into)
 		if err != nil {
 			return err
 		}
@@ -126,8 +127,13 @@ func (t *Trail) merge(ctx context.Context, tenant, from, into string, keys []mac
 }
 
 // mergeEvent is the event that names some of those who are into from now on.
-func (t *Trail) mergeEvent(ctx context.Context, tenant string, part []personRow, into [16]byte) (*queuedRow, error) {
-	leaf, err := t.ownLeaf(auditlog.KindMerge, tenant, "audit.merge")
+func (t *Trail) mergeEvent(ctx context.Context, tenant string, part []personRow, into [16]byte, about ...string) (*queuedRow, error) {
+	for i := range part {
+		if who := part[i].person; who != nil {
+			about = append(about, *who)
+		}
+	}
+	leaf, err := t.ownLeaf(ctx, auditlog.KindMerge, tenant, "audit.merge", about...)
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,9 @@ func (t *Trail) draw(ctx context.Context, tenant string, persons []string, until
 	if err != nil {
 		return fmt.Errorf("audit: prepare: %w", err)
 	}
+	if n := t.erased.seen(tenant, rows, t.now()); n > 0 {
+		t.observe(ctx, "audit.erased.again", float64(n))
+	}
 	fresh := make([]*held, 0, len(persons))
 	for _, person := range persons {
 		h, err := t.ticketOf(ctx, tenant, rows[person])

@@ -240,7 +240,7 @@ func (t *Trail) held(ctx context.Context, tenant string, free map[string]bool) (
 // tell records what is to go, and returns when that is published. What the log says
 // in it about itself it says again before.
 func (t *Trail) tell(ctx context.Context, s span) error {
-	leaf, err := t.ownLeaf(auditlog.KindPrune, t.config.Tenant, pruneAction)
+	leaf, err := t.ownLeaf(ctx, auditlog.KindPrune, t.config.Tenant, pruneAction)
 	if err != nil {
 		return err
 	}

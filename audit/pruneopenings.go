@@ -101,7 +101,7 @@ func (t *Trail) pruneOpenings(ctx context.Context, tenant, actions string, befor
 		return err
 	}
 	if rule.to = max(known, min(old.size, v.head.N)); rule.to > known {
-		leaf, err := t.ownLeaf(auditlog.KindPrune, tenant, pruneOpeningsAction)
+		leaf, err := t.ownLeaf(ctx, auditlog.KindPrune, tenant, pruneOpeningsAction)
 		if err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func (t *Trail) over(ctx context.Context, reader tlog.HashReader, s state, to in
 	if s.N >= to {
 		return s, nil
 	}
-	leaf, err := t.ownLeaf(auditlog.KindRecover, t.config.Tenant, "audit.recover")
+	leaf, err := t.ownLeaf(ctx, auditlog.KindRecover, t.config.Tenant, "audit.recover")
 	if err != nil {
 		return s, err
 	}

@@ -10,6 +10,11 @@ import (
 // transaction begins; [Trail.Record] uses nothing else, no key service and no
 // second connection. Tenant "" is the one of Config.From. The first call about a
 // person draws a surrogate, in a transaction of its own.
+//
+// Whom a change is about must be known by then. The id of a new person is drawn in
+// the application, or taken from its sequence, before BEGIN; one that the database
+// gives while it inserts comes too late. Where a query says whom an export is about,
+// it runs before BEGIN, too.
 func (t *Trail) Prepare(ctx context.Context, tenant string, persons ...string) error {
 	if err := t.ready(); err != nil {
 		return err

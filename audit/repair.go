@@ -101,7 +101,7 @@ func (s state) proves(kept, head, seen tlog.Tree, of func(n int64) (tlog.Hash, e
 // log sees when files were made anew, and which entries were not proved by a
 // kept checkpoint then.
 func (t *Trail) recordRepair(ctx context.Context, action string, r *Repair) error {
-	leaf, err := t.ownLeaf(auditlog.KindEvent, t.config.Tenant, action)
+	leaf, err := t.ownLeaf(ctx, auditlog.KindEvent, t.config.Tenant, action)
 	if err != nil {
 		return err
 	}

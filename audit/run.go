@@ -10,8 +10,10 @@ import (
 )
 
 // Run repeats [Trail.RunOnce] every Config.Interval until the context ends, or
-// until the log may not go on: then the error says what the operator must do.
-// What may pass (a locked database, a full disk) is observed and tried again, and
+// until the log may not go on: then the error says what the operator must do, a
+// [BehindError] of a restored database at once, and it is observed as
+// audit.run.failed, too. Read what Run returns while the process works, not only at
+// its end: events are recorded without it, and wait. What may pass (a locked database, a full disk) is observed and tried again, and
 // so is, for a minute, a published log that is behind what is known of it: a cache
 // may be.
 func (t *Trail) Run(ctx context.Context) error {
@@ -28,11 +30,11 @@ func (t *Trail) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		r, err := t.RunOnce(ctx)
-		if wait.ends(err, t.lateFor) {
-			return err
-		}
 		if err != nil && ctx.Err() == nil {
 			t.observe(ctx, "audit.run.failed", 1, slog.Bool("beat", errors.Is(err, ErrHead)))
+		}
+		if wait.ends(err, t.lateFor) {
+			return err
 		}
 		if r.more && err == nil {
 			timer.Reset(0) // good rows may stand behind those

@@ -116,6 +116,10 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
+	erased, err := t.erasedFinding(ctx)
+	if err != nil {
+		return nil, err
+	}
 	settings, err := t.db.Health(ctx, "audit.store")
 	if err != nil {
 		return nil, err
@@ -124,7 +128,7 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	out := append([]Finding{queue, t.beatFinding(s, queue, now), clock, unmapped, heads, t.gapFinding()}, aside...)
+	out := append([]Finding{queue, t.beatFinding(s, queue, now), clock, unmapped, heads, erased, t.gapFinding()}, aside...)
 	out = append(append(out, captured...), pruned...)
 	out = append(out, t.passes.findings(now, t.late())...)
 	return append(out, settings...), nil

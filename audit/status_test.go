@@ -64,7 +64,7 @@ func TestASoundTrailSaysWhatItLookedAt(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{
 		"audit.queue": well, "audit.unpublished": well, "audit.beat.age": well, "audit.log": well, "audit.kept": alarm,
-		"audit.run.failing": well, "audit.refused": well, "audit.aside": well, "audit.unmapped": well, "audit.heads": well, "audit.gap": well, "audit.store.durability": well,
+		"audit.run.failing": well, "audit.refused": well, "audit.aside": well, "audit.unmapped": well, "audit.heads": well, "audit.erased": well, "audit.gap": well, "audit.store.durability": well,
 		"audit.clock": well,
 	}, names)
 	require.EqualValues(t, 3, b.found("audit.log", "").Value, "two events and a beat")

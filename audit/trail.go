@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type Trail struct {
 	tickets  tickets      // of this process
 	gaps     gaps         // of this process
 	decided  decisions    // of this process
+	erased   erasedPeople // by this process
 	classes  classes
 	saleText string // the statement of a sale
 
@@ -196,6 +198,9 @@ func (t *Trail) declare() error {
 		if !codes.MatchString(kind) {
 			return invalid("open: one of PersonKinds is no code such as contact")
 		}
+	}
+	if t.config.PersonKinds != nil && !slices.Contains(t.config.PersonKinds, anyPerson) {
+		t.config.PersonKinds = append(slices.Clone(t.config.PersonKinds), anyPerson)
 	}
 	t.fields = make(map[string]map[string]bool)
 	for kind, names := range t.config.Fields {

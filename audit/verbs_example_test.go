@@ -11,7 +11,7 @@ import (
 )
 
 func ExampleTrail_Prepare() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -37,7 +37,7 @@ func ExampleTrail_Prepare() {
 }
 
 func ExampleTrail_Proof() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -53,7 +53,7 @@ func ExampleTrail_Proof() {
 }
 
 func ExampleTrail_Checkpoint() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -70,7 +70,7 @@ func ExampleTrail_Checkpoint() {
 }
 
 func ExampleTrail_Progress() {
-	// openShop stands in example_test.go.
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()
@@ -85,8 +85,8 @@ func ExampleTrail_Progress() {
 	// 2 2 0 <nil>
 }
 
-func ExampleParseLeaf() {
-	// openShop stands in example_test.go.
+func Example_parseLeaf() {
+	// openShop is the set-up of the first Example, in example_test.go.
 	ctx := context.Background()
 	s := openShop(ctx)
 	defer s.close()

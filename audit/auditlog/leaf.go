@@ -10,9 +10,11 @@ import (
 	"github.com/crmguard/crmguard/internal/canon"
 )
 
-// The outcomes of an event.
+// The outcomes of an event. What is allowed only may have been done or not: what
+// was done is another event, with another outcome.
 const (
 	OutcomeOK      = "ok"
+	OutcomeAllowed = "allowed"
 	OutcomeDenied  = "denied"
 	OutcomeFailed  = "failed"
 	OutcomePartial = "partial"
@@ -121,7 +123,7 @@ func (l *Leaf) check() error {
 		return malformed("leaf: action, actor or tenant")
 	}
 	switch l.Outcome {
-	case OutcomeOK, OutcomeDenied, OutcomeFailed, OutcomePartial:
+	case OutcomeOK, OutcomeAllowed, OutcomeDenied, OutcomeFailed, OutcomePartial:
 	default:
 		return malformed("leaf: outcome")
 	}

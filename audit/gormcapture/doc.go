@@ -1,6 +1,8 @@
 // Package gormcapture records in a trail of package audit what GORM creates,
 // updates and deletes, in the transaction that does it, without touching the call
-// sites. It is a module of its own.
+// sites. It is a module of its own: until there is a tag, go.mod needs a replace line
+// for it beside that of crmguard
+// (replace github.com/crmguard/crmguard/audit/gormcapture => ../crmguard/audit/gormcapture).
 //
 //	plugin, err := gormcapture.Register(db, trail,
 //		gormcapture.Model{Of: &Contact{}, Kind: "contact", Person: true},
@@ -35,6 +37,14 @@
 // seconds at most; where none can be had (a pool of one; SQLite, whose one writer
 // the transaction is) the error is audit.ErrNotPrepared, and the transaction rolls
 // back. An id of a person that the database itself draws is known only within.
+//
+// # Erasing
+//
+// The row first, then [audit.Trail.Erase]: the deletion of a person's row is an event,
+// under a [Valued] model with all that the row said. Behind the erasure it would be
+// recorded about a new surrogate, which nothing has erased; Trail.Left counts it, and
+// audit.erased of Trail.Status says so. Where the row is deleted later all the same,
+// do it [ByHand], which records nothing, or erase once more.
 //
 // # What it does not
 //

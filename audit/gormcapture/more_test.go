@@ -187,4 +187,7 @@ func TestRegisterRefusesWhatItCannotRecord(t *testing.T) {
 	require.ErrorIs(t, err, gormcapture.ErrModel)
 	_, err = gormcapture.Register(e.db, nil, models()...)
 	require.ErrorIs(t, err, gormcapture.ErrModel)
+	_, err = gormcapture.Register(e.db, e.trail, models()...)
+	require.ErrorIs(t, err, gormcapture.ErrModel)
+	require.ErrorContains(t, err, "hand all models to one call")
 }

@@ -34,6 +34,9 @@ func Register(db *gorm.DB, trail *audit.Trail, models ...Model) (*Plugin, error)
 		}
 		p.models[m.schema.Table] = m
 	}
+	if _, twice := db.Plugins[p.Name()]; twice {
+		return nil, fmt.Errorf("%w: Register was called before on this *gorm.DB: hand all models to one call", ErrModel)
+	}
 	return p, db.Use(p)
 }
 

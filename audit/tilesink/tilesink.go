@@ -21,7 +21,7 @@
 // # Which call first
 //
 // [Open], whose Dir goes into audit.Config.Sink; [Dir.FS] is what
-// audit.VerifyLog reads.
+// auditlog.VerifyLog reads.
 //
 // # Concurrency
 //
@@ -102,7 +102,7 @@ func (d *Dir) open() (*durable.Folder, error) {
 	return f, err
 }
 
-// FS returns the folder for reading, for [audit.VerifyLog] and others.
+// FS returns the folder for reading, for auditlog.VerifyLog and others.
 func (d *Dir) FS() fs.FS { return os.DirFS(d.root) }
 
 // ReadFile returns a published file. Of one that is longer than any can be it

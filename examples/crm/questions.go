@@ -66,7 +66,7 @@ func (c *crm) ask(ctx context.Context) error {
 	}{
 		{"changed by " + p.user, audit.Filter{Actor: p.user, Action: "contact.update"}, changes},
 		{"refused to " + outsider, audit.Filter{Actor: outsider, Outcome: audit.OutcomeDenied}, 1},
-		{"who looked at the contact", audit.Filter{Person: p.id, Action: "contact.read", Actor: p.user}, 1},
+		{"who looked at the contact", audit.Filter{Person: p.id, Action: "contact.read", Outcome: audit.OutcomeAllowed, Actor: p.user}, 1},
 	} {
 		n, err := c.count(ctx, q.ask)
 		if err != nil {

@@ -17,7 +17,7 @@
 //	11   incomplete: files are missing or unreadable, or the check was interrupted
 //	12   rolled back: the log is older than KEPT
 //	13   forked: the log is another one than KEPT is of
-//	14   tampered: bytes do not match what was signed
+//	14   tampered: bytes do not match what was signed, or KEY is of another log (the fault says so)
 //	64   nothing was checked: the arguments, the key or KEPT cannot be used
 //
 // The words are English, or Chinese where -lang, LC_ALL, LC_MESSAGES or LANG, the

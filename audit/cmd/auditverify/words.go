@@ -53,7 +53,7 @@ KEPT     a file with a checkpoint that was kept elsewhere
 -former  a key that signed before KEY, or beside it
 
 exit codes: 0 ok, 10 unanchored, 11 incomplete, 12 rolled back, 13 forked,
-14 tampered, 64 nothing was checked
+14 tampered (also where KEY is of another log), 64 nothing was checked
 `,
 		unusable: "nothing was checked",
 		verdict:  "verdict", log: "log", entries: "entries", root: "root", kept: "kept", keys: "key", faults: "fault",
