@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -59,9 +60,7 @@ func restoresInAnyOrder(t *testing.T, seed uint64) {
 	publish := func() {
 		_, err := b.trail.RunOnce(t.Context())
 		require.NoError(t, err)
-		for id, p := range fresh {
-			told[id] = p
-		}
+		maps.Copy(told, fresh)
 		clear(fresh)
 		kept = b.checkpoint()
 	}

@@ -38,7 +38,7 @@ func TestOneReaderWritesAFewCounts(t *testing.T) {
 	a.run()
 	require.NoError(t, a.trail.Flush(t.Context()))
 	total := int64(0)
-	for _, e := range a.decided("contact.read") {
+	for _, e := range a.allowed("contact.read") {
 		total += e.Changes[0].New.(int64)
 	}
 	require.EqualValues(t, actors+3, total)
@@ -98,7 +98,7 @@ func TestADenialOfAnEndedRequestIsCounted(t *testing.T) {
 	}
 	require.ErrorIs(t, a.trail.Decisions(ctx, "contact.read", "deal/7", fmt.Errorf("ask: %w", ctx.Err())), context.Canceled)
 	require.NoError(t, a.trail.Flush(t.Context()))
-	denied := a.decided("contact.read")
+	denied := a.allowed("contact.read")
 	require.Len(t, denied, 1)
 	require.Equal(t, int64(50), denied[0].Changes[0].New)
 	require.Equal(t, audit.OutcomeDenied, denied[0].Leaf.Outcome)

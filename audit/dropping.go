@@ -142,7 +142,7 @@ var surrogateColumns = []string{"tenant", "surrogate", "k", "state", "tag"}
 func (t *Trail) bringBack(ctx context.Context, tx HandoverTx, absent []surrogateID, keys *passKeys) error {
 	var rows [][]any
 	for _, a := range absent {
-		rows = append(rows, []any{a.tenant, a.surrogate[:], surrogateK(a.surrogate), surrogateUnmapped, tagIfKnown(keys.by[a.tenant].surrogates, a.tenant, a.surrogate, surrogateUnmapped, nil)})
+		rows = append(rows, []any{a.tenant, a.surrogate[:], surrogateK(a.surrogate), surrogateUnmapped, tagIfKnown(keys.by[a.tenant].surrogates, a.tenant, a.surrogate, surrogateUnmapped)})
 	}
 	return t.add(ctx, tx, sqldb.Insert{Table: surrogatesTable, Columns: surrogateColumns, Key: []string{"tenant", "surrogate"}}, rows...)
 }

@@ -184,7 +184,7 @@ func (t *Trail) putMarks(ctx context.Context, tx HandoverTx, all []surrogateID, 
 // putMark makes a tombstone of the row of a surrogate.
 func (t *Trail) putMark(ctx context.Context, tx HandoverTx, s surrogateID, state byte, keys []macKey) error {
 	_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET person = NULL, head = NULL, into_surrogate = NULL, state = ?, tag = ? WHERE tenant = ? AND surrogate = ?`,
-		int64(state), tagIfKnown(keys, s.tenant, s.surrogate, state, nil), s.tenant, s.surrogate[:])
+		int64(state), tagIfKnown(keys, s.tenant, s.surrogate, state), s.tenant, s.surrogate[:])
 	return err
 }
 

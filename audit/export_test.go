@@ -52,5 +52,5 @@ func (t *Trail) UnmappedTag(tb testing.TB, tenant string, surrogate []byte) []by
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return tagIfKnown(keys, tenant, [16]byte(surrogate), surrogateUnmapped, nil)
+	return tagIfKnown(keys, tenant, [16]byte(surrogate), surrogateUnmapped)
 }

@@ -288,7 +288,7 @@ func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err erro
 			}
 			rows = append(rows, []any{
 				l.tenant, l.surrogate[:], surrogateK(l.surrogate), int64(surrogateUnmapped),
-				tagIfKnown(keys.by[l.tenant].surrogates, l.tenant, l.surrogate, surrogateUnmapped, nil), l.sealed,
+				tagIfKnown(keys.by[l.tenant].surrogates, l.tenant, l.surrogate, surrogateUnmapped), l.sealed,
 			})
 		}
 		in := sqldb.Insert{Table: surrogatesTable, Columns: append(slices.Clone(surrogateColumns), "head"), Key: []string{"tenant", "surrogate"}}

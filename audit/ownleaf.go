@@ -16,11 +16,10 @@ const itself = "crmguard/audit"
 // whom; about are the persons it is about, whose ids must not come in as those of
 // whoever acts: who erases themselves would be named beside the surrogate for ever.
 func (t *Trail) ownLeaf(ctx context.Context, kind, tenant, action string, about ...string) (*auditlog.Leaf, error) {
-	id, err := NewID()
+	leaf, err := t.leafOfItself(kind, tenant, action)
 	if err != nil {
 		return nil, err
 	}
-	leaf := &auditlog.Leaf{ID: id, Kind: kind, At: t.now(), Tenant: tenant, Actor: itself, Action: action, Outcome: OutcomeOK}
 	c := t.caller(ctx)
 	if ids.CheckGiven("Actor", c.Actor) == nil && checkOpaque("Actor", c.Actor) == nil && !slices.Contains(about, c.Actor) {
 		leaf.Actor = c.Actor
@@ -29,4 +28,10 @@ func (t *Trail) ownLeaf(ctx context.Context, kind, tenant, action string, about 
 		leaf.Request = c.Request
 	}
 	return leaf, nil
+}
+
+// leafOfItself is the leaf of what nobody has called for.
+func (t *Trail) leafOfItself(kind, tenant, action string) (*auditlog.Leaf, error) {
+	id, err := NewID()
+	return &auditlog.Leaf{ID: id, Kind: kind, At: t.now(), Tenant: tenant, Actor: itself, Action: action, Outcome: OutcomeOK}, err
 }

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"cmp"
-	"context"
 	"maps"
 	"slices"
 
@@ -43,7 +42,7 @@ func (a *again) take(leaf *auditlog.Leaf) {
 // that they belong to.
 func (t *Trail) sayAgain(a *again, why string) (out []*auditlog.Leaf, err error) {
 	say := func(kind, tenant, action string) (*auditlog.Leaf, error) {
-		leaf, err := t.ownLeaf(context.Background(), kind, tenant, action) // by the trail itself: who did it then is gone
+		leaf, err := t.leafOfItself(kind, tenant, action) // who did it then is gone
 		if err == nil {
 			leaf.For = why
 			out = append(out, leaf)

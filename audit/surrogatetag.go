@@ -29,11 +29,11 @@ func surrogateTag(k *macKey, tenant string, surrogate [16]byte, state byte, into
 
 // tagIfKnown is the tag of a row whose person is not known, and none where the keys
 // of the tenant do not answer: [Trail.CatchUp] tags such rows when they do.
-func tagIfKnown(keys []macKey, tenant string, surrogate [16]byte, state byte, into []byte) []byte {
+func tagIfKnown(keys []macKey, tenant string, surrogate [16]byte, state byte) []byte {
 	if len(keys) == 0 {
 		return []byte{}
 	}
-	return surrogateTag(&keys[0], tenant, surrogate, state, into, "")
+	return surrogateTag(&keys[0], tenant, surrogate, state, nil, "")
 }
 
 // checkSurrogateTag looks at the tag of the row of a surrogate.

@@ -27,16 +27,16 @@ type Keys struct {
 var _ audit.Keys = (*Keys)(nil)
 
 var (
-	errErased error = neverOpens("audittest: person erased")
-	errOpen   error = neverOpens("audittest: does not open")
+	errErased error = verdictError("audittest: person erased")
+	errOpen   error = verdictError("audittest: does not open")
 	errTag          = errors.New("audittest: wrong tag")
 )
 
-// neverOpens is what [audit.Sealer] asks of a verdict on sealed bytes.
-type neverOpens string
+// verdictError is what [audit.Sealer] asks of a verdict on sealed bytes.
+type verdictError string
 
-func (e neverOpens) Error() string    { return string(e) }
-func (e neverOpens) NeverOpens() bool { return e == errErased }
+func (e verdictError) Error() string    { return string(e) }
+func (e verdictError) NeverOpens() bool { return errors.Is(e, errErased) }
 
 // NewKeys returns keys of key version 1.
 func NewKeys() *Keys {

@@ -59,16 +59,16 @@ const (
 
 var (
 	errTag          = errors.New("stand-alone keys: the tag does not verify")
-	errOpen   error = notOpen{}
+	errOpen   error = notOpenError{}
 	errTenant       = errors.New("stand-alone keys: a tenant is 1 to 255 bytes of UTF-8 without NUL")
 	errPerson       = errors.New("stand-alone keys: a person id is at most 255 bytes of UTF-8 without NUL, and has no colon in second place")
 )
 
-// notOpen is a verdict on sealed bytes, and no failure of the moment.
-type notOpen struct{}
+// notOpenError is a verdict on sealed bytes, and no failure of the moment.
+type notOpenError struct{}
 
-func (notOpen) Error() string    { return "stand-alone keys: sealed bytes do not open" }
-func (notOpen) NeverOpens() bool { return false } // there is no key of a person that could be gone
+func (notOpenError) Error() string    { return "stand-alone keys: sealed bytes do not open" }
+func (notOpenError) NeverOpens() bool { return false } // there is no key of a person that could be gone
 
 // otherKeyError says that key id and secret do not belong together.
 type otherKeyError struct{ err error }

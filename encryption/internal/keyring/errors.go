@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// neverOpens is a verdict on sealed bytes, in the words of those who seal through a
+// verdictError is a verdict on sealed bytes, in the words of those who seal through a
 // func or an interface and know no type of this library: what has no such method
 // behind it may open a minute later.
-type neverOpens string
+type verdictError string
 
 // Error is the text.
-func (e neverOpens) Error() string { return string(e) }
+func (e verdictError) Error() string { return string(e) }
 
 // NeverOpens says that the bytes do not open, true: because the person was erased.
-func (e neverOpens) NeverOpens() bool { return e == ErrErased }
+func (e verdictError) NeverOpens() bool { return errors.Is(e, ErrErased) }
 
 // The errors that callers of package encryption decide by; it describes them.
 var (
-	ErrErased     error = neverOpens("encryption: erased")
-	ErrDestroyed  error = neverOpens("encryption: key version destroyed")
-	ErrNoKey      error = neverOpens("encryption: no key")
-	ErrOpen       error = neverOpens("encryption: value does not open")
+	ErrErased     error = verdictError("encryption: erased")
+	ErrDestroyed  error = verdictError("encryption: key version destroyed")
+	ErrNoKey      error = verdictError("encryption: no key")
+	ErrOpen       error = verdictError("encryption: value does not open")
 	ErrKEK              = errors.New("encryption: key encryption key")
 	ErrKeyset           = errors.New("encryption: keyset refused")
 	ErrStore            = errors.New("encryption: key store")
