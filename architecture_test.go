@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 
 // testModules may stand in any test file.
 var testModules = []string{
-	"github.com/stretchr/testify", "modernc.org/sqlite", "github.com/jackc/pgx/v5/stdlib", "pgregory.net/rapid", "github.com/gowebpki/jcs",
+	"github.com/stretchr/testify", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "pgregory.net/rapid", "github.com/gowebpki/jcs",
 	"github.com/tink-crypto/tink-go/v2", "golang.org/x/mod", "filippo.io/age", "golang.org/x/crypto", "github.com/google/uuid",
 }
 

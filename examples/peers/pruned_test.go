@@ -25,7 +25,7 @@ func prunedLog(t *testing.T, before func(dir string)) (dir, key string, trail *a
 	ctx, p := t.Context(), newTestBench(t)
 	vault, err := newVault(ctx, p)
 	require.NoError(t, err)
-	db, err := dealsDatabase(ctx, p, "trail")
+	db, err := sqliteShop(p).open(ctx, "trail")
 	require.NoError(t, err)
 	require.NoError(t, sqltrail.Install(ctx, db))
 	dir = filepath.Join(t.TempDir(), "log")
