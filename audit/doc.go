@@ -237,7 +237,7 @@
 //
 //  1. open it, and call CatchUp: it does nothing to a database that is level. (One that
 //     is behind is ErrBehind of [Trail.RunOnce], ends [Trail.Run], and is an alarm of
-//     audit.log; that of audit.mirror beside it ends with CatchUp, if the mirror is whole.)
+//     audit.log.)
 //  2. delete the rows of erased persons again, which the backup has brought back, from
 //     the ledger of package privacy or by the entries of kind erase. By hand and
 //     unrecorded (gormcapture.ByHand), or call [Trail.Erase] again behind it.

@@ -20,7 +20,7 @@ func (t *Trail) mirrorFinding(ctx context.Context, s state, head tlog.Tree, now 
 	failing, filling := m.failing, m.busy
 	silent := m.busy && (m.vain || away(now, m.moved) > t.late())
 	m.mu.Unlock()
-	behind := s.mirrored < head.N
+	behind := s.mirrored < min(head.N, s.N) // what the database does not have, after a restore, is no fault of the mirror
 	switch {
 	case silent:
 		f.Remedy = "the mirror does not answer, and erasures are not at their end without it: bring its store back, and it is filled by itself"

@@ -44,6 +44,8 @@ func TestAnErasureWaitsForCatchUp(t *testing.T) {
 	b.run()
 	before := mirror.FS()
 	b.restore(file)
+	require.Equal(t, audit.HealthOK, b.found("audit.mirror", "").Level, "the mirror is whole: it is the database that is behind")
+	require.Equal(t, audit.HealthAlarm, b.found("audit.log", "").Level)
 	for _, person := range []string{"a", "p"} {
 		require.ErrorIs(t, b.trail.Erase(t.Context(), "main", person), audit.ErrBehind)
 		_, err := b.trail.Left(t.Context(), "main", person)
