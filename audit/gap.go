@@ -33,6 +33,36 @@ type gaps struct {
 	counting map[gapID]*gap
 	pending  []*gap // being written: the same id each time, so that none is written twice
 	writing  bool
+	tried    time.Time // when a sale last waited for that in vain, by the process's clock
+}
+
+// A sale that comes by writes what was lost, and waits for it no longer than this; where
+// that was in vain, the next ones leave it to the sequencer for a while.
+const (
+	gapPatience = 100 * time.Millisecond
+	gapPause    = time.Second
+)
+
+// tryGaps writes what was lost, where that is done at once. What cannot be written
+// stays counted.
+func (t *Trail) tryGaps(ctx context.Context) {
+	t.gaps.mu.Lock()
+	rest := !t.gaps.tried.IsZero() && time.Since(t.gaps.tried) < gapPause
+	t.gaps.mu.Unlock()
+	if rest {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, gapPatience)
+	defer cancel()
+	if t.writeGaps(bounded) != nil {
+		t.observe(ctx, "audit.gap.failed", 1)
+		if bounded.Err() == nil {
+			return // it said so at once
+		}
+		t.gaps.mu.Lock()
+		t.gaps.tried = time.Now()
+		t.gaps.mu.Unlock()
+	}
 }
 
 // lost counts an event.

@@ -22,10 +22,7 @@ func (t *Trail) Prepare(ctx context.Context, tenant string, persons ...string) e
 	if tenant == "" {
 		tenant = t.caller(ctx).Tenant
 	}
-	// What cannot be written stays counted, and no sale waits for it.
-	if err := t.writeGaps(ctx); err != nil {
-		t.observe(ctx, "audit.gap.failed", 1)
-	}
+	t.tryGaps(ctx)
 	return t.prepare(ctx, tenant, persons)
 }
 
@@ -57,9 +54,7 @@ func (t *Trail) Note(ctx context.Context, e Event) (id string, err error) {
 	if err := t.ready(); err != nil {
 		return "", err
 	}
-	if err := t.writeGaps(ctx); err != nil {
-		t.observe(ctx, "audit.gap.failed", 1)
-	}
+	t.tryGaps(ctx)
 	return t.note(ctx, e)
 }
 
