@@ -70,7 +70,7 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 		return err
 	}
 	if !found || head.N <= s.N {
-		t.memory.restored()
+		t.restored()
 		if _, err := t.look(ctx, false); err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 	if err != nil {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
-	t.memory.restored()
+	t.restored()
 	keys := newPassKeys()
 	defer keys.wipe()
 	if sum.People, err = t.peopleBack(ctx, keys); err != nil {

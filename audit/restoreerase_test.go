@@ -234,3 +234,55 @@ func TestWhoWasErasedWithASurvivorComesAgain(t *testing.T) {
 	require.Equal(t, audit.OpeningOK, e.Changes[0].Verdict)
 	require.NoError(t, b.trail.Merge(t.Context(), "main", "p", "r"))
 }
+
+// putInPlace puts a backup back under the running process.
+func (b *bench) putInPlace(file string) {
+	b.t.Helper()
+	conn, err := b.db.Conn(b.t.Context())
+	require.NoError(b.t, err)
+	defer conn.Close()
+	exec := func(query string, args ...any) {
+		_, err := conn.ExecContext(b.t.Context(), query, args...)
+		require.NoError(b.t, err)
+	}
+	exec(`ATTACH ? AS old`, file)
+	for _, table := range []string{"events", "entries", "found", "persons", "openings", "surrogates", "heads", "aside", "tiles", "state", "log"} {
+		exec(`DELETE FROM main.crmguard_audit_` + table)
+		exec(`INSERT INTO main.crmguard_audit_` + table + ` SELECT * FROM old.crmguard_audit_` + table)
+	}
+	exec(`DETACH old`)
+}
+
+// A backup is put back under a process that has prepared somebody since, whom the
+// backup does not know: the ticket is of no use any more, and what is recorded behind
+// CatchUp, or behind a look that found the database behind, keeps its values.
+func TestTicketsOfBeforeARestoreAreOver(t *testing.T) {
+	for _, published := range []bool{false, true} {
+		b, _ := mirrored(t)
+		b.record(update("a", 1))
+		b.run()
+		file := b.backup()
+		if published {
+			b.record(update("a", 2))
+			b.run()
+		}
+		require.NoError(t, b.trail.Prepare(t.Context(), "main", "p"))
+		b.putInPlace(file)
+		e := update("p", 1)
+		e.ID, _ = audit.NewID()
+		if published {
+			_, err := b.trail.RunOnce(t.Context())
+			require.Error(t, err)
+			require.NoError(t, b.sale(e), "before CatchUp")
+			require.NoError(t, b.trail.CatchUp(t.Context()))
+		} else {
+			require.NoError(t, b.trail.CatchUp(t.Context()))
+			require.NoError(t, b.sale(e))
+		}
+		b.run()
+		got, err := b.trail.Event(t.Context(), e.ID)
+		require.NoError(t, err)
+		require.Equal(t, audit.OpeningOK, got.Changes[0].Verdict)
+		require.Equal(t, auditlog.OK, b.verifyStore(b.checkpoint()).Verdict)
+	}
+}

@@ -155,6 +155,15 @@ func (s *tickets) forget(tenant, person string) {
 	}
 }
 
+// forgetAll drops all tickets.
+func (s *tickets) forgetAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := s.order.Front(); e != nil; e = s.order.Front() {
+		s.drop(e)
+	}
+}
+
 // forgetMarked drops the tickets of surrogates, whoever has them.
 func (s *tickets) forgetMarked(tenant string, marked []surrogateID) {
 	s.mu.Lock()

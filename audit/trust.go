@@ -101,7 +101,17 @@ func (t *Trail) look(ctx context.Context, kept bool) (view, error) {
 	if contradicts(err) && ctx.Err() == nil {
 		v, err = t.lookOnce(ctx, kept)
 	}
+	if contradicts(err) {
+		t.tickets.forgetAll()
+	}
 	return v, err
+}
+
+// restored is what an operator's word does that the database is an older one. Tickets
+// are of the one before: whose surrogate it has, and under which head, they do not say.
+func (t *Trail) restored() {
+	t.memory.restored()
+	t.tickets.forgetAll()
 }
 
 func contradicts(err error) bool {
