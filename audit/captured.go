@@ -56,10 +56,18 @@ func (t *Trail) captures(ctx context.Context, q sqldb.Querier) (can bool, err er
 	if len(t.config.Captured) == 0 {
 		return false, nil
 	}
-	_, err = t.one(ctx, q, []any{&can}, `SELECT COALESCE(has_table_privilege(c.rel, 'SELECT') AND has_table_privilege(c.rel, 'DELETE') AND has_any_column_privilege(c.rel, 'UPDATE'), false)
+	var as bool
+	_, err = t.one(ctx, q, []any{&can, &as}, `SELECT COALESCE(has_table_privilege(c.rel, 'SELECT') AND has_table_privilege(c.rel, 'DELETE') AND has_any_column_privilege(c.rel, 'UPDATE'), false), `+capturedAsMade+`
 		FROM (SELECT to_regclass('crmguard_audit_captured')::oid AS rel) c`)
-	return can, err
+	return can && as, err
 }
+
+// capturedAsMade says whether the table c.rel is one that a pack made, and one whose rows
+// this role sees: what somebody made of it keeps no event from its place.
+const capturedAsMade = `COALESCE((SELECT p.relkind = 'r' AND NOT row_security_active(p.oid) FROM pg_class p WHERE p.oid = c.rel), false)
+	AND NOT EXISTS (SELECT FROM (VALUES ('n', 'bigint'), ('tx', 'xid8'), ('at', 'bigint'), ('tab', 'text'), ('kind', 'text'), ('tenant', 'text'), ('key', 'text'), ('op', 'text'),
+		('cols', 'text[]'), ('who', 'text'), ('actor', 'text')) w (name, type)
+		WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.rel AND a.attname = w.name AND format_type(a.atttypid, NULL) = w.type))`
 
 // rowNumber is the number of a row, and whether it was read: any may be, also 0.
 type rowNumber struct {

@@ -34,11 +34,14 @@ func (t *Trail) capturedFindings(ctx context.Context, now time.Time) ([]Finding,
 // to file them.
 func (t *Trail) capturedFinding(ctx context.Context, f Finding, now time.Time) (Finding, error) {
 	files := len(t.config.Captured) > 0
-	var there, can bool
-	if _, err := t.one(ctx, t.db, []any{&there, &can}, `SELECT c.rel IS NOT NULL, COALESCE(has_table_privilege(c.rel, 'SELECT'), false) FROM (SELECT to_regclass('crmguard_audit_captured')::oid AS rel) c`); err != nil || !can {
+	var there, can, as bool
+	if _, err := t.one(ctx, t.db, []any{&there, &can, &as}, `SELECT c.rel IS NOT NULL, COALESCE(has_table_privilege(c.rel, 'SELECT'), false), `+capturedAsMade+` FROM (SELECT to_regclass('crmguard_audit_captured')::oid AS rel) c`); err != nil || !can || !as {
 		if files && err == nil {
 			f.Level, f.Remedy = HealthAlarm, "Config.Captured names tables, and crmguard_audit_captured is not there: apply what capture.Pack writes"
-			if there {
+			switch {
+			case there && !as:
+				f.Remedy = "crmguard_audit_captured is not as capture.Pack makes it, or its row security hides rows from the trail, so that nothing is filed of it: make it right"
+			case there:
 				f.Remedy = "captured rows cannot be filed: GRANT SELECT, UPDATE (n), DELETE ON crmguard_audit_captured to the role of the trail"
 			}
 		}

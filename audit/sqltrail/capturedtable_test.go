@@ -1,0 +1,47 @@
+package sqltrail_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/internal/testdb"
+)
+
+// A table of captured rows that somebody has changed keeps no event from its place, and
+// Status says so.
+func TestAChangedTableOfCapturedRowsStopsNoEvent(t *testing.T) {
+	for name, query := range map[string]string{
+		"a column renamed":         `ALTER TABLE crmguard_audit_captured RENAME tx TO tx_`,
+		"a column of another type": `ALTER TABLE crmguard_audit_captured ALTER tx TYPE text USING tx::text`,
+		"a view":                   `DO $$ BEGIN ALTER TABLE crmguard_audit_captured RENAME TO old; CREATE VIEW crmguard_audit_captured AS SELECT * FROM old LIMIT 10; END $$`,
+		"another table":            `DO $$ BEGIN DROP TABLE crmguard_audit_captured CASCADE; CREATE TABLE crmguard_audit_captured (x int); END $$`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			oneCapturing(t, func(s *capturing) {
+				s.exec(query)
+				s.does(nil, event(t, audit.Ref("deal", "1"), "amount"))
+				r, err := s.trail.RunOnce(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, 1, r.Sequenced)
+				require.Equal(t, audit.HealthAlarm, s.finding(s.trail, "audit.captured").Level)
+			})
+		})
+	}
+}
+
+// Row security over the table of captured rows would hide them: that is no empty table.
+func TestRowSecurityOverCapturedRowsIsTold(t *testing.T) {
+	d := testdb.New(t, testdb.PostgresC)
+	s := newCapturing(t, d.OpenWith(t, "pgx"))
+	role, as := d.Role(t)
+	s.exec(`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ` + role)
+	trail := s.over(as.OpenWith(t, "pgx"))
+	require.Equal(t, audit.HealthOK, s.finding(trail, "audit.captured").Level)
+	s.exec(`ALTER TABLE crmguard_audit_captured ENABLE ROW LEVEL SECURITY`)
+	s.exec(`INSERT INTO deals VALUES (1, 1)`)
+	_, err := trail.RunOnce(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, audit.HealthAlarm, s.finding(trail, "audit.captured").Level)
+}
