@@ -72,7 +72,7 @@ SELECT root.rel IS NOT NULL,
 	COALESCE(rows.tgenabled::text || rows.tgtype::text, ''),
 	COALESCE(whole.tgenabled::text, ''),
 	COALESCE(obj_description(rows.tgfoid, 'pg_proc'), ''),
-	COALESCE((SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attname)
+	COALESCE((SELECT string_agg(format('%I %s.%s %s', a.attname, (SELECT s.nspname FROM pg_type y, pg_namespace s WHERE y.oid = a.atttypid AND s.oid = y.typnamespace), (SELECT y.typname FROM pg_type y WHERE y.oid = a.atttypid), a.atttypmod), ', ' ORDER BY a.attname)
 		FROM pg_attribute a WHERE a.attrelid = root.rel AND a.attnum > 0 AND NOT a.attisdropped), ''),
 	COALESCE((SELECT min(c.oid::regclass::text) FROM pg_class c, parts WHERE c.oid = parts.rel AND c.relkind <> 'p'
 		AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'crmguard_audit_capture' AND t.tgenabled IN ('O', 'A'))), ''),

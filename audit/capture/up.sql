@@ -147,7 +147,7 @@ BEGIN
 			INTO compared
 			FROM pg_attribute a
 			WHERE a.attrelid = target.rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (target.skip::name[]);
-		SELECT array_agg(a.attname)::text, string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attname)
+		SELECT array_agg(a.attname)::text, string_agg(format('%I %s.%s %s', a.attname, (SELECT s.nspname FROM pg_type y, pg_namespace s WHERE y.oid = a.atttypid AND s.oid = y.typnamespace), (SELECT y.typname FROM pg_type y WHERE y.oid = a.atttypid), a.atttypmod), ', ' ORDER BY a.attname)
 			INTO known, columns
 			FROM pg_attribute a WHERE a.attrelid = target.rel AND a.attnum > 0 AND NOT a.attisdropped;
 
