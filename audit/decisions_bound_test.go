@@ -98,7 +98,7 @@ func TestADenialOfAnEndedRequestIsCounted(t *testing.T) {
 	}
 	require.ErrorIs(t, a.trail.Decisions(ctx, "contact.read", "deal/7", fmt.Errorf("ask: %w", ctx.Err())), context.Canceled)
 	require.NoError(t, a.trail.Flush(t.Context()))
-	denied := a.allowed("contact.read")
+	denied := a.decided("contact.read")
 	require.Len(t, denied, 1)
 	require.Equal(t, int64(50), denied[0].Changes[0].New)
 	require.Equal(t, audit.OutcomeDenied, denied[0].Leaf.Outcome)
