@@ -30,7 +30,7 @@ func TestAllocationsOfASale(t *testing.T) {
 	e := sold(t, "p1")
 	e.ID = ""
 	n := testing.AllocsPerRun(200, func() {
-		if _, err := s.recordIn(t.Context(), idle{}, e); err != nil {
+		if _, err := s.Record(t.Context(), idle{}, e); err != nil {
 			t.Fatal(err)
 		}
 	})

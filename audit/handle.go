@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -21,10 +22,30 @@ func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
 	if plain, ok := tx.(*sql.Tx); ok && plain != nil {
 		return nil
 	}
-	if embedsNil(tx) {
+	handle := reflect.TypeOf(tx)
+	if handle == nil {
 		return ErrNoTransaction
 	}
-	handle := reflect.TypeOf(tx)
+	known, looked := t.handles.Load(handle)
+	if !looked {
+		known, _ = t.handles.LoadOrStore(handle, handleOf(tx, handle))
+	}
+	kind, _ := known.(handleKind)
+	switch {
+	case kind.mayBeNil && embedsNil(tx), kind.begins:
+		return ErrNoTransaction
+	case kind.commits:
+		return nil
+	}
+	return t.askTransaction(ctx, tx)
+}
+
+// handleKind is what the type of a handle says, looked at once a type. One that neither
+// commits nor begins, or may do both, says nothing.
+type handleKind struct{ mayBeNil, commits, begins bool }
+
+func handleOf(tx Tx, handle reflect.Type) (k handleKind) {
+	k.mayBeNil = handle.Kind() != reflect.Struct || slices.ContainsFunc(slices.Collect(handle.Fields()), func(f reflect.StructField) bool { return f.Anonymous })
 	_, commit := tx.(interface{ Commit() error })
 	if !commit {
 		// The names stand here as they are, or the linker had to keep all methods of
@@ -32,16 +53,14 @@ func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
 		_, commit = handle.MethodByName("Commit")
 	}
 	if commit {
-		if embedsDatabase(handle, deepest) {
-			return t.askTransaction(ctx, tx)
-		}
-		return nil
+		k.commits = !embedsDatabase(handle, deepest)
+		return k
 	}
-	_, begin := handle.MethodByName("Begin")
-	if _, beginTx := handle.MethodByName("BeginTx"); begin || beginTx {
-		return ErrNoTransaction
+	_, k.begins = handle.MethodByName("Begin")
+	if !k.begins {
+		_, k.begins = handle.MethodByName("BeginTx")
 	}
-	return t.askTransaction(ctx, tx)
+	return k
 }
 
 // askTransaction asks the database whether a transaction is open on what this

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -23,13 +24,14 @@ import (
 // Trail records events and keeps their log. It is safe for concurrent use, in
 // several processes over the same database and sink.
 type Trail struct {
-	vain   vain // heads that did not open
-	db     *sqldb.DB
-	config Config
-	origin string
-	key    c2sp.Keys // their name is the origin
-	fields map[string]map[string]bool
-	random func([]byte) error
+	vain    vain     // heads that did not open
+	handles sync.Map // of a reflect.Type: its handleKind
+	db      *sqldb.DB
+	config  Config
+	origin  string
+	key     c2sp.Keys // their name is the origin
+	fields  map[string]map[string]bool
+	random  func([]byte) error
 
 	copies   []*duplicate // what this process knows of Config.Copies
 	mirrored mirroring    // and of Config.Mirror
