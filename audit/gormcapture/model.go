@@ -37,12 +37,14 @@ type Model struct {
 	Skip []string
 
 	changes func(person string, before, after any) []audit.Change
+	who     bool // the Differ says whose values they are
 }
 
 // Valued records values besides names: those that the Differ lists, before and
 // after. Each update and delete then reads its rows before it, and updates after
 // it, within the transaction.
 func Valued[T any](m Model, d *audit.Differ[T]) Model {
+	m.who = d != nil && len(d.Shape().Who) > 0
 	m.changes = func(person string, before, after any) []audit.Change {
 		old, _ := before.(*T)
 		now, _ := after.(*T)

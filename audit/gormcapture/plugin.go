@@ -111,26 +111,18 @@ type contextKey struct{}
 // records them itself, or nothing of theirs is for the log.
 func ByHand(db *gorm.DB) *gorm.DB {
 	ctx := db.Statement.Context
-	return db.WithContext(context.WithValue(ctx, contextKey{}, &statement{told: true, byHand: true}))
+	return db.WithContext(context.WithValue(ctx, contextKey{}, &statement{byHand: true}))
 }
 
 // Record records an event within the transaction of db, prepared as the events of
-// this package are. Called from a hook of a model it stands for what the statement
-// of the hook would have been recorded as.
+// this package are. Called from a hook of a model it stands for what the row that
+// its Object names would have been recorded as, unless it is taken back with a
+// savepoint; the other rows of the statement are recorded all the same.
 func (p *Plugin) Record(db *gorm.DB, e audit.Event) (id string, err error) {
 	ctx := db.Statement.Context
-	persons := append([]string{}, e.Persons...)
-	if e.Object.Person {
-		persons = append(persons, e.Object.ID)
-	}
-	for _, c := range e.Changes {
-		if c.Who != "" {
-			persons = append(persons, c.Who)
-		}
-	}
-	id, err = p.put(ctx, db, e, persons)
-	if s, ok := ctx.Value(contextKey{}).(*statement); ok && err == nil {
-		s.told = true
+	id, err = p.put(ctx, db, e, people(e))
+	if s, ok := ctx.Value(contextKey{}).(*statement); ok && err == nil && id != "" {
+		s.told = append(s.told, told{e.Object, id})
 	}
 	return id, err
 }

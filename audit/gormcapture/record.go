@@ -13,19 +13,20 @@ import (
 // record records the statement, behind its hooks and before its commit.
 func (p *Plugin) record(db *gorm.DB) {
 	s := statementOf(db)
-	if s == nil || db.Error != nil || s.told || s.affected == 0 {
+	if s == nil || db.Error != nil || s.affected == 0 {
 		return
 	}
 	events, err := s.events(db)
+	if err == nil {
+		events, err = s.untold(db, events)
+	}
 	if err != nil {
 		_ = db.AddError(err)
 		return
 	}
 	var persons []string
 	for i := range events {
-		if events[i].Object.Person {
-			persons = append(persons, events[i].Object.ID)
-		}
+		persons = append(persons, people(events[i])...)
 	}
 	for i := range events {
 		if _, err := p.put(s.outer, db, events[i], persons); err != nil {
@@ -57,9 +58,17 @@ func (s *statement) events(db *gorm.DB) ([]audit.Event, error) {
 			return nil, err
 		}
 	}
+	var outcome string
+	if s.affected < int64(len(s.keys)) && (s.verb == "delete" || s.model.changes == nil) {
+		outcome = audit.OutcomePartial // some were left alone, and the database does not say which
+	}
 	var out []audit.Event
 	for _, key := range s.keys {
-		e := audit.Event{Action: s.model.Kind + "." + s.verb, Object: s.model.object(key)}
+		if to, ok := s.moved[key]; ok {
+			out = append(out, s.renamed(key, to, after, outcome)...)
+			continue
+		}
+		e := audit.Event{Action: s.model.Kind + "." + s.verb, Object: s.model.object(key), Outcome: outcome}
 		switch {
 		case s.model.changes != nil:
 			if e.Changes = s.model.changes(s.person(key), s.before[key], after[key]); len(e.Changes) == 0 {
@@ -99,8 +108,11 @@ func (s *statement) created(db *gorm.DB) []audit.Event {
 	rows := s.model.rows(db.Statement.ReflectValue)
 	if upsert {
 		action = s.model.Kind + ".save"
-		if s.orNothing && (s.affected < int64(len(rows)) || db.Name() == "mysql") {
+		if s.affected < int64(len(rows)) || s.orNothing && db.Name() == "mysql" {
 			outcome = audit.OutcomePartial // some of them, nobody knows which; MySQL may count what it left alone
+		}
+		if s.drawn && s.affected != int64(len(rows)) {
+			rows = nil // GORM gives the ids that came back to the first rows, whichever they are of
 		}
 	}
 	keys := make([]string, len(rows))

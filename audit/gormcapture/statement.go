@@ -20,8 +20,8 @@ type statement struct {
 	model  *model
 	verb   string
 	byHand bool
-	told   bool // a hook has recorded it
-	began  bool // a transaction of ours
+	told   []told // what its hooks have recorded
+	began  bool   // a transaction of ours
 
 	outer     context.Context // before ours stood around it
 	pool      gorm.ConnPool   // before ours stood before it
@@ -29,6 +29,8 @@ type statement struct {
 	before    map[string]any  // their values, for a Differ
 	known     bool            // which rows it is, and not more than maxRows
 	orNothing bool            // an insertion: ON CONFLICT DO NOTHING
+	drawn     bool            // an insertion: the database draws ids
+	moved     map[string]moved
 	columns   []string
 	affected  int64
 }
@@ -70,32 +72,6 @@ func (p *Plugin) prepare(db *gorm.DB, verb string) {
 		}
 	}
 	db.Statement.Context = context.WithValue(ctx, contextKey{}, s)
-}
-
-// persons are those whom the statement will be about, as far as it can be known.
-func (p *Plugin) persons(db *gorm.DB, s *statement) ([]string, error) {
-	if !s.model.Person {
-		return nil, nil
-	}
-	var out []string
-	for _, v := range []reflect.Value{db.Statement.ReflectValue, reflect.ValueOf(db.Statement.Model)} {
-		for _, row := range s.model.rows(v) {
-			if key := s.model.key(s.outer, row); key != "" && !slices.Contains(out, key) {
-				out = append(out, key)
-			}
-		}
-	}
-	if len(out) > 0 || s.verb == "create" || unclear(db.Statement) {
-		return out, nil
-	}
-	rows, err := s.find(db, db.Statement.ConnPool, false)
-	if err != nil || len(rows) > maxRows {
-		return nil, err
-	}
-	for _, row := range rows {
-		out = append(out, s.model.key(s.outer, row))
-	}
-	return out, nil
 }
 
 // begin begins a transaction where GORM was told not to: the event commits with
@@ -141,6 +117,9 @@ func (p *Plugin) look(db *gorm.DB) {
 	if s.verb == "create" {
 		conflict, _ := db.Statement.Clauses["ON CONFLICT"].Expression.(clause.OnConflict)
 		s.orNothing = conflict.DoNothing // MySQL's dialect has other words afterwards
+		s.drawn = slices.ContainsFunc(s.model.rows(db.Statement.ReflectValue), func(row reflect.Value) bool {
+			return s.model.key(s.outer, row) == ""
+		})
 		return
 	}
 	s.pool = db.Statement.ConnPool
@@ -207,7 +186,7 @@ func (s *statement) lookAt(db *gorm.DB) error {
 			}
 		}
 	}
-	if s.model.changes == nil && stmt.Schema != nil && (s.verb == "update" || same(stmt.Model, stmt.Dest)) {
+	if s.model.changes == nil && stmt.Schema != nil && s.byKey(stmt) && (s.verb == "update" || same(stmt.Model, stmt.Dest)) {
 		if rows := s.model.rows(stmt.ReflectValue); len(rows) == 1 && stmt.ReflectValue.Kind() == reflect.Struct {
 			if key := s.model.key(s.outer, rows[0]); key != "" {
 				s.keys, s.known = []string{key}, true
@@ -218,7 +197,7 @@ func (s *statement) lookAt(db *gorm.DB) error {
 	if unclear(stmt) {
 		return nil
 	}
-	rows, err := s.find(db, s.pool, true)
+	rows, err := s.find(db, s.pool, s.where(db), true)
 	if err != nil {
 		return err
 	}
@@ -230,6 +209,7 @@ func (s *statement) lookAt(db *gorm.DB) error {
 		key := s.model.key(s.outer, row)
 		s.keys = append(s.keys, key)
 		s.before[key] = row.Addr().Interface()
+		s.move(stmt, key, row)
 	}
 	return nil
 }
@@ -242,10 +222,10 @@ func same(a, b any) bool {
 
 // find reads the rows that meet the conditions of a statement, one more than
 // maxRows at most.
-func (s *statement) find(db *gorm.DB, on gorm.ConnPool, lock bool) ([]reflect.Value, error) {
+func (s *statement) find(db *gorm.DB, on gorm.ConnPool, where []clause.Expression, lock bool) ([]reflect.Value, error) {
 	q := s.session(db, on).Unscoped().Model(reflect.New(s.model.schema.ModelType).Interface()).Table(db.Statement.Table)
-	if where, ok := db.Statement.Clauses["WHERE"].Expression.(clause.Where); ok {
-		q = q.Clauses(where)
+	if len(where) > 0 {
+		q = q.Clauses(clause.Where{Exprs: where})
 	}
 	if lock && db.Name() != "sqlite" {
 		q = q.Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate})
@@ -272,30 +252,23 @@ func (s *statement) read(q *gorm.DB) (out []reflect.Value, err error) {
 	return s.model.rows(rows), nil
 }
 
-// again reads rows after the statement.
+// again reads rows after the statement, under the keys that they have by now.
 func (s *statement) again(db *gorm.DB) (map[string]any, error) {
-	values := make([][]any, 0, len(s.keys))
+	look := make([]reflect.Value, 0, len(s.keys))
 	for _, key := range s.keys {
 		row := reflect.ValueOf(s.before[key]).Elem()
-		var parts []any
-		for _, field := range s.model.schema.PrimaryFields {
-			value, _ := field.ValueOf(s.outer, row)
-			parts = append(parts, value)
-		}
-		values = append(values, parts)
-	}
-	out := make(map[string]any, len(values))
-	for page := range slices.Chunk(values, 200) {
-		either := make([]clause.Expression, 0, len(page))
-		for _, parts := range page {
-			all := make([]clause.Expression, 0, len(parts))
-			for i, part := range parts {
-				all = append(all, clause.Eq{Column: clause.Column{Table: clause.CurrentTable, Name: s.model.schema.PrimaryFieldDBNames[i]}, Value: part})
+		if to, ok := s.moved[key]; ok {
+			if to.key == "" {
+				continue
 			}
-			either = append(either, clause.And(all...))
+			row = to.row
 		}
+		look = append(look, row)
+	}
+	out := make(map[string]any, len(look))
+	for page := range slices.Chunk(look, 200) {
 		q := s.session(db, db.Statement.ConnPool).Unscoped().Model(reflect.New(s.model.schema.ModelType).Interface()).Table(db.Statement.Table)
-		rows, err := s.read(q.Clauses(clause.Where{Exprs: []clause.Expression{clause.Or(either...)}}))
+		rows, err := s.read(q.Clauses(clause.Where{Exprs: s.model.equal(s.outer, page)}))
 		if err != nil {
 			return nil, err
 		}
