@@ -17,22 +17,27 @@
 //     (db.Table), associations, generics, soft deletions. Rows that conditions name
 //     are looked for (FOR UPDATE, not on SQLite) before the statement. Whether an
 //     insertion with ON CONFLICT inserted or updated no database says: it is
-//     kind.save, and the outcome is partial where rows may have been left alone.
+//     kind.save. Where fewer rows changed than were met (a condition of the conflict,
+//     a trigger, on MariaDB what was there already) the outcome is partial.
 //   - An update is recorded with the names of the columns that it sets, without
 //     values ([audit.Absent] on both sides); with [Valued] with the values that
-//     really changed. A statement that changes no row is no event.
+//     really changed. A statement that changes no row is no event. One that sets the
+//     key is told of under both keys, under the old one without values.
 //   - The event commits with the rows, or neither does, nested transactions and
 //     savepoints included. Where GORM was told to begin no transaction
 //     (SkipDefaultTransaction) one is begun for statements on these models.
-//   - A statement is recorded once: not, where a hook of it calls [Plugin.Record],
-//     nor under [ByHand]. A row is named as package audit/capture names it, so that
-//     what its triggers captured of the same transaction is told of.
+//   - A row is recorded once: not, where a hook of its statement calls
+//     [Plugin.Record] about it and does not take that back, nor under [ByHand]. A
+//     row is named as package audit/capture names it, so that what its triggers
+//     captured of the same transaction is told of.
 //
 // # Prepare
 //
 // Outside of a transaction nothing is to be done: what the event needs is prepared
 // before one begins. Before a transaction of the application's own call
-// [audit.Trail.Prepare] with the persons. Who forgot it, or learns only within
+// [audit.Trail.Prepare] with the persons, or [Plugin.Prepare] with the rows; so
+// before CreateInBatches and with CreateBatchSize, whose transaction GORM begins
+// before a plugin hears of the rows. Who forgot it, or learns only within
 // whom it is about, has it made good for there, on another connection, for some
 // seconds at most; where none can be had (a pool of one; SQLite, whose one writer
 // the transaction is) the error is audit.ErrNotPrepared, and the transaction rolls
@@ -58,7 +63,9 @@
 // is another table.
 //
 // On MySQL and MariaDB an update that sets what is there already is no row
-// affected, and no event; elsewhere it is one.
+// affected, and no event; elsewhere it is one. Where it is some rows of several,
+// which ones is known of a [Valued] model alone. Where a key is set to what the
+// database computes, the row is named by its old key.
 //
 // # Errors
 //

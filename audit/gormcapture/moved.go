@@ -99,7 +99,9 @@ func (s *statement) renamed(key string, to moved, after map[string]any, outcome 
 		return []audit.Event{event(key)}
 	}
 	is := event(to.key)
-	if now, ok := after[to.key]; ok && !s.model.Person { // of a person the values would be another's
+	if s.model.Person { // what was one person's value is not told as another's
+		is.Changes = s.names(to.key)
+	} else if now, ok := after[to.key]; ok {
 		values := s.model.changes("", s.before[key], now)
 		is.Changes = slices.DeleteFunc(is.Changes, func(name audit.Change) bool {
 			return slices.ContainsFunc(values, func(c audit.Change) bool { return c.Path == name.Path })

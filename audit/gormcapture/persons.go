@@ -67,11 +67,9 @@ func (p *Plugin) persons(db *gorm.DB, s *statement) (out []string, err error) {
 	if !m.Person && !m.who {
 		return nil, nil
 	}
-	given := m.rows(db.Statement.ReflectValue)
-	for _, v := range []any{db.Statement.Model, db.Statement.Dest} {
-		if rows := m.rows(reflect.ValueOf(v)); len(rows) > 0 && (len(given) == 0 || rows[0] != given[0]) {
-			given = append(given, rows...)
-		}
+	given := m.rows(reflect.ValueOf(db.Statement.Dest))
+	if s.verb != "create" {
+		given = append(given, m.rows(reflect.ValueOf(db.Statement.Model))...)
 	}
 	for _, row := range given {
 		out = append(out, m.about(s.outer, row)...)
@@ -79,7 +77,11 @@ func (p *Plugin) persons(db *gorm.DB, s *statement) (out []string, err error) {
 	where := s.where(db)
 	if s.verb != "create" && !unclear(db.Statement) && (len(out) == 0 || len(where) > 0 || m.who || s.sets(db.Statement)) {
 		// GORM itself adds the key of a model behind the hooks.
-		rows, err := s.find(db, db.Statement.ConnPool, append(where, m.equal(s.outer, m.rows(db.Statement.ReflectValue))...), false)
+		where = append(where, m.equal(s.outer, m.rows(reflect.ValueOf(db.Statement.Model)))...)
+		if s.verb == "delete" {
+			where = append(where, m.equal(s.outer, m.rows(reflect.ValueOf(db.Statement.Dest)))...)
+		}
+		rows, err := s.find(db, db.Statement.ConnPool, where, false)
 		if err != nil {
 			return nil, err
 		}

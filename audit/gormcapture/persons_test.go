@@ -22,6 +22,10 @@ func TestValuesOfAnotherPersonArePrepared(t *testing.T) {
 		e := newEnv(t, d, gorm.Config{}, gormcapture.Valued(gormcapture.Model{Of: &Deal{}, Kind: "deal"}, deals))
 		_, err := e.raw.ExecContext(t.Context(), `INSERT INTO contacts (id) VALUES ('p1'), ('p2'), ('p3'), ('p4')`)
 		require.NoError(t, err)
+		_, err = e.raw.ExecContext(t.Context(), `INSERT INTO contacts (id) VALUES ('p6')`)
+		require.NoError(t, err)
+		_, err = e.raw.ExecContext(t.Context(), `INSERT INTO deals (id, contact_id) VALUES (9, 'p6')`)
+		require.NoError(t, err)
 		p1 := "p1"
 		require.NoError(t, e.db.Create(&Deal{ID: 1, Amount: 5, ContactID: &p1}).Error)
 		_, err = e.raw.ExecContext(t.Context(), `UPDATE deals SET contact_id = 'p2' WHERE id = 1`)
@@ -37,6 +41,7 @@ func TestValuesOfAnotherPersonArePrepared(t *testing.T) {
 		for _, person := range []string{"p1", "p2", "p3", "p4"} {
 			require.NotEmpty(t, e.surrogate(person), person)
 		}
+		require.Empty(t, e.surrogate("p6"), "no statement was about that row")
 		person := "p5"
 		if d.Name != testdb.SQLite { // within, another connection makes good for it
 			_, err = e.raw.ExecContext(t.Context(), `INSERT INTO contacts (id) VALUES ('p5')`)
