@@ -30,7 +30,7 @@ func TestValuesOfAnotherPersonArePrepared(t *testing.T) {
 		require.NoError(t, e.db.Create(&Deal{ID: 1, Amount: 5, ContactID: &p1}).Error)
 		_, err = e.raw.ExecContext(t.Context(), `UPDATE deals SET contact_id = 'p2' WHERE id = 1`)
 		require.NoError(t, err)
-		require.NoError(t, e.db.Model(&Deal{ID: 1}).Update("amount", 6).Error, "the one whom the row names")
+		require.NoError(t, e.db.Model(&Deal{ID: 1, ContactID: &p1}).Update("amount", 6).Error, "the one whom the row names, whatever the model says")
 		require.NoError(t, e.db.Model(&Deal{ID: 1}).Update("contact_id", "p3").Error, "the one whom it will name")
 		p4 := "p4"
 		require.NoError(t, e.db.Model(&Deal{}).Where("id = ?", 1).Updates(Deal{ContactID: &p4}).Error)
