@@ -42,7 +42,7 @@ func (s *statement) isThere(db *gorm.DB, id string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("gormcapture: the id of an event: %w", err)
 	}
-	var n int64
-	err = s.session(db, db.Statement.ConnPool).Table("crmguard_audit_events").Where("id = ?", raw).Count(&n).Error
-	return n > 0, err
+	var ids [][]byte
+	err = s.session(db, db.Statement.ConnPool).Table("crmguard_audit_events").Where("id = ?", raw).Pluck("id", &ids).Error
+	return len(ids) > 0, err
 }
