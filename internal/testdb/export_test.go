@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,4 +25,16 @@ func PrintFoldersAndWait() {
 	fmt.Println(filepath.Clean(config.Host))
 	time.Sleep(time.Minute)
 	os.Exit(1)
+}
+
+// EndPooler ends the pgbouncer of this process as it ends by itself: its socket goes.
+func EndPooler(tb testing.TB) {
+	tb.Helper()
+	p := pooler().current()
+	if p.err != nil {
+		missing(tb, "pgbouncer", p.err)
+	}
+	if err := os.Remove(filepath.Join(p.dir, ".s.PGSQL.6432")); err != nil {
+		tb.Fatal(err)
+	}
 }

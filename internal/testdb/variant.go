@@ -29,12 +29,9 @@ func (d Database) Serializable() Database {
 // connection, so pgx and lib/pq must use none.
 func (d Database) Pooled(tb testing.TB) Database {
 	tb.Helper()
-	p := pooler()
+	p := pooler().current()
 	if p.err != nil {
 		missing(tb, "pgbouncer", p.err)
-	}
-	if why := p.ended(); why != "" {
-		tb.Fatalf("testdb: the pgbouncer of this process %s", why)
 	}
 	dsn := fmt.Sprintf("host=%s port=6432 user=%s dbname=%s sslmode=disable", p.dir, p.user, d.database)
 	return Database{Name: d.Name, database: d.database, dsn: map[string]string{"pgx": dsn, "postgres": dsn}}.with(map[string]string{
@@ -90,8 +87,13 @@ type pool struct {
 	err     error
 }
 
-// ended says how the pool came to its end, empty while it listens.
+// ended says how the pool came to its end, empty while it listens. A pgbouncer ends by
+// itself ("server in bad state") where its server ends a transaction in the moment in
+// which the client lets go of the connection.
 func (p pool) ended() string {
+	if p.err != nil {
+		return ""
+	}
 	select {
 	case <-p.service.ended:
 		return "is gone with its watch"
@@ -103,7 +105,26 @@ func (p pool) ended() string {
 	return ""
 }
 
-var pooler = sync.OnceValue(func() pool {
+// pools are the pools of this process, one after the other.
+type pools struct {
+	mu   sync.Mutex
+	last pool
+}
+
+var pooler = sync.OnceValue(func() *pools { return &pools{last: newPool()} })
+
+// current is the pool that listens: one that came to its end is followed by another.
+func (p *pools) current() pool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if why := p.last.ended(); why != "" {
+		_, _ = fmt.Fprintf(os.Stderr, "testdb: a pgbouncer %s; another one follows\n", why)
+		p.last = newPool()
+	}
+	return p.last
+}
+
+func newPool() pool {
 	s := postgresServer()
 	if s.err != nil {
 		return pool{err: s.err}
@@ -118,7 +139,7 @@ var pooler = sync.OnceValue(func() pool {
 		return pool{err: err}
 	}
 	return p
-})
+}
 
 // startPooler starts a pgbouncer that knows every database of the server. It
 // trusts whoever reaches its socket, which is in a folder of its own.

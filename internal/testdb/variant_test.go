@@ -69,3 +69,14 @@ func TestAStandbyFollowsAndIsLeftAlone(t *testing.T) {
 	require.NoError(t, both.QueryRowContext(t.Context(), `SELECT pg_is_in_recovery()`).Scan(&standing))
 	require.True(t, standing)
 }
+
+// A pooler that came to its end by itself is followed by another one.
+func TestAPoolerThatEndedIsFollowedByAnother(t *testing.T) {
+	ask := func() {
+		var one int
+		require.NoError(t, testdb.New(t, testdb.PostgresC).Pooled(t).OpenWith(t, "pgx").QueryRowContext(t.Context(), `SELECT 1`).Scan(&one))
+	}
+	ask()
+	testdb.EndPooler(t)
+	ask()
+}
