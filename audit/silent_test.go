@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +18,10 @@ import (
 func TestAStoreThatHangsIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var q leftBehind
-		asked, freed := 0, make(chan struct{})
+		var asked atomic.Int64
+		freed := make(chan struct{})
 		ask := func(context.Context) (int, error) {
-			asked++
+			asked.Add(1)
 			<-freed
 			return 7, nil
 		}
@@ -30,13 +32,13 @@ func TestAStoreThatHangsIsAskedOnce(t *testing.T) {
 			_, err = within(t.Context(), &q, time.Second, ask)
 			require.ErrorIs(t, err, errSilent)
 		}
-		require.Equal(t, 1, asked)
+		require.EqualValues(t, 1, asked.Load())
 		close(freed)
 		synctest.Wait()
 		got, err := within(t.Context(), &q, time.Second, ask)
 		require.NoError(t, err)
 		require.Equal(t, 7, got)
-		require.Equal(t, 2, asked)
+		require.EqualValues(t, 2, asked.Load())
 	})
 }
 
