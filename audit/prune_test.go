@@ -3,6 +3,7 @@ package audit_test
 import (
 	"io/fs"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,7 +33,10 @@ func oldBench(t *testing.T, old, since int) (b *bench, ids []string) {
 func (b *bench) keeps() {
 	b.t.Helper()
 	var newest []byte
+	var one sync.Mutex // several trails ask at once
 	b.config.Kept = func(c ctx) ([]byte, error) {
+		one.Lock()
+		defer one.Unlock()
 		if data, err := b.sink.ReadFile(c, "checkpoint"); err == nil {
 			newest = data
 		}
