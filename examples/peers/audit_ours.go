@@ -6,12 +6,14 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/auditlog"
@@ -134,6 +136,37 @@ func (l *ourLog) file(ctx context.Context) (size int64, err error) {
 		size = r.Published
 	}
 	return size, nil
+}
+
+// size is how many entries the log has.
+func (l *ourLog) size(ctx context.Context) (int64, error) {
+	return one[int64](ctx, l.db, `SELECT COALESCE(MAX(size), 0) FROM crmguard_audit_state`)
+}
+
+// signed waits until the published checkpoint covers entries. What is done behind
+// that ends in all, and may end before.
+func (l *ourLog) signed(entries int64, all chan error) error {
+	for ended := false; ; {
+		data, err := os.ReadFile(filepath.Join(l.dir, "checkpoint"))
+		if err == nil {
+			var tree tlog.Tree
+			if tree, err = checkpointOf(data, l.key); err == nil && tree.N >= entries {
+				return nil
+			}
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if ended {
+			return fmt.Errorf("the checkpoint does not cover %d entries", entries)
+		}
+		select {
+		case err := <-all:
+			all <- err // for who waits for the rest
+			ended = true
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // waiting is how many events have no place yet.

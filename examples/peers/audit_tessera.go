@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"time"
 
-	"filippo.io/torchwood"
 	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/storage/posix"
 	"golang.org/x/mod/sumdb/note"
@@ -82,25 +81,17 @@ func tesseraFiler(ctx context.Context, p *bench, size int) (*filer, error) {
 
 // covers waits until the signed checkpoint covers an entry.
 func covers(ctx context.Context, reader tessera.LogReader, key string, index uint64) error {
-	verifier, err := note.NewVerifier(key)
-	if err != nil {
-		return err
-	}
 	for range 10_000 {
 		signed, err := reader.ReadCheckpoint(ctx)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		if err == nil {
-			opened, err := note.Open(signed, note.VerifierList(verifier))
+			tree, err := checkpointOf(signed, key)
 			if err != nil {
 				return err
 			}
-			checkpoint, err := torchwood.ParseCheckpoint(opened.Text)
-			if err != nil {
-				return err
-			}
-			if checkpoint.N > int64(index) {
+			if tree.N > int64(index) {
 				return nil
 			}
 		}
