@@ -268,25 +268,11 @@ func TestAPassThatIsCutShortSaysNothingOfACopy(t *testing.T) {
 	})
 }
 
-// forgetfulSink answers with an older checkpoint when it is told to, once.
-type forgetfulSink struct {
-	place
-	older []byte
-	late  atomic.Bool
-}
-
-func (s *forgetfulSink) ReadFile(ctx context.Context, name string) ([]byte, error) {
-	if name == "checkpoint" && s.late.CompareAndSwap(true, false) {
-		return s.older, nil
-	}
-	return s.place.ReadFile(ctx, name)
-}
-
 // A store that answers late is no contradiction between log and copy: it is asked
 // again.
 func TestALateAnswerIsNoContradiction(t *testing.T) {
 	b := newBench(t)
-	copied, late := &audittest.Sink{}, &forgetfulSink{place: b.sink}
+	copied, late := &audittest.Sink{}, &olderSink{place: b.sink, name: "checkpoint"}
 	b.config.Sink = late
 	b.copied(copied)
 	b.fill(10)

@@ -187,7 +187,7 @@ func TestKilledWhileRecordingAndPublishing(t *testing.T) {
 	rounds, moments := killtest.Rounds(t)
 	var acknowledged []string
 	for round := range rounds {
-		seen := watchCheckpoint(t, filepath.Join(dir, "log", "checkpoint"))
+		seen := killtest.Watch(filepath.Join(dir, "log", "checkpoint"))
 		said, killed := killtest.Kill(t, dir, killtest.At{Count: 1 + moments.IntN(12), Pause: time.Duration(moments.IntN(8000)) * time.Microsecond})
 		require.True(t, killed, "it never ends by itself")
 		acknowledged = append(acknowledged, said...)
@@ -251,37 +251,5 @@ func requireOneEventEach(t *testing.T, l *lasting, acknowledged []string) {
 	require.Len(t, events, contacts, "no event without its row")
 	for _, id := range acknowledged {
 		require.Equal(t, 1, events[id], "what was committed stays")
-	}
-}
-
-// watchCheckpoint reads the published checkpoint again and again, as a witness
-// would; the returned func ends it and gives each one in the order of reading,
-// with the one that is there now.
-func watchCheckpoint(t *testing.T, file string) (end func() [][]byte) {
-	t.Helper()
-	var list [][]byte
-	stop, done := make(chan struct{}), make(chan struct{})
-	read := func() {
-		data, err := os.ReadFile(file)
-		if err == nil && (len(list) == 0 || string(list[len(list)-1]) != string(data)) {
-			list = append(list, data)
-		}
-	}
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(time.Millisecond):
-				read()
-			}
-		}
-	}()
-	return func() [][]byte {
-		close(stop)
-		<-done
-		read()
-		return list
 	}
 }

@@ -227,38 +227,40 @@ func TestWhatArrivesLateBringsNothingBack(t *testing.T) {
 // written over what is newer.
 func TestAMirrorThatAnswersOldNewsIsAskedAgain(t *testing.T) {
 	b := newBench(t)
-	mirror := &oldNews{}
+	folder := &audittest.Sink{}
+	mirror := &olderSink{place: folder, name: "openings/000"}
 	b.mirroredIn(mirror)
 	b.record(update("p0", 1))
 	b.run()
-	mirror.older = mirror.FS()["openings/000"].Data
+	mirror.older = folder.FS()["openings/000"].Data
 	b.fill(3)
 	b.run()
-	newer := mirror.FS()["openings/000"].Data
+	newer := folder.FS()["openings/000"].Data
 	require.NotEqual(t, mirror.older, newer)
 	mirror.late.Store(true)
 	b.fill(3)
 	b.run()
 	require.False(t, mirror.late.Load(), "it was asked")
 	require.Equal(t, audit.HealthOK, b.found("audit.mirror", "").Level)
-	require.Greater(t, len(mirror.FS()["openings/000"].Data), len(newer))
+	require.Greater(t, len(folder.FS()["openings/000"].Data), len(newer))
 	owner := b.surrogate("p1")
 	mirror.late.Store(true)
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
 	require.False(t, mirror.late.Load(), "it was asked")
-	require.Zero(t, holding(&mirror.Sink, owner))
+	require.Zero(t, holding(folder, owner))
 }
 
-// oldNews answers with an older file when it is told to, once.
-type oldNews struct {
-	audittest.Sink
+// olderSink answers with an older file when it is told to, once.
+type olderSink struct {
+	place
+	name  string
 	older []byte
 	late  atomic.Bool
 }
 
-func (s *oldNews) ReadFile(ctx context.Context, name string) ([]byte, error) {
-	if name == "openings/000" && s.late.CompareAndSwap(true, false) {
+func (s *olderSink) ReadFile(ctx context.Context, name string) ([]byte, error) {
+	if name == s.name && s.late.CompareAndSwap(true, false) {
 		return s.older, nil
 	}
-	return s.Sink.ReadFile(ctx, name)
+	return s.place.ReadFile(ctx, name)
 }

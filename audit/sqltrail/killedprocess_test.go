@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -132,7 +131,7 @@ func killRounds(t *testing.T, w *works) {
 		seen, size   = 0, int64(0)
 	)
 	for round := range rounds {
-		watched := watch(filepath.Join(w.dir, "log", "checkpoint"))
+		watched := killtest.Watch(filepath.Join(w.dir, "log", "checkpoint"))
 		survivor := w.survivor(t.Context())
 		said, killed := killtest.Kill(t, w.dir, killtest.At{Count: 1 + moments.IntN(40), Pause: time.Duration(moments.IntN(8000)) * time.Microsecond})
 		require.True(t, killed, "it never ends by itself")
@@ -198,35 +197,4 @@ func (w *works) settle() {
 		time.Sleep(5 * time.Millisecond)
 	}
 	require.Zero(w.t, waits(), "the queue comes to its end")
-}
-
-// watch reads the published checkpoint again and again, as a witness would; the
-// returned func ends it and gives each one in the order of reading, with the one
-// that is there now.
-func watch(file string) (end func() [][]byte) {
-	var list [][]byte
-	stop, done := make(chan struct{}), make(chan struct{})
-	read := func() {
-		data, err := os.ReadFile(file)
-		if err == nil && (len(list) == 0 || string(list[len(list)-1]) != string(data)) {
-			list = append(list, data)
-		}
-	}
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(5 * time.Millisecond):
-				read()
-			}
-		}
-	}()
-	return func() [][]byte {
-		close(stop)
-		<-done
-		read()
-		return list
-	}
 }

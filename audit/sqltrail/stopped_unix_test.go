@@ -133,7 +133,7 @@ func whileStopped(t *testing.T, other *works, at stop, n *waited) {
 		other.busy()
 	}
 	var published []byte
-	watched := watch(filepath.Join(other.dir, "log", "checkpoint"))
+	watched := killtest.Watch(filepath.Join(other.dir, "log", "checkpoint"))
 	killtest.Pause(t, other.dir, stands, func() {
 		_, err := other.sell(t.Context(), 1)
 		if err != nil && other.Database == testdb.SQLite {
