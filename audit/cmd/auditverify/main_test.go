@@ -42,7 +42,8 @@ func program(t *testing.T, env []string, args ...string) (code int, out, complai
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self, args...)
-	cmd.Env = append([]string{asProgram + "=1"}, env...)
+	// Built to be covered, it says so to whoever gives it no folder for that.
+	cmd.Env = append([]string{asProgram + "=1", "GOCOVERDIR=" + t.TempDir()}, env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err = cmd.Run()
