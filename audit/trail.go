@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
+	"github.com/crmguard/crmguard/audit/internal/decided"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -25,7 +26,7 @@ import (
 // several processes over the same database and sink.
 type Trail struct {
 	vain    vain     // heads that did not open
-	handles sync.Map // of a reflect.Type: its handleKind
+	handles sync.Map // of a reflect.Type: its handle.Kind
 	db      *sqldb.DB
 	config  Config
 	origin  string
@@ -40,7 +41,7 @@ type Trail struct {
 	memory   memory       // of this process
 	tickets  tickets      // of this process
 	gaps     gaps         // of this process
-	decided  decisions    // of this process
+	decided  decided.All  // of this process
 	erased   erasedPeople // by this process
 	classes  classes
 	saleText string // the statement of a sale
