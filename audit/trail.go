@@ -19,6 +19,7 @@ import (
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/audit/internal/decided"
+	"github.com/crmguard/crmguard/audit/internal/losses"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -40,7 +41,7 @@ type Trail struct {
 	asked    questions    // of this process, by Status
 	memory   memory       // of this process
 	tickets  tickets      // of this process
-	gaps     gaps         // of this process
+	gaps     losses.All   // of this process
 	decided  decided.All  // of this process
 	erased   erasedPeople // by this process
 	classes  classes
