@@ -131,7 +131,7 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	}
 	out := append([]Finding{queue, t.beatFinding(s, queue, now), clock, unmapped, heads, erased, t.gapFinding()}, aside...)
 	out = append(append(out, captured...), pruned...)
-	out = append(out, t.passes.findings(now, t.late())...)
+	out = append(out, t.passes.Findings(now, t.late())...)
 	return append(out, settings...), nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/audit/internal/decided"
 	"github.com/crmguard/crmguard/audit/internal/losses"
+	"github.com/crmguard/crmguard/audit/internal/passes"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -37,7 +38,7 @@ type Trail struct {
 
 	copies   []*duplicate // what this process knows of Config.Copies
 	mirrored mirroring    // and of Config.Mirror
-	passes   passRecord   // of this process
+	passes   passes.All   // of this process
 	asked    questions    // of this process, by Status
 	memory   memory       // of this process
 	tickets  tickets      // of this process
