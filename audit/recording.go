@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/tags"
 	"github.com/crmguard/crmguard/audit/internal/values"
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -305,7 +306,7 @@ func (t *Trail) assemble(r *recording, s *scratch, frames []auditlog.Frame) erro
 		return tooLarge(err)
 	}
 	size = len(s.data)
-	s.data = queueHead(s.data, t.config.Name, r.event.Tenant, row[begin:])
+	s.data = tags.Queue(s.data, t.config.Name, r.event.Tenant, row[begin:])
 	r.tenant.queue.tag(row[1:1:1+tagSize], s.data[size:], s.data[:size])
 	r.row.body = row
 	return nil
