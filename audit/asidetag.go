@@ -2,11 +2,9 @@ package audit
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
-	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/audit/internal/tags"
 )
 
 // A row of what was set aside explains why an event has no place in the log. Who may
@@ -15,23 +13,17 @@ import (
 
 const asideKeyLabel = "crmguard/audit/aside-key/v1"
 
-func asideHead(id, body []byte, why string, at int64) []byte {
-	digest := sha256.Sum256(body)
-	dst := frame.Append(frame.Append(nil, id), digest[:])
-	return binary.BigEndian.AppendUint64(frame.Append(dst, why), uint64(at))
-}
-
 // asideKeys are the keys of those tags.
 func (t *Trail) asideKeys(ctx context.Context) ([]macKey, error) {
 	return t.macKeys(ctx, t.config.Tenant, asideKeyLabel)
 }
 
 func asideTag(keys []macKey, id, body []byte, why string, at int64) []byte {
-	return keys[0].tag(nil, asideHead(id, body, why, at), nil)
+	return keys[0].tag(nil, tags.Aside(id, body, why, at), nil)
 }
 
 func (a *asideRow) check(keys []macKey) tagVerdict {
-	return checkTag(keys, a.tag, asideHead(a.id, a.body, a.why, a.at), nil)
+	return checkTag(keys, a.tag, tags.Aside(a.id, a.body, a.why, a.at), nil)
 }
 
 // asideTags looks at the tags of what was set aside.

@@ -1,9 +1,10 @@
 package audit
 
 import (
-	"bytes"
 	"maps"
 	"slices"
+
+	"github.com/crmguard/crmguard/audit/internal/values"
 )
 
 // Diff lists the fields that differ between two rows as changes about one
@@ -20,7 +21,7 @@ func Diff(who string, before, after map[string]any) []Change {
 	var out []Change
 	for _, path := range slices.Compact(paths) {
 		c := Change{Path: path, Who: who, Old: side(before, path), New: side(after, path)}
-		if !equal(c.Old, c.New) {
+		if !values.Equal(c.Old, c.New) {
 			out = append(out, c)
 		}
 	}
@@ -32,10 +33,4 @@ func side(row map[string]any, path string) any {
 		return v
 	}
 	return Absent{}
-}
-
-func equal(a, b any) bool {
-	x, err1 := toValue(a)
-	y, err2 := toValue(b)
-	return err1 == nil && err2 == nil && x.Type == y.Type && bytes.Equal(x.Data, y.Data)
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/crmguard/crmguard/internal/value"
+	"github.com/crmguard/crmguard/audit/internal/differ"
 )
 
 // Shape says what a trail keeps of the fields of a Go struct. Each field that is
@@ -48,7 +48,7 @@ type Shaped interface {
 // one. It is made by [NewDiffer] and safe for concurrent use.
 type Differ[T any] struct {
 	shape  Shape
-	fields []shapeField // what is shown or hidden, by name
+	fields []differ.Field // what is shown or hidden, by name
 }
 
 // NewDiffer checks the shape against the fields of T, once, at the start: a field
@@ -58,11 +58,11 @@ type Differ[T any] struct {
 // driver.Valuer holds) becomes a [auditlog.StandIn].
 func NewDiffer[T any](shape Shape) (*Differ[T], error) {
 	shape = shape.clone()
-	fields, err := shape.fields(reflect.TypeFor[T]())
+	shown, err := differ.Shape(shape).Fields(reflect.TypeFor[T](), differ.Forms{Kind: codes.MatchString, Path: fields.MatchString})
 	if err != nil {
-		return nil, err
+		return nil, invalid("%w", err)
 	}
-	return &Differ[T]{shape: shape, fields: fields}, nil
+	return &Differ[T]{shape: shape, fields: shown}, nil
 }
 
 // Shape is what the Differ was made with: Show of it is what Config.Fields
@@ -90,23 +90,11 @@ func (d *Differ[T]) Of(person string, before, after *T) []Change {
 	if d == nil || d.fields == nil {
 		return []Change{{}} // not by NewDiffer: Record refuses it, or nothing would ever be recorded
 	}
-	old, now := structOf(reflect.ValueOf(before)), structOf(reflect.ValueOf(after))
-	if !old.IsValid() && !now.IsValid() {
-		return nil
-	}
 	var out []Change
-	for i := range d.fields {
-		out = d.fields[i].changes(out, person, old, now)
-	}
+	differ.Compare(d.fields, person, reflect.ValueOf(before), reflect.ValueOf(after), func(path, who string, was, is any) {
+		out = append(out, Change{Path: path, Who: who, Old: was, New: is})
+	})
 	return out
-}
-
-// structOf follows pointers to the struct, and is the zero Value where one is nil.
-func structOf(v reflect.Value) reflect.Value {
-	for v.Kind() == reflect.Pointer {
-		v = v.Elem()
-	}
-	return v
 }
 
 // Check compares shapes with Config.Fields, at the start, behind [Open]: what is
@@ -135,62 +123,14 @@ func (t *Trail) Check(differs ...Shaped) error {
 				shown = append(shown, name)
 			}
 		}
-		if err := shapeError("Check: kind "+strconv.Quote(shape.Kind), []shapeProblem{
-			{"Config.Fields lacks what is in Show", missing},
-			{"Config.Fields shows what is in Hide", shown},
+		if err := differ.Join("Check: kind "+strconv.Quote(shape.Kind), []differ.Problem{
+			{What: "Config.Fields lacks what is in Show", Names: missing},
+			{What: "Config.Fields shows what is in Hide", Names: shown},
 		}); err != nil {
-			return err
+			return invalid("%w", err)
 		}
 	}
 	return nil
-}
-
-// changes appends how one field changed.
-func (f *shapeField) changes(out []Change, person string, old, now reflect.Value) []Change {
-	before, after := f.side(old), f.side(now)
-	c := Change{Path: f.name, Who: person}
-	if f.who != nil {
-		// A row that does not exist names nobody.
-		was, is := f.owner(person, old, now), f.owner(person, now, old)
-		if was != is && !before.nothing() && !after.nothing() {
-			return append(
-				append(out, Change{Path: f.name, Who: was, Old: before.any(), New: Absent{}}),
-				Change{Path: f.name, Who: is, Old: Absent{}, New: after.any()},
-			)
-		}
-		c.Who = is
-		if after.nothing() {
-			c.Who = was
-		}
-	}
-	if before.equals(after) {
-		return out
-	}
-	c.Old, c.New = before.any(), after.any()
-	return append(out, c)
-}
-
-// owner is the person whose value a field holds, by the row, or by the other one
-// where the row does not exist.
-func (f *shapeField) owner(person string, row, other reflect.Value) string {
-	if !row.IsValid() {
-		row = other
-	}
-	held, isThere := followIndex(row, f.who)
-	if !isThere {
-		return person
-	}
-	v, err := value.Of(held.Interface())
-	if err != nil {
-		return person
-	}
-	if id, err := v.ID(); err == nil {
-		return id
-	}
-	if raw, err := v.Bytes(); err == nil && len(raw) > 0 {
-		return string(raw) // not UTF-8: Record says so, and files it under nobody else
-	}
-	return person
 }
 
 func (s Shape) clone() Shape {

@@ -9,10 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/cells"
 	"github.com/crmguard/crmguard/internal/canon"
 )
 
@@ -161,14 +159,14 @@ func (e *Entry) write(w *csv.Writer) (lines int, err error) {
 		l.Object.Kind, object, strings.Join(persons, " "), l.Reason, l.Request, l.Policy, l.For, l.Prior,
 	}
 	for i := 1; i < len(base); i++ { // the index is a number
-		base[i] = cell(base[i])
+		base[i] = cells.Text(base[i])
 	}
 	for _, c := range e.Changes {
-		row := append(slices.Clone(base), cell(c.Path), cell(c.Who))
+		row := append(slices.Clone(base), cells.Text(c.Path), cells.Text(c.Who))
 		for _, v := range []any{c.Old, c.New} {
 			kind, text := "", ""
 			if c.Verdict == OpeningOK {
-				kind, text = csvValue(v)
+				kind, text = cells.Value(v)
 			}
 			row = append(row, kind, text)
 		}
@@ -183,78 +181,3 @@ func (e *Entry) write(w *csv.Writer) (lines int, err error) {
 	}
 	return lines, nil
 }
-
-// csvValue is the type and the text of a value.
-func csvValue(v any) (kind, text string) {
-	switch v := v.(type) {
-	case nil:
-		return "null", ""
-	case Absent:
-		return "absent", ""
-	case string:
-		return "text", cell(v)
-	case int64:
-		return "integer", strconv.FormatInt(v, 10)
-	case float64:
-		return "float", strconv.FormatFloat(v, 'g', -1, 64)
-	case bool:
-		return "boolean", strconv.FormatBool(v)
-	case []byte:
-		return "bytes", cell(canon.FormatBytes(v))
-	case time.Time:
-		return "time", cell(v.UTC().Format(time.RFC3339Nano))
-	case JSON:
-		return "json", cell(string(v))
-	case Decimal:
-		if strings.Trim(string(v), "+-.0123456789") == "" {
-			return "decimal", string(v)
-		}
-		return "decimal", cell(string(v)) // of another writer
-	case Date:
-		return "date", cell(string(v))
-	case auditlog.StandIn:
-		return cell(v.Why), cell(canon.FormatBytes(v.Kept))
-	default: // GoValue makes no other
-		return "unknown", ""
-	}
-}
-
-// cell is text that no spreadsheet computes: some look behind what is not seen, and
-// some take signs of other widths. One that reads the file with another separator
-// finds cells within: behind each that it may take for one stands an apostrophe, too,
-// where a formula would follow.
-func cell(text string) string {
-	var out strings.Builder
-	for first := true; ; first = false {
-		end := strings.IndexAny(text, cellSeparators)
-		part := text
-		if end >= 0 {
-			part = text[:end]
-		}
-		if computed(part, !first) || first && end == 0 && (text[0] == '\t' || text[0] == '\r') {
-			out.WriteByte('\'')
-		}
-		out.WriteString(part)
-		if end < 0 {
-			return out.String()
-		}
-		out.WriteByte(text[end])
-		text = text[end+1:]
-	}
-}
-
-// computed says whether a cell begins as a formula does. Within a cell that is quoted
-// a quote may be the end of an empty one.
-func computed(text string, within bool) bool {
-	seen := strings.TrimLeftFunc(text, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || within && r == '"'
-	})
-	first, _ := utf8.DecodeRuneInString(seen)
-	return seen != "" && strings.ContainsRune(formulaSigns, first)
-}
-
-// cellSeparators are all ASCII: programs that were set up so take one of them for
-// the comma, and a line break for the end of the line.
-const cellSeparators = ";\t|\n\r"
-
-const formulaSigns = "=+-@'\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b"

@@ -80,17 +80,17 @@ func TestAChangeGoesOnWithoutItsEvent(t *testing.T) {
 		require.Equal(t, 6, s.count(`SELECT COUNT(*) FROM deals`))
 		_, err := s.in(reading(t, "page.secrets"))
 		require.Error(t, err)
-		require.EqualValues(t, 9, s.gaps.number())
+		require.EqualValues(t, 9, s.gaps.Number())
 
 		require.Error(t, s.writeGaps(t.Context()), "nor can the gap be written yet")
-		require.EqualValues(t, 9, s.gaps.number())
+		require.EqualValues(t, 9, s.gaps.Number())
 		s.exec(`ALTER TABLE crmguard_audit_elsewhere RENAME TO crmguard_audit_events`)
 		id, err := s.in(reading(t, "page.view"))
 		require.NoError(t, err)
 		require.NotEmpty(t, id, "and where it can be written, it is")
 		require.NoError(t, s.writeGaps(t.Context()))
 		require.NoError(t, s.writeGaps(t.Context()), "once")
-		require.Zero(t, s.gaps.number())
+		require.Zero(t, s.gaps.Number())
 		counts := map[string]int64{}
 		for _, l := range s.waitingLeaves(t) {
 			if l.Kind == auditlog.KindGap {
@@ -177,7 +177,7 @@ func TestWhatNoClassLetsPass(t *testing.T) {
 		require.Empty(t, id)
 		require.NoError(t, tx.Commit())
 	}
-	require.EqualValues(t, 4, s.gaps.number())
+	require.EqualValues(t, 4, s.gaps.Number())
 
 	done, cancel := context.WithCancel(t.Context())
 	tx := s.begin()
@@ -197,7 +197,7 @@ func TestWhatNoClassLetsPass(t *testing.T) {
 	other.Reason = "other"
 	_, err = s.in(other)
 	require.ErrorIs(t, err, ErrConflict)
-	require.EqualValues(t, 4, s.gaps.number(), "none of these is a loss")
+	require.EqualValues(t, 4, s.gaps.Number(), "none of these is a loss")
 }
 
 // A deadlock and a lock that others hold, by the servers themselves.
@@ -224,15 +224,15 @@ func TestLocksOfTheServers(t *testing.T) {
 				var driver *sqldb.DriverError
 				require.ErrorAs(t, err, &driver)
 				require.Equal(t, "mysql 1205", driver.Code)
-				require.Zero(t, s.gaps.number())
+				require.Zero(t, s.gaps.Number())
 				require.NoError(t, waits.Rollback())
 			} else {
 				require.NoError(t, err)
 				require.Empty(t, id)
-				require.EqualValues(t, 1, s.gaps.number())
+				require.EqualValues(t, 1, s.gaps.Number())
 				require.NoError(t, waits.Commit())
 			}
-			losses := s.gaps.number()
+			losses := s.gaps.Number()
 
 			other := s.begin()
 			_, err = s.recordIn(t.Context(), other, two)
@@ -254,7 +254,7 @@ func TestLocksOfTheServers(t *testing.T) {
 			var driver *sqldb.DriverError
 			require.ErrorAs(t, errors.Join(mine, theirs), &driver)
 			require.Contains(t, []string{"40P01", "mysql 1213"}, driver.Code)
-			require.Equal(t, losses, s.gaps.number(), "a deadlock is no loss: the transaction is over")
+			require.Equal(t, losses, s.gaps.Number(), "a deadlock is no loss: the transaction is over")
 			_, _ = holder.Rollback(), other.Rollback()
 		})
 	}
@@ -288,7 +288,7 @@ func TestADiskThatIsFull(t *testing.T) {
 	}
 	require.Positive(t, kept)
 	require.Positive(t, refused)
-	require.Zero(t, s.gaps.number())
+	require.Zero(t, s.gaps.Number())
 	require.Equal(t, kept, s.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
 	s.exec(`PRAGMA max_page_count = 100000`)
 	_, err := s.in(reading(t, "page.view"))
@@ -303,13 +303,13 @@ func TestANoteWithoutKeys(t *testing.T) {
 	id, err := s.note(t.Context(), reading(t, "page.view"))
 	require.NoError(t, err)
 	require.Empty(t, id)
-	require.EqualValues(t, 1, s.gaps.number())
+	require.EqualValues(t, 1, s.gaps.Number())
 	_, err = s.note(t.Context(), reading(t, "contact.export"))
 	require.ErrorIs(t, err, s.keys.down)
 	require.Error(t, s.writeGaps(t.Context()))
 	s.keys.down = nil
 	require.NoError(t, s.writeGaps(t.Context()))
-	require.Zero(t, s.gaps.number())
+	require.Zero(t, s.gaps.Number())
 	id, err = s.note(t.Context(), reading(t, "page.view"))
 	require.NoError(t, err)
 	require.NotEmpty(t, id)
@@ -320,17 +320,17 @@ func TestANoteWithoutKeys(t *testing.T) {
 func TestAGapCountsOnce(t *testing.T) {
 	s := newSQLiteTill(t)
 	s.missed(t.Context(), &Event{Tenant: "main"}, class{name: "page."})
-	open, err := s.gaps.begin()
+	open, err := s.gaps.Begin(NewID)
 	require.NoError(t, err)
 	require.Len(t, open, 1)
-	again, err := s.gaps.begin()
+	again, err := s.gaps.Begin(NewID)
 	require.NoError(t, err)
 	require.Empty(t, again, "somebody writes it")
 	require.NoError(t, s.writeGap(t.Context(), open[0]), "and nobody hears that it is done")
-	s.gaps.done(nil)
+	s.gaps.Done(nil)
 	s.missed(t.Context(), &Event{Tenant: "main"}, class{name: "page."})
 	require.NoError(t, s.writeGaps(t.Context()))
-	require.Zero(t, s.gaps.number())
+	require.Zero(t, s.gaps.Number())
 	leaves := s.waitingLeaves(t)
 	require.Len(t, leaves, 2)
 	require.EqualValues(t, 2, leaves[0].Gap.Count+leaves[1].Gap.Count)

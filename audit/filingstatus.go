@@ -12,7 +12,7 @@ import (
 // gapFinding counts the events that this process has lost, as their class allows,
 // and that no event of the log tells of yet.
 func (t *Trail) gapFinding() Finding {
-	f := Finding{Name: "audit.gap", Value: float64(t.gaps.number()), Unit: "events"}
+	f := Finding{Name: "audit.gap", Value: float64(t.gaps.Number()), Unit: "events"}
 	if f.Value > 0 {
 		f.Level = HealthAlarm
 		f.Remedy = "events of classes that fail open were lost: see why recording fails; the next pass that can writes how many"

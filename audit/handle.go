@@ -6,61 +6,35 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 
+	"github.com/crmguard/crmguard/audit/internal/handle"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // inTransaction refuses what is no transaction: there each statement would
-// commit by itself, and the event without the business change. What has a
-// Commit is one, unless a database is embedded in it: it may not have begun. What
-// can begin one, and cannot commit, is a database or a connection: libraries give
-// their Begin other results than database/sql does, so the name counts and not the
-// signature. Of the others the database knows, if it can be asked without a
-// trace.
+// commit by itself, and the event without the business change. The type of a handle
+// says it ([handle.Of]), looked at once a type; of those that say nothing the database
+// knows, if it can be asked without a trace.
 func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
 	if plain, ok := tx.(*sql.Tx); ok && plain != nil {
 		return nil
 	}
-	handle := reflect.TypeOf(tx)
-	if handle == nil {
+	of := reflect.TypeOf(tx)
+	if of == nil {
 		return ErrNoTransaction
 	}
-	known, looked := t.handles.Load(handle)
+	known, looked := t.handles.Load(of)
 	if !looked {
-		known, _ = t.handles.LoadOrStore(handle, handleOf(tx, handle))
+		known, _ = t.handles.LoadOrStore(of, handle.Of(tx, of))
 	}
-	kind, _ := known.(handleKind)
+	kind, _ := known.(handle.Kind)
 	switch {
-	case kind.mayBeNil && embedsNil(tx), kind.begins:
+	case kind.MayBeNil && handle.EmbedsNil(tx), kind.Begins:
 		return ErrNoTransaction
-	case kind.commits:
+	case kind.Commits:
 		return nil
 	}
 	return t.askTransaction(ctx, tx)
-}
-
-// handleKind is what the type of a handle says, looked at once a type. One that neither
-// commits nor begins, or may do both, says nothing.
-type handleKind struct{ mayBeNil, commits, begins bool }
-
-func handleOf(tx Tx, handle reflect.Type) (k handleKind) {
-	k.mayBeNil = handle.Kind() != reflect.Struct || slices.ContainsFunc(slices.Collect(handle.Fields()), func(f reflect.StructField) bool { return f.Anonymous })
-	_, commit := tx.(interface{ Commit() error })
-	if !commit {
-		// The names stand here as they are, or the linker had to keep all methods of
-		// all types of the program.
-		_, commit = handle.MethodByName("Commit")
-	}
-	if commit {
-		k.commits = !embedsDatabase(handle, deepest)
-		return k
-	}
-	_, k.begins = handle.MethodByName("Begin")
-	if !k.begins {
-		_, k.begins = handle.MethodByName("BeginTx")
-	}
-	return k
 }
 
 // askTransaction asks the database whether a transaction is open on what this

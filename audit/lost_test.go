@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -37,20 +36,6 @@ func TestAnActionIsNotItsBeginning(t *testing.T) {
 	}
 }
 
-// A gap is from the first to the last loss, also when the clock went back.
-func TestAGapAcrossAClockThatWentBack(t *testing.T) {
-	var g gaps
-	id := gapID{"main", "page."}
-	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for _, at := range []time.Duration{0, -time.Hour, time.Minute, -time.Minute} {
-		g.lost(id, noon.Add(at))
-	}
-	one := g.counting[id]
-	require.EqualValues(t, 4, one.count)
-	require.Equal(t, noon.Add(-time.Hour), one.from)
-	require.Equal(t, noon.Add(time.Minute), one.to)
-}
-
 // stopsAt fails one statement, and remembers what came before it.
 type stopsAt struct {
 	*sql.Tx
@@ -76,7 +61,7 @@ func TestWithoutASavepointNothingIsTried(t *testing.T) {
 	_, err := s.recordIn(t.Context(), tx, reading(t, "page.view"))
 	require.ErrorContains(t, err, "refused")
 	require.Empty(t, tx.said)
-	require.Zero(t, s.gaps.number())
+	require.Zero(t, s.gaps.Number())
 }
 
 // Whether a person still has a key is asked each time, also where the ticket holds

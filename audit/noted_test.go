@@ -30,7 +30,7 @@ func TestANoteThatIsWrongIsNoLoss(t *testing.T) {
 	s.origin = "crm.example/audit/1"
 	_, err = s.note(t.Context(), reading(t, "page.view"))
 	require.ErrorIs(t, err, ErrOrigin)
-	require.Zero(t, s.gaps.number())
+	require.Zero(t, s.gaps.Number())
 }
 
 // downKeysOf are keys that do not answer for one tenant.
@@ -70,11 +70,11 @@ func TestWhoComesNextWritesTheGap(t *testing.T) {
 			}
 			s.missed(t.Context(), &Event{Tenant: "other"}, class{name: "page."})
 			require.NoError(t, call(s))
-			require.EqualValues(t, 1, s.gaps.number())
+			require.EqualValues(t, 1, s.gaps.Number())
 			require.Equal(t, 1, failed)
 			keys.tenant = ""
 			require.NoError(t, call(s))
-			require.Zero(t, s.gaps.number())
+			require.Zero(t, s.gaps.Number())
 			require.Equal(t, 1, failed)
 			gaps := 0
 			for _, l := range s.waitingLeaves(t) {

@@ -13,6 +13,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/tags"
+	"github.com/crmguard/crmguard/audit/internal/values"
 	"github.com/crmguard/crmguard/internal/frame"
 )
 
@@ -120,7 +122,7 @@ func (t *Trail) encode(r *recording) error {
 
 // encodeValue encodes one side of a change.
 func (t *Trail) encodeValue(r *recording, i int, v any) (frame.Value, error) {
-	encoded, err := toValue(v)
+	encoded, err := values.Of(v)
 	if err == nil {
 		return encoded, nil
 	}
@@ -128,7 +130,7 @@ func (t *Trail) encodeValue(r *recording, i int, v any) (frame.Value, error) {
 		c := &r.event.Changes[i]
 		return encoded, &ValueError{Change: i, Path: c.Path, Err: err, declared: t.declared(r.event.Object.Kind, c.Path)}
 	}
-	encoded = standInFor(v)
+	encoded = values.StandInFor(v)
 	r.odd = append(r.odd, auditlog.WhyStandIn(encoded))
 	return encoded, nil
 }
@@ -304,7 +306,7 @@ func (t *Trail) assemble(r *recording, s *scratch, frames []auditlog.Frame) erro
 		return tooLarge(err)
 	}
 	size = len(s.data)
-	s.data = queueHead(s.data, t.config.Name, r.event.Tenant, row[begin:])
+	s.data = tags.Queue(s.data, t.config.Name, r.event.Tenant, row[begin:])
 	r.tenant.queue.tag(row[1:1:1+tagSize], s.data[size:], s.data[:size])
 	r.row.body = row
 	return nil

@@ -62,14 +62,14 @@ func TestAnEventIsLostOnlyWhereTheRestIsWhole(t *testing.T) {
 		_, err := s.recordIn(t.Context(), &failing{tx, at}, reading(t, "page.view"))
 		require.ErrorContains(t, err, "refused: "+at[0], at)
 		require.NoError(t, tx.Rollback())
-		require.Zero(t, s.gaps.number())
+		require.Zero(t, s.gaps.Number())
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	tx := s.begin()
 	_, err := s.recordIn(ended, &cancelling{failing{tx, []string{insertEvent[:11]}}, cancel}, reading(t, "page.view"))
 	require.Error(t, err, "whoever waits no longer decides for themselves")
 	require.NoError(t, tx.Rollback())
-	require.Zero(t, s.gaps.number())
+	require.Zero(t, s.gaps.Number())
 }
 
 // cancelling ends the context of the call with the statement that fails, and heeds

@@ -42,11 +42,11 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err := t.ready(); err != nil {
 		return r, err
 	}
-	end := t.passes.begins(t.now())
+	end := t.passes.Begins(t.now())
 	defer func() {
 		end()
 		t.report(ctx, r)
-		t.passes.took(err, t.now())
+		t.passes.Took(err, t.now())
 	}()
 	t.tickets.sweep(t.config.Now(), t.prepared())
 	v, err := t.look(ctx, t.keptDue())

@@ -1,51 +1,10 @@
 package audit
 
 import (
-	"crypto/ed25519"
-	"encoding/base64"
-	"errors"
 	"fmt"
-	"strings"
 
-	"golang.org/x/mod/sumdb/note"
+	"github.com/crmguard/crmguard/audit/internal/keytext"
 )
-
-// signingKey reads the text of a signing key, which holds the verifier key, too.
-func signingKey(text string) (signer note.Signer, verifier string, err error) {
-	if signer, err = note.NewSigner(text); err != nil {
-		return nil, "", keyFault(text, err)
-	}
-	// The form was checked; its last part is the algorithm, one byte, and the seed.
-	seed, err := base64.StdEncoding.DecodeString(text[lastPlus(text)+1:])
-	if err != nil || len(seed) != 1+ed25519.SeedSize {
-		return nil, "", errors.New("it is no Ed25519 key in the form of GenerateKey")
-	}
-	public := ed25519.PublicKey(ed25519.NewKeyFromSeed(seed[1:])[ed25519.SeedSize:])
-	if verifier, err = note.NewEd25519VerifierKey(signer.Name(), public); err != nil {
-		return nil, "", err
-	}
-	return signer, verifier, nil
-}
-
-// lastPlus is where the last part of a key begins: base64 may hold a plus, and
-// the name and the hash before it none.
-func lastPlus(text string) int {
-	const head = "PRIVATE+KEY+"
-	name := strings.IndexByte(text[len(head):], '+') + len(head)
-	return strings.IndexByte(text[name+1:], '+') + name + 1
-}
-
-// keyFault says what may be wrong with the text of a signing key. It never shows
-// the text.
-func keyFault(key string, err error) error {
-	switch {
-	case key == "":
-		return errors.New("it is empty: it is the first result of GenerateKey")
-	case !strings.HasPrefix(key, "PRIVATE+KEY+"):
-		return errors.New("it does not begin with PRIVATE+KEY+: it is the signing key, the first result of GenerateKey, and holds the verifier key, too")
-	}
-	return err
-}
 
 // signers finds out who signs, and under which verifier key.
 func (c *Config) signers() error {
@@ -56,7 +15,7 @@ func (c *Config) signers() error {
 		return invalid("open: Key stands for Signer and Verifier: set either")
 	}
 	var err error
-	if c.Signer, c.Verifier, err = signingKey(c.Key); err != nil {
+	if c.Signer, c.Verifier, err = keytext.Read(c.Key); err != nil {
 		return fmt.Errorf("%w: open: Key: %w", ErrInvalid, err)
 	}
 	c.Key = "" // no longer needed, and a trail may be printed

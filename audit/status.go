@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/hanging"
 	"github.com/crmguard/crmguard/audit/internal/merkle"
 	"github.com/crmguard/crmguard/internal/health"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -130,7 +131,7 @@ func (t *Trail) databaseFindings(ctx context.Context, s state, now time.Time) ([
 	}
 	out := append([]Finding{queue, t.beatFinding(s, queue, now), clock, unmapped, heads, erased, t.gapFinding()}, aside...)
 	out = append(append(out, captured...), pruned...)
-	out = append(out, t.passes.findings(now, t.late())...)
+	out = append(out, t.passes.Findings(now, t.late())...)
 	return append(out, settings...), nil
 }
 
@@ -204,7 +205,7 @@ type keptRead struct {
 }
 
 func (t *Trail) keptFirst(ctx context.Context, limit time.Duration) keptRead {
-	k, err := within(ctx, &t.asked.kept, limit, func(ctx context.Context) (keptRead, error) {
+	k, err := hanging.Ask(ctx, &t.asked.kept, limit, func(ctx context.Context) (keptRead, error) {
 		tree, found, err := t.kept(ctx)
 		return keptRead{tree: tree, found: found}, err
 	})
@@ -217,7 +218,7 @@ func (t *Trail) keptFinding(ctx context.Context, limit time.Duration, k keptRead
 	switch {
 	case k.signed:
 		f.Level, f.Remedy = HealthAlarm, "the kept checkpoint is not one of this log: find out who changed it"
-	case errors.Is(k.err, errSilent):
+	case errors.Is(k.err, hanging.ErrSilent):
 		f.Level, f.Remedy = HealthAlarm, "the store of the kept checkpoint does not answer, and nothing is signed without it: bring it back"
 	case k.err != nil:
 		f.Level, f.Remedy = HealthAlarm, "the kept checkpoint cannot be read, and nothing is signed without it: bring its store back"
@@ -225,7 +226,7 @@ func (t *Trail) keptFinding(ctx context.Context, limit time.Duration, k keptRead
 		f.Level = HealthAlarm
 		f.Remedy = "whoever has database and published folder can begin the log anew, without a key and unnoticed: keep checkpoints in another administrative domain, and set Config.Kept"
 	case v.read: // otherwise audit.log says that there is nothing to compare it with
-		_, err := within(ctx, &t.asked.compared, limit, func(ctx context.Context) (struct{}, error) {
+		_, err := hanging.Ask(ctx, &t.asked.compared, limit, func(ctx context.Context) (struct{}, error) {
 			reader := merkle.Source(merkle.Files(t.config.Sink.ReadFile).Hashes).Reader(ctx, v.head)
 			return struct{}{}, anchored(reader, v.head, k.tree)
 		})
@@ -249,7 +250,7 @@ func faultFinding(f Finding, err error) Finding {
 		err    error
 		remedy string
 	}{
-		{errSilent, "the published log does not answer: bring its store back"},
+		{hanging.ErrSilent, "the published log does not answer: bring its store back"},
 		{errTags, "the key service does not answer, so that nobody knows whether the database was changed: bring it back"},
 		{auditlog.ErrForked, "two histories exist: stop, and find out with VerifyStore which is true"},
 		{auditlog.ErrRolledBack, "the log is shorter than what was kept or seen of it: bring back the folder and the database that were published"},

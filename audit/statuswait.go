@@ -3,17 +3,10 @@ package audit
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
+
+	"github.com/crmguard/crmguard/audit/internal/hanging"
 )
-
-// Whoever asks how the trail is wants to know most when something hangs: a mount
-// that does not come back heeds no context. So each store is asked by a goroutine
-// that may be left behind, and as long as one has not come back no other one
-// follows it.
-
-// errSilent says that a store has not answered.
-var errSilent = errors.New("audit: the store does not answer")
 
 // errTags says that the key of the tags does not work at the moment.
 var errTags = errors.New("audit: tag")
@@ -30,63 +23,9 @@ func waitEach(ctx context.Context) time.Duration {
 }
 
 // questions are those that Status asks beside the database.
-type questions struct{ kept, look, compared leftBehind }
-
-// leftBehind counts the goroutines that were left behind.
-type leftBehind struct {
-	mu   sync.Mutex
-	left int
-}
-
-// within asks for something that may never answer.
-func within[T any](ctx context.Context, q *leftBehind, limit time.Duration, ask func(ctx context.Context) (T, error)) (T, error) {
-	var none T
-	q.mu.Lock()
-	left := q.left
-	q.mu.Unlock()
-	if left > 0 {
-		return none, errSilent
-	}
-	asked, cancel := context.WithTimeout(ctx, limit)
-	type answer struct {
-		of  T
-		err error
-	}
-	answers := make(chan answer, 1)
-	come := make(chan struct{})
-	go func() {
-		defer close(come)
-		of, err := ask(asked)
-		answers <- answer{of, err}
-	}()
-	select {
-	case a := <-answers:
-		cancel()
-		return a.of, a.err
-	case <-asked.Done():
-	}
-	cancel()
-	go q.leave(come)
-	return none, errSilent
-}
-
-// leave counts a goroutine that does not come back soon, until it does.
-func (q *leftBehind) leave(come <-chan struct{}) {
-	select {
-	case <-come:
-		return
-	case <-time.After(time.Second):
-	}
-	q.mu.Lock()
-	q.left++
-	q.mu.Unlock()
-	<-come
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.left--
-}
+type questions struct{ kept, look, compared hanging.Left }
 
 // lookWithin is look, for somebody who does not wait for ever.
 func (t *Trail) lookWithin(ctx context.Context, limit time.Duration) (view, error) {
-	return within(ctx, &t.asked.look, limit, func(ctx context.Context) (view, error) { return t.look(ctx, false) })
+	return hanging.Ask(ctx, &t.asked.look, limit, func(ctx context.Context) (view, error) { return t.look(ctx, false) })
 }

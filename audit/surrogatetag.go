@@ -1,6 +1,6 @@
 package audit
 
-import "github.com/crmguard/crmguard/internal/frame"
+import "github.com/crmguard/crmguard/audit/internal/tags"
 
 // The states of a surrogate. The sequencer drops openings by them, and an erasure
 // goes by whose a surrogate is, so each row bears a tag over both: whoever may write
@@ -12,19 +12,11 @@ const (
 	surrogateErasing  = 3
 )
 
-// surrogateHead is what the tag of a row is over. Only a live row says whose it is:
-// of others the column is not believed, whatever stands there.
-func surrogateHead(tenant string, surrogate [16]byte, state byte, into []byte, person string) []byte {
-	dst := frame.Append(make([]byte, 0, 64+len(tenant)+len(into)+len(person)), tenant)
-	dst = append(frame.Append(dst, surrogate[:]), state)
-	return frame.Append(frame.Append(dst, into), person)
-}
-
 // surrogateTag is the tag of the row of a surrogate; into is the surrogate that it
 // was merged into, empty where it was not, and person whose it is, empty where the
 // state is another one than live.
 func surrogateTag(k *macKey, tenant string, surrogate [16]byte, state byte, into []byte, person string) []byte {
-	return k.tag(nil, surrogateHead(tenant, surrogate, state, into, person), nil)
+	return k.tag(nil, tags.Surrogate(tenant, surrogate, state, into, person), nil)
 }
 
 // tagIfKnown is the tag of a row whose person is not known, and none where the keys
@@ -38,5 +30,5 @@ func tagIfKnown(keys []macKey, tenant string, surrogate [16]byte, state byte) []
 
 // checkSurrogateTag looks at the tag of the row of a surrogate.
 func checkSurrogateTag(keys []macKey, tenant string, surrogate [16]byte, state byte, into []byte, person string, tag []byte) tagVerdict {
-	return checkTag(keys, tag, surrogateHead(tenant, surrogate, state, into, person), nil)
+	return checkTag(keys, tag, tags.Surrogate(tenant, surrogate, state, into, person), nil)
 }

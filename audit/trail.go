@@ -18,6 +18,9 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
+	"github.com/crmguard/crmguard/audit/internal/decided"
+	"github.com/crmguard/crmguard/audit/internal/losses"
+	"github.com/crmguard/crmguard/audit/internal/passes"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -25,7 +28,7 @@ import (
 // several processes over the same database and sink.
 type Trail struct {
 	vain    vain     // heads that did not open
-	handles sync.Map // of a reflect.Type: its handleKind
+	handles sync.Map // of a reflect.Type: its handle.Kind
 	db      *sqldb.DB
 	config  Config
 	origin  string
@@ -35,12 +38,12 @@ type Trail struct {
 
 	copies   []*duplicate // what this process knows of Config.Copies
 	mirrored mirroring    // and of Config.Mirror
-	passes   passRecord   // of this process
+	passes   passes.All   // of this process
 	asked    questions    // of this process, by Status
 	memory   memory       // of this process
 	tickets  tickets      // of this process
-	gaps     gaps         // of this process
-	decided  decisions    // of this process
+	gaps     losses.All   // of this process
+	decided  decided.All  // of this process
 	erased   erasedPeople // by this process
 	classes  classes
 	saleText string // the statement of a sale

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/audit/internal/values"
 )
 
 type (
@@ -41,10 +43,10 @@ func TestOneValueHasOneCommitment(t *testing.T) {
 		{Decimal("1.50"), json.Number("1.50"), json.Number("150e-2"), new(Decimal("1.50"))},
 		{Date("2026-01-02"), new(Date("2026-01-02"))},
 	} {
-		want, err := toValue(same[0])
+		want, err := values.Of(same[0])
 		require.NoError(t, err)
 		for _, v := range same[1:] {
-			got, err := toValue(v)
+			got, err := values.Of(v)
 			require.NoError(t, err, "%T", v)
 			require.Equal(t, want, got, "%T and %T", same[0], v)
 			require.Empty(t, Diff("p", map[string]any{"f": same[0]}, map[string]any{"f": v}), "%T is no change of %T", v, same[0])

@@ -1,4 +1,4 @@
-package audit
+package opaque
 
 import (
 	"html"

@@ -1,4 +1,4 @@
-package audit
+package values
 
 import (
 	"encoding/json"
@@ -12,21 +12,21 @@ import (
 	"github.com/crmguard/crmguard/internal/value"
 )
 
-// standInFor is what can be kept of a value that toValue refused. It is the same
+// StandInFor is what can be kept of a value that [Of] refused. It is the same
 // each time, because a retry is compared by it; so it is never an address.
-func standInFor(v any) frame.Value {
+func StandInFor(v any) frame.Value {
 	plain, err := value.Resolve(v)
 	if err != nil {
 		return auditlog.NewStandIn(auditlog.StandInFailed, fmt.Appendf(nil, "%T", v))
 	}
 	switch x := plain.(type) {
-	case JSON:
+	case auditlog.JSON:
 		return auditlog.NewStandIn(auditlog.StandInForm, x)
 	case json.RawMessage:
 		return auditlog.NewStandIn(auditlog.StandInForm, x)
-	case Decimal:
+	case auditlog.Decimal:
 		return auditlog.NewStandIn(auditlog.StandInForm, []byte(x))
-	case Date:
+	case auditlog.Date:
 		return auditlog.NewStandIn(auditlog.StandInForm, []byte(x))
 	case json.Number:
 		return auditlog.NewStandIn(auditlog.StandInForm, []byte(x))

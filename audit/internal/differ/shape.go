@@ -1,4 +1,4 @@
-package audit
+package differ
 
 import (
 	"cmp"
@@ -11,8 +11,8 @@ import (
 	"github.com/crmguard/crmguard/internal/value"
 )
 
-// shapeField is one field of a struct.
-type shapeField struct {
+// A Field is one field of a struct that is shown or hidden.
+type Field struct {
 	name  string
 	index []int  // the way to it
 	goes  string // the way to it in Go, for errors
@@ -20,47 +20,48 @@ type shapeField struct {
 	who   []int // the way to the person's id, nil for the person of the row
 }
 
-// A shapeProblem is what is wrong with some fields.
-type shapeProblem struct {
-	what  string
-	names []string
+// A Problem is what is wrong with some fields: what it is, and their names.
+type Problem struct {
+	What  string
+	Names []string
 }
 
-// shapeError is one error about all that there are, nil if there are none.
-func shapeError(where string, all []shapeProblem) error {
+// Join is one error about all that there are, nil if there are none.
+func Join(where string, all []Problem) error {
 	var said []string
 	for _, p := range all {
-		if len(p.names) > 0 {
-			slices.Sort(p.names)
-			said = append(said, p.what+": "+strings.Join(slices.Compact(p.names), ", "))
+		if len(p.Names) > 0 {
+			slices.Sort(p.Names)
+			said = append(said, p.What+": "+strings.Join(slices.Compact(p.Names), ", "))
 		}
 	}
 	if said == nil {
 		return nil
 	}
-	return invalid("%s: %s", where, strings.Join(said, "; "))
+	return errors.New(where + ": " + strings.Join(said, "; "))
 }
 
-// fields are those of a type that are shown or hidden, sorted by name.
-func (s Shape) fields(t reflect.Type) ([]shapeField, error) {
+// Fields are those of a type that are shown or hidden, sorted by name. The error
+// names all that is wrong with the shape.
+func (s Shape) Fields(t reflect.Type, may Forms) ([]Field, error) {
 	where := "differ of " + t.String()
 	of := t
 	for of.Kind() == reflect.Pointer {
 		of = of.Elem()
 	}
 	if of.Kind() != reflect.Struct || isValueType(of) {
-		return nil, invalid("%s: it is no struct with fields", where)
+		return nil, errors.New(where + ": it is no struct with fields")
 	}
-	if s.Kind != "" && !codes.MatchString(s.Kind) {
-		return nil, invalid("%s: Kind is no code such as contact: letters, digits and _ . : - only", where)
+	if s.Kind != "" && !may.Kind(s.Kind) {
+		return nil, errors.New(where + ": Kind is no code such as contact: letters, digits and _ . : - only")
 	}
-	found := &fieldWalk{byName: map[string][]shapeField{}}
+	found := &fieldWalk{byName: map[string][]Field{}}
 	found.walk(of, nil, "", "")
 	lists, all := s.lists()
 	there, wrong := found.there()
 	all = append(all, wrong...)
 
-	var out []shapeField
+	var out []Field
 	var unclassified, unknown, forms, types, persons []string
 	for name, f := range there {
 		list, classified := lists[name]
@@ -70,7 +71,7 @@ func (s Shape) fields(t reflect.Type) ([]shapeField, error) {
 			continue
 		case list == "Skip":
 			continue
-		case list == "Show" && !fields.MatchString(name), ids.Check("Path", name) != nil:
+		case list == "Show" && !may.Path(name), ids.Check("Path", name) != nil:
 			forms = append(forms, name)
 		}
 		if why := noValueIn(f.kind); why != "" {
@@ -97,24 +98,24 @@ func (s Shape) fields(t reflect.Type) ([]shapeField, error) {
 		}
 	}
 	all = append(all,
-		shapeProblem{"in none of Show, Hide and Skip", unclassified},
-		shapeProblem{"no field has the name", unknown},
-		shapeProblem{"no name for a log, letters, digits and _ . - only", forms},
-		shapeProblem{"a Go type without a value, put the field into Skip or keep another type", types},
-		shapeProblem{"Who leads to no id of a person, or from what is not recorded", persons},
+		Problem{"in none of Show, Hide and Skip", unclassified},
+		Problem{"no field has the name", unknown},
+		Problem{"no name for a log, letters, digits and _ . - only", forms},
+		Problem{"a Go type without a value, put the field into Skip or keep another type", types},
+		Problem{"Who leads to no id of a person, or from what is not recorded", persons},
 	)
-	if err := shapeError(where, all); err != nil {
+	if err := Join(where, all); err != nil {
 		return nil, err
 	}
 	if len(out) == 0 {
-		return nil, invalid("%s: nothing is in Show or Hide", where)
+		return nil, errors.New(where + ": nothing is in Show or Hide")
 	}
-	slices.SortFunc(out, func(a, b shapeField) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(out, func(a, b Field) int { return cmp.Compare(a.name, b.name) })
 	return out, nil
 }
 
 // lists says for each name in which list it stands.
-func (s Shape) lists() (map[string]string, []shapeProblem) {
+func (s Shape) lists() (map[string]string, []Problem) {
 	in := map[string]string{}
 	var twice []string
 	for list, names := range map[string][]string{"Show": s.Show, "Hide": s.Hide, "Skip": s.Skip} {
@@ -125,12 +126,12 @@ func (s Shape) lists() (map[string]string, []shapeProblem) {
 			in[name] = list
 		}
 	}
-	return in, []shapeProblem{{"listed twice", twice}}
+	return in, []Problem{{"listed twice", twice}}
 }
 
 // fieldWalk collects the fields of a struct, those of embedded ones included.
 type fieldWalk struct {
-	byName map[string][]shapeField
+	byName map[string][]Field
 	within []reflect.Type // the structs around
 	loops  []string
 }
@@ -162,23 +163,23 @@ func (w *fieldWalk) walk(t reflect.Type, index []int, goes, prefix string) {
 			continue // embedded, and no struct
 		}
 		name := prefix + cmp.Or(tag.name, snakeCase(f.Name))
-		w.byName[name] = append(w.byName[name], shapeField{name: name, index: at, goes: goes + f.Name, kind: f.Type})
+		w.byName[name] = append(w.byName[name], Field{name: name, index: at, goes: goes + f.Name, kind: f.Type})
 	}
 }
 
 // there are the fields by their names: of several with one name that which is
 // less deep, as Go has it.
-func (w *fieldWalk) there() (map[string]shapeField, []shapeProblem) {
-	out := map[string]shapeField{}
+func (w *fieldWalk) there() (map[string]Field, []Problem) {
+	out := map[string]Field{}
 	var twice []string
 	for name, all := range w.byName {
-		slices.SortStableFunc(all, func(a, b shapeField) int { return cmp.Compare(len(a.index), len(b.index)) })
+		slices.SortStableFunc(all, func(a, b Field) int { return cmp.Compare(len(a.index), len(b.index)) })
 		out[name] = all[0]
 		if len(all) > 1 && len(all[0].index) == len(all[1].index) {
 			twice = append(twice, name+" ("+all[0].goes+", "+all[1].goes+")")
 		}
 	}
-	return out, []shapeProblem{{"a struct that embeds itself", w.loops}, {"two fields have the name", twice}}
+	return out, []Problem{{"a struct that embeds itself", w.loops}, {"two fields have the name", twice}}
 }
 
 // holdsID says whether a field of this type may hold the id of a person.

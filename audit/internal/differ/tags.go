@@ -1,4 +1,4 @@
-package audit
+package differ
 
 import (
 	"reflect"

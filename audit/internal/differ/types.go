@@ -1,4 +1,4 @@
-package audit
+package differ
 
 import (
 	"database/sql/driver"
@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/values"
 	"github.com/crmguard/crmguard/internal/value"
 )
 
@@ -26,7 +28,7 @@ func noValueIn(t reflect.Type) string {
 		return t.String() + " may hold anything"
 	}
 	held, sure := specimen(t, 0)
-	_, err := toValue(held.Interface())
+	_, err := values.Of(held.Interface())
 	if err == nil || !sure {
 		return ""
 	}
@@ -53,14 +55,14 @@ func specimen(t reflect.Type, depth int) (out reflect.Value, sure bool) {
 		sure = sure && isSure
 	}
 	switch v := out.Addr().Interface().(type) { // texts of a form that "" has not
-	case *Decimal:
+	case *auditlog.Decimal:
 		*v = "0"
 	case *json.Number:
 		*v = "0"
-	case *Date:
+	case *auditlog.Date:
 		*v = "2026-01-02"
-	case *JSON:
-		*v = JSON("0")
+	case *auditlog.JSON:
+		*v = auditlog.JSON("0")
 	case *json.RawMessage:
 		*v = json.RawMessage("0")
 	default:

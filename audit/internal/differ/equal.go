@@ -1,4 +1,4 @@
-package audit
+package differ
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/internal/values"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/value"
 )
@@ -17,7 +18,7 @@ type fieldSide struct {
 	isThere bool          // the row exists
 }
 
-func (f *shapeField) side(row reflect.Value) fieldSide {
+func (f *Field) side(row reflect.Value) fieldSide {
 	if !row.IsValid() {
 		return fieldSide{}
 	}
@@ -43,7 +44,7 @@ func followIndex(row reflect.Value, index []int) (reflect.Value, bool) {
 func (s fieldSide) any() any {
 	switch {
 	case !s.isThere:
-		return Absent{}
+		return auditlog.Absent{}
 	case !s.held.IsValid():
 		return nil
 	}
@@ -83,11 +84,11 @@ func (s fieldSide) equals(o fieldSide) bool {
 
 // keptOf is what recording keeps of a value, and whether that is all of it.
 func keptOf(v any) (frame.Value, bool) {
-	encoded, err := toValue(v)
+	encoded, err := values.Of(v)
 	if err == nil {
 		return encoded, true
 	}
-	encoded = standInFor(v)
+	encoded = values.StandInFor(v)
 	switch auditlog.WhyStandIn(encoded) {
 	case auditlog.StandInText, auditlog.StandInInteger, auditlog.StandInFloat, auditlog.StandInForm:
 		return encoded, true

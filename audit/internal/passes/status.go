@@ -1,4 +1,6 @@
-package audit
+// Package passes remembers the passes of the sequencer in a process, and says whether
+// they fail or hang. It promises to say nothing in a process that makes none.
+package passes
 
 import (
 	"sync"
@@ -7,8 +9,8 @@ import (
 	"github.com/crmguard/crmguard/internal/health"
 )
 
-// passRecord remembers the passes of the sequencer in this process.
-type passRecord struct {
+// All are the passes of a process. Its zero value is ready.
+type All struct {
 	mu      sync.Mutex
 	last    time.Time         // zero: none
 	failing time.Time         // since when they fail; zero: the last one did not
@@ -16,8 +18,8 @@ type passRecord struct {
 	begun   int
 }
 
-// begins notes that a pass begins, and hands out what says that it has ended.
-func (p *passRecord) begins(now time.Time) (end func()) {
+// Begins notes that a pass begins, and hands out what says that it has ended.
+func (p *All) Begins(now time.Time) (end func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running == nil {
@@ -33,10 +35,11 @@ func (p *passRecord) begins(now time.Time) (end func()) {
 	}
 }
 
-// stuck finds the pass that has been going on for longest.
-func (p *passRecord) stuck(now time.Time) (since time.Time, lasts time.Duration) {
+// stuck finds the pass that has been going on for longest. A clock that was set back
+// must not keep one from ever hanging.
+func (p *All) stuck(now time.Time) (since time.Time, lasts time.Duration) {
 	for _, begun := range p.running {
-		if d := away(now, begun); d > lasts {
+		if d := now.Sub(begun).Abs(); d > lasts {
 			since, lasts = begun, d
 		}
 	}
@@ -48,7 +51,8 @@ func (p *passRecord) stuck(now time.Time) (since time.Time, lasts time.Duration)
 // take its time.
 const hangs = 10
 
-func (p *passRecord) took(err error, now time.Time) {
+// Took notes how a pass ended.
+func (p *All) Took(err error, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last = now
@@ -60,25 +64,25 @@ func (p *passRecord) took(err error, now time.Time) {
 	}
 }
 
-// findings say nothing in a process that makes no passes.
-func (p *passRecord) findings(now time.Time, late time.Duration) []Finding {
+// Findings say nothing in a process that makes no passes.
+func (p *All) Findings(now time.Time, late time.Duration) []health.Finding {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	since, lasts := p.stuck(now)
 	if p.last.IsZero() && lasts <= late {
 		return nil
 	}
-	run := Finding{Name: "audit.run.failing", Level: health.Yes(!p.failing.IsZero(), HealthAlarm), Value: 0, Unit: "passes", Since: p.failing}
-	if run.Level != HealthOK {
+	run := health.Finding{Name: "audit.run.failing", Level: health.Yes(!p.failing.IsZero(), health.Alarm), Value: 0, Unit: "passes", Since: p.failing}
+	if run.Level != health.OK {
 		run.Value, run.Remedy = 1, "the last pass of the sequencer failed: see the error of RunOnce"
 	}
 	switch {
 	case lasts > hangs*late:
-		run.Level, run.Value, run.Since = HealthAlarm, 1, since
+		run.Level, run.Value, run.Since = health.Alarm, 1, since
 		run.Remedy = "a pass has not ended since then: the sink, the store of the kept checkpoint, the key service or the database does not answer it"
-	case lasts > late && run.Level == HealthOK:
-		run.Level, run.Since = HealthNotice, since
+	case lasts > late && run.Level == health.OK:
+		run.Level, run.Since = health.Notice, since
 		run.Remedy = "a pass has been going on since then: it has much to do, or something does not answer it"
 	}
-	return []Finding{run}
+	return []health.Finding{run}
 }
