@@ -155,6 +155,27 @@ func TestARevokedKeySignsNothing(t *testing.T) {
 	require.Contains(t, r.Faults[0].What, "revokes")
 }
 
+// What a key signed before it was revoked is no fault of the database where that key
+// is known no more: the tag of the head vouches, and nobody forges that with the key.
+func TestAHeadOfARevokedKeyStands(t *testing.T) {
+	b := newBench(t)
+	old, fresh := pair{b.config.Signer, b.config.Verifier}, newPair(t, "crm.example/audit")
+	b.turn(b.trail)
+	trail := b.with(fresh, pair{key: old.key})
+	b.turn(trail)
+	require.NoError(t, trail.RevokeKey(t.Context(), old.key))
+	b.turn(trail)
+	trail = b.with(fresh)
+	kept, err := trail.Checkpoint(t.Context())
+	require.NoError(t, err)
+	for _, want := range []auditlog.Verdict{auditlog.OK, auditlog.Tampered} {
+		r, err := trail.VerifyStore(t.Context(), kept)
+		require.NoError(t, err)
+		require.Equal(t, want, r.Verdict, "%+v", r.Faults)
+		b.exec(`UPDATE crmguard_audit_heads SET tag = zeroblob(length(tag)) WHERE size = (SELECT MIN(size) FROM crmguard_audit_heads)`)
+	}
+}
+
 // otherwise are texts of one key that package note takes as well.
 func otherwise(key string) []string {
 	p := strings.SplitN(key, "+", 3)
