@@ -3,11 +3,14 @@ package audit
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
@@ -37,6 +40,21 @@ func (t *Trail) keepHead(ctx context.Context, tree tlog.Tree, signed []byte) err
 	return t.within(ctx, func(tx HandoverTx) error {
 		return t.add(ctx, tx, headsOf, []any{tree.N, tree.Hash[:], at, signed, tag})
 	})
+}
+
+// headTree is the tree of a signed head. The key that signed it may be known no more,
+// as after [Trail.RevokeKey]: then the tag, which is over all of it, vouches alone.
+func (t *Trail) headTree(signed []byte) (tlog.Tree, error) {
+	tree, err := c2sp.OpenCheckpoint(signed, t.key.Verifiers()...)
+	var unknown *note.UnverifiedNoteError
+	if !errors.As(err, &unknown) {
+		return tree, err
+	}
+	origin, tree, err := c2sp.ParseCheckpoint(unknown.Note.Text)
+	if err == nil && origin != t.origin {
+		err = ErrOrigin
+	}
+	return tree, err
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/audittest"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 )
 
@@ -153,6 +154,31 @@ func TestARevokedKeySignsNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, auditlog.Tampered, r.Verdict)
 	require.Contains(t, r.Faults[0].What, "revokes")
+}
+
+// What a key signed before it was revoked is no fault of the database where that key
+// is known no more: the tag of the head vouches, and nobody forges that with the key.
+func TestAHeadOfARevokedKeyStands(t *testing.T) {
+	b := newBench(t)
+	old, fresh := pair{b.config.Signer, b.config.Verifier}, newPair(t, "crm.example/audit")
+	b.turn(b.trail)
+	trail := b.with(fresh, pair{key: old.key})
+	b.turn(trail)
+	require.NoError(t, trail.RevokeKey(t.Context(), old.key))
+	b.turn(trail)
+	kept, err := trail.Checkpoint(t.Context())
+	require.NoError(t, err)
+	verdict := func() auditlog.Verdict {
+		r, err := b.with(fresh).VerifyStore(t.Context(), kept)
+		require.NoError(t, err)
+		return r.Verdict
+	}
+	require.Equal(t, auditlog.OK, verdict())
+	b.config.Keys = otherTags{b.keys, audittest.NewKeys()}
+	require.NoError(t, b.with(fresh, pair{key: old.key}).CatchUp(t.Context()), "which tags what a known key signed")
+	require.Equal(t, auditlog.OK, verdict())
+	b.exec(`UPDATE crmguard_audit_heads SET tag = zeroblob(length(tag)) WHERE size = (SELECT MIN(size) FROM crmguard_audit_heads)`)
+	require.Equal(t, auditlog.Tampered, verdict())
 }
 
 // otherwise are texts of one key that package note takes as well.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
-	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
 // columns compares all that the database says about an entry with its leaf.
@@ -102,7 +101,7 @@ func (c *comparison) heads(ctx context.Context) error {
 			}
 			h := &page[i]
 			last = h.tree.N
-			tree, err := c2sp.OpenCheckpoint(h.note, t.key.Verifiers()...)
+			tree, err := t.headTree(h.note)
 			if h.short || err != nil || tree != h.tree || !t.headTagged(ctx, h) {
 				c.fault(auditlog.Tampered, h.tree.N, "", "crmguard_audit_heads", "a signed head was changed")
 				continue

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"go/parser"
@@ -46,14 +47,22 @@ func newTestBench(t *testing.T) *bench {
 	return p
 }
 
+// newTrailBench has what a trail stands on beside: a vault and a database.
+func newTrailBench(t *testing.T) (*bench, *encryption.Vault, *sql.DB) {
+	t.Helper()
+	p := newTestBench(t)
+	vault, err := newVault(t.Context(), p)
+	require.NoError(t, err)
+	db, err := p.database(t.Context(), "trail")
+	require.NoError(t, err)
+	return p, vault, db
+}
+
 // record makes a trail with n events about one person, not yet published.
 func record(t *testing.T, n int) (dir, verifier string, trail *audit.Trail) {
 	t.Helper()
-	ctx, p := t.Context(), newTestBench(t)
-	vault, err := newVault(ctx, p)
-	require.NoError(t, err)
-	db, err := p.database(ctx, "trail")
-	require.NoError(t, err)
+	ctx := t.Context()
+	_, vault, db := newTrailBench(t)
 	log, err := openLog(ctx, vault, db, t.TempDir())
 	require.NoError(t, err)
 	trail = log.trail
@@ -73,21 +82,28 @@ func record(t *testing.T, n int) (dir, verifier string, trail *audit.Trail) {
 
 // fsckVerdict is what tessera's own command fsck does with a folder: it reads every
 // entry, builds the tree anew, and compares all tiles and the checkpoint.
-func fsckVerdict(t *testing.T, dir, verifierKey string) (err error) {
+func fsckVerdict(t *testing.T, dir, verifierKey string) error {
+	t.Helper()
+	return fsckOf(t, client.FileFetcher{Root: dir}, verifierKey, leafHashes)
+}
+
+// leafHashes are those of the entries of a bundle, as tessera's command has them.
+func leafHashes(bundle []byte) ([][]byte, error) {
+	var entries api.EntryBundle
+	if err := entries.UnmarshalText(bundle); err != nil {
+		return nil, err
+	}
+	var hashes [][]byte
+	for _, entry := range entries.Entries {
+		hashes = append(hashes, rfc6962.DefaultHasher.HashLeaf(entry))
+	}
+	return hashes, nil
+}
+
+func fsckOf(t *testing.T, files fsck.Fetcher, verifierKey string, leaves func(bundle []byte) ([][]byte, error)) (err error) {
 	t.Helper()
 	verifier, err := note.NewVerifier(verifierKey)
 	require.NoError(t, err)
-	leaves := func(bundle []byte) ([][]byte, error) {
-		var entries api.EntryBundle
-		if err := entries.UnmarshalText(bundle); err != nil {
-			return nil, err
-		}
-		var hashes [][]byte
-		for _, entry := range entries.Entries {
-			hashes = append(hashes, rfc6962.DefaultHasher.HashLeaf(entry))
-		}
-		return hashes, nil
-	}
 	defer func() { // on some damaged bundles fsck panics
 		if p := recover(); p != nil {
 			err = fmt.Errorf("fsck: %v", p)
@@ -97,7 +113,7 @@ func fsckVerdict(t *testing.T, dir, verifierKey string) (err error) {
 	klog.SetOutput(io.Discard)
 	// Eight workers: with fewer than there are faulty tiles fsck waits for
 	// ever, because a worker that found a fault takes no more work.
-	return fsck.New(verifier.Name(), verifier, client.FileFetcher{Root: dir}, leaves, fsck.Opts{N: 8}).Check(t.Context())
+	return fsck.New(verifier.Name(), verifier, files, leaves, fsck.Opts{N: 8}).Check(t.Context())
 }
 
 // sizes of published logs: a handful of entries, and enough for full tiles

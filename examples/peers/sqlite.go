@@ -14,7 +14,11 @@ func (p *bench) database(ctx context.Context, name string, statements ...string)
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(dir, name+".db")
+	return p.opened(ctx, filepath.Join(dir, name+".db"), statements...)
+}
+
+// opened opens a SQLite file, and makes it where it is absent.
+func (p *bench) opened(ctx context.Context, file string, statements ...string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)&_txlock=immediate")
 	if err != nil {
 		return nil, err
