@@ -86,7 +86,7 @@ func (t *Trail) mirroredHead(ctx context.Context, p *personRow, person string) [
 	if t.config.Mirror == nil {
 		return nil
 	}
-	rest, err := t.mirrorParts(ctx, mirroredPeople, p.n/mirrorBlock)
+	rest, err := t.mirrorParts(ctx, mirroredPeople, mirrorName(mirroredPeople, p.n/mirrorBlock))
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			t.observe(ctx, "audit.mirror.failed", 1)

@@ -61,7 +61,7 @@ func (t *Trail) Erase(ctx context.Context, tenant, person string) error {
 	if err != nil {
 		return fmt.Errorf("audit: erase: %w", err)
 	}
-	if err := t.erased.remember(tenant, person, t.random); err != nil {
+	if err := t.erased.remember(tenant, person, marked, t.random); err != nil {
 		return fmt.Errorf("audit: erase: %w", err)
 	}
 	t.tickets.forgetMarked(tenant, marked) // of those too who were merged into the person

@@ -27,6 +27,7 @@ type erasedPeople struct {
 	known map[[32]byte]bool
 	order [][32]byte // of known, the oldest first
 	again map[surrogateID]time.Time
+	open  map[surrogateID][32]byte // whose erasures are that have not ended, as known
 }
 
 // digest is what a person is known by. The lock is held.
@@ -36,8 +37,8 @@ func (e *erasedPeople) digest(tenant, person string) (out [32]byte) {
 	return [32]byte(sum.Sum(out[:0]))
 }
 
-// remember takes a person in.
-func (e *erasedPeople) remember(tenant, person string, random func([]byte) error) error {
+// remember takes a person in, and which surrogates of theirs are being erased.
+func (e *erasedPeople) remember(tenant, person string, marked []surrogateID, random func([]byte) error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.key == nil {
@@ -46,8 +47,14 @@ func (e *erasedPeople) remember(tenant, person string, random func([]byte) error
 			return err
 		}
 		e.key, e.known, e.again = key, make(map[[32]byte]bool), make(map[surrogateID]time.Time)
+		e.open = make(map[surrogateID][32]byte)
 	}
 	one := e.digest(tenant, person)
+	for _, s := range marked {
+		if len(e.open) < erasedMost {
+			e.open[s] = one
+		}
+	}
 	if e.known[one] {
 		return nil
 	}
@@ -57,6 +64,27 @@ func (e *erasedPeople) remember(tenant, person string, random func([]byte) error
 	}
 	e.known[one], e.order = true, append(e.order, one)
 	return nil
+}
+
+// maybe are those of the open erasures of a tenant that are a person's, or nobody
+// knows whose. Those that have ended are forgotten.
+func (e *erasedPeople) maybe(tenant, person string, open []surrogateID) (out []surrogateID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	is := make(map[surrogateID]bool, len(open))
+	one := e.digest(tenant, person)
+	for _, s := range open {
+		is[s] = true
+		if whose, known := e.open[s]; !known || whose == one {
+			out = append(out, s)
+		}
+	}
+	for s := range e.open {
+		if s.tenant == tenant && !is[s] {
+			delete(e.open, s)
+		}
+	}
+	return out
 }
 
 // seen compares the rows of persons who are prepared, and answers how many of them

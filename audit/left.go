@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/ids"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Left counts what is stored about a person outside of the log: the head of the
@@ -14,6 +16,12 @@ import (
 // rows that wait under the person's id (Config.Captured). It is 0 for
 // a person who was erased, and for one who was never recorded: for a Func of
 // package privacy, which asks when an erasure is done.
+//
+// An erasure that has begun and not ended counts as one, and so does each sealed value
+// that it has not reached: what is left in rows that a sale holds, or in a mirror that
+// does not answer, cannot be counted by itself. The database does not say any more
+// whose erasure that is: it counts for everybody of the tenant, but for those of whom
+// this process knows that it is another one's. [Trail.Erase] ends it.
 func (t *Trail) Left(ctx context.Context, tenant, person string) (int, error) {
 	if err := t.ready(); err != nil {
 		return 0, err
@@ -40,7 +48,31 @@ func (t *Trail) Left(ctx context.Context, tenant, person string) (int, error) {
 		}
 		total += n
 	}
-	return total, nil
+	n, err := t.leftErasing(ctx, tenant, person)
+	return total + n, err
+}
+
+// leftErasing counts the erasures of a tenant that have not ended and may be of a
+// person, and the openings that they have not deleted.
+func (t *Trail) leftErasing(ctx context.Context, tenant, person string) (n int, err error) {
+	open, err := t.erasing(ctx, tenant)
+	if err != nil {
+		return 0, err
+	}
+	open = t.erased.maybe(tenant, person, open)
+	n = len(open)
+	for part := range slices.Chunk(open, rowsAStatement) {
+		args := make([]any, len(part))
+		for i := range part {
+			args[i] = part[i].surrogate[:]
+		}
+		var openings int
+		if _, err := t.one(ctx, t.db, []any{&openings}, `SELECT COUNT(*) FROM crmguard_audit_openings WHERE owner IN (`+sqldb.Marks(len(args))+`)`, args...); err != nil {
+			return 0, err
+		}
+		n += openings
+	}
+	return n, nil
 }
 
 // leftOf counts what is stored about a surrogate.

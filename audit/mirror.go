@@ -55,7 +55,7 @@ func (t *Trail) mirrorAll(ctx context.Context, sink Sink) error {
 		from, people = 0, 0
 	}
 	for n := max(from, s.pruned) / mirrorBlock; n*mirrorBlock < s.N; n++ {
-		if err := t.mirrorFile(ctx, sink, mirroredOpenings, n, nil); err != nil {
+		if err := t.mirrorOpenings(ctx, sink, n, from, nil); err != nil {
 			return err
 		}
 	}
@@ -101,7 +101,19 @@ func (t *Trail) mirrorPeopleAnew(ctx context.Context) error {
 // under another number, also where it says the same: a call that was made before
 // and arrives after it then meets another file.
 func (t *Trail) mirrorFile(ctx context.Context, sink Sink, kind string, n int64, gone func(*mirrorLine) bool) error {
-	name := mirrorName(kind, n)
+	if kind == mirroredOpenings {
+		return t.mirrorOpenings(ctx, sink, n, 0, gone)
+	}
+	return t.mirrorSwap(ctx, sink, kind, mirrorName(kind, n), gone, func(there []byte, _ bool) ([]byte, []byte, error) {
+		data, err := t.peopleData(ctx, n)
+		return there, data, err
+	})
+}
+
+// mirrorSwap makes one file of the mirror what read says: that hears the records of the
+// file, or that it is damaged, and answers with those that it takes for them, and with
+// what the database says.
+func (t *Trail) mirrorSwap(ctx context.Context, sink Sink, kind, name string, gone func(*mirrorLine) bool, read func(there []byte, damaged bool) (taken, data []byte, err error)) error {
 	for range swaps {
 		old, err := sink.ReadFile(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -113,11 +125,11 @@ func (t *Trail) mirrorFile(ctx context.Context, sink Sink, kind string, n int64,
 			return err
 		}
 		number, there, whole := mirrorRecords(kind, old)
-		data, err := t.mirrorData(ctx, kind, n)
+		taken, data, err := read(there, old != nil && !whole)
 		if err != nil {
 			return err
 		}
-		if data, err = t.withKept(ctx, kind, there, data, gone); err != nil {
+		if data, err = t.withKept(ctx, kind, taken, data, gone); err != nil {
 			return err
 		}
 		if whole && gone == nil && bytes.Equal(there, data) {
@@ -141,26 +153,16 @@ func mirrorRecords(kind string, file []byte) (number uint64, records []byte, who
 	return binary.BigEndian.Uint64(rest), rest[8:], true
 }
 
-// mirrorData is what a file of the mirror holds.
-func (t *Trail) mirrorData(ctx context.Context, kind string, n int64) (out []byte, err error) {
+// peopleData is what a file of heads holds.
+func (t *Trail) peopleData(ctx context.Context, n int64) (out []byte, err error) {
 	first := n * mirrorBlock
-	if kind == mirroredPeople {
-		return out, t.query(ctx, t.db, func(rows answer) error {
-			var tenant string
-			var surrogate, head []byte
-			err := rows.Scan(&tenant, &surrogate, &head)
-			out = frame.Append(frame.Append(frame.Append(out, tenant), surrogate), head)
-			return err
-		}, `SELECT tenant, `+upTo(mostID, "surrogate")+`, `+upTo(mostSmall, "head")+` FROM crmguard_audit_surrogates WHERE n >= ? AND n < ? AND head IS NOT NULL ORDER BY n`, first, first+mirrorBlock)
-	}
 	return out, t.query(ctx, t.db, func(rows answer) error {
-		var idx int64
-		var owner, sealed []byte
-		err := rows.Scan(&idx, &owner, &sealed)
-		out = binary.BigEndian.AppendUint64(out, uint64(idx))
-		out = frame.Append(frame.Append(out, owner), sealed)
+		var tenant string
+		var surrogate, head []byte
+		err := rows.Scan(&tenant, &surrogate, &head)
+		out = frame.Append(frame.Append(frame.Append(out, tenant), surrogate), head)
 		return err
-	}, `SELECT idx, `+upTo(mostID, "owner")+`, `+upTo(mostSealed, "sealed")+` FROM crmguard_audit_openings WHERE idx >= ? AND idx < ? ORDER BY idx, owner`, first, first+mirrorBlock)
+	}, `SELECT tenant, `+upTo(mostID, "surrogate")+`, `+upTo(mostSmall, "head")+` FROM crmguard_audit_surrogates WHERE n >= ? AND n < ? AND head IS NOT NULL ORDER BY n`, first, first+mirrorBlock)
 }
 
 // mirrorErased rewrites the files of the mirror that may hold something of a
@@ -202,13 +204,13 @@ func (t *Trail) mirrorErased(ctx context.Context, sink Sink, s surrogateID) erro
 
 // mirrorParts are the records of a file of the mirror, none where it is damaged from
 // its beginning on.
-func (t *Trail) mirrorParts(ctx context.Context, kind string, n int64) (rest []byte, err error) {
+func (t *Trail) mirrorParts(ctx context.Context, kind, name string) (rest []byte, err error) {
 	err = t.withMirror(ctx, copyCall, func(sink Sink) error {
-		data, err := sink.ReadFile(ctx, mirrorName(kind, n))
+		data, err := sink.ReadFile(ctx, name)
 		if err == nil {
 			var whole bool
 			if _, rest, whole = mirrorRecords(kind, data); !whole {
-				t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(kind, n)))
+				t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", name))
 			}
 		}
 		return err
@@ -237,22 +239,13 @@ func (t *Trail) mirroredOf(ctx context.Context, from int64, page []adopted) (out
 	}
 	to := from + int64(len(page))
 	for n := from / mirrorBlock; n*mirrorBlock < to; n++ {
-		rest, err := t.mirrorParts(ctx, mirroredOpenings, n)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		lines, err := mirrorLines(mirroredOpenings, rest)
-		if err != nil { // the rest of this file counts as lost
-			t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(mirroredOpenings, n)))
-		}
-		for i := range lines {
-			l := &lines[i]
-			if l.idx >= from && l.idx < to && slices.Contains(page[l.idx-from].leaf.Owners(), ownerOfRow(l.surrogate[:])) {
+		err := t.mirroredLines(ctx, n, func(idx int64) bool { return idx >= from && idx < to }, func(l *mirrorLine) {
+			if slices.Contains(page[l.idx-from].leaf.Owners(), ownerOfRow(l.surrogate[:])) {
 				out = append(out, []any{l.idx, l.surrogate[:], l.sealed})
 			}
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
 		}
 	}
 	return out, nil
@@ -269,7 +262,7 @@ func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err erro
 		return 0, err
 	}
 	for block := s.people / mirrorBlock; ; block++ {
-		rest, err := t.mirrorParts(ctx, mirroredPeople, block)
+		rest, err := t.mirrorParts(ctx, mirroredPeople, mirrorName(mirroredPeople, block))
 		if errors.Is(err, fs.ErrNotExist) {
 			return n, nil
 		}

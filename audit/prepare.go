@@ -39,7 +39,15 @@ func (t *Trail) prepare(ctx context.Context, tenant string, persons []string) er
 	}
 	now := t.config.Now()
 	t.tickets.sweep(now, t.prepared())
-	stale := t.tickets.stale(now, tenant, sorted)
+	stale, look := t.tickets.stale(now, tenant, sorted)
+	if len(look) > 0 {
+		moved, err := t.movedRows(ctx, tenant, look, now)
+		if err != nil {
+			return fmt.Errorf("audit: prepare: %w", err)
+		}
+		stale = append(stale, moved...)
+		slices.Sort(stale) // the tenant first
+	}
 	if len(stale) == 0 {
 		return nil
 	}
@@ -51,6 +59,19 @@ func (t *Trail) prepare(ctx context.Context, tenant string, persons []string) er
 		stale = stale[1:]
 	}
 	return t.draw(ctx, tenant, stale, until)
+}
+
+// movedRows says of whom the database has another row than their ticket was made from.
+func (t *Trail) movedRows(ctx context.Context, tenant string, persons []string, now time.Time) ([]string, error) {
+	rows := make(map[string]surrogateRow, len(persons))
+	if err := t.readSurrogates(ctx, tenant, persons, rows); err != nil {
+		return nil, err
+	}
+	moved := t.tickets.moved(now, tenant, persons, rows)
+	if len(moved) > 0 {
+		t.observe(ctx, "audit.tickets.moved", float64(len(moved)))
+	}
+	return moved, nil
 }
 
 // prepared is how long a ticket holds.
@@ -81,7 +102,7 @@ func (t *Trail) draw(ctx context.Context, tenant string, persons []string, until
 		if err != nil {
 			return fmt.Errorf("audit: prepare: %w", err)
 		}
-		h.until = until
+		h.until, h.look = until, grantFrom(until.start, lookAgain)
 		fresh = append(fresh, h)
 	}
 	t.tickets.put(fresh...)
@@ -94,7 +115,7 @@ func (t *Trail) ticketOf(ctx context.Context, tenant string, row surrogateRow) (
 	if err != nil {
 		return nil, err
 	}
-	h := &held{id: ticketID{tenant, row.person}, ticket: ticket{
+	h := &held{id: ticketID{tenant, row.person}, head: row.head, ticket: ticket{
 		surrogate: row.surrogate, text: surrogateText(row.surrogate), content: head.Content,
 	}}
 	clear(head.Content[:])

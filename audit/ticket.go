@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"container/list"
 	"slices"
 	"sync"
@@ -10,7 +11,10 @@ import (
 )
 
 // A ticket is what [Trail.Prepare] leaves in memory of a person: all that
-// recording about them needs. It holds for Config.Prepared. An erasure does not
+// recording about them needs. It holds for Config.Prepared, and as long as the row
+// that it was made from is there: Prepare looks after a few seconds, for a database
+// that was restored, or failed over to a replica that lacks the person, opens nothing
+// that is sealed under it. An erasure does not
 // wait for it: what is recorded with an old one names an erased surrogate, and the
 // sequencer drops what it sealed.
 
@@ -60,10 +64,16 @@ const maxTickets = 16384
 
 type ticketID struct{ tenant, person string } // person "" is the tenant itself
 
+// lookAgain is how long a ticket is taken for that of the row that is there. What a
+// sale does with it is not bounded by that: between Prepare and BEGIN nobody looks.
+const lookAgain = 5 * time.Second
+
 // held is a ticket in its place in the order of use.
 type held struct {
 	id    ticketID
 	until grant
+	head  []byte // of its row
+	look  grant  // whose end is when that is looked at again
 	ticket
 	queue, retry *macMaker // of a tenant
 }
@@ -112,8 +122,9 @@ func (s *tickets) find(now time.Time, id ticketID) *held {
 	return h
 }
 
-// stale lists whose tickets are missing or end soon, "" for the tenant's.
-func (s *tickets) stale(now time.Time, tenant string, persons []string) (out []string) {
+// stale lists whose tickets are missing or end soon, "" for the tenant's, and whose
+// rows are to be looked at again.
+func (s *tickets) stale(now time.Time, tenant string, persons []string) (out, look []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := -1; i < len(persons); i++ {
@@ -123,7 +134,31 @@ func (s *tickets) stale(now time.Time, tenant string, persons []string) (out []s
 		}
 		if h := s.find(now, id); h == nil || h.until.early(now) {
 			out = append(out, id.person)
+		} else if h.look.over(now) {
+			look = append(look, id.person)
 		}
+	}
+	return out, look
+}
+
+// moved drops the tickets of those whose row is another one than it was, and lists
+// them; the others are looked at again later.
+func (s *tickets) moved(now time.Time, tenant string, persons []string, rows map[string]surrogateRow) (out []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, person := range persons {
+		e := s.by[ticketID{tenant, person}]
+		if e == nil { // an erasure meanwhile
+			out = append(out, person)
+			continue
+		}
+		h := e.Value.(*held) //nolint:forcetypeassert // nothing else is in the list
+		if row, found := rows[person]; found && row.surrogate == h.surrogate && bytes.Equal(row.head, h.head) {
+			h.look = grantFrom(now, lookAgain)
+			continue
+		}
+		s.drop(e)
+		out = append(out, person)
 	}
 	return out
 }

@@ -31,6 +31,7 @@ type bundle struct {
 	parsed  int       // entries whose content was read, too
 	found   []finding // in the order of the entries
 	rest    int       // bytes after the last entry
+	differs bool      // an entry and its hash do
 	checked chan struct{}
 }
 
@@ -53,6 +54,7 @@ func (t *hashTile) hashes(width int) []byte {
 type finding struct {
 	index int64
 	what  string // what is wrong; "" if nothing is
+	hash  bool   // it differs from its hash
 	key   *KeyChange
 	beat  bool
 	raw   []byte // for who listens
@@ -73,7 +75,7 @@ type checker struct {
 // check reads the entries of a bundle. Where they are missing or damaged the hash
 // tile stands in, so that one hole does not hide the rest.
 func (c *checker) check(b *bundle) {
-	b.hashes, b.found, b.read, b.parsed, b.rest = b.hashes[:0], b.found[:0], 0, 0, 0
+	b.hashes, b.found, b.read, b.parsed, b.rest, b.differs = b.hashes[:0], b.found[:0], 0, 0, 0, false
 	known := b.tile.hashes(b.width)
 	data, short := b.data, b.err != nil
 	text := "" // the same bytes, as leaves are parsed
@@ -117,12 +119,12 @@ func part(text string, from, to int) string {
 }
 
 // entry checks one entry and returns the hash to go on with: the tile's, where
-// they differ, so that the root tells which of them was changed.
+// they differ. Which of them was changed is settled when the bundle is taken up.
 func (c *checker) entry(b *bundle, index int64, raw []byte, text string, known tlog.Hash, isKnown bool) tlog.Hash {
 	h := c.hasher.Leaf(raw)
 	b.read++
 	if isKnown && known != h {
-		b.found = append(b.found, finding{index: index, what: "the entry does not match its hash"})
+		b.found, b.differs = append(b.found, finding{index: index, what: "the entry does not match its hash", hash: true}), true
 		return known
 	}
 	f := finding{index: index}

@@ -91,6 +91,11 @@ func (w *walker) load(ctx context.Context, b *bundle, n int64) {
 
 // take takes up a bundle that was checked, after all those before it.
 func (w *walker) take(ctx context.Context, b *bundle) error {
+	if b.differs {
+		if err := w.settle(ctx, b); err != nil {
+			return err
+		}
+	}
 	w.done(w.lowest.data)
 	w.lowest = b.tile
 	if b.err != nil {
@@ -141,7 +146,11 @@ func (w *walker) tell(f *finding, file string) error {
 	if f.prunes {
 		w.prunedTo = f.prunedTo
 	}
-	if f.what != "" {
+	switch f.what {
+	case "":
+	case undecided:
+		w.fault(Tampered, -1, file, f.what)
+	default:
 		w.fault(Tampered, f.index, file, f.what)
 	}
 	if w.each != nil && f.raw != nil {

@@ -12,14 +12,17 @@
 // partial ones for a minute, the checkpoint is asked for each time. At most
 // four files are read from the source at a time, so that whoever reads the log
 // leaves the application its connections; who waits longer than half a minute is
-// told to come again.
+// told to come again. Entry bundles that are read or on their way take up 128 MB at
+// most, whoever does not read what they asked for: beyond, bundles wait, and
+// checkpoints and hashes do not. A client that takes nothing of a bundle for half a
+// minute loses the connection, where the server around it has no WriteTimeout.
 //
 // # Not promised
 //
 // Who may read. A log holds no personal values, but who works when, at what: put
 // the handler behind the application's login. For the same reason no shared
 // cache may keep what is answered (Cache-Control: private). Compression, and
-// limits to how long a client may take, belong to the server around it
+// limits to how long a client may take as a whole, belong to the server around it
 // (http.Server's timeouts).
 //
 // # Which call first
@@ -75,12 +78,13 @@ const (
 
 // Handler serves the files of a published log.
 func Handler(source Source) http.Handler {
-	return &handler{source: source, turns: make(chan struct{}, atOnce)}
+	return &handler{source: source, turns: make(chan struct{}, atOnce), room: newRoom(mostHeld)}
 }
 
 type handler struct {
 	source Source
 	turns  chan struct{} // taken by who reads from the source
+	room   *room         // taken by bundles
 }
 
 // ServeHTTP answers with one file.
@@ -97,7 +101,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound)
 		return
 	}
-	data, err := h.read(r.Context(), name, tile)
+	data, held, err := h.read(r.Context(), name, tile)
+	defer func() { h.room.give(held) }()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		refuse(w, http.StatusNotFound)
@@ -107,31 +112,40 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		refuse(w, http.StatusInternalServerError)
 	default:
+		if held > 0 {
+			w = unread(w, r)
+		}
 		answer(w, r, tile, data)
 	}
 }
 
-// read waits for its turn and asks the source.
-func (h *handler) read(ctx context.Context, name string, tile tlog.Tile) ([]byte, error) {
+// read waits for room and its turn, and asks the source. It says how much of the room
+// what it read takes: whoever called gives it back.
+func (h *handler) read(ctx context.Context, name string, tile tlog.Tile) (data []byte, held int64, err error) {
 	if h.source == nil {
-		return nil, errNoSource
+		return nil, 0, errNoSource
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	// Before its turn: who waits for room keeps nobody from a checkpoint.
+	most := mostOf(tile)
+	if err := h.room.take(ctx, most); err != nil {
+		return nil, 0, err
 	}
+	defer func() { h.room.give(most - held) }()
 	select {
 	case h.turns <- struct{}{}:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	}
 	defer func() { <-h.turns }()
-	data, err := h.source.Published(ctx, name)
-	if err != nil {
-		return nil, err
+	if data, err = h.source.Published(ctx, name); err == nil {
+		err = form(tile, data)
 	}
-	return data, form(tile, data)
+	if err != nil {
+		return nil, 0, err
+	}
+	return data, min(int64(len(data)), most), nil
 }
 
 var errNoSource = errors.New("tilehttp: no source")
