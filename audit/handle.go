@@ -13,11 +13,11 @@ import (
 
 // inTransaction refuses what is no transaction: there each statement would
 // commit by itself, and the event without the business change. What has a
-// Commit is one, unless a database is embedded in it: it may not have begun. What
-// can begin one, and cannot commit, is a database or a connection: libraries give
-// their Begin other results than database/sql does, so the name counts and not the
-// signature. Of the others the database knows, if it can be asked without a
-// trace.
+// Commit is one, unless a database is embedded in it, also behind an interface: it
+// may not have begun. What can begin one, and cannot commit, is a database or a
+// connection: libraries give their Begin other results than database/sql does, so
+// the name counts and not the signature. Of the others the database knows, if it can
+// be asked without a trace.
 func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
 	if plain, ok := tx.(*sql.Tx); ok && plain != nil {
 		return nil
@@ -28,13 +28,13 @@ func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
 	}
 	known, looked := t.handles.Load(handle)
 	if !looked {
-		known, _ = t.handles.LoadOrStore(handle, handleOf(tx, handle))
+		known, _ = t.handles.LoadOrStore(handle, handleOf(handle))
 	}
 	kind, _ := known.(handleKind)
 	switch {
 	case kind.mayBeNil && embedsNil(tx), kind.begins:
 		return ErrNoTransaction
-	case kind.commits:
+	case kind.commits && (!kind.mayHold || !holdsDatabase(reflect.ValueOf(tx), deepest)):
 		return nil
 	}
 	return t.askTransaction(ctx, tx)
@@ -42,24 +42,15 @@ func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
 
 // handleKind is what the type of a handle says, looked at once a type. One that neither
 // commits nor begins, or may do both, says nothing.
-type handleKind struct{ mayBeNil, commits, begins bool }
+type handleKind struct{ mayBeNil, commits, mayHold, begins bool }
 
-func handleOf(tx Tx, handle reflect.Type) (k handleKind) {
+func handleOf(handle reflect.Type) (k handleKind) {
 	k.mayBeNil = handle.Kind() != reflect.Struct || slices.ContainsFunc(slices.Collect(handle.Fields()), func(f reflect.StructField) bool { return f.Anonymous })
-	_, commit := tx.(interface{ Commit() error })
-	if !commit {
-		// The names stand here as they are, or the linker had to keep all methods of
-		// all types of the program.
-		_, commit = handle.MethodByName("Commit")
-	}
-	if commit {
-		k.commits = !embedsDatabase(handle, deepest)
+	if commits(handle) {
+		k.commits, k.mayHold = !embedsDatabase(handle, deepest), embedsInterface(handle, deepest)
 		return k
 	}
-	_, k.begins = handle.MethodByName("Begin")
-	if !k.begins {
-		_, k.begins = handle.MethodByName("BeginTx")
-	}
+	k.begins = begins(handle)
 	return k
 }
 

@@ -62,3 +62,55 @@ func embedsDatabase(handle reflect.Type, depth int) bool {
 	}
 	return false
 }
+
+// embedsInterface says that a type does not tell all that is embedded in its values.
+func embedsInterface(handle reflect.Type, depth int) bool {
+	if handle.Kind() == reflect.Pointer {
+		handle = handle.Elem()
+	}
+	if handle.Kind() != reflect.Struct || depth == 0 {
+		return false
+	}
+	for f := range handle.Fields() {
+		if f.Anonymous && (f.Type.Kind() == reflect.Interface || embedsInterface(f.Type, depth-1)) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsDatabase finds a database or a connection, or what of another library begins
+// and cannot commit, behind an interface that is embedded.
+func holdsDatabase(v reflect.Value, depth int) bool {
+	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
+		isOpen := v.Kind() == reflect.Interface
+		if v = v.Elem(); isOpen && v.IsValid() && (embedsDatabase(v.Type(), deepest) || begins(v.Type()) && !commits(v.Type())) {
+			return true
+		}
+	}
+	if v.Kind() != reflect.Struct || depth == 0 {
+		return false
+	}
+	for i := range v.NumField() {
+		if v.Type().Field(i).Anonymous && holdsDatabase(v.Field(i), depth-1) {
+			return true
+		}
+	}
+	return false
+}
+
+// The names stand here as they are, or the linker had to keep all methods of all
+// types of the program.
+
+func commits(handle reflect.Type) bool {
+	_, has := handle.MethodByName("Commit")
+	return has
+}
+
+func begins(handle reflect.Type) bool {
+	if _, has := handle.MethodByName("Begin"); has {
+		return true
+	}
+	_, has := handle.MethodByName("BeginTx")
+	return has
+}
