@@ -19,8 +19,9 @@ const (
 	// It is what every action does that Config.Classes does not name.
 	FailClosed Failure = iota
 	// FailOpen lets the change go on without its event, which is counted and stands
-	// in the log as a gap. What is wrong with the event itself, and what has ended the
-	// whole transaction, fails all the same.
+	// in the log as a gap, also where the change is rolled back afterwards. What is
+	// wrong with the event itself, and what has ended the whole transaction, fails all
+	// the same.
 	FailOpen
 )
 

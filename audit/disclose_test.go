@@ -188,6 +188,10 @@ func TestEventByItsID(t *testing.T) {
 		a.exec(`UPDATE crmguard_audit_events SET idx = 0 WHERE id = ?`, key(second))
 		_, err = a.trail.Event(t.Context(), second)
 		require.ErrorIs(t, err, auditlog.ErrTampered)
+		_, err = a.trail.Leaf(t.Context(), second)
+		require.ErrorIs(t, err, auditlog.ErrTampered)
+		_, err = a.trail.Proof(t.Context(), second)
+		require.ErrorIs(t, err, auditlog.ErrTampered)
 
 		var asked []string
 		a.config.Allow = func(_ ctx, action, resource string) error { asked = append(asked, action, resource); return errNo }
@@ -202,6 +206,28 @@ func TestEventByItsID(t *testing.T) {
 		_, err = a.trail.Event(t.Context(), id)
 		require.ErrorIs(t, err, audit.ErrNotFound, "another tenant's")
 	})
+}
+
+// The bytes of an event and their proof are no way around the tenant.
+func TestTheBytesOfAnEventStayInItsTenant(t *testing.T) {
+	b := newBench(t)
+	id, mine := b.record(update("p1", 1)), "other"
+	b.config.From = func(ctx) audit.Caller { return audit.Caller{Tenant: mine, Actor: "u-7"} }
+	b.open()
+	for range 2 { // while it waits, and when it has its place
+		_, err := b.trail.Leaf(t.Context(), id)
+		require.ErrorIs(t, err, audit.ErrNotFound)
+		_, err = b.trail.Proof(t.Context(), id)
+		require.ErrorIs(t, err, audit.ErrNotFound)
+		b.run()
+	}
+	mine = "main"
+	leaf, err := b.trail.Leaf(t.Context(), id)
+	require.NoError(t, err)
+	proof, err := b.trail.Proof(t.Context(), id)
+	require.NoError(t, err)
+	_, err = auditlog.Verify(b.trust(), leaf, proof)
+	require.NoError(t, err)
 }
 
 // What is shown to an outsider, and what is exported, the log tells of.

@@ -13,8 +13,9 @@ import (
 
 // inTransaction refuses what is no transaction: there each statement would
 // commit by itself, and the event without the business change. The type of a handle
-// says it ([handle.Of]), looked at once a type; of those that say nothing the database
-// knows, if it can be asked without a trace.
+// says it ([handle.Of]), looked at once a type, but for what is embedded behind an
+// interface; of those that say nothing the database knows, if it can be asked without
+// a trace.
 func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
 	if plain, ok := tx.(*sql.Tx); ok && plain != nil {
 		return nil
@@ -25,13 +26,13 @@ func (t *Trail) inTransaction(ctx context.Context, tx Tx) error {
 	}
 	known, looked := t.handles.Load(of)
 	if !looked {
-		known, _ = t.handles.LoadOrStore(of, handle.Of(tx, of))
+		known, _ = t.handles.LoadOrStore(of, handle.Of(of))
 	}
 	kind, _ := known.(handle.Kind)
 	switch {
 	case kind.MayBeNil && handle.EmbedsNil(tx), kind.Begins:
 		return ErrNoTransaction
-	case kind.Commits:
+	case kind.Commits && !kind.HoldsDatabase(tx):
 		return nil
 	}
 	return t.askTransaction(ctx, tx)

@@ -12,17 +12,24 @@ import (
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 )
 
-// Leaf returns the exact bytes of a recorded event: what [auditlog.Verify] takes.
+// Leaf returns the exact bytes of a recorded event: what [auditlog.Verify] takes. Where
+// Config.From names a tenant it is an event of that tenant, or [ErrNotFound].
+// Config.Allow is not asked: the bytes show no values, and no person but under a
+// surrogate.
 func (t *Trail) Leaf(ctx context.Context, id string) ([]byte, error) {
 	if err := t.ready(); err != nil {
 		return nil, err
 	}
 	leaf, _, err := t.entry(ctx, id)
-	return leaf, err
+	if err != nil {
+		return nil, err
+	}
+	return leaf, nil
 }
 
 // entry reads an event by its id, and its place where it has one. One that waits
-// must be what the sequencer would take.
+// must be what the sequencer would take, and an entry the one of this event: the stub
+// says only where it is.
 func (t *Trail) entry(ctx context.Context, id string) (leaf []byte, index sql.NullInt64, err error) {
 	key, err := parseID(id)
 	if err != nil {
@@ -38,7 +45,11 @@ func (t *Trail) entry(ctx context.Context, id string) (leaf []byte, index sql.Nu
 	case index.Valid && leaf == nil:
 		return nil, index, t.goneAt(ctx, index.Int64)
 	case index.Valid:
-		return leaf, index, nil
+		l, err := auditlog.ParseLeaf(leaf)
+		if err != nil {
+			return nil, index, fmt.Errorf("%w: entry %d: %w", auditlog.ErrTampered, index.Int64, err)
+		}
+		return leaf, index, t.answers(ctx, &l, id)
 	}
 	keys := newPassKeys()
 	defer keys.wipe()
@@ -49,12 +60,25 @@ func (t *Trail) entry(ctx context.Context, id string) (leaf []byte, index sql.Nu
 	if err != nil {
 		return nil, index, err
 	}
-	return good[0].raw, index, nil
+	return good[0].raw, index, t.answers(ctx, &good[0].leaf, id)
+}
+
+// answers says whether a leaf is that of the event that was asked for, and whether
+// whoever asks may be told of it.
+func (t *Trail) answers(ctx context.Context, l *auditlog.Leaf, id string) error {
+	if l.ID != id {
+		return fmt.Errorf("%w: the entry of an event is another event's", auditlog.ErrTampered)
+	}
+	if tenant := t.caller(ctx).Tenant; tenant != "" && tenant != l.Tenant {
+		return ErrNotFound
+	}
+	return nil
 }
 
 // Proof returns the proof that an event is in the published log, in the format
 // c2sp.org/tlog-proof. It holds for ever, whatever is erased or pruned later, and is
-// given for an event whose entry went with retention, too: for who kept the leaf.
+// given for an event whose entry went with retention, too, whatever the tenant: for who
+// kept the leaf. Of other tenants' events it is as [Trail.Leaf].
 func (t *Trail) Proof(ctx context.Context, id string) ([]byte, error) {
 	if err := t.ready(); err != nil {
 		return nil, err

@@ -46,11 +46,14 @@ type (
 		*sql.DB
 		tx *sql.Tx
 	}
+	// openUnit takes what may be either, as code that is generated from queries does.
+	openUnit struct{ audit.Tx }
 )
 
 func (unit) Commit() error      { return nil }
 func (connUnit) Commit() error  { return nil }
 func (begunUnit) Commit() error { return nil }
+func (openUnit) Commit() error  { return nil }
 
 func (u begunUnit) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	return u.tx.ExecContext(ctx, query, args...)
@@ -70,6 +73,8 @@ func TestAUnitOfWorkThatHasNotBegunIsNoTransaction(t *testing.T) {
 				for what, handle := range map[string]audit.Tx{
 					"unit": unit{s.db.DB}, "its pointer": &unit{s.db.DB}, "over a connection": connUnit{conn}, "nested": nestedUnit{&unit{s.db.DB}},
 					"around nil": aroundNil{}, "a pointer around nil": &aroundNil{}, "bare": bare{}, "bare around nil": bare{(*sql.Tx)(nil)}, "nested nil": bare{&aroundNil{}}, "nil unit": nestedUnit{},
+					"behind an interface": openUnit{s.db.DB}, "its pointer, behind one": &openUnit{s.db.DB}, "a connection behind one": openUnit{conn}, "a unit behind one": openUnit{unit{s.db.DB}},
+					"behind two": openUnit{bare{s.db.DB}}, "a library's pool behind one": openUnit{poolOfGORM{bare{s.db.DB}}}, "nil behind one": openUnit{},
 				} {
 					require.ErrorIs(t, only(s.trail.Record(ctx, handle, sale(t, "p1"))), audit.ErrNoTransaction, what)
 				}
@@ -86,7 +91,9 @@ func TestAUnitOfWorkThatHasNotBegunIsNoTransaction(t *testing.T) {
 				} else {
 					require.NoError(t, err)
 				}
-				require.NoError(t, only(s.trail.Record(ctx, aroundNil{tx}, sale(t, "p1"))))
+				for what, handle := range map[string]audit.Tx{"around it": aroundNil{tx}, "behind an interface": openUnit{tx}, "behind two": &openUnit{bare{tx}}, "a library's, behind one": openUnit{&txOfPgx{bare{tx}}}} {
+					require.NoError(t, only(s.trail.Record(ctx, handle, sale(t, "p1"))), what)
+				}
 				require.NoError(t, tx.Commit())
 			})
 		}

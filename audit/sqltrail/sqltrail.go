@@ -69,6 +69,7 @@
 // # Errors
 //
 //	ErrSecureDelete   permanent   open SQLite with secure_delete(1)
+//	ErrSession        permanent   open MariaDB or MySQL without the setting that it names
 //	ErrStandby        permanent   connect to the primary
 //	audit.ErrSchema   permanent   call Install, or apply Migrations
 //	fs.ErrPermission  permanent   a right is missing: see Grants
@@ -163,7 +164,8 @@ func Open(ctx context.Context, db *sql.DB) (*Store, error) {
 	return s, s.Check(ctx)
 }
 
-// open asks what the database is, and on SQLite whether it forgets.
+// open asks what the database is, on SQLite whether it forgets, and on MariaDB and
+// MySQL whether its sessions say what is asked of them.
 func open(ctx context.Context, db *sql.DB) (*sqldb.DB, error) {
 	if db == nil {
 		return nil, errNoDatabase
@@ -172,8 +174,12 @@ func open(ctx context.Context, db *sql.DB) (*sqldb.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqltrail: %w", err)
 	}
-	if asked.Kind == sqldb.SQLite {
+	switch asked.Kind {
+	case sqldb.SQLite:
 		err = checkSecureDelete(ctx, asked)
+	case sqldb.MariaDB, sqldb.MySQL:
+		err = checkSession(ctx, asked)
+	case sqldb.Postgres:
 	}
 	return asked, err
 }

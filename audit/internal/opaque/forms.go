@@ -89,23 +89,37 @@ func holdsAt(id string) bool {
 var (
 	// After any scheme, with a '+' or an area in parentheses.
 	phone = regexp.MustCompile(`^(?:[A-Za-z][A-Za-z0-9.-]*:/*)?(?:\+[0-9()]|\([0-9])[0-9()._/-]*(?:[;,?].*)?$`)
+	// In another text, with a '+' that joins nothing, as in a version or a time zone.
+	phoneIn = regexp.MustCompile(`(?:^|[^\p{L}\p{N}])\+[0-9()][0-9()._-]*`)
 	// After a scheme of telephones, in any way.
 	called = regexp.MustCompile(`^(?i:tel|sms|smsto|mms|callto|fax|phone|mobile|whatsapp|facetime|facetime-audio|sip|sips):/*[0-9+()][0-9()._/-]*(?:[;,?].*)?$`)
 )
 
-// isPhone finds a telephone number: six digits at least.
+// isPhone finds a telephone number: six digits at least, and eight in another text,
+// where base64 has fewer.
 func isPhone(id string) bool {
-	if !strings.ContainsAny(id, "+(:") || !phone.MatchString(id) && !called.MatchString(id) {
+	if !strings.ContainsAny(id, "+(:") {
+		return false
+	}
+	for _, run := range phoneIn.FindAllString(id, -1) {
+		if digitsIn(run) >= 8 {
+			return true
+		}
+	}
+	if !phone.MatchString(id) && !called.MatchString(id) {
 		return false
 	}
 	number, _, _ := strings.Cut(id, ";")
-	digits := 0
-	for _, r := range number {
+	return digitsIn(number) >= 6
+}
+
+func digitsIn(text string) (n int) {
+	for _, r := range text {
 		if r >= '0' && r <= '9' {
-			digits++
+			n++
 		}
 	}
-	return digits >= 6
+	return n
 }
 
 var name = regexp.MustCompile(`^\p{Lu}\p{Ll}+(?:\+\p{Lu}\p{Ll}+)+$`)

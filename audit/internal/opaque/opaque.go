@@ -48,8 +48,9 @@ func telling(r rune) bool {
 	switch r {
 	case '@', '<', '>', '\uff20', '\uff1c', '\uff1e', '\ufe6b', '\ufe64', '\ufe65':
 		return true
-	case '\u115f', '\u1160', '\u3164', '\uffa0', '\u2800': // letters that are blank
+	case '\u2800': // a letter that is blank
 		return true
 	}
-	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
+	return unicode.IsSpace(r) || unicode.IsControl(r) ||
+		unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
