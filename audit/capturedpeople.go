@@ -32,10 +32,7 @@ func (t *Trail) capturedKeys(ctx context.Context, rows []capture.Row, keys *pass
 // capturedPersons are the persons whom a row names: as what it was, or as whom it is
 // about.
 func (t *Trail) capturedPersons(r *capture.Row) (out []personID) {
-	if r.Tenant == "" {
-		return nil // of any tenant: nobody
-	}
-	if t.isPersonKind(r.Kind) && r.Key != "" {
+	if t.isPersonKind(r.Kind) {
 		out = append(out, personID{r.Tenant, r.Key})
 	}
 	if r.Person != "" {

@@ -23,7 +23,7 @@ func filing() capture.Filing {
 			if kind != "contact" && kind != capture.KindPerson {
 				return "", false
 			}
-			return map[string]string{"main 7": "s:AAECAwQFBgcICQoLDA0ODw"}[tenant+" "+key], true
+			return map[string]string{"main 7": "s:AAECAwQFBgcICQoLDA0ODw", "main 6": "s:AAAAAAAAAAAAAAAAAAAAAA"}[tenant+" "+key], true
 		},
 	}
 }
@@ -96,6 +96,7 @@ func TestWhatMayNotStandInTheLogIsLeftOutAndCounted(t *testing.T) {
 		"no key, of a person":  {func(r *capture.Row) { r.Person, r.Key = "7", "" }, capture.Object{}, []capture.Left{capture.LeftKey}, []string{person.ID}},
 		"an address, of one":   {func(r *capture.Row) { r.Person, r.Key = "7", "ann@b.example" }, capture.Object{}, []capture.Left{capture.LeftOpaque}, []string{person.ID}},
 		"a person, of itself":  {func(r *capture.Row) { r.Kind, r.Key, r.Person = "contact", "7", "7" }, person, nil, []string{person.ID}},
+		"a person, of another": {func(r *capture.Row) { r.Kind, r.Key, r.Person = "contact", "6", "7" }, capture.Object{Kind: "contact", ID: "s:AAAAAAAAAAAAAAAAAAAAAA"}, nil, []string{"s:AAAAAAAAAAAAAAAAAAAAAA", person.ID}},
 		"unknown, of one":      {func(r *capture.Row) { r.Kind, r.Key, r.Person = "contact", "8", "7" }, capture.Object{}, []capture.Left{capture.LeftPerson}, []string{person.ID}},
 		"an unknown person":    {func(r *capture.Row) { r.Kind, r.Key = "contact", "8" }, capture.Object{}, []capture.Left{capture.LeftPerson}, nil},
 		"of another tenant":    {func(r *capture.Row) { r.Kind, r.Key, r.Tenant = "contact", "7", "b" }, capture.Object{}, []capture.Left{capture.LeftPerson}, nil},

@@ -8,6 +8,7 @@ import (
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/capture"
+	"github.com/crmguard/crmguard/internal/testdb"
 )
 
 // reachable has tables in which a person stands otherwise than as a text that is a key
@@ -103,4 +104,26 @@ func TestARowAboutAPersonIsFoundByThePerson(t *testing.T) {
 		s.silent("canary")
 		s.agree()
 	})
+}
+
+// Of a row that is about nobody nobody's surrogate is looked for.
+func TestRowsAboutNobodyAskForNobody(t *testing.T) {
+	d := testdb.New(t, testdb.PostgresC)
+	s := newCapturing(t, d.OpenWith(t, "pgx"))
+	s.reachable()
+	db, c := d.Cutting(t, "pgx")
+	trail := s.over(db)
+	pass := func(note int, person string) int {
+		s.exec(`INSERT INTO notes VALUES ($1, NULLIF($2, ''), 'x')`, note, person)
+		c.Counts()
+		r, err := trail.RunOnce(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, r.Captured)
+		return c.Counts().Statements
+	}
+	more := 0
+	for note := range 10 {
+		more += pass(note, "p1") - pass(100+note, "")
+	}
+	require.Greater(t, more, 10)
 }
