@@ -65,7 +65,7 @@ func (t *Trail) captures(ctx context.Context, q sqldb.Querier) (can bool, err er
 // capturedAsMade says whether the table c.rel is one that a pack made, and one whose rows
 // this role sees: what somebody made of it keeps no event from its place.
 const capturedAsMade = `COALESCE((SELECT p.relkind = 'r' AND NOT row_security_active(p.oid) FROM pg_class p WHERE p.oid = c.rel), false)
-	AND NOT EXISTS (SELECT FROM (VALUES ('n', 'bigint'), ('tx', 'xid8'), ('at', 'bigint'), ('tab', 'text'), ('kind', 'text'), ('tenant', 'text'), ('key', 'text'), ('op', 'text'),
+	AND NOT EXISTS (SELECT FROM (VALUES ('n', 'bigint'), ('id', 'uuid'), ('tx', 'text'), ('at', 'bigint'), ('tab', 'text'), ('kind', 'text'), ('tenant', 'text'), ('key', 'text'), ('person', 'text'), ('op', 'text'),
 		('cols', 'text[]'), ('who', 'text'), ('actor', 'text')) w (name, type)
 		WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.rel AND a.attname = w.name AND format_type(a.atttypid, NULL) = w.type))`
 
@@ -87,7 +87,14 @@ func (r *rowNumber) Scan(v any) error {
 
 // capturedRows reads rows. Of one that no trigger wrote there is the number alone.
 func (t *Trail) capturedRows(ctx context.Context, q sqldb.Querier, where string, limit int, args ...any) (rows []capture.Row, forged []int64, err error) {
-	err = t.query(ctx, q, func(found answer) error {
+	err = t.eachCaptured(ctx, q, func(row capture.Row) { rows = append(rows, row) }, func(n int64) { forged = append(forged, n) },
+		where+` ORDER BY n LIMIT ?`, append(args, limit)...)
+	return rows, forged, err
+}
+
+// eachCaptured reads rows one by one.
+func (t *Trail) eachCaptured(ctx context.Context, q sqldb.Querier, take func(capture.Row), forged func(n int64), where string, args ...any) error {
+	return t.query(ctx, q, func(found answer) error {
 		var number rowNumber
 		row, err := capture.Scan(func(dest ...any) error {
 			if at, ok := dest[0].(*int64); ok {
@@ -97,15 +104,14 @@ func (t *Trail) capturedRows(ctx context.Context, q sqldb.Querier, where string,
 		})
 		switch {
 		case err == nil:
-			rows = append(rows, row)
+			take(row)
 		case number.read: // what cannot be read now cannot be read tomorrow
-			forged = append(forged, *number.to)
+			forged(*number.to)
 		default:
 			return err
 		}
 		return nil
-	}, `SELECT `+capture.Columns+` FROM crmguard_audit_captured c WHERE `+where+` ORDER BY n LIMIT ?`, append(args, limit)...)
-	return rows, forged, err
+	}, `SELECT `+capture.Columns+` FROM crmguard_audit_captured c WHERE `+where, args...)
 }
 
 // untold leaves out what an event may tell of that waits for its place.
@@ -126,9 +132,6 @@ func (t *Trail) fileCaptured(ctx context.Context, head tlog.Tree, about *aboutPe
 		return 0, err
 	}
 	filing := capture.Filing{Log: t.config.Name, Tenant: t.config.Tenant, Opaque: func(id string) bool { return checkOpaque("id", id) == nil }}
-	if _, err := t.one(ctx, t.db, []any{&filing.Cluster}, `SELECT system_identifier::text FROM pg_control_system()`); err != nil {
-		return 0, err
-	}
 	f := capturedFiling{trail: t, filing: filing, rows: rows, keys: newPassKeys(), skip: make(map[int64]bool)}
 	defer f.keys.wipe()
 	if err := t.capturedKeys(ctx, rows, f.keys); err != nil {
@@ -274,11 +277,8 @@ func (f *capturedFiling) leaves(people map[personID][16]byte, g *merkle.Growth) 
 func (c *captured) fill(l *capture.Leaf) (err error) {
 	c.leaf = auditlog.Leaf{
 		ID: l.ID, Kind: auditlog.KindCapture, At: l.At, Tenant: l.Tenant, Actor: l.Actor, Action: l.Action, Outcome: OutcomeOK,
-		Object:  auditlog.Object{Kind: l.Object.Kind, ID: l.Object.ID},
+		Object: auditlog.Object{Kind: l.Object.Kind, ID: l.Object.ID}, Persons: l.Persons,
 		Capture: &auditlog.LeafCapture{Table: l.Table, Op: l.Op, Columns: l.Cols, Claimed: l.Claimed},
-	}
-	if l.Person {
-		c.leaf.Persons = []string{l.Object.ID}
 	}
 	if c.id, err = auditlog.ParseID(l.ID); err != nil {
 		return err

@@ -20,13 +20,25 @@ type personID struct{ tenant, person string }
 // any transaction.
 func (t *Trail) capturedKeys(ctx context.Context, rows []capture.Row, keys *passKeys) error {
 	for i := range rows {
-		if r := &rows[i]; r.Key != "" && t.isPersonKind(r.Kind) {
-			if err := keys.fetch(ctx, t, r.Tenant); err != nil {
+		if len(t.capturedPersons(&rows[i])) > 0 {
+			if err := keys.fetch(ctx, t, rows[i].Tenant); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// capturedPersons are the persons whom a row names: as what it was, or as whom it is
+// about.
+func (t *Trail) capturedPersons(r *capture.Row) (out []personID) {
+	if t.isPersonKind(r.Kind) {
+		out = append(out, personID{r.Tenant, r.Key})
+	}
+	if r.Person != "" {
+		out = append(out, personID{r.Tenant, r.Person})
+	}
+	return out
 }
 
 // capturedPeople are the surrogates of the persons that captured rows name: those
@@ -35,10 +47,11 @@ func (t *Trail) capturedPeople(ctx context.Context, q sqldb.Querier, rows []capt
 	by := make(map[string][]any) // persons by tenant
 	seen := make(map[personID]bool)
 	for i := range rows {
-		p := personID{rows[i].Tenant, rows[i].Key}
-		if p.tenant != "" && p.person != "" && t.isPersonKind(rows[i].Kind) && !seen[p] {
-			seen[p] = true
-			by[p.tenant] = append(by[p.tenant], p.person)
+		for _, p := range t.capturedPersons(&rows[i]) {
+			if !seen[p] {
+				seen[p] = true
+				by[p.tenant] = append(by[p.tenant], p.person)
+			}
 		}
 	}
 	out := make(map[personID][16]byte)
@@ -74,7 +87,8 @@ func (t *Trail) capturedSurrogate(people map[personID][16]byte) func(tenant, kin
 }
 
 // aboutPerson is which captured rows are about a person: those of the tables of
-// persons under the person's id.
+// persons under the person's id, and those that name the person besides. A row
+// without a tenant may be of any.
 type aboutPerson struct {
 	personID
 	kinds []string
@@ -82,18 +96,21 @@ type aboutPerson struct {
 
 // about is nil where no captured row can be about a person.
 func (t *Trail) about(tenant, person string) *aboutPerson {
-	if len(t.config.Captured) == 0 || len(t.config.PersonKinds) == 0 {
+	if len(t.config.Captured) == 0 {
 		return nil
 	}
 	return &aboutPerson{personID{tenant, person}, t.config.PersonKinds}
 }
 
 func (a *aboutPerson) where() string {
-	return `tenant = ? AND key = ? AND kind IN (` + strings.TrimSuffix(strings.Repeat("?, ", len(a.kinds)), ", ") + `)`
+	return `COALESCE(tenant, '') IN (?, '') AND (person IN (?, ?) OR key IN (?, ?) AND kind IN (` + sqldb.Marks(len(a.kinds)) + `))`
 }
 
+// args name the person with and without the blanks that pad a char(n), of which a
+// captured row has none.
 func (a *aboutPerson) args() []any {
-	out := []any{a.tenant, a.person}
+	person := strings.TrimRight(a.person, " ")
+	out := []any{a.tenant, a.person, person, a.person, person}
 	for _, kind := range a.kinds {
 		out = append(out, kind)
 	}

@@ -148,7 +148,8 @@ type Config struct {
 	// Captured are the tables whose pack of package capture is applied to this
 	// database (PostgreSQL): each pass files what their triggers wrote, behind the
 	// events, as entries of kind capture, and [Trail.Status] says which of them are
-	// not captured any more. It needs PersonKinds. nil files nothing, whatever stands
+	// not captured any more. Of several with one kind the first has its objects
+	// (capture.Table.Kind). It needs PersonKinds. nil files nothing, whatever stands
 	// in crmguard_audit_captured: a table of that name alone lets nobody write into
 	// the log.
 	Captured []capture.Table

@@ -65,8 +65,9 @@
 //   - No lock of the database is held while the sink works: one that is slow or
 //     hangs keeps nobody from recording.
 //   - Where the database captures changes (package capture, Config.Captured), what no
-//     event of the same transaction told of is an entry of kind capture: behind the
-//     events of a pass, a thousand at most, each once. It never says who acted.
+//     event of the same transaction told of (capture.Row.ToldBy) is an entry of kind
+//     capture: behind the events of a pass, a thousand at most, each once. It never
+//     says who acted.
 //   - What is lost or damaged of the published log, or of the tree in the
 //     database, is made anew by [Trail.Republish] and [Trail.RebuildTiles], from
 //     entries that continue a kept checkpoint, and from no others.

@@ -8,10 +8,11 @@
 // TRUNCATE leaves a row in crmguard_audit_captured, in the same transaction: the
 // table, the key of the row, what was done, the names of the columns that
 // changed, the role that logged in, who the session claimed to act for, the
-// transaction, the time. No value but the key and the tenant. A trail whose
-// Config.Captured names the tables files these rows as entries of a kind of their
-// own, but for those of which an event of the same transaction has told
-// ([Leaf.ToldBy]).
+// transaction, the time. No value but the key, the tenant and the person whom the
+// row is about. A trail whose Config.Captured names the tables files these rows as
+// entries of a kind of their own, but for those of which events of the same
+// transaction have told ([Row.ToldBy]): of an insertion or deletion any event about
+// the row, of an update those that name each column that changed.
 //
 //	up, down, err := capture.Pack(
 //		capture.Table{Name: "public.contacts", Kind: "contact", TenantColumn: "tenant", Skip: []string{"updated_at"}},
@@ -27,7 +28,7 @@
 // What an UPDATE changed is told by the bytes of each column, so that another
 // spelling of what the type takes for equal (citext, numeric, a collation) is a
 // change, and types without a comparison (json, xml, point) have one. A row that
-// gets another key or tenant is captured under both. An UPDATE that changes
+// gets another key, tenant or person is captured under both. An UPDATE that changes
 // nothing, or columns of Skip only, is not captured. A transaction that is rolled
 // back, and a savepoint, take their captured rows along.
 //
@@ -60,8 +61,9 @@
 // The owner of a table, and a superuser, can switch its trigger off, for good
 // (ALTER TABLE … DISABLE TRIGGER), or for a session (session_replication_role =
 // replica, which pg_restore --disable-triggers and logical replication use, and
-// which needs a superuser). [Missing] notices the first, nothing the second. He
-// can delete rows before they are filed.
+// which needs a superuser), and can make it or its function anew so that it says
+// less. [Missing] notices the first and the last, nothing the second. He can delete
+// rows before they are filed.
 //
 // It fails closed: where crmguard_audit_captured cannot be written, because it
 // was dropped, moved to another schema or renamed, because its owner lost a
@@ -77,8 +79,10 @@
 // # Personal data
 //
 // The key of a person's row is personal data, at rest in crmguard_audit_captured
-// until the row is filed, when a surrogate takes its place; so are a tenant or a
-// claimed actor that are names. It lies in backups of that time. Where nothing
+// until the row is filed, when a surrogate takes its place; so is the id in the
+// column Table.Person, and so are a tenant or a claimed actor that are names. An
+// erasure files what waits about the person. What another table's key says of a
+// person stands in the log, also behind the erasure, unless Person is set. It lies in backups of that time. Where nothing
 // files, the rows stay: install the pack with a trail that does. Names of columns
 // stand in the log in the clear: Skip those that say too much.
 //
@@ -86,10 +90,10 @@
 //
 // The name of a row is its key as text: an integer in decimal digits, a UUID in
 // small letters, text of any type and the label of an enum as they are, bytes as
-// \x and hexadecimal digits; times, intervals and floats in one form, whatever
+// \x and hexadecimal digits; a char(n) without the blanks that pad it; times, intervals and floats in one form, whatever
 // the session has set. Several columns are joined by a slash, with % and / in
 // them as %25 and %2F. A name longer than 255 bytes, and NULL in any column of
-// it, is none.
+// it, is none; a key with the column Person in it names nothing either.
 //
 // # Cost
 //

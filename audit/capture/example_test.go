@@ -26,16 +26,17 @@ func Example() {
 
 func ExampleFiling_Leaf() {
 	row := capture.Row{
-		N: 1, Tx: 731, At: time.UnixMicro(1767225600000000), Table: "public.deals", Kind: "deal", Tenant: "main", Key: "17",
+		N: 1, ID: "0d9488d4-1c6c-4b6e-9f6a-6a5d3c9a1f01", Tx: "731/1767225599000000", At: time.UnixMicro(1767225600000000),
+		Table: "public.deals", Kind: "deal", Tenant: "main", Key: "17",
 		Op: capture.OpUpdate, Cols: []string{"stage"}, Who: "crm_app", Claimed: "user/7",
 	}
 	leaf, err := capture.Filing{
-		Log: "crm.example/audit", Cluster: "7412345678901234567", Tenant: "main",
+		Log: "crm.example/audit", Tenant: "main",
 		Opaque:    func(id string) bool { return !strings.ContainsAny(id, "@ ") },
 		Surrogate: func(_, _, _ string) (string, bool) { return "", false }, // no kind of persons
 	}.Leaf(row)
 	fmt.Println(leaf.Action, leaf.Object, leaf.Cols, leaf.Actor, leaf.Claimed, err)
-	fmt.Println(leaf.ToldBy(capture.Event{Tx: 731, Tenant: "main", Object: capture.Object{Kind: "deal", ID: "17"}, Outcome: "ok", Changes: 1}))
+	fmt.Println(row.ToldBy(capture.Event{Tx: row.Tx, Tenant: "main", Table: "public.deals", Key: "17", Paths: map[string]bool{"stage": true}}))
 	// Output:
 	// capture.update {deal 17} [stage] db/crm_app user/7 <nil>
 	// true

@@ -12,7 +12,7 @@ import (
 
 func TestARowIsNamedByItsKeyWhateverItsType(t *testing.T) {
 	each(t, func(b *bench) {
-		b.exec(`CREATE EXTENSION IF NOT EXISTS citext`, `CREATE TYPE stage AS ENUM ('lead', 'Won/lost')`, `CREATE DOMAIN code AS varchar(20)`, `CREATE DOMAIN day AS date`)
+		b.exec(`CREATE EXTENSION IF NOT EXISTS citext`, `CREATE TYPE stage AS ENUM ('lead', 'Won/lost')`, `CREATE DOMAIN code AS varchar(20)`, `CREATE DOMAIN day AS date`, `CREATE DOMAIN letter AS char(4)`, `CREATE DOMAIN flag AS letter`)
 		for _, c := range []struct{ kind, value, name string }{
 			{"bigint", `-9223372036854775808`, "-9223372036854775808"},
 			{"smallint", `7`, "7"},
@@ -21,7 +21,10 @@ func TestARowIsNamedByItsKeyWhateverItsType(t *testing.T) {
 			{"citext", `'ANN'`, "ANN"},
 			{"text", `' a%2Fb/ü '`, " a%2Fb/ü "},
 			{"code", `'x'`, "x"},
-			{"char(3)", `'x'`, "x  "},
+			{"char(3)", `'x'`, "x"},
+			{"char(3)", `''`, ""},
+			{"flag", `'x'`, "x"},
+			{"text", `'x '`, "x "},
 			{"bytea", `'\x00ff'`, `\x00ff`},
 			{"numeric", `1.50`, "1.50"},
 			{"boolean", `true`, "t"},

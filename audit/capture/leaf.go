@@ -2,10 +2,11 @@ package capture
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/ids"
@@ -15,6 +16,8 @@ import (
 const (
 	LeafKind = "capture"
 	Outcome  = "ok"
+	// KindPerson is the kind under which a Filing is asked for whom a row is about.
+	KindPerson = "person"
 )
 
 // A Leaf is what the log says of a captured row: that the database has changed,
@@ -25,13 +28,12 @@ type Leaf struct {
 	Action  string // capture.insert, capture.update, capture.delete, capture.truncate
 	Actor   string // db/ and the role that logged in, db/- where its name may not stand in the log
 	Tenant  string
-	Object  Object // empty where it was left out
-	Person  bool   // the object is a person, under the surrogate
+	Object  Object   // empty where it was left out
+	Persons []string // surrogates: of the object, where it is a person, or of whom the row is about
 	Table   string
 	Op      string   // one of the Op…
 	Cols    []string // sorted; none where there were none, or too many to be named
 	Claimed string   // "" where nothing was claimed, or it may not stand in the log
-	Tx      uint64   // not in the log: for ToldBy
 	Left    []Left   // what the row said and the leaf does not
 }
 
@@ -43,7 +45,7 @@ type Left string
 
 // What is left out, and why.
 const (
-	LeftKey         Left = "object: no key"       // none in the row
+	LeftKey         Left = "object: no key"       // none in the row, or one with a person's id in it
 	LeftTenant      Left = "object: no tenant"    // none in the row, or one that may not stand in the log: its object is not known
 	LeftPerson      Left = "object: no surrogate" // a person that the trail has never recorded, or has erased
 	LeftOpaque      Left = "object: no opaque id" // a key that is a name or an address
@@ -60,9 +62,6 @@ const mostCols = 48 << 10
 type Filing struct {
 	// Log is the name of the log, without the counter of recoveries.
 	Log string
-	// Cluster tells the database from others of the same log:
-	// SELECT system_identifier FROM pg_control_system().
-	Cluster string
 	// Tenant is that of the trail's own events: rows without one are filed
 	// under it.
 	Tenant string
@@ -83,7 +82,11 @@ func (f Filing) Leaf(r Row) (Leaf, error) {
 	if err := r.check(); err != nil {
 		return Leaf{}, err
 	}
-	l := Leaf{ID: f.id(r), At: r.At, Action: actions[r.Op], Actor: "db/" + r.Who, Tenant: r.Tenant, Table: r.Table, Op: r.Op, Claimed: r.Claimed, Tx: r.Tx}
+	id, err := f.id(r)
+	if err != nil {
+		return Leaf{}, err
+	}
+	l := Leaf{ID: id, At: r.At, Action: actions[r.Op], Actor: "db/" + r.Who, Tenant: r.Tenant, Table: r.Table, Op: r.Op, Claimed: r.Claimed}
 	if !f.fits(l.Actor) || !f.fits(r.Who) {
 		l.Actor = "db/-"
 		l.Left = append(l.Left, LeftSessionUser)
@@ -93,7 +96,7 @@ func (f Filing) Leaf(r Row) (Leaf, error) {
 		l.Left = append(l.Left, LeftClaimed)
 	}
 	var left Left
-	if l.Object, l.Person, left = f.object(r); left != "" {
+	if l.Object, l.Persons, left = f.object(r); left != "" {
 		l.Left = append(l.Left, left)
 	}
 	if !f.fits(l.Tenant) {
@@ -108,7 +111,7 @@ func (f Filing) Leaf(r Row) (Leaf, error) {
 var actions = map[string]string{OpInsert: "capture.insert", OpUpdate: "capture.update", OpDelete: "capture.delete", OpTruncate: "capture.truncate"}
 
 func (f Filing) check() error {
-	for field, text := range map[string]string{"Filing.Log": f.Log, "Filing.Cluster": f.Cluster, "Filing.Tenant": f.Tenant} {
+	for field, text := range map[string]string{"Filing.Log": f.Log, "Filing.Tenant": f.Tenant} {
 		if err := ids.Check(field, text); err != nil {
 			return fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
@@ -132,7 +135,7 @@ func (r Row) check() error {
 		return fmt.Errorf("%w: its table is no name", ErrRow)
 	case r.At.Year() < 1 || r.At.Year() > 9999:
 		return fmt.Errorf("%w: its time is none", ErrRow)
-	case !ids.Plain(r.Tenant) || !ids.Plain(r.Key) || !ids.Plain(r.Who) || !ids.Plain(r.Claimed):
+	case !ids.Plain(r.Tenant) || !ids.Plain(r.Key) || !ids.Plain(r.Person) || !ids.Plain(r.Who) || !ids.Plain(r.Claimed):
 		return fmt.Errorf("%w: it holds what is no text", ErrRow)
 	case r.Op != OpUpdate && len(r.Cols) > 0, r.Op == OpTruncate && r.Key != "":
 		return fmt.Errorf("%w: its op has no such members", ErrRow)
@@ -144,27 +147,41 @@ func (r Row) check() error {
 
 func (f Filing) fits(id string) bool { return ids.CheckGiven("id", id) == nil && f.Opaque(id) }
 
-// object is what the row was, as the log may name it. Under which tenant an id
-// stands is part of what it means, so without one there is no object.
-func (f Filing) object(r Row) (object Object, person bool, left Left) {
+// object is what the row was, as the log may name it, and whom it is about. Under
+// which tenant an id stands is part of what it means, so without one there is no
+// object; nor is there where a row is about a person whom the log cannot name: what
+// belonged to somebody who was erased is not named behind the erasure.
+func (f Filing) object(r Row) (object Object, persons []string, left Left) {
 	switch {
 	case r.Op == OpTruncate:
-		return Object{}, false, ""
-	case r.Key == "":
-		return Object{}, false, LeftKey
+		return Object{}, nil, ""
+	case r.Key == "" && r.Person == "":
+		return Object{}, nil, LeftKey
 	case r.Tenant == "" || ids.Check("tenant", r.Tenant) != nil || !f.Opaque(r.Tenant):
-		return Object{}, false, LeftTenant
+		return Object{}, nil, LeftTenant
+	}
+	if r.Person != "" {
+		about, _ := f.Surrogate(r.Tenant, KindPerson, r.Person)
+		if about == "" {
+			return Object{}, nil, LeftPerson
+		}
+		persons = append(persons, about)
+	}
+	if r.Key == "" {
+		return Object{}, persons, LeftKey
 	}
 	if surrogate, person := f.Surrogate(r.Tenant, r.Kind, r.Key); person {
 		if surrogate == "" {
-			return Object{}, false, LeftPerson
+			return Object{}, persons, LeftPerson
 		}
-		return Object{r.Kind, surrogate}, true, ""
+		persons = append(persons, surrogate)
+		slices.Sort(persons)
+		return Object{r.Kind, surrogate}, slices.Compact(persons), ""
 	}
 	if !f.fits(r.Key) {
-		return Object{}, false, LeftOpaque
+		return Object{}, persons, LeftOpaque
 	}
-	return Object{r.Kind, r.Key}, false, ""
+	return Object{r.Kind, r.Key}, persons, ""
 }
 
 // columns sorts the names, nil where they are too many.
@@ -185,16 +202,17 @@ func columns(names []string) []string {
 	return sorted
 }
 
-// id is the row's id in the log: where the same row is filed twice, by a
-// sequencer that was stopped in between, it is the same entry. The number alone
-// does not tell a row: after a restore the database gives it again.
-func (f Filing) id(r Row) string {
-	data := frame.Join("crmguard/audit/captured/v1", f.Log, f.Cluster)
-	data = binary.BigEndian.AppendUint64(data, uint64(r.N))
-	data = binary.BigEndian.AppendUint64(data, r.Tx)
-	data = binary.BigEndian.AppendUint64(data, uint64(r.At.UnixMicro()))
-	u := sha256.Sum256(data)
+// id is the row's id in the log: where the same row is filed twice, by a sequencer
+// that was stopped in between, or from a dump, it is the same entry. It is made of
+// what was drawn for this row: numbers of rows and of transactions are given again.
+func (f Filing) id(r Row) (string, error) {
+	drawn, err := uuid.Parse(r.ID)
+	if err != nil {
+		return "", fmt.Errorf("%w: its id is none", ErrRow)
+	}
+	sum := sha256.Sum256(frame.Join("crmguard/audit/captured/v2", f.Log, string(drawn[:])))
+	u := uuid.UUID(sum[:16])
 	u[6] = u[6]&0x0f | 0x80
 	u[8] = u[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:16])
+	return u.String(), nil
 }

@@ -15,12 +15,10 @@ import (
 func entry(l capture.Leaf) auditlog.Leaf {
 	out := auditlog.Leaf{
 		ID: l.ID, Kind: capture.LeafKind, At: l.At, Tenant: l.Tenant, Actor: l.Actor, Action: l.Action, Outcome: capture.Outcome,
-		Object:  auditlog.Object{Kind: l.Object.Kind, ID: l.Object.ID, Person: l.Person},
+		Object:  auditlog.Object{Kind: l.Object.Kind, ID: l.Object.ID, Person: l.Persons != nil},
 		Capture: &auditlog.LeafCapture{Table: l.Table, Op: l.Op, Columns: l.Cols, Claimed: l.Claimed},
 	}
-	if l.Person {
-		out.Persons = []string{l.Object.ID}
-	}
+	out.Persons = l.Persons
 	return out
 }
 
@@ -39,11 +37,11 @@ func TestTheLeafOfACapturedRowStandsInTheLog(t *testing.T) {
 		row  capture.Row
 		text string
 	}{
-		{update(), `{"action":"capture.update","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","cols":["amount","stage"],"op":"u","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","object":["deal","17"],"outcome":"ok","tenant":"main","v":1}`},
-		{person, `{"action":"capture.update","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","cols":["amount","stage"],"op":"u","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","object":["contact","s:AAECAwQFBgcICQoLDA0ODw"],"outcome":"ok","persons":["s:AAECAwQFBgcICQoLDA0ODw"],"tenant":"main","v":1}`},
-		{nameless, `{"action":"capture.update","actor":"db/-","at":"2026-01-01T00:00:00.000000Z","cap":{"cols":["amount","stage"],"op":"u","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","outcome":"ok","tenant":"main","v":1}`},
-		{inserted, `{"action":"capture.insert","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","op":"i","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","object":["deal","17"],"outcome":"ok","tenant":"main","v":1}`},
-		{truncated, `{"action":"capture.truncate","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","op":"t","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","outcome":"ok","tenant":"main","v":1}`},
+		{update(), `{"action":"capture.update","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","cols":["amount","stage"],"op":"u","table":"public.deals"},"id":"3b171282-47f6-8bf9-8d48-2d3247776327","kind":"capture","object":["deal","17"],"outcome":"ok","tenant":"main","v":1}`},
+		{person, `{"action":"capture.update","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","cols":["amount","stage"],"op":"u","table":"public.deals"},"id":"3b171282-47f6-8bf9-8d48-2d3247776327","kind":"capture","object":["contact","s:AAECAwQFBgcICQoLDA0ODw"],"outcome":"ok","persons":["s:AAECAwQFBgcICQoLDA0ODw"],"tenant":"main","v":1}`},
+		{nameless, `{"action":"capture.update","actor":"db/-","at":"2026-01-01T00:00:00.000000Z","cap":{"cols":["amount","stage"],"op":"u","table":"public.deals"},"id":"3b171282-47f6-8bf9-8d48-2d3247776327","kind":"capture","outcome":"ok","tenant":"main","v":1}`},
+		{inserted, `{"action":"capture.insert","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","op":"i","table":"public.deals"},"id":"3b171282-47f6-8bf9-8d48-2d3247776327","kind":"capture","object":["deal","17"],"outcome":"ok","tenant":"main","v":1}`},
+		{truncated, `{"action":"capture.truncate","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"claimed":"user/7","op":"t","table":"public.deals"},"id":"3b171282-47f6-8bf9-8d48-2d3247776327","kind":"capture","outcome":"ok","tenant":"main","v":1}`},
 	} {
 		l, err := filing().Leaf(c.row)
 		require.NoError(t, err)
@@ -86,7 +84,6 @@ func TestWhatTheDatabaseCapturedStandsInTheLog(t *testing.T) {
 		session := b.conn()
 		execOn(b, session, `SET crmguard.actor = 'user/7'`, `INSERT INTO contacts (id, name) OVERRIDING SYSTEM VALUE VALUES (7, 'canary')`, `UPDATE contacts SET name = 'canary-2', email = 'x'`, `DELETE FROM contacts`)
 		f := filing()
-		f.Cluster = b.text(`SELECT system_identifier::text FROM pg_control_system()`)
 		seen := map[string]bool{}
 		for _, r := range b.rows() {
 			l, err := f.Leaf(r)

@@ -60,27 +60,39 @@ func Missing(ctx context.Context, db *sql.DB, tables ...Table) ([]Lack, error) {
 }
 
 // lookForTrigger asks the catalogue alone: to_regclass wants USAGE on the schema.
-// The trigger of a partition has the name of its table's.
+// The trigger of a partition has the name of its table's. What the triggers and their
+// function have to be is what up makes of the table as it is today: whoever makes one
+// anew under the same name says nothing of it.
 const lookForTrigger = `
-WITH RECURSIVE root AS (SELECT (SELECT c.oid FROM pg_class c, pg_namespace n WHERE c.relnamespace = n.oid AND c.relname = $2::text
-		AND CASE WHEN $1::text = '' THEN pg_table_is_visible(c.oid) ELSE n.nspname = $1::text END) AS rel),
+WITH RECURSIVE given (name, label, kind, key, tenant, tenant_column, person, skip, routine, spec) AS (VALUES
+/* table */
+),
+root AS (SELECT (SELECT c.oid FROM pg_class c, pg_namespace n WHERE c.relnamespace = n.oid AND c.relname = /* name */
+		AND CASE WHEN /* schema */ = '' THEN pg_table_is_visible(c.oid) ELSE n.nspname = /* schema */ END) AS rel),
 parts (rel) AS (
 	SELECT i.inhrelid FROM pg_inherits i, root WHERE i.inhparent = root.rel
 	UNION ALL
-	SELECT i.inhrelid FROM pg_inherits i, parts WHERE i.inhparent = parts.rel)
-SELECT root.rel IS NOT NULL,
-	COALESCE(rows.tgenabled::text || rows.tgtype::text, ''),
-	COALESCE(whole.tgenabled::text, ''),
-	COALESCE(obj_description(rows.tgfoid, 'pg_proc'), ''),
-	COALESCE((SELECT string_agg(format('%I %s.%s %s', a.attname, (SELECT s.nspname FROM pg_type y, pg_namespace s WHERE y.oid = a.atttypid AND s.oid = y.typnamespace), (SELECT y.typname FROM pg_type y WHERE y.oid = a.atttypid), a.atttypmod), ', ' ORDER BY a.attname)
-		FROM pg_attribute a WHERE a.attrelid = root.rel AND a.attnum > 0 AND NOT a.attisdropped), ''),
+	SELECT i.inhrelid FROM pg_inherits i, parts WHERE i.inhparent = parts.rel),
+triggers AS (
+	SELECT t.tgname, t.tgfoid, t.tgenabled IN ('O', 'A') AND t.tgqual IS NULL AND t.tgattr::text = ''
+			AND t.tgtype = CASE t.tgname WHEN 'crmguard_audit_capture' THEN 29 ELSE 32 END AS made
+		FROM pg_trigger t, root WHERE t.tgrelid = root.rel AND t.tgname IN ('crmguard_audit_capture', 'crmguard_audit_capture_truncate')),
+target AS (
+	SELECT given.*, root.rel, p.oid AS function, p.prosrc, p.proconfig, p.prosecdef, CASE WHEN n.nspname IS NOT NULL THEN format('%I.crmguard_audit_captured', n.nspname) END AS captured
+		FROM root CROSS JOIN given
+		LEFT JOIN pg_proc p ON p.oid = (SELECT t.tgfoid FROM triggers t WHERE t.tgname = 'crmguard_audit_capture')
+		LEFT JOIN pg_namespace n ON n.oid = p.pronamespace)
+SELECT target.rel IS NOT NULL,
+	(SELECT count(*) = 2 FROM triggers),
+	COALESCE((SELECT bool_and(t.made AND t.tgfoid = target.function) FROM triggers t), false),
 	COALESCE((SELECT min(c.oid::regclass::text) FROM pg_class c, parts WHERE c.oid = parts.rel AND c.relkind <> 'p'
 		AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'crmguard_audit_capture' AND t.tgenabled IN ('O', 'A'))), ''),
-	COALESCE((SELECT p.prosecdef FROM pg_proc p WHERE p.oid = rows.tgfoid), false),
+	COALESCE(obj_description(target.function, 'pg_proc') = format('crmguard capture %s of %s', target.spec, f.columns), false),
+	COALESCE(target.prosecdef AND target.prosrc = f.body AND target.proconfig = ARRAY['search_path=pg_catalog, pg_temp'] || f.settings, false),
 	current_setting('session_replication_role')
-FROM root
-	LEFT JOIN pg_trigger rows ON rows.tgrelid = root.rel AND rows.tgname = 'crmguard_audit_capture'
-	LEFT JOIN pg_trigger whole ON whole.tgrelid = root.rel AND whole.tgname = 'crmguard_audit_capture_truncate'`
+FROM target CROSS JOIN LATERAL (
+/* function */
+) f`
 
 // missing says what the table lacks, "" for nothing.
 func (t *Table) missing(ctx context.Context, q sqldb.Querier) (string, error) {
@@ -88,29 +100,31 @@ func (t *Table) missing(ctx context.Context, q sqldb.Querier) (string, error) {
 	if !found {
 		schema, name = "", t.Name
 	}
-	var there, definer bool
-	var rows, whole, comment, columns, part, role string
-	if err := sqldb.One(ctx, q, []any{&there, &rows, &whole, &comment, &columns, &part, &definer, &role}, lookForTrigger, schema, name); err != nil {
+	row, err := t.row()
+	if err != nil {
+		return "", err
+	}
+	query := strings.NewReplacer("/* table */", row, "/* name */", literal(name), "/* schema */", literal(schema)).Replace(withFunction(lookForTrigger))
+	var there, both, made, packed, same bool
+	var part, role string
+	if err := sqldb.One(ctx, q, []any{&there, &both, &made, &part, &packed, &same, &role}, query); err != nil {
 		return "", err
 	}
 	switch {
 	case !there:
 		return "there is no such table on the search path: correct Name, or take it out", nil
-	case rows == "" || whole == "":
+	case !both:
 		return "a trigger is not there: apply the pack", nil
-	case rows != "O29" && rows != "A29" || whole != "O" && whole != "A":
-		return "a trigger is disabled, or another one has its name: apply the pack", nil
+	case !made:
+		return "a trigger is disabled, has a condition, or is another one under its name: apply the pack", nil
 	case part != "":
 		return "a partition or heir has no trigger of its own, or a disabled one: apply the pack again, or capture " + part + " by its own name", nil
-	case !definer || comment != t.comment(columns):
+	case !packed:
 		return "columns have changed since the pack was applied, or another pack was: apply this one again", nil
+	case !same:
+		return "the function of the trigger is not the one that the pack makes: find out who has replaced it, and apply the pack", nil
 	case role == "replica":
 		return "session_replication_role is replica in sessions such as this one, in which no trigger fires: reset it", nil
 	}
 	return "", nil
-}
-
-// comment is what the pack writes on the function of the table.
-func (t *Table) comment(columns string) string {
-	return "crmguard capture " + t.spec() + " of " + columns
 }

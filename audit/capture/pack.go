@@ -14,6 +14,12 @@ import (
 //go:embed up.sql
 var upText string
 
+// functionText says of a table what its trigger function has to be: up makes it, and
+// Missing compares.
+//
+//go:embed function.sql
+var functionText string
+
 //go:embed down.sql
 var downText string
 
@@ -39,18 +45,29 @@ func Pack(tables ...Table) (up, down string, err error) {
 		if slices.ContainsFunc(tables[:i], func(other Table) bool { return other.Name == t.Name }) {
 			return "", "", &TableError{Table: t.Name, Field: "Name", Why: "stands in the pack twice: name each table once"}
 		}
-		target, err := t.target()
+		row, err := t.row()
 		if err != nil {
 			return "", "", fmt.Errorf("capture: %w", err)
 		}
-		rows = append(rows, "\t\t\t("+strings.Join([]string{
-			literal(target), literal(t.Name), literal(t.Kind), list(t.Key), orNull(t.Tenant), orNull(t.TenantColumn), list(t.Skip),
-			literal(t.routine()), literal(t.spec()),
-		}, ", ")+")")
+		rows = append(rows, "\t\t\t"+row)
 		routines = append(routines, "\t\t\t"+literal(t.routine()))
 	}
-	return strings.Replace(upText, "/* tables */", strings.Join(rows, ",\n"), 1),
+	return strings.Replace(withFunction(upText), "/* tables */", strings.Join(rows, ",\n"), 1),
 		strings.Replace(downText, "/* routines */", strings.Join(routines, ",\n"), 1), nil
+}
+
+// withFunction puts in what the function of a table has to be.
+func withFunction(text string) string {
+	return strings.Replace(text, "/* function */\n", functionText, 1)
+}
+
+// row is the table as both statements read it.
+func (t *Table) row() (string, error) {
+	target, err := t.target()
+	return "(" + strings.Join([]string{
+		literal(target), literal(t.Name), literal(t.Kind), list(t.Key), orNull(t.Tenant), orNull(t.TenantColumn), orNull(t.Person), list(t.Skip),
+		literal(t.routine()), literal(t.spec()),
+	}, ", ") + ")", err
 }
 
 // routine is the name of the table's trigger function. It comes from the name
@@ -63,7 +80,7 @@ func (t *Table) routine() string {
 // spec tells one description of a table from another; it stands in the comment
 // of the function, where Missing finds it.
 func (t *Table) spec() string {
-	parts := append([]string{"crmguard/audit/capture/spec/v1", upText, t.Name, t.Kind, t.Tenant, t.TenantColumn, fmt.Sprint(len(t.Key))}, t.Key...)
+	parts := append([]string{"crmguard/audit/capture/spec/v1", withFunction(upText), t.Name, t.Kind, t.Tenant, t.TenantColumn, t.Person, fmt.Sprint(len(t.Key))}, t.Key...)
 	sum := sha256.Sum256(frame.Join(append(parts, t.Skip...)...))
 	return hex.EncodeToString(sum[:8])
 }

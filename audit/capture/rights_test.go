@@ -105,7 +105,7 @@ func TestTheTableOfCapturedRowsBelongsToWhoPacks(t *testing.T) {
 	one(t, func(b *bench) {
 		b.exec(contactsTable)
 		_, other := b.as(`CREATE, USAGE ON SCHEMA public`)
-		other.exec(`CREATE TABLE crmguard_audit_captured (n bigint, tx xid8, at bigint, tab text, kind text, tenant text, key text, op text, cols text[], who text, actor text)`)
+		other.exec(`CREATE TABLE crmguard_audit_captured (n bigint, id uuid, tx text, at bigint, tab text, kind text, tenant text, key text, person text, op text, cols text[], who text, actor text)`)
 		up, _, err := capture.Pack(contacts())
 		require.NoError(b, err)
 		_, err = b.db.ExecContext(b.Context(), up)

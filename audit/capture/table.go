@@ -16,7 +16,9 @@ type Table struct {
 	Name string
 	// Kind is the kind of object that its rows are in the log, as
 	// audit.Object.Kind: give it the kind under which the application records
-	// them, so that a change of which it tells is not captured besides.
+	// them, so that a change of which it tells is not captured besides. Where
+	// several tables have one kind, the first of them is the one whose rows are
+	// these objects: of changes in the others no event tells.
 	Kind string
 	// Key are the columns whose values name a row, in the order in which the
 	// name has them; none means the primary key.
@@ -24,9 +26,17 @@ type Table struct {
 	// Tenant is the tenant of all rows, or TenantColumn the column that says it.
 	Tenant       string
 	TenantColumn string
+	// Person is the column with the id of the person whom a row is about, where the
+	// row itself is none: "contact_id" of the notes about contacts. The row is
+	// filed among what is recorded about that person, under the surrogate, and
+	// without an object where there is none; an erasure of the person reaches it
+	// while it waits. Where the key holds the column, too, it names nothing: the row
+	// is filed without an object.
+	Person string
 	// Skip are columns that do not count: a change of nothing else is not
-	// captured, and their names are not written down. Columns of the key and of
-	// the tenant cannot be skipped.
+	// captured, and their names are not written down. Name those that no event
+	// ever tells of (updated_at): an update that changes one is told of by none.
+	// Columns of the key, of the tenant and of the person cannot be skipped.
 	Skip []string
 }
 
@@ -72,9 +82,14 @@ func (t *Table) check() error {
 			return wrong("TenantColumn", why)
 		}
 	}
+	if t.Person != "" {
+		if why := checkName(t.Person); why != "" {
+			return wrong("Person", why)
+		}
+	}
 	for _, name := range t.Skip {
-		if name == t.TenantColumn || slices.Contains(t.Key, name) {
-			return wrong("Skip", "names a column of the key or of the tenant: a row that gets another one has changed, take it out of Skip")
+		if name == t.TenantColumn || name == t.Person || slices.Contains(t.Key, name) {
+			return wrong("Skip", "names a column of the key, of the tenant or of the person: a row that gets another one has changed, take it out of Skip")
 		}
 	}
 	return nil

@@ -1,34 +1,43 @@
 package capture
 
-// An Event is one that the application recorded, as far as it may tell of a
-// captured change.
+// An Event is what the application recorded about one object in one transaction, as
+// far as it may tell of captured changes: one event, or all of them together.
 type Event struct {
-	// Tx is the transaction that recorded it, as pg_current_xact_id() tells it.
-	Tx uint64
-	// Tenant and Object are as they stand in its leaf.
-	Tenant string
-	Object Object
-	// Outcome is as it stands in its leaf.
-	Outcome string
-	// Changes is how many changed fields it names.
-	Changes int
+	// Tx is the transaction, as a Row has it.
+	Tx string
+	// Tenant and Key are those of the object, as a Row names it: a person by the
+	// person's own id.
+	Tenant, Key string
+	// Table is the one whose rows are objects of this kind: of several with one
+	// Kind the first.
+	Table string
+	// Paths are the names of the changed fields that stand in the leaf: those that
+	// Config.Fields declares. They are names of columns.
+	Paths map[string]bool
 }
 
-// ToldBy says whether an event has told of the change, so that it is not filed a
-// second time: the same transaction recorded it about the same object, as done
-// (ok or partial), and, of an update, with what has changed. A reading that was
-// recorded in the transaction of an update does not hide the update; in that of
-// a deletion or an insertion it does.
+// ToldBy says whether events that were recorded as done (ok or partial) have told of
+// the change, so that it is not filed a second time: the same transaction recorded
+// them about the row itself, and, of an update, they name each column that changed. So
+// a reading in the transaction of an update does not hide the update, nor a change of
+// one column that of another; in that of an insertion or a deletion any event about
+// the row tells of it, as the names of actions are the application's.
 //
-// Nothing tells of a truncation, nor of a row whose object the log cannot name.
-func (l Leaf) ToldBy(e Event) bool {
+// Nothing tells of a truncation, of a row that has no key, of an update whose columns
+// are not known, nor of a row of another table under the same key.
+func (r Row) ToldBy(e Event) bool {
 	switch {
-	case l.Object == (Object{}) || l.Op == OpTruncate:
+	case r.Key == "" || r.check() != nil:
 		return false
-	case l.Tx != e.Tx || l.Tenant != e.Tenant || l.Object != e.Object:
+	case r.Tx != e.Tx || r.Tenant != e.Tenant || r.Table != e.Table || r.Key != e.Key:
 		return false
-	case e.Outcome != "ok" && e.Outcome != "partial":
-		return false
+	case r.Op != OpUpdate:
+		return true
 	}
-	return l.Op != OpUpdate || e.Changes > 0
+	for _, column := range r.Cols {
+		if !e.Paths[column] {
+			return false
+		}
+	}
+	return len(r.Cols) > 0
 }

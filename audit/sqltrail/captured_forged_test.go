@@ -18,7 +18,7 @@ func TestAForgedRowStopsNothing(t *testing.T) {
 		require.NoError(t, s.trail.Prepare(t.Context(), "main", "p1"))
 		for _, number := range []string{"0", "-7", "4000000000000000000"} {
 			forged := `INSERT INTO crmguard_audit_captured (n, tx, at, tab, kind, tenant, key, op, cols, who) OVERRIDING SYSTEM VALUE
-				VALUES (` + number + `, pg_current_xact_id(), 1, 'deals', 'deal', 'main', '1', 'u', '{{a,b}}', 'x')`
+				VALUES (` + number + `, ` + thisTx + `, 1, 'deals', 'deal', 'main', '1', 'u', '{{a,b}}', 'x')`
 			s.does([]string{forged}, event(t, audit.Ref("deal", "1"), "amount")) // in the transaction of an event about the same
 			r, err := s.trail.RunOnce(t.Context())
 			require.NoError(t, err)
@@ -39,7 +39,7 @@ func TestAForgedRowStopsNothing(t *testing.T) {
 func TestAFatCapturedRowIsCut(t *testing.T) {
 	eachCapturing(t, func(t *testing.T, s *capturing) {
 		s.exec(`INSERT INTO crmguard_audit_captured (tx, at, tab, kind, tenant, key, op, who, actor)
-			VALUES (pg_current_xact_id(), 1, 'deals', 'deal', 'main', repeat('x', 1000000), 'i', 'x', repeat('y', 1000000))`)
+			VALUES (` + thisTx + `, 1, 'deals', 'deal', repeat('x', 1000000), '1', 'i', 'x', repeat('y', 1000000))`)
 		var text string
 		require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT length(row_to_json(r)::text) FROM (SELECT `+capture.Columns+` FROM crmguard_audit_captured) r`).Scan(&text))
 		require.Less(t, len(text), 5, "%s bytes of two million", text)
@@ -52,7 +52,7 @@ func TestAFatCapturedRowIsCut(t *testing.T) {
 func TestAColumnOfAnyNameIsCaptured(t *testing.T) {
 	eachCapturing(t, func(t *testing.T, s *capturing) {
 		s.does([]string{`INSERT INTO crmguard_audit_captured (tx, at, tab, kind, tenant, key, op, cols, who)
-			VALUES (pg_current_xact_id(), 1, 'deals', 'deal', 'main', '1', 'u', ARRAY['$crmguard$', 'a "b" ''c''', 'amount'], 'x')`})
+			VALUES (` + thisTx + `, 1, 'deals', 'deal', 'main', '1', 'u', ARRAY['$crmguard$', 'a "b" ''c''', 'amount'], 'x')`})
 		require.Equal(t, 1, s.sequence().Captured)
 		require.Equal(t, []string{"$crmguard$", `a "b" 'c'`, "amount"}, s.leaves()[0].Capture.Columns)
 		s.agree()

@@ -107,7 +107,7 @@ func TestEverythingThatWasToldOfGoesWithItsEvent(t *testing.T) {
 func TestCapturedRowsNeverStandBeforeEvents(t *testing.T) {
 	oneCapturing(t, func(s *capturing) {
 		s.exec(`INSERT INTO crmguard_audit_captured (tx, at, tab, kind, tenant, key, op, who)
-			SELECT pg_current_xact_id(), 1, 'public.deals', 'deal', 'main', g::text, 'i', 'crm_app' FROM generate_series(1, 2500) g`)
+			SELECT ` + thisTx + `, 1, 'public.deals', 'deal', 'main', g::text, 'i', 'crm_app' FROM generate_series(1, 2500) g`)
 		for range 3 {
 			s.does(nil, event(s.t, audit.Ref("deal", "1"), "amount"))
 			s.sequence()
@@ -133,9 +133,9 @@ func TestARowThatNoTriggerWroteIsTaken(t *testing.T) {
 			`'deals', 'deal', 'main', '1', 'x', NULL`, `'a.b.c', 'deal', 'main', '1', 'i', NULL`, `'deals', 'no code', 'main', '1', 'i', NULL`,
 			`'deals', 'deal', 'main', '1', 'i', '{a}'`, `'deals', 'deal', 'main', '1', 'u', '{NULL}'`, `'deals', 'deal', 'main', '1', 't', NULL`,
 		} {
-			s.exec(`INSERT INTO crmguard_audit_captured (tx, at, tab, kind, tenant, key, op, cols, who) VALUES (pg_current_xact_id(), 1, ` + bad + `, 'crm_app')`)
+			s.exec(`INSERT INTO crmguard_audit_captured (tx, at, tab, kind, tenant, key, op, cols, who) VALUES (` + thisTx + `, 1, ` + bad + `, 'crm_app')`)
 		}
-		s.exec(`INSERT INTO crmguard_audit_captured (tx, at, tab, kind, op, who) VALUES (pg_current_xact_id(), 9223372036854775807, 'deals', 'deal', 'i', 'crm_app')`)
+		s.exec(`INSERT INTO crmguard_audit_captured (tx, at, tab, kind, op, who) VALUES (` + thisTx + `, 9223372036854775807, 'deals', 'deal', 'i', 'crm_app')`)
 		s.does([]string{`INSERT INTO deals VALUES (2, 2)`})
 		r := s.sequence()
 		require.Equal(s.t, 2, r.Captured)
@@ -215,16 +215,15 @@ func TestARestoredDatabaseFilesNothingTwice(t *testing.T) {
 		s.does([]string{`INSERT INTO deals VALUES (1, 1)`}, event(s.t, audit.Ref("deal", "1"), "amount"))
 		s.sequence()
 		s.does([]string{`INSERT INTO deals VALUES (2, 1), (3, 1)`}, event(s.t, audit.Ref("deal", "2"), "amount"))
-		tables := []string{"log", "events", "entries", "found", "persons", "openings", "surrogates", "heads", "aside", "tiles", "state", "captured"}
 		s.exec(`CREATE SCHEMA backup`)
-		for _, table := range tables {
+		for _, table := range dumpedTables {
 			s.exec(`CREATE TABLE backup.` + table + ` AS TABLE crmguard_audit_` + table)
 		}
 		s.sequence()
 		s.does([]string{`INSERT INTO deals VALUES (4, 1)`})
 		s.sequence()
 		require.Equal(s.t, []string{"deals i 3", "deals i 4"}, s.filed())
-		for _, table := range tables {
+		for _, table := range dumpedTables {
 			s.exec(`TRUNCATE crmguard_audit_` + table)
 			s.exec(`INSERT INTO crmguard_audit_` + table + ` OVERRIDING SYSTEM VALUE SELECT * FROM backup.` + table)
 		}

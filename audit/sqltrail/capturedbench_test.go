@@ -14,6 +14,9 @@ import (
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
+// thisTx is the transaction as triggers write it.
+const thisTx = `concat(pg_current_xact_id(), '/', (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint)`
+
 // capturing is a shop whose tables are captured.
 type capturing struct{ *shop }
 
@@ -32,9 +35,20 @@ func newCapturing(t *testing.T, db *sql.DB) *capturing {
 	up, _, err := capture.Pack(capturedTables()...)
 	require.NoError(t, err)
 	s.exec(up)
+	s.config.Fields = map[string][]string{"contact": {"email", "stage"}, "deal": {"amount"}}
 	s.config.PersonKinds, s.config.Captured = []string{"contact"}, capturedTables()
 	s.trail = s.over(db)
 	return s
+}
+
+// packs applies the pack of other tables, and makes the trail file theirs.
+func (s *capturing) packs(tables ...capture.Table) {
+	s.t.Helper()
+	up, _, err := capture.Pack(tables...)
+	require.NoError(s.t, err)
+	s.exec(up)
+	s.config.Captured = append(s.config.Captured, tables...)
+	s.trail = s.over(s.db.DB)
 }
 
 // eachCapturing runs f on both orders of text, through both drivers.

@@ -14,7 +14,7 @@ import (
 func TestAChangedTableOfCapturedRowsStopsNoEvent(t *testing.T) {
 	for name, query := range map[string]string{
 		"a column renamed":         `ALTER TABLE crmguard_audit_captured RENAME tx TO tx_`,
-		"a column of another type": `ALTER TABLE crmguard_audit_captured ALTER tx TYPE text USING tx::text`,
+		"a column of another type": `ALTER TABLE crmguard_audit_captured ALTER tx TYPE varchar`,
 		"a view":                   `DO $$ BEGIN ALTER TABLE crmguard_audit_captured RENAME TO old; CREATE VIEW crmguard_audit_captured AS SELECT * FROM old LIMIT 10; END $$`,
 		"another table":            `DO $$ BEGIN DROP TABLE crmguard_audit_captured CASCADE; CREATE TABLE crmguard_audit_captured (x int); END $$`,
 	} {

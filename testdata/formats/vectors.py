@@ -141,11 +141,12 @@ def commitments():
 
 def captured():
     """The ids of captured rows."""
-    log, cluster, at = "crm.example/audit", "7412345678901234567", 1767225600000000
-    same("captured row", captured_id(log, cluster, 1, 731, at), "46808246-3817-8485-8abe-1d939157ec51")
-    same("captured row, the next", captured_id(log, cluster, 2, 731, at), "5df97011-c4bf-8991-befb-89338438f08e")
-    same("captured row, the largest", captured_id(log, cluster, 2**63 - 1, 2**64 - 1, 2**64 - 1), "913ac897-0f4c-8f1b-bc50-15abc8ec1ee0")
-    leaf = b'{"action":"capture.%s","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"op":"%s","table":"public.deals"},"id":"46808246-3817-8485-8abe-1d939157ec51","kind":"capture","outcome":"ok","tenant":"main","v":1}'
+    log = "crm.example/audit"
+    same("captured row", captured_id(log, "0d9488d4-1c6c-4b6e-9f6a-6a5d3c9a1f01"), "3b171282-47f6-8bf9-8d48-2d3247776327")
+    same("captured row, another", captured_id(log, "0d9488d4-1c6c-4b6e-9f6a-6a5d3c9a1f02"), "95476d04-326a-8fa7-85b9-008be4de8292")
+    same("captured row, another log", captured_id(log + "/b", "0d9488d4-1c6c-4b6e-9f6a-6a5d3c9a1f01"), "806d6d50-9fa7-8a63-878e-32c87ebeeec3")
+    same("captured row, the largest", captured_id(log, "ffffffff-ffff-4fff-bfff-ffffffffffff"), "11647818-06b3-80c8-879e-9fc4844b5a2a")
+    leaf = b'{"action":"capture.%s","actor":"db/crm_app","at":"2026-01-01T00:00:00.000000Z","cap":{"op":"%s","table":"public.deals"},"id":"3b171282-47f6-8bf9-8d48-2d3247776327","kind":"capture","outcome":"ok","tenant":"main","v":1}'
     same("captured row, a truncation", check_leaf(leaf % (b"truncate", b"t"))["cap"], {"op": "t", "table": "public.deals"})
     try:
         check_leaf(leaf % (b"truncate", b"x"))

@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS crmguard_audit_events (
 	log smallint NOT NULL,
 	retry bytea NOT NULL,
 	body bytea,
-	tx xid8 DEFAULT pg_current_xact_id(),
+	tx text COLLATE "C" DEFAULT concat(pg_current_xact_id(), '/', (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint),
 	idx bigint) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 ALTER TABLE crmguard_audit_events ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE INDEX IF NOT EXISTS crmguard_audit_events_queue ON crmguard_audit_events (seq) WHERE idx IS NULL;
