@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -117,7 +118,7 @@ func (t *Trail) mirrorFile(ctx context.Context, sink Sink, kind string, n int64,
 		if err != nil {
 			return err
 		}
-		if data, err = t.withKept(ctx, kind, there, data, gone); err != nil {
+		if data, err = t.withKept(ctx, kind, n, there, data, gone); err != nil {
 			return err
 		}
 		if whole && gone == nil && bytes.Equal(there, data) {
@@ -250,7 +251,7 @@ func (t *Trail) mirroredOf(ctx context.Context, from int64, page []adopted) (out
 		}
 		for i := range lines {
 			l := &lines[i]
-			if l.idx >= from && l.idx < to && slices.Contains(page[l.idx-from].leaf.Owners(), ownerOfRow(l.surrogate[:])) {
+			if l.idx >= from && l.idx < to && len(l.sealed) <= mostSealed && slices.Contains(page[l.idx-from].leaf.Owners(), ownerOfRow(l.surrogate[:])) {
 				out = append(out, []any{l.idx, l.surrogate[:], l.sealed})
 			}
 		}
@@ -268,7 +269,7 @@ func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err erro
 	if err != nil {
 		return 0, err
 	}
-	for block := s.people / mirrorBlock; ; block++ {
+	for block := max(s.people-mirrorBlock, 0) / mirrorBlock; ; block++ { // a row may have been committed behind one with a higher number
 		rest, err := t.mirrorParts(ctx, mirroredPeople, block)
 		if errors.Is(err, fs.ErrNotExist) {
 			return n, nil
@@ -283,6 +284,10 @@ func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err erro
 		}
 		for i := range lines {
 			l := &lines[i]
+			if ids.Check("tenant", l.tenant) != nil || len(l.sealed) > mostSmall { // damaged: a database may not take it
+				t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(mirroredPeople, block)))
+				continue
+			}
 			if err := keys.fetch(ctx, t, l.tenant); err != nil {
 				return n, err
 			}
