@@ -78,6 +78,7 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 		next.Tree, next.published, next.drained = tree, to, 0
 		return next, func(tx HandoverTx) error {
 			got = newRecovering() // of an attempt that the database ended
+			got.rules = sum.rules
 			if err := t.adoptAll(ctx, tx, from, page, openings, keys, got); err != nil {
 				return err
 			}
@@ -149,14 +150,16 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 	}
 	for at := 0; at < len(page); at += rowsAStatement {
 		end := min(at+rowsAStatement, len(page))
-		n, err := t.adopt(ctx, tx, from+int64(at), page[at:end], drop, keys, now)
+		n, err := t.adopt(ctx, tx, from+int64(at), page[at:end], drop, keys, now, got)
 		if err != nil {
 			return err
 		}
 		got.Aside += n
 	}
-	mirrored = slices.DeleteFunc(mirrored, func(o []any) bool { // of somebody who was erased in the backup
-		return drop.drops(page[o[0].(int64)-from].leaf.Tenant, [16]byte(o[1].([]byte)))
+	mirrored = slices.DeleteFunc(mirrored, func(o []any) bool { // of somebody who was erased in the backup, or gone with retention
+		idx := o[0].(int64)
+		leaf := &page[idx-from].leaf
+		return drop.drops(leaf.Tenant, [16]byte(o[1].([]byte))) || got.ruled(idx, leaf)
 	})
 	in := sqldb.Insert{Table: openingsTable, Columns: openingsOf, Key: []string{"idx", "owner"}} // those of the backup's own rows stay
 	if err := t.add(ctx, tx, in, mirrored...); err != nil {
@@ -178,7 +181,7 @@ type stubRow struct {
 // adopt gives published entries their stubs: the row that waited in the backup,
 // with its openings if it says the same, or a new one. It says how many rows it set
 // aside.
-func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []adopted, drop *dropping, keys *passKeys, now int64) (int, error) {
+func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []adopted, drop *dropping, keys *passKeys, now int64, got *recovering) (int, error) {
 	there := make(map[[16]byte]stubRow)
 	ids := make([]any, len(page))
 	for i := range page {
@@ -214,19 +217,22 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 		if r.idx != nil && *r.idx >= 0 {
 			return 0, fmt.Errorf("%w: the database holds event %s at another place", auditlog.ErrTampered, a.leaf.ID)
 		}
-		if r.idx == nil {
-			if frames, same := sameEvent(r.body, a.raw); same {
-				for _, f := range frames {
-					if !drop.drops(a.leaf.Tenant, f.Owner) {
-						openings = append(openings, []any{idx, f.Owner[:], f.Body})
-					}
-				}
-			} else {
-				asides = append(asides, []any{a.id[:], append([]byte{}, r.body...), refusedRetry, now})
+		frames, same := sameEvent(r.body, a.raw)
+		switch {
+		case r.idx != nil: // it was set aside when the backup was made
+			if frames, same, err = t.adoptAside(ctx, tx, a, keys); err != nil {
+				return 0, err
+			}
+		case !same:
+			asides = append(asides, []any{a.id[:], append([]byte{}, r.body...), refusedRetry, now})
+		}
+		for _, f := range frames {
+			if !drop.drops(a.leaf.Tenant, f.Owner) && !got.ruled(idx, &a.leaf) {
+				openings = append(openings, []any{idx, f.Owner[:], f.Body})
 			}
 		}
 		retry := ""
-		if len(asides) > 0 && bytes.Equal(asides[len(asides)-1][0].([]byte), a.id[:]) { // who repeats it must not hear that it is recorded
+		if !same { // who repeats it must not hear that it is recorded
 			retry = ", retry = " + t.noRetry()
 		}
 		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, body = NULL`+retry+` WHERE seq = ?`, idx, r.seq); err != nil {
@@ -244,6 +250,25 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 		asides[i] = append(a, asideTag(keys.asides, a[0].([]byte), a[1].([]byte), refusedRetry, now)) //nolint:forcetypeassert // as they were made above
 	}
 	return len(asides), t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, asides)
+}
+
+// adoptAside takes what a row that the sequencer had set aside holds, where it is the
+// published entry: it came back since, and got its place.
+func (t *Trail) adoptAside(ctx context.Context, tx HandoverTx, a *adopted, keys *passKeys) (frames []auditlog.Frame, same bool, err error) {
+	rows, err := t.asides(ctx, tx, 0, "id = ? AND LENGTH(body) > 0", a.id[:])
+	for i := range rows {
+		r := &rows[i]
+		if same || r.check(keys.asides) != tagRight {
+			continue
+		}
+		if frames, same = sameEvent(r.body, a.raw); !same {
+			continue
+		}
+		if _, err := t.exec(ctx, tx, `DELETE FROM crmguard_audit_aside WHERE n = ?`, r.n); err != nil {
+			return nil, false, err
+		}
+	}
+	return frames, same, err
 }
 
 // sameEvent says whether a waiting row is the published entry, and what it holds

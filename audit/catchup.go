@@ -99,6 +99,13 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 	if s, err = t.over(ctx, reader, s, told.to); err != nil {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
+	if told.rules, err = t.rulesAgain(ctx, s, told.rules); err != nil {
+		return fmt.Errorf("audit: catch up: %w", err)
+	}
+	sum.rules = told.rules
+	if err := t.caughtUp(ctx, told); err != nil { // while it is behind: who is stopped begins anew
+		return err
+	}
 	first := s.N
 	for s.N < head.N {
 		next := min(head.N, s.N+batch)
@@ -116,7 +123,7 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 	if err := t.setRight(ctx, head, reader, s.pruned); err != nil {
 		return err
 	}
-	return t.caughtUp(ctx, told)
+	return t.caughtUp(ctx, toldLog{})
 }
 
 // caughtUp ends it: what went with retention goes from an older database, too.
@@ -206,7 +213,10 @@ func (t *Trail) tagAnew(ctx context.Context, s state, head tlog.Tree, reader tlo
 	if err != nil {
 		return s, err
 	}
-	anew.pruned, anew.found = told.to, told.to
+	if anew.pruned, err = t.markOf(ctx, told.to); err != nil {
+		return s, err
+	}
+	anew.found = anew.pruned
 	if anew, err = t.tagState(ctx, anew); err != nil {
 		return s, err
 	}

@@ -142,3 +142,40 @@ func (k *countedKeys) Tag(ctx context.Context, tenant string, data []byte) ([]by
 	}
 	return k.Keys.Tag(ctx, tenant, data)
 }
+
+// A backup has a row that waits for its key, set aside; the key came, and the event was
+// published. CatchUp gives it back what it holds, and nothing is left to be looked at.
+func TestARowThatWaitedForItsKeyInABackup(t *testing.T) {
+	for _, same := range []bool{true, false} {
+		b := newBench(t)
+		b.learn(true)
+		e := update("p1", 1)
+		e.ID = b.record(e)
+		b.learn(false)
+		b.run()
+		file := b.backup()
+		b.learn(true)
+		if !same { // the client repeated it elsewhere, with other salts
+			b.exec(`DELETE FROM crmguard_audit_events`)
+			b.exec(`DELETE FROM crmguard_audit_aside`)
+			b.record(e)
+		}
+		require.Equal(t, 1, b.run().Sequenced)
+		b.restore(file)
+		r, err := b.trail.CatchUpReport(t.Context())
+		require.NoError(t, err)
+		b.run()
+		got, err := b.trail.Event(t.Context(), e.ID)
+		require.NoError(t, err)
+		if same {
+			require.Equal(t, audit.OpeningOK, got.Changes[0].Verdict)
+			require.Zero(t, r.Lost)
+			require.Equal(t, audit.HealthOK, b.found("audit.refused", "").Level)
+		} else {
+			require.Equal(t, audit.OpeningLost, got.Changes[0].Verdict)
+			require.Equal(t, 1, b.count(`SELECT COUNT(*) FROM crmguard_audit_aside WHERE LENGTH(body) > 0`), "it says something else")
+			require.ErrorIs(t, b.sale(e), audit.ErrConflict, "and who repeats it is not told that it is recorded")
+		}
+		require.Equal(t, auditlog.OK, b.verifyStore(b.checkpoint()).Verdict)
+	}
+}

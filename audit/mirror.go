@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -104,16 +105,16 @@ func (t *Trail) mirrorFile(ctx context.Context, sink Sink, kind string, n int64,
 	if kind == mirroredOpenings {
 		return t.mirrorOpenings(ctx, sink, n, 0, gone)
 	}
-	return t.mirrorSwap(ctx, sink, kind, mirrorName(kind, n), gone, func(there []byte, _ bool) ([]byte, []byte, error) {
+	return t.mirrorSwap(ctx, sink, kind, n, mirrorName(kind, n), gone, func(there []byte, _ bool) ([]byte, []byte, error) {
 		data, err := t.peopleData(ctx, n)
 		return there, data, err
 	})
 }
 
-// mirrorSwap makes one file of the mirror what read says: that hears the records of the
+// mirrorSwap makes one file of block n of the mirror what read says: that hears the records of the
 // file, or that it is damaged, and answers with those that it takes for them, and with
 // what the database says.
-func (t *Trail) mirrorSwap(ctx context.Context, sink Sink, kind, name string, gone func(*mirrorLine) bool, read func(there []byte, damaged bool) (taken, data []byte, err error)) error {
+func (t *Trail) mirrorSwap(ctx context.Context, sink Sink, kind string, n int64, name string, gone func(*mirrorLine) bool, read func(there []byte, damaged bool) (taken, data []byte, err error)) error {
 	for range swaps {
 		old, err := sink.ReadFile(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -129,7 +130,7 @@ func (t *Trail) mirrorSwap(ctx context.Context, sink Sink, kind, name string, go
 		if err != nil {
 			return err
 		}
-		if data, err = t.withKept(ctx, kind, taken, data, gone); err != nil {
+		if data, err = t.withKept(ctx, kind, n, taken, data, gone); err != nil {
 			return err
 		}
 		if whole && gone == nil && bytes.Equal(there, data) {
@@ -240,7 +241,7 @@ func (t *Trail) mirroredOf(ctx context.Context, from int64, page []adopted) (out
 	to := from + int64(len(page))
 	for n := from / mirrorBlock; n*mirrorBlock < to; n++ {
 		err := t.mirroredLines(ctx, n, func(idx int64) bool { return idx >= from && idx < to }, func(l *mirrorLine) {
-			if slices.Contains(page[l.idx-from].leaf.Owners(), ownerOfRow(l.surrogate[:])) {
+			if len(l.sealed) <= mostSealed && slices.Contains(page[l.idx-from].leaf.Owners(), ownerOfRow(l.surrogate[:])) {
 				out = append(out, []any{l.idx, l.surrogate[:], l.sealed})
 			}
 		})
@@ -261,7 +262,7 @@ func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err erro
 	if err != nil {
 		return 0, err
 	}
-	for block := s.people / mirrorBlock; ; block++ {
+	for block := max(s.people-mirrorBlock, 0) / mirrorBlock; ; block++ { // a row may have been committed behind one with a higher number
 		rest, err := t.mirrorParts(ctx, mirroredPeople, mirrorName(mirroredPeople, block))
 		if errors.Is(err, fs.ErrNotExist) {
 			return n, nil
@@ -276,6 +277,10 @@ func (t *Trail) peopleBack(ctx context.Context, keys *passKeys) (n int, err erro
 		}
 		for i := range lines {
 			l := &lines[i]
+			if ids.Check("tenant", l.tenant) != nil || len(l.sealed) > mostSmall { // damaged: a database may not take it
+				t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(mirroredPeople, block)))
+				continue
+			}
 			if err := keys.fetch(ctx, t, l.tenant); err != nil {
 				return n, err
 			}

@@ -64,7 +64,7 @@ func mirrorLines(kind string, records []byte) (out []mirrorLine, err error) {
 // withKept is what a file is to hold: what the database says, and those of its
 // records that the database does not have, that are of nobody who was erased, and of
 // which gone does not say that they are to go.
-func (t *Trail) withKept(ctx context.Context, kind string, there, data []byte, gone func(*mirrorLine) bool) ([]byte, error) {
+func (t *Trail) withKept(ctx context.Context, kind string, n int64, there, data []byte, gone func(*mirrorLine) bool) ([]byte, error) {
 	has := make(map[string]bool)
 	ours, err := mirrorLines(kind, data)
 	if err != nil {
@@ -88,15 +88,21 @@ func (t *Trail) withKept(ctx context.Context, kind string, there, data []byte, g
 	if err != nil {
 		return nil, err
 	}
-	s, err := t.stored(ctx, t.db)
+	s, err := t.state(ctx, t.db)
 	if err != nil {
 		s = state{} // the state row is damaged: nothing is pruned for all that is known
+	}
+	ruled := make(map[int64]bool)
+	if kind == mirroredOpenings {
+		if ruled, err = t.ruledOf(ctx, s, n, foreign); err != nil {
+			return nil, err
+		}
 	}
 	for i := range foreign {
 		l := &foreign[i]
 		row, found := rows[l.surrogate]
 		switch {
-		case found && row.erased, kind == mirroredOpenings && l.idx < s.pruned:
+		case found && row.erased, kind == mirroredOpenings && (l.idx < s.pruned || ruled[l.idx]):
 		case kind == mirroredPeople && found && row.head: // it stands in the file of its row's number
 		default:
 			data = append(data, l.whole...)
@@ -226,19 +232,39 @@ func (t *Trail) mirrorRounds(ctx context.Context, sink Sink, s state, people int
 }
 
 // goOver compares the next files of the mirror with the database, whatever the state
-// row says.
-func (t *Trail) goOver(ctx context.Context, sink Sink, kind string, next *int64, first, end int64) error {
-	if *next < first/mirrorBlock || *next*mirrorBlock >= end {
-		*next = first / mirrorBlock
+// row says, and removes those of entries that went with retention: a process without
+// the mirror may have taken them, or somebody has put it back.
+func (t *Trail) goOver(ctx context.Context, sink Sink, kind string, next *int64, pruned, end int64) error {
+	if *next*mirrorBlock >= end {
+		*next = 0
 	}
 	for range mirrorRound {
 		if *next*mirrorBlock >= end {
 			return nil
 		}
-		if err := t.mirrorFile(ctx, sink, kind, *next, nil); err != nil {
+		var err error
+		if *next*mirrorBlock < pruned {
+			err = mirrorForget(ctx, sink, kind, *next)
+		} else {
+			err = t.mirrorFile(ctx, sink, kind, *next, nil)
+		}
+		if err != nil {
 			return err
 		}
 		*next++
 	}
 	return nil
+}
+
+// mirrorForget removes a file of the mirror, if it is there.
+func mirrorForget(ctx context.Context, sink Sink, kind string, n int64) error {
+	name := mirrorName(kind, n)
+	_, err := sink.ReadFile(ctx, name)
+	if remover, ok := sink.(Remover); ok && err == nil {
+		err = remover.RemoveAll(ctx, name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return err
 }

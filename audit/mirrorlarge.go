@@ -15,7 +15,8 @@ import (
 // A file of the mirror is in memory as a whole, and read and written in each pass until
 // its block is full. What it holds is bounded: an entry with more sealed bytes than a
 // file is to have of one gets a file of its own, beside the block's, whose records then
-// say who has an opening there, and nothing else. That is written first: whoever comes
+// say who has an opening there, and nothing else. That is written before the file of the
+// entry is there, and takes the name away when what it names has gone: whoever comes
 // behind it, an erasure too, finds the file of the entry by it, and replaces that.
 
 // mirrorLargest is how many sealed bytes of one entry stand in the file of its block,
@@ -78,10 +79,18 @@ func (t *Trail) strays(ctx context.Context, sink Sink, n int64) (records []byte,
 
 // mirrorOpenings does for a block of openings what mirrorFile does, and for those of
 // its entries that have files of their own: of entries before since only where gone
-// has something of them, or the file of the block did not name them.
+// has something of them, or the file of the block did not name them. What the block
+// already names comes before it: as long as something is there the block says so,
+// wherever this is stopped.
 func (t *Trail) mirrorOpenings(ctx context.Context, sink Sink, n, since int64, gone func(*mirrorLine) bool) error {
-	var due map[int64]bool
-	err := t.mirrorSwap(ctx, sink, mirroredOpenings, mirrorName(mirroredOpenings, n), gone, func(there []byte, damaged bool) ([]byte, []byte, error) {
+	file := func(idx int64) error {
+		return t.mirrorSwap(ctx, sink, mirroredOpenings, n, largeName(idx), gone, func(there []byte, _ bool) ([]byte, []byte, error) {
+			data, err := t.openingData(ctx, idx)
+			return there, data, err
+		})
+	}
+	var fresh []int64
+	err := t.mirrorSwap(ctx, sink, mirroredOpenings, n, mirrorName(mirroredOpenings, n), gone, func(there []byte, damaged bool) ([]byte, []byte, error) {
 		if damaged {
 			more, err := t.strays(ctx, sink, n)
 			if err != nil {
@@ -94,24 +103,29 @@ func (t *Trail) mirrorOpenings(ctx context.Context, sink Sink, n, since int64, g
 		if err != nil {
 			return nil, nil, err
 		}
-		due = make(map[int64]bool)
-		for idx := range large {
-			due[idx] = !told[idx] || gone == nil && idx >= since
-		}
+		due := make(map[int64]bool)
 		for i := range lines {
-			if l := &lines[i]; gone != nil && l.elsewhere() && gone(l) {
+			if l := &lines[i]; l.elsewhere() && (gone == nil && l.idx >= since || gone != nil && gone(l)) {
 				due[l.idx] = true
+			}
+		}
+		for idx := range due {
+			if err := file(idx); err != nil {
+				return nil, nil, err
+			}
+		}
+		fresh = fresh[:0]
+		for idx := range large {
+			if !told[idx] {
+				fresh = append(fresh, idx)
 			}
 		}
 		data, err := t.blockData(ctx, n, large)
 		return there, data, err
 	})
-	for idx := n * mirrorBlock; err == nil && idx < (n+1)*mirrorBlock; idx++ {
-		if due[idx] {
-			err = t.mirrorSwap(ctx, sink, mirroredOpenings, largeName(idx), gone, func(there []byte, _ bool) ([]byte, []byte, error) {
-				data, err := t.openingData(ctx, idx)
-				return there, data, err
-			})
+	for _, idx := range fresh {
+		if err == nil {
+			err = file(idx)
 		}
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -122,6 +123,34 @@ func TestLargeEventsInAMirror(t *testing.T) {
 	require.Equal(t, 2+1, held(mirror.FS(), other), "the entry's file, the block that names it, and the head")
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "q"))
 	require.Zero(t, held(mirror.FS(), other))
+}
+
+// An erasure that the mirror stops at the file of an entry, or at that of its block,
+// reaches both when it is called again.
+func TestAnErasureThatIsStoppedReachesLargeEvents(t *testing.T) {
+	for _, at := range []string{"openings/000.p/1", "openings/000"} {
+		t.Run(at, func(t *testing.T) {
+			b, mirror := mirrored(t)
+			b.record(update("a", 1))
+			b.record(large(100_000, "p", "q"))
+			b.run()
+			require.Contains(t, mirror.FS(), "openings/000.p/1")
+			owner := b.surrogate("p")
+			stopped := false
+			mirror.Fail = func(op, name string) error {
+				if op == "swap" && name == at && !stopped {
+					stopped = true
+					return errors.New("the mirror is away")
+				}
+				return nil
+			}
+			require.Error(t, b.trail.Erase(t.Context(), "main", "p"))
+			require.True(t, stopped)
+			require.NoError(t, b.trail.Erase(t.Context(), "main", "p"))
+			require.Zero(t, held(mirror.FS(), owner))
+			require.Positive(t, held(mirror.FS(), b.surrogate("q")))
+		})
+	}
 }
 
 // A write of the file of one entry that was made before an erasure and arrives after it

@@ -75,6 +75,10 @@ func (t *Trail) pruneOpenings(ctx context.Context, tenant, actions string, befor
 	if r.Held, err = t.held(ctx, tenant, make(map[string]bool)); err != nil || r.Held != "" {
 		return err
 	}
+	kept, _, err := t.kept(ctx)
+	if err != nil {
+		return err
+	}
 	old, err := t.signedBefore(ctx, before)
 	if err == nil {
 		err = t.passed(ctx)
@@ -100,7 +104,11 @@ func (t *Trail) pruneOpenings(ctx context.Context, tenant, actions string, befor
 	if err := t.clockAgrees(old, max(known, v.state.pruned)); err != nil {
 		return err
 	}
-	if rule.to = max(known, min(old.size, v.head.N)); rule.to > known {
+	goal := min(old.size, v.head.N)
+	if t.config.Kept != nil {
+		goal = min(goal, kept.N)
+	}
+	if rule.to = max(known, goal); rule.to > known {
 		leaf, err := t.ownLeaf(ctx, auditlog.KindPrune, tenant, pruneOpeningsAction)
 		if err != nil {
 			return err

@@ -173,3 +173,24 @@ func TestAnErasureAndRetention(t *testing.T) {
 	require.Equal(t, int64(1), report.Openings[audit.OpeningErased])
 	require.Equal(t, int64(3), report.Openings[audit.OpeningPruned])
 }
+
+// Where a checkpoint is kept, nothing goes that it does not cover.
+func TestOpeningsGoUpToTheKeptCheckpoint(t *testing.T) {
+	b := newBench(t)
+	b.classed("main", "contact.update", "p1")
+	b.run()
+	kept := b.checkpoint()
+	b.config.Kept = func(ctx) ([]byte, error) { return kept, nil }
+	b.open()
+	b.classed("main", "contact.update", "p1")
+	b.run()
+	b.advance(2 * year)
+	b.fill(1)
+	b.run()
+	tree, err := b.trust().Checkpoint(kept)
+	require.NoError(t, err)
+	r, err := b.trail.PruneOpenings(t.Context(), "main", "contact.", b.yearAgo())
+	require.NoError(t, err)
+	require.Equal(t, tree.N, r.Pruned)
+	require.Equal(t, int64(2), r.Rows)
+}

@@ -162,35 +162,6 @@ func (t *Trail) waitingHashes(ctx context.Context) (map[tlog.Hash]int64, error) 
 	}
 }
 
-// pruneAgain does to a database that is level with the published log what the log
-// says of retention, in what was read back or, where that says nothing, before.
-func (t *Trail) pruneAgain(ctx context.Context, in toldLog) error {
-	told := in.to
-	s, err := t.state(ctx, t.db)
-	if err == nil && told == 0 {
-		told, err = t.lastTold(ctx, s)
-	}
-	if err != nil {
-		return err
-	}
-	if told > s.pruned {
-		if err := t.markPruned(ctx, told); err != nil {
-			return err
-		}
-	}
-	left, err := t.leftBelow(ctx, max(told, s.pruned))
-	if err == nil && left {
-		err = t.clear(ctx, &PruneReport{})
-	}
-	if err == nil && len(in.rules) > 0 {
-		_, err = t.dropRuled(ctx, in.rules)
-	}
-	if err != nil {
-		return fmt.Errorf("prune again: %w", err)
-	}
-	return nil
-}
-
 // leftBelow says whether rows below the mark are there.
 func (t *Trail) leftBelow(ctx context.Context, mark int64) (bool, error) {
 	if mark == 0 {

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 )
@@ -33,7 +34,8 @@ func (t *Trail) CatchUpReport(ctx context.Context) (Recovered, error) {
 // erasure may follow in the log.
 type recovering struct {
 	Recovered
-	by map[surrogateID]*recoveredOf
+	by    map[surrogateID]*recoveredOf
+	rules []openingRule // what they cover does not come back
 }
 
 type recoveredOf struct{ back, lost int64 }
@@ -45,6 +47,11 @@ func (r *recovering) of(s surrogateID) *recoveredOf {
 		r.by[s] = &recoveredOf{}
 	}
 	return r.by[s]
+}
+
+// ruled says whether what is sealed about an entry went with retention.
+func (r *recovering) ruled(index int64, leaf *auditlog.Leaf) bool {
+	return slices.ContainsFunc(r.rules, func(rule openingRule) bool { return rule.covers(index, leaf) })
 }
 
 // add takes over what a page of entries has brought.
@@ -91,7 +98,7 @@ func (t *Trail) tally(ctx context.Context, tx HandoverTx, from int64, page []ado
 			switch of := (surrogateID{leaf.Tenant, o}); {
 			case there[from+int64(i)][owner]:
 				got.of(of).back++
-			case !drop.drops(leaf.Tenant, o):
+			case !drop.drops(leaf.Tenant, o) && !got.ruled(from+int64(i), leaf):
 				got.of(of).lost++
 			}
 		}

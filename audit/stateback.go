@@ -56,6 +56,9 @@ func (t *Trail) stateBack(ctx context.Context, proven tlog.Tree, others []tlog.T
 	}
 	nothing := func(tlog.Tile, []byte) error { return nil }
 	pruned, err := t.toldAmong(ctx, proven.N) // by entries that the root proves, or nothing is done
+	if err == nil {
+		pruned, err = t.markOf(ctx, pruned)
+	}
 	if err != nil {
 		return state{}, err
 	}

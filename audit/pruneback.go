@@ -1,0 +1,151 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/crmguard/crmguard/audit/internal/c2sp"
+)
+
+// What the log says of retention is done to a database that came back before it is
+// level with the log: whoever is stopped in between finds it behind, and begins anew.
+// The word alone is no leave: what was not done yet keeps to a hold that came since.
+
+// pruneAgain does to a database what the log says of retention: in what is about to
+// be read back or, where that says nothing, before.
+func (t *Trail) pruneAgain(ctx context.Context, in toldLog) error {
+	told := in.to
+	s, err := t.state(ctx, t.db)
+	if err == nil && told == 0 {
+		told, err = t.lastTold(ctx, s)
+	}
+	if err == nil {
+		told, err = t.goesAgain(ctx, s, told)
+	}
+	if err != nil {
+		return err
+	}
+	if told > s.pruned {
+		if err := t.markPruned(ctx, told); err != nil {
+			return err
+		}
+	}
+	left, err := t.leftBelow(ctx, max(told, s.pruned))
+	if err == nil && left {
+		err = t.clear(ctx, &PruneReport{})
+	}
+	if err == nil && len(in.rules) > 0 {
+		_, err = t.dropRuled(ctx, in.rules)
+	}
+	if err != nil {
+		return fmt.Errorf("prune again: %w", err)
+	}
+	return nil
+}
+
+// goesAgain is up to where retention goes that the log tells of: what the published
+// log has lost is gone, and of the rest nothing goes that has a hold (Config.Hold), nor
+// anything behind it. The next [Trail.Prune] takes the word back then.
+func (t *Trail) goesAgain(ctx context.Context, s state, told int64) (int64, error) {
+	if t.config.Hold == nil {
+		return told, nil
+	}
+	reader := t.rows(t.db).Reader(ctx, s.Tree)
+	free, lost, to := make(map[string]bool), true, s.pruned
+	for n := s.pruned / c2sp.TileWidth; n*c2sp.TileWidth < told; n++ {
+		if lost {
+			_, err := t.config.Sink.ReadFile(ctx, c2sp.TilePath(c2sp.Tile(-1, n, c2sp.TileWidth)))
+			if lost = errors.Is(err, fs.ErrNotExist); err != nil && !lost {
+				return to, err
+			}
+		}
+		if !lost {
+			held, err := t.heldIn(ctx, reader, n, free)
+			if err != nil || held {
+				return to, err
+			}
+		}
+		to = (n + 1) * c2sp.TileWidth
+	}
+	return to, nil
+}
+
+// heldIn says whether the rows that are there of a bundle are of a tenant with a hold,
+// or may be: what Config.Hold fails for stays.
+func (t *Trail) heldIn(ctx context.Context, reader tlog.HashReader, n int64, free map[string]bool) (bool, error) {
+	for from, end := n*c2sp.TileWidth, (n+1)*c2sp.TileWidth; ; {
+		rows, err := t.entryRows(ctx, t.db, from, end, c2sp.TileWidth)
+		if err != nil || len(rows) == 0 {
+			return false, err
+		}
+		from = rows[len(rows)-1].idx + 1
+		for i := range rows {
+			leaf, err := t.provenLeaf(reader, &rows[i])
+			if err != nil {
+				return false, err
+			}
+			if held, err := t.mayBeHeld(ctx, leaf.Tenant, free); err != nil || held {
+				return held, err
+			}
+		}
+	}
+}
+
+// mayBeHeld says whether a tenant has a hold, or nobody can tell. An error is one of
+// the context alone.
+func (t *Trail) mayBeHeld(ctx context.Context, tenant string, free map[string]bool) (bool, error) {
+	held, err := t.held(ctx, tenant, free)
+	if ctx.Err() != nil {
+		return true, ctx.Err()
+	}
+	return held != "" || err != nil, nil
+}
+
+// rulesAgain are the rules of openings that are done again to a database which is
+// about to read back what the log tells: its own, which were perhaps not done when the
+// backup was made, and those that come. Those of a tenant with a hold are not.
+func (t *Trail) rulesAgain(ctx context.Context, s state, come []openingRule) ([]openingRule, error) {
+	var tenants []string
+	if err := t.query(ctx, t.db, func(rows answer) error {
+		var tenant string
+		err := rows.Scan(&tenant)
+		tenants = append(tenants, tenant)
+		return err
+	}, `SELECT DISTINCT tenant FROM crmguard_audit_surrogates`); err != nil { // all about whom something can be sealed
+		return nil, err
+	}
+	out := slices.Clone(come)
+	for _, tenant := range tenants {
+		own, err := t.toldOpenings(ctx, s, tenant)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, own...)
+	}
+	free, kept := make(map[string]bool), out[:0]
+	for _, r := range out {
+		held, err := t.mayBeHeld(ctx, r.tenant, free)
+		if err != nil {
+			return nil, err
+		}
+		if !held {
+			kept = append(kept, r)
+		}
+	}
+	return kept, nil
+}
+
+// markOf is the mark of a state row that is made anew, of what the log tells: no
+// further than rows are gone, because whether the rest was to go nobody knows any more.
+func (t *Trail) markOf(ctx context.Context, told int64) (int64, error) {
+	var first *int64
+	if _, err := t.one(ctx, t.db, []any{&first}, `SELECT MIN(idx) FROM crmguard_audit_entries WHERE idx >= 0`); err != nil || first == nil {
+		return told, err
+	}
+	return min(told, (*first+c2sp.TileWidth-1)/c2sp.TileWidth*c2sp.TileWidth), nil
+}

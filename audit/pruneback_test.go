@@ -1,0 +1,209 @@
+package audit_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/auditlog"
+	"github.com/crmguard/crmguard/audit/audittest"
+)
+
+// stopsAt has the database refuse a statement while something is done, which fails.
+func (b *bench) stopsAt(statement string, do func() error) {
+	b.t.Helper()
+	b.exec(`CREATE TRIGGER stop BEFORE ` + statement + ` BEGIN SELECT RAISE(ABORT, 'stop'); END`)
+	require.Error(b.t, do())
+	b.exec(`DROP TRIGGER stop`)
+}
+
+const (
+	theMark     = `UPDATE ON crmguard_audit_state WHEN NEW.pruned > OLD.pruned`
+	theOpenings = `DELETE ON crmguard_audit_openings`
+)
+
+// holds has each tenant hold what it has.
+func (b *bench) holds() {
+	b.t.Helper()
+	b.config.Hold = func(ctx, string) (time.Time, error) { return b.config.Now().Add(time.Hour), nil }
+	b.open()
+}
+
+func (b *bench) pruneOpenings() error {
+	_, err := b.trail.PruneOpenings(b.t.Context(), "main", "contact.", b.yearAgo())
+	return err
+}
+
+func (b *bench) openings() int {
+	b.t.Helper()
+	return b.count(`SELECT COUNT(*) FROM crmguard_audit_openings`)
+}
+
+// The log tells of a prune that was not done, and a hold comes: no repair takes the
+// word for a leave. The next prune takes it back.
+func TestARepairKeepsToAHold(t *testing.T) {
+	for name, repair := range map[string]func(b *bench) error{
+		"CatchUp": catchUp,
+		"CatchUp, of a hold that fails": func(b *bench) error {
+			b.config.Hold = func(ctx, string) (time.Time, error) { return time.Time{}, errCue }
+			b.open()
+			defer b.holds()
+			return catchUp(b)
+		},
+		"CatchUp, of a state row without its tag": func(b *bench) error {
+			b.exec(`UPDATE crmguard_audit_state SET tag = x'00'`)
+			return catchUp(b)
+		},
+		"RebuildTiles, of a state row that is gone": func(b *bench) error {
+			b.exec(`DELETE FROM crmguard_audit_state`)
+			return rebuild(b)
+		},
+		"CatchUp, of a backup": func(b *bench) error {
+			file := b.backup()
+			b.fill(1)
+			b.run()
+			b.restore(file)
+			return catchUp(b)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := oldBench(t, 300, 5)
+			b.stopsAt(theMark, func() error { _, err := b.trail.Prune(t.Context(), b.yearAgo()); return err })
+			require.Equal(t, 1, b.toldOf(auditlog.KindPrune))
+			b.holds()
+			require.NoError(t, repair(b))
+			b.run()
+			require.Zero(t, b.pruned())
+			require.Equal(t, 256, b.count(`SELECT COUNT(*) FROM crmguard_audit_entries WHERE idx < 256`))
+			require.Equal(t, "main", b.prune().Held)
+			b.run()
+			b.sound()
+			b.config.Hold = nil
+			b.open()
+			require.Equal(t, int64(256), b.prune().Pruned)
+			b.sound()
+		})
+	}
+}
+
+// A hold that came when entries had gone already has nothing to keep: a backup of
+// before loses them, as the log did.
+func TestWhatIsGoneNoHoldBringsBack(t *testing.T) {
+	b, _ := oldBench(t, 300, 5)
+	file := b.backup()
+	b.prune()
+	b.fill(1)
+	b.run()
+	b.holds()
+	b.restore(file)
+	require.NoError(t, b.trail.CatchUp(t.Context()))
+	b.run()
+	require.Equal(t, 256, b.pruned())
+	b.sound()
+}
+
+// What is sealed stays in a backup whose tenant has a hold since, and goes behind it.
+func TestOpeningsOfABackupKeepToAHold(t *testing.T) {
+	b, _ := oldBench(t, 10, 5)
+	file, n := b.backup(), b.openings()
+	require.NoError(t, b.pruneOpenings())
+	left := b.openings()
+	require.Less(t, left, n)
+	b.holds()
+	b.restore(file)
+	require.NoError(t, b.trail.CatchUp(t.Context()))
+	b.run()
+	require.Equal(t, n, b.openings())
+	require.Equal(t, auditlog.Incomplete, b.verifyStore(b.checkpoint()).Verdict)
+	b.config.Hold = nil
+	b.open()
+	require.NoError(t, b.pruneOpenings())
+	require.Equal(t, left, b.openings())
+	b.sound()
+}
+
+// CatchUp is stopped when all entries are back, and called again: what went with
+// retention is gone all the same.
+func TestACatchUpThatIsStoppedPrunesAgain(t *testing.T) {
+	for name, prune := range map[string]func(b *bench) error{
+		"entries":  func(b *bench) error { _, err := b.trail.Prune(b.t.Context(), b.yearAgo()); return err },
+		"openings": func(b *bench) error { return b.pruneOpenings() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := oldBench(t, 300, 5)
+			file := b.backup()
+			require.NoError(t, prune(b))
+			b.fill(1)
+			b.run()
+			n, pruned := b.openings(), b.pruned()
+			b.restore(file)
+			c, cancel := context.WithCancel(t.Context())
+			stopped := b.beside(func(config *audit.Config) {
+				config.Observe = func(_ context.Context, name string, _ float64, _ ...slog.Attr) {
+					if name == "audit.caught_up" {
+						cancel()
+					}
+				}
+			})
+			require.ErrorIs(t, stopped.CatchUp(c), context.Canceled)
+			require.NoError(t, b.trail.CatchUp(t.Context()))
+			b.run()
+			require.Equal(t, n, b.openings())
+			require.Equal(t, pruned, b.pruned())
+			b.sound()
+		})
+	}
+}
+
+// A backup that was made while openings went, between the word and the deed, and one
+// with rows that waited and have gone since.
+func TestABackupOfAnyMomentLosesOpeningsAgain(t *testing.T) {
+	for name, moment := range map[string]func(b *bench) string{
+		"told": func(b *bench) string {
+			b.stopsAt(theOpenings, b.pruneOpenings)
+			return b.backup()
+		},
+		"waiting": func(b *bench) string {
+			b.advance(-2 * year)
+			b.fill(9)
+			file := b.backup()
+			b.run()
+			b.advance(2 * year)
+			return file
+		},
+	} {
+		for _, back := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				b := newBench(t)
+				b.config.Mirror = &audittest.Sink{}
+				b.keeps()
+				b.fill(10)
+				b.run()
+				b.advance(2 * year)
+				file := moment(b)
+				mirror := b.config.Mirror.(*audittest.Sink)
+				whole := mirror.FS()
+				b.fill(1)
+				b.run()
+				require.NoError(t, b.pruneOpenings())
+				b.fill(1)
+				b.run()
+				n := b.openings()
+				if back {
+					mirror.Set(whole)
+				}
+				b.restore(file)
+				r, err := b.trail.CatchUpReport(t.Context())
+				require.NoError(t, err)
+				require.Zero(t, r.Lost, "what went with retention is not lost")
+				b.run()
+				require.Equal(t, n, b.openings())
+				b.sound()
+			})
+		}
+	}
+}
