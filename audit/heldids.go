@@ -63,7 +63,7 @@ func (t *Trail) heldAt(ctx context.Context, page []adopted) (at []int, err error
 			_, err := t.exec(ctx, tx, `INSERT INTO crmguard_audit_events (id, log, retry) VALUES (?, 1, '') ON CONFLICT (id) DO UPDATE SET log = crmguard_audit_events.log`, id)
 			return err
 		}
-		// Read as a question: of one that is executed the driver misses an error behind its columns.
+		// Asked, not executed: the driver may then wait for ever for the end of the answer.
 		return t.query(ctx, tx, func(answer) error { return nil }, `SELECT id FROM crmguard_audit_events WHERE id = ?`+t.lockedNow(), id)
 	}
 	err = t.within(ctx, func(tx HandoverTx) error {
