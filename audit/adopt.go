@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -25,7 +26,7 @@ type adopted struct {
 }
 
 // readBack takes the published entries from up to to into the database, in one
-// transaction.
+// transaction; where sales hold ids of them, those before the first.
 func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.HashReader, size, from, to int64, first bool, keys *passKeys, sum *recovering) error {
 	leaves, err := proven(ctx, read, reader, from, to, size)
 	if err != nil {
@@ -57,7 +58,9 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 	}
 	older := func() tlog.Tree { return tlog.Tree{} } // by the operator's word
 	var got *recovering
-	err = t.advance(ctx, older, func(s state) (state, func(tx HandoverTx) error, error) {
+	short, done := t.bounded(ctx)
+	defer done()
+	err = t.advance(short, older, func(s state) (state, func(tx HandoverTx) error, error) {
 		if s.N != from {
 			return s, nil, nil // another process is catching up too
 		}
@@ -79,19 +82,31 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 		return next, func(tx HandoverTx) error {
 			got = newRecovering() // of an attempt that the database ended
 			got.rules = sum.rules
-			if err := t.adoptAll(ctx, tx, from, page, openings, keys, got); err != nil {
+			if err := t.adoptAll(short, tx, from, page, openings, keys, got); err != nil {
 				return err
 			}
-			if err := t.save(ctx, tx, tiles); err != nil || recovery == nil {
+			if err := t.save(short, tx, tiles); err != nil || recovery == nil {
 				return err
 			}
-			return t.putRow(ctx, tx, recovery)
+			return t.putRow(short, tx, recovery)
 		}, err
 	})
 	if err == nil && got != nil {
 		sum.add(got, page)
 	}
-	return err
+	if !sqldb.Locked(err) && (err == nil || short.Err() == nil || ctx.Err() != nil) {
+		return err
+	}
+	at, asked := t.heldAt(ctx, page)
+	if asked != nil || len(at) == 0 {
+		return cmp.Or(asked, err)
+	}
+	if before := from + int64(at[0]); before > from {
+		if err := t.readBack(ctx, read, reader, size, from, before, first, keys, sum); err != nil {
+			return err
+		}
+	}
+	return heldError(page, at)
 }
 
 // published are proven leaves as rows.
@@ -187,9 +202,8 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 	for i := range page {
 		ids[i] = page[i].id[:]
 	}
-	lock := ` FOR UPDATE`
-	if t.db.Kind == sqldb.SQLite {
-		lock = ""
+	if err := t.notPatient(ctx, tx); err != nil {
+		return 0, err
 	}
 	err := t.query(ctx, tx, func(found answer) error {
 		var r stubRow
@@ -197,7 +211,7 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 		err := found.Scan(&r.seq, &id, &r.idx, &r.body)
 		there[[16]byte(append(id, make([]byte, 16)...))] = r
 		return err
-	}, `SELECT seq, id, idx, `+upTo(mostBody, "body")+` FROM crmguard_audit_events WHERE id IN (`+sqldb.Marks(len(ids))+`)`+lock, ids...)
+	}, `SELECT seq, id, idx, `+upTo(mostBody, "body")+` FROM crmguard_audit_events WHERE id IN (`+sqldb.Marks(len(ids))+`)`+t.lockedNow(), ids...)
 	if err != nil {
 		return 0, err
 	}

@@ -26,7 +26,8 @@ import (
 // checkpoint (Config.Kept) and with what the database has: auditlog.ErrRolledBack,
 // auditlog.ErrForked and ErrLogLost mean that the folder is not the log that was kept.
 // A database that is level or ahead is left alone. It can be interrupted and
-// repeated. [ErrMirrorLost] says that Config.Mirror is not what it was.
+// repeated. [ErrMirrorLost] says that Config.Mirror is not what it was, and [ErrHeld],
+// after a few seconds, which events it waits for because an open sale repeats them.
 //
 // Where the keys of the tags were changed (Config.Keys, Tag or Tenant), call it
 // once, with everything published: it tags the state row anew, if that says what

@@ -267,6 +267,7 @@
 //	ErrPartial        temporary   a history lacks what PartialError counts: Find says it with each page
 //	ErrWaiting        temporary   an erasure is done but for rows that an open sale holds, or
 //	                              for a mirror that does not answer: Erase again
+//	ErrHeld           temporary   end the transactions that hold the events named: CatchUp again
 //	ErrNotFound       permanent   no such event
 //	ErrPruned         permanent   it went with retention, or what is older may have (PrunedError)
 //	ErrClosed         permanent   the value was erased, lost or changed: Event says which

@@ -51,6 +51,10 @@ var (
 	// that wait for a key which this process does not have, or for a mirror that
 	// does not answer. Temporary: call Erase again.
 	ErrWaiting = errors.New("audit: the erasure is not at its end yet")
+	// ErrHeld says that open transactions hold ids of published events, which are
+	// named: the database has caught up to the first of them. Temporary: end these
+	// transactions, and call CatchUp again.
+	ErrHeld = errors.New("audit: open transactions hold the ids of published events")
 	// ErrOrigin says that the tables, the key, the published log or what the
 	// caller's transaction reaches belong to another log than the configuration
 	// names.

@@ -141,7 +141,7 @@ func TestAServersOwnLimitStands(t *testing.T) {
 	files, _ := newLog(t, 256)
 	for limit, want := range map[time.Duration]bool{0: true, time.Minute: false} {
 		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-		ctx := context.WithValue(t.Context(), http.ServerContextKey, &http.Server{WriteTimeout: limit}) //nolint:gosec // it serves nothing
+		ctx := context.WithValue(t.Context(), http.ServerContextKey, &http.Server{WriteTimeout: limit})
 		tilehttp.Handler(files).ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/tile/entries/000", http.NoBody))
 		require.Equal(t, files["tile/entries/000"], w.Body.Bytes())
 		require.Equal(t, want, w.set, limit)

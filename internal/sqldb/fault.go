@@ -15,11 +15,22 @@ func passing(err error) bool {
 		"55P03",      // lock not available
 		"mysql 1213", // deadlock
 		"mysql 1205", // lock wait timeout
+		"mysql 3572", // the same, of a statement that does not wait
 		"sqlite 5",   // busy
 		"sqlite 6",   // a table is locked by another connection of a shared cache
 		"sqlite 261", // busy in recovery
 		"sqlite 517", // busy, and the snapshot is an old one
 		"sqlite 773": // busy, timeout
+		return true
+	}
+	return false
+}
+
+// Locked says that a server refused a statement because another transaction holds
+// what it needs.
+func Locked(err error) bool {
+	switch codeOf(err) {
+	case "55P03", "mysql 1205", "mysql 3572":
 		return true
 	}
 	return false
