@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -55,6 +56,24 @@ func insertText(d sqldb.Dialect) string {
 	default:
 		return d.Bind(insertOrCompare)
 	}
+}
+
+// insertInto is the statement of a sale. On PostgreSQL it says in which schema the
+// table is: a temporary table of that name, which anybody may make for the session that
+// sales have after them, or one of another schema before it on the path, would take
+// their events. The name of the log is looked up by the path all the same.
+func (t *Trail) insertInto(ctx context.Context) (string, error) {
+	text := insertText(t.db.Dialect)
+	if t.db.Kind != sqldb.Postgres {
+		return text, nil
+	}
+	var schema string
+	found, err := t.one(ctx, t.db, []any{&schema}, `SELECT quote_ident(n.nspname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = ? AND n.nspname = ANY (current_schemas(false)) ORDER BY array_position(current_schemas(false), n.nspname) LIMIT 1`, eventsTable)
+	if err != nil || !found {
+		return text, err
+	}
+	return strings.Replace(text, "INTO "+eventsTable, "INTO "+schema+"."+eventsTable, 1), nil
 }
 
 // queuedRow is a row of an event that waits for its place.

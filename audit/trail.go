@@ -78,7 +78,9 @@ func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
 	if err := t.declareCaptured(); err != nil {
 		return nil, err
 	}
-	t.saleText = insertText(t.db.Dialect)
+	if t.saleText, err = t.insertInto(ctx); err != nil {
+		return nil, fmt.Errorf("audit: open: %w", err)
+	}
 	if err := t.askPacket(ctx); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}

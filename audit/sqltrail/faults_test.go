@@ -159,6 +159,43 @@ func TestTwoSchemasWithTheSameTablesAreTwoLogs(t *testing.T) {
 	})
 }
 
+// Who has had the session before makes no event go anywhere else: neither by a
+// temporary table, which is the first that a name finds, nor by a path.
+func TestATableOfTheSameNameTakesNoEvent(t *testing.T) {
+	for _, name := range []testdb.Name{testdb.PostgresC, testdb.PostgresICU} {
+		for _, driver := range name.Drivers() {
+			t.Run(string(name)+"/"+driver, func(t *testing.T) {
+				d := testdb.New(t, name)
+				s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
+				e, another := sale(t, "p1"), sale(t, "p1")
+				require.NoError(t, s.trail.Prepare(t.Context(), "main", "p1"))
+				conn, err := s.db.Conn(t.Context())
+				require.NoError(t, err)
+				run := func(statement string) {
+					_, err := conn.ExecContext(t.Context(), statement)
+					require.NoError(t, err, statement)
+				}
+				record := func(e audit.Event) {
+					tx, err := conn.BeginTx(t.Context(), nil)
+					require.NoError(t, err)
+					require.NoError(t, only(s.trail.Record(t.Context(), tx, e)))
+					require.NoError(t, tx.Commit())
+				}
+				run(`CREATE TEMPORARY TABLE crmguard_audit_events (id bytea PRIMARY KEY, log bigint, retry bytea, body bytea)`)
+				record(e)
+				run(`DROP TABLE pg_temp.crmguard_audit_events`)
+				run(`CREATE SCHEMA "an Other"`)
+				run(`CREATE TABLE "an Other".crmguard_audit_events (id bytea PRIMARY KEY, log bigint, retry bytea, body bytea)`)
+				run(`SELECT set_config('search_path', '"an Other", ' || current_setting('search_path'), false)`)
+				record(another)
+				run(`RESET search_path`)
+				require.NoError(t, conn.Close())
+				require.Equal(t, 2, s.sequence().Sequenced)
+			})
+		}
+	}
+}
+
 func storeOf(t *testing.T, db *sql.DB) audit.Store {
 	t.Helper()
 	store, err := sqltrail.Open(t.Context(), db)
