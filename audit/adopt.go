@@ -56,11 +56,10 @@ func (t *Trail) readBack(ctx context.Context, read merkle.Files, reader tlog.Has
 			return err
 		}
 	}
-	older := func() tlog.Tree { return tlog.Tree{} } // by the operator's word
 	var got *recovering
 	short, done := t.bounded(ctx)
 	defer done()
-	err = t.advance(short, older, func(s state) (state, func(tx HandoverTx) error, error) {
+	err = t.advance(short, olderOne, func(s state) (state, func(tx HandoverTx) error, error) {
 		if s.N != from {
 			return s, nil, nil // another process is catching up too
 		}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 		if err := t.setRight(ctx, head, reader, s.pruned); err != nil {
 			return err
 		}
-		return t.caughtUp(ctx, toldLog{})
+		return t.caughtUp(ctx, toldLog{}, t.memory.recall)
 	}
 	if err := t.behind(reader, s, head); err != nil {
 		return err
@@ -104,8 +105,9 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	sum.rules = told.rules
-	if err := t.caughtUp(ctx, told); err != nil { // while it is behind: who is stopped begins anew
-		return err
+	left := t.caughtUp(ctx, told, olderOne) // while it is behind: who is stopped begins anew
+	if left != nil && (ctx.Err() != nil || !retentionWaits(left)) {
+		return left
 	}
 	first := s.N
 	for s.N < head.N {
@@ -124,12 +126,12 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 	if err := t.setRight(ctx, head, reader, s.pruned); err != nil {
 		return err
 	}
-	return t.caughtUp(ctx, toldLog{})
+	return cmp.Or(left, t.caughtUp(ctx, toldLog{}, t.memory.recall))
 }
 
 // caughtUp ends it: what went with retention goes from an older database, too.
-func (t *Trail) caughtUp(ctx context.Context, told toldLog) error {
-	if err := t.pruneAgain(ctx, told); err != nil {
+func (t *Trail) caughtUp(ctx context.Context, told toldLog, known func() tlog.Tree) error {
+	if err := t.pruneAgain(ctx, told, known); err != nil {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	return nil

@@ -74,11 +74,12 @@
 //   - An answer of [Trail.Find] is the same whether its events wait or are filed, and
 //     its pages go on while the log grows: of what was recorded before the first page
 //     none is shown twice, and none is missing.
-//   - Old entries go with retention ([Trail.Prune]), and what is sealed about some years
-//     before ([Trail.PruneOpenings]): only under a kept checkpoint, never against a legal
-//     hold (Config.Hold), told by the log first. Proofs, the tree and the ids that were
-//     used stay; what is gone is told from what is missing, and is gone from every
-//     backup that [Trail.CatchUp] was called for.
+//   - Old entries go with retention ([Trail.Prune]), only under a kept checkpoint, and what
+//     is sealed about some years before ([Trail.PruneOpenings]), no further than one that is
+//     kept: never against a legal hold (Config.Hold), told by the log first. Proofs, the tree
+//     and the ids that were used stay; what is gone is told from what is missing, and is gone
+//     from every backup that [Trail.CatchUp] was called for. A hold that came since keeps
+//     what was told and not done, and what is sealed in such a backup.
 //   - A disclosure opens one value of one event, and nothing else of it; whoever holds
 //     the verifier key checks it without us.
 //   - Inside the caller's transaction no key service and no other connection is

@@ -50,7 +50,9 @@ type PruneReport struct {
 // published first; then the state row has the mark, and from then on everything
 // below it counts as gone. Rows are deleted a few at a time, beside which sales go
 // on. Where it is stopped, or a sink fails, the next call goes on; a hold that was
-// set in between is kept to. A backup of before is pruned by [Trail.CatchUp].
+// set in between is kept to, by each repair, too. A backup of before is pruned by
+// [Trail.CatchUp]. A process without Config.Mirror leaves that to the rounds of those
+// which have it.
 //
 // The role needs the rights of prune-postgres.sql or prune-mysql.sql of
 // sqltrail.Grants. A sink that is no [Remover] is refused.
@@ -107,7 +109,7 @@ func (t *Trail) prune(ctx context.Context, before time.Time, r *PruneReport) err
 			return err
 		}
 	}
-	if err := t.markPruned(ctx, span.to); err != nil {
+	if err := t.markPruned(ctx, span.to, t.memory.recall); err != nil {
 		return err
 	}
 	r.New, r.Pruned = max(0, span.to-v.state.pruned), max(span.to, v.state.pruned)
@@ -305,8 +307,8 @@ func (t *Trail) publishedAll(ctx context.Context, leaves []*auditlog.Leaf) error
 
 // markPruned moves the mark, never back. From then on all below it is gone, whether
 // its rows are there or not.
-func (t *Trail) markPruned(ctx context.Context, to int64) error {
-	return t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
+func (t *Trail) markPruned(ctx context.Context, to int64, known func() tlog.Tree) error {
+	return t.advance(ctx, known, func(s state) (state, func(tx HandoverTx) error, error) {
 		if s.pruned >= to {
 			return s, nil, nil
 		}

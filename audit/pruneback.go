@@ -17,8 +17,8 @@ import (
 // The word alone is no leave: what was not done yet keeps to a hold that came since.
 
 // pruneAgain does to a database what the log says of retention: in what is about to
-// be read back or, where that says nothing, before.
-func (t *Trail) pruneAgain(ctx context.Context, in toldLog) error {
+// be read back or, where that says nothing, before. The database has what is known.
+func (t *Trail) pruneAgain(ctx context.Context, in toldLog, known func() tlog.Tree) error {
 	told := in.to
 	s, err := t.state(ctx, t.db)
 	if err == nil && told == 0 {
@@ -31,7 +31,7 @@ func (t *Trail) pruneAgain(ctx context.Context, in toldLog) error {
 		return err
 	}
 	if told > s.pruned {
-		if err := t.markPruned(ctx, told); err != nil {
+		if err := t.markPruned(ctx, told, known); err != nil {
 			return err
 		}
 	}
@@ -39,13 +39,23 @@ func (t *Trail) pruneAgain(ctx context.Context, in toldLog) error {
 	if err == nil && left {
 		err = t.clear(ctx, &PruneReport{})
 	}
-	if err == nil && len(in.rules) > 0 {
-		_, err = t.dropRuled(ctx, in.rules)
+	if len(in.rules) > 0 {
+		_, errRules := t.dropRuled(ctx, in.rules)
+		err = errors.Join(err, errRules)
 	}
 	if err != nil {
 		return fmt.Errorf("prune again: %w", err)
 	}
 	return nil
+}
+
+// errKeeps marks that a sink keeps what went with retention.
+var errKeeps = errors.New("audit: prune: a sink keeps what went")
+
+// retentionWaits says whether a restore goes on without what retention could not take: a job
+// with the rights for it, and the sinks that are to forget, may come later.
+func retentionWaits(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errMirror) || errors.Is(err, errKeeps)
 }
 
 // goesAgain is up to where retention goes that the log tells of: what the published

@@ -159,6 +159,50 @@ func TestACatchUpThatIsStoppedPrunesAgain(t *testing.T) {
 	}
 }
 
+// What a sink cannot forget keeps no entry from coming back, and is said.
+func TestASinkThatKeepsWhatWentStopsNoRestore(t *testing.T) {
+	b, _ := oldBench(t, 600, 5)
+	file := b.backup()
+	require.NoError(t, b.pruneOpenings())
+	b.prune()
+	b.fill(1)
+	b.run()
+	n := b.openings()
+	b.restore(file)
+	b.sink.Fail = func(op, _ string) error {
+		if op == "remove" {
+			return errCue
+		}
+		return nil
+	}
+	require.ErrorIs(t, b.trail.CatchUp(t.Context()), errCue)
+	b.sink.Fail = nil
+	b.run()
+	require.Equal(t, n, b.openings())
+	require.Equal(t, 512, b.pruned())
+	b.sound()
+}
+
+// The backup is put back under a process that has seen more.
+func TestARunningProcessPrunesABackupAgain(t *testing.T) {
+	b, _ := oldBench(t, 600, 5)
+	b.stopsAt(theOpenings, b.pruneOpenings)
+	file := b.backup()
+	require.NoError(t, b.pruneOpenings())
+	b.prune()
+	b.fill(1)
+	b.run()
+	n := b.openings()
+	b.putInPlace(file)
+	_, err := b.trail.RunOnce(t.Context())
+	require.ErrorIs(t, err, audit.ErrBehind)
+	require.NoError(t, b.trail.CatchUp(t.Context()))
+	b.run()
+	require.Equal(t, n, b.openings())
+	require.Equal(t, 512, b.pruned())
+	b.sound()
+}
+
 // A backup that was made while openings went, between the word and the deed, and one
 // with rows that waited and have gone since.
 func TestABackupOfAnyMomentLosesOpeningsAgain(t *testing.T) {
@@ -176,8 +220,8 @@ func TestABackupOfAnyMomentLosesOpeningsAgain(t *testing.T) {
 			return file
 		},
 	} {
-		for _, back := range []bool{false, true} {
-			t.Run(name, func(t *testing.T) {
+		for mirrors, back := range map[string]bool{"": false, " and the mirror": true} {
+			t.Run(name+mirrors, func(t *testing.T) {
 				b := newBench(t)
 				b.config.Mirror = &audittest.Sink{}
 				b.keeps()

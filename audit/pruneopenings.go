@@ -48,9 +48,12 @@ func (r *openingRule) covers(index int64, leaf *auditlog.Leaf) bool {
 // It takes events that were under a signed checkpoint before a moment, told and
 // limited as for [Trail.Prune]: by the tags of signed heads, at least Config.RetryFor
 // ago. The log tells of it first, in an entry of kind prune. A tenant with a hold keeps
-// all (PruneReport.Held). Where it is stopped the next call goes on; CatchUp does it
-// again to a backup. Config.Mirror is rewritten. Pruned in the report is the first
-// entry that keeps its openings, Rows how many openings were deleted.
+// all (PruneReport.Held). Where a checkpoint is kept (Config.Kept), nothing goes that it
+// does not cover. Where it is stopped the next call goes on; CatchUp does it again to a
+// backup, unless the tenant has a hold since: then VerifyStore says incomplete until it
+// is called when that ended. Config.Mirror is rewritten; a process without it leaves
+// that to the rounds of those which have it. Pruned in the report is the first entry
+// that keeps its openings, Rows how many openings were deleted.
 func (t *Trail) PruneOpenings(ctx context.Context, tenant, actions string, before time.Time) (r PruneReport, err error) {
 	if err := t.ready(); err != nil {
 		return r, err

@@ -106,8 +106,7 @@ func (t *Trail) overStep(ctx context.Context, reader tlog.HashReader, from, to i
 	if err != nil {
 		return err
 	}
-	older := func() tlog.Tree { return tlog.Tree{} } // by the operator's word
-	return t.advance(ctx, older, func(s state) (state, func(tx HandoverTx) error, error) {
+	return t.advance(ctx, olderOne, func(s state) (state, func(tx HandoverTx) error, error) {
 		if s.N != from {
 			return s, nil, nil // another process is catching up too
 		}

@@ -61,7 +61,7 @@ func (t *Trail) clear(ctx context.Context, r *PruneReport) error {
 	var failed []error
 	for _, sink := range t.forgetful() {
 		if err := dropBundles(ctx, sink, s.pruned/c2sp.TileWidth); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", sink.name, err))
+			failed = append(failed, fmt.Errorf("%w: %s: %w", errKeeps, sink.name, err))
 		}
 	}
 	n, err := t.clearRows(ctx, s)

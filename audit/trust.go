@@ -114,6 +114,9 @@ func (t *Trail) restored() {
 	t.tickets.forgetAll()
 }
 
+// olderOne is what is known of a database by that word: nothing.
+func olderOne() tlog.Tree { return tlog.Tree{} }
+
 func contradicts(err error) bool {
 	for _, sentinel := range []error{auditlog.ErrForked, auditlog.ErrRolledBack, ErrBehind, ErrLogLost, auditlog.ErrTampered} {
 		if errors.Is(err, sentinel) {
