@@ -121,7 +121,7 @@ BEGIN
 
 		SELECT t.tgfoid INTO former FROM pg_trigger t WHERE t.tgrelid = target.rel AND t.tgname = 'crmguard_audit_capture';
 		IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target.rel AND t.tgname = 'crmguard_audit_capture' AND t.tgfoid = to_regproc(routine)
-				AND t.tgtype = 29 AND t.tgattr::text = '' AND t.tgqual IS NULL AND t.tgconstraint = 0)
+				AND t.tgtype = 29 AND t.tgattr::text = '' AND t.tgqual IS NULL)
 			OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgname = 'crmguard_audit_capture' AND t.tgfoid = to_regproc(routine) AND t.tgenabled NOT IN ('O', 'A')) THEN
 			EXECUTE format('DROP TRIGGER IF EXISTS crmguard_audit_capture ON %s', target.rel::regclass);
 			EXECUTE format('CREATE TRIGGER crmguard_audit_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION %s()', target.rel::regclass, routine);
