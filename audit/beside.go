@@ -38,22 +38,9 @@ func (t *Trail) ticketBeside(ctx context.Context, tenant, person string, cause e
 	if p.check(keys) != tagRight {
 		return nil, exchanged(&p)
 	}
-	fresh, sealed, err := t.drawHead(ctx, tenant, person)
-	if err == nil {
-		_, err = t.openHead(ctx, tenant, person, fresh, sealed)
-	}
-	if err != nil {
-		return nil, cause // the keys do not answer: that says nothing of the head
-	}
-	if head := t.mirroredHead(ctx, &p, person); head != nil {
-		err = t.within(ctx, func(tx HandoverTx) error {
-			_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET head = ? WHERE n = ? AND state = 0`, head, p.n)
-			return err
-		})
-		t.observe(ctx, "audit.head.mended", 1)
-	} else {
-		err = t.beside(ctx, &p, fresh, sealed, keys)
-		t.observe(ctx, "audit.head.beside", 1)
+	opens, err := t.opens(ctx, &p, person) // another process may have mended it since it was read
+	if err == nil && !opens {
+		err = t.mend(ctx, &p, person, cause, keys)
 	}
 	if err != nil && !errors.Is(err, errMoved) { // by another process meanwhile, which is as well
 		return nil, err
@@ -63,6 +50,32 @@ func (t *Trail) ticketBeside(ctx context.Context, tenant, person string, cause e
 		return nil, err
 	}
 	return t.ticketOf(ctx, tenant, rows[person])
+}
+
+// mend gives a row a head that opens, of the mirror or anew.
+func (t *Trail) mend(ctx context.Context, p *personRow, person string, cause error, keys []macKey) error {
+	fresh, sealed, err := t.drawHead(ctx, p.tenant, person)
+	if err == nil {
+		_, err = t.openHead(ctx, p.tenant, person, fresh, sealed)
+	}
+	if err != nil {
+		return cause // the keys do not answer: that says nothing of the head
+	}
+	head := t.mirroredHead(ctx, p, person)
+	if head == nil {
+		err := t.beside(ctx, p, fresh, sealed, keys)
+		t.observe(ctx, "audit.head.beside", 1)
+		return err
+	}
+	err = t.exclusive(ctx, func(tx HandoverTx) error {
+		if err := t.stillDamaged(ctx, tx, p); err != nil {
+			return err
+		}
+		_, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET head = ? WHERE n = ?`, head, p.n)
+		return err
+	})
+	t.observe(ctx, "audit.head.mended", 1)
+	return err
 }
 
 // drawHead draws a surrogate and a content key, and seals them.
@@ -111,20 +124,13 @@ func (t *Trail) mirroredHead(ctx context.Context, p *personRow, person string) [
 // merged into it, be merged into the new one. What is about nobody has no other
 // surrogate: it gets another head, and the one of before is kept in a row of its own.
 func (t *Trail) beside(ctx context.Context, p *personRow, fresh [16]byte, sealed []byte, keys []macKey) error {
-	same := func(tx HandoverTx) error {
-		there, err := t.any(ctx, tx, `SELECT 1 FROM crmguard_audit_surrogates WHERE n = ? AND person = ? AND state = 0 AND tag = ?`, p.n, p.whose(), p.tag)
-		if err == nil && !there {
-			err = errMoved
-		}
-		return err
-	}
 	if p.whose() == "" {
 		var kept [16]byte
 		if err := t.random(kept[:]); err != nil {
 			return err
 		}
 		return t.exclusive(ctx, func(tx HandoverTx) error {
-			if err := same(tx); err != nil {
+			if err := t.stillDamaged(ctx, tx, p); err != nil {
 				return err
 			}
 			if len(p.head) > 0 {
@@ -163,7 +169,7 @@ func (t *Trail) beside(ctx context.Context, p *personRow, fresh [16]byte, sealed
 		if err == nil && n != len(members) {
 			err = errMoved
 		}
-		if err = cmp.Or(err, same(tx)); err != nil {
+		if err = cmp.Or(err, t.stillDamaged(ctx, tx, p)); err != nil {
 			return err
 		}
 		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_surrogates SET person = NULL, state = ?, into_surrogate = ?, tag = ? WHERE n = ?`,
@@ -185,6 +191,17 @@ func (t *Trail) beside(ctx context.Context, p *personRow, fresh [16]byte, sealed
 		}
 		return nil
 	})
+}
+
+// stillDamaged is errMoved where a row is not any more what it was when it was read, its
+// head included, which the tag says nothing of: another process has mended it.
+func (t *Trail) stillDamaged(ctx context.Context, tx HandoverTx, p *personRow) error {
+	var head []byte
+	there, err := t.one(ctx, tx, []any{&head}, `SELECT `+upTo(mostSmall, "head")+` FROM crmguard_audit_surrogates WHERE n = ? AND person = ? AND state = 0 AND tag = ?`, p.n, p.whose(), p.tag)
+	if err == nil && (!there || !bytes.Equal(head, p.head)) {
+		err = errMoved
+	}
+	return err
 }
 
 // surrogatesNew are new rows of surrogates.

@@ -76,3 +76,15 @@ func TestClocksThatAreNearlyTogetherAreWell(t *testing.T) {
 	b.advance(10 * year)
 	b.requireClock(0, "")
 }
+
+// The newest entries were filed by two processes, and the one behind by the clock that is
+// right: also when its time has come since.
+func TestClocksOfProcessesThatAreApartAreFound(t *testing.T) {
+	b := newBench(t)
+	b.fill(1)
+	b.otherClock(time.Hour).run()
+	b.fill(1)
+	b.run()
+	b.advance(2 * time.Hour)
+	b.requireClock(3600, "apart")
+}

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -137,6 +138,12 @@ func TestAZeroTrailIsAnError(t *testing.T) {
 			"Checkpoint": func() error { _, err := trail.Checkpoint(ctx); return err },
 			"CatchUp":    func() error { return trail.CatchUp(ctx) },
 			"Erase":      func() error { return trail.Eraser()(ctx, "main", "p") },
+			"Merge":      func() error { return trail.Merge(ctx, "main", "p", "q") },
+			"DropMirror": func() error { return trail.DropMirror(ctx) },
+			"Export":     func() error { return only(trail.Export(ctx, io.Discard, audit.Filter{Tenant: "main"})) },
+			"Find":       func() error { return only(trail.Find(ctx, audit.Filter{Tenant: "main"}, audit.Page{})) },
+			"Prune":      func() error { return only(trail.Prune(ctx, time.Time{})) },
+			"Republish":  func() error { return only(trail.Republish(ctx)) },
 			"Leaf":       func() error { _, err := trail.Leaf(ctx, "x"); return err },
 			"Proof":      func() error { _, err := trail.Proof(ctx, "x"); return err },
 			"Verify":     func() error { _, err := trail.VerifyStore(ctx, nil); return err },

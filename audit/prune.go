@@ -156,7 +156,7 @@ func (t *Trail) signedBefore(ctx context.Context, before time.Time) (out signedP
 		for i := range page {
 			h := &page[i]
 			last = h.tree.N
-			if h.short || !t.headTagged(ctx, h) {
+			if !t.headTagged(ctx, h) {
 				continue
 			}
 			out.newest = h.at

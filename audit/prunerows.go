@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -58,6 +57,7 @@ func (t *Trail) clear(ctx context.Context, r *PruneReport) error {
 	if err != nil || s.pruned == 0 {
 		return err
 	}
+	r.Pruned = max(r.Pruned, s.pruned) // another process may have taken more
 	var failed []error
 	for _, sink := range t.forgetful() {
 		if err := dropBundles(ctx, sink, s.pruned/c2sp.TileWidth); err != nil {
@@ -86,13 +86,6 @@ func (t *Trail) prunedSince(ctx context.Context, mark int64) error {
 // all of it goes.
 func dropBundles(ctx context.Context, s namedSink, n int64) error {
 	sink := timed{Sink: s.sink, back: func() {}}
-	remove := func(name string) error {
-		err := sink.RemoveAll(ctx, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return err
-	}
 	for b := int64(0); b < n; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -102,9 +95,9 @@ func dropBundles(ctx context.Context, s namedSink, n int64) error {
 		if whole { // x001/000 is in x001, with all that goes
 			name = name[:len(name)-len("/000")]
 		}
-		err := remove(name)
+		err := sink.RemoveAll(ctx, name)
 		if err == nil && !whole { // of a pass that ended before it was full
-			err = remove(name + ".p")
+			err = sink.RemoveAll(ctx, name+".p")
 		}
 		if err != nil {
 			return err

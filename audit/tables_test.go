@@ -22,7 +22,7 @@ func key(id string) []byte {
 }
 
 // only leaves the error of a call that names its event, too.
-func only(_ string, err error) error { return err }
+func only[T any](_ T, err error) error { return err }
 
 // rewrite changes bytes of a row that waits, as somebody may who writes the tables.
 func (b *bench) rewrite(id, from, to string) {
