@@ -137,7 +137,7 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 		entries[i] = []any{from + int64(i), page[i].id[:], page[i].raw, page[i].at, page[i].filed}
 		rows[i] = page[i].checked
 	}
-	if err := t.insertNew(ctx, tx, entriesTable, entriesOf, entries); err != nil {
+	if err := t.insertNew(ctx, tx, entriesOf, entries); err != nil {
 		return err
 	}
 	if err := t.told(ctx, tx, rows, keys); err != nil { // of what waited in the backup
@@ -158,8 +158,7 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 	mirrored = slices.DeleteFunc(mirrored, func(o []any) bool { // of somebody who was erased in the backup
 		return drop.drops(page[o[0].(int64)-from].leaf.Tenant, [16]byte(o[1].([]byte)))
 	})
-	in := sqldb.Insert{Table: openingsTable, Columns: openingsOf, Key: []string{"idx", "owner"}} // those of the backup's own rows stay
-	if err := t.add(ctx, tx, in, mirrored...); err != nil {
+	if err := t.add(ctx, tx, openingsOf, mirrored...); err != nil { // those of the backup's own rows stay
 		return err
 	}
 	if err := t.markFrom(ctx, tx, page, keys); err != nil {
@@ -233,17 +232,17 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 			return 0, err
 		}
 	}
-	if err := t.insertNew(ctx, tx, eventsTable, columns, fresh); err != nil {
+	if err := t.insertNew(ctx, tx, sqldb.Insert{Table: eventsTable, Columns: columns}, fresh); err != nil {
 		return 0, err
 	}
-	if err := t.insertNew(ctx, tx, openingsTable, openingsOf, openings); err != nil {
+	if err := t.insertNew(ctx, tx, openingsOf, openings); err != nil {
 		return 0, err
 	}
 	for i := range asides {
 		a := asides[i]
 		asides[i] = append(a, asideTag(keys.asides, a[0].([]byte), a[1].([]byte), refusedRetry, now)) //nolint:forcetypeassert // as they were made above
 	}
-	return len(asides), t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, asides)
+	return len(asides), t.insertNew(ctx, tx, asideOf, asides)
 }
 
 // sameEvent says whether a waiting row is the published entry, and what it holds
