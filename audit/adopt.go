@@ -152,7 +152,7 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 		entries[i] = []any{from + int64(i), page[i].id[:], page[i].raw, page[i].at, page[i].filed}
 		rows[i] = page[i].checked
 	}
-	if err := t.insertNew(ctx, tx, entriesTable, entriesOf, entries); err != nil {
+	if err := t.insertNew(ctx, tx, entriesOf, entries); err != nil {
 		return err
 	}
 	if err := t.told(ctx, tx, rows, keys); err != nil { // of what waited in the backup
@@ -175,8 +175,7 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 		leaf := &page[idx-from].leaf
 		return drop.drops(leaf.Tenant, [16]byte(o[1].([]byte))) || got.ruled(idx, leaf)
 	})
-	in := sqldb.Insert{Table: openingsTable, Columns: openingsOf, Key: []string{"idx", "owner"}} // those of the backup's own rows stay
-	if err := t.add(ctx, tx, in, mirrored...); err != nil {
+	if err := t.add(ctx, tx, openingsOf, mirrored...); err != nil { // those of the backup's own rows stay
 		return err
 	}
 	if err := t.markFrom(ctx, tx, page, keys); err != nil {
@@ -252,17 +251,17 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 			return 0, err
 		}
 	}
-	if err := t.insertNew(ctx, tx, eventsTable, columns, fresh); err != nil {
+	if err := t.insertNew(ctx, tx, sqldb.Insert{Table: eventsTable, Columns: columns}, fresh); err != nil {
 		return 0, err
 	}
-	if err := t.insertNew(ctx, tx, openingsTable, openingsOf, openings); err != nil {
+	if err := t.insertNew(ctx, tx, openingsOf, openings); err != nil {
 		return 0, err
 	}
 	for i := range asides {
 		a := asides[i]
 		asides[i] = append(a, asideTag(keys.asides, a[0].([]byte), a[1].([]byte), refusedRetry, now)) //nolint:forcetypeassert // as they were made above
 	}
-	return len(asides), t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, asides)
+	return len(asides), t.insertNew(ctx, tx, asideOf, asides)
 }
 
 // adoptAside takes what a row that the sequencer had set aside holds, where it is the

@@ -17,7 +17,7 @@ import (
 // a later key could make right, a tag of a key that is not known here, comes back by
 // itself.
 
-var asideOf = []string{"id", "body", "why", "at", "tag"}
+var asideOf = sqldb.Insert{Table: "crmguard_audit_aside", Columns: []string{"id", "body", "why", "at", "tag"}}
 
 // A pass that has met so many rows that may not enter, or so much of them, goes no
 // further: what it has filed is signed before it looks on.
@@ -88,7 +88,7 @@ func (t *Trail) setAsideIn(ctx context.Context, tx HandoverTx, part []refusal, k
 			rows = append(rows, []any{r.id, body, r.why, now, asideTag(keys, r.id, body, r.why, now)})
 		}
 	}
-	if err := t.insertNew(ctx, tx, "crmguard_audit_aside", asideOf, rows); err != nil {
+	if err := t.insertNew(ctx, tx, asideOf, rows); err != nil {
 		return 0, err
 	}
 	for gone, seqs := range map[string][]any{", retry = " + t.noRetry(): forged, "": later} { // what comes back can be retried

@@ -330,10 +330,10 @@ func (f *capturedFiling) enter(ctx context.Context, tx HandoverTx, people map[pe
 	if moved || !maps.Equal(today, people) {
 		return errMoved
 	}
-	if err := t.insertNew(ctx, tx, entriesTable, entriesOf, entries); err != nil {
+	if err := t.insertNew(ctx, tx, entriesOf, entries); err != nil {
 		return err
 	}
-	return t.insertNew(ctx, tx, eventsTable, []string{"id", "log", "retry", "body", "idx", "tx"}, stubs)
+	return t.insertNew(ctx, tx, sqldb.Insert{Table: eventsTable, Columns: []string{"id", "log", "retry", "body", "idx", "tx"}}, stubs)
 }
 
 // inTheLog are the numbers of rows that have their entry.

@@ -62,7 +62,7 @@
 //     goes backwards, not even by a sequencer that stood still for an hour, and a
 //     database that is behind the published log signs nothing until
 //     [Trail.CatchUp].
-//   - No lock of the database is held while the sink works: one that is slow or
+//   - No lock of the database is held until the sink answers: one that is slow or
 //     hangs keeps nobody from recording.
 //   - Where the database captures changes (package capture, Config.Captured), what no
 //     event of the same transaction told of (capture.Row.ToldBy) is an entry of kind
@@ -123,8 +123,9 @@
 //
 //   - SQLite: the one writer that the database allows at a time. A pass of the
 //     sequencer is one while it does SQL, on a bounded number of rows, fewer where
-//     that took long; so are Prepare for persons who are new, CatchUp and the end of
-//     the retry tags. None is while it asks for keys, or reads or writes the sink.
+//     that took long, and with pauses between them while sales come; so are Prepare for
+//     persons who are new, CatchUp and the end of the retry tags. None waits for keys
+//     or for the sink.
 //   - PostgreSQL, MariaDB and MySQL: another open transaction that records an event
 //     with the same id. Nothing else: no row is shared. A sale that retries keeps the
 //     row of its event until it ends, and the sequencer passes it by meanwhile.

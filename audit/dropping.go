@@ -67,12 +67,11 @@ func (t *Trail) became(ctx context.Context, tx HandoverTx, rows []checked, keys 
 }
 
 func (t *Trail) becameOf(ctx context.Context, tx HandoverTx, tenant string, part [][16]byte, keys []macKey, d *dropping) error {
-	args := []any{tenant}
 	missing := make(map[[16]byte]bool, len(part))
 	for i := range part {
-		args = append(args, part[i][:])
 		missing[part[i]] = true
 	}
+	of, args := t.ofSurrogates(part)
 	err := t.query(ctx, tx, func(found answer) error {
 		r, err := scanSurrogate(found, tenant)
 		if err != nil {
@@ -89,11 +88,22 @@ func (t *Trail) becameOf(ctx context.Context, tx HandoverTx, tenant string, part
 		case tagUnknown:
 		}
 		return nil
-	}, `SELECT `+markColumns+` FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate IN (`+sqldb.Marks(len(part))+`)`, args...)
+	}, `SELECT `+markColumns+` FROM crmguard_audit_surrogates WHERE tenant = ? AND `+of, append([]any{tenant}, args...)...)
 	for s := range missing {
 		d.absent = append(d.absent, surrogateID{tenant, s})
 	}
 	return err
+}
+
+// ofSurrogates is the condition of being one of them.
+func (t *Trail) ofSurrogates(surrogates [][16]byte) (condition string, args []any) {
+	if t.db.Kind == sqldb.Postgres {
+		return `surrogate = ANY (CAST(? AS bytea[]))`, []any{sqldb.Byteas(surrogates)}
+	}
+	for i := range surrogates {
+		args = append(args, surrogates[i][:])
+	}
+	return `surrogate IN (` + sqldb.Marks(len(surrogates)) + `)`, args
 }
 
 // surrogateMark is the row of a surrogate, as far as its tag vouches for it.

@@ -22,8 +22,14 @@ const (
 )
 
 var (
-	entriesOf  = []string{"idx", "id", "leaf", "at", "filed"}
-	openingsOf = []string{"idx", "owner", "sealed"}
+	entriesOf = sqldb.Insert{
+		Table: entriesTable, Columns: []string{"idx", "id", "leaf", "at", "filed"}, Key: []string{"idx"},
+		Types: []string{sqldb.Bigint, sqldb.Bytea, sqldb.Bytea, sqldb.Bigint, sqldb.Bigint},
+	}
+	openingsOf = sqldb.Insert{
+		Table: openingsTable, Columns: []string{"idx", "owner", "sealed"}, Key: []string{"idx", "owner"},
+		Types: []string{sqldb.Bigint, sqldb.Bytea, sqldb.Bytea},
+	}
 )
 
 // taken locks rows that still wait, and says which of them are not to be had: gone,
@@ -39,16 +45,13 @@ func (t *Trail) taken(ctx context.Context, tx HandoverTx, rows []checked) (missi
 		lock = ""
 	}
 	for part := range slices.Chunk(rows, rowsAStatement) {
-		query := `SELECT seq FROM crmguard_audit_events WHERE seq IN (` + sqldb.Marks(len(part)) + `) AND idx IS NULL AND body IS NOT NULL` + lock
-		if whole(part) {
-			query = `SELECT seq FROM crmguard_audit_events WHERE seq BETWEEN ? AND ? AND idx IS NULL AND body IS NOT NULL` + lock
-		}
+		of, args := t.ofSeqs(part)
 		err := t.query(ctx, tx, func(found answer) error {
 			var seq int64
 			err := found.Scan(&seq)
 			delete(missing, seq)
 			return err
-		}, query, seqArgs(part)...)
+		}, `SELECT seq FROM crmguard_audit_events WHERE `+of+` AND idx IS NULL AND body IS NOT NULL`+lock, args...)
 		if err != nil {
 			return nil, err
 		}
@@ -70,16 +73,23 @@ func whole(rows []checked) bool {
 	return len(rows) > 1 && rows[len(rows)-1].seq-rows[0].seq == int64(len(rows)-1)
 }
 
-// seqArgs are the arguments for the rows: both ends of a run, or all.
-func seqArgs(rows []checked) []any {
+// ofSeqs is the condition of being one of the rows: between both ends of a run, or
+// one of the numbers.
+func (t *Trail) ofSeqs(rows []checked) (condition string, args []any) {
 	if whole(rows) {
-		return []any{rows[0].seq, rows[len(rows)-1].seq}
+		return `seq BETWEEN ? AND ?`, []any{rows[0].seq, rows[len(rows)-1].seq}
 	}
-	out := make([]any, len(rows))
+	seqs := make([]int64, len(rows))
 	for i := range rows {
-		out[i] = rows[i].seq
+		seqs[i] = rows[i].seq
 	}
-	return out
+	if t.db.Kind == sqldb.Postgres {
+		return `seq = ANY (CAST(? AS bigint[]))`, []any{sqldb.Bigints(seqs)}
+	}
+	for _, seq := range seqs {
+		args = append(args, seq)
+	}
+	return `seq IN (` + sqldb.Marks(len(seqs)) + `)`, args
 }
 
 // enter writes rows into the log, from the place first on. It is called under the
@@ -87,22 +97,20 @@ func seqArgs(rows []checked) []any {
 func (t *Trail) enter(ctx context.Context, tx HandoverTx, rows []checked, first int64, now time.Time, gone *dropping) error {
 	entries, openings := make([][]any, len(rows)), [][]any(nil)
 	var size int
-	write := func(table string, columns []string, rows [][]any) error {
-		return t.insertNew(ctx, tx, table, columns, rows)
-	}
 	before, err := t.foundBefore(ctx, tx, first)
 	if err != nil {
 		return err
 	}
 	for i := range rows {
 		c, idx := &rows[i], first+int64(i)
-		entries[i] = []any{idx, c.id[:], c.raw, before.file(&c.leaf, now), now.UnixMicro()}
+		c.at = before.file(&c.leaf, now)
+		entries[i] = []any{idx, c.id[:], c.raw, c.at, now.UnixMicro()}
 		for _, f := range c.frames {
 			if gone.drops(c.leaf.Tenant, f.Owner) {
 				continue
 			}
 			if size += len(f.Body); size > statementBytes {
-				if err := write(openingsTable, openingsOf, openings); err != nil {
+				if err := t.insertNew(ctx, tx, openingsOf, openings); err != nil {
 					return err
 				}
 				openings, size = nil, len(f.Body)
@@ -110,10 +118,10 @@ func (t *Trail) enter(ctx context.Context, tx HandoverTx, rows []checked, first 
 			openings = append(openings, []any{idx, f.Owner[:], f.Body})
 		}
 	}
-	if err := write(entriesTable, entriesOf, entries); err != nil {
+	if err := t.insertNew(ctx, tx, entriesOf, entries); err != nil {
 		return err
 	}
-	if err := write(openingsTable, openingsOf, openings); err != nil {
+	if err := t.insertNew(ctx, tx, openingsOf, openings); err != nil {
 		return err
 	}
 	if err := t.stub(ctx, tx, rows, first); err != nil {
@@ -122,23 +130,20 @@ func (t *Trail) enter(ctx context.Context, tx HandoverTx, rows []checked, first 
 	return t.forget(ctx, tx, rows, gone)
 }
 
-// insertNew inserts rows that cannot be there yet, not more than a statement takes
-// by number and by bytes.
-func (t *Trail) insertNew(ctx context.Context, tx HandoverTx, table string, columns []string, rows [][]any) error {
-	row := "(" + sqldb.Marks(len(columns)) + ")"
+// insertNew inserts rows that cannot be there yet, not more in a statement than it
+// takes by bytes.
+func (t *Trail) insertNew(ctx context.Context, tx HandoverTx, in sqldb.Insert, rows [][]any) error {
+	in.New, in.Ends = true, true
 	for len(rows) > 0 {
 		n, size := 0, 0
-		var args []any
-		for ; n < min(len(rows), rowsAStatement) && (n == 0 || size < statementBytes); n++ {
-			args = append(args, rows[n]...)
+		for ; n < len(rows) && (n == 0 || size < statementBytes); n++ {
 			for _, v := range rows[n] {
 				if b, ok := v.([]byte); ok {
 					size += len(b)
 				}
 			}
 		}
-		list := strings.TrimSuffix(strings.Repeat(row+", ", n), ", ")
-		if _, err := t.exec(ctx, tx, `INSERT INTO `+table+` (`+strings.Join(columns, ", ")+`) VALUES `+list, args...); err != nil {
+		if err := t.add(ctx, tx, in, rows[:n]...); err != nil {
 			return err
 		}
 		rows = rows[n:]
@@ -206,15 +211,18 @@ func (t *Trail) stubSingle(ctx context.Context, tx HandoverTx, rows []checked, p
 			args = append(args, rows[i].seq)
 		}
 		query = `UPDATE crmguard_audit_events SET idx = ` + place + `, ` + empty + ` WHERE seq IN (` + sqldb.Marks(len(rows)) + `) AND idx IS NULL`
-	default:
-		one := `(?, ?)`
-		if t.db.Kind == sqldb.Postgres { // where nothing says what the numbers of VALUES are
-			one = `(?::bigint, ?::bigint)`
+	case sqldb.Postgres:
+		seqs := make([]int64, len(rows))
+		for i := range rows {
+			seqs[i] = rows[i].seq
 		}
+		args = []any{sqldb.Bigints(seqs), sqldb.Bigints(places)}
+		query = `UPDATE crmguard_audit_events SET idx = v.idx, ` + empty + ` FROM unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS v (seq, idx) WHERE crmguard_audit_events.seq = v.seq AND crmguard_audit_events.idx IS NULL`
+	case sqldb.SQLite:
 		for i := range rows {
 			args = append(args, rows[i].seq, places[i])
 		}
-		values := strings.TrimSuffix(strings.Repeat(one+", ", len(rows)), ", ")
+		values := strings.TrimSuffix(strings.Repeat(`(?, ?), `, len(rows)), ", ")
 		query = `WITH v (seq, idx) AS (VALUES ` + values + `) UPDATE crmguard_audit_events SET idx = v.idx, ` + empty + ` FROM v WHERE crmguard_audit_events.seq = v.seq AND crmguard_audit_events.idx IS NULL`
 	}
 	done, err := t.exec(ctx, tx, query, args...)
@@ -255,7 +263,7 @@ func (t *Trail) stubOf(ctx context.Context, tx HandoverTx, id [16]byte, idx int6
 	if t.db.Kind == sqldb.Postgres {
 		columns, row = append(columns, "tx"), append(row, nil)
 	}
-	if err := t.insertNew(ctx, tx, eventsTable, columns, [][]any{row}); err != nil {
+	if err := t.insertNew(ctx, tx, sqldb.Insert{Table: eventsTable, Columns: columns}, [][]any{row}); err != nil {
 		return fmt.Errorf("audit: an entry of the trail's own: %w", err)
 	}
 	return nil

@@ -3,9 +3,11 @@ package audit
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
 // Questions are asked by 64 bits of a digest, so that an index holds numbers of
@@ -26,8 +28,14 @@ func findKey(column, tenant, value string) int64 {
 func findObject(kind, id string) string { return string(frame.Join(kind, id)) }
 
 var (
-	foundOf   = []string{"idx", "at", "tenant_k", "actor_k", "object_k", "action_k", "outcome_k"}
-	personsOf = []string{"idx", "k", "at"}
+	foundOf = sqldb.Insert{
+		Table: "crmguard_audit_found", Columns: []string{"idx", "at", "tenant_k", "actor_k", "object_k", "action_k", "outcome_k"}, Key: []string{"idx"},
+		Types: slices.Repeat([]string{sqldb.Bigint}, 7), Ends: true,
+	}
+	personsOf = sqldb.Insert{
+		Table: "crmguard_audit_persons", Columns: []string{"idx", "k", "at"}, Key: []string{"idx", "k"},
+		Types: slices.Repeat([]string{sqldb.Bigint}, 3), Ends: true,
+	}
 )
 
 // findAction is how an action stands there. What was only allowed stands apart from

@@ -44,56 +44,71 @@ func (t *Trail) entryRows(ctx context.Context, q sqldb.Querier, from, to int64, 
 }
 
 // findAll files query keys up to the size of the log, and up to limit entries.
-func (t *Trail) findAll(ctx context.Context, limit int) error {
+func (t *Trail) findAll(ctx context.Context, limit int, ahead *findAhead) error {
 	for done := 0; done < limit; {
-		n, err := t.findStep(ctx)
+		whole := t.finding.rows()
+		n, err := t.findStep(ctx, ahead)
 		if err != nil || n == 0 {
 			return err
 		}
 		done += n
+		if n < whole { // the last ones
+			continue
+		}
+		if err := t.letSalesIn(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // findStep files the query keys of the next entries, and says of how many.
-func (t *Trail) findStep(ctx context.Context) (n int, err error) {
+func (t *Trail) findStep(ctx context.Context, ahead *findAhead) (n int, err error) {
 	began := time.Now() // of the lock
 	err = t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 		n = 0
 		if s.found >= s.N {
 			return s, nil, nil
 		}
-		rows, err := t.entryRows(ctx, t.db, max(s.found, s.pruned), s.N, t.finding.rows())
+		rows, next, err := t.nextFound(ctx, s, ahead)
 		if err != nil || len(rows) == 0 {
 			return s, nil, err
 		}
-		found, persons := make([][]any, 0, len(rows)), [][]any(nil)
+		found, persons := make([][]any, 0, len(rows)), make([][]any, 0, len(rows))
 		for i := range rows {
-			f, p := findRows(&rows[i])
-			found, persons = append(found, f...), append(persons, p...)
+			found, persons = append(found, rows[i].found...), append(persons, rows[i].persons...)
 		}
-		n, s.found = len(rows), rows[len(rows)-1].idx+1
+		n, s.found = len(rows), next
 		return s, func(tx HandoverTx) error {
 			began = time.Now()
-			if err := t.add(ctx, tx, sqldb.Insert{Table: "crmguard_audit_found", Columns: foundOf, Key: []string{"idx"}}, found...); err != nil {
+			if err := t.add(ctx, tx, foundOf, found...); err != nil {
 				return err
 			}
-			return t.add(ctx, tx, sqldb.Insert{Table: "crmguard_audit_persons", Columns: personsOf, Key: []string{"idx", "k"}}, persons...)
+			return t.add(ctx, tx, personsOf, persons...)
 		}, nil
 	})
 	t.finding.took(n, time.Since(began))
 	return n, err
 }
 
-// findRows are the rows by which an entry is found. One that cannot be read, which
-// somebody changed since it was filed, has none: VerifyStore says so.
-func findRows(e *entryRow) (found, persons [][]any) {
-	leaf, err := auditlog.ParseLeaf(e.leaf)
-	if err != nil {
-		return nil, nil
+// nextFound are the rows by which the next entries are found, and the place behind
+// them. The tree of the state extends that of what this pass has filed: those are
+// the same entries. One that cannot be read, which somebody changed since it was
+// filed, has no rows: VerifyStore says so.
+func (t *Trail) nextFound(ctx context.Context, s state, ahead *findAhead) (out []foundRows, next int64, err error) {
+	from, limit := max(s.found, s.pruned), t.finding.rows()
+	if out = ahead.from(from, limit); len(out) > 0 {
+		return out, from + int64(len(out)), nil
 	}
-	if persons, err = personRows(e.idx, e.at, &leaf); err != nil {
-		return nil, nil
+	rows, err := t.entryRows(ctx, t.db, from, s.N, limit)
+	if err != nil || len(rows) == 0 {
+		return nil, 0, err
 	}
-	return [][]any{foundRow(e.idx, e.at, &leaf)}, persons
+	out = make([]foundRows, len(rows))
+	for i := range rows {
+		if leaf, err := auditlog.ParseLeaf(rows[i].leaf); err == nil {
+			out[i] = findRows(rows[i].idx, rows[i].at, &leaf)
+		}
+	}
+	return out, rows[len(rows)-1].idx + 1, nil
 }

@@ -157,15 +157,12 @@ func (t *Trail) surrogatesNamed(ctx context.Context, q sqldb.Querier, tenant str
 	if len(surrogates) == 0 {
 		return nil
 	}
-	args := []any{tenant}
-	for i := range surrogates {
-		args = append(args, surrogates[i][:])
-	}
+	of, args := t.ofSurrogates(surrogates)
 	return t.query(ctx, q, func(rows answer) error {
 		p, err := scanPerson(rows)
 		out[p.surrogate] = &p
 		return err
-	}, `SELECT `+strings.Join(personColumns(), ", ")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate IN (`+sqldb.Marks(len(surrogates))+`)`, args...)
+	}, `SELECT `+strings.Join(personColumns(), ", ")+` FROM crmguard_audit_surrogates WHERE tenant = ? AND `+of, append([]any{tenant}, args...)...)
 }
 
 // sealedOf reads the openings of an entry by owner.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/audit/internal/c2sp"
+	"github.com/crmguard/crmguard/audit/internal/merkle"
 )
 
 // checkpoint reads and verifies the published checkpoint; found is false where
@@ -74,7 +76,8 @@ func (t *Trail) publish(ctx context.Context, r *Result) error {
 	}
 	s, head := v.state, v.head
 	var over overwritten
-	if err := t.writeTiles(ctx, s.Tree, head.N, &over); err != nil {
+	write := func() error { return t.writeTiles(ctx, s.Tree, head.N, &over) }
+	if err := t.findBeside(ctx, s.N-head.N, r.ahead, write); err != nil {
 		t.giveBack(ctx, over, err)
 		return fmt.Errorf("audit: publish: %w", err)
 	}
@@ -149,18 +152,21 @@ func (t *Trail) bundle(ctx context.Context, tile tlog.Tile, reader tlog.HashRead
 	}
 	var out []byte
 	next := first
+	hash := merkle.NewHasher()
 	err = t.query(ctx, t.db, func(rows answer) error {
 		var (
 			index int64
-			leaf  []byte
+			leaf  sql.RawBytes // nothing of it is kept
 		)
 		if err := rows.Scan(&index, &leaf); err != nil {
 			return err
 		}
-		if index != next || tlog.RecordHash(leaf) != hashes[index-first] {
+		if index != next || hash.Leaf(leaf) != hashes[index-first] {
 			return fmt.Errorf("%w: entry %d was changed in the database before it was published", auditlog.ErrTampered, next)
 		}
-		next++
+		if next++; out == nil { // others will be about as long
+			out = make([]byte, 0, min(tile.W*(len(leaf)+len(leaf)/8+2), statementBytes))
+		}
 		out, err = c2sp.AppendEntry(out, leaf)
 		return err
 	}, `SELECT idx, `+upTo(auditlog.MaxLeaf, "leaf")+` FROM crmguard_audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx`, first, first+int64(tile.W))

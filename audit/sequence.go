@@ -24,7 +24,8 @@ type Result struct {
 	Size      int64     // entries in the log
 	Published int64     // entries under the newest published checkpoint
 
-	more bool // it met so many rows that may not enter that it went no further
+	ahead *findAhead // what the entries of this pass are found by
+	more  bool       // it met so many rows that may not enter that it went no further
 }
 
 // Refused is a queued row that the sequencer did not let into the log: it was
@@ -43,8 +44,10 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 		return r, err
 	}
 	end := t.passes.Begins(t.now())
+	r.ahead = &findAhead{}
 	defer func() {
 		end()
+		r.ahead = nil
 		t.report(ctx, r)
 		t.passes.Took(err, t.now())
 	}()
@@ -80,7 +83,7 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	if err := t.publish(ctx, &r); err != nil {
 		return r, err
 	}
-	if err := t.findAll(ctx, findAPass); err != nil {
+	if err := t.findAll(ctx, findAPass, r.ahead); err != nil {
 		return r, err
 	}
 	// What fails from here on keeps nothing else from being done, and is said last.
@@ -112,6 +115,7 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 	if err != nil {
 		return err
 	}
+	t.sales.upTo(last)
 	var beatErr error
 	budget, unpublished := refusals{rows: refusedAPass, bytes: refusedBytesAPass}, 0
 	for {
@@ -151,6 +155,9 @@ func (t *Trail) drain(ctx context.Context, s state, head tlog.Tree, r *Result) e
 			if unpublished, err = 0, t.publish(ctx, r); err != nil {
 				return err
 			}
+		}
+		if err := t.letSalesIn(ctx); err != nil {
+			return err
 		}
 	}
 }
@@ -260,6 +267,7 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []checked, b 
 	if drop != nil {
 		t.dropped(ctx, drop)
 	}
+	r.ahead.addAll(next.N, added, own, now)
 	r.Sequenced += len(added)
 	r.Beat = r.Beat || own != nil
 	return nil
@@ -295,7 +303,7 @@ func (t *Trail) insertBeat(ctx context.Context, tx HandoverTx, leaf *auditlog.Le
 		return err
 	}
 	row := []any{leaf.Size, id[:], data, now.UnixMicro(), now.UnixMicro()}
-	if err := t.insertNew(ctx, tx, entriesTable, entriesOf, [][]any{row}); err != nil {
+	if err := t.insertNew(ctx, tx, entriesOf, [][]any{row}); err != nil {
 		return err
 	}
 	return t.stubOf(ctx, tx, id, leaf.Size)

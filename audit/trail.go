@@ -54,6 +54,7 @@ type Trail struct {
 
 	filing, finding pace         // of this process
 	pruning         pace         // the same
+	sales           sales        // that come while it works
 	lookedAtAll     atomic.Bool  // the whole queue was read once
 	thinned         atomic.Int64 // when heads were thinned, microseconds
 	lateFor         time.Duration

@@ -36,6 +36,7 @@ type checked struct {
 	hash    tlog.Hash
 	frames  []auditlog.Frame
 	persons [][16]byte // of the leaf
+	at      int64      // by which it is found, once it has its place
 }
 
 // refusal is a row that may not.

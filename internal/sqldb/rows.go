@@ -23,6 +23,15 @@ type Insert struct {
 	Key []string
 	// Replace takes the new row instead of the one that is there.
 	Replace bool
+	// New says that a row which is there is an error.
+	New bool
+	// Types are those of the columns on PostgreSQL, [Bigint] or [Bytea]. Where they
+	// are said, rows go there as arrays, all in one statement, and values are int64,
+	// []byte or nil.
+	Types []string
+	// Ends says that whatever goes wrong ends the transaction. SQLite keeps then no
+	// journal of what a statement of many rows has changed, to undo it alone.
+	Ends bool
 	// Once are columns that Replace leaves as they are: of a table in which not
 	// every column may be changed.
 	Once []string
@@ -37,12 +46,20 @@ const rowsAStatement = 500
 // stand: they are the library's own, or quoted. With Replace no two rows of
 // one call may share a key.
 func (d Dialect) Insert(ctx context.Context, e Execer, in Insert, rows [][]any) error {
+	if d.Kind == Postgres && len(in.Types) > 0 && len(rows) > 0 {
+		args, err := arraysOf(in, rows)
+		if err != nil {
+			return err
+		}
+		_, err = e.ExecContext(ctx, d.Bind(d.arraysText(in)), args...)
+		return Safe(err)
+	}
 	for len(rows) > 0 {
 		n := min(len(rows), rowsAStatement, d.placeholders()/len(in.Columns))
 		args := make([]any, 0, n*len(in.Columns))
 		for _, row := range rows[:n] {
 			if len(row) != len(in.Columns) {
-				return fmt.Errorf("sqldb: a row of %s has %d values for %d columns", in.Table, len(row), len(in.Columns))
+				return wrongRow(in, row)
 			}
 			args = append(args, row...)
 		}
@@ -54,6 +71,10 @@ func (d Dialect) Insert(ctx context.Context, e Execer, in Insert, rows [][]any) 
 	return nil
 }
 
+func wrongRow(in Insert, row []any) error {
+	return fmt.Errorf("sqldb: a row of %s has %d values for %d columns", in.Table, len(row), len(in.Columns))
+}
+
 // placeholders is how many a statement may have.
 func (d Dialect) placeholders() int {
 	if d.Kind == SQLite {
@@ -63,10 +84,21 @@ func (d Dialect) placeholders() int {
 }
 
 func (d Dialect) insertText(in Insert, rows int) string {
-	var b strings.Builder
-	b.WriteString("INSERT INTO " + in.Table + " (" + strings.Join(in.Columns, ", ") + ") VALUES ")
 	row := "(" + Marks(len(in.Columns)) + ")"
-	b.WriteString(strings.TrimSuffix(strings.Repeat(row+", ", rows), ", "))
+	return d.inserting(in) + " VALUES " + strings.TrimSuffix(strings.Repeat(row+", ", rows), ", ") + d.conflict(in)
+}
+
+// inserting is how the statement begins.
+func (d Dialect) inserting(in Insert) string {
+	verb := "INSERT INTO "
+	if in.Ends && d.Kind == SQLite {
+		verb = "INSERT OR FAIL INTO "
+	}
+	return verb + in.Table + " (" + strings.Join(in.Columns, ", ") + ")"
+}
+
+// conflict says what becomes of rows that are there.
+func (d Dialect) conflict(in Insert) string {
 	set := []string{}
 	for _, column := range in.Columns {
 		if in.Replace && !slices.Contains(in.Key, column) && !slices.Contains(in.Once, column) {
@@ -74,20 +106,21 @@ func (d Dialect) insertText(in Insert, rows int) string {
 		}
 	}
 	switch {
+	case in.New:
+		return ""
 	case d.mysql():
 		if len(set) == 0 { // INSERT IGNORE would hide every other fault, too
 			same := append(slices.Clone(in.Key), in.Columns...)[0]
 			set = []string{same + " = " + in.Table + "." + same}
 		}
-		b.WriteString(" ON DUPLICATE KEY UPDATE " + strings.Join(set, ", "))
+		return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ", ")
 	case len(in.Key) == 0:
-		b.WriteString(" ON CONFLICT DO NOTHING")
+		return " ON CONFLICT DO NOTHING"
 	case len(set) == 0:
-		b.WriteString(" ON CONFLICT (" + strings.Join(in.Key, ", ") + ") DO NOTHING")
+		return " ON CONFLICT (" + strings.Join(in.Key, ", ") + ") DO NOTHING"
 	default:
-		b.WriteString(" ON CONFLICT (" + strings.Join(in.Key, ", ") + ") DO UPDATE SET " + strings.Join(set, ", "))
+		return " ON CONFLICT (" + strings.Join(in.Key, ", ") + ") DO UPDATE SET " + strings.Join(set, ", ")
 	}
-	return b.String()
 }
 
 // inserted is the value that a conflicting row would have brought.
