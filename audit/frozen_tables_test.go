@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -51,6 +52,12 @@ type frozenTables struct {
 		People       []struct{ Tenant, Surrogate, Head string }
 		OpeningsFile string `json:"openings/000"`
 		PeopleFile   string `json:"people/000"`
+		Large        struct {
+			Index, Bytes int
+			Owner, Byte  string
+			BlockFile    string `json:"openings/000"`
+			FileSHA256   string `json:"sha256 of openings/000.p/7"`
+		}
 	}
 	Found []struct {
 		Column string
@@ -215,6 +222,14 @@ func TestFrozenFilesOfTheMirror(t *testing.T) {
 	require.Equal(t, []string{"openings/000", "people/000"}, slices.Sorted(maps.Keys(mirror)))
 	require.Equal(t, in.Mirror.OpeningsFile, hex.EncodeToString(mirror["openings/000"]))
 	require.Equal(t, in.Mirror.PeopleFile, hex.EncodeToString(mirror["people/000"]))
+	large := &in.Mirror.Large
+	_, err = db.ExecContext(t.Context(), `INSERT INTO crmguard_audit_openings (idx, owner, sealed) VALUES (?, ?, ?)`, large.Index, unhex(t, large.Owner), bytes.Repeat(unhex(t, large.Byte), large.Bytes))
+	require.NoError(t, err)
+	delete(mirror, "openings/000")
+	require.NoError(t, s.mirrorFile(t.Context(), mirror, mirroredOpenings, 0, nil))
+	require.Equal(t, large.BlockFile, hex.EncodeToString(mirror["openings/000"]))
+	digest := sha256.Sum256(mirror["openings/000.p/7"])
+	require.Equal(t, large.FileSHA256, hex.EncodeToString(digest[:]))
 	number, _, whole := mirrorRecords(mirroredPeople, mirror["people/000"])
 	require.True(t, whole)
 	require.EqualValues(t, 2, number)

@@ -236,6 +236,12 @@ def tables():
     mirror = frozen["mirror"]
     parts = [mirror_opening(o["index"], raw(o["owner"]), raw(o["sealed"])) for o in mirror["openings"]]
     same("mirror, openings", mirror_file("openings", 1, parts), mirror["openings/000"])
+    large = mirror["large"]
+    mine, sealed = (large["index"], raw(large["owner"])), raw(large["byte"]) * large["bytes"]
+    parts = sorted(parts + [mirror_opening(*mine, b"")])
+    same("mirror, the block of a large entry", mirror_file("openings", 1, parts), large["openings/000"])
+    own = mirror_file("openings", 1, [mirror_opening(*mine, sealed)])
+    same("mirror, a large entry", sha256(own), large["sha256 of openings/000.p/7"])
     parts = [mirror_person(p["tenant"], raw(p["surrogate"]), raw(p["head"])) for p in mirror["people"]]
     same("mirror, people", mirror_file("people", 2, parts), mirror["people/000"])
     for row in frozen["found"]:
