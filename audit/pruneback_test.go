@@ -159,15 +159,21 @@ func TestACatchUpThatIsStoppedPrunesAgain(t *testing.T) {
 	}
 }
 
+// retain has openings and entries go, and says how many openings are left.
+func (b *bench) retain() int {
+	b.t.Helper()
+	require.NoError(b.t, b.pruneOpenings())
+	b.prune()
+	b.fill(1)
+	b.run()
+	return b.openings()
+}
+
 // What a sink cannot forget keeps no entry from coming back, and is said.
 func TestASinkThatKeepsWhatWentStopsNoRestore(t *testing.T) {
 	b, _ := oldBench(t, 600, 5)
 	file := b.backup()
-	require.NoError(t, b.pruneOpenings())
-	b.prune()
-	b.fill(1)
-	b.run()
-	n := b.openings()
+	n := b.retain()
 	b.restore(file)
 	b.sink.Fail = func(op, _ string) error {
 		if op == "remove" {
@@ -188,11 +194,7 @@ func TestARunningProcessPrunesABackupAgain(t *testing.T) {
 	b, _ := oldBench(t, 600, 5)
 	b.stopsAt(theOpenings, b.pruneOpenings)
 	file := b.backup()
-	require.NoError(t, b.pruneOpenings())
-	b.prune()
-	b.fill(1)
-	b.run()
-	n := b.openings()
+	n := b.retain()
 	b.putInPlace(file)
 	_, err := b.trail.RunOnce(t.Context())
 	require.ErrorIs(t, err, audit.ErrBehind)
