@@ -33,7 +33,7 @@ type Shape struct {
 	Skip []string
 	// Who names for a field the one that holds the id of the person whose value
 	// it is, where that is another than the person of the row. Where that id is
-	// NULL or empty it is the person of the row again. A field that is itself the id of
+	// NULL, empty or the number 0 it is the person of the row again. A field that is itself the id of
 	// a person leads to itself ("contact_id": "contact_id"): it goes with that person.
 	Who map[string]string
 }

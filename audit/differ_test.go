@@ -243,6 +243,13 @@ func TestAValueThatMovesToAnotherPersonIsTwoChanges(t *testing.T) {
 		require.Equal(t, c.want, got)
 	}
 
+	type seat struct {
+		Holder int64
+		Note   string
+	}
+	unset := differ[seat](t, audit.Shape{Hide: []string{"note"}, Skip: []string{"holder"}, Who: map[string]string{"note": "holder"}})
+	require.Equal(t, []audit.Change{{Path: "note", Who: "p1", Old: "x", New: "y"}}, unset.Of("p1", &seat{0, "x"}, &seat{0, "y"}))
+
 	type card struct{ Holder, Note string }
 	of := differ[card](t, audit.Shape{Hide: []string{"note"}, Skip: []string{"holder"}, Who: map[string]string{"note": "holder"}})
 	b := newBench(t)

@@ -84,7 +84,10 @@ func (f *Field) owner(person string, row, other reflect.Value) string {
 	if err != nil {
 		return person
 	}
-	if id, err := v.ID(); err == nil {
+	switch id, err := v.ID(); {
+	case err == nil && id == "0" && v.Kind() != value.Text:
+		return person // the zero of a key that nobody has set
+	case err == nil:
 		return id
 	}
 	if raw, err := v.Bytes(); err == nil && len(raw) > 0 {
