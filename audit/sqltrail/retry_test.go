@@ -48,7 +48,7 @@ func TestTheSecondOfTwoDeliveriesBringsNobodyBack(t *testing.T) {
 		tx, err := s.db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
 		defer func() { _ = tx.Rollback() }() // of one that has not committed
-		late := &between{Tx: tx, text: "INTO crmguard_audit_events", do: func() {
+		late := &between{Tx: tx, text: "crmguard_audit_events", do: func() {
 			require.NoError(t, s.sell(s.db.DB, s.trail, e))
 			s.sequence()
 			require.NoError(t, s.trail.Erase(t.Context(), "main", "p1"))
