@@ -67,8 +67,11 @@ BEGIN
 			BEGIN
 				EXECUTE %15$L INTO was_person, is_person USING was, now_is;
 			EXCEPTION WHEN OTHERS THEN
+				-- What belonged to somebody who was erased is not named behind the erasure.
 				was_person := NULL;
 				is_person := NULL;
+				was_key := NULL;
+				is_key := NULL;
 			END;
 			IF TG_OP = 'UPDATE' THEN
 				SELECT string_agg(format('CASE WHEN record_image_ne(ROW(($1).%%1$I), ROW(($2).%%1$I)) THEN %%1$L END', a.attname), ', ' ORDER BY a.attnum) INTO list
@@ -85,14 +88,14 @@ BEGIN
 			was_person := is_person;
 		END IF;
 	END IF;
-	INSERT INTO %10$s (tx, at, tab, kind, tenant, key, person, op, cols, who, actor) VALUES (
-		concat(pg_current_xact_id(), '/', (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, %11$L, %12$L,
+	INSERT INTO %10$s (id, tx, at, tab, kind, tenant, key, person, op, cols, who, actor) VALUES (
+		gen_random_uuid(), concat(pg_current_xact_id(), '/', (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, %11$L, %12$L,
 		CASE WHEN octet_length(was_tenant) <= 255 THEN was_tenant END, CASE WHEN octet_length(was_key) <= 255 THEN was_key END, CASE WHEN octet_length(was_person) <= 255 THEN was_person END,
 		lower(left(TG_OP, 1)), changed, session_user, claimed);
 	-- A row that moves to another key, tenant or person has changed under both.
 	IF TG_OP = 'UPDATE' AND (was_key IS DISTINCT FROM is_key OR was_tenant IS DISTINCT FROM is_tenant OR was_person IS DISTINCT FROM is_person) THEN
-		INSERT INTO %10$s (tx, at, tab, kind, tenant, key, person, op, cols, who, actor) VALUES (
-			concat(pg_current_xact_id(), '/', (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, %11$L, %12$L,
+		INSERT INTO %10$s (id, tx, at, tab, kind, tenant, key, person, op, cols, who, actor) VALUES (
+			gen_random_uuid(), concat(pg_current_xact_id(), '/', (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, %11$L, %12$L,
 			CASE WHEN octet_length(is_tenant) <= 255 THEN is_tenant END, CASE WHEN octet_length(is_key) <= 255 THEN is_key END, CASE WHEN octet_length(is_person) <= 255 THEN is_person END,
 			'u', changed, session_user, claimed);
 	END IF;
@@ -144,5 +147,7 @@ FROM (
 				ELSE 'CASE WHEN record_image_ne(ROW(OLD.%1$I), ROW(NEW.%1$I)) THEN %1$L END' END, c.attname), ', ' ORDER BY c.attnum)
 			FROM columns c WHERE c.attname <> ALL (target.skip::name[])) AS compared,
 		(SELECT array_agg(c.attname ORDER BY c.attnum)::text FROM columns c) AS known,
-		(SELECT string_agg(format('%I %s.%s %s', c.attname, c.nspname, c.typname, c.atttypmod), ', ' ORDER BY c.attname) FROM columns c) AS columns
+		-- All that the body comes from: where it changes, nobody has replaced the function.
+		concat((SELECT string_agg(format('%I %s.%s %s %s', c.attname, c.nspname, c.typname, c.atttypmod, l.collname), ', ' ORDER BY c.attname)
+			FROM columns c LEFT JOIN pg_collation l ON l.oid = c.attcollation), ' by ', named.names::text) AS columns
 	FROM named) x

@@ -111,9 +111,9 @@ func TestMissingSaysWhatLacks(t *testing.T) {
 			`ALTER TABLE contacts DISABLE TRIGGER crmguard_audit_capture_truncate`: "disabled",
 			`DROP TRIGGER crmguard_audit_capture ON contacts`:                      "not there",
 			`DROP TRIGGER crmguard_audit_capture_truncate ON contacts`:             "not there",
-			`ALTER TABLE contacts ADD COLUMN later text`:                           "columns have changed",
-			`ALTER TABLE contacts ALTER COLUMN name TYPE varchar(99)`:              "columns have changed",
-			`ALTER TABLE contacts RENAME COLUMN email TO mail`:                     "columns have changed",
+			`ALTER TABLE contacts ADD COLUMN later text`:                           "columns or the key have changed",
+			`ALTER TABLE contacts ALTER COLUMN name TYPE varchar(99)`:              "columns or the key have changed",
+			`ALTER TABLE contacts RENAME COLUMN email TO mail`:                     "columns or the key have changed",
 		} {
 			b.exec(statement)
 			require.Len(b, lacks(), 1, statement)

@@ -28,6 +28,9 @@ func TestMissingComparesWhatStandsWithThePack(t *testing.T) {
 			{row(`INSERT OR UPDATE ON contacts FOR EACH ROW EXECUTE FUNCTION crmguard()`), "another one under its name"},
 			{row(`INSERT OR UPDATE OR DELETE ON contacts FOR EACH STATEMENT EXECUTE FUNCTION crmguard()`), "another one under its name"},
 			{row(`INSERT OR UPDATE OR DELETE ON contacts FOR EACH ROW EXECUTE FUNCTION nothing()`), "another one under its name"},
+			// At COMMIT, when the session may say something else about whom it acts for.
+			{`DROP TRIGGER crmguard_audit_capture ON contacts;;CREATE CONSTRAINT TRIGGER crmguard_audit_capture AFTER INSERT OR UPDATE OR DELETE ON contacts
+				DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ` + routine + `()`, "deferred"},
 			{whole(`TRUNCATE ON contacts FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION crmguard()`), "has a condition"},
 			{whole(`TRUNCATE ON contacts FOR EACH STATEMENT EXECUTE FUNCTION nothing()`), "another one under its name"},
 			{whole(`INSERT ON contacts FOR EACH STATEMENT EXECUTE FUNCTION crmguard()`), "another one under its name"},

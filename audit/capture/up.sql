@@ -33,6 +33,7 @@ BEGIN
 			USING ERRCODE = 'serialization_failure';
 	END IF;
 	PERFORM FROM pg_trigger LIMIT 1; -- a new lock of a table: what others did meanwhile is taken in
+	-- function.sql reads target.captured: here the variable, in Missing a column.
 	FOR target IN SELECT given_table.*, captured AS captured, to_regclass(given_table.name)::oid AS rel FROM (VALUES
 /* tables */
 		) given_table (name, label, kind, key, tenant, tenant_column, person, skip, routine, spec) ORDER BY rel
@@ -62,10 +63,13 @@ BEGIN
 			-- By which events find what they have told of, however many rows are there.
 			EXECUTE format('CREATE INDEX crmguard_audit_captured_tx ON %s (tx, key)', captured);
 		END IF;
-		IF (SELECT count(*) <> 12 FROM pg_attribute a WHERE a.attrelid = to_regclass(captured) AND NOT a.attisdropped
-			AND a.attname IN ('id', 'tx', 'at', 'tab', 'kind', 'tenant', 'key', 'person', 'op', 'cols', 'who', 'actor')) THEN
-			RAISE EXCEPTION 'crmguard capture: % has not the columns that this pack writes: migrate it first', captured
-				USING ERRCODE = 'undefined_column';
+		-- Of other types, each statement of the application would fail.
+		SELECT string_agg(concat(w.name, ' ', w.type), ', ') INTO wrong FROM (VALUES ('n', 'bigint'), ('id', 'uuid'), ('tx', 'text'), ('at', 'bigint'), ('tab', 'text'), ('kind', 'text'),
+				('tenant', 'text'), ('key', 'text'), ('person', 'text'), ('op', 'text'), ('cols', 'text[]'), ('who', 'text'), ('actor', 'text')) w (name, type)
+			WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(captured) AND a.attname = w.name AND format_type(a.atttypid, NULL) = w.type);
+		IF wrong IS NOT NULL THEN
+			RAISE EXCEPTION 'crmguard capture: % is of another version, it lacks %: let what waits in it be filed, then drop it and apply this pack in one transaction', captured, wrong
+				USING ERRCODE = 'datatype_mismatch';
 		END IF;
 		-- A trigger of that table would run with the rights of this pack's owner.
 		IF (SELECT c.relowner FROM pg_class c WHERE c.oid = to_regclass(captured)) <> (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user) THEN
@@ -121,7 +125,7 @@ BEGIN
 
 		SELECT t.tgfoid INTO former FROM pg_trigger t WHERE t.tgrelid = target.rel AND t.tgname = 'crmguard_audit_capture';
 		IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target.rel AND t.tgname = 'crmguard_audit_capture' AND t.tgfoid = to_regproc(routine)
-				AND t.tgtype = 29 AND t.tgattr::text = '' AND t.tgqual IS NULL)
+				AND t.tgtype = 29 AND t.tgattr::text = '' AND t.tgqual IS NULL AND t.tgconstraint = 0)
 			OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgname = 'crmguard_audit_capture' AND t.tgfoid = to_regproc(routine) AND t.tgenabled NOT IN ('O', 'A')) THEN
 			EXECUTE format('DROP TRIGGER IF EXISTS crmguard_audit_capture ON %s', target.rel::regclass);
 			EXECUTE format('CREATE TRIGGER crmguard_audit_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION %s()', target.rel::regclass, routine);
