@@ -155,7 +155,7 @@ func (t *Trail) adoptAll(ctx context.Context, tx HandoverTx, from int64, page []
 	if err := t.insertNew(ctx, tx, entriesOf, entries); err != nil {
 		return err
 	}
-	if err := t.told(ctx, tx, rows, keys); err != nil { // of what waited in the backup
+	if _, err := t.told(ctx, tx, rows, keys, nil); err != nil { // of what waited in the backup
 		return err
 	}
 	drop, err := t.became(ctx, tx, rows, keys)
@@ -247,7 +247,7 @@ func (t *Trail) adopt(ctx context.Context, tx HandoverTx, first int64, page []ad
 		if !same { // who repeats it must not hear that it is recorded
 			retry = ", retry = " + t.noRetry()
 		}
-		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, body = NULL`+retry+` WHERE seq = ?`, idx, r.seq); err != nil {
+		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, `+t.emptied()+retry+` WHERE seq = ?`, idx, r.seq); err != nil {
 			return 0, err
 		}
 	}

@@ -95,7 +95,7 @@ func (t *Trail) setAsideIn(ctx context.Context, tx HandoverTx, part []refusal, k
 		if len(seqs) == 0 {
 			continue
 		}
-		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = -1, body = NULL`+gone+` WHERE seq IN (`+sqldb.Marks(len(seqs))+`)`, seqs...); err != nil {
+		if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = -1, `+t.emptied()+gone+` WHERE seq IN (`+sqldb.Marks(len(seqs))+`)`, seqs...); err != nil {
 			return 0, err
 		}
 	}

@@ -33,7 +33,7 @@ type captured struct {
 }
 
 // declareCaptured looks at Config.Captured, when the database is known.
-func (t *Trail) declareCaptured() error {
+func (t *Trail) declareCaptured(ctx context.Context) error {
 	tables := t.config.Captured
 	switch {
 	case len(tables) == 0:
@@ -45,6 +45,21 @@ func (t *Trail) declareCaptured() error {
 	}
 	if _, _, err := capture.Pack(tables...); err != nil {
 		return invalid("open: Captured: %w", err)
+	}
+	return t.checkTx(ctx)
+}
+
+// checkTx refuses tables of events that a version before the first release has made:
+// no captured row could be held against an event.
+func (t *Trail) checkTx(ctx context.Context) error {
+	var is string
+	found, err := t.one(ctx, t.db, []any{&is}, `SELECT format_type(a.atttypid, NULL) FROM pg_attribute a WHERE a.attrelid = to_regclass('crmguard_audit_events') AND a.attname = 'tx' AND NOT a.attisdropped`)
+	switch {
+	case err != nil:
+		return fmt.Errorf("audit: open: %w", err)
+	case !found || is != "text":
+		return fmt.Errorf("audit: open: %w", &ErrSchema{Package: "audit", Have: 1, Want: 1, Found: "the column tx of crmguard_audit_events is not of type text, as a version before the first release made it: " +
+			"where nothing waits, give it the type, the collation and the default that migration 1 has"})
 	}
 	return nil
 }
@@ -127,16 +142,14 @@ func (t *Trail) fileCaptured(ctx context.Context, head tlog.Tree, about *aboutPe
 	if about != nil {
 		where, args = where+` AND `+about.where(), about.args()
 	}
-	rows, forged, err := t.capturedRows(ctx, t.db, where, capturedAPass, args...)
+	keys := newPassKeys()
+	defer keys.wipe()
+	rows, forged, err := t.readCaptured(ctx, where, args, keys)
 	if err != nil || len(rows)+len(forged) == 0 {
 		return 0, err
 	}
 	filing := capture.Filing{Log: t.config.Name, Tenant: t.config.Tenant, Opaque: func(id string) bool { return checkOpaque("id", id) == nil }}
-	f := capturedFiling{trail: t, filing: filing, rows: rows, keys: newPassKeys(), skip: make(map[int64]bool)}
-	defer f.keys.wipe()
-	if err := t.capturedKeys(ctx, rows, f.keys); err != nil {
-		return 0, err
-	}
+	f := capturedFiling{trail: t, filing: filing, rows: rows, keys: keys, skip: make(map[int64]bool)}
 	if err := f.file(ctx, head); err != nil {
 		return 0, fmt.Errorf("audit: captured rows: %w", err)
 	}
@@ -245,10 +258,16 @@ func (f *capturedFiling) leaves(people map[personID][16]byte, g *merkle.Growth) 
 	f.added, f.left = nil, make(map[capture.Left]int)
 	filing := f.filing
 	filing.Surrogate = f.trail.capturedSurrogate(people)
+	drawn := make(map[string]bool, len(f.rows))
 	for _, row := range f.rows {
 		if f.skip[row.N] {
 			continue
 		}
+		if drawn[row.ID] { // it was drawn for another row
+			f.forged, f.skip[row.N] = append(f.forged, row.N), true
+			continue
+		}
+		drawn[row.ID] = true
 		l, err := filing.Leaf(row)
 		if errors.Is(err, capture.ErrRow) {
 			f.forged, f.skip[row.N] = append(f.forged, row.N), true
@@ -315,12 +334,16 @@ func (f *capturedFiling) enter(ctx context.Context, tx HandoverTx, people map[pe
 			f.skip[n], moved = true, true
 		}
 	}
-	known, err := f.inTheLog(ctx, tx)
+	taken, err := f.inTheLog(ctx, tx)
 	if err != nil {
 		return err
 	}
-	for _, n := range known {
-		f.known, f.skip[n], moved = append(f.known, n), true, true
+	for n, same := range taken {
+		if f.skip[n], moved = true, true; same {
+			f.known = append(f.known, n)
+		} else {
+			f.forged = append(f.forged, n)
+		}
 	}
 	// Who was erased meanwhile is not named any more: an erasure has the same lock.
 	today, err := t.capturedPeople(ctx, tx, f.rows, f.keys)
@@ -334,34 +357,6 @@ func (f *capturedFiling) enter(ctx context.Context, tx HandoverTx, people map[pe
 		return err
 	}
 	return t.insertNew(ctx, tx, sqldb.Insert{Table: eventsTable, Columns: []string{"id", "log", "retry", "body", "idx", "tx"}}, stubs)
-}
-
-// inTheLog are the numbers of rows that have their entry.
-func (f *capturedFiling) inTheLog(ctx context.Context, tx HandoverTx) (out []int64, err error) {
-	by := make(map[[16]byte]int64, len(f.added))
-	for i := range f.added {
-		by[f.added[i].id] = f.added[i].n
-	}
-	for part := range slices.Chunk(f.added, rowsAStatement) {
-		args := make([]any, len(part))
-		for i := range part {
-			args[i] = part[i].id[:]
-		}
-		err := f.trail.query(ctx, tx, func(found answer) error {
-			var id []byte
-			if err := found.Scan(&id); err != nil {
-				return err
-			}
-			if len(id) == 16 {
-				out = append(out, by[[16]byte(id)])
-			}
-			return nil
-		}, `SELECT id FROM crmguard_audit_events WHERE id IN (`+sqldb.Marks(len(part))+`)`, args...)
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }
 
 // forgedRows remembers that rows were there that no trigger had written.

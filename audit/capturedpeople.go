@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/audit/capture"
+	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -32,7 +33,10 @@ func (t *Trail) capturedKeys(ctx context.Context, rows []capture.Row, keys *pass
 // capturedPersons are the persons whom a row names: as what it was, or as whom it is
 // about.
 func (t *Trail) capturedPersons(r *capture.Row) (out []personID) {
-	if t.isPersonKind(r.Kind) {
+	if ids.Check("tenant", r.Tenant) != nil || checkOpaque("tenant", r.Tenant) != nil {
+		return nil // it may not stand in the log, nor who is named under it
+	}
+	if r.Key != "" && t.isPersonKind(r.Kind) {
 		out = append(out, personID{r.Tenant, r.Key})
 	}
 	if r.Person != "" {

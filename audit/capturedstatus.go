@@ -56,7 +56,7 @@ func (t *Trail) capturedFinding(ctx context.Context, f Finding, now time.Time) (
 	}
 	if first.Valid && away(now, f.Since) > capturedLate {
 		f.Level = HealthAlarm
-		f.Remedy = "captured rows, which hold keys of persons' rows, have been waiting for a day: is Run running, what does it observe, and is an event of their transaction refused?"
+		f.Remedy = "captured rows, which hold keys of persons' rows, have been waiting for a day: is Run running, what does it observe, do the keys of their tenants answer, and is an event of their transaction refused?"
 		if !files {
 			f.Remedy = "captured rows, which hold keys of persons' rows, have been waiting for a day: name the tables in Config.Captured, or take the pack away"
 		}

@@ -151,12 +151,18 @@ func (t *Trail) insertNew(ctx context.Context, tx HandoverTx, in sqldb.Insert, r
 	return nil
 }
 
+// emptied says of a row that it waits no more: nothing of what it holds stays, nor of
+// which transaction it was.
+func (t *Trail) emptied() string {
+	if t.db.Kind == sqldb.Postgres {
+		return "body = NULL, tx = NULL"
+	}
+	return "body = NULL"
+}
+
 // stub makes stubs of rows: where each is, and nothing of what it says.
 func (t *Trail) stub(ctx context.Context, tx HandoverTx, rows []checked, first int64) error {
-	empty := "body = NULL"
-	if t.db.Kind == sqldb.Postgres {
-		empty += ", tx = NULL"
-	}
+	empty := t.emptied()
 	var single []checked // of no run that is worth a statement
 	var places []int64
 	flush := func() error {

@@ -129,7 +129,7 @@ func (t *Trail) overStep(ctx context.Context, reader tlog.HashReader, from, to i
 				if !waits {
 					continue
 				}
-				if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, body = NULL, retry = `+t.noRetry()+` WHERE seq = ? AND idx IS NULL`, from+int64(i), seq); err != nil {
+				if _, err := t.exec(ctx, tx, `UPDATE crmguard_audit_events SET idx = ?, `+t.emptied()+`, retry = `+t.noRetry()+` WHERE seq = ? AND idx IS NULL`, from+int64(i), seq); err != nil {
 					return err
 				}
 			}

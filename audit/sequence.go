@@ -24,8 +24,9 @@ type Result struct {
 	Size      int64     // entries in the log
 	Published int64     // entries under the newest published checkpoint
 
-	ahead *findAhead // what the entries of this pass are found by
-	more  bool       // it met so many rows that may not enter that it went no further
+	ahead  *findAhead // what the entries of this pass are found by
+	partly tellers    // what its events have told of in part
+	more   bool       // it met so many rows that may not enter that it went no further
 }
 
 // Refused is a queued row that the sequencer did not let into the log: it was
@@ -47,7 +48,7 @@ func (t *Trail) RunOnce(ctx context.Context) (r Result, err error) {
 	r.ahead = &findAhead{}
 	defer func() {
 		end()
-		r.ahead = nil
+		r.ahead, r.partly = nil, nil
 		t.report(ctx, r)
 		t.passes.Took(err, t.now())
 	}()
@@ -187,14 +188,15 @@ func (t *Trail) refuse(ctx context.Context, refused []refusal, budget *refusals,
 // transaction under the lock.
 func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []checked, b *beat, m *mark, keys *passKeys, r *Result) error {
 	var (
-		now   = t.now()
-		gone  = make(map[int64]bool) // rows that another sequencer took, or that a sale holds
-		added []checked
-		own   *auditlog.Leaf // the beat
-		drop  *dropping
-		tree  tlog.Tree
-		next  state
-		began = time.Now() // of the lock
+		now    = t.now()
+		gone   = make(map[int64]bool) // rows that another sequencer took, or that a sale holds
+		added  []checked
+		own    *auditlog.Leaf // the beat
+		drop   *dropping
+		partly tellers // behind this page
+		tree   tlog.Tree
+		next   state
+		began  = time.Now() // of the lock
 	)
 	err := t.advance(ctx, t.memory.recall, func(s state) (state, func(tx HandoverTx) error, error) {
 		tree = tlog.Tree{} // of a plan that came to nothing
@@ -242,7 +244,7 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []checked, b 
 			if drop, err = t.became(ctx, tx, added, keys); err != nil {
 				return err
 			}
-			if err := t.told(ctx, tx, added, keys); err != nil {
+			if partly, err = t.told(ctx, tx, added, keys, r.partly); err != nil {
 				return err
 			}
 			if err := t.enter(ctx, tx, added, s.N, now, drop); err != nil {
@@ -266,6 +268,9 @@ func (t *Trail) sequence(ctx context.Context, head tlog.Tree, rows []checked, b 
 	}
 	if drop != nil {
 		t.dropped(ctx, drop)
+	}
+	if len(added) > 0 {
+		r.partly = partly
 	}
 	r.ahead.addAll(next.N, added, own, now)
 	r.Sequenced += len(added)

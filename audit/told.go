@@ -22,19 +22,45 @@ type toldOf struct{ tx, tenant, table, key string }
 // tellers are what events tell of, all those together that are about the same row.
 type tellers map[toldOf]*capture.Event
 
+// of is what is told of a row, on top of what was told of it before.
+func (a tellers) of(row toldOf, before tellers) *capture.Event {
+	e := a[row]
+	if e == nil {
+		e = &capture.Event{Tx: row.tx, Tenant: row.tenant, Table: row.table, Key: row.key, Paths: make(map[string]bool)}
+		if earlier := before[row]; earlier != nil {
+			maps.Copy(e.Paths, earlier.Paths)
+		}
+		a[row] = e
+	}
+	return e
+}
+
+// mostPartly is of how many rows a pass remembers what was told of them in part. What
+// is forgotten is filed besides.
+const mostPartly = 10_000
+
 // told deletes the captured rows of which rows tell that are about to get their
-// places.
-func (t *Trail) told(ctx context.Context, tx HandoverTx, rows []checked, keys *passKeys) error {
+// places. Events of one transaction may stand in two pages of a pass: what the pages
+// before have told of in part is handed in, and what is so behind this one, answered.
+func (t *Trail) told(ctx context.Context, tx HandoverTx, rows []checked, keys *passKeys, before tellers) (partly tellers, err error) {
 	if can, err := t.captures(ctx, tx); err != nil || !can {
-		return err
+		return nil, err
 	}
 	all := make(tellers)
 	for part := range slices.Chunk(rows, rowsAStatement) {
-		if err := t.tells(ctx, tx, part, keys, all); err != nil {
-			return err
+		if err := t.tells(ctx, tx, part, keys, before, all); err != nil {
+			return nil, err
 		}
 	}
-	return t.dropTold(ctx, tx, all)
+	if partly, err = t.dropTold(ctx, tx, all); err != nil {
+		return nil, err
+	}
+	for row, e := range before {
+		if partly[row] == nil && len(partly) < mostPartly {
+			partly[row] = e
+		}
+	}
+	return partly, nil
 }
 
 // capturedTable is the table whose rows are the objects of a kind: the first that is
@@ -49,7 +75,7 @@ func (t *Trail) capturedTable(kind string) string {
 }
 
 // tells adds what rows tell of.
-func (t *Trail) tells(ctx context.Context, tx HandoverTx, rows []checked, keys *passKeys, all tellers) error {
+func (t *Trail) tells(ctx context.Context, tx HandoverTx, rows []checked, keys *passKeys, before, all tellers) error {
 	by := make(map[[16]byte]*checked, len(rows))
 	var args []any
 	for i := range rows {
@@ -87,11 +113,9 @@ func (t *Trail) tells(ctx context.Context, tx HandoverTx, rows []checked, keys *
 			}
 			row.key = mark.whose()
 		}
-		if all[row] == nil {
-			all[row] = &capture.Event{Tx: row.tx, Tenant: row.tenant, Table: row.table, Key: row.key, Paths: make(map[string]bool)}
-		}
+		e := all.of(row, before)
 		for i := range l.Changes {
-			all[row].Paths[l.Changes[i].Path] = true
+			e.Paths[l.Changes[i].Path] = true
 		}
 		return nil
 	}, `SELECT v.id, left(e.tx, 64), v.surrogate IS NOT NULL, s.surrogate, s.state, s.into_surrogate, s.person, s.tag
@@ -105,8 +129,10 @@ func repeated(one string, n int) string { return strings.TrimSuffix(strings.Repe
 
 // dropTold deletes what events told of. The rule is [capture.Row.ToldBy]; the database
 // finds what it could hold for, each row once, however many rows and events one
-// transaction has. Of all that is read the numbers alone are kept.
-func (t *Trail) dropTold(ctx context.Context, tx HandoverTx, all tellers) error {
+// transaction has. Of all that is read the numbers alone are kept. It answers
+// what is told of a row in part.
+func (t *Trail) dropTold(ctx context.Context, tx HandoverTx, all tellers) (partly tellers, err error) {
+	partly = make(tellers)
 	rows := make(map[[2]string]bool, len(all)) // an event may be about one key in two tables
 	for of := range all {
 		rows[[2]string{of.tx, of.key}] = true
@@ -119,19 +145,24 @@ func (t *Trail) dropTold(ctx context.Context, tx HandoverTx, all tellers) error 
 		}
 		var drop []int64
 		err := t.eachCaptured(ctx, tx, func(row capture.Row) {
-			if e := all[toldOf{row.Tx, row.Tenant, row.Table, row.Key}]; e != nil && row.ToldBy(*e) {
+			of := toldOf{row.Tx, row.Tenant, row.Table, row.Key}
+			switch e := all[of]; {
+			case e == nil:
+			case row.ToldBy(*e):
 				drop = append(drop, row.N)
+			case len(partly) < mostPartly:
+				partly[of] = e
 			}
 		}, func(int64) {}, `(tx, key) IN (VALUES `+repeated(`(?::text, ?::text)`, len(part))+`)`, args...)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		there, err := t.takeCaptured(ctx, tx, drop)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		total += len(there)
 	}
 	t.observe(ctx, "audit.captured.told", float64(total))
-	return nil
+	return partly, nil
 }

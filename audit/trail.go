@@ -76,7 +76,7 @@ func Open(ctx context.Context, store Store, config Config) (*Trail, error) {
 	if t.db, err = sqldb.Open(ctx, store.DB()); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}
-	if err := t.declareCaptured(); err != nil {
+	if err := t.declareCaptured(ctx); err != nil {
 		return nil, err
 	}
 	if t.saleText, err = t.insertInto(ctx); err != nil {

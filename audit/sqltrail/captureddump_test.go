@@ -64,6 +64,7 @@ func TestADumpOnAnotherServerFilesNothingTwice(t *testing.T) {
 				second.sequence()
 				require.Equal(t, []string{"deals i 3", "deals i 4"}, second.filed())
 				require.Zero(t, second.waiting())
+				require.Zero(t, second.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE tx IS NOT NULL`), "no row that waits no more says of which transaction it was")
 				second.agree()
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/audit"
+	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
@@ -29,6 +30,25 @@ func TestAChangedTableOfCapturedRowsStopsNoEvent(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Tables of events that a version before the first release made are refused where rows
+// are captured, and the error says what to do.
+func TestOpenRefusesEventsOfTheVersionBefore(t *testing.T) {
+	oneCapturing(t, func(s *capturing) {
+		s.exec(`ALTER TABLE crmguard_audit_events ALTER tx DROP DEFAULT`)
+		s.exec(`ALTER TABLE crmguard_audit_events ALTER tx TYPE xid8 USING NULL`)
+		s.exec(`ALTER TABLE crmguard_audit_events ALTER tx SET DEFAULT pg_current_xact_id()`)
+		store, err := sqltrail.Open(t.Context(), s.db.DB)
+		require.NoError(t, err)
+		_, err = audit.Open(t.Context(), store, s.config)
+		var before *audit.ErrSchema
+		require.ErrorAs(t, err, &before)
+		require.ErrorContains(t, err, "migration 1")
+		s.config.Captured = nil
+		_, err = audit.Open(t.Context(), store, s.config)
+		require.NoError(t, err, "nothing else reads it")
+	})
 }
 
 // Row security over the table of captured rows would hide them: that is no empty table.

@@ -32,6 +32,25 @@ func TestAnEventHidesOnlyTheColumnsItTellsOf(t *testing.T) {
 	})
 }
 
+// Events of one transaction that stand in two pages of a pass tell of a row together.
+func TestEventsOfTwoPagesTellTogether(t *testing.T) {
+	oneCapturing(t, func(s *capturing) {
+		s.does([]string{`INSERT INTO contacts (id) VALUES ('p1')`})
+		s.sequence()
+		before := len(s.filed())
+		first := make([]audit.Event, 255) // so that the page ends behind the first of the two
+		for i := range first {
+			first[i] = event(s.t, audit.Ref("note", "1"))
+		}
+		s.does(nil, first...)
+		p1 := audit.PersonRef("contact", "p1")
+		s.does([]string{`UPDATE contacts SET stage = 'x', email = 'y'`}, event(s.t, p1, "stage"), event(s.t, p1, "email"))
+		s.does([]string{`UPDATE contacts SET stage = 'z', email = 'z'`}, event(s.t, p1, "stage")) // of another transaction
+		s.sequence()
+		require.Len(s.t, s.filed()[before:], 1, "both columns of the first were told of, one of the second was not")
+	})
+}
+
 // Of several tables of one kind the first is the one whose rows are the objects: what
 // happens to a row of another under the same key no event tells of.
 func TestAnEventTellsOfRowsOfItsOwnTable(t *testing.T) {
