@@ -46,9 +46,9 @@
 // the application, also not in sessions that are open meanwhile. Until the pack
 // is applied again such changes are captured some twenty times as slowly (see
 // Cost), so apply it in the migration itself; a column that has come since is
-// named where nothing else changed with it; and where a column of the key or of
-// the tenant has gone or has another name, the rows are captured without it, and
-// are filed without an object.
+// named where nothing else changed with it; and where a column of the key, of the
+// tenant or of the person has gone or has another name, the rows are captured without
+// it, without a key where it is the person's, and are filed without an object.
 //
 // # What it does not
 //
@@ -82,18 +82,20 @@
 // until the row is filed, when a surrogate takes its place; so is the id in the
 // column Table.Person, and so are a tenant or a claimed actor that are names. An
 // erasure files what waits about the person. What another table's key says of a
-// person stands in the log, also behind the erasure, unless Person is set. It lies in backups of that time. Where nothing
-// files, the rows stay: install the pack with a trail that does. Names of columns
+// person stands in the log, also behind the erasure, unless Person is set. The rows lie
+// in backups of that time. Where nothing files, and while the keys of their tenant do
+// not answer, they stay: install the pack with a trail that files. Names of columns
 // stand in the log in the clear: Skip those that say too much.
 //
 // # Names of rows
 //
 // The name of a row is its key as text: an integer in decimal digits, a UUID in
 // small letters, text of any type and the label of an enum as they are, bytes as
-// \x and hexadecimal digits; a char(n) without the blanks that pad it; times, intervals and floats in one form, whatever
-// the session has set. Several columns are joined by a slash, with % and / in
-// them as %25 and %2F. A name longer than 255 bytes, and NULL in any column of
-// it, is none; a key with the column Person in it names nothing either.
+// \x and hexadecimal digits, a char(n) without the blanks that pad it; times,
+// intervals and floats in one form, whatever the session has set. Several columns are
+// joined by a slash, with % and / in them as %25 and %2F. A row has no name where one
+// would be longer than 255 bytes, where a column of it is NULL, and where the column
+// Person is one of the key: the name would say who the person is.
 //
 // # Cost
 //
@@ -115,7 +117,8 @@
 // applied: a table or column that is not there (42P01, 42703), a table without a
 // primary key where Key is empty (42704), a view (42809), a table named twice
 // (42710) or under the name that another one had (55006), a table of captured
-// rows of another owner (42501). It is one statement: then nothing of it is done.
+// rows of another owner (42501) or another version (42804). It is one statement: then
+// nothing of it is done.
 //
 // # Format and compatibility
 //

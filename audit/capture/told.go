@@ -1,7 +1,7 @@
 package capture
 
 // An Event is what the application recorded about one object in one transaction, as
-// far as it may tell of captured changes: one event, or all of them together.
+// far as it may tell of captured changes: one event, or all of one pass together.
 type Event struct {
 	// Tx is the transaction, as a Row has it.
 	Tx string
@@ -21,7 +21,9 @@ type Event struct {
 // them about the row itself, and, of an update, they name each column that changed. So
 // a reading in the transaction of an update does not hide the update, nor a change of
 // one column that of another; in that of an insertion or a deletion any event about
-// the row tells of it, as the names of actions are the application's.
+// the row tells of it, as the names of actions are the application's. Whose value a field
+// holds, the object's or that of a person who was named with it, makes no difference: it
+// is the column of one row.
 //
 // Nothing tells of a truncation, of a row that has no key, of an update whose columns
 // are not known, nor of a row of another table under the same key.
