@@ -142,3 +142,15 @@ func TestWhatWasToldOfIsReadOnce(t *testing.T) {
 	drain()
 	pass(nil, event(t, audit.Ref("note", "1"))) // alone in its pass, and of a kind of which nothing is captured
 }
+
+// What was set aside waits no more: it tells of nothing, and says no more of which
+// transaction it was.
+func TestWhatWasSetAsideIsOfNoTransaction(t *testing.T) {
+	oneCapturing(t, func(s *capturing) {
+		s.does([]string{`INSERT INTO deals VALUES (1, 1)`}, event(s.t, audit.Ref("deal", "1"), "amount"))
+		s.exec(`UPDATE crmguard_audit_events SET body = set_byte(body, length(body) - 1, 255 - get_byte(body, length(body) - 1)) WHERE idx IS NULL`)
+		require.Equal(s.t, 1, s.sequence().Aside)
+		require.Equal(s.t, []string{"deals i 1"}, s.filed())
+		require.Zero(s.t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events WHERE tx IS NOT NULL`))
+	})
+}
