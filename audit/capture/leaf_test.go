@@ -1,8 +1,8 @@
 package capture_test
 
 import (
-	"os"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"

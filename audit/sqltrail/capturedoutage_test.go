@@ -11,19 +11,17 @@ import (
 	"github.com/crmguard/crmguard/audit/capture"
 )
 
-// silentKeys do not answer for one tenant.
+// silentKeys answer for all tenants but one.
 type silentKeys struct {
 	audit.Keys
 	tenant string
 }
 
-var errSilent = errors.New("no answer")
-
-func (k *silentKeys) MACKeys(ctx context.Context, tenant string, info []byte) ([]uint32, [][]byte, error) {
-	if tenant == k.tenant {
-		return nil, nil, errSilent
+func (k *silentKeys) MACKeys(ctx context.Context, tenant string, info []byte) (ids []uint32, keys [][]byte, err error) {
+	if err = errors.New("no answer"); tenant != k.tenant {
+		ids, keys, err = k.Keys.MACKeys(ctx, tenant, info)
 	}
-	return k.Keys.MACKeys(ctx, tenant, info)
+	return ids, keys, err
 }
 
 // While the keys of a tenant do not answer, rows about its persons wait, and nothing
