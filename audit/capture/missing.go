@@ -19,10 +19,11 @@ type Lack struct {
 
 // Missing compares the database with the descriptions and answers what lacks:
 // triggers that are not there or are disabled, also on one partition, tables
-// whose columns are others by now, another pack. It needs no rights. Call it at
-// start, and every few minutes: whoever owns a table can take its trigger away,
-// and only such a question notices it, as a trigger that is not there says
-// nothing.
+// whose columns are others by now, another pack, captured rows that stand where this
+// session does not read them. It needs no right on the tables, and the search path of
+// the trail that files. Call it at start, and every few minutes: whoever owns a table
+// can take its trigger away, and only such a question notices it, as a trigger that is
+// not there says nothing.
 func Missing(ctx context.Context, db *sql.DB, tables ...Table) ([]Lack, error) {
 	if db == nil {
 		return nil, &TableError{Field: "Missing", Why: "was given no database: hand it in"}
