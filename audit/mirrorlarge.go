@@ -195,7 +195,7 @@ func (t *Trail) namesThatStay(ctx context.Context, sink Sink, names, ours []mirr
 	look := make(map[int64]bool) // and whether a name there may go
 	for i := range names {
 		if l := &names[i]; !fresh[l.idx] && work.looksAt(l) {
-			look[l.idx] = look[l.idx] || !has[l.key()]
+			look[l.idx] = look[l.idx] || !has[l.key()] && !l.nobodys()
 		}
 	}
 	files := make(map[int64]map[string]bool)

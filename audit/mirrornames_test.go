@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,7 +51,7 @@ func waits(b *bench, person string) {
 func TestATurnWithinAnErasureReachesLargeEvents(t *testing.T) {
 	for name, lost := range map[string]bool{"a block": false, "none": true} {
 		t.Run(name, func(t *testing.T) {
-			b, mirror, owner := largeOne(t, "p")
+			b, mirror, owner := largeOne(t, "p", "q")
 			waits(b, "p")
 			if lost {
 				files := mirror.FS()
@@ -96,7 +97,7 @@ func TestATurnWithinAPruneOfOpeningsReachesLargeEvents(t *testing.T) {
 // An erasure that writes a block anew takes from it no name of somebody whose own erasure
 // the mirror has not heard of yet.
 func TestAnErasureLeavesTheNamesOfOthers(t *testing.T) {
-	b, mirror, p := largeOne(t, "p")
+	b, mirror, p := largeOne(t, "p", "r")
 	b.record(large(100_000, "q"))
 	b.run()
 	q := b.surrogate("q")
@@ -110,7 +111,12 @@ func TestAnErasureLeavesTheNamesOfOthers(t *testing.T) {
 // An erasure reaches the file of an entry whose block is gone or damaged, from its
 // beginning on or behind it; and a round one that somebody has put back alone.
 func TestAnErasureReachesLargeEventsOfADamagedBlock(t *testing.T) {
-	for name, damage := range blockDamages {
+	damages := maps.Clone(blockDamages)
+	damages["gone, and that of the entry short"] = func(files fstest.MapFS) {
+		delete(files, "openings/000")
+		shorten(files["openings/000.p/1"])
+	}
+	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
 			b, mirror, owner := largeOne(t, "p")
 			files := mirror.FS()
@@ -137,10 +143,13 @@ func TestAnErasureReachesLargeEventsOfADamagedBlock(t *testing.T) {
 	}
 }
 
+func shorten(f *fstest.MapFile) { f.Data = f.Data[:len(f.Data)-3] }
+
 // blockDamages are what may become of the file of a block whose second record is that of
 // a large entry.
 var blockDamages = map[string]func(files fstest.MapFS){
 	"gone":    func(files fstest.MapFS) { delete(files, "openings/000") },
+	"short":   func(files fstest.MapFS) { shorten(files["openings/000"]) },
 	"damaged": func(files fstest.MapFS) { files["openings/000"].Data = []byte("x") },
 	"cut": func(files fstest.MapFS) {
 		files["openings/000"].Data = files["openings/000"].Data[:len("crmguard/audit/openings/v1\n")+8+20]
@@ -224,6 +233,45 @@ func TestALargeEntryOfABlockStaysThere(t *testing.T) {
 	require.Zero(t, held(mirror.FS(), owner))
 }
 
+// halfMirrored has an entry of two persons in the mirror, of which the opening of one is in
+// the database alone, and says under whose name.
+func halfMirrored(b *bench, folder *audittest.Sink) []byte {
+	b.t.Helper()
+	b.record(update("a", 1))
+	b.record(large(100_000, "p", "q"))
+	b.fill(300) // the block is full
+	b.run()
+	owner := b.surrogate("p")
+	var sealed []byte
+	require.NoError(b.t, b.db.QueryRow(`SELECT sealed FROM crmguard_audit_openings WHERE owner = ?`, owner).Scan(&sealed))
+	b.exec(`DELETE FROM crmguard_audit_openings WHERE owner = ?`, owner)
+	require.NoError(b.t, folder.RemoveAll(b.t.Context(), "openings"))
+	b.rounds()
+	require.Contains(b.t, folder.FS(), "openings/000.p/1")
+	require.Zero(b.t, held(fstest.MapFS{"": folder.FS()["openings/000.p/1"]}, owner))
+	b.exec(`INSERT INTO crmguard_audit_openings (idx, owner, sealed) VALUES (1, ?, ?)`, owner, sealed)
+	b.advance(time.Hour)
+	return owner
+}
+
+// Whom the block does not name in an entry yet comes into the file of the entry behind the
+// name, also where it has others.
+func TestANameComesBeforeWhatItNames(t *testing.T) {
+	b, mirror := mirrored(t)
+	owner := halfMirrored(b, mirror)
+	mirror.Fail = func(op, name string) error {
+		if op == "swap" && name == "openings/000" {
+			return io.ErrClosedPipe
+		}
+		return nil
+	}
+	b.run()
+	mirror.Fail = nil
+	waits(b, "p")
+	require.NoError(t, b.trail.Erase(t.Context(), "main", "p"))
+	require.Zero(t, held(mirror.FS(), owner))
+}
+
 // A write of the file of an entry that is under way while a turn takes the name of what
 // it brings from the block arrives at another file.
 func TestANameGoesBehindWritesThatAreUnderWay(t *testing.T) {
@@ -237,23 +285,10 @@ func TestANameGoesBehindWritesThatAreUnderWay(t *testing.T) {
 			<-goOn
 		}
 	}})
-	b.record(update("a", 1))
-	b.record(large(100_000, "p", "q"))
-	b.run()
-	owner := b.surrogate("p")
-	var sealed []byte
-	require.NoError(t, b.db.QueryRow(`SELECT sealed FROM crmguard_audit_openings WHERE owner = ?`, owner).Scan(&sealed))
-	b.exec(`DELETE FROM crmguard_audit_openings WHERE owner = ?`, owner)
-	require.NoError(t, folder.RemoveAll(t.Context(), "openings/000"))
-	require.NoError(t, folder.RemoveAll(t.Context(), "openings/000.p"))
-	b.rounds() // without p
-	require.Zero(t, held(fstest.MapFS{"": folder.FS()["openings/000.p/1"]}, owner))
-	b.exec(`INSERT INTO crmguard_audit_openings (idx, owner, sealed) VALUES (1, ?, ?)`, owner, sealed)
-
+	owner := halfMirrored(b, folder)
 	other := b.impatient(b.sink)
 	other.mirroredIn(folder)
 	stopping.Store(true)
-	b.advance(time.Hour)
 	go func() {
 		defer close(done)
 		if _, err := b.trail.RunOnce(context.WithoutCancel(t.Context())); err != nil {
