@@ -214,10 +214,10 @@ func TestFrozenFilesOfTheMirror(t *testing.T) {
 		require.NoError(t, err)
 	}
 	mirror := files{}
-	require.NoError(t, s.mirrorFile(t.Context(), mirror, mirroredOpenings, 0, nil))
-	require.NoError(t, s.mirrorFile(t.Context(), mirror, mirroredOpenings, 0, nil), "and it says the same")
+	require.NoError(t, s.mirrorOpenings(t.Context(), mirror, 0, blockWork{}))
+	require.NoError(t, s.mirrorOpenings(t.Context(), mirror, 0, blockWork{}), "and it says the same")
 	for range 2 {
-		require.NoError(t, s.mirrorFile(t.Context(), mirror, mirroredPeople, 0, func(*mirrorLine) bool { return false }))
+		require.NoError(t, s.mirrorPeople(t.Context(), mirror, 0, func(*mirrorLine) bool { return false }))
 	}
 	require.Equal(t, []string{"openings/000", "people/000"}, slices.Sorted(maps.Keys(mirror)))
 	require.Equal(t, in.Mirror.OpeningsFile, hex.EncodeToString(mirror["openings/000"]))
@@ -226,7 +226,7 @@ func TestFrozenFilesOfTheMirror(t *testing.T) {
 	_, err = db.ExecContext(t.Context(), `INSERT INTO crmguard_audit_openings (idx, owner, sealed) VALUES (?, ?, ?)`, large.Index, unhex(t, large.Owner), bytes.Repeat(unhex(t, large.Byte), large.Bytes))
 	require.NoError(t, err)
 	delete(mirror, "openings/000")
-	require.NoError(t, s.mirrorFile(t.Context(), mirror, mirroredOpenings, 0, nil))
+	require.NoError(t, s.mirrorOpenings(t.Context(), mirror, 0, blockWork{}))
 	require.Equal(t, large.BlockFile, hex.EncodeToString(mirror["openings/000"]))
 	digest := sha256.Sum256(mirror["openings/000.p/7"])
 	require.Equal(t, large.FileSHA256, hex.EncodeToString(digest[:]))

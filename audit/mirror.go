@@ -56,7 +56,7 @@ func (t *Trail) mirrorAll(ctx context.Context, sink Sink) error {
 		from, people = 0, 0
 	}
 	for n := max(from, s.pruned) / mirrorBlock; n*mirrorBlock < s.N; n++ {
-		if err := t.mirrorOpenings(ctx, sink, n, from, nil); err != nil {
+		if err := t.mirrorOpenings(ctx, sink, n, blockWork{since: from, first: n*mirrorBlock >= s.mirrored}); err != nil {
 			return err
 		}
 	}
@@ -67,7 +67,7 @@ func (t *Trail) mirrorAll(ctx context.Context, sink Sink) error {
 	// From a block further back on: on servers a row may commit behind one with a higher
 	// number. Who is later than that is found by a round.
 	for n := max(people-mirrorBlock, 0) / mirrorBlock; last > 0 && n*mirrorBlock <= last; n++ {
-		if err := t.mirrorFile(ctx, sink, mirroredPeople, n, nil); err != nil {
+		if err := t.mirrorPeople(ctx, sink, n, nil); err != nil {
 			return err
 		}
 	}
@@ -94,27 +94,25 @@ func (t *Trail) mirrorPeopleAnew(ctx context.Context) error {
 	})
 }
 
-// mirrorFile makes one file of the mirror what the database says now, beside what
-// only the file has; gone says what has just been deleted, nil for nothing. What is
-// read from the database is read after the file, and the file is exchanged only
-// where it is still the same, so that nobody writes an older state over a newer
-// one: one from before an erasure. For the sake of that an erasure writes it anew,
-// under another number, also where it says the same: a call that was made before
-// and arrives after it then meets another file.
-func (t *Trail) mirrorFile(ctx context.Context, sink Sink, kind string, n int64, gone func(*mirrorLine) bool) error {
-	if kind == mirroredOpenings {
-		return t.mirrorOpenings(ctx, sink, n, 0, gone)
-	}
-	return t.mirrorSwap(ctx, sink, kind, n, mirrorName(kind, n), gone, func(there []byte, _ bool) ([]byte, []byte, error) {
-		data, err := t.peopleData(ctx, n)
-		return there, data, err
+// mirrorPeople makes a file of heads what the database says now, beside what only the
+// file has; gone says what has just been deleted, nil for nothing.
+func (t *Trail) mirrorPeople(ctx context.Context, sink Sink, n int64, gone func(*mirrorLine) bool) error {
+	_, err := t.mirrorSwap(ctx, sink, mirroredPeople, n, mirrorName(mirroredPeople, n), gone, func(old []byte) (taken, data []byte, err error) {
+		_, taken, _ = mirrorRecords(mirroredPeople, old)
+		data, err = t.peopleData(ctx, n)
+		return taken, data, err
 	})
+	return err
 }
 
-// mirrorSwap makes one file of block n of the mirror what read says: that hears the records of the
-// file, or that it is damaged, and answers with those that it takes for them, and with
-// what the database says.
-func (t *Trail) mirrorSwap(ctx context.Context, sink Sink, kind string, n int64, name string, gone func(*mirrorLine) bool, read func(there []byte, damaged bool) (taken, data []byte, err error)) error {
+// mirrorSwap makes one file of block n anew, and says what records it then has. The
+// file as it is, nil for none, is handed to read. That answers with the records of it
+// that may stay, and with what the database says. The file is exchanged only where it is
+// still the same, so that nobody writes an older state over a newer one: one from
+// before an erasure. For the sake of that an erasure, which has a gone, writes it anew
+// under another number also where it says the same: a call that was made before and
+// arrives after it then meets another file.
+func (t *Trail) mirrorSwap(ctx context.Context, sink Sink, kind string, n int64, name string, gone func(*mirrorLine) bool, read func(old []byte) (taken, data []byte, err error)) (records []byte, err error) {
 	for range swaps {
 		old, err := sink.ReadFile(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -123,25 +121,25 @@ func (t *Trail) mirrorSwap(ctx context.Context, sink Sink, kind string, n int64,
 			old = []byte{}
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		number, there, whole := mirrorRecords(kind, old)
-		taken, data, err := read(there, old != nil && !whole)
+		taken, data, err := read(old)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if data, err = t.withKept(ctx, kind, n, taken, data, gone); err != nil {
-			return err
+			return nil, err
 		}
+		number, there, whole := mirrorRecords(kind, old)
 		if whole && gone == nil && bytes.Equal(there, data) {
-			return nil
+			return data, nil
 		}
 		file := binary.BigEndian.AppendUint64([]byte(mirrorLabel(kind)), number+1)
 		if err = sink.SwapFile(ctx, name, old, append(file, data...)); !errors.Is(err, ErrChanged) {
-			return err
+			return data, err
 		}
 	}
-	return fmt.Errorf("%w: others kept replacing a file of the mirror", ErrChanged)
+	return nil, fmt.Errorf("%w: others kept replacing a file of the mirror", ErrChanged)
 }
 
 // mirrorRecords are what stands in a file of the mirror behind its label and its
@@ -174,7 +172,7 @@ func (t *Trail) mirrorErased(ctx context.Context, sink Sink, s surrogateID) erro
 	if _, err := t.one(ctx, t.db, []any{&n}, `SELECT n FROM crmguard_audit_surrogates WHERE tenant = ? AND surrogate = ?`, s.tenant, s.surrogate[:]); err != nil {
 		return err
 	}
-	if err := t.mirrorFile(ctx, sink, mirroredPeople, n/mirrorBlock, of); err != nil {
+	if err := t.mirrorPeople(ctx, sink, n/mirrorBlock, of); err != nil {
 		return err
 	}
 	from, err := t.unfoundFrom(ctx)
@@ -186,7 +184,7 @@ func (t *Trail) mirrorErased(ctx context.Context, sink Sink, s surrogateID) erro
 		return err
 	}
 	for n := from / mirrorBlock; n*mirrorBlock < size; n++ {
-		if err := t.mirrorFile(ctx, sink, mirroredOpenings, n, of); err != nil {
+		if err := t.mirrorOpenings(ctx, sink, n, blockWork{gone: of}); err != nil {
 			return err
 		}
 	}
@@ -196,7 +194,7 @@ func (t *Trail) mirrorErased(ctx context.Context, sink Sink, s surrogateID) erro
 		if err != nil || !found {
 			return err
 		}
-		if err := t.mirrorFile(ctx, sink, mirroredOpenings, idx/mirrorBlock, of); err != nil {
+		if err := t.mirrorOpenings(ctx, sink, idx/mirrorBlock, blockWork{gone: of}); err != nil {
 			return err
 		}
 		next = (idx/mirrorBlock + 1) * mirrorBlock
@@ -245,7 +243,7 @@ func (t *Trail) mirroredOf(ctx context.Context, from int64, page []adopted) (out
 				out = append(out, []any{l.idx, l.surrogate[:], l.sealed})
 			}
 		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
 			return nil, err
 		}
 	}

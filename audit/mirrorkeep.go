@@ -243,10 +243,13 @@ func (t *Trail) goOver(ctx context.Context, sink Sink, kind string, next *int64,
 			return nil
 		}
 		var err error
-		if *next*mirrorBlock < pruned {
-			err = mirrorForget(ctx, sink, kind, *next)
-		} else {
-			err = t.mirrorFile(ctx, sink, kind, *next, nil)
+		switch {
+		case *next*mirrorBlock < pruned:
+			err = mirrorForget(ctx, sink, *next)
+		case kind == mirroredPeople:
+			err = t.mirrorPeople(ctx, sink, *next, nil)
+		default:
+			err = t.mirrorOpenings(ctx, sink, *next, blockWork{})
 		}
 		if err != nil {
 			return err
@@ -256,15 +259,17 @@ func (t *Trail) goOver(ctx context.Context, sink Sink, kind string, next *int64,
 	return nil
 }
 
-// mirrorForget removes a file of the mirror, if it is there.
-func mirrorForget(ctx context.Context, sink Sink, kind string, n int64) error {
-	name := mirrorName(kind, n)
-	_, err := sink.ReadFile(ctx, name)
-	if remover, ok := sink.(Remover); ok && err == nil {
-		err = remover.RemoveAll(ctx, name)
+// mirrorForget removes the files of a block of openings, whichever of them are there:
+// who was stopped, or came late, leaves the one without the other.
+func mirrorForget(ctx context.Context, sink Sink, n int64) error {
+	remover, ok := sink.(Remover)
+	if !ok {
+		return nil
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	name := mirrorName(mirroredOpenings, n)
+	err := remover.RemoveAll(ctx, name)
+	if err == nil {
+		err = remover.RemoveAll(ctx, largeFolder(n))
 	}
 	return err
 }

@@ -15,23 +15,48 @@ import (
 // A file of the mirror is in memory as a whole, and read and written in each pass until
 // its block is full. What it holds is bounded: an entry with more sealed bytes than a
 // file is to have of one gets a file of its own, beside the block's, whose records then
-// say who has an opening there, and nothing else. That is written before the file of the
-// entry is there, and takes the name away when what it names has gone: whoever comes
-// behind it, an erasure too, finds the file of the entry by it, and replaces that.
+// then say who has an opening there, and nothing else. A name is written before what it
+// names, and goes behind it, when the file of the entry has been read back without it:
+// whoever is stopped in between, or comes at that moment, an erasure too, finds the file by
+// it. The last name of an entry gives way to nobody's, so that the file is found as long as
+// it is there, also by whoever looks for what somebody has put back.
 
 // mirrorLargest is how many sealed bytes of one entry stand in the file of its block,
 // which so has 4 MB.
 const mirrorLargest = 16 << 10
 
+// blockWork says what is to be done to the files of a block of openings; the zero
+// value looks at all of them.
+type blockWork struct {
+	since int64                  // from here on entries with a file of their own are looked at
+	first bool                   // no file of it has been written yet: none is looked for
+	gone  func(*mirrorLine) bool // says what has just been deleted, nil for nothing
+}
+
+// looksAt says that the file of the entry that a name stands for is looked at: an erasure
+// looks also where the name is nobody's.
+func (w *blockWork) looksAt(l *mirrorLine) bool {
+	if w.gone == nil {
+		return l.idx >= w.since
+	}
+	return l.nobodys() || w.gone(l)
+}
+
 // largeName is the name of the file of one entry. It lies where partial bundles do, so
 // that retention takes it along.
 func largeName(idx int64) string {
-	return mirrorName(mirroredOpenings, idx/mirrorBlock) + ".p/" + strconv.FormatInt(idx%mirrorBlock, 10)
+	return largeFolder(idx/mirrorBlock) + "/" + strconv.FormatInt(idx%mirrorBlock, 10)
 }
+
+// largeFolder is where the files of single entries of a block are.
+func largeFolder(n int64) string { return mirrorName(mirroredOpenings, n) + ".p" }
 
 // elsewhere says that a record of a block only names the file of its entry: what is
 // sealed has more bytes than none.
 func (l *mirrorLine) elsewhere() bool { return len(l.sealed) == 0 }
+
+// nobodys says that a record only tells of the file of its entry, and of nobody in it.
+func (l *mirrorLine) nobodys() bool { return l.surrogate == [16]byte{} }
 
 // appendRecord appends an opening as it stands in the mirror, or where it is elsewhere.
 func appendRecord(out []byte, idx int64, owner, sealed []byte) []byte {
@@ -40,26 +65,31 @@ func appendRecord(out []byte, idx int64, owner, sealed []byte) []byte {
 }
 
 // largeOf are the entries of a block that have, or are to have, a file of their own:
-// those of whom the block's file says so, which has these records, and those that
-// are large. Once it has one an entry keeps it, whatever an erasure leaves of it.
-func (t *Trail) largeOf(ctx context.Context, n int64, lines []mirrorLine) (large, told map[int64]bool, err error) {
-	large, told = make(map[int64]bool), make(map[int64]bool)
+// those of whom these records of the block's say so, and of those that do not stand in
+// the block as a whole the large ones. Where an entry is once it stays, whatever an
+// erasure leaves of it: moving it would have it nowhere for a moment.
+func (t *Trail) largeOf(ctx context.Context, n int64, lines []mirrorLine) (map[int64]bool, error) {
+	large, here := make(map[int64]bool), make(map[int64]bool)
 	for i := range lines {
 		if lines[i].elsewhere() {
-			large[lines[i].idx], told[lines[i].idx] = true, true
+			large[lines[i].idx] = true
+		} else {
+			here[lines[i].idx] = true
 		}
 	}
-	return large, told, t.query(ctx, t.db, func(rows answer) error {
+	return large, t.query(ctx, t.db, func(rows answer) error {
 		var idx int64
 		err := rows.Scan(&idx)
-		large[idx] = true
+		if !here[idx] {
+			large[idx] = true
+		}
 		return err
 	}, `SELECT idx FROM crmguard_audit_openings WHERE idx >= ? AND idx < ? GROUP BY idx HAVING SUM(LENGTH(sealed)) > ?`, n*mirrorBlock, (n+1)*mirrorBlock, mirrorLargest)
 }
 
-// strays are records for what lies in files of entries that the damaged file of their
-// block names no more.
-func (t *Trail) strays(ctx context.Context, sink Sink, n int64) (records []byte, err error) {
+// strays are names for what lies in files of entries that a file of their block which is
+// damaged or lost names no more.
+func (t *Trail) strays(ctx context.Context, sink Sink, n int64) (names []byte, err error) {
 	for idx := n * mirrorBlock; idx < (n+1)*mirrorBlock; idx++ {
 		file, err := sink.ReadFile(ctx, largeName(idx))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -68,67 +98,139 @@ func (t *Trail) strays(ctx context.Context, sink Sink, n int64) (records []byte,
 		if err != nil {
 			return nil, err
 		}
-		_, rest, _ := mirrorRecords(mirroredOpenings, file)
-		lines, _ := mirrorLines(mirroredOpenings, rest) // a damaged rest says nothing
+		_, rest, whole := mirrorRecords(mirroredOpenings, file)
+		lines, torn := mirrorLines(mirroredOpenings, rest)
 		for i := range lines {
-			records = appendRecord(records, idx, lines[i].surrogate[:], nil)
+			names = appendRecord(names, idx, lines[i].surrogate[:], nil)
+		}
+		if !whole || torn != nil || len(lines) == 0 { // nobody can tell whose it is
+			names = appendRecord(names, idx, make([]byte, 16), nil)
 		}
 	}
-	return records, nil
+	return names, nil
 }
 
-// mirrorOpenings does for a block of openings what mirrorFile does, and for those of
-// its entries that have files of their own: of entries before since only where gone
-// has something of them, or the file of the block did not name them. What the block
-// already names comes before it: as long as something is there the block says so,
-// wherever this is stopped.
-func (t *Trail) mirrorOpenings(ctx context.Context, sink Sink, n, since int64, gone func(*mirrorLine) bool) error {
-	file := func(idx int64) error {
-		return t.mirrorSwap(ctx, sink, mirroredOpenings, n, largeName(idx), gone, func(there []byte, _ bool) ([]byte, []byte, error) {
-			data, err := t.openingData(ctx, idx)
-			return there, data, err
-		})
-	}
-	var fresh []int64
-	err := t.mirrorSwap(ctx, sink, mirroredOpenings, n, mirrorName(mirroredOpenings, n), gone, func(there []byte, damaged bool) ([]byte, []byte, error) {
-		if damaged {
-			more, err := t.strays(ctx, sink, n)
-			if err != nil {
-				return nil, nil, err
-			}
-			there = more
-		}
-		lines, _ := mirrorLines(mirroredOpenings, there) // a damaged rest says nothing
-		large, told, err := t.largeOf(ctx, n, lines)
+// mirrorOpenings makes the files of a block of openings what the database says now,
+// beside what only they have. Of whom the block's file does not know yet in an entry is
+// written into the entry's behind it, and all else before it. What is read from the
+// database is read after the file.
+func (t *Trail) mirrorOpenings(ctx context.Context, sink Sink, n int64, work blockWork) error {
+	var fresh map[int64]bool
+	_, err := t.mirrorSwap(ctx, sink, mirroredOpenings, n, mirrorName(mirroredOpenings, n), work.gone, func(old []byte) (here, data []byte, err error) {
+		lines, err := t.blockLines(ctx, sink, n, old, work.first)
 		if err != nil {
 			return nil, nil, err
 		}
-		due := make(map[int64]bool)
+		large, err := t.largeOf(ctx, n, lines)
+		if err != nil {
+			return nil, nil, err
+		}
+		if data, err = t.blockData(ctx, n, large); err != nil {
+			return nil, nil, err
+		}
+		ours, err := mirrorLines(mirroredOpenings, data)
+		if err != nil {
+			return nil, nil, err
+		}
+		var names []mirrorLine
+		known := make(map[string]bool)
 		for i := range lines {
-			if l := &lines[i]; l.elsewhere() && (gone == nil && l.idx >= since || gone != nil && gone(l)) {
-				due[l.idx] = true
+			if l := &lines[i]; l.elsewhere() {
+				names, known[l.key()] = append(names, *l), true
+			} else {
+				here = append(here, l.whole...)
 			}
 		}
-		for idx := range due {
-			if err := file(idx); err != nil {
-				return nil, nil, err
+		fresh = make(map[int64]bool)
+		for i := range ours {
+			if l := &ours[i]; l.elsewhere() && !known[l.key()] {
+				fresh[l.idx] = true
 			}
 		}
-		fresh = fresh[:0]
-		for idx := range large {
-			if !told[idx] {
-				fresh = append(fresh, idx)
-			}
-		}
-		data, err := t.blockData(ctx, n, large)
-		return there, data, err
+		stay, err := t.namesThatStay(ctx, sink, names, ours, fresh, work)
+		return here, append(data, stay...), err
 	})
-	for _, idx := range fresh {
+	for idx := range fresh {
 		if err == nil {
-			err = file(idx)
+			_, err = t.mirrorLarge(ctx, sink, idx, work.gone)
 		}
 	}
 	return err
+}
+
+// blockLines are the records of the file of a block, with names for what it does not
+// tell of where it is damaged or lost.
+func (t *Trail) blockLines(ctx context.Context, sink Sink, n int64, old []byte, first bool) ([]mirrorLine, error) {
+	_, there, whole := mirrorRecords(mirroredOpenings, old)
+	lines, torn := mirrorLines(mirroredOpenings, there)
+	if whole && torn == nil || old == nil && first {
+		return lines, nil
+	}
+	names, err := t.strays(ctx, sink, n)
+	if err != nil {
+		return nil, err
+	}
+	more, err := mirrorLines(mirroredOpenings, names)
+	return append(lines, more...), err
+}
+
+// mirrorLarge makes the file of one entry what the database says, beside what only the
+// file has, and says what records it then has.
+func (t *Trail) mirrorLarge(ctx context.Context, sink Sink, idx int64, gone func(*mirrorLine) bool) ([]byte, error) {
+	return t.mirrorSwap(ctx, sink, mirroredOpenings, idx/mirrorBlock, largeName(idx), gone, func(old []byte) (taken, data []byte, err error) {
+		_, taken, _ = mirrorRecords(mirroredOpenings, old)
+		data, err = t.openingData(ctx, idx)
+		return taken, data, err
+	})
+}
+
+// namesThatStay are those of a block's names that the database, which has ours, does not
+// have any more: of entries whose files are not looked at now, and of whom the file of
+// the entry still has something; and nobody's, of an entry that would have none.
+func (t *Trail) namesThatStay(ctx context.Context, sink Sink, names, ours []mirrorLine, fresh map[int64]bool, work blockWork) (stay []byte, err error) {
+	has, named := make(map[string]bool), make(map[int64]bool)
+	for i := range ours {
+		has[ours[i].key()], named[ours[i].idx] = true, true
+	}
+	look := make(map[int64]bool) // and whether a name there may go
+	for i := range names {
+		if l := &names[i]; !fresh[l.idx] && work.looksAt(l) {
+			look[l.idx] = look[l.idx] || !has[l.key()] && !l.nobodys()
+		}
+	}
+	files := make(map[int64]map[string]bool)
+	for idx, goes := range look {
+		gone := work.gone
+		if goes && gone == nil { // anew in any case, as an erasure does: no older state arrives behind the name
+			gone = func(*mirrorLine) bool { return false }
+		}
+		records, err := t.mirrorLarge(ctx, sink, idx, gone)
+		if err != nil {
+			return nil, err
+		}
+		lines, err := mirrorLines(mirroredOpenings, records)
+		if err != nil {
+			return nil, err
+		}
+		files[idx] = make(map[string]bool, len(lines))
+		for i := range lines {
+			files[idx][lines[i].key()] = true
+		}
+	}
+	for i := range names {
+		l := &names[i]
+		if in, looked := files[l.idx]; !has[l.key()] && !l.nobodys() && (!looked || in[l.key()]) {
+			stay = append(stay, l.whole...)
+			has[l.key()], named[l.idx] = true, true
+		}
+	}
+	for i := range names {
+		if l := &names[i]; !named[l.idx] {
+			stay = appendRecord(stay, l.idx, make([]byte, 16), nil)
+			named[l.idx] = true
+		}
+	}
+	return stay, nil
 }
 
 // blockData is what the file of a block holds.
@@ -167,25 +269,31 @@ func (t *Trail) openingData(ctx context.Context, idx int64) (out []byte, err err
 }
 
 // mirroredLines are the records of a block of openings, those of entries with a file of
-// their own from there, and one entry at a time: keep says which entries are wanted.
+// their own from there, and one entry at a time: keep says which entries are wanted. Where
+// the file of the block does not tell, being damaged or lost, each entry is asked for.
 func (t *Trail) mirroredLines(ctx context.Context, n int64, keep func(idx int64) bool, each func(*mirrorLine)) error {
 	rest, err := t.mirrorParts(ctx, mirroredOpenings, mirrorName(mirroredOpenings, n))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	lines, err := mirrorLines(mirroredOpenings, rest)
-	if err != nil { // the rest of this file counts as lost
+	lines, torn := mirrorLines(mirroredOpenings, rest)
+	if torn != nil { // the rest of this file counts as lost
 		t.observe(ctx, "audit.mirror.damaged", 1, slog.String("file", mirrorName(mirroredOpenings, n)))
 	}
-	last := int64(-1)
+	had, elsewhere := make(map[int64]bool), make(map[int64]bool)
 	for i := range lines {
-		switch l := &lines[i]; {
-		case !keep(l.idx):
-		case !l.elsewhere():
+		l := &lines[i]
+		had[l.idx] = true
+		if l.elsewhere() {
+			elsewhere[l.idx] = true
+		} else if keep(l.idx) {
 			each(l)
-		case l.idx != last:
-			last = l.idx
-			if err := t.largeLines(ctx, l.idx, each); err != nil {
+		}
+	}
+	unsaid := torn != nil || len(lines) == 0
+	for idx := n * mirrorBlock; idx < (n+1)*mirrorBlock; idx++ {
+		if keep(idx) && (elsewhere[idx] || unsaid && !had[idx]) {
+			if err := t.largeLines(ctx, idx, each); err != nil {
 				return err
 			}
 		}

@@ -177,7 +177,7 @@ func (t *Trail) dropRuled(ctx context.Context, rules []openingRule) (gone int64,
 		for n := s.pruned / mirrorBlock; n*mirrorBlock < min(to, s.mirrored); n++ {
 			ruled, err := t.ruled(ctx, rules, n*mirrorBlock, mirrorBlock)
 			if err == nil {
-				err = t.mirrorFile(ctx, sink, mirroredOpenings, n, func(l *mirrorLine) bool { return ruled[l.idx] })
+				err = t.mirrorOpenings(ctx, sink, n, blockWork{gone: func(l *mirrorLine) bool { return ruled[l.idx] }})
 			}
 			if err != nil {
 				return err
