@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -149,7 +148,8 @@ func (t *Trail) mayBeHeld(ctx context.Context, tenant string, free map[string]bo
 
 // rulesAgain are the rules of openings that are done again to a database which is
 // about to read back what the log tells: its own, which were perhaps not done when the
-// backup was made, and those that come. Those of a tenant with a hold are not.
+// backup was made, and those that come. Those of a tenant with a hold are not, nor its own
+// where somebody has changed one: a changed row ends no restore.
 func (t *Trail) rulesAgain(ctx context.Context, s state, come []openingRule) ([]openingRule, error) {
 	var tenants []string
 	if err := t.query(ctx, t.db, func(rows answer) error {
@@ -160,25 +160,25 @@ func (t *Trail) rulesAgain(ctx context.Context, s state, come []openingRule) ([]
 	}, `SELECT DISTINCT tenant FROM crmguard_audit_surrogates`); err != nil { // all about whom something can be sealed
 		return nil, err
 	}
-	out := slices.Clone(come)
-	for _, tenant := range tenants {
-		own, err := t.toldOpenings(ctx, s, tenant)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, own...)
-	}
-	free, kept := make(map[string]bool), out[:0]
-	for _, r := range out {
+	var out []openingRule
+	free := make(map[string]bool)
+	for _, r := range come {
 		held, err := t.mayBeHeld(ctx, r.tenant, free)
 		if err != nil {
 			return nil, err
 		}
 		if !held {
-			kept = append(kept, r)
+			out = append(out, r)
 		}
 	}
-	return kept, nil
+	for _, tenant := range tenants {
+		own, err := t.rulesFree(ctx, s, tenant, free)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, own...)
+	}
+	return out, nil
 }
 
 // markOf is the mark of a state row that is made anew, of what the log tells: no

@@ -197,6 +197,19 @@ func TestOpeningsOfABackupKeepToAHold(t *testing.T) {
 	b.sound()
 }
 
+// A rule that somebody has changed in the backup ends no restore: VerifyStore names it.
+func TestAChangedRuleEndsNoRestore(t *testing.T) {
+	b, _ := oldBench(t, 10, 5)
+	require.NoError(t, b.pruneOpenings())
+	file := b.backup()
+	b.fill(1)
+	b.run()
+	b.restore(file)
+	require.EqualValues(t, 1, b.exec(`UPDATE crmguard_audit_entries SET leaf = CAST(REPLACE(CAST(leaf AS TEXT), 'audit.prune.openings', 'audit.prune.openinga') AS BLOB) WHERE CAST(leaf AS TEXT) LIKE '%audit.prune.openings%'`))
+	require.NoError(t, b.trail.CatchUp(t.Context()))
+	require.Equal(t, auditlog.Tampered, b.verifyStore(b.checkpoint()).Verdict)
+}
+
 // CatchUp is stopped when all entries are back, and called again: what went with
 // retention is gone all the same.
 func TestACatchUpThatIsStoppedPrunesAgain(t *testing.T) {
