@@ -97,8 +97,13 @@ func (t *Trail) catchUp(ctx context.Context, sum *recovering) error {
 	if sum.People, err = t.peopleBack(ctx, keys); err != nil {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
+	told.behind = true
 	from := s.N
-	if s, err = t.over(ctx, reader, s, told.to); err != nil {
+	lost, err := t.lostTo(ctx, s, told.to)
+	if err == nil {
+		s, err = t.over(ctx, reader, s, lost)
+	}
+	if err != nil {
 		return fmt.Errorf("audit: catch up: %w", err)
 	}
 	if told.rules, err = t.rulesAgain(ctx, s, told.rules); err != nil {

@@ -313,7 +313,11 @@
 // audit.refused.row (why), audit.run.failed (beat), audit.caught_up,
 // audit.standin (why), audit.copy.failed (copy; each turn), audit.gap (lost events
 // that the log does not count yet), audit.gap.failed, audit.dropped,
-// audit.keys.failed, audit.erased.again (persons), audit.mirror.failed,
+// audit.keys.failed, audit.erased.again (persons), audit.tickets.moved (persons whose
+// row is another one since their Prepare), audit.head.beside and audit.head.mended (a
+// head that did not open: the person has a new surrogate beside it, or it is back from
+// the mirror), audit.giveback.failed (a file of another process's log that a refused pass
+// replaced: Republish of that one mends it), audit.mirror.failed,
 // audit.mirror.damaged (file), audit.exported (events of an export so far),
 // audit.unmapped.left (a question found out whose a surrogate is, and could not note
 // it), audit.decisions.failed (decisions that stay counted in memory). Where rows are

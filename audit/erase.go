@@ -239,7 +239,11 @@ func (t *Trail) eraseRest(ctx context.Context, s surrogateID, keys []macKey, pat
 	if waits != nil { // all else is done, but for the last step
 		return waits
 	}
-	return t.exclusive(ctx, func(tx HandoverTx) error { return t.putMark(ctx, tx, s, surrogateErased, keys) })
+	err := t.exclusive(ctx, func(tx HandoverTx) error { return t.putMark(ctx, tx, s, surrogateErased, keys) })
+	if err == nil {
+		t.erased.ended(s)
+	}
+	return err
 }
 
 // dropOpenings deletes the openings of a surrogate, and the retry tags of the

@@ -66,21 +66,46 @@ func (e *erasedPeople) remember(tenant, person string, marked []surrogateID, ran
 	return nil
 }
 
+// openOf are the erasures of a tenant that this process knows to be open, and whose.
+func (e *erasedPeople) openOf(tenant string) map[surrogateID][32]byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make(map[surrogateID][32]byte)
+	for s, whose := range e.open {
+		if s.tenant == tenant {
+			out[s] = whose
+		}
+	}
+	return out
+}
+
+// ended forgets an erasure that is done.
+func (e *erasedPeople) ended(s surrogateID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.open, s)
+}
+
 // maybe are those of the open erasures of a tenant that are a person's, or nobody
-// knows whose. Those that have ended are forgotten.
-func (e *erasedPeople) maybe(tenant, person string, open []surrogateID) (out []surrogateID) {
+// knows whose. Those known before these were read that are none of them were ended by
+// another process, and are forgotten: not one that has begun since.
+func (e *erasedPeople) maybe(tenant, person string, open []surrogateID, before map[surrogateID][32]byte) (out []surrogateID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	is := make(map[surrogateID]bool, len(open))
 	one := e.digest(tenant, person)
 	for _, s := range open {
 		is[s] = true
-		if whose, known := e.open[s]; !known || whose == one {
+		whose, known := e.open[s]
+		if !known {
+			whose, known = before[s] // it ended meanwhile
+		}
+		if !known || whose == one {
 			out = append(out, s)
 		}
 	}
-	for s := range e.open {
-		if s.tenant == tenant && !is[s] {
+	for s := range before {
+		if !is[s] {
 			delete(e.open, s)
 		}
 	}

@@ -54,3 +54,6 @@ func (t *Trail) UnmappedTag(tb testing.TB, tenant string, surrogate []byte) []by
 	}
 	return tagIfKnown(keys, tenant, [16]byte(surrogate), surrogateUnmapped)
 }
+
+// OpenErasures is how many erasures of a tenant a process remembers as open.
+func (t *Trail) OpenErasures(tenant string) int { return len(t.erased.openOf(tenant)) }

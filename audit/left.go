@@ -55,11 +55,12 @@ func (t *Trail) Left(ctx context.Context, tenant, person string) (int, error) {
 // leftErasing counts the erasures of a tenant that have not ended and may be of a
 // person, and the openings that they have not deleted.
 func (t *Trail) leftErasing(ctx context.Context, tenant, person string) (n int, err error) {
+	before := t.erased.openOf(tenant)
 	open, err := t.erasing(ctx, tenant)
 	if err != nil {
 		return 0, err
 	}
-	open = t.erased.maybe(tenant, person, open)
+	open = t.erased.maybe(tenant, person, open, before)
 	n = len(open)
 	for part := range slices.Chunk(open, rowsAStatement) {
 		args := make([]any, len(part))

@@ -42,7 +42,9 @@ func TestLeftWhileAnErasureIsOpen(t *testing.T) {
 	require.Equal(t, 2, b.left("p1"))
 
 	b.advance(25 * time.Hour)
+	require.Equal(t, 1, b.trail.OpenErasures("main"))
 	require.NoError(t, b.trail.Erase(t.Context(), "main", "p1"))
+	require.Zero(t, b.trail.OpenErasures("main"), "what ended is forgotten, without a question")
 	n, err := other.Left(t.Context(), "main", "p1")
 	require.NoError(t, err)
 	require.Zero(t, n)

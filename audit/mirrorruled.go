@@ -2,7 +2,10 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"slices"
+
+	"github.com/crmguard/crmguard/audit/auditlog"
 )
 
 // ruledOf says which records of file n of the mirror the log tells to go, of those that the
@@ -46,8 +49,11 @@ func (t *Trail) ruledOf(ctx context.Context, s state, n int64, lines []mirrorLin
 // one of them.
 func (t *Trail) rulesFree(ctx context.Context, s state, tenant string, free map[string]bool) ([]openingRule, error) {
 	of, err := t.toldOpenings(ctx, s, tenant)
+	if errors.Is(err, auditlog.ErrTampered) {
+		return nil, nil // VerifyStore says so
+	}
 	if err != nil || len(of) == 0 {
-		return nil, ctx.Err()
+		return nil, err
 	}
 	held, err := t.mayBeHeld(ctx, tenant, free)
 	if held {

@@ -156,7 +156,11 @@ func (t *Trail) signedBefore(ctx context.Context, before time.Time) (out signedP
 		for i := range page {
 			h := &page[i]
 			last = h.tree.N
-			if !t.headTagged(ctx, h) {
+			right, err := t.headTagged(ctx, h)
+			if err != nil {
+				return out, err
+			}
+			if !right {
 				continue
 			}
 			out.newest = h.at

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -25,7 +24,7 @@ func (t *Trail) pruneAgain(ctx context.Context, in toldLog, known func() tlog.Tr
 		told, err = t.lastTold(ctx, s)
 	}
 	if err == nil {
-		told, err = t.goesAgain(ctx, s, told)
+		told, err = t.goesAgain(ctx, s, told, in.behind)
 	}
 	if err != nil {
 		return err
@@ -58,19 +57,22 @@ func retentionWaits(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errMirror) || errors.Is(err, errKeeps)
 }
 
-// goesAgain is up to where retention goes that the log tells of: what the published
-// log has lost is gone, and of the rest nothing goes that has a hold (Config.Hold), nor
-// anything behind it. The next [Trail.Prune] takes the word back then.
-func (t *Trail) goesAgain(ctx context.Context, s state, told int64) (int64, error) {
+// goesAgain is up to where retention goes that the log tells of, of what the database
+// has: nothing that has a hold (Config.Hold), nor anything behind it, but for what the
+// published log has lost to it already. That counts where the database is behind: of
+// one that is level the mark says what was done, and a file that is not there may be an
+// accident. The next [Trail.Prune] takes the word back then.
+func (t *Trail) goesAgain(ctx context.Context, s state, told int64, behind bool) (int64, error) {
 	if t.config.Hold == nil {
 		return told, nil
 	}
+	told = min(told, s.N/c2sp.TileWidth*c2sp.TileWidth) // the rest is asked about when it is back
 	reader := t.rows(t.db).Reader(ctx, s.Tree)
-	free, lost, to := make(map[string]bool), true, s.pruned
+	free, lost, to := make(map[string]bool), behind, s.pruned
 	for n := s.pruned / c2sp.TileWidth; n*c2sp.TileWidth < told; n++ {
 		if lost {
-			_, err := t.config.Sink.ReadFile(ctx, c2sp.TilePath(c2sp.Tile(-1, n, c2sp.TileWidth)))
-			if lost = errors.Is(err, fs.ErrNotExist); err != nil && !lost {
+			var err error
+			if lost, err = t.bundleLost(ctx, n); err != nil {
 				return to, err
 			}
 		}
@@ -83,6 +85,34 @@ func (t *Trail) goesAgain(ctx context.Context, s state, told int64) (int64, erro
 		to = (n + 1) * c2sp.TileWidth
 	}
 	return to, nil
+}
+
+// lostTo is up to where the published log has lost what it tells to go, of what a
+// database lacks: all of that, where nobody has a hold. What it still has is read back
+// first, because the hold of an entry is asked for by its tenant.
+func (t *Trail) lostTo(ctx context.Context, s state, told int64) (int64, error) {
+	if t.config.Hold == nil {
+		return told, nil
+	}
+	n := s.N / c2sp.TileWidth
+	for n*c2sp.TileWidth < told {
+		if lost, err := t.bundleLost(ctx, n); err != nil {
+			return 0, err
+		} else if !lost {
+			break
+		}
+		n++
+	}
+	return min(told, n*c2sp.TileWidth), nil
+}
+
+// bundleLost says whether the published log does not have a bundle.
+func (t *Trail) bundleLost(ctx context.Context, n int64) (bool, error) {
+	_, err := t.config.Sink.ReadFile(ctx, c2sp.TilePath(c2sp.Tile(-1, n, c2sp.TileWidth)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return false, err
 }
 
 // heldIn says whether the rows that are there of a bundle are of a tenant with a hold,
@@ -118,7 +148,8 @@ func (t *Trail) mayBeHeld(ctx context.Context, tenant string, free map[string]bo
 
 // rulesAgain are the rules of openings that are done again to a database which is
 // about to read back what the log tells: its own, which were perhaps not done when the
-// backup was made, and those that come. Those of a tenant with a hold are not.
+// backup was made, and those that come. Those of a tenant with a hold are not, nor its own
+// where somebody has changed one: a changed row ends no restore.
 func (t *Trail) rulesAgain(ctx context.Context, s state, come []openingRule) ([]openingRule, error) {
 	var tenants []string
 	if err := t.query(ctx, t.db, func(rows answer) error {
@@ -129,25 +160,25 @@ func (t *Trail) rulesAgain(ctx context.Context, s state, come []openingRule) ([]
 	}, `SELECT DISTINCT tenant FROM crmguard_audit_surrogates`); err != nil { // all about whom something can be sealed
 		return nil, err
 	}
-	out := slices.Clone(come)
-	for _, tenant := range tenants {
-		own, err := t.toldOpenings(ctx, s, tenant)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, own...)
-	}
-	free, kept := make(map[string]bool), out[:0]
-	for _, r := range out {
+	var out []openingRule
+	free := make(map[string]bool)
+	for _, r := range come {
 		held, err := t.mayBeHeld(ctx, r.tenant, free)
 		if err != nil {
 			return nil, err
 		}
 		if !held {
-			kept = append(kept, r)
+			out = append(out, r)
 		}
 	}
-	return kept, nil
+	for _, tenant := range tenants {
+		own, err := t.rulesFree(ctx, s, tenant, free)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, own...)
+	}
+	return out, nil
 }
 
 // markOf is the mark of a state row that is made anew, of what the log tells: no

@@ -33,6 +33,22 @@ func (b *bench) holds() {
 	b.open()
 }
 
+// prunesBehindTheHold takes the word back while the hold lasts, and prunes when it ended:
+// years later, because a backup does not know when was signed what it lacked.
+func (b *bench) prunesBehindTheHold(to int64) {
+	b.t.Helper()
+	require.Equal(b.t, "main", b.prune().Held)
+	b.run()
+	b.sound()
+	b.config.Hold = nil
+	b.open()
+	b.advance(2 * year)
+	b.fill(1)
+	b.run()
+	require.Equal(b.t, to, b.prune().Pruned)
+	b.sound()
+}
+
 func (b *bench) pruneOpenings() error {
 	_, err := b.trail.PruneOpenings(b.t.Context(), "main", "contact.", b.yearAgo())
 	return err
@@ -79,13 +95,7 @@ func TestARepairKeepsToAHold(t *testing.T) {
 			b.run()
 			require.Zero(t, b.pruned())
 			require.Equal(t, 256, b.count(`SELECT COUNT(*) FROM crmguard_audit_entries WHERE idx < 256`))
-			require.Equal(t, "main", b.prune().Held)
-			b.run()
-			b.sound()
-			b.config.Hold = nil
-			b.open()
-			require.Equal(t, int64(256), b.prune().Pruned)
-			b.sound()
+			b.prunesBehindTheHold(256)
 		})
 	}
 }
@@ -106,6 +116,67 @@ func TestWhatIsGoneNoHoldBringsBack(t *testing.T) {
 	b.sound()
 }
 
+// What the backup lacks, and the published log still has, a hold keeps, too: that comes
+// back before anybody asks for it. What the log has lost by then does not.
+func TestWhatABackupLacksKeepsToAHold(t *testing.T) {
+	for name, c := range map[string]struct {
+		stop func(b *bench, prune func() error)
+		gone int
+	}{
+		"nothing was done yet": {func(b *bench, prune func() error) { b.stopsAt(theMark, prune) }, 0},
+		"one of two bundles had gone": {func(b *bench, prune func() error) {
+			b.sink.Fail = func(op, name string) error {
+				if op == "remove" && name == "tile/entries/001" {
+					return errCue
+				}
+				return nil
+			}
+			require.ErrorIs(b.t, prune(), errCue)
+			b.sink.Fail = nil
+		}, 256},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.config.Mirror = &audittest.Sink{}
+			b.keeps()
+			b.fill(100)
+			b.run()
+			file := b.backup()
+			b.fill(500)
+			b.run()
+			b.advance(2 * year)
+			b.fill(5)
+			b.run()
+			c.stop(b, func() error { _, err := b.trail.Prune(t.Context(), b.yearAgo()); return err })
+			b.holds()
+			b.restore(file)
+			require.NoError(t, b.trail.CatchUp(t.Context()))
+			b.run()
+			require.Equal(t, c.gone, b.pruned())
+			require.Equal(t, 512-c.gone, b.count(`SELECT COUNT(*) FROM crmguard_audit_entries WHERE idx < 512`))
+			require.Contains(t, b.sink.FS(), "tile/entries/001")
+			b.prunesBehindTheHold(512)
+		})
+	}
+}
+
+// A bundle that the published log has lost by accident has not gone from a level
+// database, which has it back.
+func TestALostFileOutrunsNoHold(t *testing.T) {
+	b, _ := oldBench(t, 300, 5)
+	b.stopsAt(theMark, func() error { _, err := b.trail.Prune(t.Context(), b.yearAgo()); return err })
+	b.holds()
+	files := b.sink.FS()
+	delete(files, "tile/entries/000")
+	b.sink.Set(files)
+	require.NoError(t, b.trail.CatchUp(t.Context()))
+	require.Zero(t, b.pruned())
+	require.Equal(t, 256, b.count(`SELECT COUNT(*) FROM crmguard_audit_entries WHERE idx < 256`))
+	_, err := b.trail.Republish(t.Context())
+	require.NoError(t, err)
+	b.prunesBehindTheHold(256)
+}
+
 // What is sealed stays in a backup whose tenant has a hold since, and goes behind it.
 func TestOpeningsOfABackupKeepToAHold(t *testing.T) {
 	b, _ := oldBench(t, 10, 5)
@@ -124,6 +195,19 @@ func TestOpeningsOfABackupKeepToAHold(t *testing.T) {
 	require.NoError(t, b.pruneOpenings())
 	require.Equal(t, left, b.openings())
 	b.sound()
+}
+
+// A rule that somebody has changed in the backup ends no restore: VerifyStore names it.
+func TestAChangedRuleEndsNoRestore(t *testing.T) {
+	b, _ := oldBench(t, 10, 5)
+	require.NoError(t, b.pruneOpenings())
+	file := b.backup()
+	b.fill(1)
+	b.run()
+	b.restore(file)
+	require.EqualValues(t, 1, b.exec(`UPDATE crmguard_audit_entries SET leaf = CAST(REPLACE(CAST(leaf AS TEXT), 'audit.prune.openings', 'audit.prune.openinga') AS BLOB) WHERE CAST(leaf AS TEXT) LIKE '%audit.prune.openings%'`))
+	require.NoError(t, b.trail.CatchUp(t.Context()))
+	require.Equal(t, auditlog.Tampered, b.verifyStore(b.checkpoint()).Verdict)
 }
 
 // CatchUp is stopped when all entries are back, and called again: what went with

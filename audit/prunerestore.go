@@ -14,13 +14,14 @@ import (
 )
 
 // A backup from before a prune has what went with it, and may lack entries that the
-// published log does not have any more. What it has goes again; over what it lacks
+// published log does not have any more. What it has goes again; over what neither has
 // the tree is brought by its hashes alone.
 
 // toldLog is what published entries say of retention.
 type toldLog struct {
-	to    int64 // as the newest says
-	rules []openingRule
+	to     int64 // as the newest says
+	rules  []openingRule
+	behind bool // the database lacks them
 }
 
 // toldInLog is what the published entries from one to another, of size, say of
@@ -64,7 +65,7 @@ func (t *Trail) toldInLog(ctx context.Context, read merkle.Files, reader tlog.Ha
 	return told, nil
 }
 
-// over brings a database over entries that it lacks and that went with retention: by
+// over brings a database over entries that it lacks and that are gone with retention: by
 // their hashes, which the signed root proves. What waits and is one of them gets its
 // place; the stubs of all others nobody can bring back.
 func (t *Trail) over(ctx context.Context, reader tlog.HashReader, s state, to int64) (state, error) {

@@ -168,7 +168,11 @@ func (t *Trail) tagHeads(ctx context.Context, head tlog.Tree, reader tlog.HashRe
 		for i := range page {
 			h := &page[i]
 			last = h.tree.N
-			if t.headTagged(ctx, h) {
+			right, err := t.headTagged(ctx, h)
+			if err != nil {
+				return err
+			}
+			if right {
 				continue
 			}
 			if tree, err := c2sp.OpenCheckpoint(h.note, t.key.Verifiers()...); h.short || err != nil || tree != h.tree || tree.N > head.N {
@@ -220,6 +224,6 @@ func (t *Trail) headRows(ctx context.Context, q sqldb.Querier, after int64) (pag
 	return page, enough(err)
 }
 
-func (t *Trail) headTagged(ctx context.Context, h *headRow) bool {
-	return t.config.Keys.Verify(ctx, t.config.Tenant, headData(t.origin, h.tree, h.at, h.note), h.tag) == nil
+func (t *Trail) headTagged(ctx context.Context, h *headRow) (bool, error) {
+	return t.tagged(ctx, headData(t.origin, h.tree, h.at, h.note), h.tag)
 }

@@ -200,16 +200,25 @@ func (t *Trail) storedWith(ctx context.Context, q sqldb.Querier, columns string,
 	return s, nil
 }
 
-// genuine says whether a state row is one that a sequencer wrote. A key that does
-// not answer is that, and no forgery.
+// genuine says whether a state row is one that a sequencer wrote.
 func (t *Trail) genuine(ctx context.Context, s state) error {
-	if t.config.Keys.Verify(ctx, t.config.Tenant, stateData(t.origin, s), s.tag) == nil {
-		return nil
-	}
-	if err := errors.Join(ctx.Err(), t.tags(ctx, t.config.Tenant)); err != nil {
+	if right, err := t.tagged(ctx, stateData(t.origin, s), s.tag); err != nil || right {
 		return err
 	}
 	return fmt.Errorf("%w: the state row was changed by somebody without the key of the tags; where the keys were changed, CatchUp tags it anew, and otherwise RebuildTiles makes it anew", auditlog.ErrTampered)
+}
+
+// tagged says whether a tag of the trail's own is one of data. A key that does not
+// answer is that, and no forgery; nor is one call that failed beside others that did not.
+func (t *Trail) tagged(ctx context.Context, data, tag []byte) (bool, error) {
+	verify := func() bool { return t.config.Keys.Verify(ctx, t.config.Tenant, data, tag) == nil }
+	if verify() {
+		return true, nil
+	}
+	if err := errors.Join(ctx.Err(), t.tags(ctx, t.config.Tenant)); err != nil {
+		return false, err
+	}
+	return verify(), ctx.Err()
 }
 
 // tags says whether the key of the tags works at the moment: where it does not,

@@ -102,7 +102,13 @@ func (c *comparison) heads(ctx context.Context) error {
 			h := &page[i]
 			last = h.tree.N
 			tree, err := t.headTree(h.note)
-			if h.short || err != nil || tree != h.tree || !t.headTagged(ctx, h) {
+			right := !h.short && err == nil && tree == h.tree
+			if right {
+				if right, err = t.headTagged(ctx, h); err != nil {
+					return err
+				}
+			}
+			if !right {
 				c.fault(auditlog.Tampered, h.tree.N, "", "crmguard_audit_heads", "a signed head was changed")
 				continue
 			}

@@ -13,12 +13,13 @@ import (
 
 // Where entries and the tile of their hashes differ, the signed root tells which of
 // them was changed, by way of the tiles above: no sound entry is accused for the sake
-// of a forged tile. Where those tiles were forged, too, the bundle is named and no entry.
+// of a forged tile. Where those tiles prove neither, because they were forged, too, or
+// cannot be read, or both were changed, the bundle is named and no entry.
 
 // errUnproven stands in for a tile that the signed root does not prove.
 var errUnproven = errors.New("the signed root does not prove this tile")
 
-const undecided = "entries of this bundle or their hashes were changed, and the hashes above, too: nothing proves which"
+const undecided = "entries of this bundle or their hashes were changed, or both: nothing that can be read proves which"
 
 // settle decides about a bundle whose entries differ from their hashes.
 func (w *walker) settle(ctx context.Context, b *bundle) error {

@@ -2,8 +2,10 @@ package auditlog
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -56,4 +58,13 @@ func TestForgedHashesAccuseNoEntry(t *testing.T) {
 		}
 	}
 	require.Equal(t, 2, told, "one a bundle")
+
+	pair := withFile(withFile(files, "tile/entries/001", flip("tile/entries/001", 2+10)), "tile/0/001", flip("tile/0/001", 0))
+	missing := maps.Clone(both)
+	delete(missing, "tile/1/000.p/2")
+	for name, files := range map[string]fstest.MapFS{"both of one bundle": pair, "nothing above": missing} {
+		r = sameJudgement(t, files, trust)
+		require.Empty(t, accused(r), name)
+		require.True(t, slices.ContainsFunc(r.Faults, func(f Fault) bool { return f.What == undecided }), name)
+	}
 }

@@ -22,7 +22,8 @@ const (
 	// mostHeld is room for eight of the largest bundles: the four that are read at a
 	// time, and as many on their way.
 	mostHeld = 8 * c2sp.TileWidth * mostEntry
-	// unreadMost is how long a client may take nothing of a bundle.
+	// unreadMost is how long a client may take for a part of a bundle, of 32 KB as
+	// net/http copies them: about 1 KB a second is the slowest.
 	unreadMost = 30 * time.Second
 )
 
@@ -43,7 +44,8 @@ type room struct {
 
 func newRoom(n int64) *room { return &room{left: n, freed: make(chan struct{})} }
 
-// take waits until there is room for n bytes, as long as ctx lasts.
+// take waits until there is room for n bytes, as long as ctx lasts. It is in no order: a
+// full bundle asks for the most that one may have, and small ones may pass it by.
 func (r *room) take(ctx context.Context, n int64) error {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -76,7 +78,7 @@ func (r *room) give(n int64) {
 	r.freed = make(chan struct{})
 }
 
-// unread is a writer that gives up a client who takes nothing for a while. Where the
+// unread is a writer that gives up a client who takes too long for a part. Where the
 // server has a limit of its own that one stands, and a writer that knows no deadlines
 // is left to whoever made it.
 func unread(w http.ResponseWriter, r *http.Request) http.ResponseWriter {

@@ -14,8 +14,9 @@
 // leaves the application its connections; who waits longer than half a minute is
 // told to come again. Entry bundles that are read or on their way take up 128 MB at
 // most, whoever does not read what they asked for: beyond, bundles wait, and
-// checkpoints and hashes do not. A client that takes nothing of a bundle for half a
-// minute loses the connection, where the server around it has no WriteTimeout.
+// checkpoints and hashes do not: in no order, so that small ones pass large ones. A client
+// that does not take a part of a bundle, 32 KB at most, within half a minute loses the
+// connection, where the server around it has no WriteTimeout.
 //
 // # Not promised
 //
