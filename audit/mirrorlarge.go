@@ -14,7 +14,7 @@ import (
 
 // A file of the mirror is in memory as a whole, and read and written in each pass until
 // its block is full. What it holds is bounded: an entry with more sealed bytes than a
-// file is to have of one gets a file of its own, beside the block's, whose records then
+// file is to have of one gets a file of its own, beside the block's, whose records
 // then say who has an opening there, and nothing else. A name is written before what it
 // names, and goes behind it, when the file of the entry has been read back without it:
 // whoever is stopped in between, or comes at that moment, an erasure too, finds the file by
