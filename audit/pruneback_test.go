@@ -116,6 +116,24 @@ func TestWhatIsGoneNoHoldBringsBack(t *testing.T) {
 	b.sound()
 }
 
+// oldBackup is a log with a backup of a hundred entries, which lacks as many old ones, and
+// of newer ones two years later.
+func oldBackup(t *testing.T, lacks, since int) (b *bench, file string) {
+	t.Helper()
+	b = newBench(t)
+	b.config.Mirror = &audittest.Sink{}
+	b.keeps()
+	b.fill(100)
+	b.run()
+	file = b.backup()
+	b.fill(lacks)
+	b.run()
+	b.advance(2 * year)
+	b.fill(since)
+	b.run()
+	return b, file
+}
+
 // What the backup lacks, and the published log still has, a hold keeps, too: that comes
 // back before anybody asks for it. What the log has lost by then does not.
 func TestWhatABackupLacksKeepsToAHold(t *testing.T) {
@@ -136,17 +154,7 @@ func TestWhatABackupLacksKeepsToAHold(t *testing.T) {
 		}, 256},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.config.Mirror = &audittest.Sink{}
-			b.keeps()
-			b.fill(100)
-			b.run()
-			file := b.backup()
-			b.fill(500)
-			b.run()
-			b.advance(2 * year)
-			b.fill(5)
-			b.run()
+			b, file := oldBackup(t, 500, 5)
 			c.stop(b, func() error { _, err := b.trail.Prune(t.Context(), b.yearAgo()); return err })
 			b.holds()
 			b.restore(file)

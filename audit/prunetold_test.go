@@ -12,7 +12,6 @@ import (
 
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/auditlog"
-	"github.com/crmguard/crmguard/audit/audittest"
 )
 
 // What was told, and not published because the sink failed, is told once.
@@ -80,17 +79,7 @@ func TestOpeningsStayUnderAClockThatIsOff(t *testing.T) {
 // A backup from before two prunes is brought level twice, each time over entries that
 // nobody has any more: their stubs are missed once.
 func TestAnOldBackupIsBroughtLevelTwice(t *testing.T) {
-	b := newBench(t)
-	b.config.Mirror = &audittest.Sink{}
-	b.keeps()
-	b.fill(100)
-	b.run()
-	file := b.backup()
-	b.fill(1200)
-	b.run()
-	b.advance(2 * year)
-	b.fill(300)
-	b.run()
+	b, file := oldBackup(t, 1200, 300)
 	require.Equal(t, int64(1280), b.prune().Pruned)
 	level := func(mark int) {
 		t.Helper()
