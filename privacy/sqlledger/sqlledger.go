@@ -196,10 +196,9 @@ type row struct {
 	line []byte
 }
 
-// page reads the line of a number and some that follow. Pages grow with what
-// lines are.
+// page reads the line of a number and some that follow.
 func (l *Ledger) page(ctx context.Context, n int64) (rows []row, err error) {
-	const most = 1000
+	const most = 500
 	err = l.db.Snapshot(ctx, func(tx *sql.Tx) error {
 		return sqldb.Each(ctx, tx, func(scan *sql.Rows) error {
 			var r row
