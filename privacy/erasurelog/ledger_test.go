@@ -236,13 +236,21 @@ func TestATornWrite(t *testing.T) {
 		f := newFixture(t)
 		f.erase("ann")
 		whole := f.data()
-		for _, torn := range []string{`{"at":"20`, "\x00\x00\x00", `{"at":"2026-11-23T13:00:00.000000Z"}`} {
+		for _, torn := range []string{`{"at":"20`, "\x00\x00\x00", `{"at":"2026-11-23T13:00:00.000000Z"}`, "{\"at\x00\x00\x00\x00\x00}\n", "\x00\n"} {
 			f.put(append(append([]byte(nil), whole...), torn...))
 			require.Equal(t, int64(2), f.read().Head().N)
 			f.erase("bob")
 			require.True(t, strings.HasPrefix(string(f.data()), string(whole)+`{"at":"`))
 			require.Len(t, f.lines(), 4)
 			f.put(whole)
+		}
+	})
+	t.Run("is none where another line follows", func(t *testing.T) {
+		for _, behind := range []string{"\x00}\n{}\n", "\x00}\n\x00}\n", "\x00}\n{"} {
+			f := newFixture(t)
+			f.erase("ann")
+			f.put(append(f.data(), behind...))
+			f.refused(erasurelog.ErrForged)
 		}
 	})
 	t.Run("of a whole entry that a head names is kept", func(t *testing.T) {
