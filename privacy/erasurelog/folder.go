@@ -83,7 +83,7 @@ func (f *folder) Read(ctx context.Context, from Position) iter.Seq2[[]byte, erro
 				lines.end()
 				return
 			case c.err == nil && len(lines.rest) > MaxLine:
-				c.err = fmt.Errorf("a line of more than %d bytes, which nothing here has written", MaxLine)
+				c.err = fmt.Errorf("%w: a line of more than %d bytes", ErrForged, MaxLine)
 			}
 			if c.err != nil {
 				yield(nil, c.err)

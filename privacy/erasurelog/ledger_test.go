@@ -392,7 +392,7 @@ func TestALineWithoutAnEnd(t *testing.T) {
 	f.erase("ann")
 	good := f.data()
 	f.put(append(append([]byte(nil), good...), make([]byte, erasurelog.MaxLine+(1<<20))...))
-	f.refused(erasurelog.ErrUnreachable)
+	f.refused(erasurelog.ErrForged)
 	f.put(good)
 	e := f.entry(erasurelog.Intent, newID(), "bob")
 	for i := range erasurelog.MaxLine / 46 {
