@@ -83,7 +83,7 @@ var roomLines = map[string]string{
 	"privacy/datamap":     "",
 	"privacy/datastore":   "",
 	"privacy/privacytest": "privacy/datastore",
-	"privacy/sqlstore":    "privacy privacy/datamap privacy/datastore internal/sqldb internal/value",
+	"privacy/sqlstore":    "privacy privacy/datamap privacy/datastore internal/frame internal/sqldb internal/value",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",
