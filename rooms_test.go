@@ -86,7 +86,7 @@ var roomLines = map[string]string{
 	"privacy/erasurelog/erasurelogtest": "privacy/erasurelog",
 	"privacy/privacytest":               "privacy privacy/datastore",
 	"privacy/sqlledger":                 "internal/sqldb privacy/erasurelog",
-	"privacy/sqlstore":                  "internal/sqldb internal/value privacy privacy/datamap privacy/datastore",
+	"privacy/sqlstore":                  "internal/frame internal/sqldb internal/value privacy privacy/datamap privacy/datastore",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",
