@@ -82,7 +82,7 @@ var roomLines = map[string]string{
 	"privacy":                   "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/datamap privacy/datastore",
 	"privacy/datamap":           "",
 	"privacy/datastore":         "",
-	"privacy/internal/stranger": "internal/sqldb internal/testdb privacy/internal/wholedb",
+	"privacy/internal/stranger": "internal/sqldb internal/testdb privacy/datamap privacy/internal/wholedb",
 	"privacy/internal/wholedb":  "internal/testdb",
 	"privacy/privacytest":       "privacy/datastore",
 	"privacy/sqlstore":          "privacy privacy/datamap privacy/datastore internal/sqldb internal/value",

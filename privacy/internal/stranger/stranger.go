@@ -24,14 +24,16 @@ const (
 )
 
 // Now is when tests erase: obligations run then that end later.
-var Now = time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+func Now() time.Time { return time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC) }
 
 // Habits are what the first persons are like, one each: plain; NULL wherever a
 // column takes it; empty texts and zeros; invisible characters; texts and bytes of
 // 300,000 bytes; addresses and names spelt in several ways; an address that
 // MariaDB takes for that of person 0; a second contact that was merged into the
 // first. Whoever comes after them is plain.
-var Habits = []string{"plain", "null", "empty", "invisible", "huge", "otherwise", "lookalike", "merged"}
+func Habits() []string {
+	return []string{"plain", "null", "empty", "invisible", "huge", "otherwise", "lookalike", "merged"}
+}
 
 // A Person is one of the CRM.
 type Person struct {
@@ -65,7 +67,7 @@ var schemas embed.FS
 // Open makes and fills a CRM on a new database, with one person of each habit.
 func Open(tb testing.TB, name testdb.Name, variants ...Variant) *World {
 	tb.Helper()
-	return OpenWith(tb, name, len(Habits), variants...)
+	return OpenWith(tb, name, len(Habits()), variants...)
 }
 
 // OpenWith makes it with so many persons.
@@ -79,8 +81,8 @@ func OpenWith(tb testing.TB, name testdb.Name, people int, variants ...Variant) 
 	}
 	for n := range people {
 		p := &Person{N: n, Habit: "plain", Tenant: int64(n%2 + 1), ID: firstID + int64(n)}
-		if n < len(Habits) {
-			p.Habit = Habits[n]
+		if n < len(Habits()) {
+			p.Habit = Habits()[n]
 		}
 		if p.Habit == "merged" {
 			p.Merged = firstID + int64(people)

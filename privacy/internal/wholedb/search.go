@@ -33,6 +33,7 @@ type Where struct {
 	File   string // base name of the file of SQLite, in place of Table to Row
 }
 
+// String names the needle and the place, and no value.
 func (w Where) String() string {
 	at := w.File
 	if at == "" {
