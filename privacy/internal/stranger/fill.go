@@ -56,7 +56,7 @@ func (w *World) values(t table, r row) []any {
 			if n.of == nil || n.fate == plain || len(n.text) < 8 {
 				continue
 			}
-			n.at = w.Table(t.name) + "." + c.name
+			n.row, n.at = r.p, w.Table(t.name)+"."+c.name
 			w.needles = append(w.needles, n)
 			about = append(about, n.of)
 		}

@@ -25,7 +25,7 @@ func (w *World) Mentions(p *Person) []wholedb.Needle {
 // that stay, and everything of everybody else. See [World.Lost].
 func (w *World) Kept(p *Person) []wholedb.Needle {
 	return w.pick(func(n needle) bool {
-		return n.fate == kept || n.of != p && (n.fate == gone || n.fate == mention)
+		return n.fate == kept || n.of != p && (n.fate == gone || n.fate == mention && n.row != p)
 	})
 }
 

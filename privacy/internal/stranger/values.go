@@ -42,7 +42,8 @@ const (
 // A needle is a text of a person that stands in a cell.
 type needle struct {
 	of    *Person
-	at    string // "contacts.email"
+	row   *Person // whose row it is
+	at    string  // "contacts.email"
 	text  string
 	phone bool
 	fate  fate
