@@ -54,7 +54,6 @@ func eraseByHand(t *testing.T, w *stranger.World, p *stranger.Person) {
 	}
 	for _, d := range pairs(t, tx, `SELECT deal_id, (SELECT count(*) FROM deal_persons o WHERE o.deal_id = d.deal_id) FROM deal_persons d WHERE contact_id IN `+ids) {
 		if d[1] == "1" {
-			exec(`DELETE FROM comments WHERE subject_type = 'Deal' AND subject_id = '%s'`, d[0])
 			exec(`DELETE FROM deals WHERE id = %s`, d[0])
 		} else {
 			exec(`UPDATE deals SET summary = '[redacted]' WHERE id = %s`, d[0])

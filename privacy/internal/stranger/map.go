@@ -57,7 +57,7 @@ func (w *World) Map() *datamap.Map {
 		},
 		{
 			Name: "comments", Key: keyOf("id"), Created: "created_at", Erase: datamap.Delete,
-			Edges:   []datamap.Edge{subject("Contact", "contacts"), subject("Deal", "deals")},
+			Edges:   []datamap.Edge{{Columns: []string{"subject_id"}, Table: "contacts", When: []datamap.When{{Column: "subject_type", Is: "Contact"}}}},
 			Columns: join(other("subject_type", "subject_id", "author_id"), about("text", "body")),
 		},
 		{
@@ -130,11 +130,6 @@ func keep(name, category string) datamap.Column {
 	c := with(about(category, name)[0], datamap.Retain, "")
 	c.Basis = obligation
 	return c
-}
-
-// subject is the way of a comment that is about a row of that table.
-func subject(kind, table string) datamap.Edge {
-	return datamap.Edge{Columns: []string{"subject_id"}, Table: table, When: []datamap.When{{Column: "subject_type", Is: kind}}}
 }
 
 func join(lists ...[]datamap.Column) (out []datamap.Column) {

@@ -53,3 +53,9 @@ func named(t datamap.Table) []string {
 	}
 	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
+
+func TestTheMapIsTrue(t *testing.T) {
+	stranger.Each(t, func(t *testing.T, w *stranger.World) {
+		require.NoError(t, w.Map().Validate())
+	})
+}

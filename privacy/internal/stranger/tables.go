@@ -103,8 +103,8 @@ var tables = []table{
 		{"subject_id", plain, subjectID},
 		{"author_id", plain, user},
 		{"body", gone, func(r row) any {
-			if r.p == nil {
-				return "what everybody may know of this"
+			if r.subject != "Contact" {
+				return marked{value: "what everybody may know of this"}
 			}
 			return r.text("body", true)
 		}},
