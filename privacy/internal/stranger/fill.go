@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
+	"github.com/crmguard/crmguard/privacy/internal/wholedb"
 )
 
 // fill writes all rows in one transaction, and moves the sequences of PostgreSQL
@@ -23,6 +24,7 @@ func (w *World) fill(tb testing.TB) {
 	defer func() { _ = tx.Rollback() }()
 	for _, t := range tables {
 		var rows [][]any
+		w.expected.Table(w.Table(t.name), t.key()...)
 		for i, r := range t.rows(w) {
 			r.w, r.table, r.i = w, t.name, i
 			rows = append(rows, w.values(t, r))
@@ -39,12 +41,13 @@ func (w *World) fill(tb testing.TB) {
 	}
 }
 
-// values makes a row, and remembers what of it is to be found, and whom it names.
+// values makes a row, and writes down what of it is to be found, and whom it names.
 func (w *World) values(t table, r row) []any {
 	out := make([]any, len(t.columns))
-	about := []*Person{}
+	owner := wholedb.Nobody
+	var about []int
 	if r.p != nil {
-		about = append(about, r.p)
+		owner, about = r.p.N, []int{r.p.N}
 	}
 	for i, c := range t.columns {
 		value := c.of(r)
@@ -53,15 +56,16 @@ func (w *World) values(t table, r row) []any {
 			of = marked{value, []needle{{of: r.p, text: asText(value), fate: old(c.fate, r)}}}
 		}
 		for _, n := range of.needles {
-			if n.of == nil || n.fate == plain || len(n.text) < 8 {
-				continue
+			if n.of != nil {
+				about = append(about, n.of.N)
+				w.expected.Place(wholedb.Placed{
+					Needle: wholedb.Needle{Name: w.Table(t.name) + "." + c.name, Text: n.text, Phone: n.phone},
+					Of:     n.of.N, Row: owner, Fate: n.fate,
+				})
 			}
-			n.row, n.at = r.p, w.Table(t.name)+"."+c.name
-			w.needles = append(w.needles, n)
-			about = append(about, n.of)
 		}
 		if p, ok := of.value.(*Person); ok {
-			about = append(about, p)
+			about = append(about, p.N)
 		}
 		out[i] = w.native(of.value)
 	}
@@ -69,13 +73,21 @@ func (w *World) values(t table, r row) []any {
 	for i := range key {
 		key[i] = asText(out[i])
 	}
-	w.touched[w.Table(t.name)+" "+strings.Join(key, "/")] = about
+	w.expected.Row(w.Table(t.name), key, about...)
 	return out
 }
 
 // width is how many columns, from the first on, are the key.
 func (t table) width() int {
 	return max(1, map[string]int{"deal_persons": 2, "invoices": 2, "invoice_lines": 3}[t.name])
+}
+
+func (t table) key() []string {
+	var out []string
+	for _, c := range t.columns[:t.width()] {
+		out = append(out, c.name)
+	}
+	return out
 }
 
 // serials are the tables whose numbers the database gives out.

@@ -1,8 +1,6 @@
 package stranger
 
 import (
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/crmguard/crmguard/privacy/internal/wholedb"
@@ -10,34 +8,16 @@ import (
 
 // Needles are the texts of a person that have to be gone after their erasure,
 // from everywhere.
-func (w *World) Needles(p *Person) []wholedb.Needle {
-	return w.pick(func(n needle) bool { return n.of == p && (n.fate == gone || n.fate == shared) })
-}
+func (w *World) Needles(p *Person) []wholedb.Needle { return w.expected.Gone(p.N) }
 
 // Mentions are the texts of a person that stand in the free text of somebody
 // else's notes.
-func (w *World) Mentions(p *Person) []wholedb.Needle {
-	return w.pick(func(n needle) bool { return n.of == p && n.fate == mention })
-}
+func (w *World) Mentions(p *Person) []wholedb.Needle { return w.expected.Mentions(p.N) }
 
 // Kept are the texts that have to stay where they are when a person is erased:
 // those of the person that an obligation keeps, or that are not personal in rows
-// that stay, and everything of everybody else. See [World.Lost].
-func (w *World) Kept(p *Person) []wholedb.Needle {
-	return w.pick(func(n needle) bool {
-		return n.fate == kept || n.of != p && (n.fate == gone || n.fate == mention && n.row != p)
-	})
-}
-
-func (w *World) pick(f func(needle) bool) []wholedb.Needle {
-	var out []wholedb.Needle
-	for _, n := range w.needles {
-		if f(n) {
-			out = append(out, wholedb.Needle{Name: n.at, Text: n.text, Phone: n.phone})
-		}
-	}
-	return out
-}
+// that stay, and everything of everybody else.
+func (w *World) Kept(p *Person) []wholedb.Needle { return w.expected.Kept(p.N) }
 
 // Lost are those of [World.Kept] that do not stand where they were put any more.
 func (w *World) Lost(tb testing.TB, p *Person) []wholedb.Needle {
@@ -50,23 +30,5 @@ func (w *World) Lost(tb testing.TB, p *Person) []wholedb.Needle {
 // world was made are not among them.
 func (w *World) Others(tb testing.TB, p *Person) []string {
 	tb.Helper()
-	keys := map[string][]string{}
-	for _, t := range tables {
-		for _, c := range t.columns[:t.width()] {
-			keys[w.Table(t.name)] = append(keys[w.Table(t.name)], c.name)
-		}
-	}
-	var out []string
-	w.Rows(tb, func(r wholedb.Row) {
-		key := make([]string, len(keys[r.Table]))
-		for i, column := range keys[r.Table] {
-			key[i] = r.Text(column)
-		}
-		about, known := w.touched[r.Table+" "+strings.Join(key, "/")]
-		if known && !slices.Contains(about, p) {
-			out = append(out, r.String())
-		}
-	})
-	slices.Sort(out)
-	return out
+	return w.expected.Others(tb, w.DB, p.N)
 }

@@ -56,9 +56,8 @@ type World struct {
 	Database testdb.Database
 	People   []*Person
 
-	dialect sqldb.Dialect
-	needles []needle
-	touched map[string][]*Person // by row, the persons whose row it is or whom it names
+	dialect  sqldb.Dialect
+	expected wholedb.Expectation
 }
 
 //go:embed *.sql
@@ -73,7 +72,7 @@ func Open(tb testing.TB, name testdb.Name, variants ...Variant) *World {
 // OpenWith makes it with so many persons.
 func OpenWith(tb testing.TB, name testdb.Name, people int, variants ...Variant) *World {
 	tb.Helper()
-	w := &World{Database: testdb.New(tb, name), touched: map[string][]*Person{}}
+	w := &World{Database: testdb.New(tb, name)}
 	w.DB = wholedb.DB{Name: name, SQL: w.OpenDB(tb, name.Drivers()[0])}
 	var err error
 	if w.dialect, err = sqldb.Ask(tb.Context(), w.SQL); err != nil {

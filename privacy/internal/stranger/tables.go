@@ -1,6 +1,10 @@
 package stranger
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/crmguard/crmguard/privacy/internal/wholedb"
+)
 
 // A table says which rows are made and what stands in them.
 type table struct {
@@ -13,7 +17,7 @@ type table struct {
 // to that. What of answers is a value, a *Person for their number, or marked.
 type column struct {
 	name string
-	fate fate
+	fate wholedb.Fate
 	of   func(r row) any
 }
 
@@ -306,7 +310,7 @@ func invoiceNumber(r row) any { return int64(1001 + r.p.N/2*2 + r.n) }
 func issuedOn(r row) any { return []string{"2026-02-01", "2014-02-01"}[r.n] }
 
 // old is the fate of what an obligation keeps, in a row where it has ended.
-func old(f fate, r row) fate {
+func old(f wholedb.Fate, r row) wholedb.Fate {
 	ended := r.table == "invoices" && r.n == 1 || r.table == "invoice_lines" && r.n >= 2
 	if f == kept && ended {
 		return gone

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/crmguard/crmguard/privacy/internal/wholedb"
 )
 
 // firstID is where the numbers of contacts begin: what takes one for a float64
@@ -28,25 +30,21 @@ type row struct {
 	subject string // what a comment is about
 }
 
-// A fate is what an erasure of the person does to a text.
-type fate int
-
+// What an erasure of the row's person does to a text.
 const (
-	plain   fate = iota // not about a person
-	gone                // nowhere any more
-	kept                // stays for an obligation, or because it is not personal in a row that stays
-	shared              // gone with this person, and perhaps already with another one of the record
-	mention             // stands in the free text of a row that is another's
+	plain   = wholedb.Plain
+	gone    = wholedb.Gone
+	kept    = wholedb.Kept
+	shared  = wholedb.Shared
+	mention = wholedb.Mention
 )
 
 // A needle is a text of a person that stands in a cell.
 type needle struct {
 	of    *Person
-	row   *Person // whose row it is
-	at    string  // "contacts.email"
 	text  string
 	phone bool
-	fate  fate
+	fate  wholedb.Fate
 }
 
 // A marked value says itself which texts in it are to be found.
@@ -176,16 +174,16 @@ type member struct {
 	name  string
 	value any
 	texts []string // that stand in it
-	fate  fate
+	fate  wholedb.Fate
 }
 
-func (r row) member(name string, f fate) member {
+func (r row) member(name string, f wholedb.Fate) member {
 	text := fmt.Sprintf("%s of %d, %s", name, r.p.N, r.token(name))
 	return member{name, text, []string{text}, f}
 }
 
 // nested is a member with two members, of which the second is a list.
-func (r row) nested(name string, f fate) member {
+func (r row) nested(name string, f wholedb.Fate) member {
 	a, b := r.member(name+" a", f), r.member(name+" b", f)
 	return member{name, map[string]any{"a": a.value, "b": []any{b.value, 17}}, append(a.texts, b.texts...), f}
 }

@@ -13,5 +13,8 @@
 // numbers that its sequences give out next among it, under handles that stay
 // open.
 //
+// An [Expectation] is written down while a test fills the database: what has to be
+// gone, and what has to stay, when one of its persons is erased.
+//
 // For tests only.
 package wholedb
