@@ -179,21 +179,15 @@ func (t Table) Reaches() bool {
 
 // Stays lists what an erasure does to the columns of rows that stay: because
 // the table's Erase is no Delete, or because the obligation still runs. Empty
-// for tables whose rows always go.
+// for tables whose rows always go. Members of JSON columns are not in it.
 func (t Table) Stays() map[string]Action {
-	if t.Erase == Delete && t.Keep == nil {
+	if !t.CanStay() {
 		return nil
 	}
 	actions := map[string]Action{}
 	for _, c := range t.Columns {
-		switch {
-		case c.Name == t.Person:
-			actions[c.Name] = c.Erase
-		case !c.Personal():
-		case c.Erase != "":
-			actions[c.Name] = c.Erase
-		default:
-			actions[c.Name] = t.Erase
+		if c.Path == "" && (c.Personal() || t.isPerson(c.Name) || c.Erase != "") {
+			actions[c.Name] = t.Action(c)
 		}
 	}
 	return actions
