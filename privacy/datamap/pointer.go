@@ -13,11 +13,11 @@ func (v *validation) member(c Column) {
 		v.bad("column %s: Path %q is no JSON pointer (RFC 6901): %s", c.Name, c.Path, why)
 	}
 	if c.Sealed {
-		v.bad("column %s: nobody looks into a sealed column: leave Path out", c.label())
+		v.bad("column %s: nobody looks into a sealed column: leave Path out", c.Where())
 	}
 	for _, e := range t.Ways() {
 		if slices.Contains(e.Columns, c.Name) {
-			v.bad("column %s: an edge cannot be a column of JSON", c.label())
+			v.bad("column %s: an edge cannot be a column of JSON", c.Where())
 		}
 	}
 	special := append(slices.Clone(t.Key), t.Tenant, t.Merged, t.Created)
@@ -25,7 +25,7 @@ func (v *validation) member(c Column) {
 		special = append(special, t.Keep.From)
 	}
 	if slices.Contains(special, c.Name) {
-		v.bad("column %s: Key, Tenant, Merged, Created and Keep.From are columns, not members of one", c.label())
+		v.bad("column %s: Key, Tenant, Merged, Created and Keep.From are columns, not members of one", c.Where())
 	}
 }
 

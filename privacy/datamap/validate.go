@@ -128,28 +128,28 @@ func (v *validation) columns() {
 	for i, c := range t.Columns {
 		before := t.Columns[:i]
 		if slices.ContainsFunc(before, func(b Column) bool { return b.Name == c.Name && b.Path == c.Path }) {
-			v.bad("column %s is listed twice", c.label())
+			v.bad("column %s is listed twice", c.Where())
 		}
 		if c.Path != "" {
 			v.member(c)
 		}
 		for _, b := range before {
 			if b.Name == c.Name && (within(b.Path, c.Path) || within(c.Path, b.Path)) && b.Path != c.Path && b.Personal() && c.Personal() && !sameAction(t, b, c) {
-				v.bad("columns %s and %s lie in each other and say different things: say the same of both, or list only one", b.label(), c.label())
+				v.bad("columns %s and %s lie in each other and say different things: say the same of both, or list only one", b.Where(), c.Where())
 			}
 		}
-		if slices.Contains(t.Key, c.Name) && c.Personal() && !t.isPerson(c.Name) {
+		if slices.Contains(t.Key, c.Name) && c.Personal() && !t.IsPerson(c.Name) {
 			v.bad("key column %s is personal data, and keys stand in plans and in the ledger: name another unique key, a random id or a number", c.Name)
 		}
 		if c.Purpose != "" && !slices.Contains(purposes[:], c.Purpose) {
-			v.bad("column %s: purpose %q is none of datamap.Purposes, such as dpv:CustomerRelationshipManagement", c.label(), c.Purpose)
+			v.bad("column %s: purpose %q is none of datamap.Purposes, such as dpv:CustomerRelationshipManagement", c.Where(), c.Purpose)
 		}
 		if c.Basis != "" && !slices.Contains(bases[:], c.Basis) {
-			v.bad("column %s: basis %q is none of datamap.Bases, such as dpv:Contract", c.label(), c.Basis)
+			v.bad("column %s: basis %q is none of datamap.Bases, such as dpv:Contract", c.Where(), c.Basis)
 		}
 		v.identity(c)
 		if c.Everyone && t.Link == nil {
-			v.bad("column %s: Everyone is for records with a Link", c.label())
+			v.bad("column %s: Everyone is for records with a Link", c.Where())
 		}
 	}
 }
@@ -159,11 +159,11 @@ func (v *validation) identity(c Column) {
 	switch {
 	case c.Identity == "":
 	case !identityName.MatchString(c.Identity):
-		v.bad("column %s: identity %q: small letters, digits, _ . and -, such as email", c.label(), c.Identity)
+		v.bad("column %s: identity %q: small letters, digits, _ . and -, such as email", c.Where(), c.Identity)
 	case !c.Personal():
-		v.bad("column %s: an identity is personal data: give it a Category, and do not share it", c.label())
+		v.bad("column %s: an identity is personal data: give it a Category, and do not share it", c.Where())
 	case !v.owned[v.t.Name]:
-		v.bad("column %s: whose identity it is nobody can tell: no edge leads from the table to a person", c.label())
+		v.bad("column %s: whose identity it is nobody can tell: no edge leads from the table to a person", c.Where())
 	}
 }
 

@@ -155,7 +155,7 @@ func wrongActions() []wrong {
 		{"invoices", func(t *datamap.Table) { t.Key = []string{"person"} }, "which cannot become null"},
 		{"invoices", func(t *datamap.Table) {
 			t.Edges = append(t.Edges, datamap.Edge{Columns: []string{"contact"}, Table: "contacts"})
-			t.Columns = append(t.Columns, datamap.Column{Name: "contact", Erase: datamap.Redact})
+			t.Columns = append(t.Columns, datamap.Column{Name: "contact", Category: "id", Erase: datamap.Redact})
 		}, "column contact leads to a person: Erase null or retain"},
 		{"billing.invoices", set("address", "", ""), "column address: under Keep every personal column says"},
 		{"billing.invoices", func(t *datamap.Table) { t.Keep.Because = "" }, "Keep needs a named obligation"},
@@ -191,7 +191,7 @@ func wrongKept() []wrong {
 		{"invoice_lines", edges(datamap.Edge{Columns: []string{"mail"}, Identity: "email"}), "the identities by which they are found ((mail)) are gone"},
 		{"invoice_lines", func(t *datamap.Table) { t.Keep.Years = 11 }, "those of billing.invoices, which lead to the person, are kept for a shorter time: " + nobody},
 		{"invoice_lines", func(t *datamap.Table) {
-			t.Columns = append(t.Columns, datamap.Column{Name: "year", Erase: datamap.Null})
+			t.Columns = append(t.Columns, datamap.Column{Name: "year", Category: "id", Erase: datamap.Null})
 		}, "column year of invoice_lines, which leads to the person, becomes null: " + nobody},
 	}
 }
@@ -294,7 +294,7 @@ func TestWhatHappensToColumnsOfRowsThatStay(t *testing.T) {
 	m := crm()
 	invoices, ok := m.Table("billing.invoices")
 	require.True(t, ok)
-	require.Equal(t, map[string]datamap.Action{"customer": datamap.Retain, "address": datamap.Retain, "phone": datamap.Null, "mail": datamap.Redact}, invoices.Stays())
+	require.Equal(t, map[string]datamap.Action{"customer": datamap.Retain, "address": datamap.Retain, "phone": datamap.Null, "mail": datamap.Redact, "extra/birthday": datamap.Generalise, "extra/names/0": datamap.Pseudonymise, "extra/a~1b~0": datamap.Retain}, invoices.Stays())
 	require.Equal(t, "billing.invoices/1", invoices.SchemaID())
 	require.True(t, m.Shreds())
 	emails, _ := m.Table("emails")

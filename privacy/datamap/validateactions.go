@@ -13,8 +13,8 @@ func (v *validation) actions() {
 	v.keep()
 	for _, c := range t.Columns {
 		v.to(c)
-		if c.Erase != "" && !v.leads(c.Name) && !c.Personal() {
-			v.bad("column %s: Erase %s of what is not personal, or shared, is never done: give it a Category, or leave Erase out", c.label(), c.Erase)
+		if c.Erase != "" && !t.IsPerson(c.Name) && !c.Personal() {
+			v.bad("column %s: Erase %s of what is not personal, or shared, is never done: give it a Category, or leave Erase out", c.Where(), c.Erase)
 		}
 	}
 	if !v.owned[t.Name] {
@@ -34,7 +34,7 @@ func (v *validation) actions() {
 		return
 	}
 	for _, e := range t.Ways() {
-		if !e.toPerson() || !e.owns() {
+		if !e.Names() || !e.Leads() || len(e.Columns) == 0 {
 			continue
 		}
 		if _, said := t.Column(e.Columns[0]); !said {
@@ -77,7 +77,7 @@ func (v *validation) leads(column string) bool {
 // action checks what happens to one column of rows that stay.
 func (v *validation) action(c Column) {
 	t, action := v.t, v.t.Action(c)
-	person, personal := t.isPerson(c.Name), c.Personal()
+	person, personal := t.IsPerson(c.Name), c.Personal()
 	switch {
 	case person && action != Null && action != Retain:
 		v.bad("person column %s of rows that stay: Erase null or retain", c.Name)
@@ -85,21 +85,20 @@ func (v *validation) action(c Column) {
 		v.bad("person column %s is part of the key, which cannot become null: say retain, or delete the rows", c.Name)
 	case person:
 	case !personal:
-		if v.leads(c.Name) && action != "" && action != Null && action != Retain {
-			v.bad("column %s leads to a person: Erase null or retain", c.Name)
-		}
+	case v.leads(c.Name) && action != Null && action != Retain:
+		v.bad("column %s leads to a person: Erase null or retain", c.Name)
 	case c.Name == t.Tenant:
 		v.bad("tenant column %s is personal data: a row without its tenant is nobody's", c.Name)
 	case t.Keep != nil && c.Erase == "":
-		v.bad("column %s: under Keep every personal column says what happens to it", c.label())
+		v.bad("column %s: under Keep every personal column says what happens to it", c.Where())
 	case action == Retain && t.Keep == nil && !v.leads(c.Name):
-		v.bad("column %s: retain needs the table's Keep", c.label())
+		v.bad("column %s: retain needs the table's Keep", c.Where())
 	case action == Shred && !c.Sealed:
-		v.bad("column %s: shred needs a sealed column", c.label())
+		v.bad("column %s: shred needs a sealed column", c.Where())
 	case c.Sealed && (action == Generalise || action == Scrub || action == Pseudonymise):
-		v.bad("column %s: %s cannot read a sealed column: say shred or null", c.label(), action)
+		v.bad("column %s: %s cannot read a sealed column: say shred or null", c.Where(), action)
 	case action == Delete, action == "":
-		v.bad("column %s: say null, redact, generalise, pseudonymise, scrub, shred or retain", c.label())
+		v.bad("column %s: say null, redact, generalise, pseudonymise, scrub, shred or retain", c.Where())
 	}
 }
 
@@ -111,27 +110,27 @@ func (v *validation) to(c Column) {
 	action := v.t.Action(c)
 	switch {
 	case !knownAction(c.Erase):
-		v.bad("column %s: there is no action %q: say null, redact, generalise, pseudonymise, scrub, shred or retain", c.label(), c.Erase)
+		v.bad("column %s: there is no action %q: say null, redact, generalise, pseudonymise, scrub, shred or retain", c.Where(), c.Erase)
 	case action == Generalise:
 		if c.To != ToYear && c.To != ToMonth && c.To != ToDecade && !first.MatchString(c.To) {
-			v.bad("column %s: generalise to %q: say year, month, decade, or first: and how many characters", c.label(), c.To)
+			v.bad("column %s: generalise to %q: say year, month, decade, or first: and how many characters", c.Where(), c.To)
 		}
 	case c.To == "":
 	case !utf8.ValidString(c.To) || strings.ContainsRune(c.To, 0):
-		v.bad("column %s: To is no text that every database can hold", c.label())
+		v.bad("column %s: To is no text that every database can hold", c.Where())
 	case action == Redact:
 		if strings.Contains(c.To, CodeMark) {
-			v.bad("column %s: %s is of pseudonymise: say %s for a code of the row", c.label(), CodeMark, RowMark)
+			v.bad("column %s: %s is of pseudonymise: say %s for a code of the row", c.Where(), CodeMark, RowMark)
 		}
 		if strings.Count(c.To, RowMark) > 1 {
-			v.bad("column %s: To names %s twice", c.label(), RowMark)
+			v.bad("column %s: To names %s twice", c.Where(), RowMark)
 		}
 	case action == Pseudonymise:
 		if strings.Count(c.To, CodeMark) != 1 || strings.Contains(c.To, RowMark) {
-			v.bad("column %s: To of pseudonymise names %s once, and nothing else in braces", c.label(), CodeMark)
+			v.bad("column %s: To of pseudonymise names %s once, and nothing else in braces", c.Where(), CodeMark)
 		}
 	default:
-		v.bad("column %s: To is of redact, generalise and pseudonymise", c.label())
+		v.bad("column %s: To is of redact, generalise and pseudonymise", c.Where())
 	}
 }
 
@@ -142,7 +141,7 @@ func knownAction(a Action) bool {
 // retains reports whether an obligation keeps personal data in the table's rows.
 func (t Table) retains() bool {
 	return t.Keep != nil && slices.ContainsFunc(t.Columns, func(c Column) bool {
-		return c.Personal() && !t.isPerson(c.Name) && t.Action(c) == Retain
+		return c.Personal() && !t.IsPerson(c.Name) && t.Action(c) == Retain
 	})
 }
 
@@ -154,7 +153,7 @@ func (v *validation) returns() {
 		return
 	}
 	for _, e := range v.t.Ways() {
-		if !e.owns() {
+		if !e.Leads() {
 			continue
 		}
 		if why := v.lost(v.t, e, v.t.Keep.Years, map[string]bool{}); why != "" {
@@ -186,7 +185,7 @@ func (v *validation) lost(t Table, e Edge, years int, seen map[string]bool) stri
 		return "those of " + next.Name + ", which lead to the person, are kept for a shorter time"
 	}
 	for _, further := range next.Ways() {
-		if further.owns() {
+		if further.Leads() {
 			if why := v.lost(next, further, years, seen); why != "" {
 				return why
 			}

@@ -47,8 +47,8 @@ func (v *validation) reference(e Edge) {
 		v.bad("edge %s to table %s, which is not in the map: list it", e.label(), e.Table)
 	case target.Link != nil:
 		v.bad("edge %s to linked table %s, whose records concern several persons: give %s a Link of its own", e.label(), e.Table, v.t.Name)
-	case len(e.Columns) != len(e.target(target)):
-		v.bad("edge %s to table %s names %d columns for %d: name the columns of its Key (%s), or To", e.label(), e.Table, len(e.Columns), len(e.target(target)), strings.Join(target.Key, ", "))
+	case len(e.Columns) != len(e.Target(target)):
+		v.bad("edge %s to table %s names %d columns for %d: name the columns of its Key (%s), or To", e.label(), e.Table, len(e.Columns), len(e.Target(target)), strings.Join(target.Key, ", "))
 	}
 }
 
@@ -80,7 +80,7 @@ func (v *validation) unlink(e Edge) {
 			v.bad("edge %s: Unlink null would empty %s, from which the obligation counts", e.label(), t.Keep.From)
 		}
 		for _, name := range empties {
-			if t.isPerson(name) && len(e.When) == 0 {
+			if t.IsPerson(name) && len(e.When) == 0 {
 				v.bad("edge %s: column %s leads to the row's own person, too: leave Unlink out, or say by When which rows only point", e.label(), name)
 			}
 		}
@@ -109,7 +109,7 @@ func (v *validation) reach() {
 	if t.Merged != "" && t.Merged == t.Person {
 		v.bad("Merged and Person are one column: Merged is the one with the person into whom the row's person was merged")
 	}
-	own := slices.ContainsFunc(ways, Edge.owns)
+	own := slices.ContainsFunc(ways, Edge.Leads)
 	if t.Link != nil {
 		v.link(own)
 	}
@@ -159,7 +159,7 @@ func (v *validation) unreached(own bool) {
 	}
 	for _, c := range t.Columns {
 		if c.Personal() && c.Category != Unclassified && !points[c.Name] {
-			v.bad("column %s holds personal data, but no person reaches the table: say by Person or an Edge how a row leads to one", c.label())
+			v.bad("column %s holds personal data, but no person reaches the table: say by Person or an Edge how a row leads to one", c.Where())
 		}
 	}
 }
@@ -169,7 +169,7 @@ func (v *validation) dead() string {
 	var ends []string
 	for _, e := range v.t.Ways() {
 		switch {
-		case !e.owns():
+		case !e.Leads():
 		case e.Table == "":
 			ends = append(ends, e.label()+" is an identity that no other table declares")
 		case e.Table == v.t.Name:

@@ -92,21 +92,18 @@ func (m *Map) Gaps() []Gap {
 		for _, c := range t.Columns {
 			switch {
 			case c.Category == Unclassified:
-				gaps = append(gaps, Gap{t.Name, c.label(), "category"})
+				gaps = append(gaps, Gap{t.Name, c.Where(), "category"})
 				continue
 			case c.Category == "":
 				continue
 			}
 			if c.Purpose == "" {
-				gaps = append(gaps, Gap{t.Name, c.label(), "purpose"})
+				gaps = append(gaps, Gap{t.Name, c.Where(), "purpose"})
 			}
 			if c.Basis == "" {
-				gaps = append(gaps, Gap{t.Name, c.label(), "basis"})
+				gaps = append(gaps, Gap{t.Name, c.Where(), "basis"})
 			}
 		}
 	}
 	return gaps
 }
-
-// label is the column as errors name it, with the member of a JSON column.
-func (c Column) label() string { return c.Name + c.Path }

@@ -2,19 +2,6 @@ package datamap
 
 import "slices"
 
-// Ways lists everything that leads from a row of the table to persons or only
-// points to them: Person, and the Edges. A Link is no edge.
-func (t Table) Ways() []Edge {
-	var ways []Edge
-	if t.Person != "" {
-		ways = append(ways, Edge{Columns: []string{t.Person}})
-	}
-	if t.Ref != nil {
-		ways = append(ways, Edge{Columns: []string{t.Ref.Column}, Table: t.Ref.Table})
-	}
-	return append(ways, t.Edges...)
-}
-
 // Empties lists the columns that [Null] of an Unlink edge empties: those of the
 // edge, but the tenant, what tells apart which rows have the edge, and the key.
 func (t Table) Empties(e Edge) []string {
@@ -31,7 +18,7 @@ func (t Table) Empties(e Edge) []string {
 // Action is what an erasure does to the column, or member of one, in a row that
 // stays: its Erase, or the table's. "" where nothing is said and nothing is done.
 func (t Table) Action(c Column) Action {
-	if c.Erase != "" || !c.Personal() || t.isPerson(c.Name) {
+	if c.Erase != "" || !c.Personal() || t.IsPerson(c.Name) {
 		return c.Erase
 	}
 	return t.Erase
@@ -39,27 +26,6 @@ func (t Table) Action(c Column) Action {
 
 // CanStay reports whether an erasure may leave a row of the table in place.
 func (t Table) CanStay() bool { return t.Erase != Delete || t.Keep != nil }
-
-// isPerson reports whether the column holds the id of the row's person.
-func (t Table) isPerson(column string) bool {
-	return slices.ContainsFunc(t.Ways(), func(e Edge) bool {
-		return e.toPerson() && e.Unlink == "" && e.Columns[0] == column
-	})
-}
-
-// toPerson reports whether the edge's one column holds a person's id.
-func (e Edge) toPerson() bool { return e.Table == "" && e.Identity == "" && len(e.Columns) == 1 }
-
-// owns reports whether a row with the edge is the person's own.
-func (e Edge) owns() bool { return e.Unlink == "" }
-
-// target lists the columns of another table that the edge's columns name.
-func (e Edge) target(of Table) []string {
-	if len(e.To) > 0 {
-		return e.To
-	}
-	return of.Key
-}
 
 // owned is the set of tables whose rows are some person's own: whatever leads
 // to a person, in any number of steps, over edges that own.
@@ -71,7 +37,7 @@ func (m *Map) owned() map[string]bool {
 			if owned[t.Name] {
 				continue
 			}
-			if t.Link != nil || slices.ContainsFunc(t.Ways(), func(e Edge) bool { return e.owns() && m.leads(e, owned) }) {
+			if t.Link != nil || slices.ContainsFunc(t.Ways(), func(e Edge) bool { return e.Leads() && m.leads(e, owned) }) {
 				owned[t.Name], grown = true, true
 			}
 		}
