@@ -79,11 +79,13 @@ var roomLines = map[string]string{
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/datamap privacy/datastore",
-	"privacy/datamap":     "",
-	"privacy/datastore":   "",
-	"privacy/privacytest": "privacy/datastore",
-	"privacy/sqlstore":    "privacy privacy/datamap privacy/datastore internal/sqldb internal/value",
+	"privacy":                   "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/datamap privacy/datastore",
+	"privacy/datamap":           "",
+	"privacy/datastore":         "",
+	"privacy/internal/stranger": "internal/sqldb internal/testdb privacy/datamap privacy/internal/wholedb",
+	"privacy/internal/wholedb":  "internal/testdb",
+	"privacy/privacytest":       "privacy/datastore",
+	"privacy/sqlstore":          "privacy privacy/datamap privacy/datastore internal/sqldb internal/value",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",
@@ -118,7 +120,7 @@ var roomLines = map[string]string{
 }
 
 // forTests are the rooms that only tests may import; they may print.
-var forTests = []string{"internal/testdb", "internal/testdb/stranger", "internal/killtest", "internal/durable/durabletest", "encryption/internal/tinktest"}
+var forTests = []string{"internal/testdb", "internal/testdb/stranger", "internal/killtest", "internal/durable/durabletest", "encryption/internal/tinktest", "privacy/internal/stranger", "privacy/internal/wholedb"}
 
 // seams are the public rooms that a root and its inner rooms stand on, so that
 // whoever implements or calls one does not need the root. They see internal rooms
