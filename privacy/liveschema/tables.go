@@ -64,14 +64,16 @@ func (c *checking) key(t datamap.Table, live *catalog.Table) {
 	if !unique && live.Form == catalog.Plain {
 		c.found(NoUniqueKey, Alarm, t.Name, strings.Join(t.Key, ", "), "")
 	}
-	if live.Reuses && len(t.Key) == 1 {
-		level := Notice
-		if t.IsPerson(t.Key[0]) {
-			level = Alarm
-		}
-		if column := c.s.Column(live, t.Key[0]); column != nil && strings.EqualFold(column.Type, "integer") {
-			c.found(ReusedNumbers, level, t.Name, t.Key[0], "")
-		}
+	if !live.Reuses || len(t.Key) != 1 {
+		return
+	}
+	column := c.s.Column(live, t.Key[0])
+	switch {
+	case column == nil || !strings.EqualFold(column.Type, "integer"):
+	case t.IsPerson(column.Name):
+		c.found(ReusedNumbers, Alarm, t.Name, column.Name, "")
+	case !slices.ContainsFunc(t.Ways(), func(e datamap.Edge) bool { return c.has(e.Columns, column.Name) }): // a number of its own
+		c.found(ReusedNumbers, Notice, t.Name, column.Name, "")
 	}
 }
 
