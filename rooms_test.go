@@ -84,6 +84,9 @@ var roomLines = map[string]string{
 	"privacy/datastore":                 "",
 	"privacy/erasurelog":                "internal/alone internal/canon internal/durable internal/filelock internal/frame",
 	"privacy/erasurelog/erasurelogtest": "privacy/erasurelog",
+	"privacy/internal/randomschema":     "internal/testdb privacy/datamap privacy/internal/wholedb",
+	"privacy/internal/stranger":         "internal/sqldb internal/testdb privacy/datamap privacy/internal/wholedb",
+	"privacy/internal/wholedb":          "internal/testdb",
 	"privacy/privacytest":               "privacy privacy/datastore",
 	"privacy/sqlledger":                 "internal/sqldb privacy/erasurelog",
 	"privacy/sqlstore":                  "internal/frame internal/sqldb internal/value privacy privacy/datamap privacy/datastore",
@@ -121,7 +124,7 @@ var roomLines = map[string]string{
 }
 
 // forTests are the rooms that only tests may import; they may print.
-var forTests = []string{"internal/testdb", "internal/testdb/stranger", "internal/killtest", "internal/durable/durabletest", "encryption/internal/tinktest"}
+var forTests = []string{"internal/testdb", "internal/testdb/stranger", "internal/killtest", "internal/durable/durabletest", "encryption/internal/tinktest", "privacy/internal/randomschema", "privacy/internal/stranger", "privacy/internal/wholedb"}
 
 // seams are the public rooms that a root and its inner rooms stand on, so that
 // whoever implements or calls one does not need the root. They see internal rooms

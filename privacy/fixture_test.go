@@ -148,7 +148,7 @@ func dataMap() *datamap.Map {
 			Columns: []datamap.Column{
 				{Name: "country", Category: "contact.country", Shared: true},
 				{Name: "account_id", Shared: true},
-				{Name: "email", Category: "contact.email", Purpose: "sales", Basis: "contract", Sealed: true},
+				{Name: "email", Category: "contact.email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Sealed: true},
 				{Name: "email_idx", Category: "contact.email", Withhold: "blind index"},
 			},
 		},

@@ -198,7 +198,7 @@ func (t Table) Owns() bool { return t.Link != nil || slices.ContainsFunc(t.Ways(
 
 // IsPerson reports whether a column holds the id of the person whose row it is.
 func (t Table) IsPerson(column string) bool {
-	return slices.ContainsFunc(t.Ways(), func(e Edge) bool { return e.Names() && e.Leads() && e.Columns[0] == column })
+	return slices.ContainsFunc(t.Ways(), func(e Edge) bool { return e.Names() && e.Leads() && slices.Equal(e.Columns, []string{column}) })
 }
 
 // Where is the column, with the path of the member that the entry is about.
@@ -208,19 +208,13 @@ func (c Column) Where() string { return c.Name + c.Path }
 // [Column.Where]: because the table's Erase is no Delete, or because the
 // obligation still runs. Empty for tables whose rows always go.
 func (t Table) Stays() map[string]Action {
-	if t.Erase == Delete && t.Keep == nil {
+	if !t.CanStay() {
 		return nil
 	}
 	actions := map[string]Action{}
 	for _, c := range t.Columns {
-		switch {
-		case t.IsPerson(c.Name):
-			actions[c.Name] = c.Erase
-		case !c.Personal():
-		case c.Erase != "":
-			actions[c.Where()] = c.Erase
-		default:
-			actions[c.Where()] = t.Erase
+		if t.IsPerson(c.Name) || c.Personal() {
+			actions[c.Where()] = t.Action(c)
 		}
 	}
 	return actions

@@ -1,0 +1,158 @@
+package catalog
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+)
+
+// Schema is all that was read. Nobody changes it.
+type Schema struct {
+	Kind    sqldb.Kind
+	Tables  []*Table // by schema and name
+	Foreign []ForeignKey
+
+	byName map[string]*Table
+}
+
+// Form is what a table is.
+type Form string
+
+// The forms. A view holds nothing of its own and is not read, but where the map
+// names it.
+const (
+	Plain     Form = "table"
+	Copy      Form = "materialized view"
+	Elsewhere Form = "foreign table"
+	View      Form = "view"
+	Versioned Form = "table WITH SYSTEM VERSIONING"
+)
+
+// Table is a table, with its partitions as one.
+type Table struct {
+	Schema, Name string
+	Default      bool // found by its name alone
+	Form         Form
+	Hides        bool // row level security hides rows from this account
+	Atomic       bool // its engine has transactions
+	Strict       bool // on SQLite: columns hold values of their type only
+	Reuses       bool // its one key column is a number that SQLite gives out again
+	Columns      []Column
+	Indexes      []Index
+	Checks       []Check
+	Triggers     []string // that fire where rows are changed or deleted
+}
+
+// Column is a column.
+type Column struct {
+	Name      string
+	Class     Class
+	Type      string   // as the database names it
+	Labels    []string // of an enum
+	Size      int64    // characters or bytes that it holds at most; 0 where there is no limit
+	NotNull   bool
+	Generated bool // the database makes its values
+	Loose     bool // texts that differ in bytes may compare as equal
+}
+
+// Class is a group of types that hold the same values.
+type Class string
+
+// The classes. A column of SQLite that is not of a STRICT table is of class Any.
+const (
+	Any     Class = "any"
+	Text    Class = "text"
+	Integer Class = "integer"
+	Number  Class = "number"
+	Bool    Class = "boolean"
+	Date    Class = "date"
+	Instant Class = "time"
+	UUID    Class = "uuid"
+	Bytes   Class = "bytes"
+	Enum    Class = "enum"
+	JSON    Class = "json"
+	Other   Class = "other"
+)
+
+// Index is an index, the primary key among them.
+type Index struct {
+	Name    string
+	Columns []string // in order; "" stands for an expression, or a part of a column
+	Unique  bool
+	Partial bool // it does not know every row
+	// NullsEqual says that a UNIQUE index takes one NULL only.
+	NullsEqual bool
+}
+
+// ForeignKey is a foreign key, of any table.
+type ForeignKey struct {
+	Name          string
+	Child, Parent *Table // Parent is nil where the account does not see it
+	Columns, To   []string
+	OnDelete      Rule
+	Empties       []string // of SetNull and SetDefault: the columns that it empties
+	Deferred      bool     // checked at COMMIT only
+}
+
+// Rule is what a foreign key does when the row that it names is deleted.
+type Rule string
+
+// The rules.
+const (
+	Refuse     Rule = "NO ACTION" // RESTRICT, too
+	Cascade    Rule = "CASCADE"
+	SetNull    Rule = "SET NULL"
+	SetDefault Rule = "SET DEFAULT"
+)
+
+// Check is a CHECK constraint.
+type Check struct {
+	Name string
+	Text string // its condition
+}
+
+// Path is the table as a map writes it: by its name alone where that leads to it.
+func (t *Table) Path() string {
+	if t.Default {
+		return t.Name
+	}
+	return t.Schema + "." + t.Name
+}
+
+// Table finds a table as a map writes it, or nil.
+func (s *Schema) Table(name string) *Table { return s.byName[s.fold(name)] }
+
+// Column finds a column, or nil.
+func (s *Schema) Column(t *Table, name string) *Column {
+	i := slices.IndexFunc(t.Columns, func(c Column) bool { return s.fold(c.Name) == s.fold(name) })
+	if i < 0 {
+		return nil
+	}
+	return &t.Columns[i]
+}
+
+// Same reports whether two names mean one column.
+func (s *Schema) Same(a, b string) bool { return s.fold(a) == s.fold(b) }
+
+// SameAll reports whether two lists name the same columns in any order.
+func (s *Schema) SameAll(a, b []string) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(name string) bool {
+		return !slices.ContainsFunc(b, func(other string) bool { return s.Same(name, other) })
+	})
+}
+
+// fold: only PostgreSQL tells names apart by case.
+func (s *Schema) fold(name string) string {
+	if s.Kind == sqldb.Postgres {
+		return name
+	}
+	return strings.ToLower(name)
+}
+
+// JSON reports whether the column can hold a document with members: on SQLite
+// and where it is text, the application says that it does.
+func (c Column) JSON() bool { return c.Class == JSON || c.Class == Any || c.Class == Text }
+
+// Ours reports whether a table is one of the library's own.
+func Ours(name string) bool { return strings.HasPrefix(strings.ToLower(name), "crmguard_") }

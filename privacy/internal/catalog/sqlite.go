@@ -1,0 +1,146 @@
+package catalog
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+func (r *reader) sqlite([]string) error {
+	pk := map[*Table][]string{}
+	texts := map[*Table]string{}
+	var table, kind, text, column, typ string
+	var bare, strict, notNull bool
+	var key, hidden int
+	err := r.each(`SELECT l.name, l.type, l.wr, l.strict, COALESCE(m.sql, ''), c.name, c.type, c."notnull", c.pk, c.hidden
+		FROM pragma_table_list l JOIN sqlite_schema m ON m.name = l.name AND m.type IN ('table', 'view') JOIN pragma_table_xinfo(l.name) c
+		WHERE l.schema = 'main' AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND c.hidden <> 1 ORDER BY l.name, c.cid`, nil,
+		[]any{&table, &kind, &bare, &strict, &text, &column, &typ, &notNull, &key, &hidden}, func() {
+			t, _ := r.table("main", table)
+			if t == nil {
+				return
+			}
+			t.Default, t.Strict, texts[t] = true, strict, text
+			if kind == "view" {
+				t.Form = View
+			}
+			t.Columns = append(t.Columns, sqliteColumn(column, typ, strict, notNull || key > 0 && bare, hidden > 1))
+			if key > 0 {
+				pk[t] = append(pk[t], column)
+				t.Reuses = len(pk[t]) == 1 && strings.EqualFold(typ, "integer") && !bare && !autoincrement.MatchString(text)
+			}
+		})
+	if err != nil {
+		return err
+	}
+	for _, t := range r.Tables {
+		// The number of the row has no index in the catalogue.
+		if len(pk[t]) == 1 && strings.EqualFold(r.Column(t, pk[t][0]).Type, "integer") {
+			t.index("(rowid)", pk[t][0], true, false)
+		}
+		t.Checks = checksIn(texts[t])
+	}
+	if err := r.sqliteIndexes(); err != nil {
+		return err
+	}
+	if err := r.sqliteForeign(pk, texts); err != nil {
+		return err
+	}
+	var name string
+	return r.each(`SELECT tbl_name, name FROM sqlite_schema WHERE type = 'trigger' AND sql NOT LIKE '%INSTEAD OF%' ORDER BY tbl_name, name`, nil, []any{&table, &name}, func() {
+		if t := r.byID[r.id("main", table)]; t != nil {
+			t.Triggers = append(t.Triggers, name)
+		}
+	})
+}
+
+var autoincrement = regexp.MustCompile(`(?i)\bautoincrement\b`)
+
+// sqliteColumn knows types in STRICT tables only; elsewhere each value has a
+// class of its own.
+func sqliteColumn(name, typ string, strict, notNull, generated bool) Column {
+	c := Column{Name: name, Type: strings.ToLower(typ), Class: Any, NotNull: notNull, Generated: generated}
+	if strict {
+		c.Class = map[string]Class{"int": Integer, "integer": Integer, "real": Number, "text": Text, "blob": Bytes}[c.Type]
+	}
+	if c.Class == "" {
+		c.Class = Any
+	}
+	return c
+}
+
+func (r *reader) sqliteIndexes() error {
+	var table, name, column, collation string
+	var unique, partial bool
+	return r.each(`SELECT m.name, l.name, l."unique", l.partial, COALESCE(i.name, ''), COALESCE(i.coll, '')
+		FROM sqlite_schema m JOIN pragma_index_list(m.name) l JOIN pragma_index_xinfo(l.name) i
+		WHERE m.type = 'table' AND i.key = 1 ORDER BY m.name, l.seq, i.seqno`, nil,
+		[]any{&table, &name, &unique, &partial, &column, &collation}, func() {
+			t := r.byID[r.id("main", table)]
+			if t == nil {
+				return
+			}
+			t.index(name, column, unique, partial)
+			if c := r.Column(t, column); c != nil && !strings.EqualFold(collation, "binary") {
+				c.Loose = true // as far as an index tells
+			}
+		})
+}
+
+func (r *reader) sqliteForeign(pk map[*Table][]string, texts map[*Table]string) error {
+	var table, parent, column, to, rule string
+	var id, at int
+	return r.each(`SELECT m.name, f.id, f.seq, f."table", f."from", COALESCE(f."to", ''), upper(f.on_delete)
+		FROM sqlite_schema m JOIN pragma_foreign_key_list(m.name) f WHERE m.type = 'table' ORDER BY m.name, f.id, f.seq`, nil,
+		[]any{&table, &id, &at, &parent, &column, &to, &rule}, func() {
+			child := r.byID[r.id("main", table)]
+			if child == nil {
+				return
+			}
+			key := ForeignKey{Name: fmt.Sprint("foreign key ", id), Child: child, Parent: r.byID[r.id("main", parent)], OnDelete: ruleOf(rule)}
+			key.Deferred = deferred.MatchString(texts[child]) // of one of the table's
+			if to == "" && key.Parent != nil && at < len(pk[key.Parent]) {
+				to = pk[key.Parent][at]
+			}
+			r.foreign(key, column, to)
+		})
+}
+
+var deferred = regexp.MustCompile(`(?i)\binitially\s+deferred\b`)
+
+func ruleOf(text string) Rule {
+	switch rule := Rule(text); rule {
+	case Cascade, SetNull, SetDefault:
+		return rule
+	default:
+		return Refuse
+	}
+}
+
+var check = regexp.MustCompile(`(?i)\bcheck\s*\(`)
+
+// checksIn finds the conditions in the statement that made a table. It reads
+// too much rather than too little: a CHECK in a comment or a text is one.
+func checksIn(text string) []Check {
+	var checks []Check
+	for _, at := range check.FindAllStringIndex(text, -1) {
+		depth, quoted := 1, byte(0)
+		for i := at[1]; i < len(text) && depth > 0; i++ {
+			switch c := text[i]; {
+			case quoted != 0:
+				if c == quoted {
+					quoted = 0
+				}
+			case c == '\'' || c == '"' || c == '`':
+				quoted = c
+			case c == '(':
+				depth++
+			case c == ')':
+				if depth--; depth == 0 {
+					checks = append(checks, Check{Text: text[at[1]:i]})
+				}
+			}
+		}
+	}
+	return checks
+}

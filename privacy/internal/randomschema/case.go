@@ -1,0 +1,184 @@
+package randomschema
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/crmguard/crmguard/internal/testdb"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/internal/wholedb"
+)
+
+// A Case is a schema with its map and its data.
+type Case struct {
+	Name   testdb.Name
+	Map    *datamap.Map
+	People []Person
+
+	tables   []*table
+	rows     [][]*row // by table
+	expected wholedb.Expectation
+}
+
+// A Person is one of a case.
+type Person struct {
+	Tenant int64
+	ID     string // as a desk takes it
+}
+
+// Draw makes a case for the database.
+func Draw(t *rapid.T, on testdb.Name, opts Options) *Case {
+	d := &drawer{T: t, on: on, opts: opts}
+	d.people()
+	for range d.upTo(1, 7, "tables") {
+		d.further()
+	}
+	c := &Case{Name: on, tables: d.tables, Map: &datamap.Map{}}
+	for n := range d.upTo(3, 6, "persons") {
+		c.People = append(c.People, Person{Tenant: int64(n%2 + 1)})
+	}
+	for _, table := range d.tables {
+		c.Map.Tables = append(c.Map.Tables, table.mapped)
+	}
+	c.fill(d)
+	for n := range c.People {
+		c.People[n].ID = fmt.Sprint(c.person(n))
+	}
+	return c
+}
+
+// Needles are the texts of a person that have to be gone after their erasure.
+func (c *Case) Needles(person int) []wholedb.Needle { return c.expected.Gone(person) }
+
+// Kept are the texts that have to stay where they are: see [wholedb.Lost].
+func (c *Case) Kept(person int) []wholedb.Needle { return c.expected.Kept(person) }
+
+// Others are the rows that an erasure of the person leaves as they are.
+func (c *Case) Others(tb testing.TB, d wholedb.DB, person int) []string {
+	tb.Helper()
+	return c.expected.Others(tb, d, person)
+}
+
+// DDL are the statements that make the tables.
+func (c *Case) DDL() []string {
+	var out []string
+	if c.postgres() {
+		out = append(out, "CREATE SCHEMA IF NOT EXISTS other")
+	}
+	for _, t := range c.tables {
+		var lines []string
+		for _, col := range t.all() {
+			lines = append(lines, col.sql(c.Name))
+		}
+		if t.key[0].kind != serial {
+			lines = append(lines, "PRIMARY KEY ("+list(t.mapped.Key)+")")
+		}
+		out = append(out, fmt.Sprintf("CREATE TABLE %s (%s)", t.name, strings.Join(append(lines, t.rules...), ", ")))
+		for i, columns := range t.indexed {
+			out = append(out, fmt.Sprintf("CREATE INDEX t%d_by%d ON %s (%s)", t.n, i, t.name, list(columns)))
+		}
+		if t.way == link {
+			out = append(out, fmt.Sprintf("CREATE TABLE %s (record %s NOT NULL REFERENCES %s (id) ON DELETE CASCADE, who %s NOT NULL, PRIMARY KEY (record, who))",
+				t.mapped.Link.Table, typeName(c.Name, t.key[0].kind.referring()), t.name, typeName(c.Name, c.tables[0].person().kind.referring())))
+			out = append(out, fmt.Sprintf("CREATE INDEX t%d_by_who ON %s (who)", t.n, t.mapped.Link.Table))
+		}
+	}
+	return out
+}
+
+// Create opens the empty database, makes the tables and fills them in one
+// transaction. The handle is of this case alone: drivers remember what the tables
+// of another one were like. SQLite enforces foreign keys.
+func (c *Case) Create(ctx context.Context, d testdb.Database) (*sql.DB, error) {
+	driver := d.Name.Drivers()[0]
+	dsn := d.DSN(driver)
+	if d.Name == testdb.SQLite {
+		dsn += "&_pragma=foreign_keys(1)"
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		return nil, fmt.Errorf("randomschema: %w", err)
+	}
+	if err := c.create(ctx, db); err != nil {
+		return nil, errors.Join(err, c.Drop(ctx, db))
+	}
+	return db, nil
+}
+
+func (c *Case) create(ctx context.Context, db *sql.DB) error {
+	for _, statement := range c.DDL() {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("randomschema: %s: %w", statement, err)
+		}
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("randomschema: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, t := range c.tables {
+		for _, r := range c.rows[t.n] {
+			if err := c.insert(ctx, tx, t.name, t.all(), r.values); err != nil {
+				return err
+			}
+			for _, n := range r.members {
+				if t.way != link {
+					break
+				}
+				columns := []column{{name: "record"}, {name: "who"}}
+				if err := c.insert(ctx, tx, t.mapped.Link.Table, columns, map[string]any{"record": r.values["id"], "who": c.person(n)}); err != nil {
+					return err
+				}
+			}
+		}
+		if c.postgres() && t.key[0].kind == serial && len(c.rows[t.n]) > 0 {
+			if _, err := tx.ExecContext(ctx, fmt.Sprintf("SELECT setval('%s_id_seq', max(id)) FROM %s", t.name, t.name)); err != nil {
+				return fmt.Errorf("randomschema: %w", err)
+			}
+		}
+	}
+	return tx.Commit()
+}
+
+func (c *Case) insert(ctx context.Context, tx *sql.Tx, table string, columns []column, values map[string]any) error {
+	names, marks, args := make([]string, len(columns)), make([]string, len(columns)), make([]any, len(columns))
+	for i, col := range columns {
+		names[i], marks[i], args[i] = col.name, "?", values[col.name]
+		if c.postgres() {
+			marks[i] = fmt.Sprintf("$%d", i+1)
+		}
+	}
+	query := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table, list(names), list(marks))
+	if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+		return fmt.Errorf("randomschema: %s: %w", query, err)
+	}
+	return nil
+}
+
+// Drop removes the tables that Create has made, as far as it came, and closes the
+// handle.
+func (c *Case) Drop(ctx context.Context, db *sql.DB) error {
+	var all []error
+	for i := range c.tables {
+		t := c.tables[len(c.tables)-1-i]
+		names := []string{t.name}
+		if t.way == link {
+			names = []string{t.mapped.Link.Table, t.name}
+		}
+		for _, name := range names {
+			_, err := db.ExecContext(ctx, "DROP TABLE IF EXISTS "+name)
+			all = append(all, err)
+		}
+	}
+	return errors.Join(append(all, db.Close())...)
+}
+
+func (c *Case) postgres() bool { return c.Name == testdb.PostgresC || c.Name == testdb.PostgresICU }
+
+func list(names []string) string { return strings.Join(names, ", ") }

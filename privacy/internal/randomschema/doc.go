@@ -1,0 +1,23 @@
+// Package randomschema makes schemas that nobody thought of, with a data map that
+// is true for them, and data of a few persons in two tenants: what the properties
+// of package privacy are shown on.
+//
+//	rapid.Check(t, func(rt *rapid.T) {
+//		c := randomschema.Draw(rt, testdb.PostgresC, randomschema.Options{})
+//		handle, err := c.Create(ctx, database) // and c.Drop at the end
+//		db := wholedb.DB{Name: c.Name, SQL: handle}
+//		… erase c.People[0] under c.Map …
+//		db.Search(t, c.Needles(0))   // must find nothing
+//		wholedb.Lost(db.Search(t, c.Kept(0)), c.Kept(0)) // must be empty
+//	})
+//
+// A schema has a table of persons, whose id is a number, a UUID or a text, and up
+// to seven tables that lead to it: over a column with the person's id, over a key
+// of one or several columns or a UNIQUE column of another table, over "a Person
+// or a Thing", over an e-mail address, over a link table; besides, a table may
+// point to a person whom it is not about, or to itself. Columns are NOT NULL,
+// UNIQUE or checked; foreign keys are absent, plain, deferred, or cascade where
+// that is right; rows go, stay without the person, or are kept for an obligation.
+//
+// For tests only.
+package randomschema

@@ -1,0 +1,68 @@
+package randomschema_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/crmguard/crmguard/internal/testdb"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/internal/randomschema"
+)
+
+// Whatever a map can say and a schema can do is drawn.
+func TestEverythingComesUp(t *testing.T) {
+	drawn := map[string]int{}
+	cases := rapid.Custom(func(rt *rapid.T) *randomschema.Case {
+		return randomschema.Draw(rt, testdb.PostgresC, randomschema.Options{Undated: true})
+	})
+	for seed := range 200 {
+		c := cases.Example(seed)
+		for _, word := range []string{
+			"bigserial PRIMARY KEY", "uuid NOT NULL", "varchar(190) NOT NULL", "PRIMARY KEY (tenant, number)", "FOREIGN KEY (of_tenant, of_number)", "REFERENCES t0", "other.t",
+			"NO ACTION", "SET NULL", "CASCADE", "DEFERRABLE", "CHECK (", " NOT NULL", " UNIQUE", "date", "numeric", "jsonb", "bytea", "record",
+		} {
+			if strings.Contains(strings.Join(c.DDL(), "\n"), word) {
+				drawn[word]++
+			}
+		}
+		for _, table := range c.Map.Tables {
+			features(table, drawn)
+		}
+	}
+	for _, want := range []string{
+		"composite reference", "reference by To", "When", "identity", "unlink null", "unlink delete", "to itself", "link", "keep", "undated", "nobody", "a person's id is no key",
+		"null", "redact", "generalise", "retain", "member", "{row}",
+	} {
+		require.Contains(t, drawn, want)
+	}
+	require.Len(t, drawn, 18+19, "%v", drawn)
+}
+
+func features(t datamap.Table, drawn map[string]int) {
+	note := func(feature string, there bool) {
+		if there {
+			drawn[feature]++
+		}
+	}
+	note("link", t.Link != nil)
+	note("keep", t.Keep != nil)
+	note("nobody", !t.Reaches())
+	note("undated", t.Reaches() && t.Created == "")
+	note("a person's id is no key", t.Person == "person")
+	for _, e := range t.Edges {
+		note("composite reference", len(e.Columns) > 1)
+		note("reference by To", len(e.To) > 0)
+		note("When", len(e.When) > 0)
+		note("identity", e.Identity != "")
+		note("to itself", e.Table == t.Name)
+		note("unlink "+string(e.Unlink), e.Unlink != "")
+	}
+	for _, c := range t.Columns {
+		note(string(c.Erase), c.Erase != "")
+		note("member", c.Path != "")
+		note("{row}", strings.Contains(c.To, datamap.RowMark))
+	}
+}
