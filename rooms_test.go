@@ -82,10 +82,12 @@ var roomLines = map[string]string{
 	"privacy":                   "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/datamap privacy/datastore",
 	"privacy/datamap":           "",
 	"privacy/datastore":         "",
+	"privacy/internal/catalog":  "internal/sqldb privacy/datamap",
 	"privacy/internal/stranger": "internal/sqldb internal/testdb privacy/datamap privacy/internal/wholedb",
 	"privacy/internal/wholedb":  "internal/testdb",
+	"privacy/liveschema":        "internal/health internal/sqldb privacy/datamap privacy/internal/catalog",
 	"privacy/privacytest":       "privacy/datastore",
-	"privacy/sqlstore":          "privacy privacy/datamap privacy/datastore internal/sqldb internal/value",
+	"privacy/sqlstore":          "privacy privacy/datamap privacy/datastore internal/sqldb internal/value privacy/internal/catalog",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",
