@@ -80,6 +80,7 @@ var roomLines = map[string]string{
 	"integrity/reconcile":     "integrity internal/frame",
 
 	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/datamap privacy/datastore",
+	"privacy/bundle":      "internal/canon internal/value privacy/datamap privacy/datastore",
 	"privacy/certificate": "internal/canon internal/frame",
 	"privacy/datamap":     "",
 	"privacy/datastore":   "",
@@ -126,7 +127,7 @@ var forTests = []string{"internal/testdb", "internal/testdb/stranger", "internal
 // and each other.
 var seams = []string{
 	"audit/auditlog", "audit/capture", "encryption/jobs", "encryption/keycopy", "encryption/keystore", "encryption/primitives", "encryption/sealedvalue", "encryption/streams",
-	"privacy/certificate", "privacy/datamap", "privacy/datastore",
+	"privacy/bundle", "privacy/certificate", "privacy/datamap", "privacy/datastore",
 }
 
 // line is what the line of a folder permits.
