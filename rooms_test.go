@@ -80,6 +80,8 @@ var roomLines = map[string]string{
 	"integrity/reconcile":     "integrity internal/frame",
 
 	"privacy":                           "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/datamap privacy/datastore",
+	"privacy/bundle":                    "internal/canon internal/value privacy/datamap privacy/datastore",
+	"privacy/certificate":               "internal/canon internal/frame",
 	"privacy/datamap":                   "",
 	"privacy/datastore":                 "",
 	"privacy/erasurelog":                "internal/alone internal/canon internal/durable internal/filelock internal/frame",
@@ -140,6 +142,8 @@ var seams = []string{
 	"encryption/primitives",
 	"encryption/sealedvalue",
 	"encryption/streams",
+	"privacy/bundle",
+	"privacy/certificate",
 	"privacy/datamap",
 	"privacy/datastore",
 	"privacy/erasurelog",
