@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // Config ties the desk to the application. Everything marked required is
@@ -27,7 +28,7 @@ type Config struct {
 	// driver. Required.
 	DB *sql.DB
 	// Ledger is the erasure ledger, kept outside of what backups of DB cover. Required.
-	Ledger *Ledger
+	Ledger *erasurelog.Log
 	// Stores are erased in this order: the database before the person keys, so
 	// that joint records can still be opened while they are redacted. Required.
 	Stores []datastore.Store

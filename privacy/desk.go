@@ -257,9 +257,9 @@ func (d *Desk) LedgerHead(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.cfg.Ledger.read(ctx, m.named())
+	s, err := d.cfg.Ledger.Read(ctx, m.kept()...)
 	if err != nil {
 		return nil, err
 	}
-	return c.head().bytes()
+	return s.Head().Bytes()
 }

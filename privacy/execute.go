@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/google/uuid"
+
+	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // State says how far an erasure is.
@@ -49,7 +52,7 @@ type execution struct {
 	d       *Desk
 	row     planRow
 	plan    *Plan
-	chain   *chain
+	ledger  *erasurelog.State
 	outcome Outcome
 }
 
@@ -110,31 +113,28 @@ func (x *execution) intend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	begun := func(c *chain) bool {
-		return slices.ContainsFunc(c.plan(x.plan.ID), func(e entry) bool { return e.Op == opIntent })
-	}
-	x.chain, err = x.d.cfg.Ledger.read(ctx, m.named())
+	begun := func(s *erasurelog.State) bool { return s.Status(x.plan.ID) != erasurelog.Unknown }
+	x.ledger, err = x.d.cfg.Ledger.Read(ctx, m.kept()...)
 	if err != nil {
 		return err
 	}
-	if !begun(x.chain) {
+	if !begun(x.ledger) {
 		if err := x.unchanged(ctx); err != nil {
 			return err
 		}
 	}
 	now := x.d.now()
-	x.chain, err = x.d.cfg.Ledger.append(ctx, now, m.named(), func(c *chain) (entry, bool, error) {
-		if err := x.d.behind(ctx, c, m, x.plan.ID); err != nil || begun(c) {
-			return entry{}, false, err
+	x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+		if err := x.d.behind(ctx, s, m, x.plan.ID); err != nil || begun(s) {
+			return nil, err
 		}
 		if row, err := x.d.loadPlan(ctx, x.plan.ID); err != nil || row.state == stateCancelled {
-			return entry{}, false, cmp.Or(err, ErrCancelled) // Cancel holds the same lock
+			return nil, cmp.Or(err, ErrCancelled)
 		}
-		if err := x.d.capped(c); err != nil {
-			return entry{}, false, err
+		if err := x.d.capped(s); err != nil {
+			return nil, err
 		}
-		e, err := x.intent(ctx, now)
-		return e, err == nil, err
+		return x.intent(ctx, now)
 	})
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (x *execution) intend(ctx context.Context) error {
 		if err != nil || n == 0 {
 			return err // running already
 		}
-		return x.d.recordHead(ctx, tx, x.chain.head(), x.plan.Tenant, "privacy.erase.begin", planAttr(x.plan.ID))
+		return x.d.recordHead(ctx, tx, x.ledger.Head(), x.plan.Tenant, "privacy.erase.begin", planAttr(x.plan.ID))
 	})
 }
 
@@ -177,18 +177,10 @@ func (x *execution) unchanged(ctx context.Context) error {
 }
 
 // capped refuses more intents in 24 hours than allowed.
-func (d *Desk) capped(c *chain) error {
+func (d *Desk) capped(s *erasurelog.State) error {
 	limit := d.cfg.perDay()
-	if limit < 0 {
-		return nil
-	}
-	since := stamp(d.now().Add(-24 * time.Hour))
-	for _, e := range c.entries {
-		if e.Op == opIntent && e.At > since {
-			limit--
-		}
-	}
-	if limit <= 0 {
+	day := d.now().Add(-24 * time.Hour).Add(time.Microsecond)
+	if limit >= 0 && s.IntentsSince(day) >= limit {
 		return ErrTooMany
 	}
 	return nil
@@ -197,57 +189,39 @@ func (d *Desk) capped(c *chain) error {
 // intent is the entry that begins the erasure: digests under the newest root.
 // It names rows that a replay could not date: joint ones and those without an
 // earlier creation time.
-func (x *execution) intent(ctx context.Context, now time.Time) (entry, error) {
-	e := entry{Op: opIntent, Plan: x.plan.ID}
-	digests := x.d.cfg.Ledger.digests
-	var root uint32
-	one := func(input []byte) (string, error) {
-		roots, all, err := digests.all(ctx, labelDigest, input)
-		if err != nil {
-			return "", err
-		}
-		root = roots[0]
-		return b64(all[0]), nil
-	}
+func (x *execution) intent(ctx context.Context, now time.Time) (*erasurelog.Entry, error) {
+	e := &erasurelog.Entry{Op: erasurelog.Intent, Plan: x.plan.ID}
+	tenant := x.plan.Tenant
 	var err error
-	if e.Tenant, err = one(digestInput(kindTenant, x.plan.Tenant, []byte(x.plan.Tenant))); err != nil {
-		return entry{}, err
-	}
-	if e.Person, err = one(personInput(x.plan.Tenant, x.plan.Person)); err != nil {
-		return entry{}, err
-	}
-	for _, alias := range x.plan.Aliases {
-		digest, err := one(personInput(x.plan.Tenant, alias))
+	digest := func(kind string, id []byte) string {
 		if err != nil {
-			return entry{}, err
+			return ""
 		}
-		e.Aliases = append(e.Aliases, digest)
+		var text string
+		e.Root, text, err = x.d.cfg.Ledger.Digest(ctx, kind, tenant, id)
+		return text
+	}
+	e.Tenant = digest(erasurelog.KindTenant, []byte(tenant))
+	e.Person = digest(erasurelog.KindPerson, []byte(x.plan.Person))
+	for _, alias := range x.plan.Aliases {
+		e.Aliases = append(e.Aliases, digest(erasurelog.KindPerson, []byte(alias)))
 	}
 	for _, r := range x.plan.rows {
-		if r.Key == "" || (!r.Others && !r.Created.IsZero() && r.Created.Before(now)) {
-			continue
+		if r.Key != "" && (r.Others || r.Created.IsZero() || !r.Created.Before(now)) {
+			e.Refs = append(e.Refs, digest(erasurelog.KindRef, erasurelog.RowID(r.Table, r.Key)))
 		}
-		digest, err := one(refInput(x.plan.Tenant, r.Table, r.Key))
-		if err != nil {
-			return entry{}, err
-		}
-		e.Refs = append(e.Refs, digest)
 	}
-	slices.Sort(e.Aliases)
-	slices.Sort(e.Refs)
-	e.Refs = slices.Compact(e.Refs)
-	e.KeyID = entryKeyID(root)
-	return e, nil
+	return e, err
 }
 
 // follow is an entry about the same person and plan as the intent.
-func (x *execution) follow(op, cert string) entry {
-	for _, e := range x.chain.plan(x.plan.ID) {
-		if e.Op == opIntent {
-			return entry{Op: op, Plan: e.Plan, Person: e.Person, Tenant: e.Tenant, KeyID: e.KeyID, Cert: cert}
+func (x *execution) follow(op erasurelog.Op, cert string) *erasurelog.Entry {
+	for _, e := range x.ledger.Plan(x.plan.ID) {
+		if e.Op == erasurelog.Intent {
+			return &erasurelog.Entry{Op: op, Plan: e.Plan, Person: e.Person, Tenant: e.Tenant, Root: e.Root, Cert: cert}
 		}
 	}
-	return entry{Op: op, Plan: x.plan.ID, Cert: cert}
+	return &erasurelog.Entry{Op: op, Plan: x.plan.ID, Cert: cert}
 }
 
 // erase asks every store to erase, then reads every store back.
@@ -334,7 +308,7 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 		if err := x.d.setErased(ctx, tx, x.plan.ID, x.row.erased); err != nil {
 			return err
 		}
-		return x.d.settle(ctx, tx, x.chain, x.plan.ID)
+		return x.d.settle(ctx, tx, x.ledger, x.plan.ID)
 	})
 	if err == nil {
 		err = x.catchUp(ctx)
@@ -363,11 +337,11 @@ func (x *execution) partial(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	entries := x.chain.plan(x.plan.ID)
+	entries := x.ledger.Plan(x.plan.ID)
 	last := entries[len(entries)-1]
-	said := last.Op == opPartial && m.head.N < last.N
+	said := last.Op == erasurelog.Partial && m.head.N < last.N
 	if !said {
-		if err := x.enter(ctx, x.follow(opPartial, "")); err != nil {
+		if err := x.enter(ctx, x.follow(erasurelog.Partial, "")); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -376,7 +350,7 @@ func (x *execution) partial(ctx context.Context) (Outcome, error) {
 		if err := x.d.setErased(ctx, tx, x.plan.ID, sql.NullInt64{}); err != nil || said {
 			return err
 		}
-		return x.d.recordHead(ctx, tx, x.chain.head(), x.plan.Tenant, "privacy.erase.partial", planAttr(x.plan.ID), slog.String("outcome", "partial"))
+		return x.d.recordHead(ctx, tx, x.ledger.Head(), x.plan.Tenant, "privacy.erase.partial", planAttr(x.plan.ID), slog.String("outcome", "partial"))
 	})
 	if err != nil {
 		return Outcome{}, err
@@ -388,13 +362,13 @@ func (x *execution) partial(ctx context.Context) (Outcome, error) {
 }
 
 // enter appends an entry about this plan to the ledger.
-func (x *execution) enter(ctx context.Context, e entry) error {
+func (x *execution) enter(ctx context.Context, e *erasurelog.Entry) error {
 	m, _, err := x.d.loadMark(ctx)
 	if err != nil {
 		return err
 	}
-	x.chain, err = x.d.cfg.Ledger.append(ctx, x.d.now(), m.named(), func(c *chain) (entry, bool, error) {
-		return e, true, x.d.behind(ctx, c, m, x.plan.ID)
+	x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+		return e, x.d.behind(ctx, s, m, x.plan.ID)
 	})
 	return err
 }
@@ -410,17 +384,17 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 	if x.d.cfg.Record != nil {
 		eventID = event.String()
 	}
-	n := x.chain.head().N
-	for _, e := range x.chain.plan(x.plan.ID) {
-		if e.Op == opIntent {
+	n := x.ledger.Head().N
+	for _, e := range x.ledger.Plan(x.plan.ID) {
+		if e.Op == erasurelog.Intent {
 			n = e.N
 		}
 	}
-	cert, err := x.d.certify(ctx, x.plan, x.outcome, n, unreadable, eventID)
+	cert, salt, err := x.d.certify(ctx, x.plan, x.outcome, n, unreadable, eventID)
 	if err != nil {
 		return Outcome{}, err
 	}
-	if err := x.enter(ctx, x.follow(opDone, b64(cert.digest))); err != nil {
+	if err := x.enter(ctx, x.follow(erasurelog.Done, canon.FormatBytes(cert.Digest))); err != nil {
 		return Outcome{}, err
 	}
 	stays, err := json.Marshal(remains{ApprovedBy: x.plan.ApprovedBy, By: x.plan.By, Counts: x.plan.Counts, Reason: x.plan.Reason})
@@ -441,16 +415,16 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 				return err
 			}
 		}
-		if err := x.d.scrub(ctx, tx, x.plan.ID, stateDone, stays, cert.envelope); err != nil {
+		if err := x.d.scrub(ctx, tx, x.plan.ID, stateDone, stays, cert.Envelope); err != nil {
 			return err
 		}
-		if err := x.d.settle(ctx, tx, x.chain, x.plan.ID); err != nil {
+		if err := x.d.settle(ctx, tx, x.ledger, x.plan.ID); err != nil {
 			return err
 		}
-		if err := x.d.recordAs(ctx, tx, eventID, x.plan.Tenant, "privacy.erase.done", planAttr(x.plan.ID), slog.String("digest", b64(cert.digest))); err != nil {
+		if err := x.d.recordAs(ctx, tx, eventID, x.plan.Tenant, "privacy.erase.done", planAttr(x.plan.ID), slog.String("digest", canon.FormatBytes(cert.Digest))); err != nil {
 			return err
 		}
-		return x.d.recordHead(ctx, tx, x.chain.head(), x.plan.Tenant, "privacy.ledger", planAttr(x.plan.ID))
+		return x.d.recordHead(ctx, tx, x.ledger.Head(), x.plan.Tenant, "privacy.ledger", planAttr(x.plan.ID))
 	})
 	if err != nil {
 		return Outcome{}, err
@@ -458,7 +432,7 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 	_ = x.catchUp(ctx) // what it would have raised the next one raises, and a certificate is given once
 	x.d.flush(ctx)
 	x.d.observe(ctx, "privacy.erased", 1)
-	x.outcome.State, x.outcome.Certificate, x.outcome.Salt = Done, cert.envelope, cert.salt
+	x.outcome.State, x.outcome.Certificate, x.outcome.Salt = Done, cert.Envelope, salt
 	return x.outcome, nil
 }
 

@@ -16,6 +16,13 @@ import (
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
+)
+
+// Labels under which the ledger's keys protect what stands in the database.
+const (
+	labelPlan     = "crmguard/privacy/plan/v1"
+	labelApproval = "crmguard/privacy/approval/v1"
 )
 
 // Refusals about plans.
@@ -130,7 +137,7 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 	if err != nil {
 		return nil, mute("encoding the plan", err)
 	}
-	tag, err := d.cfg.Ledger.digests.tag(ctx, labelPlan, body)
+	tag, err := d.cfg.Ledger.Tag(ctx, labelPlan, body)
 	if err != nil {
 		return nil, err
 	}
@@ -151,13 +158,13 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 func planAttr(id string) slog.Attr { return slog.String("object", "plan/"+id) }
 
 // headAttrs put the ledger's head into the trail.
-func headAttrs(h head) ([]slog.Attr, error) {
-	data, err := h.bytes()
+func headAttrs(h erasurelog.Head) ([]slog.Attr, error) {
+	data, err := h.Bytes()
 	return []slog.Attr{slog.String("digest", string(data)), slog.Int64("count", h.N)}, mute("encoding the ledger's head", err)
 }
 
 // recordHead writes an audit event that carries the ledger's head.
-func (d *Desk) recordHead(ctx context.Context, tx datastore.Tx, h head, tenant, action string, attrs ...slog.Attr) error {
+func (d *Desk) recordHead(ctx context.Context, tx datastore.Tx, h erasurelog.Head, tenant, action string, attrs ...slog.Attr) error {
 	more, err := headAttrs(h)
 	if err != nil {
 		return err
@@ -226,7 +233,7 @@ func (d *Desk) open(ctx context.Context, row planRow) (*Plan, error) {
 		p := &Plan{ID: row.id, Tenant: row.tenant, State: row.state}
 		return p, row.stays(p)
 	}
-	genuine, err := d.cfg.Ledger.digests.verifyTag(ctx, labelPlan, row.body, row.tag)
+	genuine, err := d.cfg.Ledger.VerifyTag(ctx, labelPlan, row.body, row.tag)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +249,7 @@ func (d *Desk) open(ctx context.Context, row planRow) (*Plan, error) {
 	if err := canon.Unmarshal(row.approval, &a); err != nil {
 		return nil, ErrPlanForged
 	}
-	genuine, err = d.cfg.Ledger.digests.verifyTag(ctx, labelApproval, approvalInput(row.body, a.By, a.At), []byte(a.Tag))
+	genuine, err = d.cfg.Ledger.VerifyTag(ctx, labelApproval, approvalInput(row.body, a.By, a.At), []byte(a.Tag))
 	if err != nil {
 		return nil, err
 	}
@@ -313,7 +320,7 @@ func (d *Desk) Approve(ctx context.Context, planID, by string) error {
 		return err
 	}
 	at := stamp(d.now())
-	tag, err := d.cfg.Ledger.digests.tag(ctx, labelApproval, approvalInput(row.body, by, at))
+	tag, err := d.cfg.Ledger.Tag(ctx, labelApproval, approvalInput(row.body, by, at))
 	if err != nil {
 		return err
 	}
@@ -347,11 +354,11 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.cfg.Ledger.append(ctx, d.now(), m.named(), func(c *chain) (entry, bool, error) {
-		if len(c.plan(planID)) > 0 {
-			return entry{}, false, ErrPlanChanged // its intent stands in the ledger
+	_, err = d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+		if s.Status(planID) != erasurelog.Unknown {
+			return nil, ErrPlanChanged // its intent stands in the ledger
 		}
-		return entry{}, false, d.cancel(ctx, row)
+		return nil, d.cancel(ctx, row)
 	})
 	return err
 }
