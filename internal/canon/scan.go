@@ -33,6 +33,10 @@ func (s *Scanner) End() error {
 	return s.err
 }
 
+// At is how many bytes were read so far: where a member begins and ends, for a
+// reader that authenticates a document without one of its members.
+func (s *Scanner) At() int { return s.at }
+
 func (s *Scanner) fail(what string) {
 	if s.err == nil {
 		s.err = fmt.Errorf("%w: %s at byte %d", ErrCanonical, what, s.at)

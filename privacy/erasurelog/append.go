@@ -1,0 +1,133 @@
+package erasurelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Each try that fails lets another process succeed.
+const attempts = 1000
+
+// clockSlack is how far a clock may have been ahead before entries may be
+// dated back. What is less passes by itself.
+const clockSlack = 24 * time.Hour
+
+// Append adds one entry, durably, behind the State that decide was shown, and
+// returns the State with it. Where another process was faster decide is called
+// again: it must leave nothing behind but its answer. An error of decide comes
+// back as it is, with the State.
+//
+// Where decide returns nil, nothing is written; what the State shows is durable
+// then, also what another process wrote before it was killed.
+//
+// An entry that breaks the rules of its operation is refused with [ErrEntry],
+// [ErrTwice], [ErrAbsent] or [ErrEnded], one that would be older than the last
+// with [ErrClock]. After any other error, also the end of ctx, the entry may
+// stand or not: call again, and decide sees it.
+func (l *Log) Append(ctx context.Context, kept []Kept, decide func(*State) (*Entry, error)) (*State, error) {
+	anchors, err := l.Anchors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for range attempts {
+		v, err := l.read(ctx, false, anchors, kept)
+		if err != nil {
+			return nil, err
+		}
+		e, err := decide(v.state)
+		if err != nil {
+			return v.state, err
+		}
+		var line []byte
+		if e != nil {
+			if line, err = l.line(ctx, v.state, *e); err != nil {
+				return v.state, err
+			}
+		}
+		switch err := l.put(ctx, v, line); {
+		case errors.Is(err, ErrMoved):
+			continue
+		case err != nil:
+			return nil, l.unreachable(ctx, err)
+		case line == nil:
+			return v.state, nil
+		}
+		written := Kept{"the entry just written", Head{Hash: lineHash(line), N: v.end.N + 1}}
+		v, err = l.read(ctx, false, anchors, append(slices.Clip(kept), written))
+		return v.state, err
+	}
+	return nil, l.fail(ErrBusy, 0, "", remedyBusy)
+}
+
+// put appends, one of this process at a time: so none waits for a lock that
+// another one holds.
+func (l *Log) put(ctx context.Context, v view, line []byte) error {
+	done, err := take(ctx, l.writing)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return l.cfg.Medium.Append(ctx, v.end, v.last, line)
+}
+
+// line completes an entry and returns its line.
+func (l *Log) line(ctx context.Context, s *State, e Entry) ([]byte, error) {
+	now := micro(l.cfg.Now())
+	if err := l.permit(s, e, now); err != nil {
+		return nil, err
+	}
+	e.At, e.Until = now, micro(e.Until)
+	e.Aliases, e.Refs = set(e.Aliases), set(e.Refs)
+	e.Tops = news(s.Tops(), e.Tops)
+	if e.Root == 0 {
+		roots, _, err := l.digests.all(ctx, labelMAC, nil)
+		if err != nil {
+			return nil, err
+		}
+		e.Root = roots[0]
+	}
+	return l.seal(ctx, e, s.Head())
+}
+
+// permit says whether an entry may follow.
+func (l *Log) permit(s *State, e Entry, now time.Time) error {
+	if err := e.formed(); err != nil {
+		return err
+	}
+	if e.Op == Hold && !e.Until.IsZero() && !e.Until.After(now) {
+		return fmt.Errorf("%w: Until is over", ErrEntry)
+	}
+	s.index.mu.RLock()
+	err := s.index.standing(e.Plan, s.n()).refuse(e)
+	s.index.mu.RUnlock()
+	if err != nil || s.n() == 0 {
+		return err
+	}
+	last := time.UnixMicro(s.records[s.n()-1].at)
+	ahead := last.Sub(now)
+	switch {
+	case e.Op == Clock && ahead <= clockSlack:
+		return fmt.Errorf("%w: the last entry is not more than a day ahead of the clock: wait", ErrEntry)
+	case e.Op != Clock && ahead > 0:
+		return l.fail(ErrClock, int64(s.n()), "", remedyClock)
+	}
+	return nil
+}
+
+// set sorts digests and leaves out what is there twice: their order would tell
+// of rows.
+func set(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
+
+// news leaves out what the ledger knows.
+func news(known, tops map[string]int64) map[string]int64 {
+	tops = maps.Clone(tops)
+	maps.DeleteFunc(tops, func(column string, n int64) bool {
+		old, ok := known[column]
+		return ok && old >= n
+	})
+	return tops
+}

@@ -1,0 +1,119 @@
+package erasurelog
+
+import (
+	"iter"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Erasure is an erasure in force: its intent, and what became of it.
+type Erasure struct {
+	Entry         // of operation Intent
+	Status Status // Begun, Left or Finished
+}
+
+// Person is what the ledger says of a person.
+type Person struct {
+	Erasures []Erasure // in force, oldest first; those of which the person is an alias too
+	Holds    []Entry   // not lifted, oldest first; one that is over is still among them
+}
+
+// Person looks a person up by the keys of all its ids, each under every root
+// ([Log.Keys]). Its cost is that of what it finds.
+func (s *State) Person(keys ...string) Person {
+	var p Person
+	for _, i := range s.about(keys) {
+		e := s.index.entry(i)
+		switch status := s.Status(e.Plan); {
+		case status == Holding:
+			p.Holds = append(p.Holds, e)
+		case status == Begun, status == Left, status == Finished:
+			p.Erasures = append(p.Erasures, Erasure{e, status})
+		}
+	}
+	return p
+}
+
+// about returns the records of intents and holds of a person, in order.
+func (s *State) about(keys []string) []int {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	var found []int
+	for _, k := range keys {
+		id, text, _ := strings.Cut(k, "/")
+		digest, ok := digestKey(text)
+		number := s.index.digestOf[digest]
+		if !ok || number == 0 {
+			continue
+		}
+		root, err := parseRoot(id)
+		for at := s.index.digests[number-1].last; at > 0 && err == nil; at = s.index.posts[at-1].before {
+			i := int(s.index.posts[at-1].record) - 1
+			if i < s.n() && s.records[i].root == root {
+				found = append(found, i)
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// Erasures yields all erasures in force, oldest first: what a replay carries
+// out again.
+func (s *State) Erasures() iter.Seq[Erasure] {
+	return func(yield func(Erasure) bool) {
+		for i := range s.n() {
+			if s.records[i].op != Intent || s.records[i].ignored {
+				continue
+			}
+			e := s.index.entry(i)
+			if status := s.Status(e.Plan); status != Withdrawn && !yield(Erasure{e, status}) {
+				return
+			}
+		}
+	}
+}
+
+// Erased is when the newest erasure in force began: what was created before is
+// gone, or goes. Zero says that there is none.
+func (p Person) Erased() time.Time {
+	if len(p.Erasures) == 0 {
+		return time.Time{}
+	}
+	return p.Erasures[len(p.Erasures)-1].At
+}
+
+// AliasKeys are the keys of all ids that the erasures in force name, the person's
+// own among them.
+func (p Person) AliasKeys() []string {
+	var keys []string
+	for _, e := range p.Erasures {
+		keys = append(keys, e.PersonKeys()...)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// RefKeys are the keys of all rows that the erasures in force name.
+func (p Person) RefKeys() []string {
+	var keys []string
+	for _, e := range p.Erasures {
+		keys = append(keys, e.RefKeys()...)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// Held returns a hold that keeps the person from being erased at a moment, the
+// one that lasts longest.
+func (p Person) Held(now time.Time) (hold Entry, held bool) {
+	for _, h := range p.Holds {
+		switch {
+		case !h.Until.IsZero() && !now.Before(h.Until): // it is over
+		case !held, h.Until.IsZero(), !hold.Until.IsZero() && h.Until.After(hold.Until):
+			hold, held = h, true
+		}
+	}
+	return hold, held
+}
