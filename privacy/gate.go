@@ -43,16 +43,16 @@ type Gate struct {
 	Until      time.Time // with a Warning: the gate refuses from then on
 }
 
-// Current is the boot gate: nil means that every erasure of the ledger has
+// Ready is the boot gate: nil means that every erasure of the ledger has
 // been carried out in this database. It refuses with ErrBehind after a
 // restore, and with a ledger error when the ledger itself is wrong. See
 // [Desk.Gate] for what a nil leaves open.
-func (d *Desk) Current(ctx context.Context) error {
+func (d *Desk) Ready(ctx context.Context) error {
 	_, err := d.Gate(ctx)
 	return err
 }
 
-// Gate is Current with its findings.
+// Gate is Ready with its findings.
 func (d *Desk) Gate(ctx context.Context) (Gate, error) {
 	if err := d.db.Primary(ctx, d.db); err != nil { // it may have seen what is gone, and open the gate for it
 		return Gate{}, mute("asking the database", err)

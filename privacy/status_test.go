@@ -73,7 +73,7 @@ func TestARestoredDatabaseIsFoundUntilTheReplay(t *testing.T) {
 	require.False(t, f.Since.Before(at))
 	_, err := s.desk.Replay(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	s.requireLevel(well, "privacy.gate")
 }
 
@@ -108,10 +108,10 @@ func TestALedgerThatIsNotThereIsFound(t *testing.T) {
 	s.requireLevel(alarm, "privacy.ledger")
 	s.requireLevel(notice, "privacy.gate")
 	require.False(t, s.found("privacy.ledger", "").Since.After(seen), "when it was seen last")
-	require.NoError(t, s.desk.Current(t.Context()), "as the notice says")
+	require.NoError(t, s.desk.Ready(t.Context()), "as the notice says")
 	s.now = s.now.Add(48 * time.Hour)
 	s.requireLevel(alarm, "privacy.gate")
-	require.ErrorIs(t, s.desk.Current(t.Context()), erasurelog.ErrUnreachable)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), erasurelog.ErrUnreachable)
 	require.NoError(t, os.Rename(s.ledgerDir()+" unmounted", s.ledgerDir()))
 	s.requireLevel(well, "privacy.ledger")
 	s.requireLevel(well, "privacy.gate")
