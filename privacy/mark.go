@@ -28,9 +28,12 @@ func (m mark) kept() []erasurelog.Kept {
 }
 
 // loadMark returns the mark; ok is false where none was ever set.
-func (d *Desk) loadMark(ctx context.Context) (m mark, ok bool, err error) {
+func (d *Desk) loadMark(ctx context.Context) (m mark, ok bool, err error) { return d.markIn(ctx, d.db) }
+
+// markIn is loadMark within a transaction.
+func (d *Desk) markIn(ctx context.Context, q sqldb.Querier) (m mark, ok bool, err error) {
 	var seen int64
-	err = sqldb.One(ctx, d.db, []any{&m.head.N, &m.head.Hash, &seen}, `SELECT n, hash, seen FROM crmguard_privacy_mark WHERE id = 1`)
+	err = sqldb.One(ctx, q, []any{&m.head.N, &m.head.Hash, &seen}, `SELECT n, hash, seen FROM crmguard_privacy_mark WHERE id = 1`)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && m.head.N < 0 {
 		return mark{}, false, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -104,7 +105,7 @@ func (r *replay) count() {
 // match looks every person of the stores up in the ledger.
 func (r *replay) match(ctx context.Context) error {
 	seen, listed := map[datastore.Person]bool{}, false
-	for _, store := range r.d.cfg.Stores {
+	for _, store := range r.d.stores() {
 		people, ok := store.(datastore.People)
 		if !ok {
 			continue
@@ -255,6 +256,26 @@ func (r *replay) blind() bool {
 	})
 }
 
+// eraseAll erases the persons in every store. One that fails does not keep the
+// others from erasing.
+func (d *Desk) eraseAll(ctx context.Context, scope datastore.Scope, persons []string, found []datastore.Row) map[string]error {
+	failed := map[string]error{}
+	for _, store := range d.stores() {
+		if err := d.eraseIn(ctx, store, scope, persons, rowsOf(found, store)); err != nil {
+			failed[store.Name()] = err
+		}
+	}
+	return failed
+}
+
+// flush lets the database truncate what still shows a plan's person id (a
+// write-ahead log). Where readers are in the way, the next one does it.
+func (d *Desk) flush(ctx context.Context) {
+	if f, ok := d.database.(datastore.Flusher); ok && f.Flush(ctx) != nil {
+		d.observe(ctx, "privacy.unflushed", 1, slog.String("store", d.database.Name()))
+	}
+}
+
 // erase erases every matched person again and reads back. Of whom something
 // has come back is noted first, until every store is done.
 func (r *replay) erase(ctx context.Context) error {
@@ -280,8 +301,8 @@ func (r *replay) erase(ctx context.Context) error {
 		if failed := r.d.eraseAll(ctx, scope, []string{t.person.ID}, t.rows); len(failed) > 0 {
 			return errors.Join(slices.Collect(maps.Values(failed))...)
 		}
-		for _, store := range r.d.cfg.Stores {
-			left, err := r.d.left(ctx, store, scope, []string{t.person.ID}, t.rows)
+		for _, store := range r.d.stores() {
+			left, err := r.d.remaining(ctx, store, scope, []string{t.person.ID}, rowsOf(t.rows, store))
 			if err != nil {
 				return err
 			}

@@ -155,7 +155,7 @@ func (d *Desk) planFindings(ctx context.Context) (running, waiting Finding, err 
 			return err
 		}
 		f := &waiting
-		if state == stateRunning {
+		if state == stateErased || state == stateLeft || state == stateCertified {
 			f = &running
 		}
 		since := time.UnixMicro(changed.Int64).UTC()
@@ -165,7 +165,7 @@ func (d *Desk) planFindings(ctx context.Context) (running, waiting Finding, err 
 		f.Level = HealthNotice
 		return nil
 	}, `SELECT state, COUNT(*), MIN(changed) FROM crmguard_privacy_plan
-		WHERE state = 'running' OR state IN ('planned', 'approved') AND changed <= `+strconv.FormatInt(d.now().Add(-d.cfg.delay()).UnixMicro(), 10)+` GROUP BY state`)
+		WHERE state IN ('erased', 'left', 'certified') OR state IN ('planned', 'approved') AND changed <= `+strconv.FormatInt(d.now().Add(-d.cfg.delay()).UnixMicro(), 10)+` GROUP BY state`)
 	if running.Value > 0 {
 		running.Remedy = "erasures have begun and are not finished: execute them again"
 	}
