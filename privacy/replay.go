@@ -250,7 +250,7 @@ func (r *replay) back(t target) bool { return len(t.rows) > 0 || r.blind() }
 // blind reports whether a store erases what nobody can count: then everyone
 // who is matched counts.
 func (r *replay) blind() bool {
-	return slices.ContainsFunc(r.d.cfg.Stores, func(s datastore.Store) bool {
+	return slices.ContainsFunc(r.d.stores(), func(s datastore.Store) bool {
 		f, is := datastore.AsFunc(s)
 		return is && f.Remaining == nil
 	})
