@@ -42,7 +42,7 @@ type record struct {
 	tenant  uint32
 	plan    uint32
 	before  uint32 // the record of the same plan before this one
-	code    uint8 // of the operation
+	code    uint8  // of the operation
 	ignored bool
 }
 
@@ -132,6 +132,9 @@ func (x *index) add(e Entry, hash [sha256.Size]byte, rest more) error {
 	r := record{
 		hash: hash, at: e.At.UnixMicro(), more: text, root: e.Root, person: x.digest(e.Person), tenant: x.digest(e.Tenant),
 		plan: number, before: before, code: codeOf(e.Op), ignored: why != nil,
+	}
+	if n := len(x.records); why != nil && n > 0 {
+		r.at = max(r.at, x.records[n-1].at) // times go forward, but where two have answered for it
 	}
 	x.records = append(x.records, r)
 	at := uint32(len(x.records))
