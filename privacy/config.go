@@ -5,16 +5,19 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
+	"github.com/crmguard/crmguard/privacy/internal/tables"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // Config ties the desk to the application. Everything marked required is
@@ -27,9 +30,21 @@ type Config struct {
 	// driver. Required.
 	DB *sql.DB
 	// Ledger is the erasure ledger, kept outside of what backups of DB cover. Required.
-	Ledger *Ledger
-	// Stores are erased in this order: the database before the person keys, so
-	// that joint records can still be opened while they are redacted. Required.
+	Ledger *erasurelog.Log
+	// Database is the store over DB; nil: a sqlstore over DB and Map. It erases
+	// first, in one transaction.
+	Database datastore.Transactional
+	// Redact, EraseOwner, Pseudonym, Scrub and Search are what the store over DB
+	// needs where the map says so: see [sqlstore.Config], which has more. Left out
+	// where Database is handed in.
+	Redact     func(ctx context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error)
+	EraseOwner func(ctx context.Context, tenant, owner string) error
+	Pseudonym  func(ctx context.Context, tenant string, value []byte) ([]byte, error)
+	Scrub      func(ctx context.Context, t sqlstore.ScrubText) (string, error)
+	Search     func(ctx context.Context, tenant, table, column string, values []string) (keys []string, err error)
+	// Stores are the others, in the order in which they erase: person keys last, so
+	// that the others still open what they hold. They find the person by id and
+	// by Scope.Identities, which were read before the database erased.
 	Stores []datastore.Store
 	// Sign signs certificates; an Ed25519 key (a KMS fits). Required.
 	Sign crypto.Signer
@@ -62,17 +77,21 @@ type Config struct {
 	// NotCovered lists, for certificates, what no store reaches: server logs,
 	// replicas, mail already sent.
 	NotCovered []string
-	// Delay lies between plan and execution. 0 means 24 hours; negative: none.
+	// Delay lies between plan and execution. 0 means 24 hours; [None]: none.
 	Delay time.Duration
+	// ApprovalLife is how long an approval is good, until the erasure begins. 0
+	// means 30 days; [None]: for ever.
+	ApprovalLife time.Duration
 	// Lease is how long another process may use a key it has cached. 0 means
-	// 5 seconds; negative: no process caches.
+	// 5 seconds; [None]: no process caches.
 	Lease time.Duration
-	// Window is the longest life of a key copy, with the delay of the KMS. 0 means 7 days.
+	// Window is the longest life of a key copy, with the delay of the KMS. 0 means 7 days; [None]: no
+	// copies.
 	Window time.Duration
 	// Grace is how long an unreachable ledger is only a warning at boot. 0
-	// means 24 hours; negative: never.
+	// means 24 hours; [None]: never.
 	Grace time.Duration
-	// PerDay caps the erasures begun in 24 hours. 0 means 100; negative: no cap.
+	// PerDay caps the erasures begun in 24 hours. 0 means 100; [None]: no cap.
 	PerDay int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -100,34 +119,21 @@ var ErrStandby = sqldb.ErrStandby
 // ErrConfig is wrapped by every refusal of [Open].
 var ErrConfig = errors.New("privacy: configuration")
 
-//go:embed migrations grants
-var files embed.FS
-
 // Migrations returns the numbered migrations of the desk's tables, in the
 // folders sqlite, postgres and mysql (MariaDB's, too), for goose,
 // golang-migrate, psql or mysql.
-func Migrations() fs.FS { return folder("migrations") }
+func Migrations() fs.FS { return tables.Migrations() }
 
 // Grants returns the GRANT statements for the application's role, crm_app in
 // them, as postgres.sql and mysql.sql (MariaDB's, too): for the desk's own
 // tables. sqlstore.Grants lists those for the tables of a map. [Install] and the
 // migrations are for the owner of the tables; all else works as that role.
-func Grants() fs.FS { return folder("grants") }
-
-func folder(name string) fs.FS {
-	sub, err := fs.Sub(files, name)
-	if err != nil {
-		return files // cannot be: the folder is embedded
-	}
-	return sub
-}
-
-func schema() sqldb.Schema { return sqldb.Schema{Package: "privacy", Migrations: Migrations()} }
+func Grants() fs.FS { return tables.Grants() }
 
 // Install creates the desk's tables in the application's database, or brings
 // them up to date. It may be called at every start, by any number of processes
 // at once.
-func Install(ctx context.Context, db *sql.DB) error { return schema().Install(ctx, db) }
+func Install(ctx context.Context, db *sql.DB) error { return tables.Schema().Install(ctx, db) }
 
 func (c *Config) validate() error {
 	bad := func(text string) error { return fmt.Errorf("%w: %s", ErrConfig, text) }
@@ -138,8 +144,6 @@ func (c *Config) validate() error {
 		return bad("DB is missing")
 	case c.Ledger == nil:
 		return bad("Ledger is missing")
-	case len(c.Stores) == 0:
-		return bad("no Stores")
 	case c.Sign == nil:
 		return bad("Sign is missing")
 	}
@@ -149,7 +153,7 @@ func (c *Config) validate() error {
 	if err := c.Map.Validate(); err != nil {
 		return err
 	}
-	names := map[string]bool{}
+	names := map[string]bool{c.databaseName(): true}
 	for _, s := range c.Stores {
 		if s == nil {
 			return bad("one of Stores is nil")
@@ -172,18 +176,12 @@ func (c *Config) validate() error {
 }
 
 // mayDestroyKeys reports whether a store can be the one that destroys the keys
-// of persons: a [Func] says so, and of stores that are none one has the rows.
+// of persons: a [datastore.Func] says so, another one may.
 func (c *Config) mayDestroyKeys() bool {
-	unknown := 0
-	for _, s := range c.Stores {
-		switch f, ok := datastore.AsFunc(s); {
-		case !ok:
-			unknown++
-		case f.Class == datastore.Shredded:
-			return true
-		}
-	}
-	return unknown > 1
+	return slices.ContainsFunc(c.Stores, func(s datastore.Store) bool {
+		f, ok := datastore.AsFunc(s)
+		return !ok || f.Class == datastore.Shredded
+	})
 }
 
 func (c *Config) needsOpen() bool {
@@ -197,26 +195,39 @@ func (c *Config) needsOpen() bool {
 	return false
 }
 
-// orDefault reads a duration whose zero means a default and whose negatives
-// mean none.
-func orDefault(d, standard time.Duration) time.Duration {
+// None is what durations and caps of a [Config] are where there is none: their
+// zero is the documented default.
+const None = -1
+
+// orDefault reads a duration or a cap; 0 is none.
+func orDefault[T ~int | ~int64](set, standard T) T {
 	switch {
-	case d == 0:
+	case set == 0:
 		return standard
-	case d < 0:
+	case set < 0:
 		return 0
 	}
-	return d
+	return set
 }
 
-func (c *Config) delay() time.Duration  { return orDefault(c.Delay, 24*time.Hour) }
-func (c *Config) lease() time.Duration  { return orDefault(c.Lease, 5*time.Second) }
-func (c *Config) window() time.Duration { return orDefault(c.Window, 7*24*time.Hour) }
-func (c *Config) grace() time.Duration  { return orDefault(c.Grace, 24*time.Hour) }
+func (c *Config) delay() time.Duration        { return orDefault(c.Delay, 24*time.Hour) }
+func (c *Config) approvalLife() time.Duration { return orDefault(c.ApprovalLife, 30*24*time.Hour) }
+func (c *Config) lease() time.Duration        { return orDefault(c.Lease, 5*time.Second) }
+func (c *Config) window() time.Duration       { return orDefault(c.Window, 7*24*time.Hour) }
+func (c *Config) grace() time.Duration        { return orDefault(c.Grace, 24*time.Hour) }
+func (c *Config) perDay() int                 { return orDefault(c.PerDay, 100) }
 
-func (c *Config) perDay() int {
-	if c.PerDay == 0 {
-		return 100
+// databaseName is the name of the store over DB.
+func (c *Config) databaseName() string {
+	if c.Database == nil {
+		return "database"
 	}
-	return c.PerDay
+	return c.Database.Name()
+}
+
+// open makes the store over DB where none was handed in.
+func (c *Config) open(ctx context.Context) (datastore.Transactional, error) {
+	return sqlstore.Open(ctx, sqlstore.Config{
+		DB: c.DB, Map: c.Map, Redact: c.Redact, EraseOwner: c.EraseOwner, Pseudonym: c.Pseudonym, Scrub: c.Scrub, Open: c.Open, Search: c.Search,
+	})
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
-	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -48,7 +47,7 @@ func (s *system) deskOver(db *sql.DB) *privacy.Desk {
 	store, err := sqlstore.Open(s.t.Context(), sqlstore.Config{Name: "crm", DB: db, Map: s.cfg.Map, Redact: s.redact, EraseOwner: s.keys.erase})
 	require.NoError(s.t, err)
 	cfg := s.cfg
-	cfg.DB, cfg.Stores = db, []datastore.Store{store, s.cfg.Stores[1]}
+	cfg.DB, cfg.Database = db, store
 	desk, err := privacy.Open(s.t.Context(), cfg)
 	require.NoError(s.t, err)
 	return desk
@@ -115,7 +114,7 @@ func (s *severed) gone(ann, bob string) {
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM notes JOIN contacts c ON c.id = contact_id WHERE c.person = ?`, bob))
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM activities a JOIN activity_persons l ON l.activity_id = a.id WHERE l.person = ?`, bob))
 	require.Nil(t, s.keys.keys[ann])
-	require.NoError(t, s.system.desk.Current(t.Context()))
+	require.NoError(t, s.system.desk.Ready(t.Context()))
 }
 
 // eachSevered runs f on each database, through each driver, with the connection
@@ -233,13 +232,13 @@ func TestACutConnectionWhileReplaying(t *testing.T) {
 			delete(s.keys.keys, ann)
 			s.exec(`INSERT INTO contacts VALUES (?, ?, 'CH', NULL, ?, 7, ?)`, newID(), ann, s.keys.seal(s.t, ann, "ann@a.example"), created)
 			s.exec(`UPDATE crmguard_privacy_mark SET n = ?, hash = ?`, n, hash)
-			require.ErrorIs(s.t, s.system.desk.Current(s.t.Context()), privacy.ErrBehind, "an older state was put back")
+			require.ErrorIs(s.t, s.system.desk.Ready(s.t.Context()), privacy.ErrBehind, "an older state was put back")
 			before := s.count(replays)
 			var err error
 			try(func() { _, err = s.desk.Replay(s.t.Context()) })
 			if err != nil {
 				s.quiet(privacy.Outcome{}, err, ann, bob)
-				if s.system.desk.Current(s.t.Context()) == nil {
+				if s.system.desk.Ready(s.t.Context()) == nil {
 					s.gone(ann, bob) // it was done, and only the answer is missing
 				}
 				_, err = s.desk.Replay(s.t.Context())
@@ -307,11 +306,11 @@ func TestAStandbyIsNoDatabaseOfADesk(t *testing.T) {
 	both := standby.Before(d).Open(t)
 	both.SetMaxIdleConns(0)
 	desk := s.deskOver(both)
-	require.NoError(t, desk.Current(t.Context()))
+	require.NoError(t, desk.Ready(t.Context()))
 	primary.Stop(t)
 	_, err := desk.Execute(t.Context(), p.ID)
 	require.ErrorIs(t, err, privacy.ErrStandby)
-	require.ErrorIs(t, desk.Current(t.Context()), privacy.ErrStandby, "the gate does not open on what a standby says")
+	require.ErrorIs(t, desk.Ready(t.Context()), privacy.ErrStandby, "the gate does not open on what a standby says")
 	_, err = desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: ann, Reason: "gdpr-17", By: "user/1"})
 	require.ErrorIs(t, err, privacy.ErrStandby)
 	_, err = desk.Replay(t.Context())

@@ -13,8 +13,9 @@ import (
 	"filippo.io/age"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/certificate"
 	"github.com/crmguard/crmguard/privacy/datamap"
-	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -49,14 +50,14 @@ func exampleDesk(ctx context.Context, dir string, now *time.Time) (*privacy.Desk
 		return nil, nil, err
 	}
 	secret := filepath.Join(dir, "crm.secret")
-	if err := privacy.NewKeysFile(secret); err != nil { // once
+	if err := erasurelog.NewKeysFile(secret); err != nil { // once
 		return nil, nil, err
 	}
-	digests, err := privacy.KeysFile(secret) // or vault.LedgerDigests()
+	digests, err := erasurelog.KeysFile(secret) // or vault.LedgerDigests()
 	if err != nil {
 		return nil, nil, err
 	}
-	ledger, err := privacy.NewLedger(privacy.LedgerConfig{Dir: filepath.Join(dir, "ledger"), Digests: digests})
+	ledger, err := erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(filepath.Join(dir, "ledger")), Digests: digests, Now: func() time.Time { return *now }})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -66,7 +67,7 @@ func exampleDesk(ctx context.Context, dir string, now *time.Time) (*privacy.Desk
 	seed := sha256.Sum256([]byte("example"))
 	key := ed25519.NewKeyFromSeed(seed[:])
 	desk, err := privacy.Open(ctx, privacy.Config{
-		Map: exampleMap(), DB: db, Ledger: ledger, Stores: []datastore.Store{store}, Sign: key,
+		Map: exampleMap(), DB: db, Ledger: ledger, Database: store, Sign: key,
 		NotCovered: []string{"mail already sent"}, Now: func() time.Time { return *now },
 	})
 	return desk, key.Public().(ed25519.PublicKey), err
@@ -105,9 +106,10 @@ func ExampleDesk_Execute() {
 	outcome, err = desk.Execute(ctx, plan.ID)
 	fmt.Println(outcome.State, err)
 
-	certificate, err := privacy.VerifyCertificate(ctx, outcome.Certificate, public)
-	fmt.Println(certificate.Name, certificate.Concerns(outcome.Salt, "main", "p1"), err)
-	fmt.Println(certificate.NotCovered[0], "|", certificate.NotCovered[1])
+	read, err := certificate.Verify(outcome.Certificate, public)
+	says := read.Statement
+	fmt.Println("erasure", says.Intent, says.Concerns(outcome.Salt, "main", "p1"), err)
+	fmt.Println(says.NotCovered[0], "|", says.NotCovered[1])
 	// Output:
 	// contacts 1 deleted <nil>
 	// privacy: whoever asked for the erasure cannot approve it
@@ -115,7 +117,7 @@ func ExampleDesk_Execute() {
 	// privacy: the plan may not be executed yet
 	// waiting <nil>
 	// done <nil>
-	// erasure/1 true <nil>
+	// erasure 1 true <nil>
 	// mail already sent | backups from before the erasure, until they are deleted: all they hold, for no key of the person was destroyed
 }
 
@@ -148,7 +150,7 @@ func ExampleDesk_Export() {
 	// index.html 0
 }
 
-func ExampleDesk_Current() {
+func ExampleDesk_Ready() {
 	// exampleDir and exampleDesk stand in example_test.go.
 	ctx := context.Background()
 	dir, remove := exampleDir()
@@ -159,7 +161,7 @@ func ExampleDesk_Current() {
 		fmt.Println(err)
 		return
 	}
-	if err := desk.Current(ctx); err != nil { // at every start; ErrBehind: keep closed and Replay
+	if err := desk.Ready(ctx); err != nil { // at every start; ErrBehind: keep closed and Replay
 		fmt.Println(err)
 		return
 	}

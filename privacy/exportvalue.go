@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/value"
 )
 
@@ -71,7 +72,7 @@ func jsonText(read value.Value) (any, error) {
 	if utf8.Valid(raw) {
 		return string(raw), nil
 	}
-	return map[string]any{"base64url": b64(raw)}, nil
+	return map[string]any{"base64url": canon.FormatBytes(raw)}, nil
 }
 
 // jsonNumber is a number, or its text where JSON readers would change it.

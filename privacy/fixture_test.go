@@ -29,6 +29,7 @@ import (
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -186,7 +187,7 @@ type system struct {
 	roots  []root
 	key    ed25519.PrivateKey
 	fuse   *fuse
-	ledger *privacy.Ledger
+	ledger *erasurelog.Log
 	desk   *privacy.Desk
 	cfg    privacy.Config
 	anchor []byte // head kept elsewhere
@@ -232,7 +233,7 @@ func newSystemOn(t *testing.T, dir string, db *sql.DB) *system {
 	require.NoError(t, privacy.Install(t.Context(), s.db))
 	s.open()
 	require.NoError(t, s.ledger.Create(t.Context()))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	return s
 }
 
@@ -246,23 +247,24 @@ func (s *system) openWith(m *datamap.Map) {
 	t := s.t
 	var err error
 	digests := digestsOf(s.roots...)
-	s.ledger, err = privacy.NewLedger(privacy.LedgerConfig{
-		Dir: s.ledgerDir(),
+	s.ledger, err = erasurelog.Open(erasurelog.Config{
+		Medium: erasurelog.Folder(s.ledgerDir()),
 		Digests: func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
 			if err := s.fuse.blow(); err != nil {
 				return nil, nil, err
 			}
 			return digests(ctx, label, data)
 		},
-		Anchors: []privacy.Anchor{{Name: "kept elsewhere", Head: func(context.Context) ([]byte, error) { return s.anchor, nil }}},
+		Anchors: []erasurelog.Anchor{{Name: "kept elsewhere", Head: func(context.Context) ([]byte, error) { return s.anchor, nil }}},
+		Now:     func() time.Time { return s.now },
 	})
 	require.NoError(t, err)
 	store, err := sqlstore.Open(t.Context(), sqlstore.Config{Name: "crm", DB: s.db, Map: m, Redact: s.redact, EraseOwner: s.keys.erase})
 	require.NoError(t, err)
 	s.cfg = privacy.Config{
 		Map: m, DB: s.db, Ledger: s.ledger,
-		Stores: []datastore.Store{fused{store, s.fuse}, datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: s.eraseKeys, Remaining: s.keys.left}.Store()},
-		Sign:   s.key, Record: s.record, Now: func() time.Time { return s.now },
+		Database: fused{store, s.fuse}, Stores: []datastore.Store{datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: s.eraseKeys, Remaining: s.keys.left}.Store()},
+		Sign: s.key, Record: s.record, Now: func() time.Time { return s.now },
 		Note: func(ctx context.Context, tenant, action string, attrs ...slog.Attr) error {
 			return s.record(ctx, s.db, tenant, action, attrs...)
 		},
@@ -347,6 +349,16 @@ func (f fused) Erase(ctx context.Context, scope datastore.Scope, found []datasto
 		return err
 	}
 	return errors.Join(f.Store.Erase(ctx, scope, found), f.fuse.blow())
+}
+
+func (f fused) EraseIn(ctx context.Context, scopes []datastore.Scope, last func(context.Context, datastore.Tx, []datastore.Row) error) error {
+	if err := f.fuse.blow(); err != nil {
+		return err
+	}
+	err := f.Store.EraseIn(ctx, scopes, func(ctx context.Context, tx datastore.Tx, found []datastore.Row) error {
+		return errors.Join(f.fuse.blow(), last(ctx, tx, found), f.fuse.blow())
+	})
+	return errors.Join(err, f.fuse.blow())
 }
 
 func (f fused) Remaining(ctx context.Context, scope datastore.Scope, found []datastore.Row) (int, error) {

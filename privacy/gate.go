@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
+	"io/fs"
 	"time"
+
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // ErrBehind says that the ledger knows erasures that have not been carried out
@@ -41,16 +43,16 @@ type Gate struct {
 	Until      time.Time // with a Warning: the gate refuses from then on
 }
 
-// Current is the boot gate: nil means that every erasure of the ledger has
+// Ready is the boot gate: nil means that every erasure of the ledger has
 // been carried out in this database. It refuses with ErrBehind after a
 // restore, and with a ledger error when the ledger itself is wrong. See
 // [Desk.Gate] for what a nil leaves open.
-func (d *Desk) Current(ctx context.Context) error {
+func (d *Desk) Ready(ctx context.Context) error {
 	_, err := d.Gate(ctx)
 	return err
 }
 
-// Gate is Current with its findings.
+// Gate is Ready with its findings.
 func (d *Desk) Gate(ctx context.Context) (Gate, error) {
 	if err := d.db.Primary(ctx, d.db); err != nil { // it may have seen what is gone, and open the gate for it
 		return Gate{}, mute("asking the database", err)
@@ -66,34 +68,37 @@ func (d *Desk) Gate(ctx context.Context) (Gate, error) {
 	if len(pending) > 0 {
 		return Gate{}, &GateError{Mark: m.head.N, Head: m.head.N, Pending: len(pending), Err: ErrBehind}
 	}
-	heads, err := d.cfg.Ledger.anchored(ctx)
+	heads, err := d.cfg.Ledger.Anchors(ctx)
 	asked := err == nil // an anchor that does not answer anchors nothing
-	c, err := d.cfg.Ledger.load(ctx, append(slices.Clone(heads), m.named()))
-	if errors.Is(err, ErrLedgerUnreachable) && set {
+	s, err := d.cfg.Ledger.Read(ctx, m.kept()...)
+	if _, silent := errors.AsType[*erasurelog.AnchorError](err); silent {
+		err = nil
+	}
+	if errors.Is(err, erasurelog.ErrUnreachable) && set {
 		return d.unreachable(ctx, m, heads, err)
 	}
 	if err != nil {
 		return Gate{}, err
 	}
-	if c.head().N > m.head.N {
-		return Gate{}, &GateError{Mark: m.head.N, Head: c.head().N, Err: ErrBehind}
+	if s.Head().N > m.head.N {
+		return Gate{}, &GateError{Mark: m.head.N, Head: s.Head().N, Err: ErrBehind}
 	}
 	err = d.inTx(ctx, func(tx *sql.Tx) error {
 		if err := d.lockMark(ctx, tx); err != nil {
 			return err
 		}
-		return d.raise(ctx, tx, c.head())
+		return d.raise(ctx, tx, s.Head())
 	})
 	if err != nil {
 		return Gate{}, err
 	}
-	return Gate{Entries: c.head().N, Unanchored: len(heads) == 0 || !asked}, nil
+	return Gate{Entries: s.Head().N, Unanchored: len(heads) == 0 || !asked}, nil
 }
 
 // unreachable lets a database serve that shows no sign of a restore, for the
 // grace time after the ledger was last seen. A head kept elsewhere that is
 // ahead of the database is such a sign.
-func (d *Desk) unreachable(ctx context.Context, m mark, heads []namedHead, cause error) (Gate, error) {
+func (d *Desk) unreachable(ctx context.Context, m mark, heads []erasurelog.Kept, cause error) (Gate, error) {
 	gate, err := d.grace(m, heads, cause)
 	if err == nil {
 		d.observe(ctx, "privacy.ledger_unreachable", 1)
@@ -101,15 +106,15 @@ func (d *Desk) unreachable(ctx context.Context, m mark, heads []namedHead, cause
 	return gate, err
 }
 
-func (d *Desk) grace(m mark, heads []namedHead, cause error) (Gate, error) {
+func (d *Desk) grace(m mark, heads []erasurelog.Kept, cause error) (Gate, error) {
 	for _, h := range heads {
-		if h.head.N > m.head.N {
-			return Gate{}, errors.Join(&GateError{Mark: m.head.N, Head: h.head.N, Err: ErrBehind}, cause)
+		if h.Head.N > m.head.N {
+			return Gate{}, errors.Join(&GateError{Mark: m.head.N, Head: h.Head.N, Err: ErrBehind}, cause)
 		}
 	}
 	// A ledger that is not there at all is how a restored machine begins. It is
 	// waited for only where a head kept elsewhere says that nothing is missing.
-	if len(heads) == 0 && d.cfg.Ledger.missing() {
+	if len(heads) == 0 && errors.Is(cause, fs.ErrNotExist) {
 		return Gate{}, cause
 	}
 	until := m.seen.Add(d.cfg.grace())

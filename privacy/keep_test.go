@@ -2,7 +2,6 @@ package privacy_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"testing"
 	"time"
@@ -10,15 +9,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/certificate"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
-func (s *system) certified(o privacy.Outcome) []privacy.CertifiedClass {
-	c, err := privacy.VerifyCertificate(s.t.Context(), o.Certificate, s.key.Public().(ed25519.PublicKey))
-	require.NoError(s.t, err)
-	return c.Classes
+func (s *system) certified(o privacy.Outcome) []certificate.Records {
+	return s.verified(o).Statement.Records
 }
 
 // A row that the plan keeps and that is gone when everything is read back is
@@ -50,7 +48,7 @@ func TestNothingIsCertifiedAsKeptThatIsGone(t *testing.T) {
 		require.Empty(t, o.Certificate)
 		require.Len(t, o.Stores[0].Missing, 1)
 		require.Equal(t, kept, o.Stores[0].Missing[0].Key)
-		require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+		require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	}
 	clumsy = false
 	s.exec(`INSERT INTO invoices VALUES (?, ?, 'Ann Example', NULL, 100, ?, ?)`, kept, ann, s.now.AddDate(-1, 0, 0).UnixMicro(), s.now.UnixMicro())
@@ -60,7 +58,7 @@ func TestNothingIsCertifiedAsKeptThatIsGone(t *testing.T) {
 	require.Contains(t, classesOf(s.certified(o)), "invoices kept")
 }
 
-func classesOf(list []privacy.CertifiedClass) []string {
+func classesOf(list []certificate.Records) []string {
 	var out []string
 	for _, c := range list {
 		out = append(out, c.Table+" "+string(c.Class))
@@ -72,20 +70,22 @@ func classesOf(list []privacy.CertifiedClass) []string {
 // nothing is lost, and nothing is erased.
 func TestAnErasureThatWouldLoseAKeptRowIsTakenBack(t *testing.T) {
 	s := newSystem(t)
-	s.exec(`CREATE TRIGGER tidy AFTER DELETE ON contacts BEGIN DELETE FROM invoices; END`)
 	ann := s.contact("ann@a.example")
 	s.invoice(ann, s.now.AddDate(-1, 0, 0))
 	plan := s.approved(ann)
-	o, err := s.desk.Execute(t.Context(), plan.ID)
-	require.NoError(t, err)
-	require.Equal(t, privacy.Partial, o.State)
+	s.exec(`CREATE TRIGGER tidy AFTER DELETE ON contacts BEGIN DELETE FROM invoices; END`)
+	_, err := s.desk.Execute(t.Context(), plan.ID)
 	var lost *sqlstore.LostError
-	require.ErrorAs(t, o.Stores[0].Err, &lost)
+	require.ErrorAs(t, err, &lost)
 	require.Equal(t, "invoices", lost.Table)
+	require.Empty(t, ops(t, s), "it has not begun")
+	require.NoError(t, s.desk.Ready(t.Context()))
+	_, err = s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: ann, Reason: "r", By: "user/1"})
+	require.ErrorAs(t, err, &lost, "the rehearsal finds it")
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices`))
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`))
 	s.exec(`DROP TRIGGER tidy`)
-	o, err = s.desk.Execute(t.Context(), plan.ID)
+	o, err := s.desk.Execute(t.Context(), plan.ID)
 	require.NoError(t, err)
 	require.Equal(t, privacy.Waiting, o.State)
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices`))
@@ -104,6 +104,10 @@ func TestAnObligationThatEndsMeanwhile(t *testing.T) {
 	require.Equal(t, privacy.Waiting, o.State)
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices`))
 	s.now = s.now.AddDate(0, 0, 2)
+	o, err = s.desk.Execute(t.Context(), plan.ID)
+	require.NoError(t, err)
+	require.Equal(t, privacy.Waiting, o.State, "the lease begins anew: something was there until now")
+	s.now = o.Until
 	o, err = s.desk.Execute(t.Context(), plan.ID)
 	require.NoError(t, err)
 	require.Equal(t, privacy.Done, o.State)
@@ -132,6 +136,10 @@ func TestAnObligationThatEndsMeanwhileOverARowThatStays(t *testing.T) {
 	s.now = s.now.AddDate(0, 0, 2)
 	o, err = s.desk.Execute(t.Context(), plan.ID)
 	require.NoError(t, err)
+	require.Equal(t, privacy.Waiting, o.State, "the lease begins anew: something was there until now")
+	s.now = o.Until
+	o, err = s.desk.Execute(t.Context(), plan.ID)
+	require.NoError(t, err)
 	require.Equal(t, privacy.Done, o.State)
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices WHERE name = '[redacted]'`))
 	for _, c := range o.Counts {
@@ -143,7 +151,7 @@ func TestAnObligationThatEndsMeanwhileOverARowThatStays(t *testing.T) {
 }
 
 // forgetful hides that a store can show what it keeps, or fails at it.
-type forgetful struct{ datastore.Store }
+type forgetful struct{ datastore.Transactional }
 
 type failingKeeper struct{ forgetful }
 
@@ -156,8 +164,8 @@ func (failingKeeper) Missing(context.Context, datastore.Scope, []datastore.Row) 
 func TestAStoreThatCannotShowWhatItKeeps(t *testing.T) {
 	s := newSystem(t)
 	s.cfg.Delay, s.cfg.Lease = -1, -1
-	inner := s.cfg.Stores[0]
-	s.cfg.Stores[0] = failingKeeper{forgetful{inner}}
+	inner := s.cfg.Database
+	s.cfg.Database = failingKeeper{forgetful{inner}}
 	s.reopen()
 	ann := s.contact("ann@a.example")
 	s.invoice(ann, s.now.AddDate(-1, 0, 0))
@@ -166,13 +174,11 @@ func TestAStoreThatCannotShowWhatItKeeps(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, privacy.Partial, o.State)
 	require.EqualError(t, o.Stores[0].Err, "privacy: store crm: missing failed")
-	s.cfg.Stores[0] = forgetful{inner}
+	s.cfg.Database = forgetful{inner}
 	s.reopen()
 	s.now = s.now.Add(time.Second)
 	o, err = s.desk.Execute(t.Context(), plan.ID)
 	require.NoError(t, err)
 	require.Equal(t, privacy.Done, o.State)
-	c, err := privacy.VerifyCertificate(t.Context(), o.Certificate, s.key.Public().(ed25519.PublicKey))
-	require.NoError(t, err)
-	require.Contains(t, c.NotCovered, "store crm keeps records and cannot show that they are there")
+	require.Contains(t, s.verified(o).Statement.NotCovered, "store crm keeps records and cannot show that they are there")
 }

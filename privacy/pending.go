@@ -6,6 +6,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // The pending persons are those whom a replay has begun to erase again and has
@@ -58,7 +59,7 @@ func (r *replay) begun(ctx context.Context) ([]datastore.Person, error) {
 	}
 	var list []datastore.Person
 	for _, row := range rows {
-		if len(r.chain.plan(row.id)) == 0 {
+		if r.ledger.Status(row.id) == erasurelog.Unknown {
 			continue
 		}
 		p, err := parsePlan(row.body)

@@ -62,28 +62,28 @@ func TestAStoreThatWasDownInAReplayIsAskedAgain(t *testing.T) {
 				s.with(x)
 			}
 			if last { // the stores in the other order
-				s.cfg.Stores[0], s.cfg.Stores[2] = s.cfg.Stores[2], s.cfg.Stores[0]
+				s.cfg.Stores[0], s.cfg.Stores[1] = s.cfg.Stores[1], s.cfg.Stores[0]
 				s.reopen()
 			}
 			x.holds[ann], x.down = true, true
 			for range 2 {
 				_, err := s.desk.Replay(t.Context())
 				require.Error(t, err)
-				require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+				require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 				require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`), "the database has erased")
 				s.open() // a new process
 				s.with(x)
-				require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+				require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 			}
 			var gate *privacy.GateError
-			require.ErrorAs(t, s.desk.Current(t.Context()), &gate)
+			require.ErrorAs(t, s.desk.Ready(t.Context()), &gate)
 			require.Equal(t, 1, gate.Pending)
 			require.NotContains(t, gate.Error(), ann)
 			x.down = false
 			_, err := s.desk.Replay(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, map[string]bool{bob: true}, x.holds)
-			require.NoError(t, s.desk.Current(t.Context()))
+			require.NoError(t, s.desk.Ready(t.Context()))
 			require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM crmguard_privacy_pending`), "nobody's id stays")
 		}
 	}
@@ -103,15 +103,15 @@ func TestAStoreThatWasDownInAnExecutionIsAskedAgain(t *testing.T) {
 	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts`), "the database has erased")
 	s.open() // a new process
 	s.with(x)
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	_, err = s.desk.Replay(t.Context())
 	require.Error(t, err)
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	x.down = false
 	_, err = s.desk.Replay(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, x.holds)
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	o, err = s.desk.Execute(t.Context(), plan.ID)
 	require.NoError(t, err)
 	require.Equal(t, privacy.Waiting, o.State, "the plan is not forgotten: it is certified")
@@ -128,5 +128,5 @@ func TestAReplayWithNothingToDoLeavesNothingPending(t *testing.T) {
 	x.down = true
 	_, err := s.desk.Replay(t.Context())
 	require.Error(t, err)
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }

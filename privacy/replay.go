@@ -5,11 +5,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // Refusals of a replay.
@@ -55,12 +57,12 @@ func (d *Desk) Replay(ctx context.Context) (Replayed, error) {
 	if err != nil {
 		return Replayed{}, err
 	}
-	c, err := d.cfg.Ledger.read(ctx, m.named())
+	s, err := d.cfg.Ledger.Read(ctx, m.kept()...)
 	if err != nil {
 		return Replayed{}, err
 	}
-	r := &replay{d: d, chain: c, digests: map[string]erased{}}
-	r.index()
+	r := &replay{d: d, ledger: s}
+	r.count()
 	if err := r.match(ctx); err != nil {
 		return Replayed{}, err
 	}
@@ -82,8 +84,7 @@ func (d *Desk) Replay(ctx context.Context) (Replayed, error) {
 
 type replay struct {
 	d       *Desk
-	chain   *chain
-	digests map[string]erased // keyid/digest of person or alias
+	ledger  *erasurelog.State
 	targets []target
 	pending []datastore.Person // of an earlier replay, and of this one
 
@@ -91,77 +92,20 @@ type replay struct {
 	report     Replayed
 }
 
-// erased is what the ledger says about one digest.
-type erased struct {
-	at   time.Time
-	refs map[string]bool // keyid/digest
-}
-
-func digestKey(root, digest string) string { return root + "/" + digest }
-
-// index collects the erasures that count: not voided, not on hold.
-func (r *replay) index() {
-	last, done := map[string]string{}, map[string]bool{}
-	for _, e := range r.chain.entries {
-		last[e.Plan] = e.Op
-		done[e.Plan] = done[e.Plan] || e.Op == opDone
-	}
-	for _, e := range r.chain.entries {
-		if e.Op != opIntent {
-			continue
-		}
-		switch {
-		case last[e.Plan] == opVoid && !done[e.Plan]:
-			continue
-		case last[e.Plan] == opHold && !done[e.Plan]:
-			r.report.Held++
-			continue
-		case !done[e.Plan]:
+// count counts the erasures that the ledger wants carried out.
+func (r *replay) count() {
+	for e := range r.ledger.Erasures() {
+		r.report.Entries++
+		if e.Status != erasurelog.Finished {
 			r.report.Open++
 		}
-		r.report.Entries++
-		r.add(e)
 	}
-}
-
-func (r *replay) add(e entry) {
-	at, err := e.time()
-	if err != nil {
-		return // parseEntry has checked it
-	}
-	for _, digest := range append([]string{e.Person}, e.Aliases...) {
-		k := digestKey(e.KeyID, digest)
-		known := r.digests[k]
-		if known.refs == nil {
-			known.refs = map[string]bool{}
-		}
-		if at.After(known.at) {
-			known.at = at
-		}
-		for _, ref := range e.Refs {
-			known.refs[digestKey(e.KeyID, ref)] = true
-		}
-		r.digests[k] = known
-	}
-}
-
-// keys lists root/digest of input under every root.
-func (d *Desk) keys(ctx context.Context, input []byte) ([]string, error) {
-	roots, digests, err := d.cfg.Ledger.digests.all(ctx, labelDigest, input)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]string, len(roots))
-	for i, root := range roots {
-		list[i] = digestKey(entryKeyID(root), b64(digests[i]))
-	}
-	return list, nil
 }
 
 // match looks every person of the stores up in the ledger.
 func (r *replay) match(ctx context.Context) error {
 	seen, listed := map[datastore.Person]bool{}, false
-	for _, store := range r.d.cfg.Stores {
+	for _, store := range r.d.stores() {
 		people, ok := store.(datastore.People)
 		if !ok {
 			continue
@@ -214,20 +158,18 @@ func (r *replay) matchMore(ctx context.Context, seen map[datastore.Person]bool) 
 }
 
 func (r *replay) look(ctx context.Context, person datastore.Person) error {
-	keys, err := r.d.keys(ctx, personInput(person.Tenant, person.ID))
+	keys, err := r.d.cfg.Ledger.Keys(ctx, erasurelog.KindPerson, person.Tenant, []byte(person.ID))
 	if err != nil {
 		return err
 	}
-	t := target{person: person, refs: map[string]bool{}}
-	for _, k := range keys {
-		if e, ok := r.digests[k]; ok {
-			if e.at.After(t.at) {
-				t.at = e.at
-			}
-			for ref := range e.refs {
-				t.refs[ref] = true
-			}
-		}
+	told := r.ledger.Person(keys...)
+	if _, held := told.Held(r.d.now()); held && !told.Erased().IsZero() {
+		r.report.Held++
+		return nil
+	}
+	t := target{person: person, at: told.Erased(), refs: map[string]bool{}}
+	for _, ref := range told.RefKeys() {
+		t.refs[ref] = true
 	}
 	if !t.at.IsZero() {
 		r.targets = append(r.targets, t)
@@ -248,7 +190,7 @@ func (r *replay) known(ctx context.Context, t target, rows []datastore.Row) (fun
 		if row.Key == "" || (!row.Created.IsZero() && row.Created.Before(t.at)) {
 			continue
 		}
-		keys, err := r.d.keys(ctx, refInput(t.person.Tenant, row.Table, row.Key))
+		keys, err := r.d.cfg.Ledger.Keys(ctx, erasurelog.KindRef, t.person.Tenant, erasurelog.RowID(row.Table, row.Key))
 		if err != nil {
 			return nil, err
 		}
@@ -308,10 +250,30 @@ func (r *replay) back(t target) bool { return len(t.rows) > 0 || r.blind() }
 // blind reports whether a store erases what nobody can count: then everyone
 // who is matched counts.
 func (r *replay) blind() bool {
-	return slices.ContainsFunc(r.d.cfg.Stores, func(s datastore.Store) bool {
+	return slices.ContainsFunc(r.d.stores(), func(s datastore.Store) bool {
 		f, is := datastore.AsFunc(s)
 		return is && f.Remaining == nil
 	})
+}
+
+// eraseAll erases the persons in every store. One that fails does not keep the
+// others from erasing.
+func (d *Desk) eraseAll(ctx context.Context, scope datastore.Scope, persons []string, found []datastore.Row) map[string]error {
+	failed := map[string]error{}
+	for _, store := range d.stores() {
+		if err := d.eraseIn(ctx, store, scope, persons, rowsOf(found, store)); err != nil {
+			failed[store.Name()] = err
+		}
+	}
+	return failed
+}
+
+// flush lets the database truncate what still shows a plan's person id (a
+// write-ahead log). Where readers are in the way, the next one does it.
+func (d *Desk) flush(ctx context.Context) {
+	if f, ok := d.database.(datastore.Flusher); ok && f.Flush(ctx) != nil {
+		d.observe(ctx, "privacy.unflushed", 1, slog.String("store", d.database.Name()))
+	}
 }
 
 // erase erases every matched person again and reads back. Of whom something
@@ -339,8 +301,8 @@ func (r *replay) erase(ctx context.Context) error {
 		if failed := r.d.eraseAll(ctx, scope, []string{t.person.ID}, t.rows); len(failed) > 0 {
 			return errors.Join(slices.Collect(maps.Values(failed))...)
 		}
-		for _, store := range r.d.cfg.Stores {
-			left, err := r.d.left(ctx, store, scope, []string{t.person.ID}, t.rows)
+		for _, store := range r.d.stores() {
+			left, err := r.d.remaining(ctx, store, scope, []string{t.person.ID}, rowsOf(t.rows, store))
 			if err != nil {
 				return err
 			}
@@ -365,7 +327,7 @@ func (r *replay) finish(ctx context.Context) error {
 		return err
 	}
 	r.report.Plans = len(plans)
-	h := r.chain.head()
+	h := r.ledger.Head()
 	err = r.d.recorded(ctx, r.tenants(), func(tx *sql.Tx) error {
 		if err := r.d.lockMark(ctx, tx); err != nil {
 			return err
@@ -411,15 +373,11 @@ func (r *replay) tenants() []string {
 // state in which they end: done those of the ledger, cancelled any other.
 func (r *replay) forgotten(ctx context.Context) (map[string]string, error) {
 	done, plans := map[string]bool{}, map[string]string{}
-	for _, e := range r.chain.entries {
-		if e.Op == opDone {
+	for e := range r.ledger.Erasures() {
+		if e.Status == erasurelog.Finished {
 			plans[e.Plan] = stateDone
-		}
-	}
-	for _, e := range r.chain.entries {
-		if plans[e.Plan] == stateDone {
-			for _, digest := range append([]string{e.Person}, e.Aliases...) {
-				done[digestKey(e.KeyID, digest)] = true
+			for _, key := range e.PersonKeys() {
+				done[key] = true
 			}
 		}
 	}
@@ -433,7 +391,7 @@ func (r *replay) forgotten(ctx context.Context) (map[string]string, error) {
 		if err != nil {
 			continue
 		}
-		keys, err := r.d.keys(ctx, personInput(p.Tenant, p.Person))
+		keys, err := r.d.cfg.Ledger.Keys(ctx, erasurelog.KindPerson, p.Tenant, []byte(p.Person))
 		if err != nil {
 			return nil, err
 		}

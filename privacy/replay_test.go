@@ -2,7 +2,6 @@ package privacy_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"iter"
 	"os"
 	"testing"
@@ -11,7 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/certificate"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // The old database file comes back: only the erased person goes again.
@@ -22,7 +23,7 @@ func TestReplayAfterARestore(t *testing.T) {
 	kept := s.invoice(ann, s.now.AddDate(-1, 0, 0))
 	backup := s.snapshot()
 	s.erase(ann)
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 
 	s.restore(backup)
 	require.Equal(t, 2, s.count(`SELECT COUNT(*) FROM contacts`), "the backup brought the person back")
@@ -33,7 +34,7 @@ func TestReplayAfterARestore(t *testing.T) {
 	s.exec(`INSERT INTO contacts VALUES (?, ?, 'CH', NULL, x'00', 7, ?)`, later, ann, s.now.UnixMicro())
 
 	var gate *privacy.GateError
-	require.ErrorAs(t, s.desk.Current(t.Context()), &gate)
+	require.ErrorAs(t, s.desk.Ready(t.Context()), &gate)
 	require.ErrorIs(t, gate, privacy.ErrBehind)
 	require.Equal(t, int64(2), gate.Head)
 
@@ -44,7 +45,7 @@ func TestReplayAfterARestore(t *testing.T) {
 	require.Equal(t, 1, r.Entries)
 	require.Len(t, r.Newer, 1)
 	require.Equal(t, later, r.Newer[0].Key)
-	require.NoError(t, s.desk.Current(t.Context()), "the gate opens")
+	require.NoError(t, s.desk.Ready(t.Context()), "the gate opens")
 
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann), "only the later record")
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, bob))
@@ -116,7 +117,7 @@ func TestReplayStopsAboveTheLimit(t *testing.T) {
 	_, err := s.desk.Replay(t.Context())
 	require.ErrorIs(t, err, privacy.ErrReplayLimit)
 	require.Equal(t, 11, s.count(`SELECT COUNT(*) FROM contacts`))
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	s.cfg.AllowReplay = func(_ context.Context, erase, people int) error {
 		require.Equal(t, 11, erase)
 		require.Equal(t, 11, people)
@@ -135,12 +136,12 @@ func TestAReplayThatLeavesSomethingKeepsTheGateShut(t *testing.T) {
 	backup := s.snapshot()
 	s.erase(ann)
 	s.restore(backup)
-	s.cfg.Stores[0] = lazyPeople{lazy{s.cfg.Stores[0]}}
+	s.cfg.Stores[0] = lazyPeople{lazy{s.cfg.Database}}
 	s.reopen()
 	_, err := s.desk.Replay(t.Context())
 	require.ErrorIs(t, err, privacy.ErrReplayLeft)
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
-	s.cfg.Stores = s.cfg.Stores[1:]
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
+	s.cfg.Database = forgetful{s.cfg.Database}
 	s.reopen()
 	_, err = s.desk.Replay(t.Context())
 	require.ErrorIs(t, err, privacy.ErrNoPeople)
@@ -149,7 +150,7 @@ func TestAReplayThatLeavesSomethingKeepsTheGateShut(t *testing.T) {
 type lazyPeople struct{ lazy }
 
 func (l lazyPeople) People(ctx context.Context) iter.Seq2[datastore.Person, error] {
-	return l.Store.(datastore.People).People(ctx)
+	return l.Transactional.(datastore.People).People(ctx)
 }
 
 // Failing at every place, a replay never opens the gate early, and the next
@@ -167,12 +168,12 @@ func TestACrashAtEveryStepOfAReplay(t *testing.T) {
 		crashed := s.fuse.left == 0
 		s.fuse.left = 0
 		if err != nil {
-			require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind, "after a crash at call %d", n)
+			require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind, "after a crash at call %d", n)
 		}
 		s.open()
 		_, err = s.desk.Replay(t.Context())
 		require.NoError(t, err, "after a crash at call %d", n)
-		require.NoError(t, s.desk.Current(t.Context()))
+		require.NoError(t, s.desk.Ready(t.Context()))
 		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`))
 		require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM activity_persons WHERE person = ?`, ann))
 		if !crashed {
@@ -215,26 +216,26 @@ func TestTheGate(t *testing.T) {
 	require.NoError(t, err, "unreachable without any sign of a restore: a warning")
 	require.Contains(t, g.Warning, s.ledgerPath())
 	s.now = g.Until
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrLedgerUnreachable, "for a stated time only")
+	require.ErrorIs(t, s.desk.Ready(t.Context()), erasurelog.ErrUnreachable, "for a stated time only")
 	require.NoError(t, os.Rename(s.ledgerDir()+".away", s.ledgerDir()))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 
 	s.exec(`UPDATE crmguard_privacy_mark SET n = 0, hash = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'`)
 	require.NoError(t, os.Rename(s.ledgerDir(), s.ledgerDir()+".away"))
-	err = s.desk.Current(t.Context())
+	err = s.desk.Ready(t.Context())
 	require.ErrorIs(t, err, privacy.ErrBehind, "a head kept elsewhere is ahead: a restore")
-	require.ErrorIs(t, err, privacy.ErrLedgerUnreachable)
+	require.ErrorIs(t, err, erasurelog.ErrUnreachable)
 }
 
 // A restored machine often starts before the volume of the ledger is there.
 func TestAMissingLedgerIsNoWarningWhereNothingElseKnowsItsHead(t *testing.T) {
 	s := newSystem(t)
 	s.erase(s.contact("ann@a.example"))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	require.NoError(t, os.Rename(s.ledgerDir(), s.ledgerDir()+".away"))
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrLedgerUnreachable)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), erasurelog.ErrUnreachable)
 	require.NoError(t, os.Rename(s.ledgerDir()+".away", s.ledgerDir()))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }
 
 // A certificate of nothing would comfort a person who was not found.
@@ -257,10 +258,8 @@ func TestAnObligationDatedInSecondsIsKept(t *testing.T) {
 	kept := s.invoice(ann, time.UnixMicro(s.now.Unix()))
 	backup := s.snapshot()
 	o := s.erase(ann)
-	c, err := privacy.VerifyCertificate(t.Context(), o.Certificate, s.key.Public().(ed25519.PublicKey))
-	require.NoError(t, err)
-	require.Contains(t, c.Classes, privacy.CertifiedClass{
-		Class: datastore.Kept, Table: "invoices", Count: 1, Because: "DE-HGB-257 (issued holds no date that can be read)",
+	require.Contains(t, s.certified(o), certificate.Records{
+		Store: "crm", Class: certificate.Kept, Table: "invoices", Count: 1, Because: "DE-HGB-257 (issued holds no date that can be read)",
 	})
 	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts`))
 	s.restore(backup)
@@ -279,10 +278,10 @@ func TestADatabaseWithoutAMark(t *testing.T) {
 	s := newSystem(t)
 	s.erase(s.contact("ann@a.example"))
 	s.exec(`DELETE FROM crmguard_privacy_mark`)
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	_, err := s.desk.Replay(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }
 
 // What a law kept is erased by a replay after the obligation's end.
@@ -340,6 +339,7 @@ func TestReplayLimitCountsPeopleWhereNoRowsAreCounted(t *testing.T) {
 	s.cfg.Delay, s.cfg.Lease = -1, -1
 	var people []datastore.Person
 	erased := 0
+	s.cfg.Database = forgetful{s.cfg.Database}
 	s.cfg.Stores = []datastore.Store{datastore.Func{
 		Name: "keys", Class: datastore.Shredded,
 		Erase: func(context.Context, string, string) error { erased++; return nil },

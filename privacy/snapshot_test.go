@@ -27,10 +27,10 @@ func (s *system) isPartial(plan string) {
 
 // behind expects a shut gate, and a replay that opens it.
 func (s *system) behind() {
-	require.ErrorIs(s.t, s.desk.Current(s.t.Context()), privacy.ErrBehind, "the gate would serve whom the ledger names")
+	require.ErrorIs(s.t, s.desk.Ready(s.t.Context()), privacy.ErrBehind, "the gate would serve whom the ledger names")
 	_, err := s.desk.Replay(s.t.Context())
 	require.NoError(s.t, err)
-	require.NoError(s.t, s.desk.Current(s.t.Context()))
+	require.NoError(s.t, s.desk.Ready(s.t.Context()))
 }
 
 // A backup runs when it runs: also between the intent and the first store.
@@ -48,7 +48,7 @@ func TestASnapshotTakenWhileErasingIsBehindTheLedger(t *testing.T) {
 		s.reopen()
 		s.waits(p.ID) // no done yet: the ledger says no more than at the snapshot
 		require.Equal(t, []string{"intent"}, ops(t, s))
-		require.NoError(t, s.desk.Current(t.Context()), "the live database is not behind")
+		require.NoError(t, s.desk.Ready(t.Context()), "the live database is not behind")
 
 		s.restore(backup)
 		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann), "the backup brought the person back")
@@ -62,16 +62,16 @@ func TestASnapshotTakenWhilePartialIsBehindTheLedger(t *testing.T) {
 	eachSystem(t, func(t *testing.T, s *system) {
 		ann := s.contact("ann@a.example")
 		p := s.approved(ann)
-		database := s.cfg.Stores[0]
-		s.cfg.Stores[0] = lazy{database}
+		database := s.cfg.Database
+		s.cfg.Database = lazy{database}
 		s.reopen()
 		s.isPartial(p.ID)
 		backup := s.snapshot()
-		s.cfg.Stores[0] = database
+		s.cfg.Database = database
 		s.reopen()
 		s.waits(p.ID)
 		require.Equal(t, []string{"intent", "partial"}, ops(t, s))
-		require.NoError(t, s.desk.Current(t.Context()))
+		require.NoError(t, s.desk.Ready(t.Context()))
 
 		s.restore(backup)
 		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann))
@@ -82,7 +82,7 @@ func TestASnapshotTakenWhilePartialIsBehindTheLedger(t *testing.T) {
 		o, err := s.desk.Execute(t.Context(), p.ID)
 		require.NoError(t, err)
 		require.Equal(t, privacy.Done, o.State)
-		require.NoError(t, s.desk.Current(t.Context()))
+		require.NoError(t, s.desk.Ready(t.Context()))
 	})
 }
 
@@ -96,15 +96,15 @@ func TestASnapshotTakenWhilePartialAgainIsBehindTheLedger(t *testing.T) {
 	s.keys.broken = false
 	s.waits(p.ID)
 	s.exec(`INSERT INTO contacts VALUES (?, ?, 'CH', NULL, x'00', 7, ?)`, newID(), ann, s.now.Add(-time.Hour).UnixMicro())
-	database := s.cfg.Stores[0]
-	s.cfg.Stores[0] = lazy{database}
+	database := s.cfg.Database
+	s.cfg.Database = lazy{database}
 	s.reopen()
 	s.now = s.now.Add(time.Minute)
 	s.isPartial(p.ID)
 	s.isPartial(p.ID)
 	require.Equal(t, []string{"intent", "partial", "partial"}, ops(t, s), "said anew, once")
 	backup := s.snapshot()
-	s.cfg.Stores[0] = database
+	s.cfg.Database = database
 	s.reopen()
 	s.now = s.now.Add(time.Hour)
 	o, err := s.desk.Execute(t.Context(), p.ID)
@@ -130,27 +130,27 @@ func TestOthersAreErasedWhileOneIsPartial(t *testing.T) {
 			return nil
 		}}.Store())
 		s.reopen()
-		archive := s.cfg.Stores[2]
+		archive := s.cfg.Stores[1]
 		s.isPartial(p.ID)
 		s.erase(bob)
 		require.Equal(t, []string{"intent", "partial", "intent", "done"}, ops(t, s))
-		require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind, "an erasure of the ledger is not carried out here")
+		require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind, "an erasure of the ledger is not carried out here")
 		backup := s.snapshot()
 
-		s.cfg.Stores = s.cfg.Stores[:2] // the archive is given up
+		s.cfg.Stores = s.cfg.Stores[:1] // the archive is given up
 		s.reopen()
 		s.waits(p.ID)
-		require.NoError(t, s.desk.Current(t.Context()), "every erasure is carried out")
+		require.NoError(t, s.desk.Ready(t.Context()), "every erasure is carried out")
 		s.now = s.now.Add(time.Minute)
 		o, err := s.desk.Execute(t.Context(), p.ID)
 		require.NoError(t, err)
 		require.Equal(t, privacy.Done, o.State)
-		require.NoError(t, s.desk.Current(t.Context()))
+		require.NoError(t, s.desk.Ready(t.Context()))
 
 		s.restore(backup)
 		s.cfg.Stores = append(s.cfg.Stores, archive)
 		s.reopen()
-		require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+		require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 		carl := s.contact("carl@c.example")
 		other := s.approved(carl)
 		_, err = s.desk.Execute(t.Context(), other.ID)
@@ -173,14 +173,14 @@ func TestARunningPlanOfMorePersonsOutlivesTheErasureOfOne(t *testing.T) {
 	s.cfg.Aliases = nil
 	s.reopen()
 	s.erase(ann)
-	require.Equal(t, "running", s.state(both.ID))
+	require.Equal(t, "erased", s.state(both.ID))
 	s.waits(both.ID)
 	s.now = s.now.Add(time.Minute)
 	_, err := s.desk.Execute(t.Context(), both.ID)
 	require.NoError(t, err)
 	require.Equal(t, "done", s.state(both.ID))
 	require.Nil(t, s.keys.keys[merged])
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }
 
 // A twin of the plan that is done has nothing left to do.
@@ -193,7 +193,7 @@ func TestAPartialTwinEndsWithTheErasure(t *testing.T) {
 	s.keys.broken = false
 	s.erase(ann)
 	require.Equal(t, "cancelled", s.state(twin.ID))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	s.erase(s.contact("bob@b.example"))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }

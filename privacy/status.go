@@ -4,14 +4,16 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/health"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
+
+const remedyClock = "set the clock right; nothing is erased while it is behind the ledger"
 
 // Finding is one thing that [Desk.Status] has looked at. Its fields:
 //
@@ -48,15 +50,18 @@ func (d *Desk) Status(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	// After the mark: in a sound system it is never ahead.
-	heads, anchorErr := d.cfg.Ledger.anchored(ctx)
-	c, ledgerErr := d.cfg.Ledger.load(ctx, append(slices.Clone(heads), m.named()))
+	heads, anchorErr := d.cfg.Ledger.Anchors(ctx)
+	s, ledgerErr := d.cfg.Ledger.Read(ctx, m.kept()...)
+	if _, silent := errors.AsType[*erasurelog.AnchorError](ledgerErr); silent {
+		ledgerErr = nil
+	}
 	running, waiting, err := d.planFindings(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := []Finding{
-		d.gateFinding(m, set, heads, c, ledgerErr), pendingFinding(pending), ledgerFinding(m, c, ledgerErr),
-		anchorFinding(len(heads), anchorErr), d.clockFinding(c, ledgerErr), running, waiting, d.partialFinding(c, ledgerErr),
+		d.gateFinding(m, set, heads, s, ledgerErr), pendingFinding(pending), ledgerFinding(m, s, ledgerErr),
+		anchorFinding(len(heads), anchorErr), d.clockFinding(s, ledgerErr), running, waiting, d.partialFinding(s, ledgerErr),
 	}
 	settings, err := d.db.Health(ctx, "privacy.store")
 	if err != nil {
@@ -66,13 +71,13 @@ func (d *Desk) Status(ctx context.Context) ([]Finding, error) {
 }
 
 // gateFinding is what [Desk.Gate] would say of ledger and database.
-func (d *Desk) gateFinding(m mark, set bool, heads []namedHead, c *chain, ledgerErr error) Finding {
+func (d *Desk) gateFinding(m mark, set bool, heads []erasurelog.Kept, s *erasurelog.State, ledgerErr error) Finding {
 	f := Finding{Name: "privacy.gate", Unit: "entries"}
-	if errors.Is(ledgerErr, ErrLedgerUnreachable) && set {
+	if errors.Is(ledgerErr, erasurelog.ErrUnreachable) && set {
 		gate, err := d.grace(m, heads, ledgerErr)
 		if err == nil {
 			f.Level, f.Since = HealthNotice, m.seen
-			f.Remedy = "the gate opens without having seen the ledger, and will not after " + gate.Until.Format(time.RFC3339) + ": " + remedyReach
+			f.Remedy = "the gate opens without having seen the ledger, and will not after " + gate.Until.Format(time.RFC3339) + ": " + "make the ledger readable"
 			return f
 		}
 	}
@@ -80,10 +85,11 @@ func (d *Desk) gateFinding(m mark, set bool, heads []namedHead, c *chain, ledger
 		f.Level, f.Since, f.Remedy = HealthAlarm, m.seen, "the gate is shut: see privacy.ledger"
 		return f
 	}
-	if behind := c.head().N - m.head.N; behind > 0 {
+	if behind := s.Head().N - m.head.N; behind > 0 {
 		f.Level, f.Value = HealthAlarm, float64(behind)
-		if first, err := c.after(m.head.N)[0].time(); err == nil {
-			f.Since = first
+		for e := range s.After(m.head.N) {
+			f.Since = e.At
+			break
 		}
 		f.Remedy = "the ledger has entries that are not carried out in this database: keep readers out and call Replay, or Execute what was begun here"
 	}
@@ -100,14 +106,14 @@ func pendingFinding(pending []datastore.Person) Finding {
 }
 
 // ledgerFinding takes the remedy, and no more, from the ledger's error.
-func ledgerFinding(m mark, c *chain, err error) Finding {
+func ledgerFinding(m mark, s *erasurelog.State, err error) Finding {
 	f := Finding{Name: "privacy.ledger", Value: float64(m.head.N), Unit: "entries"}
 	if err == nil {
-		f.Value = float64(c.head().N)
+		f.Value = float64(s.Head().N)
 		return f
 	}
-	f.Level, f.Since, f.Remedy = HealthAlarm, m.seen, "the ledger or its keys cannot be read, and nothing is erased: see the error of Ledger.Verify"
-	if wrong, ok := errors.AsType[*LedgerError](err); ok {
+	f.Level, f.Since, f.Remedy = HealthAlarm, m.seen, "the ledger or its keys cannot be read, and nothing is erased: see the error of Log.Verify"
+	if wrong, ok := errors.AsType[*erasurelog.LedgerError](err); ok {
 		f.Remedy = wrong.Remedy
 	}
 	return f
@@ -119,19 +125,18 @@ func anchorFinding(heads int, err error) Finding {
 	case err != nil:
 		f.Level, f.Remedy = HealthAlarm, "a place that keeps a head of the ledger does not answer, and nothing is erased without it: bring it back"
 	case heads == 0:
-		f.Level, f.Remedy = HealthNotice, "no head of the ledger is kept elsewhere: a roll-back of database and ledger together would go unnoticed; set LedgerConfig.Anchors"
+		f.Level, f.Remedy = HealthNotice, "no head of the ledger is kept elsewhere: a roll-back of database and ledger together would go unnoticed; set erasurelog.Config.Anchors"
 	}
 	return f
 }
 
-func (d *Desk) clockFinding(c *chain, ledgerErr error) Finding {
+func (d *Desk) clockFinding(s *erasurelog.State, ledgerErr error) Finding {
 	f := Finding{Name: "privacy.clock", Unit: "s"}
-	if ledgerErr != nil || len(c.entries) == 0 {
+	if ledgerErr != nil {
 		return f
 	}
-	last, err := c.entries[len(c.entries)-1].time()
-	if err == nil && d.now().Before(last) {
-		f.Level, f.Value, f.Since, f.Remedy = HealthAlarm, last.Sub(d.now()).Seconds(), last, remedyClock
+	if last, ok := s.Last(); ok && d.now().Before(last.At) {
+		f.Level, f.Value, f.Since, f.Remedy = HealthAlarm, last.At.Sub(d.now()).Seconds(), last.At, remedyClock
 	}
 	return f
 }
@@ -150,7 +155,7 @@ func (d *Desk) planFindings(ctx context.Context) (running, waiting Finding, err 
 			return err
 		}
 		f := &waiting
-		if state == stateRunning {
+		if state == stateErased || state == stateLeft || state == stateCertified {
 			f = &running
 		}
 		since := time.UnixMicro(changed.Int64).UTC()
@@ -160,7 +165,7 @@ func (d *Desk) planFindings(ctx context.Context) (running, waiting Finding, err 
 		f.Level = HealthNotice
 		return nil
 	}, `SELECT state, COUNT(*), MIN(changed) FROM crmguard_privacy_plan
-		WHERE state = 'running' OR state IN ('planned', 'approved') AND changed <= `+strconv.FormatInt(d.now().Add(-d.cfg.delay()).UnixMicro(), 10)+` GROUP BY state`)
+		WHERE state IN ('erased', 'left', 'certified') OR state IN ('planned', 'approved') AND changed <= `+strconv.FormatInt(d.now().Add(-d.cfg.delay()).UnixMicro(), 10)+` GROUP BY state`)
 	if running.Value > 0 {
 		running.Remedy = "erasures have begun and are not finished: execute them again"
 	}
@@ -172,24 +177,23 @@ func (d *Desk) planFindings(ctx context.Context) (running, waiting Finding, err 
 
 // partialFinding counts the plans whose last word in the ledger is that
 // something is left.
-func (d *Desk) partialFinding(c *chain, ledgerErr error) Finding {
+func (d *Desk) partialFinding(s *erasurelog.State, ledgerErr error) Finding {
 	f := Finding{Name: "privacy.plans.partial", Unit: "plans"}
 	if ledgerErr != nil {
 		return f // privacy.ledger says that it is not known
 	}
-	last := map[string]entry{}
-	for _, e := range c.entries {
-		last[e.Plan] = e
-	}
-	for _, e := range last {
-		if e.Op != opPartial {
-			continue
+	left := map[string]erasurelog.Entry{}
+	for e := range s.After(0) {
+		if e.Op == erasurelog.Partial && s.Status(e.Plan) == erasurelog.Left {
+			left[e.Plan] = e
 		}
+	}
+	for _, e := range left {
 		f.Value++
 		f.Level = HealthAlarm
 		f.Remedy = "personal data is left in a store after an erasure: see Outcome.Stores, mend the store and execute the plan again"
-		if at, err := e.time(); err == nil && (f.Since.IsZero() || at.Before(f.Since)) {
-			f.Since = at
+		if f.Since.IsZero() || e.At.Before(f.Since) {
+			f.Since = e.At
 		}
 	}
 	return f

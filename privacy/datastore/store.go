@@ -19,6 +19,9 @@ type Tx = interface {
 // not finished: the outcome is then Waiting instead of Partial.
 var ErrLater = errors.New("datastore: not finished yet")
 
+// ErrScope is what a store answers where a [Scope] names no tenant or no person.
+var ErrScope = errors.New("datastore: a scope names a tenant and a person")
+
 // Class is the true name of what happened to data.
 type Class string
 

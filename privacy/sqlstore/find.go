@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
@@ -61,7 +60,7 @@ func (s *Store) find(ctx context.Context, q sqldb.Querier, seekers []seeker, p *
 	var tenants []string
 	for i, k := range seekers {
 		if k.Tenant == "" || k.Person == "" {
-			return nil, privacy.ErrID
+			return nil, datastore.ErrScope
 		}
 		if byTenant[k.Tenant] == nil {
 			tenants = append(tenants, k.Tenant)
