@@ -153,7 +153,7 @@ func dataMap() *datamap.Map {
 			},
 		},
 		{
-			Name: "notes", Key: []string{"id"}, Ref: &datamap.Ref{Column: "contact_id", Table: "contacts"}, Erase: datamap.Delete,
+			Name: "notes", Key: []string{"id"}, Edges: []datamap.Edge{{Columns: []string{"contact_id"}, Table: "contacts"}}, Erase: datamap.Delete,
 			Columns: []datamap.Column{{Name: "body", Category: "text", Sealed: true}},
 		},
 		{

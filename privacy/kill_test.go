@@ -83,7 +83,7 @@ func openOffice(t *testing.T, dir string) *office {
 	require.NoError(t, err)
 	m := &datamap.Map{Tenant: "main", Tables: []datamap.Table{
 		{Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "email", Category: "email"}}},
-		{Name: "notes", Key: []string{"id"}, Ref: &datamap.Ref{Column: "contact", Table: "contacts"}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
+		{Name: "notes", Key: []string{"id"}, Edges: []datamap.Edge{{Columns: []string{"contact"}, Table: "contacts"}}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
 		{
 			Name: "invoices", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
 			Keep:    &datamap.Keep{Because: "law", From: "issued", Years: 10},

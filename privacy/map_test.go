@@ -27,7 +27,7 @@ func bills(t datamap.Table) datamap.Table {
 // What is kept may lead to the person over rows that are kept, too, and over
 // rows that stay and keep the person's id.
 func TestKeptRowsMayLeadToThePersonOverRowsThatStay(t *testing.T) {
-	lines := bills(datamap.Table{Ref: &datamap.Ref{Column: "bill", Table: "bills"}})
+	lines := bills(datamap.Table{Edges: []datamap.Edge{{Columns: []string{"bill"}, Table: "bills"}}})
 	lines.Name = "lines"
 	retained := bills(datamap.Table{Person: "person", Columns: []datamap.Column{{Name: "person", Erase: datamap.Retain}}})
 	require.NoError(t, (&datamap.Map{Tenant: "main", Tables: []datamap.Table{lines, retained}}).Validate())
@@ -58,12 +58,14 @@ func TestMapThatCannotBeTrue(t *testing.T) {
 		"column email is listed twice": person(func(t *datamap.Table) {
 			t.Columns = append(t.Columns, t.Columns[0])
 		}),
-		"key column email is personal data":           person(func(t *datamap.Table) { t.Key = []string{"email"} }),
-		"is no column name":                           person(func(t *datamap.Table) { t.Person = `p"; DROP TABLE x` }),
-		"no key columns":                              person(func(t *datamap.Table) { t.Key = nil }),
-		"exclude each other":                          person(func(t *datamap.Table) { t.Ref = &datamap.Ref{Column: "x", Table: "people"} }),
-		"go in a circle":                              person(func(t *datamap.Table) { t.Person, t.Ref = "", &datamap.Ref{Column: "x", Table: "people"} }),
-		"which is not in the map":                     person(func(t *datamap.Table) { t.Person, t.Ref = "", &datamap.Ref{Column: "x", Table: "y"} }),
+		"key column email is personal data": person(func(t *datamap.Table) { t.Key = []string{"email"} }),
+		"is no column name":                 person(func(t *datamap.Table) { t.Person = `p"; DROP TABLE x` }),
+		"no key columns":                    person(func(t *datamap.Table) { t.Key = nil }),
+		"exclude each other":                person(func(t *datamap.Table) { t.Link = &datamap.Link{Table: "l", Record: "r", Person: "p"} }),
+		"its Edges lead to no person": person(func(t *datamap.Table) {
+			t.Person, t.Edges = "", []datamap.Edge{{Columns: []string{"x"}, Table: "people"}}
+		}),
+		"which is not in the map":                     person(func(t *datamap.Table) { t.Person, t.Edges = "", []datamap.Edge{{Columns: []string{"x"}, Table: "y"}} }),
 		"say delete, null, redact or shred":           person(func(t *datamap.Table) { t.Erase = "" }),
 		"Keep needs a named obligation and its years": person(func(t *datamap.Table) { t.Keep = &datamap.Keep{From: "x"} }),
 		"its years, 1000 at most":                     person(func(t *datamap.Table) { t.Keep = &datamap.Keep{Because: "law", From: "x", Years: 1001} }),
@@ -72,20 +74,20 @@ func TestMapThatCannotBeTrue(t *testing.T) {
 			t.Erase = datamap.Null
 			t.Columns = append(t.Columns, datamap.Column{Name: "person", Erase: datamap.Redact})
 		}),
-		"but those of people, which lead to the person, go": func() datamap.Map {
+		"table bills: its rows are kept, but nothing that leads to the person is": func() datamap.Map {
 			m := person(func(*datamap.Table) {})
-			m.Tables = append(m.Tables, bills(datamap.Table{Ref: &datamap.Ref{Column: "owner", Table: "people"}}))
+			m.Tables = append(m.Tables, bills(datamap.Table{Edges: []datamap.Edge{{Columns: []string{"owner"}, Table: "people"}}}))
 			return m
 		}(),
-		"but person column person of people becomes null": func() datamap.Map {
+		"keep the rows between": func() datamap.Map {
 			m := person(func(t *datamap.Table) {
 				t.Erase = datamap.Null
 				t.Columns = append(t.Columns, datamap.Column{Name: "person", Erase: datamap.Null})
 			})
-			m.Tables = append(m.Tables, bills(datamap.Table{Ref: &datamap.Ref{Column: "owner", Table: "people"}}))
+			m.Tables = append(m.Tables, bills(datamap.Table{Edges: []datamap.Edge{{Columns: []string{"owner"}, Table: "people"}}}))
 			return m
 		}(),
-		"but person column person of bills becomes null": {Tenant: "main", Tables: []datamap.Table{
+		"or retain the person's id in a column": {Tenant: "main", Tables: []datamap.Table{
 			bills(datamap.Table{Person: "person", Columns: []datamap.Column{{Name: "person", Erase: datamap.Null}}}),
 		}},
 		"under Keep every personal column says": person(func(t *datamap.Table) {
@@ -93,7 +95,7 @@ func TestMapThatCannotBeTrue(t *testing.T) {
 		}),
 		"retain needs the table's Keep": person(func(t *datamap.Table) { t.Erase, t.Columns[0].Erase = datamap.Null, datamap.Retain }),
 		"shred needs a sealed column":   person(func(t *datamap.Table) { t.Erase = datamap.Shred }),
-		"say null, redact, shred or retain": person(func(t *datamap.Table) {
+		"say null, redact, generalise": person(func(t *datamap.Table) {
 			t.Erase, t.Columns[0].Erase = datamap.Null, datamap.Delete
 		}),
 		"Keep on a joint record": person(func(t *datamap.Table) {
@@ -114,11 +116,11 @@ func TestMapThatCannotBeTrue(t *testing.T) {
 	require.ErrorIs(t, (*datamap.Map)(nil).Validate(), datamap.ErrMap)
 	two := dataMap()
 	two.Tables[2].Key = []string{"a", "b"}
-	require.ErrorContains(t, two.Validate(), "whose key is not a single column")
+	require.ErrorContains(t, two.Validate(), "names 1 columns for its 2")
 	dead := dataMap()
-	dead.Tables[3].Ref.Table = "accounts"
-	require.ErrorContains(t, dead.Validate(), "which leads to no person")
+	dead.Tables[3].Edges[0].Table = "accounts"
+	require.ErrorContains(t, dead.Validate(), "lead to no person")
 	joint := dataMap()
-	joint.Tables[3].Ref.Table = "activities"
+	joint.Tables[3].Edges[0].Table = "activities"
 	require.ErrorContains(t, joint.Validate(), "give it a Link of its own")
 }

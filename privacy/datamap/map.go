@@ -56,8 +56,7 @@ type Table struct {
 	Key     []string // primary key columns, never personal data
 	Tenant  string   // tenant column; empty means Map.Tenant
 	Person  string   // column with the person's id: the commonest edge, written short
-	Ref     *Ref     // edge to the table whose row leads to the person
-	Edges   []Edge   // more ways from a row to a person
+	Edges   []Edge   // more ways from a row to a person; a row is found once, however many lead to it
 	Link    *Link    // link table of a record that concerns several persons
 	Merged  string   // of a table with Person: column with the id of the person into whom the row's person was merged
 	Created string   // column with the creation time: an integer of microseconds since 1970 UTC, a time of the database in UTC, or RFC 3339 text; empty means the UUIDv7 time of Key. A day without a time of day says nothing
@@ -67,12 +66,6 @@ type Table struct {
 	// Source and Recipients are for exports (GDPR Article 15(1) c and g).
 	Source     string
 	Recipients []string
-}
-
-// Ref is an edge: Column holds the (single-column) key of a row of Table.
-type Ref struct {
-	Column string // column of the table that has the Ref
-	Table  string // table referred to
 }
 
 // Edge leads from a row to a person: over a column that holds the person's id,
@@ -172,14 +165,48 @@ func (t Table) SchemaID() string {
 	return t.Name + "/1"
 }
 
-// Reaches reports whether the table's rows lead to persons.
-func (t Table) Reaches() bool {
-	return t.Person != "" || t.Ref != nil || len(t.Edges) > 0 || t.Link != nil
+// Ways are all edges of the table, Person among them as the edge that it is short
+// for.
+func (t Table) Ways() []Edge {
+	if t.Person == "" {
+		return t.Edges
+	}
+	return append([]Edge{{Columns: []string{t.Person}}}, t.Edges...)
 }
 
-// Stays lists what an erasure does to the columns of rows that stay: because
-// the table's Erase is no Delete, or because the obligation still runs. Empty
-// for tables whose rows always go.
+// Leads reports whether the edge leads to the person whose row it is; the others
+// only point to one.
+func (e Edge) Leads() bool { return e.Unlink == "" }
+
+// Names reports whether the one column of the edge holds the id of a person.
+func (e Edge) Names() bool { return e.Table == "" && e.Identity == "" }
+
+// Target are the columns of the table that the edge's Columns name.
+func (e Edge) Target(to Table) []string {
+	if len(e.To) == 0 {
+		return to.Key
+	}
+	return e.To
+}
+
+// Reaches reports whether the table's rows lead or point to persons.
+func (t Table) Reaches() bool { return len(t.Ways()) > 0 || t.Link != nil }
+
+// Owns reports whether the table has rows that are a person's own; of the others
+// an erasure only takes what points to one.
+func (t Table) Owns() bool { return t.Link != nil || slices.ContainsFunc(t.Ways(), Edge.Leads) }
+
+// IsPerson reports whether a column holds the id of the person whose row it is.
+func (t Table) IsPerson(column string) bool {
+	return slices.ContainsFunc(t.Ways(), func(e Edge) bool { return e.Names() && e.Leads() && e.Columns[0] == column })
+}
+
+// Where is the column, with the path of the member that the entry is about.
+func (c Column) Where() string { return c.Name + c.Path }
+
+// Stays lists what an erasure does to the columns of rows that stay, by
+// [Column.Where]: because the table's Erase is no Delete, or because the
+// obligation still runs. Empty for tables whose rows always go.
 func (t Table) Stays() map[string]Action {
 	if t.Erase == Delete && t.Keep == nil {
 		return nil
@@ -187,28 +214,14 @@ func (t Table) Stays() map[string]Action {
 	actions := map[string]Action{}
 	for _, c := range t.Columns {
 		switch {
-		case c.Name == t.Person:
+		case t.IsPerson(c.Name):
 			actions[c.Name] = c.Erase
 		case !c.Personal():
 		case c.Erase != "":
-			actions[c.Name] = c.Erase
+			actions[c.Where()] = c.Erase
 		default:
-			actions[c.Name] = t.Erase
+			actions[c.Where()] = t.Erase
 		}
 	}
 	return actions
-}
-
-// Path returns the tables from t to the one that knows the person: t itself,
-// or along its Refs.
-func (m *Map) Path(t Table) []Table {
-	path := []Table{t}
-	for t.Ref != nil && len(path) <= len(m.Tables) {
-		next, ok := m.Table(t.Ref.Table)
-		if !ok {
-			break
-		}
-		path, t = append(path, next), next
-	}
-	return path
 }

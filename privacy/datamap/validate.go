@@ -56,8 +56,16 @@ func (t Table) checkNames(bad complain) {
 			names = append(names, optional)
 		}
 	}
-	if t.Ref != nil {
-		tables, names = append(tables, t.Ref.Table), append(names, t.Ref.Column)
+	for _, e := range t.Edges {
+		if names = append(append(names, e.Columns...), e.To...); e.Table != "" {
+			tables = append(tables, e.Table)
+		}
+		for _, w := range e.When {
+			names = append(names, w.Column)
+		}
+	}
+	if t.Merged != "" {
+		names = append(names, t.Merged)
 	}
 	if j := t.Link; j != nil {
 		tables, names = append(tables, j.Table), append(names, j.Record, j.Person)
@@ -71,10 +79,10 @@ func (t Table) checkNames(bad complain) {
 	seen := map[string]bool{}
 	for _, c := range t.Columns {
 		names = append(names, c.Name)
-		if seen[c.Name] {
-			bad(t.Name, "column %s is listed twice", c.Name)
+		if seen[c.Where()] {
+			bad(t.Name, "column %s is listed twice", c.Where())
 		}
-		seen[c.Name] = true
+		seen[c.Where()] = true
 		if slices.Contains(t.Key, c.Name) && c.Personal() {
 			bad(t.Name, "key column %s is personal data; keys are random ids or numbers", c.Name)
 		}
@@ -95,16 +103,7 @@ func (t Table) checkNames(bad complain) {
 }
 
 func (m *Map) checkEdges(t Table, bad complain) {
-	edges := 0
-	for _, has := range []bool{t.Person != "", t.Ref != nil, t.Link != nil} {
-		if has {
-			edges++
-		}
-	}
-	if edges > 1 {
-		bad(t.Name, "Person, Ref and Link exclude each other")
-	}
-	if edges == 0 {
+	if !t.Reaches() {
 		for _, c := range t.Columns {
 			if c.Personal() {
 				bad(t.Name, "column %s holds personal data, but no person reaches the table", c.Name)
@@ -112,52 +111,86 @@ func (m *Map) checkEdges(t Table, bad complain) {
 		}
 		return
 	}
-	path := m.Path(t)
-	last := path[len(path)-1]
-	switch {
-	case len(path) > len(m.Tables):
-		bad(t.Name, "its Refs go in a circle")
-	case last.Ref != nil:
-		bad(t.Name, "Ref to table %s, which is not in the map", last.Ref.Table)
-	case last.Person == "" && last.Link == nil:
-		bad(t.Name, "its Refs end at %s, which leads to no person", last.Name)
-	case last.Tenant == "" && m.Tenant == "":
-		bad(t.Name, "no tenant column, and the map names no tenant")
+	if t.Person != "" && t.Link != nil {
+		bad(t.Name, "Person and Link exclude each other")
 	}
-	for _, next := range path[1:] {
-		if len(next.Key) != 1 {
-			bad(t.Name, "Ref to table %s, whose key is not a single column", next.Name)
-		}
-		if next.Link != nil {
-			bad(t.Name, "Ref to linked table %s; give it a Link of its own", next.Name)
-		}
+	for _, e := range t.Ways() {
+		m.checkEdge(t, e, bad)
+	}
+	switch {
+	case t.Owns() && !m.arrives(t, nil):
+		bad(t.Name, "its Edges lead to no person")
+	case t.Tenant == "" && m.Tenant == "" && (t.Link != nil || slices.ContainsFunc(t.Ways(), func(e Edge) bool { return e.Table == "" })):
+		bad(t.Name, "no tenant column, and the map names no tenant")
 	}
 	if t.Link != nil && len(t.Key) != 1 {
 		bad(t.Name, "a joint record needs a single key column")
 	}
 	if t.retains() {
-		checkReturn(path, bad)
+		m.checkReturn(t, bad)
 	}
+}
+
+func (m *Map) checkEdge(t Table, e Edge, bad complain) {
+	if e.Table == "" {
+		if len(e.Columns) != 1 {
+			bad(t.Name, "an edge to a person, or over an identity, has one column")
+		}
+		return
+	}
+	to, ok := m.Table(e.Table)
+	switch {
+	case !ok:
+		bad(t.Name, "an edge to table %s, which is not in the map", e.Table)
+	case to.Link != nil:
+		bad(t.Name, "an edge to linked table %s; give it a Link of its own", e.Table)
+	case len(e.Columns) != len(e.Target(to)) || len(e.Columns) == 0:
+		bad(t.Name, "an edge to table %s names %d columns for its %d", e.Table, len(e.Columns), len(e.Target(to)))
+	}
+	switch e.Unlink {
+	case "", Null, Delete:
+	default:
+		bad(t.Name, "Unlink %q: say null or delete", e.Unlink)
+	}
+}
+
+// arrives reports whether a row of the table leads to a person over any edge.
+func (m *Map) arrives(t Table, seen []string) bool {
+	if slices.Contains(seen, t.Name) {
+		return false
+	}
+	return t.Link != nil || slices.ContainsFunc(t.Ways(), func(e Edge) bool {
+		to, _ := m.Table(e.Table)
+		return e.Leads() && (e.Table == "" || m.arrives(to, append(seen, t.Name)))
+	})
 }
 
 // retains reports whether an obligation keeps personal data in the table's rows.
 func (t Table) retains() bool {
 	return t.Keep != nil && slices.ContainsFunc(t.Columns, func(c Column) bool {
-		return c.Personal() && c.Name != t.Person && t.Stays()[c.Name] == Retain
+		return c.Personal() && !t.IsPerson(c.Name) && t.Stays()[c.Where()] == Retain
 	})
 }
 
 // checkReturn checks that a person's kept rows are found again when their
-// obligation ends: nothing on the way to the person may go before them.
-func checkReturn(path []Table, bad complain) {
-	t, last := path[0], path[len(path)-1]
-	for _, next := range path[1:] {
-		if next.Erase == Delete && next.Keep == nil {
-			bad(t.Name, "its rows are kept, but those of %s, which lead to the person, go: nobody would find them when the obligation ends; name the person in a column of the table", next.Name)
-		}
+// obligation ends: one way to the person must outlast them.
+func (m *Map) checkReturn(t Table, bad complain) {
+	if len(t.Ways()) == 0 || slices.ContainsFunc(t.Ways(), func(e Edge) bool { return m.lasts(t, e, nil) }) {
+		return
 	}
-	if last.Person != "" && last.Stays()[last.Person] == Null {
-		bad(t.Name, "its rows are kept, but person column %s of %s becomes null: nobody would find them when the obligation ends; say retain", last.Person, last.Name)
+	bad(t.Name, "its rows are kept, but nothing that leads to the person is: nobody would find them when the obligation ends; keep the rows between, or retain the person's id in a column")
+}
+
+func (m *Map) lasts(t Table, e Edge, seen []string) bool {
+	switch to, _ := m.Table(e.Table); {
+	case !e.Leads(), slices.Contains(seen, t.Name):
+		return false
+	case e.Names():
+		return t.Stays()[e.Columns[0]] == Retain
+	case e.Identity != "":
+		return false
+	default:
+		return (to.Erase != Delete || to.Keep != nil) && slices.ContainsFunc(to.Ways(), func(next Edge) bool { return m.lasts(to, next, append(seen, t.Name)) })
 	}
 }
 
@@ -167,6 +200,11 @@ func (t Table) checkActions(bad complain) {
 	}
 	switch t.Erase {
 	case Delete, Null, Redact, Shred:
+	case "":
+		if t.Owns() {
+			bad(t.Name, "Erase %q: say delete, null, redact or shred", t.Erase)
+		}
+		return
 	default:
 		bad(t.Name, "Erase %q: say delete, null, redact or shred", t.Erase)
 	}
@@ -191,11 +229,11 @@ func (t Table) checkActions(bad complain) {
 }
 
 func (t Table) checkColumn(c Column, bad complain) {
-	action := t.Stays()[c.Name]
+	action := t.Stays()[c.Where()]
 	switch {
-	case c.Name == t.Person && action != Null && action != Retain:
+	case t.IsPerson(c.Name) && action != Null && action != Retain:
 		bad(t.Name, "person column %s of rows that stay: Erase null or retain", c.Name)
-	case c.Name == t.Person, !c.Personal():
+	case t.IsPerson(c.Name), !c.Personal():
 	case t.Keep != nil && c.Erase == "":
 		bad(t.Name, "column %s: under Keep every personal column says what happens to it", c.Name)
 	case action == Retain && t.Keep == nil:
@@ -203,6 +241,6 @@ func (t Table) checkColumn(c Column, bad complain) {
 	case action == Shred && !c.Sealed:
 		bad(t.Name, "column %s: shred needs a sealed column", c.Name)
 	case action == Delete, action == "":
-		bad(t.Name, "column %s: say null, redact, shred or retain", c.Name)
+		bad(t.Name, "column %s: say null, redact, generalise, pseudonymise, scrub, shred or retain", c.Where())
 	}
 }

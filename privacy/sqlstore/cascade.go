@@ -118,7 +118,7 @@ func sharedCascades(m *datamap.Map, edges []cascade) []string {
 	var tables []string
 	for _, t := range m.Tables {
 		if t.Reaches() && slices.ContainsFunc(edges, func(e cascade) bool {
-			own := t.Ref != nil && strings.EqualFold(t.Ref.Column, e.column) && t.Ref.Table == e.parent
+			own := refOf(t) != nil && strings.EqualFold(refOf(t).Column, e.column) && refOf(t).Table == e.parent
 			return t.Name == e.child && !e.empties && !own
 		}) {
 			tables = append(tables, t.Name)

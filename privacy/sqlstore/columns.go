@@ -91,8 +91,8 @@ func needed(t datamap.Table) []string {
 			names = append(names, name)
 		}
 	}
-	if t.Ref != nil {
-		names = append(names, t.Ref.Column)
+	if refOf(t) != nil {
+		names = append(names, refOf(t).Column)
 	}
 	if t.Link != nil && t.Link.Owner != "" {
 		names = append(names, t.Link.Owner)

@@ -152,7 +152,7 @@ func record(rows *sql.Rows, t datamap.Table, columns []datamap.Column, texts []b
 func (s *Store) People(ctx context.Context) iter.Seq2[datastore.Person, error] {
 	return func(yield func(datastore.Person, error) bool) {
 		for _, t := range s.tables {
-			if t.Ref != nil {
+			if refOf(t) != nil {
 				continue
 			}
 			if !s.peopleOf(ctx, t, yield) {

@@ -94,8 +94,8 @@ func lockColumn(t datamap.Table) []string {
 	switch {
 	case t.Person != "":
 		return []string{t.Person}
-	case t.Ref != nil:
-		return []string{t.Ref.Column}
+	case refOf(t) != nil:
+		return []string{refOf(t).Column}
 	}
 	return t.Key[:1]
 }

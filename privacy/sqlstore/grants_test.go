@@ -34,7 +34,7 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 					`CREATE TABLE talk_persons (talk bigint, person varchar(40), PRIMARY KEY (talk, person))`)
 				m := &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
 					{Name: "cases", Key: []string{"id"}, Person: "person", Erase: datamap.Delete},
-					{Name: "papers", Key: []string{"id"}, Ref: &datamap.Ref{Column: "case_id", Table: "cases"}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
+					{Name: "papers", Key: []string{"id"}, Edges: []datamap.Edge{{Columns: []string{"case_id"}, Table: "cases"}}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
 					{
 						Name: "bills", Key: []string{"id"}, Person: "person", Erase: datamap.Delete, Keep: &datamap.Keep{Because: "law", From: "issued", Years: 10},
 						Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}, {Name: "name", Category: "name", Erase: datamap.Redact}, {Name: "phone", Category: "phone", Erase: datamap.Null}},

@@ -60,8 +60,8 @@ func isNeeded(t datamap.Table, column string) bool {
 		return false
 	}
 	needed := []string{t.Tenant, t.Person, t.Keep.From}
-	if t.Ref != nil {
-		needed = append(needed, t.Ref.Column)
+	if refOf(t) != nil {
+		needed = append(needed, refOf(t).Column)
 	}
 	for name, action := range t.Stays() {
 		if action == datamap.Retain {

@@ -73,10 +73,10 @@ func (s *Store) selectionOf(t datamap.Table) selection {
 
 // where joins the table along its edges to the person of the scope.
 func (s *Store) where(t datamap.Table, scope datastore.Scope) (joins, where string, args []any, ok bool) {
-	path := s.cfg.Map.Path(t)
+	path := pathOf(s.cfg.Map, t)
 	for i, next := range path[1:] {
 		from, to := fmt.Sprintf("t%d", i), fmt.Sprintf("t%d", i+1)
-		joins += fmt.Sprintf(" JOIN %s %s ON %s", s.quote(next.Name), to, same(s.at(from, path[i].Name, path[i].Ref.Column), s.at(to, next.Name, next.Key[0])))
+		joins += fmt.Sprintf(" JOIN %s %s ON %s", s.quote(next.Name), to, same(s.at(from, path[i].Name, refOf(path[i]).Column), s.at(to, next.Name, next.Key[0])))
 	}
 	last, alias := path[len(path)-1], fmt.Sprintf("t%d", len(path)-1)
 	person := s.at(alias, last.Name, last.Person)

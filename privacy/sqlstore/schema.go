@@ -101,8 +101,14 @@ func compare(t datamap.Table, l *liveTable) []Finding {
 	if t.Person != "" {
 		edges = append(edges, t.Person)
 	}
-	if t.Ref != nil {
-		classified, edges = append(classified, t.Ref.Column), append(edges, t.Ref.Column)
+	for _, e := range t.Edges {
+		classified, edges = append(classified, e.Columns...), append(edges, e.Columns[0])
+		for _, w := range e.When {
+			classified = append(classified, w.Column)
+		}
+	}
+	if t.Merged != "" {
+		classified = append(classified, t.Merged)
 	}
 	if t.Link != nil && t.Link.Owner != "" {
 		classified = append(classified, t.Link.Owner)

@@ -49,8 +49,8 @@ func dataMap() *datamap.Map {
 			},
 		},
 		{Name: "cases", Key: []string{"id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: datamap.Delete},
-		{Name: "steps", Key: []string{"id"}, Ref: &datamap.Ref{Column: "case_id", Table: "cases"}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "text", Category: "text"}}},
-		{Name: "marks", Key: []string{"id"}, Ref: &datamap.Ref{Column: "step_id", Table: "steps"}, Erase: datamap.Delete},
+		{Name: "steps", Key: []string{"id"}, Edges: []datamap.Edge{{Columns: []string{"case_id"}, Table: "cases"}}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "text", Category: "text"}}},
+		{Name: "marks", Key: []string{"id"}, Edges: []datamap.Edge{{Columns: []string{"step_id"}, Table: "steps"}}, Erase: datamap.Delete},
 		{
 			Name: "meetings", Key: []string{"id"}, Tenant: "tenant", Erase: datamap.Delete,
 			Link:    &datamap.Link{Table: "meeting_people", Record: "meeting", Person: "person"},

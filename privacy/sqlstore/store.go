@@ -142,7 +142,7 @@ func childrenFirst(m *datamap.Map) []datamap.Table {
 	var ordered []datamap.Table
 	for depth := len(m.Tables); depth > 0; depth-- {
 		for _, t := range m.Tables {
-			if t.Reaches() && len(m.Path(t)) == depth {
+			if t.Reaches() && len(pathOf(m, t)) == depth {
 				ordered = append(ordered, t)
 			}
 		}

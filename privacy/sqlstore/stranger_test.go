@@ -418,7 +418,7 @@ func TestEdgesBetweenColumnsOfDifferentTypes(t *testing.T) {
 					`INSERT INTO `+contacts+` VALUES (`+c.id+`, 'p1')`, `INSERT INTO `+notes+` VALUES (1, `+strings.Replace(c.id, "17", "'17'", 1)+`), (2, `+c.like+`)`)
 				s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
 					{Name: contacts, Key: []string{"id"}, Person: "person", Erase: datamap.Delete},
-					{Name: notes, Key: []string{"id"}, Ref: &datamap.Ref{Column: "contact", Table: contacts}, Erase: datamap.Delete},
+					{Name: notes, Key: []string{"id"}, Edges: []datamap.Edge{{Columns: []string{"contact"}, Table: contacts}}, Erase: datamap.Delete},
 				}})
 				require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil))
 				require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM `+contacts))

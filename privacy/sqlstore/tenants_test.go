@@ -22,11 +22,11 @@ func twoTenants(t *testing.T, db *sql.DB, erase datamap.Action) *sqlstore.Store 
 	exec(t, db, `INSERT INTO contacts VALUES ('a', 'c1', 'p1', ?), ('b', 'c1', 'p1', ?)`, []byte{1}, []byte{2})
 	exec(t, db, `INSERT INTO notes VALUES ('a', 'n1', 'c1', 'of a'), ('b', 'n1', 'c1', 'of b'), ('b', 'n2', 'c1', 'of b')`)
 	exec(t, db, `INSERT INTO files VALUES ('a', 'f1', 1, 'c1', 'of a'), ('b', 'f1', 1, 'c1', 'of b'), ('b', 'f2', 1, 'c1', 'of b')`)
-	edge := &datamap.Ref{Column: "contact", Table: "contacts"}
+	edge := []datamap.Edge{{Columns: []string{"contact"}, Table: "contacts"}}
 	return open(t, db, &datamap.Map{Tables: []datamap.Table{
 		{Name: "contacts", Tenant: "tenant", Key: []string{"id"}, Person: "person", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "email", Category: "mail", Sealed: true}}},
-		{Name: "notes", Tenant: "tenant", Key: []string{"id"}, Ref: edge, Erase: erase, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
-		{Name: "files", Tenant: "tenant", Key: []string{"id", "part"}, Ref: edge, Erase: erase, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
+		{Name: "notes", Tenant: "tenant", Key: []string{"id"}, Edges: edge, Erase: erase, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
+		{Name: "files", Tenant: "tenant", Key: []string{"id", "part"}, Edges: edge, Erase: erase, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
 	}})
 }
 
