@@ -26,6 +26,8 @@ type Desk struct {
 	db        *sqldb.DB
 	sign      func() crypto.Signer // behind a func, where formatting a Desk does not reach it
 	executing sync.Mutex           // one Execute or Replay at a time in this process
+	replaying chan struct{}        // whoever has it replays
+	looked    lookedAt
 }
 
 // Refusals of ids. A principal comes from the session of whoever is signed in,
@@ -98,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Desk, error) {
 	cfg.Stores = slices.Clone(cfg.Stores)
 	key := cfg.Sign
 	cfg.Sign = nil
-	return &Desk{cfg: cfg, db: db, sign: func() crypto.Signer { return key }}, nil
+	return &Desk{cfg: cfg, db: db, sign: func() crypto.Signer { return key }, replaying: make(chan struct{}, 1)}, nil
 }
 
 // Format prints the type only, whatever the verb: a desk holds a signing key.

@@ -32,7 +32,7 @@ func (d *Desk) settle(ctx context.Context, tx datastore.Tx, s *erasurelog.State,
 		n = e.N
 	}
 	if h, ok := s.At(n); ok {
-		return d.raise(ctx, tx, h)
+		return d.raise(ctx, tx, h, n == s.Head().N)
 	}
 	return nil
 }
