@@ -20,6 +20,8 @@ const (
 	Clock Op = "clock"
 )
 
+func ops() []Op { return []Op{Intent, Partial, Done, Void, Hold, Lift, Clock} }
+
 // Entry is one line of the ledger. Tenant, person, aliases, refs and principals
 // are keyed digests under one root ([Log.Digest]): nothing of them can be read
 // without it.

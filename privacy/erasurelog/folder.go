@@ -72,7 +72,9 @@ func (f *folder) Read(ctx context.Context, from Position) iter.Seq2[[]byte, erro
 			select {
 			case c = <-chunks:
 			case <-ctx.Done():
-				c.err = ctx.Err()
+			}
+			if ctx.Err() != nil {
+				c = chunk{err: ctx.Err()}
 			}
 			data := c.data
 			for {

@@ -267,7 +267,7 @@ func parseTops(list []wireTop) (map[string]int64, error) {
 }
 
 func isOp(op Op) bool {
-	return slices.Contains([]Op{Intent, Partial, Done, Void, Hold, Lift, Clock}, op)
+	return slices.Contains(ops(), op)
 }
 
 // formed says what is missing or has no form, of an entry that stands alone.

@@ -64,7 +64,7 @@ func (s *State) about(keys []string) []int {
 func (s *State) Erasures() iter.Seq[Erasure] {
 	return func(yield func(Erasure) bool) {
 		for i := range s.n() {
-			if s.records[i].op != Intent || s.records[i].ignored {
+			if s.records[i].op() != Intent || s.records[i].ignored {
 				continue
 			}
 			e := s.index.entry(i)

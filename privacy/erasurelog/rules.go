@@ -29,7 +29,7 @@ func (x *index) standing(id string, n int) standing {
 		if r.ignored {
 			continue
 		}
-		switch r.op {
+		switch r.op() {
 		case Intent:
 			s.intent, s.first = true, i
 		case Partial:
