@@ -35,6 +35,7 @@ import (
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -260,7 +261,7 @@ func privacyOnSQL(t *testing.T, db *sql.DB) {
 		Columns: []datamap.Column{{Name: "city", Category: "contact.city", Purpose: "sales", Basis: "contract"}},
 	}}}
 	store := try(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))
-	ledger := try(privacy.NewLedger(privacy.LedgerConfig{Dir: filepath.Join(t.TempDir(), "ledger"), Digests: encryptiontest.Vault(t).LedgerDigests()}))
+	ledger := try(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(filepath.Join(t.TempDir(), "ledger")), Digests: encryptiontest.Vault(t).LedgerDigests()}))
 	require.NoError(t, ledger.Create(ctx))
 	desk := try(privacy.Open(ctx, privacy.Config{
 		Map: dataMap, DB: db, Ledger: ledger, Stores: []datastore.Store{store},

@@ -14,7 +14,7 @@ import (
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/internal/alone"
 	"github.com/crmguard/crmguard/internal/frame"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 type (
@@ -83,7 +83,7 @@ func TestEachPackageDerivesForItsPurpose(t *testing.T) {
 	require.NoError(t, seals.Verify(ctx, "t1", data, unhex(t, "01578d2ab5dfb11f9dfc3e9eeee2aa3905d2c488a6d89bd4ffd1d369be42333a2a2a287102")))
 	manifests := must(backup.ParseMachineKey(hex.EncodeToString(secret)))(t).Manifests()
 	require.NoError(t, manifests.Verify(ctx, data, unhex(t, "019810e2cde3433143f17e687f32cf01c0ca50f4205d23da35cfc0a985a31c46fb35d6ce34")))
-	roots, digests, err := must(privacy.KeysFrom(secret))(t)(ctx, "crmguard/ledger/digest/v1", []byte("p1"))
+	roots, digests, err := must(erasurelog.KeysFrom(secret))(t)(ctx, "crmguard/ledger/digest/v1", []byte("p1"))
 	require.NoError(t, err)
 	require.Equal(t, []uint32{0xfbc3607e}, roots)
 	require.Equal(t, [][]byte{unhex(t, "f321601b6c60cef29dbd2db2e31e4ff3eeb7e8b55d8b6b8a3724fc49e728689f")}, digests)

@@ -38,6 +38,7 @@ import (
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -100,7 +101,7 @@ type installation struct {
 	sealer *integrity.Sealer
 	trail  *audit.Trail
 	vkey   string
-	ledger *privacy.Ledger
+	ledger *erasurelog.Log
 	desk   *privacy.Desk
 	public ed25519.PublicKey
 	repo   *backup.Repository
@@ -198,7 +199,7 @@ func (in *installation) openDatabase(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, sqltrail.Install(ctx, in.db))
 	require.NoError(t, privacy.Install(ctx, in.db))
-	in.ledger = must(privacy.NewLedger(privacy.LedgerConfig{Dir: in.path("ledger"), Digests: in.vault.LedgerDigests()}))(t)
+	in.ledger = must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(in.path("ledger")), Now: in.now, Digests: in.vault.LedgerDigests()}))(t)
 	require.NoError(t, in.ledger.Create(ctx))
 	in.openTrail(t)
 	in.openDesk(t)

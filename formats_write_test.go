@@ -28,7 +28,8 @@ import (
 	"github.com/crmguard/crmguard/encryption/streams"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/privacy"
-	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/certificate"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // binary is base64url in what Python has written.
@@ -388,13 +389,13 @@ func (in *installation) verifiesTheCertificate(t *testing.T, out foreign) {
 	var loose map[string]any
 	data := must(os.ReadFile(in.path(out.Certificate.File)))(t)
 	require.NoError(t, json.Unmarshal(data, &loose))
-	verify := func(data []byte) (*privacy.Certificate, error) {
-		return privacy.VerifyCertificate(t.Context(), data, ed25519.PublicKey(out.Certificate.Public))
+	verify := func(data []byte) (*certificate.Certificate, error) {
+		return certificate.Verify(data, ed25519.PublicKey(out.Certificate.Public))
 	}
-	c := must(verify(data))(t)
-	require.Equal(t, "erasure/7", c.Name)
+	c := must(verify(data))(t).Statement
+	require.EqualValues(t, 7, c.Intent)
 	require.Equal(t, []string{"paper"}, c.NotCovered)
-	require.Equal(t, datastore.Kept, c.Classes[0].Class)
+	require.Equal(t, certificate.Kept, c.Records[0].Class)
 	require.True(t, c.Concerns(out.Certificate.Salt, formatTenant, out.Certificate.Person))
 	requireRefused(t, out.Certificate.Salt, 7, func(salt []byte) error {
 		return different(c.Concerns(salt, formatTenant, out.Certificate.Person), true, nil)
@@ -467,12 +468,13 @@ func (in *installation) replaysTheLedger(t *testing.T, out foreign) {
 	t.Helper()
 	ctx := t.Context()
 	dir := filepath.Dir(in.path(out.Ledger.File))
-	ledger := must(privacy.NewLedger(privacy.LedgerConfig{Dir: dir, Digests: in.vault.LedgerDigests()}))(t)
+	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(dir), Digests: in.vault.LedgerDigests()}))(t)
 	require.Equal(t, out.Ledger.Head, string(must(ledger.Head(ctx))(t)))
 	data := must(os.ReadFile(in.path(out.Ledger.File)))(t)
 	requireOnly(t, data[:len(data)-1], func(lines []byte) error {
 		require.NoError(t, os.WriteFile(in.path(out.Ledger.File), append(lines, '\n'), 0o600))
-		return ledger.Verify(ctx)
+		_, err := ledger.Verify(ctx)
+		return err
 	})
 	in.write(t, "ledger/ledger.jsonl", data)
 	require.ErrorIs(t, in.desk.Current(ctx), privacy.ErrBehind)

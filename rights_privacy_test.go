@@ -17,6 +17,7 @@ import (
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -77,7 +78,7 @@ func everyVerbOfPrivacy(t *testing.T) func(ctx context.Context, db *sql.DB) erro
 		if err != nil {
 			return err
 		}
-		ledger, err := privacy.NewLedger(privacy.LedgerConfig{Dir: filepath.Join(t.TempDir(), "ledger"), Digests: digests})
+		ledger, err := erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(filepath.Join(t.TempDir(), "ledger")), Digests: digests})
 		if err != nil {
 			return err
 		}

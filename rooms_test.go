@@ -79,7 +79,7 @@ var roomLines = map[string]string{
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":             "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/datamap privacy/datastore",
+	"privacy":             "internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value privacy/certificate privacy/datamap privacy/datastore privacy/erasurelog",
 	"privacy/datamap":     "",
 	"privacy/datastore":   "",
 	"privacy/privacytest": "privacy/datastore",

@@ -16,6 +16,7 @@ import (
 	"github.com/crmguard/crmguard/internal/alone"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -34,7 +35,7 @@ var _ audit.Keys = alone.AuditKeys{}
 // packages never import each other, so nothing else tells that a func of one
 // still fits the field of another. The func is never called.
 func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
-	_ = func(ctx context.Context, vault *encryption.Vault, table *encryption.SealedTable, policy *accesscontrol.Policy, who accesscontrol.Principal, trail *audit.Trail, repo *backup.Repository, desk *privacy.Desk, ledger *privacy.Ledger) error {
+	_ = func(ctx context.Context, vault *encryption.Vault, table *encryption.SealedTable, policy *accesscontrol.Policy, who accesscontrol.Principal, trail *audit.Trail, repo *backup.Repository, desk *privacy.Desk, ledger *erasurelog.Log) error {
 		// encryption -> audit
 		_ = audit.Config{
 			Keys:  vault.AuditKeys(),
@@ -64,7 +65,7 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 		}
 
 		// encryption, audit, accesscontrol -> privacy
-		_ = privacy.LedgerConfig{Digests: vault.LedgerDigests()}
+		_ = erasurelog.Config{Digests: vault.LedgerDigests()}
 		_ = datastore.Func{Erase: vault.Eraser()}
 		_ = datastore.Func{Erase: trail.Eraser(), Remaining: trail.Left, Sealed: true}
 		_ = privacy.Config{

@@ -19,6 +19,7 @@ import (
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -156,7 +157,7 @@ func (s *system) until(wanted privacy.State, plan string) error {
 		if err == nil && o.State == wanted {
 			return nil
 		}
-		if errors.Is(err, privacy.ErrBehind) || errors.Is(err, privacy.ErrLedgerBusy) {
+		if errors.Is(err, privacy.ErrBehind) || errors.Is(err, erasurelog.ErrBusy) {
 			err = nil // the moment between ledger and database
 			time.Sleep(5 * time.Millisecond)
 		}

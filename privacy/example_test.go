@@ -13,8 +13,10 @@ import (
 	"filippo.io/age"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/certificate"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -49,14 +51,14 @@ func exampleDesk(ctx context.Context, dir string, now *time.Time) (*privacy.Desk
 		return nil, nil, err
 	}
 	secret := filepath.Join(dir, "crm.secret")
-	if err := privacy.NewKeysFile(secret); err != nil { // once
+	if err := erasurelog.NewKeysFile(secret); err != nil { // once
 		return nil, nil, err
 	}
-	digests, err := privacy.KeysFile(secret) // or vault.LedgerDigests()
+	digests, err := erasurelog.KeysFile(secret) // or vault.LedgerDigests()
 	if err != nil {
 		return nil, nil, err
 	}
-	ledger, err := privacy.NewLedger(privacy.LedgerConfig{Dir: filepath.Join(dir, "ledger"), Digests: digests})
+	ledger, err := erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(filepath.Join(dir, "ledger")), Digests: digests, Now: func() time.Time { return *now }})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,9 +107,10 @@ func ExampleDesk_Execute() {
 	outcome, err = desk.Execute(ctx, plan.ID)
 	fmt.Println(outcome.State, err)
 
-	certificate, err := privacy.VerifyCertificate(ctx, outcome.Certificate, public)
-	fmt.Println(certificate.Name, certificate.Concerns(outcome.Salt, "main", "p1"), err)
-	fmt.Println(certificate.NotCovered[0], "|", certificate.NotCovered[1])
+	read, err := certificate.Verify(outcome.Certificate, public)
+	says := read.Statement
+	fmt.Println("erasure", says.Intent, says.Concerns(outcome.Salt, "main", "p1"), err)
+	fmt.Println(says.NotCovered[0], "|", says.NotCovered[1])
 	// Output:
 	// contacts 1 deleted <nil>
 	// privacy: whoever asked for the erasure cannot approve it
@@ -115,7 +118,7 @@ func ExampleDesk_Execute() {
 	// privacy: the plan may not be executed yet
 	// waiting <nil>
 	// done <nil>
-	// erasure/1 true <nil>
+	// erasure 1 true <nil>
 	// mail already sent | backups from before the erasure, until they are deleted: all they hold, for no key of the person was destroyed
 }
 

@@ -368,7 +368,10 @@ func (x *execution) enter(ctx context.Context, e *erasurelog.Entry) error {
 		return err
 	}
 	x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
-		return e, x.d.behind(ctx, s, m, x.plan.ID)
+		if err := x.d.behind(ctx, s, m, x.plan.ID); err != nil || s.Status(e.Plan) == erasurelog.Finished {
+			return nil, err
+		}
+		return e, nil
 	})
 	return err
 }

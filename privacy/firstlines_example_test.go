@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -39,7 +40,7 @@ func Example_firstLines() {
 	must(db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, name TEXT, created INTEGER) STRICT;
 		CREATE INDEX contacts_person ON contacts (person); INSERT INTO contacts VALUES ('c1', 'p1', 'Ann Example', 0)`))
 	outside, secret, person := filepath.Join(dir, "ledger"), filepath.Join(dir, "crm.secret"), "p1"
-	check(privacy.NewKeysFile(secret)) // once
+	check(erasurelog.NewKeysFile(secret)) // once
 	_, certKey, err := ed25519.GenerateKey(nil)
 	check(err)
 	recipient := must(age.GenerateX25519Identity()).Recipient().String() // the person's own
@@ -49,7 +50,7 @@ func Example_firstLines() {
 		Columns: []datamap.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
 	}}}
 	check(privacy.Install(ctx, db))
-	ledger := must(privacy.NewLedger(privacy.LedgerConfig{Dir: outside, Digests: must(privacy.KeysFile(secret))}))
+	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
 	check(ledger.Create(ctx)) // once in the life of the system
 	desk := must(privacy.Open(ctx, privacy.Config{
 		Map: dataMap, DB: db, Ledger: ledger, Sign: certKey,

@@ -29,6 +29,7 @@ import (
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -186,7 +187,7 @@ type system struct {
 	roots  []root
 	key    ed25519.PrivateKey
 	fuse   *fuse
-	ledger *privacy.Ledger
+	ledger *erasurelog.Log
 	desk   *privacy.Desk
 	cfg    privacy.Config
 	anchor []byte // head kept elsewhere
@@ -246,15 +247,16 @@ func (s *system) openWith(m *datamap.Map) {
 	t := s.t
 	var err error
 	digests := digestsOf(s.roots...)
-	s.ledger, err = privacy.NewLedger(privacy.LedgerConfig{
-		Dir: s.ledgerDir(),
+	s.ledger, err = erasurelog.Open(erasurelog.Config{
+		Medium: erasurelog.Folder(s.ledgerDir()),
 		Digests: func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
 			if err := s.fuse.blow(); err != nil {
 				return nil, nil, err
 			}
 			return digests(ctx, label, data)
 		},
-		Anchors: []privacy.Anchor{{Name: "kept elsewhere", Head: func(context.Context) ([]byte, error) { return s.anchor, nil }}},
+		Anchors: []erasurelog.Anchor{{Name: "kept elsewhere", Head: func(context.Context) ([]byte, error) { return s.anchor, nil }}},
+		Now:     func() time.Time { return s.now },
 	})
 	require.NoError(t, err)
 	store, err := sqlstore.Open(t.Context(), sqlstore.Config{Name: "crm", DB: s.db, Map: m, Redact: s.redact, EraseOwner: s.keys.erase})

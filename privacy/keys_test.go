@@ -2,15 +2,16 @@ package privacy_test
 
 import (
 	"context"
-	"io/fs"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 type digests = func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error)
@@ -19,8 +20,8 @@ type digests = func(ctx context.Context, label string, data []byte) ([]uint32, [
 func secretDigests(t *testing.T) digests {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "crm.secret")
-	require.NoError(t, privacy.NewKeysFile(path))
-	keys, err := privacy.KeysFile(path)
+	require.NoError(t, erasurelog.NewKeysFile(path))
+	keys, err := erasurelog.KeysFile(path)
 	require.NoError(t, err)
 	return keys
 }
@@ -28,7 +29,7 @@ func secretDigests(t *testing.T) digests {
 // openLedger opens the desk over a ledger in dir that these keys authenticate.
 func (s *system) openLedger(dir string, keys digests) {
 	s.t.Helper()
-	ledger, err := privacy.NewLedger(privacy.LedgerConfig{Dir: dir, Digests: keys})
+	ledger, err := erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(dir), Digests: keys, Now: func() time.Time { return s.now }})
 	require.NoError(s.t, err)
 	s.ledger, s.cfg.Ledger = ledger, ledger
 	s.reopen()
@@ -45,10 +46,10 @@ func TestALedgerNeedsNoVault(t *testing.T) {
 	ann := s.contact("ann@a.example")
 	old := s.snapshot()
 	require.Equal(t, privacy.Done, s.erase(ann).State)
-	require.NoError(t, s.ledger.Verify(t.Context()))
+	require.NoError(t, s.verify())
 
 	s.openLedger(dir, after)
-	require.ErrorIs(t, s.ledger.Verify(t.Context()), privacy.ErrLedgerForeign)
+	require.ErrorIs(t, s.verify(), erasurelog.ErrForeign)
 	both := func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
 		roots, all, err := after(ctx, label, data)
 		if err != nil {
@@ -58,11 +59,11 @@ func TestALedgerNeedsNoVault(t *testing.T) {
 		return append(roots, older...), append(all, rest...), err
 	}
 	s.openLedger(dir, both)
-	require.NoError(t, s.ledger.Verify(t.Context()))
+	require.NoError(t, s.verify())
 	require.Equal(t, privacy.Done, s.erase(s.contact("bob@b.example")).State)
-	require.NoError(t, s.ledger.Verify(t.Context()))
+	require.NoError(t, s.verify())
 	s.openLedger(dir, after)
-	require.ErrorIs(t, s.ledger.Verify(t.Context()), privacy.ErrLedgerForeign, "the older entries need the older root")
+	require.ErrorIs(t, s.verify(), erasurelog.ErrForeign, "the older entries need the older root")
 
 	s.restore(old)
 	s.openLedger(dir, both)
@@ -75,21 +76,12 @@ func TestALedgerNeedsNoVault(t *testing.T) {
 	require.NoError(t, s.desk.Current(t.Context()))
 }
 
-func TestKeysSayWhatIsWrongWithASecret(t *testing.T) {
-	for _, secret := range [][]byte{nil, make([]byte, 31), make([]byte, 32), make([]byte, 64)} {
-		_, err := privacy.KeysFrom(secret)
-		require.ErrorIs(t, err, privacy.ErrConfig)
-		require.ErrorContains(t, err, "32 random bytes")
-	}
-	path := filepath.Join(t.TempDir(), "crm.secret")
-	_, err := privacy.KeysFile(path)
-	require.ErrorIs(t, err, privacy.ErrConfig)
-	require.ErrorIs(t, err, fs.ErrNotExist)
-	require.NoError(t, privacy.NewKeysFile(path))
-	require.ErrorIs(t, privacy.NewKeysFile(path), fs.ErrExist)
-}
-
 const olderBackups = "backups from before the erasure, until they are deleted: "
+
+func (s *system) verify() error {
+	_, err := s.ledger.Verify(s.t.Context())
+	return err
+}
 
 // A certificate never lets older backups look erased: it names what they keep.
 func TestTheCertificateNamesWhatOlderBackupsKeep(t *testing.T) {
@@ -119,13 +111,11 @@ func TestTheCertificateNamesWhatOlderBackupsKeep(t *testing.T) {
 			ann := s.contact("ann@a.example")
 			s.invoice(ann, s.now) // is kept, and its class says so
 			o := s.erase(ann)
-			c, err := privacy.VerifyCertificate(t.Context(), o.Certificate, s.public())
-			require.NoError(t, err)
 			var lines []string
 			for _, line := range want.lines {
 				lines = append(lines, olderBackups+line)
 			}
-			require.Equal(t, lines, c.NotCovered)
+			require.Equal(t, lines, s.verified(o).Statement.NotCovered)
 			again, err := s.desk.Execute(t.Context(), o.Plan)
 			require.NoError(t, err)
 			require.Equal(t, lines, again.NotCovered, "as on the certificate")
@@ -183,7 +173,6 @@ func TestNothingIsShreddedWithoutAStoreThatDestroysKeys(t *testing.T) {
 
 	s.cfg.Stores, s.cfg.NotCovered = []datastore.Store{rows, opaque{openings}}, nil
 	s.reopen() // it may destroy keys, and says of none that it did
-	c, err := privacy.VerifyCertificate(t.Context(), s.erase(s.contact("ann@a.example")).Certificate, s.public())
-	require.NoError(t, err)
+	c := s.verified(s.erase(s.contact("ann@a.example"))).Statement
 	require.Equal(t, []string{olderBackups + "all they hold, for no key of the person was destroyed"}, c.NotCovered)
 }

@@ -20,8 +20,10 @@ import (
 
 	"github.com/crmguard/crmguard/internal/killtest"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/certificate"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -31,7 +33,7 @@ type office struct {
 	t      *testing.T
 	dir    string
 	db     *sql.DB
-	ledger *privacy.Ledger
+	ledger *erasurelog.Log
 	desk   *privacy.Desk
 }
 
@@ -74,7 +76,7 @@ func openOffice(t *testing.T, dir string) *office {
 	require.NoError(t, privacy.Install(t.Context(), o.db))
 	var err error
 	digests := digestsOf(root{1, seqKey(0)})
-	o.ledger, err = privacy.NewLedger(privacy.LedgerConfig{Dir: filepath.Join(dir, "ledger"), Digests: func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
+	o.ledger, err = erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(filepath.Join(dir, "ledger")), Digests: func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
 		if !strings.HasSuffix(label, "/mac/v1") {
 			killtest.Say("ledger")
 		}
@@ -235,7 +237,8 @@ func (o *office) erased(c cohort) {
 	t := o.t
 	t.Helper()
 	require.False(t, o.safe(c))
-	require.NoError(t, o.ledger.Verify(t.Context()))
+	_, err := o.ledger.Verify(t.Context())
+	require.NoError(t, err)
 	require.Len(t, o.begun(), len(c.gone), "one intent each")
 	for _, person := range c.gone {
 		require.False(t, o.left(person))
@@ -304,9 +307,9 @@ func TestKilledWhileErasing(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, privacy.Done, outcome.State, "%+v", outcome.Stores)
 			if !replayed && plan == c.plans[0] { // a replay ends the plans that the ledger knows as done, and their certificates with them
-				certificate, err := privacy.VerifyCertificate(t.Context(), outcome.Certificate, officeKey().Public().(ed25519.PublicKey))
+				read, err := certificate.Verify(outcome.Certificate, officeKey().Public().(ed25519.PublicKey))
 				require.NoError(t, err)
-				require.Contains(t, classesOf(certificate.Classes), "invoices kept")
+				require.Contains(t, classesOf(read.Statement.Records), "invoices kept")
 			}
 		}
 		o.erased(c)

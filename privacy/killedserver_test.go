@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/certificate"
 )
 
 // The commits of an execution, in their order.
@@ -185,9 +186,9 @@ func (s *severed) finish(all []*standing) {
 		if e.err == nil {
 			require.Equal(t, e.outcome.Certificate, certificates[e.plan], "what was answered stays so")
 		}
-		c, err := privacy.VerifyCertificate(t.Context(), certificates[e.plan], s.key.Public().(ed25519.PublicKey))
+		c, err := certificate.Verify(certificates[e.plan], s.key.Public().(ed25519.PublicKey))
 		require.NoError(t, err)
-		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM events WHERE action = 'privacy.erase.done' AND id = ?`, c.AuditEvent), e)
+		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM events WHERE action = 'privacy.erase.done' AND id = ?`, c.Statement.AuditEvent), e)
 		require.Equal(t, 1, s.events("privacy.erase.begin", e.plan), e)
 		require.Equal(t, 1, s.events("privacy.erase.done", e.plan), e)
 		require.Equal(t, 1, s.entries("intent", e.plan), e)

@@ -2,7 +2,6 @@ package privacy_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"iter"
 	"os"
 	"testing"
@@ -11,7 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/certificate"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // The old database file comes back: only the erased person goes again.
@@ -215,7 +216,7 @@ func TestTheGate(t *testing.T) {
 	require.NoError(t, err, "unreachable without any sign of a restore: a warning")
 	require.Contains(t, g.Warning, s.ledgerPath())
 	s.now = g.Until
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrLedgerUnreachable, "for a stated time only")
+	require.ErrorIs(t, s.desk.Current(t.Context()), erasurelog.ErrUnreachable, "for a stated time only")
 	require.NoError(t, os.Rename(s.ledgerDir()+".away", s.ledgerDir()))
 	require.NoError(t, s.desk.Current(t.Context()))
 
@@ -223,7 +224,7 @@ func TestTheGate(t *testing.T) {
 	require.NoError(t, os.Rename(s.ledgerDir(), s.ledgerDir()+".away"))
 	err = s.desk.Current(t.Context())
 	require.ErrorIs(t, err, privacy.ErrBehind, "a head kept elsewhere is ahead: a restore")
-	require.ErrorIs(t, err, privacy.ErrLedgerUnreachable)
+	require.ErrorIs(t, err, erasurelog.ErrUnreachable)
 }
 
 // A restored machine often starts before the volume of the ledger is there.
@@ -232,7 +233,7 @@ func TestAMissingLedgerIsNoWarningWhereNothingElseKnowsItsHead(t *testing.T) {
 	s.erase(s.contact("ann@a.example"))
 	require.NoError(t, s.desk.Current(t.Context()))
 	require.NoError(t, os.Rename(s.ledgerDir(), s.ledgerDir()+".away"))
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrLedgerUnreachable)
+	require.ErrorIs(t, s.desk.Current(t.Context()), erasurelog.ErrUnreachable)
 	require.NoError(t, os.Rename(s.ledgerDir()+".away", s.ledgerDir()))
 	require.NoError(t, s.desk.Current(t.Context()))
 }
@@ -257,10 +258,8 @@ func TestAnObligationDatedInSecondsIsKept(t *testing.T) {
 	kept := s.invoice(ann, time.UnixMicro(s.now.Unix()))
 	backup := s.snapshot()
 	o := s.erase(ann)
-	c, err := privacy.VerifyCertificate(t.Context(), o.Certificate, s.key.Public().(ed25519.PublicKey))
-	require.NoError(t, err)
-	require.Contains(t, c.Classes, privacy.CertifiedClass{
-		Class: datastore.Kept, Table: "invoices", Count: 1, Because: "DE-HGB-257 (issued holds no date that can be read)",
+	require.Contains(t, s.certified(o), certificate.Records{
+		Store: "crm", Class: certificate.Kept, Table: "invoices", Count: 1, Because: "DE-HGB-257 (issued holds no date that can be read)",
 	})
 	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts`))
 	s.restore(backup)

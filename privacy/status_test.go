@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // found is the one finding of that name and subject.
@@ -110,7 +111,7 @@ func TestALedgerThatIsNotThereIsFound(t *testing.T) {
 	require.NoError(t, s.desk.Current(t.Context()), "as the notice says")
 	s.now = s.now.Add(48 * time.Hour)
 	s.requireLevel(alarm, "privacy.gate")
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrLedgerUnreachable)
+	require.ErrorIs(t, s.desk.Current(t.Context()), erasurelog.ErrUnreachable)
 	require.NoError(t, os.Rename(s.ledgerDir()+" unmounted", s.ledgerDir()))
 	s.requireLevel(well, "privacy.ledger")
 	s.requireLevel(well, "privacy.gate")
@@ -127,9 +128,9 @@ func TestALedgerThatIsNotThereIsFound(t *testing.T) {
 func TestAnAnchorThatDoesNotAnswerIsFound(t *testing.T) {
 	s := newSystem(t)
 	down := errors.New("ann@a.example is no host")
-	ledger, err := privacy.NewLedger(privacy.LedgerConfig{
-		Dir: s.ledgerDir(), Digests: digestsOf(s.roots...),
-		Anchors: []privacy.Anchor{{Name: "kept elsewhere", Head: func(context.Context) ([]byte, error) { return s.anchor, down }}},
+	ledger, err := erasurelog.Open(erasurelog.Config{
+		Medium: erasurelog.Folder(s.ledgerDir()), Digests: digestsOf(s.roots...),
+		Anchors: []erasurelog.Anchor{{Name: "kept elsewhere", Head: func(context.Context) ([]byte, error) { return s.anchor, down }}},
 	})
 	require.NoError(t, err)
 	s.cfg.Ledger = ledger

@@ -25,6 +25,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // crm is the application: what a server would hold between its start and its
@@ -54,7 +55,7 @@ type crm struct {
 	policy                                   *accesscontrol.Policy
 
 	// Stores outside the database.
-	ledger *privacy.Ledger
+	ledger *erasurelog.Log
 	repos  []*backup.Repository
 
 	live *live
@@ -186,9 +187,9 @@ func (c *crm) setUpRules(ctx context.Context) error {
 // repositories with identical bytes.
 func (c *crm) setUpStores(ctx context.Context) error {
 	var err error
-	c.ledger, err = privacy.NewLedger(privacy.LedgerConfig{
-		Dir: c.path("ledger"), Digests: c.vault.LedgerDigests(),
-		Anchors: []privacy.Anchor{{Name: "audit trail", Head: c.anchoredLedgerHead}},
+	c.ledger, err = erasurelog.Open(erasurelog.Config{
+		Medium: erasurelog.Folder(c.path("ledger")), Now: c.clock.now, Digests: c.vault.LedgerDigests(),
+		Anchors: []erasurelog.Anchor{{Name: "audit trail", Head: c.anchoredLedgerHead}},
 	})
 	if err != nil {
 		return err

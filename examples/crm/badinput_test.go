@@ -14,7 +14,7 @@ import (
 	"github.com/crmguard/crmguard/backup/localstore"
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // afterTheTour is an installation that has seen all twelve steps.
@@ -59,23 +59,23 @@ func TestWhatIsWrongIsNamedAndNothingIsLost(t *testing.T) {
 		{"ledger unreachable", "ledger", func(t *testing.T) {
 			t.Helper()
 			require.NoError(t, os.Rename(ledgerFile(t, c), ledgerFile(t, c)+".away"))
-		}, ledgerMet(c), privacy.ErrLedgerUnreachable, []string{"ledger", "remedy"}},
+		}, ledgerMet(c), erasurelog.ErrUnreachable, []string{"ledger", "remedy"}},
 		{"ledger rewound to a shorter valid chain", "ledger", func(t *testing.T) {
 			t.Helper()
 			lines := bytes.SplitAfter(read(t, ledgerFile(t, c)), []byte("\n"))
 			write(t, ledgerFile(t, c), bytes.Join(lines[:len(lines)-2], nil))
-		}, ledgerMet(c), privacy.ErrLedgerRewound, []string{"ledger", "remedy"}},
+		}, ledgerMet(c), erasurelog.ErrRewound, []string{"ledger", "remedy"}},
 		{"ledger with a forged entry", "ledger", func(t *testing.T) {
 			t.Helper()
 			whole := read(t, ledgerFile(t, c))
 			first, _, _ := bytes.Cut(whole, []byte("\n"))
 			write(t, ledgerFile(t, c), append(append(whole, first...), '\n'))
-		}, ledgerMet(c), privacy.ErrLedgerForged, []string{"ledger", "remedy"}},
+		}, ledgerMet(c), erasurelog.ErrForged, []string{"ledger", "remedy"}},
 		{"ledger of another system", "ledger", func(t *testing.T) {
 			t.Helper()
 			other := afterTheTour(t)
 			write(t, ledgerFile(t, c), read(t, ledgerFile(t, other)))
-		}, ledgerMet(c), privacy.ErrLedgerForeign, []string{"ledger", "remedy"}},
+		}, ledgerMet(c), erasurelog.ErrForeign, []string{"ledger", "remedy"}},
 	} {
 		t.Run(at.name, func(t *testing.T) {
 			whole, err := readTree(c.path(filepath.FromSlash(at.folder)))

@@ -14,6 +14,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/sealedvalue"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/certificate"
 )
 
 // erasureDelay lies between the plan of an erasure and its execution: time to
@@ -146,13 +147,14 @@ func (c *crm) certificate(ctx context.Context, outcome privacy.Outcome) error {
 	if err := keep(c.path("certificate.dsse.json"), outcome.Certificate); err != nil {
 		return err
 	}
-	certificate, err := privacy.VerifyCertificate(ctx, outcome.Certificate, c.certKey.Public().(ed25519.PublicKey))
+	read, err := certificate.Verify(outcome.Certificate, c.certKey.Public().(ed25519.PublicKey))
 	if err != nil {
 		return err
 	}
+	says := read.Statement
 	c.out.say("erased and read back; certificate: unreadable here since %s, in key copies by %s",
-		certificate.UnreadableLiveAt.Format(time.DateOnly), certificate.FinalAt.Format(time.DateOnly))
-	return expectThat(certificate.Concerns(outcome.Salt, tenant, c.gone.id), "a certificate about the erased person", "another subject")
+		says.UnreadableLiveAt.Format(time.DateOnly), says.FinalAt.Format(time.DateOnly))
+	return expectThat(says.Concerns(outcome.Salt, tenant, c.gone.id), "a certificate about the erased person", "another subject")
 }
 
 // partnerKeepsTheNote: the second person of the shared note can still read it.

@@ -13,6 +13,7 @@ import (
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -235,7 +236,7 @@ func deskEraser(ctx context.Context, p *bench) (*eraser, error) {
 	if err != nil {
 		return nil, err
 	}
-	ledger, err := privacy.NewLedger(privacy.LedgerConfig{Dir: dir, Digests: vault.LedgerDigests()})
+	ledger, err := erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(dir), Digests: vault.LedgerDigests()})
 	if err != nil {
 		return nil, err
 	}
