@@ -267,7 +267,7 @@ func privacyOnSQL(t *testing.T, db *sql.DB) {
 		Map: dataMap, DB: db, Ledger: ledger, Stores: []datastore.Store{store},
 		Sign: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize)), Delay: -1, Lease: -1,
 	}))
-	require.NoError(t, desk.Current(ctx))
+	require.NoError(t, desk.Ready(ctx))
 	plan := try(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: "p1", Reason: "gdpr-17", By: "user/1"}))
 	require.NoError(t, desk.Approve(ctx, plan.ID, "user/2"))
 	outcome := try(desk.Execute(ctx, plan.ID))

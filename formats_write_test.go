@@ -477,14 +477,14 @@ func (in *installation) replaysTheLedger(t *testing.T, out foreign) {
 		return err
 	})
 	in.write(t, "ledger/ledger.jsonl", data)
-	require.ErrorIs(t, in.desk.Current(ctx), privacy.ErrBehind)
+	require.ErrorIs(t, in.desk.Ready(ctx), privacy.ErrBehind)
 	replayed := must(in.desk.Replay(ctx))(t)
 	require.Equal(t, 1, replayed.Erased)
 	require.Empty(t, replayed.Undated, "the intent names the row")
 	var left int
 	require.NoError(t, in.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM contacts WHERE id = 'r2'`).Scan(&left))
 	require.Zero(t, left)
-	require.NoError(t, in.desk.Current(ctx))
+	require.NoError(t, in.desk.Ready(ctx))
 	require.Empty(t, must(in.vault.WrappedKeys(ctx, formatTenant, in.second))(t))
 	require.NotEmpty(t, must(in.vault.WrappedKeys(ctx, formatTenant, in.first))(t))
 }

@@ -106,7 +106,7 @@ func everyVerbOfPrivacy(t *testing.T) func(ctx context.Context, db *sql.DB) erro
 			_, err := db.ExecContext(ctx, statement)
 			require.NoError(t, err)
 		}
-		if err := desk.Current(ctx); err != nil {
+		if err := desk.Ready(ctx); err != nil {
 			return err
 		}
 		request := privacy.Request{Tenant: "main", Person: ann, Reason: "gdpr-17", By: "user/1"}

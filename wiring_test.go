@@ -56,7 +56,7 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 			{Name: "indexes", Run: func(ctx context.Context, _ string) error { return table.RebuildIndexes(nil, "main")(ctx) }},
 			{Name: "audit", Run: func(ctx context.Context, _ string) error { return trail.CatchUp(ctx) }},
 			{Name: "erasures", Run: func(ctx context.Context, _ string) error { _, err := desk.Replay(ctx); return err }},
-			{Name: "gate", Run: func(ctx context.Context, _ string) error { return desk.Current(ctx) }},
+			{Name: "gate", Run: func(ctx context.Context, _ string) error { return desk.Ready(ctx) }},
 		}
 
 		// audit, backup -> encryption: what may still need a key version

@@ -93,7 +93,7 @@ func TestErrorsHoldNoPersonalData(t *testing.T) {
 	_, err = s.desk.Plan(t.Context(), ann)
 	silent(err)
 	s.exec(`DROP TABLE crmguard_privacy_mark`)
-	silent(s.desk.Current(t.Context()))
+	silent(s.desk.Ready(t.Context()))
 	_, err = s.desk.LedgerHead(t.Context())
 	silent(err)
 	require.NoError(t, s.db.Close())

@@ -54,7 +54,7 @@ func TestCancelRefusesOnceTheIntentStandsInTheLedger(t *testing.T) {
 		s.now = s.now.Add(time.Minute)
 	}
 	require.Equal(t, "done", s.state(p.ID))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }
 
 // Whoever was told that the plan is withdrawn finds the person there.

@@ -68,7 +68,7 @@ func wholeJob(t *testing.T, s *system) {
 		require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM crmguard_privacy_plan WHERE body IS NOT NULL`))
 	}
 	gone()
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	again, err := s.desk.Execute(t.Context(), o.Plan)
 	require.NoError(t, err)
 	require.Equal(t, o.Certificate, again.Certificate)
@@ -76,14 +76,14 @@ func wholeJob(t *testing.T, s *system) {
 	s.restore(backup)
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann), "the backup brought the person back")
 	s.exec(`INSERT INTO contacts VALUES (?, ?, 'CH', NULL, NULL, 7, ?)`, newID(), ann, s.now.UnixMicro())
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	r, err := s.desk.Replay(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 1, r.Erased)
 	require.Len(t, r.Newer, 1, "made after the erasure: left alone")
 	s.exec(`DELETE FROM contacts WHERE person = ?`, ann)
 	gone()
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	_, err = s.desk.Status(t.Context())
 	require.NoError(t, err)
 }
@@ -137,7 +137,7 @@ func TestErasuresThatEndAtOnceRaiseTheMark(t *testing.T) {
 					require.NoError(t, <-faults)
 				}
 				if wanted != privacy.Partial {
-					require.NoError(t, s.desk.Current(t.Context()), "every erasure is carried out")
+					require.NoError(t, s.desk.Ready(t.Context()), "every erasure is carried out")
 				}
 			}
 		}

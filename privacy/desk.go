@@ -85,7 +85,7 @@ func mute(op string, err error) error {
 }
 
 // Open checks the configuration and the desk's tables. It does not touch the
-// ledger, so that an application starts far enough to ask [Desk.Current].
+// ledger, so that an application starts far enough to ask [Desk.Ready].
 func Open(ctx context.Context, cfg Config) (*Desk, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err

@@ -15,7 +15,7 @@
 //		Map: dataMap, DB: db, Ledger: ledger, Sign: certKey,
 //		Stores: []datastore.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
 //	}))
-//	check(desk.Current(ctx)) // at every start, before serving
+//	check(desk.Ready(ctx)) // at every start, before serving
 //	bundle := must(desk.Export(ctx, "main", person, recipient))
 //	plan := must(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"}))
 //	check(desk.Approve(ctx, plan.ID, "user/2"))
@@ -37,7 +37,7 @@
 //     are no errors, and neither is certified.
 //   - A copy of the database that was taken before every store had erased is
 //     behind the ledger, also one taken while an outcome was Partial.
-//   - After a restore the boot gate ([Desk.Current]) refuses until
+//   - After a restore the boot gate ([Desk.Ready]) refuses until
 //     [Desk.Replay] has erased again whom the ledger names, by random person
 //     id and only records created before the erasure, so that a new record
 //     with the same e-mail address stays. While a store is down, in a replay or
@@ -91,7 +91,7 @@
 // of the role as which all else works; without a vault of package encryption
 // [NewKeysFile] once and [KeysFile] give the ledger its keys; [NewLedger] and
 // once [Ledger.Create] the ledger, [Open] the desk; at every start
-// [Desk.Current], and only then serve.
+// [Desk.Ready], and only then serve.
 //
 // # Concurrency
 //
@@ -140,7 +140,7 @@
 //
 // [Desk.Status] answers findings, all of them each time:
 //
-//	privacy.gate              entries   alarm: [Desk.Current] refuses; notice: it opens although the ledger is unreachable
+//	privacy.gate              entries   alarm: [Desk.Ready] refuses; notice: it opens although the ledger is unreachable
 //	privacy.replay.pending    persons   alarm: a replay did not get through every store
 //	privacy.ledger            entries   alarm: the ledger cannot be read, or is wrong
 //	privacy.ledger.anchors    heads     notice: none is kept elsewhere; alarm: a place does not answer

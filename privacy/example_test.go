@@ -151,7 +151,7 @@ func ExampleDesk_Export() {
 	// index.html 0
 }
 
-func ExampleDesk_Current() {
+func ExampleDesk_Ready() {
 	// exampleDir and exampleDesk stand in example_test.go.
 	ctx := context.Background()
 	dir, remove := exampleDir()
@@ -162,7 +162,7 @@ func ExampleDesk_Current() {
 		fmt.Println(err)
 		return
 	}
-	if err := desk.Current(ctx); err != nil { // at every start; ErrBehind: keep closed and Replay
+	if err := desk.Ready(ctx); err != nil { // at every start; ErrBehind: keep closed and Replay
 		fmt.Println(err)
 		return
 	}

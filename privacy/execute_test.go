@@ -280,7 +280,7 @@ func TestACrashAtEveryStepIsFinishedByTheNextExecute(t *testing.T) {
 		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`))
 		require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM crmguard_privacy_retired`))
 		require.Nil(t, s.keys.keys[ann])
-		require.NoError(t, s.desk.Current(t.Context()), "after a crash at call %d", n)
+		require.NoError(t, s.desk.Ready(t.Context()), "after a crash at call %d", n)
 		entries := ops(t, s)
 		require.Equal(t, 1, countOf(entries, "intent"), "after a crash at call %d", n)
 		require.GreaterOrEqual(t, countOf(entries, "done"), 1)
@@ -318,7 +318,7 @@ func TestAProcessThatDiesAnywhereLosesNothing(t *testing.T) {
 			require.NotEqual(t, privacy.Partial, o.State)
 		}
 		require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts`))
-		require.NoError(t, s.desk.Current(t.Context()))
+		require.NoError(t, s.desk.Ready(t.Context()))
 		if !died {
 			require.NoError(t, err)
 			require.Greater(t, n, 5)
@@ -416,5 +416,5 @@ func TestExecuteDoesNotHideARestore(t *testing.T) {
 	s.restore(backup)
 	_, err := s.desk.Execute(t.Context(), p.ID)
 	require.ErrorIs(t, err, privacy.ErrBehind, "it would raise the mark over the other's erasure")
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 }

@@ -56,7 +56,7 @@ func Example_firstLines() {
 		Map: dataMap, DB: db, Ledger: ledger, Sign: certKey,
 		Stores: []datastore.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
 	}))
-	check(desk.Current(ctx)) // at every start, before serving
+	check(desk.Ready(ctx)) // at every start, before serving
 	bundle := must(desk.Export(ctx, "main", person, recipient))
 	plan := must(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"}))
 	check(desk.Approve(ctx, plan.ID, "user/2"))

@@ -233,7 +233,7 @@ func newSystemOn(t *testing.T, dir string, db *sql.DB) *system {
 	require.NoError(t, privacy.Install(t.Context(), s.db))
 	s.open()
 	require.NoError(t, s.ledger.Create(t.Context()))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	return s
 }
 

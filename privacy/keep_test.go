@@ -48,7 +48,7 @@ func TestNothingIsCertifiedAsKeptThatIsGone(t *testing.T) {
 		require.Empty(t, o.Certificate)
 		require.Len(t, o.Stores[0].Missing, 1)
 		require.Equal(t, kept, o.Stores[0].Missing[0].Key)
-		require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+		require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	}
 	clumsy = false
 	s.exec(`INSERT INTO invoices VALUES (?, ?, 'Ann Example', NULL, 100, ?, ?)`, kept, ann, s.now.AddDate(-1, 0, 0).UnixMicro(), s.now.UnixMicro())

@@ -67,13 +67,13 @@ func TestALedgerNeedsNoVault(t *testing.T) {
 
 	s.restore(old)
 	s.openLedger(dir, both)
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`))
 	replayed, err := s.desk.Replay(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 1, replayed.Erased)
 	require.Zero(t, s.count(`SELECT COUNT(*) FROM contacts`))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }
 
 const olderBackups = "backups from before the erasure, until they are deleted: "

@@ -219,7 +219,7 @@ func (o *office) safe(c cohort) bool {
 	for _, person := range c.stay {
 		o.complete(person)
 	}
-	gate := o.desk.Current(o.t.Context())
+	gate := o.desk.Ready(o.t.Context())
 	if gate != nil {
 		require.ErrorIs(o.t, gate, privacy.ErrBehind)
 		return true

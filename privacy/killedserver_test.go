@@ -155,7 +155,7 @@ func (s *severed) asCommitted(all []*standing) {
 		require.Equal(t, e.has(erased), s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, e.ann) == 0, e)
 		require.Equal(t, e.has(settled), s.count(`SELECT COUNT(*) FROM crmguard_privacy_plan WHERE id = ? AND (erased IS NOT NULL OR state = 'done')`, e.plan) == 1, e)
 	}
-	require.ErrorIs(t, s.system.desk.Current(t.Context()), privacy.ErrBehind, "most are not done")
+	require.ErrorIs(t, s.system.desk.Ready(t.Context()), privacy.ErrBehind, "most are not done")
 }
 
 // finish executes all again, in an order of its own.
@@ -181,7 +181,7 @@ func (s *severed) finish(all []*standing) {
 		}
 		require.Less(t, rest, before, "one of them gets through")
 	}
-	require.NoError(t, s.system.desk.Current(t.Context()))
+	require.NoError(t, s.system.desk.Ready(t.Context()))
 	for _, e := range all {
 		if e.err == nil {
 			require.Equal(t, e.outcome.Certificate, certificates[e.plan], "what was answered stays so")

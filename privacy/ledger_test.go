@@ -87,7 +87,7 @@ func refused(t *testing.T, s *system, sentinel error) {
 	_, replay := s.desk.Replay(t.Context())
 	_, head := s.desk.LedgerHead(t.Context())
 	_, execute := s.desk.Execute(t.Context(), p.ID)
-	for verb, err := range map[string]error{"replay": replay, "head": head, "execute": execute, "current": s.desk.Current(t.Context())} {
+	for verb, err := range map[string]error{"replay": replay, "head": head, "execute": execute, "current": s.desk.Ready(t.Context())} {
 		require.ErrorIs(t, err, sentinel, verb)
 		var detail *erasurelog.LedgerError
 		require.ErrorAs(t, err, &detail, verb)

@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -65,16 +66,23 @@ func fromMicros(n int64) time.Time {
 	return time.UnixMicro(n).UTC()
 }
 
-// loadMark returns the mark; set is false where none was ever set.
+// loadMark returns the mark; set is false where none was ever set. With other
+// keys than it was written under nothing verifies: then the error is what the
+// ledger says of them, where it has entries.
 func (d *Desk) loadMark(ctx context.Context) (m mark, set bool, err error) {
 	m, err = d.readMark(ctx, d.db, "")
-	if err != nil {
+	if err != nil || m.none() {
 		return mark{}, false, err
 	}
-	if m.none() {
+	err = d.genuine(ctx, m)
+	switch {
+	case errors.Is(err, ErrMarkForged) && m.head.N == 0: // it says nothing that none would not say
 		return mark{}, false, nil
+	case errors.Is(err, ErrMarkForged):
+		_, wrong := d.cfg.Ledger.Read(ctx)
+		return m, true, cmp.Or(wrong, err)
 	}
-	return m, true, d.genuine(ctx, m)
+	return m, err == nil, err
 }
 
 // genuine is ErrMarkForged of a mark that this system did not write.

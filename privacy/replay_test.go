@@ -23,7 +23,7 @@ func TestReplayAfterARestore(t *testing.T) {
 	kept := s.invoice(ann, s.now.AddDate(-1, 0, 0))
 	backup := s.snapshot()
 	s.erase(ann)
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 
 	s.restore(backup)
 	require.Equal(t, 2, s.count(`SELECT COUNT(*) FROM contacts`), "the backup brought the person back")
@@ -34,7 +34,7 @@ func TestReplayAfterARestore(t *testing.T) {
 	s.exec(`INSERT INTO contacts VALUES (?, ?, 'CH', NULL, x'00', 7, ?)`, later, ann, s.now.UnixMicro())
 
 	var gate *privacy.GateError
-	require.ErrorAs(t, s.desk.Current(t.Context()), &gate)
+	require.ErrorAs(t, s.desk.Ready(t.Context()), &gate)
 	require.ErrorIs(t, gate, privacy.ErrBehind)
 	require.Equal(t, int64(2), gate.Head)
 
@@ -45,7 +45,7 @@ func TestReplayAfterARestore(t *testing.T) {
 	require.Equal(t, 1, r.Entries)
 	require.Len(t, r.Newer, 1)
 	require.Equal(t, later, r.Newer[0].Key)
-	require.NoError(t, s.desk.Current(t.Context()), "the gate opens")
+	require.NoError(t, s.desk.Ready(t.Context()), "the gate opens")
 
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann), "only the later record")
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, bob))
@@ -71,7 +71,7 @@ func TestReplayOfUndatedRows(t *testing.T) {
 	s.exec(`INSERT INTO notes (id, contact_id, body) VALUES (99, ?, x'00')`, contact)
 	s.exec(`UPDATE contacts SET created = NULL`)
 	r, err := s.desk.Replay(t.Context())
-	require.NoError(t, err)
+	require.ErrorIs(t, err, privacy.ErrUndecided)
 	require.Equal(t, 1, r.Erased)
 	tables := map[string]int{}
 	for _, row := range r.Undated {
@@ -117,7 +117,7 @@ func TestReplayStopsAboveTheLimit(t *testing.T) {
 	_, err := s.desk.Replay(t.Context())
 	require.ErrorIs(t, err, privacy.ErrReplayLimit)
 	require.Equal(t, 11, s.count(`SELECT COUNT(*) FROM contacts`))
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	s.cfg.AllowReplay = func(_ context.Context, erase, people int) error {
 		require.Equal(t, 11, erase)
 		require.Equal(t, 11, people)
@@ -140,7 +140,7 @@ func TestAReplayThatLeavesSomethingKeepsTheGateShut(t *testing.T) {
 	s.reopen()
 	_, err := s.desk.Replay(t.Context())
 	require.ErrorIs(t, err, privacy.ErrReplayLeft)
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	s.cfg.Stores = s.cfg.Stores[1:]
 	s.reopen()
 	_, err = s.desk.Replay(t.Context())
@@ -168,12 +168,12 @@ func TestACrashAtEveryStepOfAReplay(t *testing.T) {
 		crashed := s.fuse.left == 0
 		s.fuse.left = 0
 		if err != nil {
-			require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind, "after a crash at call %d", n)
+			require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind, "after a crash at call %d", n)
 		}
 		s.open()
 		_, err = s.desk.Replay(t.Context())
 		require.NoError(t, err, "after a crash at call %d", n)
-		require.NoError(t, s.desk.Current(t.Context()))
+		require.NoError(t, s.desk.Ready(t.Context()))
 		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`))
 		require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM activity_persons WHERE person = ?`, ann))
 		if !crashed {
@@ -203,6 +203,7 @@ func TestTheGate(t *testing.T) {
 	g, err := s.desk.Gate(t.Context())
 	require.NoError(t, err)
 	require.True(t, g.Unanchored)
+	older := s.markRow()
 	s.erase(s.contact("ann@a.example"))
 	s.anchor, err = s.desk.LedgerHead(t.Context())
 	require.NoError(t, err)
@@ -216,13 +217,13 @@ func TestTheGate(t *testing.T) {
 	require.NoError(t, err, "unreachable without any sign of a restore: a warning")
 	require.Contains(t, g.Warning, s.ledgerPath())
 	s.now = g.Until
-	require.ErrorIs(t, s.desk.Current(t.Context()), erasurelog.ErrUnreachable, "for a stated time only")
+	require.ErrorIs(t, s.desk.Ready(t.Context()), erasurelog.ErrUnreachable, "for a stated time only")
 	require.NoError(t, os.Rename(s.ledgerDir()+".away", s.ledgerDir()))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 
-	s.exec(`UPDATE crmguard_privacy_mark SET n = 0, hash = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'`)
+	s.putMark(older)
 	require.NoError(t, os.Rename(s.ledgerDir(), s.ledgerDir()+".away"))
-	err = s.desk.Current(t.Context())
+	err = s.desk.Ready(t.Context())
 	require.ErrorIs(t, err, privacy.ErrBehind, "a head kept elsewhere is ahead: a restore")
 	require.ErrorIs(t, err, erasurelog.ErrUnreachable)
 }
@@ -231,11 +232,12 @@ func TestTheGate(t *testing.T) {
 func TestAMissingLedgerIsNoWarningWhereNothingElseKnowsItsHead(t *testing.T) {
 	s := newSystem(t)
 	s.erase(s.contact("ann@a.example"))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	require.NoError(t, os.Rename(s.ledgerDir(), s.ledgerDir()+".away"))
-	require.ErrorIs(t, s.desk.Current(t.Context()), erasurelog.ErrUnreachable)
+	s.open() // another process
+	require.ErrorIs(t, s.desk.Ready(t.Context()), erasurelog.ErrUnreachable)
 	require.NoError(t, os.Rename(s.ledgerDir()+".away", s.ledgerDir()))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }
 
 // A certificate of nothing would comfort a person who was not found.
@@ -278,10 +280,10 @@ func TestADatabaseWithoutAMark(t *testing.T) {
 	s := newSystem(t)
 	s.erase(s.contact("ann@a.example"))
 	s.exec(`DELETE FROM crmguard_privacy_mark`)
-	require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 	_, err := s.desk.Replay(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }
 
 // What a law kept is erased by a replay after the obligation's end.

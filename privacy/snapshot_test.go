@@ -27,10 +27,10 @@ func (s *system) isPartial(plan string) {
 
 // behind expects a shut gate, and a replay that opens it.
 func (s *system) behind() {
-	require.ErrorIs(s.t, s.desk.Current(s.t.Context()), privacy.ErrBehind, "the gate would serve whom the ledger names")
+	require.ErrorIs(s.t, s.desk.Ready(s.t.Context()), privacy.ErrBehind, "the gate would serve whom the ledger names")
 	_, err := s.desk.Replay(s.t.Context())
 	require.NoError(s.t, err)
-	require.NoError(s.t, s.desk.Current(s.t.Context()))
+	require.NoError(s.t, s.desk.Ready(s.t.Context()))
 }
 
 // A backup runs when it runs: also between the intent and the first store.
@@ -48,7 +48,7 @@ func TestASnapshotTakenWhileErasingIsBehindTheLedger(t *testing.T) {
 		s.reopen()
 		s.waits(p.ID) // no done yet: the ledger says no more than at the snapshot
 		require.Equal(t, []string{"intent"}, ops(t, s))
-		require.NoError(t, s.desk.Current(t.Context()), "the live database is not behind")
+		require.NoError(t, s.desk.Ready(t.Context()), "the live database is not behind")
 
 		s.restore(backup)
 		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann), "the backup brought the person back")
@@ -71,7 +71,7 @@ func TestASnapshotTakenWhilePartialIsBehindTheLedger(t *testing.T) {
 		s.reopen()
 		s.waits(p.ID)
 		require.Equal(t, []string{"intent", "partial"}, ops(t, s))
-		require.NoError(t, s.desk.Current(t.Context()))
+		require.NoError(t, s.desk.Ready(t.Context()))
 
 		s.restore(backup)
 		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann))
@@ -82,7 +82,7 @@ func TestASnapshotTakenWhilePartialIsBehindTheLedger(t *testing.T) {
 		o, err := s.desk.Execute(t.Context(), p.ID)
 		require.NoError(t, err)
 		require.Equal(t, privacy.Done, o.State)
-		require.NoError(t, s.desk.Current(t.Context()))
+		require.NoError(t, s.desk.Ready(t.Context()))
 	})
 }
 
@@ -134,23 +134,23 @@ func TestOthersAreErasedWhileOneIsPartial(t *testing.T) {
 		s.isPartial(p.ID)
 		s.erase(bob)
 		require.Equal(t, []string{"intent", "partial", "intent", "done"}, ops(t, s))
-		require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind, "an erasure of the ledger is not carried out here")
+		require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind, "an erasure of the ledger is not carried out here")
 		backup := s.snapshot()
 
 		s.cfg.Stores = s.cfg.Stores[:2] // the archive is given up
 		s.reopen()
 		s.waits(p.ID)
-		require.NoError(t, s.desk.Current(t.Context()), "every erasure is carried out")
+		require.NoError(t, s.desk.Ready(t.Context()), "every erasure is carried out")
 		s.now = s.now.Add(time.Minute)
 		o, err := s.desk.Execute(t.Context(), p.ID)
 		require.NoError(t, err)
 		require.Equal(t, privacy.Done, o.State)
-		require.NoError(t, s.desk.Current(t.Context()))
+		require.NoError(t, s.desk.Ready(t.Context()))
 
 		s.restore(backup)
 		s.cfg.Stores = append(s.cfg.Stores, archive)
 		s.reopen()
-		require.ErrorIs(t, s.desk.Current(t.Context()), privacy.ErrBehind)
+		require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
 		carl := s.contact("carl@c.example")
 		other := s.approved(carl)
 		_, err = s.desk.Execute(t.Context(), other.ID)
@@ -180,7 +180,7 @@ func TestARunningPlanOfMorePersonsOutlivesTheErasureOfOne(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "done", s.state(both.ID))
 	require.Nil(t, s.keys.keys[merged])
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }
 
 // A twin of the plan that is done has nothing left to do.
@@ -193,7 +193,7 @@ func TestAPartialTwinEndsWithTheErasure(t *testing.T) {
 	s.keys.broken = false
 	s.erase(ann)
 	require.Equal(t, "cancelled", s.state(twin.ID))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	s.erase(s.contact("bob@b.example"))
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }

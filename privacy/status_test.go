@@ -51,7 +51,7 @@ func TestASoundDeskSaysWhatItLookedAt(t *testing.T) {
 		levels[f.Name] = int(f.Level)
 	}
 	require.Equal(t, map[string]int{
-		"privacy.gate": well, "privacy.replay.pending": well, "privacy.ledger": well, "privacy.ledger.anchors": notice, "privacy.clock": well,
+		"privacy.gate": well, "privacy.opening": well, "privacy.replay.pending": well, "privacy.replay.undecided": well, "privacy.numbers": well, "privacy.replay.age": well, "privacy.plans.ahead": well, "privacy.ledger": well, "privacy.ledger.anchors": notice, "privacy.clock": well,
 		"privacy.plans.running": well, "privacy.plans.partial": well, "privacy.plans.waiting": well, "privacy.store.durability": well,
 	}, levels)
 	require.EqualValues(t, 2, s.found("privacy.ledger", "").Value, "begun and done")
@@ -73,7 +73,7 @@ func TestARestoredDatabaseIsFoundUntilTheReplay(t *testing.T) {
 	require.False(t, f.Since.Before(at))
 	_, err := s.desk.Replay(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, s.desk.Current(t.Context()))
+	require.NoError(t, s.desk.Ready(t.Context()))
 	s.requireLevel(well, "privacy.gate")
 }
 
@@ -108,10 +108,10 @@ func TestALedgerThatIsNotThereIsFound(t *testing.T) {
 	s.requireLevel(alarm, "privacy.ledger")
 	s.requireLevel(notice, "privacy.gate")
 	require.False(t, s.found("privacy.ledger", "").Since.After(seen), "when it was seen last")
-	require.NoError(t, s.desk.Current(t.Context()), "as the notice says")
+	require.NoError(t, s.desk.Ready(t.Context()), "as the notice says")
 	s.now = s.now.Add(48 * time.Hour)
 	s.requireLevel(alarm, "privacy.gate")
-	require.ErrorIs(t, s.desk.Current(t.Context()), erasurelog.ErrUnreachable)
+	require.ErrorIs(t, s.desk.Ready(t.Context()), erasurelog.ErrUnreachable)
 	require.NoError(t, os.Rename(s.ledgerDir()+" unmounted", s.ledgerDir()))
 	s.requireLevel(well, "privacy.ledger")
 	s.requireLevel(well, "privacy.gate")

@@ -127,7 +127,7 @@ func (c *crm) gateStaysClosed(when string) func(context.Context, string) error {
 // bootGate is what a server of this CRM asks before it serves: are all
 // erasures carried out here, is the audit trail level, is the index whole.
 func (c *crm) bootGate(ctx context.Context) error {
-	if err := c.live.desk.Current(ctx); err != nil {
+	if err := c.live.desk.Ready(ctx); err != nil {
 		return err
 	}
 	status, err := c.live.trail.Progress(ctx)
