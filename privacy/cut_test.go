@@ -215,7 +215,7 @@ func TestACutConnectionWhileExecuting(t *testing.T) {
 }
 
 // Whoever replays again has everybody erased again and the gate open, which
-// stays shut until then. The trail has one replay.
+// stays shut until then. The trail has the replay.
 func TestACutConnectionWhileReplaying(t *testing.T) {
 	eachSevered(t, func(s *severed, commits bool, least func(int) int) {
 		ann, bob := s.people()
@@ -244,7 +244,7 @@ func TestACutConnectionWhileReplaying(t *testing.T) {
 				require.NoError(s.t, err)
 			}
 			s.gone(ann, bob)
-			require.Equal(s.t, before+1, s.count(replays))
+			require.Contains(s.t, []int{before + 1, before + 2}, s.count(replays), "twice where the answer to the first was lost")
 			require.Zero(s.t, s.notes("replay-"))
 		})
 		require.GreaterOrEqual(s.t, cuts, least(20))

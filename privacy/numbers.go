@@ -26,7 +26,7 @@ func (d *Desk) numbersBehind(ctx context.Context, s *erasurelog.State) (map[stri
 		if !ok {
 			continue
 		}
-		tops, err := numbered.Tops(ctx)
+		tops, err := within(ctx, func() (map[string]int64, error) { return numbered.Tops(ctx) })
 		if err != nil {
 			return nil, &StoreError{store.Name(), "tops", err}
 		}
@@ -65,7 +65,7 @@ func (d *Desk) advance(ctx context.Context, behind map[string]int64) error {
 	}
 	for _, store := range d.cfg.Stores {
 		if numbered, ok := store.(datastore.Numbered); ok {
-			if err := numbered.Advance(ctx, behind); err != nil {
+			if err := call(ctx, func() error { return numbered.Advance(ctx, behind) }); err != nil {
 				return &StoreError{store.Name(), "advance", err}
 			}
 		}

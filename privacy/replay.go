@@ -26,6 +26,7 @@ type Replayed struct {
 	Counts  []Count          // what has come back, and is erased again
 	Undated []datastore.Row  // rows of erased persons of which nobody knows when they were created: left alone, and the gate is shut until Decide
 	Newer   []datastore.Row  // rows of erased persons created afterwards: left alone
+	Unread  int              // rows of which nobody can say whose they are, left alone: see datastore.ErrUnreadable, and mend them
 	Held    int              // persons under a hold: left alone
 	Open    int              // intents that were never done: Execute them again
 	Plans   int              // plans in the database that were made to forget their person

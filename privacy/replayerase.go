@@ -60,13 +60,13 @@ func (r *replay) eraseIn(ctx context.Context, store datastore.Store, targets []*
 		}
 	} else {
 		for _, t := range targets {
-			if err := store.Erase(ctx, r.scope(t), rowsOf(joined(t.before, t.rows), store)); err != nil {
+			if err := call(ctx, func() error { return store.Erase(ctx, r.scope(t), rowsOf(joined(t.before, t.rows), store)) }); err != nil {
 				return &StoreError{store.Name(), "erase", err}
 			}
 		}
 	}
 	if f, ok := store.(datastore.Flusher); ok && len(targets) > 0 {
-		if err := f.Flush(ctx); err != nil {
+		if err := call(ctx, func() error { return f.Flush(ctx) }); err != nil {
 			return &StoreError{store.Name(), "flush", err}
 		}
 	}
@@ -79,7 +79,8 @@ func (r *replay) eraseMany(ctx context.Context, store datastore.Transactional, t
 		for i, t := range some {
 			scopes[i] = r.scope(t)
 		}
-		err := store.EraseIn(ctx, scopes, func(context.Context, datastore.Tx, []datastore.Row) error { return nil })
+		last := func(context.Context, datastore.Tx, []datastore.Row) error { return nil }
+		err := call(ctx, func() error { return store.EraseIn(ctx, scopes, last) })
 		if err != nil {
 			return err
 		}
@@ -104,7 +105,9 @@ func (r *replay) remaining(ctx context.Context, store datastore.Store, targets [
 		return nil
 	}
 	for _, t := range targets {
-		left, err := store.Remaining(ctx, r.scope(t), rowsOf(joined(t.before, t.rows), store))
+		left, err := within(ctx, func() (int, error) {
+			return store.Remaining(ctx, r.scope(t), rowsOf(joined(t.before, t.rows), store))
+		})
 		if err == nil && left > 0 {
 			err = ErrReplayLeft
 		}

@@ -43,12 +43,15 @@ func (r *replay) match(ctx context.Context) error {
 			continue
 		}
 		listed = true
-		for person, err := range people.People(ctx) {
+		for page, err := range peopleOf(ctx, people) {
 			if err != nil {
 				return &StoreError{store.Name(), "people", err}
 			}
-			if err := r.look(ctx, person); err != nil {
-				return err
+			r.report.Unread += page.unread
+			for _, person := range page.persons {
+				if err := r.look(ctx, person); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -202,7 +205,7 @@ func (r *replay) find(ctx context.Context, store datastore.Store, targets []*tar
 	}
 	for tenant, all := range scopes {
 		for some := range slices.Chunk(all, scopesAtOnce) {
-			rows, err := findAll(ctx, store, some)
+			rows, err := within(ctx, func() ([]datastore.Row, error) { return findAll(ctx, store, some) })
 			if err != nil {
 				return nil, &StoreError{store.Name(), "find", err}
 			}

@@ -19,6 +19,11 @@ type Tx = interface {
 // not finished: the outcome is then Waiting instead of Partial.
 var ErrLater = errors.New("datastore: not finished yet")
 
+// ErrUnreadable is wrapped by an error that [People] yields about one row of
+// which nobody can say whose it is: it has no tenant, or its person cannot be
+// decoded. Others follow it.
+var ErrUnreadable = errors.New("datastore: a row of which nobody can say whose it is")
+
 // Class is the true name of what happened to data.
 type Class string
 
@@ -117,7 +122,8 @@ type Store interface {
 }
 
 // People is an optional method of a [Store]: the persons of whom it holds
-// anything, in any order. A replay needs at least one store that has it.
+// anything, in any order. A replay needs at least one store that has it. An
+// error ends the iteration, unless it wraps [ErrUnreadable].
 type People interface {
 	People(ctx context.Context) iter.Seq2[Person, error]
 }

@@ -42,7 +42,7 @@ type record struct {
 	tenant  uint32
 	plan    uint32
 	before  uint32 // the record of the same plan before this one
-	code    uint8 // of the operation
+	code    uint8  // of the operation
 	ignored bool
 }
 
