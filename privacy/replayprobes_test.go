@@ -96,23 +96,25 @@ func TestReplayOfIDsOfEveryType(t *testing.T) {
 		kind, one, two string
 		only           sqldb.Kind
 	}{{kind: "BIGINT", one: "17", two: "18"}, {kind: "CHAR(8)", one: "p17", two: "p18"}, {kind: "VARCHAR(64)", one: "p17", two: "p18"}, {"uuid", one, two, sqldb.Postgres}} {
-		eachSystem(t, func(t *testing.T, s *system) {
-			if c.only != "" && c.only != s.on.Kind {
-				return
-			}
-			l := leadsOf(s, c.kind, true)
-			l.add(1, c.one, longAgo)
-			l.add(2, c.two, longAgo)
-			l.backup()
-			l.erases(c.one)
-			l.restore()
-			require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind, c.kind)
-			r, err := s.desk.Replay(t.Context())
-			require.NoError(t, err, c.kind)
-			require.Equal(t, 1, r.Erased, c.kind)
-			require.NoError(t, s.desk.Ready(t.Context()), c.kind)
-			require.Equal(t, 1, l.count(`SELECT COUNT(*) FROM leads`), c.kind)
-			require.Equal(t, 1, l.count(`SELECT COUNT(*) FROM leads WHERE id = 2`), c.kind)
+		t.Run(c.kind, func(t *testing.T) {
+			eachSystem(t, func(t *testing.T, s *system) {
+				if c.only != "" && c.only != s.on.Kind {
+					return
+				}
+				l := leadsOf(s, c.kind, true)
+				l.add(1, c.one, longAgo)
+				l.add(2, c.two, longAgo)
+				l.backup()
+				l.erases(c.one)
+				l.restore()
+				require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind, c.kind)
+				r, err := s.desk.Replay(t.Context())
+				require.NoError(t, err, c.kind)
+				require.Equal(t, 1, r.Erased, c.kind)
+				require.NoError(t, s.desk.Ready(t.Context()), c.kind)
+				require.Equal(t, 1, l.count(`SELECT COUNT(*) FROM leads`), c.kind)
+				require.Equal(t, 1, l.count(`SELECT COUNT(*) FROM leads WHERE id = 2`), c.kind)
+			})
 		})
 	}
 }
@@ -182,52 +184,54 @@ func TestReplayOfAKeyThatWasGivenOutAgain(t *testing.T) {
 // restore keeps the gate shut until somebody decides about it.
 func TestUndatedRowsWaitForSomebody(t *testing.T) {
 	for _, erase := range []bool{true, false} {
-		eachSystem(t, func(t *testing.T, s *system) {
-			l := leadsOf(s, "VARCHAR(64)", false)
-			l.add(1, "lead-one", 0)
-			l.add(2, "lead-one", 0)
-			l.backup()
-			s.exec(`DELETE FROM leads WHERE id = 2`)
-			l.erases("lead-one")
-			l.restore()
-			for range 2 {
-				r, err := s.desk.Replay(t.Context())
-				require.ErrorIs(t, err, privacy.ErrUndecided)
-				require.Len(t, r.Undated, 1)
-				require.Equal(t, "2", r.Undated[0].Key)
-				require.Equal(t, "lead-one", r.Undated[0].Person)
+		t.Run(fmt.Sprint(erase), func(t *testing.T) {
+			eachSystem(t, func(t *testing.T, s *system) {
+				l := leadsOf(s, "VARCHAR(64)", false)
+				l.add(1, "lead-one", 0)
+				l.add(2, "lead-one", 0)
+				l.backup()
+				s.exec(`DELETE FROM leads WHERE id = 2`)
+				l.erases("lead-one")
+				l.restore()
+				for range 2 {
+					r, err := s.desk.Replay(t.Context())
+					require.ErrorIs(t, err, privacy.ErrUndecided)
+					require.Len(t, r.Undated, 1)
+					require.Equal(t, "2", r.Undated[0].Key)
+					require.Equal(t, "lead-one", r.Undated[0].Person)
+					require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrUndecided)
+				}
+				require.Equal(t, 1, l.count(`SELECT COUNT(*) FROM leads`), "the one that the intent names is gone")
+				require.EqualValues(t, 1, s.found("privacy.replay.undecided", "").Value)
+				s.reopen() // another process
 				require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrUndecided)
-			}
-			require.Equal(t, 1, l.count(`SELECT COUNT(*) FROM leads`), "the one that the intent names is gone")
-			require.EqualValues(t, 1, s.found("privacy.replay.undecided", "").Value)
-			s.reopen() // another process
-			require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrUndecided)
 
-			d := privacy.Decision{Tenant: "main", Person: "lead-one", Table: "leads", Key: "2", Erase: erase, By: "user/1", Because: "looked-at"}
-			other := d
-			other.Key = "3"
-			require.ErrorIs(t, s.desk.Decide(t.Context(), other), privacy.ErrNoRow)
-			other = d
-			other.Because = "I looked at it"
-			require.ErrorIs(t, s.desk.Decide(t.Context(), other), privacy.ErrReason)
-			other = d
-			other.Erase = !erase
-			require.NoError(t, s.desk.Decide(t.Context(), other))
-			require.NoError(t, s.desk.Decide(t.Context(), d), "overruled")
-			s.exec(`UPDATE crmguard_privacy_decision SET erase = ?`, 1-map[bool]int{true: 1}[erase])
-			_, err := s.desk.Replay(t.Context())
-			require.ErrorIs(t, err, privacy.ErrUndecided, "nobody decided that")
-			require.NoError(t, s.desk.Decide(t.Context(), d))
-			r, err := s.desk.Replay(t.Context())
-			require.NoError(t, err)
-			require.Empty(t, r.Undated)
-			require.NoError(t, s.desk.Ready(t.Context()))
-			require.Equal(t, map[bool]int{true: 0, false: 1}[erase], l.count(`SELECT COUNT(*) FROM leads`))
-			require.Zero(t, s.notes("replay-"))
-			require.Equal(t, 3, s.count(`SELECT COUNT(*) FROM events WHERE action = 'privacy.decide'`))
-			require.Zero(t, s.count(`SELECT COUNT(*) FROM events WHERE attrs LIKE '%lead-one%'`))
-			_, err = s.desk.Replay(t.Context())
-			require.NoError(t, err, "a decision lasts")
+				d := privacy.Decision{Tenant: "main", Person: "lead-one", Table: "leads", Key: "2", Erase: erase, By: "user/1", Because: "looked-at"}
+				other := d
+				other.Key = "3"
+				require.ErrorIs(t, s.desk.Decide(t.Context(), other), privacy.ErrNoRow)
+				other = d
+				other.Because = "I looked at it"
+				require.ErrorIs(t, s.desk.Decide(t.Context(), other), privacy.ErrReason)
+				other = d
+				other.Erase = !erase
+				require.NoError(t, s.desk.Decide(t.Context(), other))
+				require.NoError(t, s.desk.Decide(t.Context(), d), "overruled")
+				s.exec(`UPDATE crmguard_privacy_decision SET erase = ?`, 1-map[bool]int{true: 1}[erase])
+				_, err := s.desk.Replay(t.Context())
+				require.ErrorIs(t, err, privacy.ErrUndecided, "nobody decided that")
+				require.NoError(t, s.desk.Decide(t.Context(), d))
+				r, err := s.desk.Replay(t.Context())
+				require.NoError(t, err)
+				require.Empty(t, r.Undated)
+				require.NoError(t, s.desk.Ready(t.Context()))
+				require.Equal(t, map[bool]int{true: 0, false: 1}[erase], l.count(`SELECT COUNT(*) FROM leads`))
+				require.Zero(t, s.notes("replay-"))
+				require.Equal(t, 3, s.count(`SELECT COUNT(*) FROM events WHERE action = 'privacy.decide'`))
+				require.Zero(t, s.count(`SELECT COUNT(*) FROM events WHERE attrs LIKE '%lead-one%'`))
+				_, err = s.desk.Replay(t.Context())
+				require.NoError(t, err, "a decision lasts")
+			})
 		})
 	}
 }
