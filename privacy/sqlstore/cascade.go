@@ -84,7 +84,7 @@ func losses(m *datamap.Map, edges []cascade) []loss {
 func deletedFrom(m *datamap.Map) []string {
 	var names []string
 	for _, t := range m.Tables {
-		if t.Reaches() && t.Erase == datamap.Delete {
+		if t.Erase == datamap.Delete && t.Owns() || slices.ContainsFunc(t.Edges, func(e datamap.Edge) bool { return e.Unlink == datamap.Delete }) {
 			names = append(names, t.Name)
 		}
 		if t.Link != nil {
@@ -118,7 +118,9 @@ func sharedCascades(m *datamap.Map, edges []cascade) []string {
 	var tables []string
 	for _, t := range m.Tables {
 		if t.Reaches() && slices.ContainsFunc(edges, func(e cascade) bool {
-			own := refOf(t) != nil && strings.EqualFold(refOf(t).Column, e.column) && refOf(t).Table == e.parent
+			own := slices.ContainsFunc(t.Edges, func(way datamap.Edge) bool {
+				return way.Leads() && way.Table == e.parent && slices.ContainsFunc(way.Columns, func(name string) bool { return strings.EqualFold(name, e.column) })
+			})
 			return t.Name == e.child && !e.empties && !own
 		}) {
 			tables = append(tables, t.Name)

@@ -28,6 +28,7 @@ type column struct {
 	kind      kind
 	cast      string // PostgreSQL: the type to compare text with, as it is written in this search path; MariaDB: a character set that lacks some characters
 	collation string
+	written   string // PostgreSQL: the type as a statement writes it
 	day       bool // a date without a time of day
 	instant   bool // MariaDB's TIMESTAMP, which is written in the time zone of the session
 }
@@ -56,17 +57,31 @@ func (s *Store) readRelations(ctx context.Context) error {
 		return refuseSchemas(s.cfg.Map)
 	}
 	names := map[string]string{}
-	for _, t := range s.tables {
+	for _, t := range reaching(s.cfg.Map) {
 		if err := s.readRelation(ctx, names, t.Name, needed(t)); err != nil {
 			return err
 		}
 		if j := t.Link; j != nil {
-			if err := s.readRelation(ctx, names, j.Table, []string{j.Record, j.Person}); err != nil {
+			columns := []string{j.Record, j.Person}
+			if j.Tenant != "" {
+				columns = append(columns, j.Tenant)
+			}
+			if err := s.readRelation(ctx, names, j.Table, columns); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// reaching are the tables that lead to persons.
+func reaching(m *datamap.Map) (tables []datamap.Table) {
+	for _, t := range m.Tables {
+		if t.Reaches() {
+			tables = append(tables, t)
+		}
+	}
+	return tables
 }
 
 // refuseSchemas: a name with a schema means another database file on SQLite.
@@ -91,8 +106,14 @@ func needed(t datamap.Table) []string {
 			names = append(names, name)
 		}
 	}
-	if refOf(t) != nil {
-		names = append(names, refOf(t).Column)
+	for _, e := range t.Edges {
+		names = append(names, e.Columns...)
+		for _, w := range e.When {
+			names = append(names, w.Column)
+		}
+	}
+	if t.Merged != "" {
+		names = append(names, t.Merged)
 	}
 	if t.Link != nil && t.Link.Owner != "" {
 		names = append(names, t.Link.Owner)
@@ -145,9 +166,9 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 	r.columns = map[string]column{}
 	// The base type of a domain counts, three deep.
 	err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
-		var kind, name, base, written, collation string
+		var kind, name, base, written, full, collation string
 		var hides bool
-		if err := rows.Scan(&r.id, &kind, &hides, &name, &base, &written, &collation); err != nil {
+		if err := rows.Scan(&r.id, &kind, &hides, &name, &base, &written, &full, &collation); err != nil {
 			return err
 		}
 		switch {
@@ -156,9 +177,11 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 		case hides:
 			r.refused = "row level security hides rows from this role, which would stay: use a role that bypasses it"
 		}
-		r.columns[name] = postgresColumn(base, written, collation)
+		c := postgresColumn(base, written, collation)
+		c.written = full
+		r.columns[name] = c
 		return nil
-	}, `SELECT c.oid::text, c.relkind::text, row_security_active(c.oid), a.attname::text, b.typname::text, format_type(b.oid, NULL), a.attcollation::text
+	}, `SELECT c.oid::text, c.relkind::text, row_security_active(c.oid), a.attname::text, b.typname::text, format_type(b.oid, NULL), format_type(a.atttypid, a.atttypmod), a.attcollation::text
 		FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 		JOIN pg_catalog.pg_type d ON d.oid = a.atttypid

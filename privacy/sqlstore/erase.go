@@ -13,187 +13,388 @@ import (
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
-// batch is how many rows one DELETE names.
-const batch = 100
+// attempts bounds how often an erasure is prepared anew, and how often rows that
+// came meanwhile are erased behind the others.
+const attempts = 3
 
-// Erase erases what Find locates, in one transaction. Redactions of joint
-// records are prepared before it, key owners that they retire are destroyed
-// after it; what an interruption leaves of that, the next Erase does. Backups
-// from before it keep deleted rows: readable, but for the columns that were
-// sealed under keys of the person which another store has destroyed.
-func (s *Store) Erase(ctx context.Context, scope datastore.Scope, _ []datastore.Row) error {
-	prepared, err := s.prepare(ctx, scope)
-	if err != nil {
-		return err
-	}
-	write := s.db.Write
-	if len(s.shared) > 0 || s.db.Kind == sqldb.Postgres {
-		write = s.db.WriteStill // rows are counted before and after
-	}
-	var answer error
-	err = write(ctx, func(tx *sql.Tx) error {
-		answer = s.eraseIn(ctx, tx, scope, prepared)
-		return answer
-	})
-	if err != nil && answer == nil { // it was the transaction that failed
-		return dbError("erase", "(transaction)", err)
-	}
-	if err != nil {
-		return err
-	}
-	return s.retire(ctx, scope.Tenant)
+// Erase erases what Find locates, in one transaction, and rows that still name
+// one of the rows found before, where that is gone. Redactions of joint records
+// are prepared before it, key owners that they retire are destroyed after it;
+// what an interruption leaves of that, the next Erase does. Backups from before
+// it keep deleted rows: readable, but for the columns that were sealed under keys
+// of the person which another store has destroyed.
+func (s *Store) Erase(ctx context.Context, scope datastore.Scope, found []datastore.Row) error {
+	return s.erase(ctx, []datastore.Scope{scope}, found, nil)
 }
 
-// prepare asks the application how each joint record is to be redacted, while
-// connections may still be used freely.
-func (s *Store) prepare(ctx context.Context, scope datastore.Scope) (map[string]Redaction, error) {
-	found, err := s.locateAll(ctx, s.db, scope)
-	if err != nil {
-		return nil, err
-	}
-	prepared := map[string]Redaction{}
-	for _, l := range found {
-		if !l.others || !scope.Covers(l.row) {
-			continue
-		}
-		r, err := s.cfg.Redact(ctx, JointRow{scope.Tenant, scope.Person, l.row.Table, l.row.Key, l.owner})
+// EraseIn is Erase of several persons in one transaction; see
+// datastore.Transactional.
+func (s *Store) EraseIn(ctx context.Context, scopes []datastore.Scope, last func(ctx context.Context, tx datastore.Tx, found []datastore.Row) error) error {
+	return s.erase(ctx, scopes, nil, last)
+}
+
+func (s *Store) erase(ctx context.Context, scopes []datastore.Scope, before []datastore.Row, last func(context.Context, datastore.Tx, []datastore.Row) error) error {
+	for attempt := 1; ; attempt++ {
+		seekers, p, err := s.prepare(ctx, scopes)
 		if err != nil {
-			return nil, dbError("redact", l.row.Table, err)
+			return err
 		}
-		prepared[l.row.Table+"\x00"+l.row.Key] = r
-	}
-	return prepared, nil
-}
-
-func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope datastore.Scope, prepared map[string]Redaction) error {
-	found, err := s.lockAll(ctx, tx, scope)
-	if err != nil {
-		return err
-	}
-	before, err := s.counts(ctx, tx)
-	if err != nil {
-		return err
-	}
-	gone := map[string][]located{}
-	for _, l := range found {
-		if !scope.Covers(l.row) || l.row.Clean {
-			continue
+		gone, err := s.absent(ctx, before, scopes)
+		if err != nil {
+			return err
 		}
-		switch {
-		case l.others:
-			r, ok := prepared[l.row.Table+"\x00"+l.row.Key]
-			if !ok {
-				return fmt.Errorf("sqlstore: erase: a joint record of table %s came meanwhile: %w", l.row.Table, datastore.ErrLater)
+		err = s.write(ctx, func(tx *sql.Tx) error {
+			e := &erasure{s: s, tx: tx, seekers: seekers, prepared: p, orphanOf: gone, noted: map[string]bool{}}
+			if err := e.run(ctx); err != nil || last == nil {
+				return err
 			}
-			err = s.redact(ctx, tx, scope, l, r)
-		case l.actions != nil:
-			err = s.update(ctx, tx, scope, l)
-		default:
-			gone[l.row.Table] = append(gone[l.row.Table], l)
+			return last(ctx, tx, e.rows())
+		})
+		if !errors.Is(err, datastore.ErrLater) || attempt == attempts {
+			if err != nil {
+				return err
+			}
+			break
 		}
-		if err != nil {
+	}
+	for _, tenant := range tenantsOf(scopes) {
+		if err := s.retire(ctx, tenant); err != nil {
 			return err
-		}
-	}
-	for _, t := range s.tables {
-		if err := s.delete(ctx, tx, scope, t, gone[t.Name]); err != nil {
-			return err
-		}
-	}
-	if err := s.othersThere(ctx, tx, before, found); err != nil {
-		return err
-	}
-	return s.stillThere(ctx, tx, scope, found)
-}
-
-// lockAll locates the rows and locks them. On PostgreSQL a policy that came after
-// Open is an error there, and hides no rows; what the application does in the
-// transaction goes by its own setting.
-func (s *Store) lockAll(ctx context.Context, tx *sql.Tx, scope datastore.Scope) (found []located, err error) {
-	var own string
-	hidden := func(setting string) error {
-		if s.db.Kind != sqldb.Postgres {
-			return nil
-		}
-		return dbError("erase", "(transaction)", sqldb.One(ctx, tx, []any{&own, new(string)}, `SELECT current_setting('row_security'), set_config('row_security', $1, true)`, setting))
-	}
-	if err := hidden("off"); err != nil {
-		return nil, err
-	}
-	before := own
-	if err := s.lockJoint(ctx, tx, scope); err != nil {
-		return nil, err
-	}
-	if found, err = s.locateAll(ctx, tx, scope); err != nil {
-		return nil, err
-	}
-	return found, hidden(before)
-}
-
-// lockJoint locks the links of the person's joint records, those of other
-// persons too: of two who are erased at once, the second must see that it is
-// the last.
-func (s *Store) lockJoint(ctx context.Context, tx *sql.Tx, scope datastore.Scope) error {
-	if s.sqlite() { // its writers are serial
-		return nil
-	}
-	for _, t := range s.tables {
-		j := t.Link
-		if j == nil {
-			continue
-		}
-		var where condition
-		s.is(&where, s.at("l", j.Table, j.Person), scope.Person)
-		query := fmt.Sprintf("SELECT 1 FROM %[1]s l JOIN %[1]s o ON %[2]s WHERE %[3]s FOR UPDATE",
-			s.quote(j.Table), same(s.at("o", j.Table, j.Record), s.at("l", j.Table, j.Record)), where)
-		if err := sqldb.Each(ctx, tx, func(*sql.Rows) error { return nil }, s.db.Bind(query), where.args...); err != nil {
-			return dbError("erase", j.Table, err)
 		}
 	}
 	return nil
 }
 
+func tenantsOf(scopes []datastore.Scope) (tenants []string) {
+	for _, scope := range scopes {
+		if !slices.Contains(tenants, scope.Tenant) {
+			tenants = append(tenants, scope.Tenant)
+		}
+	}
+	return tenants
+}
+
+// write runs f in a transaction; what f answers comes out as it is.
+func (s *Store) write(ctx context.Context, f func(tx *sql.Tx) error) error {
+	write := s.db.Write
+	if len(s.shared) > 0 || s.db.Kind == sqldb.Postgres {
+		write = s.db.WriteStill // rows are counted before and after
+	}
+	var answer error
+	err := write(ctx, func(tx *sql.Tx) error {
+		answer = f(tx)
+		return answer
+	})
+	if err != nil && answer == nil { // it was the transaction that failed
+		return dbError("erase", "(transaction)", err)
+	}
+	return err
+}
+
+// errRehearsed takes a rehearsal back.
+var errRehearsed = errors.New("sqlstore: rehearsed")
+
+// An erasure is what happens in one transaction.
+type erasure struct {
+	s        *Store
+	tx       *sql.Tx
+	seekers  []seeker
+	prepared *prepared
+	orphanOf []*located // rows found before, and gone
+	found    []*located
+	noted    map[string]bool
+	security string // PostgreSQL: the application's row_security
+	strict   bool
+}
+
+func (e *erasure) run(ctx context.Context) error {
+	before, err := e.s.counts(ctx, e.tx)
+	if err != nil {
+		return err
+	}
+	// Of a joint record whose persons all go the last one deletes it: they go one
+	// by one.
+	groups := [][]seeker{e.seekers}
+	if e.s.joint() {
+		groups = slices.Collect(slices.Chunk(e.seekers, 1))
+	}
+	at := 0
+	for _, group := range groups {
+		if err := e.pass(ctx, group, at); err != nil {
+			return err
+		}
+		at += len(group)
+	}
+	if err := e.s.othersThere(ctx, e.tx, before, e.found); err != nil {
+		return err
+	}
+	if err := e.s.stillThere(ctx, e.tx, e.seekers, e.found); err != nil {
+		return err
+	}
+	return e.filtered(ctx)
+}
+
+// pass erases what is found of some of the seekers, looks again, and erases what
+// has come meanwhile. What is there then is not to be erased.
+func (e *erasure) pass(ctx context.Context, group []seeker, at int) error {
+	gone := among(e.orphanOf, at, len(group))
+	for attempt := 1; ; attempt++ {
+		if err := e.unfiltered(ctx); err != nil {
+			return err
+		}
+		for _, k := range group {
+			if err := e.s.lockJoint(ctx, e.tx, k.Scope); err != nil {
+				return err
+			}
+		}
+		found, err := e.s.find(ctx, e.tx, group, e.prepared, gone)
+		if err != nil {
+			return err
+		}
+		var todo []*located
+		for _, l := range found {
+			if l.scope += at; l.covers(e.seekers[l.scope].Scope) && !l.row.Clean {
+				todo = append(todo, l)
+			}
+		}
+		e.note(found)
+		switch {
+		case len(todo) == 0:
+			return nil
+		case attempt > attempts:
+			return &RemainingError{todo[0].row.Table}
+		}
+		if err := e.apply(ctx, todo); err != nil {
+			return err
+		}
+		gone = among(slices.DeleteFunc(todo, (*located).stays), at, len(group))
+	}
+}
+
+// among are the rows of some of the scopes, counted from the first of them.
+func among(rows []*located, from, n int) (some []*located) {
+	for _, l := range rows {
+		if l.scope >= from && l.scope < from+n {
+			one := *l
+			one.scope -= from
+			some = append(some, &one)
+		}
+	}
+	return some
+}
+
+// note remembers the rows, each once.
+func (e *erasure) note(found []*located) {
+	for _, l := range found {
+		if id := fmt.Sprint(l.scope, " ", l.cut != nil, " ", l.id()); !e.noted[id] {
+			e.noted[id], e.found = true, append(e.found, l)
+		}
+	}
+}
+
+func (e *erasure) rows() []datastore.Row { return visible(e.found, e.seekers) }
+
+// visible are the rows that an erasure in the scopes touches.
+func visible(found []*located, seekers []seeker) (rows []datastore.Row) {
+	for _, l := range found {
+		if scope := seekers[l.scope].Scope; l.covers(scope) && !l.hidden {
+			row := l.row
+			row.Person = scope.Person
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// unfiltered makes a policy that came after Open an error on PostgreSQL, instead
+// of hiding rows; what the application does in the transaction goes by its own
+// setting, which filtered gives back.
+func (e *erasure) unfiltered(ctx context.Context) error {
+	if e.strict || e.s.db.Kind != sqldb.Postgres {
+		return nil
+	}
+	e.strict = true
+	return dbError("erase", "(transaction)", sqldb.One(ctx, e.tx, []any{&e.security, new(string)}, `SELECT current_setting('row_security'), set_config('row_security', 'off', true)`))
+}
+
+func (e *erasure) filtered(ctx context.Context) error {
+	if !e.strict {
+		return nil
+	}
+	e.strict = false
+	return dbError("erase", "(transaction)", sqldb.One(ctx, e.tx, []any{new(string)}, `SELECT set_config('row_security', $1, true)`, e.security))
+}
+
+// apply does to rows what the map says: to joint records first, then to what
+// points to rows that go, then to rows that stay; children are deleted first.
+func (e *erasure) apply(ctx context.Context, rows []*located) error {
+	type place struct {
+		e      *entity
+		tenant string
+	}
+	gone := map[place][]*located{}
+	for _, l := range rows {
+		switch {
+		case l.cut != nil:
+		case l.others:
+			if err := e.redact(ctx, l); err != nil {
+				return err
+			}
+		case !l.stays():
+			at := place{l.e, e.seekers[l.scope].Tenant}
+			gone[at] = append(gone[at], l)
+		}
+	}
+	if err := e.unfiltered(ctx); err != nil {
+		return err
+	}
+	if err := e.change(ctx, rows); err != nil {
+		return err
+	}
+	for i := len(e.s.entities) - 1; i >= 0; i-- {
+		t := e.s.entities[i]
+		for _, tenant := range e.tenants() {
+			for _, level := range levels(e.s, t, gone[place{t, tenant}]) {
+				if err := e.delete(ctx, t, level); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (e *erasure) tenants() []string {
+	scopes := make([]datastore.Scope, len(e.seekers))
+	for i, k := range e.seekers {
+		scopes[i] = k.Scope
+	}
+	return tenantsOf(scopes)
+}
+
 // redact applies a prepared redaction and removes the person's link.
-func (s *Store) redact(ctx context.Context, tx *sql.Tx, scope datastore.Scope, l located, r Redaction) error {
+func (e *erasure) redact(ctx context.Context, l *located) error {
+	s, scope := e.s, e.seekers[l.scope].Scope
+	r, ok := e.prepared.joint[scope.Person+"\x00"+l.id()]
+	if !ok {
+		return changed(l.row.Table)
+	}
 	if r.Apply != nil {
-		if err := r.Apply(ctx, tx); err != nil {
+		if err := e.filtered(ctx); err != nil {
+			return err
+		}
+		if err := r.Apply(ctx, e.tx); err != nil {
 			return dbError("redact", l.row.Table, err)
 		}
 	}
-	j := l.table.Link
+	j := l.e.Link
 	var link condition
 	s.key(&link, s.at("", j.Table, j.Record), l.key[0])
 	s.is(&link, s.at("", j.Table, j.Person), scope.Person)
-	if err := s.exec(ctx, tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(j.Table), link), link.args...); err != nil {
+	if j.Tenant != "" {
+		s.is(&link, s.at("", j.Table, j.Tenant), scope.Tenant)
+	}
+	if err := s.exec(ctx, e.tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(j.Table), link), link.args...); err != nil {
 		return dbError("redact", j.Table, err)
 	}
-	return s.remember(ctx, tx, scope.Tenant, r.Retire)
+	return s.remember(ctx, e.tx, scope.Tenant, r.Retire)
 }
 
-// update does to each column of a row that stays what the map says.
-func (s *Store) update(ctx context.Context, tx *sql.Tx, scope datastore.Scope, l located) error {
-	var sets []string
-	var args []any
-	names := make([]string, 0, len(l.actions))
-	for name := range l.actions {
-		names = append(names, name)
+// change does to each column of rows that stay, and of rows that only point to
+// the person, what the map says: rows that change alike in one statement.
+func (e *erasure) change(ctx context.Context, rows []*located) error {
+	alike := map[string][]*located{}
+	sets := map[string][]set{}
+	var order []string
+	for _, l := range rows {
+		if l.others && l.cut == nil || l.actions == nil && l.cut == nil {
+			continue
+		}
+		scope := e.seekers[l.scope].Scope
+		var own []set
+		if l.cut != nil {
+			own = l.unlinked()
+		} else {
+			var err error
+			if own, err = e.s.newValues(ctx, l, scope, e.prepared); err != nil {
+				return err
+			}
+		}
+		group := fmt.Sprintf("%s\x00%s\x00%#v", l.row.Table, scope.Tenant, own)
+		if alike[group] == nil {
+			order = append(order, group)
+			sets[group] = own
+		}
+		alike[group] = append(alike[group], l)
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		switch l.actions[name] {
-		case datamap.Null:
-			sets = append(sets, s.quote(name)+" = NULL")
-		case datamap.Redact:
-			sets, args = append(sets, s.quote(name)+" = ?"), append(args, datamap.RedactedText)
-		default: // retained, or another store destroys its key
+	for _, group := range order {
+		if err := e.update(ctx, alike[group], sets[group]); err != nil {
+			return err
 		}
 	}
-	if len(sets) == 0 {
+	return nil
+}
+
+// unlinked empties the columns that point to the person: of several not those by
+// which the row itself is known.
+func (l *located) unlinked() (sets []set) {
+	if l.cut.Unlink != datamap.Null {
 		return nil
 	}
-	where := s.this(l, scope.Tenant)
-	query := fmt.Sprintf("UPDATE %s SET %s WHERE %s", s.quote(l.table.Name), strings.Join(sets, ", "), where)
-	return s.only(ctx, tx, l.table, 1, query, append(args, where.args...))
+	for _, name := range l.cut.Columns {
+		if len(l.cut.Columns) == 1 || name != l.e.Tenant && !slices.Contains(l.e.Key, name) {
+			sets = append(sets, set{column: name, sql: "NULL"})
+		}
+	}
+	return sets
+}
+
+// update writes the same into all of the rows; without anything to write they are
+// rows that point to the person and go.
+func (e *erasure) update(ctx context.Context, rows []*located, sets []set) error {
+	if len(sets) == 0 {
+		if rows[0].cut != nil {
+			return e.delete(ctx, rows[0].e, rows)
+		}
+		return nil
+	}
+	var texts []string
+	var args []any
+	for _, one := range sets {
+		texts, args = append(texts, e.s.quote(one.column)+" = "+one.sql), append(args, one.args...)
+	}
+	for chunk := range slices.Chunk(rows, batch) {
+		where := e.s.these(chunk, e.seekers[chunk[0].scope].Tenant)
+		query := fmt.Sprintf("UPDATE %s SET %s WHERE %s", e.s.quote(chunk[0].e.Name), strings.Join(texts, ", "), where)
+		if err := e.s.only(ctx, e.tx, chunk[0].e.Table, len(chunk), query, slices.Concat(args, where.args)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// these is the condition for located rows of one table.
+func (s *Store) these(rows []*located, tenant string) (c condition) {
+	e := rows[0].e
+	if len(e.Key) == 1 {
+		keys := make([]keyPart, len(rows))
+		for i, l := range rows {
+			keys[i] = l.key[0]
+		}
+		s.key(&c, s.at("", e.Name, e.Key[0]), keys...)
+	} else {
+		each := make([]condition, len(rows))
+		for i, l := range rows {
+			for j, name := range e.Key {
+				s.key(&each[i], s.at("", e.Name, name), l.key[j])
+			}
+		}
+		c = either(each...)
+	}
+	if e.Tenant != "" {
+		s.is(&c, s.at("", e.Name, e.Tenant), tenant)
+	}
+	return c
 }
 
 // KeyError says that the key columns that the map names for a table, with its
@@ -211,31 +412,6 @@ func (e *KeyError) Error() string {
 // Is makes errors.Is(err, datamap.ErrMap) true.
 func (e *KeyError) Is(target error) bool { return target == datamap.ErrMap }
 
-// only changes no more rows than were found.
-func (s *Store) only(ctx context.Context, tx *sql.Tx, t datamap.Table, found int, query string, args []any) error {
-	result, err := tx.ExecContext(ctx, s.db.Bind(query), args...)
-	if err != nil {
-		return dbError("erase", t.Name, err)
-	}
-	n, err := result.RowsAffected()
-	if err == nil && n > int64(found) {
-		return &KeyError{t.Name}
-	}
-	return dbError("erase", t.Name, err)
-}
-
-// this is the condition for one located row.
-func (s *Store) this(l located, tenant string) condition {
-	var c condition
-	for i, k := range l.table.Key {
-		s.key(&c, s.at("", l.table.Name, k), l.key[i])
-	}
-	if l.table.Tenant != "" {
-		s.is(&c, s.at("", l.table.Name, l.table.Tenant), tenant)
-	}
-	return c
-}
-
 // key asks that a column holds one of the located keys: on SQLite the value
 // that was found, in its own type.
 func (s *Store) key(c *condition, f field, keys ...keyPart) {
@@ -250,96 +426,88 @@ func (s *Store) key(c *condition, f field, keys ...keyPart) {
 	s.among(c, f, ids)
 }
 
+// only changes no more rows than were found.
+func (s *Store) only(ctx context.Context, tx *sql.Tx, t datamap.Table, found int, query string, args []any) error {
+	result, err := tx.ExecContext(ctx, s.db.Bind(query), args...)
+	if err != nil {
+		return dbError("erase", t.Name, err)
+	}
+	n, err := result.RowsAffected()
+	if err == nil && n > int64(found) {
+		return &KeyError{t.Name}
+	}
+	return dbError("erase", t.Name, err)
+}
+
 func (s *Store) exec(ctx context.Context, tx *sql.Tx, query string, args ...any) error {
 	_, err := tx.ExecContext(ctx, s.db.Bind(query), args...)
 	return err
 }
 
-// delete removes rows, links of joint records first.
-func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope datastore.Scope, t datamap.Table, rows []located) error {
-	if j := t.Link; j != nil {
+// levels are rows in the order in which they go, where rows of a table name others
+// of it: MariaDB checks each row of a statement at once.
+func levels(s *Store, e *entity, rows []*located) (all [][]*located) {
+	i := slices.IndexFunc(e.ways, func(w way) bool { return w.Edge.Table == e.Name })
+	if i < 0 || len(rows) < 2 {
+		return slices.Collect(slices.Chunk(rows, max(len(rows), 1)))
+	}
+	to := e.ways[i]
+	for len(rows) > 0 {
+		named := map[string]bool{} // by a row that is there still
 		for _, l := range rows {
-			var links condition
-			s.key(&links, s.at("", j.Table, j.Record), l.key[0])
-			if err := s.exec(ctx, tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(j.Table), links), links.args...); err != nil {
-				return dbError("erase", j.Table, err)
-			}
-			if len(l.owner) > 2 && l.owner[:2] == "r:" {
-				if err := s.remember(ctx, tx, scope.Tenant, []string{l.owner}); err != nil {
-					return err
-				}
+			if parts, ok, err := l.tuple(s, to.Columns); ok && err == nil {
+				named[textsOf(parts)] = true
 			}
 		}
-	}
-	if len(t.Key) > 1 {
+		var now, later []*located
 		for _, l := range rows {
-			where := s.this(l, scope.Tenant)
-			if err := s.only(ctx, tx, t, 1, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(t.Name), where), where.args); err != nil {
+			if parts, ok, err := l.tuple(s, to.Target(e.Table)); ok && err == nil && named[textsOf(parts)] {
+				later = append(later, l)
+			} else {
+				now = append(now, l)
+			}
+		}
+		if len(now) == 0 { // in a circle
+			return append(all, later)
+		}
+		all, rows = append(all, now), later
+	}
+	return all
+}
+
+// delete removes rows, links of joint records first.
+func (e *erasure) delete(ctx context.Context, t *entity, rows []*located) error {
+	s := e.s
+	for chunk := range slices.Chunk(rows, batch) {
+		tenant := e.seekers[chunk[0].scope].Tenant
+		if t.Link != nil {
+			if err := e.deleteLinks(ctx, t, chunk); err != nil {
 				return err
 			}
 		}
-		return nil
-	}
-	for chunk := range slices.Chunk(rows, batch) {
-		var where condition
-		keys := make([]keyPart, len(chunk))
-		for i, l := range chunk {
-			keys[i] = l.key[0]
-		}
-		s.key(&where, s.at("", t.Name, t.Key[0]), keys...)
-		if t.Tenant != "" {
-			s.is(&where, s.at("", t.Name, t.Tenant), scope.Tenant)
-		}
-		if err := s.only(ctx, tx, t, len(chunk), fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(t.Name), where), where.args); err != nil {
+		where := s.these(chunk, tenant)
+		if err := s.only(ctx, e.tx, t.Table, len(chunk), fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(t.Name), where), where.args); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-const retiredTable = "crmguard_privacy_retired"
-
-// remember notes key owners that must be destroyed, in the same transaction
-// as the change that retires them.
-func (s *Store) remember(ctx context.Context, tx *sql.Tx, tenant string, owners []string) error {
-	rows := make([][]any, len(owners))
-	for i, owner := range owners {
-		rows[i] = []any{tenant, owner}
-	}
-	in := sqldb.Insert{Table: retiredTable, Columns: []string{"tenant", "owner"}, Key: []string{"tenant", "owner"}}
-	return dbError("erase", retiredTable, s.db.Insert(ctx, tx, in, rows))
-}
-
-func (s *Store) retired(ctx context.Context, tenant string) ([]string, error) {
-	if !s.joint() {
-		return nil, nil
-	}
-	return s.texts(ctx, "left", retiredTable, `SELECT owner FROM crmguard_privacy_retired WHERE tenant = ? ORDER BY owner`, tenant)
-}
-
-func (s *Store) joint() bool {
-	return slices.ContainsFunc(s.tables, func(t datamap.Table) bool { return t.Link != nil })
-}
-
-// retire destroys the noted owners' keys, then forgets the note.
-func (s *Store) retire(ctx context.Context, tenant string) error {
-	owners, err := s.retired(ctx, tenant)
-	if err != nil {
-		return err
-	}
-	for _, owner := range owners {
-		if s.cfg.EraseOwner == nil {
-			return dbError("erase", retiredTable, errors.New("EraseOwner is needed"))
-		}
-		if err := s.cfg.EraseOwner(ctx, tenant, owner); err != nil {
-			return dbError("erase", retiredTable, err)
-		}
-		err := s.db.Write(ctx, func(tx *sql.Tx) error {
-			return s.exec(ctx, tx, `DELETE FROM crmguard_privacy_retired WHERE tenant = ? AND owner = ?`, tenant, owner)
-		})
-		if err != nil {
-			return dbError("erase", retiredTable, err)
+func (e *erasure) deleteLinks(ctx context.Context, t *entity, rows []*located) error {
+	s, j := e.s, t.Link
+	keys, owners := make([]keyPart, len(rows)), []string{}
+	for i, l := range rows {
+		if keys[i] = l.key[0]; strings.HasPrefix(l.owner, "r:") && len(l.owner) > 2 {
+			owners = append(owners, l.owner)
 		}
 	}
-	return nil
+	var links condition
+	s.key(&links, s.at("", j.Table, j.Record), keys...)
+	if j.Tenant != "" {
+		s.is(&links, s.at("", j.Table, j.Tenant), e.seekers[rows[0].scope].Tenant)
+	}
+	if err := s.exec(ctx, e.tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(j.Table), links), links.args...); err != nil {
+		return dbError("erase", j.Table, err)
+	}
+	return s.remember(ctx, e.tx, e.seekers[rows[0].scope].Tenant, owners)
 }

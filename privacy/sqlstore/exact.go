@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 type condition struct {
 	parts []string
 	args  []any
+	scope int // 1 and the one scope that the condition is for
 }
 
 // String is the SQL.
@@ -23,6 +25,17 @@ func (c condition) String() string { return strings.Join(c.parts, " AND ") }
 
 func (c *condition) add(part string, args ...any) {
 	c.parts, c.args = append(c.parts, part), append(c.args, args...)
+}
+
+// either joins conditions by OR.
+func either(all ...condition) (c condition) {
+	texts := make([]string, len(all))
+	for i, one := range all {
+		texts[i] = "(" + one.String() + ")"
+		c.args = append(c.args, one.args...)
+	}
+	c.parts = []string{"(" + strings.Join(texts, " OR ") + ")"}
+	return c
 }
 
 // field is a column in a statement.
@@ -115,7 +128,7 @@ func (f field) value(id string) (v any, ok bool) {
 		u, err := uuid.Parse(id)
 		return id, err == nil && u.String() == id
 	case binary:
-		return []byte(id), true
+		return bytesOf(id), true
 	case dynamic, textual, other:
 	}
 	return id, utf8.ValidString(id) && !strings.ContainsRune(id, 0)
@@ -157,6 +170,10 @@ func (s *Store) among(c *condition, f field, ids []string) {
 func (s *Store) amongSQLite(c *condition, f field, ids []string) {
 	var any []string
 	for _, id := range ids {
+		if stored := bytesOf(id); string(stored) != id {
+			any = append(any, f.name+" = ?")
+			c.args = append(c.args, stored)
+		}
 		any = append(any, fmt.Sprintf("(%[1]s IN (?, CAST(? AS INTEGER), ?) AND CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s = ? ELSE CAST(%[1]s AS TEXT) = ? COLLATE BINARY END)", f.name))
 		c.args = append(c.args, id, id, []byte(id), []byte(id), id)
 	}
@@ -175,13 +192,106 @@ func same(a, b field) string {
 	return a.bytes() + " = " + b.bytes()
 }
 
-// others counts the other persons of a joint record t0.
-func (s *Store) others(t datamap.Table, person string) condition {
+// points asks that a column of an edge names one of the values of a row's column:
+// as the database compares the two, where it can.
+func (s *Store) points(c *condition, f, target field, values []keyPart) {
+	if !s.sqlite() && (f.kind != target.kind || f.kind == other || f.collation != target.collation) {
+		texts := make([]string, len(values))
+		for i, v := range values {
+			texts[i] = v.text
+		}
+		s.among(c, f, texts)
+		return
+	}
+	args := make([]any, len(values))
+	for i, v := range values {
+		if args[i] = v.stored; !s.sqlite() {
+			args[i], _ = f.value(v.text) // it is of the same kind
+		}
+	}
+	c.add(f.name+" IN ("+marks(f.mark(), len(args))+")", args...)
+}
+
+// known asks that a column holds one of the identities: e-mail addresses without
+// regard to case, for so they are delivered; others exactly.
+func (s *Store) known(c *condition, f field, kind string, values []string) {
+	if kind != EmailIdentity {
+		s.among(c, f, values)
+		return
+	}
+	lower := make([]any, len(values))
+	for i, v := range values {
+		lower[i] = strings.ToLower(v)
+	}
+	mark := "?"
+	if f.on == sqldb.Postgres {
+		mark = "CAST(? AS text)"
+	}
+	c.add("LOWER("+f.shown()+") IN ("+marks(mark, len(lower))+")", lower...)
+}
+
+// shown is the value as text that is read, changed and written again.
+func (f field) shown() string {
+	switch {
+	case f.on == sqldb.Postgres && f.kind != binary:
+		return "CAST(" + f.name + " AS text)"
+	case f.mysql() && f.kind == other:
+		return "CAST(" + f.name + " AS CHAR)"
+	case f.on == sqldb.SQLite:
+		return "+" + f.name // the driver makes times of what is declared as such
+	}
+	return f.name
+}
+
+// literal is a placeholder for a text that the column takes as a value of its type.
+func (f field) literal() string {
+	switch {
+	case f.on == sqldb.Postgres && f.kind == textual:
+		return "CAST(? AS text)" // a cast to varchar(9) would cut
+	case f.on == sqldb.Postgres:
+		return "CAST(CAST(? AS text) AS " + f.written + ")"
+	}
+	return "?"
+}
+
+// holds asks that a column holds the value that the text stands for.
+func (f field) holds(text string) (sql string, args []any) {
+	if f.on == sqldb.Postgres && f.kind == other { // JSON has no equality
+		return "CAST(" + f.name + " AS text) = CAST(" + f.literal() + " AS text)", []any{text}
+	}
+	return f.name + " = " + f.literal(), []any{text}
+}
+
+// named is the condition for rows of a table by their keys as text.
+func (s *Store) named(e *entity, keys []string) (condition, error) {
+	if len(e.Key) == 1 {
+		var c condition
+		s.among(&c, s.at("t0", e.Name, e.Key[0]), keys)
+		return c, nil
+	}
+	all := make([]condition, len(keys))
+	for i, key := range keys {
+		parts := splitKey(key, len(e.Key))
+		if len(parts) != len(e.Key) {
+			return condition{}, dbError("find", e.Name, errors.New("a key of another shape"))
+		}
+		for j, name := range e.Key {
+			s.is(&all[i], s.at("t0", e.Name, name), parts[j])
+		}
+	}
+	return either(all...), nil
+}
+
+// others counts the other persons of a joint record t0, beside the one of the
+// link l.
+func (s *Store) others(t datamap.Table) string {
 	j := t.Link
-	var them condition
-	s.is(&them, s.at("o", j.Table, j.Person), person)
-	return condition{[]string{fmt.Sprintf("(SELECT COUNT(*) FROM %s o WHERE %s AND NOT (%s))",
-		s.quote(j.Table), same(s.at("o", j.Table, j.Record), s.at("t0", t.Name, t.Key[0])), them)}, them.args}
+	where := same(s.at("o", j.Table, j.Record), s.at("t0", t.Name, t.Key[0])) +
+		" AND NOT (" + s.at("o", j.Table, j.Person).bytes() + " = " + s.at("l", j.Table, j.Person).bytes() + ")"
+	if j.Tenant != "" {
+		where += " AND " + same(s.at("o", j.Table, j.Tenant), s.at("l", j.Table, j.Tenant))
+	}
+	return fmt.Sprintf("(SELECT COUNT(*) FROM %s o WHERE %s)", s.quote(j.Table), where)
 }
 
 // moment is a date or time as one that createdAt and startDate read the same,
@@ -214,20 +324,20 @@ func (f field) pages() (columns, order string, behind func(after []any) conditio
 		// of its own type continues the list.
 		position := f.name + " COLLATE BINARY"
 		return position + ", " + f.text(), "1", func(after []any) condition {
-			return condition{[]string{position + " > ?"}, after[:1]}
+			return condition{parts: []string{position + " > ?"}, args: after[:1]}
 		}
 	case f.kind == textual:
 		// What the column takes for equal follows by bytes.
 		return f.name + ", " + f.bytes(), "1, 2", func(after []any) condition {
-			return condition{[]string{fmt.Sprintf("%[1]s >= %[2]s AND (%[1]s > %[2]s OR %[3]s > %[4]s)", f.name, f.mark(), f.bytes(), f.byteMark())}, []any{after[0], after[0], after[1]}}
+			return condition{parts: []string{fmt.Sprintf("%[1]s >= %[2]s AND (%[1]s > %[2]s OR %[3]s > %[4]s)", f.name, f.mark(), f.bytes(), f.byteMark())}, args: []any{after[0], after[0], after[1]}}
 		}
 	case f.kind == other:
 		return f.bytes() + ", " + f.bytes(), "1", func(after []any) condition {
-			return condition{[]string{f.bytes() + " > " + f.byteMark()}, after[1:]}
+			return condition{parts: []string{f.bytes() + " > " + f.byteMark()}, args: after[1:]}
 		}
 	}
 	return f.name + ", " + f.text(), "1", func(after []any) condition {
-		return condition{[]string{f.name + " > " + f.mark()}, after[:1]}
+		return condition{parts: []string{f.name + " > " + f.mark()}, args: after[:1]}
 	}
 }
 
@@ -237,7 +347,7 @@ func (f field) position(stored any, id string) ([]any, error) {
 		return []any{stored}, nil
 	}
 	if f.kind == textual {
-		text, err := textOf(stored)
+		text, err := f.spelled(stored)
 		return []any{text, id}, err
 	}
 	v, _ := f.value(id) // the database has written it

@@ -9,23 +9,38 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/internal/value"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
-// Export yields the person's rows table by table. A table's rows are read
-// before the first is yielded, so that whoever opens values may use the pool.
+// Export yields the person's rows table by table; rows of others that only point
+// to the person are theirs. A batch of rows is read before the first of them is
+// yielded, so that whoever opens values may use the pool.
 func (s *Store) Export(ctx context.Context, scope datastore.Scope) iter.Seq2[datastore.Record, error] {
 	return func(yield func(datastore.Record, error) bool) {
-		for _, t := range s.tables {
-			records, err := s.records(ctx, t, scope)
-			if err != nil {
-				yield(datastore.Record{}, err)
-				return
-			}
-			for _, r := range records {
-				if !yield(r, nil) {
+		seekers, err := s.resolve(ctx, []datastore.Scope{scope})
+		if err != nil {
+			yield(datastore.Record{}, err)
+			return
+		}
+		found, err := s.find(ctx, s.db, seekers, s.preparing(), nil)
+		if err != nil {
+			yield(datastore.Record{}, err)
+			return
+		}
+		for _, e := range s.entities {
+			own := slices.DeleteFunc(slices.Clone(found), func(l *located) bool { return l.e != e || l.cut != nil })
+			for chunk := range slices.Chunk(own, batch) {
+				records, err := s.records(ctx, e, scope, chunk)
+				if err != nil {
+					yield(datastore.Record{}, err)
 					return
+				}
+				for _, r := range records {
+					if !yield(r, nil) {
+						return
+					}
 				}
 			}
 		}
@@ -34,27 +49,20 @@ func (s *Store) Export(ctx context.Context, scope datastore.Scope) iter.Seq2[dat
 
 const otherPersons = "also concerns other persons"
 
-func (s *Store) records(ctx context.Context, t datamap.Table, scope datastore.Scope) ([]datastore.Record, error) {
-	joins, where, args, ok := s.where(t, scope)
-	if !ok {
-		return nil, nil
-	}
-	columns := exported(t)
-	quoted := make([]string, len(columns))
-	for i, c := range columns {
-		quoted[i] = "t0." + s.quote(c.Name)
-	}
-	list := strings.Join(quoted, ", ")
-	if j := t.Link; j != nil {
-		owner := "''"
-		if j.Owner != "" {
-			owner = "t0." + s.quote(j.Owner)
+func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, rows []*located) ([]datastore.Record, error) {
+	columns := exported(e.Table)
+	var names []string // each column once, however many of its members are listed
+	for _, c := range columns {
+		if quoted := s.quote(c.Name); !slices.Contains(names, quoted) {
+			names = append(names, quoted)
 		}
-		others := s.others(t, scope.Person)
-		list += ", " + owner + ", " + others.String()
-		args = append(others.args, args...)
 	}
-	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", list, s.quote(t.Name), joins, where, s.order(t))
+	byKey := map[string]*located{}
+	for _, l := range rows {
+		byKey[l.row.Key] = l
+	}
+	where := s.these(rows, scope.Tenant)
+	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(names, ", "), s.quote(e.Name), where, strings.Join(names[:len(e.Key)], ", "))
 	var records []datastore.Record
 	var texts []bool
 	err := sqldb.Each(ctx, s.db, func(rows *sql.Rows) (err error) {
@@ -63,11 +71,11 @@ func (s *Store) records(ctx context.Context, t datamap.Table, scope datastore.Sc
 				return err
 			}
 		}
-		r, err := record(rows, t, columns, texts)
+		r, err := s.record(rows, e, columns, names, texts, byKey)
 		records = append(records, r)
 		return err
-	}, s.db.Bind(query), args...)
-	return records, dbError("export", t.Name, err)
+	}, s.db.Bind(query), where.args...)
+	return records, dbError("export", e.Name, err)
 }
 
 // exported lists key columns, then the columns of the map.
@@ -102,74 +110,135 @@ func (s *Store) textColumns(rows *sql.Rows) ([]bool, error) {
 	return texts, nil
 }
 
-func record(rows *sql.Rows, t datamap.Table, columns []datamap.Column, texts []bool) (datastore.Record, error) {
-	n := len(columns)
-	if t.Link != nil {
-		n += 2
-	}
-	values, pointers := make([]any, n), make([]any, n)
+func (s *Store) record(rows *sql.Rows, e *entity, columns []datamap.Column, names []string, texts []bool, byKey map[string]*located) (datastore.Record, error) {
+	values, pointers := make([]any, len(names)), make([]any, len(names))
 	for i := range values {
 		pointers[i] = &values[i]
 	}
 	if err := rows.Scan(pointers...); err != nil {
 		return datastore.Record{}, err
 	}
+	r := datastore.Record{Table: e.Name, Schema: e.SchemaID()}
+	key := make([]keyPart, len(e.Key))
+	for i, name := range e.Key {
+		text, err := s.at("", e.Name, name).spelled(values[i])
+		if err != nil {
+			return r, value.In("a key", err)
+		}
+		key[i] = keyPart{values[i], text}
+	}
+	r.Key = joinKey(key)
+	shared := false
+	if l := byKey[r.Key]; l != nil {
+		r.Owner, shared = l.owner, l.others
+	}
 	for i, v := range values {
 		if b, ok := v.([]byte); ok && texts[i] {
 			values[i] = string(b)
 		}
 	}
-	r := datastore.Record{Table: t.Name, Schema: t.SchemaID()}
-	key, err := keyParts(values[:len(t.Key)])
-	if err != nil {
-		return datastore.Record{}, err
-	}
-	r.Key = joinKey(key)
-	shared := false
-	if t.Link != nil {
-		if r.Owner, err = textOf(values[n-2]); err != nil {
-			return datastore.Record{}, err
-		}
-		if shared, err = isPositive(values[n-1]); err != nil {
-			return datastore.Record{}, err
-		}
-	}
-	for i, c := range columns {
-		f := datastore.Field{Name: c.Name, Value: values[i], Sealed: c.Sealed, Withhold: c.Withhold}
+	for _, c := range columns {
+		f := datastore.Field{Name: c.Where(), Value: values[slices.Index(names, s.quote(c.Name))], Sealed: c.Sealed, Withhold: c.Withhold}
 		if f.Withhold == "" && shared && !c.Everyone && c.Category != "" {
 			f.Withhold = otherPersons
 		}
-		if f.Withhold != "" {
+		switch {
+		case f.Withhold != "":
 			f.Value = nil
+		case c.Path != "":
+			var err error
+			if f.Value, err = memberOf(f.Value, c.Path); err != nil {
+				return r, &ValueError{e.Name, c.Where(), "holds no JSON"}
+			}
 		}
 		r.Fields = append(r.Fields, f)
 	}
 	return r, nil
 }
 
-// People lists the persons of every table that names them, page by page, so
-// that no connection is held between two persons.
+// People lists the persons of every column that names them, page by page, so
+// that no connection is held between two persons; one who stands in several is
+// listed as often. Rows that name a person and no tenant are nobody's: see
+// [Store.Undecided].
 func (s *Store) People(ctx context.Context) iter.Seq2[datastore.Person, error] {
 	return func(yield func(datastore.Person, error) bool) {
-		for _, t := range s.tables {
-			if refOf(t) != nil {
-				continue
-			}
-			if !s.peopleOf(ctx, t, yield) {
-				return
+		for _, e := range s.entities {
+			for _, n := range s.namings(e) {
+				if !s.peopleOf(ctx, n, yield) {
+					return
+				}
 			}
 		}
 	}
 }
 
+// A naming is a column that names persons.
+type naming struct {
+	e      *entity
+	person field
+	from   string
+	when   []datamap.When
+}
+
+func (s *Store) namings(e *entity) (all []naming) {
+	from := s.quote(e.Name) + " t0"
+	for _, w := range slices.Concat(e.ways, e.cuts) {
+		if w.Names() {
+			all = append(all, naming{e, w.fields[0], from, w.When})
+		}
+	}
+	if j := e.Link; j != nil {
+		from += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", e.Name, e.Key[0])))
+		all = append(all, naming{e, s.at("l", j.Table, j.Person), from, nil})
+	}
+	return all
+}
+
+// tenant is the column with the tenant of the persons that are named.
+func (s *Store) tenant(n naming) (f field, ok bool) {
+	switch j := n.e.Link; {
+	case n.e.Tenant != "":
+		return s.at("t0", n.e.Name, n.e.Tenant), true
+	case j != nil && j.Tenant != "":
+		return s.at("l", j.Table, j.Tenant), true
+	}
+	return field{}, false
+}
+
+// Undecided counts, by table, the rows that name a person and no tenant: nobody
+// can tell whose they are, so that no erasure touches them and none is complete
+// in their sight. Give them a tenant.
+func (s *Store) Undecided(ctx context.Context) (rows []datastore.Row, err error) {
+	for _, e := range s.entities {
+		for _, n := range s.namings(e) {
+			tenant, ok := s.tenant(n)
+			if !ok {
+				continue
+			}
+			where := condition{parts: []string{n.person.name + " IS NOT NULL", tenant.name + " IS NULL"}}
+			for _, when := range n.when {
+				s.is(&where, s.at("t0", e.Name, when.Column), when.Is)
+			}
+			var count int
+			query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", n.from, where)
+			if err := sqldb.One(ctx, s.db, []any{&count}, s.db.Bind(query), where.args...); err != nil {
+				return nil, dbError("people", e.Name, err)
+			}
+			if count > 0 {
+				rows = append(rows, datastore.Row{Table: e.Name, Count: count, Because: "names a person and no tenant"})
+			}
+		}
+	}
+	return rows, nil
+}
+
 const page = 1000
 
-func (s *Store) peopleOf(ctx context.Context, t datamap.Table, yield func(datastore.Person, error) bool) bool {
+func (s *Store) peopleOf(ctx context.Context, n naming, yield func(datastore.Person, error) bool) bool {
 	tenants := []string{s.cfg.Map.Tenant}
-	if t.Tenant != "" {
-		tenant := s.at("", t.Name, t.Tenant)
+	if tenant, ok := s.tenant(n); ok {
 		var err error
-		tenants, err = s.texts(ctx, "people", t.Name, fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s IS NOT NULL ORDER BY 1", tenant.distinct(), s.quote(t.Name), tenant.name))
+		tenants, err = s.texts(ctx, "people", n.e.Name, fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s IS NOT NULL ORDER BY 1", tenant.distinct(), n.from, tenant.name))
 		if err != nil {
 			return yield(datastore.Person{}, err) && false
 		}
@@ -177,7 +246,7 @@ func (s *Store) peopleOf(ctx context.Context, t datamap.Table, yield func(datast
 	for _, tenant := range tenants {
 		var after []any
 		for more := true; more; {
-			persons, last, err := s.personsAfter(ctx, t, tenant, after)
+			persons, last, err := s.personsAfter(ctx, n, tenant, after)
 			if err != nil {
 				yield(datastore.Person{}, err)
 				return false
@@ -195,32 +264,33 @@ func (s *Store) peopleOf(ctx context.Context, t datamap.Table, yield func(datast
 
 // personsAfter reads the next page of ids, as text, and where it ends. Ids that
 // the column takes for equal and bytes do not (p1 and P1) are two persons.
-func (s *Store) personsAfter(ctx context.Context, t datamap.Table, tenant string, after []any) (ids []string, last []any, err error) {
-	person, from := s.at("t0", t.Name, t.Person), s.quote(t.Name)+" t0"
-	if j := t.Link; j != nil {
-		person = s.at("l", j.Table, j.Person)
-		from += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", t.Name, t.Key[0])))
-	}
-	columns, order, behind := person.pages()
-	where := condition{[]string{person.name + " IS NOT NULL"}, nil}
+func (s *Store) personsAfter(ctx context.Context, n naming, tenant string, after []any) (ids []string, last []any, err error) {
+	columns, order, behind := n.person.pages()
+	where := condition{parts: []string{n.person.name + " IS NOT NULL"}}
 	if after != nil {
 		where = behind(after)
 	}
-	if t.Tenant != "" {
-		s.is(&where, s.at("t0", t.Name, t.Tenant), tenant)
+	if f, ok := s.tenant(n); ok {
+		s.is(&where, f, tenant)
 	}
-	query := fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s ORDER BY %s LIMIT %d", columns, from, where, order, page)
+	for _, when := range n.when {
+		s.is(&where, s.at("t0", n.e.Name, when.Column), when.Is)
+	}
+	query := fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s ORDER BY %s LIMIT %d", columns, n.from, where, order, page)
 	err = sqldb.Each(ctx, s.db, func(rows *sql.Rows) (err error) {
-		var position any
-		var id string
-		if err := rows.Scan(&position, &id); err != nil {
+		var position, stored any
+		if err := rows.Scan(&position, &stored); err != nil {
+			return err
+		}
+		id, err := n.person.spelled(stored)
+		if err != nil {
 			return err
 		}
 		ids = append(ids, id)
-		last, err = person.position(position, id)
+		last, err = n.person.position(position, id)
 		return err
 	}, s.db.Bind(query), where.args...)
-	return ids, last, dbError("people", t.Name, err)
+	return ids, last, dbError("people", n.e.Name, err)
 }
 
 // texts reads a result of one text column.

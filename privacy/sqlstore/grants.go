@@ -47,13 +47,13 @@ func Grants(ctx context.Context, handle *sql.DB, m *datamap.Map, role string) ([
 		return rights
 	}
 	locks := db.Kind != sqldb.MariaDB // which lets whoever reads a row lock it
-	for _, t := range childrenFirst(m) {
+	for _, t := range reaching(m) {
 		columns := changedColumns(t)
 		if locks && len(columns) == 0 {
 			columns = lockColumn(t)
 		}
 		rights := append([]string{"SELECT"}, update(columns...)...)
-		if t.Erase == datamap.Delete {
+		if slices.Contains(deletedFrom(m), t.Name) {
 			rights = append(rights, "DELETE")
 		}
 		if err := grant(t.Name, rights...); err != nil {
@@ -77,25 +77,33 @@ func Grants(ctx context.Context, handle *sql.DB, m *datamap.Map, role string) ([
 // changedColumns lists the columns that an erasure changes.
 func changedColumns(t datamap.Table) []string {
 	var names []string
-	for name, action := range t.Stays() {
-		if action == datamap.Retain && name != t.Person {
+	stays := t.Stays()
+	for _, c := range t.Columns {
+		action, changes := stays[c.Where()]
+		if action == datamap.Retain && !t.IsPerson(c.Name) {
 			action = t.Erase // once the obligation is over
 		}
-		if action == datamap.Null || action == datamap.Redact {
-			names = append(names, name)
+		if changes && action != datamap.Retain && action != datamap.Shred && action != datamap.Delete {
+			names = append(names, c.Name)
+		}
+	}
+	for _, e := range t.Edges {
+		if e.Unlink == datamap.Null {
+			for _, name := range e.Columns {
+				if len(e.Columns) == 1 || name != t.Tenant && !slices.Contains(t.Key, name) {
+					names = append(names, name)
+				}
+			}
 		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
 
 // lockColumn is the one whose right lets a role lock the rows.
 func lockColumn(t datamap.Table) []string {
-	switch {
-	case t.Person != "":
-		return []string{t.Person}
-	case refOf(t) != nil:
-		return []string{refOf(t).Column}
+	for _, e := range t.Ways() {
+		return e.Columns[:1]
 	}
 	return t.Key[:1]
 }

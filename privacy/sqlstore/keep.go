@@ -47,10 +47,22 @@ func (e *LostError) Error() string {
 	return fmt.Sprintf("sqlstore: erase: a row of table %s that was to stay was deleted with others (a cascade or a trigger): nothing was erased", e.Table)
 }
 
+// RemainingError says that an erasure was taken back, because a row that was to
+// go, or a value, was there again when it was looked for: a trigger writes it.
+// Permanent until the schema is mended; nothing has been erased.
+type RemainingError struct {
+	Table string
+}
+
+// Error names the table.
+func (e *RemainingError) Error() string {
+	return fmt.Sprintf("sqlstore: erase: what was erased from table %s was there again (a trigger?): nothing was erased", e.Table)
+}
+
 // staysInPlace reports whether rows of the table may outlive the erasure of a
 // person whom they are about.
 func staysInPlace(t datamap.Table) bool {
-	return t.Reaches() && (t.Erase != datamap.Delete || t.Keep != nil || t.Link != nil)
+	return t.Owns() && (t.Erase != datamap.Delete || t.Keep != nil || t.Link != nil)
 }
 
 // isNeeded reports whether kept rows of the table are worth less without the
@@ -59,13 +71,16 @@ func isNeeded(t datamap.Table, column string) bool {
 	if t.Keep == nil {
 		return false
 	}
-	needed := []string{t.Tenant, t.Person, t.Keep.From}
-	if refOf(t) != nil {
-		needed = append(needed, refOf(t).Column)
+	needed := []string{t.Tenant, t.Keep.From}
+	for _, e := range t.Ways() {
+		if e.Leads() {
+			needed = append(needed, e.Columns...)
+		}
 	}
-	for name, action := range t.Stays() {
-		if action == datamap.Retain {
-			needed = append(needed, name)
+	stays := t.Stays()
+	for _, c := range t.Columns {
+		if stays[c.Where()] == datamap.Retain {
+			needed = append(needed, c.Name)
 		}
 	}
 	return slices.ContainsFunc(needed, func(name string) bool { return strings.EqualFold(name, column) })
@@ -86,13 +101,17 @@ func (s *Store) counts(ctx context.Context, tx *sql.Tx) (map[string]int, error) 
 
 // othersThere checks within the transaction that no cascade went on to rows of
 // another person.
-func (s *Store) othersThere(ctx context.Context, tx *sql.Tx, before map[string]int, found []located) error {
+func (s *Store) othersThere(ctx context.Context, tx *sql.Tx, before map[string]int, found []*located) error {
 	after, err := s.counts(ctx, tx)
 	if err != nil {
 		return err
 	}
+	gone := map[string]bool{}
 	for _, l := range found {
-		before[l.table.Name]--
+		if !l.stays() && !gone[l.id()] {
+			gone[l.id()] = true
+			before[l.e.Name]--
+		}
 	}
 	for _, table := range s.shared {
 		if after[table] < before[table] {
@@ -103,20 +122,35 @@ func (s *Store) othersThere(ctx context.Context, tx *sql.Tx, before map[string]i
 }
 
 // stillThere checks within the transaction that no row disappeared but those
-// that were to go.
-func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, scope datastore.Scope, found []located) error {
+// that were to go: with one statement a table.
+func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, seekers []seeker, found []*located) error {
+	type place struct {
+		e      *entity
+		tenant string
+	}
+	stay, seen := map[place][]*located{}, map[string]bool{}
 	for _, l := range found {
-		if l.actions == nil && !l.others {
-			continue
+		if l.cut != nil && !l.stays() {
+			seen[l.id()] = true
 		}
-		where := s.this(l, scope.Tenant)
-		var n int
-		query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", s.quote(l.table.Name), where)
-		if err := sqldb.One(ctx, tx, []any{&n}, s.db.Bind(query), where.args...); err != nil {
-			return dbError("erase", l.table.Name, err)
+	}
+	for _, l := range found {
+		if at := (place{l.e, seekers[l.scope].Tenant}); l.stays() && !seen[l.id()] && !l.hidden {
+			seen[l.id()] = true
+			stay[at] = append(stay[at], l)
 		}
-		if n == 0 {
-			return &LostError{l.table.Name}
+	}
+	for at, rows := range stay {
+		for chunk := range slices.Chunk(rows, batch) {
+			where := s.these(chunk, at.tenant)
+			var n int
+			query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", s.quote(at.e.Name), where)
+			if err := sqldb.One(ctx, tx, []any{&n}, s.db.Bind(query), where.args...); err != nil {
+				return dbError("erase", at.e.Name, err)
+			}
+			if n < len(chunk) {
+				return &LostError{at.e.Name}
+			}
 		}
 	}
 	return nil
@@ -124,19 +158,73 @@ func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, scope datastore.Scop
 
 // Missing answers which of the rows are not there any more, by their keys.
 func (s *Store) Missing(ctx context.Context, scope datastore.Scope, rows []datastore.Row) ([]datastore.Row, error) {
+	there, err := s.byKey(ctx, scope, rows)
+	if err != nil {
+		return nil, err
+	}
 	var missing []datastore.Row
 	for _, row := range rows {
-		t, ok := s.cfg.Map.Table(row.Table)
-		if ok {
-			found, err := s.rowsOf(ctx, t, row.Key, scope)
-			if err != nil {
-				return nil, err
-			}
-			ok = len(found) > 0
-		}
-		if !ok {
+		if there[row.Table+"\x00"+row.Key] == nil {
 			missing = append(missing, row)
 		}
 	}
 	return missing, nil
+}
+
+// byKey reads the rows of those keys that are there, with one statement a table.
+func (s *Store) byKey(ctx context.Context, scope datastore.Scope, rows []datastore.Row) (map[string]*located, error) {
+	there, keys := map[string]*located{}, map[string][]string{}
+	for _, row := range rows {
+		keys[row.Table] = append(keys[row.Table], row.Key)
+	}
+	for _, e := range s.entities {
+		for chunk := range slices.Chunk(keys[e.Name], batch) {
+			c, err := s.named(e, chunk)
+			if err != nil {
+				return nil, err
+			}
+			if e.Tenant != "" {
+				s.is(&c, s.at("t0", e.Name, e.Tenant), scope.Tenant)
+			}
+			bare := *e
+			bare.Link = nil // of a joint record without any person, too
+			bare.reads = slices.DeleteFunc(slices.Clone(e.reads), func(r expression) bool { return e.Link != nil && r.link })
+			found, err := s.ask(ctx, s.db, &bare, c)
+			if err != nil {
+				return nil, err
+			}
+			for _, l := range found {
+				there[l.id()] = l
+			}
+		}
+	}
+	return there, nil
+}
+
+// absent are those of the rows that are gone, for the first of the scopes.
+func (s *Store) absent(ctx context.Context, rows []datastore.Row, scopes []datastore.Scope) (gone []*located, err error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	there, err := s.byKey(ctx, scopes[0], rows)
+	if err != nil {
+		return nil, err
+	}
+	return s.goneOf(rows, there), nil
+}
+
+func (s *Store) goneOf(rows []datastore.Row, there map[string]*located) (gone []*located) {
+	for _, row := range rows {
+		for _, e := range s.entities {
+			if e.Name == row.Table && there[row.Table+"\x00"+row.Key] == nil {
+				texts := splitKey(row.Key, len(e.Key))
+				key := make([]keyPart, len(texts))
+				for i, text := range texts {
+					key[i] = keyPart{s.at("", e.Name, e.Key[i]).stored(text), text}
+				}
+				gone = append(gone, &located{e: e, row: row, key: key})
+			}
+		}
+	}
+	return gone
 }

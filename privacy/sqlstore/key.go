@@ -1,11 +1,16 @@
 package sqlstore
 
 import (
+	"bytes"
+	"encoding/hex"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/value"
 )
 
@@ -14,24 +19,6 @@ import (
 type keyPart struct {
 	stored any
 	text   string
-}
-
-func keyParts(values []any) ([]keyPart, error) {
-	parts := make([]keyPart, len(values))
-	for i, stored := range values {
-		v, err := value.Scanned(stored)
-		if err == nil && v.IsNull() {
-			_, err = v.ID() // a row without a key has no name
-		}
-		if err != nil {
-			return nil, value.In("a key", err)
-		}
-		if parts[i].text, err = textOf(stored); err != nil {
-			return nil, value.In("a key", err)
-		}
-		parts[i].stored = stored
-	}
-	return parts, nil
 }
 
 // joinKey writes a key as text: parts joined by "/", "%" and "/" escaped in
@@ -65,6 +52,42 @@ func uuidTime(key string) time.Time {
 	}
 	ms := int64(id[0])<<40 | int64(id[1])<<32 | int64(id[2])<<24 | int64(id[3])<<16 | int64(id[4])<<8 | int64(id[5])
 	return time.UnixMilli(ms).UTC()
+}
+
+// spelled is the text that stands for a value of the column: bytes that are no
+// text, or could be taken for what is written for such, are \x and hexadecimal.
+func (f field) spelled(stored any) (string, error) {
+	b, isBytes := stored.([]byte)
+	if isBytes && (f.kind == binary || f.on == sqldb.SQLite) && !isText(b) {
+		return `\x` + hex.EncodeToString(b), nil
+	}
+	return textOf(stored)
+}
+
+// stored is a value that the column may hold for an id: on SQLite, whose columns
+// have no types, that of a number where it is one.
+func (f field) stored(id string) any {
+	if n, err := strconv.ParseInt(id, 10, 64); f.on == sqldb.SQLite && err == nil && strconv.FormatInt(n, 10) == id {
+		return n
+	}
+	if b := bytesOf(id); f.on == sqldb.SQLite && string(b) != id {
+		return b
+	}
+	return id
+}
+
+func isText(b []byte) bool {
+	return utf8.Valid(b) && bytes.IndexByte(b, 0) < 0 && !bytes.HasPrefix(b, []byte(`\x`))
+}
+
+// bytesOf is what spelled has written.
+func bytesOf(id string) []byte {
+	if digits, ok := strings.CutPrefix(id, `\x`); ok && strings.ToLower(digits) == digits {
+		if b, err := hex.DecodeString(digits); err == nil && !isText(b) {
+			return b
+		}
+	}
+	return []byte(id)
 }
 
 // textOf is the text that stands for an id, also the empty one, and "" for NULL.

@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
@@ -12,17 +15,52 @@ import (
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
-// Config says which database and which map.
+// EmailIdentity is the one kind of identity that is compared without regard to
+// case.
+const EmailIdentity = "email"
+
+// Config says which database and which map. What it hands in besides is called
+// outside of the transaction, but for [Redaction.Apply].
 type Config struct {
 	Name string       // name of the store; empty means "database"
 	DB   *sql.DB      // required
 	Map  *datamap.Map // required
-	// Redact prepares the redaction of a record of several persons, outside of
-	// the transaction. Required where the map has joint tables.
+	// Redact prepares the redaction of a record of several persons. Required where
+	// the map has joint tables.
 	Redact func(ctx context.Context, r JointRow) (Redaction, error)
 	// EraseOwner destroys the key of a record owner that a redaction retired;
 	// idempotent. Required where a joint table names an Owner column.
 	EraseOwner func(ctx context.Context, tenant, owner string) error
+	// Pseudonym is a keyed function of a value under the tenant's key, such as a MAC
+	// of 16 bytes or more: the same for the same value, and nobody without the key
+	// finds the value. Required where the map pseudonymises.
+	Pseudonym func(ctx context.Context, tenant string, value []byte) ([]byte, error)
+	// Scrub takes what is about the person out of a free text. It leaves a text
+	// that it has made as it is: by that the read-back knows it. Required where the
+	// map scrubs.
+	Scrub func(ctx context.Context, t ScrubText) (string, error)
+	// Open opens the sealed value of an identity. Required where the map declares an
+	// identity in a sealed column.
+	Open func(ctx context.Context, tenant, person, table, column, row string, sealed []byte) (any, error)
+	// Search answers the keys of the rows whose sealed column holds one of the
+	// values, as Row.Key writes them, each opened and compared:
+	// encryption's Vault.FindRows finds them by blind indexes and says which it has
+	// confirmed. Required where an identity edge is a sealed column.
+	Search func(ctx context.Context, tenant, table, column string, values []string) (keys []string, err error)
+	// LeaveShared leaves alone what can only be found by an identity that another
+	// person holds too, such as a shared mailbox. False refuses such an erasure with
+	// a [*SharedIdentityError].
+	LeaveShared bool
+	// LockWait bounds how long a rehearsal waits for a lock; 0 means 3 seconds.
+	LockWait time.Duration
+}
+
+// ScrubText is a free text of a person's row.
+type ScrubText struct {
+	Tenant, Person string
+	Table, Column  string // the column with the path of the JSON member
+	Key            string
+	Text           string
 }
 
 // JointRow is a record of several persons, of whom one is erased.
@@ -50,10 +88,20 @@ type Redaction struct {
 type Store struct {
 	cfg       Config
 	db        *sqldb.DB
-	tables    []datamap.Table     // that lead to persons, children first
+	entities  []*entity           // that lead to persons, each behind those that its rows lead over
 	relations map[string]relation // what the catalog says of them; empty on SQLite
 	shared    []string            // tables from which a cascade may delete another person's rows
+	asks      bool                // the application is asked before an erasure
+	knows     bool                // identities lead to rows
 }
+
+var (
+	_ datastore.Transactional = (*Store)(nil)
+	_ datastore.Numbered      = (*Store)(nil)
+	_ datastore.Keeper        = (*Store)(nil)
+	_ datastore.People        = (*Store)(nil)
+	_ datastore.Flusher       = (*Store)(nil)
+)
 
 func (s *Store) sqlite() bool { return s.db.Kind == sqldb.SQLite }
 
@@ -118,16 +166,18 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("sqlstore: %w", err)
 	}
 	s := &Store{cfg: cfg, db: db}
-	for _, t := range cfg.Map.Tables {
-		if t.Link != nil && cfg.Redact == nil {
-			return nil, fmt.Errorf("sqlstore: table %s is joint: Redact is needed", t.Name)
-		}
-		if t.Link != nil && t.Link.Owner != "" && cfg.EraseOwner == nil {
-			return nil, fmt.Errorf("sqlstore: table %s has key owners: EraseOwner is needed", t.Name)
-		}
+	if err := s.checkHanded(); err != nil {
+		return nil, err
 	}
-	s.tables = childrenFirst(cfg.Map)
 	if err := s.readRelations(ctx); err != nil {
+		return nil, err
+	}
+	keys, err := references(ctx, db, cfg.Map)
+	if err != nil {
+		return nil, err
+	}
+	s.readEntities(keys)
+	if err := s.checkLiterals(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.checkKept(ctx); err != nil {
@@ -136,18 +186,80 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// childrenFirst orders the tables so that a row goes before the row that its
-// Ref points to.
-func childrenFirst(m *datamap.Map) []datamap.Table {
-	var ordered []datamap.Table
-	for depth := len(m.Tables); depth > 0; depth-- {
-		for _, t := range m.Tables {
-			if t.Reaches() && len(pathOf(m, t)) == depth {
-				ordered = append(ordered, t)
+// checkHanded insists on what the map needs of the application.
+func (s *Store) checkHanded() error {
+	needs := func(missing bool, table, why, name string) error {
+		if missing {
+			return fmt.Errorf("sqlstore: table %s %s: %s is needed", table, why, name)
+		}
+		return nil
+	}
+	for _, t := range s.cfg.Map.Tables {
+		all := []error{
+			needs(t.Link != nil && s.cfg.Redact == nil, t.Name, "is joint", "Redact"),
+			needs(t.Link != nil && t.Link.Owner != "" && s.cfg.EraseOwner == nil, t.Name, "has key owners", "EraseOwner"),
+		}
+		s.asks = s.asks || t.Link != nil
+		does := func(action datamap.Action) bool {
+			return slices.Contains(slices.Collect(maps.Values(t.Stays())), action)
+		}
+		all = append(all, needs(does(datamap.Pseudonymise) && s.cfg.Pseudonym == nil, t.Name, "pseudonymises", "Pseudonym"),
+			needs(does(datamap.Scrub) && s.cfg.Scrub == nil, t.Name, "scrubs", "Scrub"))
+		s.asks = s.asks || does(datamap.Pseudonymise) || does(datamap.Scrub)
+		for _, c := range t.Columns {
+			all = append(all, needs(c.Identity != "" && c.Sealed && s.cfg.Open == nil, t.Name, "declares a sealed identity", "Open"))
+		}
+		for _, e := range t.Edges {
+			c, _ := t.Column(e.Columns[0])
+			s.knows = s.knows || e.Identity != ""
+			all = append(all, needs(e.Identity != "" && c.Sealed && s.cfg.Search == nil, t.Name, "is found by a sealed identity", "Search"))
+		}
+		if err := errors.Join(all...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkLiterals insists on PostgreSQL that what a redaction writes is a value of
+// the column's type; other databases say it when they are written to.
+func (s *Store) checkLiterals(ctx context.Context) error {
+	if s.db.Kind != sqldb.Postgres {
+		return nil
+	}
+	for _, e := range s.entities {
+		for _, c := range e.changes {
+			if action := e.Stays()[c.Where()]; c.field.kind == textual || !constant(action, c.Column) {
+				continue
+			}
+			err := sqldb.One(ctx, s.db, []any{new(sql.NullString)}, s.db.Bind("SELECT CAST("+c.field.literal()+" AS text)"), redacted(c.Column))
+			if _, refused := sqldb.Refused(err); refused {
+				return mapError(e.Name, "column "+c.Name+": what a redaction writes is no value of its type: say one in To, or null")
+			}
+			if err != nil {
+				return dbError("open", e.Name, err)
 			}
 		}
 	}
-	return ordered
+	return nil
+}
+
+// references are the foreign keys between tables of the map: child, parent.
+func references(ctx context.Context, db *sqldb.DB, m *datamap.Map) (keys [][2]string, err error) {
+	names, err := namesOf(ctx, db, m)
+	if err != nil {
+		return nil, dbError("open", "(schema)", err)
+	}
+	query, args := foreignKeys(db, m)
+	err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
+		var child, column, parent, action string
+		err := rows.Scan(&child, &column, &parent, &action)
+		if one := [2]string{names.of(child), names.of(parent)}; !slices.Contains(keys, one) {
+			keys = append(keys, one)
+		}
+		return err
+	}, db.Bind(query), args...)
+	return keys, dbError("open", "(schema)", err)
 }
 
 // ask asks the database what it is.
@@ -162,49 +274,69 @@ func ask(ctx context.Context, handle *sql.DB) (*sqldb.DB, error) {
 // Name returns the configured name.
 func (s *Store) Name() string { return s.cfg.Name }
 
-// Find locates the rows that lead to the person, in every table of the map.
+// Find locates the rows that lead to the person, and those that point to them, in
+// every table of the map. What leads there is asked again from what was found:
+// over rows of other tables, and identities, but no further than there is
+// anything new.
 func (s *Store) Find(ctx context.Context, scope datastore.Scope) ([]datastore.Row, error) {
-	found, err := s.locateAll(ctx, s.db, scope)
+	rows, err := s.FindAll(ctx, []datastore.Scope{scope})
+	for i := range rows {
+		rows[i].Person = ""
+	}
+	return rows, err
+}
+
+// FindAll is Find of several persons: one statement a table for all of them.
+func (s *Store) FindAll(ctx context.Context, scopes []datastore.Scope) ([]datastore.Row, error) {
+	seekers, err := s.resolve(ctx, scopes)
 	if err != nil {
 		return nil, err
 	}
-	var rows []datastore.Row
-	for _, l := range found {
-		if scope.Covers(l.row) {
-			rows = append(rows, l.row)
-		}
-	}
-	return rows, nil
+	found, err := s.find(ctx, s.db, seekers, s.preparing(), nil)
+	return visible(found, seekers), err
 }
 
-// Left counts rows that still hold what should be gone: by the keys found
-// before, by a fresh search, and key owners not yet destroyed.
+// Remaining counts rows that still hold what should be gone: by the keys found
+// before, by a fresh search, also of rows that name one that is gone, and key
+// owners not yet destroyed.
 func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []datastore.Row) (int, error) {
-	fresh, err := s.locateAll(ctx, s.db, scope)
+	seekers, err := s.resolve(ctx, []datastore.Scope{scope})
+	if err != nil {
+		return 0, err
+	}
+	there, err := s.byKey(ctx, scope, found)
+	if err != nil {
+		return 0, err
+	}
+	p := s.preparing()
+	fresh, err := s.find(ctx, s.db, seekers, p, s.goneOf(found, there))
 	if err != nil {
 		return 0, err
 	}
 	left := map[string]bool{}
 	for _, l := range fresh {
-		if scope.Covers(l.row) && !l.row.Clean {
-			left[l.row.Table+"\x00"+l.row.Key] = true
+		if l.covers(scope) && !l.row.Clean {
+			left[l.id()] = true
 		}
 	}
 	for _, row := range found {
-		t, ok := s.cfg.Map.Table(row.Table)
-		if !ok || row.Others || left[row.Table+"\x00"+row.Key] {
+		l := there[row.Table+"\x00"+row.Key]
+		if l == nil || row.Others || left[l.id()] {
 			continue
 		}
-		still, err := s.byKey(ctx, t, row.Key, scope)
-		if err != nil {
-			return 0, err
+		if err := s.judge(ctx, l, scope, p); err != nil {
+			return 0, dbError("left", row.Table, err)
 		}
-		if still {
-			left[row.Table+"\x00"+row.Key] = true
+		left[l.id()] = !l.row.Clean
+	}
+	n := 0
+	for _, is := range left {
+		if is {
+			n++
 		}
 	}
 	retired, err := s.retired(ctx, scope.Tenant)
-	return len(left) + len(retired), err
+	return n + len(retired), err
 }
 
 // Flush truncates SQLite's write-ahead log, which still holds the pages as

@@ -1,0 +1,506 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
+)
+
+// batch is how many values one statement compares a column with.
+const batch = 500
+
+// A seeker is a scope with what the application has searched for it.
+type seeker struct {
+	datastore.Scope
+	searched map[string][]string // keys of rows by table, of sealed columns
+}
+
+// A finding follows the edges of the map from persons to their rows, for several
+// persons of one tenant at once: each table is asked once, for what any of its
+// edges leads to, and again only where its rows lead to more of its own.
+type finding struct {
+	s        *Store
+	q        sqldb.Querier
+	tenant   string
+	seekers  []seeker
+	prepared *prepared
+	pools    map[string]*pool
+	asked    map[*way]int // how many values of its source a way has asked for
+	looked   map[*entity]bool // for what the application has searched
+	found    []*located
+	seen     map[string]*located
+}
+
+// A pool is what edges of one source ask for.
+type pool struct {
+	values []given
+	whose  map[string][]int
+}
+
+type given struct {
+	parts  []keyPart
+	text   string
+	scope  int
+	orphan bool
+}
+
+// errMixed says that the database took a value for one of several persons', and
+// nobody can tell whose: they are found one by one.
+var errMixed = errors.New("sqlstore: rows of several persons at once cannot be told apart")
+
+// find locates the rows of all seekers. gone are rows that are there no more: rows
+// that still name one of them count, too.
+func (s *Store) find(ctx context.Context, q sqldb.Querier, seekers []seeker, p *prepared, gone []*located) (all []*located, err error) {
+	byTenant := map[string][]int{}
+	var tenants []string
+	for i, k := range seekers {
+		if k.Tenant == "" || k.Person == "" {
+			return nil, privacy.ErrID
+		}
+		if byTenant[k.Tenant] == nil {
+			tenants = append(tenants, k.Tenant)
+		}
+		byTenant[k.Tenant] = append(byTenant[k.Tenant], i)
+	}
+	for _, tenant := range tenants {
+		group := byTenant[tenant]
+		found, err := s.findGroup(ctx, q, tenant, seekers, group, p, gone)
+		if errors.Is(err, errMixed) {
+			found = nil
+			for _, one := range group {
+				more, err := s.findGroup(ctx, q, tenant, seekers, []int{one}, p, gone)
+				if err != nil {
+					return nil, err
+				}
+				found = append(found, more...)
+			}
+			err = nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, seekers []seeker, group []int, p *prepared, gone []*located) ([]*located, error) {
+	f := &finding{s: s, q: q, tenant: tenant, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, seen: map[string]*located{}}
+	for i, at := range group {
+		k := seekers[at]
+		f.seekers = append(f.seekers, k)
+		f.give(persons, given{parts: []keyPart{{k.Person, k.Person}}, text: k.Person, scope: i})
+		for kind, values := range k.Identities {
+			for _, v := range values {
+				f.give(identities(kind), given{parts: []keyPart{{v, v}}, text: v, scope: i})
+			}
+		}
+	}
+	for _, l := range gone {
+		if i := slices.Index(group, l.scope); i >= 0 {
+			if err := f.gives(l, i, true); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := f.follow(ctx); err != nil {
+		return nil, err
+	}
+	if err := f.pointing(ctx); err != nil {
+		return nil, err
+	}
+	for _, l := range f.found {
+		l.scope = group[l.scope]
+	}
+	return f.found, nil
+}
+
+func (f *finding) give(source string, v given) {
+	p := f.pools[source]
+	if p == nil {
+		p = &pool{whose: map[string][]int{}}
+		f.pools[source] = p
+	}
+	if !slices.Contains(p.whose[v.text], v.scope) {
+		p.whose[v.text] = append(p.whose[v.text], v.scope)
+		p.values = append(p.values, v)
+	}
+}
+
+// gives hands what a row is named by to the edges of other tables.
+func (f *finding) gives(l *located, scope int, orphan bool) error {
+	for _, o := range l.e.outputs {
+		parts, ok, err := f.output(l, o)
+		if err != nil {
+			return dbError("find", l.e.Name, err)
+		}
+		if ok {
+			f.give(o.source, given{parts, textsOf(parts), scope, orphan})
+		}
+	}
+	return nil
+}
+
+// output is what the row gives; of a row of which only the key is known, its key.
+func (f *finding) output(l *located, o output) (parts []keyPart, ok bool, err error) {
+	if l.values == nil {
+		return l.key, slices.Equal(o.columns, l.e.Key), nil
+	}
+	return l.tuple(f.s, o.columns)
+}
+
+func textsOf(parts []keyPart) string {
+	texts := make([]string, len(parts))
+	for i, p := range parts {
+		texts[i] = p.text
+	}
+	return strings.Join(texts, "\x00")
+}
+
+// follow asks table by table until nothing new comes.
+func (f *finding) follow(ctx context.Context) error {
+	for more := true; more; {
+		more = false
+		for _, e := range f.s.entities {
+			found, err := f.visit(ctx, e)
+			if err != nil {
+				return err
+			}
+			more = more || found
+		}
+	}
+	return nil
+}
+
+// visit asks a table for the rows to which its edges lead by now.
+func (f *finding) visit(ctx context.Context, e *entity) (found bool, err error) {
+	questions := f.searched(e)
+	plain := len(questions)
+	add := func(at int, c condition) {
+		if at += plain; at < len(questions) {
+			questions[at] = either(questions[at], c)
+		} else {
+			questions = append(questions, c)
+		}
+	}
+	for i := range e.ways {
+		w := &e.ways[i]
+		for at, chunk := range chunks(f.unasked(w)) {
+			if c, ok := f.leads(e, w, chunk); ok {
+				add(at, c)
+			}
+		}
+	}
+	if e.Link != nil {
+		for at, chunk := range chunks(f.unasked(&e.linked)) {
+			var c condition
+			f.s.among(&c, f.s.at("l", e.Link.Table, e.Link.Person), ids(chunk))
+			add(at, c)
+		}
+	}
+	for _, c := range questions {
+		if !f.s.inTenant(&c, e, f.tenant) && e.Link != nil {
+			continue
+		}
+		rows, err := f.s.ask(ctx, f.q, e, c)
+		if err != nil {
+			return false, err
+		}
+		for _, l := range rows {
+			fresh, err := f.own(ctx, l)
+			if err != nil {
+				return false, err
+			}
+			found = found || fresh
+		}
+	}
+	return found, nil
+}
+
+// unasked are the values for which a way has not asked yet.
+func (f *finding) unasked(w *way) []given {
+	p := f.pools[w.source]
+	if p == nil || w.sealed {
+		return nil
+	}
+	fresh := p.values[f.asked[w]:]
+	f.asked[w] = len(p.values)
+	return fresh
+}
+
+func chunks(values []given) [][]given { return slices.Collect(slices.Chunk(values, batch)) }
+
+func ids(values []given) []string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = v.text
+	}
+	return texts
+}
+
+// leads is the condition that an edge leads to one of the values. One tenant's
+// database holds no persons and no identities of another.
+func (f *finding) leads(e *entity, w *way, values []given) (c condition, ok bool) {
+	s := f.s
+	switch {
+	case w.Table == "" && e.Tenant == "" && s.cfg.Map.Tenant != f.tenant:
+		return c, false
+	case w.Identity != "":
+		s.known(&c, w.fields[0], w.Identity, ids(values))
+	case w.Table == "":
+		s.among(&c, w.fields[0], ids(values))
+	case len(w.fields) == 1:
+		s.points(&c, w.fields[0], w.targets[0], first(values))
+	default:
+		var any []condition
+		for _, v := range values {
+			var each condition
+			for i := range w.fields {
+				s.points(&each, w.fields[i], w.targets[i], v.parts[i:i+1])
+			}
+			any = append(any, each)
+		}
+		c = either(any...)
+	}
+	for _, when := range w.When {
+		s.is(&c, s.at("t0", e.Name, when.Column), when.Is)
+	}
+	return c, true
+}
+
+func first(values []given) []keyPart {
+	parts := make([]keyPart, len(values))
+	for i, v := range values {
+		parts[i] = v.parts[0]
+	}
+	return parts
+}
+
+// searched are the rows that the application has found in sealed columns.
+func (f *finding) searched(e *entity) (questions []condition) {
+	if f.looked[e] || e.Tenant == "" && f.s.cfg.Map.Tenant != f.tenant {
+		return nil
+	}
+	for i, k := range f.seekers {
+		for chunk := range slices.Chunk(k.searched[e.Name], batch) {
+			c, err := f.s.named(e, chunk)
+			if err == nil {
+				c.scope = i + 1
+				questions = append(questions, c)
+			}
+		}
+	}
+	f.looked[e] = true
+	return questions
+}
+
+// own notes whose a row is, and what it leads to.
+func (f *finding) own(ctx context.Context, l *located) (fresh bool, err error) {
+	whose, err := f.whose(l)
+	if err != nil {
+		return false, err
+	}
+	for _, scope := range whose {
+		one := *l
+		one.scope = scope
+		id := fmt.Sprint(scope, " ", l.id())
+		if f.seen[id] != nil {
+			continue
+		}
+		if err := f.s.judge(ctx, &one, f.seekers[scope].Scope, f.prepared); err != nil {
+			return false, dbError("find", l.e.Name, err)
+		}
+		f.seen[id], f.found, fresh = &one, append(f.found, &one), true
+		if one.others {
+			continue // what hangs on the record is about the others, too
+		}
+		if err := f.gives(&one, scope, false); err != nil {
+			return false, err
+		}
+	}
+	return fresh, nil
+}
+
+// whose are the seekers to whom a row leads. What the database took for equal
+// and bytes do not is compared without regard to case.
+func (f *finding) whose(l *located) (scopes []int, err error) {
+	if l.asked > 0 {
+		return []int{l.asked - 1}, nil
+	}
+	if len(f.seekers) == 1 {
+		return []int{0}, nil
+	}
+	if l.e.Link != nil {
+		linked, _ := l.get(linkedRead)
+		text, err := f.s.at("", l.e.Link.Table, l.e.Link.Person).spelled(linked)
+		return f.pools[persons].whose[text], err
+	}
+	for i := range l.e.ways {
+		more, err := f.over(l, &l.e.ways[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, scope := range more {
+			if !slices.Contains(scopes, scope) {
+				scopes = append(scopes, scope)
+			}
+		}
+	}
+	if len(scopes) == 0 {
+		return nil, errMixed
+	}
+	return scopes, nil
+}
+
+// over are the seekers to whom one way leads from the row.
+func (f *finding) over(l *located, w *way) (scopes []int, err error) {
+	p := f.pools[w.source]
+	if p == nil || w.sealed {
+		return nil, nil
+	}
+	for _, when := range w.When {
+		parts, ok, err := l.tuple(f.s, []string{when.Column})
+		if err != nil || !ok || parts[0].text != when.Is {
+			return nil, err
+		}
+	}
+	parts, ok, err := l.tuple(f.s, w.Columns)
+	if err != nil || !ok {
+		return nil, err
+	}
+	text := textsOf(parts)
+	if exact := p.whose[text]; len(exact) > 0 || w.Names() {
+		return exact, nil
+	}
+	for known, whose := range p.whose {
+		if strings.EqualFold(strings.TrimRight(known, " "), strings.TrimRight(text, " ")) {
+			scopes = append(scopes, whose...)
+		}
+	}
+	return scopes, nil
+}
+
+// pointing finds the rows of others that point to a person, or to a row that does
+// not stay as it is.
+func (f *finding) pointing(ctx context.Context) error {
+	targets := map[string][]given{}
+	for _, l := range f.found {
+		if l.row.Class != datastore.Kept && !l.others && f.seekers[l.scope].Covers(l.row) {
+			for _, o := range l.e.outputs {
+				parts, ok, err := l.tuple(f.s, o.columns)
+				if err != nil {
+					return dbError("find", l.e.Name, err)
+				}
+				if ok {
+					targets[o.source] = append(targets[o.source], given{parts, textsOf(parts), l.scope, false})
+				}
+			}
+		}
+	}
+	for source, p := range f.pools {
+		if !strings.HasPrefix(source, "rows ") {
+			targets[source] = p.values
+			continue
+		}
+		for _, v := range p.values {
+			if v.orphan {
+				targets[source] = append(targets[source], v)
+			}
+		}
+	}
+	for _, e := range f.s.entities {
+		for i := range e.cuts {
+			if err := f.cut(ctx, e, &e.cuts[i], targets[e.cuts[i].source]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (f *finding) cut(ctx context.Context, e *entity, w *way, values []given) error {
+	for _, chunk := range chunks(values) {
+		c, ok := f.leads(e, w, chunk)
+		if !ok {
+			continue
+		}
+		f.s.inTenant(&c, e, f.tenant)
+		rows, err := f.s.ask(ctx, f.q, e, c)
+		if err != nil {
+			return err
+		}
+		for _, l := range rows {
+			scopes := []int{0}
+			if len(f.seekers) > 1 {
+				if scopes, err = f.over(l, w); err != nil {
+					return dbError("find", e.Name, err)
+				}
+				if len(scopes) == 0 {
+					return errMixed
+				}
+			}
+			for _, scope := range scopes {
+				one := *l
+				one.scope, one.cut, one.over = scope, w, w.Table != ""
+				if one.row.Class = datastore.Deleted; one.stays() {
+					one.row.Class, one.row.Others = datastore.Redacted, true
+				}
+				if own := f.seen[fmt.Sprint(scope, " ", l.id())]; own != nil {
+					own.row.Clean, one.hidden = false, true
+				}
+				f.found = append(f.found, &one)
+			}
+		}
+	}
+	return nil
+}
+
+// ask reads the rows of a table that a condition is true of; in a transaction it
+// locks them, so that nobody gives one to another person before it is erased.
+func (s *Store) ask(ctx context.Context, q sqldb.Querier, e *entity, c condition) (found []*located, err error) {
+	var columns []string
+	var args []any
+	for _, r := range e.reads {
+		columns, args = append(columns, r.sql), append(args, r.args...)
+	}
+	from := s.quote(e.Name) + " t0"
+	if j := e.Link; j != nil {
+		from += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", e.Name, e.Key[0])))
+	}
+	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(columns, ", "), from, c, s.order(e))
+	if _, erasing := q.(*sql.Tx); erasing && !s.sqlite() {
+		query += " FOR UPDATE"
+	}
+	values, pointers := make([]any, len(columns)), make([]any, len(columns))
+	for i := range values {
+		pointers[i] = &values[i]
+	}
+	err = sqldb.Each(ctx, q, func(rows *sql.Rows) error {
+		if err := rows.Scan(pointers...); err != nil {
+			return err
+		}
+		l, err := s.readRow(e, values)
+		if l != nil {
+			l.asked = c.scope
+		}
+		found = append(found, l)
+		return err
+	}, s.db.Bind(query), append(args, c.args...)...)
+	return found, dbError("find", e.Name, err)
+}
+
+// order is the order of a table's rows: by key.
+func (s *Store) order(e *entity) string {
+	names := make([]string, len(e.Key))
+	for i, k := range e.Key {
+		names[i] = "t0." + s.quote(k)
+	}
+	return strings.Join(names, ", ")
+}
