@@ -2,23 +2,145 @@ package privacy
 
 import (
 	"context"
-	"time"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
 
+	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/privacy/certificate"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
-// certify signs what became of a plan whose intent is entry n of the ledger.
-func (d *Desk) certify(ctx context.Context, p *Plan, o Outcome, n int64, unreadable time.Time, event string) (c *certificate.Certificate, salt []byte, err error) {
-	salt = certificate.NewSalt()
-	person, err := certificate.Commit(salt, p.Tenant, p.Person)
+// kindSalt is the kind of the digest that is a certificate's salt.
+const kindSalt = "certificate-salt"
+
+// certify makes the certificate, once, and takes the person out of every plan
+// in the database. Until the row is stored nothing has been told anybody.
+func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
+	root, salt, err := x.d.salt(ctx, x.plan.ID)
 	if err != nil {
-		return nil, nil, mute("naming the person on the certificate", err)
+		return Outcome{}, err
 	}
-	c, err = certificate.Sign(ctx, d.sign(), certificate.Statement{
-		Intent: n, Person: person, Records: records(p.Counts), NotCovered: o.NotCovered,
-		UnreadableLiveAt: unreadable, FinalAt: unreadable.Add(d.cfg.window()), AuditEvent: event,
+	person, err := certificate.Commit(salt, x.plan.Tenant, x.plan.Person)
+	if err != nil {
+		return Outcome{}, mute("naming the person on the certificate", err)
+	}
+	cert, err := certificate.Sign(ctx, x.d.sign(), certificate.Statement{
+		Intent: x.row.intent, Person: person, Records: records(o.Counts), NotCovered: o.NotCovered,
+		UnreadableLiveAt: o.Until, FinalAt: o.Until.Add(x.d.cfg.window()), AuditEvent: x.facts.Event,
 	})
-	return c, salt, mute("signing the certificate", err)
+	if err != nil {
+		return Outcome{}, mute("signing the certificate", err)
+	}
+	stay, err := json.Marshal(remains{
+		ApprovedBy: x.plan.ApprovedBy, By: x.plan.By, Counts: o.Counts, Digest: canon.FormatBytes(cert.Digest), Event: x.facts.Event, Noted: x.facts.Noted,
+		NotCovered: o.NotCovered, Reason: x.plan.Reason, SaltRoot: root,
+	})
+	if err != nil {
+		return Outcome{}, mute("encoding the outcome", err)
+	}
+	others, err := x.d.plansOf(ctx, x.plan)
+	if err != nil {
+		return Outcome{}, err
+	}
+	err = x.change(ctx, func(tx *sql.Tx, row *planRow) error {
+		for _, id := range others {
+			if err := x.d.scrub(ctx, tx, id, stateCancelled, nil, nil); err != nil {
+				return err
+			}
+		}
+		row.state, row.body, row.approval, row.erased = stateCertified, nil, nil, x.row.erased
+		row.outcome, row.certificate = stay, cert.Envelope
+		if err := x.d.storePlan(ctx, tx, row); err != nil {
+			return err
+		}
+		return x.d.suppress(ctx, tx, x.plan.Tenant, x.facts.Known)
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	return x.close(ctx)
+}
+
+// close tells the ledger that the erasure is done, forgets the note, and raises
+// the mark. A call that comes to a certified plan begins here.
+func (x *execution) close(ctx context.Context) (Outcome, error) {
+	r, err := x.row.stays()
+	if err != nil {
+		return Outcome{}, err
+	}
+	err = x.change(ctx, func(tx *sql.Tx, row *planRow) error {
+		m, _, err := x.d.markIn(ctx, tx)
+		if err != nil {
+			return err
+		}
+		x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+			if err := x.d.behind(ctx, tx, s, m, row.id); err != nil {
+				return nil, err
+			}
+			if s.Status(row.id) == erasurelog.Finished {
+				return nil, nil
+			}
+			e, ok := follow(s, erasurelog.Done, row.id)
+			if !ok {
+				return nil, erasurelog.ErrAbsent
+			}
+			e.Cert = r.Digest
+			return e, nil
+		})
+		if err != nil {
+			return err
+		}
+		if r.Noted {
+			if err := x.d.forget(ctx, row.id); err != nil {
+				return err
+			}
+		}
+		row.state = stateDone
+		if err := x.d.storePlan(ctx, tx, row); err != nil {
+			return err
+		}
+		if err := x.d.settle(ctx, tx, x.ledger); err != nil {
+			return err
+		}
+		if err := x.d.recordAs(ctx, tx, r.Event, row.tenant, "privacy.erase.done", planAttr(row.id), slog.String("digest", r.Digest)); err != nil {
+			return err
+		}
+		return x.d.recordHead(ctx, tx, x.ledger.Head(), row.tenant, "privacy.ledger", planAttr(row.id))
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	x.d.observe(ctx, "privacy.erased", 1)
+	return x.answer(ctx)
+}
+
+// salt draws the salt of a plan's certificate from the newest ledger root, so
+// that no crash loses it. Whoever has the root can tell from the ledger, too,
+// whom an entry names.
+func (d *Desk) salt(ctx context.Context, plan string) (root uint32, salt []byte, err error) {
+	root, text, err := d.cfg.Ledger.Digest(ctx, kindSalt, "", []byte(plan))
+	if err != nil {
+		return 0, nil, err
+	}
+	salt, err = canon.ParseBytes(text)
+	return root, salt, mute("drawing a salt", err)
+}
+
+// saltUnder draws it again; nil where the root is gone.
+func (d *Desk) saltUnder(ctx context.Context, plan string, root uint32) ([]byte, error) {
+	keys, err := d.cfg.Ledger.Keys(ctx, kindSalt, "", []byte(plan))
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if text, ok := strings.CutPrefix(key, fmt.Sprint(root)+"/"); ok {
+			return canon.ParseBytes(text)
+		}
+	}
+	return nil, nil
 }
 
 func records(counts []Count) []certificate.Records {

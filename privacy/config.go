@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -29,8 +30,12 @@ type Config struct {
 	DB *sql.DB
 	// Ledger is the erasure ledger, kept outside of what backups of DB cover. Required.
 	Ledger *erasurelog.Log
-	// Stores are erased in this order: the database before the person keys, so
-	// that joint records can still be opened while they are redacted. Required.
+	// Database is the store over DB; nil: a sqlstore over DB and Map. It erases
+	// first, in one transaction.
+	Database datastore.Transactional
+	// Stores are the others, in the order in which they erase: person keys last, so
+	// that the others still open what they hold. They find the person by id and
+	// by Scope.Identities, which were read before the database erased.
 	Stores []datastore.Store
 	// Sign signs certificates; an Ed25519 key (a KMS fits). Required.
 	Sign crypto.Signer
@@ -63,24 +68,28 @@ type Config struct {
 	// NotCovered lists, for certificates, what no store reaches: server logs,
 	// replicas, mail already sent.
 	NotCovered []string
-	// Delay lies between plan and execution. 0 means 24 hours; negative: none.
+	// Delay lies between plan and execution. 0 means 24 hours; [None]: none.
 	Delay time.Duration
+	// ApprovalLife is how long an approval is good, until the erasure begins. 0
+	// means 30 days; [None]: for ever.
+	ApprovalLife time.Duration
 	// Lease is how long another process may use a key it has cached. 0 means
-	// 5 seconds; negative: no process caches.
+	// 5 seconds; [None]: no process caches.
 	Lease time.Duration
-	// Window is the longest life of a key copy, with the delay of the KMS. 0 means 7 days.
+	// Window is the longest life of a key copy, with the delay of the KMS. 0 means 7 days; [None]: no
+	// copies.
 	Window time.Duration
 	// Grace is how long an unreachable ledger is only a warning at boot. 0
-	// means 24 hours; negative: never.
+	// means 24 hours; [None]: never.
 	Grace time.Duration
 	// ReplayEvery is how often [Desk.Run] replays: within so long a table that was
-	// brought back beside the rest is found. 0 means 24 hours; negative: never.
+	// brought back beside the rest is found. 0 means 24 hours; [None]: never.
 	ReplayEvery time.Duration
 	// Highest are the highest numbers that others of the application know to have
 	// been given out, by schema.table.column: the key store, the audit trail. The
 	// gate stays shut while a counter is behind one; nil: the ledger's alone.
 	Highest func(ctx context.Context) (map[string]int64, error)
-	// PerDay caps the erasures begun in 24 hours. 0 means 100; negative: no cap.
+	// PerDay caps the erasures begun in 24 hours. 0 means 100; [None]: no cap.
 	PerDay int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -146,8 +155,6 @@ func (c *Config) validate() error {
 		return bad("DB is missing")
 	case c.Ledger == nil:
 		return bad("Ledger is missing")
-	case len(c.Stores) == 0:
-		return bad("no Stores")
 	case c.Sign == nil:
 		return bad("Sign is missing")
 	}
@@ -157,7 +164,7 @@ func (c *Config) validate() error {
 	if err := c.Map.Validate(); err != nil {
 		return err
 	}
-	names := map[string]bool{}
+	names := map[string]bool{c.databaseName(): true}
 	for _, s := range c.Stores {
 		if s == nil {
 			return bad("one of Stores is nil")
@@ -180,18 +187,12 @@ func (c *Config) validate() error {
 }
 
 // mayDestroyKeys reports whether a store can be the one that destroys the keys
-// of persons: a [Func] says so, and of stores that are none one has the rows.
+// of persons: a [datastore.Func] says so, another one may.
 func (c *Config) mayDestroyKeys() bool {
-	unknown := 0
-	for _, s := range c.Stores {
-		switch f, ok := datastore.AsFunc(s); {
-		case !ok:
-			unknown++
-		case f.Class == datastore.Shredded:
-			return true
-		}
-	}
-	return unknown > 1
+	return slices.ContainsFunc(c.Stores, func(s datastore.Store) bool {
+		f, ok := datastore.AsFunc(s)
+		return !ok || f.Class == datastore.Shredded
+	})
 }
 
 func (c *Config) needsOpen() bool {
@@ -205,27 +206,37 @@ func (c *Config) needsOpen() bool {
 	return false
 }
 
-// orDefault reads a duration whose zero means a default and whose negatives
-// mean none.
-func orDefault(d, standard time.Duration) time.Duration {
+// None is what durations and caps of a [Config] are where there is none: their
+// zero is the documented default.
+const None = -1
+
+// orDefault reads a duration or a cap; 0 is none.
+func orDefault[T ~int | ~int64](set, standard T) T {
 	switch {
-	case d == 0:
+	case set == 0:
 		return standard
-	case d < 0:
+	case set < 0:
 		return 0
 	}
-	return d
+	return set
 }
 
-func (c *Config) delay() time.Duration       { return orDefault(c.Delay, 24*time.Hour) }
-func (c *Config) lease() time.Duration       { return orDefault(c.Lease, 5*time.Second) }
-func (c *Config) window() time.Duration      { return orDefault(c.Window, 7*24*time.Hour) }
-func (c *Config) grace() time.Duration       { return orDefault(c.Grace, 24*time.Hour) }
-func (c *Config) replayEvery() time.Duration { return orDefault(c.ReplayEvery, 24*time.Hour) }
+func (c *Config) delay() time.Duration        { return orDefault(c.Delay, 24*time.Hour) }
+func (c *Config) approvalLife() time.Duration { return orDefault(c.ApprovalLife, 30*24*time.Hour) }
+func (c *Config) lease() time.Duration        { return orDefault(c.Lease, 5*time.Second) }
+func (c *Config) window() time.Duration       { return orDefault(c.Window, 7*24*time.Hour) }
+func (c *Config) grace() time.Duration        { return orDefault(c.Grace, 24*time.Hour) }
+func (c *Config) replayEvery() time.Duration  { return orDefault(c.ReplayEvery, 24*time.Hour) }
+func (c *Config) perDay() int                 { return orDefault(c.PerDay, 100) }
 
-func (c *Config) perDay() int {
-	if c.PerDay == 0 {
-		return 100
+// databaseName is the name of the store over DB.
+func (c *Config) databaseName() string {
+	if c.Database == nil {
+		return "database"
 	}
-	return c.PerDay
+	return c.Database.Name()
+}
+
+func (c *Config) open(context.Context) (datastore.Transactional, error) {
+	return nil, fmt.Errorf("%w: Database is missing", ErrConfig)
 }

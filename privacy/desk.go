@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -24,9 +23,12 @@ import (
 type Desk struct {
 	cfg       Config
 	db        *sqldb.DB
-	sign      func() crypto.Signer // behind a func, where formatting a Desk does not reach it
-	executing sync.Mutex           // one Execute or Replay at a time in this process
-	replaying chan struct{}        // whoever has it replays
+	database  datastore.Transactional // the store over db
+	sign      func() crypto.Signer    // behind a func, where formatting a Desk does not reach it
+	turns     turns
+	hanging   hanging
+	checked   mapCheck
+	replaying chan struct{} // whoever has it replays
 	looked    lookedAt
 }
 
@@ -42,7 +44,7 @@ var (
 // out, because drivers quote values. Unwrap gives the cause.
 type StoreError struct {
 	Store string
-	Op    string // find, export, erase, left, missing, flush, people
+	Op    string // find, export, rehearse, tops, erase, remaining, missing, flush, people
 	Err   error
 }
 
@@ -97,10 +99,16 @@ func Open(ctx context.Context, cfg Config) (*Desk, error) {
 	if err := schema().Check(ctx, db); err != nil {
 		return nil, err
 	}
+	database := cfg.Database
+	if database == nil {
+		if database, err = cfg.open(ctx); err != nil {
+			return nil, err
+		}
+	}
 	cfg.Stores = slices.Clone(cfg.Stores)
 	key := cfg.Sign
-	cfg.Sign = nil
-	return &Desk{cfg: cfg, db: db, sign: func() crypto.Signer { return key }, replaying: make(chan struct{}, 1)}, nil
+	cfg.Sign, cfg.Database = nil, nil
+	return &Desk{cfg: cfg, db: db, database: database, sign: func() crypto.Signer { return key }, replaying: make(chan struct{}, 1)}, nil
 }
 
 // Format prints the type only, whatever the verb: a desk holds a signing key.
@@ -168,13 +176,16 @@ func samePrincipal(a, b string) bool { return strings.EqualFold(a, b) }
 
 // persons returns the person and everyone merged into it.
 func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, error) {
-	persons := []string{person}
-	if d.cfg.Aliases == nil {
-		return persons, nil
-	}
-	aliases, err := d.cfg.Aliases(ctx, tenant, person)
-	if err != nil {
-		return nil, mute("asking for aliases", err)
+	persons, aliases := []string{person}, []string(nil)
+	for _, ask := range []func(context.Context, string, string) ([]string, error){d.cfg.Aliases, d.merged()} {
+		if ask == nil {
+			continue
+		}
+		more, err := ask(ctx, tenant, person)
+		if err != nil {
+			return nil, mute("asking for aliases", err)
+		}
+		aliases = append(aliases, more...)
 	}
 	if err := validPerson(aliases...); err != nil {
 		return nil, err
@@ -188,6 +199,16 @@ func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, er
 	return persons, nil
 }
 
+// merged asks the database whom it has merged; nil where it knows no such thing.
+func (d *Desk) merged() func(context.Context, string, string) ([]string, error) {
+	if knows, ok := d.database.(interface {
+		Aliases(ctx context.Context, tenant, person string) ([]string, error)
+	}); ok {
+		return knows.Aliases
+	}
+	return nil
+}
+
 // Find locates everything about the person and those merged into it, in every
 // store: keys and what an erasure would do, never values.
 func (d *Desk) Find(ctx context.Context, tenant, person string) ([]datastore.Row, error) {
@@ -198,25 +219,86 @@ func (d *Desk) Find(ctx context.Context, tenant, person string) ([]datastore.Row
 	if err != nil {
 		return nil, err
 	}
-	return d.find(ctx, datastore.Scope{Tenant: tenant, Now: d.now()}, persons)
+	scope := datastore.Scope{Tenant: tenant, Now: d.now()}
+	if scope.Identities, err = d.identities(ctx, scope, persons); err != nil {
+		return nil, err
+	}
+	return d.find(ctx, scope, persons)
 }
 
 func (d *Desk) find(ctx context.Context, scope datastore.Scope, persons []string) ([]datastore.Row, error) {
 	var all []datastore.Row
-	for _, store := range d.cfg.Stores {
-		for _, person := range persons {
-			scope.Person = person
-			rows, err := store.Find(ctx, scope)
-			if err != nil {
-				return nil, &StoreError{store.Name(), "find", err}
-			}
-			for _, r := range rows {
-				r.Store = store.Name()
-				all = append(all, r)
-			}
+	for _, store := range d.stores() {
+		scope := scope
+		if store == datastore.Store(d.database) {
+			scope.Identities = nil // which it knows itself
 		}
+		rows, err := d.findIn(ctx, store, scope, persons)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
 	}
 	return all, nil
+}
+
+func (d *Desk) findIn(ctx context.Context, store datastore.Store, scope datastore.Scope, persons []string) ([]datastore.Row, error) {
+	var all []datastore.Row
+	for _, person := range persons {
+		scope := scope
+		scope.Person = person
+		rows, err := ask(ctx, d, store.Name(), "find", about(scope.Tenant, person), func(ctx context.Context) ([]datastore.Row, error) {
+			return store.Find(ctx, scope)
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, stored(rows, store.Name())...)
+	}
+	return all, nil
+}
+
+// stored names the store in its rows.
+func stored(rows []datastore.Row, store string) []datastore.Row {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].Store = store
+	}
+	return rows
+}
+
+// rowsOf are those of the rows that stand in a store.
+func rowsOf(rows []datastore.Row, store datastore.Store) (own []datastore.Row) {
+	for _, r := range rows {
+		if r.Store == store.Name() {
+			own = append(own, r)
+		}
+	}
+	return own
+}
+
+// each is the scope for each of the persons.
+func each(scope datastore.Scope, persons []string) []datastore.Scope {
+	scopes := make([]datastore.Scope, len(persons))
+	for i, person := range persons {
+		scope.Person = person
+		scopes[i] = scope
+	}
+	return scopes
+}
+
+// stores are all, in the order in which they erase.
+func (d *Desk) stores() []datastore.Store {
+	return append([]datastore.Store{d.database}, d.cfg.Stores...)
+}
+
+// tops are the numbers that the database has given out as keys.
+func (d *Desk) tops(ctx context.Context, p *Plan) (map[string]int64, error) {
+	numbered, ok := d.database.(datastore.Numbered)
+	if !ok {
+		return nil, nil
+	}
+	return ask(ctx, d, d.database.Name(), "tops", about(p.Tenant, p.Person), numbered.Tops)
 }
 
 // Count says how many records of one table have one fate.

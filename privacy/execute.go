@@ -1,20 +1,13 @@
 package privacy
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
-	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
-	"github.com/google/uuid"
-
-	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // State says how far an erasure is.
@@ -25,14 +18,15 @@ const (
 	Done    State = "done"    // erased, read back, lease over, certified
 	Partial State = "partial" // something is left, or gone that should stay: see Stores, and execute again
 	Waiting State = "waiting" // nothing is known to be left; execute again at Until
+	Held    State = "held"    // a legal hold keeps the person from being erased; execute again when it is lifted or over, at Until where that is known
 )
 
 // StoreOutcome is what one store answered.
 type StoreOutcome struct {
-	Store   string          `json:"store"`
-	Left    int             `json:"left"`              // found by keys or by a fresh search after erasing
-	Missing []datastore.Row `json:"missing,omitempty"` // should have been kept and are gone: bring them back and execute again, or plan anew
-	Err     error           `json:"-"`                 // *StoreError, nil where the store answered
+	Store     string          `json:"store"`
+	Remaining int             `json:"remaining"`         // found by keys or by a fresh search after erasing
+	Missing   []datastore.Row `json:"missing,omitempty"` // should have been kept and are gone: bring them back and execute again
+	Err       error           `json:"-"`                 // *StoreError, nil where the store answered
 }
 
 // Outcome is what became of an execution.
@@ -40,411 +34,179 @@ type Outcome struct {
 	State       State
 	Plan        string
 	Stores      []StoreOutcome
-	Counts      []Count   // as planned: classes under their true names
-	Until       time.Time // when Waiting: not to be executed again before
+	Counts      []Count   // what was erased, as far as it was: classes under their true names
+	Until       time.Time // when Waiting or Held: not to be executed again before; zero where nobody knows
 	Certificate []byte    // DSSE envelope, once Done
-	Salt        []byte    // opens the certificate's subject; given once, to be handed to the person, kept by nobody
+	Salt        []byte    // opens the certificate's subject, to be handed to the person with it
 	NotCovered  []string
 }
 
+// errMoved says that another process has changed the plan row meanwhile.
+var errMoved = errors.New("privacy: another process has gone on with this plan")
+
 // execution carries one Execute from step to step.
 type execution struct {
-	d       *Desk
-	row     planRow
-	plan    *Plan
-	ledger  *erasurelog.State
-	outcome Outcome
+	d      *Desk
+	row    planRow
+	plan   *Plan
+	ledger *erasurelog.State
+	facts  facts
+
+	identities map[string][]string // what the person was known by, where a store may ask
+	others     []datastore.Row     // found in the other stores before the database erased
+	failed     map[string]error    // by store
+	stores     []StoreOutcome
 }
 
-// Execute carries out an approved plan: the intent goes to the ledger first,
-// then every store erases and is read back; after the lease it is certified.
-// It may be called again after any interruption, until the outcome is Done;
-// afterwards it answers the same certificate (without salt).
+// Execute carries out an approved plan. One transaction of the database finds
+// anew, erases, checks that nothing is left and that what stays is there, writes
+// the intent to the ledger, and commits. Then the other stores erase, everything
+// is read back, and after the lease it is certified, once.
 //
-// A Partial or Waiting outcome comes with a nil error. An error means that
-// this call did not get through; the next one continues.
+// It may be called again after any interruption, until the outcome is Done;
+// afterwards it answers the same certificate. A Partial, Waiting or Held
+// outcome comes with a nil error. An error means that this call did not get
+// through: before the intent nothing has happened anywhere, after it the next
+// call continues.
+//
+// A call returns when its context ends, also where a store does not.
 func (d *Desk) Execute(ctx context.Context, planID string) (Outcome, error) {
-	d.executing.Lock()
-	defer d.executing.Unlock()
-	row, err := d.loadPlan(ctx, planID)
+	for tries := 0; ; tries++ {
+		o, err := d.execute(ctx, planID)
+		if !errors.Is(err, errMoved) || tries == 3 {
+			return o, err
+		}
+	}
+}
+
+func (d *Desk) execute(ctx context.Context, planID string) (Outcome, error) {
+	row, err := d.loadPlan(ctx, d.db, planID)
 	if err != nil {
 		return Outcome{}, err
 	}
+	if len(row.body) > 0 {
+		p, err := d.open(row)
+		if err != nil {
+			return Outcome{}, err
+		}
+		release, err := d.turns.take(ctx, d.aboutAll(p)...)
+		if err != nil {
+			return Outcome{}, err
+		}
+		defer release()
+		if row, err = d.loadPlan(ctx, d.db, planID); err != nil {
+			return Outcome{}, err
+		}
+	}
+	x := &execution{d: d, row: row, failed: map[string]error{}}
 	switch row.state {
+	case stateCertified:
+		return x.close(ctx)
 	case stateDone:
-		return d.doneOutcome(row)
+		return x.answer(ctx)
 	case stateCancelled:
 		return Outcome{}, ErrCancelled
+	case stateVoid:
+		return Outcome{}, ErrVoided
 	}
-	x := &execution{d: d, row: row}
-	if x.plan, err = d.open(ctx, row); err != nil {
+	return x.carryOut(ctx)
+}
+
+func (d *Desk) aboutAll(p *Plan) []string {
+	var keys []string
+	for _, person := range p.persons() {
+		keys = append(keys, about(p.Tenant, person))
+	}
+	return keys
+}
+
+func (x *execution) carryOut(ctx context.Context) (o Outcome, err error) {
+	if x.plan, err = x.d.open(x.row); err != nil {
 		return Outcome{}, err
 	}
-	switch {
-	case x.plan.ApprovedBy == "":
-		return Outcome{}, ErrNotApproved
-	case d.now().Before(x.plan.NotBefore):
-		return Outcome{}, ErrTooEarly
-	}
-	if err := d.allow(ctx, "privacy.execute", x.plan.Person); err != nil {
+	if x.facts, err = x.row.facts(); err != nil {
 		return Outcome{}, err
 	}
-	x.outcome = Outcome{Plan: planID, Counts: x.plan.Counts, NotCovered: append(d.notCovered(x.plan.Counts), x.unshown()...)}
-	if err := x.intend(ctx); err != nil {
+	if stop, err := x.permitted(ctx); stop != nil || err != nil {
+		return deref(stop), err
+	}
+	if err := x.eraseDatabase(ctx); err != nil {
 		return Outcome{}, err
 	}
-	if err := x.erase(ctx); err != nil {
+	if err := x.eraseOthers(ctx); err != nil {
+		return Outcome{}, err
+	}
+	if err := x.readBack(ctx); err != nil {
 		return Outcome{}, err
 	}
 	return x.conclude(ctx)
 }
 
-// doneOutcome answers for a plan that is done. After the restore of an older
-// database the ledger knows that it is; counts and certificate are not here.
-func (d *Desk) doneOutcome(row planRow) (Outcome, error) {
-	var p Plan
-	err := row.stays(&p)
-	return Outcome{State: Done, Plan: row.id, Counts: p.Counts, Certificate: row.certificate, NotCovered: d.notCovered(p.Counts)}, err
+func deref(o *Outcome) Outcome {
+	if o == nil {
+		return Outcome{}
+	}
+	return *o
 }
 
-// intend writes the intent, unless an earlier call did.
-func (x *execution) intend(ctx context.Context) error {
-	m, _, err := x.d.loadMark(ctx)
+// permitted asks whether the plan may be carried out now; an outcome says that
+// it may not, or not any more.
+func (x *execution) permitted(ctx context.Context) (*Outcome, error) {
+	m, _, err := x.d.markIn(ctx, x.d.db)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	begun := func(s *erasurelog.State) bool { return s.Status(x.plan.ID) != erasurelog.Unknown }
-	x.ledger, err = x.d.cfg.Ledger.Read(ctx, m.kept()...)
-	if err != nil {
-		return err
+	if x.ledger, err = x.d.cfg.Ledger.Read(ctx, m.kept()...); err != nil {
+		return nil, err
 	}
-	if !begun(x.ledger) {
-		if err := x.unchanged(ctx); err != nil {
-			return err
-		}
-	}
-	now := x.d.now()
-	x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
-		if err := x.d.behind(ctx, s, m, x.plan.ID); err != nil || begun(s) {
-			return nil, err
-		}
-		if row, err := x.d.loadPlan(ctx, x.plan.ID); err != nil || row.state == stateCancelled {
-			return nil, cmp.Or(err, ErrCancelled)
-		}
-		if err := x.d.capped(s); err != nil {
-			return nil, err
-		}
-		return x.intent(ctx, now)
-	})
-	if err != nil {
-		return err
-	}
-	return x.d.recorded(ctx, []string{x.plan.Tenant}, func(tx *sql.Tx) error {
-		n, err := x.d.exec(ctx, tx, "storing the plan's state", `UPDATE crmguard_privacy_plan SET state = ?, changed = ? WHERE id = ? AND state = ?`,
-			stateRunning, x.d.now().UnixMicro(), x.plan.ID, stateApproved)
-		// The mark follows once the stores have erased: a snapshot taken before
-		// that must be found behind the ledger.
-		if err != nil || n == 0 {
-			return err // running already
-		}
-		return x.d.recordHead(ctx, tx, x.ledger.Head(), x.plan.Tenant, "privacy.erase.begin", planAttr(x.plan.ID))
-	})
-}
-
-func (x *execution) persons() []string { return append([]string{x.plan.Person}, x.plan.Aliases...) }
-
-func (x *execution) scope() datastore.Scope {
-	return datastore.Scope{Tenant: x.plan.Tenant, Now: x.d.now()}
-}
-
-// unchanged compares the plan with a fresh search.
-func (x *execution) unchanged(ctx context.Context) error {
-	persons, err := x.d.persons(ctx, x.plan.Tenant, x.plan.Person)
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(persons, x.persons()) {
-		return ErrPlanChanged
-	}
-	rows, err := x.d.find(ctx, x.scope(), persons)
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(content(rows), content(x.plan.rows)) {
-		return ErrPlanChanged
-	}
-	return nil
-}
-
-// capped refuses more intents in 24 hours than allowed.
-func (d *Desk) capped(s *erasurelog.State) error {
-	limit := d.cfg.perDay()
-	day := d.now().Add(-24 * time.Hour).Add(time.Microsecond)
-	if limit >= 0 && s.IntentsSince(day) >= limit {
-		return ErrTooMany
-	}
-	return nil
-}
-
-// intent is the entry that begins the erasure: digests under the newest root.
-// It names rows that a replay could not date: joint ones and those without an
-// earlier creation time.
-func (x *execution) intent(ctx context.Context, now time.Time) (*erasurelog.Entry, error) {
-	e := &erasurelog.Entry{Op: erasurelog.Intent, Plan: x.plan.ID}
-	tenant := x.plan.Tenant
-	var err error
-	digest := func(kind string, id []byte) string {
-		if err != nil {
-			return ""
-		}
-		var text string
-		e.Root, text, err = x.d.cfg.Ledger.Digest(ctx, kind, tenant, id)
-		return text
-	}
-	e.Tenant = digest(erasurelog.KindTenant, []byte(tenant))
-	e.Person = digest(erasurelog.KindPerson, []byte(x.plan.Person))
-	for _, alias := range x.plan.Aliases {
-		e.Aliases = append(e.Aliases, digest(erasurelog.KindPerson, []byte(alias)))
-	}
-	for _, r := range x.plan.rows {
-		if r.Key != "" && (r.Others || r.Created.IsZero() || !r.Created.Before(now)) {
-			e.Refs = append(e.Refs, digest(erasurelog.KindRef, erasurelog.RowID(r.Table, r.Key)))
-		}
-	}
-	return e, err
-}
-
-// follow is an entry about the same person and plan as the intent.
-func (x *execution) follow(op erasurelog.Op, cert string) *erasurelog.Entry {
-	for _, e := range x.ledger.Plan(x.plan.ID) {
-		if e.Op == erasurelog.Intent {
-			return &erasurelog.Entry{Op: op, Plan: e.Plan, Person: e.Person, Tenant: e.Tenant, Root: e.Root, Cert: cert}
-		}
-	}
-	return &erasurelog.Entry{Op: op, Plan: x.plan.ID, Cert: cert}
-}
-
-// erase asks every store to erase, then reads every store back.
-func (x *execution) erase(ctx context.Context) error {
-	failed := x.d.eraseAll(ctx, x.scope(), x.persons(), x.plan.rows)
-	for _, store := range x.d.cfg.Stores {
-		o := StoreOutcome{Store: store.Name(), Err: failed[store.Name()]}
-		var left, kept error
-		o.Left, left = x.d.left(ctx, store, x.scope(), x.persons(), x.plan.rows)
-		o.Missing, kept = x.missing(ctx, store)
-		o.Err = cmp.Or(o.Err, left, kept)
-		x.outcome.Stores = append(x.outcome.Stores, o)
-	}
-	return ctx.Err()
-}
-
-// eraseAll erases the persons in every store and flushes it. One store that
-// fails does not keep the others from erasing.
-func (d *Desk) eraseAll(ctx context.Context, scope datastore.Scope, persons []string, found []datastore.Row) map[string]error {
-	failed := map[string]error{}
-	for _, store := range d.cfg.Stores {
-		own := rowsOf(found, store)
-		for _, person := range persons {
-			scope.Person = person
-			if err := store.Erase(ctx, scope, own); err != nil {
-				failed[store.Name()] = &StoreError{store.Name(), "erase", err}
-			}
-		}
-		if f, ok := store.(datastore.Flusher); ok && failed[store.Name()] == nil {
-			if err := f.Flush(ctx); err != nil {
-				failed[store.Name()] = &StoreError{store.Name(), "flush", err}
-			}
-		}
-	}
-	return failed
-}
-
-// rowsOf are those of the rows that stand in a store.
-func rowsOf(rows []datastore.Row, store datastore.Store) (own []datastore.Row) {
-	for _, r := range rows {
-		if r.Store == store.Name() {
-			own = append(own, r)
-		}
-	}
-	return own
-}
-
-// left reads one store back, by the keys found before and by a fresh search.
-func (d *Desk) left(ctx context.Context, store datastore.Store, scope datastore.Scope, persons []string, found []datastore.Row) (int, error) {
-	own := rowsOf(found, store)
-	total := 0
-	for i, person := range persons {
-		scope.Person = person
-		if i > 0 {
-			own = nil // the keys are asked for once
-		}
-		n, err := store.Remaining(ctx, scope, own)
-		if err != nil {
-			return total, &StoreError{store.Name(), "left", err}
-		}
-		total += n
-	}
-	return total, nil
-}
-
-// conclude decides between Partial, Waiting and Done.
-func (x *execution) conclude(ctx context.Context) (Outcome, error) {
-	later := false
-	for _, s := range x.outcome.Stores {
+	switch x.ledger.Status(x.plan.ID) {
+	case erasurelog.Unknown:
 		switch {
-		case s.Left > 0, len(s.Missing) > 0, s.Err != nil && !errors.Is(s.Err, datastore.ErrLater):
-			return x.partial(ctx)
-		case s.Err != nil:
-			later = true
+		case x.plan.ApprovedBy == "":
+			return nil, ErrNotApproved
+		case x.d.expired(x.plan):
+			return nil, ErrExpired
+		case x.d.now().Before(x.plan.NotBefore):
+			return nil, ErrTooEarly
 		}
+	case erasurelog.Finished:
+		return x.finished(ctx, m)
+	case erasurelog.Withdrawn:
+		return nil, ErrVoided
 	}
-	if !later && !x.row.erased.Valid {
-		x.row.erased = sql.NullInt64{Int64: x.d.now().UnixMicro(), Valid: true}
+	if err := x.d.allow(ctx, "privacy.execute", x.plan.Person); err != nil {
+		return nil, err
 	}
-	err := x.d.inTx(ctx, func(tx *sql.Tx) error {
-		if err := x.d.lockMark(ctx, tx); err != nil {
-			return err
-		}
-		if err := x.d.setErased(ctx, tx, x.plan.ID, x.row.erased); err != nil {
-			return err
-		}
-		return x.d.settle(ctx, tx, x.ledger, x.plan.ID)
-	})
-	if err == nil {
-		err = x.catchUp(ctx)
+	hold, held, err := x.d.held(ctx, x.ledger, x.plan.Tenant, x.plan.persons())
+	if err != nil || held {
+		return &Outcome{State: Held, Plan: x.plan.ID, Counts: x.plan.Counts, Until: hold.Until, NotCovered: x.facts.NotCovered}, err
 	}
-	if err != nil {
-		return Outcome{}, err
-	}
-	if later {
-		x.outcome.State, x.outcome.Until = Waiting, x.d.now()
-		return x.outcome, nil
-	}
-	unreadable := time.UnixMicro(x.row.erased.Int64).UTC().Add(x.d.cfg.lease())
-	if x.d.now().Before(unreadable) {
-		x.outcome.State, x.outcome.Until = Waiting, unreadable
-		return x.outcome, nil
-	}
-	return x.done(ctx, unreadable)
+	return nil, x.d.mapped(ctx)
 }
 
-// partial says so in the ledger, once in a row. It does not raise the mark:
-// what is left now may be erased later without another entry, and a copy of
-// the database taken before that must be found behind the ledger.
-func (x *execution) partial(ctx context.Context) (Outcome, error) {
-	x.outcome.State = Partial
-	m, _, err := x.d.loadMark(ctx)
-	if err != nil {
-		return Outcome{}, err
-	}
-	entries := x.ledger.Plan(x.plan.ID)
-	last := entries[len(entries)-1]
-	said := last.Op == erasurelog.Partial && m.head.N < last.N
-	if !said {
-		if err := x.enter(ctx, x.follow(erasurelog.Partial, "")); err != nil {
-			return Outcome{}, err
-		}
-	}
-	err = x.d.recorded(ctx, []string{x.plan.Tenant}, func(tx *sql.Tx) error {
-		// The lease begins anew when nothing is left.
-		if err := x.d.setErased(ctx, tx, x.plan.ID, sql.NullInt64{}); err != nil || said {
-			return err
-		}
-		return x.d.recordHead(ctx, tx, x.ledger.Head(), x.plan.Tenant, "privacy.erase.partial", planAttr(x.plan.ID), slog.String("outcome", "partial"))
-	})
-	if err != nil {
-		return Outcome{}, err
-	}
-	if !said {
-		x.d.observe(ctx, "privacy.partial", 1)
-	}
-	return x.outcome, nil
-}
-
-// enter appends an entry about this plan to the ledger.
-func (x *execution) enter(ctx context.Context, e *erasurelog.Entry) error {
-	m, _, err := x.d.loadMark(ctx)
-	if err != nil {
-		return err
-	}
-	x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
-		if err := x.d.behind(ctx, s, m, x.plan.ID); err != nil || s.Status(e.Plan) == erasurelog.Finished {
-			return nil, err
-		}
-		return e, nil
-	})
-	return err
-}
-
-// done certifies, closes the ledger entry, and takes the person out of every
-// plan in the database.
-func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, error) {
-	event, err := uuid.NewV7()
-	if err != nil {
-		return Outcome{}, mute("drawing an id", err)
-	}
-	eventID := ""
-	if x.d.cfg.Record != nil {
-		eventID = event.String()
-	}
-	n := x.ledger.Head().N
+// finished is for a plan that the ledger knows as done and this database does
+// not: either the database was restored, which is for a replay to mend, or
+// somebody has put an old row back.
+func (x *execution) finished(ctx context.Context, m mark) (*Outcome, error) {
 	for _, e := range x.ledger.Plan(x.plan.ID) {
-		if e.Op == erasurelog.Intent {
-			n = e.N
+		if e.Op == erasurelog.Done && e.N > m.head.N {
+			return nil, &GateError{Mark: m.head.N, Head: x.ledger.Head().N, Err: ErrBehind}
 		}
 	}
-	cert, salt, err := x.d.certify(ctx, x.plan, x.outcome, n, unreadable, eventID)
-	if err != nil {
-		return Outcome{}, err
-	}
-	if err := x.enter(ctx, x.follow(erasurelog.Done, canon.FormatBytes(cert.Digest))); err != nil {
-		return Outcome{}, err
-	}
-	stays, err := json.Marshal(remains{ApprovedBy: x.plan.ApprovedBy, By: x.plan.By, Counts: x.plan.Counts, Reason: x.plan.Reason})
-	if err != nil {
-		return Outcome{}, mute("encoding the outcome", err)
-	}
-	others, err := x.d.plansOf(ctx, x.plan.Tenant, x.persons())
-	if err != nil {
-		return Outcome{}, err
-	}
-	err = x.d.recorded(ctx, []string{x.plan.Tenant}, func(tx *sql.Tx) error {
-		if err := x.d.lockMark(ctx, tx); err != nil {
-			return err
-		}
-		for _, id := range others {
-			err := cmp.Or(x.d.setErased(ctx, tx, id, x.row.erased), x.d.scrub(ctx, tx, id, stateCancelled, nil, nil))
-			if err != nil {
-				return err
-			}
-		}
-		if err := x.d.scrub(ctx, tx, x.plan.ID, stateDone, stays, cert.Envelope); err != nil {
-			return err
-		}
-		if err := x.d.settle(ctx, tx, x.ledger, x.plan.ID); err != nil {
-			return err
-		}
-		if err := x.d.recordAs(ctx, tx, eventID, x.plan.Tenant, "privacy.erase.done", planAttr(x.plan.ID), slog.String("digest", canon.FormatBytes(cert.Digest))); err != nil {
-			return err
-		}
-		return x.d.recordHead(ctx, tx, x.ledger.Head(), x.plan.Tenant, "privacy.ledger", planAttr(x.plan.ID))
-	})
-	if err != nil {
-		return Outcome{}, err
-	}
-	_ = x.catchUp(ctx) // what it would have raised the next one raises, and a certificate is given once
-	x.d.flush(ctx)
-	x.d.observe(ctx, "privacy.erased", 1)
-	x.outcome.State, x.outcome.Certificate, x.outcome.Salt = Done, cert.Envelope, salt
-	return x.outcome, nil
+	err := x.d.inTx(ctx, func(tx *sql.Tx) error { return x.d.scrub(ctx, tx, x.plan.ID, stateDone, nil, nil) })
+	return &Outcome{State: Done, Plan: x.plan.ID}, err
 }
 
-// flush lets the stores truncate what still shows the plan's random person id
-// (a write-ahead log). Where readers are in the way, the next one does it.
-func (d *Desk) flush(ctx context.Context) {
-	for _, store := range d.cfg.Stores {
-		if f, ok := store.(datastore.Flusher); ok && f.Flush(ctx) != nil {
-			d.observe(ctx, "privacy.unflushed", 1, slog.String("store", store.Name()))
-		}
+// answer is what a plan that is done answers. After the restore of an older
+// database the ledger knows that it is; counts and certificate are not here.
+func (x *execution) answer(ctx context.Context) (Outcome, error) {
+	r, err := x.row.stays()
+	if err != nil {
+		return Outcome{}, err
 	}
+	o := Outcome{State: Done, Plan: x.row.id, Counts: r.Counts, Certificate: x.row.certificate, NotCovered: r.NotCovered}
+	if len(o.Certificate) > 0 {
+		o.Salt, err = x.d.saltUnder(ctx, x.row.id, r.SaltRoot)
+	}
+	return o, err
 }

@@ -70,19 +70,25 @@ func fromMicros(n int64) time.Time {
 // keys than it was written under nothing verifies: then the error is what the
 // ledger says of them, where it has entries.
 func (d *Desk) loadMark(ctx context.Context) (m mark, set bool, err error) {
-	m, err = d.readMark(ctx, d.db, "")
+	m, set, err = d.markIn(ctx, d.db)
+	if errors.Is(err, ErrMarkForged) {
+		_, wrong := d.cfg.Ledger.Read(ctx)
+		err = cmp.Or(wrong, err)
+	}
+	return m, set, err
+}
+
+// markIn is loadMark within a transaction.
+func (d *Desk) markIn(ctx context.Context, q sqldb.Querier) (m mark, set bool, err error) {
+	m, err = d.readMark(ctx, q, "")
 	if err != nil || m.none() {
 		return mark{}, false, err
 	}
 	err = d.genuine(ctx, m)
-	switch {
-	case errors.Is(err, ErrMarkForged) && m.head.N == 0: // it says nothing that none would not say
+	if errors.Is(err, ErrMarkForged) && m.head.N == 0 { // it says nothing that none would not say
 		return mark{}, false, nil
-	case errors.Is(err, ErrMarkForged):
-		_, wrong := d.cfg.Ledger.Read(ctx)
-		return m, true, cmp.Or(wrong, err)
 	}
-	return m, err == nil, err
+	return m, true, err
 }
 
 // genuine is ErrMarkForged of a mark that this system did not write.

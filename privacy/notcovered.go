@@ -15,8 +15,9 @@ const olderBackups = "backups from before the erasure, until they are deleted: "
 
 // notCovered adds to the configured list the stores that cannot be read back,
 // what a database server keeps of deleted rows, and what older backups keep
-// readable. counts are the plan's.
-func (d *Desk) notCovered(counts []Count) []string {
+// readable; and the stores that keep rows and cannot show that they are there.
+func (d *Desk) notCovered(rows []datastore.Row) []string {
+	counts := Sum(rows)
 	list := slices.Clone(d.cfg.NotCovered)
 	if d.db.Kind != sqldb.SQLite { // which forgets with secure_delete and a checkpoint
 		list = append(list, "what the "+string(d.db.Kind)+" server keeps of deleted rows until it overwrites them: dead rows, logs, replicas")
@@ -26,9 +27,13 @@ func (d *Desk) notCovered(counts []Count) []string {
 		_, mapped := d.cfg.Map.Table(c.Table)
 		return c.Class == datastore.Shredded && !mapped
 	})
-	for _, s := range d.cfg.Stores {
+	var unshown []string
+	for _, s := range d.stores() {
 		f, ok := datastore.AsFunc(s)
 		if !ok {
+			if _, shows := s.(datastore.Keeper); !shows && len(keptOf(rowsOf(rows, s))) > 0 {
+				unshown = append(unshown, "store "+s.Name()+" keeps records and cannot show that they are there")
+			}
 			continue
 		}
 		if f.Remaining == nil {
@@ -42,7 +47,7 @@ func (d *Desk) notCovered(counts []Count) []string {
 		}
 	}
 	if !shreds {
-		return append(list, olderBackups+"all they hold, for no key of the person was destroyed")
+		return append(append(list, olderBackups+"all they hold, for no key of the person was destroyed"), unshown...)
 	}
 	for _, c := range counts {
 		line := olderBackups + "clear columns of table " + c.Table
@@ -50,7 +55,7 @@ func (d *Desk) notCovered(counts []Count) []string {
 			kept = append(kept, line)
 		}
 	}
-	return append(list, kept...)
+	return append(append(list, kept...), unshown...)
 }
 
 // clear reports whether a table of the map holds personal data unsealed.

@@ -21,14 +21,14 @@ func (d *Desk) numbersBehind(ctx context.Context, s *erasurelog.State) (map[stri
 	if err != nil || len(known) == 0 {
 		return behind, err
 	}
-	for _, store := range d.cfg.Stores {
+	for _, store := range d.stores() {
 		numbered, ok := store.(datastore.Numbered)
 		if !ok {
 			continue
 		}
-		tops, err := within(ctx, func() (map[string]int64, error) { return numbered.Tops(ctx) })
+		tops, err := ask(ctx, d, store.Name(), "tops", aboutReplay, numbered.Tops)
 		if err != nil {
-			return nil, &StoreError{store.Name(), "tops", err}
+			return nil, err
 		}
 		for column, top := range tops {
 			if n, ok := known[column]; ok && n > top {
@@ -63,10 +63,11 @@ func (d *Desk) advance(ctx context.Context, behind map[string]int64) error {
 	if len(behind) == 0 {
 		return nil
 	}
-	for _, store := range d.cfg.Stores {
+	for _, store := range d.stores() {
 		if numbered, ok := store.(datastore.Numbered); ok {
-			if err := call(ctx, func() error { return numbered.Advance(ctx, behind) }); err != nil {
-				return &StoreError{store.Name(), "advance", err}
+			err := tell(ctx, d, store.Name(), "advance", aboutReplay, func(ctx context.Context) error { return numbered.Advance(ctx, behind) })
+			if err != nil {
+				return err
 			}
 		}
 	}

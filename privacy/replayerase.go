@@ -27,13 +27,13 @@ func (r *replay) erase(ctx context.Context) error {
 		if err := r.d.distrust(ctx); err != nil {
 			return err
 		}
-		notes, err := r.d.note(ctx, noted)
+		notes, err := r.d.noteReplay(ctx, noted)
 		if err != nil {
 			return err
 		}
 		r.notes = append(r.notes, notes...)
 	}
-	for _, store := range r.d.cfg.Stores {
+	for _, store := range r.d.stores() {
 		if r.failed[store.Name()] != nil {
 			continue
 		}
@@ -56,19 +56,20 @@ func (r *replay) erase(ctx context.Context) error {
 func (r *replay) eraseIn(ctx context.Context, store datastore.Store, targets []*target) error {
 	if t, ok := store.(datastore.Transactional); ok {
 		if err := r.eraseMany(ctx, t, targets); err != nil {
-			return &StoreError{store.Name(), "erase", err}
+			return err
 		}
 	} else {
 		for _, t := range targets {
-			if err := call(ctx, func() error { return store.Erase(ctx, r.scope(t), rowsOf(joined(t.before, t.rows), store)) }); err != nil {
-				return &StoreError{store.Name(), "erase", err}
+			err := tell(ctx, r.d, store.Name(), "erase", aboutReplay, func(ctx context.Context) error {
+				return store.Erase(ctx, r.scope(t), rowsOf(joined(t.before, t.rows), store))
+			})
+			if err != nil {
+				return err
 			}
 		}
 	}
 	if f, ok := store.(datastore.Flusher); ok && len(targets) > 0 {
-		if err := call(ctx, func() error { return f.Flush(ctx) }); err != nil {
-			return &StoreError{store.Name(), "flush", err}
-		}
+		return tell(ctx, r.d, store.Name(), "flush", aboutReplay, f.Flush)
 	}
 	return nil
 }
@@ -80,7 +81,9 @@ func (r *replay) eraseMany(ctx context.Context, store datastore.Transactional, t
 			scopes[i] = r.scope(t)
 		}
 		last := func(context.Context, datastore.Tx, []datastore.Row) error { return nil }
-		err := call(ctx, func() error { return store.EraseIn(ctx, scopes, last) })
+		err := tell(ctx, r.d, store.Name(), "erase", aboutReplay, func(ctx context.Context) error {
+			return store.EraseIn(ctx, scopes, last)
+		})
 		if err != nil {
 			return err
 		}
@@ -99,20 +102,20 @@ func (r *replay) remaining(ctx context.Context, store datastore.Store, targets [
 		for i, t := range targets {
 			scope := r.scope(t)
 			if slices.ContainsFunc(found[i], func(row datastore.Row) bool { return !row.Clean && scope.Covers(row) }) {
-				return &StoreError{store.Name(), "left", ErrReplayLeft}
+				return &StoreError{store.Name(), "remaining", ErrReplayLeft}
 			}
 		}
 		return nil
 	}
 	for _, t := range targets {
-		left, err := within(ctx, func() (int, error) {
+		left, err := ask(ctx, r.d, store.Name(), "remaining", aboutReplay, func(ctx context.Context) (int, error) {
 			return store.Remaining(ctx, r.scope(t), rowsOf(joined(t.before, t.rows), store))
 		})
-		if err == nil && left > 0 {
-			err = ErrReplayLeft
-		}
 		if err != nil {
-			return &StoreError{store.Name(), "left", err}
+			return err
+		}
+		if left > 0 {
+			return &StoreError{store.Name(), "remaining", ErrReplayLeft}
 		}
 	}
 	return nil
@@ -163,7 +166,10 @@ func (r *replay) forgotten(ctx context.Context) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		done := func(e erasurelog.Erasure) bool { return e.Status == erasurelog.Finished }
+		if r.ledger.InForce(row.id) {
+			continue // it is under way
+		}
+		done := func(e erasurelog.Erasure) bool { return e.Status == erasurelog.Finished && p.Created.Before(e.At) }
 		if slices.ContainsFunc(r.ledger.Person(keys...).Erasures, done) {
 			ended[row.id] = stateCancelled
 		}

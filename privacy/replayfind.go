@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
+	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
+
+// aboutReplay names a replay among the calls of stores.
+const aboutReplay = "replay"
 
 // scopesAtOnce bounds how many persons a store is asked about in one call.
 const scopesAtOnce = 100
@@ -18,6 +24,9 @@ func (r *replay) search(ctx context.Context) error {
 		return err
 	}
 	if err := r.matchMore(ctx); err != nil {
+		return err
+	}
+	if err := r.identify(ctx); err != nil {
 		return err
 	}
 	if err := r.locate(ctx); err != nil {
@@ -37,7 +46,7 @@ func (r *replay) search(ctx context.Context) error {
 // match looks every person of the stores up in the ledger.
 func (r *replay) match(ctx context.Context) error {
 	listed := false
-	for _, store := range r.d.cfg.Stores {
+	for _, store := range r.d.stores() {
 		people, ok := store.(datastore.People)
 		if !ok {
 			continue
@@ -59,7 +68,22 @@ func (r *replay) match(ctx context.Context) error {
 		return ErrNoPeople
 	}
 	r.report.People = len(r.known)
-	return nil
+	return r.nobodys(ctx)
+}
+
+// nobodys counts the rows of the database that name a person and no tenant.
+func (r *replay) nobodys(ctx context.Context) error {
+	counts, ok := r.d.database.(interface {
+		Undecided(ctx context.Context) ([]datastore.Row, error)
+	})
+	if !ok {
+		return nil
+	}
+	rows, err := ask(ctx, r.d, r.d.database.Name(), "people", aboutReplay, counts.Undecided)
+	for _, row := range rows {
+		r.report.Unread += max(1, row.Count)
+	}
+	return err
 }
 
 // matchMore looks up whom the stores may not list any more, after they were
@@ -69,8 +93,12 @@ func (r *replay) matchMore(ctx context.Context) error {
 	if r.notes, err = r.d.unfinished(ctx); err != nil {
 		return err
 	}
+	underWay, err := r.noted(ctx)
+	if err != nil {
+		return err
+	}
 	noted := map[datastore.Person][]notedPerson{}
-	for _, p := range r.notes.persons() {
+	for _, p := range append(r.notes.persons(), underWay...) {
 		noted[p.id()] = append(noted[p.id()], p)
 		if err := r.look(ctx, p.id()); err != nil {
 			return err
@@ -141,10 +169,35 @@ func (r *replay) begun(ctx context.Context) ([]datastore.Person, error) {
 		}
 		p, err := parsePlan(row.body)
 		if err != nil {
-			return nil, ErrPlanForged
+			continue // somebody wrote to it
 		}
-		for _, person := range append([]string{p.Person}, p.Aliases...) {
+		for _, person := range p.persons() {
 			list = append(list, datastore.Person{Tenant: p.Tenant, ID: person})
+		}
+	}
+	return list, nil
+}
+
+// noted lists what erasures that are under way have noted beside the ledger.
+func (r *replay) noted(ctx context.Context) (list []notedPerson, err error) {
+	for note, err := range r.d.cfg.Ledger.Notes(ctx) {
+		plan, is := strings.CutPrefix(note.Name, noteName(""))
+		if !is || !r.ledger.InForce(plan) {
+			continue
+		}
+		var l lookup
+		if err == nil {
+			err = canon.Unmarshal(note.Data, &l)
+		}
+		if err != nil {
+			return nil, mute("reading what the stores are asked by", err)
+		}
+		rows, err := rowsOfLines(l.Rows)
+		if err != nil {
+			return nil, err
+		}
+		for _, person := range append([]string{l.Person}, l.Aliases...) {
+			list = append(list, notedPerson{Tenant: l.Tenant, Person: person, Identities: l.Identities, Rows: rows, Erased: true})
 		}
 	}
 	return list, nil
@@ -176,10 +229,33 @@ func (r *replay) look(ctx context.Context, person datastore.Person) error {
 	return nil
 }
 
+// identify asks by what the database knows the persons, before it forgets. What
+// somebody else is known by, too, leads to nobody.
+func (r *replay) identify(ctx context.Context) error {
+	if !slices.ContainsFunc(r.d.cfg.Map.Tables, func(t datamap.Table) bool {
+		return slices.ContainsFunc(t.Columns, func(c datamap.Column) bool { return c.Identity != "" })
+	}) {
+		return nil
+	}
+	for _, t := range r.targets {
+		found, err := r.d.identities(ctx, datastore.Scope{Tenant: t.person.Tenant, Now: r.now}, []string{t.person.ID})
+		switch {
+		case errors.Is(err, datastore.ErrShared):
+			r.report.Shared++
+		case err != nil:
+			return err
+		}
+		if t.identities = merged(t.identities, found); t.identities == nil {
+			t.identities = map[string][]string{} // and not what the database would find by itself
+		}
+	}
+	return nil
+}
+
 // locate runs a fresh search for every matched person and sorts the rows. A
 // store that does not answer does not keep the others from erasing.
 func (r *replay) locate(ctx context.Context) error {
-	for _, store := range r.d.cfg.Stores {
+	for _, store := range r.d.stores() {
 		found, err := r.find(ctx, store, r.targets)
 		if err != nil {
 			r.failed[store.Name()] = err
@@ -205,9 +281,11 @@ func (r *replay) find(ctx context.Context, store datastore.Store, targets []*tar
 	}
 	for tenant, all := range scopes {
 		for some := range slices.Chunk(all, scopesAtOnce) {
-			rows, err := within(ctx, func() ([]datastore.Row, error) { return findAll(ctx, store, some) })
+			rows, err := ask(ctx, r.d, store.Name(), "find", aboutReplay, func(ctx context.Context) ([]datastore.Row, error) {
+				return findAll(ctx, store, some)
+			})
 			if err != nil {
-				return nil, &StoreError{store.Name(), "find", err}
+				return nil, err
 			}
 			for _, row := range rows {
 				i, ok := place[datastore.Person{Tenant: tenant, ID: row.Person}]

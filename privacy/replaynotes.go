@@ -102,8 +102,8 @@ func (d *Desk) unfinished(ctx context.Context) (unfinishedReplays, error) {
 	return all, nil
 }
 
-// note writes the persons down, durably.
-func (d *Desk) note(ctx context.Context, persons []notedPerson) (unfinishedReplays, error) {
+// noteReplay writes the persons down, durably.
+func (d *Desk) noteReplay(ctx context.Context, persons []notedPerson) (unfinishedReplays, error) {
 	var written unfinishedReplays
 	for some := range slices.Chunk(persons, notedAtOnce) {
 		id, err := uuid.NewV7()

@@ -54,7 +54,7 @@ func (d *Desk) Run(ctx context.Context) error {
 // be looked at.
 func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
 	findings := []Finding{d.runReplay(ctx)}
-	rows, err := d.openPlans(ctx)
+	rows, err := d.plansWhere(ctx, `state IN (?, ?, ?, ?)`, stateApproved, stateErased, stateLeft, stateCertified)
 	if err != nil {
 		return findings, err
 	}
@@ -63,7 +63,7 @@ func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
 		if ctx.Err() != nil {
 			return findings, ctx.Err()
 		}
-		if row.state == statePlanned || full && row.state == stateApproved {
+		if full && row.state == stateApproved {
 			continue
 		}
 		f := Finding{Name: "privacy.run.plan", Subject: row.id, Unit: "plans"}
@@ -88,7 +88,7 @@ func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
 func partialRemedy(o Outcome) string {
 	text := "something is left; it is tried again in the next pass. Mend"
 	for _, s := range o.Stores {
-		if s.Left > 0 || len(s.Missing) > 0 || s.Err != nil && !errors.Is(s.Err, datastore.ErrLater) {
+		if s.Remaining > 0 || len(s.Missing) > 0 || s.Err != nil && !errors.Is(s.Err, datastore.ErrLater) {
 			text += " " + s.Store
 		}
 	}

@@ -31,7 +31,7 @@ func (d *Desk) planFindings(ctx context.Context) ([]Finding, error) {
 		switch {
 		case since.After(now.Add(clockSlack)):
 			f = &ahead
-		case state == stateRunning:
+		case state != statePlanned && state != stateApproved:
 			f = &running
 		case since.After(now.Add(-d.cfg.delay())):
 			return nil
@@ -41,7 +41,7 @@ func (d *Desk) planFindings(ctx context.Context) ([]Finding, error) {
 		}
 		f.Level = HealthNotice
 		return nil
-	}, d.db.Bind(`SELECT state, changed FROM crmguard_privacy_plan WHERE state IN (?, ?, ?)`), statePlanned, stateApproved, stateRunning)
+	}, d.db.Bind(`SELECT state, changed FROM crmguard_privacy_plan WHERE state NOT IN (?, ?, ?)`), stateDone, stateCancelled, stateVoid)
 	if running.Value > 0 {
 		running.Remedy = "erasures have begun and are not finished: execute them again, or let Run run"
 	}

@@ -24,6 +24,11 @@ var ErrLater = errors.New("datastore: not finished yet")
 // decoded. Others follow it.
 var ErrUnreadable = errors.New("datastore: a row of which nobody can say whose it is")
 
+// ErrShared is wrapped by a store's error where the person is known by something
+// that somebody else is known by, too (one e-mail address of two): whose the rows
+// are that only it leads to, nobody can tell.
+var ErrShared = errors.New("datastore: an identity of the person is that of another one, too")
+
 // Class is the true name of what happened to data.
 type Class string
 

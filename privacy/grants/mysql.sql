@@ -6,8 +6,9 @@
 -- with their database chosen. What it needs on the tables of the data map,
 -- sqlstore.Grants says.
 GRANT SELECT ON crmguard_schema TO crm_app;
-GRANT SELECT, INSERT, UPDATE (state, body, tag, approval, erased, outcome, certificate, changed) ON crmguard_privacy_plan TO crm_app;
+GRANT SELECT, INSERT, UPDATE (state, intent, body, approval, erased, outcome, certificate, mac, changed) ON crmguard_privacy_plan TO crm_app;
 GRANT SELECT, INSERT, UPDATE ON crmguard_privacy_mark TO crm_app;
 GRANT SELECT, INSERT, UPDATE ON crmguard_privacy_opening TO crm_app;
 GRANT SELECT, INSERT, UPDATE ON crmguard_privacy_decision TO crm_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crmguard_privacy_retired TO crm_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON crmguard_privacy_suppressed TO crm_app;

@@ -5,15 +5,18 @@ CREATE TABLE IF NOT EXISTS crmguard_privacy_plan (
 	id text COLLATE "C" NOT NULL,
 	tenant text COLLATE "C" NOT NULL,
 	state text COLLATE "C" NOT NULL,
+	person text COLLATE "C" NOT NULL,
+	intent bigint NOT NULL,
 	body bytea,
-	tag bytea,
 	approval bytea,
 	erased bigint,
 	outcome bytea,
 	certificate bytea,
+	mac bytea NOT NULL,
 	changed bigint NOT NULL,
 	PRIMARY KEY (id));
 CREATE INDEX IF NOT EXISTS crmguard_privacy_plan_state ON crmguard_privacy_plan (state);
+CREATE INDEX IF NOT EXISTS crmguard_privacy_plan_person ON crmguard_privacy_plan (person);
 CREATE TABLE IF NOT EXISTS crmguard_privacy_mark (
 	id integer NOT NULL,
 	n bigint NOT NULL,
@@ -40,4 +43,9 @@ CREATE TABLE IF NOT EXISTS crmguard_privacy_decision (
 	at bigint NOT NULL,
 	tag bytea NOT NULL,
 	PRIMARY KEY (row_key));
+CREATE TABLE IF NOT EXISTS crmguard_privacy_suppressed (
+	tenant text COLLATE "C" NOT NULL,
+	digest text COLLATE "C" NOT NULL,
+	since bigint NOT NULL,
+	PRIMARY KEY (tenant, digest));
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('privacy', 1, (extract(epoch FROM now()) * 1000000)::bigint) ON CONFLICT DO NOTHING;

@@ -5,15 +5,18 @@ CREATE TABLE IF NOT EXISTS crmguard_privacy_plan (
 	id TEXT NOT NULL,
 	tenant TEXT NOT NULL,
 	state TEXT NOT NULL,
+	person TEXT NOT NULL,
+	intent INTEGER NOT NULL,
 	body BLOB,
-	tag BLOB,
 	approval BLOB,
 	erased INTEGER,
 	outcome BLOB,
 	certificate BLOB,
+	mac BLOB NOT NULL,
 	changed INTEGER NOT NULL,
 	PRIMARY KEY (id)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS crmguard_privacy_plan_state ON crmguard_privacy_plan (state);
+CREATE INDEX IF NOT EXISTS crmguard_privacy_plan_person ON crmguard_privacy_plan (person);
 CREATE TABLE IF NOT EXISTS crmguard_privacy_mark (
 	id INTEGER NOT NULL,
 	n INTEGER NOT NULL,
@@ -40,4 +43,9 @@ CREATE TABLE IF NOT EXISTS crmguard_privacy_decision (
 	at INTEGER NOT NULL,
 	tag BLOB NOT NULL,
 	PRIMARY KEY (row_key)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS crmguard_privacy_suppressed (
+	tenant TEXT NOT NULL,
+	digest TEXT NOT NULL,
+	since INTEGER NOT NULL,
+	PRIMARY KEY (tenant, digest)) STRICT, WITHOUT ROWID;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('privacy', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) ON CONFLICT DO NOTHING;

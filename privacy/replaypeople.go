@@ -8,33 +8,6 @@ import (
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
-// within calls what may not heed its context: the answer comes when the context
-// ends at the latest, and a call that hangs is left behind.
-func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		value, err := f()
-		answers <- answer{value, err}
-	}()
-	select {
-	case a := <-answers:
-		return a.value, a.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
-}
-
-// call is within for what answers an error only.
-func call(ctx context.Context, f func() error) error {
-	_, err := within(ctx, func() (struct{}, error) { return struct{}{}, f() })
-	return err
-}
-
 // peoplePage is some of the persons of a store.
 type peoplePage struct {
 	persons []datastore.Person
@@ -43,7 +16,8 @@ type peoplePage struct {
 
 const peopleAtOnce = 1000
 
-// peopleOf is [within] for a list of persons.
+// peopleOf is ask for a list of persons: it ends when ctx does, whether the store
+// heeds that or not.
 func peopleOf(ctx context.Context, store datastore.People) iter.Seq2[peoplePage, error] {
 	type item struct {
 		page peoplePage

@@ -1,0 +1,104 @@
+package privacy
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
+)
+
+// Approve approves a plan as it is stored. by differs from who asked, by more
+// than upper and lower case; like Request.By it comes from the session of
+// whoever is signed in, in the one spelling that the session knows. An approval
+// is good for Config.ApprovalLife; one that has expired is given again, by
+// anybody but who asked.
+func (d *Desk) Approve(ctx context.Context, planID, by string) error {
+	if err := validPrincipal(by); err != nil {
+		return err
+	}
+	row, err := d.loadPlan(ctx, d.db, planID)
+	if err != nil {
+		return err
+	}
+	p, err := d.open(row)
+	switch {
+	case err != nil:
+		return err
+	case p.State == stateCancelled:
+		return ErrCancelled
+	case p.State == stateVoid:
+		return ErrVoided
+	case p.State != statePlanned && !d.expired(p):
+		return nil // approved already
+	case samePrincipal(by, p.By):
+		return ErrSelfApproval
+	}
+	if err := d.allow(ctx, "privacy.approve", p.Person); err != nil {
+		return err
+	}
+	data, err := canon.Marshal(approval{At: stamp(d.now()), By: by})
+	if err != nil {
+		return mute("encoding the approval", err)
+	}
+	return d.recorded(ctx, []string{p.Tenant}, func(tx *sql.Tx) error {
+		now, err := d.lockPlan(ctx, tx, planID)
+		if err != nil {
+			return err
+		}
+		if !now.same(row) {
+			return ErrPlanChanged
+		}
+		now.state, now.approval = stateApproved, data
+		if err := d.storePlan(ctx, tx, &now); err != nil {
+			return err
+		}
+		return d.record(ctx, tx, p.Tenant, "privacy.approve", planAttr(p.ID))
+	})
+}
+
+// expired reports whether the approval of a plan that has not begun is too old.
+// One that bears a date to come is, too: the clock was wrong then, or is now.
+func (d *Desk) expired(p *Plan) bool {
+	life := d.cfg.approvalLife()
+	if p.State != stateApproved || life == 0 {
+		return false
+	}
+	age := d.now().Sub(p.Approved)
+	return age >= life || age < -life
+}
+
+// Cancel withdraws a plan that has not begun and forgets its person.
+func (d *Desk) Cancel(ctx context.Context, planID string) error {
+	row, err := d.loadPlan(ctx, d.db, planID)
+	if err != nil {
+		return err
+	}
+	return d.recorded(ctx, []string{row.tenant}, func(tx *sql.Tx) error {
+		row, err := d.lockPlan(ctx, tx, planID)
+		switch {
+		case err != nil:
+			return err
+		case row.state == stateCancelled:
+			return nil
+		case row.state != statePlanned && row.state != stateApproved:
+			return ErrBegun
+		}
+		// Whoever writes the intent holds the lock on this row.
+		m, _, err := d.markIn(ctx, tx)
+		if err != nil {
+			return err
+		}
+		s, err := d.cfg.Ledger.Read(ctx, m.kept()...)
+		if err != nil {
+			return err
+		}
+		if s.Status(planID) != erasurelog.Unknown {
+			return ErrBegun
+		}
+		if err := d.scrub(ctx, tx, planID, stateCancelled, nil, nil); err != nil {
+			return err
+		}
+		return d.record(ctx, tx, row.tenant, "privacy.cancel", planAttr(planID))
+	})
+}

@@ -1,0 +1,311 @@
+package privacy
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
+)
+
+// eraseDatabase erases in one transaction of the database. Before the intent
+// stands in the ledger an error leaves everything as it was. Later executions
+// erase what has come since.
+func (x *execution) eraseDatabase(ctx context.Context) error {
+	begun := x.ledger.Status(x.plan.ID) != erasurelog.Unknown
+	if !begun {
+		if err := x.before(ctx); err != nil {
+			return err
+		}
+	} else if err := x.recall(ctx); err != nil {
+		return err
+	}
+	tops, err := x.d.tops(ctx, x.plan)
+	if err != nil {
+		return err
+	}
+	if err := x.d.prepare(ctx, x.plan.Tenant); err != nil {
+		return err
+	}
+	name := x.d.database.Name()
+	scope := datastore.Scope{Tenant: x.plan.Tenant, Now: x.d.now()}
+	after, err := ask(ctx, x.d, name, "erase", about(x.plan.Tenant, x.plan.Person), func(ctx context.Context) (erasedNow, error) {
+		var after erasedNow
+		err := x.d.database.EraseIn(ctx, each(scope, x.plan.persons()), func(ctx context.Context, tx datastore.Tx, found []datastore.Row) (err error) {
+			after, err = x.last(ctx, tx, stored(found, name), tops)
+			return err
+		})
+		return after, err
+	})
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused): // by the desk, not by the database
+		return refused.err
+	case err != nil && x.row.intent > 0 && ctx.Err() == nil: // begun, and now something is in the way: Partial
+		x.failed[name] = err
+		return nil
+	case err != nil:
+		return err
+	}
+	x.row, x.facts, x.ledger = after.row, after.facts, after.ledger
+	if f, ok := x.d.database.(datastore.Flusher); ok {
+		if err := tell(ctx, x.d, name, "flush", "", f.Flush); err != nil && !errors.Is(err, ErrHangs) {
+			x.failed[name] = err
+		}
+	}
+	return nil
+}
+
+// before looks for what the transaction will take away: by what the other
+// stores find the person. It stands beside the ledger, sealed, until all is
+// done.
+func (x *execution) before(ctx context.Context) error {
+	persons, err := x.d.persons(ctx, x.plan.Tenant, x.plan.Person)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(persons, x.plan.persons()) {
+		return ErrPlanChanged
+	}
+	scope := datastore.Scope{Tenant: x.plan.Tenant, Now: x.d.now()}
+	if x.identities, err = x.d.identities(ctx, scope, persons); err != nil {
+		return err
+	}
+	scope.Identities = x.identities
+	for _, store := range x.d.cfg.Stores {
+		rows, err := x.d.findIn(ctx, store, scope, persons)
+		if ctx.Err() != nil {
+			return err
+		}
+		if err != nil { // it may be down; what was found at planning stands in for it
+			rows = rowsOf(x.plan.rows, store)
+		}
+		x.others = append(x.others, rows...)
+	}
+	event, err := uuid.NewV7()
+	if err != nil {
+		return mute("drawing an id", err)
+	}
+	x.facts = facts{NotCovered: x.d.notCovered(x.plan.rows), Noted: len(x.d.cfg.Stores) > 0}
+	if x.d.cfg.Record != nil {
+		x.facts.Event = event.String()
+	}
+	if x.facts.Known, err = x.d.known(ctx, x.plan.Tenant, x.identities); err != nil || !x.facts.Noted {
+		return err
+	}
+	return x.d.note(ctx, x.plan, x.identities, x.others)
+}
+
+// recall reads what an earlier call has noted.
+func (x *execution) recall(ctx context.Context) error {
+	noted, err := x.d.noted(ctx, x.plan.ID)
+	if err != nil {
+		return err
+	}
+	x.identities = noted.Identities
+	if x.row.intent > 0 {
+		return nil
+	}
+	// The commit behind the intent failed. Nothing is erased, and all is found again.
+	if err := x.before(ctx); err != nil {
+		return err
+	}
+	for kind, values := range noted.Identities {
+		if x.identities == nil {
+			x.identities = map[string][]string{}
+		}
+		if len(x.identities[kind]) == 0 {
+			x.identities[kind] = values
+		}
+	}
+	return nil
+}
+
+// erasedNow is what a transaction that erased leaves behind.
+type erasedNow struct {
+	row    planRow
+	facts  facts
+	ledger *erasurelog.State
+}
+
+// refusal carries the desk's own error through the store.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// last ends the transaction in which the database has erased: the intent goes
+// to the ledger, and the plan and the mark follow it. It changes nothing of the
+// execution, because the transaction may be tried again.
+func (x *execution) last(ctx context.Context, tx datastore.Tx, found []datastore.Row, tops map[string]int64) (erasedNow, error) {
+	after, err := x.write(ctx, tx, found, tops)
+	if err != nil {
+		return after, &refusal{err}
+	}
+	return after, nil
+}
+
+func (x *execution) write(ctx context.Context, tx datastore.Tx, found []datastore.Row, tops map[string]int64) (after erasedNow, err error) {
+	if err := x.d.lockMark(ctx, tx); err != nil {
+		return after, err
+	}
+	row, err := x.d.lockPlan(ctx, tx, x.row.id)
+	switch {
+	case err != nil:
+		return after, err
+	case row.state == stateCancelled:
+		return after, ErrCancelled
+	case !row.same(x.row):
+		return after, errMoved
+	}
+	m, _, err := x.d.markIn(ctx, tx)
+	if err != nil {
+		return after, err
+	}
+	rows := slices.Concat(found, x.others)
+	now := x.d.now()
+	after.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+		return x.decide(ctx, tx, s, m, rows, now, tops)
+	})
+	if err != nil {
+		return after, err
+	}
+	first := row.intent == 0
+	after.facts = x.facts.merged(rows)
+	if row.intent, err = intentOf(after.ledger, row.id); err != nil {
+		return after, err
+	}
+	row.state = stateErased
+	if slices.ContainsFunc(found, func(r datastore.Row) bool { return !r.Clean }) {
+		row.erased.Valid, row.erased.Int64 = false, 0 // the lease begins anew
+	}
+	if row.outcome, err = after.facts.bytes(); err != nil {
+		return after, err
+	}
+	after.row = row
+	if !first && slices.Equal(row.covered(), x.row.covered()) {
+		return after, nil // nothing has come since
+	}
+	if err := x.d.storePlan(ctx, tx, &after.row); err != nil {
+		return after, err
+	}
+	if err := x.d.settle(ctx, tx, after.ledger); err != nil || !first {
+		return after, err
+	}
+	return after, x.d.recordHead(ctx, tx, after.ledger.Head(), x.plan.Tenant, "privacy.erase.begin", planAttr(x.plan.ID))
+}
+
+// decide answers the intent, nil where it stands already, or why it may not be
+// written.
+func (x *execution) decide(ctx context.Context, tx datastore.Tx, s *erasurelog.State, m mark, rows []datastore.Row, now time.Time, tops map[string]int64) (*erasurelog.Entry, error) {
+	if err := x.d.behind(ctx, tx, s, m, x.plan.ID); err != nil {
+		return nil, err
+	}
+	switch s.Status(x.plan.ID) {
+	case erasurelog.Unknown:
+	case erasurelog.Begun, erasurelog.Left:
+		return nil, nil
+	default:
+		return nil, errMoved
+	}
+	if _, held, err := x.d.held(ctx, s, x.plan.Tenant, x.plan.persons()); err != nil || held {
+		return nil, errors.Join(err, errMoved)
+	}
+	if x.plan.grown(rows) {
+		return nil, ErrPlanChanged
+	}
+	if err := x.d.capped(s); err != nil {
+		return nil, err
+	}
+	return x.intent(ctx, rows, now, tops)
+}
+
+// intent is the entry that begins the erasure: digests under the newest root.
+// It names rows that a replay could not date: joint ones and those without an
+// earlier creation time.
+func (x *execution) intent(ctx context.Context, rows []datastore.Row, now time.Time, tops map[string]int64) (*erasurelog.Entry, error) {
+	e := &erasurelog.Entry{Op: erasurelog.Intent, Plan: x.plan.ID, Tops: tops}
+	w := digesting{ctx: ctx, d: x.d, tenant: x.plan.Tenant, entry: e}
+	w.about(x.plan.Person, x.plan.Aliases)
+	for _, r := range rows {
+		if r.Key != "" && (r.Others || r.Created.IsZero() || !r.Created.Before(now)) {
+			e.Refs = append(e.Refs, w.digest(erasurelog.KindRef, erasurelog.RowID(r.Table, r.Key)))
+		}
+	}
+	return e, w.err
+}
+
+// capped refuses more intents in 24 hours than allowed.
+func (d *Desk) capped(s *erasurelog.State) error {
+	limit := d.cfg.perDay()
+	day := d.now().Add(-24 * time.Hour).Add(time.Microsecond)
+	if limit > 0 && s.IntentsSince(day) >= limit {
+		return ErrTooMany
+	}
+	return nil
+}
+
+// merged adds rows to the facts: what has come since, and what happened to a
+// row in the end.
+func (f facts) merged(rows []datastore.Row) facts {
+	type place struct{ store, table, key string }
+	at := map[place]int{}
+	f.Rows = slices.Clone(f.Rows)
+	for i, line := range f.Rows {
+		at[place{line.Store, line.Table, line.Key}] = i
+	}
+	for _, line := range linesOf(rows) {
+		here := place{line.Store, line.Table, line.Key}
+		if i, known := at[here]; known {
+			f.Rows[i] = line
+			continue
+		}
+		at[here] = len(f.Rows)
+		f.Rows = append(f.Rows, line)
+	}
+	return f
+}
+
+// eraseOthers asks the other stores, in their order. One that fails does not
+// keep the others from erasing.
+func (x *execution) eraseOthers(ctx context.Context) error {
+	rows, err := rowsOfLines(x.facts.Rows)
+	if err != nil {
+		return err
+	}
+	for _, store := range x.d.cfg.Stores {
+		if err := x.d.eraseIn(ctx, store, x.scope(), x.plan.persons(), rowsOf(rows, store)); err != nil {
+			x.failed[store.Name()] = err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (x *execution) scope() datastore.Scope {
+	return datastore.Scope{Tenant: x.plan.Tenant, Identities: x.identities, Now: x.d.now()}
+}
+
+// eraseIn erases the persons in one store and flushes it.
+func (d *Desk) eraseIn(ctx context.Context, store datastore.Store, scope datastore.Scope, persons []string, own []datastore.Row) error {
+	for _, person := range persons {
+		scope := scope
+		scope.Person = person
+		err := tell(ctx, d, store.Name(), "erase", about(scope.Tenant, person), func(ctx context.Context) error {
+			return store.Erase(ctx, scope, own)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if f, ok := store.(datastore.Flusher); ok {
+		return tell(ctx, d, store.Name(), "flush", "", f.Flush)
+	}
+	return nil
+}

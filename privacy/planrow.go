@@ -1,0 +1,258 @@
+package privacy
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strconv"
+
+	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
+)
+
+// States of a plan.
+const (
+	statePlanned   = "planned"
+	stateApproved  = "approved"
+	stateErased    = "erased"    // its intent stands in the ledger, and the database has erased
+	stateLeft      = "left"      // likewise, and the database holds something again
+	stateCertified = "certified" // its certificate is made, and it has forgotten its person
+	stateDone      = "done"      // the ledger knows
+	stateCancelled = "cancelled"
+	stateVoid      = "void"
+)
+
+// labelPlan is the key under which a plan row is authenticated.
+const labelPlan = "crmguard/privacy/plan/v1"
+
+// planRow is a plan as the table holds it. mac binds all of it together, so
+// that whoever writes to the database can put back what this system wrote, and
+// nothing else: an older row only makes it look again.
+type planRow struct {
+	id, tenant, state string
+	person            string // the person's digest, as erasurelog.Log.Keys has it
+	intent            int64  // number of the ledger's entry; 0 before
+	body, approval    []byte
+	erased            sql.NullInt64 // since when nothing is left in any store
+	outcome           []byte        // facts, and once certified what remains
+	certificate       []byte
+	mac               []byte
+}
+
+const planColumns = `id, tenant, person, state, intent, body, approval, erased, outcome, certificate, mac`
+
+// columns are where the values of planColumns go.
+func (row *planRow) columns() []any {
+	return []any{
+		&row.id, &row.tenant, &row.person, &row.state, &row.intent, &row.body, &row.approval, &row.erased, &row.outcome, &row.certificate, &row.mac,
+	}
+}
+
+// covered is what the mac is taken over.
+func (row *planRow) covered() []byte {
+	erased := ""
+	if row.erased.Valid {
+		erased = strconv.FormatInt(row.erased.Int64, 10)
+	}
+	return frame.Join([]byte(row.id), []byte(row.tenant), []byte(row.person), []byte(row.state),
+		strconv.AppendInt(nil, row.intent, 10), row.body, row.approval, []byte(erased), row.outcome, row.certificate)
+}
+
+// loadPlan reads a plan and checks that this system wrote it.
+func (d *Desk) loadPlan(ctx context.Context, q sqldb.Querier, id string) (planRow, error) {
+	return d.readPlan(ctx, q, id, "")
+}
+
+// lockPlan is loadPlan of a row that nobody else changes until the end of the
+// transaction.
+func (d *Desk) lockPlan(ctx context.Context, tx datastore.Tx, id string) (planRow, error) {
+	lock := ""
+	if d.db.Kind != sqldb.SQLite { // whose writers are serial
+		lock = " FOR UPDATE"
+	}
+	return d.readPlan(ctx, tx, id, lock)
+}
+
+func (d *Desk) readPlan(ctx context.Context, q sqldb.Querier, id, lock string) (planRow, error) {
+	var row planRow
+	err := sqldb.One(ctx, q, row.columns(), d.db.Bind(`SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE id = ?`+lock), id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return planRow{}, ErrNoPlan
+	case err != nil:
+		return planRow{}, mute("reading the plan", err)
+	}
+	genuine, err := d.cfg.Ledger.VerifyTag(ctx, labelPlan, row.covered(), row.mac)
+	if err == nil && !genuine {
+		err = ErrPlanForged
+	}
+	return row, err
+}
+
+// storePlan writes a row that the caller has locked.
+func (d *Desk) storePlan(ctx context.Context, tx datastore.Tx, row *planRow) (err error) {
+	if row.mac, err = d.cfg.Ledger.Tag(ctx, labelPlan, row.covered()); err != nil {
+		return err
+	}
+	_, err = d.exec(ctx, tx, "storing the plan's state", `UPDATE crmguard_privacy_plan
+		SET state = ?, intent = ?, body = ?, approval = ?, erased = ?, outcome = ?, certificate = ?, mac = ?, changed = ? WHERE id = ?`,
+		row.state, row.intent, row.body, row.approval, row.erased, row.outcome, row.certificate, row.mac, d.now().UnixMicro(), row.id)
+	return err
+}
+
+func (d *Desk) insertPlan(ctx context.Context, tx datastore.Tx, row *planRow) (err error) {
+	if row.mac, err = d.cfg.Ledger.Tag(ctx, labelPlan, row.covered()); err != nil {
+		return err
+	}
+	_, err = d.exec(ctx, tx, "storing the plan", `INSERT INTO crmguard_privacy_plan (id, tenant, person, state, intent, body, mac, changed) VALUES (?, ?, ?, ?, 0, ?, ?, ?)`,
+		row.id, row.tenant, row.person, row.state, row.body, row.mac, d.now().UnixMicro())
+	return err
+}
+
+// scrub takes the person out of a plan row: only its id, tenant, state,
+// remains and certificate stay. The digest of the person stays, too: who has
+// no ledger root cannot tell whose it is.
+func (d *Desk) scrub(ctx context.Context, tx datastore.Tx, id, state string, outcome, certificate []byte) error {
+	row, err := d.lockPlan(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	row.state, row.body, row.approval, row.outcome, row.certificate = state, nil, nil, outcome, certificate
+	return d.storePlan(ctx, tx, &row)
+}
+
+// remains is what stays of a plan that is certified.
+type remains struct {
+	ApprovedBy string   `json:"approved_by"`
+	By         string   `json:"by"`
+	Counts     []Count  `json:"counts"`
+	Digest     string   `json:"digest"`      // of the certificate, as ledger and trail have it
+	Event      string   `json:"event"`       // id of the audit event that records the certificate
+	Noted      bool     `json:"noted"`       // there was a note beside the ledger
+	NotCovered []string `json:"not_covered"` // as on the certificate
+	Reason     string   `json:"reason"`
+	SaltRoot   uint32   `json:"salt_root"` // under which the certificate's salt was drawn
+}
+
+// stays reads the remains. There are none of a plan that was cancelled, or done
+// before this database was restored.
+func (row planRow) stays() (r remains, err error) {
+	if len(row.outcome) > 0 && json.Unmarshal(row.outcome, &r) != nil {
+		err = ErrPlanForged
+	}
+	return r, err
+}
+
+// openPlans lists the plans that still hold a person id.
+func (d *Desk) openPlans(ctx context.Context) (plans []planRow, err error) {
+	return d.plansWhere(ctx, `state IN (?, ?, ?, ?)`, statePlanned, stateApproved, stateErased, stateLeft)
+}
+
+func (d *Desk) plansWhere(ctx context.Context, condition string, args ...any) (plans []planRow, err error) {
+	err = sqldb.Each(ctx, d.db, func(rows *sql.Rows) error {
+		var p planRow
+		err := rows.Scan(p.columns()...)
+		plans = append(plans, p)
+		return err
+	}, d.db.Bind(`SELECT `+planColumns+` FROM crmguard_privacy_plan WHERE `+condition+` ORDER BY id`), args...)
+	return plans, mute("reading the plans", err)
+}
+
+// plansOf lists the ids of the other open plans of the persons. One that has
+// begun and erases others too goes on.
+func (d *Desk) plansOf(ctx context.Context, p *Plan) (ids []string, err error) {
+	for _, person := range p.persons() {
+		keys, err := d.cfg.Ledger.Keys(ctx, erasurelog.KindPerson, p.Tenant, []byte(person))
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range keys {
+			rows, err := d.plansWhere(ctx, `person = ? AND state IN (?, ?, ?, ?)`, key, statePlanned, stateApproved, stateErased, stateLeft)
+			if err != nil {
+				return nil, err
+			}
+			for _, row := range rows {
+				other, err := parsePlan(row.body)
+				begun := row.state == stateErased || row.state == stateLeft
+				if err == nil && row.id != p.ID && (!begun || other.within(p)) {
+					ids = append(ids, row.id)
+				}
+			}
+		}
+	}
+	return ids, nil
+}
+
+// exec executes a statement, written with a ? for each value, and says how many
+// rows it changed.
+func (d *Desk) exec(ctx context.Context, tx datastore.Tx, what, query string, args ...any) (changed int64, err error) {
+	result, err := tx.ExecContext(ctx, d.db.Bind(query), args...)
+	if err == nil {
+		changed, err = result.RowsAffected()
+	}
+	return changed, mute(what, sqldb.Safe(err))
+}
+
+// recorded is inTx for what writes audit events of these tenants.
+func (d *Desk) recorded(ctx context.Context, tenants []string, f func(tx *sql.Tx) error) error {
+	if err := d.prepare(ctx, tenants...); err != nil {
+		return err
+	}
+	return d.inTx(ctx, f)
+}
+
+func (d *Desk) prepare(ctx context.Context, tenants ...string) error {
+	if d.cfg.Prepare == nil {
+		return nil
+	}
+	for _, tenant := range tenants {
+		if err := d.cfg.Prepare(ctx, tenant); err != nil {
+			return mute("preparing the audit trail", err)
+		}
+	}
+	return nil
+}
+
+// inTx runs f in a transaction of the application's database. f may be called
+// again: it leaves nothing behind but what it wrote.
+func (d *Desk) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+	var answer error
+	err := d.db.Write(ctx, func(tx *sql.Tx) error {
+		answer = f(tx)
+		return answer
+	})
+	if err != nil && answer == nil { // it was the transaction that failed
+		return mute("a transaction", err)
+	}
+	return err
+}
+
+// same reports whether a row is the one that was read before.
+func (row planRow) same(other planRow) bool { return bytes.Equal(row.mac, other.mac) }
+
+// facts is what stands in a plan row between the erasure of the database and
+// the certificate: keys and digests, no values.
+type facts struct {
+	Event      string     `json:"event"`
+	Known      []string   `json:"known,omitempty"` // digests of what the person was known by, for the suppression list
+	Noted      bool       `json:"noted"`
+	NotCovered []string   `json:"not_covered"`
+	Rows       []planLine `json:"rows"` // what was found in any store, and what became of it
+}
+
+func (f facts) bytes() ([]byte, error) {
+	data, err := canon.Marshal(f)
+	return data, mute("encoding what was erased", err)
+}
+
+func (row planRow) facts() (f facts, err error) {
+	if len(row.outcome) > 0 && canon.Unmarshal(row.outcome, &f) != nil {
+		err = ErrPlanForged
+	}
+	return f, err
+}

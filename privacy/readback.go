@@ -1,0 +1,202 @@
+package privacy
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
+)
+
+// readBack asks every store once what it still holds, by the keys found before
+// and by a fresh search, and whether it has what stays.
+func (x *execution) readBack(ctx context.Context) error {
+	rows, err := rowsOfLines(x.facts.Rows)
+	if err != nil {
+		return err
+	}
+	for _, store := range x.d.stores() {
+		scope := x.scope()
+		if store == datastore.Store(x.d.database) {
+			scope.Identities = nil // which it knows itself
+		}
+		o := StoreOutcome{Store: store.Name()}
+		var remaining, missing error
+		o.Remaining, remaining = x.d.remaining(ctx, store, scope, x.plan.persons(), rowsOf(rows, store))
+		o.Missing, missing = x.d.missing(ctx, store, scope, rowsOf(rows, store))
+		o.Err = cmp.Or(x.failed[o.Store], remaining, missing)
+		x.stores = append(x.stores, o)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// remaining reads one store back.
+func (d *Desk) remaining(ctx context.Context, store datastore.Store, scope datastore.Scope, persons []string, own []datastore.Row) (int, error) {
+	total := 0
+	for i, person := range persons {
+		scope := scope
+		scope.Person = person
+		if i > 0 {
+			own = nil // the keys are asked for once
+		}
+		n, err := ask(ctx, d, store.Name(), "remaining", about(scope.Tenant, person), func(ctx context.Context) (int, error) {
+			return store.Remaining(ctx, scope, own)
+		})
+		if err != nil {
+			return total, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// missing lists the rows that should have been kept and are gone.
+func (d *Desk) missing(ctx context.Context, store datastore.Store, scope datastore.Scope, own []datastore.Row) ([]datastore.Row, error) {
+	kept := keptOf(own)
+	keeper, ok := store.(datastore.Keeper)
+	if len(kept) == 0 || !ok {
+		return nil, nil
+	}
+	return ask(ctx, d, store.Name(), "missing", scope.Tenant, func(ctx context.Context) ([]datastore.Row, error) {
+		return keeper.Missing(ctx, scope, kept)
+	})
+}
+
+func keptOf(rows []datastore.Row) (kept []datastore.Row) {
+	for _, r := range rows {
+		if r.Class == datastore.Kept && r.Key != "" {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+// outcome is what is known so far.
+func (x *execution) outcome(state State) (Outcome, error) {
+	rows, err := rowsOfLines(x.facts.Rows)
+	return Outcome{State: state, Plan: x.plan.ID, Stores: x.stores, Counts: Sum(rows), NotCovered: x.facts.NotCovered}, err
+}
+
+// conclude decides between Partial, Waiting and Done.
+func (x *execution) conclude(ctx context.Context) (Outcome, error) {
+	later := false
+	for _, s := range x.stores {
+		switch {
+		case s.Remaining > 0, len(s.Missing) > 0, s.Err != nil && !errors.Is(s.Err, datastore.ErrLater):
+			return x.partial(ctx)
+		case s.Err != nil:
+			later = true
+		}
+	}
+	o, err := x.outcome(Waiting)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if later {
+		o.Until = x.d.now()
+		return o, nil
+	}
+	if err := x.begin(ctx); err != nil {
+		return Outcome{}, err
+	}
+	o.Until = time.UnixMicro(x.row.erased.Int64).UTC().Add(x.d.cfg.lease())
+	if x.d.now().Before(o.Until) {
+		return o, nil
+	}
+	return x.certify(ctx, o)
+}
+
+// begin notes since when nothing is left: the lease of cached keys begins.
+func (x *execution) begin(ctx context.Context) error {
+	if x.row.erased.Valid {
+		return nil
+	}
+	at := sql.NullInt64{Int64: x.d.now().UnixMicro(), Valid: true}
+	if x.d.cfg.lease() == 0 {
+		x.row.erased = at // the certificate says it in a moment
+		return nil
+	}
+	return x.change(ctx, func(tx *sql.Tx, row *planRow) error {
+		row.erased = at
+		return x.d.storePlan(ctx, tx, row)
+	})
+}
+
+// change calls f with the plan row locked, behind the mark, unless another
+// process has changed it; f stores it.
+func (x *execution) change(ctx context.Context, f func(tx *sql.Tx, row *planRow) error) error {
+	var row planRow
+	err := x.d.recorded(ctx, []string{x.row.tenant}, func(tx *sql.Tx) error {
+		if err := x.d.lockMark(ctx, tx); err != nil {
+			return err
+		}
+		var err error
+		if row, err = x.d.lockPlan(ctx, tx, x.row.id); err != nil {
+			return err
+		}
+		if !row.same(x.row) {
+			return errMoved
+		}
+		return f(tx, &row)
+	})
+	if err == nil {
+		x.row = row
+	}
+	return err
+}
+
+// partial says so in the ledger, once. Where it is the database that holds
+// something the mark stays before this erasure: a copy of it is then found
+// behind the ledger.
+func (x *execution) partial(ctx context.Context) (Outcome, error) {
+	o, err := x.outcome(Partial)
+	if err != nil {
+		return Outcome{}, err
+	}
+	state := stateErased
+	for _, s := range x.stores {
+		if s.Store == x.d.database.Name() && (s.Remaining > 0 || len(s.Missing) > 0 || s.Err != nil) {
+			state = stateLeft
+		}
+	}
+	said := false
+	err = x.change(ctx, func(tx *sql.Tx, row *planRow) error {
+		row.state, row.erased = state, sql.NullInt64{} // the lease begins anew when nothing is left
+		m, _, err := x.d.markIn(ctx, tx)
+		if err != nil {
+			return err
+		}
+		x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+			said = s.Status(x.plan.ID) != erasurelog.Begun
+			e, ok := follow(s, erasurelog.Partial, x.plan.ID)
+			if said || !ok {
+				return nil, nil
+			}
+			return e, nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := x.d.storePlan(ctx, tx, row); err != nil {
+			return err
+		}
+		if err := x.d.settle(ctx, tx, x.ledger); err != nil || said {
+			return err
+		}
+		return x.d.recordHead(ctx, tx, x.ledger.Head(), x.plan.Tenant, "privacy.erase.partial", planAttr(x.plan.ID), slog.String("outcome", "partial"))
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	if !said {
+		x.d.observe(ctx, "privacy.partial", 1)
+	}
+	return o, nil
+}

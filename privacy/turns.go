@@ -1,0 +1,129 @@
+package privacy
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// ErrHangs says that an earlier call of a store about the same person has not
+// come back, although its context ended: the store is not asked a second time
+// while it hangs.
+var ErrHangs = errors.New("privacy: an earlier call of this store about this person has not come back: find out what it waits for")
+
+// turns lets one goroutine of this process at a time work at a person. What
+// other processes do is kept apart by the database and the ledger.
+type turns struct {
+	mu    sync.Mutex
+	taken map[string]chan struct{}
+}
+
+// take waits for its turn at all keys, or for the end of ctx.
+func (t *turns) take(ctx context.Context, keys ...string) (release func(), err error) {
+	keys = slices.Compact(slices.Sorted(slices.Values(keys)))
+	for i, key := range keys {
+		if err := t.one(ctx, key); err != nil {
+			t.free(keys[:i])
+			return nil, err
+		}
+	}
+	return func() { t.free(keys) }, nil
+}
+
+func (t *turns) one(ctx context.Context, key string) error {
+	for {
+		t.mu.Lock()
+		wait, busy := t.taken[key]
+		if !busy {
+			if t.taken == nil {
+				t.taken = map[string]chan struct{}{}
+			}
+			t.taken[key] = make(chan struct{})
+			t.mu.Unlock()
+			return nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (t *turns) free(keys []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, key := range keys {
+		close(t.taken[key])
+		delete(t.taken, key)
+	}
+}
+
+// hanging are the calls of stores that have not come back.
+type hanging struct {
+	mu    sync.Mutex
+	calls map[string]bool
+}
+
+func (h *hanging) begin(key string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.calls[key] {
+		return false
+	}
+	if h.calls == nil {
+		h.calls = map[string]bool{}
+	}
+	h.calls[key] = true
+	return true
+}
+
+func (h *hanging) end(key string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.calls, key)
+}
+
+// ask calls a store about a person and comes back when ctx ends, whether the
+// store does or not: then the call goes on in its goroutine, and what it
+// answers is dropped.
+func ask[T any](ctx context.Context, d *Desk, store, op, about string, call func(ctx context.Context) (T, error)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, &StoreError{store, op, err}
+	}
+	key := store + "\x00" + about
+	if !d.hanging.begin(key) {
+		return none, &StoreError{store, op, ErrHangs}
+	}
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		defer d.hanging.end(key)
+		value, err := call(ctx)
+		answers <- answer{value, err}
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return none, &StoreError{store, op, a.err}
+		}
+		return a.value, nil
+	case <-ctx.Done():
+		return none, &StoreError{store, op, context.Cause(ctx)}
+	}
+}
+
+// tell is ask for a call that answers nothing.
+func tell(ctx context.Context, d *Desk, store, op, about string, call func(ctx context.Context) error) error {
+	_, err := ask(ctx, d, store, op, about, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+	return err
+}
+
+// about names a person within this process.
+func about(tenant, person string) string { return tenant + "\x00" + person }
