@@ -232,8 +232,8 @@ func TestAnOrderIsForOneRefusal(t *testing.T) {
 // knows the highest, and the application may know more.
 func TestCountersThatARestorePutBackKeepTheGateShut(t *testing.T) {
 	s := newSystem(t)
-	store := &numbered{Store: s.cfg.Stores[0], top: 17}
-	s.cfg.Stores[0] = store
+	store := &numbered{Transactional: s.cfg.Database, top: 17}
+	s.cfg.Database = store
 	known := map[string]int64{"contacts.id": 17, "unmapped.id": 99}
 	s.cfg.Highest = func(context.Context) (map[string]int64, error) { return known, nil }
 	s.reopen()

@@ -97,9 +97,9 @@ type replay struct {
 	ledger  *erasurelog.State
 	now     time.Time
 	targets []*target
-	known   map[datastore.Person]bool // looked up already
-	notes   unfinishedReplays         // of replays before, and of this one
-	failed  map[string]error          // stores that are left out of the rest
+	known   map[datastore.Person]*target // looked up already; nil is nobody of the ledger
+	notes   unfinishedReplays            // of replays before, and of this one
+	failed  map[string]error             // stores that are left out of the rest
 	report  Replayed
 }
 
@@ -108,7 +108,8 @@ type target struct {
 	person     datastore.Person
 	at         time.Time           // of the newest erasure
 	refs       map[string]bool     // rows that its intents name
-	again      bool                // an earlier replay has begun, and a store was not done
+	listed     map[string]bool     // stores that list the person
+	again      bool                // an earlier replay has begun, and a store was not done; or a store lists the person and finds nothing
 	identities map[string][]string // by which the stores find the person besides
 	before     []datastore.Row     // found by that one
 	rows       []datastore.Row     // to be erased
@@ -130,7 +131,7 @@ func (d *Desk) readForReplay(ctx context.Context) (*replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replay{d: d, ledger: s, now: d.now(), known: map[datastore.Person]bool{}, failed: map[string]error{}}
+	r := &replay{d: d, ledger: s, now: d.now(), known: map[datastore.Person]*target{}, failed: map[string]error{}}
 	for e := range s.Erasures() {
 		r.report.Entries++
 		if e.Status != erasurelog.Finished {

@@ -58,8 +58,12 @@ func (r *replay) match(ctx context.Context) error {
 			}
 			r.report.Unread += page.unread
 			for _, person := range page.persons {
-				if err := r.look(ctx, person); err != nil {
+				t, err := r.look(ctx, person)
+				if err != nil {
 					return err
+				}
+				if t != nil {
+					t.listed[store.Name()] = true
 				}
 			}
 		}
@@ -100,7 +104,7 @@ func (r *replay) matchMore(ctx context.Context) error {
 	noted := map[datastore.Person][]notedPerson{}
 	for _, p := range append(r.notes.persons(), underWay...) {
 		noted[p.id()] = append(noted[p.id()], p)
-		if err := r.look(ctx, p.id()); err != nil {
+		if _, err := r.look(ctx, p.id()); err != nil {
 			return err
 		}
 	}
@@ -109,7 +113,7 @@ func (r *replay) matchMore(ctx context.Context) error {
 		return err
 	}
 	for _, person := range begun {
-		if err := r.look(ctx, person); err != nil {
+		if _, err := r.look(ctx, person); err != nil {
 			return err
 		}
 	}
@@ -119,7 +123,7 @@ func (r *replay) matchMore(ctx context.Context) error {
 			return err
 		}
 		for _, alias := range aliases {
-			if err := r.look(ctx, datastore.Person{Tenant: t.person.Tenant, ID: alias}); err != nil {
+			if _, err := r.look(ctx, datastore.Person{Tenant: t.person.Tenant, ID: alias}); err != nil {
 				return err
 			}
 		}
@@ -203,30 +207,30 @@ func (r *replay) noted(ctx context.Context) (list []notedPerson, err error) {
 	return list, nil
 }
 
-// look looks one person up in the ledger, once.
-func (r *replay) look(ctx context.Context, person datastore.Person) error {
-	if r.known[person] {
-		return nil
+// look looks one person up in the ledger, once; nil is nobody to be erased again.
+func (r *replay) look(ctx context.Context, person datastore.Person) (*target, error) {
+	if t, known := r.known[person]; known {
+		return t, nil
 	}
-	r.known[person] = true
+	r.known[person] = nil
 	keys, err := r.d.cfg.Ledger.Keys(ctx, erasurelog.KindPerson, person.Tenant, []byte(person.ID))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	told := r.ledger.Person(keys...)
 	if len(told.Erasures) == 0 {
-		return nil
+		return nil, nil //nolint:nilnil // nobody
 	}
 	if _, held := told.Held(r.now); held {
 		r.report.Held++
-		return nil
+		return nil, nil //nolint:nilnil // nobody
 	}
-	t := &target{person: person, at: told.Erased(), refs: map[string]bool{}, erase: map[tableKey]bool{}}
+	t := &target{person: person, at: told.Erased(), refs: map[string]bool{}, listed: map[string]bool{}, erase: map[tableKey]bool{}}
 	for _, ref := range told.RefKeys() {
 		t.refs[ref] = true
 	}
-	r.targets = append(r.targets, t)
-	return nil
+	r.targets, r.known[person] = append(r.targets, t), t
+	return t, nil
 }
 
 // identify asks by what the database knows the persons, before it forgets. What
@@ -262,6 +266,7 @@ func (r *replay) locate(ctx context.Context) error {
 			continue
 		}
 		for i, t := range r.targets {
+			t.again = t.again || t.listed[store.Name()] && len(found[i]) == 0
 			if err := r.sort(ctx, t, found[i]); err != nil {
 				return err
 			}

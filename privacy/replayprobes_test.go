@@ -314,7 +314,7 @@ func TestReplayKeepsTenantsApart(t *testing.T) {
 		Columns: []datamap.Column{{Name: "email", Category: "contact.email", Purpose: "dpv:Marketing", Basis: "dpv:Consent"}},
 	}}}
 	s.openWith(m)
-	s.cfg.Delay, s.cfg.Lease, s.cfg.Stores = -1, -1, s.cfg.Stores[:1]
+	s.cfg.Delay, s.cfg.Lease, s.cfg.Stores = -1, -1, nil
 	s.reopen()
 	l.exec(`INSERT INTO leads VALUES (1, 'lead-one', 'a@a', ?, 'main'), (2, 'lead-one', 'b@b', ?, 'other')`, longAgo, longAgo)
 	old := s.markRow()
@@ -330,12 +330,12 @@ func TestReplayKeepsTenantsApart(t *testing.T) {
 
 // numbered is the store with a counter.
 type numbered struct {
-	datastore.Store
+	datastore.Transactional
 	top int64
 }
 
 func (n *numbered) People(ctx context.Context) iter.Seq2[datastore.Person, error] {
-	return n.Store.(datastore.People).People(ctx)
+	return n.Transactional.(datastore.People).People(ctx)
 }
 
 func (n *numbered) Tops(context.Context) (map[string]int64, error) {
@@ -354,7 +354,7 @@ func TestOneRowThatCannotBeReadEndsNoReplay(t *testing.T) {
 	old := s.snapshot()
 	s.erase(ann)
 	s.restore(old)
-	s.cfg.Stores[0] = unread{s.cfg.Stores[0]}
+	s.cfg.Database = unread{s.cfg.Database}
 	s.reopen()
 	r, err := s.desk.Replay(t.Context())
 	require.NoError(t, err)
@@ -363,7 +363,7 @@ func TestOneRowThatCannotBeReadEndsNoReplay(t *testing.T) {
 	require.NoError(t, s.desk.Ready(t.Context()))
 }
 
-type unread struct{ datastore.Store }
+type unread struct{ datastore.Transactional }
 
 func (u unread) People(ctx context.Context) iter.Seq2[datastore.Person, error] {
 	return func(yield func(datastore.Person, error) bool) {
@@ -371,7 +371,7 @@ func (u unread) People(ctx context.Context) iter.Seq2[datastore.Person, error] {
 		if !yield(datastore.Person{}, row) {
 			return
 		}
-		for person, err := range u.Store.(datastore.People).People(ctx) {
+		for person, err := range u.Transactional.(datastore.People).People(ctx) {
 			if !yield(person, err) {
 				return
 			}
